@@ -1,0 +1,273 @@
+//! What can be wrong with a model file, an arena, or a row.
+
+use core::fmt;
+
+/// A part of the model file, for [`Error::OutOfBounds`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "the names are those of the format's specification")]
+pub enum Part {
+    Segments,
+    Layers,
+    Names,
+    Labels,
+    Preprocessing,
+    Weights,
+    Bias,
+    Multipliers,
+    PaddingValues,
+    ShortcutTable,
+    PixelTable,
+    Ring,
+    Scratch,
+}
+
+/// What is wrong with one layer, for [`Error::Layer`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum Fault {
+    /// The operator's number is not one of the format's.
+    UnknownOperator(u8),
+    /// The packing's number is not one of the format's.
+    UnknownPacking(u8),
+    /// A reserved bit or byte is set.
+    Reserved,
+    /// A dimension is zero, or the output does not follow from the input, kernel, stride and pads.
+    Shape,
+    /// A kernel has more than [`MAX_KERNEL`](crate::ops::MAX_KERNEL) rows or columns.
+    Kernel,
+    /// The layer reads a tensor that is not made before it, or one too few or too many.
+    Operands,
+    /// The layer is read by a later one than its record says, or by none.
+    Readers,
+    /// The shortcut's stride or channels do not fit the output.
+    Shortcut,
+    /// The layer updates its shortcut in place, but not row by row in the same ring.
+    InPlace,
+    /// The sum of a channel can leave 32 bits.
+    Accumulator {
+        /// The output channel.
+        channel: u16,
+    },
+    /// A multiplier, shift, scale or clamp is outside of its range.
+    Quantization,
+    /// The ring has no rows, or more than the tensor.
+    RingRows,
+    /// A step of this layer would overwrite bytes that are still needed.
+    Overwrites,
+}
+
+/// Why a model file was refused, or a session could not be made.
+///
+/// [`Model::parse`](crate::Model::parse) finds everything that could go wrong later;
+/// after it, running neither errors nor panics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum Error {
+    /// The bytes end before the file does.
+    TooShort {
+        /// Bytes that the file says it has, or that a header takes.
+        needed: usize,
+        /// Bytes that there are.
+        got: usize,
+    },
+    /// The first eight bytes are not those of a model file.
+    BadMagic,
+    /// The file's format version is not [`VERSION`](crate::format::VERSION).
+    UnsupportedVersion {
+        /// The file's version.
+        found: u16,
+    },
+    /// The bytes are not those that were written.
+    Checksum {
+        /// CRC-32 in the header.
+        stored: u32,
+        /// CRC-32 of the bytes.
+        computed: u32,
+    },
+    /// A reserved bit or byte of the header is set.
+    Reserved,
+    /// A part lies outside of the file or of the arena, or is not aligned.
+    OutOfBounds {
+        /// Which part.
+        part: Part,
+        /// The layer that names it; `None` for the header.
+        layer: Option<u16>,
+    },
+    /// The segments do not cover the layers, in order, with at most
+    /// [`MAX_SEGMENT_LAYERS`](crate::format::MAX_SEGMENT_LAYERS) each.
+    Segments,
+    /// More than [`MAX_CARRIED`](crate::format::MAX_CARRIED) tensors are carried over a segment.
+    TooManyCarried {
+        /// The segment.
+        segment: u16,
+    },
+    /// The names or labels are not UTF-8.
+    Text,
+    /// A layer contradicts itself or the layers that it reads.
+    Layer {
+        /// The layer.
+        layer: u16,
+        /// What is wrong.
+        fault: Fault,
+    },
+    /// No operator of the segment can run, and it is not finished: a ring is too low.
+    Stalls {
+        /// The segment.
+        segment: u16,
+    },
+    /// The arena is smaller than the model's.
+    ArenaTooSmall {
+        /// Bytes that the model needs.
+        needed: usize,
+        /// Bytes that there are.
+        got: usize,
+    },
+    /// The arena does not start at a multiple of [`ARENA_ALIGN`](crate::ARENA_ALIGN).
+    ArenaMisaligned,
+    /// The weights are packed for another backend.
+    Packing {
+        /// The first layer packed so.
+        layer: u16,
+        /// The packing's name.
+        packing: &'static str,
+        /// The backend that cannot read it.
+        backend: &'static str,
+    },
+}
+
+impl Error {
+    pub(crate) const fn layer(layer: usize, fault: Fault) -> Self {
+        Self::Layer { layer: layer as u16, fault }
+    }
+
+    pub(crate) const fn out_of_bounds(part: Part, layer: usize) -> Self {
+        Self::OutOfBounds { part, layer: Some(layer as u16) }
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Segments => "the segment table",
+            Self::Layers => "the layer table",
+            Self::Names => "the names",
+            Self::Labels => "the labels",
+            Self::Preprocessing => "the preprocessing record",
+            Self::Weights => "the weights",
+            Self::Bias => "the biases",
+            Self::Multipliers => "the multipliers",
+            Self::PaddingValues => "the padding values",
+            Self::ShortcutTable => "the shortcut's table",
+            Self::PixelTable => "the table from pixels to int8",
+            Self::Ring => "the ring of rows",
+            Self::Scratch => "the scratch memory",
+        })
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownOperator(n) => write!(f, "operator number {n} is not known"),
+            Self::UnknownPacking(n) => write!(f, "packing number {n} is not known"),
+            Self::Reserved => f.write_str("a reserved bit is set"),
+            Self::Shape => f.write_str("the shapes of input and output do not fit"),
+            Self::Kernel => f.write_str("the kernel is larger than 8x8"),
+            Self::Operands => f.write_str("it reads a tensor that is not there"),
+            Self::Readers => f.write_str("its last reader is not the one on record"),
+            Self::Shortcut => f.write_str("the shortcut does not fit the output"),
+            Self::InPlace => f.write_str("it cannot update its shortcut in place"),
+            Self::Accumulator { channel } => {
+                write!(f, "the sum of output channel {channel} can overflow 32 bits")
+            }
+            Self::Quantization => f.write_str("a scale, multiplier or clamp is out of range"),
+            Self::RingRows => f.write_str("the height of its ring is out of range"),
+            Self::Overwrites => f.write_str("a step overwrites rows that are still needed"),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooShort { needed, got } => {
+                write!(f, "the model file is cut off: {got} of {needed} bytes")
+            }
+            Self::BadMagic => f.write_str("not a model file"),
+            Self::UnsupportedVersion { found } => write!(
+                f,
+                "model file of format version {found}; this build reads version {}",
+                crate::format::VERSION
+            ),
+            Self::Checksum { stored, computed } => {
+                write!(f, "the model file is damaged: CRC {computed:08x}, should be {stored:08x}")
+            }
+            Self::Reserved => f.write_str("a reserved field of the header is set"),
+            Self::OutOfBounds { part, layer: None } => write!(f, "{part}: out of bounds"),
+            Self::OutOfBounds { part, layer: Some(layer) } => {
+                write!(f, "layer {layer}: {part}: out of bounds")
+            }
+            Self::Segments => f.write_str("the segments do not cover the layers in order"),
+            Self::TooManyCarried { segment } => {
+                write!(f, "segment {segment}: too many tensors live through it")
+            }
+            Self::Text => f.write_str("the names or labels are not UTF-8"),
+            Self::Layer { layer, fault } => write!(f, "layer {layer}: {fault}"),
+            Self::Stalls { segment } => write!(f, "segment {segment}: no layer can go on"),
+            Self::ArenaTooSmall { needed, got } => {
+                write!(f, "the arena has {got} bytes, the model needs {needed}")
+            }
+            Self::ArenaMisaligned => write!(
+                f,
+                "the arena must start at a multiple of {} bytes",
+                crate::ARENA_ALIGN
+            ),
+            Self::Packing { layer, packing, backend } => write!(
+                f,
+                "layer {layer}: its weights are packed as `{packing}`, which the backend \
+                 `{backend}` does not run"
+            ),
+        }
+    }
+}
+
+impl core::error::Error for Error {}
+
+/// Why a row was not taken, or a result is not there yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum RowError {
+    /// The row has another length than columns × channels of the input.
+    Length {
+        /// Bytes of a row.
+        needed: usize,
+        /// Bytes given.
+        got: usize,
+    },
+    /// The picture is complete; [`reset`](crate::Session::reset) begins the next one.
+    Complete,
+    /// The result needs further rows.
+    Missing {
+        /// Rows that are still to be pushed.
+        rows: u16,
+    },
+}
+
+impl fmt::Display for RowError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Length { needed, got } => {
+                write!(f, "the row has {got} bytes, the network takes {needed}")
+            }
+            Self::Complete => f.write_str("the picture is complete"),
+            Self::Missing { rows } => write!(f, "{rows} rows are still to be pushed"),
+        }
+    }
+}
+
+impl core::error::Error for RowError {}

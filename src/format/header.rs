@@ -1,0 +1,114 @@
+//! The fixed records at the head of the file.
+
+use zerocopy::little_endian::{F32, U16, U32};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use super::{MAGIC, VERSION};
+
+/// The first 64 bytes.
+///
+/// ```text
+///  0  magic 8                          8  version 2   10  reserved 2
+/// 12  length 4                        16  crc 4: CRC-32/ISO-HDLC of the bytes from 20 on
+/// 20  arena_bytes 4
+/// 24  segments_offset 4               28  segment_count 2   30  layer_count 2
+/// 32  layers_offset 4                 36  logits 2          38  output 2
+/// 40  names_offset 4                  44  names_bytes 4
+/// 48  labels_offset 4                 52  labels_bytes 4
+/// 56  preprocessing_offset 4          60  reserved 4
+/// ```
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Header {
+    /// [`MAGIC`](super::MAGIC).
+    pub magic: [u8; 8],
+    /// [`VERSION`](super::VERSION).
+    pub version: U16,
+    /// Zero.
+    pub reserved: U16,
+    /// Bytes of the file.
+    pub length: U32,
+    /// [`crc`] of the bytes from 20 on.
+    pub crc: U32,
+    /// Bytes of the arena: rings and scratch.
+    pub arena_bytes: U32,
+    /// Where the segments start.
+    pub segments_offset: U32,
+    /// Number of segments.
+    pub segment_count: U16,
+    /// Number of layers, the input included.
+    pub layer_count: U16,
+    /// Where the layers start; a multiple of 4.
+    pub layers_offset: U32,
+    /// The layer that makes the logits.
+    pub logits: U16,
+    /// The last layer: the logits, or a softmax of them.
+    pub output: U16,
+    /// Where the names start.
+    pub names_offset: U32,
+    /// Bytes of all names.
+    pub names_bytes: U32,
+    /// Where the labels start.
+    pub labels_offset: U32,
+    /// Bytes of all labels; 0: there are none.
+    pub labels_bytes: U32,
+    /// Where the preprocessing record is; 0: there is none.
+    pub preprocessing_offset: U32,
+    /// Zero.
+    pub reserved_end: U32,
+}
+
+/// A segment: layers `first_layer` to `first_layer + layer_count − 1`.
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct SegmentRecord {
+    /// The first of its layers.
+    pub first_layer: U16,
+    /// How many; at most [`MAX_SEGMENT_LAYERS`](super::MAX_SEGMENT_LAYERS).
+    pub layer_count: U16,
+}
+
+/// How a picture becomes the network's rows, for tools that read picture files.
+/// A device is sent rows of the input's size and needs none of it: mean and standard
+/// deviation are already part of the first layers.
+#[derive(Debug, Clone, Copy, Default, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct PreprocessingRecord {
+    /// Pixels of the shorter side after resizing; 0: not resized.
+    pub resize: U16,
+    /// Rows cut out of the centre; 0: not cropped.
+    pub crop_rows: U16,
+    /// Columns cut out of the centre.
+    pub crop_columns: U16,
+    /// 1: `mean` and `std` were given; 0: the network takes raw 0…255.
+    pub normalized: U16,
+    /// Mean a channel, of pixels in 0…1.
+    pub mean: [F32; 3],
+    /// Standard deviation a channel, of pixels in 0…1.
+    pub std: [F32; 3],
+}
+
+/// CRC-32/ISO-HDLC, that of Ethernet, zip and PNG.
+pub fn crc(bytes: &[u8]) -> u32 {
+    static CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
+    CRC.checksum(bytes)
+}
+
+/// Bytes of the arena that the model in `file` needs, at compile time.
+///
+/// # Panics
+///
+/// If `file` does not begin as a model file does. In a `const`, that is a compile error.
+pub const fn arena_bytes(file: &[u8]) -> usize {
+    assert!(file.len() >= size_of::<Header>(), "this is not a brooklet model file: too short");
+    let mut i = 0;
+    while i < MAGIC.len() {
+        assert!(file[i] == MAGIC[i], "this is not a brooklet model file: wrong first bytes");
+        i += 1;
+    }
+    assert!(
+        u16::from_le_bytes([file[8], file[9]]) == VERSION,
+        "this model file has another format version: quantize the network again"
+    );
+    u32::from_le_bytes([file[20], file[21], file[22], file[23]]) as usize
+}

@@ -1,0 +1,266 @@
+//! The record of a layer.
+
+use fixed::types::I1F31;
+use zerocopy::little_endian::{F32, I32, U16, U32};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use crate::quant::{Clamp, Multiplier, Quantization};
+use crate::shape::Shape;
+
+/// No layer, in [`shortcut`](LayerRecord::shortcut) and
+/// [`last_reader`](LayerRecord::last_reader).
+pub const NONE: u16 = u16::MAX;
+
+/// Bits of [`LayerRecord::flags`].
+pub mod flags {
+    /// An output row overwrites the row of the shortcut that it was added to.
+    pub const IN_PLACE: u8 = 1;
+    /// A convolution that the network calls fully connected: for reports only.
+    pub const FULLY_CONNECTED: u8 = 2;
+    /// All bits that have a meaning.
+    pub const ALL: u8 = IN_PLACE | FULLY_CONNECTED;
+}
+
+/// What a layer does. The numbers are those of the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Operator {
+    /// [`ops::input`](crate::ops::input)
+    Input = 0,
+    /// [`ops::conv`](crate::ops::conv)
+    Conv = 1,
+    /// [`ops::add`](crate::ops::add)
+    Add = 2,
+    /// [`ops::max_pool`](crate::ops::max_pool)
+    MaxPool = 3,
+    /// [`ops::average_pool`](crate::ops::average_pool)
+    AveragePool = 4,
+    /// [`ops::softmax`](crate::ops::softmax)
+    Softmax = 5,
+}
+
+impl Operator {
+    /// The operator of a number.
+    pub const fn from_number(number: u8) -> Option<Self> {
+        Some(match number {
+            0 => Self::Input,
+            1 => Self::Conv,
+            2 => Self::Add,
+            3 => Self::MaxPool,
+            4 => Self::AveragePool,
+            5 => Self::Softmax,
+            _ => return None,
+        })
+    }
+}
+
+/// In which order the weights of a convolution lie. The numbers are those of the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[repr(u8)]
+pub enum Packing {
+    /// Output channel, kernel row, kernel column, input channel: the last is consecutive.
+    Ohwi = 0,
+    /// Two output channels side by side: for channels *a* and *b* = *a* + 1, `a0 b0 a1 b1 …`
+    /// with the weights of each in the order of [`Ohwi`](Self::Ohwi). An odd last channel
+    /// stands alone.
+    Pairs = 1,
+}
+
+impl Packing {
+    /// All packings.
+    pub const ALL: [Self; 2] = [Self::Ohwi, Self::Pairs];
+
+    /// The packing of a number.
+    pub const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            0 => Some(Self::Ohwi),
+            1 => Some(Self::Pairs),
+            _ => None,
+        }
+    }
+
+    /// Its name in reports and options.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ohwi => "ohwi",
+            Self::Pairs => "pairs",
+        }
+    }
+
+    /// Where weight `tap` of output channel `channel` lies, of `channels` with `taps` each.
+    #[inline]
+    pub const fn index(self, channel: usize, tap: usize, channels: usize, taps: usize) -> usize {
+        match self {
+            Self::Pairs if channel | 1 < channels => {
+                (channel & !1) * taps + 2 * tap + (channel & 1)
+            }
+            _ => channel * taps + tap,
+        }
+    }
+}
+
+/// 96 bytes that say all of a layer. What an operator has no use for is zero.
+///
+/// ```text
+///  0  operator 1   flags 1   zero_point 1   packing 1
+///  4  rows 2       columns 2                 8  channels 2    10  ring_rows 2
+/// 12  ring_offset 4                         16  scratch_offset 4
+/// 20  input 2      shortcut 2               24  last_reader 2 26  clamp_min 1  clamp_max 1
+/// 28  scale 4 (float)
+/// 32  name_offset 4                         36  name_bytes 2  38  kernel 2: rows, columns
+/// 40  stride 2: rows, columns               42  pads 4: top, left, bottom, right
+/// 46  shortcut_stride 1   join_bits 1       48  shortcut_channels_before 2    50  reserved 2
+/// 52  weights 4    56  bias 4    60  mantissas 4    64  shifts 4
+/// 68  padding_values 4           72  table 4
+/// 76  multiplier_mantissas 4 · 3            88  multiplier_shifts 1 · 3       91  reserved 1
+/// 92  diff_min 4
+/// ```
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct LayerRecord {
+    /// Number of the [`Operator`].
+    pub operator: u8,
+    /// Bits of [`flags`].
+    pub flags: u8,
+    /// Zero point of the output.
+    pub zero_point: i8,
+    /// Number of the [`Packing`] of the weights.
+    pub packing: u8,
+    /// Rows of the output.
+    pub rows: U16,
+    /// Columns of the output.
+    pub columns: U16,
+    /// Channels of the output.
+    pub channels: U16,
+    /// Rows that the output's ring holds; at most `rows`.
+    pub ring_rows: U16,
+    /// Where the ring starts in the arena.
+    pub ring_offset: U32,
+    /// Where the layer's scratch memory starts in the arena; a multiple of 16.
+    pub scratch_offset: U32,
+    /// The layer whose output is read; 0 for the input itself.
+    pub input: U16,
+    /// The layer whose output is the second operand of an add or a join, or [`NONE`].
+    pub shortcut: U16,
+    /// The last layer that reads the output; [`NONE`]: it is kept to the end.
+    pub last_reader: U16,
+    /// Smallest output.
+    pub clamp_min: i8,
+    /// Largest output.
+    pub clamp_max: i8,
+    /// Scale of the output.
+    pub scale: F32,
+    /// Where the name starts, from the start of the names.
+    pub name_offset: U32,
+    /// Bytes of the name.
+    pub name_bytes: U16,
+    /// Kernel: rows, columns.
+    pub kernel: [u8; 2],
+    /// Stride: rows, columns.
+    pub stride: [u8; 2],
+    /// Padding: top, left, bottom, right.
+    pub pads: [u8; 4],
+    /// The shortcut is read at every so-many-th row and column; 0 without a shortcut.
+    pub shortcut_stride: u8,
+    /// Extra fractional bits of a join's sum.
+    pub join_bits: u8,
+    /// Output channels before the first that the shortcut has; the others' shortcut is zero.
+    pub shortcut_channels_before: U16,
+    /// Zero.
+    pub reserved: [u8; 2],
+    /// Where the weights are; a multiple of 16.
+    pub weights: U32,
+    /// Where the biases are: int32 a channel.
+    pub bias: U32,
+    /// Where the multipliers' mantissas are: Q31 a channel.
+    pub mantissas: U32,
+    /// Where the multipliers' shifts are: int8 a channel.
+    pub shifts: U32,
+    /// Where the padding values are: int8 an input channel; 0: all are the input's zero point.
+    pub padding_values: U32,
+    /// Where the table is: of a join (int32 · 256) or of the input (int8 · 256 a channel).
+    pub table: U32,
+    /// Mantissas of up to three multipliers.
+    pub multiplier_mantissas: [I32; 3],
+    /// Their shifts.
+    pub multiplier_shifts: [i8; 3],
+    /// Zero.
+    pub reserved_shift: u8,
+    /// Softmax: differences to the largest logit below this have no weight.
+    pub diff_min: I32,
+}
+
+impl LayerRecord {
+    /// A record of zeros.
+    pub fn new() -> Self {
+        zerocopy::FromZeros::new_zeroed()
+    }
+
+    /// The operator. A record that was checked has one.
+    #[inline(always)]
+    pub fn operator(&self) -> Operator {
+        Operator::from_number(self.operator).unwrap_or(Operator::Input)
+    }
+
+    /// Shape of the output.
+    #[inline(always)]
+    pub fn shape(&self) -> Shape {
+        Shape::new(self.rows.get(), self.columns.get(), self.channels.get())
+    }
+
+    /// Quantization of the output.
+    pub fn quantization(&self) -> Quantization {
+        Quantization { scale: self.scale.get(), zero_point: self.zero_point }
+    }
+
+    /// Range of the output.
+    #[inline(always)]
+    pub fn clamp(&self) -> Clamp {
+        Clamp { min: self.clamp_min, max: self.clamp_max }
+    }
+
+    /// Packing of the weights. A record that was checked has one.
+    #[inline(always)]
+    pub fn packing(&self) -> Packing {
+        Packing::from_number(self.packing).unwrap_or(Packing::Ohwi)
+    }
+
+    /// Multiplier `i` of 0…2.
+    #[inline(always)]
+    pub fn multiplier(&self, i: usize) -> Multiplier {
+        Multiplier {
+            mantissa: I1F31::from_bits(self.multiplier_mantissas.get(i).map_or(0, |m| m.get())),
+            shift: self.multiplier_shifts.get(i).copied().unwrap_or(0),
+        }
+    }
+
+    /// Sets multiplier `i` of 0…2.
+    pub fn set_multiplier(&mut self, i: usize, multiplier: Multiplier) {
+        if let (Some(mantissa), Some(shift)) =
+            (self.multiplier_mantissas.get_mut(i), self.multiplier_shifts.get_mut(i))
+        {
+            mantissa.set(multiplier.mantissa.to_bits());
+            *shift = multiplier.shift;
+        }
+    }
+
+    /// The layer of the second operand.
+    #[inline(always)]
+    pub fn shortcut(&self) -> Option<usize> {
+        let shortcut = self.shortcut.get();
+        (shortcut != NONE).then_some(shortcut as usize)
+    }
+
+    /// Whether output rows overwrite the shortcut's.
+    #[inline(always)]
+    pub fn in_place(&self) -> bool {
+        self.flags & flags::IN_PLACE != 0
+    }
+}
+
+impl Default for LayerRecord {
+    fn default() -> Self {
+        Self::new()
+    }
+}

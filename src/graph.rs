@@ -1,0 +1,69 @@
+//! The layers of a network, and the segments in which they run.
+
+use core::ops::Range;
+
+use crate::format::{LayerRecord, Operator, SegmentRecord};
+
+/// The tables of a model file: what the [schedule](crate::schedule) needs to know.
+///
+/// Tools make one from tables of their own to find out how a plan would run.
+#[derive(Debug, Clone, Copy)]
+pub struct Graph<'m> {
+    /// The segments.
+    pub segments: &'m [SegmentRecord],
+    /// The layers, the input first.
+    pub layers: &'m [LayerRecord],
+}
+
+/// What stands where a checked index would have been wrong.
+static NO_LAYER: LayerRecord = zerocopy::transmute!([0u8; size_of::<LayerRecord>()]);
+
+impl<'m> Graph<'m> {
+    /// A layer; one of zeros if there is none of that number.
+    #[inline(always)]
+    pub fn layer(&self, index: usize) -> &'m LayerRecord {
+        self.layers.get(index).unwrap_or(&NO_LAYER)
+    }
+
+    /// The layer that `layer` reads.
+    #[inline(always)]
+    pub fn input_of(&self, layer: &LayerRecord) -> &'m LayerRecord {
+        self.layer(layer.input.get() as usize)
+    }
+
+    /// Numbers of the layers of a segment.
+    pub fn segment(&self, index: usize) -> Range<usize> {
+        self.segments.get(index).map_or(0..0, |segment| {
+            let first = segment.first_layer.get() as usize;
+            first..first + segment.layer_count.get() as usize
+        })
+    }
+
+    /// Multiply-accumulates of a layer for one picture, those on padding included.
+    pub fn macs(&self, layer: usize) -> u64 {
+        let record = self.layer(layer);
+        match record.operator() {
+            Operator::Conv => {
+                let [rows, columns] = record.kernel.map(u64::from);
+                rows * columns
+                    * u64::from(self.input_of(record).channels.get())
+                    * record.shape().bytes() as u64
+            }
+            _ => 0,
+        }
+    }
+
+    /// Bytes of weights of a layer.
+    pub fn weight_bytes(&self, layer: usize) -> usize {
+        let record = self.layer(layer);
+        match record.operator() {
+            Operator::Conv => {
+                let [rows, columns] = record.kernel.map(usize::from);
+                rows * columns
+                    * usize::from(self.input_of(record).channels.get())
+                    * usize::from(record.channels.get())
+            }
+            _ => 0,
+        }
+    }
+}

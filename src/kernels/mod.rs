@@ -1,0 +1,70 @@
+//! Kernels: they compute rows, from rows, into a row.
+//!
+//! A [`Backend`] is a type; a [`Session`](crate::Session) is made for one. What a backend does
+//! not do faster than the [reference](reference), it leaves to it.
+//!
+//! | backend | for | weights |
+//! |---|---|---|
+//! | [`Reference`] | the definition: naive and frozen | any packing |
+//! | [`Portable`] | any core: blocked, safe Rust | `ohwi` |
+
+pub mod portable;
+pub mod reference;
+
+use crate::format::Packing;
+use crate::ops::add::Add;
+use crate::ops::average_pool::AveragePool;
+use crate::ops::conv::Conv;
+use crate::ops::max_pool::MaxPool;
+use crate::ops::softmax::Softmax;
+use crate::ops::{Rows, Shortcut};
+
+pub use portable::Portable;
+pub use reference::Reference;
+
+/// Computes rows. All backends give the same bytes.
+///
+/// Rows hold columns × channels of int8. Where a shortcut is
+/// [in place](Shortcut::InPlace), `output` holds its row before it holds the output.
+pub trait Backend {
+    /// The backend's name in reports and options.
+    const NAME: &'static str;
+
+    /// Whether it runs weights in this packing.
+    fn runs(&self, packing: Packing) -> bool;
+
+    /// One output row of a convolution, from as many rows as the kernel has; a row of padding
+    /// is empty.
+    fn conv(
+        &self,
+        conv: &Conv<'_>,
+        rows: &Rows<'_>,
+        shortcut: &Shortcut<'_>,
+        output: &mut [i8],
+    );
+
+    /// One row of a sum.
+    fn add(&self, add: &Add, input: &[i8], shortcut: &Shortcut<'_>, output: &mut [i8]) {
+        reference::add(add, input, shortcut, output);
+    }
+
+    /// One output row of a max-pool; a row of padding is empty.
+    fn max_pool(&self, pool: &MaxPool, rows: &Rows<'_>, output: &mut [i8]) {
+        reference::max_pool(pool, rows, output);
+    }
+
+    /// Adds a row of the input to `sums`, one a channel; the first row sets them.
+    fn sum_row(&self, first: bool, row: &[i8], sums: &mut [i32]) {
+        reference::sum_row(first, row, sums);
+    }
+
+    /// The means, from the sums of all rows.
+    fn average(&self, pool: &AveragePool, sums: &[i32], output: &mut [i8]) {
+        reference::average(pool, sums, output);
+    }
+
+    /// The softmax of a row.
+    fn softmax(&self, softmax: &Softmax, input: &[i8], output: &mut [i8]) {
+        reference::softmax(softmax, input, output);
+    }
+}

@@ -1,0 +1,200 @@
+//! Blocked kernels in safe Rust, for any core.
+//!
+//! ```text
+//! for each block of output channels:
+//!     for each block of columns whose kernel lies on the input alike:
+//!         acc[channel][column] = bias[channel] + padding[channel]
+//!         for each kernel row on the input:
+//!             for each weight under it (kernel columns × input channels are consecutive):
+//!                 acc[channel][column] += weight[channel] · input[column]
+//!         output[column, channel] = finish(acc)
+//! ```
+//!
+//! The products with padding depend on the channel and on which part of the kernel lies
+//! outside; they are summed once for a run of columns, not for each.
+
+use super::Backend;
+use crate::format::Packing;
+use crate::ops::conv::Conv;
+use crate::ops::{Rows, Shortcut};
+
+/// Output channels of a block: as many sums as the registers hold.
+const CHANNELS: usize = if cfg!(target_pointer_width = "64") { 4 } else { 2 };
+/// Columns of a block.
+const COLUMNS: usize = 2;
+
+/// The backend that runs anywhere.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Portable;
+
+impl Backend for Portable {
+    const NAME: &'static str = "portable";
+
+    fn runs(&self, packing: Packing) -> bool {
+        packing == Packing::Ohwi
+    }
+
+    fn conv(
+        &self,
+        conv: &Conv<'_>,
+        rows: &Rows<'_>,
+        shortcut: &Shortcut<'_>,
+        output: &mut [i8],
+    ) {
+        let channels = conv.window.output.channels as usize;
+        let mut o = 0;
+        while o + CHANNELS <= channels {
+            channel_block::<CHANNELS>(conv, rows, shortcut, output, o);
+            o += CHANNELS;
+        }
+        while o < channels {
+            channel_block::<1>(conv, rows, shortcut, output, o);
+            o += 1;
+        }
+    }
+}
+
+/// Blocks of columns, for `N` output channels from `o` on.
+fn channel_block<const N: usize>(
+    conv: &Conv<'_>,
+    rows: &Rows<'_>,
+    shortcut: &Shortcut<'_>,
+    output: &mut [i8],
+    o: usize,
+) {
+    let window = &conv.window;
+    let columns = window.output.columns as usize;
+    let multipliers: [_; N] = core::array::from_fn(|n| conv.multiplier(o + n));
+    let mut x = 0;
+    while x < columns {
+        let (on_input, _) = window.columns_on_input(x);
+        // Columns from x on whose kernel lies on the input alike.
+        let mut run = 1;
+        while x + run < columns && window.columns_on_input(x + run).0 == on_input {
+            run += 1;
+        }
+        let block = Block {
+            conv,
+            rows,
+            kernel_columns: on_input.clone(),
+            start: core::array::from_fn(|n| {
+                conv.bias(o + n) + padding(conv, rows, &on_input, o + n)
+            }),
+            o,
+        };
+        let mut finish = |x: usize, acc: [i32; N]| {
+            let channels = window.output.channels as usize;
+            let Some(pixel) = output.get_mut(x * channels + o..).and_then(|p| p.get_mut(..N))
+            else {
+                return;
+            };
+            for (n, out) in pixel.iter_mut().enumerate() {
+                *out = conv.output(acc[n], multipliers[n], shortcut, x, o + n, *out);
+            }
+        };
+        let end = x + run;
+        while x + COLUMNS <= end {
+            let acc = block.sums::<COLUMNS>(x);
+            for (i, acc) in acc.into_iter().enumerate() {
+                finish(x + i, acc);
+            }
+            x += COLUMNS;
+        }
+        while x < end {
+            let [acc] = block.sums::<1>(x);
+            finish(x, acc);
+            x += 1;
+        }
+    }
+}
+
+/// `N` output channels at columns whose kernel lies on the input alike.
+struct Block<'b, const N: usize> {
+    conv: &'b Conv<'b>,
+    rows: &'b Rows<'b>,
+    /// Kernel columns that lie on the input.
+    kernel_columns: core::ops::Range<usize>,
+    /// Bias and products with padding.
+    start: [i32; N],
+    /// The first output channel.
+    o: usize,
+}
+
+impl<const N: usize> Block<'_, N> {
+    /// The sums of `M` neighbouring columns from `x` on, by column and channel.
+    #[inline(always)]
+    fn sums<const M: usize>(&self, x: usize) -> [[i32; N]; M] {
+        let window = &self.conv.window;
+        let inputs = window.input.channels as usize;
+        let taps = self.conv.taps();
+        let bytes = self.kernel_columns.len() * inputs;
+        let (_, column) = window.columns_on_input(x);
+        let mut acc = [self.start; M];
+        for (ky, row) in self.rows.iter().take(window.kernel[0]).enumerate() {
+            if row.is_empty() {
+                continue;
+            }
+            let tap = (ky * window.kernel[1] + self.kernel_columns.start) * inputs;
+            let weights = core::array::from_fn(|n| {
+                run(self.conv.weights, (self.o + n) * taps + tap, bytes)
+            });
+            let values = core::array::from_fn(|m| {
+                run(row, (column + m * window.stride[1]) * inputs, bytes)
+            });
+            multiply(weights, values, &mut acc);
+        }
+        acc
+    }
+}
+
+/// `length` bytes from `start`.
+#[inline(always)]
+fn run(bytes: &[i8], start: usize, length: usize) -> &[i8] {
+    bytes.get(start..start + length).unwrap_or(&[])
+}
+
+/// Adds the products of `N` runs of weights with `M` runs of values.
+#[inline(always)]
+fn multiply<const N: usize, const M: usize>(
+    weights: [&[i8]; N],
+    values: [&[i8]; M],
+    acc: &mut [[i32; N]; M],
+) {
+    let length = weights[0].len();
+    // Runs of one length let the compiler drop the checks from the loop.
+    if weights.iter().chain(&values).any(|run| run.len() != length) {
+        return;
+    }
+    for i in 0..length {
+        let w = weights.map(|w| i32::from(w[i]));
+        let v = values.map(|v| i32::from(v[i]));
+        for m in 0..M {
+            for n in 0..N {
+                acc[m][n] += w[n] * v[m];
+            }
+        }
+    }
+}
+
+/// The products of output channel `o`'s weights with what lies outside of the input.
+fn padding(
+    conv: &Conv<'_>,
+    rows: &Rows<'_>,
+    on_input: &core::ops::Range<usize>,
+    o: usize,
+) -> i32 {
+    let window = &conv.window;
+    let inputs = window.input.channels as usize;
+    let mut sum = 0;
+    for (ky, row) in rows.iter().take(window.kernel[0]).enumerate() {
+        for kx in 0..window.kernel[1] {
+            if row.is_empty() || !on_input.contains(&kx) {
+                for i in 0..inputs {
+                    let tap = (ky * window.kernel[1] + kx) * inputs + i;
+                    sum += i32::from(conv.weight(o, tap)) * i32::from(conv.padding.at(i));
+                }
+            }
+        }
+    }
+    sum
+}

@@ -1,0 +1,121 @@
+//! The definition of every operator: naive, and frozen.
+//!
+//! ```text
+//! for each column x, for each output channel o:
+//!     acc = bias[o]
+//!     for each kernel row, kernel column, input channel:
+//!         acc += weight · (input, or padding outside of it)
+//!     output[x, o] = finish(acc)
+//! ```
+//!
+//! Other backends are tested against these loops with `==`. They change only with the
+//! arithmetic itself.
+
+use super::Backend;
+use crate::format::Packing;
+use crate::ops::add::Add;
+use crate::ops::average_pool::AveragePool;
+use crate::ops::conv::Conv;
+use crate::ops::max_pool::MaxPool;
+use crate::ops::softmax::Softmax;
+use crate::ops::{Rows, Shortcut};
+
+/// The backend that defines the others.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Reference;
+
+impl Backend for Reference {
+    const NAME: &'static str = "reference";
+
+    fn runs(&self, _: Packing) -> bool {
+        true
+    }
+
+    fn conv(
+        &self,
+        conv: &Conv<'_>,
+        rows: &Rows<'_>,
+        shortcut: &Shortcut<'_>,
+        output: &mut [i8],
+    ) {
+        let window = &conv.window;
+        let inputs = window.input.channels as usize;
+        let outputs = (window.output.channels as usize).max(1);
+        for (x, pixel) in output.chunks_exact_mut(outputs).enumerate() {
+            for (o, out) in pixel.iter_mut().enumerate() {
+                let mut acc = conv.bias(o);
+                for (ky, row) in rows.iter().take(window.kernel[0]).enumerate() {
+                    for kx in 0..window.kernel[1] {
+                        let column = (x * window.stride[1] + kx).checked_sub(window.pad_left);
+                        for i in 0..inputs {
+                            let value = column
+                                .filter(|&column| column < window.input.columns as usize)
+                                .and_then(|column| row.get(column * inputs + i).copied())
+                                .unwrap_or(conv.padding.at(i));
+                            let tap = (ky * window.kernel[1] + kx) * inputs + i;
+                            acc += i32::from(conv.weight(o, tap)) * i32::from(value);
+                        }
+                    }
+                }
+                *out = conv.output(acc, conv.multiplier(o), shortcut, x, o, *out);
+            }
+        }
+    }
+}
+
+/// See [`Backend::add`].
+pub fn add(add: &Add, input: &[i8], shortcut: &Shortcut<'_>, output: &mut [i8]) {
+    let channels = (add.shape.channels as usize).max(1);
+    for (x, (pixel, inputs)) in
+        output.chunks_exact_mut(channels).zip(input.chunks_exact(channels)).enumerate()
+    {
+        for (c, (out, &input)) in pixel.iter_mut().zip(inputs).enumerate() {
+            *out = add.output(input, shortcut, x, c, *out);
+        }
+    }
+}
+
+/// See [`Backend::max_pool`].
+pub fn max_pool(pool: &MaxPool, rows: &Rows<'_>, output: &mut [i8]) {
+    let window = &pool.window;
+    let channels = (window.output.channels as usize).max(1);
+    for (x, pixel) in output.chunks_exact_mut(channels).enumerate() {
+        let (columns, first) = window.columns_on_input(x);
+        for (c, out) in pixel.iter_mut().enumerate() {
+            let mut max = i8::MIN;
+            for row in rows.iter().take(window.kernel[0]) {
+                for column in first..first + columns.len() {
+                    max = max.max(row.get(column * channels + c).copied().unwrap_or(i8::MIN));
+                }
+            }
+            *out = pool.clamp.apply(i32::from(max));
+        }
+    }
+}
+
+/// See [`Backend::sum_row`].
+pub fn sum_row(first: bool, row: &[i8], sums: &mut [i32]) {
+    if first {
+        sums.fill(0);
+    }
+    for pixel in row.chunks_exact(sums.len().max(1)) {
+        for (sum, &value) in sums.iter_mut().zip(pixel) {
+            *sum += i32::from(value);
+        }
+    }
+}
+
+/// See [`Backend::average`].
+pub fn average(pool: &AveragePool, sums: &[i32], output: &mut [i8]) {
+    for (out, &sum) in output.iter_mut().zip(sums) {
+        *out = pool.output(sum);
+    }
+}
+
+/// See [`Backend::softmax`].
+pub fn softmax(softmax: &Softmax, input: &[i8], output: &mut [i8]) {
+    let channels = (input.len()).max(1);
+    for (output, input) in output.chunks_exact_mut(channels).zip(input.chunks_exact(channels)) {
+        softmax.run(input, output);
+    }
+}

@@ -1,0 +1,94 @@
+//! Results.
+
+use core::cmp::Reverse;
+
+use heapless::Vec;
+use micromath::F32Ext;
+
+use crate::quant::Quantization;
+
+/// The int8 outputs of a network, one a class, and what they stand for.
+#[derive(Debug, Clone, Copy)]
+pub struct Logits<'a> {
+    values: &'a [i8],
+    quantization: Quantization,
+}
+
+/// A class and its score.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Candidate {
+    /// The class's number.
+    pub class: u16,
+    /// Its int8 score.
+    pub score: i8,
+    /// Its probability in 0…1, for display.
+    pub probability: f32,
+}
+
+impl<'a> Logits<'a> {
+    pub(crate) fn new(values: &'a [i8], quantization: Quantization) -> Self {
+        Self { values, quantization }
+    }
+
+    /// The int8 scores.
+    pub fn as_slice(&self) -> &'a [i8] {
+        self.values
+    }
+
+    /// Scale and zero point of the scores.
+    pub fn quantization(&self) -> Quantization {
+        self.quantization
+    }
+
+    /// The `K` best classes, best first; of equal scores the smaller class number is better.
+    ///
+    /// The probabilities are a softmax in float with micromath's approximate exponential
+    /// (about three digits): fit to be shown. The order comes from the integers.
+    pub fn top_k<const K: usize>(&self) -> Vec<Candidate, K> {
+        let mut best: Vec<(i8, u16), K> = Vec::new();
+        for (class, &score) in self.values.iter().enumerate() {
+            let key = |&(score, class): &(i8, u16)| Reverse((score, Reverse(class)));
+            let new = (score, class as u16);
+            let at = best.iter().position(|old| key(old) > key(&new)).unwrap_or(best.len());
+            if best.is_full() && at < K {
+                best.pop();
+            }
+            // A full list whose last is better refuses the new one: that is meant.
+            let _ = best.insert(at, new);
+        }
+        let max = best.first().map_or(0, |&(score, _)| score);
+        let exponential = |score: i8| {
+            F32Ext::exp((i32::from(score) - i32::from(max)) as f32 * self.quantization.scale)
+        };
+        let sum: f32 = self.values.iter().map(|&score| exponential(score)).sum();
+        best.iter()
+            .map(|&(score, class)| Candidate { class, score, probability: exponential(score) / sum })
+            .collect()
+    }
+}
+
+impl core::ops::Deref for Logits<'_> {
+    type Target = [i8];
+
+    fn deref(&self) -> &[i8] {
+        self.values
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn best_first_and_ties_to_the_lowest() {
+        let quantization = Quantization { scale: 0.1, zero_point: 0 };
+        let logits = Logits::new(&[3, 9, -4, 9, 5], quantization);
+        let classes: Vec<u16, 4> = logits.top_k::<4>().iter().map(|c| c.class).collect();
+        assert_eq!(classes, [1, 3, 4, 0]);
+        assert_eq!(logits.top_k::<0>().len(), 0);
+        assert_eq!(logits.top_k::<9>().len(), 5);
+        let sum: f32 = logits.top_k::<5>().iter().map(|c| c.probability).sum();
+        assert!((sum - 1.0).abs() < 0.01, "{sum}");
+    }
+}

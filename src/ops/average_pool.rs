@@ -1,0 +1,81 @@
+//! Mean over all rows and columns. Rows are summed as they come, so none has to be kept.
+//!
+//! ```text
+//! sum = Σ input[y, x, c]                                            over n pixels
+//!
+//! without a multiplier:  output[c] = clamp(sum / n)                 half away from zero
+//! with one:              output[c] = clamp(zero_point + requantize(sum − n · input's, m))
+//! ```
+//!
+//! The first is TFLite's `AVERAGE_POOL_2D` (input and output have one scale). The second,
+//! with m = input scale / (n · output scale), gives the mean a scale of its own: a mean
+//! has a smaller range than what it is taken of.
+
+use super::Window;
+use crate::error::Fault;
+use crate::format::LayerRecord;
+use crate::model::Model;
+use crate::quant::{Clamp, Multiplier, requantize, rounding_divide};
+
+/// An average pool, ready to run.
+#[derive(Debug, Clone, Copy)]
+pub struct AveragePool {
+    /// Shapes of input and output; the kernel is the whole input.
+    pub window: Window,
+    /// Zero points: input, output.
+    pub zero_points: [i32; 2],
+    /// The multiplier, if the output has a scale of its own.
+    pub multiplier: Option<Multiplier>,
+    /// Range of the output.
+    pub clamp: Clamp,
+}
+
+impl AveragePool {
+    pub(crate) fn new(model: &Model<'_>, layer: &LayerRecord) -> Self {
+        let multiplier = layer.multiplier(0);
+        Self {
+            window: Window::of(model, layer),
+            zero_points: [model.input_of(layer).zero_point, layer.zero_point].map(i32::from),
+            multiplier: (multiplier.mantissa.to_bits() != 0).then_some(multiplier),
+            clamp: layer.clamp(),
+        }
+    }
+
+    /// Pixels that the mean is taken of.
+    #[inline(always)]
+    pub fn pixels(&self) -> u32 {
+        u32::from(self.window.input.rows) * u32::from(self.window.input.columns)
+    }
+
+    /// The mean from its sum.
+    #[inline(always)]
+    pub fn output(&self, sum: i32) -> i8 {
+        self.clamp.apply(match self.multiplier {
+            None => rounding_divide(sum, self.pixels()),
+            Some(multiplier) => {
+                let centred = sum - self.pixels() as i32 * self.zero_points[0];
+                requantize(centred, multiplier) + self.zero_points[1]
+            }
+        })
+    }
+}
+
+pub(super) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault> {
+    let input = model.input_of(layer);
+    if layer.rows.get() != 1 || layer.columns.get() != 1 || layer.channels != input.channels {
+        return Err(Fault::Shape);
+    }
+    let pool = AveragePool::new(model, layer);
+    // Sums and centred sums are at most 255 a pixel in magnitude.
+    let bound = 255 * i64::from(pool.pixels());
+    let valid = match pool.multiplier {
+        None => {
+            layer.multiplier(0).shift == 0
+                && bound <= i64::from(i32::MAX / 2)
+                && input.zero_point == layer.zero_point
+                && input.scale.get() == layer.scale.get()
+        }
+        Some(multiplier) => multiplier.takes(bound) && multiplier.shift <= 0,
+    };
+    if valid { Ok(()) } else { Err(Fault::Quantization) }
+}

@@ -1,0 +1,247 @@
+//! Convolution, fully connected, and the join that ends a residual block.
+//!
+//! ```text
+//! acc = bias[o] + Σ weight[o, ky, kx, i] · input[y·s + ky − top, x·s + kx − left, i]
+//!
+//! output[y, x, o] = clamp(zero_point + requantize(acc, multiplier[o]))
+//!
+//! join:  sum = requantize(acc, multiplier[o]) + table[shortcut[y, x, o] + 128]
+//! output[y, x, o] = clamp(sum >> join_bits)
+//! ```
+//!
+//! Outside of the input there is its zero point, or a padding value of the input channel.
+//! The bias contains `-zero_point · Σ weight`.
+//!
+//! The plain form is that of TFLite's 8-bit quantization specification, with the double
+//! rounding of [`requantize`](crate::quant::requantize). The join ends a residual block with
+//! one rounding: accumulator and shortcut are both brought to the output's scale with
+//! `join_bits` extra bits; the table, a function of the shortcut's byte, also contains the
+//! zero point and one half, so that the shift (an arithmetic one) rounds half up.
+
+use fixed::types::I1F31;
+use zerocopy::little_endian::I32;
+
+use super::{Shortcut, Window, int8, part, words};
+use crate::error::{Error, Fault, Part};
+use crate::format::{LayerRecord, Packing};
+use crate::model::Model;
+use crate::quant::{Clamp, Multiplier, requantize};
+
+/// Largest number of extra bits of a join.
+pub const MAX_JOIN_BITS: u8 = 16;
+
+/// A convolution, ready to run.
+#[derive(Debug, Clone, Copy)]
+pub struct Conv<'m> {
+    /// How it walks over the input.
+    pub window: Window,
+    /// Order of the weights.
+    pub packing: Packing,
+    /// Output channels × kernel rows × kernel columns × input channels, in that packing.
+    pub weights: &'m [i8],
+    /// An int32 an output channel.
+    pub bias: &'m [I32],
+    /// Q31 mantissas of the multipliers, one an output channel.
+    pub mantissas: &'m [I32],
+    /// Shifts of the multipliers, one an output channel.
+    pub shifts: &'m [i8],
+    /// What lies outside of the input.
+    pub padding: Padding<'m>,
+    /// How a sum becomes an output.
+    pub finish: Finish<'m>,
+    /// Range of the output.
+    pub clamp: Clamp,
+}
+
+/// What a convolution sees outside of its input.
+#[derive(Debug, Clone, Copy)]
+pub enum Padding<'m> {
+    /// The zero point of the input.
+    Same(i8),
+    /// A value an input channel.
+    PerChannel(&'m [i8]),
+}
+
+impl Padding<'_> {
+    /// The value of input channel `i`.
+    #[inline(always)]
+    pub fn at(&self, i: usize) -> i8 {
+        match *self {
+            Self::Same(value) => value,
+            Self::PerChannel(values) => values.get(i).copied().unwrap_or(0),
+        }
+    }
+}
+
+/// How a sum becomes an output.
+#[derive(Debug, Clone, Copy)]
+pub enum Finish<'m> {
+    /// Requantized, plus the zero point.
+    Requantize {
+        /// Zero point of the output.
+        zero_point: i32,
+    },
+    /// Added to the shortcut's value from a table of 256 int32.
+    Join {
+        /// By the shortcut's byte + 128.
+        table: &'m [I32],
+        /// Extra fractional bits of the sum.
+        bits: u32,
+    },
+}
+
+impl<'m> Conv<'m> {
+    /// The convolution of a record that was checked.
+    pub(crate) fn new(model: &Model<'m>, layer: &LayerRecord) -> Self {
+        let window = Window::of(model, layer);
+        let channels = window.output.channels as usize;
+        let bytes = |offset: u32, bytes: usize| model.bytes(offset, bytes).unwrap_or(&[]);
+        let padding = match layer.padding_values.get() {
+            0 => Padding::Same(model.input_of(layer).zero_point),
+            offset => Padding::PerChannel(int8(bytes(offset, window.input.channels as usize))),
+        };
+        let finish = match layer.shortcut() {
+            None => Finish::Requantize { zero_point: i32::from(layer.zero_point) },
+            Some(_) => Finish::Join {
+                table: words(bytes(layer.table.get(), 1024)),
+                bits: u32::from(layer.join_bits),
+            },
+        };
+        Self {
+            window,
+            packing: layer.packing(),
+            weights: int8(bytes(layer.weights.get(), weight_bytes(&window))),
+            bias: words(bytes(layer.bias.get(), 4 * channels)),
+            mantissas: words(bytes(layer.mantissas.get(), 4 * channels)),
+            shifts: int8(bytes(layer.shifts.get(), channels)),
+            padding,
+            finish,
+            clamp: layer.clamp(),
+        }
+    }
+
+    /// Weights an output channel.
+    #[inline(always)]
+    pub fn taps(&self) -> usize {
+        self.window.kernel[0] * self.window.kernel[1] * self.window.input.channels as usize
+    }
+
+    /// Weight `tap` of output channel `o`, counted in OHWI order.
+    #[inline(always)]
+    pub fn weight(&self, o: usize, tap: usize) -> i8 {
+        let index = self.packing.index(o, tap, self.window.output.channels as usize, self.taps());
+        self.weights.get(index).copied().unwrap_or(0)
+    }
+
+    /// Bias of output channel `o`.
+    #[inline(always)]
+    pub fn bias(&self, o: usize) -> i32 {
+        self.bias.get(o).map_or(0, |bias| bias.get())
+    }
+
+    /// Multiplier of output channel `o`.
+    #[inline(always)]
+    pub fn multiplier(&self, o: usize) -> Multiplier {
+        Multiplier {
+            mantissa: I1F31::from_bits(self.mantissas.get(o).map_or(0, |mantissa| mantissa.get())),
+            shift: self.shifts.get(o).copied().unwrap_or(0),
+        }
+    }
+
+    /// The output for sum `acc` at column `x` and channel `o`, where `multiplier` is the
+    /// channel's and `here` is what lies at the output's place.
+    #[inline(always)]
+    pub fn output(
+        &self,
+        acc: i32,
+        multiplier: Multiplier,
+        shortcut: &Shortcut<'_>,
+        x: usize,
+        o: usize,
+        here: i8,
+    ) -> i8 {
+        let value = requantize(acc, multiplier);
+        self.clamp.apply(match self.finish {
+            Finish::Requantize { zero_point } => value + zero_point,
+            Finish::Join { table, bits } => {
+                let byte = (shortcut.at(x, o, here) as u8) ^ 0x80;
+                (value + table.get(usize::from(byte)).map_or(0, |t| t.get())) >> bits
+            }
+        })
+    }
+}
+
+fn weight_bytes(window: &Window) -> usize {
+    window.kernel[0]
+        * window.kernel[1]
+        * window.input.channels as usize
+        * window.output.channels as usize
+}
+
+pub(super) fn check(model: &Model<'_>, index: usize) -> Result<(), Error> {
+    let layer = model.layer(index);
+    let fault = |fault| Error::layer(index, fault);
+    super::check_window(model, layer).map_err(fault)?;
+    if Packing::from_number(layer.packing).is_none() {
+        return Err(fault(Fault::UnknownPacking(layer.packing)));
+    }
+    let window = Window::of(model, layer);
+    // At most 8 · 8 · 65535 · 65535: only a 32-bit address can be too small for it.
+    if u32::try_from(
+        window.kernel[0] as u64
+            * window.kernel[1] as u64
+            * u64::from(window.input.channels)
+            * u64::from(window.output.channels),
+    )
+    .is_err()
+    {
+        return Err(Error::out_of_bounds(Part::Weights, index));
+    }
+    let channels = usize::from(window.output.channels);
+    let align = crate::format::WEIGHTS_ALIGN as u32;
+    part(model, index, Part::Weights, layer.weights.get(), weight_bytes(&window), align)?;
+    part(model, index, Part::Bias, layer.bias.get(), 4 * channels, 4)?;
+    part(model, index, Part::Multipliers, layer.mantissas.get(), 4 * channels, 4)?;
+    part(model, index, Part::Multipliers, layer.shifts.get(), channels, 1)?;
+    if layer.padding_values.get() != 0 {
+        let inputs = usize::from(window.input.channels);
+        part(model, index, Part::PaddingValues, layer.padding_values.get(), inputs, 1)?;
+    }
+    // What is added behind the requantization, at most.
+    let mut offset = 128;
+    if layer.shortcut().is_some() {
+        if layer.join_bits > MAX_JOIN_BITS {
+            return Err(fault(Fault::Quantization));
+        }
+        let table = part(model, index, Part::ShortcutTable, layer.table.get(), 1024, 4)?;
+        offset = words(table).iter().map(|t| i64::from(t.get()).abs()).max().unwrap_or(0);
+    }
+    let conv = Conv::new(model, layer);
+    for channel in 0..window.output.channels {
+        let multiplier = conv.multiplier(usize::from(channel));
+        if !multiplier.is_valid() {
+            return Err(fault(Fault::Quantization));
+        }
+        let bound = accumulator_bound(&conv, usize::from(channel));
+        let value = requantized_bound(bound, multiplier);
+        if !multiplier.takes(bound) || value + offset > i64::from(i32::MAX) {
+            return Err(fault(Fault::Accumulator { channel }));
+        }
+    }
+    Ok(())
+}
+
+/// Largest magnitude that the sum of output channel `o` can have, at any moment of summing.
+pub(crate) fn accumulator_bound(conv: &Conv<'_>, o: usize) -> i64 {
+    let weights: i64 =
+        (0..conv.taps()).map(|tap| i64::from(conv.weight(o, tap).unsigned_abs())).sum();
+    i64::from(conv.bias(o)).abs() + 128 * weights
+}
+
+/// Largest magnitude of a requantized value of magnitude `bound`.
+fn requantized_bound(bound: i64, multiplier: Multiplier) -> i64 {
+    let left = multiplier.shift.max(0) as u32;
+    let right = (-multiplier.shift).max(0) as u32;
+    let shifted = bound.checked_shl(left).unwrap_or(i64::MAX).min(1 << 32);
+    ((shifted * i64::from(multiplier.mantissa.to_bits())) >> 31 >> right) + 2
+}

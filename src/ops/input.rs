@@ -1,0 +1,48 @@
+//! The picture: unsigned bytes become int8.
+//!
+//! ```text
+//! output[y, x, c] = pixel[y, x, c] − 128                    without a table: no error at all
+//! output[y, x, c] = table[c][pixel[y, x, c]]                with one
+//! ```
+//!
+//! A network that takes normalized pixels needs no table: mean and standard deviation are
+//! folded into its first convolution, whose padding is then one value a channel.
+
+use super::{int8, part};
+use crate::error::{Error, Part};
+use crate::format::LayerRecord;
+use crate::model::Model;
+
+/// The table from pixels to int8, if there is one: 256 entries a channel.
+pub(crate) fn table<'m>(model: &Model<'m>, layer: &LayerRecord) -> Option<&'m [i8]> {
+    match layer.table.get() {
+        0 => None,
+        offset => model.bytes(offset, 256 * usize::from(layer.channels.get())).map(int8),
+    }
+}
+
+/// Writes a row of pixels as int8; both columns × channels.
+pub(crate) fn convert(pixels: &[u8], channels: usize, table: Option<&[i8]>, output: &mut [i8]) {
+    let Some(table) = table else {
+        for (out, &pixel) in output.iter_mut().zip(pixels) {
+            *out = (pixel ^ 0x80) as i8;
+        }
+        return;
+    };
+    let (tables, _) = table.as_chunks::<256>();
+    let channels = channels.max(1);
+    for (out, pixels) in output.chunks_exact_mut(channels).zip(pixels.chunks_exact(channels)) {
+        for ((out, &pixel), table) in out.iter_mut().zip(pixels).zip(tables) {
+            *out = table[usize::from(pixel)];
+        }
+    }
+}
+
+pub(super) fn check(model: &Model<'_>) -> Result<(), Error> {
+    let layer = model.layer(0);
+    if layer.table.get() != 0 {
+        let bytes = 256 * usize::from(layer.channels.get());
+        part(model, 0, Part::PixelTable, layer.table.get(), bytes, 1)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,310 @@
+//! The operators: what each computes, which rows it needs, and when its record is valid.
+//!
+//! One file an operator. Its documentation is the specification, the
+//! [reference backend](crate::kernels::reference) the definition.
+
+pub mod add;
+pub mod average_pool;
+pub mod conv;
+pub mod input;
+pub mod max_pool;
+pub mod softmax;
+
+use core::ops::Range;
+
+use zerocopy::little_endian::I32;
+
+use crate::error::{Error, Fault, Part};
+use crate::format::{LayerRecord, NONE, Operator, flags};
+use crate::graph::Graph;
+use crate::model::Model;
+use crate::shape::Shape;
+
+/// Largest number of kernel rows and columns.
+pub const MAX_KERNEL: usize = 8;
+
+/// Rows that a step reads, from top to bottom, each columns × channels of int8.
+/// A row of padding is empty.
+pub type Rows<'a> = [&'a [i8]; MAX_KERNEL];
+
+/// How an operator's kernel walks over its input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// Shape of the input.
+    pub input: Shape,
+    /// Shape of the output.
+    pub output: Shape,
+    /// Kernel: rows, columns.
+    pub kernel: [usize; 2],
+    /// Stride: rows, columns.
+    pub stride: [usize; 2],
+    /// Padding on the left, in columns. That on top is seen in the rows, the rest follows.
+    pub pad_left: usize,
+}
+
+impl Window {
+    fn of(model: &Model<'_>, layer: &LayerRecord) -> Self {
+        Self {
+            input: model.input_of(layer).shape(),
+            output: layer.shape(),
+            kernel: layer.kernel.map(usize::from),
+            stride: layer.stride.map(usize::from),
+            pad_left: usize::from(layer.pads[1]),
+        }
+    }
+
+    /// The kernel columns of output column `x` that lie on the input, and the input column
+    /// under the first of them.
+    #[inline(always)]
+    pub fn columns_on_input(&self, x: usize) -> (Range<usize>, usize) {
+        let left = x * self.stride[1];
+        let from = self.pad_left.saturating_sub(left);
+        let to = (self.input.columns as usize + self.pad_left)
+            .saturating_sub(left)
+            .min(self.kernel[1]);
+        (from..to.max(from), left + from - self.pad_left.min(left + from))
+    }
+}
+
+/// The second operand of an add or a join: one row of it.
+///
+/// With stride s, output column `x` takes column `s·x`. With channels before, output channel
+/// `c` takes channel `c − before`; where there is none, the operand is zero (shortcut option A
+/// of He et al. 2015, section 3.3, without a tensor of its own).
+#[derive(Debug, Clone, Copy)]
+pub enum Shortcut<'a> {
+    /// The row lies where the output goes.
+    InPlace,
+    /// The row lies elsewhere.
+    Row {
+        /// Columns × channels of int8.
+        row: &'a [i8],
+        /// Channels of the row.
+        channels: usize,
+        /// Distance of the columns that are read.
+        stride: usize,
+        /// Output channels before the row's first.
+        before: usize,
+        /// The zero point: what there is where the row has no channel.
+        zero: i8,
+    },
+}
+
+impl Shortcut<'_> {
+    /// The operand at column `x` and channel `c`; `here` is what lies at the output's place.
+    #[inline(always)]
+    pub fn at(&self, x: usize, c: usize, here: i8) -> i8 {
+        match *self {
+            Self::InPlace => here,
+            Self::Row { row, channels, stride, before, zero } => match c.checked_sub(before) {
+                Some(c) if c < channels => {
+                    row.get(x * stride * channels + c).copied().unwrap_or(zero)
+                }
+                _ => zero,
+            },
+        }
+    }
+}
+
+/// Steps that a layer takes.
+#[inline(always)]
+pub(crate) fn steps(graph: &Graph<'_>, layer: &LayerRecord) -> u16 {
+    match layer.operator() {
+        Operator::AveragePool => graph.input_of(layer).rows.get(),
+        _ => layer.rows.get(),
+    }
+}
+
+/// Output rows that `steps` steps have made.
+#[inline(always)]
+pub(crate) fn rows_made(graph: &Graph<'_>, layer: &LayerRecord, steps: u16) -> u16 {
+    match layer.operator() {
+        Operator::AveragePool => u16::from(steps >= graph.input_of(layer).rows.get()),
+        _ => steps.min(layer.rows.get()),
+    }
+}
+
+/// The input rows that step `step` reads, of `rows` that there are. With padding on top,
+/// or in a kernel wholly on padding, the range is what lies on the input.
+#[inline(always)]
+pub(crate) fn rows_read(layer: &LayerRecord, step: u16, rows: u16) -> Range<u16> {
+    match layer.operator() {
+        Operator::Conv | Operator::MaxPool => {
+            let top = u32::from(step) * u32::from(layer.stride[0]);
+            let from = top.saturating_sub(u32::from(layer.pads[0])).min(u32::from(rows));
+            let to = (top + u32::from(layer.kernel[0])).saturating_sub(u32::from(layer.pads[0]));
+            from as u16..to.min(u32::from(rows)) as u16
+        }
+        _ => step..step.saturating_add(1),
+    }
+}
+
+/// Kernel rows of step `step` that lie on the padding above the input.
+#[inline(always)]
+pub(crate) fn rows_above(layer: &LayerRecord, step: u16) -> usize {
+    let top = usize::from(step) * usize::from(layer.stride[0]);
+    usize::from(layer.pads[0]).saturating_sub(top)
+}
+
+/// The row of the shortcut that step `step` reads.
+#[inline(always)]
+pub(crate) fn shortcut_row(layer: &LayerRecord, step: u16) -> u16 {
+    step.saturating_mul(u16::from(layer.shortcut_stride))
+}
+
+/// The shortcut's row for step `step`, found in the arena by `bytes`.
+pub(crate) fn shortcut<'a>(
+    model: &Model<'_>,
+    layer: &LayerRecord,
+    row: &'a [i8],
+) -> Shortcut<'a> {
+    if layer.in_place() {
+        return Shortcut::InPlace;
+    }
+    let operand = model.layer(layer.shortcut().unwrap_or(0));
+    Shortcut::Row {
+        row,
+        channels: operand.channels.get() as usize,
+        stride: layer.shortcut_stride as usize,
+        before: layer.shortcut_channels_before.get() as usize,
+        zero: operand.zero_point,
+    }
+}
+
+/// Scratch memory that a layer needs, in bytes. Planning and checking both ask here.
+pub fn scratch_bytes(layer: &LayerRecord, input: Shape) -> usize {
+    match layer.operator() {
+        Operator::AveragePool => 4 * usize::from(input.channels),
+        _ => 0,
+    }
+}
+
+/// Whether the scratch memory keeps something from one step to the next.
+pub(crate) fn scratch_persists(layer: &LayerRecord) -> bool {
+    matches!(layer.operator(), Operator::AveragePool)
+}
+
+/// Checks what every layer has in common, then what its operator asks for.
+pub(crate) fn check(model: &Model<'_>, index: usize) -> Result<(), Error> {
+    let layer = model.layer(index);
+    let fault = |fault| Error::layer(index, fault);
+    let operator = Operator::from_number(layer.operator)
+        .ok_or(fault(Fault::UnknownOperator(layer.operator)))?;
+    if layer.flags & !flags::ALL != 0 || layer.reserved != [0; 2] || layer.reserved_shift != 0 {
+        return Err(fault(Fault::Reserved));
+    }
+    let shape = layer.shape();
+    if shape.rows == 0 || shape.columns == 0 || shape.channels == 0 {
+        return Err(fault(Fault::Shape));
+    }
+    let scale = layer.scale.get();
+    if !(scale.is_finite() && scale > 0.0) || layer.clamp_min > layer.clamp_max {
+        return Err(fault(Fault::Quantization));
+    }
+    if (operator == Operator::Input) != (index == 0)
+        || (index > 0 && layer.input.get() as usize >= index)
+        || (index == 0 && layer.input.get() != 0)
+        || layer.shortcut().is_some_and(|shortcut| shortcut >= index)
+    {
+        return Err(fault(Fault::Operands));
+    }
+    let takes_shortcut = matches!(operator, Operator::Conv | Operator::Add);
+    if layer.shortcut().is_some() && !takes_shortcut {
+        return Err(fault(Fault::Operands));
+    }
+    check_shortcut(model, layer).map_err(fault)?;
+    match operator {
+        Operator::Input => input::check(model),
+        Operator::Conv => conv::check(model, index),
+        Operator::Add => add::check(model, layer).map_err(fault),
+        Operator::MaxPool => max_pool::check(model, layer).map_err(fault),
+        Operator::AveragePool => average_pool::check(model, layer).map_err(fault),
+        Operator::Softmax => softmax::check(model, layer).map_err(fault),
+    }
+}
+
+/// The shortcut must have a row, column and channel wherever the output asks for one.
+fn check_shortcut(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault> {
+    let Some(shortcut) = layer.shortcut() else {
+        let unused = layer.shortcut.get() == NONE
+            && layer.shortcut_stride == 0
+            && layer.shortcut_channels_before.get() == 0
+            && !layer.in_place();
+        return if unused { Ok(()) } else { Err(Fault::Shortcut) };
+    };
+    let (operand, output) = (model.layer(shortcut).shape(), layer.shape());
+    let stride = u32::from(layer.shortcut_stride);
+    let fits = |output: u16, operand: u16| (u32::from(output) - 1) * stride < u32::from(operand);
+    if stride == 0
+        || !fits(output.rows, operand.rows)
+        || !fits(output.columns, operand.columns)
+        || u32::from(operand.channels) + u32::from(layer.shortcut_channels_before.get())
+            > u32::from(output.channels)
+    {
+        return Err(Fault::Shortcut);
+    }
+    if layer.in_place() {
+        let other = model.layer(shortcut);
+        let same_ring =
+            other.ring_offset == layer.ring_offset && other.ring_rows == layer.ring_rows;
+        // A row must not be read as the input while it is overwritten.
+        if !same_ring || operand != output || stride != 1 || layer.input == layer.shortcut {
+            return Err(Fault::InPlace);
+        }
+    }
+    Ok(())
+}
+
+/// Checks that the output has as many rows and columns as a window over the input finds.
+fn check_window(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault> {
+    let (input, output) = (model.input_of(layer).shape(), layer.shape());
+    let [top, left, bottom, right] = layer.pads.map(u32::from);
+    let axis = |input: u16, output: u16, axis: usize, pads: [u32; 2]| {
+        let (kernel, stride) = (u32::from(layer.kernel[axis]), u32::from(layer.stride[axis]));
+        if kernel == 0 || kernel as usize > MAX_KERNEL {
+            return Err(Fault::Kernel);
+        }
+        let padded = u32::from(input) + pads[0] + pads[1];
+        // A pad as wide as the kernel would make output from padding alone.
+        if stride == 0 || pads[0] >= kernel || pads[1] >= kernel || padded < kernel {
+            return Err(Fault::Shape);
+        }
+        if (padded - kernel) / stride + 1 == u32::from(output) { Ok(()) } else { Err(Fault::Shape) }
+    };
+    axis(input.rows, output.rows, 0, [top, bottom])?;
+    axis(input.columns, output.columns, 1, [left, right])
+}
+
+/// The bytes of a part of the file that a layer names.
+fn part<'m>(
+    model: &Model<'m>,
+    index: usize,
+    part: Part,
+    offset: u32,
+    bytes: usize,
+    align: u32,
+) -> Result<&'m [u8], Error> {
+    if !offset.is_multiple_of(align) {
+        return Err(Error::out_of_bounds(part, index));
+    }
+    model.bytes(offset, bytes).ok_or(Error::out_of_bounds(part, index))
+}
+
+/// `bytes` as little-endian words; a rest of fewer than four bytes is left out.
+#[inline(always)]
+pub(crate) fn words(bytes: &[u8]) -> &[I32] {
+    let (words, _) = bytes.as_chunks::<4>();
+    zerocopy::transmute_ref!(words)
+}
+
+/// `bytes` as int8.
+#[inline(always)]
+pub(crate) fn int8(bytes: &[u8]) -> &[i8] {
+    zerocopy::transmute_ref!(bytes)
+}
+
+/// `bytes` as int8, to write.
+#[inline(always)]
+pub(crate) fn int8_mut(bytes: &mut [u8]) -> &mut [i8] {
+    zerocopy::transmute_mut!(bytes)
+}

@@ -1,0 +1,190 @@
+//! The arithmetic between integers and the reals that they stand for.
+//!
+//! ```text
+//! real = scale · (q − zero_point)          q: int8, one scale and zero point a tensor
+//! ```
+//!
+//! Source: the TensorFlow Lite 8-bit quantization specification, and gemmlowp's
+//! `fixedpoint.h` for the roundings. All of it is exact and the same on every machine.
+
+use fixed::types::I1F31;
+
+/// Scale and zero point of a tensor: `real = scale · (q − zero_point)`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Quantization {
+    /// Reals a step; positive and finite.
+    pub scale: f32,
+    /// The integer that stands for zero, in -128…127.
+    pub zero_point: i8,
+}
+
+impl Quantization {
+    /// The real that `q` stands for.
+    pub fn dequantize(self, q: i8) -> f32 {
+        self.scale * (i32::from(q) - i32::from(self.zero_point)) as f32
+    }
+}
+
+/// A positive real factor, `mantissa · 2^shift`, with the mantissa in [½, 1), or 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Multiplier {
+    /// Q31 mantissa.
+    pub mantissa: I1F31,
+    /// Power of two; positive shifts left, before the product.
+    pub shift: i8,
+}
+
+impl Multiplier {
+    /// Largest shift to the left.
+    pub const MAX_SHIFT: i8 = 30;
+    /// Largest shift to the right.
+    pub const MIN_SHIFT: i8 = -31;
+
+    /// The factor nearest to `real`, as TFLite's `QuantizeMultiplier` finds it: a 31-bit
+    /// mantissa, halves rounded away from zero. Below 2⁻³² it is zero; a `real` that is
+    /// negative, not finite, or at least 2³⁰ has none.
+    pub fn from_real(real: f64) -> Option<Self> {
+        if !(0.0..1_073_741_824.0).contains(&real) {
+            return None;
+        }
+        // A double is 1.fraction · 2^(exponent − 1023); as [½, 1) its exponent is one more.
+        let bits = real.to_bits();
+        let exponent = (bits >> 52) as i32 - 1022;
+        if exponent < i32::from(Self::MIN_SHIFT) {
+            return Some(Self { mantissa: I1F31::ZERO, shift: 0 });
+        }
+        let significand = (bits & ((1 << 52) - 1)) | (1 << 52);
+        // 53 bits to 31: drop 22, halves up.
+        let mantissa = (significand + (1 << 21)) >> 22;
+        let (mantissa, shift) =
+            if mantissa == 1 << 31 { (1 << 30, exponent + 1) } else { (mantissa, exponent) };
+        (shift <= i32::from(Self::MAX_SHIFT))
+            .then(|| Self { mantissa: I1F31::from_bits(mantissa as i32), shift: shift as i8 })
+    }
+
+    /// Whether mantissa and shift are in range.
+    pub fn is_valid(self) -> bool {
+        let bits = self.mantissa.to_bits();
+        (bits == 0 || bits >= 1 << 30)
+            && (Self::MIN_SHIFT..=Self::MAX_SHIFT).contains(&self.shift)
+    }
+
+    /// Whether every `value` of at most `bound` in magnitude can be requantized
+    /// within 32 bits.
+    pub fn takes(self, bound: i64) -> bool {
+        self.is_valid() && (bound << self.shift.max(0)) <= i64::from(i32::MAX)
+    }
+}
+
+/// `value · multiplier`, rounded twice: the high product half up, the shift right half away
+/// from zero (TFLite's `MultiplyByQuantizedMultiplier` with double rounding).
+#[inline(always)]
+pub fn requantize(value: i32, multiplier: Multiplier) -> i32 {
+    let left = multiplier.shift.max(0) as u32;
+    let right = (-multiplier.shift).max(0) as u32;
+    rounding_shift_right(
+        high_mul(value.wrapping_shl(left), multiplier.mantissa.to_bits()),
+        right,
+    )
+}
+
+/// `a · b / 2³¹`, rounded half up; the one product that leaves the range saturates
+/// (gemmlowp's `SaturatingRoundingDoublingHighMul`).
+#[inline(always)]
+pub fn high_mul(a: i32, b: i32) -> i32 {
+    let product = i64::from(a) * i64::from(b);
+    let rounded = (product + (1 << 30)) >> 31;
+    if rounded > i64::from(i32::MAX) { i32::MAX } else { rounded as i32 }
+}
+
+/// `value / 2^bits`, rounded half away from zero (gemmlowp's `RoundingDivideByPOT`);
+/// `bits` in 0…31.
+#[inline(always)]
+pub fn rounding_shift_right(value: i32, bits: u32) -> i32 {
+    let mask = (1u32.wrapping_shl(bits)).wrapping_sub(1) as i32;
+    let threshold = (mask >> 1) + i32::from(value < 0);
+    value.wrapping_shr(bits) + i32::from((value & mask) > threshold)
+}
+
+/// `value / divisor`, rounded half away from zero.
+#[inline(always)]
+pub fn rounding_divide(value: i32, divisor: u32) -> i32 {
+    let divisor = divisor.clamp(1, i32::MAX as u32) as i32;
+    let half = if value > 0 { divisor / 2 } else { -(divisor / 2) };
+    // Neither zero nor -1 divides here: the divisor is at least one.
+    (value + half).checked_div(divisor).unwrap_or(0)
+}
+
+/// The range of an activation, in steps of the output: [min, max] within int8.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Clamp {
+    /// Smallest output.
+    pub min: i8,
+    /// Largest output.
+    pub max: i8,
+}
+
+impl Clamp {
+    /// All of int8.
+    pub const FULL: Self = Self { min: i8::MIN, max: i8::MAX };
+
+    /// `value` within the range.
+    #[inline(always)]
+    pub fn apply(self, value: i32) -> i8 {
+        value.max(i32::from(self.min)).min(i32::from(self.max)) as i8
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn multiplier(real: f64) -> (i32, i8) {
+        let m = Multiplier::from_real(real).unwrap();
+        (m.mantissa.to_bits(), m.shift)
+    }
+
+    #[test]
+    fn multipliers_round_to_31_bits() {
+        assert_eq!(multiplier(0.5), (1 << 30, 0));
+        assert_eq!(multiplier(1.0), (1 << 30, 1));
+        assert_eq!(multiplier(0.75), (3 << 29, 0));
+        // Just below one: the mantissa rounds up to 2³¹ and moves into the shift.
+        assert_eq!(multiplier(1.0 - 1e-12), (1 << 30, 1));
+        assert_eq!(multiplier(0.0), (0, 0));
+        assert_eq!(multiplier(1e-12), (0, 0));
+        assert_eq!(Multiplier::from_real(-0.1), None);
+        assert_eq!(Multiplier::from_real(f64::NAN), None);
+        assert_eq!(Multiplier::from_real(2e9), None);
+    }
+
+    #[test]
+    fn high_product_rounds_halves_up() {
+        assert_eq!(high_mul(1, 1 << 30), 1);
+        assert_eq!(high_mul(-1, 1 << 30), 0);
+        assert_eq!(high_mul(-3, 1 << 30), -1);
+        assert_eq!(high_mul(i32::MIN, i32::MIN), i32::MAX);
+    }
+
+    #[test]
+    fn shift_rounds_halves_away_from_zero() {
+        assert_eq!(rounding_shift_right(5, 1), 3);
+        assert_eq!(rounding_shift_right(-5, 1), -3);
+        assert_eq!(rounding_shift_right(-5, 2), -1);
+        assert_eq!(rounding_shift_right(-6, 2), -2);
+        assert_eq!(rounding_shift_right(i32::MIN, 31), -1);
+        assert_eq!(rounding_shift_right(7, 0), 7);
+    }
+
+    #[test]
+    fn division_rounds_halves_away_from_zero() {
+        assert_eq!(rounding_divide(32, 64), 1);
+        assert_eq!(rounding_divide(-32, 64), -1);
+        assert_eq!(rounding_divide(31, 64), 0);
+        assert_eq!(rounding_divide(-95, 64), -1);
+        assert_eq!(rounding_divide(3, 2), 2);
+    }
+}

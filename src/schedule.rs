@@ -1,0 +1,242 @@
+//! In which order the rows of a network are made.
+//!
+//! Every layer makes its output in *steps* of one row, from top to bottom (an average pool
+//! takes one row of its input a step, and makes its output with the last). A step can run when
+//! the rows that it reads are made and there is room for the row that it makes:
+//!
+//! ```text
+//! loop {
+//!     of the segment's layers that can run, run a step of the deepest;
+//!     if none can run: take the next row of the picture (segment 0);
+//!     if every layer is finished: begin the next segment;
+//! }
+//! ```
+//!
+//! There is *room* for row `y` of a ring of R rows when no layer needs row `y − R` any more,
+//! and for a row that overwrites the row of its shortcut when no other layer needs that one.
+//!
+//! The order follows from the model file alone, not from when rows are pushed. So
+//! [`Model::parse`](crate::Model::parse) walks the very schedule that a
+//! [`Session`](crate::Session) runs, and proves for each step that it overwrites nothing that
+//! is still needed, and that the schedule comes to its end.
+
+use crate::format::MAX_SEGMENT_LAYERS;
+use crate::graph::Graph;
+use crate::ops;
+
+/// What comes next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// A step of a layer.
+    Run {
+        /// The layer.
+        layer: usize,
+        /// The step, from 0.
+        step: u16,
+    },
+    /// A row of the picture.
+    Row {
+        /// The row, from 0.
+        row: u16,
+    },
+    /// Nothing: all is done.
+    Done,
+    /// Nothing, although not all is done. Never happens with a model that was checked.
+    Stalled,
+}
+
+/// How far each layer of the current segment is.
+#[derive(Debug, Clone)]
+pub struct Schedule {
+    segment: u16,
+    first: u16,
+    end: u16,
+    /// The deepest layer that can possibly run.
+    cursor: u16,
+    /// Steps done, for each layer of the segment.
+    done: [u16; MAX_SEGMENT_LAYERS],
+}
+
+impl Schedule {
+    /// The beginning.
+    pub fn new(graph: &Graph<'_>) -> Self {
+        let mut schedule =
+            Self { segment: 0, first: 0, end: 0, cursor: 0, done: [0; MAX_SEGMENT_LAYERS] };
+        schedule.enter(graph, 0);
+        schedule
+    }
+
+    fn enter(&mut self, graph: &Graph<'_>, segment: u16) {
+        let layers = graph.segment(segment as usize);
+        self.segment = segment;
+        self.first = layers.start as u16;
+        self.end = layers.end as u16;
+        self.cursor = self.end.saturating_sub(1);
+        self.done = [0; MAX_SEGMENT_LAYERS];
+    }
+
+    /// The current segment.
+    pub fn segment(&self) -> usize {
+        self.segment as usize
+    }
+
+    /// What comes next. Does not change what [`complete`](Self::complete) counts.
+    pub fn next(&mut self, graph: &Graph<'_>) -> Next {
+        loop {
+            while self.cursor >= self.first && self.cursor < self.end {
+                let layer = self.cursor as usize;
+                if self.can_run(graph, layer) {
+                    let step = self.done(layer);
+                    return if layer == 0 {
+                        Next::Row { row: step }
+                    } else {
+                        Next::Run { layer, step }
+                    };
+                }
+                match self.cursor.checked_sub(1) {
+                    Some(above) => self.cursor = above,
+                    None => break,
+                }
+            }
+            let finished = (self.first..self.end)
+                .all(|i| self.done(i as usize) >= ops::steps(graph, graph.layer(i as usize)));
+            if !finished {
+                return Next::Stalled;
+            }
+            if self.segment as usize + 1 >= graph.segments.len() {
+                return Next::Done;
+            }
+            self.enter(graph, self.segment + 1);
+        }
+    }
+
+    /// Counts a step of `layer` as done.
+    pub fn complete(&mut self, graph: &Graph<'_>, layer: usize) {
+        if let Some(done) = layer
+            .checked_sub(self.first as usize)
+            .and_then(|i| self.done.get_mut(i))
+        {
+            *done = done.saturating_add(1);
+        }
+        // Whoever reads what was made may run now, and whoever shares what was read:
+        // rows of it may have become free.
+        let record = graph.layer(layer);
+        let reader = |i: usize| graph.layer(i).last_reader.get();
+        let mut deepest = record.last_reader.get().max(reader(record.input.get() as usize));
+        if let Some(shortcut) = record.shortcut() {
+            deepest = deepest.max(reader(shortcut));
+        }
+        self.cursor = deepest.min(self.end.saturating_sub(1));
+    }
+
+    /// Steps of `layer` that are done. Layers of earlier segments are finished.
+    #[inline(always)]
+    fn done(&self, layer: usize) -> u16 {
+        match layer.checked_sub(self.first as usize) {
+            Some(i) => self.done.get(i).copied().unwrap_or(0),
+            None => u16::MAX,
+        }
+    }
+
+    /// Rows of `layer`'s output that are made.
+    #[inline(always)]
+    pub fn made(&self, graph: &Graph<'_>, layer: usize) -> u16 {
+        let record = graph.layer(layer);
+        ops::rows_made(graph, record, self.done(layer))
+    }
+
+    fn can_run(&self, graph: &Graph<'_>, layer: usize) -> bool {
+        let record = graph.layer(layer);
+        let step = self.done(layer);
+        if step >= ops::steps(graph, record) {
+            return false;
+        }
+        if layer > 0 {
+            let input = record.input.get() as usize;
+            let needed = ops::rows_read(record, step, graph.layer(input).rows.get());
+            if self.made(graph, input) < needed.end {
+                return false;
+            }
+        }
+        if let Some(shortcut) = record.shortcut()
+            && self.made(graph, shortcut) <= ops::shortcut_row(record, step)
+        {
+            return false;
+        }
+        // A step that makes no row needs no room.
+        if ops::rows_made(graph, record, step + 1) == ops::rows_made(graph, record, step) {
+            return true;
+        }
+        let y = ops::rows_made(graph, record, step);
+        match record.shortcut() {
+            Some(shortcut) if record.in_place() => self
+                .readers(graph, shortcut)
+                .filter(|&reader| reader != layer)
+                .all(|reader| self.first_needed(graph, reader, shortcut) > y),
+            _ => match y.checked_sub(record.ring_rows.get()) {
+                Some(old) => self.ring_dead_below(graph, layer) > old,
+                None => true,
+            },
+        }
+    }
+
+    /// Layers of this segment that read the output of `layer`.
+    #[inline(always)]
+    fn readers<'a>(
+        &self,
+        graph: &'a Graph<'_>,
+        layer: usize,
+    ) -> impl Iterator<Item = usize> + use<'a> {
+        let last = graph.layer(layer).last_reader.get();
+        let from = (layer as u16 + 1).max(self.first);
+        (from..self.end.min(last.saturating_add(1))).map(usize::from).filter(move |&i| {
+            let record = graph.layer(i);
+            record.input.get() as usize == layer || record.shortcut() == Some(layer)
+        })
+    }
+
+    /// The first row of `layer`'s output that `reader` still needs.
+    #[inline(always)]
+    fn first_needed(&self, graph: &Graph<'_>, reader: usize, layer: usize) -> u16 {
+        let record = graph.layer(reader);
+        let step = self.done(reader);
+        if step >= ops::steps(graph, record) {
+            return u16::MAX;
+        }
+        let mut first = u16::MAX;
+        if record.input.get() as usize == layer {
+            first = ops::rows_read(record, step, graph.layer(layer).rows.get()).start;
+        }
+        if record.shortcut() == Some(layer) {
+            first = first.min(ops::shortcut_row(record, step));
+        }
+        first
+    }
+
+    /// The first row of `layer`'s output that is still needed in this segment or a later one.
+    pub fn needed_from(&self, graph: &Graph<'_>, layer: usize) -> u16 {
+        if graph.layer(layer).last_reader.get() >= self.end {
+            return 0;
+        }
+        self.readers(graph, layer)
+            .map(|reader| self.first_needed(graph, reader, layer))
+            .min()
+            .unwrap_or(u16::MAX)
+    }
+
+    /// The first row that is still needed of a ring that `layer` writes first, and others
+    /// after it in place.
+    pub fn ring_dead_below(&self, graph: &Graph<'_>, layer: usize) -> u16 {
+        let mut dead_below = u16::MAX;
+        let mut next = Some(layer);
+        while let Some(layer) = next {
+            dead_below = dead_below.min(self.needed_from(graph, layer));
+            next = self.readers(graph, layer).find(|&reader| {
+                let record = graph.layer(reader);
+                record.in_place() && record.shortcut() == Some(layer)
+            });
+        }
+        dead_below
+    }
+}
+

@@ -1,0 +1,250 @@
+//! Runs a model.
+
+use zerocopy::FromBytes;
+
+use crate::arena::ARENA_ALIGN;
+use crate::error::{Error, RowError};
+use crate::format::{LayerRecord, Operator};
+use crate::kernels::Backend;
+use crate::logits::Logits;
+use crate::model::Model;
+use crate::ops::add::Add;
+use crate::ops::average_pool::AveragePool;
+use crate::ops::conv::Conv;
+use crate::ops::max_pool::MaxPool;
+use crate::ops::softmax::Softmax;
+use crate::ops::{self, MAX_KERNEL, Rows};
+use crate::ring::{Carved, Ring};
+use crate::schedule::{Next, Schedule};
+
+/// What a [`step`](Session::step) did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Step {
+    /// It made a row of this layer.
+    Ran {
+        /// The layer.
+        layer: u16,
+    },
+    /// It cannot go on before the next row of the picture is pushed.
+    NeedsRow,
+    /// All is done: the logits are there.
+    Done,
+}
+
+/// A model at work in an arena.
+///
+/// ```
+/// use brooklet::{Arena, Model, Session, kernels::Portable};
+///
+/// const MODEL: &[u8] = include_bytes!("../tests/golden/tiny.brook");
+/// # fn main() -> Result<(), brooklet::Error> {
+/// let mut arena = Arena::<{ brooklet::arena_bytes(MODEL) }>::new();
+/// let model = Model::parse(MODEL)?;
+/// let mut session = Session::new(&model, Portable, &mut arena)?;
+/// # let camera = vec![vec![100u8; 24]; 8];
+/// for row in camera {
+///     session.push_row(&row).expect("a row of columns × 3 bytes");
+/// }
+/// let best = session.logits().expect("all rows are pushed").top_k::<3>();
+/// # assert!(!best.is_empty());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Session<'m, 'a, B> {
+    model: Model<'m>,
+    arena: &'a mut [u8],
+    schedule: Schedule,
+    backend: B,
+}
+
+impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
+    /// A session that computes in `arena`, with the kernels of `backend`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ArenaTooSmall`], [`Error::ArenaMisaligned`], or [`Error::Packing`] if the
+    /// weights are packed for another backend.
+    pub fn new(model: &Model<'m>, backend: B, arena: &'a mut [u8]) -> Result<Self, Error> {
+        let (needed, got) = (model.arena_bytes(), arena.len());
+        let arena = arena.get_mut(..needed).ok_or(Error::ArenaTooSmall { needed, got })?;
+        if !arena.as_ptr().addr().is_multiple_of(ARENA_ALIGN) {
+            return Err(Error::ArenaMisaligned);
+        }
+        if let Some((layer, packing)) = model.first_packing(|packing| backend.runs(packing)) {
+            return Err(Error::Packing { layer, packing: packing.name(), backend: B::NAME });
+        }
+        #[cfg(feature = "defmt")]
+        defmt::debug!("session: {=usize} bytes of arena, {}", needed, model.input());
+        Ok(Self { model: *model, arena, schedule: Schedule::new(model.graph()), backend })
+    }
+
+    /// The model that runs.
+    pub fn model(&self) -> &Model<'m> {
+        &self.model
+    }
+
+    /// Begins the next picture. Rows that were pushed and not used up are dropped.
+    pub fn reset(&mut self) {
+        self.schedule = Schedule::new(self.model.graph());
+    }
+
+    /// Makes one row of one layer, and returns: a bounded amount of work.
+    pub fn step(&mut self) -> Step {
+        match self.schedule.next(self.model.graph()) {
+            Next::Run { layer, step } => {
+                self.run(layer, step);
+                self.schedule.complete(self.model.graph(), layer);
+                Step::Ran { layer: layer as u16 }
+            }
+            Next::Row { .. } => Step::NeedsRow,
+            Next::Done | Next::Stalled => Step::Done,
+        }
+    }
+
+    /// Takes the next row of the picture: columns × channels bytes, channels in the order
+    /// of the network (red, green, blue).
+    ///
+    /// The row is taken when no layer can run without it; until then this runs them. To do
+    /// so in portions, call [`step`](Self::step) until it asks for a row.
+    ///
+    /// # Errors
+    ///
+    /// [`RowError`] if the row has a wrong length, or the picture is complete; nothing is
+    /// changed then.
+    pub fn push_row(&mut self, row: &[u8]) -> Result<(), RowError> {
+        let input = self.model.input();
+        let needed = input.row_bytes();
+        if row.len() != needed {
+            return Err(RowError::Length { needed, got: row.len() });
+        }
+        if self.rows_missing() == 0 {
+            return Err(RowError::Complete);
+        }
+        while let Step::Ran { .. } = self.step() {}
+        if let Next::Row { row: y } = self.schedule.next(self.model.graph()) {
+            let layer = self.model.layer(0);
+            let slot = Ring::of(layer).row(y as usize);
+            if let Some(slot) = self.arena.get_mut(slot) {
+                let table = ops::input::table(&self.model, layer);
+                let channels = input.channels as usize;
+                ops::input::convert(row, channels, table, ops::int8_mut(slot));
+            }
+            self.schedule.complete(self.model.graph(), 0);
+        }
+        Ok(())
+    }
+
+    /// Classifies one picture: rows × columns × channels bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`RowError::Length`] if it has another size; `needed` and `got` are then those of the
+    /// row at which it ends.
+    pub fn run_picture(&mut self, picture: &[u8]) -> Result<Logits<'_>, RowError> {
+        self.reset();
+        let needed = self.model.input().row_bytes();
+        for row in picture.chunks(needed.max(1)) {
+            self.push_row(row)?;
+        }
+        self.logits()
+    }
+
+    /// Rows of the picture that are still to be pushed.
+    pub fn rows_missing(&self) -> u16 {
+        self.model.input().rows.saturating_sub(self.schedule.made(self.model.graph(), 0))
+    }
+
+    /// Runs what is left to run, and returns the logits.
+    ///
+    /// # Errors
+    ///
+    /// [`RowError::Missing`] while rows are missing.
+    pub fn logits(&mut self) -> Result<Logits<'_>, RowError> {
+        self.finish(self.model.logits())
+    }
+
+    /// Runs what is left to run, and returns the last layer's output: the probabilities, if
+    /// the network ends in a softmax, or else the logits.
+    ///
+    /// # Errors
+    ///
+    /// [`RowError::Missing`] while rows are missing.
+    pub fn output(&mut self) -> Result<Logits<'_>, RowError> {
+        self.finish(self.model.output())
+    }
+
+    fn finish(&mut self, layer: usize) -> Result<Logits<'_>, RowError> {
+        while let Step::Ran { .. } = self.step() {}
+        match self.rows_missing() {
+            0 => {
+                let record = self.model.layer(layer);
+                let bytes = Ring::of(record).bytes().unwrap_or(0..0);
+                let values = ops::int8(self.arena.get(bytes).unwrap_or(&[]));
+                Ok(Logits::new(values, record.quantization()))
+            }
+            rows => Err(RowError::Missing { rows }),
+        }
+    }
+
+    /// Runs a step of a layer.
+    fn run(&mut self, index: usize, step: u16) {
+        let Self { model, arena, backend, .. } = self;
+        let layer = model.layer(index);
+        let input = layer.input.get() as usize;
+        let ring = Ring::of(model.layer(input));
+        let y = ops::rows_made(model.graph(), layer, step);
+        let writes = ops::rows_made(model.graph(), layer, step + 1) > y;
+        let place = if writes { Ring::of(layer).row(y as usize) } else { 0..0 };
+        let (read, output, scratch) = Carved::new(arena, place, model.scratch(layer));
+        let output = ops::int8_mut(output);
+        let row = |y: u16| ops::int8(read.bytes(ring.row(y as usize)));
+        let shortcut = match layer.shortcut() {
+            Some(operand) if !layer.in_place() => {
+                let y = ops::shortcut_row(layer, step) as usize;
+                ops::int8(read.bytes(Ring::of(model.layer(operand)).row(y)))
+            }
+            _ => &[],
+        };
+        let shortcut = ops::shortcut(model, layer, shortcut);
+        match layer.operator() {
+            Operator::Input => {}
+            Operator::Conv => {
+                let rows = window(layer, step, model.layer(input).rows.get(), row);
+                backend.conv(&Conv::new(model, layer), &rows, &shortcut, output);
+            }
+            Operator::Add => {
+                backend.add(&Add::new(model, layer), row(step), &shortcut, output);
+            }
+            Operator::MaxPool => {
+                let rows = window(layer, step, model.layer(input).rows.get(), row);
+                backend.max_pool(&MaxPool::new(model, layer), &rows, output);
+            }
+            Operator::AveragePool => {
+                // The arena is aligned to 16 bytes and so is the scratch memory in it.
+                let sums = <[i32]>::mut_from_bytes(scratch).unwrap_or_default();
+                backend.sum_row(step == 0, row(step), sums);
+                if writes {
+                    backend.average(&AveragePool::new(model, layer), sums, output);
+                }
+            }
+            Operator::Softmax => backend.softmax(&Softmax::new(layer), row(step), output),
+        }
+    }
+}
+
+/// The rows under a kernel; those on padding are empty.
+fn window<'a>(
+    layer: &LayerRecord,
+    step: u16,
+    rows: u16,
+    row: impl Fn(u16) -> &'a [i8],
+) -> Rows<'a> {
+    let mut window: Rows<'a> = [&[]; MAX_KERNEL];
+    let above = ops::rows_above(layer, step);
+    for (slot, y) in window.iter_mut().skip(above).zip(ops::rows_read(layer, step, rows)) {
+        *slot = row(y);
+    }
+    window
+}

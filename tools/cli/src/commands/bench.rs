@@ -1,0 +1,135 @@
+//! `brooklet bench`: what a picture costs on a board, counted by the board.
+
+use std::path::PathBuf;
+
+use brooklet_firmware::size;
+use serde::Serialize;
+
+use super::flash::{infer, start};
+use super::inspect::kind;
+use super::{Output, say, spinner, table, thousands};
+use crate::data::Dataset;
+use crate::model_file::ModelFile;
+
+/// Options of `brooklet bench`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The model file.
+    model: PathBuf,
+    /// The board; `brooklet boards` lists them.
+    #[arg(long)]
+    board: String,
+}
+
+/// What a picture costs. Sizes are in bytes.
+#[derive(Debug, Serialize)]
+struct Report {
+    board: String,
+    core: String,
+    backend: String,
+    /// From the first row pushed to the logits ready.
+    instructions: u64,
+    macs: u64,
+    model_bytes: u32,
+    arena_bytes: u32,
+    /// The session, arena apart.
+    session_bytes: u32,
+    /// The deepest that the stack of the whole firmware was.
+    stack_bytes: u32,
+    /// Code of the runtime.
+    text_bytes: u64,
+    /// Read-only data of the runtime.
+    rodata_bytes: u64,
+    layers: Vec<Layer>,
+}
+
+/// What a layer costs.
+#[derive(Debug, Serialize)]
+struct Layer {
+    name: String,
+    kind: &'static str,
+    macs: u64,
+    instructions: u64,
+}
+
+/// Runs the command.
+pub fn run(args: &Args, output: Output) -> miette::Result<()> {
+    let file = ModelFile::open(&args.model)?;
+    let model = file.model();
+    let (registry, mut board, loaded) = start(&file, &args.board)?;
+    let spec = registry.board(&args.board)?;
+    let spinner = spinner();
+    spinner.set_message("running a picture");
+    // Counts do not depend on what is in the picture but for a few hundredths of a percent.
+    let noise = Dataset::open("random:1", file.input(), &file.preprocess())?.get(0)?.pixels;
+    infer(&mut board, &file, noise.as_slice().unwrap_or(&[]))?;
+    let profile = board.link().profile()?;
+    spinner.set_message("measuring the runtime's size");
+    let sizes = size::runtime(&registry, spec, &mut |line| say(&spinner, line))?;
+    spinner.finish_and_clear();
+    let layers = profile
+        .layers
+        .iter()
+        .enumerate()
+        .map(|(index, &instructions)| Layer {
+            name: model.name(index).to_owned(),
+            kind: kind(model.layer(index)),
+            macs: model.graph().macs(index),
+            instructions,
+        })
+        .collect::<Vec<_>>();
+    let report = Report {
+        board: spec.name.clone(),
+        core: spec.core.clone(),
+        backend: spec.backend.clone(),
+        instructions: profile.instructions,
+        macs: layers.iter().map(|layer| layer.macs).sum(),
+        model_bytes: loaded.model_bytes,
+        arena_bytes: loaded.arena_bytes,
+        session_bytes: loaded.session_bytes,
+        stack_bytes: profile.stack_bytes,
+        text_bytes: sizes.text_bytes,
+        rodata_bytes: sizes.rodata_bytes,
+        layers,
+    };
+    output.print(&report, Report::show)
+}
+
+impl Report {
+    fn show(&self) {
+        let mut table = table(["layer", "kind", "MACs", "instructions", "a MAC"], &[0, 1]);
+        let ratio = |instructions: u64, macs: u64| match macs {
+            0 => String::new(),
+            _ => format!("{:.2}", instructions as f64 / macs as f64),
+        };
+        for layer in &self.layers {
+            table.add_row([
+                layer.name.clone(),
+                layer.kind.to_owned(),
+                thousands(layer.macs),
+                thousands(layer.instructions),
+                ratio(layer.instructions, layer.macs),
+            ]);
+        }
+        anstream::println!("{table}\n");
+        anstream::println!("board         {}, {}, backend {}", self.board, self.core, self.backend);
+        anstream::println!(
+            "instructions  {} a picture, {} a MAC of {}",
+            thousands(self.instructions),
+            ratio(self.instructions, self.macs),
+            thousands(self.macs),
+        );
+        anstream::println!("model file    {} bytes", thousands(self.model_bytes));
+        anstream::println!(
+            "RAM           {} bytes of arena, {} of session; {} of stack at most",
+            thousands(self.arena_bytes),
+            thousands(self.session_bytes),
+            thousands(self.stack_bytes),
+        );
+        anstream::println!(
+            "runtime       {} bytes of code, {} of read-only data",
+            thousands(self.text_bytes),
+            thousands(self.rodata_bytes),
+        );
+    }
+}

@@ -1,0 +1,63 @@
+//! `brooklet boards`: which boards there are.
+
+use brooklet_firmware::{Registry, Spec};
+use serde::Serialize;
+
+use super::{Output, table, thousands};
+
+/// A board.
+#[derive(Debug, Serialize)]
+struct Board {
+    name: String,
+    description: String,
+    core: String,
+    clock_hz: u32,
+    flash_bytes: u32,
+    ram_bytes: u32,
+    /// What a model file may have.
+    slot_bytes: u32,
+    /// What a model's arena may have.
+    arena_bytes: u32,
+    backend: String,
+}
+
+impl From<&Spec> for Board {
+    fn from(spec: &Spec) -> Self {
+        Self {
+            name: spec.name.clone(),
+            description: spec.description.clone(),
+            core: spec.core.clone(),
+            clock_hz: spec.clock_hz,
+            flash_bytes: spec.flash.bytes,
+            ram_bytes: spec.ram.bytes,
+            slot_bytes: spec.slot.bytes,
+            arena_bytes: spec.arena_bytes,
+            backend: spec.backend.clone(),
+        }
+    }
+}
+
+/// Runs the command.
+pub fn run(output: Output) -> miette::Result<()> {
+    let boards: Vec<Board> = Registry::find()?.boards().iter().map(Board::from).collect();
+    output.print(&boards, |boards| {
+        let mut table = table(
+            ["board", "core", "MHz", "flash", "RAM", "model slot", "arena", "backend", ""],
+            &[0, 1, 7, 8],
+        );
+        for board in boards {
+            table.add_row([
+                board.name.clone(),
+                board.core.clone(),
+                (board.clock_hz / 1_000_000).to_string(),
+                thousands(board.flash_bytes),
+                thousands(board.ram_bytes),
+                thousands(board.slot_bytes),
+                thousands(board.arena_bytes),
+                board.backend.clone(),
+                board.description.clone(),
+            ]);
+        }
+        anstream::println!("{table}");
+    })
+}

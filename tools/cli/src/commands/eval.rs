@@ -1,0 +1,135 @@
+//! `brooklet eval`: how good a model's answers are on many pictures.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use miette::{IntoDiagnostic, WrapErr, miette};
+use ndarray::{Array1, Array2, s};
+use ndarray_npy::{read_npy, write_npy};
+use serde::Serialize;
+
+use super::{Output, percent, progress};
+use crate::data::Dataset;
+use crate::evaluate::{FloatAnswers, Score, answers, logits, score};
+use crate::model_file::{HostBackend, ModelFile};
+
+/// Options of `brooklet eval`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The model file.
+    model: PathBuf,
+    /// Pictures: a folder with a subfolder a class, a CIFAR-10 binary file, .npy, .npz, random:N.
+    data: String,
+    /// Evaluates at most so many pictures.
+    #[arg(long)]
+    limit: Option<usize>,
+    /// Leaves out so many pictures at the start.
+    #[arg(long, default_value_t = 0)]
+    skip: usize,
+    /// Writes the int8 logits, a row a picture, in the data's order.
+    #[arg(long, value_name = "FILE.npy")]
+    logits: Option<PathBuf>,
+    /// Float logits of the same pictures, in the data's order: adds agreement and
+    /// signal-to-noise. Numbers of the best classes alone add the agreement.
+    #[arg(long, value_name = "LOGITS.npy")]
+    float: Option<PathBuf>,
+    /// The kernels that compute.
+    #[arg(long, value_enum, default_value_t)]
+    backend: HostBackend,
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    #[serde(flatten)]
+    score: Score,
+    images_per_second: f64,
+}
+
+/// What the float network said of the pictures `range`, from a file of logits (float32,
+/// [pictures, classes]) or of best classes (uint8 or int64, [pictures]).
+fn float_answers(
+    path: &Path,
+    range: std::ops::Range<usize>,
+    classes: usize,
+) -> miette::Result<FloatAnswers> {
+    let enough = |rows: usize| {
+        (rows >= range.end).then_some(()).ok_or_else(|| {
+            miette!(
+                help = "--limit the pictures, or give answers for all",
+                "{}: has answers for {rows} pictures, but pictures {} to {} are evaluated",
+                path.display(), range.start, range.end,
+            )
+        })
+    };
+    let best = read_npy::<_, Array1<i64>>(path)
+        .or_else(|_| read_npy::<_, Array1<u8>>(path).map(|best| best.mapv(i64::from)));
+    if let Ok(best) = best {
+        enough(best.len())?;
+        let best = best.slice(s![range]).iter().map(|&class| class as usize).collect();
+        return Ok(FloatAnswers::Best(best));
+    }
+    let logits: Array2<f32> = read_npy(path)
+        .into_diagnostic()
+        .wrap_err_with(|| format!("{}: is not a float32 array [pictures, classes]", path.display()))?;
+    enough(logits.nrows())?;
+    if logits.ncols() != classes {
+        return Err(miette!(
+            help = "give the float logits of the same network",
+            "{}: has {} logits a picture, the model {classes}", path.display(), logits.ncols(),
+        ));
+    }
+    Ok(FloatAnswers::Logits(logits.slice(s![range, ..]).to_owned()))
+}
+
+/// Runs the command.
+pub fn run(args: &Args, output: Output) -> miette::Result<()> {
+    let file = ModelFile::open(&args.model)?;
+    let model = file.model();
+    let data = Dataset::open(&args.data, file.input(), &file.preprocess())?;
+    let end = args.limit.map_or(data.len(), |limit| data.len().min(args.skip.saturating_add(limit)));
+    if args.skip >= end {
+        return Err(miette!(
+            help = "lower --skip or raise --limit",
+            "{}: has {} pictures, and none is left to evaluate", args.data, data.len(),
+        ));
+    }
+    let range = args.skip..end;
+    let float = match &args.float {
+        Some(path) => Some(float_answers(path, range.clone(), model.classes())?),
+        None => None,
+    };
+    let simulator = file.simulator(args.backend)?;
+    let bar = progress(range.len(), "evaluating");
+    let start = Instant::now();
+    let answers = answers(&simulator, &data, range, || bar.inc(1))?;
+    let seconds = start.elapsed().as_secs_f64();
+    bar.finish_and_clear();
+    if let Some(path) = &args.logits {
+        write_npy(path, &logits(&answers))
+            .map_err(|error| miette!("{}: {error}", path.display()))?;
+    }
+    let quantization = model.logits_quantization();
+    let score = score(&answers, float.as_ref(), |q| quantization.dequantize(q));
+    let images_per_second = score.images as f64 / seconds;
+    output.print(&Report { score, images_per_second }, |report| {
+        report.score.show();
+        anstream::println!("{:.0} pictures a second", report.images_per_second);
+    })
+}
+
+impl Score {
+    /// Prints the score for people.
+    pub fn show(&self) {
+        anstream::println!("pictures      {}", self.images);
+        for (name, share) in
+            [("top-1", self.top1), ("top-5", self.top5), ("agreement", self.agreement)]
+        {
+            if let Some(share) = share {
+                anstream::println!("{name:13} {}", percent(share));
+            }
+        }
+        if let Some(sqnr_db) = self.sqnr_db {
+            anstream::println!("logits' SQNR  {sqnr_db:.2} dB");
+        }
+    }
+}

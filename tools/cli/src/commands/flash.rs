@@ -1,0 +1,127 @@
+//! `brooklet flash`: firmware and model onto a board, and pictures to it.
+
+use std::path::PathBuf;
+
+use brooklet_firmware::{Board, Registry};
+use miette::miette;
+use ndarray_npy::write_npy;
+use serde::Serialize;
+
+use super::run::PictureReport;
+use super::{Output, say, spinner};
+use crate::data::read_picture;
+use crate::evaluate::logits;
+use crate::model_file::{Answer, HostBackend, ModelFile};
+
+/// Options of `brooklet flash`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The model file.
+    model: PathBuf,
+    /// The board; `brooklet boards` lists them. An emulated one is started.
+    #[arg(long)]
+    board: String,
+    /// Sends these pictures, and prints the board's answers.
+    #[arg(long, value_name = "PICTURE", num_args = 1..)]
+    run: Vec<PathBuf>,
+    /// Compares each answer with the host simulator's, byte for byte; fails on any difference.
+    #[arg(long, requires = "run")]
+    check: bool,
+    /// Writes the board's int8 logits, a row a picture.
+    #[arg(long, value_name = "FILE.npy", requires = "run")]
+    logits: Option<PathBuf>,
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    board: String,
+    model_bytes: u32,
+    arena_bytes: u32,
+    session_bytes: u32,
+    /// Whether every answer was the host's, if that was asked.
+    identical: Option<bool>,
+    pictures: Vec<PictureReport>,
+}
+
+/// Starts a board with a model, and makes sure that it can run it.
+pub(crate) fn start(
+    file: &ModelFile,
+    board: &str,
+) -> miette::Result<(Registry, Board, brooklet_firmware::Loaded)> {
+    let registry = Registry::find()?;
+    let spec = registry.board(board)?;
+    let spinner = spinner();
+    spinner.set_message(format!("starting {board}"));
+    let mut board = Board::start(&registry, spec, file.path(), &mut |line| say(&spinner, line))?;
+    let loaded = board.link().check()?;
+    spinner.finish_and_clear();
+    Ok((registry, board, loaded))
+}
+
+/// Sends a picture, and waits for the answer.
+pub(crate) fn infer(board: &mut Board, file: &ModelFile, pixels: &[u8]) -> miette::Result<Answer> {
+    let row = file.model().input().row_bytes();
+    let answer = board.link().infer(pixels.chunks(row))?;
+    Ok(Answer { logits: answer.logits, output: answer.output })
+}
+
+/// Runs the command.
+pub fn run(args: &Args, output: Output) -> miette::Result<()> {
+    let file = ModelFile::open(&args.model)?;
+    let (input, preprocess) = (file.input(), file.preprocess());
+    // What cannot be read is known before the board is started.
+    let pictures = args
+        .run
+        .iter()
+        .map(|path| read_picture(path, input, &preprocess))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut simulator = file.simulator(HostBackend::Reference)?;
+    let (_, mut board, loaded) = start(&file, &args.board)?;
+    let mut report = Report {
+        board: args.board.clone(),
+        model_bytes: loaded.model_bytes,
+        arena_bytes: loaded.arena_bytes,
+        session_bytes: loaded.session_bytes,
+        identical: None,
+        pictures: Vec::new(),
+    };
+    let mut answers = Vec::new();
+    let bar = super::progress(pictures.len(), "running");
+    for (path, pixels) in args.run.iter().zip(&pictures) {
+        let pixels = pixels.as_standard_layout();
+        let pixels = pixels.as_slice().unwrap_or(&[]);
+        let answer = infer(&mut board, &file, pixels)?;
+        if args.check {
+            let expected = simulator.run(pixels);
+            if answer != expected {
+                return Err(miette!(
+                    help = "this is a bug in a kernel or in the board's emulation: please report it",
+                    "{}: {} answers {:?}, the host {:?}",
+                    path.display(), args.board, answer.logits, expected.logits,
+                ));
+            }
+            report.identical = Some(true);
+        }
+        let name = path.display().to_string();
+        report.pictures.push(PictureReport::new(&file, name, args.board.clone(), &answer));
+        answers.push((answer, None));
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    if let Some(path) = &args.logits {
+        write_npy(path, &logits(&answers))
+            .map_err(|error| miette!("{}: {error}", path.display()))?;
+    }
+    output.print(&report, |report| {
+        anstream::println!(
+            "{}: {} bytes of model, {} bytes of arena, {} bytes of session: checked by the board",
+            report.board, report.model_bytes, report.arena_bytes, report.session_bytes,
+        );
+        PictureReport::show(&report.pictures);
+        if report.identical == Some(true) {
+            anstream::println!(
+                "{} answers, all the same bytes as the host's", report.pictures.len()
+            );
+        }
+    })
+}

@@ -1,0 +1,174 @@
+//! `brooklet inspect`: what is in a model file.
+
+use std::path::PathBuf;
+
+use brooklet::format::{LayerRecord, NONE, Operator, flags};
+use brooklet::{Model, ops};
+use serde::Serialize;
+
+use super::{Output, table, thousands};
+use crate::model_file::{ModelFile, session_bytes};
+
+/// Options of `brooklet inspect`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The model file.
+    model: PathBuf,
+}
+
+/// What is in a model file. Sizes are in bytes.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// The whole file.
+    pub model_bytes: usize,
+    /// Rings and scratch memory.
+    pub arena_bytes: usize,
+    /// The session on this host, arena apart.
+    pub session_bytes: usize,
+    /// Multiply-accumulates a picture.
+    pub macs: u64,
+    /// Weights of all layers.
+    pub weight_bytes: usize,
+    /// Rows, columns, channels of the picture.
+    pub input: [u16; 3],
+    /// Number of classes.
+    pub classes: usize,
+    /// The layers, the input first.
+    pub layers: Vec<Layer>,
+}
+
+/// A layer.
+#[derive(Debug, Serialize)]
+pub struct Layer {
+    /// Its name.
+    pub name: String,
+    /// What it does.
+    pub kind: &'static str,
+    /// The segment in which it runs.
+    pub segment: usize,
+    /// Rows, columns, channels of the output.
+    pub shape: [u16; 3],
+    /// Scale of the output.
+    pub scale: f32,
+    /// Zero point of the output.
+    pub zero_point: i8,
+    /// Multiply-accumulates a picture.
+    pub macs: u64,
+    /// Bytes of weights.
+    pub weight_bytes: usize,
+    /// Order of the weights.
+    pub packing: Option<&'static str>,
+    /// Rows that the output's ring holds.
+    pub ring_rows: u16,
+    /// Where the ring starts in the arena.
+    pub ring_offset: u32,
+    /// Bytes of the ring.
+    pub ring_bytes: usize,
+    /// Whether the output overwrites the shortcut, whose ring it is then.
+    pub in_place: bool,
+    /// Bytes of scratch memory.
+    pub scratch_bytes: usize,
+}
+
+/// What a layer is called in reports.
+pub(crate) fn kind(layer: &LayerRecord) -> &'static str {
+    match layer.operator() {
+        Operator::Input => "input",
+        Operator::Conv if layer.flags & flags::FULLY_CONNECTED != 0 => "fully_connected",
+        Operator::Conv if layer.shortcut.get() != NONE => "conv+add",
+        Operator::Conv => "conv",
+        Operator::Add => "add",
+        Operator::MaxPool => "max_pool",
+        Operator::AveragePool => "average_pool",
+        Operator::Softmax => "softmax",
+    }
+}
+
+impl Report {
+    /// The report on a model.
+    pub fn new(model: &Model<'_>) -> Self {
+        let graph = model.graph();
+        let segments = 0..graph.segments.len();
+        let layers: Vec<Layer> = segments
+            .flat_map(|segment| graph.segment(segment).map(move |index| (segment, index)))
+            .map(|(segment, index)| {
+                let record = model.layer(index);
+                let shape = record.shape();
+                Layer {
+                    name: model.name(index).to_owned(),
+                    kind: kind(record),
+                    segment,
+                    shape: [shape.rows, shape.columns, shape.channels],
+                    scale: record.scale.get(),
+                    zero_point: record.zero_point,
+                    macs: graph.macs(index),
+                    weight_bytes: graph.weight_bytes(index),
+                    packing: (record.operator() == Operator::Conv).then(|| record.packing().name()),
+                    ring_rows: record.ring_rows.get(),
+                    ring_offset: record.ring_offset.get(),
+                    ring_bytes: usize::from(record.ring_rows.get()) * shape.row_bytes(),
+                    in_place: record.in_place(),
+                    scratch_bytes: ops::scratch_bytes(record, model.input_of(record).shape()),
+                }
+            })
+            .collect();
+        let input = model.input();
+        Self {
+            model_bytes: model.file().len(),
+            arena_bytes: model.arena_bytes(),
+            session_bytes: session_bytes(),
+            macs: layers.iter().map(|layer| layer.macs).sum(),
+            weight_bytes: layers.iter().map(|layer| layer.weight_bytes).sum(),
+            input: [input.rows, input.columns, input.channels],
+            classes: model.classes(),
+            layers,
+        }
+    }
+
+    /// Prints the report for people.
+    pub fn show(&self) {
+        let mut table = table(
+            [
+                "layer", "kind", "output", "scale", "zero", "MACs", "weights", "packing", "seg",
+                "rows", "arena", "scratch",
+            ],
+            &[0, 1, 2, 7, 10],
+        );
+        for layer in &self.layers {
+            let [rows, columns, channels] = layer.shape;
+            let place = format!(
+                "{}..{}{}",
+                layer.ring_offset,
+                layer.ring_offset as usize + layer.ring_bytes,
+                if layer.in_place { " in place" } else { "" }
+            );
+            table.add_row([
+                layer.name.clone(),
+                layer.kind.to_owned(),
+                format!("{rows}x{columns}x{channels}"),
+                format!("{:.6}", layer.scale),
+                layer.zero_point.to_string(),
+                thousands(layer.macs),
+                thousands(layer.weight_bytes),
+                layer.packing.unwrap_or("").to_owned(),
+                layer.segment.to_string(),
+                layer.ring_rows.to_string(),
+                place,
+                layer.scratch_bytes.to_string(),
+            ]);
+        }
+        let [rows, columns, channels] = self.input;
+        anstream::println!("{table}\n");
+        anstream::println!("input         {rows}x{columns}x{channels}, {} classes", self.classes);
+        anstream::println!("MACs          {}", thousands(self.macs));
+        anstream::println!("model file    {} bytes, {} of them weights", thousands(self.model_bytes), thousands(self.weight_bytes));
+        anstream::println!("arena         {} bytes", thousands(self.arena_bytes));
+        anstream::println!("session       {} bytes on this host", thousands(self.session_bytes));
+    }
+}
+
+/// Runs the command.
+pub fn run(args: &Args, output: Output) -> miette::Result<()> {
+    let file = ModelFile::open(&args.model)?;
+    output.print(&Report::new(&file.model()), Report::show)
+}

@@ -1,0 +1,104 @@
+//! The subcommands of `brooklet`, a file each: options, work, report.
+
+pub mod bench;
+pub mod boards;
+pub mod eval;
+pub mod flash;
+pub mod inspect;
+pub mod quantize;
+pub mod run;
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use comfy_table::{CellAlignment, Table, presets};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+/// How figures are printed.
+#[derive(Debug, Clone, Copy)]
+pub struct Output {
+    /// As JSON, for programs.
+    pub json: bool,
+}
+
+impl Output {
+    /// Prints a report: as JSON, or by `show` for people.
+    pub(crate) fn print<T: Serialize>(self, report: &T, show: impl FnOnce(&T)) -> miette::Result<()> {
+        if self.json {
+            let text = serde_json::to_string_pretty(report)
+                .map_err(|error| miette::miette!("the report cannot be written as JSON: {error}"))?;
+            anstream::println!("{text}");
+        } else {
+            show(report);
+        }
+        Ok(())
+    }
+}
+
+/// A progress bar on the terminal; nothing where there is none.
+pub(crate) fn progress(length: usize, what: &'static str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg:12} {bar:32} {pos}/{len} {eta}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(length as u64).with_style(style).with_message(what)
+}
+
+/// A spinner on the terminal, for work of unknown length. Lines are shown beside it, or
+/// printed to the error stream where there is no terminal.
+pub(crate) fn spinner() -> ProgressBar {
+    let spinner = ProgressBar::new_spinner();
+    spinner.enable_steady_tick(Duration::from_millis(100));
+    spinner
+}
+
+/// A line of news beside a spinner.
+pub(crate) fn say(spinner: &ProgressBar, line: &str) {
+    if spinner.is_hidden() {
+        anstream::eprintln!("{line}");
+    } else {
+        spinner.println(line);
+    }
+}
+
+/// A table whose columns, but the first `text`, are numbers.
+pub(crate) fn table<const N: usize>(header: [&str; N], text: &[usize]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_header(header);
+    for (index, column) in table.column_iter_mut().enumerate() {
+        if !text.contains(&index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+/// 1234567 as 1,234,567.
+pub(crate) fn thousands(number: impl Display) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// 0.9173 as 91.73 %.
+pub(crate) fn percent(share: f64) -> String {
+    format!("{:.2} %", 100.0 * share)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::thousands;
+
+    #[test]
+    fn digits_are_grouped_by_three() {
+        assert_eq!(thousands(0), "0");
+        assert_eq!(thousands(999), "999");
+        assert_eq!(thousands(1000), "1,000");
+        assert_eq!(thousands(12_501_632), "12,501,632");
+    }
+}

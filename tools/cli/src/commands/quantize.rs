@@ -1,0 +1,311 @@
+//! `brooklet quantize`: from a trained network to a model file.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use brooklet::format::Packing;
+use indicatif::ProgressBar;
+use miette::{IntoDiagnostic, WrapErr, miette};
+use ndarray::{Array2, Axis, concatenate};
+use serde::Serialize;
+
+use super::{Output, inspect, percent, progress, thousands};
+use crate::calibrate::{Histogram, Ranges};
+use crate::data::{Dataset, Preprocess};
+use crate::evaluate::{FloatAnswers, Score, answers, score};
+use crate::float::FloatModel;
+use crate::import::{self, Arch, Imported};
+use crate::lower::{Unrepresentable, lower};
+use crate::model_file::{HostBackend, ModelFile, to_record, write_whole};
+use crate::network::Network;
+use crate::plan::plan;
+use crate::program::Program;
+use crate::quantize::Fused;
+
+/// Pictures that go through the float network at once.
+const BATCH: usize = 25;
+
+/// Options of `brooklet quantize`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The network: .onnx, .tflite (already int8), .safetensors, .pt, .pth or .th.
+    network: PathBuf,
+    /// The model file to write.
+    #[arg(short, long, value_name = "MODEL.brook")]
+    output: PathBuf,
+    /// Pictures to measure activation ranges on: a folder with a subfolder a class, a CIFAR-10
+    /// binary file, .npy, .npz, or random:N.
+    #[arg(long, value_name = "DATA", conflicts_with = "ranges")]
+    calibrate: Option<String>,
+    /// Activation ranges saved by an earlier calibration.
+    #[arg(long, value_name = "FILE.json")]
+    ranges: Option<PathBuf>,
+    /// Saves the activation ranges, and how good the model was on the calibration data.
+    #[arg(long, value_name = "FILE.json")]
+    save_ranges: Option<PathBuf>,
+    /// Architecture of bare weights: resnet18, 34, 50, 101, 152 (torchvision's names), or
+    /// resnet20, 32, 44, 56, 110, 1202 (CIFAR, shortcut option A or B).
+    #[arg(long)]
+    arch: Option<Arch>,
+    /// Height and width of the input of bare weights.
+    #[arg(long, value_name = "HxW", value_parser = size)]
+    input: Option<[u32; 2]>,
+    /// Resizes pictures so that the shorter side has so many pixels.
+    #[arg(long, value_name = "PIXELS")]
+    resize: Option<u32>,
+    /// Cuts so many pixels out of the centre of a picture, after resizing.
+    #[arg(long, value_name = "HxW", value_parser = size)]
+    crop: Option<[u32; 2]>,
+    /// Mean of red, green and blue, of pixels in 0 to 1. Without mean and std the network takes
+    /// raw 0 to 255.
+    #[arg(long, value_name = "R,G,B", value_parser = triple)]
+    mean: Option<[f32; 3]>,
+    /// Standard deviation of red, green and blue, of pixels in 0 to 1.
+    #[arg(long, value_name = "R,G,B", value_parser = triple)]
+    std: Option<[f32; 3]>,
+    /// The four options above from a JSON file: {"resize": 256, "crop": [224, 224], "mean": …}.
+    #[arg(long, value_name = "FILE.json", conflicts_with_all = ["resize", "crop", "mean", "std"])]
+    preprocess: Option<PathBuf>,
+    /// Names of the classes, a line each. Default: the calibration data's.
+    #[arg(long, value_name = "FILE.txt")]
+    labels: Option<PathBuf>,
+    /// The backend for which weights are packed.
+    #[arg(long, value_enum, default_value_t)]
+    backend: HostBackend,
+}
+
+/// `224x224`, or `224` for both.
+fn size(text: &str) -> Result<[u32; 2], String> {
+    let number = |text: &str| match text.trim().parse::<u32>() {
+        Ok(number) if (1..=u32::from(u16::MAX)).contains(&number) => Ok(number),
+        _ => Err(format!("`{text}` is not a number of pixels: write HxW, as in 224x224")),
+    };
+    match text.split_once(['x', ',']) {
+        Some((height, width)) => Ok([number(height)?, number(width)?]),
+        None => number(text).map(|number| [number, number]),
+    }
+}
+
+/// `0.485,0.456,0.406`, or one number for all.
+fn triple(text: &str) -> Result<[f32; 3], String> {
+    let wrong = || format!("`{text}` is not three numbers: write R,G,B, as in 0.485,0.456,0.406");
+    let numbers: Vec<f32> = text
+        .split(',')
+        .map(|number| number.trim().parse::<f32>().ok().filter(|number| number.is_finite()))
+        .collect::<Option<_>>()
+        .ok_or_else(wrong)?;
+    match numbers[..] {
+        [one] => Ok([one; 3]),
+        [red, green, blue] => Ok([red, green, blue]),
+        _ => Err(wrong()),
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    model: PathBuf,
+    #[serde(flatten)]
+    contents: inspect::Report,
+    /// On the calibration data.
+    evidence: Option<Score>,
+}
+
+impl Args {
+    fn preprocess(&self) -> miette::Result<Preprocess> {
+        let preprocess = match &self.preprocess {
+            Some(path) => read_json(path, "a preprocessing file")?,
+            None => Preprocess { resize: self.resize, crop: self.crop, mean: self.mean, std: self.std },
+        };
+        if preprocess.std.is_some_and(|std| std.iter().any(|std| *std <= 0.0)) {
+            return Err(miette!(help = "give the training's values", "--std must be above zero"));
+        }
+        Ok(preprocess)
+    }
+
+    fn labels(&self) -> miette::Result<Option<Vec<String>>> {
+        let Some(path) = &self.labels else { return Ok(None) };
+        let text = fs::read_to_string(path)
+            .into_diagnostic()
+            .wrap_err_with(|| format!("{}: cannot be read", path.display()))?;
+        Ok(Some(text.lines().map(str::to_owned).collect()))
+    }
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(path: &Path, what: &str) -> miette::Result<T> {
+    let text = fs::read_to_string(path)
+        .into_diagnostic()
+        .wrap_err_with(|| format!("{}: cannot be read", path.display()))?;
+    serde_json::from_str(&text)
+        .into_diagnostic()
+        .wrap_err_with(|| format!("{}: is not {what}", path.display()))
+}
+
+/// Runs the command.
+pub fn run(args: &Args, output: Output) -> miette::Result<()> {
+    let preprocess = args.preprocess()?;
+    let labels = args.labels()?;
+    let options = import::Options {
+        arch: args.arch,
+        input: args.input.map(|size| size.map(|n| n as usize)),
+    };
+    let at = |error: Unrepresentable| error.in_file(&args.network);
+    let mut calibration = None;
+    let (mut program, measured) = match import::load(&args.network, &options)? {
+        Imported::Quantized(network) => {
+            if args.calibrate.is_some() || args.ranges.is_some() {
+                return Err(miette!(
+                    help = "leave out --calibrate and --ranges: the file's own scales are kept",
+                    "{}: is already int8", args.network.display(),
+                ));
+            }
+            (lower(&network, &preprocess).map_err(at)?, None)
+        }
+        Imported::Float(network) => {
+            let fused = Fused::new(&network).map_err(at)?;
+            let (ranges, float) = match (&args.calibrate, &args.ranges) {
+                (Some(spec), _) => {
+                    let data = Dataset::open(spec, network.input, &preprocess)?;
+                    let (ranges, logits) = measure(&network, &fused, &data)?;
+                    calibration = Some(data);
+                    (ranges, Some(logits))
+                }
+                (None, Some(path)) => (read_json::<Ranges>(path, "a file of ranges")?, None),
+                (None, None) => {
+                    return Err(miette!(
+                        help = "add --calibrate DATA (pictures like those it will see), or --ranges \
+                                FILE from an earlier calibration; random:100 only tries things out",
+                        "{}: activation ranges are needed to quantize a float network",
+                        args.network.display(),
+                    ));
+                }
+            };
+            (fused.quantize(&ranges, &preprocess).map_err(at)?, Some((ranges, float)))
+        }
+    };
+    program.preprocessing = Some(to_record(&preprocess));
+    let data_labels = || calibration.as_ref().and_then(|data| data.classes().map(<[_]>::to_vec));
+    let saved_labels = || measured.as_ref().map(|(ranges, _)| ranges.labels.clone());
+    program.labels = labels.or_else(data_labels).or_else(saved_labels).unwrap_or_default();
+    let file = build(&program, args)?;
+
+    let mut evidence = measured.as_ref().and_then(|(ranges, _)| ranges.evidence.clone());
+    if let (Some(data), Some((ranges, Some(float)))) = (&calibration, measured) {
+        let score = judge(&file, data, float)?;
+        if let Some(path) = &args.save_ranges {
+            let ranges = Ranges {
+                evidence: Some(score.clone()),
+                labels: program.labels.clone(),
+                ..ranges
+            };
+            let text = serde_json::to_string_pretty(&ranges).into_diagnostic()?;
+            write_whole(path, (text + "\n").as_bytes())
+                .into_diagnostic()
+                .wrap_err_with(|| format!("{}: cannot be written", path.display()))?;
+        }
+        evidence = Some(score);
+    }
+    file.save()?;
+    let contents = inspect::Report::new(&file.model());
+    output.print(&Report { model: args.output.clone(), contents, evidence }, Report::show)
+}
+
+impl Report {
+    fn show(&self) {
+        anstream::println!(
+            "{}: {} bytes, {} MACs, arena {} bytes",
+            self.model.display(),
+            thousands(self.contents.model_bytes),
+            thousands(self.contents.macs),
+            thousands(self.contents.arena_bytes),
+        );
+        if let Some(evidence) = &self.evidence {
+            let mut parts = vec![format!("on {} calibration pictures", evidence.images)];
+            parts.extend(evidence.top1.map(|share| format!("top-1 {}", percent(share))));
+            parts.extend(
+                evidence.agreement.map(|share| format!("agreement with float {}", percent(share))),
+            );
+            parts.extend(evidence.sqnr_db.map(|db| format!("SQNR {db:.2} dB")));
+            anstream::println!("{}", parts.join(", "));
+        }
+    }
+}
+
+/// Runs the float network over the data: activation ranges, and its logits.
+fn measure(
+    network: &Network,
+    fused: &Fused<'_>,
+    data: &Dataset,
+) -> miette::Result<(Ranges, Array2<f32>)> {
+    let model = FloatModel::new(network)?;
+    let mut histograms: Vec<(usize, Histogram)> =
+        fused.calibrated().map(|node| (node, Histogram::default())).collect();
+    let mut logits = Vec::new();
+    let bar: ProgressBar = progress(data.len(), "calibrating");
+    for start in (0..data.len()).step_by(BATCH) {
+        let batch = data.batch(start..data.len().min(start + BATCH))?;
+        let logits_node = network.logits();
+        model.run_all(batch.view(), |node, map| {
+            if let Some((_, histogram)) = histograms.iter_mut().find(|(n, _)| *n == node) {
+                let planes = map.permuted_axes([0, 3, 1, 2]);
+                match planes.as_slice() {
+                    Some(values) => histogram.add(values.iter().copied()),
+                    None => histogram.add(planes.iter().copied()),
+                }
+            }
+            if node == logits_node {
+                let (count, classes) = (map.dim().0, map.dim().3);
+                let rows = map.to_owned().into_shape_with_order((count, classes));
+                logits.extend(rows.ok());
+            }
+        })?;
+        bar.inc(batch.len_of(Axis(0)) as u64);
+    }
+    bar.finish_and_clear();
+    let ranges = histograms
+        .iter()
+        .map(|(node, histogram)| (network.nodes[*node].name.clone(), histogram.least_squares(256)))
+        .collect();
+    let views: Vec<_> = logits.iter().map(|rows| rows.view()).collect();
+    let logits = concatenate(Axis(0), &views).into_diagnostic()?;
+    Ok((Ranges { images: data.len(), ranges, ..Ranges::default() }, logits))
+}
+
+/// The model file of a program, checked by the core.
+fn build(program: &Program, args: &Args) -> miette::Result<ModelFile> {
+    let classes = program.layers[program.logits].record.shape().bytes();
+    if !program.labels.is_empty() && program.labels.len() != classes {
+        return Err(miette!(
+            help = "give --labels FILE.txt with a line a class",
+            "{}: has {classes} classes, but there are {} names", args.network.display(), program.labels.len(),
+        ));
+    }
+    let plan = plan(program).map_err(|error| {
+        miette!(
+            help = "brooklet runs networks of residual blocks",
+            "{}: {error}", args.network.display()
+        )
+    })?;
+    let packing = match args.backend {
+        HostBackend::Reference | HostBackend::Portable => Packing::Ohwi,
+    };
+    let file = ModelFile::new(&args.output, program.write(&plan, packing));
+    file.map_err(|error| match error.problem {
+        crate::model_file::ModelProblem::Refused {
+            error: brooklet::Error::Layer { layer, fault },
+        } => miette!(
+            help = "check the network's weights and ranges in this layer",
+            "{}: `{}`: {fault}", args.network.display(), program.layers[usize::from(layer)].name,
+        ),
+        _ => error.into(),
+    })
+}
+
+/// How good the model is on the calibration data, against the float network.
+fn judge(file: &ModelFile, data: &Dataset, float: Array2<f32>) -> miette::Result<Score> {
+    let simulator = file.simulator(HostBackend::Portable)?;
+    let bar = progress(data.len(), "evaluating");
+    let answers = answers(&simulator, data, 0..data.len(), || bar.inc(1))?;
+    bar.finish_and_clear();
+    let quantization = file.model().logits_quantization();
+    Ok(score(&answers, Some(&FloatAnswers::Logits(float)), |q| quantization.dequantize(q)))
+}

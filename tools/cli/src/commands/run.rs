@@ -1,0 +1,109 @@
+//! `brooklet run`: pictures through the host simulator.
+
+use std::path::PathBuf;
+
+use brooklet::quant::Quantization;
+use ndarray_npy::write_npy;
+use serde::Serialize;
+
+use super::{Output, percent, table};
+use crate::data::read_picture;
+use crate::evaluate::{logits, ranked};
+use crate::model_file::{Answer, HostBackend, ModelFile};
+
+/// Options of `brooklet run`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The model file.
+    model: PathBuf,
+    /// Pictures, png or jpeg; resized and cropped as the model says.
+    #[arg(required = true)]
+    pictures: Vec<PathBuf>,
+    /// Writes the int8 logits, a row a picture.
+    #[arg(long, value_name = "FILE.npy")]
+    logits: Option<PathBuf>,
+    /// The kernels that compute.
+    #[arg(long, value_enum, default_value_t)]
+    backend: HostBackend,
+}
+
+/// What the network says of a picture.
+#[derive(Debug, Serialize)]
+pub struct PictureReport {
+    /// The picture.
+    pub picture: String,
+    /// Where it ran.
+    pub device: String,
+    /// The int8 logits.
+    pub logits: Vec<i8>,
+    /// The best five classes, best first.
+    pub top: Vec<Class>,
+}
+
+/// A class and its probability.
+#[derive(Debug, Serialize)]
+pub struct Class {
+    /// Its number.
+    pub class: usize,
+    /// Its name.
+    pub name: String,
+    /// Softmax of the dequantized logits.
+    pub probability: f64,
+}
+
+impl PictureReport {
+    /// The best five classes of an answer.
+    pub fn new(file: &ModelFile, picture: String, device: String, answer: &Answer) -> Self {
+        let probabilities = softmax(&answer.logits, file.model().logits_quantization());
+        let top = ranked(&answer.logits)
+            .into_iter()
+            .take(5)
+            .map(|class| Class { class, name: file.label(class), probability: probabilities[class] })
+            .collect();
+        Self { picture, device, logits: answer.logits.clone(), top }
+    }
+
+    /// Prints the reports for people.
+    pub fn show(reports: &[Self]) {
+        for report in reports {
+            anstream::println!("{} on {}", report.picture, report.device);
+            let mut table = table(["", "class", "probability"], &[0, 1]);
+            for class in &report.top {
+                table.add_row([String::new(), class.name.clone(), percent(class.probability)]);
+            }
+            anstream::println!("{table}");
+        }
+    }
+}
+
+fn softmax(logits: &[i8], quantization: Quantization) -> Vec<f64> {
+    let max = logits.iter().copied().max().map_or(0, i32::from);
+    let exponentials: Vec<f64> = logits
+        .iter()
+        .map(|&q| (f64::from(i32::from(q) - max) * f64::from(quantization.scale)).exp())
+        .collect();
+    let sum: f64 = exponentials.iter().sum();
+    exponentials.into_iter().map(|e| e / sum).collect()
+}
+
+/// Runs the command.
+pub fn run(args: &Args, output: Output) -> miette::Result<()> {
+    let file = ModelFile::open(&args.model)?;
+    let mut simulator = file.simulator(args.backend)?;
+    let (input, preprocess) = (file.input(), file.preprocess());
+    let mut reports = Vec::new();
+    let mut answers = Vec::new();
+    for path in &args.pictures {
+        let pixels = read_picture(path, input, &preprocess)?;
+        let pixels = pixels.as_standard_layout();
+        let answer = simulator.run(pixels.as_slice().unwrap_or(&[]));
+        let name = path.display().to_string();
+        reports.push(PictureReport::new(&file, name, "host".to_owned(), &answer));
+        answers.push((answer, None));
+    }
+    if let Some(path) = &args.logits {
+        write_npy(path, &logits(&answers))
+            .map_err(|error| miette::miette!("{}: {error}", path.display()))?;
+    }
+    output.print(&reports, |reports| PictureReport::show(reports))
+}

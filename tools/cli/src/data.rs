@@ -1,0 +1,512 @@
+//! Pictures to calibrate and to evaluate with, as bytes of exactly the network's input size.
+//!
+//! A [`Dataset`] gives any picture by its number and reads it when asked, so it can be shared
+//! between threads and never holds more than a list of files (`.npy` and `.npz` excepted: those
+//! are held whole). [`Preprocess`] says how a picture of another size is fitted, and how bytes
+//! become the numbers that a float network takes.
+
+use std::fs::{self, File};
+use std::io::{Cursor, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use image::imageops::{self, FilterType};
+use image::{DynamicImage, RgbImage};
+use ndarray::{Array1, Array3, Array4, Axis};
+use ndarray_npy::{NpzReader, ReadNpyExt};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Fault, Problem};
+use crate::network::Shape;
+
+/// From a picture to the network's input.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Preprocess {
+    /// Length of the shorter side after resizing (bilinear with antialiasing), in pixels.
+    pub resize: Option<u32>,
+    /// Height and width of the part that is cut from the centre after that.
+    pub crop: Option<[u32; 2]>,
+    /// For each channel, of pixel / 255; default 0 if there is a `std`.
+    pub mean: Option<[f32; 3]>,
+    /// For each channel, of pixel / 255; default 1 if there is a `mean`.
+    pub std: Option<[f32; 3]>,
+}
+
+impl Preprocess {
+    /// What the float network takes for a pixel of this channel: (pixel / 255 − mean) / std, or
+    /// the pixel itself if there is neither mean nor std.
+    pub fn normalize(&self, pixel: u8, channel: usize) -> f32 {
+        if self.mean.is_none() && self.std.is_none() {
+            return f32::from(pixel);
+        }
+        let mean = self.mean.map_or(0.0, |mean| mean[channel.min(2)]);
+        let std = self.std.map_or(1.0, |std| std[channel.min(2)]);
+        (f32::from(pixel) / 255.0 - mean) / std
+    }
+
+    /// [`Preprocess::normalize`] for all pixels of one picture.
+    pub fn normalized(&self, pixels: &Array3<u8>) -> Array3<f32> {
+        let channels = pixels.len_of(Axis(2));
+        let tables: Vec<[f32; 256]> = (0..channels)
+            .map(|channel| std::array::from_fn(|pixel| self.normalize(pixel as u8, channel)))
+            .collect();
+        let mut result = Array3::zeros(pixels.dim());
+        for ((index, &pixel), value) in pixels.indexed_iter().zip(&mut result) {
+            *value = tables[index.2][usize::from(pixel)];
+        }
+        result
+    }
+
+    /// A picture of the network's input size.
+    fn fit(&self, picture: DynamicImage, input: Shape) -> Result<Array3<u8>, Problem> {
+        let mut picture = picture;
+        if let Some(short) = self.resize {
+            let (width, height) = (picture.width().max(1), picture.height().max(1));
+            // The longer side is rounded down, as torchvision does.
+            let scaled = |side: u32, other: u32| {
+                let length = u64::from(short) * u64::from(side) / u64::from(other);
+                u32::try_from(length.clamp(1, 1 << 16)).expect("clamped")
+            };
+            let (width, height) = if width <= height {
+                (short.max(1), scaled(height, width))
+            } else {
+                (scaled(width, height), short.max(1))
+            };
+            if (width, height) != (picture.width(), picture.height()) {
+                picture = picture.resize_exact(width, height, FilterType::Triangle);
+            }
+        }
+        if let Some([height, width]) = self.crop {
+            let found = [picture.height(), picture.width()];
+            if found[0] < height || found[1] < width {
+                let [found, crop] = [found, [height, width]].map(|size| size.map(|n| n as usize));
+                return Err(Problem::CropSize { found, crop });
+            }
+            // Halves go to the even pixel, as in Python.
+            let start =
+                |all: u32, part: u32| (f64::from(all - part) / 2.0).round_ties_even() as u32;
+            let (x, y) = (start(found[1], width), start(found[0], height));
+            picture = imageops::crop_imm(&picture, x, y, width, height)
+                .to_image()
+                .into();
+        }
+        let [height, width, channels] = input;
+        let size = [picture.height() as usize, picture.width() as usize];
+        let pixels = match channels {
+            1 => picture.into_luma8().into_raw(),
+            _ => picture.into_rgb8().into_raw(),
+        };
+        if size != [height, width] || channels * height * width != pixels.len() {
+            let found = [size[0], size[1], pixels.len() / (size[0] * size[1]).max(1)];
+            return Err(Problem::PictureSize {
+                found,
+                wanted: input,
+            });
+        }
+        Ok(Array3::from_shape_vec((height, width, channels), pixels).expect("as many pixels"))
+    }
+}
+
+/// A picture and what it shows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Picture {
+    /// Bytes, `[height, width, channels]`.
+    pub pixels: Array3<u8>,
+    /// The number of its class, if known.
+    pub label: Option<usize>,
+}
+
+/// Reads one picture file, fitted to the network's input.
+pub fn read_picture(
+    path: impl AsRef<Path>,
+    input: Shape,
+    preprocess: &Preprocess,
+) -> Result<Array3<u8>, Error> {
+    let path = path.as_ref();
+    let read = || {
+        let bytes = fs::read(path)?;
+        let picture = image::load_from_memory(&bytes).map_err(|error| Problem::Data {
+            detail: format!("is not a png or jpeg picture: {error}"),
+        })?;
+        Ok(preprocess.fit(picture, input)?)
+    };
+    read().map_err(|fault: Fault| fault.in_file(path))
+}
+
+/// Pictures by number.
+pub struct Dataset {
+    /// As the user named it.
+    spec: PathBuf,
+    source: Source,
+    classes: Option<Vec<String>>,
+    input: Shape,
+    preprocess: Preprocess,
+}
+
+enum Source {
+    /// Files with their classes.
+    Folder(Vec<(PathBuf, Option<usize>)>),
+    /// A file of 3073-byte records.
+    Cifar { file: Mutex<File>, records: usize },
+    /// Whole in memory, NHWC.
+    Array {
+        pictures: Array4<u8>,
+        labels: Option<Vec<usize>>,
+    },
+    /// Uniform noise.
+    Random(usize),
+}
+
+/// The classes of CIFAR-10.
+const CIFAR_CLASSES: [&str; 10] = [
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+];
+
+/// A label byte and three planes of 32×32.
+const CIFAR_RECORD: usize = 1 + 3 * 32 * 32;
+
+impl Dataset {
+    /// Opens a folder of pictures (one subfolder a class), a CIFAR-10 binary file, an `.npy` or
+    /// `.npz` file, or `random:N`, for a network of this input.
+    pub fn open(spec: &str, input: Shape, preprocess: &Preprocess) -> Result<Dataset, Error> {
+        let path = PathBuf::from(spec);
+        let (source, classes) =
+            Source::open(spec, &path, input).map_err(|fault| fault.in_file(&path))?;
+        let dataset = Dataset {
+            spec: path,
+            source,
+            classes,
+            input,
+            preprocess: *preprocess,
+        };
+        if dataset.is_empty() {
+            let detail = "holds no pictures".into();
+            return Err(Fault::from(Problem::Data { detail }).in_file(&dataset.spec));
+        }
+        Ok(dataset)
+    }
+
+    /// Number of pictures.
+    pub fn len(&self) -> usize {
+        match &self.source {
+            Source::Folder(files) => files.len(),
+            Source::Cifar { records, .. } => *records,
+            Source::Array { pictures, .. } => pictures.len_of(Axis(0)),
+            Source::Random(count) => *count,
+        }
+    }
+
+    /// Never true: an empty data set does not open.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Names of the classes, if the data has them.
+    pub fn classes(&self) -> Option<&[String]> {
+        self.classes.as_deref()
+    }
+
+    /// Name of a picture: its file, or the data and its number.
+    pub fn name(&self, index: usize) -> String {
+        match &self.source {
+            Source::Folder(files) => files[index].0.display().to_string(),
+            _ => format!("{}[{index}]", self.spec.display()),
+        }
+    }
+
+    /// Picture `index`, of the network's input size.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such picture.
+    pub fn get(&self, index: usize) -> Result<Picture, Error> {
+        assert!(index < self.len(), "picture {index} of {}", self.len());
+        let fault = |fault: Fault| {
+            let layer = Some(format!("picture {index}"));
+            Error {
+                layer,
+                ..fault.in_file(&self.spec)
+            }
+        };
+        match &self.source {
+            Source::Folder(files) => {
+                let (path, label) = &files[index];
+                let pixels = read_picture(path, self.input, &self.preprocess)?;
+                Ok(Picture {
+                    pixels,
+                    label: *label,
+                })
+            }
+            Source::Cifar { file, .. } => {
+                let (label, planes) = record(file, index).map_err(|error| fault(error.into()))?;
+                let pixels = Array3::from_shape_fn((32, 32, 3), |(y, x, channel)| {
+                    planes[channel * 1024 + y * 32 + x]
+                });
+                let pixels = self.fit(pixels).map_err(|problem| fault(problem.into()))?;
+                Ok(Picture {
+                    pixels,
+                    label: Some(label.into()),
+                })
+            }
+            Source::Array { pictures, labels } => {
+                let pixels = pictures.index_axis(Axis(0), index).to_owned();
+                let pixels = self.fit(pixels).map_err(|problem| fault(problem.into()))?;
+                Ok(Picture {
+                    pixels,
+                    label: labels.as_ref().map(|labels| labels[index]),
+                })
+            }
+            Source::Random(_) => {
+                let mut noise = Noise::new(index as u64);
+                let [height, width, channels] = self.input;
+                let pixels =
+                    Array3::from_shape_simple_fn((height, width, channels), || noise.byte());
+                Ok(Picture {
+                    pixels,
+                    label: None,
+                })
+            }
+        }
+    }
+
+    /// Pictures `range` as a batch that a float network takes, `[pictures, height, width,
+    /// channels]`.
+    pub fn batch(&self, range: std::ops::Range<usize>) -> Result<Array4<f32>, Error> {
+        let [height, width, channels] = self.input;
+        let mut batch = Array4::zeros((range.len(), height, width, channels));
+        for (index, mut place) in range.zip(batch.outer_iter_mut()) {
+            place.assign(&self.preprocess.normalized(&self.get(index)?.pixels));
+        }
+        Ok(batch)
+    }
+
+    /// Pixels from memory, fitted to the input.
+    fn fit(&self, pixels: Array3<u8>) -> Result<Array3<u8>, Problem> {
+        let (height, width, channels) = pixels.dim();
+        let found = [height, width, channels];
+        let reshapes = self.preprocess.resize.is_some() || self.preprocess.crop.is_some();
+        if !reshapes && found == self.input {
+            return Ok(pixels);
+        }
+        let raw = pixels.as_standard_layout().iter().copied().collect();
+        let picture = match channels {
+            1 => image::GrayImage::from_raw(width as u32, height as u32, raw).map(Into::into),
+            3 => RgbImage::from_raw(width as u32, height as u32, raw).map(Into::into),
+            _ => None,
+        };
+        let picture = picture.ok_or(Problem::PictureSize {
+            found,
+            wanted: self.input,
+        })?;
+        self.preprocess.fit(picture, self.input)
+    }
+}
+
+impl Source {
+    fn open(spec: &str, path: &Path, input: Shape) -> Result<(Source, Option<Vec<String>>), Fault> {
+        if let Some(count) = spec.strip_prefix("random:") {
+            let count = count.parse().map_err(|_| Problem::Data {
+                detail: format!("`{count}` is not a number of pictures"),
+            })?;
+            return Ok((Source::Random(count), None));
+        }
+        if fs::metadata(path)?.is_dir() {
+            return folder(path);
+        }
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        match extension.map(str::to_ascii_lowercase).as_deref() {
+            Some("npy") => {
+                let bytes = fs::read(path)?;
+                let pictures = Array4::<u8>::read_npy(Cursor::new(bytes)).map_err(not_pictures)?;
+                Ok((
+                    Source::Array {
+                        pictures: channels_last(pictures, input),
+                        labels: None,
+                    },
+                    None,
+                ))
+            }
+            Some("npz") => npz(path, input),
+            Some("png" | "jpg" | "jpeg") => Err(Problem::Data {
+                detail: "is one picture, not a folder of pictures".into(),
+            }
+            .into()),
+            _ => {
+                let file = File::open(path)?;
+                let length = file.metadata()?.len() as usize;
+                if length == 0 || length % CIFAR_RECORD != 0 {
+                    let detail = format!(
+                        "is not a CIFAR-10 binary file: {length} bytes are no whole number of \
+                         records of {CIFAR_RECORD} bytes"
+                    );
+                    return Err(Problem::Data { detail }.into());
+                }
+                let source = Source::Cifar {
+                    file: Mutex::new(file),
+                    records: length / CIFAR_RECORD,
+                };
+                let classes = CIFAR_CLASSES.map(String::from).to_vec();
+                Ok((source, Some(classes)))
+            }
+        }
+    }
+}
+
+fn not_pictures(error: impl std::fmt::Display) -> Problem {
+    Problem::Data {
+        detail: format!("is not an array of uint8 images [N, H, W, C]: {error}"),
+    }
+}
+
+/// The pictures in a folder, by subfolder and name; without subfolders they have no classes.
+fn folder(path: &Path) -> Result<(Source, Option<Vec<String>>), Fault> {
+    let sorted = |path: &Path| -> Result<Vec<PathBuf>, Fault> {
+        let entries = fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.path()));
+        let mut entries = entries.collect::<Result<Vec<_>, _>>()?;
+        entries.retain(|path| {
+            !path
+                .file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with('.'))
+        });
+        entries.sort();
+        Ok(entries)
+    };
+    let is_picture = |path: &PathBuf| {
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        let extension = extension.map(str::to_ascii_lowercase);
+        matches!(extension.as_deref(), Some("png" | "jpg" | "jpeg")) && path.is_file()
+    };
+    let entries = sorted(path)?;
+    let classes: Vec<&PathBuf> = entries.iter().filter(|path| path.is_dir()).collect();
+    if classes.is_empty() {
+        let files = entries
+            .into_iter()
+            .filter(is_picture)
+            .map(|path| (path, None))
+            .collect();
+        return Ok((Source::Folder(files), None));
+    }
+    let mut files = vec![];
+    for (class, path) in classes.iter().enumerate() {
+        let pictures = sorted(path)?.into_iter().filter(is_picture);
+        files.extend(pictures.map(|path| (path, Some(class))));
+    }
+    let name = |path: &&PathBuf| {
+        path.file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned()
+    };
+    Ok((
+        Source::Folder(files),
+        Some(classes.iter().map(name).collect()),
+    ))
+}
+
+/// Images under `x`, labels, if any, under `y` (or some other usual names).
+fn npz(path: &Path, input: Shape) -> Result<(Source, Option<Vec<String>>), Fault> {
+    let mut file = NpzReader::new(File::open(path)?).map_err(not_pictures)?;
+    let names = file.names().map_err(not_pictures)?;
+    let find = |wanted: &[&str]| {
+        let stem = |name: &String| name.strip_suffix(".npy").unwrap_or(name).to_owned();
+        let found = wanted
+            .iter()
+            .find_map(|w| names.iter().find(|name| stem(name) == **w));
+        found.cloned()
+    };
+    let images = find(&["x", "x_test", "images", "data", "arr_0"])
+        .ok_or_else(|| not_pictures(format!("it holds {}, but no `x`", names.join(", "))))?;
+    let pictures: Array4<u8> = file.by_name(&images).map_err(not_pictures)?;
+    let labels = match find(&["y", "y_test", "labels", "arr_1"]) {
+        None => None,
+        Some(name) => Some(labels(&mut file, &name, pictures.len_of(Axis(0)))?),
+    };
+    Ok((
+        Source::Array {
+            pictures: channels_last(pictures, input),
+            labels,
+        },
+        None,
+    ))
+}
+
+fn labels(file: &mut NpzReader<File>, name: &str, count: usize) -> Result<Vec<usize>, Problem> {
+    let detail = |what: String| Problem::Data {
+        detail: format!("its labels `{name}` {what}"),
+    };
+    let widened: Vec<i64> =
+        if let Ok(values) = file.by_name::<ndarray::OwnedRepr<i64>, ndarray::Ix1>(name) {
+            values.to_vec()
+        } else if let Ok(values) = file.by_name::<ndarray::OwnedRepr<i32>, ndarray::Ix1>(name) {
+            values.iter().map(|&label| label.into()).collect()
+        } else {
+            let values: Array1<u8> = file
+                .by_name(name)
+                .map_err(|error| detail(format!("are not integers: {error}")))?;
+            values.iter().map(|&label| label.into()).collect()
+        };
+    if widened.len() != count {
+        return Err(detail(format!(
+            "are {}, but there are {count} images",
+            widened.len()
+        )));
+    }
+    let labels = widened.into_iter().map(|label| usize::try_from(label).ok());
+    labels
+        .collect::<Option<_>>()
+        .ok_or_else(|| detail("are negative".into()))
+}
+
+/// Images as NHWC; they are taken for NCHW only if nothing else fits.
+fn channels_last(pictures: Array4<u8>, [height, width, channels]: Shape) -> Array4<u8> {
+    let (_, one, two, three) = pictures.dim();
+    let last = three == channels;
+    if !last && (one, two, three) == (channels, height, width) || (!last && one == channels) {
+        pictures
+            .permuted_axes([0, 2, 3, 1])
+            .as_standard_layout()
+            .into_owned()
+    } else {
+        pictures
+    }
+}
+
+fn record(file: &Mutex<File>, index: usize) -> std::io::Result<(u8, Vec<u8>)> {
+    let mut record = vec![0; CIFAR_RECORD];
+    let mut file = file.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    file.seek(SeekFrom::Start((index * CIFAR_RECORD) as u64))?;
+    file.read_exact(&mut record)?;
+    let planes = record.split_off(1);
+    Ok((record[0], planes))
+}
+
+/// A splitmix64 generator: the same bytes for the same seed, everywhere.
+struct Noise {
+    state: u64,
+}
+
+impl Noise {
+    fn new(seed: u64) -> Noise {
+        Noise {
+            state: seed.wrapping_mul(0xd134_2543_de82_ef95),
+        }
+    }
+
+    fn byte(&mut self) -> u8 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z >> 56) as u8
+    }
+}

@@ -1,0 +1,120 @@
+//! Counts how good a model's answers are.
+
+use ndarray::Array2;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::data::Dataset;
+use crate::error::Error;
+use crate::model_file::{Answer, Simulator};
+
+/// How good the answers are. Shares are of 1.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Score {
+    /// Pictures.
+    pub images: usize,
+    /// Share whose best class is the right one.
+    pub top1: Option<f64>,
+    /// Share whose right class is among the best five.
+    pub top5: Option<f64>,
+    /// Share whose best class is that of the float network.
+    pub agreement: Option<f64>,
+    /// Signal to quantization noise of the logits, in dB:
+    /// 10·log₁₀(Σ float² / Σ (float − dequantized)²).
+    pub sqnr_db: Option<f64>,
+}
+
+/// Answers for pictures `range` of a data set, on all cores, in order; `done` is called for each.
+///
+/// # Errors
+///
+/// The first picture that cannot be read.
+pub fn answers(
+    simulator: &Simulator<'_>,
+    data: &Dataset,
+    range: std::ops::Range<usize>,
+    done: impl Fn() + Sync,
+) -> Result<Vec<(Answer, Option<usize>)>, Error> {
+    range
+        .into_par_iter()
+        .map_init(
+            || simulator.clone(),
+            |simulator, index| {
+                let picture = data.get(index)?;
+                let pixels = picture.pixels.as_standard_layout();
+                let answer = simulator.run(pixels.as_slice().unwrap_or(&[]));
+                done();
+                Ok((answer, picture.label))
+            },
+        )
+        .collect()
+}
+
+/// Classes, best first; of equal scores the lower number.
+pub fn ranked<T: PartialOrd + Copy>(scores: &[T]) -> Vec<usize> {
+    let mut classes: Vec<usize> = (0..scores.len()).collect();
+    // Stable: equal ones stay in order.
+    classes.sort_by(|&a, &b| scores[b].partial_cmp(&scores[a]).unwrap_or(std::cmp::Ordering::Equal));
+    classes
+}
+
+/// What the float network said of the same pictures.
+#[derive(Debug, Clone)]
+pub enum FloatAnswers {
+    /// Its logits, [pictures, classes].
+    Logits(Array2<f32>),
+    /// Its best classes.
+    Best(Vec<usize>),
+}
+
+/// Scores answers against labels, and against the float network's if given.
+///
+/// `dequantize` turns an int8 logit into a real.
+pub fn score(
+    answers: &[(Answer, Option<usize>)],
+    float: Option<&FloatAnswers>,
+    dequantize: impl Fn(i8) -> f32,
+) -> Score {
+    let share = |count: usize, of: usize| (of > 0).then(|| count as f64 / of as f64);
+    let mut score = Score { images: answers.len(), ..Score::default() };
+    let labelled: Vec<(Vec<usize>, usize)> = answers
+        .iter()
+        .filter_map(|(answer, label)| Some((ranked(&answer.logits), (*label)?)))
+        .collect();
+    let within = |k: usize| {
+        labelled.iter().filter(|(ranked, label)| ranked.iter().take(k).any(|class| class == label)).count()
+    };
+    score.top1 = share(within(1), labelled.len());
+    score.top5 = share(within(5), labelled.len());
+    let best = |answer: &Answer| ranked(&answer.logits).first().copied();
+    let agreeing = |float: &mut dyn Iterator<Item = Option<usize>>| {
+        share(answers.iter().zip(float).filter(|((a, _), f)| best(a) == *f).count(), answers.len())
+    };
+    match float {
+        None => {}
+        Some(FloatAnswers::Best(classes)) => {
+            score.agreement = agreeing(&mut classes.iter().map(|&class| Some(class)));
+        }
+        Some(FloatAnswers::Logits(float)) => {
+            let rows = || float.outer_iter().map(|row| row.to_vec());
+            score.agreement = agreeing(&mut rows().map(|row| ranked(&row).first().copied()));
+            let (mut signal, mut noise) = (0.0, 0.0);
+            for ((answer, _), row) in answers.iter().zip(rows()) {
+                for (&q, real) in answer.logits.iter().zip(row) {
+                    let real = f64::from(real);
+                    signal += real * real;
+                    noise += (real - f64::from(dequantize(q))).powi(2);
+                }
+            }
+            score.sqnr_db = Some(10.0 * (signal / noise).log10()).filter(|db| db.is_finite());
+        }
+    }
+    score
+}
+
+/// The int8 logits, a row a picture.
+pub fn logits(answers: &[(Answer, Option<usize>)]) -> Array2<i8> {
+    let classes = answers.first().map_or(0, |(answer, _)| answer.logits.len());
+    let all: Vec<i8> = answers.iter().flat_map(|(answer, _)| answer.logits.clone()).collect();
+    Array2::from_shape_vec((answers.len(), classes), all).expect("each has all classes")
+}

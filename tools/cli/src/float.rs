@@ -1,0 +1,292 @@
+//! The float network's forward pass, for calibration and as the measure of the quantized one.
+//!
+//! The network is written as an ONNX model in memory and run by rten. Every node's output can be
+//! had: graph optimization is off, so none is fused away.
+
+use ndarray::{Array2, Array4, ArrayView4, Ix4};
+use rten::{Model, ModelOptions, Value, ValueOrView};
+use rten_onnx::onnx::{
+    AttributeProto, AttributeType, DataType, Dimension, GraphProto, ModelProto, NodeProto,
+    OperatorSetIdProto, TensorProto, TensorShapeProto, TypeProto, TypeProtoTensor, ValueInfoProto,
+};
+use rten_tensor::NdTensorView;
+use rten_tensor::prelude::*;
+
+use crate::error::Problem;
+use crate::network::{Network, NodeId, Op, Pads, Shape};
+
+/// A float network, ready to run.
+pub struct FloatModel {
+    model: Model,
+    /// The engine's id for each node's output.
+    ids: Vec<rten::NodeId>,
+    input: Shape,
+    logits: NodeId,
+}
+
+impl FloatModel {
+    /// Prepares a network.
+    pub fn new(network: &Network) -> Result<FloatModel, Problem> {
+        let bytes = encode(network).write_buf().map_err(engine)?;
+        let mut options = ModelOptions::with_all_ops();
+        options.enable_optimization(false).prepack_weights(true);
+        let model = options.load(bytes).map_err(engine)?;
+        let ids = (0..network.nodes.len())
+            .map(|id| model.node_id(&value(id)).map_err(engine))
+            .collect::<Result<_, _>>()?;
+        Ok(FloatModel {
+            model,
+            ids,
+            input: network.input,
+            logits: network.logits(),
+        })
+    }
+
+    /// The logits, `[pictures, classes]`, of a batch `[pictures, height, width, channels]` of
+    /// normalized pictures.
+    pub fn run(&self, batch: ArrayView4<'_, f32>) -> Result<Array2<f32>, Problem> {
+        let mut values = self.values(batch, &[self.logits])?;
+        let logits = values.pop().ok_or_else(|| engine("it gave no output"))?;
+        let (count, classes) = (logits.dim().0, logits.len() / logits.dim().0.max(1));
+        logits
+            .into_shape_with_order((count, classes))
+            .map_err(engine)
+    }
+
+    /// Hands every node's output to `visit`, in the network's order, as `[pictures, height,
+    /// width, channels]`. In memory each picture's channels come one after another, so
+    /// `map.permuted_axes([0, 3, 1, 2])` is contiguous. All outputs of a batch are held at once.
+    pub fn run_all(
+        &self,
+        batch: ArrayView4<'_, f32>,
+        mut visit: impl FnMut(NodeId, ArrayView4<'_, f32>),
+    ) -> Result<(), Problem> {
+        visit(0, batch.view());
+        let nodes: Vec<NodeId> = (1..self.ids.len()).collect();
+        for (node, map) in nodes.iter().zip(self.values(batch, &nodes)?) {
+            visit(*node, map.view().permuted_axes([0, 2, 3, 1]));
+        }
+        Ok(())
+    }
+
+    /// The outputs of some nodes, `[pictures, channels, height, width]`.
+    fn values(
+        &self,
+        batch: ArrayView4<'_, f32>,
+        nodes: &[NodeId],
+    ) -> Result<Vec<Array4<f32>>, Problem> {
+        let (count, height, width, channels) = batch.dim();
+        if [height, width, channels] != self.input {
+            return Err(engine(format!(
+                "a batch of {:?} for an input of {:?}",
+                [height, width, channels],
+                self.input
+            )));
+        }
+        let planes = batch.permuted_axes([0, 3, 1, 2]);
+        let planes = planes.as_standard_layout();
+        let pixels = planes.as_slice().expect("standard layout is contiguous");
+        let input = NdTensorView::from_data([count, channels, height, width], pixels);
+        let outputs: Vec<rten::NodeId> = nodes.iter().map(|&node| self.ids[node]).collect();
+        let inputs: Vec<(rten::NodeId, ValueOrView<'_>)> = vec![(self.ids[0], input.into())];
+        let values = self.model.run(inputs, &outputs, None).map_err(engine)?;
+        values.into_iter().map(array).collect()
+    }
+}
+
+fn engine(detail: impl ToString) -> Problem {
+    Problem::Engine {
+        detail: detail.to_string(),
+    }
+}
+
+fn array(value: Value) -> Result<Array4<f32>, Problem> {
+    let Value::FloatTensor(tensor) = value else {
+        return Err(engine("an output is not float"));
+    };
+    let shape = tensor.shape().to_vec();
+    let array = ndarray::ArrayD::from_shape_vec(shape, tensor.into_data()).map_err(engine)?;
+    array.into_dimensionality::<Ix4>().map_err(engine)
+}
+
+/// Name of a node's output in the ONNX model.
+fn value(node: NodeId) -> String {
+    format!("n{node}")
+}
+
+/// The network as ONNX, opset 17, NCHW with an open batch; all values keep four dimensions.
+fn encode(network: &Network) -> ModelProto {
+    let mut graph = GraphProto::default();
+    for (id, node) in network.nodes.iter().enumerate().skip(1) {
+        let inputs = node.inputs.iter().map(|&input| value(input)).collect();
+        encode_node(&mut graph, id, &node.op, inputs);
+    }
+    let [height, width, channels] = network.input;
+    let fixed = |size: usize| Dimension {
+        dim_value: Some(size as i64),
+        ..Default::default()
+    };
+    let open = Dimension {
+        dim_param: Some("N".into()),
+        ..Default::default()
+    };
+    let dim = vec![open, fixed(channels), fixed(height), fixed(width)];
+    let tensor = TypeProtoTensor {
+        elem_type: Some(DataType::FLOAT),
+        shape: Some(TensorShapeProto { dim }),
+    };
+    graph.input.push(ValueInfoProto {
+        name: Some(value(0)),
+        r#type: Some(TypeProto {
+            tensor_type: Some(tensor),
+            ..Default::default()
+        }),
+    });
+    graph.output.push(ValueInfoProto {
+        name: Some(value(network.output())),
+        r#type: None,
+    });
+    ModelProto {
+        ir_version: Some(8),
+        graph: Some(graph),
+        opset_import: vec![OperatorSetIdProto {
+            domain: Some(String::new()),
+            version: Some(17),
+        }],
+        ..Default::default()
+    }
+}
+
+fn encode_node(graph: &mut GraphProto, id: NodeId, op: &Op, mut inputs: Vec<String>) {
+    let mut constant = |part: &str, dims: &[usize], data: Data<'_>| {
+        let name = format!("n{id}.{part}");
+        let mut tensor = TensorProto {
+            dims: dims.iter().map(|&dim| dim as i64).collect(),
+            name: Some(name.clone()),
+            ..Default::default()
+        };
+        match data {
+            Data::Floats(values) => {
+                tensor.data_type = Some(DataType::FLOAT);
+                tensor.float_data = values.to_vec();
+            }
+            Data::Ints(values) => {
+                tensor.data_type = Some(DataType::INT64);
+                tensor.int64_data = values.iter().map(|&value| value as i64).collect();
+            }
+        }
+        graph.initializer.push(tensor);
+        name
+    };
+    let window = |kernel: [usize; 2], stride: [usize; 2], pads: Pads| {
+        vec![
+            ints("kernel_shape", &kernel),
+            ints("strides", &stride),
+            ints("pads", &pads),
+        ]
+    };
+    let mut attribute = vec![];
+    let op_type = match op {
+        Op::Input => return,
+        Op::Conv(conv) => {
+            let oihw = conv.weights.view().permuted_axes([0, 3, 1, 2]);
+            let values: Vec<f32> = oihw.iter().copied().collect();
+            inputs.push(constant("weights", oihw.shape(), Data::Floats(&values)));
+            inputs.push(constant(
+                "bias",
+                &[conv.bias.len()],
+                Data::Floats(&conv.bias),
+            ));
+            attribute = window(conv.kernel(), conv.stride, conv.pads);
+            "Conv"
+        }
+        Op::BatchNorm(norm) => {
+            let parts = [
+                ("scale", &norm.scale),
+                ("shift", &norm.shift),
+                ("mean", &norm.mean),
+                ("var", &norm.var),
+            ];
+            for (part, values) in parts {
+                inputs.push(constant(part, &[values.len()], Data::Floats(values)));
+            }
+            attribute.push(AttributeProto {
+                name: Some("epsilon".into()),
+                f: Some(norm.eps),
+                r#type: Some(AttributeType::FLOAT),
+                ..Default::default()
+            });
+            "BatchNormalization"
+        }
+        Op::Relu => "Relu",
+        Op::Relu6 => {
+            inputs.push(constant("min", &[], Data::Floats(&[0.0])));
+            inputs.push(constant("max", &[], Data::Floats(&[6.0])));
+            "Clip"
+        }
+        Op::Add => "Add",
+        Op::Subsample(subsample) => {
+            // Channels are padded after the rows and columns are taken.
+            const ALL: usize = i64::MAX as usize;
+            let slice = NodeProto {
+                op_type: Some("Slice".into()),
+                input: vec![
+                    inputs.remove(0),
+                    constant("starts", &[2], Data::Ints(&[0, 0])),
+                    constant("ends", &[2], Data::Ints(&[ALL, ALL])),
+                    constant("axes", &[2], Data::Ints(&[2, 3])),
+                    constant("steps", &[2], Data::Ints(&subsample.stride)),
+                ],
+                output: vec![format!("n{id}.slice")],
+                name: Some(format!("n{id}.slice")),
+                ..Default::default()
+            };
+            let (before, after) = (subsample.channels_before, subsample.channels_after);
+            let pads = [0, before, 0, 0, 0, after, 0, 0];
+            inputs = vec![
+                slice.output[0].clone(),
+                constant("pads", &[8], Data::Ints(&pads)),
+                constant("zero", &[], Data::Floats(&[0.0])),
+            ];
+            graph.node.push(slice);
+            "Pad"
+        }
+        Op::MaxPool(pool) => {
+            attribute = window(pool.kernel, pool.stride, pool.pads);
+            "MaxPool"
+        }
+        Op::GlobalAveragePool => "GlobalAveragePool",
+        Op::Softmax => {
+            attribute.push(AttributeProto {
+                name: Some("axis".into()),
+                i: Some(1),
+                r#type: Some(AttributeType::INT),
+                ..Default::default()
+            });
+            "Softmax"
+        }
+    };
+    graph.node.push(NodeProto {
+        op_type: Some(op_type.into()),
+        input: inputs,
+        output: vec![value(id)],
+        name: Some(value(id)),
+        attribute,
+        ..Default::default()
+    });
+}
+
+/// Values of an initializer.
+enum Data<'a> {
+    Floats(&'a [f32]),
+    Ints(&'a [usize]),
+}
+
+fn ints(name: &str, values: &[usize]) -> AttributeProto {
+    AttributeProto {
+        name: Some(name.into()),
+        ints: values.iter().map(|&value| value as i64).collect(),
+        r#type: Some(AttributeType::INTS),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,125 @@
+//! An ONNX tensor's values, from wherever the file keeps them.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Component, Path};
+
+use ndarray::{ArrayD, IxDyn};
+use rten_onnx::onnx::{DataLocation, DataType, TensorProto};
+
+use super::constant::{Constant, MAX_ELEMENTS};
+use super::corrupt;
+use crate::error::{Problem, unsupported};
+
+/// The tensor as a constant; `folder` is where the file's companions are.
+pub(super) fn read(tensor: &TensorProto, folder: &Path) -> Result<Constant, Problem> {
+    let mut shape = Vec::with_capacity(tensor.dims.len());
+    let mut count = 1usize;
+    for &dim in &tensor.dims {
+        let dim = usize::try_from(dim).map_err(|_| corrupt(format!("a dimension of {dim}")))?;
+        count = count
+            .checked_mul(dim)
+            .filter(|&n| n <= MAX_ELEMENTS)
+            .ok_or_else(|| corrupt(format!("a tensor of shape {:?}", tensor.dims)))?;
+        shape.push(dim);
+    }
+    let kind = tensor.data_type.unwrap_or(DataType(0));
+    let size = match kind {
+        DataType::FLOAT | DataType::INT32 => 4,
+        DataType::INT64 | DataType::DOUBLE => 8,
+        DataType::BOOL | DataType::INT8 | DataType::UINT8 => 1,
+        other => {
+            return Err(Problem::ElementType {
+                found: format!("{}", name(other)),
+            });
+        }
+    };
+    let raw = if tensor.data_location == Some(DataLocation::EXTERNAL) {
+        Some(external(tensor, folder, count * size)?)
+    } else {
+        tensor
+            .raw_data
+            .as_ref()
+            .map(|data| data.borrow().clone())
+            .filter(|data| !data.is_empty())
+    };
+    if raw.as_ref().is_some_and(|raw| raw.len() != count * size) {
+        let found = raw.map_or(0, |raw| raw.len());
+        return Err(corrupt(format!(
+            "{found} bytes of data for shape {:?}",
+            tensor.dims
+        )));
+    }
+    let floats = |values: Vec<f32>| array(&shape, values).map(Constant::Floats);
+    let ints = |values: Vec<i64>| array(&shape, values).map(Constant::Ints);
+    match (kind, raw) {
+        (DataType::FLOAT, Some(raw)) => floats(words(&raw, f32::from_le_bytes)),
+        (DataType::FLOAT, None) => floats(tensor.float_data.clone()),
+        (DataType::DOUBLE, Some(raw)) => floats(words(&raw, |b| f64::from_le_bytes(b) as f32)),
+        (DataType::DOUBLE, None) => floats(tensor.double_data.iter().map(|&x| x as f32).collect()),
+        (DataType::INT64, Some(raw)) => ints(words(&raw, i64::from_le_bytes)),
+        (DataType::INT64, None) => ints(tensor.int64_data.clone()),
+        (DataType::INT32, Some(raw)) => ints(words(&raw, |b| i32::from_le_bytes(b).into())),
+        (DataType::INT8, Some(raw)) => ints(words(&raw, |b| i8::from_le_bytes(b).into())),
+        (_, Some(raw)) => ints(raw.into_iter().map(i64::from).collect()),
+        (_, None) => ints(tensor.int32_data.iter().map(|&x| x.into()).collect()),
+    }
+}
+
+fn name(kind: DataType) -> &'static str {
+    match kind {
+        DataType::FLOAT16 => "float16",
+        DataType::BFLOAT16 => "bfloat16",
+        DataType::STRING => "string",
+        _ => "a type that networks are not made of",
+    }
+}
+
+fn array<T>(shape: &[usize], values: Vec<T>) -> Result<ArrayD<T>, Problem> {
+    let found = values.len();
+    ArrayD::from_shape_vec(IxDyn(shape), values)
+        .map_err(|_| corrupt(format!("{found} values for shape {shape:?}")))
+}
+
+fn words<const N: usize, T>(raw: &[u8], value: impl Fn([u8; N]) -> T) -> Vec<T> {
+    raw.as_chunks()
+        .0
+        .iter()
+        .map(|bytes| value(*bytes))
+        .collect()
+}
+
+/// A tensor's bytes from the file that newer PyTorch exporters put beside the network.
+fn external(tensor: &TensorProto, folder: &Path, length: usize) -> Result<Vec<u8>, Problem> {
+    let entry = |key: &str| {
+        let found = tensor
+            .external_data
+            .iter()
+            .find(|entry| entry.key.as_deref() == Some(key));
+        found.and_then(|entry| entry.value.as_deref())
+    };
+    let location = entry("location").ok_or_else(|| corrupt("weights at an unnamed location"))?;
+    // A network must not make us read files elsewhere.
+    if !Path::new(location)
+        .components()
+        .all(|part| matches!(part, Component::Normal(_)))
+    {
+        return Err(corrupt(format!("weights at the location `{location}`")));
+    }
+    let offset = entry("offset")
+        .unwrap_or("0")
+        .parse()
+        .map_err(|_| corrupt("its data offset"))?;
+    let mut data = vec![];
+    let result = File::open(folder.join(location)).and_then(|mut file| {
+        file.seek(SeekFrom::Start(offset))?;
+        file.take(length as u64).read_to_end(&mut data)
+    });
+    if let Err(error) = result {
+        return Err(unsupported(
+            format!("its weights are in `{location}`, which cannot be read: {error}"),
+            "keep that file beside the network, or export with all weights in one file",
+        ));
+    }
+    Ok(data)
+}

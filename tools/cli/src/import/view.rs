@@ -1,0 +1,97 @@
+//! A map with padding and subsampling that are still to be done.
+//!
+//! Files spell a padded convolution as Pad + Conv, and the option A shortcut as slices and a Pad,
+//! or a Concat with zeros. A [`View`] collects these until it is known what they amount to: a
+//! convolution takes the spatial padding into its own pads, and what subsamples becomes one
+//! [`Subsample`] node.
+
+use crate::error::{Problem, unsupported};
+use crate::network::{NodeId, Pads, Shape, Subsample};
+
+/// A node's output, subsampled, then padded.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct View {
+    pub(crate) node: NodeId,
+    /// Shape of the node's output.
+    base: Shape,
+    stride: [usize; 2],
+    /// Zero channels before and after.
+    channels: [usize; 2],
+    pads: Pads,
+}
+
+impl View {
+    /// The node's output as it is.
+    pub(crate) fn new(node: NodeId, base: Shape) -> View {
+        View {
+            node,
+            base,
+            stride: [1, 1],
+            channels: [0, 0],
+            pads: [0; 4],
+        }
+    }
+
+    /// Shape of what is seen.
+    pub(crate) fn shape(&self) -> Shape {
+        let [top, left, bottom, right] = self.pads;
+        [
+            self.base[0].div_ceil(self.stride[0]) + top + bottom,
+            self.base[1].div_ceil(self.stride[1]) + left + right,
+            self.base[2] + self.channels[0] + self.channels[1],
+        ]
+    }
+
+    /// Keeps every `stride`-th row and column.
+    pub(crate) fn subsampled(mut self, stride: [usize; 2]) -> Result<View, Problem> {
+        crate::network::check_extents(&stride, "stride")?;
+        if self.pads != [0; 4] && stride != [1, 1] {
+            return Err(unsupported(
+                "slices a padded map",
+                "write the shortcut as x[:, :, ::2, ::2], padded afterwards",
+            ));
+        }
+        self.stride = [self.stride[0] * stride[0], self.stride[1] * stride[1]];
+        crate::network::check_extents(&self.stride, "stride")?;
+        Ok(self)
+    }
+
+    /// Adds zeros around.
+    pub(crate) fn padded(mut self, pads: Pads, channels: [usize; 2]) -> Result<View, Problem> {
+        for (sum, pad) in self.pads.iter_mut().zip(pads) {
+            *sum = sum.saturating_add(pad);
+        }
+        for (sum, pad) in self.channels.iter_mut().zip(channels) {
+            *sum = sum.saturating_add(pad);
+        }
+        let sizes = self
+            .pads
+            .iter()
+            .chain(&self.channels)
+            .map(|n| n.saturating_add(1));
+        crate::network::check_extents(&sizes.collect::<Vec<_>>(), "padding")?;
+        Ok(self)
+    }
+
+    /// Takes the spatial padding away, for a convolution that does it itself.
+    pub(crate) fn take_pads(&mut self) -> Pads {
+        std::mem::take(&mut self.pads)
+    }
+
+    /// The subsampling left to do, if any; padding that nobody took is refused.
+    pub(crate) fn subsample(&self) -> Result<Option<Subsample>, Problem> {
+        if self.pads != [0; 4] {
+            return Err(unsupported(
+                "pads a map that is not read by a convolution",
+                "let the convolution pad, or export with a newer exporter",
+            ));
+        }
+        let subsample = Subsample {
+            stride: self.stride,
+            channels_before: self.channels[0],
+            channels_after: self.channels[1],
+        };
+        let nothing = self.stride == [1, 1] && self.channels == [0, 0];
+        Ok((!nothing).then_some(subsample))
+    }
+}

@@ -1,0 +1,22 @@
+//! The host half of brooklet, as a library behind the command `brooklet`.
+//!
+//! ```text
+//! import ──> network (float) ──> quantize ──┐
+//!      └───> quantized (int8) ──> lower ────┴──> program ──> plan ──> model_file
+//! ```
+
+pub mod calibrate;
+pub mod canonical;
+pub mod commands;
+pub mod data;
+pub mod error;
+pub mod evaluate;
+pub mod float;
+pub mod import;
+pub mod lower;
+pub mod model_file;
+pub mod network;
+pub mod plan;
+pub mod program;
+pub mod quantize;
+pub mod quantized;

@@ -1,0 +1,239 @@
+//! An int8 TFLite network as a [`Program`]: its scales, zero points, weights and roundings kept.
+
+use std::path::{Path, PathBuf};
+
+use brooklet::Shape;
+use brooklet::format::{Operator, flags};
+use brooklet::ops::softmax::Softmax;
+use brooklet::quant::Multiplier;
+use zerocopy::little_endian::{F32, I32, U16};
+
+use crate::data::Preprocess;
+use crate::network::{Pads, Subsample, Window};
+use crate::program::{Layer, Program, Table};
+use crate::quantized::{Activation, QuantizedConv, QuantizedNetwork, QuantizedNode, QuantizedOp};
+
+/// A network that cannot be brought into the core's form, and the layer.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("{}`{layer}`: {what}", file.as_ref().map(|file| format!("{}: ", file.display())).unwrap_or_default())]
+#[diagnostic(help(
+    "check that the network was trained and exported as it should: built of residual blocks, no \
+     scale zero, no layer as good as dead"
+))]
+pub struct Unrepresentable {
+    /// The network's file.
+    pub file: Option<PathBuf>,
+    /// The layer's name.
+    pub layer: String,
+    /// What cannot be represented.
+    pub what: String,
+}
+
+impl Unrepresentable {
+    pub(crate) fn new(layer: &str, what: impl Into<String>) -> Self {
+        Self { file: None, layer: layer.to_owned(), what: what.into() }
+    }
+
+    pub(crate) fn in_file(self, file: &Path) -> Self {
+        Self { file: Some(file.to_owned()), ..self }
+    }
+}
+
+/// Brings a quantized network into the core's form.
+///
+/// `preprocess` says what a pixel is for the network: with the input's scale and zero point it
+/// becomes a table from u8 to int8 for each channel.
+///
+/// # Errors
+///
+/// [`Unrepresentable`] names the layer.
+pub fn lower(
+    network: &QuantizedNetwork,
+    preprocess: &Preprocess,
+) -> Result<Program, Unrepresentable> {
+    let mut program = Program::default();
+    // For each node its layer; a subsampled shortcut is part of the add that reads it.
+    let mut layer_of = vec![0; network.nodes.len()];
+    for (id, node) in network.nodes.iter().enumerate() {
+        if matches!(node.op, QuantizedOp::Subsample(_)) {
+            continue;
+        }
+        let input = node.inputs.first().copied().unwrap_or(0);
+        if matches!(network.nodes[input].op, QuantizedOp::Subsample(_)) {
+            return Err(Unrepresentable::new(&node.name, "reads a subsampled map on its main path"));
+        }
+        let operator = match &node.op {
+            QuantizedOp::Input => Operator::Input,
+            QuantizedOp::Conv(_) => Operator::Conv,
+            QuantizedOp::Add => Operator::Add,
+            QuantizedOp::MaxPool(_) => Operator::MaxPool,
+            QuantizedOp::GlobalAveragePool | QuantizedOp::Mean => Operator::AveragePool,
+            QuantizedOp::Softmax => Operator::Softmax,
+            QuantizedOp::Subsample(_) => continue,
+        };
+        let mut layer = Layer::new(&node.name, operator, layer_of[input], shape(node.shape));
+        set_quantization(&mut layer, node)?;
+        let from = &network.nodes[input];
+        match &node.op {
+            QuantizedOp::Input => layer.table = pixel_table(node, preprocess),
+            QuantizedOp::Conv(conv) => set_conv(&mut layer, conv, from, node)?,
+            QuantizedOp::Add => {
+                let shortcut = resolve(network, node.inputs[1]);
+                set_shortcut(&mut layer, layer_of[shortcut.0], shortcut.1);
+                set_add(&mut layer, from, &network.nodes[node.inputs[1]], node)?;
+            }
+            QuantizedOp::MaxPool(window) => set_window(&mut layer, window),
+            QuantizedOp::Mean => {
+                let [rows, columns, _] = from.shape;
+                let pixels = (rows * columns) as f64;
+                let real = f64::from(from.scale) / (pixels * f64::from(node.scale));
+                layer.record.set_multiplier(0, multiplier(node, real)?);
+            }
+            QuantizedOp::Softmax => set_softmax(&mut layer, from.scale)
+                .ok_or_else(|| Unrepresentable::new(&node.name, "the scale of its input is out of range"))?,
+            QuantizedOp::GlobalAveragePool | QuantizedOp::Subsample(_) => {}
+        }
+        layer_of[id] = program.layers.len();
+        program.layers.push(layer);
+    }
+    program.logits = layer_of[network.logits()];
+    Ok(program)
+}
+
+/// The core's shape; importers refuse larger ones.
+pub(crate) fn shape([rows, columns, channels]: [usize; 3]) -> Shape {
+    Shape::new(rows as u16, columns as u16, channels as u16)
+}
+
+/// The node that a shortcut reads, and how.
+fn resolve(network: &QuantizedNetwork, id: usize) -> (usize, Option<Subsample>) {
+    match network.nodes[id].op {
+        QuantizedOp::Subsample(subsample) => (network.nodes[id].inputs[0], Some(subsample)),
+        _ => (id, None),
+    }
+}
+
+/// Sets the second operand.
+pub(crate) fn set_shortcut(layer: &mut Layer, shortcut: usize, subsample: Option<Subsample>) {
+    layer.record.shortcut = U16::new(shortcut as u16);
+    layer.record.shortcut_stride = subsample.map_or(1, |s| s.stride[0] as u8);
+    layer.record.shortcut_channels_before =
+        U16::new(subsample.map_or(0, |s| s.channels_before as u16));
+}
+
+/// Sets kernel, stride and padding.
+pub(crate) fn set_kernel(layer: &mut Layer, kernel: [usize; 2], stride: [usize; 2], pads: Pads) {
+    layer.record.kernel = kernel.map(|n| n as u8);
+    layer.record.stride = stride.map(|n| n as u8);
+    layer.record.pads = pads.map(|n| n as u8);
+}
+
+pub(crate) fn set_window(layer: &mut Layer, window: &Window) {
+    set_kernel(layer, window.kernel, window.stride, window.pads);
+}
+
+fn set_quantization(layer: &mut Layer, node: &QuantizedNode) -> Result<(), Unrepresentable> {
+    let zero_point = i8::try_from(node.zero_point)
+        .map_err(|_| Unrepresentable::new(&node.name, "its zero point is not within int8"))?;
+    layer.record.scale = F32::new(node.scale);
+    layer.record.zero_point = zero_point;
+    let step = |real: f32| {
+        let q = f64::from(real / node.scale).round() + f64::from(node.zero_point);
+        q.clamp(-128.0, 127.0) as i8
+    };
+    if node.activation != Activation::None {
+        let (min, max) = node.activation.range();
+        layer.record.clamp_min = step(min);
+        layer.record.clamp_max = step(max);
+    }
+    Ok(())
+}
+
+fn multiplier(node: &QuantizedNode, real: f64) -> Result<Multiplier, Unrepresentable> {
+    Multiplier::from_real(real)
+        .ok_or_else(|| Unrepresentable::new(&node.name, format!("its scales give a factor of {real}")))
+}
+
+fn set_conv(
+    layer: &mut Layer,
+    conv: &QuantizedConv,
+    input: &QuantizedNode,
+    node: &QuantizedNode,
+) -> Result<(), Unrepresentable> {
+    let (_, height, width, _) = conv.weights.dim();
+    set_kernel(layer, [height, width], conv.stride, conv.pads);
+    if conv.fully_connected {
+        layer.record.flags |= flags::FULLY_CONNECTED;
+    }
+    layer.weights = conv.weights.iter().copied().collect();
+    let taps = layer.weights.len() / conv.bias.len();
+    for ((weights, &bias), &scale) in
+        layer.weights.chunks(taps).zip(&conv.bias).zip(&conv.scales)
+    {
+        let sum: i64 = weights.iter().map(|&w| i64::from(w)).sum();
+        let bias = i64::from(bias) - i64::from(input.zero_point) * sum;
+        layer.bias.push(i32::try_from(bias).map_err(|_| {
+            Unrepresentable::new(&node.name, "a bias leaves 32 bits with the zero point absorbed")
+        })?);
+        // TFLite takes the product of the scales in float for a fully connected layer, and in
+        // double for a convolution.
+        let product = if conv.fully_connected {
+            f64::from(input.scale * scale)
+        } else {
+            f64::from(input.scale) * f64::from(scale)
+        };
+        layer.multipliers.push(multiplier(node, product / f64::from(node.scale))?);
+    }
+    Ok(())
+}
+
+/// The multipliers of TFLite's `ADD`: both terms at twice the larger scale.
+pub(crate) fn add_multipliers(input: f32, shortcut: f32, output: f32) -> Option<[Multiplier; 3]> {
+    let (input, shortcut, output) = (f64::from(input), f64::from(shortcut), f64::from(output));
+    let twice_larger = 2.0 * input.max(shortcut);
+    let unit = f64::from(1u32 << brooklet::ops::add::LEFT_SHIFT);
+    Some([
+        Multiplier::from_real(input / twice_larger)?,
+        Multiplier::from_real(shortcut / twice_larger)?,
+        Multiplier::from_real(twice_larger / (unit * output))?,
+    ])
+}
+
+fn set_add(
+    layer: &mut Layer,
+    input: &QuantizedNode,
+    shortcut: &QuantizedNode,
+    node: &QuantizedNode,
+) -> Result<(), Unrepresentable> {
+    let multipliers = add_multipliers(input.scale, shortcut.scale, node.scale)
+        .ok_or_else(|| Unrepresentable::new(&node.name, "its scales are out of proportion"))?;
+    for (i, multiplier) in multipliers.into_iter().enumerate() {
+        layer.record.set_multiplier(i, multiplier);
+    }
+    Ok(())
+}
+
+/// Sets the multiplier of a softmax of logits of this scale; `None` if it has none.
+pub(crate) fn set_softmax(layer: &mut Layer, scale: f32) -> Option<()> {
+    let unit = f64::from(1u32 << (31 - Softmax::DIFFERENCE_BITS));
+    let multiplier =
+        Multiplier::from_real((f64::from(scale) * unit).min(f64::from(i32::MAX)))?;
+    layer.record.set_multiplier(0, multiplier);
+    layer.record.diff_min = I32::new(Softmax::smallest_difference(multiplier));
+    Some(())
+}
+
+/// From pixels to the input's int8; none where that is pixel − 128.
+fn pixel_table(node: &QuantizedNode, preprocess: &Preprocess) -> Option<Table> {
+    let channels = node.shape[2];
+    let table: Vec<i8> = (0..channels)
+        .flat_map(|channel| (0..=255u8).map(move |pixel| (channel, pixel)))
+        .map(|(channel, pixel)| {
+            let real = f64::from(preprocess.normalize(pixel, channel));
+            let q = (real / f64::from(node.scale)).round() + f64::from(node.zero_point);
+            q.clamp(-128.0, 127.0) as i8
+        })
+        .collect();
+    let plain = table.iter().enumerate().all(|(i, &q)| q == ((i % 256) as u8 ^ 0x80) as i8);
+    (!plain).then_some(Table::Pixels(table))
+}

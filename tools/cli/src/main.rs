@@ -1,0 +1,84 @@
+//! The command `brooklet`.
+
+use std::process::ExitCode;
+
+use brooklet_cli::commands::{self, Output};
+use clap::{Parser, Subcommand};
+
+/// Quantizes trained ResNets, runs them on the host as a microcontroller would, and puts them
+/// on boards.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, after_help = EXAMPLES)]
+struct Cli {
+    /// Prints figures as JSON.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  brooklet quantize resnet20.onnx --calibrate pictures/ -o resnet20.brook \\
+      --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
+  brooklet quantize resnet20.safetensors --arch resnet20 --ranges ranges.json -o resnet20.brook
+  brooklet quantize mobile.tflite -o mobile.brook
+  brooklet inspect resnet20.brook
+  brooklet run resnet20.brook cat.png
+  brooklet eval resnet20.brook test_batch.bin --json
+  brooklet flash resnet20.brook --board qemu-mps2-an386 --run cat.png --check
+  brooklet bench resnet20.brook --board qemu-riscv-virt";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Makes a model file of a trained network.
+    ///
+    /// Batch norms are folded, activations fused, weights and activations quantized to int8,
+    /// memory planned. An int8 .tflite file keeps its scales, zero points and weights.
+    #[command(after_help = "\
+Examples:
+  brooklet quantize net.onnx --calibrate pictures/ -o net.brook --resize 256 --crop 224x224 \\
+      --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
+  brooklet quantize resnet20.th --arch resnet20 --calibrate data_batch_1.bin \\
+      --save-ranges ranges.json -o resnet20.brook
+  brooklet quantize net_int8.tflite -o net.brook")]
+    Quantize(Box<commands::quantize::Args>),
+    /// Shows what is in a model file: layers, quantization, memory plan.
+    #[command(after_help = "Example:\n  brooklet inspect net.brook --json")]
+    Inspect(commands::inspect::Args),
+    /// Classifies pictures in the host simulator.
+    #[command(after_help = "Example:\n  brooklet run net.brook cat.png dog.jpg --logits logits.npy")]
+    Run(commands::run::Args),
+    /// Counts how many pictures are classified right.
+    #[command(after_help = "Example:\n  brooklet eval net.brook test_batch.bin --limit 1000 --float logits.npy")]
+    Eval(commands::eval::Args),
+    /// Puts firmware and a model on a board, and sends pictures to it.
+    #[command(after_help = "Example:\n  brooklet flash net.brook --board qemu-mps2-an386 --run cat.png --check")]
+    Flash(commands::flash::Args),
+    /// Counts instructions, memory and code on a board.
+    #[command(after_help = "Example:\n  brooklet bench net.brook --board qemu-mps2-an386 --json")]
+    Bench(commands::bench::Args),
+    /// Lists the boards.
+    Boards,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let output = Output { json: cli.json };
+    let result = match &cli.command {
+        Command::Quantize(args) => commands::quantize::run(args, output),
+        Command::Inspect(args) => commands::inspect::run(args, output),
+        Command::Run(args) => commands::run::run(args, output),
+        Command::Eval(args) => commands::eval::run(args, output),
+        Command::Flash(args) => commands::flash::run(args, output),
+        Command::Bench(args) => commands::bench::run(args, output),
+        Command::Boards => commands::boards::run(output),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            anstream::eprintln!("Error: {error:?}");
+            ExitCode::FAILURE
+        }
+    }
+}

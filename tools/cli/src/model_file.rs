@@ -1,0 +1,248 @@
+//! Model files on the host: reading, running, writing.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use brooklet::format::PreprocessingRecord;
+use brooklet::kernels::{Backend, Portable, Reference};
+use brooklet::{Model, Session};
+use zerocopy::IntoBytes;
+use zerocopy::little_endian::{F32, U16};
+
+use crate::data::Preprocess;
+use crate::network::Shape;
+
+/// A model file that cannot be used, and why.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("{}: {problem}", file.display())]
+pub struct ModelError {
+    /// The file.
+    pub file: PathBuf,
+    /// What is wrong.
+    #[source]
+    #[diagnostic_source]
+    pub problem: ModelProblem,
+}
+
+/// What is wrong with a model file.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum ModelProblem {
+    /// The operating system refused.
+    #[error("{0}")]
+    #[diagnostic(help("check the path and its permissions"))]
+    Io(#[from] std::io::Error),
+    /// The core refused it.
+    #[error("{error}")]
+    #[diagnostic(help("{}", remedy(error)))]
+    Refused {
+        /// The core's words.
+        error: brooklet::Error,
+    },
+}
+
+fn remedy(error: &brooklet::Error) -> &'static str {
+    use brooklet::Error as E;
+    match error {
+        E::BadMagic => "give a .brook file; `brooklet quantize` makes one from a network",
+        E::TooShort { .. } | E::Checksum { .. } => "the file was damaged on its way: copy or quantize it again",
+        E::UnsupportedVersion { .. } => "quantize the network again with this version of brooklet",
+        E::Packing { .. } => "quantize the network again with --backend for the one that shall run it",
+        _ => "quantize the network again; if it happens again, report it with the network",
+    }
+}
+
+/// A model file in memory, checked.
+#[derive(Debug)]
+pub struct ModelFile {
+    path: PathBuf,
+    bytes: Vec<u8>,
+}
+
+impl ModelFile {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`] names the file and what is wrong.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, ModelError> {
+        let path = path.as_ref();
+        let bytes = fs::read(path)
+            .map_err(|error| ModelError { file: path.to_owned(), problem: error.into() })?;
+        Self::new(path, bytes)
+    }
+
+    /// Checks the bytes of a file that is, or will be, at `path`.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`] names the file and what is wrong.
+    pub fn new(path: impl AsRef<Path>, bytes: Vec<u8>) -> Result<Self, ModelError> {
+        let file = Self { path: path.as_ref().to_owned(), bytes };
+        match Model::parse(&file.bytes) {
+            Ok(_) => Ok(file),
+            Err(error) => Err(file.refused(error)),
+        }
+    }
+
+    /// The model.
+    pub fn model(&self) -> Model<'_> {
+        Model::parse(&self.bytes).expect("it was parsed when it was opened")
+    }
+
+    /// The file's name.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file's bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Shape of the picture.
+    pub fn input(&self) -> Shape {
+        let shape = self.model().input();
+        [shape.rows, shape.columns, shape.channels].map(usize::from)
+    }
+
+    /// How a picture becomes the network's rows.
+    pub fn preprocess(&self) -> Preprocess {
+        self.model().preprocessing().map(from_record).unwrap_or_default()
+    }
+
+    /// Name of a class.
+    pub fn label(&self, class: usize) -> String {
+        self.model().label(class).map_or_else(|| format!("class {class}"), str::to_owned)
+    }
+
+    /// The error that the core gave for this file.
+    pub fn refused(&self, error: brooklet::Error) -> ModelError {
+        ModelError { file: self.path.clone(), problem: ModelProblem::Refused { error } }
+    }
+
+    /// A simulator of the model on a backend.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`] if the weights are packed for another backend.
+    pub fn simulator(&self, backend: HostBackend) -> Result<Simulator<'_>, ModelError> {
+        let model = self.model();
+        let mut simulator =
+            Simulator { model, backend, arena: vec![0; model.arena_bytes().div_ceil(16)] };
+        simulator.check().map_err(|error| self.refused(error))?;
+        Ok(simulator)
+    }
+
+    /// Writes the bytes beside their place, and moves them there when they are complete.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`] if the operating system refuses; what was there before is untouched.
+    pub fn save(&self) -> Result<(), ModelError> {
+        write_whole(&self.path, &self.bytes)
+            .map_err(|error| ModelError { file: self.path.clone(), problem: error.into() })
+    }
+}
+
+/// Writes a file whole or not at all: to a temporary file beside it, then renamed.
+///
+/// # Errors
+///
+/// What the operating system says.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    // Temporary files are for their owner's eyes; this one becomes a file like any other.
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
+    }
+    file.persist(path).map(|_| ()).map_err(|error| error.error)
+}
+
+/// A backend that runs on the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum HostBackend {
+    /// The naive definition.
+    Reference,
+    /// Blocked, safe Rust.
+    #[default]
+    Portable,
+}
+
+/// The core, with an arena of its own.
+#[derive(Debug, Clone)]
+pub struct Simulator<'m> {
+    model: Model<'m>,
+    backend: HostBackend,
+    arena: Vec<u128>,
+}
+
+/// What a network says of a picture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// int8 logits.
+    pub logits: Vec<i8>,
+    /// int8 output of the last layer: of a softmax, or the logits.
+    pub output: Vec<i8>,
+}
+
+impl Simulator<'_> {
+    fn check(&mut self) -> Result<(), brooklet::Error> {
+        let arena = self.arena.as_mut_bytes();
+        match self.backend {
+            HostBackend::Reference => Session::new(&self.model, Reference, arena).map(|_| ()),
+            HostBackend::Portable => Session::new(&self.model, Portable, arena).map(|_| ()),
+        }
+    }
+
+    /// Runs one picture: rows × columns × channels bytes.
+    pub fn run(&mut self, pixels: &[u8]) -> Answer {
+        match self.backend {
+            HostBackend::Reference => self.run_on(Reference, pixels),
+            HostBackend::Portable => self.run_on(Portable, pixels),
+        }
+    }
+
+    fn run_on(&mut self, backend: impl Backend, pixels: &[u8]) -> Answer {
+        let mut session = Session::new(&self.model, backend, self.arena.as_mut_bytes())
+            .expect("arena and packing were checked");
+        let logits = session.run_picture(pixels).expect("the picture has the input's size").to_vec();
+        let output = session.output().expect("the picture is complete").to_vec();
+        Answer { logits, output }
+    }
+}
+
+/// Bytes of a session on the host, arena apart.
+pub fn session_bytes() -> usize {
+    size_of::<Session<'_, '_, Portable>>()
+}
+
+/// The record of a preprocessing.
+pub fn to_record(preprocess: &Preprocess) -> PreprocessingRecord {
+    let normalized = preprocess.mean.is_some() || preprocess.std.is_some();
+    let [rows, columns] = preprocess.crop.unwrap_or([0, 0]);
+    PreprocessingRecord {
+        resize: U16::new(preprocess.resize.unwrap_or(0) as u16),
+        crop_rows: U16::new(rows as u16),
+        crop_columns: U16::new(columns as u16),
+        normalized: U16::new(normalized.into()),
+        mean: preprocess.mean.unwrap_or([0.0; 3]).map(F32::new),
+        std: preprocess.std.unwrap_or([1.0; 3]).map(F32::new),
+    }
+}
+
+fn from_record(record: &PreprocessingRecord) -> Preprocess {
+    let normalized = record.normalized.get() != 0;
+    let some = |n: u16| (n != 0).then_some(u32::from(n));
+    Preprocess {
+        resize: some(record.resize.get()),
+        crop: some(record.crop_rows.get()).zip(some(record.crop_columns.get())).map(<[u32; 2]>::from),
+        mean: normalized.then(|| record.mean.map(|m| m.get())),
+        std: normalized.then(|| record.std.map(|s| s.get())),
+    }
+}

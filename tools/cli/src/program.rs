@@ -1,0 +1,193 @@
+//! A quantized network as the core will run it: layer records and their numbers, not yet
+//! given a place in arena and file.
+
+use brooklet::Shape;
+use brooklet::format::{
+    Header, LayerRecord, NONE, Operator, Packing, PreprocessingRecord, WEIGHTS_ALIGN, Writer,
+};
+use brooklet::quant::Multiplier;
+use zerocopy::IntoBytes;
+use zerocopy::little_endian::{U16, U32};
+
+use crate::plan::Plan;
+
+/// A quantized network, layer by layer.
+#[derive(Debug, Clone, Default)]
+pub struct Program {
+    /// The layers, the input first. Each reads earlier ones.
+    pub layers: Vec<Layer>,
+    /// The layer that makes the logits.
+    pub logits: usize,
+    /// Names of the classes; none, or one for each.
+    pub labels: Vec<String>,
+    /// How a picture becomes the network's rows.
+    pub preprocessing: Option<PreprocessingRecord>,
+}
+
+/// A layer: its record, all but the places, and the numbers that go into the file's data.
+#[derive(Debug, Clone)]
+pub struct Layer {
+    /// Name in reports.
+    pub name: String,
+    /// Operator, shapes, operands and quantization of the output.
+    pub record: LayerRecord,
+    /// Weights in OHWI order.
+    pub weights: Vec<i8>,
+    /// One an output channel.
+    pub bias: Vec<i32>,
+    /// One an output channel.
+    pub multipliers: Vec<Multiplier>,
+    /// One an input channel; none: the input's zero point.
+    pub padding_values: Option<Vec<i8>>,
+    /// The table of a join or of the input.
+    pub table: Option<Table>,
+}
+
+/// A table in the file's data.
+#[derive(Debug, Clone)]
+pub enum Table {
+    /// 256 int32: a shortcut's byte + 128 to its part of a join's sum.
+    Shortcut(Vec<i32>),
+    /// 256 int8 a channel: pixels to the input's int8.
+    Pixels(Vec<i8>),
+}
+
+impl Layer {
+    /// A layer that reads `input`, with no numbers yet.
+    pub fn new(name: impl Into<String>, operator: Operator, input: usize, shape: Shape) -> Self {
+        let mut record = LayerRecord::new();
+        record.operator = operator as u8;
+        record.rows = U16::new(shape.rows);
+        record.columns = U16::new(shape.columns);
+        record.channels = U16::new(shape.channels);
+        record.input = U16::new(input as u16);
+        record.shortcut = U16::new(NONE);
+        record.clamp_min = i8::MIN;
+        record.clamp_max = i8::MAX;
+        Self {
+            name: name.into(),
+            record,
+            weights: Vec::new(),
+            bias: Vec::new(),
+            multipliers: Vec::new(),
+            padding_values: None,
+            table: None,
+        }
+    }
+}
+
+impl Program {
+    /// For each layer the last one that reads it; [`NONE`] for what is kept to the end.
+    pub fn last_readers(&self) -> Vec<u16> {
+        let mut last = vec![NONE; self.layers.len()];
+        for (index, layer) in self.layers.iter().enumerate().skip(1) {
+            last[layer.record.input.get() as usize] = index as u16;
+            if let Some(shortcut) = layer.record.shortcut() {
+                last[shortcut] = index as u16;
+            }
+        }
+        last[self.logits] = NONE;
+        last
+    }
+
+    /// The bytes of the model file, with the weights in `packing`.
+    ///
+    /// The same program, plan and packing give the same bytes.
+    pub fn write(&self, plan: &Plan, packing: Packing) -> Vec<u8> {
+        let data: usize = self
+            .layers
+            .iter()
+            .map(|layer| {
+                // Data, and what aligning each part may add.
+                layer.weights.len() + 9 * layer.bias.len() + 1024 + 256 * 8 + 128
+                    + layer.name.len()
+                    + layer.table.as_ref().map_or(0, |table| match table {
+                        Table::Shortcut(words) => 4 * words.len(),
+                        Table::Pixels(bytes) => bytes.len(),
+                    })
+            })
+            .sum();
+        let labels = self.labels.join("\n");
+        let room = size_of::<Header>()
+            + data
+            + self.layers.len() * size_of::<LayerRecord>()
+            + plan.segments.len() * 4
+            + labels.len()
+            + 1024;
+        let mut file = vec![0; room];
+        let length = self.append(plan, packing, &labels, Writer::new(&mut file));
+        file.truncate(length.expect("the buffer is larger than all parts together"));
+        file
+    }
+
+    fn append(
+        &self,
+        plan: &Plan,
+        packing: Packing,
+        labels: &str,
+        mut writer: Writer<'_>,
+    ) -> Option<usize> {
+        let names: String = self.layers.iter().map(|layer| layer.name.as_str()).collect();
+        let names_offset = writer.append(names.as_bytes(), 1)?;
+        let labels_offset = writer.append(labels.as_bytes(), 1)?;
+        let preprocessing = match &self.preprocessing {
+            Some(record) => writer.append(record.as_bytes(), 4)?,
+            None => U32::ZERO,
+        };
+        let mut records = Vec::with_capacity(self.layers.len());
+        let mut name_offset = 0;
+        for (layer, planned) in self.layers.iter().zip(&plan.layers) {
+            let mut record = *planned;
+            record.name_offset = U32::new(name_offset);
+            record.name_bytes = U16::new(layer.name.len() as u16);
+            name_offset += layer.name.len() as u32;
+            if !layer.weights.is_empty() {
+                record.packing = packing as u8;
+                let packed = pack(layer, packing);
+                record.weights = writer.append(packed.as_bytes(), WEIGHTS_ALIGN)?;
+                record.bias = writer.append(layer.bias.as_bytes(), 4)?;
+                let mantissas: Vec<i32> =
+                    layer.multipliers.iter().map(|m| m.mantissa.to_bits()).collect();
+                record.mantissas = writer.append(mantissas.as_bytes(), 4)?;
+                let shifts: Vec<i8> = layer.multipliers.iter().map(|m| m.shift).collect();
+                record.shifts = writer.append(shifts.as_bytes(), 1)?;
+            }
+            if let Some(values) = &layer.padding_values {
+                record.padding_values = writer.append(values.as_bytes(), 1)?;
+            }
+            match &layer.table {
+                Some(Table::Shortcut(words)) => {
+                    record.table = writer.append(words.as_bytes(), 4)?;
+                }
+                Some(Table::Pixels(bytes)) => record.table = writer.append(bytes.as_bytes(), 1)?,
+                None => {}
+            }
+            records.push(record);
+        }
+        let header = writer.header();
+        header.arena_bytes = U32::new(plan.arena_bytes as u32);
+        header.logits = U16::new(self.logits as u16);
+        header.output = U16::new(self.layers.len() as u16 - 1);
+        header.names_offset = names_offset;
+        header.names_bytes = U32::new(names.len() as u32);
+        header.labels_bytes = U32::new(labels.len() as u32);
+        if !labels.is_empty() {
+            header.labels_offset = labels_offset;
+        }
+        header.preprocessing_offset = preprocessing;
+        writer.finish(&plan.segments, &records)
+    }
+}
+
+/// The weights of a layer in `packing`.
+fn pack(layer: &Layer, packing: Packing) -> Vec<i8> {
+    let channels = layer.bias.len();
+    let taps = layer.weights.len() / channels;
+    let mut packed = vec![0; layer.weights.len()];
+    for (channel, weights) in layer.weights.chunks(taps).enumerate() {
+        for (tap, &weight) in weights.iter().enumerate() {
+            packed[packing.index(channel, tap, channels, taps)] = weight;
+        }
+    }
+    packed
+}

@@ -1,0 +1,376 @@
+//! From a float network and its activation ranges to a [`Program`].
+//!
+//! - Weights: symmetric int8, one scale an output channel, with the least squared error.
+//! - Activations: int8, one scale and zero point a tensor.
+//! - The picture: pixel − 128, exact. Mean and standard deviation fold into the convolutions
+//!   that read it, whose padding is then a value a channel.
+//! - Residual blocks: the last convolution and the add become one layer with one rounding,
+//!   the [join](brooklet::ops::conv).
+
+use std::collections::HashMap;
+
+use brooklet::format::{Operator, flags};
+use brooklet::ops::conv::MAX_JOIN_BITS;
+use brooklet::quant::Multiplier;
+use zerocopy::little_endian::F32;
+
+use crate::calibrate::{Range, Ranges};
+use crate::data::Preprocess;
+use crate::lower::{
+    Unrepresentable, add_multipliers, set_kernel, set_shortcut, set_softmax, set_window, shape,
+};
+use crate::network::{Conv, Network, NodeId, Op, Subsample};
+use crate::program::{Layer, Program, Table};
+
+/// Extra fractional bits of a join, where the accumulator leaves room for them.
+const JOIN_BITS: u8 = 12;
+
+/// A float network whose activations are fused into the layers that they follow: what becomes
+/// one layer, and so which tensors there are.
+#[derive(Debug)]
+pub struct Fused<'n> {
+    network: &'n Network,
+    /// The layers to be.
+    pub units: Vec<Unit>,
+}
+
+/// Nodes that become one layer.
+#[derive(Debug, Clone)]
+pub struct Unit {
+    /// The node that computes; of a join, the convolution.
+    pub node: NodeId,
+    /// The node whose value is the layer's output: an activation, an add, or `node` itself.
+    pub output: NodeId,
+    /// The unit that is read; 0 for the input itself.
+    pub input: usize,
+    /// The second operand, and how it is read.
+    pub shortcut: Option<(usize, Option<Subsample>)>,
+}
+
+impl<'n> Fused<'n> {
+    /// Fuses activations, shortcuts and the adds behind convolutions.
+    ///
+    /// # Errors
+    ///
+    /// [`Unrepresentable`] for a network that is not built of residual blocks.
+    pub fn new(network: &'n Network) -> Result<Self, Unrepresentable> {
+        let readers = network.consumers();
+        let mut units: Vec<Unit> = Vec::new();
+        // For each node the unit whose output it is.
+        let mut unit_of: HashMap<NodeId, usize> = HashMap::new();
+        // Convolutions that wait for the add behind them.
+        let mut joined: HashMap<NodeId, NodeId> = HashMap::new();
+        for (id, node) in network.nodes.iter().enumerate() {
+            if matches!(node.op, Op::Add) {
+                let main = node.inputs[0];
+                if matches!(network.nodes[main].op, Op::Conv(_)) && readers[main] == 1 {
+                    joined.insert(main, id);
+                }
+            }
+        }
+        for (id, node) in network.nodes.iter().enumerate() {
+            let unit = |node: NodeId, input: NodeId| -> Result<Unit, Unrepresentable> {
+                let input = match unit_of.get(&input) {
+                    Some(&unit) => unit,
+                    None => {
+                        let name = &network.nodes[input].name;
+                        return Err(Unrepresentable::new(name, "is read before it is complete"));
+                    }
+                };
+                Ok(Unit { node, output: id, input, shortcut: None })
+            };
+            let new = match &node.op {
+                Op::Relu | Op::Relu6 => {
+                    let before = node.inputs[0];
+                    let Some(&index) = unit_of.get(&before) else {
+                        return Err(Unrepresentable::new(&node.name, "an activation of nothing"));
+                    };
+                    if readers[before] > 1 || units[index].output != before || index == 0 {
+                        return Err(Unrepresentable::new(
+                            &node.name,
+                            "an activation of a map that is also used without it",
+                        ));
+                    }
+                    units[index].output = id;
+                    unit_of.insert(id, index);
+                    continue;
+                }
+                Op::Subsample(_) => continue,
+                Op::Conv(_) if joined.contains_key(&id) => continue,
+                Op::Input => Unit { node: id, output: id, input: 0, shortcut: None },
+                Op::Add => {
+                    let main = node.inputs[0];
+                    let mut unit = match joined.get(&main) {
+                        Some(_) => unit(main, network.nodes[main].inputs[0])?,
+                        None => unit(id, main)?,
+                    };
+                    let (from, subsample) = match network.nodes[node.inputs[1]].op {
+                        Op::Subsample(s) => (network.nodes[node.inputs[1]].inputs[0], Some(s)),
+                        _ => (node.inputs[1], None),
+                    };
+                    let Some(&from) = unit_of.get(&from) else {
+                        return Err(Unrepresentable::new(&node.name, "adds a map that is not there"));
+                    };
+                    unit.shortcut = Some((from, subsample));
+                    unit
+                }
+                _ => unit(id, node.inputs[0])?,
+            };
+            unit_of.insert(id, units.len());
+            units.push(new);
+        }
+        Ok(Self { network, units })
+    }
+
+    /// Nodes whose ranges are needed: outputs of layers that have a scale of their own.
+    pub fn calibrated(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.units
+            .iter()
+            .filter(|unit| {
+                !matches!(
+                    self.network.nodes[unit.node].op,
+                    Op::Input | Op::MaxPool(_) | Op::Softmax
+                )
+            })
+            .map(|unit| unit.output)
+    }
+
+    /// Quantizes with these ranges.
+    ///
+    /// # Errors
+    ///
+    /// [`Unrepresentable`] names the layer: a range is missing, or too large or small.
+    pub fn quantize(
+        &self,
+        ranges: &Ranges,
+        preprocess: &Preprocess,
+    ) -> Result<Program, Unrepresentable> {
+        let mut layers: Vec<Layer> = Vec::with_capacity(self.units.len());
+        for unit in &self.units {
+            let layer = self.layer(unit, &layers, ranges, preprocess)?;
+            layers.push(layer);
+        }
+        let logits = self.network.logits();
+        let logits = self.units.iter().position(|unit| unit.output == logits).unwrap_or(0);
+        Ok(Program { layers, logits, ..Program::default() })
+    }
+
+    fn layer(
+        &self,
+        unit: &Unit,
+        layers: &[Layer],
+        ranges: &Ranges,
+        preprocess: &Preprocess,
+    ) -> Result<Layer, Unrepresentable> {
+        let node = &self.network.nodes[unit.node];
+        let output = &self.network.nodes[unit.output];
+        let operator = match node.op {
+            Op::Input => Operator::Input,
+            Op::Conv(_) => Operator::Conv,
+            Op::Add => Operator::Add,
+            Op::MaxPool(_) => Operator::MaxPool,
+            Op::GlobalAveragePool => Operator::AveragePool,
+            Op::Softmax => Operator::Softmax,
+            Op::BatchNorm(_) | Op::Relu | Op::Relu6 | Op::Subsample(_) => {
+                return Err(Unrepresentable::new(&node.name, "has no layer of its own"));
+            }
+        };
+        let mut layer = Layer::new(&node.name, operator, unit.input, shape(output.shape));
+        let input = layers.get(unit.input);
+        let (scale, zero_point) = match (operator, input) {
+            (Operator::Input, _) | (_, None) => (1.0, -128),
+            (Operator::MaxPool, Some(input)) => (input.record.scale.get(), input.record.zero_point),
+            (Operator::Softmax, _) => (1.0 / 256.0, -128),
+            _ => {
+                let range = ranges.ranges.get(&output.name).ok_or_else(|| {
+                    Unrepresentable::new(&output.name, "the ranges file has no range for it")
+                })?;
+                affine(*range)
+                    .ok_or_else(|| Unrepresentable::new(&output.name, "its range is impossible"))?
+            }
+        };
+        layer.record.scale = F32::new(scale);
+        layer.record.zero_point = zero_point;
+        let step = |real: f32| {
+            (f64::from(real / scale).round() + f64::from(zero_point)).clamp(-128.0, 127.0) as i8
+        };
+        if unit.output != unit.node && matches!(output.op, Op::Relu | Op::Relu6) {
+            layer.record.clamp_min = step(0.0);
+            if matches!(output.op, Op::Relu6) {
+                layer.record.clamp_max = step(6.0);
+            }
+        }
+        if let Some((shortcut, subsample)) = unit.shortcut {
+            set_shortcut(&mut layer, shortcut, subsample);
+        }
+        let Some(input) = input else { return Ok(layer) };
+        match &node.op {
+            Op::Conv(conv) => {
+                let pixels = (unit.input == 0).then_some(preprocess);
+                let shortcut = unit.shortcut.map(|(shortcut, _)| &layers[shortcut]);
+                set_conv(&mut layer, conv, input, pixels, shortcut)?;
+            }
+            Op::Add => {
+                let shortcut = &layers[unit.shortcut.map_or(0, |(shortcut, _)| shortcut)];
+                let multipliers =
+                    add_multipliers(input.record.scale.get(), shortcut.record.scale.get(), scale)
+                        .ok_or_else(|| Unrepresentable::new(&node.name, "its scales are out of proportion"))?;
+                for (i, multiplier) in multipliers.into_iter().enumerate() {
+                    layer.record.set_multiplier(i, multiplier);
+                }
+            }
+            Op::MaxPool(window) => set_window(&mut layer, window),
+            Op::GlobalAveragePool => {
+                let shape = input.record.shape();
+                let pixels = f64::from(shape.rows) * f64::from(shape.columns);
+                let real = f64::from(input.record.scale.get()) / (pixels * f64::from(scale));
+                let multiplier = Multiplier::from_real(real)
+                    .ok_or_else(|| Unrepresentable::new(&node.name, "its range is too small"))?;
+                layer.record.set_multiplier(0, multiplier);
+            }
+            Op::Softmax => {
+                set_softmax(&mut layer, input.record.scale.get())
+                    .ok_or_else(|| Unrepresentable::new(&node.name, "its input's range is too large"))?;
+            }
+            _ => {}
+        }
+        Ok(layer)
+    }
+}
+
+/// Scale and zero point of a range.
+fn affine(range: Range) -> Option<(f32, i8)> {
+    let (min, max) = (range.min.min(0.0), range.max.max(0.0));
+    // A tensor that is always zero: any scale will do.
+    let scale = if max > min { (max - min) / 255.0 } else { 1.0 };
+    if !(scale.is_finite() && scale >= f32::MIN_POSITIVE) {
+        return None;
+    }
+    let zero_point = (-128.0 - f64::from(min / scale)).round().clamp(-128.0, 127.0);
+    Some((scale, zero_point as i8))
+}
+
+/// Weights, biases and multipliers of a convolution, and the table of its join.
+///
+/// With `pixels` the input is the picture, and what its bytes stand for.
+fn set_conv(
+    layer: &mut Layer,
+    conv: &Conv,
+    input: &Layer,
+    pixels: Option<&Preprocess>,
+    shortcut: Option<&Layer>,
+) -> Result<(), Unrepresentable> {
+    set_kernel(layer, conv.kernel(), conv.stride, conv.pads);
+    if conv.fully_connected {
+        layer.record.flags |= flags::FULLY_CONNECTED;
+    }
+    let channels = conv.weights.dim().3;
+    // real = step · (q − zero), for each input channel.
+    let steps: Vec<(f64, f64)> = (0..channels)
+        .map(|channel| match pixels {
+            // Linear in the pixel: its value at 0 and at 255 say all.
+            Some(pixels) => {
+                let real = |pixel| f64::from(pixels.normalize(pixel, channel));
+                let (black, white) = (real(0), real(255));
+                let step = (white - black) / 255.0;
+                (step, -black / step - 128.0)
+            }
+            None => {
+                (f64::from(input.record.scale.get()), f64::from(input.record.zero_point))
+            }
+        })
+        .collect();
+    let zeros: Vec<i8> =
+        steps.iter().map(|&(_, zero)| zero.round().clamp(-128.0, 127.0) as i8).collect();
+    if zeros.iter().any(|&zero| zero != input.record.zero_point) {
+        layer.padding_values = Some(zeros);
+    }
+    let output_scale = f64::from(layer.record.scale.get());
+    let mut reals = Vec::with_capacity(conv.bias.len());
+    for (weights, &bias) in conv.weights.outer_iter().zip(&conv.bias) {
+        let scaled: Vec<f64> = weights
+            .iter()
+            .zip(steps.iter().cycle())
+            .map(|(&weight, &(step, _))| f64::from(weight) * step)
+            .collect();
+        // Beside weights that are as good as zero, a bias must still fit into 32 bits.
+        let scale = weight_scale(&scaled).max(f64::from(bias.abs()) / f64::from(1 << 24));
+        let scale = if scale > 0.0 { scale } else { 1.0 };
+        let mut offset = 0.0;
+        for (&weight, &(_, zero)) in scaled.iter().zip(steps.iter().cycle()) {
+            let q = (weight / scale).round().clamp(-127.0, 127.0);
+            offset += q * zero;
+            layer.weights.push(q as i8);
+        }
+        let bias = (f64::from(bias) / scale - offset).round();
+        if bias.abs() > f64::from(i32::MAX) {
+            return Err(Unrepresentable::new(
+                &layer.name,
+                "a bias is too large beside its channel's weights",
+            ));
+        }
+        layer.bias.push(bias as i32);
+        reals.push(scale / output_scale);
+    }
+    let Some(shortcut) = shortcut else {
+        layer.multipliers = multipliers(layer, &reals, 128)
+            .ok_or_else(|| Unrepresentable::new(&layer.name, "its range is too small for its weights"))?;
+        return Ok(());
+    };
+    let ratio = f64::from(shortcut.record.scale.get()) / output_scale;
+    for bits in (0..=JOIN_BITS.min(MAX_JOIN_BITS)).rev() {
+        let unit = f64::from(1u32 << bits);
+        let half = if bits == 0 { 0 } else { 1i64 << (bits - 1) };
+        let table: Vec<i64> = (-128..128)
+            .map(|q| {
+                let real = f64::from(q - i32::from(shortcut.record.zero_point)) * ratio
+                    + f64::from(layer.record.zero_point);
+                (real * unit).round() as i64 + half
+            })
+            .collect();
+        let largest = table.iter().map(|t| t.abs()).max().unwrap_or(0);
+        let reals: Vec<f64> = reals.iter().map(|real| real * unit).collect();
+        if let Some(multipliers) = multipliers(layer, &reals, largest) {
+            layer.multipliers = multipliers;
+            layer.record.join_bits = bits;
+            layer.table = Some(Table::Shortcut(table.into_iter().map(|t| t as i32).collect()));
+            return Ok(());
+        }
+    }
+    Err(Unrepresentable::new(&layer.name, "its range is too small for its weights"))
+}
+
+/// The multipliers nearest to `reals`, if no sum of any channel can leave 32 bits with them, and
+/// `offset` added behind.
+fn multipliers(layer: &Layer, reals: &[f64], offset: i64) -> Option<Vec<Multiplier>> {
+    let taps = layer.weights.len() / layer.bias.len();
+    let channels = layer.weights.chunks(taps).zip(&layer.bias).zip(reals);
+    channels
+        .map(|((weights, &bias), &real)| {
+            let multiplier = Multiplier::from_real(real)?;
+            let weights: i64 = weights.iter().map(|w| i64::from(w.unsigned_abs())).sum();
+            let bound = i64::from(bias).abs() + 128 * weights;
+            let value = (bound as f64 * real).ceil() as i64 + 4;
+            (multiplier.takes(bound) && value + offset <= i64::from(i32::MAX)).then_some(multiplier)
+        })
+        .collect()
+}
+
+/// The scale of a channel's weights with the least squared error: at most 127 steps reach the
+/// largest, or clip it. 0 for weights that are all zero.
+fn weight_scale(weights: &[f64]) -> f64 {
+    let largest = weights.iter().fold(0f64, |max, w| max.max(w.abs()));
+    if largest == 0.0 {
+        return 0.0;
+    }
+    let error = |scale: f64| -> f64 {
+        weights
+            .iter()
+            .map(|w| (w - (w / scale).round().clamp(-127.0, 127.0) * scale).powi(2))
+            .sum()
+    };
+    (0..40)
+        .map(|i| largest / 127.0 * (1.0 - f64::from(i) * 0.01))
+        .min_by(|&a, &b| error(a).total_cmp(&error(b)))
+        .unwrap_or(0.0)
+}

@@ -1,0 +1,169 @@
+//! The quantized network: what an int8 TFLite file gives and what quantization produces.
+//!
+//! The same topology as [`Network`](crate::network::Network) in its canonical form, except that
+//! activations are fused into the node that they follow. Scales are the file's own f32 values.
+
+use ndarray::Array4;
+
+use crate::canonical::{Kind, Part, arrange};
+use crate::error::Fault;
+use crate::network::{NodeId, Pads, Shape, Subsample, Window};
+
+/// A network of int8 maps and weights.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QuantizedNetwork {
+    /// Shape of the picture it takes.
+    pub input: Shape,
+    /// The nodes; every node comes after its inputs, the last is the output. Node 0 is the input,
+    /// whose scale and zero point say what int8 values the network takes.
+    pub nodes: Vec<QuantizedNode>,
+}
+
+/// One operation and its int8 output.
+#[derive(Debug, Clone)]
+pub struct QuantizedNode {
+    /// Name by position in the network, as in the float network.
+    pub name: String,
+    /// Name in the file that it came from, for messages. Not compared by `==`.
+    pub source: String,
+    /// What it computes.
+    pub op: QuantizedOp,
+    /// Its inputs; for [`QuantizedOp::Add`] the main path, then the shortcut.
+    pub inputs: Vec<NodeId>,
+    /// Shape of its output.
+    pub shape: Shape,
+    /// Real value of one step of the output.
+    pub scale: f32,
+    /// int8 value that stands for zero.
+    pub zero_point: i32,
+    /// Clamp of the output.
+    pub activation: Activation,
+}
+
+impl PartialEq for QuantizedNode {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.name, &self.op, &self.inputs, self.shape)
+            == (&other.name, &other.op, &other.inputs, other.shape)
+            && (self.scale.to_bits(), self.zero_point, self.activation)
+                == (other.scale.to_bits(), other.zero_point, other.activation)
+    }
+}
+
+/// What a quantized node computes.
+#[derive(Debug, Clone, PartialEq)]
+pub enum QuantizedOp {
+    /// The picture.
+    Input,
+    /// Convolution or fully connected layer.
+    Conv(QuantizedConv),
+    /// Sum of two maps of one shape, each with its own scale.
+    Add,
+    /// Option A shortcut; the added channels hold the zero point. Same scale as its input.
+    Subsample(Subsample),
+    /// Maximum over a window. Same scale as its input.
+    MaxPool(Window),
+    /// Mean over the whole map: int32 sum, rounded division. Same scale as its input.
+    GlobalAveragePool,
+    /// Mean over the whole map as TFLite's MEAN computes it, which requantizes to another scale.
+    Mean,
+    /// int8 softmax.
+    Softmax,
+}
+
+/// A quantized convolution.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QuantizedConv {
+    /// `[out channels, kernel height, kernel width, in channels]`, zero point 0.
+    pub weights: Array4<i8>,
+    /// One scale an output channel (a file's single scale is repeated).
+    pub scales: Vec<f32>,
+    /// One value an output channel, at scale in·weight. It does not contain the input's zero
+    /// point.
+    pub bias: Vec<i32>,
+    /// Rows, columns.
+    pub stride: [usize; 2],
+    /// Zero points around the input.
+    pub pads: Pads,
+    /// The file calls it a fully connected layer.
+    pub fully_connected: bool,
+}
+
+/// A clamp in real values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Activation {
+    /// The type's own range.
+    #[default]
+    None,
+    /// From 0.
+    Relu,
+    /// From 0 to 6.
+    Relu6,
+}
+
+impl Activation {
+    /// Smallest and largest real value.
+    pub fn range(self) -> (f32, f32) {
+        match self {
+            Activation::None => (f32::NEG_INFINITY, f32::INFINITY),
+            Activation::Relu => (0.0, f32::INFINITY),
+            Activation::Relu6 => (0.0, 6.0),
+        }
+    }
+}
+
+impl QuantizedNetwork {
+    /// The node whose output are the logits: the last, or the one before the softmax.
+    pub fn logits(&self) -> NodeId {
+        let last = self.nodes.len() - 1;
+        match self.nodes[last].op {
+            QuantizedOp::Softmax => self.nodes[last].inputs[0],
+            _ => last,
+        }
+    }
+
+    /// The network that computes `output`, with its nodes ordered and named by structure.
+    pub(crate) fn canonical(self, output: NodeId) -> Result<QuantizedNetwork, Fault> {
+        let parts: Vec<Part<'_>> = self
+            .nodes
+            .iter()
+            .map(|node| Part {
+                kind: node.op.kind(),
+                inputs: node.inputs.clone(),
+                shape: node.shape,
+                source: &node.source,
+            })
+            .collect();
+        let arrangement = arrange(&parts, output)?;
+        let mut old: Vec<Option<QuantizedNode>> = self.nodes.into_iter().map(Some).collect();
+        let nodes = arrangement
+            .into_iter()
+            .map(|place| {
+                let node = old[place.old].take().expect("each node has one place");
+                QuantizedNode {
+                    name: place.name,
+                    inputs: place.inputs,
+                    ..node
+                }
+            })
+            .collect();
+        Ok(QuantizedNetwork {
+            input: self.input,
+            nodes,
+        })
+    }
+}
+
+impl QuantizedOp {
+    fn kind(&self) -> Kind {
+        match self {
+            QuantizedOp::Input => Kind::Input,
+            QuantizedOp::Conv(conv) if conv.fully_connected => Kind::FullyConnected,
+            QuantizedOp::Conv(_) => Kind::Conv,
+            QuantizedOp::Add => Kind::Add,
+            QuantizedOp::Subsample(_) => Kind::Subsample,
+            QuantizedOp::MaxPool(_) => Kind::MaxPool,
+            QuantizedOp::GlobalAveragePool | QuantizedOp::Mean => Kind::AveragePool,
+            QuantizedOp::Softmax => Kind::Softmax,
+        }
+    }
+}

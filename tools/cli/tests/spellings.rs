@@ -1,0 +1,583 @@
+//! Small networks made here: ways in which exporters spell the same thing, and what is refused.
+
+use std::path::{Path, PathBuf};
+
+use brooklet_cli::error::{Error, Problem};
+use brooklet_cli::import::{Imported, Options, load};
+use brooklet_cli::network::{Network, Op};
+use miette::Diagnostic;
+use ndarray::Array4;
+use rten_onnx::onnx::{
+    AttributeProto, DataType, Dimension, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
+    TensorProto, TensorShapeProto, TypeProto, TypeProtoTensor, ValueInfoProto,
+};
+use safetensors::tensor::{Dtype, TensorView};
+
+/// An ONNX network under construction.
+#[derive(Default)]
+struct Onnx {
+    graph: GraphProto,
+}
+
+fn tensor(name: &str, dims: &[i64], kind: DataType) -> TensorProto {
+    TensorProto {
+        name: Some(name.into()),
+        dims: dims.to_vec(),
+        data_type: Some(kind),
+        ..Default::default()
+    }
+}
+
+fn attribute(name: &str, ints: &[i64]) -> AttributeProto {
+    AttributeProto {
+        name: Some(name.into()),
+        ints: ints.to_vec(),
+        ..Default::default()
+    }
+}
+
+fn scalar(name: &str, value: i64) -> AttributeProto {
+    AttributeProto {
+        name: Some(name.into()),
+        i: Some(value),
+        ..Default::default()
+    }
+}
+
+impl Onnx {
+    /// A network with the input `x`; 0 is an open dimension.
+    fn new(shape: &[i64]) -> Onnx {
+        let dim = |&size: &i64| match size {
+            0 => Dimension {
+                dim_param: Some("any".into()),
+                ..Default::default()
+            },
+            size => Dimension {
+                dim_value: Some(size),
+                ..Default::default()
+            },
+        };
+        let shape = TensorShapeProto {
+            dim: shape.iter().map(dim).collect(),
+        };
+        let tensor = TypeProtoTensor {
+            elem_type: Some(DataType::FLOAT),
+            shape: Some(shape),
+        };
+        let mut onnx = Onnx::default();
+        onnx.graph.input.push(ValueInfoProto {
+            name: Some("x".into()),
+            r#type: Some(TypeProto {
+                tensor_type: Some(tensor),
+                ..Default::default()
+            }),
+        });
+        onnx
+    }
+
+    fn floats(mut self, name: &str, dims: &[i64], value: impl Fn(usize) -> f32) -> Onnx {
+        let mut tensor = tensor(name, dims, DataType::FLOAT);
+        tensor.float_data = (0..dims.iter().product::<i64>() as usize)
+            .map(value)
+            .collect();
+        self.graph.initializer.push(tensor);
+        self
+    }
+
+    fn ints(mut self, name: &str, values: &[i64]) -> Onnx {
+        let mut tensor = tensor(name, &[values.len() as i64], DataType::INT64);
+        tensor.int64_data = values.to_vec();
+        self.graph.initializer.push(tensor);
+        self
+    }
+
+    /// A node named after its output.
+    fn node(mut self, op: &str, inputs: &str, output: &str, attribute: &[AttributeProto]) -> Onnx {
+        self.graph.node.push(NodeProto {
+            op_type: Some(op.into()),
+            name: Some(output.into()),
+            input: inputs.split(' ').map(String::from).collect(),
+            output: vec![output.into()],
+            attribute: attribute.to_vec(),
+            ..Default::default()
+        });
+        self
+    }
+
+    fn load(self) -> Result<Network, Error> {
+        let mut graph = self.graph;
+        let output = graph.node.last().unwrap().output[0].clone();
+        graph.output.push(ValueInfoProto {
+            name: Some(output),
+            r#type: None,
+        });
+        let model = ModelProto {
+            ir_version: Some(8),
+            graph: Some(graph),
+            opset_import: vec![OperatorSetIdProto {
+                domain: None,
+                version: Some(18),
+            }],
+            ..Default::default()
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("made.onnx");
+        std::fs::write(&path, model.write_buf().unwrap()).unwrap();
+        match load(path, &Options::default())? {
+            Imported::Float(network) => Ok(network),
+            Imported::Quantized(_) => panic!("it is float"),
+        }
+    }
+}
+
+fn weight(index: usize) -> f32 {
+    (index as f32 * 0.7).sin()
+}
+
+fn ops(network: &Network) -> Vec<&'static str> {
+    let name = |op: &Op| match op {
+        Op::Input => "input",
+        Op::Conv(conv) if conv.fully_connected => "fc",
+        Op::Conv(_) => "conv",
+        Op::BatchNorm(_) => "norm",
+        Op::Relu => "relu",
+        Op::Relu6 => "relu6",
+        Op::Add => "add",
+        Op::Subsample(_) => "subsample",
+        Op::MaxPool(_) => "maxpool",
+        Op::GlobalAveragePool => "pool",
+        Op::Softmax => "softmax",
+    };
+    network.nodes.iter().map(|node| name(&node.op)).collect()
+}
+
+fn message(error: &Error) -> String {
+    format!(
+        "{error} | {}",
+        error.help().expect("each problem has a remedy")
+    )
+}
+
+#[test]
+fn a_keras_network() {
+    // Fed with N, H, W, C; SAME padding; mean over the map; MatMul and a bias.
+    let network = Onnx::new(&[0, 8, 8, 3])
+        .floats("w", &[4, 3, 3, 3], weight)
+        .floats("m", &[4, 5], weight)
+        .floats("b", &[5], weight)
+        .floats("zero", &[], |_| 0.0)
+        .floats("six", &[], |_| 6.0)
+        .ints("axes", &[2, 3])
+        .node("Transpose", "x", "t", &[attribute("perm", &[0, 3, 1, 2])])
+        .node(
+            "Conv",
+            "t w",
+            "c",
+            &[
+                attribute("strides", &[2, 2]),
+                AttributeProto {
+                    name: Some("auto_pad".into()),
+                    s: Some("SAME_UPPER".into()),
+                    ..Default::default()
+                },
+            ],
+        )
+        .node("Clip", "c zero six", "r", &[])
+        .node("ReduceMean", "r axes", "mean", &[scalar("keepdims", 0)])
+        .node("MatMul", "mean m", "mm", &[])
+        .node("Add", "mm b", "logits", &[])
+        .node("Softmax", "logits", "p", &[scalar("axis", -1)])
+        .load()
+        .unwrap();
+    assert_eq!(
+        ops(&network),
+        ["input", "conv", "relu6", "pool", "fc", "softmax"]
+    );
+    assert_eq!(network.input, [8, 8, 3]);
+    let Op::Conv(conv) = &network.nodes[1].op else {
+        panic!()
+    };
+    assert_eq!(conv.pads, [0, 0, 1, 1]);
+    // OIHW in the file: output 1, channel 2, row 0, column 1.
+    assert_eq!(conv.weights[[1, 0, 1, 2]], weight(27 + 18 + 1));
+    let Op::Conv(fc) = &network.nodes[4].op else {
+        panic!()
+    };
+    assert_eq!(fc.bias, (0..5).map(weight).collect::<Vec<_>>());
+    assert_eq!(fc.weights[[2, 0, 0, 3]], weight(3 * 5 + 2));
+}
+
+#[test]
+fn flattening_a_whole_map_keeps_its_order() {
+    let network = Onnx::new(&[1, 2, 3, 4])
+        .floats("w", &[5, 24], |index| index as f32)
+        .node("Flatten", "x", "f", &[])
+        .node("Gemm", "f w", "y", &[scalar("transB", 1)])
+        .load()
+        .unwrap();
+    let Op::Conv(fc) = &network.nodes[1].op else {
+        panic!()
+    };
+    let expected = Array4::from_shape_fn((5, 3, 4, 2), |(out, y, x, channel)| {
+        (out * 24 + channel * 12 + y * 4 + x) as f32
+    });
+    assert_eq!(fc.weights, expected);
+    assert_eq!(network.nodes[1].shape, [1, 1, 5]);
+}
+
+/// A block with an option A shortcut that the closure spells, from `s` to `short`.
+fn option_a(spell: impl Fn(Onnx) -> Onnx) -> Network {
+    let pads = |n| attribute("pads", &[n; 4]);
+    let onnx = Onnx::new(&[1, 3, 8, 8])
+        .floats("w0", &[4, 3, 3, 3], weight)
+        .floats("w1", &[8, 4, 3, 3], weight)
+        .node("Conv", "x w0", "c0", &[pads(1)])
+        .node("Relu", "c0", "s", &[]);
+    spell(onnx)
+        .node(
+            "Conv",
+            "s w1",
+            "c1",
+            &[pads(1), attribute("strides", &[2, 2])],
+        )
+        .node("Add", "short c1", "sum", &[])
+        .node("Relu", "sum", "y", &[])
+        .load()
+        .unwrap()
+}
+
+#[test]
+fn option_a_in_four_spellings() {
+    let slice_pad = option_a(|onnx| {
+        onnx.ints("starts", &[0, 0])
+            .ints("ends", &[i64::MAX, i64::MAX])
+            .ints("axes", &[2, 3])
+            .ints("steps", &[2, 2])
+            .ints("pads", &[0, 2, 0, 0, 0, 2, 0, 0])
+            .node("Slice", "s starts ends axes steps", "part", &[])
+            .node("Pad", "part pads", "short", &[])
+    });
+    assert_eq!(
+        ops(&slice_pad),
+        ["input", "conv", "relu", "conv", "subsample", "add", "relu"]
+    );
+    let gather_concat = option_a(|onnx| {
+        onnx.ints("every", &[0, 2, 4, 6])
+            .ints("shape", &[1, 2, 4, 4])
+            .node("Gather", "s every", "rows", &[scalar("axis", 2)])
+            .node("Gather", "rows every", "part", &[scalar("axis", 3)])
+            .node("ConstantOfShape", "shape", "zeros", &[])
+            .node("Concat", "zeros part zeros", "short", &[scalar("axis", 1)])
+    });
+    let pool = option_a(|onnx| {
+        let window = [
+            attribute("kernel_shape", &[1, 1]),
+            attribute("strides", &[2, 2]),
+        ];
+        onnx.ints("pads", &[2, 2])
+            .ints("axes", &[1])
+            .node("AveragePool", "s", "part", &window)
+            .node("Pad", "part pads  axes", "short", &[])
+    });
+    let max_pool = option_a(|onnx| {
+        let window = [
+            attribute("kernel_shape", &[1, 1]),
+            attribute("strides", &[2, 2]),
+        ];
+        onnx.ints("pads", &[0, 2, 0, 0, 0, 2, 0, 0])
+            .node("MaxPool", "s", "part", &window)
+            .node("Pad", "part pads", "short", &[])
+    });
+    assert_eq!(slice_pad, gather_concat);
+    assert_eq!(slice_pad, pool);
+    assert_eq!(slice_pad, max_pool);
+}
+
+#[test]
+fn a_pad_goes_into_the_convolution() {
+    let network = Onnx::new(&[1, 3, 8, 8])
+        .floats("w", &[4, 3, 3, 3], weight)
+        .ints("pads", &[0, 0, 0, 1, 0, 0, 2, 1])
+        .node("Pad", "x pads", "padded", &[])
+        .node("Conv", "padded w", "y", &[attribute("pads", &[1, 0, 0, 0])])
+        .load()
+        .unwrap();
+    let Op::Conv(conv) = &network.nodes[1].op else {
+        panic!()
+    };
+    assert_eq!(conv.pads, [1, 1, 2, 1]);
+    assert_eq!(network.nodes[1].shape, [9, 8, 4]);
+}
+
+#[test]
+fn batch_norms_fold() {
+    let network = Onnx::new(&[1, 1, 2, 2])
+        .floats("w", &[1, 1, 1, 1], |_| 3.0)
+        .floats("b", &[1], |_| 0.5)
+        .floats("scale", &[1], |_| 2.0)
+        .floats("shift", &[1], |_| 1.0)
+        .floats("mean", &[1], |_| 0.25)
+        .floats("var", &[1], |_| 4.0)
+        .node("Conv", "x w b", "c", &[])
+        .node(
+            "BatchNormalization",
+            "c scale shift mean var",
+            "y",
+            &[AttributeProto {
+                name: Some("epsilon".into()),
+                f: Some(0.0),
+                ..Default::default()
+            }],
+        )
+        .load()
+        .unwrap();
+    let Op::Conv(conv) = &network.nodes[1].op else {
+        panic!()
+    };
+    assert_eq!((conv.weights[[0, 0, 0, 0]], conv.bias[0]), (3.0, 1.25));
+}
+
+#[test]
+fn an_unsupported_operator_is_named() {
+    let error = Onnx::new(&[1, 3, 8, 8])
+        .node("HardSwish", "x", "activation", &[])
+        .load()
+        .unwrap_err();
+    let text = message(&error);
+    assert!(
+        text.contains("made.onnx: `activation`: operator HardSwish is not supported"),
+        "{text}"
+    );
+}
+
+#[test]
+fn grouped_convolutions_are_refused() {
+    let error = Onnx::new(&[1, 4, 8, 8])
+        .floats("w", &[4, 1, 3, 3], weight)
+        .node("Conv", "x w", "depthwise", &[scalar("group", 4)])
+        .load()
+        .unwrap_err();
+    let text = message(&error);
+    assert!(
+        text.contains("`depthwise`: a convolution of 4 groups"),
+        "{text}"
+    );
+}
+
+#[test]
+fn open_sizes_are_refused() {
+    let error = Onnx::new(&[0, 3, 0, 0])
+        .node("Relu", "x", "y", &[])
+        .load()
+        .unwrap_err();
+    let text = message(&error);
+    assert!(text.contains("`x`: the input has no fixed size: its shape is [any, 3, any, any]"));
+    assert!(text.contains("fixed height, width"), "{text}");
+}
+
+#[test]
+fn nan_weights_are_refused_by_layer() {
+    let error = Onnx::new(&[1, 3, 8, 8])
+        .floats(
+            "w",
+            &[4, 3, 3, 3],
+            |index| if index == 50 { f32::NAN } else { 1.0 },
+        )
+        .node("Conv", "x w", "conv1", &[])
+        .load()
+        .unwrap_err();
+    let text = message(&error);
+    assert!(text.contains("`conv1`: the weights contain NaN"), "{text}");
+}
+
+#[test]
+fn absurd_shapes_are_refused() {
+    let onnx = || Onnx::new(&[1, 3, 8, 8]).floats("w", &[4, 3, 3, 3], weight);
+    for pads in [[i64::MAX; 4], [-1; 4], [1 << 40; 4]] {
+        assert!(
+            onnx()
+                .node("Conv", "x w", "y", &[attribute("pads", &pads)])
+                .load()
+                .is_err()
+        );
+    }
+    for strides in [[0, 0], [-1, 1], [i64::MAX, 1]] {
+        assert!(
+            onnx()
+                .node("Conv", "x w", "y", &[attribute("strides", &strides)])
+                .load()
+                .is_err()
+        );
+    }
+    assert!(
+        Onnx::new(&[1, i64::MAX, 8, 8])
+            .node("Relu", "x", "y", &[])
+            .load()
+            .is_err()
+    );
+    // A constant that would fill the memory, a range without end.
+    let huge = onnx().ints("shape", &[1 << 30, 1 << 30]);
+    assert!(
+        huge.node("ConstantOfShape", "shape", "y", &[])
+            .load()
+            .is_err()
+    );
+    let endless = onnx()
+        .ints("a", &[0])
+        .ints("b", &[i64::MAX])
+        .ints("c", &[1]);
+    assert!(endless.node("Range", "a b c", "y", &[]).load().is_err());
+}
+
+/// A CIFAR ResNet-20 with made-up weights, with projections or without.
+fn cifar(
+    projections: bool,
+    change: impl Fn(&mut Vec<(String, Vec<usize>)>),
+) -> Result<Network, Error> {
+    let mut shapes: Vec<(String, Vec<usize>)> = vec![];
+    let norm = |shapes: &mut Vec<(String, Vec<usize>)>, conv: String, norm: String, shape| {
+        let shape: [usize; 4] = shape;
+        shapes.push((format!("{conv}.weight"), shape.to_vec()));
+        for part in ["weight", "bias", "running_mean", "running_var"] {
+            shapes.push((format!("{norm}.{part}"), vec![shape[0]]));
+        }
+    };
+    norm(&mut shapes, "conv1".into(), "bn1".into(), [16, 3, 3, 3]);
+    let mut depth = 16;
+    for stage in 0..3 {
+        let width = 16 << stage;
+        for block in 0..3 {
+            let layer = format!("layer{}.{block}", stage + 1);
+            norm(
+                &mut shapes,
+                format!("{layer}.conv1"),
+                format!("{layer}.bn1"),
+                [width, depth, 3, 3],
+            );
+            norm(
+                &mut shapes,
+                format!("{layer}.conv2"),
+                format!("{layer}.bn2"),
+                [width, width, 3, 3],
+            );
+            if projections && depth != width {
+                let shortcut = |part| format!("{layer}.shortcut.{part}");
+                norm(&mut shapes, shortcut(0), shortcut(1), [width, depth, 1, 1]);
+            }
+            depth = width;
+        }
+    }
+    shapes.push(("linear.weight".into(), vec![10, 64]));
+    shapes.push(("linear.bias".into(), vec![10]));
+    change(&mut shapes);
+    let one = 1f32.to_le_bytes();
+    let bytes: Vec<Vec<u8>> = shapes
+        .iter()
+        .map(|(_, shape)| one.repeat(shape.iter().product()))
+        .collect();
+    let views = shapes.iter().zip(&bytes).map(|((name, shape), bytes)| {
+        (
+            format!("module.{name}"),
+            TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap(),
+        )
+    });
+    let file = safetensors::serialize(views, None).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("made.safetensors");
+    std::fs::write(&path, file).unwrap();
+    let options = Options {
+        arch: Some("resnet20".parse().unwrap()),
+        input: None,
+    };
+    match load(path, &options)? {
+        Imported::Float(network) => Ok(network),
+        Imported::Quantized(_) => panic!("it is float"),
+    }
+}
+
+#[test]
+fn the_keys_tell_option_a_from_option_b() {
+    let shortcut = |network: &Network| {
+        let node = network
+            .nodes
+            .iter()
+            .find(|node| node.name == "stage2.block1.shortcut");
+        node.unwrap().op.clone()
+    };
+    assert!(matches!(
+        shortcut(&cifar(false, |_| ()).unwrap()),
+        Op::Subsample(_)
+    ));
+    assert!(matches!(
+        shortcut(&cifar(true, |_| ()).unwrap()),
+        Op::Conv(_)
+    ));
+}
+
+#[test]
+fn keys_must_be_exactly_the_architecture_s() {
+    let error = cifar(false, |shapes| {
+        shapes.retain(|(name, _)| name != "layer2.1.bn1.bias")
+    });
+    let text = message(&error.unwrap_err());
+    assert!(
+        text.contains("made.safetensors: `layer2.1.bn1.bias`: is missing"),
+        "{text}"
+    );
+    let error = cifar(false, |shapes| {
+        shapes.push(("extra.weight".into(), vec![3]))
+    });
+    let text = message(&error.unwrap_err());
+    assert!(
+        text.contains("`extra.weight`: is not part of resnet20"),
+        "{text}"
+    );
+    let error = cifar(false, |shapes| shapes[0].1 = vec![16, 3, 5, 5]);
+    let text = message(&error.unwrap_err());
+    assert!(
+        text.contains("`conv1.weight`: has shape [16, 3, 5, 5]"),
+        "{text}"
+    );
+    assert!(
+        cifar(false, |shapes| shapes
+            .push(("bn1.num_batches_tracked".into(), vec![1])))
+        .is_ok()
+    );
+}
+
+#[test]
+fn files_of_the_wrong_kind_are_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| -> PathBuf {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let problem = |path: &Path| load(path, &Options::default()).unwrap_err();
+    let error = problem(&write("net.onnx", b"\x1c\0\0\0TFL3rest"));
+    assert!(
+        matches!(error.problem, Problem::WrongType { .. }),
+        "{error}"
+    );
+    let error = problem(&write(
+        "net.onnx",
+        b"version https://git-lfs.github.com/spec/v1\n",
+    ));
+    assert!(error.to_string().contains("Git LFS pointer"), "{error}");
+    let error = problem(&write("net.h5", b"\x89HDF\r\n"));
+    assert!(message(&error).contains("tf2onnx"), "{error}");
+    assert!(matches!(
+        problem(&write("notes", b"hello")).problem,
+        Problem::UnknownType { .. }
+    ));
+    assert!(matches!(
+        problem(&folder.path().join("gone.onnx")).problem,
+        Problem::Io(_)
+    ));
+    for name in ["empty.onnx", "empty.tflite"] {
+        assert!(
+            matches!(problem(&write(name, b"")).problem, Problem::Corrupt { .. }),
+            "{name}"
+        );
+    }
+}

@@ -134,12 +134,12 @@ mod tests {
     #[test]
     fn carving_separates() {
         let mut arena: Vec<u8> = (0..100).collect();
-        for (output, scratch) in [(10..20, 50..60), (50..60, 10..20), (0..5, 5..10), (30..40, 0..0)] {
+        for (output, scratch) in [(10..20, 50..60), (50..60, 10..20), (0..5, 15..20), (30..40, 0..0)] {
             let (read, o, s) = Carved::new(&mut arena, output.clone(), scratch.clone());
             assert_eq!((o[0] as usize, o.len()), (output.start, output.len()));
             assert_eq!(s.len(), scratch.len());
             assert_eq!(read.bytes(70..80)[0], 70);
-            assert_eq!(read.bytes(output.start..output.start + 2), []);
+            assert!(read.bytes(output.start..output.start + 2).is_empty());
             assert_eq!(read.bytes(output.end + 1..output.end + 3)[0] as usize, output.end + 1);
         }
     }

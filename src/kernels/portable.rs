@@ -18,10 +18,12 @@ use crate::format::Packing;
 use crate::ops::conv::Conv;
 use crate::ops::{Rows, Shortcut};
 
+/// Whether the core has vectors that the compiler uses, as hosts do.
+const WIDE: bool = cfg!(target_pointer_width = "64");
 /// Output channels of a block: as many sums as the registers hold.
-const CHANNELS: usize = if cfg!(target_pointer_width = "64") { 4 } else { 2 };
+const CHANNELS: usize = if WIDE { 4 } else { 2 };
 /// Columns of a block.
-const COLUMNS: usize = 2;
+const COLUMNS: usize = if WIDE { 4 } else { 2 };
 
 /// The backend that runs anywhere.
 #[derive(Debug, Clone, Copy, Default)]
@@ -160,17 +162,30 @@ fn multiply<const N: usize, const M: usize>(
     values: [&[i8]; M],
     acc: &mut [[i32; N]; M],
 ) {
-    let length = weights[0].len();
-    // Runs of one length let the compiler drop the checks from the loop.
+    if WIDE {
+        // A sum at a time: the compiler makes vectors of it, and loads cost little.
+        for (acc, values) in acc.iter_mut().zip(values) {
+            for (acc, weights) in acc.iter_mut().zip(weights) {
+                *acc += weights
+                    .iter()
+                    .zip(values)
+                    .map(|(&w, &v)| i32::from(w) * i32::from(v))
+                    .sum::<i32>();
+            }
+        }
+        return;
+    }
+    // All sums at once: each load serves as many products as there are sums across.
+    let length = weights.first().map_or(0, |run| run.len());
     if weights.iter().chain(&values).any(|run| run.len() != length) {
         return;
     }
     for i in 0..length {
         let w = weights.map(|w| i32::from(w[i]));
         let v = values.map(|v| i32::from(v[i]));
-        for m in 0..M {
-            for n in 0..N {
-                acc[m][n] += w[n] * v[m];
+        for (acc, v) in acc.iter_mut().zip(v) {
+            for (acc, w) in acc.iter_mut().zip(w) {
+                *acc += w * v;
             }
         }
     }

@@ -1,0 +1,273 @@
+//! Nothing that could go wrong later is accepted as a model file.
+
+mod common;
+
+use brooklet::format::{Header, LayerRecord, Packing, crc};
+use brooklet::kernels::{Backend, Portable, Reference};
+use brooklet::{Error, Fault, Model, Session, arena_bytes};
+use common::{Generator, interpret, model_file, network, picture};
+use zerocopy::{FromBytes, IntoBytes};
+
+/// The file with the right checksum for what it holds.
+fn sealed(mut file: Vec<u8>) -> Vec<u8> {
+    if file.len() >= 20 {
+        let crc = crc(&file[20..]);
+        file[16..20].copy_from_slice(&crc.to_le_bytes());
+    }
+    file
+}
+
+/// Runs whatever is accepted: overflow checks and bounds checks of the test build are on.
+fn try_to_run(file: &[u8]) -> Result<(), Error> {
+    let model = Model::parse(file)?;
+    let mut memory = vec![0u128; model.arena_bytes().div_ceil(16)];
+    let mut session = Session::new(&model, Reference, memory.as_mut_bytes())?;
+    for byte in [0, 255] {
+        session.reset();
+        let row = vec![byte; model.input().row_bytes()];
+        for _ in 0..model.input().rows {
+            session.push_row(&row).expect("a row of the right length");
+        }
+        assert_eq!(session.logits().expect("all rows are there").len(), model.classes());
+        assert!(session.output().expect("all rows are there").top_k::<3>().len() <= 3);
+    }
+    Ok(())
+}
+
+#[test]
+fn every_truncation_is_refused() {
+    let file = model_file(&network(1, 2));
+    assert!(Model::parse(&file).is_ok());
+    for length in 0..file.len() {
+        match Model::parse(&file[..length]) {
+            Err(Error::TooShort { got, .. }) => assert_eq!(got, length),
+            other => panic!("{length}: {other:?}"),
+        }
+    }
+    // What follows a file is not looked at.
+    let mut longer = file.clone();
+    longer.extend([0xff; 100]);
+    assert!(Model::parse(&longer).is_ok());
+}
+
+#[test]
+fn every_bit_is_under_the_checksum() {
+    let file = model_file(&network(2, 1));
+    for bit in 0..8 * file.len() {
+        let mut broken = file.clone();
+        broken[bit / 8] ^= 1 << (bit % 8);
+        assert!(Model::parse(&broken).is_err(), "bit {bit}");
+    }
+}
+
+/// Every byte of header and tables, replaced by several values under a right checksum: what is
+/// still accepted runs.
+#[test]
+fn corrupt_fields_are_refused_or_harmless() {
+    let (mut refused, mut accepted) = (0, 0);
+    for seed in [4, 5, 6] {
+        let file = model_file(&network(seed, 2));
+        let (header, _) = Header::ref_from_prefix(&file).unwrap();
+        let layers = header.layers_offset.get() as usize;
+        let tables = layers..layers + usize::from(header.layer_count.get()) * size_of::<LayerRecord>();
+        let segments = header.segments_offset.get() as usize;
+        let segments = segments..segments + 4 * usize::from(header.segment_count.get());
+        for at in (0..size_of::<Header>()).chain(segments).chain(tables) {
+            let old = file[at];
+            for new in [0, 1, 2, 0x7f, 0x80, 0xff, old ^ 1, old.wrapping_add(1), old.wrapping_sub(1)] {
+                let mut broken = file.clone();
+                broken[at] = new;
+                match try_to_run(&sealed(broken)) {
+                    Ok(()) => accepted += 1,
+                    Err(_) => refused += 1,
+                }
+            }
+        }
+    }
+    assert!(refused > accepted, "{refused} refused, {accepted} accepted");
+}
+
+/// Several bytes at once, anywhere.
+#[test]
+fn scattered_damage_is_refused_or_harmless() {
+    let mut g = Generator(99);
+    for seed in 0..300 {
+        let mut file = model_file(&network(seed % 10, 1 + seed as usize % 3));
+        for _ in 0..1 + g.below(8) {
+            let at = 20 + g.below(file.len() as u64 - 20) as usize;
+            file[at] = g.int8() as u8;
+        }
+        let _ = try_to_run(&sealed(file));
+    }
+}
+
+/// Changes one layer's record, and seals the file.
+fn changed(layer: usize, change: impl FnOnce(&mut LayerRecord)) -> Vec<u8> {
+    let mut file = model_file(&network(8, 3));
+    let (header, _) = Header::ref_from_prefix(&file).unwrap();
+    let at = header.layers_offset.get() as usize + layer * size_of::<LayerRecord>();
+    let record = &mut file[at..at + size_of::<LayerRecord>()];
+    change(LayerRecord::mut_from_bytes(record).unwrap());
+    sealed(file)
+}
+
+#[test]
+fn causes_are_named() {
+    let fault = |layer: u16, fault| Err(Error::Layer { layer, fault });
+    let parse = |file: Vec<u8>| Model::parse(&file).map(|_| ());
+    assert_eq!(parse(changed(1, |r| r.operator = 77)), fault(1, Fault::UnknownOperator(77)));
+    assert_eq!(parse(changed(1, |r| r.packing = 9)), fault(1, Fault::UnknownPacking(9)));
+    assert_eq!(parse(changed(1, |r| r.flags |= 0x80)), fault(1, Fault::Reserved));
+    assert_eq!(parse(changed(1, |r| r.rows = 0.into())), fault(1, Fault::Shape));
+    assert_eq!(parse(changed(1, |r| r.kernel = [9, 9])), fault(1, Fault::Kernel));
+    assert_eq!(parse(changed(1, |r| r.input = 1.into())), fault(1, Fault::Operands));
+    assert_eq!(parse(changed(2, |r| r.ring_rows = 0.into())), fault(2, Fault::RingRows));
+    assert_eq!(parse(changed(1, |r| r.scale = f32::NAN.into())), fault(1, Fault::Quantization));
+    assert_eq!(parse(changed(0, |r| r.last_reader = 0.into())), fault(0, Fault::Readers));
+    assert!(matches!(
+        parse(changed(1, |r| r.weights = 0xffff_fff0.into())),
+        Err(Error::OutOfBounds { layer: Some(1), .. })
+    ));
+    assert!(matches!(
+        parse(changed(1, |r| r.ring_offset = 0xffff_ff00.into())),
+        Err(Error::OutOfBounds { layer: Some(1), .. })
+    ));
+    // A ring that is one row too low stalls the network, or is found to be overwritten.
+    assert!(matches!(
+        parse(changed(0, |r| r.ring_rows = 1.into())),
+        Err(Error::Stalls { .. } | Error::Layer { fault: Fault::Overwrites, .. })
+    ));
+    let mut file = model_file(&network(8, 3));
+    file[0] = b'x';
+    assert_eq!(parse(file.clone()), Err(Error::BadMagic));
+    file[0] = 0x89;
+    file[8] = 2;
+    assert_eq!(parse(file), Err(Error::UnsupportedVersion { found: 2 }));
+}
+
+#[test]
+fn two_rings_in_one_place_are_refused() {
+    // Each layer's ring on top of each other's: some pair lives at once.
+    for (a, b) in [(0, 1), (1, 2), (2, 3)] {
+        let file = model_file(&network(8, 3));
+        let place = Model::parse(&file).unwrap().layer(b).ring_offset;
+        let broken = changed(a, |r| r.ring_offset = place);
+        assert!(Model::parse(&broken).is_err(), "{a} on {b}");
+    }
+}
+
+#[test]
+fn sums_that_could_overflow_are_refused() {
+    let file = model_file(&network(8, 3));
+    let model = Model::parse(&file).unwrap();
+    let bias = model.layer(1).bias.get() as usize;
+    let mut broken = file.clone();
+    broken[bias..bias + 4].copy_from_slice(&i32::MAX.to_le_bytes());
+    assert_eq!(
+        Model::parse(&sealed(broken)).map(|_| ()),
+        Err(Error::Layer { layer: 1, fault: Fault::Accumulator { channel: 0 } })
+    );
+}
+
+#[test]
+fn arena_and_backend_are_checked() {
+    let program = network(8, 3);
+    let file = model_file(&program);
+    let model = Model::parse(&file).unwrap();
+    let needed = model.arena_bytes();
+    let mut memory = vec![0u128; needed.div_ceil(16) + 1];
+    let bytes = memory.as_mut_bytes();
+    let new = |arena: &mut [u8]| Session::new(&model, Portable, arena).map(|_| ());
+    assert_eq!(new(&mut bytes[..needed - 1]), Err(Error::ArenaTooSmall { needed, got: needed - 1 }));
+    assert_eq!(new(&mut bytes[1..]), Err(Error::ArenaMisaligned));
+    assert_eq!(arena_bytes(&file), needed);
+
+    let plan = brooklet_cli::plan::plan(&program).unwrap();
+    let pairs = program.write(&plan, Packing::Pairs);
+    let model = Model::parse(&pairs).unwrap();
+    assert!(matches!(
+        Session::new(&model, Portable, bytes),
+        Err(Error::Packing { layer: 1, packing: "pairs", backend: Portable::NAME })
+    ));
+}
+
+/// The worked example of the format's documentation: a picture of one pixel, and a convolution
+/// that halves it.
+#[test]
+fn the_worked_example_is_a_model() {
+    let text = include_str!("../src/format/example.hex");
+    let file: Vec<u8> = text
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .flat_map(|(_, rest)| rest.split('|').next().unwrap_or("").split_whitespace())
+        .map(|byte| u8::from_str_radix(byte, 16).unwrap())
+        .collect();
+    if std::env::var_os("BROOKLET_BLESS").is_some() {
+        std::fs::write("src/format/example.hex", hex(&example())).unwrap();
+        return;
+    }
+    assert_eq!(file, example(), "BROOKLET_BLESS=1 cargo test --test format writes it anew");
+    let model = Model::parse(&file).unwrap();
+    let mut memory = [0u128; 1];
+    let mut session = Session::new(&model, Portable, memory.as_mut_bytes()).unwrap();
+    for (pixel, logit) in [(0, -64), (128, 0), (129, 1), (255, 64)] {
+        assert_eq!(session.run_picture(&[pixel]).unwrap().as_slice(), [logit]);
+    }
+}
+
+/// The network of the worked example.
+fn example() -> Vec<u8> {
+    use brooklet::format::Operator;
+    use brooklet::quant::Multiplier;
+    use brooklet_cli::program::{Layer, Program};
+    let shape = brooklet::Shape::new(1, 1, 1);
+    let mut input = Layer::new("in", Operator::Input, 0, shape);
+    (input.record.scale, input.record.zero_point) = (1.0.into(), -128);
+    let mut halve = Layer::new("halve", Operator::Conv, 0, shape);
+    (halve.record.scale, halve.record.kernel, halve.record.stride) = (1.0.into(), [1; 2], [1; 2]);
+    (halve.weights, halve.bias) = (vec![1], vec![0]);
+    halve.multipliers = vec![Multiplier::from_real(0.5).unwrap()];
+    let program = Program { layers: vec![input, halve], logits: 1, ..Program::default() };
+    model_file(&program)
+}
+
+/// Offset, 16 bytes, and what of them is text.
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for (index, line) in bytes.chunks(16).enumerate() {
+        let hex: Vec<String> = line.iter().map(|byte| format!("{byte:02x}")).collect();
+        let ascii: String = line
+            .iter()
+            .map(|&byte| if byte.is_ascii_graphic() { char::from(byte) } else { '.' })
+            .collect();
+        text += &format!("{:04x}: {:47} |{ascii}|\n", 16 * index, hex.join(" "));
+    }
+    text
+}
+
+/// The golden file of the documentation's examples: what is written today is what was written.
+#[test]
+fn the_golden_file_is_reproduced() {
+    let program = golden();
+    let file = model_file(&program);
+    let path = "tests/golden/tiny.brook";
+    if std::env::var_os("BROOKLET_BLESS").is_some() {
+        std::fs::write(path, &file).unwrap();
+    }
+    assert_eq!(std::fs::read(path).unwrap(), file, "BROOKLET_BLESS=1 cargo test writes it anew");
+    let picture = picture(&program, 5);
+    let model = Model::parse(&file).unwrap();
+    let mut memory = vec![0u128; model.arena_bytes().div_ceil(16)];
+    let mut session = Session::new(&model, Portable, memory.as_mut_bytes()).unwrap();
+    let logits = session.run_picture(&picture).unwrap().to_vec();
+    assert_eq!(logits, interpret(&program, &picture)[program.logits]);
+}
+
+/// A network of three blocks for pictures of 8×8 pixels.
+fn golden() -> brooklet_cli::program::Program {
+    let wanted = |seed: &u64| {
+        let shape = network(*seed, 3).layers[0].record.shape();
+        shape == brooklet::Shape::new(8, 8, 3)
+    };
+    network((0..).find(wanted).expect("one of the many"), 3)
+}

@@ -1,0 +1,107 @@
+//! Random residual networks, streamed through rings, give what whole maps give.
+
+mod common;
+
+use brooklet::format::Packing;
+use brooklet::kernels::{Backend, Portable, Reference};
+use brooklet::{Model, RowError, Session, Step};
+use common::{interpret, model_file, network, picture};
+use proptest::prelude::*;
+use zerocopy::IntoBytes;
+
+/// Runs a picture in an arena of poison: logits, and the last layer's output.
+fn run(file: &[u8], backend: impl Backend, picture: &[u8], poison: u8) -> (Vec<i8>, Vec<i8>) {
+    let model = Model::parse(file).unwrap();
+    // Bytes behind the arena must stay as they are.
+    let mut memory = vec![u128::from_ne_bytes([poison; 16]); model.arena_bytes().div_ceil(16) + 1];
+    let bytes = memory.as_mut_bytes();
+    let mut session = Session::new(&model, backend, bytes).unwrap();
+    let logits = session.run_picture(picture).unwrap().to_vec();
+    let output = session.output().unwrap().to_vec();
+    assert!(bytes[model.arena_bytes()..].iter().all(|&byte| byte == poison));
+    (logits, output)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn streaming_is_exact(seed: u64, blocks in 0usize..7) {
+        let program = network(seed, blocks);
+        let picture = picture(&program, seed ^ 1);
+        let tensors = interpret(&program, &picture);
+        let expected =
+            (tensors[program.logits].clone(), tensors.last().unwrap().clone());
+        let plan = brooklet_cli::plan::plan(&program).unwrap();
+        let ohwi = program.write(&plan, Packing::Ohwi);
+        let pairs = program.write(&plan, Packing::Pairs);
+        prop_assert_eq!(&run(&ohwi, Portable, &picture, 0x55), &expected);
+        prop_assert_eq!(&run(&ohwi, Reference, &picture, 0xaa), &expected);
+        prop_assert_eq!(&run(&pairs, Reference, &picture, 0x80), &expected);
+    }
+
+    #[test]
+    fn no_byte_of_the_arena_is_left_over(seed: u64, blocks in 0usize..7) {
+        let file = model_file(&network(seed, blocks));
+        let model = Model::parse(&file).unwrap();
+        let end = model
+            .layers()
+            .iter()
+            .map(|layer| {
+                let ring = layer.ring_offset.get() as usize
+                    + usize::from(layer.ring_rows.get()) * layer.shape().row_bytes();
+                let scratch = brooklet::ops::scratch_bytes(layer, model.input_of(layer).shape());
+                ring.max(layer.scratch_offset.get() as usize + scratch)
+            })
+            .max();
+        prop_assert_eq!(end, Some(model.arena_bytes()));
+    }
+}
+
+#[test]
+fn a_session_is_used_again_and_by_steps() {
+    let program = network(7, 4);
+    let file = model_file(&program);
+    let model = Model::parse(&file).unwrap();
+    let mut memory = vec![0u128; model.arena_bytes().div_ceil(16)];
+    let mut session = Session::new(&model, Portable, memory.as_mut_bytes()).unwrap();
+    for seed in 0..3 {
+        let picture = picture(&program, seed);
+        let expected = interpret(&program, &picture)[program.logits].clone();
+        session.reset();
+        // Half a picture that is given up leaves no trace.
+        for row in picture.chunks(model.input().row_bytes()).take(seed as usize) {
+            session.push_row(row).unwrap();
+        }
+        session.reset();
+        let mut rows = picture.chunks(model.input().row_bytes());
+        loop {
+            match session.step() {
+                Step::Ran { .. } => {}
+                Step::NeedsRow => session.push_row(rows.next().unwrap()).unwrap(),
+                Step::Done => break,
+            }
+        }
+        assert_eq!(session.logits().unwrap().as_slice(), expected);
+    }
+}
+
+#[test]
+fn rows_are_checked() {
+    let program = network(3, 1);
+    let file = model_file(&program);
+    let model = Model::parse(&file).unwrap();
+    let (rows, bytes) = (model.input().rows, model.input().row_bytes());
+    let mut memory = vec![0u128; model.arena_bytes().div_ceil(16)];
+    let mut session = Session::new(&model, Portable, memory.as_mut_bytes()).unwrap();
+    assert_eq!(
+        session.push_row(&vec![0; bytes + 1]),
+        Err(RowError::Length { needed: bytes, got: bytes + 1 })
+    );
+    assert_eq!(session.logits().map(|_| ()), Err(RowError::Missing { rows }));
+    for _ in 0..rows {
+        session.push_row(&vec![9; bytes]).unwrap();
+    }
+    assert_eq!(session.push_row(&vec![9; bytes]), Err(RowError::Complete));
+    assert!(session.logits().is_ok());
+}

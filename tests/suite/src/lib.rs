@@ -1,0 +1,418 @@
+//! The cases that every backend must compute as the reference does: byte for byte, on the host
+//! and on every board.
+//!
+//! A case is a convolution, add or pool of a shape that is easy to get wrong: not a multiple of
+//! any block, one column wide, padded on one side, strided; with weights and activations at the
+//! ends of their range, and multipliers likewise. Numbers come from a small generator, so there
+//! is nothing to store. Needs no allocation: [`Memory`] holds the largest case.
+
+#![no_std]
+
+use brooklet::Shape;
+use brooklet::kernels::{Backend, Reference};
+use brooklet::ops::add::Add;
+use brooklet::ops::average_pool::AveragePool;
+use brooklet::ops::conv::{Conv, Finish, Padding};
+use brooklet::ops::max_pool::MaxPool;
+use brooklet::ops::softmax::Softmax;
+use brooklet::ops::{MAX_KERNEL, Rows, Shortcut, Window};
+use brooklet::quant::{Clamp, Multiplier};
+use brooklet::format::Packing;
+use zerocopy::little_endian::I32;
+
+/// Largest number of output channels of a case.
+const CHANNELS: usize = 34;
+/// Largest number of weights of a case.
+const WEIGHTS: usize = 16 * 1024;
+/// Largest number of bytes of a row.
+const ROW: usize = 1024;
+
+/// Room for a case.
+#[derive(Debug)]
+pub struct Memory {
+    weights: [i8; WEIGHTS],
+    packed: [i8; WEIGHTS],
+    bias: [I32; CHANNELS],
+    mantissas: [I32; CHANNELS],
+    shifts: [i8; CHANNELS],
+    table: [I32; 256],
+    rows: [[i8; ROW]; MAX_KERNEL],
+    shortcut: [i8; ROW],
+    expected: [i8; ROW],
+    output: [i8; ROW],
+}
+
+impl Memory {
+    /// Empty memory; a `static` on a board.
+    pub const fn new() -> Self {
+        Self {
+            weights: [0; WEIGHTS],
+            packed: [0; WEIGHTS],
+            bias: [I32::ZERO; CHANNELS],
+            mantissas: [I32::ZERO; CHANNELS],
+            shifts: [0; CHANNELS],
+            table: [I32::ZERO; 256],
+            rows: [[0; ROW]; MAX_KERNEL],
+            shortcut: [0; ROW],
+            expected: [0; ROW],
+            output: [0; ROW],
+        }
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What came out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Cases that were run.
+    pub cases: u32,
+    /// Cases that differ from the reference.
+    pub failures: u32,
+    /// The first of these, by number.
+    pub first_failure: Option<u32>,
+}
+
+/// A convolution to try: kernel, stride, left pad, columns, channels in and out.
+struct Case {
+    kernel: [usize; 2],
+    stride: usize,
+    pad_left: usize,
+    pad_right: usize,
+    columns: u16,
+    inputs: u16,
+    outputs: u16,
+}
+
+const fn case(
+    kernel: [usize; 2],
+    stride: usize,
+    pads: [usize; 2],
+    columns: u16,
+    inputs: u16,
+    outputs: u16,
+) -> Case {
+    Case { kernel, stride, pad_left: pads[0], pad_right: pads[1], columns, inputs, outputs }
+}
+
+const CASES: [Case; 26] = [
+    case([3, 3], 1, [1, 1], 8, 16, 16),
+    case([3, 3], 1, [1, 1], 32, 3, 16),
+    case([3, 3], 1, [1, 1], 7, 5, 9),
+    case([3, 3], 1, [1, 1], 1, 4, 4),
+    case([3, 3], 1, [1, 1], 2, 1, 1),
+    case([3, 3], 1, [1, 1], 3, 2, 3),
+    case([3, 3], 1, [0, 0], 9, 7, 5),
+    case([3, 3], 2, [0, 1], 16, 16, 32),
+    case([3, 3], 2, [1, 1], 15, 8, 6),
+    case([3, 3], 2, [1, 1], 16, 3, 7),
+    case([3, 3], 2, [0, 1], 6, 1, 2),
+    case([1, 1], 1, [0, 0], 8, 32, 32),
+    case([1, 1], 1, [0, 0], 5, 3, 1),
+    case([1, 1], 2, [0, 0], 16, 16, 32),
+    case([1, 1], 2, [0, 0], 7, 9, 11),
+    case([1, 1], 1, [0, 0], 1, 64, 10),
+    case([1, 1], 1, [0, 0], 1, 127, 33),
+    case([7, 7], 2, [3, 3], 24, 3, 8),
+    case([7, 7], 2, [3, 2], 13, 1, 5),
+    case([5, 5], 1, [2, 2], 6, 4, 6),
+    case([5, 3], 1, [1, 1], 6, 4, 6),
+    case([1, 5], 3, [4, 4], 4, 2, 3),
+    case([8, 8], 1, [0, 0], 8, 2, 10),
+    case([2, 2], 2, [0, 0], 10, 6, 6),
+    case([3, 3], 3, [2, 2], 7, 3, 34),
+    case([3, 3], 1, [2, 2], 1, 6, 2),
+];
+
+/// Numbers that look random (xorshift32).
+struct Generator(u32);
+
+impl Generator {
+    fn next(&mut self) -> u32 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 17;
+        self.0 ^= self.0 << 5;
+        self.0
+    }
+
+    fn below(&mut self, bound: u32) -> u32 {
+        self.next() % bound
+    }
+
+    fn int8(&mut self) -> i8 {
+        self.next() as i8
+    }
+}
+
+/// How the numbers of a case are chosen.
+#[derive(Clone, Copy)]
+enum Values {
+    /// From all of the range.
+    Any,
+    /// Only the ends of the range.
+    Extreme,
+    /// Weights at one end, activations at the other: the largest sums.
+    Largest,
+}
+
+impl Values {
+    fn weight(self, generator: &mut Generator) -> i8 {
+        match self {
+            Self::Any => generator.int8().max(-127),
+            Self::Extreme => [-127, 127][generator.below(2) as usize],
+            Self::Largest => -127,
+        }
+    }
+
+    fn activation(self, generator: &mut Generator) -> i8 {
+        match self {
+            Self::Any => generator.int8(),
+            Self::Extreme => [-128, 127][generator.below(2) as usize],
+            Self::Largest => -128,
+        }
+    }
+}
+
+/// Runs all cases.
+pub fn run(backend: &impl Backend, memory: &mut Memory) -> Outcome {
+    let mut outcome = Outcome::default();
+    let mut count = |same: bool| {
+        if !same {
+            outcome.failures += 1;
+            outcome.first_failure.get_or_insert(outcome.cases);
+        }
+        outcome.cases += 1;
+    };
+    let mut generator = Generator(0x9e37_79b9);
+    for case in &CASES {
+        for values in [Values::Any, Values::Extreme, Values::Largest] {
+            for packing in Packing::ALL {
+                // A packing that the backend does not run is no case of it.
+                if backend.runs(packing) {
+                    for operand in 0..4 {
+                        let g = &mut generator;
+                        count(conv(backend, memory, case, values, packing, operand, g));
+                    }
+                }
+            }
+        }
+    }
+    for columns in [1, 2, 7, 16] {
+        for channels in [1, 3, 16, 33] {
+            count(add(backend, memory, Shape::new(1, columns, channels), &mut generator));
+            count(pools(backend, memory, Shape::new(5, columns, channels), &mut generator));
+        }
+    }
+    for channels in [1, 2, 10, 257] {
+        count(softmax(backend, memory, channels, &mut generator));
+    }
+    outcome
+}
+
+fn conv(
+    backend: &impl Backend,
+    memory: &mut Memory,
+    case: &Case,
+    values: Values,
+    packing: Packing,
+    operand: u32,
+    generator: &mut Generator,
+) -> bool {
+    let padded = case.columns as usize + case.pad_left + case.pad_right;
+    let columns = (padded - case.kernel[1]) / case.stride + 1;
+    let window = Window {
+        input: Shape::new(9, case.columns, case.inputs),
+        output: Shape::new(1, columns as u16, case.outputs),
+        kernel: case.kernel,
+        stride: [case.stride; 2],
+        pad_left: case.pad_left,
+    };
+    let (inputs, outputs) = (usize::from(case.inputs), usize::from(case.outputs));
+    let taps = case.kernel[0] * case.kernel[1] * inputs;
+    for weight in &mut memory.weights[..taps * outputs] {
+        *weight = values.weight(generator);
+    }
+    for channel in 0..outputs {
+        for tap in 0..taps {
+            memory.packed[packing.index(channel, tap, outputs, taps)] =
+                memory.weights[channel * taps + tap];
+        }
+        memory.bias[channel] = I32::new(generator.next() as i32 >> 12);
+        memory.mantissas[channel] = I32::new((generator.next() >> 2 | 1 << 30) as i32);
+        // From factors that leave a few steps to factors that saturate.
+        let bits = (taps as u32 * 127 * 128).ilog2() as i32;
+        memory.shifts[channel] = match generator.below(4) {
+            0 => -31,
+            1 => (30 - bits).clamp(0, 3) as i8,
+            _ => -((bits - 8).max(0) as i8) + generator.below(3) as i8 - 1,
+        };
+    }
+    for word in &mut memory.table {
+        *word = I32::new(generator.next() as i32 >> 14);
+    }
+    for row in &mut memory.rows {
+        for value in &mut row[..case.columns as usize * inputs] {
+            *value = values.activation(generator);
+        }
+    }
+    let padding_values: [i8; 3] = core::array::from_fn(|_| generator.int8());
+    // Without a shortcut, in place, beside, and subsampled with zero channels around.
+    let join = operand > 0;
+    let stride = if operand == 3 { 2 } else { 1 };
+    let shortcut_channels = if operand == 3 { outputs.div_ceil(2) } else { outputs };
+    for value in &mut memory.shortcut {
+        *value = generator.int8();
+    }
+    let zero = values.activation(generator);
+    let padded_rows = generator.below(case.kernel[0] as u32) as usize;
+    let top = generator.below(2) == 0;
+    let conv = Conv {
+        window,
+        packing,
+        weights: &memory.packed[..taps * outputs],
+        bias: &memory.bias[..outputs],
+        mantissas: &memory.mantissas[..outputs],
+        shifts: &memory.shifts[..outputs],
+        padding: match inputs {
+            1..=3 => Padding::PerChannel(&padding_values[..inputs]),
+            _ => Padding::Same(zero),
+        },
+        finish: match join {
+            true => Finish::Join { table: &memory.table, bits: 10 },
+            false => Finish::Requantize { zero_point: i32::from(zero) },
+        },
+        clamp: match generator.below(2) {
+            0 => Clamp::FULL,
+            _ => Clamp { min: zero.min(100), max: 101 },
+        },
+    };
+    let mut rows: Rows<'_> = [&[]; MAX_KERNEL];
+    for (ky, row) in rows.iter_mut().take(case.kernel[0]).enumerate() {
+        let on_padding =
+            if top { ky < padded_rows } else { ky >= case.kernel[0] - padded_rows };
+        if !on_padding {
+            *row = &memory.rows[ky][..case.columns as usize * inputs];
+        }
+    }
+    let length = columns * outputs;
+    let shortcut_columns = (columns - 1) * stride + 1;
+    let needed = shortcut_columns * shortcut_channels;
+    let shortcut = match operand {
+        1 => Shortcut::InPlace,
+        _ => Shortcut::Row {
+            row: memory.shortcut.get(..needed).unwrap_or(&memory.shortcut),
+            channels: shortcut_channels,
+            stride,
+            before: (outputs - shortcut_channels) / 2,
+            zero,
+        },
+    };
+    for output in [&mut memory.expected, &mut memory.output] {
+        output[..length].copy_from_slice(&memory.shortcut[..length]);
+    }
+    Reference.conv(&conv, &rows, &shortcut, &mut memory.expected[..length]);
+    backend.conv(&conv, &rows, &shortcut, &mut memory.output[..length]);
+    memory.expected[..length] == memory.output[..length]
+}
+
+fn multiplier(generator: &mut Generator, shifts: core::ops::Range<i32>) -> Multiplier {
+    let span = (shifts.end - shifts.start) as u32;
+    let real = f64::from(generator.next() >> 2 | 1 << 30) / f64::from(1u32 << 31);
+    let shift = shifts.start + generator.below(span) as i32;
+    let power = if shift < 0 { 1.0 / f64::from(1u32 << -shift) } else { f64::from(1u32 << shift) };
+    Multiplier::from_real(real * power).unwrap_or(Multiplier::from_real(0.5).expect("in range"))
+}
+
+fn add(backend: &impl Backend, memory: &mut Memory, shape: Shape, g: &mut Generator) -> bool {
+    let add = Add {
+        shape,
+        zero_points: core::array::from_fn(|_| i32::from(g.int8())),
+        multipliers: [multiplier(g, -8..0), multiplier(g, -8..0), multiplier(g, -20..-16)],
+        clamp: Clamp { min: g.int8().min(0), max: 127 },
+    };
+    let length = shape.row_bytes();
+    for i in 0..length {
+        memory.rows[0][i] = g.int8();
+        memory.shortcut[i] = g.int8();
+    }
+    [false, true].into_iter().all(|in_place| {
+        let shortcut = if in_place {
+            Shortcut::InPlace
+        } else {
+            Shortcut::Row {
+                row: &memory.shortcut[..length],
+                channels: usize::from(shape.channels),
+                stride: 1,
+                before: 0,
+                zero: 0,
+            }
+        };
+        for output in [&mut memory.expected, &mut memory.output] {
+            output[..length].copy_from_slice(&memory.shortcut[..length]);
+        }
+        let input = &memory.rows[0][..length];
+        Reference.add(&add, input, &shortcut, &mut memory.expected[..length]);
+        backend.add(&add, input, &shortcut, &mut memory.output[..length]);
+        memory.expected[..length] == memory.output[..length]
+    })
+}
+
+fn pools(backend: &impl Backend, memory: &mut Memory, input: Shape, g: &mut Generator) -> bool {
+    let length = input.row_bytes();
+    for row in &mut memory.rows {
+        for value in &mut row[..length] {
+            *value = g.int8();
+        }
+    }
+    let columns = (input.columns + 1) / 2;
+    let window = Window {
+        input,
+        output: Shape::new(3, columns, input.channels),
+        kernel: [3, 3],
+        stride: [2, 2],
+        pad_left: 1,
+    };
+    let pool = MaxPool { window, clamp: Clamp { min: -100, max: 120 } };
+    let mut rows: Rows<'_> = [&[]; MAX_KERNEL];
+    rows[1] = &memory.rows[1][..length];
+    rows[2] = &memory.rows[2][..length];
+    let written = window.output.row_bytes();
+    Reference.max_pool(&pool, &rows, &mut memory.expected[..written]);
+    backend.max_pool(&pool, &rows, &mut memory.output[..written]);
+    if memory.expected[..written] != memory.output[..written] {
+        return false;
+    }
+    let channels = usize::from(input.channels);
+    let mut sums = [[0i32; CHANNELS]; 2];
+    [None, Some(multiplier(g, -8..-2))].into_iter().all(|multiplier| {
+        let average = AveragePool {
+            window: Window { output: Shape::new(1, 1, input.channels), ..window },
+            zero_points: [3, -5],
+            multiplier,
+            clamp: Clamp::FULL,
+        };
+        for (y, row) in memory.rows.iter().take(usize::from(input.rows)).enumerate() {
+            Reference.sum_row(y == 0, &row[..length], &mut sums[0][..channels]);
+            backend.sum_row(y == 0, &row[..length], &mut sums[1][..channels]);
+        }
+        Reference.average(&average, &sums[0][..channels], &mut memory.expected[..channels]);
+        backend.average(&average, &sums[1][..channels], &mut memory.output[..channels]);
+        sums[0] == sums[1] && memory.expected[..channels] == memory.output[..channels]
+    })
+}
+
+fn softmax(backend: &impl Backend, memory: &mut Memory, channels: usize, g: &mut Generator) -> bool {
+    let multiplier = multiplier(g, 20..26);
+    let softmax = Softmax { multiplier, diff_min: Softmax::smallest_difference(multiplier) };
+    for value in &mut memory.rows[0][..channels] {
+        *value = g.int8();
+    }
+    let input = &memory.rows[0][..channels];
+    Reference.softmax(&softmax, input, &mut memory.expected[..channels]);
+    backend.softmax(&softmax, input, &mut memory.output[..channels]);
+    memory.expected[..channels] == memory.output[..channels]
+}

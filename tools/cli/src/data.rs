@@ -344,7 +344,7 @@ impl Source {
             _ => {
                 let file = File::open(path)?;
                 let length = file.metadata()?.len() as usize;
-                if length == 0 || length % CIFAR_RECORD != 0 {
+                if length == 0 || !length.is_multiple_of(CIFAR_RECORD) {
                     let detail = format!(
                         "is not a CIFAR-10 binary file: {length} bytes are no whole number of \
                          records of {CIFAR_RECORD} bytes"
@@ -467,11 +467,10 @@ fn labels(file: &mut NpzReader<File>, name: &str, count: usize) -> Result<Vec<us
         .ok_or_else(|| detail("are negative".into()))
 }
 
-/// Images as NHWC; they are taken for NCHW only if nothing else fits.
-fn channels_last(pictures: Array4<u8>, [height, width, channels]: Shape) -> Array4<u8> {
-    let (_, one, two, three) = pictures.dim();
-    let last = three == channels;
-    if !last && (one, two, three) == (channels, height, width) || (!last && one == channels) {
+/// Images as NHWC; they are taken for NCHW only if they cannot be anything else.
+fn channels_last(pictures: Array4<u8>, [_, _, channels]: Shape) -> Array4<u8> {
+    let (_, one, _, three) = pictures.dim();
+    if three != channels && one == channels {
         pictures
             .permuted_axes([0, 2, 3, 1])
             .as_standard_layout()

@@ -4,16 +4,18 @@
 //! had: graph optimization is off, so none is fused away.
 
 use ndarray::{Array2, Array4, ArrayView4, Ix4};
+use prost::Message;
 use rten::{Model, ModelOptions, Value, ValueOrView};
-use rten_onnx::onnx::{
-    AttributeProto, AttributeType, DataType, Dimension, GraphProto, ModelProto, NodeProto,
-    OperatorSetIdProto, TensorProto, TensorShapeProto, TypeProto, TypeProtoTensor, ValueInfoProto,
-};
 use rten_tensor::NdTensorView;
 use rten_tensor::prelude::*;
 
 use crate::error::Problem;
 use crate::network::{Network, NodeId, Op, Pads, Shape};
+use crate::proto::{
+    AttributeProto, DimensionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
+    TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto, attribute_type,
+    data_type,
+};
 
 /// A float network, ready to run.
 pub struct FloatModel {
@@ -27,7 +29,7 @@ pub struct FloatModel {
 impl FloatModel {
     /// Prepares a network.
     pub fn new(network: &Network) -> Result<FloatModel, Problem> {
-        let bytes = encode(network).write_buf().map_err(engine)?;
+        let bytes = encode(network).encode_to_vec();
         let mut options = ModelOptions::with_all_ops();
         options.enable_optimization(false).prepack_weights(true);
         let model = options.load(bytes).map_err(engine)?;
@@ -122,24 +124,23 @@ fn encode(network: &Network) -> ModelProto {
         encode_node(&mut graph, id, &node.op, inputs);
     }
     let [height, width, channels] = network.input;
-    let fixed = |size: usize| Dimension {
+    let fixed = |size: usize| DimensionProto {
         dim_value: Some(size as i64),
         ..Default::default()
     };
-    let open = Dimension {
+    let open = DimensionProto {
         dim_param: Some("N".into()),
         ..Default::default()
     };
     let dim = vec![open, fixed(channels), fixed(height), fixed(width)];
-    let tensor = TypeProtoTensor {
-        elem_type: Some(DataType::FLOAT),
+    let tensor = TensorTypeProto {
+        elem_type: Some(data_type::FLOAT),
         shape: Some(TensorShapeProto { dim }),
     };
     graph.input.push(ValueInfoProto {
         name: Some(value(0)),
         r#type: Some(TypeProto {
             tensor_type: Some(tensor),
-            ..Default::default()
         }),
     });
     graph.output.push(ValueInfoProto {
@@ -153,7 +154,6 @@ fn encode(network: &Network) -> ModelProto {
             domain: Some(String::new()),
             version: Some(17),
         }],
-        ..Default::default()
     }
 }
 
@@ -167,11 +167,11 @@ fn encode_node(graph: &mut GraphProto, id: NodeId, op: &Op, mut inputs: Vec<Stri
         };
         match data {
             Data::Floats(values) => {
-                tensor.data_type = Some(DataType::FLOAT);
+                tensor.data_type = Some(data_type::FLOAT);
                 tensor.float_data = values.to_vec();
             }
             Data::Ints(values) => {
-                tensor.data_type = Some(DataType::INT64);
+                tensor.data_type = Some(data_type::INT64);
                 tensor.int64_data = values.iter().map(|&value| value as i64).collect();
             }
         }
@@ -213,7 +213,7 @@ fn encode_node(graph: &mut GraphProto, id: NodeId, op: &Op, mut inputs: Vec<Stri
             attribute.push(AttributeProto {
                 name: Some("epsilon".into()),
                 f: Some(norm.eps),
-                r#type: Some(AttributeType::FLOAT),
+                r#type: Some(attribute_type::FLOAT),
                 ..Default::default()
             });
             "BatchNormalization"
@@ -260,7 +260,7 @@ fn encode_node(graph: &mut GraphProto, id: NodeId, op: &Op, mut inputs: Vec<Stri
             attribute.push(AttributeProto {
                 name: Some("axis".into()),
                 i: Some(1),
-                r#type: Some(AttributeType::INT),
+                r#type: Some(attribute_type::INT),
                 ..Default::default()
             });
             "Softmax"
@@ -286,7 +286,7 @@ fn ints(name: &str, values: &[usize]) -> AttributeProto {
     AttributeProto {
         name: Some(name.into()),
         ints: values.iter().map(|&value| value as i64).collect(),
-        r#type: Some(AttributeType::INTS),
+        r#type: Some(attribute_type::INTS),
         ..Default::default()
     }
 }

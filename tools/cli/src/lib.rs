@@ -18,5 +18,6 @@ pub mod model_file;
 pub mod network;
 pub mod plan;
 pub mod program;
+mod proto;
 pub mod quantize;
 pub mod quantized;

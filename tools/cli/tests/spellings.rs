@@ -574,6 +574,13 @@ fn files_of_the_wrong_kind_are_told_apart() {
         problem(&folder.path().join("gone.onnx")).problem,
         Problem::Io(_)
     ));
+    // A number that never ends, alone and in a packed list inside of a tensor.
+    let endless = [&[0x08][..], &[0xff; 12]].concat();
+    let packed = [&[0x3a, 17, 0x2a, 15, 0x2a, 13][..], &[0xff; 13]].concat();
+    for bytes in [endless, packed] {
+        let error = problem(&write("endless.onnx", &bytes));
+        assert!(matches!(error.problem, Problem::Corrupt { .. }), "{error}");
+    }
     for name in ["empty.onnx", "empty.tflite"] {
         assert!(
             matches!(problem(&write(name, b"")).problem, Problem::Corrupt { .. }),

@@ -12,17 +12,20 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use ndarray::{Axis as NdAxis, Ix2, IxDyn};
-use rten_onnx::onnx::{AttributeProto, GraphProto, ModelProto, NodeProto, ValueInfoProto};
+use prost::Message;
 
 use self::constant::Constant;
 use super::arch::ohwi;
 use super::view::View;
 use crate::error::{AtLayer, Fault, Problem, unsupported};
 use crate::network::{BatchNorm, Conv, Network, NodeId, Op, Pads, Shape, Window, same_pads};
+use crate::proto::{
+    AttributeProto, DimensionProto, GraphProto, ModelProto, NodeProto, ValueInfoProto, data_type,
+};
 
 /// Reads the network in `bytes`; weights kept in other files are looked up in `folder`.
 pub(super) fn read(bytes: &[u8], folder: &Path) -> Result<Network, Fault> {
-    let model = ModelProto::parse_buf(bytes).map_err(|error| corrupt(error.to_string()))?;
+    let model = ModelProto::decode(bytes).map_err(|error| corrupt(error.to_string()))?;
     let graph = model.graph.ok_or_else(|| corrupt("it has no graph"))?;
     let quantized = graph.node.iter().find(|node| {
         let op = op_type(node);
@@ -243,7 +246,7 @@ fn input(
     let shape = tensor.and_then(|tensor| tensor.shape.as_ref());
     let dims: Vec<(Option<i64>, String)> = shape
         .map(|shape| {
-            let dim = |dim: &rten_onnx::onnx::Dimension| {
+            let dim = |dim: &DimensionProto| {
                 let known = dim.dim_value.filter(|&value| value > 0);
                 let symbol = dim.dim_param.clone().filter(|symbol| !symbol.is_empty());
                 let text = known.map(|value| value.to_string());
@@ -332,9 +335,8 @@ fn ints<'a>(node: &'a NodeProto, name: &str) -> &'a [i64] {
 }
 
 fn text<'a>(node: &'a NodeProto, name: &str) -> &'a str {
-    attribute(node, name)
-        .and_then(|attribute| attribute.s.as_deref())
-        .unwrap_or("")
+    let bytes = attribute(node, name).and_then(|attribute| attribute.s.as_deref());
+    bytes.map_or("", |bytes| std::str::from_utf8(bytes).unwrap_or("?"))
 }
 
 /// Two extents from an attribute; absent means `default`.
@@ -485,8 +487,9 @@ impl Importer<'_> {
                 self.elementwise(map, Op::Softmax, &name)
             }
             "Identity" | "Dropout" => Ok(inputs.map(0)?.clone()),
-            // 1 is float32.
-            "Cast" if int(node, "to", 0) == 1 => Ok(inputs.map(0)?.clone()),
+            "Cast" if int(node, "to", 0) == i64::from(data_type::FLOAT) => {
+                Ok(inputs.map(0)?.clone())
+            }
             "Pad" => pad(node, inputs),
             "Slice" => slice(node, inputs),
             "Gather" => gather(node, inputs),

@@ -200,7 +200,6 @@ impl Tensor<'_> {
             format!("{what} of element type {}", self.kind),
             remedy,
         ))
-        .map_err(Into::into)
     }
 
     fn words<const N: usize, T>(&self, value: impl Fn([u8; N]) -> T) -> Vec<T> {

@@ -2,10 +2,10 @@
 //! operator by exporters.
 
 use ndarray::{ArrayD, Axis, IxDyn, concatenate};
-use rten_onnx::onnx::NodeProto;
 
 use super::{attribute, corrupt, int, ints, op_type};
 use crate::error::{Problem, unsupported};
+use crate::proto::{NodeProto, data_type};
 
 /// Largest constant, in elements: a gigabyte of floats.
 pub(super) const MAX_ELEMENTS: usize = 1 << 28;
@@ -94,7 +94,7 @@ pub(super) fn evaluate(
             input(0)?.shape().iter().map(|&n| n as i64).collect(),
         )),
         "Cast" => {
-            const FLOATS: [i64; 2] = [1, 11];
+            const FLOATS: [i64; 2] = [data_type::FLOAT as i64, data_type::DOUBLE as i64];
             Ok(match (input(0)?, FLOATS.contains(&int(node, "to", 0))) {
                 (Constant::Ints(array), true) => Constant::Floats(array.mapv(|x| x as f32)),
                 (Constant::Floats(array), false) => Constant::Ints(array.mapv(|x| x as i64)),

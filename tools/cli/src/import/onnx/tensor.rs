@@ -5,11 +5,11 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Component, Path};
 
 use ndarray::{ArrayD, IxDyn};
-use rten_onnx::onnx::{DataLocation, DataType, TensorProto};
 
 use super::constant::{Constant, MAX_ELEMENTS};
 use super::corrupt;
 use crate::error::{Problem, unsupported};
+use crate::proto::{TensorProto, data_type};
 
 /// The tensor as a constant; `folder` is where the file's companions are.
 pub(super) fn read(tensor: &TensorProto, folder: &Path) -> Result<Constant, Problem> {
@@ -23,25 +23,21 @@ pub(super) fn read(tensor: &TensorProto, folder: &Path) -> Result<Constant, Prob
             .ok_or_else(|| corrupt(format!("a tensor of shape {:?}", tensor.dims)))?;
         shape.push(dim);
     }
-    let kind = tensor.data_type.unwrap_or(DataType(0));
+    let kind = tensor.data_type.unwrap_or(0);
     let size = match kind {
-        DataType::FLOAT | DataType::INT32 => 4,
-        DataType::INT64 | DataType::DOUBLE => 8,
-        DataType::BOOL | DataType::INT8 | DataType::UINT8 => 1,
+        data_type::FLOAT | data_type::INT32 => 4,
+        data_type::INT64 | data_type::DOUBLE => 8,
+        data_type::BOOL | data_type::INT8 | data_type::UINT8 => 1,
         other => {
             return Err(Problem::ElementType {
-                found: format!("{}", name(other)),
+                found: name(other).into(),
             });
         }
     };
-    let raw = if tensor.data_location == Some(DataLocation::EXTERNAL) {
+    let raw = if tensor.data_location == Some(1) {
         Some(external(tensor, folder, count * size)?)
     } else {
-        tensor
-            .raw_data
-            .as_ref()
-            .map(|data| data.borrow().clone())
-            .filter(|data| !data.is_empty())
+        tensor.raw_data.clone().filter(|data| !data.is_empty())
     };
     if raw.as_ref().is_some_and(|raw| raw.len() != count * size) {
         let found = raw.map_or(0, |raw| raw.len());
@@ -53,24 +49,24 @@ pub(super) fn read(tensor: &TensorProto, folder: &Path) -> Result<Constant, Prob
     let floats = |values: Vec<f32>| array(&shape, values).map(Constant::Floats);
     let ints = |values: Vec<i64>| array(&shape, values).map(Constant::Ints);
     match (kind, raw) {
-        (DataType::FLOAT, Some(raw)) => floats(words(&raw, f32::from_le_bytes)),
-        (DataType::FLOAT, None) => floats(tensor.float_data.clone()),
-        (DataType::DOUBLE, Some(raw)) => floats(words(&raw, |b| f64::from_le_bytes(b) as f32)),
-        (DataType::DOUBLE, None) => floats(tensor.double_data.iter().map(|&x| x as f32).collect()),
-        (DataType::INT64, Some(raw)) => ints(words(&raw, i64::from_le_bytes)),
-        (DataType::INT64, None) => ints(tensor.int64_data.clone()),
-        (DataType::INT32, Some(raw)) => ints(words(&raw, |b| i32::from_le_bytes(b).into())),
-        (DataType::INT8, Some(raw)) => ints(words(&raw, |b| i8::from_le_bytes(b).into())),
+        (data_type::FLOAT, Some(raw)) => floats(words(&raw, f32::from_le_bytes)),
+        (data_type::FLOAT, None) => floats(tensor.float_data.clone()),
+        (data_type::DOUBLE, Some(raw)) => floats(words(&raw, |b| f64::from_le_bytes(b) as f32)),
+        (data_type::DOUBLE, None) => floats(tensor.double_data.iter().map(|&x| x as f32).collect()),
+        (data_type::INT64, Some(raw)) => ints(words(&raw, i64::from_le_bytes)),
+        (data_type::INT64, None) => ints(tensor.int64_data.clone()),
+        (data_type::INT32, Some(raw)) => ints(words(&raw, |b| i32::from_le_bytes(b).into())),
+        (data_type::INT8, Some(raw)) => ints(words(&raw, |b| i8::from_le_bytes(b).into())),
         (_, Some(raw)) => ints(raw.into_iter().map(i64::from).collect()),
         (_, None) => ints(tensor.int32_data.iter().map(|&x| x.into()).collect()),
     }
 }
 
-fn name(kind: DataType) -> &'static str {
+fn name(kind: i32) -> &'static str {
     match kind {
-        DataType::FLOAT16 => "float16",
-        DataType::BFLOAT16 => "bfloat16",
-        DataType::STRING => "string",
+        data_type::FLOAT16 => "float16",
+        data_type::BFLOAT16 => "bfloat16",
+        data_type::STRING => "string",
         _ => "a type that networks are not made of",
     }
 }

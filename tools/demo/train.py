@@ -8,9 +8,9 @@ file of test images. OUT receives checkpoint.pt after each epoch (a second call 
 from there), log.csv, and at the end resnet20.safetensors: float32, PyTorch's names.
 
 The recipe departs from the paper's (which takes 182 epochs) to fit one and a half hours on
-two processor cores: a one-cycle learning rate, Nesterov momentum, bfloat16 products, and an
-exponential moving average of the weights, which is what is evaluated and saved.
-The test images choose nothing: there is one run, and its last epoch is what is shipped.
+two processor cores: a one-cycle learning rate, Nesterov momentum and bfloat16 products. An
+exponential moving average of the weights shows in the log how the run goes while the learning
+rate is high; what is saved is the weights of the last epoch themselves.
 
 Needs torch, numpy and safetensors. For maintainers: the product uses no Python.
 """
@@ -97,7 +97,7 @@ def main():
     args.add_argument("data", type=pathlib.Path)
     args.add_argument("out", type=pathlib.Path)
     args.add_argument("--test", type=pathlib.Path)
-    args.add_argument("--epochs", type=int, default=56)
+    args.add_argument("--epochs", type=int, default=50)
     args = args.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     labels, x = read(sorted(args.data.glob("data_batch_*.bin")))
@@ -127,7 +127,7 @@ def main():
     with open(args.out / "log.csv", "a" if first else "w", newline="") as file:
         log = csv.writer(file)
         if not first:
-            log.writerow(["epoch", "seconds", "learning_rate", "train_loss", "train_top1", "test_top1"])
+            log.writerow(["epoch", "seconds", "learning_rate", "train_loss", "train_top1", "average_test_top1"])
         for epoch in range(first, args.epochs):
             start, loss_sum, hits = time.time(), 0.0, 0
             net.train()
@@ -152,7 +152,9 @@ def main():
             print(*row, flush=True)
             torch.save({"epoch": epoch + 1, "net": net.state_dict(), "ema": ema.state_dict(), "optimizer": optimizer.state_dict(),
                         "schedule": schedule.state_dict(), "rng": torch.get_rng_state()}, checkpoint)
-    save_file({k: v.contiguous() for k, v in ema.state_dict().items()
+    if test:
+        print(f"test top-1 of the last weights: {top1(net, *test):.2f}")
+    save_file({k: v.contiguous() for k, v in net.state_dict().items()
                if not k.endswith("num_batches_tracked")}, args.out / "resnet20.safetensors")
 
 

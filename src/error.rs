@@ -221,11 +221,9 @@ impl fmt::Display for Error {
             Self::ArenaTooSmall { needed, got } => {
                 write!(f, "the arena has {got} bytes, the model needs {needed}")
             }
-            Self::ArenaMisaligned => write!(
-                f,
-                "the arena must start at a multiple of {} bytes",
-                crate::ARENA_ALIGN
-            ),
+            Self::ArenaMisaligned => {
+                write!(f, "the arena must start at a multiple of {} bytes", crate::ARENA_ALIGN)
+            }
             Self::Packing { layer, packing, backend } => write!(
                 f,
                 "layer {layer}: its weights are packed as `{packing}`, which the backend \

@@ -62,9 +62,13 @@ impl<'a> Logits<'a> {
             F32Ext::exp((i32::from(score) - i32::from(max)) as f32 * self.quantization.scale)
         };
         let sum: f32 = self.values.iter().map(|&score| exponential(score)).sum();
-        best.iter()
-            .map(|&(score, class)| Candidate { class, score, probability: exponential(score) / sum })
-            .collect()
+        let mut top = Vec::new();
+        for &(score, class) in &best {
+            let probability = exponential(score) / sum;
+            // As many as `best` has, which has room for `K`.
+            let _ = top.push(Candidate { class, score, probability });
+        }
+        top
     }
 }
 

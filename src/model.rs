@@ -259,8 +259,7 @@ impl<'m> Model<'m> {
             let last = record.last_reader.get();
             let kept = index == self.logits() || index == self.output();
             let reader = self.layer(last as usize);
-            let reads =
-                reader.input.get() as usize == index || reader.shortcut() == Some(index);
+            let reads = reader.input.get() as usize == index || reader.shortcut() == Some(index);
             let valid = if kept {
                 last == NONE
             } else {
@@ -310,7 +309,8 @@ impl<'m> Model<'m> {
         segment: usize,
     ) -> Result<(), Error> {
         let layers = self.graph.segment(segment);
-        let lives_on = |layer: u16| self.layer(layer as usize).last_reader.get() as usize >= layers.end;
+        let lives_on =
+            |layer: u16| self.layer(layer as usize).last_reader.get() as usize >= layers.end;
         carried.retain(|&layer| lives_on(layer));
         for layer in layers.clone().map(|layer| layer as u16).filter(|&layer| lives_on(layer)) {
             carried.push(layer).map_err(|_| Error::TooManyCarried { segment: segment as u16 })?;

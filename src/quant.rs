@@ -67,8 +67,7 @@ impl Multiplier {
     /// Whether mantissa and shift are in range.
     pub fn is_valid(self) -> bool {
         let bits = self.mantissa.to_bits();
-        (bits == 0 || bits >= 1 << 30)
-            && (Self::MIN_SHIFT..=Self::MAX_SHIFT).contains(&self.shift)
+        (bits == 0 || bits >= 1 << 30) && (Self::MIN_SHIFT..=Self::MAX_SHIFT).contains(&self.shift)
     }
 
     /// Whether every `value` of at most `bound` in magnitude can be requantized
@@ -84,10 +83,7 @@ impl Multiplier {
 pub fn requantize(value: i32, multiplier: Multiplier) -> i32 {
     let left = multiplier.shift.max(0) as u32;
     let right = (-multiplier.shift).max(0) as u32;
-    rounding_shift_right(
-        high_mul(value.wrapping_shl(left), multiplier.mantissa.to_bits()),
-        right,
-    )
+    rounding_shift_right(high_mul(value.wrapping_shl(left), multiplier.mantissa.to_bits()), right)
 }
 
 /// `a · b / 2³¹`, rounded half up; the one product that leaves the range saturates

@@ -103,7 +103,11 @@ impl<'a> Carved<'a> {
 
 /// Cuts `range` out of `bytes`, whose first is number `start`: before, where the cut is, the
 /// cut, after.
-fn cut(bytes: &mut [u8], start: usize, range: Range<usize>) -> (&[u8], usize, &mut [u8], &mut [u8]) {
+fn cut(
+    bytes: &mut [u8],
+    start: usize,
+    range: Range<usize>,
+) -> (&[u8], usize, &mut [u8], &mut [u8]) {
     let from = range.start.saturating_sub(start).min(bytes.len());
     let (before, rest) = bytes.split_at_mut_checked(from).unwrap_or_default();
     let length = range.len().min(rest.len());
@@ -134,7 +138,9 @@ mod tests {
     #[test]
     fn carving_separates() {
         let mut arena: Vec<u8> = (0..100).collect();
-        for (output, scratch) in [(10..20, 50..60), (50..60, 10..20), (0..5, 15..20), (30..40, 0..0)] {
+        for (output, scratch) in
+            [(10..20, 50..60), (50..60, 10..20), (0..5, 15..20), (30..40, 0..0)]
+        {
             let (read, o, s) = Carved::new(&mut arena, output.clone(), scratch.clone());
             assert_eq!((o[0] as usize, o.len()), (output.start, output.len()));
             assert_eq!(s.len(), scratch.len());

@@ -112,9 +112,8 @@ impl Schedule {
 
     /// Counts a step of `layer` as done.
     pub fn complete(&mut self, graph: &Graph<'_>, layer: usize) {
-        if let Some(done) = layer
-            .checked_sub(self.first as usize)
-            .and_then(|i| self.done.get_mut(i))
+        if let Some(done) =
+            layer.checked_sub(self.first as usize).and_then(|i| self.done.get_mut(i))
         {
             *done = done.saturating_add(1);
         }
@@ -239,4 +238,3 @@ impl Schedule {
         dead_below
     }
 }
-

@@ -23,13 +23,7 @@ impl Backend for Broken {
         true
     }
 
-    fn conv(
-        &self,
-        conv: &Conv<'_>,
-        rows: &Rows<'_>,
-        shortcut: &Shortcut<'_>,
-        output: &mut [i8],
-    ) {
+    fn conv(&self, conv: &Conv<'_>, rows: &Rows<'_>, shortcut: &Shortcut<'_>, output: &mut [i8]) {
         Reference.conv(conv, rows, shortcut, output);
         if conv.window.input.columns == 1
             && let Some(last) = output.last_mut()

@@ -69,12 +69,15 @@ fn corrupt_fields_are_refused_or_harmless() {
         let file = model_file(&network(seed, 2));
         let (header, _) = Header::ref_from_prefix(&file).unwrap();
         let layers = header.layers_offset.get() as usize;
-        let tables = layers..layers + usize::from(header.layer_count.get()) * size_of::<LayerRecord>();
+        let tables =
+            layers..layers + usize::from(header.layer_count.get()) * size_of::<LayerRecord>();
         let segments = header.segments_offset.get() as usize;
         let segments = segments..segments + 4 * usize::from(header.segment_count.get());
         for at in (0..size_of::<Header>()).chain(segments).chain(tables) {
             let old = file[at];
-            for new in [0, 1, 2, 0x7f, 0x80, 0xff, old ^ 1, old.wrapping_add(1), old.wrapping_sub(1)] {
+            for new in
+                [0, 1, 2, 0x7f, 0x80, 0xff, old ^ 1, old.wrapping_add(1), old.wrapping_sub(1)]
+            {
                 let mut broken = file.clone();
                 broken[at] = new;
                 match try_to_run(&sealed(broken)) {
@@ -178,7 +181,10 @@ fn arena_and_backend_are_checked() {
     let mut memory = vec![0u128; needed.div_ceil(16) + 1];
     let bytes = memory.as_mut_bytes();
     let new = |arena: &mut [u8]| Session::new(&model, Portable, arena).map(|_| ());
-    assert_eq!(new(&mut bytes[..needed - 1]), Err(Error::ArenaTooSmall { needed, got: needed - 1 }));
+    assert_eq!(
+        new(&mut bytes[..needed - 1]),
+        Err(Error::ArenaTooSmall { needed, got: needed - 1 })
+    );
     assert_eq!(new(&mut bytes[1..]), Err(Error::ArenaMisaligned));
     assert_eq!(arena_bytes(&file), needed);
 

@@ -35,13 +35,7 @@ pub trait Backend {
 
     /// One output row of a convolution, from as many rows as the kernel has; a row of padding
     /// is empty.
-    fn conv(
-        &self,
-        conv: &Conv<'_>,
-        rows: &Rows<'_>,
-        shortcut: &Shortcut<'_>,
-        output: &mut [i8],
-    );
+    fn conv(&self, conv: &Conv<'_>, rows: &Rows<'_>, shortcut: &Shortcut<'_>, output: &mut [i8]);
 
     /// One row of a sum.
     fn add(&self, add: &Add, input: &[i8], shortcut: &Shortcut<'_>, output: &mut [i8]) {

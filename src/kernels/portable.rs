@@ -36,13 +36,7 @@ impl Backend for Portable {
         packing == Packing::Ohwi
     }
 
-    fn conv(
-        &self,
-        conv: &Conv<'_>,
-        rows: &Rows<'_>,
-        shortcut: &Shortcut<'_>,
-        output: &mut [i8],
-    ) {
+    fn conv(&self, conv: &Conv<'_>, rows: &Rows<'_>, shortcut: &Shortcut<'_>, output: &mut [i8]) {
         let channels = conv.window.output.channels as usize;
         let mut o = 0;
         while o + CHANNELS <= channels {
@@ -137,12 +131,10 @@ impl<const N: usize> Block<'_, N> {
                 continue;
             }
             let tap = (ky * window.kernel[1] + self.kernel_columns.start) * inputs;
-            let weights = core::array::from_fn(|n| {
-                run(self.conv.weights, (self.o + n) * taps + tap, bytes)
-            });
-            let values = core::array::from_fn(|m| {
-                run(row, (column + m * window.stride[1]) * inputs, bytes)
-            });
+            let weights =
+                core::array::from_fn(|n| run(self.conv.weights, (self.o + n) * taps + tap, bytes));
+            let values =
+                core::array::from_fn(|m| run(row, (column + m * window.stride[1]) * inputs, bytes));
             multiply(weights, values, &mut acc);
         }
         acc
@@ -156,6 +148,9 @@ fn run(bytes: &[i8], start: usize, length: usize) -> &[i8] {
 }
 
 /// Adds the products of `N` runs of weights with `M` runs of values.
+///
+/// Wrapping, for speed where overflow is checked: that no sum leaves 32 bits was proved when the
+/// model was parsed, and the reference checks it.
 #[inline(always)]
 fn multiply<const N: usize, const M: usize>(
     weights: [&[i8]; N],
@@ -166,11 +161,9 @@ fn multiply<const N: usize, const M: usize>(
         // A sum at a time: the compiler makes vectors of it, and loads cost little.
         for (acc, values) in acc.iter_mut().zip(values) {
             for (acc, weights) in acc.iter_mut().zip(weights) {
-                *acc += weights
-                    .iter()
-                    .zip(values)
-                    .map(|(&w, &v)| i32::from(w) * i32::from(v))
-                    .sum::<i32>();
+                let products =
+                    weights.iter().zip(values).map(|(&w, &v)| i32::from(w) * i32::from(v));
+                *acc = products.fold(*acc, i32::wrapping_add);
             }
         }
         return;
@@ -185,19 +178,14 @@ fn multiply<const N: usize, const M: usize>(
         let v = values.map(|v| i32::from(v[i]));
         for (acc, v) in acc.iter_mut().zip(v) {
             for (acc, w) in acc.iter_mut().zip(w) {
-                *acc += w * v;
+                *acc = acc.wrapping_add(w * v);
             }
         }
     }
 }
 
 /// The products of output channel `o`'s weights with what lies outside of the input.
-fn padding(
-    conv: &Conv<'_>,
-    rows: &Rows<'_>,
-    on_input: &core::ops::Range<usize>,
-    o: usize,
-) -> i32 {
+fn padding(conv: &Conv<'_>, rows: &Rows<'_>, on_input: &core::ops::Range<usize>, o: usize) -> i32 {
     let window = &conv.window;
     let inputs = window.input.channels as usize;
     let mut sum = 0;

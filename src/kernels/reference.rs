@@ -31,13 +31,7 @@ impl Backend for Reference {
         true
     }
 
-    fn conv(
-        &self,
-        conv: &Conv<'_>,
-        rows: &Rows<'_>,
-        shortcut: &Shortcut<'_>,
-        output: &mut [i8],
-    ) {
+    fn conv(&self, conv: &Conv<'_>, rows: &Rows<'_>, shortcut: &Shortcut<'_>, output: &mut [i8]) {
         let window = &conv.window;
         let inputs = window.input.channels as usize;
         let outputs = (window.output.channels as usize).max(1);

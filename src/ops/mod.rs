@@ -59,9 +59,8 @@ impl Window {
     pub fn columns_on_input(&self, x: usize) -> (Range<usize>, usize) {
         let left = x * self.stride[1];
         let from = self.pad_left.saturating_sub(left);
-        let to = (self.input.columns as usize + self.pad_left)
-            .saturating_sub(left)
-            .min(self.kernel[1]);
+        let to =
+            (self.input.columns as usize + self.pad_left).saturating_sub(left).min(self.kernel[1]);
         (from..to.max(from), left + from - self.pad_left.min(left + from))
     }
 }
@@ -153,11 +152,7 @@ pub(crate) fn shortcut_row(layer: &LayerRecord, step: u16) -> u16 {
 }
 
 /// The shortcut's row for step `step`, found in the arena by `bytes`.
-pub(crate) fn shortcut<'a>(
-    model: &Model<'_>,
-    layer: &LayerRecord,
-    row: &'a [i8],
-) -> Shortcut<'a> {
+pub(crate) fn shortcut<'a>(model: &Model<'_>, layer: &LayerRecord, row: &'a [i8]) -> Shortcut<'a> {
     if layer.in_place() {
         return Shortcut::InPlace;
     }

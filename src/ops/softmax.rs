@@ -76,8 +76,7 @@ fn reciprocal(sum: i32) -> (i32, i32) {
 fn exp_of_negative(a: i32) -> i32 {
     const QUARTER: i32 = 1 << 24;
     // exp(−2^k) as Q0.31, for k = −2 … 4.
-    const FACTORS: [i32; 7] =
-        [1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242];
+    const FACTORS: [i32; 7] = [1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242];
     if a == 0 {
         return i32::MAX;
     }
@@ -153,8 +152,7 @@ mod tests {
     #[test]
     fn equal_logits_share_equally() {
         let multiplier = Multiplier::from_real(0.17 * f64::from(1 << 26)).unwrap();
-        let softmax =
-            Softmax { multiplier, diff_min: Softmax::smallest_difference(multiplier) };
+        let softmax = Softmax { multiplier, diff_min: Softmax::smallest_difference(multiplier) };
         let mut output = [0; 4];
         softmax.run(&[5; 4], &mut output);
         assert_eq!(output, [-64; 4]);

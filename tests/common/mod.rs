@@ -80,8 +80,8 @@ impl Builder {
                 Multiplier::from_real(real).unwrap()
             })
             .collect();
-        let padding_values = (input == 0 && g.chance())
-            .then(|| (0..from.channels).map(|_| g.int8()).collect());
+        let padding_values =
+            (input == 0 && g.chance()).then(|| (0..from.channels).map(|_| g.int8()).collect());
         let clamp_min = if g.chance() { -128 } else { -100 };
         let layer = self.push(Operator::Conv, input, shape);
         layer.record.kernel = [kernel; 2];
@@ -298,8 +298,7 @@ pub fn interpret(program: &Program, picture: &[u8]) -> Vec<Vec<i8>> {
                             let of = record.shortcut().unwrap();
                             let zero = |r: &LayerRecord| i32::from(r.zero_point);
                             let a = i32::from(at(y as i64, x as i64, c).unwrap()) - zero(from);
-                            let b = i32::from(shortcut(y, x, c))
-                                - zero(&program.layers[of].record);
+                            let b = i32::from(shortcut(y, x, c)) - zero(&program.layers[of].record);
                             let sum = requantize(a << 20, record.multiplier(0))
                                 + requantize(b << 20, record.multiplier(1));
                             clamp(requantize(sum, record.multiplier(2)) + zero(record))
@@ -325,7 +324,9 @@ pub fn interpret(program: &Program, picture: &[u8]) -> Vec<Vec<i8>> {
                                 clamp(rounding_divide(sum, n as u32))
                             } else {
                                 let centred = sum - n * i32::from(from.zero_point);
-                                clamp(requantize(centred, multiplier) + i32::from(record.zero_point))
+                                clamp(
+                                    requantize(centred, multiplier) + i32::from(record.zero_point),
+                                )
                             }
                         }
                         Operator::Softmax => {

@@ -9,6 +9,7 @@
 #![no_std]
 
 use brooklet::Shape;
+use brooklet::format::Packing;
 use brooklet::kernels::{Backend, Reference};
 use brooklet::ops::add::Add;
 use brooklet::ops::average_pool::AveragePool;
@@ -17,7 +18,6 @@ use brooklet::ops::max_pool::MaxPool;
 use brooklet::ops::softmax::Softmax;
 use brooklet::ops::{MAX_KERNEL, Rows, Shortcut, Window};
 use brooklet::quant::{Clamp, Multiplier};
-use brooklet::format::Packing;
 use zerocopy::little_endian::I32;
 
 /// Largest number of output channels of a case.
@@ -292,8 +292,7 @@ fn conv(
     };
     let mut rows: Rows<'_> = [&[]; MAX_KERNEL];
     for (ky, row) in rows.iter_mut().take(case.kernel[0]).enumerate() {
-        let on_padding =
-            if top { ky < padded_rows } else { ky >= case.kernel[0] - padded_rows };
+        let on_padding = if top { ky < padded_rows } else { ky >= case.kernel[0] - padded_rows };
         if !on_padding {
             *row = &memory.rows[ky][..case.columns as usize * inputs];
         }
@@ -405,7 +404,12 @@ fn pools(backend: &impl Backend, memory: &mut Memory, input: Shape, g: &mut Gene
     })
 }
 
-fn softmax(backend: &impl Backend, memory: &mut Memory, channels: usize, g: &mut Generator) -> bool {
+fn softmax(
+    backend: &impl Backend,
+    memory: &mut Memory,
+    channels: usize,
+    g: &mut Generator,
+) -> bool {
     let multiplier = multiplier(g, 20..26);
     let softmax = Softmax { multiplier, diff_min: Softmax::smallest_difference(multiplier) };
     for value in &mut memory.rows[0][..channels] {

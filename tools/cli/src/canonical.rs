@@ -32,16 +32,9 @@ impl Network {
         let mut nodes = Vec::with_capacity(arrangement.len());
         for place in arrangement {
             let node = old[place.old].take().expect("each node has one place");
-            nodes.push(Node {
-                name: place.name,
-                inputs: place.inputs,
-                ..node
-            });
+            nodes.push(Node { name: place.name, inputs: place.inputs, ..node });
         }
-        Ok(Network {
-            input: self.input,
-            nodes,
-        })
+        Ok(Network { input: self.input, nodes })
     }
 
     /// Folds each batch norm into the convolution before it; says where each node's value is now.
@@ -57,12 +50,7 @@ impl Network {
             let Op::BatchNorm(norm) = &node.op else {
                 continue;
             };
-            let Node {
-                op: Op::Conv(conv),
-                source,
-                ..
-            } = &mut before[node.inputs[0]]
-            else {
+            let Node { op: Op::Conv(conv), source, .. } = &mut before[node.inputs[0]] else {
                 return Err(Problem::Unsupported {
                     what: "a batch norm that does not follow a convolution".into(),
                     remedy: "only networks that normalize right after each convolution are read \
@@ -119,10 +107,7 @@ fn check_finite(op: &Op) -> Result<(), Problem> {
 
 fn finite(what: &'static str, mut values: impl Iterator<Item = f32>) -> Result<(), Problem> {
     match values.find(|value| !value.is_finite()) {
-        Some(value) => Err(Problem::NotFinite {
-            what,
-            value: value.into(),
-        }),
+        Some(value) => Err(Problem::NotFinite { what, value: value.into() }),
         None => Ok(()),
     }
 }
@@ -267,9 +252,7 @@ fn block(parts: &[Part<'_>], readers: &[usize], add: NodeId) -> Result<Block, Pr
         (at, nodes)
     };
     let [first, second] = parts[add].inputs[..] else {
-        return Err(Problem::Topology {
-            detail: "an addition has two inputs".into(),
-        });
+        return Err(Problem::Topology { detail: "an addition has two inputs".into() });
     };
     let ((fork, one), (other_fork, two)) = (branch(first), branch(second));
     if fork != other_fork || readers[fork] < 2 {
@@ -281,30 +264,13 @@ fn block(parts: &[Part<'_>], readers: &[usize], add: NodeId) -> Result<Block, Pr
         });
     }
     if one.is_empty() && two.is_empty() {
-        return Err(Problem::Topology {
-            detail: "adds a layer to itself".into(),
-        });
+        return Err(Problem::Topology { detail: "adds a layer to itself".into() });
     }
-    let convs = |nodes: &[NodeId]| {
-        nodes
-            .iter()
-            .filter(|&&id| parts[id].kind == Kind::Conv)
-            .count()
-    };
+    let convs = |nodes: &[NodeId]| nodes.iter().filter(|&&id| parts[id].kind == Kind::Conv).count();
     Ok(if convs(&one) >= convs(&two) {
-        Block {
-            fork,
-            main: one,
-            shortcut: two,
-            inputs: [first, second],
-        }
+        Block { fork, main: one, shortcut: two, inputs: [first, second] }
     } else {
-        Block {
-            fork,
-            main: two,
-            shortcut: one,
-            inputs: [second, first],
-        }
+        Block { fork, main: two, shortcut: one, inputs: [second, first] }
     })
 }
 
@@ -359,11 +325,7 @@ fn names(parts: &[Part<'_>], order: &[NodeId], blocks: &HashMap<NodeId, Block>) 
         };
         let count = seen.entry(base.clone()).or_default();
         *count += 1;
-        names[id] = if *count == 1 {
-            base
-        } else {
-            format!("{base}{count}")
-        };
+        names[id] = if *count == 1 { base } else { format!("{base}{count}") };
     }
     names
 }
@@ -388,12 +350,7 @@ mod tests {
     use super::*;
 
     fn part(kind: Kind, inputs: &[NodeId], channels: usize) -> Part<'static> {
-        Part {
-            kind,
-            inputs: inputs.to_vec(),
-            shape: [8, 8, channels],
-            source: "x",
-        }
+        Part { kind, inputs: inputs.to_vec(), shape: [8, 8, channels], source: "x" }
     }
 
     #[test]

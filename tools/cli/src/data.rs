@@ -87,9 +87,7 @@ impl Preprocess {
             let start =
                 |all: u32, part: u32| (f64::from(all - part) / 2.0).round_ties_even() as u32;
             let (x, y) = (start(found[1], width), start(found[0], height));
-            picture = imageops::crop_imm(&picture, x, y, width, height)
-                .to_image()
-                .into();
+            picture = imageops::crop_imm(&picture, x, y, width, height).to_image().into();
         }
         let [height, width, channels] = input;
         let size = [picture.height() as usize, picture.width() as usize];
@@ -99,10 +97,7 @@ impl Preprocess {
         };
         if size != [height, width] || channels * height * width != pixels.len() {
             let found = [size[0], size[1], pixels.len() / (size[0] * size[1]).max(1)];
-            return Err(Problem::PictureSize {
-                found,
-                wanted: input,
-            });
+            return Err(Problem::PictureSize { found, wanted: input });
         }
         Ok(Array3::from_shape_vec((height, width, channels), pixels).expect("as many pixels"))
     }
@@ -126,9 +121,8 @@ pub fn read_picture(
     let path = path.as_ref();
     let read = || {
         let bytes = fs::read(path)?;
-        let picture = image::load_from_memory(&bytes).map_err(|error| Problem::Data {
-            detail: format!("is not a png or jpeg picture: {error}"),
-        })?;
+        let picture = image::load_from_memory(&bytes)
+            .map_err(|error| Problem::Picture { detail: error.to_string() })?;
         Ok(preprocess.fit(picture, input)?)
     };
     read().map_err(|fault: Fault| fault.in_file(path))
@@ -150,27 +144,14 @@ enum Source {
     /// A file of 3073-byte records.
     Cifar { file: Mutex<File>, records: usize },
     /// Whole in memory, NHWC.
-    Array {
-        pictures: Array4<u8>,
-        labels: Option<Vec<usize>>,
-    },
+    Array { pictures: Array4<u8>, labels: Option<Vec<usize>> },
     /// Uniform noise.
     Random(usize),
 }
 
 /// The classes of CIFAR-10.
-const CIFAR_CLASSES: [&str; 10] = [
-    "airplane",
-    "automobile",
-    "bird",
-    "cat",
-    "deer",
-    "dog",
-    "frog",
-    "horse",
-    "ship",
-    "truck",
-];
+const CIFAR_CLASSES: [&str; 10] =
+    ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
 
 /// A label byte and three planes of 32×32.
 const CIFAR_RECORD: usize = 1 + 3 * 32 * 32;
@@ -182,13 +163,7 @@ impl Dataset {
         let path = PathBuf::from(spec);
         let (source, classes) =
             Source::open(spec, &path, input).map_err(|fault| fault.in_file(&path))?;
-        let dataset = Dataset {
-            spec: path,
-            source,
-            classes,
-            input,
-            preprocess: *preprocess,
-        };
+        let dataset = Dataset { spec: path, source, classes, input, preprocess: *preprocess };
         if dataset.is_empty() {
             let detail = "holds no pictures".into();
             return Err(Fault::from(Problem::Data { detail }).in_file(&dataset.spec));
@@ -233,19 +208,13 @@ impl Dataset {
         assert!(index < self.len(), "picture {index} of {}", self.len());
         let fault = |fault: Fault| {
             let layer = Some(format!("picture {index}"));
-            Error {
-                layer,
-                ..fault.in_file(&self.spec)
-            }
+            Error { layer, ..fault.in_file(&self.spec) }
         };
         match &self.source {
             Source::Folder(files) => {
                 let (path, label) = &files[index];
                 let pixels = read_picture(path, self.input, &self.preprocess)?;
-                Ok(Picture {
-                    pixels,
-                    label: *label,
-                })
+                Ok(Picture { pixels, label: *label })
             }
             Source::Cifar { file, .. } => {
                 let (label, planes) = record(file, index).map_err(|error| fault(error.into()))?;
@@ -253,28 +222,19 @@ impl Dataset {
                     planes[channel * 1024 + y * 32 + x]
                 });
                 let pixels = self.fit(pixels).map_err(|problem| fault(problem.into()))?;
-                Ok(Picture {
-                    pixels,
-                    label: Some(label.into()),
-                })
+                Ok(Picture { pixels, label: Some(label.into()) })
             }
             Source::Array { pictures, labels } => {
                 let pixels = pictures.index_axis(Axis(0), index).to_owned();
                 let pixels = self.fit(pixels).map_err(|problem| fault(problem.into()))?;
-                Ok(Picture {
-                    pixels,
-                    label: labels.as_ref().map(|labels| labels[index]),
-                })
+                Ok(Picture { pixels, label: labels.as_ref().map(|labels| labels[index]) })
             }
             Source::Random(_) => {
                 let mut noise = Noise::new(index as u64);
                 let [height, width, channels] = self.input;
                 let pixels =
                     Array3::from_shape_simple_fn((height, width, channels), || noise.byte());
-                Ok(Picture {
-                    pixels,
-                    label: None,
-                })
+                Ok(Picture { pixels, label: None })
             }
         }
     }
@@ -304,10 +264,7 @@ impl Dataset {
             3 => RgbImage::from_raw(width as u32, height as u32, raw).map(Into::into),
             _ => None,
         };
-        let picture = picture.ok_or(Problem::PictureSize {
-            found,
-            wanted: self.input,
-        })?;
+        let picture = picture.ok_or(Problem::PictureSize { found, wanted: self.input })?;
         self.preprocess.fit(picture, self.input)
     }
 }
@@ -328,19 +285,13 @@ impl Source {
             Some("npy") => {
                 let bytes = fs::read(path)?;
                 let pictures = Array4::<u8>::read_npy(Cursor::new(bytes)).map_err(not_pictures)?;
-                Ok((
-                    Source::Array {
-                        pictures: channels_last(pictures, input),
-                        labels: None,
-                    },
-                    None,
-                ))
+                Ok((Source::Array { pictures: channels_last(pictures, input), labels: None }, None))
             }
             Some("npz") => npz(path, input),
-            Some("png" | "jpg" | "jpeg") => Err(Problem::Data {
-                detail: "is one picture, not a folder of pictures".into(),
+            Some("png" | "jpg" | "jpeg") => {
+                Err(Problem::Data { detail: "is one picture, not a folder of pictures".into() }
+                    .into())
             }
-            .into()),
             _ => {
                 let file = File::open(path)?;
                 let length = file.metadata()?.len() as usize;
@@ -351,10 +302,8 @@ impl Source {
                     );
                     return Err(Problem::Data { detail }.into());
                 }
-                let source = Source::Cifar {
-                    file: Mutex::new(file),
-                    records: length / CIFAR_RECORD,
-                };
+                let source =
+                    Source::Cifar { file: Mutex::new(file), records: length / CIFAR_RECORD };
                 let classes = CIFAR_CLASSES.map(String::from).to_vec();
                 Ok((source, Some(classes)))
             }
@@ -363,9 +312,7 @@ impl Source {
 }
 
 fn not_pictures(error: impl std::fmt::Display) -> Problem {
-    Problem::Data {
-        detail: format!("is not an array of uint8 images [N, H, W, C]: {error}"),
-    }
+    Problem::Data { detail: format!("is not an array of uint8 images [N, H, W, C]: {error}") }
 }
 
 /// The pictures in a folder, by subfolder and name; without subfolders they have no classes.
@@ -374,9 +321,7 @@ fn folder(path: &Path) -> Result<(Source, Option<Vec<String>>), Fault> {
         let entries = fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.path()));
         let mut entries = entries.collect::<Result<Vec<_>, _>>()?;
         entries.retain(|path| {
-            !path
-                .file_name()
-                .is_some_and(|name| name.to_string_lossy().starts_with('.'))
+            !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
         });
         entries.sort();
         Ok(entries)
@@ -389,11 +334,7 @@ fn folder(path: &Path) -> Result<(Source, Option<Vec<String>>), Fault> {
     let entries = sorted(path)?;
     let classes: Vec<&PathBuf> = entries.iter().filter(|path| path.is_dir()).collect();
     if classes.is_empty() {
-        let files = entries
-            .into_iter()
-            .filter(is_picture)
-            .map(|path| (path, None))
-            .collect();
+        let files = entries.into_iter().filter(is_picture).map(|path| (path, None)).collect();
         return Ok((Source::Folder(files), None));
     }
     let mut files = vec![];
@@ -401,16 +342,9 @@ fn folder(path: &Path) -> Result<(Source, Option<Vec<String>>), Fault> {
         let pictures = sorted(path)?.into_iter().filter(is_picture);
         files.extend(pictures.map(|path| (path, Some(class))));
     }
-    let name = |path: &&PathBuf| {
-        path.file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned()
-    };
-    Ok((
-        Source::Folder(files),
-        Some(classes.iter().map(name).collect()),
-    ))
+    let name =
+        |path: &&PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Ok((Source::Folder(files), Some(classes.iter().map(name).collect())))
 }
 
 /// Images under `x`, labels, if any, under `y` (or some other usual names).
@@ -419,9 +353,7 @@ fn npz(path: &Path, input: Shape) -> Result<(Source, Option<Vec<String>>), Fault
     let names = file.names().map_err(not_pictures)?;
     let find = |wanted: &[&str]| {
         let stem = |name: &String| name.strip_suffix(".npy").unwrap_or(name).to_owned();
-        let found = wanted
-            .iter()
-            .find_map(|w| names.iter().find(|name| stem(name) == **w));
+        let found = wanted.iter().find_map(|w| names.iter().find(|name| stem(name) == **w));
         found.cloned()
     };
     let images = find(&["x", "x_test", "images", "data", "arr_0"])
@@ -431,50 +363,33 @@ fn npz(path: &Path, input: Shape) -> Result<(Source, Option<Vec<String>>), Fault
         None => None,
         Some(name) => Some(labels(&mut file, &name, pictures.len_of(Axis(0)))?),
     };
-    Ok((
-        Source::Array {
-            pictures: channels_last(pictures, input),
-            labels,
-        },
-        None,
-    ))
+    Ok((Source::Array { pictures: channels_last(pictures, input), labels }, None))
 }
 
 fn labels(file: &mut NpzReader<File>, name: &str, count: usize) -> Result<Vec<usize>, Problem> {
-    let detail = |what: String| Problem::Data {
-        detail: format!("its labels `{name}` {what}"),
-    };
+    let detail = |what: String| Problem::Data { detail: format!("its labels `{name}` {what}") };
     let widened: Vec<i64> =
         if let Ok(values) = file.by_name::<ndarray::OwnedRepr<i64>, ndarray::Ix1>(name) {
             values.to_vec()
         } else if let Ok(values) = file.by_name::<ndarray::OwnedRepr<i32>, ndarray::Ix1>(name) {
             values.iter().map(|&label| label.into()).collect()
         } else {
-            let values: Array1<u8> = file
-                .by_name(name)
-                .map_err(|error| detail(format!("are not integers: {error}")))?;
+            let values: Array1<u8> =
+                file.by_name(name).map_err(|error| detail(format!("are not integers: {error}")))?;
             values.iter().map(|&label| label.into()).collect()
         };
     if widened.len() != count {
-        return Err(detail(format!(
-            "are {}, but there are {count} images",
-            widened.len()
-        )));
+        return Err(detail(format!("are {}, but there are {count} images", widened.len())));
     }
     let labels = widened.into_iter().map(|label| usize::try_from(label).ok());
-    labels
-        .collect::<Option<_>>()
-        .ok_or_else(|| detail("are negative".into()))
+    labels.collect::<Option<_>>().ok_or_else(|| detail("are negative".into()))
 }
 
 /// Images as NHWC; they are taken for NCHW only if they cannot be anything else.
 fn channels_last(pictures: Array4<u8>, [_, _, channels]: Shape) -> Array4<u8> {
     let (_, one, _, three) = pictures.dim();
     if three != channels && one == channels {
-        pictures
-            .permuted_axes([0, 2, 3, 1])
-            .as_standard_layout()
-            .into_owned()
+        pictures.permuted_axes([0, 2, 3, 1]).as_standard_layout().into_owned()
     } else {
         pictures
     }
@@ -496,9 +411,7 @@ struct Noise {
 
 impl Noise {
     fn new(seed: u64) -> Noise {
-        Noise {
-            state: seed.wrapping_mul(0xd134_2543_de82_ef95),
-        }
+        Noise { state: seed.wrapping_mul(0xd134_2543_de82_ef95) }
     }
 
     fn byte(&mut self) -> u8 {

@@ -46,7 +46,7 @@ pub enum Problem {
     /// The operating system could not read it.
     #[error("cannot be read: {0}")]
     #[diagnostic(help("check the path and its permissions"))]
-    Io(#[source] std::io::Error),
+    Io(std::io::Error),
 
     /// The file is not of a kind that is read here.
     #[error("is not a kind of network that brooklet reads{}", found.map(|f| format!(" (it is {f})")).unwrap_or_default())]
@@ -213,13 +213,22 @@ pub enum Problem {
         detail: String,
     },
 
+    /// A picture that cannot be decoded.
+    #[error("is not a png or jpeg picture: {detail}")]
+    #[diagnostic(help("give a whole png or jpeg file"))]
+    Picture {
+        /// The decoder's words.
+        detail: String,
+    },
+
     /// Pictures of another size than the network's input.
     #[error(
         "is {}×{}×{} (height, width, channels), but the network takes {}×{}×{}",
         found[0], found[1], found[2], wanted[0], wanted[1], wanted[2]
     )]
     #[diagnostic(help(
-        "add --resize {} --crop {},{}, or give pictures of the network's size",
+        "`brooklet quantize` with --resize {} --crop {}x{} makes a model that takes pictures of \
+         any size; or give pictures of the network's size",
         wanted[0].max(wanted[1]), wanted[0], wanted[1]
     ))]
     PictureSize {
@@ -231,13 +240,25 @@ pub enum Problem {
 
     /// A crop that does not fit into the picture.
     #[error("is {}×{}, too small to crop {}×{} from", found[0], found[1], crop[0], crop[1])]
-    #[diagnostic(help("add --resize {}, or crop less", crop[0].max(crop[1])))]
+    #[diagnostic(help(
+        "`brooklet quantize` with --resize {} scales pictures before they are cropped; or give \
+         larger ones",
+        crop[0].max(crop[1])
+    ))]
     CropSize {
         /// Height and width of the picture.
         found: [usize; 2],
         /// Height and width of the crop.
         crop: [usize; 2],
     },
+
+    /// The float network computes NaN or infinity.
+    #[error("the float network computes values that are not finite here")]
+    #[diagnostic(help(
+        "check --mean and --std, and that the network was trained to the end: its weights may be \
+         far too large"
+    ))]
+    Overflows,
 
     /// The float engine refused the network or failed while running it.
     #[error("the float engine failed: {detail}")]
@@ -257,10 +278,7 @@ pub(crate) struct Fault {
 
 impl From<Problem> for Fault {
     fn from(problem: Problem) -> Self {
-        Fault {
-            layer: None,
-            problem,
-        }
+        Fault { layer: None, problem }
     }
 }
 
@@ -273,11 +291,7 @@ impl From<std::io::Error> for Fault {
 impl Fault {
     /// Names the file.
     pub(crate) fn in_file(self, file: &Path) -> Error {
-        Error {
-            file: file.to_owned(),
-            layer: self.layer,
-            problem: self.problem,
-        }
+        Error { file: file.to_owned(), layer: self.layer, problem: self.problem }
     }
 }
 
@@ -298,8 +312,5 @@ impl<T, E: Into<Fault>> AtLayer<T> for Result<T, E> {
 
 /// Shorthand for the commonest problem.
 pub(crate) fn unsupported(what: impl Into<String>, remedy: impl Into<String>) -> Problem {
-    Problem::Unsupported {
-        what: what.into(),
-        remedy: remedy.into(),
-    }
+    Problem::Unsupported { what: what.into(), remedy: remedy.into() }
 }

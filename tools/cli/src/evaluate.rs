@@ -54,7 +54,8 @@ pub fn answers(
 pub fn ranked<T: PartialOrd + Copy>(scores: &[T]) -> Vec<usize> {
     let mut classes: Vec<usize> = (0..scores.len()).collect();
     // Stable: equal ones stay in order.
-    classes.sort_by(|&a, &b| scores[b].partial_cmp(&scores[a]).unwrap_or(std::cmp::Ordering::Equal));
+    classes
+        .sort_by(|&a, &b| scores[b].partial_cmp(&scores[a]).unwrap_or(std::cmp::Ordering::Equal));
     classes
 }
 
@@ -82,7 +83,10 @@ pub fn score(
         .filter_map(|(answer, label)| Some((ranked(&answer.logits), (*label)?)))
         .collect();
     let within = |k: usize| {
-        labelled.iter().filter(|(ranked, label)| ranked.iter().take(k).any(|class| class == label)).count()
+        labelled
+            .iter()
+            .filter(|(ranked, label)| ranked.iter().take(k).any(|class| class == label))
+            .count()
     };
     score.top1 = share(within(1), labelled.len());
     score.top5 = share(within(5), labelled.len());

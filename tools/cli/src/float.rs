@@ -36,12 +36,7 @@ impl FloatModel {
         let ids = (0..network.nodes.len())
             .map(|id| model.node_id(&value(id)).map_err(engine))
             .collect::<Result<_, _>>()?;
-        Ok(FloatModel {
-            model,
-            ids,
-            input: network.input,
-            logits: network.logits(),
-        })
+        Ok(FloatModel { model, ids, input: network.input, logits: network.logits() })
     }
 
     /// The logits, `[pictures, classes]`, of a batch `[pictures, height, width, channels]` of
@@ -50,9 +45,7 @@ impl FloatModel {
         let mut values = self.values(batch, &[self.logits])?;
         let logits = values.pop().ok_or_else(|| engine("it gave no output"))?;
         let (count, classes) = (logits.dim().0, logits.len() / logits.dim().0.max(1));
-        logits
-            .into_shape_with_order((count, classes))
-            .map_err(engine)
+        logits.into_shape_with_order((count, classes)).map_err(engine)
     }
 
     /// Hands every node's output to `visit`, in the network's order, as `[pictures, height,
@@ -97,9 +90,7 @@ impl FloatModel {
 }
 
 fn engine(detail: impl ToString) -> Problem {
-    Problem::Engine {
-        detail: detail.to_string(),
-    }
+    Problem::Engine { detail: detail.to_string() }
 }
 
 fn array(value: Value) -> Result<Array4<f32>, Problem> {
@@ -124,14 +115,8 @@ fn encode(network: &Network) -> ModelProto {
         encode_node(&mut graph, id, &node.op, inputs);
     }
     let [height, width, channels] = network.input;
-    let fixed = |size: usize| DimensionProto {
-        dim_value: Some(size as i64),
-        ..Default::default()
-    };
-    let open = DimensionProto {
-        dim_param: Some("N".into()),
-        ..Default::default()
-    };
+    let fixed = |size: usize| DimensionProto { dim_value: Some(size as i64), ..Default::default() };
+    let open = DimensionProto { dim_param: Some("N".into()), ..Default::default() };
     let dim = vec![open, fixed(channels), fixed(height), fixed(width)];
     let tensor = TensorTypeProto {
         elem_type: Some(data_type::FLOAT),
@@ -139,21 +124,13 @@ fn encode(network: &Network) -> ModelProto {
     };
     graph.input.push(ValueInfoProto {
         name: Some(value(0)),
-        r#type: Some(TypeProto {
-            tensor_type: Some(tensor),
-        }),
+        r#type: Some(TypeProto { tensor_type: Some(tensor) }),
     });
-    graph.output.push(ValueInfoProto {
-        name: Some(value(network.output())),
-        r#type: None,
-    });
+    graph.output.push(ValueInfoProto { name: Some(value(network.output())), r#type: None });
     ModelProto {
         ir_version: Some(8),
         graph: Some(graph),
-        opset_import: vec![OperatorSetIdProto {
-            domain: Some(String::new()),
-            version: Some(17),
-        }],
+        opset_import: vec![OperatorSetIdProto { domain: Some(String::new()), version: Some(17) }],
     }
 }
 
@@ -179,11 +156,7 @@ fn encode_node(graph: &mut GraphProto, id: NodeId, op: &Op, mut inputs: Vec<Stri
         name
     };
     let window = |kernel: [usize; 2], stride: [usize; 2], pads: Pads| {
-        vec![
-            ints("kernel_shape", &kernel),
-            ints("strides", &stride),
-            ints("pads", &pads),
-        ]
+        vec![ints("kernel_shape", &kernel), ints("strides", &stride), ints("pads", &pads)]
     };
     let mut attribute = vec![];
     let op_type = match op {
@@ -192,11 +165,7 @@ fn encode_node(graph: &mut GraphProto, id: NodeId, op: &Op, mut inputs: Vec<Stri
             let oihw = conv.weights.view().permuted_axes([0, 3, 1, 2]);
             let values: Vec<f32> = oihw.iter().copied().collect();
             inputs.push(constant("weights", oihw.shape(), Data::Floats(&values)));
-            inputs.push(constant(
-                "bias",
-                &[conv.bias.len()],
-                Data::Floats(&conv.bias),
-            ));
+            inputs.push(constant("bias", &[conv.bias.len()], Data::Floats(&conv.bias)));
             attribute = window(conv.kernel(), conv.stride, conv.pads);
             "Conv"
         }

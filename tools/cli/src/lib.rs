@@ -21,3 +21,4 @@ pub mod program;
 mod proto;
 pub mod quantize;
 pub mod quantized;
+pub mod write;

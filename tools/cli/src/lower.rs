@@ -60,7 +60,10 @@ pub fn lower(
         }
         let input = node.inputs.first().copied().unwrap_or(0);
         if matches!(network.nodes[input].op, QuantizedOp::Subsample(_)) {
-            return Err(Unrepresentable::new(&node.name, "reads a subsampled map on its main path"));
+            return Err(Unrepresentable::new(
+                &node.name,
+                "reads a subsampled map on its main path",
+            ));
         }
         let operator = match &node.op {
             QuantizedOp::Input => Operator::Input,
@@ -79,18 +82,19 @@ pub fn lower(
             QuantizedOp::Conv(conv) => set_conv(&mut layer, conv, from, node)?,
             QuantizedOp::Add => {
                 let shortcut = resolve(network, node.inputs[1]);
-                set_shortcut(&mut layer, layer_of[shortcut.0], shortcut.1);
+                set_shortcut(&mut layer, layer_of[shortcut.0], shortcut.1)?;
                 set_add(&mut layer, from, &network.nodes[node.inputs[1]], node)?;
             }
-            QuantizedOp::MaxPool(window) => set_window(&mut layer, window),
+            QuantizedOp::MaxPool(window) => set_window(&mut layer, window)?,
             QuantizedOp::Mean => {
                 let [rows, columns, _] = from.shape;
                 let pixels = (rows * columns) as f64;
                 let real = f64::from(from.scale) / (pixels * f64::from(node.scale));
                 layer.record.set_multiplier(0, multiplier(node, real)?);
             }
-            QuantizedOp::Softmax => set_softmax(&mut layer, from.scale)
-                .ok_or_else(|| Unrepresentable::new(&node.name, "the scale of its input is out of range"))?,
+            QuantizedOp::Softmax => set_softmax(&mut layer, from.scale).ok_or_else(|| {
+                Unrepresentable::new(&node.name, "the scale of its input is out of range")
+            })?,
             QuantizedOp::GlobalAveragePool | QuantizedOp::Subsample(_) => {}
         }
         layer_of[id] = program.layers.len();
@@ -114,22 +118,45 @@ fn resolve(network: &QuantizedNetwork, id: usize) -> (usize, Option<Subsample>) 
 }
 
 /// Sets the second operand.
-pub(crate) fn set_shortcut(layer: &mut Layer, shortcut: usize, subsample: Option<Subsample>) {
+pub(crate) fn set_shortcut(
+    layer: &mut Layer,
+    shortcut: usize,
+    subsample: Option<Subsample>,
+) -> Result<(), Unrepresentable> {
+    let stride = subsample.map_or([1, 1], |s| s.stride);
     layer.record.shortcut = U16::new(shortcut as u16);
-    layer.record.shortcut_stride = subsample.map_or(1, |s| s.stride[0] as u8);
+    layer.record.shortcut_stride = match u8::try_from(stride[0]) {
+        Ok(rows) if stride[0] == stride[1] => rows,
+        _ => {
+            let what = format!("its shortcut has a stride of {}x{}", stride[0], stride[1]);
+            return Err(Unrepresentable::new(&layer.name, what));
+        }
+    };
     layer.record.shortcut_channels_before =
         U16::new(subsample.map_or(0, |s| s.channels_before as u16));
+    Ok(())
 }
 
 /// Sets kernel, stride and padding.
-pub(crate) fn set_kernel(layer: &mut Layer, kernel: [usize; 2], stride: [usize; 2], pads: Pads) {
+pub(crate) fn set_kernel(
+    layer: &mut Layer,
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    pads: Pads,
+) -> Result<(), Unrepresentable> {
+    let extents = [&kernel[..], &stride, &pads].concat();
+    if extents.iter().any(|&n| n > u8::MAX.into()) {
+        let what = "its kernel, stride or padding is larger than 255";
+        return Err(Unrepresentable::new(&layer.name, what));
+    }
     layer.record.kernel = kernel.map(|n| n as u8);
     layer.record.stride = stride.map(|n| n as u8);
     layer.record.pads = pads.map(|n| n as u8);
+    Ok(())
 }
 
-pub(crate) fn set_window(layer: &mut Layer, window: &Window) {
-    set_kernel(layer, window.kernel, window.stride, window.pads);
+pub(crate) fn set_window(layer: &mut Layer, window: &Window) -> Result<(), Unrepresentable> {
+    set_kernel(layer, window.kernel, window.stride, window.pads)
 }
 
 fn set_quantization(layer: &mut Layer, node: &QuantizedNode) -> Result<(), Unrepresentable> {
@@ -150,8 +177,9 @@ fn set_quantization(layer: &mut Layer, node: &QuantizedNode) -> Result<(), Unrep
 }
 
 fn multiplier(node: &QuantizedNode, real: f64) -> Result<Multiplier, Unrepresentable> {
-    Multiplier::from_real(real)
-        .ok_or_else(|| Unrepresentable::new(&node.name, format!("its scales give a factor of {real}")))
+    Multiplier::from_real(real).ok_or_else(|| {
+        Unrepresentable::new(&node.name, format!("its scales give a factor of {real}"))
+    })
 }
 
 fn set_conv(
@@ -161,15 +189,13 @@ fn set_conv(
     node: &QuantizedNode,
 ) -> Result<(), Unrepresentable> {
     let (_, height, width, _) = conv.weights.dim();
-    set_kernel(layer, [height, width], conv.stride, conv.pads);
+    set_kernel(layer, [height, width], conv.stride, conv.pads)?;
     if conv.fully_connected {
         layer.record.flags |= flags::FULLY_CONNECTED;
     }
     layer.weights = conv.weights.iter().copied().collect();
     let taps = layer.weights.len() / conv.bias.len();
-    for ((weights, &bias), &scale) in
-        layer.weights.chunks(taps).zip(&conv.bias).zip(&conv.scales)
-    {
+    for ((weights, &bias), &scale) in layer.weights.chunks(taps).zip(&conv.bias).zip(&conv.scales) {
         let sum: i64 = weights.iter().map(|&w| i64::from(w)).sum();
         let bias = i64::from(bias) - i64::from(input.zero_point) * sum;
         layer.bias.push(i32::try_from(bias).map_err(|_| {
@@ -216,8 +242,7 @@ fn set_add(
 /// Sets the multiplier of a softmax of logits of this scale; `None` if it has none.
 pub(crate) fn set_softmax(layer: &mut Layer, scale: f32) -> Option<()> {
     let unit = f64::from(1u32 << (31 - Softmax::DIFFERENCE_BITS));
-    let multiplier =
-        Multiplier::from_real((f64::from(scale) * unit).min(f64::from(i32::MAX)))?;
+    let multiplier = Multiplier::from_real((f64::from(scale) * unit).min(f64::from(i32::MAX)))?;
     layer.record.set_multiplier(0, multiplier);
     layer.record.diff_min = I32::new(Softmax::smallest_difference(multiplier));
     Some(())

@@ -47,13 +47,19 @@ Examples:
     #[command(after_help = "Example:\n  brooklet inspect net.brook --json")]
     Inspect(commands::inspect::Args),
     /// Classifies pictures in the host simulator.
-    #[command(after_help = "Example:\n  brooklet run net.brook cat.png dog.jpg --logits logits.npy")]
+    #[command(
+        after_help = "Example:\n  brooklet run net.brook cat.png dog.jpg --logits logits.npy"
+    )]
     Run(commands::run::Args),
     /// Counts how many pictures are classified right.
-    #[command(after_help = "Example:\n  brooklet eval net.brook test_batch.bin --limit 1000 --float logits.npy")]
+    #[command(
+        after_help = "Example:\n  brooklet eval net.brook test_batch.bin --limit 1000 --float logits.npy"
+    )]
     Eval(commands::eval::Args),
     /// Puts firmware and a model on a board, and sends pictures to it.
-    #[command(after_help = "Example:\n  brooklet flash net.brook --board qemu-mps2-an386 --run cat.png --check")]
+    #[command(
+        after_help = "Example:\n  brooklet flash net.brook --board qemu-mps2-an386 --run cat.png --check"
+    )]
     Flash(commands::flash::Args),
     /// Counts instructions, memory and code on a board.
     #[command(after_help = "Example:\n  brooklet bench net.brook --board qemu-mps2-an386 --json")]

@@ -1,7 +1,7 @@
 //! Model files on the host: reading, running, writing.
 
+use std::fmt;
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use brooklet::format::PreprocessingRecord;
@@ -14,24 +14,28 @@ use crate::data::Preprocess;
 use crate::network::Shape;
 
 /// A model file that cannot be used, and why.
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[derive(Debug, thiserror::Error)]
 #[error("{}: {problem}", file.display())]
 pub struct ModelError {
     /// The file.
     pub file: PathBuf,
     /// What is wrong.
-    #[source]
-    #[diagnostic_source]
     pub problem: ModelProblem,
+}
+
+impl miette::Diagnostic for ModelError {
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.problem.help()
+    }
 }
 
 /// What is wrong with a model file.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum ModelProblem {
-    /// The operating system refused.
-    #[error("{0}")]
+    /// The operating system could not read it.
+    #[error("cannot be read: {0}")]
     #[diagnostic(help("check the path and its permissions"))]
-    Io(#[from] std::io::Error),
+    Io(std::io::Error),
     /// The core refused it.
     #[error("{error}")]
     #[diagnostic(help("{}", remedy(error)))]
@@ -45,9 +49,13 @@ fn remedy(error: &brooklet::Error) -> &'static str {
     use brooklet::Error as E;
     match error {
         E::BadMagic => "give a .brook file; `brooklet quantize` makes one from a network",
-        E::TooShort { .. } | E::Checksum { .. } => "the file was damaged on its way: copy or quantize it again",
+        E::TooShort { .. } | E::Checksum { .. } => {
+            "the file was damaged on its way: copy or quantize it again"
+        }
         E::UnsupportedVersion { .. } => "quantize the network again with this version of brooklet",
-        E::Packing { .. } => "quantize the network again with --backend for the one that shall run it",
+        E::Packing { .. } => {
+            "quantize the network again with --backend for the one that shall run it"
+        }
         _ => "quantize the network again; if it happens again, report it with the network",
     }
 }
@@ -67,8 +75,10 @@ impl ModelFile {
     /// [`ModelError`] names the file and what is wrong.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, ModelError> {
         let path = path.as_ref();
-        let bytes = fs::read(path)
-            .map_err(|error| ModelError { file: path.to_owned(), problem: error.into() })?;
+        let bytes = fs::read(path).map_err(|error| ModelError {
+            file: path.to_owned(),
+            problem: ModelProblem::Io(error),
+        })?;
         Self::new(path, bytes)
     }
 
@@ -133,35 +143,6 @@ impl ModelFile {
         simulator.check().map_err(|error| self.refused(error))?;
         Ok(simulator)
     }
-
-    /// Writes the bytes beside their place, and moves them there when they are complete.
-    ///
-    /// # Errors
-    ///
-    /// [`ModelError`] if the operating system refuses; what was there before is untouched.
-    pub fn save(&self) -> Result<(), ModelError> {
-        write_whole(&self.path, &self.bytes)
-            .map_err(|error| ModelError { file: self.path.clone(), problem: error.into() })
-    }
-}
-
-/// Writes a file whole or not at all: to a temporary file beside it, then renamed.
-///
-/// # Errors
-///
-/// What the operating system says.
-pub fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    // Temporary files are for their owner's eyes; this one becomes a file like any other.
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
-    }
-    file.persist(path).map(|_| ()).map_err(|error| error.error)
 }
 
 /// A backend that runs on the host.
@@ -211,7 +192,8 @@ impl Simulator<'_> {
     fn run_on(&mut self, backend: impl Backend, pixels: &[u8]) -> Answer {
         let mut session = Session::new(&self.model, backend, self.arena.as_mut_bytes())
             .expect("arena and packing were checked");
-        let logits = session.run_picture(pixels).expect("the picture has the input's size").to_vec();
+        let logits =
+            session.run_picture(pixels).expect("the picture has the input's size").to_vec();
         let output = session.output().expect("the picture is complete").to_vec();
         Answer { logits, output }
     }
@@ -241,7 +223,9 @@ fn from_record(record: &PreprocessingRecord) -> Preprocess {
     let some = |n: u16| (n != 0).then_some(u32::from(n));
     Preprocess {
         resize: some(record.resize.get()),
-        crop: some(record.crop_rows.get()).zip(some(record.crop_columns.get())).map(<[u32; 2]>::from),
+        crop: some(record.crop_rows.get())
+            .zip(some(record.crop_columns.get()))
+            .map(<[u32; 2]>::from),
         mean: normalized.then(|| record.mean.map(|m| m.get())),
         std: normalized.then(|| record.std.map(|s| s.get())),
     }

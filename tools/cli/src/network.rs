@@ -18,9 +18,10 @@ pub type Shape = [usize; 3];
 /// `[top, left, bottom, right]`, in rows and columns.
 pub type Pads = [usize; 4];
 
-/// Largest height, width, number of channels, kernel, stride or padding that is accepted: far
-/// above any real network, and small enough that products of three never overflow.
-pub(crate) const MAX_EXTENT: usize = 1 << 16;
+/// Largest height, width, number of channels, kernel, stride or padding that is accepted: what
+/// the model format can say, far above any real network, and small enough that products of three
+/// never overflow.
+pub(crate) const MAX_EXTENT: usize = u16::MAX as usize;
 
 /// A float network.
 #[derive(Debug, Clone, PartialEq)]
@@ -142,10 +143,7 @@ impl Network {
             inputs: vec![],
             shape: input,
         };
-        Ok(Network {
-            input,
-            nodes: vec![node],
-        })
+        Ok(Network { input, nodes: vec![node] })
     }
 
     /// Appends a node and returns its id; shapes that do not fit are refused.
@@ -206,10 +204,7 @@ fn output_shape(op: &Op, inputs: &[Shape]) -> Result<Shape, Problem> {
         _ => 1,
     };
     if inputs.len() != arity {
-        return Err(mismatch(format!(
-            "takes {arity} inputs, but has {}",
-            inputs.len()
-        )));
+        return Err(mismatch(format!("takes {arity} inputs, but has {}", inputs.len())));
     }
     let Some(&input) = inputs.first() else {
         return Err(mismatch("a network has one input".into()));
@@ -247,11 +242,7 @@ fn output_shape(op: &Op, inputs: &[Shape]) -> Result<Shape, Problem> {
         ))),
         Op::Subsample(subsample) => {
             check_extents(&subsample.stride, "stride")?;
-            let added = [
-                subsample.channels_before,
-                subsample.channels_after,
-                channels,
-            ];
+            let added = [subsample.channels_before, subsample.channels_after, channels];
             let shape = [
                 height.div_ceil(subsample.stride[0]),
                 width.div_ceil(subsample.stride[1]),
@@ -320,13 +311,8 @@ pub(crate) fn same_pads(
 
 /// Refuses zeros and absurd sizes.
 pub(crate) fn check_extents(extents: &[usize], what: &str) -> Result<(), Problem> {
-    match extents
-        .iter()
-        .find(|&&extent| extent == 0 || extent > MAX_EXTENT)
-    {
-        Some(extent) => Err(mismatch(format!(
-            "its {what} is impossible: {extents:?} ({extent})"
-        ))),
+    match extents.iter().find(|&&extent| extent == 0 || extent > MAX_EXTENT) {
+        Some(extent) => Err(mismatch(format!("its {what} is impossible: {extents:?} ({extent})"))),
         None => Ok(()),
     }
 }

@@ -99,7 +99,11 @@ impl Program {
             .iter()
             .map(|layer| {
                 // Data, and what aligning each part may add.
-                layer.weights.len() + 9 * layer.bias.len() + 1024 + 256 * 8 + 128
+                layer.weights.len()
+                    + 9 * layer.bias.len()
+                    + 1024
+                    + 256 * 8
+                    + 128
                     + layer.name.len()
                     + layer.table.as_ref().map_or(0, |table| match table {
                         Table::Shortcut(words) => 4 * words.len(),

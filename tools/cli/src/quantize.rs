@@ -109,7 +109,10 @@ impl<'n> Fused<'n> {
                         _ => (node.inputs[1], None),
                     };
                     let Some(&from) = unit_of.get(&from) else {
-                        return Err(Unrepresentable::new(&node.name, "adds a map that is not there"));
+                        return Err(Unrepresentable::new(
+                            &node.name,
+                            "adds a map that is not there",
+                        ));
                     };
                     unit.shortcut = Some((from, subsample));
                     unit
@@ -201,7 +204,7 @@ impl<'n> Fused<'n> {
             }
         }
         if let Some((shortcut, subsample)) = unit.shortcut {
-            set_shortcut(&mut layer, shortcut, subsample);
+            set_shortcut(&mut layer, shortcut, subsample)?;
         }
         let Some(input) = input else { return Ok(layer) };
         match &node.op {
@@ -214,12 +217,14 @@ impl<'n> Fused<'n> {
                 let shortcut = &layers[unit.shortcut.map_or(0, |(shortcut, _)| shortcut)];
                 let multipliers =
                     add_multipliers(input.record.scale.get(), shortcut.record.scale.get(), scale)
-                        .ok_or_else(|| Unrepresentable::new(&node.name, "its scales are out of proportion"))?;
+                        .ok_or_else(|| {
+                        Unrepresentable::new(&node.name, "its scales are out of proportion")
+                    })?;
                 for (i, multiplier) in multipliers.into_iter().enumerate() {
                     layer.record.set_multiplier(i, multiplier);
                 }
             }
-            Op::MaxPool(window) => set_window(&mut layer, window),
+            Op::MaxPool(window) => set_window(&mut layer, window)?,
             Op::GlobalAveragePool => {
                 let shape = input.record.shape();
                 let pixels = f64::from(shape.rows) * f64::from(shape.columns);
@@ -229,8 +234,9 @@ impl<'n> Fused<'n> {
                 layer.record.set_multiplier(0, multiplier);
             }
             Op::Softmax => {
-                set_softmax(&mut layer, input.record.scale.get())
-                    .ok_or_else(|| Unrepresentable::new(&node.name, "its input's range is too large"))?;
+                set_softmax(&mut layer, input.record.scale.get()).ok_or_else(|| {
+                    Unrepresentable::new(&node.name, "its input's range is too large")
+                })?;
             }
             _ => {}
         }
@@ -260,7 +266,7 @@ fn set_conv(
     pixels: Option<&Preprocess>,
     shortcut: Option<&Layer>,
 ) -> Result<(), Unrepresentable> {
-    set_kernel(layer, conv.kernel(), conv.stride, conv.pads);
+    set_kernel(layer, conv.kernel(), conv.stride, conv.pads)?;
     if conv.fully_connected {
         layer.record.flags |= flags::FULLY_CONNECTED;
     }
@@ -275,9 +281,7 @@ fn set_conv(
                 let step = (white - black) / 255.0;
                 (step, -black / step - 128.0)
             }
-            None => {
-                (f64::from(input.record.scale.get()), f64::from(input.record.zero_point))
-            }
+            None => (f64::from(input.record.scale.get()), f64::from(input.record.zero_point)),
         })
         .collect();
     let zeros: Vec<i8> =
@@ -313,8 +317,9 @@ fn set_conv(
         reals.push(scale / output_scale);
     }
     let Some(shortcut) = shortcut else {
-        layer.multipliers = multipliers(layer, &reals, 128)
-            .ok_or_else(|| Unrepresentable::new(&layer.name, "its range is too small for its weights"))?;
+        layer.multipliers = multipliers(layer, &reals, 128).ok_or_else(|| {
+            Unrepresentable::new(&layer.name, "its range is too small for its weights")
+        })?;
         return Ok(());
     };
     let ratio = f64::from(shortcut.record.scale.get()) / output_scale;
@@ -364,10 +369,7 @@ fn weight_scale(weights: &[f64]) -> f64 {
         return 0.0;
     }
     let error = |scale: f64| -> f64 {
-        weights
-            .iter()
-            .map(|w| (w - (w / scale).round().clamp(-127.0, 127.0) * scale).powi(2))
-            .sum()
+        weights.iter().map(|w| (w - (w / scale).round().clamp(-127.0, 127.0) * scale).powi(2)).sum()
     };
     (0..40)
         .map(|i| largest / 127.0 * (1.0 - f64::from(i) * 0.01))

@@ -139,17 +139,10 @@ impl QuantizedNetwork {
             .into_iter()
             .map(|place| {
                 let node = old[place.old].take().expect("each node has one place");
-                QuantizedNode {
-                    name: place.name,
-                    inputs: place.inputs,
-                    ..node
-                }
+                QuantizedNode { name: place.name, inputs: place.inputs, ..node }
             })
             .collect();
-        Ok(QuantizedNetwork {
-            input: self.input,
-            nodes,
-        })
+        Ok(QuantizedNetwork { input: self.input, nodes })
     }
 }
 

@@ -25,16 +25,11 @@ fn damage(data: &Path, file: &str, arch: Option<&str>, changes: usize) {
         // The tail of some formats is not needed: only panics and endless loops are failures,
         // except that a file cut in half can never be whole.
         let result = attempt(&whole[..length]);
-        assert!(
-            result.is_err() || length > whole.len() / 2,
-            "{file} cut to {length}"
-        );
+        assert!(result.is_err() || length > whole.len() / 2, "{file} cut to {length}");
     }
     let mut state = 7u64;
     for change in 0..changes {
-        state = state
-            .wrapping_mul(6364136223846793005)
-            .wrapping_add(1442695040888963407);
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         let random = (state >> 33) as usize;
         // Structure is at the ends and between the weights; half of the changes go to the ends.
         let place = match change % 4 {

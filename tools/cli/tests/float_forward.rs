@@ -21,9 +21,7 @@ fn check(files: &[&str], expected: &str, preprocess: &Preprocess, count: usize) 
     let pictures = data.join("cifar10/test_first5000.bin");
     let pictures = Dataset::open(pictures.to_str().unwrap(), INPUT, preprocess).unwrap();
     let batch = pictures.batch(0..count).unwrap();
-    let largest = expected
-        .iter()
-        .fold(0f32, |largest, value| largest.max(value.abs()));
+    let largest = expected.iter().fold(0f32, |largest, value| largest.max(value.abs()));
     for file in files {
         let bare = file.ends_with(".safetensors");
         let arch = bare.then(|| file.split('.').next().unwrap().parse().unwrap());
@@ -34,9 +32,7 @@ fn check(files: &[&str], expected: &str, preprocess: &Preprocess, count: usize) 
         };
         let model = FloatModel::new(&network).unwrap();
         let logits = model.run(batch.view()).unwrap();
-        let error = (&logits - &expected)
-            .iter()
-            .fold(0f32, |error, d| error.max(d.abs()));
+        let error = (&logits - &expected).iter().fold(0f32, |error, d| error.max(d.abs()));
         assert!(error <= 1e-4 * largest, "{file}: {error} of {largest}");
 
         // All intermediate maps, the same logits among them.
@@ -45,10 +41,7 @@ fn check(files: &[&str], expected: &str, preprocess: &Preprocess, count: usize) 
             .run_all(batch.slice(s![..2, .., .., ..]), |node, map| {
                 assert_eq!(node, seen);
                 let (n, height, width, channels) = map.dim();
-                assert_eq!(
-                    (n, [height, width, channels]),
-                    (2, network.nodes[node].shape)
-                );
+                assert_eq!((n, [height, width, channels]), (2, network.nodes[node].shape));
                 if matches!(network.nodes[node].op, Op::Relu) {
                     assert!(map.iter().all(|&value| value >= 0.0));
                 }
@@ -60,11 +53,7 @@ fn check(files: &[&str], expected: &str, preprocess: &Preprocess, count: usize) 
             .unwrap();
         assert_eq!(seen, network.nodes.len());
         let last = last.unwrap().into_shape_with_order((2, 10)).unwrap();
-        assert!(
-            (&last - &logits.slice(s![..2, ..]))
-                .iter()
-                .all(|d| d.abs() < 1e-4 * largest)
-        );
+        assert!((&last - &logits.slice(s![..2, ..])).iter().all(|d| d.abs() < 1e-4 * largest));
     }
 }
 
@@ -87,24 +76,11 @@ fn resnet20() {
 
 #[test]
 fn resnet56() {
-    check(
-        &["resnet56_opset17_bn.onnx"],
-        "resnet56_float_logits_1000.npy",
-        &NORMALIZED,
-        64,
-    );
+    check(&["resnet56_opset17_bn.onnx"], "resnet56_float_logits_1000.npy", &NORMALIZED, 64);
 }
 
 #[test]
 fn mlperf_resnet8() {
-    let files = [
-        "mlperf_resnet8_float_opset17_bn.onnx",
-        "mlperf_resnet8_float.tflite",
-    ];
-    check(
-        &files,
-        "mlperf_resnet8_float_logits_1000.npy",
-        &Preprocess::default(),
-        64,
-    );
+    let files = ["mlperf_resnet8_float_opset17_bn.onnx", "mlperf_resnet8_float.tflite"];
+    check(&files, "mlperf_resnet8_float_logits_1000.npy", &Preprocess::default(), 64);
 }

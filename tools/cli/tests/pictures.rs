@@ -12,12 +12,7 @@ use miette::Diagnostic;
 use ndarray::{Array1, Array4, Axis};
 use ndarray_npy::{NpzWriter, write_npy};
 
-const RAW: Preprocess = Preprocess {
-    resize: None,
-    crop: None,
-    mean: None,
-    std: None,
-};
+const RAW: Preprocess = Preprocess { resize: None, crop: None, mean: None, std: None };
 
 fn open(path: &Path, input: [usize; 3], preprocess: &Preprocess) -> Result<Dataset, Error> {
     Dataset::open(path.to_str().unwrap(), input, preprocess)
@@ -36,50 +31,26 @@ fn a_folder_with_a_subfolder_a_class() {
         std::fs::write(class.join("notes.txt"), "no picture").unwrap();
     }
     let data = open(folder.path(), [4, 5, 3], &RAW).unwrap();
-    assert_eq!(
-        (data.len(), data.classes().unwrap()),
-        (4, &["cat".into(), "dog".into()][..])
-    );
+    assert_eq!((data.len(), data.classes().unwrap()), (4, &["cat".into(), "dog".into()][..]));
     let picture = data.get(3).unwrap();
     assert_eq!(picture.label, Some(1));
     assert_eq!(picture.pixels.index_axis(Axis(2), 0)[[0, 0]], 11);
     assert_eq!(picture.pixels[[2, 3, 1]], 3);
     assert_eq!(picture.pixels[[2, 3, 2]], 2);
 
-    let error = open(folder.path(), [8, 8, 3], &RAW)
-        .unwrap()
-        .get(0)
-        .unwrap_err();
+    let error = open(folder.path(), [8, 8, 3], &RAW).unwrap().get(0).unwrap_err();
     let text = format!("{error} | {}", error.help().unwrap());
-    assert!(
-        text.contains("0.png: is 4×5×3") && text.contains("takes 8×8×3"),
-        "{text}"
-    );
-    assert!(text.contains("--resize 8 --crop 8,8"), "{text}");
+    assert!(text.contains("0.png: is 4×5×3") && text.contains("takes 8×8×3"), "{text}");
+    assert!(text.contains("--resize 8 --crop 8x8"), "{text}");
 
     // 4×5 to 8×10, then the middle.
-    let fitted = Preprocess {
-        resize: Some(8),
-        crop: Some([8, 8]),
-        ..RAW
-    };
+    let fitted = Preprocess { resize: Some(8), crop: Some([8, 8]), ..RAW };
     assert_eq!(
-        open(folder.path(), [8, 8, 3], &fitted)
-            .unwrap()
-            .get(0)
-            .unwrap()
-            .pixels
-            .dim(),
+        open(folder.path(), [8, 8, 3], &fitted).unwrap().get(0).unwrap().pixels.dim(),
         (8, 8, 3)
     );
-    let crop = Preprocess {
-        crop: Some([9, 9]),
-        ..RAW
-    };
-    let error = open(folder.path(), [9, 9, 3], &crop)
-        .unwrap()
-        .get(0)
-        .unwrap_err();
+    let crop = Preprocess { crop: Some([9, 9]), ..RAW };
+    let error = open(folder.path(), [9, 9, 3], &crop).unwrap().get(0).unwrap_err();
     assert!(matches!(error.problem, Problem::CropSize { .. }));
 }
 
@@ -87,18 +58,8 @@ fn a_folder_with_a_subfolder_a_class() {
 fn a_centre_crop() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("p.png");
-    RgbImage::from_fn(6, 7, |x, y| Rgb([x as u8, y as u8, 0]))
-        .save(&path)
-        .unwrap();
-    let pixels = read_picture(
-        &path,
-        [4, 4, 3],
-        &Preprocess {
-            crop: Some([4, 4]),
-            ..RAW
-        },
-    )
-    .unwrap();
+    RgbImage::from_fn(6, 7, |x, y| Rgb([x as u8, y as u8, 0])).save(&path).unwrap();
+    let pixels = read_picture(&path, [4, 4, 3], &Preprocess { crop: Some([4, 4]), ..RAW }).unwrap();
     // Rows: 1.5 to the even 2; columns: 1.
     assert_eq!((pixels[[0, 0, 0]], pixels[[0, 0, 1]]), (1, 2));
 }
@@ -106,9 +67,8 @@ fn a_centre_crop() {
 #[test]
 fn arrays() {
     let folder = tempfile::tempdir().unwrap();
-    let last = Array4::from_shape_fn((3, 4, 5, 3), |(n, y, x, c)| {
-        (n * 60 + y * 15 + x * 3 + c) as u8
-    });
+    let last =
+        Array4::from_shape_fn((3, 4, 5, 3), |(n, y, x, c)| (n * 60 + y * 15 + x * 3 + c) as u8);
     let npy = folder.path().join("x.npy");
     write_npy(&npy, &last).unwrap();
     let data = open(&npy, [4, 5, 3], &RAW).unwrap();
@@ -117,33 +77,18 @@ fn arrays() {
 
     let npz = folder.path().join("x.npz");
     let mut writer = NpzWriter::new_compressed(std::fs::File::create(&npz).unwrap());
-    let first = last
-        .view()
-        .permuted_axes([0, 3, 1, 2])
-        .as_standard_layout()
-        .into_owned();
+    let first = last.view().permuted_axes([0, 3, 1, 2]).as_standard_layout().into_owned();
     writer.add_array("x", &first).unwrap();
-    writer
-        .add_array("y", &Array1::from(vec![7i64, 8, 9]))
-        .unwrap();
+    writer.add_array("y", &Array1::from(vec![7i64, 8, 9])).unwrap();
     writer.finish().unwrap();
     let data = open(&npz, [4, 5, 3], &RAW).unwrap();
     let picture = data.get(1).unwrap();
-    assert_eq!(
-        (picture.label, picture.pixels.view()),
-        (Some(8), last.index_axis(Axis(0), 1))
-    );
+    assert_eq!((picture.label, picture.pixels.view()), (Some(8), last.index_axis(Axis(0), 1)));
 
     let error = open(&npy, [8, 8, 3], &RAW).unwrap().get(0).unwrap_err();
-    assert!(
-        error.to_string().contains("x.npy: `picture 0`: is 4×5×3"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("x.npy: `picture 0`: is 4×5×3"), "{error}");
     std::fs::write(&npy, b"\x93NUMPY\x01\0").unwrap();
-    assert!(matches!(
-        open(&npy, [4, 5, 3], &RAW).err().unwrap().problem,
-        Problem::Data { .. }
-    ));
+    assert!(matches!(open(&npy, [4, 5, 3], &RAW).err().unwrap().problem, Problem::Data { .. }));
 }
 
 #[test]
@@ -152,14 +97,7 @@ fn noise_repeats() {
     assert_eq!((data.len(), data.get(1).unwrap().label), (5, None));
     assert_eq!(data.get(1).unwrap(), data.get(1).unwrap());
     assert_ne!(data.get(1).unwrap(), data.get(2).unwrap());
-    let mean = data
-        .get(0)
-        .unwrap()
-        .pixels
-        .iter()
-        .map(|&p| f64::from(p))
-        .sum::<f64>()
-        / 3072.0;
+    let mean = data.get(0).unwrap().pixels.iter().map(|&p| f64::from(p)).sum::<f64>() / 3072.0;
     assert!((mean - 127.5).abs() < 5.0, "{mean}");
 }
 
@@ -171,21 +109,12 @@ fn nothing_and_nonsense_are_refused() {
     assert!(Dataset::open("random:0", [4, 4, 3], &RAW).is_err());
     assert!(Dataset::open("random:many", [4, 4, 3], &RAW).is_err());
     assert!(matches!(
-        open(&folder.path().join("gone"), [4, 4, 3], &RAW)
-            .err()
-            .unwrap()
-            .problem,
+        open(&folder.path().join("gone"), [4, 4, 3], &RAW).err().unwrap().problem,
         Problem::Io(_)
     ));
     let odd = folder.path().join("odd.bin");
     std::fs::write(&odd, vec![0; 3074]).unwrap();
-    assert!(
-        open(&odd, [32, 32, 3], &RAW)
-            .err()
-            .unwrap()
-            .to_string()
-            .contains("3074 bytes")
-    );
+    assert!(open(&odd, [32, 32, 3], &RAW).err().unwrap().to_string().contains("3074 bytes"));
     let fake = folder.path().join("fake.png");
     std::fs::write(&fake, b"not a picture").unwrap();
     assert!(read_picture(&fake, [4, 4, 3], &RAW).is_err());
@@ -196,12 +125,7 @@ fn cifar() {
     let Some(data) = shared_data("cifar pictures") else {
         return;
     };
-    let data = open(
-        &data.join("cifar10/calib_train_1000.bin"),
-        [32, 32, 3],
-        &RAW,
-    )
-    .unwrap();
+    let data = open(&data.join("cifar10/calib_train_1000.bin"), [32, 32, 3], &RAW).unwrap();
     assert_eq!(data.len(), 1000);
     assert_eq!(data.classes().unwrap()[9], "truck");
     let mut counts = [0; 10];
@@ -213,14 +137,7 @@ fn cifar() {
 
 #[test]
 fn normalization() {
-    let preprocess = Preprocess {
-        mean: Some([0.5; 3]),
-        std: Some([0.25; 3]),
-        ..RAW
-    };
-    assert_eq!(
-        [0, 255].map(|pixel| preprocess.normalize(pixel, 1)),
-        [-2.0, 2.0]
-    );
+    let preprocess = Preprocess { mean: Some([0.5; 3]), std: Some([0.25; 3]), ..RAW };
+    assert_eq!([0, 255].map(|pixel| preprocess.normalize(pixel, 1)), [-2.0, 2.0]);
     assert_eq!(RAW.normalize(200, 0), 200.0);
 }

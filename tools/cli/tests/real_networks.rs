@@ -11,18 +11,13 @@ use common::shared_data;
 
 fn options(file: &str) -> Options {
     let arch = |name: &str| Some(name.parse::<Arch>().unwrap());
-    let bare = [".safetensors", ".th"]
-        .iter()
-        .any(|extension| file.ends_with(extension));
+    let bare = [".safetensors", ".th"].iter().any(|extension| file.ends_with(extension));
     let arch = match &file[..8.min(file.len())] {
         "resnet20" if bare => arch("resnet20"),
         "resnet56" if bare => arch("resnet56"),
         _ => None,
     };
-    Options {
-        arch,
-        ..Options::default()
-    }
+    Options { arch, ..Options::default() }
 }
 
 fn float(data: &Path, file: &str) -> Network {
@@ -44,12 +39,7 @@ fn quantized(data: &Path, file: &str) -> QuantizedNetwork {
 /// All weights and biases, as bits: `==` of floats would not tell 0 from −0.
 fn bits(network: &Network) -> Vec<u32> {
     let convs = network.nodes.iter().filter_map(|node| match &node.op {
-        Op::Conv(conv) => Some(
-            conv.weights
-                .iter()
-                .chain(&conv.bias)
-                .map(|value| value.to_bits()),
-        ),
+        Op::Conv(conv) => Some(conv.weights.iter().chain(&conv.bias).map(|value| value.to_bits())),
         _ => None,
     });
     convs.flatten().collect()
@@ -74,11 +64,7 @@ fn one_network_from_four_formats_is_one_network() {
         for file in &files[1..] {
             let other = float(&data, file);
             assert!(first == other, "{file} differs from {}", files[0]);
-            assert!(
-                bits(&first) == bits(&other),
-                "{file} differs from {} in bits",
-                files[0]
-            );
+            assert!(bits(&first) == bits(&other), "{file} differs from {} in bits", files[0]);
         }
     }
 }
@@ -89,18 +75,11 @@ fn networks_folded_by_an_exporter_have_the_same_structure() {
         return;
     };
     let reference = float(&data, "resnet20.safetensors");
-    for file in [
-        "resnet20_torchscript_opset17_folded.onnx",
-        "resnet20_torch2.15_default.onnx",
-    ] {
+    for file in ["resnet20_torchscript_opset17_folded.onnx", "resnet20_torch2.15_default.onnx"] {
         let folded = float(&data, file);
         assert_eq!(reference.nodes.len(), folded.nodes.len());
         for (a, b) in reference.nodes.iter().zip(&folded.nodes) {
-            assert_eq!(
-                (&a.name, &a.inputs, a.shape),
-                (&b.name, &b.inputs, b.shape),
-                "{file}"
-            );
+            assert_eq!((&a.name, &a.inputs, a.shape), (&b.name, &b.inputs, b.shape), "{file}");
             if let (Op::Conv(a), Op::Conv(b)) = (&a.op, &b.op) {
                 assert_eq!((a.stride, a.pads), (b.stride, b.pads));
                 let close = |a: f32, b: f32| (a - b).abs() <= 1e-5 * a.abs().max(1e-2);
@@ -116,22 +95,12 @@ fn names_follow_the_structure() {
         return;
     };
     let network = float(&data, "resnet20_opset17_bn.onnx");
-    let names: Vec<&str> = network
-        .nodes
-        .iter()
-        .map(|node| node.name.as_str())
-        .collect();
-    assert_eq!(
-        names[..4],
-        ["input", "stem", "stem.relu", "stage1.block1.conv1"]
-    );
+    let names: Vec<&str> = network.nodes.iter().map(|node| node.name.as_str()).collect();
+    assert_eq!(names[..4], ["input", "stem", "stem.relu", "stage1.block1.conv1"]);
     assert!(names.contains(&"stage2.block1.shortcut"));
     assert!(names.contains(&"stage3.block3.add.relu"));
     assert_eq!(names[names.len() - 2..], ["pool", "fc"]);
-    let shortcuts = network
-        .nodes
-        .iter()
-        .filter(|node| matches!(node.op, Op::Subsample(_)));
+    let shortcuts = network.nodes.iter().filter(|node| matches!(node.op, Op::Subsample(_)));
     assert_eq!(shortcuts.count(), 2);
     let fc = &network.nodes[network.logits()];
     assert_eq!((fc.source.as_str(), fc.shape), ("linear", [1, 1, 10]));
@@ -148,15 +117,11 @@ fn keras_networks_pad_at_the_bottom_and_right() {
     for name in ["stage2.block1.conv1", "stage3.block1.conv1"] {
         for network in [&onnx, &tflite] {
             let node = network.nodes.iter().find(|node| node.name == name).unwrap();
-            let Op::Conv(conv) = &node.op else {
-                panic!("{name}")
-            };
+            let Op::Conv(conv) = &node.op else { panic!("{name}") };
             assert_eq!((conv.stride, conv.pads), ([2, 2], [0, 0, 1, 1]));
         }
         let node = int8.nodes.iter().find(|node| node.name == name).unwrap();
-        let QuantizedOp::Conv(conv) = &node.op else {
-            panic!("{name}")
-        };
+        let QuantizedOp::Conv(conv) = &node.op else { panic!("{name}") };
         assert_eq!((conv.stride, conv.pads), ([2, 2], [0, 0, 1, 1]));
     }
     let names = |network: &Network| -> Vec<String> {
@@ -175,20 +140,13 @@ fn int8_tflite_keeps_every_number() {
     assert_eq!(network.input, [32, 32, 3]);
     let node = |name: &str| network.nodes.iter().find(|node| node.name == name).unwrap();
     assert_eq!((node("input").scale, node("input").zero_point), (1.0, -128));
-    let QuantizedOp::Conv(stem) = &node("stem").op else {
-        panic!("stem")
-    };
+    let QuantizedOp::Conv(stem) = &node("stem").op else { panic!("stem") };
     assert_eq!(node("stem").activation, Activation::Relu);
     assert_eq!(stem.weights.dim(), (16, 3, 3, 3));
     assert_eq!(stem.scales[..2], [8.902636e-05, 2.8168175e-05]);
     let fc = node("fc");
-    assert_eq!(
-        (fc.scale, fc.zero_point, fc.shape),
-        (0.17185351, 24, [1, 1, 10])
-    );
-    let QuantizedOp::Conv(conv) = &fc.op else {
-        panic!("fc")
-    };
+    assert_eq!((fc.scale, fc.zero_point, fc.shape), (0.17185351, 24, [1, 1, 10]));
+    let QuantizedOp::Conv(conv) = &fc.op else { panic!("fc") };
     // One scale in the file, one for each class here.
     assert_eq!(conv.scales, [0.030554391; 10]);
     assert!(conv.fully_connected);
@@ -208,21 +166,13 @@ fn int8_tflite_with_option_a() {
     };
     let network = quantized(&data, "resnet20_tensorflow_int8.tflite");
     let node = |name: &str| network.nodes.iter().find(|node| node.name == name).unwrap();
-    let QuantizedOp::Subsample(shortcut) = node("stage2.block1.shortcut").op else {
-        panic!()
-    };
+    let QuantizedOp::Subsample(shortcut) = node("stage2.block1.shortcut").op else { panic!() };
     assert_eq!(
-        (
-            shortcut.stride,
-            shortcut.channels_before,
-            shortcut.channels_after
-        ),
+        (shortcut.stride, shortcut.channels_before, shortcut.channels_after),
         ([2, 2], 8, 8)
     );
     // A Pad before an unpadded convolution, in the file.
-    let QuantizedOp::Conv(conv) = &node("stage2.block1.conv1").op else {
-        panic!()
-    };
+    let QuantizedOp::Conv(conv) = &node("stage2.block1.conv1").op else { panic!() };
     assert_eq!((conv.stride, conv.pads), ([2, 2], [1, 1, 1, 1]));
     let last = network.nodes.last().unwrap();
     assert_eq!((last.scale, last.zero_point), (0.24074587, -53));
@@ -235,12 +185,7 @@ fn quantized_onnx_is_refused_by_name() {
     };
     let path = data.join("models/resnet20_onnxruntime_qdq_int8.onnx");
     let error = load(path, &Options::default()).unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .contains("quantized ONNX networks are not read yet"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("quantized ONNX networks are not read yet"), "{error}");
 }
 
 #[test]
@@ -251,21 +196,14 @@ fn the_wrong_arch_is_refused_by_key() {
     let path = data.join("models/resnet20.safetensors");
     let message = |arch: &str| {
         let arch = Some(arch.parse().unwrap());
-        load(&path, &Options { arch, input: None })
-            .unwrap_err()
-            .to_string()
+        load(&path, &Options { arch, input: None }).unwrap_err().to_string()
     };
     assert!(message("resnet32").contains("`layer1.3.conv1.weight`: is missing"));
     assert!(message("resnet18").contains("`conv1.weight`: has shape [16, 3, 3, 3]"));
     let path = data.join("models/resnet56.safetensors");
     let arch = Some("resnet20".parse().unwrap());
-    let error = load(&path, &Options { arch, input: None })
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("is not part of resnet20 (nor are"),
-        "{error}"
-    );
+    let error = load(&path, &Options { arch, input: None }).unwrap_err().to_string();
+    assert!(error.contains("is not part of resnet20 (nor are"), "{error}");
     let error = load(&path, &Options::default()).unwrap_err();
     assert!(error.to_string().contains("weights only"), "{error}");
 }

@@ -29,57 +29,33 @@ fn tensor(name: &str, dims: &[i64], kind: DataType) -> TensorProto {
 }
 
 fn attribute(name: &str, ints: &[i64]) -> AttributeProto {
-    AttributeProto {
-        name: Some(name.into()),
-        ints: ints.to_vec(),
-        ..Default::default()
-    }
+    AttributeProto { name: Some(name.into()), ints: ints.to_vec(), ..Default::default() }
 }
 
 fn scalar(name: &str, value: i64) -> AttributeProto {
-    AttributeProto {
-        name: Some(name.into()),
-        i: Some(value),
-        ..Default::default()
-    }
+    AttributeProto { name: Some(name.into()), i: Some(value), ..Default::default() }
 }
 
 impl Onnx {
     /// A network with the input `x`; 0 is an open dimension.
     fn new(shape: &[i64]) -> Onnx {
         let dim = |&size: &i64| match size {
-            0 => Dimension {
-                dim_param: Some("any".into()),
-                ..Default::default()
-            },
-            size => Dimension {
-                dim_value: Some(size),
-                ..Default::default()
-            },
+            0 => Dimension { dim_param: Some("any".into()), ..Default::default() },
+            size => Dimension { dim_value: Some(size), ..Default::default() },
         };
-        let shape = TensorShapeProto {
-            dim: shape.iter().map(dim).collect(),
-        };
-        let tensor = TypeProtoTensor {
-            elem_type: Some(DataType::FLOAT),
-            shape: Some(shape),
-        };
+        let shape = TensorShapeProto { dim: shape.iter().map(dim).collect() };
+        let tensor = TypeProtoTensor { elem_type: Some(DataType::FLOAT), shape: Some(shape) };
         let mut onnx = Onnx::default();
         onnx.graph.input.push(ValueInfoProto {
             name: Some("x".into()),
-            r#type: Some(TypeProto {
-                tensor_type: Some(tensor),
-                ..Default::default()
-            }),
+            r#type: Some(TypeProto { tensor_type: Some(tensor), ..Default::default() }),
         });
         onnx
     }
 
     fn floats(mut self, name: &str, dims: &[i64], value: impl Fn(usize) -> f32) -> Onnx {
         let mut tensor = tensor(name, dims, DataType::FLOAT);
-        tensor.float_data = (0..dims.iter().product::<i64>() as usize)
-            .map(value)
-            .collect();
+        tensor.float_data = (0..dims.iter().product::<i64>() as usize).map(value).collect();
         self.graph.initializer.push(tensor);
         self
     }
@@ -107,17 +83,11 @@ impl Onnx {
     fn load(self) -> Result<Network, Error> {
         let mut graph = self.graph;
         let output = graph.node.last().unwrap().output[0].clone();
-        graph.output.push(ValueInfoProto {
-            name: Some(output),
-            r#type: None,
-        });
+        graph.output.push(ValueInfoProto { name: Some(output), r#type: None });
         let model = ModelProto {
             ir_version: Some(8),
             graph: Some(graph),
-            opset_import: vec![OperatorSetIdProto {
-                domain: None,
-                version: Some(18),
-            }],
+            opset_import: vec![OperatorSetIdProto { domain: None, version: Some(18) }],
             ..Default::default()
         };
         let folder = tempfile::tempdir().unwrap();
@@ -152,10 +122,7 @@ fn ops(network: &Network) -> Vec<&'static str> {
 }
 
 fn message(error: &Error) -> String {
-    format!(
-        "{error} | {}",
-        error.help().expect("each problem has a remedy")
-    )
+    format!("{error} | {}", error.help().expect("each problem has a remedy"))
 }
 
 #[test]
@@ -189,20 +156,13 @@ fn a_keras_network() {
         .node("Softmax", "logits", "p", &[scalar("axis", -1)])
         .load()
         .unwrap();
-    assert_eq!(
-        ops(&network),
-        ["input", "conv", "relu6", "pool", "fc", "softmax"]
-    );
+    assert_eq!(ops(&network), ["input", "conv", "relu6", "pool", "fc", "softmax"]);
     assert_eq!(network.input, [8, 8, 3]);
-    let Op::Conv(conv) = &network.nodes[1].op else {
-        panic!()
-    };
+    let Op::Conv(conv) = &network.nodes[1].op else { panic!() };
     assert_eq!(conv.pads, [0, 0, 1, 1]);
     // OIHW in the file: output 1, channel 2, row 0, column 1.
     assert_eq!(conv.weights[[1, 0, 1, 2]], weight(27 + 18 + 1));
-    let Op::Conv(fc) = &network.nodes[4].op else {
-        panic!()
-    };
+    let Op::Conv(fc) = &network.nodes[4].op else { panic!() };
     assert_eq!(fc.bias, (0..5).map(weight).collect::<Vec<_>>());
     assert_eq!(fc.weights[[2, 0, 0, 3]], weight(3 * 5 + 2));
 }
@@ -215,9 +175,7 @@ fn flattening_a_whole_map_keeps_its_order() {
         .node("Gemm", "f w", "y", &[scalar("transB", 1)])
         .load()
         .unwrap();
-    let Op::Conv(fc) = &network.nodes[1].op else {
-        panic!()
-    };
+    let Op::Conv(fc) = &network.nodes[1].op else { panic!() };
     let expected = Array4::from_shape_fn((5, 3, 4, 2), |(out, y, x, channel)| {
         (out * 24 + channel * 12 + y * 4 + x) as f32
     });
@@ -234,12 +192,7 @@ fn option_a(spell: impl Fn(Onnx) -> Onnx) -> Network {
         .node("Conv", "x w0", "c0", &[pads(1)])
         .node("Relu", "c0", "s", &[]);
     spell(onnx)
-        .node(
-            "Conv",
-            "s w1",
-            "c1",
-            &[pads(1), attribute("strides", &[2, 2])],
-        )
+        .node("Conv", "s w1", "c1", &[pads(1), attribute("strides", &[2, 2])])
         .node("Add", "short c1", "sum", &[])
         .node("Relu", "sum", "y", &[])
         .load()
@@ -257,10 +210,7 @@ fn option_a_in_four_spellings() {
             .node("Slice", "s starts ends axes steps", "part", &[])
             .node("Pad", "part pads", "short", &[])
     });
-    assert_eq!(
-        ops(&slice_pad),
-        ["input", "conv", "relu", "conv", "subsample", "add", "relu"]
-    );
+    assert_eq!(ops(&slice_pad), ["input", "conv", "relu", "conv", "subsample", "add", "relu"]);
     let gather_concat = option_a(|onnx| {
         onnx.ints("every", &[0, 2, 4, 6])
             .ints("shape", &[1, 2, 4, 4])
@@ -270,23 +220,20 @@ fn option_a_in_four_spellings() {
             .node("Concat", "zeros part zeros", "short", &[scalar("axis", 1)])
     });
     let pool = option_a(|onnx| {
-        let window = [
-            attribute("kernel_shape", &[1, 1]),
-            attribute("strides", &[2, 2]),
-        ];
+        let window = [attribute("kernel_shape", &[1, 1]), attribute("strides", &[2, 2])];
         onnx.ints("pads", &[2, 2])
             .ints("axes", &[1])
             .node("AveragePool", "s", "part", &window)
             .node("Pad", "part pads  axes", "short", &[])
     });
     let max_pool = option_a(|onnx| {
-        let window = [
-            attribute("kernel_shape", &[1, 1]),
-            attribute("strides", &[2, 2]),
-        ];
-        onnx.ints("pads", &[0, 2, 0, 0, 0, 2, 0, 0])
-            .node("MaxPool", "s", "part", &window)
-            .node("Pad", "part pads", "short", &[])
+        let window = [attribute("kernel_shape", &[1, 1]), attribute("strides", &[2, 2])];
+        onnx.ints("pads", &[0, 2, 0, 0, 0, 2, 0, 0]).node("MaxPool", "s", "part", &window).node(
+            "Pad",
+            "part pads",
+            "short",
+            &[],
+        )
     });
     assert_eq!(slice_pad, gather_concat);
     assert_eq!(slice_pad, pool);
@@ -302,9 +249,7 @@ fn a_pad_goes_into_the_convolution() {
         .node("Conv", "padded w", "y", &[attribute("pads", &[1, 0, 0, 0])])
         .load()
         .unwrap();
-    let Op::Conv(conv) = &network.nodes[1].op else {
-        panic!()
-    };
+    let Op::Conv(conv) = &network.nodes[1].op else { panic!() };
     assert_eq!(conv.pads, [1, 1, 2, 1]);
     assert_eq!(network.nodes[1].shape, [9, 8, 4]);
 }
@@ -323,26 +268,18 @@ fn batch_norms_fold() {
             "BatchNormalization",
             "c scale shift mean var",
             "y",
-            &[AttributeProto {
-                name: Some("epsilon".into()),
-                f: Some(0.0),
-                ..Default::default()
-            }],
+            &[AttributeProto { name: Some("epsilon".into()), f: Some(0.0), ..Default::default() }],
         )
         .load()
         .unwrap();
-    let Op::Conv(conv) = &network.nodes[1].op else {
-        panic!()
-    };
+    let Op::Conv(conv) = &network.nodes[1].op else { panic!() };
     assert_eq!((conv.weights[[0, 0, 0, 0]], conv.bias[0]), (3.0, 1.25));
 }
 
 #[test]
 fn an_unsupported_operator_is_named() {
-    let error = Onnx::new(&[1, 3, 8, 8])
-        .node("HardSwish", "x", "activation", &[])
-        .load()
-        .unwrap_err();
+    let error =
+        Onnx::new(&[1, 3, 8, 8]).node("HardSwish", "x", "activation", &[]).load().unwrap_err();
     let text = message(&error);
     assert!(
         text.contains("made.onnx: `activation`: operator HardSwish is not supported"),
@@ -358,18 +295,12 @@ fn grouped_convolutions_are_refused() {
         .load()
         .unwrap_err();
     let text = message(&error);
-    assert!(
-        text.contains("`depthwise`: a convolution of 4 groups"),
-        "{text}"
-    );
+    assert!(text.contains("`depthwise`: a convolution of 4 groups"), "{text}");
 }
 
 #[test]
 fn open_sizes_are_refused() {
-    let error = Onnx::new(&[0, 3, 0, 0])
-        .node("Relu", "x", "y", &[])
-        .load()
-        .unwrap_err();
+    let error = Onnx::new(&[0, 3, 0, 0]).node("Relu", "x", "y", &[]).load().unwrap_err();
     let text = message(&error);
     assert!(text.contains("`x`: the input has no fixed size: its shape is [any, 3, any, any]"));
     assert!(text.contains("fixed height, width"), "{text}");
@@ -378,11 +309,7 @@ fn open_sizes_are_refused() {
 #[test]
 fn nan_weights_are_refused_by_layer() {
     let error = Onnx::new(&[1, 3, 8, 8])
-        .floats(
-            "w",
-            &[4, 3, 3, 3],
-            |index| if index == 50 { f32::NAN } else { 1.0 },
-        )
+        .floats("w", &[4, 3, 3, 3], |index| if index == 50 { f32::NAN } else { 1.0 })
         .node("Conv", "x w", "conv1", &[])
         .load()
         .unwrap_err();
@@ -394,38 +321,16 @@ fn nan_weights_are_refused_by_layer() {
 fn absurd_shapes_are_refused() {
     let onnx = || Onnx::new(&[1, 3, 8, 8]).floats("w", &[4, 3, 3, 3], weight);
     for pads in [[i64::MAX; 4], [-1; 4], [1 << 40; 4]] {
-        assert!(
-            onnx()
-                .node("Conv", "x w", "y", &[attribute("pads", &pads)])
-                .load()
-                .is_err()
-        );
+        assert!(onnx().node("Conv", "x w", "y", &[attribute("pads", &pads)]).load().is_err());
     }
     for strides in [[0, 0], [-1, 1], [i64::MAX, 1]] {
-        assert!(
-            onnx()
-                .node("Conv", "x w", "y", &[attribute("strides", &strides)])
-                .load()
-                .is_err()
-        );
+        assert!(onnx().node("Conv", "x w", "y", &[attribute("strides", &strides)]).load().is_err());
     }
-    assert!(
-        Onnx::new(&[1, i64::MAX, 8, 8])
-            .node("Relu", "x", "y", &[])
-            .load()
-            .is_err()
-    );
+    assert!(Onnx::new(&[1, i64::MAX, 8, 8]).node("Relu", "x", "y", &[]).load().is_err());
     // A constant that would fill the memory, a range without end.
     let huge = onnx().ints("shape", &[1 << 30, 1 << 30]);
-    assert!(
-        huge.node("ConstantOfShape", "shape", "y", &[])
-            .load()
-            .is_err()
-    );
-    let endless = onnx()
-        .ints("a", &[0])
-        .ints("b", &[i64::MAX])
-        .ints("c", &[1]);
+    assert!(huge.node("ConstantOfShape", "shape", "y", &[]).load().is_err());
+    let endless = onnx().ints("a", &[0]).ints("b", &[i64::MAX]).ints("c", &[1]);
     assert!(endless.node("Range", "a b c", "y", &[]).load().is_err());
 }
 
@@ -471,24 +376,16 @@ fn cifar(
     shapes.push(("linear.bias".into(), vec![10]));
     change(&mut shapes);
     let one = 1f32.to_le_bytes();
-    let bytes: Vec<Vec<u8>> = shapes
-        .iter()
-        .map(|(_, shape)| one.repeat(shape.iter().product()))
-        .collect();
+    let bytes: Vec<Vec<u8>> =
+        shapes.iter().map(|(_, shape)| one.repeat(shape.iter().product())).collect();
     let views = shapes.iter().zip(&bytes).map(|((name, shape), bytes)| {
-        (
-            format!("module.{name}"),
-            TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap(),
-        )
+        (format!("module.{name}"), TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap())
     });
     let file = safetensors::serialize(views, None).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("made.safetensors");
     std::fs::write(&path, file).unwrap();
-    let options = Options {
-        arch: Some("resnet20".parse().unwrap()),
-        input: None,
-    };
+    let options = Options { arch: Some("resnet20".parse().unwrap()), input: None };
     match load(path, &options)? {
         Imported::Float(network) => Ok(network),
         Imported::Quantized(_) => panic!("it is float"),
@@ -498,50 +395,26 @@ fn cifar(
 #[test]
 fn the_keys_tell_option_a_from_option_b() {
     let shortcut = |network: &Network| {
-        let node = network
-            .nodes
-            .iter()
-            .find(|node| node.name == "stage2.block1.shortcut");
+        let node = network.nodes.iter().find(|node| node.name == "stage2.block1.shortcut");
         node.unwrap().op.clone()
     };
-    assert!(matches!(
-        shortcut(&cifar(false, |_| ()).unwrap()),
-        Op::Subsample(_)
-    ));
-    assert!(matches!(
-        shortcut(&cifar(true, |_| ()).unwrap()),
-        Op::Conv(_)
-    ));
+    assert!(matches!(shortcut(&cifar(false, |_| ()).unwrap()), Op::Subsample(_)));
+    assert!(matches!(shortcut(&cifar(true, |_| ()).unwrap()), Op::Conv(_)));
 }
 
 #[test]
 fn keys_must_be_exactly_the_architecture_s() {
-    let error = cifar(false, |shapes| {
-        shapes.retain(|(name, _)| name != "layer2.1.bn1.bias")
-    });
+    let error = cifar(false, |shapes| shapes.retain(|(name, _)| name != "layer2.1.bn1.bias"));
     let text = message(&error.unwrap_err());
-    assert!(
-        text.contains("made.safetensors: `layer2.1.bn1.bias`: is missing"),
-        "{text}"
-    );
-    let error = cifar(false, |shapes| {
-        shapes.push(("extra.weight".into(), vec![3]))
-    });
+    assert!(text.contains("made.safetensors: `layer2.1.bn1.bias`: is missing"), "{text}");
+    let error = cifar(false, |shapes| shapes.push(("extra.weight".into(), vec![3])));
     let text = message(&error.unwrap_err());
-    assert!(
-        text.contains("`extra.weight`: is not part of resnet20"),
-        "{text}"
-    );
+    assert!(text.contains("`extra.weight`: is not part of resnet20"), "{text}");
     let error = cifar(false, |shapes| shapes[0].1 = vec![16, 3, 5, 5]);
     let text = message(&error.unwrap_err());
+    assert!(text.contains("`conv1.weight`: has shape [16, 3, 5, 5]"), "{text}");
     assert!(
-        text.contains("`conv1.weight`: has shape [16, 3, 5, 5]"),
-        "{text}"
-    );
-    assert!(
-        cifar(false, |shapes| shapes
-            .push(("bn1.num_batches_tracked".into(), vec![1])))
-        .is_ok()
+        cifar(false, |shapes| shapes.push(("bn1.num_batches_tracked".into(), vec![1]))).is_ok()
     );
 }
 
@@ -555,25 +428,13 @@ fn files_of_the_wrong_kind_are_told_apart() {
     };
     let problem = |path: &Path| load(path, &Options::default()).unwrap_err();
     let error = problem(&write("net.onnx", b"\x1c\0\0\0TFL3rest"));
-    assert!(
-        matches!(error.problem, Problem::WrongType { .. }),
-        "{error}"
-    );
-    let error = problem(&write(
-        "net.onnx",
-        b"version https://git-lfs.github.com/spec/v1\n",
-    ));
+    assert!(matches!(error.problem, Problem::WrongType { .. }), "{error}");
+    let error = problem(&write("net.onnx", b"version https://git-lfs.github.com/spec/v1\n"));
     assert!(error.to_string().contains("Git LFS pointer"), "{error}");
     let error = problem(&write("net.h5", b"\x89HDF\r\n"));
     assert!(message(&error).contains("tf2onnx"), "{error}");
-    assert!(matches!(
-        problem(&write("notes", b"hello")).problem,
-        Problem::UnknownType { .. }
-    ));
-    assert!(matches!(
-        problem(&folder.path().join("gone.onnx")).problem,
-        Problem::Io(_)
-    ));
+    assert!(matches!(problem(&write("notes", b"hello")).problem, Problem::UnknownType { .. }));
+    assert!(matches!(problem(&folder.path().join("gone.onnx")).problem, Problem::Io(_)));
     // A number that never ends, alone and in a packed list inside of a tensor.
     let endless = [&[0x08][..], &[0xff; 12]].concat();
     let packed = [&[0x3a, 17, 0x2a, 15, 0x2a, 13][..], &[0xff; 13]].concat();
@@ -582,9 +443,6 @@ fn files_of_the_wrong_kind_are_told_apart() {
         assert!(matches!(error.problem, Problem::Corrupt { .. }), "{error}");
     }
     for name in ["empty.onnx", "empty.tflite"] {
-        assert!(
-            matches!(problem(&write(name, b"")).problem, Problem::Corrupt { .. }),
-            "{name}"
-        );
+        assert!(matches!(problem(&write(name, b"")).problem, Problem::Corrupt { .. }), "{name}");
     }
 }

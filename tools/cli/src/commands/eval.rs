@@ -57,7 +57,9 @@ fn float_answers(
             miette!(
                 help = "--limit the pictures, or give answers for all",
                 "{}: has answers for {rows} pictures, but pictures {} to {} are evaluated",
-                path.display(), range.start, range.end,
+                path.display(),
+                range.start,
+                range.end,
             )
         })
     };
@@ -68,14 +70,16 @@ fn float_answers(
         let best = best.slice(s![range]).iter().map(|&class| class as usize).collect();
         return Ok(FloatAnswers::Best(best));
     }
-    let logits: Array2<f32> = read_npy(path)
-        .into_diagnostic()
-        .wrap_err_with(|| format!("{}: is not a float32 array [pictures, classes]", path.display()))?;
+    let logits: Array2<f32> = read_npy(path).into_diagnostic().wrap_err_with(|| {
+        format!("{}: is not a float32 array [pictures, classes]", path.display())
+    })?;
     enough(logits.nrows())?;
     if logits.ncols() != classes {
         return Err(miette!(
             help = "give the float logits of the same network",
-            "{}: has {} logits a picture, the model {classes}", path.display(), logits.ncols(),
+            "{}: has {} logits a picture, the model {classes}",
+            path.display(),
+            logits.ncols(),
         ));
     }
     Ok(FloatAnswers::Logits(logits.slice(s![range, ..]).to_owned()))
@@ -86,11 +90,14 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let file = ModelFile::open(&args.model)?;
     let model = file.model();
     let data = Dataset::open(&args.data, file.input(), &file.preprocess())?;
-    let end = args.limit.map_or(data.len(), |limit| data.len().min(args.skip.saturating_add(limit)));
+    let end =
+        args.limit.map_or(data.len(), |limit| data.len().min(args.skip.saturating_add(limit)));
     if args.skip >= end {
         return Err(miette!(
             help = "lower --skip or raise --limit",
-            "{}: has {} pictures, and none is left to evaluate", args.data, data.len(),
+            "{}: has {} pictures, and none is left to evaluate",
+            args.data,
+            data.len(),
         ));
     }
     let range = args.skip..end;

@@ -95,9 +95,13 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
             let expected = simulator.run(pixels);
             if answer != expected {
                 return Err(miette!(
-                    help = "this is a bug in a kernel or in the board's emulation: please report it",
+                    help =
+                        "this is a bug in a kernel or in the board's emulation: please report it",
                     "{}: {} answers {:?}, the host {:?}",
-                    path.display(), args.board, answer.logits, expected.logits,
+                    path.display(),
+                    args.board,
+                    answer.logits,
+                    expected.logits,
                 ));
             }
             report.identical = Some(true);
@@ -115,12 +119,16 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     output.print(&report, |report| {
         anstream::println!(
             "{}: {} bytes of model, {} bytes of arena, {} bytes of session: checked by the board",
-            report.board, report.model_bytes, report.arena_bytes, report.session_bytes,
+            report.board,
+            report.model_bytes,
+            report.arena_bytes,
+            report.session_bytes,
         );
         PictureReport::show(&report.pictures);
         if report.identical == Some(true) {
             anstream::println!(
-                "{} answers, all the same bytes as the host's", report.pictures.len()
+                "{} answers, all the same bytes as the host's",
+                report.pictures.len()
             );
         }
     })

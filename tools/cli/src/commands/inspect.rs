@@ -161,7 +161,11 @@ impl Report {
         anstream::println!("{table}\n");
         anstream::println!("input         {rows}x{columns}x{channels}, {} classes", self.classes);
         anstream::println!("MACs          {}", thousands(self.macs));
-        anstream::println!("model file    {} bytes, {} of them weights", thousands(self.model_bytes), thousands(self.weight_bytes));
+        anstream::println!(
+            "model file    {} bytes, {} of them weights",
+            thousands(self.model_bytes),
+            thousands(self.weight_bytes)
+        );
         anstream::println!("arena         {} bytes", thousands(self.arena_bytes));
         anstream::println!("session       {} bytes on this host", thousands(self.session_bytes));
     }

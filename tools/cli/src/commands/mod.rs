@@ -24,10 +24,15 @@ pub struct Output {
 
 impl Output {
     /// Prints a report: as JSON, or by `show` for people.
-    pub(crate) fn print<T: Serialize>(self, report: &T, show: impl FnOnce(&T)) -> miette::Result<()> {
+    pub(crate) fn print<T: Serialize>(
+        self,
+        report: &T,
+        show: impl FnOnce(&T),
+    ) -> miette::Result<()> {
         if self.json {
-            let text = serde_json::to_string_pretty(report)
-                .map_err(|error| miette::miette!("the report cannot be written as JSON: {error}"))?;
+            let text = serde_json::to_string_pretty(report).map_err(|error| {
+                miette::miette!("the report cannot be written as JSON: {error}")
+            })?;
             anstream::println!("{text}");
         } else {
             show(report);

@@ -114,7 +114,9 @@ impl Args {
     fn preprocess(&self) -> miette::Result<Preprocess> {
         let preprocess = match &self.preprocess {
             Some(path) => read_json(path, "a preprocessing file")?,
-            None => Preprocess { resize: self.resize, crop: self.crop, mean: self.mean, std: self.std },
+            None => {
+                Preprocess { resize: self.resize, crop: self.crop, mean: self.mean, std: self.std }
+            }
         };
         if preprocess.std.is_some_and(|std| std.iter().any(|std| *std <= 0.0)) {
             return Err(miette!(help = "give the training's values", "--std must be above zero"));
@@ -144,10 +146,8 @@ fn read_json<T: serde::de::DeserializeOwned>(path: &Path, what: &str) -> miette:
 pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let preprocess = args.preprocess()?;
     let labels = args.labels()?;
-    let options = import::Options {
-        arch: args.arch,
-        input: args.input.map(|size| size.map(|n| n as usize)),
-    };
+    let options =
+        import::Options { arch: args.arch, input: args.input.map(|size| size.map(|n| n as usize)) };
     let at = |error: Unrepresentable| error.in_file(&args.network);
     let mut calibration = None;
     let (mut program, measured) = match import::load(&args.network, &options)? {
@@ -155,7 +155,8 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
             if args.calibrate.is_some() || args.ranges.is_some() {
                 return Err(miette!(
                     help = "leave out --calibrate and --ranges: the file's own scales are kept",
-                    "{}: is already int8", args.network.display(),
+                    "{}: is already int8",
+                    args.network.display(),
                 ));
             }
             (lower(&network, &preprocess).map_err(at)?, None)
@@ -192,11 +193,8 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     if let (Some(data), Some((ranges, Some(float)))) = (&calibration, measured) {
         let score = judge(&file, data, float)?;
         if let Some(path) = &args.save_ranges {
-            let ranges = Ranges {
-                evidence: Some(score.clone()),
-                labels: program.labels.clone(),
-                ..ranges
-            };
+            let ranges =
+                Ranges { evidence: Some(score.clone()), labels: program.labels.clone(), ..ranges };
             let text = serde_json::to_string_pretty(&ranges).into_diagnostic()?;
             write_whole(path, (text + "\n").as_bytes())
                 .into_diagnostic()
@@ -276,13 +274,16 @@ fn build(program: &Program, args: &Args) -> miette::Result<ModelFile> {
     if !program.labels.is_empty() && program.labels.len() != classes {
         return Err(miette!(
             help = "give --labels FILE.txt with a line a class",
-            "{}: has {classes} classes, but there are {} names", args.network.display(), program.labels.len(),
+            "{}: has {classes} classes, but there are {} names",
+            args.network.display(),
+            program.labels.len(),
         ));
     }
     let plan = plan(program).map_err(|error| {
         miette!(
             help = "brooklet runs networks of residual blocks",
-            "{}: {error}", args.network.display()
+            "{}: {error}",
+            args.network.display()
         )
     })?;
     let packing = match args.backend {
@@ -294,7 +295,9 @@ fn build(program: &Program, args: &Args) -> miette::Result<ModelFile> {
             error: brooklet::Error::Layer { layer, fault },
         } => miette!(
             help = "check the network's weights and ranges in this layer",
-            "{}: `{}`: {fault}", args.network.display(), program.layers[usize::from(layer)].name,
+            "{}: `{}`: {fault}",
+            args.network.display(),
+            program.layers[usize::from(layer)].name,
         ),
         _ => error.into(),
     })

@@ -58,7 +58,11 @@ impl PictureReport {
         let top = ranked(&answer.logits)
             .into_iter()
             .take(5)
-            .map(|class| Class { class, name: file.label(class), probability: probabilities[class] })
+            .map(|class| Class {
+                class,
+                name: file.label(class),
+                probability: probabilities[class],
+            })
             .collect();
         Self { picture, device, logits: answer.logits.clone(), top }
     }

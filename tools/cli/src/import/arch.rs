@@ -73,11 +73,7 @@ impl Arch {
 
     /// All names, for messages.
     pub(crate) fn list() -> String {
-        Arch::ALL
-            .iter()
-            .map(|arch| arch.name)
-            .collect::<Vec<_>>()
-            .join(", ")
+        Arch::ALL.iter().map(|arch| arch.name).collect::<Vec<_>>().join(", ")
     }
 
     /// The network with these weights, in canonical form.
@@ -87,19 +83,12 @@ impl Arch {
         input: Option<[usize; 2]>,
     ) -> Result<Network, Fault> {
         let [height, width] = input.unwrap_or(self.default_input());
-        let mut builder = Builder {
-            arch: self,
-            tensors,
-            network: Network::new([height, width, 3], "input")?,
-        };
+        let mut builder =
+            Builder { arch: self, tensors, network: Network::new([height, width, 3], "input")? };
         let output = builder.network(self)?;
         if let Some(key) = builder.tensors.map.keys().next() {
             let others = builder.tensors.map.len() - 1;
-            return Err(Problem::LeftOver {
-                arch: self.name.into(),
-                others,
-            })
-            .at(key);
+            return Err(Problem::LeftOver { arch: self.name.into(), others }).at(key);
         }
         builder.network.canonical(output)
     }
@@ -109,12 +98,8 @@ impl FromStr for Arch {
     type Err = Problem;
 
     fn from_str(name: &str) -> Result<Arch, Problem> {
-        let known = Arch::ALL
-            .iter()
-            .find(|arch| arch.name.eq_ignore_ascii_case(name));
-        known
-            .copied()
-            .ok_or_else(|| Problem::UnknownArch { name: name.into() })
+        let known = Arch::ALL.iter().find(|arch| arch.name.eq_ignore_ascii_case(name));
+        known.copied().ok_or_else(|| Problem::UnknownArch { name: name.into() })
     }
 }
 
@@ -139,10 +124,7 @@ impl Tensors {
     pub(super) fn new(mut map: BTreeMap<String, ArrayD<f32>>) -> Tensors {
         for prefix in ["module.", "_orig_mod."] {
             if !map.is_empty() && map.keys().all(|name| name.starts_with(prefix)) {
-                map = map
-                    .into_iter()
-                    .map(|(name, t)| (name[prefix.len()..].into(), t))
-                    .collect();
+                map = map.into_iter().map(|(name, t)| (name[prefix.len()..].into(), t)).collect();
             }
         }
         Tensors { map }
@@ -168,15 +150,8 @@ impl Builder {
         let mut x = self.conv_norm(0, "conv1", "bn1", first, stem, stride)?;
         x = self.relu(x)?;
         if arch.family != Family::Cifar {
-            let pool = Window {
-                kernel: [3, 3],
-                stride: [2, 2],
-                pads: [1, 1, 1, 1],
-            };
-            x = self
-                .network
-                .push(Op::MaxPool(pool), &[x], "maxpool")
-                .at("maxpool")?;
+            let pool = Window { kernel: [3, 3], stride: [2, 2], pads: [1, 1, 1, 1] };
+            x = self.network.push(Op::MaxPool(pool), &[x], "maxpool").at("maxpool")?;
         }
         for (stage, &blocks) in arch.blocks.iter().enumerate() {
             for block in 0..blocks {
@@ -185,10 +160,7 @@ impl Builder {
                 x = self.block(x, &prefix, first << stage, stride)?;
             }
         }
-        x = self
-            .network
-            .push(Op::GlobalAveragePool, &[x], "avgpool")
-            .at("avgpool")?;
+        x = self.network.push(Op::GlobalAveragePool, &[x], "avgpool").at("avgpool")?;
         self.fully_connected(x)
     }
 
@@ -234,9 +206,7 @@ impl Builder {
                         channels_after: out - channels - pad,
                     };
                     let name = key("shortcut");
-                    self.network
-                        .push(Op::Subsample(subsample), &[x], &name)
-                        .at(&name)?
+                    self.network.push(Op::Subsample(subsample), &[x], &name).at(&name)?
                 }
                 (projection, _) => {
                     let name = projection.unwrap_or_else(|| key("downsample"));
@@ -246,10 +216,7 @@ impl Builder {
             }
         };
         let name = key("add");
-        let sum = self
-            .network
-            .push(Op::Add, &[main, shortcut], &name)
-            .at(&name)?;
+        let sum = self.network.push(Op::Add, &[main, shortcut], &name).at(&name)?;
         self.relu(sum)
     }
 
@@ -295,30 +262,19 @@ impl Builder {
     fn fully_connected(&mut self, x: NodeId) -> Result<NodeId, Fault> {
         let channels = self.network.nodes[x].shape[2];
         let names = ["fc", "linear"];
-        let name = names
-            .into_iter()
-            .find(|name| self.tensors.has(&format!("{name}.weight")));
+        let name = names.into_iter().find(|name| self.tensors.has(&format!("{name}.weight")));
         let name = name.unwrap_or(match self.arch.family {
             Family::Cifar => "linear",
             Family::Basic | Family::Bottleneck => "fc",
         });
         let key = format!("{name}.weight");
         // The number of classes is the file's.
-        let classes = self
-            .tensors
-            .map
-            .get(&key)
-            .and_then(|t| t.shape().first())
-            .copied();
+        let classes = self.tensors.map.get(&key).and_then(|t| t.shape().first()).copied();
         let classes = classes.unwrap_or(0);
         let weights = self.take(&key, &[classes, channels])?;
-        let weights = weights
-            .into_dimensionality::<Ix2>()
-            .expect("its shape was checked");
+        let weights = weights.into_dimensionality::<Ix2>().expect("its shape was checked");
         let bias = self.take(&format!("{name}.bias"), &[classes])?;
-        let bias = bias
-            .into_dimensionality::<Ix1>()
-            .expect("its shape was checked");
+        let bias = bias.into_dimensionality::<Ix1>().expect("its shape was checked");
         let op = Op::Conv(Conv {
             weights: weights
                 .into_shape_with_order((classes, 1, 1, channels))
@@ -339,21 +295,12 @@ impl Builder {
             if self.tensors.map.len() > names.len() {
                 names.push("…".into());
             }
-            let holds = if names.is_empty() {
-                "nothing more".into()
-            } else {
-                names.join(", ")
-            };
+            let holds = if names.is_empty() { "nothing more".into() } else { names.join(", ") };
             return Err(Problem::MissingTensor { arch, holds }).at(key);
         };
         if tensor.shape() != shape {
             let (found, expected) = (tensor.shape().to_vec(), format!("{shape:?}"));
-            return Err(Problem::TensorShape {
-                arch,
-                found,
-                expected,
-            })
-            .at(key);
+            return Err(Problem::TensorShape { arch, found, expected }).at(key);
         }
         Ok(tensor)
     }
@@ -361,11 +308,6 @@ impl Builder {
 
 /// PyTorch's and ONNX's OIHW weights as OHWI, in memory order.
 pub(super) fn ohwi(weights: ArrayD<f32>) -> Array4<f32> {
-    let weights = weights
-        .into_dimensionality::<Ix4>()
-        .expect("four dimensions, checked before");
-    weights
-        .permuted_axes([0, 2, 3, 1])
-        .as_standard_layout()
-        .into_owned()
+    let weights = weights.into_dimensionality::<Ix4>().expect("four dimensions, checked before");
+    weights.permuted_axes([0, 2, 3, 1]).as_standard_layout().into_owned()
 }

@@ -15,15 +15,11 @@ const NESTS: [&str; 3] = ["state_dict.", "model_state_dict.", "model."];
 
 /// Every float tensor of the state dictionary.
 pub(super) fn read(path: &Path) -> Result<Tensors, Fault> {
-    let corrupt = |detail: String| Problem::Corrupt {
-        format: "PyTorch checkpoint",
-        detail,
-    };
+    let corrupt = |detail: String| Problem::Corrupt { format: "PyTorch checkpoint", detail };
     let reader =
         PytorchReader::new(path).map_err(|error: PytorchError| corrupt(error.to_string()))?;
-    let nest = NESTS
-        .into_iter()
-        .find(|nest| reader.tensors().keys().any(|key| key.starts_with(nest)));
+    let nest =
+        NESTS.into_iter().find(|nest| reader.tensors().keys().any(|key| key.starts_with(nest)));
     let mut tensors = BTreeMap::new();
     for (key, tensor) in reader.tensors() {
         let Some(name) = key.strip_prefix(nest.unwrap_or("")) else {
@@ -33,21 +29,10 @@ pub(super) fn read(path: &Path) -> Result<Tensors, Fault> {
             continue;
         }
         if tensor.dtype() != DType::F32 {
-            return Err(Problem::ElementType {
-                found: format!("{:?}", tensor.dtype()),
-            })
-            .at(name);
+            return Err(Problem::ElementType { found: format!("{:?}", tensor.dtype()) }).at(name);
         }
-        let bytes = tensor
-            .read()
-            .map_err(|error| corrupt(error.to_string()))
-            .at(name)?;
-        let values = bytes
-            .as_chunks()
-            .0
-            .iter()
-            .map(|b| f32::from_le_bytes(*b))
-            .collect();
+        let bytes = tensor.read().map_err(|error| corrupt(error.to_string())).at(name)?;
+        let values = bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
         let array = ArrayD::from_shape_vec(IxDyn(tensor.shape()), values)
             .map_err(|error| corrupt(error.to_string()))
             .at(name)?;

@@ -66,9 +66,7 @@ impl Kind {
             "pt" | "pth" | "th" => Some(Kind::Checkpoint),
             "h5" | "hdf5" | "keras" => Some(Kind::Other("a Keras file")),
             "pb" => Some(Kind::Other("a TensorFlow graph")),
-            "brook" => Some(Kind::Other(
-                "a brooklet model, already quantized and planned",
-            )),
+            "brook" => Some(Kind::Other("a brooklet model, already quantized and planned")),
             _ => None,
         }
     }
@@ -87,9 +85,7 @@ impl Kind {
         } else if head.starts_with(b"\x89HDF") {
             Some(Kind::Other("an HDF5 (Keras) file"))
         } else if head.starts_with(b"version https://git-lfs") {
-            Some(Kind::Other(
-                "a Git LFS pointer, not the file itself (run `git lfs pull`)",
-            ))
+            Some(Kind::Other("a Git LFS pointer, not the file itself (run `git lfs pull`)"))
         } else if head.starts_with(b"<") || head.starts_with(b"{") {
             Some(Kind::Other("text"))
         } else if head.starts_with(b"\x89PNG") || head.starts_with(b"\xff\xd8\xff") {
@@ -115,11 +111,7 @@ fn load_file(path: &Path, options: &Options) -> Result<Imported, Fault> {
     let content = Kind::of_content(&bytes[..bytes.len().min(64)], bytes.len() as u64);
     let kind = match (Kind::of_extension(path), content) {
         (Some(named), Some(found)) if named != found && !matches!(named, Kind::Other(_)) => {
-            return Err(Problem::WrongType {
-                named: named.name(),
-                found: found.name(),
-            }
-            .into());
+            return Err(Problem::WrongType { named: named.name(), found: found.name() }.into());
         }
         (Some(kind), _) | (None, Some(kind)) => kind,
         (None, None) => return Err(Problem::UnknownType { found: None }.into()),

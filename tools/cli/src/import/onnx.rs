@@ -35,9 +35,7 @@ pub(super) fn read(bytes: &[u8], folder: &Path) -> Result<Network, Fault> {
             || op == "DequantizeLinear"
     });
     if let Some(node) = quantized {
-        let problem = Problem::QuantizedOnnx {
-            op: op_type(node).into(),
-        };
+        let problem = Problem::QuantizedOnnx { op: op_type(node).into() };
         return Err(problem).at(&node_name(node));
     }
 
@@ -62,11 +60,7 @@ pub(super) fn read(bytes: &[u8], folder: &Path) -> Result<Network, Fault> {
     for name in graph.node.iter().flat_map(|node| &node.input) {
         *uses.entry(name).or_default() += 1;
     }
-    let mut importer = Importer {
-        network,
-        values,
-        uses,
-    };
+    let mut importer = Importer { network, values, uses };
     for node in &graph.node {
         let value = importer.node(node).at(&node_name(node))?;
         let Some(name) = node.output.first() else {
@@ -89,10 +83,7 @@ pub(super) fn read(bytes: &[u8], folder: &Path) -> Result<Network, Fault> {
 }
 
 fn corrupt(detail: impl Into<String>) -> Problem {
-    Problem::Corrupt {
-        format: "ONNX",
-        detail: detail.into(),
-    }
+    Problem::Corrupt { format: "ONNX", detail: detail.into() }
 }
 
 fn op_type(node: &NodeProto) -> &str {
@@ -102,8 +93,7 @@ fn op_type(node: &NodeProto) -> &str {
 /// The node's name, or its output's where exporters leave it out.
 fn node_name(node: &NodeProto) -> String {
     let name = node.name.clone().filter(|name| !name.is_empty());
-    name.or_else(|| node.output.first().cloned())
-        .unwrap_or_default()
+    name.or_else(|| node.output.first().cloned()).unwrap_or_default()
 }
 
 /// What a name in the graph stands for.
@@ -135,10 +125,7 @@ struct Map {
 impl Map {
     /// A node's output as N, C, H, W.
     fn nchw(view: View) -> Map {
-        Map {
-            view,
-            dims: vec![vec![], vec![Channel], vec![Height], vec![Width]],
-        }
+        Map { view, dims: vec![vec![], vec![Channel], vec![Height], vec![Width]] }
     }
 
     fn extent(&self, axis: Axis) -> usize {
@@ -146,10 +133,7 @@ impl Map {
     }
 
     fn size(&self, dim: usize) -> usize {
-        self.dims[dim]
-            .iter()
-            .map(|&axis| self.extent(axis))
-            .product()
+        self.dims[dim].iter().map(|&axis| self.extent(axis)).product()
     }
 
     fn sizes(&self) -> Vec<usize> {
@@ -159,17 +143,10 @@ impl Map {
     /// Whether the dimensions run over these axes; axes of size 1 do not matter.
     fn is_laid_out(&self, wanted: &[&[Axis]]) -> bool {
         let wide = |axes: &[Axis]| -> Vec<Axis> {
-            axes.iter()
-                .copied()
-                .filter(|&axis| self.extent(axis) > 1)
-                .collect()
+            axes.iter().copied().filter(|&axis| self.extent(axis) > 1).collect()
         };
         self.dims.len() == wanted.len()
-            && self
-                .dims
-                .iter()
-                .zip(wanted)
-                .all(|(dim, wanted)| wide(dim) == wide(wanted))
+            && self.dims.iter().zip(wanted).all(|(dim, wanted)| wide(dim) == wide(wanted))
     }
 
     fn require_nchw(&self) -> Result<(), Problem> {
@@ -189,12 +166,7 @@ impl Map {
 
     /// The same values under other dimensions.
     fn reshaped(&self, target: &[usize]) -> Result<Map, Problem> {
-        let mut axes = self
-            .dims
-            .iter()
-            .flatten()
-            .copied()
-            .filter(|&axis| self.extent(axis) > 1);
+        let mut axes = self.dims.iter().flatten().copied().filter(|&axis| self.extent(axis) > 1);
         let mut dims = Vec::with_capacity(target.len());
         for &size in target {
             let (mut dim, mut product) = (vec![], 1);
@@ -216,10 +188,7 @@ impl Map {
             let sizes = self.sizes();
             return Err(corrupt(format!("reshapes {sizes:?} to {target:?}")));
         }
-        Ok(Map {
-            view: self.view,
-            dims,
-        })
+        Ok(Map { view: self.view, dims })
     }
 }
 
@@ -229,11 +198,8 @@ fn input(
     values: &HashMap<String, Value>,
 ) -> Result<(String, Map, Network), Fault> {
     let name = |info: &ValueInfoProto| info.name.clone().unwrap_or_default();
-    let inputs: Vec<_> = graph
-        .input
-        .iter()
-        .filter(|&info| !values.contains_key(&name(info)))
-        .collect();
+    let inputs: Vec<_> =
+        graph.input.iter().filter(|&info| !values.contains_key(&name(info))).collect();
     let [info] = inputs[..] else {
         return Err(unsupported(
             format!("the network has {} inputs", inputs.len()),
@@ -255,16 +221,8 @@ fn input(
             shape.dim.iter().map(dim).collect()
         })
         .unwrap_or_default();
-    let text = dims
-        .iter()
-        .map(|(_, text)| text.as_str())
-        .collect::<Vec<_>>()
-        .join(", ");
-    let shape = if dims.is_empty() {
-        "not given".into()
-    } else {
-        format!("[{text}]")
-    };
+    let text = dims.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>().join(", ");
+    let shape = if dims.is_empty() { "not given".into() } else { format!("[{text}]") };
     if dims.is_empty() || dims.iter().skip(1).any(|(value, _)| value.is_none()) {
         return Err(Problem::DynamicShape { shape }).at(&name);
     }
@@ -283,51 +241,29 @@ fn input(
         .at(&name);
     }
     // Networks from Keras take N, H, W, C and begin with a transposition.
-    let first = graph
-        .node
-        .iter()
-        .find(|node| node.input.first() == Some(&name));
+    let first = graph.node.iter().find(|node| node.input.first() == Some(&name));
     let channels_last = first
         .is_some_and(|node| op_type(node) == "Transpose" && ints(node, "perm") == [0, 3, 1, 2]);
     let [one, two, three] = [one, two, three].map(|dim| dim.0.unwrap_or(0) as usize);
     let (shape, dims) = if channels_last {
-        (
-            [one, two, three],
-            [vec![], vec![Height], vec![Width], vec![Channel]],
-        )
+        ([one, two, three], [vec![], vec![Height], vec![Width], vec![Channel]])
     } else {
-        (
-            [two, three, one],
-            [vec![], vec![Channel], vec![Height], vec![Width]],
-        )
+        ([two, three, one], [vec![], vec![Channel], vec![Height], vec![Width]])
     };
     let network = Network::new(shape, &name).at(&name)?;
-    Ok((
-        name,
-        Map {
-            view: View::new(0, shape),
-            dims: dims.to_vec(),
-        },
-        network,
-    ))
+    Ok((name, Map { view: View::new(0, shape), dims: dims.to_vec() }, network))
 }
 
 fn attribute<'a>(node: &'a NodeProto, name: &str) -> Option<&'a AttributeProto> {
-    node.attribute
-        .iter()
-        .find(|attribute| attribute.name.as_deref() == Some(name))
+    node.attribute.iter().find(|attribute| attribute.name.as_deref() == Some(name))
 }
 
 fn int(node: &NodeProto, name: &str, default: i64) -> i64 {
-    attribute(node, name)
-        .and_then(|attribute| attribute.i)
-        .unwrap_or(default)
+    attribute(node, name).and_then(|attribute| attribute.i).unwrap_or(default)
 }
 
 fn float(node: &NodeProto, name: &str, default: f32) -> f32 {
-    attribute(node, name)
-        .and_then(|attribute| attribute.f)
-        .unwrap_or(default)
+    attribute(node, name).and_then(|attribute| attribute.f).unwrap_or(default)
 }
 
 fn ints<'a>(node: &'a NodeProto, name: &str) -> &'a [i64] {
@@ -352,23 +288,15 @@ fn pair(node: &NodeProto, name: &str, default: [usize; 2]) -> Result<[usize; 2],
 }
 
 fn extent(value: i64) -> Result<usize, Problem> {
-    let extent = usize::try_from(value)
-        .ok()
-        .filter(|&n| n <= crate::network::MAX_EXTENT);
+    let extent = usize::try_from(value).ok().filter(|&n| n <= crate::network::MAX_EXTENT);
     extent.ok_or_else(|| corrupt(format!("{value} as an extent")))
 }
 
 fn no_dilation(node: &NodeProto) -> Result<(), Problem> {
-    if ints(node, "dilations")
-        .iter()
-        .all(|&dilation| dilation == 1)
-    {
+    if ints(node, "dilations").iter().all(|&dilation| dilation == 1) {
         return Ok(());
     }
-    Err(unsupported(
-        "the window is dilated",
-        "brooklet runs networks without dilation",
-    ))
+    Err(unsupported("the window is dilated", "brooklet runs networks without dilation"))
 }
 
 struct Importer<'g> {
@@ -395,11 +323,7 @@ impl Importer<'_> {
                 None
             } else {
                 let value = self.values.get(name);
-                Some(
-                    value
-                        .cloned()
-                        .ok_or_else(|| corrupt(format!("nothing computes `{name}`")))?,
-                )
+                Some(value.cloned().ok_or_else(|| corrupt(format!("nothing computes `{name}`")))?)
             });
         }
         let constants: Option<Vec<Option<&Constant>>> = inputs
@@ -501,10 +425,7 @@ impl Importer<'_> {
                     axis => map.axis(axis)?,
                 };
                 let dims = vec![map.dims[..at].concat(), map.dims[at..].concat()];
-                Ok(Map {
-                    view: map.view,
-                    dims,
-                })
+                Ok(Map { view: map.view, dims })
             }
             "Reshape" => {
                 let map = inputs.map(0)?;
@@ -526,10 +447,7 @@ impl Importer<'_> {
                 let map = inputs.map(0)?;
                 let order = constant::permutation(ints(node, "perm"), map.dims.len())?;
                 let dims = order.into_iter().map(|dim| map.dims[dim].clone()).collect();
-                Ok(Map {
-                    view: map.view,
-                    dims,
-                })
+                Ok(Map { view: map.view, dims })
             }
             "Sub" | "Mul" | "Div" => Err(Problem::UnsupportedOperator {
                 op: op_type(node).into(),
@@ -551,9 +469,7 @@ impl Importer<'_> {
     fn settle(&mut self, map: &Map, name: &str) -> Result<NodeId, Problem> {
         match map.view.subsample()? {
             None => Ok(map.view.node),
-            Some(subsample) => self
-                .network
-                .push(Op::Subsample(subsample), &[map.view.node], name),
+            Some(subsample) => self.network.push(Op::Subsample(subsample), &[map.view.node], name),
         }
     }
 
@@ -565,10 +481,7 @@ impl Importer<'_> {
     fn elementwise(&mut self, map: &Map, op: Op, name: &str) -> Result<Map, Problem> {
         let input = self.settle(map, name)?;
         let node = self.network.push(op, &[input], name)?;
-        Ok(Map {
-            view: self.view(node),
-            dims: map.dims.clone(),
-        })
+        Ok(Map { view: self.view(node), dims: map.dims.clone() })
     }
 
     fn conv(&mut self, node: &NodeProto, inputs: &Inputs, name: &str) -> Result<Map, Problem> {
@@ -584,10 +497,7 @@ impl Importer<'_> {
         };
         if int(node, "group", 1) != 1 {
             return Err(unsupported(
-                format!(
-                    "a convolution of {} groups over {depth} channels",
-                    int(node, "group", 1)
-                ),
+                format!("a convolution of {} groups over {depth} channels", int(node, "group", 1)),
                 "brooklet runs ResNets with plain convolutions (not ResNeXt or MobileNet)",
             ));
         }
@@ -621,10 +531,7 @@ impl Importer<'_> {
                     ));
                 }
                 let id = self.network.push(Op::Add, &ids, name)?;
-                return Ok(Map {
-                    view: self.view(id),
-                    dims: a.dims.clone(),
-                });
+                return Ok(Map { view: self.view(id), dims: a.dims.clone() });
             }
             (Some(Some(Value::Map(map))), Some(Some(Value::Constant(constant)))) => (map, constant),
             (Some(Some(Value::Constant(constant))), Some(Some(Value::Map(map)))) => (map, constant),
@@ -639,10 +546,8 @@ impl Importer<'_> {
             )
         };
         let bias = constant.floats()?;
-        let map_input = node
-            .input
-            .iter()
-            .find(|name| matches!(self.values.get(*name), Some(Value::Map(_))));
+        let map_input =
+            node.input.iter().find(|name| matches!(self.values.get(*name), Some(Value::Map(_))));
         let once = map_input.is_some_and(|name| self.uses.get(name.as_str()) == Some(&1));
         let dim = map.dims.iter().position(|dim| dim.contains(&Channel));
         // Broadcasting aligns the last dimensions.
@@ -667,16 +572,11 @@ impl Importer<'_> {
         let mut map = map.clone();
         map.require_nchw()?;
         no_dilation(node)?;
-        let (kernel, stride) = (
-            pair(node, "kernel_shape", [0, 0])?,
-            pair(node, "strides", [1, 1])?,
-        );
+        let (kernel, stride) =
+            (pair(node, "kernel_shape", [0, 0])?, pair(node, "strides", [1, 1])?);
         let mut own = pads(node, map.view.shape(), kernel, stride)?;
         if kernel == [1, 1] && own == [0; 4] {
-            return Ok(Map {
-                view: map.view.subsampled(stride)?,
-                ..map
-            });
+            return Ok(Map { view: map.view.subsampled(stride)?, ..map });
         }
         if int(node, "ceil_mode", 0) != 0 {
             // Windows that hang over the edge are windows over more padding.
@@ -702,28 +602,21 @@ impl Importer<'_> {
             ));
         }
         let input = self.settle(&map, name)?;
-        let op = Op::MaxPool(Window {
-            kernel,
-            stride,
-            pads: own,
-        });
+        let op = Op::MaxPool(Window { kernel, stride, pads: own });
         let id = self.network.push(op, &[input], name)?;
         Ok(Map::nchw(self.view(id)))
     }
 
     fn average_pool(&mut self, node: &NodeProto, map: &Map, name: &str) -> Result<Map, Problem> {
         map.require_nchw()?;
-        let (kernel, stride) = (
-            pair(node, "kernel_shape", [0, 0])?,
-            pair(node, "strides", [1, 1])?,
-        );
+        let (kernel, stride) =
+            (pair(node, "kernel_shape", [0, 0])?, pair(node, "strides", [1, 1])?);
         let pads = pads(node, map.view.shape(), kernel, stride)?;
         let [height, width, _] = map.view.shape();
         match (kernel, pads) {
-            ([1, 1], [0, 0, 0, 0]) => Ok(Map {
-                view: map.view.subsampled(stride)?,
-                dims: map.dims.clone(),
-            }),
+            ([1, 1], [0, 0, 0, 0]) => {
+                Ok(Map { view: map.view.subsampled(stride)?, dims: map.dims.clone() })
+            }
             (kernel, [0, 0, 0, 0]) if kernel == [height, width] => self.global_average(map, name),
             _ => Err(unsupported(
                 format!("averages over {kernel:?} of a map of {:?}", [height, width]),
@@ -744,10 +637,7 @@ impl Importer<'_> {
             Some(axes) => axes,
             None => ints(node, "axes").to_vec(),
         };
-        let dims = axes
-            .iter()
-            .map(|&axis| map.axis(axis))
-            .collect::<Result<HashSet<_>, _>>()?;
+        let dims = axes.iter().map(|&axis| map.axis(axis)).collect::<Result<HashSet<_>, _>>()?;
         let whole = |axis: Axis| {
             map.extent(axis) == 1
                 || (0..map.dims.len())
@@ -794,11 +684,8 @@ impl Importer<'_> {
             )
         })?;
         // [outputs, inputs]
-        let weights = if gemm && int(node, "transB", 0) != 0 {
-            weights
-        } else {
-            weights.reversed_axes()
-        };
+        let weights =
+            if gemm && int(node, "transB", 0) != 0 { weights } else { weights.reversed_axes() };
         let (out, depth) = weights.dim();
         let [height, width, channels] = map.view.shape();
         let flat = map.dims.len() == 2 && map.size(0) == 1 && map.size(1) == depth;
@@ -810,23 +697,12 @@ impl Importer<'_> {
         }
         // The matrix's rows run over the map's axes in the order in which it was flattened.
         let mut order = map.dims[1].clone();
-        order.extend(
-            [Height, Width, Channel]
-                .iter()
-                .filter(|axis| !map.dims[1].contains(axis)),
-        );
+        order.extend([Height, Width, Channel].iter().filter(|axis| !map.dims[1].contains(axis)));
         let mut dims = vec![out];
         dims.extend(order.iter().map(|&axis| map.extent(axis)));
-        let place = |axis| {
-            1 + order
-                .iter()
-                .position(|&other| other == axis)
-                .expect("all three")
-        };
+        let place = |axis| 1 + order.iter().position(|&other| other == axis).expect("all three");
         let weights = weights.as_standard_layout().into_owned();
-        let weights = weights
-            .into_shape_with_order(IxDyn(&dims))
-            .expect("as many elements");
+        let weights = weights.into_shape_with_order(IxDyn(&dims)).expect("as many elements");
         let weights =
             weights.permuted_axes(IxDyn(&[0, place(Height), place(Width), place(Channel)]));
         let bias = match inputs.0.get(2) {
@@ -839,21 +715,14 @@ impl Importer<'_> {
                 .into_owned()
                 .into_dimensionality()
                 .expect("four dimensions"),
-            bias: if bias.len() == 1 {
-                vec![bias[0]; out]
-            } else {
-                bias
-            },
+            bias: if bias.len() == 1 { vec![bias[0]; out] } else { bias },
             stride: [1, 1],
             pads: [0; 4],
             fully_connected: true,
         });
         let input = self.settle(map, name)?;
         let id = self.network.push(op, &[input], name)?;
-        Ok(Map {
-            view: self.view(id),
-            dims: vec![vec![], vec![Channel]],
-        })
+        Ok(Map { view: self.view(id), dims: vec![vec![], vec![Channel]] })
     }
 }
 
@@ -943,17 +812,11 @@ fn pad(node: &NodeProto, inputs: &Inputs) -> Result<Map, Problem> {
         None => ints(node, "pads").to_vec(),
     };
     let dims: Vec<usize> = match inputs.optional_ints(3)? {
-        Some(axes) => axes
-            .iter()
-            .map(|&axis| map.axis(axis))
-            .collect::<Result<_, _>>()?,
+        Some(axes) => axes.iter().map(|&axis| map.axis(axis)).collect::<Result<_, _>>()?,
         None => (0..map.dims.len()).collect(),
     };
     if amounts.len() != 2 * dims.len() {
-        return Err(corrupt(format!(
-            "pads {amounts:?} for {} dimensions",
-            dims.len()
-        )));
+        return Err(corrupt(format!("pads {amounts:?} for {} dimensions", dims.len())));
     }
     let (mut pads, mut channels) = ([0; 4], [0; 2]);
     for (i, &dim) in dims.iter().enumerate() {
@@ -971,10 +834,7 @@ fn pad(node: &NodeProto, inputs: &Inputs) -> Result<Map, Problem> {
             }
         }
     }
-    Ok(Map {
-        view: map.view.padded(pads, channels)?,
-        dims: map.dims.clone(),
-    })
+    Ok(Map { view: map.view.padded(pads, channels)?, dims: map.dims.clone() })
 }
 
 /// The part of a map that keeps every `step`-th of all positions along a dimension.
@@ -990,10 +850,7 @@ fn subsampled(map: &Map, dim: usize, step: usize) -> Result<Map, Problem> {
             ));
         }
     };
-    Ok(Map {
-        view: map.view.subsampled(stride)?,
-        dims: map.dims.clone(),
-    })
+    Ok(Map { view: map.view.subsampled(stride)?, dims: map.dims.clone() })
 }
 
 fn slice(node: &NodeProto, inputs: &Inputs) -> Result<Map, Problem> {
@@ -1021,20 +878,10 @@ fn slices(
     sizes: &[usize],
 ) -> Result<Vec<constant::Range>, Problem> {
     let (starts, ends, axes, steps) = if inputs.0.len() > 1 {
-        (
-            inputs.ints(1)?,
-            inputs.ints(2)?,
-            inputs.optional_ints(3)?,
-            inputs.optional_ints(4)?,
-        )
+        (inputs.ints(1)?, inputs.ints(2)?, inputs.optional_ints(3)?, inputs.optional_ints(4)?)
     } else {
         let axes = ints(node, "axes").to_vec();
-        (
-            ints(node, "starts").to_vec(),
-            ints(node, "ends").to_vec(),
-            Some(axes),
-            None,
-        )
+        (ints(node, "starts").to_vec(), ints(node, "ends").to_vec(), Some(axes), None)
     };
     constant::ranges(sizes, &starts, &ends, axes.as_deref(), steps.as_deref())
 }
@@ -1045,11 +892,7 @@ fn gather(node: &NodeProto, inputs: &Inputs) -> Result<Map, Problem> {
     let dim = map.axis(int(node, "axis", 0))?;
     let indices = inputs.constant(1)?;
     let list = indices.to_ints()?;
-    let step = if list.len() > 1 {
-        list[1].saturating_sub(list[0])
-    } else {
-        1
-    };
+    let step = if list.len() > 1 { list[1].saturating_sub(list[0]) } else { 1 };
     let regular = (0..).step_by(usize::try_from(step).ok().filter(|&n| n > 0).unwrap_or(1));
     let all = step > 0 && list.len() == map.size(dim).div_ceil(step as usize);
     if indices.rank() != 1 || !all || !list.iter().copied().eq(regular.take(list.len())) {
@@ -1077,12 +920,7 @@ fn concat(node: &NodeProto, inputs: &Inputs) -> Result<Map, Problem> {
         return Err(refuse());
     }
     let mut channels = [0, 0];
-    for (index, input) in inputs
-        .0
-        .iter()
-        .enumerate()
-        .filter(|&(index, _)| index != position)
-    {
+    for (index, input) in inputs.0.iter().enumerate().filter(|&(index, _)| index != position) {
         let Some(Value::Constant(zeros)) = input else {
             return Err(refuse());
         };
@@ -1094,8 +932,5 @@ fn concat(node: &NodeProto, inputs: &Inputs) -> Result<Map, Problem> {
         }
         channels[usize::from(index > position)] += zeros.len_of(NdAxis(dim));
     }
-    Ok(Map {
-        view: map.view.padded([0; 4], channels)?,
-        dims: map.dims.clone(),
-    })
+    Ok(Map { view: map.view.padded([0; 4], channels)?, dims: map.dims.clone() })
 }

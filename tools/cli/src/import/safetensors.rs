@@ -10,10 +10,7 @@ use crate::error::{AtLayer, Fault, Problem};
 
 /// Every float tensor in the file.
 pub(super) fn read(bytes: &[u8]) -> Result<Tensors, Fault> {
-    let corrupt = |detail: String| Problem::Corrupt {
-        format: "safetensors",
-        detail,
-    };
+    let corrupt = |detail: String| Problem::Corrupt { format: "safetensors", detail };
     let file = SafeTensors::deserialize(bytes).map_err(|error| corrupt(error.to_string()))?;
     let mut tensors = BTreeMap::new();
     for (name, view) in file.iter() {
@@ -21,18 +18,11 @@ pub(super) fn read(bytes: &[u8]) -> Result<Tensors, Fault> {
             continue;
         }
         let values = match view.dtype() {
-            Dtype::F32 => view
-                .data()
-                .as_chunks()
-                .0
-                .iter()
-                .map(|b| f32::from_le_bytes(*b))
-                .collect(),
+            Dtype::F32 => {
+                view.data().as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
+            }
             other => {
-                return Err(Problem::ElementType {
-                    found: format!("{other:?}"),
-                })
-                .at(name);
+                return Err(Problem::ElementType { found: format!("{other:?}") }).at(name);
             }
         };
         let tensor = ArrayD::from_shape_vec(IxDyn(view.shape()), values)

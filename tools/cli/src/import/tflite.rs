@@ -22,18 +22,10 @@ use crate::quantized::{Activation, QuantizedConv, QuantizedNetwork, QuantizedNod
 /// Reads the network in `bytes`.
 pub(super) fn read(bytes: &[u8]) -> Result<Imported, Fault> {
     let graph = Graph::read(bytes)?;
-    let mut walk = Walk {
-        graph: &graph,
-        layers: vec![],
-        values: HashMap::new(),
-    };
+    let mut walk = Walk { graph: &graph, layers: vec![], values: HashMap::new() };
     let (&[input], &[output]) = (&graph.inputs[..], &graph.outputs[..]) else {
         return Err(unsupported(
-            format!(
-                "has {} inputs and {} outputs",
-                graph.inputs.len(),
-                graph.outputs.len()
-            ),
+            format!("has {} inputs and {} outputs", graph.inputs.len(), graph.outputs.len()),
             "convert it with the picture as its only input and the scores as its only output",
         )
         .into());
@@ -133,11 +125,7 @@ impl<'a> Graph<'a> {
             })
         };
         Ok(Graph {
-            tensors: graph
-                .tables(0)?
-                .into_iter()
-                .map(tensor)
-                .collect::<Result<_, Problem>>()?,
+            tensors: graph.tables(0)?.into_iter().map(tensor).collect::<Result<_, Problem>>()?,
             operators: graph
                 .tables(3)?
                 .into_iter()
@@ -149,18 +137,13 @@ impl<'a> Graph<'a> {
     }
 
     fn tensor(&self, at: i32) -> Result<&Tensor<'a>, Problem> {
-        self.tensors
-            .get(index(at)?)
-            .ok_or_else(|| corrupt(format!("there is no tensor {at}")))
+        self.tensors.get(index(at)?).ok_or_else(|| corrupt(format!("there is no tensor {at}")))
     }
 
     /// The name of an operator's output, shortened: converters join the names of all that they
     /// fused.
     fn source(&self, operator: &Operator<'_>) -> String {
-        let output = operator
-            .outputs
-            .first()
-            .and_then(|&at| self.tensor(at).ok());
+        let output = operator.outputs.first().and_then(|&at| self.tensor(at).ok());
         let name = output.map_or("", |tensor| tensor.name.as_str());
         name.split(';').next().unwrap_or(name).to_owned()
     }
@@ -182,9 +165,7 @@ impl Tensor<'_> {
                 ));
             }
             None => {
-                return Err(Problem::DynamicShape {
-                    shape: format!("{:?}", self.shape),
-                });
+                return Err(Problem::DynamicShape { shape: format!("{:?}", self.shape) });
             }
         };
         crate::network::check_extents(&shape, "map")?;
@@ -196,19 +177,11 @@ impl Tensor<'_> {
             return Ok(());
         }
         let remedy = "convert the network to full int8 with TensorFlow 2's converter";
-        Err(unsupported(
-            format!("{what} of element type {}", self.kind),
-            remedy,
-        ))
+        Err(unsupported(format!("{what} of element type {}", self.kind), remedy))
     }
 
     fn words<const N: usize, T>(&self, value: impl Fn([u8; N]) -> T) -> Vec<T> {
-        self.data
-            .as_chunks()
-            .0
-            .iter()
-            .map(|bytes| value(*bytes))
-            .collect()
+        self.data.as_chunks().0.iter().map(|bytes| value(*bytes)).collect()
     }
 
     /// A list of integers, such as paddings.
@@ -216,9 +189,7 @@ impl Tensor<'_> {
         match self.kind {
             element::INT32 => Ok(self.words(|b| i32::from_le_bytes(b).into())),
             element::INT64 => Ok(self.words(i64::from_le_bytes)),
-            other => Err(corrupt(format!(
-                "a list of integers has element type {other}"
-            ))),
+            other => Err(corrupt(format!("a list of integers has element type {other}"))),
         }
     }
 
@@ -238,20 +209,15 @@ impl Tensor<'_> {
 
     /// Weights as OHWI; a fully connected layer's two dimensions become the map's four.
     fn weights<T>(&self, values: Vec<T>, input: Shape) -> Result<Array4<T>, Problem> {
-        let dims: Vec<usize> = self
-            .shape
-            .iter()
-            .map(|&n| usize::try_from(n).unwrap_or(0))
-            .collect();
+        let dims: Vec<usize> =
+            self.shape.iter().map(|&n| usize::try_from(n).unwrap_or(0)).collect();
         let shape = match dims[..] {
             [out, height, width, depth] => (out, height, width, depth),
             [out, inputs] if inputs == input.iter().product::<usize>() => {
                 (out, input[0], input[1], input[2])
             }
             _ => {
-                return Err(corrupt(format!(
-                    "weights of shape {dims:?} for a map of {input:?}"
-                )));
+                return Err(corrupt(format!("weights of shape {dims:?} for a map of {input:?}")));
             }
         };
         let count = values.len();
@@ -263,13 +229,7 @@ impl Tensor<'_> {
 /// What one of the network's layers computes; numbers are in the file's tensors.
 enum LayerOp {
     Input,
-    Conv {
-        weights: i32,
-        bias: Option<i32>,
-        stride: [usize; 2],
-        pads: Pads,
-        fully_connected: bool,
-    },
+    Conv { weights: i32, bias: Option<i32>, stride: [usize; 2], pads: Pads, fully_connected: bool },
     Add,
     Subsample(Subsample),
     MaxPool(Window),
@@ -302,14 +262,8 @@ impl<'a> Walk<'_, 'a> {
         let tensor = self.graph.tensor(at)?;
         let shape = tensor.map_shape().at(&tensor.name)?;
         let (source, op) = (tensor.name.clone(), LayerOp::Input);
-        let layer = Layer {
-            source,
-            op,
-            inputs: vec![],
-            shape,
-            tensor: at,
-            activation: Activation::None,
-        };
+        let layer =
+            Layer { source, op, inputs: vec![], shape, tensor: at, activation: Activation::None };
         self.layers.push(layer);
         self.values.insert(at, View::new(0, shape));
         Ok(())
@@ -396,13 +350,7 @@ impl<'a> Walk<'_, 'a> {
                 let node = self.settle(view, source, input(0)?)?;
                 let shape = window_output(self.layers[node].shape, filters, kernel, stride, pads)?;
                 let bias = operator.inputs.get(2).copied().filter(|&bias| bias >= 0);
-                let op = LayerOp::Conv {
-                    weights,
-                    bias,
-                    stride,
-                    pads,
-                    fully_connected: false,
-                };
+                let op = LayerOp::Conv { weights, bias, stride, pads, fully_connected: false };
                 self.push(layer(op, vec![node], shape, options.activation(3)?))
             }
             "FULLY_CONNECTED" => {
@@ -413,13 +361,7 @@ impl<'a> Walk<'_, 'a> {
                 crate::network::check_extents(&shape, "output")?;
                 let bias = operator.inputs.get(2).copied().filter(|&bias| bias >= 0);
                 let (stride, pads) = ([1, 1], [0; 4]);
-                let op = LayerOp::Conv {
-                    weights,
-                    bias,
-                    stride,
-                    pads,
-                    fully_connected: true,
-                };
+                let op = LayerOp::Conv { weights, bias, stride, pads, fully_connected: true };
                 let activation = Options(operator.options).activation(0)?;
                 self.push(layer(op, vec![node], shape, activation))
             }
@@ -452,11 +394,7 @@ impl<'a> Walk<'_, 'a> {
                         "convert the network with TensorFlow 2's converter, which fuses them",
                     ));
                 }
-                let activation = if name == "RELU" {
-                    Activation::Relu
-                } else {
-                    Activation::Relu6
-                };
+                let activation = if name == "RELU" { Activation::Relu } else { Activation::Relu6 };
                 match (before.activation, &before.op) {
                     (Activation::None, LayerOp::Conv { .. } | LayerOp::Add) => {}
                     _ => {
@@ -505,14 +443,7 @@ impl<'a> Walk<'_, 'a> {
                 } else {
                     let shape =
                         window_output(self.layers[node].shape, channels, kernel, stride, pads)?;
-                    (
-                        LayerOp::MaxPool(Window {
-                            kernel,
-                            stride,
-                            pads,
-                        }),
-                        shape,
-                    )
+                    (LayerOp::MaxPool(Window { kernel, stride, pads }), shape)
                 };
                 self.push(layer(op, vec![node], shape, Activation::None))
             }
@@ -600,13 +531,9 @@ impl<'a> Walk<'_, 'a> {
                 });
             }
         };
-        self.values
-            .insert(output, View::new(view, self.layers[view].shape));
+        self.values.insert(output, View::new(view, self.layers[view].shape));
         // The file's own idea of the shape must be the same; a batch left open is none.
-        if out
-            .map_shape()
-            .is_ok_and(|shape| shape != self.layers[view].shape)
-        {
+        if out.map_shape().is_ok_and(|shape| shape != self.layers[view].shape) {
             return Err(corrupt(format!(
                 "its output has shape {:?} in the file, but {:?} by its parameters",
                 out.shape, self.layers[view].shape
@@ -728,9 +655,8 @@ impl<'a> Options<'a> {
 
     fn extent(self, field: usize, default: i32) -> Result<usize, Problem> {
         let value = self.int(field, default)?;
-        let extent = usize::try_from(value)
-            .ok()
-            .filter(|&n| n > 0 && n <= crate::network::MAX_EXTENT);
+        let extent =
+            usize::try_from(value).ok().filter(|&n| n > 0 && n <= crate::network::MAX_EXTENT);
         extent.ok_or_else(|| corrupt(format!("an extent of {value}")))
     }
 
@@ -768,11 +694,7 @@ fn quantized_network(
         let node = quantized_node(graph, &nodes, &layer).at(&layer.source)?;
         nodes.push(node);
     }
-    QuantizedNetwork {
-        input: nodes[0].shape,
-        nodes,
-    }
-    .canonical(output)
+    QuantizedNetwork { input: nodes[0].shape, nodes }.canonical(output)
 }
 
 fn quantized_node(
@@ -786,13 +708,7 @@ fn quantized_node(
         input.is_some_and(|input| (input.scale, input.zero_point) == (scale, zero_point));
     let op = match layer.op {
         LayerOp::Input => QuantizedOp::Input,
-        LayerOp::Conv {
-            weights,
-            bias,
-            stride,
-            pads,
-            fully_connected,
-        } => {
+        LayerOp::Conv { weights, bias, stride, pads, fully_connected } => {
             let tensor = graph.tensor(weights)?;
             tensor.require(element::INT8, "weights")?;
             let shape = input.map_or([0; 3], |input| input.shape);
@@ -804,16 +720,10 @@ fn quantized_node(
                     scales.to_vec()
                 }
                 ref scales => {
-                    return Err(corrupt(format!(
-                        "{} scales for {out} channels",
-                        scales.len()
-                    )));
+                    return Err(corrupt(format!("{} scales for {out} channels", scales.len())));
                 }
             };
-            if let Some(scale) = scales
-                .iter()
-                .find(|scale| !(scale.is_finite() && **scale > 0.0))
-            {
+            if let Some(scale) = scales.iter().find(|scale| !(scale.is_finite() && **scale > 0.0)) {
                 return Err(corrupt(format!("a weight scale of {scale}")));
             }
             if tensor.zero_points.iter().any(|&zero| zero != 0) {
@@ -885,13 +795,7 @@ fn float_layer(
 ) -> Result<NodeId, Problem> {
     let inputs: Vec<NodeId> = layer.inputs.iter().map(|&input| places[input]).collect();
     let op = match layer.op {
-        LayerOp::Conv {
-            weights,
-            bias,
-            stride,
-            pads,
-            fully_connected,
-        } => {
+        LayerOp::Conv { weights, bias, stride, pads, fully_connected } => {
             let floats = |at: i32| {
                 let tensor = graph.tensor(at)?;
                 tensor.require(element::FLOAT32, "weights")?;
@@ -900,13 +804,7 @@ fn float_layer(
             let input = network.nodes[inputs[0]].shape;
             let weights = graph.tensor(weights)?.weights(floats(weights)?, input)?;
             let bias = bias.map_or(Ok(vec![0.0; weights.dim().0]), floats)?;
-            Op::Conv(Conv {
-                weights,
-                bias,
-                stride,
-                pads,
-                fully_connected,
-            })
+            Op::Conv(Conv { weights, bias, stride, pads, fully_connected })
         }
         LayerOp::Input => Op::Input,
         LayerOp::Add => Op::Add,

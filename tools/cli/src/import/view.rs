@@ -23,13 +23,7 @@ pub(crate) struct View {
 impl View {
     /// The node's output as it is.
     pub(crate) fn new(node: NodeId, base: Shape) -> View {
-        View {
-            node,
-            base,
-            stride: [1, 1],
-            channels: [0, 0],
-            pads: [0; 4],
-        }
+        View { node, base, stride: [1, 1], channels: [0, 0], pads: [0; 4] }
     }
 
     /// Shape of what is seen.
@@ -64,11 +58,7 @@ impl View {
         for (sum, pad) in self.channels.iter_mut().zip(channels) {
             *sum = sum.saturating_add(pad);
         }
-        let sizes = self
-            .pads
-            .iter()
-            .chain(&self.channels)
-            .map(|n| n.saturating_add(1));
+        let sizes = self.pads.iter().chain(&self.channels).map(|n| n.saturating_add(1));
         crate::network::check_extents(&sizes.collect::<Vec<_>>(), "padding")?;
         Ok(self)
     }

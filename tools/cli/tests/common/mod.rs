@@ -15,8 +15,6 @@ pub(crate) fn shared_data(test: &str) -> Option<PathBuf> {
     }
     // Past the test runner's capture, which hides what passing tests print.
     let line = format!("SKIPPED: {test} needs shared data (set BROOKLET_DATA to its folder)\n");
-    std::io::stderr()
-        .write_all(line.as_bytes())
-        .expect("stderr is open");
+    std::io::stderr().write_all(line.as_bytes()).expect("stderr is open");
     None
 }

@@ -80,19 +80,12 @@ pub(super) fn evaluate(
         input.ok_or_else(|| corrupt(format!("input {index} is missing")))
     };
     let optional = |index: usize| -> Result<Option<Vec<i64>>, Problem> {
-        inputs
-            .get(index)
-            .copied()
-            .flatten()
-            .map(Constant::to_ints)
-            .transpose()
+        inputs.get(index).copied().flatten().map(Constant::to_ints).transpose()
     };
     match op_type(node) {
         "Constant" => literal(node),
         "Identity" => input(0).cloned(),
-        "Shape" => Ok(Constant::ints(
-            input(0)?.shape().iter().map(|&n| n as i64).collect(),
-        )),
+        "Shape" => Ok(Constant::ints(input(0)?.shape().iter().map(|&n| n as i64).collect())),
         "Cast" => {
             const FLOATS: [i64; 2] = [data_type::FLOAT as i64, data_type::DOUBLE as i64];
             Ok(match (input(0)?, FLOATS.contains(&int(node, "to", 0))) {
@@ -132,25 +125,19 @@ pub(super) fn evaluate(
         "Add" | "Sub" | "Mul" | "Div" => arithmetic(op_type(node), input(0)?, input(1)?),
         "Concat" => {
             let axis = axis(int(node, "axis", 0), input(0)?.rank())?;
-            let all = (0..inputs.len())
-                .map(input)
-                .collect::<Result<Vec<_>, _>>()?;
+            let all = (0..inputs.len()).map(input).collect::<Result<Vec<_>, _>>()?;
             let detail = |_| corrupt("joins tensors that do not fit");
             if let Constant::Floats(_) = all[0] {
                 let arrays = all.iter().map(|c| c.floats().map(|array| array.view()));
                 let arrays = arrays.collect::<Result<Vec<_>, _>>()?;
-                concatenate(Axis(axis), &arrays)
-                    .map_err(detail)
-                    .map(Constant::Floats)
+                concatenate(Axis(axis), &arrays).map_err(detail).map(Constant::Floats)
             } else {
                 let arrays = all.iter().map(|constant| match constant {
                     Constant::Ints(array) => Ok(array.view()),
                     Constant::Floats(_) => Err(corrupt("joins integers and fractions")),
                 });
                 let arrays = arrays.collect::<Result<Vec<_>, _>>()?;
-                concatenate(Axis(axis), &arrays)
-                    .map_err(detail)
-                    .map(Constant::Ints)
+                concatenate(Axis(axis), &arrays).map_err(detail).map(Constant::Ints)
             }
         }
         "Gather" => {
@@ -159,11 +146,7 @@ pub(super) fn evaluate(
             let size = constant.shape()[axis];
             let indices = input(1)?;
             let places = indices.to_ints()?.into_iter().map(|index| {
-                let index = if index < 0 {
-                    index + size as i64
-                } else {
-                    index
-                };
+                let index = if index < 0 { index + size as i64 } else { index };
                 usize::try_from(index).ok().filter(|&index| index < size)
             });
             let places = places.collect::<Option<Vec<_>>>();
@@ -177,13 +160,8 @@ pub(super) fn evaluate(
             let constant = input(0)?;
             let (starts, ends) = (input(1)?.to_ints()?, input(2)?.to_ints()?);
             let (axes, steps) = (optional(3)?, optional(4)?);
-            let ranges = ranges(
-                constant.shape(),
-                &starts,
-                &ends,
-                axes.as_deref(),
-                steps.as_deref(),
-            )?;
+            let ranges =
+                ranges(constant.shape(), &starts, &ends, axes.as_deref(), steps.as_deref())?;
             let mut result = constant.clone();
             for (dim, range) in ranges.into_iter().enumerate() {
                 let places: Vec<usize> = (0..range.count)
@@ -226,24 +204,19 @@ fn literal(node: &NodeProto) -> Result<Constant, Problem> {
     };
     match value.name.as_deref() {
         Some("value") => {
-            let tensor = value
-                .t
-                .as_ref()
-                .ok_or_else(|| corrupt("an empty constant"))?;
+            let tensor = value.t.as_ref().ok_or_else(|| corrupt("an empty constant"))?;
             super::tensor::read(tensor, std::path::Path::new(""))
         }
-        Some("value_float") => Ok(Constant::Floats(ArrayD::from_elem(
-            IxDyn(&[]),
-            value.f.unwrap_or(0.0),
-        ))),
+        Some("value_float") => {
+            Ok(Constant::Floats(ArrayD::from_elem(IxDyn(&[]), value.f.unwrap_or(0.0))))
+        }
         Some("value_floats") => Ok(Constant::Floats(
             ArrayD::from_shape_vec(IxDyn(&[value.floats.len()]), value.floats.clone())
                 .expect("a vector"),
         )),
-        Some("value_int") => Ok(Constant::Ints(ArrayD::from_elem(
-            IxDyn(&[]),
-            value.i.unwrap_or(0),
-        ))),
+        Some("value_int") => {
+            Ok(Constant::Ints(ArrayD::from_elem(IxDyn(&[]), value.i.unwrap_or(0))))
+        }
         Some("value_ints") => Ok(Constant::ints(value.ints.clone())),
         _ => Err(unsupported(
             "a constant that is neither a number nor a tensor",
@@ -269,9 +242,7 @@ fn arithmetic(op: &str, a: &Constant, b: &Constant) -> Result<Constant, Problem>
             };
             let values = a.iter().zip(&b).map(value).collect::<Option<Vec<_>>>();
             let values = values.ok_or_else(|| corrupt("arithmetic that overflows"))?;
-            Ok(Constant::Ints(
-                ArrayD::from_shape_vec(shape, values).expect("as many elements"),
-            ))
+            Ok(Constant::Ints(ArrayD::from_shape_vec(shape, values).expect("as many elements")))
         }
         (Constant::Floats(a), Constant::Floats(b)) => {
             let (Some(a), Some(b)) = (a.broadcast(shape.clone()), b.broadcast(shape.clone()))
@@ -285,9 +256,7 @@ fn arithmetic(op: &str, a: &Constant, b: &Constant) -> Result<Constant, Problem>
                 _ => a / b,
             };
             let values = a.iter().zip(&b).map(value).collect();
-            Ok(Constant::Floats(
-                ArrayD::from_shape_vec(shape, values).expect("as many elements"),
-            ))
+            Ok(Constant::Floats(ArrayD::from_shape_vec(shape, values).expect("as many elements")))
         }
         _ => Err(corrupt("arithmetic on integers and fractions")),
     }
@@ -309,9 +278,7 @@ fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, Problem> {
 }
 
 fn checked_count(shape: &[usize]) -> Result<usize, Problem> {
-    let count = shape
-        .iter()
-        .try_fold(1usize, |product, &n| product.checked_mul(n));
+    let count = shape.iter().try_fold(1usize, |product, &n| product.checked_mul(n));
     let count = count.filter(|&count| count <= MAX_ELEMENTS);
     count.ok_or_else(|| corrupt(format!("a tensor of shape {shape:?}")))
 }
@@ -334,19 +301,13 @@ fn range_count(start: i64, limit: i64, step: i64) -> Result<usize, Problem> {
     } else {
         0
     };
-    let count = usize::try_from(count)
-        .ok()
-        .filter(|&count| count <= MAX_ELEMENTS);
+    let count = usize::try_from(count).ok().filter(|&count| count <= MAX_ELEMENTS);
     count.ok_or_else(|| corrupt("a range without end"))
 }
 
 /// A dimension that may be counted from the end.
 pub(super) fn axis(axis: i64, rank: usize) -> Result<usize, Problem> {
-    let from_start = if axis < 0 {
-        axis.saturating_add(rank as i64)
-    } else {
-        axis
-    };
+    let from_start = if axis < 0 { axis.saturating_add(rank as i64) } else { axis };
     let found = usize::try_from(from_start).ok().filter(|&axis| axis < rank);
     found.ok_or_else(|| corrupt(format!("dimension {axis} of {rank}")))
 }
@@ -372,47 +333,28 @@ pub(super) fn reshape_target(
     }
     let (all, known) = (checked_count(sizes)?, checked_count(&result)?);
     if let Some(i) = open {
-        result[i] = all
-            .checked_div(known)
-            .filter(|rest| rest * known == all)
-            .ok_or_else(refuse)?;
+        result[i] = all.checked_div(known).filter(|rest| rest * known == all).ok_or_else(refuse)?;
     }
     Ok(result)
 }
 
 /// The shape after Squeeze (`remove`) or Unsqueeze; no axes: all of size 1.
 pub(super) fn squeezed(sizes: &[usize], axes: &[i64], remove: bool) -> Result<Vec<usize>, Problem> {
-    let rank = if remove {
-        sizes.len()
-    } else {
-        sizes.len() + axes.len()
-    };
-    let axes = axes
-        .iter()
-        .map(|&a| axis(a, rank))
-        .collect::<Result<Vec<_>, _>>()?;
+    let rank = if remove { sizes.len() } else { sizes.len() + axes.len() };
+    let axes = axes.iter().map(|&a| axis(a, rank)).collect::<Result<Vec<_>, _>>()?;
     if remove {
         let drop = |dim: &usize| axes.contains(dim) || (axes.is_empty() && sizes[*dim] == 1);
         if let Some(&dim) = axes.iter().find(|&&dim| sizes[dim] != 1) {
             return Err(corrupt(format!("squeezes dimension {dim} of {sizes:?}")));
         }
-        return Ok((0..rank)
-            .filter(|dim| !drop(dim))
-            .map(|dim| sizes[dim])
-            .collect());
+        return Ok((0..rank).filter(|dim| !drop(dim)).map(|dim| sizes[dim]).collect());
     }
     let mut left = sizes.iter().copied();
     let size = |dim| {
-        if axes.contains(&dim) {
-            Some(1)
-        } else {
-            left.next()
-        }
+        if axes.contains(&dim) { Some(1) } else { left.next() }
     };
     let sizes = (0..rank).map(size).collect::<Option<Vec<_>>>();
-    sizes
-        .filter(|_| left.next().is_none())
-        .ok_or_else(|| corrupt("unsqueezes a dimension twice"))
+    sizes.filter(|_| left.next().is_none()).ok_or_else(|| corrupt("unsqueezes a dimension twice"))
 }
 
 /// A Transpose's order; none given: reversed.
@@ -420,10 +362,7 @@ pub(super) fn permutation(perm: &[i64], rank: usize) -> Result<Vec<usize>, Probl
     if perm.is_empty() {
         return Ok((0..rank).rev().collect());
     }
-    let order = perm
-        .iter()
-        .map(|&p| axis(p, rank))
-        .collect::<Result<Vec<_>, _>>()?;
+    let order = perm.iter().map(|&p| axis(p, rank)).collect::<Result<Vec<_>, _>>()?;
     let mut sorted = order.clone();
     sorted.sort_unstable();
     if !sorted.into_iter().eq(0..rank) {
@@ -452,14 +391,8 @@ pub(super) fn ranges(
     if ends.len() != starts.len() || !fits(axes) || !fits(steps) {
         return Err(corrupt("a slice with lists of different lengths"));
     }
-    let mut result: Vec<Range> = sizes
-        .iter()
-        .map(|&size| Range {
-            start: 0,
-            step: 1,
-            count: size,
-        })
-        .collect();
+    let mut result: Vec<Range> =
+        sizes.iter().map(|&size| Range { start: 0, step: 1, count: size }).collect();
     for i in 0..starts.len() {
         let dim = axis(axes.map_or(i as i64, |axes| axes[i]), sizes.len())?;
         let step = steps.map_or(1, |steps| steps[i]);
@@ -468,16 +401,8 @@ pub(super) fn ranges(
         let (low, high) = if step > 0 { (0, size) } else { (-1, size - 1) };
         let start = from_end(starts[i]).clamp(low.max(0), high.max(0));
         let end = from_end(ends[i]).clamp(low, high);
-        let count = if size == 0 {
-            0
-        } else {
-            range_count(start, end, step)?
-        };
-        result[dim] = Range {
-            start: start as usize,
-            step,
-            count,
-        };
+        let count = if size == 0 { 0 } else { range_count(start, end, step)? };
+        result[dim] = Range { start: start as usize, step, count };
     }
     Ok(result)
 }

@@ -29,9 +29,7 @@ pub(super) fn read(tensor: &TensorProto, folder: &Path) -> Result<Constant, Prob
         data_type::INT64 | data_type::DOUBLE => 8,
         data_type::BOOL | data_type::INT8 | data_type::UINT8 => 1,
         other => {
-            return Err(Problem::ElementType {
-                found: name(other).into(),
-            });
+            return Err(Problem::ElementType { found: name(other).into() });
         }
     };
     let raw = if tensor.data_location == Some(1) {
@@ -41,10 +39,7 @@ pub(super) fn read(tensor: &TensorProto, folder: &Path) -> Result<Constant, Prob
     };
     if raw.as_ref().is_some_and(|raw| raw.len() != count * size) {
         let found = raw.map_or(0, |raw| raw.len());
-        return Err(corrupt(format!(
-            "{found} bytes of data for shape {:?}",
-            tensor.dims
-        )));
+        return Err(corrupt(format!("{found} bytes of data for shape {:?}", tensor.dims)));
     }
     let floats = |values: Vec<f32>| array(&shape, values).map(Constant::Floats);
     let ints = |values: Vec<i64>| array(&shape, values).map(Constant::Ints);
@@ -78,34 +73,21 @@ fn array<T>(shape: &[usize], values: Vec<T>) -> Result<ArrayD<T>, Problem> {
 }
 
 fn words<const N: usize, T>(raw: &[u8], value: impl Fn([u8; N]) -> T) -> Vec<T> {
-    raw.as_chunks()
-        .0
-        .iter()
-        .map(|bytes| value(*bytes))
-        .collect()
+    raw.as_chunks().0.iter().map(|bytes| value(*bytes)).collect()
 }
 
 /// A tensor's bytes from the file that newer PyTorch exporters put beside the network.
 fn external(tensor: &TensorProto, folder: &Path, length: usize) -> Result<Vec<u8>, Problem> {
     let entry = |key: &str| {
-        let found = tensor
-            .external_data
-            .iter()
-            .find(|entry| entry.key.as_deref() == Some(key));
+        let found = tensor.external_data.iter().find(|entry| entry.key.as_deref() == Some(key));
         found.and_then(|entry| entry.value.as_deref())
     };
     let location = entry("location").ok_or_else(|| corrupt("weights at an unnamed location"))?;
     // A network must not make us read files elsewhere.
-    if !Path::new(location)
-        .components()
-        .all(|part| matches!(part, Component::Normal(_)))
-    {
+    if !Path::new(location).components().all(|part| matches!(part, Component::Normal(_))) {
         return Err(corrupt(format!("weights at the location `{location}`")));
     }
-    let offset = entry("offset")
-        .unwrap_or("0")
-        .parse()
-        .map_err(|_| corrupt("its data offset"))?;
+    let offset = entry("offset").unwrap_or("0").parse().map_err(|_| corrupt("its data offset"))?;
     let mut data = vec![];
     let result = File::open(folder.join(location)).and_then(|mut file| {
         file.seek(SeekFrom::Start(offset))?;

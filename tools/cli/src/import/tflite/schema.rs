@@ -11,10 +11,7 @@ use crate::error::Problem;
 
 /// What is wrong with a file.
 pub(super) fn corrupt(detail: impl Into<String>) -> Problem {
-    Problem::Corrupt {
-        format: "TFLite",
-        detail: detail.into(),
-    }
+    Problem::Corrupt { format: "TFLite", detail: detail.into() }
 }
 
 /// Any table, read by field number.
@@ -43,10 +40,7 @@ impl<'a> TableRead<'a> for Tables<'a> {
 impl<'a> Table<'a> {
     /// The file's outermost table.
     pub(super) fn root(bytes: &'a [u8]) -> Result<Table<'a>, Problem> {
-        let buffer = SliceWithStartOffset {
-            buffer: bytes,
-            offset_from_start: 0,
-        };
+        let buffer = SliceWithStartOffset { buffer: bytes, offset_from_start: 0 };
         Table::from_buffer(buffer, 0).map_err(|error| corrupt(error.to_string()))
     }
 
@@ -74,16 +68,11 @@ impl<'a> Table<'a> {
 
     pub(super) fn vector<T: VectorRead<'a>>(self, field: usize) -> Result<Vec<T>, Problem> {
         let vector: Option<Vector<'a, T>> = self.field(field)?;
-        Ok(vector
-            .map(|vector| vector.iter().collect())
-            .unwrap_or_default())
+        Ok(vector.map(|vector| vector.iter().collect()).unwrap_or_default())
     }
 
     pub(super) fn tables(self, field: usize) -> Result<Vec<Table<'a>>, Problem> {
-        Ok(self
-            .field::<Tables<'a>>(field)?
-            .map(|tables| tables.0)
-            .unwrap_or_default())
+        Ok(self.field::<Tables<'a>>(field)?.map(|tables| tables.0).unwrap_or_default())
     }
 }
 

@@ -1,0 +1,17 @@
+//! Logging: defmt's macros with the feature `defmt`, nothing without.
+
+#[cfg(feature = "defmt")]
+pub(crate) use defmt::{error, info};
+
+/// Evaluates nothing, but keeps what would have been logged in use.
+#[cfg(not(feature = "defmt"))]
+macro_rules! silent {
+    ($format:literal $(, $argument:expr)* $(,)?) => {
+        if false {
+            $( let _ = &$argument; )*
+        }
+    };
+}
+
+#[cfg(not(feature = "defmt"))]
+pub(crate) use {silent as error, silent as info};

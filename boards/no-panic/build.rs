@@ -1,0 +1,8 @@
+//! The linker's arguments: one entry, no start files, unused sections dropped.
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    for argument in ["--entry=infer", "--gc-sections", "--nmagic", "-Ttext=0x10000"] {
+        println!("cargo:rustc-link-arg-bins={argument}");
+    }
+}

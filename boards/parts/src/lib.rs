@@ -1,0 +1,36 @@
+//! Drivers that several boards' crates share.
+//!
+//! - [`uart`]: three chips' serial ports, polled, as embedded-io
+//! - [`pin`]: pins as embedded-hal
+//! - `systick`, `minstret`: the instruction counters of Arm and RISC-V under QEMU
+//! - [`stack`]: the stack's high-water mark
+//! - [`mps2`]: what the two MPS2 boards have in common
+//!
+//! Registers are `VolatileCell`s in structures laid out as the chip's manual has them. A
+//! driver borrows its structure, so drivers are safe code: the one place that turns an
+//! address into such a borrow is a board's start-up, and has to give its reason there.
+#![no_std]
+
+#[cfg(target_arch = "riscv32")]
+pub mod minstret;
+#[cfg(target_arch = "arm")]
+pub mod mps2;
+pub mod pin;
+#[cfg(target_os = "none")]
+pub mod stack;
+#[cfg(target_arch = "arm")]
+pub mod systick;
+pub mod uart;
+
+/// Firmware that panics stops; the host's next request runs into its time-out and says so.
+/// The core never gets here (`boards/no-panic` is the proof), the application should not.
+#[cfg(target_os = "none")]
+#[panic_handler]
+fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+    #[cfg(feature = "defmt")]
+    defmt::error!("{}", defmt::Display2Format(info));
+    let _ = info;
+    loop {
+        core::hint::spin_loop();
+    }
+}

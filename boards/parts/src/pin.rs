@@ -1,0 +1,53 @@
+//! Output pins.
+
+use core::convert::Infallible;
+
+use embedded_hal::digital::{ErrorType, OutputPin};
+use vcell::VolatileCell;
+
+/// One bit of a register that can be read back, such as a board's LEDs.
+pub struct Bit {
+    register: &'static VolatileCell<u32>,
+    mask: u32,
+}
+
+impl Bit {
+    /// Bit `number` of `register`.
+    pub fn new(register: &'static VolatileCell<u32>, number: u32) -> Self {
+        Self { register, mask: 1 << number }
+    }
+}
+
+impl ErrorType for Bit {
+    type Error = Infallible;
+}
+
+impl OutputPin for Bit {
+    fn set_low(&mut self) -> Result<(), Infallible> {
+        self.register.set(self.register.get() & !self.mask);
+        Ok(())
+    }
+    fn set_high(&mut self) -> Result<(), Infallible> {
+        self.register.set(self.register.get() | self.mask);
+        Ok(())
+    }
+}
+
+/// A pin that leads nowhere, for emulated chips without pins: QEMU's `virt` has no GPIO at
+/// all, its STM32F405 only addresses that ignore what is written to them. Firmware for real
+/// silicon replaces it by the pin of a HAL.
+#[derive(Debug)]
+pub struct Unconnected;
+
+impl ErrorType for Unconnected {
+    type Error = Infallible;
+}
+
+impl OutputPin for Unconnected {
+    fn set_low(&mut self) -> Result<(), Infallible> {
+        Ok(())
+    }
+    fn set_high(&mut self) -> Result<(), Infallible> {
+        Ok(())
+    }
+}

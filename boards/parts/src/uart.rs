@@ -1,0 +1,162 @@
+//! Serial ports, polled.
+//!
+//! Each chip's port implements [`Port`], three one-line questions to its registers;
+//! [`Polled`] makes embedded-io of any of them.
+
+use core::convert::Infallible;
+
+use embedded_io::{ErrorType, Read, ReadReady, Write};
+use vcell::VolatileCell;
+
+/// A serial port that holds one byte each way.
+pub trait Port {
+    /// Has a byte been received?
+    fn received(&self) -> bool;
+    /// The byte that was received. Meaningless if none was.
+    fn take(&self) -> u8;
+    /// Can a byte be sent now?
+    fn can_send(&self) -> bool;
+    /// Sends a byte. Only if [`can_send`](Self::can_send).
+    fn send(&self, byte: u8);
+}
+
+/// embedded-io for a [`Port`].
+#[derive(Debug)]
+pub struct Polled<P>(pub P);
+
+impl<P> ErrorType for Polled<P> {
+    type Error = Infallible;
+}
+
+impl<P: Port> ReadReady for Polled<P> {
+    fn read_ready(&mut self) -> Result<bool, Infallible> {
+        Ok(self.0.received())
+    }
+}
+
+impl<P: Port> Read for Polled<P> {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Infallible> {
+        let Some(first) = buffer.first_mut() else { return Ok(0) };
+        while !self.0.received() {}
+        *first = self.0.take();
+        Ok(1)
+    }
+}
+
+impl<P: Port> Write for Polled<P> {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, Infallible> {
+        let Some(&first) = bytes.first() else { return Ok(0) };
+        while !self.0.can_send() {}
+        self.0.send(first);
+        Ok(1)
+    }
+
+    fn flush(&mut self) -> Result<(), Infallible> {
+        while !self.0.can_send() {}
+        Ok(())
+    }
+}
+
+/// The UART of Arm's CMSDK, as on the MPS2 boards.
+#[repr(C)]
+pub struct Cmsdk {
+    data: VolatileCell<u32>,
+    state: VolatileCell<u32>,
+    control: VolatileCell<u32>,
+    interrupt: VolatileCell<u32>,
+    divider: VolatileCell<u32>,
+}
+
+impl Cmsdk {
+    /// Switches both directions on, at 115,200 baud of a 25 MHz clock.
+    pub fn enable(&'static self) -> Polled<&'static Self> {
+        self.divider.set(25_000_000 / 115_200);
+        self.control.set(0b11);
+        Polled(self)
+    }
+}
+
+impl Port for &Cmsdk {
+    fn received(&self) -> bool {
+        self.state.get() & 0b10 != 0
+    }
+    fn take(&self) -> u8 {
+        self.data.get() as u8
+    }
+    fn can_send(&self) -> bool {
+        self.state.get() & 0b01 == 0
+    }
+    fn send(&self, byte: u8) {
+        self.data.set(byte.into());
+    }
+}
+
+/// The USART of the STM32F4.
+#[repr(C)]
+pub struct Stm32f4 {
+    status: VolatileCell<u32>,
+    data: VolatileCell<u32>,
+    baud: VolatileCell<u32>,
+    control1: VolatileCell<u32>,
+}
+
+impl Stm32f4 {
+    /// Switches both directions on, at 115,200 baud of a bus at `bus_hz`. The clock of the
+    /// port and the function of its pins are the board's to set.
+    pub fn enable(&'static self, bus_hz: u32) -> Polled<&'static Self> {
+        self.baud.set(bus_hz / 115_200);
+        // Port on (13), transmitter (3), receiver (2).
+        self.control1.set(1 << 13 | 1 << 3 | 1 << 2);
+        Polled(self)
+    }
+}
+
+impl Port for &Stm32f4 {
+    fn received(&self) -> bool {
+        self.status.get() & 1 << 5 != 0
+    }
+    fn take(&self) -> u8 {
+        self.data.get() as u8
+    }
+    fn can_send(&self) -> bool {
+        self.status.get() & 1 << 7 != 0
+    }
+    fn send(&self, byte: u8) {
+        self.data.set(byte.into());
+    }
+}
+
+/// The 16550, as on QEMU's RISC-V machine: registers are bytes, one after the other.
+#[repr(C)]
+pub struct Ns16550 {
+    data: VolatileCell<u8>,
+    interrupt: VolatileCell<u8>,
+    fifo: VolatileCell<u8>,
+    line_control: VolatileCell<u8>,
+    modem_control: VolatileCell<u8>,
+    line_status: VolatileCell<u8>,
+}
+
+impl Ns16550 {
+    /// Eight bits, no parity, FIFOs on. The emulated port has no baud rate to keep.
+    pub fn enable(&'static self) -> Polled<&'static Self> {
+        self.line_control.set(0b11);
+        self.fifo.set(1);
+        Polled(self)
+    }
+}
+
+impl Port for &Ns16550 {
+    fn received(&self) -> bool {
+        self.line_status.get() & 1 != 0
+    }
+    fn take(&self) -> u8 {
+        self.data.get()
+    }
+    fn can_send(&self) -> bool {
+        self.line_status.get() & 1 << 5 != 0
+    }
+    fn send(&self, byte: u8) {
+        self.data.set(byte);
+    }
+}

@@ -1,0 +1,195 @@
+//! The messages: what can be asked, and what can be answered.
+
+use serde::{Deserialize, Serialize};
+
+use crate::LAYERS_PER_PAGE;
+
+/// What a host asks of a board.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request<'a> {
+    /// Who is there? Answered with [`Response::Identity`].
+    Identify,
+    /// Is there a model in the slot, and can it run here? Answered with
+    /// [`Response::Loaded`], or with [`Fault::Model`].
+    Check,
+    /// One row of a picture. Row 0 begins a new picture; the others follow in order.
+    /// Answered with [`Response::Accepted`] as soon as the row is queued.
+    Row {
+        /// Counted from the top of the picture.
+        y: u16,
+        /// RGB bytes, left to right.
+        #[serde(borrow)]
+        pixels: &'a [u8],
+    },
+    /// The results, from class `first` on. Answered with [`Response::Logits`] when the
+    /// network has run to its end.
+    Logits {
+        /// The first class wanted; a page holds [`crate::LOGITS_PER_PAGE`].
+        first: u16,
+    },
+    /// What the last picture cost, from layer `first` on. Answered with
+    /// [`Response::Profile`].
+    Profile {
+        /// The first layer wanted; a page holds [`crate::LAYERS_PER_PAGE`].
+        first: u16,
+    },
+    /// Forget the picture that is under way. Answered with [`Response::Ready`].
+    Reset,
+}
+
+/// What a board answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Response<'a> {
+    /// To [`Request::Identify`].
+    #[serde(borrow)]
+    Identity(Identity<'a>),
+    /// To [`Request::Check`].
+    Loaded(Loaded),
+    /// To [`Request::Row`].
+    Accepted(Accepted),
+    /// To [`Request::Logits`].
+    Logits(LogitsPage<'a>),
+    /// To [`Request::Profile`].
+    Profile(ProfilePage),
+    /// To [`Request::Reset`].
+    Ready,
+    /// To any request that could not be carried out.
+    Failed(Fault<'a>),
+}
+
+/// A board introduces itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity<'a> {
+    /// The protocol it speaks: [`crate::VERSION`]. Always the first field.
+    pub protocol: u16,
+    /// The board's name, as `brooklet boards` lists it.
+    pub board: &'a str,
+    /// Its processor core.
+    pub core: &'a str,
+    /// The kernels that its firmware has.
+    pub backend: &'a str,
+    /// The firmware's version.
+    pub firmware: &'a str,
+    /// Bytes of the flash slot that a model may fill.
+    pub slot_bytes: u32,
+    /// Bytes of RAM that the firmware sets aside for a model's arena.
+    pub arena_bytes: u32,
+}
+
+/// The model in the slot passed its check, and runs here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loaded {
+    /// Length of the model file.
+    pub model_bytes: u32,
+    /// The checksum in the model file's header, verified by the board.
+    pub crc: u32,
+    /// Bytes of arena that it needs.
+    pub arena_bytes: u32,
+    /// Bytes of a session, beside the arena.
+    pub session_bytes: u32,
+    /// Rows of its input picture.
+    pub rows: u16,
+    /// Pixels of a row.
+    pub columns: u16,
+    /// Bytes of a pixel.
+    pub channels: u16,
+    /// Number of its layers.
+    pub layers: u16,
+}
+
+/// A row was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// Rows of this picture that the board has taken so far.
+    pub rows: u16,
+}
+
+/// A part of the results. Both slices begin at class `first` and are of one length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogitsPage<'a> {
+    /// Number of classes in all.
+    pub classes: u16,
+    /// The first class on this page.
+    pub first: u16,
+    /// The int8 logits, each as the byte that it is.
+    pub logits: &'a [u8],
+    /// The network's int8 outputs: after softmax where it has one, else the logits again.
+    pub output: &'a [u8],
+}
+
+/// Instructions of consecutive layers.
+pub type Counts = heapless::Vec<u64, LAYERS_PER_PAGE>;
+
+/// What the last picture cost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProfilePage {
+    /// Instructions from the first row pushed to the logits ready. Only calls of the
+    /// session are counted: the serial link and its waits are not.
+    pub instructions: u64,
+    /// The deepest that the stack has been since start-up, in bytes.
+    pub stack_bytes: u32,
+    /// Number of layers in all.
+    pub layers: u16,
+    /// The first layer on this page.
+    pub first: u16,
+    /// Instructions of each layer, from `first` on. Their sum is a little below
+    /// `instructions`, which also has the copying of the input rows.
+    pub counts: Counts,
+}
+
+/// Why a request could not be carried out.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Fault<'a> {
+    /// The frame holds no message: its stuffing, checksum or contents are wrong.
+    Garbled,
+    /// The frame is longer than [`crate::FRAME_BYTES`].
+    FrameTooLong,
+    /// The slot holds no model that can run here.
+    Model {
+        /// Why not, in words.
+        reason: &'a str,
+    },
+    /// A row arrived out of its order.
+    RowOutOfOrder {
+        /// The row that the board waits for.
+        expected: u16,
+    },
+    /// A row has another length than the model's input.
+    RowBytes {
+        /// Bytes of a row.
+        expected: u16,
+    },
+    /// Results were asked for before all rows had come.
+    RowsMissing {
+        /// Rows that came.
+        seen: u16,
+        /// Rows of a picture.
+        of: u16,
+    },
+    /// The board's firmware met a state that it holds to be impossible.
+    Internal {
+        /// Which.
+        reason: &'a str,
+    },
+}
+
+impl core::fmt::Display for Fault<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match *self {
+            Self::Garbled => f.write_str("the board received a damaged frame"),
+            Self::FrameTooLong => f.write_str("the board received a frame that is too long"),
+            Self::Model { reason } => write!(f, "no model that can run here: {reason}"),
+            Self::RowOutOfOrder { expected } => {
+                write!(f, "a row came out of order: row {expected} was expected")
+            }
+            Self::RowBytes { expected } => {
+                write!(f, "a row has another length than the model's {expected} bytes")
+            }
+            Self::RowsMissing { seen, of } => {
+                write!(f, "only {seen} of the picture's {of} rows have come")
+            }
+            Self::Internal { reason } => write!(f, "the firmware failed: {reason}"),
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Firmware for the Netduino Plus 2: an STM32F405RG, as QEMU emulates it.
+//!
+//! Memory is the real chip's, to the byte. QEMU's chip has no clock tree and no pins: it runs
+//! at 168 MHz from reset, its USART needs no pin functions, and GPIO is not there. Firmware
+//! for the silicon would set up the first two, and take its pins, with stm32f4xx-hal.
+#![no_std]
+#![no_main]
+
+use brooklet::Arena;
+use brooklet_app::{Buffers, Parts};
+use brooklet_parts::{pin::Unconnected, stack, systick::Ticks, uart::Stm32f4};
+use cortex_m_rt::entry;
+#[cfg(feature = "defmt")]
+use defmt_semihosting as _;
+use static_cell::ConstStaticCell;
+
+/// Constants from `board.toml`.
+mod board {
+    include!(concat!(env!("OUT_DIR"), "/board.rs"));
+}
+
+/// Where USART 1 is.
+const USART1: *const Stm32f4 = core::ptr::without_provenance(0x4001_1000);
+
+static ARENA: ConstStaticCell<Arena<{ board::ARENA_BYTES }>> = ConstStaticCell::new(Arena::new());
+static BUFFERS: ConstStaticCell<Buffers> = ConstStaticCell::new(Buffers::new());
+
+#[entry]
+fn main() -> ! {
+    stack::paint();
+    let Some(core) = cortex_m::Peripherals::take() else { unreachable!("main runs once") };
+    // SAFETY: USART 1 is at this address (reference manual RM0090, memory map), aligned and
+    // laid out as `Stm32f4`. All access to it is through `VolatileCell`s.
+    let usart = unsafe { &*USART1 };
+    let parts = Parts {
+        // USART 1 is on APB2, at half the core's clock.
+        link: usart.enable(board::CLOCK_HZ / 2),
+        counter: Ticks::new(core.SYST, board::CLOCK_HZ),
+        busy: Unconnected,
+        status: Unconnected,
+        stack_bytes: stack::high_water,
+    };
+    // SAFETY: the slot is flash (RM0090, sectors 5 to 11), readable at any time; this firmware
+    // does not program flash, so nothing writes to it while it runs.
+    let slot = unsafe {
+        core::slice::from_raw_parts(
+            core::ptr::with_exposed_provenance(board::SLOT_ADDRESS),
+            board::SLOT_BYTES,
+        )
+    };
+    let (Ok(never) | Err(never)) =
+        brooklet_app::run(parts, board::ABOUT, slot, ARENA.take(), BUFFERS.take());
+    match never {}
+}

@@ -1,0 +1,166 @@
+//! Real networks and real pictures, made by others: what comes out is counted, not assumed.
+//!
+//! The files are looked for in `../shared/data` beside the checkout, or where `BROOKLET_DATA`
+//! says; without them these tests say so and pass.
+
+use std::path::{Path, PathBuf};
+
+use brooklet_cli::commands::{self, Output};
+use brooklet_cli::data::Dataset;
+use brooklet_cli::evaluate::{self, FloatAnswers};
+use brooklet_cli::model_file::{Answer, HostBackend, ModelFile};
+use clap::Parser;
+use ndarray::{Array1, Array2};
+use ndarray_npy::read_npy;
+
+const NORMALIZED: [&str; 4] = ["--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225"];
+
+/// A file of the shared data; says loudly when there is none.
+fn shared(path: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os("BROOKLET_DATA").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"),
+        PathBuf::from,
+    );
+    let file = folder.join(path);
+    if file.is_file() {
+        return Some(file);
+    }
+    // Past the capture of the test harness, so that a run without data is seen to be one.
+    use std::io::Write;
+    let _ = writeln!(
+        std::io::stderr().lock(),
+        "\nSKIPPED: {} is not there; BROOKLET_DATA names the folder of shared data\n",
+        file.display(),
+    );
+    None
+}
+
+/// `brooklet quantize` with these arguments: the model file.
+fn quantize(network: &Path, arguments: &[&str]) -> ModelFile {
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: commands::quantize::Args,
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model.brook");
+    let (network, output) = (network.to_str().unwrap(), model.to_str().unwrap());
+    let fixed = ["quantize", network, "-o", output];
+    let cli = Cli::parse_from(fixed.iter().chain(arguments));
+    commands::quantize::run(&cli.args, Output { json: true }).unwrap();
+    ModelFile::open(&model).unwrap()
+}
+
+/// The model's answers for the first `count` test pictures.
+fn answers(model: &ModelFile, backend: HostBackend, count: usize) -> Vec<(Answer, Option<usize>)> {
+    let pictures = shared("cifar10/test_first5000.bin").unwrap();
+    let data =
+        Dataset::open(pictures.to_str().unwrap(), model.input(), &model.preprocess()).unwrap();
+    let simulator = model.simulator(backend).unwrap();
+    evaluate::answers(&simulator, &data, 0..count, || {}).unwrap()
+}
+
+/// Numbers in which the answers differ from an expected file.
+fn differences(
+    answers: &[(Answer, Option<usize>)],
+    of: impl Fn(&Answer) -> &[i8],
+    expected: &Path,
+) -> usize {
+    let expected: Array2<i8> = read_npy(expected).unwrap();
+    assert!(answers.len() <= expected.nrows());
+    answers
+        .iter()
+        .zip(expected.outer_iter())
+        .map(|((answer, _), row)| of(answer).iter().zip(row).filter(|(a, b)| *a != *b).count())
+        .sum()
+}
+
+#[test]
+fn mlperf_resnet8_is_what_tflite_micro_computes() {
+    let (Some(network), Some(logits), Some(softmax)) = (
+        shared("models/mlperf_resnet8_int8.tflite"),
+        shared("expected/mlperf_resnet8_int8_logits_5000_tflm.npy"),
+        shared("expected/mlperf_resnet8_int8_softmax_5000_tflm.npy"),
+    ) else {
+        return;
+    };
+    let model = quantize(&network, &[]);
+    for backend in [HostBackend::Portable, HostBackend::Reference] {
+        let answers = answers(&model, backend, 5000);
+        assert_eq!(differences(&answers, |a| &a.logits, &logits), 0, "{backend:?}");
+        assert_eq!(differences(&answers, |a| &a.output, &softmax), 0, "{backend:?}");
+    }
+}
+
+#[test]
+fn tensorflow_resnet20_is_what_tflite_micro_computes() {
+    let (Some(network), Some(logits)) = (
+        shared("models/resnet20_tensorflow_int8.tflite"),
+        shared("expected/resnet20_tensorflow_int8_logits_1000_tflm.npy"),
+    ) else {
+        return;
+    };
+    let model = quantize(&network, &NORMALIZED);
+    for backend in [HostBackend::Portable, HostBackend::Reference] {
+        let answers = answers(&model, backend, 1000);
+        assert_eq!(differences(&answers, |a| &a.logits, &logits), 0, "{backend:?}");
+    }
+}
+
+/// Quantizes each file of a network, and counts: files with the batch norms apart give one
+/// model file, those folded by an exporter the same figures.
+fn quantized_agrees_with_float(network: &str, apart: &[&str], folded: &[&str]) {
+    let (Some(calibration), Some(best), Some(logits)) = (
+        shared("cifar10/calib_train_1000.bin"),
+        shared(&format!("expected/{network}_float_argmax_5000.npy")),
+        shared(&format!("expected/{network}_float_logits_1000.npy")),
+    ) else {
+        return;
+    };
+    let model = |file: &&str| {
+        let file = shared(&format!("models/{file}")).expect("the data is whole");
+        let calibration = ["--calibrate", calibration.to_str().unwrap(), "--arch", network];
+        quantize(&file, &[&calibration[..], &NORMALIZED].concat())
+    };
+    let apart: Vec<ModelFile> = apart.iter().map(model).collect();
+    for other in &apart[1..] {
+        assert_eq!(other.bytes(), apart[0].bytes(), "{}", other.path().display());
+    }
+    let best: Array1<u8> = read_npy(best).unwrap();
+    let best = FloatAnswers::Best(best.iter().map(|&class| class.into()).collect());
+    let logits = FloatAnswers::Logits(read_npy(logits).unwrap());
+    for model in apart.into_iter().take(1).chain(folded.iter().map(model)) {
+        let answers = answers(&model, HostBackend::Portable, 5000);
+        let quantization = model.model().logits_quantization();
+        let score =
+            |answers, float| evaluate::score(answers, Some(float), |q| quantization.dequantize(q));
+        let agreement = score(&answers, &best).agreement.unwrap();
+        let decibels = score(&answers[..1000], &logits).sqnr_db.unwrap();
+        println!("{network}: agreement {agreement:.4}, {decibels:.2} dB");
+        assert!(agreement >= 0.991, "{network}: agreement {agreement}");
+        assert!(decibels >= 29.0, "{network}: {decibels} dB");
+    }
+}
+
+#[test]
+fn resnet20_agrees_with_float() {
+    quantized_agrees_with_float(
+        "resnet20",
+        &[
+            "resnet20.safetensors",
+            "resnet20-12fca82f.th",
+            "resnet20_opset17_bn.onnx",
+            "resnet20_torchscript_opset17_bn.onnx",
+        ],
+        &["resnet20_torchscript_opset17_folded.onnx", "resnet20_torch2.15_default.onnx"],
+    );
+}
+
+#[test]
+fn resnet56_agrees_with_float() {
+    quantized_agrees_with_float(
+        "resnet56",
+        &["resnet56.safetensors", "resnet56_opset17_bn.onnx"],
+        &[],
+    );
+}

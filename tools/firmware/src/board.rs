@@ -1,0 +1,223 @@
+//! A board that runs: QEMU, with a firmware and a model.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant};
+use std::{fs, io, thread};
+
+use board_build::Spec;
+
+use crate::{Error, Link, Registry, Report, apt, compile};
+
+/// An emulated board that runs. It is stopped when dropped.
+#[derive(Debug)]
+pub struct Board {
+    link: Link,
+    _running: Running,
+}
+
+/// The emulator's process.
+#[derive(Debug)]
+struct Running(Child);
+
+/// What can be chosen when a board is started.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Firmware that logs: where its log, in defmt's encoding, is written. The link is then
+    /// a socket beside it.
+    pub log: Option<PathBuf>,
+    /// Start with whatever the model's file holds. Without, a file that is seen not to fit
+    /// the board is refused here, before the board does it.
+    pub unchecked: bool,
+}
+
+impl Board {
+    /// Builds firmware, starts the board with the model in its slot, and makes sure that it
+    /// answers. Whether it can run the model, [`Link::check`] tells.
+    pub fn start(
+        registry: &Registry,
+        spec: &Spec,
+        model: &Path,
+        report: Report<'_>,
+    ) -> Result<Self, Error> {
+        Self::start_with(registry, spec, Some(model), &Options::default(), report)
+    }
+
+    /// Likewise, with [`Options`], or with an empty slot.
+    pub fn start_with(
+        registry: &Registry,
+        spec: &Spec,
+        model: Option<&Path>,
+        options: &Options,
+        report: Report<'_>,
+    ) -> Result<Self, Error> {
+        if let Some(model) = model
+            && !options.unchecked
+        {
+            fits(spec, model)?;
+        }
+        ensure_qemu(spec, report)?;
+        let features: &[&str] = if options.log.is_some() { &["defmt"] } else { &[] };
+        let firmware = compile::firmware(registry, spec, features, report)?;
+
+        let mut command = Command::new(&spec.qemu.binary);
+        command
+            .args(&spec.qemu.args)
+            // An instruction takes a nanosecond of the machine's time: what is measured by
+            // its timers is instructions, and repeats.
+            .args(["-icount", "shift=0"])
+            .args(["-display", "none", "-monitor", "none", "-parallel", "none"])
+            .arg("-kernel")
+            .arg(firmware);
+        if let Some(model) = model {
+            let (file, address) = (escaped(model), spec.slot.address);
+            command.arg("-device");
+            command.arg(format!("loader,file={file},addr={address:#x},force-raw=on"));
+        }
+        // The serial link is the emulator's standard input and output. Firmware that logs does
+        // so on standard output, through semihosting; then the link is a socket.
+        let socket = options.log.as_ref().map(|log| log.with_extension("socket"));
+        match (&options.log, &socket) {
+            (Some(log), Some(socket)) => {
+                let _ = fs::remove_file(socket); // of an earlier run
+                let log = fs::File::create(log)
+                    .map_err(|source| Error::Create { path: log.clone(), source })?;
+                command.stdout(log).stdin(Stdio::null());
+                command.arg("-serial").arg(format!("unix:{},server=on", escaped(socket)));
+                command.args(["-semihosting-config", "enable=on,target=native"]);
+            }
+            _ => {
+                command.stdout(Stdio::piped()).stdin(Stdio::piped());
+                command.args(["-serial", "stdio"]);
+            }
+        }
+        let mut child = command
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|source| Error::Run { program: spec.qemu.binary.clone(), source })?;
+
+        let errors = child.stderr.take();
+        let pipes = child.stdin.take().zip(child.stdout.take());
+        // From here on, an error stops the child.
+        let mut running = Running(child);
+        let (input, mut output): (Box<dyn Write + Send>, Box<dyn Read + Send>) =
+            match (pipes, &socket) {
+                (Some((input, output)), _) => (Box::new(input), Box::new(output)),
+                (None, Some(socket)) => {
+                    let stream = connect(socket, &mut running.0)
+                        .and_then(|stream| Ok((stream.try_clone()?, stream)));
+                    let (write, read) = stream
+                        .map_err(|source| Error::Write { board: spec.name.clone(), source })?;
+                    (Box::new(write), Box::new(read))
+                }
+                (None, None) => unreachable!("without a socket, both are piped"),
+            };
+
+        let said = Arc::new(Mutex::new(String::new()));
+        let (send, received) = mpsc::channel();
+        let heard = Arc::clone(&said);
+        let listener = thread::spawn(move || {
+            let mut text = String::new();
+            let _ = errors.map(|mut errors| errors.read_to_string(&mut text));
+            heard.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push_str(&text);
+        });
+        thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(count @ 1..) = output.read(&mut buffer) {
+                if send.send(buffer[..count].to_vec()).is_err() {
+                    return;
+                }
+            }
+            // The end: wait for the last words, so that whoever sees the end has them.
+            let _ = listener.join();
+        });
+        let link = Link::new(spec.name.clone(), input, received, said);
+        let mut board = Self { link, _running: running };
+        board.link.hello()?;
+        Ok(board)
+    }
+
+    /// The way to talk to it.
+    pub fn link(&mut self) -> &mut Link {
+        &mut self.link
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself: then there is nothing to stop.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Connects to the emulator's socket, as soon as it is there.
+fn connect(socket: &Path, child: &mut Child) -> io::Result<UnixStream> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        match UnixStream::connect(socket) {
+            Ok(stream) => return Ok(stream),
+            Err(error) if Instant::now() > deadline || child.try_wait()?.is_some() => {
+                return Err(error);
+            }
+            Err(_) => thread::sleep(Duration::from_millis(20)),
+        }
+    }
+}
+
+/// A path as a value of a QEMU option, where a comma is doubled.
+fn escaped(path: &Path) -> String {
+    path.display().to_string().replace(',', ",,")
+}
+
+/// Refuses a model that is seen not to fit the board.
+fn fits(spec: &Spec, path: &Path) -> Result<(), Error> {
+    let bytes = fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    if bytes.len() as u64 > spec.slot.bytes.into() {
+        return Err(Error::ModelTooLarge {
+            path: path.to_owned(),
+            bytes: bytes.len() as u64,
+            board: spec.name.clone(),
+            slot: spec.slot.bytes,
+        });
+    }
+    // The header's arena_bytes. A file that is no model is the board's to refuse.
+    let arena = bytes.get(20..).and_then(<[u8]>::first_chunk).map(|word| u32::from_le_bytes(*word));
+    match arena {
+        Some(needed) if bytes.starts_with(b"\x89BROOK\r\n") && needed > spec.arena_bytes => {
+            Err(Error::ArenaTooLarge {
+                path: path.to_owned(),
+                needed,
+                board: spec.name.clone(),
+                arena: spec.arena_bytes,
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Finds the board's emulator, or installs it.
+pub fn ensure_qemu(spec: &Spec, report: Report<'_>) -> Result<(), Error> {
+    let program = &spec.qemu.binary;
+    let present = || apt::runs(program, &["--version"]);
+    if present() {
+        return Ok(());
+    }
+    // Debian has moved RISC-V between packages.
+    let packages: &[&str] = match program.as_str() {
+        "qemu-system-riscv32" | "qemu-system-riscv64" => &["qemu-system-misc", "qemu-system-riscv"],
+        other => &[other],
+    };
+    let mut reason = String::new();
+    for package in packages {
+        match apt::install(&[package], &format!("to emulate {}", spec.name), report) {
+            Ok(()) if present() => return Ok(()),
+            Ok(()) => reason = format!("the package {package} does not have it"),
+            Err(said) => reason = said,
+        }
+    }
+    Err(Error::NoProgram { program: program.clone(), packages: packages.join(" or "), reason })
+}

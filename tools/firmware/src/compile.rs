@@ -1,0 +1,75 @@
+//! Builds firmware, each board in its own folder, all in one target directory.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use board_build::Spec;
+
+use crate::{Error, Registry, Report, Toolchain};
+
+/// Builds a board's firmware. Returns its ELF file.
+pub fn firmware(
+    registry: &Registry,
+    spec: &Spec,
+    features: &[&str],
+    report: Report<'_>,
+) -> Result<PathBuf, Error> {
+    crate_for(registry, &spec.name, &spec.target, features, report)
+}
+
+/// Builds the runtime alone (`boards/no-panic`), which only links if it cannot panic.
+/// Returns its ELF file.
+pub fn runtime(
+    registry: &Registry,
+    target: &str,
+    features: &[&str],
+    report: Report<'_>,
+) -> Result<PathBuf, Error> {
+    crate_for(registry, "no-panic", target, features, report)
+}
+
+/// Builds the crate in `boards/NAME`, whose program has the same name.
+fn crate_for(
+    registry: &Registry,
+    name: &str,
+    target: &str,
+    features: &[&str],
+    report: Report<'_>,
+) -> Result<PathBuf, Error> {
+    let toolchain = Toolchain::ensure(target, report)?;
+    // Firmware with other features is another program; it gets a place of its own, so that
+    // the two do not overwrite each other.
+    let mut folder = registry.target_dir();
+    for feature in features {
+        folder = folder.join(feature);
+    }
+    let mut command = toolchain.cargo("build", target);
+    command
+        .args(["--release", "--features", &features.join(",")])
+        .current_dir(registry.folder().join(name))
+        .env("CARGO_TARGET_DIR", &folder);
+    let output = run(&mut command)?;
+    if !output.0 {
+        return Err(Error::Build {
+            what: name.to_owned(),
+            target: target.to_owned(),
+            output: tail(&output.1, 40),
+        });
+    }
+    Ok(folder.join(target).join("release").join(name))
+}
+
+/// Runs a command quietly. Returns whether it succeeded, and what it said.
+fn run(command: &mut Command) -> Result<(bool, String), Error> {
+    let output = command.stdin(Stdio::null()).output().map_err(|source| Error::Run {
+        program: command.get_program().to_string_lossy().into_owned(),
+        source,
+    })?;
+    Ok((output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned()))
+}
+
+/// The last lines of a text.
+pub(crate) fn tail(text: &str, lines: usize) -> String {
+    let all: Vec<_> = text.trim_end().lines().collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
+}

@@ -1,0 +1,237 @@
+//! What can go wrong between a board's name and its answer, and what to do about it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use miette::Diagnostic;
+use thiserror::Error;
+
+/// An error with its remedy.
+#[derive(Debug, Error, Diagnostic)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is no `boards` folder to be found.
+    #[error("no checkout of brooklet, with its folder `boards`, was found")]
+    #[diagnostic(help(
+        "firmware is built from source: run this inside of a checkout, or set BROOKLET_BOARDS \
+         to the path of its `boards` folder"
+    ))]
+    NoCheckout,
+
+    /// A board's description cannot be read.
+    #[error("{}: {reason}", path.display())]
+    #[diagnostic(help("`boards/build` says what a board.toml holds"))]
+    BoardToml {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// There is no such board.
+    #[error("there is no board `{name}`")]
+    #[diagnostic(help("the boards are: {}", known.join(", ")))]
+    UnknownBoard {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+
+    /// No compiler for the target could be set up.
+    #[error("there is no Rust compiler for {target}: {reason}")]
+    #[diagnostic(help("with rustup: `rustup target add {target}`"))]
+    NoToolchain {
+        /// The target.
+        target: String,
+        /// What was tried.
+        reason: String,
+    },
+
+    /// A program is missing and could not be installed.
+    #[error("`{program}` is not installed: {reason}")]
+    #[diagnostic(help("install it with your system's package manager (on Debian: {packages})"))]
+    NoProgram {
+        /// The program.
+        program: String,
+        /// Debian's packages that have it.
+        packages: String,
+        /// Why it could not be installed.
+        reason: String,
+    },
+
+    /// A program could not be run at all.
+    #[error("`{program}` could not be run")]
+    Run {
+        /// The program.
+        program: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+
+    /// The compiler refused the firmware.
+    #[error("building `{what}` for {target} failed")]
+    #[diagnostic(help("{output}"))]
+    Build {
+        /// Board or crate.
+        what: String,
+        /// Its target.
+        target: String,
+        /// The end of the compiler's output.
+        output: String,
+    },
+
+    /// A file cannot be read.
+    #[error("{} cannot be read", path.display())]
+    #[diagnostic(help("check the path and its permissions"))]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+
+    /// A file cannot be written.
+    #[error("{} cannot be created", path.display())]
+    #[diagnostic(help("check the path, its permissions, and the space that is left"))]
+    Create {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+
+    /// The model is larger than the slot.
+    #[error("{}: {bytes} bytes do not fit the model slot of {board}, {slot} bytes", path.display())]
+    #[diagnostic(help("choose a board with more flash (`brooklet boards`), or a smaller network"))]
+    ModelTooLarge {
+        /// The model.
+        path: PathBuf,
+        /// Its length.
+        bytes: u64,
+        /// The board.
+        board: String,
+        /// Bytes of its slot.
+        slot: u32,
+    },
+
+    /// The model's arena is larger than the board's.
+    #[error("{}: its arena of {needed} bytes does not fit the {arena} bytes of {board}", path.display())]
+    #[diagnostic(help(
+        "choose a board with more RAM (`brooklet boards`), a smaller network, or a smaller input"
+    ))]
+    ArenaTooLarge {
+        /// The model.
+        path: PathBuf,
+        /// Bytes of arena that it needs.
+        needed: u32,
+        /// The board.
+        board: String,
+        /// Bytes of its arena.
+        arena: u32,
+    },
+
+    /// The emulator ended.
+    #[error("the emulator of {board} ended: {output}")]
+    #[diagnostic(help("QEMU 7.2 or newer is needed; its own words are above"))]
+    Ended {
+        /// The board.
+        board: String,
+        /// What it said.
+        output: String,
+    },
+
+    /// The board is silent.
+    #[error("{board} did not answer `{request}` within {} s", after.as_secs())]
+    #[diagnostic(help(
+        "the firmware has stopped, or the network is very large: BROOKLET_TIMEOUT sets the \
+         seconds to wait"
+    ))]
+    Silent {
+        /// The board.
+        board: String,
+        /// What it was asked.
+        request: &'static str,
+        /// How long was waited.
+        after: Duration,
+    },
+
+    /// The connection broke.
+    #[error("{board} cannot be written to")]
+    Write {
+        /// The board.
+        board: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+
+    /// The firmware speaks another protocol.
+    #[error("{board} speaks version {theirs} of the protocol, this program version {ours}")]
+    #[diagnostic(help("put the firmware of this version on it: `brooklet flash`"))]
+    Protocol {
+        /// The board.
+        board: String,
+        /// Its version.
+        theirs: u16,
+        /// Ours.
+        ours: u16,
+    },
+
+    /// The answer is not one to the request.
+    #[error("{board} answered `{request}` with something else: {answer}")]
+    #[diagnostic(help("firmware and host differ: put the firmware of this version on it"))]
+    Confused {
+        /// The board.
+        board: String,
+        /// What it was asked.
+        request: &'static str,
+        /// What came.
+        answer: String,
+    },
+
+    /// The board's load check refused the model.
+    #[error("{board} refuses its model: {reason}")]
+    #[diagnostic(help(
+        "`brooklet inspect` checks the file on the host; quantize it again for this board"
+    ))]
+    Model {
+        /// The board.
+        board: String,
+        /// The runtime's error.
+        reason: String,
+    },
+
+    /// The board refused a request.
+    #[error("{board} refused `{request}`: {reason}")]
+    Refused {
+        /// The board.
+        board: String,
+        /// What it was asked.
+        request: &'static str,
+        /// Why.
+        reason: String,
+    },
+
+    /// A row of the picture is too long for the protocol.
+    #[error("a row of {bytes} bytes does not fit the protocol's {limit}")]
+    #[diagnostic(help("choose a narrower input for this network"))]
+    RowTooLong {
+        /// Bytes of the row.
+        bytes: usize,
+        /// Bytes that fit.
+        limit: usize,
+    },
+
+    /// The firmware's ELF file is not what it should be.
+    #[error("{} cannot be read as an ELF file: {reason}", path.display())]
+    Elf {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+}

@@ -1,0 +1,49 @@
+//! Builds brooklet's firmware, starts boards, and talks to them.
+//!
+//! From a board's name to its answer:
+//!
+//! 1. [`Registry`] reads `boards/*/board.toml`: which boards there are, and what they have.
+//! 2. [`Toolchain`] finds, or installs, a compiler for the board's target.
+//! 3. [`compile`] builds the board's firmware with it.
+//! 4. [`Board::start`] finds, or installs, QEMU, and starts it with firmware and model.
+//! 5. [`Link`] is the host's side of the protocol: identify, check, infer, profile.
+//! 6. [`size`] tells what the runtime takes of the flash.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), brooklet_firmware::Error> {
+//! use brooklet_firmware::{Board, Registry};
+//!
+//! let registry = Registry::find()?;
+//! let spec = registry.board("qemu-mps2-an386")?;
+//! let report = &mut |line: &str| eprintln!("{line}");
+//! let mut board = Board::start(&registry, spec, "resnet20.brook".as_ref(), report)?;
+//! let loaded = board.link().check()?;
+//! let row = vec![0; usize::from(loaded.columns * loaded.channels)];
+//! let answer = board.link().infer((0..loaded.rows).map(|_| &row))?;
+//! println!("{:?}: {} instructions", answer.logits, board.link().profile()?.instructions);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Whatever takes long or installs something says so, a line at a time, to the `report` that
+//! it is given.
+
+mod apt;
+mod board;
+pub mod compile;
+mod error;
+mod link;
+mod registry;
+pub mod size;
+mod toolchain;
+
+pub use board::{Board, Options, ensure_qemu};
+pub use board_build::{Region, Spec};
+pub use brooklet_protocol::{Identity, Loaded};
+pub use error::Error;
+pub use link::{Answer, BoardIdentity, Link, Profile};
+pub use registry::Registry;
+pub use toolchain::Toolchain;
+
+/// Takes lines for people: what is being built, installed or started.
+pub type Report<'r> = &'r mut dyn FnMut(&str);

@@ -1,0 +1,327 @@
+//! The host's side of the protocol.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::Write;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use brooklet_protocol::{
+    FRAME_BYTES, Fault, Frames, Loaded, ROW_BYTES, Request, Response, VERSION, decode, encode,
+};
+
+use crate::Error;
+
+/// The name of the request that may be answered more than once.
+const IDENTIFY: &str = "identify";
+
+/// A connection to a board.
+pub struct Link {
+    board: String,
+    to: Box<dyn Write + Send>,
+    from: Receiver<Vec<u8>>,
+    /// Bytes that were received and not looked at yet.
+    waiting: VecDeque<u8>,
+    frames: Frames,
+    /// What the other end said before it ended.
+    last_words: Arc<Mutex<String>>,
+    timeout: Duration,
+}
+
+/// Who a board says it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BoardIdentity {
+    /// The board's name.
+    pub board: String,
+    /// Its processor core.
+    pub core: String,
+    /// The kernels that its firmware has.
+    pub backend: String,
+    /// The firmware's version.
+    pub firmware: String,
+    /// Bytes of the model's slot.
+    pub slot_bytes: u32,
+    /// Bytes of RAM for an arena.
+    pub arena_bytes: u32,
+}
+
+/// What a board made of a picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The int8 logits.
+    pub logits: Vec<i8>,
+    /// The int8 outputs: after softmax, if the network has one.
+    pub output: Vec<i8>,
+}
+
+/// What a picture cost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// Instructions from the first row pushed to the logits ready, in the session's calls.
+    pub instructions: u64,
+    /// The deepest that the stack has been since start-up, in bytes: the whole firmware's,
+    /// with the session, which lives on it.
+    pub stack_bytes: u32,
+    /// Instructions of each layer's steps.
+    pub layers: Vec<u64>,
+}
+
+/// How long to wait for an answer. A row or the logits may wait for much of a network.
+fn timeout() -> Duration {
+    let seconds = std::env::var("BROOKLET_TIMEOUT").ok().and_then(|text| text.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(300))
+}
+
+impl Link {
+    pub(crate) fn new(
+        board: String,
+        to: Box<dyn Write + Send>,
+        from: Receiver<Vec<u8>>,
+        last_words: Arc<Mutex<String>>,
+    ) -> Self {
+        Self {
+            board,
+            to,
+            from,
+            waiting: VecDeque::new(),
+            frames: Frames::new(),
+            last_words,
+            timeout: timeout(),
+        }
+    }
+
+    /// Calls the board until it answers. One that is starting may miss what is said to it:
+    /// a serial port that is not switched on yet drops bytes, and nobody answers half a frame.
+    pub(crate) fn hello(&mut self) -> Result<BoardIdentity, Error> {
+        let patience = self.timeout;
+        let deadline = Instant::now() + patience;
+        self.timeout = Duration::from_millis(100);
+        let identity = loop {
+            match self.identify() {
+                // Half a frame is answered with a fault; the answer to a whole one follows.
+                Err(Error::Silent { .. } | Error::Refused { .. }) if Instant::now() < deadline => {
+                    self.timeout = (2 * self.timeout).min(Duration::from_secs(2));
+                }
+                done => break done,
+            }
+        };
+        self.timeout = patience;
+        match identity {
+            Err(Error::Silent { board, request, .. }) => {
+                Err(Error::Silent { board, request, after: patience })
+            }
+            done => done,
+        }
+    }
+
+    /// Who is there? Fails if its protocol is not ours.
+    pub fn identify(&mut self) -> Result<BoardIdentity, Error> {
+        let ours = VERSION;
+        let mut theirs = ours;
+        let identity = self.ask(IDENTIFY, &Request::Identify, |response| match response {
+            Response::Identity(identity) => {
+                theirs = identity.protocol;
+                Some(BoardIdentity {
+                    board: identity.board.to_owned(),
+                    core: identity.core.to_owned(),
+                    backend: identity.backend.to_owned(),
+                    firmware: identity.firmware.to_owned(),
+                    slot_bytes: identity.slot_bytes,
+                    arena_bytes: identity.arena_bytes,
+                })
+            }
+            _ => None,
+        })?;
+        if theirs == ours {
+            Ok(identity)
+        } else {
+            Err(Error::Protocol { board: self.board.clone(), theirs, ours })
+        }
+    }
+
+    /// The board's load check: what model is in the slot, or why it cannot run.
+    pub fn check(&mut self) -> Result<Loaded, Error> {
+        self.ask("check", &Request::Check, |response| match response {
+            Response::Loaded(loaded) => Some(loaded),
+            _ => None,
+        })
+    }
+
+    /// Sends a picture, row by row from the top, and waits for the results.
+    pub fn infer<R: AsRef<[u8]>>(
+        &mut self,
+        rows: impl IntoIterator<Item = R>,
+    ) -> Result<Answer, Error> {
+        for (y, row) in rows.into_iter().enumerate() {
+            self.push(y as u16, row.as_ref())?;
+        }
+        self.answer()
+    }
+
+    /// Sends one row of a picture; row 0 begins one.
+    pub fn push(&mut self, y: u16, pixels: &[u8]) -> Result<(), Error> {
+        if pixels.len() > ROW_BYTES {
+            return Err(Error::RowTooLong { bytes: pixels.len(), limit: ROW_BYTES });
+        }
+        self.ask("row", &Request::Row { y, pixels }, |response| match response {
+            Response::Accepted(accepted) if accepted.rows == y + 1 => Some(()),
+            _ => None,
+        })
+    }
+
+    /// The results of the picture whose rows were sent.
+    pub fn answer(&mut self) -> Result<Answer, Error> {
+        let mut answer = Answer { logits: Vec::new(), output: Vec::new() };
+        loop {
+            let first = answer.logits.len();
+            let request = Request::Logits { first: first as u16 };
+            let complete = self.ask("logits", &request, |response| match response {
+                Response::Logits(page)
+                    if usize::from(page.first) == first
+                        && page.logits.len() == page.output.len() =>
+                {
+                    let signed = |byte: &u8| byte.cast_signed();
+                    answer.logits.extend(page.logits.iter().map(signed));
+                    answer.output.extend(page.output.iter().map(signed));
+                    let so_far = answer.logits.len();
+                    let classes = usize::from(page.classes);
+                    // An empty page before the end would repeat for ever.
+                    (so_far > first || so_far == classes).then_some(so_far >= classes)
+                }
+                _ => None,
+            })?;
+            if complete {
+                return Ok(answer);
+            }
+        }
+    }
+
+    /// What the last picture cost.
+    pub fn profile(&mut self) -> Result<Profile, Error> {
+        let mut profile = Profile { instructions: 0, stack_bytes: 0, layers: Vec::new() };
+        loop {
+            let first = profile.layers.len();
+            let request = Request::Profile { first: first as u16 };
+            let complete = self.ask("profile", &request, |response| match response {
+                Response::Profile(page) if usize::from(page.first) == first => {
+                    profile.instructions = page.instructions;
+                    profile.stack_bytes = page.stack_bytes;
+                    profile.layers.extend_from_slice(&page.counts);
+                    // A board counts layers up to its table's end; pages stop there.
+                    let layers = usize::from(page.layers);
+                    Some(page.counts.is_empty() || profile.layers.len() >= layers)
+                }
+                _ => None,
+            })?;
+            if complete {
+                return Ok(profile);
+            }
+        }
+    }
+
+    /// Forgets the picture that is under way.
+    pub fn reset(&mut self) -> Result<(), Error> {
+        self.ask("reset", &Request::Reset, |response| match response {
+            Response::Ready => Some(()),
+            _ => None,
+        })
+    }
+
+    /// Sends bytes as they are, with a frame's end: for tests of what a board does with
+    /// noise. Returns the board's fault.
+    pub fn send_noise(&mut self, noise: &[u8]) -> Result<(), Error> {
+        self.send(noise)?;
+        self.send(&[0])?;
+        self.receive("noise", |_| None)
+    }
+
+    fn ask<T>(
+        &mut self,
+        name: &'static str,
+        request: &Request<'_>,
+        read: impl FnOnce(Response<'_>) -> Option<T>,
+    ) -> Result<T, Error> {
+        let mut buffer = [0; FRAME_BYTES];
+        let Ok(frame) = encode(request, &mut buffer) else {
+            unreachable!("every request fits a frame: rows are limited above")
+        };
+        // An empty frame ends what the line may have held, and is not answered.
+        self.send(&[0])?;
+        self.send(frame)?;
+        self.receive(name, read)
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let sent = self.to.write_all(bytes).and_then(|()| self.to.flush());
+        sent.map_err(|source| {
+            if source.kind() != std::io::ErrorKind::BrokenPipe {
+                return Error::Write { board: self.board.clone(), source };
+            }
+            // Nobody reads any more. Wait for the end, which comes with its reason.
+            while self.from.recv_timeout(Duration::from_secs(2)).is_ok() {}
+            self.ended()
+        })
+    }
+
+    /// Waits for a response, and reads what is wanted of it.
+    fn receive<T>(
+        &mut self,
+        request: &'static str,
+        read: impl FnOnce(Response<'_>) -> Option<T>,
+    ) -> Result<T, Error> {
+        let deadline = Instant::now() + self.timeout;
+        loop {
+            while let Some(byte) = self.waiting.pop_front() {
+                let Some(frame) = self.frames.push(byte) else { continue };
+                let confused =
+                    |answer: String| Error::Confused { board: self.board.clone(), request, answer };
+                let response = match frame.and_then(decode::<Response<'_>>) {
+                    Ok(response) => response,
+                    Err(error) => return Err(confused(format!("{error:?}"))),
+                };
+                if request != IDENTIFY && matches!(response, Response::Identity(_)) {
+                    // The board was called more than once before it answered.
+                    continue;
+                }
+                let board = self.board.clone();
+                return match response {
+                    Response::Failed(Fault::Model { reason }) => {
+                        Err(Error::Model { board, reason: reason.to_owned() })
+                    }
+                    Response::Failed(fault) => {
+                        Err(Error::Refused { board, request, reason: fault.to_string() })
+                    }
+                    response => {
+                        let shown = format!("{response:?}");
+                        read(response).ok_or_else(|| confused(shown))
+                    }
+                };
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.from.recv_timeout(left) {
+                Ok(bytes) => self.waiting.extend(bytes),
+                Err(RecvTimeoutError::Disconnected) => return Err(self.ended()),
+                Err(RecvTimeoutError::Timeout) => {
+                    let board = self.board.clone();
+                    return Err(Error::Silent { board, request, after: self.timeout });
+                }
+            }
+        }
+    }
+
+    fn ended(&self) -> Error {
+        let said = self.last_words.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let said = said.trim();
+        Error::Ended {
+            board: self.board.clone(),
+            output: if said.is_empty() { "without a word".into() } else { said.to_owned() },
+        }
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").field("board", &self.board).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,180 @@
+//! The chores, but for the demo.
+
+use std::path::Path;
+use std::process::Command;
+
+use brooklet_firmware::{Error, Registry, Toolchain, compile, ensure_qemu, size};
+
+use crate::steps::{Failure, Steps, run, say};
+
+/// Targets without a board of their own in this list are built by no proof; these two stand
+/// for the two architectures.
+const PROVEN: [&str; 2] = ["thumbv7em-none-eabihf", "riscv32imac-unknown-none-elf"];
+
+/// The symbol that `boards/no-panic` leaves undefined.
+const PANIC: &str = "the_runtime_can_panic";
+
+/// What it means that it was missed.
+const CAN_PANIC: &str = "\
+error: the runtime has a panic that can be reached
+  help: since the last proof something was added that indexes, slices, divides, unwraps,
+        expects, or collects into a heapless::Vec; `get`, `?` or a loop of `push` do not panic";
+
+/// The crates of the boards' workspace that run on a host, too.
+const HOST_SIDE: [&str; 6] = ["-p", "board-build", "-p", "brooklet-protocol", "-p", "brooklet-app"];
+
+/// `cargo ARGUMENTS` in the folder.
+fn cargo(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new("cargo");
+    command.current_dir(folder).args(arguments);
+    command
+}
+
+/// Likewise in the boards' workspace, for the host.
+fn boards_cargo(registry: &Registry, arguments: &[&str]) -> Command {
+    let mut command = cargo(registry.folder(), arguments);
+    command.env("CARGO_TARGET_DIR", registry.target_dir());
+    command
+}
+
+/// Everything that CI checks.
+pub(crate) fn test(steps: &mut Steps) -> Result<(), Failure> {
+    let registry = Registry::find()?;
+    let root = registry.root();
+    setup(steps)?;
+
+    steps.step("formatting", || {
+        run(&mut cargo(root, &["fmt", "--all", "--check"]))?;
+        run(&mut cargo(registry.folder(), &["fmt", "--all", "--check"]))
+    });
+    steps.step("lints of the host's crates", || {
+        let lints = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+        run(&mut cargo(root, &lints))?;
+        let lints =
+            [&["clippy", "--all-targets"], &HOST_SIDE[..], &["--", "-D", "warnings"]].concat();
+        run(&mut boards_cargo(&registry, &lints))
+    });
+    lint_firmware(steps, &registry);
+    cross(steps)?;
+    steps.step("tests of the boards' host side", || {
+        run(&mut boards_cargo(&registry, &[&["test"], &HOST_SIDE[..]].concat()))
+    });
+    steps.step("tests, those on emulated boards included", || {
+        run(&mut cargo(root, &["test", "--workspace"]))
+    });
+    steps.step("documentation", || {
+        let mut docs = cargo(root, &["doc", "--workspace", "--no-deps"]);
+        run(docs.env("RUSTDOCFLAGS", "-D warnings"))?;
+        let mut docs = boards_cargo(&registry, &[&["doc", "--no-deps"], &HOST_SIDE[..]].concat());
+        run(docs.env("RUSTDOCFLAGS", "-D warnings"))
+    });
+    Ok(())
+}
+
+/// Compilers for the boards' targets, and their emulators.
+pub(crate) fn setup(steps: &mut Steps) -> Result<(), Failure> {
+    let registry = Registry::find()?;
+    for target in registry.targets() {
+        steps.step(&format!("compiler for {target}"), || {
+            let toolchain = Toolchain::ensure(target, &mut say)?;
+            say(&toolchain.describe());
+            Ok(())
+        });
+    }
+    let mut emulators: Vec<_> = registry.boards().iter().collect();
+    emulators.sort_by_key(|spec| &spec.qemu.binary);
+    emulators.dedup_by_key(|spec| &spec.qemu.binary);
+    for spec in emulators {
+        steps.step(&format!("emulator {}", spec.qemu.binary), || {
+            ensure_qemu(spec, &mut say)?;
+            Ok(())
+        });
+    }
+    Ok(())
+}
+
+/// Clippy on firmware, where the compiler that builds it has a Clippy.
+fn lint_firmware(steps: &mut Steps, registry: &Registry) {
+    for spec in registry.boards() {
+        steps.step(&format!("lints of {}", spec.name), || {
+            let toolchain = Toolchain::ensure(&spec.target, &mut say)?;
+            if !toolchain.can_lint() {
+                say("left out: Debian's compiler has no Clippy; the compiler's own lints ran");
+            }
+            let subcommand = if toolchain.can_lint() { "clippy" } else { "check" };
+            for features in [&[][..], &["--features", "defmt"]] {
+                let mut lints = toolchain.cargo(subcommand, &spec.target);
+                lints
+                    .args(features)
+                    .current_dir(registry.folder().join(&spec.name))
+                    .env("CARGO_TARGET_DIR", registry.target_dir());
+                if toolchain.can_lint() {
+                    lints.args(["--", "-D", "warnings"]);
+                }
+                run(&mut lints)?;
+            }
+            Ok(())
+        });
+    }
+}
+
+/// Builds all firmware, and proves that the runtime cannot panic.
+pub(crate) fn cross(steps: &mut Steps) -> Result<(), Failure> {
+    let registry = Registry::find()?;
+    for spec in registry.boards() {
+        steps.step(&format!("firmware for {}", spec.name), || {
+            let sizes = size::firmware(&registry, spec, &mut say)?;
+            let (taken, room) = (sizes.text_bytes + sizes.rodata_bytes, spec.firmware().bytes);
+            say(&format!("{taken} of {room} bytes of flash"));
+            Ok(())
+        });
+    }
+    for target in PROVEN {
+        steps.step(&format!("no panic can be reached on {target}"), || {
+            match compile::runtime(&registry, target, &[], &mut say) {
+                Err(Error::Build { output, .. }) if output.contains(PANIC) => {
+                    return Err(Failure(CAN_PANIC.into()));
+                }
+                built => built?,
+            };
+            say("the runtime links without its panic handler");
+            match compile::runtime(&registry, target, &["planted-panic"], &mut say) {
+                Err(Error::Build { output, .. }) if output.contains(PANIC) => {
+                    say("with a panic planted, it does not: the proof works");
+                    Ok(())
+                }
+                Err(other) => Err(other.into()),
+                Ok(_) => Err(Failure("error: a planted panic was not found".into())),
+            }
+        });
+    }
+    Ok(())
+}
+
+/// What runtime and firmware take of each board's flash.
+pub(crate) fn size() -> Result<(), Failure> {
+    let registry = Registry::find()?;
+    println!(
+        "{:<20} {:>12} {:>14} {:>10} {:>10}",
+        "", "runtime text", "runtime rodata", "firmware", "of"
+    );
+    for spec in registry.boards() {
+        let runtime = size::runtime(&registry, spec, &mut say)?;
+        let firmware = size::firmware(&registry, spec, &mut say)?;
+        println!(
+            "{:<20} {:>12} {:>14} {:>10} {:>10}",
+            spec.name,
+            runtime.text_bytes,
+            runtime.rodata_bytes,
+            firmware.text_bytes + firmware.rodata_bytes,
+            spec.firmware().bytes,
+        );
+    }
+    let Some(spec) = registry.boards().first() else { return Ok(()) };
+    println!("\nthe runtime's largest functions on {}:", spec.name);
+    let runtime = size::runtime(&registry, spec, &mut say)?;
+    for function in runtime.functions.iter().take(12) {
+        println!("{:>8}  {}", function.bytes, function.name);
+    }
+    Ok(())
+}

@@ -124,6 +124,9 @@ impl Desk<'_, '_> {
         engine: Option<&mut Engine<'_, C, P>>,
         room: &'r mut Room,
     ) -> Result<Response<'r>, Fault<'r>> {
+        if let Request::SelfTest = request {
+            return self_test();
+        }
         if let Request::Identify = request {
             return Ok(Response::Identity(Identity {
                 protocol: brooklet_protocol::VERSION,
@@ -147,7 +150,7 @@ impl Desk<'_, '_> {
             (Ok(_), None) => return Err(Fault::Internal { reason: "a model without a session" }),
         };
         match request {
-            Request::Identify | Request::Check => Ok(Response::Loaded(*loaded)),
+            Request::Identify | Request::SelfTest | Request::Check => Ok(Response::Loaded(*loaded)),
             Request::Row { y, pixels } => self.row(y, pixels, loaded, engine),
             Request::Logits { first } => self.logits(first, loaded, engine, room),
             Request::Profile { first } => {
@@ -254,4 +257,22 @@ fn fill(page: &mut Vec<u8, LOGITS_PER_PAGE>, values: &[i8], first: u16) {
     page.extend(
         values.iter().skip(first.into()).take(LOGITS_PER_PAGE).map(|value| value.cast_unsigned()),
     );
+}
+
+/// Runs every case of the kernels' suite on this core.
+#[cfg(feature = "suite")]
+fn self_test<'r>() -> Result<Response<'r>, Fault<'r>> {
+    use brooklet_suite::{Memory, run};
+    use static_cell::ConstStaticCell;
+
+    static MEMORY: ConstStaticCell<Memory> = ConstStaticCell::new(Memory::new());
+    let memory = MEMORY.try_take().ok_or(Fault::Internal { reason: "the suite ran before" })?;
+    let outcome = run(&brooklet::kernels::Portable, memory);
+    Ok(Response::SelfTest { cases: outcome.cases, failures: outcome.failures })
+}
+
+/// Firmware for use has no suite.
+#[cfg(not(feature = "suite"))]
+fn self_test<'r>() -> Result<Response<'r>, Fault<'r>> {
+    Err(Fault::Internal { reason: "this firmware is built without its feature `suite`" })
 }

@@ -35,6 +35,9 @@ pub enum Request<'a> {
     },
     /// Forget the picture that is under way. Answered with [`Response::Ready`].
     Reset,
+    /// Run the kernels' test suite. Answered with [`Response::SelfTest`], by firmware that has
+    /// it.
+    SelfTest,
 }
 
 /// What a board answers.
@@ -53,6 +56,13 @@ pub enum Response<'a> {
     Profile(ProfilePage),
     /// To [`Request::Reset`].
     Ready,
+    /// To [`Request::SelfTest`].
+    SelfTest {
+        /// Cases that were run.
+        cases: u32,
+        /// Cases that differ from the reference.
+        failures: u32,
+    },
     /// To any request that could not be carried out.
     Failed(Fault<'a>),
 }

@@ -23,9 +23,9 @@ use zerocopy::little_endian::I32;
 /// Largest number of output channels of a case.
 const CHANNELS: usize = 34;
 /// Largest number of weights of a case.
-const WEIGHTS: usize = 16 * 1024;
+const WEIGHTS: usize = 5 * 1024;
 /// Largest number of bytes of a row.
-const ROW: usize = 1024;
+const ROW: usize = 640;
 
 /// Room for a case.
 #[derive(Debug)]

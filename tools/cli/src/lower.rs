@@ -145,7 +145,7 @@ pub(crate) fn set_kernel(
     pads: Pads,
 ) -> Result<(), Unrepresentable> {
     let extents = [&kernel[..], &stride, &pads].concat();
-    if extents.iter().any(|&n| n > u8::MAX.into()) {
+    if extents.iter().any(|&n| n > usize::from(u8::MAX)) {
         let what = "its kernel, stride or padding is larger than 255";
         return Err(Unrepresentable::new(&layer.name, what));
     }

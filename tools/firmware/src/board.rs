@@ -29,6 +29,8 @@ pub struct Options {
     /// Firmware that logs: where its log, in defmt's encoding, is written. The link is then
     /// a socket beside it.
     pub log: Option<PathBuf>,
+    /// Firmware with the kernels' test suite, for [`Link::self_test`].
+    pub suite: bool,
     /// Start with whatever the model's file holds. Without, a file that is seen not to fit
     /// the board is refused here, before the board does it.
     pub unchecked: bool,
@@ -60,8 +62,10 @@ impl Board {
             fits(spec, model)?;
         }
         ensure_qemu(spec, report)?;
-        let features: &[&str] = if options.log.is_some() { &["defmt"] } else { &[] };
-        let firmware = compile::firmware(registry, spec, features, report)?;
+        let mut features = Vec::new();
+        features.extend(options.log.is_some().then_some("defmt"));
+        features.extend(options.suite.then_some("suite"));
+        let firmware = compile::firmware(registry, spec, &features, report)?;
 
         let mut command = Command::new(&spec.qemu.binary);
         command

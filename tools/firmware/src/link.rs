@@ -228,6 +228,15 @@ impl Link {
         })
     }
 
+    /// Runs the kernels' test suite on the board: cases, and how many of them failed. Needs
+    /// firmware with [`Options::suite`](crate::Options::suite).
+    pub fn self_test(&mut self) -> Result<(u32, u32), Error> {
+        self.ask("self-test", &Request::SelfTest, |response| match response {
+            Response::SelfTest { cases, failures } => Some((cases, failures)),
+            _ => None,
+        })
+    }
+
     /// Sends bytes as they are, with a frame's end: for tests of what a board does with
     /// noise. Returns the board's fault.
     pub fn send_noise(&mut self, noise: &[u8]) -> Result<(), Error> {

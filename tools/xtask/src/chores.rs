@@ -62,6 +62,7 @@ pub(crate) fn test(steps: &mut Steps) -> Result<(), Failure> {
     steps.step("tests, those on emulated boards included", || {
         run(&mut cargo(root, &["test", "--workspace"]))
     });
+    fuzz(steps, &registry);
     steps.step("documentation", || {
         let mut docs = cargo(root, &["doc", "--workspace", "--no-deps"]);
         run(docs.env("RUSTDOCFLAGS", "-D warnings"))?;
@@ -149,6 +150,37 @@ pub(crate) fn cross(steps: &mut Steps) -> Result<(), Failure> {
         });
     }
     Ok(())
+}
+
+/// A bounded run of the fuzz target, from the golden file: arbitrary model files are refused, or
+/// run to their end. The coverage that guides it is the stable compiler's; sanitizers, which
+/// are not, add nothing to code without `unsafe`.
+fn fuzz(steps: &mut Steps, registry: &Registry) {
+    steps.step("fuzzing, 20,000 inputs", || {
+        let folder = registry.root().join("fuzz");
+        let target = registry.target_dir().join("fuzz");
+        let corpus = target.join("corpus");
+        let failed = |error| Failure(format!("error: {}: {error}", corpus.display()));
+        std::fs::create_dir_all(&corpus).map_err(failed)?;
+        let golden = registry.root().join("tests/golden/tiny.brook");
+        std::fs::copy(golden, corpus.join("tiny.brook")).map_err(failed)?;
+        let coverage = [
+            "--cfg=fuzzing",
+            "-Cpasses=sancov-module",
+            "-Cllvm-args=-sanitizer-coverage-level=4",
+            "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
+            "-Cllvm-args=-sanitizer-coverage-pc-table",
+            "-Cllvm-args=-sanitizer-coverage-trace-compares",
+        ];
+        // With a target named, the flags are not for build scripts.
+        let host = env!("XTASK_HOST");
+        let mut build = cargo(&folder, &["build", "--release", "--target", host]);
+        run(build.env("RUSTFLAGS", coverage.join(" ")).env("CARGO_TARGET_DIR", &target))?;
+        let mut fuzzer = Command::new(target.join(host).join("release/model"));
+        fuzzer.args(["-runs=20000", "-max_len=8192", "-seed=1", "-verbosity=0"]);
+        // A crash leaves its input here.
+        run(fuzzer.current_dir(&target).arg(&corpus))
+    });
 }
 
 /// What runtime and firmware take of each board's flash.

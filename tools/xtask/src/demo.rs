@@ -25,7 +25,8 @@ fn show(root: &Path, brooklet: &Path) -> Result<(), Failure> {
     };
 
     heading("a trained ResNet-20, quantized to int8");
-    let mut quantize = call(&["quantize", "--arch", "resnet20"]);
+    let mut quantize = call(&["quantize", "--arch", "resnet20", "--resize", "32", "--crop", "32"]);
+    quantize.args(["--mean", "0.4914,0.4822,0.4465", "--std", "0.2470,0.2435,0.2616"]);
     run(quantize.arg(&network).arg("--ranges").arg(&ranges).arg("-o").arg(&model))?;
     heading("what became of it: size, memory plan");
     run(call(&["inspect"]).arg(&model))?;

@@ -5,13 +5,14 @@ use std::time::Instant;
 
 use miette::{IntoDiagnostic, WrapErr, miette};
 use ndarray::{Array1, Array2, s};
-use ndarray_npy::{read_npy, write_npy};
+use ndarray_npy::read_npy;
 use serde::Serialize;
 
 use super::{Output, percent, progress};
 use crate::data::Dataset;
 use crate::evaluate::{FloatAnswers, Score, answers, logits, score};
 use crate::model_file::{HostBackend, ModelFile};
+use crate::write::write_logits;
 
 /// Options of `brooklet eval`.
 #[derive(Debug, clap::Args)]
@@ -112,8 +113,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let seconds = start.elapsed().as_secs_f64();
     bar.finish_and_clear();
     if let Some(path) = &args.logits {
-        write_npy(path, &logits(&answers))
-            .map_err(|error| miette!("{}: {error}", path.display()))?;
+        write_logits(path, logits(&answers).view())?;
     }
     let quantization = model.logits_quantization();
     let score = score(&answers, float.as_ref(), |q| quantization.dequantize(q));

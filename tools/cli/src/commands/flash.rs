@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use brooklet_firmware::{Board, Registry};
 use miette::miette;
-use ndarray_npy::write_npy;
 use serde::Serialize;
 
 use super::run::PictureReport;
@@ -12,6 +11,7 @@ use super::{Output, say, spinner};
 use crate::data::read_picture;
 use crate::evaluate::logits;
 use crate::model_file::{Answer, HostBackend, ModelFile};
+use crate::write::write_logits;
 
 /// Options of `brooklet flash`.
 #[derive(Debug, clap::Args)]
@@ -113,8 +113,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     }
     bar.finish_and_clear();
     if let Some(path) = &args.logits {
-        write_npy(path, &logits(&answers))
-            .map_err(|error| miette!("{}: {error}", path.display()))?;
+        write_logits(path, logits(&answers).view())?;
     }
     output.print(&report, |report| {
         anstream::println!(

@@ -16,11 +16,12 @@ use crate::evaluate::{FloatAnswers, Score, answers, score};
 use crate::float::FloatModel;
 use crate::import::{self, Arch, Imported};
 use crate::lower::{Unrepresentable, lower};
-use crate::model_file::{HostBackend, ModelFile, to_record, write_whole};
+use crate::model_file::{HostBackend, ModelFile, to_record};
 use crate::network::Network;
 use crate::plan::plan;
 use crate::program::Program;
 use crate::quantize::Fused;
+use crate::write::{writable, write_whole};
 
 /// Pictures that go through the float network at once.
 const BATCH: usize = 25;
@@ -146,6 +147,10 @@ fn read_json<T: serde::de::DeserializeOwned>(path: &Path, what: &str) -> miette:
 pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let preprocess = args.preprocess()?;
     let labels = args.labels()?;
+    // Known before the long work, not after it.
+    for path in [Some(&args.output), args.save_ranges.as_ref()].into_iter().flatten() {
+        writable(path)?;
+    }
     let options =
         import::Options { arch: args.arch, input: args.input.map(|size| size.map(|n| n as usize)) };
     let at = |error: Unrepresentable| error.in_file(&args.network);
@@ -196,13 +201,11 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
             let ranges =
                 Ranges { evidence: Some(score.clone()), labels: program.labels.clone(), ..ranges };
             let text = serde_json::to_string_pretty(&ranges).into_diagnostic()?;
-            write_whole(path, (text + "\n").as_bytes())
-                .into_diagnostic()
-                .wrap_err_with(|| format!("{}: cannot be written", path.display()))?;
+            write_whole(path, (text + "\n").as_bytes())?;
         }
         evidence = Some(score);
     }
-    file.save()?;
+    write_whole(&args.output, file.bytes())?;
     let contents = inspect::Report::new(&file.model());
     output.print(&Report { model: args.output.clone(), contents, evidence }, Report::show)
 }

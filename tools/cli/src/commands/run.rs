@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 
 use brooklet::quant::Quantization;
-use ndarray_npy::write_npy;
 use serde::Serialize;
 
 use super::{Output, percent, table};
 use crate::data::read_picture;
 use crate::evaluate::{logits, ranked};
 use crate::model_file::{Answer, HostBackend, ModelFile};
+use crate::write::write_logits;
 
 /// Options of `brooklet run`.
 #[derive(Debug, clap::Args)]
@@ -106,8 +106,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
         answers.push((answer, None));
     }
     if let Some(path) = &args.logits {
-        write_npy(path, &logits(&answers))
-            .map_err(|error| miette::miette!("{}: {error}", path.display()))?;
+        write_logits(path, logits(&answers).view())?;
     }
     output.print(&reports, |reports| PictureReport::show(reports))
 }

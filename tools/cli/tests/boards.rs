@@ -1,0 +1,142 @@
+//! Every board computes what the host computes, and what the outside world expects, byte for
+//! byte.
+
+mod common;
+
+use std::path::Path;
+
+use brooklet_cli::data::{Dataset, Preprocess};
+use brooklet_cli::import::{self, Imported};
+use brooklet_cli::lower::lower;
+use brooklet_cli::model_file::{Answer, HostBackend, ModelFile, to_record};
+use brooklet_cli::plan::plan;
+use brooklet_firmware::{Board, Options, Registry, Spec};
+use ndarray::Array2;
+use ndarray_npy::read_npy;
+
+/// Pictures of each network that every board classifies.
+const PICTURES: usize = 20;
+
+/// Runs `test` for every board of the checkout, several at once.
+fn on_every_board(test: impl Fn(&Registry, &Spec) + Sync) {
+    let registry = Registry::find().unwrap();
+    assert!(registry.boards().len() >= 4);
+    std::thread::scope(|scope| {
+        for spec in registry.boards() {
+            scope.spawn(|| test(&registry, spec));
+        }
+    });
+}
+
+fn report(line: &str) {
+    eprintln!("{line}");
+}
+
+/// The board's answers for the first pictures of a data set.
+fn board_answers(
+    registry: &Registry,
+    spec: &Spec,
+    file: &ModelFile,
+    data: &Dataset,
+) -> Vec<Answer> {
+    let mut board = Board::start(registry, spec, file.path(), &mut report).unwrap();
+    let row = file.model().input().row_bytes();
+    (0..PICTURES)
+        .map(|index| {
+            let pixels = data.get(index).unwrap().pixels;
+            let pixels = pixels.as_standard_layout();
+            let answer = board.link().infer(pixels.as_slice().unwrap().chunks(row)).unwrap();
+            Answer { logits: answer.logits, output: answer.output }
+        })
+        .collect()
+}
+
+/// A small network of the golden files, on noise: needs no data.
+#[test]
+fn boards_agree_with_the_host() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/tiny.brook");
+    let file = ModelFile::open(golden).unwrap();
+    let data = Dataset::open("random:20", file.input(), &Preprocess::default()).unwrap();
+    let mut host = file.simulator(HostBackend::Reference).unwrap();
+    let expected: Vec<Answer> = (0..PICTURES)
+        .map(|index| host.run(data.get(index).unwrap().pixels.as_slice().unwrap()))
+        .collect();
+    on_every_board(|registry, spec| {
+        assert_eq!(board_answers(registry, spec, &file, &data), expected, "{}", spec.name);
+    });
+}
+
+/// An int8 TFLite file as a model file in `folder`.
+fn model(network: &Path, preprocess: &Preprocess, folder: &Path) -> ModelFile {
+    let Imported::Quantized(network) = import::load(network, &import::Options::default()).unwrap()
+    else {
+        panic!("an int8 file is quantized");
+    };
+    let mut program = lower(&network, preprocess).unwrap();
+    program.preprocessing = Some(to_record(preprocess));
+    let bytes = program.write(&plan(&program).unwrap(), brooklet::format::Packing::Ohwi);
+    let path = folder.join("model.brook");
+    std::fs::write(&path, &bytes).unwrap();
+    ModelFile::open(&path).unwrap()
+}
+
+/// What TFLite Micro computes, every board computes.
+fn boards_are_exact(network: &str, preprocess: &Preprocess, logits: &str, softmax: Option<&str>) {
+    let Some(shared) = common::shared_data("boards") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let file = model(&shared.join("models").join(network), preprocess, folder.path());
+    let pictures = shared.join("cifar10/test_first5000.bin");
+    let data = Dataset::open(pictures.to_str().unwrap(), file.input(), preprocess).unwrap();
+    let logits: Array2<i8> = read_npy(shared.join("expected").join(logits)).unwrap();
+    let softmax: Option<Array2<i8>> =
+        softmax.map(|name| read_npy(shared.join("expected").join(name)).unwrap());
+    on_every_board(|registry, spec| {
+        for (index, answer) in board_answers(registry, spec, &file, &data).iter().enumerate() {
+            assert_eq!(answer.logits, logits.row(index).to_vec(), "{}: {index}", spec.name);
+            if let Some(softmax) = &softmax {
+                assert_eq!(answer.output, softmax.row(index).to_vec(), "{}: {index}", spec.name);
+            }
+        }
+    });
+}
+
+#[test]
+fn mlperf_resnet8_is_exact_on_every_board() {
+    boards_are_exact(
+        "mlperf_resnet8_int8.tflite",
+        &Preprocess::default(),
+        "mlperf_resnet8_int8_logits_5000_tflm.npy",
+        Some("mlperf_resnet8_int8_softmax_5000_tflm.npy"),
+    );
+}
+
+#[test]
+fn tensorflow_resnet20_is_exact_on_every_board() {
+    let preprocess = Preprocess {
+        mean: Some([0.485, 0.456, 0.406]),
+        std: Some([0.229, 0.224, 0.225]),
+        ..Preprocess::default()
+    };
+    boards_are_exact(
+        "resnet20_tensorflow_int8.tflite",
+        &preprocess,
+        "resnet20_tensorflow_int8_logits_1000_tflm.npy",
+        None,
+    );
+}
+
+/// The suite that the host's backends pass, on the boards' cores. The Netduino's core is the
+/// AN386's, and its RAM has no room beside the arena.
+#[test]
+fn the_suite_passes_on_boards() {
+    on_every_board(|registry, spec| {
+        if spec.ram.bytes < 1 << 20 {
+            return;
+        }
+        let options = Options { suite: true, ..Options::default() };
+        let mut board = Board::start_with(registry, spec, None, &options, &mut report).unwrap();
+        let (cases, failures) = board.link().self_test().unwrap();
+        assert!(cases > 300, "{}: {cases} cases", spec.name);
+        assert_eq!(failures, 0, "{}: of {cases} cases", spec.name);
+    });
+}

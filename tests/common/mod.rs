@@ -127,7 +127,9 @@ impl Builder {
         let from = self.shape(input);
         let shrink = from.rows > 3 && from.columns > 3 && self.g.below(3) == 0;
         let pads = match (shrink, self.g.chance()) {
-            (true, true) if from.rows % 2 == 0 && from.columns % 2 == 0 => [0, 0, 1, 1],
+            (true, true) if from.rows.is_multiple_of(2) && from.columns.is_multiple_of(2) => {
+                [0, 0, 1, 1]
+            }
             _ => [1; 4],
         };
         let stride = if shrink { 2 } else { 1 };

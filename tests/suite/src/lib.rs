@@ -367,7 +367,7 @@ fn pools(backend: &impl Backend, memory: &mut Memory, input: Shape, g: &mut Gene
             *value = g.int8();
         }
     }
-    let columns = (input.columns + 1) / 2;
+    let columns = input.columns.div_ceil(2);
     let window = Window {
         input,
         output: Shape::new(3, columns, input.channels),

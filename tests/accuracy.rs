@@ -117,9 +117,19 @@ fn quantized_agrees_with_float(network: &str, apart: &[&str], folded: &[&str]) {
     ) else {
         return;
     };
+    let folder = tempfile::tempdir().unwrap();
+    let ranges = folder.path().join("ranges.json");
+    // The ranges are measured once: they belong to the network, not to the file.
     let model = |file: &&str| {
         let file = shared(&format!("models/{file}")).expect("the data is whole");
-        let calibration = ["--calibrate", calibration.to_str().unwrap(), "--arch", network];
+        let ranges = ranges.to_str().unwrap();
+        let calibration = match Path::new(ranges).exists() {
+            true => vec!["--ranges", ranges, "--arch", network],
+            false => {
+                let data = calibration.to_str().unwrap();
+                vec!["--calibrate", data, "--save-ranges", ranges, "--arch", network]
+            }
+        };
         quantize(&file, &[&calibration[..], &NORMALIZED].concat())
     };
     let apart: Vec<ModelFile> = apart.iter().map(model).collect();

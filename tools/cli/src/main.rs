@@ -1,9 +1,11 @@
 //! The command `brooklet`.
 
+use std::io::{IsTerminal, Write, stderr};
 use std::process::ExitCode;
 
 use brooklet_cli::commands::{self, Output};
 use clap::{Parser, Subcommand};
+use miette::MietteHandlerOpts;
 
 /// Quantizes trained ResNets, runs them on the host as a microcontroller would, and puts them
 /// on boards.
@@ -27,7 +29,8 @@ Examples:
   brooklet run resnet20.brook cat.png
   brooklet eval resnet20.brook test_batch.bin --json
   brooklet flash resnet20.brook --board qemu-mps2-an386 --run cat.png --check
-  brooklet bench resnet20.brook --board qemu-riscv-virt";
+  brooklet bench resnet20.brook --board qemu-riscv-virt
+  brooklet boards";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -65,10 +68,16 @@ Examples:
     #[command(after_help = "Example:\n  brooklet bench net.brook --board qemu-mps2-an386 --json")]
     Bench(commands::bench::Args),
     /// Lists the boards.
+    #[command(after_help = "Example:\n  brooklet boards --json")]
     Boards,
 }
 
 fn main() -> ExitCode {
+    // Files' names stay whole, and what a program reads stays in one line.
+    let wrap = stderr().is_terminal();
+    let options = MietteHandlerOpts::new().break_words(false).wrap_lines(wrap);
+    // It fails if there is a hook already; there is none.
+    let _ = miette::set_hook(Box::new(move |_| Box::new(options.clone().build())));
     let cli = Cli::parse();
     let output = Output { json: cli.json };
     let result = match &cli.command {
@@ -83,7 +92,8 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            anstream::eprintln!("Error: {error:?}");
+            // Where nobody listens, the exit code says it.
+            let _ = writeln!(anstream::stderr(), "Error: {error:?}");
             ExitCode::FAILURE
         }
     }

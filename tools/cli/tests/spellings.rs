@@ -1,5 +1,7 @@
 //! Small networks made here: ways in which exporters spell the same thing, and what is refused.
 
+mod onnx;
+
 use std::path::{Path, PathBuf};
 
 use brooklet_cli::error::{Error, Problem};
@@ -7,92 +9,19 @@ use brooklet_cli::import::{Imported, Options, load};
 use brooklet_cli::network::{Network, Op};
 use miette::Diagnostic;
 use ndarray::Array4;
-use rten_onnx::onnx::{
-    AttributeProto, DataType, Dimension, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
-    TensorProto, TensorShapeProto, TypeProto, TypeProtoTensor, ValueInfoProto,
-};
+use onnx::{Onnx, attribute, scalar};
+use rten_onnx::onnx::AttributeProto;
 use safetensors::tensor::{Dtype, TensorView};
 
-/// An ONNX network under construction.
-#[derive(Default)]
-struct Onnx {
-    graph: GraphProto,
+trait Load {
+    fn load(self) -> Result<Network, Error>;
 }
 
-fn tensor(name: &str, dims: &[i64], kind: DataType) -> TensorProto {
-    TensorProto {
-        name: Some(name.into()),
-        dims: dims.to_vec(),
-        data_type: Some(kind),
-        ..Default::default()
-    }
-}
-
-fn attribute(name: &str, ints: &[i64]) -> AttributeProto {
-    AttributeProto { name: Some(name.into()), ints: ints.to_vec(), ..Default::default() }
-}
-
-fn scalar(name: &str, value: i64) -> AttributeProto {
-    AttributeProto { name: Some(name.into()), i: Some(value), ..Default::default() }
-}
-
-impl Onnx {
-    /// A network with the input `x`; 0 is an open dimension.
-    fn new(shape: &[i64]) -> Onnx {
-        let dim = |&size: &i64| match size {
-            0 => Dimension { dim_param: Some("any".into()), ..Default::default() },
-            size => Dimension { dim_value: Some(size), ..Default::default() },
-        };
-        let shape = TensorShapeProto { dim: shape.iter().map(dim).collect() };
-        let tensor = TypeProtoTensor { elem_type: Some(DataType::FLOAT), shape: Some(shape) };
-        let mut onnx = Onnx::default();
-        onnx.graph.input.push(ValueInfoProto {
-            name: Some("x".into()),
-            r#type: Some(TypeProto { tensor_type: Some(tensor), ..Default::default() }),
-        });
-        onnx
-    }
-
-    fn floats(mut self, name: &str, dims: &[i64], value: impl Fn(usize) -> f32) -> Onnx {
-        let mut tensor = tensor(name, dims, DataType::FLOAT);
-        tensor.float_data = (0..dims.iter().product::<i64>() as usize).map(value).collect();
-        self.graph.initializer.push(tensor);
-        self
-    }
-
-    fn ints(mut self, name: &str, values: &[i64]) -> Onnx {
-        let mut tensor = tensor(name, &[values.len() as i64], DataType::INT64);
-        tensor.int64_data = values.to_vec();
-        self.graph.initializer.push(tensor);
-        self
-    }
-
-    /// A node named after its output.
-    fn node(mut self, op: &str, inputs: &str, output: &str, attribute: &[AttributeProto]) -> Onnx {
-        self.graph.node.push(NodeProto {
-            op_type: Some(op.into()),
-            name: Some(output.into()),
-            input: inputs.split(' ').map(String::from).collect(),
-            output: vec![output.into()],
-            attribute: attribute.to_vec(),
-            ..Default::default()
-        });
-        self
-    }
-
+impl Load for Onnx {
     fn load(self) -> Result<Network, Error> {
-        let mut graph = self.graph;
-        let output = graph.node.last().unwrap().output[0].clone();
-        graph.output.push(ValueInfoProto { name: Some(output), r#type: None });
-        let model = ModelProto {
-            ir_version: Some(8),
-            graph: Some(graph),
-            opset_import: vec![OperatorSetIdProto { domain: None, version: Some(18) }],
-            ..Default::default()
-        };
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("made.onnx");
-        std::fs::write(&path, model.write_buf().unwrap()).unwrap();
+        std::fs::write(&path, self.bytes()).unwrap();
         match load(path, &Options::default())? {
             Imported::Float(network) => Ok(network),
             Imported::Quantized(_) => panic!("it is float"),

@@ -1,5 +1,6 @@
 //! `brooklet bench`: what a picture costs on a board, counted by the board.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use brooklet_firmware::size;
@@ -92,11 +93,11 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
         rodata_bytes: sizes.rodata_bytes,
         layers,
     };
-    output.print(&report, Report::show)
+    output.print(&report)
 }
 
-impl Report {
-    fn show(&self) {
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut table = table(["layer", "kind", "MACs", "instructions", "a MAC"], &[0, 1]);
         let ratio = |instructions: u64, macs: u64| match macs {
             0 => String::new(),
@@ -111,25 +112,28 @@ impl Report {
                 ratio(layer.instructions, layer.macs),
             ]);
         }
-        anstream::println!("{table}\n");
-        anstream::println!("board         {}, {}, backend {}", self.board, self.core, self.backend);
-        anstream::println!(
+        writeln!(f, "{table}\n")?;
+        writeln!(f, "board         {}, {}, backend {}", self.board, self.core, self.backend)?;
+        writeln!(
+            f,
             "instructions  {} a picture, {} a MAC of {}",
             thousands(self.instructions),
             ratio(self.instructions, self.macs),
             thousands(self.macs),
-        );
-        anstream::println!("model file    {} bytes", thousands(self.model_bytes));
-        anstream::println!(
+        )?;
+        writeln!(f, "model file    {} bytes", thousands(self.model_bytes))?;
+        writeln!(
+            f,
             "RAM           {} bytes of arena, {} of session; {} of stack at most",
             thousands(self.arena_bytes),
             thousands(self.session_bytes),
             thousands(self.stack_bytes),
-        );
-        anstream::println!(
+        )?;
+        writeln!(
+            f,
             "runtime       {} bytes of code, {} of read-only data",
             thousands(self.text_bytes),
             thousands(self.rodata_bytes),
-        );
+        )
     }
 }

@@ -1,5 +1,7 @@
 //! `brooklet boards`: which boards there are.
 
+use std::fmt;
+
 use brooklet_firmware::{Registry, Spec};
 use serde::Serialize;
 
@@ -37,15 +39,22 @@ impl From<&Spec> for Board {
     }
 }
 
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+struct Report(Vec<Board>);
+
 /// Runs the command.
 pub fn run(output: Output) -> miette::Result<()> {
-    let boards: Vec<Board> = Registry::find()?.boards().iter().map(Board::from).collect();
-    output.print(&boards, |boards| {
+    output.print(&Report(Registry::find()?.boards().iter().map(Board::from).collect()))
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut table = table(
             ["board", "core", "MHz", "flash", "RAM", "model slot", "arena", "backend", ""],
             &[0, 1, 7, 8],
         );
-        for board in boards {
+        for board in &self.0 {
             table.add_row([
                 board.name.clone(),
                 board.core.clone(),
@@ -58,6 +67,6 @@ pub fn run(output: Output) -> miette::Result<()> {
                 board.description.clone(),
             ]);
         }
-        anstream::println!("{table}");
-    })
+        writeln!(f, "{table}")
+    }
 }

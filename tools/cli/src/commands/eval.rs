@@ -1,18 +1,20 @@
 //! `brooklet eval`: how good a model's answers are on many pictures.
 
+use std::fmt;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use miette::{IntoDiagnostic, WrapErr, miette};
+use miette::miette;
 use ndarray::{Array1, Array2, s};
-use ndarray_npy::read_npy;
+use ndarray_npy::ReadNpyExt;
 use serde::Serialize;
 
-use super::{Output, percent, progress};
+use super::{Output, percent, progress, read};
 use crate::data::Dataset;
 use crate::evaluate::{FloatAnswers, Score, answers, logits, score};
 use crate::model_file::{HostBackend, ModelFile};
-use crate::write::write_logits;
+use crate::write::{writable, write_logits};
 
 /// Options of `brooklet eval`.
 #[derive(Debug, clap::Args)]
@@ -48,11 +50,8 @@ struct Report {
 
 /// What the float network said of the pictures `range`, from a file of logits (float32,
 /// [pictures, classes]) or of best classes (uint8 or int64, [pictures]).
-fn float_answers(
-    path: &Path,
-    range: std::ops::Range<usize>,
-    classes: usize,
-) -> miette::Result<FloatAnswers> {
+fn float_answers(path: &Path, range: Range<usize>, classes: usize) -> miette::Result<FloatAnswers> {
+    let bytes = read(path)?;
     let enough = |rows: usize| {
         (rows >= range.end).then_some(()).ok_or_else(|| {
             miette!(
@@ -60,19 +59,24 @@ fn float_answers(
                 "{}: has answers for {rows} pictures, but pictures {} to {} are evaluated",
                 path.display(),
                 range.start,
-                range.end,
+                range.end - 1,
             )
         })
     };
-    let best = read_npy::<_, Array1<i64>>(path)
-        .or_else(|_| read_npy::<_, Array1<u8>>(path).map(|best| best.mapv(i64::from)));
+    let best = Array1::<i64>::read_npy(&bytes[..])
+        .or_else(|_| Array1::<u8>::read_npy(&bytes[..]).map(|best| best.mapv(i64::from)));
     if let Ok(best) = best {
         enough(best.len())?;
         let best = best.slice(s![range]).iter().map(|&class| class as usize).collect();
         return Ok(FloatAnswers::Best(best));
     }
-    let logits: Array2<f32> = read_npy(path).into_diagnostic().wrap_err_with(|| {
-        format!("{}: is not a float32 array [pictures, classes]", path.display())
+    let logits = Array2::<f32>::read_npy(&bytes[..]).map_err(|error| {
+        miette!(
+            help = "give an .npy file of float32 logits [pictures, classes], or of the best \
+                    classes as uint8 or int64 [pictures]",
+            "{}: does not hold float logits: {error}",
+            path.display(),
+        )
     })?;
     enough(logits.nrows())?;
     if logits.ncols() != classes {
@@ -90,6 +94,7 @@ fn float_answers(
 pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let file = ModelFile::open(&args.model)?;
     let model = file.model();
+    args.logits.as_deref().map_or(Ok(()), writable)?;
     let data = Dataset::open(&args.data, file.input(), &file.preprocess())?;
     let end =
         args.limit.map_or(data.len(), |limit| data.len().min(args.skip.saturating_add(limit)));
@@ -118,25 +123,21 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let quantization = model.logits_quantization();
     let score = score(&answers, float.as_ref(), |q| quantization.dequantize(q));
     let images_per_second = score.images as f64 / seconds;
-    output.print(&Report { score, images_per_second }, |report| {
-        report.score.show();
-        anstream::println!("{:.0} pictures a second", report.images_per_second);
-    })
+    output.print(&Report { score, images_per_second })
 }
 
-impl Score {
-    /// Prints the score for people.
-    pub fn show(&self) {
-        anstream::println!("pictures      {}", self.images);
-        for (name, share) in
-            [("top-1", self.top1), ("top-5", self.top5), ("agreement", self.agreement)]
-        {
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Score { images, top1, top5, agreement, sqnr_db } = self.score;
+        writeln!(f, "pictures      {images}")?;
+        for (name, share) in [("top-1", top1), ("top-5", top5), ("agreement", agreement)] {
             if let Some(share) = share {
-                anstream::println!("{name:13} {}", percent(share));
+                writeln!(f, "{name:13} {}", percent(share))?;
             }
         }
-        if let Some(sqnr_db) = self.sqnr_db {
-            anstream::println!("logits' SQNR  {sqnr_db:.2} dB");
+        if let Some(sqnr_db) = sqnr_db {
+            writeln!(f, "logits' SQNR  {sqnr_db:.2} dB")?;
         }
+        writeln!(f, "{:.0} pictures a second", self.images_per_second)
     }
 }

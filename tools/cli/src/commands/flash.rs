@@ -1,5 +1,6 @@
 //! `brooklet flash`: firmware and model onto a board, and pictures to it.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use brooklet_firmware::{Board, Registry};
@@ -11,7 +12,7 @@ use super::{Output, say, spinner};
 use crate::data::read_picture;
 use crate::evaluate::logits;
 use crate::model_file::{Answer, HostBackend, ModelFile};
-use crate::write::write_logits;
+use crate::write::{writable, write_logits};
 
 /// Options of `brooklet flash`.
 #[derive(Debug, clap::Args)]
@@ -69,6 +70,7 @@ pub(crate) fn infer(board: &mut Board, file: &ModelFile, pixels: &[u8]) -> miett
 pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let file = ModelFile::open(&args.model)?;
     let (input, preprocess) = (file.input(), file.preprocess());
+    args.logits.as_deref().map_or(Ok(()), writable)?;
     // What cannot be read is known before the board is started.
     let pictures = args
         .run
@@ -115,20 +117,21 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     if let Some(path) = &args.logits {
         write_logits(path, logits(&answers).view())?;
     }
-    output.print(&report, |report| {
-        anstream::println!(
+    output.print(&report)
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
             "{}: {} bytes of model, {} bytes of arena, {} bytes of session: checked by the board",
-            report.board,
-            report.model_bytes,
-            report.arena_bytes,
-            report.session_bytes,
-        );
-        PictureReport::show(&report.pictures);
-        if report.identical == Some(true) {
-            anstream::println!(
-                "{} answers, all the same bytes as the host's",
-                report.pictures.len()
-            );
+            self.board, self.model_bytes, self.arena_bytes, self.session_bytes,
+        )?;
+        self.pictures.iter().try_for_each(|picture| picture.fmt(f))?;
+        if self.identical == Some(true) {
+            let count = self.pictures.len();
+            writeln!(f, "{count} answers, all the same bytes as the host's")?;
         }
-    })
+        Ok(())
+    }
 }

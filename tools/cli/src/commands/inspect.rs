@@ -1,5 +1,6 @@
 //! `brooklet inspect`: what is in a model file.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use brooklet::format::{LayerRecord, NONE, Operator, flags};
@@ -124,9 +125,10 @@ impl Report {
             layers,
         }
     }
+}
 
-    /// Prints the report for people.
-    pub fn show(&self) {
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut table = table(
             [
                 "layer", "kind", "output", "scale", "zero", "MACs", "weights", "packing", "seg",
@@ -158,21 +160,22 @@ impl Report {
             ]);
         }
         let [rows, columns, channels] = self.input;
-        anstream::println!("{table}\n");
-        anstream::println!("input         {rows}x{columns}x{channels}, {} classes", self.classes);
-        anstream::println!("MACs          {}", thousands(self.macs));
-        anstream::println!(
+        writeln!(f, "{table}\n")?;
+        writeln!(f, "input         {rows}x{columns}x{channels}, {} classes", self.classes)?;
+        writeln!(f, "MACs          {}", thousands(self.macs))?;
+        writeln!(
+            f,
             "model file    {} bytes, {} of them weights",
             thousands(self.model_bytes),
             thousands(self.weight_bytes)
-        );
-        anstream::println!("arena         {} bytes", thousands(self.arena_bytes));
-        anstream::println!("session       {} bytes on this host", thousands(self.session_bytes));
+        )?;
+        writeln!(f, "arena         {} bytes", thousands(self.arena_bytes))?;
+        writeln!(f, "session       {} bytes on this host", thousands(self.session_bytes))
     }
 }
 
 /// Runs the command.
 pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let file = ModelFile::open(&args.model)?;
-    output.print(&Report::new(&file.model()), Report::show)
+    output.print(&Report::new(&file.model()))
 }

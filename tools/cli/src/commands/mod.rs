@@ -9,11 +9,16 @@ pub mod quantize;
 pub mod run;
 
 use std::fmt::Display;
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
 use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+
+use crate::error::{Error, Problem};
 
 /// How figures are printed.
 #[derive(Debug, Clone, Copy)]
@@ -23,22 +28,34 @@ pub struct Output {
 }
 
 impl Output {
-    /// Prints a report: as JSON, or by `show` for people.
-    pub(crate) fn print<T: Serialize>(
-        self,
-        report: &T,
-        show: impl FnOnce(&T),
-    ) -> miette::Result<()> {
-        if self.json {
-            let text = serde_json::to_string_pretty(report).map_err(|error| {
+    /// Prints a report: as JSON, or for people.
+    pub(crate) fn print<T: Serialize + Display>(self, report: &T) -> miette::Result<()> {
+        let text = if self.json {
+            let json = serde_json::to_string_pretty(report).map_err(|error| {
                 miette::miette!("the report cannot be written as JSON: {error}")
             })?;
-            anstream::println!("{text}");
+            json + "\n"
         } else {
-            show(report);
+            report.to_string()
+        };
+        let mut out = io::stdout().lock();
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            // The reader, such as `head`, has seen enough.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            result => result.map_err(|error| {
+                miette::miette!(
+                    help = "check where the output goes, and the space that is left there",
+                    "the report cannot be written: {error}"
+                )
+            }),
         }
-        Ok(())
     }
+}
+
+/// The bytes of a file that the user named.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    let file = || path.to_owned();
+    fs::read(path).map_err(|error| Error { file: file(), layer: None, problem: Problem::Io(error) })
 }
 
 /// A progress bar on the terminal; nothing where there is none.
@@ -59,7 +76,8 @@ pub(crate) fn spinner() -> ProgressBar {
 /// A line of news beside a spinner.
 pub(crate) fn say(spinner: &ProgressBar, line: &str) {
     if spinner.is_hidden() {
-        anstream::eprintln!("{line}");
+        // Where nobody listens, news are lost.
+        let _ = writeln!(io::stderr(), "{line}");
     } else {
         spinner.println(line);
     }

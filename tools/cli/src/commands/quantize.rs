@@ -1,23 +1,28 @@
 //! `brooklet quantize`: from a trained network to a model file.
 
-use std::fs;
+use std::ffi::OsStr;
+use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use brooklet::format::Packing;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use indicatif::ProgressBar;
-use miette::{IntoDiagnostic, WrapErr, miette};
+use miette::{IntoDiagnostic, miette};
 use ndarray::{Array2, Axis, concatenate};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use super::{Output, inspect, percent, progress, thousands};
-use crate::calibrate::{Histogram, Ranges};
+use super::{Output, inspect, percent, progress, read, thousands};
+use crate::calibrate::{Histogram, Range, Ranges};
 use crate::data::{Dataset, Preprocess};
+use crate::error::{Error, Problem};
 use crate::evaluate::{FloatAnswers, Score, answers, score};
 use crate::float::FloatModel;
 use crate::import::{self, Arch, Imported};
 use crate::lower::{Unrepresentable, lower};
 use crate::model_file::{HostBackend, ModelFile, to_record};
-use crate::network::Network;
+use crate::network::{Network, Shape};
 use crate::plan::plan;
 use crate::program::Program;
 use crate::quantize::Fused;
@@ -25,6 +30,9 @@ use crate::write::{writable, write_whole};
 
 /// Pictures that go through the float network at once.
 const BATCH: usize = 25;
+
+/// Sizes of pictures, resized and cropped.
+const EXTENTS: RangeInclusive<u32> = 1..=u16::MAX as u32;
 
 /// Options of `brooklet quantize`.
 #[derive(Debug, clap::Args)]
@@ -42,17 +50,17 @@ pub struct Args {
     #[arg(long, value_name = "FILE.json")]
     ranges: Option<PathBuf>,
     /// Saves the activation ranges, and how good the model was on the calibration data.
-    #[arg(long, value_name = "FILE.json")]
+    #[arg(long, value_name = "FILE.json", requires = "calibrate", conflicts_with = "ranges")]
     save_ranges: Option<PathBuf>,
     /// Architecture of bare weights: resnet18, 34, 50, 101, 152 (torchvision's names), or
     /// resnet20, 32, 44, 56, 110, 1202 (CIFAR, shortcut option A or B).
-    #[arg(long)]
+    #[arg(long, value_name = "NAME", value_parser = arch(), ignore_case = true)]
     arch: Option<Arch>,
     /// Height and width of the input of bare weights.
     #[arg(long, value_name = "HxW", value_parser = size)]
     input: Option<[u32; 2]>,
     /// Resizes pictures so that the shorter side has so many pixels.
-    #[arg(long, value_name = "PIXELS")]
+    #[arg(long, value_name = "PIXELS", value_parser = pixels)]
     resize: Option<u32>,
     /// Cuts so many pixels out of the centre of a picture, after resizing.
     #[arg(long, value_name = "HxW", value_parser = size)]
@@ -75,15 +83,28 @@ pub struct Args {
     backend: HostBackend,
 }
 
+/// The names that `--arch` takes.
+fn arch() -> impl TypedValueParser<Value = Arch> {
+    PossibleValuesParser::new(Arch::ALL.iter().map(|arch| arch.name()))
+        .try_map(|name| name.parse::<Arch>())
+}
+
+/// A number of pixels that the model format can say.
+fn pixels(text: &str) -> Result<u32, String> {
+    match text.trim().parse() {
+        Ok(number) if EXTENTS.contains(&number) => Ok(number),
+        _ => Err(format!("`{text}` is not a number of pixels from 1 to {}", EXTENTS.end())),
+    }
+}
+
 /// `224x224`, or `224` for both.
 fn size(text: &str) -> Result<[u32; 2], String> {
-    let number = |text: &str| match text.trim().parse::<u32>() {
-        Ok(number) if (1..=u32::from(u16::MAX)).contains(&number) => Ok(number),
-        _ => Err(format!("`{text}` is not a number of pixels: write HxW, as in 224x224")),
-    };
+    let wrong = |error| format!("{error}: write HxW, as in 224x224");
     match text.split_once(['x', ',']) {
-        Some((height, width)) => Ok([number(height)?, number(width)?]),
-        None => number(text).map(|number| [number, number]),
+        Some((height, width)) => {
+            Ok([pixels(height).map_err(wrong)?, pixels(width).map_err(wrong)?])
+        }
+        None => pixels(text).map(|number| [number, number]).map_err(wrong),
     }
 }
 
@@ -114,33 +135,105 @@ struct Report {
 impl Args {
     fn preprocess(&self) -> miette::Result<Preprocess> {
         let preprocess = match &self.preprocess {
-            Some(path) => read_json(path, "a preprocessing file")?,
+            Some(path) => {
+                let remedy = "write JSON, as in {\"resize\": 256, \"crop\": [224, 224]}";
+                read_json(path, "preprocessing", remedy)?
+            }
             None => {
                 Preprocess { resize: self.resize, crop: self.crop, mean: self.mean, std: self.std }
             }
         };
-        if preprocess.std.is_some_and(|std| std.iter().any(|std| *std <= 0.0)) {
-            return Err(miette!(help = "give the training's values", "--std must be above zero"));
+        let wrong = |what: &str, remedy: &'static str| {
+            let file = self.preprocess.as_ref().map(|path| format!("{}: ", path.display()));
+            miette!(help = remedy, "{}{what}", file.unwrap_or_default())
+        };
+        let finite = |numbers: [f32; 3]| numbers.iter().all(|number| number.is_finite());
+        let mut extents =
+            preprocess.resize.into_iter().chain(preprocess.crop.into_iter().flatten());
+        if !extents.all(|extent| EXTENTS.contains(&extent)) {
+            return Err(wrong("resize and crop must be from 1 to 65535", "give sizes in pixels"));
+        }
+        if !preprocess.mean.is_none_or(finite) {
+            return Err(wrong("a mean must be a number", "give the training's values"));
+        }
+        if !preprocess.std.is_none_or(|std| finite(std) && std.iter().all(|std| *std > 0.0)) {
+            return Err(wrong("std must be above zero", "give the training's values"));
         }
         Ok(preprocess)
     }
 
+    /// Refuses options that would be of no use for this network.
+    fn check(&self, preprocess: &Preprocess, input: Shape) -> miette::Result<()> {
+        let [height, width, _] = input.map(|size| size as u32);
+        match preprocess.crop {
+            Some(crop) if crop != [height, width] => Err(miette!(
+                help = format!("crop to {height}x{width}, which the network takes"),
+                "{}: a crop of {}x{} does not fit its input of {height}x{width}",
+                self.network.display(),
+                crop[0],
+                crop[1],
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Where the names of the classes come from.
+    fn names(&self) -> String {
+        let data = || self.calibrate.as_ref().map(PathBuf::from);
+        let from = self.labels.clone().or_else(data).or_else(|| self.ranges.clone());
+        from.map_or_else(|| "the network".to_owned(), |from| from.display().to_string())
+    }
+
     fn labels(&self) -> miette::Result<Option<Vec<String>>> {
         let Some(path) = &self.labels else { return Ok(None) };
-        let text = fs::read_to_string(path)
-            .into_diagnostic()
-            .wrap_err_with(|| format!("{}: cannot be read", path.display()))?;
+        let text = read_text(path, "names of classes, a line each")?;
         Ok(Some(text.lines().map(str::to_owned).collect()))
     }
 }
 
-fn read_json<T: serde::de::DeserializeOwned>(path: &Path, what: &str) -> miette::Result<T> {
-    let text = fs::read_to_string(path)
-        .into_diagnostic()
-        .wrap_err_with(|| format!("{}: cannot be read", path.display()))?;
-    serde_json::from_str(&text)
-        .into_diagnostic()
-        .wrap_err_with(|| format!("{}: is not {what}", path.display()))
+fn read_text(path: &Path, what: &str) -> miette::Result<String> {
+    String::from_utf8(read(path)?).map_err(|_| {
+        miette!(
+            help = format!("give a text file of {what}"),
+            "{}: is not UTF-8 text",
+            path.display()
+        )
+    })
+}
+
+fn read_json<T: DeserializeOwned>(
+    path: &Path,
+    what: &'static str,
+    remedy: &'static str,
+) -> miette::Result<T> {
+    serde_json::from_str(&read_text(path, what)?).map_err(|error| {
+        miette!(help = remedy, "{}: does not hold {what}: {error}", path.display())
+    })
+}
+
+/// The ranges of a file, which must be this network's.
+fn read_ranges(path: &Path, network: &Network, fused: &Fused<'_>) -> miette::Result<Ranges> {
+    const REMEDY: &str = "give the file that --save-ranges wrote for this network, or --calibrate \
+                          again";
+    let ranges: Ranges = read_json(path, "activation ranges", REMEDY)?;
+    let wrong =
+        |layer: &str, what: &str| miette!(help = REMEDY, "{}: `{layer}`: {what}", path.display());
+    for (name, range) in &ranges.ranges {
+        if !network.nodes.iter().any(|node| node.name == *name) {
+            return Err(wrong(name, "the network has no such layer"));
+        }
+        let Range { min, max } = *range;
+        if !(min.is_finite() && max.is_finite() && min <= 0.0 && max >= 0.0) {
+            let what = format!("{min} to {max} is not a range around zero");
+            return Err(wrong(name, &what));
+        }
+    }
+    for node in fused.calibrated().map(|node| &network.nodes[node]) {
+        if !ranges.ranges.contains_key(&node.name) {
+            return Err(wrong(&node.name, "has no range"));
+        }
+    }
+    Ok(ranges)
 }
 
 /// Runs the command.
@@ -150,6 +243,16 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     // Known before the long work, not after it.
     for path in [Some(&args.output), args.save_ranges.as_ref()].into_iter().flatten() {
         writable(path)?;
+    }
+    let extension = args.network.extension().and_then(OsStr::to_str).map(str::to_ascii_lowercase);
+    if let Some("onnx" | "tflite") = extension.as_deref()
+        && args.input.is_some()
+    {
+        return Err(miette!(
+            help = "leave out --input, which is for bare weights; export the network again with another input",
+            "{}: says the size of its input itself",
+            args.network.display(),
+        ));
     }
     let options =
         import::Options { arch: args.arch, input: args.input.map(|size| size.map(|n| n as usize)) };
@@ -164,18 +267,20 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
                     args.network.display(),
                 ));
             }
+            args.check(&preprocess, network.input)?;
             (lower(&network, &preprocess).map_err(at)?, None)
         }
         Imported::Float(network) => {
+            args.check(&preprocess, network.input)?;
             let fused = Fused::new(&network).map_err(at)?;
             let (ranges, float) = match (&args.calibrate, &args.ranges) {
                 (Some(spec), _) => {
                     let data = Dataset::open(spec, network.input, &preprocess)?;
-                    let (ranges, logits) = measure(&network, &fused, &data)?;
+                    let (ranges, logits) = measure(&network, &fused, &data, &args.network)?;
                     calibration = Some(data);
                     (ranges, Some(logits))
                 }
-                (None, Some(path)) => (read_json::<Ranges>(path, "a file of ranges")?, None),
+                (None, Some(path)) => (read_ranges(path, &network, &fused)?, None),
                 (None, None) => {
                     return Err(miette!(
                         help = "add --calibrate DATA (pictures like those it will see), or --ranges \
@@ -207,18 +312,19 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     }
     write_whole(&args.output, file.bytes())?;
     let contents = inspect::Report::new(&file.model());
-    output.print(&Report { model: args.output.clone(), contents, evidence }, Report::show)
+    output.print(&Report { model: args.output.clone(), contents, evidence })
 }
 
-impl Report {
-    fn show(&self) {
-        anstream::println!(
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
             "{}: {} bytes, {} MACs, arena {} bytes",
             self.model.display(),
             thousands(self.contents.model_bytes),
             thousands(self.contents.macs),
             thousands(self.contents.arena_bytes),
-        );
+        )?;
         if let Some(evidence) = &self.evidence {
             let mut parts = vec![format!("on {} calibration pictures", evidence.images)];
             parts.extend(evidence.top1.map(|share| format!("top-1 {}", percent(share))));
@@ -226,8 +332,9 @@ impl Report {
                 evidence.agreement.map(|share| format!("agreement with float {}", percent(share))),
             );
             parts.extend(evidence.sqnr_db.map(|db| format!("SQNR {db:.2} dB")));
-            anstream::println!("{}", parts.join(", "));
+            writeln!(f, "{}", parts.join(", "))?;
         }
+        Ok(())
     }
 }
 
@@ -236,8 +343,14 @@ fn measure(
     network: &Network,
     fused: &Fused<'_>,
     data: &Dataset,
+    file: &Path,
 ) -> miette::Result<(Ranges, Array2<f32>)> {
-    let model = FloatModel::new(network)?;
+    let at = |layer: Option<&str>, problem: Problem| Error {
+        file: file.to_owned(),
+        layer: layer.map(str::to_owned),
+        problem,
+    };
+    let model = FloatModel::new(network).map_err(|problem| at(None, problem))?;
     let mut histograms: Vec<(usize, Histogram)> =
         fused.calibrated().map(|node| (node, Histogram::default())).collect();
     let mut logits = Vec::new();
@@ -245,7 +358,11 @@ fn measure(
     for start in (0..data.len()).step_by(BATCH) {
         let batch = data.batch(start..data.len().min(start + BATCH))?;
         let logits_node = network.logits();
-        model.run_all(batch.view(), |node, map| {
+        let mut overflow = None;
+        let run = model.run_all(batch.view(), |node, map| {
+            if overflow.is_none() && !map.iter().all(|value| value.is_finite()) {
+                overflow = Some(node);
+            }
             if let Some((_, histogram)) = histograms.iter_mut().find(|(n, _)| *n == node) {
                 let planes = map.permuted_axes([0, 3, 1, 2]);
                 match planes.as_slice() {
@@ -258,7 +375,11 @@ fn measure(
                 let rows = map.to_owned().into_shape_with_order((count, classes));
                 logits.extend(rows.ok());
             }
-        })?;
+        });
+        run.map_err(|problem| at(None, problem))?;
+        if let Some(node) = overflow {
+            return Err(at(Some(&network.nodes[node].source), Problem::Overflows).into());
+        }
         bar.inc(batch.len_of(Axis(0)) as u64);
     }
     bar.finish_and_clear();
@@ -277,8 +398,9 @@ fn build(program: &Program, args: &Args) -> miette::Result<ModelFile> {
     if !program.labels.is_empty() && program.labels.len() != classes {
         return Err(miette!(
             help = "give --labels FILE.txt with a line a class",
-            "{}: has {classes} classes, but there are {} names",
+            "{}: has {classes} classes, but {} has {} names",
             args.network.display(),
+            args.names(),
             program.labels.len(),
         ));
     }
@@ -297,7 +419,8 @@ fn build(program: &Program, args: &Args) -> miette::Result<ModelFile> {
         crate::model_file::ModelProblem::Refused {
             error: brooklet::Error::Layer { layer, fault },
         } => miette!(
-            help = "check the network's weights and ranges in this layer",
+            help =
+                "check the network's weights and ranges in this layer, and the size of its input",
             "{}: `{}`: {fault}",
             args.network.display(),
             program.layers[usize::from(layer)].name,

@@ -1,5 +1,6 @@
 //! `brooklet run`: pictures through the host simulator.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use brooklet::quant::Quantization;
@@ -9,7 +10,7 @@ use super::{Output, percent, table};
 use crate::data::read_picture;
 use crate::evaluate::{logits, ranked};
 use crate::model_file::{Answer, HostBackend, ModelFile};
-use crate::write::write_logits;
+use crate::write::{writable, write_logits};
 
 /// Options of `brooklet run`.
 #[derive(Debug, clap::Args)]
@@ -66,17 +67,26 @@ impl PictureReport {
             .collect();
         Self { picture, device, logits: answer.logits.clone(), top }
     }
+}
 
-    /// Prints the reports for people.
-    pub fn show(reports: &[Self]) {
-        for report in reports {
-            anstream::println!("{} on {}", report.picture, report.device);
-            let mut table = table(["", "class", "probability"], &[0, 1]);
-            for class in &report.top {
-                table.add_row([String::new(), class.name.clone(), percent(class.probability)]);
-            }
-            anstream::println!("{table}");
+impl fmt::Display for PictureReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} on {}", self.picture, self.device)?;
+        let mut table = table(["", "class", "probability"], &[0, 1]);
+        for class in &self.top {
+            table.add_row([String::new(), class.name.clone(), percent(class.probability)]);
         }
+        writeln!(f, "{table}")
+    }
+}
+
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+struct Report(Vec<PictureReport>);
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|picture| picture.fmt(f))
     }
 }
 
@@ -95,6 +105,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let file = ModelFile::open(&args.model)?;
     let mut simulator = file.simulator(args.backend)?;
     let (input, preprocess) = (file.input(), file.preprocess());
+    args.logits.as_deref().map_or(Ok(()), writable)?;
     let mut reports = Vec::new();
     let mut answers = Vec::new();
     for path in &args.pictures {
@@ -108,5 +119,5 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     if let Some(path) = &args.logits {
         write_logits(path, logits(&answers).view())?;
     }
-    output.print(&reports, |reports| PictureReport::show(reports))
+    output.print(&Report(reports))
 }

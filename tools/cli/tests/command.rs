@@ -1,0 +1,554 @@
+//! The command as a user meets it: what it prints, what it refuses and how, what it leaves behind.
+
+mod common;
+mod onnx;
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use brooklet::format::Packing;
+use brooklet_cli::calibrate::Ranges;
+use brooklet_cli::data::Preprocess;
+use brooklet_cli::import::{self, Imported};
+use brooklet_cli::plan::plan;
+use brooklet_cli::quantize::Fused;
+use common::shared_data;
+use image::RgbImage;
+use ndarray::{Array1, Array2};
+use ndarray_npy::{read_npy, write_npy};
+use onnx::{Onnx, attribute, scalar};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+fn weight(index: usize) -> f32 {
+    (index as f32 * 0.7).sin()
+}
+
+/// A residual block between a convolution and ten classes, for pictures of 8x8.
+fn tiny() -> Onnx {
+    let pads = [attribute("pads", &[1; 4])];
+    Onnx::new(&[0, 3, 8, 8])
+        .floats("w0", &[8, 3, 3, 3], weight)
+        .floats("w1", &[8, 8, 3, 3], weight)
+        .floats("w2", &[10, 8], weight)
+        .node("Conv", "x w0", "c0", &pads)
+        .node("Relu", "c0", "r0", &[])
+        .node("Conv", "r0 w1", "c1", &pads)
+        .node("Add", "r0 c1", "sum", &[])
+        .node("Relu", "sum", "r1", &[])
+        .node("GlobalAveragePool", "r1", "pool", &[])
+        .node("Flatten", "pool", "flat", &[])
+        .node("Gemm", "flat w2", "y", &[scalar("transB", 1)])
+}
+
+/// One convolution, of a picture with `rows` and `columns`.
+fn conv(rows: i64, columns: i64, channels: i64, outputs: i64, weight: fn(usize) -> f32) -> Onnx {
+    Onnx::new(&[1, channels, rows, columns])
+        .floats("w", &[outputs, channels, 3, 3], weight)
+        .node("Conv", "x w", "bad_conv", &[attribute("pads", &[1; 4])])
+        .node("GlobalAveragePool", "bad_conv", "y", &[])
+}
+
+/// A folder to work in, with a network, a model of it, its ranges, and pictures.
+struct Desk {
+    folder: TempDir,
+}
+
+impl Desk {
+    fn new() -> Desk {
+        let desk = Desk { folder: tempfile::tempdir().unwrap() };
+        desk.write("tiny.onnx", &tiny().bytes());
+        desk.succeeds(
+            "quantize tiny.onnx --calibrate random:4 --save-ranges ranges.json -o tiny.brook",
+        );
+        RgbImage::from_fn(8, 8, |x, y| image::Rgb([x as u8 * 30, y as u8 * 30, 99]))
+            .save(desk.path("fits.png"))
+            .unwrap();
+        RgbImage::new(9, 7).save(desk.path("other.png")).unwrap();
+        // What every refused command would overwrite.
+        desk.write("out.brook", b"a good model");
+        desk
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+
+    fn read(&self, name: &str) -> Vec<u8> {
+        fs::read(self.path(name)).unwrap()
+    }
+
+    fn json(&self, name: &str) -> Value {
+        serde_json::from_slice(&self.read(name)).unwrap()
+    }
+
+    fn command(&self, line: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_brooklet"));
+        command.args(line.split_whitespace()).current_dir(self.folder.path());
+        command.env_remove("BROOKLET_BOARDS");
+        command
+    }
+
+    /// Runs `brooklet` with these words.
+    fn run(&self, line: &str) -> Output {
+        self.command(line).output().unwrap()
+    }
+
+    /// What is printed by a command that must succeed, and say nothing beside: no progress bar.
+    fn succeeds(&self, line: &str) -> String {
+        let output = self.run(line);
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success() && errors.is_empty(), "{line}: {errors}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The report, as JSON, of a command that must succeed.
+    fn report(&self, line: &str) -> Value {
+        serde_json::from_str(&self.succeeds(&format!("{line} --json"))).unwrap()
+    }
+
+    /// One error with all of `says` in it and a remedy; no panic; nothing written.
+    fn refuses(&self, line: &str, says: &[&str]) {
+        let before = self.files();
+        let output = self.run(line);
+        let errors = String::from_utf8(output.stderr).unwrap();
+        let told = format!("brooklet {line}\n{errors}");
+        // 1: the command; 2: the parser of its options.
+        let (mark, remedy) = match output.status.code() {
+            Some(1) => ("× ", "help: "),
+            Some(2) => ("error: ", "try '--help'"),
+            code => panic!("{code:?}: {told}"),
+        };
+        assert_eq!(errors.matches(mark).count(), 1, "{told}");
+        assert!(errors.contains(remedy), "{told}");
+        assert!(!errors.contains("panicked") && !errors.contains("╰─▶"), "{told}");
+        assert!(output.stdout.is_empty(), "{told}");
+        for say in says {
+            assert!(errors.contains(say), "no {say:?} in: {told}");
+        }
+        assert_eq!(self.files(), before, "{told}");
+        assert_eq!(self.read("out.brook"), b"a good model", "{told}");
+    }
+
+    /// Names of all files and folders at the top.
+    fn files(&self) -> Vec<std::ffi::OsString> {
+        let entries = fs::read_dir(&self.folder).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    }
+}
+
+#[test]
+fn networks_that_are_refused() {
+    let desk = Desk::new();
+    let whole = tiny().bytes();
+    desk.write("cut.onnx", &whole[..whole.len() / 2]);
+    desk.write("empty.onnx", b"");
+    desk.write("named.tflite", &[&8u64.to_le_bytes()[..], b"{}      "].concat());
+    desk.write("text.onnx", b"<html>not found</html>");
+    desk.write("picture.xyz", &desk.read("fits.png"));
+    desk.write("broken.safetensors", b"\xff\xff\0\0\0\0\0\0{");
+    desk.write("broken.pt", b"PK\x03\x04 and no more");
+    desk.write("lstm.onnx", &tiny().node("LSTM", "y w2", "lstm", &[]).bytes());
+    desk.write("open.onnx", &{
+        let open = Onnx::new(&[0, 3, 0, 0]).floats("w", &[4, 3, 3, 3], weight);
+        open.node("Conv", "x w", "y", &[]).bytes()
+    });
+    desk.write("nan.onnx", &conv(8, 8, 3, 4, |_| f32::NAN).bytes());
+    desk.write("huge.onnx", &conv(8, 8, 3, 4, |_| f32::MAX).bytes());
+    let arch = "the file holds";
+    let empty = [("conv1.weight", [16usize, 3, 3, 3])].map(|(name, shape)| {
+        let data: &[u8] = &[0; 16 * 27 * 4];
+        (name, safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.into(), data))
+    });
+    let empty = empty.map(|(name, view)| (name, view.unwrap()));
+    desk.write("stem.safetensors", &safetensors::serialize(empty, None).unwrap());
+
+    for (network, says) in [
+        ("nothing.onnx", &["nothing.onnx: cannot be read", "check the path"][..]),
+        (".", &["cannot be read"]),
+        ("cut.onnx", &["cut.onnx: is not a valid ONNX file", "incomplete"]),
+        ("empty.onnx", &["empty.onnx: is not a valid ONNX file"]),
+        ("named.tflite", &["named.tflite: is named like a TFLite network", "a safetensors file"]),
+        ("text.onnx", &["text.onnx: is named like an ONNX network", "text"]),
+        ("picture.xyz", &["picture.xyz: is not a kind of network", "a picture", ".safetensors"]),
+        ("tiny.brook", &["tiny.brook: is not a kind of network", "a brooklet model"]),
+        ("broken.pt --arch resnet20", &["broken.pt: is not a valid PyTorch checkpoint"]),
+        ("broken.safetensors --arch resnet20", &["broken.safetensors: "]),
+        ("stem.safetensors", &["stem.safetensors: holds weights only", "--arch: resnet18"]),
+        ("stem.safetensors --arch resnet20", &["`bn1.weight`: is missing", arch]),
+        ("stem.safetensors --arch resnet21", &["'resnet21'", "resnet20, resnet32"]),
+        ("lstm.onnx", &["lstm.onnx: `lstm`: operator LSTM is not supported"]),
+        ("open.onnx", &["open.onnx: ", "has no fixed size", "fixed height, width"]),
+        ("nan.onnx", &["nan.onnx: `bad_conv`: the weights contain NaN", "earlier checkpoint"]),
+        ("huge.onnx", &["huge.onnx: `bad_conv`: ", "not finite", "--mean"]),
+        ("tiny.onnx --input 9x9", &["tiny.onnx: says the size of its input", "leave out --input"]),
+    ] {
+        desk.refuses(&format!("quantize {network} --calibrate random:2 -o out.brook"), says);
+    }
+    desk.refuses("quantize tiny.onnx -o out.brook", &["tiny.onnx: ", "--calibrate DATA"]);
+}
+
+#[test]
+fn options_and_data_that_are_refused() {
+    let desk = Desk::new();
+    fs::create_dir_all(desk.path("none")).unwrap();
+    fs::create_dir_all(desk.path("classes/cat")).unwrap();
+    for class in ["a", "b"] {
+        desk.write(&format!("two/{class}/1.png"), &desk.read("fits.png"));
+    }
+    desk.write("sizes/cat/1.png", &desk.read("other.png"));
+    desk.write("broken/cat/1.png", &desk.read("fits.png")[..60]);
+    desk.write("short.bin", &[0; 3072]);
+    desk.write("noise.npy", b"\x93NUMPY");
+    desk.write("noise.npz", b"PK");
+    for (data, says) in [
+        ("nothing", &["nothing: cannot be read"][..]),
+        ("none", &["none: holds no pictures", "one subfolder a class"]),
+        ("classes", &["classes: holds no pictures"]),
+        ("two", &["tiny.onnx: has 10 classes, but two has 2 names", "--labels"]),
+        ("sizes", &["sizes/cat/1.png: is 7×9×3", "8×8×3", "--resize 8 --crop 8x8"]),
+        ("broken", &["broken/cat/1.png: is not a png or jpeg picture"]),
+        ("short.bin", &["short.bin: is not a CIFAR-10 binary file: 3072 bytes"]),
+        ("noise.npy", &["noise.npy: is not an array of uint8 images"]),
+        ("noise.npz", &["noise.npz: is not an array of uint8 images"]),
+        ("fits.png", &["fits.png: is one picture"]),
+        ("random:0", &["random:0: holds no pictures"]),
+        ("random:many", &["`many` is not a number"]),
+    ] {
+        desk.refuses(&format!("quantize tiny.onnx --calibrate {data} -o out.brook"), says);
+    }
+
+    let ranges = |name: &str, change: &dyn Fn(&mut Value)| {
+        let mut ranges = desk.json("ranges.json");
+        change(&mut ranges["ranges"]);
+        desk.write(name, ranges.to_string().as_bytes());
+    };
+    let whole = desk.json("ranges.json");
+    let layer = whole["ranges"].as_object().unwrap().keys().next().unwrap().clone();
+    ranges("lacks.json", &|ranges| _ = ranges.as_object_mut().unwrap().remove(&layer));
+    ranges("stray.json", &|ranges| ranges["stage9"] = json!({"min": 0, "max": 1}));
+    ranges("turned.json", &|ranges| ranges[&layer] = json!({"min": 1, "max": -1}));
+    ranges("endless.json", &|ranges| ranges[&layer] = json!({"min": 0, "max": 1e39}));
+    ranges("flat.json", &|ranges| ranges[&layer] = json!({"min": 0, "max": 1e-30}));
+    desk.write("cut.json", br#"{"images": 3, "ranges": {"#);
+    desk.write("list.json", b"[1, 2]");
+    let named = format!("`{layer}`");
+    for (file, says) in [
+        ("nothing.json", &["nothing.json: cannot be read"][..]),
+        ("cut.json", &["cut.json: does not hold activation ranges", "--save-ranges"]),
+        ("list.json", &["list.json: does not hold activation ranges"]),
+        ("fits.png", &["fits.png: is not UTF-8 text"]),
+        ("lacks.json", &["lacks.json: ", &named, "has no range", "--save-ranges"]),
+        ("stray.json", &["stray.json: `stage9`: the network has no such layer"]),
+        ("turned.json", &["turned.json: ", &named, "1 to -1"]),
+        ("endless.json", &["endless.json: ", &named]),
+        ("flat.json", &["tiny.onnx: ", &layer]),
+    ] {
+        desk.refuses(&format!("quantize tiny.onnx --ranges {file} -o out.brook"), says);
+    }
+
+    desk.write("two.txt", b"cat\ndog\n");
+    desk.write("zero.json", br#"{"crop": [0, 0]}"#);
+    desk.write("large.json", br#"{"resize": 100000}"#);
+    desk.write("still.json", br#"{"std": [1, 0, 1]}"#);
+    desk.write("stray.json", br#"{"scale": 2}"#);
+    for (options, says) in [
+        ("--mean 0.5,0.5", &["'0.5,0.5'", "R,G,B, as in 0.485,0.456,0.406"][..]),
+        ("--mean a,b,c", &["R,G,B"]),
+        ("--std 0", &["std must be above zero"]),
+        ("--crop 8x", &["'8x'", "HxW, as in 224x224"]),
+        ("--crop 0x8", &["HxW"]),
+        ("--crop 9x9", &["tiny.onnx: a crop of 9x9 does not fit its input of 8x8", "to 8x8"]),
+        ("--resize 0", &["'0'", "from 1 to 65535"]),
+        ("--resize 100000", &["from 1 to 65535"]),
+        ("--preprocess zero.json", &["zero.json: ", "from 1 to 65535"]),
+        ("--preprocess large.json", &["large.json: ", "from 1 to 65535"]),
+        ("--preprocess still.json", &["still.json: std must be above zero"]),
+        ("--preprocess stray.json", &["stray.json: ", "unknown field `scale`"]),
+        ("--preprocess zero.json --crop 8", &["cannot be used with"]),
+        ("--labels two.txt", &["tiny.onnx: has 10 classes, but two.txt has 2 names"]),
+        ("--labels nothing.txt", &["nothing.txt: cannot be read"]),
+        ("--labels fits.png", &["fits.png: is not UTF-8 text"]),
+        ("--save-ranges new.json", &["'--ranges <FILE.json>' cannot be used with"]),
+        ("--backend gpu", &["'gpu'", "reference, portable"]),
+        ("--calibrate random:2", &["cannot be used with"]),
+    ] {
+        desk.refuses(
+            &format!("quantize tiny.onnx --ranges ranges.json -o out.brook {options}"),
+            says,
+        );
+    }
+}
+
+#[test]
+fn outputs_that_cannot_be_written() {
+    let desk = Desk::new();
+    fs::create_dir(desk.path("folder")).unwrap();
+    for (output, says) in [
+        ("nowhere/new", &["nowhere/new: cannot be written", "mkdir -p nowhere"][..]),
+        ("folder", &["folder: cannot be written", "not of a folder"]),
+        ("/proc/new", &["/proc/new: cannot be written", "permissions of /proc"]),
+    ] {
+        for line in [
+            "quantize tiny.onnx --ranges ranges.json -o",
+            // Refused before the long work, not after it.
+            "quantize tiny.onnx --calibrate random:1000000000 -o",
+            "quantize tiny.onnx --calibrate random:1000000000 -o out.brook --save-ranges",
+            "run tiny.brook fits.png --logits",
+            "eval tiny.brook random:1000000000 --logits",
+            "flash tiny.brook --board qemu-mps2-an386 --run fits.png --logits",
+        ] {
+            desk.refuses(&format!("{line} {output}"), says);
+        }
+    }
+}
+
+#[test]
+fn model_files_that_are_refused() {
+    let desk = Desk::new();
+    let whole = desk.read("tiny.brook");
+    let everywhere = |model: &str, says: &[&str]| {
+        for line in [
+            "inspect MODEL",
+            "run MODEL fits.png",
+            "eval MODEL random:2",
+            "flash MODEL --board qemu-mps2-an386",
+            "bench MODEL --board qemu-mps2-an386",
+        ] {
+            desk.refuses(&line.replace("MODEL", model), says);
+        }
+    };
+    everywhere("nothing.brook", &["nothing.brook: cannot be read", "check the path"]);
+    everywhere("tiny.onnx", &["tiny.onnx: not a model file", "`brooklet quantize` makes one"]);
+    desk.write("cut.brook", &whole[..whole.len() - 1]);
+    everywhere("cut.brook", &["cut.brook: the model file is cut off", "quantize it again"]);
+    for length in [0, 7, 8, 63, 64, whole.len() / 2] {
+        desk.write("cut.brook", &whole[..length]);
+        desk.refuses("inspect cut.brook", &["cut.brook: the model file is cut off"]);
+    }
+    for (place, says) in [
+        (0, "not a model file"),
+        (8, "format version"),
+        (whole.len() / 2, "damaged: CRC"),
+        (whole.len() - 1, "damaged: CRC"),
+    ] {
+        let mut bytes = whole.clone();
+        bytes[place] ^= 0x10;
+        desk.write("bit.brook", &bytes);
+        desk.refuses("inspect bit.brook", &["bit.brook: ", says]);
+    }
+
+    // Packed for another backend: seen, but not run.
+    let Ok(Imported::Float(network)) =
+        import::load(desk.path("tiny.onnx"), &import::Options::default())
+    else {
+        panic!("it is a float network");
+    };
+    let ranges: Ranges = serde_json::from_value(desk.json("ranges.json")).unwrap();
+    let fused = Fused::new(&network).unwrap();
+    let program = fused.quantize(&ranges, &Preprocess::default()).unwrap();
+    desk.write("pairs.brook", &program.write(&plan(&program).unwrap(), Packing::Pairs));
+    assert_eq!(desk.report("inspect pairs.brook")["layers"][1]["packing"], "pairs");
+    for line in ["run pairs.brook fits.png", "eval pairs.brook random:2"] {
+        let says = ["pairs.brook: ", "pairs", "quantize the network again with --backend"];
+        desk.refuses(line, &says);
+    }
+}
+
+#[test]
+fn pictures_and_answers_that_are_refused() {
+    let desk = Desk::new();
+    desk.write("cut.png", &desk.read("fits.png")[..70]);
+    write_npy(desk.path("few.npy"), &Array2::<f32>::zeros((2, 10))).unwrap();
+    write_npy(desk.path("narrow.npy"), &Array2::<f32>::zeros((4, 9))).unwrap();
+    write_npy(desk.path("ints.npy"), &Array2::<i8>::zeros((4, 10))).unwrap();
+    write_npy(desk.path("best.npy"), &Array1::<u8>::zeros(2)).unwrap();
+    for (line, says) in [
+        ("run tiny.brook", &["<PICTURES>"][..]),
+        ("run tiny.brook nothing.png", &["nothing.png: cannot be read"]),
+        ("run tiny.brook fits.png other.png", &["other.png: is 7×9×3", "takes 8×8×3", "--resize"]),
+        ("run tiny.brook tiny.onnx", &["tiny.onnx: is not a png or jpeg picture"]),
+        ("run tiny.brook cut.png", &["cut.png: is not a png or jpeg picture", "whole"]),
+        ("eval tiny.brook random:4 --skip 4", &["random:4: has 4 pictures", "lower --skip"]),
+        ("eval tiny.brook random:4 --limit 0", &["raise --limit"]),
+        ("eval tiny.brook random:4 --float nothing.npy", &["nothing.npy: cannot be read"]),
+        ("eval tiny.brook random:4 --float fits.png", &["fits.png: ", "float32 logits"]),
+        ("eval tiny.brook random:4 --float ints.npy", &["ints.npy: ", "float32 logits"]),
+        ("eval tiny.brook random:4 --float few.npy", &["few.npy: has answers for 2 pictures"]),
+        ("eval tiny.brook random:4 --float best.npy", &["best.npy: has answers for 2 pictures"]),
+        ("eval tiny.brook random:4 --float narrow.npy", &["narrow.npy: has 9 logits", "10"]),
+    ] {
+        desk.refuses(line, says);
+    }
+}
+
+#[test]
+fn boards_that_are_unknown_or_too_small() {
+    let desk = Desk::new();
+    // 1.2 MB of weights; and a map whose rows take 128 KB.
+    desk.write("heavy.onnx", &conv(4, 4, 256, 512, weight).bytes());
+    desk.write("wide.onnx", &conv(2, 4096, 3, 32, weight).bytes());
+    for name in ["heavy", "wide"] {
+        desk.succeeds(&format!("quantize {name}.onnx --calibrate random:1 -o {name}.brook"));
+    }
+    for command in ["flash", "bench"] {
+        for (rest, says) in [
+            ("tiny.brook --board arduino", &["no board `arduino`", "qemu-mps2-an386, "][..]),
+            ("tiny.brook", &["--board"]),
+            (
+                "heavy.brook --board qemu-netduinoplus2",
+                &[
+                    "heavy.brook: ",
+                    "do not fit the model slot of qemu-netduinoplus2",
+                    "`brooklet boards`",
+                ],
+            ),
+            (
+                "wide.brook --board qemu-netduinoplus2",
+                &["wide.brook: its arena of ", "does not fit", "qemu-netduinoplus2", "more RAM"],
+            ),
+        ] {
+            desk.refuses(&format!("{command} {rest}"), says);
+        }
+    }
+    desk.refuses("flash tiny.brook --board qemu-mps2-an386 --check", &["--run"]);
+    let mut elsewhere = desk.command("boards");
+    let output = elsewhere.env("BROOKLET_BOARDS", desk.folder.path()).output().unwrap();
+    assert!(!output.status.success());
+    assert!(String::from_utf8(output.stderr).unwrap().contains("inside of a checkout"));
+}
+
+#[test]
+fn reports_as_json() {
+    let desk = Desk::new();
+    fs::create_dir(desk.path("new")).unwrap();
+    for class in 0..10 {
+        desk.write(&format!("data/{class}/1.png"), &desk.read("fits.png"));
+    }
+    let has = |report: &Value, fields: &[&str]| {
+        for field in fields {
+            assert!(report.get(field).is_some_and(|value| !value.is_null()), "{field}: {report}");
+        }
+    };
+    let sizes = ["arena_bytes", "session_bytes", "model_bytes", "macs", "layers"];
+    let made = desk.report("quantize tiny.onnx --calibrate data -o new/a.brook");
+    has(&made, &sizes);
+    has(&made["evidence"], &["images", "top1", "top5", "agreement", "sqnr_db"]);
+    let model = desk.report("inspect new/a.brook");
+    has(&model, &sizes);
+    assert_eq!(model["model_bytes"], desk.read("new/a.brook").len());
+    let macs = 64 * 27 * 8 + 64 * 72 * 8 + 80;
+    assert_eq!((&model["macs"], &model["layers"][1]["macs"]), (&json!(macs), &json!(64 * 27 * 8)));
+    for layer in model["layers"].as_array().unwrap() {
+        has(layer, &["name", "kind", "shape", "scale", "zero_point", "macs", "weight_bytes"]);
+        has(layer, &["ring_rows", "ring_offset", "ring_bytes"]);
+    }
+    // The same ranges, from a file, give the same model; the old file is replaced.
+    desk.write("new/b.brook", b"old");
+    desk.succeeds("quantize tiny.onnx --ranges ranges.json -o new/b.brook");
+    assert_eq!(desk.read("new/b.brook"), desk.read("tiny.brook"));
+
+    let pictures = desk.report("run new/a.brook fits.png fits.png --logits new/run.npy");
+    assert_eq!(pictures.as_array().unwrap().len(), 2);
+    has(&pictures[0], &["picture", "device", "logits", "top"]);
+    let top = pictures[0]["top"].as_array().unwrap();
+    assert_eq!(top.len(), 5);
+    assert_eq!(top[0]["name"], top[0]["class"].to_string());
+    let logits: Array2<i8> = read_npy(desk.path("new/run.npy")).unwrap();
+    assert_eq!(logits.dim(), (2, 10));
+    assert_eq!(json!(logits.row(1).to_vec()), pictures[1]["logits"]);
+
+    let real = logits.row(0).broadcast((10, 10)).unwrap().mapv(f32::from);
+    write_npy(desk.path("float.npy"), &real).unwrap();
+    let score = desk
+        .report("eval new/a.brook data --skip 2 --limit 5 --float float.npy --logits new/eval.npy");
+    has(&score, &["images", "top1", "top5", "agreement", "sqnr_db", "images_per_second"]);
+    assert_eq!((&score["images"], &score["agreement"]), (&json!(5), &json!(1.0)));
+    assert_eq!(read_npy::<_, Array2<i8>>(desk.path("new/eval.npy")).unwrap().nrows(), 5);
+
+    for board in desk.report("boards").as_array().unwrap() {
+        has(board, &["name", "core", "clock_hz", "flash_bytes", "ram_bytes", "backend"]);
+    }
+    assert!(desk.files().iter().all(|name| !name.to_string_lossy().starts_with('.')));
+    assert_eq!(fs::read_dir(desk.path("new")).unwrap().count(), 4, "nothing temporary is left");
+}
+
+#[test]
+fn every_command_has_an_example() {
+    let desk = Desk::new();
+    for command in ["quantize", "inspect", "run", "eval", "flash", "bench", "boards"] {
+        let help = desk.succeeds(&format!("{command} --help"));
+        assert!(help.contains("Example"), "{command}");
+        assert!(help.contains(&format!("  brooklet {command}")), "{command}");
+        assert!(desk.succeeds("--help").contains(&format!("brooklet {command}")), "{command}");
+    }
+    desk.refuses("frobnicate", &["unrecognized subcommand"]);
+    assert!(!desk.run("").status.success());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_report_that_nobody_reads() {
+    let desk = Desk::new();
+    let mut child = desk.command("inspect tiny.brook");
+    let mut child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+
+    if Path::new("/dev/full").exists() {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = desk.command("inspect tiny.brook").stdout(full).output().unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(errors.contains("report cannot be written") && !errors.contains("panicked"));
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_folder_without_permission() {
+    use std::os::unix::fs::PermissionsExt;
+    let desk = Desk::new();
+    desk.write("locked/out.brook", b"old");
+    let lock = |mode| {
+        fs::set_permissions(desk.path("locked"), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    lock(0o555);
+    if fs::write(desk.path("locked/probe"), b"").is_ok() {
+        let line = b"SKIPPED: a folder without permission: this user may write everywhere\n";
+        std::io::stderr().write_all(line).unwrap();
+    } else {
+        let line = "quantize tiny.onnx --ranges ranges.json -o locked/out.brook";
+        desk.refuses(line, &["locked/out.brook: cannot be written", "permissions of locked"]);
+        assert_eq!(desk.read("locked/out.brook"), b"old");
+    }
+    lock(0o755);
+}
+
+#[test]
+fn an_int8_network_needs_no_calibration() {
+    let Some(data) = shared_data("the command on an int8 network") else {
+        return;
+    };
+    let desk = Desk::new();
+    let network = data.join("models/mlperf_resnet8_int8.tflite").canonicalize().unwrap();
+    let network = network.display();
+    for option in ["--calibrate random:2", "--ranges ranges.json"] {
+        desk.refuses(
+            &format!("quantize {network} {option} -o out.brook"),
+            &["mlperf_resnet8_int8.tflite: is already int8", "leave out --calibrate"],
+        );
+    }
+    desk.succeeds(&format!("quantize {network} -o int8.brook"));
+}

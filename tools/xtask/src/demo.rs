@@ -50,11 +50,11 @@ pub(crate) fn demo() -> Result<(), Failure> {
         ensure_qemu(spec, &mut say)?;
     }
     let mut build = Command::new("cargo");
-    build.args(["build", "--release", "--package", "brooklet-cli"]).current_dir(registry.root());
+    build.args(["build", "--package", "brooklet-cli"]).current_dir(registry.root());
     run(&mut build)?;
     // Firmware is built in a folder below the host's.
     let target = registry.target_dir();
-    let brooklet = target.parent().unwrap_or(&target).join("release/brooklet");
+    let brooklet = target.parent().unwrap_or(&target).join("debug/brooklet");
     show(registry.root(), &brooklet)
 }
 

@@ -28,7 +28,7 @@ pub struct Header {
     pub reserved: U16,
     /// Bytes of the file.
     pub length: U32,
-    /// [`crc`] of the bytes from 20 on.
+    /// [`crc()`] of the bytes from 20 on.
     pub crc: U32,
     /// Bytes of the arena: rings and scratch.
     pub arena_bytes: U32,

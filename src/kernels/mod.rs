@@ -1,7 +1,7 @@
 //! Kernels: they compute rows, from rows, into a row.
 //!
 //! A [`Backend`] is a type; a [`Session`](crate::Session) is made for one. What a backend does
-//! not do faster than the [reference](reference), it leaves to it.
+//! not do faster than the [`Reference`], it leaves to it.
 //!
 //! | backend | for | weights |
 //! |---|---|---|

@@ -13,7 +13,7 @@
 //! The bias contains `-zero_point · Σ weight`.
 //!
 //! The plain form is that of TFLite's 8-bit quantization specification, with the double
-//! rounding of [`requantize`](crate::quant::requantize). The join ends a residual block with
+//! rounding of [`requantize`]. The join ends a residual block with
 //! one rounding: accumulator and shortcut are both brought to the output's scale with
 //! `join_bits` extra bits; the table, a function of the shortcut's byte, also contains the
 //! zero point and one half, so that the shift (an arithmetic one) rounds half up.

@@ -20,9 +20,9 @@ use super::{MAGIC, VERSION};
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Header {
-    /// [`MAGIC`](super::MAGIC).
+    /// [`MAGIC`].
     pub magic: [u8; 8],
-    /// [`VERSION`](super::VERSION).
+    /// [`VERSION`].
     pub version: U16,
     /// Zero.
     pub reserved: U16,

@@ -1,7 +1,7 @@
 //! One form for networks from all sources.
 //!
-//! [`Network::canonical`] folds batch norms into convolutions and drops what the output does not
-//! need; [`arrange`] orders and names the nodes by the network's structure alone. Two files of one
+//! `Network::canonical` folds batch norms into convolutions and drops what the output does not
+//! need; `arrange` orders and names the nodes by the network's structure alone. Two files of one
 //! network then give equal values, bit for bit, whatever the order and the names in them. The
 //! folding is done in f64 and rounded once, so it does not depend on the source either.
 
@@ -143,7 +143,7 @@ impl Kind {
     }
 }
 
-/// A node as [`arrange`] sees it.
+/// A node as `arrange` sees it.
 pub(crate) struct Part<'a> {
     pub(crate) kind: Kind,
     pub(crate) inputs: Vec<NodeId>,

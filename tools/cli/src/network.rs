@@ -3,7 +3,7 @@
 //! A [`Network`] is a list of nodes in an order in which each comes after its inputs. All maps
 //! are NHWC with a batch of one, so a shape is `[height, width, channels]`; convolution weights
 //! are OHWI. Importers append nodes with [`Network::push`], which infers shapes and refuses what
-//! does not fit; [`Network::canonical`] then brings networks from different sources to one form.
+//! does not fit; `Network::canonical` then brings networks from different sources to one form.
 
 use ndarray::Array4;
 
@@ -35,7 +35,7 @@ pub struct Network {
 /// One operation and its output.
 #[derive(Debug, Clone)]
 pub struct Node {
-    /// Name by position in the network (`stage1.block1.conv1`), set by [`Network::canonical`].
+    /// Name by position in the network (`stage1.block1.conv1`), set by `Network::canonical`.
     pub name: String,
     /// Name in the file that it came from, for messages. Not compared by `==`.
     pub source: String,
@@ -62,7 +62,7 @@ pub enum Op {
     Input,
     /// Convolution or fully connected layer.
     Conv(Conv),
-    /// `scale · (x − mean) / √(var + eps) + shift`; gone after [`Network::canonical`].
+    /// `scale · (x − mean) / √(var + eps) + shift`; gone after `Network::canonical`.
     BatchNorm(BatchNorm),
     /// `max(x, 0)`.
     Relu,

@@ -65,9 +65,9 @@ pub(crate) fn test(steps: &mut Steps) -> Result<(), Failure> {
     fuzz(steps, &registry);
     steps.step("documentation", || {
         let mut docs = cargo(root, &["doc", "--workspace", "--no-deps"]);
-        run(docs.env("RUSTDOCFLAGS", "-D warnings -A rustdoc::redundant_explicit_links"))?;
+        run(docs.env("RUSTDOCFLAGS", "-D warnings"))?;
         let mut docs = boards_cargo(&registry, &[&["doc", "--no-deps"], &HOST_SIDE[..]].concat());
-        run(docs.env("RUSTDOCFLAGS", "-D warnings -A rustdoc::redundant_explicit_links"))
+        run(docs.env("RUSTDOCFLAGS", "-D warnings"))
     });
     Ok(())
 }

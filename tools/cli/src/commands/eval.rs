@@ -49,7 +49,7 @@ struct Report {
 }
 
 /// What the float network said of the pictures `range`, from a file of logits (float32,
-/// [pictures, classes]) or of best classes (uint8 or int64, [pictures]).
+/// `[pictures, classes]`) or of best classes (uint8 or int64, `[pictures]`).
 fn float_answers(path: &Path, range: Range<usize>, classes: usize) -> miette::Result<FloatAnswers> {
     let bytes = read(path)?;
     let enough = |rows: usize| {

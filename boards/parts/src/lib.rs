@@ -4,6 +4,7 @@
 //! - [`pin`]: pins as embedded-hal
 //! - `systick`, `minstret`: the instruction counters of Arm and RISC-V under QEMU
 //! - [`stack`]: the stack's high-water mark
+//! - [`memory`]: the application's RAM, and the model's slot
 //! - [`mps2`]: what the two MPS2 boards have in common
 //!
 //! Registers are `VolatileCell`s in structures laid out as the chip's manual has them. A
@@ -11,6 +12,7 @@
 //! address into such a borrow is a board's start-up, and has to give its reason there.
 #![no_std]
 
+pub mod memory;
 #[cfg(target_arch = "riscv32")]
 pub mod minstret;
 #[cfg(target_arch = "arm")]

@@ -6,13 +6,13 @@
 #![no_std]
 #![no_main]
 
-use brooklet::Arena;
-use brooklet_app::{Buffers, Parts};
-use brooklet_parts::{pin::Unconnected, stack, systick::Ticks, uart::Stm32f4};
+use brooklet_app::Parts;
+use brooklet_parts::{
+    memory, memory::Memory, pin::Unconnected, stack, systick::Ticks, uart::Stm32f4,
+};
 use cortex_m_rt::entry;
 #[cfg(feature = "defmt")]
 use defmt_semihosting as _;
-use static_cell::ConstStaticCell;
 
 /// Constants from `board.toml`.
 mod board {
@@ -22,8 +22,7 @@ mod board {
 /// Where USART 1 is.
 const USART1: *const Stm32f4 = core::ptr::without_provenance(0x4001_1000);
 
-static ARENA: ConstStaticCell<Arena<{ board::ARENA_BYTES }>> = ConstStaticCell::new(Arena::new());
-static BUFFERS: ConstStaticCell<Buffers> = ConstStaticCell::new(Buffers::new());
+static MEMORY: Memory<{ board::ARENA_BYTES }> = Memory::new();
 
 #[entry]
 fn main() -> ! {
@@ -42,13 +41,6 @@ fn main() -> ! {
     };
     // SAFETY: the slot is flash (RM0090, sectors 5 to 11), readable at any time; this firmware
     // does not program flash, so nothing writes to it while it runs.
-    let slot = unsafe {
-        core::slice::from_raw_parts(
-            core::ptr::with_exposed_provenance(board::SLOT_ADDRESS),
-            board::SLOT_BYTES,
-        )
-    };
-    let (Ok(never) | Err(never)) =
-        brooklet_app::run(parts, board::ABOUT, slot, ARENA.take(), BUFFERS.take());
-    match never {}
+    let slot = unsafe { memory::slot(board::SLOT_ADDRESS, board::SLOT_BYTES) };
+    MEMORY.run(parts, board::ABOUT, slot)
 }

@@ -4,13 +4,13 @@
 #![no_std]
 #![no_main]
 
-use brooklet::Arena;
-use brooklet_app::{Buffers, Parts};
-use brooklet_parts::{minstret::Retired, pin::Unconnected, stack, uart::Ns16550};
+use brooklet_app::Parts;
+use brooklet_parts::{
+    memory, memory::Memory, minstret::Retired, pin::Unconnected, stack, uart::Ns16550,
+};
 #[cfg(feature = "defmt")]
 use defmt_semihosting as _;
 use riscv_rt::entry;
-use static_cell::ConstStaticCell;
 
 /// Constants from `board.toml`.
 mod board {
@@ -20,8 +20,7 @@ mod board {
 /// Where the machine's UART is.
 const UART: *const Ns16550 = core::ptr::without_provenance(0x1000_0000);
 
-static ARENA: ConstStaticCell<Arena<{ board::ARENA_BYTES }>> = ConstStaticCell::new(Arena::new());
-static BUFFERS: ConstStaticCell<Buffers> = ConstStaticCell::new(Buffers::new());
+static MEMORY: Memory<{ board::ARENA_BYTES }> = Memory::new();
 
 #[entry]
 fn main() -> ! {
@@ -38,13 +37,6 @@ fn main() -> ! {
     };
     // SAFETY: the slot is the second bank of the machine's flash (the same map), readable at
     // any time; this firmware does not program flash, so nothing writes to it while it runs.
-    let slot = unsafe {
-        core::slice::from_raw_parts(
-            core::ptr::with_exposed_provenance(board::SLOT_ADDRESS),
-            board::SLOT_BYTES,
-        )
-    };
-    let (Ok(never) | Err(never)) =
-        brooklet_app::run(parts, board::ABOUT, slot, ARENA.take(), BUFFERS.take());
-    match never {}
+    let slot = unsafe { memory::slot(board::SLOT_ADDRESS, board::SLOT_BYTES) };
+    MEMORY.run(parts, board::ABOUT, slot)
 }

@@ -1,6 +1,6 @@
 //! Memory for rows.
 
-/// Alignment of an arena, in bytes.
+/// Alignment of an arena, and of rows and scratch memory in it, in bytes.
 pub const ARENA_ALIGN: usize = 16;
 
 /// `N` bytes for the rows of a network, at the right alignment.

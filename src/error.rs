@@ -19,7 +19,8 @@ pub enum Part {
     PaddingValues,
     ShortcutTable,
     PixelTable,
-    Ring,
+    Places,
+    Row,
     Scratch,
 }
 
@@ -44,8 +45,6 @@ pub enum Fault {
     Readers,
     /// The shortcut's stride or channels do not fit the output.
     Shortcut,
-    /// The layer updates its shortcut in place, but not row by row in the same ring.
-    InPlace,
     /// The sum of a channel can leave 32 bits.
     Accumulator {
         /// The output channel.
@@ -53,8 +52,6 @@ pub enum Fault {
     },
     /// A multiplier, shift, scale or clamp is outside of its range.
     Quantization,
-    /// The ring has no rows, or more than the tensor.
-    RingRows,
     /// A step of this layer would overwrite bytes that are still needed.
     Overwrites,
 }
@@ -114,7 +111,7 @@ pub enum Error {
         /// What is wrong.
         fault: Fault,
     },
-    /// No operator of the segment can run, and it is not finished: a ring is too low.
+    /// No operator of the segment can run, and it is not finished.
     Stalls {
         /// The segment.
         segment: u16,
@@ -163,7 +160,8 @@ impl fmt::Display for Part {
             Self::PaddingValues => "the padding values",
             Self::ShortcutTable => "the shortcut's table",
             Self::PixelTable => "the table from pixels to int8",
-            Self::Ring => "the ring of rows",
+            Self::Places => "the places of its rows",
+            Self::Row => "a row in the arena",
             Self::Scratch => "the scratch memory",
         })
     }
@@ -180,12 +178,10 @@ impl fmt::Display for Fault {
             Self::Operands => f.write_str("it reads a tensor that is not there"),
             Self::Readers => f.write_str("its last reader is not the one on record"),
             Self::Shortcut => f.write_str("the shortcut does not fit the output"),
-            Self::InPlace => f.write_str("it cannot update its shortcut in place"),
             Self::Accumulator { channel } => {
                 write!(f, "the sum of output channel {channel} can overflow 32 bits")
             }
             Self::Quantization => f.write_str("a scale, multiplier or clamp is out of range"),
-            Self::RingRows => f.write_str("the height of its ring is out of range"),
             Self::Overwrites => f.write_str("a step overwrites rows that are still needed"),
         }
     }

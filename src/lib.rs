@@ -14,7 +14,7 @@ mod logits;
 mod model;
 pub mod ops;
 pub mod quant;
-mod ring;
+mod rows;
 pub mod schedule;
 mod session;
 mod shape;

@@ -3,7 +3,9 @@
 use core::ops::Range;
 
 use zerocopy::FromBytes;
+use zerocopy::little_endian::U32;
 
+use crate::arena::ARENA_ALIGN;
 use crate::error::{Error, Fault, Part};
 use crate::format::{
     self, Header, LayerRecord, MAGIC, MAX_CARRIED, MAX_SEGMENT_LAYERS, NONE, Operator, Packing,
@@ -12,15 +14,14 @@ use crate::format::{
 use crate::graph::Graph;
 use crate::ops;
 use crate::quant::Quantization;
-use crate::ring::Ring;
 use crate::schedule::{Next, Schedule};
 use crate::shape::Shape;
 
 /// A model file, borrowed where it lies and checked whole.
 ///
-/// [`parse`](Self::parse) verifies everything that running relies on: bounds, shapes, ring
-/// heights, the extents of the arena, the range of every accumulator, checksum and version,
-/// and that the [schedule](crate::schedule) overwrites nothing and ends.
+/// [`parse`](Self::parse) verifies everything that running relies on: bounds, shapes, places
+/// in the arena, the range of every accumulator, checksum and version, and that the
+/// [schedule](crate::schedule) overwrites nothing and ends.
 #[derive(Debug, Clone, Copy)]
 pub struct Model<'m> {
     file: &'m [u8],
@@ -169,6 +170,17 @@ impl<'m> Model<'m> {
         self.layer(self.logits()).quantization()
     }
 
+    /// Where row `y` of a layer's output is in the arena.
+    #[inline(always)]
+    pub fn row(&self, layer: usize, y: u16) -> Range<usize> {
+        let record = self.layer(layer);
+        let place = |bytes| U32::ref_from_bytes(bytes).ok();
+        let place =
+            self.bytes(record.places.get().saturating_add(4 * u32::from(y)), 4).and_then(place);
+        let start = place.map_or(0, |place| place.get() as usize);
+        start..start.saturating_add(record.shape().row_bytes())
+    }
+
     /// `length` bytes of the file from `offset`; `None` if they reach beyond it.
     #[inline(always)]
     pub(crate) fn bytes(&self, offset: u32, length: usize) -> Option<&'m [u8]> {
@@ -196,6 +208,9 @@ impl<'m> Model<'m> {
             && self.layer(output).input.get() as usize == logits;
         if output != last || !(logits == output || after_logits) || output == 0 {
             return Err(out_of_bounds(Part::Layers));
+        }
+        if let Some(layer) = [logits, output].into_iter().find(|&i| self.layer(i).rows.get() != 1) {
+            return Err(Error::layer(layer, Fault::Shape));
         }
         self.bytes(header.names_offset.get(), header.names_bytes.get() as usize)
             .ok_or(out_of_bounds(Part::Names))?;
@@ -227,20 +242,23 @@ impl<'m> Model<'m> {
         self.text(Some(bytes)).map(|_| ()).ok_or(Error::Text)
     }
 
-    /// Ring and scratch memory lie inside the arena.
+    /// Rows and scratch memory lie inside the arena.
     fn check_memory(&self, layer: usize) -> Result<(), Error> {
         let record = self.layer(layer);
-        if record.ring_rows.get() == 0 || record.ring_rows > record.rows {
-            return Err(Error::layer(layer, Fault::RingRows));
+        let rows = record.rows.get();
+        if !record.places.get().is_multiple_of(4)
+            || self.bytes(record.places.get(), 4 * usize::from(rows)).is_none()
+        {
+            return Err(Error::out_of_bounds(Part::Places, layer));
         }
         let arena = self.arena_bytes();
-        match Ring::of(record).bytes() {
-            Some(bytes) if bytes.end <= arena => {}
-            _ => return Err(Error::out_of_bounds(Part::Ring, layer)),
+        let inside = |row: Range<usize>| row.end <= arena && row.start.is_multiple_of(ARENA_ALIGN);
+        if !(0..rows).all(|y| inside(self.row(layer, y))) {
+            return Err(Error::out_of_bounds(Part::Row, layer));
         }
         let start = record.scratch_offset.get() as usize;
         match start.checked_add(ops::scratch_bytes(record, self.input_of(record).shape())) {
-            Some(end) if end <= arena && start.is_multiple_of(16) => Ok(()),
+            Some(end) if end <= arena && start.is_multiple_of(ARENA_ALIGN) => Ok(()),
             _ => Err(Error::out_of_bounds(Part::Scratch, layer)),
         }
     }
@@ -325,11 +343,11 @@ impl<'m> Model<'m> {
         layer: usize,
         step: u16,
     ) -> Result<(), Error> {
+        let graph = &self.graph;
         let record = self.layer(layer);
-        let made = |steps| ops::rows_made(&self.graph, record, steps);
+        let made = |steps| ops::rows_made(graph, record, steps);
         let y = made(step);
-        let writes = made(step + 1) > y;
-        let output = if writes { Ring::of(record).row(y as usize) } else { 0..0 };
+        let output = if made(step + 1) > y { self.row(layer, y) } else { 0..0 };
         let scratch = self.scratch(record);
         let overwrites = Err(Error::layer(layer, Fault::Overwrites));
         let overlap = |a: &Range<usize>, b: &Range<usize>| {
@@ -338,23 +356,25 @@ impl<'m> Model<'m> {
         if overlap(&output, &scratch) {
             return overwrites;
         }
-        let segment = self.graph.segment(schedule.segment());
-        let live = carried.iter().map(|&layer| layer as usize).chain(segment.clone());
-        for other in live {
-            let theirs = self.layer(other);
-            let ring = Ring::of(theirs);
-            let made = schedule.made(&self.graph, other) as usize;
-            let needed = schedule.needed_from(&self.graph, other) as usize;
-            // The row of the shortcut that this step updates in place is done with, as no other
-            // reader of this segment needs it (or the step could not run), nor a later segment.
-            let updated = record.in_place()
-                && record.shortcut() == Some(other)
-                && (theirs.last_reader.get() as usize) < segment.end;
-            let needed_after = if updated { needed.max(y as usize + 1) } else { needed };
-            if ring.holds(needed_after..made, &output) || ring.holds(needed..made, &scratch) {
-                return overwrites;
+        let segment = graph.segment(schedule.segment());
+        for other in carried.iter().map(|&layer| layer as usize).chain(segment) {
+            // The row of the shortcut that becomes the output is read before it is overwritten.
+            let becomes_output = |row: u16| {
+                record.shortcut() == Some(other)
+                    && row == y
+                    && ops::can_update(graph, record)
+                    && schedule.needed_from(graph, other, Some(layer)) > y
+                    && self.row(other, row) == output
+            };
+            let needed = schedule.needed_from(graph, other, None);
+            for row in needed..schedule.made(graph, other) {
+                let live = self.row(other, row);
+                if overlap(&live, &scratch) || overlap(&live, &output) && !becomes_output(row) {
+                    return overwrites;
+                }
             }
-            if other != layer && ops::scratch_persists(theirs) {
+            let theirs = self.layer(other);
+            if other != layer && ops::scratch_persists(theirs) && schedule.underway(graph, other) {
                 let kept = self.scratch(theirs);
                 if overlap(&output, &kept) || overlap(&scratch, &kept) {
                     return overwrites;

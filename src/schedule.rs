@@ -2,7 +2,7 @@
 //!
 //! Every layer makes its output in *steps* of one row, from top to bottom (an average pool
 //! takes one row of its input a step, and makes its output with the last). A step can run when
-//! the rows that it reads are made and there is room for the row that it makes:
+//! the rows that it reads are made:
 //!
 //! ```text
 //! loop {
@@ -12,8 +12,7 @@
 //! }
 //! ```
 //!
-//! There is *room* for row `y` of a ring of R rows when no layer needs row `y − R` any more,
-//! and for a row that overwrites the row of its shortcut when no other layer needs that one.
+//! So a row is used as soon as it can be, and its memory is free for others early.
 //!
 //! The order follows from the model file alone, not from when rows are pushed. So
 //! [`Model::parse`](crate::Model::parse) walks the very schedule that a
@@ -117,15 +116,8 @@ impl Schedule {
         {
             *done = done.saturating_add(1);
         }
-        // Whoever reads what was made may run now, and whoever shares what was read:
-        // rows of it may have become free.
-        let record = graph.layer(layer);
-        let reader = |i: usize| graph.layer(i).last_reader.get();
-        let mut deepest = record.last_reader.get().max(reader(record.input.get() as usize));
-        if let Some(shortcut) = record.shortcut() {
-            deepest = deepest.max(reader(shortcut));
-        }
-        self.cursor = deepest.min(self.end.saturating_sub(1));
+        // Only who reads what was made can run now and could not before.
+        self.cursor = graph.layer(layer).last_reader.get().min(self.end.saturating_sub(1));
     }
 
     /// Steps of `layer` that are done. Layers of earlier segments are finished.
@@ -150,33 +142,15 @@ impl Schedule {
         if step >= ops::steps(graph, record) {
             return false;
         }
-        if layer > 0 {
-            let input = record.input.get() as usize;
-            let needed = ops::rows_read(record, step, graph.layer(input).rows.get());
-            if self.made(graph, input) < needed.end {
-                return false;
-            }
-        }
-        if let Some(shortcut) = record.shortcut()
-            && self.made(graph, shortcut) <= ops::shortcut_row(record, step)
-        {
-            return false;
-        }
-        // A step that makes no row needs no room.
-        if ops::rows_made(graph, record, step + 1) == ops::rows_made(graph, record, step) {
+        if layer == 0 {
             return true;
         }
-        let y = ops::rows_made(graph, record, step);
-        match record.shortcut() {
-            Some(shortcut) if record.in_place() => self
-                .readers(graph, shortcut)
-                .filter(|&reader| reader != layer)
-                .all(|reader| self.first_needed(graph, reader, shortcut) > y),
-            _ => match y.checked_sub(record.ring_rows.get()) {
-                Some(old) => self.ring_dead_below(graph, layer) > old,
-                None => true,
-            },
-        }
+        let input = record.input.get() as usize;
+        let needed = ops::rows_read(record, step, graph.layer(input).rows.get());
+        self.made(graph, input) >= needed.end
+            && record
+                .shortcut()
+                .is_none_or(|shortcut| self.made(graph, shortcut) > ops::shortcut_row(record, step))
     }
 
     /// Layers of this segment that read the output of `layer`.
@@ -212,29 +186,21 @@ impl Schedule {
         first
     }
 
-    /// The first row of `layer`'s output that is still needed in this segment or a later one.
-    pub fn needed_from(&self, graph: &Graph<'_>, layer: usize) -> u16 {
+    /// The first row of `layer`'s output that is still needed in this segment or a later one,
+    /// by others than the layer `besides`.
+    pub fn needed_from(&self, graph: &Graph<'_>, layer: usize, besides: Option<usize>) -> u16 {
         if graph.layer(layer).last_reader.get() >= self.end {
             return 0;
         }
         self.readers(graph, layer)
+            .filter(|&reader| Some(reader) != besides)
             .map(|reader| self.first_needed(graph, reader, layer))
             .min()
             .unwrap_or(u16::MAX)
     }
 
-    /// The first row that is still needed of a ring that `layer` writes first, and others
-    /// after it in place.
-    pub fn ring_dead_below(&self, graph: &Graph<'_>, layer: usize) -> u16 {
-        let mut dead_below = u16::MAX;
-        let mut next = Some(layer);
-        while let Some(layer) = next {
-            dead_below = dead_below.min(self.needed_from(graph, layer));
-            next = self.readers(graph, layer).find(|&reader| {
-                let record = graph.layer(reader);
-                record.in_place() && record.shortcut() == Some(layer)
-            });
-        }
-        dead_below
+    /// Whether `layer` has begun and not finished.
+    pub fn underway(&self, graph: &Graph<'_>, layer: usize) -> bool {
+        (1..ops::steps(graph, graph.layer(layer))).contains(&self.done(layer))
     }
 }

@@ -13,8 +13,8 @@ use crate::ops::average_pool::AveragePool;
 use crate::ops::conv::Conv;
 use crate::ops::max_pool::MaxPool;
 use crate::ops::softmax::Softmax;
-use crate::ops::{self, MAX_KERNEL, Rows};
-use crate::ring::{Carved, Ring};
+use crate::ops::{self, MAX_KERNEL, Rows, Shortcut};
+use crate::rows::Carved;
 use crate::schedule::{Next, Schedule};
 
 /// What a [`step`](Session::step) did.
@@ -125,11 +125,10 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
         while let Step::Ran { .. } = self.step() {}
         if let Next::Row { row: y } = self.schedule.next(self.model.graph()) {
             let layer = self.model.layer(0);
-            let slot = Ring::of(layer).row(y as usize);
-            if let Some(slot) = self.arena.get_mut(slot) {
+            if let Some(place) = self.arena.get_mut(self.model.row(0, y)) {
                 let table = ops::input::table(&self.model, layer);
                 let channels = input.channels as usize;
-                ops::input::convert(row, channels, table, ops::int8_mut(slot));
+                ops::input::convert(row, channels, table, ops::int8_mut(place));
             }
             self.schedule.complete(self.model.graph(), 0);
         }
@@ -179,10 +178,8 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
         while let Step::Ran { .. } = self.step() {}
         match self.rows_missing() {
             0 => {
-                let record = self.model.layer(layer);
-                let bytes = Ring::of(record).bytes().unwrap_or(0..0);
-                let values = ops::int8(self.arena.get(bytes).unwrap_or(&[]));
-                Ok(Logits::new(values, record.quantization()))
+                let row = self.arena.get(self.model.row(layer, 0)).unwrap_or(&[]);
+                Ok(Logits::new(ops::int8(row), self.model.layer(layer).quantization()))
             }
             rows => Err(RowError::Missing { rows }),
         }
@@ -193,21 +190,19 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
         let Self { model, arena, backend, .. } = self;
         let layer = model.layer(index);
         let input = layer.input.get() as usize;
-        let ring = Ring::of(model.layer(input));
         let y = ops::rows_made(model.graph(), layer, step);
         let writes = ops::rows_made(model.graph(), layer, step + 1) > y;
-        let place = if writes { Ring::of(layer).row(y as usize) } else { 0..0 };
-        let (read, output, scratch) = Carved::new(arena, place, model.scratch(layer));
+        let place = if writes { model.row(index, y) } else { 0..0 };
+        let (read, output, scratch) = Carved::new(arena, place.clone(), model.scratch(layer));
         let output = ops::int8_mut(output);
-        let row = |y: u16| ops::int8(read.bytes(ring.row(y as usize)));
+        let row = |y: u16| ops::int8(read.bytes(model.row(input, y)));
         let shortcut = match layer.shortcut() {
-            Some(operand) if !layer.in_place() => {
-                let y = ops::shortcut_row(layer, step) as usize;
-                ops::int8(read.bytes(Ring::of(model.layer(operand)).row(y)))
-            }
-            _ => &[],
+            Some(operand) => match model.row(operand, ops::shortcut_row(layer, step)) {
+                there if there == place => Shortcut::InPlace,
+                there => ops::shortcut(model, layer, ops::int8(read.bytes(there))),
+            },
+            None => Shortcut::InPlace,
         };
-        let shortcut = ops::shortcut(model, layer, shortcut);
         match layer.operator() {
             Operator::Input => {}
             Operator::Conv => {

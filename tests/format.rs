@@ -4,7 +4,7 @@ mod common;
 
 use brooklet::format::{Header, LayerRecord, Packing, crc};
 use brooklet::kernels::{Backend, Portable, Reference};
-use brooklet::{Error, Fault, Model, Session, arena_bytes};
+use brooklet::{Error, Fault, Model, Part, Session, arena_bytes};
 use common::{Generator, interpret, model_file, network, picture};
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -124,7 +124,6 @@ fn causes_are_named() {
     assert_eq!(parse(changed(1, |r| r.rows = 0.into())), fault(1, Fault::Shape));
     assert_eq!(parse(changed(1, |r| r.kernel = [9, 9])), fault(1, Fault::Kernel));
     assert_eq!(parse(changed(1, |r| r.input = 1.into())), fault(1, Fault::Operands));
-    assert_eq!(parse(changed(2, |r| r.ring_rows = 0.into())), fault(2, Fault::RingRows));
     assert_eq!(parse(changed(1, |r| r.scale = f32::NAN.into())), fault(1, Fault::Quantization));
     assert_eq!(parse(changed(0, |r| r.last_reader = 0.into())), fault(0, Fault::Readers));
     assert!(matches!(
@@ -132,13 +131,12 @@ fn causes_are_named() {
         Err(Error::OutOfBounds { layer: Some(1), .. })
     ));
     assert!(matches!(
-        parse(changed(1, |r| r.ring_offset = 0xffff_ff00.into())),
-        Err(Error::OutOfBounds { layer: Some(1), .. })
+        parse(changed(1, |r| r.places = 0xffff_ff00.into())),
+        Err(Error::OutOfBounds { part: Part::Places, layer: Some(1) })
     ));
-    // A ring that is one row too low stalls the network, or is found to be overwritten.
     assert!(matches!(
-        parse(changed(0, |r| r.ring_rows = 1.into())),
-        Err(Error::Stalls { .. } | Error::Layer { fault: Fault::Overwrites, .. })
+        parse(changed(1, |r| r.places = 2.into())),
+        Err(Error::OutOfBounds { part: Part::Places, layer: Some(1) })
     ));
     let mut file = model_file(&network(8, 3));
     file[0] = b'x';
@@ -148,15 +146,56 @@ fn causes_are_named() {
     assert_eq!(parse(file), Err(Error::UnsupportedVersion { found: 2 }));
 }
 
+/// Puts row `y` of a layer at `place`, and seals the file.
+fn placed(mut file: Vec<u8>, layer: usize, y: u16, place: u32) -> Vec<u8> {
+    let places = Model::parse(&file).unwrap().layer(layer).places.get() as usize;
+    let at = places + 4 * usize::from(y);
+    file[at..at + 4].copy_from_slice(&place.to_le_bytes());
+    sealed(file)
+}
+
 #[test]
-fn two_rings_in_one_place_are_refused() {
-    // Each layer's ring on top of each other's: some pair lives at once.
-    for (a, b) in [(0, 1), (1, 2), (2, 3)] {
-        let file = model_file(&network(8, 3));
-        let place = Model::parse(&file).unwrap().layer(b).ring_offset;
-        let broken = changed(a, |r| r.ring_offset = place);
-        assert!(Model::parse(&broken).is_err(), "{a} on {b}");
+fn rows_outside_of_the_arena_are_refused() {
+    let file = model_file(&network(8, 3));
+    let end = Model::parse(&file).unwrap().arena_bytes() as u32;
+    for place in [end, end - 1, 8, u32::MAX] {
+        assert_eq!(
+            Model::parse(&placed(file.clone(), 1, 0, place)).map(|_| ()),
+            Err(Error::OutOfBounds { part: Part::Row, layer: Some(1) }),
+            "{place}"
+        );
     }
+}
+
+/// Every row in every place: accepted exactly if the network still computes what it should.
+#[test]
+fn a_row_in_the_place_of_another_is_refused_or_harmless() {
+    let (mut refused, mut accepted) = (0, 0);
+    for seed in 0..24 {
+        let program = network(seed, 2);
+        let picture = picture(&program, seed);
+        let expected = interpret(&program, &picture)[program.logits].clone();
+        let file = model_file(&program);
+        let model = Model::parse(&file).unwrap();
+        let places: Vec<u32> = (0..model.arena_bytes() as u32).step_by(16).collect();
+        for layer in 0..model.layers().len() {
+            for y in 0..model.layer(layer).rows.get() {
+                for &place in &places {
+                    let moved = placed(file.clone(), layer, y, place);
+                    let Ok(model) = Model::parse(&moved) else {
+                        refused += 1;
+                        continue;
+                    };
+                    let mut memory = vec![0u128; model.arena_bytes().div_ceil(16)];
+                    let mut session =
+                        Session::new(&model, Portable, memory.as_mut_bytes()).unwrap();
+                    assert_eq!(session.run_picture(&picture).unwrap().as_slice(), expected);
+                    accepted += 1;
+                }
+            }
+        }
+    }
+    assert!(refused > 1000 && accepted > 1000, "{refused} refused, {accepted} accepted");
 }
 
 #[test]
@@ -214,7 +253,7 @@ fn the_worked_example_is_a_model() {
     }
     assert_eq!(file, example(), "BROOKLET_BLESS=1 cargo test --test format writes it anew");
     let model = Model::parse(&file).unwrap();
-    let mut memory = [0u128; 1];
+    let mut memory = [0u128; 2];
     let mut session = Session::new(&model, Portable, memory.as_mut_bytes()).unwrap();
     for (pixel, logit) in [(0, -64), (128, 0), (129, 1), (255, 64)] {
         assert_eq!(session.run_picture(&[pixel]).unwrap().as_slice(), [logit]);

@@ -13,12 +13,10 @@ pub const NONE: u16 = u16::MAX;
 
 /// Bits of [`LayerRecord::flags`].
 pub mod flags {
-    /// An output row overwrites the row of the shortcut that it was added to.
-    pub const IN_PLACE: u8 = 1;
     /// A convolution that the network calls fully connected: for reports only.
-    pub const FULLY_CONNECTED: u8 = 2;
+    pub const FULLY_CONNECTED: u8 = 1;
     /// All bits that have a meaning.
-    pub const ALL: u8 = IN_PLACE | FULLY_CONNECTED;
+    pub const ALL: u8 = FULLY_CONNECTED;
 }
 
 /// What a layer does. The numbers are those of the file.
@@ -100,21 +98,21 @@ impl Packing {
     }
 }
 
-/// 96 bytes that say all of a layer. What an operator has no use for is zero.
+/// 92 bytes that say all of a layer. What an operator has no use for is zero.
 ///
 /// ```text
 ///  0  operator 1   flags 1   zero_point 1   packing 1
-///  4  rows 2       columns 2                 8  channels 2    10  ring_rows 2
-/// 12  ring_offset 4                         16  scratch_offset 4
+///  4  rows 2       columns 2                 8  channels 2    10  shortcut_channels_before 2
+/// 12  places 4                              16  scratch_offset 4
 /// 20  input 2      shortcut 2               24  last_reader 2 26  clamp_min 1  clamp_max 1
 /// 28  scale 4 (float)
 /// 32  name_offset 4                         36  name_bytes 2  38  kernel 2: rows, columns
 /// 40  stride 2: rows, columns               42  pads 4: top, left, bottom, right
-/// 46  shortcut_stride 1   join_bits 1       48  shortcut_channels_before 2    50  reserved 2
-/// 52  weights 4    56  bias 4    60  mantissas 4    64  shifts 4
-/// 68  padding_values 4           72  table 4
-/// 76  multiplier_mantissas 4 · 3            88  multiplier_shifts 1 · 3       91  reserved 1
-/// 92  diff_min 4
+/// 46  shortcut_stride 1   join_bits 1
+/// 48  weights 4    52  bias 4    56  mantissas 4    60  shifts 4
+/// 64  padding_values 4           68  table 4
+/// 72  multiplier_mantissas 4 · 3            84  multiplier_shifts 1 · 3       87  reserved 1
+/// 88  diff_min 4
 /// ```
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -133,10 +131,10 @@ pub struct LayerRecord {
     pub columns: U16,
     /// Channels of the output.
     pub channels: U16,
-    /// Rows that the output's ring holds; at most `rows`.
-    pub ring_rows: U16,
-    /// Where the ring starts in the arena.
-    pub ring_offset: U32,
+    /// Output channels before the first that the shortcut has; the others' shortcut is zero.
+    pub shortcut_channels_before: U16,
+    /// Where in the file the places of the output's rows in the arena are: an offset a row.
+    pub places: U32,
     /// Where the layer's scratch memory starts in the arena; a multiple of 16.
     pub scratch_offset: U32,
     /// The layer whose output is read; 0 for the input itself.
@@ -165,10 +163,6 @@ pub struct LayerRecord {
     pub shortcut_stride: u8,
     /// Extra fractional bits of a join's sum.
     pub join_bits: u8,
-    /// Output channels before the first that the shortcut has; the others' shortcut is zero.
-    pub shortcut_channels_before: U16,
-    /// Zero.
-    pub reserved: [u8; 2],
     /// Where the weights are; a multiple of 16.
     pub weights: U32,
     /// Where the biases are: int32 a channel.
@@ -186,7 +180,7 @@ pub struct LayerRecord {
     /// Their shifts.
     pub multiplier_shifts: [i8; 3],
     /// Zero.
-    pub reserved_shift: u8,
+    pub reserved: u8,
     /// Softmax: differences to the largest logit below this have no weight.
     pub diff_min: I32,
 }
@@ -250,12 +244,6 @@ impl LayerRecord {
     pub fn shortcut(&self) -> Option<usize> {
         let shortcut = self.shortcut.get();
         (shortcut != NONE).then_some(shortcut as usize)
-    }
-
-    /// Whether output rows overwrite the shortcut's.
-    #[inline(always)]
-    pub fn in_place(&self) -> bool {
-        self.flags & flags::IN_PLACE != 0
     }
 }
 

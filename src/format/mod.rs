@@ -10,7 +10,7 @@
 //!          ├───────────────────────────────────────────┤
 //!          │ segments          4 bytes for each        │ SegmentRecord
 //!          ├───────────────────────────────────────────┤ multiple of 4
-//!          │ layers           96 bytes for each        │ LayerRecord
+//!          │ layers           92 bytes for each        │ LayerRecord
 //!          ├───────────────────────────────────────────┤
 //!          │ names             UTF-8, end to end       │
 //!          │ labels            UTF-8, a line a class   │
@@ -21,6 +21,7 @@
 //!          │ shifts            int8                    │  as the layers say
 //!          │ padding values    int8                    │
 //!          │ tables            int32 or int8           │
+//!          │ places            uint32, multiple of 4   │
 //!          └───────────────────────────────────────────┘ length
 //! ```
 //!
@@ -30,10 +31,17 @@
 //! # Layers and tensors
 //!
 //! Layer *i* makes tensor *i*, and reads tensors of smaller numbers. Layer 0 is the input.
-//! A tensor lives in a *ring of rows* in the arena: row `y` is in slot `y mod ring_rows`, at
-//! `ring_offset + slot · columns · channels`. A *segment* is a run of layers that stream rows
-//! through each other; segments run one after the other. How they run is specified in
-//! [`schedule`](crate::schedule), what each operator computes in [`ops`](crate::ops).
+//! A tensor is made and used row by row, and each of its rows has its own *place* in the arena:
+//! an offset in bytes, a multiple of 16 ([`ARENA_ALIGN`](crate::ARENA_ALIGN)). Rows that are not needed at one time share
+//! places, whatever tensors they belong to. A row that an add or join makes may have the place
+//! of the shortcut's row: it is then updated in place. A *segment* is a run of layers that
+//! stream rows through each other; segments run one after the other. How they run is specified
+//! in [`schedule`](crate::schedule), what each operator computes in [`ops`](crate::ops).
+//!
+//! ```text
+//! tensor 3      row 0   row 1   row 2   row 3   row 4
+//! places         512    1024     512    1024    2048     the fifth comes when tensor 1 is done
+//! ```
 //!
 //! # Weights
 //!

@@ -151,11 +151,18 @@ pub(crate) fn shortcut_row(layer: &LayerRecord, step: u16) -> u16 {
     step.saturating_mul(u16::from(layer.shortcut_stride))
 }
 
-/// The shortcut's row for step `step`, found in the arena by `bytes`.
+/// Whether rows of the layer's output can take the place of its shortcut's rows: each number
+/// of one is computed from its counterpart in the other, and from nothing else of it.
+pub fn can_update(graph: &Graph<'_>, layer: &LayerRecord) -> bool {
+    layer.shortcut().is_some_and(|shortcut| {
+        graph.layer(shortcut).shape() == layer.shape()
+            && layer.shortcut_stride == 1
+            && layer.input != layer.shortcut
+    })
+}
+
+/// The shortcut's row, as the kernels take it.
 pub(crate) fn shortcut<'a>(model: &Model<'_>, layer: &LayerRecord, row: &'a [i8]) -> Shortcut<'a> {
-    if layer.in_place() {
-        return Shortcut::InPlace;
-    }
     let operand = model.layer(layer.shortcut().unwrap_or(0));
     Shortcut::Row {
         row,
@@ -185,7 +192,7 @@ pub(crate) fn check(model: &Model<'_>, index: usize) -> Result<(), Error> {
     let fault = |fault| Error::layer(index, fault);
     let operator = Operator::from_number(layer.operator)
         .ok_or(fault(Fault::UnknownOperator(layer.operator)))?;
-    if layer.flags & !flags::ALL != 0 || layer.reserved != [0; 2] || layer.reserved_shift != 0 {
+    if layer.flags & !flags::ALL != 0 || layer.reserved != 0 {
         return Err(fault(Fault::Reserved));
     }
     let shape = layer.shape();
@@ -223,8 +230,7 @@ fn check_shortcut(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault> {
     let Some(shortcut) = layer.shortcut() else {
         let unused = layer.shortcut.get() == NONE
             && layer.shortcut_stride == 0
-            && layer.shortcut_channels_before.get() == 0
-            && !layer.in_place();
+            && layer.shortcut_channels_before.get() == 0;
         return if unused { Ok(()) } else { Err(Fault::Shortcut) };
     };
     let (operand, output) = (model.layer(shortcut).shape(), layer.shape());
@@ -237,15 +243,6 @@ fn check_shortcut(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault> {
             > u32::from(output.channels)
     {
         return Err(Fault::Shortcut);
-    }
-    if layer.in_place() {
-        let other = model.layer(shortcut);
-        let same_ring =
-            other.ring_offset == layer.ring_offset && other.ring_rows == layer.ring_rows;
-        // A row must not be read as the input while it is overwritten.
-        if !same_ring || operand != output || stride != 1 || layer.input == layer.shortcut {
-            return Err(Fault::InPlace);
-        }
     }
     Ok(())
 }

@@ -21,4 +21,5 @@ pub mod program;
 mod proto;
 pub mod quantize;
 pub mod quantized;
+pub mod timeline;
 pub mod write;

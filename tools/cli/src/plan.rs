@@ -1,38 +1,43 @@
-//! Gives every tensor its ring: how the network is cut into segments, how high each ring is,
-//! which rings are updated in place, and where they lie in the arena.
+//! Gives every row its place: where the network is cut into segments, and where in the arena
+//! each row lies.
 //!
-//! The height of a ring is not estimated: the core's own [`Schedule`] is walked with rings as
-//! high as the tensors, and the most rows that were ever needed at once is the height. With
-//! rings of that height the schedule runs step for step the same.
-//!
-//! Cuts are made where a single tensor crosses (at the ends of residual blocks). Of all ways
-//! to cut, a shortest path through these places finds the one whose largest segment is smallest.
+//! How much a segment takes is not estimated: the core's own schedule is walked, and tells at
+//! which step each row is made and at which it is used for the last time ([`Timeline`]). Of all
+//! ways to cut, a shortest path finds the one whose largest segment is smallest; then rows are
+//! placed, those that live at one time apart. Rows of different tensors that live one after the
+//! other share places: where a map shrinks, the output grows into the input that it consumes.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
-use brooklet::Graph;
-use brooklet::format::{LayerRecord, MAX_SEGMENT_LAYERS, NONE, SegmentRecord, flags};
-use brooklet::ops;
-use brooklet::schedule::{Next, Schedule};
+use brooklet::format::{LayerRecord, MAX_CARRIED, MAX_SEGMENT_LAYERS, NONE, SegmentRecord};
+use brooklet::{Graph, ops};
 use zerocopy::little_endian::{U16, U32};
 
 use crate::program::Program;
+use crate::timeline::{Item, Timeline};
 
-/// Alignment of a ring in the arena, in bytes.
-const RING_ALIGN: usize = 4;
-/// Alignment of scratch memory in the arena, in bytes.
-const SCRATCH_ALIGN: usize = 16;
+/// Tries to place rows anew with those first that came out on top. More than enough: they
+/// stop as soon as the rows fill what they take at the worst moment.
+const TRIES: usize = 40;
+
+/// Tensors that may cross a cut: a block's stream and what its main path has made of it.
+const MAX_CROSSING: usize = 2;
+const _: () = assert!(MAX_CROSSING <= MAX_CARRIED);
 
 /// Where everything is.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// The segments.
     pub segments: Vec<SegmentRecord>,
-    /// The program's records, with ring, scratch memory and last reader.
+    /// The program's records, with scratch memory and last reader.
     pub layers: Vec<LayerRecord>,
+    /// For each layer the places of its rows in the arena.
+    pub places: Vec<Vec<U32>>,
     /// Bytes of the arena.
     pub arena_bytes: usize,
+    /// Bytes of rows and scratch memory at the worst moment: no arena of this cut is smaller.
+    pub peak_bytes: usize,
 }
 
 /// Why there is no plan: a part of the network between two places where it can be cut has too
@@ -51,105 +56,46 @@ pub struct Uncuttable {
 /// [`Uncuttable`] for a network unlike a ResNet.
 pub fn plan(program: &Program) -> Result<Plan, Uncuttable> {
     let mut layers = records(program);
-    let cuts = cuts(&layers);
-    let segments = segments(&layers, &cuts).map_err(|part| Uncuttable {
+    let segments = segments(&layers, &cuts(&layers)).map_err(|part| Uncuttable {
         first: program.layers[part.start].name.clone(),
         last: program.layers[part.end - 1].name.clone(),
     })?;
-    let mut items = Vec::new();
-    for (index, segment) in segments.iter().enumerate() {
-        let heights = heights(&layers, segment.clone());
-        for layer in segment.clone() {
-            let record = &mut layers[layer];
-            record.ring_rows = U16::new(heights.get(&layer).map_or(0, |&rows| rows));
-            let input = layers[layers[layer].input.get() as usize].shape();
-            let bytes = ops::scratch_bytes(&layers[layer], input);
-            if bytes > 0 {
-                items.push(Item { layer, scratch: true, bytes, life: index..index + 1, offset: 0 });
-            }
-        }
+    let timeline = Timeline::of(&Graph { segments: &segments, layers: &layers });
+    let (offsets, arena_bytes) = place(&timeline.items, peak(&timeline));
+    let places = |items: &Vec<usize>| items.iter().map(|&item| U32::new(offsets[item])).collect();
+    let places = timeline.rows.iter().map(places).collect();
+    for (layer, item) in layers.iter_mut().zip(&timeline.scratch) {
+        layer.scratch_offset = U32::new(item.map_or(0, |item| offsets[item]));
     }
-    let segment_of = |layer: usize| segments.iter().position(|s| s.contains(&layer)).unwrap_or(0);
-    for layer in 0..layers.len() {
-        if !layers[layer].in_place() {
-            let last = chain(&layers, layer)
-                .map(|member| match layers[member].last_reader.get() {
-                    NONE => segments.len() - 1,
-                    reader => segment_of(reader as usize),
-                })
-                .max()
-                .unwrap_or(0);
-            let bytes = layers[layer].ring_rows.get() as usize * layers[layer].shape().row_bytes();
-            let life = segment_of(layer)..last + 1;
-            items.push(Item { layer, scratch: false, bytes, life, offset: 0 });
-        }
-    }
-    let arena_bytes = place(&mut items);
-    for item in &items {
-        let offset = U32::new(item.offset as u32);
-        if item.scratch {
-            layers[item.layer].scratch_offset = offset;
-        } else {
-            let rows = layers[item.layer].ring_rows;
-            for member in chain(&layers.clone(), item.layer) {
-                layers[member].ring_offset = offset;
-                layers[member].ring_rows = rows;
-            }
-        }
-    }
-    let segments = segments
-        .iter()
-        .map(|segment| SegmentRecord {
-            first_layer: U16::new(segment.start as u16),
-            layer_count: U16::new(segment.len() as u16),
-        })
-        .collect();
-    Ok(Plan { segments, layers, arena_bytes })
+    Ok(Plan { segments, layers, places, arena_bytes, peak_bytes: peak(&timeline) })
 }
 
-/// The records with last readers, updates in place, and rings as high as the tensors.
+/// The records, with last readers.
 fn records(program: &Program) -> Vec<LayerRecord> {
-    let last_readers = program.last_readers();
-    let mut layers: Vec<LayerRecord> = program.layers.iter().map(|layer| layer.record).collect();
-    for index in 0..layers.len() {
-        layers[index].last_reader = U16::new(last_readers[index]);
-        layers[index].ring_rows = layers[index].rows;
-        let record = &layers[index];
-        // The shortcut's rows are overwritten where nobody reads the shortcut later, and the
-        // rows are alike.
-        if let Some(shortcut) = record.shortcut()
-            && last_readers[shortcut] as usize == index
-            && record.shape() == layers[shortcut].shape()
-            && record.shortcut_stride == 1
-            && record.input != record.shortcut
-        {
-            layers[index].flags |= flags::IN_PLACE;
-        }
-    }
-    layers
-}
-
-/// The layers that share the ring of `head`, from it on.
-fn chain(layers: &[LayerRecord], head: usize) -> impl Iterator<Item = usize> + use<'_> {
-    std::iter::successors(Some(head), |&layer| {
-        let next = layers[layer].last_reader.get() as usize;
-        let over = |record: &&LayerRecord| record.in_place() && record.shortcut() == Some(layer);
-        layers.get(next).filter(over).map(|_| next)
-    })
-}
-
-/// Layers before which the network can be cut: a single tensor crosses.
-fn cuts(layers: &[LayerRecord]) -> Vec<usize> {
-    let crossing = |cut: usize| {
-        (0..cut).filter(|&layer| (layers[layer].last_reader.get() as usize) >= cut).count()
+    let with_reader = |(layer, last): (&crate::program::Layer, u16)| {
+        let mut record = layer.record;
+        record.last_reader = U16::new(last);
+        record
     };
-    let inner = (1..layers.len()).filter(|&cut| crossing(cut) == 1);
+    program.layers.iter().zip(program.last_readers()).map(with_reader).collect()
+}
+
+/// Tensors that are made before `cut`, and used after.
+fn crossing(layers: &[LayerRecord], cut: usize) -> impl Iterator<Item = usize> + use<'_> {
+    (0..cut).filter(move |&layer| layers[layer].last_reader.get() as usize >= cut)
+}
+
+/// Layers before which the network can be cut.
+fn cuts(layers: &[LayerRecord]) -> Vec<usize> {
+    let inner = (1..layers.len()).filter(|&cut| crossing(layers, cut).count() <= MAX_CROSSING);
     [0].into_iter().chain(inner).chain([layers.len()]).collect()
 }
 
 /// The cut into segments whose largest takes the fewest bytes; the part of the network that
 /// is too long for any segment, if there is one.
-fn segments(layers: &[LayerRecord], cuts: &[usize]) -> Result<Vec<Range<usize>>, Range<usize>> {
+fn segments(layers: &[LayerRecord], cuts: &[usize]) -> Result<Vec<SegmentRecord>, Range<usize>> {
+    // Deep networks repeat themselves: what is alike takes as much.
+    let mut known: HashMap<Vec<u32>, usize> = HashMap::new();
     // For each cut: the largest segment up to it, the number of segments, and the cut before.
     let mut best: Vec<Option<(usize, usize, usize)>> = vec![None; cuts.len()];
     best[0] = Some((0, 0, 0));
@@ -160,7 +106,10 @@ fn segments(layers: &[LayerRecord], cuts: &[usize]) -> Result<Vec<Range<usize>>,
                 break;
             }
             let Some((largest, count, _)) = best[from] else { continue };
-            let candidate = (largest.max(segment_bytes(layers, segment)), count + 1, from);
+            let bytes = *known.entry(signature(layers, &segment)).or_insert_with(|| {
+                peak(&Timeline::of(&Graph { segments: &[record(&segment)], layers }))
+            });
+            let candidate = (largest.max(bytes), count + 1, from);
             if best[to].is_none_or(|best| candidate < best) {
                 best[to] = Some(candidate);
             }
@@ -173,103 +122,120 @@ fn segments(layers: &[LayerRecord], cuts: &[usize]) -> Result<Vec<Range<usize>>,
     let mut to = cuts.len() - 1;
     while to > 0 {
         let from = best[to].map_or(0, |(_, _, from)| from);
-        segments.push(cuts[from]..cuts[to]);
+        segments.push(record(&(cuts[from]..cuts[to])));
         to = from;
     }
     segments.reverse();
     Ok(segments)
 }
 
-/// Bytes that are taken while a segment runs.
-fn segment_bytes(layers: &[LayerRecord], segment: Range<usize>) -> usize {
-    let heights = heights(layers, segment.clone());
-    let own: usize = segment
-        .clone()
-        .map(|layer| {
-            let rows = usize::from(heights.get(&layer).copied().unwrap_or(0));
-            let record = &layers[layer];
-            let input = layers[record.input.get() as usize].shape();
-            (rows * record.shape().row_bytes()).next_multiple_of(RING_ALIGN)
-                + ops::scratch_bytes(record, input).next_multiple_of(SCRATCH_ALIGN)
-        })
-        .sum();
-    let carried: usize = (0..segment.start)
-        .filter(|&layer| layers[layer].last_reader.get() as usize >= segment.start)
-        .map(|layer| layers[layer].shape().bytes().next_multiple_of(RING_ALIGN))
-        .sum();
-    own + carried
-}
-
-/// For each ring that begins in the segment: rows that are needed at once.
-fn heights(layers: &[LayerRecord], segment: Range<usize>) -> HashMap<usize, u16> {
-    let records = [SegmentRecord {
+fn record(segment: &Range<usize>) -> SegmentRecord {
+    SegmentRecord {
         first_layer: U16::new(segment.start as u16),
         layer_count: U16::new(segment.len() as u16),
-    }];
-    let graph = Graph { segments: &records, layers };
-    let mut schedule = Schedule::new(&graph);
-    let mut heights = HashMap::new();
-    loop {
-        let layer = match schedule.next(&graph) {
-            Next::Run { layer, .. } => layer,
-            Next::Row { .. } => 0,
-            Next::Done | Next::Stalled => return heights,
-        };
-        if !layers[layer].in_place() {
-            let made = schedule.made(&graph, layer);
-            let dead = schedule.ring_dead_below(&graph, layer);
-            let rows = made.saturating_sub(dead).saturating_add(1).min(layers[layer].rows.get());
-            let height = heights.entry(layer).or_insert(1);
-            *height = rows.max(*height);
-        }
-        schedule.complete(&graph, layer);
     }
 }
 
-/// Something that needs a place in the arena while some segments run.
-#[derive(Debug, Clone)]
-struct Item {
-    layer: usize,
-    scratch: bool,
-    bytes: usize,
-    life: Range<usize>,
-    offset: usize,
+/// All that the memory of a segment depends on.
+fn signature(layers: &[LayerRecord], segment: &Range<usize>) -> Vec<u32> {
+    let carried: Vec<usize> = crossing(layers, segment.start).collect();
+    // Tensors by their number in the segment, with those that are carried in before.
+    let number = |tensor: u16| match (tensor as usize).checked_sub(segment.start) {
+        Some(inside) => (inside.min(segment.len()) + carried.len()) as u32,
+        None => carried.iter().position(|&c| c == tensor as usize).map_or(u32::MAX, |c| c as u32),
+    };
+    let mut signature = vec![carried.len() as u32];
+    for layer in carried.iter().copied().chain(segment.clone()) {
+        let record = &layers[layer];
+        let [kernel, stride, pads] =
+            [record.kernel[0], record.stride[0], record.pads[0]].map(u32::from);
+        let input = layers[record.input.get() as usize].shape();
+        signature.extend([
+            u32::from(record.operator) << 24 | kernel << 16 | stride << 8 | pads,
+            u32::from(record.rows.get()),
+            record.shape().row_bytes() as u32,
+            ops::scratch_bytes(record, input) as u32,
+            number(record.last_reader.get()),
+        ]);
+        if segment.contains(&layer) {
+            let shortcut = record.shortcut.get();
+            let updates = ops::can_update(&Graph { segments: &[], layers }, record);
+            signature.extend([
+                number(record.input.get()),
+                if shortcut == NONE { u32::MAX } else { number(shortcut) },
+                u32::from(record.shortcut_stride) << 1 | u32::from(updates),
+            ]);
+        }
+    }
+    signature
 }
 
-/// Places the items, those that live at once apart: returns the bytes of the arena.
+/// Bytes that are taken at the worst moment.
+fn peak(timeline: &Timeline) -> usize {
+    timeline.bytes_taken().into_iter().max().unwrap_or(0)
+}
+
+/// Places the items, those that live at one time apart: returns their offsets, and the bytes
+/// of the arena.
 ///
-/// First fit, in the order that comes out smallest: long-lived first, or large first.
-fn place(items: &mut [Item]) -> usize {
-    type Key = fn(&Item) -> (usize, usize);
-    let orders: [Key; 2] =
-        [|item| (item.life.len(), item.bytes), |item| (item.bytes, item.life.len())];
-    let mut best: Option<(usize, Vec<Item>)> = None;
+/// First fit, in different orders: long-lived first, large first, as they come. Where that does
+/// not fill the `peak`, again with those first that lay highest.
+fn place(items: &[Item], peak: usize) -> (Vec<u32>, usize) {
+    type Key = fn(&Item) -> (u64, u64);
+    let orders: [Key; 4] = [
+        |item| (u64::from(u32::MAX - (item.life.end - item.life.start)), 0),
+        |item| (u64::MAX - item.bytes as u64, u64::from(item.life.start)),
+        |item| (u64::from(item.life.start), u64::MAX - item.bytes as u64),
+        |item| {
+            let area = item.bytes as u64 * u64::from(item.life.end - item.life.start);
+            (u64::MAX - area, 0)
+        },
+    ];
+    let mut best = (Vec::new(), usize::MAX);
     for key in orders {
-        let mut order = items.to_vec();
-        order.sort_by_key(|item| std::cmp::Reverse(key(item)));
-        let mut placed: Vec<Item> = Vec::new();
-        for mut item in order {
-            let align = if item.scratch { SCRATCH_ALIGN } else { RING_ALIGN };
-            let mut taken: Vec<Range<usize>> = placed
-                .iter()
-                .filter(|p| p.life.start < item.life.end && item.life.start < p.life.end)
-                .map(|p| p.offset..p.offset + p.bytes)
-                .collect();
-            taken.sort_by_key(|range| range.start);
-            for range in taken {
-                if item.offset + item.bytes <= range.start {
-                    break;
-                }
-                item.offset = item.offset.max(range.end.next_multiple_of(align));
+        let mut order: Vec<usize> = (0..items.len()).collect();
+        order.sort_by_key(|&item| key(&items[item]));
+        for _ in 0..TRIES {
+            let (offsets, bytes) = first_fit(items, &order);
+            let top = |item: &usize| offsets[*item] as usize + items[*item].bytes > peak;
+            let (high, low): (Vec<usize>, Vec<usize>) = order.iter().partition(|item| top(item));
+            if bytes < best.1 {
+                best = (offsets, bytes);
             }
-            placed.push(item);
-        }
-        let bytes = placed.iter().map(|item| item.offset + item.bytes).max().unwrap_or(0);
-        if best.as_ref().is_none_or(|(smallest, _)| bytes < *smallest) {
-            best = Some((bytes, placed));
+            if best.1 <= peak {
+                return best;
+            }
+            order = [high, low].concat();
         }
     }
-    let (bytes, placed) = best.unwrap_or_default();
-    items.clone_from_slice(&placed);
-    bytes
+    best
+}
+
+/// Each item at the lowest place that is free during its life.
+fn first_fit(items: &[Item], order: &[usize]) -> (Vec<u32>, usize) {
+    let mut offsets = vec![0; items.len()];
+    let mut end = 0;
+    let mut placed: Vec<usize> = Vec::with_capacity(items.len());
+    let mut taken = Vec::new();
+    for &item in order {
+        let (life, bytes) = (&items[item].life, items[item].bytes);
+        taken.clear();
+        taken.extend(placed.iter().filter_map(|&other| {
+            let theirs = &items[other].life;
+            let range = offsets[other]..offsets[other] + items[other].bytes;
+            (theirs.start < life.end && life.start < theirs.end).then_some(range)
+        }));
+        taken.sort_unstable_by_key(|range: &Range<usize>| range.start);
+        let mut offset = 0;
+        for range in &taken {
+            if offset + bytes <= range.start {
+                break;
+            }
+            offset = offset.max(range.end);
+        }
+        offsets[item] = offset;
+        end = end.max(offset + bytes);
+        placed.push(item);
+    }
+    (offsets.into_iter().map(|offset| offset as u32).collect(), end)
 }

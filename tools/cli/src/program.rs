@@ -104,6 +104,7 @@ impl Program {
                     + 1024
                     + 256 * 8
                     + 128
+                    + 4 * usize::from(layer.record.rows.get())
                     + layer.name.len()
                     + layer.table.as_ref().map_or(0, |table| match table {
                         Table::Shortcut(words) => 4 * words.len(),
@@ -140,8 +141,9 @@ impl Program {
         };
         let mut records = Vec::with_capacity(self.layers.len());
         let mut name_offset = 0;
-        for (layer, planned) in self.layers.iter().zip(&plan.layers) {
+        for ((layer, planned), places) in self.layers.iter().zip(&plan.layers).zip(&plan.places) {
             let mut record = *planned;
+            record.places = writer.append(places.as_bytes(), 4)?;
             record.name_offset = U32::new(name_offset);
             record.name_bytes = U16::new(layer.name.len() as u16);
             name_offset += layer.name.len() as u32;

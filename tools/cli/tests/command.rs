@@ -451,7 +451,7 @@ fn reports_as_json() {
     assert_eq!((&model["macs"], &model["layers"][1]["macs"]), (&json!(macs), &json!(64 * 27 * 8)));
     for layer in model["layers"].as_array().unwrap() {
         has(layer, &["name", "kind", "shape", "scale", "zero_point", "macs", "weight_bytes"]);
-        has(layer, &["ring_rows", "ring_offset", "ring_bytes"]);
+        has(layer, &["ring_rows", "arena_offsets", "row_bytes"]);
     }
     // The same ranges, from a file, give the same model; the old file is replaced.
     desk.write("new/b.brook", b"old");

@@ -1,10 +1,11 @@
 //! `brooklet inspect`: what is in a model file.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 
 use brooklet::format::{LayerRecord, NONE, Operator, flags};
-use brooklet::{Model, ops};
+use brooklet::{ARENA_ALIGN, Model, ops};
 use serde::Serialize;
 
 use super::{Output, table, thousands};
@@ -22,7 +23,7 @@ pub struct Args {
 pub struct Report {
     /// The whole file.
     pub model_bytes: usize,
-    /// Rings and scratch memory.
+    /// Rows and scratch memory.
     pub arena_bytes: usize,
     /// The session on this host, arena apart.
     pub session_bytes: usize,
@@ -59,13 +60,13 @@ pub struct Layer {
     pub weight_bytes: usize,
     /// Order of the weights.
     pub packing: Option<&'static str>,
-    /// Rows that the output's ring holds.
-    pub ring_rows: u16,
-    /// Where the ring starts in the arena.
-    pub ring_offset: u32,
-    /// Bytes of the ring.
-    pub ring_bytes: usize,
-    /// Whether the output overwrites the shortcut, whose ring it is then.
+    /// Different places of the output's rows: as many as the ring has rows that they share.
+    pub ring_rows: usize,
+    /// The places: offsets in the arena.
+    pub arena_offsets: Vec<usize>,
+    /// Bytes of a row.
+    pub row_bytes: usize,
+    /// Whether the output overwrites the shortcut.
     pub in_place: bool,
     /// Bytes of scratch memory.
     pub scratch_bytes: usize,
@@ -85,6 +86,19 @@ pub(crate) fn kind(layer: &LayerRecord) -> &'static str {
     }
 }
 
+/// Different places of a layer's rows, from the lowest.
+fn offsets(model: &Model<'_>, layer: usize) -> Vec<usize> {
+    let rows = 0..model.layer(layer).rows.get();
+    rows.map(|y| model.row(layer, y).start).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// Offsets of rows, with neighbours taken together: `0..512, 1024..2048`.
+fn ranges(offsets: &[usize], row_bytes: usize) -> String {
+    let apart = |a: &usize, b: &usize| *b == *a + row_bytes.next_multiple_of(ARENA_ALIGN);
+    let range = |run: &[usize]| format!("{}..{}", run[0], run[run.len() - 1] + row_bytes);
+    offsets.chunk_by(apart).map(range).collect::<Vec<_>>().join(" ")
+}
+
 impl Report {
     /// The report on a model.
     pub fn new(model: &Model<'_>) -> Self {
@@ -95,6 +109,7 @@ impl Report {
             .map(|(segment, index)| {
                 let record = model.layer(index);
                 let shape = record.shape();
+                let arena_offsets = offsets(model, index);
                 Layer {
                     name: model.name(index).to_owned(),
                     kind: kind(record),
@@ -105,10 +120,12 @@ impl Report {
                     macs: graph.macs(index),
                     weight_bytes: graph.weight_bytes(index),
                     packing: (record.operator() == Operator::Conv).then(|| record.packing().name()),
-                    ring_rows: record.ring_rows.get(),
-                    ring_offset: record.ring_offset.get(),
-                    ring_bytes: usize::from(record.ring_rows.get()) * shape.row_bytes(),
-                    in_place: record.in_place(),
+                    ring_rows: arena_offsets.len(),
+                    arena_offsets,
+                    row_bytes: shape.row_bytes(),
+                    in_place: record.shortcut().is_some_and(|shortcut| {
+                        model.row(shortcut, 0).start == model.row(index, 0).start
+                    }),
                     scratch_bytes: ops::scratch_bytes(record, model.input_of(record).shape()),
                 }
             })
@@ -138,12 +155,10 @@ impl fmt::Display for Report {
         );
         for layer in &self.layers {
             let [rows, columns, channels] = layer.shape;
-            let place = format!(
-                "{}..{}{}",
-                layer.ring_offset,
-                layer.ring_offset as usize + layer.ring_bytes,
-                if layer.in_place { " in place" } else { "" }
-            );
+            let mut place = ranges(&layer.arena_offsets, layer.row_bytes);
+            if layer.in_place {
+                place += " in place";
+            }
             table.add_row([
                 layer.name.clone(),
                 layer.kind.to_owned(),

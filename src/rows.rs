@@ -1,64 +1,14 @@
 //! Rows in the arena.
 //!
-//! A tensor lives in a ring: row `y` is in slot `y mod rows`. What a step reads and writes
-//! are rows of one arena, so they are taken out of it together: [`Carved`] cuts the arena at
-//! the two places that the step writes, and finds rows to read in what is left.
+//! What a step reads and writes are rows of one arena, so they are taken out of it together:
+//! [`Carved`] cuts the arena at the two places that the step writes, and finds rows to read in
+//! what is left.
 //!
 //! ```text
 //! arena   ├──── read ────┤ output row ├──── read ────┤ scratch ├──── read ────┤
 //! ```
 
 use core::ops::Range;
-
-use crate::format::LayerRecord;
-
-/// Where the rows of a tensor are in the arena.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Ring {
-    offset: usize,
-    rows: usize,
-    row_bytes: usize,
-}
-
-impl Ring {
-    /// The ring of a layer's output.
-    #[inline(always)]
-    pub(crate) fn of(layer: &LayerRecord) -> Self {
-        Self {
-            offset: layer.ring_offset.get() as usize,
-            rows: layer.ring_rows.get() as usize,
-            row_bytes: layer.shape().row_bytes(),
-        }
-    }
-
-    /// Bytes in the arena; `None` if they do not fit an address.
-    pub(crate) fn bytes(self) -> Option<Range<usize>> {
-        Some(self.offset..self.offset.checked_add(self.rows.checked_mul(self.row_bytes)?)?)
-    }
-
-    /// Bytes of row `y` in the arena.
-    #[inline(always)]
-    pub(crate) fn row(self, y: usize) -> Range<usize> {
-        let start = self.offset + y.checked_rem(self.rows).unwrap_or(0) * self.row_bytes;
-        start..start + self.row_bytes
-    }
-
-    /// Whether any of the rows `live` shares a byte with `range`.
-    pub(crate) fn holds(self, live: Range<usize>, range: &Range<usize>) -> bool {
-        let count = live.end.saturating_sub(live.start).min(self.rows);
-        if count == 0 || range.is_empty() {
-            return false;
-        }
-        // The live slots are one run, or two where the run wraps around the ring's end.
-        let first = live.start.checked_rem(self.rows).unwrap_or(0);
-        let before_wrap = count.min(self.rows - first);
-        let run = |slot: usize, slots: usize| {
-            let start = self.offset + slot * self.row_bytes;
-            start < range.end && range.start < start + slots * self.row_bytes
-        };
-        run(first, before_wrap) || (count > before_wrap && run(0, count - before_wrap))
-    }
-}
 
 /// An arena cut into what a step writes and what it may read. See the [module](self).
 #[derive(Debug)]
@@ -120,20 +70,6 @@ mod tests {
     extern crate std;
     use super::*;
     use std::vec::Vec;
-
-    #[test]
-    fn live_rows_wrap() {
-        let ring = Ring { offset: 100, rows: 4, row_bytes: 10 };
-        // Rows 6, 7, 8 are in slots 2, 3, 0.
-        assert!(ring.holds(6..9, &(120..121)));
-        assert!(ring.holds(6..9, &(139..150)));
-        assert!(ring.holds(6..9, &(95..101)));
-        assert!(!ring.holds(6..9, &(110..120)));
-        assert!(!ring.holds(6..6, &(100..140)));
-        assert!(ring.holds(0..100, &(110..111)));
-        assert!(!ring.holds(0..100, &(140..141)));
-        assert_eq!(ring.row(6), 120..130);
-    }
 
     #[test]
     fn carving_separates() {

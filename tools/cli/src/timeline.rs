@@ -1,0 +1,162 @@
+//! Which rows are in memory when: the walk over a [`Schedule`] that planning, reports and tests
+//! share.
+
+use std::ops::Range;
+
+use brooklet::schedule::{Next, Schedule};
+use brooklet::{ARENA_ALIGN, Graph, ops};
+
+/// What an [`Item`] holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// A row: of several tensors in turn, where each updates the one before in place.
+    Row(u16),
+    /// Scratch memory.
+    Scratch,
+}
+
+/// Bytes that are taken for a time.
+#[derive(Debug, Clone)]
+pub struct Item {
+    /// The layer that makes it, or the last one that updates it in place.
+    pub layer: usize,
+    /// What it is.
+    pub content: Content,
+    /// How much it takes, alignment included.
+    pub bytes: usize,
+    /// The steps during which it is taken.
+    pub life: Range<u32>,
+}
+
+/// Steps, and what each keeps in memory.
+#[derive(Debug, Clone)]
+pub struct Timeline {
+    /// What takes memory.
+    pub items: Vec<Item>,
+    /// For each layer the items of its rows.
+    pub rows: Vec<Vec<usize>>,
+    /// For each layer the item of its scratch memory.
+    pub scratch: Vec<Option<usize>>,
+    /// For each step its layer.
+    pub steps: Vec<u16>,
+    /// The step at which each segment ends.
+    pub segment_ends: Vec<u32>,
+}
+
+impl Timeline {
+    /// Walks the graph's segments, which need not be all. Tensors that are made before them and
+    /// used in them or after are there from the start.
+    pub fn of(graph: &Graph<'_>) -> Self {
+        let layers = graph.layers.len();
+        let mut timeline = Self {
+            items: Vec::new(),
+            rows: vec![Vec::new(); layers],
+            scratch: vec![None; layers],
+            steps: Vec::new(),
+            segment_ends: Vec::new(),
+        };
+        let first = graph.segment(0).start;
+        for layer in 0..first {
+            if graph.layer(layer).last_reader.get() as usize >= first {
+                for row in 0..graph.layer(layer).rows.get() {
+                    timeline.add_row(graph, layer, row);
+                }
+            }
+        }
+        let mut schedule = Schedule::new(graph);
+        let mut segment = 0;
+        loop {
+            let next = schedule.next(graph);
+            while segment < schedule.segment() {
+                timeline.segment_ends.push(timeline.now());
+                segment += 1;
+            }
+            match next {
+                Next::Run { layer, step } => timeline.step(graph, &mut schedule, layer, step),
+                Next::Row { row } => timeline.step(graph, &mut schedule, 0, row),
+                Next::Done | Next::Stalled => break,
+            }
+        }
+        timeline.segment_ends.push(timeline.now());
+        timeline
+    }
+
+    fn now(&self) -> u32 {
+        self.steps.len() as u32
+    }
+
+    fn add(&mut self, layer: usize, content: Content, bytes: usize, life: Range<u32>) -> usize {
+        let bytes = bytes.next_multiple_of(ARENA_ALIGN);
+        self.items.push(Item { layer, content, bytes, life });
+        self.items.len() - 1
+    }
+
+    /// A row that lives for good, until it is found to die.
+    fn add_row(&mut self, graph: &Graph<'_>, layer: usize, row: u16) {
+        let bytes = graph.layer(layer).shape().row_bytes();
+        let item = self.add(layer, Content::Row(row), bytes, self.now()..u32::MAX);
+        self.rows[layer].push(item);
+    }
+
+    fn step(&mut self, graph: &Graph<'_>, schedule: &mut Schedule, layer: usize, step: u16) {
+        let now = self.now();
+        let record = graph.layer(layer);
+        let scratch = ops::scratch_bytes(record, graph.input_of(record).shape());
+        if scratch > 0 {
+            // Taken from the layer's first step to its last, whether it keeps something or not.
+            match self.scratch[layer] {
+                Some(item) => self.items[item].life.end = now + 1,
+                None => {
+                    let item = self.add(layer, Content::Scratch, scratch, now..now + 1);
+                    self.scratch[layer] = Some(item);
+                }
+            }
+        }
+        let row = schedule.made(graph, layer);
+        let updated = record.shortcut().filter(|&shortcut| {
+            ops::can_update(graph, record)
+                && schedule.needed_from(graph, shortcut, Some(layer)) > step
+        });
+        schedule.complete(graph, layer);
+        if schedule.made(graph, layer) > row {
+            match updated {
+                Some(shortcut) => {
+                    let item = self.rows[shortcut][usize::from(row)];
+                    self.items[item].layer = layer;
+                    self.rows[layer].push(item);
+                }
+                None => self.add_row(graph, layer, row),
+            }
+        }
+        self.steps.push(layer as u16);
+        // What was read may have been read for the last time; what was made may be for nobody.
+        let read = (layer > 0).then(|| record.input.get() as usize);
+        for tensor in [read, record.shortcut(), Some(layer)].into_iter().flatten() {
+            let dead = schedule.needed_from(graph, tensor, None);
+            for &item in self.rows[tensor].iter().take(usize::from(dead)) {
+                let item = &mut self.items[item];
+                if item.layer == tensor && item.life.end == u32::MAX {
+                    item.life.end = now + 1;
+                }
+            }
+        }
+    }
+
+    /// Bytes that are taken during each step.
+    pub fn bytes_taken(&self) -> Vec<usize> {
+        let steps = self.steps.len();
+        let mut change = vec![0isize; steps + 1];
+        for item in &self.items {
+            change[item.life.start as usize] += item.bytes as isize;
+            change[(item.life.end as usize).min(steps)] -= item.bytes as isize;
+        }
+        let mut taken = 0;
+        change[..steps]
+            .iter()
+            .map(|change| {
+                taken += change;
+                taken as usize
+            })
+            .collect()
+    }
+}

@@ -49,7 +49,7 @@ proptest! {
             let scratch = layer.scratch_offset.get() as usize;
             let bytes = brooklet::ops::scratch_bytes(layer, model.input_of(layer).shape());
             let rows = (0..layer.rows.get()).map(|y| model.row(index, y));
-            for range in rows.chain([scratch..scratch + bytes]) {
+            for range in rows.chain(std::iter::once(scratch..scratch + bytes)) {
                 taken[range.start..range.end.next_multiple_of(ARENA_ALIGN)].fill(true);
             }
         }

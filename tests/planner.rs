@@ -10,8 +10,11 @@ use brooklet_cli::program::Program;
 use common::network;
 use proptest::prelude::*;
 
-/// Steps of a layer, and for each the rows that it reads: (tensor, first, end).
-fn reads(program: &Program, layer: usize) -> Vec<Vec<(usize, i64, i64)>> {
+/// The rows that a step reads: (tensor, first, end).
+type Reads = Vec<(usize, i64, i64)>;
+
+/// The rows that each step of a layer reads.
+fn reads(program: &Program, layer: usize) -> Vec<Reads> {
     let record = &program.layers[layer].record;
     if layer == 0 {
         return vec![Vec::new(); record.rows.get().into()];
@@ -49,7 +52,7 @@ fn brute_force(program: &Program, plan: &Plan) -> usize {
         false => done[layer],
     };
     let live = |done: &[usize], tensor: usize, y: usize| {
-        let ahead = |(layer, steps): (usize, &Vec<Vec<(usize, i64, i64)>>)| {
+        let ahead = |(layer, steps): (usize, &Vec<Reads>)| {
             let mut left = steps[done[layer].min(steps.len())..].iter().flatten();
             left.any(|&(read, first, _)| read == tensor && first <= y as i64)
         };

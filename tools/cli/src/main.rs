@@ -46,6 +46,9 @@ Examples:
       --save-ranges ranges.json -o resnet20.brook
   brooklet quantize net_int8.tflite -o net.brook")]
     Quantize(Box<commands::quantize::Args>),
+    /// Makes a network that was not trained, to build, plan and measure with.
+    #[command(after_help = "Example:\n  brooklet new resnet50 -o resnet50.safetensors")]
+    New(commands::new::Args),
     /// Shows what is in a model file: layers, quantization, memory plan.
     #[command(after_help = "Example:\n  brooklet inspect net.brook --json")]
     Inspect(commands::inspect::Args),
@@ -82,6 +85,7 @@ fn main() -> ExitCode {
     let output = Output { json: cli.json };
     let result = match &cli.command {
         Command::Quantize(args) => commands::quantize::run(args, output),
+        Command::New(args) => commands::new::run(args, output),
         Command::Inspect(args) => commands::inspect::run(args, output),
         Command::Run(args) => commands::run::run(args, output),
         Command::Eval(args) => commands::eval::run(args, output),

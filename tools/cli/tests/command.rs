@@ -483,10 +483,36 @@ fn reports_as_json() {
     assert_eq!(fs::read_dir(desk.path("new")).unwrap().count(), 4, "nothing temporary is left");
 }
 
+/// What networks of the paper take: what lives at the worst moment and little more.
+#[test]
+fn networks_of_the_paper() {
+    let desk = Desk::new();
+    for (arch, side, most) in
+        [("plain20", 32, 14_400), ("resnet110", 32, 18_000), ("resnet18", 224, 151_000)]
+    {
+        desk.succeeds(&format!("new {arch} -o {arch}.safetensors --seed 7"));
+        desk.succeeds(&format!("new {arch} -o again.safetensors --seed 7"));
+        assert_eq!(desk.read(&format!("{arch}.safetensors")), desk.read("again.safetensors"));
+        desk.succeeds(&format!(
+            "quantize {arch}.safetensors --arch {arch} --resize {side} --crop {side} \
+             --calibrate random:2 -o {arch}.brook"
+        ));
+        let arena = desk.report(&format!("inspect {arch}.brook"))["arena_bytes"].as_u64().unwrap();
+        assert!(arena <= most, "{arch}: {arena}");
+        if side == 32 {
+            let logits = |backend| {
+                let report = desk.report(&format!("run {arch}.brook fits.png --backend {backend}"));
+                report[0]["logits"].as_array().unwrap().clone()
+            };
+            assert_eq!(logits("portable"), logits("reference"));
+        }
+    }
+}
+
 #[test]
 fn every_command_has_an_example() {
     let desk = Desk::new();
-    for command in ["quantize", "inspect", "run", "eval", "flash", "bench", "boards"] {
+    for command in ["new", "quantize", "inspect", "run", "eval", "flash", "bench", "boards"] {
         let help = desk.succeeds(&format!("{command} --help"));
         assert!(help.contains("Example"), "{command}");
         assert!(help.contains(&format!("  brooklet {command}")), "{command}");

@@ -5,6 +5,7 @@ pub mod boards;
 pub mod eval;
 pub mod flash;
 pub mod inspect;
+pub mod new;
 pub mod quantize;
 pub mod run;
 

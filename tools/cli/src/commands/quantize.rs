@@ -53,7 +53,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE.json", requires = "calibrate", conflicts_with = "ranges")]
     save_ranges: Option<PathBuf>,
     /// Architecture of bare weights: resnet18, 34, 50, 101, 152 (torchvision's names), or
-    /// resnet20, 32, 44, 56, 110, 1202 (CIFAR, shortcut option A or B).
+    /// resnet20, 32, 44, 56, 110, 1202 (CIFAR, shortcut option A or B); plain18, 34, 20, 32, 44, 56.
     #[arg(long, value_name = "NAME", value_parser = arch(), ignore_case = true)]
     arch: Option<Arch>,
     /// Height and width of the input of bare weights.
@@ -84,7 +84,7 @@ pub struct Args {
 }
 
 /// The names that `--arch` takes.
-fn arch() -> impl TypedValueParser<Value = Arch> {
+pub(super) fn arch() -> impl TypedValueParser<Value = Arch> {
     PossibleValuesParser::new(Arch::ALL.iter().map(|arch| arch.name()))
         .try_map(|name| name.parse::<Arch>())
 }

@@ -10,6 +10,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use ndarray::{Array4, ArrayD, Ix1, Ix2, Ix4};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use rand_distr::{Distribution, StandardNormal};
 
 use crate::error::{AtLayer, Fault, Problem};
 use crate::network::{BatchNorm, Conv, Network, NodeId, Op, Subsample, Window};
@@ -22,8 +25,17 @@ const EPS: f32 = 1e-5;
 pub struct Arch {
     name: &'static str,
     family: Family,
+    blocks: Blocks,
     /// Blocks in each stage.
-    blocks: &'static [usize],
+    stages: &'static [usize],
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Blocks {
+    /// With a shortcut around each.
+    Residual,
+    /// The plain networks that the paper compares with: no shortcuts.
+    Plain,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,25 +49,36 @@ enum Family {
 }
 
 macro_rules! table {
-    ($($name:literal $family:ident $blocks:expr),* $(,)?) => {
-        &[$(Arch { name: $name, family: Family::$family, blocks: &$blocks }),*]
+    ($($name:literal $family:ident $blocks:ident $stages:expr),* $(,)?) => {
+        &[$(Arch {
+            name: $name,
+            family: Family::$family,
+            blocks: Blocks::$blocks,
+            stages: &$stages,
+        }),*]
     };
 }
 
 impl Arch {
     /// All that are known.
     pub const ALL: &'static [Arch] = table! {
-        "resnet18" Basic [2, 2, 2, 2],
-        "resnet34" Basic [3, 4, 6, 3],
-        "resnet50" Bottleneck [3, 4, 6, 3],
-        "resnet101" Bottleneck [3, 4, 23, 3],
-        "resnet152" Bottleneck [3, 8, 36, 3],
-        "resnet20" Cifar [3, 3, 3],
-        "resnet32" Cifar [5, 5, 5],
-        "resnet44" Cifar [7, 7, 7],
-        "resnet56" Cifar [9, 9, 9],
-        "resnet110" Cifar [18, 18, 18],
-        "resnet1202" Cifar [200, 200, 200],
+        "resnet18" Basic Residual [2, 2, 2, 2],
+        "resnet34" Basic Residual [3, 4, 6, 3],
+        "resnet50" Bottleneck Residual [3, 4, 6, 3],
+        "resnet101" Bottleneck Residual [3, 4, 23, 3],
+        "resnet152" Bottleneck Residual [3, 8, 36, 3],
+        "resnet20" Cifar Residual [3, 3, 3],
+        "resnet32" Cifar Residual [5, 5, 5],
+        "resnet44" Cifar Residual [7, 7, 7],
+        "resnet56" Cifar Residual [9, 9, 9],
+        "resnet110" Cifar Residual [18, 18, 18],
+        "resnet1202" Cifar Residual [200, 200, 200],
+        "plain18" Basic Plain [2, 2, 2, 2],
+        "plain34" Basic Plain [3, 4, 6, 3],
+        "plain20" Cifar Plain [3, 3, 3],
+        "plain32" Cifar Plain [5, 5, 5],
+        "plain44" Cifar Plain [7, 7, 7],
+        "plain56" Cifar Plain [9, 9, 9],
     };
 
     /// Name, as `--arch` takes it.
@@ -74,6 +97,32 @@ impl Arch {
     /// All names, for messages.
     pub(crate) fn list() -> String {
         Arch::ALL.iter().map(|arch| arch.name).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Names and weights of a network that was not trained, for `classes` classes: for building,
+    /// planning and measuring where no trained weights are at hand. The same for the same seed.
+    ///
+    /// Normally distributed after He et al. 2015 ("Delving Deep into Rectifiers", section 2.2),
+    /// with batch norms that do nothing yet. Only the last of each residual block scales by
+    /// 1 / √blocks: without training, nothing else keeps a thousand blocks from adding up.
+    pub(crate) fn new_weights(self, classes: usize, seed: u64) -> Result<Weights, Fault> {
+        let [height, width] = self.default_input();
+        let maker = Maker {
+            classes,
+            random: ChaCha8Rng::seed_from_u64(seed),
+            last_scale: (self.stages.iter().sum::<usize>() as f32).sqrt().recip(),
+            last_norm: match (self.blocks, self.family) {
+                (Blocks::Plain, _) => "none",
+                (Blocks::Residual, Family::Bottleneck) => "bn3.weight",
+                (Blocks::Residual, _) => "bn2.weight",
+            },
+            made: Weights::new(),
+        };
+        let tensors = Tensors { map: Weights::new(), maker: Some(maker) };
+        let network = Network::new([height, width, 3], "input")?;
+        let mut builder = Builder { arch: self, tensors, network };
+        builder.network(self)?;
+        Ok(builder.tensors.maker.map(|maker| maker.made).unwrap_or_default())
     }
 
     /// The network with these weights, in canonical form.
@@ -114,20 +163,57 @@ pub(super) fn ignored(name: &str) -> bool {
     name.ends_with("num_batches_tracked")
 }
 
-/// Named weights, used up as the structure is filled.
+/// Named weights.
+pub(crate) type Weights = BTreeMap<String, ArrayD<f32>>;
+
+/// Named weights, used up as the structure is filled; or made as it asks for them.
 pub(super) struct Tensors {
-    map: BTreeMap<String, ArrayD<f32>>,
+    map: Weights,
+    maker: Option<Maker>,
+}
+
+/// Makes the weights of [`Arch::new_weights`].
+struct Maker {
+    classes: usize,
+    random: ChaCha8Rng,
+    /// How the keys of blocks' last batch norms end, and their scale.
+    last_norm: &'static str,
+    last_scale: f32,
+    made: Weights,
+}
+
+impl Maker {
+    fn make(&mut self, key: &str, shape: &[usize]) -> ArrayD<f32> {
+        let part = key.rsplit('.').next().unwrap_or(key);
+        let tensor = match (shape.len(), part) {
+            (1, "weight") if key.ends_with(self.last_norm) => {
+                ArrayD::from_elem(shape, self.last_scale)
+            }
+            (1, "weight" | "running_var") => ArrayD::ones(shape),
+            (1, _) => ArrayD::zeros(shape),
+            _ => {
+                let inputs: usize = shape[1..].iter().product();
+                let deviation = (2.0 / inputs as f32).sqrt();
+                ArrayD::from_shape_simple_fn(shape, || {
+                    let number: f32 = StandardNormal.sample(&mut self.random);
+                    deviation * number
+                })
+            }
+        };
+        self.made.insert(key.to_owned(), tensor.clone());
+        tensor
+    }
 }
 
 impl Tensors {
     /// Names lose the prefixes that PyTorch's wrappers (data parallel, compiled) put before all.
-    pub(super) fn new(mut map: BTreeMap<String, ArrayD<f32>>) -> Tensors {
+    pub(super) fn new(mut map: Weights) -> Tensors {
         for prefix in ["module.", "_orig_mod."] {
             if !map.is_empty() && map.keys().all(|name| name.starts_with(prefix)) {
                 map = map.into_iter().map(|(name, t)| (name[prefix.len()..].into(), t)).collect();
             }
         }
-        Tensors { map }
+        Tensors { map, maker: None }
     }
 
     fn has(&self, key: &str) -> bool {
@@ -153,7 +239,7 @@ impl Builder {
             let pool = Window { kernel: [3, 3], stride: [2, 2], pads: [1, 1, 1, 1] };
             x = self.network.push(Op::MaxPool(pool), &[x], "maxpool").at("maxpool")?;
         }
-        for (stage, &blocks) in arch.blocks.iter().enumerate() {
+        for (stage, &blocks) in arch.stages.iter().enumerate() {
             for block in 0..blocks {
                 let prefix = format!("layer{}.{block}", stage + 1);
                 let stride = if stage > 0 && block == 0 { 2 } else { 1 };
@@ -188,6 +274,9 @@ impl Builder {
             if i + 1 < layers.len() {
                 main = self.relu(main)?;
             }
+        }
+        if self.arch.blocks == Blocks::Plain {
+            return self.relu(main);
         }
         let channels = self.network.nodes[x].shape[2];
         let shortcut = if stride == 1 && channels == out {
@@ -270,7 +359,8 @@ impl Builder {
         let key = format!("{name}.weight");
         // The number of classes is the file's.
         let classes = self.tensors.map.get(&key).and_then(|t| t.shape().first()).copied();
-        let classes = classes.unwrap_or(0);
+        let made = self.tensors.maker.as_ref().map(|maker| maker.classes);
+        let classes = classes.or(made).unwrap_or(0);
         let weights = self.take(&key, &[classes, channels])?;
         let weights = weights.into_dimensionality::<Ix2>().expect("its shape was checked");
         let bias = self.take(&format!("{name}.bias"), &[classes])?;
@@ -289,6 +379,9 @@ impl Builder {
 
     /// The tensor of this key, which must have this shape; it is used up.
     fn take(&mut self, key: &str, shape: &[usize]) -> Result<ArrayD<f32>, Fault> {
+        if let Some(maker) = &mut self.tensors.maker {
+            return Ok(maker.make(key, shape));
+        }
         let arch = self.arch.name.to_owned();
         let Some(tensor) = self.tensors.map.remove(key) else {
             let mut names: Vec<_> = self.tensors.map.keys().take(4).cloned().collect();

@@ -1,0 +1,74 @@
+//! `brooklet new`: a network that was not trained.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, serialize};
+use serde::Serialize;
+use zerocopy::IntoBytes;
+
+use super::quantize::arch;
+use super::{Output, thousands};
+use crate::import::Arch;
+use crate::write::{writable, write_whole};
+
+/// Options of `brooklet new`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The architecture.
+    #[arg(value_parser = arch(), ignore_case = true)]
+    arch: Arch,
+    /// The safetensors file to write.
+    #[arg(short, long, value_name = "NETWORK.safetensors")]
+    output: PathBuf,
+    /// Number of classes. Default: what the architecture was published with, 1000 or 10.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    classes: Option<u16>,
+    /// The same seed gives the same weights.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    network: PathBuf,
+    arch: &'static str,
+    parameters: usize,
+    classes: u16,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (file, arch) = (self.network.display(), self.arch);
+        writeln!(f, "{file}: {arch}, {} parameters, not trained", thousands(self.parameters))?;
+        writeln!(
+            f,
+            "next: brooklet quantize {file} --arch {arch} --calibrate random:4 -o {arch}.brook"
+        )
+    }
+}
+
+/// Runs the command.
+pub fn run(args: &Args, output: Output) -> miette::Result<()> {
+    writable(&args.output)?;
+    let [height, _] = args.arch.default_input();
+    let classes = args.classes.unwrap_or(if height == 224 { 1000 } else { 10 });
+    let weights = args
+        .arch
+        .new_weights(usize::from(classes), args.seed)
+        .map_err(|fault| fault.in_file(&args.output))?;
+    let views = weights.iter().map(|(name, tensor)| {
+        let values = tensor.as_slice().expect("made in standard order");
+        let view = TensorView::new(Dtype::F32, tensor.shape().to_vec(), values.as_bytes());
+        (name, view.expect("as many bytes as the shape has"))
+    });
+    let file = serialize(views, None).map_err(|error| miette::miette!("{error}"))?;
+    write_whole(&args.output, &file)?;
+    output.print(&Report {
+        network: args.output.clone(),
+        arch: args.arch.name(),
+        parameters: weights.values().map(|tensor| tensor.len()).sum(),
+        classes,
+    })
+}

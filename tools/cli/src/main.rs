@@ -30,6 +30,7 @@ Examples:
   brooklet eval resnet20.brook test_batch.bin --json
   brooklet flash resnet20.brook --board qemu-mps2-an386 --run cat.png --check
   brooklet bench resnet20.brook --board qemu-riscv-virt
+  brooklet new resnet50 -o resnet50.safetensors
   brooklet boards";
 
 #[derive(Debug, Subcommand)]

@@ -28,6 +28,7 @@ Examples:
   brooklet inspect resnet20.brook
   brooklet run resnet20.brook cat.png
   brooklet eval resnet20.brook test_batch.bin --json
+  brooklet fit resnet20.brook
   brooklet flash resnet20.brook --board qemu-mps2-an386 --run cat.png --check
   brooklet bench resnet20.brook --board qemu-riscv-virt
   brooklet new resnet50 -o resnet50.safetensors
@@ -63,6 +64,9 @@ Examples:
         after_help = "Example:\n  brooklet eval net.brook test_batch.bin --limit 1000 --float logits.npy"
     )]
     Eval(commands::eval::Args),
+    /// Says on which boards a model fits, and what others lack.
+    #[command(after_help = "Example:\n  brooklet fit net.brook")]
+    Fit(commands::fit::Args),
     /// Puts firmware and a model on a board, and sends pictures to it.
     #[command(
         after_help = "Example:\n  brooklet flash net.brook --board qemu-mps2-an386 --run cat.png --check"
@@ -90,6 +94,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => commands::inspect::run(args, output),
         Command::Run(args) => commands::run::run(args, output),
         Command::Eval(args) => commands::eval::run(args, output),
+        Command::Fit(args) => commands::fit::run(args, output),
         Command::Flash(args) => commands::flash::run(args, output),
         Command::Bench(args) => commands::bench::run(args, output),
         Command::Boards => commands::boards::run(output),

@@ -421,6 +421,16 @@ fn boards_that_are_unknown_or_too_small() {
             desk.refuses(&format!("{command} {rest}"), says);
         }
     }
+    // What `flash` refuses is what `fit` says.
+    for (model, lacks) in [("heavy", "slot_bytes_left"), ("wide", "arena_bytes_left")] {
+        let report = desk.report(&format!("fit {model}.brook"));
+        for verdict in report["boards"].as_array().unwrap() {
+            let small = verdict["board"] == "qemu-netduinoplus2";
+            assert_eq!(verdict["fits"], !small, "{verdict}");
+            assert_eq!(verdict[lacks].as_i64().unwrap() < 0, small, "{verdict}");
+        }
+        assert!(desk.succeeds(&format!("fit {model}.brook")).contains("lacks"));
+    }
     desk.refuses("flash tiny.brook --board qemu-mps2-an386 --check", &["--run"]);
     let mut elsewhere = desk.command("boards");
     let output = elsewhere.env("BROOKLET_BOARDS", desk.folder.path()).output().unwrap();
@@ -512,7 +522,8 @@ fn networks_of_the_paper() {
 #[test]
 fn every_command_has_an_example() {
     let desk = Desk::new();
-    for command in ["new", "quantize", "inspect", "run", "eval", "flash", "bench", "boards"] {
+    for command in ["new", "quantize", "inspect", "run", "eval", "fit", "flash", "bench", "boards"]
+    {
         let help = desk.succeeds(&format!("{command} --help"));
         assert!(help.contains("Example"), "{command}");
         assert!(help.contains(&format!("  brooklet {command}")), "{command}");

@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod boards;
 pub mod eval;
+pub mod fit;
 pub mod flash;
 pub mod inspect;
 pub mod new;

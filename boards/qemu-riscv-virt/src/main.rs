@@ -35,8 +35,8 @@ fn main() -> ! {
         status: Unconnected,
         stack_bytes: stack::high_water,
     };
-    // SAFETY: the slot is the second bank of the machine's flash (the same map), readable at
-    // any time; this firmware does not program flash, so nothing writes to it while it runs.
+    // SAFETY: the slot is DRAM (the same map) behind what the linker gives to this firmware, so
+    // nothing writes to it; a loader fills it before the core starts.
     let slot = unsafe { memory::slot(board::SLOT_ADDRESS, board::SLOT_BYTES) };
     MEMORY.run(parts, board::ABOUT, slot)
 }

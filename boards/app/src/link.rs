@@ -29,21 +29,17 @@ pub struct Link<'a, L> {
     io: L,
     frames: &'a mut Frames,
     sending: &'a mut [u8],
+    desk: Desk<'a>,
+}
+
+/// Everything but the transport, apart so that a frame can be borrowed while it is answered.
+struct Desk<'a> {
     rows: Producer<'a, Row>,
     /// Rows of the current picture that have been taken.
     seen: u16,
     about: About,
     memory: Memory,
     loaded: Result<Loaded, Error>,
-}
-
-/// Everything but the transport, apart so that a frame can be borrowed while it is answered.
-struct Desk<'d, 'a> {
-    rows: &'d mut Producer<'a, Row>,
-    seen: &'d mut u16,
-    about: &'d About,
-    memory: &'d Memory,
-    loaded: &'d Result<Loaded, Error>,
 }
 
 impl<'a, L: Read + ReadReady + Write> Link<'a, L> {
@@ -57,7 +53,8 @@ impl<'a, L: Read + ReadReady + Write> Link<'a, L> {
         memory: Memory,
         loaded: Result<Loaded, Error>,
     ) -> Self {
-        Self { io, frames, sending, rows, seen: 0, about, memory, loaded }
+        let desk = Desk { rows, seen: 0, about, memory, loaded };
+        Self { io, frames, sending, desk }
     }
 
     /// Has the host sent something?
@@ -77,16 +74,9 @@ impl<'a, L: Read + ReadReady + Write> Link<'a, L> {
         let Some(frame) = self.frames.push(byte[0]) else { return Ok(()) };
 
         let request = frame.and_then(decode::<Request<'_>>);
-        let mut desk = Desk {
-            rows: &mut self.rows,
-            seen: &mut self.seen,
-            about: &self.about,
-            memory: &self.memory,
-            loaded: &self.loaded,
-        };
         let mut room = Room::default();
         let response = match request {
-            Ok(request) => desk.answer(request, engine, &mut room),
+            Ok(request) => self.desk.answer(request, engine, &mut room),
             Err(FrameError::Garbled) => Err(Fault::Garbled),
             Err(FrameError::TooLong) => Err(Fault::FrameTooLong),
         };
@@ -117,7 +107,7 @@ struct Room {
     output: Vec<u8, LOGITS_PER_PAGE>,
 }
 
-impl Desk<'_, '_> {
+impl Desk<'_> {
     fn answer<'r, C: Counter, P: OutputPin>(
         &'r mut self,
         request: Request<'_>,
@@ -150,15 +140,15 @@ impl Desk<'_, '_> {
             (Ok(_), None) => return Err(Fault::Internal { reason: "a model without a session" }),
         };
         match request {
-            Request::Identify | Request::SelfTest | Request::Check => Ok(Response::Loaded(*loaded)),
-            Request::Row { y, pixels } => self.row(y, pixels, loaded, engine),
-            Request::Logits { first } => self.logits(first, loaded, engine, room),
+            Request::Identify | Request::SelfTest | Request::Check => Ok(Response::Loaded(loaded)),
+            Request::Row { y, pixels } => self.row(y, pixels, &loaded, engine),
+            Request::Logits { first } => self.logits(first, &loaded, engine, room),
             Request::Profile { first } => {
-                self.complete(loaded, engine)?;
-                Ok(Response::Profile(self.profile(first, loaded, engine)))
+                self.complete(&loaded, engine)?;
+                Ok(Response::Profile(self.profile(first, &loaded, engine)))
             }
             Request::Reset => {
-                *self.seen = 0;
+                self.seen = 0;
                 engine.reset();
                 Ok(Response::Ready)
             }
@@ -173,7 +163,7 @@ impl Desk<'_, '_> {
         engine: &mut Engine<'_, C, P>,
     ) -> Result<Response<'r>, Fault<'r>> {
         // Row 0 begins a picture, whatever became of the one before.
-        let expected = if *self.seen == loaded.rows || y == 0 { 0 } else { *self.seen };
+        let expected = if self.seen == loaded.rows || y == 0 { 0 } else { self.seen };
         if y != expected {
             return Err(Fault::RowOutOfOrder { expected });
         }
@@ -193,8 +183,8 @@ impl Desk<'_, '_> {
         };
         // There is room, as was just seen to.
         let _ = self.rows.enqueue(row);
-        *self.seen = y + 1;
-        Ok(Response::Accepted(Accepted { rows: *self.seen }))
+        self.seen = y + 1;
+        Ok(Response::Accepted(Accepted { rows: self.seen }))
     }
 
     /// Lets the engine finish the picture, if all of its rows have come.
@@ -203,8 +193,8 @@ impl Desk<'_, '_> {
         loaded: &Loaded,
         engine: &mut Engine<'_, C, P>,
     ) -> Result<(), Fault<'static>> {
-        if *self.seen != loaded.rows {
-            return Err(Fault::RowsMissing { seen: *self.seen, of: loaded.rows });
+        if self.seen != loaded.rows {
+            return Err(Fault::RowsMissing { seen: self.seen, of: loaded.rows });
         }
         engine.finish();
         if engine.is_done() {

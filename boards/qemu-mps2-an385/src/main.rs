@@ -2,7 +2,7 @@
 #![no_std]
 #![no_main]
 
-use brooklet_parts::{memory, memory::Memory, mps2, stack};
+use brooklet_parts::{memory::Memory, mps2};
 use cortex_m_rt::entry;
 #[cfg(feature = "defmt")]
 use defmt_semihosting as _;
@@ -16,11 +16,7 @@ static MEMORY: Memory<{ board::ARENA_BYTES }> = Memory::new();
 
 #[entry]
 fn main() -> ! {
-    stack::paint();
-    let Some(core) = cortex_m::Peripherals::take() else { unreachable!("main runs once") };
-    let parts = mps2::start(core, board::CLOCK_HZ);
-    // SAFETY: the slot is PSRAM, which is there from start to end (application note, memory
-    // map); a loader fills it before the core starts, and nothing writes to it after.
-    let slot = unsafe { memory::slot(board::SLOT_ADDRESS, board::SLOT_BYTES) };
-    MEMORY.run(parts, board::ABOUT, slot)
+    let slot = (board::SLOT_ADDRESS, board::SLOT_BYTES);
+    // SAFETY: this board is one of the two, and its slot the PSRAM's 16 MiB at 0x2100_0000.
+    unsafe { mps2::run(&MEMORY, board::ABOUT, board::CLOCK_HZ, slot) }
 }

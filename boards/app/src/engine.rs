@@ -2,30 +2,38 @@
 
 use brooklet::{Step, kernels::Portable};
 use embedded_hal::digital::OutputPin;
-use heapless::{Vec, spsc::Consumer};
+use heapless::spsc::Consumer;
 
-use crate::{Counter, PROFILED_LAYERS, Row, log};
+use crate::{Counter, log};
 
 /// A session on this firmware's kernels.
 pub type Session<'a> = brooklet::Session<'a, 'a, Portable>;
 
 /// What a picture has cost so far.
 #[derive(Debug)]
-pub struct Tally {
+pub struct Tally<'b> {
     /// Instructions of all calls of the session since the picture's first row.
     pub total: u64,
-    /// Those of each layer's steps.
-    pub layers: Vec<u64, PROFILED_LAYERS>,
+    /// Those of each layer's steps, for as many layers as there is room for.
+    pub layers: &'b mut [u64],
 }
 
-impl Tally {
-    pub(crate) const fn new() -> Self {
-        Self { total: 0, layers: Vec::new() }
+impl<'b> Tally<'b> {
+    pub(crate) fn new(counts: &'b mut [u64], layers: usize) -> Self {
+        let room = counts.len();
+        Self { total: 0, layers: counts.get_mut(..layers.min(room)).unwrap_or_default() }
     }
 
     fn clear(&mut self) {
         self.total = 0;
         self.layers.fill(0);
+    }
+
+    /// Adds to a layer's count. The total has the instructions of those beyond the table, too.
+    fn charge(&mut self, layer: u16, spent: u64) {
+        if let Some(count) = self.layers.get_mut(usize::from(layer)) {
+            *count += spent;
+        }
     }
 }
 
@@ -44,29 +52,34 @@ enum State {
 /// The network, and what feeds and measures it.
 pub struct Engine<'a, C, P> {
     session: Session<'a>,
-    rows: Consumer<'a, Row>,
+    pixels: Consumer<'a, u8>,
+    /// The row that is pushed next, whole.
+    row: &'a mut [u8],
     counter: C,
     busy: P,
-    tally: &'a mut Tally,
+    tally: Tally<'a>,
     state: State,
 }
 
 impl<'a, C: Counter, P: OutputPin> Engine<'a, C, P> {
-    /// Before the first picture.
+    /// Before the first picture. `row` has room for a row of the model's.
     pub(crate) fn new(
         session: Session<'a>,
-        rows: Consumer<'a, Row>,
+        pixels: Consumer<'a, u8>,
+        row: &'a mut [u8],
         counter: C,
         busy: P,
-        tally: &'a mut Tally,
+        tally: Tally<'a>,
     ) -> Self {
-        Self { session, rows, counter, busy, tally, state: State::WantsRow { begun: false } }
+        let row = row.get_mut(..session.model().input().row_bytes()).unwrap_or_default();
+        let state = State::WantsRow { begun: false };
+        Self { session, pixels, row, counter, busy, tally, state }
     }
 
     /// Is there anything to do before more rows come?
     pub(crate) fn can_work(&self) -> bool {
         match self.state {
-            State::WantsRow { .. } => self.rows.ready(),
+            State::WantsRow { .. } => self.pixels.len() >= self.row.len(),
             State::Running => true,
             State::Done => false,
         }
@@ -82,13 +95,20 @@ impl<'a, C: Counter, P: OutputPin> Engine<'a, C, P> {
     pub(crate) fn turn(&mut self) {
         match self.state {
             State::WantsRow { begun } => {
-                let Some(row) = self.rows.dequeue() else { return };
+                if !self.can_work() {
+                    return;
+                }
+                for (pixel, queued) in
+                    self.row.iter_mut().zip(core::iter::from_fn(|| self.pixels.dequeue()))
+                {
+                    *pixel = queued;
+                }
                 if !begun {
                     self.tally.clear();
                     let _ = self.busy.set_high();
                 }
                 self.counter.start();
-                let pushed = self.session.push_row(&row);
+                let pushed = self.session.push_row(self.row);
                 self.tally.total += self.counter.stop();
                 // The link lets only rows of the right length and number through.
                 debug_assert!(pushed.is_ok());
@@ -100,7 +120,7 @@ impl<'a, C: Counter, P: OutputPin> Engine<'a, C, P> {
                 let spent = self.counter.stop();
                 self.tally.total += spent;
                 match step {
-                    Step::Ran { layer } => self.charge(layer, spent),
+                    Step::Ran { layer } => self.tally.charge(layer, spent),
                     Step::NeedsRow => self.state = State::WantsRow { begun: true },
                     Step::Done => {
                         self.state = State::Done;
@@ -113,21 +133,9 @@ impl<'a, C: Counter, P: OutputPin> Engine<'a, C, P> {
         }
     }
 
-    /// Adds to a layer's count. The table grows to the highest layer that has run.
-    fn charge(&mut self, layer: u16, spent: u64) {
-        let layer = usize::from(layer);
-        if layer >= self.tally.layers.len() {
-            // Fails beyond the table's end; the total has the instructions all the same.
-            let _ = self.tally.layers.resize(layer + 1, 0);
-        }
-        if let Some(count) = self.tally.layers.get_mut(layer) {
-            *count += spent;
-        }
-    }
-
     /// Forgets the picture that is under way, and the rows that wait.
     pub(crate) fn reset(&mut self) {
-        while self.rows.dequeue().is_some() {}
+        while self.pixels.dequeue().is_some() {}
         self.session.reset();
         let _ = self.busy.set_low();
         self.state = State::WantsRow { begun: false };
@@ -144,7 +152,7 @@ impl<'a, C: Counter, P: OutputPin> Engine<'a, C, P> {
         &mut self.session
     }
 
-    pub(crate) fn tally(&self) -> &Tally {
-        self.tally
+    pub(crate) fn tally(&self) -> &Tally<'a> {
+        &self.tally
     }
 }

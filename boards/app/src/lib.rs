@@ -8,9 +8,12 @@
 //! - [`link`](mod@link) takes requests from the serial link, queues rows, and answers;
 //! - [`engine`] takes rows from the queue and runs the network, a bounded step at a time.
 //!
-//! The link and the engine meet in a queue of rows ([`heapless::spsc`]), which is where a
+//! The link and the engine meet in a queue of pixels ([`heapless::spsc`]), which is where a
 //! camera's interrupt would put its rows in the link's stead. Between any two steps of the
 //! network the link is looked after, so a host is answered while the network runs.
+//!
+//! All memory is the board's to size: a [`Storage`] of its constants, of which the application
+//! sees [`Buffers`], views of any length.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -23,22 +26,14 @@ pub mod loader;
 mod log;
 
 use brooklet::kernels::Portable;
-use brooklet_protocol::{FRAME_BYTES, Frames, ROW_BYTES};
+use brooklet_protocol::{ANSWER_BYTES, Frames};
 use embedded_hal::digital::OutputPin;
 use embedded_io::{Read, ReadReady, Write};
-use heapless::spsc::Queue;
+use heapless::spsc::{Consumer, Producer, Queue};
 
+pub use brooklet_protocol::request_bytes;
 use engine::{Engine, Session, Tally};
 use link::Link;
-
-/// One row of pixels.
-pub type Row = heapless::Vec<u8, ROW_BYTES>;
-
-/// Slots of the row queue. One stays free, so that full and empty differ.
-pub const QUEUE_SLOTS: usize = 3;
-
-/// Layers that a profile tells apart; later ones are in its total only.
-pub const PROFILED_LAYERS: usize = 256;
 
 /// Counts the instructions of a span.
 ///
@@ -81,30 +76,62 @@ pub struct Parts<L, C, P, S> {
 
 /// Memory of the application that does not live on the stack, so that the stack's high-water
 /// mark tells what calls need, not what buffers take.
+///
+/// `ROW` is the longest row of a picture that the board takes, `REQUEST` the
+/// [`request_bytes`] of it, `QUEUE` how many pixel bytes wait for the network and one more,
+/// `LAYERS` how many layers a profile tells apart: later ones are in its total only.
 #[derive(Debug)]
-pub struct Buffers {
-    frames: Frames,
-    sending: [u8; FRAME_BYTES],
-    rows: Queue<Row, QUEUE_SLOTS>,
-    tally: Tally,
+pub struct Storage<const ROW: usize, const REQUEST: usize, const QUEUE: usize, const LAYERS: usize>
+{
+    row: [u8; ROW],
+    request: [u8; REQUEST],
+    answer: [u8; ANSWER_BYTES],
+    queue: Queue<u8, QUEUE>,
+    counts: [u64; LAYERS],
 }
 
-impl Buffers {
+impl<const ROW: usize, const REQUEST: usize, const QUEUE: usize, const LAYERS: usize>
+    Storage<ROW, REQUEST, QUEUE, LAYERS>
+{
     /// Empty.
     pub const fn new() -> Self {
-        Self {
-            frames: Frames::new(),
-            sending: [0; FRAME_BYTES],
-            rows: Queue::new(),
-            tally: Tally::new(),
+        const {
+            assert!(REQUEST >= request_bytes(ROW), "a request holds a row");
+            assert!(QUEUE > ROW, "a row finds room in the queue");
         }
+        Self {
+            row: [0; ROW],
+            request: [0; REQUEST],
+            answer: [0; ANSWER_BYTES],
+            queue: Queue::new(),
+            counts: [0; LAYERS],
+        }
+    }
+
+    /// What the application sees of it.
+    pub fn view(&mut self) -> Buffers<'_> {
+        let Self { row, request, answer, queue, counts } = self;
+        let (pixels_in, pixels_out) = queue.split();
+        Buffers { row, request, answer, pixels_in, pixels_out, counts }
     }
 }
 
-impl Default for Buffers {
+impl<const ROW: usize, const REQUEST: usize, const QUEUE: usize, const LAYERS: usize> Default
+    for Storage<ROW, REQUEST, QUEUE, LAYERS>
+{
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Views of a [`Storage`].
+pub struct Buffers<'b> {
+    row: &'b mut [u8],
+    request: &'b mut [u8],
+    answer: &'b mut [u8],
+    pixels_in: Producer<'b, u8>,
+    pixels_out: Consumer<'b, u8>,
+    counts: &'b mut [u64],
 }
 
 /// Runs the application until the link fails, which a board's UART never does.
@@ -116,7 +143,7 @@ pub fn run<L, C, P, S>(
     about: About,
     slot: &[u8],
     arena: &mut [u8],
-    buffers: &mut Buffers,
+    buffers: Buffers<'_>,
 ) -> Result<core::convert::Infallible, L::Error>
 where
     L: Read + ReadReady + Write,
@@ -127,13 +154,14 @@ where
     let Parts { link, counter, busy, mut status, stack_bytes } = parts;
     log::info!("{=str}: {=str}, backend {=str}", about.board, about.core, about.backend);
 
-    let arena_bytes = arena.len();
+    let Buffers { row, request, answer, pixels_in, pixels_out, counts } = buffers;
+    let memory = link::Memory { slot: slot.len(), arena: arena.len(), row: row.len(), stack_bytes };
     let model = loader::load(slot);
     let session = match &model {
         Ok(model) => Session::new(model, Portable, arena),
         Err(error) => Err(*error),
     };
-    let loaded = loader::report(&model, &session);
+    let loaded = loader::report(&session, row.len());
     match &loaded {
         Ok(loaded) => log::info!(
             "model checked: {=u32} bytes, {=u16} layers, arena {=u32}",
@@ -141,24 +169,20 @@ where
             loaded.layers,
             loaded.arena_bytes
         ),
-        Err(error) => log::error!("no model that can run here: {}", error),
+        Err(refusal) => log::error!("no model that can run here: {}", refusal),
     }
     // A pin that cannot be set is no reason to stop: pins only show.
     let _ = if loaded.is_ok() { status.set_high() } else { status.set_low() };
 
-    let (producer, consumer) = buffers.rows.split();
-    let mut engine = session
-        .ok()
-        .map(|session| Engine::new(session, consumer, counter, busy, &mut buffers.tally));
-    let mut link = Link::new(
-        link,
-        &mut buffers.frames,
-        &mut buffers.sending,
-        producer,
-        about,
-        link::Memory { slot: slot.len(), arena: arena_bytes, stack_bytes },
-        loaded,
-    );
+    let mut engine = match (session, &loaded) {
+        (Ok(session), Ok(_)) => {
+            let tally = Tally::new(counts, session.model().layers().len());
+            Some(Engine::new(session, pixels_out, row, counter, busy, tally))
+        }
+        _ => None,
+    };
+    let frames = Frames::new(request);
+    let mut link = Link::new(link, frames, answer, pixels_in, about, memory, loaded);
 
     loop {
         let can_work = engine.as_ref().is_some_and(Engine::can_work);

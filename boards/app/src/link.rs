@@ -2,16 +2,19 @@
 
 use core::fmt::Write as _;
 
-use brooklet::Error;
+use brooklet::{Logits, RowError};
 use brooklet_protocol::{
-    Accepted, Counts, Fault, FrameError, Frames, Identity, LAYERS_PER_PAGE, LOGITS_PER_PAGE,
-    Loaded, LogitsPage, ProfilePage, Request, Response, decode, encode,
+    Accepted, Counts, Fault, FrameError, Frames, Identity, LAYERS_PER_PAGE, Loaded, ProfilePage,
+    REASON_BYTES, Request, Response, VALUES_PER_PAGE, ValuesPage, decode, encode,
 };
 use embedded_hal::digital::OutputPin;
 use embedded_io::{Read, ReadReady, Write};
-use heapless::{String, Vec, spsc::Producer};
+use heapless::{String, spsc::Producer};
+use zerocopy::IntoBytes;
 
-use crate::{About, Counter, Row, engine::Engine, log};
+use crate::engine::Engine;
+use crate::loader::Refusal;
+use crate::{About, Counter, log};
 
 /// The board's memory, as the host is told of it.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +23,8 @@ pub struct Memory {
     pub slot: usize,
     /// Bytes of RAM for an arena.
     pub arena: usize,
+    /// Bytes of the longest row.
+    pub row: usize,
     /// The deepest that the stack has been.
     pub stack_bytes: fn() -> u32,
 }
@@ -27,33 +32,33 @@ pub struct Memory {
 /// The host's side of the application.
 pub struct Link<'a, L> {
     io: L,
-    frames: &'a mut Frames,
+    frames: Frames<&'a mut [u8]>,
     sending: &'a mut [u8],
     desk: Desk<'a>,
 }
 
 /// Everything but the transport, apart so that a frame can be borrowed while it is answered.
 struct Desk<'a> {
-    rows: Producer<'a, Row>,
+    pixels: Producer<'a, u8>,
     /// Rows of the current picture that have been taken.
     seen: u16,
     about: About,
     memory: Memory,
-    loaded: Result<Loaded, Error>,
+    loaded: Result<Loaded, Refusal>,
 }
 
 impl<'a, L: Read + ReadReady + Write> Link<'a, L> {
     /// A link over `io`.
     pub(crate) fn new(
         io: L,
-        frames: &'a mut Frames,
+        frames: Frames<&'a mut [u8]>,
         sending: &'a mut [u8],
-        rows: Producer<'a, Row>,
+        pixels: Producer<'a, u8>,
         about: About,
         memory: Memory,
-        loaded: Result<Loaded, Error>,
+        loaded: Result<Loaded, Refusal>,
     ) -> Self {
-        let desk = Desk { rows, seen: 0, about, memory, loaded };
+        let desk = Desk { pixels, seen: 0, about, memory, loaded };
         Self { io, frames, sending, desk }
     }
 
@@ -74,9 +79,9 @@ impl<'a, L: Read + ReadReady + Write> Link<'a, L> {
         let Some(frame) = self.frames.push(byte[0]) else { return Ok(()) };
 
         let request = frame.and_then(decode::<Request<'_>>);
-        let mut room = Room::default();
+        let mut text = String::new();
         let response = match request {
-            Ok(request) => self.desk.answer(request, engine, &mut room),
+            Ok(request) => self.desk.answer(request, engine, &mut text),
             Err(FrameError::Garbled) => Err(Fault::Garbled),
             Err(FrameError::TooLong) => Err(Fault::FrameTooLong),
         };
@@ -99,20 +104,15 @@ impl<'a, L: Read + ReadReady + Write> Link<'a, L> {
     }
 }
 
-/// Room for the parts of an answer that are made for it.
-#[derive(Default)]
-struct Room {
-    text: String<192>,
-    logits: Vec<u8, LOGITS_PER_PAGE>,
-    output: Vec<u8, LOGITS_PER_PAGE>,
-}
+/// Room for a reason in words.
+type Text = String<REASON_BYTES>;
 
 impl Desk<'_> {
     fn answer<'r, C: Counter, P: OutputPin>(
         &'r mut self,
         request: Request<'_>,
-        engine: Option<&mut Engine<'_, C, P>>,
-        room: &'r mut Room,
+        engine: Option<&'r mut Engine<'_, C, P>>,
+        text: &'r mut Text,
     ) -> Result<Response<'r>, Fault<'r>> {
         if let Request::SelfTest = request {
             return self_test();
@@ -126,13 +126,16 @@ impl Desk<'_> {
                 firmware: self.about.firmware,
                 slot_bytes: self.memory.slot as u32,
                 arena_bytes: self.memory.arena as u32,
+                row_bytes: self.memory.row as u32,
             }));
         }
         // All other requests are about the model.
         let (loaded, engine) = match (self.loaded, engine) {
             (Ok(loaded), Some(engine)) => (loaded, engine),
-            (Err(error), _) => {
-                let Room { text, .. } = room;
+            (Err(Refusal::RowTooLong { bytes, limit }), _) => {
+                return Err(Fault::RowTooLong { bytes: bytes as u32, limit: limit as u32 });
+            }
+            (Err(Refusal::Model(error)), _) => {
                 // Cut short if it does not fit: better than nothing.
                 let _ = write!(text, "{error}");
                 return Err(Fault::Model { reason: text });
@@ -142,7 +145,14 @@ impl Desk<'_> {
         match request {
             Request::Identify | Request::SelfTest | Request::Check => Ok(Response::Loaded(loaded)),
             Request::Row { y, pixels } => self.row(y, pixels, &loaded, engine),
-            Request::Logits { first } => self.logits(first, &loaded, engine, room),
+            Request::Logits { first } => {
+                self.complete(&loaded, engine)?;
+                values(engine.session().logits(), first)
+            }
+            Request::Output { first } => {
+                self.complete(&loaded, engine)?;
+                values(engine.session().output(), first)
+            }
             Request::Profile { first } => {
                 self.complete(&loaded, engine)?;
                 Ok(Response::Profile(self.profile(first, &loaded, engine)))
@@ -167,22 +177,22 @@ impl Desk<'_> {
         if y != expected {
             return Err(Fault::RowOutOfOrder { expected });
         }
-        let length = loaded.columns.saturating_mul(loaded.channels);
-        if pixels.len() != usize::from(length) {
-            return Err(Fault::RowBytes { expected: length });
+        let expected = u32::from(loaded.columns) * u32::from(loaded.channels);
+        if pixels.len() != expected as usize {
+            return Err(Fault::RowBytes { expected });
         }
         if y == 0 {
             engine.reset();
         }
-        while !self.rows.ready() {
-            // The queue is full of rows, so the engine has work until one is taken.
+        // While there is no room, the queue holds a row, so the engine has work until it is taken.
+        while self.pixels.capacity() - self.pixels.len() < pixels.len() && engine.can_work() {
             engine.turn();
         }
-        let Ok(row) = Row::from_slice(pixels) else {
-            return Err(Fault::Internal { reason: "a row longer than the queue's" });
-        };
-        // There is room, as was just seen to.
-        let _ = self.rows.enqueue(row);
+        for &pixel in pixels {
+            self.pixels
+                .enqueue(pixel)
+                .map_err(|_| Fault::Internal { reason: "the queue stalls" })?;
+        }
         self.seen = y + 1;
         Ok(Response::Accepted(Accepted { rows: self.seen }))
     }
@@ -204,25 +214,6 @@ impl Desk<'_> {
         }
     }
 
-    fn logits<'r, C: Counter, P: OutputPin>(
-        &self,
-        first: u16,
-        loaded: &Loaded,
-        engine: &mut Engine<'_, C, P>,
-        room: &'r mut Room,
-    ) -> Result<Response<'r>, Fault<'r>> {
-        self.complete(loaded, engine)?;
-        let session = engine.session();
-        let missing = Fault::Internal { reason: "no results at the network's end" };
-        let logits = session.logits().map_err(|_| missing)?;
-        let classes = logits.as_slice().len() as u16;
-        fill(&mut room.logits, logits.as_slice(), first);
-        let output = session.output().map_err(|_| missing)?;
-        fill(&mut room.output, output.as_slice(), first);
-        let Room { logits, output, .. } = room;
-        Ok(Response::Logits(LogitsPage { classes, first, logits, output }))
-    }
-
     fn profile<C: Counter, P: OutputPin>(
         &self,
         first: u16,
@@ -242,11 +233,16 @@ impl Desk<'_> {
     }
 }
 
-/// Copies a page of values that begins at `first`.
-fn fill(page: &mut Vec<u8, LOGITS_PER_PAGE>, values: &[i8], first: u16) {
-    page.extend(
-        values.iter().skip(first.into()).take(LOGITS_PER_PAGE).map(|value| value.cast_unsigned()),
-    );
+/// The page of results that begins at `first`.
+fn values<'r>(
+    results: Result<Logits<'r>, RowError>,
+    first: u16,
+) -> Result<Response<'r>, Fault<'r>> {
+    let missing = |_| Fault::Internal { reason: "no results at the network's end" };
+    let all = results.map_err(missing)?.as_slice();
+    let rest = all.get(first.into()..).unwrap_or_default();
+    let page = rest.get(..VALUES_PER_PAGE).unwrap_or(rest);
+    Ok(Response::Values(ValuesPage { count: all.len() as u16, first, values: page.as_bytes() }))
 }
 
 /// Runs every case of the kernels' suite on this core.

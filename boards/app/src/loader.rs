@@ -10,14 +10,31 @@ pub fn load(slot: &[u8]) -> Result<Model<'_>, Error> {
     Model::parse(slot)
 }
 
-/// What the host is told of a model, and of its session on this board.
-pub fn report(
-    model: &Result<Model<'_>, Error>,
-    session: &Result<Session<'_>, Error>,
-) -> Result<Loaded, Error> {
-    let model = model.as_ref().map_err(|error| *error)?;
-    let session = session.as_ref().map_err(|error| *error)?;
+/// Why the model in the slot does not run here.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It is none, or does not fit this firmware.
+    Model(Error),
+    /// The rows of its pictures are longer than the board takes.
+    RowTooLong {
+        /// Bytes of a row.
+        bytes: usize,
+        /// Bytes of the longest row that the board takes.
+        limit: usize,
+    },
+}
+
+/// What the host is told of a model and its session on this board, which takes rows of up to
+/// `limit` bytes.
+pub fn report(session: &Result<Session<'_>, Error>, limit: usize) -> Result<Loaded, Refusal> {
+    let session = session.as_ref().map_err(|error| Refusal::Model(*error))?;
+    let model = session.model();
     let input = model.input();
+    let bytes = input.row_bytes();
+    if bytes > limit {
+        return Err(Refusal::RowTooLong { bytes, limit });
+    }
     Ok(Loaded {
         model_bytes: model.file().len() as u32,
         crc: model.header().crc.get(),

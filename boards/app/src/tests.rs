@@ -2,7 +2,7 @@
 
 use std::vec::Vec;
 
-use brooklet_protocol::{FRAME_BYTES, Fault, Frames, Request, Response, decode, encode};
+use brooklet_protocol::{Fault, Frames, Request, Response, decode, encode};
 use embedded_hal::digital::{ErrorType, OutputPin};
 
 use super::*;
@@ -92,6 +92,10 @@ impl Counter for One {
 
 const ABOUT: About = About { board: "host", core: "any", backend: "portable", firmware: "test" };
 
+/// The longest row that this board takes, and the request that it comes in.
+const ROW: usize = 96;
+const REQUEST: usize = request_bytes(ROW);
+
 /// Runs the application on what the host sends until that ends. Returns its answers, one
 /// frame each, and what its two pins showed.
 fn play(slot: &[u8], sent: &[u8]) -> (Vec<Vec<u8>>, Vec<bool>, Vec<bool>) {
@@ -104,9 +108,10 @@ fn play(slot: &[u8], sent: &[u8]) -> (Vec<Vec<u8>>, Vec<bool>, Vec<bool>) {
         stack_bytes: || 77,
     };
     let mut arena = brooklet::Arena::<4096>::new();
-    assert_eq!(run(parts, ABOUT, slot, &mut arena, &mut Buffers::new()).unwrap_err(), End);
+    let mut storage = Storage::<ROW, REQUEST, { 2 * ROW + 1 }, 4>::new();
+    assert_eq!(run(parts, ABOUT, slot, &mut arena, storage.view()).unwrap_err(), End);
 
-    let mut frames = Frames::new();
+    let mut frames = Frames::new([0; ANSWER_BYTES]);
     let mut cut = Vec::new();
     for byte in answers {
         if let Some(frame) = frames.push(byte) {
@@ -117,7 +122,7 @@ fn play(slot: &[u8], sent: &[u8]) -> (Vec<Vec<u8>>, Vec<bool>, Vec<bool>) {
 }
 
 fn frame(request: &Request<'_>) -> Vec<u8> {
-    encode(request, &mut [0; FRAME_BYTES]).unwrap().to_vec()
+    encode(request, &mut [0; REQUEST]).unwrap().to_vec()
 }
 
 #[test]
@@ -132,6 +137,7 @@ fn a_board_without_a_model_says_so_and_lives_on() {
     for at in [0, 3] {
         let Ok(Response::Identity(identity)) = decode(&mut answers[at]) else { panic!() };
         assert_eq!((identity.board, identity.slot_bytes, identity.arena_bytes), ("host", 64, 4096));
+        assert_eq!(identity.row_bytes, ROW as u32);
     }
     for at in [1, 2] {
         let answer = decode(&mut answers[at]);
@@ -175,14 +181,16 @@ fn a_picture_gets_the_answer_of_the_runtime() {
     };
     failed(&mut answers[3], Fault::RowsMissing { seen: 3, of: rows });
     failed(&mut answers[4], Fault::RowOutOfOrder { expected: 3 });
-    failed(&mut answers[5], Fault::RowBytes { expected: input.row_bytes() as u16 });
+    failed(&mut answers[5], Fault::RowBytes { expected: input.row_bytes() as u32 });
     let mut last = answers.split_off(6 + usize::from(rows));
-    let Ok(Response::Logits(page)) = decode(&mut last[0]) else { panic!() };
-    assert_eq!(page.logits, expected);
-    assert_eq!(usize::from(page.classes), expected.len());
+    let Ok(Response::Values(page)) = decode(&mut last[0]) else { panic!() };
+    assert_eq!(page.values, expected);
+    assert_eq!(usize::from(page.count), expected.len());
     let Ok(Response::Profile(profile)) = decode(&mut last[1]) else { panic!() };
     assert_eq!(profile.stack_bytes, 77);
     assert!(profile.instructions > profile.counts.iter().sum::<u64>());
+    assert_eq!(profile.counts.len(), 4, "layers that this board has room to count");
+    assert!(profile.layers > 4);
     assert_eq!(status, [true]);
     assert_eq!(busy.last(), Some(&false));
     assert_eq!(busy.iter().filter(|high| **high).count(), 2, "two pictures were begun");
@@ -191,7 +199,7 @@ fn a_picture_gets_the_answer_of_the_runtime() {
 #[test]
 fn noise_is_answered_and_the_next_request_is_heard() {
     let mut sent = std::vec![1, 2, 3, 0]; // no frame
-    sent.extend(std::vec![7; 2 * FRAME_BYTES]); // far too long
+    sent.extend(std::vec![7; 2 * REQUEST]); // far too long
     sent.extend([0, 0, 0]);
     let mut cut_off = frame(&Request::Row { y: 0, pixels: &[5; 90] });
     cut_off.truncate(40);

@@ -35,6 +35,12 @@ pub struct Spec {
     pub slot: Region,
     /// Bytes of RAM for a model's arena.
     pub arena_bytes: u32,
+    /// The longest row of a picture that it takes, in bytes.
+    pub row_bytes: u32,
+    /// How many such rows wait while the network runs.
+    pub queued_rows: u32,
+    /// How many layers a profile tells apart; later ones are in its total only.
+    pub profiled_layers: u32,
     /// Bytes that must be left for the stack: the link fails if they are not.
     pub stack_bytes: u32,
     /// How to emulate it.
@@ -114,8 +120,11 @@ impl Spec {
 
     /// The firmware's constants.
     fn board_rs(&self) -> String {
-        let Self { name, core, backend, slot, arena_bytes, clock_hz, .. } = self;
+        let Self { name, core, backend, slot, clock_hz, .. } = self;
+        let Self { arena_bytes, row_bytes, queued_rows, profiled_layers, .. } = self;
         let Region { address, bytes } = slot;
+        // The queue's last place stays free, so that full and empty differ.
+        let queue_bytes = row_bytes * queued_rows + 1;
         format!(
             "/// What the board is.\n\
              pub(crate) const ABOUT: brooklet_app::About = brooklet_app::About {{\n\
@@ -123,7 +132,9 @@ impl Spec {
              firmware: env!(\"CARGO_PKG_VERSION\"),\n}};\n\
              /// Where the model's slot begins.\npub(crate) const SLOT_ADDRESS: usize = {address:#010x};\n\
              /// Bytes of the slot.\npub(crate) const SLOT_BYTES: usize = {bytes};\n\
-             /// Bytes of the arena.\npub(crate) const ARENA_BYTES: usize = {arena_bytes};\n\
+             /// Arena and buffers.\npub(crate) type Memory = brooklet_parts::memory::Memory<\n\
+             {arena_bytes}, {row_bytes}, {{ brooklet_app::request_bytes({row_bytes}) }},\n\
+             {queue_bytes}, {profiled_layers},\n>;\n\
              /// What the core is clocked at.\n#[allow(dead_code)]\npub(crate) const CLOCK_HZ: u32 = {clock_hz};\n"
         )
     }
@@ -181,6 +192,9 @@ mod tests {
             ram = { address = 0x2000_0000, bytes = 131072 }
             slot = { address = 0x0802_0000, bytes = 917504 }
             arena_bytes = 1
+            row_bytes = 1
+            queued_rows = 1
+            profiled_layers = 1
             stack_bytes = 1
             qemu = { binary = "b", args = [] }
             "#,

@@ -5,7 +5,7 @@
 //! - `systick`, `minstret`: the instruction counters of Arm and RISC-V under QEMU
 //! - [`stack`]: the stack's high-water mark
 //! - [`memory`]: the application's RAM, and the model's slot
-//! - [`mps2`]: what the two MPS2 boards have in common
+//! - [`mps`]: what Arm's MPS boards have in common
 //!
 //! Registers are `VolatileCell`s in structures laid out as the chip's manual has them. A
 //! driver borrows its structure, so drivers are safe code: the one place that turns an
@@ -16,7 +16,7 @@ pub mod memory;
 #[cfg(target_arch = "riscv32")]
 pub mod minstret;
 #[cfg(target_arch = "arm")]
-pub mod mps2;
+pub mod mps;
 pub mod pin;
 #[cfg(target_os = "none")]
 pub mod stack;

@@ -3,43 +3,66 @@
 use core::convert::Infallible;
 
 use brooklet::Arena;
-use brooklet_app::{About, Buffers, Counter, Parts};
+use brooklet_app::{About, Buffers, Counter, Parts, Storage};
 use embedded_hal::digital::OutputPin;
 use embedded_io::{ErrorType, Read, ReadReady, Write};
 use static_cell::ConstStaticCell;
 
-/// The application's RAM but for its stack. A board's crate has one, in a `static`.
-pub struct Memory<const ARENA_BYTES: usize> {
-    arena: ConstStaticCell<Arena<ARENA_BYTES>>,
-    buffers: ConstStaticCell<Buffers>,
+/// The application's RAM but for its stack. A board's crate has one, in a `static`; its sizes,
+/// those of [`Storage`], come from `board.toml`.
+pub struct Memory<
+    const ARENA: usize,
+    const ROW: usize,
+    const REQUEST: usize,
+    const QUEUE: usize,
+    const LAYERS: usize,
+> {
+    arena: ConstStaticCell<Arena<ARENA>>,
+    storage: ConstStaticCell<Storage<ROW, REQUEST, QUEUE, LAYERS>>,
 }
 
-impl<const ARENA_BYTES: usize> Memory<ARENA_BYTES> {
+impl<
+    const ARENA: usize,
+    const ROW: usize,
+    const REQUEST: usize,
+    const QUEUE: usize,
+    const LAYERS: usize,
+> Memory<ARENA, ROW, REQUEST, QUEUE, LAYERS>
+{
     /// Empty.
     #[expect(clippy::new_without_default, reason = "belongs into a static")]
     pub const fn new() -> Self {
         Self {
             arena: ConstStaticCell::new(Arena::new()),
-            buffers: ConstStaticCell::new(Buffers::new()),
+            storage: ConstStaticCell::new(Storage::new()),
         }
     }
 
-    /// Runs the application on these parts for good.
+    /// Arena and buffers.
     ///
     /// # Panics
     ///
     /// If called again, which `main` cannot.
-    pub fn run<L, C, P, S>(&'static self, parts: Parts<L, C, P, S>, about: About, slot: &[u8]) -> !
-    where
-        L: ErrorType<Error = Infallible> + Read + ReadReady + Write,
-        C: Counter,
-        P: OutputPin,
-        S: OutputPin,
-    {
-        let (arena, buffers) = (self.arena.take(), self.buffers.take());
-        let (Ok(never) | Err(never)) = brooklet_app::run(parts, about, slot, arena, buffers);
-        match never {}
+    pub fn take(&'static self) -> (&'static mut [u8], Buffers<'static>) {
+        (self.arena.take(), self.storage.take().view())
     }
+}
+
+/// Runs the application for good, in the memory that was taken, on a link that cannot fail.
+pub fn run<L, C, P, S>(
+    parts: Parts<L, C, P, S>,
+    about: About,
+    slot: &[u8],
+    (arena, buffers): (&mut [u8], Buffers<'_>),
+) -> !
+where
+    L: ErrorType<Error = Infallible> + Read + ReadReady + Write,
+    C: Counter,
+    P: OutputPin,
+    S: OutputPin,
+{
+    let (Ok(never) | Err(never)) = brooklet_app::run(parts, about, slot, arena, buffers);
+    match never {}
 }
 
 /// The bytes of a model's slot.

@@ -68,9 +68,9 @@ pub struct Cmsdk {
 }
 
 impl Cmsdk {
-    /// Switches both directions on, at 115,200 baud of a 25 MHz clock.
-    pub fn enable(&'static self) -> Polled<&'static Self> {
-        self.divider.set(25_000_000 / 115_200);
+    /// Switches both directions on, at 115,200 baud of a clock of `clock_hz`.
+    pub fn enable(&'static self, clock_hz: u32) -> Polled<&'static Self> {
+        self.divider.set(clock_hz / 115_200);
         self.control.set(0b11);
         Polled(self)
     }

@@ -1,11 +1,8 @@
 //! Frames: messages, their checksum, and where one ends and the next begins.
 
 use crc::{CRC_16_IBM_SDLC, Crc};
-use heapless::Vec;
 use postcard::{de_flavors, ser_flavors};
 use serde::{Deserialize, Serialize};
-
-use crate::FRAME_BYTES;
 
 /// The checksum of a frame. Its table is small enough for any flash.
 const CRC: Crc<u16> = Crc::<u16>::new(&CRC_16_IBM_SDLC);
@@ -15,7 +12,8 @@ const END: u8 = 0;
 
 /// Writes `message` as a frame, stuffed and ended, and returns the bytes to send.
 ///
-/// Fails if `buffer` is too short; [`FRAME_BYTES`] is enough for every message.
+/// Fails if `buffer` is too short. [`ANSWER_BYTES`](crate::ANSWER_BYTES) is enough for every
+/// answer, [`request_bytes`](crate::request_bytes) for a request.
 pub fn encode<'b, M: Serialize>(
     message: &M,
     buffer: &'b mut [u8],
@@ -44,11 +42,11 @@ pub struct EncodeError;
 pub enum FrameError {
     /// Its stuffing, checksum or contents are wrong.
     Garbled,
-    /// It is longer than any message.
+    /// It is longer than the receiver's memory for it.
     TooLong,
 }
 
-/// Cuts received bytes into frames.
+/// Cuts received bytes into frames, in memory of the receiver's choice.
 ///
 /// ```
 /// use brooklet_protocol::{Frames, Request, decode, encode};
@@ -56,7 +54,7 @@ pub enum FrameError {
 /// let mut buffer = [0; 64];
 /// let sent = encode(&Request::Identify, &mut buffer).unwrap();
 ///
-/// let mut frames = Frames::new();
+/// let mut frames = Frames::new([0; 64]);
 /// for &byte in sent {
 ///     if let Some(frame) = frames.push(byte) {
 ///         assert_eq!(decode(frame.unwrap()), Ok(Request::Identify));
@@ -64,46 +62,33 @@ pub enum FrameError {
 /// }
 /// ```
 #[derive(Debug)]
-pub struct Frames {
-    bytes: Vec<u8, FRAME_BYTES>,
-    /// A frame has ended, and its bytes are dropped when the next one begins.
-    ended: bool,
-    /// The frame under way is too long; the rest of it is ignored.
-    too_long: bool,
+pub struct Frames<M> {
+    memory: M,
+    /// Bytes of the frame under way, with those that found no room.
+    length: usize,
 }
 
-impl Frames {
+impl<M: AsMut<[u8]>> Frames<M> {
     /// Before the first byte.
-    pub const fn new() -> Self {
-        Self { bytes: Vec::new(), ended: false, too_long: false }
+    pub const fn new(memory: M) -> Self {
+        Self { memory, length: 0 }
     }
 
     /// Takes one byte. Returns a frame, still stuffed but without its final zero, when the
     /// byte ends one. Empty frames are passed over.
     pub fn push(&mut self, byte: u8) -> Option<Result<&mut [u8], FrameError>> {
-        if self.ended {
-            self.bytes.clear();
-            self.ended = false;
-            self.too_long = false;
-        }
+        let memory = self.memory.as_mut();
         if byte != END {
-            self.too_long |= self.bytes.push(byte).is_err();
+            if let Some(place) = memory.get_mut(self.length) {
+                *place = byte;
+            }
+            self.length = self.length.saturating_add(1);
             return None;
         }
-        self.ended = true;
-        if self.too_long {
-            Some(Err(FrameError::TooLong))
-        } else if self.bytes.is_empty() {
-            None
-        } else {
-            Some(Ok(&mut self.bytes))
+        match core::mem::take(&mut self.length) {
+            0 => None,
+            length => Some(memory.get_mut(..length).ok_or(FrameError::TooLong)),
         }
-    }
-}
-
-impl Default for Frames {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -111,18 +96,25 @@ impl Default for Frames {
 mod tests {
     use super::*;
     use crate::{
-        Fault, LAYERS_PER_PAGE, LOGITS_PER_PAGE, LogitsPage, ProfilePage, ROW_BYTES, Request,
-        Response,
+        ANSWER_BYTES, Fault, Identity, LAYERS_PER_PAGE, ProfilePage, REASON_BYTES, Request,
+        Response, VALUES_PER_PAGE, ValuesPage, request_bytes,
     };
     use std::vec::Vec as Bytes;
 
+    /// The longest row that these tests send.
+    const ROW_BYTES: usize = 1024;
+
     fn frame<M: Serialize>(message: &M) -> Bytes<u8> {
-        encode(message, &mut [0; FRAME_BYTES]).expect("fits").to_vec()
+        encode(message, &mut [0; request_bytes(ROW_BYTES)]).expect("fits").to_vec()
+    }
+
+    fn answer(response: &Response<'_>) {
+        assert!(encode(response, &mut [0; ANSWER_BYTES]).is_ok(), "{response:?}");
     }
 
     /// Feeds bytes; what comes out of each frame, as a request's debug text or an error.
     fn receive(bytes: &[u8]) -> Bytes<Result<std::string::String, FrameError>> {
-        let mut frames = Frames::new();
+        let mut frames = Frames::new([0; request_bytes(ROW_BYTES)]);
         let mut out = Bytes::new();
         for &byte in bytes {
             if let Some(frame) = frames.push(byte) {
@@ -137,25 +129,33 @@ mod tests {
     #[test]
     fn the_longest_messages_fit_a_frame() {
         for fill in [0, 1, 255] {
-            let pixels = [fill; ROW_BYTES];
-            frame(&Request::Row { y: u16::MAX, pixels: &pixels });
-            let values = [fill; LOGITS_PER_PAGE];
-            frame(&Response::Logits(LogitsPage {
-                classes: u16::MAX,
-                first: u16::MAX,
-                logits: &values,
-                output: &values,
-            }));
+            for bytes in [0, 1, 96, 253, 254, 255, 672, ROW_BYTES] {
+                let row = Request::Row { y: u16::MAX, pixels: &std::vec![fill; bytes] };
+                assert!(encode(&row, &mut std::vec![0; request_bytes(bytes)]).is_ok(), "{bytes}");
+            }
+            let values = [fill; VALUES_PER_PAGE];
+            let (count, first) = (u16::MAX, u16::MAX);
+            answer(&Response::Values(ValuesPage { count, first, values: &values }));
         }
-        frame(&Response::Profile(ProfilePage {
+        answer(&Response::Profile(ProfilePage {
             instructions: u64::MAX,
             stack_bytes: u32::MAX,
             layers: u16::MAX,
             first: u16::MAX,
             counts: core::iter::repeat_n(u64::MAX, LAYERS_PER_PAGE).collect(),
         }));
-        let reason = "x".repeat(512);
-        frame(&Response::Failed(Fault::Model { reason: &reason }));
+        answer(&Response::Failed(Fault::Model { reason: &"x".repeat(REASON_BYTES) }));
+        let name = "a name of thirty-two characters!";
+        answer(&Response::Identity(Identity {
+            protocol: u16::MAX,
+            board: name,
+            core: name,
+            backend: name,
+            firmware: name,
+            slot_bytes: u32::MAX,
+            arena_bytes: u32::MAX,
+            row_bytes: u32::MAX,
+        }));
     }
 
     #[test]
@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn the_thread_is_found_again() {
         let mut bytes = std::vec![1, 2, 3, 0]; // noise
-        bytes.extend(std::vec![7; 3 * FRAME_BYTES]); // far too long
+        bytes.extend(std::vec![7; 3 * ROW_BYTES]); // far too long
         bytes.push(0);
         bytes.extend([0, 0]); // empty frames say nothing
         bytes.extend(frame(&Request::Check));

@@ -19,7 +19,7 @@
 //! Row { y: 31, pixels }        ->
 //!                              <-   Accepted { rows: 32 }
 //! Logits { first: 0 }          ->
-//!                              <-   Logits { classes: 10, first: 0, logits, output }
+//!                              <-   Values { count: 10, first: 0, values }
 //! Profile { first: 0 }         ->
 //!                              <-   Profile { instructions, stack_bytes, layers, … }
 //! ```
@@ -32,6 +32,9 @@
 //! no message (noise, a damaged frame, one that is too long) is answered with
 //! [`Fault::Garbled`] or [`Fault::FrameTooLong`], never with silence. An empty frame is
 //! ignored: a host may send a zero first to flush what the line held.
+//!
+//! A request is as long as the board's longest row ([`Identity::row_bytes`], [`request_bytes`]);
+//! an answer never exceeds [`ANSWER_BYTES`], what is longer comes in pages.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -43,21 +46,27 @@ mod message;
 
 pub use frame::{EncodeError, FrameError, Frames, decode, encode};
 pub use message::{
-    Accepted, Counts, Fault, Identity, Loaded, LogitsPage, ProfilePage, Request, Response,
+    Accepted, Counts, Fault, Identity, Loaded, ProfilePage, Request, Response, ValuesPage,
 };
 
 /// The version of this protocol. A board answers requests of its own version only.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
-/// The longest row of pixels that one request can carry: 341 RGB pixels.
-pub const ROW_BYTES: usize = 1024;
-
-/// Values of logits, and of outputs, in one [`LogitsPage`].
-pub const LOGITS_PER_PAGE: usize = 256;
+/// Values in one [`ValuesPage`].
+pub const VALUES_PER_PAGE: usize = 192;
 
 /// Layers in one [`ProfilePage`].
 pub const LAYERS_PER_PAGE: usize = 16;
 
-/// Room for any frame, stuffed and with its final zero: a full row, two numbers and tags,
-/// the checksum, and one byte in 254 for COBS.
-pub const FRAME_BYTES: usize = ROW_BYTES + 64;
+/// The longest [`Fault::Model::reason`]; a longer one is cut.
+pub const REASON_BYTES: usize = 192;
+
+/// Room for the frame of any answer. All answers are short, so that a board with little RAM
+/// can make them.
+pub const ANSWER_BYTES: usize = 224;
+
+/// Room for the frame of any request to a board that takes rows of up to `row_bytes`: tag,
+/// two numbers, checksum, final zero, and one byte in 254 for COBS.
+pub const fn request_bytes(row_bytes: usize) -> usize {
+    row_bytes + row_bytes / 254 + 16
+}

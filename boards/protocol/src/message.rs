@@ -21,10 +21,16 @@ pub enum Request<'a> {
         #[serde(borrow)]
         pixels: &'a [u8],
     },
-    /// The results, from class `first` on. Answered with [`Response::Logits`] when the
+    /// The int8 logits, from class `first` on. Answered with [`Response::Values`] when the
     /// network has run to its end.
     Logits {
-        /// The first class wanted; a page holds [`crate::LOGITS_PER_PAGE`].
+        /// The first class wanted; a page holds [`crate::VALUES_PER_PAGE`].
+        first: u16,
+    },
+    /// Likewise, the network's int8 outputs: after softmax where it has one, else the logits
+    /// again.
+    Output {
+        /// The first class wanted.
         first: u16,
     },
     /// What the last picture cost, from layer `first` on. Answered with
@@ -50,8 +56,8 @@ pub enum Response<'a> {
     Loaded(Loaded),
     /// To [`Request::Row`].
     Accepted(Accepted),
-    /// To [`Request::Logits`].
-    Logits(LogitsPage<'a>),
+    /// To [`Request::Logits`] and [`Request::Output`].
+    Values(ValuesPage<'a>),
     /// To [`Request::Profile`].
     Profile(ProfilePage),
     /// To [`Request::Reset`].
@@ -84,6 +90,8 @@ pub struct Identity<'a> {
     pub slot_bytes: u32,
     /// Bytes of RAM that the firmware sets aside for a model's arena.
     pub arena_bytes: u32,
+    /// The longest row of a picture that it takes.
+    pub row_bytes: u32,
 }
 
 /// The model in the slot passed its check, and runs here.
@@ -114,17 +122,15 @@ pub struct Accepted {
     pub rows: u16,
 }
 
-/// A part of the results. Both slices begin at class `first` and are of one length.
+/// A part of the results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LogitsPage<'a> {
-    /// Number of classes in all.
-    pub classes: u16,
-    /// The first class on this page.
+pub struct ValuesPage<'a> {
+    /// Number of values in all: the classes.
+    pub count: u16,
+    /// The first one on this page.
     pub first: u16,
-    /// The int8 logits, each as the byte that it is.
-    pub logits: &'a [u8],
-    /// The network's int8 outputs: after softmax where it has one, else the logits again.
-    pub output: &'a [u8],
+    /// int8 values, each as the byte that it is.
+    pub values: &'a [u8],
 }
 
 /// Instructions of consecutive layers.
@@ -142,8 +148,9 @@ pub struct ProfilePage {
     pub layers: u16,
     /// The first layer on this page.
     pub first: u16,
-    /// Instructions of each layer, from `first` on. Their sum is a little below
-    /// `instructions`, which also has the copying of the input rows.
+    /// Instructions of each layer, from `first` on; none beyond the last layer that the board
+    /// has room to count. Their sum is below `instructions`, which also has such layers and the
+    /// copying of the input rows.
     pub counts: Counts,
 }
 
@@ -153,12 +160,19 @@ pub struct ProfilePage {
 pub enum Fault<'a> {
     /// The frame holds no message: its stuffing, checksum or contents are wrong.
     Garbled,
-    /// The frame is longer than [`crate::FRAME_BYTES`].
+    /// The frame is longer than the board's longest request ([`crate::request_bytes`]).
     FrameTooLong,
     /// The slot holds no model that can run here.
     Model {
         /// Why not, in words.
         reason: &'a str,
+    },
+    /// The rows of the model's pictures are longer than the board takes.
+    RowTooLong {
+        /// Bytes of a row.
+        bytes: u32,
+        /// Bytes of the longest row that the board takes: [`Identity::row_bytes`].
+        limit: u32,
     },
     /// A row arrived out of its order.
     RowOutOfOrder {
@@ -168,7 +182,7 @@ pub enum Fault<'a> {
     /// A row has another length than the model's input.
     RowBytes {
         /// Bytes of a row.
-        expected: u16,
+        expected: u32,
     },
     /// Results were asked for before all rows had come.
     RowsMissing {
@@ -190,6 +204,12 @@ impl core::fmt::Display for Fault<'_> {
             Self::Garbled => f.write_str("the board received a damaged frame"),
             Self::FrameTooLong => f.write_str("the board received a frame that is too long"),
             Self::Model { reason } => write!(f, "no model that can run here: {reason}"),
+            Self::RowTooLong { bytes, limit } => {
+                write!(
+                    f,
+                    "its rows of {bytes} bytes are longer than the {limit} that the board takes"
+                )
+            }
             Self::RowOutOfOrder { expected } => {
                 write!(f, "a row came out of order: row {expected} was expected")
             }

@@ -2,7 +2,7 @@
 #![no_std]
 #![no_main]
 
-use brooklet_parts::{memory::Memory, mps2};
+use brooklet_parts::mps;
 use cortex_m_rt::entry;
 #[cfg(feature = "defmt")]
 use defmt_semihosting as _;
@@ -12,11 +12,11 @@ mod board {
     include!(concat!(env!("OUT_DIR"), "/board.rs"));
 }
 
-static MEMORY: Memory<{ board::ARENA_BYTES }> = Memory::new();
+static MEMORY: board::Memory = board::Memory::new();
 
 #[entry]
 fn main() -> ! {
     let slot = (board::SLOT_ADDRESS, board::SLOT_BYTES);
-    // SAFETY: this board is one of the two, and its slot the PSRAM's 16 MiB at 0x2100_0000.
-    unsafe { mps2::run(&MEMORY, board::ABOUT, board::CLOCK_HZ, slot) }
+    // SAFETY: this board is an MPS2, and its slot the PSRAM's 16 MiB at 0x2100_0000.
+    unsafe { mps::run(mps::MPS2, board::ABOUT, board::CLOCK_HZ, slot, MEMORY.take()) }
 }

@@ -7,9 +7,7 @@
 #![no_main]
 
 use brooklet_app::Parts;
-use brooklet_parts::{
-    memory, memory::Memory, pin::Unconnected, stack, systick::Ticks, uart::Stm32f4,
-};
+use brooklet_parts::{memory, pin::Unconnected, stack, systick::Ticks, uart::Stm32f4};
 use cortex_m_rt::entry;
 #[cfg(feature = "defmt")]
 use defmt_semihosting as _;
@@ -22,7 +20,7 @@ mod board {
 /// Where USART 1 is.
 const USART1: *const Stm32f4 = core::ptr::without_provenance(0x4001_1000);
 
-static MEMORY: Memory<{ board::ARENA_BYTES }> = Memory::new();
+static MEMORY: board::Memory = board::Memory::new();
 
 #[entry]
 fn main() -> ! {
@@ -42,5 +40,5 @@ fn main() -> ! {
     // SAFETY: the slot is flash (RM0090, sectors 5 to 11), readable at any time; this firmware
     // does not program flash, so nothing writes to it while it runs.
     let slot = unsafe { memory::slot(board::SLOT_ADDRESS, board::SLOT_BYTES) };
-    MEMORY.run(parts, board::ABOUT, slot)
+    memory::run(parts, board::ABOUT, slot, MEMORY.take())
 }

@@ -5,9 +5,7 @@
 #![no_main]
 
 use brooklet_app::Parts;
-use brooklet_parts::{
-    memory, memory::Memory, minstret::Retired, pin::Unconnected, stack, uart::Ns16550,
-};
+use brooklet_parts::{memory, minstret::Retired, pin::Unconnected, stack, uart::Ns16550};
 #[cfg(feature = "defmt")]
 use defmt_semihosting as _;
 use riscv_rt::entry;
@@ -20,7 +18,7 @@ mod board {
 /// Where the machine's UART is.
 const UART: *const Ns16550 = core::ptr::without_provenance(0x1000_0000);
 
-static MEMORY: Memory<{ board::ARENA_BYTES }> = Memory::new();
+static MEMORY: board::Memory = board::Memory::new();
 
 #[entry]
 fn main() -> ! {
@@ -38,5 +36,5 @@ fn main() -> ! {
     // SAFETY: the slot is DRAM (the same map) behind what the linker gives to this firmware, so
     // nothing writes to it; a loader fills it before the core starts.
     let slot = unsafe { memory::slot(board::SLOT_ADDRESS, board::SLOT_BYTES) };
-    MEMORY.run(parts, board::ABOUT, slot)
+    memory::run(parts, board::ABOUT, slot, MEMORY.take())
 }

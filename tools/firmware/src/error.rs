@@ -216,14 +216,19 @@ pub enum Error {
         reason: String,
     },
 
-    /// A row of the picture is too long for the protocol.
-    #[error("a row of {bytes} bytes does not fit the protocol's {limit}")]
-    #[diagnostic(help("choose a narrower input for this network"))]
+    /// The rows of the model's pictures are too long for the board.
+    #[error("rows of {bytes} bytes are longer than the {limit} that {board} takes")]
+    #[diagnostic(help(
+        "choose a board that takes longer rows (`brooklet boards`) or a narrower input, or raise \
+         `row_bytes` in boards/{board}/board.toml"
+    ))]
     RowTooLong {
-        /// Bytes of the row.
-        bytes: usize,
-        /// Bytes that fit.
-        limit: usize,
+        /// The board.
+        board: String,
+        /// Bytes of a row.
+        bytes: u32,
+        /// Bytes that it takes.
+        limit: u32,
     },
 
     /// The firmware's ELF file is not what it should be.

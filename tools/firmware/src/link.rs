@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use brooklet_protocol::{
-    FRAME_BYTES, Fault, Frames, Loaded, ROW_BYTES, Request, Response, VERSION, decode, encode,
+    ANSWER_BYTES, Fault, Frames, Loaded, Request, Response, VERSION, decode, encode, request_bytes,
 };
 
 use crate::Error;
@@ -23,7 +23,7 @@ pub struct Link {
     from: Receiver<Vec<u8>>,
     /// Bytes that were received and not looked at yet.
     waiting: VecDeque<u8>,
-    frames: Frames,
+    frames: Frames<[u8; ANSWER_BYTES]>,
     /// What the other end said before it ended.
     last_words: Arc<Mutex<String>>,
     timeout: Duration,
@@ -44,6 +44,8 @@ pub struct BoardIdentity {
     pub slot_bytes: u32,
     /// Bytes of RAM for an arena.
     pub arena_bytes: u32,
+    /// Bytes of the longest row of a picture that it takes.
+    pub row_bytes: u32,
 }
 
 /// What a board made of a picture.
@@ -85,7 +87,7 @@ impl Link {
             to,
             from,
             waiting: VecDeque::new(),
-            frames: Frames::new(),
+            frames: Frames::new([0; ANSWER_BYTES]),
             last_words,
             timeout: timeout(),
         }
@@ -129,6 +131,7 @@ impl Link {
                     firmware: identity.firmware.to_owned(),
                     slot_bytes: identity.slot_bytes,
                     arena_bytes: identity.arena_bytes,
+                    row_bytes: identity.row_bytes,
                 })
             }
             _ => None,
@@ -161,9 +164,6 @@ impl Link {
 
     /// Sends one row of a picture; row 0 begins one.
     pub fn push(&mut self, y: u16, pixels: &[u8]) -> Result<(), Error> {
-        if pixels.len() > ROW_BYTES {
-            return Err(Error::RowTooLong { bytes: pixels.len(), limit: ROW_BYTES });
-        }
         self.ask("row", &Request::Row { y, pixels }, |response| match response {
             Response::Accepted(accepted) if accepted.rows == y + 1 => Some(()),
             _ => None,
@@ -172,27 +172,31 @@ impl Link {
 
     /// The results of the picture whose rows were sent.
     pub fn answer(&mut self) -> Result<Answer, Error> {
-        let mut answer = Answer { logits: Vec::new(), output: Vec::new() };
+        let logits = self.values("logits", |first| Request::Logits { first })?;
+        let output = self.values("output", |first| Request::Output { first })?;
+        Ok(Answer { logits, output })
+    }
+
+    /// All values of a result, page by page.
+    fn values(
+        &mut self,
+        name: &'static str,
+        request: impl Fn(u16) -> Request<'static>,
+    ) -> Result<Vec<i8>, Error> {
+        let mut values = Vec::new();
         loop {
-            let first = answer.logits.len();
-            let request = Request::Logits { first: first as u16 };
-            let complete = self.ask("logits", &request, |response| match response {
-                Response::Logits(page)
-                    if usize::from(page.first) == first
-                        && page.logits.len() == page.output.len() =>
-                {
-                    let signed = |byte: &u8| byte.cast_signed();
-                    answer.logits.extend(page.logits.iter().map(signed));
-                    answer.output.extend(page.output.iter().map(signed));
-                    let so_far = answer.logits.len();
-                    let classes = usize::from(page.classes);
+            let first = values.len();
+            let complete = self.ask(name, &request(first as u16), |response| match response {
+                Response::Values(page) if usize::from(page.first) == first => {
+                    values.extend(page.values.iter().map(|byte| byte.cast_signed()));
+                    let (so_far, count) = (values.len(), usize::from(page.count));
                     // An empty page before the end would repeat for ever.
-                    (so_far > first || so_far == classes).then_some(so_far >= classes)
+                    (so_far > first || so_far == count).then_some(so_far >= count)
                 }
                 _ => None,
             })?;
             if complete {
-                return Ok(answer);
+                return Ok(values);
             }
         }
     }
@@ -251,9 +255,10 @@ impl Link {
         request: &Request<'_>,
         read: impl FnOnce(Response<'_>) -> Option<T>,
     ) -> Result<T, Error> {
-        let mut buffer = [0; FRAME_BYTES];
+        let row = if let Request::Row { pixels, .. } = request { pixels.len() } else { 0 };
+        let mut buffer = vec![0; request_bytes(row)];
         let Ok(frame) = encode(request, &mut buffer) else {
-            unreachable!("every request fits a frame: rows are limited above")
+            unreachable!("every request fits: the protocol's tests show it")
         };
         // An empty frame ends what the line may have held, and is not answered.
         self.send(&[0])?;
@@ -297,6 +302,9 @@ impl Link {
                 return match response {
                     Response::Failed(Fault::Model { reason }) => {
                         Err(Error::Model { board, reason: reason.to_owned() })
+                    }
+                    Response::Failed(Fault::RowTooLong { bytes, limit }) => {
+                        Err(Error::RowTooLong { board, bytes, limit })
                     }
                     Response::Failed(fault) => {
                         Err(Error::Refused { board, request, reason: fault.to_string() })

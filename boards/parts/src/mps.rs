@@ -1,0 +1,60 @@
+//! What Arm's MPS boards have in common: UART, LEDs, timer. Their memory maps differ.
+//!
+//! Arm's application notes 385, 386 and 547 describe the FPGA images.
+
+use brooklet_app::{About, Buffers, Parts};
+use vcell::VolatileCell;
+
+use crate::{memory, pin::Bit, stack, systick::Ticks, uart::Cmsdk};
+
+/// Where an MPS board has what this module drives.
+#[derive(Clone, Copy, Debug)]
+pub struct Map {
+    /// UART 0.
+    uart: usize,
+    /// The user LEDs: bit 0 and bit 1 of the FPGA system control's first register, which reads
+    /// back.
+    leds: usize,
+}
+
+/// The MPS2 with FPGA image AN385 or AN386 (application notes 385 and 386, memory map).
+pub const MPS2: Map = Map { uart: 0x4000_4000, leds: 0x4002_8000 };
+
+/// The MPS3 with FPGA image AN547 (application note 547, memory map).
+pub const AN547: Map = Map { uart: 0x4930_3000, leds: 0x4930_2000 };
+
+/// Runs the application: all that `main` does. LED 0 is the status, LED 1 is on during an
+/// inference.
+///
+/// # Safety
+///
+/// `map` is the map of the board that this runs on. A loader has filled `slot` (address,
+/// bytes), which is memory, before the core started, and nothing writes to it after.
+pub unsafe fn run(
+    map: Map,
+    about: About,
+    clock_hz: u32,
+    (slot_address, slot_bytes): (usize, usize),
+    ram: (&mut [u8], Buffers<'_>),
+) -> ! {
+    stack::paint();
+    let Some(core) = cortex_m::Peripherals::take() else { unreachable!("main runs once") };
+    let uart = core::ptr::with_exposed_provenance::<Cmsdk>(map.uart);
+    let leds = core::ptr::with_exposed_provenance::<VolatileCell<u32>>(map.leds);
+    // SAFETY: by this function's contract UART 0 is at this address, which is aligned; it is
+    // always there, and laid out as `Cmsdk`. All access to it, here and anywhere, is through
+    // `VolatileCell`s.
+    let uart = unsafe { &*uart };
+    // SAFETY: likewise the LEDs.
+    let leds = unsafe { &*leds };
+    let parts = Parts {
+        link: uart.enable(clock_hz),
+        counter: Ticks::new(core.SYST, clock_hz),
+        busy: Bit::new(leds, 1),
+        status: Bit::new(leds, 0),
+        stack_bytes: stack::high_water,
+    };
+    // SAFETY: readable and constant by this function's contract.
+    let slot = unsafe { memory::slot(slot_address, slot_bytes) };
+    memory::run(parts, about, slot, ram)
+}

@@ -160,3 +160,101 @@ impl Port for &Ns16550 {
         self.data.set(byte);
     }
 }
+
+/// The UART of the nRF51: tasks and events are words at fixed places.
+#[repr(C)]
+pub struct Nrf51 {
+    start_receiving: VolatileCell<u32>,
+    stop_receiving: VolatileCell<u32>,
+    start_sending: VolatileCell<u32>,
+    _tasks: [u32; 63],
+    received: VolatileCell<u32>,
+    _events: [u32; 4],
+    sent: VolatileCell<u32>,
+    _interrupts: [u32; 248],
+    enable: VolatileCell<u32>,
+    _pins: [u32; 5],
+    receive: VolatileCell<u32>,
+    send: VolatileCell<u32>,
+    _reserved: u32,
+    baud: VolatileCell<u32>,
+}
+
+// Offsets of the reference manual, chapter UART.
+const _: () = {
+    assert!(core::mem::offset_of!(Nrf51, received) == 0x108);
+    assert!(core::mem::offset_of!(Nrf51, sent) == 0x11c);
+    assert!(core::mem::offset_of!(Nrf51, enable) == 0x500);
+    assert!(core::mem::offset_of!(Nrf51, receive) == 0x518);
+    assert!(core::mem::offset_of!(Nrf51, baud) == 0x524);
+};
+
+impl Nrf51 {
+    /// Switches both directions on, at 115,200 baud. The function of its pins is the board's to
+    /// set.
+    pub fn enable(&'static self) -> Polled<&'static Self> {
+        self.baud.set(0x01d7_e000);
+        self.enable.set(4);
+        self.start_receiving.set(1);
+        self.start_sending.set(1);
+        // "Sent" is an event of the byte before: nothing was sent yet, so it is said here.
+        self.sent.set(1);
+        Polled(self)
+    }
+}
+
+impl Port for &Nrf51 {
+    fn received(&self) -> bool {
+        self.received.get() != 0
+    }
+    fn take(&self) -> u8 {
+        // Cleared first: if another byte waits behind this one, reading raises it again.
+        self.received.set(0);
+        self.receive.get() as u8
+    }
+    fn can_send(&self) -> bool {
+        self.sent.get() != 0
+    }
+    fn send(&self, byte: u8) {
+        self.sent.set(0);
+        self.send.set(byte.into());
+    }
+}
+
+/// The UART of SiFive's chips.
+#[repr(C)]
+pub struct SiFive {
+    send: VolatileCell<u32>,
+    receive: VolatileCell<u32>,
+    send_control: VolatileCell<u32>,
+    receive_control: VolatileCell<u32>,
+    interrupt_enable: VolatileCell<u32>,
+    interrupt_pending: VolatileCell<u32>,
+    divider: VolatileCell<u32>,
+}
+
+impl SiFive {
+    /// Switches both directions on, at 115,200 baud of a clock of `clock_hz`.
+    pub fn enable(&'static self, clock_hz: u32) -> Polled<&'static Self> {
+        self.divider.set(clock_hz / 115_200 - 1);
+        self.send_control.set(1);
+        // "Pending" means more bytes than the level in bits 16 to 18: none.
+        self.receive_control.set(1);
+        Polled(self)
+    }
+}
+
+impl Port for &SiFive {
+    fn received(&self) -> bool {
+        self.interrupt_pending.get() & 0b10 != 0
+    }
+    fn take(&self) -> u8 {
+        self.receive.get() as u8
+    }
+    fn can_send(&self) -> bool {
+        self.send.get() & 1 << 31 == 0
+    }
+    fn send(&self, byte: u8) {
+        self.send.set(byte.into());
+    }
+}

@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 use std::{fs, io, thread};
 
 use board_build::Spec;
+use object::write::elf as write;
+use object::{Endianness, elf};
+use tempfile::NamedTempFile;
 
 use crate::{Error, Link, Registry, Report, apt, compile};
 
@@ -76,10 +79,10 @@ impl Board {
             .args(["-display", "none", "-monitor", "none", "-parallel", "none"])
             .arg("-kernel")
             .arg(firmware);
-        if let Some(model) = model {
-            let (file, address) = (escaped(model), spec.slot.address);
-            command.arg("-device");
-            command.arg(format!("loader,file={file},addr={address:#x},force-raw=on"));
+        // Kept until the board answers: by then it is loaded.
+        let image = model.map(|model| image(model, spec.slot.address)).transpose()?;
+        if let Some(image) = &image {
+            command.arg("-device").arg(format!("loader,file={}", escaped(image.path())));
         }
         // The serial link is the emulator's standard input and output. Firmware that logs does
         // so on standard output, through semihosting; then the link is a socket.
@@ -170,6 +173,48 @@ fn connect(socket: &Path, child: &mut Child) -> io::Result<UnixStream> {
             Err(_) => thread::sleep(Duration::from_millis(20)),
         }
     }
+}
+
+/// A file at an address, as QEMU loads it: an ELF file of one segment. A raw file it takes only
+/// up to the size of the machine's RAM, whatever it is loaded into.
+fn image(path: &Path, address: u32) -> Result<NamedTempFile, Error> {
+    let contents =
+        fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let (mut bytes, length) = (Vec::new(), contents.len() as u64);
+    let mut elf = write::Writer::new(Endianness::Little, false, &mut bytes);
+    elf.reserve_file_header();
+    elf.reserve_program_headers(1);
+    let offset = elf.reserve(length, 1);
+    let header = write::FileHeader {
+        os_abi: elf::ELFOSABI_NONE,
+        abi_version: 0,
+        e_type: elf::ET_EXEC,
+        e_machine: elf::EM_NONE,
+        e_entry: address.into(),
+        e_flags: Default::default(),
+    };
+    let segment = write::ProgramHeader {
+        p_type: elf::PT_LOAD,
+        p_flags: elf::PF_R,
+        p_offset: offset,
+        p_vaddr: address.into(),
+        p_paddr: address.into(),
+        p_filesz: length,
+        p_memsz: length,
+        p_align: 1,
+    };
+    let written = elf.write_file_header(&header).and_then(|()| {
+        elf.write_align_program_headers();
+        elf.write_program_header(&segment);
+        elf.write(&contents);
+        Ok(())
+    });
+    if written.is_err() {
+        unreachable!("a Vec takes any number of bytes")
+    }
+    let written = NamedTempFile::with_suffix(".elf")
+        .and_then(|mut file| file.write_all(&bytes).map(|()| file));
+    written.map_err(|source| Error::Create { path: std::env::temp_dir(), source })
 }
 
 /// A path as a value of a QEMU option, where a comma is doubled.

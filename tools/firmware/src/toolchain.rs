@@ -110,7 +110,7 @@ impl Toolchain {
                 // Building `core` is an unstable feature of a compiler that works well for it.
                 command.env("RUSTC_BOOTSTRAP", "1").env("RUSTC", DEBIAN_RUSTC);
                 command.env_remove("RUSTUP_TOOLCHAIN");
-                let name = target.to_uppercase().replace('-', "_");
+                let name = target.to_uppercase().replace(['-', '.'], "_");
                 command.env(format!("CARGO_TARGET_{name}_LINKER"), linker);
                 command
             }

@@ -11,6 +11,10 @@ use std::{env, fs};
 
 use serde::Deserialize;
 
+/// The environment variables by which the host builds firmware for a board with less RAM than
+/// its `board.toml` says: bytes of its RAM, and of the arena in it.
+pub const LIMITS: [&str; 2] = ["BROOKLET_RAM_BYTES", "BROOKLET_ARENA_BYTES"];
+
 /// A board, as its `board.toml` describes it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -84,6 +88,14 @@ impl Spec {
         Ok(spec)
     }
 
+    /// The same board, as if it had only so much RAM.
+    pub fn limited(mut self, ram_bytes: u32, arena_bytes: u32) -> Self {
+        // Stacks begin at a multiple of 16 bytes.
+        self.ram.bytes = ram_bytes / 16 * 16;
+        self.arena_bytes = arena_bytes;
+        self
+    }
+
     /// The part of the flash that firmware may fill: all of it, or what lies before the slot.
     pub fn firmware(&self) -> Region {
         let Region { address, bytes } = self.flash;
@@ -152,6 +164,14 @@ pub fn generate() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("run by cargo"));
     let path = folder.join("board.toml");
     let spec = Spec::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let limit = |name| {
+        println!("cargo:rerun-if-env-changed={name}");
+        env::var(name).ok().map(|bytes| bytes.parse().expect("a number of bytes"))
+    };
+    let spec = match LIMITS.map(limit) {
+        [Some(ram_bytes), Some(arena_bytes)] => spec.limited(ram_bytes, arena_bytes),
+        _ => spec,
+    };
 
     // A board is linked for its own target only; built for any other, say by an editor on
     // the host, it should at least say so.

@@ -17,12 +17,15 @@ use ndarray_npy::read_npy;
 /// Pictures of each network that every board classifies.
 const PICTURES: usize = 20;
 
-/// Runs `test` for every board of the checkout, several at once.
-fn on_every_board(test: impl Fn(&Registry, &Spec) + Sync) {
+/// RAM of boards on which every network here runs, and the suite.
+const AMPLE: u32 = 1 << 17;
+
+/// Runs `test` for every board of the checkout with so much RAM, several at once.
+fn on_boards_with(ram_bytes: u32, test: impl Fn(&Registry, &Spec) + Sync) {
     let registry = Registry::find().unwrap();
-    assert!(registry.boards().len() >= 4);
+    assert!(registry.boards().len() >= 7);
     std::thread::scope(|scope| {
-        for spec in registry.boards() {
+        for spec in registry.boards().iter().filter(|spec| spec.ram.bytes >= ram_bytes) {
             scope.spawn(|| test(&registry, spec));
         }
     });
@@ -41,27 +44,41 @@ fn board_answers(
 ) -> Vec<Answer> {
     let mut board = Board::start(registry, spec, file.path(), &mut report).unwrap();
     let row = file.model().input().row_bytes();
-    (0..PICTURES)
+    let answers = (0..PICTURES)
         .map(|index| {
             let pixels = data.get(index).unwrap().pixels;
             let pixels = pixels.as_standard_layout();
             let answer = board.link().infer(pixels.as_slice().unwrap().chunks(row)).unwrap();
             Answer { logits: answer.logits, output: answer.output }
         })
-        .collect()
+        .collect();
+    let stack = board.link().profile().unwrap().stack_bytes;
+    let kept = spec.stack_bytes;
+    assert!(stack > 1024 && stack < kept, "{}: {stack} of {kept} bytes of stack", spec.name);
+    answers
 }
 
-/// A small network of the golden files, on noise: needs no data.
-#[test]
-fn boards_agree_with_the_host() {
+/// A small network of the golden files, and noise: needs no data.
+fn tiny() -> (ModelFile, Dataset) {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/tiny.brook");
     let file = ModelFile::open(golden).unwrap();
     let data = Dataset::open("random:20", file.input(), &Preprocess::default()).unwrap();
+    (file, data)
+}
+
+/// The host's answers for the first pictures of a data set.
+fn host_answers(file: &ModelFile, data: &Dataset) -> Vec<Answer> {
     let mut host = file.simulator(HostBackend::Reference).unwrap();
-    let expected: Vec<Answer> = (0..PICTURES)
+    (0..PICTURES)
         .map(|index| host.run(data.get(index).unwrap().pixels.as_slice().unwrap()))
-        .collect();
-    on_every_board(|registry, spec| {
+        .collect()
+}
+
+#[test]
+fn boards_agree_with_the_host() {
+    let (file, data) = tiny();
+    let expected = host_answers(&file, &data);
+    on_boards_with(0, |registry, spec| {
         assert_eq!(board_answers(registry, spec, &file, &data), expected, "{}", spec.name);
     });
 }
@@ -80,8 +97,14 @@ fn model(network: &Path, preprocess: &Preprocess, folder: &Path) -> ModelFile {
     ModelFile::open(&path).unwrap()
 }
 
-/// What TFLite Micro computes, every board computes.
-fn boards_are_exact(network: &str, preprocess: &Preprocess, logits: &str, softmax: Option<&str>) {
+/// What TFLite Micro computes, every board with so much RAM computes.
+fn boards_are_exact(
+    ram_bytes: u32,
+    network: &str,
+    preprocess: &Preprocess,
+    logits: &str,
+    softmax: Option<&str>,
+) {
     let Some(shared) = common::shared_data("boards") else { return };
     let folder = tempfile::tempdir().unwrap();
     let file = model(&shared.join("models").join(network), preprocess, folder.path());
@@ -90,7 +113,7 @@ fn boards_are_exact(network: &str, preprocess: &Preprocess, logits: &str, softma
     let logits: Array2<i8> = read_npy(shared.join("expected").join(logits)).unwrap();
     let softmax: Option<Array2<i8>> =
         softmax.map(|name| read_npy(shared.join("expected").join(name)).unwrap());
-    on_every_board(|registry, spec| {
+    on_boards_with(ram_bytes, |registry, spec| {
         for (index, answer) in board_answers(registry, spec, &file, &data).iter().enumerate() {
             assert_eq!(answer.logits, logits.row(index).to_vec(), "{}: {index}", spec.name);
             if let Some(softmax) = &softmax {
@@ -103,6 +126,7 @@ fn boards_are_exact(network: &str, preprocess: &Preprocess, logits: &str, softma
 #[test]
 fn mlperf_resnet8_is_exact_on_every_board() {
     boards_are_exact(
+        0,
         "mlperf_resnet8_int8.tflite",
         &Preprocess::default(),
         "mlperf_resnet8_int8_logits_5000_tflm.npy",
@@ -111,13 +135,14 @@ fn mlperf_resnet8_is_exact_on_every_board() {
 }
 
 #[test]
-fn tensorflow_resnet20_is_exact_on_every_board() {
+fn tensorflow_resnet20_is_exact_on_boards_with_room_for_it() {
     let preprocess = Preprocess {
         mean: Some([0.485, 0.456, 0.406]),
         std: Some([0.229, 0.224, 0.225]),
         ..Preprocess::default()
     };
     boards_are_exact(
+        AMPLE,
         "resnet20_tensorflow_int8.tflite",
         &preprocess,
         "resnet20_tensorflow_int8_logits_1000_tflm.npy",
@@ -126,17 +151,24 @@ fn tensorflow_resnet20_is_exact_on_every_board() {
 }
 
 /// The suite that the host's backends pass, on the boards' cores. The Netduino's core is the
-/// AN386's, and its RAM has no room beside the arena.
+/// AN386's, and its RAM has no room beside the arena; no more has that of the small boards.
 #[test]
 fn the_suite_passes_on_boards() {
-    on_every_board(|registry, spec| {
-        if spec.ram.bytes < 1 << 20 {
-            return;
-        }
+    on_boards_with(2 * AMPLE, |registry, spec| {
         let options = Options { suite: true, ..Options::default() };
         let mut board = Board::start_with(registry, spec, None, &options, &mut report).unwrap();
         let (cases, failures) = board.link().self_test().unwrap();
         assert!(cases > 300, "{}: {cases} cases", spec.name);
         assert_eq!(failures, 0, "{}: of {cases} cases", spec.name);
     });
+}
+
+/// A board with just the RAM that a model, the application and the stack need.
+#[test]
+fn a_board_limited_in_ram_agrees_with_the_host() {
+    let registry = Registry::find().unwrap();
+    let (file, data) = tiny();
+    let arena = file.model().arena_bytes() as u32;
+    let limited = registry.limited("qemu-mps2-an386", 16 << 10, arena).unwrap();
+    assert_eq!(board_answers(&registry, &limited, &file, &data), host_answers(&file, &data));
 }

@@ -395,10 +395,11 @@ fn pictures_and_answers_that_are_refused() {
 #[test]
 fn boards_that_are_unknown_or_too_small() {
     let desk = Desk::new();
-    // 1.2 MB of weights; and a map whose rows take 128 KB.
+    // 1.2 MB of weights; a map whose rows take 174 KB; pictures whose rows take 192 bytes.
     desk.write("heavy.onnx", &conv(4, 4, 256, 512, weight).bytes());
-    desk.write("wide.onnx", &conv(2, 4096, 3, 32, weight).bytes());
-    for name in ["heavy", "wide"] {
+    desk.write("wide.onnx", &conv(2, 340, 3, 512, weight).bytes());
+    desk.write("long.onnx", &conv(2, 64, 3, 4, weight).bytes());
+    for name in ["heavy", "wide", "long"] {
         desk.succeeds(&format!("quantize {name}.onnx --calibrate random:1 -o {name}.brook"));
     }
     for command in ["flash", "bench"] {
@@ -417,17 +418,37 @@ fn boards_that_are_unknown_or_too_small() {
                 "wide.brook --board qemu-netduinoplus2",
                 &["wide.brook: its arena of ", "does not fit", "qemu-netduinoplus2", "more RAM"],
             ),
+            (
+                "long.brook --board qemu-microbit",
+                &["rows of 192 bytes", "the 128 that qemu-microbit takes", "`row_bytes`"],
+            ),
+            ("tiny.brook --board qemu-mps2-an386 --ram 12KB", &["--ram", "such as", "192K"]),
+            (
+                "tiny.brook --board qemu-mps2-an386 --ram 5M",
+                &["qemu-mps2-an386 cannot be limited to 5242880 bytes", "it has 4194304"],
+            ),
+            (
+                "tiny.brook --board qemu-mps2-an386 --ram 9K",
+                &["qemu-mps2-an386: with 9216 bytes of RAM", "too few", "more RAM"],
+            ),
         ] {
             desk.refuses(&format!("{command} {rest}"), says);
         }
     }
     // What `flash` refuses is what `fit` says.
-    for (model, lacks) in [("heavy", "slot_bytes_left"), ("wide", "arena_bytes_left")] {
+    let (netduino, micro, sifive) = ("qemu-netduinoplus2", "qemu-microbit", "qemu-sifive-e");
+    for (model, lacks, small) in [
+        ("heavy", "slot_bytes_left", &[netduino, micro][..]),
+        ("wide", "arena_bytes_left", &[netduino, micro, sifive]),
+        ("long", "row_bytes_left", &[micro, sifive]),
+    ] {
         let report = desk.report(&format!("fit {model}.brook"));
         for verdict in report["boards"].as_array().unwrap() {
-            let small = verdict["board"] == "qemu-netduinoplus2";
-            assert_eq!(verdict["fits"], !small, "{verdict}");
-            assert_eq!(verdict[lacks].as_i64().unwrap() < 0, small, "{verdict}");
+            let name = verdict["board"].as_str().unwrap();
+            assert_eq!(verdict[lacks].as_i64().unwrap() < 0, small.contains(&name), "{verdict}");
+            let negative = |figure: &Value| figure.as_i64().is_some_and(|left| left < 0);
+            let lacking = verdict.as_object().unwrap().values().any(negative);
+            assert_eq!(verdict["fits"], !lacking, "{verdict}");
         }
         assert!(desk.succeeds(&format!("fit {model}.brook")).contains("lacks"));
     }

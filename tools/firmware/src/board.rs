@@ -13,7 +13,7 @@ use object::write::elf as write;
 use object::{Endianness, elf};
 use tempfile::NamedTempFile;
 
-use crate::{Error, Link, Registry, Report, apt, compile};
+use crate::{Error, Link, Registry, Report, apt, compile, size};
 
 /// An emulated board that runs. It is stopped when dropped.
 #[derive(Debug)]
@@ -68,6 +68,7 @@ impl Board {
         let mut features = Vec::new();
         features.extend(options.log.is_some().then_some("defmt"));
         features.extend(options.suite.then_some("suite"));
+        enough_ram(registry, spec, report)?;
         let firmware = compile::firmware(registry, spec, &features, report)?;
 
         let mut command = Command::new(&spec.qemu.binary);
@@ -243,6 +244,25 @@ fn fits(spec: &Spec, path: &Path) -> Result<(), Error> {
                 board: spec.name.clone(),
                 arena: spec.arena_bytes,
             })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a board with less RAM than `board.toml` says, if a model's arena, the application and
+/// the stack do not fit into it. What the application takes is known from the whole board's
+/// firmware. The linker checks the sum again.
+fn enough_ram(registry: &Registry, spec: &Spec, report: Report<'_>) -> Result<(), Error> {
+    let full = registry.board(&spec.name)?;
+    if full.ram.bytes == spec.ram.bytes {
+        return Ok(());
+    }
+    let buffers = size::firmware(registry, full, report)?.ram_bytes - u64::from(full.arena_bytes);
+    let (arena, stack) = (u64::from(spec.arena_bytes), u64::from(spec.stack_bytes));
+    match (arena + stack + buffers).checked_sub(spec.ram.bytes.into()) {
+        Some(lacking @ 1..) => {
+            let (board, ram) = (spec.name.clone(), spec.ram.bytes);
+            Err(Error::RamTooSmall { board, ram, lacking, arena, stack, buffers })
         }
         _ => Ok(()),
     }

@@ -3,18 +3,22 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use board_build::Spec;
+use board_build::{LIMITS, Spec};
 
 use crate::{Error, Registry, Report, Toolchain};
 
-/// Builds a board's firmware. Returns its ELF file.
+/// Builds a board's firmware: for the board itself, or for one that has
+/// [less RAM](Spec::limited). Returns its ELF file.
 pub fn firmware(
     registry: &Registry,
     spec: &Spec,
     features: &[&str],
     report: Report<'_>,
 ) -> Result<PathBuf, Error> {
-    crate_for(registry, &spec.name, &spec.target, features, report)
+    let full = registry.board(&spec.name)?;
+    let limits = [spec.ram.bytes, spec.arena_bytes];
+    let limits = ([full.ram.bytes, full.arena_bytes] != limits).then_some(limits);
+    crate_for(registry, &spec.name, &spec.target, features, limits, report)
 }
 
 /// Builds the runtime alone (`boards/no-panic`), which only links if it cannot panic.
@@ -25,7 +29,7 @@ pub fn runtime(
     features: &[&str],
     report: Report<'_>,
 ) -> Result<PathBuf, Error> {
-    crate_for(registry, "no-panic", target, features, report)
+    crate_for(registry, "no-panic", target, features, None, report)
 }
 
 /// Builds the crate in `boards/NAME`, whose program has the same name.
@@ -34,16 +38,23 @@ fn crate_for(
     name: &str,
     target: &str,
     features: &[&str],
+    limits: Option<[u32; 2]>,
     report: Report<'_>,
 ) -> Result<PathBuf, Error> {
     let toolchain = Toolchain::ensure(target, report)?;
-    // Firmware with other features is another program; it gets a place of its own, so that
-    // the two do not overwrite each other.
+    // Firmware with other features or limits is another program; it gets a place of its own, so
+    // that the two do not overwrite each other.
     let mut folder = registry.target_dir();
     for feature in features {
         folder = folder.join(feature);
     }
+    if let Some([ram_bytes, arena_bytes]) = limits {
+        folder = folder.join(format!("ram-{ram_bytes}-arena-{arena_bytes}"));
+    }
     let mut command = toolchain.cargo("build", target);
+    for (name, bytes) in LIMITS.iter().zip(limits.into_iter().flatten()) {
+        command.env(name, bytes.to_string());
+    }
     command
         .args(["--release", "--features", &features.join(",")])
         .current_dir(registry.folder().join(name))

@@ -134,6 +134,39 @@ pub enum Error {
         arena: u32,
     },
 
+    /// There is not so much RAM on the board.
+    #[error("{board} cannot be limited to {asked} bytes of RAM: it has {ram}")]
+    #[diagnostic(help("choose fewer bytes, or a board with more RAM (`brooklet boards`)"))]
+    LimitTooLarge {
+        /// The board.
+        board: String,
+        /// Bytes that it should have.
+        asked: u32,
+        /// Bytes of its RAM.
+        ram: u32,
+    },
+
+    /// A board limited in RAM has too little for the model.
+    #[error(
+        "{board}: with {ram} bytes of RAM it has {lacking} too few: the model's arena takes \
+         {arena}, the stack {stack}, the application {buffers}"
+    )]
+    #[diagnostic(help("allow it more RAM, or choose a smaller network or a smaller input"))]
+    RamTooSmall {
+        /// The board.
+        board: String,
+        /// Bytes of RAM that it was limited to.
+        ram: u32,
+        /// Bytes that are missing.
+        lacking: u64,
+        /// Bytes of the model's arena.
+        arena: u64,
+        /// Bytes that are kept for the stack.
+        stack: u64,
+        /// Bytes of the application's buffers.
+        buffers: u64,
+    },
+
     /// The emulator ended.
     #[error("the emulator of {board} ended: {output}")]
     #[diagnostic(help("QEMU 7.2 or newer is needed; its own words are above"))]

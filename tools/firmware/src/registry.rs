@@ -64,6 +64,17 @@ impl Registry {
         })
     }
 
+    /// The board `name`, as if it had only `ram_bytes` of RAM, for a model whose arena takes
+    /// `arena_bytes`.
+    pub fn limited(&self, name: &str, ram_bytes: u32, arena_bytes: u32) -> Result<Spec, Error> {
+        let spec = self.board(name)?;
+        let (board, ram) = (spec.name.clone(), spec.ram.bytes);
+        if ram_bytes > ram {
+            return Err(Error::LimitTooLarge { board, asked: ram_bytes, ram });
+        }
+        Ok(spec.clone().limited(ram_bytes, arena_bytes))
+    }
+
     /// The targets that the boards need, each once.
     pub fn targets(&self) -> Vec<&str> {
         let mut targets: Vec<_> = self.boards.iter().map(|spec| spec.target.as_str()).collect();

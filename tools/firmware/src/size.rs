@@ -15,13 +15,15 @@ use object::{Object, ObjectSection, ObjectSymbol, SectionKind, SymbolKind};
 
 use crate::{Error, Registry, Report, compile};
 
-/// Bytes of a program in flash.
+/// Bytes of a program.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sizes {
     /// Instructions, with the constants between them.
     pub text_bytes: u64,
     /// Read-only data.
     pub rodata_bytes: u64,
+    /// Statics, in RAM.
+    pub ram_bytes: u64,
     /// Functions, largest first.
     pub functions: Vec<Function>,
 }
@@ -45,6 +47,9 @@ pub fn firmware(registry: &Registry, spec: &Spec, report: Report<'_>) -> Result<
     measure(&compile::firmware(registry, spec, &[], report)?)
 }
 
+/// Sections that only name what other sections leave of RAM.
+const STACK: [&str; 2] = [".stack", ".heap"];
+
 /// Adds up the sections of an ELF file.
 fn measure(path: &Path) -> Result<Sizes, Error> {
     let bytes =
@@ -62,7 +67,12 @@ fn measure(path: &Path) -> Result<Sizes, Error> {
             SectionKind::ReadOnlyData | SectionKind::ReadOnlyString => {
                 sizes.rodata_bytes += section.size();
             }
-            _ => {} // RAM, or debug information, which is not loaded
+            SectionKind::Data | SectionKind::UninitializedData
+                if !section.name().is_ok_and(|name| STACK.contains(&name)) =>
+            {
+                sizes.ram_bytes += section.size();
+            }
+            _ => {} // debug information, which is not loaded
         }
     }
     sizes.functions = elf

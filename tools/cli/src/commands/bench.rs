@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use brooklet_firmware::size;
 use serde::Serialize;
 
-use super::flash::{infer, start};
+use super::flash::{Started, infer, start};
 use super::inspect::kind;
-use super::{Output, say, spinner, table, thousands};
+use super::{Output, bytes, say, spinner, table, thousands};
 use crate::data::Dataset;
 use crate::model_file::ModelFile;
 
@@ -20,6 +20,10 @@ pub struct Args {
     /// The board; `brooklet boards` lists them.
     #[arg(long)]
     board: String,
+    /// As if the board had only so much RAM, such as 192K: the model's arena, the application's
+    /// buffers and the stack must fit into it.
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    ram: Option<u32>,
 }
 
 /// What a picture costs. Sizes are in bytes.
@@ -32,6 +36,8 @@ struct Report {
     instructions: u64,
     macs: u64,
     model_bytes: u32,
+    /// What the board has.
+    ram_bytes: u32,
     arena_bytes: u32,
     /// The session, arena apart.
     session_bytes: u32,
@@ -41,6 +47,7 @@ struct Report {
     text_bytes: u64,
     /// Read-only data of the runtime.
     rodata_bytes: u64,
+    /// As many as the board has room to count.
     layers: Vec<Layer>,
 }
 
@@ -57,8 +64,7 @@ struct Layer {
 pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let file = ModelFile::open(&args.model)?;
     let model = file.model();
-    let (registry, mut board, loaded) = start(&file, &args.board)?;
-    let spec = registry.board(&args.board)?;
+    let Started { registry, spec, mut board, loaded } = start(&file, &args.board, args.ram)?;
     let spinner = spinner();
     spinner.set_message("running a picture");
     // Counts do not depend on what is in the picture but for a few hundredths of a percent.
@@ -66,7 +72,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     infer(&mut board, &file, noise.as_slice().unwrap_or(&[]))?;
     let profile = board.link().profile()?;
     spinner.set_message("measuring the runtime's size");
-    let sizes = size::runtime(&registry, spec, &mut |line| say(&spinner, line))?;
+    let sizes = size::runtime(&registry, &spec, &mut |line| say(&spinner, line))?;
     spinner.finish_and_clear();
     let layers = profile
         .layers
@@ -84,8 +90,9 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
         core: spec.core.clone(),
         backend: spec.backend.clone(),
         instructions: profile.instructions,
-        macs: layers.iter().map(|layer| layer.macs).sum(),
+        macs: (0..model.layers().len()).map(|index| model.graph().macs(index)).sum(),
         model_bytes: loaded.model_bytes,
+        ram_bytes: spec.ram.bytes,
         arena_bytes: loaded.arena_bytes,
         session_bytes: loaded.session_bytes,
         stack_bytes: profile.stack_bytes,
@@ -124,7 +131,8 @@ impl fmt::Display for Report {
         writeln!(f, "model file    {} bytes", thousands(self.model_bytes))?;
         writeln!(
             f,
-            "RAM           {} bytes of arena, {} of session; {} of stack at most",
+            "RAM           {} bytes: {} of arena, {} of session; {} of stack at most",
+            thousands(self.ram_bytes),
             thousands(self.arena_bytes),
             thousands(self.session_bytes),
             thousands(self.stack_bytes),

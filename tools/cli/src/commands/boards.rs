@@ -20,6 +20,8 @@ struct Board {
     slot_bytes: u32,
     /// What a model's arena may have.
     arena_bytes: u32,
+    /// What a row of a picture may have.
+    row_bytes: u32,
     backend: String,
 }
 
@@ -34,6 +36,7 @@ impl From<&Spec> for Board {
             ram_bytes: spec.ram.bytes,
             slot_bytes: spec.slot.bytes,
             arena_bytes: spec.arena_bytes,
+            row_bytes: spec.row_bytes,
             backend: spec.backend.clone(),
         }
     }
@@ -51,8 +54,8 @@ pub fn run(output: Output) -> miette::Result<()> {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut table = table(
-            ["board", "core", "MHz", "flash", "RAM", "model slot", "arena", "backend", ""],
-            &[0, 1, 7, 8],
+            ["board", "core", "MHz", "flash", "RAM", "model slot", "arena", "row", "backend", ""],
+            &[0, 1, 8, 9],
         );
         for board in &self.0 {
             table.add_row([
@@ -63,6 +66,7 @@ impl fmt::Display for Report {
                 thousands(board.ram_bytes),
                 thousands(board.slot_bytes),
                 thousands(board.arena_bytes),
+                thousands(board.row_bytes),
                 board.backend.clone(),
                 board.description.clone(),
             ]);

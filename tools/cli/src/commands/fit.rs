@@ -20,6 +20,7 @@ pub struct Args {
 struct Report {
     model_bytes: usize,
     arena_bytes: usize,
+    row_bytes: usize,
     boards: Vec<Verdict>,
 }
 
@@ -30,30 +31,37 @@ struct Verdict {
     fits: bool,
     slot_bytes_left: i64,
     arena_bytes_left: i64,
+    /// Of the longest row of a picture that the board takes.
+    row_bytes_left: i64,
 }
 
 impl Verdict {
-    fn new(spec: &Spec, model_bytes: usize, arena_bytes: usize) -> Self {
-        let slot_bytes_left = i64::from(spec.slot.bytes) - model_bytes as i64;
-        let arena_bytes_left = i64::from(spec.arena_bytes) - arena_bytes as i64;
-        let fits = slot_bytes_left >= 0 && arena_bytes_left >= 0;
-        Self { board: spec.name.clone(), fits, slot_bytes_left, arena_bytes_left }
+    fn new(spec: &Spec, model_bytes: usize, arena_bytes: usize, row_bytes: usize) -> Self {
+        let left = |has: u32, needed: usize| i64::from(has) - needed as i64;
+        let slot_bytes_left = left(spec.slot.bytes, model_bytes);
+        let arena_bytes_left = left(spec.arena_bytes, arena_bytes);
+        let row_bytes_left = left(spec.row_bytes, row_bytes);
+        let fits = slot_bytes_left.min(arena_bytes_left).min(row_bytes_left) >= 0;
+        let board = spec.name.clone();
+        Self { board, fits, slot_bytes_left, arena_bytes_left, row_bytes_left }
     }
 
     fn remedy(&self) -> &'static str {
-        match (self.slot_bytes_left < 0, self.arena_bytes_left < 0) {
-            (false, false) => "",
-            (true, false) => "a network with fewer weights, or a larger slot",
-            (false, true) => "smaller pictures or fewer channels, or more RAM",
-            (true, true) => "a smaller network",
+        let lacks = [self.slot_bytes_left, self.arena_bytes_left, self.row_bytes_left];
+        match lacks.map(|left| left < 0) {
+            [false, false, false] => "",
+            [true, false, false] => "a network with fewer weights, or a larger slot",
+            [false, true, _] => "smaller pictures or fewer channels, or more RAM",
+            [false, false, true] => "narrower pictures, or a larger `row_bytes` in its board.toml",
+            [true, ..] => "a smaller network",
         }
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut table =
-            table(["board", "fits", "flash left", "RAM left", "what would fit"], &[0, 1, 4]);
+        let header = ["board", "fits", "flash left", "RAM left", "row left", "what would fit"];
+        let mut table = table(header, &[0, 1, 5]);
         for verdict in &self.boards {
             let left = |bytes: i64| match bytes {
                 0.. => thousands(bytes),
@@ -64,11 +72,13 @@ impl fmt::Display for Report {
                 if verdict.fits { "yes" } else { "no" }.to_owned(),
                 left(verdict.slot_bytes_left),
                 left(verdict.arena_bytes_left),
+                left(verdict.row_bytes_left),
                 verdict.remedy().to_owned(),
             ]);
         }
         let (model, arena) = (thousands(self.model_bytes), thousands(self.arena_bytes));
-        writeln!(f, "{model} bytes of flash, {arena} bytes of arena\n\n{table}")
+        let row = thousands(self.row_bytes);
+        writeln!(f, "{model} bytes of flash, {arena} bytes of arena, rows of {row}\n\n{table}")
     }
 }
 
@@ -77,7 +87,8 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let file = ModelFile::open(&args.model)?;
     let (model_bytes, arena_bytes) = (file.bytes().len(), file.model().arena_bytes());
     let registry = Registry::find()?;
-    let verdict = |spec| Verdict::new(spec, model_bytes, arena_bytes);
+    let row_bytes = file.model().input().row_bytes();
+    let verdict = |spec| Verdict::new(spec, model_bytes, arena_bytes, row_bytes);
     let boards = registry.boards().iter().map(verdict).collect();
-    output.print(&Report { model_bytes, arena_bytes, boards })
+    output.print(&Report { model_bytes, arena_bytes, row_bytes, boards })
 }

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use brooklet_firmware::{Board, Registry};
+use brooklet_firmware::{Board, Loaded, Registry, Spec};
 use miette::miette;
 use serde::Serialize;
 
 use super::run::PictureReport;
-use super::{Output, say, spinner};
+use super::{Output, bytes, say, spinner, thousands};
 use crate::data::read_picture;
 use crate::evaluate::logits;
 use crate::model_file::{Answer, HostBackend, ModelFile};
@@ -22,6 +22,10 @@ pub struct Args {
     /// The board; `brooklet boards` lists them. An emulated one is started.
     #[arg(long)]
     board: String,
+    /// As if the board had only so much RAM, such as 192K: the model's arena, the application's
+    /// buffers and the stack must fit into it.
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    ram: Option<u32>,
     /// Sends these pictures, and prints the board's answers.
     #[arg(long, value_name = "PICTURE", num_args = 1..)]
     run: Vec<PathBuf>,
@@ -36,6 +40,7 @@ pub struct Args {
 #[derive(Debug, Serialize)]
 struct Report {
     board: String,
+    ram_bytes: u32,
     model_bytes: u32,
     arena_bytes: u32,
     session_bytes: u32,
@@ -44,19 +49,27 @@ struct Report {
     pictures: Vec<PictureReport>,
 }
 
-/// Starts a board with a model, and makes sure that it can run it.
-pub(crate) fn start(
-    file: &ModelFile,
-    board: &str,
-) -> miette::Result<(Registry, Board, brooklet_firmware::Loaded)> {
+/// A board that runs a model.
+pub(crate) struct Started {
+    pub(crate) registry: Registry,
+    pub(crate) spec: Spec,
+    pub(crate) board: Board,
+    pub(crate) loaded: Loaded,
+}
+
+/// Starts a board with a model, with all of its RAM or less, and makes sure that it can run it.
+pub(crate) fn start(file: &ModelFile, board: &str, ram: Option<u32>) -> miette::Result<Started> {
     let registry = Registry::find()?;
-    let spec = registry.board(board)?;
+    let spec = match ram {
+        Some(bytes) => registry.limited(board, bytes, file.model().arena_bytes() as u32)?,
+        None => registry.board(board)?.clone(),
+    };
     let spinner = spinner();
     spinner.set_message(format!("starting {board}"));
-    let mut board = Board::start(&registry, spec, file.path(), &mut |line| say(&spinner, line))?;
+    let mut board = Board::start(&registry, &spec, file.path(), &mut |line| say(&spinner, line))?;
     let loaded = board.link().check()?;
     spinner.finish_and_clear();
-    Ok((registry, board, loaded))
+    Ok(Started { registry, spec, board, loaded })
 }
 
 /// Sends a picture, and waits for the answer.
@@ -78,9 +91,10 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
         .map(|path| read_picture(path, input, &preprocess))
         .collect::<Result<Vec<_>, _>>()?;
     let mut simulator = file.simulator(HostBackend::Reference)?;
-    let (_, mut board, loaded) = start(&file, &args.board)?;
+    let Started { spec, mut board, loaded, .. } = start(&file, &args.board, args.ram)?;
     let mut report = Report {
         board: args.board.clone(),
+        ram_bytes: spec.ram.bytes,
         model_bytes: loaded.model_bytes,
         arena_bytes: loaded.arena_bytes,
         session_bytes: loaded.session_bytes,
@@ -124,8 +138,12 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{}: {} bytes of model, {} bytes of arena, {} bytes of session: checked by the board",
-            self.board, self.model_bytes, self.arena_bytes, self.session_bytes,
+            "{}, {} bytes of RAM: {} bytes of model, {} of arena, {} of session: checked by the board",
+            self.board,
+            thousands(self.ram_bytes),
+            thousands(self.model_bytes),
+            thousands(self.arena_bytes),
+            self.session_bytes,
         )?;
         self.pictures.iter().try_for_each(|picture| picture.fmt(f))?;
         if self.identical == Some(true) {

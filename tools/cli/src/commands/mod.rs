@@ -60,6 +60,19 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
     fs::read(path).map_err(|error| Error { file: file(), layer: None, problem: Problem::Io(error) })
 }
 
+/// A number of bytes as users write it: 196608, 192K, 4M.
+pub(crate) fn bytes(text: &str) -> Result<u32, String> {
+    let (digits, unit) = match text.to_ascii_uppercase().strip_suffix(['K', 'M']) {
+        Some(digits) if text.ends_with(['k', 'K']) => (digits.to_owned(), 1 << 10),
+        Some(digits) => (digits.to_owned(), 1 << 20),
+        None => (text.to_owned(), 1),
+    };
+    let number: Option<u32> = digits.parse().ok();
+    number
+        .and_then(|number| number.checked_mul(unit))
+        .ok_or_else(|| "a number of bytes below 4 GiB is expected, such as 196608 or 192K".into())
+}
+
 /// A progress bar on the terminal; nothing where there is none.
 pub(crate) fn progress(length: usize, what: &'static str) -> ProgressBar {
     let style = ProgressStyle::with_template("{msg:12} {bar:32} {pos}/{len} {eta}")
@@ -117,7 +130,17 @@ pub(crate) fn percent(share: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::thousands;
+    use super::{bytes, thousands};
+
+    #[test]
+    fn bytes_have_units() {
+        assert_eq!(bytes("196608"), Ok(196_608));
+        assert_eq!(bytes("192K"), Ok(196_608));
+        assert_eq!(bytes("4m"), Ok(4 << 20));
+        for wrong in ["", "K", "12KB", "-1", "4096M", "1.5M"] {
+            assert!(bytes(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn digits_are_grouped_by_three() {

@@ -1,6 +1,6 @@
 //! Drivers that several boards' crates share.
 //!
-//! - [`uart`]: three chips' serial ports, polled, as embedded-io
+//! - [`uart`]: chips' serial ports, polled, as embedded-io
 //! - [`pin`]: pins as embedded-hal
 //! - `systick`, `minstret`: the instruction counters of Arm and RISC-V under QEMU
 //! - [`stack`]: the stack's high-water mark

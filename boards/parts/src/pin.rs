@@ -2,6 +2,8 @@
 
 use core::convert::Infallible;
 
+#[cfg(target_os = "none")]
+use brooklet_app::Parts;
 use embedded_hal::digital::{ErrorType, OutputPin};
 use vcell::VolatileCell;
 
@@ -34,8 +36,8 @@ impl OutputPin for Bit {
 }
 
 /// A pin that leads nowhere, for emulated chips without pins: QEMU's `virt` has no GPIO at
-/// all, its STM32F405 only addresses that ignore what is written to them. Firmware for real
-/// silicon replaces it by the pin of a HAL.
+/// all, its STM32F405 only addresses that ignore what is written to them, and nobody sees those
+/// of its micro:bit and SiFive E. Firmware for real silicon replaces it by the pin of a HAL.
 #[derive(Debug)]
 pub struct Unconnected;
 
@@ -50,4 +52,11 @@ impl OutputPin for Unconnected {
     fn set_high(&mut self) -> Result<(), Infallible> {
         Ok(())
     }
+}
+
+/// The parts of a board whose pins lead nowhere.
+#[cfg(target_os = "none")]
+pub fn unconnected<L, C>(link: L, counter: C) -> Parts<L, C, Unconnected, Unconnected> {
+    let stack_bytes = crate::stack::high_water;
+    Parts { link, counter, busy: Unconnected, status: Unconnected, stack_bytes }
 }

@@ -1,7 +1,8 @@
 //! The instruction counter of Arm boards: SysTick.
 //!
 //! Under QEMU's `-icount shift=0` an instruction takes a nanosecond of the machine's time, so
-//! a tick of a clock of *f* Hz is 10⁹/*f* instructions: 40 at 25 MHz, just under 6 at 168 MHz.
+//! a tick of a clock of *f* Hz is 10⁹/*f* instructions: 62.5 at 16 MHz, 40 at 25 MHz, just
+//! under 6 at 168 MHz.
 //! A span begins by clearing the timer, which also puts the tick's phase at the span's
 //! beginning. Spans therefore repeat exactly, however long the firmware waited before; each
 //! is rounded down to a whole tick.

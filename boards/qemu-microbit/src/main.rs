@@ -6,8 +6,7 @@
 #![no_std]
 #![no_main]
 
-use brooklet_app::Parts;
-use brooklet_parts::{memory, pin::Unconnected, stack, systick::Ticks, uart::Nrf51};
+use brooklet_parts::{memory, pin::unconnected, stack, systick::Ticks, uart::Nrf51};
 use cortex_m_rt::entry;
 #[cfg(feature = "defmt")]
 use defmt_semihosting as _;
@@ -29,13 +28,7 @@ fn main() -> ! {
     // SAFETY: the UART is at this address (nRF51 reference manual, instantiation), aligned and
     // laid out as `Nrf51`. All access to it is through `VolatileCell`s.
     let uart = unsafe { &*UART };
-    let parts = Parts {
-        link: uart.enable(),
-        counter: Ticks::new(core.SYST, board::CLOCK_HZ),
-        busy: Unconnected,
-        status: Unconnected,
-        stack_bytes: stack::high_water,
-    };
+    let parts = unconnected(uart.enable(), Ticks::new(core.SYST, board::CLOCK_HZ));
     // SAFETY: the slot is flash (the same manual, memory map), readable at any time; this
     // firmware does not program flash, so nothing writes to it while it runs.
     let slot = unsafe { memory::slot(board::SLOT_ADDRESS, board::SLOT_BYTES) };

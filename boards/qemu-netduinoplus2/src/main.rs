@@ -6,8 +6,7 @@
 #![no_std]
 #![no_main]
 
-use brooklet_app::Parts;
-use brooklet_parts::{memory, pin::Unconnected, stack, systick::Ticks, uart::Stm32f4};
+use brooklet_parts::{memory, pin::unconnected, stack, systick::Ticks, uart::Stm32f4};
 use cortex_m_rt::entry;
 #[cfg(feature = "defmt")]
 use defmt_semihosting as _;
@@ -29,14 +28,9 @@ fn main() -> ! {
     // SAFETY: USART 1 is at this address (reference manual RM0090, memory map), aligned and
     // laid out as `Stm32f4`. All access to it is through `VolatileCell`s.
     let usart = unsafe { &*USART1 };
-    let parts = Parts {
-        // USART 1 is on APB2, at half the core's clock.
-        link: usart.enable(board::CLOCK_HZ / 2),
-        counter: Ticks::new(core.SYST, board::CLOCK_HZ),
-        busy: Unconnected,
-        status: Unconnected,
-        stack_bytes: stack::high_water,
-    };
+    // USART 1 is on APB2, at half the core's clock.
+    let parts =
+        unconnected(usart.enable(board::CLOCK_HZ / 2), Ticks::new(core.SYST, board::CLOCK_HZ));
     // SAFETY: the slot is flash (RM0090, sectors 5 to 11), readable at any time; this firmware
     // does not program flash, so nothing writes to it while it runs.
     let slot = unsafe { memory::slot(board::SLOT_ADDRESS, board::SLOT_BYTES) };

@@ -4,8 +4,7 @@
 #![no_std]
 #![no_main]
 
-use brooklet_app::Parts;
-use brooklet_parts::{memory, minstret::Retired, pin::Unconnected, stack, uart::Ns16550};
+use brooklet_parts::{memory, minstret::Retired, pin::unconnected, stack, uart::Ns16550};
 #[cfg(feature = "defmt")]
 use defmt_semihosting as _;
 use riscv_rt::entry;
@@ -26,13 +25,7 @@ fn main() -> ! {
     // SAFETY: the UART is at this address (QEMU, hw/riscv/virt.c, memory map) and laid out as
     // `Ns16550`, whose registers are bytes. All access to it is through `VolatileCell`s.
     let uart = unsafe { &*UART };
-    let parts = Parts {
-        link: uart.enable(),
-        counter: Retired::new(),
-        busy: Unconnected,
-        status: Unconnected,
-        stack_bytes: stack::high_water,
-    };
+    let parts = unconnected(uart.enable(), Retired::new());
     // SAFETY: the slot is DRAM (the same map) behind what the linker gives to this firmware, so
     // nothing writes to it; a loader fills it before the core starts.
     let slot = unsafe { memory::slot(board::SLOT_ADDRESS, board::SLOT_BYTES) };

@@ -5,8 +5,7 @@
 #![no_std]
 #![no_main]
 
-use brooklet_app::Parts;
-use brooklet_parts::{memory, minstret::Retired, pin::Unconnected, stack, uart::SiFive};
+use brooklet_parts::{memory, minstret::Retired, pin::unconnected, stack, uart::SiFive};
 #[cfg(feature = "defmt")]
 use defmt_semihosting as _;
 use riscv_rt::entry;
@@ -27,13 +26,7 @@ fn main() -> ! {
     // SAFETY: UART 0 is at this address (SiFive FE310-G000 manual, memory map), aligned and laid
     // out as `SiFive`. All access to it is through `VolatileCell`s.
     let uart = unsafe { &*UART };
-    let parts = Parts {
-        link: uart.enable(board::CLOCK_HZ),
-        counter: Retired::new(),
-        busy: Unconnected,
-        status: Unconnected,
-        stack_bytes: stack::high_water,
-    };
+    let parts = unconnected(uart.enable(board::CLOCK_HZ), Retired::new());
     // SAFETY: the slot is SPI flash (the same map), readable at any time; this firmware does not
     // program flash, so nothing writes to it while it runs.
     let slot = unsafe { memory::slot(board::SLOT_ADDRESS, board::SLOT_BYTES) };

@@ -150,8 +150,8 @@ fn tensorflow_resnet20_is_exact_on_boards_with_room_for_it() {
     );
 }
 
-/// The suite that the host's backends pass, on the boards' cores. The Netduino's core is the
-/// AN386's, and its RAM has no room beside the arena; no more has that of the small boards.
+/// The suite that the host's backends pass, on the boards' cores. The RAM of the
+/// others has no room for it beside the arena.
 #[test]
 fn the_suite_passes_on_boards() {
     on_boards_with(2 * AMPLE, |registry, spec| {

@@ -204,15 +204,12 @@ fn image(path: &Path, address: u32) -> Result<NamedTempFile, Error> {
         p_memsz: length,
         p_align: 1,
     };
-    let written = elf.write_file_header(&header).and_then(|()| {
-        elf.write_align_program_headers();
-        elf.write_program_header(&segment);
-        elf.write(&contents);
-        Ok(())
-    });
-    if written.is_err() {
+    if elf.write_file_header(&header).is_err() {
         unreachable!("a Vec takes any number of bytes")
     }
+    elf.write_align_program_headers();
+    elf.write_program_header(&segment);
+    elf.write(&contents);
     let written = NamedTempFile::with_suffix(".elf")
         .and_then(|mut file| file.write_all(&bytes).map(|()| file));
     written.map_err(|source| Error::Create { path: std::env::temp_dir(), source })

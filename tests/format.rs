@@ -227,7 +227,7 @@ fn arena_and_backend_are_checked() {
     assert_eq!(new(&mut bytes[1..]), Err(Error::ArenaMisaligned));
     assert_eq!(arena_bytes(&file), needed);
 
-    let plan = brooklet_cli::plan::plan(&program).unwrap();
+    let plan = brooklet_cli::plan::plan(&program, brooklet_cli::plan::Goal::Size).unwrap();
     let pairs = program.write(&plan, Packing::Pairs);
     let model = Model::parse(&pairs).unwrap();
     assert!(matches!(

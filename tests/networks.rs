@@ -5,6 +5,8 @@ mod common;
 use brooklet::format::Packing;
 use brooklet::kernels::{Backend, Portable, Reference};
 use brooklet::{ARENA_ALIGN, Model, RowError, Session, Step};
+use brooklet_cli::plan::{Goal, plan};
+use brooklet_cli::program::Program;
 use common::{interpret, model_file, network, picture};
 use proptest::prelude::*;
 use zerocopy::IntoBytes;
@@ -32,12 +34,21 @@ proptest! {
         let tensors = interpret(&program, &picture);
         let expected =
             (tensors[program.logits].clone(), tensors.last().unwrap().clone());
-        let plan = brooklet_cli::plan::plan(&program).unwrap();
-        let ohwi = program.write(&plan, Packing::Ohwi);
-        let pairs = program.write(&plan, Packing::Pairs);
+        let smallest = plan(&program, Goal::Size).unwrap();
+        let ohwi = program.write(&smallest, Packing::Ohwi);
+        let pairs = program.write(&smallest, Packing::Pairs);
         prop_assert_eq!(&run(&ohwi, Portable, &picture, 0x55), &expected);
         prop_assert_eq!(&run(&ohwi, Reference, &picture, 0xaa), &expected);
         prop_assert_eq!(&run(&pairs, Reference, &picture, 0x80), &expected);
+        for arena_bytes in [smallest.arena_bytes * 3 / 2, usize::MAX] {
+            let quick = plan(&program, Goal::Speed { arena_bytes }).unwrap();
+            prop_assert!(quick.arena_bytes <= arena_bytes);
+            let quick = program.write(&quick, Packing::Ohwi);
+            prop_assert_eq!(&run(&quick, Portable, &picture, 0x55), &expected);
+            // Nothing is lost in a file: its program is read back whole.
+            let (read, packing) = Program::read(&Model::parse(&quick).unwrap());
+            prop_assert_eq!(&read.write(&plan(&read, Goal::Size).unwrap(), packing), &ohwi);
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ mod common;
 
 use brooklet::ARENA_ALIGN;
 use brooklet::format::Operator;
-use brooklet_cli::plan::Plan;
+use brooklet_cli::plan::{Goal, Plan, plan};
 use brooklet_cli::program::Program;
 use common::network;
 use proptest::prelude::*;
@@ -112,7 +112,7 @@ proptest! {
     #[test]
     fn the_peak_is_exact(seed: u64, blocks in 0usize..6) {
         let program = network(seed, blocks);
-        let plan = brooklet_cli::plan::plan(&program).unwrap();
+        let plan = plan(&program, Goal::Size).unwrap();
         prop_assert_eq!(plan.peak_bytes, brute_force(&program, &plan));
         prop_assert!(plan.arena_bytes >= plan.peak_bytes);
         // Rows of odd sizes leave gaps, but not many.

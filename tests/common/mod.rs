@@ -351,6 +351,7 @@ pub fn interpret(program: &Program, picture: &[u8]) -> Vec<Vec<i8>> {
 
 /// A model file of a network, and its bytes.
 pub fn model_file(program: &Program) -> Vec<u8> {
-    let plan = brooklet_cli::plan::plan(program).expect("a residual network can be cut");
+    let plan = brooklet_cli::plan::plan(program, brooklet_cli::plan::Goal::Size)
+        .expect("a residual network can be cut");
     program.write(&plan, brooklet::format::Packing::Ohwi)
 }

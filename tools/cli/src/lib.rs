@@ -14,6 +14,7 @@ pub mod evaluate;
 pub mod float;
 pub mod import;
 pub mod lower;
+pub mod memory_map;
 pub mod model_file;
 pub mod network;
 pub mod plan;

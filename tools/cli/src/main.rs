@@ -64,6 +64,11 @@ Examples:
         after_help = "Example:\n  brooklet eval net.brook test_batch.bin --limit 1000 --float logits.npy"
     )]
     Eval(commands::eval::Args),
+    /// Plans a model's memory for a board, and shows what is where and when.
+    #[command(
+        after_help = "Example:\n  brooklet plan net.brook --board qemu-mps2-an386 --optimize speed --svg map.svg"
+    )]
+    Plan(commands::plan::Args),
     /// Says on which boards a model fits, and what others lack.
     #[command(after_help = "Example:\n  brooklet fit net.brook")]
     Fit(commands::fit::Args),
@@ -94,6 +99,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => commands::inspect::run(args, output),
         Command::Run(args) => commands::run::run(args, output),
         Command::Eval(args) => commands::eval::run(args, output),
+        Command::Plan(args) => commands::plan::run(args, output),
         Command::Fit(args) => commands::fit::run(args, output),
         Command::Flash(args) => commands::flash::run(args, output),
         Command::Bench(args) => commands::bench::run(args, output),

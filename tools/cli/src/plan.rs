@@ -49,14 +49,45 @@ pub struct Uncuttable {
     last: String,
 }
 
-/// Finds the plan with the smallest arena.
+/// What a plan is to be good at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Goal {
+    /// The smallest arena.
+    Size,
+    /// The fewest instructions within an arena of so many bytes; where none is that small, the
+    /// smallest. Each step looks for its layer among those of its segment, so short segments
+    /// are quick, and take whole maps between them.
+    Speed {
+        /// Bytes that the arena may have.
+        arena_bytes: usize,
+    },
+}
+
+/// Finds the plan that is best at `goal`.
 ///
 /// # Errors
 ///
 /// [`Uncuttable`] for a network unlike a ResNet.
-pub fn plan(program: &Program) -> Result<Plan, Uncuttable> {
+pub fn plan(program: &Program, goal: Goal) -> Result<Plan, Uncuttable> {
+    let smallest = plan_cut(program, Goal::Size)?;
+    let Goal::Speed { arena_bytes } = goal else { return Ok(smallest) };
+    // What a cut needs at its worst moment is known before its rows are placed, what placing
+    // adds to it is not.
+    let mut room = arena_bytes;
+    while room >= smallest.peak_bytes && smallest.arena_bytes <= arena_bytes {
+        let plan = plan_cut(program, Goal::Speed { arena_bytes: room })?;
+        match plan.arena_bytes.checked_sub(arena_bytes) {
+            None | Some(0) => return Ok(plan),
+            Some(excess) => room = plan.peak_bytes.saturating_sub(excess.max(1)),
+        }
+    }
+    Ok(smallest)
+}
+
+/// The best cut, its rows placed.
+fn plan_cut(program: &Program, goal: Goal) -> Result<Plan, Uncuttable> {
     let mut layers = records(program);
-    let segments = segments(&layers, &cuts(&layers)).map_err(|part| Uncuttable {
+    let segments = segments(&layers, &cuts(&layers), goal).map_err(|part| Uncuttable {
         first: program.layers[part.start].name.clone(),
         last: program.layers[part.end - 1].name.clone(),
     })?;
@@ -91,12 +122,17 @@ fn cuts(layers: &[LayerRecord]) -> Vec<usize> {
     [0].into_iter().chain(inner).chain([layers.len()]).collect()
 }
 
-/// The cut into segments whose largest takes the fewest bytes; the part of the network that
-/// is too long for any segment, if there is one.
-fn segments(layers: &[LayerRecord], cuts: &[usize]) -> Result<Vec<SegmentRecord>, Range<usize>> {
+/// The best cut into segments: for size the one whose largest takes the fewest bytes; the part
+/// of the network that is too long for any segment, if there is one.
+fn segments(
+    layers: &[LayerRecord],
+    cuts: &[usize],
+    goal: Goal,
+) -> Result<Vec<SegmentRecord>, Range<usize>> {
     // Deep networks repeat themselves: what is alike takes as much.
-    let mut known: HashMap<Vec<u32>, usize> = HashMap::new();
-    // For each cut: the largest segment up to it, the number of segments, and the cut before.
+    let mut known: HashMap<Vec<u32>, (usize, usize)> = HashMap::new();
+    // For each cut: what the segments up to it cost (the bytes of the largest, or the layers
+    // that all steps look at), the number of segments, and the cut before.
     let mut best: Vec<Option<(usize, usize, usize)>> = vec![None; cuts.len()];
     best[0] = Some((0, 0, 0));
     for to in 1..cuts.len() {
@@ -105,16 +141,23 @@ fn segments(layers: &[LayerRecord], cuts: &[usize]) -> Result<Vec<SegmentRecord>
             if segment.len() > MAX_SEGMENT_LAYERS {
                 break;
             }
-            let Some((largest, count, _)) = best[from] else { continue };
-            let bytes = *known.entry(signature(layers, &segment)).or_insert_with(|| {
-                peak(&Timeline::of(&Graph { segments: &[record(&segment)], layers }))
+            let Some((before, count, _)) = best[from] else { continue };
+            let (bytes, steps) = *known.entry(signature(layers, &segment)).or_insert_with(|| {
+                let timeline = Timeline::of(&Graph { segments: &[record(&segment)], layers });
+                (peak(&timeline), timeline.steps.len())
             });
-            let candidate = (largest.max(bytes), count + 1, from);
+            let cost = match goal {
+                Goal::Size => before.max(bytes),
+                Goal::Speed { arena_bytes } if bytes > arena_bytes => continue,
+                Goal::Speed { .. } => before + steps * segment.len(),
+            };
+            let candidate = (cost, count + 1, from);
             if best[to].is_none_or(|best| candidate < best) {
                 best[to] = Some(candidate);
             }
         }
-        if best[to].is_none() {
+        // For speed a cut may cost more than there is; cuts beyond it need not.
+        if best[to].is_none() && goal == Goal::Size {
             return Err(cuts[to - 1]..cuts[to]);
         }
     }

@@ -1,11 +1,12 @@
 //! A quantized network as the core will run it: layer records and their numbers, not yet
 //! given a place in arena and file.
 
-use brooklet::Shape;
 use brooklet::format::{
     Header, LayerRecord, NONE, Operator, Packing, PreprocessingRecord, WEIGHTS_ALIGN, Writer,
 };
 use brooklet::quant::Multiplier;
+use brooklet::{Model, Shape};
+use fixed::types::I1F31;
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::{U16, U32};
 
@@ -74,9 +75,79 @@ impl Layer {
             table: None,
         }
     }
+
+    /// A layer of a model file.
+    fn read(model: &Model<'_>, index: usize) -> Self {
+        let record = *model.layer(index);
+        let part = |offset: U32, bytes: usize| &model.file()[offset.get() as usize..][..bytes];
+        let int8 = |offset, count| part(offset, count).iter().map(|&byte| byte as i8);
+        let words = |offset, count: usize| {
+            let word = |bytes: &[u8; 4]| i32::from_le_bytes(*bytes);
+            part(offset, 4 * count).as_chunks().0.iter().map(word)
+        };
+        let mut layer = Self {
+            name: model.name(index).to_owned(),
+            record,
+            weights: Vec::new(),
+            bias: Vec::new(),
+            multipliers: Vec::new(),
+            padding_values: None,
+            table: None,
+        };
+        let outputs = usize::from(record.channels.get());
+        let named = record.table.get() != 0;
+        match record.operator() {
+            Operator::Conv => {
+                let inputs = usize::from(model.input_of(&record).channels.get());
+                let taps = record.kernel.map(usize::from).iter().product::<usize>() * inputs;
+                let packed = part(record.weights, outputs * taps);
+                let weight = |at: usize| {
+                    packed[record.packing().index(at / taps, at % taps, outputs, taps)] as i8
+                };
+                layer.weights = (0..packed.len()).map(weight).collect();
+                layer.bias = words(record.bias, outputs).collect();
+                layer.multipliers = words(record.mantissas, outputs)
+                    .zip(int8(record.shifts, outputs))
+                    .map(|(bits, shift)| Multiplier { mantissa: I1F31::from_bits(bits), shift })
+                    .collect();
+                if record.padding_values.get() != 0 {
+                    layer.padding_values = Some(int8(record.padding_values, inputs).collect());
+                }
+                layer.table = named.then(|| Table::Shortcut(words(record.table, 256).collect()));
+            }
+            Operator::Input => {
+                let table = || Table::Pixels(int8(record.table, 256 * outputs).collect());
+                layer.table = named.then(table);
+            }
+            _ => {}
+        }
+        layer
+    }
 }
 
 impl Program {
+    /// The program of a model file, and the packing of its weights.
+    pub fn read(model: &Model<'_>) -> (Self, Packing) {
+        let mut packing = Packing::Ohwi;
+        let mut read = |index: usize| {
+            let layer = Layer::read(model, index);
+            if !layer.weights.is_empty() {
+                packing = layer.record.packing();
+            }
+            layer
+        };
+        let program = Self {
+            layers: (0..model.layers().len()).map(&mut read).collect(),
+            logits: model.logits(),
+            labels: (0..model.classes())
+                .map_while(|class| model.label(class))
+                .map(str::to_owned)
+                .collect(),
+            preprocessing: model.preprocessing().copied(),
+        };
+        (program, packing)
+    }
+
     /// For each layer the last one that reads it; [`NONE`] for what is kept to the end.
     pub fn last_readers(&self) -> Vec<u16> {
         let mut last = vec![NONE; self.layers.len()];

@@ -9,7 +9,7 @@ use brooklet_cli::data::{Dataset, Preprocess};
 use brooklet_cli::import::{self, Imported};
 use brooklet_cli::lower::lower;
 use brooklet_cli::model_file::{Answer, HostBackend, ModelFile, to_record};
-use brooklet_cli::plan::plan;
+use brooklet_cli::plan::{Goal, plan};
 use brooklet_firmware::{Board, Options, Registry, Spec};
 use ndarray::Array2;
 use ndarray_npy::read_npy;
@@ -91,7 +91,8 @@ fn model(network: &Path, preprocess: &Preprocess, folder: &Path) -> ModelFile {
     };
     let mut program = lower(&network, preprocess).unwrap();
     program.preprocessing = Some(to_record(preprocess));
-    let bytes = program.write(&plan(&program).unwrap(), brooklet::format::Packing::Ohwi);
+    let bytes =
+        program.write(&plan(&program, Goal::Size).unwrap(), brooklet::format::Packing::Ohwi);
     let path = folder.join("model.brook");
     std::fs::write(&path, &bytes).unwrap();
     ModelFile::open(&path).unwrap()

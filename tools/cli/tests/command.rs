@@ -12,7 +12,7 @@ use brooklet::format::Packing;
 use brooklet_cli::calibrate::Ranges;
 use brooklet_cli::data::Preprocess;
 use brooklet_cli::import::{self, Imported};
-use brooklet_cli::plan::plan;
+use brooklet_cli::plan::{Goal, plan};
 use brooklet_cli::quantize::Fused;
 use common::shared_data;
 use image::RgbImage;
@@ -357,7 +357,7 @@ fn model_files_that_are_refused() {
     let ranges: Ranges = serde_json::from_value(desk.json("ranges.json")).unwrap();
     let fused = Fused::new(&network).unwrap();
     let program = fused.quantize(&ranges, &Preprocess::default()).unwrap();
-    desk.write("pairs.brook", &program.write(&plan(&program).unwrap(), Packing::Pairs));
+    desk.write("pairs.brook", &program.write(&plan(&program, Goal::Size).unwrap(), Packing::Pairs));
     assert_eq!(desk.report("inspect pairs.brook")["layers"][1]["packing"], "pairs");
     for line in ["run pairs.brook fits.png", "eval pairs.brook random:2"] {
         let says = ["pairs.brook: ", "pairs", "quantize the network again with --backend"];

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use brooklet::Model;
 use brooklet_firmware::{Registry, Spec};
 use serde::Serialize;
 
@@ -26,7 +27,7 @@ struct Report {
 
 /// Bytes that a board has left; negative: that it lacks.
 #[derive(Debug, Serialize)]
-struct Verdict {
+pub(super) struct Verdict {
     board: String,
     fits: bool,
     slot_bytes_left: i64,
@@ -36,11 +37,11 @@ struct Verdict {
 }
 
 impl Verdict {
-    fn new(spec: &Spec, model_bytes: usize, arena_bytes: usize, row_bytes: usize) -> Self {
+    pub(super) fn new(spec: &Spec, model: &Model<'_>) -> Self {
         let left = |has: u32, needed: usize| i64::from(has) - needed as i64;
-        let slot_bytes_left = left(spec.slot.bytes, model_bytes);
-        let arena_bytes_left = left(spec.arena_bytes, arena_bytes);
-        let row_bytes_left = left(spec.row_bytes, row_bytes);
+        let slot_bytes_left = left(spec.slot.bytes, model.file().len());
+        let arena_bytes_left = left(spec.arena_bytes, model.arena_bytes());
+        let row_bytes_left = left(spec.row_bytes, model.input().row_bytes());
         let fits = slot_bytes_left.min(arena_bytes_left).min(row_bytes_left) >= 0;
         let board = spec.name.clone();
         Self { board, fits, slot_bytes_left, arena_bytes_left, row_bytes_left }
@@ -54,6 +55,31 @@ impl Verdict {
             [false, true, _] => "smaller pictures or fewer channels, or more RAM",
             [false, false, true] => "narrower pictures, or a larger `row_bytes` in its board.toml",
             [true, ..] => "a smaller network",
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let left = [
+            (self.slot_bytes_left, "flash"),
+            (self.arena_bytes_left, "RAM"),
+            (self.row_bytes_left, "a row"),
+        ];
+        // What is lacking is what counts; where nothing is, a row's room is of no interest.
+        let mut told: Vec<_> = left.iter().filter(|(bytes, _)| *bytes < 0).collect();
+        if self.fits {
+            told.extend(&left[..2]);
+        }
+        let tell = |(bytes, what): &&(i64, &str)| {
+            format!("{} bytes of {what}", thousands(bytes.unsigned_abs()))
+        };
+        let told = told.iter().map(tell).collect::<Vec<_>>().join(", ");
+        if self.fits {
+            writeln!(f, "fits {}, with {told} to spare", self.board)
+        } else {
+            let (board, remedy) = (&self.board, self.remedy());
+            writeln!(f, "does not fit {board}: lacks {told}; what would fit: {remedy}")
         }
     }
 }
@@ -85,10 +111,13 @@ impl fmt::Display for Report {
 /// Runs the command.
 pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let file = ModelFile::open(&args.model)?;
-    let (model_bytes, arena_bytes) = (file.bytes().len(), file.model().arena_bytes());
+    let model = file.model();
     let registry = Registry::find()?;
-    let row_bytes = file.model().input().row_bytes();
-    let verdict = |spec| Verdict::new(spec, model_bytes, arena_bytes, row_bytes);
-    let boards = registry.boards().iter().map(verdict).collect();
-    output.print(&Report { model_bytes, arena_bytes, row_bytes, boards })
+    let boards = registry.boards().iter().map(|spec| Verdict::new(spec, &model)).collect();
+    output.print(&Report {
+        model_bytes: file.bytes().len(),
+        arena_bytes: model.arena_bytes(),
+        row_bytes: model.input().row_bytes(),
+        boards,
+    })
 }

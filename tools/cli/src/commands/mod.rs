@@ -7,6 +7,7 @@ pub mod fit;
 pub mod flash;
 pub mod inspect;
 pub mod new;
+pub mod plan;
 pub mod quantize;
 pub mod run;
 

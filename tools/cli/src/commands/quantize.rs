@@ -13,6 +13,8 @@ use ndarray::{Array2, Axis, concatenate};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::fit::Verdict;
+use super::plan::Budget;
 use super::{Output, inspect, percent, progress, read, thousands};
 use crate::calibrate::{Histogram, Range, Ranges};
 use crate::data::{Dataset, Preprocess};
@@ -23,7 +25,7 @@ use crate::import::{self, Arch, Imported};
 use crate::lower::{Unrepresentable, lower};
 use crate::model_file::{HostBackend, ModelFile, to_record};
 use crate::network::{Network, Shape};
-use crate::plan::plan;
+use crate::plan::{Goal, plan};
 use crate::program::Program;
 use crate::quantize::Fused;
 use crate::write::{writable, write_whole};
@@ -81,6 +83,8 @@ pub struct Args {
     /// The backend for which weights are packed.
     #[arg(long, value_enum, default_value_t)]
     backend: HostBackend,
+    #[command(flatten)]
+    budget: Budget,
 }
 
 /// The names that `--arch` takes.
@@ -130,6 +134,8 @@ struct Report {
     contents: inspect::Report,
     /// On the calibration data.
     evidence: Option<Score>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verdict: Option<Verdict>,
 }
 
 impl Args {
@@ -240,6 +246,7 @@ fn read_ranges(path: &Path, network: &Network, fused: &Fused<'_>) -> miette::Res
 pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let preprocess = args.preprocess()?;
     let labels = args.labels()?;
+    let board = args.budget.board()?;
     // Known before the long work, not after it.
     for path in [Some(&args.output), args.save_ranges.as_ref()].into_iter().flatten() {
         writable(path)?;
@@ -297,7 +304,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let data_labels = || calibration.as_ref().and_then(|data| data.classes().map(<[_]>::to_vec));
     let saved_labels = || measured.as_ref().map(|(ranges, _)| ranges.labels.clone());
     program.labels = labels.or_else(data_labels).or_else(saved_labels).unwrap_or_default();
-    let file = build(&program, args)?;
+    let file = build(&program, args, args.budget.goal(board.as_ref()))?;
 
     let mut evidence = measured.as_ref().and_then(|(ranges, _)| ranges.evidence.clone());
     if let (Some(data), Some((ranges, Some(float)))) = (&calibration, measured) {
@@ -312,7 +319,8 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     }
     write_whole(&args.output, file.bytes())?;
     let contents = inspect::Report::new(&file.model());
-    output.print(&Report { model: args.output.clone(), contents, evidence })
+    let verdict = board.map(|board| Verdict::new(&board, &file.model()));
+    output.print(&Report { model: args.output.clone(), contents, evidence, verdict })
 }
 
 impl fmt::Display for Report {
@@ -333,6 +341,9 @@ impl fmt::Display for Report {
             );
             parts.extend(evidence.sqnr_db.map(|db| format!("SQNR {db:.2} dB")));
             writeln!(f, "{}", parts.join(", "))?;
+        }
+        if let Some(verdict) = &self.verdict {
+            write!(f, "{verdict}")?;
         }
         Ok(())
     }
@@ -393,7 +404,7 @@ fn measure(
 }
 
 /// The model file of a program, checked by the core.
-fn build(program: &Program, args: &Args) -> miette::Result<ModelFile> {
+fn build(program: &Program, args: &Args, goal: Goal) -> miette::Result<ModelFile> {
     let classes = program.layers[program.logits].record.shape().bytes();
     if !program.labels.is_empty() && program.labels.len() != classes {
         return Err(miette!(
@@ -404,7 +415,7 @@ fn build(program: &Program, args: &Args) -> miette::Result<ModelFile> {
             program.labels.len(),
         ));
     }
-    let plan = plan(program).map_err(|error| {
+    let plan = plan(program, goal).map_err(|error| {
         miette!(
             help = "brooklet runs networks of residual blocks",
             "{}: {error}",

@@ -1,0 +1,233 @@
+//! `brooklet plan`: a model's memory, planned for a board and shown.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use brooklet_firmware::{Registry, Spec};
+use miette::miette;
+use serde::Serialize;
+
+use super::fit::Verdict;
+use super::{Output, bytes, thousands};
+use crate::memory_map::MemoryMap;
+use crate::model_file::ModelFile;
+use crate::plan::{Goal, plan};
+use crate::program::Program;
+use crate::write::{writable, write_whole};
+
+/// Options of `brooklet plan`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The model file. The plan is written into it.
+    model: PathBuf,
+    #[command(flatten)]
+    budget: Budget,
+    /// Draws the memory map.
+    #[arg(long, value_name = "FILE.svg")]
+    svg: Option<PathBuf>,
+}
+
+/// What there is to plan for.
+#[derive(Debug, clap::Args)]
+pub(super) struct Budget {
+    /// The board that the plan is for; `brooklet boards` lists them.
+    #[arg(long)]
+    board: Option<String>,
+    /// RAM that the arena may have, such as 192K. Default: what the board has for it.
+    #[arg(long, value_name = "BYTES", value_parser = bytes, requires = "board")]
+    ram: Option<u32>,
+    /// Flash that the model file may have, such as 256K. Default: the board's slot.
+    #[arg(long, value_name = "BYTES", value_parser = bytes, requires = "board")]
+    flash: Option<u32>,
+    /// The smallest arena, or the fewest instructions that the board's RAM allows.
+    #[arg(long, value_enum, default_value_t)]
+    optimize: Optimize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+enum Optimize {
+    #[default]
+    Size,
+    Speed,
+}
+
+impl Budget {
+    /// The board, with as much memory as the options say.
+    pub(super) fn board(&self) -> miette::Result<Option<Spec>> {
+        let Some(name) = &self.board else {
+            if self.optimize == Optimize::Speed {
+                return Err(miette!(
+                    help = "add --board NAME; `brooklet boards` lists them",
+                    "--optimize speed needs to know how much RAM there is"
+                ));
+            }
+            return Ok(None);
+        };
+        let mut spec = Registry::find()?.board(name)?.clone();
+        spec.arena_bytes = self.ram.unwrap_or(spec.arena_bytes);
+        spec.slot.bytes = self.flash.unwrap_or(spec.slot.bytes);
+        Ok(Some(spec))
+    }
+
+    /// What the plan is to be good at on that board.
+    pub(super) fn goal(&self, board: Option<&Spec>) -> Goal {
+        match (self.optimize, board) {
+            (Optimize::Speed, Some(spec)) => Goal::Speed { arena_bytes: spec.arena_bytes as usize },
+            _ => Goal::Size,
+        }
+    }
+}
+
+/// Sizes are in bytes.
+#[derive(Debug, Serialize)]
+struct Report {
+    model: PathBuf,
+    model_bytes: usize,
+    arena_bytes: usize,
+    /// What the arena would be if every layer ran by itself.
+    whole_bytes: usize,
+    segments: Vec<Segment>,
+    peak: Peak,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verdict: Option<Verdict>,
+    #[serde(skip)]
+    map: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Segment {
+    first: String,
+    last: String,
+    steps: usize,
+    /// At its fullest.
+    bytes: usize,
+}
+
+/// The fullest moment.
+#[derive(Debug, Serialize)]
+struct Peak {
+    segment: usize,
+    step: usize,
+    /// The layer that takes the step.
+    layer: String,
+    bytes: usize,
+    holds: Vec<Holds>,
+}
+
+#[derive(Debug, Serialize)]
+struct Holds {
+    #[serde(skip)]
+    letter: char,
+    layer: String,
+    rows: usize,
+    bytes: usize,
+}
+
+/// Runs the command.
+pub fn run(args: &Args, output: Output) -> miette::Result<()> {
+    let file = ModelFile::open(&args.model)?;
+    let board = args.budget.board()?;
+    for path in [Some(&args.model), args.svg.as_ref()].into_iter().flatten() {
+        writable(path)?;
+    }
+    let (program, packing) = Program::read(&file.model());
+    let plan_for = |goal| {
+        plan(&program, goal).map_err(|error| {
+            miette!(
+                help = "brooklet runs networks of residual blocks",
+                "{}: {error}",
+                args.model.display()
+            )
+        })
+    };
+    let planned = plan_for(args.budget.goal(board.as_ref()))?;
+    let whole = plan_for(Goal::Speed { arena_bytes: usize::MAX })?;
+    let file = ModelFile::new(&args.model, program.write(&planned, packing))?;
+    let map = MemoryMap::new(file.model());
+    if let Some(path) = &args.svg {
+        write_whole(path, map.svg().as_bytes())?;
+    }
+    write_whole(&args.model, file.bytes())?;
+    output.print(&Report::new(&file, &map, whole.arena_bytes, board.as_ref()))
+}
+
+impl Report {
+    fn new(
+        file: &ModelFile,
+        map: &MemoryMap<'_>,
+        whole_bytes: usize,
+        board: Option<&Spec>,
+    ) -> Self {
+        let model = file.model();
+        let name = |layer: usize| model.name(layer).to_owned();
+        let layers = (0..model.graph().segments.len()).map(|index| model.graph().segment(index));
+        let segment = |(layers, steps): (std::ops::Range<usize>, std::ops::Range<usize>)| Segment {
+            first: name(layers.start),
+            last: name(layers.end - 1),
+            steps: steps.len(),
+            bytes: steps.map(|step| map.bytes_at(step)).max().unwrap_or(0),
+        };
+        let peak = map.peak();
+        let holds = map.held(peak).into_iter().map(|held| Holds {
+            letter: MemoryMap::letter(held.layer),
+            layer: name(held.layer),
+            rows: held.rows,
+            bytes: held.bytes,
+        });
+        Self {
+            model: file.path().to_owned(),
+            model_bytes: file.bytes().len(),
+            arena_bytes: model.arena_bytes(),
+            whole_bytes,
+            segments: layers.zip(map.segments()).map(segment).collect(),
+            peak: Peak {
+                segment: map.segments().position(|steps| steps.contains(&peak)).unwrap_or(0),
+                step: peak,
+                layer: name(map.layer_at(peak)),
+                bytes: map.bytes_at(peak),
+                holds: holds.collect(),
+            },
+            verdict: board.map(|spec| Verdict::new(spec, &model)),
+            map: map.text(),
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{}: {} bytes, arena {} bytes (each layer whole: {})\n",
+            self.model.display(),
+            thousands(self.model_bytes),
+            thousands(self.arena_bytes),
+            thousands(self.whole_bytes),
+        )?;
+        writeln!(f, "The arena, byte by byte downwards, over time; | begins a segment:\n")?;
+        writeln!(f, "{}", self.map)?;
+        let mut table = super::table(["segment", "layers", "", "steps", "bytes"], &[1, 2]);
+        for (index, segment) in self.segments.iter().enumerate() {
+            let numbers = [thousands(segment.steps), thousands(segment.bytes)];
+            let names = [segment.first.clone(), segment.last.clone()];
+            table.add_row([vec![index.to_string()], names.into(), numbers.into()].concat());
+        }
+        writeln!(f, "{table}\n")?;
+        let Peak { segment, step, layer, bytes, .. } = &self.peak;
+        let bytes = thousands(bytes);
+        writeln!(f, "{bytes} bytes at step {step}, in segment {segment}, when {layer} runs:\n")?;
+        let mut table = super::table(["", "of layer", "rows", "bytes"], &[0, 1]);
+        for holds in &self.peak.holds {
+            table.add_row([
+                holds.letter.to_string(),
+                holds.layer.clone(),
+                thousands(holds.rows),
+                thousands(holds.bytes),
+            ]);
+        }
+        writeln!(f, "{table}")?;
+        match &self.verdict {
+            Some(verdict) => write!(f, "\n{verdict}"),
+            None => Ok(()),
+        }
+    }
+}

@@ -2,8 +2,12 @@
 
 mod common;
 
+use std::cell::Cell;
+
 use brooklet::format::Packing;
 use brooklet::kernels::{Backend, Portable, Reference};
+use brooklet::ops::conv::Conv;
+use brooklet::ops::{Rows, Shortcut};
 use brooklet::{ARENA_ALIGN, Model, RowError, Session, Step};
 use brooklet_cli::plan::{Goal, plan};
 use brooklet_cli::program::Program;
@@ -65,6 +69,37 @@ proptest! {
             }
         }
         prop_assert!(taken.into_iter().all(|taken| taken));
+    }
+}
+
+/// The reference, and the multiply-accumulates of the rows that it was asked for.
+struct Counting<'a>(&'a Cell<u64>);
+
+impl Backend for Counting<'_> {
+    const NAME: &'static str = Reference::NAME;
+
+    fn runs(&self, packing: Packing) -> bool {
+        Reference.runs(packing)
+    }
+
+    fn conv(&self, conv: &Conv<'_>, rows: &Rows<'_>, shortcut: &Shortcut<'_>, output: &mut [i8]) {
+        self.0.set(self.0.get() + (output.len() * conv.taps()) as u64);
+        Reference.conv(conv, rows, shortcut, output);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn no_work_is_done_twice(seed: u64, blocks in 0usize..7) {
+        let program = network(seed, blocks);
+        let file = model_file(&program);
+        let model = Model::parse(&file).unwrap();
+        let macs: u64 = (0..model.layers().len()).map(|layer| model.graph().macs(layer)).sum();
+        let counted = Cell::new(0);
+        run(&file, Counting(&counted), &picture(&program, seed), 0);
+        prop_assert_eq!(counted.get(), macs);
     }
 }
 

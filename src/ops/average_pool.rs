@@ -75,7 +75,8 @@ pub(super) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault>
                 && input.zero_point == layer.zero_point
                 && input.scale.get() == layer.scale.get()
         }
-        Some(multiplier) => multiplier.takes(bound) && multiplier.shift <= 0,
+        // The zero point is added within 32 bits, too.
+        Some(multiplier) => multiplier.takes(bound + 128),
     };
     if valid { Ok(()) } else { Err(Fault::Quantization) }
 }

@@ -162,6 +162,18 @@ pub enum Problem {
         name: String,
     },
 
+    /// A variant that the architecture does not have.
+    #[error("{arch} {why}: {option} means nothing for it")]
+    #[diagnostic(help("leave out {option}, or choose another of {}", crate::import::Arch::list()))]
+    NoVariant {
+        /// The architecture asked for.
+        arch: String,
+        /// The option.
+        option: &'static str,
+        /// What the architecture is like.
+        why: &'static str,
+    },
+
     /// A tensor that the architecture needs is not there.
     #[error("is missing, but {arch} has it")]
     #[diagnostic(help("check --arch; the file holds {holds}"))]

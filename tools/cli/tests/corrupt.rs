@@ -10,7 +10,7 @@ use common::shared_data;
 /// Loads `file` cut at many lengths and with many bytes changed.
 fn damage(data: &Path, file: &str, arch: Option<&str>, changes: usize) {
     let arch = arch.map(|arch| arch.parse().unwrap());
-    let options = Options { arch, input: None };
+    let options = Options { arch, ..Options::default() };
     let whole = std::fs::read(data.join("models").join(file)).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(file);

@@ -25,7 +25,7 @@ fn check(files: &[&str], expected: &str, preprocess: &Preprocess, count: usize) 
     for file in files {
         let bare = file.ends_with(".safetensors");
         let arch = bare.then(|| file.split('.').next().unwrap().parse().unwrap());
-        let options = Options { arch, input: None };
+        let options = Options { arch, ..Options::default() };
         let Imported::Float(network) = load(data.join("models").join(file), &options).unwrap()
         else {
             panic!("{file} is not float")

@@ -196,13 +196,13 @@ fn the_wrong_arch_is_refused_by_key() {
     let path = data.join("models/resnet20.safetensors");
     let message = |arch: &str| {
         let arch = Some(arch.parse().unwrap());
-        load(&path, &Options { arch, input: None }).unwrap_err().to_string()
+        load(&path, &Options { arch, ..Options::default() }).unwrap_err().to_string()
     };
     assert!(message("resnet32").contains("`layer1.3.conv1.weight`: is missing"));
     assert!(message("resnet18").contains("`conv1.weight`: has shape [16, 3, 3, 3]"));
     let path = data.join("models/resnet56.safetensors");
     let arch = Some("resnet20".parse().unwrap());
-    let error = load(&path, &Options { arch, input: None }).unwrap_err().to_string();
+    let error = load(&path, &Options { arch, ..Options::default() }).unwrap_err().to_string();
     assert!(error.contains("is not part of resnet20 (nor are"), "{error}");
     let error = load(&path, &Options::default()).unwrap_err();
     assert!(error.to_string().contains("weights only"), "{error}");

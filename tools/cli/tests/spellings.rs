@@ -314,7 +314,7 @@ fn cifar(
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("made.safetensors");
     std::fs::write(&path, file).unwrap();
-    let options = Options { arch: Some("resnet20".parse().unwrap()), input: None };
+    let options = Options { arch: Some("resnet20".parse().unwrap()), ..Options::default() };
     match load(path, &options)? {
         Imported::Float(network) => Ok(network),
         Imported::Quantized(_) => panic!("it is float"),

@@ -8,9 +8,9 @@ use safetensors::{Dtype, serialize};
 use serde::Serialize;
 use zerocopy::IntoBytes;
 
-use super::quantize::arch;
+use super::quantize::{arch, size};
 use super::{Output, thousands};
-use crate::import::Arch;
+use crate::import::{Arch, Variant};
 use crate::write::{writable, write_whole};
 
 /// Options of `brooklet new`.
@@ -22,6 +22,11 @@ pub struct Args {
     /// The safetensors file to write.
     #[arg(short, long, value_name = "NETWORK.safetensors")]
     output: PathBuf,
+    #[command(flatten)]
+    variant: Variant,
+    /// Height and width of the input. Default: what the architecture was published with.
+    #[arg(long, value_name = "HxW", value_parser = size)]
+    input: Option<[u32; 2]>,
     /// Number of classes. Default: what the architecture was published with, 1000 or 10.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     classes: Option<u16>,
@@ -36,15 +41,20 @@ struct Report {
     arch: &'static str,
     parameters: usize,
     classes: u16,
+    input: [usize; 2],
+    #[serde(skip)]
+    variant: Variant,
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (file, arch) = (self.network.display(), self.arch);
         writeln!(f, "{file}: {arch}, {} parameters, not trained", thousands(self.parameters))?;
+        let ([height, width], variant) = (self.input, self.variant);
         writeln!(
             f,
-            "next: brooklet quantize {file} --arch {arch} --calibrate random:4 -o {arch}.brook"
+            "next: brooklet quantize {file} --arch {arch}{variant} --input {height}x{width} \
+             --calibrate random:4 -o {arch}.brook"
         )
     }
 }
@@ -52,11 +62,11 @@ impl fmt::Display for Report {
 /// Runs the command.
 pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     writable(&args.output)?;
-    let [height, _] = args.arch.default_input();
-    let classes = args.classes.unwrap_or(if height == 224 { 1000 } else { 10 });
+    let classes = args.classes.unwrap_or(args.arch.default_classes());
+    let input = args.input.map(|size| size.map(|n| n as usize));
     let weights = args
         .arch
-        .new_weights(usize::from(classes), args.seed)
+        .new_weights(args.variant, input, usize::from(classes), args.seed)
         .map_err(|fault| fault.in_file(&args.output))?;
     let views = weights.iter().map(|(name, tensor)| {
         let values = tensor.as_slice().expect("made in standard order");
@@ -70,5 +80,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
         arch: args.arch.name(),
         parameters: weights.values().map(|tensor| tensor.len()).sum(),
         classes,
+        input: input.unwrap_or(args.arch.default_input()),
+        variant: args.variant,
     })
 }

@@ -21,7 +21,7 @@ use crate::data::{Dataset, Preprocess};
 use crate::error::{Error, Problem};
 use crate::evaluate::{FloatAnswers, Score, answers, score};
 use crate::float::FloatModel;
-use crate::import::{self, Arch, Imported};
+use crate::import::{self, Arch, Imported, Variant};
 use crate::lower::{Unrepresentable, lower};
 use crate::model_file::{HostBackend, ModelFile, to_record};
 use crate::network::{Network, Shape};
@@ -54,10 +54,11 @@ pub struct Args {
     /// Saves the activation ranges, and how good the model was on the calibration data.
     #[arg(long, value_name = "FILE.json", requires = "calibrate", conflicts_with = "ranges")]
     save_ranges: Option<PathBuf>,
-    /// Architecture of bare weights: resnet18, 34, 50, 101, 152 (torchvision's names), or
-    /// resnet20, 32, 44, 56, 110, 1202 (CIFAR, shortcut option A or B); plain18, 34, 20, 32, 44, 56.
+    /// Architecture of bare weights, as `new` makes them.
     #[arg(long, value_name = "NAME", value_parser = arch(), ignore_case = true)]
     arch: Option<Arch>,
+    #[command(flatten)]
+    variant: Variant,
     /// Height and width of the input of bare weights.
     #[arg(long, value_name = "HxW", value_parser = size)]
     input: Option<[u32; 2]>,
@@ -102,7 +103,7 @@ fn pixels(text: &str) -> Result<u32, String> {
 }
 
 /// `224x224`, or `224` for both.
-fn size(text: &str) -> Result<[u32; 2], String> {
+pub(super) fn size(text: &str) -> Result<[u32; 2], String> {
     let wrong = |error| format!("{error}: write HxW, as in 224x224");
     match text.split_once(['x', ',']) {
         Some((height, width)) => {
@@ -261,8 +262,11 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
             args.network.display(),
         ));
     }
-    let options =
-        import::Options { arch: args.arch, input: args.input.map(|size| size.map(|n| n as usize)) };
+    let options = import::Options {
+        arch: args.arch,
+        variant: args.variant,
+        input: args.input.map(|size| size.map(|n| n as usize)),
+    };
     let at = |error: Unrepresentable| error.in_file(&args.network);
     let mut calibration = None;
     let (mut program, measured) = match import::load(&args.network, &options)? {

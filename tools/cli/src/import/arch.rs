@@ -1,14 +1,15 @@
 //! The structures that `--arch` names, to be filled with named weights.
 //!
-//! torchvision's ImageNet ResNets and the CIFAR ResNets of the paper's section 4.2, with the keys
-//! that torchvision and akamaster's pytorch_resnet_cifar10 give to their tensors. Whether a CIFAR
-//! network's shortcuts are option A (subsampling, no weights) or B (projections) is read from the
-//! keys.
+//! The ImageNet and CIFAR ResNets of He et al. 2015 (sections 4.1 and 4.2), MXNet's
+//! `resnet-28-small` and MLPerf Tiny's, with the keys that torchvision and akamaster's
+//! pytorch_resnet_cifar10 give to their tensors. Whether shortcuts are projections, and how many
+//! convolutions a block has, is read from the keys.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use clap::ValueEnum;
 use ndarray::{Array4, ArrayD, Ix1, Ix2, Ix4};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -26,6 +27,8 @@ pub struct Arch {
     name: &'static str,
     family: Family,
     blocks: Blocks,
+    /// Channels of the first stage; they double from stage to stage.
+    width: usize,
     /// Blocks in each stage.
     stages: &'static [usize],
 }
@@ -40,20 +43,92 @@ enum Blocks {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Family {
-    /// 3×3 stem, stages of 16, 32, 64 channels.
+    /// 3×3 stem, basic blocks, 32×32.
     Cifar,
-    /// 7×7 stem and pooling, basic blocks of 64 to 512 channels.
+    /// The same for 28×28, with biases before the batch norms and 1×1 projections.
+    Mxnet,
+    /// The same for 32×32, and no batch norm after the projections.
+    MlPerf,
+    /// 7×7 stem and pooling, basic blocks.
     Basic,
-    /// The same stem, bottleneck blocks of 256 to 2048 channels.
+    /// The same stem, bottleneck blocks, of four times as many channels.
     Bottleneck,
 }
 
+impl Family {
+    fn is_imagenet(self) -> bool {
+        matches!(self, Self::Basic | Self::Bottleneck)
+    }
+
+    /// Whether convolutions have biases, batch norm or not.
+    fn has_biases(self) -> bool {
+        matches!(self, Self::Mxnet | Self::MlPerf)
+    }
+}
+
+/// What a network may do otherwise than its architecture was published with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::Args)]
+pub struct Variant {
+    /// Shortcuts of the paper's section 3.3: a: where shapes change, subsampled, with channels of
+    /// zeros; b: projections there; c: projections everywhere. Default: as published, or as
+    /// the weights' names say.
+    #[arg(long, value_enum, ignore_case = true)]
+    pub shortcut: Option<ShortcutOption>,
+    /// Where a bottleneck has its stride: in the first 1x1 as in the paper, or in the 3x3 as in
+    /// torchvision.
+    #[arg(long, value_enum)]
+    pub stride_in: Option<StrideIn>,
+    /// Convolutions under a shortcut. Default: two, or as the weights' names say.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=8))]
+    pub block_convs: Option<u8>,
+}
+
+/// Shortcuts, as the paper's section 3.3 tells them apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum ShortcutOption {
+    /// No weights: every so-many-th pixel, and channels of zeros.
+    A,
+    /// Projections where shapes change.
+    B,
+    /// Projections everywhere.
+    C,
+}
+
+/// The convolution of a bottleneck that has its stride.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum StrideIn {
+    /// The first, as in the paper.
+    #[value(name = "1x1")]
+    First,
+    /// The second, as in torchvision.
+    #[value(name = "3x3")]
+    Second,
+}
+
+impl fmt::Display for Variant {
+    /// As options of the command.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = |value: clap::builder::PossibleValue| value.get_name().to_owned();
+        if let Some(shortcut) = self.shortcut.and_then(|s| s.to_possible_value()) {
+            write!(f, " --shortcut {}", name(shortcut))?;
+        }
+        if let Some(stride_in) = self.stride_in.and_then(|s| s.to_possible_value()) {
+            write!(f, " --stride-in {}", name(stride_in))?;
+        }
+        if let Some(convs) = self.block_convs {
+            write!(f, " --block-convs {convs}")?;
+        }
+        Ok(())
+    }
+}
+
 macro_rules! table {
-    ($($name:literal $family:ident $blocks:ident $stages:expr),* $(,)?) => {
+    ($($name:literal $family:ident $blocks:ident $width:literal $stages:expr),* $(,)?) => {
         &[$(Arch {
             name: $name,
             family: Family::$family,
             blocks: Blocks::$blocks,
+            width: $width,
             stages: &$stages,
         }),*]
     };
@@ -62,23 +137,27 @@ macro_rules! table {
 impl Arch {
     /// All that are known.
     pub const ALL: &'static [Arch] = table! {
-        "resnet18" Basic Residual [2, 2, 2, 2],
-        "resnet34" Basic Residual [3, 4, 6, 3],
-        "resnet50" Bottleneck Residual [3, 4, 6, 3],
-        "resnet101" Bottleneck Residual [3, 4, 23, 3],
-        "resnet152" Bottleneck Residual [3, 8, 36, 3],
-        "resnet20" Cifar Residual [3, 3, 3],
-        "resnet32" Cifar Residual [5, 5, 5],
-        "resnet44" Cifar Residual [7, 7, 7],
-        "resnet56" Cifar Residual [9, 9, 9],
-        "resnet110" Cifar Residual [18, 18, 18],
-        "resnet1202" Cifar Residual [200, 200, 200],
-        "plain18" Basic Plain [2, 2, 2, 2],
-        "plain34" Basic Plain [3, 4, 6, 3],
-        "plain20" Cifar Plain [3, 3, 3],
-        "plain32" Cifar Plain [5, 5, 5],
-        "plain44" Cifar Plain [7, 7, 7],
-        "plain56" Cifar Plain [9, 9, 9],
+        "resnet18" Basic Residual 64 [2, 2, 2, 2],
+        "resnet34" Basic Residual 64 [3, 4, 6, 3],
+        "resnet50" Bottleneck Residual 64 [3, 4, 6, 3],
+        "resnet101" Bottleneck Residual 64 [3, 4, 23, 3],
+        "resnet152" Bottleneck Residual 64 [3, 8, 36, 3],
+        "resnet20" Cifar Residual 16 [3, 3, 3],
+        "resnet32" Cifar Residual 16 [5, 5, 5],
+        "resnet44" Cifar Residual 16 [7, 7, 7],
+        "resnet56" Cifar Residual 16 [9, 9, 9],
+        "resnet110" Cifar Residual 16 [18, 18, 18],
+        "resnet1202" Cifar Residual 16 [200, 200, 200],
+        "plain18" Basic Plain 64 [2, 2, 2, 2],
+        "plain34" Basic Plain 64 [3, 4, 6, 3],
+        "plain20" Cifar Plain 16 [3, 3, 3],
+        "plain32" Cifar Plain 16 [5, 5, 5],
+        "plain44" Cifar Plain 16 [7, 7, 7],
+        "plain56" Cifar Plain 16 [9, 9, 9],
+        "mxnet-small20" Mxnet Residual 16 [3, 3, 3],
+        "mxnet-small56" Mxnet Residual 16 [9, 9, 9],
+        "resnet8" MlPerf Residual 16 [1, 1, 1],
+        "resnet8-26" MlPerf Residual 26 [1, 1, 1],
     };
 
     /// Name, as `--arch` takes it.
@@ -89,8 +168,32 @@ impl Arch {
     /// Height and width of the pictures that it was published for.
     pub fn default_input(self) -> [usize; 2] {
         match self.family {
-            Family::Cifar => [32, 32],
+            Family::Cifar | Family::MlPerf => [32, 32],
+            Family::Mxnet => [28, 28],
             Family::Basic | Family::Bottleneck => [224, 224],
+        }
+    }
+
+    /// Classes that it was published with.
+    pub fn default_classes(self) -> u16 {
+        if self.family.is_imagenet() { 1000 } else { 10 }
+    }
+
+    /// Whether there is such a variant.
+    pub(crate) fn check(self, variant: &Variant) -> Result<(), Problem> {
+        let bottleneck = self.family == Family::Bottleneck;
+        let wrong = |option, why| Err(Problem::NoVariant { arch: self.name.into(), option, why });
+        match variant {
+            Variant { shortcut: Some(_), .. } if self.blocks == Blocks::Plain => {
+                wrong("--shortcut", "has no shortcuts")
+            }
+            Variant { stride_in: Some(_), .. } if !bottleneck => {
+                wrong("--stride-in", "has no bottlenecks")
+            }
+            Variant { block_convs: Some(_), .. } if bottleneck => {
+                wrong("--block-convs", "has bottlenecks, of three convolutions")
+            }
+            _ => Ok(()),
         }
     }
 
@@ -105,36 +208,36 @@ impl Arch {
     /// Normally distributed after He et al. 2015 ("Delving Deep into Rectifiers", section 2.2),
     /// with batch norms that do nothing yet. Only the last of each residual block scales by
     /// 1 / √blocks: without training, nothing else keeps a thousand blocks from adding up.
-    pub(crate) fn new_weights(self, classes: usize, seed: u64) -> Result<Weights, Fault> {
-        let [height, width] = self.default_input();
+    pub(crate) fn new_weights(
+        self,
+        variant: Variant,
+        input: Option<[usize; 2]>,
+        classes: usize,
+        seed: u64,
+    ) -> Result<Weights, Fault> {
+        let last = if self.family == Family::Bottleneck { 3 } else { variant.convs() };
         let maker = Maker {
             classes,
             random: ChaCha8Rng::seed_from_u64(seed),
             last_scale: (self.stages.iter().sum::<usize>() as f32).sqrt().recip(),
-            last_norm: match (self.blocks, self.family) {
-                (Blocks::Plain, _) => "none",
-                (Blocks::Residual, Family::Bottleneck) => "bn3.weight",
-                (Blocks::Residual, _) => "bn2.weight",
-            },
+            last_norm: (self.blocks == Blocks::Residual).then(|| format!(".bn{last}.weight")),
             made: Weights::new(),
         };
         let tensors = Tensors { map: Weights::new(), maker: Some(maker) };
-        let network = Network::new([height, width, 3], "input")?;
-        let mut builder = Builder { arch: self, tensors, network };
-        builder.network(self)?;
+        let mut builder = Builder::new(self, variant, tensors, input)?;
+        builder.network()?;
         Ok(builder.tensors.maker.map(|maker| maker.made).unwrap_or_default())
     }
 
     /// The network with these weights, in canonical form.
     pub(super) fn build(
         self,
+        variant: Variant,
         tensors: Tensors,
         input: Option<[usize; 2]>,
     ) -> Result<Network, Fault> {
-        let [height, width] = input.unwrap_or(self.default_input());
-        let mut builder =
-            Builder { arch: self, tensors, network: Network::new([height, width, 3], "input")? };
-        let output = builder.network(self)?;
+        let mut builder = Builder::new(self, variant, tensors, input)?;
+        let output = builder.network()?;
         if let Some(key) = builder.tensors.map.keys().next() {
             let others = builder.tensors.map.len() - 1;
             return Err(Problem::LeftOver { arch: self.name.into(), others }).at(key);
@@ -177,7 +280,7 @@ struct Maker {
     classes: usize,
     random: ChaCha8Rng,
     /// How the keys of blocks' last batch norms end, and their scale.
-    last_norm: &'static str,
+    last_norm: Option<String>,
     last_scale: f32,
     made: Weights,
 }
@@ -186,7 +289,7 @@ impl Maker {
     fn make(&mut self, key: &str, shape: &[usize]) -> ArrayD<f32> {
         let part = key.rsplit('.').next().unwrap_or(key);
         let tensor = match (shape.len(), part) {
-            (1, "weight") if key.ends_with(self.last_norm) => {
+            (1, "weight") if self.last_norm.as_ref().is_some_and(|norm| key.ends_with(norm)) => {
                 ArrayD::from_elem(shape, self.last_scale)
             }
             (1, "weight" | "running_var") => ArrayD::ones(shape),
@@ -221,29 +324,50 @@ impl Tensors {
     }
 }
 
+impl Variant {
+    fn convs(&self) -> usize {
+        self.block_convs.map_or(2, usize::from)
+    }
+}
+
 struct Builder {
     arch: Arch,
+    variant: Variant,
     tensors: Tensors,
     network: Network,
 }
 
 impl Builder {
-    fn network(&mut self, arch: Arch) -> Result<NodeId, Fault> {
-        let (stem, stride, first) = match arch.family {
-            Family::Cifar => (3, 1, 16),
-            Family::Basic | Family::Bottleneck => (7, 2, 64),
-        };
-        let mut x = self.conv_norm(0, "conv1", "bn1", first, stem, stride)?;
+    fn new(
+        arch: Arch,
+        mut variant: Variant,
+        tensors: Tensors,
+        input: Option<[usize; 2]>,
+    ) -> Result<Self, Fault> {
+        arch.check(&variant)?;
+        let has = |conv: &u8| tensors.has(&format!("layer1.0.conv{conv}.weight"));
+        let named = (1..=u8::MAX).take_while(has).count() as u8;
+        if variant.block_convs.is_none() && named > 0 {
+            variant.block_convs = Some(named);
+        }
+        let [height, width] = input.unwrap_or(arch.default_input());
+        Ok(Self { arch, variant, tensors, network: Network::new([height, width, 3], "input")? })
+    }
+
+    fn network(&mut self) -> Result<NodeId, Fault> {
+        let Arch { family, width, stages, .. } = self.arch;
+        let (stem, stride) = if family.is_imagenet() { (7, 2) } else { (3, 1) };
+        let mut x = self.conv_norm(0, "conv1", Some("bn1"), width, stem, stride)?;
         x = self.relu(x)?;
-        if arch.family != Family::Cifar {
+        if family.is_imagenet() {
             let pool = Window { kernel: [3, 3], stride: [2, 2], pads: [1, 1, 1, 1] };
             x = self.network.push(Op::MaxPool(pool), &[x], "maxpool").at("maxpool")?;
         }
-        for (stage, &blocks) in arch.stages.iter().enumerate() {
+        for (stage, &blocks) in stages.iter().enumerate() {
             for block in 0..blocks {
                 let prefix = format!("layer{}.{block}", stage + 1);
                 let stride = if stage > 0 && block == 0 { 2 } else { 1 };
-                x = self.block(x, &prefix, first << stage, stride)?;
+                x = self.block(x, &prefix, width << stage, stride)?;
             }
         }
         x = self.network.push(Op::GlobalAveragePool, &[x], "avgpool").at("avgpool")?;
@@ -261,16 +385,20 @@ impl Builder {
         let key = |part: &str| format!("{prefix}.{part}");
         let bottleneck = self.arch.family == Family::Bottleneck;
         let out = if bottleneck { 4 * width } else { width };
-        // torchvision puts a bottleneck's stride into its 3×3 convolution.
-        let layers: &[(usize, usize, usize)] = if bottleneck {
-            &[(width, 1, 1), (width, 3, stride), (out, 1, 1)]
+        let layers: Vec<(usize, usize, usize)> = if bottleneck {
+            let [first, second] = match self.variant.stride_in {
+                Some(StrideIn::First) => [stride, 1],
+                Some(StrideIn::Second) | None => [1, stride],
+            };
+            vec![(width, 1, first), (width, 3, second), (out, 1, 1)]
         } else {
-            &[(width, 3, stride), (width, 3, 1)]
+            let stride = |conv| if conv == 0 { stride } else { 1 };
+            (0..self.variant.convs()).map(|conv| (width, 3, stride(conv))).collect()
         };
         let mut main = x;
         for (i, &(channels, kernel, stride)) in layers.iter().enumerate() {
             let (conv, norm) = (key(&format!("conv{}", i + 1)), key(&format!("bn{}", i + 1)));
-            main = self.conv_norm(main, &conv, &norm, channels, kernel, stride)?;
+            main = self.conv_norm(main, &conv, Some(&norm), channels, kernel, stride)?;
             if i + 1 < layers.len() {
                 main = self.relu(main)?;
             }
@@ -278,35 +406,49 @@ impl Builder {
         if self.arch.blocks == Blocks::Plain {
             return self.relu(main);
         }
-        let channels = self.network.nodes[x].shape[2];
-        let shortcut = if stride == 1 && channels == out {
-            x
-        } else {
-            let projection = ["downsample", "shortcut"]
-                .map(&key)
-                .into_iter()
-                .find(|name| self.tensors.has(&format!("{name}.0.weight")));
-            match (projection, self.arch.family) {
-                (None, Family::Cifar) => {
-                    let pad = (out - channels) / 2;
-                    let subsample = Subsample {
-                        stride: [stride, stride],
-                        channels_before: pad,
-                        channels_after: out - channels - pad,
-                    };
-                    let name = key("shortcut");
-                    self.network.push(Op::Subsample(subsample), &[x], &name).at(&name)?
-                }
-                (projection, _) => {
-                    let name = projection.unwrap_or_else(|| key("downsample"));
-                    let (conv, norm) = (format!("{name}.0"), format!("{name}.1"));
-                    self.conv_norm(x, &conv, &norm, out, 1, stride)?
-                }
-            }
-        };
+        let shortcut = self.shortcut(x, &key, out, stride)?;
         let name = key("add");
         let sum = self.network.push(Op::Add, &[main, shortcut], &name).at(&name)?;
         self.relu(sum)
+    }
+
+    /// What is added to a block's main path.
+    fn shortcut(
+        &mut self,
+        x: NodeId,
+        key: &impl Fn(&str) -> String,
+        out: usize,
+        stride: usize,
+    ) -> Result<NodeId, Fault> {
+        let family = self.arch.family;
+        let channels = self.network.nodes[x].shape[2];
+        let changes = stride != 1 || channels != out;
+        let named = ["downsample", "shortcut"]
+            .map(key)
+            .into_iter()
+            .find(|name| self.tensors.has(&format!("{name}.0.weight")));
+        let projects = match self.variant.shortcut {
+            Some(ShortcutOption::A) => false,
+            Some(ShortcutOption::B) => changes,
+            Some(ShortcutOption::C) => true,
+            None => named.is_some() || changes && family != Family::Cifar,
+        };
+        if projects {
+            let name = named.unwrap_or_else(|| key("downsample"));
+            let norm = (family != Family::MlPerf).then(|| format!("{name}.1"));
+            return self.conv_norm(x, &format!("{name}.0"), norm.as_deref(), out, 1, stride);
+        }
+        if !changes {
+            return Ok(x);
+        }
+        let before = (out - channels) / 2;
+        let subsample = Subsample {
+            stride: [stride, stride],
+            channels_before: before,
+            channels_after: out - channels - before,
+        };
+        let name = key("shortcut");
+        self.network.push(Op::Subsample(subsample), &[x], &name).at(&name)
     }
 
     fn relu(&mut self, x: NodeId) -> Result<NodeId, Fault> {
@@ -314,26 +456,32 @@ impl Builder {
         self.network.push(Op::Relu, &[x], &name).at(&name)
     }
 
-    /// A convolution without bias, padded to keep the size (at stride 1), and its batch norm.
+    /// A convolution, padded to keep the size (at stride 1), and its batch norm.
     fn conv_norm(
         &mut self,
         x: NodeId,
         conv: &str,
-        norm: &str,
+        norm: Option<&str>,
         out: usize,
         kernel: usize,
         stride: usize,
     ) -> Result<NodeId, Fault> {
         let channels = self.network.nodes[x].shape[2];
         let weights = self.take(&format!("{conv}.weight"), &[out, channels, kernel, kernel])?;
+        let bias = if self.arch.family.has_biases() {
+            self.take(&format!("{conv}.bias"), &[out])?.into_raw_vec_and_offset().0
+        } else {
+            vec![0.0; out]
+        };
         let op = Op::Conv(Conv {
             weights: ohwi(weights),
-            bias: vec![0.0; out],
+            bias,
             stride: [stride, stride],
             pads: [kernel / 2; 4],
             fully_connected: false,
         });
         let y = self.network.push(op, &[x], conv).at(conv)?;
+        let Some(norm) = norm else { return Ok(y) };
         let mut vector = |part: &str| {
             let tensor = self.take(&format!("{norm}.{part}"), &[out])?;
             Ok::<_, Fault>(tensor.into_raw_vec_and_offset().0)
@@ -352,10 +500,7 @@ impl Builder {
         let channels = self.network.nodes[x].shape[2];
         let names = ["fc", "linear"];
         let name = names.into_iter().find(|name| self.tensors.has(&format!("{name}.weight")));
-        let name = name.unwrap_or(match self.arch.family {
-            Family::Cifar => "linear",
-            Family::Basic | Family::Bottleneck => "fc",
-        });
+        let name = name.unwrap_or(if self.arch.family.is_imagenet() { "fc" } else { "linear" });
         let key = format!("{name}.weight");
         // The number of classes is the file's.
         let classes = self.tensors.map.get(&key).and_then(|t| t.shape().first()).copied();

@@ -14,7 +14,7 @@ mod view;
 use std::fs;
 use std::path::Path;
 
-pub use arch::Arch;
+pub use arch::{Arch, ShortcutOption, StrideIn, Variant};
 
 use crate::error::{Error, Fault, Problem};
 use crate::network::Network;
@@ -25,6 +25,8 @@ use crate::quantized::QuantizedNetwork;
 pub struct Options {
     /// Which network bare weights belong to; other files ignore it.
     pub arch: Option<Arch>,
+    /// What the network does otherwise than the architecture was published with.
+    pub variant: Variant,
     /// Height and width of the input for bare weights; default: what the architecture was
     /// published with (224×224 or 32×32).
     pub input: Option<[usize; 2]>,
@@ -122,11 +124,15 @@ fn load_file(path: &Path, options: &Options) -> Result<Imported, Fault> {
         Kind::Tflite => tflite::read(&bytes)?,
         Kind::Safetensors => {
             let arch = arch()?;
-            Imported::Float(arch.build(safetensors::read(&bytes)?, options.input)?)
+            Imported::Float(arch.build(
+                options.variant,
+                safetensors::read(&bytes)?,
+                options.input,
+            )?)
         }
         Kind::Checkpoint => {
             let arch = arch()?;
-            Imported::Float(arch.build(checkpoint::read(path)?, options.input)?)
+            Imported::Float(arch.build(options.variant, checkpoint::read(path)?, options.input)?)
         }
         Kind::Other(name) => return Err(Problem::UnknownType { found: Some(name) }.into()),
     })

@@ -12,6 +12,7 @@ use crate::quant::Quantization;
 pub struct Logits<'a> {
     values: &'a [i8],
     quantization: Quantization,
+    probabilities: bool,
 }
 
 /// A class and its score.
@@ -28,7 +29,12 @@ pub struct Candidate {
 
 impl<'a> Logits<'a> {
     pub(crate) fn new(values: &'a [i8], quantization: Quantization) -> Self {
-        Self { values, quantization }
+        Self { values, quantization, probabilities: false }
+    }
+
+    /// The same, where the scores are probabilities.
+    pub(crate) fn probabilities(self) -> Self {
+        Self { probabilities: true, ..self }
     }
 
     /// The int8 scores.
@@ -43,7 +49,7 @@ impl<'a> Logits<'a> {
 
     /// The `K` best classes, best first; of equal scores the smaller class number is better.
     ///
-    /// The probabilities are a softmax in float with micromath's approximate exponential
+    /// Where the scores are not probabilities themselves, these are a softmax in float with micromath's approximate exponential
     /// (about three digits): fit to be shown. The order comes from the integers.
     pub fn top_k<const K: usize>(&self) -> Vec<Candidate, K> {
         let mut best: Vec<(i8, u16), K> = Vec::new();
@@ -64,7 +70,11 @@ impl<'a> Logits<'a> {
         let sum: f32 = self.values.iter().map(|&score| exponential(score)).sum();
         let mut top = Vec::new();
         for &(score, class) in &best {
-            let probability = exponential(score) / sum;
+            let probability = if self.probabilities {
+                self.quantization.dequantize(score)
+            } else {
+                exponential(score) / sum
+            };
             // As many as `best` has, which has room for `K`.
             let _ = top.push(Candidate { class, score, probability });
         }
@@ -94,5 +104,8 @@ mod tests {
         assert_eq!(logits.top_k::<9>().len(), 5);
         let sum: f32 = logits.top_k::<5>().iter().map(|c| c.probability).sum();
         assert!((sum - 1.0).abs() < 0.01, "{sum}");
+        let quantization = Quantization { scale: 1.0 / 256.0, zero_point: -128 };
+        let best = Logits::new(&[-128, 64], quantization).probabilities().top_k::<1>();
+        assert_eq!(best[0].probability, 0.75);
     }
 }

@@ -179,7 +179,9 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
         match self.rows_missing() {
             0 => {
                 let row = self.arena.get(self.model.row(layer, 0)).unwrap_or(&[]);
-                Ok(Logits::new(ops::int8(row), self.model.layer(layer).quantization()))
+                let record = self.model.layer(layer);
+                let logits = Logits::new(ops::int8(row), record.quantization());
+                Ok(if record.has_probabilities() { logits.probabilities() } else { logits })
             }
             rows => Err(RowError::Missing { rows }),
         }

@@ -15,8 +15,10 @@ pub const NONE: u16 = u16::MAX;
 pub mod flags {
     /// A convolution that the network calls fully connected: for reports only.
     pub const FULLY_CONNECTED: u8 = 1;
+    /// The output is probabilities, as that of a softmax always is: for reports only.
+    pub const PROBABILITIES: u8 = 2;
     /// All bits that have a meaning.
-    pub const ALL: u8 = FULLY_CONNECTED;
+    pub const ALL: u8 = FULLY_CONNECTED | PROBABILITIES;
 }
 
 /// What a layer does. The numbers are those of the file.
@@ -206,6 +208,11 @@ impl LayerRecord {
     /// Quantization of the output.
     pub fn quantization(&self) -> Quantization {
         Quantization { scale: self.scale.get(), zero_point: self.zero_point }
+    }
+
+    /// Whether the output is probabilities.
+    pub fn has_probabilities(&self) -> bool {
+        self.operator() == Operator::Softmax || self.flags & flags::PROBABILITIES != 0
     }
 
     /// Range of the output.

@@ -12,7 +12,10 @@
 use crate::error::Fault;
 use crate::format::LayerRecord;
 use crate::model::Model;
-use crate::quant::{Multiplier, high_mul, requantize, rounding_shift_right};
+use crate::quant::{Multiplier, Quantization, high_mul, requantize, rounding_shift_right};
+
+/// The quantization of its output.
+pub const PROBABILITY: Quantization = Quantization { scale: 1.0 / 256.0, zero_point: -128 };
 
 /// A softmax, ready to run.
 #[derive(Debug, Clone, Copy)]

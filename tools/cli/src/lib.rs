@@ -9,6 +9,7 @@ pub mod calibrate;
 pub mod canonical;
 pub mod commands;
 pub mod data;
+pub mod ensemble;
 pub mod error;
 pub mod evaluate;
 pub mod float;

@@ -64,6 +64,9 @@ Examples:
         after_help = "Example:\n  brooklet eval net.brook test_batch.bin --limit 1000 --float logits.npy"
     )]
     Eval(commands::eval::Args),
+    /// Makes one model of several, whose probabilities are averaged.
+    #[command(after_help = "Example:\n  brooklet ensemble a.brook b.brook c.brook -o abc.brook")]
+    Ensemble(commands::ensemble::Args),
     /// Plans a model's memory for a board, and shows what is where and when.
     #[command(
         after_help = "Example:\n  brooklet plan net.brook --board qemu-mps2-an386 --optimize speed --svg map.svg"
@@ -99,6 +102,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => commands::inspect::run(args, output),
         Command::Run(args) => commands::run::run(args, output),
         Command::Eval(args) => commands::eval::run(args, output),
+        Command::Ensemble(args) => commands::ensemble::run(args, output),
         Command::Plan(args) => commands::plan::run(args, output),
         Command::Fit(args) => commands::fit::run(args, output),
         Command::Flash(args) => commands::flash::run(args, output),

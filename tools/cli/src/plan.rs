@@ -21,10 +21,6 @@ use crate::timeline::{Item, Timeline};
 /// stop as soon as the rows fill what they take at the worst moment.
 const TRIES: usize = 40;
 
-/// Tensors that may cross a cut: a block's stream and what its main path has made of it.
-const MAX_CROSSING: usize = 2;
-const _: () = assert!(MAX_CROSSING <= MAX_CARRIED);
-
 /// Where everything is.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -118,7 +114,7 @@ fn crossing(layers: &[LayerRecord], cut: usize) -> impl Iterator<Item = usize> +
 
 /// Layers before which the network can be cut.
 fn cuts(layers: &[LayerRecord]) -> Vec<usize> {
-    let inner = (1..layers.len()).filter(|&cut| crossing(layers, cut).count() <= MAX_CROSSING);
+    let inner = (1..layers.len()).filter(|&cut| crossing(layers, cut).count() <= MAX_CARRIED);
     [0].into_iter().chain(inner).chain([layers.len()]).collect()
 }
 

@@ -45,7 +45,7 @@ pub struct Layer {
 }
 
 /// A table in the file's data.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Table {
     /// 256 int32: a shortcut's byte + 128 to its part of a join's sum.
     Shortcut(Vec<i32>),

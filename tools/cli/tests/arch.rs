@@ -1,19 +1,12 @@
 //! Every architecture that `brooklet new` makes: it is read back, has the published number of
 //! parameters, and takes the published number of multiply-accumulates.
 
-use std::path::Path;
-use std::process::Command;
+mod shell;
 
 use brooklet_cli::import::{self, Arch, Imported, Options, ShortcutOption, StrideIn, Variant};
 use brooklet_cli::network::{Network, Op};
 use serde_json::Value;
-
-fn brooklet(folder: &Path, line: &str) -> Result<String, String> {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_brooklet"));
-    let output = command.current_dir(folder).args(line.split_whitespace()).output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
-}
+use shell::brooklet;
 
 fn macs(network: &Network) -> usize {
     let of = |node: &brooklet_cli::network::Node| match &node.op {

@@ -10,6 +10,7 @@ use brooklet_cli::import::{self, Imported};
 use brooklet_cli::lower::lower;
 use brooklet_cli::model_file::{Answer, HostBackend, ModelFile, to_record};
 use brooklet_cli::plan::{Goal, plan};
+use brooklet_cli::program::Program;
 use brooklet_firmware::{Board, Options, Registry, Spec};
 use ndarray::Array2;
 use ndarray_npy::read_npy;
@@ -172,4 +173,30 @@ fn a_board_limited_in_ram_agrees_with_the_host() {
     let arena = file.model().arena_bytes() as u32;
     let limited = registry.limited("qemu-mps2-an386", 16 << 10, arena).unwrap();
     assert_eq!(board_answers(&registry, &limited, &file, &data), host_answers(&file, &data));
+}
+
+/// What it costs to stream rows, against the same kernels on whole maps, layer by layer.
+#[test]
+fn streaming_costs_next_to_nothing() {
+    let Some(shared) = common::shared_data("boards") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let network = shared.join("models/mlperf_resnet8_int8.tflite");
+    let streamed = model(&network, &Preprocess::default(), folder.path());
+    let (program, packing) = Program::read(&streamed.model());
+    let whole = plan(&program, Goal::Speed { arena_bytes: usize::MAX }).unwrap();
+    assert_eq!(whole.segments.len(), program.layers.len());
+    let path = folder.path().join("whole.brook");
+    std::fs::write(&path, program.write(&whole, packing)).unwrap();
+    let whole = ModelFile::open(&path).unwrap();
+    let registry = Registry::find().unwrap();
+    for name in ["qemu-mps2-an386", "qemu-riscv-virt"] {
+        let spec = registry.board(name).unwrap();
+        let [streamed, whole] = [&streamed, &whole].map(|file| {
+            let mut board = Board::start(&registry, spec, file.path(), &mut report).unwrap();
+            let picture = vec![100; file.model().input().bytes()];
+            board.link().infer(picture.chunks(file.model().input().row_bytes())).unwrap();
+            board.link().profile().unwrap().instructions
+        });
+        assert!(streamed * 100 <= whole * 103, "{name}: {streamed} against {whole}");
+    }
 }

@@ -1,47 +1,33 @@
 //! `brooklet plan`: what it writes is a plan of the same network, and what it shows is true.
 
+mod shell;
+
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
 
 use brooklet_cli::memory_map::MemoryMap;
 use brooklet_cli::model_file::{HostBackend, ModelFile};
 use serde_json::Value;
+use shell::brooklet;
 
-fn brooklet(folder: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_brooklet"));
-    command.current_dir(folder).args(arguments).output().unwrap()
-}
-
-fn succeed(folder: &Path, arguments: &[&str]) -> String {
-    let output = brooklet(folder, arguments);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
+fn succeed(folder: &Path, line: &str) -> String {
+    brooklet(folder, line).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// A ResNet-20 in a folder of its own.
 fn resnet20() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    succeed(folder.path(), &["new", "resnet20", "-o", "a.safetensors"]);
+    succeed(folder.path(), "new resnet20 -o a.safetensors");
     succeed(
         folder.path(),
-        &[
-            "quantize",
-            "a.safetensors",
-            "--arch",
-            "resnet20",
-            "--calibrate",
-            "random:2",
-            "-o",
-            "a.brook",
-        ],
+        "quantize a.safetensors --arch resnet20 --calibrate random:2 -o a.brook",
     );
     folder
 }
 
-fn report(folder: &Path, arguments: &[&str]) -> Value {
-    let arguments = [&["plan", "a.brook", "--board", "qemu-mps2-an386", "--json"], arguments];
-    serde_json::from_str(&succeed(folder, &arguments.concat())).unwrap()
+fn report(folder: &Path, options: &str) -> Value {
+    let line = format!("plan a.brook --board qemu-mps2-an386 --json {options}");
+    serde_json::from_str(&succeed(folder, &line)).unwrap()
 }
 
 fn answer(folder: &Path) -> Vec<i8> {
@@ -55,7 +41,7 @@ fn a_plan_is_found_again_from_the_model_file() {
     let folder = resnet20();
     let path = folder.path().join("a.brook");
     let before = fs::read(&path).unwrap();
-    let smallest = report(folder.path(), &[]);
+    let smallest = report(folder.path(), "");
     assert_eq!(fs::read(&path).unwrap(), before, "the plan that quantize made");
     assert_eq!(smallest["verdict"]["fits"], true);
     assert_eq!(smallest["arena_bytes"], 15_872);
@@ -69,11 +55,11 @@ fn a_plan_is_found_again_from_the_model_file() {
 fn speed_takes_the_memory_that_it_is_given_and_changes_no_answer() {
     let folder = resnet20();
     let before = answer(folder.path());
-    let smallest = report(folder.path(), &[]);
+    let smallest = report(folder.path(), "");
     let mut arena = smallest["arena_bytes"].as_u64().unwrap();
     let mut segments = smallest["segments"].as_array().unwrap().len();
     for ram in ["20000", "32K", "1M"] {
-        let quick = report(folder.path(), &["--optimize", "speed", "--ram", ram]);
+        let quick = report(folder.path(), &format!("--optimize speed --ram {ram}"));
         let bytes = quick["arena_bytes"].as_u64().unwrap();
         assert!(bytes >= arena && quick["verdict"]["fits"] == true, "{ram}: {bytes}");
         let count = quick["segments"].as_array().unwrap().len();
@@ -83,26 +69,25 @@ fn speed_takes_the_memory_that_it_is_given_and_changes_no_answer() {
     }
     assert!(segments > smallest["segments"].as_array().unwrap().len());
     assert_eq!(Some(arena), smallest["whole_bytes"].as_u64());
-    assert_eq!(report(folder.path(), &[]), smallest, "and back");
+    assert_eq!(report(folder.path(), ""), smallest, "and back");
 }
 
 #[test]
 fn a_board_that_is_too_small_is_told_by_how_much() {
     let folder = resnet20();
-    let lacking = report(folder.path(), &["--ram", "15K", "--flash", "1K"]);
+    let lacking = report(folder.path(), "--ram 15K --flash 1K");
     assert_eq!(lacking["verdict"]["fits"], false);
     assert_eq!(lacking["verdict"]["arena_bytes_left"], 15 * 1024 - 15_872);
-    let arguments = ["plan", "a.brook", "--board", "qemu-mps2-an386", "--ram", "15K"];
-    let text = succeed(folder.path(), &arguments);
+    let text = succeed(folder.path(), "plan a.brook --board qemu-mps2-an386 --ram 15K");
     assert!(text.contains("does not fit qemu-mps2-an386: lacks 512 bytes of RAM;"), "{text}");
-    let refused = brooklet(folder.path(), &["plan", "a.brook", "--optimize", "speed"]);
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("add --board NAME"));
+    let refused = brooklet(folder.path(), "plan a.brook --optimize speed").unwrap_err();
+    assert!(refused.contains("add --board NAME"), "{refused}");
 }
 
 #[test]
 fn the_map_shows_every_row() {
     let folder = resnet20();
-    report(folder.path(), &["--svg", "map.svg"]);
+    report(folder.path(), "--svg map.svg");
     let svg = fs::read_to_string(folder.path().join("map.svg")).unwrap();
     let file = ModelFile::open(folder.path().join("a.brook")).unwrap();
     let model = file.model();

@@ -55,7 +55,13 @@ pub struct Class {
 impl PictureReport {
     /// The best five classes of an answer.
     pub fn new(file: &ModelFile, picture: String, device: String, answer: &Answer) -> Self {
-        let probabilities = softmax(&answer.logits, file.model().logits_quantization());
+        let model = file.model();
+        let quantization = model.logits_quantization();
+        let probabilities = if model.layer(model.logits()).has_probabilities() {
+            answer.logits.iter().map(|&score| f64::from(quantization.dequantize(score))).collect()
+        } else {
+            softmax(&answer.logits, quantization)
+        };
         let top = ranked(&answer.logits)
             .into_iter()
             .take(5)

@@ -1,0 +1,82 @@
+//! `brooklet ensemble`: one model of several.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use miette::miette;
+use serde::Serialize;
+
+use super::{Output, thousands};
+use crate::ensemble::ensemble;
+use crate::model_file::ModelFile;
+use crate::plan::{Goal, plan};
+use crate::program::Program;
+use crate::write::{writable, write_whole};
+
+/// Options of `brooklet ensemble`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The members' model files.
+    #[arg(required = true, num_args = 2..)]
+    members: Vec<PathBuf>,
+    /// The model file to write.
+    #[arg(short, long, value_name = "MODEL.brook")]
+    output: PathBuf,
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    model: PathBuf,
+    members: usize,
+    model_bytes: usize,
+    arena_bytes: usize,
+    /// Of the member that needs most.
+    largest_member_arena_bytes: usize,
+}
+
+/// Runs the command.
+pub fn run(args: &Args, output: Output) -> miette::Result<()> {
+    writable(&args.output)?;
+    let files = args.members.iter().map(ModelFile::open).collect::<Result<Vec<_>, _>>()?;
+    let (programs, packings): (Vec<_>, Vec<_>) =
+        files.iter().map(|file| Program::read(&file.model())).unzip();
+    if let Some(other) = packings.iter().position(|packing| *packing != packings[0]) {
+        return Err(miette!(
+            help = "quantize all members with the same --backend",
+            "{}: its weights are packed otherwise than the first member's",
+            args.members[other].display()
+        ));
+    }
+    let program = ensemble(programs).map_err(|(member, misfit)| {
+        let help = miette::Diagnostic::help(&misfit).map(|help| help.to_string());
+        miette!(help = help.unwrap_or_default(), "{}: {misfit}", args.members[member].display())
+    })?;
+    // Each member could be planned, and between two of them little lives.
+    let plan = plan(&program, Goal::Size).map_err(|error| {
+        miette!(help = "leave out a member", "{}: {error}", args.output.display())
+    })?;
+    let file = ModelFile::new(&args.output, program.write(&plan, packings[0]))?;
+    write_whole(&args.output, file.bytes())?;
+    let arenas = files.iter().map(|file| file.model().arena_bytes());
+    output.print(&Report {
+        model: args.output.clone(),
+        members: files.len(),
+        model_bytes: file.bytes().len(),
+        arena_bytes: file.model().arena_bytes(),
+        largest_member_arena_bytes: arenas.max().unwrap_or(0),
+    })
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{}: {} members, {} bytes, arena {} bytes (the largest member alone: {})",
+            self.model.display(),
+            self.members,
+            thousands(self.model_bytes),
+            thousands(self.arena_bytes),
+            thousands(self.largest_member_arena_bytes),
+        )
+    }
+}

@@ -1,0 +1,148 @@
+//! Several networks in one model file: each runs in the arena that the one before has left, and
+//! their probabilities are averaged (He et al. 2015, section 4.1: the paper's 3.57 %).
+//!
+//! ```text
+//! input ─┬─> member 1 ─> softmax ───────┐
+//!        ├─> member 2 ─> softmax ─> add ┤   mean of 2 = ½ · second + ½ · first
+//!        └─> member 3 ─> softmax ─> add ┘   mean of 3 = ⅓ · third + ⅔ · mean of 2
+//! ```
+//!
+//! The picture stays in the arena until the last member has read it.
+
+use brooklet::Shape;
+use brooklet::format::{NONE, Operator, flags};
+use brooklet::ops::softmax::PROBABILITY;
+use zerocopy::IntoBytes;
+use zerocopy::little_endian::{F32, U16};
+
+use crate::lower::{add_multipliers, set_shortcut, set_softmax};
+use crate::program::{Layer, Program};
+
+/// Why networks cannot be an ensemble.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
+pub enum Misfit {
+    /// Not the same pixels, or not the same int8 numbers for them.
+    #[error("takes other pictures than the first member")]
+    #[diagnostic(help("quantize all members with the same input size, --mean and --std"))]
+    Input,
+    /// Other preprocessing.
+    #[error("prepares pictures otherwise than the first member")]
+    #[diagnostic(help("quantize all members with the same --resize, --crop, --mean and --std"))]
+    Preprocessing,
+    /// Not the same classes.
+    #[error("tells other classes apart than the first member")]
+    #[diagnostic(help("an ensemble's members tell the same classes apart, in the same order"))]
+    Classes,
+    /// More than the model format can number.
+    #[error("makes an ensemble of more than {} layers", u16::MAX - 1)]
+    #[diagnostic(help("leave out a member"))]
+    Layers,
+    /// Logits whose scale is out of all proportion.
+    #[error("has logits whose scale no softmax takes")]
+    #[diagnostic(help("quantize it again, on pictures like those it will see"))]
+    Logits,
+}
+
+/// The ensemble of these members, at least one; or the first that does not fit, and why.
+///
+/// # Errors
+///
+/// The number of the member, and the [`Misfit`].
+pub fn ensemble(members: Vec<Program>) -> Result<Program, (usize, Misfit)> {
+    let mut members = members.into_iter().enumerate();
+    let Some((_, first)) = members.next() else { return Ok(Program::default()) };
+    let input = first.layers[0].clone();
+    let classes = shape(&first);
+    let mut whole = Program { layers: vec![input], ..Program::default() };
+    whole.labels.clone_from(&first.labels);
+    whole.preprocessing = first.preprocessing;
+    let mut mean = append(&mut whole, first, 1).map_err(|misfit| (0, misfit))?;
+    for (index, member) in members {
+        let at = |misfit| (index, misfit);
+        fits(&whole, classes, &member).map_err(at)?;
+        let probabilities = append(&mut whole, member, index + 1).map_err(at)?;
+        mean =
+            average(&mut whole, probabilities, mean, index + 1).ok_or((index, Misfit::Logits))?;
+    }
+    whole.logits = mean;
+    Ok(whole)
+}
+
+/// Shape of the scores.
+fn shape(program: &Program) -> Shape {
+    program.layers[program.logits].record.shape()
+}
+
+fn fits(whole: &Program, classes: Shape, member: &Program) -> Result<(), Misfit> {
+    let (ours, theirs) = (&whole.layers[0], &member.layers[0]);
+    if ours.record.shape() != theirs.record.shape()
+        || ours.record.quantization() != theirs.record.quantization()
+        || ours.table != theirs.table
+    {
+        return Err(Misfit::Input);
+    }
+    if whole.preprocessing.as_ref().map(IntoBytes::as_bytes)
+        != member.preprocessing.as_ref().map(IntoBytes::as_bytes)
+    {
+        return Err(Misfit::Preprocessing);
+    }
+    if shape(member) != classes || whole.labels != member.labels {
+        return Err(Misfit::Classes);
+    }
+    Ok(())
+}
+
+/// Appends a member, all but its input, and a softmax where it has none; returns the layer of
+/// its probabilities.
+fn append(whole: &mut Program, member: Program, number: usize) -> Result<usize, Misfit> {
+    // With room for a softmax and an add.
+    if whole.layers.len() + member.layers.len() + 2 >= usize::from(NONE) {
+        return Err(Misfit::Layers);
+    }
+    // A member's layer 1 comes after all that are there; its input is everybody's.
+    let offset = whole.layers.len() - 1;
+    let moved = |layer: usize| if layer == 0 { 0 } else { layer + offset };
+    let logits = moved(member.logits);
+    for mut layer in member.layers.into_iter().skip(1) {
+        layer.name = format!("{number}.{}", layer.name);
+        layer.record.input = U16::new(moved(layer.record.input.get().into()) as u16);
+        if let Some(shortcut) = layer.record.shortcut() {
+            layer.record.shortcut = U16::new(moved(shortcut) as u16);
+        }
+        whole.layers.push(layer);
+    }
+    if !whole.layers[whole.layers.len() - 1].record.has_probabilities() {
+        let record = &whole.layers[logits].record;
+        let scale = record.scale.get();
+        let name = format!("{number}.softmax");
+        let mut softmax = Layer::new(name, Operator::Softmax, logits, record.shape());
+        set_probabilities(&mut softmax);
+        set_softmax(&mut softmax, scale).ok_or(Misfit::Logits)?;
+        whole.layers.push(softmax);
+    }
+    Ok(whole.layers.len() - 1)
+}
+
+/// The mean of `count` members from that of all but the last.
+fn average(whole: &mut Program, last: usize, mean: usize, count: usize) -> Option<usize> {
+    let record = |layer: usize| &whole.layers[layer].record;
+    let shape = record(last).shape();
+    let share =
+        |layer: usize, members: usize| record(layer).scale.get() * members as f32 / count as f32;
+    let multipliers = add_multipliers(share(last, 1), share(mean, count - 1), PROBABILITY.scale)?;
+    let mut layer = Layer::new(format!("mean of {count}"), Operator::Add, last, shape);
+    set_probabilities(&mut layer);
+    layer.record.flags |= flags::PROBABILITIES;
+    set_shortcut(&mut layer, mean, None).ok()?;
+    for (i, multiplier) in multipliers.into_iter().enumerate() {
+        layer.record.set_multiplier(i, multiplier);
+    }
+    whole.layers.push(layer);
+    Some(whole.layers.len() - 1)
+}
+
+/// The quantization of probabilities.
+fn set_probabilities(layer: &mut Layer) {
+    layer.record.scale = F32::new(PROBABILITY.scale);
+    layer.record.zero_point = PROBABILITY.zero_point;
+}

@@ -40,7 +40,7 @@ fn the_log_of_a_board_is_decoded_on_the_host() {
     }
     let expected = [
         "INFO qemu-mps2-an386: Cortex-M4F, backend portable",
-        "ERROR no model that can run here: BadMagic",
+        "ERROR no model that can run here: Model(BadMagic)",
         "ERROR request refused: Garbled",
     ];
     let has = |text: &str| lines.iter().any(|line| line.contains(text));

@@ -10,6 +10,7 @@ use crate::logits::Logits;
 use crate::model::Model;
 use crate::ops::add::Add;
 use crate::ops::average_pool::AveragePool;
+use crate::ops::batch_norm::BatchNorm;
 use crate::ops::conv::Conv;
 use crate::ops::max_pool::MaxPool;
 use crate::ops::softmax::Softmax;
@@ -227,6 +228,9 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
                 }
             }
             Operator::Softmax => backend.softmax(&Softmax::new(layer), row(step), output),
+            Operator::BatchNorm => {
+                backend.batch_norm(&BatchNorm::new(model, layer), row(step), output);
+            }
         }
     }
 }

@@ -299,7 +299,8 @@ fn the_golden_file_is_reproduced() {
     if std::env::var_os("BROOKLET_BLESS").is_some() {
         std::fs::write(path, &file).unwrap();
     }
-    assert_eq!(std::fs::read(path).unwrap(), file, "BROOKLET_BLESS=1 cargo test writes it anew");
+    let same = std::fs::read(path).unwrap() == file;
+    assert!(same, "{path} changes; BROOKLET_BLESS=1 cargo test writes it anew");
     let picture = picture(&program, 5);
     let model = Model::parse(&file).unwrap();
     let mut memory = vec![0u128; model.arena_bytes().div_ceil(16)];

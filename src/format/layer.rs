@@ -37,6 +37,8 @@ pub enum Operator {
     AveragePool = 4,
     /// [`ops::softmax`](crate::ops::softmax)
     Softmax = 5,
+    /// [`ops::batch_norm`](crate::ops::batch_norm)
+    BatchNorm = 6,
 }
 
 impl Operator {
@@ -49,6 +51,7 @@ impl Operator {
             3 => Self::MaxPool,
             4 => Self::AveragePool,
             5 => Self::Softmax,
+            6 => Self::BatchNorm,
             _ => return None,
         })
     }

@@ -14,6 +14,7 @@ pub mod reference;
 use crate::format::Packing;
 use crate::ops::add::Add;
 use crate::ops::average_pool::AveragePool;
+use crate::ops::batch_norm::BatchNorm;
 use crate::ops::conv::Conv;
 use crate::ops::max_pool::MaxPool;
 use crate::ops::softmax::Softmax;
@@ -55,6 +56,11 @@ pub trait Backend {
     /// The means, from the sums of all rows.
     fn average(&self, pool: &AveragePool, sums: &[i32], output: &mut [i8]) {
         reference::average(pool, sums, output);
+    }
+
+    /// One row of a batch norm.
+    fn batch_norm(&self, norm: &BatchNorm<'_>, input: &[i8], output: &mut [i8]) {
+        reference::batch_norm(norm, input, output);
     }
 
     /// The softmax of a row.

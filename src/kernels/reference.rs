@@ -15,6 +15,7 @@ use super::Backend;
 use crate::format::Packing;
 use crate::ops::add::Add;
 use crate::ops::average_pool::AveragePool;
+use crate::ops::batch_norm::BatchNorm;
 use crate::ops::conv::Conv;
 use crate::ops::max_pool::MaxPool;
 use crate::ops::softmax::Softmax;
@@ -103,6 +104,16 @@ pub fn sum_row(first: bool, row: &[i8], sums: &mut [i32]) {
 pub fn average(pool: &AveragePool, sums: &[i32], output: &mut [i8]) {
     for (out, &sum) in output.iter_mut().zip(sums) {
         *out = pool.output(sum);
+    }
+}
+
+/// See [`Backend::batch_norm`].
+pub fn batch_norm(norm: &BatchNorm<'_>, input: &[i8], output: &mut [i8]) {
+    let channels = (norm.shape.channels as usize).max(1);
+    for (pixel, inputs) in output.chunks_exact_mut(channels).zip(input.chunks_exact(channels)) {
+        for (c, (out, &input)) in pixel.iter_mut().zip(inputs).enumerate() {
+            *out = norm.output(input, c);
+        }
     }
 }
 

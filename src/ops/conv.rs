@@ -142,10 +142,7 @@ impl<'m> Conv<'m> {
     /// Multiplier of output channel `o`.
     #[inline(always)]
     pub fn multiplier(&self, o: usize) -> Multiplier {
-        Multiplier {
-            mantissa: I1F31::from_bits(self.mantissas.get(o).map_or(0, |mantissa| mantissa.get())),
-            shift: self.shifts.get(o).copied().unwrap_or(0),
-        }
+        channel_multiplier(self.mantissas, self.shifts, o)
     }
 
     /// The output for sum `acc` at column `x` and channel `o`, where `multiplier` is the
@@ -168,6 +165,15 @@ impl<'m> Conv<'m> {
                 (value + table.get(usize::from(byte)).map_or(0, |t| t.get())) >> bits
             }
         })
+    }
+}
+
+/// Multiplier of channel `c`, of a mantissa and a shift each.
+#[inline(always)]
+pub(crate) fn channel_multiplier(mantissas: &[I32], shifts: &[i8], c: usize) -> Multiplier {
+    Multiplier {
+        mantissa: I1F31::from_bits(mantissas.get(c).map_or(0, |mantissa| mantissa.get())),
+        shift: shifts.get(c).copied().unwrap_or(0),
     }
 }
 
@@ -239,7 +245,7 @@ pub(crate) fn accumulator_bound(conv: &Conv<'_>, o: usize) -> i64 {
 }
 
 /// Largest magnitude of a requantized value of magnitude `bound`.
-fn requantized_bound(bound: i64, multiplier: Multiplier) -> i64 {
+pub(super) fn requantized_bound(bound: i64, multiplier: Multiplier) -> i64 {
     let left = multiplier.shift.max(0) as u32;
     let right = (-multiplier.shift).max(0) as u32;
     let shifted = bound.checked_shl(left).unwrap_or(i64::MAX).min(1 << 32);

@@ -5,6 +5,7 @@
 
 pub mod add;
 pub mod average_pool;
+pub mod batch_norm;
 pub mod conv;
 pub mod input;
 pub mod max_pool;
@@ -222,6 +223,7 @@ pub(crate) fn check(model: &Model<'_>, index: usize) -> Result<(), Error> {
         Operator::MaxPool => max_pool::check(model, layer).map_err(fault),
         Operator::AveragePool => average_pool::check(model, layer).map_err(fault),
         Operator::Softmax => softmax::check(model, layer).map_err(fault),
+        Operator::BatchNorm => batch_norm::check(model, index),
     }
 }
 

@@ -122,6 +122,19 @@ impl Builder {
         self.last()
     }
 
+    fn batch_norm(&mut self, input: usize) -> usize {
+        let shape = self.shape(input);
+        let mut numbers = || self.g.int8();
+        let weights: Vec<i8> = (0..shape.channels).map(|_| numbers().max(-127)).collect();
+        let bias = weights.iter().map(|_| 50 * i32::from(numbers())).collect();
+        let zero_point = numbers();
+        let layer = self.push(Operator::BatchNorm, input, shape);
+        let multiplier = Multiplier::from_real(0.01).unwrap();
+        layer.multipliers = vec![multiplier; weights.len()];
+        (layer.weights, layer.bias, layer.record.zero_point) = (weights, bias, zero_point);
+        self.last()
+    }
+
     /// A residual block; returns its output.
     fn block(&mut self, input: usize) -> usize {
         let from = self.shape(input);
@@ -140,7 +153,8 @@ impl Builder {
             0 if pads == [1; 4] || shrink => Some(self.conv(input, outputs, 1, stride, [0; 4])),
             _ => None,
         };
-        let mut inner = input;
+        // Pre-activation: a batch norm before the block.
+        let mut inner = if self.g.below(3) == 0 { self.batch_norm(input) } else { input };
         let length = 1 + self.g.below(3);
         for i in 0..length {
             let (stride, pads) = if i == 0 { (stride, pads) } else { (1, [1; 4]) };
@@ -330,6 +344,12 @@ pub fn interpret(program: &Program, picture: &[u8]) -> Vec<Vec<i8>> {
                                     requantize(centred, multiplier) + i32::from(record.zero_point),
                                 )
                             }
+                        }
+                        Operator::BatchNorm => {
+                            let value = i32::from(at(y as i64, x as i64, c).unwrap());
+                            let acc = layer.bias[c] + i32::from(layer.weights[c]) * value;
+                            let value = requantize(acc, layer.multipliers[c]);
+                            clamp(value + i32::from(record.zero_point))
                         }
                         Operator::Softmax => {
                             let softmax = Softmax {

@@ -13,6 +13,7 @@ use brooklet::format::Packing;
 use brooklet::kernels::{Backend, Reference};
 use brooklet::ops::add::Add;
 use brooklet::ops::average_pool::AveragePool;
+use brooklet::ops::batch_norm::BatchNorm;
 use brooklet::ops::conv::{Conv, Finish, Padding};
 use brooklet::ops::max_pool::MaxPool;
 use brooklet::ops::softmax::Softmax;
@@ -204,6 +205,7 @@ pub fn run(backend: &impl Backend, memory: &mut Memory) -> Outcome {
     for columns in [1, 2, 7, 16] {
         for channels in [1, 3, 16, 33] {
             count(add(backend, memory, Shape::new(1, columns, channels), &mut generator));
+            count(batch_norm(backend, memory, Shape::new(1, columns, channels), &mut generator));
             count(pools(backend, memory, Shape::new(5, columns, channels), &mut generator));
         }
     }
@@ -358,6 +360,38 @@ fn add(backend: &impl Backend, memory: &mut Memory, shape: Shape, g: &mut Genera
         backend.add(&add, input, &shortcut, &mut memory.output[..length]);
         memory.expected[..length] == memory.output[..length]
     })
+}
+
+fn batch_norm(
+    backend: &impl Backend,
+    memory: &mut Memory,
+    shape: Shape,
+    g: &mut Generator,
+) -> bool {
+    let channels = usize::from(shape.channels);
+    for c in 0..channels {
+        memory.weights[c] = Values::Extreme.weight(g);
+        memory.bias[c] = I32::new(g.next() as i32 >> 12);
+        memory.mantissas[c] = I32::new((g.next() >> 2 | 1 << 30) as i32);
+        memory.shifts[c] = -(g.below(14) as i8);
+    }
+    let norm = BatchNorm {
+        shape,
+        weights: &memory.weights[..channels],
+        bias: &memory.bias[..channels],
+        mantissas: &memory.mantissas[..channels],
+        shifts: &memory.shifts[..channels],
+        zero_point: i32::from(g.int8()),
+        clamp: Clamp { min: g.int8().min(0), max: 127 },
+    };
+    let length = shape.row_bytes();
+    for value in &mut memory.rows[0][..length] {
+        *value = g.int8();
+    }
+    let input = &memory.rows[0][..length];
+    Reference.batch_norm(&norm, input, &mut memory.expected[..length]);
+    backend.batch_norm(&norm, input, &mut memory.output[..length]);
+    memory.expected[..length] == memory.output[..length]
 }
 
 fn pools(backend: &impl Backend, memory: &mut Memory, input: Shape, g: &mut Generator) -> bool {

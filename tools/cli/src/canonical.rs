@@ -37,7 +37,7 @@ impl Network {
         Ok(Network { input: self.input, nodes })
     }
 
-    /// Folds each batch norm into the convolution before it; says where each node's value is now.
+    /// Folds batch norms into the convolutions before them; says where each node's value is now.
     fn fold_batch_norms(&mut self) -> Result<Vec<NodeId>, Fault> {
         let consumers = self.consumers();
         let mut moved: Vec<NodeId> = (0..self.nodes.len()).collect();
@@ -47,24 +47,12 @@ impl Network {
             for input in &mut node.inputs {
                 *input = moved[*input];
             }
-            let Op::BatchNorm(norm) = &node.op else {
-                continue;
-            };
-            let Node { op: Op::Conv(conv), source, .. } = &mut before[node.inputs[0]] else {
-                return Err(Problem::Unsupported {
-                    what: "a batch norm that does not follow a convolution".into(),
-                    remedy: "only networks that normalize right after each convolution are read \
-                             (not pre-activation ResNets)"
-                        .into(),
-                })
-                .at(&node.source);
-            };
+            // Those of pre-activation ResNets stay where they follow a sum, or a convolution
+            // that the shortcut reads too.
+            let Op::BatchNorm(norm) = &node.op else { continue };
+            let Op::Conv(conv) = &mut before[node.inputs[0]].op else { continue };
             if consumers[node.inputs[0]] > 1 {
-                return Err(Problem::Unsupported {
-                    what: format!("`{source}` is read before and after its batch norm"),
-                    remedy: "export the network with batch norms folded".into(),
-                })
-                .at(&node.source);
+                continue;
             }
             fold(conv, norm);
             check_finite(&Op::Conv(conv.clone())).at(&node.source)?;
@@ -77,11 +65,19 @@ impl Network {
 /// `conv` followed by `norm` as one convolution.
 fn fold(conv: &mut Conv, norm: &BatchNorm) {
     for (channel, mut weights) in conv.weights.outer_iter_mut().enumerate() {
-        let deviation = (f64::from(norm.var[channel]) + f64::from(norm.eps)).sqrt();
-        let factor = f64::from(norm.scale[channel]) / deviation;
+        let (factor, offset) = norm.affine(channel);
         weights.mapv_inplace(|weight| (f64::from(weight) * factor) as f32);
-        let centred = f64::from(conv.bias[channel]) - f64::from(norm.mean[channel]);
-        conv.bias[channel] = (centred * factor + f64::from(norm.shift[channel])) as f32;
+        conv.bias[channel] = (f64::from(conv.bias[channel]) * factor + offset) as f32;
+    }
+}
+
+impl BatchNorm {
+    /// Factor and offset of a channel.
+    pub(crate) fn affine(&self, channel: usize) -> (f64, f64) {
+        let [scale, shift, mean, var] =
+            [&self.scale, &self.shift, &self.mean, &self.var].map(|part| f64::from(part[channel]));
+        let factor = scale / (var + f64::from(self.eps)).sqrt();
+        (factor, shift - mean * factor)
     }
 }
 
@@ -118,6 +114,7 @@ pub(crate) enum Kind {
     Input,
     Conv,
     FullyConnected,
+    BatchNorm,
     Activation,
     Add,
     Subsample,
@@ -132,8 +129,8 @@ impl Kind {
             Op::Input => Kind::Input,
             Op::Conv(conv) if conv.fully_connected => Kind::FullyConnected,
             Op::Conv(_) => Kind::Conv,
-            // Folded by now; whatever is left is unreachable.
-            Op::BatchNorm(_) | Op::Relu | Op::Relu6 => Kind::Activation,
+            Op::BatchNorm(_) => Kind::BatchNorm,
+            Op::Relu | Op::Relu6 => Kind::Activation,
             Op::Add => Kind::Add,
             Op::Subsample(_) => Kind::Subsample,
             Op::MaxPool(_) => Kind::MaxPool,
@@ -288,7 +285,7 @@ fn names(parts: &[Part<'_>], order: &[NodeId], blocks: &HashMap<NodeId, Block>) 
         let prefix = format!("stage{stage}.block{number}");
         names[*add] = format!("{prefix}.add");
         for (branch, root) in [(&block.main, "conv"), (&block.shortcut, "shortcut")] {
-            let mut convs = 0;
+            let (mut convs, mut norms) = (0, 0);
             for &id in branch {
                 let parent = parts[id].inputs[0];
                 names[id] = match parts[id].kind {
@@ -299,6 +296,12 @@ fn names(parts: &[Part<'_>], order: &[NodeId], blocks: &HashMap<NodeId, Block>) 
                         } else {
                             format!("{prefix}.{root}")
                         }
+                    }
+                    Kind::BatchNorm => {
+                        norms += 1;
+                        let branch = if root == "conv" { "" } else { ".shortcut" };
+                        let number = if norms > 1 { norms.to_string() } else { String::new() };
+                        format!("{prefix}{branch}.norm{number}")
                     }
                     Kind::Activation if parent != block.fork => format!("{}.relu", names[parent]),
                     kind => format!("{prefix}.{root}.{}", plain(kind)),
@@ -336,6 +339,7 @@ fn plain(kind: Kind) -> &'static str {
         Kind::Input => "input",
         Kind::Conv => "conv",
         Kind::FullyConnected => "fc",
+        Kind::BatchNorm => "norm",
         Kind::Activation => "relu",
         Kind::Add => "add",
         Kind::Subsample => "subsample",

@@ -62,7 +62,8 @@ pub enum Op {
     Input,
     /// Convolution or fully connected layer.
     Conv(Conv),
-    /// `scale · (x − mean) / √(var + eps) + shift`; gone after `Network::canonical`.
+    /// `scale · (x − mean) / √(var + eps) + shift`; `Network::canonical` folds it into
+    /// the convolution before it, where there is one that nothing else reads.
     BatchNorm(BatchNorm),
     /// `max(x, 0)`.
     Relu,

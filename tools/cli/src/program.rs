@@ -97,9 +97,14 @@ impl Layer {
         let outputs = usize::from(record.channels.get());
         let named = record.table.get() != 0;
         match record.operator() {
-            Operator::Conv => {
+            operator @ (Operator::Conv | Operator::BatchNorm) => {
                 let inputs = usize::from(model.input_of(&record).channels.get());
-                let taps = record.kernel.map(usize::from).iter().product::<usize>() * inputs;
+                let taps = match operator {
+                    Operator::Conv => {
+                        record.kernel.map(usize::from).iter().product::<usize>() * inputs
+                    }
+                    _ => 1,
+                };
                 let packed = part(record.weights, outputs * taps);
                 let weight = |at: usize| {
                     packed[record.packing().index(at / taps, at % taps, outputs, taps)] as i8

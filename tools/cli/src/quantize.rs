@@ -19,7 +19,7 @@ use crate::data::Preprocess;
 use crate::lower::{
     Unrepresentable, add_multipliers, set_kernel, set_shortcut, set_softmax, set_window, shape,
 };
-use crate::network::{Conv, Network, NodeId, Op, Subsample};
+use crate::network::{BatchNorm, Conv, Network, NodeId, Op, Subsample};
 use crate::program::{Layer, Program, Table};
 
 /// Extra fractional bits of a join, where the accumulator leaves room for them.
@@ -174,7 +174,8 @@ impl<'n> Fused<'n> {
             Op::MaxPool(_) => Operator::MaxPool,
             Op::GlobalAveragePool => Operator::AveragePool,
             Op::Softmax => Operator::Softmax,
-            Op::BatchNorm(_) | Op::Relu | Op::Relu6 | Op::Subsample(_) => {
+            Op::BatchNorm(_) => Operator::BatchNorm,
+            Op::Relu | Op::Relu6 | Op::Subsample(_) => {
                 return Err(Unrepresentable::new(&node.name, "has no layer of its own"));
             }
         };
@@ -224,6 +225,10 @@ impl<'n> Fused<'n> {
                     layer.record.set_multiplier(i, multiplier);
                 }
             }
+            Op::BatchNorm(norm) => {
+                let pixels = (unit.input == 0).then_some(preprocess);
+                set_batch_norm(&mut layer, norm, input, pixels)?;
+            }
             Op::MaxPool(window) => set_window(&mut layer, window)?,
             Op::GlobalAveragePool => {
                 let shape = input.record.shape();
@@ -270,20 +275,7 @@ fn set_conv(
     if conv.fully_connected {
         layer.record.flags |= flags::FULLY_CONNECTED;
     }
-    let channels = conv.weights.dim().3;
-    // real = step · (q − zero), for each input channel.
-    let steps: Vec<(f64, f64)> = (0..channels)
-        .map(|channel| match pixels {
-            // Linear in the pixel: its value at 0 and at 255 say all.
-            Some(pixels) => {
-                let real = |pixel| f64::from(pixels.normalize(pixel, channel));
-                let (black, white) = (real(0), real(255));
-                let step = (white - black) / 255.0;
-                (step, -black / step - 128.0)
-            }
-            None => (f64::from(input.record.scale.get()), f64::from(input.record.zero_point)),
-        })
-        .collect();
+    let steps = steps(conv.weights.dim().3, input, pixels);
     let zeros: Vec<i8> =
         steps.iter().map(|&(_, zero)| zero.round().clamp(-128.0, 127.0) as i8).collect();
     if zeros.iter().any(|&zero| zero != input.record.zero_point) {
@@ -292,35 +284,12 @@ fn set_conv(
     let output_scale = f64::from(layer.record.scale.get());
     let mut reals = Vec::with_capacity(conv.bias.len());
     for (weights, &bias) in conv.weights.outer_iter().zip(&conv.bias) {
-        let scaled: Vec<f64> = weights
-            .iter()
-            .zip(steps.iter().cycle())
-            .map(|(&weight, &(step, _))| f64::from(weight) * step)
-            .collect();
-        // Beside weights that are as good as zero, a bias must still fit into 32 bits.
-        let scale = weight_scale(&scaled).max(f64::from(bias.abs()) / f64::from(1 << 24));
-        let scale = if scale > 0.0 { scale } else { 1.0 };
-        let mut offset = 0.0;
-        for (&weight, &(_, zero)) in scaled.iter().zip(steps.iter().cycle()) {
-            let q = (weight / scale).round().clamp(-127.0, 127.0);
-            offset += q * zero;
-            layer.weights.push(q as i8);
-        }
-        let bias = (f64::from(bias) / scale - offset).round();
-        if bias.abs() > f64::from(i32::MAX) {
-            return Err(Unrepresentable::new(
-                &layer.name,
-                "a bias is too large beside its channel's weights",
-            ));
-        }
-        layer.bias.push(bias as i32);
+        let weights = weights.iter().map(|&weight| f64::from(weight));
+        let scale = push_channel(layer, weights, f64::from(bias), &steps)?;
         reals.push(scale / output_scale);
     }
     let Some(shortcut) = shortcut else {
-        layer.multipliers = multipliers(layer, &reals, 128).ok_or_else(|| {
-            Unrepresentable::new(&layer.name, "its range is too small for its weights")
-        })?;
-        return Ok(());
+        return set_multipliers(layer, &reals);
     };
     let ratio = f64::from(shortcut.record.scale.get()) / output_scale;
     for bits in (0..=JOIN_BITS.min(MAX_JOIN_BITS)).rev() {
@@ -343,6 +312,75 @@ fn set_conv(
         }
     }
     Err(Unrepresentable::new(&layer.name, "its range is too small for its weights"))
+}
+
+/// Weights, biases and multipliers of a batch norm, with `pixels` of the picture.
+fn set_batch_norm(
+    layer: &mut Layer,
+    norm: &BatchNorm,
+    input: &Layer,
+    pixels: Option<&Preprocess>,
+) -> Result<(), Unrepresentable> {
+    let output_scale = f64::from(layer.record.scale.get());
+    let mut reals = Vec::with_capacity(norm.scale.len());
+    for (channel, &step) in steps(norm.scale.len(), input, pixels).iter().enumerate() {
+        let (factor, offset) = norm.affine(channel);
+        let scale = push_channel(layer, [factor].into_iter(), offset, &[step])?;
+        reals.push(scale / output_scale);
+    }
+    set_multipliers(layer, &reals)
+}
+
+/// What a step of the input stands for, and which step stands for zero: real = step · (q − zero)
+/// for each of its channels.
+fn steps(channels: usize, input: &Layer, pixels: Option<&Preprocess>) -> Vec<(f64, f64)> {
+    let step = |channel| match pixels {
+        // Linear in the pixel: its value at 0 and at 255 say all.
+        Some(pixels) => {
+            let real = |pixel| f64::from(pixels.normalize(pixel, channel));
+            let (black, white) = (real(0), real(255));
+            let step = (white - black) / 255.0;
+            (step, -black / step - 128.0)
+        }
+        None => (f64::from(input.record.scale.get()), f64::from(input.record.zero_point)),
+    };
+    (0..channels).map(step).collect()
+}
+
+/// Quantizes the weights and the bias of an output channel, whose inputs have these `steps` over
+/// and over; returns the scale of its sums.
+fn push_channel(
+    layer: &mut Layer,
+    weights: impl Iterator<Item = f64>,
+    bias: f64,
+    steps: &[(f64, f64)],
+) -> Result<f64, Unrepresentable> {
+    let scaled: Vec<f64> =
+        weights.zip(steps.iter().cycle()).map(|(weight, &(step, _))| weight * step).collect();
+    // Beside weights that are as good as zero, a bias must still fit into 32 bits.
+    let scale = weight_scale(&scaled).max(bias.abs() / f64::from(1 << 24));
+    let scale = if scale > 0.0 { scale } else { 1.0 };
+    let mut offset = 0.0;
+    for (&weight, &(_, zero)) in scaled.iter().zip(steps.iter().cycle()) {
+        let q = (weight / scale).round().clamp(-127.0, 127.0);
+        offset += q * zero;
+        layer.weights.push(q as i8);
+    }
+    let bias = (bias / scale - offset).round();
+    if bias.abs() > f64::from(i32::MAX) {
+        let what = "a bias is too large beside its channel's weights";
+        return Err(Unrepresentable::new(&layer.name, what));
+    }
+    layer.bias.push(bias as i32);
+    Ok(scale)
+}
+
+/// Sets the multipliers nearest to `reals`, for outputs with a zero point.
+fn set_multipliers(layer: &mut Layer, reals: &[f64]) -> Result<(), Unrepresentable> {
+    layer.multipliers = multipliers(layer, reals, 128).ok_or_else(|| {
+        Unrepresentable::new(&layer.name, "its range is too small for its weights")
+    })?;
+    Ok(())
 }
 
 /// The multipliers nearest to `reals`, if no sum of any channel can leave 32 bits with them, and

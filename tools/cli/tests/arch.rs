@@ -46,6 +46,9 @@ fn networks_are_as_large_as_published() {
         ("resnet110", 1_736, 252_887),
         ("plain20", 271, 40_551),
         ("resnet8", 78, 12_501),
+        // He et al. 2016, table 3: 1.7 million both, and the same depth costs the same.
+        ("preact-resnet110", 1_736, 252_887),
+        ("preact-resnet164", 1_727, 244_500),
     ] {
         let (count, network) = made(line, Variant::default(), None);
         assert_eq!((count / 1000, macs(&network) / 1000), (parameters, macs_k), "{line}");
@@ -103,6 +106,9 @@ fn variants_run_as_int8() {
         ("resnet20", " --block-convs 3 --shortcut b"),
         ("resnet50", " --stride-in 1x1 --shortcut a --input 32x32"),
         ("plain18", " --input 33x47"),
+        ("preact-resnet20", ""),
+        ("preact-resnet20", " --shortcut c --block-convs 1"),
+        ("preact-resnet164", " --input 16x16"),
         ("mxnet-small20", ""),
         ("resnet8", ""),
         ("resnet8-26", ""),

@@ -10,7 +10,7 @@ use brooklet_cli::network::{Network, Op};
 use miette::Diagnostic;
 use ndarray::Array4;
 use onnx::{Onnx, attribute, scalar};
-use rten_onnx::onnx::AttributeProto;
+use rten_onnx::onnx::{AttributeProto, TensorProto};
 use safetensors::tensor::{Dtype, TensorView};
 
 trait Load {
@@ -205,6 +205,76 @@ fn batch_norms_fold() {
     assert_eq!((conv.weights[[0, 0, 0, 0]], conv.bias[0]), (3.0, 1.25));
 }
 
+/// A pre-activation block as PyTorch exports it, its first batch norm as the closure spells it.
+fn pre_activation(spell: impl Fn(Onnx) -> Onnx) -> Network {
+    let pads = attribute("pads", &[1; 4]);
+    let onnx = Onnx::new(&[1, 3, 8, 8])
+        .floats("w0", &[4, 3, 3, 3], weight)
+        .floats("w1", &[4, 4, 3, 3], weight)
+        .floats("factor", &[4, 1, 1], |c| 0.5 + c as f32)
+        .floats("offset", &[1, 4, 1, 1], |c| c as f32 - 1.5)
+        .floats("scale", &[4], |c| 0.5 + c as f32)
+        .floats("shift", &[4], |c| c as f32 - 1.5)
+        .floats("zero", &[4], |_| 0.0)
+        .floats("one", &[4], |_| 1.0)
+        .node("Conv", "x w0", "s", &[pads.clone()]);
+    spell(onnx)
+        .node("Relu", "normed", "r", &[])
+        .node("Conv", "r w1", "c1", &[pads.clone()])
+        .node("BatchNormalization", "c1 scale shift zero one", "n1", &[])
+        .node("Relu", "n1", "r1", &[])
+        .node("Conv", "r1 w1", "c2", &[pads])
+        .node("Add", "s c2", "y", &[])
+        .load()
+        .unwrap()
+}
+
+#[test]
+fn a_batch_norm_stays_where_a_sum_or_a_shortcut_is_before_it() {
+    let epsilon =
+        AttributeProto { name: Some("epsilon".into()), f: Some(0.0), ..Default::default() };
+    let whole = pre_activation(|onnx| {
+        let inputs = "s scale shift zero one";
+        onnx.node("BatchNormalization", inputs, "normed", &[epsilon.clone()])
+    });
+    let expected = ["input", "conv", "norm", "relu", "conv", "relu", "conv", "add"];
+    assert_eq!(ops(&whole), expected);
+    let names: Vec<&str> = whole.nodes.iter().map(|node| node.name.as_str()).collect();
+    assert_eq!(names[2..4], ["stage1.block1.norm", "stage1.block1.norm.relu"]);
+    // As grappler and TensorFlow's converters leave it behind.
+    let apart = pre_activation(|onnx| {
+        onnx.node("Mul", "s factor", "scaled", &[]).node("Add", "offset scaled", "normed", &[])
+    });
+    assert_eq!(whole, apart);
+}
+
+#[test]
+fn constants_go_into_the_convolution_before_them() {
+    let network = Onnx::new(&[1, 3, 8, 8])
+        .floats("w", &[4, 3, 1, 1], |_| 1.0)
+        .floats("two", &[], |_| 2.0)
+        .floats("bias", &[4, 1, 1], |c| c as f32)
+        .node("Conv", "x w", "c", &[])
+        .node("Mul", "two c", "m", &[])
+        .node("Sub", "m bias", "y", &[])
+        .load()
+        .unwrap();
+    assert_eq!(ops(&network), ["input", "conv"]);
+    let Op::Conv(conv) = &network.nodes[1].op else { panic!() };
+    assert_eq!((conv.weights[[3, 0, 0, 0]], &conv.bias[..]), (2.0, &[0.0, -1.0, -2.0, -3.0][..]));
+}
+
+#[test]
+fn normalization_inside_of_the_network_is_refused() {
+    let error = Onnx::new(&[1, 3, 8, 8])
+        .floats("mean", &[1, 3, 1, 1], weight)
+        .node("Sub", "x mean", "centred", &[])
+        .load()
+        .unwrap_err();
+    let text = message(&error);
+    assert!(text.contains("`centred`: Sub with a constant") && text.contains("--mean"), "{text}");
+}
+
 #[test]
 fn an_unsupported_operator_is_named() {
     let error =
@@ -374,4 +444,119 @@ fn files_of_the_wrong_kind_are_told_apart() {
     for name in ["empty.onnx", "empty.tflite"] {
         assert!(matches!(problem(&write(name, b"")).problem, Problem::Corrupt { .. }), "{name}");
     }
+}
+
+#[test]
+fn one_head_in_many_spellings() {
+    let head = |spell: &dyn Fn(Onnx) -> Onnx| {
+        let onnx = Onnx::new(&[0, 3, 4, 4])
+            .floats("w", &[6, 3, 1, 1], weight)
+            .floats("fc", &[5, 6], weight)
+            .floats("fc_t", &[6, 5], |index| weight(index % 5 * 6 + index / 5))
+            .floats("bias", &[5], weight)
+            .node("Conv", "x w", "c", &[])
+            .node("Relu", "c", "r", &[]);
+        spell(onnx).load().unwrap()
+    };
+    let gemm = |onnx: Onnx| onnx.node("Gemm", "f fc bias", "y", &[scalar("transB", 1)]);
+    let torch = head(&|onnx| {
+        gemm(onnx.node("GlobalAveragePool", "r", "p", &[]).node("Flatten", "p", "f", &[]))
+    });
+    assert_eq!(ops(&torch), ["input", "conv", "relu", "pool", "fc"]);
+    let axes = [attribute("axes", &[-1, -2])];
+    let spellings: [&dyn Fn(Onnx) -> Onnx; 7] = [
+        // Opset 11 to 17, and from 18 on; a shape that is given.
+        &|onnx| {
+            gemm(onnx.ints("shape", &[-1, 6]).node("ReduceMean", "r", "p", &axes).node(
+                "Reshape",
+                "p shape",
+                "f",
+                &[],
+            ))
+        },
+        &|onnx| {
+            let keep = [scalar("keepdims", 0)];
+            gemm(onnx.ints("axes", &[2, 3]).node("ReduceMean", "r axes", "f", &keep))
+        },
+        // A shape computed from the batch, as older PyTorch traces `view`.
+        &|onnx| {
+            gemm(
+                onnx.ints("first", &[0])
+                    .ints("rest", &[-1])
+                    .node("GlobalAveragePool", "r", "p", &[])
+                    .node("Shape", "p", "sizes", &[])
+                    .node("Gather", "sizes first", "n", &[])
+                    .node("Concat", "n rest", "shape", &[scalar("axis", 0)])
+                    .node("Reshape", "p shape", "f", &[]),
+            )
+        },
+        // `avg_pool2d(x, x.size()[3])`.
+        &|onnx| {
+            let window = [attribute("kernel_shape", &[4, 4]), attribute("strides", &[4, 4])];
+            let axes = [attribute("axes", &[2, 3])];
+            gemm(onnx.node("AveragePool", "r", "p", &window).node("Squeeze", "p", "f", &axes))
+        },
+        // No-ops that tracing leaves behind.
+        &|onnx| {
+            gemm(
+                onnx.node("GlobalAveragePool", "r", "p", &[])
+                    .node("Identity", "p", "i", &[])
+                    .node("Flatten", "i", "g", &[scalar("axis", -3)])
+                    .node("Cast", "g", "h", &[scalar("to", 1)])
+                    .node("Dropout", "h", "f", &[]),
+            )
+        },
+        // The matrix not transposed, and the bias beside it.
+        &|onnx| {
+            onnx.node("GlobalAveragePool", "r", "p", &[])
+                .node("Flatten", "p", "f", &[])
+                .node("Gemm", "f fc_t bias", "y", &[])
+        },
+        &|onnx| {
+            onnx.node("GlobalAveragePool", "r", "p", &[])
+                .node("Flatten", "p", "f", &[])
+                .node("MatMul", "f fc_t", "m", &[])
+                .node("Add", "bias m", "y", &[])
+        },
+    ];
+    for (index, spell) in spellings.iter().enumerate() {
+        assert_eq!(head(spell), torch, "spelling {index}");
+    }
+}
+
+#[test]
+fn relu_in_four_spellings() {
+    let bounds = |low, high| {
+        [("min", low), ("max", high)].map(|(name, value)| AttributeProto {
+            name: Some(name.into()),
+            f: Some(value),
+            ..Default::default()
+        })
+    };
+    let kind = |spell: &dyn Fn(Onnx) -> Onnx| {
+        let onnx = Onnx::new(&[1, 3, 4, 4])
+            .floats("w", &[6, 3, 1, 1], weight)
+            .floats("zero", &[], |_| 0.0)
+            .floats("six", &[], |_| 6.0)
+            .node("Conv", "x w", "c", &[]);
+        ops(&spell(onnx).load().unwrap())[2]
+    };
+    assert_eq!(kind(&|onnx| onnx.node("Clip", "c", "y", &bounds(0.0, 6.0))), "relu6");
+    assert_eq!(kind(&|onnx| onnx.node("Clip", "c zero six", "y", &[])), "relu6");
+    assert_eq!(kind(&|onnx| onnx.node("Clip", "c zero", "y", &[])), "relu");
+    let constant = TensorProto {
+        float_data: vec![6.0],
+        ..onnx::tensor("", &[], rten_onnx::onnx::DataType::FLOAT)
+    };
+    let value =
+        AttributeProto { name: Some("value".into()), t: Some(constant), ..Default::default() };
+    // `Constant` has no input.
+    assert_eq!(
+        kind(&|mut onnx| {
+            onnx = onnx.node("Constant", "", "limit", std::slice::from_ref(&value));
+            onnx.graph.node.last_mut().unwrap().input.clear();
+            onnx.node("Clip", "c zero limit", "y", &[])
+        }),
+        "relu6"
+    );
 }

@@ -81,6 +81,7 @@ pub(crate) fn kind(layer: &LayerRecord) -> &'static str {
         Operator::Conv => "conv",
         Operator::Add => "add",
         Operator::MaxPool => "max_pool",
+        Operator::BatchNorm => "batch_norm",
         Operator::AveragePool => "average_pool",
         Operator::Softmax => "softmax",
     }

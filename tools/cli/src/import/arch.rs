@@ -37,6 +37,8 @@ pub struct Arch {
 enum Blocks {
     /// With a shortcut around each.
     Residual,
+    /// The same, with batch norm and ReLU before the convolutions: the authors' follow-up.
+    PreActivation,
     /// The plain networks that the paper compares with: no shortcuts.
     Plain,
 }
@@ -45,6 +47,8 @@ enum Blocks {
 enum Family {
     /// 3×3 stem, basic blocks, 32×32.
     Cifar,
+    /// The same with bottleneck blocks, of four times as many channels.
+    CifarBottleneck,
     /// The same for 28×28, with biases before the batch norms and 1×1 projections.
     Mxnet,
     /// The same for 32×32, and no batch norm after the projections.
@@ -56,6 +60,10 @@ enum Family {
 }
 
 impl Family {
+    fn has_bottlenecks(self) -> bool {
+        matches!(self, Self::Bottleneck | Self::CifarBottleneck)
+    }
+
     fn is_imagenet(self) -> bool {
         matches!(self, Self::Basic | Self::Bottleneck)
     }
@@ -154,6 +162,10 @@ impl Arch {
         "plain32" Cifar Plain 16 [5, 5, 5],
         "plain44" Cifar Plain 16 [7, 7, 7],
         "plain56" Cifar Plain 16 [9, 9, 9],
+        "preact-resnet20" Cifar PreActivation 16 [3, 3, 3],
+        "preact-resnet110" Cifar PreActivation 16 [18, 18, 18],
+        "preact-resnet164" CifarBottleneck PreActivation 16 [18, 18, 18],
+        "preact-resnet1001" CifarBottleneck PreActivation 16 [111, 111, 111],
         "mxnet-small20" Mxnet Residual 16 [3, 3, 3],
         "mxnet-small56" Mxnet Residual 16 [9, 9, 9],
         "resnet8" MlPerf Residual 16 [1, 1, 1],
@@ -168,7 +180,7 @@ impl Arch {
     /// Height and width of the pictures that it was published for.
     pub fn default_input(self) -> [usize; 2] {
         match self.family {
-            Family::Cifar | Family::MlPerf => [32, 32],
+            Family::Cifar | Family::CifarBottleneck | Family::MlPerf => [32, 32],
             Family::Mxnet => [28, 28],
             Family::Basic | Family::Bottleneck => [224, 224],
         }
@@ -181,7 +193,7 @@ impl Arch {
 
     /// Whether there is such a variant.
     pub(crate) fn check(self, variant: &Variant) -> Result<(), Problem> {
-        let bottleneck = self.family == Family::Bottleneck;
+        let bottleneck = self.family.has_bottlenecks();
         let wrong = |option, why| Err(Problem::NoVariant { arch: self.name.into(), option, why });
         match variant {
             Variant { shortcut: Some(_), .. } if self.blocks == Blocks::Plain => {
@@ -206,7 +218,7 @@ impl Arch {
     /// planning and measuring where no trained weights are at hand. The same for the same seed.
     ///
     /// Normally distributed after He et al. 2015 ("Delving Deep into Rectifiers", section 2.2),
-    /// with batch norms that do nothing yet. Only the last of each residual block scales by
+    /// with batch norms that do nothing yet. Only what is last in each residual block scales by
     /// 1 / √blocks: without training, nothing else keeps a thousand blocks from adding up.
     pub(crate) fn new_weights(
         self,
@@ -215,12 +227,14 @@ impl Arch {
         classes: usize,
         seed: u64,
     ) -> Result<Weights, Fault> {
-        let last = if self.family == Family::Bottleneck { 3 } else { variant.convs() };
+        // A block's last convolution, of pre-activation networks: nothing scales behind it.
+        let last = if self.family.has_bottlenecks() { 3 } else { variant.convs() };
+        let part = if self.blocks == Blocks::PreActivation { "conv" } else { "bn" };
         let maker = Maker {
             classes,
             random: ChaCha8Rng::seed_from_u64(seed),
             last_scale: (self.stages.iter().sum::<usize>() as f32).sqrt().recip(),
-            last_norm: (self.blocks == Blocks::Residual).then(|| format!(".bn{last}.weight")),
+            last_of_blocks: (self.blocks != Blocks::Plain).then(|| format!(".{part}{last}.weight")),
             made: Weights::new(),
         };
         let tensors = Tensors { map: Weights::new(), maker: Some(maker) };
@@ -279,8 +293,8 @@ pub(super) struct Tensors {
 struct Maker {
     classes: usize,
     random: ChaCha8Rng,
-    /// How the keys of blocks' last batch norms end, and their scale.
-    last_norm: Option<String>,
+    /// How the keys of what scales a block last end, and its scale.
+    last_of_blocks: Option<String>,
     last_scale: f32,
     made: Weights,
 }
@@ -288,15 +302,15 @@ struct Maker {
 impl Maker {
     fn make(&mut self, key: &str, shape: &[usize]) -> ArrayD<f32> {
         let part = key.rsplit('.').next().unwrap_or(key);
+        let is_last = self.last_of_blocks.as_ref().is_some_and(|last| key.ends_with(last));
+        let scale = if is_last { self.last_scale } else { 1.0 };
         let tensor = match (shape.len(), part) {
-            (1, "weight") if self.last_norm.as_ref().is_some_and(|norm| key.ends_with(norm)) => {
-                ArrayD::from_elem(shape, self.last_scale)
-            }
-            (1, "weight" | "running_var") => ArrayD::ones(shape),
+            (1, "weight") => ArrayD::from_elem(shape, scale),
+            (1, "running_var") => ArrayD::ones(shape),
             (1, _) => ArrayD::zeros(shape),
             _ => {
                 let inputs: usize = shape[1..].iter().product();
-                let deviation = (2.0 / inputs as f32).sqrt();
+                let deviation = scale * (2.0 / inputs as f32).sqrt();
                 ArrayD::from_shape_simple_fn(shape, || {
                     let number: f32 = StandardNormal.sample(&mut self.random);
                     deviation * number
@@ -357,8 +371,12 @@ impl Builder {
     fn network(&mut self) -> Result<NodeId, Fault> {
         let Arch { family, width, stages, .. } = self.arch;
         let (stem, stride) = if family.is_imagenet() { (7, 2) } else { (3, 1) };
-        let mut x = self.conv_norm(0, "conv1", Some("bn1"), width, stem, stride)?;
-        x = self.relu(x)?;
+        let before = self.arch.blocks == Blocks::PreActivation;
+        let norm = if before { None } else { Some("bn1") };
+        let mut x = self.conv_norm(0, "conv1", norm, width, stem, stride)?;
+        if !before {
+            x = self.relu(x)?;
+        }
         if family.is_imagenet() {
             let pool = Window { kernel: [3, 3], stride: [2, 2], pads: [1, 1, 1, 1] };
             x = self.network.push(Op::MaxPool(pool), &[x], "maxpool").at("maxpool")?;
@@ -369,6 +387,9 @@ impl Builder {
                 let stride = if stage > 0 && block == 0 { 2 } else { 1 };
                 x = self.block(x, &prefix, width << stage, stride)?;
             }
+        }
+        if before {
+            x = self.norm_relu(x, "bn")?;
         }
         x = self.network.push(Op::GlobalAveragePool, &[x], "avgpool").at("avgpool")?;
         self.fully_connected(x)
@@ -383,18 +404,24 @@ impl Builder {
         stride: usize,
     ) -> Result<NodeId, Fault> {
         let key = |part: &str| format!("{prefix}.{part}");
-        let bottleneck = self.arch.family == Family::Bottleneck;
+        let bottleneck = self.arch.family.has_bottlenecks();
         let out = if bottleneck { 4 * width } else { width };
         let layers: Vec<(usize, usize, usize)> = if bottleneck {
             let [first, second] = match self.variant.stride_in {
                 Some(StrideIn::First) => [stride, 1],
-                Some(StrideIn::Second) | None => [1, stride],
+                Some(StrideIn::Second) => [1, stride],
+                // As the authors' pre-activation networks, and as torchvision's others.
+                None if self.arch.blocks == Blocks::PreActivation => [stride, 1],
+                None => [1, stride],
             };
             vec![(width, 1, first), (width, 3, second), (out, 1, 1)]
         } else {
             let stride = |conv| if conv == 0 { stride } else { 1 };
             (0..self.variant.convs()).map(|conv| (width, 3, stride(conv))).collect()
         };
+        if self.arch.blocks == Blocks::PreActivation {
+            return self.pre_activation_block(x, &key, &layers, stride);
+        }
         let mut main = x;
         for (i, &(channels, kernel, stride)) in layers.iter().enumerate() {
             let (conv, norm) = (key(&format!("conv{}", i + 1)), key(&format!("bn{}", i + 1)));
@@ -410,6 +437,31 @@ impl Builder {
         let name = key("add");
         let sum = self.network.push(Op::Add, &[main, shortcut], &name).at(&name)?;
         self.relu(sum)
+    }
+
+    /// Batch norm and ReLU stand before each convolution. Where the shape changes, the shortcut
+    /// begins behind the first of them, as in the authors' code.
+    fn pre_activation_block(
+        &mut self,
+        x: NodeId,
+        key: &impl Fn(&str) -> String,
+        layers: &[(usize, usize, usize)],
+        stride: usize,
+    ) -> Result<NodeId, Fault> {
+        let out = layers.last().map_or(0, |layer| layer.0);
+        let changes = stride != 1 || self.network.nodes[x].shape[2] != out;
+        let (mut main, mut fork) = (x, x);
+        for (i, &(channels, kernel, stride)) in layers.iter().enumerate() {
+            main = self.norm_relu(main, &key(&format!("bn{}", i + 1)))?;
+            if i == 0 && changes {
+                fork = main;
+            }
+            let conv = key(&format!("conv{}", i + 1));
+            main = self.conv_norm(main, &conv, None, channels, kernel, stride)?;
+        }
+        let shortcut = self.shortcut(fork, key, out, stride)?;
+        let name = key("add");
+        self.network.push(Op::Add, &[main, shortcut], &name).at(&name)
     }
 
     /// What is added to a block's main path.
@@ -435,7 +487,8 @@ impl Builder {
         };
         if projects {
             let name = named.unwrap_or_else(|| key("downsample"));
-            let norm = (family != Family::MlPerf).then(|| format!("{name}.1"));
+            let normalized = family != Family::MlPerf && self.arch.blocks == Blocks::Residual;
+            let norm = normalized.then(|| format!("{name}.1"));
             return self.conv_norm(x, &format!("{name}.0"), norm.as_deref(), out, 1, stride);
         }
         if !changes {
@@ -481,9 +534,21 @@ impl Builder {
             fully_connected: false,
         });
         let y = self.network.push(op, &[x], conv).at(conv)?;
-        let Some(norm) = norm else { return Ok(y) };
+        match norm {
+            Some(norm) => self.norm(y, norm),
+            None => Ok(y),
+        }
+    }
+
+    fn norm_relu(&mut self, x: NodeId, norm: &str) -> Result<NodeId, Fault> {
+        let y = self.norm(x, norm)?;
+        self.relu(y)
+    }
+
+    fn norm(&mut self, x: NodeId, norm: &str) -> Result<NodeId, Fault> {
+        let channels = self.network.nodes[x].shape[2];
         let mut vector = |part: &str| {
-            let tensor = self.take(&format!("{norm}.{part}"), &[out])?;
+            let tensor = self.take(&format!("{norm}.{part}"), &[channels])?;
             Ok::<_, Fault>(tensor.into_raw_vec_and_offset().0)
         };
         let op = Op::BatchNorm(BatchNorm {
@@ -493,7 +558,7 @@ impl Builder {
             var: vector("running_var")?,
             eps: EPS,
         });
-        self.network.push(op, &[y], norm).at(norm)
+        self.network.push(op, &[x], norm).at(norm)
     }
 
     fn fully_connected(&mut self, x: NodeId) -> Result<NodeId, Fault> {

@@ -449,12 +449,7 @@ impl Importer<'_> {
                 let dims = order.into_iter().map(|dim| map.dims[dim].clone()).collect();
                 Ok(Map { view: map.view, dims })
             }
-            "Sub" | "Mul" | "Div" => Err(Problem::UnsupportedOperator {
-                op: op_type(node).into(),
-                remedy: "if it normalizes the picture, export the network without it and give \
-                         --mean and --std instead"
-                    .into(),
-            }),
+            "Sub" | "Mul" | "Div" => self.affine(node, inputs, &name),
             op => Err(Problem::UnsupportedOperator {
                 op: op.into(),
                 remedy: "brooklet runs ResNets: convolutions, batch norms, ReLU, additions, \
@@ -521,51 +516,83 @@ impl Importer<'_> {
     }
 
     fn add(&mut self, node: &NodeProto, inputs: &Inputs, name: &str) -> Result<Map, Problem> {
-        let (map, constant) = match (inputs.0.first(), inputs.0.get(1)) {
-            (Some(Some(Value::Map(a))), Some(Some(Value::Map(b)))) => {
-                let ids = [self.settle(a, name)?, self.settle(b, name)?];
-                if a.dims != b.dims {
-                    return Err(unsupported(
-                        "adds maps of different layouts",
-                        "export the network in ONNX's own layout",
-                    ));
-                }
-                let id = self.network.push(Op::Add, &ids, name)?;
-                return Ok(Map { view: self.view(id), dims: a.dims.clone() });
-            }
-            (Some(Some(Value::Map(map))), Some(Some(Value::Constant(constant)))) => (map, constant),
-            (Some(Some(Value::Constant(constant))), Some(Some(Value::Map(map)))) => (map, constant),
-            _ => return Err(corrupt("an addition has two inputs")),
+        let (Some(Some(Value::Map(a))), Some(Some(Value::Map(b)))) =
+            (inputs.0.first(), inputs.0.get(1))
+        else {
+            return self.affine(node, inputs, name);
         };
-        // A constant is a bias: it goes into the layer that was just computed.
-        let refuse = || {
-            unsupported(
-                "adds a constant that is not the bias of the layer before",
+        let ids = [self.settle(a, name)?, self.settle(b, name)?];
+        if a.dims != b.dims {
+            return Err(unsupported(
+                "adds maps of different layouts",
+                "export the network in ONNX's own layout",
+            ));
+        }
+        let id = self.network.push(Op::Add, &ids, name)?;
+        Ok(Map { view: self.view(id), dims: a.dims.clone() })
+    }
+
+    /// Addition of a constant, or multiplication with one: a bias, or part of a batch norm that
+    /// was taken apart.
+    fn affine(&mut self, node: &NodeProto, inputs: &Inputs, name: &str) -> Result<Map, Problem> {
+        let (map, constant) = match (op_type(node), inputs.0.first(), inputs.0.get(1)) {
+            (_, Some(Some(Value::Map(map))), Some(Some(Value::Constant(constant))))
+            | ("Add" | "Mul", Some(Some(Value::Constant(constant))), Some(Some(Value::Map(map)))) => {
+                (map, constant)
+            }
+            _ => {
+                return Err(unsupported(
+                    format!("{} of two maps, or of a constant and a map", op_type(node)),
+                    "brooklet runs ResNets: maps are added, and scaled by constants",
+                ));
+            }
+        };
+        let constant = constant.floats()?;
+        let dim = map.dims.iter().position(|dim| dim.contains(&Channel));
+        // Broadcasting aligns the last dimensions.
+        let along = dim.and_then(|dim| (dim + constant.ndim()).checked_sub(map.dims.len()));
+        let channels = map.extent(Channel);
+        let fits = constant.len() == 1
+            || (constant.len() == channels
+                && along.is_some_and(|dim| constant.shape()[dim] == channels));
+        if !fits || map.view.node == 0 {
+            return Err(unsupported(
+                format!("{} with a constant that is not a value a channel of a layer", op_type(node)),
                 "if it normalizes the picture, export the network without it and give --mean and \
                  --std instead",
-            )
+            ));
+        }
+        let values = constant.iter().cycle().take(channels);
+        let (factors, offsets): (Vec<f32>, Vec<f32>) = match op_type(node) {
+            "Add" => values.map(|&value| (1.0, value)).unzip(),
+            "Sub" => values.map(|&value| (1.0, -value)).unzip(),
+            "Mul" => values.map(|&value| (value, 0.0)).unzip(),
+            _ => values.map(|&value| (value.recip(), 0.0)).unzip(),
         };
-        let bias = constant.floats()?;
         let map_input =
             node.input.iter().find(|name| matches!(self.values.get(*name), Some(Value::Map(_))));
         let once = map_input.is_some_and(|name| self.uses.get(name.as_str()) == Some(&1));
-        let dim = map.dims.iter().position(|dim| dim.contains(&Channel));
-        // Broadcasting aligns the last dimensions.
-        let along = dim.and_then(|dim| (dim + bias.ndim()).checked_sub(map.dims.len()));
-        let channels = map.extent(Channel);
-        let fits = bias.len() == 1
-            || (bias.len() == channels && along.is_some_and(|dim| bias.shape()[dim] == channels));
-        let plain = map.view == self.view(map.view.node);
-        match &mut self.network.nodes[map.view.node].op {
-            Op::Conv(conv) if once && fits && plain => {
-                for (channel, sum) in conv.bias.iter_mut().enumerate() {
-                    let index = if bias.len() == 1 { 0 } else { channel };
-                    *sum += bias.iter().nth(index).expect("its length was checked");
-                }
-                Ok(map.clone())
+        let is_sum = matches!(op_type(node), "Add" | "Sub");
+        if is_sum && once && map.view == self.view(map.view.node) {
+            // Into the layer that was just computed.
+            let bias = match &mut self.network.nodes[map.view.node].op {
+                Op::Conv(conv) => Some(&mut conv.bias),
+                Op::BatchNorm(norm) => Some(&mut norm.shift),
+                _ => None,
+            };
+            if let Some(bias) = bias {
+                bias.iter_mut().zip(&offsets).for_each(|(bias, offset)| *bias += offset);
+                return Ok(map.clone());
             }
-            _ => Err(refuse()),
         }
+        let norm = BatchNorm {
+            scale: factors,
+            shift: offsets,
+            mean: vec![0.0; channels],
+            var: vec![1.0; channels],
+            eps: 0.0,
+        };
+        self.elementwise(map, Op::BatchNorm(norm), name)
     }
 
     fn max_pool(&mut self, node: &NodeProto, map: &Map, name: &str) -> Result<Map, Problem> {

@@ -207,7 +207,7 @@ fn batch_norms_fold() {
 
 /// A pre-activation block as PyTorch exports it, its first batch norm as the closure spells it.
 fn pre_activation(spell: impl Fn(Onnx) -> Onnx) -> Network {
-    let pads = attribute("pads", &[1; 4]);
+    let pads = &[attribute("pads", &[1; 4])];
     let onnx = Onnx::new(&[1, 3, 8, 8])
         .floats("w0", &[4, 3, 3, 3], weight)
         .floats("w1", &[4, 4, 3, 3], weight)
@@ -217,13 +217,13 @@ fn pre_activation(spell: impl Fn(Onnx) -> Onnx) -> Network {
         .floats("shift", &[4], |c| c as f32 - 1.5)
         .floats("zero", &[4], |_| 0.0)
         .floats("one", &[4], |_| 1.0)
-        .node("Conv", "x w0", "s", &[pads.clone()]);
+        .node("Conv", "x w0", "s", pads);
     spell(onnx)
         .node("Relu", "normed", "r", &[])
-        .node("Conv", "r w1", "c1", &[pads.clone()])
+        .node("Conv", "r w1", "c1", pads)
         .node("BatchNormalization", "c1 scale shift zero one", "n1", &[])
         .node("Relu", "n1", "r1", &[])
-        .node("Conv", "r1 w1", "c2", &[pads])
+        .node("Conv", "r1 w1", "c2", pads)
         .node("Add", "s c2", "y", &[])
         .load()
         .unwrap()
@@ -235,7 +235,7 @@ fn a_batch_norm_stays_where_a_sum_or_a_shortcut_is_before_it() {
         AttributeProto { name: Some("epsilon".into()), f: Some(0.0), ..Default::default() };
     let whole = pre_activation(|onnx| {
         let inputs = "s scale shift zero one";
-        onnx.node("BatchNormalization", inputs, "normed", &[epsilon.clone()])
+        onnx.node("BatchNormalization", inputs, "normed", std::slice::from_ref(&epsilon))
     });
     let expected = ["input", "conv", "norm", "relu", "conv", "relu", "conv", "add"];
     assert_eq!(ops(&whole), expected);
@@ -508,9 +508,12 @@ fn one_head_in_many_spellings() {
         },
         // The matrix not transposed, and the bias beside it.
         &|onnx| {
-            onnx.node("GlobalAveragePool", "r", "p", &[])
-                .node("Flatten", "p", "f", &[])
-                .node("Gemm", "f fc_t bias", "y", &[])
+            onnx.node("GlobalAveragePool", "r", "p", &[]).node("Flatten", "p", "f", &[]).node(
+                "Gemm",
+                "f fc_t bias",
+                "y",
+                &[],
+            )
         },
         &|onnx| {
             onnx.node("GlobalAveragePool", "r", "p", &[])

@@ -557,7 +557,10 @@ impl Importer<'_> {
                 && along.is_some_and(|dim| constant.shape()[dim] == channels));
         if !fits || map.view.node == 0 {
             return Err(unsupported(
-                format!("{} with a constant that is not a value a channel of a layer", op_type(node)),
+                format!(
+                    "{} with a constant that is not a value a channel of a layer",
+                    op_type(node)
+                ),
                 "if it normalizes the picture, export the network without it and give --mean and \
                  --std instead",
             ));

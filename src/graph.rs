@@ -63,6 +63,7 @@ impl<'m> Graph<'m> {
                     * usize::from(self.input_of(record).channels.get())
                     * usize::from(record.channels.get())
             }
+            Operator::BatchNorm => usize::from(record.channels.get()),
             _ => 0,
         }
     }

@@ -37,8 +37,8 @@ fn boards_cargo(registry: &Registry, arguments: &[&str]) -> Command {
     command
 }
 
-/// Everything that CI checks.
-pub(crate) fn test(steps: &mut Steps) -> Result<(), Failure> {
+/// Everything that CI checks; with `all` the large networks, too.
+pub(crate) fn test(steps: &mut Steps, all: bool) -> Result<(), Failure> {
     let registry = Registry::find()?;
     let root = registry.root();
     setup(steps)?;
@@ -60,7 +60,10 @@ pub(crate) fn test(steps: &mut Steps) -> Result<(), Failure> {
         run(&mut boards_cargo(&registry, &[&["test"], &HOST_SIDE[..]].concat()))
     });
     steps.step("tests, those on emulated boards included", || {
-        run(&mut cargo(root, &["test", "--workspace"]))
+        // One failure does not hide the next.
+        let tests = ["test", "--workspace", "--no-fail-fast"];
+        let large: &[&str] = if all { &["--", "--include-ignored"] } else { &[] };
+        run(&mut cargo(root, &[&tests, large].concat()))
     });
     fuzz(steps, &registry);
     steps.step("documentation", || {

@@ -15,26 +15,28 @@ const HELP: &str = "\
 Chores of this repository.
 
     cargo xtask demo     quantize the built-in ResNet-20, run it here and on two boards
-    cargo xtask test     everything that CI checks
+    cargo xtask test     everything that CI checks; with --all, the large networks, too
     cargo xtask setup    install what the boards need: compilers, QEMU
     cargo xtask cross    build all firmware, and prove that the runtime cannot panic
     cargo xtask size     what runtime and firmware take of each board's flash
 ";
 
 fn main() -> ExitCode {
-    let chore = env::args().nth(1);
-    let result = match chore.as_deref() {
-        Some("demo") => demo::demo(),
-        Some("test") => Steps::run(chores::test),
-        Some("setup") => Steps::run(chores::setup),
-        Some("cross") => Steps::run(chores::cross),
-        Some("size") => chores::size(),
-        Some("help" | "--help" | "-h") | None => {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match arguments[..] {
+        ["demo"] => demo::demo(),
+        ["test"] => Steps::run(|steps| chores::test(steps, false)),
+        ["test", "--all"] => Steps::run(|steps| chores::test(steps, true)),
+        ["setup"] => Steps::run(chores::setup),
+        ["cross"] => Steps::run(chores::cross),
+        ["size"] => chores::size(),
+        ["help" | "--help" | "-h"] | [] => {
             print!("{HELP}");
             return ExitCode::SUCCESS;
         }
-        Some(other) => {
-            eprintln!("there is no chore `{other}`\n\n{HELP}");
+        _ => {
+            eprintln!("there is no chore `{}`\n\n{HELP}", arguments.join(" "));
             return ExitCode::FAILURE;
         }
     };

@@ -60,7 +60,7 @@ fn small_networks_are_as_readme_says() {
 }
 
 #[test]
-#[ignore = "half an hour: cargo xtask test --all"]
+#[ignore = "ten minutes: cargo xtask test --all"]
 fn large_networks_are_as_readme_says() {
     check(LARGE);
 }

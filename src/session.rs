@@ -210,7 +210,7 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
             Operator::Input => {}
             Operator::Conv => {
                 let rows = window(layer, step, model.layer(input).rows.get(), row);
-                backend.conv(&Conv::new(model, layer), &rows, &shortcut, output);
+                backend.conv(&Conv::new(model, layer), &rows, &shortcut, scratch, output);
             }
             Operator::Add => {
                 backend.add(&Add::new(model, layer), row(step), &shortcut, output);

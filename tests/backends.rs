@@ -23,8 +23,15 @@ impl Backend for Broken {
         true
     }
 
-    fn conv(&self, conv: &Conv<'_>, rows: &Rows<'_>, shortcut: &Shortcut<'_>, output: &mut [i8]) {
-        Reference.conv(conv, rows, shortcut, output);
+    fn conv(
+        &self,
+        conv: &Conv<'_>,
+        rows: &Rows<'_>,
+        shortcut: &Shortcut<'_>,
+        scratch: &mut [u8],
+        output: &mut [i8],
+    ) {
+        Reference.conv(conv, rows, shortcut, scratch, output);
         if conv.window.input.columns == 1
             && let Some(last) = output.last_mut()
         {

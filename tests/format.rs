@@ -227,11 +227,11 @@ fn arena_and_backend_are_checked() {
     assert_eq!(new(&mut bytes[1..]), Err(Error::ArenaMisaligned));
     assert_eq!(arena_bytes(&file), needed);
 
-    let plan = brooklet_cli::plan::plan(&program, brooklet_cli::plan::Goal::Size).unwrap();
-    let pairs = program.write(&plan, Packing::Pairs);
+    let pairs = model_file(&program.packed(Packing::Pairs));
     let model = Model::parse(&pairs).unwrap();
+    let mut memory = vec![0u128; model.arena_bytes().div_ceil(16)];
     assert!(matches!(
-        Session::new(&model, Portable, bytes),
+        Session::new(&model, Portable, memory.as_mut_bytes()),
         Err(Error::Packing { layer: 1, packing: "pairs", backend: Portable::NAME })
     ));
 }

@@ -39,19 +39,22 @@ proptest! {
         let expected =
             (tensors[program.logits].clone(), tensors.last().unwrap().clone());
         let smallest = plan(&program, Goal::Size).unwrap();
-        let ohwi = program.write(&smallest, Packing::Ohwi);
-        let pairs = program.write(&smallest, Packing::Pairs);
+        let ohwi = program.write(&smallest);
+        let packed = program.clone().packed(Packing::Pairs);
+        let pairs = packed.write(&plan(&packed, Goal::Size).unwrap());
         prop_assert_eq!(&run(&ohwi, Portable, &picture, 0x55), &expected);
         prop_assert_eq!(&run(&ohwi, Reference, &picture, 0xaa), &expected);
         prop_assert_eq!(&run(&pairs, Reference, &picture, 0x80), &expected);
         for arena_bytes in [smallest.arena_bytes * 3 / 2, usize::MAX] {
             let quick = plan(&program, Goal::Speed { arena_bytes }).unwrap();
             prop_assert!(quick.arena_bytes <= arena_bytes);
-            let quick = program.write(&quick, Packing::Ohwi);
+            let quick = program.write(&quick);
             prop_assert_eq!(&run(&quick, Portable, &picture, 0x55), &expected);
             // Nothing is lost in a file: its program is read back whole.
-            let (read, packing) = Program::read(&Model::parse(&quick).unwrap());
-            prop_assert_eq!(&read.write(&plan(&read, Goal::Size).unwrap(), packing), &ohwi);
+            let read = Program::read(&Model::parse(&quick).unwrap());
+            prop_assert_eq!(&read.write(&plan(&read, Goal::Size).unwrap()), &ohwi);
+            let read = Program::read(&Model::parse(&pairs).unwrap()).packed(Packing::Ohwi);
+            prop_assert_eq!(&read.write(&plan(&read, Goal::Size).unwrap()), &ohwi);
         }
     }
 
@@ -82,9 +85,16 @@ impl Backend for Counting<'_> {
         Reference.runs(packing)
     }
 
-    fn conv(&self, conv: &Conv<'_>, rows: &Rows<'_>, shortcut: &Shortcut<'_>, output: &mut [i8]) {
+    fn conv(
+        &self,
+        conv: &Conv<'_>,
+        rows: &Rows<'_>,
+        shortcut: &Shortcut<'_>,
+        scratch: &mut [u8],
+        output: &mut [i8],
+    ) {
         self.0.set(self.0.get() + (output.len() * conv.taps()) as u64);
-        Reference.conv(conv, rows, shortcut, output);
+        Reference.conv(conv, rows, shortcut, scratch, output);
     }
 }
 

@@ -64,9 +64,16 @@ impl Operator {
 pub enum Packing {
     /// Output channel, kernel row, kernel column, input channel: the last is consecutive.
     Ohwi = 0,
-    /// Two output channels side by side: for channels *a* and *b* = *a* + 1, `a0 b0 a1 b1 …`
-    /// with the weights of each in the order of [`Ohwi`](Self::Ohwi). An odd last channel
-    /// stands alone.
+    /// For cores that widen bytes 0 and 2 of a word at once, and bytes 1 and 3: two output
+    /// channels side by side, *a* and *b* = *a* + 1, by four weights of each in the order of
+    /// [`Ohwi`](Self::Ohwi):
+    ///
+    /// ```text
+    /// a0 b0 a2 b2   a1 b1 a3 b3   a4 b4 a6 b6   a5 b5 a7 b7   …
+    /// ```
+    ///
+    /// Weights that are missing to a multiple of four, and a channel that is missing to an even
+    /// number, are zero.
     Pairs = 1,
 }
 
@@ -91,14 +98,24 @@ impl Packing {
         }
     }
 
-    /// Where weight `tap` of output channel `channel` lies, of `channels` with `taps` each.
+    /// Where weight `tap` of output channel `channel` lies, of channels with `taps` each.
     #[inline]
-    pub const fn index(self, channel: usize, tap: usize, channels: usize, taps: usize) -> usize {
+    pub const fn index(self, channel: usize, tap: usize, taps: usize) -> usize {
         match self {
-            Self::Pairs if channel | 1 < channels => {
-                (channel & !1) * taps + 2 * tap + (channel & 1)
+            Self::Ohwi => channel * taps + tap,
+            Self::Pairs => {
+                let group = (channel & !1) * taps.next_multiple_of(4) + 2 * (tap & !3);
+                group + 4 * (tap & 1) + (tap & 2) + (channel & 1)
             }
-            _ => channel * taps + tap,
+        }
+    }
+
+    /// Bytes that the weights of `channels` output channels with `taps` each take.
+    #[inline]
+    pub const fn bytes(self, channels: usize, taps: usize) -> usize {
+        match self {
+            Self::Ohwi => channels * taps,
+            Self::Pairs => channels.next_multiple_of(2) * taps.next_multiple_of(4),
         }
     }
 }

@@ -7,7 +7,10 @@
 //! |---|---|---|
 //! | [`Reference`] | the definition: naive and frozen | any packing |
 //! | [`Portable`] | any core: blocked, safe Rust | `ohwi` |
+//! | `Armv7em` | Cortex-M4, M7, M33: DSP instructions; the crate's feature `armv7em` | `pairs` |
 
+#[cfg(feature = "armv7em")]
+pub mod armv7em;
 pub mod portable;
 pub mod reference;
 
@@ -20,6 +23,8 @@ use crate::ops::max_pool::MaxPool;
 use crate::ops::softmax::Softmax;
 use crate::ops::{Rows, Shortcut};
 
+#[cfg(feature = "armv7em")]
+pub use armv7em::Armv7em;
 pub use portable::Portable;
 pub use reference::Reference;
 
@@ -35,8 +40,16 @@ pub trait Backend {
     fn runs(&self, packing: Packing) -> bool;
 
     /// One output row of a convolution, from as many rows as the kernel has; a row of padding
-    /// is empty.
-    fn conv(&self, conv: &Conv<'_>, rows: &Rows<'_>, shortcut: &Shortcut<'_>, output: &mut [i8]);
+    /// is empty. `scratch` is [what the packing asks for](crate::ops::scratch_bytes), aligned as
+    /// the arena is, its contents of no meaning.
+    fn conv(
+        &self,
+        conv: &Conv<'_>,
+        rows: &Rows<'_>,
+        shortcut: &Shortcut<'_>,
+        scratch: &mut [u8],
+        output: &mut [i8],
+    );
 
     /// One row of a sum.
     fn add(&self, add: &Add, input: &[i8], shortcut: &Shortcut<'_>, output: &mut [i8]) {

@@ -36,7 +36,14 @@ impl Backend for Portable {
         packing == Packing::Ohwi
     }
 
-    fn conv(&self, conv: &Conv<'_>, rows: &Rows<'_>, shortcut: &Shortcut<'_>, output: &mut [i8]) {
+    fn conv(
+        &self,
+        conv: &Conv<'_>,
+        rows: &Rows<'_>,
+        shortcut: &Shortcut<'_>,
+        _: &mut [u8],
+        output: &mut [i8],
+    ) {
         let channels = conv.window.output.channels as usize;
         let mut o = 0;
         while o + CHANNELS <= channels {

@@ -32,7 +32,14 @@ impl Backend for Reference {
         true
     }
 
-    fn conv(&self, conv: &Conv<'_>, rows: &Rows<'_>, shortcut: &Shortcut<'_>, output: &mut [i8]) {
+    fn conv(
+        &self,
+        conv: &Conv<'_>,
+        rows: &Rows<'_>,
+        shortcut: &Shortcut<'_>,
+        _: &mut [u8],
+        output: &mut [i8],
+    ) {
         let window = &conv.window;
         let inputs = window.input.channels as usize;
         let outputs = (window.output.channels as usize).max(1);

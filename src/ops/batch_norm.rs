@@ -79,8 +79,7 @@ pub(super) fn check(model: &Model<'_>, index: usize) -> Result<(), Error> {
     if model.input_of(layer).shape() != layer.shape() {
         return Err(fault(Fault::Shape));
     }
-    // With a weight a channel all packings are one.
-    if Packing::from_number(layer.packing).is_none() {
+    if layer.packing != Packing::Ohwi as u8 {
         return Err(fault(Fault::UnknownPacking(layer.packing)));
     }
     let channels = usize::from(layer.channels.get());
@@ -100,7 +99,7 @@ pub(super) fn check(model: &Model<'_>, index: usize) -> Result<(), Error> {
         let bias = norm.bias.get(c).map_or(0, |bias| i64::from(bias.get()));
         let bound = bias.abs() + 128 * i64::from(weight);
         let value = requantized_bound(bound, multiplier);
-        if !multiplier.takes(bound) || value + 128 > i64::from(i32::MAX) {
+        if !multiplier.takes(2 * bound) || value + 128 > i64::from(i32::MAX) {
             return Err(fault(Fault::Accumulator { channel }));
         }
     }

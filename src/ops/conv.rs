@@ -26,6 +26,7 @@ use crate::error::{Error, Fault, Part};
 use crate::format::{LayerRecord, Packing};
 use crate::model::Model;
 use crate::quant::{Clamp, Multiplier, requantize};
+use crate::shape::Shape;
 
 /// Largest number of extra bits of a join.
 pub const MAX_JOIN_BITS: u8 = 16;
@@ -37,7 +38,7 @@ pub struct Conv<'m> {
     pub window: Window,
     /// Order of the weights.
     pub packing: Packing,
-    /// Output channels × kernel rows × kernel columns × input channels, in that packing.
+    /// Weights of output channels × kernel rows × kernel columns × input channels, packed so.
     pub weights: &'m [i8],
     /// An int32 an output channel.
     pub bias: &'m [I32],
@@ -110,7 +111,7 @@ impl<'m> Conv<'m> {
         Self {
             window,
             packing: layer.packing(),
-            weights: int8(bytes(layer.weights.get(), weight_bytes(&window))),
+            weights: int8(bytes(layer.weights.get(), weight_bytes(&window, layer.packing()))),
             bias: words(bytes(layer.bias.get(), 4 * channels)),
             mantissas: words(bytes(layer.mantissas.get(), 4 * channels)),
             shifts: int8(bytes(layer.shifts.get(), channels)),
@@ -126,10 +127,15 @@ impl<'m> Conv<'m> {
         self.window.kernel[0] * self.window.kernel[1] * self.window.input.channels as usize
     }
 
+    /// Bytes of scratch memory.
+    pub fn scratch_bytes(&self) -> usize {
+        scratch_for(self.packing, self.taps())
+    }
+
     /// Weight `tap` of output channel `o`, counted in OHWI order.
     #[inline(always)]
     pub fn weight(&self, o: usize, tap: usize) -> i8 {
-        let index = self.packing.index(o, tap, self.window.output.channels as usize, self.taps());
+        let index = self.packing.index(o, tap, self.taps());
         self.weights.get(index).copied().unwrap_or(0)
     }
 
@@ -177,11 +183,26 @@ pub(crate) fn channel_multiplier(mantissas: &[I32], shifts: &[i8], c: usize) -> 
     }
 }
 
-fn weight_bytes(window: &Window) -> usize {
-    window.kernel[0]
-        * window.kernel[1]
-        * window.input.channels as usize
-        * window.output.channels as usize
+fn weight_bytes(window: &Window, packing: Packing) -> usize {
+    let taps = window.kernel[0] * window.kernel[1] * window.input.channels as usize;
+    packing.bytes(window.output.channels as usize, taps)
+}
+
+/// Scratch memory of a convolution, in bytes.
+pub(super) fn scratch_bytes(layer: &LayerRecord, input: Shape) -> usize {
+    let [rows, columns] = layer.kernel.map(usize::from);
+    scratch_for(layer.packing(), rows * columns * usize::from(input.channels))
+}
+
+/// Columns of the output that kernels for [`Packing::Pairs`] compute at a time.
+pub const PATCH_COLUMNS: usize = 4;
+
+fn scratch_for(packing: Packing, taps: usize) -> usize {
+    match packing {
+        Packing::Ohwi => 0,
+        // The values under the kernel for some columns, as int16.
+        Packing::Pairs => 2 * PATCH_COLUMNS * taps.next_multiple_of(4),
+    }
 }
 
 pub(super) fn check(model: &Model<'_>, index: usize) -> Result<(), Error> {
@@ -192,12 +213,12 @@ pub(super) fn check(model: &Model<'_>, index: usize) -> Result<(), Error> {
         return Err(fault(Fault::UnknownPacking(layer.packing)));
     }
     let window = Window::of(model, layer);
-    // At most 8 · 8 · 65535 · 65535: only a 32-bit address can be too small for it.
+    // At most 8 · 8 · 65536 · 65536: only a 32-bit address can be too small for it.
     if u32::try_from(
         window.kernel[0] as u64
             * window.kernel[1] as u64
-            * u64::from(window.input.channels)
-            * u64::from(window.output.channels),
+            * u64::from(window.input.channels).next_multiple_of(4)
+            * u64::from(window.output.channels).next_multiple_of(2),
     )
     .is_err()
     {
@@ -205,7 +226,8 @@ pub(super) fn check(model: &Model<'_>, index: usize) -> Result<(), Error> {
     }
     let channels = usize::from(window.output.channels);
     let align = crate::format::WEIGHTS_ALIGN as u32;
-    part(model, index, Part::Weights, layer.weights.get(), weight_bytes(&window), align)?;
+    let weights = weight_bytes(&window, layer.packing());
+    part(model, index, Part::Weights, layer.weights.get(), weights, align)?;
     part(model, index, Part::Bias, layer.bias.get(), 4 * channels, 4)?;
     part(model, index, Part::Multipliers, layer.mantissas.get(), 4 * channels, 4)?;
     part(model, index, Part::Multipliers, layer.shifts.get(), channels, 1)?;
@@ -230,7 +252,8 @@ pub(super) fn check(model: &Model<'_>, index: usize) -> Result<(), Error> {
         }
         let bound = accumulator_bound(&conv, usize::from(channel));
         let value = requantized_bound(bound, multiplier);
-        if !multiplier.takes(bound) || value + offset > i64::from(i32::MAX) {
+        // Kernels may take the high word of twice the value.
+        if !multiplier.takes(2 * bound) || value + offset > i64::from(i32::MAX) {
             return Err(fault(Fault::Accumulator { channel }));
         }
     }

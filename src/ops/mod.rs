@@ -177,13 +177,14 @@ pub(crate) fn shortcut<'a>(model: &Model<'_>, layer: &LayerRecord, row: &'a [i8]
 /// Scratch memory that a layer needs, in bytes. Planning and checking both ask here.
 pub fn scratch_bytes(layer: &LayerRecord, input: Shape) -> usize {
     match layer.operator() {
+        Operator::Conv => conv::scratch_bytes(layer, input),
         Operator::AveragePool => 4 * usize::from(input.channels),
         _ => 0,
     }
 }
 
 /// Whether the scratch memory keeps something from one step to the next.
-pub(crate) fn scratch_persists(layer: &LayerRecord) -> bool {
+pub fn scratch_persists(layer: &LayerRecord) -> bool {
     matches!(layer.operator(), Operator::AveragePool)
 }
 

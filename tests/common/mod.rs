@@ -373,5 +373,5 @@ pub fn interpret(program: &Program, picture: &[u8]) -> Vec<Vec<i8>> {
 pub fn model_file(program: &Program) -> Vec<u8> {
     let plan = brooklet_cli::plan::plan(program, brooklet_cli::plan::Goal::Size)
         .expect("a residual network can be cut");
-    program.write(&plan, brooklet::format::Packing::Ohwi)
+    program.write(&plan)
 }

@@ -1,13 +1,10 @@
 //! Takes rows from the queue, runs the network a step at a time, and keeps count.
 
-use brooklet::{Step, kernels::Portable};
+use brooklet::{Session, Step, kernels::Backend};
 use embedded_hal::digital::OutputPin;
 use heapless::spsc::Consumer;
 
 use crate::{Counter, log};
-
-/// A session on this firmware's kernels.
-pub type Session<'a> = brooklet::Session<'a, 'a, Portable>;
 
 /// What a picture has cost so far.
 #[derive(Debug)]
@@ -50,8 +47,8 @@ enum State {
 }
 
 /// The network, and what feeds and measures it.
-pub struct Engine<'a, C, P> {
-    session: Session<'a>,
+pub struct Engine<'a, B, C, P> {
+    session: Session<'a, 'a, B>,
     pixels: Consumer<'a, u8>,
     /// The row that is pushed next, whole.
     row: &'a mut [u8],
@@ -61,10 +58,10 @@ pub struct Engine<'a, C, P> {
     state: State,
 }
 
-impl<'a, C: Counter, P: OutputPin> Engine<'a, C, P> {
+impl<'a, B: Backend, C: Counter, P: OutputPin> Engine<'a, B, C, P> {
     /// Before the first picture. `row` has room for a row of the model's.
     pub(crate) fn new(
-        session: Session<'a>,
+        session: Session<'a, 'a, B>,
         pixels: Consumer<'a, u8>,
         row: &'a mut [u8],
         counter: C,
@@ -148,7 +145,7 @@ impl<'a, C: Counter, P: OutputPin> Engine<'a, C, P> {
         }
     }
 
-    pub(crate) fn session(&mut self) -> &mut Session<'a> {
+    pub(crate) fn session(&mut self) -> &mut Session<'a, 'a, B> {
         &mut self.session
     }
 

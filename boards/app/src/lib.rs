@@ -25,14 +25,16 @@ pub mod link;
 pub mod loader;
 mod log;
 
-use brooklet::kernels::Portable;
+use brooklet::Session;
+use brooklet::kernels::Backend;
 use brooklet_protocol::{ANSWER_BYTES, Frames};
 use embedded_hal::digital::OutputPin;
 use embedded_io::{Read, ReadReady, Write};
 use heapless::spsc::{Consumer, Producer, Queue};
 
+pub use brooklet::kernels;
 pub use brooklet_protocol::request_bytes;
-use engine::{Engine, Session, Tally};
+use engine::{Engine, Tally};
 use link::Link;
 
 /// Counts the instructions of a span.
@@ -48,13 +50,13 @@ pub trait Counter {
 
 /// What the board's crate knows about itself, from its `board.toml`.
 #[derive(Clone, Copy, Debug)]
-pub struct About {
+pub struct About<B> {
     /// The board's name.
     pub board: &'static str,
     /// Its processor core.
     pub core: &'static str,
     /// The kernels that the firmware has.
-    pub backend: &'static str,
+    pub kernels: B,
     /// The firmware's version.
     pub firmware: &'static str,
 }
@@ -138,27 +140,28 @@ pub struct Buffers<'b> {
 ///
 /// `slot` is the flash that a model may be in: whatever it holds, it is checked before it is
 /// used. `arena` is aligned to [`brooklet::ARENA_ALIGN`].
-pub fn run<L, C, P, S>(
+pub fn run<B, L, C, P, S>(
     parts: Parts<L, C, P, S>,
-    about: About,
+    about: About<B>,
     slot: &[u8],
     arena: &mut [u8],
     buffers: Buffers<'_>,
 ) -> Result<core::convert::Infallible, L::Error>
 where
+    B: Backend + Copy,
     L: Read + ReadReady + Write,
     C: Counter,
     P: OutputPin,
     S: OutputPin,
 {
     let Parts { link, counter, busy, mut status, stack_bytes } = parts;
-    log::info!("{=str}: {=str}, backend {=str}", about.board, about.core, about.backend);
+    log::info!("{=str}: {=str}, backend {=str}", about.board, about.core, B::NAME);
 
     let Buffers { row, request, answer, pixels_in, pixels_out, counts } = buffers;
     let memory = link::Memory { slot: slot.len(), arena: arena.len(), row: row.len(), stack_bytes };
     let model = loader::load(slot);
     let session = match &model {
-        Ok(model) => Session::new(model, Portable, arena),
+        Ok(model) => Session::new(model, about.kernels, arena),
         Err(error) => Err(*error),
     };
     let loaded = loader::report(&session, row.len());

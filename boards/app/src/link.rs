@@ -2,6 +2,7 @@
 
 use core::fmt::Write as _;
 
+use brooklet::kernels::Backend;
 use brooklet::{Logits, RowError};
 use brooklet_protocol::{
     Accepted, Counts, Fault, FrameError, Frames, Identity, LAYERS_PER_PAGE, Loaded, ProfilePage,
@@ -30,31 +31,31 @@ pub struct Memory {
 }
 
 /// The host's side of the application.
-pub struct Link<'a, L> {
+pub struct Link<'a, B, L> {
     io: L,
     frames: Frames<&'a mut [u8]>,
     sending: &'a mut [u8],
-    desk: Desk<'a>,
+    desk: Desk<'a, B>,
 }
 
 /// Everything but the transport, apart so that a frame can be borrowed while it is answered.
-struct Desk<'a> {
+struct Desk<'a, B> {
     pixels: Producer<'a, u8>,
     /// Rows of the current picture that have been taken.
     seen: u16,
-    about: About,
+    about: About<B>,
     memory: Memory,
     loaded: Result<Loaded, Refusal>,
 }
 
-impl<'a, L: Read + ReadReady + Write> Link<'a, L> {
+impl<'a, B: Backend, L: Read + ReadReady + Write> Link<'a, B, L> {
     /// A link over `io`.
     pub(crate) fn new(
         io: L,
         frames: Frames<&'a mut [u8]>,
         sending: &'a mut [u8],
         pixels: Producer<'a, u8>,
-        about: About,
+        about: About<B>,
         memory: Memory,
         loaded: Result<Loaded, Refusal>,
     ) -> Self {
@@ -70,7 +71,7 @@ impl<'a, L: Read + ReadReady + Write> Link<'a, L> {
     /// Reads what has come, at least one byte; answers if that completes a request.
     pub(crate) fn serve<C: Counter, P: OutputPin>(
         &mut self,
-        engine: Option<&mut Engine<'_, C, P>>,
+        engine: Option<&mut Engine<'_, B, C, P>>,
     ) -> Result<(), L::Error> {
         let mut byte = [0];
         if self.io.read(&mut byte)? == 0 {
@@ -107,22 +108,22 @@ impl<'a, L: Read + ReadReady + Write> Link<'a, L> {
 /// Room for a reason in words.
 type Text = String<REASON_BYTES>;
 
-impl Desk<'_> {
+impl<B: Backend> Desk<'_, B> {
     fn answer<'r, C: Counter, P: OutputPin>(
         &'r mut self,
         request: Request<'_>,
-        engine: Option<&'r mut Engine<'_, C, P>>,
+        engine: Option<&'r mut Engine<'_, B, C, P>>,
         text: &'r mut Text,
     ) -> Result<Response<'r>, Fault<'r>> {
         if let Request::SelfTest = request {
-            return self_test();
+            return self_test(&self.about.kernels);
         }
         if let Request::Identify = request {
             return Ok(Response::Identity(Identity {
                 protocol: brooklet_protocol::VERSION,
                 board: self.about.board,
                 core: self.about.core,
-                backend: self.about.backend,
+                backend: B::NAME,
                 firmware: self.about.firmware,
                 slot_bytes: self.memory.slot as u32,
                 arena_bytes: self.memory.arena as u32,
@@ -170,7 +171,7 @@ impl Desk<'_> {
         y: u16,
         pixels: &[u8],
         loaded: &Loaded,
-        engine: &mut Engine<'_, C, P>,
+        engine: &mut Engine<'_, B, C, P>,
     ) -> Result<Response<'r>, Fault<'r>> {
         // Row 0 begins a picture, whatever became of the one before.
         let expected = if self.seen == loaded.rows || y == 0 { 0 } else { self.seen };
@@ -201,7 +202,7 @@ impl Desk<'_> {
     fn complete<C: Counter, P: OutputPin>(
         &self,
         loaded: &Loaded,
-        engine: &mut Engine<'_, C, P>,
+        engine: &mut Engine<'_, B, C, P>,
     ) -> Result<(), Fault<'static>> {
         if self.seen != loaded.rows {
             return Err(Fault::RowsMissing { seen: self.seen, of: loaded.rows });
@@ -218,7 +219,7 @@ impl Desk<'_> {
         &self,
         first: u16,
         loaded: &Loaded,
-        engine: &Engine<'_, C, P>,
+        engine: &Engine<'_, B, C, P>,
     ) -> ProfilePage {
         let tally = engine.tally();
         let counts: Counts =
@@ -247,18 +248,18 @@ fn values<'r>(
 
 /// Runs every case of the kernels' suite on this core.
 #[cfg(feature = "suite")]
-fn self_test<'r>() -> Result<Response<'r>, Fault<'r>> {
+fn self_test<'r>(kernels: &impl Backend) -> Result<Response<'r>, Fault<'r>> {
     use brooklet_suite::{Memory, run};
     use static_cell::ConstStaticCell;
 
     static MEMORY: ConstStaticCell<Memory> = ConstStaticCell::new(Memory::new());
     let memory = MEMORY.try_take().ok_or(Fault::Internal { reason: "the suite ran before" })?;
-    let outcome = run(&brooklet::kernels::Portable, memory);
+    let outcome = run(kernels, memory);
     Ok(Response::SelfTest { cases: outcome.cases, failures: outcome.failures })
 }
 
 /// Firmware for use has no suite.
 #[cfg(not(feature = "suite"))]
-fn self_test<'r>() -> Result<Response<'r>, Fault<'r>> {
+fn self_test<'r>(_: &impl Backend) -> Result<Response<'r>, Fault<'r>> {
     Err(Fault::Internal { reason: "this firmware is built without its feature `suite`" })
 }

@@ -1,9 +1,8 @@
 //! The model in the flash slot: checked once, at start-up, and reported.
 
-use brooklet::{Error, Model};
+use brooklet::kernels::Backend;
+use brooklet::{Error, Model, Session};
 use brooklet_protocol::Loaded;
-
-use crate::engine::Session;
 
 /// Checks what `slot` holds. Whatever that is, the answer is a model or a named error.
 pub fn load(slot: &[u8]) -> Result<Model<'_>, Error> {
@@ -27,7 +26,10 @@ pub enum Refusal {
 
 /// What the host is told of a model and its session on this board, which takes rows of up to
 /// `limit` bytes.
-pub fn report(session: &Result<Session<'_>, Error>, limit: usize) -> Result<Loaded, Refusal> {
+pub fn report<B: Backend>(
+    session: &Result<Session<'_, '_, B>, Error>,
+    limit: usize,
+) -> Result<Loaded, Refusal> {
     let session = session.as_ref().map_err(|error| Refusal::Model(*error))?;
     let model = session.model();
     let input = model.input();

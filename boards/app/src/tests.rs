@@ -2,6 +2,7 @@
 
 use std::vec::Vec;
 
+use brooklet::kernels::Portable;
 use brooklet_protocol::{Fault, Frames, Request, Response, decode, encode};
 use embedded_hal::digital::{ErrorType, OutputPin};
 
@@ -90,7 +91,8 @@ impl Counter for One {
     }
 }
 
-const ABOUT: About = About { board: "host", core: "any", backend: "portable", firmware: "test" };
+const ABOUT: About<Portable> =
+    About { board: "host", core: "any", kernels: Portable, firmware: "test" };
 
 /// The longest row that this board takes, and the request that it comes in.
 const ROW: usize = 96;

@@ -137,10 +137,13 @@ impl Spec {
         let Region { address, bytes } = slot;
         // The queue's last place stays free, so that full and empty differ.
         let queue_bytes = row_bytes * queued_rows + 1;
+        // The type of a backend is its name, capitalized.
+        let kernels =
+            format!("brooklet_app::kernels::{}{}", backend[..1].to_uppercase(), &backend[1..]);
         format!(
             "/// What the board is.\n\
-             pub(crate) const ABOUT: brooklet_app::About = brooklet_app::About {{\n\
-             board: {name:?}, core: {core:?}, backend: {backend:?},\n\
+             pub(crate) const ABOUT: brooklet_app::About<{kernels}> = brooklet_app::About {{\n\
+             board: {name:?}, core: {core:?}, kernels: {kernels},\n\
              firmware: env!(\"CARGO_PKG_VERSION\"),\n}};\n\
              /// Where the model's slot begins.\npub(crate) const SLOT_ADDRESS: usize = {address:#010x};\n\
              /// Bytes of the slot.\npub(crate) const SLOT_BYTES: usize = {bytes};\n\

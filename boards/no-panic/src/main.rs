@@ -16,7 +16,11 @@
 
 use core::hint::black_box;
 
-use brooklet::{Model, Session, Step, kernels::Portable};
+#[cfg(feature = "armv7em")]
+use brooklet::kernels::Armv7em as Kernels;
+#[cfg(feature = "portable")]
+use brooklet::kernels::Portable as Kernels;
+use brooklet::{Model, Session, Step};
 
 unsafe extern "C" {
     /// Defined nowhere: whoever links this has a reachable panic.
@@ -41,7 +45,7 @@ pub extern "C" fn infer() {
     let (model, arena): (&[u8], &mut [u8]) = black_box((&[], &mut []));
     let rows: &[&[u8]] = black_box(&[]);
     let Ok(model) = Model::parse(model) else { return };
-    let Ok(mut session) = Session::new(&model, Portable, arena) else { return };
+    let Ok(mut session) = Session::new(&model, Kernels, arena) else { return };
     for row in rows {
         while let Step::Ran { layer } = session.step() {
             black_box(layer);

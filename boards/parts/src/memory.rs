@@ -3,6 +3,7 @@
 use core::convert::Infallible;
 
 use brooklet::Arena;
+use brooklet_app::kernels::Backend;
 use brooklet_app::{About, Buffers, Counter, Parts, Storage};
 use embedded_hal::digital::OutputPin;
 use embedded_io::{ErrorType, Read, ReadReady, Write};
@@ -49,13 +50,14 @@ impl<
 }
 
 /// Runs the application for good, in the memory that was taken, on a link that cannot fail.
-pub fn run<L, C, P, S>(
+pub fn run<B, L, C, P, S>(
     parts: Parts<L, C, P, S>,
-    about: About,
+    about: About<B>,
     slot: &[u8],
     (arena, buffers): (&mut [u8], Buffers<'_>),
 ) -> !
 where
+    B: Backend + Copy,
     L: ErrorType<Error = Infallible> + Read + ReadReady + Write,
     C: Counter,
     P: OutputPin,

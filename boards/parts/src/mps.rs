@@ -2,6 +2,7 @@
 //!
 //! Arm's application notes 385, 386 and 547 describe the FPGA images.
 
+use brooklet_app::kernels::Backend;
 use brooklet_app::{About, Buffers, Parts};
 use vcell::VolatileCell;
 
@@ -32,7 +33,7 @@ pub const AN547: Map = Map { uart: 0x4930_3000, leds: 0x4930_2000 };
 /// bytes), which is memory, before the core started, and nothing writes to it after.
 pub unsafe fn run(
     map: Map,
-    about: About,
+    about: About<impl Backend + Copy>,
     clock_hz: u32,
     (slot_address, slot_bytes): (usize, usize),
     ram: (&mut [u8], Buffers<'_>),

@@ -25,6 +25,8 @@ use zerocopy::little_endian::I32;
 const CHANNELS: usize = 34;
 /// Largest number of weights of a case.
 const WEIGHTS: usize = 5 * 1024;
+/// Largest number of bytes of scratch memory.
+const SCRATCH: usize = 2 * 1024;
 /// Largest number of bytes of a row.
 const ROW: usize = 640;
 
@@ -41,7 +43,13 @@ pub struct Memory {
     shortcut: [i8; ROW],
     expected: [i8; ROW],
     output: [i8; ROW],
+    scratch: Scratch,
 }
+
+/// Aligned as the arena is.
+#[derive(Debug)]
+#[repr(align(16))]
+struct Scratch([u8; SCRATCH]);
 
 impl Memory {
     /// Empty memory; a `static` on a board.
@@ -57,6 +65,7 @@ impl Memory {
             shortcut: [0; ROW],
             expected: [0; ROW],
             output: [0; ROW],
+            scratch: Scratch([0x5a; SCRATCH]),
         }
     }
 }
@@ -235,13 +244,14 @@ fn conv(
     };
     let (inputs, outputs) = (usize::from(case.inputs), usize::from(case.outputs));
     let taps = case.kernel[0] * case.kernel[1] * inputs;
+    let packed = packing.bytes(outputs, taps);
+    memory.packed[..packed].fill(0);
     for weight in &mut memory.weights[..taps * outputs] {
         *weight = values.weight(generator);
     }
     for channel in 0..outputs {
         for tap in 0..taps {
-            memory.packed[packing.index(channel, tap, outputs, taps)] =
-                memory.weights[channel * taps + tap];
+            memory.packed[packing.index(channel, tap, taps)] = memory.weights[channel * taps + tap];
         }
         memory.bias[channel] = I32::new(generator.next() as i32 >> 12);
         memory.mantissas[channel] = I32::new((generator.next() >> 2 | 1 << 30) as i32);
@@ -275,7 +285,7 @@ fn conv(
     let conv = Conv {
         window,
         packing,
-        weights: &memory.packed[..taps * outputs],
+        weights: &memory.packed[..packed],
         bias: &memory.bias[..outputs],
         mantissas: &memory.mantissas[..outputs],
         shifts: &memory.shifts[..outputs],
@@ -315,8 +325,9 @@ fn conv(
     for output in [&mut memory.expected, &mut memory.output] {
         output[..length].copy_from_slice(&memory.shortcut[..length]);
     }
-    Reference.conv(&conv, &rows, &shortcut, &mut memory.expected[..length]);
-    backend.conv(&conv, &rows, &shortcut, &mut memory.output[..length]);
+    let scratch = &mut memory.scratch.0[..conv.scratch_bytes()];
+    Reference.conv(&conv, &rows, &shortcut, &mut [], &mut memory.expected[..length]);
+    backend.conv(&conv, &rows, &shortcut, scratch, &mut memory.output[..length]);
     memory.expected[..length] == memory.output[..length]
 }
 

@@ -18,6 +18,7 @@ pub mod lower;
 pub mod memory_map;
 pub mod model_file;
 pub mod network;
+pub mod packing;
 pub mod plan;
 pub mod program;
 mod proto;

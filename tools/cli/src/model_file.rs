@@ -54,7 +54,7 @@ fn remedy(error: &brooklet::Error) -> &'static str {
         }
         E::UnsupportedVersion { .. } => "quantize the network again with this version of brooklet",
         E::Packing { .. } => {
-            "quantize the network again with --backend for the one that shall run it"
+            "pack it for the kernels that shall run it: brooklet plan MODEL --backend NAME"
         }
         _ => "quantize the network again; if it happens again, report it with the network",
     }
@@ -138,20 +138,32 @@ impl ModelFile {
     /// [`ModelError`] if the weights are packed for another backend.
     pub fn simulator(&self, backend: HostBackend) -> Result<Simulator<'_>, ModelError> {
         let model = self.model();
-        let mut simulator =
-            Simulator { model, backend, arena: vec![0; model.arena_bytes().div_ceil(16)] };
-        simulator.check().map_err(|error| self.refused(error))?;
-        Ok(simulator)
+        let arena = vec![0; model.arena_bytes().div_ceil(16)];
+        let simulator = |backend| Simulator { model, backend, arena: arena.clone() };
+        let backends = match backend {
+            HostBackend::Auto => vec![HostBackend::Portable, HostBackend::Reference],
+            named => vec![named],
+        };
+        let runs = |backend| simulator(backend).check().map(|()| backend);
+        let backend = backends
+            .into_iter()
+            .map(runs)
+            .reduce(|first, next| first.or(next))
+            .expect("there is one at least")
+            .map_err(|error| self.refused(error))?;
+        Ok(simulator(backend))
     }
 }
 
 /// A backend that runs on the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum HostBackend {
+    /// The fastest that runs the model.
+    #[default]
+    Auto,
     /// The naive definition.
     Reference,
     /// Blocked, safe Rust.
-    #[default]
     Portable,
 }
 
@@ -176,7 +188,9 @@ impl Simulator<'_> {
     fn check(&mut self) -> Result<(), brooklet::Error> {
         let arena = self.arena.as_mut_bytes();
         match self.backend {
-            HostBackend::Reference => Session::new(&self.model, Reference, arena).map(|_| ()),
+            HostBackend::Auto | HostBackend::Reference => {
+                Session::new(&self.model, Reference, arena).map(|_| ())
+            }
             HostBackend::Portable => Session::new(&self.model, Portable, arena).map(|_| ()),
         }
     }
@@ -184,7 +198,7 @@ impl Simulator<'_> {
     /// Runs one picture: rows × columns × channels bytes.
     pub fn run(&mut self, pixels: &[u8]) -> Answer {
         match self.backend {
-            HostBackend::Reference => self.run_on(Reference, pixels),
+            HostBackend::Auto | HostBackend::Reference => self.run_on(Reference, pixels),
             HostBackend::Portable => self.run_on(Portable, pixels),
         }
     }

@@ -76,6 +76,27 @@ impl Layer {
         }
     }
 
+    /// Weights an output channel.
+    fn taps(&self) -> usize {
+        self.weights.len() / self.bias.len().max(1)
+    }
+
+    fn packed_bytes(&self) -> usize {
+        self.record.packing().bytes(self.bias.len(), self.taps())
+    }
+
+    /// The weights as the record's packing has them.
+    fn pack(&self) -> Vec<i8> {
+        let (packing, taps) = (self.record.packing(), self.taps());
+        let mut packed = vec![0; self.packed_bytes()];
+        for (channel, weights) in self.weights.chunks(taps).enumerate() {
+            for (tap, &weight) in weights.iter().enumerate() {
+                packed[packing.index(channel, tap, taps)] = weight;
+            }
+        }
+        packed
+    }
+
     /// A layer of a model file.
     fn read(model: &Model<'_>, index: usize) -> Self {
         let record = *model.layer(index);
@@ -105,11 +126,10 @@ impl Layer {
                     }
                     _ => 1,
                 };
-                let packed = part(record.weights, outputs * taps);
-                let weight = |at: usize| {
-                    packed[record.packing().index(at / taps, at % taps, outputs, taps)] as i8
-                };
-                layer.weights = (0..packed.len()).map(weight).collect();
+                let packing = record.packing();
+                let packed = part(record.weights, packing.bytes(outputs, taps));
+                let weight = |at: usize| packed[packing.index(at / taps, at % taps, taps)] as i8;
+                layer.weights = (0..outputs * taps).map(weight).collect();
                 layer.bias = words(record.bias, outputs).collect();
                 layer.multipliers = words(record.mantissas, outputs)
                     .zip(int8(record.shifts, outputs))
@@ -131,26 +151,27 @@ impl Layer {
 }
 
 impl Program {
-    /// The program of a model file, and the packing of its weights.
-    pub fn read(model: &Model<'_>) -> (Self, Packing) {
-        let mut packing = Packing::Ohwi;
-        let mut read = |index: usize| {
-            let layer = Layer::read(model, index);
-            if !layer.weights.is_empty() {
-                packing = layer.record.packing();
-            }
-            layer
-        };
-        let program = Self {
-            layers: (0..model.layers().len()).map(&mut read).collect(),
+    /// The program of a model file.
+    pub fn read(model: &Model<'_>) -> Self {
+        Self {
+            layers: (0..model.layers().len()).map(|index| Layer::read(model, index)).collect(),
             logits: model.logits(),
             labels: (0..model.classes())
                 .map_while(|class| model.label(class))
                 .map(str::to_owned)
                 .collect(),
             preprocessing: model.preprocessing().copied(),
-        };
-        (program, packing)
+        }
+    }
+
+    /// The same with the weights of all convolutions packed so: for the kernels of a backend.
+    pub fn packed(mut self, packing: Packing) -> Self {
+        for layer in &mut self.layers {
+            if layer.record.operator() == Operator::Conv {
+                layer.record.packing = packing as u8;
+            }
+        }
+        self
     }
 
     /// For each layer the last one that reads it; [`NONE`] for what is kept to the end.
@@ -166,16 +187,14 @@ impl Program {
         last
     }
 
-    /// The bytes of the model file, with the weights in `packing`.
-    ///
-    /// The same program, plan and packing give the same bytes.
-    pub fn write(&self, plan: &Plan, packing: Packing) -> Vec<u8> {
+    /// The bytes of the model file. The same program and plan give the same bytes.
+    pub fn write(&self, plan: &Plan) -> Vec<u8> {
         let data: usize = self
             .layers
             .iter()
             .map(|layer| {
                 // Data, and what aligning each part may add.
-                layer.weights.len()
+                layer.packed_bytes()
                     + 9 * layer.bias.len()
                     + 1024
                     + 256 * 8
@@ -196,18 +215,12 @@ impl Program {
             + labels.len()
             + 1024;
         let mut file = vec![0; room];
-        let length = self.append(plan, packing, &labels, Writer::new(&mut file));
+        let length = self.append(plan, &labels, Writer::new(&mut file));
         file.truncate(length.expect("the buffer is larger than all parts together"));
         file
     }
 
-    fn append(
-        &self,
-        plan: &Plan,
-        packing: Packing,
-        labels: &str,
-        mut writer: Writer<'_>,
-    ) -> Option<usize> {
+    fn append(&self, plan: &Plan, labels: &str, mut writer: Writer<'_>) -> Option<usize> {
         let names: String = self.layers.iter().map(|layer| layer.name.as_str()).collect();
         let names_offset = writer.append(names.as_bytes(), 1)?;
         let labels_offset = writer.append(labels.as_bytes(), 1)?;
@@ -224,8 +237,7 @@ impl Program {
             record.name_bytes = U16::new(layer.name.len() as u16);
             name_offset += layer.name.len() as u32;
             if !layer.weights.is_empty() {
-                record.packing = packing as u8;
-                let packed = pack(layer, packing);
+                let packed = layer.pack();
                 record.weights = writer.append(packed.as_bytes(), WEIGHTS_ALIGN)?;
                 record.bias = writer.append(layer.bias.as_bytes(), 4)?;
                 let mantissas: Vec<i32> =
@@ -259,17 +271,4 @@ impl Program {
         header.preprocessing_offset = preprocessing;
         writer.finish(&plan.segments, &records)
     }
-}
-
-/// The weights of a layer in `packing`.
-fn pack(layer: &Layer, packing: Packing) -> Vec<i8> {
-    let channels = layer.bias.len();
-    let taps = layer.weights.len() / channels;
-    let mut packed = vec![0; layer.weights.len()];
-    for (channel, weights) in layer.weights.chunks(taps).enumerate() {
-        for (tap, &weight) in weights.iter().enumerate() {
-            packed[packing.index(channel, tap, channels, taps)] = weight;
-        }
-    }
-    packed
 }

@@ -394,7 +394,8 @@ fn multipliers(layer: &Layer, reals: &[f64], offset: i64) -> Option<Vec<Multipli
             let weights: i64 = weights.iter().map(|w| i64::from(w.unsigned_abs())).sum();
             let bound = i64::from(bias).abs() + 128 * weights;
             let value = (bound as f64 * real).ceil() as i64 + 4;
-            (multiplier.takes(bound) && value + offset <= i64::from(i32::MAX)).then_some(multiplier)
+            (multiplier.takes(2 * bound) && value + offset <= i64::from(i32::MAX))
+                .then_some(multiplier)
         })
         .collect()
 }

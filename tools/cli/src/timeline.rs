@@ -64,15 +64,18 @@ impl Timeline {
             }
         }
         let mut schedule = Schedule::new(graph);
-        let mut segment = 0;
+        let (mut segment, mut shared) = (0, None);
         loop {
             let next = schedule.next(graph);
             while segment < schedule.segment() {
                 timeline.segment_ends.push(timeline.now());
-                segment += 1;
+                (segment, shared) = (segment + 1, None);
             }
             match next {
-                Next::Run { layer, step } => timeline.step(graph, &mut schedule, layer, step),
+                Next::Run { layer, step } => {
+                    timeline.scratch(graph, layer, &mut shared);
+                    timeline.step(graph, &mut schedule, layer, step);
+                }
                 Next::Row { row } => timeline.step(graph, &mut schedule, 0, row),
                 Next::Done | Next::Stalled => break,
             }
@@ -98,20 +101,33 @@ impl Timeline {
         self.rows[layer].push(item);
     }
 
+    /// Scratch memory of a step. What keeps something between steps is a layer's own; the others
+    /// of a segment share theirs.
+    fn scratch(&mut self, graph: &Graph<'_>, layer: usize, shared: &mut Option<usize>) {
+        let now = self.now();
+        let record = graph.layer(layer);
+        let bytes = ops::scratch_bytes(record, graph.input_of(record).shape());
+        if bytes == 0 {
+            return;
+        }
+        let own = ops::scratch_persists(record);
+        let there = if own { self.scratch[layer] } else { *shared };
+        let item = match there {
+            Some(item) => item,
+            None => self.add(layer, Content::Scratch, bytes, now..now + 1),
+        };
+        let Item { bytes: room, life, .. } = &mut self.items[item];
+        *room = bytes.next_multiple_of(ARENA_ALIGN).max(*room);
+        life.end = now + 1;
+        self.scratch[layer] = Some(item);
+        if !own {
+            *shared = Some(item);
+        }
+    }
+
     fn step(&mut self, graph: &Graph<'_>, schedule: &mut Schedule, layer: usize, step: u16) {
         let now = self.now();
         let record = graph.layer(layer);
-        let scratch = ops::scratch_bytes(record, graph.input_of(record).shape());
-        if scratch > 0 {
-            // Taken from the layer's first step to its last, whether it keeps something or not.
-            match self.scratch[layer] {
-                Some(item) => self.items[item].life.end = now + 1,
-                None => {
-                    let item = self.add(layer, Content::Scratch, scratch, now..now + 1);
-                    self.scratch[layer] = Some(item);
-                }
-            }
-        }
         let row = schedule.made(graph, layer);
         let updated = record.shortcut().filter(|&shortcut| {
             ops::can_update(graph, record)

@@ -9,6 +9,7 @@ use brooklet_cli::data::{Dataset, Preprocess};
 use brooklet_cli::import::{self, Imported};
 use brooklet_cli::lower::lower;
 use brooklet_cli::model_file::{Answer, HostBackend, ModelFile, to_record};
+use brooklet_cli::packing::Kernels;
 use brooklet_cli::plan::{Goal, plan};
 use brooklet_cli::program::Program;
 use brooklet_firmware::{Board, Options, Registry, Spec};
@@ -32,6 +33,17 @@ fn on_boards_with(ram_bytes: u32, test: impl Fn(&Registry, &Spec) + Sync) {
     });
 }
 
+/// A board with the model, packed for its kernels.
+fn start(
+    registry: &Registry,
+    spec: &Spec,
+    file: &ModelFile,
+) -> Result<Board, brooklet_firmware::Error> {
+    let folder = tempfile::tempdir().unwrap();
+    let packed = Kernels::of(spec).unwrap().pack(file, folder.path()).unwrap();
+    Board::start(registry, spec, packed.as_ref().unwrap_or(file).path(), &mut report)
+}
+
 fn report(line: &str) {
     eprintln!("{line}");
 }
@@ -43,7 +55,7 @@ fn board_answers(
     file: &ModelFile,
     data: &Dataset,
 ) -> Vec<Answer> {
-    let mut board = Board::start(registry, spec, file.path(), &mut report).unwrap();
+    let mut board = start(registry, spec, file).unwrap();
     let row = file.model().input().row_bytes();
     let answers = (0..PICTURES)
         .map(|index| {
@@ -92,8 +104,7 @@ fn model(network: &Path, preprocess: &Preprocess, folder: &Path) -> ModelFile {
     };
     let mut program = lower(&network, preprocess).unwrap();
     program.preprocessing = Some(to_record(preprocess));
-    let bytes =
-        program.write(&plan(&program, Goal::Size).unwrap(), brooklet::format::Packing::Ohwi);
+    let bytes = program.write(&plan(&program, Goal::Size).unwrap());
     let path = folder.join("model.brook");
     std::fs::write(&path, &bytes).unwrap();
     ModelFile::open(&path).unwrap()
@@ -182,17 +193,17 @@ fn streaming_costs_next_to_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let network = shared.join("models/mlperf_resnet8_int8.tflite");
     let streamed = model(&network, &Preprocess::default(), folder.path());
-    let (program, packing) = Program::read(&streamed.model());
+    let program = Program::read(&streamed.model());
     let whole = plan(&program, Goal::Speed { arena_bytes: usize::MAX }).unwrap();
     assert_eq!(whole.segments.len(), program.layers.len());
     let path = folder.path().join("whole.brook");
-    std::fs::write(&path, program.write(&whole, packing)).unwrap();
+    std::fs::write(&path, program.write(&whole)).unwrap();
     let whole = ModelFile::open(&path).unwrap();
     let registry = Registry::find().unwrap();
     for name in ["qemu-mps2-an386", "qemu-riscv-virt"] {
         let spec = registry.board(name).unwrap();
         let [streamed, whole] = [&streamed, &whole].map(|file| {
-            let mut board = Board::start(&registry, spec, file.path(), &mut report).unwrap();
+            let mut board = start(&registry, spec, &file).unwrap();
             let picture = vec![100; file.model().input().bytes()];
             board.link().infer(picture.chunks(file.model().input().row_bytes())).unwrap();
             board.link().profile().unwrap().instructions

@@ -39,7 +39,7 @@ pub struct Function {
 
 /// The runtime alone, as compiled for the board.
 pub fn runtime(registry: &Registry, spec: &Spec, report: Report<'_>) -> Result<Sizes, Error> {
-    measure(&compile::runtime(registry, &spec.target, &[], report)?)
+    measure(&compile::runtime(registry, &spec.target, &[&spec.backend], report)?)
 }
 
 /// The board's whole firmware: runtime, application, drivers, start-up.

@@ -7,9 +7,12 @@ use brooklet_firmware::{Error, Registry, Toolchain, compile, ensure_qemu, size};
 
 use crate::steps::{Failure, Steps, run, say};
 
-/// Targets without a board of their own in this list are built by no proof; these two stand
-/// for the two architectures.
-const PROVEN: [&str; 2] = ["thumbv7em-none-eabihf", "riscv32imac-unknown-none-elf"];
+/// Targets and backends whose runtime is proved not to panic.
+const PROVEN: [(&str, &str); 3] = [
+    ("thumbv7em-none-eabihf", "portable"),
+    ("thumbv7em-none-eabihf", "armv7em"),
+    ("riscv32imac-unknown-none-elf", "portable"),
+];
 
 /// The symbol that `boards/no-panic` leaves undefined.
 const PANIC: &str = "the_runtime_can_panic";
@@ -133,16 +136,16 @@ pub(crate) fn cross(steps: &mut Steps) -> Result<(), Failure> {
             Ok(())
         });
     }
-    for target in PROVEN {
-        steps.step(&format!("no panic can be reached on {target}"), || {
-            match compile::runtime(&registry, target, &[], &mut say) {
+    for (target, backend) in PROVEN {
+        steps.step(&format!("no panic can be reached on {target}, {backend}"), || {
+            match compile::runtime(&registry, target, &[backend], &mut say) {
                 Err(Error::Build { output, .. }) if output.contains(PANIC) => {
                     return Err(Failure(CAN_PANIC.into()));
                 }
                 built => built?,
             };
             say("the runtime links without its panic handler");
-            match compile::runtime(&registry, target, &["planted-panic"], &mut say) {
+            match compile::runtime(&registry, target, &[backend, "planted-panic"], &mut say) {
                 Err(Error::Build { output, .. }) if output.contains(PANIC) => {
                     say("with a panic planted, it does not: the proof works");
                     Ok(())

@@ -38,15 +38,7 @@ struct Report {
 pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     writable(&args.output)?;
     let files = args.members.iter().map(ModelFile::open).collect::<Result<Vec<_>, _>>()?;
-    let (programs, packings): (Vec<_>, Vec<_>) =
-        files.iter().map(|file| Program::read(&file.model())).unzip();
-    if let Some(other) = packings.iter().position(|packing| *packing != packings[0]) {
-        return Err(miette!(
-            help = "quantize all members with the same --backend",
-            "{}: its weights are packed otherwise than the first member's",
-            args.members[other].display()
-        ));
-    }
+    let programs = files.iter().map(|file| Program::read(&file.model())).collect();
     let program = ensemble(programs).map_err(|(member, misfit)| {
         let help = miette::Diagnostic::help(&misfit).map(|help| help.to_string());
         miette!(help = help.unwrap_or_default(), "{}: {misfit}", args.members[member].display())
@@ -55,7 +47,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let plan = plan(&program, Goal::Size).map_err(|error| {
         miette!(help = "leave out a member", "{}: {error}", args.output.display())
     })?;
-    let file = ModelFile::new(&args.output, program.write(&plan, packings[0]))?;
+    let file = ModelFile::new(&args.output, program.write(&plan))?;
     write_whole(&args.output, file.bytes())?;
     let arenas = files.iter().map(|file| file.model().arena_bytes());
     output.print(&Report {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use brooklet_firmware::{Board, Loaded, Registry, Spec};
-use miette::miette;
+use miette::{IntoDiagnostic, miette};
 use serde::Serialize;
 
 use super::run::PictureReport;
@@ -12,6 +12,7 @@ use super::{Output, bytes, say, spinner, thousands};
 use crate::data::read_picture;
 use crate::evaluate::logits;
 use crate::model_file::{Answer, HostBackend, ModelFile};
+use crate::packing::Kernels;
 use crate::write::{writable, write_logits};
 
 /// Options of `brooklet flash`.
@@ -58,13 +59,26 @@ pub(crate) struct Started {
 }
 
 /// Starts a board with a model, with all of its RAM or less, and makes sure that it can run it.
+/// Weights that are packed for other kernels are packed for the board's.
 pub(crate) fn start(file: &ModelFile, board: &str, ram: Option<u32>) -> miette::Result<Started> {
     let registry = Registry::find()?;
+    let kernels = Kernels::of(registry.board(board)?)?;
+    let spinner = spinner();
+    let folder = tempfile::tempdir().into_diagnostic()?;
+    let packed = match kernels.pack(file, folder.path())? {
+        Some(packed) => {
+            let path = file.path().display();
+            let remedy = format!("`brooklet plan {path} --board {board}` does it for good");
+            say(&spinner, &format!("{path}: packed for the board's kernels; {remedy}"));
+            Some(packed)
+        }
+        None => None,
+    };
+    let file = packed.as_ref().unwrap_or(file);
     let spec = match ram {
         Some(bytes) => registry.limited(board, bytes, file.model().arena_bytes() as u32)?,
         None => registry.board(board)?.clone(),
     };
-    let spinner = spinner();
     spinner.set_message(format!("starting {board}"));
     let mut board = Board::start(&registry, &spec, file.path(), &mut |line| say(&spinner, line))?;
     let loaded = board.link().check()?;

@@ -11,6 +11,7 @@ use super::fit::Verdict;
 use super::{Output, bytes, thousands};
 use crate::memory_map::MemoryMap;
 use crate::model_file::ModelFile;
+use crate::packing::Kernels;
 use crate::plan::{Goal, plan};
 use crate::program::Program;
 use crate::write::{writable, write_whole};
@@ -39,6 +40,10 @@ pub(super) struct Budget {
     /// Flash that the model file may have, such as 256K. Default: the board's slot.
     #[arg(long, value_name = "BYTES", value_parser = bytes, requires = "board")]
     flash: Option<u32>,
+    /// The kernels that shall run it: weights are packed for them. Default: the board's, or those
+    /// that it is packed for.
+    #[arg(long, value_enum)]
+    backend: Option<Kernels>,
     /// The smallest arena, or the fewest instructions that the board's RAM allows.
     #[arg(long, value_enum, default_value_t)]
     optimize: Optimize,
@@ -67,6 +72,16 @@ impl Budget {
         spec.arena_bytes = self.ram.unwrap_or(spec.arena_bytes);
         spec.slot.bytes = self.flash.unwrap_or(spec.slot.bytes);
         Ok(Some(spec))
+    }
+
+    /// The program, packed for the kernels that shall run it.
+    pub(super) fn pack(&self, program: Program, board: Option<&Spec>) -> miette::Result<Program> {
+        let kernels = match (self.backend, board) {
+            (Some(kernels), _) => kernels,
+            (None, Some(spec)) => Kernels::of(spec)?,
+            (None, None) => return Ok(program),
+        };
+        Ok(program.packed(kernels.packing()))
     }
 
     /// What the plan is to be good at on that board.
@@ -130,7 +145,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     for path in [Some(&args.model), args.svg.as_ref()].into_iter().flatten() {
         writable(path)?;
     }
-    let (program, packing) = Program::read(&file.model());
+    let program = args.budget.pack(Program::read(&file.model()), board.as_ref())?;
     let plan_for = |goal| {
         plan(&program, goal).map_err(|error| {
             miette!(
@@ -142,7 +157,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     };
     let planned = plan_for(args.budget.goal(board.as_ref()))?;
     let whole = plan_for(Goal::Speed { arena_bytes: usize::MAX })?;
-    let file = ModelFile::new(&args.model, program.write(&planned, packing))?;
+    let file = ModelFile::new(&args.model, program.write(&planned))?;
     let map = MemoryMap::new(file.model());
     if let Some(path) = &args.svg {
         write_whole(path, map.svg().as_bytes())?;

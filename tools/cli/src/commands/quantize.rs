@@ -5,7 +5,6 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-use brooklet::format::Packing;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use indicatif::ProgressBar;
 use miette::{IntoDiagnostic, miette};
@@ -81,9 +80,6 @@ pub struct Args {
     /// Names of the classes, a line each. Default: the calibration data's.
     #[arg(long, value_name = "FILE.txt")]
     labels: Option<PathBuf>,
-    /// The backend for which weights are packed.
-    #[arg(long, value_enum, default_value_t)]
-    backend: HostBackend,
     #[command(flatten)]
     budget: Budget,
 }
@@ -308,6 +304,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let data_labels = || calibration.as_ref().and_then(|data| data.classes().map(<[_]>::to_vec));
     let saved_labels = || measured.as_ref().map(|(ranges, _)| ranges.labels.clone());
     program.labels = labels.or_else(data_labels).or_else(saved_labels).unwrap_or_default();
+    let program = args.budget.pack(program, board.as_ref())?;
     let file = build(&program, args, args.budget.goal(board.as_ref()))?;
 
     let mut evidence = measured.as_ref().and_then(|(ranges, _)| ranges.evidence.clone());
@@ -426,10 +423,7 @@ fn build(program: &Program, args: &Args, goal: Goal) -> miette::Result<ModelFile
             args.network.display()
         )
     })?;
-    let packing = match args.backend {
-        HostBackend::Reference | HostBackend::Portable => Packing::Ohwi,
-    };
-    let file = ModelFile::new(&args.output, program.write(&plan, packing));
+    let file = ModelFile::new(&args.output, program.write(&plan));
     file.map_err(|error| match error.problem {
         crate::model_file::ModelProblem::Refused {
             error: brooklet::Error::Layer { layer, fault },
@@ -446,7 +440,7 @@ fn build(program: &Program, args: &Args, goal: Goal) -> miette::Result<ModelFile
 
 /// How good the model is on the calibration data, against the float network.
 fn judge(file: &ModelFile, data: &Dataset, float: Array2<f32>) -> miette::Result<Score> {
-    let simulator = file.simulator(HostBackend::Portable)?;
+    let simulator = file.simulator(HostBackend::Auto)?;
     let bar = progress(data.len(), "evaluating");
     let answers = answers(&simulator, data, 0..data.len(), || bar.inc(1))?;
     bar.finish_and_clear();

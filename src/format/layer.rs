@@ -72,8 +72,8 @@ pub enum Packing {
     /// a0 b0 a2 b2   a1 b1 a3 b3   a4 b4 a6 b6   a5 b5 a7 b7   …
     /// ```
     ///
-    /// Weights that are missing to a multiple of four, and a channel that is missing to an even
-    /// number, are zero.
+    /// What is missing in a kernel row to a multiple of four, and a channel that is missing to
+    /// an even number, are zero.
     Pairs = 1,
 }
 
@@ -98,24 +98,32 @@ impl Packing {
         }
     }
 
-    /// Where weight `tap` of output channel `channel` lies, of channels with `taps` each.
+    /// Where the weight of output channel `channel` lies that is number `tap` of kernel row
+    /// `ky`, of a kernel of so many rows and so many weights in each.
     #[inline]
-    pub const fn index(self, channel: usize, tap: usize, taps: usize) -> usize {
+    pub const fn index(
+        self,
+        channel: usize,
+        ky: usize,
+        tap: usize,
+        [rows, row]: [usize; 2],
+    ) -> usize {
         match self {
-            Self::Ohwi => channel * taps + tap,
+            Self::Ohwi => (channel * rows + ky) * row + tap,
             Self::Pairs => {
-                let group = (channel & !1) * taps.next_multiple_of(4) + 2 * (tap & !3);
+                let row = row.next_multiple_of(4);
+                let group = ((channel & !1) * rows + 2 * ky) * row + 2 * (tap & !3);
                 group + 4 * (tap & 1) + (tap & 2) + (channel & 1)
             }
         }
     }
 
-    /// Bytes that the weights of `channels` output channels with `taps` each take.
+    /// Bytes that the weights of `channels` output channels take, with such a kernel each.
     #[inline]
-    pub const fn bytes(self, channels: usize, taps: usize) -> usize {
+    pub const fn bytes(self, channels: usize, [rows, row]: [usize; 2]) -> usize {
         match self {
-            Self::Ohwi => channels * taps,
-            Self::Pairs => channels.next_multiple_of(2) * taps.next_multiple_of(4),
+            Self::Ohwi => channels * rows * row,
+            Self::Pairs => channels.next_multiple_of(2) * rows * row.next_multiple_of(4),
         }
     }
 }
@@ -195,7 +203,8 @@ pub struct LayerRecord {
     pub shifts: U32,
     /// Where the padding values are: int8 an input channel; 0: all are the input's zero point.
     pub padding_values: U32,
-    /// Where the table is: of a join (int32 · 256) or of the input (int8 · 256 a channel).
+    /// Where the table is: of a join (int32 · 256), of an add (int32 · 512), or of the input
+    /// (int8 · 256 a channel).
     pub table: U32,
     /// Mantissas of up to three multipliers.
     pub multiplier_mantissas: [I32; 3],

@@ -22,14 +22,16 @@
 #![allow(unsafe_code)]
 
 use core::arch::naked_asm;
+use core::ops::Range;
 use core::ptr::{null, null_mut};
 
+use zerocopy::FromBytes;
 use zerocopy::little_endian::I32;
-use zerocopy::{FromBytes, IntoBytes};
 
-use super::{Backend, Reference};
+use super::{Backend, Reference, reference};
 use crate::format::Packing;
-use crate::ops::conv::{Conv, Finish, PATCH_COLUMNS, Padding};
+use crate::ops::add::Add;
+use crate::ops::conv::{CHUNK_TAPS, Conv, Finish, GROUP_CHANNELS, PATCH_COLUMNS, Padding};
 use crate::ops::{Rows, Shortcut};
 use crate::quant::Clamp;
 
@@ -52,105 +54,294 @@ impl Backend for Armv7em {
         scratch: &mut [u8],
         output: &mut [i8],
     ) {
-        let window = &conv.window;
-        let channels = usize::from(window.output.channels).max(1);
-        let pairs = conv.taps().next_multiple_of(4) / 2;
-        let patch = <[Columns]>::mut_from_bytes(scratch).unwrap_or_default();
-        let Some(patch) = patch.get_mut(..pairs.max(1)) else {
+        let channels = usize::from(conv.window.output.channels).max(1);
+        let taps = conv.packed_taps();
+        let chunk_taps = taps.clamp(4, CHUNK_TAPS);
+        let scratch = scratch.split_at_mut_checked(2 * PATCH_COLUMNS * chunk_taps);
+        let Some((patch, acc)) = scratch else {
             return Reference.conv(conv, rows, shortcut, &mut [], output);
         };
-        let quick = Quick::of(conv, shortcut);
+        let patch = <[Columns]>::mut_from_bytes(patch).unwrap_or_default();
+        let acc = <[Sums]>::mut_from_bytes(acc).unwrap_or_default();
+        let ordinary = Quick::of(conv, shortcut);
         for (block, pixels) in output.chunks_mut(PATCH_COLUMNS * channels).enumerate() {
             let first = block * PATCH_COLUMNS;
-            for column in 0..(pixels.len() / channels).min(PATCH_COLUMNS) {
-                fill(conv, rows, first + column, column, patch);
-            }
             let whole = pixels.len() == PATCH_COLUMNS * channels;
-            if let (true, Some(quick)) = (whole, &quick)
-                && quick.run(conv, patch, first, pixels)
-            {
-                continue;
+            let quick = ordinary.as_ref().filter(|_| whole);
+            for o in (0..channels).step_by(GROUP_CHANNELS) {
+                let group = o..(o + GROUP_CHANNELS).min(channels);
+                for from in (0..taps).step_by(CHUNK_TAPS) {
+                    let chunk = from..(from + CHUNK_TAPS).min(taps);
+                    fill(conv, rows, first, pixels.len() / channels, chunk.clone(), patch);
+                    let last = if chunk.end == taps { quick } else { None };
+                    multiply(conv, first, &group, &chunk, patch, acc, last, pixels);
+                }
+                if quick.is_none() {
+                    for (o, acc) in group.zip(acc.as_flattened()) {
+                        finish(conv, shortcut, first, o, *acc, pixels);
+                    }
+                }
             }
-            for o in (0..channels).step_by(2) {
-                let acc = sums(conv, patch, o);
-                for (o, acc) in (o..channels).zip(acc) {
-                    finish(conv, shortcut, first, o, acc, pixels);
+        }
+    }
+
+    fn add(&self, add: &Add<'_>, input: &[i8], shortcut: &Shortcut<'_>, output: &mut [i8]) {
+        let (channels, length) = (usize::from(add.shape.channels), output.len());
+        let shift = add.multiplier.shift;
+        let other = match *shortcut {
+            Shortcut::InPlace => Some(output.as_ptr()),
+            Shortcut::Row { row, channels: theirs, stride: 1, before: 0, .. }
+                if theirs == channels && row.len() == length =>
+            {
+                Some(row.as_ptr())
+            }
+            Shortcut::Row { .. } => None,
+        };
+        let ([mine, .., theirs], Some(other)) = (add.table.as_chunks::<256>().0, other) else {
+            return reference::add(add, input, shortcut, output);
+        };
+        let ordinary = add.clamp == Clamp::FULL && (-22..0).contains(&shift);
+        if !ordinary || input.len() != length || length == 0 {
+            return reference::add(add, input, shortcut, output);
+        }
+        let right = u32::from(shift.unsigned_abs());
+        let terms = AddArgs {
+            mine: mine.as_ptr_range().start.wrapping_add(128),
+            theirs: theirs.as_ptr_range().start.wrapping_add(128),
+            mantissa: add.multiplier.mantissa.to_bits(),
+            // The zero point goes through the shift.
+            before: (1 << (right - 1)) + (add.zero_point << right),
+            right,
+            length,
+        };
+        // SAFETY: `length` bytes can be read at `input` and `other`, and be written at `output`;
+        // `other` is the same place or another. 256 words are around the middle of each table.
+        unsafe { add_bytes(input.as_ptr(), other, output.as_mut_ptr(), &terms) }
+    }
+}
+
+/// What the assembly of an add takes besides its rows.
+#[repr(C)]
+struct AddArgs {
+    mine: *const I32,
+    theirs: *const I32,
+    mantissa: i32,
+    before: i32,
+    right: u32,
+    length: usize,
+}
+
+/// 13 instructions an element.
+///
+/// ```text
+/// r0 input   r1 shortcut   r2 output   r3 bytes left   r4 r5 middles of the tables
+/// r6 mantissa   r7 what is added before the shift   r8 shift   r12 lr  an element
+/// ```
+///
+/// # Safety
+///
+/// There is at least one byte, and `length` of them in each row; the tables reach 128 words to
+/// both sides.
+#[unsafe(naked)]
+unsafe extern "C" fn add_bytes(
+    input: *const i8,
+    shortcut: *const i8,
+    output: *mut i8,
+    args: &AddArgs,
+) {
+    naked_asm!(
+        "push {{r4-r8, lr}}",
+        "ldm r3, {{r4-r8, r12}}",
+        "mov r3, r12",
+        "2:",
+        "ldrsb r12, [r0], #1",
+        "ldrsb lr, [r1], #1",
+        "ldr r12, [r4, r12, lsl #2]",
+        "ldr lr, [r5, lr, lsl #2]",
+        "subs r3, r3, #1",
+        "add r12, r12, lr",
+        "lsl r12, r12, #1",
+        "smmulr r12, r12, r6",
+        "add lr, r12, r7",
+        "add r12, lr, r12, asr #31",
+        "asr r12, r12, r8",
+        "ssat r12, #8, r12",
+        "strb r12, [r2], #1",
+        "bne 2b",
+        "pop {{r4-r8, pc}}",
+    )
+}
+
+/// Two values, one after the other under the kernel, for each column of a patch.
+type Columns = [u32; PATCH_COLUMNS];
+
+/// The sums of two channels, each at the columns of a patch.
+type Sums = [[i32; PATCH_COLUMNS]; 2];
+
+/// Writes the values of the `taps` under the kernel into a patch, at up to four output columns
+/// from `first` on.
+fn fill(
+    conv: &Conv<'_>,
+    rows: &Rows<'_>,
+    first: usize,
+    columns: usize,
+    taps: Range<usize>,
+    patch: &mut [Columns],
+) {
+    let window = &conv.window;
+    let inputs = usize::from(window.input.channels).max(1);
+    let length = window.kernel[1] * inputs;
+    let packed = length.next_multiple_of(4);
+    for (ky, row) in rows.iter().take(window.kernel[0]).enumerate() {
+        // The part of this kernel row.
+        let from = taps.start.max(ky * packed);
+        let to = taps.end.min((ky + 1) * packed);
+        let Some(patch) = patch.get_mut((from - taps.start) / 2..) else { return };
+        if from >= to {
+            continue;
+        }
+        let part = from - ky * packed..to - ky * packed;
+        let step = window.stride[1] * inputs;
+        // Where the kernel row lies on the row; columns of padding come before it.
+        let on_row = |x: usize, columns: usize| {
+            let left = (x * window.stride[1]).checked_sub(window.pad_left)?;
+            let start = left * inputs;
+            // What is behind the kernel row has weights of zero.
+            let end = start + (columns - 1) * step;
+            let there = end + length <= row.len() && end + part.end <= row.len();
+            if there { row.get(start + part.start..) } else { None }
+        };
+        match on_row(first, PATCH_COLUMNS) {
+            Some(values) if columns >= PATCH_COLUMNS => {
+                widen(values, 0, PATCH_COLUMNS, step, numbers(&part) / 4, patch);
+            }
+            _ => {
+                for column in 0..columns.min(PATCH_COLUMNS) {
+                    match on_row(first + column, 1) {
+                        Some(values) => widen(values, column, 1, 0, numbers(&part) / 4, patch),
+                        None => fill_edge(conv, row, first + column, &part, column, patch),
+                    }
                 }
             }
         }
     }
 }
 
-/// Two values, one after the other under the kernel, for each column of a patch.
-type Columns = [u32; PATCH_COLUMNS];
-
-/// Writes the values under the kernel at output column `x` into column `column` of the patch.
-fn fill(conv: &Conv<'_>, rows: &Rows<'_>, x: usize, column: usize, patch: &mut [Columns]) {
+/// The `part` of a kernel row that lies on padding, or at an end of the row, at column `x`.
+fn fill_edge(
+    conv: &Conv<'_>,
+    row: &[i8],
+    x: usize,
+    part: &Range<usize>,
+    column: usize,
+    patch: &mut [Columns],
+) {
     let window = &conv.window;
-    let inputs = usize::from(window.input.channels);
+    let inputs = usize::from(window.input.channels).max(1);
     let (on_input, first) = window.columns_on_input(x);
-    let Padding::Same(zero) = conv.padding else {
-        return fill_bytes(conv, rows, x, column, patch);
+    let there = |kx: usize| {
+        let column = (first + kx).wrapping_sub(on_input.start);
+        let on_input = on_input.contains(&kx) && !row.is_empty();
+        if on_input { row.get(column * inputs..(column + 1) * inputs) } else { None }
     };
-    if !inputs.is_multiple_of(4) {
-        return fill_bytes(conv, rows, x, column, patch);
-    }
-    let zeros = u32::from(zero as i16 as u16) * 0x1_0001;
-    let pad = |patch: &mut [Columns]| {
-        for columns in patch {
-            if let Some(value) = columns.get_mut(column) {
-                *value = zeros;
+    if let (0, Padding::Same(zero)) = (inputs % 4, conv.padding) {
+        // Pixel by pixel of the kernel row.
+        let zeros = u32::from(zero as i16 as u16) * 0x1_0001;
+        let mut tap = part.start;
+        while tap < part.end {
+            let kx = tap / inputs;
+            let end = part.end.min((kx + 1) * inputs);
+            let Some(run) = patch.get_mut((tap - part.start) / 2..(end - part.start) / 2) else {
+                return;
+            };
+            match there(kx).and_then(|pixel| pixel.get(tap - kx * inputs..)) {
+                Some(values) => widen(values, column, 1, 0, (end - tap) / 4, run),
+                None => {
+                    for value in run.iter_mut().filter_map(|columns| columns.get_mut(column)) {
+                        *value = zeros;
+                    }
+                }
             }
+            tap = end;
         }
-    };
-    let length = window.kernel[1] * inputs / 2;
-    let (from, to) = (on_input.start * inputs / 2, on_input.end * inputs / 2);
-    for (row, patch) in rows.iter().zip(patch.chunks_exact_mut(length.max(1))) {
-        let values = row.get(first * inputs..(first + on_input.len()) * inputs).unwrap_or(&[]);
-        let words = values.as_chunks::<4>().0;
-        let (Some(run), Some(_)) = (patch.get_mut(from..to), words.first()) else {
-            pad(patch);
-            continue;
-        };
-        widen(words, column, run);
-        pad(patch.get_mut(..from).unwrap_or_default());
-        pad(patch.get_mut(to..).unwrap_or_default());
+        return;
+    }
+    let mut taps = part.clone();
+    let mut groups = patch.chunks_exact_mut(2);
+    while !taps.is_empty() {
+        let values = [(); 4].map(|()| {
+            let tap = taps.next().unwrap_or(0);
+            let (kx, i) = (tap / inputs, tap % inputs);
+            match there(kx).and_then(|pixel| pixel.get(i)) {
+                Some(&value) => value,
+                None if kx < window.kernel[1] => conv.padding.at(i),
+                None => 0,
+            }
+        });
+        let Some(group) = groups.next() else { return };
+        widen(&values, column, 1, 0, 1, group);
     }
 }
 
-/// Writes a run of values into a column of the patch.
+/// Writes runs of `words` · 4 values into columns of the patch from `column` on, each `step`
+/// values behind the one before.
 #[inline(always)]
-fn widen(words: &[[i8; 4]], column: usize, patch: &mut [Columns]) {
-    if column >= PATCH_COLUMNS || patch.len() < 2 * words.len() || words.is_empty() {
+fn widen(
+    values: &[i8],
+    column: usize,
+    columns: usize,
+    step: usize,
+    words: usize,
+    patch: &mut [Columns],
+) {
+    let there = columns > 0
+        && words > 0
+        && column + columns <= PATCH_COLUMNS
+        && patch.len() >= 2 * words
+        && values.len() >= (columns - 1) * step + 4 * words;
+    if !there {
         return;
     }
     let target = patch.as_mut_ptr().cast::<u32>().wrapping_add(column);
-    // SAFETY: `widen_words` reads so many words, at any address, and writes every fourth word
-    // from `target` on, two for each of them: those are column `column` of so many tap pairs,
-    // which the patch has, as was just checked.
-    unsafe { widen_words(words.as_ptr(), target, words.len()) }
+    // SAFETY: for each of the columns so many words can be read, `step` bytes apart, and two
+    // tap pairs for each word be written, as was just checked.
+    unsafe { widen_columns(values.as_ptr(), target, words, step, columns) }
 }
 
 /// ```text
-/// r0 words   r1 target   r2 words left   r3 r12 the word and its halves
+/// r0 values   r1 target   r2 words left   r3 step   r4 columns left
+/// r5 r6 r7 values, target and words of the column   r8 r12 the word and its halves
 /// ```
 ///
 /// # Safety
 ///
-/// There is at least one word. `words` can be read, and `target`, `target + 4`, … be written,
-/// two for each word.
+/// There is at least one word and one column. `words` words can be read at `values`, at `values`
+/// + `step` bytes and so on, and two words for each be written at `target`, `target + 4` …, for
+/// the next column from `target + 1` on.
 #[unsafe(naked)]
-unsafe extern "C" fn widen_words(words: *const [i8; 4], target: *mut u32, count: usize) {
+unsafe extern "C" fn widen_columns(
+    values: *const i8,
+    target: *mut u32,
+    words: usize,
+    step: usize,
+    columns: usize,
+) {
     naked_asm!(
+        "push {{r4-r8, lr}}",
+        "ldr r4, [sp, #24]",
+        "mov r5, r0",
+        "mov r6, r1",
+        "mov r7, r2",
+        "1:",
         "subs r2, r2, #4",
         "blo 3f",
         "2:",
         ".irp at, 0, 32, 64, 96",
-        "ldr r3, [r0], #4",
-        "sxtb16 r12, r3",
-        "sxtb16 r3, r3, ror #8",
+        "ldr r8, [r0], #4",
+        "sxtb16 r12, r8",
+        "sxtb16 r8, r8, ror #8",
         "str r12, [r1, #\\at]",
-        "str r3, [r1, #\\at + 16]",
+        "str r8, [r1, #\\at + 16]",
         ".endr",
         "add r1, r1, #128",
         "subs r2, r2, #4",
@@ -159,50 +350,23 @@ unsafe extern "C" fn widen_words(words: *const [i8; 4], target: *mut u32, count:
         "adds r2, r2, #4",
         "beq 5f",
         "4:",
-        "ldr r3, [r0], #4",
-        "sxtb16 r12, r3",
-        "sxtb16 r3, r3, ror #8",
-        "str r3, [r1, #16]",
+        "ldr r8, [r0], #4",
+        "sxtb16 r12, r8",
+        "sxtb16 r8, r8, ror #8",
+        "str r8, [r1, #16]",
         "str r12, [r1], #32",
         "subs r2, r2, #1",
         "bne 4b",
         "5:",
-        "bx lr",
+        "add r5, r5, r3",
+        "add r6, r6, #4",
+        "mov r0, r5",
+        "mov r1, r6",
+        "mov r2, r7",
+        "subs r4, r4, #1",
+        "bne 1b",
+        "pop {{r4-r8, pc}}",
     )
-}
-
-/// The same as [`fill`], value by value, for any number of channels and any padding.
-fn fill_bytes(conv: &Conv<'_>, rows: &Rows<'_>, x: usize, column: usize, patch: &mut [Columns]) {
-    let window = &conv.window;
-    let inputs = usize::from(window.input.channels);
-    let (on_input, first) = window.columns_on_input(x);
-    let halves = <[u16]>::mut_from_bytes(patch.as_mut_bytes()).unwrap_or_default();
-    // Taps 0 and 2 of four are in one word, 1 and 3 in the next.
-    let mut put = |tap: usize, value: i8| {
-        let at = (tap & !3) * 4 + (tap & 1) * 8 + column * 2 + (tap >> 1 & 1);
-        if let Some(half) = halves.get_mut(at) {
-            *half = value as i16 as u16;
-        }
-    };
-    let mut tap = 0;
-    for row in rows.iter().take(window.kernel[0]) {
-        let values = row.get(first * inputs..(first + on_input.len()) * inputs).unwrap_or(&[]);
-        let from = tap + on_input.start * inputs;
-        let end = tap + window.kernel[1] * inputs;
-        if values.len() < end - tap {
-            for (at, i) in (tap..end).zip((0..inputs).cycle()) {
-                put(at, conv.padding.at(i));
-            }
-        }
-        for (at, &value) in (from..).zip(values) {
-            put(at, value);
-        }
-        tap = end;
-    }
-    while !tap.is_multiple_of(4) {
-        put(tap, 0);
-        tap += 1;
-    }
 }
 
 /// What the assembly takes: a patch, and output channels two by two.
@@ -211,7 +375,7 @@ fn fill_bytes(conv: &Conv<'_>, rows: &Rows<'_>, x: usize, column: usize, patch: 
 ///  0 patch      4 weights       8 tap pairs    12 bias        16 mantissas   20 shifts
 /// 24 output    28 its stride   32 pairs of channels that are left
 /// 36 zero_point, or a join's bits   40 the middle of a join's table, or null
-/// 44 shortcut  48 its stride   52 acc
+/// 44 shortcut  48 its stride   52 acc   56 bytes of weights to skip   60 parts
 /// ```
 #[repr(C)]
 struct Args {
@@ -229,38 +393,107 @@ struct Args {
     table: *const I32,
     shortcut: *const i8,
     shortcut_stride: usize,
-    /// Where the sums of one pair of channels go; null where outputs are wanted.
-    acc: *mut [[i32; PATCH_COLUMNS]; 2],
+    /// Where sums are kept from one chunk of taps to the next.
+    acc: *mut Sums,
+    /// From the weights of this chunk for two channels to those for the next two.
+    skip: usize,
+    /// [`CONTINUE`] and [`KEEP`].
+    parts: usize,
 }
 
-/// The sums of output channels `o` and `o + 1` at the columns of the patch.
-fn sums(conv: &Conv<'_>, patch: &[Columns], o: usize) -> [[i32; PATCH_COLUMNS]; 2] {
-    let mut acc = [[0; PATCH_COLUMNS]; 2];
-    let bias = [I32::new(conv.bias(o)), I32::new(conv.bias(o + 1))];
-    let Some(weights) = conv.weights.get(2 * patch.len() * o..) else { return acc };
-    if patch.is_empty() || weights.len() < 4 * patch.len() {
-        return acc;
+/// Sums begin with what is kept, and not with the bias.
+const CONTINUE: usize = 1;
+/// Sums are kept, and not made outputs.
+const KEEP: usize = 2;
+
+/// Numbers in a range: `Range::len` has an assertion that the compiler does not always see
+/// through.
+#[inline(always)]
+fn numbers(range: &Range<usize>) -> usize {
+    range.end.saturating_sub(range.start)
+}
+
+/// Adds the products of a chunk of taps for a group of output channels. With `quick` they are
+/// the last, and become outputs.
+#[allow(clippy::too_many_arguments)]
+fn multiply(
+    conv: &Conv<'_>,
+    first: usize,
+    group: &Range<usize>,
+    chunk: &Range<usize>,
+    patch: &[Columns],
+    acc: &mut [Sums],
+    quick: Option<&Quick<'_>>,
+    pixels: &mut [i8],
+) {
+    let channels = usize::from(conv.window.output.channels);
+    let (taps, left) = (conv.packed_taps(), numbers(group).div_ceil(2));
+    let pairs = numbers(chunk) / 2;
+    let weights = conv.weights.get(2 * (group.start / 2 * taps + chunk.start)..).unwrap_or(&[]);
+    let bias = conv.bias.get(group.start..).unwrap_or(&[]);
+    let there = pairs > 0
+        && left > 0
+        && patch.len() >= pairs
+        && acc.len() >= left
+        && weights.len() >= 2 * (left - 1) * taps + 4 * pairs
+        && bias.len() >= numbers(group);
+    if !there {
+        return;
     }
+    let first_chunk = if chunk.start > 0 { CONTINUE } else { 0 };
     let mut args = Args {
         patch: patch.as_ptr(),
         weights: weights.as_ptr(),
-        pairs: patch.len(),
+        pairs,
         bias: bias.as_ptr(),
         mantissas: null(),
         shifts: null(),
         output: null_mut(),
-        stride: 0,
-        left: 1,
+        stride: channels,
+        left: numbers(group) / 2,
         last: 0,
         table: null(),
         shortcut: null(),
         shortcut_stride: 0,
-        acc: &mut acc,
+        acc: acc.as_mut_ptr(),
+        skip: 2 * taps - 4 * pairs,
+        parts: first_chunk | KEEP,
     };
-    // SAFETY: there are so many tap pairs in the patch, and four bytes of weights for each, as
-    // was just checked; two biases; and with `acc` set the rest is not used.
-    unsafe { blocks(&mut args) }
-    acc
+    if let Some(quick) = quick {
+        let Some((mantissas, shifts)) =
+            conv.mantissas.get(group.clone()).zip(conv.shifts.get(group.clone()))
+        else {
+            return;
+        };
+        let Some((shortcut, stride)) = quick.shortcut(first, group.start, channels, pixels) else {
+            return;
+        };
+        args.mantissas = mantissas.as_ptr();
+        args.shifts = shifts.as_ptr();
+        args.output = pixels.as_mut_ptr().wrapping_add(group.start);
+        args.last = quick.last;
+        args.table = quick.table;
+        (args.shortcut, args.shortcut_stride) = (shortcut, stride);
+        args.parts = first_chunk;
+    }
+    // SAFETY: `patch` has so many tap pairs, `weights` four bytes for each and each pair of
+    // channels, `skip` bytes further on each time, `bias` the group's, `acc` the sums of each
+    // pair of channels, as was just checked; `left` counts whole pairs, of which there is one at
+    // least. With `quick` also mantissas and shifts are there; outputs go to four columns of
+    // `pixels`, which `Quick::shortcut` found to be all of it; behind a join the table
+    // reaches 128 words to both sides of its middle, and the shortcut has its four columns.
+    if args.left > 0 {
+        unsafe { blocks(&mut args) }
+    }
+    // One channel is left over: it has weights beside it that are zero.
+    if !numbers(group).is_multiple_of(2) && args.parts & KEEP != 0 {
+        let last = bias.get(numbers(group) - 1).copied().unwrap_or_default();
+        let bias = [last, I32::ZERO];
+        args.bias = bias.as_ptr();
+        args.left = 1;
+        // SAFETY: as before, for the last pair of `left`, with a bias for each.
+        unsafe { blocks(&mut args) }
+    }
 }
 
 /// The parameters of a convolution whose every output the assembly can finish.
@@ -282,7 +515,7 @@ impl<'c> Quick<'c> {
             && conv.bias.len() == channels
             && conv.mantissas.len() == channels
             && conv.shifts.len() == channels
-            && conv.shifts.iter().all(|shift| (-16..0).contains(shift));
+            && conv.shifts.iter().all(|shift| (-22..0).contains(shift));
         if !ordinary {
             return None;
         }
@@ -306,52 +539,22 @@ impl<'c> Quick<'c> {
         }
     }
 
-    /// Computes the outputs at four columns, `first` and those after it. Returns false if it
-    /// does not find what it needs.
-    fn run(&self, conv: &Conv<'_>, patch: &[Columns], first: usize, pixels: &mut [i8]) -> bool {
-        let channels = usize::from(conv.window.output.channels);
-        let output = pixels.as_mut_ptr();
-        let (shortcut, shortcut_stride) = match self.shortcut {
-            None => (output.cast_const(), channels),
-            Some((row, stride)) => {
-                let stride = stride * channels;
-                let from = first * stride;
-                match row.get(from..from + (PATCH_COLUMNS - 1) * stride + channels) {
-                    Some(row) => (row.as_ptr(), stride),
-                    None => return false,
-                }
-            }
-        };
-        if pixels.len() != PATCH_COLUMNS * channels
-            || patch.is_empty()
-            || conv.weights.len() < 2 * patch.len() * channels
-        {
-            return false;
+    /// Where the shortcut of channel `o` is at output column `first`, and how far it is from
+    /// column to column; `None` if there are not four columns of outputs and shortcut.
+    fn shortcut(
+        &self,
+        first: usize,
+        o: usize,
+        channels: usize,
+        pixels: &[i8],
+    ) -> Option<(*const i8, usize)> {
+        if pixels.len() != PATCH_COLUMNS * channels {
+            return None;
         }
-        let mut args = Args {
-            patch: patch.as_ptr(),
-            weights: conv.weights.as_ptr(),
-            pairs: patch.len(),
-            bias: conv.bias.as_ptr(),
-            mantissas: conv.mantissas.as_ptr(),
-            shifts: conv.shifts.as_ptr(),
-            output,
-            stride: channels,
-            left: channels / 2,
-            last: self.last,
-            table: self.table,
-            shortcut,
-            shortcut_stride,
-            acc: null_mut(),
-        };
-        // SAFETY: `patch` has so many tap pairs and `weights` four bytes for each and each pair
-        // of channels; bias, mantissas and shifts are there for each channel, an even number
-        // above zero (`Quick::of`). Outputs go to the four columns of `pixels`, which are all of
-        // it. Behind a join the table reaches 128 words to both sides of its middle
-        // (`Quick::of`), and the shortcut has its four columns: in `row` as was just checked, or
-        // where the output goes.
-        unsafe { blocks(&mut args) }
-        true
+        let Some((row, stride)) = self.shortcut else { return Some((pixels.get(o)?, channels)) };
+        let (from, stride) = (first * stride * channels, stride * channels);
+        let row = row.get(from..from + (PATCH_COLUMNS - 1) * stride + channels)?;
+        Some((row.get(o)?, stride))
     }
 }
 
@@ -456,7 +659,7 @@ macro_rules! finish_channel {
 ///
 /// # Safety
 ///
-/// The pointers are good for what the numbers beside them say: see [`Quick::run`] and [`sums`].
+/// The pointers are good for what the numbers beside them say: see [`multiply`].
 #[unsafe(naked)]
 unsafe extern "C" fn blocks(args: &mut Args) {
     naked_asm!(
@@ -476,10 +679,12 @@ unsafe extern "C" fn blocks(args: &mut Args) {
         "strd r2, r1, [sp, #8]",
         // The next two channels.
         "2:",
+        "ldr r1, [r0, #60]",
+        "lsls r1, r1, #31",
+        "bne 1f",
         "ldr r1, [r0, #12]",
-        "ldr r4, [r1]",
-        "ldr r8, [r1, #4]",
-        "add r1, r1, #8",
+        "ldr r4, [r1], #4",
+        "ldr r8, [r1], #4",
         "str r1, [r0, #12]",
         "mov r5, r4",
         "mov r6, r4",
@@ -487,6 +692,11 @@ unsafe extern "C" fn blocks(args: &mut Args) {
         "mov r9, r8",
         "mov r10, r8",
         "mov r11, r8",
+        "b 4f",
+        "1:",
+        "ldr r1, [r0, #52]",
+        "ldm r1, {{r4-r11}}",
+        "4:",
         "ldrd r2, r3, [sp, #8]",
         "str r3, [sp, #4]",
         "ldrd r0, r1, [r0]",
@@ -513,19 +723,25 @@ unsafe extern "C" fn blocks(args: &mut Args) {
         "str r2, [sp, #4]",
         "bne.w 3b",
         "ldr r0, [sp]",
+        "ldr r2, [r0, #56]",
+        "add r1, r1, r2",
         "str r1, [r0, #4]",
+        "ldr r3, [r0, #60]",
         "ldr r2, [r0, #52]",
-        "cbz r2, 4f",
+        "add r1, r2, #32",
+        "str r1, [r0, #52]",
+        "lsls r3, r3, #30",
+        "bpl 4f",
         "stm r2, {{r4-r11}}",
-        "b.w 9f",
+        "b 9f",
         "4:",
         finish_channel!("r4" "r5" "r6" "r7" "5" "6"),
         finish_channel!("r8" "r9" "r10" "r11" "7" "8"),
+        "9:",
         "ldr r1, [r0, #32]",
         "subs r1, r1, #1",
         "str r1, [r0, #32]",
         "bne.w 2b",
-        "9:",
         "add sp, sp, #16",
         "pop {{r4-r11, pc}}",
         pair_bytes = const 13 * 4,

@@ -52,7 +52,7 @@ pub trait Backend {
     );
 
     /// One row of a sum.
-    fn add(&self, add: &Add, input: &[i8], shortcut: &Shortcut<'_>, output: &mut [i8]) {
+    fn add(&self, add: &Add<'_>, input: &[i8], shortcut: &Shortcut<'_>, output: &mut [i8]) {
         reference::add(add, input, shortcut, output);
     }
 

@@ -66,7 +66,7 @@ impl Backend for Reference {
 }
 
 /// See [`Backend::add`].
-pub fn add(add: &Add, input: &[i8], shortcut: &Shortcut<'_>, output: &mut [i8]) {
+pub fn add(add: &Add<'_>, input: &[i8], shortcut: &Shortcut<'_>, output: &mut [i8]) {
     let channels = (add.shape.channels as usize).max(1);
     for (x, (pixel, inputs)) in
         output.chunks_exact_mut(channels).zip(input.chunks_exact(channels)).enumerate()

@@ -1,17 +1,20 @@
 //! The sum of two tensors, in TFLite's arithmetic: two roundings before the sum, one after.
 //!
 //! ```text
-//! a = requantize((input    − its zero point) · 2²⁰, multiplier 0)
-//! b = requantize((shortcut − its zero point) · 2²⁰, multiplier 1)
-//! output = clamp(zero_point + requantize(a + b, multiplier 2))
+//! sum = table[input + 128] + table[256 + shortcut + 128]
+//! output = clamp(zero_point + requantize(sum, multiplier))
 //! ```
 //!
-//! Both terms are at twice the larger of the two input scales. Source: TFLite's `ADD` for
-//! int8 (`left_shift` = 20). Networks that brooklet quantizes itself end their blocks with
-//! the [join](super::conv) instead.
+//! The table has what TFLite computes for each element, which depends on its byte alone:
+//! `requantize((byte − zero point) · 2²⁰, scale / (2 · the larger scale))`. The multiplier is
+//! twice the larger scale / (2²⁰ · the output's). Source: TFLite's `ADD` for int8 (`left_shift`
+//! = 20). Networks that brooklet quantizes itself end their blocks with the
+//! [join](super::conv) instead.
 
-use super::Shortcut;
-use crate::error::Fault;
+use zerocopy::little_endian::I32;
+
+use super::{Shortcut, part, words};
+use crate::error::{Error, Fault, Part};
 use crate::format::LayerRecord;
 use crate::model::Model;
 use crate::quant::{Clamp, Multiplier, requantize};
@@ -20,27 +23,31 @@ use crate::shape::Shape;
 /// Bits by which both operands are shifted before they are scaled.
 pub const LEFT_SHIFT: u32 = 20;
 
+/// Bytes of the table.
+pub(crate) const TABLE_BYTES: usize = 2 * 4 * 256;
+
 /// An add, ready to run.
 #[derive(Debug, Clone, Copy)]
-pub struct Add {
+pub struct Add<'m> {
     /// Shape of the input and of the output.
     pub shape: Shape,
-    /// Zero points: input, shortcut, output.
-    pub zero_points: [i32; 3],
-    /// Multipliers: input, shortcut, sum.
-    pub multipliers: [Multiplier; 3],
+    /// By the input's byte + 128, and then by the shortcut's.
+    pub table: &'m [I32],
+    /// Multiplier of the sum.
+    pub multiplier: Multiplier,
+    /// Zero point of the output.
+    pub zero_point: i32,
     /// Range of the output.
     pub clamp: Clamp,
 }
 
-impl Add {
-    pub(crate) fn new(model: &Model<'_>, layer: &LayerRecord) -> Self {
-        let shortcut = model.layer(layer.shortcut().unwrap_or(0));
+impl<'m> Add<'m> {
+    pub(crate) fn new(model: &Model<'m>, layer: &LayerRecord) -> Self {
         Self {
             shape: layer.shape(),
-            zero_points: [model.input_of(layer).zero_point, shortcut.zero_point, layer.zero_point]
-                .map(i32::from),
-            multipliers: [layer.multiplier(0), layer.multiplier(1), layer.multiplier(2)],
+            table: words(model.bytes(layer.table.get(), TABLE_BYTES).unwrap_or(&[])),
+            multiplier: layer.multiplier(0),
+            zero_point: i32::from(layer.zero_point),
             clamp: layer.clamp(),
         }
     }
@@ -49,29 +56,28 @@ impl Add {
     /// lies at the output's place.
     #[inline(always)]
     pub fn output(&self, input: i8, shortcut: &Shortcut<'_>, x: usize, c: usize, here: i8) -> i8 {
-        let term = |q: i8, i: usize| {
-            requantize((i32::from(q) - self.zero_points[i]) << LEFT_SHIFT, self.multipliers[i])
+        let term = |q: i8, first: usize| {
+            let index = first + usize::from((q as u8) ^ 0x80);
+            self.table.get(index).map_or(0, |term| term.get())
         };
-        let sum = term(input, 0) + term(shortcut.at(x, c, here), 1);
-        self.clamp.apply(requantize(sum, self.multipliers[2]) + self.zero_points[2])
+        let sum = term(input, 0) + term(shortcut.at(x, c, here), 256);
+        self.clamp.apply(requantize(sum, self.multiplier) + self.zero_point)
     }
 }
 
-pub(super) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault> {
+pub(super) fn check(model: &Model<'_>, index: usize) -> Result<(), Error> {
+    let layer = model.layer(index);
+    let fault = |fault| Error::layer(index, fault);
     if layer.shortcut().is_none() {
-        return Err(Fault::Operands);
+        return Err(fault(Fault::Operands));
     }
     if model.input_of(layer).shape() != layer.shape() {
-        return Err(Fault::Shape);
+        return Err(fault(Fault::Shape));
     }
+    part(model, index, Part::ShortcutTable, layer.table.get(), TABLE_BYTES, 4)?;
     let add = Add::new(model, layer);
-    let [input, shortcut, sum] = add.multipliers;
-    // An operand is at most 255 · 2²⁰ in magnitude; scaled by at most one half, as the scale
-    // of the sum is at least twice its own, it stays below 2²⁷.
-    let halves = |m: Multiplier| m.is_valid() && m.shift <= 0;
-    if halves(input) && halves(shortcut) && sum.takes(2 * (255 << LEFT_SHIFT)) {
-        Ok(())
-    } else {
-        Err(Fault::Quantization)
-    }
+    let largest = |terms: &[I32]| terms.iter().map(|t| i64::from(t.get()).abs()).max().unwrap_or(0);
+    let bound: i64 = add.table.chunks(256).map(largest).sum();
+    // Kernels may take the high word of twice the sum. The zero point is added within 32 bits.
+    if add.multiplier.takes(2 * bound + 256) { Ok(()) } else { Err(fault(Fault::Quantization)) }
 }

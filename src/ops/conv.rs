@@ -127,15 +127,24 @@ impl<'m> Conv<'m> {
         self.window.kernel[0] * self.window.kernel[1] * self.window.input.channels as usize
     }
 
+    /// Weights an output channel with what [`Packing::Pairs`] adds.
+    pub fn packed_taps(&self) -> usize {
+        let [rows, row] = kernel_taps(&self.window);
+        rows * row.next_multiple_of(4)
+    }
+
     /// Bytes of scratch memory.
     pub fn scratch_bytes(&self) -> usize {
-        scratch_for(self.packing, self.taps())
+        let channels = usize::from(self.window.output.channels);
+        scratch_for(self.packing, channels, kernel_taps(&self.window))
     }
 
     /// Weight `tap` of output channel `o`, counted in OHWI order.
     #[inline(always)]
     pub fn weight(&self, o: usize, tap: usize) -> i8 {
-        let index = self.packing.index(o, tap, self.taps());
+        let taps = kernel_taps(&self.window);
+        let row = taps[1].max(1);
+        let index = self.packing.index(o, tap / row, tap % row, taps);
         self.weights.get(index).copied().unwrap_or(0)
     }
 
@@ -184,24 +193,37 @@ pub(crate) fn channel_multiplier(mantissas: &[I32], shifts: &[i8], c: usize) -> 
 }
 
 fn weight_bytes(window: &Window, packing: Packing) -> usize {
-    let taps = window.kernel[0] * window.kernel[1] * window.input.channels as usize;
-    packing.bytes(window.output.channels as usize, taps)
+    packing.bytes(window.output.channels as usize, kernel_taps(window))
+}
+
+/// Rows of the kernel, and weights in each.
+fn kernel_taps(window: &Window) -> [usize; 2] {
+    [window.kernel[0], window.kernel[1] * usize::from(window.input.channels)]
 }
 
 /// Scratch memory of a convolution, in bytes.
 pub(super) fn scratch_bytes(layer: &LayerRecord, input: Shape) -> usize {
     let [rows, columns] = layer.kernel.map(usize::from);
-    scratch_for(layer.packing(), rows * columns * usize::from(input.channels))
+    let taps = [rows, columns * usize::from(input.channels)];
+    scratch_for(layer.packing(), usize::from(layer.channels.get()), taps)
 }
 
 /// Columns of the output that kernels for [`Packing::Pairs`] compute at a time.
 pub const PATCH_COLUMNS: usize = 4;
+/// Weights of an output channel that they multiply at a time.
+pub const CHUNK_TAPS: usize = 192;
+/// Output channels that they keep sums of.
+pub const GROUP_CHANNELS: usize = 64;
 
-fn scratch_for(packing: Packing, taps: usize) -> usize {
+fn scratch_for(packing: Packing, channels: usize, [rows, row]: [usize; 2]) -> usize {
     match packing {
         Packing::Ohwi => 0,
-        // The values under the kernel for some columns, as int16.
-        Packing::Pairs => 2 * PATCH_COLUMNS * taps.next_multiple_of(4),
+        // The values under the kernel as int16, and a sum for each channel, at some columns.
+        Packing::Pairs => {
+            let taps = rows * row.next_multiple_of(4);
+            let sums = channels.next_multiple_of(2).min(GROUP_CHANNELS);
+            PATCH_COLUMNS * (2 * taps.clamp(4, CHUNK_TAPS) + 4 * sums)
+        }
     }
 }
 

@@ -220,7 +220,7 @@ pub(crate) fn check(model: &Model<'_>, index: usize) -> Result<(), Error> {
     match operator {
         Operator::Input => input::check(model),
         Operator::Conv => conv::check(model, index),
-        Operator::Add => add::check(model, layer).map_err(fault),
+        Operator::Add => add::check(model, index),
         Operator::MaxPool => max_pool::check(model, layer).map_err(fault),
         Operator::AveragePool => average_pool::check(model, layer).map_err(fault),
         Operator::Softmax => softmax::check(model, layer).map_err(fault),

@@ -103,7 +103,7 @@ impl Builder {
         let layer = &mut self.program.layers[last];
         let to = layer.record.shape();
         let table = (0..256).map(|q| (f64::from(q - 128) * 0.7 * unit) as i32).collect();
-        layer.table = Some(Table::Shortcut(table));
+        layer.table = Some(Table::Terms(table));
         layer.record.join_bits = bits;
         for multiplier in &mut layer.multipliers {
             multiplier.shift += bits as i8;
@@ -113,12 +113,14 @@ impl Builder {
 
     fn add(&mut self, input: usize, shortcut: usize) -> usize {
         let (from, to) = (self.shape(shortcut), self.shape(input));
-        let factors = [0.5, 0.31, 1.0 / f64::from(1u32 << 19)];
+        let term = |q: i32, factor: f64| (f64::from(q << 20) * factor) as i32;
+        let terms = |factor| (-100..156).map(move |q| term(q, factor));
+        let terms = terms(0.5).chain(terms(0.31)).collect();
+        let multiplier = Multiplier::from_real(1.0 / f64::from(1u32 << 19)).unwrap();
         let layer = self.push(Operator::Add, input, to);
         set_shortcut(&mut layer.record, shortcut, from, to);
-        for (i, factor) in factors.into_iter().enumerate() {
-            layer.record.set_multiplier(i, Multiplier::from_real(factor).unwrap());
-        }
+        layer.table = Some(Table::Terms(terms));
+        layer.record.set_multiplier(0, multiplier);
         self.last()
     }
 
@@ -303,7 +305,7 @@ pub fn interpret(program: &Program, picture: &[u8]) -> Vec<Vec<i8>> {
                             }
                             let value = requantize(acc as i32, layer.multipliers[c]);
                             match &layer.table {
-                                Some(Table::Shortcut(table)) => {
+                                Some(Table::Terms(table)) => {
                                     let q = i32::from(shortcut(y, x, c)) + 128;
                                     clamp((value + table[q as usize]) >> record.join_bits)
                                 }
@@ -311,13 +313,12 @@ pub fn interpret(program: &Program, picture: &[u8]) -> Vec<Vec<i8>> {
                             }
                         }
                         Operator::Add => {
-                            let of = record.shortcut().unwrap();
-                            let zero = |r: &LayerRecord| i32::from(r.zero_point);
-                            let a = i32::from(at(y as i64, x as i64, c).unwrap()) - zero(from);
-                            let b = i32::from(shortcut(y, x, c)) - zero(&program.layers[of].record);
-                            let sum = requantize(a << 20, record.multiplier(0))
-                                + requantize(b << 20, record.multiplier(1));
-                            clamp(requantize(sum, record.multiplier(2)) + zero(record))
+                            let Some(Table::Terms(terms)) = &layer.table else { panic!() };
+                            let a = i32::from(at(y as i64, x as i64, c).unwrap()) + 128;
+                            let b = i32::from(shortcut(y, x, c)) + 256 + 128;
+                            let sum = terms[a as usize] + terms[b as usize];
+                            let zero_point = i32::from(record.zero_point);
+                            clamp(requantize(sum, record.multiplier(0)) + zero_point)
                         }
                         Operator::MaxPool => {
                             let [top, left, ..] = record.pads.map(i64::from);

@@ -15,7 +15,7 @@ use brooklet::ops::softmax::PROBABILITY;
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::{F32, U16};
 
-use crate::lower::{add_multipliers, set_shortcut, set_softmax};
+use crate::lower::{set_add, set_shortcut, set_softmax};
 use crate::program::{Layer, Program};
 
 /// Why networks cannot be an ensemble.
@@ -127,16 +127,16 @@ fn append(whole: &mut Program, member: Program, number: usize) -> Result<usize, 
 fn average(whole: &mut Program, last: usize, mean: usize, count: usize) -> Option<usize> {
     let record = |layer: usize| &whole.layers[layer].record;
     let shape = record(last).shape();
-    let share =
-        |layer: usize, members: usize| record(layer).scale.get() * members as f32 / count as f32;
-    let multipliers = add_multipliers(share(last, 1), share(mean, count - 1), PROBABILITY.scale)?;
+    let share = |layer: usize, members: usize| {
+        let scale = record(layer).scale.get() * members as f32 / count as f32;
+        (scale, i32::from(record(layer).zero_point))
+    };
+    let operands = [share(last, 1), share(mean, count - 1)];
     let mut layer = Layer::new(format!("mean of {count}"), Operator::Add, last, shape);
     set_probabilities(&mut layer);
     layer.record.flags |= flags::PROBABILITIES;
     set_shortcut(&mut layer, mean, None).ok()?;
-    for (i, multiplier) in multipliers.into_iter().enumerate() {
-        layer.record.set_multiplier(i, multiplier);
-    }
+    set_add(&mut layer, operands)?;
     whole.layers.push(layer);
     Some(whole.layers.len() - 1)
 }

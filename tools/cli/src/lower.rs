@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use brooklet::Shape;
 use brooklet::format::{Operator, flags};
+use brooklet::ops::add::LEFT_SHIFT;
 use brooklet::ops::softmax::Softmax;
-use brooklet::quant::Multiplier;
+use brooklet::quant::{Multiplier, requantize};
 use zerocopy::little_endian::{F32, I32, U16};
 
 use crate::data::Preprocess;
@@ -83,7 +84,11 @@ pub fn lower(
             QuantizedOp::Add => {
                 let shortcut = resolve(network, node.inputs[1]);
                 set_shortcut(&mut layer, layer_of[shortcut.0], shortcut.1)?;
-                set_add(&mut layer, from, &network.nodes[node.inputs[1]], node)?;
+                let operands = [from, &network.nodes[node.inputs[1]]];
+                set_add(&mut layer, operands.map(|node| (node.scale, node.zero_point)))
+                    .ok_or_else(|| {
+                        Unrepresentable::new(&node.name, "its scales are out of proportion")
+                    })?;
             }
             QuantizedOp::MaxPool(window) => set_window(&mut layer, window)?,
             QuantizedOp::Mean => {
@@ -213,30 +218,22 @@ fn set_conv(
     Ok(())
 }
 
-/// The multipliers of TFLite's `ADD`: both terms at twice the larger scale.
-pub(crate) fn add_multipliers(input: f32, shortcut: f32, output: f32) -> Option<[Multiplier; 3]> {
-    let (input, shortcut, output) = (f64::from(input), f64::from(shortcut), f64::from(output));
-    let twice_larger = 2.0 * input.max(shortcut);
-    let unit = f64::from(1u32 << brooklet::ops::add::LEFT_SHIFT);
-    Some([
-        Multiplier::from_real(input / twice_larger)?,
-        Multiplier::from_real(shortcut / twice_larger)?,
-        Multiplier::from_real(twice_larger / (unit * output))?,
-    ])
-}
-
-fn set_add(
-    layer: &mut Layer,
-    input: &QuantizedNode,
-    shortcut: &QuantizedNode,
-    node: &QuantizedNode,
-) -> Result<(), Unrepresentable> {
-    let multipliers = add_multipliers(input.scale, shortcut.scale, node.scale)
-        .ok_or_else(|| Unrepresentable::new(&node.name, "its scales are out of proportion"))?;
-    for (i, multiplier) in multipliers.into_iter().enumerate() {
-        layer.record.set_multiplier(i, multiplier);
+/// Sets table and multiplier of an add of two operands, each with scale and zero point, in the
+/// arithmetic of TFLite's `ADD`: both terms at twice the larger scale. `None` if the scales are
+/// out of proportion.
+pub(crate) fn set_add(layer: &mut Layer, operands: [(f32, i32); 2]) -> Option<()> {
+    let output = f64::from(layer.record.scale.get());
+    let [a, b] = operands.map(|(scale, _)| f64::from(scale));
+    let twice_larger = 2.0 * a.max(b);
+    let unit = f64::from(1u32 << LEFT_SHIFT);
+    let mut terms = Vec::with_capacity(512);
+    for (scale, zero_point) in operands {
+        let multiplier = Multiplier::from_real(f64::from(scale) / twice_larger)?;
+        terms.extend((-128..128).map(|q| requantize((q - zero_point) << LEFT_SHIFT, multiplier)));
     }
-    Ok(())
+    layer.table = Some(Table::Terms(terms));
+    layer.record.set_multiplier(0, Multiplier::from_real(twice_larger / (unit * output))?);
+    Some(())
 }
 
 /// Sets the multiplier of a softmax of logits of this scale; `None` if it has none.

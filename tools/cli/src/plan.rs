@@ -257,12 +257,11 @@ fn first_fit(items: &[Item], order: &[usize]) -> (Vec<u32>, usize) {
     let mut placed: Vec<usize> = Vec::with_capacity(items.len());
     let mut taken = Vec::new();
     for &item in order {
-        let (life, bytes) = (&items[item].life, items[item].bytes);
+        let bytes = items[item].bytes;
         taken.clear();
         taken.extend(placed.iter().filter_map(|&other| {
-            let theirs = &items[other].life;
             let range = offsets[other]..offsets[other] + items[other].bytes;
-            (theirs.start < life.end && life.start < theirs.end).then_some(range)
+            items[other].meets(&items[item]).then_some(range)
         }));
         taken.sort_unstable_by_key(|range: &Range<usize>| range.start);
         let mut offset = 0;

@@ -47,8 +47,9 @@ pub struct Layer {
 /// A table in the file's data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Table {
-    /// 256 int32: a shortcut's byte + 128 to its part of a join's sum.
-    Shortcut(Vec<i32>),
+    /// 256 int32: a shortcut's byte + 128 to its part of a join's sum; of an add 512, the input's
+    /// first.
+    Terms(Vec<i32>),
     /// 256 int8 a channel: pixels to the input's int8.
     Pixels(Vec<i8>),
 }
@@ -81,17 +82,24 @@ impl Layer {
         self.weights.len() / self.bias.len().max(1)
     }
 
+    /// Rows of the kernel, and weights in each; of what has no kernel, one row.
+    fn kernel_taps(&self) -> [usize; 2] {
+        let rows = usize::from(self.record.kernel[0]).max(1);
+        [rows, self.taps() / rows]
+    }
+
     fn packed_bytes(&self) -> usize {
-        self.record.packing().bytes(self.bias.len(), self.taps())
+        self.record.packing().bytes(self.bias.len(), self.kernel_taps())
     }
 
     /// The weights as the record's packing has them.
     fn pack(&self) -> Vec<i8> {
         let (packing, taps) = (self.record.packing(), self.taps());
+        let [rows, row] = self.kernel_taps();
         let mut packed = vec![0; self.packed_bytes()];
         for (channel, weights) in self.weights.chunks(taps).enumerate() {
             for (tap, &weight) in weights.iter().enumerate() {
-                packed[packing.index(channel, tap, taps)] = weight;
+                packed[packing.index(channel, tap / row, tap % row, [rows, row])] = weight;
             }
         }
         packed
@@ -127,8 +135,13 @@ impl Layer {
                     _ => 1,
                 };
                 let packing = record.packing();
-                let packed = part(record.weights, packing.bytes(outputs, taps));
-                let weight = |at: usize| packed[packing.index(at / taps, at % taps, taps)] as i8;
+                let rows = usize::from(record.kernel[0]).max(1);
+                let row = taps / rows;
+                let packed = part(record.weights, packing.bytes(outputs, [rows, row]));
+                let weight = |at: usize| {
+                    let (channel, tap) = (at / taps, at % taps);
+                    packed[packing.index(channel, tap / row, tap % row, [rows, row])] as i8
+                };
                 layer.weights = (0..outputs * taps).map(weight).collect();
                 layer.bias = words(record.bias, outputs).collect();
                 layer.multipliers = words(record.mantissas, outputs)
@@ -138,8 +151,9 @@ impl Layer {
                 if record.padding_values.get() != 0 {
                     layer.padding_values = Some(int8(record.padding_values, inputs).collect());
                 }
-                layer.table = named.then(|| Table::Shortcut(words(record.table, 256).collect()));
+                layer.table = named.then(|| Table::Terms(words(record.table, 256).collect()));
             }
+            Operator::Add => layer.table = Some(Table::Terms(words(record.table, 512).collect())),
             Operator::Input => {
                 let table = || Table::Pixels(int8(record.table, 256 * outputs).collect());
                 layer.table = named.then(table);
@@ -202,7 +216,7 @@ impl Program {
                     + 4 * usize::from(layer.record.rows.get())
                     + layer.name.len()
                     + layer.table.as_ref().map_or(0, |table| match table {
-                        Table::Shortcut(words) => 4 * words.len(),
+                        Table::Terms(words) => 4 * words.len(),
                         Table::Pixels(bytes) => bytes.len(),
                     })
             })
@@ -250,7 +264,7 @@ impl Program {
                 record.padding_values = writer.append(values.as_bytes(), 1)?;
             }
             match &layer.table {
-                Some(Table::Shortcut(words)) => {
+                Some(Table::Terms(words)) => {
                     record.table = writer.append(words.as_bytes(), 4)?;
                 }
                 Some(Table::Pixels(bytes)) => record.table = writer.append(bytes.as_bytes(), 1)?,

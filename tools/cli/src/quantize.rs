@@ -17,7 +17,7 @@ use zerocopy::little_endian::F32;
 use crate::calibrate::{Range, Ranges};
 use crate::data::Preprocess;
 use crate::lower::{
-    Unrepresentable, add_multipliers, set_kernel, set_shortcut, set_softmax, set_window, shape,
+    Unrepresentable, set_add, set_kernel, set_shortcut, set_softmax, set_window, shape,
 };
 use crate::network::{BatchNorm, Conv, Network, NodeId, Op, Subsample};
 use crate::program::{Layer, Program, Table};
@@ -216,14 +216,11 @@ impl<'n> Fused<'n> {
             }
             Op::Add => {
                 let shortcut = &layers[unit.shortcut.map_or(0, |(shortcut, _)| shortcut)];
-                let multipliers =
-                    add_multipliers(input.record.scale.get(), shortcut.record.scale.get(), scale)
-                        .ok_or_else(|| {
-                        Unrepresentable::new(&node.name, "its scales are out of proportion")
-                    })?;
-                for (i, multiplier) in multipliers.into_iter().enumerate() {
-                    layer.record.set_multiplier(i, multiplier);
-                }
+                let operands = [input, shortcut]
+                    .map(|layer| (layer.record.scale.get(), i32::from(layer.record.zero_point)));
+                set_add(&mut layer, operands).ok_or_else(|| {
+                    Unrepresentable::new(&node.name, "its scales are out of proportion")
+                })?;
             }
             Op::BatchNorm(norm) => {
                 let pixels = (unit.input == 0).then_some(preprocess);
@@ -307,7 +304,7 @@ fn set_conv(
         if let Some(multipliers) = multipliers(layer, &reals, largest) {
             layer.multipliers = multipliers;
             layer.record.join_bits = bits;
-            layer.table = Some(Table::Shortcut(table.into_iter().map(|t| t as i32).collect()));
+            layer.table = Some(Table::Terms(table.into_iter().map(|t| t as i32).collect()));
             return Ok(());
         }
     }

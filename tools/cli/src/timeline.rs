@@ -24,8 +24,29 @@ pub struct Item {
     pub content: Content,
     /// How much it takes, alignment included.
     pub bytes: usize,
-    /// The steps during which it is taken.
+    /// The steps during which it is taken: all of these, or those of `moments`.
     pub life: Range<u32>,
+    /// Of scratch memory that keeps nothing: the steps that use it, in order.
+    pub moments: Vec<u32>,
+}
+
+impl Item {
+    /// Whether both are taken during some step.
+    pub fn meets(&self, other: &Item) -> bool {
+        let (a, b) = (&self.life, &other.life);
+        let overlap = a.start.max(b.start)..a.end.min(b.end);
+        let within = |moments: &[u32]| {
+            let first = moments.partition_point(|&step| step < overlap.start);
+            moments.get(first).is_some_and(|&step| step < overlap.end)
+        };
+        match (&self.moments[..], &other.moments[..]) {
+            _ if overlap.is_empty() => false,
+            ([], []) => true,
+            ([], moments) | (moments, []) => within(moments),
+            // A step is of one layer, and takes one scratch memory.
+            _ => false,
+        }
+    }
 }
 
 /// Steps, and what each keeps in memory.
@@ -64,16 +85,16 @@ impl Timeline {
             }
         }
         let mut schedule = Schedule::new(graph);
-        let (mut segment, mut shared) = (0, None);
+        let mut segment = 0;
         loop {
             let next = schedule.next(graph);
             while segment < schedule.segment() {
                 timeline.segment_ends.push(timeline.now());
-                (segment, shared) = (segment + 1, None);
+                segment += 1;
             }
             match next {
                 Next::Run { layer, step } => {
-                    timeline.scratch(graph, layer, &mut shared);
+                    timeline.scratch(graph, layer);
                     timeline.step(graph, &mut schedule, layer, step);
                 }
                 Next::Row { row } => timeline.step(graph, &mut schedule, 0, row),
@@ -90,7 +111,7 @@ impl Timeline {
 
     fn add(&mut self, layer: usize, content: Content, bytes: usize, life: Range<u32>) -> usize {
         let bytes = bytes.next_multiple_of(ARENA_ALIGN);
-        self.items.push(Item { layer, content, bytes, life });
+        self.items.push(Item { layer, content, bytes, life, moments: Vec::new() });
         self.items.len() - 1
     }
 
@@ -101,27 +122,22 @@ impl Timeline {
         self.rows[layer].push(item);
     }
 
-    /// Scratch memory of a step. What keeps something between steps is a layer's own; the others
-    /// of a segment share theirs.
-    fn scratch(&mut self, graph: &Graph<'_>, layer: usize, shared: &mut Option<usize>) {
+    /// Scratch memory of a step.
+    fn scratch(&mut self, graph: &Graph<'_>, layer: usize) {
         let now = self.now();
         let record = graph.layer(layer);
         let bytes = ops::scratch_bytes(record, graph.input_of(record).shape());
         if bytes == 0 {
             return;
         }
-        let own = ops::scratch_persists(record);
-        let there = if own { self.scratch[layer] } else { *shared };
-        let item = match there {
+        let item = match self.scratch[layer] {
             Some(item) => item,
             None => self.add(layer, Content::Scratch, bytes, now..now + 1),
         };
-        let Item { bytes: room, life, .. } = &mut self.items[item];
-        *room = bytes.next_multiple_of(ARENA_ALIGN).max(*room);
-        life.end = now + 1;
         self.scratch[layer] = Some(item);
-        if !own {
-            *shared = Some(item);
+        self.items[item].life.end = now + 1;
+        if !ops::scratch_persists(record) {
+            self.items[item].moments.push(now);
         }
     }
 
@@ -163,6 +179,13 @@ impl Timeline {
         let steps = self.steps.len();
         let mut change = vec![0isize; steps + 1];
         for item in &self.items {
+            for &step in &item.moments {
+                change[step as usize] += item.bytes as isize;
+                change[step as usize + 1] -= item.bytes as isize;
+            }
+            if !item.moments.is_empty() {
+                continue;
+            }
             change[item.life.start as usize] += item.bytes as isize;
             change[(item.life.end as usize).min(steps)] -= item.bytes as isize;
         }

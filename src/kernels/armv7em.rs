@@ -64,24 +64,29 @@ impl Backend for Armv7em {
         let patch = <[Columns]>::mut_from_bytes(patch).unwrap_or_default();
         let acc = <[Sums]>::mut_from_bytes(acc).unwrap_or_default();
         let ordinary = Quick::of(conv, shortcut);
-        for (block, pixels) in output.chunks_mut(PATCH_COLUMNS * channels).enumerate() {
-            let first = block * PATCH_COLUMNS;
-            let whole = pixels.len() == PATCH_COLUMNS * channels;
-            let quick = ordinary.as_ref().filter(|_| whole);
-            for o in (0..channels).step_by(GROUP_CHANNELS) {
-                let group = o..(o + GROUP_CHANNELS).min(channels);
-                for from in (0..taps).step_by(CHUNK_TAPS) {
-                    let chunk = from..(from + CHUNK_TAPS).min(taps);
-                    fill(conv, rows, first, pixels.len() / channels, chunk.clone(), patch);
+        let length = PATCH_COLUMNS * channels;
+        let mut first = 0;
+        for pixels in output.chunks_mut(length) {
+            let whole = pixels.len() == length;
+            let columns = if whole { PATCH_COLUMNS } else { pixels.len() / channels };
+            let quick = if whole { ordinary.as_ref() } else { None };
+            let mut group = 0..channels.min(GROUP_CHANNELS);
+            while group.start < group.end {
+                let mut chunk = 0..taps.min(CHUNK_TAPS);
+                while chunk.start < chunk.end {
+                    fill(conv, rows, first, columns, &chunk, patch);
                     let last = if chunk.end == taps { quick } else { None };
-                    multiply(conv, first, &group, &chunk, patch, acc, last, pixels);
+                    multiply(conv, taps, first, &group, &chunk, patch, acc, last, pixels);
+                    chunk = chunk.end..taps.min(chunk.end + CHUNK_TAPS);
                 }
                 if quick.is_none() {
-                    for (o, acc) in group.zip(acc.as_flattened()) {
+                    for (o, acc) in group.clone().zip(acc.as_flattened()) {
                         finish(conv, shortcut, first, o, *acc, pixels);
                     }
                 }
+                group = group.end..channels.min(group.end + GROUP_CHANNELS);
             }
+            first += PATCH_COLUMNS;
         }
     }
 
@@ -185,50 +190,45 @@ fn fill(
     rows: &Rows<'_>,
     first: usize,
     columns: usize,
-    taps: Range<usize>,
+    taps: &Range<usize>,
     patch: &mut [Columns],
 ) {
     let window = &conv.window;
     let inputs = usize::from(window.input.channels).max(1);
     let length = window.kernel[1] * inputs;
     let packed = length.next_multiple_of(4);
-    for (ky, row) in rows.iter().take(window.kernel[0]).enumerate() {
+    let step = window.stride[1] * inputs;
+    // Where the kernel lies on the first of the columns, if all of it and of the others is on
+    // the row. What is behind the kernel row has weights of zero, but must be there.
+    let left = (first * window.stride[1]).checked_sub(window.pad_left).map(|left| left * inputs);
+    let span = (PATCH_COLUMNS - 1) * step + packed;
+    let inside = columns == PATCH_COLUMNS
+        && left.is_some_and(|left| left + span <= usize::from(window.input.columns) * inputs);
+    let mut begin = 0;
+    for (row, ky) in rows.iter().zip(0..window.kernel[0]) {
         // The part of this kernel row.
-        let from = taps.start.max(ky * packed);
-        let to = taps.end.min((ky + 1) * packed);
-        let Some(patch) = patch.get_mut((from - taps.start) / 2..) else { return };
-        if from >= to {
-            continue;
-        }
-        let part = from - ky * packed..to - ky * packed;
-        let step = window.stride[1] * inputs;
-        // Where the kernel row lies on the row; columns of padding come before it.
-        let on_row = |x: usize, columns: usize| {
-            let left = (x * window.stride[1]).checked_sub(window.pad_left)?;
-            let start = left * inputs;
-            // What is behind the kernel row has weights of zero.
-            let end = start + (columns - 1) * step;
-            let there = end + length <= row.len() && end + part.end <= row.len();
-            if there { row.get(start + part.start..) } else { None }
-        };
-        match on_row(first, PATCH_COLUMNS) {
-            Some(values) if columns >= PATCH_COLUMNS => {
-                widen(values, 0, PATCH_COLUMNS, step, numbers(&part) / 4, patch);
-            }
-            _ => {
-                for column in 0..columns.min(PATCH_COLUMNS) {
-                    match on_row(first + column, 1) {
-                        Some(values) => widen(values, column, 1, 0, numbers(&part) / 4, patch),
-                        None => fill_edge(conv, row, first + column, &part, column, patch),
+        let from = taps.start.max(begin);
+        let to = taps.end.min(begin + packed);
+        if from < to {
+            let part = from - begin..to - begin;
+            let Some(patch) = patch.get_mut((from - taps.start) / 2..) else { return };
+            match left.and_then(|left| row.get(left + part.start..)) {
+                Some(values) if inside && !values.is_empty() => {
+                    widen(values, 0, PATCH_COLUMNS, step, (to - from) / 4, patch);
+                }
+                _ => {
+                    for column in 0..columns.min(PATCH_COLUMNS) {
+                        fill_column(conv, row, first + column, &part, column, patch);
                     }
                 }
             }
         }
+        begin = (ky + 1) * packed;
     }
 }
 
-/// The `part` of a kernel row that lies on padding, or at an end of the row, at column `x`.
-fn fill_edge(
+/// The `part` of a kernel row at column `x`, which may lie on padding.
+fn fill_column(
     conv: &Conv<'_>,
     row: &[i8],
     x: usize,
@@ -244,6 +244,12 @@ fn fill_edge(
         let on_input = on_input.contains(&kx) && !row.is_empty();
         if on_input { row.get(column * inputs..(column + 1) * inputs) } else { None }
     };
+    let length = window.kernel[1] * inputs;
+    let pixels = if on_input == (0..window.kernel[1]) { row.get(first * inputs..) } else { None };
+    if let Some(values) = pixels.filter(|pixels| pixels.len() >= length.next_multiple_of(4)) {
+        widen(values.get(part.start..).unwrap_or(&[]), column, 1, 0, numbers(part) / 4, patch);
+        return;
+    }
     if let (0, Padding::Same(zero)) = (inputs % 4, conv.padding) {
         // Pixel by pixel of the kernel row.
         let zeros = u32::from(zero as i16 as u16) * 0x1_0001;
@@ -266,19 +272,23 @@ fn fill_edge(
         }
         return;
     }
-    let mut taps = part.clone();
-    let mut groups = patch.chunks_exact_mut(2);
-    while !taps.is_empty() {
-        let values = [(); 4].map(|()| {
-            let tap = taps.next().unwrap_or(0);
-            let (kx, i) = (tap / inputs, tap % inputs);
-            match there(kx).and_then(|pixel| pixel.get(i)) {
-                Some(&value) => value,
+    // Value by value.
+    let (mut kx, mut i) = (part.start / inputs, part.start % inputs);
+    let mut pixel = there(kx);
+    for group in patch.chunks_exact_mut(2).take(numbers(part) / 4) {
+        let mut values = [0; 4];
+        for value in &mut values {
+            *value = match pixel {
+                Some(pixel) => pixel.get(i).copied().unwrap_or(0),
                 None if kx < window.kernel[1] => conv.padding.at(i),
                 None => 0,
+            };
+            i += 1;
+            if i == inputs {
+                (kx, i) = (kx + 1, 0);
+                pixel = there(kx);
             }
-        });
-        let Some(group) = groups.next() else { return };
+        }
         widen(&values, column, 1, 0, 1, group);
     }
 }
@@ -309,8 +319,8 @@ fn widen(
 }
 
 /// ```text
-/// r0 values   r1 target   r2 words left   r3 step   r4 columns left
-/// r5 r6 r7 values, target and words of the column   r8 r12 the word and its halves
+/// r0 values   r1 target   r2 words   r3 step   r4 columns left
+/// r5 r12 values of two columns   r6 their target   r7 words left   r8 … r10 lr  words and halves
 /// ```
 ///
 /// # Safety
@@ -327,45 +337,65 @@ unsafe extern "C" fn widen_columns(
     columns: usize,
 ) {
     naked_asm!(
-        "push {{r4-r8, lr}}",
-        "ldr r4, [sp, #24]",
+        "push {{r4-r10, lr}}",
+        "ldr r4, [sp, #32]",
+        "subs r4, r4, #2",
+        "blo 4f",
+        // Two columns.
+        "1:",
         "mov r5, r0",
         "mov r6, r1",
         "mov r7, r2",
-        "1:",
-        "subs r2, r2, #4",
-        "blo 3f",
+        "add r12, r0, r3",
+        "lsrs r7, r7, #2",
+        "beq 3f",
         "2:",
         ".irp at, 0, 32, 64, 96",
-        "ldr r8, [r0], #4",
-        "sxtb16 r12, r8",
-        "sxtb16 r8, r8, ror #8",
-        "str r12, [r1, #\\at]",
-        "str r8, [r1, #\\at + 16]",
+        "ldr r8, [r5], #4",
+        "ldr r10, [r12], #4",
+        "sxtb16 lr, r8, ror #8",
+        "sxtb16 r8, r8",
+        "sxtb16 r9, r10",
+        "sxtb16 r10, r10, ror #8",
+        "strd r8, r9, [r6, #\\at]",
+        "strd lr, r10, [r6, #\\at + 16]",
         ".endr",
-        "add r1, r1, #128",
-        "subs r2, r2, #4",
-        "bhs 2b",
+        "add r6, r6, #128",
+        "subs r7, r7, #1",
+        "bne 2b",
         "3:",
-        "adds r2, r2, #4",
-        "beq 5f",
+        "ands r7, r2, #3",
+        "beq 8f",
+        "7:",
+        "ldr r8, [r5], #4",
+        "ldr r10, [r12], #4",
+        "sxtb16 lr, r8, ror #8",
+        "sxtb16 r8, r8",
+        "sxtb16 r9, r10",
+        "sxtb16 r10, r10, ror #8",
+        "strd r8, r9, [r6], #16",
+        "strd lr, r10, [r6], #16",
+        "subs r7, r7, #1",
+        "bne 7b",
+        "8:",
+        "add r0, r0, r3, lsl #1",
+        "add r1, r1, #8",
+        "subs r4, r4, #2",
+        "bhs 1b",
         "4:",
+        "adds r4, r4, #2",
+        "beq 6f",
+        // The last of an odd number.
+        "5:",
         "ldr r8, [r0], #4",
         "sxtb16 r12, r8",
         "sxtb16 r8, r8, ror #8",
         "str r8, [r1, #16]",
         "str r12, [r1], #32",
         "subs r2, r2, #1",
-        "bne 4b",
-        "5:",
-        "add r5, r5, r3",
-        "add r6, r6, #4",
-        "mov r0, r5",
-        "mov r1, r6",
-        "mov r2, r7",
-        "subs r4, r4, #1",
-        "bne 1b",
-        "pop {{r4-r8, pc}}",
+        "bne 5b",
+        "6:",
+        "pop {{r4-r10, pc}}",
     )
 }
 
@@ -418,6 +448,7 @@ fn numbers(range: &Range<usize>) -> usize {
 #[allow(clippy::too_many_arguments)]
 fn multiply(
     conv: &Conv<'_>,
+    taps: usize,
     first: usize,
     group: &Range<usize>,
     chunk: &Range<usize>,
@@ -427,7 +458,7 @@ fn multiply(
     pixels: &mut [i8],
 ) {
     let channels = usize::from(conv.window.output.channels);
-    let (taps, left) = (conv.packed_taps(), numbers(group).div_ceil(2));
+    let left = numbers(group).div_ceil(2);
     let pairs = numbers(chunk) / 2;
     let weights = conv.weights.get(2 * (group.start / 2 * taps + chunk.start)..).unwrap_or(&[]);
     let bias = conv.bias.get(group.start..).unwrap_or(&[]);
@@ -597,37 +628,32 @@ macro_rules! join_one {
 
 /// Finishes a channel, from its sums in four registers.
 macro_rules! finish_channel {
-    ($a:literal $b:literal $c:literal $d:literal $join:literal $store:literal) => {
+    ($o:literal $a:literal $b:literal $c:literal $d:literal $join:literal $store:literal) => {
         concat!(
-            "ldr r1, [r0, #16]\n",
-            "ldr r2, [r1], #4\n",
-            "str r1, [r0, #16]\n",
-            "ldr r1, [r0, #20]\n",
-            "ldrsb r12, [r1], #1\n",
-            "str r1, [r0, #20]\n",
-            "rsb r12, r12, #0\n",
+            "ldrd r1, r3, [r0, #16]\n",
+            "ldr r2, [r1, #4 * ", $o, "]\n",
+            "ldrsb r12, [r3, #", $o, "]\n",
             "mov lr, #1\n",
+            "ldrd r3, r1, [r0, #36]\n",
+            "rsb r12, r12, #0\n",
             "lsl lr, lr, r12\n",
-            "lsr lr, lr, #1\n",
-            "ldr r1, [r0, #40]\n",
-            "ldr r3, [r0, #36]\n",
             "cmp r1, #0\n",
             "bne ", $join, "f\n",
             // The zero point goes through the shift.
-            "lsl r3, r3, r12\n",
-            "add lr, lr, r3\n",
+            "mul r3, r3, lr\n",
+            "add lr, r3, lr, lsr #1\n",
             requantize_four!($a $b $c $d),
             "b ", $store, "f\n",
             $join, ":\n",
+            "lsr lr, lr, #1\n",
             requantize_four!($a $b $c $d),
             "mov r2, r1\n",
             "ldr r1, [r0, #44]\n",
             "ldr r12, [r0, #36]\n",
             "ldr lr, [r0, #48]\n",
+            "add r1, r1, #", $o, "\n",
             join_one!($a, "[r1]"),
             join_one!($b, "[r1, lr]"),
-            "add r3, r1, #1\n",
-            "str r3, [r0, #44]\n",
             "add r1, r1, lr, lsl #1\n",
             join_one!($c, "[r1]"),
             join_one!($d, "[r1, lr]"),
@@ -637,13 +663,11 @@ macro_rules! finish_channel {
             "ssat ", $c, ", #8, ", $c, "\n",
             "ssat ", $d, ", #8, ", $d, "\n",
             "ldrd r1, r2, [r0, #24]\n",
-            "strb ", $a, ", [r1]\n",
+            "strb ", $a, ", [r1, #", $o, "]!\n",
             "strb ", $b, ", [r1, r2]\n",
             "add r3, r1, r2, lsl #1\n",
             "strb ", $c, ", [r3]\n",
             "strb ", $d, ", [r3, r2]\n",
-            "add r1, r1, #1\n",
-            "str r1, [r0, #24]\n",
         )
     };
 }
@@ -653,7 +677,7 @@ macro_rules! finish_channel {
 ///                  r4 … r7  acc[a][0 … 3]   r8 … r11  acc[b][0 … 3]
 ///                  r12 lr  values of two columns
 /// while finishing: r0 arguments   r1 r2 r3 r12 lr as the macros above say
-/// [sp] arguments   [sp, 4] rounds of eight tap pairs that are left
+/// [sp] arguments   [sp, 4] rounds of sixteen tap pairs that are left
 /// [sp, 8] where the first round begins   [sp, 12] rounds
 /// ```
 ///
@@ -669,9 +693,9 @@ unsafe extern "C" fn blocks(args: &mut Args) {
         // The first round begins in its middle, so that those after it are whole.
         "ldr r1, [r0, #8]",
         "rsb r2, r1, #0",
-        "and r2, r2, #7",
-        "add r1, r1, #7",
-        "lsr r1, r1, #3",
+        "and r2, r2, #15",
+        "add r1, r1, #15",
+        "lsr r1, r1, #4",
         "adr.w r3, 3f",
         "mov r12, #{pair_bytes}",
         "mla r2, r2, r12, r3",
@@ -703,7 +727,7 @@ unsafe extern "C" fn blocks(args: &mut Args) {
         "bx r2",
         ".p2align 2",
         "3:",
-        ".rept 8",
+        ".rept 16",
         "ldr.w r3, [r1], #4",
         "sxtb16 r2, r3",
         "sxtb16 r3, r3, ror #8",
@@ -723,10 +747,11 @@ unsafe extern "C" fn blocks(args: &mut Args) {
         "str r2, [sp, #4]",
         "bne.w 3b",
         "ldr r0, [sp]",
+        "ldr r3, [r0, #60]",
         "ldr r2, [r0, #56]",
         "add r1, r1, r2",
         "str r1, [r0, #4]",
-        "ldr r3, [r0, #60]",
+        "cbz r3, 4f",
         "ldr r2, [r0, #52]",
         "add r1, r2, #32",
         "str r1, [r0, #52]",
@@ -735,8 +760,18 @@ unsafe extern "C" fn blocks(args: &mut Args) {
         "stm r2, {{r4-r11}}",
         "b 9f",
         "4:",
-        finish_channel!("r4" "r5" "r6" "r7" "5" "6"),
-        finish_channel!("r8" "r9" "r10" "r11" "7" "8"),
+        finish_channel!("0" "r4" "r5" "r6" "r7" "5" "6"),
+        finish_channel!("1" "r8" "r9" "r10" "r11" "7" "8"),
+        "ldrd r1, r2, [r0, #16]",
+        "add r1, r1, #8",
+        "add r2, r2, #2",
+        "strd r1, r2, [r0, #16]",
+        "ldr r1, [r0, #24]",
+        "ldr r2, [r0, #44]",
+        "add r1, r1, #2",
+        "add r2, r2, #2",
+        "str r1, [r0, #24]",
+        "str r2, [r0, #44]",
         "9:",
         "ldr r1, [r0, #32]",
         "subs r1, r1, #1",

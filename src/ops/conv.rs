@@ -213,7 +213,7 @@ pub const PATCH_COLUMNS: usize = 4;
 /// Weights of an output channel that they multiply at a time.
 pub const CHUNK_TAPS: usize = 192;
 /// Output channels that they keep sums of.
-pub const GROUP_CHANNELS: usize = 64;
+pub const GROUP_CHANNELS: usize = 32;
 
 fn scratch_for(packing: Packing, channels: usize, [rows, row]: [usize; 2]) -> usize {
     match packing {

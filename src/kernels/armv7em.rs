@@ -64,6 +64,7 @@ impl Backend for Armv7em {
         let patch = <[Columns]>::mut_from_bytes(patch).unwrap_or_default();
         let acc = <[Sums]>::mut_from_bytes(acc).unwrap_or_default();
         let ordinary = Quick::of(conv, shortcut);
+        let kernel = Kernel::of(conv);
         let length = PATCH_COLUMNS * channels;
         let mut first = 0;
         for pixels in output.chunks_mut(length) {
@@ -74,7 +75,7 @@ impl Backend for Armv7em {
             while group.start < group.end {
                 let mut chunk = 0..taps.min(CHUNK_TAPS);
                 while chunk.start < chunk.end {
-                    fill(conv, rows, first, columns, &chunk, patch);
+                    fill(conv, &kernel, rows, first, columns, &chunk, patch);
                     let last = if chunk.end == taps { quick } else { None };
                     multiply(conv, taps, first, &group, &chunk, patch, acc, last, pixels);
                     chunk = chunk.end..taps.min(chunk.end + CHUNK_TAPS);
@@ -183,53 +184,88 @@ type Columns = [u32; PATCH_COLUMNS];
 /// The sums of two channels, each at the columns of a patch.
 type Sums = [[i32; PATCH_COLUMNS]; 2];
 
+/// How a kernel lies on the rows.
+struct Kernel {
+    /// Values under a kernel row, with those of no weight that are packed with them.
+    packed: usize,
+    /// Values from one output column to the next, and columns of padding in values.
+    step: usize,
+    pad: usize,
+    /// Output columns at which kernel rows, as packed, lie on the row whole.
+    inside: Range<usize>,
+    /// Two values of padding, where it is the same for all channels and these come in fours.
+    zeros: Option<u32>,
+}
+
+impl Kernel {
+    fn of(conv: &Conv<'_>) -> Self {
+        let window = &conv.window;
+        let inputs = usize::from(window.input.channels).max(1);
+        let (stride, pad) = (window.stride[1].max(1), window.pad_left);
+        let packed = (window.kernel[1] * inputs).next_multiple_of(4);
+        let room = (usize::from(window.input.columns) * inputs).checked_sub(packed);
+        let end = room.map_or(0, |room| (room / inputs + pad) / stride + 1);
+        let inside = pad.div_ceil(stride)..end;
+        let zeros = match conv.padding {
+            Padding::Same(zero) if inputs % 4 == 0 => {
+                Some(u32::from(zero as i16 as u16) * 0x1_0001)
+            }
+            _ => None,
+        };
+        Self { packed, step: stride * inputs, pad: pad * inputs, inside, zeros }
+    }
+}
+
 /// Writes the values of the `taps` under the kernel into a patch, at up to four output columns
 /// from `first` on.
 fn fill(
     conv: &Conv<'_>,
+    kernel: &Kernel,
     rows: &Rows<'_>,
     first: usize,
     columns: usize,
     taps: &Range<usize>,
     patch: &mut [Columns],
 ) {
-    let window = &conv.window;
-    let inputs = usize::from(window.input.channels).max(1);
-    let length = window.kernel[1] * inputs;
-    let packed = length.next_multiple_of(4);
-    let step = window.stride[1] * inputs;
-    // Where the kernel lies on the first of the columns, if all of it and of the others is on
-    // the row. What is behind the kernel row has weights of zero, but must be there.
-    let left = (first * window.stride[1]).checked_sub(window.pad_left).map(|left| left * inputs);
-    let span = (PATCH_COLUMNS - 1) * step + packed;
-    let inside = columns == PATCH_COLUMNS
-        && left.is_some_and(|left| left + span <= usize::from(window.input.columns) * inputs);
-    let mut begin = 0;
-    for (row, ky) in rows.iter().zip(0..window.kernel[0]) {
+    // Of the patch's columns those that lie inside, and where the first of them begins.
+    let (last, inside) = (first + columns, &kernel.inside);
+    let begin = inside.start.max(first).min(last) - first;
+    let end = inside.end.max(first + begin).min(last) - first;
+    let left = ((first + begin) * kernel.step).saturating_sub(kernel.pad);
+    let mut row_start = 0;
+    for (row, _) in rows.iter().zip(0..conv.window.kernel[0]) {
         // The part of this kernel row.
-        let from = taps.start.max(begin);
-        let to = taps.end.min(begin + packed);
+        let from = taps.start.max(row_start);
+        let to = taps.end.min(row_start + kernel.packed);
         if from < to {
-            let part = from - begin..to - begin;
+            let part = from - row_start..to - row_start;
             let Some(patch) = patch.get_mut((from - taps.start) / 2..) else { return };
-            match left.and_then(|left| row.get(left + part.start..)) {
-                Some(values) if inside && !values.is_empty() => {
-                    widen(values, 0, PATCH_COLUMNS, step, (to - from) / 4, patch);
-                }
-                _ => {
-                    for column in 0..columns.min(PATCH_COLUMNS) {
-                        fill_column(conv, row, first + column, &part, column, patch);
+            if let (true, Some(zeros)) = (row.is_empty(), kernel.zeros) {
+                patch.get_mut(..(to - from) / 2).unwrap_or_default().fill([zeros; PATCH_COLUMNS]);
+            } else {
+                let (mut begin, mut end) = (begin, end);
+                match row.get(left + part.start..) {
+                    Some(values) if !row.is_empty() => {
+                        widen(values, begin, end - begin, kernel.step, (to - from) / 4, patch);
                     }
+                    _ => (begin, end) = (columns, columns),
+                }
+                for column in 0..begin {
+                    fill_column(conv, kernel, row, first + column, &part, column, patch);
+                }
+                for column in end..columns {
+                    fill_column(conv, kernel, row, first + column, &part, column, patch);
                 }
             }
         }
-        begin = (ky + 1) * packed;
+        row_start += kernel.packed;
     }
 }
 
-/// The `part` of a kernel row at column `x`, which may lie on padding.
+/// The `part` of a kernel row at column `x`, which lies on padding or ends where the row does.
 fn fill_column(
     conv: &Conv<'_>,
+    kernel: &Kernel,
     row: &[i8],
     x: usize,
     part: &Range<usize>,
@@ -244,31 +280,21 @@ fn fill_column(
         let on_input = on_input.contains(&kx) && !row.is_empty();
         if on_input { row.get(column * inputs..(column + 1) * inputs) } else { None }
     };
-    let length = window.kernel[1] * inputs;
-    let pixels = if on_input == (0..window.kernel[1]) { row.get(first * inputs..) } else { None };
-    if let Some(values) = pixels.filter(|pixels| pixels.len() >= length.next_multiple_of(4)) {
-        widen(values.get(part.start..).unwrap_or(&[]), column, 1, 0, numbers(part) / 4, patch);
-        return;
-    }
-    if let (0, Padding::Same(zero)) = (inputs % 4, conv.padding) {
-        // Pixel by pixel of the kernel row.
-        let zeros = u32::from(zero as i16 as u16) * 0x1_0001;
-        let mut tap = part.start;
-        while tap < part.end {
-            let kx = tap / inputs;
-            let end = part.end.min((kx + 1) * inputs);
-            let Some(run) = patch.get_mut((tap - part.start) / 2..(end - part.start) / 2) else {
-                return;
-            };
-            match there(kx).and_then(|pixel| pixel.get(tap - kx * inputs..)) {
-                Some(values) => widen(values, column, 1, 0, (end - tap) / 4, run),
-                None => {
-                    for value in run.iter_mut().filter_map(|columns| columns.get_mut(column)) {
-                        *value = zeros;
-                    }
-                }
+    if let Some(zeros) = kernel.zeros {
+        // Padding, what is on the row, padding.
+        let cut =
+            |kx: usize| (kx * inputs).clamp(part.start, part.end.max(part.start)) - part.start;
+        let (from, to) = (cut(on_input.start), cut(on_input.end));
+        let pad = |patch: Option<&mut [Columns]>| {
+            for value in patch.unwrap_or_default().iter_mut().filter_map(|c| c.get_mut(column)) {
+                *value = zeros;
             }
-            tap = end;
+        };
+        pad(patch.get_mut(..from / 2));
+        pad(patch.get_mut(to / 2..numbers(part) / 2));
+        let start = first * inputs + (part.start + from).saturating_sub(on_input.start * inputs);
+        if let (Some(values), Some(run)) = (row.get(start..), patch.get_mut(from / 2..to / 2)) {
+            widen(values, column, 1, 0, (to - from) / 4, run);
         }
         return;
     }

@@ -211,9 +211,9 @@ pub(super) fn scratch_bytes(layer: &LayerRecord, input: Shape) -> usize {
 /// Columns of the output that kernels for [`Packing::Pairs`] compute at a time.
 pub const PATCH_COLUMNS: usize = 4;
 /// Weights of an output channel that they multiply at a time.
-pub const CHUNK_TAPS: usize = 192;
+pub const CHUNK_TAPS: usize = 144;
 /// Output channels that they keep sums of.
-pub const GROUP_CHANNELS: usize = 32;
+pub const GROUP_CHANNELS: usize = 64;
 
 fn scratch_for(packing: Packing, channels: usize, [rows, row]: [usize; 2]) -> usize {
     match packing {

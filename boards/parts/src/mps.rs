@@ -1,6 +1,6 @@
 //! What Arm's MPS boards have in common: UART, LEDs, timer. Their memory maps differ.
 //!
-//! Arm's application notes 385, 386 and 547 describe the FPGA images.
+//! Arm's application notes 385, 386, 500, 505 and 547 describe the FPGA images.
 
 use brooklet_app::kernels::Backend;
 use brooklet_app::{About, Buffers, Parts};
@@ -18,8 +18,11 @@ pub struct Map {
     leds: usize,
 }
 
-/// The MPS2 with FPGA image AN385 or AN386 (application notes 385 and 386, memory map).
+/// The MPS2 with FPGA image AN385, AN386 or AN500 (their application notes, memory map).
 pub const MPS2: Map = Map { uart: 0x4000_4000, leds: 0x4002_8000 };
+
+/// The MPS2 with FPGA image AN505, its secure addresses (application note 505, memory map).
+pub const AN505: Map = Map { uart: 0x5020_0000, leds: 0x5030_2000 };
 
 /// The MPS3 with FPGA image AN547 (application note 547, memory map).
 pub const AN547: Map = Map { uart: 0x4930_3000, leds: 0x4930_2000 };

@@ -131,7 +131,7 @@ fn check(networks: &[Network]) {
                         continue;
                     }
                     if std::env::var_os("BROOKLET_BLESS").is_some() && !old.is_empty() {
-                        fs::write(&path, text.replace(old, &row.line())).unwrap();
+                        fs::write(&path, text.replacen(old, &row.line(), 1)).unwrap();
                     } else {
                         wrong.lock().unwrap().push(row.line());
                     }

@@ -39,7 +39,7 @@ fn the_log_of_a_board_is_decoded_on_the_host() {
         }
     }
     let expected = [
-        "INFO qemu-mps2-an386: Cortex-M4F, backend portable",
+        "INFO qemu-mps2-an386: Cortex-M4F, backend armv7em",
         "ERROR no model that can run here: Model(BadMagic)",
         "ERROR request refused: Garbled",
     ];

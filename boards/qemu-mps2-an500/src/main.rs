@@ -1,0 +1,22 @@
+//! Firmware for Arm's MPS2 board with FPGA image AN500: Cortex-M7.
+#![no_std]
+#![no_main]
+
+use brooklet_parts::mps;
+use cortex_m_rt::entry;
+#[cfg(feature = "defmt")]
+use defmt_semihosting as _;
+
+/// Constants from `board.toml`.
+mod board {
+    include!(concat!(env!("OUT_DIR"), "/board.rs"));
+}
+
+static MEMORY: board::Memory = board::Memory::new();
+
+#[entry]
+fn main() -> ! {
+    let slot = (board::SLOT_ADDRESS, board::SLOT_BYTES);
+    // SAFETY: this board is an MPS2, and its slot the PSRAM's 16 MiB at 0x6000_0000.
+    unsafe { mps::run(mps::MPS2, board::ABOUT, board::CLOCK_HZ, slot, MEMORY.take()) }
+}

@@ -36,7 +36,7 @@ use crate::format::Packing;
 use crate::ops::add::Add;
 use crate::ops::conv::{CHUNK_TAPS, Conv, Finish, GROUP_CHANNELS, PATCH_COLUMNS, Padding};
 use crate::ops::{Rows, Shortcut};
-use crate::quant::Clamp;
+use crate::quant::{Clamp, Multiplier};
 
 /// The backend for Armv7E-M.
 #[derive(Debug, Clone, Copy, Default)]
@@ -538,13 +538,13 @@ fn multiply(
         (args.shortcut, args.shortcut_stride) = (shortcut, stride);
         args.parts = first_chunk;
     }
-    // SAFETY: `patch` has so many tap pairs, `weights` four bytes for each and each pair of
-    // channels, `skip` bytes further on each time, `bias` the group's, `acc` the sums of each
-    // pair of channels, as was just checked; `left` counts whole pairs, of which there is one at
-    // least. With `quick` also mantissas and shifts are there; outputs go to four columns of
-    // `pixels`, which `Quick::shortcut` found to be all of it; behind a join the table
-    // reaches 128 words to both sides of its middle, and the shortcut has its four columns.
     if args.left > 0 {
+        // SAFETY: `patch` has so many tap pairs, `weights` four bytes for each and each pair of
+        // channels, `skip` bytes further on each time, `bias` the group's, `acc` the sums of each
+        // pair of channels, as was just checked; `left` counts whole pairs, of which there is one
+        // at least. With `quick` also mantissas and shifts are there; outputs go to four columns
+        // of `pixels`, which `Quick::shortcut` found to be all of it; behind a join the table
+        // reaches 128 words to both sides of its middle, and the shortcut has its four columns.
         unsafe { blocks(&mut args) }
     }
     // One channel is left over: it has weights beside it that are zero.
@@ -567,8 +567,8 @@ struct Quick<'c> {
 
 impl<'c> Quick<'c> {
     /// `None` where one channel is left over, or anything is out of the ordinary: an activation
-    /// that cuts what fits into int8, a factor of a half or more or next to nothing, a shortcut
-    /// with other channels.
+    /// that cuts what fits into int8, a factor of a half or more without a join, or next to
+    /// nothing, a shortcut with other channels.
     fn of(conv: &'c Conv<'_>, shortcut: &Shortcut<'c>) -> Option<Self> {
         let channels = usize::from(conv.window.output.channels);
         let ordinary = channels.is_multiple_of(2)
@@ -576,9 +576,12 @@ impl<'c> Quick<'c> {
             && conv.clamp == Clamp::FULL
             && conv.bias.len() == channels
             && conv.mantissas.len() == channels
-            && conv.shifts.len() == channels
-            && conv.shifts.iter().all(|shift| (-22..0).contains(shift));
-        if !ordinary {
+            && conv.shifts.len() == channels;
+        let largest = match conv.finish {
+            Finish::Requantize { .. } => -1,
+            Finish::Join { .. } => Multiplier::MAX_SHIFT,
+        };
+        if !ordinary || !conv.shifts.iter().all(|shift| (-22..=largest).contains(shift)) {
             return None;
         }
         match (conv.finish, *shortcut) {
@@ -620,7 +623,7 @@ impl<'c> Quick<'c> {
     }
 }
 
-/// Requantizes the sums of a channel, in four registers, with an `ssat` or without: `r2` is the
+/// Requantizes the sums of a channel, in four registers, with a shift to the right: `r2` is the
 /// mantissa, `r12` the shift, `lr` what is added before it.
 macro_rules! requantize_four {
     ($($acc:literal)*) => {
@@ -631,6 +634,16 @@ macro_rules! requantize_four {
             // Half away from zero.
             "add ", $acc, ", r3, ", $acc, ", asr #31\n",
             "asr ", $acc, ", ", $acc, ", r12\n",
+        )*)
+    };
+}
+
+/// The same for shifts to the left, of which `r12` is one more.
+macro_rules! scale_four {
+    ($($acc:literal)*) => {
+        concat!($(
+            "lsl ", $acc, ", ", $acc, ", r12\n",
+            "smmulr ", $acc, ", ", $acc, ", r2\n",
         )*)
     };
 }
@@ -676,8 +689,16 @@ macro_rules! finish_channel {
             requantize_four!($a $b $c $d),
             "b ", $store, "f\n",
             $join, ":\n",
+            "cmp r12, #0\n",
+            "ble 11f\n",
             "lsr lr, lr, #1\n",
             requantize_four!($a $b $c $d),
+            "b 12f\n",
+            // A factor of a half or more: with a join's extra bits the usual one.
+            "11:\n",
+            "rsb r12, r12, #1\n",
+            scale_four!($a $b $c $d),
+            "12:\n",
             "mov r2, r1\n",
             "ldr r1, [r0, #44]\n",
             "ldr r12, [r0, #36]\n",

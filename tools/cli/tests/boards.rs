@@ -206,7 +206,7 @@ fn streaming_costs_next_to_nothing() {
     for name in ["qemu-mps2-an386", "qemu-riscv-virt"] {
         let spec = registry.board(name).unwrap();
         let [streamed, whole] = [&streamed, &whole].map(|file| {
-            let mut board = start(&registry, spec, &file).unwrap();
+            let mut board = start(&registry, spec, file).unwrap();
             let picture = vec![100; file.model().input().bytes()];
             board.link().infer(picture.chunks(file.model().input().row_bytes())).unwrap();
             board.link().profile().unwrap().instructions

@@ -68,6 +68,7 @@ pub(crate) fn test(steps: &mut Steps, all: bool) -> Result<(), Failure> {
         let large: &[&str] = if all { &["--", "--include-ignored"] } else { &[] };
         run(&mut cargo(root, &[&tests, large].concat()))
     });
+    steps.step("instructions and bytes on every board", crate::bench::bench);
     fuzz(steps, &registry);
     steps.step("documentation", || {
         let mut docs = cargo(root, &["doc", "--workspace", "--no-deps"]);

@@ -2,6 +2,7 @@
 //!
 //! Each does its own set-up (compilers for the boards, QEMU), and says what it installs.
 
+mod bench;
 mod chores;
 mod demo;
 mod steps;
@@ -16,6 +17,7 @@ Chores of this repository.
 
     cargo xtask demo     quantize the built-in ResNet-20, run it here and on two boards
     cargo xtask test     everything that CI checks; with --all, the large networks, too
+    cargo xtask bench    what a picture costs on every board, next to other engines
     cargo xtask setup    install what the boards need: compilers, QEMU
     cargo xtask cross    build all firmware, and prove that the runtime cannot panic
     cargo xtask size     what runtime and firmware take of each board's flash
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match arguments[..] {
+        ["bench"] => bench::bench(),
         ["demo"] => demo::demo(),
         ["test"] => Steps::run(|steps| chores::test(steps, false)),
         ["test", "--all"] => Steps::run(|steps| chores::test(steps, true)),

@@ -1,0 +1,162 @@
+//! What a picture costs on every board, next to what it costs with other engines, and next to
+//! what it cost when `tests/golden/bench.json` was written.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use brooklet_firmware::Registry;
+use comfy_table::{CellAlignment, Table, presets};
+use serde::{Deserialize, Serialize};
+
+use crate::steps::{Failure, run, say};
+
+/// Instructions for the same network, in thousands, by the core's name: the best of CMSIS-NN
+/// (July 2026; gcc 12 and clang 19, -O3), muRISCV-NN and TensorFlow Lite Micro, built and counted
+/// in the same emulator.
+const PEERS: [(&str, u64); 7] = [
+    ("Cortex-M0", 97_580),
+    ("Cortex-M3", 36_770),
+    ("Cortex-M33", 29_930),
+    ("Cortex-M4F", 29_550),
+    ("Cortex-M55", 4_420),
+    ("Cortex-M7", 29_050),
+    ("RV32IMAC", 54_680),
+];
+
+/// How much a count may grow, in percent.
+const TOLERANCE: u64 = 1;
+
+/// What `brooklet bench --json` says, as far as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Figures {
+    core: String,
+    backend: String,
+    instructions: u64,
+    macs: u64,
+    model_bytes: u64,
+    arena_bytes: u64,
+    session_bytes: u64,
+    stack_bytes: u64,
+    text_bytes: u64,
+}
+
+type Boards = BTreeMap<String, Figures>;
+
+/// Measures MLPerf Tiny's ResNet-8, with weights of `brooklet new`, on all boards.
+pub(crate) fn bench() -> Result<(), Failure> {
+    let registry = Registry::find()?;
+    let root = registry.root();
+    run(Command::new("cargo").args(["build", "--package", "brooklet-cli"]).current_dir(root))?;
+    // Firmware is built in a folder below the host's.
+    let target = registry.target_dir();
+    let target = target.parent().unwrap_or(&target);
+    let brooklet = target.join("debug/brooklet");
+    let (weights, model) = (target.join("bench.safetensors"), target.join("bench.brook"));
+    let call = |words: &[&str]| {
+        let mut command = Command::new(&brooklet);
+        command.args(words).current_dir(root);
+        command
+    };
+    run(call(&["new", "resnet8", "-o"]).arg(&weights))?;
+    let mut quantize = call(&["quantize", "--arch", "resnet8", "--calibrate", "random:4"]);
+    run(quantize.arg(&weights).arg("-o").arg(&model))?;
+    let mut boards = Boards::new();
+    for spec in registry.boards() {
+        say(&spec.name);
+        let mut command = call(&["bench", "--json", "--board", &spec.name]);
+        let output = command
+            .arg(&model)
+            .output()
+            .map_err(|error| Failure(format!("error: {}: {error}", brooklet.display())))?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            return Err(Failure(format!("error: {} cannot be measured:\n{said}", spec.name)));
+        }
+        let figures = serde_json::from_slice(&output.stdout)
+            .map_err(|error| Failure(format!("error: `brooklet bench --json`: {error}")))?;
+        boards.insert(spec.name.clone(), figures);
+    }
+    print(&boards);
+    let json = target.join("bench.json");
+    write(&json, &boards)?;
+    say(&format!("as JSON: {}", json.display()));
+    compare(&boards, &root.join("tests/golden/bench.json"))
+}
+
+fn print(boards: &Boards) {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header([
+        "board",
+        "core",
+        "backend",
+        "thousand instructions",
+        "a MAC",
+        "best other engine",
+        "arena",
+        "stack",
+        "code",
+    ]);
+    for (board, figures) in boards {
+        let peer = PEERS.iter().find(|(core, _)| *core == figures.core);
+        table.add_row([
+            board.clone(),
+            figures.core.clone(),
+            figures.backend.clone(),
+            (figures.instructions / 1000).to_string(),
+            format!("{:.2}", figures.instructions as f64 / figures.macs as f64),
+            peer.map_or(String::new(), |(_, thousands)| thousands.to_string()),
+            figures.arena_bytes.to_string(),
+            figures.stack_bytes.to_string(),
+            figures.text_bytes.to_string(),
+        ]);
+    }
+    for column in table.column_iter_mut().skip(3) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    println!("{table}");
+}
+
+fn write(path: &Path, boards: &Boards) -> Result<(), Failure> {
+    let failed =
+        |error: &dyn std::fmt::Display| Failure(format!("error: {}: {error}", path.display()));
+    let text = serde_json::to_string_pretty(boards).map_err(|error| failed(&error))?;
+    std::fs::write(path, text + "\n").map_err(|error| failed(&error))
+}
+
+/// Fails if anything became worse than the golden file says; `BROOKLET_BLESS` writes that anew.
+fn compare(boards: &Boards, path: &PathBuf) -> Result<(), Failure> {
+    if std::env::var_os("BROOKLET_BLESS").is_some() {
+        return write(path, boards);
+    }
+    let failed =
+        |error: &dyn std::fmt::Display| Failure(format!("error: {}: {error}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| failed(&error))?;
+    let golden: Boards = serde_json::from_str(&text).map_err(|error| failed(&error))?;
+    let mut worse = Vec::new();
+    for (board, figures) in boards {
+        let Some(before) = golden.get(board) else {
+            worse.push(format!("{board}: not in the file"));
+            continue;
+        };
+        for (what, now, before) in [
+            ("instructions", figures.instructions, before.instructions),
+            ("bytes of model file", figures.model_bytes, before.model_bytes),
+            ("bytes of arena", figures.arena_bytes, before.arena_bytes),
+            ("bytes of session", figures.session_bytes, before.session_bytes),
+            ("bytes of code", figures.text_bytes, before.text_bytes),
+        ] {
+            if now * 100 > before * (100 + TOLERANCE) {
+                worse.push(format!("{board}: {now} {what}, were {before}"));
+            }
+        }
+    }
+    if worse.is_empty() {
+        return Ok(());
+    }
+    let list = worse.join("\n       ");
+    Err(Failure(format!(
+        "error: {list}\n  help: where that is meant, BROOKLET_BLESS=1 cargo xtask bench writes {} anew",
+        path.display()
+    )))
+}

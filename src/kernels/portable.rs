@@ -200,8 +200,8 @@ fn padding(conv: &Conv<'_>, rows: &Rows<'_>, on_input: &core::ops::Range<usize>,
         for kx in 0..window.kernel[1] {
             if row.is_empty() || !on_input.contains(&kx) {
                 for i in 0..inputs {
-                    let tap = (ky * window.kernel[1] + kx) * inputs + i;
-                    sum += i32::from(conv.weight(o, tap)) * i32::from(conv.padding.at(i));
+                    let tap = kx * inputs + i;
+                    sum += i32::from(conv.weight(o, ky, tap)) * i32::from(conv.padding.at(i));
                 }
             }
         }

@@ -54,8 +54,8 @@ impl Backend for Reference {
                                 .filter(|&column| column < window.input.columns as usize)
                                 .and_then(|column| row.get(column * inputs + i).copied())
                                 .unwrap_or(conv.padding.at(i));
-                            let tap = (ky * window.kernel[1] + kx) * inputs + i;
-                            acc += i32::from(conv.weight(o, tap)) * i32::from(value);
+                            let tap = kx * inputs + i;
+                            acc += i32::from(conv.weight(o, ky, tap)) * i32::from(value);
                         }
                     }
                 }

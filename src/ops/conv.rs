@@ -139,12 +139,10 @@ impl<'m> Conv<'m> {
         scratch_for(self.packing, channels, kernel_taps(&self.window))
     }
 
-    /// Weight `tap` of output channel `o`, counted in OHWI order.
+    /// Weight `tap` of kernel row `ky` of output channel `o`: kernel columns × input channels.
     #[inline(always)]
-    pub fn weight(&self, o: usize, tap: usize) -> i8 {
-        let taps = kernel_taps(&self.window);
-        let row = taps[1].max(1);
-        let index = self.packing.index(o, tap / row, tap % row, taps);
+    pub fn weight(&self, o: usize, ky: usize, tap: usize) -> i8 {
+        let index = self.packing.index(o, ky, tap, kernel_taps(&self.window));
         self.weights.get(index).copied().unwrap_or(0)
     }
 
@@ -284,8 +282,13 @@ pub(super) fn check(model: &Model<'_>, index: usize) -> Result<(), Error> {
 
 /// Largest magnitude that the sum of output channel `o` can have, at any moment of summing.
 pub(crate) fn accumulator_bound(conv: &Conv<'_>, o: usize) -> i64 {
-    let weights: i64 =
-        (0..conv.taps()).map(|tap| i64::from(conv.weight(o, tap).unsigned_abs())).sum();
+    let [rows, row] = kernel_taps(&conv.window);
+    let mut weights = 0;
+    for ky in 0..rows {
+        for tap in 0..row {
+            weights += i64::from(conv.weight(o, ky, tap).unsigned_abs());
+        }
+    }
     i64::from(conv.bias(o)).abs() + 128 * weights
 }
 

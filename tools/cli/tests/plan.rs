@@ -26,7 +26,7 @@ fn resnet20() -> tempfile::TempDir {
 }
 
 fn report(folder: &Path, options: &str) -> Value {
-    let line = format!("plan a.brook --board qemu-mps2-an386 --json {options}");
+    let line = format!("plan a.brook --board qemu-mps2-an385 --json {options}");
     serde_json::from_str(&succeed(folder, &line)).unwrap()
 }
 
@@ -42,7 +42,7 @@ fn a_plan_is_found_again_from_the_model_file() {
     let path = folder.path().join("a.brook");
     let before = fs::read(&path).unwrap();
     let smallest = report(folder.path(), "");
-    assert_eq!(fs::read(&path).unwrap(), before, "the plan that quantize made");
+    assert!(fs::read(&path).unwrap() == before, "the plan that quantize made");
     assert_eq!(smallest["verdict"]["fits"], true);
     assert_eq!(smallest["arena_bytes"], 15_872);
     assert_eq!(smallest["peak"]["bytes"], 15_872);
@@ -78,8 +78,8 @@ fn a_board_that_is_too_small_is_told_by_how_much() {
     let lacking = report(folder.path(), "--ram 15K --flash 1K");
     assert_eq!(lacking["verdict"]["fits"], false);
     assert_eq!(lacking["verdict"]["arena_bytes_left"], 15 * 1024 - 15_872);
-    let text = succeed(folder.path(), "plan a.brook --board qemu-mps2-an386 --ram 15K");
-    assert!(text.contains("does not fit qemu-mps2-an386: lacks 512 bytes of RAM;"), "{text}");
+    let text = succeed(folder.path(), "plan a.brook --board qemu-mps2-an385 --ram 15K");
+    assert!(text.contains("does not fit qemu-mps2-an385: lacks 512 bytes of RAM;"), "{text}");
     let refused = brooklet(folder.path(), "plan a.brook --optimize speed").unwrap_err();
     assert!(refused.contains("add --board NAME"), "{refused}");
 }

@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use crate::format::Packing;
+
 /// A part of the model file, for [`Error::OutOfBounds`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -33,6 +35,13 @@ pub enum Fault {
     UnknownOperator(u8),
     /// The packing's number is not one of the format's.
     UnknownPacking(u8),
+    /// The packing is not for this kernel and stride.
+    Packing(Packing),
+    /// The packed weights are not the form of int8 that the packing has.
+    Transform {
+        /// The output channel.
+        channel: u16,
+    },
     /// A reserved bit or byte is set.
     Reserved,
     /// A dimension is zero, or the output does not follow from the input, kernel, stride and pads.
@@ -172,6 +181,12 @@ impl fmt::Display for Fault {
         match self {
             Self::UnknownOperator(n) => write!(f, "operator number {n} is not known"),
             Self::UnknownPacking(n) => write!(f, "packing number {n} is not known"),
+            Self::Packing(packing) => {
+                write!(f, "kernels of its shape and stride cannot be packed as {}", packing.name())
+            }
+            Self::Transform { channel } => {
+                write!(f, "the weights of output channel {channel} are not packed int8")
+            }
             Self::Reserved => f.write_str("a reserved bit is set"),
             Self::Shape => f.write_str("the shapes of input and output do not fit"),
             Self::Kernel => f.write_str("the kernel is larger than 8x8"),

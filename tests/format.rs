@@ -95,7 +95,9 @@ fn corrupt_fields_are_refused_or_harmless() {
 fn scattered_damage_is_refused_or_harmless() {
     let mut g = Generator(99);
     for seed in 0..300 {
-        let mut file = model_file(&network(seed % 10, 1 + seed as usize % 3));
+        let program = network(seed % 10, 1 + seed as usize % 3);
+        let packing = Packing::ALL[seed as usize % Packing::ALL.len()];
+        let mut file = model_file(&program.packed(packing));
         for _ in 0..1 + g.below(8) {
             let at = 20 + g.below(file.len() as u64 - 20) as usize;
             file[at] = g.int8() as u8;
@@ -120,6 +122,8 @@ fn causes_are_named() {
     let parse = |file: Vec<u8>| Model::parse(&file).map(|_| ());
     assert_eq!(parse(changed(1, |r| r.operator = 77)), fault(1, Fault::UnknownOperator(77)));
     assert_eq!(parse(changed(1, |r| r.packing = 9)), fault(1, Fault::UnknownPacking(9)));
+    let winograd = Fault::Packing(Packing::Winograd);
+    assert_eq!(parse(changed(1, |r| (r.packing, r.kernel) = (2, [5, 5]))), fault(1, winograd));
     assert_eq!(parse(changed(1, |r| r.flags |= 0x80)), fault(1, Fault::Reserved));
     assert_eq!(parse(changed(1, |r| r.rows = 0.into())), fault(1, Fault::Shape));
     assert_eq!(parse(changed(1, |r| r.kernel = [9, 9])), fault(1, Fault::Kernel));
@@ -209,6 +213,29 @@ fn sums_that_could_overflow_are_refused() {
         Model::parse(&sealed(broken)).map(|_| ()),
         Err(Error::Layer { layer: 1, fault: Fault::Accumulator { channel: 0 } })
     );
+}
+
+#[test]
+fn transformed_weights_are_checked() {
+    let program = network(8, 3).packed(Packing::Winograd);
+    let file = model_file(&program);
+    let model = Model::parse(&file).unwrap();
+    let winograd = |layer: &LayerRecord| layer.packing() == Packing::Winograd;
+    let layer = model.layers().iter().position(winograd).unwrap();
+    let at = model.layer(layer).weights.get() as usize;
+    for byte in 0..16 {
+        // Of the first position, kernel row and channels: any other number is no transform.
+        let mut broken = file.clone();
+        broken[at + byte] ^= 1;
+        let fault = Model::parse(&sealed(broken)).map(|_| ());
+        let channel = byte as u16 / 4;
+        let error = Error::Layer { layer: layer as u16, fault: Fault::Transform { channel } };
+        let inputs = model.input_of(model.layer(layer)).channels.get();
+        let channels = model.layer(layer).channels.get();
+        // What makes up fours is not looked at.
+        let used = channel < channels && 2 * (byte as u16 / 2 % 2) < inputs;
+        assert_eq!(fault, if used { Err(error) } else { Ok(()) }, "byte {byte}");
+    }
 }
 
 #[test]

@@ -45,6 +45,10 @@ proptest! {
         prop_assert_eq!(&run(&ohwi, Portable, &picture, 0x55), &expected);
         prop_assert_eq!(&run(&ohwi, Reference, &picture, 0xaa), &expected);
         prop_assert_eq!(&run(&pairs, Reference, &picture, 0x80), &expected);
+        let transformed = program.clone().packed(Packing::Winograd);
+        let transformed = transformed.write(&plan(&transformed, Goal::Size).unwrap());
+        prop_assert_eq!(&run(&transformed, Portable, &picture, 0x55), &expected);
+        prop_assert_eq!(&run(&transformed, Reference, &picture, 0xaa), &expected);
         for arena_bytes in [smallest.arena_bytes * 3 / 2, usize::MAX] {
             let quick = plan(&program, Goal::Speed { arena_bytes }).unwrap();
             prop_assert!(quick.arena_bytes <= arena_bytes);
@@ -53,8 +57,10 @@ proptest! {
             // Nothing is lost in a file: its program is read back whole.
             let read = Program::read(&Model::parse(&quick).unwrap());
             prop_assert_eq!(&read.write(&plan(&read, Goal::Size).unwrap()), &ohwi);
-            let read = Program::read(&Model::parse(&pairs).unwrap()).packed(Packing::Ohwi);
-            prop_assert_eq!(&read.write(&plan(&read, Goal::Size).unwrap()), &ohwi);
+            for packed in [&pairs, &transformed] {
+                let read = Program::read(&Model::parse(packed).unwrap()).packed(Packing::Ohwi);
+                prop_assert_eq!(&read.write(&plan(&read, Goal::Size).unwrap()), &ohwi);
+            }
         }
     }
 

@@ -4,6 +4,7 @@ use fixed::types::I1F31;
 use zerocopy::little_endian::{F32, I32, U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use super::Packing;
 use crate::quant::{Clamp, Multiplier, Quantization};
 use crate::shape::Shape;
 
@@ -54,77 +55,6 @@ impl Operator {
             6 => Self::BatchNorm,
             _ => return None,
         })
-    }
-}
-
-/// In which order the weights of a convolution lie. The numbers are those of the file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[repr(u8)]
-pub enum Packing {
-    /// Output channel, kernel row, kernel column, input channel: the last is consecutive.
-    Ohwi = 0,
-    /// For cores that widen bytes 0 and 2 of a word at once, and bytes 1 and 3: two output
-    /// channels side by side, *a* and *b* = *a* + 1, by four weights of each in the order of
-    /// [`Ohwi`](Self::Ohwi):
-    ///
-    /// ```text
-    /// a0 b0 a2 b2   a1 b1 a3 b3   a4 b4 a6 b6   a5 b5 a7 b7   …
-    /// ```
-    ///
-    /// What is missing in a kernel row to a multiple of four, and a channel that is missing to
-    /// an even number, are zero.
-    Pairs = 1,
-}
-
-impl Packing {
-    /// All packings.
-    pub const ALL: [Self; 2] = [Self::Ohwi, Self::Pairs];
-
-    /// The packing of a number.
-    pub const fn from_number(number: u8) -> Option<Self> {
-        match number {
-            0 => Some(Self::Ohwi),
-            1 => Some(Self::Pairs),
-            _ => None,
-        }
-    }
-
-    /// Its name in reports and options.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Ohwi => "ohwi",
-            Self::Pairs => "pairs",
-        }
-    }
-
-    /// Where the weight of output channel `channel` lies that is number `tap` of kernel row
-    /// `ky`, of a kernel of so many rows and so many weights in each.
-    #[inline]
-    pub const fn index(
-        self,
-        channel: usize,
-        ky: usize,
-        tap: usize,
-        [rows, row]: [usize; 2],
-    ) -> usize {
-        match self {
-            Self::Ohwi => (channel * rows + ky) * row + tap,
-            Self::Pairs => {
-                let row = row.next_multiple_of(4);
-                let group = ((channel & !1) * rows + 2 * ky) * row + 2 * (tap & !3);
-                group + 4 * (tap & 1) + (tap & 2) + (channel & 1)
-            }
-        }
-    }
-
-    /// Bytes that the weights of `channels` output channels take, with such a kernel each.
-    #[inline]
-    pub const fn bytes(self, channels: usize, [rows, row]: [usize; 2]) -> usize {
-        match self {
-            Self::Ohwi => channels * rows * row,
-            Self::Pairs => channels.next_multiple_of(2) * rows * row.next_multiple_of(4),
-        }
     }
 }
 

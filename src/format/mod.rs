@@ -72,10 +72,12 @@
 
 mod header;
 mod layer;
+mod packing;
 mod writer;
 
 pub use header::{Header, PreprocessingRecord, SegmentRecord, arena_bytes, crc};
-pub use layer::{LayerRecord, NONE, Operator, Packing, flags};
+pub use layer::{LayerRecord, NONE, Operator, flags};
+pub use packing::{Packing, TRANSFORM};
 pub use writer::Writer;
 
 /// The first eight bytes: not text, no line end that a transfer could change.

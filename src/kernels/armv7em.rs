@@ -24,6 +24,8 @@
 
 #![allow(unsafe_code)]
 
+mod winograd;
+
 use core::arch::naked_asm;
 use core::ops::Range;
 use core::ptr::{null, null_mut};
@@ -46,7 +48,7 @@ impl Backend for Armv7em {
     const NAME: &'static str = "armv7em";
 
     fn runs(&self, packing: Packing) -> bool {
-        packing == Packing::Pairs
+        packing != Packing::Ohwi
     }
 
     fn conv(
@@ -57,6 +59,10 @@ impl Backend for Armv7em {
         scratch: &mut [u8],
         output: &mut [i8],
     ) {
+        if conv.packing == Packing::Winograd {
+            let tiles = winograd::Dsp(Quick::of(conv, shortcut));
+            return super::winograd::conv(&tiles, conv, rows, shortcut, scratch, output);
+        }
         let channels = usize::from(conv.window.output.channels).max(1);
         let taps = conv.packed_taps();
         let chunk_taps = taps.clamp(4, CHUNK_TAPS);
@@ -139,10 +145,10 @@ struct AddArgs {
     length: usize,
 }
 
-/// 13 instructions an element.
+/// 12 instructions an element, and half of one for the loop.
 ///
 /// ```text
-/// r0 input   r1 shortcut   r2 output   r3 bytes left   r4 r5 middles of the tables
+/// r0 input   r1 shortcut   r2 output   r3 bytes left, by rounds of four   r4 r5 middles of the tables
 /// r6 mantissa   r7 what is added before the shift   r8 shift   r12 lr  an element
 /// ```
 ///
@@ -161,21 +167,33 @@ unsafe extern "C" fn add_bytes(
         ".cpu cortex-m33",
         "push {{r4-r8, lr}}",
         "ldm r3, {{r4-r8, r12}}",
-        "mov r3, r12",
+        // The first round begins in its middle, so that those after it are whole.
+        "rsb r3, r12, #0",
+        "and r3, r3, #3",
+        "adr.w lr, 2f",
+        "add r3, r3, r3, lsl #1",
+        "add lr, lr, r3, lsl #4", // 48 bytes an element
+        "orr lr, lr, #1",         // Thumb
+        "add r3, r12, #3",
+        "bic r3, r3, #3",
+        "bx lr",
+        ".p2align 2",
         "2:",
-        "ldrsb r12, [r0], #1",
-        "ldrsb lr, [r1], #1",
-        "ldr r12, [r4, r12, lsl #2]",
-        "ldr lr, [r5, lr, lsl #2]",
-        "subs r3, r3, #1",
-        "add r12, r12, lr",
-        "lsl r12, r12, #1",
+        ".rept 4",
+        "ldrsb.w r12, [r0], #1",
+        "ldrsb.w lr, [r1], #1",
+        "ldr.w r12, [r4, r12, lsl #2]",
+        "ldr.w lr, [r5, lr, lsl #2]",
+        "add.w r12, r12, lr",
+        "lsl.w r12, r12, #1",
         "smmulr r12, r12, r6",
-        "add lr, r12, r7",
-        "add r12, lr, r12, asr #31",
-        "asr r12, r12, r8",
+        "add.w lr, r12, r7",
+        "add.w r12, lr, r12, asr #31",
+        "asr.w r12, r12, r8",
         "ssat r12, #8, r12",
-        "strb r12, [r2], #1",
+        "strb.w r12, [r2], #1",
+        ".endr",
+        "subs r3, r3, #4",
         "bne 2b",
         "pop {{r4-r8, pc}}",
     )
@@ -434,7 +452,7 @@ unsafe extern "C" fn widen_columns(
 /// ```text
 ///  0 patch      4 weights       8 tap pairs    12 bias        16 mantissas   20 shifts
 /// 24 output    28 its stride   32 pairs of channels that are left
-/// 36 zero_point, or a join's bits   40 the middle of a join's table, or null
+/// 36 twice the zero_point and a half, or a join's bits   40 the middle of a join's table, or null
 /// 44 shortcut  48 its stride   52 acc   56 bytes of weights to skip   60 parts
 /// ```
 #[repr(C)]
@@ -448,7 +466,7 @@ struct Args {
     output: *mut i8,
     stride: usize,
     left: usize,
-    /// Behind the requantization: what is added, or by how much is shifted.
+    /// Behind the requantization: twice what is added, or by how much is shifted.
     last: i32,
     table: *const I32,
     shortcut: *const i8,
@@ -490,13 +508,18 @@ fn multiply(
     let channels = usize::from(conv.window.output.channels);
     let left = numbers(group).div_ceil(2);
     let pairs = numbers(chunk) / 2;
-    let weights = conv.weights.get(2 * (group.start / 2 * taps + chunk.start)..).unwrap_or(&[]);
+    let (width, blocks): (_, unsafe extern "C" fn(&mut Args)) = match conv.packing {
+        Packing::WidePairs => (2, wide_blocks),
+        _ => (1, blocks),
+    };
+    let start = 2 * width * (group.start / 2 * taps + chunk.start);
+    let weights = conv.weights.get(start..).unwrap_or(&[]);
     let bias = conv.bias.get(group.start..).unwrap_or(&[]);
     let there = pairs > 0
         && left > 0
         && patch.len() >= pairs
         && acc.len() >= left
-        && weights.len() >= 2 * (left - 1) * taps + 4 * pairs
+        && weights.len() >= width * (2 * (left - 1) * taps + 4 * pairs)
         && bias.len() >= numbers(group);
     if !there {
         return;
@@ -517,7 +540,7 @@ fn multiply(
         shortcut: null(),
         shortcut_stride: 0,
         acc: acc.as_mut_ptr(),
-        skip: 2 * taps - 4 * pairs,
+        skip: width * (2 * taps - 4 * pairs),
         parts: first_chunk | KEEP,
     };
     if let Some(quick) = quick {
@@ -526,9 +549,8 @@ fn multiply(
         else {
             return;
         };
-        let Some((shortcut, stride)) = quick.shortcut(first, group.start, channels, pixels) else {
-            return;
-        };
+        let found = quick.shortcut(first, PATCH_COLUMNS, group.start, channels, pixels);
+        let Some((shortcut, stride)) = found else { return };
         args.mantissas = mantissas.as_ptr();
         args.shifts = shifts.as_ptr();
         args.output = pixels.as_mut_ptr().wrapping_add(group.start);
@@ -585,7 +607,8 @@ impl<'c> Quick<'c> {
         }
         match (conv.finish, *shortcut) {
             (Finish::Requantize { zero_point }, _) => {
-                Some(Self { last: zero_point, table: null(), shortcut: None })
+                // And one half, for the rounding, as it goes through the shift.
+                Some(Self { last: 2 * zero_point + 1, table: null(), shortcut: None })
             }
             (Finish::Join { table, bits }, shortcut) => {
                 let middle = table.get(128).filter(|_| table.len() == 256)?;
@@ -604,32 +627,33 @@ impl<'c> Quick<'c> {
     }
 
     /// Where the shortcut of channel `o` is at output column `first`, and how far it is from
-    /// column to column; `None` if there are not four columns of outputs and shortcut.
+    /// column to column; `None` if there are not so many columns of outputs and shortcut.
     fn shortcut(
         &self,
         first: usize,
+        columns: usize,
         o: usize,
         channels: usize,
         pixels: &[i8],
     ) -> Option<(*const i8, usize)> {
-        if pixels.len() != PATCH_COLUMNS * channels {
+        if pixels.len() != columns * channels {
             return None;
         }
         let Some((row, stride)) = self.shortcut else { return Some((pixels.get(o)?, channels)) };
         let (from, stride) = (first * stride * channels, stride * channels);
-        let row = row.get(from..from + (PATCH_COLUMNS - 1) * stride + channels)?;
+        let row = row.get(from..from + columns.saturating_sub(1) * stride + channels)?;
         Some((row.get(o)?, stride))
     }
 }
 
 /// Requantizes the sums of a channel, in four registers, with a shift to the right: `r2` is the
-/// mantissa, `r12` the shift, `lr` what is added before it.
+/// mantissa, `r12` the shift, `lr` twice what is added before it.
 macro_rules! requantize_four {
     ($($acc:literal)*) => {
         concat!($(
             "lsl ", $acc, ", ", $acc, ", #1\n",
             "smmulr ", $acc, ", ", $acc, ", r2\n",
-            "add r3, ", $acc, ", lr\n",
+            "add r3, ", $acc, ", lr, asr #1\n",
             // Half away from zero.
             "add ", $acc, ", r3, ", $acc, ", asr #31\n",
             "asr ", $acc, ", ", $acc, ", r12\n",
@@ -676,21 +700,18 @@ macro_rules! finish_channel {
             "ldrd r1, r3, [r0, #16]\n",
             "ldr r2, [r1, #4 * ", $o, "]\n",
             "ldrsb r12, [r3, #", $o, "]\n",
-            "mov lr, #1\n",
             "ldrd r3, r1, [r0, #36]\n",
             "rsb r12, r12, #0\n",
-            "lsl lr, lr, r12\n",
-            "cmp r1, #0\n",
-            "bne ", $join, "f\n",
+            "cbnz r1, ", $join, "f\n",
             // The zero point goes through the shift.
-            "mul r3, r3, lr\n",
-            "add lr, r3, lr, lsr #1\n",
+            "lsl lr, r3, r12\n",
             requantize_four!($a $b $c $d),
             "b ", $store, "f\n",
             $join, ":\n",
             "cmp r12, #0\n",
             "ble 11f\n",
-            "lsr lr, lr, #1\n",
+            "mov lr, #1\n",
+            "lsl lr, lr, r12\n",
             requantize_four!($a $b $c $d),
             "b 12f\n",
             // A factor of a half or more: with a join's extra bits the usual one.
@@ -723,6 +744,9 @@ macro_rules! finish_channel {
     };
 }
 
+/// Sums and finishes pairs of channels; `$load` puts a tap pair's weights of *a* into `r2` and of
+/// *b* into `r3`, and `$pair` counts the instructions for it.
+///
 /// ```text
 /// while summing:   r0 patch   r1 weights   r2 weights of a   r3 weights of b
 ///                  r4 … r7  acc[a][0 … 3]   r8 … r11  acc[b][0 … 3]
@@ -735,105 +759,110 @@ macro_rules! finish_channel {
 /// # Safety
 ///
 /// The pointers are good for what the numbers beside them say: see [`multiply`].
-#[unsafe(naked)]
-unsafe extern "C" fn blocks(args: &mut Args) {
-    naked_asm!(
-        ".cpu cortex-m33",
-        "push {{r4-r11, lr}}",
-        "sub sp, sp, #16",
-        "str r0, [sp]",
-        // The first round begins in its middle, so that those after it are whole.
-        "ldr r1, [r0, #8]",
-        "rsb r2, r1, #0",
-        "and r2, r2, #15",
-        "add r1, r1, #15",
-        "lsr r1, r1, #4",
-        "adr.w r3, 3f",
-        "mov r12, #{pair_bytes}",
-        "mla r2, r2, r12, r3",
-        "orr r2, r2, #1", // Thumb
-        "strd r2, r1, [sp, #8]",
-        // The next two channels.
-        "2:",
-        "ldr r1, [r0, #60]",
-        "lsls r1, r1, #31",
-        "bne 1f",
-        "ldr r1, [r0, #12]",
-        "ldr r4, [r1], #4",
-        "ldr r8, [r1], #4",
-        "str r1, [r0, #12]",
-        "mov r5, r4",
-        "mov r6, r4",
-        "mov r7, r4",
-        "mov r9, r8",
-        "mov r10, r8",
-        "mov r11, r8",
-        "b 4f",
-        "1:",
-        "ldr r1, [r0, #52]",
-        "ldm r1, {{r4-r11}}",
-        "4:",
-        "ldrd r2, r3, [sp, #8]",
-        "str r3, [sp, #4]",
-        "ldrd r0, r1, [r0]",
-        "bx r2",
-        ".p2align 2",
-        "3:",
-        ".rept 16",
-        "ldr.w r3, [r1], #4",
-        "sxtb16 r2, r3",
-        "sxtb16 r3, r3, ror #8",
-        "ldrd r12, lr, [r0], #8",
-        "smlad r4, r12, r2, r4",
-        "smlad r8, r12, r3, r8",
-        "smlad r5, lr, r2, r5",
-        "smlad r9, lr, r3, r9",
-        "ldrd r12, lr, [r0], #8",
-        "smlad r6, r12, r2, r6",
-        "smlad r10, r12, r3, r10",
-        "smlad r7, lr, r2, r7",
-        "smlad r11, lr, r3, r11",
-        ".endr",
-        "ldr r2, [sp, #4]",
-        "subs r2, r2, #1",
-        "str r2, [sp, #4]",
-        "bne.w 3b",
-        "ldr r0, [sp]",
-        "ldr r3, [r0, #60]",
-        "ldr r2, [r0, #56]",
-        "add r1, r1, r2",
-        "str r1, [r0, #4]",
-        "cbz r3, 4f",
-        "ldr r2, [r0, #52]",
-        "add r1, r2, #32",
-        "str r1, [r0, #52]",
-        "lsls r3, r3, #30",
-        "bpl 4f",
-        "stm r2, {{r4-r11}}",
-        "b 9f",
-        "4:",
-        finish_channel!("0" "r4" "r5" "r6" "r7" "5" "6"),
-        finish_channel!("1" "r8" "r9" "r10" "r11" "7" "8"),
-        "ldrd r1, r2, [r0, #16]",
-        "add r1, r1, #8",
-        "add r2, r2, #2",
-        "strd r1, r2, [r0, #16]",
-        "ldr r1, [r0, #24]",
-        "ldr r2, [r0, #44]",
-        "add r1, r1, #2",
-        "add r2, r2, #2",
-        "str r1, [r0, #24]",
-        "str r2, [r0, #44]",
-        "9:",
-        "ldr r1, [r0, #32]",
-        "subs r1, r1, #1",
-        "str r1, [r0, #32]",
-        "bne.w 2b",
-        "add sp, sp, #16",
-        "pop {{r4-r11, pc}}",
-        pair_bytes = const 13 * 4,
-    )
+macro_rules! blocks {
+    ($name:ident, $pair:literal: $($load:literal)+) => {
+        #[unsafe(naked)]
+        unsafe extern "C" fn $name(args: &mut Args) {
+            naked_asm!(
+                ".cpu cortex-m33",
+                "push {{r4-r11, lr}}",
+                "sub sp, sp, #16",
+                "str r0, [sp]",
+                // The first round begins in its middle, so that those after it are whole.
+                "ldr r1, [r0, #8]",
+                "rsb r2, r1, #0",
+                "and r2, r2, #15",
+                "add r1, r1, #15",
+                "lsr r1, r1, #4",
+                "adr.w r3, 3f",
+                "mov r12, #{pair_bytes}",
+                "mla r2, r2, r12, r3",
+                "orr r2, r2, #1", // Thumb
+                "strd r2, r1, [sp, #8]",
+                // The next two channels.
+                "2:",
+                "ldr r1, [r0, #60]",
+                "lsls r1, r1, #31",
+                "bne 1f",
+                "ldr r1, [r0, #12]",
+                "ldr r4, [r1], #4",
+                "ldr r8, [r1], #4",
+                "str r1, [r0, #12]",
+                "mov r5, r4",
+                "mov r6, r4",
+                "mov r7, r4",
+                "mov r9, r8",
+                "mov r10, r8",
+                "mov r11, r8",
+                "b 4f",
+                "1:",
+                "ldr r1, [r0, #52]",
+                "ldm r1, {{r4-r11}}",
+                "4:",
+                "ldrd r2, r3, [sp, #8]",
+                "str r3, [sp, #4]",
+                "ldrd r0, r1, [r0]",
+                "bx r2",
+                ".p2align 2",
+                "3:",
+                ".rept 16",
+                $($load,)+
+                "ldrd r12, lr, [r0], #8",
+                "smlad r4, r12, r2, r4",
+                "smlad r8, r12, r3, r8",
+                "smlad r5, lr, r2, r5",
+                "smlad r9, lr, r3, r9",
+                "ldrd r12, lr, [r0], #8",
+                "smlad r6, r12, r2, r6",
+                "smlad r10, r12, r3, r10",
+                "smlad r7, lr, r2, r7",
+                "smlad r11, lr, r3, r11",
+                ".endr",
+                "ldr r2, [sp, #4]",
+                "subs r2, r2, #1",
+                "str r2, [sp, #4]",
+                "bne.w 3b",
+                "ldr r0, [sp]",
+                "ldr r3, [r0, #60]",
+                "ldr r2, [r0, #56]",
+                "add r1, r1, r2",
+                "str r1, [r0, #4]",
+                "cbz r3, 4f",
+                "ldr r2, [r0, #52]",
+                "add r1, r2, #32",
+                "str r1, [r0, #52]",
+                "lsls r3, r3, #30",
+                "bpl 4f",
+                "stm r2, {{r4-r11}}",
+                "b 9f",
+                "4:",
+                finish_channel!("0" "r4" "r5" "r6" "r7" "5" "6"),
+                finish_channel!("1" "r8" "r9" "r10" "r11" "7" "8"),
+                "ldrd r1, r2, [r0, #16]",
+                "add r1, r1, #8",
+                "add r2, r2, #2",
+                "strd r1, r2, [r0, #16]",
+                "ldr r1, [r0, #24]",
+                "ldr r2, [r0, #44]",
+                "add r1, r1, #2",
+                "add r2, r2, #2",
+                "str r1, [r0, #24]",
+                "str r2, [r0, #44]",
+                "9:",
+                "ldr r1, [r0, #32]",
+                "subs r1, r1, #1",
+                "str r1, [r0, #32]",
+                "bne.w 2b",
+                "add sp, sp, #16",
+                "pop {{r4-r11, pc}}",
+                pair_bytes = const $pair * 4,
+            )
+        }
+    };
 }
+
+blocks!(blocks, 13: "ldr.w r3, [r1], #4" "sxtb16 r2, r3" "sxtb16 r3, r3, ror #8");
+blocks!(wide_blocks, 11: "ldrd r2, r3, [r1], #8");
 
 /// Writes the outputs of channel `o` at up to four columns from `first` on.
 fn finish(

@@ -13,6 +13,7 @@
 pub mod armv7em;
 pub mod portable;
 pub mod reference;
+mod winograd;
 
 use crate::format::Packing;
 use crate::ops::add::Add;

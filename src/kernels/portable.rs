@@ -14,6 +14,7 @@
 //! outside; they are summed once for a run of columns, not for each.
 
 use super::Backend;
+use super::winograd::{self, Columns, Sums, Tiles, Values, Weights};
 use crate::format::Packing;
 use crate::ops::conv::Conv;
 use crate::ops::{Rows, Shortcut};
@@ -33,7 +34,7 @@ impl Backend for Portable {
     const NAME: &'static str = "portable";
 
     fn runs(&self, packing: Packing) -> bool {
-        packing == Packing::Ohwi
+        matches!(packing, Packing::Ohwi | Packing::Winograd)
     }
 
     fn conv(
@@ -41,9 +42,12 @@ impl Backend for Portable {
         conv: &Conv<'_>,
         rows: &Rows<'_>,
         shortcut: &Shortcut<'_>,
-        _: &mut [u8],
+        scratch: &mut [u8],
         output: &mut [i8],
     ) {
+        if conv.packing == Packing::Winograd {
+            return winograd::conv(&Portable, conv, rows, shortcut, scratch, output);
+        }
         let channels = conv.window.output.channels as usize;
         let mut o = 0;
         while o + CHANNELS <= channels {
@@ -54,6 +58,16 @@ impl Backend for Portable {
             channel_block::<1>(conv, rows, shortcut, output, o);
             o += 1;
         }
+    }
+}
+
+impl Tiles for Portable {
+    fn transform(&self, columns: &Columns<'_>, values: &mut [Values]) {
+        winograd::transform(columns, values);
+    }
+
+    fn multiply(&self, values: &[Values], weights: &[Weights], sums: &mut Sums) {
+        winograd::multiply(values, weights, sums);
     }
 }
 
@@ -195,13 +209,15 @@ fn multiply<const N: usize, const M: usize>(
 fn padding(conv: &Conv<'_>, rows: &Rows<'_>, on_input: &core::ops::Range<usize>, o: usize) -> i32 {
     let window = &conv.window;
     let inputs = window.input.channels as usize;
+    let taps = [window.kernel[0], window.kernel[1] * inputs];
     let mut sum = 0;
     for (ky, row) in rows.iter().take(window.kernel[0]).enumerate() {
         for kx in 0..window.kernel[1] {
             if row.is_empty() || !on_input.contains(&kx) {
                 for i in 0..inputs {
                     let tap = kx * inputs + i;
-                    sum += i32::from(conv.weight(o, ky, tap)) * i32::from(conv.padding.at(i));
+                    let weight = Packing::Ohwi.weight(conv.weights, o, ky, tap, taps);
+                    sum += i32::from(weight) * i32::from(conv.padding.at(i));
                 }
             }
         }

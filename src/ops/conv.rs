@@ -23,7 +23,7 @@ use zerocopy::little_endian::I32;
 
 use super::{Shortcut, Window, int8, part, words};
 use crate::error::{Error, Fault, Part};
-use crate::format::{LayerRecord, Packing};
+use crate::format::{LayerRecord, Packing, TRANSFORM};
 use crate::model::Model;
 use crate::quant::{Clamp, Multiplier, requantize};
 use crate::shape::Shape;
@@ -142,8 +142,7 @@ impl<'m> Conv<'m> {
     /// Weight `tap` of kernel row `ky` of output channel `o`: kernel columns × input channels.
     #[inline(always)]
     pub fn weight(&self, o: usize, ky: usize, tap: usize) -> i8 {
-        let index = self.packing.index(o, ky, tap, kernel_taps(&self.window));
-        self.weights.get(index).copied().unwrap_or(0)
+        self.packing.weight(self.weights, o, ky, tap, kernel_taps(&self.window))
     }
 
     /// Bias of output channel `o`.
@@ -213,32 +212,55 @@ pub const CHUNK_TAPS: usize = 144;
 /// Output channels that they keep sums of.
 pub const GROUP_CHANNELS: usize = 64;
 
+/// Columns of the output in a tile of [`Packing::Winograd`].
+pub const TILE_COLUMNS: usize = 4;
+/// Tiles that kernels for it compute at a time.
+pub const TILES: usize = 2;
+/// Columns of the input under these tiles.
+const TILES_SPAN: usize = TILES * TILE_COLUMNS + 2;
+
 fn scratch_for(packing: Packing, channels: usize, [rows, row]: [usize; 2]) -> usize {
     match packing {
         Packing::Ohwi => 0,
         // The values under the kernel as int16, and a sum for each channel, at some columns.
-        Packing::Pairs => {
+        Packing::Pairs | Packing::WidePairs => {
             let taps = rows * row.next_multiple_of(4);
             let sums = channels.next_multiple_of(2).min(GROUP_CHANNELS);
             PATCH_COLUMNS * (2 * taps.clamp(4, CHUNK_TAPS) + 4 * sums)
         }
+        // The transformed values as int16, a column of padding, and a row's columns where not
+        // all are on it.
+        Packing::Winograd => {
+            let inputs = (row / 3).next_multiple_of(4);
+            let values = TRANSFORM.len() * rows * inputs * TILES;
+            2 * values + (1 + TILES_SPAN) * inputs
+        }
     }
 }
+
+/// Bytes that a packing makes of a weight, at most.
+const LARGEST_WEIGHT: u64 = 4;
+/// Kernels for [`Packing::Winograd`] have eight times a sum in 32 bits.
+pub const WINOGRAD_BOUND: i64 = 1 << 28;
 
 pub(super) fn check(model: &Model<'_>, index: usize) -> Result<(), Error> {
     let layer = model.layer(index);
     let fault = |fault| Error::layer(index, fault);
     super::check_window(model, layer).map_err(fault)?;
-    if Packing::from_number(layer.packing).is_none() {
+    let Some(packing) = Packing::from_number(layer.packing) else {
         return Err(fault(Fault::UnknownPacking(layer.packing)));
-    }
+    };
     let window = Window::of(model, layer);
-    // At most 8 · 8 · 65536 · 65536: only a 32-bit address can be too small for it.
+    if !packing.fits(window.kernel[1], window.stride[1]) {
+        return Err(fault(Fault::Packing(packing)));
+    }
+    // At most 4 · 8 · 8 · 65536 · 65536: only a 32-bit address can be too small for it.
     if u32::try_from(
-        window.kernel[0] as u64
+        LARGEST_WEIGHT
+            * window.kernel[0] as u64
             * window.kernel[1] as u64
             * u64::from(window.input.channels).next_multiple_of(4)
-            * u64::from(window.output.channels).next_multiple_of(2),
+            * u64::from(window.output.channels).next_multiple_of(4),
     )
     .is_err()
     {
@@ -272,6 +294,12 @@ pub(super) fn check(model: &Model<'_>, index: usize) -> Result<(), Error> {
         }
         let bound = accumulator_bound(&conv, usize::from(channel));
         let value = requantized_bound(bound, multiplier);
+        if !packing.is_sound(conv.weights, usize::from(channel), kernel_taps(&window)) {
+            return Err(fault(Fault::Transform { channel }));
+        }
+        if packing == Packing::Winograd && bound >= WINOGRAD_BOUND {
+            return Err(fault(Fault::Accumulator { channel }));
+        }
         // Kernels may take the high word of twice the value.
         if !multiplier.takes(2 * bound) || value + offset > i64::from(i32::MAX) {
             return Err(fault(Fault::Accumulator { channel }));

@@ -25,6 +25,8 @@ use zerocopy::little_endian::I32;
 const CHANNELS: usize = 34;
 /// Largest number of weights of a case.
 const WEIGHTS: usize = 7 * 1024;
+/// Largest number of bytes that they take in any packing.
+const PACKED: usize = 14 * 1024;
 /// Largest number of bytes of scratch memory.
 const SCRATCH: usize = 3 * 1024;
 /// Largest number of bytes of a row.
@@ -34,7 +36,7 @@ const ROW: usize = 640;
 #[derive(Debug)]
 pub struct Memory {
     weights: [i8; WEIGHTS],
-    packed: [i8; WEIGHTS],
+    packed: Aligned<[i8; PACKED]>,
     bias: [I32; CHANNELS],
     mantissas: [I32; CHANNELS],
     shifts: [i8; CHANNELS],
@@ -43,20 +45,20 @@ pub struct Memory {
     shortcut: [i8; ROW],
     expected: [i8; ROW],
     output: [i8; ROW],
-    scratch: Scratch,
+    scratch: Aligned<[u8; SCRATCH]>,
 }
 
-/// Aligned as the arena is.
+/// Aligned as the arena is, and weights are.
 #[derive(Debug)]
 #[repr(align(16))]
-struct Scratch([u8; SCRATCH]);
+struct Aligned<T>(T);
 
 impl Memory {
     /// Empty memory; a `static` on a board.
     pub const fn new() -> Self {
         Self {
             weights: [0; WEIGHTS],
-            packed: [0; WEIGHTS],
+            packed: Aligned([0; PACKED]),
             bias: [I32::ZERO; CHANNELS],
             mantissas: [I32::ZERO; CHANNELS],
             shifts: [0; CHANNELS],
@@ -65,7 +67,7 @@ impl Memory {
             shortcut: [0; ROW],
             expected: [0; ROW],
             output: [0; ROW],
-            scratch: Scratch([0x5a; SCRATCH]),
+            scratch: Aligned([0x5a; SCRATCH]),
         }
     }
 }
@@ -202,8 +204,9 @@ pub fn run(backend: &impl Backend, memory: &mut Memory) -> Outcome {
     for case in &CASES {
         for values in [Values::Any, Values::Extreme, Values::Largest] {
             for packing in Packing::ALL {
-                // A packing that the backend does not run is no case of it.
-                if backend.runs(packing) {
+                // A packing that the backend does not run, or that is for other kernels, is no case
+                // of it.
+                if backend.runs(packing) && packing.fits(case.kernel[1], case.stride) {
                     for operand in 0..4 {
                         let g = &mut generator;
                         count(conv(backend, memory, case, values, packing, operand, g));
@@ -248,14 +251,15 @@ fn conv(
     let row = case.kernel[1] * inputs;
     let kernel = [case.kernel[0], row];
     let packed = packing.bytes(outputs, kernel);
-    memory.packed[..packed].fill(0);
+    memory.packed.0[..packed].fill(0);
     for weight in &mut memory.weights[..taps * outputs] {
         *weight = values.weight(generator);
     }
     for channel in 0..outputs {
         for tap in 0..taps {
-            memory.packed[packing.index(channel, tap / row, tap % row, kernel)] =
-                memory.weights[channel * taps + tap];
+            let weight = memory.weights[channel * taps + tap];
+            let packed = &mut memory.packed.0[..packed];
+            packing.put(packed, channel, tap / row, tap % row, kernel, weight);
         }
         memory.bias[channel] = I32::new(generator.next() as i32 >> 12);
         memory.mantissas[channel] = I32::new((generator.next() >> 2 | 1 << 30) as i32);
@@ -289,7 +293,7 @@ fn conv(
     let conv = Conv {
         window,
         packing,
-        weights: &memory.packed[..packed],
+        weights: &memory.packed.0[..packed],
         bias: &memory.bias[..outputs],
         mantissas: &memory.mantissas[..outputs],
         shifts: &memory.shifts[..outputs],

@@ -37,12 +37,25 @@ impl Kernels {
         })
     }
 
-    /// The packing that they run.
+    /// The packing for kernels and strides of any kind: the smallest.
     pub fn packing(self) -> Packing {
         match self {
             Self::Portable => Packing::Ohwi,
             Self::Armv7em => Packing::Pairs,
         }
+    }
+
+    /// Packings that take more flash and fewer instructions.
+    pub fn quicker(self) -> &'static [Packing] {
+        match self {
+            Self::Portable => &[Packing::Winograd],
+            Self::Armv7em => &[Packing::WidePairs, Packing::Winograd],
+        }
+    }
+
+    /// Whether they run that packing.
+    pub fn runs(self, packing: Packing) -> bool {
+        packing == self.packing() || self.quicker().contains(&packing)
     }
 
     /// The model packed for them, in a file of `folder`; nothing if it already is.
@@ -51,12 +64,16 @@ impl Kernels {
     ///
     /// If the file cannot be written.
     pub fn pack(self, file: &ModelFile, folder: &Path) -> miette::Result<Option<ModelFile>> {
-        let (model, packing) = (file.model(), self.packing());
-        let is_conv = |layer: &&LayerRecord| layer.operator() == Operator::Conv;
-        if model.layers().iter().filter(is_conv).all(|layer| layer.packing() == packing) {
+        let model = file.model();
+        let other =
+            |layer: &LayerRecord| layer.operator() == Operator::Conv && !self.runs(layer.packing());
+        if !model.layers().iter().any(other) {
             return Ok(None);
         }
-        let program = Program::read(&model).packed(packing);
+        let mut program = Program::read(&model);
+        for layer in program.layers.iter_mut().filter(|layer| other(&layer.record)) {
+            layer.record.packing = self.packing() as u8;
+        }
         let plan = plan(&program, Goal::Size)
             .map_err(|error| miette!("{}: {error}", file.path().display()))?;
         let path = folder.join(file.path().file_name().unwrap_or("model.brook".as_ref()));

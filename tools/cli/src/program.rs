@@ -4,6 +4,7 @@
 use brooklet::format::{
     Header, LayerRecord, NONE, Operator, Packing, PreprocessingRecord, WEIGHTS_ALIGN, Writer,
 };
+use brooklet::ops::conv::WINOGRAD_BOUND;
 use brooklet::quant::Multiplier;
 use brooklet::{Model, Shape};
 use fixed::types::I1F31;
@@ -89,7 +90,24 @@ impl Layer {
     }
 
     fn packed_bytes(&self) -> usize {
-        self.record.packing().bytes(self.bias.len(), self.kernel_taps())
+        self.bytes_as(self.record.packing())
+    }
+
+    /// Bytes that the weights take in that packing.
+    pub fn bytes_as(&self, packing: Packing) -> usize {
+        packing.bytes(self.bias.len(), self.kernel_taps())
+    }
+
+    /// Whether the layer is a convolution whose weights can be in that packing.
+    pub fn can_be(&self, packing: Packing) -> bool {
+        let sum = |(weights, &bias): (&[i8], &i32)| {
+            let weights: i64 = weights.iter().map(|weight| i64::from(weight.unsigned_abs())).sum();
+            i64::from(bias).abs() + 128 * weights
+        };
+        let mut sums = self.weights.chunks(self.taps().max(1)).zip(&self.bias).map(sum);
+        self.record.operator() == Operator::Conv
+            && packing.fits(self.record.kernel[1].into(), self.record.stride[1].into())
+            && (packing != Packing::Winograd || sums.all(|sum| sum < WINOGRAD_BOUND))
     }
 
     /// The weights as the record's packing has them.
@@ -99,7 +117,7 @@ impl Layer {
         let mut packed = vec![0; self.packed_bytes()];
         for (channel, weights) in self.weights.chunks(taps).enumerate() {
             for (tap, &weight) in weights.iter().enumerate() {
-                packed[packing.index(channel, tap / row, tap % row, [rows, row])] = weight;
+                packing.put(&mut packed, channel, tap / row, tap % row, [rows, row], weight);
             }
         }
         packed
@@ -138,9 +156,10 @@ impl Layer {
                 let rows = usize::from(record.kernel[0]).max(1);
                 let row = taps / rows;
                 let packed = part(record.weights, packing.bytes(outputs, [rows, row]));
+                let packed: Vec<i8> = packed.iter().map(|&byte| byte as i8).collect();
                 let weight = |at: usize| {
                     let (channel, tap) = (at / taps, at % taps);
-                    packed[packing.index(channel, tap / row, tap % row, [rows, row])] as i8
+                    packing.weight(&packed, channel, tap / row, tap % row, [rows, row])
                 };
                 layer.weights = (0..outputs * taps).map(weight).collect();
                 layer.bias = words(record.bias, outputs).collect();
@@ -178,12 +197,10 @@ impl Program {
         }
     }
 
-    /// The same with the weights of all convolutions packed so: for the kernels of a backend.
+    /// The same with the weights of all convolutions that can be in that packing.
     pub fn packed(mut self, packing: Packing) -> Self {
-        for layer in &mut self.layers {
-            if layer.record.operator() == Operator::Conv {
-                layer.record.packing = packing as u8;
-            }
+        for layer in self.layers.iter_mut().filter(|layer| layer.can_be(packing)) {
+            layer.record.packing = packing as u8;
         }
         self
     }

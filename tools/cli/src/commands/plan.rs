@@ -81,7 +81,11 @@ impl Budget {
             (None, Some(spec)) => Kernels::of(spec)?,
             (None, None) => return Ok(program),
         };
-        Ok(program.packed(kernels.packing()))
+        let program = program.packed(kernels.packing());
+        Ok(match self.optimize {
+            Optimize::Size => program,
+            Optimize::Speed => kernels.quicker().iter().fold(program, |p, &q| p.packed(q)),
+        })
     }
 
     /// What the plan is to be good at on that board.

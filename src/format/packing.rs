@@ -1,0 +1,251 @@
+//! The orders in which the weights of a convolution lie.
+
+/// In which order, and in which form, the weights of a convolution lie. The numbers are those of
+/// the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[repr(u8)]
+pub enum Packing {
+    /// Output channel, kernel row, kernel column, input channel: the last is consecutive.
+    Ohwi = 0,
+    /// For cores that widen bytes 0 and 2 of a word at once, and bytes 1 and 3: two output
+    /// channels side by side, *a* and *b* = *a* + 1, by four weights of each in the order of
+    /// [`Ohwi`](Self::Ohwi):
+    ///
+    /// ```text
+    /// a0 b0 a2 b2   a1 b1 a3 b3   a4 b4 a6 b6   a5 b5 a7 b7   …
+    /// ```
+    ///
+    /// What is missing in a kernel row to a multiple of four, and a channel that is missing to
+    /// an even number, are zero.
+    Pairs = 1,
+    /// Kernels of three columns at stride 1, transformed for Winograd's convolution in one
+    /// dimension, F(4, 3): each kernel row of an input channel is six int16, [`TRANSFORM`] of its
+    /// three weights. Four output channels *a* … *d* are side by side, by two of four input
+    /// channels:
+    ///
+    /// ```text
+    /// position 0:  kernel row 0:  a0 a2 b0 b2 c0 c2 d0 d2   a1 a3 b1 b3 c1 c3 d1 d3   …
+    ///              kernel row 1:  a0 a2 …
+    /// position 1:  …
+    /// ```
+    ///
+    /// Channels that are missing to a multiple of four are zero.
+    Winograd = 2,
+    /// [`Pairs`](Self::Pairs) widened: each weight is an int16, and two of them a word.
+    ///
+    /// ```text
+    /// a0 a2   b0 b2   a1 a3   b1 b3   a4 a6   b4 b6   a5 a7   b5 b7   …
+    /// ```
+    WidePairs = 3,
+}
+
+/// How [`Packing::Winograd`] transforms the three weights of a kernel row into six: the matrix *G*
+/// of F(4, 3) times 24, so that all is whole (Lavin and Gray, *Fast Algorithms for Convolutional
+/// Neural Networks*, 2016, section 4.3).
+pub const TRANSFORM: [[i16; 3]; 6] =
+    [[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]];
+
+/// Channels that [`Packing::Winograd`] has side by side.
+const SIDE_BY_SIDE: usize = 4;
+
+impl Packing {
+    /// All packings.
+    pub const ALL: [Self; 4] = [Self::Ohwi, Self::Pairs, Self::Winograd, Self::WidePairs];
+
+    /// The packing of a number.
+    pub const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            0 => Some(Self::Ohwi),
+            1 => Some(Self::Pairs),
+            2 => Some(Self::Winograd),
+            3 => Some(Self::WidePairs),
+            _ => None,
+        }
+    }
+
+    /// Its name in reports and options.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ohwi => "ohwi",
+            Self::Pairs => "pairs",
+            Self::Winograd => "winograd",
+            Self::WidePairs => "wide-pairs",
+        }
+    }
+
+    /// Whether it can be that of a convolution with so many kernel columns and such a stride.
+    pub const fn fits(self, kernel_columns: usize, column_stride: usize) -> bool {
+        match self {
+            Self::Ohwi | Self::Pairs | Self::WidePairs => true,
+            Self::Winograd => kernel_columns == TRANSFORM[0].len() && column_stride == 1,
+        }
+    }
+
+    /// Bytes that the weights of `channels` output channels take, with a kernel of so many rows
+    /// and so many weights in each.
+    #[inline]
+    pub const fn bytes(self, channels: usize, [rows, row]: [usize; 2]) -> usize {
+        match self {
+            Self::Ohwi => channels * rows * row,
+            Self::Pairs => channels.next_multiple_of(2) * rows * row.next_multiple_of(4),
+            Self::WidePairs => 2 * Self::Pairs.bytes(channels, [rows, row]),
+            Self::Winograd => {
+                let inputs = (row / TRANSFORM[0].len()).next_multiple_of(SIDE_BY_SIDE);
+                2 * TRANSFORM.len() * channels.next_multiple_of(SIDE_BY_SIDE) * rows * inputs
+            }
+        }
+    }
+
+    /// The weight of output channel `channel` that is number `tap` of kernel row `ky`: kernel
+    /// column × input channel.
+    #[inline(always)]
+    pub fn weight(
+        self,
+        packed: &[i8],
+        channel: usize,
+        ky: usize,
+        tap: usize,
+        kernel @ [rows, row]: [usize; 2],
+    ) -> i8 {
+        let index = match self {
+            Self::Ohwi => (channel * rows + ky) * row + tap,
+            Self::Pairs => pairs_index(channel, ky, tap, kernel),
+            // The low byte is the weight.
+            Self::WidePairs => wide_pairs_index(channel, ky, tap, kernel),
+            Self::Winograd => return recovered(packed, channel, ky, tap, kernel),
+        };
+        packed.get(index).copied().unwrap_or(0)
+    }
+
+    /// Packs a weight. Before the first, all of `packed` is zero.
+    pub fn put(
+        self,
+        packed: &mut [i8],
+        channel: usize,
+        ky: usize,
+        tap: usize,
+        kernel @ [rows, row]: [usize; 2],
+        weight: i8,
+    ) {
+        let index = match self {
+            Self::Ohwi => (channel * rows + ky) * row + tap,
+            Self::Pairs => pairs_index(channel, ky, tap, kernel),
+            Self::WidePairs => {
+                let low = wide_pairs_index(channel, ky, tap, kernel);
+                if let Some(high) = packed.get_mut(low + 1) {
+                    *high = weight >> 7;
+                }
+                low
+            }
+            Self::Winograd => {
+                let inputs = (row / TRANSFORM[0].len()).max(1);
+                let (kx, input) = (tap / inputs, tap % inputs);
+                for (position, factors) in TRANSFORM.iter().enumerate() {
+                    let at = transformed_index(position, channel, ky, input, kernel);
+                    let product = factors.get(kx).map_or(0, |f| f * i16::from(weight));
+                    if let Some(bytes) = packed.get_mut(at..at + 2) {
+                        let sum = int16(bytes).wrapping_add(product).to_le_bytes();
+                        bytes.copy_from_slice(&sum.map(|byte| byte as i8));
+                    }
+                }
+                return;
+            }
+        };
+        if let Some(place) = packed.get_mut(index) {
+            *place = weight;
+        }
+    }
+
+    /// Whether the weights of output channel `channel` are the packed form of int8.
+    pub fn is_sound(self, packed: &[i8], channel: usize, kernel @ [rows, row]: [usize; 2]) -> bool {
+        match self {
+            Self::Ohwi | Self::Pairs => return true,
+            Self::WidePairs => {
+                return (0..rows).all(|ky| {
+                    (0..row).all(|tap| {
+                        let at = wide_pairs_index(channel, ky, tap, kernel);
+                        packed.get(at..at + 2).is_some_and(|bytes| bytes[1] == bytes[0] >> 7)
+                    })
+                });
+            }
+            Self::Winograd => {}
+        }
+        let inputs = row / TRANSFORM[0].len();
+        (0..rows).all(|ky| {
+            (0..inputs).all(|input| {
+                let weights: [i8; 3] = core::array::from_fn(|kx| {
+                    recovered(packed, channel, ky, kx * inputs + input, kernel)
+                });
+                TRANSFORM.iter().enumerate().all(|(position, factors)| {
+                    let products = factors.iter().zip(weights).map(|(&f, w)| f * i16::from(w));
+                    let sum = products.fold(0, i16::wrapping_add);
+                    sum == transformed(packed, position, channel, ky, input, kernel)
+                })
+            })
+        })
+    }
+}
+
+/// Where a weight lies in [`Packing::Pairs`].
+#[inline(always)]
+const fn pairs_index(channel: usize, ky: usize, tap: usize, [rows, row]: [usize; 2]) -> usize {
+    let row = row.next_multiple_of(4);
+    let group = ((channel & !1) * rows + 2 * ky) * row + 2 * (tap & !3);
+    group + 4 * (tap & 1) + (tap & 2) + (channel & 1)
+}
+
+/// Where a weight lies in [`Packing::WidePairs`].
+#[inline(always)]
+const fn wide_pairs_index(channel: usize, ky: usize, tap: usize, kernel: [usize; 2]) -> usize {
+    // Of the four weights in a word of pairs, the second and third change places.
+    let index = pairs_index(channel, ky, tap, kernel);
+    2 * (index & !3 | (index & 1) << 1 | (index >> 1) & 1)
+}
+
+/// Where a transformed weight lies in [`Packing::Winograd`], in bytes.
+const fn transformed_index(
+    position: usize,
+    channel: usize,
+    ky: usize,
+    input: usize,
+    [rows, row]: [usize; 2],
+) -> usize {
+    let pairs = (row / TRANSFORM[0].len()).next_multiple_of(SIDE_BY_SIDE) / 2;
+    let group = channel / SIDE_BY_SIDE * TRANSFORM.len() + position;
+    let step = (group * rows + ky) * pairs + input / 4 * 2 + input % 2;
+    2 * ((step * SIDE_BY_SIDE + channel % SIDE_BY_SIDE) * 2 + input % 4 / 2)
+}
+
+/// A transformed weight.
+fn transformed(
+    packed: &[i8],
+    position: usize,
+    channel: usize,
+    ky: usize,
+    input: usize,
+    kernel: [usize; 2],
+) -> i16 {
+    let at = transformed_index(position, channel, ky, input, kernel);
+    packed.get(at..at + 2).map_or(0, int16)
+}
+
+/// A weight from its transform.
+fn recovered(packed: &[i8], channel: usize, ky: usize, tap: usize, kernel: [usize; 2]) -> i8 {
+    let inputs = (kernel[1] / TRANSFORM[0].len()).max(1);
+    let (kx, input) = (tap / inputs, tap % inputs);
+    let at = |position| transformed(packed, position, channel, ky, input, kernel);
+    let weight = match kx {
+        0 => at(0) / 6,
+        1 => at(2).wrapping_sub(at(1)) / 8,
+        _ => at(5) / 24,
+    };
+    weight as i8
+}
+
+fn int16(bytes: &[i8]) -> i16 {
+    match *bytes {
+        [low, high] => i16::from_le_bytes([low as u8, high as u8]),
+        _ => 0,
+    }
+}

@@ -8,6 +8,7 @@
 pub mod calibrate;
 pub mod canonical;
 pub mod commands;
+pub mod cost;
 pub mod data;
 pub mod ensemble;
 pub mod error;

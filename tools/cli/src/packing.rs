@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
-use brooklet::format::{LayerRecord, Operator, Packing};
+use brooklet::format::{LayerRecord, Operator, Packing, WEIGHTS_ALIGN};
+use brooklet::ops;
 use brooklet_firmware::Spec;
 use miette::miette;
 
+use crate::cost;
 use crate::model_file::ModelFile;
-use crate::plan::{Goal, plan};
+use crate::plan::{Goal, Plan, Uncuttable, plan};
 use crate::program::Program;
 use crate::write::write_whole;
 
@@ -56,6 +58,71 @@ impl Kernels {
     /// Whether they run that packing.
     pub fn runs(self, packing: Packing) -> bool {
         packing == self.packing() || self.quicker().contains(&packing)
+    }
+
+    /// The program packed for them, and its plan. For speed each convolution is packed so that it
+    /// takes the fewest instructions, within the arena of the goal and a model file of
+    /// `file_bytes`: those first that save the most for a byte.
+    ///
+    /// # Errors
+    ///
+    /// [`Uncuttable`] for a network unlike a ResNet.
+    pub fn plan(
+        self,
+        program: Program,
+        goal: Goal,
+        file_bytes: usize,
+    ) -> Result<(Program, Plan), Uncuttable> {
+        let program = program.packed(self.packing());
+        let smallest = plan(&program, goal)?;
+        let Goal::Speed { arena_bytes } = goal else { return Ok((program, smallest)) };
+        let room = file_bytes.saturating_sub(program.write(&smallest).len());
+        // Scratch memory may take what rows need: less and less of it is used.
+        let mut scratch_bytes = usize::MAX;
+        while scratch_bytes > 0 && smallest.arena_bytes <= arena_bytes {
+            let quick = self.quickest(program.clone(), room, scratch_bytes);
+            let planned = plan(&quick, goal)?;
+            if planned.arena_bytes <= arena_bytes {
+                return Ok((quick, planned));
+            }
+            let scratch = |index| (program.scratch_bytes(index), quick.scratch_bytes(index));
+            let more = (0..quick.layers.len()).map(scratch).filter(|(before, now)| now > before);
+            scratch_bytes = more.map(|(_, now)| now - 1).max().unwrap_or(0);
+        }
+        Ok((program, smallest))
+    }
+
+    /// The program with packings that take fewer instructions, `room` bytes more in all, and no
+    /// more scratch memory.
+    fn quickest(self, mut program: Program, mut room: usize, scratch_bytes: usize) -> Program {
+        loop {
+            let mut best: Option<(f64, usize, Packing, usize)> = None;
+            for (index, layer) in program.layers.iter().enumerate() {
+                let shape = program.layers[usize::from(layer.record.input.get())].record.shape();
+                for &packing in self.quicker() {
+                    if !layer.can_be(packing) {
+                        continue;
+                    }
+                    let mut record = layer.record;
+                    let before = cost::instructions(self, &record, shape);
+                    record.packing = packing as u8;
+                    let saved = before - cost::instructions(self, &record, shape);
+                    let now = layer.bytes_as(layer.record.packing());
+                    // Parts of the file are aligned.
+                    let bytes =
+                        layer.bytes_as(packing).saturating_sub(now).next_multiple_of(WEIGHTS_ALIGN);
+                    let worth = saved / bytes.max(1) as f64;
+                    let scratch = program.scratch_bytes(index).max(scratch_bytes);
+                    let fits = bytes <= room && ops::scratch_bytes(&record, shape) <= scratch;
+                    if saved > 0.0 && fits && best.is_none_or(|(best, ..)| worth > best) {
+                        best = Some((worth, index, packing, bytes));
+                    }
+                }
+            }
+            let Some((_, index, packing, bytes)) = best else { return program };
+            program.layers[index].record.packing = packing as u8;
+            room -= bytes;
+        }
     }
 
     /// The model packed for them, in a file of `folder`; nothing if it already is.

@@ -6,7 +6,7 @@ use brooklet::format::{
 };
 use brooklet::ops::conv::WINOGRAD_BOUND;
 use brooklet::quant::Multiplier;
-use brooklet::{Model, Shape};
+use brooklet::{Model, Shape, ops};
 use fixed::types::I1F31;
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::{U16, U32};
@@ -203,6 +203,12 @@ impl Program {
             layer.record.packing = packing as u8;
         }
         self
+    }
+
+    /// Bytes of scratch memory of a layer.
+    pub fn scratch_bytes(&self, index: usize) -> usize {
+        let record = &self.layers[index].record;
+        ops::scratch_bytes(record, self.layers[usize::from(record.input.get())].record.shape())
     }
 
     /// For each layer the last one that reads it; [`NONE`] for what is kept to the end.

@@ -41,7 +41,12 @@ struct Figures {
     text_bytes: u64,
 }
 
-type Boards = BTreeMap<String, Figures>;
+/// By the board and the plan.
+type Boards = BTreeMap<String, BTreeMap<String, Figures>>;
+
+/// What the quick plan may take, where a board has it: the arena of TensorFlow Lite Micro for the
+/// same network, and a model file of 280 kB.
+const QUICK: [u32; 2] = [54_996, 280_000];
 
 /// Measures MLPerf Tiny's ResNet-8, with weights of `brooklet new`, on all boards.
 pub(crate) fn bench() -> Result<(), Failure> {
@@ -52,30 +57,46 @@ pub(crate) fn bench() -> Result<(), Failure> {
     let target = registry.target_dir();
     let target = target.parent().unwrap_or(&target);
     let brooklet = target.join("debug/brooklet");
-    let (weights, model) = (target.join("bench.safetensors"), target.join("bench.brook"));
+    let file = |name: &str| target.join(format!("bench.{name}"));
+    let (weights, ranges, model) = (file("safetensors"), file("json"), file("brook"));
     let call = |words: &[&str]| {
         let mut command = Command::new(&brooklet);
         command.args(words).current_dir(root);
         command
     };
     run(call(&["new", "resnet8", "-o"]).arg(&weights))?;
-    let mut quantize = call(&["quantize", "--arch", "resnet8", "--calibrate", "random:4"]);
-    run(quantize.arg(&weights).arg("-o").arg(&model))?;
+    let quantize = |words: &[&str]| {
+        let mut command = call(&["quantize", "--arch", "resnet8"]);
+        command.args(words).arg(&weights).arg("-o").arg(&model);
+        command
+    };
+    let ranges = ranges.display().to_string();
+    run(&mut quantize(&["--calibrate", "random:4", "--save-ranges", &ranges]))?;
     let mut boards = Boards::new();
     for spec in registry.boards() {
         say(&spec.name);
-        let mut command = call(&["bench", "--json", "--board", &spec.name]);
-        let output = command
-            .arg(&model)
-            .output()
-            .map_err(|error| Failure(format!("error: {}: {error}", brooklet.display())))?;
-        if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr);
-            return Err(Failure(format!("error: {} cannot be measured:\n{said}", spec.name)));
+        let ram = spec.arena_bytes.min(QUICK[0]).to_string();
+        let flash = spec.slot.bytes.min(QUICK[1]).to_string();
+        let quick = ["--optimize", "speed", "--ram", &ram, "--flash", &flash];
+        for (plan, options) in [("size", &[] as &[&str]), ("speed", &quick)] {
+            let options = [&["--ranges", &ranges, "--board", &spec.name], options].concat();
+            run(&mut quantize(&options))?;
+            let mut command = call(&["bench", "--json", "--board", &spec.name]);
+            let output = command
+                .arg(&model)
+                .output()
+                .map_err(|error| Failure(format!("error: {}: {error}", brooklet.display())))?;
+            if !output.status.success() {
+                let said = String::from_utf8_lossy(&output.stderr);
+                return Err(Failure(format!(
+                    "error: {} cannot be measured:\n{said}",
+                    spec.name
+                )));
+            }
+            let figures = serde_json::from_slice(&output.stdout)
+                .map_err(|error| Failure(format!("error: `brooklet bench --json`: {error}")))?;
+            boards.entry(spec.name.clone()).or_default().insert(plan.to_owned(), figures);
         }
-        let figures = serde_json::from_slice(&output.stdout)
-            .map_err(|error| Failure(format!("error: `brooklet bench --json`: {error}")))?;
-        boards.insert(spec.name.clone(), figures);
     }
     print(&boards);
     let json = target.join("bench.json");
@@ -84,34 +105,45 @@ pub(crate) fn bench() -> Result<(), Failure> {
     compare(&boards, &root.join("tests/golden/bench.json"))
 }
 
+/// All plans of all boards.
+fn plans(boards: &Boards) -> impl Iterator<Item = (&str, &str, &Figures)> {
+    boards.iter().flat_map(|(board, plans)| {
+        plans.iter().map(move |(plan, figures)| (board.as_str(), plan.as_str(), figures))
+    })
+}
+
 fn print(boards: &Boards) {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header([
         "board",
+        "plan",
         "core",
         "backend",
         "thousand instructions",
         "a MAC",
         "best other engine",
+        "model",
         "arena",
         "stack",
         "code",
     ]);
-    for (board, figures) in boards {
+    for (board, plan, figures) in plans(boards) {
         let peer = PEERS.iter().find(|(core, _)| *core == figures.core);
         table.add_row([
-            board.clone(),
+            board.to_owned(),
+            plan.to_owned(),
             figures.core.clone(),
             figures.backend.clone(),
             (figures.instructions / 1000).to_string(),
             format!("{:.2}", figures.instructions as f64 / figures.macs as f64),
             peer.map_or(String::new(), |(_, thousands)| thousands.to_string()),
+            figures.model_bytes.to_string(),
             figures.arena_bytes.to_string(),
             figures.stack_bytes.to_string(),
             figures.text_bytes.to_string(),
         ]);
     }
-    for column in table.column_iter_mut().skip(3) {
+    for column in table.column_iter_mut().skip(4) {
         column.set_cell_alignment(CellAlignment::Right);
     }
     println!("{table}");
@@ -134,9 +166,9 @@ fn compare(boards: &Boards, path: &PathBuf) -> Result<(), Failure> {
     let text = std::fs::read_to_string(path).map_err(|error| failed(&error))?;
     let golden: Boards = serde_json::from_str(&text).map_err(|error| failed(&error))?;
     let mut worse = Vec::new();
-    for (board, figures) in boards {
-        let Some(before) = golden.get(board) else {
-            worse.push(format!("{board}: not in the file"));
+    for (board, plan, figures) in plans(boards) {
+        let Some(before) = golden.get(board).and_then(|plans| plans.get(plan)) else {
+            worse.push(format!("{board}, {plan}: not in the file"));
             continue;
         };
         for (what, now, before) in [
@@ -147,7 +179,7 @@ fn compare(boards: &Boards, path: &PathBuf) -> Result<(), Failure> {
             ("bytes of code", figures.text_bytes, before.text_bytes),
         ] {
             if now * 100 > before * (100 + TOLERANCE) {
-                worse.push(format!("{board}: {now} {what}, were {before}"));
+                worse.push(format!("{board}, {plan}: {now} {what}, were {before}"));
             }
         }
     }

@@ -1,7 +1,7 @@
 //! `brooklet plan`: a model's memory, planned for a board and shown.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use brooklet_firmware::{Registry, Spec};
 use miette::miette;
@@ -12,7 +12,7 @@ use super::{Output, bytes, thousands};
 use crate::memory_map::MemoryMap;
 use crate::model_file::ModelFile;
 use crate::packing::Kernels;
-use crate::plan::{Goal, plan};
+use crate::plan::{Goal, Plan, Uncuttable, plan};
 use crate::program::Program;
 use crate::write::{writable, write_whole};
 
@@ -74,27 +74,34 @@ impl Budget {
         Ok(Some(spec))
     }
 
-    /// The program, packed for the kernels that shall run it.
-    pub(super) fn pack(&self, program: Program, board: Option<&Spec>) -> miette::Result<Program> {
+    /// The program packed for the kernels that shall run it, and its plan.
+    pub(super) fn plan(
+        &self,
+        program: Program,
+        board: Option<&Spec>,
+        network: &Path,
+    ) -> miette::Result<(Program, Plan)> {
         let kernels = match (self.backend, board) {
-            (Some(kernels), _) => kernels,
-            (None, Some(spec)) => Kernels::of(spec)?,
-            (None, None) => return Ok(program),
+            (Some(kernels), _) => Some(kernels),
+            (None, Some(spec)) => Some(Kernels::of(spec)?),
+            (None, None) => None,
         };
-        let program = program.packed(kernels.packing());
-        Ok(match self.optimize {
-            Optimize::Size => program,
-            Optimize::Speed => kernels.quicker().iter().fold(program, |p, &q| p.packed(q)),
-        })
+        let (goal, file_bytes) = match (self.optimize, board) {
+            (Optimize::Speed, Some(spec)) => {
+                (Goal::Speed { arena_bytes: spec.arena_bytes as usize }, spec.slot.bytes as usize)
+            }
+            _ => (Goal::Size, usize::MAX),
+        };
+        let planned = match kernels {
+            Some(kernels) => kernels.plan(program, goal, file_bytes),
+            None => plan(&program, goal).map(|plan| (program, plan)),
+        };
+        planned.map_err(|error| uncuttable(&error, network))
     }
+}
 
-    /// What the plan is to be good at on that board.
-    pub(super) fn goal(&self, board: Option<&Spec>) -> Goal {
-        match (self.optimize, board) {
-            (Optimize::Speed, Some(spec)) => Goal::Speed { arena_bytes: spec.arena_bytes as usize },
-            _ => Goal::Size,
-        }
-    }
+fn uncuttable(error: &Uncuttable, network: &Path) -> miette::Report {
+    miette!(help = "brooklet runs networks of residual blocks", "{}: {error}", network.display())
 }
 
 /// Sizes are in bytes.
@@ -149,18 +156,10 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     for path in [Some(&args.model), args.svg.as_ref()].into_iter().flatten() {
         writable(path)?;
     }
-    let program = args.budget.pack(Program::read(&file.model()), board.as_ref())?;
-    let plan_for = |goal| {
-        plan(&program, goal).map_err(|error| {
-            miette!(
-                help = "brooklet runs networks of residual blocks",
-                "{}: {error}",
-                args.model.display()
-            )
-        })
-    };
-    let planned = plan_for(args.budget.goal(board.as_ref()))?;
-    let whole = plan_for(Goal::Speed { arena_bytes: usize::MAX })?;
+    let program = Program::read(&file.model());
+    let (program, planned) = args.budget.plan(program, board.as_ref(), &args.model)?;
+    let whole = plan(&program, Goal::Speed { arena_bytes: usize::MAX })
+        .map_err(|error| uncuttable(&error, &args.model))?;
     let file = ModelFile::new(&args.model, program.write(&planned))?;
     let map = MemoryMap::new(file.model());
     if let Some(path) = &args.svg {

@@ -24,7 +24,7 @@ use crate::import::{self, Arch, Imported, Variant};
 use crate::lower::{Unrepresentable, lower};
 use crate::model_file::{HostBackend, ModelFile, to_record};
 use crate::network::{Network, Shape};
-use crate::plan::{Goal, plan};
+use crate::plan::Plan;
 use crate::program::Program;
 use crate::quantize::Fused;
 use crate::write::{writable, write_whole};
@@ -304,8 +304,8 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let data_labels = || calibration.as_ref().and_then(|data| data.classes().map(<[_]>::to_vec));
     let saved_labels = || measured.as_ref().map(|(ranges, _)| ranges.labels.clone());
     program.labels = labels.or_else(data_labels).or_else(saved_labels).unwrap_or_default();
-    let program = args.budget.pack(program, board.as_ref())?;
-    let file = build(&program, args, args.budget.goal(board.as_ref()))?;
+    let (program, plan) = args.budget.plan(program, board.as_ref(), &args.network)?;
+    let file = build(&program, &plan, args)?;
 
     let mut evidence = measured.as_ref().and_then(|(ranges, _)| ranges.evidence.clone());
     if let (Some(data), Some((ranges, Some(float)))) = (&calibration, measured) {
@@ -405,7 +405,7 @@ fn measure(
 }
 
 /// The model file of a program, checked by the core.
-fn build(program: &Program, args: &Args, goal: Goal) -> miette::Result<ModelFile> {
+fn build(program: &Program, plan: &Plan, args: &Args) -> miette::Result<ModelFile> {
     let classes = program.layers[program.logits].record.shape().bytes();
     if !program.labels.is_empty() && program.labels.len() != classes {
         return Err(miette!(
@@ -416,14 +416,7 @@ fn build(program: &Program, args: &Args, goal: Goal) -> miette::Result<ModelFile
             program.labels.len(),
         ));
     }
-    let plan = plan(program, goal).map_err(|error| {
-        miette!(
-            help = "brooklet runs networks of residual blocks",
-            "{}: {error}",
-            args.network.display()
-        )
-    })?;
-    let file = ModelFile::new(&args.output, program.write(&plan));
+    let file = ModelFile::new(&args.output, program.write(plan));
     file.map_err(|error| match error.problem {
         crate::model_file::ModelProblem::Refused {
             error: brooklet::Error::Layer { layer, fault },

@@ -11,8 +11,12 @@
 
 #[cfg(feature = "armv7em")]
 pub mod armv7em;
+#[cfg(feature = "armv7m")]
+pub mod armv7m;
 pub mod portable;
 pub mod reference;
+#[cfg(feature = "rv32")]
+pub mod rv32;
 mod winograd;
 
 use crate::format::Packing;
@@ -26,8 +30,12 @@ use crate::ops::{Rows, Shortcut};
 
 #[cfg(feature = "armv7em")]
 pub use armv7em::Armv7em;
+#[cfg(feature = "armv7m")]
+pub use armv7m::Armv7m;
 pub use portable::Portable;
 pub use reference::Reference;
+#[cfg(feature = "rv32")]
+pub use rv32::Rv32;
 
 /// Computes rows. All backends give the same bytes.
 ///

@@ -45,19 +45,46 @@ impl Backend for Portable {
         scratch: &mut [u8],
         output: &mut [i8],
     ) {
-        if conv.packing == Packing::Winograd {
-            return winograd::conv(&Portable, conv, rows, shortcut, scratch, output);
-        }
-        let channels = conv.window.output.channels as usize;
-        let mut o = 0;
-        while o + CHANNELS <= channels {
-            channel_block::<CHANNELS>(conv, rows, shortcut, output, o);
-            o += CHANNELS;
-        }
-        while o < channels {
-            channel_block::<1>(conv, rows, shortcut, output, o);
-            o += 1;
-        }
+        run(self, conv, rows, shortcut, scratch, output);
+    }
+}
+
+impl Products for Portable {}
+
+/// The innermost loop.
+pub(super) trait Products: Tiles {
+    /// Adds the products of `N` runs of weights with `M` runs of values, all of one length.
+    #[inline(always)]
+    fn add_products<const N: usize, const M: usize>(
+        weights: [&[i8]; N],
+        values: [&[i8]; M],
+        acc: &mut [[i32; N]; M],
+    ) {
+        multiply(weights, values, acc);
+    }
+}
+
+/// One output row of a convolution; see [`Backend::conv`].
+pub(super) fn run<P: Products>(
+    products: &P,
+    conv: &Conv<'_>,
+    rows: &Rows<'_>,
+    shortcut: &Shortcut<'_>,
+    scratch: &mut [u8],
+    output: &mut [i8],
+) {
+    if conv.packing == Packing::Winograd {
+        return winograd::conv(products, conv, rows, shortcut, scratch, output);
+    }
+    let channels = conv.window.output.channels as usize;
+    let mut o = 0;
+    while o + CHANNELS <= channels {
+        channel_block::<P, CHANNELS>(conv, rows, shortcut, output, o);
+        o += CHANNELS;
+    }
+    while o < channels {
+        channel_block::<P, 1>(conv, rows, shortcut, output, o);
+        o += 1;
     }
 }
 
@@ -72,7 +99,7 @@ impl Tiles for Portable {
 }
 
 /// Blocks of columns, for `N` output channels from `o` on.
-fn channel_block<const N: usize>(
+fn channel_block<P: Products, const N: usize>(
     conv: &Conv<'_>,
     rows: &Rows<'_>,
     shortcut: &Shortcut<'_>,
@@ -111,14 +138,14 @@ fn channel_block<const N: usize>(
         };
         let end = x + run;
         while x + COLUMNS <= end {
-            let acc = block.sums::<COLUMNS>(x);
+            let acc = block.sums::<P, COLUMNS>(x);
             for (i, acc) in acc.into_iter().enumerate() {
                 finish(x + i, acc);
             }
             x += COLUMNS;
         }
         while x < end {
-            let [acc] = block.sums::<1>(x);
+            let [acc] = block.sums::<P, 1>(x);
             finish(x, acc);
             x += 1;
         }
@@ -140,7 +167,7 @@ struct Block<'b, const N: usize> {
 impl<const N: usize> Block<'_, N> {
     /// The sums of `M` neighbouring columns from `x` on, by column and channel.
     #[inline(always)]
-    fn sums<const M: usize>(&self, x: usize) -> [[i32; N]; M] {
+    fn sums<P: Products, const M: usize>(&self, x: usize) -> [[i32; N]; M] {
         let window = &self.conv.window;
         let inputs = window.input.channels as usize;
         let taps = self.conv.taps();
@@ -153,10 +180,10 @@ impl<const N: usize> Block<'_, N> {
             }
             let tap = (ky * window.kernel[1] + self.kernel_columns.start) * inputs;
             let weights =
-                core::array::from_fn(|n| run(self.conv.weights, (self.o + n) * taps + tap, bytes));
+                core::array::from_fn(|n| part(self.conv.weights, (self.o + n) * taps + tap, bytes));
             let values =
-                core::array::from_fn(|m| run(row, (column + m * window.stride[1]) * inputs, bytes));
-            multiply(weights, values, &mut acc);
+                core::array::from_fn(|m| part(row, (column + m * window.stride[1]) * inputs, bytes));
+            P::add_products(weights, values, &mut acc);
         }
         acc
     }
@@ -164,7 +191,7 @@ impl<const N: usize> Block<'_, N> {
 
 /// `length` bytes from `start`.
 #[inline(always)]
-fn run(bytes: &[i8], start: usize, length: usize) -> &[i8] {
+fn part(bytes: &[i8], start: usize, length: usize) -> &[i8] {
     bytes.get(start..start + length).unwrap_or(&[])
 }
 
@@ -173,7 +200,7 @@ fn run(bytes: &[i8], start: usize, length: usize) -> &[i8] {
 /// Wrapping, for speed where overflow is checked: that no sum leaves 32 bits was proved when the
 /// model was parsed, and the reference checks it.
 #[inline(always)]
-fn multiply<const N: usize, const M: usize>(
+pub(super) fn multiply<const N: usize, const M: usize>(
     weights: [&[i8]; N],
     values: [&[i8]; M],
     acc: &mut [[i32; N]; M],

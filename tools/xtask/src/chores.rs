@@ -8,10 +8,11 @@ use brooklet_firmware::{Error, Registry, Toolchain, compile, ensure_qemu, size};
 use crate::steps::{Failure, Steps, run, say};
 
 /// Targets and backends whose runtime is proved not to panic.
-const PROVEN: [(&str, &str); 3] = [
-    ("thumbv7em-none-eabihf", "portable"),
+const PROVEN: [(&str, &str); 4] = [
+    ("thumbv6m-none-eabi", "portable"),
+    ("thumbv7m-none-eabi", "armv7m"),
     ("thumbv7em-none-eabihf", "armv7em"),
-    ("riscv32imac-unknown-none-elf", "portable"),
+    ("riscv32imac-unknown-none-elf", "rv32"),
 ];
 
 /// The symbol that `boards/no-panic` leaves undefined.

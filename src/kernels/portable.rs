@@ -181,8 +181,9 @@ impl<const N: usize> Block<'_, N> {
             let tap = (ky * window.kernel[1] + self.kernel_columns.start) * inputs;
             let weights =
                 core::array::from_fn(|n| part(self.conv.weights, (self.o + n) * taps + tap, bytes));
-            let values =
-                core::array::from_fn(|m| part(row, (column + m * window.stride[1]) * inputs, bytes));
+            let values = core::array::from_fn(|m| {
+                part(row, (column + m * window.stride[1]) * inputs, bytes)
+            });
             P::add_products(weights, values, &mut acc);
         }
         acc

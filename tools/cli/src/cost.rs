@@ -1,24 +1,105 @@
-//! How many instructions a layer takes, by a model that was fitted to measured counts.
+//! How many instructions a layer takes: a linear model of what its kernel does, fitted to counts
+//! of all boards in QEMU.
+//!
+//! ```text
+//! instructions = products · a + outputs · b + values · c + blocks · d + rows · e
+//! ```
+//!
+//! *Products* are those that the kernel computes, with what fills its blocks up; *values* those
+//! that it brings into another form first; *blocks* are runs of output columns that it computes
+//! at once. The coefficients, of each core and kernel, are in `costs.json`. The test `costs` holds
+//! them against the boards, and fits them anew.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use brooklet::Shape;
 use brooklet::format::{LayerRecord, Operator, Packing};
+use brooklet::ops::conv::{PATCH_COLUMNS, TILE_COLUMNS, TILES};
+use brooklet_firmware::Spec;
+use serde::{Deserialize, Serialize};
 
-use crate::packing::Kernels;
+/// What a kernel does for a layer: products, outputs, values, blocks, rows.
+pub type Work = [f64; 5];
 
-/// Instructions of a layer for one picture.
-pub fn instructions(kernels: Kernels, layer: &LayerRecord, input: Shape) -> f64 {
+/// The coefficients of a core's kernels, by their names.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Core {
+    /// The backend that they were counted with.
+    pub backend: String,
+    /// Instructions for each kind of work.
+    pub kernels: BTreeMap<String, Work>,
+}
+
+/// The coefficients, by the core's name.
+pub type Costs = BTreeMap<String, Core>;
+
+static COSTS: LazyLock<Costs> = LazyLock::new(|| {
+    serde_json::from_str(include_str!("costs.json")).expect("the test `costs` wrote it")
+});
+
+/// The coefficients of a board's core, or of one that has the same backend.
+pub fn of(spec: &Spec) -> Core {
+    let same = || COSTS.values().find(|core| core.backend == spec.backend);
+    COSTS.get(&spec.core).or_else(same).cloned().unwrap_or_default()
+}
+
+impl Core {
+    /// Instructions of a layer with such an input for one picture.
+    pub fn instructions(&self, layer: &LayerRecord, input: Shape) -> f64 {
+        let (kernel, work) = work(layer, input);
+        let each = self.kernels.get(kernel).copied().unwrap_or_default();
+        each.iter().zip(work).map(|(each, work)| each * work).sum()
+    }
+}
+
+/// The kernel that computes a layer, and what it does for one picture.
+pub fn work(layer: &LayerRecord, input: Shape) -> (&'static str, Work) {
+    let joins = layer.shortcut().is_some();
     let output = layer.shape();
-    let taps = layer.kernel.map(f64::from).iter().product::<f64>() * f64::from(input.channels);
-    let macs = match layer.operator() {
-        Operator::Conv => taps * output.bytes() as f64,
-        _ => return 0.0,
+    let [rows, columns, channels] = [output.rows, output.columns, output.channels].map(usize::from);
+    let [kernel_rows, kernel_columns] = layer.kernel.map(usize::from);
+    let inputs = usize::from(input.channels);
+    let (name, products, values, blocks) = match layer.operator() {
+        Operator::Conv => match layer.packing() {
+            Packing::Winograd => {
+                let (inputs, spans) =
+                    (inputs.next_multiple_of(4), columns.div_ceil(TILES * TILE_COLUMNS));
+                let values = rows * spans * kernel_rows * inputs;
+                let groups = channels.div_ceil(4);
+                let name = if joins { "winograd, join" } else { "winograd" };
+                (name, groups * values, values, rows * spans * groups)
+            }
+            packing @ (Packing::Pairs | Packing::WidePairs) => {
+                let taps = kernel_rows * (kernel_columns * inputs).next_multiple_of(4);
+                let patches = rows * columns.div_ceil(PATCH_COLUMNS);
+                let pairs = channels.div_ceil(2);
+                let name = match (packing, joins) {
+                    (Packing::Pairs, false) => "pairs",
+                    (Packing::Pairs, true) => "pairs, join",
+                    (_, false) => "wide pairs",
+                    (_, true) => "wide pairs, join",
+                };
+                (name, patches * pairs * taps, patches * taps, patches)
+            }
+            Packing::Ohwi => {
+                let taps = kernel_rows * kernel_columns * inputs;
+                let values = rows * columns * kernel_rows;
+                let name = if joins { "ohwi, join" } else { "ohwi" };
+                (
+                    name,
+                    values * kernel_columns * inputs * channels,
+                    values * channels,
+                    channels * taps,
+                )
+            }
+        },
+        Operator::MaxPool => ("max pool", output.bytes() * kernel_rows * kernel_columns, 0, 0),
+        Operator::AveragePool => ("average pool", input.bytes(), 0, 0),
+        Operator::Add => ("add", 0, 0, 0),
+        Operator::BatchNorm => ("batch norm", 0, 0, 0),
+        Operator::Softmax => ("softmax", 0, 0, 0),
+        Operator::Input => ("input", 0, 0, 0),
     };
-    let each = match (kernels, layer.packing()) {
-        (Kernels::Armv7em, Packing::Pairs) => 0.82,
-        (Kernels::Armv7em, Packing::WidePairs) => 0.7,
-        (Kernels::Armv7em, _) => 0.42,
-        (_, Packing::Winograd) => 2.0,
-        (_, _) => 4.0,
-    };
-    each * macs
+    (name, [products, output.bytes(), values, blocks, rows].map(|count| count as f64))
 }

@@ -7,7 +7,7 @@ use brooklet::ops;
 use brooklet_firmware::Spec;
 use miette::miette;
 
-use crate::cost;
+use crate::cost::Core;
 use crate::model_file::ModelFile;
 use crate::plan::{Goal, Plan, Uncuttable, plan};
 use crate::program::Program;
@@ -66,7 +66,7 @@ impl Kernels {
 
     /// The program packed for them, and its plan. For speed each convolution is packed so that it
     /// takes the fewest instructions, within the arena of the goal and a model file of
-    /// `file_bytes`: those first that save the most for a byte.
+    /// `file_bytes`: those first that save the most for a byte, by what a core's kernels cost.
     ///
     /// # Errors
     ///
@@ -76,6 +76,7 @@ impl Kernels {
         program: Program,
         goal: Goal,
         file_bytes: usize,
+        costs: &Core,
     ) -> Result<(Program, Plan), Uncuttable> {
         let program = program.packed(self.packing());
         let smallest = plan(&program, goal)?;
@@ -84,7 +85,7 @@ impl Kernels {
         // Scratch memory may take what rows need: less and less of it is used.
         let mut scratch_bytes = usize::MAX;
         while scratch_bytes > 0 && smallest.arena_bytes <= arena_bytes {
-            let quick = self.quickest(program.clone(), room, scratch_bytes);
+            let quick = self.quickest(program.clone(), room, scratch_bytes, costs);
             let planned = plan(&quick, goal)?;
             if planned.arena_bytes <= arena_bytes {
                 return Ok((quick, planned));
@@ -98,7 +99,13 @@ impl Kernels {
 
     /// The program with packings that take fewer instructions, `room` bytes more in all, and no
     /// more scratch memory.
-    fn quickest(self, mut program: Program, mut room: usize, scratch_bytes: usize) -> Program {
+    fn quickest(
+        self,
+        mut program: Program,
+        mut room: usize,
+        scratch_bytes: usize,
+        costs: &Core,
+    ) -> Program {
         loop {
             let mut best: Option<(f64, usize, Packing, usize)> = None;
             for (index, layer) in program.layers.iter().enumerate() {
@@ -108,9 +115,9 @@ impl Kernels {
                         continue;
                     }
                     let mut record = layer.record;
-                    let before = cost::instructions(self, &record, shape);
+                    let before = costs.instructions(&record, shape);
                     record.packing = packing as u8;
-                    let saved = before - cost::instructions(self, &record, shape);
+                    let saved = before - costs.instructions(&record, shape);
                     let now = layer.bytes_as(layer.record.packing());
                     // Parts of the file are aligned.
                     let bytes =

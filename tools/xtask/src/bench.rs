@@ -27,12 +27,16 @@ const PEERS: [(&str, u64); 7] = [
 /// How much a count may grow, in percent.
 const TOLERANCE: u64 = 1;
 
+/// How far the planner's prediction may be off, in percent.
+const PREDICTION: u64 = 5;
+
 /// What `brooklet bench --json` says, as far as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Figures {
     core: String,
     backend: String,
     instructions: u64,
+    predicted_instructions: u64,
     macs: u64,
     model_bytes: u64,
     arena_bytes: u64,
@@ -88,10 +92,7 @@ pub(crate) fn bench() -> Result<(), Failure> {
                 .map_err(|error| Failure(format!("error: {}: {error}", brooklet.display())))?;
             if !output.status.success() {
                 let said = String::from_utf8_lossy(&output.stderr);
-                return Err(Failure(format!(
-                    "error: {} cannot be measured:\n{said}",
-                    spec.name
-                )));
+                return Err(Failure(format!("error: {} cannot be measured:\n{said}", spec.name)));
             }
             let figures = serde_json::from_slice(&output.stdout)
                 .map_err(|error| Failure(format!("error: `brooklet bench --json`: {error}")))?;
@@ -171,6 +172,13 @@ fn compare(boards: &Boards, path: &PathBuf) -> Result<(), Failure> {
             worse.push(format!("{board}, {plan}: not in the file"));
             continue;
         };
+        let off = figures.instructions.abs_diff(figures.predicted_instructions);
+        if off * 100 > figures.instructions * PREDICTION {
+            worse.push(format!(
+                "{board}, {plan}: {} instructions, predicted {}; the test `costs` fits anew",
+                figures.instructions, figures.predicted_instructions,
+            ));
+        }
         for (what, now, before) in [
             ("instructions", figures.instructions, before.instructions),
             ("bytes of model file", figures.model_bytes, before.model_bytes),

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::flash::{Started, infer, start};
 use super::inspect::kind;
 use super::{Output, bytes, say, spinner, table, thousands};
+use crate::cost;
 use crate::data::Dataset;
 use crate::model_file::ModelFile;
 
@@ -34,6 +35,8 @@ struct Report {
     backend: String,
     /// From the first row pushed to the logits ready.
     instructions: u64,
+    /// By the model that the planner goes by.
+    predicted_instructions: u64,
     macs: u64,
     model_bytes: u32,
     /// What the board has.
@@ -85,11 +88,15 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
             instructions,
         })
         .collect::<Vec<_>>();
+    let costs = cost::of(&spec);
+    let predicted =
+        model.layers().iter().map(|layer| costs.instructions(layer, model.input_of(layer).shape()));
     let report = Report {
         board: spec.name.clone(),
         core: spec.core.clone(),
         backend: spec.backend.clone(),
         instructions: profile.instructions,
+        predicted_instructions: predicted.sum::<f64>() as u64,
         macs: (0..model.layers().len()).map(|index| model.graph().macs(index)).sum(),
         model_bytes: loaded.model_bytes,
         ram_bytes: spec.ram.bytes,
@@ -128,6 +135,7 @@ impl fmt::Display for Report {
             ratio(self.instructions, self.macs),
             thousands(self.macs),
         )?;
+        writeln!(f, "predicted     {}", thousands(self.predicted_instructions))?;
         writeln!(f, "model file    {} bytes", thousands(self.model_bytes))?;
         writeln!(
             f,

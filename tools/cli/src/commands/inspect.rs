@@ -6,9 +6,11 @@ use std::path::PathBuf;
 
 use brooklet::format::{LayerRecord, NONE, Operator, flags};
 use brooklet::{ARENA_ALIGN, Model, ops};
+use brooklet_firmware::Registry;
 use serde::Serialize;
 
 use super::{Output, table, thousands};
+use crate::cost::{self, Core};
 use crate::model_file::{ModelFile, session_bytes};
 
 /// Options of `brooklet inspect`.
@@ -16,6 +18,9 @@ use crate::model_file::{ModelFile, session_bytes};
 pub struct Args {
     /// The model file.
     model: PathBuf,
+    /// Predicts instructions on that board; `brooklet boards` lists them.
+    #[arg(long, value_name = "NAME")]
+    board: Option<String>,
 }
 
 /// What is in a model file. Sizes are in bytes.
@@ -29,6 +34,9 @@ pub struct Report {
     pub session_bytes: usize,
     /// Multiply-accumulates a picture.
     pub macs: u64,
+    /// Instructions a picture on the board that was asked for, as the planner predicts them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instructions: Option<u64>,
     /// Weights of all layers.
     pub weight_bytes: usize,
     /// Rows, columns, channels of the picture.
@@ -56,6 +64,9 @@ pub struct Layer {
     pub zero_point: i8,
     /// Multiply-accumulates a picture.
     pub macs: u64,
+    /// Instructions a picture on the board that was asked for, as the planner predicts them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instructions: Option<u64>,
     /// Bytes of weights.
     pub weight_bytes: usize,
     /// Order of the weights.
@@ -119,6 +130,7 @@ impl Report {
                     scale: record.scale.get(),
                     zero_point: record.zero_point,
                     macs: graph.macs(index),
+                    instructions: None,
                     weight_bytes: graph.weight_bytes(index),
                     packing: (record.operator() == Operator::Conv).then(|| record.packing().name()),
                     ring_rows: arena_offsets.len(),
@@ -137,11 +149,24 @@ impl Report {
             arena_bytes: model.arena_bytes(),
             session_bytes: session_bytes(),
             macs: layers.iter().map(|layer| layer.macs).sum(),
+            instructions: None,
             weight_bytes: layers.iter().map(|layer| layer.weight_bytes).sum(),
             input: [input.rows, input.columns, input.channels],
             classes: model.classes(),
             layers,
         }
+    }
+
+    /// With the instructions on a core that has such costs.
+    fn on(mut self, model: &Model<'_>, costs: &Core) -> Self {
+        let mut sum = 0.0;
+        for (layer, record) in self.layers.iter_mut().zip(model.layers()) {
+            let instructions = costs.instructions(record, model.input_of(record).shape());
+            sum += instructions;
+            layer.instructions = Some(instructions as u64);
+        }
+        self.instructions = Some(sum as u64);
+        self
     }
 }
 
@@ -149,10 +174,21 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut table = table(
             [
-                "layer", "kind", "output", "scale", "zero", "MACs", "weights", "packing", "seg",
-                "rows", "arena", "scratch",
+                "layer",
+                "kind",
+                "output",
+                "scale",
+                "zero",
+                "MACs",
+                "instructions",
+                "weights",
+                "packing",
+                "seg",
+                "rows",
+                "arena",
+                "scratch",
             ],
-            &[0, 1, 2, 7, 10],
+            &[0, 1, 2, 8, 11],
         );
         for layer in &self.layers {
             let [rows, columns, channels] = layer.shape;
@@ -167,6 +203,7 @@ impl fmt::Display for Report {
                 format!("{:.6}", layer.scale),
                 layer.zero_point.to_string(),
                 thousands(layer.macs),
+                layer.instructions.map_or(String::new(), thousands),
                 thousands(layer.weight_bytes),
                 layer.packing.unwrap_or("").to_owned(),
                 layer.segment.to_string(),
@@ -179,6 +216,9 @@ impl fmt::Display for Report {
         writeln!(f, "{table}\n")?;
         writeln!(f, "input         {rows}x{columns}x{channels}, {} classes", self.classes)?;
         writeln!(f, "MACs          {}", thousands(self.macs))?;
+        if let Some(instructions) = self.instructions {
+            writeln!(f, "instructions  {}, predicted", thousands(instructions))?;
+        }
         writeln!(
             f,
             "model file    {} bytes, {} of them weights",
@@ -193,5 +233,8 @@ impl fmt::Display for Report {
 /// Runs the command.
 pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let file = ModelFile::open(&args.model)?;
-    output.print(&Report::new(&file.model()))
+    let report = Report::new(&file.model());
+    let Some(board) = &args.board else { return output.print(&report) };
+    let registry = Registry::find()?;
+    output.print(&report.on(&file.model(), &cost::of(registry.board(board)?)))
 }

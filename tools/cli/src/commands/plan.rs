@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::fit::Verdict;
 use super::{Output, bytes, thousands};
+use crate::cost;
 use crate::memory_map::MemoryMap;
 use crate::model_file::ModelFile;
 use crate::packing::Kernels;
@@ -93,7 +94,9 @@ impl Budget {
             _ => (Goal::Size, usize::MAX),
         };
         let planned = match kernels {
-            Some(kernels) => kernels.plan(program, goal, file_bytes),
+            Some(kernels) => {
+                kernels.plan(program, goal, file_bytes, &board.map(cost::of).unwrap_or_default())
+            }
             None => plan(&program, goal).map(|plan| (program, plan)),
         };
         planned.map_err(|error| uncuttable(&error, network))

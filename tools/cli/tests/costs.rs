@@ -1,0 +1,163 @@
+//! The planner's model of what kernels cost, held against counts of every core.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+
+use brooklet::format::Packing;
+use brooklet_cli::cost::{self, Core, Costs, Work};
+use brooklet_cli::model_file::ModelFile;
+use brooklet_cli::packing::Kernels;
+use brooklet_cli::plan::{Goal, plan};
+use brooklet_cli::program::Program;
+use brooklet_firmware::{Registry, Spec};
+use nalgebra::{DMatrix, DVector};
+use serde_json::Value;
+
+/// How far a prediction for a whole network may be off, in percent.
+const TOLERANCE: f64 = 5.0;
+
+/// `brooklet ARGUMENTS`, and the JSON that it prints.
+fn brooklet(folder: &Path, arguments: &str) -> Value {
+    let output = Command::new(env!("CARGO_BIN_EXE_brooklet"))
+        .args(arguments.split_whitespace())
+        .arg("--json")
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap_or_default()
+}
+
+/// The program with as many layers in that packing as the board has room for.
+fn packed(program: &Program, packing: Packing, spec: &Spec) -> Program {
+    let mut packed = program.clone();
+    for index in 0..packed.layers.len() {
+        let before = packed.layers[index].record.packing;
+        if packed.layers[index].can_be(packing) {
+            packed.layers[index].record.packing = packing as u8;
+            let planned = plan(&packed, Goal::Size).unwrap();
+            let fits = planned.arena_bytes <= spec.arena_bytes as usize
+                && packed.write(&planned).len() <= spec.slot.bytes as usize;
+            if !fits {
+                packed.layers[index].record.packing = before;
+            }
+        }
+    }
+    packed
+}
+
+/// What was counted: kernel, work, instructions.
+type Count = (&'static str, Work, f64);
+
+/// The counts of a network in every packing that the board runs.
+fn counts(folder: &Path, spec: &Spec, network: &str) -> Vec<Vec<Count>> {
+    let file = ModelFile::open(folder.join(network)).unwrap();
+    let kernels = Kernels::of(spec).unwrap();
+    let base = Program::read(&file.model()).packed(kernels.packing());
+    let quicker = kernels.quicker().iter().map(|&packing| packed(&base, packing, spec));
+    let mut counts = Vec::new();
+    for (number, program) in std::iter::once(base.clone()).chain(quicker).enumerate() {
+        let planned = plan(&program, Goal::Size).unwrap();
+        let name = format!("{}.{number}.{network}", spec.name);
+        let file = ModelFile::new(folder.join(&name), program.write(&planned)).unwrap();
+        if file.bytes().len() > spec.slot.bytes as usize
+            || planned.arena_bytes > spec.arena_bytes as usize
+        {
+            continue;
+        }
+        std::fs::write(file.path(), file.bytes()).unwrap();
+        let report = brooklet(folder, &format!("bench {name} --board {}", spec.name));
+        let model = file.model();
+        let layers = report["layers"].as_array().unwrap();
+        let instructions: Vec<f64> =
+            layers.iter().map(|layer| layer["instructions"].as_f64().unwrap()).collect();
+        if instructions.len() < model.layers().len() {
+            continue;
+        }
+        // What no layer counts is the input's.
+        let rest = report["instructions"].as_f64().unwrap() - instructions.iter().sum::<f64>();
+        let count = |(index, count): (usize, &f64)| {
+            let record = model.layer(index);
+            let (kernel, work) = cost::work(record, model.input_of(record).shape());
+            (kernel, work, if index == 0 { rest } else { *count })
+        };
+        counts.push(instructions.iter().enumerate().map(count).collect());
+    }
+    counts
+}
+
+/// The coefficients with the smallest errors, of large layers and of small ones.
+fn fit(counts: &[&Count]) -> Work {
+    let rows = counts.len();
+    let weight = |row: usize| 1.0 / counts[row].2.max(1.0).sqrt();
+    let matrix = DMatrix::from_fn(rows, 5, |row, column| counts[row].1[column] * weight(row));
+    let counted = DVector::from_fn(rows, |row, _| counts[row].2 * weight(row));
+    let solved = matrix.svd(true, true).solve(&counted, 1e-9).unwrap();
+    std::array::from_fn(|column| (solved[column] * 1e4).round() / 1e4)
+}
+
+/// With `BROOKLET_BLESS` the coefficients are fitted anew.
+#[test]
+#[ignore = "counts for minutes; `cargo xtask bench` holds the predictions for one network"]
+fn predictions_are_near_the_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let mut networks = vec!["resnet8", "resnet8-26", "resnet20", "preact-resnet20"];
+    for name in &networks {
+        brooklet(folder, &format!("new {name} -o {name}.safetensors"));
+        let from = format!("{name}.safetensors --arch {name} --calibrate random:2");
+        brooklet(folder, &format!("quantize {from} -o {name}.brook"));
+    }
+    // Has adds that are no joins, and a softmax.
+    if let Some(data) = common::shared_data("costs of adds and softmax") {
+        let network = data.canonicalize().unwrap().join("models/mlperf_resnet8_int8.tflite");
+        brooklet(folder, &format!("quantize {} -o mlperf.brook", network.display()));
+        networks.push("mlperf");
+    }
+    let registry = Registry::find().unwrap();
+    let mut cores: BTreeMap<&str, &Spec> = BTreeMap::new();
+    for spec in registry.boards() {
+        let best = cores.entry(&spec.core).or_insert(spec);
+        if spec.ram.bytes > best.ram.bytes {
+            *best = spec;
+        }
+    }
+    let mut costs = Costs::new();
+    let mut wrong = Vec::new();
+    for (core, spec) in cores {
+        let of = |name: &&str| counts(folder, spec, &format!("{name}.brook"));
+        let networks: Vec<Vec<Count>> = networks.iter().flat_map(of).collect();
+        let mut fitted = cost::of(spec);
+        if std::env::var_os("BROOKLET_BLESS").is_some() {
+            let mut kernels: BTreeMap<&str, Vec<&Count>> = BTreeMap::new();
+            for count in networks.iter().flatten() {
+                kernels.entry(count.0).or_default().push(count);
+            }
+            let fit = |(kernel, counts): (&str, Vec<&Count>)| (kernel.to_owned(), fit(&counts));
+            let kernels = kernels.into_iter().map(fit).collect();
+            fitted = Core { backend: spec.backend.clone(), kernels };
+        }
+        for network in &networks {
+            let counted: f64 = network.iter().map(|count| count.2).sum();
+            let predicted = |&(kernel, work, _): &Count| {
+                let each = fitted.kernels.get(kernel).copied().unwrap_or_default();
+                each.iter().zip(work).map(|(each, work)| each * work).sum::<f64>()
+            };
+            let predicted: f64 = network.iter().map(predicted).sum();
+            let off = 100.0 * (predicted / counted - 1.0);
+            println!("{core}: {counted:.0} counted, {predicted:.0} predicted: {off:+.1} %");
+            if off.abs() > TOLERANCE {
+                wrong.push(format!("{core}: {counted:.0} counted, {predicted:.0} predicted"));
+            }
+        }
+        costs.insert(core.to_owned(), fitted);
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    if std::env::var_os("BROOKLET_BLESS").is_some() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/costs.json");
+        std::fs::write(path, serde_json::to_string_pretty(&costs).unwrap() + "\n").unwrap();
+    }
+}

@@ -86,6 +86,44 @@ pub fn requantize(value: i32, multiplier: Multiplier) -> i32 {
     rounding_shift_right(high_mul(value.wrapping_shl(left), multiplier.mantissa.to_bits()), right)
 }
 
+/// [`requantize`] made ready for many values of one multiplier.
+///
+/// For values of which twice [the multiplier takes](Multiplier::takes).
+#[derive(Debug, Clone, Copy)]
+pub struct Requantizer {
+    left: u32,
+    mantissa: i32,
+    right: u32,
+    half: i32,
+    /// All ones where there is something to round.
+    rounds: i32,
+}
+
+impl Requantizer {
+    /// For a multiplier.
+    #[inline(always)]
+    pub fn new(multiplier: Multiplier) -> Self {
+        let right = (-multiplier.shift).max(0) as u32;
+        Self {
+            left: multiplier.shift.max(0) as u32,
+            mantissa: multiplier.mantissa.to_bits(),
+            right,
+            half: (1u32.wrapping_shl(right) >> 1) as i32,
+            rounds: -i32::from(right > 0),
+        }
+    }
+
+    /// What [`requantize`] gives.
+    #[inline(always)]
+    pub fn apply(&self, value: i32) -> i32 {
+        let product = i64::from(value.wrapping_shl(self.left)) * i64::from(self.mantissa);
+        let high = (product.wrapping_add(1 << 30) >> 31) as i32;
+        // Half away from zero: below zero a little less than half is added.
+        let below_zero = (high >> 31) & self.rounds;
+        high.wrapping_add(self.half).wrapping_add(below_zero).wrapping_shr(self.right)
+    }
+}
+
 /// `a · b / 2³¹`, rounded half up; the one product that leaves the range saturates
 /// (gemmlowp's `SaturatingRoundingDoublingHighMul`).
 #[inline(always)]
@@ -141,6 +179,35 @@ mod tests {
     fn multiplier(real: f64) -> (i32, i8) {
         let m = Multiplier::from_real(real).unwrap();
         (m.mantissa.to_bits(), m.shift)
+    }
+
+    #[test]
+    fn made_ready_is_the_same() {
+        let mut state = 1_u64;
+        let mut next = || {
+            state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+            (state >> 32) as u32
+        };
+        for shift in -31..=20_i8 {
+            for round in 0..2000 {
+                let bits = match round % 4 {
+                    0 => 1 << 30,
+                    1 => i32::MAX,
+                    _ => (next() >> 2 | 1 << 30) as i32,
+                };
+                let multiplier = Multiplier { mantissa: I1F31::from_bits(bits), shift };
+                let limit = i32::MAX >> (1 + shift.max(0));
+                let value = match round % 5 {
+                    0 => limit,
+                    1 => -limit,
+                    2 => next() as i32 % 64,
+                    _ => next() as i32 % limit.max(1),
+                };
+                let value = value.clamp(-limit, limit);
+                let ready = Requantizer::new(multiplier).apply(value);
+                assert_eq!(ready, requantize(value, multiplier), "{value} {multiplier:?}");
+            }
+        }
     }
 
     #[test]

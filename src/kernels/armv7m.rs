@@ -17,63 +17,14 @@
 
 use core::arch::naked_asm;
 
+use super::portable;
 use super::winograd::{self, Columns, POSITIONS, Sums, Tiles, Values, Weights};
-use super::{Backend, portable};
-use crate::format::Packing;
-use crate::ops::conv::Conv;
-use crate::ops::{Rows, Shortcut};
 
 /// The backend for Armv7-M.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Armv7m;
 
-impl Backend for Armv7m {
-    const NAME: &'static str = "armv7m";
-
-    fn runs(&self, packing: Packing) -> bool {
-        portable::Portable.runs(packing)
-    }
-
-    fn conv(
-        &self,
-        conv: &Conv<'_>,
-        rows: &Rows<'_>,
-        shortcut: &Shortcut<'_>,
-        scratch: &mut [u8],
-        output: &mut [i8],
-    ) {
-        portable::run(self, conv, rows, shortcut, scratch, output);
-    }
-}
-
-impl portable::Products for Armv7m {
-    #[inline(always)]
-    fn add_products<const N: usize, const M: usize>(
-        weights: [&[i8]; N],
-        values: [&[i8]; M],
-        acc: &mut [[i32; N]; M],
-    ) {
-        let length = weights.first().map_or(0, |weights| weights.len());
-        let sums = acc.as_flattened_mut();
-        if let (&[a, b], &[x, y], [p, q, r, s]) = (&weights[..], &values[..], sums)
-            && [b, x, y].iter().all(|run| run.len() == length)
-        {
-            if length > 0 {
-                let args = Args {
-                    weights: [a.as_ptr(), b.as_ptr()],
-                    values: [x.as_ptr(), y.as_ptr()],
-                    length,
-                };
-                let mut sums = [*p, *q, *r, *s];
-                // SAFETY: each run has `length` bytes, and that is not zero.
-                unsafe { add_products(&args, &mut sums) };
-                [*p, *q, *r, *s] = sums;
-            }
-        } else {
-            portable::multiply(weights, values, acc);
-        }
-    }
-}
+portable::with_assembly!(Armv7m, "armv7m");
 
 impl Tiles for Armv7m {
     fn transform(&self, columns: &Columns<'_>, values: &mut [Values]) {
@@ -88,14 +39,6 @@ impl Tiles for Armv7m {
     }
 }
 
-/// What the innermost loop takes.
-#[repr(C)]
-struct Args {
-    weights: [*const i8; 2],
-    values: [*const i8; 2],
-    length: usize,
-}
-
 /// ```text
 /// r2 r3 weights   r4 r5 values   r6 where those of r2 end   r7 … r10 sums, column by column
 /// r11 r12 a weight of each   lr  a value
@@ -103,9 +46,9 @@ struct Args {
 ///
 /// # Safety
 ///
-/// There is at least one weight; `length` bytes can be read at each pointer.
+/// The square's pointers are good for its length, and that is not zero.
 #[unsafe(naked)]
-unsafe extern "C" fn add_products(args: &Args, sums: &mut [i32; 4]) {
+unsafe extern "C" fn add_products(square: &portable::Square<'_>, sums: &mut [i32; 4]) {
     naked_asm!(
         "push {{r4-r11, lr}}",
         "ldm r0, {{r2-r6}}",

@@ -6,9 +6,16 @@
 //! | backend | for | weights |
 //! |---|---|---|
 //! | [`Reference`] | the definition: naive and frozen | any packing |
-//! | [`Portable`] | any core: blocked, safe Rust | `ohwi` |
-//! | `Armv7em` | Cortex-M4, M7, M33: DSP instructions; the crate's feature `armv7em` | `pairs` |
+//! | [`Portable`] | any core: blocked, safe Rust | `ohwi`, `winograd` |
+//! | `Armv6m` | Cortex-M0, M0+ | `ohwi`, `winograd` |
+//! | `Armv7m` | Cortex-M3, and M33 without DSP instructions | `ohwi`, `winograd` |
+//! | `Armv7em` | Cortex-M4, M7, M33, M55: DSP instructions | `pairs`, `wide-pairs`, `winograd` |
+//! | `Rv32` | RV32IM and more | `ohwi`, `winograd` |
+//!
+//! Those in assembly are features of the crate, of their name.
 
+#[cfg(feature = "armv6m")]
+pub mod armv6m;
 #[cfg(feature = "armv7em")]
 pub mod armv7em;
 #[cfg(feature = "armv7m")]
@@ -28,6 +35,8 @@ use crate::ops::max_pool::MaxPool;
 use crate::ops::softmax::Softmax;
 use crate::ops::{Rows, Shortcut};
 
+#[cfg(feature = "armv6m")]
+pub use armv6m::Armv6m;
 #[cfg(feature = "armv7em")]
 pub use armv7em::Armv7em;
 #[cfg(feature = "armv7m")]

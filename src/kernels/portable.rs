@@ -13,10 +13,12 @@
 //! The products with padding depend on the channel and on which part of the kernel lies
 //! outside; they are summed once for a run of columns, not for each.
 
+use core::marker::PhantomData;
+
 use super::Backend;
 use super::winograd::{self, Columns, Sums, Tiles, Values, Weights};
 use crate::format::Packing;
-use crate::ops::conv::Conv;
+use crate::ops::conv::{Channel, Conv};
 use crate::ops::{Rows, Shortcut};
 
 /// Whether the core has vectors that the compiler uses, as hosts do.
@@ -53,14 +55,73 @@ impl Products for Portable {}
 
 /// The innermost loop.
 pub(super) trait Products: Tiles {
-    /// Adds the products of `N` runs of weights with `M` runs of values, all of one length.
+    /// Adds the products of two runs of weights with two of values to `sums`, column by column.
+    /// Returns whether it did.
     #[inline(always)]
-    fn add_products<const N: usize, const M: usize>(
-        weights: [&[i8]; N],
-        values: [&[i8]; M],
-        acc: &mut [[i32; N]; M],
-    ) {
-        multiply(weights, values, acc);
+    fn add_square(_: &Square<'_>, _sums: &mut [i32; 4]) -> bool {
+        false
+    }
+}
+
+/// A backend of these loops with the innermost in assembly: the function `add_products` of the
+/// module that names it.
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "rv32"))]
+macro_rules! with_assembly {
+    ($backend:ident, $name:literal) => {
+        impl $crate::kernels::Backend for $backend {
+            const NAME: &'static str = $name;
+
+            fn runs(&self, packing: $crate::format::Packing) -> bool {
+                $crate::kernels::Portable.runs(packing)
+            }
+
+            fn conv(
+                &self,
+                conv: &$crate::ops::conv::Conv<'_>,
+                rows: &$crate::ops::Rows<'_>,
+                shortcut: &$crate::ops::Shortcut<'_>,
+                scratch: &mut [u8],
+                output: &mut [i8],
+            ) {
+                portable::run(self, conv, rows, shortcut, scratch, output);
+            }
+        }
+
+        impl portable::Products for $backend {
+            #[inline(always)]
+            fn add_square(square: &portable::Square<'_>, sums: &mut [i32; 4]) -> bool {
+                // SAFETY: a square's pointers are good for its length, and that is not zero.
+                unsafe { add_products(square, sums) };
+                true
+            }
+        }
+    };
+}
+
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "rv32"))]
+pub(super) use with_assembly;
+
+/// Two runs of weights and two of values, all of one length, which is not zero.
+#[derive(Debug)]
+#[repr(C)]
+pub(super) struct Square<'r> {
+    weights: [*const i8; 2],
+    values: [*const i8; 2],
+    length: usize,
+    runs: PhantomData<&'r [i8]>,
+}
+
+impl<'r> Square<'r> {
+    fn new(weights: &[&'r [i8]], values: &[&'r [i8]]) -> Option<Self> {
+        let (&[a, b], &[x, y]) = (weights, values) else { return None };
+        let length = a.len();
+        let even = length > 0 && [b, x, y].iter().all(|run| run.len() == length);
+        even.then_some(Self {
+            weights: [a.as_ptr(), b.as_ptr()],
+            values: [x.as_ptr(), y.as_ptr()],
+            length,
+            runs: PhantomData,
+        })
     }
 }
 
@@ -108,7 +169,7 @@ fn channel_block<P: Products, const N: usize>(
 ) {
     let window = &conv.window;
     let columns = window.output.columns as usize;
-    let multipliers: [_; N] = core::array::from_fn(|n| conv.multiplier(o + n));
+    let channels: [_; N] = core::array::from_fn(|n| conv.channel(o + n));
     let mut x = 0;
     while x < columns {
         let (on_input, _) = window.columns_on_input(x);
@@ -121,34 +182,35 @@ fn channel_block<P: Products, const N: usize>(
             conv,
             rows,
             kernel_columns: on_input.clone(),
-            start: core::array::from_fn(|n| {
-                conv.bias(o + n) + padding(conv, rows, &on_input, o + n)
-            }),
+            start: core::array::from_fn(|n| padding(conv, rows, &on_input, o + n)),
             o,
-        };
-        let mut finish = |x: usize, acc: [i32; N]| {
-            let channels = window.output.channels as usize;
-            let Some(pixel) = output.get_mut(x * channels + o..).and_then(|p| p.get_mut(..N))
-            else {
-                return;
-            };
-            for (n, out) in pixel.iter_mut().enumerate() {
-                *out = conv.output(acc[n], multipliers[n], shortcut, x, o + n, *out);
-            }
         };
         let end = x + run;
         while x + COLUMNS <= end {
-            let acc = block.sums::<P, COLUMNS>(x);
-            for (i, acc) in acc.into_iter().enumerate() {
-                finish(x + i, acc);
-            }
+            finish(conv, &channels, &block.sums::<P, COLUMNS>(x), shortcut, x, output);
             x += COLUMNS;
         }
         while x < end {
-            let [acc] = block.sums::<P, 1>(x);
-            finish(x, acc);
+            finish(conv, &channels, &block.sums::<P, 1>(x), shortcut, x, output);
             x += 1;
         }
+    }
+}
+
+/// Writes the outputs of `N` channels at `M` columns from `x` on.
+#[inline(always)]
+fn finish<const N: usize, const M: usize>(
+    conv: &Conv<'_>,
+    channels: &[Channel; N],
+    acc: &[[i32; N]; M],
+    shortcut: &Shortcut<'_>,
+    x: usize,
+    output: &mut [i8],
+) {
+    let from = x * usize::from(conv.window.output.channels);
+    let pixels = output.get_mut(from..).unwrap_or_default();
+    for (n, channel) in channels.iter().enumerate() {
+        conv.finish(channel, &acc.map(|acc| acc[n]), shortcut, x, pixels);
     }
 }
 
@@ -158,7 +220,7 @@ struct Block<'b, const N: usize> {
     rows: &'b Rows<'b>,
     /// Kernel columns that lie on the input.
     kernel_columns: core::ops::Range<usize>,
-    /// Bias and products with padding.
+    /// Products with padding.
     start: [i32; N],
     /// The first output channel.
     o: usize,
@@ -184,7 +246,17 @@ impl<const N: usize> Block<'_, N> {
             let values = core::array::from_fn(|m| {
                 part(row, (column + m * window.stride[1]) * inputs, bytes)
             });
-            P::add_products(weights, values, &mut acc);
+            let mut done = false;
+            if let (Some(square), [p, q, r, s]) =
+                (Square::new(&weights, &values), acc.as_flattened_mut())
+            {
+                let mut sums = [*p, *q, *r, *s];
+                done = P::add_square(&square, &mut sums);
+                [*p, *q, *r, *s] = sums;
+            }
+            if !done {
+                multiply(weights, values, &mut acc);
+            }
         }
         acc
     }
@@ -201,7 +273,7 @@ fn part(bytes: &[i8], start: usize, length: usize) -> &[i8] {
 /// Wrapping, for speed where overflow is checked: that no sum leaves 32 bits was proved when the
 /// model was parsed, and the reference checks it.
 #[inline(always)]
-pub(super) fn multiply<const N: usize, const M: usize>(
+fn multiply<const N: usize, const M: usize>(
     weights: [&[i8]; N],
     values: [&[i8]; M],
     acc: &mut [[i32; N]; M],

@@ -269,12 +269,9 @@ impl Span<'_> {
         let channels = usize::from(self.conv.window.output.channels).max(1);
         for channel in 0..CHANNELS.min(channels.saturating_sub(o)) {
             let o = o + channel;
-            let (bias, multiplier) = (self.conv.bias(o), self.conv.multiplier(o));
             let sums = sums.map(|sums| sums[channel].get(tile).copied().unwrap_or(0));
-            let outputs = pixels.iter_mut().skip(o).step_by(channels);
-            for ((x, acc), out) in (x..).zip(of_tile(sums)).zip(outputs) {
-                *out = self.conv.output(bias + acc, multiplier, self.shortcut, x, o, *out);
-            }
+            let channel = self.conv.channel(o);
+            self.conv.finish(&channel, &of_tile(sums), self.shortcut, x, pixels);
         }
     }
 }

@@ -25,7 +25,7 @@ use super::{Shortcut, Window, int8, part, words};
 use crate::error::{Error, Fault, Part};
 use crate::format::{LayerRecord, Packing, TRANSFORM};
 use crate::model::Model;
-use crate::quant::{Clamp, Multiplier, requantize};
+use crate::quant::{Clamp, Multiplier, Requantizer, requantize};
 use crate::shape::Shape;
 
 /// Largest number of extra bits of a join.
@@ -177,6 +177,53 @@ impl<'m> Conv<'m> {
                 (value + table.get(usize::from(byte)).map_or(0, |t| t.get())) >> bits
             }
         })
+    }
+}
+
+/// How the sums of an output channel become outputs.
+#[derive(Debug, Clone, Copy)]
+pub struct Channel {
+    /// The channel's number.
+    pub o: usize,
+    bias: i32,
+    requantizer: Requantizer,
+}
+
+impl Conv<'_> {
+    /// Output channel `o`, made ready for many sums.
+    #[inline(always)]
+    pub fn channel(&self, o: usize) -> Channel {
+        Channel { o, bias: self.bias(o), requantizer: Requantizer::new(self.multiplier(o)) }
+    }
+
+    /// Writes the outputs for the sums of a channel, its bias not yet in them, at columns from
+    /// `x` on; `pixels` begins with the first of them.
+    #[inline(always)]
+    pub fn finish(
+        &self,
+        channel: &Channel,
+        sums: &[i32],
+        shortcut: &Shortcut<'_>,
+        x: usize,
+        pixels: &mut [i8],
+    ) {
+        let channels = usize::from(self.window.output.channels).max(1);
+        let outputs = pixels.iter_mut().skip(channel.o).step_by(channels);
+        let value = |sum: i32| channel.requantizer.apply(channel.bias.wrapping_add(sum));
+        match self.finish {
+            Finish::Requantize { zero_point } => {
+                for (out, &sum) in outputs.zip(sums) {
+                    *out = self.clamp.apply(value(sum) + zero_point);
+                }
+            }
+            Finish::Join { table, bits } => {
+                for ((x, out), &sum) in (x..).zip(outputs).zip(sums) {
+                    let byte = (shortcut.at(x, channel.o, *out) as u8) ^ 0x80;
+                    let term = table.get(usize::from(byte)).map_or(0, |term| term.get());
+                    *out = self.clamp.apply((value(sum) + term) >> bits);
+                }
+            }
+        }
     }
 }
 

@@ -16,6 +16,8 @@
 
 use core::hint::black_box;
 
+#[cfg(feature = "armv6m")]
+use brooklet::kernels::Armv6m as Kernels;
 #[cfg(feature = "armv7em")]
 use brooklet::kernels::Armv7em as Kernels;
 #[cfg(feature = "armv7m")]

@@ -1,10 +1,11 @@
 //! Winograd's convolution with the DSP instructions.
 //!
 //! Two int16 are in a word, so `SADD16` and `SSUB16` transform two channels at once, and `SMLAD`
-//! adds two products. Instructions: for two input channels of a tile at one kernel row, 40 to
+//! adds two products. Instructions: for two input channels of a tile at one kernel row, 39 to
 //! transform; for those of two tiles, with four output channels at one position, 11 to multiply,
-//! and these products stand for 32 multiply-accumulates: 0.34 each. To finish an output 18,
-//! behind a join 23.
+//! and these products stand for 32 multiply-accumulates: 0.34 each. To finish an output 16,
+//! behind a join 22. Measured for ResNet-8: 0.42 to 0.63 a multiply-accumulate in all, the fewer
+//! the more channels there are.
 
 use core::arch::naked_asm;
 

@@ -18,6 +18,8 @@ use crate::write::write_whole;
 pub enum Kernels {
     /// Any core.
     Portable,
+    /// Cortex-M0, M0+.
+    Armv6m,
     /// Cortex-M3, and M33 without DSP instructions.
     Armv7m,
     /// Cortex-M4, M7, M33, M55: with DSP instructions.
@@ -46,7 +48,7 @@ impl Kernels {
     /// The packing for kernels and strides of any kind: the smallest.
     pub fn packing(self) -> Packing {
         match self {
-            Self::Portable | Self::Armv7m | Self::Rv32 => Packing::Ohwi,
+            Self::Portable | Self::Armv6m | Self::Armv7m | Self::Rv32 => Packing::Ohwi,
             Self::Armv7em => Packing::Pairs,
         }
     }
@@ -54,7 +56,7 @@ impl Kernels {
     /// Packings that take more flash and fewer instructions.
     pub fn quicker(self) -> &'static [Packing] {
         match self {
-            Self::Portable | Self::Armv7m | Self::Rv32 => &[Packing::Winograd],
+            Self::Portable | Self::Armv6m | Self::Armv7m | Self::Rv32 => &[Packing::Winograd],
             Self::Armv7em => &[Packing::WidePairs, Packing::Winograd],
         }
     }

@@ -9,11 +9,15 @@ use std::sync::Mutex;
 
 use brooklet_cli::data::Dataset;
 use brooklet_cli::model_file::{Answer, HostBackend, ModelFile};
+use brooklet_cli::packing::Kernels;
 use brooklet_firmware::{Board, Registry};
 use serde_json::Value;
 use shell::brooklet;
 
 const BOARDS: [&str; 2] = ["qemu-mps3-an547", "qemu-riscv-virt"];
+
+/// Scratch memory that the packing of the first board takes at most; that of the second takes none.
+const SCRATCH: u64 = 2176;
 
 /// What README calls a network, and how it is made; an ensemble of several.
 type Network = (&'static str, &'static [&'static str]);
@@ -171,7 +175,10 @@ fn run((title, makings): &Network) -> Row {
     let mut report = |line: &str| eprintln!("{line}");
     let counts = BOARDS.map(|name| {
         let spec = registry.board(name).unwrap();
-        let mut board = Board::start(&registry, spec, file.path(), &mut report).unwrap();
+        let packed = tempfile::tempdir().unwrap();
+        let packed = Kernels::of(spec).unwrap().pack(&file, packed.path()).unwrap();
+        let path = packed.as_ref().unwrap_or(&file).path();
+        let mut board = Board::start(&registry, spec, path, &mut report).unwrap();
         let loaded = board.link().check().unwrap();
         let answer = board.link().infer(pixels.chunks(file.model().input().row_bytes())).unwrap();
         let answer = Answer { logits: answer.logits, output: answer.output };
@@ -179,13 +186,14 @@ fn run((title, makings): &Network) -> Row {
         let ram_bytes = u64::from(loaded.arena_bytes + loaded.session_bytes);
         (board.link().profile().unwrap().instructions, ram_bytes)
     });
-    assert_eq!(counts[0].1, counts[1].1, "{title}: RAM");
+    let more = counts[0].1 - counts[1].1;
+    assert!(more <= SCRATCH, "{title}: the first board takes {more} bytes of RAM more");
     let model = file.model();
     Row {
         title,
         macs: (0..model.layers().len()).map(|index| model.graph().macs(index)).sum(),
         model_bytes: fs::metadata(file.path()).unwrap().len(),
-        ram_bytes: counts[0].1,
+        ram_bytes: counts[1].1,
         whole_bytes: plan["whole_bytes"].as_u64().unwrap(),
         instructions: counts.map(|(instructions, _)| instructions),
     }

@@ -57,6 +57,7 @@ fn speed_takes_the_memory_that_it_is_given_and_changes_no_answer() {
     let before = answer(folder.path());
     let smallest = report(folder.path(), "");
     let mut arena = smallest["arena_bytes"].as_u64().unwrap();
+    let mut whole = None;
     let mut segments = smallest["segments"].as_array().unwrap().len();
     for ram in ["20000", "32K", "1M"] {
         let quick = report(folder.path(), &format!("--optimize speed --ram {ram}"));
@@ -64,12 +65,38 @@ fn speed_takes_the_memory_that_it_is_given_and_changes_no_answer() {
         assert!(bytes >= arena && quick["verdict"]["fits"] == true, "{ram}: {bytes}");
         let count = quick["segments"].as_array().unwrap().len();
         assert!(count >= segments, "{ram}: {count} segments");
-        (arena, segments) = (bytes, count);
+        (arena, segments, whole) = (bytes, count, quick["whole_bytes"].as_u64());
         assert_eq!(answer(folder.path()), before, "{ram}");
     }
     assert!(segments > smallest["segments"].as_array().unwrap().len());
-    assert_eq!(Some(arena), smallest["whole_bytes"].as_u64());
+    assert_eq!(Some(arena), whole);
     assert_eq!(report(folder.path(), ""), smallest, "and back");
+}
+
+#[test]
+fn speed_takes_the_flash_that_it_is_given_and_changes_no_answer() {
+    let folder = resnet20();
+    let before = answer(folder.path());
+    let instructions = || {
+        let report = succeed(folder.path(), "inspect a.brook --board qemu-mps2-an385 --json");
+        let report: Value = serde_json::from_str(&report).unwrap();
+        let layers = report["layers"].as_array().unwrap();
+        let winograd = layers.iter().filter(|layer| layer["packing"] == "winograd").count();
+        (report["instructions"].as_u64().unwrap(), winograd)
+    };
+    report(folder.path(), "");
+    let (mut most, _) = instructions();
+    let mut fewest = 0;
+    for flash in [300_000, 400_000, 600_000, 1_200_000] {
+        let quick = report(folder.path(), &format!("--optimize speed --flash {flash}"));
+        assert!(quick["model_bytes"].as_u64().unwrap() <= flash, "{flash}: {quick}");
+        let (now, winograd) = instructions();
+        assert!(now < most && winograd > fewest, "{flash}: {now} instructions, {winograd} layers");
+        (most, fewest) = (now, winograd);
+        assert_eq!(answer(folder.path()), before, "{flash}");
+    }
+    // All of 3x3 at stride 1.
+    assert_eq!(fewest, 17);
 }
 
 #[test]

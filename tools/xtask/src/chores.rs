@@ -9,7 +9,7 @@ use crate::steps::{Failure, Steps, run, say};
 
 /// Targets and backends whose runtime is proved not to panic.
 const PROVEN: [(&str, &str); 4] = [
-    ("thumbv6m-none-eabi", "portable"),
+    ("thumbv6m-none-eabi", "armv6m"),
     ("thumbv7m-none-eabi", "armv7m"),
     ("thumbv7em-none-eabihf", "armv7em"),
     ("riscv32imac-unknown-none-elf", "rv32"),

@@ -1,6 +1,6 @@
 //! Cores of Armv6-M: Cortex-M0, M0+.
 //!
-//! The loops of [`portable`](super::portable), but for the innermost: compilers do not keep its
+//! The loops of [`portable`], but for the innermost: compilers do not keep its
 //! sums in registers, of which only eight take part in most instructions.
 //!
 //! ```text

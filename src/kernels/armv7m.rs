@@ -1,6 +1,6 @@
 //! Cores of Armv7-M without DSP instructions: Cortex-M3, and M33 where it has none.
 //!
-//! The loops of [`portable`](super::portable), but for the innermost: compilers do not keep its
+//! The loops of [`portable`], but for the innermost: compilers do not keep its
 //! sums in registers.
 //!
 //! ```text

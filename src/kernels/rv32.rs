@@ -1,6 +1,6 @@
 //! RISC-V cores of 32 bits with multiplication: RV32IM and more.
 //!
-//! The loops of [`portable`](super::portable), but for the innermost: compilers do not keep its
+//! The loops of [`portable`], but for the innermost: compilers do not keep its
 //! sums in registers.
 //!
 //! ```text

@@ -224,17 +224,40 @@ fn transformed_weights_are_checked() {
     let layer = model.layers().iter().position(winograd).unwrap();
     let at = model.layer(layer).weights.get() as usize;
     for byte in 0..16 {
-        // Of the first position, kernel row and channels: any other number is no transform.
+        // Of the first position, kernel row and channels: any other number is no transform, and
+        // what fills input channels up is zero.
         let mut broken = file.clone();
         broken[at + byte] ^= 1;
         let fault = Model::parse(&sealed(broken)).map(|_| ());
         let channel = byte as u16 / 4;
         let error = Error::Layer { layer: layer as u16, fault: Fault::Transform { channel } };
-        let inputs = model.input_of(model.layer(layer)).channels.get();
-        let channels = model.layer(layer).channels.get();
-        // What makes up fours is not looked at.
-        let used = channel < channels && 2 * (byte as u16 / 2 % 2) < inputs;
-        assert_eq!(fault, if used { Err(error) } else { Ok(()) }, "byte {byte}");
+        let there = channel < model.layer(layer).channels.get();
+        assert_eq!(fault, if there { Err(error) } else { Ok(()) }, "byte {byte}");
+    }
+}
+
+#[test]
+fn what_fills_pairs_up_is_zero() {
+    for packing in [Packing::Pairs, Packing::WidePairs] {
+        let program = network(8, 3).packed(packing);
+        let file = model_file(&program);
+        let model = Model::parse(&file).unwrap();
+        let taps = |layer: &LayerRecord| {
+            usize::from(layer.kernel[1]) * usize::from(model.input_of(layer).channels.get())
+        };
+        let odd =
+            |layer: &LayerRecord| layer.packing() == packing && !taps(layer).is_multiple_of(4);
+        let layer = model.layers().iter().position(odd).unwrap();
+        // What fills up the first kernel row of channel 0: as a7 in the packing's documentation.
+        let (width, from_end) = if packing == Packing::Pairs { (1, 2) } else { (2, 6) };
+        let row = 2 * width * taps(model.layer(layer)).next_multiple_of(4);
+        let mut broken = file.clone();
+        broken[model.layer(layer).weights.get() as usize + row - from_end] ^= 1;
+        let fault = Model::parse(&sealed(broken)).map(|_| ());
+        assert!(
+            matches!(fault, Err(Error::Layer { fault: Fault::Transform { .. }, .. })),
+            "{packing:?}: {fault:?}"
+        );
     }
 }
 

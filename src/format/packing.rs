@@ -157,33 +157,44 @@ impl Packing {
         }
     }
 
-    /// Whether the weights of output channel `channel` are the packed form of int8.
+    /// Whether the weights of output channel `channel` are the packed form of int8, and what fills
+    /// them up is zero.
     pub fn is_sound(self, packed: &[i8], channel: usize, kernel @ [rows, row]: [usize; 2]) -> bool {
+        let filled = row.next_multiple_of(4);
         match self {
-            Self::Ohwi | Self::Pairs => return true,
-            Self::WidePairs => {
-                return (0..rows).all(|ky| {
-                    (0..row).all(|tap| {
-                        let at = wide_pairs_index(channel, ky, tap, kernel);
-                        packed.get(at..at + 2).is_some_and(|bytes| bytes[1] == bytes[0] >> 7)
-                    })
-                });
-            }
-            Self::Winograd => {}
-        }
-        let inputs = row / TRANSFORM[0].len();
-        (0..rows).all(|ky| {
-            (0..inputs).all(|input| {
-                let weights: [i8; 3] = core::array::from_fn(|kx| {
-                    recovered(packed, channel, ky, kx * inputs + input, kernel)
-                });
-                TRANSFORM.iter().enumerate().all(|(position, factors)| {
-                    let products = factors.iter().zip(weights).map(|(&f, w)| f * i16::from(w));
-                    let sum = products.fold(0, i16::wrapping_add);
-                    sum == transformed(packed, position, channel, ky, input, kernel)
+            Self::Ohwi => true,
+            Self::Pairs => (0..rows).all(|ky| {
+                (row..filled)
+                    .all(|tap| packed.get(pairs_index(channel, ky, tap, kernel)) == Some(&0))
+            }),
+            Self::WidePairs => (0..rows).all(|ky| {
+                (0..filled).all(|tap| {
+                    let at = wide_pairs_index(channel, ky, tap, kernel);
+                    match packed.get(at..at + 2) {
+                        Some(&[low, high]) => high == low >> 7 && (tap < row || low == 0),
+                        _ => false,
+                    }
                 })
-            })
-        })
+            }),
+            Self::Winograd => {
+                let inputs = row / TRANSFORM[0].len();
+                (0..rows).all(|ky| {
+                    (0..inputs.next_multiple_of(SIDE_BY_SIDE)).all(|input| {
+                        let weight = |kx| match input < inputs {
+                            true => recovered(packed, channel, ky, kx * inputs + input, kernel),
+                            false => 0,
+                        };
+                        let weights: [i8; 3] = core::array::from_fn(weight);
+                        TRANSFORM.iter().enumerate().all(|(position, factors)| {
+                            let products =
+                                factors.iter().zip(weights).map(|(&f, w)| f * i16::from(w));
+                            let sum = products.fold(0, i16::wrapping_add);
+                            sum == transformed(packed, position, channel, ky, input, kernel)
+                        })
+                    })
+                })
+            }
+        }
     }
 }
 

@@ -17,7 +17,7 @@
 use core::arch::naked_asm;
 
 use super::portable;
-use super::winograd::{self, Columns, Sums, Tiles, Values, Weights};
+use super::winograd::Tiles;
 
 /// The backend for Armv6-M.
 #[derive(Debug, Clone, Copy, Default)]
@@ -25,15 +25,7 @@ pub struct Armv6m;
 
 portable::with_assembly!(Armv6m, "armv6m");
 
-impl Tiles for Armv6m {
-    fn transform(&self, columns: &Columns<'_>, values: &mut [Values]) {
-        winograd::transform(columns, values);
-    }
-
-    fn multiply(&self, values: &[Values], weights: &[Weights], sums: &mut Sums) {
-        winograd::multiply(values, weights, sums);
-    }
-}
+impl Tiles for Armv6m {}
 
 /// ```text
 /// r0 r1 where weights end   r2 r3 where values end   r4 from there to the next, below zero

@@ -18,7 +18,7 @@
 use core::arch::naked_asm;
 
 use super::portable;
-use super::winograd::{self, Columns, POSITIONS, Sums, Tiles, Values, Weights};
+use super::winograd::{POSITIONS, Sums, Tiles, Values, Weights};
 
 /// The backend for Armv7-M.
 #[derive(Debug, Clone, Copy, Default)]
@@ -27,10 +27,6 @@ pub struct Armv7m;
 portable::with_assembly!(Armv7m, "armv7m");
 
 impl Tiles for Armv7m {
-    fn transform(&self, columns: &Columns<'_>, values: &mut [Values]) {
-        winograd::transform(columns, values);
-    }
-
     fn multiply(&self, values: &[Values], weights: &[Weights], sums: &mut Sums) {
         if !values.is_empty() && weights.len() >= POSITIONS * values.len() {
             // SAFETY: there is a step, and weights for so many at each position.

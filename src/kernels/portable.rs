@@ -16,7 +16,7 @@
 use core::marker::PhantomData;
 
 use super::Backend;
-use super::winograd::{self, Columns, Sums, Tiles, Values, Weights};
+use super::winograd::{self, Tiles};
 use crate::format::Packing;
 use crate::ops::conv::{Channel, Conv};
 use crate::ops::{Rows, Shortcut};
@@ -149,15 +149,7 @@ pub(super) fn run<P: Products>(
     }
 }
 
-impl Tiles for Portable {
-    fn transform(&self, columns: &Columns<'_>, values: &mut [Values]) {
-        winograd::transform(columns, values);
-    }
-
-    fn multiply(&self, values: &[Values], weights: &[Weights], sums: &mut Sums) {
-        winograd::multiply(values, weights, sums);
-    }
-}
+impl Tiles for Portable {}
 
 /// Blocks of columns, for `N` output channels from `o` on.
 fn channel_block<P: Products, const N: usize>(

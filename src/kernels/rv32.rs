@@ -18,7 +18,7 @@
 use core::arch::naked_asm;
 
 use super::portable;
-use super::winograd::{self, Columns, POSITIONS, Sums, Tiles, Values, Weights};
+use super::winograd::{POSITIONS, Sums, Tiles, Values, Weights};
 
 /// The backend for RV32IM.
 #[derive(Debug, Clone, Copy, Default)]
@@ -27,10 +27,6 @@ pub struct Rv32;
 portable::with_assembly!(Rv32, "rv32");
 
 impl Tiles for Rv32 {
-    fn transform(&self, columns: &Columns<'_>, values: &mut [Values]) {
-        winograd::transform(columns, values);
-    }
-
     fn multiply(&self, values: &[Values], weights: &[Weights], sums: &mut Sums) {
         if !values.is_empty() && weights.len() >= POSITIONS * values.len() {
             // SAFETY: there is a step, and weights for so many at each position.
@@ -141,12 +137,13 @@ unsafe extern "C" fn multiply(
         "li \\acc, 0",
         ".endr",
         "3:",
-        "lh a6, 0(a0)",
-        "lh a7, 4(a0)",
-        "lh t3, 0(a1)",
-        "lh t4, 4(a1)",
-        "lh t5, 8(a1)",
-        "lh t6, 12(a1)",
+        ".irp lane, 0, 2",
+        "lh a6, 0 + \\lane(a0)",
+        "lh a7, 4 + \\lane(a0)",
+        "lh t3, 0 + \\lane(a1)",
+        "lh t4, 4 + \\lane(a1)",
+        "lh t5, 8 + \\lane(a1)",
+        "lh t6, 12 + \\lane(a1)",
         "mul a5, t3, a6",
         "mul t3, t3, a7",
         "add t1, t1, a5",
@@ -163,28 +160,7 @@ unsafe extern "C" fn multiply(
         "mul t6, t6, a7",
         "add s5, s5, a5",
         "add s6, s6, t6",
-        "lh a6, 2(a0)",
-        "lh a7, 6(a0)",
-        "lh t3, 2(a1)",
-        "lh t4, 6(a1)",
-        "lh t5, 10(a1)",
-        "lh t6, 14(a1)",
-        "mul a5, t3, a6",
-        "mul t3, t3, a7",
-        "add t1, t1, a5",
-        "add t2, t2, t3",
-        "mul a5, t4, a6",
-        "mul t4, t4, a7",
-        "add s1, s1, a5",
-        "add s2, s2, t4",
-        "mul a5, t5, a6",
-        "mul t5, t5, a7",
-        "add s3, s3, a5",
-        "add s4, s4, t5",
-        "mul a5, t6, a6",
-        "mul t6, t6, a7",
-        "add s5, s5, a5",
-        "add s6, s6, t6",
+        ".endr",
         "addi a0, a0, 48",
         "addi a1, a1, 16",
         "bne a1, a2, 3b",

@@ -57,13 +57,17 @@ pub(super) struct Weights([[i16; 2]; CHANNELS]);
 /// The sums at all positions.
 pub(super) type Sums = [[[i32; TILES]; CHANNELS]; POSITIONS];
 
-/// What takes the time of it.
+/// What takes the time of it. The default is safe Rust.
 pub(super) trait Tiles {
     /// Transforms the columns under the tiles.
-    fn transform(&self, columns: &Columns<'_>, values: &mut [Values]);
+    fn transform(&self, columns: &Columns<'_>, values: &mut [Values]) {
+        transform(columns, values);
+    }
 
     /// The sums of products for four channels. `weights` has all of a position, then of the next.
-    fn multiply(&self, values: &[Values], weights: &[Weights], sums: &mut Sums);
+    fn multiply(&self, values: &[Values], weights: &[Weights], sums: &mut Sums) {
+        multiply(values, weights, sums);
+    }
 
     /// Computes outputs at up to eight columns, `pixels`, from `x` on: those of the first
     /// channels. Returns how many; the others remain.
@@ -209,7 +213,7 @@ fn columns<'s>(
 }
 
 /// See [`Tiles::transform`].
-pub(super) fn transform(columns: &Columns<'_>, values: &mut [Values]) {
+fn transform(columns: &Columns<'_>, values: &mut [Values]) {
     let Columns { inputs, before, inside, after } = *columns;
     for (four, values) in values.chunks_exact_mut(2).enumerate() {
         for lane in 0..4 {
@@ -244,7 +248,7 @@ pub(super) fn transform(columns: &Columns<'_>, values: &mut [Values]) {
 }
 
 /// See [`Tiles::multiply`].
-pub(super) fn multiply(values: &[Values], weights: &[Weights], sums: &mut Sums) {
+fn multiply(values: &[Values], weights: &[Weights], sums: &mut Sums) {
     let positions = weights.chunks_exact(values.len().max(1));
     for ((position, sums), weights) in sums.iter_mut().enumerate().zip(positions) {
         let mut acc = [[0_i32; TILES]; CHANNELS];

@@ -38,10 +38,17 @@ static COSTS: LazyLock<Costs> = LazyLock::new(|| {
     serde_json::from_str(include_str!("costs.json")).expect("the test `costs` wrote it")
 });
 
-/// The coefficients of a board's core, or of one that has the same backend.
-pub fn of(spec: &Spec) -> Core {
-    let same = || COSTS.values().find(|core| core.backend == spec.backend);
-    COSTS.get(&spec.core).or_else(same).cloned().unwrap_or_default()
+/// The coefficients of a board's core, or of one that has the same backend, if there are any.
+pub fn of(spec: &Spec) -> Option<Core> {
+    let same = |core: &&Core| core.backend == spec.backend;
+    COSTS.get(&spec.core).filter(same).or_else(|| COSTS.values().find(same)).cloned()
+}
+
+/// Coefficients to choose packings by: those of a board's core, or of any that runs `packing`.
+pub fn similar(spec: &Spec, packing: Packing) -> Core {
+    let runs = |core: &&Core| core.kernels.contains_key(packing.name());
+    let any = || COSTS.values().find(runs).cloned();
+    of(spec).filter(|core| runs(&core)).or_else(any).unwrap_or_default()
 }
 
 impl Core {

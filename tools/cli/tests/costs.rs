@@ -101,7 +101,6 @@ fn fit(counts: &[&Count]) -> Work {
 
 /// With `BROOKLET_BLESS` the coefficients are fitted anew.
 #[test]
-#[ignore = "counts for minutes; `cargo xtask bench` holds the predictions for one network"]
 fn predictions_are_near_the_counts() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
@@ -130,7 +129,8 @@ fn predictions_are_near_the_counts() {
     for (core, spec) in cores {
         let of = |name: &&str| counts(folder, spec, &format!("{name}.brook"));
         let networks: Vec<Vec<Count>> = networks.iter().flat_map(of).collect();
-        let mut fitted = cost::of(spec);
+        assert!(networks.len() > 1, "{core}: of all networks and packings only {}", networks.len());
+        let mut fitted = cost::of(spec).unwrap_or_default();
         if std::env::var_os("BROOKLET_BLESS").is_some() {
             let mut kernels: BTreeMap<&str, Vec<&Count>> = BTreeMap::new();
             for count in networks.iter().flatten() {

@@ -7,6 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
 
+use brooklet::ops::conv::{CHUNK_TAPS, GROUP_CHANNELS, PATCH_COLUMNS};
 use brooklet_cli::data::Dataset;
 use brooklet_cli::model_file::{Answer, HostBackend, ModelFile};
 use brooklet_cli::packing::Kernels;
@@ -17,7 +18,7 @@ use shell::brooklet;
 const BOARDS: [&str; 2] = ["qemu-mps3-an547", "qemu-riscv-virt"];
 
 /// Scratch memory that the packing of the first board takes at most; that of the second takes none.
-const SCRATCH: u64 = 2176;
+const SCRATCH: u64 = (PATCH_COLUMNS * (2 * CHUNK_TAPS + 4 * GROUP_CHANNELS)) as u64;
 
 /// What README calls a network, and how it is made; an ensemble of several.
 type Network = (&'static str, &'static [&'static str]);

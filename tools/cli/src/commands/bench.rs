@@ -36,7 +36,8 @@ struct Report {
     /// From the first row pushed to the logits ready.
     instructions: u64,
     /// By the model that the planner goes by.
-    predicted_instructions: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    predicted_instructions: Option<u64>,
     macs: u64,
     model_bytes: u32,
     /// What the board has.
@@ -88,15 +89,16 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
             instructions,
         })
         .collect::<Vec<_>>();
-    let costs = cost::of(&spec);
-    let predicted =
-        model.layers().iter().map(|layer| costs.instructions(layer, model.input_of(layer).shape()));
+    let predicted = cost::of(&spec).map(|costs| {
+        let instructions = |layer| costs.instructions(layer, model.input_of(layer).shape());
+        model.layers().iter().map(instructions).sum::<f64>() as u64
+    });
     let report = Report {
         board: spec.name.clone(),
         core: spec.core.clone(),
         backend: spec.backend.clone(),
         instructions: profile.instructions,
-        predicted_instructions: predicted.sum::<f64>() as u64,
+        predicted_instructions: predicted,
         macs: (0..model.layers().len()).map(|index| model.graph().macs(index)).sum(),
         model_bytes: loaded.model_bytes,
         ram_bytes: spec.ram.bytes,
@@ -135,7 +137,9 @@ impl fmt::Display for Report {
             ratio(self.instructions, self.macs),
             thousands(self.macs),
         )?;
-        writeln!(f, "predicted     {}", thousands(self.predicted_instructions))?;
+        if let Some(predicted) = self.predicted_instructions {
+            writeln!(f, "predicted     {}", thousands(predicted))?;
+        }
         writeln!(f, "model file    {} bytes", thousands(self.model_bytes))?;
         writeln!(
             f,

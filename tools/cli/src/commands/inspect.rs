@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use brooklet::format::{LayerRecord, NONE, Operator, flags};
 use brooklet::{ARENA_ALIGN, Model, ops};
 use brooklet_firmware::Registry;
+use miette::miette;
 use serde::Serialize;
 
 use super::{Output, table, thousands};
@@ -236,5 +237,13 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let report = Report::new(&file.model());
     let Some(board) = &args.board else { return output.print(&report) };
     let registry = Registry::find()?;
-    output.print(&report.on(&file.model(), &cost::of(registry.board(board)?)))
+    let spec = registry.board(board)?;
+    let costs = cost::of(spec).ok_or_else(|| {
+        miette!(
+            help = "the test `costs` of tools/cli counts all boards, and writes src/costs.json",
+            "{board}: nothing is known of what backend `{}` costs",
+            spec.backend
+        )
+    })?;
+    output.print(&report.on(&file.model(), &costs))
 }

@@ -95,7 +95,8 @@ impl Budget {
         };
         let planned = match kernels {
             Some(kernels) => {
-                kernels.plan(program, goal, file_bytes, &board.map(cost::of).unwrap_or_default())
+                let costs = board.map(|spec| cost::similar(spec, kernels.packing()));
+                kernels.plan(program, goal, file_bytes, &costs.unwrap_or_default())
             }
             None => plan(&program, goal).map(|plan| (program, plan)),
         };

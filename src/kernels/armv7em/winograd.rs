@@ -206,7 +206,8 @@ macro_rules! transform_two {
 /// # Safety
 ///
 /// `inputs` is a multiple of four, and not zero. Eight times as many bytes can be read at
-/// `columns`, and as many at `before` and `after`; two values for each four be written.
+/// `columns`, and `inputs` each at `before` and `after`; two values for each four inputs can be
+/// written.
 #[unsafe(naked)]
 unsafe extern "C" fn transform(
     columns: *const i8,
@@ -267,7 +268,8 @@ unsafe extern "C" fn transform(
 ///
 /// # Safety
 ///
-/// There are at least two steps, and so many values; of weights there are six times as many. `r1` comes back as where the weights end.
+/// There are at least two steps, and so many values; of weights there are six times as many. `r1`
+/// comes back as where the weights end.
 #[unsafe(naked)]
 unsafe extern "C" fn multiply(
     values: *const Values,

@@ -62,7 +62,7 @@ pub(crate) fn bench() -> Result<(), Failure> {
     let target = target.parent().unwrap_or(&target);
     let brooklet = target.join("debug/brooklet");
     let file = |name: &str| target.join(format!("bench.{name}"));
-    let (weights, ranges, model) = (file("safetensors"), file("json"), file("brook"));
+    let (weights, ranges, model) = (file("safetensors"), file("ranges.json"), file("brook"));
     let call = |words: &[&str]| {
         let mut command = Command::new(&brooklet);
         command.args(words).current_dir(root);

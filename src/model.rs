@@ -346,37 +346,44 @@ impl<'m> Model<'m> {
         let graph = &self.graph;
         let record = self.layer(layer);
         let made = |steps| ops::rows_made(graph, record, steps);
-        let y = made(step);
-        let output = if made(step + 1) > y { self.row(layer, y) } else { 0..0 };
+        let outputs = made(step)..made(step + 1);
         let scratch = self.scratch(record);
         let overwrites = Err(Error::layer(layer, Fault::Overwrites));
         let overlap = |a: &Range<usize>, b: &Range<usize>| {
             !a.is_empty() && !b.is_empty() && a.start < b.end && b.start < a.end
         };
-        if overlap(&output, &scratch) {
-            return overwrites;
+        // What the step writes lies apart.
+        for y in outputs.clone() {
+            let output = self.row(layer, y);
+            let other = |other| overlap(&output, &self.row(layer, other));
+            if overlap(&output, &scratch) || (y + 1..outputs.end).any(other) {
+                return overwrites;
+            }
         }
         let segment = graph.segment(schedule.segment());
         for other in carried.iter().map(|&layer| layer as usize).chain(segment) {
             // The row of the shortcut that becomes the output is read before it is overwritten.
-            let becomes_output = |row: u16| {
+            let becomes_output = |row: u16, y: u16| {
                 record.shortcut() == Some(other)
                     && row == y
                     && ops::can_update(graph, record)
                     && schedule.needed_from(graph, other, Some(layer)) > y
-                    && self.row(other, row) == output
+                    && self.row(other, row) == self.row(layer, y)
             };
             let needed = schedule.needed_from(graph, other, None);
             for row in needed..schedule.made(graph, other) {
                 let live = self.row(other, row);
-                if overlap(&live, &scratch) || overlap(&live, &output) && !becomes_output(row) {
+                let overwrites_it =
+                    |y| overlap(&live, &self.row(layer, y)) && !becomes_output(row, y);
+                if overlap(&live, &scratch) || outputs.clone().any(overwrites_it) {
                     return overwrites;
                 }
             }
             let theirs = self.layer(other);
             if other != layer && ops::scratch_persists(theirs) && schedule.underway(graph, other) {
                 let kept = self.scratch(theirs);
-                if overlap(&output, &kept) || overlap(&scratch, &kept) {
+                let overwrites_it = |y| overlap(&self.row(layer, y), &kept);
+                if outputs.clone().any(overwrites_it) || overlap(&scratch, &kept) {
                     return overwrites;
                 }
             }

@@ -1,7 +1,7 @@
 //! Rows in the arena.
 //!
 //! What a step reads and writes are rows of one arena, so they are taken out of it together:
-//! [`Carved`] cuts the arena at the two places that the step writes, and finds rows to read in
+//! [`Carved`] cuts the arena at the places that the step writes, and finds rows to read in
 //! what is left.
 //!
 //! ```text
@@ -10,31 +10,45 @@
 
 use core::ops::Range;
 
+use crate::ops::MAX_STEP_ROWS;
+
 /// An arena cut into what a step writes and what it may read. See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Carved<'a> {
-    read: [(usize, &'a [u8]); 3],
+    /// What is before, between and behind the output rows and the scratch memory: where it
+    /// begins, and its bytes.
+    read: [(usize, &'a [u8]); MAX_STEP_ROWS + 2],
 }
 
 impl<'a> Carved<'a> {
-    /// Cuts `arena` at `output` and `scratch`, which do not overlap: returns what can be read,
-    /// the output row and the scratch memory. What lies outside of the arena comes out empty.
-    pub(crate) fn new(
+    /// Cuts `arena` at `places`, which do not overlap: returns what can be read, and the bytes of
+    /// each. What lies outside of the arena comes out empty.
+    pub(crate) fn new<const N: usize>(
         arena: &'a mut [u8],
-        output: Range<usize>,
-        scratch: Range<usize>,
-    ) -> (Self, &'a mut [u8], &'a mut [u8]) {
-        let output_first = output.start <= scratch.start;
-        let (first, second) = if output_first { (output, scratch) } else { (scratch, output) };
-        let (before, first_start, one, rest) = cut(arena, 0, first);
-        let (between, second_start, two, after) = cut(rest, first_start + one.len(), second);
-        let read = [
-            (0, before),
-            (first_start + one.len(), between),
-            (second_start + two.len(), after as &[u8]),
-        ];
-        let (output, scratch) = if output_first { (one, two) } else { (two, one) };
-        (Self { read }, output, scratch)
+        places: &[Range<usize>; N],
+    ) -> (Self, [&'a mut [u8]; N]) {
+        const { assert!(N < MAX_STEP_ROWS + 2) };
+        let mut cuts: [&'a mut [u8]; N] = core::array::from_fn(|_| Default::default());
+        let mut read = [(0, &[] as &[u8]); MAX_STEP_ROWS + 2];
+        let (mut rest, mut start) = (arena, 0);
+        // In the order of their addresses: those that begin where others do are empty.
+        let mut left: [bool; N] = [true; N];
+        for gap in read.iter_mut().take(N) {
+            let next = places.iter().zip(&mut left).zip(&mut cuts).filter(|((_, left), _)| **left);
+            if let Some(((place, left), bytes)) =
+                next.min_by_key(|((place, _), _)| (place.start, place.end))
+            {
+                *left = false;
+                let (before, cut_start, cut, after) = cut(rest, start, place.clone());
+                *gap = (start, before);
+                (rest, start) = (after, cut_start + cut.len());
+                *bytes = cut;
+            }
+        }
+        if let Some(last) = read.get_mut(N) {
+            *last = (start, rest);
+        }
+        (Self { read }, cuts)
     }
 
     /// The bytes of `range`; empty if the step writes some of them.
@@ -77,12 +91,27 @@ mod tests {
         for (output, scratch) in
             [(10..20, 50..60), (50..60, 10..20), (0..5, 15..20), (30..40, 0..0)]
         {
-            let (read, o, s) = Carved::new(&mut arena, output.clone(), scratch.clone());
+            let (read, [o, s]) = Carved::new(&mut arena, &[output.clone(), scratch.clone()]);
             assert_eq!((o[0] as usize, o.len()), (output.start, output.len()));
             assert_eq!(s.len(), scratch.len());
             assert_eq!(read.bytes(70..80)[0], 70);
             assert!(read.bytes(output.start..output.start + 2).is_empty());
             assert_eq!(read.bytes(output.end + 1..output.end + 3)[0] as usize, output.end + 1);
         }
+    }
+
+    #[test]
+    fn as_many_cuts_as_a_step_makes_rows() {
+        let mut arena: Vec<u8> = (0..100).collect();
+        let places = [60..70, 20..30, 0..0, 90..100, 30..40];
+        let (read, cuts) = Carved::new(&mut arena, &places);
+        for (place, cut) in places.iter().zip(&cuts) {
+            assert_eq!(cut.len(), place.len());
+            assert!(cut.iter().map(|&byte| usize::from(byte)).eq(place.clone()));
+        }
+        for between in [0..20, 40..60, 70..90] {
+            assert_eq!(read.bytes(between.clone()).len(), between.len());
+        }
+        assert!(read.bytes(25..35).is_empty());
     }
 }

@@ -150,7 +150,7 @@ impl Schedule {
         self.made(graph, input) >= needed.end
             && record
                 .shortcut()
-                .is_none_or(|shortcut| self.made(graph, shortcut) > ops::shortcut_row(record, step))
+                .is_none_or(|of| self.made(graph, of) >= ops::shortcut_rows(record, step).end)
     }
 
     /// Layers of this segment that read the output of `layer`.
@@ -181,7 +181,7 @@ impl Schedule {
             first = ops::rows_read(record, step, graph.layer(layer).rows.get()).start;
         }
         if record.shortcut() == Some(layer) {
-            first = first.min(ops::shortcut_row(record, step));
+            first = first.min(ops::shortcut_rows(record, step).start);
         }
         first
     }

@@ -1,5 +1,7 @@
 //! Runs a model.
 
+use core::ops::Range;
+
 use zerocopy::FromBytes;
 
 use crate::arena::ARENA_ALIGN;
@@ -14,7 +16,7 @@ use crate::ops::batch_norm::BatchNorm;
 use crate::ops::conv::Conv;
 use crate::ops::max_pool::MaxPool;
 use crate::ops::softmax::Softmax;
-use crate::ops::{self, MAX_KERNEL, Rows, Shortcut};
+use crate::ops::{self, MAX_KERNEL, MAX_STEP_ROWS, Rows, Shortcut};
 use crate::rows::Carved;
 use crate::schedule::{Next, Schedule};
 
@@ -22,7 +24,7 @@ use crate::schedule::{Next, Schedule};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Step {
-    /// It made a row of this layer.
+    /// It made a row of this layer, or a few.
     Ran {
         /// The layer.
         layer: u16,
@@ -91,7 +93,8 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
         self.schedule = Schedule::new(self.model.graph());
     }
 
-    /// Makes one row of one layer, and returns: a bounded amount of work.
+    /// Makes one row of one layer, or the four of a packing for these, and returns: a bounded
+    /// amount of work.
     pub fn step(&mut self) -> Step {
         match self.schedule.next(self.model.graph()) {
             Next::Run { layer, step } => {
@@ -193,37 +196,47 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
         let Self { model, arena, backend, .. } = self;
         let layer = model.layer(index);
         let input = layer.input.get() as usize;
-        let y = ops::rows_made(model.graph(), layer, step);
-        let writes = ops::rows_made(model.graph(), layer, step + 1) > y;
-        let place = if writes { model.row(index, y) } else { 0..0 };
-        let (read, output, scratch) = Carved::new(arena, place.clone(), model.scratch(layer));
+        let rows = ops::rows_made(model.graph(), layer, step)
+            ..ops::rows_made(model.graph(), layer, step + 1);
+        let place = |y: u16| if rows.contains(&y) { model.row(index, y) } else { 0..0 };
+        let scratch = model.scratch(layer);
+        if layer.operator() == Operator::Conv && ops::rows_a_step(layer) > 1 {
+            let places: [_; MAX_STEP_ROWS] = core::array::from_fn(|i| place(rows.start + i as u16));
+            let [a, b, c, d] = places.clone();
+            let (read, [a, b, c, d, scratch]) = Carved::new(arena, &[a, b, c, d, scratch]);
+            let mut outputs = [a, b, c, d].map(ops::int8_mut);
+            let shortcuts = core::array::from_fn(|i| {
+                let place = places.get(i).cloned().unwrap_or_default();
+                shortcut(model, layer, &read, rows.start + i as u16, &place)
+            });
+            let conv = Conv::new(model, layer);
+            let under = window(layer, step, &read, model, input);
+            return backend.conv_rows(&conv, &under, &shortcuts, scratch, &mut outputs);
+        }
+        let place = place(rows.start);
+        let (read, [output, scratch]) = Carved::new(arena, &[place.clone(), scratch]);
         let output = ops::int8_mut(output);
         let row = |y: u16| ops::int8(read.bytes(model.row(input, y)));
-        let shortcut = match layer.shortcut() {
-            Some(operand) => match model.row(operand, ops::shortcut_row(layer, step)) {
-                there if there == place => Shortcut::InPlace,
-                there => ops::shortcut(model, layer, ops::int8(read.bytes(there))),
-            },
-            None => Shortcut::InPlace,
-        };
+        let shortcut = shortcut(model, layer, &read, rows.start, &place);
         match layer.operator() {
             Operator::Input => {}
             Operator::Conv => {
-                let rows = window(layer, step, model.layer(input).rows.get(), row);
-                backend.conv(&Conv::new(model, layer), &rows, &shortcut, scratch, output);
+                let conv = Conv::new(model, layer);
+                let under = window(layer, step, &read, model, input);
+                backend.conv(&conv, &under, &shortcut, scratch, output);
             }
             Operator::Add => {
                 backend.add(&Add::new(model, layer), row(step), &shortcut, output);
             }
             Operator::MaxPool => {
-                let rows = window(layer, step, model.layer(input).rows.get(), row);
-                backend.max_pool(&MaxPool::new(model, layer), &rows, output);
+                let under = window(layer, step, &read, model, input);
+                backend.max_pool(&MaxPool::new(model, layer), &under, output);
             }
             Operator::AveragePool => {
                 // The arena is aligned to 16 bytes and so is the scratch memory in it.
                 let sums = <[i32]>::mut_from_bytes(scratch).unwrap_or_default();
                 backend.sum_row(step == 0, row(step), sums);
-                if writes {
+                if !rows.is_empty() {
                     backend.average(&AveragePool::new(model, layer), sums, output);
                 }
             }
@@ -235,17 +248,36 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
     }
 }
 
-/// The rows under a kernel; those on padding are empty.
+/// The shortcut of row `y`, whose place is `place`.
+fn shortcut<'a>(
+    model: &Model<'_>,
+    layer: &LayerRecord,
+    read: &Carved<'a>,
+    y: u16,
+    place: &Range<usize>,
+) -> Shortcut<'a> {
+    match layer.shortcut() {
+        Some(operand) => match model.row(operand, ops::shortcut_row(layer, y)) {
+            there if there == *place => Shortcut::InPlace,
+            there => ops::shortcut(model, layer, ops::int8(read.bytes(there))),
+        },
+        None => Shortcut::InPlace,
+    }
+}
+
+/// The rows of tensor `input` under a kernel; those on padding are empty.
 fn window<'a>(
     layer: &LayerRecord,
     step: u16,
-    rows: u16,
-    row: impl Fn(u16) -> &'a [i8],
+    read: &Carved<'a>,
+    model: &Model<'_>,
+    input: usize,
 ) -> Rows<'a> {
     let mut window: Rows<'a> = [&[]; MAX_KERNEL];
     let above = ops::rows_above(layer, step);
-    for (slot, y) in window.iter_mut().skip(above).zip(ops::rows_read(layer, step, rows)) {
-        *slot = row(y);
+    let rows = ops::rows_read(layer, step, model.layer(input).rows.get());
+    for (slot, y) in window.iter_mut().skip(above).zip(rows) {
+        *slot = ops::int8(read.bytes(model.row(input, y)));
     }
     window
 }

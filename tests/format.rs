@@ -176,7 +176,9 @@ fn rows_outside_of_the_arena_are_refused() {
 fn a_row_in_the_place_of_another_is_refused_or_harmless() {
     let (mut refused, mut accepted) = (0, 0);
     for seed in 0..24 {
-        let program = network(seed, 2);
+        // Steps of one row, and of several.
+        let packing = [Packing::Ohwi, Packing::Winograd2d][seed as usize % 2];
+        let program = network(seed, 2).packed(packing);
         let picture = picture(&program, seed);
         let expected = interpret(&program, &picture)[program.logits].clone();
         let file = model_file(&program);
@@ -217,22 +219,25 @@ fn sums_that_could_overflow_are_refused() {
 
 #[test]
 fn transformed_weights_are_checked() {
-    let program = network(8, 3).packed(Packing::Winograd);
-    let file = model_file(&program);
-    let model = Model::parse(&file).unwrap();
-    let winograd = |layer: &LayerRecord| layer.packing() == Packing::Winograd;
-    let layer = model.layers().iter().position(winograd).unwrap();
-    let at = model.layer(layer).weights.get() as usize;
-    for byte in 0..16 {
-        // Of the first position, kernel row and channels: any other number is no transform, and
-        // what fills input channels up is zero.
-        let mut broken = file.clone();
-        broken[at + byte] ^= 1;
-        let fault = Model::parse(&sealed(broken)).map(|_| ());
-        let channel = byte as u16 / 4;
-        let error = Error::Layer { layer: layer as u16, fault: Fault::Transform { channel } };
-        let there = channel < model.layer(layer).channels.get();
-        assert_eq!(fault, if there { Err(error) } else { Ok(()) }, "byte {byte}");
+    for packing in [Packing::Winograd, Packing::Winograd2d] {
+        let program = network(8, 3).packed(packing);
+        let file = model_file(&program);
+        let model = Model::parse(&file).unwrap();
+        let transformed = |layer: &LayerRecord| layer.packing() == packing;
+        let layer = model.layers().iter().position(transformed).unwrap();
+        let at = model.layer(layer).weights.get() as usize;
+        for byte in 0..16 {
+            // Of the first position, kernel row and channels: any other number is no transform,
+            // and what fills input channels up is zero.
+            let mut broken = file.clone();
+            broken[at + byte] ^= 1;
+            let fault = Model::parse(&sealed(broken)).map(|_| ());
+            let channel = byte as u16 / 4;
+            let error = Error::Layer { layer: layer as u16, fault: Fault::Transform { channel } };
+            let there = channel < model.layer(layer).channels.get();
+            let expected = if there { Err(error) } else { Ok(()) };
+            assert_eq!(fault, expected, "{packing:?}, byte {byte}");
+        }
     }
 }
 

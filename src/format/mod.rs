@@ -73,11 +73,13 @@
 mod header;
 mod layer;
 mod packing;
+mod tiles;
 mod writer;
 
 pub use header::{Header, PreprocessingRecord, SegmentRecord, arena_bytes, crc};
 pub use layer::{LayerRecord, NONE, Operator, flags};
-pub use packing::{Packing, TRANSFORM};
+pub use packing::{Packing, TILE_ROWS, TRANSFORM};
+pub use tiles::TILE_TRANSFORM;
 pub use writer::Writer;
 
 /// The first eight bytes: not text, no line end that a transfer could change.

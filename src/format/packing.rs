@@ -1,5 +1,7 @@
 //! The orders in which the weights of a convolution lie.
 
+use super::tiles::{self, Tiles};
+
 /// In which order, and in which form, the weights of a convolution lie. The numbers are those of
 /// the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +40,20 @@ pub enum Packing {
     /// a0 a2   b0 b2   a1 a3   b1 b3   a4 a6   b4 b6   a5 a7   b5 b7   …
     /// ```
     WidePairs = 3,
+    /// Kernels of three rows by three columns at stride 1, transformed for Winograd's convolution
+    /// in two dimensions, F(4 × 4, 3 × 3): each kernel of an input channel is six by six int16,
+    /// [`TILE_TRANSFORM`](super::TILE_TRANSFORM) of its columns and of its rows. The positions of
+    /// these are apart; at each lie all output channels *a*, *b* … side by side, by two of four
+    /// input channels:
+    ///
+    /// ```text
+    /// position 0:  a0 a2 b0 b2 c0 c2 …   a1 a3 b1 b3 c1 c3 …   a4 a6 b4 b6 …
+    /// position 1:  …
+    /// ```
+    ///
+    /// Channels that are missing to a multiple of four are zero. A step of such a layer makes
+    /// four rows.
+    Winograd2d = 7,
 }
 
 /// How [`Packing::Winograd`] transforms the three weights of a kernel row into six: the matrix *G*
@@ -46,12 +62,17 @@ pub enum Packing {
 pub const TRANSFORM: [[i16; 3]; 6] =
     [[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]];
 
+/// Columns of a kernel that is transformed.
+const KERNEL_COLUMNS: usize = TRANSFORM[0].len();
+/// Rows of the output in a tile of [`Packing::Winograd2d`].
+pub const TILE_ROWS: usize = 4;
 /// Channels that [`Packing::Winograd`] has side by side.
 const SIDE_BY_SIDE: usize = 4;
 
 impl Packing {
     /// All packings.
-    pub const ALL: [Self; 4] = [Self::Ohwi, Self::Pairs, Self::Winograd, Self::WidePairs];
+    pub const ALL: [Self; 5] =
+        [Self::Ohwi, Self::Pairs, Self::Winograd, Self::WidePairs, Self::Winograd2d];
 
     /// The packing of a number.
     pub const fn from_number(number: u8) -> Option<Self> {
@@ -60,6 +81,7 @@ impl Packing {
             1 => Some(Self::Pairs),
             2 => Some(Self::Winograd),
             3 => Some(Self::WidePairs),
+            7 => Some(Self::Winograd2d),
             _ => None,
         }
     }
@@ -71,14 +93,25 @@ impl Packing {
             Self::Pairs => "pairs",
             Self::Winograd => "winograd",
             Self::WidePairs => "wide-pairs",
+            Self::Winograd2d => "winograd-2d",
         }
     }
 
-    /// Whether it can be that of a convolution with so many kernel columns and such a stride.
-    pub const fn fits(self, kernel_columns: usize, column_stride: usize) -> bool {
+    /// Whether it can be that of a convolution with such a kernel and stride: rows, columns.
+    pub const fn fits(self, kernel: [usize; 2], stride: [usize; 2]) -> bool {
         match self {
             Self::Ohwi | Self::Pairs | Self::WidePairs => true,
-            Self::Winograd => kernel_columns == TRANSFORM[0].len() && column_stride == 1,
+            Self::Winograd => matches!((kernel, stride), ([_, 3], [_, 1])),
+            Self::Winograd2d => matches!((kernel, stride), ([3, 3], [1, 1])),
+        }
+    }
+
+    /// Rows of the output that a step makes.
+    #[inline(always)]
+    pub const fn rows_a_step(self) -> usize {
+        match self {
+            Self::Ohwi | Self::Pairs | Self::WidePairs | Self::Winograd => 1,
+            Self::Winograd2d => TILE_ROWS,
         }
     }
 
@@ -91,9 +124,10 @@ impl Packing {
             Self::Pairs => channels.next_multiple_of(2) * rows * row.next_multiple_of(4),
             Self::WidePairs => 2 * Self::Pairs.bytes(channels, [rows, row]),
             Self::Winograd => {
-                let inputs = (row / TRANSFORM[0].len()).next_multiple_of(SIDE_BY_SIDE);
+                let inputs = (row / KERNEL_COLUMNS).next_multiple_of(SIDE_BY_SIDE);
                 2 * TRANSFORM.len() * channels.next_multiple_of(SIDE_BY_SIDE) * rows * inputs
             }
+            Self::Winograd2d => tiles::bytes(channels, row / KERNEL_COLUMNS),
         }
     }
 
@@ -114,6 +148,11 @@ impl Packing {
             // The low byte is the weight.
             Self::WidePairs => wide_pairs_index(channel, ky, tap, kernel),
             Self::Winograd => return recovered(packed, channel, ky, tap, kernel),
+            Self::Winograd2d => {
+                let inputs = (row / KERNEL_COLUMNS).max(1);
+                let (kx, input) = (tap / inputs, tap % inputs);
+                return Tiles::new(packed, inputs).weight(channel, [ky, kx], input);
+            }
         };
         packed.get(index).copied().unwrap_or(0)
     }
@@ -139,7 +178,7 @@ impl Packing {
                 low
             }
             Self::Winograd => {
-                let inputs = (row / TRANSFORM[0].len()).max(1);
+                let inputs = (row / KERNEL_COLUMNS).max(1);
                 let (kx, input) = (tap / inputs, tap % inputs);
                 for (position, factors) in TRANSFORM.iter().enumerate() {
                     let at = transformed_index(position, channel, ky, input, kernel);
@@ -150,6 +189,11 @@ impl Packing {
                     }
                 }
                 return;
+            }
+            Self::Winograd2d => {
+                let inputs = (row / KERNEL_COLUMNS).max(1);
+                let (kx, input) = (tap / inputs, tap % inputs);
+                return Tiles::new(packed, inputs).put(channel, [ky, kx], input, weight);
             }
         };
         if let Some(place) = packed.get_mut(index) {
@@ -177,7 +221,7 @@ impl Packing {
                 })
             }),
             Self::Winograd => {
-                let inputs = row / TRANSFORM[0].len();
+                let inputs = row / KERNEL_COLUMNS;
                 (0..rows).all(|ky| {
                     (0..inputs.next_multiple_of(SIDE_BY_SIDE)).all(|input| {
                         let weight = |kx| match input < inputs {
@@ -193,6 +237,10 @@ impl Packing {
                         })
                     })
                 })
+            }
+            Self::Winograd2d => {
+                let inputs = row / KERNEL_COLUMNS;
+                Tiles::new(packed, inputs).is_sound(channel, inputs)
             }
         }
     }
@@ -222,7 +270,7 @@ const fn transformed_index(
     input: usize,
     [rows, row]: [usize; 2],
 ) -> usize {
-    let pairs = (row / TRANSFORM[0].len()).next_multiple_of(SIDE_BY_SIDE) / 2;
+    let pairs = (row / KERNEL_COLUMNS).next_multiple_of(SIDE_BY_SIDE) / 2;
     let group = channel / SIDE_BY_SIDE * TRANSFORM.len() + position;
     let step = (group * rows + ky) * pairs + input / 4 * 2 + input % 2;
     2 * ((step * SIDE_BY_SIDE + channel % SIDE_BY_SIDE) * 2 + input % 4 / 2)
@@ -243,7 +291,7 @@ fn transformed(
 
 /// A weight from its transform.
 fn recovered(packed: &[i8], channel: usize, ky: usize, tap: usize, kernel: [usize; 2]) -> i8 {
-    let inputs = (kernel[1] / TRANSFORM[0].len()).max(1);
+    let inputs = (kernel[1] / KERNEL_COLUMNS).max(1);
     let (kx, input) = (tap / inputs, tap % inputs);
     let at = |position| transformed(packed, position, channel, ky, input, kernel);
     let weight = match kx {
@@ -254,7 +302,7 @@ fn recovered(packed: &[i8], channel: usize, ky: usize, tap: usize, kernel: [usiz
     weight as i8
 }
 
-fn int16(bytes: &[i8]) -> i16 {
+pub(super) fn int16(bytes: &[i8]) -> i16 {
     match *bytes {
         [low, high] => i16::from_le_bytes([low as u8, high as u8]),
         _ => 0,

@@ -18,12 +18,15 @@ use core::arch::naked_asm;
 
 use super::portable;
 use super::winograd::Tiles;
+use super::winograd_2d::SquareTiles;
 
 /// The backend for Armv6-M.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Armv6m;
 
 portable::with_assembly!(Armv6m, "armv6m");
+
+impl SquareTiles for Armv6m {}
 
 impl Tiles for Armv6m {}
 

@@ -19,12 +19,15 @@ use core::arch::naked_asm;
 
 use super::portable;
 use super::winograd::{POSITIONS, Sums, Tiles, Values, Weights};
+use super::winograd_2d::SquareTiles;
 
 /// The backend for Armv7-M.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Armv7m;
 
 portable::with_assembly!(Armv7m, "armv7m");
+
+impl SquareTiles for Armv7m {}
 
 impl Tiles for Armv7m {
     fn multiply(&self, values: &[Values], weights: &[Weights], sums: &mut Sums) {

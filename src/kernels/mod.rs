@@ -6,11 +6,11 @@
 //! | backend | for | weights |
 //! |---|---|---|
 //! | [`Reference`] | the definition: naive and frozen | any packing |
-//! | [`Portable`] | any core: blocked, safe Rust | `ohwi`, `winograd` |
-//! | `Armv6m` | Cortex-M0, M0+ | `ohwi`, `winograd` |
-//! | `Armv7m` | Cortex-M3, and M33 without DSP instructions | `ohwi`, `winograd` |
+//! | [`Portable`] | any core: blocked, safe Rust | `ohwi`, `winograd`, `winograd-2d` |
+//! | `Armv6m` | Cortex-M0, M0+ | `ohwi`, `winograd`, `winograd-2d` |
+//! | `Armv7m` | Cortex-M3, and M33 without DSP instructions | `ohwi`, `winograd`, `winograd-2d` |
 //! | `Armv7em` | Cortex-M4, M7, M33, M55: DSP instructions | `pairs`, `wide-pairs`, `winograd` |
-//! | `Rv32` | RV32IM and more | `ohwi`, `winograd` |
+//! | `Rv32` | RV32IM and more | `ohwi`, `winograd`, `winograd-2d` |
 //!
 //! Those in assembly are features of the crate, of their name.
 
@@ -25,6 +25,7 @@ pub mod reference;
 #[cfg(feature = "rv32")]
 pub mod rv32;
 mod winograd;
+mod winograd_2d;
 
 use crate::format::Packing;
 use crate::ops::add::Add;
@@ -33,7 +34,7 @@ use crate::ops::batch_norm::BatchNorm;
 use crate::ops::conv::Conv;
 use crate::ops::max_pool::MaxPool;
 use crate::ops::softmax::Softmax;
-use crate::ops::{Rows, Shortcut};
+use crate::ops::{Outputs, Rows, Shortcut, Shortcuts};
 
 #[cfg(feature = "armv6m")]
 pub use armv6m::Armv6m;
@@ -68,6 +69,21 @@ pub trait Backend {
         scratch: &mut [u8],
         output: &mut [i8],
     );
+
+    /// The output rows of a step, for [packings](Packing::rows_a_step) whose steps make several:
+    /// from as many rows as there are under the kernel at all of these. Rows that the output does
+    /// not have are empty.
+    fn conv_rows(
+        &self,
+        conv: &Conv<'_>,
+        rows: &Rows<'_>,
+        shortcuts: &Shortcuts<'_>,
+        scratch: &mut [u8],
+        outputs: &mut Outputs<'_>,
+    ) {
+        let _ = scratch;
+        reference::conv_rows(conv, rows, shortcuts, outputs);
+    }
 
     /// One row of a sum.
     fn add(&self, add: &Add<'_>, input: &[i8], shortcut: &Shortcut<'_>, output: &mut [i8]) {

@@ -17,9 +17,10 @@ use core::marker::PhantomData;
 
 use super::Backend;
 use super::winograd::{self, Tiles};
+use super::winograd_2d::{self, SquareTiles};
 use crate::format::Packing;
 use crate::ops::conv::{Channel, Conv};
-use crate::ops::{Rows, Shortcut};
+use crate::ops::{Outputs, Rows, Shortcut, Shortcuts};
 
 /// Whether the core has vectors that the compiler uses, as hosts do.
 const WIDE: bool = cfg!(target_pointer_width = "64");
@@ -36,7 +37,7 @@ impl Backend for Portable {
     const NAME: &'static str = "portable";
 
     fn runs(&self, packing: Packing) -> bool {
-        matches!(packing, Packing::Ohwi | Packing::Winograd)
+        matches!(packing, Packing::Ohwi | Packing::Winograd | Packing::Winograd2d)
     }
 
     fn conv(
@@ -49,12 +50,23 @@ impl Backend for Portable {
     ) {
         run(self, conv, rows, shortcut, scratch, output);
     }
+
+    fn conv_rows(
+        &self,
+        conv: &Conv<'_>,
+        rows: &Rows<'_>,
+        shortcuts: &Shortcuts<'_>,
+        scratch: &mut [u8],
+        outputs: &mut Outputs<'_>,
+    ) {
+        winograd_2d::conv(self, conv, rows, shortcuts, scratch, outputs);
+    }
 }
 
 impl Products for Portable {}
 
 /// The innermost loop.
-pub(super) trait Products: Tiles {
+pub(super) trait Products: Tiles + SquareTiles {
     /// Adds the products of two runs of weights with two of values to `sums`, column by column.
     /// Returns whether it did.
     #[inline(always)]
@@ -84,6 +96,17 @@ macro_rules! with_assembly {
                 output: &mut [i8],
             ) {
                 portable::run(self, conv, rows, shortcut, scratch, output);
+            }
+
+            fn conv_rows(
+                &self,
+                conv: &$crate::ops::conv::Conv<'_>,
+                rows: &$crate::ops::Rows<'_>,
+                shortcuts: &$crate::ops::Shortcuts<'_>,
+                scratch: &mut [u8],
+                outputs: &mut $crate::ops::Outputs<'_>,
+            ) {
+                $crate::kernels::winograd_2d::conv(self, conv, rows, shortcuts, scratch, outputs);
             }
         }
 
@@ -150,6 +173,8 @@ pub(super) fn run<P: Products>(
 }
 
 impl Tiles for Portable {}
+
+impl SquareTiles for Portable {}
 
 /// Blocks of columns, for `N` output channels from `o` on.
 fn channel_block<P: Products, const N: usize>(

@@ -19,7 +19,7 @@ use crate::ops::batch_norm::BatchNorm;
 use crate::ops::conv::Conv;
 use crate::ops::max_pool::MaxPool;
 use crate::ops::softmax::Softmax;
-use crate::ops::{Rows, Shortcut};
+use crate::ops::{MAX_KERNEL, Outputs, Rows, Shortcut, Shortcuts};
 
 /// The backend that defines the others.
 #[derive(Debug, Clone, Copy, Default)]
@@ -62,6 +62,23 @@ impl Backend for Reference {
                 *out = conv.output(acc, conv.multiplier(o), shortcut, x, o, *out);
             }
         }
+    }
+}
+
+/// See [`Backend::conv_rows`].
+pub fn conv_rows(
+    conv: &Conv<'_>,
+    rows: &Rows<'_>,
+    shortcuts: &Shortcuts<'_>,
+    outputs: &mut Outputs<'_>,
+) {
+    for (r, (output, shortcut)) in outputs.iter_mut().zip(shortcuts).enumerate() {
+        let mut under: Rows<'_> = [&[]; MAX_KERNEL];
+        let first = r * conv.window.stride[0];
+        for (slot, row) in under.iter_mut().zip(rows.iter().skip(first)) {
+            *slot = row;
+        }
+        Reference.conv(conv, &under, shortcut, &mut [], output);
     }
 }
 

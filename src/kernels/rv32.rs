@@ -19,12 +19,15 @@ use core::arch::naked_asm;
 
 use super::portable;
 use super::winograd::{POSITIONS, Sums, Tiles, Values, Weights};
+use super::winograd_2d::SquareTiles;
 
 /// The backend for RV32IM.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Rv32;
 
 portable::with_assembly!(Rv32, "rv32");
+
+impl SquareTiles for Rv32 {}
 
 impl Tiles for Rv32 {
     fn multiply(&self, values: &[Values], weights: &[Weights], sums: &mut Sums) {

@@ -23,7 +23,7 @@ use zerocopy::little_endian::I32;
 
 use super::{Shortcut, Window, int8, part, words};
 use crate::error::{Error, Fault, Part};
-use crate::format::{LayerRecord, Packing, TRANSFORM};
+use crate::format::{LayerRecord, Packing, TILE_ROWS, TILE_TRANSFORM, TRANSFORM};
 use crate::model::Model;
 use crate::quant::{Clamp, Multiplier, Requantizer, requantize};
 use crate::shape::Shape;
@@ -259,12 +259,18 @@ pub const CHUNK_TAPS: usize = 144;
 /// Output channels that they keep sums of.
 pub const GROUP_CHANNELS: usize = 64;
 
-/// Columns of the output in a tile of [`Packing::Winograd`].
+/// Columns of the output in a tile of [`Packing::Winograd`] and [`Packing::Winograd2d`].
 pub const TILE_COLUMNS: usize = 4;
-/// Tiles that kernels for it compute at a time.
+/// Tiles that kernels for these compute at a time.
 pub const TILES: usize = 2;
 /// Columns of the input under these tiles.
-const TILES_SPAN: usize = TILES * TILE_COLUMNS + 2;
+pub const TILES_SPAN: usize = TILES * TILE_COLUMNS + 2;
+/// Rows of the input under the tiles of [`Packing::Winograd2d`].
+pub const TILES_ROWS: usize = TILE_ROWS + 2;
+/// Values that a tile of it is transformed into.
+pub const TILE_POSITIONS: usize = TILE_TRANSFORM.len() * TILE_TRANSFORM.len();
+/// Pixels of the input under its tiles.
+pub const UNDER_TILES: usize = TILES_ROWS * TILES_SPAN;
 
 fn scratch_for(packing: Packing, channels: usize, [rows, row]: [usize; 2]) -> usize {
     match packing {
@@ -282,13 +288,26 @@ fn scratch_for(packing: Packing, channels: usize, [rows, row]: [usize; 2]) -> us
             let values = TRANSFORM.len() * rows * inputs * TILES;
             2 * values + (1 + TILES_SPAN) * inputs
         }
+        // The transformed values as int16, and what lies under the tiles.
+        Packing::Winograd2d => {
+            let inputs = (row / 3).next_multiple_of(4);
+            2 * TILE_POSITIONS * TILES * inputs + UNDER_TILES * inputs
+        }
     }
 }
 
 /// Bytes that a packing makes of a weight, at most.
-const LARGEST_WEIGHT: u64 = 4;
-/// Kernels for [`Packing::Winograd`] have eight times a sum in 32 bits.
-pub const WINOGRAD_BOUND: i64 = 1 << 28;
+const LARGEST_WEIGHT: u64 = 8;
+
+/// What the sums of a channel must stay below in magnitude, for kernels of that packing.
+pub const fn sum_bound(packing: Packing) -> i64 {
+    match packing {
+        // Kernels have eight times a sum in 32 bits, and in two dimensions 64 times.
+        Packing::Winograd => 1 << 28,
+        Packing::Winograd2d => 1 << 25,
+        _ => 1 << 31,
+    }
+}
 
 pub(super) fn check(model: &Model<'_>, index: usize) -> Result<(), Error> {
     let layer = model.layer(index);
@@ -298,10 +317,10 @@ pub(super) fn check(model: &Model<'_>, index: usize) -> Result<(), Error> {
         return Err(fault(Fault::UnknownPacking(layer.packing)));
     };
     let window = Window::of(model, layer);
-    if !packing.fits(window.kernel[1], window.stride[1]) {
+    if !packing.fits(window.kernel, window.stride) {
         return Err(fault(Fault::Packing(packing)));
     }
-    // At most 4 · 8 · 8 · 65536 · 65536: only a 32-bit address can be too small for it.
+    // At most 8 · 8 · 8 · 65536 · 65536: only a 32-bit address can be too small for it.
     if u32::try_from(
         LARGEST_WEIGHT
             * window.kernel[0] as u64
@@ -344,7 +363,7 @@ pub(super) fn check(model: &Model<'_>, index: usize) -> Result<(), Error> {
         if !packing.is_sound(conv.weights, usize::from(channel), kernel_taps(&window)) {
             return Err(fault(Fault::Transform { channel }));
         }
-        if packing == Packing::Winograd && bound >= WINOGRAD_BOUND {
+        if bound >= sum_bound(packing) {
             return Err(fault(Fault::Accumulator { channel }));
         }
         // Kernels may take the high word of twice the value.

@@ -16,7 +16,7 @@ use core::ops::Range;
 use zerocopy::little_endian::I32;
 
 use crate::error::{Error, Fault, Part};
-use crate::format::{LayerRecord, NONE, Operator, flags};
+use crate::format::{LayerRecord, NONE, Operator, TILE_ROWS, flags};
 use crate::graph::Graph;
 use crate::model::Model;
 use crate::shape::Shape;
@@ -27,6 +27,15 @@ pub const MAX_KERNEL: usize = 8;
 /// Rows that a step reads, from top to bottom, each columns × channels of int8.
 /// A row of padding is empty.
 pub type Rows<'a> = [&'a [i8]; MAX_KERNEL];
+
+/// Largest number of output rows of a step.
+pub const MAX_STEP_ROWS: usize = TILE_ROWS;
+
+/// Rows that a step makes, from top to bottom; one that the output does not have is empty.
+pub type Outputs<'a> = [&'a mut [i8]; MAX_STEP_ROWS];
+
+/// The shortcuts of these rows.
+pub type Shortcuts<'a> = [Shortcut<'a>; MAX_STEP_ROWS];
 
 /// How an operator's kernel walks over its input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,12 +115,21 @@ impl Shortcut<'_> {
     }
 }
 
+/// Output rows of a step; the last may make fewer.
+#[inline(always)]
+pub(crate) fn rows_a_step(layer: &LayerRecord) -> u16 {
+    match layer.operator() {
+        Operator::Conv => layer.packing().rows_a_step() as u16,
+        _ => 1,
+    }
+}
+
 /// Steps that a layer takes.
 #[inline(always)]
 pub(crate) fn steps(graph: &Graph<'_>, layer: &LayerRecord) -> u16 {
     match layer.operator() {
         Operator::AveragePool => graph.input_of(layer).rows.get(),
-        _ => layer.rows.get(),
+        _ => layer.rows.get().div_ceil(rows_a_step(layer)),
     }
 }
 
@@ -120,7 +138,7 @@ pub(crate) fn steps(graph: &Graph<'_>, layer: &LayerRecord) -> u16 {
 pub(crate) fn rows_made(graph: &Graph<'_>, layer: &LayerRecord, steps: u16) -> u16 {
     match layer.operator() {
         Operator::AveragePool => u16::from(steps >= graph.input_of(layer).rows.get()),
-        _ => steps.min(layer.rows.get()),
+        _ => steps.saturating_mul(rows_a_step(layer)).min(layer.rows.get()),
     }
 }
 
@@ -130,9 +148,11 @@ pub(crate) fn rows_made(graph: &Graph<'_>, layer: &LayerRecord, steps: u16) -> u
 pub(crate) fn rows_read(layer: &LayerRecord, step: u16, rows: u16) -> Range<u16> {
     match layer.operator() {
         Operator::Conv | Operator::MaxPool => {
-            let top = u32::from(step) * u32::from(layer.stride[0]);
+            let (stride, made) = (u32::from(layer.stride[0]), u32::from(rows_a_step(layer)));
+            let top = u32::from(step) * made * stride;
+            let bottom = top + (made - 1) * stride + u32::from(layer.kernel[0]);
             let from = top.saturating_sub(u32::from(layer.pads[0])).min(u32::from(rows));
-            let to = (top + u32::from(layer.kernel[0])).saturating_sub(u32::from(layer.pads[0]));
+            let to = bottom.saturating_sub(u32::from(layer.pads[0]));
             from as u16..to.min(u32::from(rows)) as u16
         }
         _ => step..step.saturating_add(1),
@@ -142,14 +162,23 @@ pub(crate) fn rows_read(layer: &LayerRecord, step: u16, rows: u16) -> Range<u16>
 /// Kernel rows of step `step` that lie on the padding above the input.
 #[inline(always)]
 pub(crate) fn rows_above(layer: &LayerRecord, step: u16) -> usize {
-    let top = usize::from(step) * usize::from(layer.stride[0]);
+    let top = usize::from(step) * usize::from(rows_a_step(layer)) * usize::from(layer.stride[0]);
     usize::from(layer.pads[0]).saturating_sub(top)
 }
 
-/// The row of the shortcut that step `step` reads.
+/// The row of the shortcut that goes into row `y` of the output.
 #[inline(always)]
-pub(crate) fn shortcut_row(layer: &LayerRecord, step: u16) -> u16 {
-    step.saturating_mul(u16::from(layer.shortcut_stride))
+pub(crate) fn shortcut_row(layer: &LayerRecord, y: u16) -> u16 {
+    y.saturating_mul(u16::from(layer.shortcut_stride))
+}
+
+/// The rows of the shortcut that step `step` reads, with those between them.
+#[inline(always)]
+pub(crate) fn shortcut_rows(layer: &LayerRecord, step: u16) -> Range<u16> {
+    let made = rows_a_step(layer);
+    let first = step.saturating_mul(made);
+    let last = first.saturating_add(made - 1).min(layer.rows.get().saturating_sub(1));
+    shortcut_row(layer, first)..shortcut_row(layer, last).saturating_add(1)
 }
 
 /// Whether rows of the layer's output can take the place of its shortcut's rows: each number

@@ -10,14 +10,14 @@
 
 use brooklet::Shape;
 use brooklet::format::Packing;
-use brooklet::kernels::{Backend, Reference};
+use brooklet::kernels::{Backend, Reference, reference};
 use brooklet::ops::add::Add;
 use brooklet::ops::average_pool::AveragePool;
 use brooklet::ops::batch_norm::BatchNorm;
 use brooklet::ops::conv::{Conv, Finish, Padding};
 use brooklet::ops::max_pool::MaxPool;
 use brooklet::ops::softmax::Softmax;
-use brooklet::ops::{MAX_KERNEL, Rows, Shortcut, Window};
+use brooklet::ops::{MAX_KERNEL, MAX_STEP_ROWS, Outputs, Rows, Shortcut, Shortcuts, Window};
 use brooklet::quant::{Clamp, Multiplier};
 use zerocopy::little_endian::I32;
 
@@ -26,9 +26,9 @@ const CHANNELS: usize = 34;
 /// Largest number of weights of a case.
 const WEIGHTS: usize = 7 * 1024;
 /// Largest number of bytes that they take in any packing.
-const PACKED: usize = 14 * 1024;
+const PACKED: usize = 22 * 1024;
 /// Largest number of bytes of scratch memory.
-const SCRATCH: usize = 3 * 1024;
+const SCRATCH: usize = 8 * 1024;
 /// Largest number of bytes of a row.
 const ROW: usize = 640;
 
@@ -42,9 +42,9 @@ pub struct Memory {
     shifts: [i8; CHANNELS],
     table: [I32; 512],
     rows: [[i8; ROW]; MAX_KERNEL],
-    shortcut: [i8; ROW],
-    expected: [i8; ROW],
-    output: [i8; ROW],
+    shortcuts: [[i8; ROW]; MAX_STEP_ROWS],
+    expected: [[i8; ROW]; MAX_STEP_ROWS],
+    outputs: [[i8; ROW]; MAX_STEP_ROWS],
     scratch: Aligned<[u8; SCRATCH]>,
 }
 
@@ -64,9 +64,9 @@ impl Memory {
             shifts: [0; CHANNELS],
             table: [I32::ZERO; 512],
             rows: [[0; ROW]; MAX_KERNEL],
-            shortcut: [0; ROW],
-            expected: [0; ROW],
-            output: [0; ROW],
+            shortcuts: [[0; ROW]; MAX_STEP_ROWS],
+            expected: [[0; ROW]; MAX_STEP_ROWS],
+            outputs: [[0; ROW]; MAX_STEP_ROWS],
             scratch: Aligned([0x5a; SCRATCH]),
         }
     }
@@ -206,7 +206,7 @@ pub fn run(backend: &impl Backend, memory: &mut Memory) -> Outcome {
             for packing in Packing::ALL {
                 // A packing that the backend does not run, or that is for other kernels, is no case
                 // of it.
-                if backend.runs(packing) && packing.fits(case.kernel[1], case.stride) {
+                if backend.runs(packing) && packing.fits(case.kernel, [case.stride; 2]) {
                     for operand in 0..4 {
                         let g = &mut generator;
                         count(conv(backend, memory, case, values, packing, operand, g));
@@ -284,10 +284,13 @@ fn conv(
     let join = operand > 0;
     let stride = if operand == 3 { 2 } else { 1 };
     let shortcut_channels = if operand == 3 { outputs.div_ceil(2) } else { outputs };
-    for value in &mut memory.shortcut {
+    for value in memory.shortcuts.as_flattened_mut() {
         *value = generator.int8();
     }
     let zero = values.activation(generator);
+    // A step of several rows makes fewer where the output ends.
+    let made = 1 + generator.below(packing.rows_a_step() as u32) as usize;
+    let under = case.kernel[0] + (made - 1) * case.stride;
     let padded_rows = generator.below(case.kernel[0] as u32) as usize;
     let top = generator.below(2) == 0;
     let conv = Conv {
@@ -311,32 +314,46 @@ fn conv(
         },
     };
     let mut rows: Rows<'_> = [&[]; MAX_KERNEL];
-    for (ky, row) in rows.iter_mut().take(case.kernel[0]).enumerate() {
-        let on_padding = if top { ky < padded_rows } else { ky >= case.kernel[0] - padded_rows };
+    for (y, row) in rows.iter_mut().take(under).enumerate() {
+        let on_padding = if top { y < padded_rows } else { y >= under - padded_rows };
         if !on_padding {
-            *row = &memory.rows[ky][..case.columns as usize * inputs];
+            *row = &memory.rows[y][..case.columns as usize * inputs];
         }
     }
     let length = columns * outputs;
     let shortcut_columns = (columns - 1) * stride + 1;
     let needed = shortcut_columns * shortcut_channels;
-    let shortcut = match operand {
+    let shortcuts: Shortcuts<'_> = core::array::from_fn(|row| match operand {
         1 => Shortcut::InPlace,
         _ => Shortcut::Row {
-            row: memory.shortcut.get(..needed).unwrap_or(&memory.shortcut),
+            row: memory.shortcuts[row].get(..needed).unwrap_or(&memory.shortcuts[row]),
             channels: shortcut_channels,
             stride,
             before: (outputs - shortcut_channels) / 2,
             zero,
         },
-    };
-    for output in [&mut memory.expected, &mut memory.output] {
-        output[..length].copy_from_slice(&memory.shortcut[..length]);
-    }
+    });
     let scratch = &mut memory.scratch.0[..conv.scratch_bytes()];
-    Reference.conv(&conv, &rows, &shortcut, &mut [], &mut memory.expected[..length]);
-    backend.conv(&conv, &rows, &shortcut, scratch, &mut memory.output[..length]);
-    memory.expected[..length] == memory.output[..length]
+    let mut run = |backend: &dyn Fn(&mut [u8], &mut Outputs<'_>), rows: &mut [[i8; ROW]]| {
+        rows.copy_from_slice(&memory.shortcuts);
+        let mut outputs: Outputs<'_> = Default::default();
+        for (output, row) in outputs.iter_mut().zip(rows).take(made) {
+            *output = &mut row[..length];
+        }
+        backend(scratch, &mut outputs);
+    };
+    let expected = |_: &mut [u8], outputs: &mut Outputs<'_>| {
+        reference::conv_rows(&conv, &rows, &shortcuts, outputs);
+    };
+    let computed = |scratch: &mut [u8], outputs: &mut Outputs<'_>| match outputs {
+        [output, ..] if packing.rows_a_step() == 1 => {
+            backend.conv(&conv, &rows, &shortcuts[0], scratch, output);
+        }
+        outputs => backend.conv_rows(&conv, &rows, &shortcuts, scratch, outputs),
+    };
+    run(&expected, &mut memory.expected);
+    run(&computed, &mut memory.outputs);
+    memory.expected == memory.outputs
 }
 
 fn multiplier(generator: &mut Generator, shifts: core::ops::Range<i32>) -> Multiplier {
@@ -361,27 +378,27 @@ fn add(backend: &impl Backend, memory: &mut Memory, shape: Shape, g: &mut Genera
     let length = shape.row_bytes();
     for i in 0..length {
         memory.rows[0][i] = g.int8();
-        memory.shortcut[i] = g.int8();
+        memory.shortcuts[0][i] = g.int8();
     }
     [false, true].into_iter().all(|in_place| {
         let shortcut = if in_place {
             Shortcut::InPlace
         } else {
             Shortcut::Row {
-                row: &memory.shortcut[..length],
+                row: &memory.shortcuts[0][..length],
                 channels: usize::from(shape.channels),
                 stride: 1,
                 before: 0,
                 zero: 0,
             }
         };
-        for output in [&mut memory.expected, &mut memory.output] {
-            output[..length].copy_from_slice(&memory.shortcut[..length]);
+        for output in [&mut memory.expected[0], &mut memory.outputs[0]] {
+            output[..length].copy_from_slice(&memory.shortcuts[0][..length]);
         }
         let input = &memory.rows[0][..length];
-        Reference.add(&add, input, &shortcut, &mut memory.expected[..length]);
-        backend.add(&add, input, &shortcut, &mut memory.output[..length]);
-        memory.expected[..length] == memory.output[..length]
+        Reference.add(&add, input, &shortcut, &mut memory.expected[0][..length]);
+        backend.add(&add, input, &shortcut, &mut memory.outputs[0][..length]);
+        memory.expected[0][..length] == memory.outputs[0][..length]
     })
 }
 
@@ -412,9 +429,9 @@ fn batch_norm(
         *value = g.int8();
     }
     let input = &memory.rows[0][..length];
-    Reference.batch_norm(&norm, input, &mut memory.expected[..length]);
-    backend.batch_norm(&norm, input, &mut memory.output[..length]);
-    memory.expected[..length] == memory.output[..length]
+    Reference.batch_norm(&norm, input, &mut memory.expected[0][..length]);
+    backend.batch_norm(&norm, input, &mut memory.outputs[0][..length]);
+    memory.expected[0][..length] == memory.outputs[0][..length]
 }
 
 fn pools(backend: &impl Backend, memory: &mut Memory, input: Shape, g: &mut Generator) -> bool {
@@ -437,9 +454,9 @@ fn pools(backend: &impl Backend, memory: &mut Memory, input: Shape, g: &mut Gene
     rows[1] = &memory.rows[1][..length];
     rows[2] = &memory.rows[2][..length];
     let written = window.output.row_bytes();
-    Reference.max_pool(&pool, &rows, &mut memory.expected[..written]);
-    backend.max_pool(&pool, &rows, &mut memory.output[..written]);
-    if memory.expected[..written] != memory.output[..written] {
+    Reference.max_pool(&pool, &rows, &mut memory.expected[0][..written]);
+    backend.max_pool(&pool, &rows, &mut memory.outputs[0][..written]);
+    if memory.expected[0][..written] != memory.outputs[0][..written] {
         return false;
     }
     let channels = usize::from(input.channels);
@@ -455,9 +472,9 @@ fn pools(backend: &impl Backend, memory: &mut Memory, input: Shape, g: &mut Gene
             Reference.sum_row(y == 0, &row[..length], &mut sums[0][..channels]);
             backend.sum_row(y == 0, &row[..length], &mut sums[1][..channels]);
         }
-        Reference.average(&average, &sums[0][..channels], &mut memory.expected[..channels]);
-        backend.average(&average, &sums[1][..channels], &mut memory.output[..channels]);
-        sums[0] == sums[1] && memory.expected[..channels] == memory.output[..channels]
+        Reference.average(&average, &sums[0][..channels], &mut memory.expected[0][..channels]);
+        backend.average(&average, &sums[1][..channels], &mut memory.outputs[0][..channels]);
+        sums[0] == sums[1] && memory.expected[0][..channels] == memory.outputs[0][..channels]
     })
 }
 
@@ -473,7 +490,7 @@ fn softmax(
         *value = g.int8();
     }
     let input = &memory.rows[0][..channels];
-    Reference.softmax(&softmax, input, &mut memory.expected[..channels]);
-    backend.softmax(&softmax, input, &mut memory.output[..channels]);
-    memory.expected[..channels] == memory.output[..channels]
+    Reference.softmax(&softmax, input, &mut memory.expected[0][..channels]);
+    backend.softmax(&softmax, input, &mut memory.outputs[0][..channels]);
+    memory.expected[0][..channels] == memory.outputs[0][..channels]
 }

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use brooklet::Shape;
-use brooklet::format::{LayerRecord, Operator, Packing};
+use brooklet::format::{LayerRecord, Operator, Packing, TILE_ROWS};
 use brooklet::ops::conv::{PATCH_COLUMNS, TILE_COLUMNS, TILES};
 use brooklet_firmware::Spec;
 use serde::{Deserialize, Serialize};
@@ -76,6 +76,13 @@ pub fn work(layer: &LayerRecord, input: Shape) -> (&'static str, Work) {
                 let groups = channels.div_ceil(4);
                 let name = if joins { "winograd, join" } else { "winograd" };
                 (name, groups * values, values, rows * spans * groups)
+            }
+            Packing::Winograd2d => {
+                let inputs = inputs.next_multiple_of(4);
+                let spans = rows.div_ceil(TILE_ROWS) * columns.div_ceil(TILES * TILE_COLUMNS);
+                let groups = channels.div_ceil(4);
+                let name = if joins { "winograd 2d, join" } else { "winograd 2d" };
+                (name, groups * spans * inputs, spans * inputs, spans * groups)
             }
             packing @ (Packing::Pairs | Packing::WidePairs) => {
                 let taps = kernel_rows * (kernel_columns * inputs).next_multiple_of(4);

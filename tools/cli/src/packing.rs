@@ -56,7 +56,9 @@ impl Kernels {
     /// Packings that take more flash and fewer instructions.
     pub fn quicker(self) -> &'static [Packing] {
         match self {
-            Self::Portable | Self::Armv6m | Self::Armv7m | Self::Rv32 => &[Packing::Winograd],
+            Self::Portable | Self::Armv6m | Self::Armv7m | Self::Rv32 => {
+                &[Packing::Winograd, Packing::Winograd2d]
+            }
             Self::Armv7em => &[Packing::WidePairs, Packing::Winograd],
         }
     }

@@ -4,7 +4,7 @@
 use brooklet::format::{
     Header, LayerRecord, NONE, Operator, Packing, PreprocessingRecord, WEIGHTS_ALIGN, Writer,
 };
-use brooklet::ops::conv::WINOGRAD_BOUND;
+use brooklet::ops::conv::sum_bound;
 use brooklet::quant::Multiplier;
 use brooklet::{Model, Shape, ops};
 use fixed::types::I1F31;
@@ -106,8 +106,9 @@ impl Layer {
         };
         let mut sums = self.weights.chunks(self.taps().max(1)).zip(&self.bias).map(sum);
         self.record.operator() == Operator::Conv
-            && packing.fits(self.record.kernel[1].into(), self.record.stride[1].into())
-            && (packing != Packing::Winograd || sums.all(|sum| sum < WINOGRAD_BOUND))
+            && packing
+                .fits(self.record.kernel.map(usize::from), self.record.stride.map(usize::from))
+            && sums.all(|sum| sum < sum_bound(packing))
     }
 
     /// The weights as the record's packing has them.

@@ -93,11 +93,11 @@ impl Timeline {
                 segment += 1;
             }
             match next {
-                Next::Run { layer, step } => {
+                Next::Run { layer, .. } => {
                     timeline.scratch(graph, layer);
-                    timeline.step(graph, &mut schedule, layer, step);
+                    timeline.step(graph, &mut schedule, layer);
                 }
-                Next::Row { row } => timeline.step(graph, &mut schedule, 0, row),
+                Next::Row { .. } => timeline.step(graph, &mut schedule, 0),
                 Next::Done | Next::Stalled => break,
             }
         }
@@ -141,23 +141,21 @@ impl Timeline {
         }
     }
 
-    fn step(&mut self, graph: &Graph<'_>, schedule: &mut Schedule, layer: usize, step: u16) {
+    fn step(&mut self, graph: &Graph<'_>, schedule: &mut Schedule, layer: usize) {
         let now = self.now();
         let record = graph.layer(layer);
-        let row = schedule.made(graph, layer);
-        let updated = record.shortcut().filter(|&shortcut| {
-            ops::can_update(graph, record)
-                && schedule.needed_from(graph, shortcut, Some(layer)) > step
-        });
+        let first = schedule.made(graph, layer);
+        let updated = record.shortcut().filter(|_| ops::can_update(graph, record));
+        let needed = updated.map(|shortcut| schedule.needed_from(graph, shortcut, Some(layer)));
         schedule.complete(graph, layer);
-        if schedule.made(graph, layer) > row {
+        for row in first..schedule.made(graph, layer) {
             match updated {
-                Some(shortcut) => {
+                Some(shortcut) if needed > Some(row) => {
                     let item = self.rows[shortcut][usize::from(row)];
                     self.items[item].layer = layer;
                     self.rows[layer].push(item);
                 }
-                None => self.add_row(graph, layer, row),
+                _ => self.add_row(graph, layer, row),
             }
         }
         self.steps.push(layer as u16);

@@ -1,0 +1,272 @@
+//! Winograd's convolution in two dimensions, F(4 × 4, 3 × 3): exact, and a quarter of the products.
+//! For kernels of three rows by three columns at stride 1, of weights in [`Packing::Winograd2d`].
+//!
+//! ```text
+//! for each two tiles of four rows by four columns:
+//!     for each input channel:
+//!         values[position 0 … 35] = Bᵀ · the six rows by six columns under the tile · B
+//!     for each four output channels:
+//!         for each position:
+//!             sums[position] = Σ values[position] · weights[position]
+//!         output[tile] = finish(bias + Aᵀ · sums · A)
+//! ```
+//!
+//! The transforms are those of [one dimension](super::winograd) (Lavin and Gray, *Fast Algorithms
+//! for Convolutional Neural Networks*, 2016, section 4.3), in columns and in rows. *Bᵀ* is the same.
+//! Of *G*, each row is made whole and smallest, so that transformed weights stay below 49 · 127;
+//! *Aᵀ* makes up for it:
+//!
+//! ```text
+//!      ⎡ 1   0   0 ⎤                 ⎡ 6  −4  −4   1   1   0 ⎤
+//!      ⎢ 1   1   1 ⎥                 ⎢ 0  −4   4   2  −2   0 ⎥
+//! G  = ⎢ 1  −1   1 ⎥           Aᵀ  = ⎢ 0  −4  −4   4   4   0 ⎥
+//!      ⎢ 1   2   4 ⎥                 ⎣ 0  −4   4   8  −8  24 ⎦
+//!      ⎢ 1  −2   4 ⎥
+//!      ⎣ 0   0   1 ⎦
+//! ```
+//!
+//! All is whole, so nothing is rounded: what comes out is 24² times the sum. It may wrap. Times
+//! the inverse of 9 modulo 2³² it is 64 times the sum, and that fits into 32 bits: a model whose
+//! sums are larger is refused ([`sum_bound`](crate::ops::conv::sum_bound)).
+//!
+//! [`Packing::Winograd2d`]: crate::format::Packing::Winograd2d
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use super::reference;
+use crate::format::TILE_ROWS;
+use crate::ops::conv::{
+    Conv, Padding, TILE_COLUMNS, TILE_POSITIONS, TILES, TILES_ROWS, TILES_SPAN, UNDER_TILES,
+};
+use crate::ops::{Outputs, Rows, Shortcuts};
+
+/// Rows and columns under a tile.
+const SIDE: usize = TILES_ROWS;
+/// Output channels that are side by side.
+pub(super) const CHANNELS: usize = 4;
+/// The inverse of 9 modulo 2³².
+pub(super) const NINTH: i32 = 0x38e3_8e39;
+
+/// Two input channels, transformed, at a position: of each tile.
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub(super) struct Values([[i16; 2]; TILES]);
+
+/// The weights for them of four output channels, transformed, at that position.
+#[derive(Debug, Clone, Copy, FromBytes, Immutable, KnownLayout)]
+#[repr(C, align(16))]
+pub(super) struct Weights([[i16; 2]; CHANNELS]);
+
+/// The sums at all positions.
+pub(super) type Sums = [[[i32; TILES]; CHANNELS]; TILE_POSITIONS];
+
+/// What takes the time of it. The default is safe Rust.
+pub(super) trait SquareTiles {
+    /// Transforms what lies under the tiles: `pixels` are six rows of ten columns of `inputs`
+    /// channels, a multiple of four. `values` has all of a position, then of the next.
+    fn transform(&self, pixels: &[i8], inputs: usize, values: &mut [Values]) {
+        transform(pixels, inputs, values);
+    }
+
+    /// The sums of products for four channels: group `group` of `groups`. `weights` has all of a
+    /// position, there all of two inputs, there a group after the other.
+    fn multiply(
+        &self,
+        values: &[Values],
+        weights: &[Weights],
+        group: usize,
+        groups: usize,
+        sums: &mut Sums,
+    ) {
+        multiply(values, weights, group, groups, sums);
+    }
+
+    /// Writes the outputs of the span from the sums of four channels from `o` on.
+    fn finish(&self, span: &Span<'_>, sums: &Sums, o: usize, outputs: &mut Outputs<'_>) {
+        finish(span, sums, o, outputs);
+    }
+}
+
+/// Where outputs go: those of two tiles, from column `x` on.
+pub(super) struct Span<'s> {
+    pub(super) conv: &'s Conv<'s>,
+    pub(super) shortcuts: &'s Shortcuts<'s>,
+    pub(super) x: usize,
+}
+
+/// The rows of a step; see [`Backend::conv_rows`](super::Backend::conv_rows).
+pub(super) fn conv(
+    tiles: &impl SquareTiles,
+    conv: &Conv<'_>,
+    rows: &Rows<'_>,
+    shortcuts: &Shortcuts<'_>,
+    scratch: &mut [u8],
+    outputs: &mut Outputs<'_>,
+) {
+    let inputs = usize::from(conv.window.input.channels).next_multiple_of(4);
+    let groups = usize::from(conv.window.output.channels).div_ceil(CHANNELS);
+    // A file may lie where its int16 are not aligned.
+    let Ok(weights) = <[Weights]>::ref_from_bytes(zerocopy::IntoBytes::as_bytes(conv.weights))
+    else {
+        return reference::conv_rows(conv, rows, shortcuts, outputs);
+    };
+    // That there is so much was checked when the model was.
+    let bytes = TILE_POSITIONS * (inputs / 2) * size_of::<Values>();
+    let Some((values, pixels)) = scratch.split_at_mut_checked(bytes) else { return };
+    let values = <[Values]>::mut_from_bytes(values).unwrap_or_default();
+    let Some(pixels) = pixels.get_mut(..UNDER_TILES * inputs) else { return };
+    let pixels = crate::ops::int8_mut(pixels);
+    for x in (0..usize::from(conv.window.output.columns)).step_by(TILES * TILE_COLUMNS) {
+        for (row, under) in rows.iter().zip(pixels.chunks_exact_mut(TILES_SPAN * inputs)) {
+            fill(conv, row, x, inputs, under);
+        }
+        tiles.transform(pixels, inputs, values);
+        let span = Span { conv, shortcuts, x };
+        for group in 0..groups {
+            let mut sums = [[[0; TILES]; CHANNELS]; TILE_POSITIONS];
+            tiles.multiply(values, weights, group, groups, &mut sums);
+            tiles.finish(&span, &sums, CHANNELS * group, outputs);
+        }
+    }
+}
+
+/// The part of a row under the tiles from output column `x` on, with padding around.
+fn fill(conv: &Conv<'_>, row: &[i8], x: usize, fours: usize, under: &mut [i8]) {
+    let window = &conv.window;
+    let inputs = usize::from(window.input.channels).max(1);
+    let left = window.pad_left.saturating_sub(x).min(TILES_SPAN);
+    let first = (x + left).saturating_sub(window.pad_left);
+    let row = row.get(first * inputs..).unwrap_or(&[]);
+    let there = (row.len() / inputs).min(TILES_SPAN - left);
+    let Some((before, rest)) = under.split_at_mut_checked(left * fours) else { return };
+    let Some((inside, after)) = rest.split_at_mut_checked(there * fours) else { return };
+    for pixels in [before, after] {
+        match conv.padding {
+            Padding::Same(value) => pixels.fill(value),
+            Padding::PerChannel(values) => {
+                for pixel in pixels.chunks_exact_mut(fours) {
+                    pixel.iter_mut().zip(values).for_each(|(place, value)| *place = *value);
+                }
+            }
+        }
+    }
+    let Some(row) = row.get(..there * inputs) else { return };
+    if inputs == fours && row.len() == inside.len() {
+        inside.copy_from_slice(row);
+        return;
+    }
+    for (pixel, values) in inside.chunks_exact_mut(fours).zip(row.chunks_exact(inputs)) {
+        pixel.iter_mut().zip(values).for_each(|(place, value)| *place = *value);
+    }
+}
+
+/// Bᵀ · six values.
+#[inline(always)]
+fn under_tile([a, b, c, d, e, f]: [i32; SIDE]) -> [i32; SIDE] {
+    let (even, odd) = (e - c, d - b);
+    let (outer, inner) = (e - 4 * c, d - 4 * b);
+    [
+        4 * (a - c) + even,
+        outer + inner,
+        outer - inner,
+        even + 2 * odd,
+        even - 2 * odd,
+        f - d - 4 * odd,
+    ]
+}
+
+/// See [`SquareTiles::transform`].
+fn transform(pixels: &[i8], inputs: usize, values: &mut [Values]) {
+    let pairs = (inputs / 2).max(1);
+    for tile in 0..TILES {
+        for input in 0..inputs {
+            let at = |row: usize, column: usize| {
+                let pixel = row * TILES_SPAN + tile * TILE_COLUMNS + column;
+                pixels.get(pixel * inputs + input).map_or(0, |&value| i32::from(value))
+            };
+            let rows: [[i32; SIDE]; SIDE] = core::array::from_fn(|row| {
+                under_tile(core::array::from_fn(|column| at(row, column)))
+            });
+            let (pair, lane) = (input / 4 * 2 + input % 2, input % 4 / 2);
+            let mut positions = values.iter_mut().skip(pair).step_by(pairs);
+            let mut columns: [[i32; SIDE]; SIDE] = [[0; SIDE]; SIDE];
+            for (x, column) in columns.iter_mut().enumerate() {
+                *column = under_tile(rows.map(|row| row[x]));
+            }
+            for y in 0..SIDE {
+                for column in &columns {
+                    if let Some(Values(place)) = positions.next() {
+                        place[tile][lane] = column[y] as i16;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// See [`SquareTiles::multiply`].
+fn multiply(values: &[Values], weights: &[Weights], group: usize, groups: usize, sums: &mut Sums) {
+    let pairs = (values.len() / TILE_POSITIONS).max(1);
+    let positions = values.chunks_exact(pairs).zip(weights.chunks_exact((pairs * groups).max(1)));
+    for (sums, (values, weights)) in sums.iter_mut().zip(positions) {
+        let mut acc = [[0_i32; TILES]; CHANNELS];
+        let weights = weights.iter().skip(group).step_by(groups.max(1));
+        for (Values(values), Weights(weights)) in values.iter().zip(weights) {
+            for lane in 0..2 {
+                for (acc, weight) in acc.iter_mut().zip(weights) {
+                    let weight = i32::from(i16::from_le(weight[lane]));
+                    for (acc, value) in acc.iter_mut().zip(values) {
+                        *acc = acc.wrapping_add(weight * i32::from(value[lane]));
+                    }
+                }
+            }
+        }
+        *sums = acc;
+    }
+}
+
+/// See [`SquareTiles::finish`].
+fn finish(span: &Span<'_>, sums: &Sums, o: usize, outputs: &mut Outputs<'_>) {
+    let conv = span.conv;
+    let channels = usize::from(conv.window.output.channels).max(1);
+    for channel in 0..CHANNELS.min(channels.saturating_sub(o)) {
+        let ready = conv.channel(o + channel);
+        for tile in 0..TILES {
+            let rows = of_tile(&sums.map(|sums| sums[channel][tile]));
+            let x = span.x + tile * TILE_COLUMNS;
+            for ((output, shortcut), row) in outputs.iter_mut().zip(span.shortcuts).zip(&rows) {
+                let pixels = output.get_mut(x * channels..).unwrap_or_default();
+                conv.finish(&ready, row, shortcut, x, pixels);
+            }
+        }
+    }
+}
+
+/// Aᵀ · six sums.
+#[inline(always)]
+fn of_six([first, a, b, c, d, last]: [i32; SIDE]) -> [i32; TILE_ROWS] {
+    let (plus, minus) = (a.wrapping_add(b) << 2, a.wrapping_sub(b) << 2);
+    let (outer_plus, outer_minus) = (c.wrapping_add(d), c.wrapping_sub(d) << 1);
+    [
+        first.wrapping_mul(6).wrapping_add(outer_plus).wrapping_sub(plus),
+        outer_minus.wrapping_sub(minus),
+        (outer_plus << 2).wrapping_sub(plus),
+        (outer_minus << 2).wrapping_sub(minus).wrapping_add(last.wrapping_mul(24)),
+    ]
+}
+
+/// The rows of a tile, from its sums at all positions.
+fn of_tile(sums: &[i32; TILE_POSITIONS]) -> [[i32; TILE_COLUMNS]; TILE_ROWS] {
+    let (rows, _) = sums.as_chunks::<SIDE>();
+    let mut along = [[0; TILE_COLUMNS]; SIDE];
+    for (along, row) in along.iter_mut().zip(rows) {
+        *along = of_six(*row);
+    }
+    let mut tile = [[0; TILE_COLUMNS]; TILE_ROWS];
+    for x in 0..TILE_COLUMNS {
+        for (row, value) in tile.iter_mut().zip(of_six(along.map(|row| row[x]))) {
+            row[x] = value.wrapping_mul(NINTH) >> 6;
+        }
+    }
+    tile
+}

@@ -103,7 +103,7 @@ pub(super) fn conv(
     scratch: &mut [u8],
     outputs: &mut Outputs<'_>,
 ) {
-    let inputs = usize::from(conv.window.input.channels).next_multiple_of(4);
+    let inputs = usize::from(conv.window.input.channels).next_multiple_of(4).max(4);
     let groups = usize::from(conv.window.output.channels).div_ceil(CHANNELS);
     // A file may lie where its int16 are not aligned.
     let Ok(weights) = <[Weights]>::ref_from_bytes(zerocopy::IntoBytes::as_bytes(conv.weights))
@@ -144,7 +144,7 @@ fn fill(conv: &Conv<'_>, row: &[i8], x: usize, fours: usize, under: &mut [i8]) {
         match conv.padding {
             Padding::Same(value) => pixels.fill(value),
             Padding::PerChannel(values) => {
-                for pixel in pixels.chunks_exact_mut(fours) {
+                for pixel in pixels.chunks_exact_mut(fours.max(1)) {
                     pixel.iter_mut().zip(values).for_each(|(place, value)| *place = *value);
                 }
             }
@@ -155,7 +155,7 @@ fn fill(conv: &Conv<'_>, row: &[i8], x: usize, fours: usize, under: &mut [i8]) {
         inside.copy_from_slice(row);
         return;
     }
-    for (pixel, values) in inside.chunks_exact_mut(fours).zip(row.chunks_exact(inputs)) {
+    for (pixel, values) in inside.chunks_exact_mut(fours.max(1)).zip(row.chunks_exact(inputs)) {
         pixel.iter_mut().zip(values).for_each(|(place, value)| *place = *value);
     }
 }

@@ -19,7 +19,9 @@ use core::arch::naked_asm;
 
 use super::portable;
 use super::winograd::{POSITIONS, Sums, Tiles, Values, Weights};
-use super::winograd_2d::SquareTiles;
+use super::winograd_2d::{self as squares, NINTH, Span, SquareTiles};
+use crate::ops::Outputs;
+use crate::ops::conv::{TILE_POSITIONS, UNDER_TILES};
 
 /// The backend for RV32IM.
 #[derive(Debug, Clone, Copy, Default)]
@@ -27,7 +29,43 @@ pub struct Rv32;
 
 portable::with_assembly!(Rv32, "rv32");
 
-impl SquareTiles for Rv32 {}
+impl SquareTiles for Rv32 {
+    fn transform(&self, pixels: &[i8], inputs: usize, values: &mut [squares::Values]) {
+        let there = pixels.len() >= UNDER_TILES * inputs
+            && values.len() >= TILE_POSITIONS * inputs / 2
+            && pixels.as_ptr().addr().is_multiple_of(4);
+        if there && inputs > 0 && inputs.is_multiple_of(4) {
+            // SAFETY: `inputs` is a multiple of four and not zero; so many bytes for each pixel
+            // under the tiles can be read, at a multiple of four, and values for each two be
+            // written, as was just checked.
+            unsafe { transform_square(pixels.as_ptr(), values.as_mut_ptr(), inputs) }
+        }
+    }
+
+    fn multiply(
+        &self,
+        values: &[squares::Values],
+        weights: &[squares::Weights],
+        group: usize,
+        groups: usize,
+        sums: &mut squares::Sums,
+    ) {
+        let pairs = values.len() / TILE_POSITIONS;
+        if pairs > 0 && group < groups && weights.len() >= TILE_POSITIONS * pairs * groups {
+            let weights = weights.as_ptr().wrapping_add(group);
+            // SAFETY: of each position there are `pairs` values, and weights `groups` apart.
+            unsafe { multiply_square(values.as_ptr(), weights, groups, pairs, sums) }
+        }
+    }
+
+    fn finish(&self, span: &Span<'_>, sums: &squares::Sums, o: usize, outputs: &mut Outputs<'_>) {
+        match squares::Args::of(span, o, outputs) {
+            // SAFETY: `Args::of` says what all pointers are good for.
+            Some(mut args) => unsafe { finish_square(&mut args, sums) },
+            None => squares::finish(span, sums, o, outputs),
+        }
+    }
+}
 
 impl Tiles for Rv32 {
     fn multiply(&self, values: &[Values], weights: &[Weights], sums: &mut Sums) {
@@ -184,5 +222,529 @@ unsafe extern "C" fn multiply(
         "addi sp, sp, 32",
         "ret",
         ".option pop",
+    )
+}
+
+/// Bᵀ · six registers, two values in each: `a`, `b`, `c`, `d`, `e`, `f`, of which `d` and `e` stay.
+/// Comes out in `a`, `t2`, `c`, `b`, `t0`, `t3`.
+macro_rules! under_tile {
+    ($a:literal $b:literal $c:literal $d:literal $e:literal $f:literal,
+     $t0:literal $t1:literal $t2:literal $t3:literal) => {
+        concat!(
+            "sub ", $t0, ", ", $e, ", ", $c, "\n", // even
+            "sub ", $t1, ", ", $d, ", ", $b, "\n", // odd
+            "sub ", $a, ", ", $a, ", ", $c, "\n", "slli ", $a, ", ", $a, ", 2\n", "add ", $a, ", ",
+            $a, ", ", $t0, "\n", "slli ", $c, ", ", $c, ", 2\n", "sub ", $c, ", ", $e, ", ", $c,
+            "\n", // outer
+            "slli ", $b, ", ", $b, ", 2\n", "sub ", $b, ", ", $d, ", ", $b, "\n", // inner
+            "sub ", $t3, ", ", $f, ", ", $d, "\n", "slli ", $t1, ", ", $t1, ", 1\n", "slli ", $t2,
+            ", ", $t1, ", 1\n", "sub ", $t3, ", ", $t3, ", ", $t2, "\n", "add ", $t2, ", ", $c,
+            ", ", $b, "\n", "sub ", $c, ", ", $c, ", ", $b, "\n", "add ", $b, ", ", $t0, ", ", $t1,
+            "\n", "sub ", $t0, ", ", $t0, ", ", $t1, "\n",
+        )
+    };
+}
+
+/// Writes what [`under_tile`] gives to the six positions of a row, `$at` bytes behind their
+/// pointers: two int16 each, of which the low one has borrowed from the high one.
+macro_rules! store_positions {
+    ($a:literal $b:literal $c:literal $d:literal $e:literal $f:literal, $at:literal) => {
+        concat!(
+            "add ",
+            $a,
+            ", ",
+            $a,
+            ", s5\n",
+            "add ",
+            $b,
+            ", ",
+            $b,
+            ", a3\n",
+            ".irp value, ",
+            $c,
+            ", ",
+            $d,
+            ", ",
+            $e,
+            ", ",
+            $f,
+            "\n",
+            "add \\value, \\value, s5\n",
+            ".endr\n",
+            ".irp value, ",
+            $a,
+            ", ",
+            $b,
+            ", ",
+            $c,
+            ", ",
+            $d,
+            ", ",
+            $e,
+            ", ",
+            $f,
+            "\n",
+            "xor \\value, \\value, s5\n",
+            ".endr\n",
+            "sw ",
+            $a,
+            ", ",
+            $at,
+            "(s7)\n",
+            "sw ",
+            $b,
+            ", ",
+            $at,
+            "(s8)\n",
+            "sw ",
+            $c,
+            ", ",
+            $at,
+            "(s9)\n",
+            "sw ",
+            $d,
+            ", ",
+            $at,
+            "(s10)\n",
+            "sw ",
+            $e,
+            ", ",
+            $at,
+            "(s11)\n",
+            "sw ",
+            $f,
+            ", ",
+            $at,
+            "(ra)\n",
+        )
+    };
+}
+
+/// Two channels go through the transform in one register, low and high half: it is linear, so the
+/// high one only borrows where the low one is below zero, and that is made good at the end. Bytes
+/// come as 128 more, which leaves all positions as they are but the second of the second row:
+/// there it makes 36 · 128.
+///
+/// ```text
+/// a0 pixels   a1 values   a2 inputs   s0 0x80808080   s1 0x00ff00ff   s2 bytes of a row of pixels
+/// s3 bytes of a position   s4 where pixels end   s5 0x8000   s6 the same at that one position
+/// columns:  a3 pixels   a4 a5 stack, and its end   t0 … t5  s7 … s11 ra  two channels each
+/// rows:     a4 stack   s7 … s11 ra  positions   t0 … t5 values   a3 s5, or s6
+/// [sp] columns that are transformed: of each of six rows two times ten columns
+/// ```
+///
+/// # Safety
+///
+/// `inputs` is a multiple of four, and not zero. Six rows of ten columns of so many bytes can be
+/// read at `pixels`, a multiple of four; at each position values for each two inputs be written.
+#[unsafe(naked)]
+unsafe extern "C" fn transform_square(
+    pixels: *const i8,
+    values: *mut squares::Values,
+    inputs: usize,
+) {
+    naked_asm!(
+        ".option push",
+        ".option arch, +m",
+        "addi sp, sp, -544",
+        "sw ra, 480(sp)",
+        ".irp at, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11",
+        "sw s\\at, 484 + 4 * \\at(sp)",
+        ".endr",
+        "li s0, 0x80808080",
+        "li s1, 0x00ff00ff",
+        "li t0, 10",
+        "mul s2, a2, t0",
+        "slli s3, a2, 2",
+        "add s4, a0, a2",
+        "li s5, 0x8000",
+        "li s6, 0x8000 - 36 * 128 * 0x10001",
+        // The next four channels.
+        "2:",
+        "mv a3, a0",
+        "mv a4, sp",
+        "addi a5, sp, 40",
+        // The next column.
+        "3:",
+        "mv a6, a3",
+        ".irp value, t0, t1, t2, t3, t4",
+        "lw \\value, 0(a6)",
+        "add a6, a6, s2",
+        ".endr",
+        "lw t5, 0(a6)",
+        ".irp value, t0, t1, t2, t3, t4, t5",
+        "xor \\value, \\value, s0",
+        ".endr",
+        "and s7, t0, s1",
+        "and s8, t1, s1",
+        "and s9, t2, s1",
+        "and s10, t3, s1",
+        "and s11, t4, s1",
+        "and ra, t5, s1",
+        ".irp value, t0, t1, t2, t3, t4, t5",
+        "srli \\value, \\value, 8",
+        "and \\value, \\value, s1",
+        ".endr",
+        "add a3, a3, a2",
+        under_tile!("s7" "s8" "s9" "s10" "s11" "ra", "a6" "a7" "t6" "ra"),
+        "sw s7, 0(a4)",
+        "sw t6, 80(a4)",
+        "sw s9, 160(a4)",
+        "sw s8, 240(a4)",
+        "sw a6, 320(a4)",
+        "sw ra, 400(a4)",
+        under_tile!("t0" "t1" "t2" "t3" "t4" "t5", "a6" "a7" "t6" "t5"),
+        "sw t0, 40(a4)",
+        "sw t6, 120(a4)",
+        "sw t2, 200(a4)",
+        "sw t1, 280(a4)",
+        "sw a6, 360(a4)",
+        "sw t5, 440(a4)",
+        "addi a4, a4, 4",
+        "bne a4, a5, 3b",
+        // Positions of the first row.
+        "mv s7, a1",
+        "add s8, s7, s3",
+        "add s9, s8, s3",
+        "add s10, s9, s3",
+        "add s11, s10, s3",
+        "add ra, s11, s3",
+        "mv a4, sp",
+        // The next row.
+        "4:",
+        "mv a3, s5",
+        "addi a5, sp, 80",
+        "bne a4, a5, 5f",
+        "mv a3, s6",
+        "5:",
+        ".irp at, 0, 1, 2, 3, 4, 5",
+        "lw t\\at, 4 * \\at(a4)",
+        ".endr",
+        under_tile!("t0" "t1" "t2" "t3" "t4" "t5", "a5" "a6" "a7" "t6"),
+        store_positions!("t0" "a7" "t2" "t1" "a5" "t6", "0"),
+        ".irp at, 0, 1, 2, 3",
+        "lw t\\at, 24 + 4 * \\at(a4)",
+        ".endr",
+        under_tile!("t4" "t5" "t0" "t1" "t2" "t3", "a5" "a6" "a7" "t6"),
+        store_positions!("t4" "a7" "t0" "t5" "a5" "t6", "4"),
+        ".irp at, 0, 1, 2, 3, 4, 5",
+        "lw t\\at, 40 + 4 * \\at(a4)",
+        ".endr",
+        under_tile!("t0" "t1" "t2" "t3" "t4" "t5", "a5" "a6" "a7" "t6"),
+        store_positions!("t0" "a7" "t2" "t1" "a5" "t6", "8"),
+        ".irp at, 0, 1, 2, 3",
+        "lw t\\at, 64 + 4 * \\at(a4)",
+        ".endr",
+        under_tile!("t4" "t5" "t0" "t1" "t2" "t3", "a5" "a6" "a7" "t6"),
+        store_positions!("t4" "a7" "t0" "t5" "a5" "t6", "12"),
+        "addi a4, a4, 80",
+        "slli t0, s3, 2",
+        "slli t1, s3, 1",
+        "add t0, t0, t1",
+        ".irp position, s7, s8, s9, s10, s11, ra",
+        "add \\position, \\position, t0",
+        ".endr",
+        "addi a5, sp, 480",
+        "bne a4, a5, 4b",
+        "addi a0, a0, 4",
+        "addi a1, a1, 16",
+        "bne a0, s4, 2b",
+        "lw ra, 480(sp)",
+        ".irp at, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11",
+        "lw s\\at, 484 + 4 * \\at(sp)",
+        ".endr",
+        "addi sp, sp, 544",
+        "ret",
+        ".option pop",
+    )
+}
+
+/// ```text
+/// a0 values   a1 weights   a2 from weights to the next   a3 bytes of a position's values
+/// a4 sums   a5 where values of this position end   a6 a7 values   t0 … t6 s6 … weights, products
+/// t1 t2 s0 … s5 sums, channel by channel   t0 where sums end
+/// ```
+///
+/// # Safety
+///
+/// `groups` and `pairs` are not zero. At each of 36 positions there are so many `pairs` of values,
+/// and as many weights, each `groups` behind the one before.
+#[unsafe(naked)]
+unsafe extern "C" fn multiply_square(
+    values: *const squares::Values,
+    weights: *const squares::Weights,
+    groups: usize,
+    pairs: usize,
+    sums: *mut squares::Sums,
+) {
+    naked_asm!(
+        ".option push",
+        ".option arch, +m",
+        "addi sp, sp, -32",
+        ".irp at, 0, 1, 2, 3, 4, 5",
+        "sw s\\at, 4 * \\at(sp)",
+        ".endr",
+        "slli a2, a2, 4",
+        "slli a3, a3, 3",
+        "addi t0, a4, 36 * 32 / 2",
+        "addi t0, t0, 36 * 32 / 2",
+        // The next position.
+        "2:",
+        "add a5, a0, a3",
+        ".irp acc, t1, t2, s0, s1, s2, s3, s4, s5",
+        "li \\acc, 0",
+        ".endr",
+        "3:",
+        ".irp lane, 0, 2",
+        "lh a6, 0 + \\lane(a0)",
+        "lh a7, 4 + \\lane(a0)",
+        "lh t3, 0 + \\lane(a1)",
+        "lh t4, 4 + \\lane(a1)",
+        "lh t5, 8 + \\lane(a1)",
+        "mul t6, t3, a6",
+        "mul t3, t3, a7",
+        "add t1, t1, t6",
+        "add t2, t2, t3",
+        "lh t3, 12 + \\lane(a1)",
+        "mul t6, t4, a6",
+        "mul t4, t4, a7",
+        "add s0, s0, t6",
+        "add s1, s1, t4",
+        "mul t6, t5, a6",
+        "mul t5, t5, a7",
+        "add s2, s2, t6",
+        "add s3, s3, t5",
+        "mul a6, t3, a6",
+        "mul a7, t3, a7",
+        "add s4, s4, a6",
+        "add s5, s5, a7",
+        ".endr",
+        "addi a0, a0, 8",
+        "add a1, a1, a2",
+        "bne a0, a5, 3b",
+        "sw t1, 0(a4)",
+        "sw t2, 4(a4)",
+        ".irp at, 0, 1, 2, 3, 4, 5",
+        "sw s\\at, 8 + 4 * \\at(a4)",
+        ".endr",
+        "addi a4, a4, 32",
+        "bne a4, t0, 2b",
+        ".irp at, 0, 1, 2, 3, 4, 5",
+        "lw s\\at, 4 * \\at(sp)",
+        ".endr",
+        "addi sp, sp, 32",
+        "ret",
+        ".option pop",
+    )
+}
+
+/// Aᵀ · `t0` … `t5`. Comes out in `t0`, `t4`, `t2`, `t3`.
+macro_rules! of_six {
+    () => {
+        "add t6, t1, t2
+         slli t6, t6, 2
+         sub t1, t1, t2
+         slli t1, t1, 2
+         add t2, t3, t4
+         sub t3, t3, t4
+         slli t3, t3, 1
+         mul t0, t0, s1
+         add t0, t0, t2
+         sub t0, t0, t6
+         sub t4, t3, t1
+         slli t2, t2, 2
+         sub t2, t2, t6
+         slli t3, t3, 2
+         sub t3, t3, t1
+         mul t5, t5, s2
+         add t3, t3, t5"
+    };
+}
+
+/// Adds to a sum what a join's table has for the shortcut's byte, and rounds.
+macro_rules! join_row {
+    ($acc:literal $output:literal, $shortcut:literal) => {
+        concat!(
+            "lw t1, ",
+            $shortcut,
+            "(a0)\n",
+            "add t1, t1, ",
+            $output,
+            "\n",
+            "lb t1, 0(t1)\n",
+            "slli t1, t1, 2\n",
+            "add t1, t1, s8\n",
+            "lw t1, 0(t1)\n",
+            "add ",
+            $acc,
+            ", ",
+            $acc,
+            ", t1\n",
+            "sra ",
+            $acc,
+            ", ",
+            $acc,
+            ", s7\n",
+        )
+    };
+}
+
+/// ```text
+/// a0 arguments   a1 sums   a2 … a5 outputs   a6 stack   a7 tiles left   ra  channels left
+/// s0 NINTH   s1 6   s2 24   s3 64 times the bias   s4 mantissa   s5 shift to the right, or to the
+/// left where s6 is zero   s6 a half before that   s7 zero_point, or a join's bits   s8 table, or null
+/// s9 s10 range   s11 stride   t0 t4 t2 t3 outputs of four rows
+/// [sp] Aᵀ · sums: four columns of each of six rows
+/// ```
+///
+/// # Safety
+///
+/// The pointers are good for what the numbers beside them say: see [`squares::Args::of`].
+#[unsafe(naked)]
+unsafe extern "C" fn finish_square(args: &mut squares::Args, sums: &squares::Sums) {
+    naked_asm!(
+        ".option push",
+        ".option arch, +m",
+        "addi sp, sp, -160",
+        "sw ra, 96(sp)",
+        ".irp at, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11",
+        "sw s\\at, 100 + 4 * \\at(sp)",
+        ".endr",
+        "li s0, {ninth}",
+        "li s1, 6",
+        "li s2, 24",
+        "lw a2, 0(a0)",
+        "lw a3, 4(a0)",
+        "lw a4, 8(a0)",
+        "lw a5, 12(a0)",
+        "lw s11, 32(a0)",
+        "lw s7, 48(a0)",
+        "lw s8, 52(a0)",
+        "lw s9, 56(a0)",
+        "lw s10, 60(a0)",
+        "lw ra, 64(a0)",
+        // The next channel.
+        "2:",
+        "lw t0, 36(a0)",
+        "lw t1, 40(a0)",
+        "lw t2, 44(a0)",
+        "lw s3, 0(t0)",
+        "lw s4, 0(t1)",
+        "lb s5, 0(t2)",
+        "addi t0, t0, 4",
+        "addi t1, t1, 4",
+        "addi t2, t2, 1",
+        "sw t0, 36(a0)",
+        "sw t1, 40(a0)",
+        "sw t2, 44(a0)",
+        "slli s3, s3, 6",
+        "li s6, 0",
+        "bgez s5, 3f",
+        "neg s5, s5",
+        "li s6, 1",
+        "addi t0, s5, -1",
+        "sll s6, s6, t0",
+        "3:",
+        "lw a7, 68(a0)",
+        // The next tile.
+        "4:",
+        ".irp y, 0, 1, 2, 3, 4, 5",
+        ".irp x, 0, 1, 2, 3, 4, 5",
+        "lw t\\x, 192 * \\y + 32 * \\x(a1)",
+        ".endr",
+        of_six!(),
+        "sw t0, 16 * \\y(sp)",
+        "sw t4, 16 * \\y + 4(sp)",
+        "sw t2, 16 * \\y + 8(sp)",
+        "sw t3, 16 * \\y + 12(sp)",
+        ".endr",
+        "mv a6, sp",
+        // The next column.
+        "5:",
+        ".irp y, 0, 1, 2, 3, 4, 5",
+        "lw t\\y, 16 * \\y(a6)",
+        ".endr",
+        of_six!(),
+        // Twice the sum with the bias.
+        ".irp acc, t0, t4, t2, t3",
+        "mul \\acc, \\acc, s0",
+        "add \\acc, \\acc, s3",
+        "srai \\acc, \\acc, 5",
+        ".endr",
+        "beqz s6, 6f",
+        ".irp acc, t0, t4, t2, t3",
+        "mul t1, \\acc, s4",
+        "mulh \\acc, \\acc, s4",
+        "srli t1, t1, 31",
+        "add \\acc, \\acc, t1",
+        "srai t1, \\acc, 31",
+        "add \\acc, \\acc, s6",
+        "add \\acc, \\acc, t1",
+        "sra \\acc, \\acc, s5",
+        ".endr",
+        "7:",
+        "bnez s8, 8f",
+        ".irp acc, t0, t4, t2, t3",
+        "add \\acc, \\acc, s7",
+        ".endr",
+        "9:",
+        ".irp acc, t0, t4, t2, t3",
+        "bge \\acc, s9, 1f",
+        "mv \\acc, s9",
+        "1:",
+        "bge s10, \\acc, 1f",
+        "mv \\acc, s10",
+        "1:",
+        ".endr",
+        "sb t0, 0(a2)",
+        "sb t4, 0(a3)",
+        "sb t2, 0(a4)",
+        "sb t3, 0(a5)",
+        ".irp row, a2, a3, a4, a5",
+        "add \\row, \\row, s11",
+        ".endr",
+        "addi a6, a6, 4",
+        "addi t1, sp, 16",
+        "bne a6, t1, 5b",
+        "addi a1, a1, 4",
+        "addi a7, a7, -1",
+        "bnez a7, 4b",
+        // Back to the first tile, one channel on.
+        "lw t0, 68(a0)",
+        "slli t0, t0, 2",
+        "sub a1, a1, t0",
+        "addi a1, a1, 8",
+        "mul t0, t0, s11",
+        "addi t0, t0, -1",
+        ".irp row, a2, a3, a4, a5",
+        "sub \\row, \\row, t0",
+        ".endr",
+        "addi ra, ra, -1",
+        "bnez ra, 2b",
+        "lw ra, 96(sp)",
+        ".irp at, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11",
+        "lw s\\at, 100 + 4 * \\at(sp)",
+        ".endr",
+        "addi sp, sp, 160",
+        "ret",
+        // A factor of one or more.
+        "6:",
+        ".irp acc, t0, t4, t2, t3",
+        "sll \\acc, \\acc, s5",
+        "mul t1, \\acc, s4",
+        "mulh \\acc, \\acc, s4",
+        "srli t1, t1, 31",
+        "add \\acc, \\acc, t1",
+        ".endr",
+        "j 7b",
+        // A join.
+        "8:",
+        join_row!("t0" "a2", "16"),
+        join_row!("t4" "a3", "20"),
+        join_row!("t2" "a4", "24"),
+        join_row!("t3" "a5", "28"),
+        "j 9b",
+        ".option pop",
+        ninth = const NINTH,
     )
 }

@@ -31,10 +31,19 @@
 //!
 //! [`Packing::Winograd2d`]: crate::format::Packing::Winograd2d
 
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "rv32"))]
+use core::ptr::{null, null_mut};
+
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "rv32"))]
+use zerocopy::little_endian::I32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::reference;
 use crate::format::TILE_ROWS;
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "rv32"))]
+use crate::ops::Shortcut;
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "rv32"))]
+use crate::ops::conv::Finish;
 use crate::ops::conv::{
     Conv, Padding, TILE_COLUMNS, TILE_POSITIONS, TILES, TILES_ROWS, TILES_SPAN, UNDER_TILES,
 };
@@ -160,6 +169,95 @@ fn fill(conv: &Conv<'_>, row: &[i8], x: usize, fours: usize, under: &mut [i8]) {
     }
 }
 
+/// What assembly takes that makes outputs of four rows from sums.
+///
+/// ```text
+///  0 outputs, a row each         16 from there to their shortcuts
+/// 32 stride of both     36 bias     40 mantissas   44 shifts
+/// 48 zero_point, or a join's bits   52 the middle of a join's table, or null
+/// 56 range of the output            64 channels    68 tiles
+/// ```
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "rv32"))]
+#[repr(C)]
+pub(super) struct Args {
+    outputs: [*mut i8; TILE_ROWS],
+    shortcuts: [isize; TILE_ROWS],
+    stride: usize,
+    bias: *const I32,
+    mantissas: *const I32,
+    shifts: *const i8,
+    last: i32,
+    table: *const I32,
+    clamp: [i32; 2],
+    channels: usize,
+    tiles: usize,
+}
+
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "rv32"))]
+impl Args {
+    /// For the outputs of the span and of up to four channels from `o` on; `None` where tiles are
+    /// cut off, where a factor is one or more without a join, or a shortcut has other columns or
+    /// channels.
+    ///
+    /// All pointers are good for what the numbers beside them say: a bias, mantissa and shift for
+    /// each channel; at the outputs and at their shortcuts the columns of all tiles, in each of
+    /// four rows; around the middle of a table 128 words to both sides.
+    pub(super) fn of(span: &Span<'_>, o: usize, outputs: &mut Outputs<'_>) -> Option<Self> {
+        let Span { conv, shortcuts, x } = *span;
+        let stride = usize::from(conv.window.output.channels);
+        let channels = CHANNELS.min(stride.checked_sub(o).filter(|left| *left > 0)?);
+        let columns = usize::from(conv.window.output.columns).checked_sub(x)?;
+        let tiles = TILES.min(columns / TILE_COLUMNS);
+        let cut_off = columns < TILES * TILE_COLUMNS && columns % TILE_COLUMNS > 0;
+        if cut_off || tiles == 0 {
+            return None;
+        }
+        let (start, end) = (x * stride + o, (x + tiles * TILE_COLUMNS) * stride);
+        let shifts = conv.shifts.get(o..o + channels)?;
+        let (last, table) = match conv.finish {
+            Finish::Requantize { zero_point } => {
+                if shifts.iter().any(|&shift| shift >= 0) {
+                    return None;
+                }
+                (zero_point, null())
+            }
+            Finish::Join { table, bits } => {
+                (bits as i32, table.get(128).filter(|_| table.len() == 256)? as *const I32)
+            }
+        };
+        let mut args = Self {
+            outputs: [null_mut(); TILE_ROWS],
+            shortcuts: [0; TILE_ROWS],
+            stride,
+            bias: conv.bias.get(o..o + channels)?.as_ptr(),
+            mantissas: conv.mantissas.get(o..o + channels)?.as_ptr(),
+            shifts: shifts.as_ptr(),
+            last,
+            table,
+            clamp: [i32::from(conv.clamp.min), i32::from(conv.clamp.max)],
+            channels,
+            tiles,
+        };
+        let places = args.outputs.iter_mut().zip(&mut args.shortcuts);
+        for ((place, from_there), (output, shortcut)) in
+            places.zip(outputs.iter_mut().zip(shortcuts))
+        {
+            *place = output.get_mut(start..end)?.as_mut_ptr();
+            *from_there = match *shortcut {
+                Shortcut::Row { row, channels: theirs, stride: 1, before: 0, .. }
+                    if theirs == stride && !table.is_null() =>
+                {
+                    let there = row.get(start..end)?.as_ptr().addr();
+                    there.wrapping_sub(place.addr()) as isize
+                }
+                Shortcut::Row { .. } if !table.is_null() => return None,
+                _ => 0,
+            };
+        }
+        Some(args)
+    }
+}
+
 /// Bᵀ · six values.
 #[inline(always)]
 fn under_tile([a, b, c, d, e, f]: [i32; SIDE]) -> [i32; SIDE] {
@@ -226,7 +324,7 @@ fn multiply(values: &[Values], weights: &[Weights], group: usize, groups: usize,
 }
 
 /// See [`SquareTiles::finish`].
-fn finish(span: &Span<'_>, sums: &Sums, o: usize, outputs: &mut Outputs<'_>) {
+pub(super) fn finish(span: &Span<'_>, sums: &Sums, o: usize, outputs: &mut Outputs<'_>) {
     let conv = span.conv;
     let channels = usize::from(conv.window.output.channels).max(1);
     for channel in 0..CHANNELS.min(channels.saturating_sub(o)) {

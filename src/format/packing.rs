@@ -42,12 +42,12 @@ pub enum Packing {
     WidePairs = 3,
     /// Kernels of three rows by three columns at stride 1, transformed for Winograd's convolution
     /// in two dimensions, F(4 × 4, 3 × 3): each kernel of an input channel is six by six int16,
-    /// [`TILE_TRANSFORM`](super::TILE_TRANSFORM) of its columns and of its rows. The positions of
-    /// these are apart; at each lie all output channels *a*, *b* … side by side, by two of four
-    /// input channels:
+    /// [`TILE_TRANSFORM`](super::TILE_TRANSFORM) of its columns and of its rows. Four output
+    /// channels *a* … *d* are side by side, by two of four input channels, and positions row by
+    /// row:
     ///
     /// ```text
-    /// position 0:  a0 a2 b0 b2 c0 c2 …   a1 a3 b1 b3 c1 c3 …   a4 a6 b4 b6 …
+    /// position 0:  a0 a2 b0 b2 c0 c2 d0 d2   a1 a3 b1 b3 c1 c3 d1 d3   a4 a6 …
     /// position 1:  …
     /// ```
     ///

@@ -24,22 +24,20 @@ pub(super) const fn bytes(channels: usize, inputs: usize) -> usize {
 #[derive(Clone, Copy)]
 pub(super) struct Tiles<P> {
     packed: P,
-    /// Bytes of a position, and of two input channels at it.
-    position: usize,
-    pair: usize,
+    /// Pairs of input channels.
+    pairs: usize,
 }
 
 impl<P: AsRef<[i8]>> Tiles<P> {
     /// Those of so many input channels.
     pub(super) fn new(packed: P, inputs: usize) -> Self {
-        let position = packed.as_ref().len() / (SIDE * SIDE);
-        let pairs = (inputs.next_multiple_of(SIDE_BY_SIDE) / 2).max(1);
-        Self { packed, position, pair: position / pairs }
+        Self { packed, pairs: inputs.next_multiple_of(SIDE_BY_SIDE) / 2 }
     }
 
     fn index(&self, [y, x]: [usize; 2], channel: usize, input: usize) -> usize {
-        let pair = input / 4 * 2 + input % 2;
-        (y * SIDE + x) * self.position + pair * self.pair + 4 * channel + input % 4 / 2 * 2
+        let (group, pair) = (channel / SIDE_BY_SIDE, input / 4 * 2 + input % 2);
+        let step = ((group * SIDE + y) * SIDE + x) * self.pairs + pair;
+        2 * ((step * SIDE_BY_SIDE + channel % SIDE_BY_SIDE) * 2 + input % 4 / 2)
     }
 
     fn at(&self, position: [usize; 2], channel: usize, input: usize) -> i16 {

@@ -46,15 +46,12 @@ impl SquareTiles for Rv32 {
         &self,
         values: &[squares::Values],
         weights: &[squares::Weights],
-        group: usize,
-        groups: usize,
         sums: &mut squares::Sums,
     ) {
         let pairs = values.len() / TILE_POSITIONS;
-        if pairs > 0 && group < groups && weights.len() >= TILE_POSITIONS * pairs * groups {
-            let weights = weights.as_ptr().wrapping_add(group);
-            // SAFETY: of each position there are `pairs` values, and weights `groups` apart.
-            unsafe { multiply_square(values.as_ptr(), weights, groups, pairs, sums) }
+        if pairs > 0 && weights.len() >= values.len() {
+            // SAFETY: of each position there are `pairs` values, and as many weights.
+            unsafe { multiply_square(values.as_ptr(), weights.as_ptr(), pairs, sums) }
         }
     }
 
@@ -460,20 +457,18 @@ unsafe extern "C" fn transform_square(
 }
 
 /// ```text
-/// a0 values   a1 weights   a2 from weights to the next   a3 bytes of a position's values
-/// a4 sums   a5 where values of this position end   a6 a7 values   t0 … t6 s6 … weights, products
-/// t1 t2 s0 … s5 sums, channel by channel   t0 where sums end
+/// a0 values   a1 weights   a2 bytes of a position's values   a3 sums   a4 where they end
+/// a5 where values of this position end   a6 a7 values   t3 … t6 weights and products
+/// t1 t2 s0 … s5 sums, channel by channel
 /// ```
 ///
 /// # Safety
 ///
-/// `groups` and `pairs` are not zero. At each of 36 positions there are so many `pairs` of values,
-/// and as many weights, each `groups` behind the one before.
+/// `pairs` is not zero. At each of 36 positions there are so many values, and weights.
 #[unsafe(naked)]
 unsafe extern "C" fn multiply_square(
     values: *const squares::Values,
     weights: *const squares::Weights,
-    groups: usize,
     pairs: usize,
     sums: *mut squares::Sums,
 ) {
@@ -484,13 +479,11 @@ unsafe extern "C" fn multiply_square(
         ".irp at, 0, 1, 2, 3, 4, 5",
         "sw s\\at, 4 * \\at(sp)",
         ".endr",
-        "slli a2, a2, 4",
-        "slli a3, a3, 3",
-        "addi t0, a4, 36 * 32 / 2",
-        "addi t0, t0, 36 * 32 / 2",
+        "slli a2, a2, 3",
+        "addi a4, a3, 36 * 32",
         // The next position.
         "2:",
-        "add a5, a0, a3",
+        "add a5, a0, a2",
         ".irp acc, t1, t2, s0, s1, s2, s3, s4, s5",
         "li \\acc, 0",
         ".endr",
@@ -520,15 +513,15 @@ unsafe extern "C" fn multiply_square(
         "add s5, s5, a7",
         ".endr",
         "addi a0, a0, 8",
-        "add a1, a1, a2",
+        "addi a1, a1, 16",
         "bne a0, a5, 3b",
-        "sw t1, 0(a4)",
-        "sw t2, 4(a4)",
+        "sw t1, 0(a3)",
+        "sw t2, 4(a3)",
         ".irp at, 0, 1, 2, 3, 4, 5",
-        "sw s\\at, 8 + 4 * \\at(a4)",
+        "sw s\\at, 8 + 4 * \\at(a3)",
         ".endr",
-        "addi a4, a4, 32",
-        "bne a4, t0, 2b",
+        "addi a3, a3, 32",
+        "bne a3, a4, 2b",
         ".irp at, 0, 1, 2, 3, 4, 5",
         "lw s\\at, 4 * \\at(sp)",
         ".endr",

@@ -77,17 +77,10 @@ pub(super) trait SquareTiles {
         transform(pixels, inputs, values);
     }
 
-    /// The sums of products for four channels: group `group` of `groups`. `weights` has all of a
-    /// position, there all of two inputs, there a group after the other.
-    fn multiply(
-        &self,
-        values: &[Values],
-        weights: &[Weights],
-        group: usize,
-        groups: usize,
-        sums: &mut Sums,
-    ) {
-        multiply(values, weights, group, groups, sums);
+    /// The sums of products for four channels. `values` and `weights` have all of a position, then
+    /// of the next.
+    fn multiply(&self, values: &[Values], weights: &[Weights], sums: &mut Sums) {
+        multiply(values, weights, sums);
     }
 
     /// Writes the outputs of the span from the sums of four channels from `o` on.
@@ -113,7 +106,6 @@ pub(super) fn conv(
     outputs: &mut Outputs<'_>,
 ) {
     let inputs = usize::from(conv.window.input.channels).next_multiple_of(4).max(4);
-    let groups = usize::from(conv.window.output.channels).div_ceil(CHANNELS);
     // A file may lie where its int16 are not aligned.
     let Ok(weights) = <[Weights]>::ref_from_bytes(zerocopy::IntoBytes::as_bytes(conv.weights))
     else {
@@ -125,15 +117,15 @@ pub(super) fn conv(
     let values = <[Values]>::mut_from_bytes(values).unwrap_or_default();
     let Some(pixels) = pixels.get_mut(..UNDER_TILES * inputs) else { return };
     let pixels = crate::ops::int8_mut(pixels);
+    let mut sums = [[[0; TILES]; CHANNELS]; TILE_POSITIONS];
     for x in (0..usize::from(conv.window.output.columns)).step_by(TILES * TILE_COLUMNS) {
         for (row, under) in rows.iter().zip(pixels.chunks_exact_mut(TILES_SPAN * inputs)) {
             fill(conv, row, x, inputs, under);
         }
         tiles.transform(pixels, inputs, values);
         let span = Span { conv, shortcuts, x };
-        for group in 0..groups {
-            let mut sums = [[[0; TILES]; CHANNELS]; TILE_POSITIONS];
-            tiles.multiply(values, weights, group, groups, &mut sums);
+        for (group, weights) in weights.chunks_exact(values.len().max(1)).enumerate() {
+            tiles.multiply(values, weights, &mut sums);
             tiles.finish(&span, &sums, CHANNELS * group, outputs);
         }
     }
@@ -247,8 +239,8 @@ impl Args {
                 Shortcut::Row { row, channels: theirs, stride: 1, before: 0, .. }
                     if theirs == stride && !table.is_null() =>
                 {
-                    let there = row.get(start..end)?.as_ptr().addr();
-                    there.wrapping_sub(place.addr()) as isize
+                    let there = row.get(start..end)?.as_ptr().expose_provenance();
+                    there.wrapping_sub(place.expose_provenance()) as isize
                 }
                 Shortcut::Row { .. } if !table.is_null() => return None,
                 _ => 0,
@@ -303,12 +295,11 @@ fn transform(pixels: &[i8], inputs: usize, values: &mut [Values]) {
 }
 
 /// See [`SquareTiles::multiply`].
-fn multiply(values: &[Values], weights: &[Weights], group: usize, groups: usize, sums: &mut Sums) {
+fn multiply(values: &[Values], weights: &[Weights], sums: &mut Sums) {
     let pairs = (values.len() / TILE_POSITIONS).max(1);
-    let positions = values.chunks_exact(pairs).zip(weights.chunks_exact((pairs * groups).max(1)));
+    let positions = values.chunks_exact(pairs).zip(weights.chunks_exact(pairs));
     for (sums, (values, weights)) in sums.iter_mut().zip(positions) {
         let mut acc = [[0_i32; TILES]; CHANNELS];
-        let weights = weights.iter().skip(group).step_by(groups.max(1));
         for (Values(values), Weights(weights)) in values.iter().zip(weights) {
             for lane in 0..2 {
                 for (acc, weight) in acc.iter_mut().zip(weights) {

@@ -26,6 +26,7 @@
 #![allow(unsafe_code)]
 
 mod winograd;
+mod winograd_2d;
 
 use core::arch::naked_asm;
 use core::ops::Range;
@@ -38,7 +39,7 @@ use super::{Backend, reference};
 use crate::format::Packing;
 use crate::ops::add::Add;
 use crate::ops::conv::{CHUNK_TAPS, Conv, Finish, GROUP_CHANNELS, PATCH_COLUMNS, Padding};
-use crate::ops::{Rows, Shortcut};
+use crate::ops::{Outputs, Rows, Shortcut, Shortcuts};
 use crate::quant::{Clamp, Multiplier};
 
 /// The backend for DSP instructions.
@@ -98,6 +99,17 @@ impl Backend for Armv7em {
             }
             first += PATCH_COLUMNS;
         }
+    }
+
+    fn conv_rows(
+        &self,
+        conv: &Conv<'_>,
+        rows: &Rows<'_>,
+        shortcuts: &Shortcuts<'_>,
+        scratch: &mut [u8],
+        outputs: &mut Outputs<'_>,
+    ) {
+        super::winograd_2d::conv(self, conv, rows, shortcuts, scratch, outputs);
     }
 
     fn add(&self, add: &Add<'_>, input: &[i8], shortcut: &Shortcut<'_>, output: &mut [i8]) {

@@ -19,7 +19,10 @@ use core::arch::naked_asm;
 
 use super::portable;
 use super::winograd::{POSITIONS, Sums, Tiles, Values, Weights};
-use super::winograd_2d::SquareTiles;
+use super::winograd_2d::{self as squares, Span, SquareTiles};
+use super::{thumb2, winograd_2d};
+use crate::ops::Outputs;
+use crate::ops::conv::TILE_POSITIONS;
 
 /// The backend for Armv7-M.
 #[derive(Debug, Clone, Copy, Default)]
@@ -27,7 +30,39 @@ pub struct Armv7m;
 
 portable::with_assembly!(Armv7m, "armv7m");
 
-impl SquareTiles for Armv7m {}
+impl SquareTiles for Armv7m {
+    fn transform(&self, pixels: &[i8], inputs: usize, values: &mut [squares::Values]) {
+        thumb2::transform(pixels, inputs, values);
+    }
+
+    fn multiply(
+        &self,
+        values: &[squares::Values],
+        weights: &[squares::Weights],
+        sums: &mut squares::Sums,
+    ) {
+        let pairs = values.len() / TILE_POSITIONS;
+        if pairs > 0 && weights.len() >= values.len() {
+            // SAFETY: of each position there are `pairs` values, and as many weights.
+            unsafe { multiply_square(values.as_ptr(), weights.as_ptr(), pairs, sums) }
+        }
+    }
+
+    fn finish(&self, span: &Span<'_>, sums: &squares::Sums, o: usize, outputs: &mut Outputs<'_>) {
+        let ordinary = thumb2::is_ordinary(span.conv, o);
+        match squares::Args::of(span, o, outputs).filter(|_| ordinary) {
+            // SAFETY: `Args::of` says what all pointers are good for.
+            Some(mut args) => unsafe { finish_square(&mut args, sums) },
+            None => winograd_2d::finish(span, sums, o, outputs),
+        }
+    }
+}
+
+thumb2::finish_square!(
+    finish_square,
+    "",
+    "smull r9, \\acc, \\acc, r10\n add \\acc, \\acc, r9, lsr #31"
+);
 
 impl Tiles for Armv7m {
     fn multiply(&self, values: &[Values], weights: &[Weights], sums: &mut Sums) {
@@ -156,6 +191,77 @@ unsafe extern "C" fn multiply(
         "cmp r3, r12",
         "bne 2b",
         "add sp, sp, #20",
+        "pop {{r4-r11, pc}}",
+    )
+}
+
+/// ```text
+/// r0 values   r1 weights   r2 where values of this position end   r3 a weight
+/// r4 … r11 sums, channel by channel   r12 lr  values of two tiles
+/// [sp] bytes of a position's values   [sp, 4] sums   [sp, 8] where they end
+/// ```
+///
+/// # Safety
+///
+/// `pairs` is not zero. At each of 36 positions there are so many values, and weights.
+#[unsafe(naked)]
+unsafe extern "C" fn multiply_square(
+    values: *const squares::Values,
+    weights: *const squares::Weights,
+    pairs: usize,
+    sums: *mut squares::Sums,
+) {
+    naked_asm!(
+        "push {{r4-r11, lr}}",
+        "sub sp, sp, #12",
+        "lsl r2, r2, #3",
+        "add r12, r3, #36 * 32",
+        "strd r2, r3, [sp]",
+        "str r12, [sp, #8]",
+        // The next position.
+        "2:",
+        "ldr r2, [sp]",
+        ".irp acc, r4, r5, r6, r7, r8, r9, r10, r11",
+        "mov \\acc, #0",
+        ".endr",
+        "add r2, r2, r0",
+        "3:",
+        "ldrsh r12, [r0, #2]",
+        "ldrsh lr, [r0, #6]",
+        "ldrsh r3, [r1, #2]",
+        "mla r4, r12, r3, r4",
+        "mla r5, lr, r3, r5",
+        "ldrsh r3, [r1, #6]",
+        "mla r6, r12, r3, r6",
+        "mla r7, lr, r3, r7",
+        "ldrsh r3, [r1, #10]",
+        "mla r8, r12, r3, r8",
+        "mla r9, lr, r3, r9",
+        "ldrsh r3, [r1, #14]",
+        "mla r10, r12, r3, r10",
+        "mla r11, lr, r3, r11",
+        "ldrsh lr, [r0, #4]",
+        "ldrsh r12, [r0], #8",
+        "ldrsh r3, [r1, #4]",
+        "mla r6, r12, r3, r6",
+        "mla r7, lr, r3, r7",
+        "ldrsh r3, [r1, #8]",
+        "mla r8, r12, r3, r8",
+        "mla r9, lr, r3, r9",
+        "ldrsh r3, [r1, #12]",
+        "mla r10, r12, r3, r10",
+        "mla r11, lr, r3, r11",
+        "ldrsh r3, [r1], #16",
+        "mla r4, r12, r3, r4",
+        "mla r5, lr, r3, r5",
+        "cmp r0, r2",
+        "bne 3b",
+        "ldrd r3, r12, [sp, #4]",
+        "stm r3!, {{r4-r11}}",
+        "str r3, [sp, #4]",
+        "cmp r3, r12",
+        "bne 2b",
+        "add sp, sp, #12",
         "pop {{r4-r11, pc}}",
     )
 }

@@ -9,7 +9,7 @@
 //! | [`Portable`] | any core: blocked, safe Rust | `ohwi`, `winograd`, `winograd-2d` |
 //! | `Armv6m` | Cortex-M0, M0+ | `ohwi`, `winograd`, `winograd-2d` |
 //! | `Armv7m` | Cortex-M3, and M33 without DSP instructions | `ohwi`, `winograd`, `winograd-2d` |
-//! | `Armv7em` | Cortex-M4, M7, M33, M55: DSP instructions | `pairs`, `wide-pairs`, `winograd` |
+//! | `Armv7em` | Cortex-M4, M7, M33, M55: DSP instructions | `pairs`, `wide-pairs`, `winograd`, `winograd-2d` |
 //! | `Rv32` | RV32IM and more | `ohwi`, `winograd`, `winograd-2d` |
 //!
 //! Those in assembly are features of the crate, of their name.
@@ -24,6 +24,8 @@ pub mod portable;
 pub mod reference;
 #[cfg(feature = "rv32")]
 pub mod rv32;
+#[cfg(any(feature = "armv7m", feature = "armv7em"))]
+mod thumb2;
 mod winograd;
 mod winograd_2d;
 

@@ -556,14 +556,12 @@ macro_rules! of_six {
 
 /// Adds to a sum what a join's table has for the shortcut's byte, and rounds.
 macro_rules! join_row {
-    ($acc:literal $output:literal, $shortcut:literal) => {
+    ($acc:literal, $shortcut:literal) => {
         concat!(
             "lw t1, ",
             $shortcut,
             "(a0)\n",
-            "add t1, t1, ",
-            $output,
-            "\n",
+            "add t1, t1, t5\n",
             "lb t1, 0(t1)\n",
             "slli t1, t1, 2\n",
             "add t1, t1, s8\n",
@@ -732,10 +730,12 @@ unsafe extern "C" fn finish_square(args: &mut squares::Args, sums: &squares::Sum
         "j 7b",
         // A join.
         "8:",
-        join_row!("t0" "a2", "16"),
-        join_row!("t4" "a3", "20"),
-        join_row!("t2" "a4", "24"),
-        join_row!("t3" "a5", "28"),
+        "lw t5, 0(a0)",
+        "sub t5, a2, t5", // from a row's first output to this one
+        join_row!("t0", "16"),
+        join_row!("t4", "20"),
+        join_row!("t2", "24"),
+        join_row!("t3", "28"),
         "j 9b",
         ".option pop",
         ninth = const NINTH,

@@ -31,18 +31,18 @@
 //!
 //! [`Packing::Winograd2d`]: crate::format::Packing::Winograd2d
 
-#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "rv32"))]
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "rv32"))]
 use core::ptr::{null, null_mut};
 
-#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "rv32"))]
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "rv32"))]
 use zerocopy::little_endian::I32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::reference;
 use crate::format::TILE_ROWS;
-#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "rv32"))]
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "rv32"))]
 use crate::ops::Shortcut;
-#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "rv32"))]
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "rv32"))]
 use crate::ops::conv::Finish;
 use crate::ops::conv::{
     Conv, Padding, TILE_COLUMNS, TILE_POSITIONS, TILES, TILES_ROWS, TILES_SPAN, UNDER_TILES,
@@ -164,16 +164,16 @@ fn fill(conv: &Conv<'_>, row: &[i8], x: usize, fours: usize, under: &mut [i8]) {
 /// What assembly takes that makes outputs of four rows from sums.
 ///
 /// ```text
-///  0 outputs, a row each         16 from there to their shortcuts
+///  0 outputs, a row each         16 their shortcuts
 /// 32 stride of both     36 bias     40 mantissas   44 shifts
 /// 48 zero_point, or a join's bits   52 the middle of a join's table, or null
 /// 56 range of the output            64 channels    68 tiles
 /// ```
-#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "rv32"))]
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "rv32"))]
 #[repr(C)]
 pub(super) struct Args {
     outputs: [*mut i8; TILE_ROWS],
-    shortcuts: [isize; TILE_ROWS],
+    shortcuts: [*const i8; TILE_ROWS],
     stride: usize,
     bias: *const I32,
     mantissas: *const I32,
@@ -185,7 +185,7 @@ pub(super) struct Args {
     tiles: usize,
 }
 
-#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "rv32"))]
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "rv32"))]
 impl Args {
     /// For the outputs of the span and of up to four channels from `o` on; `None` where tiles are
     /// cut off, where a factor is one or more without a join, or a shortcut has other columns or
@@ -219,7 +219,7 @@ impl Args {
         };
         let mut args = Self {
             outputs: [null_mut(); TILE_ROWS],
-            shortcuts: [0; TILE_ROWS],
+            shortcuts: [null(); TILE_ROWS],
             stride,
             bias: conv.bias.get(o..o + channels)?.as_ptr(),
             mantissas: conv.mantissas.get(o..o + channels)?.as_ptr(),
@@ -231,19 +231,16 @@ impl Args {
             tiles,
         };
         let places = args.outputs.iter_mut().zip(&mut args.shortcuts);
-        for ((place, from_there), (output, shortcut)) in
-            places.zip(outputs.iter_mut().zip(shortcuts))
-        {
+        for ((place, there), (output, shortcut)) in places.zip(outputs.iter_mut().zip(shortcuts)) {
             *place = output.get_mut(start..end)?.as_mut_ptr();
-            *from_there = match *shortcut {
+            *there = match *shortcut {
                 Shortcut::Row { row, channels: theirs, stride: 1, before: 0, .. }
                     if theirs == stride && !table.is_null() =>
                 {
-                    let there = row.get(start..end)?.as_ptr().expose_provenance();
-                    there.wrapping_sub(place.expose_provenance()) as isize
+                    row.get(start..end)?.as_ptr()
                 }
                 Shortcut::Row { .. } if !table.is_null() => return None,
-                _ => 0,
+                _ => *place,
             };
         }
         Some(args)

@@ -59,7 +59,7 @@ impl Kernels {
             Self::Portable | Self::Armv6m | Self::Armv7m | Self::Rv32 => {
                 &[Packing::Winograd, Packing::Winograd2d]
             }
-            Self::Armv7em => &[Packing::WidePairs, Packing::Winograd],
+            Self::Armv7em => &[Packing::WidePairs, Packing::Winograd, Packing::Winograd2d],
         }
     }
 

@@ -40,6 +40,16 @@ pub enum Packing {
     /// a0 a2   b0 b2   a1 a3   b1 b3   a4 a6   b4 b6   a5 a7   b5 b7   …
     /// ```
     WidePairs = 3,
+    /// Eight output channels *a* … *h* side by side, by weights in the order of
+    /// [`Ohwi`](Self::Ohwi): those of a channel are eight bytes apart.
+    ///
+    /// ```text
+    /// a0 b0 c0 d0 e0 f0 g0 h0   a1 b1 c1 d1 e1 f1 g1 h1   …
+    /// ```
+    ///
+    /// What is missing in a kernel row to an even number, and channels that are missing to a
+    /// multiple of eight, are zero.
+    Eights = 6,
     /// Kernels of three rows by three columns at stride 1, transformed for Winograd's convolution
     /// in two dimensions, F(4 × 4, 3 × 3): each kernel of an input channel is six by six int16,
     /// [`TILE_TRANSFORM`](super::TILE_TRANSFORM) of its columns and of its rows. Four output
@@ -68,11 +78,13 @@ const KERNEL_COLUMNS: usize = TRANSFORM[0].len();
 pub const TILE_ROWS: usize = 4;
 /// Channels that [`Packing::Winograd`] has side by side.
 const SIDE_BY_SIDE: usize = 4;
+/// Channels that [`Packing::Eights`] has side by side.
+pub const EIGHT: usize = 8;
 
 impl Packing {
     /// All packings.
-    pub const ALL: [Self; 5] =
-        [Self::Ohwi, Self::Pairs, Self::Winograd, Self::WidePairs, Self::Winograd2d];
+    pub const ALL: [Self; 6] =
+        [Self::Ohwi, Self::Pairs, Self::Winograd, Self::WidePairs, Self::Eights, Self::Winograd2d];
 
     /// The packing of a number.
     pub const fn from_number(number: u8) -> Option<Self> {
@@ -81,6 +93,7 @@ impl Packing {
             1 => Some(Self::Pairs),
             2 => Some(Self::Winograd),
             3 => Some(Self::WidePairs),
+            6 => Some(Self::Eights),
             7 => Some(Self::Winograd2d),
             _ => None,
         }
@@ -93,6 +106,7 @@ impl Packing {
             Self::Pairs => "pairs",
             Self::Winograd => "winograd",
             Self::WidePairs => "wide-pairs",
+            Self::Eights => "eights",
             Self::Winograd2d => "winograd-2d",
         }
     }
@@ -100,7 +114,7 @@ impl Packing {
     /// Whether it can be that of a convolution with such a kernel and stride: rows, columns.
     pub const fn fits(self, kernel: [usize; 2], stride: [usize; 2]) -> bool {
         match self {
-            Self::Ohwi | Self::Pairs | Self::WidePairs => true,
+            Self::Ohwi | Self::Pairs | Self::WidePairs | Self::Eights => true,
             Self::Winograd => matches!((kernel, stride), ([_, 3], [_, 1])),
             Self::Winograd2d => matches!((kernel, stride), ([3, 3], [1, 1])),
         }
@@ -110,7 +124,7 @@ impl Packing {
     #[inline(always)]
     pub const fn rows_a_step(self) -> usize {
         match self {
-            Self::Ohwi | Self::Pairs | Self::WidePairs | Self::Winograd => 1,
+            Self::Ohwi | Self::Pairs | Self::WidePairs | Self::Eights | Self::Winograd => 1,
             Self::Winograd2d => TILE_ROWS,
         }
     }
@@ -123,6 +137,7 @@ impl Packing {
             Self::Ohwi => channels * rows * row,
             Self::Pairs => channels.next_multiple_of(2) * rows * row.next_multiple_of(4),
             Self::WidePairs => 2 * Self::Pairs.bytes(channels, [rows, row]),
+            Self::Eights => channels.next_multiple_of(EIGHT) * rows * row.next_multiple_of(2),
             Self::Winograd => {
                 let inputs = (row / KERNEL_COLUMNS).next_multiple_of(SIDE_BY_SIDE);
                 2 * TRANSFORM.len() * channels.next_multiple_of(SIDE_BY_SIDE) * rows * inputs
@@ -147,6 +162,7 @@ impl Packing {
             Self::Pairs => pairs_index(channel, ky, tap, kernel),
             // The low byte is the weight.
             Self::WidePairs => wide_pairs_index(channel, ky, tap, kernel),
+            Self::Eights => eights_index(channel, ky, tap, kernel),
             Self::Winograd => return recovered(packed, channel, ky, tap, kernel),
             Self::Winograd2d => {
                 let inputs = (row / KERNEL_COLUMNS).max(1);
@@ -177,6 +193,7 @@ impl Packing {
                 }
                 low
             }
+            Self::Eights => eights_index(channel, ky, tap, kernel),
             Self::Winograd => {
                 let inputs = (row / KERNEL_COLUMNS).max(1);
                 let (kx, input) = (tap / inputs, tap % inputs);
@@ -220,6 +237,10 @@ impl Packing {
                     }
                 })
             }),
+            Self::Eights => (0..rows).all(|ky| {
+                (row..row.next_multiple_of(2))
+                    .all(|tap| packed.get(eights_index(channel, ky, tap, kernel)) == Some(&0))
+            }),
             Self::Winograd => {
                 let inputs = row / KERNEL_COLUMNS;
                 (0..rows).all(|ky| {
@@ -260,6 +281,13 @@ const fn wide_pairs_index(channel: usize, ky: usize, tap: usize, kernel: [usize;
     // Of the four weights in a word of pairs, the second and third change places.
     let index = pairs_index(channel, ky, tap, kernel);
     2 * (index & !3 | (index & 1) << 1 | (index >> 1) & 1)
+}
+
+/// Where a weight lies in [`Packing::Eights`].
+#[inline(always)]
+const fn eights_index(channel: usize, ky: usize, tap: usize, [rows, row]: [usize; 2]) -> usize {
+    let group = (channel / EIGHT * rows + ky) * row.next_multiple_of(2);
+    (group + tap) * EIGHT + channel % EIGHT
 }
 
 /// Where a transformed weight lies in [`Packing::Winograd`], in bytes.

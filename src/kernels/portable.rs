@@ -77,7 +77,7 @@ pub(super) trait Products: Tiles + SquareTiles {
 
 /// A backend of these loops with the innermost in assembly: the function `add_products` of the
 /// module that names it.
-#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "rv32"))]
+#[cfg(feature = "rv32")]
 macro_rules! with_assembly {
     ($backend:ident, $name:literal) => {
         impl $crate::kernels::Backend for $backend {
@@ -121,7 +121,7 @@ macro_rules! with_assembly {
     };
 }
 
-#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "rv32"))]
+#[cfg(feature = "rv32")]
 pub(super) use with_assembly;
 
 /// Two runs of weights and two of values, all of one length, which is not zero.

@@ -97,6 +97,9 @@ pub(super) struct Span<'s> {
 }
 
 /// The rows of a step; see [`Backend::conv_rows`](super::Backend::conv_rows).
+///
+/// Not inlined, as its sums take much of a stack, which other layers need not have.
+#[inline(never)]
 pub(super) fn conv(
     tiles: &impl SquareTiles,
     conv: &Conv<'_>,

@@ -23,7 +23,7 @@ use zerocopy::little_endian::I32;
 
 use super::{Shortcut, Window, int8, part, words};
 use crate::error::{Error, Fault, Part};
-use crate::format::{LayerRecord, Packing, TILE_ROWS, TILE_TRANSFORM, TRANSFORM};
+use crate::format::{EIGHT, LayerRecord, Packing, TILE_ROWS, TILE_TRANSFORM, TRANSFORM};
 use crate::model::Model;
 use crate::quant::{Clamp, Multiplier, Requantizer, requantize};
 use crate::shape::Shape;
@@ -127,10 +127,14 @@ impl<'m> Conv<'m> {
         self.window.kernel[0] * self.window.kernel[1] * self.window.input.channels as usize
     }
 
-    /// Weights an output channel with what [`Packing::Pairs`] adds.
+    /// Weights of a kernel row with what the packing adds.
+    pub fn packed_row(&self) -> usize {
+        packed_row(self.packing, kernel_taps(&self.window)[1])
+    }
+
+    /// Weights an output channel with what the packing adds.
     pub fn packed_taps(&self) -> usize {
-        let [rows, row] = kernel_taps(&self.window);
-        rows * row.next_multiple_of(4)
+        self.window.kernel[0] * self.packed_row()
     }
 
     /// Bytes of scratch memory.
@@ -252,12 +256,29 @@ pub(super) fn scratch_bytes(layer: &LayerRecord, input: Shape) -> usize {
     scratch_for(layer.packing(), usize::from(layer.channels.get()), taps)
 }
 
-/// Columns of the output that kernels for [`Packing::Pairs`] compute at a time.
+/// Weights of a kernel row with what the packing adds to those that there are.
+fn packed_row(packing: Packing, row: usize) -> usize {
+    match packing {
+        Packing::Pairs | Packing::WidePairs => row.next_multiple_of(4),
+        Packing::Eights => row.next_multiple_of(2),
+        _ => row,
+    }
+}
+
+/// Columns of the output that kernels for [`Packing::Pairs`] and [`Packing::Eights`] compute at a
+/// time.
 pub const PATCH_COLUMNS: usize = 4;
 /// Weights of an output channel that they multiply at a time.
 pub const CHUNK_TAPS: usize = 144;
 /// Output channels that they keep sums of.
 pub const GROUP_CHANNELS: usize = 64;
+
+/// Output channels that kernels for [`Packing::Eights`] keep sums of, with so many weights each: as
+/// many as they can, where they do not multiply all weights at a time.
+#[inline(always)]
+pub(crate) fn kept_channels(taps: usize, channels: usize) -> usize {
+    channels.min(if taps > CHUNK_TAPS { GROUP_CHANNELS } else { EIGHT })
+}
 
 /// Columns of the output in a tile of [`Packing::Winograd`] and [`Packing::Winograd2d`].
 pub const TILE_COLUMNS: usize = 4;
@@ -277,9 +298,17 @@ fn scratch_for(packing: Packing, channels: usize, [rows, row]: [usize; 2]) -> us
         Packing::Ohwi => 0,
         // The values under the kernel as int16, and a sum for each channel, at some columns.
         Packing::Pairs | Packing::WidePairs => {
-            let taps = rows * row.next_multiple_of(4);
+            let taps = rows * packed_row(packing, row);
             let sums = channels.next_multiple_of(2).min(GROUP_CHANNELS);
             PATCH_COLUMNS * (2 * taps.clamp(4, CHUNK_TAPS) + 4 * sums)
+        }
+        // The values under the kernel, two columns a word, sums in the same form, and what of a
+        // kernel row lies on padding, at two columns.
+        Packing::Eights => {
+            let row = packed_row(packing, row);
+            let sums = kept_channels(rows * row, channels);
+            let patch = PATCH_COLUMNS * 2 * (rows * row).clamp(2, CHUNK_TAPS);
+            patch + 4 * PATCH_COLUMNS * sums + 2 * row.min(CHUNK_TAPS)
         }
         // The transformed values as int16, a column of padding, and a row's columns where not
         // all are on it.

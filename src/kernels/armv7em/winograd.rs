@@ -11,10 +11,10 @@ use core::arch::naked_asm;
 
 use zerocopy::little_endian::I32;
 
+use super::super::quick::Quick;
 use super::super::winograd::{
     CHANNELS, Columns, INSIDE, POSITIONS, Span, Sums, THIRD, Tiles, Values, Weights,
 };
-use super::Quick;
 use crate::ops::conv::TILE_COLUMNS;
 
 /// The tiles of a convolution.

@@ -15,7 +15,7 @@ use std::sync::LazyLock;
 
 use brooklet::Shape;
 use brooklet::format::{LayerRecord, Operator, Packing, TILE_ROWS};
-use brooklet::ops::conv::{PATCH_COLUMNS, TILE_COLUMNS, TILES};
+use brooklet::ops::conv::{CHUNK_TAPS, PATCH_COLUMNS, TILE_COLUMNS, TILES};
 use brooklet_firmware::Spec;
 use serde::{Deserialize, Serialize};
 
@@ -95,6 +95,13 @@ pub fn work(layer: &LayerRecord, input: Shape) -> (&'static str, Work) {
                     (_, true) => "wide pairs, join",
                 };
                 (name, patches * pairs * taps, patches * taps, patches)
+            }
+            Packing::Eights => {
+                let taps = kernel_rows * (kernel_columns * inputs).next_multiple_of(2);
+                let patches = rows * columns.div_ceil(PATCH_COLUMNS);
+                let chunks = taps.div_ceil(CHUNK_TAPS);
+                let name = if joins { "eights, join" } else { "eights" };
+                (name, patches * taps * channels, patches * taps, patches * chunks * channels)
             }
             Packing::Ohwi => {
                 let taps = kernel_rows * kernel_columns * inputs;

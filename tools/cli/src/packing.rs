@@ -48,7 +48,8 @@ impl Kernels {
     /// The packing for kernels and strides of any kind: the smallest.
     pub fn packing(self) -> Packing {
         match self {
-            Self::Portable | Self::Armv6m | Self::Armv7m | Self::Rv32 => Packing::Ohwi,
+            Self::Portable | Self::Rv32 => Packing::Ohwi,
+            Self::Armv6m | Self::Armv7m => Packing::Eights,
             Self::Armv7em => Packing::Pairs,
         }
     }

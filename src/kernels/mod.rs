@@ -10,7 +10,7 @@
 //! | `Armv6m` | Cortex-M0, M0+ | `eights`, `winograd`, `winograd-2d` |
 //! | `Armv7m` | Cortex-M3, and M33 without DSP instructions | `eights`, `winograd`, `winograd-2d` |
 //! | `Armv7em` | Cortex-M4, M7, M33, M55: DSP instructions | `pairs`, `wide-pairs`, `winograd`, `winograd-2d` |
-//! | `Rv32` | RV32IM and more | `ohwi`, `winograd`, `winograd-2d` |
+//! | `Rv32` | RV32IM and more | `eights`, `winograd`, `winograd-2d` |
 //!
 //! Those in assembly are features of the crate, of their name.
 
@@ -20,10 +20,10 @@ pub mod armv6m;
 pub mod armv7em;
 #[cfg(feature = "armv7m")]
 pub mod armv7m;
-#[cfg(any(feature = "armv6m", feature = "armv7m"))]
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "rv32"))]
 mod lanes;
 pub mod portable;
-#[cfg(any(feature = "armv6m", feature = "armv7em", feature = "armv7m"))]
+#[cfg(any(feature = "armv6m", feature = "armv7em", feature = "armv7m", feature = "rv32"))]
 mod quick;
 pub mod reference;
 #[cfg(feature = "rv32")]

@@ -1,33 +1,56 @@
 //! RISC-V cores of 32 bits with multiplication: RV32IM and more.
 //!
-//! The loops of [`portable`], but for the innermost: compilers do not keep its
-//! sums in registers.
-//!
 //! ```text
-//! two channels a, b at two columns:                     Winograd, at one position:
-//!     for each weight under the kernel row:                 for each input channel:
-//!         acc[a, b][0] += weights of a, b · value of 0          for each of four output channels:
-//!         acc[a, b][1] += weights of a, b · value of 1              acc[two tiles] += weight · values
+//! two columns in a product, four channels, for each two taps:
+//!     for each channel, each two columns:
+//!         p = values of a · weight of a + values of b · weight of b + 0x8000
+//!         sum += p
+//!         high += p >> 16
+//! Winograd, at one position, for each input channel:
+//!     for each of four output channels:
+//!         acc[two tiles] += weight · values
 //! ```
 //!
-//! Instructions a multiply-accumulate: 12 for 4, which is 3, and a loop of 5 for 16; 22 for 16
-//! with Winograd, which is 1.38.
+//! Instructions a multiply-accumulate: 68 for 32 and the loop's, which is 2.2; 44 for 16 products
+//! of Winograd: of F(4, 3), two multiply-accumulates each, 1.38; of F(4 × 4, 3 × 3), four each, 0.73.
 
 #![allow(unsafe_code)]
 
 use core::arch::naked_asm;
 
-use super::portable;
+use super::lanes::{self, Args, Columns, Lanes, Taps};
 use super::winograd::{POSITIONS, Sums, Tiles, Values, Weights};
 use super::winograd_2d::{self as squares, NINTH, Span, SquareTiles};
 use crate::ops::Outputs;
-use crate::ops::conv::{TILE_POSITIONS, UNDER_TILES};
+use crate::ops::conv::{PATCH_COLUMNS, TILE_POSITIONS, UNDER_TILES};
 
 /// The backend for RV32IM.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Rv32;
 
-portable::with_assembly!(Rv32, "rv32");
+lanes::backend!(Rv32, "rv32");
+
+impl Lanes for Rv32 {
+    fn widen([a, b]: [&[i8]; 2], patch: &mut [Taps], pair: usize) {
+        let pairs = patch.len();
+        if pairs > 0 && pair < PATCH_COLUMNS / 2 && a.len() >= 2 * pairs && b.len() >= 2 * pairs {
+            let place = patch.as_mut_ptr().cast::<Columns>().wrapping_add(pair);
+            // SAFETY: both columns have so many pairs of values, and the patch so many pairs of
+            // taps, one at least, of which the place of these columns is one.
+            unsafe { widen(a.as_ptr(), b.as_ptr(), place, pairs) }
+        }
+    }
+
+    fn blocks(args: &mut Args) {
+        // SAFETY: the arguments are good for what the numbers beside them say.
+        unsafe { blocks(args) }
+    }
+
+    fn sums([high, sum, other_high, other_sum]: [i32; 4]) -> [i32; 4] {
+        let low = |sum: i32, high: i32| sum.wrapping_sub(high << 16);
+        [low(sum, high), high, low(other_sum, other_high), other_high]
+    }
+}
 
 impl SquareTiles for Rv32 {
     fn transform(&self, pixels: &[i8], inputs: usize, values: &mut [squares::Values]) {
@@ -74,67 +97,374 @@ impl Tiles for Rv32 {
 }
 
 /// ```text
-/// a2 a3 weights   a4 a5 values   a6 where those of a2 end   t0 t1 t2 t3 sums, column by column
-/// a7 t4 a weight of each   t5 t6 a value and a product
+/// a0 a1 columns   a2 patch   a3 pairs left   t0 … t3 values of two taps
 /// ```
 ///
 /// # Safety
 ///
-/// The square's pointers are good for its length, and that is not zero.
+/// `pairs` is not zero. Twice as many bytes can be read at `a` and `b`, and at `patch` two words be
+/// written, so many times, 16 bytes further on each time.
 #[unsafe(naked)]
-unsafe extern "C" fn add_products(square: &portable::Square<'_>, sums: &mut [i32; 4]) {
+unsafe extern "C" fn widen(a: *const i8, b: *const i8, patch: *mut Columns, pairs: usize) {
+    naked_asm!(
+        "andi t4, a3, 3",
+        "srli a3, a3, 2",
+        "beqz a3, 3f",
+        "2:",
+        ".irp at, 0, 1, 2, 3",
+        "lb t0, 2 * \\at(a0)",
+        "lb t1, 2 * \\at(a1)",
+        "lb t2, 2 * \\at + 1(a0)",
+        "lb t3, 2 * \\at + 1(a1)",
+        "slli t1, t1, 16",
+        "slli t3, t3, 16",
+        "add t0, t0, t1",
+        "add t2, t2, t3",
+        "sw t0, 16 * \\at(a2)",
+        "sw t2, 16 * \\at + 4(a2)",
+        ".endr",
+        "addi a0, a0, 8",
+        "addi a1, a1, 8",
+        "addi a2, a2, 64",
+        "addi a3, a3, -1",
+        "bnez a3, 2b",
+        "3:",
+        "beqz t4, 5f",
+        "4:",
+        "lb t0, 0(a0)",
+        "lb t1, 0(a1)",
+        "lb t2, 1(a0)",
+        "lb t3, 1(a1)",
+        "slli t1, t1, 16",
+        "slli t3, t3, 16",
+        "add t0, t0, t1",
+        "add t2, t2, t3",
+        "sw t0, 0(a2)",
+        "sw t2, 4(a2)",
+        "addi a0, a0, 2",
+        "addi a1, a1, 2",
+        "addi a2, a2, 16",
+        "addi t4, t4, -1",
+        "bnez t4, 4b",
+        "5:",
+        "ret",
+    )
+}
+
+/// Requantizes sums, each twice what it is, with a shift to the right.
+macro_rules! requantize_right {
+    () => {
+        ".irp acc, t0, t4, t2, t3
+         mul t1, \\acc, s4
+         mulh \\acc, \\acc, s4
+         srli t1, t1, 31
+         add \\acc, \\acc, t1
+         srai t1, \\acc, 31
+         add \\acc, \\acc, s6
+         add \\acc, \\acc, t1
+         sra \\acc, \\acc, s5
+         .endr"
+    };
+}
+
+/// The same with a shift to the left, or none.
+macro_rules! requantize_left {
+    () => {
+        ".irp acc, t0, t4, t2, t3
+         sll \\acc, \\acc, s5
+         mul t1, \\acc, s4
+         mulh \\acc, \\acc, s4
+         srli t1, t1, 31
+         add \\acc, \\acc, t1
+         .endr"
+    };
+}
+
+/// Cuts outputs to the range from `s9` to `s10`.
+macro_rules! clamp {
+    () => {
+        ".irp acc, t0, t4, t2, t3
+         bge \\acc, s9, 1f
+         mv \\acc, s9
+         1:
+         bge s10, \\acc, 1f
+         mv \\acc, s10
+         1:
+         .endr"
+    };
+}
+
+/// Two columns' products with the weights of channel `$channel`, added to their sums.
+macro_rules! channel {
+    ($channel:literal, $high:literal $sum:literal $other_high:literal $other_sum:literal) => {
+        concat!(
+            "lb t0, ",
+            $channel,
+            "(a1)\n",
+            "lb t1, 8 + ",
+            $channel,
+            "(a1)\n",
+            "mul t2, t3, t0\n",
+            "mul a0, t4, t1\n",
+            "add t2, t2, a4\n",
+            "add t2, t2, a0\n",
+            "add ",
+            $sum,
+            ", ",
+            $sum,
+            ", t2\n",
+            "srai t2, t2, 16\n",
+            "add ",
+            $high,
+            ", ",
+            $high,
+            ", t2\n",
+            "mul t0, t5, t0\n",
+            "mul t1, t6, t1\n",
+            "add t0, t0, a4\n",
+            "add t0, t0, t1\n",
+            "add ",
+            $other_sum,
+            ", ",
+            $other_sum,
+            ", t0\n",
+            "srai t0, t0, 16\n",
+            "add ",
+            $other_high,
+            ", ",
+            $other_high,
+            ", t0\n",
+        )
+    };
+}
+
+/// Four channels at a time, of which the last may be fewer: what they have of weights is zero then,
+/// and nothing else is made of them.
+///
+/// ```text
+/// while summing:   a1 weights   a2 patch   a3 where it ends   a4 0x8000   t3 … t6 patch
+///                  s0 … s11 a5 a6 a7 ra  high and sum of columns 1 and 0, and of 3 and 2, channel by
+///                  channel   t0 t1 weights of two taps   t2 a0  products
+/// around it:       a0 arguments   a1 channels left   a2 of these now   a3 sums   a4 where they end
+/// while finishing: s0 channel   s1 output   s2 its stride   s3 table, or null   s4 mantissa   s5 shift
+///                  s6 what is added before it   s7 a join's bits   s8 shortcut   s9 s10 range
+///                  s11 its stride   t0 t4 t2 t3 four columns
+/// [sp] sums   [sp, 64] arguments   [sp, 68] channel   [sp, 72] what was saved
+/// ```
+///
+/// # Safety
+///
+/// The arguments' pointers are good for what the numbers beside them say.
+#[unsafe(naked)]
+unsafe extern "C" fn blocks(args: &mut Args) {
     naked_asm!(
         ".option push",
         ".option arch, +m",
-        ".option norvc", // all instructions of one length: the jump counts them
-        "lw a2, 0(a0)",
-        "lw a3, 4(a0)",
-        "lw a4, 8(a0)",
-        "lw a5, 12(a0)",
-        "lw a6, 16(a0)",
-        "lw t0, 0(a1)",
-        "lw t1, 4(a1)",
-        "lw t2, 8(a1)",
-        "lw t3, 12(a1)",
-        // The first round begins in its middle, so that those after it are whole.
-        "neg a7, a6",
-        "andi a7, a7, 3",
-        "add a6, a6, a2",
-        "sub a2, a2, a7",
-        "sub a3, a3, a7",
-        "sub a4, a4, a7",
-        "sub a5, a5, a7",
-        "slli t4, a7, 4",
-        "slli t5, a7, 5",
-        "add t4, t4, t5", // 48 bytes a weight
-        "la t6, 2f",
-        "add t6, t6, t4",
-        "jr t6",
-        "2:",
-        ".irp at, 0, 1, 2, 3",
-        "lb a7, \\at(a2)",
-        "lb t4, \\at(a3)",
-        "lb t5, \\at(a4)",
-        "mul t6, a7, t5",
-        "mul t5, t4, t5",
-        "add t0, t0, t6",
-        "add t1, t1, t5",
-        "lb t5, \\at(a5)",
-        "mul a7, a7, t5",
-        "mul t4, t4, t5",
-        "add t2, t2, a7",
-        "add t3, t3, t4",
+        "addi sp, sp, -128",
+        "sw ra, 72(sp)",
+        ".irp at, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11",
+        "sw s\\at, 76 + 4 * \\at(sp)",
         ".endr",
-        "addi a2, a2, 4",
+        "sw a0, 64(sp)",
+        "sw zero, 68(sp)",
+        // The next four channels: what their sums begin with.
+        "2:",
+        "lw t0, 68(sp)",
+        "lw a1, 32(a0)",
+        "sub a1, a1, t0",
+        "li a2, 4",
+        "bge a1, a2, 3f",
+        "mv a2, a1",
+        "3:",
+        "mv a3, sp",
+        "slli a2, a2, 4",
+        "add a4, a3, a2",
+        "lw t1, 60(a0)",
+        "andi t1, t1, 1",
+        "bnez t1, 5f",
+        "lw t1, 12(a0)",
+        "slli t2, t0, 2",
+        "add t1, t1, t2",
+        "lw t2, 64(a0)",
+        "slli t2, t2, 15", // what is added to round is taken back here
+        "4:",
+        "lw t3, 0(t1)",
+        "addi t1, t1, 4",
+        "slli t4, t3, 16",
+        "add t4, t4, t3",
+        "sub t4, t4, t2",
+        "sw t3, 0(a3)",
+        "sw t4, 4(a3)",
+        "sw t3, 8(a3)",
+        "sw t4, 12(a3)",
+        "addi a3, a3, 16",
+        "bne a3, a4, 4b",
+        "j 6f",
+        "5:",
+        "lw t1, 52(a0)",
+        "slli t2, t0, 4",
+        "add t1, t1, t2",
+        "4:",
+        "lw t2, 0(t1)",
+        "addi t1, t1, 4",
+        "sw t2, 0(a3)",
         "addi a3, a3, 4",
-        "addi a4, a4, 4",
-        "addi a5, a5, 4",
-        "bne a2, a6, 2b",
-        "sw t0, 0(a1)",
-        "sw t1, 4(a1)",
-        "sw t2, 8(a1)",
-        "sw t3, 12(a1)",
+        "bne a3, a4, 4b",
+        // Their products.
+        "6:",
+        "lw a2, 0(a0)",
+        "lw a1, 4(a0)",
+        "lw a3, 8(a0)",
+        "slli a3, a3, 4",
+        "add a3, a3, a2",
+        "lui a4, 8",
+        ".irp at, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11",
+        "lw s\\at, 4 * \\at(sp)",
+        ".endr",
+        "lw a5, 48(sp)",
+        "lw a6, 52(sp)",
+        "lw a7, 56(sp)",
+        "lw ra, 60(sp)",
+        "7:",
+        "lw t3, 0(a2)",
+        "lw t4, 4(a2)",
+        "lw t5, 8(a2)",
+        "lw t6, 12(a2)",
+        channel!("0", "s0" "s1" "s2" "s3"),
+        channel!("1", "s4" "s5" "s6" "s7"),
+        channel!("2", "s8" "s9" "s10" "s11"),
+        channel!("3", "a5" "a6" "a7" "ra"),
+        "addi a2, a2, 16",
+        "addi a1, a1, 16",
+        "bne a2, a3, 7b",
+        ".irp at, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11",
+        "sw s\\at, 4 * \\at(sp)",
+        ".endr",
+        "sw a5, 48(sp)",
+        "sw a6, 52(sp)",
+        "sw a7, 56(sp)",
+        "sw ra, 60(sp)",
+        // How many there are.
+        "lw a0, 64(sp)",
+        "lw s0, 68(sp)",
+        "lw a1, 32(a0)",
+        "sub a1, a1, s0",
+        "li a2, 4",
+        "bge a1, a2, 3f",
+        "mv a2, a1",
+        "3:",
+        "slli a2, a2, 4",
+        "mv a3, sp",
+        "add a4, a3, a2",
+        "lw t1, 60(a0)",
+        "andi t1, t1, 2",
+        "beqz t1, 8f",
+        // They are kept.
+        "lw t1, 52(a0)",
+        "slli t2, s0, 4",
+        "add t1, t1, t2",
+        "4:",
+        "lw t2, 0(a3)",
+        "addi a3, a3, 4",
+        "sw t2, 0(t1)",
+        "addi t1, t1, 4",
+        "bne a3, a4, 4b",
+        "j 9f",
+        // They become outputs.
+        "8:",
+        "lw s1, 24(a0)",
+        "lw s2, 28(a0)",
+        "lw s3, 40(a0)",
+        "lw s7, 36(a0)",
+        "lw s8, 44(a0)",
+        "li s9, -128",
+        "li s10, 127",
+        "lw s11, 48(a0)",
+        "add s1, s1, s0",
+        "add s8, s8, s0",
+        // The next channel.
+        "4:",
+        "lw t0, 16(a0)",
+        "lw t1, 20(a0)",
+        "slli t2, s0, 2",
+        "add t0, t0, t2",
+        "add t1, t1, s0",
+        "lw s4, 0(t0)",
+        "lb s5, 0(t1)",
+        "lw t4, 0(a3)",
+        "lw t0, 4(a3)",
+        "lw t3, 8(a3)",
+        "lw t2, 12(a3)",
+        "slli t1, t4, 16",
+        "sub t0, t0, t1",
+        "slli t1, t3, 16",
+        "sub t2, t2, t1",
+        ".irp acc, t0, t4, t2, t3",
+        "slli \\acc, \\acc, 1",
+        ".endr",
+        "bgez s5, 5f",
+        "neg s5, s5",
+        "mv t1, s7", // the zero point goes through the shift
+        "beqz s3, 3f",
+        "li t1, 1",
+        "3:",
+        "sll s6, t1, s5",
+        "srai s6, s6, 1",
+        requantize_right!(),
+        "6:",
+        "bnez s3, 7f",
+        "10:",
+        clamp!(),
+        "sb t0, 0(s1)",
+        "add t1, s1, s2",
+        "sb t4, 0(t1)",
+        "add t1, t1, s2",
+        "sb t2, 0(t1)",
+        "add t1, t1, s2",
+        "sb t3, 0(t1)",
+        "addi s0, s0, 1",
+        "addi s1, s1, 1",
+        "addi s8, s8, 1",
+        "addi a3, a3, 16",
+        "bne a3, a4, 4b",
+        // On to the next channels.
+        "9:",
+        "lw t0, 68(sp)",
+        "lw t1, 4(a0)",
+        "lw t2, 32(a0)",
+        "addi t0, t0, 4",
+        "addi t1, t1, 4",
+        "andi t3, t0, 7",
+        "bnez t3, 3f",
+        "lw t3, 56(a0)",
+        "add t1, t1, t3",
+        "3:",
+        "sw t0, 68(sp)",
+        "sw t1, 4(a0)",
+        "blt t0, t2, 2b",
+        "lw ra, 72(sp)",
+        ".irp at, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11",
+        "lw s\\at, 76 + 4 * \\at(sp)",
+        ".endr",
+        "addi sp, sp, 128",
         "ret",
+        // A factor of one or more.
+        "5:",
+        requantize_left!(),
+        "j 6b",
+        // A join.
+        "7:",
+        "mv t5, s8",
+        ".irp acc, t0, t4, t2, t3",
+        "lb t1, 0(t5)",
+        "add t5, t5, s11",
+        "slli t1, t1, 2",
+        "add t1, t1, s3",
+        "lw t1, 0(t1)",
+        "add \\acc, \\acc, t1",
+        "sra \\acc, \\acc, s7",
+        ".endr",
+        "j 10b",
         ".option pop",
     )
 }
@@ -663,30 +993,14 @@ unsafe extern "C" fn finish_square(args: &mut squares::Args, sums: &squares::Sum
         "srai \\acc, \\acc, 5",
         ".endr",
         "beqz s6, 6f",
-        ".irp acc, t0, t4, t2, t3",
-        "mul t1, \\acc, s4",
-        "mulh \\acc, \\acc, s4",
-        "srli t1, t1, 31",
-        "add \\acc, \\acc, t1",
-        "srai t1, \\acc, 31",
-        "add \\acc, \\acc, s6",
-        "add \\acc, \\acc, t1",
-        "sra \\acc, \\acc, s5",
-        ".endr",
+        requantize_right!(),
         "7:",
         "bnez s8, 8f",
         ".irp acc, t0, t4, t2, t3",
         "add \\acc, \\acc, s7",
         ".endr",
         "9:",
-        ".irp acc, t0, t4, t2, t3",
-        "bge \\acc, s9, 1f",
-        "mv \\acc, s9",
-        "1:",
-        "bge s10, \\acc, 1f",
-        "mv \\acc, s10",
-        "1:",
-        ".endr",
+        clamp!(),
         "sb t0, 0(a2)",
         "sb t4, 0(a3)",
         "sb t2, 0(a4)",
@@ -720,13 +1034,7 @@ unsafe extern "C" fn finish_square(args: &mut squares::Args, sums: &squares::Sum
         "ret",
         // A factor of one or more.
         "6:",
-        ".irp acc, t0, t4, t2, t3",
-        "sll \\acc, \\acc, s5",
-        "mul t1, \\acc, s4",
-        "mulh \\acc, \\acc, s4",
-        "srli t1, t1, 31",
-        "add \\acc, \\acc, t1",
-        ".endr",
+        requantize_left!(),
         "j 7b",
         // A join.
         "8:",

@@ -48,8 +48,8 @@ impl Kernels {
     /// The packing for kernels and strides of any kind: the smallest.
     pub fn packing(self) -> Packing {
         match self {
-            Self::Portable | Self::Rv32 => Packing::Ohwi,
-            Self::Armv6m | Self::Armv7m => Packing::Eights,
+            Self::Portable => Packing::Ohwi,
+            Self::Armv6m | Self::Armv7m | Self::Rv32 => Packing::Eights,
             Self::Armv7em => Packing::Pairs,
         }
     }

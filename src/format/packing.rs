@@ -64,6 +64,14 @@ pub enum Packing {
     /// Channels that are missing to a multiple of four are zero. A step of such a layer makes
     /// four rows.
     Winograd2d = 7,
+    /// The same kernels as they are, of nine int8: those that transform them as they run take a
+    /// ninth of the flash, and more scratch memory. Kernels lie in the order of the transformed ones
+    /// at a position:
+    ///
+    /// ```text
+    /// a0…  a2…  b0…  b2…  c0…  c2…  d0…  d2…   a1…  a3…  b1…  b3…
+    /// ```
+    Winograd2dInt8 = 8,
 }
 
 /// How [`Packing::Winograd`] transforms the three weights of a kernel row into six: the matrix *G*
@@ -83,8 +91,15 @@ pub const EIGHT: usize = 8;
 
 impl Packing {
     /// All packings.
-    pub const ALL: [Self; 6] =
-        [Self::Ohwi, Self::Pairs, Self::Winograd, Self::WidePairs, Self::Eights, Self::Winograd2d];
+    pub const ALL: [Self; 7] = [
+        Self::Ohwi,
+        Self::Pairs,
+        Self::Winograd,
+        Self::WidePairs,
+        Self::Eights,
+        Self::Winograd2d,
+        Self::Winograd2dInt8,
+    ];
 
     /// The packing of a number.
     pub const fn from_number(number: u8) -> Option<Self> {
@@ -95,6 +110,7 @@ impl Packing {
             3 => Some(Self::WidePairs),
             6 => Some(Self::Eights),
             7 => Some(Self::Winograd2d),
+            8 => Some(Self::Winograd2dInt8),
             _ => None,
         }
     }
@@ -108,6 +124,7 @@ impl Packing {
             Self::WidePairs => "wide-pairs",
             Self::Eights => "eights",
             Self::Winograd2d => "winograd-2d",
+            Self::Winograd2dInt8 => "winograd-2d-int8",
         }
     }
 
@@ -116,7 +133,9 @@ impl Packing {
         match self {
             Self::Ohwi | Self::Pairs | Self::WidePairs | Self::Eights => true,
             Self::Winograd => matches!((kernel, stride), ([_, 3], [_, 1])),
-            Self::Winograd2d => matches!((kernel, stride), ([3, 3], [1, 1])),
+            Self::Winograd2d | Self::Winograd2dInt8 => {
+                matches!((kernel, stride), ([3, 3], [1, 1]))
+            }
         }
     }
 
@@ -125,7 +144,7 @@ impl Packing {
     pub const fn rows_a_step(self) -> usize {
         match self {
             Self::Ohwi | Self::Pairs | Self::WidePairs | Self::Eights | Self::Winograd => 1,
-            Self::Winograd2d => TILE_ROWS,
+            Self::Winograd2d | Self::Winograd2dInt8 => TILE_ROWS,
         }
     }
 
@@ -143,6 +162,10 @@ impl Packing {
                 2 * TRANSFORM.len() * channels.next_multiple_of(SIDE_BY_SIDE) * rows * inputs
             }
             Self::Winograd2d => tiles::bytes(channels, row / KERNEL_COLUMNS),
+            Self::Winograd2dInt8 => {
+                let channels = channels.next_multiple_of(SIDE_BY_SIDE);
+                channels * (row / KERNEL_COLUMNS).next_multiple_of(SIDE_BY_SIDE) * tiles::KERNEL
+            }
         }
     }
 
@@ -169,6 +192,7 @@ impl Packing {
                 let (kx, input) = (tap / inputs, tap % inputs);
                 return Tiles::new(packed, inputs).weight(channel, [ky, kx], input);
             }
+            Self::Winograd2dInt8 => kernel_tap_index(channel, ky, tap, row),
         };
         packed.get(index).copied().unwrap_or(0)
     }
@@ -212,6 +236,7 @@ impl Packing {
                 let (kx, input) = (tap / inputs, tap % inputs);
                 return Tiles::new(packed, inputs).put(channel, [ky, kx], input, weight);
             }
+            Self::Winograd2dInt8 => kernel_tap_index(channel, ky, tap, row),
         };
         if let Some(place) = packed.get_mut(index) {
             *place = weight;
@@ -263,6 +288,13 @@ impl Packing {
                 let inputs = row / KERNEL_COLUMNS;
                 Tiles::new(packed, inputs).is_sound(channel, inputs)
             }
+            Self::Winograd2dInt8 => {
+                let inputs = row / KERNEL_COLUMNS;
+                (inputs..inputs.next_multiple_of(SIDE_BY_SIDE)).all(|input| {
+                    let at = tiles::kernel_index(channel, input, inputs);
+                    packed.get(at..at + tiles::KERNEL).is_some_and(|w| w.iter().all(|&w| w == 0))
+                })
+            }
         }
     }
 }
@@ -288,6 +320,14 @@ const fn wide_pairs_index(channel: usize, ky: usize, tap: usize, kernel: [usize;
 const fn eights_index(channel: usize, ky: usize, tap: usize, [rows, row]: [usize; 2]) -> usize {
     let group = (channel / EIGHT * rows + ky) * row.next_multiple_of(2);
     (group + tap) * EIGHT + channel % EIGHT
+}
+
+/// Where a weight lies in [`Packing::Winograd2dInt8`].
+#[inline(always)]
+const fn kernel_tap_index(channel: usize, ky: usize, tap: usize, row: usize) -> usize {
+    let inputs = row / KERNEL_COLUMNS;
+    let inputs = if inputs == 0 { 1 } else { inputs };
+    tiles::kernel_index(channel, tap % inputs, inputs) + ky * KERNEL_COLUMNS + tap / inputs
 }
 
 /// Where a transformed weight lies in [`Packing::Winograd`], in bytes.

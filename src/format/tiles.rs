@@ -1,7 +1,8 @@
 //! Weights for Winograd's convolution in two dimensions: what [`Packing::Winograd2d`] makes of
-//! a kernel of three rows by three columns.
+//! a kernel of three rows by three columns, and where [`Packing::Winograd2dInt8`] has it.
 //!
 //! [`Packing::Winograd2d`]: super::Packing::Winograd2d
+//! [`Packing::Winograd2dInt8`]: super::Packing::Winograd2dInt8
 
 /// How three weights, of a kernel row or of a kernel column, become six: the matrix *G* of F(4, 3),
 /// each row times what makes it whole and smallest (Lavin and Gray, *Fast Algorithms for
@@ -13,6 +14,16 @@ pub const TILE_TRANSFORM: [[i16; 3]; SIDE] =
 const SIDE: usize = 6;
 /// Channels, of the input and of the output, are filled up to a multiple.
 const SIDE_BY_SIDE: usize = 4;
+
+/// Where a kernel of [`Packing::Winograd2dInt8`](super::Packing::Winograd2dInt8) begins.
+pub(super) const fn kernel_index(channel: usize, input: usize, inputs: usize) -> usize {
+    let pairs = inputs.next_multiple_of(SIDE_BY_SIDE) / 2;
+    let pair = channel / SIDE_BY_SIDE * pairs + input / 4 * 2 + input % 2;
+    KERNEL * ((pair * SIDE_BY_SIDE + channel % SIDE_BY_SIDE) * 2 + input % 4 / 2)
+}
+
+/// Weights of a kernel.
+pub(super) const KERNEL: usize = 9;
 
 /// Bytes of the transformed weights.
 pub(super) const fn bytes(channels: usize, inputs: usize) -> usize {

@@ -139,8 +139,7 @@ impl<'m> Conv<'m> {
 
     /// Bytes of scratch memory.
     pub fn scratch_bytes(&self) -> usize {
-        let channels = usize::from(self.window.output.channels);
-        scratch_for(self.packing, channels, kernel_taps(&self.window))
+        scratch_for(self.packing, self.window.output, kernel_taps(&self.window))
     }
 
     /// Weight `tap` of kernel row `ky` of output channel `o`: kernel columns × input channels.
@@ -253,7 +252,7 @@ fn kernel_taps(window: &Window) -> [usize; 2] {
 pub(super) fn scratch_bytes(layer: &LayerRecord, input: Shape) -> usize {
     let [rows, columns] = layer.kernel.map(usize::from);
     let taps = [rows, columns * usize::from(input.channels)];
-    scratch_for(layer.packing(), usize::from(layer.channels.get()), taps)
+    scratch_for(layer.packing(), layer.shape(), taps)
 }
 
 /// Weights of a kernel row with what the packing adds to those that there are.
@@ -286,6 +285,8 @@ pub const TILE_COLUMNS: usize = 4;
 pub const TILES: usize = 2;
 /// Columns of the input under these tiles.
 pub const TILES_SPAN: usize = TILES * TILE_COLUMNS + 2;
+/// Output channels whose transformed weights are side by side.
+pub const SIDE_BY_SIDE: usize = 4;
 /// Rows of the input under the tiles of [`Packing::Winograd2d`].
 pub const TILES_ROWS: usize = TILE_ROWS + 2;
 /// Values that a tile of it is transformed into.
@@ -293,7 +294,8 @@ pub const TILE_POSITIONS: usize = TILE_TRANSFORM.len() * TILE_TRANSFORM.len();
 /// Pixels of the input under its tiles.
 pub const UNDER_TILES: usize = TILES_ROWS * TILES_SPAN;
 
-fn scratch_for(packing: Packing, channels: usize, [rows, row]: [usize; 2]) -> usize {
+fn scratch_for(packing: Packing, output: Shape, [rows, row]: [usize; 2]) -> usize {
+    let channels = usize::from(output.channels);
     match packing {
         Packing::Ohwi => 0,
         // The values under the kernel as int16, and a sum for each channel, at some columns.
@@ -322,6 +324,14 @@ fn scratch_for(packing: Packing, channels: usize, [rows, row]: [usize; 2]) -> us
             let inputs = (row / 3).next_multiple_of(4);
             2 * TILE_POSITIONS * TILES * inputs + UNDER_TILES * inputs
         }
+        // The transformed values of all columns, what lies under two tiles, and the transformed
+        // weights of four channels.
+        Packing::Winograd2dInt8 => {
+            let inputs = (row / 3).next_multiple_of(4);
+            let spans = usize::from(output.columns).div_ceil(TILES * TILE_COLUMNS);
+            let transformed = 2 * TILE_POSITIONS * (spans * TILES + SIDE_BY_SIDE);
+            transformed * inputs + UNDER_TILES * inputs
+        }
     }
 }
 
@@ -333,7 +343,7 @@ pub const fn sum_bound(packing: Packing) -> i64 {
     match packing {
         // Kernels have eight times a sum in 32 bits, and in two dimensions 64 times.
         Packing::Winograd => 1 << 28,
-        Packing::Winograd2d => 1 << 25,
+        Packing::Winograd2d | Packing::Winograd2dInt8 => 1 << 25,
         _ => 1 << 31,
     }
 }

@@ -28,7 +28,7 @@ const WEIGHTS: usize = 7 * 1024;
 /// Largest number of bytes that they take in any packing.
 const PACKED: usize = 22 * 1024;
 /// Largest number of bytes of scratch memory.
-const SCRATCH: usize = 8 * 1024;
+const SCRATCH: usize = 24 * 1024;
 /// Largest number of bytes of a row.
 const ROW: usize = 640;
 

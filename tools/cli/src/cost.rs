@@ -77,12 +77,19 @@ pub fn work(layer: &LayerRecord, input: Shape) -> (&'static str, Work) {
                 let name = if joins { "winograd, join" } else { "winograd" };
                 (name, groups * values, values, rows * spans * groups)
             }
-            Packing::Winograd2d => {
+            packing @ (Packing::Winograd2d | Packing::Winograd2dInt8) => {
                 let inputs = inputs.next_multiple_of(4);
                 let spans = rows.div_ceil(TILE_ROWS) * columns.div_ceil(TILES * TILE_COLUMNS);
                 let groups = channels.div_ceil(4);
-                let name = if joins { "winograd 2d, join" } else { "winograd 2d" };
-                (name, groups * spans * inputs, spans * inputs, spans * groups)
+                let (products, values) = (groups * spans * inputs, spans * inputs);
+                if packing == Packing::Winograd2dInt8 {
+                    let steps = rows.div_ceil(TILE_ROWS);
+                    let name = if joins { "winograd 2d int8, join" } else { "winograd 2d int8" };
+                    (name, products, values, steps * groups * inputs)
+                } else {
+                    let name = if joins { "winograd 2d, join" } else { "winograd 2d" };
+                    (name, products, values, spans * groups)
+                }
             }
             packing @ (Packing::Pairs | Packing::WidePairs) => {
                 let taps = kernel_rows * (kernel_columns * inputs).next_multiple_of(4);

@@ -57,6 +57,10 @@ impl SquareTiles for Armv7m {
         thumb2::transform(pixels, inputs, values);
     }
 
+    fn weights(&self, kernels: &[[i8; squares::KERNEL]], weights: &mut [squares::Weights]) {
+        thumb2::weights(kernels, weights);
+    }
+
     fn multiply(
         &self,
         values: &[squares::Values],

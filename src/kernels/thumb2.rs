@@ -12,9 +12,8 @@
 
 use core::arch::naked_asm;
 
-use super::winograd_2d::{CHANNELS, KERNEL, Values, Weights};
-use crate::ops::conv::{Conv, TILE_POSITIONS, UNDER_TILES};
-use crate::quant::Clamp;
+use super::winograd_2d::{KERNEL, Values, Weights};
+use crate::ops::conv::{TILE_POSITIONS, UNDER_TILES};
 
 /// See [`SquareTiles::transform`](super::winograd_2d::SquareTiles::transform).
 pub(super) fn transform(pixels: &[i8], inputs: usize, values: &mut [Values]) {
@@ -267,13 +266,6 @@ unsafe extern "C" fn transform_kernels(
         "add sp, sp, #76",
         "pop {{r4-r11, pc}}",
     )
-}
-
-/// Whether [`finish_square`] makes the outputs that `args` is for: those of the whole range of
-/// int8, and of factors that the zero point can go through.
-pub(super) fn is_ordinary(conv: &Conv<'_>, o: usize) -> bool {
-    let shifts = conv.shifts.get(o..).unwrap_or(&[]);
-    conv.clamp == Clamp::FULL && shifts.iter().take(CHANNELS).all(|&shift| shift >= -22)
 }
 
 /// Aᵀ · `r4` … `r9`. Comes out in `r4`, `r8`, `r6`, `r7`.

@@ -51,6 +51,8 @@ use crate::ops::conv::{
     UNDER_TILES,
 };
 use crate::ops::{Outputs, Rows, Shortcuts, int8_mut};
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em"))]
+use crate::quant::Clamp;
 
 /// Rows and columns under a tile.
 const SIDE: usize = TILES_ROWS;
@@ -283,6 +285,14 @@ impl Args {
         }
         Some(args)
     }
+}
+
+/// Whether the outputs of four channels from `o` on are of the whole range of int8, and of factors
+/// that the zero point can go through.
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em"))]
+pub(super) fn is_ordinary(conv: &Conv<'_>, o: usize) -> bool {
+    let shifts = conv.shifts.get(o..).unwrap_or(&[]);
+    conv.clamp == Clamp::FULL && shifts.iter().take(CHANNELS).all(|&shift| shift >= -22)
 }
 
 /// Bᵀ · six values.

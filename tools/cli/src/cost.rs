@@ -38,6 +38,11 @@ static COSTS: LazyLock<Costs> = LazyLock::new(|| {
     serde_json::from_str(include_str!("costs.json")).expect("the test `costs` wrote it")
 });
 
+/// The coefficients of all cores.
+pub fn all() -> &'static Costs {
+    &COSTS
+}
+
 /// The coefficients of a board's core, or of one that has the same backend, if there are any.
 pub fn of(spec: &Spec) -> Option<Core> {
     let same = |core: &&Core| core.backend == spec.backend;

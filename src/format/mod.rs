@@ -77,7 +77,7 @@ mod writer;
 
 pub use header::{Header, PreprocessingRecord, SegmentRecord, arena_bytes, crc};
 pub use layer::{LayerRecord, NONE, Operator, flags};
-pub use packing::{Packing, TRANSFORM};
+pub use packing::{Packing, TRANSFORM, VECTOR, VECTOR_CHANNELS};
 pub use writer::Writer;
 
 /// The first eight bytes: not text, no line end that a transfer could change.

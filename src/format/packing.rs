@@ -38,7 +38,24 @@ pub enum Packing {
     /// a0 a2   b0 b2   a1 a3   b1 b3   a4 a6   b4 b6   a5 a7   b5 b7   …
     /// ```
     WidePairs = 3,
+    /// For cores with vectors of 16 bytes. Up to [`VECTOR_CHANNELS`] output channels *a*, *b* …
+    /// are side by side, by [`VECTOR`] weights of a kernel row:
+    ///
+    /// ```text
+    /// kernel row 0:  a0 … a15   b0 … b15   …   a16 … a31   b16 … b31   …
+    /// kernel row 1:  a0 …
+    /// ```
+    ///
+    /// What is missing in a kernel row to whole vectors, and a channel that is missing to an even
+    /// number, are zero.
+    Vectors = 5,
 }
+
+/// Weights that [`Packing::Vectors`] has in a vector.
+pub const VECTOR: usize = 16;
+
+/// Output channels that [`Packing::Vectors`] has side by side, at most.
+pub const VECTOR_CHANNELS: usize = 64;
 
 /// How [`Packing::Winograd`] transforms the three weights of a kernel row into six: the matrix *G*
 /// of F(4, 3) times 24, so that all is whole (Lavin and Gray, *Fast Algorithms for Convolutional
@@ -51,7 +68,8 @@ const SIDE_BY_SIDE: usize = 4;
 
 impl Packing {
     /// All packings.
-    pub const ALL: [Self; 4] = [Self::Ohwi, Self::Pairs, Self::Winograd, Self::WidePairs];
+    pub const ALL: [Self; 5] =
+        [Self::Ohwi, Self::Pairs, Self::Winograd, Self::WidePairs, Self::Vectors];
 
     /// The packing of a number.
     pub const fn from_number(number: u8) -> Option<Self> {
@@ -60,6 +78,7 @@ impl Packing {
             1 => Some(Self::Pairs),
             2 => Some(Self::Winograd),
             3 => Some(Self::WidePairs),
+            5 => Some(Self::Vectors),
             _ => None,
         }
     }
@@ -71,13 +90,14 @@ impl Packing {
             Self::Pairs => "pairs",
             Self::Winograd => "winograd",
             Self::WidePairs => "wide-pairs",
+            Self::Vectors => "vectors",
         }
     }
 
     /// Whether it can be that of a convolution with so many kernel columns and such a stride.
     pub const fn fits(self, kernel_columns: usize, column_stride: usize) -> bool {
         match self {
-            Self::Ohwi | Self::Pairs | Self::WidePairs => true,
+            Self::Ohwi | Self::Pairs | Self::WidePairs | Self::Vectors => true,
             Self::Winograd => kernel_columns == TRANSFORM[0].len() && column_stride == 1,
         }
     }
@@ -94,6 +114,7 @@ impl Packing {
                 let inputs = (row / TRANSFORM[0].len()).next_multiple_of(SIDE_BY_SIDE);
                 2 * TRANSFORM.len() * channels.next_multiple_of(SIDE_BY_SIDE) * rows * inputs
             }
+            Self::Vectors => channels.next_multiple_of(2) * rows * row.next_multiple_of(VECTOR),
         }
     }
 
@@ -113,6 +134,7 @@ impl Packing {
             Self::Pairs => pairs_index(channel, ky, tap, kernel),
             // The low byte is the weight.
             Self::WidePairs => wide_pairs_index(channel, ky, tap, kernel),
+            Self::Vectors => vectors_index(packed.len(), channel, ky, tap, kernel),
             Self::Winograd => return recovered(packed, channel, ky, tap, kernel),
         };
         packed.get(index).copied().unwrap_or(0)
@@ -131,6 +153,7 @@ impl Packing {
         let index = match self {
             Self::Ohwi => (channel * rows + ky) * row + tap,
             Self::Pairs => pairs_index(channel, ky, tap, kernel),
+            Self::Vectors => vectors_index(packed.len(), channel, ky, tap, kernel),
             Self::WidePairs => {
                 let low = wide_pairs_index(channel, ky, tap, kernel);
                 if let Some(high) = packed.get_mut(low + 1) {
@@ -166,6 +189,11 @@ impl Packing {
             Self::Pairs => (0..rows).all(|ky| {
                 (row..filled)
                     .all(|tap| packed.get(pairs_index(channel, ky, tap, kernel)) == Some(&0))
+            }),
+            Self::Vectors => (0..rows).all(|ky| {
+                (row..row.next_multiple_of(VECTOR)).all(|tap| {
+                    packed.get(vectors_index(packed.len(), channel, ky, tap, kernel)) == Some(&0)
+                })
             }),
             Self::WidePairs => (0..rows).all(|ky| {
                 (0..filled).all(|tap| {
@@ -212,6 +240,23 @@ const fn wide_pairs_index(channel: usize, ky: usize, tap: usize, kernel: [usize;
     // Of the four weights in a word of pairs, the second and third change places.
     let index = pairs_index(channel, ky, tap, kernel);
     2 * (index & !3 | (index & 1) << 1 | (index >> 1) & 1)
+}
+
+/// Where a weight lies in [`Packing::Vectors`], of so many bytes in all.
+#[inline(always)]
+fn vectors_index(
+    bytes: usize,
+    channel: usize,
+    ky: usize,
+    tap: usize,
+    [rows, row]: [usize; 2],
+) -> usize {
+    let row = row.next_multiple_of(VECTOR);
+    let channels = bytes.checked_div(rows * row).unwrap_or(0);
+    let group = channel - channel % VECTOR_CHANNELS;
+    let beside = channels.saturating_sub(group).min(VECTOR_CHANNELS);
+    let vector = (ky * row + tap) / VECTOR;
+    group * rows * row + (vector * beside + channel - group) * VECTOR + tap % VECTOR
 }
 
 /// Where a transformed weight lies in [`Packing::Winograd`], in bytes.

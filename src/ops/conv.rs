@@ -23,7 +23,7 @@ use zerocopy::little_endian::I32;
 
 use super::{Shortcut, Window, int8, part, words};
 use crate::error::{Error, Fault, Part};
-use crate::format::{LayerRecord, Packing, TRANSFORM};
+use crate::format::{LayerRecord, Packing, TRANSFORM, VECTOR, VECTOR_CHANNELS};
 use crate::model::Model;
 use crate::quant::{Clamp, Multiplier, Requantizer, requantize};
 use crate::shape::Shape;
@@ -136,7 +136,8 @@ impl<'m> Conv<'m> {
     /// Bytes of scratch memory.
     pub fn scratch_bytes(&self) -> usize {
         let channels = usize::from(self.window.output.channels);
-        scratch_for(self.packing, channels, kernel_taps(&self.window))
+        let step = self.window.stride[1] * usize::from(self.window.input.channels);
+        scratch_for(self.packing, channels, kernel_taps(&self.window), step)
     }
 
     /// Weight `tap` of kernel row `ky` of output channel `o`: kernel columns × input channels.
@@ -248,11 +249,14 @@ fn kernel_taps(window: &Window) -> [usize; 2] {
 /// Scratch memory of a convolution, in bytes.
 pub(super) fn scratch_bytes(layer: &LayerRecord, input: Shape) -> usize {
     let [rows, columns] = layer.kernel.map(usize::from);
-    let taps = [rows, columns * usize::from(input.channels)];
-    scratch_for(layer.packing(), usize::from(layer.channels.get()), taps)
+    let inputs = usize::from(input.channels);
+    let step = usize::from(layer.stride[1]) * inputs;
+    let channels = usize::from(layer.channels.get());
+    scratch_for(layer.packing(), channels, [rows, columns * inputs], step)
 }
 
-/// Columns of the output that kernels for [`Packing::Pairs`] compute at a time.
+/// Columns of the output that kernels for [`Packing::Pairs`] and [`Packing::Vectors`] compute at a
+/// time.
 pub const PATCH_COLUMNS: usize = 4;
 /// Weights of an output channel that they multiply at a time.
 pub const CHUNK_TAPS: usize = 144;
@@ -266,7 +270,8 @@ pub const TILES: usize = 2;
 /// Columns of the input under these tiles.
 const TILES_SPAN: usize = TILES * TILE_COLUMNS + 2;
 
-fn scratch_for(packing: Packing, channels: usize, [rows, row]: [usize; 2]) -> usize {
+/// Of `step` values from one column of the output to the next.
+fn scratch_for(packing: Packing, channels: usize, [rows, row]: [usize; 2], step: usize) -> usize {
     match packing {
         Packing::Ohwi => 0,
         // The values under the kernel as int16, and a sum for each channel, at some columns.
@@ -281,6 +286,12 @@ fn scratch_for(packing: Packing, channels: usize, [rows, row]: [usize; 2]) -> us
             let inputs = (row / 3).next_multiple_of(4);
             let values = TRANSFORM.len() * rows * inputs * TILES;
             2 * values + (1 + TILES_SPAN) * inputs
+        }
+        // The values under the kernel at some columns, and a sum for each channel there.
+        Packing::Vectors => {
+            let sums = channels.next_multiple_of(4).min(VECTOR_CHANNELS);
+            let span = (PATCH_COLUMNS - 1) * step + row.next_multiple_of(VECTOR);
+            PATCH_COLUMNS * 4 * sums + rows * span.next_multiple_of(VECTOR)
         }
     }
 }

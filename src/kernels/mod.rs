@@ -9,7 +9,8 @@
 //! | [`Portable`] | any core: blocked, safe Rust | `ohwi`, `winograd` |
 //! | `Armv6m` | Cortex-M0, M0+ | `ohwi`, `winograd` |
 //! | `Armv7m` | Cortex-M3, and M33 without DSP instructions | `ohwi`, `winograd` |
-//! | `Armv7em` | Cortex-M4, M7, M33, M55: DSP instructions | `pairs`, `wide-pairs`, `winograd` |
+//! | `Armv7em` | Cortex-M4, M7, M33: DSP instructions | `pairs`, `wide-pairs`, `winograd` |
+//! | `Helium` | Cortex-M55, M85: vector instructions | `vectors` |
 //! | `Rv32` | RV32IM and more | `ohwi`, `winograd` |
 //!
 //! Those in assembly are features of the crate, of their name.
@@ -20,6 +21,8 @@ pub mod armv6m;
 pub mod armv7em;
 #[cfg(feature = "armv7m")]
 pub mod armv7m;
+#[cfg(feature = "helium")]
+pub mod helium;
 pub mod portable;
 pub mod reference;
 #[cfg(feature = "rv32")]
@@ -41,6 +44,8 @@ pub use armv6m::Armv6m;
 pub use armv7em::Armv7em;
 #[cfg(feature = "armv7m")]
 pub use armv7m::Armv7m;
+#[cfg(feature = "helium")]
+pub use helium::Helium;
 pub use portable::Portable;
 pub use reference::Reference;
 #[cfg(feature = "rv32")]

@@ -22,8 +22,10 @@ pub enum Kernels {
     Armv6m,
     /// Cortex-M3, and M33 without DSP instructions.
     Armv7m,
-    /// Cortex-M4, M7, M33, M55: with DSP instructions.
+    /// Cortex-M4, M7, M33: with DSP instructions.
     Armv7em,
+    /// Cortex-M55, M85: with vector instructions.
+    Helium,
     /// RV32IMC, RV32IMAC.
     Rv32,
 }
@@ -50,6 +52,7 @@ impl Kernels {
         match self {
             Self::Portable | Self::Armv6m | Self::Armv7m | Self::Rv32 => Packing::Ohwi,
             Self::Armv7em => Packing::Pairs,
+            Self::Helium => Packing::Vectors,
         }
     }
 
@@ -58,6 +61,7 @@ impl Kernels {
         match self {
             Self::Portable | Self::Armv6m | Self::Armv7m | Self::Rv32 => &[Packing::Winograd],
             Self::Armv7em => &[Packing::WidePairs, Packing::Winograd],
+            Self::Helium => &[],
         }
     }
 

@@ -198,7 +198,14 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
         let place = if writes { model.row(index, y) } else { 0..0 };
         let (read, output, scratch) = Carved::new(arena, place.clone(), model.scratch(layer));
         let output = ops::int8_mut(output);
-        let row = |y: u16| ops::int8(read.bytes(model.row(input, y)));
+        let places = model.places(model.layer(input));
+        let row = |y: u16| ops::int8(read.bytes(places.row(y)));
+        let rows: Rows<'_> = match layer.operator() {
+            Operator::Conv | Operator::MaxPool => {
+                window(layer, step, model.layer(input).rows.get(), row)
+            }
+            _ => [&[]; MAX_KERNEL],
+        };
         let shortcut = match layer.shortcut() {
             Some(operand) => match model.row(operand, ops::shortcut_row(layer, step)) {
                 there if there == place => Shortcut::InPlace,
@@ -209,14 +216,12 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
         match layer.operator() {
             Operator::Input => {}
             Operator::Conv => {
-                let rows = window(layer, step, model.layer(input).rows.get(), row);
                 backend.conv(&Conv::new(model, layer), &rows, &shortcut, scratch, output);
             }
             Operator::Add => {
                 backend.add(&Add::new(model, layer), row(step), &shortcut, output);
             }
             Operator::MaxPool => {
-                let rows = window(layer, step, model.layer(input).rows.get(), row);
                 backend.max_pool(&MaxPool::new(model, layer), &rows, output);
             }
             Operator::AveragePool => {
@@ -236,6 +241,7 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
 }
 
 /// The rows under a kernel; those on padding are empty.
+#[inline(always)]
 fn window<'a>(
     layer: &LayerRecord,
     step: u16,

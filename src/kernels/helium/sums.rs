@@ -88,7 +88,7 @@ macro_rules! fours {
     (
         $(#[$doc:meta])*
         $name:ident: $pair:ident, $first_bytes:literal, $others_bytes:literal,
-        four: $four:literal, row: $($row:literal)+, vector: $($vector:literal)+, next: $($next:literal)+
+        four: $($four:literal)+, row: $($row:literal)+, vector: $($vector:literal)+, next: $($next:literal)+
     ) => {
         $(#[$doc])*
         #[unsafe(naked)]
@@ -152,7 +152,7 @@ macro_rules! fours {
                 "ldr r9, [r0, #{end}]",
                 "ldr r1, [r0, #{sums}]",
                 "str r1, [sp, #36]",
-                $four,
+                $($four,)+
                 // The next kernel row.
                 "2:",
                 "ldr r3, [sp, #28]",
@@ -265,6 +265,7 @@ fours!(
     /// ```text
     /// q0 … q5 values of the pixels   q6 q7 weights   r1 r5 r7 weights of the kernel columns
     /// r11 values   [sp] vectors left   [sp, 4] from pixel to pixel
+    /// [sp, 8] from the weights of a kernel column to those of the next
     /// ```
     ///
     /// # Safety
@@ -272,16 +273,20 @@ fours!(
     /// As that of [`one`], with `vectors` of a pixel, three times as many under a column, and no
     /// column missing.
     three: three_pair, 124, 128,
-    four: "ldr r7, [r0, #{weights}]",
-    row:
-        "mov r11, r12"
+    four:
+        "ldr r7, [r0, #{weights}]"
         "ldr r2, [r0, #{vectors}]"
         "ldr r3, [r0, #{step}]"
+        "sub r1, r9, r1"
+        "mul r1, r1, r2"
         "strd r2, r3, [sp]"
-        "ldr r3, [sp, #36]"
-        "sub r3, r9, r3"
-        "mul r3, r3, r2"
+        "str r1, [sp, #8]",
+    row:
+        "mov r11, r12"
+        "ldr r3, [sp, #8]"
+        "ldr r2, [r0, #{vectors}]"
         "mov r1, r7"
+        "str r2, [sp]"
         "add r5, r7, r3"
         "add r7, r5, r3",
     vector:

@@ -125,11 +125,20 @@ struct Args {
     left: usize,
     /// Columns of each that there are.
     count: usize,
-    /// Where kernel rows begin, and how many there are.
+    /// Where kernel rows begin, null where they are padding, and how many there are.
     rows: *const *const i8,
     kernel_rows: usize,
-    /// Where in them the values of the first column begin.
-    at: usize,
+    /// Where in them the values of the first column begin; below zero if on padding.
+    at: isize,
+    /// Where those of a four begin, at most, that are read where they lie.
+    last_at: isize,
+    /// Bytes of a row.
+    row_bytes: usize,
+    /// Where the values of fours go that are copied, by kernel row; null as in `rows`.
+    spans: *const *const i8,
+    /// Bytes of these, and as many of padding.
+    span_bytes: usize,
+    padding: *const i8,
     /// From the values of a column to those of the next.
     step: usize,
     /// Vectors of values of a kernel row; of three kernel columns at a time those of a pixel.
@@ -171,27 +180,26 @@ type Begins = [*const i8; MAX_KERNEL];
 struct Row<'r> {
     conv: &'r Conv<'r>,
     shortcut: &'r Shortcut<'r>,
-    /// Where the rows under the kernel begin; null if on padding.
+    /// Where the rows under the kernel begin, and their copies; null if they are padding.
     begins: Begins,
+    spans: Begins,
+    /// As many bytes of padding as a span has.
+    padding: *const i8,
     sums: &'r mut [i32],
-    /// Copies of what is under the kernel at four columns, of so many bytes for each row.
-    spans: &'r mut [i8],
-    span: usize,
     output: &'r mut [i8],
     finisher: Option<Finisher<'r>>,
     /// Bytes of values under a kernel row, with those of no weight.
     packed: usize,
     /// Bytes from the values of an output column to those of the next.
     step: usize,
-    /// Where fours of columns begin whose values are read where they lie.
-    inside: Range<usize>,
 }
 
 impl<'r> Row<'r> {
     /// `None` if anything has not the size that it must have.
+    #[inline(always)]
     fn new(
         conv: &'r Conv<'r>,
-        rows: &'r Rows<'r>,
+        rows: &Rows<'_>,
         shortcut: &'r Shortcut<'r>,
         scratch: &'r mut [u8],
         output: &'r mut [i8],
@@ -202,11 +210,12 @@ impl<'r> Row<'r> {
             [window.input, window.output].map(|s| usize::from(s.columns));
         let [kernel_rows, kernel_columns] = window.kernel;
         let packed = (kernel_columns * inputs).next_multiple_of(VECTOR);
-        let (step, pad) = (window.stride[1] * inputs, window.pad_left * inputs);
+        let step = window.stride[1] * inputs;
         let row_bytes = input_columns * inputs;
         let sums = PATCH_COLUMNS * channels.next_multiple_of(4).min(VECTOR_CHANNELS);
         let (sums, spans) = scratch.split_at_mut_checked(4 * sums)?;
         let span = ((PATCH_COLUMNS - 1) * step + packed).next_multiple_of(VECTOR);
+        let (padding, spans) = int8_mut(spans).split_at_mut_checked(span)?;
         let there = conv.weights.len() >= kernel_rows * packed * channels.next_multiple_of(2)
             && conv.bias.len() == channels
             && conv.mantissas.len() == channels
@@ -214,69 +223,78 @@ impl<'r> Row<'r> {
             && output.len() == columns * channels
             && spans.len() >= kernel_rows * span
             && (1..=MAX_KERNEL).contains(&kernel_rows)
+            && window.pad_left < kernel_columns
+            && (columns.max(1) - 1) * step < row_bytes + window.pad_left * inputs
             && packed > 0
             && channels > 0;
         if !there {
             return None;
         }
-        let finisher = Finisher::of(conv, shortcut);
-        let mut begins = [null(); MAX_KERNEL];
-        let mut all_there = true;
-        for (begin, row) in begins.iter_mut().zip(rows).take(kernel_rows) {
+        // Whether any of the values are padding.
+        let last = columns.max(1) * step - step + kernel_columns * inputs;
+        let mut padded = window.pad_left > 0 || last > row_bytes;
+        let (mut begins, mut copies) = ([null(); MAX_KERNEL], [null(); MAX_KERNEL]);
+        let copy = spans.as_mut_ptr();
+        let under = begins.iter_mut().zip(&mut copies).zip(rows).take(kernel_rows);
+        for (ky, ((begin, to), row)) in under.enumerate() {
             if row.len() == row_bytes {
                 *begin = row.as_ptr();
+                *to = copy.wrapping_add(ky * span).cast_const();
             } else {
-                all_there = false;
+                padded = true;
             }
         }
-        // The first column whose values reach beyond the row. None is read where it lies if some
-        // of the rows are padding, or sums are not finished by the assembly.
-        let end = match (row_bytes + pad).checked_sub(packed) {
-            Some(last) if all_there && finisher.is_some() => {
-                (last.checked_div(step)? + 1).min(columns)
+        match conv.padding {
+            _ if !padded => {}
+            Padding::Same(value) => set(value, padding),
+            Padding::PerChannel(values) => {
+                for pixel in padding.chunks_mut(inputs.max(1)) {
+                    for (to, &value) in pixel.iter_mut().zip(values) {
+                        *to = value;
+                    }
+                }
             }
-            _ => 0,
-        };
-        let start = pad.div_ceil(step.max(1)).next_multiple_of(PATCH_COLUMNS);
-        let whole = end.saturating_sub(start) / PATCH_COLUMNS * PATCH_COLUMNS;
+        }
         Some(Self {
             conv,
             shortcut,
             begins,
+            spans: copies,
+            padding: padding.as_ptr(),
             sums: <[i32]>::mut_from_bytes(sums).ok()?,
-            spans: int8_mut(spans),
-            span,
             output,
-            finisher,
+            finisher: Finisher::of(conv, shortcut),
             packed,
             step,
-            inside: start..start + whole,
         })
     }
 
     /// Computes a group of channels that are packed side by side.
+    #[inline(always)]
     fn channels(&mut self, group: Range<usize>) {
-        let conv = self.conv;
+        let (conv, step) = (self.conv, self.step);
         let window = &conv.window;
         let [columns, channels] = [window.output.columns, window.output.channels].map(usize::from);
         let inputs = usize::from(window.input.channels);
-        let pad = window.pad_left * inputs;
+        let row_bytes = usize::from(window.input.columns) * inputs;
         let beside = numbers(&group).next_multiple_of(2);
         let sums = self.sums.as_mut_ptr();
         let begin = group.start * window.kernel[0] * self.packed;
-        let first = self.spans.as_mut_ptr();
-        let spans: Begins =
-            core::array::from_fn(|ky| first.wrapping_add(ky * self.span).cast_const());
         let three = window.kernel[1] == 3 && window.stride[1] == 1 && inputs.is_multiple_of(VECTOR);
         let mut args = Args {
             finish: finish::keep,
-            left: 0,
-            count: 0,
+            left: 1,
+            count: PATCH_COLUMNS,
             rows: self.begins.as_ptr(),
             kernel_rows: window.kernel[0],
             at: 0,
-            step: self.step,
-            vectors: 0,
+            last_at: 0,
+            row_bytes,
+            spans: self.spans.as_ptr(),
+            span_bytes: 0,
+            padding: self.padding,
+            step,
+            vectors: self.packed / VECTOR,
             weights: conv.weights.as_ptr().wrapping_add(begin),
             skip: (beside / 2).wrapping_neg() % ROUND,
             end: sums.wrapping_add(PATCH_COLUMNS * beside),
@@ -302,34 +320,30 @@ impl<'r> Row<'r> {
         }
         let mut x = 0;
         while x < columns {
-            let inside = x == self.inside.start && !self.inside.is_empty();
-            args.count = (columns - x).min(PATCH_COLUMNS);
+            let fours = (columns - x) / PATCH_COLUMNS;
+            args.count = if fours > 0 { PATCH_COLUMNS } else { columns - x };
+            // Sums that are not finished by the assembly are, below, before the next.
+            let at_once = if self.finisher.is_some() { fours.max(1) } else { 1 };
+            args.left = at_once;
+            args.at = (x * step) as isize - (window.pad_left * inputs) as isize;
+            let more = (args.count - 1) * step;
+            args.last_at = row_bytes as isize - (more + self.packed) as isize;
+            args.span_bytes = more + window.kernel[1] * inputs;
             args.output = self.output.as_mut_ptr().wrapping_add(x * channels + group.start);
             if let Some(finisher) = &self.finisher {
                 let output = args.output.cast_const();
                 (args.shortcut, args.shortcut_step) =
                     finisher.shortcut(x, group.start, output, channels);
             }
-            let end = if inside {
-                args.left = numbers(&self.inside) / PATCH_COLUMNS;
-                args.rows = self.begins.as_ptr();
-                args.at = x * self.step - pad.min(x * self.step);
-                self.inside.end
-            } else {
-                self.fill(first, x, args.count);
-                args.left = 1;
-                args.rows = spans.as_ptr();
-                args.at = 0;
-                x + args.count
-            };
             // SAFETY: `new` and `in_reach` found weights, biases, mantissas and shifts of all
             // channels, sums of a group's, the output's columns, and the shortcut's at all of
-            // these. A table is all there and aligned, or there is no assembly for it, and `count`
-            // of four columns are within the output. Rows are those of the picture, with all four
-            // columns on them where `inside` says so, or spans that were just filled, with room for
-            // four columns. Three kernel columns of whole vectors are a kernel row.
+            // these. A table is all there and aligned, or there is no assembly for it. The columns
+            // are within the output. Rows are null or the picture's, and their spans and the
+            // padding have room for four columns. A four begins before its row ends, and no
+            // further before it than a kernel reaches. Three kernel columns of whole vectors are a
+            // kernel row.
             unsafe {
-                if three && args.count == PATCH_COLUMNS {
+                if three && fours > 0 {
                     args.vectors = inputs / VECTOR;
                     sums::three(&mut args);
                 } else {
@@ -340,54 +354,7 @@ impl<'r> Row<'r> {
             if self.finisher.is_none() {
                 self.finish(x, args.count, &group);
             }
-            x = end;
-        }
-    }
-
-    /// Copies the values under the kernel at `count` columns from `x` on into the spans, which begin
-    /// at `spans`.
-    fn fill(&mut self, spans: *mut i8, x: usize, count: usize) {
-        let window = &self.conv.window;
-        let inputs = usize::from(window.input.channels);
-        let pixels = (count - 1) * window.stride[1] + window.kernel[1];
-        // The pixels that lie on the row.
-        let left = x * window.stride[1];
-        let start = window.pad_left.saturating_sub(left).min(pixels);
-        let end = (usize::from(window.input.columns) + window.pad_left).saturating_sub(left);
-        let end = end.min(pixels).max(start);
-        let first = (left + start).saturating_sub(window.pad_left);
-        let value = match self.conv.padding {
-            Padding::Same(value) => value,
-            Padding::PerChannel(_) => 0,
-        };
-        let args = FillArgs {
-            rows: self.begins.as_ptr(),
-            kernel_rows: window.kernel[0],
-            to: spans,
-            span: self.span,
-            before: start * inputs,
-            from: first * inputs,
-            inside: (end - start) * inputs,
-            after: (pixels - end) * inputs,
-            value: value.into(),
-        };
-        // SAFETY: there are so many rows, at least one, null or of the input's columns; those of
-        // the span that are on it lie between its start and its end. Each span has room for
-        // `count` columns, which are four at most.
-        unsafe { fill_spans(&args) }
-        if let Padding::PerChannel(values) = self.conv.padding {
-            let spans = self.spans.chunks_exact_mut(self.span.max(1));
-            for (row, span) in self.begins.iter().zip(spans).take(window.kernel[0]) {
-                let (start, end) = if row.is_null() { (pixels, pixels) } else { (start, end) };
-                for outside in [0..start, end..pixels] {
-                    let span = span.get_mut(outside.start * inputs..outside.end * inputs);
-                    for pixel in span.unwrap_or_default().chunks_exact_mut(inputs.max(1)) {
-                        for (to, &value) in pixel.iter_mut().zip(values) {
-                            *to = value;
-                        }
-                    }
-                }
-            }
+            x += at_once * args.count;
         }
     }
 
@@ -414,72 +381,30 @@ fn numbers(range: &Range<usize>) -> usize {
     range.end.saturating_sub(range.start)
 }
 
-/// What [`fill_spans`] takes.
-#[repr(C)]
-struct FillArgs {
-    rows: *const *const i8,
-    kernel_rows: usize,
-    to: *mut i8,
-    span: usize,
-    before: usize,
-    from: usize,
-    inside: usize,
-    after: usize,
-    value: i32,
+/// Sets all bytes to `value`.
+fn set(value: i8, to: &mut [i8]) {
+    // SAFETY: so many bytes can be written.
+    unsafe { set_bytes(to.as_mut_ptr(), value.into(), to.len()) }
 }
 
-/// Fills a span for each kernel row: `before` bytes of `value`, `inside` bytes of the row,
-/// `after` bytes of `value`; all of `value` where there is no row.
-///
 /// ```text
-/// r0 rows   r1 how many   r2 span   r3 its bytes   r4 before   r5 from   r6 inside   r7 after
-/// r8 to   r9 row   r10 length   lr bytes left   q0 value
+/// r0 to   r1 value   r2 length   lr bytes left
 /// ```
 ///
 /// # Safety
 ///
-/// There is at least one row. `from` + `inside` bytes can be read at each that is not null, and
-/// `before` + `inside` + `after` bytes be written at `to` and each `span` bytes further.
+/// `length` bytes can be written at `to`.
 #[unsafe(naked)]
-unsafe extern "C" fn fill_spans(args: &FillArgs) {
+unsafe extern "C" fn set_bytes(to: *mut i8, value: i32, length: usize) {
     naked_asm!(
         ".cpu cortex-m55",
-        "push {{r4-r10, lr}}",
-        "ldm r0, {{r0-r8}}",
-        "vdup.8 q0, r8",
+        "push {{r7, lr}}",
+        "vdup.8 q0, r1",
+        "wlstp.8 lr, r2, 3f",
         "2:",
-        "ldr r9, [r0], #4",
-        "mov r8, r2",
-        "mov r10, r4",
-        "cmp r9, #0",
-        "itt eq",
-        "addeq r10, r10, r6",
-        "addeq r10, r10, r7",
-        "wlstp.8 lr, r10, 4f",
+        "vstrb.8 q0, [r0], #16",
+        "letp lr, 2b",
         "3:",
-        "vstrb.8 q0, [r8], #16",
-        "letp lr, 3b",
-        "4:",
-        "cmp r9, #0",
-        "beq 9f",
-        "add r8, r2, r4",
-        "add r9, r9, r5",
-        "wlstp.8 lr, r6, 6f",
-        "5:",
-        "vldrb.u8 q1, [r9], #16",
-        "vstrb.8 q1, [r8], #16",
-        "letp lr, 5b",
-        "6:",
-        "add r8, r2, r4",
-        "add r8, r8, r6",
-        "wlstp.8 lr, r7, 9f",
-        "7:",
-        "vstrb.8 q0, [r8], #16",
-        "letp lr, 7b",
-        "9:",
-        "add r2, r2, r3",
-        "subs r1, r1, #1",
-        "bne 2b",
-        "pop {{r4-r10, pc}}",
+        "pop {{r7, pc}}",
     )
 }

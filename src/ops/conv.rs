@@ -287,11 +287,12 @@ fn scratch_for(packing: Packing, channels: usize, [rows, row]: [usize; 2], step:
             let values = TRANSFORM.len() * rows * inputs * TILES;
             2 * values + (1 + TILES_SPAN) * inputs
         }
-        // The values under the kernel at some columns, and a sum for each channel there.
+        // The values under the kernel at some columns, as many of padding as under a row of it,
+        // and a sum for each channel there.
         Packing::Vectors => {
             let sums = channels.next_multiple_of(4).min(VECTOR_CHANNELS);
             let span = (PATCH_COLUMNS - 1) * step + row.next_multiple_of(VECTOR);
-            PATCH_COLUMNS * 4 * sums + rows * span.next_multiple_of(VECTOR)
+            PATCH_COLUMNS * 4 * sums + (1 + rows) * span.next_multiple_of(VECTOR)
         }
     }
 }

@@ -80,7 +80,7 @@ macro_rules! loops {
 /// r0 r2 r4 r6  sums of a at the columns   r8 r10 r12 lr  of b
 /// [sp] of the loops   [sp, 16] where the next begins   [sp, 20] where those after the first do
 /// [sp, 24] where the first does   [sp, 28] kernel rows   [sp, 32] how many are left
-/// [sp, 36] where the sums begin   [sp, 40] arguments
+/// [sp, 36] where the sums begin   [sp, 40] arguments   [sp, 44] where the four begins in its rows
 /// ```
 ///
 /// Loops begin in the middle of their first round, so that those after it are whole.
@@ -97,7 +97,7 @@ macro_rules! fours {
                 ".cpu cortex-m55",
                 "push {{r4-r11, lr}}",
                 "vpush {{d8-d15}}",
-                "sub sp, sp, #44",
+                "sub sp, sp, #52",
                 "str r0, [sp, #40]",
                 // Columns that are missing to four are the last once more.
                 "ldr r3, [r0, #{count}]",
@@ -147,8 +147,21 @@ macro_rules! fours {
                 "1:",
                 "ldr r1, [sp, #24]",
                 "str r1, [sp, #16]",
-                "ldrd r2, r3, [r0, #{rows}]",
-                "strd r2, r3, [sp, #28]",
+                "ldrd r2, r1, [r0, #{at}]",
+                "ldrd r3, r4, [r0, #{rows}]",
+                "cmp r2, #0",
+                "blt 8f",
+                "cmp r2, r1",
+                "ble 7f",
+                // What lies on padding, or too near to the end, is copied.
+                "8:",
+                "bl {fill}",
+                "mov r2, #0",
+                "ldr r3, [r0, #{spans}]",
+                "ldr r4, [r0, #{kernel_rows}]",
+                "7:",
+                "strd r3, r4, [sp, #28]",
+                "str r2, [sp, #44]",
                 "ldr r9, [r0, #{end}]",
                 "ldr r1, [r0, #{sums}]",
                 "str r1, [sp, #36]",
@@ -156,10 +169,14 @@ macro_rules! fours {
                 // The next kernel row.
                 "2:",
                 "ldr r3, [sp, #28]",
-                "ldr r12, [r3], #4",
+                "ldr r2, [r3], #4",
                 "str r3, [sp, #28]",
-                "ldr r3, [r0, #{at}]",
-                "add r12, r12, r3",
+                "ldr r3, [sp, #44]",
+                "cbnz r2, 7f",
+                "mov r3, #0",
+                "ldr r2, [r0, #{padding}]",
+                "7:",
+                "add r12, r2, r3",
                 $($row,)+
                 // The next vector.
                 "3:",
@@ -196,7 +213,7 @@ macro_rules! fours {
                 "vstrw.32 q0, [r0, #{shortcuts}]",
                 "b.w 1b",
                 "9:",
-                "add sp, sp, #44",
+                "add sp, sp, #52",
                 "vpop {{d8-d15}}",
                 "pop {{r4-r11, pc}}",
                 first_bytes = const $first_bytes,
@@ -210,7 +227,11 @@ macro_rules! fours {
                 pixel_bytes = const offset_of!(Args, pixel_bytes),
                 places = const offset_of!(Args, places),
                 skip = const offset_of!(Args, skip),
+                fill = sym fill,
+                padding = const offset_of!(Args, padding),
+                spans = const offset_of!(Args, spans),
                 rows = const offset_of!(Args, rows),
+                kernel_rows = const offset_of!(Args, kernel_rows),
                 end = const offset_of!(Args, end),
                 sums = const offset_of!(Args, sums),
                 weights = const offset_of!(Args, weights),
@@ -233,10 +254,12 @@ fours!(
     ///
     /// # Safety
     ///
-    /// For each four columns and each kernel row, of which there is one at least, `vectors` of values, at least one, can be read at
-    /// each column, and as many weights of an even number of channels. From `sums` to `end` four sums for each channel
-    /// can be written. `skip` rounds their pairs up to whole rounds. What
-    /// `finish` asks for holds.
+    /// There is at least one four, one kernel row, one vector of values in it, and two channels.
+    /// Weights of all of these can be read; from `sums` to `end` four sums for each channel be
+    /// written. `skip` rounds the channels' pairs up to whole rounds. At `rows` and `spans` there
+    /// is a pointer for each kernel row, both null where the row is padding. In rows, vectors of
+    /// values can be read at each column of a four that begins from 0 to `last_at`. What
+    /// [`fill`] and `finish` ask for holds.
     one: one_pair, 44, 48,
     four: "ldr r1, [r0, #{weights}]",
     row:
@@ -307,3 +330,76 @@ fours!(
         "subs r0, r0, #1"
         "str r0, [sp]"
 );
+
+/// Copies the values under the kernel at four columns: padding, what is on the row, padding.
+///
+/// ```text
+/// r0 arguments, kept   r1 rows   r2 spans   r3 rows left   r4 row   r5 padding   r6 before
+/// r7 from   r8 inside   r9 after   r10 source   r11 span   r12 target   lr bytes left
+/// ```
+///
+/// # Safety
+///
+/// `r0` are [`Args`], `r2` is where the four begins in its rows, and no other register is kept:
+/// it is for the loops of this module. There is at least one kernel row. `row_bytes` can be read
+/// at each row that is not null; `span_bytes` at `padding`, and be written at its span.
+/// What is before the row, on it, and behind it, is not below zero.
+#[unsafe(naked)]
+unsafe extern "C" fn fill() {
+    naked_asm!(
+        ".cpu cortex-m55",
+        "push {{r7, lr}}",
+        "ldr r8, [r0, #{row_bytes}]",
+        "ldr r9, [r0, #{span_bytes}]",
+        "ldr r5, [r0, #{padding}]",
+        "rsb r6, r2, #0",
+        "bic r6, r6, r6, asr #31",
+        "bic r7, r2, r2, asr #31",
+        "sub r8, r8, r2",
+        "cmp r8, r9",
+        "csel r8, r8, r9, lt",
+        "sub r9, r9, r8",
+        "sub r8, r8, r6",
+        "ldrd r1, r3, [r0, #{rows}]",
+        "ldr r2, [r0, #{spans}]",
+        // The next kernel row.
+        "1:",
+        "ldr r4, [r1], #4",
+        "ldr r11, [r2], #4",
+        "cbz r4, 9f",
+        "mov r10, r5",
+        "mov r12, r11",
+        "wlstp.8 lr, r6, 3f",
+        "2:",
+        "vldrb.u8 q0, [r10], #16",
+        "vstrb.8 q0, [r12], #16",
+        "letp lr, 2b",
+        "3:",
+        "add r10, r4, r7",
+        "add r12, r11, r6",
+        "wlstp.8 lr, r8, 5f",
+        "4:",
+        "vldrb.u8 q0, [r10], #16",
+        "vstrb.8 q0, [r12], #16",
+        "letp lr, 4b",
+        "5:",
+        "add r12, r11, r6",
+        "add r10, r5, r6",
+        "add r12, r12, r8",
+        "add r10, r10, r8",
+        "wlstp.8 lr, r9, 9f",
+        "6:",
+        "vldrb.u8 q0, [r10], #16",
+        "vstrb.8 q0, [r12], #16",
+        "letp lr, 6b",
+        "9:",
+        "subs r3, r3, #1",
+        "bne 1b",
+        "pop {{r7, pc}}",
+        row_bytes = const offset_of!(Args, row_bytes),
+        span_bytes = const offset_of!(Args, span_bytes),
+        padding = const offset_of!(Args, padding),
+        rows = const offset_of!(Args, rows),
+        spans = const offset_of!(Args, spans),
+    )
+}

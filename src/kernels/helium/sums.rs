@@ -6,7 +6,7 @@ use core::mem::offset_of;
 use super::Args;
 
 /// Pairs of channels in a round of the innermost loops.
-pub(super) const ROUND: usize = 4;
+pub(super) const ROUND: usize = 8;
 
 /// The products of a channel's weights, after their load, with vectors of values.
 macro_rules! channel {
@@ -52,7 +52,7 @@ macro_rules! loops {
         concat!(
             ".p2align 2\n",
             "4:\n",
-            ".rept 4\n",
+            ".rept 8\n",
             $pair!("" "vmladav.s8"),
             ".endr\n",
             "cmp r3, r9\n",
@@ -62,7 +62,7 @@ macro_rules! loops {
             "b 6f\n",
             ".p2align 2\n",
             "5:\n",
-            ".rept 4\n",
+            ".rept 8\n",
             $pair!("ldm.w r3, {{r0, r2, r4, r6, r8, r10, r12, lr}}\n" "vmladava.s8"),
             ".endr\n",
             "cmp r3, r9\n",
@@ -176,7 +176,7 @@ macro_rules! fours {
                 "mov r3, #0",
                 "ldr r2, [r0, #{padding}]",
                 "7:",
-                "add r12, r2, r3",
+                "add r11, r2, r3",
                 $($row,)+
                 // The next vector.
                 "3:",
@@ -266,10 +266,10 @@ fours!(
         "ldr r5, [r0, #{vectors}]"
         "add r0, r0, #{columns}"
         "ldm r0, {{r4, r6, r8, r10}}"
-        "add r4, r4, r12"
-        "add r6, r6, r12"
-        "add r8, r8, r12"
-        "add r10, r10, r12"
+        "add r4, r4, r11"
+        "add r6, r6, r11"
+        "add r8, r8, r11"
+        "add r10, r10, r11"
         "stm sp, {{r4, r6, r8, r10}}",
     vector:
         "ldm sp, {{r4, r6, r8, r10}}"
@@ -305,7 +305,6 @@ fours!(
         "strd r2, r3, [sp]"
         "str r1, [sp, #8]",
     row:
-        "mov r11, r12"
         "ldr r3, [sp, #8]"
         "ldr r2, [r0, #{vectors}]"
         "mov r1, r7"

@@ -72,7 +72,24 @@ pub enum Packing {
     /// a0…  a2…  b0…  b2…  c0…  c2…  d0…  d2…   a1…  a3…  b1…  b3…
     /// ```
     Winograd2dInt8 = 8,
+    /// For cores with vectors of 16 bytes. Up to [`VECTOR_CHANNELS`] output channels *a*, *b* …
+    /// are side by side, by [`VECTOR`] weights of a kernel row:
+    ///
+    /// ```text
+    /// kernel row 0:  a0 … a15   b0 … b15   …   a16 … a31   b16 … b31   …
+    /// kernel row 1:  a0 …
+    /// ```
+    ///
+    /// What is missing in a kernel row to whole vectors, and a channel that is missing to an even
+    /// number, are zero.
+    Vectors = 5,
 }
+
+/// Weights that [`Packing::Vectors`] has in a vector.
+pub const VECTOR: usize = 16;
+
+/// Output channels that [`Packing::Vectors`] has side by side, at most.
+pub const VECTOR_CHANNELS: usize = 64;
 
 /// How [`Packing::Winograd`] transforms the three weights of a kernel row into six: the matrix *G*
 /// of F(4, 3) times 24, so that all is whole (Lavin and Gray, *Fast Algorithms for Convolutional
@@ -91,11 +108,12 @@ pub const EIGHT: usize = 8;
 
 impl Packing {
     /// All packings.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Ohwi,
         Self::Pairs,
         Self::Winograd,
         Self::WidePairs,
+        Self::Vectors,
         Self::Eights,
         Self::Winograd2d,
         Self::Winograd2dInt8,
@@ -111,6 +129,7 @@ impl Packing {
             6 => Some(Self::Eights),
             7 => Some(Self::Winograd2d),
             8 => Some(Self::Winograd2dInt8),
+            5 => Some(Self::Vectors),
             _ => None,
         }
     }
@@ -125,13 +144,14 @@ impl Packing {
             Self::Eights => "eights",
             Self::Winograd2d => "winograd-2d",
             Self::Winograd2dInt8 => "winograd-2d-int8",
+            Self::Vectors => "vectors",
         }
     }
 
     /// Whether it can be that of a convolution with such a kernel and stride: rows, columns.
     pub const fn fits(self, kernel: [usize; 2], stride: [usize; 2]) -> bool {
         match self {
-            Self::Ohwi | Self::Pairs | Self::WidePairs | Self::Eights => true,
+            Self::Ohwi | Self::Pairs | Self::WidePairs | Self::Vectors | Self::Eights => true,
             Self::Winograd => matches!((kernel, stride), ([_, 3], [_, 1])),
             Self::Winograd2d | Self::Winograd2dInt8 => {
                 matches!((kernel, stride), ([3, 3], [1, 1]))
@@ -143,7 +163,12 @@ impl Packing {
     #[inline(always)]
     pub const fn rows_a_step(self) -> usize {
         match self {
-            Self::Ohwi | Self::Pairs | Self::WidePairs | Self::Eights | Self::Winograd => 1,
+            Self::Ohwi
+            | Self::Pairs
+            | Self::WidePairs
+            | Self::Vectors
+            | Self::Eights
+            | Self::Winograd => 1,
             Self::Winograd2d | Self::Winograd2dInt8 => TILE_ROWS,
         }
     }
@@ -166,6 +191,7 @@ impl Packing {
                 let channels = channels.next_multiple_of(SIDE_BY_SIDE);
                 channels * (row / KERNEL_COLUMNS).next_multiple_of(SIDE_BY_SIDE) * tiles::KERNEL
             }
+            Self::Vectors => channels.next_multiple_of(2) * rows * row.next_multiple_of(VECTOR),
         }
     }
 
@@ -186,6 +212,7 @@ impl Packing {
             // The low byte is the weight.
             Self::WidePairs => wide_pairs_index(channel, ky, tap, kernel),
             Self::Eights => eights_index(channel, ky, tap, kernel),
+            Self::Vectors => vectors_index(packed.len(), channel, ky, tap, kernel),
             Self::Winograd => return recovered(packed, channel, ky, tap, kernel),
             Self::Winograd2d => {
                 let inputs = (row / KERNEL_COLUMNS).max(1);
@@ -210,6 +237,7 @@ impl Packing {
         let index = match self {
             Self::Ohwi => (channel * rows + ky) * row + tap,
             Self::Pairs => pairs_index(channel, ky, tap, kernel),
+            Self::Vectors => vectors_index(packed.len(), channel, ky, tap, kernel),
             Self::WidePairs => {
                 let low = wide_pairs_index(channel, ky, tap, kernel);
                 if let Some(high) = packed.get_mut(low + 1) {
@@ -252,6 +280,11 @@ impl Packing {
             Self::Pairs => (0..rows).all(|ky| {
                 (row..filled)
                     .all(|tap| packed.get(pairs_index(channel, ky, tap, kernel)) == Some(&0))
+            }),
+            Self::Vectors => (0..rows).all(|ky| {
+                (row..row.next_multiple_of(VECTOR)).all(|tap| {
+                    packed.get(vectors_index(packed.len(), channel, ky, tap, kernel)) == Some(&0)
+                })
             }),
             Self::WidePairs => (0..rows).all(|ky| {
                 (0..filled).all(|tap| {
@@ -328,6 +361,23 @@ const fn kernel_tap_index(channel: usize, ky: usize, tap: usize, row: usize) -> 
     let inputs = row / KERNEL_COLUMNS;
     let inputs = if inputs == 0 { 1 } else { inputs };
     tiles::kernel_index(channel, tap % inputs, inputs) + ky * KERNEL_COLUMNS + tap / inputs
+}
+
+/// Where a weight lies in [`Packing::Vectors`], of so many bytes in all.
+#[inline(always)]
+fn vectors_index(
+    bytes: usize,
+    channel: usize,
+    ky: usize,
+    tap: usize,
+    [rows, row]: [usize; 2],
+) -> usize {
+    let row = row.next_multiple_of(VECTOR);
+    let channels = bytes.checked_div(rows * row).unwrap_or(0);
+    let group = channel - channel % VECTOR_CHANNELS;
+    let beside = channels.saturating_sub(group).min(VECTOR_CHANNELS);
+    let vector = (ky * row + tap) / VECTOR;
+    group * rows * row + (vector * beside + channel - group) * VECTOR + tap % VECTOR
 }
 
 /// Where a transformed weight lies in [`Packing::Winograd`], in bytes.

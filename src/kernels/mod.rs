@@ -9,7 +9,8 @@
 //! | [`Portable`] | any core: blocked, safe Rust | `ohwi`, `winograd`, `winograd-2d` |
 //! | `Armv6m` | Cortex-M0, M0+ | `eights`, `winograd`, `winograd-2d` |
 //! | `Armv7m` | Cortex-M3, and M33 without DSP instructions | `eights`, `winograd`, `winograd-2d` |
-//! | `Armv7em` | Cortex-M4, M7, M33, M55: DSP instructions | `pairs`, `wide-pairs`, `winograd`, `winograd-2d` |
+//! | `Armv7em` | Cortex-M4, M7, M33: DSP instructions | `pairs`, `wide-pairs`, `winograd`, `winograd-2d` |
+//! | `Helium` | Cortex-M55, M85: vector instructions | `vectors` |
 //! | `Rv32` | RV32IM and more | `eights`, `winograd`, `winograd-2d` |
 //!
 //! Those in assembly are features of the crate, of their name.
@@ -20,6 +21,8 @@ pub mod armv6m;
 pub mod armv7em;
 #[cfg(feature = "armv7m")]
 pub mod armv7m;
+#[cfg(feature = "helium")]
+pub mod helium;
 #[cfg(any(feature = "armv6m", feature = "armv7m", feature = "rv32"))]
 mod lanes;
 pub mod portable;
@@ -48,6 +51,8 @@ pub use armv6m::Armv6m;
 pub use armv7em::Armv7em;
 #[cfg(feature = "armv7m")]
 pub use armv7m::Armv7m;
+#[cfg(feature = "helium")]
+pub use helium::Helium;
 pub use portable::Portable;
 pub use reference::Reference;
 #[cfg(feature = "rv32")]

@@ -23,7 +23,9 @@ use zerocopy::little_endian::I32;
 
 use super::{Shortcut, Window, int8, part, words};
 use crate::error::{Error, Fault, Part};
-use crate::format::{EIGHT, LayerRecord, Packing, TILE_ROWS, TILE_TRANSFORM, TRANSFORM};
+use crate::format::{
+    EIGHT, LayerRecord, Packing, TILE_ROWS, TILE_TRANSFORM, TRANSFORM, VECTOR, VECTOR_CHANNELS,
+};
 use crate::model::Model;
 use crate::quant::{Clamp, Multiplier, Requantizer, requantize};
 use crate::shape::Shape;
@@ -139,7 +141,8 @@ impl<'m> Conv<'m> {
 
     /// Bytes of scratch memory.
     pub fn scratch_bytes(&self) -> usize {
-        scratch_for(self.packing, self.window.output, kernel_taps(&self.window))
+        let step = self.window.stride[1] * usize::from(self.window.input.channels);
+        scratch_for(self.packing, self.window.output, kernel_taps(&self.window), step)
     }
 
     /// Weight `tap` of kernel row `ky` of output channel `o`: kernel columns × input channels.
@@ -251,8 +254,9 @@ fn kernel_taps(window: &Window) -> [usize; 2] {
 /// Scratch memory of a convolution, in bytes.
 pub(super) fn scratch_bytes(layer: &LayerRecord, input: Shape) -> usize {
     let [rows, columns] = layer.kernel.map(usize::from);
-    let taps = [rows, columns * usize::from(input.channels)];
-    scratch_for(layer.packing(), layer.shape(), taps)
+    let inputs = usize::from(input.channels);
+    let step = usize::from(layer.stride[1]) * inputs;
+    scratch_for(layer.packing(), layer.shape(), [rows, columns * inputs], step)
 }
 
 /// Weights of a kernel row with what the packing adds to those that there are.
@@ -264,7 +268,8 @@ fn packed_row(packing: Packing, row: usize) -> usize {
     }
 }
 
-/// Columns of the output that kernels for [`Packing::Pairs`] and [`Packing::Eights`] compute at a
+/// Columns of the output that kernels for [`Packing::Pairs`], [`Packing::Vectors`] and [`Packing::Eights`]
+/// compute at a
 /// time.
 pub const PATCH_COLUMNS: usize = 4;
 /// Weights of an output channel that they multiply at a time.
@@ -294,7 +299,8 @@ pub const TILE_POSITIONS: usize = TILE_TRANSFORM.len() * TILE_TRANSFORM.len();
 /// Pixels of the input under its tiles.
 pub const UNDER_TILES: usize = TILES_ROWS * TILES_SPAN;
 
-fn scratch_for(packing: Packing, output: Shape, [rows, row]: [usize; 2]) -> usize {
+/// Of `step` values from one column of the output to the next.
+fn scratch_for(packing: Packing, output: Shape, [rows, row]: [usize; 2], step: usize) -> usize {
     let channels = usize::from(output.channels);
     match packing {
         Packing::Ohwi => 0,
@@ -331,6 +337,13 @@ fn scratch_for(packing: Packing, output: Shape, [rows, row]: [usize; 2]) -> usiz
             let spans = usize::from(output.columns).div_ceil(TILES * TILE_COLUMNS);
             let transformed = 2 * TILE_POSITIONS * (spans * TILES + SIDE_BY_SIDE);
             transformed * inputs + UNDER_TILES * inputs
+        }
+        // The values under the kernel at some columns, as many of padding as under a row of it,
+        // and a sum for each channel there.
+        Packing::Vectors => {
+            let sums = channels.next_multiple_of(4).min(VECTOR_CHANNELS);
+            let span = (PATCH_COLUMNS - 1) * step + row.next_multiple_of(VECTOR);
+            PATCH_COLUMNS * 4 * sums + (1 + rows) * span.next_multiple_of(VECTOR)
         }
     }
 }

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use brooklet::Shape;
-use brooklet::format::{LayerRecord, Operator, Packing, TILE_ROWS};
+use brooklet::format::{LayerRecord, Operator, Packing, TILE_ROWS, VECTOR};
 use brooklet::ops::conv::{CHUNK_TAPS, PATCH_COLUMNS, TILE_COLUMNS, TILES};
 use brooklet_firmware::Spec;
 use serde::{Deserialize, Serialize};
@@ -114,6 +114,18 @@ pub fn work(layer: &LayerRecord, input: Shape) -> (&'static str, Work) {
                 let chunks = taps.div_ceil(CHUNK_TAPS);
                 let name = if joins { "eights, join" } else { "eights" };
                 (name, patches * taps * channels, patches * taps, patches * chunks * channels)
+            }
+            Packing::Vectors => {
+                let vectors = kernel_rows * (kernel_columns * inputs).div_ceil(VECTOR);
+                let fours = rows * columns.div_ceil(PATCH_COLUMNS);
+                let three = kernel_columns == 3 && layer.stride[1] == 1 && inputs % VECTOR == 0;
+                let name = match (three, joins) {
+                    (false, false) => "vectors",
+                    (false, true) => "vectors, join",
+                    (true, false) => "vectors by three",
+                    (true, true) => "vectors by three, join",
+                };
+                (name, fours * channels.div_ceil(2) * vectors, fours * vectors, fours)
             }
             Packing::Ohwi => {
                 let taps = kernel_rows * kernel_columns * inputs;

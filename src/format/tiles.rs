@@ -37,7 +37,12 @@ impl<P: AsRef<[i8]>> Tiles<P> {
         Self { packed, position, pair: position / pairs }
     }
 
-    fn index(&self, [y, x]: [usize; 2], channel: usize, input: usize) -> usize {
+    /// Bytes that two input channels take at a position.
+    pub(super) fn pair(&self) -> usize {
+        self.pair
+    }
+
+    pub(super) fn index(&self, [y, x]: [usize; 2], channel: usize, input: usize) -> usize {
         let pair = input / 4 * 2 + input % 2;
         (y * SIDE + x) * self.position + pair * self.pair + 4 * channel + input % 4 / 2 * 2
     }

@@ -26,6 +26,8 @@ pub mod reference;
 pub mod rv32;
 mod winograd;
 mod winograd_2d;
+#[cfg(all(feature = "x86_64", target_arch = "x86_64"))]
+pub mod x86_64;
 
 use crate::format::Packing;
 use crate::ops::add::Add;
@@ -46,6 +48,8 @@ pub use portable::Portable;
 pub use reference::Reference;
 #[cfg(feature = "rv32")]
 pub use rv32::Rv32;
+#[cfg(all(feature = "x86_64", target_arch = "x86_64"))]
+pub use x86_64::{Avx2, Avx512Vnni};
 
 /// Computes rows. All backends give the same bytes.
 ///

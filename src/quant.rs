@@ -151,7 +151,8 @@ impl<const N: usize> Requantizers<N> {
     /// What [`requantize`] gives for each value.
     #[inline(always)]
     pub fn apply(&self, values: &[i32; N]) -> [i32; N] {
-        core::array::from_fn(|n| {
+        let mut requantized = *values;
+        for (n, value) in requantized.iter_mut().enumerate() {
             let one = Requantizer {
                 left: self.left[n],
                 mantissa: self.mantissa[n],
@@ -159,8 +160,9 @@ impl<const N: usize> Requantizers<N> {
                 half: self.half[n],
                 rounds: self.rounds[n],
             };
-            one.apply(values[n])
-        })
+            *value = one.apply(*value);
+        }
+        requantized
     }
 }
 

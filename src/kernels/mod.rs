@@ -11,8 +11,9 @@
 //! | `Armv7m` | Cortex-M3, and M33 without DSP instructions | `ohwi`, `winograd`, `winograd-2d` |
 //! | `Armv7em` | Cortex-M4, M7, M33, M55: DSP instructions | `pairs`, `wide-pairs`, `winograd` |
 //! | `Rv32` | RV32IM and more | `ohwi`, `winograd`, `winograd-2d` |
+//! | `Avx2`, `Avx512Vnni` | x86-64, the simulator: if the core at hand has the instructions | any packing |
 //!
-//! Those in assembly are features of the crate, of their name.
+//! Those in assembly are features of the crate, of their name; the last two are one, `x86_64`.
 
 #[cfg(feature = "armv6m")]
 pub mod armv6m;

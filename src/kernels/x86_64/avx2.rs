@@ -74,10 +74,15 @@ fn multiply<const N: usize>(
 ) {
     let mut acc = [[_mm256_setzero_si256(); 4]; N];
     for (row, weights) in weights.chunks_exact(walk.run).enumerate() {
-        let values: [_; N] =
-            core::array::from_fn(|n| &values[row * walk.row + n * walk.column..][..weights.len()]);
-        for (i, Four(weights)) in weights.iter().enumerate() {
-            let values = values.map(|values| broadcast(values[i]));
+        let mut columns = [&values[..0]; N];
+        for (n, column) in columns.iter_mut().enumerate() {
+            *column = &values[row * walk.row + n * walk.column..][..weights.len()];
+        }
+        for (i, weights) in weights.iter().enumerate() {
+            let mut values = [_mm256_setzero_si256(); N];
+            for (values, column) in values.iter_mut().zip(columns) {
+                *values = broadcast(column[i]);
+            }
             let (fours, _) = weights.as_chunks::<4>();
             for (quarter, four) in fours.iter().enumerate() {
                 let weights = widen(four);

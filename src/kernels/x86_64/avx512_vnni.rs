@@ -92,23 +92,30 @@ fn multiply<const N: usize>(
     walk: Walk,
     sums: &mut [Lanes; N],
 ) {
-    let mut acc: [__m512i; N] = sums.map(|sums| zerocopy::transmute!(sums));
+    let mut acc = [_mm512_setzero_si512(); N];
+    for (acc, sums) in acc.iter_mut().zip(&*sums) {
+        *acc = zerocopy::transmute!(*sums);
+    }
     for (row, weights) in weights.chunks_exact(walk.run).enumerate() {
-        let values: [_; N] =
-            core::array::from_fn(|n| &values[row * walk.row + n * walk.column..][..weights.len()]);
+        let mut columns = [&values[..0]; N];
+        for (n, column) in columns.iter_mut().enumerate() {
+            *column = &values[row * walk.row + n * walk.column..][..weights.len()];
+        }
         for (i, weights) in weights.iter().enumerate() {
             let weights = vector(weights);
-            for (acc, values) in acc.iter_mut().zip(values) {
-                let values = _mm512_set1_epi32(i32::from_le_bytes(values[i]));
+            for (acc, column) in acc.iter_mut().zip(columns) {
+                let values = _mm512_set1_epi32(i32::from_le_bytes(column[i]));
                 *acc = _mm512_dpbusd_epi32(*acc, values, weights);
             }
         }
     }
-    *sums = acc.map(|acc| zerocopy::transmute!(acc));
+    for (sums, acc) in sums.iter_mut().zip(acc) {
+        *sums = zerocopy::transmute!(acc);
+    }
 }
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn vector(Four(weights): &Four) -> __m512i {
+fn vector(weights: &Four) -> __m512i {
     zerocopy::transmute!(*weights)
 }

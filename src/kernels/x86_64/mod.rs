@@ -38,7 +38,7 @@ use crate::ops::add::Add;
 use crate::ops::conv::{Conv, Finish};
 use crate::ops::max_pool::MaxPool;
 use crate::ops::{Rows, Shortcut, Window};
-use crate::quant::Requantizers;
+use crate::quant::{Clamp, Requantizers};
 
 /// Output channels of a block.
 const LANES: usize = 16;
@@ -53,9 +53,11 @@ const COLUMNS: usize = 64;
 type Lanes = [i32; LANES];
 
 /// Weights of a block's output channels for four input channels.
-#[derive(Debug, Clone, Copy)]
+type Four = [[i8; 4]; LANES];
+
+/// Those of all input channels of a block.
 #[repr(align(64))]
-struct Four([[i8; 4]; LANES]);
+struct Weights([Four; TAPS / 4]);
 
 /// What an instruction set multiplies, and how.
 trait Vectors: Copy {
@@ -109,14 +111,14 @@ fn conv<V: Vectors>(
     let columns = room.min(COLUMNS / made).min(usize::from(output.columns));
 
     let mut values = [[V::Value::default(); 4]; WINDOW / 4];
-    let mut weights = [Four([[0; 4]; LANES]); TAPS / 4];
+    let mut weights = Weights([[[0; 4]; LANES]; TAPS / 4]);
     for x in (0..usize::from(output.columns)).step_by(columns) {
         let columns = columns.min(usize::from(output.columns) - x);
         let pixels = (columns - 1) * stride[1] + kernel_columns;
         let mut filled = usize::MAX;
         for o in (0..channels).step_by(LANES) {
             let mut sums = [[0; LANES]; COLUMNS];
-            let mut correction: Lanes = [0; LANES];
+            let mut correction = [0; LANES];
             for input in (0..inputs).step_by(at_once) {
                 let input = input..inputs.min(input + at_once);
                 let fours = input.len().div_ceil(4);
@@ -132,10 +134,9 @@ fn conv<V: Vectors>(
                         fill::<V>(conv, row, x, &input, values);
                     }
                 }
-                let weights = &mut weights[..kernel_rows * walk.run];
+                let weights = &mut weights.0[..kernel_rows * walk.run];
                 unpack(conv, o, &input, weights);
-                let more = vectors.correction(weights);
-                correction = from_fn(|lane| correction[lane].wrapping_add(more[lane]));
+                correction = sum(&correction, &vectors.correction(weights));
                 for (row, sums) in sums.chunks_mut(columns).take(made).enumerate() {
                     let values = &values[row * stride[0] * walk.row..];
                     vectors.multiply(weights, values, walk, sums);
@@ -176,45 +177,37 @@ fn fill<V: Vectors>(
             *place = V::value(conv.padding.at(channel));
         }
     }
-    let convert = |values: &mut [V::Value], row: &[i8]| {
-        values.iter_mut().zip(row).for_each(|(place, value)| *place = V::value(*value));
-    };
     if pixel == inputs {
-        return convert(values, row);
+        return convert::<V>(row, values);
     }
     for (values, row) in values.chunks_exact_mut(pixel).zip(row.chunks_exact(inputs)) {
-        convert(values, &row[channels.clone()]);
+        convert::<V>(&row[channels.clone()], values);
     }
 }
 
-/// Unpacks the weights of the output channels from `o` on for input channels `channels`. What is
-/// missing to a multiple of four, and channels that are missing, are zero.
 #[inline(always)]
-fn unpack(conv: &Conv<'_>, o: usize, channels: &Range<usize>, weights: &mut [Four]) {
+fn convert<V: Vectors>(activations: &[i8], values: &mut [V::Value]) {
+    for (value, activation) in values.iter_mut().zip(activations) {
+        *value = V::value(*activation);
+    }
+}
+
+/// Unpacks the weights of the output channels from `o` on for input channels `channels`.
+#[inline(always)]
+fn unpack(conv: &Conv<'_>, o: usize, channels: &Range<usize>, weights: &mut [[[i8; 4]; LANES]]) {
     let window = &conv.window;
     let inputs = usize::from(window.input.channels);
     let kernel = [window.kernel[0], window.kernel[1] * inputs];
     // A whole kernel row is one run, where all its weights are wanted and each pixel ends a four.
     let whole = channels.len() == inputs && inputs.is_multiple_of(4);
     let (runs, length) = if whole { (1, kernel[1]) } else { (window.kernel[1], channels.len()) };
-    let mut run = [0; TAPS];
-    let run = &mut run[..length.next_multiple_of(4)];
-    let there = usize::from(window.output.channels) - o;
-    for lane in 0..LANES {
-        let mut fours = weights.iter_mut();
-        for ky in 0..kernel[0] {
-            for kx in 0..runs {
-                if lane < there {
-                    let tap = kx * inputs + channels.start;
-                    let run = &mut run[..length];
-                    conv.packing.unpack(conv.weights, o + lane, ky, tap, kernel, run);
-                } else {
-                    run.fill(0);
-                }
-                for (weights, Four(four)) in run.as_chunks::<4>().0.iter().zip(fours.by_ref()) {
-                    four[lane] = *weights;
-                }
-            }
+    let outputs = o..usize::from(window.output.channels).min(o + LANES);
+    let mut fours = weights.chunks_exact_mut(length.div_ceil(4));
+    for ky in 0..kernel[0] {
+        for (kx, fours) in (0..runs).zip(&mut fours) {
+            let first = kx * inputs + channels.start;
+            let taps = first..first + length;
+            conv.packing.unpack(conv.weights, outputs.clone(), ky, taps, kernel, fours);
         }
     }
 }
@@ -232,7 +225,7 @@ impl Block {
     fn new(conv: &Conv<'_>, o: usize, correction: &Lanes) -> Self {
         Self {
             o,
-            bias: from_fn(|lane| conv.bias(o + lane).wrapping_add(correction[lane])),
+            bias: sum(&from_fn(|lane| conv.bias(o + lane)), correction),
             requantizers: Requantizers::new(from_fn(|lane| conv.multiplier(o + lane))),
         }
     }
@@ -252,25 +245,41 @@ impl Block {
         let pixels = output.chunks_exact_mut(channels).enumerate().skip(x);
         for (sums, (x, pixel)) in sums.iter().zip(pixels) {
             let pixel = &mut pixel[o.clone()];
-            let sums = from_fn(|lane| self.bias[lane].wrapping_add(sums[lane]));
-            let mut values = self.requantizers.apply(&sums);
+            let mut values = self.requantizers.apply(&sum(&self.bias, sums));
             match conv.finish {
-                Finish::Requantize { zero_point } => {
-                    values = values.map(|value| value.wrapping_add(zero_point))
-                }
+                Finish::Requantize { zero_point } => values = sum(&values, &[zero_point; LANES]),
                 Finish::Join { table, bits } => {
                     let terms = terms(table, &operands(shortcut, x, self.o, pixel));
-                    values = from_fn(|lane| values[lane].wrapping_add(terms[lane]) >> bits);
+                    values = sum(&values, &terms);
+                    for value in &mut values {
+                        *value >>= bits;
+                    }
                 }
             }
-            write(values.map(|value| conv.clamp.apply(value)), pixel);
+            write(&values, conv.clamp, pixel);
         }
     }
 }
 
-/// Writes the first bytes.
+// From here on loops, no closures: what is not inlined is compiled without the instructions.
+
+/// Sums, which may wrap.
 #[inline(always)]
-fn write(bytes: [i8; LANES], places: &mut [i8]) {
+fn sum(a: &Lanes, b: &Lanes) -> Lanes {
+    let mut sums = *a;
+    for (sum, b) in sums.iter_mut().zip(b) {
+        *sum = sum.wrapping_add(*b);
+    }
+    sums
+}
+
+/// Writes the first values, within a range.
+#[inline(always)]
+fn write(values: &Lanes, clamp: Clamp, places: &mut [i8]) {
+    let mut bytes = [0; LANES];
+    for (byte, value) in bytes.iter_mut().zip(values) {
+        *byte = clamp.apply(*value);
+    }
     match <&mut [i8; LANES]>::try_from(&mut *places) {
         Ok(places) => *places = bytes,
         Err(_) => places.copy_from_slice(&bytes[..places.len()]),
@@ -280,14 +289,19 @@ fn write(bytes: [i8; LANES], places: &mut [i8]) {
 /// The shortcut at column `x` and channels from `o` on, where `here` lies at the output's place.
 #[inline(always)]
 fn operands(shortcut: &Shortcut<'_>, x: usize, o: usize, here: &[i8]) -> [i8; LANES] {
+    let mut operands = [0; LANES];
     let row = match *shortcut {
         Shortcut::InPlace => here,
         Shortcut::Row { row, channels, stride, before: 0, .. } if o + here.len() <= channels => {
             &row[x * stride * channels + o..][..here.len()]
         }
-        Shortcut::Row { .. } => return from_fn(|lane| shortcut.at(x, o + lane, 0)),
+        Shortcut::Row { .. } => {
+            for (lane, operand) in operands.iter_mut().enumerate() {
+                *operand = shortcut.at(x, o + lane, 0);
+            }
+            return operands;
+        }
     };
-    let mut operands = [0; LANES];
     match row.try_into() {
         Ok(row) => operands = row,
         Err(_) => operands[..row.len()].copy_from_slice(row),
@@ -298,10 +312,13 @@ fn operands(shortcut: &Shortcut<'_>, x: usize, o: usize, here: &[i8]) -> [i8; LA
 /// What a table has for bytes.
 #[inline(always)]
 fn terms(table: &[I32], bytes: &[i8; LANES]) -> Lanes {
-    match <&[I32; 256]>::try_from(table) {
-        Ok(table) => bytes.map(|byte| table[usize::from(byte as u8 ^ 0x80)].get()),
-        Err(_) => [0; LANES],
+    let mut terms = [0; LANES];
+    if let Ok(table) = <&[I32; 256]>::try_from(table) {
+        for (term, byte) in terms.iter_mut().zip(bytes) {
+            *term = table[usize::from(*byte as u8 ^ 0x80)].get();
+        }
     }
+    terms
 }
 
 /// See [`Backend::add`](super::Backend::add).
@@ -316,9 +333,8 @@ fn add(add: &Add<'_>, input: &[i8], shortcut: &Shortcut<'_>, output: &mut [i8]) 
         for (block, (pixel, inputs)) in blocks.enumerate() {
             let inputs = terms(of_input, &operands(&Shortcut::InPlace, x, 0, inputs));
             let shortcuts = terms(of_shortcut, &operands(shortcut, x, block * LANES, pixel));
-            let sums =
-                requantizers.apply(&from_fn(|lane| inputs[lane].wrapping_add(shortcuts[lane])));
-            write(sums.map(|sum| add.clamp.apply(sum.wrapping_add(add.zero_point))), pixel);
+            let values = requantizers.apply(&sum(&inputs, &shortcuts));
+            write(&sum(&values, &[add.zero_point; LANES]), add.clamp, pixel);
         }
     }
 }
@@ -333,10 +349,14 @@ fn max_pool(pool: &MaxPool, rows: &Rows<'_>, output: &mut [i8]) {
         pixel.fill(pool.clamp.min);
         for row in rows.iter().take(window.kernel[0]).filter(|row| !row.is_empty()) {
             for column in row[first * channels..].chunks_exact(channels).take(columns.len()) {
-                pixel.iter_mut().zip(column).for_each(|(max, value)| *max = (*max).max(*value));
+                for (max, value) in pixel.iter_mut().zip(column) {
+                    *max = (*max).max(*value);
+                }
             }
         }
-        pixel.iter_mut().for_each(|max| *max = (*max).min(pool.clamp.max));
+        for max in pixel {
+            *max = (*max).min(pool.clamp.max);
+        }
     }
 }
 

@@ -111,7 +111,7 @@ const fn case(
     Case { kernel, stride, pad_left: pads[0], pad_right: pads[1], columns, inputs, outputs }
 }
 
-const CASES: [Case; 27] = [
+const CASES: [Case; 30] = [
     case([3, 3], 1, [1, 1], 9, 33, 6),
     case([3, 3], 1, [1, 1], 8, 16, 16),
     case([3, 3], 1, [1, 1], 32, 3, 16),
@@ -139,6 +139,9 @@ const CASES: [Case; 27] = [
     case([2, 2], 2, [0, 0], 10, 6, 6),
     case([3, 3], 3, [2, 2], 7, 3, 34),
     case([3, 3], 1, [2, 2], 1, 6, 2),
+    case([3, 3], 1, [1, 1], 80, 4, 5),
+    case([5, 3], 1, [1, 1], 5, 40, 4),
+    case([8, 8], 1, [3, 4], 9, 10, 3),
 ];
 
 /// Numbers that look random (xorshift32).

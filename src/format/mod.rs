@@ -74,6 +74,7 @@ mod header;
 mod layer;
 mod packing;
 mod tiles;
+mod unpack;
 mod writer;
 
 pub use header::{Header, PreprocessingRecord, SegmentRecord, arena_bytes, crc};

@@ -102,7 +102,7 @@ const KERNEL_COLUMNS: usize = TRANSFORM[0].len();
 /// Rows of the output in a tile of [`Packing::Winograd2d`].
 pub const TILE_ROWS: usize = 4;
 /// Channels that [`Packing::Winograd`] has side by side.
-const SIDE_BY_SIDE: usize = 4;
+pub(super) const SIDE_BY_SIDE: usize = 4;
 /// Channels that [`Packing::Eights`] has side by side.
 pub const EIGHT: usize = 8;
 
@@ -334,7 +334,12 @@ impl Packing {
 
 /// Where a weight lies in [`Packing::Pairs`].
 #[inline(always)]
-const fn pairs_index(channel: usize, ky: usize, tap: usize, [rows, row]: [usize; 2]) -> usize {
+pub(super) const fn pairs_index(
+    channel: usize,
+    ky: usize,
+    tap: usize,
+    [rows, row]: [usize; 2],
+) -> usize {
     let row = row.next_multiple_of(4);
     let group = ((channel & !1) * rows + 2 * ky) * row + 2 * (tap & !3);
     group + 4 * (tap & 1) + (tap & 2) + (channel & 1)
@@ -342,7 +347,12 @@ const fn pairs_index(channel: usize, ky: usize, tap: usize, [rows, row]: [usize;
 
 /// Where a weight lies in [`Packing::WidePairs`].
 #[inline(always)]
-const fn wide_pairs_index(channel: usize, ky: usize, tap: usize, kernel: [usize; 2]) -> usize {
+pub(super) const fn wide_pairs_index(
+    channel: usize,
+    ky: usize,
+    tap: usize,
+    kernel: [usize; 2],
+) -> usize {
     // Of the four weights in a word of pairs, the second and third change places.
     let index = pairs_index(channel, ky, tap, kernel);
     2 * (index & !3 | (index & 1) << 1 | (index >> 1) & 1)
@@ -381,7 +391,7 @@ fn vectors_index(
 }
 
 /// Where a transformed weight lies in [`Packing::Winograd`], in bytes.
-const fn transformed_index(
+pub(super) const fn transformed_index(
     position: usize,
     channel: usize,
     ky: usize,

@@ -45,7 +45,7 @@ impl<P: AsRef<[i8]>> Tiles<P> {
         Self { packed, pairs: inputs.next_multiple_of(SIDE_BY_SIDE) / 2 }
     }
 
-    fn index(&self, [y, x]: [usize; 2], channel: usize, input: usize) -> usize {
+    pub(super) fn index(&self, [y, x]: [usize; 2], channel: usize, input: usize) -> usize {
         let (group, pair) = (channel / SIDE_BY_SIDE, input / 4 * 2 + input % 2);
         let step = ((group * SIDE + y) * SIDE + x) * self.pairs + pair;
         2 * ((step * SIDE_BY_SIDE + channel % SIDE_BY_SIDE) * 2 + input % 4 / 2)

@@ -12,8 +12,9 @@
 //! | `Armv7em` | Cortex-M4, M7, M33: DSP instructions | `pairs`, `wide-pairs`, `winograd`, `winograd-2d` |
 //! | `Helium` | Cortex-M55, M85: vector instructions | `vectors` |
 //! | `Rv32` | RV32IM and more | `eights`, `winograd`, `winograd-2d` |
+//! | `Avx2`, `Avx512Vnni` | x86-64, the simulator: if the core at hand has the instructions | any packing |
 //!
-//! Those in assembly are features of the crate, of their name.
+//! Those in assembly are features of the crate, of their name; the last two are one, `x86_64`.
 
 #[cfg(feature = "armv6m")]
 pub mod armv6m;
@@ -35,6 +36,8 @@ pub mod rv32;
 mod thumb2;
 mod winograd;
 mod winograd_2d;
+#[cfg(all(feature = "x86_64", target_arch = "x86_64"))]
+pub mod x86_64;
 
 use crate::format::Packing;
 use crate::ops::add::Add;
@@ -57,6 +60,8 @@ pub use portable::Portable;
 pub use reference::Reference;
 #[cfg(feature = "rv32")]
 pub use rv32::Rv32;
+#[cfg(all(feature = "x86_64", target_arch = "x86_64"))]
+pub use x86_64::{Avx2, Avx512Vnni};
 
 /// Computes rows. All backends give the same bytes.
 ///

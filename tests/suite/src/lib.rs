@@ -111,7 +111,7 @@ const fn case(
     Case { kernel, stride, pad_left: pads[0], pad_right: pads[1], columns, inputs, outputs }
 }
 
-const CASES: [Case; 29] = [
+const CASES: [Case; 32] = [
     case([3, 3], 1, [1, 1], 9, 33, 6),
     case([3, 3], 1, [1, 1], 8, 16, 16),
     case([3, 3], 1, [1, 1], 32, 3, 16),
@@ -141,6 +141,9 @@ const CASES: [Case; 29] = [
     case([3, 3], 1, [2, 2], 1, 6, 2),
     case([1, 3], 1, [1, 1], 5, 16, 66),
     case([3, 3], 1, [1, 1], 15, 32, 10),
+    case([3, 3], 1, [1, 1], 80, 4, 5),
+    case([5, 3], 1, [1, 1], 5, 40, 4),
+    case([8, 8], 1, [3, 4], 9, 10, 3),
 ];
 
 /// Numbers that look random (xorshift32).

@@ -454,6 +454,10 @@ fn boards_that_are_unknown_or_too_small() {
         assert!(desk.succeeds(&format!("fit {model}.brook")).contains("lacks"));
     }
     desk.refuses("flash tiny.brook --board qemu-mps2-an386 --check", &["--run"]);
+    desk.refuses(
+        "bench tiny.brook --board qemu-riscv-virt --cycles",
+        &["--cycles", "qemu-riscv-virt", "qemu-mps2-an386"],
+    );
     let mut elsewhere = desk.command("boards");
     let output = elsewhere.env("BROOKLET_BOARDS", desk.folder.path()).output().unwrap();
     assert!(!output.status.success());

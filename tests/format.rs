@@ -219,7 +219,7 @@ fn sums_that_could_overflow_are_refused() {
 
 #[test]
 fn transformed_weights_are_checked() {
-    for packing in [Packing::Winograd, Packing::Winograd2d] {
+    for packing in [Packing::Winograd, Packing::Winograd2d, Packing::HwioTiles] {
         let program = network(8, 3).packed(packing);
         let file = model_file(&program);
         let model = Model::parse(&file).unwrap();

@@ -11,6 +11,7 @@
 //! | `Armv7m` | Cortex-M3, and M33 without DSP instructions | `eights`, `winograd`, `winograd-2d` |
 //! | `Armv7em` | Cortex-M4, M7, M33, M55: DSP instructions | `pairs`, `wide-pairs`, `winograd`, `winograd-2d` |
 //! | `Rv32` | RV32IM and more | `eights`, `winograd`, `winograd-2d` |
+//! | `Rvv` | RV32IM with V 1.0 | `hwio`, `hwio-tiles` |
 //!
 //! Those in assembly are features of the crate, of their name.
 
@@ -28,6 +29,8 @@ mod quick;
 pub mod reference;
 #[cfg(feature = "rv32")]
 pub mod rv32;
+#[cfg(feature = "rvv")]
+pub mod rvv;
 #[cfg(any(feature = "armv7m", feature = "armv7em"))]
 mod thumb2;
 mod winograd;
@@ -52,6 +55,8 @@ pub use portable::Portable;
 pub use reference::Reference;
 #[cfg(feature = "rv32")]
 pub use rv32::Rv32;
+#[cfg(feature = "rvv")]
+pub use rvv::Rvv;
 
 /// Computes rows. All backends give the same bytes.
 ///

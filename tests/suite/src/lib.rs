@@ -28,7 +28,7 @@ const WEIGHTS: usize = 7 * 1024;
 /// Largest number of bytes that they take in any packing.
 const PACKED: usize = 22 * 1024;
 /// Largest number of bytes of scratch memory.
-const SCRATCH: usize = 8 * 1024;
+const SCRATCH: usize = 17 * 1024;
 /// Largest number of bytes of a row.
 const ROW: usize = 640;
 
@@ -111,7 +111,7 @@ const fn case(
     Case { kernel, stride, pad_left: pads[0], pad_right: pads[1], columns, inputs, outputs }
 }
 
-const CASES: [Case; 27] = [
+const CASES: [Case; 31] = [
     case([3, 3], 1, [1, 1], 9, 33, 6),
     case([3, 3], 1, [1, 1], 8, 16, 16),
     case([3, 3], 1, [1, 1], 32, 3, 16),
@@ -139,6 +139,10 @@ const CASES: [Case; 27] = [
     case([2, 2], 2, [0, 0], 10, 6, 6),
     case([3, 3], 3, [2, 2], 7, 3, 34),
     case([3, 3], 1, [2, 2], 1, 6, 2),
+    case([3, 3], 1, [1, 1], 40, 4, 7),
+    case([3, 3], 2, [1, 1], 80, 3, 4),
+    case([3, 3], 2, [0, 1], 66, 6, 5),
+    case([1, 1], 2, [0, 0], 9, 16, 2),
 ];
 
 /// Numbers that look random (xorshift32).

@@ -26,6 +26,8 @@ pub enum Kernels {
     Armv7em,
     /// RV32IMC, RV32IMAC.
     Rv32,
+    /// RV32IM with V: vector instructions.
+    Rvv,
 }
 
 impl Kernels {
@@ -51,6 +53,7 @@ impl Kernels {
             Self::Portable => Packing::Ohwi,
             Self::Armv6m | Self::Armv7m | Self::Rv32 => Packing::Eights,
             Self::Armv7em => Packing::Pairs,
+            Self::Rvv => Packing::Hwio,
         }
     }
 
@@ -61,6 +64,7 @@ impl Kernels {
                 &[Packing::Winograd, Packing::Winograd2d]
             }
             Self::Armv7em => &[Packing::WidePairs, Packing::Winograd, Packing::Winograd2d],
+            Self::Rvv => &[Packing::HwioTiles],
         }
     }
 

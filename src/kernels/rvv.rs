@@ -1,0 +1,244 @@
+//! Cores with RISC-V's vector instructions, V 1.0, and registers of 128 bits or more.
+#![allow(unsafe_code)]
+
+mod channels;
+mod columns;
+mod elements;
+mod tiles;
+
+use core::arch::naked_asm;
+
+use zerocopy::little_endian::I32;
+
+use super::{Backend, Reference, reference};
+use crate::format::Packing;
+use crate::ops::add::Add;
+use crate::ops::batch_norm::BatchNorm;
+use crate::ops::conv::{self, Conv, Padding, Strip};
+use crate::ops::max_pool::MaxPool;
+use crate::ops::{Outputs, Rows, Shortcut, Shortcuts, int8_mut};
+
+/// The backend for vector instructions.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Rvv;
+
+impl Backend for Rvv {
+    const NAME: &'static str = "rvv";
+
+    fn runs(&self, packing: Packing) -> bool {
+        matches!(packing, Packing::Hwio | Packing::HwioTiles)
+    }
+
+    fn conv(
+        &self,
+        conv: &Conv<'_>,
+        rows: &Rows<'_>,
+        shortcut: &Shortcut<'_>,
+        scratch: &mut [u8],
+        output: &mut [i8],
+    ) {
+        let window = &conv.window;
+        let whole = output.len()
+            == usize::from(window.output.columns) * usize::from(window.output.channels);
+        if !(whole && is_sound(conv)) {
+            return Reference.conv(conv, rows, shortcut, scratch, output);
+        }
+        let finish = Finish::of(conv, shortcut, output);
+        let strip = Strip::of(window);
+        let scratch = int8_mut(scratch);
+        match strip.lanes {
+            true => columns::conv(conv, rows, &strip, finish, scratch),
+            false => channels::conv(conv, rows, &strip, finish, scratch),
+        }
+    }
+
+    fn conv_rows(
+        &self,
+        conv: &Conv<'_>,
+        rows: &Rows<'_>,
+        shortcuts: &Shortcuts<'_>,
+        scratch: &mut [u8],
+        outputs: &mut Outputs<'_>,
+    ) {
+        if !is_sound(conv) {
+            return reference::conv_rows(conv, rows, shortcuts, outputs);
+        }
+        tiles::conv(conv, rows, shortcuts, scratch, outputs);
+    }
+
+    fn add(&self, add: &Add<'_>, input: &[i8], shortcut: &Shortcut<'_>, output: &mut [i8]) {
+        elements::add(add, input, shortcut, output);
+    }
+
+    fn max_pool(&self, pool: &MaxPool, rows: &Rows<'_>, output: &mut [i8]) {
+        elements::max_pool(pool, rows, output);
+    }
+
+    fn sum_row(&self, first: bool, row: &[i8], sums: &mut [i32]) {
+        elements::sum_row(first, row, sums);
+    }
+
+    fn batch_norm(&self, norm: &BatchNorm<'_>, input: &[i8], output: &mut [i8]) {
+        elements::batch_norm(norm, input, output);
+    }
+}
+
+/// Whether there is all that was checked when the model was, and lies where words do: a file may
+/// lie anywhere.
+fn is_sound(conv: &Conv<'_>) -> bool {
+    let window = &conv.window;
+    let channels = usize::from(window.output.channels);
+    let taps = window.kernel[1] * usize::from(window.input.channels);
+    let aligned = |words: &[I32]| words.as_ptr().addr().is_multiple_of(4);
+    let table = match conv.finish {
+        conv::Finish::Requantize { .. } => true,
+        conv::Finish::Join { table, .. } => aligned(table),
+    };
+    channels > 0
+        && taps > 0
+        && conv.weights.len() == conv.packing.bytes(channels, [window.kernel[0], taps])
+        && conv.weights.as_ptr().addr().is_multiple_of(2)
+        && conv.bias.len() == channels
+        && conv.mantissas.len() == channels
+        && conv.shifts.len() == channels
+        && aligned(conv.bias)
+        && aligned(conv.mantissas)
+        && table
+}
+
+/// How sums become outputs, and where these go: for the channels and columns that the assembly
+/// computes at a time.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+struct Finish {
+    bias: *const I32,
+    mantissas: *const I32,
+    shifts: *const i8,
+    /// The middle of the table of a join, or null.
+    table: *const I32,
+    /// The extra bits of a join, or the zero point.
+    last: i32,
+    min: i32,
+    max: i32,
+    output: *mut i8,
+    /// From one column of the output to the next.
+    output_step: usize,
+    shortcut: *const i8,
+    /// From one column's shortcut to the next.
+    shortcut_step: usize,
+}
+
+impl Finish {
+    /// That of the first channel and column. The output has all columns.
+    fn of(conv: &Conv<'_>, shortcut: &Shortcut<'_>, output: &mut [i8]) -> Self {
+        let channels = usize::from(conv.window.output.channels).max(1);
+        let columns = usize::from(conv.window.output.columns);
+        let (table, last) = match conv.finish {
+            conv::Finish::Requantize { zero_point } => (None, zero_point),
+            conv::Finish::Join { table, bits } => (table.get(128), bits as i32),
+        };
+        let beside = match *shortcut {
+            Shortcut::Row { row, channels: theirs, stride, before, zero } if table.is_some() => {
+                let reach = columns.saturating_sub(1) * stride * channels + channels;
+                if theirs == channels && before == 0 && row.len() >= reach {
+                    Some((row.as_ptr(), stride * channels))
+                } else {
+                    // As it is read: into the output, to be updated there.
+                    for (x, pixel) in output.chunks_exact_mut(channels).enumerate() {
+                        pixel.fill(zero);
+                        let there = row.get(x * stride * theirs..).unwrap_or(&[]);
+                        let places = pixel.iter_mut().skip(before).take(theirs);
+                        places.zip(there).for_each(|(place, value)| *place = *value);
+                    }
+                    None
+                }
+            }
+            _ => None,
+        };
+        let output = output.as_mut_ptr();
+        let (shortcut, shortcut_step) = beside.unwrap_or((output.cast_const(), channels));
+        Self {
+            bias: conv.bias.as_ptr(),
+            mantissas: conv.mantissas.as_ptr(),
+            shifts: conv.shifts.as_ptr(),
+            table: table.map_or(core::ptr::null(), core::ptr::from_ref),
+            last,
+            min: conv.clamp.min.into(),
+            max: conv.clamp.max.into(),
+            output,
+            output_step: channels,
+            shortcut,
+            shortcut_step,
+        }
+    }
+
+    /// That of column `x` and channel `o`.
+    fn at(&self, x: usize, o: usize) -> Self {
+        Self {
+            bias: self.bias.wrapping_add(o),
+            mantissas: self.mantissas.wrapping_add(o),
+            shifts: self.shifts.wrapping_add(o),
+            output: self.output.wrapping_add(x * self.output_step + o),
+            shortcut: self.shortcut.wrapping_add(x * self.shortcut_step + o),
+            ..*self
+        }
+    }
+}
+
+/// Fills `line` with columns of a row from `first` on, where `pad` comes before column 0: padding,
+/// what is on the row, padding. A row of padding is empty.
+fn fill(conv: &Conv<'_>, row: &[i8], first: usize, line: &mut [i8]) {
+    let window = &conv.window;
+    let inputs = usize::from(window.input.channels).max(1);
+    let left = window.pad_left.saturating_sub(first) * inputs;
+    let from = first.saturating_sub(window.pad_left) * inputs;
+    let row = row.get(from..).unwrap_or(&[]);
+    let Some((before, rest)) = line.split_at_mut_checked(left) else {
+        return pad(conv, line);
+    };
+    let there = row.len().min(rest.len());
+    let Some((inside, after)) = rest.split_at_mut_checked(there) else { return };
+    pad(conv, before);
+    if there > 0 && row.len() >= there {
+        // SAFETY: both have so many bytes, and are apart, as one is borrowed to be written.
+        unsafe { copy(row.as_ptr(), inside.as_mut_ptr(), there) }
+    }
+    pad(conv, after);
+}
+
+/// Fills pixels with padding.
+fn pad(conv: &Conv<'_>, pixels: &mut [i8]) {
+    match conv.padding {
+        Padding::Same(value) => pixels.fill(value),
+        Padding::PerChannel(values) => {
+            for pixel in pixels.chunks_mut(values.len().max(1)) {
+                pixel.iter_mut().zip(values).for_each(|(place, value)| *place = *value);
+            }
+        }
+    }
+}
+
+/// ```text
+/// a0 from   a1 to   a2 bytes left   t0 bytes of a round   v0 … v7 they
+/// ```
+///
+/// # Safety
+///
+/// `bytes` can be read at `from` and be written at `to`, and are not zero.
+#[unsafe(naked)]
+unsafe extern "C" fn copy(from: *const i8, to: *mut i8, bytes: usize) {
+    naked_asm!(
+        ".option push",
+        ".option arch, +m, +v",
+        "1:",
+        "vsetvli t0, a2, e8, m8, ta, ma",
+        "vle8.v v0, (a0)",
+        "vse8.v v0, (a1)",
+        "add a0, a0, t0",
+        "add a1, a1, t0",
+        "sub a2, a2, t0",
+        "bnez a2, 1b",
+        "ret",
+        ".option pop",
+    )
+}

@@ -1,4 +1,4 @@
-//! A lane an output channel.
+//! A lane an output channel: see [the backend](super).
 
 use core::arch::naked_asm;
 use core::mem::offset_of;
@@ -102,13 +102,33 @@ pub(super) fn conv(
         args.entry = 4 * pair * left_out;
         args.finish = finish.at(x, 0);
         args.blocks = blocks.max(1);
-        // SAFETY: see below.
+        // SAFETY: at each kernel row `reach` values can be read from the first column's on, on the
+        // row so many for each block, as was just checked, or in a line of scratch memory, which
+        // is as long. Weights, bias, mantissas and shifts have what all channels take, outputs
+        // and shortcuts `block` columns for each block from `x` on; the table of a join reaches
+        // 128 words to both sides: `is_sound` and `Finish` say so. Code that is left out is a
+        // part of a round.
         unsafe { run(&mut args) }
         x += block * blocks.max(1);
     }
 }
 
-/// Sums and finishes columns.
+/// Sums and finishes blocks of columns, each with its pointer, its scalar and its sums.
+///
+/// ```text
+/// while summing:   a0 arguments   a1 … a3 values of the columns   a4 weights   a5 from two
+///                  weights to the next   a6 rounds left   a7 where the first begins
+///                  t0 … t2 a value of each column   t3 the next kernel row   t4 where they end
+///                  t5 from column to column   t6 rounds
+///                  v0 … v3 v4 … v7 weights   v8 … v15 v16 … v23 v24 … v31 sums
+/// while finishing: t0 … t3 parameters   v0 … v7 parameters; v0 which are negative   v1 which are
+///                  shifted to the right
+/// s0 blocks left   s1 channels left   s2 channels done   s3 output   s4 shortcut
+/// ```
+///
+/// # Safety
+///
+/// See [`conv`].
 macro_rules! block {
     ($name:ident: $($pointer:literal $value:literal $sums:literal),+) => {
         #[unsafe(naked)]

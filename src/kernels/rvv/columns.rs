@@ -1,4 +1,17 @@
-//! A lane a column of the output.
+//! A lane a column of the output: see [the backend](super).
+//!
+//! ```text
+//! vectors[kernel row][two input channels][column] = values, int16      taken apart
+//! for each three output channels:
+//!     sums[0 … 2] = bias
+//!     for each kernel row and column, for each two input channels:
+//!         values a, b = vectors, from that column on
+//!         sums[0 … 2] += weights a[0 … 2] · values a          weights are scalars
+//!         sums[0 … 2] += weights b[0 … 2] · values b
+//!     output[0 … 2] = finish(sums)
+//! ```
+//!
+//! Where input channels are odd in number, vectors are of all that is under a kernel row.
 
 use core::arch::naked_asm;
 use core::mem::offset_of;
@@ -111,7 +124,11 @@ pub(super) fn conv(
             args.weights = conv.weights.as_ptr();
             args.blocks = blocks;
             args.entry = 4 * (3 + 12) * left_out;
-            // SAFETY: see below.
+            // SAFETY: vectors are filled, for each kernel row as many as it takes, at `lanes` columns
+            // `lane` bytes apart, and for each of the kernel's columns one such further on.
+            // Weights, bias, mantissas and shifts have what all channels take, outputs and
+            // shortcuts `lanes` columns from `x` on; the table of a join reaches 128 words to both
+            // sides: `is_sound` and `Finish` say so. Code that is left out is a part of a round.
             unsafe { three(&args) }
         }
         let o = blocks * Strip::SUMS;
@@ -124,7 +141,7 @@ pub(super) fn conv(
         args.weights = conv.weights.as_ptr().wrapping_add(2 * o);
         args.blocks = 1;
         args.entry = 4 * pair * left_out;
-        // SAFETY: see below.
+        // SAFETY: as before, for the last channels.
         unsafe { run(&args) }
     }
 }
@@ -274,7 +291,22 @@ unsafe extern "C" fn repeat(
     )
 }
 
-/// Sums and finishes channels.
+/// Sums and finishes blocks of channels, each with its number, its scalar and its sums.
+///
+/// ```text
+/// while summing:   a0 arguments   a1 vectors   a2 weights   a3 from two weights to the next
+///                  a4 from column to column   a5 from vector to vector   a6 where the first round
+///                  begins   a7 where the span ends   t0 … t2 a weight of each channel   t3 the
+///                  span's bytes   t4 from its end to the next   t5 spans left   t6 kernel rows left
+///                  v0 … v3 v4 … v7 values   v8 … v15 v16 … v23 v24 … v31 sums
+/// while finishing: a1 shifts   a2 mantissas   t0 … t3 parameters
+///                  v0 … v7 shortcuts; v0 which are negative
+/// s0 blocks left   s1 channels done
+/// ```
+///
+/// # Safety
+///
+/// See [`conv`].
 macro_rules! channels {
     ($name:ident: $($o:literal $weight:literal $sums:literal),+) => {
         #[unsafe(naked)]

@@ -1,4 +1,17 @@
 //! Winograd's convolution in two dimensions, with a lane an output channel.
+//!
+//! ```text
+//! for each two tiles of four rows by four columns:
+//!     values[position 0 … 35][tile] = Bᵀ · the six rows by six columns under it · B
+//!     for each 32 output channels:
+//!         for each position, for each two input channels:
+//!             sums[position][tile] += values a, b · weights a, b       values are scalars
+//!         output[tile] = finish(Aᵀ · sums · A)
+//! ```
+//!
+//! The matrices are those of [`winograd_2d`](crate::kernels), and so is what comes out: 24² times
+//! the sum. For 32 channels of each kind it takes 11,500 instructions for the products of four
+//! rows by 16 columns, 2,000 to transform values, and 9,500 to make outputs of sums.
 
 use core::arch::naked_asm;
 use core::mem::offset_of;

@@ -248,13 +248,42 @@ fn fill(conv: &Conv<'_>, row: &[i8], first: usize, line: &mut [i8]) {
 /// Fills pixels with padding.
 fn pad(conv: &Conv<'_>, pixels: &mut [i8]) {
     match conv.padding {
-        Padding::Same(value) => pixels.fill(value),
+        Padding::Same(value) if !pixels.is_empty() => {
+            // SAFETY: there are so many, and one at least.
+            unsafe { set(pixels.as_mut_ptr(), value, pixels.len()) }
+        }
+        Padding::Same(_) => {}
         Padding::PerChannel(values) => {
             for pixel in pixels.chunks_mut(values.len().max(1)) {
                 pixel.iter_mut().zip(values).for_each(|(place, value)| *place = *value);
             }
         }
     }
+}
+
+/// ```text
+/// a0 to   a1 value   a2 bytes left   t0 bytes of a round   v0 … v7 values
+/// ```
+///
+/// # Safety
+///
+/// `bytes` can be written at `to`, and are not zero.
+#[unsafe(naked)]
+unsafe extern "C" fn set(to: *mut i8, value: i8, bytes: usize) {
+    naked_asm!(
+        ".option push",
+        ".option arch, +m, +v",
+        "vsetvli t0, a2, e8, m8, ta, ma",
+        "vmv.v.x v0, a1",
+        "1:",
+        "vsetvli t0, a2, e8, m8, ta, ma",
+        "vse8.v v0, (a0)",
+        "add a0, a0, t0",
+        "sub a2, a2, t0",
+        "bnez a2, 1b",
+        "ret",
+        ".option pop",
+    )
 }
 
 /// ```text

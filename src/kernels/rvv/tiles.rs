@@ -18,14 +18,14 @@ use core::mem::offset_of;
 
 use zerocopy::little_endian::I32;
 
-use super::Finish;
+use super::{Finish, fill};
 use crate::format::TILE_ROWS;
-use crate::kernels::winograd_2d::{NINTH, fill};
+use crate::kernels::winograd_2d::{self, NINTH};
 use crate::ops::conv::{
     Conv, TILE_COLUMNS, TILE_LANES, TILE_POSITIONS, TILE_WORDS, TILES, TILES_ROWS, TILES_SPAN,
     UNDER_TILES,
 };
-use crate::ops::{Outputs, Rows, Shortcuts, int8_mut};
+use crate::ops::{Outputs, Rows, Shortcut, Shortcuts, int8_mut};
 
 /// Bytes of a tile's sums at a position.
 const SUMS: usize = 4 * TILE_LANES;
@@ -62,13 +62,18 @@ struct Products {
 struct Tile {
     /// Of the first channel, for all rows.
     finish: Finish,
-    /// The first column of each row.
+    /// Of each row.
     outputs: [*mut i8; TILE_ROWS],
     shortcuts: [*const i8; TILE_ROWS],
     shortcut_steps: [usize; TILE_ROWS],
     rows: usize,
+    /// The first column, and how many.
+    column: usize,
     columns: usize,
-    lanes: usize,
+    /// Likewise channels.
+    channel: usize,
+    channels: usize,
+    /// Where sums of the first channel of all would be.
     sums: *mut i8,
 }
 
@@ -92,13 +97,31 @@ pub(super) fn conv(
     let Some(pixels) = pixels.get_mut(..UNDER_TILES * twos) else { return };
     let pairs = twos / 2;
     let left_out = pairs.next_multiple_of(ROUND) - pairs;
-    let mut finishes = [None; TILE_ROWS];
-    for ((finish, output), shortcut) in finishes.iter_mut().zip(outputs).zip(shortcuts) {
+    let mut tile = Tile {
+        finish: Finish::of(conv, &Shortcut::InPlace, &mut []),
+        outputs: [core::ptr::null_mut(); TILE_ROWS],
+        shortcuts: [core::ptr::null(); TILE_ROWS],
+        shortcut_steps: [0; TILE_ROWS],
+        rows: 0,
+        column: 0,
+        columns: 0,
+        channel: 0,
+        channels: 0,
+        sums: sums.as_mut_ptr(),
+    };
+    let places = tile.outputs.iter_mut().zip(&mut tile.shortcuts).zip(&mut tile.shortcut_steps);
+    for (((place, beside), step), (output, shortcut)) in
+        places.zip(outputs.iter_mut().zip(shortcuts))
+    {
         if output.len() == columns * channels {
-            *finish = Some(Finish::of(conv, shortcut, output));
+            let finish = Finish::of(conv, shortcut, output);
+            (*place, *beside, *step) = (finish.output, finish.shortcut, finish.shortcut_step);
+            tile.rows += 1;
         }
     }
-    let Some(first) = finishes[0] else { return };
+    if tile.rows == 0 {
+        return;
+    }
     let mut products = Products {
         values: values.as_ptr().wrapping_sub(4 * left_out),
         tile: 2 * twos,
@@ -111,16 +134,6 @@ pub(super) fn conv(
         lanes: 0,
         sums: sums.as_mut_ptr(),
     };
-    let mut tile = Tile {
-        finish: first,
-        outputs: [core::ptr::null_mut(); TILE_ROWS],
-        shortcuts: [core::ptr::null(); TILE_ROWS],
-        shortcut_steps: [0; TILE_ROWS],
-        rows: finishes.iter().flatten().count(),
-        columns: 0,
-        lanes: 0,
-        sums: sums.as_mut_ptr(),
-    };
     for x in (0..columns).step_by(TILES * TILE_COLUMNS) {
         let begin = x.checked_sub(window.pad_left).map(|column| column * inputs);
         let mut under = [core::ptr::null(); TILES_ROWS];
@@ -130,8 +143,12 @@ pub(super) fn conv(
             let on_row = on_row.and_then(|begin| row.get(begin..begin + line.len()));
             *under = match on_row {
                 Some(pixels) => pixels.as_ptr(),
+                None if inputs == twos => {
+                    fill(conv, row, x, line);
+                    line.as_ptr()
+                }
                 None => {
-                    fill(conv, row, x, twos, line);
+                    winograd_2d::fill(conv, row, x, twos, line);
                     line.as_ptr()
                 }
             };
@@ -147,21 +164,10 @@ pub(super) fn conv(
             // input channels and channel from `o` on, `bias` a word. `sums` has room for the sums of
             // `TILE_LANES` channels. Code that is left out is a part of a round.
             unsafe { multiply(&products) }
-            for (row, finish) in finishes.iter().enumerate() {
-                if let Some(finish) = finish.map(|finish| finish.at(x, o))
-                    && let Some(((output, shortcut), step)) = tile
-                        .outputs
-                        .get_mut(row)
-                        .zip(tile.shortcuts.get_mut(row))
-                        .zip(tile.shortcut_steps.get_mut(row))
-                {
-                    (*output, *shortcut) = (finish.output, finish.shortcut);
-                    *step = finish.shortcut_step;
-                }
-            }
-            tile.finish = first.at(x, o);
-            tile.lanes = products.lanes;
-            tile.columns = (columns - x).min(TILES * TILE_COLUMNS);
+            (tile.channel, tile.channels) = (o, products.lanes);
+            (tile.column, tile.columns) = (x, (columns - x).min(TILES * TILE_COLUMNS));
+            // The assembly counts channels from the first of all.
+            tile.sums = sums.as_mut_ptr().wrapping_sub(4 * o);
             // SAFETY: the sums are there, and room for two shifts a channel; mantissas and shifts of
             // so many channels, too. Each of `rows` outputs has so many columns from `x` on of so
             // many channels from `o` on; shortcuts likewise, and the table of a join reaches 128
@@ -440,16 +446,17 @@ unsafe extern "C" fn finish(tile: &Tile) {
         "csrwi vxrm, 0", // halves are rounded up
         "lw a1, {sums}(a0)",
         "lw s0, {columns}(a0)",
-        "li s1, 0",
-        "li s3, 0",
+        "lw s3, {column}(a0)",
+        "lw s1, {output_step}(a0)",
+        "mul s1, s1, s3",
         "li t3, 6",
         "li t4, 24",
         "li t5, {ninth}",
         "lw t6, {last}(a0)",
         // The next tile.
         "1:",
-        "lw a2, {lanes}(a0)",
-        "li a3, 0",
+        "lw a2, {channels}(a0)",
+        "lw a3, {channel}(a0)",
         // The next channels.
         "2:",
         "vsetvli t0, a2, e32, m4, ta, ma",
@@ -458,8 +465,10 @@ unsafe extern "C" fn finish(tile: &Tile) {
         "vle8.v v7, (t1)",
         "vsext.vf4 v4, v7",
         "vmslt.vx v1, v4, zero",
+        "slli t2, a3, 2",
         "lw t1, {sums}(a0)",
-        "li t2, {shifts_at}",
+        "li a6, {shifts_at}",
+        "add t1, t1, a6",
         "add t1, t1, t2",
         "vmax.vx v8, v4, zero",
         "vse32.v v8, (t1)",
@@ -467,7 +476,6 @@ unsafe extern "C" fn finish(tile: &Tile) {
         "vrsub.vi v4, v4, 0",
         "vmax.vx v4, v4, zero",
         "vse32.v v4, (t1)",
-        "slli t2, a3, 2",
         "lw t1, {mantissas}(a0)",
         "add t1, t1, t2",
         "vle32.v v28, (t1)",
@@ -500,6 +508,8 @@ unsafe extern "C" fn finish(tile: &Tile) {
         of_six!("{positions_row}"),
         "lw a7, {sums}(a0)",
         "li t2, {shifts_at}",
+        "add a7, a7, t2",
+        "slli t2, a3, 2",
         "add a7, a7, t2",
         "vle32.v v4, (a7)",
         "addi a7, a7, {sum}",
@@ -595,7 +605,9 @@ unsafe extern "C" fn finish(tile: &Tile) {
         "addi sp, sp, 32",
         "ret",
         ".option pop",
-        lanes = const offset_of!(Tile, lanes),
+        channel = const offset_of!(Tile, channel),
+        channels = const offset_of!(Tile, channels),
+        column = const offset_of!(Tile, column),
         rows = const offset_of!(Tile, rows),
         columns = const offset_of!(Tile, columns),
         sums = const offset_of!(Tile, sums),

@@ -51,7 +51,14 @@ impl Backend for Armv7em {
     const NAME: &'static str = "armv7em";
 
     fn runs(&self, packing: Packing) -> bool {
-        !matches!(packing, Packing::Ohwi | Packing::Vectors | Packing::Eights)
+        matches!(
+            packing,
+            Packing::Pairs
+                | Packing::WidePairs
+                | Packing::Winograd
+                | Packing::Winograd2d
+                | Packing::Winograd2dInt8
+        )
     }
 
     fn conv(

@@ -12,6 +12,7 @@
 //! | `Armv7em` | Cortex-M4, M7, M33: DSP instructions | `pairs`, `wide-pairs`, `winograd`, `winograd-2d` |
 //! | `Helium` | Cortex-M55, M85: vector instructions | `vectors` |
 //! | `Rv32` | RV32IM and more | `eights`, `winograd`, `winograd-2d` |
+//! | `Rvv` | RV32IM with V 1.0 | `hwio`, `hwio-tiles` |
 //! | `Avx2`, `Avx512Vnni` | x86-64, the simulator: if the core at hand has the instructions | any packing |
 //!
 //! Those in assembly are features of the crate, of their name; the last two are one, `x86_64`.
@@ -32,6 +33,8 @@ mod quick;
 pub mod reference;
 #[cfg(feature = "rv32")]
 pub mod rv32;
+#[cfg(feature = "rvv")]
+pub mod rvv;
 #[cfg(any(feature = "armv7m", feature = "armv7em"))]
 mod thumb2;
 mod winograd;
@@ -60,6 +63,8 @@ pub use portable::Portable;
 pub use reference::Reference;
 #[cfg(feature = "rv32")]
 pub use rv32::Rv32;
+#[cfg(feature = "rvv")]
+pub use rvv::Rvv;
 #[cfg(all(feature = "x86_64", target_arch = "x86_64"))]
 pub use x86_64::{Avx2, Avx512Vnni};
 

@@ -177,7 +177,7 @@ pub(super) fn conv(
 }
 
 /// The part of a row under the tiles from output column `x` on, with padding around.
-fn fill(conv: &Conv<'_>, row: &[i8], x: usize, fours: usize, under: &mut [i8]) {
+pub(super) fn fill(conv: &Conv<'_>, row: &[i8], x: usize, fours: usize, under: &mut [i8]) {
     let window = &conv.window;
     let inputs = usize::from(window.input.channels).max(1);
     let left = window.pad_left.saturating_sub(x).min(TILES_SPAN);

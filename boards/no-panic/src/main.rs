@@ -28,6 +28,8 @@ use brooklet::kernels::Helium as Kernels;
 use brooklet::kernels::Portable as Kernels;
 #[cfg(feature = "rv32")]
 use brooklet::kernels::Rv32 as Kernels;
+#[cfg(feature = "rvv")]
+use brooklet::kernels::Rvv as Kernels;
 use brooklet::{Model, Session, Step};
 
 unsafe extern "C" {

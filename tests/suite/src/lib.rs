@@ -111,7 +111,7 @@ const fn case(
     Case { kernel, stride, pad_left: pads[0], pad_right: pads[1], columns, inputs, outputs }
 }
 
-const CASES: [Case; 32] = [
+const CASES: [Case; 36] = [
     case([3, 3], 1, [1, 1], 9, 33, 6),
     case([3, 3], 1, [1, 1], 8, 16, 16),
     case([3, 3], 1, [1, 1], 32, 3, 16),
@@ -144,6 +144,10 @@ const CASES: [Case; 32] = [
     case([3, 3], 1, [1, 1], 80, 4, 5),
     case([5, 3], 1, [1, 1], 5, 40, 4),
     case([8, 8], 1, [3, 4], 9, 10, 3),
+    case([3, 3], 1, [1, 1], 40, 4, 7),
+    case([3, 3], 2, [1, 1], 80, 3, 4),
+    case([3, 3], 2, [0, 1], 66, 6, 5),
+    case([1, 1], 2, [0, 0], 9, 16, 2),
 ];
 
 /// Numbers that look random (xorshift32).

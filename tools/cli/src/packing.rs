@@ -28,6 +28,8 @@ pub enum Kernels {
     Helium,
     /// RV32IMC, RV32IMAC.
     Rv32,
+    /// RV32IM with V: vector instructions.
+    Rvv,
 }
 
 impl Kernels {
@@ -54,6 +56,7 @@ impl Kernels {
             Self::Armv6m | Self::Armv7m | Self::Rv32 => Packing::Eights,
             Self::Armv7em => Packing::Pairs,
             Self::Helium => Packing::Vectors,
+            Self::Rvv => Packing::Hwio,
         }
     }
 
@@ -70,6 +73,7 @@ impl Kernels {
                 Packing::Winograd2dInt8,
             ],
             Self::Helium => &[],
+            Self::Rvv => &[Packing::HwioTiles],
         }
     }
 

@@ -280,7 +280,7 @@ fn options_and_data_that_are_refused() {
         ("--labels nothing.txt", &["nothing.txt: cannot be read"]),
         ("--labels fits.png", &["fits.png: is not UTF-8 text"]),
         ("--save-ranges new.json", &["'--ranges <FILE.json>' cannot be used with"]),
-        ("--backend gpu", &["'gpu'", "portable, armv6m, armv7m, armv7em, helium, rv32"]),
+        ("--backend gpu", &["'gpu'", "portable, armv6m, armv7m, armv7em, helium, rv32, rvv"]),
         ("--calibrate random:2", &["cannot be used with"]),
     ] {
         desk.refuses(

@@ -14,6 +14,7 @@ const PROVEN: [(&str, &str); 5] = [
     ("thumbv7em-none-eabihf", "armv7em"),
     ("thumbv8m.main-none-eabihf", "helium"),
     ("riscv32imac-unknown-none-elf", "rv32"),
+    ("riscv32imac-unknown-none-elf", "rvv"),
 ];
 
 /// The symbol that `boards/no-panic` leaves undefined.

@@ -8,12 +8,14 @@
 pub mod calibrate;
 pub mod canonical;
 pub mod commands;
+pub mod compare;
 pub mod cost;
 pub mod data;
 pub mod ensemble;
 pub mod error;
 pub mod evaluate;
 pub mod float;
+pub mod html;
 pub mod import;
 pub mod learn;
 pub mod lower;

@@ -273,11 +273,12 @@ pub const CHUNK_TAPS: usize = 144;
 /// Output channels that they keep sums of.
 pub const GROUP_CHANNELS: usize = 64;
 
-/// Output channels that kernels for [`Packing::Eights`] keep sums of, with so many weights each: as
-/// many as they can, where they do not multiply all weights at a time.
+/// Output channels that kernels for [`Packing::Eights`] keep sums of, with so many weights each: if
+/// not all weights are multiplied at a time half of them, within limits.
 #[inline(always)]
 pub(crate) fn kept_channels(taps: usize, channels: usize) -> usize {
-    channels.min(if taps > CHUNK_TAPS { GROUP_CHANNELS } else { EIGHT })
+    let half = (channels / 2).clamp(GROUP_CHANNELS / 2, GROUP_CHANNELS);
+    channels.min(if taps > CHUNK_TAPS { half } else { EIGHT })
 }
 
 /// Columns of the output in a tile of [`Packing::Winograd`] and [`Packing::Winograd2d`].

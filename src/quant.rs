@@ -124,6 +124,48 @@ impl Requantizer {
     }
 }
 
+/// [`Requantizer`]s of `N` multipliers, for vectors of values.
+#[derive(Debug, Clone, Copy)]
+pub struct Requantizers<const N: usize> {
+    left: [u32; N],
+    mantissa: [i32; N],
+    right: [u32; N],
+    half: [i32; N],
+    rounds: [i32; N],
+}
+
+impl<const N: usize> Requantizers<N> {
+    /// For a multiplier each.
+    #[inline(always)]
+    pub fn new(multipliers: [Multiplier; N]) -> Self {
+        let each = multipliers.map(Requantizer::new);
+        Self {
+            left: each.map(|one| one.left),
+            mantissa: each.map(|one| one.mantissa),
+            right: each.map(|one| one.right),
+            half: each.map(|one| one.half),
+            rounds: each.map(|one| one.rounds),
+        }
+    }
+
+    /// What [`requantize`] gives for each value.
+    #[inline(always)]
+    pub fn apply(&self, values: &[i32; N]) -> [i32; N] {
+        let mut requantized = *values;
+        for (n, value) in requantized.iter_mut().enumerate() {
+            let one = Requantizer {
+                left: self.left[n],
+                mantissa: self.mantissa[n],
+                right: self.right[n],
+                half: self.half[n],
+                rounds: self.rounds[n],
+            };
+            *value = one.apply(*value);
+        }
+        requantized
+    }
+}
+
 /// `a · b / 2³¹`, rounded half up; the one product that leaves the range saturates
 /// (gemmlowp's `SaturatingRoundingDoublingHighMul`).
 #[inline(always)]
@@ -206,6 +248,9 @@ mod tests {
                 let value = value.clamp(-limit, limit);
                 let ready = Requantizer::new(multiplier).apply(value);
                 assert_eq!(ready, requantize(value, multiplier), "{value} {multiplier:?}");
+                let many =
+                    Requantizers::new([multiplier, Multiplier { mantissa: I1F31::ZERO, shift: 0 }]);
+                assert_eq!(many.apply(&[value, value]), [ready, 0]);
             }
         }
     }

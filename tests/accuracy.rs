@@ -85,7 +85,7 @@ fn mlperf_resnet8_is_what_tflite_micro_computes() {
         return;
     };
     let model = quantize(&network, &[]);
-    for backend in [HostBackend::Portable, HostBackend::Reference] {
+    for backend in HostBackend::of_this_machine() {
         let answers = answers(&model, backend, 5000);
         assert_eq!(differences(&answers, |a| &a.logits, &logits), 0, "{backend:?}");
         assert_eq!(differences(&answers, |a| &a.output, &softmax), 0, "{backend:?}");
@@ -101,7 +101,7 @@ fn tensorflow_resnet20_is_what_tflite_micro_computes() {
         return;
     };
     let model = quantize(&network, &NORMALIZED);
-    for backend in [HostBackend::Portable, HostBackend::Reference] {
+    for backend in HostBackend::of_this_machine() {
         let answers = answers(&model, backend, 1000);
         assert_eq!(differences(&answers, |a| &a.logits, &logits), 0, "{backend:?}");
     }
@@ -140,7 +140,7 @@ fn quantized_agrees_with_float(network: &str, apart: &[&str], folded: &[&str]) {
     let best = FloatAnswers::Best(best.iter().map(|&class| class.into()).collect());
     let logits = FloatAnswers::Logits(read_npy(logits).unwrap());
     for model in apart.into_iter().take(1).chain(folded.iter().map(model)) {
-        let answers = answers(&model, HostBackend::Portable, 5000);
+        let answers = answers(&model, HostBackend::Auto, 5000);
         let quantization = model.model().logits_quantization();
         let score =
             |answers, float| evaluate::score(answers, Some(float), |q| quantization.dequantize(q));

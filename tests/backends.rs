@@ -1,16 +1,42 @@
 //! Every backend of the host computes what the reference computes.
 
+use std::io::Write;
+
 use brooklet::format::Packing;
+#[cfg(target_arch = "x86_64")]
+use brooklet::kernels::{Avx2, Avx512Vnni};
 use brooklet::kernels::{Backend, Portable, Reference};
 use brooklet::ops::conv::Conv;
 use brooklet::ops::{Rows, Shortcut};
 use brooklet_suite::{Memory, run};
 
-#[test]
-fn portable_is_the_reference() {
-    let outcome = run(&Portable, &mut Box::new(Memory::new()));
+/// Runs the suite on a backend, if the machine has it.
+fn is_the_reference<B: Backend>(backend: Option<B>) {
+    let Some(backend) = backend else {
+        let line = format!("SKIPPED: this machine lacks what backend {} needs\n", B::NAME);
+        // Not through `eprintln`, which tests that pass keep to themselves.
+        return std::io::stderr().write_all(line.as_bytes()).expect("standard error is there");
+    };
+    let outcome = run(&backend, &mut Box::new(Memory::new()));
     assert_eq!(outcome.failures, 0, "{outcome:?}");
     assert!(outcome.cases > 300, "{outcome:?}");
+}
+
+#[test]
+fn portable_is_the_reference() {
+    is_the_reference(Some(Portable));
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn avx2_is_the_reference() {
+    is_the_reference(Avx2::detect());
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn avx512_vnni_is_the_reference() {
+    is_the_reference(Avx512Vnni::detect());
 }
 
 /// A backend with one mistake: the suite must find it.

@@ -74,6 +74,25 @@ pub enum Packing {
     /// Channels that are missing to a multiple of four are zero. A step of such a layer makes
     /// four rows.
     Winograd2d = 7,
+    /// The same kernels as they are, of nine int8: those that transform them as they run take a
+    /// ninth of the flash, and more scratch memory. Kernels lie in the order of the transformed ones
+    /// at a position:
+    ///
+    /// ```text
+    /// a0…  a2…  b0…  b2…  c0…  c2…  d0…  d2…   a1…  a3…  b1…  b3…
+    /// ```
+    Winograd2dInt8 = 8,
+    /// For cores with vectors of 16 bytes. Up to [`VECTOR_CHANNELS`] output channels *a*, *b* …
+    /// are side by side, by [`VECTOR`] weights of a kernel row:
+    ///
+    /// ```text
+    /// kernel row 0:  a0 … a15   b0 … b15   …   a16 … a31   b16 … b31   …
+    /// kernel row 1:  a0 …
+    /// ```
+    ///
+    /// What is missing in a kernel row to whole vectors, and a channel that is missing to an even
+    /// number, are zero.
+    Vectors = 5,
     /// The transformed weights of [`Winograd2d`](Self::Winograd2d) for cores whose vectors have a
     /// lane for each output channel *a*, *b*, *c* …: position by position, and there two input
     /// channels of all output channels after the other:
@@ -84,8 +103,14 @@ pub enum Packing {
     /// ```
     ///
     /// An input channel that is missing to an even number is zero.
-    HwioTiles = 8,
+    HwioTiles = 9,
 }
+
+/// Weights that [`Packing::Vectors`] has in a vector.
+pub const VECTOR: usize = 16;
+
+/// Output channels that [`Packing::Vectors`] has side by side, at most.
+pub const VECTOR_CHANNELS: usize = 64;
 
 /// How [`Packing::Winograd`] transforms the three weights of a kernel row into six: the matrix *G*
 /// of F(4, 3) times 24, so that all is whole (Lavin and Gray, *Fast Algorithms for Convolutional
@@ -98,20 +123,22 @@ const KERNEL_COLUMNS: usize = TRANSFORM[0].len();
 /// Rows of the output in a tile of [`Packing::Winograd2d`] and [`Packing::HwioTiles`].
 pub const TILE_ROWS: usize = 4;
 /// Channels that [`Packing::Winograd`] has side by side.
-const SIDE_BY_SIDE: usize = 4;
+pub(super) const SIDE_BY_SIDE: usize = 4;
 /// Channels that [`Packing::Eights`] has side by side.
 pub const EIGHT: usize = 8;
 
 impl Packing {
     /// All packings.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Ohwi,
         Self::Pairs,
         Self::Winograd,
         Self::WidePairs,
         Self::Hwio,
+        Self::Vectors,
         Self::Eights,
         Self::Winograd2d,
+        Self::Winograd2dInt8,
         Self::HwioTiles,
     ];
 
@@ -125,7 +152,9 @@ impl Packing {
             6 => Some(Self::Eights),
             4 => Some(Self::Hwio),
             7 => Some(Self::Winograd2d),
-            8 => Some(Self::HwioTiles),
+            8 => Some(Self::Winograd2dInt8),
+            5 => Some(Self::Vectors),
+            9 => Some(Self::HwioTiles),
             _ => None,
         }
     }
@@ -140,6 +169,8 @@ impl Packing {
             Self::Eights => "eights",
             Self::Hwio => "hwio",
             Self::Winograd2d => "winograd-2d",
+            Self::Winograd2dInt8 => "winograd-2d-int8",
+            Self::Vectors => "vectors",
             Self::HwioTiles => "hwio-tiles",
         }
     }
@@ -147,9 +178,16 @@ impl Packing {
     /// Whether it can be that of a convolution with such a kernel and stride: rows, columns.
     pub const fn fits(self, kernel: [usize; 2], stride: [usize; 2]) -> bool {
         match self {
-            Self::Ohwi | Self::Pairs | Self::WidePairs | Self::Eights | Self::Hwio => true,
+            Self::Ohwi
+            | Self::Pairs
+            | Self::WidePairs
+            | Self::Vectors
+            | Self::Eights
+            | Self::Hwio => true,
             Self::Winograd => matches!((kernel, stride), ([_, 3], [_, 1])),
-            Self::Winograd2d | Self::HwioTiles => matches!((kernel, stride), ([3, 3], [1, 1])),
+            Self::Winograd2d | Self::Winograd2dInt8 | Self::HwioTiles => {
+                matches!((kernel, stride), ([3, 3], [1, 1]))
+            }
         }
     }
 
@@ -160,10 +198,11 @@ impl Packing {
             Self::Ohwi
             | Self::Pairs
             | Self::WidePairs
+            | Self::Vectors
             | Self::Eights
-            | Self::Winograd
-            | Self::Hwio => 1,
-            Self::Winograd2d | Self::HwioTiles => TILE_ROWS,
+            | Self::Hwio
+            | Self::Winograd => 1,
+            Self::Winograd2d | Self::Winograd2dInt8 | Self::HwioTiles => TILE_ROWS,
         }
     }
 
@@ -182,6 +221,11 @@ impl Packing {
                 2 * TRANSFORM.len() * channels.next_multiple_of(SIDE_BY_SIDE) * rows * inputs
             }
             Self::Winograd2d => tiles::bytes(channels, row / KERNEL_COLUMNS),
+            Self::Winograd2dInt8 => {
+                let channels = channels.next_multiple_of(SIDE_BY_SIDE);
+                channels * (row / KERNEL_COLUMNS).next_multiple_of(SIDE_BY_SIDE) * tiles::KERNEL
+            }
+            Self::Vectors => channels.next_multiple_of(2) * rows * row.next_multiple_of(VECTOR),
             Self::HwioTiles => tiles::hwio_bytes(channels, row / KERNEL_COLUMNS),
         }
     }
@@ -204,12 +248,14 @@ impl Packing {
             Self::WidePairs => wide_pairs_index(channel, ky, tap, kernel),
             Self::Eights => eights_index(channel, ky, tap, kernel),
             Self::Hwio => hwio_index(packed.len(), channel, ky, tap, kernel),
+            Self::Vectors => vectors_index(packed.len(), channel, ky, tap, kernel),
             Self::Winograd => return recovered(packed, channel, ky, tap, kernel),
             Self::Winograd2d => {
                 let inputs = (row / KERNEL_COLUMNS).max(1);
                 let (kx, input) = (tap / inputs, tap % inputs);
                 return Tiles::new(packed, inputs).weight(channel, [ky, kx], input);
             }
+            Self::Winograd2dInt8 => kernel_tap_index(channel, ky, tap, row),
             Self::HwioTiles => {
                 let inputs = (row / KERNEL_COLUMNS).max(1);
                 let (kx, input) = (tap / inputs, tap % inputs);
@@ -232,6 +278,7 @@ impl Packing {
         let index = match self {
             Self::Ohwi => (channel * rows + ky) * row + tap,
             Self::Pairs => pairs_index(channel, ky, tap, kernel),
+            Self::Vectors => vectors_index(packed.len(), channel, ky, tap, kernel),
             Self::WidePairs => {
                 let low = wide_pairs_index(channel, ky, tap, kernel);
                 if let Some(high) = packed.get_mut(low + 1) {
@@ -259,6 +306,7 @@ impl Packing {
                 let (kx, input) = (tap / inputs, tap % inputs);
                 return Tiles::new(packed, inputs).put(channel, [ky, kx], input, weight);
             }
+            Self::Winograd2dInt8 => kernel_tap_index(channel, ky, tap, row),
             Self::HwioTiles => {
                 let inputs = (row / KERNEL_COLUMNS).max(1);
                 let (kx, input) = (tap / inputs, tap % inputs);
@@ -279,6 +327,11 @@ impl Packing {
             Self::Pairs => (0..rows).all(|ky| {
                 (row..filled)
                     .all(|tap| packed.get(pairs_index(channel, ky, tap, kernel)) == Some(&0))
+            }),
+            Self::Vectors => (0..rows).all(|ky| {
+                (row..row.next_multiple_of(VECTOR)).all(|tap| {
+                    packed.get(vectors_index(packed.len(), channel, ky, tap, kernel)) == Some(&0)
+                })
             }),
             Self::WidePairs => (0..rows).all(|ky| {
                 (0..filled).all(|tap| {
@@ -324,13 +377,25 @@ impl Packing {
                 let inputs = row / KERNEL_COLUMNS;
                 Tiles::hwio(packed, inputs).is_sound(channel, inputs)
             }
+            Self::Winograd2dInt8 => {
+                let inputs = row / KERNEL_COLUMNS;
+                (inputs..inputs.next_multiple_of(SIDE_BY_SIDE)).all(|input| {
+                    let at = tiles::kernel_index(channel, input, inputs);
+                    packed.get(at..at + tiles::KERNEL).is_some_and(|w| w.iter().all(|&w| w == 0))
+                })
+            }
         }
     }
 }
 
 /// Where a weight lies in [`Packing::Pairs`].
 #[inline(always)]
-const fn pairs_index(channel: usize, ky: usize, tap: usize, [rows, row]: [usize; 2]) -> usize {
+pub(super) const fn pairs_index(
+    channel: usize,
+    ky: usize,
+    tap: usize,
+    [rows, row]: [usize; 2],
+) -> usize {
     let row = row.next_multiple_of(4);
     let group = ((channel & !1) * rows + 2 * ky) * row + 2 * (tap & !3);
     group + 4 * (tap & 1) + (tap & 2) + (channel & 1)
@@ -338,7 +403,12 @@ const fn pairs_index(channel: usize, ky: usize, tap: usize, [rows, row]: [usize;
 
 /// Where a weight lies in [`Packing::WidePairs`].
 #[inline(always)]
-const fn wide_pairs_index(channel: usize, ky: usize, tap: usize, kernel: [usize; 2]) -> usize {
+pub(super) const fn wide_pairs_index(
+    channel: usize,
+    ky: usize,
+    tap: usize,
+    kernel: [usize; 2],
+) -> usize {
     // Of the four weights in a word of pairs, the second and third change places.
     let index = pairs_index(channel, ky, tap, kernel);
     2 * (index & !3 | (index & 1) << 1 | (index >> 1) & 1)
@@ -351,23 +421,47 @@ const fn eights_index(channel: usize, ky: usize, tap: usize, [rows, row]: [usize
     (group + tap) * EIGHT + channel % EIGHT
 }
 
-/// Where a weight lies in [`Packing::Hwio`], of `length` in all.
+/// Where a weight lies in [`Packing::Hwio`], of so many bytes in all.
 #[inline(always)]
-const fn hwio_index(
-    length: usize,
+fn hwio_index(
+    bytes: usize,
     channel: usize,
     ky: usize,
     tap: usize,
     [rows, row]: [usize; 2],
 ) -> usize {
     let row = row.next_multiple_of(2);
-    let taps = rows * row;
-    let channels = if taps == 0 { 0 } else { length / taps };
+    let channels = bytes.checked_div(rows * row).unwrap_or(0);
     (ky * row + (tap & !1)) * channels + 2 * channel + (tap & 1)
 }
 
+/// Where a weight lies in [`Packing::Winograd2dInt8`].
+#[inline(always)]
+const fn kernel_tap_index(channel: usize, ky: usize, tap: usize, row: usize) -> usize {
+    let inputs = row / KERNEL_COLUMNS;
+    let inputs = if inputs == 0 { 1 } else { inputs };
+    tiles::kernel_index(channel, tap % inputs, inputs) + ky * KERNEL_COLUMNS + tap / inputs
+}
+
+/// Where a weight lies in [`Packing::Vectors`], of so many bytes in all.
+#[inline(always)]
+fn vectors_index(
+    bytes: usize,
+    channel: usize,
+    ky: usize,
+    tap: usize,
+    [rows, row]: [usize; 2],
+) -> usize {
+    let row = row.next_multiple_of(VECTOR);
+    let channels = bytes.checked_div(rows * row).unwrap_or(0);
+    let group = channel - channel % VECTOR_CHANNELS;
+    let beside = channels.saturating_sub(group).min(VECTOR_CHANNELS);
+    let vector = (ky * row + tap) / VECTOR;
+    group * rows * row + (vector * beside + channel - group) * VECTOR + tap % VECTOR
+}
+
 /// Where a transformed weight lies in [`Packing::Winograd`], in bytes.
-const fn transformed_index(
+pub(super) const fn transformed_index(
     position: usize,
     channel: usize,
     ky: usize,

@@ -1,8 +1,10 @@
 //! Weights for Winograd's convolution in two dimensions: what [`Packing::Winograd2d`] and
-//! [`Packing::HwioTiles`] make of a kernel of three rows by three columns.
+//! [`Packing::HwioTiles`] make of a kernel of three rows by three columns, and where
+//! [`Packing::Winograd2dInt8`] has it.
 //!
 //! [`Packing::Winograd2d`]: super::Packing::Winograd2d
 //! [`Packing::HwioTiles`]: super::Packing::HwioTiles
+//! [`Packing::Winograd2dInt8`]: super::Packing::Winograd2dInt8
 
 /// How three weights, of a kernel row or of a kernel column, become six: the matrix *G* of F(4, 3),
 /// each row times what makes it whole and smallest (Lavin and Gray, *Fast Algorithms for
@@ -14,6 +16,16 @@ pub const TILE_TRANSFORM: [[i16; 3]; SIDE] =
 const SIDE: usize = 6;
 /// Channels, of the input and of the output, are filled up to a multiple.
 const SIDE_BY_SIDE: usize = 4;
+
+/// Where a kernel of [`Packing::Winograd2dInt8`](super::Packing::Winograd2dInt8) begins.
+pub(super) const fn kernel_index(channel: usize, input: usize, inputs: usize) -> usize {
+    let pairs = inputs.next_multiple_of(SIDE_BY_SIDE) / 2;
+    let pair = channel / SIDE_BY_SIDE * pairs + input / 4 * 2 + input % 2;
+    KERNEL * ((pair * SIDE_BY_SIDE + channel % SIDE_BY_SIDE) * 2 + input % 4 / 2)
+}
+
+/// Weights of a kernel.
+pub(super) const KERNEL: usize = 9;
 
 /// Bytes of the transformed weights of [`Packing::Winograd2d`](super::Packing::Winograd2d).
 pub(super) const fn bytes(channels: usize, inputs: usize) -> usize {
@@ -49,7 +61,7 @@ impl<P: AsRef<[i8]>> Tiles<P> {
         Self { packed, inputs: inputs.next_multiple_of(2), channels: Some(channels) }
     }
 
-    fn index(&self, [y, x]: [usize; 2], channel: usize, input: usize) -> usize {
+    pub(super) fn index(&self, [y, x]: [usize; 2], channel: usize, input: usize) -> usize {
         let pairs = self.inputs / 2;
         if let Some(channels) = self.channels {
             let step = (y * SIDE + x) * pairs + input / 2;

@@ -25,8 +25,9 @@ use core::arch::naked_asm;
 
 use super::lanes::{self, Args, Columns, Lanes, Taps};
 use super::winograd::Tiles;
-use super::winograd_2d::SquareTiles;
-use crate::ops::conv::PATCH_COLUMNS;
+use super::winograd_2d::{self, NINTH, Span, SquareTiles, Sums, Values, Weights};
+use crate::ops::Outputs;
+use crate::ops::conv::{PATCH_COLUMNS, TILE_POSITIONS, UNDER_TILES};
 
 /// The backend for Armv6-M.
 #[derive(Debug, Clone, Copy, Default)]
@@ -57,7 +58,37 @@ impl Lanes for Armv6m {
     }
 }
 
-impl SquareTiles for Armv6m {}
+impl SquareTiles for Armv6m {
+    fn transform(&self, pixels: &[i8], inputs: usize, values: &mut [Values]) {
+        let there =
+            pixels.len() >= UNDER_TILES * inputs && values.len() >= TILE_POSITIONS * inputs / 2;
+        let aligned = pixels.as_ptr().addr().is_multiple_of(4);
+        if there && aligned && inputs > 0 && inputs.is_multiple_of(4) {
+            // SAFETY: `inputs` is a multiple of four and not zero; so many bytes for each pixel
+            // under the tiles can be read a word at a time, and values for each two be written, as
+            // was just checked.
+            unsafe { transform_square(pixels.as_ptr(), values.as_mut_ptr(), inputs) }
+        }
+    }
+
+    fn multiply(&self, values: &[Values], weights: &[Weights], sums: &mut Sums) {
+        let pairs = values.len() / TILE_POSITIONS;
+        if pairs > 0 && pairs.is_multiple_of(2) && weights.len() >= values.len() {
+            // SAFETY: of each position there are `pairs` values, two at least, and as many weights.
+            unsafe { multiply_square(values.as_ptr(), weights.as_ptr(), pairs, sums) }
+        }
+    }
+
+    fn finish(&self, span: &Span<'_>, sums: &Sums, o: usize, outputs: &mut Outputs<'_>) {
+        let ordinary = winograd_2d::is_ordinary(span.conv, o);
+        match winograd_2d::Args::of(span, o, outputs).filter(|_| ordinary) {
+            // SAFETY: `Args::of` says what all pointers are good for. Words are aligned: so the
+            // weights were found to be, and all parts of a file are.
+            Some(mut args) => unsafe { finish_square(&mut args, sums, NINTH) },
+            None => winograd_2d::finish(span, sums, o, outputs),
+        }
+    }
+}
 
 impl Tiles for Armv6m {}
 
@@ -151,8 +182,8 @@ macro_rules! requantize {
     };
 }
 
-/// Writes `r0` as an output to `r3`, and leads that to the next column.
-macro_rules! store {
+/// `r0` within int8, into `r1`.
+macro_rules! saturate {
     () => {
         "sxtb r1, r0
          cmp r1, r0
@@ -161,8 +192,14 @@ macro_rules! store {
          movs r1, #127
          eors r1, r0
          1:
-         strb r1, [r3]
-         add r3, lr"
+         "
+    };
+}
+
+/// Writes `r0` as an output to `r3`, and leads that to the next column.
+macro_rules! store {
+    () => {
+        concat!(saturate!(), "strb r1, [r3]\n add r3, lr")
     };
 }
 
@@ -399,6 +436,600 @@ unsafe extern "C" fn blocks(args: &mut Args) {
         "b 2b",
         "1:",
         "add sp, #36",
+        "pop {{r4-r7}}",
+        "mov r8, r4",
+        "mov r9, r5",
+        "mov r10, r6",
+        "mov r11, r7",
+        "pop {{r4-r7, pc}}",
+    )
+}
+
+/// Bᵀ · `r0` … `r5`, in place.
+macro_rules! under_tile {
+    () => {
+        "subs r6, r4, r2
+         subs r7, r3, r1
+         subs r0, r0, r2
+         lsls r0, r0, #2
+         adds r0, r0, r6
+         lsls r2, r2, #2
+         subs r2, r4, r2
+         subs r5, r5, r3
+         lsls r1, r1, #2
+         subs r1, r3, r1
+         lsls r7, r7, #1
+         adds r3, r6, r7
+         subs r4, r6, r7
+         lsls r7, r7, #1
+         subs r5, r5, r7
+         subs r2, r2, r1
+         lsls r1, r1, #1
+         adds r1, r1, r2"
+    };
+}
+
+/// Bᵀ · a row of six values of two channels, `$from` bytes behind `r8`, to `$to` bytes behind `r9`.
+macro_rules! row {
+    ($from:literal, $to:literal) => {
+        concat!(
+            "mov r7, r8\n",
+            $from,
+            "ldr r0, [r7]
+            ldr r1, [r7, #24]
+            ldr r2, [r7, #48]
+            ldr r3, [r7, #72]
+            ldr r4, [r7, #96]
+            ldr r5, [r7, #120]
+            ",
+            under_tile!(),
+            "
+            mov r6, r12
+            mov r7, r9
+            adds r7, #",
+            $to,
+            "
+            .irp value, r0, r1, r2, r3, r4, r5
+            adds \\value, \\value, r6
+            eors \\value, r6
+            str \\value, [r7]
+            add r7, r10
+            .endr
+            "
+        )
+    };
+}
+
+/// Two channels go through the transform in one register, as its low and its high half: it is
+/// linear, so the high one only borrows where the low one is below zero, and that is made good when
+/// they are stored. Bytes come as 128 more, unsigned, which cancels at all positions but the second:
+/// there, a column at a time, it makes -6 · 128.
+///
+/// ```text
+/// columns:  r5 pixels   r6 0x00ff00ff   r7 0x80808080   then r0 … r5 two channels each of six rows
+///           r8 stack   r9 6 · 128, twice   r10 bytes of a row of pixels   r11 r12 as r6 and r7
+/// rows:     r0 … r5 two channels each of six columns   r8 stack   r9 values   r10 bytes of a position
+///           r11 of six   r12 0x8000
+/// [sp] a column of two of four channels, and of the others
+/// [sp, 48] columns that are transformed, six rows each: ten of two channels, then of the others
+/// [sp, 528] pixels   values   inputs   where pixels end   pixels of the column
+/// ```
+///
+/// # Safety
+///
+/// `inputs` is a multiple of four, and not zero. Six rows of ten columns of so many bytes can be
+/// read at `pixels`, a multiple of four; at each position values for each two inputs be written.
+#[unsafe(naked)]
+unsafe extern "C" fn transform_square(pixels: *const i8, values: *mut Values, inputs: usize) {
+    naked_asm!(
+        "push {{r4-r7, lr}}",
+        "mov r4, r8",
+        "mov r5, r9",
+        "mov r6, r10",
+        "mov r7, r11",
+        "push {{r4-r7}}",
+        "sub sp, #500",
+        "sub sp, #48",
+        "adds r3, r0, r2",
+        "add r4, sp, #528",
+        "stm r4!, {{r0-r3}}",
+        // The next four channels.
+        "2:",
+        "movs r6, #0x80",
+        "lsls r1, r6, #8",
+        "adds r6, r6, r1",
+        "lsls r1, r6, #16",
+        "adds r6, r6, r1",
+        "mov r12, r6",
+        "movs r6, #0xff",
+        "lsls r1, r6, #16",
+        "adds r6, r6, r1",
+        "mov r11, r6",
+        "movs r6, #3",
+        "lsls r6, r6, #8",
+        "lsls r1, r6, #16",
+        "adds r6, r6, r1",
+        "mov r9, r6",
+        "ldr r1, [sp, #536]",
+        "movs r6, #10",
+        "muls r1, r6, r1",
+        "mov r10, r1",
+        "add r6, sp, #48",
+        "mov r8, r6",
+        "ldr r5, [sp, #528]",
+        "str r5, [sp, #544]",
+        // The next column.
+        "3:",
+        "mov r6, r11",
+        "mov r7, r12",
+        ".irp at, 0, 4, 8, 12, 16, 20",
+        "ldr r0, [r5]",
+        "add r5, r10",
+        "eors r0, r7",
+        "lsrs r1, r0, #8",
+        "ands r0, r6",
+        "ands r1, r6",
+        "str r0, [sp, #\\at]",
+        "str r1, [sp, #24 + \\at]",
+        ".endr",
+        "mov r0, sp",
+        "ldm r0, {{r0-r5}}",
+        under_tile!(),
+        "add r1, r9",
+        "mov r7, r8",
+        "stm r7!, {{r0-r5}}",
+        "add r0, sp, #24",
+        "ldm r0, {{r0-r5}}",
+        under_tile!(),
+        "add r1, r9",
+        "mov r7, r8",
+        "adds r7, #240",
+        "stm r7!, {{r0-r5}}",
+        "subs r7, #240",
+        "mov r8, r7",
+        "ldr r5, [sp, #544]",
+        "ldr r0, [sp, #536]",
+        "adds r5, r5, r0",
+        "str r5, [sp, #544]",
+        "add r0, sp, #288",
+        "cmp r7, r0",
+        "beq 4f",
+        "b 3b",
+        "4:",
+        "ldr r1, [sp, #532]",
+        "mov r9, r1",
+        "ldr r1, [sp, #536]",
+        "lsls r1, r1, #2",
+        "mov r10, r1",
+        "movs r0, #6",
+        "muls r1, r0, r1",
+        "mov r11, r1",
+        "movs r0, #0x80",
+        "lsls r0, r0, #8",
+        "mov r12, r0",
+        "add r0, sp, #48",
+        "mov r8, r0",
+        // The next row.
+        "5:",
+        row!("", "0"),
+        row!("adds r7, #96\n", "4"),
+        row!("adds r7, #240\n", "8"),
+        row!("adds r7, #240\n adds r7, #96\n", "12"),
+        "add r9, r11",
+        "mov r0, r8",
+        "adds r0, #4",
+        "mov r8, r0",
+        "add r1, sp, #72",
+        "cmp r0, r1",
+        "beq 6f",
+        "b 5b",
+        "6:",
+        "ldr r1, [sp, #532]",
+        "adds r1, #16",
+        "str r1, [sp, #532]",
+        "ldr r0, [sp, #528]",
+        "adds r0, #4",
+        "str r0, [sp, #528]",
+        "ldr r1, [sp, #540]",
+        "cmp r0, r1",
+        "beq 7f",
+        "b 2b",
+        "7:",
+        "add sp, #500",
+        "add sp, #48",
+        "pop {{r4-r7}}",
+        "mov r8, r4",
+        "mov r9, r5",
+        "mov r10, r6",
+        "mov r11, r7",
+        "pop {{r4-r7, pc}}",
+    )
+}
+
+/// Adds the products of two int16 in `r6` and `r7` with those of two of four channels.
+macro_rules! two_channels {
+    ($a:literal $b:literal) => {
+        concat!(
+            "ldm r1!, {{r4, r5}}
+            sxth r3, r4
+            muls r3, r6, r3
+            asrs r4, r4, #16
+            muls r4, r7, r4
+            add ",
+            $a,
+            ", r3
+            add ",
+            $a,
+            ", r4
+            sxth r3, r5
+            muls r3, r6, r3
+            asrs r5, r5, #16
+            muls r5, r7, r5
+            add ",
+            $b,
+            ", r3
+            add ",
+            $b,
+            ", r5
+            "
+        )
+    };
+}
+
+/// All channels at a position, of the tile whose values are `$tile` bytes behind the first's.
+macro_rules! position {
+    ($tile:literal) => {
+        concat!(
+            "movs r3, #0
+            mov r8, r3
+            mov r9, r3
+            mov r10, r3
+            mov r11, r3
+            3:
+            ldr r7, [r0, #",
+            $tile,
+            "]
+            sxth r6, r7
+            asrs r7, r7, #16
+            ",
+            two_channels!("r8" "r9"),
+            two_channels!("r10" "r11"),
+            "ldr r7, [r0, #8 + ",
+            $tile,
+            "]
+            adds r0, #16
+            sxth r6, r7
+            asrs r7, r7, #16
+            ",
+            two_channels!("r8" "r9"),
+            two_channels!("r10" "r11"),
+            "cmp r1, r12
+            bne 3b
+            mov r3, r8
+            str r3, [r2, #",
+            $tile,
+            "]
+            mov r3, r9
+            str r3, [r2, #8 + ",
+            $tile,
+            "]
+            mov r3, r10
+            str r3, [r2, #16 + ",
+            $tile,
+            "]
+            mov r3, r11
+            str r3, [r2, #24 + ",
+            $tile,
+            "]
+            "
+        )
+    };
+}
+
+/// ```text
+/// r0 values   r1 weights   r2 sums   r3 r4 r5 weights, products   r6 r7 values of two channels
+/// r8 … r11 sums   r12 where the weights of this position end
+/// [sp] bytes of a position's weights   [sp, 4] where sums end
+/// ```
+///
+/// # Safety
+///
+/// `pairs` is even, and not zero. At each of 36 positions there are so many values and weights.
+#[unsafe(naked)]
+unsafe extern "C" fn multiply_square(
+    values: *const Values,
+    weights: *const Weights,
+    pairs: usize,
+    sums: *mut Sums,
+) {
+    naked_asm!(
+        "push {{r4-r7, lr}}",
+        "mov r4, r8",
+        "mov r5, r9",
+        "mov r6, r10",
+        "mov r7, r11",
+        "push {{r4-r7}}",
+        "sub sp, #8",
+        "lsls r4, r2, #4",
+        "str r4, [sp]",
+        "movs r5, #36",
+        "lsls r5, r5, #5",
+        "adds r5, r5, r3",
+        "str r5, [sp, #4]",
+        "mov r2, r3",
+        // The next position.
+        "2:",
+        "ldr r4, [sp]",
+        "adds r4, r4, r1",
+        "mov r12, r4",
+        position!("0"),
+        // The other tile.
+        "ldr r4, [sp]",
+        "subs r1, r1, r4",
+        "lsrs r4, r4, #1",
+        "subs r0, r0, r4",
+        position!("4"),
+        "adds r2, #32",
+        "ldr r3, [sp, #4]",
+        "cmp r2, r3",
+        "beq 4f",
+        "b 2b",
+        "4:",
+        "add sp, #8",
+        "pop {{r4-r7}}",
+        "mov r8, r4",
+        "mov r9, r5",
+        "mov r10, r6",
+        "mov r11, r7",
+        "pop {{r4-r7, pc}}",
+    )
+}
+
+/// Aᵀ · `r1` … `r6`. Comes out in `r1`, `r5`, `r3`, `r4`.
+macro_rules! of_six {
+    () => {
+        "adds r7, r2, r3
+         subs r2, r2, r3
+         adds r3, r4, r5
+         subs r4, r4, r5
+         lsls r7, r7, #2
+         lsls r2, r2, #2
+         lsls r4, r4, #1
+         lsls r0, r1, #1
+         adds r1, r1, r0
+         lsls r1, r1, #1
+         adds r1, r1, r3
+         subs r1, r1, r7
+         subs r5, r4, r2
+         lsls r3, r3, #2
+         subs r3, r3, r7
+         lsls r4, r4, #2
+         subs r4, r4, r2
+         lsls r0, r6, #1
+         adds r6, r6, r0
+         lsls r6, r6, #3
+         adds r4, r4, r6"
+    };
+}
+
+/// Writes an output of a row, `$row` times four.
+macro_rules! store_row {
+    ($row:literal) => {
+        concat!(
+            saturate!(),
+            "ldr r2, [sp, #116 + ",
+            $row,
+            "]
+            strb r1, [r2, r3]
+            "
+        )
+    };
+}
+
+/// The same behind a join.
+macro_rules! join_row {
+    ($acc:literal, $row:literal) => {
+        concat!(
+            requantize!($acc),
+            "ldr r1, [sp, #132 + ",
+            $row,
+            "]
+            ldrsb r1, [r1, r3]
+            lsls r1, r1, #2
+            ldr r2, [sp, #148]
+            ldr r1, [r2, r1]
+            adds r0, r0, r1
+            ldr r1, [sp, #152]
+            asrs r0, r1
+            ",
+            store_row!($row),
+        )
+    };
+}
+
+/// ```text
+/// r1 … r6 sums   r0 r7 values   r8 sums   r1 r5 r3 r4  outputs of four rows
+/// then: r8 … r11 outputs   r4 … r7 r12 as `requantize` says   r0 r1 r2 values
+/// r3 lr  from a row's first output to this one
+/// [sp] Aᵀ · sums, of each of four columns six rows   [sp, 96] r4 … r7
+/// [sp, 112] 64 times the bias   outputs, a row each   their shortcuts   table   zero_point, or bits
+/// [sp, 156] shift to the left   channel   tiles left   arguments   sums   NINTH   the next column
+/// ```
+///
+/// # Safety
+///
+/// The pointers are good for what the numbers beside them say: see
+/// [`Args::of`](winograd_2d::Args::of). Words are aligned.
+#[unsafe(naked)]
+unsafe extern "C" fn finish_square(args: &mut winograd_2d::Args, sums: &Sums, ninth: i32) {
+    naked_asm!(
+        "push {{r4-r7, lr}}",
+        "mov r4, r8",
+        "mov r5, r9",
+        "mov r6, r10",
+        "mov r7, r11",
+        "push {{r4-r7}}",
+        "sub sp, #184",
+        "str r0, [sp, #168]",
+        "str r1, [sp, #172]",
+        "str r2, [sp, #176]",
+        "ldm r0!, {{r2-r5}}",
+        "add r6, sp, #116",
+        "stm r6!, {{r2-r5}}",
+        "ldm r0!, {{r2-r5}}",
+        "stm r6!, {{r2-r5}}",
+        "ldr r2, [r0, #20]",
+        "ldr r3, [r0, #16]",
+        "movs r4, #0",
+        "movs r5, #0",
+        "stm r6!, {{r2-r5}}",
+        // The next channel.
+        "2:",
+        "ldr r0, [sp, #168]",
+        "ldr r3, [sp, #160]",
+        "mov lr, r3",
+        "lsls r2, r3, #2",
+        "ldr r1, [r0, #36]",
+        "ldr r1, [r1, r2]",
+        "lsls r1, r1, #6",
+        "str r1, [sp, #112]",
+        "ldr r1, [r0, #40]",
+        "ldr r4, [r1, r2]",
+        "sxth r5, r4",
+        "subs r4, r4, r5",
+        "asrs r4, r4, #16",
+        "ldr r1, [r0, #44]",
+        "ldrsb r7, [r1, r3]",
+        "rsbs r7, r7, #0",
+        "movs r1, #0",
+        "mvns r1, r1",
+        "lsrs r1, r1, #1",
+        "mov r12, r1",
+        // The zero point goes through the shift. A join adds its own behind it.
+        "ldr r1, [sp, #148]",
+        "ldr r6, [sp, #152]",
+        "lsls r6, r6, #1",
+        "cmp r1, #0",
+        "beq 1f",
+        "movs r6, #0",
+        "1:",
+        "adds r6, #1",
+        "lsls r6, r7",
+        "asrs r6, r6, #1",
+        "subs r6, #1",
+        "movs r1, #0",
+        "cmp r7, #0",
+        "bgt 1f",
+        // A factor of a half or more: no shift to the right, and the carry always comes.
+        "rsbs r1, r7, #0",
+        "movs r7, #0",
+        "mvns r6, r7",
+        "mov r12, r6",
+        "1:",
+        "str r1, [sp, #156]",
+        "add r1, sp, #96",
+        "stm r1!, {{r4-r7}}",
+        "ldr r1, [r0, #68]",
+        "str r1, [sp, #164]",
+        // The next tile.
+        "4:",
+        "ldr r7, [sp, #172]",
+        "mov r8, r7",
+        ".irp at, 0, 4, 8, 12, 16, 20",
+        "mov r7, r8",
+        "ldr r1, [r7]",
+        "ldr r2, [r7, #32]",
+        "ldr r3, [r7, #64]",
+        "ldr r4, [r7, #96]",
+        "adds r7, #128",
+        "ldr r5, [r7]",
+        "ldr r6, [r7, #32]",
+        "adds r7, #64",
+        "mov r8, r7",
+        of_six!(),
+        "str r1, [sp, #\\at]",
+        "str r5, [sp, #24 + \\at]",
+        "str r3, [sp, #48 + \\at]",
+        "str r4, [sp, #72 + \\at]",
+        ".endr",
+        "mov r0, sp",
+        "str r0, [sp, #180]",
+        // The next column.
+        "5:",
+        "ldr r0, [sp, #180]",
+        "ldm r0!, {{r1-r6}}",
+        "str r0, [sp, #180]",
+        of_six!(),
+        "ldr r0, [sp, #176]",
+        "ldr r2, [sp, #112]",
+        "ldr r6, [sp, #156]",
+        ".irp acc, r1, r5, r3, r4",
+        "muls \\acc, r0, \\acc",
+        "adds \\acc, \\acc, r2",
+        "asrs \\acc, \\acc, #6",
+        "lsls \\acc, r6",
+        ".endr",
+        "mov r8, r1",
+        "mov r9, r5",
+        "mov r10, r3",
+        "mov r11, r4",
+        "mov r3, lr",
+        "add r4, sp, #96",
+        "ldm r4, {{r4-r7}}",
+        "ldr r0, [sp, #148]",
+        "cmp r0, #0",
+        "beq 6f",
+        "b 7f",
+        "6:",
+        requantize!("r8"),
+        store_row!("0"),
+        requantize!("r9"),
+        store_row!("4"),
+        requantize!("r10"),
+        store_row!("8"),
+        requantize!("r11"),
+        store_row!("12"),
+        "b 9f",
+        // A join.
+        "7:",
+        join_row!("r8", "0"),
+        join_row!("r9", "4"),
+        join_row!("r10", "8"),
+        join_row!("r11", "12"),
+        "9:",
+        "ldr r0, [sp, #168]",
+        "ldr r1, [r0, #32]",
+        "add lr, r1",
+        "ldr r1, [sp, #180]",
+        "add r2, sp, #96",
+        "cmp r1, r2",
+        "beq 1f",
+        "b 5b",
+        "1:",
+        "ldr r7, [sp, #172]",
+        "adds r7, #4",
+        "str r7, [sp, #172]",
+        "ldr r1, [sp, #164]",
+        "subs r1, #1",
+        "str r1, [sp, #164]",
+        "beq 1f",
+        "b 4b",
+        // Back to the first tile, one channel on.
+        "1:",
+        "ldr r1, [r0, #68]",
+        "lsls r1, r1, #2",
+        "subs r7, r7, r1",
+        "adds r7, #8",
+        "str r7, [sp, #172]",
+        "ldr r3, [sp, #160]",
+        "adds r3, #1",
+        "str r3, [sp, #160]",
+        "ldr r1, [r0, #64]",
+        "cmp r3, r1",
+        "beq 1f",
+        "b 2b",
+        "1:",
+        "add sp, #184",
         "pop {{r4-r7}}",
         "mov r8, r4",
         "mov r9, r5",

@@ -51,7 +51,7 @@ impl Backend for Armv7em {
     const NAME: &'static str = "armv7em";
 
     fn runs(&self, packing: Packing) -> bool {
-        !matches!(packing, Packing::Ohwi | Packing::Eights)
+        !matches!(packing, Packing::Ohwi | Packing::Vectors | Packing::Eights)
     }
 
     fn conv(

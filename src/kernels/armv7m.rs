@@ -57,6 +57,10 @@ impl SquareTiles for Armv7m {
         thumb2::transform(pixels, inputs, values);
     }
 
+    fn weights(&self, kernels: &[[i8; squares::KERNEL]], weights: &mut [squares::Weights]) {
+        thumb2::weights(kernels, weights);
+    }
+
     fn multiply(
         &self,
         values: &[squares::Values],
@@ -71,7 +75,7 @@ impl SquareTiles for Armv7m {
     }
 
     fn finish(&self, span: &Span<'_>, sums: &squares::Sums, o: usize, outputs: &mut Outputs<'_>) {
-        let ordinary = thumb2::is_ordinary(span.conv, o);
+        let ordinary = squares::is_ordinary(span.conv, o);
         match squares::Args::of(span, o, outputs).filter(|_| ordinary) {
             // SAFETY: `Args::of` says what all pointers are good for.
             Some(mut args) => unsafe { finish_square(&mut args, sums) },

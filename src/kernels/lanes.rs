@@ -345,7 +345,13 @@ macro_rules! backend {
 
             fn runs(&self, packing: $crate::format::Packing) -> bool {
                 use $crate::format::Packing;
-                matches!(packing, Packing::Eights | Packing::Winograd | Packing::Winograd2d)
+                matches!(
+                    packing,
+                    Packing::Eights
+                        | Packing::Winograd
+                        | Packing::Winograd2d
+                        | Packing::Winograd2dInt8
+                )
             }
 
             fn conv(

@@ -35,7 +35,10 @@ impl Backend for Portable {
     const NAME: &'static str = "portable";
 
     fn runs(&self, packing: Packing) -> bool {
-        matches!(packing, Packing::Ohwi | Packing::Winograd | Packing::Winograd2d)
+        matches!(
+            packing,
+            Packing::Ohwi | Packing::Winograd | Packing::Winograd2d | Packing::Winograd2dInt8
+        )
     }
 
     fn conv(

@@ -20,7 +20,7 @@ use core::arch::naked_asm;
 
 use super::lanes::{self, Args, Columns, Lanes, Taps};
 use super::winograd::{POSITIONS, Sums, Tiles, Values, Weights};
-use super::winograd_2d::{self as squares, NINTH, Span, SquareTiles};
+use super::winograd_2d::{self as squares, KERNEL, NINTH, Span, SquareTiles};
 use crate::ops::Outputs;
 use crate::ops::conv::{PATCH_COLUMNS, TILE_POSITIONS, UNDER_TILES};
 
@@ -62,6 +62,14 @@ impl SquareTiles for Rv32 {
             // under the tiles can be read, at a multiple of four, and values for each two be
             // written, as was just checked.
             unsafe { transform_square(pixels.as_ptr(), values.as_mut_ptr(), inputs) }
+        }
+    }
+
+    fn weights(&self, kernels: &[[i8; KERNEL]], weights: &mut [squares::Weights]) {
+        let pairs = weights.len() / TILE_POSITIONS;
+        if pairs > 0 && kernels.len() >= 8 * pairs {
+            // SAFETY: there are eight kernels for each of `pairs` weights at a position.
+            unsafe { transform_kernels(kernels.as_ptr(), weights.as_mut_ptr(), pairs) }
         }
     }
 
@@ -783,6 +791,136 @@ unsafe extern "C" fn transform_square(
         "addi sp, sp, 544",
         "ret",
         ".option pop",
+    )
+}
+
+/// G · three registers, `a`, `b`, `c`, two weights in each. Comes out in `a`, `t0`, `t1`, `b`, `t2`, `c`.
+macro_rules! of_three {
+    ($a:literal $b:literal $c:literal, $t0:literal $t1:literal $t2:literal $t3:literal) => {
+        concat!(
+            "add ", $t0, ", ", $a, ", ", $c, "\n", "sub ", $t1, ", ", $t0, ", ", $b, "\n", "add ",
+            $t0, ", ", $t0, ", ", $b, "\n", "slli ", $t3, ", ", $c, ", 2\n", "add ", $t3, ", ", $a,
+            ", ", $t3, "\n", "slli ", $b, ", ", $b, ", 1\n", "sub ", $t2, ", ", $t3, ", ", $b,
+            "\n", "add ", $b, ", ", $t3, ", ", $b, "\n",
+        )
+    };
+}
+
+/// A column of two kernels, of three weights each, to three registers.
+macro_rules! kernel_column {
+    ($column:literal, $a:literal $b:literal $c:literal) => {
+        concat!(
+            "lb ",
+            $a,
+            ", ",
+            $column,
+            "(a0)\n",
+            "lb t3, 9 + ",
+            $column,
+            "(a0)\n",
+            "lb ",
+            $b,
+            ", 3 + ",
+            $column,
+            "(a0)\n",
+            "lb t4, 12 + ",
+            $column,
+            "(a0)\n",
+            "lb ",
+            $c,
+            ", 6 + ",
+            $column,
+            "(a0)\n",
+            "lb t5, 15 + ",
+            $column,
+            "(a0)\n",
+            "slli t3, t3, 16\n",
+            "slli t4, t4, 16\n",
+            "slli t5, t5, 16\n",
+            "add ",
+            $a,
+            ", ",
+            $a,
+            ", t3\n",
+            "add ",
+            $b,
+            ", ",
+            $b,
+            ", t4\n",
+            "add ",
+            $c,
+            ", ",
+            $c,
+            ", t5\n",
+        )
+    };
+}
+
+/// A row of two kernels, transformed to six positions: two int16 each, of which the low one has
+/// borrowed from the high one.
+macro_rules! kernel_row {
+    ($a:literal $b:literal $c:literal) => {
+        concat!(
+            of_three!($a $b $c, "t3" "t4" "t5" "t6"),
+            ".irp value, ", $a, ", t3, t4, ", $b, ", t5, ", $c, "\n",
+            "add \\value, \\value, a4\n",
+            "xor \\value, \\value, a4\n",
+            "sw \\value, 0(ra)\n",
+            "add ra, ra, a3\n",
+            ".endr\n",
+        )
+    };
+}
+
+/// Two kernels go through the transform in one register, as values do: see [`transform_square`].
+///
+/// ```text
+/// a0 kernels   a1 weights   a2 where those of a position end   a3 bytes of a position   a4 0x8000
+/// s0 … s5  s6 … s11  a5 a6 a7 t0 t1 t2  columns, of six rows   t3 … t6 three of a row   ra  a position
+/// ```
+///
+/// # Safety
+///
+/// `pairs` is not zero. There are eight kernels for each, and so many weights at each position.
+#[unsafe(naked)]
+unsafe extern "C" fn transform_kernels(
+    kernels: *const [i8; KERNEL],
+    weights: *mut squares::Weights,
+    pairs: usize,
+) {
+    naked_asm!(
+        "addi sp, sp, -64",
+        "sw ra, 0(sp)",
+        ".irp at, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11",
+        "sw s\\at, 4 + 4 * \\at(sp)",
+        ".endr",
+        "slli a3, a2, 4",
+        "add a2, a1, a3",
+        "lui a4, 8",
+        // The next two kernels.
+        "2:",
+        "mv ra, a1",
+        kernel_column!("0", "s0" "s3" "s5"),
+        of_three!("s0" "s3" "s5", "s1" "s2" "s4" "t3"),
+        kernel_column!("1", "s6" "s9" "s11"),
+        of_three!("s6" "s9" "s11", "s7" "s8" "s10" "t3"),
+        kernel_column!("2", "a5" "t0" "t2"),
+        of_three!("a5" "t0" "t2", "a6" "a7" "t1" "t3"),
+        kernel_row!("s0" "s6" "a5"),
+        kernel_row!("s1" "s7" "a6"),
+        kernel_row!("s2" "s8" "a7"),
+        kernel_row!("s3" "s9" "t0"),
+        kernel_row!("s4" "s10" "t1"),
+        kernel_row!("s5" "s11" "t2"),
+        "addi a0, a0, 18",
+        "addi a1, a1, 4",
+        "bne a1, a2, 2b",
+        "lw ra, 0(sp)",
+        ".irp at, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11",
+        "lw s\\at, 4 + 4 * \\at(sp)",
+        ".endr",
+        "addi sp, sp, 64",
+        "ret",
     )
 }
 

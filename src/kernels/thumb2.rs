@@ -12,9 +12,8 @@
 
 use core::arch::naked_asm;
 
-use super::winograd_2d::{CHANNELS, Values};
-use crate::ops::conv::{Conv, TILE_POSITIONS, UNDER_TILES};
-use crate::quant::Clamp;
+use super::winograd_2d::{KERNEL, Values, Weights};
+use crate::ops::conv::{TILE_POSITIONS, UNDER_TILES};
 
 /// See [`SquareTiles::transform`](super::winograd_2d::SquareTiles::transform).
 pub(super) fn transform(pixels: &[i8], inputs: usize, values: &mut [Values]) {
@@ -174,11 +173,99 @@ unsafe extern "C" fn transform_tiles(pixels: *const i8, values: *mut Values, inp
     )
 }
 
-/// Whether [`finish_square`] makes the outputs that `args` is for: those of the whole range of
-/// int8, and of factors that the zero point can go through.
-pub(super) fn is_ordinary(conv: &Conv<'_>, o: usize) -> bool {
-    let shifts = conv.shifts.get(o..).unwrap_or(&[]);
-    conv.clamp == Clamp::FULL && shifts.iter().take(CHANNELS).all(|&shift| shift >= -22)
+/// See [`SquareTiles::weights`](super::winograd_2d::SquareTiles::weights).
+pub(super) fn weights(kernels: &[[i8; KERNEL]], weights: &mut [Weights]) {
+    let pairs = weights.len() / TILE_POSITIONS;
+    if pairs > 0 && kernels.len() >= 8 * pairs {
+        // SAFETY: there are eight kernels for each of `pairs` weights at a position.
+        unsafe { transform_kernels(kernels.as_ptr(), weights.as_mut_ptr(), pairs) }
+    }
+}
+
+/// G · three registers, `r4`, `r5`, `r6`. Comes out in `r4`, `r7`, `r8`, `r9`, `r10`, `r6`.
+macro_rules! of_three {
+    () => {
+        "add r8, r4, r6
+         add r7, r8, r5
+         sub r8, r8, r5
+         add r10, r4, r6, lsl #2
+         add r9, r10, r5, lsl #1
+         sub r10, r10, r5, lsl #1"
+    };
+}
+
+/// Two kernels go through the transform in one register, as values do.
+///
+/// ```text
+/// r0 kernels   r1 weights   r2 bytes of a position   r3 three positions on   r4 r5 r6 three weights
+/// of two kernels   r7 … r10 and six of these   r11 stack   r12 bytes of six positions
+/// lr  where weights of a position end
+/// [sp] columns that are transformed: three of each of six rows
+/// ```
+///
+/// # Safety
+///
+/// `pairs` is not zero. There are eight kernels for each, and so many weights at each position.
+#[unsafe(naked)]
+unsafe extern "C" fn transform_kernels(
+    kernels: *const [i8; KERNEL],
+    weights: *mut Weights,
+    pairs: usize,
+) {
+    naked_asm!(
+        "push {{r4-r11, lr}}",
+        "sub sp, sp, #76",
+        "lsl r2, r2, #4",
+        "add lr, r1, r2",
+        "add r12, r2, r2, lsl #1",
+        "lsl r12, r12, #1",
+        // The next two kernels.
+        "2:",
+        ".irp column, 0, 1, 2",
+        "ldrsb r4, [r0, #\\column]",
+        "ldrsb r7, [r0, #9 + \\column]",
+        "ldrsb r5, [r0, #3 + \\column]",
+        "ldrsb r8, [r0, #12 + \\column]",
+        "ldrsb r6, [r0, #6 + \\column]",
+        "ldrsb r9, [r0, #15 + \\column]",
+        "add r4, r4, r7, lsl #16",
+        "add r5, r5, r8, lsl #16",
+        "add r6, r6, r9, lsl #16",
+        of_three!(),
+        "str r4, [sp, #4 * \\column]",
+        "str r7, [sp, #4 * \\column + 12]",
+        "str r8, [sp, #4 * \\column + 24]",
+        "str r9, [sp, #4 * \\column + 36]",
+        "str r10, [sp, #4 * \\column + 48]",
+        "str r6, [sp, #4 * \\column + 60]",
+        ".endr",
+        "add r0, r0, #18",
+        "mov r11, sp",
+        ".rept 6",
+        "ldm r11!, {{r4-r6}}",
+        of_three!(),
+        // What the low half has borrowed.
+        ".irp value, r4, r7, r8, r9, r10, r6",
+        "add \\value, \\value, #0x8000",
+        "eor \\value, \\value, #0x8000",
+        ".endr",
+        "add r3, r1, r12, lsr #1",
+        "str r4, [r1]",
+        "str r7, [r1, r2]",
+        "str r8, [r1, r2, lsl #1]",
+        "str r9, [r3]",
+        "str r10, [r3, r2]",
+        "str r6, [r3, r2, lsl #1]",
+        "add r1, r1, r12",
+        ".endr",
+        "add r3, r12, r12, lsl #1",
+        "sub r1, r1, r3, lsl #1",
+        "add r1, r1, #4",
+        "cmp r1, lr",
+        "bne.w 2b",
+        "add sp, sp, #76",
+        "pop {{r4-r11, pc}}",
+    )
 }
 
 /// Aᵀ · `r4` … `r9`. Comes out in `r4`, `r8`, `r6`, `r7`.

@@ -1,5 +1,6 @@
 //! Winograd's convolution in two dimensions, F(4 × 4, 3 × 3): exact, and a quarter of the products.
-//! For kernels of three rows by three columns at stride 1, of weights in [`Packing::Winograd2d`].
+//! For kernels of three rows by three columns at stride 1: of weights in [`Packing::Winograd2d`], or
+//! in [`Packing::Winograd2dInt8`], which are transformed on the fly, once for the rows of a step.
 //!
 //! ```text
 //! for each two tiles of four rows by four columns:
@@ -30,6 +31,7 @@
 //! sums are larger is refused ([`sum_bound`](crate::ops::conv::sum_bound)).
 //!
 //! [`Packing::Winograd2d`]: crate::format::Packing::Winograd2d
+//! [`Packing::Winograd2dInt8`]: crate::format::Packing::Winograd2dInt8
 
 #[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "rv32"))]
 use core::ptr::{null, null_mut};
@@ -39,20 +41,27 @@ use zerocopy::little_endian::I32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::reference;
-use crate::format::TILE_ROWS;
+use crate::format::{Packing, TILE_ROWS};
 #[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "rv32"))]
 use crate::ops::Shortcut;
 #[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "rv32"))]
 use crate::ops::conv::Finish;
 use crate::ops::conv::{
-    Conv, Padding, TILE_COLUMNS, TILE_POSITIONS, TILES, TILES_ROWS, TILES_SPAN, UNDER_TILES,
+    Conv, Padding, SIDE_BY_SIDE, TILE_COLUMNS, TILE_POSITIONS, TILES, TILES_ROWS, TILES_SPAN,
+    UNDER_TILES,
 };
-use crate::ops::{Outputs, Rows, Shortcuts};
+use crate::ops::{Outputs, Rows, Shortcuts, int8_mut};
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em"))]
+use crate::quant::Clamp;
 
 /// Rows and columns under a tile.
 const SIDE: usize = TILES_ROWS;
 /// Output channels that are side by side.
-pub(super) const CHANNELS: usize = 4;
+pub(super) const CHANNELS: usize = SIDE_BY_SIDE;
+/// Columns of the output that are computed at once.
+const SPAN: usize = TILES * TILE_COLUMNS;
+/// Weights of a kernel.
+pub(super) const KERNEL: usize = 9;
 /// The inverse of 9 modulo 2³².
 pub(super) const NINTH: i32 = 0x38e3_8e39;
 
@@ -62,7 +71,7 @@ pub(super) const NINTH: i32 = 0x38e3_8e39;
 pub(super) struct Values([[i16; 2]; TILES]);
 
 /// The weights for them of four output channels, transformed, at that position.
-#[derive(Debug, Clone, Copy, FromBytes, Immutable, KnownLayout)]
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(16))]
 pub(super) struct Weights([[i16; 2]; CHANNELS]);
 
@@ -75,6 +84,12 @@ pub(super) trait SquareTiles {
     /// channels, a multiple of four. `values` has all of a position, then of the next.
     fn transform(&self, pixels: &[i8], inputs: usize, values: &mut [Values]) {
         transform(pixels, inputs, values);
+    }
+
+    /// Transforms the kernels of four channels, of [`Packing::Winograd2dInt8`], to `weights`, which
+    /// have all of a position, then of the next.
+    fn weights(&self, kernels: &[[i8; KERNEL]], weights: &mut [Weights]) {
+        transform_kernels(kernels, weights);
     }
 
     /// The sums of products for four channels. `values` and `weights` have all of a position, then
@@ -109,27 +124,54 @@ pub(super) fn conv(
     outputs: &mut Outputs<'_>,
 ) {
     let inputs = usize::from(conv.window.input.channels).next_multiple_of(4).max(4);
-    // A file may lie where its int16 are not aligned.
-    let Ok(weights) = <[Weights]>::ref_from_bytes(zerocopy::IntoBytes::as_bytes(conv.weights))
-    else {
-        return reference::conv_rows(conv, rows, shortcuts, outputs);
-    };
+    let columns = usize::from(conv.window.output.columns);
+    let groups = usize::from(conv.window.output.channels).div_ceil(CHANNELS);
+    let on_the_fly = conv.packing == Packing::Winograd2dInt8;
+    // Weights that are transformed serve all columns, those in flash two tiles.
+    let spans = if on_the_fly { columns.div_ceil(SPAN) } else { 1 };
     // That there is so much was checked when the model was.
-    let bytes = TILE_POSITIONS * (inputs / 2) * size_of::<Values>();
-    let Some((values, pixels)) = scratch.split_at_mut_checked(bytes) else { return };
+    let each = TILE_POSITIONS * (inputs / 2);
+    let bytes = spans * each * size_of::<Values>();
+    let Some((values, rest)) = scratch.split_at_mut_checked(bytes) else { return };
+    let Some((pixels, rest)) = rest.split_at_mut_checked(UNDER_TILES * inputs) else { return };
     let values = <[Values]>::mut_from_bytes(values).unwrap_or_default();
-    let Some(pixels) = pixels.get_mut(..UNDER_TILES * inputs) else { return };
-    let pixels = crate::ops::int8_mut(pixels);
+    let pixels = int8_mut(pixels);
+    let transformed = <[Weights]>::mut_from_bytes(rest).unwrap_or_default();
+    let (kernels, _) = conv.weights.as_chunks::<KERNEL>();
+    let weights = match <[Weights]>::ref_from_bytes(conv.weights.as_bytes()) {
+        _ if on_the_fly => &[],
+        Ok(weights) => weights,
+        // A file may lie where its int16 are not aligned.
+        Err(_) => return reference::conv_rows(conv, rows, shortcuts, outputs),
+    };
     let mut sums = [[[0; TILES]; CHANNELS]; TILE_POSITIONS];
-    for x in (0..usize::from(conv.window.output.columns)).step_by(TILES * TILE_COLUMNS) {
-        for (row, under) in rows.iter().zip(pixels.chunks_exact_mut(TILES_SPAN * inputs)) {
-            fill(conv, row, x, inputs, under);
+    for first in (0..columns).step_by((spans * SPAN).max(SPAN)) {
+        let there = || (first..columns).step_by(SPAN);
+        for (x, values) in there().zip(values.chunks_exact_mut(each)) {
+            let mut rest = &mut *pixels;
+            for row in rows.iter().take(TILES_ROWS) {
+                let Some((under, others)) = rest.split_at_mut_checked(TILES_SPAN * inputs) else {
+                    break;
+                };
+                fill(conv, row, x, inputs, under);
+                rest = others;
+            }
+            tiles.transform(pixels, inputs, values);
         }
-        tiles.transform(pixels, inputs, values);
-        let span = Span { conv, shortcuts, x };
-        for (group, weights) in weights.chunks_exact(values.len().max(1)).enumerate() {
-            tiles.multiply(values, weights, &mut sums);
-            tiles.finish(&span, &sums, CHANNELS * group, outputs);
+        for group in 0..groups {
+            let weights = if on_the_fly {
+                let kernels_each = inputs * CHANNELS;
+                let kernels = kernels.get(group * kernels_each..(group + 1) * kernels_each);
+                tiles.weights(kernels.unwrap_or(&[]), transformed);
+                &*transformed
+            } else {
+                weights.get(group * each..(group + 1) * each).unwrap_or(&[])
+            };
+            for (x, values) in there().zip(values.chunks_exact(each)) {
+                tiles.multiply(values, weights, &mut sums);
+                let span = Span { conv, shortcuts, x };
+                tiles.finish(&span, &sums, CHANNELS * group, outputs);
+            }
         }
     }
 }
@@ -159,8 +201,11 @@ pub(super) fn fill(conv: &Conv<'_>, row: &[i8], x: usize, fours: usize, under: &
         inside.copy_from_slice(row);
         return;
     }
-    for (pixel, values) in inside.chunks_exact_mut(fours.max(1)).zip(row.chunks_exact(inputs)) {
+    let mut rest = row;
+    for pixel in inside.chunks_exact_mut(fours.max(1)) {
+        let Some((values, others)) = rest.split_at_checked(inputs) else { return };
         pixel.iter_mut().zip(values).for_each(|(place, value)| *place = *value);
+        rest = others;
     }
 }
 
@@ -250,6 +295,14 @@ impl Args {
     }
 }
 
+/// Whether the outputs of four channels from `o` on are of the whole range of int8, and of factors
+/// that the zero point can go through.
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em"))]
+pub(super) fn is_ordinary(conv: &Conv<'_>, o: usize) -> bool {
+    let shifts = conv.shifts.get(o..).unwrap_or(&[]);
+    conv.clamp == Clamp::FULL && shifts.iter().take(CHANNELS).all(|&shift| shift >= -22)
+}
+
 /// Bᵀ · six values.
 #[inline(always)]
 fn under_tile([a, b, c, d, e, f]: [i32; SIDE]) -> [i32; SIDE] {
@@ -294,6 +347,36 @@ fn transform(pixels: &[i8], inputs: usize, values: &mut [Values]) {
     }
 }
 
+/// Three weights along, transformed.
+#[inline(always)]
+fn of_three([a, b, c]: [i16; 3]) -> [i16; SIDE] {
+    let (outer, wide) = (a + c, a + 4 * c);
+    [a, outer + b, outer - b, wide + 2 * b, wide - 2 * b, c]
+}
+
+/// See [`SquareTiles::weights`].
+fn transform_kernels(kernels: &[[i8; KERNEL]], weights: &mut [Weights]) {
+    // Kernels are in the order of the weights at a position.
+    let weights: &mut [i16] = zerocopy::transmute_mut!(weights);
+    for (k, kernel) in kernels.iter().enumerate() {
+        let mut positions = weights.iter_mut().skip(k).step_by(kernels.len().max(1));
+        let row = |at: usize| {
+            let weight = |x| kernel.get(at + x).map_or(0, |&weight| i16::from(weight));
+            of_three([weight(0), weight(1), weight(2)])
+        };
+        let [first, second, third] = [row(0), row(3), row(6)];
+        let mut columns = [[0; SIDE]; SIDE];
+        for (x, column) in columns.iter_mut().enumerate() {
+            *column = of_three([first[x], second[x], third[x]]);
+        }
+        for y in 0..SIDE {
+            for (column, place) in columns.iter().zip(&mut positions) {
+                *place = column[y].to_le();
+            }
+        }
+    }
+}
+
 /// See [`SquareTiles::multiply`].
 fn multiply(values: &[Values], weights: &[Weights], sums: &mut Sums) {
     let pairs = (values.len() / TILE_POSITIONS).max(1);
@@ -321,7 +404,10 @@ pub(super) fn finish(span: &Span<'_>, sums: &Sums, o: usize, outputs: &mut Outpu
     for channel in 0..CHANNELS.min(channels.saturating_sub(o)) {
         let ready = conv.channel(o + channel);
         for tile in 0..TILES {
-            let rows = of_tile(&sums.map(|sums| sums[channel][tile]));
+            let of = |sums: &[[i32; TILES]; CHANNELS]| {
+                sums.get(channel).and_then(|sums| sums.get(tile)).copied().unwrap_or(0)
+            };
+            let rows = of_tile(&sums.each_ref().map(of));
             let x = span.x + tile * TILE_COLUMNS;
             for ((output, shortcut), row) in outputs.iter_mut().zip(span.shortcuts).zip(&rows) {
                 let pixels = output.get_mut(x * channels..).unwrap_or_default();
@@ -351,11 +437,8 @@ fn of_tile(sums: &[i32; TILE_POSITIONS]) -> [[i32; TILE_COLUMNS]; TILE_ROWS] {
     for (along, row) in along.iter_mut().zip(rows) {
         *along = of_six(*row);
     }
-    let mut tile = [[0; TILE_COLUMNS]; TILE_ROWS];
-    for x in 0..TILE_COLUMNS {
-        for (row, value) in tile.iter_mut().zip(of_six(along.map(|row| row[x]))) {
-            row[x] = value.wrapping_mul(NINTH) >> 6;
-        }
-    }
-    tile
+    let [a, b, c, d, e, f] = along;
+    let columns: [[i32; TILE_ROWS]; TILE_COLUMNS] =
+        core::array::from_fn(|x| of_six([a[x], b[x], c[x], d[x], e[x], f[x]]));
+    core::array::from_fn(|y| core::array::from_fn(|x| columns[x][y].wrapping_mul(NINTH) >> 6))
 }

@@ -23,7 +23,9 @@ use zerocopy::little_endian::I32;
 
 use super::{Shortcut, Window, int8, part, words};
 use crate::error::{Error, Fault, Part};
-use crate::format::{EIGHT, LayerRecord, Packing, TILE_ROWS, TILE_TRANSFORM, TRANSFORM};
+use crate::format::{
+    EIGHT, LayerRecord, Packing, TILE_ROWS, TILE_TRANSFORM, TRANSFORM, VECTOR, VECTOR_CHANNELS,
+};
 use crate::model::Model;
 use crate::quant::{Clamp, Multiplier, Requantizer, requantize};
 use crate::shape::Shape;
@@ -262,7 +264,8 @@ fn packed_row(packing: Packing, row: usize) -> usize {
     }
 }
 
-/// Columns of the output that kernels for [`Packing::Pairs`] and [`Packing::Eights`] compute at a
+/// Columns of the output that kernels for [`Packing::Pairs`], [`Packing::Vectors`] and [`Packing::Eights`]
+/// compute at a
 /// time.
 pub const PATCH_COLUMNS: usize = 4;
 /// Weights of an output channel that they multiply at a time.
@@ -287,6 +290,8 @@ pub const TILES_SPAN: usize = TILES * TILE_COLUMNS + 2;
 pub const TILE_LANES: usize = 32;
 /// Words that they keep for each: the sums at all positions, and two shifts.
 pub const TILE_WORDS: usize = TILE_POSITIONS * TILES + 2;
+/// Output channels whose transformed weights are side by side.
+pub const SIDE_BY_SIDE: usize = 4;
 /// Rows of the input under the tiles of [`Packing::Winograd2d`].
 pub const TILES_ROWS: usize = TILE_ROWS + 2;
 /// Values that a tile of it is transformed into.
@@ -344,6 +349,8 @@ impl Strip {
 fn scratch_for(packing: Packing, window: &Window) -> usize {
     let channels = usize::from(window.output.channels);
     let [rows, row] = kernel_taps(window);
+    // Values from one column of the output to the next.
+    let step = window.stride[1] * usize::from(window.input.channels);
     match packing {
         Packing::Ohwi => 0,
         // The values under the kernel as int16, and a sum for each channel, at some columns.
@@ -385,6 +392,21 @@ fn scratch_for(packing: Packing, window: &Window) -> usize {
             let inputs = (row / 3).next_multiple_of(4);
             2 * TILE_POSITIONS * TILES * inputs + UNDER_TILES * inputs
         }
+        // The transformed values of all columns, what lies under two tiles, and the transformed
+        // weights of four channels.
+        Packing::Winograd2dInt8 => {
+            let inputs = (row / 3).next_multiple_of(4);
+            let spans = usize::from(window.output.columns).div_ceil(TILES * TILE_COLUMNS);
+            let transformed = 2 * TILE_POSITIONS * (spans * TILES + SIDE_BY_SIDE);
+            transformed * inputs + UNDER_TILES * inputs
+        }
+        // The values under the kernel at some columns, as many of padding as under a row of it,
+        // and a sum for each channel there.
+        Packing::Vectors => {
+            let sums = channels.next_multiple_of(4).min(VECTOR_CHANNELS);
+            let span = (PATCH_COLUMNS - 1) * step + row.next_multiple_of(VECTOR);
+            PATCH_COLUMNS * 4 * sums + (1 + rows) * span.next_multiple_of(VECTOR)
+        }
     }
 }
 
@@ -396,7 +418,7 @@ pub const fn sum_bound(packing: Packing) -> i64 {
     match packing {
         // Kernels have eight times a sum in 32 bits, and in two dimensions 64 times.
         Packing::Winograd => 1 << 28,
-        Packing::Winograd2d | Packing::HwioTiles => 1 << 25,
+        Packing::Winograd2d | Packing::Winograd2dInt8 | Packing::HwioTiles => 1 << 25,
         _ => 1 << 31,
     }
 }

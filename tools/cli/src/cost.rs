@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use brooklet::Shape;
-use brooklet::format::{LayerRecord, Operator, Packing, TILE_ROWS};
+use brooklet::format::{LayerRecord, Operator, Packing, TILE_ROWS, VECTOR};
 use brooklet::ops::Window;
 use brooklet::ops::conv::{CHUNK_TAPS, PATCH_COLUMNS, Strip, TILE_COLUMNS, TILE_LANES, TILES};
 use brooklet_firmware::Spec;
@@ -38,6 +38,11 @@ pub type Costs = BTreeMap<String, Core>;
 static COSTS: LazyLock<Costs> = LazyLock::new(|| {
     serde_json::from_str(include_str!("costs.json")).expect("the test `costs` wrote it")
 });
+
+/// The coefficients of all cores.
+pub fn all() -> &'static Costs {
+    &COSTS
+}
 
 /// The coefficients of a board's core, or of one that has the same backend, if there are any.
 pub fn of(spec: &Spec) -> Option<Core> {
@@ -85,12 +90,19 @@ pub fn work(layer: &LayerRecord, input: Shape) -> (&'static str, Work) {
                 let name = if joins { "hwio tiles, join" } else { "hwio tiles" };
                 (name, groups * inputs, spans * inputs.div_ceil(TILE_LANES), groups)
             }
-            Packing::Winograd2d => {
+            packing @ (Packing::Winograd2d | Packing::Winograd2dInt8) => {
                 let inputs = inputs.next_multiple_of(4);
                 let spans = rows.div_ceil(TILE_ROWS) * columns.div_ceil(TILES * TILE_COLUMNS);
                 let groups = channels.div_ceil(4);
-                let name = if joins { "winograd 2d, join" } else { "winograd 2d" };
-                (name, groups * spans * inputs, spans * inputs, spans * groups)
+                let (products, values) = (groups * spans * inputs, spans * inputs);
+                if packing == Packing::Winograd2dInt8 {
+                    let steps = rows.div_ceil(TILE_ROWS);
+                    let name = if joins { "winograd 2d int8, join" } else { "winograd 2d int8" };
+                    (name, products, values, steps * groups * inputs)
+                } else {
+                    let name = if joins { "winograd 2d, join" } else { "winograd 2d" };
+                    (name, products, values, spans * groups)
+                }
             }
             Packing::Hwio => {
                 let window = Window::over(input, layer);
@@ -129,6 +141,18 @@ pub fn work(layer: &LayerRecord, input: Shape) -> (&'static str, Work) {
                 let chunks = taps.div_ceil(CHUNK_TAPS);
                 let name = if joins { "eights, join" } else { "eights" };
                 (name, patches * taps * channels, patches * taps, patches * chunks * channels)
+            }
+            Packing::Vectors => {
+                let vectors = kernel_rows * (kernel_columns * inputs).div_ceil(VECTOR);
+                let fours = rows * columns.div_ceil(PATCH_COLUMNS);
+                let three = kernel_columns == 3 && layer.stride[1] == 1 && inputs % VECTOR == 0;
+                let name = match (three, joins) {
+                    (false, false) => "vectors",
+                    (false, true) => "vectors, join",
+                    (true, false) => "vectors by three",
+                    (true, true) => "vectors by three, join",
+                };
+                (name, fours * channels.div_ceil(2) * vectors, fours * vectors, fours)
             }
             Packing::Ohwi => {
                 let taps = kernel_rows * kernel_columns * inputs;

@@ -9,6 +9,7 @@ pub mod calibrate;
 pub mod canonical;
 pub mod commands;
 pub mod cost;
+pub mod cycles;
 pub mod data;
 pub mod ensemble;
 pub mod error;

@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use brooklet::format::PreprocessingRecord;
+#[cfg(target_arch = "x86_64")]
+use brooklet::kernels::{Avx2, Avx512Vnni};
 use brooklet::kernels::{Backend, Portable, Reference};
 use brooklet::{Model, Session};
 use zerocopy::IntoBytes;
@@ -36,6 +38,13 @@ pub enum ModelProblem {
     #[error("cannot be read: {0}")]
     #[diagnostic(help("check the path and its permissions"))]
     Io(std::io::Error),
+    /// The machine cannot run the kernels that were asked for.
+    #[error("this machine lacks what backend {backend} needs")]
+    #[diagnostic(help("without --backend, the fastest that it has is taken"))]
+    Backend {
+        /// Their name.
+        backend: &'static str,
+    },
     /// The core refused it.
     #[error("{error}")]
     #[diagnostic(help("{}", remedy(error)))]
@@ -135,43 +144,104 @@ impl ModelFile {
     ///
     /// # Errors
     ///
-    /// [`ModelError`] if the weights are packed for another backend.
+    /// [`ModelError`] if the weights are packed for another backend, or the machine lacks it.
     pub fn simulator(&self, backend: HostBackend) -> Result<Simulator<'_>, ModelError> {
         let model = self.model();
         let arena = vec![0; model.arena_bytes().div_ceil(16)];
-        let simulator = |backend| Simulator { model, backend, arena: arena.clone() };
+        let simulator = |backend: HostBackend| {
+            let kernels = backend.kernels()?;
+            let mut simulator = Simulator { model, kernels, arena: arena.clone() };
+            simulator.check().map_err(|error| ModelProblem::Refused { error })?;
+            Ok(simulator)
+        };
         let backends = match backend {
-            HostBackend::Auto => vec![HostBackend::Portable, HostBackend::Reference],
+            HostBackend::Auto => HostBackend::FASTEST_FIRST.to_vec(),
             named => vec![named],
         };
-        let runs = |backend| simulator(backend).check().map(|()| backend);
-        let backend = backends
+        backends
             .into_iter()
-            .map(runs)
+            .map(simulator)
             .reduce(|first, next| first.or(next))
             .expect("there is one at least")
-            .map_err(|error| self.refused(error))?;
-        Ok(simulator(backend))
+            .map_err(|problem| ModelError { file: self.path.clone(), problem })
     }
 }
 
 /// A backend that runs on the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum HostBackend {
-    /// The fastest that runs the model.
+    /// The fastest that the machine has and that runs the model.
     #[default]
     Auto,
     /// The naive definition.
     Reference,
     /// Blocked, safe Rust.
     Portable,
+    /// AVX2.
+    Avx2,
+    /// AVX-512 VNNI.
+    Avx512Vnni,
+}
+
+/// Its kernels, as far as this machine has them.
+#[derive(Debug, Clone, Copy)]
+enum Kernels {
+    Reference(Reference),
+    Portable(Portable),
+    #[cfg(target_arch = "x86_64")]
+    Avx2(Avx2),
+    #[cfg(target_arch = "x86_64")]
+    Avx512Vnni(Avx512Vnni),
+}
+
+impl HostBackend {
+    const FASTEST_FIRST: [Self; 4] =
+        [Self::Avx512Vnni, Self::Avx2, Self::Portable, Self::Reference];
+
+    /// Those that this machine has, the fastest first.
+    pub fn of_this_machine() -> impl Iterator<Item = Self> {
+        Self::FASTEST_FIRST.into_iter().filter(|backend| backend.kernels().is_ok())
+    }
+
+    fn kernels(self) -> Result<Kernels, ModelProblem> {
+        match self {
+            Self::Auto | Self::Reference => Ok(Kernels::Reference(Reference)),
+            Self::Portable => Ok(Kernels::Portable(Portable)),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => Avx2::detect()
+                .map(Kernels::Avx2)
+                .ok_or(ModelProblem::Backend { backend: Avx2::NAME }),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => Avx512Vnni::detect()
+                .map(Kernels::Avx512Vnni)
+                .ok_or(ModelProblem::Backend { backend: Avx512Vnni::NAME }),
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::Avx2 => Err(ModelProblem::Backend { backend: "avx2" }),
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::Avx512Vnni => Err(ModelProblem::Backend { backend: "avx512-vnni" }),
+        }
+    }
+}
+
+/// Calls a function with whatever backend the kernels are.
+macro_rules! on {
+    ($kernels:expr, $backend:ident => $call:expr) => {
+        match $kernels {
+            Kernels::Reference($backend) => $call,
+            Kernels::Portable($backend) => $call,
+            #[cfg(target_arch = "x86_64")]
+            Kernels::Avx2($backend) => $call,
+            #[cfg(target_arch = "x86_64")]
+            Kernels::Avx512Vnni($backend) => $call,
+        }
+    };
 }
 
 /// The core, with an arena of its own.
 #[derive(Debug, Clone)]
 pub struct Simulator<'m> {
     model: Model<'m>,
-    backend: HostBackend,
+    kernels: Kernels,
     arena: Vec<u128>,
 }
 
@@ -187,20 +257,20 @@ pub struct Answer {
 impl Simulator<'_> {
     fn check(&mut self) -> Result<(), brooklet::Error> {
         let arena = self.arena.as_mut_bytes();
-        match self.backend {
-            HostBackend::Auto | HostBackend::Reference => {
-                Session::new(&self.model, Reference, arena).map(|_| ())
-            }
-            HostBackend::Portable => Session::new(&self.model, Portable, arena).map(|_| ()),
+        on!(self.kernels, backend => Session::new(&self.model, backend, arena).map(|_| ()))
+    }
+
+    /// The name of its backend.
+    pub fn backend(&self) -> &'static str {
+        fn name<B: Backend>(_: B) -> &'static str {
+            B::NAME
         }
+        on!(self.kernels, backend => name(backend))
     }
 
     /// Runs one picture: rows × columns × channels bytes.
     pub fn run(&mut self, pixels: &[u8]) -> Answer {
-        match self.backend {
-            HostBackend::Auto | HostBackend::Reference => self.run_on(Reference, pixels),
-            HostBackend::Portable => self.run_on(Portable, pixels),
-        }
+        on!(self.kernels, backend => self.run_on(backend, pixels))
     }
 
     fn run_on(&mut self, backend: impl Backend, pixels: &[u8]) -> Answer {

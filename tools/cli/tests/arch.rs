@@ -4,6 +4,7 @@
 mod shell;
 
 use brooklet_cli::import::{self, Arch, Imported, Options, ShortcutOption, StrideIn, Variant};
+use brooklet_cli::model_file::{HostBackend, ModelFile};
 use brooklet_cli::network::{Network, Op};
 use serde_json::Value;
 use shell::brooklet;
@@ -125,14 +126,13 @@ fn variants_run_as_int8() {
         let whole: Value =
             serde_json::from_str(&run(&format!("plan {arch}.brook --json"))).unwrap();
         assert!(bytes < whole["whole_bytes"].as_u64().unwrap(), "{arch}{options}: {bytes}");
-        let file =
-            brooklet_cli::model_file::ModelFile::open(folder.path().join(format!("{arch}.brook")))
-                .unwrap();
+        let file = ModelFile::open(folder.path().join(format!("{arch}.brook"))).unwrap();
         let pixels: Vec<u8> = (0..file.model().input().bytes()).map(|i| (i * 31) as u8).collect();
-        use brooklet_cli::model_file::HostBackend::{Portable, Reference};
-        let [portable, reference] =
-            [Portable, Reference].map(|backend| file.simulator(backend).unwrap().run(&pixels));
-        assert_eq!(portable, reference, "{arch}{options}");
+        let reference = file.simulator(HostBackend::Reference).unwrap().run(&pixels);
+        for backend in HostBackend::of_this_machine() {
+            let answer = file.simulator(backend).unwrap().run(&pixels);
+            assert_eq!(answer, reference, "{arch}{options} on {backend:?}");
+        }
     }
 }
 

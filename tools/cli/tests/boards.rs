@@ -5,6 +5,7 @@ mod common;
 
 use std::path::Path;
 
+use brooklet_cli::cycles::{Part, estimate};
 use brooklet_cli::data::{Dataset, Preprocess};
 use brooklet_cli::import::{self, Imported};
 use brooklet_cli::lower::lower;
@@ -207,6 +208,39 @@ fn a_board_limited_in_ram_agrees_with_the_host() {
     let arena = file.model().arena_bytes() as u32;
     let limited = registry.limited("qemu-mps2-an386", 16 << 10, arena).unwrap();
     assert_eq!(board_answers(&registry, &limited, &file, &data), host_answers(&file, &data));
+}
+
+/// The plugin counts what the firmware counts, to the instruction: two pictures are twice one.
+#[test]
+fn instructions_are_counted_one_by_one() {
+    let registry = Registry::find().unwrap();
+    let (file, data) = tiny();
+    let spec = registry.board("qemu-mps2-an386").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let packed = Kernels::of(spec).unwrap().pack(&file, folder.path()).unwrap();
+    let file = packed.as_ref().unwrap_or(&file);
+    let options = Options { count: true, ..Options::default() };
+    let [one, two] = [1, 2].map(|pictures| {
+        let path = Some(file.path());
+        let mut board = Board::start_with(&registry, spec, path, &options, &mut report).unwrap();
+        let picture = data.get(0).unwrap().pixels;
+        let row = file.model().input().row_bytes();
+        for _ in 0..pictures {
+            board.link().infer(picture.as_slice().unwrap().chunks(row)).unwrap();
+        }
+        let profiled = board.link().profile().unwrap().instructions;
+        (estimate(&board.counts().unwrap()), profiled)
+    });
+    assert_eq!(2 * one.0.instructions, two.0.instructions);
+    assert_eq!(2 * one.0.estimate, two.0.estimate);
+    // The firmware's timer rounds each step down to a tick, 40 instructions.
+    let (cycles, profiled) = one;
+    assert!(cycles.instructions >= profiled, "{} of {profiled}", cycles.instructions);
+    assert!(cycles.instructions < profiled * 11 / 10, "{} of {profiled}", cycles.instructions);
+    assert!(cycles.least < cycles.estimate && cycles.estimate < cycles.most);
+    let ours = |part: &&Part| part.name.starts_with("brooklet::");
+    let in_brooklet: u64 = cycles.functions.iter().filter(ours).map(|part| part.instructions).sum();
+    assert!(in_brooklet * 10 > cycles.instructions * 9, "{:?}", cycles.functions);
 }
 
 /// What it costs to stream rows, against the same kernels on whole maps, layer by layer.

@@ -280,7 +280,7 @@ fn options_and_data_that_are_refused() {
         ("--labels nothing.txt", &["nothing.txt: cannot be read"]),
         ("--labels fits.png", &["fits.png: is not UTF-8 text"]),
         ("--save-ranges new.json", &["'--ranges <FILE.json>' cannot be used with"]),
-        ("--backend gpu", &["'gpu'", "portable, armv6m, armv7m, armv7em, rv32, rvv"]),
+        ("--backend gpu", &["'gpu'", "portable, armv6m, armv7m, armv7em, helium, rv32, rvv"]),
         ("--calibrate random:2", &["cannot be used with"]),
     ] {
         desk.refuses(
@@ -454,6 +454,10 @@ fn boards_that_are_unknown_or_too_small() {
         assert!(desk.succeeds(&format!("fit {model}.brook")).contains("lacks"));
     }
     desk.refuses("flash tiny.brook --board qemu-mps2-an386 --check", &["--run"]);
+    desk.refuses(
+        "bench tiny.brook --board qemu-riscv-virt --cycles",
+        &["--cycles", "qemu-riscv-virt", "qemu-mps2-an386"],
+    );
     let mut elsewhere = desk.command("boards");
     let output = elsewhere.env("BROOKLET_BOARDS", desk.folder.path()).output().unwrap();
     assert!(!output.status.success());

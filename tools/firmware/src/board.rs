@@ -11,15 +11,36 @@ use std::{fs, io, thread};
 use board_build::Spec;
 use object::write::elf as write;
 use object::{Endianness, elf};
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempDir};
 
+use crate::counts::{self, Counts};
 use crate::{Error, Link, Registry, Report, apt, compile, size};
 
 /// An emulated board that runs. It is stopped when dropped.
 #[derive(Debug)]
 pub struct Board {
     link: Link,
-    _running: Running,
+    running: Running,
+    counting: Option<Counting>,
+}
+
+/// What it takes to have the instructions counted.
+#[derive(Debug)]
+struct Counting {
+    board: String,
+    /// Where counts and the monitor's socket are.
+    folder: TempDir,
+    firmware: PathBuf,
+}
+
+impl Counting {
+    fn output(&self) -> PathBuf {
+        self.folder.path().join("counts")
+    }
+
+    fn monitor(&self) -> PathBuf {
+        self.folder.path().join("monitor")
+    }
 }
 
 /// The emulator's process.
@@ -37,6 +58,8 @@ pub struct Options {
     /// Start with whatever the model's file holds. Without, a file that is seen not to fit
     /// the board is refused here, before the board does it.
     pub unchecked: bool,
+    /// Have the instructions counted, for [`Board::counts`].
+    pub count: bool,
 }
 
 impl Board {
@@ -70,6 +93,15 @@ impl Board {
         features.extend(options.suite.then_some("suite"));
         enough_ram(registry, spec, report)?;
         let firmware = compile::firmware(registry, spec, &features, report)?;
+        let counting = match options.count {
+            true => Some(Counting {
+                board: spec.name.clone(),
+                folder: tempfile::tempdir()
+                    .map_err(|source| Error::Create { path: std::env::temp_dir(), source })?,
+                firmware: firmware.clone(),
+            }),
+            false => None,
+        };
 
         let mut command = Command::new(&spec.qemu.binary);
         command
@@ -77,9 +109,24 @@ impl Board {
             // An instruction takes a nanosecond of the machine's time: what is measured by
             // its timers is instructions, and repeats.
             .args(["-icount", "shift=0"])
-            .args(["-display", "none", "-monitor", "none", "-parallel", "none"])
+            .args(["-display", "none", "-parallel", "none"])
             .arg("-kernel")
             .arg(firmware);
+        match &counting {
+            Some(counting) => {
+                let plugin = counts::plugin(registry, spec)?;
+                let [plugin, output] = [&plugin, &counting.output()].map(|path| escaped(path));
+                let mark = counts::MARK;
+                command
+                    .arg("-plugin")
+                    .arg(format!("{plugin},output={output},mark={mark:#x}"))
+                    .arg("-monitor")
+                    .arg(format!("unix:{},server=on,wait=off", escaped(&counting.monitor())));
+            }
+            None => {
+                command.args(["-monitor", "none"]);
+            }
+        }
         // Kept until the board answers: by then it is loaded.
         let image = model.map(|model| image(model, spec.slot.address)).transpose()?;
         if let Some(image) = &image {
@@ -143,9 +190,25 @@ impl Board {
             let _ = listener.join();
         });
         let link = Link::new(spec.name.clone(), input, received, said);
-        let mut board = Self { link, _running: running };
+        let mut board = Self { link, running, counting };
         board.link.hello()?;
         Ok(board)
+    }
+
+    /// Which instructions ran, if that was to be counted: in all spans of the firmware's counter
+    /// so far. The board ends with it.
+    pub fn counts(mut self) -> Result<Counts, Error> {
+        let Some(counting) = self.counting.take() else { return Ok(Counts::default()) };
+        let board = counting.board.clone();
+        connect(&counting.monitor(), &mut self.running.0)
+            .and_then(|mut monitor| {
+                monitor.write_all(b"quit\n")?;
+                // It closes its end when it has quit.
+                io::copy(&mut monitor, &mut io::sink())?;
+                self.running.0.wait()
+            })
+            .map_err(|source| Error::Write { board: board.clone(), source })?;
+        counts::read(&counting.output(), &counting.firmware, &board)
     }
 
     /// The way to talk to it.

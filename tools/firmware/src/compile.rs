@@ -1,5 +1,6 @@
 //! Builds firmware, each board in its own folder, all in one target directory.
 
+use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -30,6 +31,28 @@ pub fn runtime(
     report: Report<'_>,
 ) -> Result<PathBuf, Error> {
     crate_for(registry, "no-panic", target, features, None, report)
+}
+
+/// Builds the plugin that counts in QEMU (`tools/plugin`), for this computer. Returns the library.
+pub fn plugin(registry: &Registry) -> Result<PathBuf, Error> {
+    let folder = registry.target_dir().join("plugin");
+    let mut command = Command::new("cargo");
+    command
+        .args(["build", "--release", "--package", "brooklet-plugin"])
+        .current_dir(registry.root())
+        .env("CARGO_TARGET_DIR", &folder)
+        .env_remove("CARGO_BUILD_TARGET")
+        .env_remove("RUSTC_WORKSPACE_WRAPPER");
+    let output = run(&mut command)?;
+    if !output.0 {
+        return Err(Error::Build {
+            what: "brooklet-plugin".to_owned(),
+            target: "this computer".to_owned(),
+            output: tail(&output.1, 40),
+        });
+    }
+    let name = format!("{DLL_PREFIX}brooklet_plugin{DLL_SUFFIX}");
+    Ok(folder.join("release").join(name))
 }
 
 /// Builds the crate in `boards/NAME`, whose program has the same name.

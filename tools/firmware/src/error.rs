@@ -177,6 +177,26 @@ pub enum Error {
         output: String,
     },
 
+    /// The emulator takes no plugins.
+    #[error("`{program}` was built without plugins, and instructions are counted by one")]
+    #[diagnostic(help("take Debian's QEMU, or build yours with --enable-plugins"))]
+    NoPlugins {
+        /// The emulator.
+        program: String,
+    },
+
+    /// The plugin did not say what it should.
+    #[error("{board}: the plugin wrote no counts: {reason}")]
+    #[diagnostic(help(
+        "plugins of version 1 of QEMU's interface are needed, as QEMU 7.2 has them"
+    ))]
+    NoCounts {
+        /// The board.
+        board: String,
+        /// What there is instead.
+        reason: String,
+    },
+
     /// The board is silent.
     #[error("{board} did not answer `{request}` within {} s", after.as_secs())]
     #[diagnostic(help(

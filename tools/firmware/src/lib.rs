@@ -7,7 +7,7 @@
 //! 3. [`compile`] builds the board's firmware with it.
 //! 4. [`Board::start`] finds, or installs, QEMU, and starts it with firmware and model.
 //! 5. [`Link`] is the host's side of the protocol: identify, check, infer, profile.
-//! 6. [`size`] tells what the runtime takes of the flash.
+//! 6. [`size`] tells what the runtime takes of the flash, [`counts`] which instructions ran.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), brooklet_firmware::Error> {
@@ -31,6 +31,7 @@
 mod apt;
 mod board;
 pub mod compile;
+pub mod counts;
 mod error;
 mod link;
 mod registry;

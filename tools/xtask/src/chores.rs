@@ -12,6 +12,7 @@ const PROVEN: [(&str, &str); 5] = [
     ("thumbv6m-none-eabi", "armv6m"),
     ("thumbv7m-none-eabi", "armv7m"),
     ("thumbv7em-none-eabihf", "armv7em"),
+    ("thumbv8m.main-none-eabihf", "helium"),
     ("riscv32imac-unknown-none-elf", "rv32"),
     ("riscv32imac-unknown-none-elf", "rvv"),
 ];

@@ -3,13 +3,15 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use brooklet_firmware::size;
+use brooklet_firmware::{Options, Registry, size};
+use miette::miette;
 use serde::Serialize;
 
 use super::flash::{Started, infer, start};
 use super::inspect::kind;
-use super::{Output, bytes, say, spinner, table, thousands};
+use super::{Output, bytes, percent, say, spinner, table, thousands};
 use crate::cost;
+use crate::cycles::{self, Cycles, Part};
 use crate::data::Dataset;
 use crate::model_file::ModelFile;
 
@@ -25,6 +27,9 @@ pub struct Args {
     /// buffers and the stack must fit into it.
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     ram: Option<u32>,
+    /// Adds an estimate of the cycles that a Cortex-M4 takes, and in which functions.
+    #[arg(long)]
+    cycles: bool,
 }
 
 /// What a picture costs. Sizes are in bytes.
@@ -38,6 +43,9 @@ struct Report {
     /// By the model that the planner goes by.
     #[serde(skip_serializing_if = "Option::is_none")]
     predicted_instructions: Option<u64>,
+    /// By the core's documented timings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cycles: Option<Cycles>,
     macs: u64,
     model_bytes: u32,
     /// What the board has.
@@ -68,13 +76,31 @@ struct Layer {
 pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let file = ModelFile::open(&args.model)?;
     let model = file.model();
-    let Started { registry, spec, mut board, loaded } = start(&file, &args.board, args.ram)?;
+    if args.cycles {
+        let registry = Registry::find()?;
+        let boards = registry.boards().iter().filter(|spec| cycles::are_known(spec));
+        if !cycles::are_known(registry.board(&args.board)?) {
+            let known: Vec<&str> = boards.map(|spec| spec.name.as_str()).collect();
+            return Err(miette!(
+                help = format!("boards whose core's timings are known: {}", known.join(", ")),
+                "--cycles: those of the core of {} are not known",
+                args.board,
+            ));
+        }
+    }
+    let options = Options { count: args.cycles, ..Options::default() };
+    let Started { registry, spec, mut board, loaded } =
+        start(&file, &args.board, args.ram, &options)?;
     let spinner = spinner();
     spinner.set_message("running a picture");
     // Counts do not depend on what is in the picture but for a few hundredths of a percent.
     let noise = Dataset::open("random:1", file.input(), &file.preprocess())?.get(0)?.pixels;
     infer(&mut board, &file, noise.as_slice().unwrap_or(&[]))?;
     let profile = board.link().profile()?;
+    let cycles = match args.cycles {
+        true => Some(cycles::estimate(&board.counts()?)),
+        false => None,
+    };
     spinner.set_message("measuring the runtime's size");
     let sizes = size::runtime(&registry, &spec, &mut |line| say(&spinner, line))?;
     spinner.finish_and_clear();
@@ -99,6 +125,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
         backend: spec.backend.clone(),
         instructions: profile.instructions,
         predicted_instructions: predicted,
+        cycles,
         macs: (0..model.layers().len()).map(|index| model.graph().macs(index)).sum(),
         model_bytes: loaded.model_bytes,
         ram_bytes: spec.ram.bytes,
@@ -110,6 +137,23 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
         layers,
     };
     output.print(&report)
+}
+
+/// Parts that are shown: the rest has little.
+const SHOWN: usize = 10;
+
+/// Where the cycles go.
+fn shares(title: &str, parts: &[Part], cycles: &Cycles) -> comfy_table::Table {
+    let mut table = table([title, "run", "cycles, estimated", "share"], &[0]);
+    for part in parts.iter().take(SHOWN) {
+        table.add_row([
+            part.name.clone(),
+            thousands(part.instructions),
+            thousands(part.cycles),
+            percent(part.cycles as f64 / cycles.estimate as f64),
+        ]);
+    }
+    table
 }
 
 impl fmt::Display for Report {
@@ -129,6 +173,12 @@ impl fmt::Display for Report {
             ]);
         }
         writeln!(f, "{table}\n")?;
+        if let Some(cycles) = &self.cycles {
+            for (title, parts) in [("instructions", &cycles.kinds), ("function", &cycles.functions)]
+            {
+                writeln!(f, "{}\n", shares(title, parts, cycles))?;
+            }
+        }
         writeln!(f, "board         {}, {}, backend {}", self.board, self.core, self.backend)?;
         writeln!(
             f,
@@ -139,6 +189,15 @@ impl fmt::Display for Report {
         )?;
         if let Some(predicted) = self.predicted_instructions {
             writeln!(f, "predicted     {}", thousands(predicted))?;
+        }
+        if let Some(cycles) = &self.cycles {
+            writeln!(
+                f,
+                "cycles        {} estimated, between {} and {}, without wait states of memory",
+                thousands(cycles.estimate),
+                thousands(cycles.least),
+                thousands(cycles.most),
+            )?;
         }
         writeln!(f, "model file    {} bytes", thousands(self.model_bytes))?;
         writeln!(

@@ -46,6 +46,9 @@ struct Report {
     #[serde(flatten)]
     score: Score,
     images_per_second: f64,
+    /// The kernels, and how many pictures are computed at a time.
+    backend: &'static str,
+    threads: usize,
 }
 
 /// What the float network said of the pictures `range`, from a file of logits (float32,
@@ -123,7 +126,8 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let quantization = model.logits_quantization();
     let score = score(&answers, float.as_ref(), |q| quantization.dequantize(q));
     let images_per_second = score.images as f64 / seconds;
-    output.print(&Report { score, images_per_second })
+    let (backend, threads) = (simulator.backend(), rayon::current_num_threads());
+    output.print(&Report { score, images_per_second, backend, threads })
 }
 
 impl fmt::Display for Report {
@@ -138,6 +142,10 @@ impl fmt::Display for Report {
         if let Some(sqnr_db) = sqnr_db {
             writeln!(f, "logits' SQNR  {sqnr_db:.2} dB")?;
         }
-        writeln!(f, "{:.0} pictures a second", self.images_per_second)
+        let Self { images_per_second, backend, threads, .. } = self;
+        writeln!(
+            f,
+            "speed         {images_per_second:.0} pictures a second: backend {backend}, {threads} at a time"
+        )
     }
 }

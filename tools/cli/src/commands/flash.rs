@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use brooklet_firmware::{Board, Loaded, Registry, Spec};
+use brooklet_firmware::{Board, Loaded, Options, Registry, Spec};
 use miette::{IntoDiagnostic, miette};
 use serde::Serialize;
 
@@ -60,7 +60,12 @@ pub(crate) struct Started {
 
 /// Starts a board with a model, with all of its RAM or less, and makes sure that it can run it.
 /// Weights that are packed for other kernels are packed for the board's.
-pub(crate) fn start(file: &ModelFile, board: &str, ram: Option<u32>) -> miette::Result<Started> {
+pub(crate) fn start(
+    file: &ModelFile,
+    board: &str,
+    ram: Option<u32>,
+    options: &Options,
+) -> miette::Result<Started> {
     let registry = Registry::find()?;
     let kernels = Kernels::of(registry.board(board)?)?;
     let spinner = spinner();
@@ -80,7 +85,9 @@ pub(crate) fn start(file: &ModelFile, board: &str, ram: Option<u32>) -> miette::
         None => registry.board(board)?.clone(),
     };
     spinner.set_message(format!("starting {board}"));
-    let mut board = Board::start(&registry, &spec, file.path(), &mut |line| say(&spinner, line))?;
+    let path = Some(file.path());
+    let mut board =
+        Board::start_with(&registry, &spec, path, options, &mut |line| say(&spinner, line))?;
     let loaded = board.link().check()?;
     spinner.finish_and_clear();
     Ok(Started { registry, spec, board, loaded })
@@ -105,7 +112,8 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
         .map(|path| read_picture(path, input, &preprocess))
         .collect::<Result<Vec<_>, _>>()?;
     let mut simulator = file.simulator(HostBackend::Reference)?;
-    let Started { spec, mut board, loaded, .. } = start(&file, &args.board, args.ram)?;
+    let Started { spec, mut board, loaded, .. } =
+        start(&file, &args.board, args.ram, &Options::default())?;
     let mut report = Report {
         board: args.board.clone(),
         ram_bytes: spec.ram.bytes,

@@ -1,0 +1,247 @@
+//! Runs of weights from their packings, for kernels that want another order.
+
+use core::array::from_fn;
+use core::ops::Range;
+
+use super::packing::{SIDE_BY_SIDE, pairs_index, transformed_index, wide_pairs_index};
+use super::tiles::Tiles;
+use super::{Packing, TILE_TRANSFORM};
+
+/// How one of three weights comes from the six that they were transformed into: the sum of some,
+/// times their signs, is a multiple of it.
+struct Recovery {
+    /// Position, sign.
+    terms: &'static [(usize, i16)],
+    /// The multiple, divided by a power of two: its inverse modulo 2¹⁶.
+    inverse: i16,
+    /// That power.
+    bits: u32,
+}
+
+/// The inverse of 3 modulo 2¹⁶.
+const THIRD: i16 = 0xaaab_u16 as i16;
+
+/// From [`TRANSFORM`](super::TRANSFORM): 6, 8 and 24 times the weights.
+const OF_ROW: [Recovery; 3] = [
+    Recovery { terms: &[(0, 1)], inverse: THIRD, bits: 1 },
+    Recovery { terms: &[(2, 1), (1, -1)], inverse: 1, bits: 3 },
+    Recovery { terms: &[(5, 1)], inverse: THIRD, bits: 3 },
+];
+
+/// From [`TILE_TRANSFORM`](super::TILE_TRANSFORM): once, twice and once the weights.
+const OF_TILE: [Recovery; 3] = [
+    Recovery { terms: &[(0, 1)], inverse: 1, bits: 0 },
+    Recovery { terms: &[(1, 1), (2, -1)], inverse: 1, bits: 1 },
+    Recovery { terms: &[(5, 1)], inverse: 1, bits: 0 },
+];
+
+/// Where nothing was transformed.
+const AS_IT_IS: Recovery = Recovery { terms: &[(0, 1)], inverse: 1, bits: 0 };
+
+impl Packing {
+    /// Weights number `taps` of kernel row `ky`, in fours, each by output channels `channels`:
+    /// what [`weight`](Self::weight) gives one by one. The first channel is a multiple of four;
+    /// where there is none, or no weight, is zero.
+    #[inline(always)]
+    pub fn unpack<const N: usize>(
+        self,
+        packed: &[i8],
+        channels: Range<usize>,
+        ky: usize,
+        taps: Range<usize>,
+        kernel @ [rows, row]: [usize; 2],
+        fours: &mut [[[i8; 4]; N]],
+    ) {
+        let from = |start: usize| packed.get(start..).unwrap_or(&[]);
+        let lanes = || channels.clone().enumerate();
+        if channels.len() < N {
+            fours.fill([[0; 4]; N]);
+        }
+        let in_fours = taps.start.is_multiple_of(4) && taps.len().is_multiple_of(4);
+        // Whether each four is one of input channels, if the kernel has three columns.
+        let inputs = (row / 3).max(1);
+        let in_column = taps.start % inputs + taps.len() <= inputs;
+        let of_inputs = (taps.start % inputs).is_multiple_of(4)
+            && (taps.end % inputs).is_multiple_of(4)
+            && (in_column || inputs.is_multiple_of(4));
+        match self {
+            Self::Ohwi => {
+                for (lane, channel) in lanes() {
+                    let run = from((channel * rows + ky) * row + taps.start);
+                    let (run, rest) = run.get(..taps.len()).unwrap_or(&[]).as_chunks::<4>();
+                    let mut places = fours.iter_mut().filter_map(|four| four.get_mut(lane));
+                    for (weights, place) in run.iter().zip(&mut places) {
+                        *place = *weights;
+                    }
+                    if let Some(place) = places.next() {
+                        *place = from_fn(|i| rest.get(i).copied().unwrap_or(0));
+                    }
+                }
+            }
+            Self::Pairs if in_fours => {
+                for (lane, channel) in lanes().step_by(2) {
+                    let pairs = from(pairs_index(channel, ky, taps.start, kernel)).as_chunks().0;
+                    let places = fours.iter_mut().filter_map(|four| four.get_mut(lane..lane + 2));
+                    for (place, &[a0, b0, a2, b2, a1, b1, a3, b3]) in places.zip(pairs) {
+                        place.copy_from_slice(&[[a0, a1, a2, a3], [b0, b1, b2, b3]]);
+                    }
+                }
+            }
+            Self::WidePairs if in_fours => {
+                for (lane, channel) in lanes().step_by(2) {
+                    let start = wide_pairs_index(channel, ky, taps.start, kernel);
+                    let (pairs, _) = from(start).as_chunks::<16>();
+                    let places = fours.iter_mut().filter_map(|four| four.get_mut(lane..lane + 2));
+                    for (place, w) in places.zip(pairs) {
+                        let a = [w[0], w[8], w[2], w[10]];
+                        place.copy_from_slice(&[a, [w[4], w[12], w[6], w[14]]]);
+                    }
+                }
+            }
+            Self::Winograd | Self::Winograd2d if of_inputs => {
+                let (mut tap, mut fours) = (taps.start, fours);
+                while tap < taps.end {
+                    let (kx, input) = (tap / inputs, tap % inputs);
+                    let length = (taps.end - tap).min(inputs - input);
+                    let Some((run, rest)) = fours.split_at_mut_checked(length.div_ceil(4)) else {
+                        return;
+                    };
+                    for (lane, channel) in lanes().step_by(SIDE_BY_SIDE) {
+                        let at = |x| match self {
+                            Self::Winograd => transformed_index(x, channel, ky, input, kernel),
+                            _ => Tiles::new(packed, inputs).index([0, x], channel, input),
+                        };
+                        let transformed = Transformed { first: at(0), position: at(1) - at(0) };
+                        let recoveries = match self {
+                            Self::Winograd => [&AS_IT_IS, recovery(&OF_ROW, kx)],
+                            _ => [recovery(&OF_TILE, ky), recovery(&OF_TILE, kx)],
+                        };
+                        recover(packed, transformed, recoveries, lane, run);
+                    }
+                    (tap, fours) = (tap + length, rest);
+                }
+            }
+            _ => {
+                for (four, first) in fours.iter_mut().zip(taps.clone().step_by(4)) {
+                    for ((_, channel), weights) in lanes().zip(four) {
+                        *weights = from_fn(|i| match first + i {
+                            tap if tap < taps.end => self.weight(packed, channel, ky, tap, kernel),
+                            _ => 0,
+                        });
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn recovery(of: &'static [Recovery; 3], k: usize) -> &'static Recovery {
+    of.get(k).unwrap_or(&AS_IT_IS)
+}
+
+/// Where transformed weights of four output channels lie.
+#[derive(Clone, Copy)]
+struct Transformed {
+    /// The first.
+    first: usize,
+    /// From a position to the next.
+    position: usize,
+}
+
+/// Bytes from two input channels, of four output channels, to the next two.
+const STEP: usize = 4 * SIDE_BY_SIDE;
+
+/// Weights of four output channels and consecutive input channels, from how they come in a kernel's
+/// column and row.
+#[inline(always)]
+fn recover<const N: usize>(
+    packed: &[i8],
+    at: Transformed,
+    [column, row]: [&Recovery; 2],
+    lane: usize,
+    fours: &mut [[[i8; 4]; N]],
+) {
+    let inverse = column.inverse.wrapping_mul(row.inverse);
+    let bits = column.bits + row.bits;
+    let mut first = at.first;
+    for four in fours {
+        // Of two inputs each, the first and the third: those of a channel are side by side.
+        let (mut even, mut odd) = ([0; 2 * SIDE_BY_SIDE], [0; 2 * SIDE_BY_SIDE]);
+        for &(y, sign_of_row) in column.terms {
+            for &(x, sign) in row.terms {
+                let start = first + (TILE_TRANSFORM.len() * y + x) * at.position;
+                add(packed, start, sign * sign_of_row, &mut even);
+                add(packed, start + STEP, sign * sign_of_row, &mut odd);
+            }
+        }
+        let Some(places) = four.get_mut(lane..lane + SIDE_BY_SIDE) else { return };
+        for (k, place) in places.iter_mut().enumerate() {
+            for (i, place) in place.iter_mut().enumerate() {
+                let sum: i16 = if i % 2 == 0 { even[2 * k + i / 2] } else { odd[2 * k + i / 2] };
+                *place = (sum.wrapping_mul(inverse) >> bits) as i8;
+            }
+        }
+        first += 2 * STEP;
+    }
+}
+
+/// Adds int16, times a sign, to sums.
+#[inline(always)]
+fn add(packed: &[i8], start: usize, sign: i16, sums: &mut [i16; 2 * SIDE_BY_SIDE]) {
+    let values = packed.get(start..).and_then(<[i8]>::first_chunk::<{ 4 * SIDE_BY_SIDE }>);
+    let Some(values) = values else { return };
+    for (sum, value) in sums.iter_mut().zip(values.as_chunks::<2>().0) {
+        let value = i16::from_le_bytes([value[0] as u8, value[1] as u8]);
+        *sum = sum.wrapping_add(value.wrapping_mul(sign));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec;
+
+    use super::*;
+
+    #[test]
+    fn fours_are_the_weights_one_by_one() {
+        const LANES: usize = 8;
+        let (channels, rows, columns) = (14, 3, 3);
+        for packing in Packing::ALL {
+            for inputs in [1, 3, 4, 8, 21] {
+                let kernel = [rows, columns * inputs];
+                let every = || {
+                    let rows = (0..channels).flat_map(|o| (0..rows).map(move |ky| (o, ky)));
+                    rows.flat_map(|(o, ky)| (0..kernel[1]).map(move |tap| (o, ky, tap)))
+                };
+                let mut packed = vec![0; packing.bytes(channels, kernel)];
+                let weight =
+                    |o, ky, tap| (((o * 31 + ky * 77 + tap * 53) % 255) as i16 - 127) as i8;
+                for (o, ky, tap) in every() {
+                    packing.put(&mut packed, o, ky, tap, kernel, weight(o, ky, tap));
+                }
+                for (o, ky, tap) in every() {
+                    if o % LANES != 0 {
+                        continue;
+                    }
+                    for end in tap..=kernel[1] {
+                        let taps = tap..end;
+                        let mut fours = vec![[[99; 4]; LANES]; taps.len().div_ceil(4)];
+                        let lanes = o..channels.min(o + LANES);
+                        packing.unpack(&packed, lanes, ky, taps, kernel, &mut fours);
+                        for (i, four) in fours.iter().enumerate() {
+                            for (lane, weights) in four.iter().enumerate() {
+                                for (j, unpacked) in weights.iter().enumerate() {
+                                    let (o, tap) = (o + lane, tap + 4 * i + j);
+                                    let there = o < channels && tap < end;
+                                    let expected = if there { weight(o, ky, tap) } else { 0 };
+                                    let of = (packing, inputs, o, ky, tap, end);
+                                    assert_eq!(*unpacked, expected, "{of:?}");
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! AVX2: products of int16.
+//!
+//! ```text
+//! for each four input channels under the kernel:
+//!     for each four output channels a b c d:
+//!         w = a0 a1 a2 a3 b0 b1 b2 b3 c0 …        widened from int8
+//!         for each of two columns:
+//!             v = v0 v1 v2 v3 v0 v1 v2 v3 v0 …    broadcast
+//!             acc += a0·v0 + a1·v1   a2·v2 + a3·v3   b0·v0 + b1·v1   …
+//! ```
+//!
+//! A channel's two sums are added at the end. Eight vectors of sums, two of values and one of
+//! weights are in registers.
+
+use core::arch::x86_64::{
+    __m256i, _mm256_add_epi32, _mm256_cvtepi8_epi16, _mm256_hadd_epi32, _mm256_madd_epi16,
+    _mm256_permute4x64_epi64, _mm256_set1_epi64x, _mm256_setzero_si256,
+};
+
+use super::{Four, LANES, Lanes, Vectors, Walk, with_features};
+
+/// The backend for x86-64 with AVX2.
+#[derive(Debug, Clone, Copy)]
+pub struct Avx2(());
+
+cpufeatures::new!(avx2, "avx2");
+
+impl Avx2 {
+    /// The backend, if this core has the instructions.
+    pub fn detect() -> Option<Self> {
+        avx2::get().then_some(Self(()))
+    }
+}
+
+with_features!(Avx2, "avx2", "avx2");
+
+impl Vectors for Avx2 {
+    type Value = i16;
+
+    #[inline(always)]
+    fn value(activation: i8) -> i16 {
+        activation.into()
+    }
+
+    #[inline(always)]
+    fn correction(self, _: &[Four]) -> Lanes {
+        [0; LANES]
+    }
+
+    #[inline(always)]
+    fn multiply(self, weights: &[Four], values: &[[i16; 4]], walk: Walk, sums: &mut [Lanes]) {
+        let (pairs, rest) = sums.as_chunks_mut::<2>();
+        let mut column = 0;
+        for pair in pairs {
+            // SAFETY: `self` is the proof that the core has AVX2.
+            unsafe { multiply(weights, &values[column..], walk, pair) }
+            column += 2 * walk.column;
+        }
+        for one in rest.as_chunks_mut::<1>().0 {
+            // SAFETY: as before.
+            unsafe { multiply(weights, &values[column..], walk, one) }
+        }
+    }
+}
+
+/// See [`Vectors::multiply`].
+#[inline]
+#[target_feature(enable = "avx2")]
+fn multiply<const N: usize>(
+    weights: &[Four],
+    values: &[[i16; 4]],
+    walk: Walk,
+    sums: &mut [Lanes; N],
+) {
+    let mut acc = [[_mm256_setzero_si256(); 4]; N];
+    for (row, weights) in weights.chunks_exact(walk.run).enumerate() {
+        let mut columns = [&values[..0]; N];
+        for (n, column) in columns.iter_mut().enumerate() {
+            *column = &values[row * walk.row + n * walk.column..][..weights.len()];
+        }
+        for (i, weights) in weights.iter().enumerate() {
+            let mut values = [_mm256_setzero_si256(); N];
+            for (values, column) in values.iter_mut().zip(columns) {
+                *values = broadcast(column[i]);
+            }
+            let (fours, _) = weights.as_chunks::<4>();
+            for (quarter, four) in fours.iter().enumerate() {
+                let weights = widen(four);
+                for (acc, values) in acc.iter_mut().zip(values) {
+                    let products = _mm256_madd_epi16(weights, values);
+                    acc[quarter] = _mm256_add_epi32(acc[quarter], products);
+                }
+            }
+        }
+    }
+    for (sums, acc) in sums.iter_mut().zip(acc) {
+        let (eights, _) = sums.as_chunks_mut::<8>();
+        for (sums, halves) in eights.iter_mut().zip(acc.as_chunks::<2>().0) {
+            // Channels 0 1 4 5, 2 3 6 7 of eight.
+            let added = _mm256_hadd_epi32(halves[0], halves[1]);
+            let added = _mm256_permute4x64_epi64::<0b11_01_10_00>(added);
+            let added: [i32; 8] = zerocopy::transmute!(added);
+            for (sum, more) in sums.iter_mut().zip(added) {
+                *sum = sum.wrapping_add(more);
+            }
+        }
+    }
+}
+
+/// Four values in each 64 bits.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn broadcast(values: [i16; 4]) -> __m256i {
+    _mm256_set1_epi64x(zerocopy::transmute!(values))
+}
+
+/// Four weights of each of four channels, as int16.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn widen(weights: &[[i8; 4]; 4]) -> __m256i {
+    _mm256_cvtepi8_epi16(zerocopy::transmute!(*weights))
+}

@@ -1,0 +1,120 @@
+//! Which instructions ran on a board, how often, and in which function: by a plugin of QEMU's
+//! (`tools/plugin`).
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use board_build::Spec;
+use object::{Object, ObjectSymbol, SymbolKind};
+
+use crate::{Error, Registry, compile};
+
+/// The register of the timer by which Arm boards count: `SYST_CVR` (Armv7-M Architecture Reference
+/// Manual, B3.3.5). Firmware begins a span by clearing it, and ends it by reading it.
+pub(crate) const MARK: u64 = 0xe000_e018;
+
+/// An instruction that ran.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// Where it is.
+    pub address: u64,
+    /// Its bytes.
+    pub code: Vec<u8>,
+    /// How often it ran.
+    pub executed: u64,
+    /// How often the next to run was another than that behind it.
+    pub left: u64,
+    /// The function that it is of, by its number in [`Counts`].
+    pub function: Option<usize>,
+}
+
+/// What ran.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// By address.
+    pub instructions: Vec<Counted>,
+    /// Names of functions.
+    pub functions: Vec<String>,
+}
+
+/// The plugin, built, for an emulator that takes it.
+pub(crate) fn plugin(registry: &Registry, spec: &Spec) -> Result<PathBuf, Error> {
+    let program = &spec.qemu.binary;
+    let help = Command::new(program)
+        .arg("-help")
+        .output()
+        .map_err(|source| Error::Run { program: program.clone(), source })?;
+    if !String::from_utf8_lossy(&help.stdout).contains("-plugin ") {
+        return Err(Error::NoPlugins { program: program.clone() });
+    }
+    compile::plugin(registry)
+}
+
+/// Reads what the plugin wrote of a firmware.
+pub(crate) fn read(path: &Path, firmware: &Path, board: &str) -> Result<Counts, Error> {
+    let fault = |reason: String| Error::NoCounts { board: board.to_owned(), reason };
+    let text = std::fs::read_to_string(path).map_err(|error| fault(error.to_string()))?;
+    let mut instructions = text
+        .lines()
+        .map(|line| instruction(line).ok_or_else(|| fault(format!("`{line}`"))))
+        .collect::<Result<Vec<_>, _>>()?;
+    if instructions.is_empty() {
+        return Err(fault("nothing ran between two readings of the timer".to_owned()));
+    }
+    let bytes = std::fs::read(firmware)
+        .map_err(|source| Error::Read { path: firmware.to_owned(), source })?;
+    let elf = object::File::parse(bytes.as_slice())
+        .map_err(|error| Error::Elf { path: firmware.to_owned(), reason: error.to_string() })?;
+    let mut symbols: Vec<_> = elf
+        .symbols()
+        .filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.size() > 0)
+        .map(|symbol| {
+            // Bit 0 says that it is Thumb code.
+            let start = symbol.address() & !1;
+            let name = rustc_demangle::demangle(symbol.name().unwrap_or("?"));
+            (start..start + symbol.size(), format!("{name:#}"))
+        })
+        .collect();
+    symbols.sort_by_key(|(range, _)| range.start);
+    for instruction in &mut instructions {
+        let after = symbols.partition_point(|(range, _)| range.start <= instruction.address);
+        let before = after.checked_sub(1);
+        instruction.function =
+            before.filter(|&index| symbols[index].0.contains(&instruction.address));
+    }
+    Ok(Counts { instructions, functions: symbols.into_iter().map(|(_, name)| name).collect() })
+}
+
+/// A line of the plugin's.
+fn instruction(line: &str) -> Option<Counted> {
+    let [address, code, executed, left] = line.split(' ').collect::<Vec<_>>().try_into().ok()?;
+    let (pairs, rest) = code.as_bytes().as_chunks::<2>();
+    let byte = |pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    Some(Counted {
+        address: u64::from_str_radix(address, 16).ok()?,
+        code: pairs.iter().map(byte).collect::<Option<_>>().filter(|_| rest.is_empty())?,
+        executed: executed.parse().ok()?,
+        left: left.parse().ok()?,
+        function: None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_the_plugin() {
+        let counted = Counted {
+            address: 0x1a4,
+            code: vec![0x51, 0xf8, 0x04, 0x0b],
+            executed: 320,
+            left: 1,
+            function: None,
+        };
+        assert_eq!(instruction("1a4 51f8040b 320 1"), Some(counted));
+        for bad in ["", "1a4 51f8040b 320", "1a4 51f 320 1", "1a4 51f8 x 1", "1a4 51f8 1 1 1"] {
+            assert_eq!(instruction(bad), None, "{bad}");
+        }
+    }
+}

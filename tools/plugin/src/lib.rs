@@ -1,0 +1,217 @@
+//! A plugin for QEMU that counts how often each instruction is executed, and how often it goes
+//! elsewhere than to the next one.
+//!
+//! ```text
+//! qemu-system-arm … -plugin libbrooklet_plugin.so,output=FILE,mark=ADDRESS
+//! ```
+//!
+//! Only spans are counted: each begins after a store to `mark` and ends with a load from it. That is
+//! how firmware uses the timer by which it counts itself (`boards/parts/src/systick.rs`), so the two
+//! count the same, and firmware needs no marks of its own. A second store begins anew: the first
+//! set the timer up, and what was counted is forgotten.
+//!
+//! When QEMU quits, the file is written: a line an instruction that was executed, with its address,
+//! its bytes, how often, and how often the next one was another than that behind it.
+//!
+//! The interface is version 1 of QEMU's (`docs/devel/tcg-plugins.rst` there), which QEMU 7.2
+//! takes. One core is emulated, so all calls but the first and the last come from its thread.
+
+#![allow(unsafe_code, reason = "QEMU's interface is C's")]
+
+use std::collections::BTreeMap;
+use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
+use std::fmt::Write;
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+/// The version of the interface that is spoken here.
+#[unsafe(no_mangle)]
+#[allow(non_upper_case_globals, reason = "QEMU looks for this name")]
+pub static qemu_plugin_version: c_int = 1;
+
+/// Neither do callbacks read the core's registers, nor write them (`QEMU_PLUGIN_CB_NO_REGS`).
+const NO_REGISTERS: c_int = 0;
+/// Loads and stores (`QEMU_PLUGIN_MEM_RW`).
+const LOADS_AND_STORES: c_int = 3;
+
+// What QEMU has behind pointers is its own.
+type Block = c_void;
+type Instruction = c_void;
+
+unsafe extern "C" {
+    fn qemu_plugin_register_vcpu_tb_trans_cb(id: u64, callback: extern "C" fn(u64, *mut Block));
+    fn qemu_plugin_register_atexit_cb(
+        id: u64,
+        callback: extern "C" fn(u64, *mut c_void),
+        data: *mut c_void,
+    );
+    fn qemu_plugin_tb_n_insns(block: *const Block) -> usize;
+    fn qemu_plugin_tb_get_insn(block: *const Block, index: usize) -> *mut Instruction;
+    fn qemu_plugin_insn_vaddr(instruction: *const Instruction) -> u64;
+    fn qemu_plugin_insn_size(instruction: *const Instruction) -> usize;
+    fn qemu_plugin_insn_data(instruction: *const Instruction) -> *const u8;
+    fn qemu_plugin_register_vcpu_insn_exec_cb(
+        instruction: *mut Instruction,
+        callback: extern "C" fn(c_uint, *mut c_void),
+        flags: c_int,
+        data: *mut c_void,
+    );
+    fn qemu_plugin_register_vcpu_mem_cb(
+        instruction: *mut Instruction,
+        callback: extern "C" fn(c_uint, u32, u64, *mut c_void),
+        flags: c_int,
+        which: c_int,
+        data: *mut c_void,
+    );
+    fn qemu_plugin_mem_is_store(info: u32) -> bool;
+}
+
+/// An instruction, and what it did.
+#[derive(Debug)]
+struct Counted {
+    address: u64,
+    bytes: Vec<u8>,
+    executed: AtomicU64,
+    /// How often another than that behind it was next.
+    left: AtomicU64,
+}
+
+/// All that were translated, by address. They are never freed.
+static ALL: Mutex<BTreeMap<u64, &'static Counted>> = Mutex::new(BTreeMap::new());
+/// Whether a span is under way.
+static COUNTING: AtomicBool = AtomicBool::new(false);
+/// The instruction before, in the span.
+static LAST: AtomicPtr<Counted> = AtomicPtr::new(ptr::null_mut());
+/// From the options.
+static OPTIONS: OnceLock<Options> = OnceLock::new();
+
+#[derive(Debug)]
+struct Options {
+    output: String,
+    mark: u64,
+}
+
+/// QEMU calls this when it has loaded the plugin. What is not zero stops it.
+///
+/// # Safety
+///
+/// `arguments` are `count` C strings.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qemu_plugin_install(
+    id: u64,
+    _: *const c_void,
+    count: c_int,
+    arguments: *const *const c_char,
+) -> c_int {
+    let (mut output, mut mark) = (None, None);
+    for index in 0..usize::try_from(count).unwrap_or(0) {
+        // SAFETY: by this function's contract.
+        let argument = unsafe { CStr::from_ptr(*arguments.add(index)) }.to_string_lossy();
+        match argument.split_once('=') {
+            Some(("output", path)) => output = Some(path.to_owned()),
+            Some(("mark", address)) => {
+                mark = u64::from_str_radix(address.trim_start_matches("0x"), 16).ok();
+            }
+            _ => {}
+        }
+    }
+    let (Some(output), Some(mark)) = (output, mark) else {
+        eprintln!("brooklet's plugin takes output=FILE,mark=ADDRESS");
+        return 1;
+    };
+    if OPTIONS.set(Options { output, mark }).is_err() {
+        return 1;
+    }
+    // SAFETY: `id` is what QEMU gave, and callbacks have the types that its interface asks for.
+    unsafe {
+        qemu_plugin_register_vcpu_tb_trans_cb(id, translated);
+        qemu_plugin_register_atexit_cb(id, quits, ptr::null_mut());
+    }
+    0
+}
+
+/// QEMU has translated a block: it shall call for each instruction.
+extern "C" fn translated(_: u64, block: *mut Block) {
+    let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+    // SAFETY: QEMU lends the block, and its instructions with their bytes, for this call. The data
+    // that callbacks get are counters, which are never freed.
+    unsafe {
+        for index in 0..qemu_plugin_tb_n_insns(block) {
+            let instruction = qemu_plugin_tb_get_insn(block, index);
+            let address = qemu_plugin_insn_vaddr(instruction);
+            let size = qemu_plugin_insn_size(instruction);
+            let bytes = std::slice::from_raw_parts(qemu_plugin_insn_data(instruction), size);
+            let counted = *all.entry(address).or_insert_with(|| {
+                Box::leak(Box::new(Counted {
+                    address,
+                    bytes: bytes.to_vec(),
+                    executed: AtomicU64::new(0),
+                    left: AtomicU64::new(0),
+                }))
+            });
+            let data = ptr::from_ref(counted).cast_mut().cast();
+            qemu_plugin_register_vcpu_insn_exec_cb(instruction, executed, NO_REGISTERS, data);
+            let none = ptr::null_mut();
+            qemu_plugin_register_vcpu_mem_cb(
+                instruction,
+                accessed,
+                NO_REGISTERS,
+                LOADS_AND_STORES,
+                none,
+            );
+        }
+    }
+}
+
+/// An instruction is executed.
+extern "C" fn executed(_: c_uint, data: *mut c_void) {
+    if !COUNTING.load(Relaxed) {
+        return;
+    }
+    let counted = data.cast::<Counted>();
+    // SAFETY: the data of this callback are a counter, which is never freed.
+    let this = unsafe { &*counted };
+    // SAFETY: what is in `LAST` came from here, if it is not null.
+    if let Some(last) = unsafe { LAST.swap(counted, Relaxed).as_ref() }
+        && last.address + last.bytes.len() as u64 != this.address
+    {
+        last.left.fetch_add(1, Relaxed);
+    }
+    this.executed.fetch_add(1, Relaxed);
+}
+
+/// Memory is accessed.
+extern "C" fn accessed(_: c_uint, info: u32, address: u64, _: *mut c_void) {
+    if OPTIONS.get().is_none_or(|options| options.mark != address) {
+        return;
+    }
+    // SAFETY: `info` is what QEMU gave.
+    let begins = unsafe { qemu_plugin_mem_is_store(info) };
+    if COUNTING.swap(begins, Relaxed) && begins {
+        for counted in ALL.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            counted.executed.store(0, Relaxed);
+            counted.left.store(0, Relaxed);
+        }
+    }
+    LAST.store(ptr::null_mut(), Relaxed);
+}
+
+/// QEMU quits.
+extern "C" fn quits(_: u64, _: *mut c_void) {
+    let Some(Options { output, .. }) = OPTIONS.get() else { return };
+    let mut lines = String::new();
+    for counted in ALL.lock().unwrap_or_else(PoisonError::into_inner).values() {
+        let executed = counted.executed.load(Relaxed);
+        if executed > 0 {
+            let _ = write!(lines, "{:x} ", counted.address);
+            for byte in &counted.bytes {
+                let _ = write!(lines, "{byte:02x}");
+            }
+            let _ = writeln!(lines, " {executed} {}", counted.left.load(Relaxed));
+        }
+    }
+    if let Err(error) = std::fs::write(output, lines) {
+        eprintln!("brooklet's plugin: {output}: {error}");
+    }
+}

@@ -47,6 +47,7 @@ mod elements;
 mod tiles;
 
 use core::arch::naked_asm;
+use core::ptr::null;
 
 use zerocopy::little_endian::I32;
 
@@ -56,7 +57,7 @@ use crate::ops::add::Add;
 use crate::ops::batch_norm::BatchNorm;
 use crate::ops::conv::{self, Conv, Padding, Strip};
 use crate::ops::max_pool::MaxPool;
-use crate::ops::{Outputs, Rows, Shortcut, Shortcuts, int8_mut};
+use crate::ops::{MAX_KERNEL, Outputs, Rows, Shortcut, Shortcuts, int8_mut};
 
 /// The backend for vector instructions.
 #[derive(Debug, Clone, Copy, Default)]
@@ -132,10 +133,11 @@ fn is_sound(conv: &Conv<'_>) -> bool {
     let aligned = |words: &[I32]| words.as_ptr().addr().is_multiple_of(4);
     let table = match conv.finish {
         conv::Finish::Requantize { .. } => true,
-        conv::Finish::Join { table, .. } => aligned(table),
+        conv::Finish::Join { table, .. } => aligned(table) && table.len() == 256,
     };
     channels > 0
         && taps > 0
+        && (1..=MAX_KERNEL).contains(&window.kernel[0])
         && conv.weights.len() == conv.packing.bytes(channels, [window.kernel[0], taps])
         && conv.weights.as_ptr().addr().is_multiple_of(2)
         && conv.bias.len() == channels
@@ -174,11 +176,11 @@ impl Finish {
         let channels = usize::from(conv.window.output.channels).max(1);
         let columns = usize::from(conv.window.output.columns);
         let (table, last) = match conv.finish {
-            conv::Finish::Requantize { zero_point } => (None, zero_point),
-            conv::Finish::Join { table, bits } => (table.get(128), bits as i32),
+            conv::Finish::Requantize { zero_point } => (null(), zero_point),
+            conv::Finish::Join { table, bits } => (table.as_ptr().wrapping_add(128), bits as i32),
         };
         let beside = match *shortcut {
-            Shortcut::Row { row, channels: theirs, stride, before, zero } if table.is_some() => {
+            Shortcut::Row { row, channels: theirs, stride, before, zero } if !table.is_null() => {
                 let reach = columns.saturating_sub(1) * stride * channels + channels;
                 if theirs == channels && before == 0 && row.len() >= reach {
                     Some((row.as_ptr(), stride * channels))
@@ -201,7 +203,7 @@ impl Finish {
             bias: conv.bias.as_ptr(),
             mantissas: conv.mantissas.as_ptr(),
             shifts: conv.shifts.as_ptr(),
-            table: table.map_or(core::ptr::null(), core::ptr::from_ref),
+            table,
             last,
             min: conv.clamp.min.into(),
             max: conv.clamp.max.into(),
@@ -225,8 +227,8 @@ impl Finish {
     }
 }
 
-/// Fills `line` with columns of a row from `first` on, where `pad` comes before column 0: padding,
-/// what is on the row, padding. A row of padding is empty.
+/// Fills `line` with columns of a row from `first` on, counted with those of padding before it. A
+/// row of padding is empty.
 fn fill(conv: &Conv<'_>, row: &[i8], first: usize, line: &mut [i8]) {
     let window = &conv.window;
     let inputs = usize::from(window.input.channels).max(1);

@@ -51,6 +51,8 @@ pub(super) fn conv(
     let left_out = pairs.next_multiple_of(ROUND) - pairs;
     let (step, pad) = (window.stride[1] * inputs, window.pad_left * inputs);
     let length = usize::from(window.input.columns) * inputs;
+    // That there is so much was checked when the model was.
+    let Some(scratch) = scratch.get_mut(..window.kernel[0] * strip.line) else { return };
     let mut args = Args {
         values: [core::ptr::null(); MAX_KERNEL],
         advance: [0; MAX_KERNEL],

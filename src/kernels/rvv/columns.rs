@@ -15,6 +15,7 @@
 
 use core::arch::naked_asm;
 use core::mem::offset_of;
+use core::ptr::null;
 
 use super::{Finish, fill, pad};
 use crate::ops::Rows;
@@ -77,7 +78,7 @@ pub(super) fn conv(
     let mut args = Args {
         finish,
         lanes: 0,
-        values: planes.as_ptr(),
+        values: null(),
         lane: if twos { 4 * stride } else { 4 },
         vector,
         span,
@@ -118,6 +119,7 @@ pub(super) fn conv(
                 }
             }
         }
+        args.values = planes.as_ptr();
         let blocks = channels / Strip::SUMS;
         if blocks > 0 {
             args.finish = finish.at(x, 0);
@@ -146,8 +148,8 @@ pub(super) fn conv(
     }
 }
 
-/// Fills the vectors of a kernel row from column `first` on, where `pad` comes before column 0:
-/// with `pixel`, which is of padding, with what is on the row, with `pixel`.
+/// Fills the vectors of a kernel row with columns from `first` on, counted with those of padding
+/// before the row: of padding is `pixel`.
 fn spread(
     conv: &Conv<'_>,
     row: &[i8],

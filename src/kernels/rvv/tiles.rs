@@ -95,6 +95,7 @@ pub(super) fn conv(
     let scratch = scratch.split_at_mut_checked(2 * TILE_POSITIONS * TILES * twos);
     let Some((values, pixels)) = scratch else { return };
     let Some(pixels) = pixels.get_mut(..UNDER_TILES * twos) else { return };
+    let (sums, values) = (sums.as_mut_ptr(), values.as_mut_ptr());
     let pairs = twos / 2;
     let left_out = pairs.next_multiple_of(ROUND) - pairs;
     let mut tile = Tile {
@@ -107,7 +108,7 @@ pub(super) fn conv(
         columns: 0,
         channel: 0,
         channels: 0,
-        sums: sums.as_mut_ptr(),
+        sums,
     };
     let places = tile.outputs.iter_mut().zip(&mut tile.shortcuts).zip(&mut tile.shortcut_steps);
     for (((place, beside), step), (output, shortcut)) in
@@ -123,7 +124,7 @@ pub(super) fn conv(
         return;
     }
     let mut products = Products {
-        values: values.as_ptr().wrapping_sub(4 * left_out),
+        values: values.cast_const().wrapping_sub(4 * left_out),
         tile: 2 * twos,
         position: 2 * TILES * twos,
         weights: conv.weights.as_ptr(),
@@ -132,7 +133,7 @@ pub(super) fn conv(
         entry: 4 * (2 + 4 * TILES) * left_out,
         bias: conv.bias.as_ptr(),
         lanes: 0,
-        sums: sums.as_mut_ptr(),
+        sums,
     };
     for x in (0..columns).step_by(TILES * TILE_COLUMNS) {
         let begin = x.checked_sub(window.pad_left).map(|column| column * inputs);
@@ -155,7 +156,7 @@ pub(super) fn conv(
         }
         // SAFETY: at each of these rows there are ten pixels of `twos` channels, in `values` as
         // many int16 for each position and tile.
-        unsafe { transform(&under, twos, values.as_mut_ptr()) }
+        unsafe { transform(&under, twos, values) }
         for o in (0..channels).step_by(TILE_LANES) {
             products.lanes = (channels - o).min(TILE_LANES);
             products.weights = conv.weights.as_ptr().wrapping_add(4 * o);
@@ -167,7 +168,7 @@ pub(super) fn conv(
             (tile.channel, tile.channels) = (o, products.lanes);
             (tile.column, tile.columns) = (x, (columns - x).min(TILES * TILE_COLUMNS));
             // The assembly counts channels from the first of all.
-            tile.sums = sums.as_mut_ptr().wrapping_sub(4 * o);
+            tile.sums = sums.wrapping_sub(4 * o);
             // SAFETY: the sums are there, and room for two shifts a channel; mantissas and shifts of
             // so many channels, too. Each of `rows` outputs has so many columns from `x` on of so
             // many channels from `o` on; shortcuts likewise, and the table of a join reaches 128

@@ -1,8 +1,9 @@
 //! In which order the rows of a network are made.
 //!
-//! Every layer makes its output in *steps* of one row, from top to bottom (an average pool
-//! takes one row of its input a step, and makes its output with the last). A step can run when
-//! the rows that it reads are made:
+//! Every layer makes its output in *steps* of one row, from top to bottom; where weights are
+//! packed for several rows at once, of [so many](crate::format::Packing::rows_a_step), the last of
+//! what is left. An average pool takes one row of its input a step, and makes its output with the
+//! last. A step can run when the rows that it reads are made:
 //!
 //! ```text
 //! loop {

@@ -49,10 +49,14 @@ proptest! {
         let transformed = transformed.write(&plan(&transformed, Goal::Size).unwrap());
         prop_assert_eq!(&run(&transformed, Portable, &picture, 0x55), &expected);
         prop_assert_eq!(&run(&transformed, Reference, &picture, 0xaa), &expected);
-        let tiles = program.clone().packed(Packing::Winograd2d);
-        let tiles = tiles.write(&plan(&tiles, Goal::Size).unwrap());
-        prop_assert_eq!(&run(&tiles, Portable, &picture, 0x55), &expected);
-        prop_assert_eq!(&run(&tiles, Reference, &picture, 0xaa), &expected);
+        let [tiles, kernels] = [Packing::Winograd2d, Packing::Winograd2dInt8].map(|packing| {
+            let program = program.clone().packed(packing);
+            program.write(&plan(&program, Goal::Size).unwrap())
+        });
+        for file in [&tiles, &kernels] {
+            prop_assert_eq!(&run(file, Portable, &picture, 0x55), &expected);
+            prop_assert_eq!(&run(file, Reference, &picture, 0xaa), &expected);
+        }
         for arena_bytes in [smallest.arena_bytes * 3 / 2, usize::MAX] {
             let quick = plan(&program, Goal::Speed { arena_bytes }).unwrap();
             prop_assert!(quick.arena_bytes <= arena_bytes);
@@ -61,7 +65,7 @@ proptest! {
             // Nothing is lost in a file: its program is read back whole.
             let read = Program::read(&Model::parse(&quick).unwrap());
             prop_assert_eq!(&read.write(&plan(&read, Goal::Size).unwrap()), &ohwi);
-            for packed in [&pairs, &transformed, &tiles] {
+            for packed in [&pairs, &transformed, &tiles, &kernels] {
                 let read = Program::read(&Model::parse(packed).unwrap()).packed(Packing::Ohwi);
                 prop_assert_eq!(&read.write(&plan(&read, Goal::Size).unwrap()), &ohwi);
             }

@@ -40,20 +40,38 @@ pub enum Packing {
     /// a0 a2   b0 b2   a1 a3   b1 b3   a4 a6   b4 b6   a5 a7   b5 b7   …
     /// ```
     WidePairs = 3,
-    /// Kernels of three rows by three columns at stride 1, transformed for Winograd's convolution
-    /// in two dimensions, F(4 × 4, 3 × 3): each kernel of an input channel is six by six int16,
-    /// [`TILE_TRANSFORM`](super::TILE_TRANSFORM) of its columns and of its rows. The positions of
-    /// these are apart; at each lie all output channels *a*, *b* … side by side, by two of four
-    /// input channels:
+    /// Eight output channels *a* … *h* side by side, by weights in the order of
+    /// [`Ohwi`](Self::Ohwi): those of a channel are eight bytes apart.
     ///
     /// ```text
-    /// position 0:  a0 a2 b0 b2 c0 c2 …   a1 a3 b1 b3 c1 c3 …   a4 a6 b4 b6 …
+    /// a0 b0 c0 d0 e0 f0 g0 h0   a1 b1 c1 d1 e1 f1 g1 h1   …
+    /// ```
+    ///
+    /// What is missing in a kernel row to an even number, and channels that are missing to a
+    /// multiple of eight, are zero.
+    Eights = 6,
+    /// Kernels of three rows by three columns at stride 1, transformed for Winograd's convolution
+    /// in two dimensions, F(4 × 4, 3 × 3): each kernel of an input channel is six by six int16,
+    /// [`TILE_TRANSFORM`](super::TILE_TRANSFORM) of its columns and of its rows. Four output
+    /// channels *a* … *d* are side by side, by two of four input channels, and positions row by
+    /// row:
+    ///
+    /// ```text
+    /// position 0:  a0 a2 b0 b2 c0 c2 d0 d2   a1 a3 b1 b3 c1 c3 d1 d3   a4 a6 …
     /// position 1:  …
     /// ```
     ///
     /// Channels that are missing to a multiple of four are zero. A step of such a layer makes
     /// four rows.
     Winograd2d = 7,
+    /// The same kernels as they are, of nine int8: those that transform them as they run take a
+    /// ninth of the flash, and more scratch memory. Kernels lie in the order of the transformed ones
+    /// at a position:
+    ///
+    /// ```text
+    /// a0…  a2…  b0…  b2…  c0…  c2…  d0…  d2…   a1…  a3…  b1…  b3…
+    /// ```
+    Winograd2dInt8 = 8,
 }
 
 /// How [`Packing::Winograd`] transforms the three weights of a kernel row into six: the matrix *G*
@@ -68,11 +86,20 @@ const KERNEL_COLUMNS: usize = TRANSFORM[0].len();
 pub const TILE_ROWS: usize = 4;
 /// Channels that [`Packing::Winograd`] has side by side.
 pub(super) const SIDE_BY_SIDE: usize = 4;
+/// Channels that [`Packing::Eights`] has side by side.
+pub const EIGHT: usize = 8;
 
 impl Packing {
     /// All packings.
-    pub const ALL: [Self; 5] =
-        [Self::Ohwi, Self::Pairs, Self::Winograd, Self::WidePairs, Self::Winograd2d];
+    pub const ALL: [Self; 7] = [
+        Self::Ohwi,
+        Self::Pairs,
+        Self::Winograd,
+        Self::WidePairs,
+        Self::Eights,
+        Self::Winograd2d,
+        Self::Winograd2dInt8,
+    ];
 
     /// The packing of a number.
     pub const fn from_number(number: u8) -> Option<Self> {
@@ -81,7 +108,9 @@ impl Packing {
             1 => Some(Self::Pairs),
             2 => Some(Self::Winograd),
             3 => Some(Self::WidePairs),
+            6 => Some(Self::Eights),
             7 => Some(Self::Winograd2d),
+            8 => Some(Self::Winograd2dInt8),
             _ => None,
         }
     }
@@ -93,16 +122,20 @@ impl Packing {
             Self::Pairs => "pairs",
             Self::Winograd => "winograd",
             Self::WidePairs => "wide-pairs",
+            Self::Eights => "eights",
             Self::Winograd2d => "winograd-2d",
+            Self::Winograd2dInt8 => "winograd-2d-int8",
         }
     }
 
     /// Whether it can be that of a convolution with such a kernel and stride: rows, columns.
     pub const fn fits(self, kernel: [usize; 2], stride: [usize; 2]) -> bool {
         match self {
-            Self::Ohwi | Self::Pairs | Self::WidePairs => true,
+            Self::Ohwi | Self::Pairs | Self::WidePairs | Self::Eights => true,
             Self::Winograd => matches!((kernel, stride), ([_, 3], [_, 1])),
-            Self::Winograd2d => matches!((kernel, stride), ([3, 3], [1, 1])),
+            Self::Winograd2d | Self::Winograd2dInt8 => {
+                matches!((kernel, stride), ([3, 3], [1, 1]))
+            }
         }
     }
 
@@ -110,8 +143,8 @@ impl Packing {
     #[inline(always)]
     pub const fn rows_a_step(self) -> usize {
         match self {
-            Self::Ohwi | Self::Pairs | Self::WidePairs | Self::Winograd => 1,
-            Self::Winograd2d => TILE_ROWS,
+            Self::Ohwi | Self::Pairs | Self::WidePairs | Self::Eights | Self::Winograd => 1,
+            Self::Winograd2d | Self::Winograd2dInt8 => TILE_ROWS,
         }
     }
 
@@ -123,11 +156,16 @@ impl Packing {
             Self::Ohwi => channels * rows * row,
             Self::Pairs => channels.next_multiple_of(2) * rows * row.next_multiple_of(4),
             Self::WidePairs => 2 * Self::Pairs.bytes(channels, [rows, row]),
+            Self::Eights => channels.next_multiple_of(EIGHT) * rows * row.next_multiple_of(2),
             Self::Winograd => {
                 let inputs = (row / KERNEL_COLUMNS).next_multiple_of(SIDE_BY_SIDE);
                 2 * TRANSFORM.len() * channels.next_multiple_of(SIDE_BY_SIDE) * rows * inputs
             }
             Self::Winograd2d => tiles::bytes(channels, row / KERNEL_COLUMNS),
+            Self::Winograd2dInt8 => {
+                let channels = channels.next_multiple_of(SIDE_BY_SIDE);
+                channels * (row / KERNEL_COLUMNS).next_multiple_of(SIDE_BY_SIDE) * tiles::KERNEL
+            }
         }
     }
 
@@ -147,12 +185,14 @@ impl Packing {
             Self::Pairs => pairs_index(channel, ky, tap, kernel),
             // The low byte is the weight.
             Self::WidePairs => wide_pairs_index(channel, ky, tap, kernel),
+            Self::Eights => eights_index(channel, ky, tap, kernel),
             Self::Winograd => return recovered(packed, channel, ky, tap, kernel),
             Self::Winograd2d => {
                 let inputs = (row / KERNEL_COLUMNS).max(1);
                 let (kx, input) = (tap / inputs, tap % inputs);
                 return Tiles::new(packed, inputs).weight(channel, [ky, kx], input);
             }
+            Self::Winograd2dInt8 => kernel_tap_index(channel, ky, tap, row),
         };
         packed.get(index).copied().unwrap_or(0)
     }
@@ -177,6 +217,7 @@ impl Packing {
                 }
                 low
             }
+            Self::Eights => eights_index(channel, ky, tap, kernel),
             Self::Winograd => {
                 let inputs = (row / KERNEL_COLUMNS).max(1);
                 let (kx, input) = (tap / inputs, tap % inputs);
@@ -195,6 +236,7 @@ impl Packing {
                 let (kx, input) = (tap / inputs, tap % inputs);
                 return Tiles::new(packed, inputs).put(channel, [ky, kx], input, weight);
             }
+            Self::Winograd2dInt8 => kernel_tap_index(channel, ky, tap, row),
         };
         if let Some(place) = packed.get_mut(index) {
             *place = weight;
@@ -220,6 +262,10 @@ impl Packing {
                     }
                 })
             }),
+            Self::Eights => (0..rows).all(|ky| {
+                (row..row.next_multiple_of(2))
+                    .all(|tap| packed.get(eights_index(channel, ky, tap, kernel)) == Some(&0))
+            }),
             Self::Winograd => {
                 let inputs = row / KERNEL_COLUMNS;
                 (0..rows).all(|ky| {
@@ -241,6 +287,13 @@ impl Packing {
             Self::Winograd2d => {
                 let inputs = row / KERNEL_COLUMNS;
                 Tiles::new(packed, inputs).is_sound(channel, inputs)
+            }
+            Self::Winograd2dInt8 => {
+                let inputs = row / KERNEL_COLUMNS;
+                (inputs..inputs.next_multiple_of(SIDE_BY_SIDE)).all(|input| {
+                    let at = tiles::kernel_index(channel, input, inputs);
+                    packed.get(at..at + tiles::KERNEL).is_some_and(|w| w.iter().all(|&w| w == 0))
+                })
             }
         }
     }
@@ -270,6 +323,26 @@ pub(super) const fn wide_pairs_index(
     // Of the four weights in a word of pairs, the second and third change places.
     let index = pairs_index(channel, ky, tap, kernel);
     2 * (index & !3 | (index & 1) << 1 | (index >> 1) & 1)
+}
+
+/// Where a weight lies in [`Packing::Eights`].
+#[inline(always)]
+pub(super) const fn eights_index(
+    channel: usize,
+    ky: usize,
+    tap: usize,
+    [rows, row]: [usize; 2],
+) -> usize {
+    let group = (channel / EIGHT * rows + ky) * row.next_multiple_of(2);
+    (group + tap) * EIGHT + channel % EIGHT
+}
+
+/// Where a weight lies in [`Packing::Winograd2dInt8`].
+#[inline(always)]
+pub(super) const fn kernel_tap_index(channel: usize, ky: usize, tap: usize, row: usize) -> usize {
+    let inputs = row / KERNEL_COLUMNS;
+    let inputs = if inputs == 0 { 1 } else { inputs };
+    tiles::kernel_index(channel, tap % inputs, inputs) + ky * KERNEL_COLUMNS + tap / inputs
 }
 
 /// Where a transformed weight lies in [`Packing::Winograd`], in bytes.

@@ -1,7 +1,8 @@
 //! Weights for Winograd's convolution in two dimensions: what [`Packing::Winograd2d`] makes of
-//! a kernel of three rows by three columns.
+//! a kernel of three rows by three columns, and where [`Packing::Winograd2dInt8`] has it.
 //!
 //! [`Packing::Winograd2d`]: super::Packing::Winograd2d
+//! [`Packing::Winograd2dInt8`]: super::Packing::Winograd2dInt8
 
 /// How three weights, of a kernel row or of a kernel column, become six: the matrix *G* of F(4, 3),
 /// each row times what makes it whole and smallest (Lavin and Gray, *Fast Algorithms for
@@ -14,6 +15,16 @@ const SIDE: usize = 6;
 /// Channels, of the input and of the output, are filled up to a multiple.
 const SIDE_BY_SIDE: usize = 4;
 
+/// Where a kernel of [`Packing::Winograd2dInt8`](super::Packing::Winograd2dInt8) begins.
+pub(super) const fn kernel_index(channel: usize, input: usize, inputs: usize) -> usize {
+    let pairs = inputs.next_multiple_of(SIDE_BY_SIDE) / 2;
+    let pair = channel / SIDE_BY_SIDE * pairs + input / 4 * 2 + input % 2;
+    KERNEL * ((pair * SIDE_BY_SIDE + channel % SIDE_BY_SIDE) * 2 + input % 4 / 2)
+}
+
+/// Weights of a kernel.
+pub(super) const KERNEL: usize = 9;
+
 /// Bytes of the transformed weights.
 pub(super) const fn bytes(channels: usize, inputs: usize) -> usize {
     let inputs = inputs.next_multiple_of(SIDE_BY_SIDE);
@@ -24,27 +35,20 @@ pub(super) const fn bytes(channels: usize, inputs: usize) -> usize {
 #[derive(Clone, Copy)]
 pub(super) struct Tiles<P> {
     packed: P,
-    /// Bytes of a position, and of two input channels at it.
-    position: usize,
-    pair: usize,
+    /// Pairs of input channels.
+    pairs: usize,
 }
 
 impl<P: AsRef<[i8]>> Tiles<P> {
     /// Those of so many input channels.
     pub(super) fn new(packed: P, inputs: usize) -> Self {
-        let position = packed.as_ref().len() / (SIDE * SIDE);
-        let pairs = (inputs.next_multiple_of(SIDE_BY_SIDE) / 2).max(1);
-        Self { packed, position, pair: position / pairs }
-    }
-
-    /// Bytes that two input channels take at a position.
-    pub(super) fn pair(&self) -> usize {
-        self.pair
+        Self { packed, pairs: inputs.next_multiple_of(SIDE_BY_SIDE) / 2 }
     }
 
     pub(super) fn index(&self, [y, x]: [usize; 2], channel: usize, input: usize) -> usize {
-        let pair = input / 4 * 2 + input % 2;
-        (y * SIDE + x) * self.position + pair * self.pair + 4 * channel + input % 4 / 2 * 2
+        let (group, pair) = (channel / SIDE_BY_SIDE, input / 4 * 2 + input % 2);
+        let step = ((group * SIDE + y) * SIDE + x) * self.pairs + pair;
+        2 * ((step * SIDE_BY_SIDE + channel % SIDE_BY_SIDE) * 2 + input % 4 / 2)
     }
 
     fn at(&self, position: [usize; 2], channel: usize, input: usize) -> i16 {

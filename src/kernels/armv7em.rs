@@ -26,6 +26,7 @@
 #![allow(unsafe_code)]
 
 mod winograd;
+mod winograd_2d;
 
 use core::arch::naked_asm;
 use core::ops::Range;
@@ -34,12 +35,13 @@ use core::ptr::{null, null_mut};
 use zerocopy::FromBytes;
 use zerocopy::little_endian::I32;
 
+use super::quick::{Quick, finish, numbers};
 use super::{Backend, reference};
 use crate::format::Packing;
 use crate::ops::add::Add;
-use crate::ops::conv::{CHUNK_TAPS, Conv, Finish, GROUP_CHANNELS, PATCH_COLUMNS, Padding};
-use crate::ops::{Rows, Shortcut};
-use crate::quant::{Clamp, Multiplier};
+use crate::ops::conv::{CHUNK_TAPS, Conv, GROUP_CHANNELS, PATCH_COLUMNS, Padding};
+use crate::ops::{Outputs, Rows, Shortcut, Shortcuts};
+use crate::quant::Clamp;
 
 /// The backend for DSP instructions.
 #[derive(Debug, Clone, Copy, Default)]
@@ -49,7 +51,7 @@ impl Backend for Armv7em {
     const NAME: &'static str = "armv7em";
 
     fn runs(&self, packing: Packing) -> bool {
-        packing != Packing::Ohwi
+        !matches!(packing, Packing::Ohwi | Packing::Eights)
     }
 
     fn conv(
@@ -72,7 +74,7 @@ impl Backend for Armv7em {
         let Some((patch, acc)) = scratch else { return };
         let patch = <[Columns]>::mut_from_bytes(patch).unwrap_or_default();
         let acc = <[Sums]>::mut_from_bytes(acc).unwrap_or_default();
-        let ordinary = Quick::of(conv, shortcut);
+        let ordinary = Quick::of(conv, shortcut).filter(|_| channels.is_multiple_of(2));
         let kernel = Kernel::of(conv);
         let length = PATCH_COLUMNS * channels;
         let mut first = 0;
@@ -98,6 +100,17 @@ impl Backend for Armv7em {
             }
             first += PATCH_COLUMNS;
         }
+    }
+
+    fn conv_rows(
+        &self,
+        conv: &Conv<'_>,
+        rows: &Rows<'_>,
+        shortcuts: &Shortcuts<'_>,
+        scratch: &mut [u8],
+        outputs: &mut Outputs<'_>,
+    ) {
+        super::winograd_2d::conv(self, conv, rows, shortcuts, scratch, outputs);
     }
 
     fn add(&self, add: &Add<'_>, input: &[i8], shortcut: &Shortcut<'_>, output: &mut [i8]) {
@@ -485,13 +498,6 @@ const CONTINUE: usize = 1;
 /// Sums are kept, and not made outputs.
 const KEEP: usize = 2;
 
-/// Numbers in a range: `Range::len` has an assertion that the compiler does not always see
-/// through.
-#[inline(always)]
-fn numbers(range: &Range<usize>) -> usize {
-    range.end.saturating_sub(range.start)
-}
-
 /// Adds the products of a chunk of taps for a group of output channels. With `quick` they are
 /// the last, and become outputs.
 #[allow(clippy::too_many_arguments)]
@@ -577,73 +583,6 @@ fn multiply(
         args.left = 1;
         // SAFETY: as before, for the last pair of `left`, with a bias for each.
         unsafe { blocks(&mut args) }
-    }
-}
-
-/// The parameters of a convolution whose every output the assembly can finish.
-struct Quick<'c> {
-    last: i32,
-    table: *const I32,
-    shortcut: Option<(&'c [i8], usize)>,
-}
-
-impl<'c> Quick<'c> {
-    /// `None` where one channel is left over, or anything is out of the ordinary: an activation
-    /// that cuts what fits into int8, a factor of a half or more without a join, or next to
-    /// nothing, a shortcut with other channels.
-    fn of(conv: &'c Conv<'_>, shortcut: &Shortcut<'c>) -> Option<Self> {
-        let channels = usize::from(conv.window.output.channels);
-        let ordinary = channels.is_multiple_of(2)
-            && channels > 0
-            && conv.clamp == Clamp::FULL
-            && conv.bias.len() == channels
-            && conv.mantissas.len() == channels
-            && conv.shifts.len() == channels;
-        let largest = match conv.finish {
-            Finish::Requantize { .. } => -1,
-            Finish::Join { .. } => Multiplier::MAX_SHIFT,
-        };
-        if !ordinary || !conv.shifts.iter().all(|shift| (-22..=largest).contains(shift)) {
-            return None;
-        }
-        match (conv.finish, *shortcut) {
-            (Finish::Requantize { zero_point }, _) => {
-                // And one half, for the rounding, as it goes through the shift.
-                Some(Self { last: 2 * zero_point + 1, table: null(), shortcut: None })
-            }
-            (Finish::Join { table, bits }, shortcut) => {
-                let middle = table.get(128).filter(|_| table.len() == 256)?;
-                let shortcut = match shortcut {
-                    Shortcut::InPlace => None,
-                    Shortcut::Row { row, channels: theirs, stride, before: 0, .. }
-                        if theirs == channels =>
-                    {
-                        Some((row, stride))
-                    }
-                    Shortcut::Row { .. } => return None,
-                };
-                Some(Self { last: bits as i32, table: middle, shortcut })
-            }
-        }
-    }
-
-    /// Where the shortcut of channel `o` is at output column `first`, and how far it is from
-    /// column to column; `None` if there are not so many columns of outputs and shortcut.
-    fn shortcut(
-        &self,
-        first: usize,
-        columns: usize,
-        o: usize,
-        channels: usize,
-        pixels: &[i8],
-    ) -> Option<(*const i8, usize)> {
-        if pixels.len() != columns * channels {
-            return None;
-        }
-        let Some((row, stride)) = self.shortcut else { return Some((pixels.get(o)?, channels)) };
-        let (from, stride) = (first * stride * channels, stride * channels);
-        let row = row.get(from..from + columns.saturating_sub(1) * stride + channels)?;
-        Some((row.get(o)?, stride))
     }
 }
 
@@ -864,20 +803,3 @@ macro_rules! blocks {
 
 blocks!(blocks, 13: "ldr.w r3, [r1], #4" "sxtb16 r2, r3" "sxtb16 r3, r3, ror #8");
 blocks!(wide_blocks, 11: "ldrd r2, r3, [r1], #8");
-
-/// Writes the outputs of channel `o` at up to four columns from `first` on.
-fn finish(
-    conv: &Conv<'_>,
-    shortcut: &Shortcut<'_>,
-    first: usize,
-    o: usize,
-    acc: [i32; PATCH_COLUMNS],
-    pixels: &mut [i8],
-) {
-    let channels = usize::from(conv.window.output.channels).max(1);
-    let multiplier = conv.multiplier(o);
-    let outputs = pixels.iter_mut().skip(o).step_by(channels);
-    for (x, (out, acc)) in (first..).zip(outputs.zip(acc)) {
-        *out = conv.output(acc, multiplier, shortcut, x, o, *out);
-    }
-}

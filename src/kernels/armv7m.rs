@@ -17,17 +17,78 @@
 
 use core::arch::naked_asm;
 
-use super::portable;
+use super::lanes::{self, Args, Columns, Lanes, Taps};
 use super::winograd::{POSITIONS, Sums, Tiles, Values, Weights};
-use super::winograd_2d::SquareTiles;
+use super::winograd_2d::{self as squares, Span, SquareTiles};
+use super::{thumb2, winograd_2d};
+use crate::ops::Outputs;
+use crate::ops::conv::{PATCH_COLUMNS, TILE_POSITIONS};
 
 /// The backend for Armv7-M.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Armv7m;
 
-portable::with_assembly!(Armv7m, "armv7m");
+lanes::backend!(Armv7m, "armv7m");
 
-impl SquareTiles for Armv7m {}
+impl Lanes for Armv7m {
+    fn widen([a, b]: [&[i8]; 2], patch: &mut [Taps], pair: usize) {
+        let pairs = patch.len();
+        if pairs > 0 && pair < PATCH_COLUMNS / 2 && a.len() >= 2 * pairs && b.len() >= 2 * pairs {
+            let place = patch.as_mut_ptr().cast::<Columns>().wrapping_add(pair);
+            // SAFETY: both columns have so many pairs of values, and the patch so many pairs of
+            // taps, one at least, of which the place of these columns is one.
+            unsafe { widen(a.as_ptr(), b.as_ptr(), place, pairs) }
+        }
+    }
+
+    fn blocks(args: &mut Args) {
+        // SAFETY: the arguments are good for what the numbers beside them say.
+        unsafe { blocks(args) }
+    }
+
+    fn sums([high, sum, other_high, other_sum]: [i32; 4]) -> [i32; 4] {
+        let low = |sum: i32, high: i32| sum.wrapping_sub(high << 16);
+        [low(sum, high), high, low(other_sum, other_high), other_high]
+    }
+}
+
+impl SquareTiles for Armv7m {
+    fn transform(&self, pixels: &[i8], inputs: usize, values: &mut [squares::Values]) {
+        thumb2::transform(pixels, inputs, values);
+    }
+
+    fn weights(&self, kernels: &[[i8; squares::KERNEL]], weights: &mut [squares::Weights]) {
+        thumb2::weights(kernels, weights);
+    }
+
+    fn multiply(
+        &self,
+        values: &[squares::Values],
+        weights: &[squares::Weights],
+        sums: &mut squares::Sums,
+    ) {
+        let pairs = values.len() / TILE_POSITIONS;
+        if pairs > 0 && weights.len() >= values.len() {
+            // SAFETY: of each position there are `pairs` values, and as many weights.
+            unsafe { multiply_square(values.as_ptr(), weights.as_ptr(), pairs, sums) }
+        }
+    }
+
+    fn finish(&self, span: &Span<'_>, sums: &squares::Sums, o: usize, outputs: &mut Outputs<'_>) {
+        let ordinary = squares::is_ordinary(span.conv, o);
+        match squares::Args::of(span, o, outputs).filter(|_| ordinary) {
+            // SAFETY: `Args::of` says what all pointers are good for.
+            Some(mut args) => unsafe { finish_square(&mut args, sums) },
+            None => winograd_2d::finish(span, sums, o, outputs),
+        }
+    }
+}
+
+thumb2::finish_square!(
+    finish_square,
+    "",
+    "smull r9, \\acc, \\acc, r10\n add \\acc, \\acc, r9, lsr #31"
+);
 
 impl Tiles for Armv7m {
     fn multiply(&self, values: &[Values], weights: &[Weights], sums: &mut Sums) {
@@ -39,42 +100,208 @@ impl Tiles for Armv7m {
 }
 
 /// ```text
-/// r2 r3 weights   r4 r5 values   r6 where those of r2 end   r7 … r10 sums, column by column
-/// r11 r12 a weight of each   lr  a value
+/// r0 r1 columns   r2 patch   r3 pairs left, by rounds of four   r4 … r7 values of two taps
 /// ```
 ///
 /// # Safety
 ///
-/// The square's pointers are good for its length, and that is not zero.
+/// `pairs` is not zero. Twice as many bytes can be read at `a` and `b`, and at `patch` two words be
+/// written, so many times, 16 bytes further on each time.
 #[unsafe(naked)]
-unsafe extern "C" fn add_products(square: &portable::Square<'_>, sums: &mut [i32; 4]) {
+unsafe extern "C" fn widen(a: *const i8, b: *const i8, patch: *mut Columns, pairs: usize) {
     naked_asm!(
-        "push {{r4-r11, lr}}",
-        "ldm r0, {{r2-r6}}",
-        "ldm r1, {{r7-r10}}",
+        "push {{r4-r7, lr}}",
         // The first round begins in its middle, so that those after it are whole.
-        "rsb r12, r6, #0",
-        "and r12, r12, #3",
+        "rsb r4, r3, #0",
+        "and r4, r4, #3",
         "adr.w lr, 2f",
-        "add r6, r6, r2",
-        "add lr, lr, r12, lsl #5",
+        "mov r5, #7 * 4",
+        "mla lr, r4, r5, lr",
         "orr lr, lr, #1", // Thumb
+        "add r3, r3, r4",
         "bx lr",
         ".p2align 2",
         "2:",
         ".rept 4",
-        "ldrsb.w r11, [r2], #1",
-        "ldrsb.w r12, [r3], #1",
-        "ldrsb.w lr, [r4], #1",
-        "mla r7, r11, lr, r7",
-        "mla r8, r12, lr, r8",
-        "ldrsb.w lr, [r5], #1",
-        "mla r9, r11, lr, r9",
-        "mla r10, r12, lr, r10",
+        "ldrsb.w r4, [r0], #1",
+        "ldrsb.w r5, [r1], #1",
+        "ldrsb.w r6, [r0], #1",
+        "ldrsb.w r7, [r1], #1",
+        "add.w r4, r4, r5, lsl #16",
+        "add.w r6, r6, r7, lsl #16",
+        "strd r4, r6, [r2], #16",
         ".endr",
-        "cmp r2, r6",
+        "subs r3, r3, #4",
         "bne 2b",
-        "stm r1, {{r7-r10}}",
+        "pop {{r4-r7, pc}}",
+    )
+}
+
+/// Requantizes the sums of a channel, in four registers, with a shift to the right: `r2` is the
+/// mantissa, `r12` the shift, `lr` what is added before it.
+macro_rules! requantize_four {
+    () => {
+        ".irp acc, r9, r8, r11, r10
+         lsl \\acc, \\acc, #1
+         smull r4, \\acc, \\acc, r2
+         lsls r4, r4, #1
+         adc r4, \\acc, lr
+         add \\acc, r4, \\acc, asr #31
+         asr \\acc, \\acc, r12
+         .endr"
+    };
+}
+
+/// To requantize, the high word of twice the sum times the mantissa is rounded by the carry out of
+/// the low word; it is shifted half away from zero, and the zero point goes through that shift. The
+/// sign is taken before the carry is added, which makes a difference where the high word is -1: then
+/// zero is rounded, and a half less one is still rounded down to it.
+///
+/// ```text
+/// while summing:   r0 patch   r1 weights   r2 r3 a weight of two taps   r4 … r7 patch
+///                  r8 r9  high and sum of columns 1 and 0   r10 r11  of 3 and 2
+///                  r12 32767   lr two products
+/// while finishing: r0 arguments   r3 channel   r4 values   r5 table   r6 last   r12 lr as above
+/// [sp] arguments   where the patch ends   where the first round begins   channel
+/// ```
+///
+/// # Safety
+///
+/// The arguments' pointers are good for what the numbers beside them say.
+#[unsafe(naked)]
+unsafe extern "C" fn blocks(args: &mut Args) {
+    naked_asm!(
+        "push {{r4-r11, lr}}",
+        "sub sp, sp, #20",
+        "str r0, [sp]",
+        // The first round begins in its middle, so that those after it are whole.
+        "ldr r1, [r0]",
+        "ldr r2, [r0, #8]",
+        "add r3, r1, r2, lsl #4",
+        "rsb r2, r2, #0",
+        "and r2, r2, #15",
+        "adr.w r12, 3f",
+        "mov r1, #11 * 4",
+        "mla r2, r2, r1, r12",
+        "orr r2, r2, #1", // Thumb
+        "strd r3, r2, [sp, #4]",
+        "mov r3, #0",
+        // The next channel.
+        "2:",
+        "str r3, [sp, #12]",
+        "movw r12, #0x7fff",
+        "ldr r1, [r0, #60]",
+        "lsls r1, r1, #31",
+        "bne 1f",
+        // What is added to round each pair is taken back here.
+        "ldr r1, [r0, #12]",
+        "ldr r2, [r0, #64]",
+        "ldr r8, [r1, r3, lsl #2]",
+        "mls r9, r2, r12, r8",
+        "add r9, r9, r8, lsl #16",
+        "mov r10, r8",
+        "mov r11, r9",
+        "b 4f",
+        "1:",
+        "ldr r1, [r0, #52]",
+        "add r1, r1, r3, lsl #4",
+        "ldm r1, {{r8-r11}}",
+        "4:",
+        "ldr r2, [sp, #8]",
+        "ldrd r0, r1, [r0]",
+        "bx r2",
+        ".p2align 2",
+        "3:",
+        ".rept 16",
+        "ldm.w r0!, {{r4-r7}}",
+        "ldrsb.w r2, [r1], #8",
+        "ldrsb.w r3, [r1], #8",
+        "mla lr, r4, r2, r12",
+        "mla lr, r5, r3, lr",
+        "add.w r8, r8, lr, asr #16",
+        "add.w r9, r9, lr",
+        "mla lr, r6, r2, r12",
+        "mla lr, r7, r3, lr",
+        "add.w r10, r10, lr, asr #16",
+        "add.w r11, r11, lr",
+        ".endr",
+        "ldr lr, [sp, #4]",
+        "cmp r0, lr",
+        "bne.w 3b",
+        "ldr r0, [sp]",
+        "ldr r3, [sp, #12]",
+        "ldr r1, [r0, #60]",
+        "lsls r1, r1, #30",
+        "bpl 5f",
+        "ldr r1, [r0, #52]",
+        "add r1, r1, r3, lsl #4",
+        "stm r1, {{r8-r11}}",
+        "b 9f",
+        "5:",
+        "sub r9, r9, r8, lsl #16",
+        "sub r11, r11, r10, lsl #16",
+        "ldrd r1, r2, [r0, #16]",
+        "ldrsb r12, [r2, r3]",
+        "ldr r2, [r1, r3, lsl #2]",
+        "ldrd r6, r5, [r0, #36]",
+        "rsb r12, r12, #0",
+        "cbnz r5, 6f",
+        // The zero point goes through the shift.
+        "lsl lr, r6, r12",
+        "asr lr, lr, #1",
+        requantize_four!(),
+        "b 8f",
+        "6:",
+        "cmp r12, #0",
+        "ble 7f",
+        "mov lr, #1",
+        "lsl lr, lr, r12",
+        "asr lr, lr, #1",
+        requantize_four!(),
+        "b 6f",
+        // A factor of a half or more: with a join's extra bits the usual one.
+        "7:",
+        "rsb r12, r12, #1",
+        ".irp acc, r9, r8, r11, r10",
+        "lsl \\acc, \\acc, r12",
+        "smull r4, \\acc, \\acc, r2",
+        "lsls r4, r4, #1",
+        "adc \\acc, \\acc, #0",
+        ".endr",
+        "6:",
+        "ldrd r1, r7, [r0, #44]",
+        "add r1, r1, r3",
+        ".irp acc, r9, r8, r11, r10",
+        "ldrsb r4, [r1]",
+        "add r1, r1, r7",
+        "ldr r4, [r5, r4, lsl #2]",
+        "add \\acc, \\acc, r4",
+        "asr \\acc, \\acc, r6",
+        ".endr",
+        "8:",
+        ".irp acc, r9, r8, r11, r10",
+        "ssat \\acc, #8, \\acc",
+        ".endr",
+        "ldrd r1, r2, [r0, #24]",
+        "add r1, r1, r3",
+        "strb r9, [r1]",
+        "strb r8, [r1, r2]",
+        "add r1, r1, r2, lsl #1",
+        "strb r11, [r1]",
+        "strb r10, [r1, r2]",
+        "9:",
+        "ldr r1, [r0, #4]",
+        "add r3, r3, #1",
+        "add r1, r1, #1",
+        "lsls r2, r3, #29",
+        "itt eq",
+        "ldreq r2, [r0, #56]",
+        "addeq r1, r1, r2",
+        "str r1, [r0, #4]",
+        "ldr r2, [r0, #32]",
+        "cmp r3, r2",
+        "bne.w 2b",
+        "add sp, sp, #20",
         "pop {{r4-r11, pc}}",
     )
 }
@@ -156,6 +383,77 @@ unsafe extern "C" fn multiply(
         "cmp r3, r12",
         "bne 2b",
         "add sp, sp, #20",
+        "pop {{r4-r11, pc}}",
+    )
+}
+
+/// ```text
+/// r0 values   r1 weights   r2 where values of this position end   r3 a weight
+/// r4 … r11 sums, channel by channel   r12 lr  values of two tiles
+/// [sp] bytes of a position's values   [sp, 4] sums   [sp, 8] where they end
+/// ```
+///
+/// # Safety
+///
+/// `pairs` is not zero. At each of 36 positions there are so many values, and weights.
+#[unsafe(naked)]
+unsafe extern "C" fn multiply_square(
+    values: *const squares::Values,
+    weights: *const squares::Weights,
+    pairs: usize,
+    sums: *mut squares::Sums,
+) {
+    naked_asm!(
+        "push {{r4-r11, lr}}",
+        "sub sp, sp, #12",
+        "lsl r2, r2, #3",
+        "add r12, r3, #36 * 32",
+        "strd r2, r3, [sp]",
+        "str r12, [sp, #8]",
+        // The next position.
+        "2:",
+        "ldr r2, [sp]",
+        ".irp acc, r4, r5, r6, r7, r8, r9, r10, r11",
+        "mov \\acc, #0",
+        ".endr",
+        "add r2, r2, r0",
+        "3:",
+        "ldrsh r12, [r0, #2]",
+        "ldrsh lr, [r0, #6]",
+        "ldrsh r3, [r1, #2]",
+        "mla r4, r12, r3, r4",
+        "mla r5, lr, r3, r5",
+        "ldrsh r3, [r1, #6]",
+        "mla r6, r12, r3, r6",
+        "mla r7, lr, r3, r7",
+        "ldrsh r3, [r1, #10]",
+        "mla r8, r12, r3, r8",
+        "mla r9, lr, r3, r9",
+        "ldrsh r3, [r1, #14]",
+        "mla r10, r12, r3, r10",
+        "mla r11, lr, r3, r11",
+        "ldrsh lr, [r0, #4]",
+        "ldrsh r12, [r0], #8",
+        "ldrsh r3, [r1, #4]",
+        "mla r6, r12, r3, r6",
+        "mla r7, lr, r3, r7",
+        "ldrsh r3, [r1, #8]",
+        "mla r8, r12, r3, r8",
+        "mla r9, lr, r3, r9",
+        "ldrsh r3, [r1, #12]",
+        "mla r10, r12, r3, r10",
+        "mla r11, lr, r3, r11",
+        "ldrsh r3, [r1], #16",
+        "mla r4, r12, r3, r4",
+        "mla r5, lr, r3, r5",
+        "cmp r0, r2",
+        "bne 3b",
+        "ldrd r3, r12, [sp, #4]",
+        "stm r3!, {{r4-r11}}",
+        "str r3, [sp, #4]",
+        "cmp r3, r12",
+        "bne 2b",
+        "add sp, sp, #12",
         "pop {{r4-r11, pc}}",
     )
 }

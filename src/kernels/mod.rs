@@ -7,10 +7,10 @@
 //! |---|---|---|
 //! | [`Reference`] | the definition: naive and frozen | any packing |
 //! | [`Portable`] | any core: blocked, safe Rust | `ohwi`, `winograd`, `winograd-2d` |
-//! | `Armv6m` | Cortex-M0, M0+ | `ohwi`, `winograd`, `winograd-2d` |
-//! | `Armv7m` | Cortex-M3, and M33 without DSP instructions | `ohwi`, `winograd`, `winograd-2d` |
-//! | `Armv7em` | Cortex-M4, M7, M33, M55: DSP instructions | `pairs`, `wide-pairs`, `winograd` |
-//! | `Rv32` | RV32IM and more | `ohwi`, `winograd`, `winograd-2d` |
+//! | `Armv6m` | Cortex-M0, M0+ | `eights`, `winograd`, `winograd-2d` |
+//! | `Armv7m` | Cortex-M3, and M33 without DSP instructions | `eights`, `winograd`, `winograd-2d` |
+//! | `Armv7em` | Cortex-M4, M7, M33, M55: DSP instructions | `pairs`, `wide-pairs`, `winograd`, `winograd-2d` |
+//! | `Rv32` | RV32IM and more | `eights`, `winograd`, `winograd-2d` |
 //! | `Avx2`, `Avx512Vnni` | x86-64, the simulator: if the core at hand has the instructions | any packing |
 //!
 //! Those in assembly are features of the crate, of their name; the last two are one, `x86_64`.
@@ -21,10 +21,16 @@ pub mod armv6m;
 pub mod armv7em;
 #[cfg(feature = "armv7m")]
 pub mod armv7m;
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "rv32"))]
+mod lanes;
 pub mod portable;
+#[cfg(any(feature = "armv6m", feature = "armv7em", feature = "armv7m", feature = "rv32"))]
+mod quick;
 pub mod reference;
 #[cfg(feature = "rv32")]
 pub mod rv32;
+#[cfg(any(feature = "armv7m", feature = "armv7em"))]
+mod thumb2;
 mod winograd;
 mod winograd_2d;
 #[cfg(all(feature = "x86_64", target_arch = "x86_64"))]

@@ -13,8 +13,6 @@
 //! The products with padding depend on the channel and on which part of the kernel lies
 //! outside; they are summed once for a run of columns, not for each.
 
-use core::marker::PhantomData;
-
 use super::Backend;
 use super::winograd::{self, Tiles};
 use super::winograd_2d::{self, SquareTiles};
@@ -37,7 +35,10 @@ impl Backend for Portable {
     const NAME: &'static str = "portable";
 
     fn runs(&self, packing: Packing) -> bool {
-        matches!(packing, Packing::Ohwi | Packing::Winograd | Packing::Winograd2d)
+        matches!(
+            packing,
+            Packing::Ohwi | Packing::Winograd | Packing::Winograd2d | Packing::Winograd2dInt8
+        )
     }
 
     fn conv(
@@ -48,7 +49,19 @@ impl Backend for Portable {
         scratch: &mut [u8],
         output: &mut [i8],
     ) {
-        run(self, conv, rows, shortcut, scratch, output);
+        if conv.packing == Packing::Winograd {
+            return winograd::conv(self, conv, rows, shortcut, scratch, output);
+        }
+        let channels = conv.window.output.channels as usize;
+        let mut o = 0;
+        while o + CHANNELS <= channels {
+            channel_block::<CHANNELS>(conv, rows, shortcut, output, o);
+            o += CHANNELS;
+        }
+        while o < channels {
+            channel_block::<1>(conv, rows, shortcut, output, o);
+            o += 1;
+        }
     }
 
     fn conv_rows(
@@ -63,121 +76,12 @@ impl Backend for Portable {
     }
 }
 
-impl Products for Portable {}
-
-/// The innermost loop.
-pub(super) trait Products: Tiles + SquareTiles {
-    /// Adds the products of two runs of weights with two of values to `sums`, column by column.
-    /// Returns whether it did.
-    #[inline(always)]
-    fn add_square(_: &Square<'_>, _sums: &mut [i32; 4]) -> bool {
-        false
-    }
-}
-
-/// A backend of these loops with the innermost in assembly: the function `add_products` of the
-/// module that names it.
-#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "rv32"))]
-macro_rules! with_assembly {
-    ($backend:ident, $name:literal) => {
-        impl $crate::kernels::Backend for $backend {
-            const NAME: &'static str = $name;
-
-            fn runs(&self, packing: $crate::format::Packing) -> bool {
-                $crate::kernels::Portable.runs(packing)
-            }
-
-            fn conv(
-                &self,
-                conv: &$crate::ops::conv::Conv<'_>,
-                rows: &$crate::ops::Rows<'_>,
-                shortcut: &$crate::ops::Shortcut<'_>,
-                scratch: &mut [u8],
-                output: &mut [i8],
-            ) {
-                portable::run(self, conv, rows, shortcut, scratch, output);
-            }
-
-            fn conv_rows(
-                &self,
-                conv: &$crate::ops::conv::Conv<'_>,
-                rows: &$crate::ops::Rows<'_>,
-                shortcuts: &$crate::ops::Shortcuts<'_>,
-                scratch: &mut [u8],
-                outputs: &mut $crate::ops::Outputs<'_>,
-            ) {
-                $crate::kernels::winograd_2d::conv(self, conv, rows, shortcuts, scratch, outputs);
-            }
-        }
-
-        impl portable::Products for $backend {
-            #[inline(always)]
-            fn add_square(square: &portable::Square<'_>, sums: &mut [i32; 4]) -> bool {
-                // SAFETY: a square's pointers are good for its length, and that is not zero.
-                unsafe { add_products(square, sums) };
-                true
-            }
-        }
-    };
-}
-
-#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "rv32"))]
-pub(super) use with_assembly;
-
-/// Two runs of weights and two of values, all of one length, which is not zero.
-#[derive(Debug)]
-#[repr(C)]
-pub(super) struct Square<'r> {
-    weights: [*const i8; 2],
-    values: [*const i8; 2],
-    length: usize,
-    runs: PhantomData<&'r [i8]>,
-}
-
-impl<'r> Square<'r> {
-    fn new(weights: &[&'r [i8]], values: &[&'r [i8]]) -> Option<Self> {
-        let (&[a, b], &[x, y]) = (weights, values) else { return None };
-        let length = a.len();
-        let even = length > 0 && [b, x, y].iter().all(|run| run.len() == length);
-        even.then_some(Self {
-            weights: [a.as_ptr(), b.as_ptr()],
-            values: [x.as_ptr(), y.as_ptr()],
-            length,
-            runs: PhantomData,
-        })
-    }
-}
-
-/// One output row of a convolution; see [`Backend::conv`].
-pub(super) fn run<P: Products>(
-    products: &P,
-    conv: &Conv<'_>,
-    rows: &Rows<'_>,
-    shortcut: &Shortcut<'_>,
-    scratch: &mut [u8],
-    output: &mut [i8],
-) {
-    if conv.packing == Packing::Winograd {
-        return winograd::conv(products, conv, rows, shortcut, scratch, output);
-    }
-    let channels = conv.window.output.channels as usize;
-    let mut o = 0;
-    while o + CHANNELS <= channels {
-        channel_block::<P, CHANNELS>(conv, rows, shortcut, output, o);
-        o += CHANNELS;
-    }
-    while o < channels {
-        channel_block::<P, 1>(conv, rows, shortcut, output, o);
-        o += 1;
-    }
-}
-
 impl Tiles for Portable {}
 
 impl SquareTiles for Portable {}
 
 /// Blocks of columns, for `N` output channels from `o` on.
-fn channel_block<P: Products, const N: usize>(
+fn channel_block<const N: usize>(
     conv: &Conv<'_>,
     rows: &Rows<'_>,
     shortcut: &Shortcut<'_>,
@@ -204,11 +108,11 @@ fn channel_block<P: Products, const N: usize>(
         };
         let end = x + run;
         while x + COLUMNS <= end {
-            finish(conv, &channels, &block.sums::<P, COLUMNS>(x), shortcut, x, output);
+            finish(conv, &channels, &block.sums::<COLUMNS>(x), shortcut, x, output);
             x += COLUMNS;
         }
         while x < end {
-            finish(conv, &channels, &block.sums::<P, 1>(x), shortcut, x, output);
+            finish(conv, &channels, &block.sums::<1>(x), shortcut, x, output);
             x += 1;
         }
     }
@@ -246,7 +150,7 @@ struct Block<'b, const N: usize> {
 impl<const N: usize> Block<'_, N> {
     /// The sums of `M` neighbouring columns from `x` on, by column and channel.
     #[inline(always)]
-    fn sums<P: Products, const M: usize>(&self, x: usize) -> [[i32; N]; M] {
+    fn sums<const M: usize>(&self, x: usize) -> [[i32; N]; M] {
         let window = &self.conv.window;
         let inputs = window.input.channels as usize;
         let taps = self.conv.taps();
@@ -263,17 +167,7 @@ impl<const N: usize> Block<'_, N> {
             let values = core::array::from_fn(|m| {
                 part(row, (column + m * window.stride[1]) * inputs, bytes)
             });
-            let mut done = false;
-            if let (Some(square), [p, q, r, s]) =
-                (Square::new(&weights, &values), acc.as_flattened_mut())
-            {
-                let mut sums = [*p, *q, *r, *s];
-                done = P::add_square(&square, &mut sums);
-                [*p, *q, *r, *s] = sums;
-            }
-            if !done {
-                multiply(weights, values, &mut acc);
-            }
+            multiply(weights, values, &mut acc);
         }
         acc
     }

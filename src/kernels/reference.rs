@@ -85,10 +85,9 @@ pub fn conv_rows(
 /// See [`Backend::add`].
 pub fn add(add: &Add<'_>, input: &[i8], shortcut: &Shortcut<'_>, output: &mut [i8]) {
     let channels = (add.shape.channels as usize).max(1);
-    for (x, (pixel, inputs)) in
-        output.chunks_exact_mut(channels).zip(input.chunks_exact(channels)).enumerate()
-    {
-        for (c, (out, &input)) in pixel.iter_mut().zip(inputs).enumerate() {
+    let mut inputs = input.iter();
+    for (x, pixel) in output.chunks_exact_mut(channels).enumerate() {
+        for (c, (out, &input)) in pixel.iter_mut().zip(inputs.by_ref()).enumerate() {
             *out = add.output(input, shortcut, x, c, *out);
         }
     }
@@ -134,8 +133,9 @@ pub fn average(pool: &AveragePool, sums: &[i32], output: &mut [i8]) {
 /// See [`Backend::batch_norm`].
 pub fn batch_norm(norm: &BatchNorm<'_>, input: &[i8], output: &mut [i8]) {
     let channels = (norm.shape.channels as usize).max(1);
-    for (pixel, inputs) in output.chunks_exact_mut(channels).zip(input.chunks_exact(channels)) {
-        for (c, (out, &input)) in pixel.iter_mut().zip(inputs).enumerate() {
+    let mut inputs = input.iter();
+    for pixel in output.chunks_exact_mut(channels) {
+        for (c, (out, &input)) in pixel.iter_mut().zip(inputs.by_ref()).enumerate() {
             *out = norm.output(input, c);
         }
     }
@@ -143,8 +143,5 @@ pub fn batch_norm(norm: &BatchNorm<'_>, input: &[i8], output: &mut [i8]) {
 
 /// See [`Backend::softmax`].
 pub fn softmax(softmax: &Softmax, input: &[i8], output: &mut [i8]) {
-    let channels = (input.len()).max(1);
-    for (output, input) in output.chunks_exact_mut(channels).zip(input.chunks_exact(channels)) {
-        softmax.run(input, output);
-    }
+    softmax.run(input, output);
 }

@@ -273,7 +273,9 @@ impl Span<'_> {
         let channels = usize::from(self.conv.window.output.channels).max(1);
         for channel in 0..CHANNELS.min(channels.saturating_sub(o)) {
             let o = o + channel;
-            let sums = sums.map(|sums| sums[channel].get(tile).copied().unwrap_or(0));
+            let sums = sums.map(|sums| {
+                sums.get(channel).and_then(|sums| sums.get(tile)).copied().unwrap_or(0)
+            });
             let channel = self.conv.channel(o);
             self.conv.finish(&channel, &of_tile(sums), self.shortcut, x, pixels);
         }

@@ -1,5 +1,6 @@
 //! Winograd's convolution in two dimensions, F(4 × 4, 3 × 3): exact, and a quarter of the products.
-//! For kernels of three rows by three columns at stride 1, of weights in [`Packing::Winograd2d`].
+//! For kernels of three rows by three columns at stride 1: of weights in [`Packing::Winograd2d`], or
+//! in [`Packing::Winograd2dInt8`], which are transformed on the fly, once for the rows of a step.
 //!
 //! ```text
 //! for each two tiles of four rows by four columns:
@@ -30,20 +31,37 @@
 //! sums are larger is refused ([`sum_bound`](crate::ops::conv::sum_bound)).
 //!
 //! [`Packing::Winograd2d`]: crate::format::Packing::Winograd2d
+//! [`Packing::Winograd2dInt8`]: crate::format::Packing::Winograd2dInt8
 
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "rv32"))]
+use core::ptr::{null, null_mut};
+
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "rv32"))]
+use zerocopy::little_endian::I32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::reference;
-use crate::format::TILE_ROWS;
+use crate::format::{Packing, TILE_ROWS};
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "rv32"))]
+use crate::ops::Shortcut;
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "rv32"))]
+use crate::ops::conv::Finish;
 use crate::ops::conv::{
-    Conv, Padding, TILE_COLUMNS, TILE_POSITIONS, TILES, TILES_ROWS, TILES_SPAN, UNDER_TILES,
+    Conv, Padding, SIDE_BY_SIDE, TILE_COLUMNS, TILE_POSITIONS, TILES, TILES_ROWS, TILES_SPAN,
+    UNDER_TILES,
 };
-use crate::ops::{Outputs, Rows, Shortcuts};
+use crate::ops::{Outputs, Rows, Shortcuts, int8_mut};
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em"))]
+use crate::quant::Clamp;
 
 /// Rows and columns under a tile.
 const SIDE: usize = TILES_ROWS;
 /// Output channels that are side by side.
-pub(super) const CHANNELS: usize = 4;
+pub(super) const CHANNELS: usize = SIDE_BY_SIDE;
+/// Columns of the output that are computed at once.
+const SPAN: usize = TILES * TILE_COLUMNS;
+/// Weights of a kernel.
+pub(super) const KERNEL: usize = 9;
 /// The inverse of 9 modulo 2³².
 pub(super) const NINTH: i32 = 0x38e3_8e39;
 
@@ -53,7 +71,7 @@ pub(super) const NINTH: i32 = 0x38e3_8e39;
 pub(super) struct Values([[i16; 2]; TILES]);
 
 /// The weights for them of four output channels, transformed, at that position.
-#[derive(Debug, Clone, Copy, FromBytes, Immutable, KnownLayout)]
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(16))]
 pub(super) struct Weights([[i16; 2]; CHANNELS]);
 
@@ -68,17 +86,16 @@ pub(super) trait SquareTiles {
         transform(pixels, inputs, values);
     }
 
-    /// The sums of products for four channels: group `group` of `groups`. `weights` has all of a
-    /// position, there all of two inputs, there a group after the other.
-    fn multiply(
-        &self,
-        values: &[Values],
-        weights: &[Weights],
-        group: usize,
-        groups: usize,
-        sums: &mut Sums,
-    ) {
-        multiply(values, weights, group, groups, sums);
+    /// Transforms the kernels of four channels, of [`Packing::Winograd2dInt8`], to `weights`, which
+    /// have all of a position, then of the next.
+    fn weights(&self, kernels: &[[i8; KERNEL]], weights: &mut [Weights]) {
+        transform_kernels(kernels, weights);
+    }
+
+    /// The sums of products for four channels. `values` and `weights` have all of a position, then
+    /// of the next.
+    fn multiply(&self, values: &[Values], weights: &[Weights], sums: &mut Sums) {
+        multiply(values, weights, sums);
     }
 
     /// Writes the outputs of the span from the sums of four channels from `o` on.
@@ -95,6 +112,9 @@ pub(super) struct Span<'s> {
 }
 
 /// The rows of a step; see [`Backend::conv_rows`](super::Backend::conv_rows).
+///
+/// Not inlined, as its sums take much of a stack, which other layers need not have.
+#[inline(never)]
 pub(super) fn conv(
     tiles: &impl SquareTiles,
     conv: &Conv<'_>,
@@ -104,28 +124,49 @@ pub(super) fn conv(
     outputs: &mut Outputs<'_>,
 ) {
     let inputs = usize::from(conv.window.input.channels).next_multiple_of(4).max(4);
+    let columns = usize::from(conv.window.output.columns);
     let groups = usize::from(conv.window.output.channels).div_ceil(CHANNELS);
-    // A file may lie where its int16 are not aligned.
-    let Ok(weights) = <[Weights]>::ref_from_bytes(zerocopy::IntoBytes::as_bytes(conv.weights))
-    else {
-        return reference::conv_rows(conv, rows, shortcuts, outputs);
-    };
+    let on_the_fly = conv.packing == Packing::Winograd2dInt8;
+    // Weights that are transformed serve all columns, those in flash two tiles.
+    let spans = if on_the_fly { columns.div_ceil(SPAN) } else { 1 };
     // That there is so much was checked when the model was.
-    let bytes = TILE_POSITIONS * (inputs / 2) * size_of::<Values>();
-    let Some((values, pixels)) = scratch.split_at_mut_checked(bytes) else { return };
+    let each = TILE_POSITIONS * (inputs / 2);
+    let bytes = spans * each * size_of::<Values>();
+    let Some((values, rest)) = scratch.split_at_mut_checked(bytes) else { return };
+    let Some((pixels, rest)) = rest.split_at_mut_checked(UNDER_TILES * inputs) else { return };
     let values = <[Values]>::mut_from_bytes(values).unwrap_or_default();
-    let Some(pixels) = pixels.get_mut(..UNDER_TILES * inputs) else { return };
-    let pixels = crate::ops::int8_mut(pixels);
-    for x in (0..usize::from(conv.window.output.columns)).step_by(TILES * TILE_COLUMNS) {
-        for (row, under) in rows.iter().zip(pixels.chunks_exact_mut(TILES_SPAN * inputs)) {
-            fill(conv, row, x, inputs, under);
+    let pixels = int8_mut(pixels);
+    let transformed = <[Weights]>::mut_from_bytes(rest).unwrap_or_default();
+    let (kernels, _) = conv.weights.as_chunks::<KERNEL>();
+    let weights = match <[Weights]>::ref_from_bytes(conv.weights.as_bytes()) {
+        _ if on_the_fly => &[],
+        Ok(weights) => weights,
+        // A file may lie where its int16 are not aligned.
+        Err(_) => return reference::conv_rows(conv, rows, shortcuts, outputs),
+    };
+    let mut sums = [[[0; TILES]; CHANNELS]; TILE_POSITIONS];
+    for first in (0..columns).step_by((spans * SPAN).max(SPAN)) {
+        let there = || (first..columns).step_by(SPAN);
+        for (x, values) in there().zip(values.chunks_exact_mut(each)) {
+            for (row, under) in rows.iter().zip(pixels.chunks_exact_mut(TILES_SPAN * inputs)) {
+                fill(conv, row, x, inputs, under);
+            }
+            tiles.transform(pixels, inputs, values);
         }
-        tiles.transform(pixels, inputs, values);
-        let span = Span { conv, shortcuts, x };
         for group in 0..groups {
-            let mut sums = [[[0; TILES]; CHANNELS]; TILE_POSITIONS];
-            tiles.multiply(values, weights, group, groups, &mut sums);
-            tiles.finish(&span, &sums, CHANNELS * group, outputs);
+            let weights = if on_the_fly {
+                let kernels_each = inputs * CHANNELS;
+                let kernels = kernels.get(group * kernels_each..(group + 1) * kernels_each);
+                tiles.weights(kernels.unwrap_or(&[]), transformed);
+                &*transformed
+            } else {
+                weights.get(group * each..(group + 1) * each).unwrap_or(&[])
+            };
+            for (x, values) in there().zip(values.chunks_exact(each)) {
+                tiles.multiply(values, weights, &mut sums);
+                let span = Span { conv, shortcuts, x };
+                tiles.finish(&span, &sums, CHANNELS * group, outputs);
+            }
         }
     }
 }
@@ -158,6 +199,100 @@ fn fill(conv: &Conv<'_>, row: &[i8], x: usize, fours: usize, under: &mut [i8]) {
     for (pixel, values) in inside.chunks_exact_mut(fours.max(1)).zip(row.chunks_exact(inputs)) {
         pixel.iter_mut().zip(values).for_each(|(place, value)| *place = *value);
     }
+}
+
+/// What assembly takes that makes outputs of four rows from sums.
+///
+/// ```text
+///  0 outputs, a row each         16 their shortcuts
+/// 32 stride of both     36 bias     40 mantissas   44 shifts
+/// 48 zero_point, or a join's bits   52 the middle of a join's table, or null
+/// 56 range of the output            64 channels    68 tiles
+/// ```
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "rv32"))]
+#[repr(C)]
+pub(super) struct Args {
+    outputs: [*mut i8; TILE_ROWS],
+    shortcuts: [*const i8; TILE_ROWS],
+    stride: usize,
+    bias: *const I32,
+    mantissas: *const I32,
+    shifts: *const i8,
+    last: i32,
+    table: *const I32,
+    clamp: [i32; 2],
+    channels: usize,
+    tiles: usize,
+}
+
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "rv32"))]
+impl Args {
+    /// For the outputs of the span and of up to four channels from `o` on; `None` where tiles are
+    /// cut off, where a factor is one or more without a join, or a shortcut has other columns or
+    /// channels.
+    ///
+    /// All pointers are good for what the numbers beside them say: a bias, mantissa and shift for
+    /// each channel; at the outputs and at their shortcuts the columns of all tiles, in each of
+    /// four rows; around the middle of a table 128 words to both sides.
+    pub(super) fn of(span: &Span<'_>, o: usize, outputs: &mut Outputs<'_>) -> Option<Self> {
+        let Span { conv, shortcuts, x } = *span;
+        let stride = usize::from(conv.window.output.channels);
+        let channels = CHANNELS.min(stride.checked_sub(o).filter(|left| *left > 0)?);
+        let columns = usize::from(conv.window.output.columns).checked_sub(x)?;
+        let tiles = TILES.min(columns / TILE_COLUMNS);
+        let cut_off = columns < TILES * TILE_COLUMNS && columns % TILE_COLUMNS > 0;
+        if cut_off || tiles == 0 {
+            return None;
+        }
+        let (start, end) = (x * stride + o, (x + tiles * TILE_COLUMNS) * stride);
+        let shifts = conv.shifts.get(o..o + channels)?;
+        let (last, table) = match conv.finish {
+            Finish::Requantize { zero_point } => {
+                if shifts.iter().any(|&shift| shift >= 0) {
+                    return None;
+                }
+                (zero_point, null())
+            }
+            Finish::Join { table, bits } => {
+                (bits as i32, table.get(128).filter(|_| table.len() == 256)? as *const I32)
+            }
+        };
+        let mut args = Self {
+            outputs: [null_mut(); TILE_ROWS],
+            shortcuts: [null(); TILE_ROWS],
+            stride,
+            bias: conv.bias.get(o..o + channels)?.as_ptr(),
+            mantissas: conv.mantissas.get(o..o + channels)?.as_ptr(),
+            shifts: shifts.as_ptr(),
+            last,
+            table,
+            clamp: [i32::from(conv.clamp.min), i32::from(conv.clamp.max)],
+            channels,
+            tiles,
+        };
+        let places = args.outputs.iter_mut().zip(&mut args.shortcuts);
+        for ((place, there), (output, shortcut)) in places.zip(outputs.iter_mut().zip(shortcuts)) {
+            *place = output.get_mut(start..end)?.as_mut_ptr();
+            *there = match *shortcut {
+                Shortcut::Row { row, channels: theirs, stride: 1, before: 0, .. }
+                    if theirs == stride && !table.is_null() =>
+                {
+                    row.get(start..end)?.as_ptr()
+                }
+                Shortcut::Row { .. } if !table.is_null() => return None,
+                _ => *place,
+            };
+        }
+        Some(args)
+    }
+}
+
+/// Whether the outputs of four channels from `o` on are of the whole range of int8, and of factors
+/// that the zero point can go through.
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em"))]
+pub(super) fn is_ordinary(conv: &Conv<'_>, o: usize) -> bool {
+    let shifts = conv.shifts.get(o..).unwrap_or(&[]);
+    conv.clamp == Clamp::FULL && shifts.iter().take(CHANNELS).all(|&shift| shift >= -22)
 }
 
 /// Bᵀ · six values.
@@ -204,13 +339,42 @@ fn transform(pixels: &[i8], inputs: usize, values: &mut [Values]) {
     }
 }
 
+/// Three weights along, transformed.
+#[inline(always)]
+fn of_three([a, b, c]: [i16; 3]) -> [i16; SIDE] {
+    let (outer, wide) = (a + c, a + 4 * c);
+    [a, outer + b, outer - b, wide + 2 * b, wide - 2 * b, c]
+}
+
+/// See [`SquareTiles::weights`].
+fn transform_kernels(kernels: &[[i8; KERNEL]], weights: &mut [Weights]) {
+    // Kernels are in the order of the weights at a position.
+    let weights: &mut [i16] = zerocopy::transmute_mut!(weights);
+    for (k, kernel) in kernels.iter().enumerate() {
+        let mut positions = weights.iter_mut().skip(k).step_by(kernels.len().max(1));
+        let row = |at: usize| {
+            let weight = |x| kernel.get(at + x).map_or(0, |&weight| i16::from(weight));
+            of_three([weight(0), weight(1), weight(2)])
+        };
+        let [first, second, third] = [row(0), row(3), row(6)];
+        let mut columns = [[0; SIDE]; SIDE];
+        for (x, column) in columns.iter_mut().enumerate() {
+            *column = of_three([first[x], second[x], third[x]]);
+        }
+        for y in 0..SIDE {
+            for (column, place) in columns.iter().zip(&mut positions) {
+                *place = column[y].to_le();
+            }
+        }
+    }
+}
+
 /// See [`SquareTiles::multiply`].
-fn multiply(values: &[Values], weights: &[Weights], group: usize, groups: usize, sums: &mut Sums) {
+fn multiply(values: &[Values], weights: &[Weights], sums: &mut Sums) {
     let pairs = (values.len() / TILE_POSITIONS).max(1);
-    let positions = values.chunks_exact(pairs).zip(weights.chunks_exact((pairs * groups).max(1)));
+    let positions = values.chunks_exact(pairs).zip(weights.chunks_exact(pairs));
     for (sums, (values, weights)) in sums.iter_mut().zip(positions) {
         let mut acc = [[0_i32; TILES]; CHANNELS];
-        let weights = weights.iter().skip(group).step_by(groups.max(1));
         for (Values(values), Weights(weights)) in values.iter().zip(weights) {
             for lane in 0..2 {
                 for (acc, weight) in acc.iter_mut().zip(weights) {
@@ -226,7 +390,7 @@ fn multiply(values: &[Values], weights: &[Weights], group: usize, groups: usize,
 }
 
 /// See [`SquareTiles::finish`].
-fn finish(span: &Span<'_>, sums: &Sums, o: usize, outputs: &mut Outputs<'_>) {
+pub(super) fn finish(span: &Span<'_>, sums: &Sums, o: usize, outputs: &mut Outputs<'_>) {
     let conv = span.conv;
     let channels = usize::from(conv.window.output.channels).max(1);
     for channel in 0..CHANNELS.min(channels.saturating_sub(o)) {

@@ -23,7 +23,7 @@ use zerocopy::little_endian::I32;
 
 use super::{Shortcut, Window, int8, part, words};
 use crate::error::{Error, Fault, Part};
-use crate::format::{LayerRecord, Packing, TILE_ROWS, TILE_TRANSFORM, TRANSFORM};
+use crate::format::{EIGHT, LayerRecord, Packing, TILE_ROWS, TILE_TRANSFORM, TRANSFORM};
 use crate::model::Model;
 use crate::quant::{Clamp, Multiplier, Requantizer, requantize};
 use crate::shape::Shape;
@@ -127,16 +127,19 @@ impl<'m> Conv<'m> {
         self.window.kernel[0] * self.window.kernel[1] * self.window.input.channels as usize
     }
 
-    /// Weights an output channel with what [`Packing::Pairs`] adds.
+    /// Weights of a kernel row with what the packing adds.
+    pub fn packed_row(&self) -> usize {
+        packed_row(self.packing, kernel_taps(&self.window)[1])
+    }
+
+    /// Weights an output channel with what the packing adds.
     pub fn packed_taps(&self) -> usize {
-        let [rows, row] = kernel_taps(&self.window);
-        rows * row.next_multiple_of(4)
+        self.window.kernel[0] * self.packed_row()
     }
 
     /// Bytes of scratch memory.
     pub fn scratch_bytes(&self) -> usize {
-        let channels = usize::from(self.window.output.channels);
-        scratch_for(self.packing, channels, kernel_taps(&self.window))
+        scratch_for(self.packing, self.window.output, kernel_taps(&self.window))
     }
 
     /// Weight `tap` of kernel row `ky` of output channel `o`: kernel columns × input channels.
@@ -249,15 +252,32 @@ fn kernel_taps(window: &Window) -> [usize; 2] {
 pub(super) fn scratch_bytes(layer: &LayerRecord, input: Shape) -> usize {
     let [rows, columns] = layer.kernel.map(usize::from);
     let taps = [rows, columns * usize::from(input.channels)];
-    scratch_for(layer.packing(), usize::from(layer.channels.get()), taps)
+    scratch_for(layer.packing(), layer.shape(), taps)
 }
 
-/// Columns of the output that kernels for [`Packing::Pairs`] compute at a time.
+/// Weights of a kernel row with what the packing adds to those that there are.
+fn packed_row(packing: Packing, row: usize) -> usize {
+    match packing {
+        Packing::Pairs | Packing::WidePairs => row.next_multiple_of(4),
+        Packing::Eights => row.next_multiple_of(2),
+        _ => row,
+    }
+}
+
+/// Columns of the output that kernels for [`Packing::Pairs`] and [`Packing::Eights`] compute at a
+/// time.
 pub const PATCH_COLUMNS: usize = 4;
 /// Weights of an output channel that they multiply at a time.
 pub const CHUNK_TAPS: usize = 144;
 /// Output channels that they keep sums of.
 pub const GROUP_CHANNELS: usize = 64;
+
+/// Output channels that kernels for [`Packing::Eights`] keep sums of, with so many weights each: as
+/// many as they can, where they do not multiply all weights at a time.
+#[inline(always)]
+pub(crate) fn kept_channels(taps: usize, channels: usize) -> usize {
+    channels.min(if taps > CHUNK_TAPS { GROUP_CHANNELS } else { EIGHT })
+}
 
 /// Columns of the output in a tile of [`Packing::Winograd`] and [`Packing::Winograd2d`].
 pub const TILE_COLUMNS: usize = 4;
@@ -265,6 +285,8 @@ pub const TILE_COLUMNS: usize = 4;
 pub const TILES: usize = 2;
 /// Columns of the input under these tiles.
 pub const TILES_SPAN: usize = TILES * TILE_COLUMNS + 2;
+/// Output channels whose transformed weights are side by side.
+pub const SIDE_BY_SIDE: usize = 4;
 /// Rows of the input under the tiles of [`Packing::Winograd2d`].
 pub const TILES_ROWS: usize = TILE_ROWS + 2;
 /// Values that a tile of it is transformed into.
@@ -272,14 +294,23 @@ pub const TILE_POSITIONS: usize = TILE_TRANSFORM.len() * TILE_TRANSFORM.len();
 /// Pixels of the input under its tiles.
 pub const UNDER_TILES: usize = TILES_ROWS * TILES_SPAN;
 
-fn scratch_for(packing: Packing, channels: usize, [rows, row]: [usize; 2]) -> usize {
+fn scratch_for(packing: Packing, output: Shape, [rows, row]: [usize; 2]) -> usize {
+    let channels = usize::from(output.channels);
     match packing {
         Packing::Ohwi => 0,
         // The values under the kernel as int16, and a sum for each channel, at some columns.
         Packing::Pairs | Packing::WidePairs => {
-            let taps = rows * row.next_multiple_of(4);
+            let taps = rows * packed_row(packing, row);
             let sums = channels.next_multiple_of(2).min(GROUP_CHANNELS);
             PATCH_COLUMNS * (2 * taps.clamp(4, CHUNK_TAPS) + 4 * sums)
+        }
+        // The values under the kernel, two columns a word, sums in the same form, and what of a
+        // kernel row lies on padding, at two columns.
+        Packing::Eights => {
+            let row = packed_row(packing, row);
+            let sums = kept_channels(rows * row, channels);
+            let patch = PATCH_COLUMNS * 2 * (rows * row).clamp(2, CHUNK_TAPS);
+            patch + 4 * PATCH_COLUMNS * sums + 2 * row.min(CHUNK_TAPS)
         }
         // The transformed values as int16, a column of padding, and a row's columns where not
         // all are on it.
@@ -293,6 +324,14 @@ fn scratch_for(packing: Packing, channels: usize, [rows, row]: [usize; 2]) -> us
             let inputs = (row / 3).next_multiple_of(4);
             2 * TILE_POSITIONS * TILES * inputs + UNDER_TILES * inputs
         }
+        // The transformed values of all columns, what lies under two tiles, and the transformed
+        // weights of four channels.
+        Packing::Winograd2dInt8 => {
+            let inputs = (row / 3).next_multiple_of(4);
+            let spans = usize::from(output.columns).div_ceil(TILES * TILE_COLUMNS);
+            let transformed = 2 * TILE_POSITIONS * (spans * TILES + SIDE_BY_SIDE);
+            transformed * inputs + UNDER_TILES * inputs
+        }
     }
 }
 
@@ -304,7 +343,7 @@ pub const fn sum_bound(packing: Packing) -> i64 {
     match packing {
         // Kernels have eight times a sum in 32 bits, and in two dimensions 64 times.
         Packing::Winograd => 1 << 28,
-        Packing::Winograd2d => 1 << 25,
+        Packing::Winograd2d | Packing::Winograd2dInt8 => 1 << 25,
         _ => 1 << 31,
     }
 }

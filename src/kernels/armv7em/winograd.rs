@@ -11,10 +11,10 @@ use core::arch::naked_asm;
 
 use zerocopy::little_endian::I32;
 
+use super::super::quick::Quick;
 use super::super::winograd::{
     CHANNELS, Columns, INSIDE, POSITIONS, Span, Sums, THIRD, Tiles, Values, Weights,
 };
-use super::Quick;
 use crate::ops::conv::TILE_COLUMNS;
 
 /// The tiles of a convolution.
@@ -258,6 +258,10 @@ unsafe extern "C" fn transform(
     )
 }
 
+/// The function `$name` that sums the products of four channels at all positions. Values of one are
+/// `$step` bytes apart; `$back` makes `r2` of a position's bytes of weights, `r5`: from where its
+/// values end to where those of the next begin.
+///
 /// ```text
 /// r0 values   r1 weights   r2 r3 weights of two channels   r4 … r11 sums, channel by channel
 /// r12 lr  values of two tiles
@@ -265,86 +269,91 @@ unsafe extern "C" fn transform(
 /// [sp, 8] bytes of a position's weights   [sp, 12] from where the values of a position end to where
 /// the next begin   [sp, 16] sums   [sp, 20] where they end
 /// ```
-///
-/// # Safety
-///
-/// There are at least two steps, and so many values; of weights there are six times as many. `r1`
-/// comes back as where the weights end.
-#[unsafe(naked)]
-unsafe extern "C" fn multiply(
-    values: *const Values,
-    weights: *const Weights,
-    steps: usize,
-    sums: *mut Sums,
-) {
-    naked_asm!(
-        ".cpu cortex-m33",
-        "push {{r4-r11, lr}}",
-        "sub sp, sp, #28",
-        // The first step sets the sums. Of the others the first round begins in its middle, so
-        // that those after it are whole.
-        "sub r4, r2, #1",
-        "mov r5, #24",
-        "udiv r12, r4, r5",
-        "mls r12, r12, r5, r4",
-        "rsb r12, r12, #24",
-        "adr.w r4, 3f",
-        "mov r5, #11 * 4",
-        "mla r4, r12, r5, r4",
-        "orr r4, r4, #1", // Thumb
-        "lsl r5, r2, #4",
-        "strd r4, r5, [sp, #4]",
-        "add r2, r5, r5, lsl #1",
-        "sub r2, r2, #8",
-        "strd r2, r3, [sp, #12]",
-        "add r3, r3, #192",
-        "str r3, [sp, #20]",
-        // The next position.
-        "2:",
-        "ldrd r2, r3, [sp, #4]",
-        "add r3, r3, r1",
-        "str r3, [sp]",
-        "ldrd r8, r10, [r1, #8]",
-        "ldrd r4, r6, [r1], #16",
-        "ldrd r12, lr, [r0], #48",
-        "smuad r5, lr, r4",
-        "smuad r4, r12, r4",
-        "smuad r7, lr, r6",
-        "smuad r6, r12, r6",
-        "smuad r9, lr, r8",
-        "smuad r8, r12, r8",
-        "smuad r11, lr, r10",
-        "smuad r10, r12, r10",
-        "bx r2",
-        ".p2align 2",
-        "3:",
-        ".rept 24",
-        "ldrd r12, lr, [r0], #48",
-        "ldrd r2, r3, [r1], #8",
-        "smlad r4, r12, r2, r4",
-        "smlad r5, lr, r2, r5",
-        "smlad r6, r12, r3, r6",
-        "smlad r7, lr, r3, r7",
-        "ldrd r2, r3, [r1], #8",
-        "smlad r8, r12, r2, r8",
-        "smlad r9, lr, r2, r9",
-        "smlad r10, r12, r3, r10",
-        "smlad r11, lr, r3, r11",
-        ".endr",
-        "ldr r2, [sp]",
-        "cmp r1, r2",
-        "bne.w 3b",
-        "ldrd r2, r3, [sp, #12]",
-        "sub r0, r0, r2",
-        "ldr r2, [sp, #20]",
-        "stm r3!, {{r4-r11}}",
-        "str r3, [sp, #16]",
-        "cmp r3, r2",
-        "bne.w 2b",
-        "add sp, sp, #28",
-        "pop {{r4-r11, pc}}",
-    )
+macro_rules! products {
+    ($name:ident of $winograd:ident, $step:literal, $back:literal, $sums_bytes:literal) => {
+        /// # Safety
+        ///
+        /// There are at least two steps, and so many values and weights of each position. `r1`
+        /// comes back as where the weights end.
+        #[unsafe(naked)]
+        unsafe extern "C" fn $name(
+            values: *const crate::kernels::$winograd::Values,
+            weights: *const crate::kernels::$winograd::Weights,
+            steps: usize,
+            sums: *mut crate::kernels::$winograd::Sums,
+        ) {
+            core::arch::naked_asm!(
+                ".cpu cortex-m33",
+                "push {{r4-r11, lr}}",
+                "sub sp, sp, #28",
+                // The first step sets the sums. Of the others the first round begins in its middle, so
+                // that those after it are whole.
+                "sub r4, r2, #1",
+                "mov r5, #24",
+                "udiv r12, r4, r5",
+                "mls r12, r12, r5, r4",
+                "rsb r12, r12, #24",
+                "adr.w r4, 3f",
+                "mov r5, #11 * 4",
+                "mla r4, r12, r5, r4",
+                "orr r4, r4, #1", // Thumb
+                "lsl r5, r2, #4",
+                "strd r4, r5, [sp, #4]",
+                $back,
+                "strd r2, r3, [sp, #12]",
+                concat!("add r3, r3, #", $sums_bytes),
+                "str r3, [sp, #20]",
+                // The next position.
+                "2:",
+                "ldrd r2, r3, [sp, #4]",
+                "add r3, r3, r1",
+                "str r3, [sp]",
+                "ldrd r8, r10, [r1, #8]",
+                "ldrd r4, r6, [r1], #16",
+                concat!("ldrd r12, lr, [r0], #", $step),
+                "smuad r5, lr, r4",
+                "smuad r4, r12, r4",
+                "smuad r7, lr, r6",
+                "smuad r6, r12, r6",
+                "smuad r9, lr, r8",
+                "smuad r8, r12, r8",
+                "smuad r11, lr, r10",
+                "smuad r10, r12, r10",
+                "bx r2",
+                ".p2align 2",
+                "3:",
+                ".rept 24",
+                concat!("ldrd r12, lr, [r0], #", $step),
+                "ldrd r2, r3, [r1], #8",
+                "smlad r4, r12, r2, r4",
+                "smlad r5, lr, r2, r5",
+                "smlad r6, r12, r3, r6",
+                "smlad r7, lr, r3, r7",
+                "ldrd r2, r3, [r1], #8",
+                "smlad r8, r12, r2, r8",
+                "smlad r9, lr, r2, r9",
+                "smlad r10, r12, r3, r10",
+                "smlad r11, lr, r3, r11",
+                ".endr",
+                "ldr r2, [sp]",
+                "cmp r1, r2",
+                "bne.w 3b",
+                "ldrd r2, r3, [sp, #12]",
+                "sub r0, r0, r2",
+                "ldr r2, [sp, #20]",
+                "stm r3!, {{r4-r11}}",
+                "str r3, [sp, #16]",
+                "cmp r3, r2",
+                "bne.w 2b",
+                "add sp, sp, #28",
+                "pop {{r4-r11, pc}}",
+            )
+        }
+    };
 }
+pub(super) use products;
+
+products!(multiply of winograd, "48", "add r2, r5, r5, lsl #1\nsub r2, r2, #8", "192");
 
 /// Requantizes four sums, each twice what it is, with a shift to the right: `r2` is the mantissa,
 /// `r12` the shift, `lr` twice what is added before it.

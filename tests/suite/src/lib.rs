@@ -28,7 +28,7 @@ const WEIGHTS: usize = 7 * 1024;
 /// Largest number of bytes that they take in any packing.
 const PACKED: usize = 22 * 1024;
 /// Largest number of bytes of scratch memory.
-const SCRATCH: usize = 8 * 1024;
+const SCRATCH: usize = 24 * 1024;
 /// Largest number of bytes of a row.
 const ROW: usize = 640;
 
@@ -37,10 +37,10 @@ const ROW: usize = 640;
 pub struct Memory {
     weights: [i8; WEIGHTS],
     packed: Aligned<[i8; PACKED]>,
-    bias: [I32; CHANNELS],
-    mantissas: [I32; CHANNELS],
+    bias: Aligned<[I32; CHANNELS]>,
+    mantissas: Aligned<[I32; CHANNELS]>,
     shifts: [i8; CHANNELS],
-    table: [I32; 512],
+    table: Aligned<[I32; 512]>,
     rows: [[i8; ROW]; MAX_KERNEL],
     shortcuts: [[i8; ROW]; MAX_STEP_ROWS],
     expected: [[i8; ROW]; MAX_STEP_ROWS],
@@ -59,10 +59,10 @@ impl Memory {
         Self {
             weights: [0; WEIGHTS],
             packed: Aligned([0; PACKED]),
-            bias: [I32::ZERO; CHANNELS],
-            mantissas: [I32::ZERO; CHANNELS],
+            bias: Aligned([I32::ZERO; CHANNELS]),
+            mantissas: Aligned([I32::ZERO; CHANNELS]),
             shifts: [0; CHANNELS],
-            table: [I32::ZERO; 512],
+            table: Aligned([I32::ZERO; 512]),
             rows: [[0; ROW]; MAX_KERNEL],
             shortcuts: [[0; ROW]; MAX_STEP_ROWS],
             expected: [[0; ROW]; MAX_STEP_ROWS],
@@ -264,8 +264,8 @@ fn conv(
             let packed = &mut memory.packed.0[..packed];
             packing.put(packed, channel, tap / row, tap % row, kernel, weight);
         }
-        memory.bias[channel] = I32::new(generator.next() as i32 >> 12);
-        memory.mantissas[channel] = I32::new((generator.next() >> 2 | 1 << 30) as i32);
+        memory.bias.0[channel] = I32::new(generator.next() as i32 >> 12);
+        memory.mantissas.0[channel] = I32::new((generator.next() >> 2 | 1 << 30) as i32);
         // From factors that leave a few steps to factors that saturate.
         let bits = (taps as u32 * 127 * 128).ilog2() as i32;
         memory.shifts[channel] = match generator.below(4) {
@@ -274,7 +274,7 @@ fn conv(
             _ => -((bits - 8).max(0) as i8) + generator.below(3) as i8 - 1,
         };
     }
-    for word in &mut memory.table {
+    for word in &mut memory.table.0 {
         *word = I32::new(generator.next() as i32 >> 14);
     }
     for row in &mut memory.rows {
@@ -300,15 +300,15 @@ fn conv(
         window,
         packing,
         weights: &memory.packed.0[..packed],
-        bias: &memory.bias[..outputs],
-        mantissas: &memory.mantissas[..outputs],
+        bias: &memory.bias.0[..outputs],
+        mantissas: &memory.mantissas.0[..outputs],
         shifts: &memory.shifts[..outputs],
         padding: match inputs {
             1..=3 => Padding::PerChannel(&padding_values[..inputs]),
             _ => Padding::Same(zero),
         },
         finish: match join {
-            true => Finish::Join { table: &memory.table[..256], bits: 10 },
+            true => Finish::Join { table: &memory.table.0[..256], bits: 10 },
             false => Finish::Requantize { zero_point: i32::from(zero) },
         },
         clamp: match generator.below(2) {
@@ -368,12 +368,12 @@ fn multiplier(generator: &mut Generator, shifts: core::ops::Range<i32>) -> Multi
 }
 
 fn add(backend: &impl Backend, memory: &mut Memory, shape: Shape, g: &mut Generator) -> bool {
-    for word in &mut memory.table {
+    for word in &mut memory.table.0 {
         *word = I32::new(g.next() as i32 >> 4);
     }
     let add = Add {
         shape,
-        table: &memory.table,
+        table: &memory.table.0,
         multiplier: multiplier(g, -20..-16),
         zero_point: i32::from(g.int8()),
         clamp: [Clamp::FULL, Clamp { min: g.int8().min(0), max: 127 }][g.below(2) as usize],
@@ -414,15 +414,15 @@ fn batch_norm(
     let channels = usize::from(shape.channels);
     for c in 0..channels {
         memory.weights[c] = Values::Extreme.weight(g);
-        memory.bias[c] = I32::new(g.next() as i32 >> 12);
-        memory.mantissas[c] = I32::new((g.next() >> 2 | 1 << 30) as i32);
+        memory.bias.0[c] = I32::new(g.next() as i32 >> 12);
+        memory.mantissas.0[c] = I32::new((g.next() >> 2 | 1 << 30) as i32);
         memory.shifts[c] = -(g.below(14) as i8);
     }
     let norm = BatchNorm {
         shape,
         weights: &memory.weights[..channels],
-        bias: &memory.bias[..channels],
-        mantissas: &memory.mantissas[..channels],
+        bias: &memory.bias.0[..channels],
+        mantissas: &memory.mantissas.0[..channels],
         shifts: &memory.shifts[..channels],
         zero_point: i32::from(g.int8()),
         clamp: Clamp { min: g.int8().min(0), max: 127 },

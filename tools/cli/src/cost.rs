@@ -15,7 +15,7 @@ use std::sync::LazyLock;
 
 use brooklet::Shape;
 use brooklet::format::{LayerRecord, Operator, Packing, TILE_ROWS};
-use brooklet::ops::conv::{PATCH_COLUMNS, TILE_COLUMNS, TILES};
+use brooklet::ops::conv::{CHUNK_TAPS, PATCH_COLUMNS, TILE_COLUMNS, TILES};
 use brooklet_firmware::Spec;
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +37,11 @@ pub type Costs = BTreeMap<String, Core>;
 static COSTS: LazyLock<Costs> = LazyLock::new(|| {
     serde_json::from_str(include_str!("costs.json")).expect("the test `costs` wrote it")
 });
+
+/// The coefficients of all cores.
+pub fn all() -> &'static Costs {
+    &COSTS
+}
 
 /// The coefficients of a board's core, or of one that has the same backend, if there are any.
 pub fn of(spec: &Spec) -> Option<Core> {
@@ -77,12 +82,19 @@ pub fn work(layer: &LayerRecord, input: Shape) -> (&'static str, Work) {
                 let name = if joins { "winograd, join" } else { "winograd" };
                 (name, groups * values, values, rows * spans * groups)
             }
-            Packing::Winograd2d => {
+            packing @ (Packing::Winograd2d | Packing::Winograd2dInt8) => {
                 let inputs = inputs.next_multiple_of(4);
                 let spans = rows.div_ceil(TILE_ROWS) * columns.div_ceil(TILES * TILE_COLUMNS);
                 let groups = channels.div_ceil(4);
-                let name = if joins { "winograd 2d, join" } else { "winograd 2d" };
-                (name, groups * spans * inputs, spans * inputs, spans * groups)
+                let (products, values) = (groups * spans * inputs, spans * inputs);
+                if packing == Packing::Winograd2dInt8 {
+                    let steps = rows.div_ceil(TILE_ROWS);
+                    let name = if joins { "winograd 2d int8, join" } else { "winograd 2d int8" };
+                    (name, products, values, steps * groups * inputs)
+                } else {
+                    let name = if joins { "winograd 2d, join" } else { "winograd 2d" };
+                    (name, products, values, spans * groups)
+                }
             }
             packing @ (Packing::Pairs | Packing::WidePairs) => {
                 let taps = kernel_rows * (kernel_columns * inputs).next_multiple_of(4);
@@ -95,6 +107,13 @@ pub fn work(layer: &LayerRecord, input: Shape) -> (&'static str, Work) {
                     (_, true) => "wide pairs, join",
                 };
                 (name, patches * pairs * taps, patches * taps, patches)
+            }
+            Packing::Eights => {
+                let taps = kernel_rows * (kernel_columns * inputs).next_multiple_of(2);
+                let patches = rows * columns.div_ceil(PATCH_COLUMNS);
+                let chunks = taps.div_ceil(CHUNK_TAPS);
+                let name = if joins { "eights, join" } else { "eights" };
+                (name, patches * taps * channels, patches * taps, patches * chunks * channels)
             }
             Packing::Ohwi => {
                 let taps = kernel_rows * kernel_columns * inputs;

@@ -48,7 +48,8 @@ impl Kernels {
     /// The packing for kernels and strides of any kind: the smallest.
     pub fn packing(self) -> Packing {
         match self {
-            Self::Portable | Self::Armv6m | Self::Armv7m | Self::Rv32 => Packing::Ohwi,
+            Self::Portable => Packing::Ohwi,
+            Self::Armv6m | Self::Armv7m | Self::Rv32 => Packing::Eights,
             Self::Armv7em => Packing::Pairs,
         }
     }
@@ -57,9 +58,14 @@ impl Kernels {
     pub fn quicker(self) -> &'static [Packing] {
         match self {
             Self::Portable | Self::Armv6m | Self::Armv7m | Self::Rv32 => {
-                &[Packing::Winograd, Packing::Winograd2d]
+                &[Packing::Winograd, Packing::Winograd2d, Packing::Winograd2dInt8]
             }
-            Self::Armv7em => &[Packing::WidePairs, Packing::Winograd],
+            Self::Armv7em => &[
+                Packing::WidePairs,
+                Packing::Winograd,
+                Packing::Winograd2d,
+                Packing::Winograd2dInt8,
+            ],
         }
     }
 

@@ -217,11 +217,11 @@ fn peak(timeline: &Timeline) -> usize {
 /// Places the items, those that live at one time apart: returns their offsets, and the bytes
 /// of the arena.
 ///
-/// First fit, in different orders: long-lived first, large first, as they come. Where that does
-/// not fill the `peak`, again with those first that lay highest.
+/// First fit, in different orders: long-lived first, large first, as they come, and so behind
+/// scratch memory. Where that does not fill the `peak`, again with those first that lay highest.
 fn place(items: &[Item], peak: usize) -> (Vec<u32>, usize) {
     type Key = fn(&Item) -> (u64, u64);
-    let orders: [Key; 4] = [
+    let orders: [Key; 5] = [
         |item| (u64::from(u32::MAX - (item.life.end - item.life.start)), 0),
         |item| (u64::MAX - item.bytes as u64, u64::from(item.life.start)),
         |item| (u64::from(item.life.start), u64::MAX - item.bytes as u64),
@@ -229,6 +229,7 @@ fn place(items: &[Item], peak: usize) -> (Vec<u32>, usize) {
             let area = item.bytes as u64 * u64::from(item.life.end - item.life.start);
             (u64::MAX - area, 0)
         },
+        |item| (u64::from(item.moments.is_empty()), u64::from(item.life.start)),
     ];
     let mut best = (Vec::new(), usize::MAX);
     for key in orders {

@@ -23,12 +23,17 @@ const PICTURES: usize = 20;
 /// RAM of boards on which every network here runs, and the suite.
 const AMPLE: u32 = 1 << 17;
 
-/// Runs `test` for every board of the checkout with so much RAM, several at once.
+/// Runs `test` for every board of the checkout with so much RAM, several at once; if
+/// `BROOKLET_BOARD` names one, for that alone.
 fn on_boards_with(ram_bytes: u32, test: impl Fn(&Registry, &Spec) + Sync) {
     let registry = Registry::find().unwrap();
     assert!(registry.boards().len() >= 9);
+    let only = std::env::var("BROOKLET_BOARD").ok();
+    let wanted = |spec: &&Spec| {
+        spec.ram.bytes >= ram_bytes && only.as_ref().is_none_or(|name| *name == spec.name)
+    };
     std::thread::scope(|scope| {
-        for spec in registry.boards().iter().filter(|spec| spec.ram.bytes >= ram_bytes) {
+        for spec in registry.boards().iter().filter(wanted) {
             scope.spawn(|| test(&registry, spec));
         }
     });

@@ -105,11 +105,19 @@ fn offsets(model: &Model<'_>, layer: usize) -> Vec<usize> {
     rows.map(|y| model.row(layer, y).start).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
+/// Ranges of the arena that a line has room for.
+const SHOWN: usize = 3;
+
 /// Offsets of rows, with neighbours taken together: `0..512, 1024..2048`.
 fn ranges(offsets: &[usize], row_bytes: usize) -> String {
     let apart = |a: &usize, b: &usize| *b == *a + row_bytes.next_multiple_of(ARENA_ALIGN);
     let range = |run: &[usize]| format!("{}..{}", run[0], run[run.len() - 1] + row_bytes);
-    offsets.chunk_by(apart).map(range).collect::<Vec<_>>().join(" ")
+    let mut ranges: Vec<String> = offsets.chunk_by(apart).map(range).collect();
+    if ranges.len() > SHOWN + 1 {
+        let more = format!("and {} more", ranges.len() - SHOWN);
+        ranges.splice(SHOWN.., [more]);
+    }
+    ranges.join(" ")
 }
 
 impl Report {

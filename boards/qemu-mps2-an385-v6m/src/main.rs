@@ -1,0 +1,22 @@
+//! Firmware for Arm's MPS2 board with FPGA image AN385, in the instructions of Armv6-M.
+#![no_std]
+#![no_main]
+
+use brooklet_parts::mps;
+use cortex_m_rt::entry;
+#[cfg(feature = "defmt")]
+use defmt_semihosting as _;
+
+/// Constants from `board.toml`.
+mod board {
+    include!(concat!(env!("OUT_DIR"), "/board.rs"));
+}
+
+static MEMORY: board::Memory = board::Memory::new();
+
+#[entry]
+fn main() -> ! {
+    let slot = (board::SLOT_ADDRESS, board::SLOT_BYTES);
+    // SAFETY: this board is an MPS2, and its slot the PSRAM's 16 MiB at 0x2100_0000.
+    unsafe { mps::run(mps::MPS2, board::ABOUT, board::CLOCK_HZ, slot, MEMORY.take()) }
+}

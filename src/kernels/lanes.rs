@@ -1,0 +1,386 @@
+//! Convolutions for cores whose multiplication gives 32 bits: two columns in one product. For
+//! weights in [`Packing::Eights`].
+//!
+//! ```text
+//! for each four columns of the output:
+//!     patch[tap] = the values x, y under the kernel at two columns, as x + 2¹⁶ y; and at the others
+//!     for each output channel:                                                    in assembly
+//!         for each two taps, and each two columns:
+//!             p = patch[tap] · weight[tap] + patch[tap + 1] · weight[tap + 1]
+//!             high += p / 2¹⁶, to the nearest
+//!             sum += p
+//!         acc[two columns] = bias + sum − 2¹⁶ high, bias + high
+//!         output[columns] = finish(acc)
+//! ```
+//!
+//! Two products of int8 are at most 2¹⁵ together, and more than −2¹⁵: so the nearest multiple of
+//! 2¹⁶ to *p* is exactly what belongs to the upper column, and nothing is lost. What *sum* has above
+//! 32 bits is gone, but so it is in 2¹⁶ *high*.
+//!
+//! The two columns are in the values and not in the weights, because a value in the patch serves
+//! all output channels, and weights stay as they are in the file: a byte each.
+//!
+//! [`Packing::Eights`]: crate::format::Packing::Eights
+
+use core::ops::Range;
+use core::ptr::{null, null_mut};
+
+use zerocopy::FromBytes;
+use zerocopy::little_endian::I32;
+
+use super::quick::{Quick, aligned, finish, numbers};
+use super::{Backend, Reference};
+use crate::format::EIGHT;
+use crate::ops::conv::{CHUNK_TAPS, Conv, PATCH_COLUMNS, Padding, kept_channels};
+use crate::ops::{Rows, Shortcut, int8_mut};
+
+/// The values of two columns at two taps.
+pub(super) type Columns = [u32; 2];
+
+/// Two taps of a patch.
+pub(super) type Taps = [Columns; PATCH_COLUMNS / 2];
+
+/// The assembly.
+pub(super) trait Lanes {
+    /// Writes the values of two columns into a patch: to place `pair` of its [`Taps`]. The columns
+    /// have as many values as these have taps.
+    fn widen(columns: [&[i8]; 2], patch: &mut [Taps], pair: usize);
+
+    /// Adds the products of a chunk of taps for a group of output channels, and makes outputs of
+    /// the sums, or keeps them.
+    fn blocks(args: &mut Args);
+
+    /// The sums of four columns, from what `blocks` keeps of a channel.
+    fn sums(kept: [i32; PATCH_COLUMNS]) -> [i32; PATCH_COLUMNS];
+}
+
+/// What the assembly takes: a patch, and output channels one by one.
+///
+/// ```text
+///  0 patch      4 weights       8 pairs of taps       12 bias       16 mantissas   20 shifts
+/// 24 output    28 its stride   32 channels
+/// 36 twice the zero_point and a half, or a join's bits   40 the middle of a join's table, or null
+/// 44 shortcut  48 its stride   52 what is kept, 16 bytes a channel
+/// 56 from the weights of a channel, and one, to those of the next eight   60 parts
+/// 64 pairs of taps in all chunks
+/// ```
+///
+/// All pointers are good for what the numbers beside them say: the patch for the pairs of taps, of
+/// which there is one at least; weights for as many taps of eight channels, and again behind what is
+/// skipped; the bias for each channel, of which there is one at least, and what is kept, if anything
+/// is. Unless sums are, mantissas and shifts are there for each, too; outputs at four columns; behind a join 128
+/// words of the table to both sides of its middle, and the shortcut at four columns.
+#[repr(C)]
+pub(super) struct Args {
+    patch: *const Taps,
+    weights: *const i8,
+    pairs: usize,
+    bias: *const I32,
+    mantissas: *const I32,
+    shifts: *const i8,
+    output: *mut i8,
+    stride: usize,
+    channels: usize,
+    last: i32,
+    table: *const I32,
+    shortcut: *const i8,
+    shortcut_stride: usize,
+    kept: *mut [i32; PATCH_COLUMNS],
+    skip: usize,
+    /// [`CONTINUE`] and [`KEEP`].
+    parts: usize,
+    all_pairs: usize,
+}
+
+/// Sums begin with what is kept, and not with the bias.
+const CONTINUE: usize = 1;
+/// Sums are kept, and not made outputs.
+const KEEP: usize = 2;
+
+/// One output row; see [`Backend::conv`](super::Backend::conv).
+pub(super) fn conv<L: Lanes>(
+    conv: &Conv<'_>,
+    rows: &Rows<'_>,
+    shortcut: &Shortcut<'_>,
+    scratch: &mut [u8],
+    output: &mut [i8],
+) {
+    // A file may lie where its words are not aligned.
+    if !aligned(conv.bias) {
+        return Reference.conv(conv, rows, shortcut, scratch, output);
+    }
+    let channels = usize::from(conv.window.output.channels).max(1);
+    let taps = conv.packed_taps();
+    // That there is so much was checked when the model was.
+    let patch_bytes = 2 * PATCH_COLUMNS * taps.clamp(2, CHUNK_TAPS);
+    let kept_bytes = 4 * PATCH_COLUMNS * kept_channels(taps, channels);
+    let Some((patch, scratch)) = scratch.split_at_mut_checked(patch_bytes) else { return };
+    let Some((kept, edges)) = scratch.split_at_mut_checked(kept_bytes) else { return };
+    let patch = <[Taps]>::mut_from_bytes(patch).unwrap_or_default();
+    let kept = <[[i32; PATCH_COLUMNS]]>::mut_from_bytes(kept).unwrap_or_default();
+    let edges = int8_mut(edges);
+    let ordinary = Quick::of(conv, shortcut);
+    let kernel = Kernel::of(conv);
+    let one_chunk = taps <= CHUNK_TAPS;
+    let length = PATCH_COLUMNS * channels;
+    let mut first = 0;
+    for pixels in output.chunks_mut(length) {
+        let quick = ordinary.as_ref().filter(|_| pixels.len() == length);
+        let together = if one_chunk && quick.is_some() { channels } else { kept.len().max(1) };
+        let mut group = 0..channels.min(together);
+        while group.start < group.end {
+            let mut chunk = 0..taps.min(CHUNK_TAPS);
+            while chunk.start < chunk.end {
+                if group.start == 0 || !one_chunk {
+                    fill::<L>(conv, &kernel, rows, first, &chunk, patch, edges);
+                }
+                let last = if chunk.end == taps { quick } else { None };
+                multiply::<L>(conv, taps, first, &group, &chunk, patch, kept, last, pixels);
+                chunk = chunk.end..taps.min(chunk.end + CHUNK_TAPS);
+            }
+            if quick.is_none() {
+                for (o, kept) in group.clone().zip(kept.iter()) {
+                    finish(conv, shortcut, first, o, L::sums(*kept), pixels);
+                }
+            }
+            group = group.end..channels.min(group.end + together);
+        }
+        first += PATCH_COLUMNS;
+    }
+}
+
+/// How a kernel lies on the rows.
+struct Kernel {
+    /// Values under a kernel row, with that of no weight.
+    packed: usize,
+    /// Values from one output column to the next, and columns of padding in values.
+    step: usize,
+    pad: usize,
+    /// Output columns at which kernel rows, as packed, lie on the row whole.
+    inside: Range<usize>,
+    /// The last output column.
+    last: usize,
+}
+
+impl Kernel {
+    fn of(conv: &Conv<'_>) -> Self {
+        let window = &conv.window;
+        let inputs = usize::from(window.input.channels).max(1);
+        let (stride, pad) = (window.stride[1].max(1), window.pad_left);
+        let packed = conv.packed_row();
+        let room = (usize::from(window.input.columns) * inputs).checked_sub(packed);
+        let end = room.map_or(0, |room| (room / inputs + pad) / stride + 1);
+        Self {
+            packed,
+            step: stride * inputs,
+            pad: pad * inputs,
+            inside: pad.div_ceil(stride)..end,
+            last: usize::from(window.output.columns).saturating_sub(1),
+        }
+    }
+}
+
+/// Writes the values of the `taps` under the kernel into a patch, at four output columns from
+/// `first` on; in place of those behind the last there is the last.
+fn fill<L: Lanes>(
+    conv: &Conv<'_>,
+    kernel: &Kernel,
+    rows: &Rows<'_>,
+    first: usize,
+    taps: &Range<usize>,
+    patch: &mut [Taps],
+    edges: &mut [i8],
+) {
+    let mut row_start = 0;
+    for row in rows.iter().take(conv.window.kernel[0]) {
+        // The part of this kernel row.
+        let from = taps.start.max(row_start);
+        let to = taps.end.min(row_start + kernel.packed);
+        if from < to {
+            let part = from - row_start..to - row_start;
+            let places = (from - taps.start) / 2..(to - taps.start) / 2;
+            let Some(patch) = patch.get_mut(places) else { return };
+            let Some((edge, other_edge)) = edges.split_at_mut_checked(to - from) else { return };
+            for pair in 0..PATCH_COLUMNS / 2 {
+                let x = (first + 2 * pair).min(kernel.last);
+                let a = values(conv, kernel, row, x, &part, edge);
+                let b = values(conv, kernel, row, (x + 1).min(kernel.last), &part, other_edge);
+                L::widen([a, b], patch, pair);
+            }
+        }
+        row_start += kernel.packed;
+    }
+}
+
+/// The `part` of what lies under a kernel row at column `x`: on the row, or in `edge` with what lies
+/// on padding.
+#[inline(always)]
+fn values<'v>(
+    conv: &Conv<'_>,
+    kernel: &Kernel,
+    row: &'v [i8],
+    x: usize,
+    part: &Range<usize>,
+    edge: &'v mut [i8],
+) -> &'v [i8] {
+    if kernel.inside.contains(&x) {
+        let start = (x * kernel.step).wrapping_sub(kernel.pad);
+        if let Some(values) = row.get(start + part.start..start + part.end) {
+            return values;
+        }
+    }
+    fill_edge(conv, row, x, part.start, edge);
+    edge
+}
+
+/// Fills `edge` with what lies under a kernel row at column `x`, from value `start` of it on.
+#[inline(never)]
+fn fill_edge(conv: &Conv<'_>, row: &[i8], x: usize, start: usize, edge: &mut [i8]) {
+    let window = &conv.window;
+    let inputs = usize::from(window.input.channels).max(1);
+    let (on_input, first) = window.columns_on_input(x);
+    let (mut kx, mut i) = (start.checked_div(inputs).unwrap_or(0), 0);
+    i += start.saturating_sub(kx * inputs);
+    let mut rest = edge;
+    while !rest.is_empty() {
+        let length = rest.len().min(inputs.saturating_sub(i).max(1));
+        let Some((values, others)) = rest.split_at_mut_checked(length) else { return };
+        let column = (first + kx).wrapping_sub(on_input.start);
+        let pixel = if on_input.contains(&kx) {
+            row.get(column * inputs + i..column * inputs + i + length)
+        } else {
+            None
+        };
+        match (pixel, conv.padding) {
+            _ if kx >= window.kernel[1] => values.fill(0),
+            (Some(pixel), _) => {
+                values.iter_mut().zip(pixel).for_each(|(place, value)| *place = *value);
+            }
+            (None, Padding::Same(value)) => values.fill(value),
+            (None, Padding::PerChannel(padding)) => {
+                let padding = padding.iter().skip(i);
+                values.iter_mut().zip(padding).for_each(|(place, value)| *place = *value);
+            }
+        }
+        rest = others;
+        (kx, i) = (kx + 1, 0);
+    }
+}
+
+/// Adds the products of a chunk of taps for a group of output channels. With `quick` they are
+/// the last, and become outputs.
+#[allow(clippy::too_many_arguments)]
+fn multiply<L: Lanes>(
+    conv: &Conv<'_>,
+    taps: usize,
+    first: usize,
+    group: &Range<usize>,
+    chunk: &Range<usize>,
+    patch: &[Taps],
+    kept: &mut [[i32; PATCH_COLUMNS]],
+    quick: Option<&Quick<'_>>,
+    pixels: &mut [i8],
+) {
+    let stride = usize::from(conv.window.output.channels);
+    let channels = numbers(group);
+    let pairs = numbers(chunk) / 2;
+    let weights = conv.weights.get(group.start * taps + EIGHT * chunk.start..).unwrap_or(&[]);
+    let bias = conv.bias.get(group.start..).unwrap_or(&[]);
+    let eights = channels.div_ceil(EIGHT).saturating_sub(1);
+    let first_part = if chunk.start > 0 { CONTINUE } else { 0 };
+    let last_part = if quick.is_some() { 0 } else { KEEP };
+    let parts = first_part | last_part;
+    let there = pairs > 0
+        && channels > 0
+        && patch.len() >= pairs
+        && (kept.len() >= channels || parts == 0)
+        && weights.len() >= EIGHT * (eights * taps + 2 * pairs)
+        && bias.len() >= channels;
+    if !there {
+        return;
+    }
+    let mut args = Args {
+        patch: patch.as_ptr(),
+        weights: weights.as_ptr(),
+        pairs,
+        bias: bias.as_ptr(),
+        mantissas: null(),
+        shifts: null(),
+        output: null_mut(),
+        stride,
+        channels,
+        last: 0,
+        table: null(),
+        shortcut: null(),
+        shortcut_stride: 0,
+        kept: kept.as_mut_ptr(),
+        skip: EIGHT * (taps - 1),
+        parts,
+        all_pairs: taps / 2,
+    };
+    if let Some(quick) = quick {
+        let Some((mantissas, shifts)) =
+            conv.mantissas.get(group.clone()).zip(conv.shifts.get(group.clone()))
+        else {
+            return;
+        };
+        let found = quick.shortcut(first, PATCH_COLUMNS, group.start, stride, pixels);
+        let Some((shortcut, shortcut_stride)) = found else { return };
+        args.mantissas = mantissas.as_ptr();
+        args.shifts = shifts.as_ptr();
+        args.output = pixels.as_mut_ptr().wrapping_add(group.start);
+        args.last = quick.last;
+        args.table = quick.table;
+        (args.shortcut, args.shortcut_stride) = (shortcut, shortcut_stride);
+    }
+    L::blocks(&mut args);
+}
+
+/// A backend with these loops, those of [`winograd`](super::winograd) and those of
+/// [`winograd_2d`](super::winograd_2d).
+macro_rules! backend {
+    ($backend:ident, $name:literal) => {
+        impl $crate::kernels::Backend for $backend {
+            const NAME: &'static str = $name;
+
+            fn runs(&self, packing: $crate::format::Packing) -> bool {
+                use $crate::format::Packing;
+                matches!(
+                    packing,
+                    Packing::Eights
+                        | Packing::Winograd
+                        | Packing::Winograd2d
+                        | Packing::Winograd2dInt8
+                )
+            }
+
+            fn conv(
+                &self,
+                conv: &$crate::ops::conv::Conv<'_>,
+                rows: &$crate::ops::Rows<'_>,
+                shortcut: &$crate::ops::Shortcut<'_>,
+                scratch: &mut [u8],
+                output: &mut [i8],
+            ) {
+                if conv.packing == $crate::format::Packing::Winograd {
+                    $crate::kernels::winograd::conv(self, conv, rows, shortcut, scratch, output);
+                } else {
+                    $crate::kernels::lanes::conv::<Self>(conv, rows, shortcut, scratch, output);
+                }
+            }
+
+            fn conv_rows(
+                &self,
+                conv: &$crate::ops::conv::Conv<'_>,
+                rows: &$crate::ops::Rows<'_>,
+                shortcuts: &$crate::ops::Shortcuts<'_>,
+                scratch: &mut [u8],
+                outputs: &mut $crate::ops::Outputs<'_>,
+            ) {
+                $crate::kernels::winograd_2d::conv(self, conv, rows, shortcuts, scratch, outputs);
+            }
+        }
+    };
+}
+
+pub(super) use backend;

@@ -1,0 +1,110 @@
+//! What kernels in assembly share that sum four columns at a time: which outputs they finish
+//! themselves, and how the others are.
+
+use core::ops::Range;
+use core::ptr::null;
+
+use zerocopy::little_endian::I32;
+
+use crate::ops::Shortcut;
+use crate::ops::conv::{Conv, Finish, PATCH_COLUMNS};
+use crate::quant::{Clamp, Multiplier};
+
+/// The parameters of a convolution whose every output the assembly can finish.
+pub(super) struct Quick<'c> {
+    /// Behind the requantization: twice the zero point and a half, or a join's bits.
+    pub(super) last: i32,
+    /// The middle of a join's table, or null.
+    pub(super) table: *const I32,
+    shortcut: Option<(&'c [i8], usize)>,
+}
+
+impl<'c> Quick<'c> {
+    /// `None` where anything is out of the ordinary: an activation that cuts what fits into int8,
+    /// a factor of a half or more without a join, or next to nothing, a shortcut with other
+    /// channels, a file that lies where its words are not aligned.
+    pub(super) fn of(conv: &'c Conv<'_>, shortcut: &Shortcut<'c>) -> Option<Self> {
+        let channels = usize::from(conv.window.output.channels);
+        let ordinary = channels > 0
+            && conv.clamp == Clamp::FULL
+            && conv.bias.len() == channels
+            && conv.mantissas.len() == channels
+            && conv.shifts.len() == channels
+            && aligned(conv.bias)
+            && aligned(conv.mantissas);
+        let largest = match conv.finish {
+            Finish::Requantize { .. } => -1,
+            Finish::Join { .. } => Multiplier::MAX_SHIFT,
+        };
+        if !ordinary || !conv.shifts.iter().all(|shift| (-22..=largest).contains(shift)) {
+            return None;
+        }
+        match (conv.finish, *shortcut) {
+            (Finish::Requantize { zero_point }, _) => {
+                // And one half, for the rounding, as it goes through the shift.
+                Some(Self { last: 2 * zero_point + 1, table: null(), shortcut: None })
+            }
+            (Finish::Join { table, bits }, shortcut) => {
+                let middle = table.get(128).filter(|_| table.len() == 256 && aligned(table))?;
+                let shortcut = match shortcut {
+                    Shortcut::InPlace => None,
+                    Shortcut::Row { row, channels: theirs, stride, before: 0, .. }
+                        if theirs == channels =>
+                    {
+                        Some((row, stride))
+                    }
+                    Shortcut::Row { .. } => return None,
+                };
+                Some(Self { last: bits as i32, table: middle, shortcut })
+            }
+        }
+    }
+
+    /// Where the shortcut of channel `o` is at output column `first`, and how far it is from
+    /// column to column; `None` if there are not so many columns of outputs and shortcut.
+    pub(super) fn shortcut(
+        &self,
+        first: usize,
+        columns: usize,
+        o: usize,
+        channels: usize,
+        pixels: &[i8],
+    ) -> Option<(*const i8, usize)> {
+        if pixels.len() != columns * channels {
+            return None;
+        }
+        let Some((row, stride)) = self.shortcut else { return Some((pixels.get(o)?, channels)) };
+        let (from, stride) = (first * stride * channels, stride * channels);
+        let row = row.get(from..from + columns.saturating_sub(1) * stride + channels)?;
+        Some((row.get(o)?, stride))
+    }
+}
+
+/// Whether words lie where any core can load them.
+pub(super) fn aligned(words: &[I32]) -> bool {
+    words.as_ptr().addr().is_multiple_of(align_of::<u32>())
+}
+
+/// Writes the outputs of channel `o` at up to four columns from `first` on.
+pub(super) fn finish(
+    conv: &Conv<'_>,
+    shortcut: &Shortcut<'_>,
+    first: usize,
+    o: usize,
+    acc: [i32; PATCH_COLUMNS],
+    pixels: &mut [i8],
+) {
+    let channels = usize::from(conv.window.output.channels).max(1);
+    let multiplier = conv.multiplier(o);
+    let outputs = pixels.iter_mut().skip(o).step_by(channels);
+    for (x, (out, acc)) in (first..).zip(outputs.zip(acc)) {
+        *out = conv.output(acc, multiplier, shortcut, x, o, *out);
+    }
+}
+
+/// Numbers in a range: `Range::len` has an assertion that the compiler does not always see
+/// through.
+#[inline(always)]
+pub(super) fn numbers(range: &Range<usize>) -> usize {
+    range.end.saturating_sub(range.start)
+}

@@ -1,0 +1,464 @@
+//! What cores of Armv7-M share, with DSP instructions and without: the transforms of Winograd's
+//! convolution in two dimensions.
+//!
+//! Two channels go through the transform of values in one register, as its low and its high half:
+//! it is linear, so the high one only borrows where the low one is below zero, and that is made
+//! good when they are stored. Bytes come as 128 more, unsigned, which cancels at all positions but
+//! the second: there, a column at a time, it makes −6 · 128.
+//!
+//! Instructions: 180 for the 36 values of a tile and channel; 24 an output from its sums on.
+
+#![allow(unsafe_code)]
+
+use core::arch::naked_asm;
+
+use super::winograd_2d::{KERNEL, Values, Weights};
+use crate::ops::conv::{TILE_POSITIONS, UNDER_TILES};
+
+/// See [`SquareTiles::transform`](super::winograd_2d::SquareTiles::transform).
+pub(super) fn transform(pixels: &[i8], inputs: usize, values: &mut [Values]) {
+    let there = pixels.len() >= UNDER_TILES * inputs && values.len() >= TILE_POSITIONS * inputs / 2;
+    if there && inputs > 0 && inputs.is_multiple_of(4) {
+        // SAFETY: `inputs` is a multiple of four and not zero; so many bytes for each pixel under
+        // the tiles can be read, and values for each two be written, as was just checked.
+        unsafe { transform_tiles(pixels.as_ptr(), values.as_mut_ptr(), inputs) }
+    }
+}
+
+/// Bᵀ · a column of six pixels, of two of four channels: `r4` … `r9`, to `$pair` bytes behind `r1`.
+macro_rules! column {
+    ($pair:literal) => {
+        concat!(
+            "and r10, r8, #0x00ff00ff\n",
+            "and r11, r6, #0x00ff00ff\n",
+            "sub r12, r10, r11\n",         // even
+            "sub r10, r10, r11, lsl #2\n", // outer
+            "and r3, r4, #0x00ff00ff\n",
+            "sub r3, r3, r11\n",
+            "add r3, r12, r3, lsl #2\n",
+            "str r3, [r1, #",
+            $pair,
+            "]\n",
+            "and r11, r7, #0x00ff00ff\n",
+            "and r3, r5, #0x00ff00ff\n",
+            "sub lr, r11, r3\n",         // odd
+            "sub r3, r11, r3, lsl #2\n", // inner
+            "add r10, r10, r3\n",
+            "sub r3, r10, r3, lsl #1\n",
+            "add r10, r10, #0x03000300\n",
+            "str r10, [r1, #80 + ",
+            $pair,
+            "]\n",
+            "str r3, [r1, #160 + ",
+            $pair,
+            "]\n",
+            "add r3, r12, lr, lsl #1\n",
+            "sub r12, r12, lr, lsl #1\n",
+            "str r3, [r1, #240 + ",
+            $pair,
+            "]\n",
+            "str r12, [r1, #320 + ",
+            $pair,
+            "]\n",
+            "and r10, r9, #0x00ff00ff\n",
+            "sub r10, r10, r11\n",
+            "sub r10, r10, lr, lsl #2\n",
+            "str r10, [r1, #400 + ",
+            $pair,
+            "]\n",
+        )
+    };
+}
+
+/// ```text
+/// columns:  r0 pixels   r1 stack   r2 inputs   r4 … r9 pixels of six rows   r3 r10 … lr  two channels
+/// rows:     r0 r2 the first and the fourth position   r1 bytes of a position   r3 stack
+///           r4 … r9 values of six columns   r10 … lr  two channels
+/// [sp] columns that are transformed: of each of six rows two times ten columns
+/// [sp, 480] pixels   [sp, 484] values   [sp, 488] inputs   [sp, 492] where pixels end
+/// ```
+///
+/// # Safety
+///
+/// `inputs` is a multiple of four, and not zero. Six rows of ten columns of so many bytes can be
+/// read at `pixels`; at each position values for each two inputs be written.
+#[unsafe(naked)]
+unsafe extern "C" fn transform_tiles(pixels: *const i8, values: *mut Values, inputs: usize) {
+    naked_asm!(
+        "push {{r4-r11, lr}}",
+        "sub sp, sp, #500",
+        "add r3, r0, r2",
+        "strd r0, r1, [sp, #480]",
+        "strd r2, r3, [sp, #488]",
+        // The next four channels.
+        "2:",
+        "mov r1, sp",
+        // The next column.
+        "3:",
+        "add r3, r2, r2, lsl #2",
+        "lsl r3, r3, #1",
+        "ldr r4, [r0]",
+        "ldr r5, [r0, r3]",
+        "ldr r6, [r0, r3, lsl #1]",
+        "ldr r8, [r0, r3, lsl #2]",
+        "add r12, r0, r3",
+        "ldr r7, [r12, r3, lsl #1]",
+        "ldr r9, [r12, r3, lsl #2]",
+        "add r0, r0, r2",
+        ".irp pixel, r4, r5, r6, r7, r8, r9",
+        "eor \\pixel, \\pixel, #0x80808080",
+        ".endr",
+        column!("0"),
+        ".irp pixel, r4, r5, r6, r7, r8, r9",
+        "lsr \\pixel, \\pixel, #8",
+        ".endr",
+        column!("40"),
+        "add r1, r1, #4",
+        "add r3, sp, #40",
+        "cmp r1, r3",
+        "bne.w 3b",
+        "ldr r0, [sp, #484]",
+        "lsl r1, r2, #2",
+        "add r2, r1, r1, lsl #1",
+        "add r2, r2, r0",
+        "mov r3, sp",
+        // The next row.
+        "4:",
+        // From two channels' first tile to their second, and on to the first of two others.
+        ".irp step, 16, 24, 16, 24",
+        "ldm r3, {{r4-r9}}",
+        "add r3, r3, #\\step",
+        "sub r10, r8, r6",         // even
+        "sub r11, r7, r5",         // odd
+        "sub r12, r8, r6, lsl #2", // outer
+        "sub lr, r7, r5, lsl #2",  // inner
+        "sub r4, r4, r6",
+        "add r4, r10, r4, lsl #2",
+        "add r6, r12, lr",
+        "sub r12, r12, lr",
+        "add r5, r10, r11, lsl #1",
+        "sub r10, r10, r11, lsl #1",
+        "sub r9, r9, r7",
+        "sub r9, r9, r11, lsl #2",
+        // What the low half has borrowed.
+        ".irp value, r4, r6, r12, r5, r10, r9",
+        "add \\value, \\value, #0x8000",
+        "eor \\value, \\value, #0x8000",
+        ".endr",
+        "str r6, [r0, r1]",
+        "str r12, [r0, r1, lsl #1]",
+        "str r10, [r2, r1]",
+        "str r9, [r2, r1, lsl #1]",
+        "str r4, [r0], #4",
+        "str r5, [r2], #4",
+        ".endr",
+        // Six positions on.
+        "add r12, r1, r1, lsl #1",
+        "lsl r12, r12, #1",
+        "sub r12, r12, #16",
+        "add r0, r0, r12",
+        "add r2, r2, r12",
+        "add r12, sp, #480",
+        "cmp r3, r12",
+        "bne.w 4b",
+        "ldrd r0, r1, [sp, #480]",
+        "ldrd r2, r3, [sp, #488]",
+        "add r0, r0, #4",
+        "add r1, r1, #16",
+        "strd r0, r1, [sp, #480]",
+        "cmp r0, r3",
+        "bne.w 2b",
+        "add sp, sp, #500",
+        "pop {{r4-r11, pc}}",
+    )
+}
+
+/// See [`SquareTiles::weights`](super::winograd_2d::SquareTiles::weights).
+pub(super) fn weights(kernels: &[[i8; KERNEL]], weights: &mut [Weights]) {
+    let pairs = weights.len() / TILE_POSITIONS;
+    if pairs > 0 && kernels.len() >= 8 * pairs {
+        // SAFETY: there are eight kernels for each of `pairs` weights at a position.
+        unsafe { transform_kernels(kernels.as_ptr(), weights.as_mut_ptr(), pairs) }
+    }
+}
+
+/// G · three registers, `r4`, `r5`, `r6`. Comes out in `r4`, `r7`, `r8`, `r9`, `r10`, `r6`.
+macro_rules! of_three {
+    () => {
+        "add r8, r4, r6
+         add r7, r8, r5
+         sub r8, r8, r5
+         add r10, r4, r6, lsl #2
+         add r9, r10, r5, lsl #1
+         sub r10, r10, r5, lsl #1"
+    };
+}
+
+/// Two kernels go through the transform in one register, as values do.
+///
+/// ```text
+/// r0 kernels   r1 weights   r2 bytes of a position   r3 three positions on   r4 r5 r6 three weights
+/// of two kernels   r7 … r10 and six of these   r11 stack   r12 bytes of six positions
+/// lr  where weights of a position end
+/// [sp] columns that are transformed: three of each of six rows
+/// ```
+///
+/// # Safety
+///
+/// `pairs` is not zero. There are eight kernels for each, and so many weights at each position.
+#[unsafe(naked)]
+unsafe extern "C" fn transform_kernels(
+    kernels: *const [i8; KERNEL],
+    weights: *mut Weights,
+    pairs: usize,
+) {
+    naked_asm!(
+        "push {{r4-r11, lr}}",
+        "sub sp, sp, #76",
+        "lsl r2, r2, #4",
+        "add lr, r1, r2",
+        "add r12, r2, r2, lsl #1",
+        "lsl r12, r12, #1",
+        // The next two kernels.
+        "2:",
+        ".irp column, 0, 1, 2",
+        "ldrsb r4, [r0, #\\column]",
+        "ldrsb r7, [r0, #9 + \\column]",
+        "ldrsb r5, [r0, #3 + \\column]",
+        "ldrsb r8, [r0, #12 + \\column]",
+        "ldrsb r6, [r0, #6 + \\column]",
+        "ldrsb r9, [r0, #15 + \\column]",
+        "add r4, r4, r7, lsl #16",
+        "add r5, r5, r8, lsl #16",
+        "add r6, r6, r9, lsl #16",
+        of_three!(),
+        "str r4, [sp, #4 * \\column]",
+        "str r7, [sp, #4 * \\column + 12]",
+        "str r8, [sp, #4 * \\column + 24]",
+        "str r9, [sp, #4 * \\column + 36]",
+        "str r10, [sp, #4 * \\column + 48]",
+        "str r6, [sp, #4 * \\column + 60]",
+        ".endr",
+        "add r0, r0, #18",
+        "mov r11, sp",
+        ".rept 6",
+        "ldm r11!, {{r4-r6}}",
+        of_three!(),
+        // What the low half has borrowed.
+        ".irp value, r4, r7, r8, r9, r10, r6",
+        "add \\value, \\value, #0x8000",
+        "eor \\value, \\value, #0x8000",
+        ".endr",
+        "add r3, r1, r12, lsr #1",
+        "str r4, [r1]",
+        "str r7, [r1, r2]",
+        "str r8, [r1, r2, lsl #1]",
+        "str r9, [r3]",
+        "str r10, [r3, r2]",
+        "str r6, [r3, r2, lsl #1]",
+        "add r1, r1, r12",
+        ".endr",
+        "add r3, r12, r12, lsl #1",
+        "sub r1, r1, r3, lsl #1",
+        "add r1, r1, #4",
+        "cmp r1, lr",
+        "bne.w 2b",
+        "add sp, sp, #76",
+        "pop {{r4-r11, pc}}",
+    )
+}
+
+/// Aᵀ · `r4` … `r9`. Comes out in `r4`, `r8`, `r6`, `r7`.
+macro_rules! of_six {
+    () => {
+        "add r10, r5, r6
+         sub r5, r5, r6
+         add r6, r7, r8
+         sub r7, r7, r8
+         add r4, r4, r4, lsl #1
+         add r4, r6, r4, lsl #1
+         sub r4, r4, r10, lsl #2
+         sub r8, r7, r5, lsl #1
+         lsl r8, r8, #1
+         sub r6, r6, r10
+         lsl r6, r6, #2
+         add r9, r9, r9, lsl #1
+         add r7, r7, r9
+         rsb r7, r5, r7, lsl #1
+         lsl r7, r7, #2"
+    };
+}
+
+/// The function `$name` that makes outputs of the sums of a span:
+/// [`SquareTiles::finish`](super::winograd_2d::SquareTiles::finish). `$high` makes of a register
+/// `\\acc` the high word of its product with the mantissa, rounded.
+///
+/// ```text
+/// r0 arguments   r1 sums   r2 from a row's first output to this one   r3 stack
+/// r4 … r9 sums   r4 r8 r6 r7 outputs of four rows   r10 r11  NINTH, 64 times the bias   r10 mantissa
+/// r12 shift   lr  twice what is added before it
+/// [sp] Aᵀ · sums, of each of four columns six rows
+/// [sp, 96] NINTH, 64 times the bias, mantissa, shift, twice what is added
+/// [sp, 116] channel   [sp, 120] tiles left
+/// ```
+macro_rules! finish_square {
+    ($name:ident, $cpu:literal, $high:literal) => {
+        /// # Safety
+        ///
+        /// The pointers are good for what the numbers beside them say: see
+        /// [`Args::of`](super::winograd_2d::Args::of).
+        #[unsafe(naked)]
+        unsafe extern "C" fn $name(
+            args: &mut $crate::kernels::winograd_2d::Args,
+            sums: &$crate::kernels::winograd_2d::Sums,
+        ) {
+            core::arch::naked_asm!(
+                $cpu,
+                "push {{r4-r11, lr}}",
+                "sub sp, sp, #132",
+                "movw r3, #{ninth} & 0xffff",
+                "movt r3, #({ninth} >> 16) & 0xffff",
+                "str r3, [sp, #96]",
+                "mov r2, #0",
+                // The next channel.
+                "2:",
+                "str r2, [sp, #116]",
+                "ldr r3, [r0, #36]",
+                "ldr r4, [r3], #4",
+                "str r3, [r0, #36]",
+                "ldr r3, [r0, #40]",
+                "ldr r5, [r3], #4",
+                "str r3, [r0, #40]",
+                "lsl r4, r4, #6",
+                "strd r4, r5, [sp, #100]",
+                "ldr r3, [r0, #44]",
+                "ldrsb r12, [r3], #1",
+                "str r3, [r0, #44]",
+                "rsb r12, r12, #0",
+                // The zero point goes through the shift. A join adds its own behind it.
+                "ldrd r5, r4, [r0, #48]",
+                "lsl r5, r5, #1",
+                "cmp r4, #0",
+                "it ne",
+                "movne r5, #0",
+                "add r5, r5, #1",
+                "lsl r5, r5, r12",
+                "strd r12, r5, [sp, #108]",
+                "ldr r3, [r0, #68]",
+                "str r3, [sp, #120]",
+                // The next tile.
+                "4:",
+                ".irp y, 0, 1, 2, 3, 4, 5",
+                "ldr r4, [r1, #192 * \\y]",
+                "ldr r5, [r1, #192 * \\y + 32]",
+                "ldr r6, [r1, #192 * \\y + 64]",
+                "ldr r7, [r1, #192 * \\y + 96]",
+                "ldr r8, [r1, #192 * \\y + 128]",
+                "ldr r9, [r1, #192 * \\y + 160]",
+                $crate::kernels::thumb2::of_six!(),
+                "str r4, [sp, #4 * \\y]",
+                "str r8, [sp, #4 * \\y + 24]",
+                "str r6, [sp, #4 * \\y + 48]",
+                "str r7, [sp, #4 * \\y + 72]",
+                ".endr",
+                "mov r3, sp",
+                // The next column.
+                "5:",
+                "ldm r3!, {{r4-r9}}",
+                $crate::kernels::thumb2::of_six!(),
+                // Twice the sum with the bias.
+                "ldrd r10, r11, [sp, #96]",
+                ".irp acc, r4, r8, r6, r7",
+                "mla \\acc, \\acc, r10, r11",
+                "asr \\acc, \\acc, #5",
+                ".endr",
+                "ldrd r10, r12, [sp, #104]",
+                "ldr lr, [sp, #112]",
+                "cmp r12, #0",
+                "ble.w 6f",
+                ".irp acc, r4, r8, r6, r7",
+                $high,
+                "add r5, \\acc, lr, asr #1",
+                "add \\acc, r5, \\acc, asr #31",
+                "asr \\acc, \\acc, r12",
+                ".endr",
+                "7:",
+                "ldr r5, [r0, #52]",
+                "cmp r5, #0",
+                "bne.w 8f",
+                "9:",
+                ".irp acc, r4, r8, r6, r7",
+                "ssat \\acc, #8, \\acc",
+                ".endr",
+                "ldrd r5, r9, [r0]",
+                "strb r4, [r5, r2]",
+                "strb r8, [r9, r2]",
+                "ldrd r5, r9, [r0, #8]",
+                "strb r6, [r5, r2]",
+                "strb r7, [r9, r2]",
+                "ldr r5, [r0, #32]",
+                "add r2, r2, r5",
+                "add r5, sp, #96",
+                "cmp r3, r5",
+                "bne.w 5b",
+                "ldr r5, [sp, #120]",
+                "add r1, r1, #4",
+                "subs r5, r5, #1",
+                "str r5, [sp, #120]",
+                "bne.w 4b",
+                // Back to the first tile, one channel on.
+                "ldrd r4, r5, [r0, #64]",
+                "ldr r2, [sp, #116]",
+                "sub r1, r1, r5, lsl #2",
+                "add r1, r1, #8",
+                "add r2, r2, #1",
+                "cmp r2, r4",
+                "bne.w 2b",
+                "add sp, sp, #132",
+                "pop {{r4-r11, pc}}",
+                // A factor of one half or more.
+                "6:",
+                "rsb r12, r12, #0",
+                ".irp acc, r4, r8, r6, r7",
+                "lsl \\acc, \\acc, r12",
+                $high,
+                ".endr",
+                "b.w 7b",
+                // A join.
+                "8:",
+                "ldr r12, [r0, #48]",
+                $crate::kernels::thumb2::join_row!("r4", "16"),
+                $crate::kernels::thumb2::join_row!("r8", "20"),
+                $crate::kernels::thumb2::join_row!("r6", "24"),
+                $crate::kernels::thumb2::join_row!("r7", "28"),
+                "b.w 9b",
+                ninth = const $crate::kernels::winograd_2d::NINTH,
+            )
+        }
+    };
+}
+
+/// Adds to a sum what the table at `r5` has for the shortcut's byte, and rounds.
+macro_rules! join_row {
+    ($acc:literal, $shortcut:literal) => {
+        concat!(
+            "ldr r9, [r0, #",
+            $shortcut,
+            "]\n",
+            "ldrsb r9, [r9, r2]\n",
+            "ldr r9, [r5, r9, lsl #2]\n",
+            "add ",
+            $acc,
+            ", ",
+            $acc,
+            ", r9\n",
+            "asr ",
+            $acc,
+            ", ",
+            $acc,
+            ", r12\n",
+        )
+    };
+}
+
+pub(super) use {finish_square, join_row, of_six};

@@ -416,14 +416,19 @@ pub(super) const fn wide_pairs_index(
 
 /// Where a weight lies in [`Packing::Eights`].
 #[inline(always)]
-const fn eights_index(channel: usize, ky: usize, tap: usize, [rows, row]: [usize; 2]) -> usize {
+pub(super) const fn eights_index(
+    channel: usize,
+    ky: usize,
+    tap: usize,
+    [rows, row]: [usize; 2],
+) -> usize {
     let group = (channel / EIGHT * rows + ky) * row.next_multiple_of(2);
     (group + tap) * EIGHT + channel % EIGHT
 }
 
 /// Where a weight lies in [`Packing::Winograd2dInt8`].
 #[inline(always)]
-const fn kernel_tap_index(channel: usize, ky: usize, tap: usize, row: usize) -> usize {
+pub(super) const fn kernel_tap_index(channel: usize, ky: usize, tap: usize, row: usize) -> usize {
     let inputs = row / KERNEL_COLUMNS;
     let inputs = if inputs == 0 { 1 } else { inputs };
     tiles::kernel_index(channel, tap % inputs, inputs) + ky * KERNEL_COLUMNS + tap / inputs

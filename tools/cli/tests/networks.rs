@@ -153,7 +153,7 @@ fn run((title, makings): &Network) -> Row {
     let run = |line: &str| brooklet(folder.path(), line).unwrap_or_else(|error| panic!("{error}"));
     for (index, making) in makings.iter().enumerate() {
         run(&format!("new {making} -o {index}.safetensors"));
-        let calibrate = "--calibrate random:1";
+        let calibrate = "--effort fast --calibrate random:1";
         run(&format!("quantize {index}.safetensors --arch {making} {calibrate} -o {index}.brook"));
         // Half a gigabyte for the largest.
         fs::remove_file(folder.path().join(format!("{index}.safetensors"))).unwrap();

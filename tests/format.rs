@@ -121,7 +121,7 @@ fn causes_are_named() {
     let fault = |layer: u16, fault| Err(Error::Layer { layer, fault });
     let parse = |file: Vec<u8>| Model::parse(&file).map(|_| ());
     assert_eq!(parse(changed(1, |r| r.operator = 77)), fault(1, Fault::UnknownOperator(77)));
-    assert_eq!(parse(changed(1, |r| r.packing = 9)), fault(1, Fault::UnknownPacking(9)));
+    assert_eq!(parse(changed(1, |r| r.packing = 99)), fault(1, Fault::UnknownPacking(99)));
     let winograd = Fault::Packing(Packing::Winograd);
     assert_eq!(parse(changed(1, |r| (r.packing, r.kernel) = (2, [5, 5]))), fault(1, winograd));
     assert_eq!(parse(changed(1, |r| r.flags |= 0x80)), fault(1, Fault::Reserved));

@@ -232,9 +232,9 @@ fn transformed_weights_are_checked() {
             let mut broken = file.clone();
             broken[at + byte] ^= 1;
             let fault = Model::parse(&sealed(broken)).map(|_| ());
-            let (channel, channels) = (byte as u16 / 4, model.layer(layer).channels.get());
-            // All channels follow each other there, elsewhere what fills four up.
-            let channel = if packing == Packing::HwioTiles { channel % channels } else { channel };
+            let channels = model.layer(layer).channels.get();
+            let beside = if packing == Packing::HwioTiles { channels } else { 4 };
+            let channel = byte as u16 / 4 % beside;
             let error = Error::Layer { layer: layer as u16, fault: Fault::Transform { channel } };
             let there = channel < channels;
             let expected = if there { Err(error) } else { Ok(()) };

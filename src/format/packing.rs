@@ -181,9 +181,9 @@ impl Packing {
             Self::Ohwi
             | Self::Pairs
             | Self::WidePairs
+            | Self::Hwio
             | Self::Vectors
-            | Self::Eights
-            | Self::Hwio => true,
+            | Self::Eights => true,
             Self::Winograd => matches!((kernel, stride), ([_, 3], [_, 1])),
             Self::Winograd2d | Self::Winograd2dInt8 | Self::HwioTiles => {
                 matches!((kernel, stride), ([3, 3], [1, 1]))
@@ -198,9 +198,9 @@ impl Packing {
             Self::Ohwi
             | Self::Pairs
             | Self::WidePairs
+            | Self::Hwio
             | Self::Vectors
             | Self::Eights
-            | Self::Hwio
             | Self::Winograd => 1,
             Self::Winograd2d | Self::Winograd2dInt8 | Self::HwioTiles => TILE_ROWS,
         }
@@ -247,8 +247,8 @@ impl Packing {
             // The low byte is the weight.
             Self::WidePairs => wide_pairs_index(channel, ky, tap, kernel),
             Self::Eights => eights_index(channel, ky, tap, kernel),
-            Self::Hwio => hwio_index(packed.len(), channel, ky, tap, kernel),
             Self::Vectors => vectors_index(packed.len(), channel, ky, tap, kernel),
+            Self::Hwio => hwio_index(packed.len(), channel, ky, tap, kernel),
             Self::Winograd => return recovered(packed, channel, ky, tap, kernel),
             Self::Winograd2d => {
                 let inputs = (row / KERNEL_COLUMNS).max(1);
@@ -373,16 +373,16 @@ impl Packing {
                 let inputs = row / KERNEL_COLUMNS;
                 Tiles::new(packed, inputs).is_sound(channel, inputs)
             }
-            Self::HwioTiles => {
-                let inputs = row / KERNEL_COLUMNS;
-                Tiles::hwio(packed, inputs).is_sound(channel, inputs)
-            }
             Self::Winograd2dInt8 => {
                 let inputs = row / KERNEL_COLUMNS;
                 (inputs..inputs.next_multiple_of(SIDE_BY_SIDE)).all(|input| {
                     let at = tiles::kernel_index(channel, input, inputs);
                     packed.get(at..at + tiles::KERNEL).is_some_and(|w| w.iter().all(|&w| w == 0))
                 })
+            }
+            Self::HwioTiles => {
+                let inputs = row / KERNEL_COLUMNS;
+                Tiles::hwio(packed, inputs).is_sound(channel, inputs)
             }
         }
     }
@@ -416,28 +416,19 @@ pub(super) const fn wide_pairs_index(
 
 /// Where a weight lies in [`Packing::Eights`].
 #[inline(always)]
-const fn eights_index(channel: usize, ky: usize, tap: usize, [rows, row]: [usize; 2]) -> usize {
-    let group = (channel / EIGHT * rows + ky) * row.next_multiple_of(2);
-    (group + tap) * EIGHT + channel % EIGHT
-}
-
-/// Where a weight lies in [`Packing::Hwio`], of so many bytes in all.
-#[inline(always)]
-fn hwio_index(
-    bytes: usize,
+pub(super) const fn eights_index(
     channel: usize,
     ky: usize,
     tap: usize,
     [rows, row]: [usize; 2],
 ) -> usize {
-    let row = row.next_multiple_of(2);
-    let channels = bytes.checked_div(rows * row).unwrap_or(0);
-    (ky * row + (tap & !1)) * channels + 2 * channel + (tap & 1)
+    let group = (channel / EIGHT * rows + ky) * row.next_multiple_of(2);
+    (group + tap) * EIGHT + channel % EIGHT
 }
 
 /// Where a weight lies in [`Packing::Winograd2dInt8`].
 #[inline(always)]
-const fn kernel_tap_index(channel: usize, ky: usize, tap: usize, row: usize) -> usize {
+pub(super) const fn kernel_tap_index(channel: usize, ky: usize, tap: usize, row: usize) -> usize {
     let inputs = row / KERNEL_COLUMNS;
     let inputs = if inputs == 0 { 1 } else { inputs };
     tiles::kernel_index(channel, tap % inputs, inputs) + ky * KERNEL_COLUMNS + tap / inputs
@@ -458,6 +449,21 @@ fn vectors_index(
     let beside = channels.saturating_sub(group).min(VECTOR_CHANNELS);
     let vector = (ky * row + tap) / VECTOR;
     group * rows * row + (vector * beside + channel - group) * VECTOR + tap % VECTOR
+}
+
+/// Where a weight lies in [`Packing::Hwio`], of `length` in all.
+#[inline(always)]
+const fn hwio_index(
+    length: usize,
+    channel: usize,
+    ky: usize,
+    tap: usize,
+    [rows, row]: [usize; 2],
+) -> usize {
+    let row = row.next_multiple_of(2);
+    let taps = rows * row;
+    let channels = if taps == 0 { 0 } else { length / taps };
+    (ky * row + (tap & !1)) * channels + 2 * channel + (tap & 1)
 }
 
 /// Where a transformed weight lies in [`Packing::Winograd`], in bytes.

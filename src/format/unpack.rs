@@ -3,9 +3,11 @@
 use core::array::from_fn;
 use core::ops::Range;
 
-use super::packing::{SIDE_BY_SIDE, pairs_index, transformed_index, wide_pairs_index};
-use super::tiles::Tiles;
-use super::{Packing, TILE_TRANSFORM};
+use super::packing::{
+    SIDE_BY_SIDE, eights_index, kernel_tap_index, pairs_index, transformed_index, wide_pairs_index,
+};
+use super::tiles::{KERNEL, Tiles};
+use super::{EIGHT, Packing, TILE_TRANSFORM};
 
 /// How one of three weights comes from the six that they were transformed into: the sum of some,
 /// times their signs, is a multiple of it.
@@ -40,7 +42,7 @@ const AS_IT_IS: Recovery = Recovery { terms: &[(0, 1)], inverse: 1, bits: 0 };
 
 impl Packing {
     /// Weights number `taps` of kernel row `ky`, in fours, each by output channels `channels`:
-    /// what [`weight`](Self::weight) gives one by one. The first channel is a multiple of four;
+    /// what [`weight`](Self::weight) gives one by one. The first channel is a multiple of eight;
     /// where there is none, or no weight, is zero.
     #[inline(always)]
     pub fn unpack<const N: usize>(
@@ -98,7 +100,19 @@ impl Packing {
                     }
                 }
             }
-            Self::Winograd | Self::Winograd2d if of_inputs => {
+            Self::Eights if taps.len().is_multiple_of(4) => {
+                for (lane, channel) in lanes().step_by(EIGHT) {
+                    let run = from(eights_index(channel, ky, taps.start, kernel));
+                    let places = fours.iter_mut().filter_map(|four| four.get_mut(lane..));
+                    for (places, weights) in places.zip(run.as_chunks::<{ 4 * EIGHT }>().0) {
+                        for (o, place) in places.iter_mut().take(EIGHT).enumerate() {
+                            let at = |i: usize| weights[i * EIGHT + o];
+                            *place = [at(0), at(1), at(2), at(3)];
+                        }
+                    }
+                }
+            }
+            Self::Winograd | Self::Winograd2d | Self::Winograd2dInt8 if of_inputs => {
                 let (mut tap, mut fours) = (taps.start, fours);
                 while tap < taps.end {
                     let (kx, input) = (tap / inputs, tap % inputs);
@@ -106,17 +120,25 @@ impl Packing {
                     let Some((run, rest)) = fours.split_at_mut_checked(length.div_ceil(4)) else {
                         return;
                     };
+                    if self == Self::Winograd2dInt8 {
+                        for (lane, channel) in lanes() {
+                            let weights = from(kernel_tap_index(channel, ky, tap, row));
+                            gather(weights, lane, run);
+                        }
+                        (tap, fours) = (tap + length, rest);
+                        continue;
+                    }
                     for (lane, channel) in lanes().step_by(SIDE_BY_SIDE) {
                         let at = |x| match self {
                             Self::Winograd => transformed_index(x, channel, ky, input, kernel),
                             _ => Tiles::new(packed, inputs).index([0, x], channel, input),
                         };
-                        let transformed = Transformed { first: at(0), position: at(1) - at(0) };
+                        let at = Transformed { first: at(0), position: at(1) - at(0) };
                         let recoveries = match self {
                             Self::Winograd => [&AS_IT_IS, recovery(&OF_ROW, kx)],
                             _ => [recovery(&OF_TILE, ky), recovery(&OF_TILE, kx)],
                         };
-                        recover(packed, transformed, recoveries, lane, run);
+                        recover(packed, at, recoveries, lane, run);
                     }
                     (tap, fours) = (tap + length, rest);
                 }
@@ -139,6 +161,19 @@ fn recovery(of: &'static [Recovery; 3], k: usize) -> &'static Recovery {
     of.get(k).unwrap_or(&AS_IT_IS)
 }
 
+/// One weight of each kernel of an output channel, where kernels lie as they are.
+#[inline(always)]
+fn gather<const N: usize>(packed: &[i8], lane: usize, fours: &mut [[[i8; 4]; N]]) {
+    // The kernels of two input channels of four output channels are together.
+    const PAIR: usize = 2 * SIDE_BY_SIDE * KERNEL;
+    let places = fours.iter_mut().filter_map(|four| four.get_mut(lane));
+    for (place, weights) in places.zip(packed.chunks(2 * PAIR)) {
+        if let Some(weights) = weights.first_chunk::<{ PAIR + KERNEL + 1 }>() {
+            *place = [weights[0], weights[PAIR], weights[KERNEL], weights[PAIR + KERNEL]];
+        }
+    }
+}
+
 /// Where transformed weights of four output channels lie.
 #[derive(Clone, Copy)]
 struct Transformed {
@@ -148,8 +183,8 @@ struct Transformed {
     position: usize,
 }
 
-/// Bytes from two input channels, of four output channels, to the next two.
-const STEP: usize = 4 * SIDE_BY_SIDE;
+/// Bytes of two input channels of four output channels.
+const PAIR: usize = 4 * SIDE_BY_SIDE;
 
 /// Weights of four output channels and consecutive input channels, from how they come in a kernel's
 /// column and row.
@@ -171,7 +206,7 @@ fn recover<const N: usize>(
             for &(x, sign) in row.terms {
                 let start = first + (TILE_TRANSFORM.len() * y + x) * at.position;
                 add(packed, start, sign * sign_of_row, &mut even);
-                add(packed, start + STEP, sign * sign_of_row, &mut odd);
+                add(packed, start + PAIR, sign * sign_of_row, &mut odd);
             }
         }
         let Some(places) = four.get_mut(lane..lane + SIDE_BY_SIDE) else { return };
@@ -181,14 +216,14 @@ fn recover<const N: usize>(
                 *place = (sum.wrapping_mul(inverse) >> bits) as i8;
             }
         }
-        first += 2 * STEP;
+        first += 2 * PAIR;
     }
 }
 
 /// Adds int16, times a sign, to sums.
 #[inline(always)]
 fn add(packed: &[i8], start: usize, sign: i16, sums: &mut [i16; 2 * SIDE_BY_SIDE]) {
-    let values = packed.get(start..).and_then(<[i8]>::first_chunk::<{ 4 * SIDE_BY_SIDE }>);
+    let values = packed.get(start..).and_then(<[i8]>::first_chunk::<PAIR>);
     let Some(values) = values else { return };
     for (sum, value) in sums.iter_mut().zip(values.as_chunks::<2>().0) {
         let value = i16::from_le_bytes([value[0] as u8, value[1] as u8]);

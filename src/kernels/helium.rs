@@ -21,8 +21,8 @@
 //!
 //! Instructions: for two channels at four columns, 12.25 for 16 values each, which is 0.096 a
 //! multiply-accumulate; with three kernel columns 32.25 for 48 values, 0.084. To finish an output
-//! 1.9, behind a join 2.8. Counted with all around it, ResNet-8's 3×3 convolutions at stride 1 take
-//! 0.098 a multiply-accumulate with 64 channels, 0.14 with 16.
+//! 1.9, behind a join 2.8. Counted with all around it, ResNet-8's 3×3 convolutions at stride 1
+//! take 0.098 a multiply-accumulate with 64 channels, 0.14 with 16.
 
 #![allow(unsafe_code)]
 
@@ -48,7 +48,8 @@ use crate::ops::{MAX_KERNEL, Rows, Shortcut, int8_mut};
 use finish::Finisher;
 use sums::ROUND;
 
-/// The backend for vector instructions of Armv8.1-M.
+/// The backend for vector instructions of Armv8.1-M. The firmware has enabled them, as it does the
+/// floating-point unit.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Helium;
 
@@ -248,15 +249,15 @@ impl<'r> Row<'r> {
             }
         }
         match conv.padding {
-            _ if !padded => {}
-            Padding::Same(value) => set(value, padding),
-            Padding::PerChannel(values) => {
+            Padding::Same(value) if padded => set(value, padding),
+            Padding::PerChannel(values) if padded => {
                 for pixel in padding.chunks_mut(inputs.max(1)) {
                     for (to, &value) in pixel.iter_mut().zip(values) {
                         *to = value;
                     }
                 }
             }
+            _ => {}
         }
         Some(Self {
             conv,

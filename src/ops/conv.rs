@@ -273,11 +273,12 @@ pub const CHUNK_TAPS: usize = 144;
 /// Output channels that they keep sums of.
 pub const GROUP_CHANNELS: usize = 64;
 
-/// Output channels that kernels for [`Packing::Eights`] keep sums of, with so many weights each: as
-/// many as they can, where they do not multiply all weights at a time.
+/// Output channels that kernels for [`Packing::Eights`] keep sums of, with so many weights each: if
+/// not all weights are multiplied at a time half of them, within limits.
 #[inline(always)]
 pub(crate) fn kept_channels(taps: usize, channels: usize) -> usize {
-    channels.min(if taps > CHUNK_TAPS { GROUP_CHANNELS } else { EIGHT })
+    let half = (channels / 2).clamp(GROUP_CHANNELS / 2, GROUP_CHANNELS);
+    channels.min(if taps > CHUNK_TAPS { half } else { EIGHT })
 }
 
 /// Columns of the output in a tile of [`Packing::Winograd`] and [`Packing::Winograd2d`].
@@ -286,12 +287,12 @@ pub const TILE_COLUMNS: usize = 4;
 pub const TILES: usize = 2;
 /// Columns of the input under these tiles.
 pub const TILES_SPAN: usize = TILES * TILE_COLUMNS + 2;
+/// Output channels whose transformed weights are side by side.
+pub const SIDE_BY_SIDE: usize = 4;
 /// Output channels whose sums kernels for [`Packing::HwioTiles`] keep in scratch memory.
 pub const TILE_LANES: usize = 32;
 /// Words that they keep for each: the sums at all positions, and two shifts.
 pub const TILE_WORDS: usize = TILE_POSITIONS * TILES + 2;
-/// Output channels whose transformed weights are side by side.
-pub const SIDE_BY_SIDE: usize = 4;
 /// Rows of the input under the tiles of [`Packing::Winograd2d`].
 pub const TILES_ROWS: usize = TILE_ROWS + 2;
 /// Values that a tile of it is transformed into.
@@ -349,8 +350,6 @@ impl Strip {
 fn scratch_for(packing: Packing, window: &Window) -> usize {
     let channels = usize::from(window.output.channels);
     let [rows, row] = kernel_taps(window);
-    // Values from one column of the output to the next.
-    let step = window.stride[1] * usize::from(window.input.channels);
     match packing {
         Packing::Ohwi => 0,
         // The values under the kernel as int16, and a sum for each channel, at some columns.
@@ -404,6 +403,7 @@ fn scratch_for(packing: Packing, window: &Window) -> usize {
         // and a sum for each channel there.
         Packing::Vectors => {
             let sums = channels.next_multiple_of(4).min(VECTOR_CHANNELS);
+            let step = window.stride[1] * usize::from(window.input.channels);
             let span = (PATCH_COLUMNS - 1) * step + row.next_multiple_of(VECTOR);
             PATCH_COLUMNS * 4 * sums + (1 + rows) * span.next_multiple_of(VECTOR)
         }

@@ -9,8 +9,9 @@
 //!     two columns at a time as int16: output = clamp(value)
 //! ```
 //!
-//! `VQRDMULH` is the rounding of the high product. `VRSHL` rounds half up: below zero one less is shifted. Where zero is the
-//! smallest output (that of a ReLU) this makes no difference, and is left out.
+//! `VQRDMULH` is the rounding of the high product. `VRSHL` rounds half up, so below zero one less
+//! is shifted. Where zero is the least output, as behind a ReLU, this makes no difference, and is
+//! left out.
 
 use core::arch::naked_asm;
 use core::mem::offset_of;
@@ -25,7 +26,7 @@ use crate::quant::Clamp;
 
 /// How the sums of a convolution become outputs.
 pub(super) struct Finisher<'c> {
-    /// The assembly.
+    /// The assembly, for [`Args::finish`].
     pub(super) finish: unsafe extern "C" fn(),
     last: i32,
     table: *const I32,
@@ -294,7 +295,7 @@ macro_rules! clamp {
 /// Outputs of four columns and all channels: `$step` makes outputs, an int16 each, of the sums.
 ///
 /// ```text
-/// q0 … q3 the columns' values   q4 q7 parameters of the channels   q5 q6 numbers of the outputs' bytes
+/// q0 … q3 values of the columns   q4 q7 parameters of the channels   q5 q6 places of the outputs
 /// r0 sums   r1 bias   r2 mantissas   r3 shifts   r4 … r7 shortcuts of the columns   r8 output
 /// r9 zero point or bits   r10 middle of the table   r11 r12 range   lr channels left
 /// ```
@@ -302,10 +303,10 @@ macro_rules! clamp {
 /// # Safety
 ///
 /// `r0` are [`Args`], and no register is kept: it is for the loops of [`sums`](super::sums). There
-/// is at least one channel. For each channel of `args` a bias, mantissa and shift can be read, and four sums for
-/// each, and for those that are missing to a multiple of four; outputs can be written at all
-/// of `places` + their number. Behind a join likewise shortcuts can be read, and the table
-/// reaches 128 aligned words to both sides.
+/// is at least one channel. For each, a bias, a mantissa and a shift can be read, and four sums,
+/// also of those that are missing to a multiple of four; outputs can be written at all `places` of
+/// every four. Behind a join likewise shortcuts can be read, and the table reaches 128 aligned
+/// words to both sides.
 macro_rules! finish {
     ($(#[$doc:meta])* $name:ident: $($step:expr),+) => {
         $(#[$doc])*

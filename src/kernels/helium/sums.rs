@@ -88,7 +88,10 @@ macro_rules! fours {
     (
         $(#[$doc:meta])*
         $name:ident: $pair:ident, $first_bytes:literal, $others_bytes:literal,
-        four: $($four:literal)+, row: $($row:literal)+, vector: $($vector:literal)+, next: $($next:literal)+
+        four: $($four:literal)+,
+        row: $($row:literal)+,
+        vector: $($vector:literal)+,
+        next: $($next:literal)+
     ) => {
         $(#[$doc])*
         #[unsafe(naked)]

@@ -14,13 +14,15 @@
 //! convolutions as well, and all are multiplied in the same way; what is multiplied at many columns
 //! costs little to unpack. All memory is on the stack: scratch memory stays unused.
 //!
-//! The instruction sets differ in the innermost loop ([`Vectors`]), which for 16 channels, four
-//! inputs and `n` columns is
+//! The instruction sets differ in the innermost loop ([`Vectors`]), for 16 channels and four inputs:
 //!
-//! | backend | loop | instructions a MAC |
-//! |---|---|---:|
-//! | [`Avx2`] | 4 `VPMOVSXBW`; `n` broadcasts; 4 `n` `VPMADDWD`, 4 `n` `VPADDD` | 0.17 |
-//! | [`Avx512Vnni`] | 1 load; `n` broadcasts; `n` `VPDPBUSD` | 0.03 |
+//! | backend | columns | loop | a MAC | as compiled |
+//! |---|---:|---|---:|---:|
+//! | [`Avx2`] | 2 | 4 `VPMOVSXBW`, 2 broadcasts, 8 `VPMADDWD`, 8 `VPADDD` | 0.17 | 28, which is 0.22 |
+//! | [`Avx512Vnni`] | 8 | 1 load, 8 broadcasts, 8 `VPDPBUSD` | 0.03 | 22, which is 0.04 |
+//!
+//! Of ResNet-8 a quarter of the time is this loop; the rest unpacks weights, fills windows and
+//! finishes outputs.
 
 #![allow(unsafe_code)]
 

@@ -191,8 +191,14 @@ impl Board {
         });
         let link = Link::new(spec.name.clone(), input, received, said);
         let mut board = Self { link, running, counting };
-        board.link.hello()?;
-        Ok(board)
+        match board.link.hello() {
+            // It has words for a plugin that it does not take.
+            Err(Error::Ended { board, output }) if options.count => {
+                Err(Error::NoCounts { board, reason: output })
+            }
+            Err(error) => Err(error),
+            Ok(_) => Ok(board),
+        }
     }
 
     /// Which instructions ran, if that was to be counted: in all spans of the firmware's counter

@@ -104,6 +104,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_emulator_without_plugins_is_named() {
+        let registry = Registry::find().unwrap();
+        let mut spec = registry.board("qemu-mps2-an386").unwrap().clone();
+        // It has no help to offer.
+        spec.qemu.binary = "true".to_owned();
+        let error = plugin(&registry, &spec).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`true` was built without plugins, and instructions are counted by one"
+        );
+    }
+
+    #[test]
     fn lines_of_the_plugin() {
         let counted = Counted {
             address: 0x1a4,

@@ -186,7 +186,7 @@ pub enum Error {
     },
 
     /// The plugin did not say what it should.
-    #[error("{board}: the plugin wrote no counts: {reason}")]
+    #[error("{board}: instructions were not counted: {reason}")]
     #[diagnostic(help(
         "plugins of version 1 of QEMU's interface are needed, as QEMU 7.2 has them"
     ))]

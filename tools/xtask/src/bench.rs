@@ -76,7 +76,7 @@ pub(crate) fn bench() -> Result<(), Failure> {
         command
     };
     let ranges = ranges.display().to_string();
-    run(&mut quantize(&["--calibrate", "random:4", "--save-ranges", &ranges]))?;
+    run(&mut quantize(&["--effort", "fast", "--calibrate", "random:4", "--save-ranges", &ranges]))?;
     let mut boards = Boards::new();
     for spec in registry.boards() {
         say(&spec.name);

@@ -173,12 +173,15 @@ impl<'m> Model<'m> {
     /// Where row `y` of a layer's output is in the arena.
     #[inline(always)]
     pub fn row(&self, layer: usize, y: u16) -> Range<usize> {
-        let record = self.layer(layer);
-        let place = |bytes| U32::ref_from_bytes(bytes).ok();
-        let place =
-            self.bytes(record.places.get().saturating_add(4 * u32::from(y)), 4).and_then(place);
-        let start = place.map_or(0, |place| place.get() as usize);
-        start..start.saturating_add(record.shape().row_bytes())
+        self.places(self.layer(layer)).row(y)
+    }
+
+    /// Where the rows of a layer's output are in the arena.
+    #[inline(always)]
+    pub(crate) fn places(&self, layer: &LayerRecord) -> Places<'m> {
+        let bytes = self.bytes(layer.places.get(), 4 * usize::from(layer.rows.get()));
+        let rows = bytes.and_then(|bytes| <[U32]>::ref_from_bytes(bytes).ok());
+        Places { rows: rows.unwrap_or(&[]), row_bytes: layer.shape().row_bytes() }
     }
 
     /// `length` bytes of the file from `offset`; `None` if they reach beyond it.
@@ -407,6 +410,22 @@ impl<'m> Model<'m> {
             .filter(|(_, layer)| layer.operator() == Operator::Conv)
             .map(|(index, layer)| (index as u16, layer.packing()))
             .find(|&(_, packing)| !runs(packing))
+    }
+}
+
+/// Where the rows of a layer's output are in the arena.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Places<'m> {
+    rows: &'m [U32],
+    row_bytes: usize,
+}
+
+impl Places<'_> {
+    /// Where row `y` is.
+    #[inline(always)]
+    pub(crate) fn row(&self, y: u16) -> Range<usize> {
+        let start = self.rows.get(usize::from(y)).map_or(0, |place| place.get() as usize);
+        start..start.saturating_add(self.row_bytes)
     }
 }
 

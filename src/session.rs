@@ -216,20 +216,22 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
         let place = place(rows.start);
         let (read, [output, scratch]) = Carved::new(arena, &[place.clone(), scratch]);
         let output = ops::int8_mut(output);
-        let row = |y: u16| ops::int8(read.bytes(model.row(input, y)));
+        let places = model.places(model.layer(input));
+        let row = |y: u16| ops::int8(read.bytes(places.row(y)));
         let shortcut = shortcut(model, layer, &read, rows.start, &place);
+        let under: Rows<'_> = match layer.operator() {
+            Operator::Conv | Operator::MaxPool => window(layer, step, &read, model, input),
+            _ => [&[]; MAX_KERNEL],
+        };
         match layer.operator() {
             Operator::Input => {}
             Operator::Conv => {
-                let conv = Conv::new(model, layer);
-                let under = window(layer, step, &read, model, input);
-                backend.conv(&conv, &under, &shortcut, scratch, output);
+                backend.conv(&Conv::new(model, layer), &under, &shortcut, scratch, output);
             }
             Operator::Add => {
                 backend.add(&Add::new(model, layer), row(step), &shortcut, output);
             }
             Operator::MaxPool => {
-                let under = window(layer, step, &read, model, input);
                 backend.max_pool(&MaxPool::new(model, layer), &under, output);
             }
             Operator::AveragePool => {
@@ -266,6 +268,7 @@ fn shortcut<'a>(
 }
 
 /// The rows of tensor `input` under a kernel; those on padding are empty.
+#[inline(always)]
 fn window<'a>(
     layer: &LayerRecord,
     step: u16,
@@ -275,9 +278,10 @@ fn window<'a>(
 ) -> Rows<'a> {
     let mut window: Rows<'a> = [&[]; MAX_KERNEL];
     let above = ops::rows_above(layer, step);
-    let rows = ops::rows_read(layer, step, model.layer(input).rows.get());
+    let input = model.layer(input);
+    let (places, rows) = (model.places(input), ops::rows_read(layer, step, input.rows.get()));
     for (slot, y) in window.iter_mut().skip(above).zip(rows) {
-        *slot = ops::int8(read.bytes(model.row(input, y)));
+        *slot = ops::int8(read.bytes(places.row(y)));
     }
     window
 }

@@ -127,7 +127,8 @@ fn quantized_agrees_with_float(network: &str, apart: &[&str], folded: &[&str]) {
             true => vec!["--ranges", ranges, "--arch", network],
             false => {
                 let data = calibration.to_str().unwrap();
-                vec!["--calibrate", data, "--save-ranges", ranges, "--arch", network]
+                let fast = ["--effort", "fast", "--calibrate", data, "--save-ranges", ranges];
+                [&fast[..], &["--arch", network]].concat()
             }
         };
         quantize(&file, &[&calibration[..], &NORMALIZED].concat())
@@ -149,6 +150,33 @@ fn quantized_agrees_with_float(network: &str, apart: &[&str], folded: &[&str]) {
         println!("{network}: agreement {agreement:.4}, {decibels:.2} dB");
         assert!(agreement >= 0.991, "{network}: agreement {agreement}");
         assert!(decibels >= 29.0, "{network}: {decibels} dB");
+    }
+}
+
+/// What learned rounding reaches, from all the calibration pictures and from a few.
+#[test]
+fn resnet20_learns() {
+    let (Some(network), Some(data), Some(logits)) = (
+        shared("models/resnet20.safetensors"),
+        shared("cifar10/calib_train_1000.bin"),
+        shared("expected/resnet20_float_logits_1000.npy"),
+    ) else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let few = folder.path().join("few.bin");
+    std::fs::write(&few, &std::fs::read(&data).unwrap()[..32 * 3073]).unwrap();
+    let logits = FloatAnswers::Logits(read_npy(logits).unwrap());
+    for (data, needed) in [(&data, 33.8), (&few, 32.0)] {
+        let data = data.to_str().unwrap();
+        let options = ["--arch", "resnet20", "--calibrate", data];
+        let model = quantize(&network, &[&options[..], &NORMALIZED].concat());
+        let quantization = model.model().logits_quantization();
+        let answers = answers(&model, HostBackend::Portable, 1000);
+        let score = evaluate::score(&answers, Some(&logits), |q| quantization.dequantize(q));
+        let decibels = score.sqnr_db.unwrap();
+        println!("{data}: {decibels:.2} dB");
+        assert!(decibels >= needed, "{data}: {decibels} dB");
     }
 }
 

@@ -121,7 +121,7 @@ fn causes_are_named() {
     let fault = |layer: u16, fault| Err(Error::Layer { layer, fault });
     let parse = |file: Vec<u8>| Model::parse(&file).map(|_| ());
     assert_eq!(parse(changed(1, |r| r.operator = 77)), fault(1, Fault::UnknownOperator(77)));
-    assert_eq!(parse(changed(1, |r| r.packing = 9)), fault(1, Fault::UnknownPacking(9)));
+    assert_eq!(parse(changed(1, |r| r.packing = 99)), fault(1, Fault::UnknownPacking(99)));
     let winograd = Fault::Packing(Packing::Winograd);
     assert_eq!(parse(changed(1, |r| (r.packing, r.kernel) = (2, [5, 5]))), fault(1, winograd));
     assert_eq!(parse(changed(1, |r| r.flags |= 0x80)), fault(1, Fault::Reserved));
@@ -219,7 +219,7 @@ fn sums_that_could_overflow_are_refused() {
 
 #[test]
 fn transformed_weights_are_checked() {
-    for packing in [Packing::Winograd, Packing::Winograd2d] {
+    for packing in [Packing::Winograd, Packing::Winograd2d, Packing::HwioTiles] {
         let program = network(8, 3).packed(packing);
         let file = model_file(&program);
         let model = Model::parse(&file).unwrap();
@@ -232,9 +232,11 @@ fn transformed_weights_are_checked() {
             let mut broken = file.clone();
             broken[at + byte] ^= 1;
             let fault = Model::parse(&sealed(broken)).map(|_| ());
-            let channel = byte as u16 / 4;
+            let channels = model.layer(layer).channels.get();
+            let beside = if packing == Packing::HwioTiles { channels } else { 4 };
+            let channel = byte as u16 / 4 % beside;
             let error = Error::Layer { layer: layer as u16, fault: Fault::Transform { channel } };
-            let there = channel < model.layer(layer).channels.get();
+            let there = channel < channels;
             let expected = if there { Err(error) } else { Ok(()) };
             assert_eq!(fault, expected, "{packing:?}, byte {byte}");
         }

@@ -79,7 +79,7 @@ mod writer;
 
 pub use header::{Header, PreprocessingRecord, SegmentRecord, arena_bytes, crc};
 pub use layer::{LayerRecord, NONE, Operator, flags};
-pub use packing::{EIGHT, Packing, TILE_ROWS, TRANSFORM};
+pub use packing::{EIGHT, Packing, TILE_ROWS, TRANSFORM, VECTOR, VECTOR_CHANNELS};
 pub use tiles::TILE_TRANSFORM;
 pub use writer::Writer;
 

@@ -50,6 +50,16 @@ pub enum Packing {
     /// What is missing in a kernel row to an even number, and channels that are missing to a
     /// multiple of eight, are zero.
     Eights = 6,
+    /// For cores whose vectors have a lane for each output channel *a*, *b*, *c* …: kernel row by
+    /// kernel row, and there two weights of all output channels, in the order of
+    /// [`Ohwi`](Self::Ohwi), after the other:
+    ///
+    /// ```text
+    /// a0 a1 b0 b1 c0 c1 …   a2 a3 b2 b3 c2 c3 …   …
+    /// ```
+    ///
+    /// What is missing in a kernel row to an even number is zero.
+    Hwio = 4,
     /// Kernels of three rows by three columns at stride 1, transformed for Winograd's convolution
     /// in two dimensions, F(4 × 4, 3 × 3): each kernel of an input channel is six by six int16,
     /// [`TILE_TRANSFORM`](super::TILE_TRANSFORM) of its columns and of its rows. Four output
@@ -72,7 +82,35 @@ pub enum Packing {
     /// a0…  a2…  b0…  b2…  c0…  c2…  d0…  d2…   a1…  a3…  b1…  b3…
     /// ```
     Winograd2dInt8 = 8,
+    /// For cores with vectors of 16 bytes. Up to [`VECTOR_CHANNELS`] output channels *a*, *b* …
+    /// are side by side, by [`VECTOR`] weights of a kernel row:
+    ///
+    /// ```text
+    /// kernel row 0:  a0 … a15   b0 … b15   …   a16 … a31   b16 … b31   …
+    /// kernel row 1:  a0 …
+    /// ```
+    ///
+    /// What is missing in a kernel row to whole vectors, and a channel that is missing to an even
+    /// number, are zero.
+    Vectors = 5,
+    /// The transformed weights of [`Winograd2d`](Self::Winograd2d) for cores whose vectors have a
+    /// lane for each output channel *a*, *b*, *c* …: position by position, and there two input
+    /// channels of all output channels after the other:
+    ///
+    /// ```text
+    /// position 0:  a0 a1 b0 b1 c0 c1 …   a2 a3 b2 b3 c2 c3 …   …
+    /// position 1:  …
+    /// ```
+    ///
+    /// An input channel that is missing to an even number is zero.
+    HwioTiles = 9,
 }
+
+/// Weights that [`Packing::Vectors`] has in a vector.
+pub const VECTOR: usize = 16;
+
+/// Output channels that [`Packing::Vectors`] has side by side, at most.
+pub const VECTOR_CHANNELS: usize = 64;
 
 /// How [`Packing::Winograd`] transforms the three weights of a kernel row into six: the matrix *G*
 /// of F(4, 3) times 24, so that all is whole (Lavin and Gray, *Fast Algorithms for Convolutional
@@ -82,7 +120,7 @@ pub const TRANSFORM: [[i16; 3]; 6] =
 
 /// Columns of a kernel that is transformed.
 const KERNEL_COLUMNS: usize = TRANSFORM[0].len();
-/// Rows of the output in a tile of [`Packing::Winograd2d`].
+/// Rows of the output in a tile of [`Packing::Winograd2d`] and [`Packing::HwioTiles`].
 pub const TILE_ROWS: usize = 4;
 /// Channels that [`Packing::Winograd`] has side by side.
 pub(super) const SIDE_BY_SIDE: usize = 4;
@@ -91,14 +129,17 @@ pub const EIGHT: usize = 8;
 
 impl Packing {
     /// All packings.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::Ohwi,
         Self::Pairs,
         Self::Winograd,
         Self::WidePairs,
+        Self::Hwio,
+        Self::Vectors,
         Self::Eights,
         Self::Winograd2d,
         Self::Winograd2dInt8,
+        Self::HwioTiles,
     ];
 
     /// The packing of a number.
@@ -109,8 +150,11 @@ impl Packing {
             2 => Some(Self::Winograd),
             3 => Some(Self::WidePairs),
             6 => Some(Self::Eights),
+            4 => Some(Self::Hwio),
             7 => Some(Self::Winograd2d),
             8 => Some(Self::Winograd2dInt8),
+            5 => Some(Self::Vectors),
+            9 => Some(Self::HwioTiles),
             _ => None,
         }
     }
@@ -123,17 +167,25 @@ impl Packing {
             Self::Winograd => "winograd",
             Self::WidePairs => "wide-pairs",
             Self::Eights => "eights",
+            Self::Hwio => "hwio",
             Self::Winograd2d => "winograd-2d",
             Self::Winograd2dInt8 => "winograd-2d-int8",
+            Self::Vectors => "vectors",
+            Self::HwioTiles => "hwio-tiles",
         }
     }
 
     /// Whether it can be that of a convolution with such a kernel and stride: rows, columns.
     pub const fn fits(self, kernel: [usize; 2], stride: [usize; 2]) -> bool {
         match self {
-            Self::Ohwi | Self::Pairs | Self::WidePairs | Self::Eights => true,
+            Self::Ohwi
+            | Self::Pairs
+            | Self::WidePairs
+            | Self::Hwio
+            | Self::Vectors
+            | Self::Eights => true,
             Self::Winograd => matches!((kernel, stride), ([_, 3], [_, 1])),
-            Self::Winograd2d | Self::Winograd2dInt8 => {
+            Self::Winograd2d | Self::Winograd2dInt8 | Self::HwioTiles => {
                 matches!((kernel, stride), ([3, 3], [1, 1]))
             }
         }
@@ -143,8 +195,14 @@ impl Packing {
     #[inline(always)]
     pub const fn rows_a_step(self) -> usize {
         match self {
-            Self::Ohwi | Self::Pairs | Self::WidePairs | Self::Eights | Self::Winograd => 1,
-            Self::Winograd2d | Self::Winograd2dInt8 => TILE_ROWS,
+            Self::Ohwi
+            | Self::Pairs
+            | Self::WidePairs
+            | Self::Hwio
+            | Self::Vectors
+            | Self::Eights
+            | Self::Winograd => 1,
+            Self::Winograd2d | Self::Winograd2dInt8 | Self::HwioTiles => TILE_ROWS,
         }
     }
 
@@ -157,6 +215,7 @@ impl Packing {
             Self::Pairs => channels.next_multiple_of(2) * rows * row.next_multiple_of(4),
             Self::WidePairs => 2 * Self::Pairs.bytes(channels, [rows, row]),
             Self::Eights => channels.next_multiple_of(EIGHT) * rows * row.next_multiple_of(2),
+            Self::Hwio => channels * rows * row.next_multiple_of(2),
             Self::Winograd => {
                 let inputs = (row / KERNEL_COLUMNS).next_multiple_of(SIDE_BY_SIDE);
                 2 * TRANSFORM.len() * channels.next_multiple_of(SIDE_BY_SIDE) * rows * inputs
@@ -166,6 +225,8 @@ impl Packing {
                 let channels = channels.next_multiple_of(SIDE_BY_SIDE);
                 channels * (row / KERNEL_COLUMNS).next_multiple_of(SIDE_BY_SIDE) * tiles::KERNEL
             }
+            Self::Vectors => channels.next_multiple_of(2) * rows * row.next_multiple_of(VECTOR),
+            Self::HwioTiles => tiles::hwio_bytes(channels, row / KERNEL_COLUMNS),
         }
     }
 
@@ -186,6 +247,8 @@ impl Packing {
             // The low byte is the weight.
             Self::WidePairs => wide_pairs_index(channel, ky, tap, kernel),
             Self::Eights => eights_index(channel, ky, tap, kernel),
+            Self::Vectors => vectors_index(packed.len(), channel, ky, tap, kernel),
+            Self::Hwio => hwio_index(packed.len(), channel, ky, tap, kernel),
             Self::Winograd => return recovered(packed, channel, ky, tap, kernel),
             Self::Winograd2d => {
                 let inputs = (row / KERNEL_COLUMNS).max(1);
@@ -193,6 +256,11 @@ impl Packing {
                 return Tiles::new(packed, inputs).weight(channel, [ky, kx], input);
             }
             Self::Winograd2dInt8 => kernel_tap_index(channel, ky, tap, row),
+            Self::HwioTiles => {
+                let inputs = (row / KERNEL_COLUMNS).max(1);
+                let (kx, input) = (tap / inputs, tap % inputs);
+                return Tiles::hwio(packed, inputs).weight(channel, [ky, kx], input);
+            }
         };
         packed.get(index).copied().unwrap_or(0)
     }
@@ -210,6 +278,7 @@ impl Packing {
         let index = match self {
             Self::Ohwi => (channel * rows + ky) * row + tap,
             Self::Pairs => pairs_index(channel, ky, tap, kernel),
+            Self::Vectors => vectors_index(packed.len(), channel, ky, tap, kernel),
             Self::WidePairs => {
                 let low = wide_pairs_index(channel, ky, tap, kernel);
                 if let Some(high) = packed.get_mut(low + 1) {
@@ -218,6 +287,7 @@ impl Packing {
                 low
             }
             Self::Eights => eights_index(channel, ky, tap, kernel),
+            Self::Hwio => hwio_index(packed.len(), channel, ky, tap, kernel),
             Self::Winograd => {
                 let inputs = (row / KERNEL_COLUMNS).max(1);
                 let (kx, input) = (tap / inputs, tap % inputs);
@@ -237,6 +307,11 @@ impl Packing {
                 return Tiles::new(packed, inputs).put(channel, [ky, kx], input, weight);
             }
             Self::Winograd2dInt8 => kernel_tap_index(channel, ky, tap, row),
+            Self::HwioTiles => {
+                let inputs = (row / KERNEL_COLUMNS).max(1);
+                let (kx, input) = (tap / inputs, tap % inputs);
+                return Tiles::hwio(packed, inputs).put(channel, [ky, kx], input, weight);
+            }
         };
         if let Some(place) = packed.get_mut(index) {
             *place = weight;
@@ -253,6 +328,11 @@ impl Packing {
                 (row..filled)
                     .all(|tap| packed.get(pairs_index(channel, ky, tap, kernel)) == Some(&0))
             }),
+            Self::Vectors => (0..rows).all(|ky| {
+                (row..row.next_multiple_of(VECTOR)).all(|tap| {
+                    packed.get(vectors_index(packed.len(), channel, ky, tap, kernel)) == Some(&0)
+                })
+            }),
             Self::WidePairs => (0..rows).all(|ky| {
                 (0..filled).all(|tap| {
                     let at = wide_pairs_index(channel, ky, tap, kernel);
@@ -265,6 +345,11 @@ impl Packing {
             Self::Eights => (0..rows).all(|ky| {
                 (row..row.next_multiple_of(2))
                     .all(|tap| packed.get(eights_index(channel, ky, tap, kernel)) == Some(&0))
+            }),
+            Self::Hwio => (0..rows).all(|ky| {
+                (row..row.next_multiple_of(2)).all(|tap| {
+                    packed.get(hwio_index(packed.len(), channel, ky, tap, kernel)) == Some(&0)
+                })
             }),
             Self::Winograd => {
                 let inputs = row / KERNEL_COLUMNS;
@@ -294,6 +379,10 @@ impl Packing {
                     let at = tiles::kernel_index(channel, input, inputs);
                     packed.get(at..at + tiles::KERNEL).is_some_and(|w| w.iter().all(|&w| w == 0))
                 })
+            }
+            Self::HwioTiles => {
+                let inputs = row / KERNEL_COLUMNS;
+                Tiles::hwio(packed, inputs).is_sound(channel, inputs)
             }
         }
     }
@@ -343,6 +432,38 @@ pub(super) const fn kernel_tap_index(channel: usize, ky: usize, tap: usize, row:
     let inputs = row / KERNEL_COLUMNS;
     let inputs = if inputs == 0 { 1 } else { inputs };
     tiles::kernel_index(channel, tap % inputs, inputs) + ky * KERNEL_COLUMNS + tap / inputs
+}
+
+/// Where a weight lies in [`Packing::Vectors`], of so many bytes in all.
+#[inline(always)]
+fn vectors_index(
+    bytes: usize,
+    channel: usize,
+    ky: usize,
+    tap: usize,
+    [rows, row]: [usize; 2],
+) -> usize {
+    let row = row.next_multiple_of(VECTOR);
+    let channels = bytes.checked_div(rows * row).unwrap_or(0);
+    let group = channel - channel % VECTOR_CHANNELS;
+    let beside = channels.saturating_sub(group).min(VECTOR_CHANNELS);
+    let vector = (ky * row + tap) / VECTOR;
+    group * rows * row + (vector * beside + channel - group) * VECTOR + tap % VECTOR
+}
+
+/// Where a weight lies in [`Packing::Hwio`], of `length` in all.
+#[inline(always)]
+const fn hwio_index(
+    length: usize,
+    channel: usize,
+    ky: usize,
+    tap: usize,
+    [rows, row]: [usize; 2],
+) -> usize {
+    let row = row.next_multiple_of(2);
+    let taps = rows * row;
+    let channels = if taps == 0 { 0 } else { length / taps };
+    (ky * row + (tap & !1)) * channels + 2 * channel + (tap & 1)
 }
 
 /// Where a transformed weight lies in [`Packing::Winograd`], in bytes.

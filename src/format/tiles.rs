@@ -1,7 +1,9 @@
-//! Weights for Winograd's convolution in two dimensions: what [`Packing::Winograd2d`] makes of
-//! a kernel of three rows by three columns, and where [`Packing::Winograd2dInt8`] has it.
+//! Weights for Winograd's convolution in two dimensions: what [`Packing::Winograd2d`] and
+//! [`Packing::HwioTiles`] make of a kernel of three rows by three columns, and where
+//! [`Packing::Winograd2dInt8`] has it.
 //!
 //! [`Packing::Winograd2d`]: super::Packing::Winograd2d
+//! [`Packing::HwioTiles`]: super::Packing::HwioTiles
 //! [`Packing::Winograd2dInt8`]: super::Packing::Winograd2dInt8
 
 /// How three weights, of a kernel row or of a kernel column, become six: the matrix *G* of F(4, 3),
@@ -25,29 +27,48 @@ pub(super) const fn kernel_index(channel: usize, input: usize, inputs: usize) ->
 /// Weights of a kernel.
 pub(super) const KERNEL: usize = 9;
 
-/// Bytes of the transformed weights.
+/// Bytes of the transformed weights of [`Packing::Winograd2d`](super::Packing::Winograd2d).
 pub(super) const fn bytes(channels: usize, inputs: usize) -> usize {
     let inputs = inputs.next_multiple_of(SIDE_BY_SIDE);
     2 * SIDE * SIDE * inputs * channels.next_multiple_of(SIDE_BY_SIDE)
+}
+
+/// Bytes of those of [`Packing::HwioTiles`](super::Packing::HwioTiles).
+pub(super) const fn hwio_bytes(channels: usize, inputs: usize) -> usize {
+    2 * SIDE * SIDE * inputs.next_multiple_of(2) * channels
 }
 
 /// The transformed kernels of all channels.
 #[derive(Clone, Copy)]
 pub(super) struct Tiles<P> {
     packed: P,
-    /// Pairs of input channels.
-    pairs: usize,
+    /// Input channels, with what fills them up.
+    inputs: usize,
+    /// Where all output channels are side by side, how many there are; else four are.
+    channels: Option<usize>,
 }
 
 impl<P: AsRef<[i8]>> Tiles<P> {
-    /// Those of so many input channels.
+    /// Those of so many input channels, in [`Packing::Winograd2d`](super::Packing::Winograd2d).
     pub(super) fn new(packed: P, inputs: usize) -> Self {
-        Self { packed, pairs: inputs.next_multiple_of(SIDE_BY_SIDE) / 2 }
+        Self { packed, inputs: inputs.next_multiple_of(SIDE_BY_SIDE), channels: None }
+    }
+
+    /// Those of so many input channels, in [`Packing::HwioTiles`](super::Packing::HwioTiles).
+    pub(super) fn hwio(packed: P, inputs: usize) -> Self {
+        let channel = hwio_bytes(1, inputs);
+        let channels = packed.as_ref().len().checked_div(channel).unwrap_or(0);
+        Self { packed, inputs: inputs.next_multiple_of(2), channels: Some(channels) }
     }
 
     pub(super) fn index(&self, [y, x]: [usize; 2], channel: usize, input: usize) -> usize {
+        let pairs = self.inputs / 2;
+        if let Some(channels) = self.channels {
+            let step = (y * SIDE + x) * pairs + input / 2;
+            return 2 * ((step * channels + channel) * 2 + input % 2);
+        }
         let (group, pair) = (channel / SIDE_BY_SIDE, input / 4 * 2 + input % 2);
-        let step = ((group * SIDE + y) * SIDE + x) * self.pairs + pair;
+        let step = ((group * SIDE + y) * SIDE + x) * pairs + pair;
         2 * ((step * SIDE_BY_SIDE + channel % SIDE_BY_SIDE) * 2 + input % 4 / 2)
     }
 
@@ -77,7 +98,7 @@ impl<P: AsRef<[i8]>> Tiles<P> {
 
     /// Whether channel `channel` is the transform of int8, and what fills it up is zero.
     pub(super) fn is_sound(&self, channel: usize, inputs: usize) -> bool {
-        (0..inputs.next_multiple_of(SIDE_BY_SIDE)).all(|input| {
+        (0..self.inputs).all(|input| {
             let weight = |ky, kx| match input < inputs {
                 true => i16::from(self.weight(channel, [ky, kx], input)),
                 false => 0,

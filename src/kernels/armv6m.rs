@@ -24,6 +24,7 @@
 use core::arch::naked_asm;
 
 use super::lanes::{self, Args, Columns, Lanes, Taps};
+use super::quick::AddArgs;
 use super::winograd::Tiles;
 use super::winograd_2d::{self, NINTH, Span, SquareTiles, Sums, Values, Weights};
 use crate::ops::Outputs;
@@ -55,6 +56,12 @@ impl Lanes for Armv6m {
         let low = |sum: i32, high: i32| (high << 16).wrapping_sub(sum);
         let upper = |high: i32| high.wrapping_neg();
         [low(sum, high), upper(high), low(other_sum, other_high), upper(other_high)]
+    }
+
+    fn add(args: &AddArgs, input: &[i8], output: &mut [i8]) -> bool {
+        // SAFETY: the arguments are for these rows.
+        unsafe { add_bytes(input.as_ptr(), output.as_mut_ptr(), args) }
+        true
     }
 }
 
@@ -139,7 +146,7 @@ unsafe extern "C" fn widen(a: *const i8, b: *const i8, patch: *mut Columns, pair
     )
 }
 
-/// Requantizes a sum into `r0`. Both factors are halved with a sign, so that the products in the
+/// Requantizes the sum in `r0`. Both factors are halved with a sign, so that the products in the
 /// middle add up within 32 bits: a sum is less than 2³⁰ in magnitude, a mantissa less than 2³¹.
 ///
 /// ```text
@@ -150,35 +157,30 @@ unsafe extern "C" fn widen(a: *const i8, b: *const i8, patch: *mut Columns, pair
 /// point goes through that shift: what is added, less one, and the carry if it is not below zero.
 ///
 /// ```text
-/// r0 r1 r2 values   r4 r5 upper and lower half of the mantissa   r6 what is added   r7 shift
-/// r12 the largest that is not below zero
+/// r0 r1 r2 values   r4 r5 upper and lower half of the mantissa   r6 what is added, less one
+/// r7 shift   r12 the largest that is not below zero
 /// ```
 macro_rules! requantize {
-    ($acc:literal) => {
-        concat!(
-            "mov r0, ",
-            $acc,
-            "
-            sxth r1, r0
-            subs r0, r0, r1
-            asrs r0, r0, #16
-            movs r2, r1
-            muls r2, r5, r2
-            muls r1, r4, r1
-            asrs r2, r2, #16
-            adds r1, r1, r2
-            movs r2, r0
-            muls r2, r5, r2
-            adds r1, r1, r2
-            muls r0, r4, r0
-            lsls r0, r0, #1
-            asrs r1, r1, #15
-            adcs r0, r1
-            cmp r12, r0
-            adcs r0, r6
-            asrs r0, r7
-            "
-        )
+    () => {
+        "sxth r1, r0
+         subs r0, r0, r1
+         asrs r0, r0, #16
+         movs r2, r1
+         muls r2, r5, r2
+         muls r1, r4, r1
+         asrs r2, r2, #16
+         adds r1, r1, r2
+         movs r2, r0
+         muls r2, r5, r2
+         adds r1, r1, r2
+         muls r0, r4, r0
+         lsls r0, r0, #1
+         asrs r1, r1, #15
+         adcs r0, r1
+         cmp r12, r0
+         adcs r0, r6
+         asrs r0, r7
+         "
     };
 }
 
@@ -196,18 +198,21 @@ macro_rules! saturate {
     };
 }
 
-/// Writes `r0` as an output to `r3`, and leads that to the next column.
+/// Makes an output of a sum, writes it to `r3`, and leads that to the next column.
 macro_rules! store {
-    () => {
-        concat!(saturate!(), "strb r1, [r3]\n add r3, lr")
+    ($acc:literal) => {
+        concat!("mov r0, ", $acc, "\n", requantize!(), saturate!(), "strb r1, [r3]\n add r3, lr",)
     };
 }
 
-/// Requantizes a sum, adds what a join's table had for the shortcut, and writes the output.
+/// The same behind a join: adds what its table had for the shortcut.
 macro_rules! join {
     ($acc:literal, $at:literal) => {
         concat!(
-            requantize!($acc),
+            "mov r0, ",
+            $acc,
+            "\n",
+            requantize!(),
             "ldr r1, [sp, #16 + ",
             $at,
             "]
@@ -215,7 +220,8 @@ macro_rules! join {
             ldr r1, [sp, #32]
             asrs r0, r1
             ",
-            store!(),
+            saturate!(),
+            "strb r1, [r3]\n add r3, lr",
         )
     };
 }
@@ -367,14 +373,10 @@ unsafe extern "C" fn blocks(args: &mut Args) {
         "mov lr, r1",
         "ldr r1, [r0, #24]",
         "adds r3, r3, r1",
-        requantize!("r8"),
-        store!(),
-        requantize!("r9"),
-        store!(),
-        requantize!("r10"),
-        store!(),
-        requantize!("r11"),
-        store!(),
+        store!("r8"),
+        store!("r9"),
+        store!("r10"),
+        store!("r11"),
         "b 9f",
         // A join: what the table has for the shortcut.
         "7:",
@@ -436,6 +438,76 @@ unsafe extern "C" fn blocks(args: &mut Args) {
         "b 2b",
         "1:",
         "add sp, #36",
+        "pop {{r4-r7}}",
+        "mov r8, r4",
+        "mov r9, r5",
+        "mov r10, r6",
+        "mov r11, r7",
+        "pop {{r4-r7, pc}}",
+    )
+}
+
+/// 37 instructions an element, and 3 where it saturates.
+///
+/// ```text
+/// r0 r1 r2 values   r3 elements left, below zero   r4 … r7 r12 as `requantize` says
+/// r8 r9 r10 where input, shortcut and output end   r11 lr  middles of the tables
+/// ```
+///
+/// # Safety
+///
+/// [`AddArgs::of`] made the arguments for the input and the output.
+#[unsafe(naked)]
+unsafe extern "C" fn add_bytes(input: *const i8, output: *mut i8, args: &AddArgs) {
+    naked_asm!(
+        "push {{r4-r7, lr}}",
+        "mov r4, r8",
+        "mov r5, r9",
+        "mov r6, r10",
+        "mov r7, r11",
+        "push {{r4-r7}}",
+        "ldr r3, [r2, #20]",
+        "adds r0, r0, r3",
+        "adds r1, r1, r3",
+        "mov r8, r0",
+        "mov r10, r1",
+        "ldr r0, [r2, #24]",
+        "adds r0, r0, r3",
+        "mov r9, r0",
+        "rsbs r3, r3, #0",
+        "ldr r0, [r2]",
+        "mov r11, r0",
+        "ldr r0, [r2, #4]",
+        "mov lr, r0",
+        "ldr r4, [r2, #8]",
+        "sxth r5, r4",
+        "subs r4, r4, r5",
+        "asrs r4, r4, #16",
+        "ldr r6, [r2, #12]",
+        "subs r6, #1",
+        "ldr r7, [r2, #16]",
+        "movs r0, #0",
+        "mvns r0, r0",
+        "lsrs r0, r0, #1",
+        "mov r12, r0",
+        "2:",
+        "mov r1, r8",
+        "ldrsb r0, [r1, r3]",
+        "lsls r0, r0, #2",
+        "add r0, r11",
+        "ldr r0, [r0]",
+        "mov r2, r9",
+        "ldrsb r1, [r2, r3]",
+        "lsls r1, r1, #2",
+        "add r1, lr",
+        "ldr r1, [r1]",
+        "adds r0, r0, r1",
+        requantize!(),
+        saturate!(),
+        "mov r2, r10",
+        "strb r1, [r2, r3]",
+        "adds r3, #1",
+        "bne 2b",
         "pop {{r4-r7}}",
         "mov r8, r4",
         "mov r9, r5",
@@ -812,10 +884,14 @@ macro_rules! of_six {
     };
 }
 
-/// Writes an output of a row, `$row` times four.
+/// Makes an output of a sum, and writes it into row `$row / 4`.
 macro_rules! store_row {
-    ($row:literal) => {
+    ($acc:literal, $row:literal) => {
         concat!(
+            "mov r0, ",
+            $acc,
+            "\n",
+            requantize!(),
             saturate!(),
             "ldr r2, [sp, #116 + ",
             $row,
@@ -830,7 +906,10 @@ macro_rules! store_row {
 macro_rules! join_row {
     ($acc:literal, $row:literal) => {
         concat!(
-            requantize!($acc),
+            "mov r0, ",
+            $acc,
+            "\n",
+            requantize!(),
             "ldr r1, [sp, #132 + ",
             $row,
             "]
@@ -842,7 +921,12 @@ macro_rules! join_row {
             ldr r1, [sp, #152]
             asrs r0, r1
             ",
-            store_row!($row),
+            saturate!(),
+            "ldr r2, [sp, #116 + ",
+            $row,
+            "]
+            strb r1, [r2, r3]
+            "
         )
     };
 }
@@ -981,14 +1065,10 @@ unsafe extern "C" fn finish_square(args: &mut winograd_2d::Args, sums: &Sums, ni
         "beq 6f",
         "b 7f",
         "6:",
-        requantize!("r8"),
-        store_row!("0"),
-        requantize!("r9"),
-        store_row!("4"),
-        requantize!("r10"),
-        store_row!("8"),
-        requantize!("r11"),
-        store_row!("12"),
+        store_row!("r8", "0"),
+        store_row!("r9", "4"),
+        store_row!("r10", "8"),
+        store_row!("r11", "12"),
         "b 9f",
         // A join.
         "7:",

@@ -35,7 +35,7 @@ use core::ptr::{null, null_mut};
 use zerocopy::FromBytes;
 use zerocopy::little_endian::I32;
 
-use super::quick::{Quick, finish, numbers};
+use super::quick::{AddArgs, Quick, finish, numbers};
 use super::{Backend, reference};
 use crate::format::Packing;
 use crate::ops::add::Add;
@@ -51,7 +51,14 @@ impl Backend for Armv7em {
     const NAME: &'static str = "armv7em";
 
     fn runs(&self, packing: Packing) -> bool {
-        !matches!(packing, Packing::Ohwi | Packing::Eights)
+        matches!(
+            packing,
+            Packing::Pairs
+                | Packing::WidePairs
+                | Packing::Winograd
+                | Packing::Winograd2d
+                | Packing::Winograd2dInt8
+        )
     }
 
     fn conv(
@@ -114,49 +121,12 @@ impl Backend for Armv7em {
     }
 
     fn add(&self, add: &Add<'_>, input: &[i8], shortcut: &Shortcut<'_>, output: &mut [i8]) {
-        let (channels, length) = (usize::from(add.shape.channels), output.len());
-        let shift = add.multiplier.shift;
-        let other = match *shortcut {
-            Shortcut::InPlace => Some(output.as_ptr()),
-            Shortcut::Row { row, channels: theirs, stride: 1, before: 0, .. }
-                if theirs == channels && row.len() == length =>
-            {
-                Some(row.as_ptr())
-            }
-            Shortcut::Row { .. } => None,
-        };
-        let ([mine, .., theirs], Some(other)) = (add.table.as_chunks::<256>().0, other) else {
-            return reference::add(add, input, shortcut, output);
-        };
-        let ordinary = add.clamp == Clamp::FULL && (-22..0).contains(&shift);
-        if !ordinary || input.len() != length || length == 0 {
-            return reference::add(add, input, shortcut, output);
+        match AddArgs::of(add, input, shortcut, output) {
+            // SAFETY: the arguments are for these rows.
+            Some(args) => unsafe { add_bytes(input.as_ptr(), output.as_mut_ptr(), &args) },
+            None => reference::add(add, input, shortcut, output),
         }
-        let right = u32::from(shift.unsigned_abs());
-        let terms = AddArgs {
-            mine: mine.as_ptr_range().start.wrapping_add(128),
-            theirs: theirs.as_ptr_range().start.wrapping_add(128),
-            mantissa: add.multiplier.mantissa.to_bits(),
-            // The zero point goes through the shift.
-            before: (1 << (right - 1)) + (add.zero_point << right),
-            right,
-            length,
-        };
-        // SAFETY: `length` bytes can be read at `input` and `other`, and be written at `output`;
-        // `other` is the same place or another. 256 words are around the middle of each table.
-        unsafe { add_bytes(input.as_ptr(), other, output.as_mut_ptr(), &terms) }
     }
-}
-
-/// What the assembly of an add takes besides its rows.
-#[repr(C)]
-struct AddArgs {
-    mine: *const I32,
-    theirs: *const I32,
-    mantissa: i32,
-    before: i32,
-    right: u32,
-    length: usize,
 }
 
 /// 12 instructions an element, and half of one for the loop.
@@ -168,19 +138,16 @@ struct AddArgs {
 ///
 /// # Safety
 ///
-/// There is at least one byte, and `length` of them in each row; the tables reach 128 words to
-/// both sides.
+/// [`AddArgs::of`] made the arguments for the input and the output.
 #[unsafe(naked)]
-unsafe extern "C" fn add_bytes(
-    input: *const i8,
-    shortcut: *const i8,
-    output: *mut i8,
-    args: &AddArgs,
-) {
+unsafe extern "C" fn add_bytes(input: *const i8, output: *mut i8, args: &AddArgs) {
     naked_asm!(
         ".cpu cortex-m33",
         "push {{r4-r8, lr}}",
-        "ldm r3, {{r4-r8, r12}}",
+        "mov r3, r2",
+        "mov r2, r1",
+        "ldm r3!, {{r4-r8, r12}}",
+        "ldr r1, [r3]",
         // The first round begins in its middle, so that those after it are whole.
         "rsb r3, r12, #0",
         "and r3, r3, #3",

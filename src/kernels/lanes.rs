@@ -28,9 +28,10 @@ use core::ptr::{null, null_mut};
 use zerocopy::FromBytes;
 use zerocopy::little_endian::I32;
 
-use super::quick::{Quick, aligned, finish, numbers};
-use super::{Backend, Reference};
+use super::quick::{AddArgs, Quick, aligned, finish, numbers};
+use super::{Backend, Reference, reference};
 use crate::format::EIGHT;
+use crate::ops::add::Add;
 use crate::ops::conv::{CHUNK_TAPS, Conv, PATCH_COLUMNS, Padding, kept_channels};
 use crate::ops::{Rows, Shortcut, int8_mut};
 
@@ -52,6 +53,24 @@ pub(super) trait Lanes {
 
     /// The sums of four columns, from what `blocks` keeps of a channel.
     fn sums(kept: [i32; PATCH_COLUMNS]) -> [i32; PATCH_COLUMNS];
+
+    /// Adds two rows: what [`AddArgs::of`] was made for. Returns whether it did.
+    fn add(_: &AddArgs, _input: &[i8], _output: &mut [i8]) -> bool {
+        false
+    }
+}
+
+/// One row of a sum; see [`Backend::add`].
+pub(super) fn add<L: Lanes>(
+    add: &Add<'_>,
+    input: &[i8],
+    shortcut: &Shortcut<'_>,
+    output: &mut [i8],
+) {
+    let args = AddArgs::of(add, input, shortcut, output);
+    if !args.is_some_and(|args| L::add(&args, input, output)) {
+        reference::add(add, input, shortcut, output);
+    }
 }
 
 /// What the assembly takes: a patch, and output channels one by one.
@@ -378,6 +397,16 @@ macro_rules! backend {
                 outputs: &mut $crate::ops::Outputs<'_>,
             ) {
                 $crate::kernels::winograd_2d::conv(self, conv, rows, shortcuts, scratch, outputs);
+            }
+
+            fn add(
+                &self,
+                add: &$crate::ops::add::Add<'_>,
+                input: &[i8],
+                shortcut: &$crate::ops::Shortcut<'_>,
+                output: &mut [i8],
+            ) {
+                $crate::kernels::lanes::add::<Self>(add, input, shortcut, output);
             }
         }
     };

@@ -9,8 +9,10 @@
 //! | [`Portable`] | any core: blocked, safe Rust | `ohwi`, `winograd`, `winograd-2d` |
 //! | `Armv6m` | Cortex-M0, M0+ | `eights`, `winograd`, `winograd-2d` |
 //! | `Armv7m` | Cortex-M3, and M33 without DSP instructions | `eights`, `winograd`, `winograd-2d` |
-//! | `Armv7em` | Cortex-M4, M7, M33, M55: DSP instructions | `pairs`, `wide-pairs`, `winograd`, `winograd-2d` |
+//! | `Armv7em` | Cortex-M4, M7, M33: DSP instructions | `pairs`, `wide-pairs`, `winograd`, `winograd-2d` |
+//! | `Helium` | Cortex-M55, M85: vector instructions | `vectors` |
 //! | `Rv32` | RV32IM and more | `eights`, `winograd`, `winograd-2d` |
+//! | `Rvv` | RV32IM with V 1.0 | `hwio`, `hwio-tiles` |
 //! | `Avx2`, `Avx512Vnni` | x86-64, the simulator: if the core at hand has the instructions | any packing |
 //!
 //! Those in assembly are features of the crate, of their name; the last two are one, `x86_64`.
@@ -21,6 +23,8 @@ pub mod armv6m;
 pub mod armv7em;
 #[cfg(feature = "armv7m")]
 pub mod armv7m;
+#[cfg(feature = "helium")]
+pub mod helium;
 #[cfg(any(feature = "armv6m", feature = "armv7m", feature = "rv32"))]
 mod lanes;
 pub mod portable;
@@ -29,6 +33,8 @@ mod quick;
 pub mod reference;
 #[cfg(feature = "rv32")]
 pub mod rv32;
+#[cfg(feature = "rvv")]
+pub mod rvv;
 #[cfg(any(feature = "armv7m", feature = "armv7em"))]
 mod thumb2;
 mod winograd;
@@ -51,10 +57,14 @@ pub use armv6m::Armv6m;
 pub use armv7em::Armv7em;
 #[cfg(feature = "armv7m")]
 pub use armv7m::Armv7m;
+#[cfg(feature = "helium")]
+pub use helium::Helium;
 pub use portable::Portable;
 pub use reference::Reference;
 #[cfg(feature = "rv32")]
 pub use rv32::Rv32;
+#[cfg(feature = "rvv")]
+pub use rvv::Rvv;
 #[cfg(all(feature = "x86_64", target_arch = "x86_64"))]
 pub use x86_64::{Avx2, Avx512Vnni};
 

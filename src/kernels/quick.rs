@@ -7,6 +7,7 @@ use core::ptr::null;
 use zerocopy::little_endian::I32;
 
 use crate::ops::Shortcut;
+use crate::ops::add::Add;
 use crate::ops::conv::{Conv, Finish, PATCH_COLUMNS};
 use crate::quant::{Clamp, Multiplier};
 
@@ -77,6 +78,64 @@ impl<'c> Quick<'c> {
         let (from, stride) = (first * stride * channels, stride * channels);
         let row = row.get(from..from + columns.saturating_sub(1) * stride + channels)?;
         Some((row.get(o)?, stride))
+    }
+}
+
+/// What the assembly of a sum takes besides its input and its output.
+///
+/// ```text
+///  0 the middle of the input's table, and of the shortcut's    8 mantissa
+/// 12 what is added before the shift   16 shift to the right   20 elements   24 shortcut
+/// ```
+///
+/// There is at least one element, in the input, the shortcut and the output: so many bytes can be
+/// read and written. The tables reach 128 words to both sides of their middle.
+#[repr(C)]
+pub(super) struct AddArgs {
+    mine: *const I32,
+    theirs: *const I32,
+    mantissa: i32,
+    before: i32,
+    right: u32,
+    length: usize,
+    shortcut: *const i8,
+}
+
+impl AddArgs {
+    /// `None` where anything is out of the ordinary, as with [`Quick`].
+    pub(super) fn of(
+        add: &Add<'_>,
+        input: &[i8],
+        shortcut: &Shortcut<'_>,
+        output: &[i8],
+    ) -> Option<Self> {
+        let (channels, length) = (usize::from(add.shape.channels), output.len());
+        let shift = add.multiplier.shift;
+        let shortcut = match *shortcut {
+            Shortcut::InPlace => output.as_ptr(),
+            Shortcut::Row { row, channels: theirs, stride: 1, before: 0, .. }
+                if theirs == channels && row.len() == length =>
+            {
+                row.as_ptr()
+            }
+            Shortcut::Row { .. } => return None,
+        };
+        let [mine, .., theirs] = add.table.as_chunks::<256>().0 else { return None };
+        let ordinary = add.clamp == Clamp::FULL && (-22..0).contains(&shift) && aligned(mine);
+        if !ordinary || input.len() != length || length == 0 {
+            return None;
+        }
+        let right = u32::from(shift.unsigned_abs());
+        Some(Self {
+            mine: mine.as_ptr_range().start.wrapping_add(128),
+            theirs: theirs.as_ptr_range().start.wrapping_add(128),
+            mantissa: add.multiplier.mantissa.to_bits(),
+            // The zero point goes through the shift.
+            before: (1 << (right - 1)) + (add.zero_point << right),
+            right,
+            length,
+            shortcut,
+        })
     }
 }
 

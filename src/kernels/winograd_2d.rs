@@ -148,8 +148,13 @@ pub(super) fn conv(
     for first in (0..columns).step_by((spans * SPAN).max(SPAN)) {
         let there = || (first..columns).step_by(SPAN);
         for (x, values) in there().zip(values.chunks_exact_mut(each)) {
-            for (row, under) in rows.iter().zip(pixels.chunks_exact_mut(TILES_SPAN * inputs)) {
+            let mut rest = &mut *pixels;
+            for row in rows.iter().take(TILES_ROWS) {
+                let Some((under, others)) = rest.split_at_mut_checked(TILES_SPAN * inputs) else {
+                    break;
+                };
                 fill(conv, row, x, inputs, under);
+                rest = others;
             }
             tiles.transform(pixels, inputs, values);
         }
@@ -172,7 +177,7 @@ pub(super) fn conv(
 }
 
 /// The part of a row under the tiles from output column `x` on, with padding around.
-fn fill(conv: &Conv<'_>, row: &[i8], x: usize, fours: usize, under: &mut [i8]) {
+pub(super) fn fill(conv: &Conv<'_>, row: &[i8], x: usize, fours: usize, under: &mut [i8]) {
     let window = &conv.window;
     let inputs = usize::from(window.input.channels).max(1);
     let left = window.pad_left.saturating_sub(x).min(TILES_SPAN);
@@ -196,8 +201,11 @@ fn fill(conv: &Conv<'_>, row: &[i8], x: usize, fours: usize, under: &mut [i8]) {
         inside.copy_from_slice(row);
         return;
     }
-    for (pixel, values) in inside.chunks_exact_mut(fours.max(1)).zip(row.chunks_exact(inputs)) {
+    let mut rest = row;
+    for pixel in inside.chunks_exact_mut(fours.max(1)) {
+        let Some((values, others)) = rest.split_at_checked(inputs) else { return };
         pixel.iter_mut().zip(values).for_each(|(place, value)| *place = *value);
+        rest = others;
     }
 }
 
@@ -396,7 +404,10 @@ pub(super) fn finish(span: &Span<'_>, sums: &Sums, o: usize, outputs: &mut Outpu
     for channel in 0..CHANNELS.min(channels.saturating_sub(o)) {
         let ready = conv.channel(o + channel);
         for tile in 0..TILES {
-            let rows = of_tile(&sums.map(|sums| sums[channel][tile]));
+            let of = |sums: &[[i32; TILES]; CHANNELS]| {
+                sums.get(channel).and_then(|sums| sums.get(tile)).copied().unwrap_or(0)
+            };
+            let rows = of_tile(&sums.each_ref().map(of));
             let x = span.x + tile * TILE_COLUMNS;
             for ((output, shortcut), row) in outputs.iter_mut().zip(span.shortcuts).zip(&rows) {
                 let pixels = output.get_mut(x * channels..).unwrap_or_default();
@@ -426,11 +437,8 @@ fn of_tile(sums: &[i32; TILE_POSITIONS]) -> [[i32; TILE_COLUMNS]; TILE_ROWS] {
     for (along, row) in along.iter_mut().zip(rows) {
         *along = of_six(*row);
     }
-    let mut tile = [[0; TILE_COLUMNS]; TILE_ROWS];
-    for x in 0..TILE_COLUMNS {
-        for (row, value) in tile.iter_mut().zip(of_six(along.map(|row| row[x]))) {
-            row[x] = value.wrapping_mul(NINTH) >> 6;
-        }
-    }
-    tile
+    let [a, b, c, d, e, f] = along;
+    let columns: [[i32; TILE_ROWS]; TILE_COLUMNS] =
+        core::array::from_fn(|x| of_six([a[x], b[x], c[x], d[x], e[x], f[x]]));
+    core::array::from_fn(|y| core::array::from_fn(|x| columns[x][y].wrapping_mul(NINTH) >> 6))
 }

@@ -23,7 +23,9 @@ use zerocopy::little_endian::I32;
 
 use super::{Shortcut, Window, int8, part, words};
 use crate::error::{Error, Fault, Part};
-use crate::format::{EIGHT, LayerRecord, Packing, TILE_ROWS, TILE_TRANSFORM, TRANSFORM};
+use crate::format::{
+    EIGHT, LayerRecord, Packing, TILE_ROWS, TILE_TRANSFORM, TRANSFORM, VECTOR, VECTOR_CHANNELS,
+};
 use crate::model::Model;
 use crate::quant::{Clamp, Multiplier, Requantizer, requantize};
 use crate::shape::Shape;
@@ -139,7 +141,7 @@ impl<'m> Conv<'m> {
 
     /// Bytes of scratch memory.
     pub fn scratch_bytes(&self) -> usize {
-        scratch_for(self.packing, self.window.output, kernel_taps(&self.window))
+        scratch_for(self.packing, &self.window)
     }
 
     /// Weight `tap` of kernel row `ky` of output channel `o`: kernel columns × input channels.
@@ -250,9 +252,7 @@ fn kernel_taps(window: &Window) -> [usize; 2] {
 
 /// Scratch memory of a convolution, in bytes.
 pub(super) fn scratch_bytes(layer: &LayerRecord, input: Shape) -> usize {
-    let [rows, columns] = layer.kernel.map(usize::from);
-    let taps = [rows, columns * usize::from(input.channels)];
-    scratch_for(layer.packing(), layer.shape(), taps)
+    scratch_for(layer.packing(), &Window::over(input, layer))
 }
 
 /// Weights of a kernel row with what the packing adds to those that there are.
@@ -264,7 +264,8 @@ fn packed_row(packing: Packing, row: usize) -> usize {
     }
 }
 
-/// Columns of the output that kernels for [`Packing::Pairs`] and [`Packing::Eights`] compute at a
+/// Columns of the output that kernels for [`Packing::Pairs`], [`Packing::Vectors`] and [`Packing::Eights`]
+/// compute at a
 /// time.
 pub const PATCH_COLUMNS: usize = 4;
 /// Weights of an output channel that they multiply at a time.
@@ -272,11 +273,12 @@ pub const CHUNK_TAPS: usize = 144;
 /// Output channels that they keep sums of.
 pub const GROUP_CHANNELS: usize = 64;
 
-/// Output channels that kernels for [`Packing::Eights`] keep sums of, with so many weights each: as
-/// many as they can, where they do not multiply all weights at a time.
+/// Output channels that kernels for [`Packing::Eights`] keep sums of, with so many weights each: if
+/// not all weights are multiplied at a time half of them, within limits.
 #[inline(always)]
 pub(crate) fn kept_channels(taps: usize, channels: usize) -> usize {
-    channels.min(if taps > CHUNK_TAPS { GROUP_CHANNELS } else { EIGHT })
+    let half = (channels / 2).clamp(GROUP_CHANNELS / 2, GROUP_CHANNELS);
+    channels.min(if taps > CHUNK_TAPS { half } else { EIGHT })
 }
 
 /// Columns of the output in a tile of [`Packing::Winograd`] and [`Packing::Winograd2d`].
@@ -287,6 +289,10 @@ pub const TILES: usize = 2;
 pub const TILES_SPAN: usize = TILES * TILE_COLUMNS + 2;
 /// Output channels whose transformed weights are side by side.
 pub const SIDE_BY_SIDE: usize = 4;
+/// Output channels whose sums kernels for [`Packing::HwioTiles`] keep in scratch memory.
+pub const TILE_LANES: usize = 32;
+/// Words that they keep for each: the sums at all positions, and two shifts.
+pub const TILE_WORDS: usize = TILE_POSITIONS * TILES + 2;
 /// Rows of the input under the tiles of [`Packing::Winograd2d`].
 pub const TILES_ROWS: usize = TILE_ROWS + 2;
 /// Values that a tile of it is transformed into.
@@ -294,8 +300,56 @@ pub const TILE_POSITIONS: usize = TILE_TRANSFORM.len() * TILE_TRANSFORM.len();
 /// Pixels of the input under its tiles.
 pub const UNDER_TILES: usize = TILES_ROWS * TILES_SPAN;
 
-fn scratch_for(packing: Packing, output: Shape, [rows, row]: [usize; 2]) -> usize {
-    let channels = usize::from(output.channels);
+/// What kernels for [`Packing::Hwio`] compute at a time.
+#[derive(Debug, Clone, Copy)]
+pub struct Strip {
+    /// Columns of the output.
+    pub columns: usize,
+    /// Whether each of them has a lane of a vector. Else each channel of the output has.
+    pub lanes: bool,
+    /// Columns of the input under them.
+    pub under: usize,
+    /// Bytes of a row of these, and of one more value, as the kernels take them by twos.
+    pub line: usize,
+    /// With a lane a column: vectors for a kernel row, each of two values at all columns, and
+    /// columns of such a vector. Where channels of the input come by twos, they are of these, and
+    /// serve all kernel columns; else of all that is under the kernel.
+    pub vectors: usize,
+    /// See above.
+    pub vector_columns: usize,
+}
+
+impl Strip {
+    /// Lanes that it is made for, those of 128-bit vectors; others do as well.
+    pub const LANES: usize = 32;
+    /// Sums that a lane has in registers: as many columns where lanes are channels, as many
+    /// channels where they are columns.
+    pub const SUMS: usize = 3;
+
+    /// That of a convolution: with lanes for what fills them better.
+    pub fn of(window: &Window) -> Self {
+        let [columns, channels] = [window.output.columns, window.output.channels].map(usize::from);
+        let lanes =
+            channels * columns.div_ceil(Self::LANES) < columns * channels.div_ceil(Self::LANES);
+        let columns = columns.min(if lanes { Self::LANES } else { Self::SUMS });
+        let under = columns.saturating_sub(1) * window.stride[1] + window.kernel[1];
+        let inputs = usize::from(window.input.channels);
+        let (vectors, vector_columns) = match inputs % 2 {
+            0 => (inputs / 2, under),
+            _ => ((window.kernel[1] * inputs).div_ceil(2), columns),
+        };
+        Self { columns, lanes, under, line: under * inputs + 1, vectors, vector_columns }
+    }
+
+    /// Bytes of the vectors for a kernel row: values are int16.
+    pub fn plane(&self) -> usize {
+        4 * self.vectors * self.vector_columns
+    }
+}
+
+fn scratch_for(packing: Packing, window: &Window) -> usize {
+    let channels = usize::from(window.output.channels);
+    let [rows, row] = kernel_taps(window);
     match packing {
         Packing::Ohwi => 0,
         // The values under the kernel as int16, and a sum for each channel, at some columns.
@@ -319,6 +373,19 @@ fn scratch_for(packing: Packing, output: Shape, [rows, row]: [usize; 2]) -> usiz
             let values = TRANSFORM.len() * rows * inputs * TILES;
             2 * values + (1 + TILES_SPAN) * inputs
         }
+        // The vectors of all kernel rows and a line, or a line of each.
+        Packing::Hwio => {
+            let strip = Strip::of(window);
+            match strip.lanes {
+                true => rows.saturating_mul(strip.plane()).saturating_add(strip.line),
+                false => rows.saturating_mul(strip.line),
+            }
+        }
+        // Likewise, and sums.
+        Packing::HwioTiles => {
+            let inputs = (row / 3).next_multiple_of(2);
+            4 * TILE_LANES * TILE_WORDS + 2 * TILE_POSITIONS * TILES * inputs + UNDER_TILES * inputs
+        }
         // The transformed values as int16, and what lies under the tiles.
         Packing::Winograd2d => {
             let inputs = (row / 3).next_multiple_of(4);
@@ -328,9 +395,17 @@ fn scratch_for(packing: Packing, output: Shape, [rows, row]: [usize; 2]) -> usiz
         // weights of four channels.
         Packing::Winograd2dInt8 => {
             let inputs = (row / 3).next_multiple_of(4);
-            let spans = usize::from(output.columns).div_ceil(TILES * TILE_COLUMNS);
+            let spans = usize::from(window.output.columns).div_ceil(TILES * TILE_COLUMNS);
             let transformed = 2 * TILE_POSITIONS * (spans * TILES + SIDE_BY_SIDE);
             transformed * inputs + UNDER_TILES * inputs
+        }
+        // The values under the kernel at some columns, as many of padding as under a row of it,
+        // and a sum for each channel there.
+        Packing::Vectors => {
+            let sums = channels.next_multiple_of(4).min(VECTOR_CHANNELS);
+            let step = window.stride[1] * usize::from(window.input.channels);
+            let span = (PATCH_COLUMNS - 1) * step + row.next_multiple_of(VECTOR);
+            PATCH_COLUMNS * 4 * sums + (1 + rows) * span.next_multiple_of(VECTOR)
         }
     }
 }
@@ -343,7 +418,7 @@ pub const fn sum_bound(packing: Packing) -> i64 {
     match packing {
         // Kernels have eight times a sum in 32 bits, and in two dimensions 64 times.
         Packing::Winograd => 1 << 28,
-        Packing::Winograd2d | Packing::Winograd2dInt8 => 1 << 25,
+        Packing::Winograd2d | Packing::Winograd2dInt8 | Packing::HwioTiles => 1 << 25,
         _ => 1 << 31,
     }
 }

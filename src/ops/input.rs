@@ -24,7 +24,13 @@ pub(crate) fn table<'m>(model: &Model<'m>, layer: &LayerRecord) -> Option<&'m [i
 /// Writes a row of pixels as int8; both columns × channels.
 pub(crate) fn convert(pixels: &[u8], channels: usize, table: Option<&[i8]>, output: &mut [i8]) {
     let Some(table) = table else {
-        for (out, &pixel) in output.iter_mut().zip(pixels) {
+        let (words, rest) = output.as_chunks_mut::<4>();
+        let (pixel_words, pixels) = pixels.as_chunks::<4>();
+        for (out, &pixels) in words.iter_mut().zip(pixel_words) {
+            let word = u32::from_ne_bytes(pixels) ^ 0x8080_8080;
+            *out = word.to_ne_bytes().map(|byte| byte as i8);
+        }
+        for (out, &pixel) in rest.iter_mut().zip(pixels) {
             *out = (pixel ^ 0x80) as i8;
         }
         return;

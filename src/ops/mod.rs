@@ -54,8 +54,13 @@ pub struct Window {
 
 impl Window {
     fn of(model: &Model<'_>, layer: &LayerRecord) -> Self {
+        Self::over(model.input_of(layer).shape(), layer)
+    }
+
+    /// That of a layer with such an input.
+    pub fn over(input: Shape, layer: &LayerRecord) -> Self {
         Self {
-            input: model.input_of(layer).shape(),
+            input,
             output: layer.shape(),
             kernel: layer.kernel.map(usize::from),
             stride: layer.stride.map(usize::from),

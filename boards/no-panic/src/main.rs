@@ -22,10 +22,14 @@ use brooklet::kernels::Armv6m as Kernels;
 use brooklet::kernels::Armv7em as Kernels;
 #[cfg(feature = "armv7m")]
 use brooklet::kernels::Armv7m as Kernels;
+#[cfg(feature = "helium")]
+use brooklet::kernels::Helium as Kernels;
 #[cfg(feature = "portable")]
 use brooklet::kernels::Portable as Kernels;
 #[cfg(feature = "rv32")]
 use brooklet::kernels::Rv32 as Kernels;
+#[cfg(feature = "rvv")]
+use brooklet::kernels::Rvv as Kernels;
 use brooklet::{Model, Session, Step};
 
 unsafe extern "C" {

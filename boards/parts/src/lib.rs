@@ -5,7 +5,7 @@
 //! - `systick`, `minstret`: the instruction counters of Arm and RISC-V under QEMU
 //! - [`stack`]: the stack's high-water mark
 //! - [`memory`]: the application's RAM, and the model's slot
-//! - [`mps`]: what Arm's MPS boards have in common
+//! - `mps`, `virt`: what Arm's MPS boards, and QEMU's RISC-V machines, have in common
 //!
 //! Registers are `VolatileCell`s in structures laid out as the chip's manual has them. A
 //! driver borrows its structure, so drivers are safe code: the one place that turns an
@@ -23,6 +23,8 @@ pub mod stack;
 #[cfg(target_arch = "arm")]
 pub mod systick;
 pub mod uart;
+#[cfg(target_arch = "riscv32")]
+pub mod virt;
 
 /// Firmware that panics stops; the host's next request runs into its time-out and says so.
 /// The core never gets here (`boards/no-panic` is the proof), the application should not.

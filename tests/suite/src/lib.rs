@@ -22,11 +22,11 @@ use brooklet::quant::{Clamp, Multiplier};
 use zerocopy::little_endian::I32;
 
 /// Largest number of output channels of a case.
-const CHANNELS: usize = 34;
+const CHANNELS: usize = 66;
 /// Largest number of weights of a case.
 const WEIGHTS: usize = 7 * 1024;
 /// Largest number of bytes that they take in any packing.
-const PACKED: usize = 22 * 1024;
+const PACKED: usize = 28 * 1024;
 /// Largest number of bytes of scratch memory.
 const SCRATCH: usize = 24 * 1024;
 /// Largest number of bytes of a row.
@@ -111,7 +111,7 @@ const fn case(
     Case { kernel, stride, pad_left: pads[0], pad_right: pads[1], columns, inputs, outputs }
 }
 
-const CASES: [Case; 30] = [
+const CASES: [Case; 36] = [
     case([3, 3], 1, [1, 1], 9, 33, 6),
     case([3, 3], 1, [1, 1], 8, 16, 16),
     case([3, 3], 1, [1, 1], 32, 3, 16),
@@ -139,9 +139,15 @@ const CASES: [Case; 30] = [
     case([2, 2], 2, [0, 0], 10, 6, 6),
     case([3, 3], 3, [2, 2], 7, 3, 34),
     case([3, 3], 1, [2, 2], 1, 6, 2),
+    case([1, 3], 1, [1, 1], 5, 16, 66),
+    case([3, 3], 1, [1, 1], 15, 32, 10),
     case([3, 3], 1, [1, 1], 80, 4, 5),
     case([5, 3], 1, [1, 1], 5, 40, 4),
     case([8, 8], 1, [3, 4], 9, 10, 3),
+    case([3, 3], 1, [1, 1], 40, 4, 7),
+    case([3, 3], 2, [1, 1], 80, 3, 4),
+    case([3, 3], 2, [0, 1], 66, 6, 5),
+    case([1, 1], 2, [0, 0], 9, 16, 2),
 ];
 
 /// Numbers that look random (xorshift32).
@@ -258,6 +264,8 @@ fn conv(
     for weight in &mut memory.weights[..taps * outputs] {
         *weight = values.weight(generator);
     }
+    // Shifts to the right alone, to the left alone, or any.
+    let lean = generator.below(4);
     for channel in 0..outputs {
         for tap in 0..taps {
             let weight = memory.weights[channel * taps + tap];
@@ -268,9 +276,10 @@ fn conv(
         memory.mantissas.0[channel] = I32::new((generator.next() >> 2 | 1 << 30) as i32);
         // From factors that leave a few steps to factors that saturate.
         let bits = (taps as u32 * 127 * 128).ilog2() as i32;
-        memory.shifts[channel] = match generator.below(4) {
-            0 => -31,
-            1 => (30 - bits).clamp(0, 3) as i8,
+        memory.shifts[channel] = match (lean, generator.below(4)) {
+            (0, any) => -((bits - 8).max(1) as i8) - (any % 2) as i8,
+            (1, _) | (_, 1) => (30 - bits).clamp(0, 3) as i8,
+            (_, 0) => -31,
             _ => -((bits - 8).max(0) as i8) + generator.below(3) as i8 - 1,
         };
     }

@@ -1,8 +1,7 @@
 //! Activation ranges, from pictures.
 //!
-//! A histogram for each tensor, in bounded memory however many pictures there are. The range
-//! chosen is the one with the least squared error of quantization: what is clipped at the ends
-//! against the steps in between.
+//! A histogram for each tensor, in bounded memory however many pictures there are, and what a
+//! [`Method`] makes of it.
 
 use std::collections::BTreeMap;
 
@@ -30,12 +29,72 @@ pub struct Ranges {
 }
 
 /// The reals that a tensor's int8 shall stand for; contains zero.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Range {
     /// Smallest real, at most 0.
     pub min: f32,
     /// Largest real, at least 0.
     pub max: f32,
+}
+
+/// How a range is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Method {
+    /// From the smallest to the largest value.
+    MinMax,
+    /// All values but 1 of 100,000, half of these at each end.
+    Percentile,
+    /// The least squared error: what is clipped at the ends against the steps in between.
+    Mse,
+    /// The least divergence of the quantized values' distribution from the values' (Kullback and
+    /// Leibler).
+    Entropy,
+}
+
+impl Method {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Mse, Self::MinMax, Self::Percentile, Self::Entropy];
+}
+
+/// Values at each end of a histogram that stand for the distribution's tail.
+const TAIL: u64 = 32;
+
+/// An end of a distribution: values beyond `from` are taken to fall off exponentially.
+#[derive(Debug, Clone, Copy)]
+struct Tail {
+    count: f64,
+    from: f64,
+    /// How far they lie beyond it, on average.
+    excess: f64,
+}
+
+impl Tail {
+    /// Of the largest of some values with counts, which are sorted.
+    fn new(values: impl DoubleEndedIterator<Item = (f64, u64)>) -> Self {
+        let (mut count, mut sum, mut from) = (0, 0.0, 0.0);
+        for (value, times) in values.rev() {
+            count += times;
+            sum += times as f64 * value;
+            from = value;
+            if count >= TAIL {
+                break;
+            }
+        }
+        let count = count as f64;
+        Self { count, from, excess: if count > 0.0 { sum / count - from } else { 0.0 } }
+    }
+
+    /// Squared error of clipping its values at `limit`, of those beyond it.
+    fn clipped(&self, limit: f64) -> f64 {
+        let short = self.from - limit;
+        let mean = self.excess;
+        self.count
+            * match short >= 0.0 {
+                true => short * short + 2.0 * short * mean + 2.0 * mean * mean,
+                false if mean > 0.0 => 2.0 * mean * mean * (short / mean).exp(),
+                false => 0.0,
+            }
+    }
 }
 
 /// How often a tensor had which values.
@@ -85,29 +144,75 @@ impl Histogram {
         self.limit *= 2.0;
     }
 
+    /// The range for int8 that a method chooses.
+    pub fn range(&self, method: Method) -> Range {
+        match method {
+            Method::MinMax => Range { min: self.min, max: self.max },
+            Method::Percentile => self.percentile(1e-5),
+            Method::Mse => self.least_squares(256),
+            Method::Entropy => self.least_divergence(256),
+        }
+    }
+
+    /// The centre of a bin.
+    fn centre(&self, bin: usize) -> f64 {
+        let width = 2.0 * f64::from(self.limit) / BINS as f64;
+        (bin as f64 + 0.5) * width - f64::from(self.limit)
+    }
+
+    /// The bins that are not empty, from the smallest value on.
+    fn counted(&self) -> impl DoubleEndedIterator<Item = (f64, u64)> + Clone + '_ {
+        let bins = self.bins.iter().enumerate().filter(|&(_, &count)| count > 0);
+        bins.map(|(bin, &count)| (self.centre(bin), count))
+    }
+
+    /// All but a share of the values, half of it at each end.
+    fn percentile(&self, share: f64) -> Range {
+        let all: u64 = self.bins.iter().sum();
+        let apart = (all as f64 * share / 2.0) as u64;
+        let end = |bins: &mut dyn Iterator<Item = (f64, u64)>| {
+            let mut seen = 0;
+            for (value, count) in bins {
+                seen += count;
+                if seen > apart {
+                    return value as f32;
+                }
+            }
+            0.0
+        };
+        let (min, max) = (end(&mut self.counted()), end(&mut self.counted().rev()));
+        Range { min: min.clamp(self.min, 0.0), max: max.clamp(0.0, self.max) }
+    }
+
     /// The range of `levels` steps (256 for int8) with the least squared error.
     ///
     /// Inside of the range a value is off by step² / 12 on average, but zero is exact;
-    /// outside by its distance. Sought on a grid: each end at a share of its extreme.
-    pub fn least_squares(&self, levels: u32) -> Range {
-        let width = 2.0 * f64::from(self.limit) / BINS as f64;
-        let centre = |bin: usize| (bin as f64 + 0.5) * width - f64::from(self.limit);
-        let counted: Vec<(f64, f64)> = (0..BINS)
-            .filter(|&bin| self.bins[bin] > 0)
-            .map(|bin| (centre(bin), self.bins[bin] as f64))
-            .collect();
+    /// outside by its distance, or as much as the tail is beyond what few pictures showed. Sought
+    /// on a grid: each end at a share of its extreme.
+    fn least_squares(&self, levels: u32) -> Range {
+        let high = Tail::new(self.counted().filter(|&(value, _)| value > 0.0));
+        let low = Tail::new(
+            self.counted().rev().filter(|&(value, _)| value < 0.0).map(|(v, count)| (-v, count)),
+        );
+        let counted: Vec<(f64, f64)> =
+            self.counted().map(|(value, count)| (value, count as f64)).collect();
         let error = |min: f64, max: f64| {
             let step = (max - min) / f64::from(levels - 1);
-            counted.iter().fold(0.0, |sum, &(value, count)| {
-                let clipped = value - value.clamp(min, max);
-                sum + count * if clipped == 0.0 { step * step / 12.0 } else { clipped * clipped }
-            })
+            let (mut inside, mut above, mut below) = (0.0, 0.0, 0.0);
+            for &(value, count) in &counted {
+                match value {
+                    value if value > max => above += count * (value - max).powi(2),
+                    value if value < min => below += count * (value - min).powi(2),
+                    _ => inside += count * step * step / 12.0,
+                }
+            }
+            inside + above.max(high.clipped(max)) + below.max(low.clipped(-min))
         };
         let shares = |extreme: f32| -> Vec<f64> {
             if extreme == 0.0 {
                 return vec![0.0];
             }
-            (0..=70).map(|i| f64::from(extreme) * (1.0 - f64::from(i) * 0.01)).collect()
+            (0..=120).map(|i| f64::from(extreme) * (1.5 - f64::from(i) * 0.01)).collect()
         };
         // One end after the other, until neither moves: the error is smooth in both.
         let (mut min, mut max) = (f64::from(self.min), f64::from(self.max));
@@ -123,6 +228,45 @@ impl Histogram {
             }
         }
         Range { min: min as f32, max: max as f32 }
+    }
+
+    /// The range of `levels` steps whose values are distributed most like the values themselves.
+    ///
+    /// What lies outside counts at the range's ends. A step's count is spread over those of its
+    /// bins that are not empty, as the quantized values cannot tell them apart.
+    fn least_divergence(&self, levels: usize) -> Range {
+        let divergence = |range: &Range| {
+            let (min, max) = (f64::from(range.min), f64::from(range.max));
+            let bin = |value: f64| {
+                let share = (value / f64::from(self.limit) + 1.0) / 2.0;
+                ((share * BINS as f64) as usize).min(BINS - 1)
+            };
+            let (first, last) = (bin(min), bin(max));
+            let inside = &self.bins[first..=last];
+            let sum = |bins: &[u64]| bins.iter().sum::<u64>() as f64;
+            let all = sum(&self.bins);
+            let mut values: Vec<f64> = inside.iter().map(|&count| count as f64).collect();
+            values[0] += sum(&self.bins[..first]);
+            values[last - first] += sum(&self.bins[last + 1..]);
+            let step = |index: usize| index * levels / inside.len();
+            let mut steps = vec![(0.0, 0.0); levels];
+            for (index, &count) in inside.iter().enumerate().filter(|&(_, &count)| count > 0) {
+                let (sum, bins) = &mut steps[step(index)];
+                *sum += count as f64;
+                *bins += 1.0;
+            }
+            let kept = sum(inside);
+            let terms = values.iter().enumerate().filter(|&(_, &value)| value > 0.0);
+            terms.fold(0.0, |divergence, (index, &value)| {
+                let (sum, bins) = steps[step(index)];
+                // A value at an end that only clipping brought there.
+                let quantized = if bins > 0.0 { sum / bins / kept } else { 1e-9 };
+                divergence + value / all * (value / all / quantized).ln()
+            })
+        };
+        let shares = (0..=80).map(|i| 1.0 - i as f32 * 0.01);
+        let ranges = shares.map(|share| Range { min: self.min * share, max: self.max * share });
+        ranges.min_by(|a, b| divergence(a).total_cmp(&divergence(b))).unwrap_or_default()
     }
 }
 
@@ -144,10 +288,21 @@ mod tests {
     fn an_outlier_is_clipped_and_an_even_spread_is_not() {
         let mut spread = Histogram::default();
         spread.add((0..10_000).map(|i| i as f32 / 10_000.0));
-        let range = spread.least_squares(256);
-        assert!(range.max > 0.97 && range.min == 0.0, "{range:?}");
+        for method in Method::ALL {
+            let range = spread.range(method);
+            assert!(range.max > 0.97 && range.min == 0.0, "{method:?}: {range:?}");
+        }
         spread.add([10.0].into_iter());
         let range = spread.least_squares(16);
         assert!(range.max < 8.0, "{range:?}");
+        assert_eq!(spread.range(Method::MinMax).max, 10.0);
+    }
+
+    #[test]
+    fn few_values_leave_room_for_those_that_were_not_seen() {
+        let mut few = Histogram::default();
+        few.add((1..=100).map(|i| -((i as f32 - 0.5) / 100.0).ln()));
+        let (range, seen) = (few.range(Method::Mse), few.range(Method::MinMax));
+        assert!(range.max > seen.max, "{range:?} {seen:?}");
     }
 }

@@ -14,8 +14,9 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use brooklet::Shape;
-use brooklet::format::{LayerRecord, Operator, Packing, TILE_ROWS};
-use brooklet::ops::conv::{CHUNK_TAPS, PATCH_COLUMNS, TILE_COLUMNS, TILES};
+use brooklet::format::{LayerRecord, Operator, Packing, TILE_ROWS, VECTOR};
+use brooklet::ops::Window;
+use brooklet::ops::conv::{CHUNK_TAPS, PATCH_COLUMNS, Strip, TILE_COLUMNS, TILE_LANES, TILES};
 use brooklet_firmware::Spec;
 use serde::{Deserialize, Serialize};
 
@@ -82,6 +83,13 @@ pub fn work(layer: &LayerRecord, input: Shape) -> (&'static str, Work) {
                 let name = if joins { "winograd, join" } else { "winograd" };
                 (name, groups * values, values, rows * spans * groups)
             }
+            Packing::HwioTiles => {
+                let inputs = inputs.next_multiple_of(2);
+                let spans = rows.div_ceil(TILE_ROWS) * columns.div_ceil(TILES * TILE_COLUMNS);
+                let groups = spans * channels.div_ceil(TILE_LANES);
+                let name = if joins { "hwio tiles, join" } else { "hwio tiles" };
+                (name, groups * inputs, spans * inputs.div_ceil(TILE_LANES), groups)
+            }
             packing @ (Packing::Winograd2d | Packing::Winograd2dInt8) => {
                 let inputs = inputs.next_multiple_of(4);
                 let spans = rows.div_ceil(TILE_ROWS) * columns.div_ceil(TILES * TILE_COLUMNS);
@@ -95,6 +103,25 @@ pub fn work(layer: &LayerRecord, input: Shape) -> (&'static str, Work) {
                     let name = if joins { "winograd 2d, join" } else { "winograd 2d" };
                     (name, products, values, spans * groups)
                 }
+            }
+            Packing::Hwio => {
+                let window = Window::over(input, layer);
+                let strip = Strip::of(&window);
+                let pairs = kernel_rows * (kernel_columns * inputs).div_ceil(2);
+                // What has a lane, and what has sums in registers.
+                let (lanes, sums) = match strip.lanes {
+                    true => (columns, channels),
+                    false => (channels, columns),
+                };
+                let groups = rows * lanes.div_ceil(Strip::LANES);
+                let blocks = groups * sums.div_ceil(Strip::SUMS);
+                let name = match (strip.lanes, joins) {
+                    (false, false) => "hwio",
+                    (false, true) => "hwio, join",
+                    (true, false) => "hwio by columns",
+                    (true, true) => "hwio by columns, join",
+                };
+                (name, groups * sums * pairs, blocks * pairs, blocks)
             }
             packing @ (Packing::Pairs | Packing::WidePairs) => {
                 let taps = kernel_rows * (kernel_columns * inputs).next_multiple_of(4);
@@ -114,6 +141,18 @@ pub fn work(layer: &LayerRecord, input: Shape) -> (&'static str, Work) {
                 let chunks = taps.div_ceil(CHUNK_TAPS);
                 let name = if joins { "eights, join" } else { "eights" };
                 (name, patches * taps * channels, patches * taps, patches * chunks * channels)
+            }
+            Packing::Vectors => {
+                let vectors = kernel_rows * (kernel_columns * inputs).div_ceil(VECTOR);
+                let fours = rows * columns.div_ceil(PATCH_COLUMNS);
+                let three = kernel_columns == 3 && layer.stride[1] == 1 && inputs % VECTOR == 0;
+                let name = match (three, joins) {
+                    (false, false) => "vectors",
+                    (false, true) => "vectors, join",
+                    (true, false) => "vectors by three",
+                    (true, true) => "vectors by three, join",
+                };
+                (name, fours * channels.div_ceil(2) * vectors, fours * vectors, fours)
             }
             Packing::Ohwi => {
                 let taps = kernel_rows * kernel_columns * inputs;

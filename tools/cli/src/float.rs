@@ -70,7 +70,7 @@ impl FloatModel {
         batch: ArrayView4<'_, f32>,
         nodes: &[NodeId],
     ) -> Result<Vec<Array4<f32>>, Problem> {
-        let (count, height, width, channels) = batch.dim();
+        let (_, height, width, channels) = batch.dim();
         if [height, width, channels] != self.input {
             return Err(engine(format!(
                 "a batch of {:?} for an input of {:?}",
@@ -78,12 +78,27 @@ impl FloatModel {
                 self.input
             )));
         }
-        let planes = batch.permuted_axes([0, 3, 1, 2]);
-        let planes = planes.as_standard_layout();
-        let pixels = planes.as_slice().expect("standard layout is contiguous");
-        let input = NdTensorView::from_data([count, channels, height, width], pixels);
+        self.continued(&[(0, batch.permuted_axes([0, 3, 1, 2]))], nodes)
+    }
+
+    /// The outputs of some nodes, where those of others are given; what lies between is computed.
+    /// Maps are `[pictures, channels, height, width]`.
+    pub fn continued(
+        &self,
+        given: &[(NodeId, ArrayView4<'_, f32>)],
+        nodes: &[NodeId],
+    ) -> Result<Vec<Array4<f32>>, Problem> {
+        let maps: Vec<_> =
+            given.iter().map(|(node, map)| (*node, map.as_standard_layout())).collect();
+        let inputs: Vec<(rten::NodeId, ValueOrView<'_>)> = maps
+            .iter()
+            .map(|(node, map)| {
+                let values = map.as_slice().expect("standard layout is contiguous");
+                let view = NdTensorView::from_data(<[usize; 4]>::from(map.dim()), values);
+                (self.ids[*node], view.into())
+            })
+            .collect();
         let outputs: Vec<rten::NodeId> = nodes.iter().map(|&node| self.ids[node]).collect();
-        let inputs: Vec<(rten::NodeId, ValueOrView<'_>)> = vec![(self.ids[0], input.into())];
         let values = self.model.run(inputs, &outputs, None).map_err(engine)?;
         values.into_iter().map(array).collect()
     }

@@ -28,6 +28,7 @@ Examples:
   brooklet inspect resnet20.brook
   brooklet run resnet20.brook cat.png
   brooklet eval resnet20.brook test_batch.bin --json
+  brooklet compare resnet20.onnx resnet20.brook test_batch.bin --html report.html
   brooklet fit resnet20.brook
   brooklet flash resnet20.brook --board qemu-mps2-an386 --run cat.png --check
   brooklet bench resnet20.brook --board qemu-riscv-virt
@@ -64,6 +65,11 @@ Examples:
         after_help = "Example:\n  brooklet eval net.brook test_batch.bin --limit 1000 --float logits.npy"
     )]
     Eval(commands::eval::Args),
+    /// Shows what quantization costs, layer by layer, and what would mend it.
+    #[command(
+        after_help = "Example:\n  brooklet compare net.onnx net.brook test_batch.bin --html report.html"
+    )]
+    Compare(commands::compare::Args),
     /// Makes one model of several, whose probabilities are averaged.
     #[command(after_help = "Example:\n  brooklet ensemble a.brook b.brook c.brook -o abc.brook")]
     Ensemble(commands::ensemble::Args),
@@ -102,6 +108,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => commands::inspect::run(args, output),
         Command::Run(args) => commands::run::run(args, output),
         Command::Eval(args) => commands::eval::run(args, output),
+        Command::Compare(args) => commands::compare::run(args, output),
         Command::Ensemble(args) => commands::ensemble::run(args, output),
         Command::Plan(args) => commands::plan::run(args, output),
         Command::Fit(args) => commands::fit::run(args, output),

@@ -22,10 +22,14 @@ pub enum Kernels {
     Armv6m,
     /// Cortex-M3, and M33 without DSP instructions.
     Armv7m,
-    /// Cortex-M4, M7, M33, M55: with DSP instructions.
+    /// Cortex-M4, M7, M33: with DSP instructions.
     Armv7em,
+    /// Cortex-M55, M85: with vector instructions.
+    Helium,
     /// RV32IMC, RV32IMAC.
     Rv32,
+    /// RV32IM with V: vector instructions.
+    Rvv,
 }
 
 impl Kernels {
@@ -51,6 +55,8 @@ impl Kernels {
             Self::Portable => Packing::Ohwi,
             Self::Armv6m | Self::Armv7m | Self::Rv32 => Packing::Eights,
             Self::Armv7em => Packing::Pairs,
+            Self::Helium => Packing::Vectors,
+            Self::Rvv => Packing::Hwio,
         }
     }
 
@@ -66,6 +72,8 @@ impl Kernels {
                 Packing::Winograd2d,
                 Packing::Winograd2dInt8,
             ],
+            Self::Helium => &[],
+            Self::Rvv => &[Packing::HwioTiles],
         }
     }
 

@@ -7,7 +7,7 @@
 //! - Residual blocks: the last convolution and the add become one layer with one rounding,
 //!   the [join](brooklet::ops::conv).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use brooklet::format::{Operator, flags};
 use brooklet::ops::conv::MAX_JOIN_BITS;
@@ -21,6 +21,7 @@ use crate::lower::{
 };
 use crate::network::{BatchNorm, Conv, Network, NodeId, Op, Subsample};
 use crate::program::{Layer, Program, Table};
+use crate::rounding::Steps;
 
 /// Extra fractional bits of a join, where the accumulator leaves room for them.
 const JOIN_BITS: u8 = 12;
@@ -32,6 +33,19 @@ pub struct Fused<'n> {
     network: &'n Network,
     /// The layers to be.
     pub units: Vec<Unit>,
+}
+
+/// Quantized weights by the convolution's node.
+pub type Learned = BTreeMap<NodeId, Weights>;
+
+/// Quantized weights of a convolution.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Weights {
+    /// For each output channel its weights, kernel rows × columns × input channels, in steps of
+    /// their products with a step of the input.
+    pub channels: Vec<Steps>,
+    /// Real biases.
+    pub bias: Vec<f64>,
 }
 
 /// Nodes that become one layer.
@@ -138,7 +152,35 @@ impl<'n> Fused<'n> {
             .map(|unit| unit.output)
     }
 
-    /// Quantizes with these ranges.
+    /// For each unit the last one that reads it; 0 for those that none reads.
+    pub(crate) fn last_readers(&self) -> Vec<usize> {
+        let mut last = vec![0; self.units.len()];
+        for (index, unit) in self.units.iter().enumerate().skip(1) {
+            last[unit.input] = index;
+            if let Some((shortcut, _)) = unit.shortcut {
+                last[shortcut] = index;
+            }
+        }
+        last
+    }
+
+    /// Bytes of the float and the quantized maps of a picture that are needed at once, where each
+    /// unit is run on all pictures before the next.
+    pub(crate) fn live_bytes(&self) -> usize {
+        let last = self.last_readers();
+        let bytes = |unit: &Unit| {
+            2 * size_of::<f32>() * self.network.nodes[unit.output].shape.iter().product::<usize>()
+        };
+        let live = |at: usize| -> usize {
+            let units = self.units.iter().zip(&last).take(at);
+            units.filter(|&(_, &last)| last >= at).map(|(unit, _)| bytes(unit)).sum()
+        };
+        // What a unit reads, and what it makes.
+        (1..self.units.len()).map(|at| live(at) + bytes(&self.units[at])).max().unwrap_or(0)
+    }
+
+    /// Quantizes with these ranges, and weights that were learned; others are rounded to the
+    /// nearest.
     ///
     /// # Errors
     ///
@@ -147,10 +189,11 @@ impl<'n> Fused<'n> {
         &self,
         ranges: &Ranges,
         preprocess: &Preprocess,
+        learned: &Learned,
     ) -> Result<Program, Unrepresentable> {
         let mut layers: Vec<Layer> = Vec::with_capacity(self.units.len());
         for unit in &self.units {
-            let layer = self.layer(unit, &layers, ranges, preprocess)?;
+            let layer = self.layer(unit, &layers, ranges, preprocess, learned)?;
             layers.push(layer);
         }
         let logits = self.network.logits();
@@ -158,12 +201,14 @@ impl<'n> Fused<'n> {
         Ok(Program { layers, logits, ..Program::default() })
     }
 
-    fn layer(
+    /// The layer of a unit behind `layers`.
+    pub(crate) fn layer(
         &self,
         unit: &Unit,
         layers: &[Layer],
         ranges: &Ranges,
         preprocess: &Preprocess,
+        learned: &Learned,
     ) -> Result<Layer, Unrepresentable> {
         let node = &self.network.nodes[unit.node];
         let output = &self.network.nodes[unit.output];
@@ -189,8 +234,9 @@ impl<'n> Fused<'n> {
                 let range = ranges.ranges.get(&output.name).ok_or_else(|| {
                     Unrepresentable::new(&output.name, "the ranges file has no range for it")
                 })?;
-                affine(*range)
-                    .ok_or_else(|| Unrepresentable::new(&output.name, "its range is impossible"))?
+                let Affine { scale, zero_point } = Affine::new(*range)
+                    .ok_or_else(|| Unrepresentable::new(&output.name, "its range is impossible"))?;
+                (scale, zero_point)
             }
         };
         layer.record.scale = F32::new(scale);
@@ -212,7 +258,7 @@ impl<'n> Fused<'n> {
             Op::Conv(conv) => {
                 let pixels = (unit.input == 0).then_some(preprocess);
                 let shortcut = unit.shortcut.map(|(shortcut, _)| &layers[shortcut]);
-                set_conv(&mut layer, conv, input, pixels, shortcut)?;
+                set_conv(&mut layer, conv, input, pixels, shortcut, learned.get(&unit.node))?;
             }
             Op::Add => {
                 let shortcut = &layers[unit.shortcut.map_or(0, |(shortcut, _)| shortcut)];
@@ -246,16 +292,82 @@ impl<'n> Fused<'n> {
     }
 }
 
-/// Scale and zero point of a range.
-fn affine(range: Range) -> Option<(f32, i8)> {
-    let (min, max) = (range.min.min(0.0), range.max.max(0.0));
-    // A tensor that is always zero: any scale will do.
-    let scale = if max > min { (max - min) / 255.0 } else { 1.0 };
-    if !(scale.is_finite() && scale >= f32::MIN_POSITIVE) {
-        return None;
+/// Scale and zero point of a tensor.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Affine {
+    scale: f32,
+    zero_point: i8,
+}
+
+impl Affine {
+    /// Of a range, if it is possible.
+    pub(crate) fn new(range: Range) -> Option<Self> {
+        let (min, max) = (range.min.min(0.0), range.max.max(0.0));
+        // A tensor that is always zero: any scale will do.
+        let scale = if max > min { (max - min) / 255.0 } else { 1.0 };
+        if !(scale.is_finite() && scale >= f32::MIN_POSITIVE) {
+            return None;
+        }
+        let zero_point = (-128.0 - f64::from(min / scale)).round().clamp(-128.0, 127.0);
+        Some(Self { scale, zero_point: zero_point as i8 })
     }
-    let zero_point = (-128.0 - f64::from(min / scale)).round().clamp(-128.0, 127.0);
-    Some((scale, zero_point as i8))
+
+    /// Of a layer's output.
+    pub(crate) fn of(layer: &Layer) -> Self {
+        Self { scale: layer.record.scale.get(), zero_point: layer.record.zero_point }
+    }
+
+    /// Real value of a step.
+    pub(crate) fn scale(self) -> f32 {
+        self.scale
+    }
+
+    /// The reals that int8 stands for.
+    pub(crate) fn range(self) -> Range {
+        let real = |step: f32| (step - f32::from(self.zero_point)) * self.scale;
+        Range { min: real(-128.0), max: real(127.0) }
+    }
+
+    /// The real that stands for `value`.
+    pub(crate) fn round(self, value: f32) -> f32 {
+        let zero = f32::from(self.zero_point);
+        let step = (value / self.scale + zero).round().clamp(-128.0, 127.0);
+        (step - zero) * self.scale
+    }
+}
+
+impl Weights {
+    /// The nearest to a convolution's, whose inputs have these `steps`.
+    pub(crate) fn nearest(conv: &Conv, steps: &[(f64, f64)]) -> Self {
+        let bias: Vec<f64> = conv.bias.iter().map(|&bias| f64::from(bias)).collect();
+        let channels = conv
+            .weights
+            .outer_iter()
+            .zip(&bias)
+            .map(|(weights, &bias)| {
+                let scaled: Vec<f64> = weights
+                    .iter()
+                    .zip(steps.iter().cycle())
+                    .map(|(&weight, &(step, _))| f64::from(weight) * step)
+                    .collect();
+                Steps::nearest(&scaled, smallest_scale(bias))
+            })
+            .collect();
+        Self { channels, bias }
+    }
+
+    /// The convolution that has these weights, of inputs with these `steps`.
+    pub(crate) fn dequantize(&self, conv: &Conv, steps: &[(f64, f64)]) -> Conv {
+        let mut conv = conv.clone();
+        for (mut weights, channel) in conv.weights.outer_iter_mut().zip(&self.channels) {
+            let reals = channel.reals().zip(steps.iter().cycle());
+            for (weight, (real, &(step, _))) in weights.iter_mut().zip(reals) {
+                *weight = (real / step) as f32;
+            }
+        }
+        conv.bias = self.bias.iter().map(|&bias| bias as f32).collect();
+        conv
+    }
 }
 
 /// Weights, biases and multipliers of a convolution, and the table of its join.
@@ -267,6 +379,7 @@ fn set_conv(
     input: &Layer,
     pixels: Option<&Preprocess>,
     shortcut: Option<&Layer>,
+    learned: Option<&Weights>,
 ) -> Result<(), Unrepresentable> {
     set_kernel(layer, conv.kernel(), conv.stride, conv.pads)?;
     if conv.fully_connected {
@@ -279,11 +392,18 @@ fn set_conv(
         layer.padding_values = Some(zeros);
     }
     let output_scale = f64::from(layer.record.scale.get());
+    let nearest;
+    let weights = match learned {
+        Some(learned) => learned,
+        None => {
+            nearest = Weights::nearest(conv, &steps);
+            &nearest
+        }
+    };
     let mut reals = Vec::with_capacity(conv.bias.len());
-    for (weights, &bias) in conv.weights.outer_iter().zip(&conv.bias) {
-        let weights = weights.iter().map(|&weight| f64::from(weight));
-        let scale = push_channel(layer, weights, f64::from(bias), &steps)?;
-        reals.push(scale / output_scale);
+    for (channel, &bias) in weights.channels.iter().zip(&weights.bias) {
+        push_channel(layer, channel, bias, &steps)?;
+        reals.push(channel.scale / output_scale);
     }
     let Some(shortcut) = shortcut else {
         return set_multipliers(layer, &reals);
@@ -322,15 +442,20 @@ fn set_batch_norm(
     let mut reals = Vec::with_capacity(norm.scale.len());
     for (channel, &step) in steps(norm.scale.len(), input, pixels).iter().enumerate() {
         let (factor, offset) = norm.affine(channel);
-        let scale = push_channel(layer, [factor].into_iter(), offset, &[step])?;
-        reals.push(scale / output_scale);
+        let factor = Steps::nearest(&[factor * step.0], smallest_scale(offset));
+        push_channel(layer, &factor, offset, &[step])?;
+        reals.push(factor.scale / output_scale);
     }
     set_multipliers(layer, &reals)
 }
 
 /// What a step of the input stands for, and which step stands for zero: real = step · (q − zero)
 /// for each of its channels.
-fn steps(channels: usize, input: &Layer, pixels: Option<&Preprocess>) -> Vec<(f64, f64)> {
+pub(crate) fn steps(
+    channels: usize,
+    input: &Layer,
+    pixels: Option<&Preprocess>,
+) -> Vec<(f64, f64)> {
     let step = |channel| match pixels {
         // Linear in the pixel: its value at 0 and at 255 say all.
         Some(pixels) => {
@@ -344,32 +469,33 @@ fn steps(channels: usize, input: &Layer, pixels: Option<&Preprocess>) -> Vec<(f6
     (0..channels).map(step).collect()
 }
 
-/// Quantizes the weights and the bias of an output channel, whose inputs have these `steps` over
-/// and over; returns the scale of its sums.
+/// Beside weights that are as good as zero, a bias must still fit into 32 bits.
+pub(crate) fn smallest_scale(bias: f64) -> f64 {
+    bias.abs() / f64::from(1 << 24)
+}
+
+/// Appends the weights and the bias of an output channel, whose inputs have these `steps` over
+/// and over.
 fn push_channel(
     layer: &mut Layer,
-    weights: impl Iterator<Item = f64>,
+    channel: &Steps,
     bias: f64,
     steps: &[(f64, f64)],
-) -> Result<f64, Unrepresentable> {
-    let scaled: Vec<f64> =
-        weights.zip(steps.iter().cycle()).map(|(weight, &(step, _))| weight * step).collect();
-    // Beside weights that are as good as zero, a bias must still fit into 32 bits.
-    let scale = weight_scale(&scaled).max(bias.abs() / f64::from(1 << 24));
-    let scale = if scale > 0.0 { scale } else { 1.0 };
-    let mut offset = 0.0;
-    for (&weight, &(_, zero)) in scaled.iter().zip(steps.iter().cycle()) {
-        let q = (weight / scale).round().clamp(-127.0, 127.0);
-        offset += q * zero;
-        layer.weights.push(q as i8);
-    }
-    let bias = (bias / scale - offset).round();
+) -> Result<(), Unrepresentable> {
+    let offset: f64 = channel
+        .weights
+        .iter()
+        .zip(steps.iter().cycle())
+        .map(|(&weight, &(_, zero))| f64::from(weight) * zero)
+        .sum();
+    let bias = (bias / channel.scale - offset).round();
     if bias.abs() > f64::from(i32::MAX) {
         let what = "a bias is too large beside its channel's weights";
         return Err(Unrepresentable::new(&layer.name, what));
     }
+    layer.weights.extend(&channel.weights);
     layer.bias.push(bias as i32);
-    Ok(scale)
+    Ok(())
 }
 
 /// Sets the multipliers nearest to `reals`, for outputs with a zero point.
@@ -395,20 +521,4 @@ fn multipliers(layer: &Layer, reals: &[f64], offset: i64) -> Option<Vec<Multipli
                 .then_some(multiplier)
         })
         .collect()
-}
-
-/// The scale of a channel's weights with the least squared error: at most 127 steps reach the
-/// largest, or clip it. 0 for weights that are all zero.
-fn weight_scale(weights: &[f64]) -> f64 {
-    let largest = weights.iter().fold(0f64, |max, w| max.max(w.abs()));
-    if largest == 0.0 {
-        return 0.0;
-    }
-    let error = |scale: f64| -> f64 {
-        weights.iter().map(|w| (w - (w / scale).round().clamp(-127.0, 127.0) * scale).powi(2)).sum()
-    };
-    (0..40)
-        .map(|i| largest / 127.0 * (1.0 - f64::from(i) * 0.01))
-        .min_by(|&a, &b| error(a).total_cmp(&error(b)))
-        .unwrap_or(0.0)
 }

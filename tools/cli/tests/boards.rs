@@ -182,6 +182,21 @@ fn the_suite_passes_on_boards() {
     });
 }
 
+/// The kernels for vectors ask how long these are: the same firmware with longer ones.
+#[test]
+fn the_suite_passes_with_longer_vectors() {
+    let registry = Registry::find().unwrap();
+    let mut spec = registry.board("qemu-riscv-virt-rvv").unwrap().clone();
+    for argument in &mut spec.qemu.args {
+        *argument = argument.replace("vlen=128", "vlen=256");
+    }
+    assert!(spec.qemu.args.iter().any(|argument| argument.contains("vlen=256")));
+    let options = Options { suite: true, ..Options::default() };
+    let mut board = Board::start_with(&registry, &spec, None, &options, &mut report).unwrap();
+    let (cases, failures) = board.link().self_test().unwrap();
+    assert_eq!(failures, 0, "of {cases} cases");
+}
+
 /// A board with just the RAM that a model, the application and the stack need.
 #[test]
 fn a_board_limited_in_ram_agrees_with_the_host() {

@@ -13,7 +13,7 @@ use brooklet_cli::calibrate::Ranges;
 use brooklet_cli::data::Preprocess;
 use brooklet_cli::import::{self, Imported};
 use brooklet_cli::plan::{Goal, plan};
-use brooklet_cli::quantize::Fused;
+use brooklet_cli::quantize::{Fused, Learned};
 use common::shared_data;
 use image::RgbImage;
 use ndarray::{Array1, Array2};
@@ -61,7 +61,7 @@ impl Desk {
         let desk = Desk { folder: tempfile::tempdir().unwrap() };
         desk.write("tiny.onnx", &tiny().bytes());
         desk.succeeds(
-            "quantize tiny.onnx --calibrate random:4 --save-ranges ranges.json -o tiny.brook",
+            "quantize tiny.onnx --effort fast --calibrate random:4 --save-ranges ranges.json -o tiny.brook",
         );
         RgbImage::from_fn(8, 8, |x, y| image::Rgb([x as u8 * 30, y as u8 * 30, 99]))
             .save(desk.path("fits.png"))
@@ -280,7 +280,7 @@ fn options_and_data_that_are_refused() {
         ("--labels nothing.txt", &["nothing.txt: cannot be read"]),
         ("--labels fits.png", &["fits.png: is not UTF-8 text"]),
         ("--save-ranges new.json", &["'--ranges <FILE.json>' cannot be used with"]),
-        ("--backend gpu", &["'gpu'", "portable, armv6m, armv7m, armv7em, rv32"]),
+        ("--backend gpu", &["'gpu'", "portable, armv6m, armv7m, armv7em, helium, rv32, rvv"]),
         ("--calibrate random:2", &["cannot be used with"]),
     ] {
         desk.refuses(
@@ -356,7 +356,10 @@ fn model_files_that_are_refused() {
     };
     let ranges: Ranges = serde_json::from_value(desk.json("ranges.json")).unwrap();
     let fused = Fused::new(&network).unwrap();
-    let program = fused.quantize(&ranges, &Preprocess::default()).unwrap().packed(Packing::Pairs);
+    let program = fused
+        .quantize(&ranges, &Preprocess::default(), &Learned::new())
+        .unwrap()
+        .packed(Packing::Pairs);
     desk.write("pairs.brook", &program.write(&plan(&program, Goal::Size).unwrap()));
     assert_eq!(desk.report("inspect pairs.brook")["layers"][1]["packing"], "pairs");
     for line in ["run pairs.brook fits.png", "eval pairs.brook random:2"] {
@@ -494,6 +497,23 @@ fn reports_as_json() {
     desk.succeeds("quantize tiny.onnx --ranges ranges.json -o new/b.brook");
     assert_eq!(desk.read("new/b.brook"), desk.read("tiny.brook"));
 
+    // What is learned depends on data and seed alone, and can be left out.
+    let quantize = |options: &str| {
+        let report =
+            desk.report(&format!("quantize tiny.onnx --calibrate random:8 -o c.brook {options}"));
+        (report["evidence"]["sqnr_db"].as_f64().unwrap(), desk.read("c.brook"))
+    };
+    let learned = quantize("");
+    assert_eq!(quantize("--effort default --calibration mse --seed 0"), learned);
+    let fast = quantize("--effort fast");
+    assert_eq!(quantize("--without rounding,bias-correction"), fast);
+    assert!(learned.0 > fast.0, "{} {}", learned.0, fast.0);
+    assert_ne!(quantize("--without rounding").1, quantize("--without bias-correction").1);
+    for calibration in ["auto", "min-max", "percentile", "entropy"] {
+        let (sqnr, _) = quantize(&format!("--calibration {calibration}"));
+        assert!(sqnr > 20.0, "{calibration}: {sqnr}");
+    }
+
     let pictures = desk.report("run new/a.brook fits.png fits.png --logits new/run.npy");
     assert_eq!(pictures.as_array().unwrap().len(), 2);
     has(&pictures[0], &["picture", "device", "logits", "top"]);
@@ -531,7 +551,7 @@ fn networks_of_the_paper() {
         assert_eq!(desk.read(&format!("{arch}.safetensors")), desk.read("again.safetensors"));
         desk.succeeds(&format!(
             "quantize {arch}.safetensors --arch {arch} --resize {side} --crop {side} \
-             --calibrate random:2 -o {arch}.brook"
+             --effort fast --calibrate random:2 -o {arch}.brook"
         ));
         let arena = desk.report(&format!("inspect {arch}.brook"))["arena_bytes"].as_u64().unwrap();
         assert!(arena <= most, "{arch}: {arena}");

@@ -108,7 +108,7 @@ fn predictions_are_near_the_counts() {
     let mut networks = vec!["resnet8", "resnet8-26", "resnet20", "preact-resnet20"];
     for name in &networks {
         brooklet(folder, &format!("new {name} -o {name}.safetensors"));
-        let from = format!("{name}.safetensors --arch {name} --calibrate random:2");
+        let from = format!("{name}.safetensors --arch {name} --effort fast --calibrate random:2");
         brooklet(folder, &format!("quantize {from} -o {name}.brook"));
     }
     // Has adds that are no joins, and a softmax.

@@ -19,7 +19,7 @@ fn members() -> tempfile::TempDir {
     ] {
         brooklet(folder.path(), &format!("new {arch} {options} -o n.safetensors")).unwrap();
         let line = format!(
-            "quantize n.safetensors --arch {arch} {preprocess} --calibrate random:2 -o {name}.brook"
+            "quantize n.safetensors --arch {arch} {preprocess} --effort fast --calibrate random:2 -o {name}.brook"
         );
         brooklet(folder.path(), &line).unwrap();
     }

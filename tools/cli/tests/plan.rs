@@ -20,7 +20,7 @@ fn resnet20() -> tempfile::TempDir {
     succeed(folder.path(), "new resnet20 -o a.safetensors");
     succeed(
         folder.path(),
-        "quantize a.safetensors --arch resnet20 --calibrate random:2 -o a.brook",
+        "quantize a.safetensors --arch resnet20 --effort fast --calibrate random:2 -o a.brook",
     );
     folder
 }

@@ -7,7 +7,7 @@ use crate::Report;
 
 /// Installs the first of `packages` groups that apt knows. Says what it installs, and why.
 /// The error tells what apt said.
-pub(crate) fn install(packages: &[&str], why: &str, report: Report<'_>) -> Result<(), String> {
+pub fn install(packages: &[&str], why: &str, report: Report<'_>) -> Result<(), String> {
     if !runs("apt-get", &["--version"]) {
         return Err("there is no apt-get to install it with".into());
     }
@@ -74,7 +74,7 @@ fn apt(arguments: &[&str]) -> Result<(), String> {
 }
 
 /// Is there such a program, and does it run?
-pub(crate) fn runs(program: &str, arguments: &[&str]) -> bool {
+pub fn runs(program: &str, arguments: &[&str]) -> bool {
     Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())

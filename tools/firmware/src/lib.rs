@@ -28,7 +28,7 @@
 //! Whatever takes long or installs something says so, a line at a time, to the `report` that
 //! it is given.
 
-mod apt;
+pub mod apt;
 mod board;
 pub mod compile;
 pub mod counts;

@@ -8,11 +8,13 @@ use brooklet_firmware::{Error, Registry, Toolchain, compile, ensure_qemu, size};
 use crate::steps::{Failure, Steps, run, say};
 
 /// Targets and backends whose runtime is proved not to panic.
-const PROVEN: [(&str, &str); 4] = [
+const PROVEN: [(&str, &str); 5] = [
     ("thumbv6m-none-eabi", "armv6m"),
     ("thumbv7m-none-eabi", "armv7m"),
     ("thumbv7em-none-eabihf", "armv7em"),
+    ("thumbv8m.main-none-eabihf", "helium"),
     ("riscv32imac-unknown-none-elf", "rv32"),
+    ("riscv32imac-unknown-none-elf", "rvv"),
 ];
 
 /// The symbol that `boards/no-panic` leaves undefined.

@@ -167,7 +167,7 @@ impl Report {
     }
 
     /// With the instructions on a core that has such costs.
-    fn on(mut self, model: &Model<'_>, costs: &Core) -> Self {
+    pub(crate) fn on(mut self, model: &Model<'_>, costs: &Core) -> Self {
         let mut sum = 0.0;
         for (layer, record) in self.layers.iter_mut().zip(model.layers()) {
             let instructions = costs.instructions(record, model.input_of(record).shape());
@@ -239,19 +239,23 @@ impl fmt::Display for Report {
     }
 }
 
-/// Runs the command.
-pub fn run(args: &Args, output: Output) -> miette::Result<()> {
-    let file = ModelFile::open(&args.model)?;
-    let report = Report::new(&file.model());
-    let Some(board) = &args.board else { return output.print(&report) };
+/// What the core of that board costs.
+pub(crate) fn costs(board: &str) -> miette::Result<Core> {
     let registry = Registry::find()?;
     let spec = registry.board(board)?;
-    let costs = cost::of(spec).ok_or_else(|| {
+    cost::of(spec).ok_or_else(|| {
         miette!(
             help = "the test `costs` of tools/cli counts all boards, and writes src/costs.json",
             "{board}: nothing is known of what backend `{}` costs",
             spec.backend
         )
-    })?;
-    output.print(&report.on(&file.model(), &costs))
+    })
+}
+
+/// Runs the command.
+pub fn run(args: &Args, output: Output) -> miette::Result<()> {
+    let file = ModelFile::open(&args.model)?;
+    let report = Report::new(&file.model());
+    let Some(board) = &args.board else { return output.print(&report) };
+    output.print(&report.on(&file.model(), &costs(board)?))
 }

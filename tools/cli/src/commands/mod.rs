@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod boards;
+pub mod compare;
 pub mod ensemble;
 pub mod eval;
 pub mod fit;

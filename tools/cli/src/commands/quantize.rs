@@ -1,5 +1,6 @@
 //! `brooklet quantize`: from a trained network to a model file.
 
+use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -8,29 +9,27 @@ use std::path::{Path, PathBuf};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use indicatif::ProgressBar;
 use miette::{IntoDiagnostic, miette};
-use ndarray::{Array2, Axis, concatenate};
+use ndarray::Array2;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::fit::Verdict;
 use super::plan::Budget;
 use super::{Output, inspect, percent, progress, read, thousands};
-use crate::calibrate::{Histogram, Range, Ranges};
+use crate::calibrate::{Range, Ranges};
 use crate::data::{Dataset, Preprocess};
 use crate::error::{Error, Problem};
 use crate::evaluate::{FloatAnswers, Score, answers, score};
-use crate::float::FloatModel;
 use crate::import::{self, Arch, Imported, Variant};
+use crate::learn::Failure;
 use crate::lower::{Unrepresentable, lower};
 use crate::model_file::{HostBackend, ModelFile, to_record};
 use crate::network::{Network, Shape};
 use crate::plan::Plan;
 use crate::program::Program;
-use crate::quantize::Fused;
+use crate::quantize::{Fused, Learned};
+use crate::recipe::{Calibration, Effort, Progress, Recipe, Step};
 use crate::write::{writable, write_whole};
-
-/// Pictures that go through the float network at once.
-const BATCH: usize = 25;
 
 /// Sizes of pictures, resized and cropped.
 const EXTENTS: RangeInclusive<u32> = 1..=u16::MAX as u32;
@@ -47,7 +46,20 @@ pub struct Args {
     /// binary file, .npy, .npz, or random:N.
     #[arg(long, value_name = "DATA", conflicts_with = "ranges")]
     calibrate: Option<String>,
-    /// Activation ranges saved by an earlier calibration.
+    /// How much work is put into it. [default: default]
+    #[arg(long, value_enum, requires = "calibrate")]
+    effort: Option<Effort>,
+    /// How activation ranges are chosen. [default: mse, and auto with --effort best]
+    #[arg(long, value_enum, requires = "calibrate")]
+    calibration: Option<Calibration>,
+    /// Leaves steps out.
+    #[arg(long, value_enum, value_name = "STEPS", value_delimiter = ',', requires = "calibrate")]
+    without: Vec<Step>,
+    /// Of what is drawn by lot: the same seed and data make the same model.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Activation ranges saved by an earlier calibration; weights are then rounded to the
+    /// nearest.
     #[arg(long, value_name = "FILE.json")]
     ranges: Option<PathBuf>,
     /// Saves the activation ranges, and how good the model was on the calibration data.
@@ -82,6 +94,17 @@ pub struct Args {
     labels: Option<PathBuf>,
     #[command(flatten)]
     budget: Budget,
+}
+
+/// What the user is told of a network that could not be run or quantized.
+pub(super) fn failed(network: &Path, failure: Failure) -> miette::Report {
+    let at = |layer, problem| Error { file: network.to_owned(), layer, problem }.into();
+    match failure {
+        Failure::Engine(problem) => at(None, problem),
+        Failure::Overflows { layer } => at(Some(layer), Problem::Overflows),
+        Failure::Data(error) => error.into(),
+        Failure::Unrepresentable(error) => error.in_file(network).into(),
+    }
 }
 
 /// The names that `--arch` takes.
@@ -121,6 +144,33 @@ fn triple(text: &str) -> Result<[f32; 3], String> {
         [one] => Ok([one; 3]),
         [red, green, blue] => Ok([red, green, blue]),
         _ => Err(wrong()),
+    }
+}
+
+/// A progress bar for each part of the work.
+#[derive(Default)]
+struct Bars {
+    bar: RefCell<Option<ProgressBar>>,
+}
+
+impl Bars {
+    fn finish(&self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Progress for Bars {
+    fn begin(&self, what: &'static str, steps: usize) {
+        self.finish();
+        self.bar.replace(Some(progress(steps, what)));
+    }
+
+    fn advance(&self, steps: usize) {
+        if let Some(bar) = &*self.bar.borrow() {
+            bar.inc(steps as u64);
+        }
     }
 }
 
@@ -177,6 +227,15 @@ impl Args {
                 crop[1],
             )),
             _ => Ok(()),
+        }
+    }
+
+    fn recipe(&self) -> Recipe {
+        Recipe {
+            effort: self.effort.unwrap_or_default(),
+            calibration: self.calibration,
+            without: self.without.clone(),
+            seed: self.seed,
         }
     }
 
@@ -280,14 +339,17 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
         Imported::Float(network) => {
             args.check(&preprocess, network.input)?;
             let fused = Fused::new(&network).map_err(at)?;
-            let (ranges, float) = match (&args.calibrate, &args.ranges) {
+            let (ranges, learned, float) = match (&args.calibrate, &args.ranges) {
                 (Some(spec), _) => {
                     let data = Dataset::open(spec, network.input, &preprocess)?;
-                    let (ranges, logits) = measure(&network, &fused, &data, &args.network)?;
+                    let bars = Bars::default();
+                    let quantized = args.recipe().run(&network, &fused, &data, &preprocess, &bars);
+                    bars.finish();
+                    let quantized = quantized.map_err(|failure| failed(&args.network, failure))?;
                     calibration = Some(data);
-                    (ranges, Some(logits))
+                    (quantized.ranges, quantized.learned, Some(quantized.logits))
                 }
-                (None, Some(path)) => (read_ranges(path, &network, &fused)?, None),
+                (None, Some(path)) => (read_ranges(path, &network, &fused)?, Learned::new(), None),
                 (None, None) => {
                     return Err(miette!(
                         help = "add --calibrate DATA (pictures like those it will see), or --ranges \
@@ -297,7 +359,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
                     ));
                 }
             };
-            (fused.quantize(&ranges, &preprocess).map_err(at)?, Some((ranges, float)))
+            (fused.quantize(&ranges, &preprocess, &learned).map_err(at)?, Some((ranges, float)))
         }
     };
     program.preprocessing = Some(to_record(&preprocess));
@@ -348,60 +410,6 @@ impl fmt::Display for Report {
         }
         Ok(())
     }
-}
-
-/// Runs the float network over the data: activation ranges, and its logits.
-fn measure(
-    network: &Network,
-    fused: &Fused<'_>,
-    data: &Dataset,
-    file: &Path,
-) -> miette::Result<(Ranges, Array2<f32>)> {
-    let at = |layer: Option<&str>, problem: Problem| Error {
-        file: file.to_owned(),
-        layer: layer.map(str::to_owned),
-        problem,
-    };
-    let model = FloatModel::new(network).map_err(|problem| at(None, problem))?;
-    let mut histograms: Vec<(usize, Histogram)> =
-        fused.calibrated().map(|node| (node, Histogram::default())).collect();
-    let mut logits = Vec::new();
-    let bar: ProgressBar = progress(data.len(), "calibrating");
-    for start in (0..data.len()).step_by(BATCH) {
-        let batch = data.batch(start..data.len().min(start + BATCH))?;
-        let logits_node = network.logits();
-        let mut overflow = None;
-        let run = model.run_all(batch.view(), |node, map| {
-            if overflow.is_none() && !map.iter().all(|value| value.is_finite()) {
-                overflow = Some(node);
-            }
-            if let Some((_, histogram)) = histograms.iter_mut().find(|(n, _)| *n == node) {
-                let planes = map.permuted_axes([0, 3, 1, 2]);
-                match planes.as_slice() {
-                    Some(values) => histogram.add(values.iter().copied()),
-                    None => histogram.add(planes.iter().copied()),
-                }
-            }
-            if node == logits_node {
-                let (count, classes) = (map.dim().0, map.dim().3);
-                let rows = map.to_owned().into_shape_with_order((count, classes));
-                logits.extend(rows.ok());
-            }
-        });
-        run.map_err(|problem| at(None, problem))?;
-        if let Some(node) = overflow {
-            return Err(at(Some(&network.nodes[node].source), Problem::Overflows).into());
-        }
-        bar.inc(batch.len_of(Axis(0)) as u64);
-    }
-    bar.finish_and_clear();
-    let ranges = histograms
-        .iter()
-        .map(|(node, histogram)| (network.nodes[*node].name.clone(), histogram.least_squares(256)))
-        .collect();
-    let views: Vec<_> = logits.iter().map(|rows| rows.view()).collect();
-    let logits = concatenate(Axis(0), &views).into_diagnostic()?;
-    Ok((Ranges { images: data.len(), ranges, ..Ranges::default() }, logits))
 }
 
 /// The model file of a program, checked by the core.

@@ -1,0 +1,24 @@
+//! Firmware for QEMU's RISC-V machine `virt`: RV32IMAC and V in machine mode.
+#![no_std]
+#![no_main]
+
+use brooklet_parts::virt;
+#[cfg(feature = "defmt")]
+use defmt_semihosting as _;
+use riscv_rt::entry;
+
+/// Constants from `board.toml`.
+mod board {
+    include!(concat!(env!("OUT_DIR"), "/board.rs"));
+}
+
+static MEMORY: board::Memory = board::Memory::new();
+
+#[entry]
+fn main() -> ! {
+    // SAFETY: this board's core has vectors.
+    unsafe { virt::enable_vectors() }
+    let slot = (board::SLOT_ADDRESS, board::SLOT_BYTES);
+    // SAFETY: this board is such a machine; its slot is a part of the DRAM that is nobody else's.
+    unsafe { virt::run(board::ABOUT, slot, MEMORY.take()) }
+}

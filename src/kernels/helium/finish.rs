@@ -1,0 +1,363 @@
+//! Outputs of sums: bias, requantization, join, the range of the activation.
+//!
+//! ```text
+//! for each four channels, a lane each:
+//!     for each of four columns:
+//!         value = (bias + sums) · 2^left · mantissa / 2³¹, rounded
+//!         value = value / 2^right, rounded half away from zero
+//!         value = value + zero point, or (value + table[shortcut]) / 2^bits
+//!     two columns at a time as int16: output = clamp(value)
+//! ```
+//!
+//! `VQRDMULH` is the rounding of the high product. `VRSHL` rounds half up, so below zero one less
+//! is shifted. Where zero is the least output, as behind a ReLU, this makes no difference, and is
+//! left out.
+
+use core::arch::naked_asm;
+use core::mem::offset_of;
+use core::ptr::null;
+
+use zerocopy::little_endian::I32;
+
+use super::Args;
+use crate::ops::Shortcut;
+use crate::ops::conv::{Conv, Finish, PATCH_COLUMNS};
+use crate::quant::Clamp;
+
+/// How the sums of a convolution become outputs.
+pub(super) struct Finisher<'c> {
+    /// The assembly, for [`Args::finish`].
+    pub(super) finish: unsafe extern "C" fn(),
+    last: i32,
+    table: *const I32,
+    shortcut: Option<(&'c [i8], usize)>,
+}
+
+impl<'c> Finisher<'c> {
+    /// `None` where the assembly cannot do it: with a table that is not aligned to words, or more
+    /// channels than it can count.
+    pub(super) fn of(conv: &Conv<'_>, shortcut: &Shortcut<'c>) -> Option<Self> {
+        let channels = usize::from(conv.window.output.channels);
+        if PATCH_COLUMNS * channels > usize::from(u16::MAX) {
+            return None;
+        }
+        // SAFETY: all shifts can be read.
+        let shifts = unsafe { extremes(conv.shifts.as_ptr(), conv.shifts.len()) };
+        let (least, most) = (shifts as i8, (shifts >> 32) as i8);
+        let full = conv.clamp == Clamp::FULL;
+        match conv.finish {
+            Finish::Requantize { zero_point } => {
+                let finish = if full && most <= 0 && zero_point == i32::from(i8::MIN) {
+                    rectify
+                } else if full && most < 0 {
+                    requantize
+                } else {
+                    requantize_any
+                };
+                Some(Self { finish, last: zero_point, table: null(), shortcut: None })
+            }
+            Finish::Join { table, bits } => {
+                let middle = table.get(128).filter(|_| table.len() == 256)?;
+                let middle: *const I32 = middle;
+                if !middle.addr().is_multiple_of(4) {
+                    return None;
+                }
+                Some(Self {
+                    finish: if full && least >= 0 { join } else { join_any },
+                    last: -(bits as i32),
+                    table: middle,
+                    shortcut: match *shortcut {
+                        Shortcut::InPlace => None,
+                        Shortcut::Row { row, stride, .. } => Some((row, stride)),
+                    },
+                })
+            }
+        }
+    }
+
+    /// Sets what the assembly takes, but for the outputs.
+    pub(super) fn set(&self, args: &mut Args) {
+        args.finish = self.finish;
+        args.last = self.last;
+        args.table = self.table;
+    }
+
+    /// Where shortcuts from column `x` and channel `o` on begin, and how far it is from column to
+    /// column; that of outputs if there is no other.
+    pub(super) fn shortcut(
+        &self,
+        x: usize,
+        o: usize,
+        output: *const i8,
+        channels: usize,
+    ) -> (*const i8, usize) {
+        match self.shortcut {
+            Some((row, stride)) => {
+                let step = stride * channels;
+                (row.as_ptr().wrapping_add(x * step + o), step)
+            }
+            None => (output, channels),
+        }
+    }
+}
+
+/// Makes nothing of the sums.
+///
+/// # Safety
+///
+/// Always safe.
+#[unsafe(naked)]
+pub(super) unsafe extern "C" fn keep() {
+    naked_asm!("bx lr")
+}
+
+/// The least and the most of `length` bytes, at least one: in the low word and in the high one.
+///
+/// ```text
+/// r0 bytes   r1 length   r2 least   r3 most   lr bytes left
+/// ```
+///
+/// # Safety
+///
+/// `length` bytes can be read.
+#[unsafe(naked)]
+unsafe extern "C" fn extremes(bytes: *const i8, length: usize) -> u64 {
+    naked_asm!(
+        ".cpu cortex-m55",
+        "push {{r7, lr}}",
+        "mov r2, #127",
+        "mvn r3, #127",
+        "wlstp.8 lr, r1, 3f",
+        "2:",
+        "vldrb.u8 q0, [r0], #16",
+        "vminv.s8 r2, q0",
+        "vmaxv.s8 r3, q0",
+        "letp lr, 2b",
+        "3:",
+        "mov r0, r2",
+        "mov r1, r3",
+        "pop {{r7, pc}}",
+    )
+}
+
+/// An instruction for each of four columns: `q0` … `q3` are their values, and `$operands` follow.
+macro_rules! columns {
+    ($instruction:literal $operands:literal) => {
+        concat!(
+            $instruction,
+            " q0, q0, ",
+            $operands,
+            "\n",
+            $instruction,
+            " q1, q1, ",
+            $operands,
+            "\n",
+            $instruction,
+            " q2, q2, ",
+            $operands,
+            "\n",
+            $instruction,
+            " q3, q3, ",
+            $operands,
+            "\n",
+        )
+    };
+}
+
+/// Something for each of four columns.
+macro_rules! each {
+    ($each:ident) => {
+        concat!($each!("q0" "r4"), $each!("q1" "r5"), $each!("q2" "r6"), $each!("q3" "r7"))
+    };
+}
+
+/// One less below zero.
+macro_rules! away {
+    ($value:literal $shortcut:literal) => {
+        concat!("vshr.s32 q7, ", $value, ", #31\n", "vadd.i32 ", $value, ", ", $value, ", q7\n",)
+    };
+}
+
+/// One less below zero where there is a shift, of `q4`, to the right.
+macro_rules! away_any {
+    ($value:literal $shortcut:literal) => {
+        concat!(
+            "vand q7, ",
+            $value,
+            ", q4\n",
+            "vshr.s32 q7, q7, #31\n",
+            "vadd.i32 ",
+            $value,
+            ", ",
+            $value,
+            ", q7\n",
+        )
+    };
+}
+
+/// Adds a shortcut's value from the table.
+macro_rules! add_shortcut {
+    ($value:literal $shortcut:literal) => {
+        concat!(
+            "vldrb.s32 q4, [",
+            $shortcut,
+            "], #4\n",
+            "vldrw.u32 q7, [r10, q4, uxtw #2]\n",
+            "vadd.i32 ",
+            $value,
+            ", ",
+            $value,
+            ", q7\n",
+            "vshl.s32 ",
+            $value,
+            ", r9\n",
+        )
+    };
+}
+
+macro_rules! add_bias {
+    () => {
+        concat!("vldrb.u8 q4, [r1], #16\n", columns!("vadd.i32" "q4"))
+    };
+}
+
+macro_rules! multiply {
+    () => {
+        concat!("vldrb.u8 q4, [r2], #16\n", columns!("vqrdmulh.s32" "q4"))
+    };
+}
+
+/// Shifts by what is in range, whichever way.
+macro_rules! scale_any {
+    () => {
+        concat!(
+            add_bias!(),
+            "vldrb.s32 q4, [r3]\n",
+            "vmov.i32 q7, #0\n",
+            "vmax.s32 q4, q4, q7\n",
+            columns!("vshl.s32" "q4"),
+            multiply!(),
+            "vldrb.s32 q4, [r3], #4\n",
+            "vmov.i32 q7, #0\n",
+            "vmin.s32 q4, q4, q7\n",
+            each!(away_any),
+            columns!("vrshl.s32" "q4"),
+        )
+    };
+}
+
+/// Two columns an int16 each: `q0` and `q2`.
+macro_rules! narrow {
+    () => {
+        concat!(
+            "vqmovnb.s32 q0, q0\n",
+            "vqmovnt.s32 q0, q1\n",
+            "vqmovnb.s32 q2, q2\n",
+            "vqmovnt.s32 q2, q3\n",
+        )
+    };
+}
+
+/// Adds the zero point to two columns at a time.
+macro_rules! add_zero_point {
+    () => {
+        concat!(narrow!(), "vqadd.s16 q0, q0, r9\n", "vqadd.s16 q2, q2, r9\n")
+    };
+}
+
+macro_rules! add_shortcuts {
+    () => {
+        concat!(each!(add_shortcut), narrow!())
+    };
+}
+
+/// The range of int8.
+macro_rules! saturate {
+    () => {
+        concat!("vqmovnb.s16 q0, q0\n", "vqmovnb.s16 q2, q2\n")
+    };
+}
+
+/// A range within int8.
+macro_rules! clamp {
+    () => {
+        concat!(
+            "vdup.16 q4, r11\n",
+            "vmax.s16 q0, q0, q4\n",
+            "vmax.s16 q2, q2, q4\n",
+            "vdup.16 q4, r12\n",
+            "vmin.s16 q0, q0, q4\n",
+            "vmin.s16 q2, q2, q4\n",
+        )
+    };
+}
+
+/// Outputs of four columns and all channels: `$step` makes outputs, an int16 each, of the sums.
+///
+/// ```text
+/// q0 … q3 values of the columns   q4 q7 parameters of the channels   q5 q6 places of the outputs
+/// r0 sums   r1 bias   r2 mantissas   r3 shifts   r4 … r7 shortcuts of the columns   r8 output
+/// r9 zero point or bits   r10 middle of the table   r11 r12 range   lr channels left
+/// ```
+///
+/// # Safety
+///
+/// `r0` are [`Args`], and no register is kept: it is for the loops of [`sums`](super::sums). There
+/// is at least one channel. For each, a bias, a mantissa and a shift can be read, and four sums,
+/// also of those that are missing to a multiple of four; outputs can be written at all `places` of
+/// every four. Behind a join likewise shortcuts can be read, and the table reaches 128 aligned
+/// words to both sides.
+macro_rules! finish {
+    ($(#[$doc:meta])* $name:ident: $($step:expr),+) => {
+        $(#[$doc])*
+        #[unsafe(naked)]
+        unsafe extern "C" fn $name() {
+            naked_asm!(
+                ".cpu cortex-m55",
+                "push {{r7, lr}}",
+                "vldrw.u32 q5, [r0, #{places}]",
+                "vldrw.u32 q6, [r0, #{places} + 16]",
+                "add r0, r0, #{sums}",
+                "ldm.w r0, {{r0-r12, lr}}",
+                "dlstp.32 lr, lr",
+                "2:",
+                "vld40.32 {{q0, q1, q2, q3}}, [r0]",
+                "vld41.32 {{q0, q1, q2, q3}}, [r0]",
+                "vld42.32 {{q0, q1, q2, q3}}, [r0]",
+                "vld43.32 {{q0, q1, q2, q3}}, [r0]!",
+                $($step,)+
+                "vstrb.16 q0, [r8, q5]",
+                "vstrb.16 q2, [r8, q6]",
+                "add r8, r8, #4",
+                "letp lr, 2b",
+                "pop {{r7, pc}}",
+                places = const offset_of!(Args, places),
+                sums = const offset_of!(Args, sums),
+            )
+        }
+    };
+}
+
+finish!(
+    /// Shifts to the right or none, and the least output is zero: 31 instructions for 16.
+    rectify: add_bias!(), multiply!(), "vldrb.s32 q4, [r3], #4", columns!("vrshl.s32" "q4"),
+        add_zero_point!(), saturate!()
+);
+finish!(
+    /// Shifts to the right: 39 instructions for 16.
+    requantize: add_bias!(), multiply!(), "vldrb.s32 q4, [r3], #4", each!(away),
+        columns!("vrshl.s32" "q4"), add_zero_point!(), saturate!()
+);
+finish!(
+    /// Any shifts and any range: 57 instructions for 16.
+    requantize_any: scale_any!(), add_zero_point!(), clamp!()
+);
+finish!(
+    /// Shifts to the left or none: 45 instructions for 16.
+    join: add_bias!(), "vldrb.s32 q4, [r3], #4", columns!("vshl.s32" "q4"), multiply!(),
+        add_shortcuts!(), saturate!()
+);
+finish!(
+    /// Any shifts and any range: 71 instructions for 16.
+    join_any: scale_any!(), add_shortcuts!(), clamp!()
+);

@@ -1,0 +1,315 @@
+//! Cores with RISC-V's vector instructions, V 1.0, and registers of 128 bits or more: how long
+//! they are, `vsetvli` tells.
+//!
+//! ```text
+//! for each three columns, for as many channels as there are lanes:
+//!     sums[0 … 2] = bias                                    a lane a channel
+//!     for each kernel row, for each two of its weights:
+//!         weights a, b = load, widen                        two lanes a channel, taken apart
+//!         sums[0 … 2] += values a[0 … 2] · weights a        values are scalars
+//!         sums[0 … 2] += values b[0 … 2] · weights b
+//!     output[0 … 2] = finish(sums)
+//! ```
+//!
+//! Lanes are as many as eight registers hold int32: 32, with 128 bits. Three such sums and two
+//! vectors of weights as int16 are all 32 registers. Two weights take 16 instructions for three
+//! columns: a load and its address, two to widen them, six scalars, six `vwmacc`. That is 0.083 a
+//! multiply-accumulate. Alternatives, at 128 bits:
+//!
+//! | lanes | sums | two weights | a MAC |
+//! |---|---|---:|---:|
+//! | 32 channels | three columns | 16 | 0.083 |
+//! | 32 channels, int8: `vwmul`, `vwmacc`, `vwadd` and the changes of width | three columns | 19 | 0.099 |
+//! | 16 channels | six columns | 28 | 0.146 |
+//! | 64 channels, int8 | one column | 10 | 0.078 |
+//! | 32 columns | three channels | 15 | 0.078 |
+//!
+//! So 32 channels, or 64 by turns, take the first, and layers of fewer channels than columns the
+//! last: its vectors are values, as int16 and taken apart once a row, and its scalars the weights.
+//! Int8 with 64 lanes would be as quick for 64 channels; it needs two changes of width besides,
+//! and another loop. [`Strip`] chooses.
+//!
+//! Winograd's F(4 × 4, 3 × 3) of [`Packing::HwioTiles`] takes a quarter of the products, with
+//! weights that are int16 already: 10 instructions for two of them at two tiles.
+//!
+//! Instructions a multiply-accumulate, counted on ResNet-8 with all that its steps take, for 3×3
+//! kernels of 16, 32 and 64 channels at stride 1: 0.127, 0.116 and 0.100; by tiles 0.101 and 0.048
+//! for 16 and 32.
+//!
+//! To finish sums takes 17 instructions a vector, behind a join 22. `vsmul` is the doubling high product with halves
+//! up. `vssra` shifts with halves up, too: so that they go away from zero, sums below it are made
+//! less by one before.
+#![allow(unsafe_code)]
+
+mod channels;
+mod columns;
+mod elements;
+mod tiles;
+
+use core::arch::naked_asm;
+use core::ptr::null;
+
+use zerocopy::little_endian::I32;
+
+use super::{Backend, Reference, reference};
+use crate::format::Packing;
+use crate::ops::add::Add;
+use crate::ops::batch_norm::BatchNorm;
+use crate::ops::conv::{self, Conv, Padding, Strip};
+use crate::ops::max_pool::MaxPool;
+use crate::ops::{MAX_KERNEL, Outputs, Rows, Shortcut, Shortcuts, int8_mut};
+
+/// The backend for vector instructions.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Rvv;
+
+impl Backend for Rvv {
+    const NAME: &'static str = "rvv";
+
+    fn runs(&self, packing: Packing) -> bool {
+        matches!(packing, Packing::Hwio | Packing::HwioTiles)
+    }
+
+    fn conv(
+        &self,
+        conv: &Conv<'_>,
+        rows: &Rows<'_>,
+        shortcut: &Shortcut<'_>,
+        scratch: &mut [u8],
+        output: &mut [i8],
+    ) {
+        let window = &conv.window;
+        let whole = output.len()
+            == usize::from(window.output.columns) * usize::from(window.output.channels);
+        if !(whole && is_sound(conv)) {
+            return Reference.conv(conv, rows, shortcut, scratch, output);
+        }
+        let finish = Finish::of(conv, shortcut, output);
+        let strip = Strip::of(window);
+        let scratch = int8_mut(scratch);
+        match strip.lanes {
+            true => columns::conv(conv, rows, &strip, finish, scratch),
+            false => channels::conv(conv, rows, &strip, finish, scratch),
+        }
+    }
+
+    fn conv_rows(
+        &self,
+        conv: &Conv<'_>,
+        rows: &Rows<'_>,
+        shortcuts: &Shortcuts<'_>,
+        scratch: &mut [u8],
+        outputs: &mut Outputs<'_>,
+    ) {
+        if !is_sound(conv) {
+            return reference::conv_rows(conv, rows, shortcuts, outputs);
+        }
+        tiles::conv(conv, rows, shortcuts, scratch, outputs);
+    }
+
+    fn add(&self, add: &Add<'_>, input: &[i8], shortcut: &Shortcut<'_>, output: &mut [i8]) {
+        elements::add(add, input, shortcut, output);
+    }
+
+    fn max_pool(&self, pool: &MaxPool, rows: &Rows<'_>, output: &mut [i8]) {
+        elements::max_pool(pool, rows, output);
+    }
+
+    fn sum_row(&self, first: bool, row: &[i8], sums: &mut [i32]) {
+        elements::sum_row(first, row, sums);
+    }
+
+    fn batch_norm(&self, norm: &BatchNorm<'_>, input: &[i8], output: &mut [i8]) {
+        elements::batch_norm(norm, input, output);
+    }
+}
+
+/// Whether there is all that was checked when the model was, and lies where words do: a file may
+/// lie anywhere.
+fn is_sound(conv: &Conv<'_>) -> bool {
+    let window = &conv.window;
+    let channels = usize::from(window.output.channels);
+    let taps = window.kernel[1] * usize::from(window.input.channels);
+    let aligned = |words: &[I32]| words.as_ptr().addr().is_multiple_of(4);
+    let table = match conv.finish {
+        conv::Finish::Requantize { .. } => true,
+        conv::Finish::Join { table, .. } => aligned(table) && table.len() == 256,
+    };
+    channels > 0
+        && taps > 0
+        && (1..=MAX_KERNEL).contains(&window.kernel[0])
+        && conv.weights.len() == conv.packing.bytes(channels, [window.kernel[0], taps])
+        && conv.weights.as_ptr().addr().is_multiple_of(2)
+        && conv.bias.len() == channels
+        && conv.mantissas.len() == channels
+        && conv.shifts.len() == channels
+        && aligned(conv.bias)
+        && aligned(conv.mantissas)
+        && table
+}
+
+/// How sums become outputs, and where these go: for the channels and columns that the assembly
+/// computes at a time.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+struct Finish {
+    bias: *const I32,
+    mantissas: *const I32,
+    shifts: *const i8,
+    /// The middle of the table of a join, or null.
+    table: *const I32,
+    /// The extra bits of a join, or the zero point.
+    last: i32,
+    min: i32,
+    max: i32,
+    output: *mut i8,
+    /// From one column of the output to the next.
+    output_step: usize,
+    shortcut: *const i8,
+    /// From one column's shortcut to the next.
+    shortcut_step: usize,
+}
+
+impl Finish {
+    /// That of the first channel and column. The output has all columns.
+    fn of(conv: &Conv<'_>, shortcut: &Shortcut<'_>, output: &mut [i8]) -> Self {
+        let channels = usize::from(conv.window.output.channels).max(1);
+        let columns = usize::from(conv.window.output.columns);
+        let (table, last) = match conv.finish {
+            conv::Finish::Requantize { zero_point } => (null(), zero_point),
+            conv::Finish::Join { table, bits } => (table.as_ptr().wrapping_add(128), bits as i32),
+        };
+        let beside = match *shortcut {
+            Shortcut::Row { row, channels: theirs, stride, before, zero } if !table.is_null() => {
+                let reach = columns.saturating_sub(1) * stride * channels + channels;
+                if theirs == channels && before == 0 && row.len() >= reach {
+                    Some((row.as_ptr(), stride * channels))
+                } else {
+                    // As it is read: into the output, to be updated there.
+                    for (x, pixel) in output.chunks_exact_mut(channels).enumerate() {
+                        pixel.fill(zero);
+                        let there = row.get(x * stride * theirs..).unwrap_or(&[]);
+                        let places = pixel.iter_mut().skip(before).take(theirs);
+                        places.zip(there).for_each(|(place, value)| *place = *value);
+                    }
+                    None
+                }
+            }
+            _ => None,
+        };
+        let output = output.as_mut_ptr();
+        let (shortcut, shortcut_step) = beside.unwrap_or((output.cast_const(), channels));
+        Self {
+            bias: conv.bias.as_ptr(),
+            mantissas: conv.mantissas.as_ptr(),
+            shifts: conv.shifts.as_ptr(),
+            table,
+            last,
+            min: conv.clamp.min.into(),
+            max: conv.clamp.max.into(),
+            output,
+            output_step: channels,
+            shortcut,
+            shortcut_step,
+        }
+    }
+
+    /// That of column `x` and channel `o`.
+    fn at(&self, x: usize, o: usize) -> Self {
+        Self {
+            bias: self.bias.wrapping_add(o),
+            mantissas: self.mantissas.wrapping_add(o),
+            shifts: self.shifts.wrapping_add(o),
+            output: self.output.wrapping_add(x * self.output_step + o),
+            shortcut: self.shortcut.wrapping_add(x * self.shortcut_step + o),
+            ..*self
+        }
+    }
+}
+
+/// Fills `line` with columns of a row from `first` on, counted with those of padding before it. A
+/// row of padding is empty.
+fn fill(conv: &Conv<'_>, row: &[i8], first: usize, line: &mut [i8]) {
+    let window = &conv.window;
+    let inputs = usize::from(window.input.channels).max(1);
+    let left = window.pad_left.saturating_sub(first) * inputs;
+    let from = first.saturating_sub(window.pad_left) * inputs;
+    let row = row.get(from..).unwrap_or(&[]);
+    let Some((before, rest)) = line.split_at_mut_checked(left) else {
+        return pad(conv, line);
+    };
+    let there = row.len().min(rest.len());
+    let Some((inside, after)) = rest.split_at_mut_checked(there) else { return };
+    pad(conv, before);
+    if there > 0 && row.len() >= there {
+        // SAFETY: both have so many bytes, and are apart, as one is borrowed to be written.
+        unsafe { copy(row.as_ptr(), inside.as_mut_ptr(), there) }
+    }
+    pad(conv, after);
+}
+
+/// Fills pixels with padding.
+fn pad(conv: &Conv<'_>, pixels: &mut [i8]) {
+    match conv.padding {
+        Padding::Same(value) if !pixels.is_empty() => {
+            // SAFETY: there are so many, and one at least.
+            unsafe { set(pixels.as_mut_ptr(), value, pixels.len()) }
+        }
+        Padding::Same(_) => {}
+        Padding::PerChannel(values) => {
+            for pixel in pixels.chunks_mut(values.len().max(1)) {
+                pixel.iter_mut().zip(values).for_each(|(place, value)| *place = *value);
+            }
+        }
+    }
+}
+
+/// ```text
+/// a0 to   a1 value   a2 bytes left   t0 bytes of a round   v0 … v7 values
+/// ```
+///
+/// # Safety
+///
+/// `bytes` can be written at `to`, and are not zero.
+#[unsafe(naked)]
+unsafe extern "C" fn set(to: *mut i8, value: i8, bytes: usize) {
+    naked_asm!(
+        ".option push",
+        ".option arch, +m, +v",
+        "vsetvli t0, a2, e8, m8, ta, ma",
+        "vmv.v.x v0, a1",
+        "1:",
+        "vsetvli t0, a2, e8, m8, ta, ma",
+        "vse8.v v0, (a0)",
+        "add a0, a0, t0",
+        "sub a2, a2, t0",
+        "bnez a2, 1b",
+        "ret",
+        ".option pop",
+    )
+}
+
+/// ```text
+/// a0 from   a1 to   a2 bytes left   t0 bytes of a round   v0 … v7 they
+/// ```
+///
+/// # Safety
+///
+/// `bytes` can be read at `from` and be written at `to`, and are not zero.
+#[unsafe(naked)]
+unsafe extern "C" fn copy(from: *const i8, to: *mut i8, bytes: usize) {
+    naked_asm!(
+        ".option push",
+        ".option arch, +m, +v",
+        "1:",
+        "vsetvli t0, a2, e8, m8, ta, ma",
+        "vle8.v v0, (a0)",
+        "vse8.v v0, (a1)",
+        "add a0, a0, t0",
+        "add a1, a1, t0",
+        "sub a2, a2, t0",
+        "bnez a2, 1b",
+        "ret",
+        ".option pop",
+    )
+}

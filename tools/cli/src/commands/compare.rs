@@ -1,0 +1,257 @@
+//! `brooklet compare`: a network and its model, side by side.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use brooklet_firmware::Registry;
+use miette::miette;
+use ndarray::{Array2, Axis, concatenate};
+use serde::Serialize;
+
+use super::quantize::{arch, failed, size};
+use super::{Output, inspect, percent, progress, table};
+use crate::compare::{self, Layer};
+use crate::cost;
+use crate::data::Dataset;
+use crate::error::{Error, Problem};
+use crate::evaluate::{FloatAnswers, Score, answers, ranked, score};
+use crate::float::FloatModel;
+use crate::html;
+use crate::import::{self, Arch, Imported, Variant};
+use crate::learn::BATCH;
+use crate::memory_map::MemoryMap;
+use crate::model_file::{HostBackend, ModelFile};
+use crate::network::Network;
+use crate::packing::Kernels;
+use crate::plan::Goal;
+use crate::program::Program;
+use crate::write::{writable, write_whole};
+
+/// Options of `brooklet compare`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The float network that the model was made of.
+    network: PathBuf,
+    /// The model file.
+    model: PathBuf,
+    /// Pictures: a folder with a subfolder a class, a CIFAR-10 binary file, .npy, .npz, random:N.
+    data: String,
+    /// Architecture of bare weights.
+    #[arg(long, value_name = "NAME", value_parser = arch(), ignore_case = true)]
+    arch: Option<Arch>,
+    #[command(flatten)]
+    variant: Variant,
+    /// Height and width of the input of bare weights.
+    #[arg(long, value_name = "HxW", value_parser = size)]
+    input: Option<[u32; 2]>,
+    /// Takes at most so many pictures.
+    #[arg(long)]
+    limit: Option<usize>,
+    /// Pictures of these that the layers are compared on.
+    #[arg(long, value_name = "PICTURES", default_value_t = 100)]
+    layers_on: usize,
+    /// Packs the model for that board and predicts its instructions, on the page; `brooklet boards`
+    /// lists them.
+    #[arg(long, value_name = "NAME", requires = "html")]
+    board: Option<String>,
+    /// Writes a page that shows it all, with no need of a network.
+    #[arg(long, value_name = "FILE.html")]
+    html: Option<PathBuf>,
+}
+
+/// What quantization costs.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// Share of right answers of the float network.
+    pub float_top1: Option<f64>,
+    /// How good the model is.
+    #[serde(flatten)]
+    pub score: Score,
+    /// Pictures on which they part.
+    pub parted: Vec<Parted>,
+    /// Pictures that the layers were compared on.
+    pub layers_on: usize,
+    /// The layers, the input first.
+    pub layers: Vec<Layer>,
+    /// What to do about the worst layer.
+    pub advice: String,
+}
+
+/// A picture on which float network and model have different answers.
+#[derive(Debug, Serialize)]
+pub struct Parted {
+    /// The picture.
+    pub picture: String,
+    /// Its class, if known.
+    pub label: Option<String>,
+    /// The float network's answer.
+    pub float: String,
+    /// The model's.
+    pub model: String,
+}
+
+/// The float logits of the first `count` pictures.
+fn float_logits(
+    network: &Network,
+    data: &Dataset,
+    count: usize,
+    args: &Args,
+) -> miette::Result<Array2<f32>> {
+    let at = |problem| Error { file: args.network.clone(), layer: None, problem };
+    let model = FloatModel::new(network).map_err(at)?;
+    let bar = progress(count, "in float");
+    let mut parts = Vec::new();
+    for start in (0..count).step_by(BATCH) {
+        let batch = data.batch(start..count.min(start + BATCH))?;
+        parts.push(model.run(batch.view()).map_err(at)?);
+        bar.inc(batch.len_of(Axis(0)) as u64);
+    }
+    bar.finish_and_clear();
+    let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
+    let wrong = |error: ndarray::ShapeError| at(Problem::Engine { detail: error.to_string() });
+    Ok(concatenate(Axis(0), &views).map_err(wrong)?)
+}
+
+/// The model with its weights packed for a board's kernels.
+fn planned(file: &ModelFile, program: Program, board: &str) -> miette::Result<ModelFile> {
+    let registry = Registry::find()?;
+    let spec = registry.board(board)?;
+    let kernels = Kernels::of(spec)?;
+    let costs = cost::similar(spec, kernels.packing());
+    let (program, plan) = kernels
+        .plan(program, Goal::Size, usize::MAX, &costs)
+        .map_err(|error| miette!("{}: {error}", file.path().display()))?;
+    Ok(ModelFile::new(file.path(), program.write(&plan))?)
+}
+
+/// Runs the command.
+pub fn run(args: &Args, output: Output) -> miette::Result<()> {
+    let options = import::Options {
+        arch: args.arch,
+        variant: args.variant,
+        input: args.input.map(|size| size.map(|n| n as usize)),
+    };
+    args.html.as_deref().map_or(Ok(()), writable)?;
+    let file = ModelFile::open(&args.model)?;
+    let model = file.model();
+    let network = match import::load(&args.network, &options)? {
+        Imported::Float(network) => network,
+        Imported::Quantized(_) => {
+            return Err(miette!(
+                help = "give the float network that it was made of",
+                "{}: is int8 itself: there is nothing to compare with",
+                args.network.display(),
+            ));
+        }
+    };
+    if file.input() != network.input {
+        return Err(miette!(
+            help = "give the network that the model was made of",
+            "{}: takes {:?}, but {} takes {:?} (height, width, channels)",
+            args.model.display(),
+            file.input(),
+            args.network.display(),
+            network.input,
+        ));
+    }
+    let preprocess = file.preprocess();
+    let data = Dataset::open(&args.data, network.input, &preprocess)?;
+    let count = args.limit.map_or(data.len(), |limit| data.len().min(limit)).max(1);
+    let layers_on = count.min(args.layers_on.max(1));
+    let program = Program::read(&model);
+
+    let batches = layers_on.div_ceil(BATCH);
+    let bar = progress(batches * program.layers.len().saturating_sub(1), "layers");
+    let layers = compare::layers(&network, &program, &preprocess, &data, layers_on, || bar.inc(1));
+    bar.finish_and_clear();
+    let layers = layers.map_err(|failure| failed(&args.network, failure))?;
+
+    let float = float_logits(&network, &data, count, args)?;
+    let simulator = file.simulator(HostBackend::Auto)?;
+    let bar = progress(count, "in int8");
+    let answers = answers(&simulator, &data, 0..count, || bar.inc(1))?;
+    bar.finish_and_clear();
+    let quantization = model.logits_quantization();
+    let best: Vec<usize> = float.outer_iter().map(|row| ranked(&row.to_vec())[0]).collect();
+    let labels =
+        answers.iter().zip(&best).filter_map(|((_, label), best)| Some((*label)? == *best));
+    let (right, known) =
+        labels.fold((0, 0), |(right, all), is| (right + u32::from(is), all + 1u32));
+    let parted =
+        answers.iter().zip(&best).enumerate().filter_map(|(index, ((answer, label), &float))| {
+            let model = ranked(&answer.logits)[0];
+            (model != float).then(|| Parted {
+                picture: data.name(index),
+                label: label.map(|label| file.label(label)),
+                float: file.label(float),
+                model: file.label(model),
+            })
+        });
+    let parted = parted.collect();
+    let float = FloatAnswers::Logits(float);
+    let score = score(&answers, Some(&float), |q| quantization.dequantize(q));
+    let advice = compare::advice(&layers, score.sqnr_db);
+    let float_top1 = (known > 0).then(|| f64::from(right) / f64::from(known));
+    let report = Report { float_top1, score, parted, layers_on, layers, advice };
+    if let Some(path) = &args.html {
+        let planned = match &args.board {
+            Some(board) => Some(planned(&file, program, board)?),
+            None => None,
+        };
+        let model = planned.as_ref().map_or(model, ModelFile::model);
+        let mut contents = inspect::Report::new(&model);
+        if let Some(board) = &args.board {
+            contents = contents.on(&model, &inspect::costs(board)?);
+        }
+        let map = MemoryMap::new(model).svg();
+        let title = format!("{} and {}", args.network.display(), args.model.display());
+        let page = html::page(&title, &report, &contents, args.board.as_deref(), &map);
+        write_whole(path, page.as_bytes())?;
+    }
+    output.print(&report)
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let head =
+            ["layer", "kind", "SQNR dB", "cosine", "clipped", "alone dB", "share", "weights'"];
+        let mut table = table(head, &[0, 1]);
+        let decibels = |db: Option<f64>| db.map_or(String::new(), |db| format!("{db:.1}"));
+        for layer in self.layers.iter().skip(1) {
+            table.add_row([
+                layer.name.clone(),
+                layer.kind.to_owned(),
+                decibels(layer.sqnr_db),
+                layer.cosine.map_or(String::new(), |cosine| format!("{cosine:.5}")),
+                format!("{:.3} %", 100.0 * layer.saturation),
+                decibels(layer.alone_db),
+                format!("{:.1} %", 100.0 * layer.share),
+                format!("{:.0} %", 100.0 * layer.weights_part),
+            ]);
+        }
+        writeln!(f, "{table}\n")?;
+        writeln!(f, "pictures      {} (layers: {})", self.score.images, self.layers_on)?;
+        let shares = [
+            ("float top-1", self.float_top1),
+            ("model top-1", self.score.top1),
+            ("agreement", self.score.agreement),
+        ];
+        for (name, share) in shares {
+            if let Some(share) = share {
+                writeln!(f, "{name:13} {}", percent(share))?;
+            }
+        }
+        if let Some(db) = self.score.sqnr_db {
+            writeln!(f, "logits' SQNR  {db:.2} dB")?;
+        }
+        const SHOWN: usize = 10;
+        for Parted { picture, label, float, model } in self.parted.iter().take(SHOWN) {
+            let label = label.as_ref().map_or(String::new(), |label| format!(", it is {label}"));
+            writeln!(f, "{picture}: float says {float}, the model {model}{label}")?;
+        }
+        if self.parted.len() > SHOWN {
+            writeln!(f, "and {} more pictures; --json lists all", self.parted.len() - SHOWN)?;
+        }
+        writeln!(f, "\n{}", self.advice)
+    }
+}

@@ -1,0 +1,324 @@
+//! What quantization costs, layer by layer: the float network and a model of it, side by side.
+//!
+//! The layers are compared in the float engine, the model's weights dequantized and each output
+//! rounded to its steps; what the model answers is the core's own.
+
+use std::collections::HashMap;
+
+use ndarray::{Array4, ArrayView4};
+use serde::Serialize;
+
+use crate::calibrate::Range;
+use crate::data::{Dataset, Preprocess};
+use crate::error::Problem;
+use crate::float::FloatModel;
+use crate::learn::{BATCH, Failure};
+use crate::lower::Unrepresentable;
+use crate::network::{Network, NodeId, Op};
+use crate::program::{Layer as Quantized, Program};
+use crate::quantize::{Affine, Fused, Unit, Weights, steps};
+use crate::rounding::Steps;
+
+/// Bars of the histograms.
+pub const BARS: usize = 64;
+
+/// A layer, in float and as it was quantized.
+#[derive(Debug, Clone, Serialize)]
+pub struct Layer {
+    /// Its name.
+    pub name: String,
+    /// What it does.
+    pub kind: &'static str,
+    /// The layers that it reads: its input, and a shortcut.
+    pub reads: Vec<usize>,
+    /// Signal to quantization noise of its output in the quantized network, in dB.
+    pub sqnr_db: Option<f64>,
+    /// Cosine of the angle between its output and the float network's.
+    pub cosine: Option<f64>,
+    /// Share of its outputs that the ends of its range clip.
+    pub saturation: f64,
+    /// The reals that its output can stand for.
+    pub range: Range,
+    /// Signal to noise of the logits with all else in float and this layer quantized, in dB.
+    pub alone_db: Option<f64>,
+    /// Its share of what all layers bring, each alone.
+    pub share: f64,
+    /// The part of that which its weights bring; the rest is the rounding of its output.
+    pub weights_part: f64,
+    /// How often its float output has values in equal parts of its extremes.
+    #[serde(skip)]
+    pub values: Bars,
+    /// How often its weights have which of 64 groups of steps.
+    #[serde(skip)]
+    pub weights: Option<[u64; BARS]>,
+}
+
+/// A histogram.
+#[derive(Debug, Clone)]
+pub struct Bars {
+    /// From the smallest to the largest value.
+    pub extremes: Range,
+    /// Values in each part.
+    pub counts: [u64; BARS],
+}
+
+/// Sums over pictures of what is said of a layer.
+#[derive(Default)]
+struct Sums {
+    float: f64,
+    quantized: f64,
+    product: f64,
+    error: f64,
+    clipped: u64,
+    count: u64,
+    alone: f64,
+    rounding: f64,
+}
+
+/// Compares the layers of a network and of its model on the first `pictures` of a data set;
+/// calls `done` after each layer of each batch.
+///
+/// # Errors
+///
+/// [`Failure`], also where the model is not of this network.
+pub fn layers(
+    network: &Network,
+    program: &Program,
+    preprocess: &Preprocess,
+    data: &Dataset,
+    pictures: usize,
+    mut done: impl FnMut(),
+) -> Result<Vec<Layer>, Failure> {
+    let fused = Fused::new(network)?;
+    let names = |unit: &Unit| network.nodes[unit.node].name.clone();
+    let same = fused.units.len() == program.layers.len()
+        && fused.units.iter().zip(&program.layers).all(|(unit, layer)| {
+            let [rows, columns, channels] = network.nodes[unit.output].shape;
+            let shape = layer.record.shape();
+            let found = [shape.rows, shape.columns, shape.channels].map(usize::from);
+            names(unit) == layer.name && found == [rows, columns, channels]
+        });
+    if !same {
+        let first = fused.units.iter().zip(&program.layers);
+        let differs = first.into_iter().find(|(unit, layer)| names(unit) != layer.name);
+        let layer = differs.map_or_else(|| "input".into(), |(_, layer)| layer.name.clone());
+        return Err(
+            Unrepresentable::new(&layer, "the model's layers are not this network's").into()
+        );
+    }
+    let float = FloatModel::new(network)?;
+    let changed = dequantized(network, &fused, program, preprocess);
+    let model = FloatModel::new(&changed)?;
+    let logits = network.logits();
+    let last_readers = fused.last_readers();
+    let mut sums: Vec<Sums> = fused.units.iter().map(|_| Sums::default()).collect();
+    let mut values: Vec<Option<Bars>> = vec![None; fused.units.len()];
+    let mut signal = 0.0;
+    for start in (0..pictures).step_by(BATCH) {
+        let batch = data.batch(start..pictures.min(start + BATCH))?;
+        let planes = batch.view().permuted_axes([0, 3, 1, 2]);
+        let outputs: Vec<NodeId> = fused.units.iter().skip(1).map(|unit| unit.output).collect();
+        let maps = float.continued(&[(0, planes)], &outputs)?;
+        let map = |unit: usize| match unit {
+            0 => planes,
+            unit => maps[unit - 1].view(),
+        };
+        let right = &maps[outputs.iter().position(|&output| output == logits).unwrap_or(0)];
+        signal += right.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>();
+        // The quantized network's maps that are still read.
+        let mut live: HashMap<usize, Array4<f32>> = HashMap::from([(0, planes.to_owned())]);
+        for (index, unit) in fused.units.iter().enumerate().skip(1) {
+            let affine = Affine::of(&program.layers[index]);
+            let reads = reads(unit);
+            let node = |read: usize| fused.units[read].output;
+            let run = |given: &[(NodeId, ArrayView4<'_, f32>)]| {
+                one(model.continued(given, &[unit.output]))
+            };
+            let sum = &mut sums[index];
+            // The logits, if this unit alone has such an output.
+            let error = |output: ArrayView4<'_, f32>| -> Result<f64, Problem> {
+                if unit.output == logits {
+                    return Ok(squared(&output, &right.view()));
+                }
+                let mut given = vec![(unit.output, output)];
+                let others = (0..index).filter(|&other| last_readers[other] > index);
+                given.extend(others.map(|other| (fused.units[other].output, map(other))));
+                Ok(squared(&one(float.continued(&given, &[logits]))?.view(), &right.view()))
+            };
+            if last_readers[index] > 0 || unit.output == logits {
+                let given: Vec<_> = reads.iter().map(|&read| (node(read), map(read))).collect();
+                let alone = run(&given)?.mapv(|value| affine.round(value));
+                sum.alone += error(alone.view())?;
+                let rounded = map(index).mapv(|value| affine.round(value));
+                sum.rounding += error(rounded.view())?;
+            }
+            let given: Vec<_> =
+                reads.iter().map(|&read| (node(read), live[&read].view())).collect();
+            let mut quantized = run(&given)?;
+            for (value, &right) in quantized.iter_mut().zip(map(index)) {
+                let rounded = affine.round(*value);
+                sum.clipped += u64::from((rounded - *value).abs() > 0.75 * affine.scale());
+                *value = rounded;
+                let (right, value) = (f64::from(right), f64::from(rounded));
+                sum.float += right * right;
+                sum.quantized += value * value;
+                sum.product += right * value;
+                sum.error += (right - value).powi(2);
+            }
+            sum.count += quantized.len() as u64;
+            values[index].get_or_insert_with(|| Bars::of(&map(index))).add(&map(index));
+            live.insert(index, quantized);
+            live.retain(|&unit, _| last_readers[unit] > index);
+            done();
+        }
+    }
+    let all: f64 = sums.iter().map(|sum| sum.alone).sum();
+    let ratio = |a: f64, b: f64| if b > 0.0 { a / b } else { 0.0 };
+    let layer = |(index, unit): (usize, &Unit)| {
+        let (sum, quantized) = (&sums[index], &program.layers[index]);
+        Layer {
+            name: quantized.name.clone(),
+            kind: crate::commands::inspect::kind(&quantized.record),
+            reads: reads(unit),
+            sqnr_db: decibels(sum.float, sum.error),
+            cosine: Some(sum.product / (sum.float * sum.quantized).sqrt())
+                .filter(|c| c.is_finite()),
+            saturation: ratio(sum.clipped as f64, sum.count as f64),
+            range: Affine::of(quantized).range(),
+            alone_db: decibels(signal, sum.alone),
+            share: ratio(sum.alone, all),
+            weights_part: (1.0 - ratio(sum.rounding, sum.alone)).clamp(0.0, 1.0),
+            values: values[index].clone().unwrap_or_default(),
+            weights: (!quantized.weights.is_empty()).then(|| {
+                let mut counts = [0; BARS];
+                for &weight in &quantized.weights {
+                    counts[(i32::from(weight) + 128) as usize * BARS / 256] += 1;
+                }
+                counts
+            }),
+        }
+    };
+    Ok(fused.units.iter().enumerate().map(layer).collect())
+}
+
+/// The units that a unit reads, each once.
+fn reads(unit: &Unit) -> Vec<usize> {
+    let shortcut = unit.shortcut.map(|(shortcut, _)| shortcut);
+    let shortcut = shortcut.filter(|&shortcut| shortcut != unit.input);
+    [unit.input].into_iter().chain(shortcut).collect()
+}
+
+fn one(maps: Result<Vec<Array4<f32>>, Problem>) -> Result<Array4<f32>, Problem> {
+    maps.map(|mut maps| maps.pop().expect("one was asked for"))
+}
+
+fn squared(a: &ArrayView4<'_, f32>, b: &ArrayView4<'_, f32>) -> f64 {
+    a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum()
+}
+
+/// Signal to noise; none where there is no noise, or no signal.
+fn decibels(signal: f64, noise: f64) -> Option<f64> {
+    Some(10.0 * (signal / noise).log10()).filter(|db| db.is_finite())
+}
+
+/// The float network with the model's weights.
+fn dequantized(
+    network: &Network,
+    fused: &Fused<'_>,
+    program: &Program,
+    preprocess: &Preprocess,
+) -> Network {
+    let mut network = network.clone();
+    for (unit, layer) in fused.units.iter().zip(&program.layers) {
+        let Op::Conv(conv) = &network.nodes[unit.node].op else { continue };
+        let pixels = (unit.input == 0).then_some(preprocess);
+        let steps = steps(conv.weights.dim().3, &program.layers[unit.input], pixels);
+        let conv = weights(layer, &steps).dequantize(conv, &steps);
+        network.nodes[unit.node].op = Op::Conv(conv);
+    }
+    network
+}
+
+/// The weights of a model's convolution, whose inputs have these `steps`.
+fn weights(layer: &Quantized, steps: &[(f64, f64)]) -> Weights {
+    let taps = layer.weights.len() / layer.bias.len().max(1);
+    // What the sums are multiplied by brings them to the output's steps, of a join with more bits.
+    let unit = f64::from(layer.record.scale.get()) / f64::from(1u32 << layer.record.join_bits);
+    let channels: Vec<Steps> = layer
+        .weights
+        .chunks(taps)
+        .zip(&layer.multipliers)
+        .map(|(weights, multiplier)| {
+            let mantissa = f64::from(multiplier.mantissa.to_bits()) / f64::from(1u32 << 31);
+            let scale = mantissa * f64::from(multiplier.shift).exp2() * unit;
+            Steps { scale, weights: weights.to_vec() }
+        })
+        .collect();
+    let bias = channels
+        .iter()
+        .zip(&layer.bias)
+        .map(|(channel, &bias)| {
+            let zeros = channel.weights.iter().zip(steps.iter().cycle());
+            let offset: f64 = zeros.map(|(&weight, &(_, zero))| f64::from(weight) * zero).sum();
+            (f64::from(bias) + offset) * channel.scale
+        })
+        .collect();
+    Weights { channels, bias }
+}
+
+impl Default for Bars {
+    fn default() -> Self {
+        Self { extremes: Range::default(), counts: [0; BARS] }
+    }
+}
+
+impl Bars {
+    /// Empty, for values like these and a little beyond.
+    fn of(values: &ArrayView4<'_, f32>) -> Self {
+        let (min, max) =
+            values.iter().fold((0f32, 0f32), |(min, max), &v| (min.min(v), max.max(v)));
+        Self { extremes: Range { min: 1.1 * min, max: 1.1 * max }, counts: [0; BARS] }
+    }
+
+    fn add(&mut self, values: &ArrayView4<'_, f32>) {
+        let Range { min, max } = self.extremes;
+        let bars = BARS as f32 / (max - min).max(f32::MIN_POSITIVE);
+        // Zeros are exact, and would hide the rest.
+        for value in values.iter().filter(|value| **value != 0.0) {
+            self.counts[(((value - min) * bars) as usize).min(BARS - 1)] += 1;
+        }
+    }
+}
+
+/// What to do about the layer that brings most of the error, if that is worth it.
+pub fn advice(layers: &[Layer], sqnr_db: Option<f64>) -> String {
+    let worst = layers.iter().max_by(|a, b| a.share.total_cmp(&b.share));
+    let Some(worst) = worst.filter(|worst| worst.share > 0.0) else {
+        return "No layer brings an error.".into();
+    };
+    let name = &worst.name;
+    let share = format!("brings {:.0} % of the error", 100.0 * worst.share);
+    let clipped = 100.0 * worst.saturation;
+    let last = layers.iter().rfind(|layer| layer.alone_db.is_some());
+    let why = if worst.saturation > 1e-3 {
+        format!(
+            "clips {clipped:.2} % of its values: quantize with --calibration min-max, or calibrate \
+             on more pictures like these"
+        )
+    } else if worst.weights_part > 0.5 {
+        "most of it by its weights: quantize with --effort best, which learns their rounding from \
+         more samples, and without --without rounding"
+            .into()
+    } else if last.is_some_and(|last| last.name == *name) {
+        "most of it by the rounding of the logits themselves to int8: the layers before it need \
+         no mending"
+            .into()
+    } else {
+        "most of it by the rounding of its output: quantize with --calibration auto, which chooses \
+         its range by the error of the logits"
+            .into()
+    };
+    let enough = sqnr_db.is_some_and(|db| db >= 40.0);
+    let end = if enough { " That is little: the logits are within 1 % of float." } else { "" };
+    format!("`{name}` {share}, {why}.{end}")
+}

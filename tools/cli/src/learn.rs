@@ -1,0 +1,287 @@
+//! Learns the weights of a quantized network layer after layer.
+//!
+//! Float and quantized network go through the pictures side by side. Of each convolution the
+//! inputs are what the quantized layers before it make, the targets what the float network has
+//! there: so a layer also makes up for what those before it lost. At the end of a residual block
+//! the target is the float sum less the quantized shortcut.
+
+use std::collections::HashMap;
+
+use nalgebra::DMatrix;
+use ndarray::{Array2, Array4, ArrayView4, Axis, s};
+use rand::SeedableRng;
+use rand::seq::index::sample;
+use rand_chacha::ChaCha8Rng;
+
+use crate::calibrate::Ranges;
+use crate::data::{Dataset, Preprocess};
+use crate::error::{Error, Problem};
+use crate::float::FloatModel;
+use crate::lower::Unrepresentable;
+use crate::network::{Conv, Network, NodeId, Op};
+use crate::program::Layer;
+use crate::quantize::{Affine, Fused, Learned, Unit, Weights, smallest_scale, steps};
+use crate::rounding::{self, Means, Moments, Trained};
+
+/// Pictures that go through the float network at once.
+pub(crate) const BATCH: usize = 25;
+/// Bytes that the maps of all pictures may take, and as many the samples of a layer.
+const MEMORY: usize = 400 << 20;
+/// Taps up to which rounding is learned: its cost grows with their cube.
+const MOST_TAPS: usize = 2400;
+
+/// What is learned, and from how much.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Whether weights are rounded so that the outputs are off by little, or to the nearest.
+    pub rounding: bool,
+    /// Whether biases make up for what the mean of the outputs is off.
+    pub bias_correction: bool,
+    /// Pictures, at most.
+    pub pictures: usize,
+    /// Outputs of a channel that a layer learns from, at most.
+    pub samples: usize,
+    /// Of the choice of these.
+    pub seed: u64,
+}
+
+/// Why nothing was learned.
+#[derive(Debug)]
+pub enum Failure {
+    /// The float engine failed.
+    Engine(Problem),
+    /// The data cannot be read.
+    Data(Error),
+    /// The network has no quantized form.
+    Unrepresentable(Unrepresentable),
+    /// The float network computes values that are not finite.
+    Overflows {
+        /// The layer's name in the file.
+        layer: String,
+    },
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        Self::Engine(problem)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Data(error)
+    }
+}
+
+impl From<Unrepresentable> for Failure {
+    fn from(error: Unrepresentable) -> Self {
+        Self::Unrepresentable(error)
+    }
+}
+
+/// A batch's maps, `[pictures, channels, height, width]`, of a unit.
+struct Maps {
+    float: Array4<f32>,
+    quantized: Array4<f32>,
+}
+
+/// The maps of the units that are still read, a batch each.
+type Live = HashMap<usize, Vec<Maps>>;
+
+/// Learns the weights of a network's convolutions; calls `done` behind each unit.
+///
+/// # Errors
+///
+/// [`Failure`] says what went wrong.
+pub fn learn(
+    network: &Network,
+    fused: &Fused<'_>,
+    ranges: &Ranges,
+    preprocess: &Preprocess,
+    data: &Dataset,
+    options: &Options,
+    mut done: impl FnMut(),
+) -> Result<Learned, Failure> {
+    let float = FloatModel::new(network)?;
+    let mut learned = Learned::new();
+    let mut layers: Vec<Layer> = Vec::new();
+    let mut live = Live::new();
+    let last_readers = fused.last_readers();
+    let most = MEMORY / fused.live_bytes().max(1);
+    let pictures = data.len().min(options.pictures).min(most.max(1));
+    for (index, unit) in fused.units.iter().enumerate() {
+        if index == 0 {
+            let batches = (0..pictures).step_by(BATCH).map(|start| {
+                let batch = data.batch(start..pictures.min(start + BATCH))?;
+                let planes = batch.permuted_axes([0, 3, 1, 2]).as_standard_layout().into_owned();
+                Ok(Maps { float: planes.clone(), quantized: planes })
+            });
+            live.insert(0, batches.collect::<Result<_, Error>>()?);
+            layers.push(fused.layer(unit, &layers, ranges, preprocess, &learned)?);
+            done();
+            continue;
+        }
+        let mut quantized = None;
+        if let Op::Conv(conv) = &network.nodes[unit.node].op {
+            let pixels = (unit.input == 0).then_some(preprocess);
+            let steps = steps(conv.weights.dim().3, &layers[unit.input], pixels);
+            let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
+            rng.set_stream(index as u64);
+            let targets = targets(&float, network, fused, unit, &live)?;
+            let inputs: Vec<_> = live[&unit.input].iter().map(|maps| &maps.quantized).collect();
+            let weights = learn_conv(conv, &steps, &inputs, &targets, options, rng);
+            let mut changed = network.clone();
+            changed.nodes[unit.node].op = Op::Conv(weights.dequantize(conv, &steps));
+            learned.insert(unit.node, weights);
+            quantized = Some(FloatModel::new(&changed)?);
+        }
+        let layer = fused.layer(unit, &layers, ranges, preprocess, &learned)?;
+        let model = quantized.as_ref().unwrap_or(&float);
+        let batches = (0..live[&unit.input].len()).map(|batch| {
+            let output =
+                one(float.continued(&given(fused, unit, &live, batch, false), &[unit.output])?);
+            let mut quantized =
+                one(model.continued(&given(fused, unit, &live, batch, true), &[unit.output])?);
+            quantized.mapv_inplace(|value| Affine::of(&layer).round(value));
+            Ok(Maps { float: output, quantized })
+        });
+        let batches = batches.collect::<Result<_, Problem>>()?;
+        live.insert(index, batches);
+        layers.push(layer);
+        live.retain(|&unit, _| last_readers[unit] > index);
+        done();
+    }
+    Ok(learned)
+}
+
+fn one(mut maps: Vec<Array4<f32>>) -> Array4<f32> {
+    maps.pop().expect("one was asked for")
+}
+
+/// The maps that a unit reads, and the nodes whose outputs they are.
+fn given<'m>(
+    fused: &Fused<'_>,
+    unit: &Unit,
+    live: &'m Live,
+    batch: usize,
+    quantized: bool,
+) -> Vec<(NodeId, ArrayView4<'m, f32>)> {
+    let shortcut = unit.shortcut.map(|(shortcut, _)| shortcut);
+    let read = [Some(unit.input), shortcut.filter(|&shortcut| shortcut != unit.input)];
+    read.into_iter()
+        .flatten()
+        .map(|read| {
+            let maps = &live[&read][batch];
+            let map = if quantized { &maps.quantized } else { &maps.float };
+            (fused.units[read].output, map.view())
+        })
+        .collect()
+}
+
+/// What a convolution should make: what it makes in the float network, and at the end of a block
+/// what the quantized shortcut lacks.
+fn targets(
+    float: &FloatModel,
+    network: &Network,
+    fused: &Fused<'_>,
+    unit: &Unit,
+    live: &Live,
+) -> Result<Vec<Array4<f32>>, Problem> {
+    let joins =
+        |node: &&crate::network::Node| matches!(node.op, Op::Add) && node.inputs[0] == unit.node;
+    let operand = network.nodes.iter().find(joins).map(|add| add.inputs[1]);
+    (0..live[&unit.input].len())
+        .map(|batch| {
+            let mut target =
+                one(float.continued(&given(fused, unit, live, batch, false), &[unit.node])?);
+            if let (Some(operand), Some((shortcut, _))) = (operand, unit.shortcut) {
+                let maps = &live[&shortcut][batch];
+                let mut lacks = &maps.float - &maps.quantized;
+                let from = fused.units[shortcut].output;
+                if operand != from {
+                    // A subsampled shortcut, which is linear.
+                    lacks = one(float.continued(&[(from, lacks.view())], &[operand])?);
+                }
+                target += &lacks;
+            }
+            Ok(target)
+        })
+        .collect()
+}
+
+/// Learns a convolution from what it reads and what it should make.
+fn learn_conv(
+    conv: &Conv,
+    steps: &[(f64, f64)],
+    inputs: &[&Array4<f32>],
+    targets: &[Array4<f32>],
+    options: &Options,
+    mut rng: ChaCha8Rng,
+) -> Weights {
+    let nearest = Weights::nearest(conv, steps);
+    let pictures: usize = inputs.iter().map(|batch| batch.len_of(Axis(0))).sum();
+    if !(options.rounding || options.bias_correction) || pictures < 2 {
+        return nearest;
+    }
+    let (channels, kernel_rows, kernel_columns, depth) = conv.weights.dim();
+    let (_, _, height, width) = targets[0].dim();
+    let taps = kernel_rows * kernel_columns * depth;
+    let samples = options.samples.min(MEMORY / (size_of::<f32>() * taps));
+    let each = samples.div_ceil(pictures).min(height * width);
+    let factors: Vec<f32> = steps.iter().map(|&(step, _)| (1.0 / step) as f32).collect();
+    let mut halves = [0, 1].map(|half| {
+        let count = each * ((pictures + 1 - half) / 2);
+        (Array2::zeros((count, taps)), Array2::zeros((count, channels)), 0)
+    });
+    let all = inputs.iter().zip(targets);
+    let all = all.flat_map(|(input, target)| input.outer_iter().zip(target.outer_iter()));
+    for (picture, (input, target)) in all.enumerate() {
+        let (x, t, row) = &mut halves[picture % 2];
+        for place in sample(&mut rng, height * width, each) {
+            let (y, x_) = (place / width, place % width);
+            t.row_mut(*row).assign(&target.slice(s![.., y, x_]));
+            let mut taps = x.row_mut(*row).into_iter();
+            for ky in 0..kernel_rows {
+                let y = (y * conv.stride[0] + ky).checked_sub(conv.pads[0]);
+                for kx in 0..kernel_columns {
+                    let x = (x_ * conv.stride[1] + kx).checked_sub(conv.pads[1]);
+                    for ((i, factor), tap) in factors.iter().enumerate().zip(&mut taps) {
+                        // Outside of the map it is zero.
+                        let value = y.zip(x).and_then(|(y, x)| input.get((i, y, x)));
+                        *tap = value.map_or(0.0, |value| value * factor);
+                    }
+                }
+            }
+            *row += 1;
+        }
+    }
+    let halves = halves.each_ref().map(|(x, t, rows)| {
+        let rows = s![..*rows, ..];
+        (x.slice(rows), t.slice(rows))
+    });
+    let mut weights = nearest;
+    if options.rounding && taps <= MOST_TAPS {
+        let trained: Vec<f64> = conv
+            .weights
+            .iter()
+            .zip(steps.iter().cycle())
+            .map(|(&weight, &(step, _))| f64::from(weight) * step)
+            .collect();
+        let trained = Trained {
+            weights: DMatrix::from_column_slice(taps, channels, &trained),
+            bias: weights.bias.clone(),
+            smallest_scales: weights.bias.iter().map(|&bias| smallest_scale(bias)).collect(),
+            free_bias: options.bias_correction,
+        };
+        let [a, b] = halves.map(|(x, t)| Moments::new(x, t));
+        weights.channels = rounding::learn([&a, &b], &trained);
+    }
+    if options.bias_correction {
+        let [a, b] = halves.map(|(x, t)| Means::new(x, t));
+        let means = a.with(&b);
+        for (o, (channel, bias)) in weights.channels.iter().zip(&mut weights.bias).enumerate() {
+            *bias = means.bias(o, channel.reals());
+        }
+    }
+    weights
+}

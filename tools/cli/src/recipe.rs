@@ -1,0 +1,254 @@
+//! How a float network is quantized: calibration, ranges, weights.
+
+use ndarray::{Array2, Axis, concatenate};
+
+use crate::calibrate::{Histogram, Method, Range, Ranges};
+use crate::data::{Dataset, Preprocess};
+use crate::error::Problem;
+use crate::float::FloatModel;
+use crate::learn::{self, BATCH, Failure, learn};
+use crate::network::{Network, NodeId};
+use crate::quantize::{Affine, Fused, Learned};
+
+/// How much work is put into a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Effort {
+    /// Seconds: weights are rounded to the nearest.
+    Fast,
+    /// About a minute for a ResNet-20: rounding and biases are learned.
+    #[default]
+    Default,
+    /// Minutes: from more pictures, and ranges are chosen by the error at the output.
+    Best,
+}
+
+/// How ranges are chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Calibration {
+    /// For each tensor the method with the least error at the network's output.
+    Auto,
+    /// From the smallest to the largest value.
+    MinMax,
+    /// All values but 1 of 100,000.
+    Percentile,
+    /// The least squared error.
+    Mse,
+    /// The least divergence of the values' distribution.
+    Entropy,
+}
+
+impl Calibration {
+    /// The method, if it is one for all tensors.
+    fn method(self) -> Option<Method> {
+        match self {
+            Self::Auto => None,
+            Self::MinMax => Some(Method::MinMax),
+            Self::Percentile => Some(Method::Percentile),
+            Self::Mse => Some(Method::Mse),
+            Self::Entropy => Some(Method::Entropy),
+        }
+    }
+}
+
+/// A step that can be left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Step {
+    /// Weights are rounded so that a layer's outputs are off by little.
+    Rounding,
+    /// Biases make up for what the mean of a layer's outputs is off.
+    BiasCorrection,
+}
+
+/// How a network is quantized.
+#[derive(Debug, Clone)]
+pub struct Recipe {
+    /// How much work is put into it.
+    pub effort: Effort,
+    /// How ranges are chosen; if not said, as the effort has it.
+    pub calibration: Option<Calibration>,
+    /// Steps that are left out.
+    pub without: Vec<Step>,
+    /// Of what is drawn by lot.
+    pub seed: u64,
+}
+
+/// What a recipe made of a network.
+#[derive(Debug)]
+pub struct Quantized {
+    /// Of the activations.
+    pub ranges: Ranges,
+    /// The weights that were learned.
+    pub learned: Learned,
+    /// The float network's, a row a picture.
+    pub logits: Array2<f32>,
+}
+
+/// Where news of the work go.
+pub trait Progress {
+    /// A part of the work begins, of so many steps.
+    fn begin(&self, what: &'static str, steps: usize);
+    /// Some of its steps are done.
+    fn advance(&self, steps: usize);
+}
+
+/// Pictures on which ranges are compared.
+const PICTURES_FOR_RANGES: usize = 100;
+
+impl Recipe {
+    /// Quantizes a network.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`] says what went wrong.
+    pub fn run(
+        &self,
+        network: &Network,
+        fused: &Fused<'_>,
+        data: &Dataset,
+        preprocess: &Preprocess,
+        progress: &dyn Progress,
+    ) -> Result<Quantized, Failure> {
+        let (histograms, logits) = measure(network, fused, data, progress)?;
+        let calibration = self.calibration.unwrap_or(match self.effort {
+            Effort::Fast | Effort::Default => Calibration::Mse,
+            Effort::Best => Calibration::Auto,
+        });
+        let ranges: Vec<_> = match calibration.method() {
+            Some(method) => histograms
+                .iter()
+                .map(|(node, histogram)| (*node, histogram.range(method)))
+                .collect(),
+            None => choose(network, fused, data, &histograms, progress)?,
+        };
+        let name = |node: NodeId| network.nodes[node].name.clone();
+        let ranges = ranges.into_iter().map(|(node, range)| (name(node), range)).collect();
+        let ranges = Ranges { images: data.len(), ranges, ..Ranges::default() };
+        let with = |step| self.effort != Effort::Fast && !self.without.contains(&step);
+        let (pictures, samples) = match self.effort {
+            Effort::Fast | Effort::Default => (1_000, 50_000),
+            Effort::Best => (4_000, 200_000),
+        };
+        let options = learn::Options {
+            rounding: with(Step::Rounding),
+            bias_correction: with(Step::BiasCorrection),
+            pictures,
+            samples,
+            seed: self.seed,
+        };
+        let mut learned = Learned::new();
+        if options.rounding || options.bias_correction {
+            progress.begin("learning", fused.units.len());
+            let done = || progress.advance(1);
+            learned = learn(network, fused, &ranges, preprocess, data, &options, done)?;
+        }
+        Ok(Quantized { ranges, learned, logits })
+    }
+}
+
+/// How often the output of each node that has a scale of its own had which values.
+type Histograms = Vec<(NodeId, Histogram)>;
+
+/// Runs the float network over the data: how often tensors have which values, and its logits.
+fn measure(
+    network: &Network,
+    fused: &Fused<'_>,
+    data: &Dataset,
+    progress: &dyn Progress,
+) -> Result<(Histograms, Array2<f32>), Failure> {
+    let model = FloatModel::new(network)?;
+    let mut histograms: Histograms =
+        fused.calibrated().map(|node| (node, Histogram::default())).collect();
+    let mut logits = Vec::new();
+    progress.begin("calibrating", data.len());
+    for start in (0..data.len()).step_by(BATCH) {
+        let batch = data.batch(start..data.len().min(start + BATCH))?;
+        let logits_node = network.logits();
+        let mut overflow = None;
+        model.run_all(batch.view(), |node, map| {
+            if overflow.is_none() && !map.iter().all(|value| value.is_finite()) {
+                overflow = Some(node);
+            }
+            if let Some((_, histogram)) = histograms.iter_mut().find(|(n, _)| *n == node) {
+                let planes = map.permuted_axes([0, 3, 1, 2]);
+                match planes.as_slice() {
+                    Some(values) => histogram.add(values.iter().copied()),
+                    None => histogram.add(planes.iter().copied()),
+                }
+            }
+            if node == logits_node {
+                let (count, classes) = (map.dim().0, map.dim().3);
+                let rows = map.to_owned().into_shape_with_order((count, classes));
+                logits.extend(rows.ok());
+            }
+        })?;
+        if let Some(node) = overflow {
+            return Err(Failure::Overflows { layer: network.nodes[node].source.clone() });
+        }
+        progress.advance(batch.len_of(Axis(0)));
+    }
+    let views: Vec<_> = logits.iter().map(|rows| rows.view()).collect();
+    let logits = concatenate(Axis(0), &views)
+        .map_err(|error| Problem::Engine { detail: error.to_string() })?;
+    Ok((histograms, logits))
+}
+
+/// For each tensor the range of the method with the least error of the logits, all else in float.
+fn choose(
+    network: &Network,
+    fused: &Fused<'_>,
+    data: &Dataset,
+    histograms: &[(NodeId, Histogram)],
+    progress: &dyn Progress,
+) -> Result<Vec<(NodeId, Range)>, Failure> {
+    let model = FloatModel::new(network)?;
+    let logits = network.logits();
+    let last_readers = fused.last_readers();
+    let mut candidates: Vec<Candidates> = Vec::new();
+    for (index, unit) in fused.units.iter().enumerate() {
+        let Some((_, histogram)) = histograms.iter().find(|(node, _)| *node == unit.output) else {
+            continue;
+        };
+        // At the output itself the least squared error is the least error.
+        let methods = if unit.output == logits { &Method::ALL[..1] } else { &Method::ALL };
+        let ranges = methods.iter().map(|&method| (histogram.range(method), 0.0)).collect();
+        candidates.push(Candidates { unit: index, ranges });
+    }
+    let pictures = data.len().min(PICTURES_FOR_RANGES);
+    progress.begin("choosing", candidates.len() * pictures.div_ceil(BATCH));
+    for start in (0..pictures).step_by(BATCH) {
+        let batch = data.batch(start..pictures.min(start + BATCH))?;
+        let outputs: Vec<NodeId> = fused.units.iter().skip(1).map(|unit| unit.output).collect();
+        let planes = batch.view().permuted_axes([0, 3, 1, 2]);
+        let maps = model.continued(&[(0, planes)], &outputs)?;
+        let map = |unit: usize| match unit {
+            0 => planes,
+            unit => maps[unit - 1].view(),
+        };
+        let right = &maps[outputs.iter().position(|&output| output == logits).unwrap_or(0)];
+        for Candidates { unit, ranges } in &mut candidates {
+            let several = ranges.len() > 1;
+            for (range, error) in ranges.iter_mut().filter(|_| several) {
+                let Some(step) = Affine::new(*range) else { continue };
+                let rounded = map(*unit).mapv(|value| step.round(value));
+                let mut given = vec![(fused.units[*unit].output, rounded.view())];
+                let others = (0..*unit).filter(|&other| last_readers[other] > *unit);
+                given.extend(others.map(|other| (fused.units[other].output, map(other))));
+                for wrong in model.continued(&given, &[logits])? {
+                    *error += (&wrong - right).iter().map(|e| f64::from(e * e)).sum::<f64>();
+                }
+            }
+            progress.advance(1);
+        }
+    }
+    let best = |Candidates { unit, ranges }: Candidates| {
+        let best = ranges.into_iter().min_by(|a, b| a.1.total_cmp(&b.1));
+        (fused.units[unit].output, best.map_or_else(Range::default, |(range, _)| range))
+    };
+    Ok(candidates.into_iter().map(best).collect())
+}
+
+/// Ranges of a unit's output, and the squared errors of the logits with them.
+struct Candidates {
+    unit: usize,
+    ranges: Vec<(Range, f64)>,
+}

@@ -1,0 +1,424 @@
+//! Rounding of a layer's weights so that its outputs, not its weights, are off by little.
+//!
+//! A channel's sums are `w · x`. With the second moments `H = Σ x xᵀ` of what it reads and
+//! `c = Σ t x`, where `t` are the sums that it should make, the squared error of weights `q` is
+//! that of the best real ones and `(w* − q)ᵀ H (w* − q)`, with `H w* = c`. To minimize it over
+//! the lattice of steps is the closest vector problem:
+//!
+//! ```text
+//! H = Rᵀ R                               Cholesky; the error is |R (w* − q)|²
+//! for i from the last tap to the first:  Babai's nearest plane, which is also what OBQ and GPTQ do
+//!     q[i] = round(w*[i] + Σ_{j>i} R[i,j] (w*[j] − q[j]) / R[i,i])
+//! then step by step, while any helps:    the tap whose best step lessens the error
+//! ```
+//!
+//! Sources: Frantar et al., *GPTQ* (2022); Chen et al., *The geometry of LLM quantization: GPTQ
+//! as Babai's nearest plane algorithm* (2025); Behdin et al., *QuantEase* (2023) for the descent.
+
+use nalgebra::{Cholesky, DMatrix, DVector};
+use ndarray::{Array2, ArrayView1, ArrayView2, s};
+use rayon::prelude::*;
+
+/// Largest magnitude of a step.
+const LARGEST: f64 = 127.0;
+/// Samples that are multiplied at once: few enough for sums in f32.
+const CHUNK: usize = 1024;
+/// Scales that are tried for each channel.
+const SCALES: usize = 9;
+/// Passes of the descent.
+const SWEEPS: usize = 8;
+/// Taps up to which several scales and priors are tried; the cost grows with their square and more.
+const TAPS_TO_TRY: usize = 1200;
+
+/// The means of what a layer reads, and of what it should make of it.
+#[derive(Debug, Clone)]
+pub struct Means {
+    /// Samples.
+    count: f64,
+    /// `Σ x`.
+    inputs: DVector<f64>,
+    /// `Σ t`.
+    targets: DVector<f64>,
+}
+
+impl Means {
+    /// Of samples, a row each: inputs `[samples, taps]`, targets `[samples, channels]`.
+    pub fn new(inputs: ArrayView2<'_, f32>, targets: ArrayView2<'_, f32>) -> Self {
+        let sums = |of: ArrayView2<'_, f32>| {
+            let column = |column: ArrayView1<'_, f32>| column.iter().map(|&x| f64::from(x)).sum();
+            DVector::from_iterator(of.ncols(), of.columns().into_iter().map(column))
+        };
+        Self { count: inputs.nrows() as f64, inputs: sums(inputs), targets: sums(targets) }
+    }
+
+    /// Of both.
+    pub fn with(&self, other: &Self) -> Self {
+        Self {
+            count: self.count + other.count,
+            inputs: &self.inputs + &other.inputs,
+            targets: &self.targets + &other.targets,
+        }
+    }
+
+    /// The bias with which the sums of `weights` have the mean of channel `o`'s targets.
+    pub fn bias(&self, o: usize, weights: impl Iterator<Item = f64>) -> f64 {
+        let sum: f64 = weights.zip(&self.inputs).map(|(weight, x)| weight * x).sum();
+        (self.targets[o] - sum) / self.count
+    }
+}
+
+/// What a layer reads, and what it should make of it, summed up over samples.
+#[derive(Debug, Clone)]
+pub struct Moments {
+    means: Means,
+    /// `Σ t²` of all channels.
+    target_squares: f64,
+    /// `Σ x xᵀ`.
+    squares: DMatrix<f64>,
+    /// `Σ x tᵀ`: a column an output channel.
+    products: DMatrix<f64>,
+}
+
+impl Moments {
+    /// Of samples, a row each: inputs `[samples, taps]`, targets `[samples, channels]`.
+    pub fn new(inputs: ArrayView2<'_, f32>, targets: ArrayView2<'_, f32>) -> Self {
+        let (count, taps) = inputs.dim();
+        let channels = targets.ncols();
+        let starts: Vec<usize> = (0..count).step_by(CHUNK).collect();
+        let mut moments = Self {
+            means: Means::new(inputs, targets),
+            target_squares: targets.iter().map(|&t| f64::from(t) * f64::from(t)).sum(),
+            squares: DMatrix::zeros(taps, taps),
+            products: DMatrix::zeros(taps, channels),
+        };
+        let sum = |into: &mut [f64], part: &Array2<f32>| {
+            for (into, &value) in into.iter_mut().zip(part) {
+                *into += f64::from(value);
+            }
+        };
+        // A few at a time, in order: the sums do not depend on the number of threads.
+        for starts in starts.chunks(16) {
+            let parts: Vec<_> = starts
+                .par_iter()
+                .map(|&start| {
+                    let rows = s![start..(start + CHUNK).min(count), ..];
+                    let (x, t) = (inputs.slice(rows), targets.slice(rows));
+                    // Transposed: nalgebra's matrices go down the columns.
+                    (x.t().dot(&x), t.t().dot(&x))
+                })
+                .collect();
+            for (squares, products) in parts {
+                sum(moments.squares.as_mut_slice(), &squares);
+                sum(moments.products.as_mut_slice(), &products);
+            }
+        }
+        moments
+    }
+
+    /// Of both.
+    pub fn with(&self, other: &Self) -> Self {
+        Self {
+            means: self.means.with(&other.means),
+            target_squares: self.target_squares + other.target_squares,
+            squares: &self.squares + &other.squares,
+            products: &self.products + &other.products,
+        }
+    }
+
+    /// Squared error of all outputs with such weights, over the samples.
+    fn error(&self, channels: &[Steps], bias: Option<&[f64]>) -> f64 {
+        let Means { count, inputs, targets } = &self.means;
+        let error = |(o, channel): (usize, &Steps)| {
+            let weights = DVector::from_iterator(inputs.len(), channel.reals());
+            let bias = bias.map_or_else(|| self.means.bias(o, channel.reals()), |bias| bias[o]);
+            let sum = weights.dot(inputs);
+            weights.dot(&(&self.squares * &weights)) + count * bias * bias
+                - 2.0 * (weights.dot(&self.products.column(o)) + bias * (targets[o] - sum))
+        };
+        self.target_squares + channels.iter().enumerate().map(error).sum::<f64>()
+    }
+
+    /// About their means, so that a bias is free to make up for what the weights shift.
+    fn centred(&self) -> (DMatrix<f64>, DMatrix<f64>) {
+        let Means { count, inputs, targets } = &self.means;
+        let mut squares = self.squares.clone();
+        let mut products = self.products.clone();
+        squares.ger(-1.0 / count, inputs, inputs, 1.0);
+        products.ger(-1.0 / count, inputs, targets, 1.0);
+        (squares, products)
+    }
+}
+
+/// The weights of an output channel in steps of a scale.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Steps {
+    /// Real value of a step.
+    pub scale: f64,
+    /// The weights.
+    pub weights: Vec<i8>,
+}
+
+impl Steps {
+    /// The nearest ones, of the scale with the least squared error.
+    pub fn nearest(weights: &[f64], smallest_scale: f64) -> Self {
+        let scale = scale(weights).max(smallest_scale);
+        let scale = if scale > 0.0 { scale } else { 1.0 };
+        let step = |weight: &f64| (weight / scale).round().clamp(-LARGEST, LARGEST) as i8;
+        Self { scale, weights: weights.iter().map(step).collect() }
+    }
+
+    /// What the steps stand for.
+    pub fn reals(&self) -> impl Iterator<Item = f64> + '_ {
+        self.weights.iter().map(|&weight| f64::from(weight) * self.scale)
+    }
+}
+
+/// The weights of a layer as they were trained.
+#[derive(Debug, Clone)]
+pub struct Trained {
+    /// `[taps, channels]`.
+    pub weights: DMatrix<f64>,
+    /// One a channel.
+    pub bias: Vec<f64>,
+    /// Lower bounds of the channels' scales.
+    pub smallest_scales: Vec<f64>,
+    /// Whether the bias will be corrected.
+    pub free_bias: bool,
+}
+
+/// How much the trained weights may count beside the samples, as shares of what an input does on
+/// average.
+const PRIORS: [f64; 5] = [1e-2, 1e-1, 1.0, 10.0, 100.0];
+/// What serves where they are not tried.
+const PRIOR: f64 = 10.0;
+
+/// Steps of all output channels, from samples in two halves.
+///
+/// How much the trained weights count beside the samples is what serves each half best when the
+/// weights are learned from the other.
+pub fn learn(halves: [&Moments; 2], trained: &Trained) -> Vec<Steps> {
+    let [a, b] = halves;
+    let bias = (!trained.free_bias).then_some(&trained.bias[..]);
+    let error = |prior: f64| {
+        let learned =
+            [(a, b), (b, a)].map(|(from, on)| on.error(&learn_from(from, trained, prior, 1), bias));
+        learned[0] + learned[1]
+    };
+    let prior = match trained.weights.nrows() > TAPS_TO_TRY {
+        true => PRIOR,
+        false => PRIORS
+            .map(|prior| (error(prior), prior))
+            .into_iter()
+            .min_by(|x, y| x.0.total_cmp(&y.0))
+            .map_or(PRIOR, |(_, prior)| prior),
+    };
+    learn_from(&a.with(b), trained, prior, SCALES)
+}
+
+/// Steps of all output channels, with so many scales tried.
+fn learn_from(moments: &Moments, trained: &Trained, prior: f64, scales: usize) -> Vec<Steps> {
+    let Trained { weights, bias, smallest_scales, free_bias } = trained;
+    let (taps, channels) = weights.shape();
+    let (mut squares, mut products) = match free_bias {
+        true => moments.centred(),
+        false => {
+            let mut products = moments.products.clone();
+            products.ger(-1.0, &moments.means.inputs, &DVector::from_column_slice(bias), 1.0);
+            (moments.squares.clone(), products)
+        }
+    };
+    let nearest = || {
+        let channel = |o: usize| Steps::nearest(weights.column(o).as_slice(), smallest_scales[o]);
+        (0..channels).map(channel).collect()
+    };
+    let mean = squares.trace() / taps as f64;
+    if !(mean > 0.0 && mean.is_finite()) {
+        return nearest();
+    }
+    // Towards the weights that were trained, where the samples say little.
+    let prior = mean * prior;
+    for i in 0..taps {
+        squares[(i, i)] += prior;
+    }
+    products += weights * prior;
+    // The taps that are read with the largest values are rounded first: the others make up for
+    // their errors. The solver goes from the last to the first.
+    let mut order: Vec<usize> = (0..taps).collect();
+    order.sort_by(|&a, &b| squares[(a, a)].total_cmp(&squares[(b, b)]).then(b.cmp(&a)));
+    let squares = DMatrix::from_fn(taps, taps, |i, j| squares[(order[i], order[j])]);
+    let products = DMatrix::from_fn(taps, channels, |i, o| products[(order[i], o)]);
+    let Some(cholesky) = Cholesky::new(squares.clone()) else { return nearest() };
+    let best = cholesky.solve(&products);
+    // Rows of the upper factor are columns of the lower.
+    let lower = cholesky.l();
+    (0..channels)
+        .into_par_iter()
+        .map(|o| {
+            let best = best.column(o).clone_owned();
+            let lattice = Lattice { squares: &squares, lower: &lower, best: &best };
+            let steps = lattice.closest(smallest_scales[o], scales);
+            let mut weights = vec![0; taps];
+            for (&tap, &weight) in order.iter().zip(&steps.weights) {
+                weights[tap] = weight;
+            }
+            Steps { scale: steps.scale, weights }
+        })
+        .collect()
+}
+
+/// A channel's weights, and what their errors cost.
+struct Lattice<'a> {
+    squares: &'a DMatrix<f64>,
+    lower: &'a DMatrix<f64>,
+    best: &'a DVector<f64>,
+}
+
+impl Lattice<'_> {
+    /// The closest steps found, of the best scale.
+    fn closest(&self, smallest_scale: f64, scales: usize) -> Steps {
+        let least_squares = scale(self.best.as_slice()).max(smallest_scale);
+        if least_squares <= 0.0 {
+            return Steps { scale: 1.0, weights: vec![0; self.best.len()] };
+        }
+        let largest = self.best.amax() / LARGEST;
+        let more = if self.best.len() <= TAPS_TO_TRY { scales - 1 } else { 0 };
+        let more = (0..more).map(|i| (largest * (1.0 - 0.04 * i as f64)).max(smallest_scale));
+        let scales = [least_squares].into_iter().chain(more);
+        let tried = scales.map(|scale| {
+            let weights = self.nearest_plane(scale);
+            (self.error(scale, &weights), scale, weights)
+        });
+        let (_, scale, mut weights) =
+            tried.min_by(|a, b| a.0.total_cmp(&b.0)).expect("one scale at least is tried");
+        self.descend(scale, &mut weights);
+        Steps { scale, weights: weights.iter().map(|&weight| weight as i8).collect() }
+    }
+
+    fn nearest_plane(&self, scale: f64) -> Vec<f64> {
+        let taps = self.best.len();
+        let mut weights = vec![0.0; taps];
+        let mut errors = vec![0.0; taps];
+        for i in (0..taps).rev() {
+            let column = &self.lower.column(i);
+            let column = &column.as_slice()[i..];
+            let behind: f64 =
+                column[1..].iter().zip(&errors[i + 1..]).map(|(r, error)| r * error).sum();
+            let wanted = self.best[i] + behind / column[0];
+            weights[i] = (wanted / scale).round().clamp(-LARGEST, LARGEST);
+            errors[i] = self.best[i] - weights[i] * scale;
+        }
+        weights
+    }
+
+    fn errors(&self, scale: f64, weights: &[f64]) -> DVector<f64> {
+        DVector::from_iterator(
+            weights.len(),
+            self.best.iter().zip(weights).map(|(best, weight)| best - weight * scale),
+        )
+    }
+
+    fn error(&self, scale: f64, weights: &[f64]) -> f64 {
+        self.lower.tr_mul(&self.errors(scale, weights)).norm_squared()
+    }
+
+    /// Changes single taps as long as that lessens the error.
+    fn descend(&self, scale: f64, weights: &mut [f64]) {
+        let mut slope = self.squares * self.errors(scale, weights);
+        for _ in 0..SWEEPS {
+            let mut changed = false;
+            for i in 0..weights.len() {
+                let wanted = weights[i] + slope[i] / (self.squares[(i, i)] * scale);
+                let change = wanted.round().clamp(-LARGEST, LARGEST) - weights[i];
+                if change != 0.0 {
+                    weights[i] += change;
+                    slope.axpy(-change * scale, &self.squares.column(i), 1.0);
+                    changed = true;
+                }
+            }
+            if !changed {
+                break;
+            }
+        }
+    }
+}
+
+/// The scale of a channel's weights with the least squared error: at most 127 steps reach the
+/// largest, or clip it. 0 for weights that are all zero.
+fn scale(weights: &[f64]) -> f64 {
+    let largest = weights.iter().fold(0f64, |max, w| max.max(w.abs()));
+    if largest == 0.0 {
+        return 0.0;
+    }
+    let error = |scale: f64| -> f64 {
+        let error = |w: &f64| (w - (w / scale).round().clamp(-LARGEST, LARGEST) * scale).powi(2);
+        weights.iter().map(error).sum()
+    };
+    (0..40)
+        .map(|i| largest / LARGEST * (1.0 - f64::from(i) * 0.01))
+        .min_by(|&a, &b| error(a).total_cmp(&error(b)))
+        .unwrap_or(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Samples of inputs that go together, and what two channels make of them.
+    fn samples(weights: &DMatrix<f64>, count: usize) -> [Array2<f32>; 2] {
+        let wave = |i: usize| (i as f32 * 0.7).sin() + (i as f32 * 0.13).cos();
+        let inputs = Array2::from_shape_fn((count, weights.nrows()), |(sample, tap)| {
+            wave(3 * sample + tap) + 0.2 * wave(7 * sample * tap)
+        });
+        let targets = Array2::from_shape_fn((count, weights.ncols()), |(sample, o)| {
+            let sum: f64 = inputs
+                .row(sample)
+                .iter()
+                .zip(&weights.column(o))
+                .map(|(&x, w)| f64::from(x) * w)
+                .sum();
+            sum as f32 + 0.5
+        });
+        [inputs, targets]
+    }
+
+    #[test]
+    fn learned_steps_are_better_than_the_nearest_on_samples_that_were_not_seen() {
+        let weights = DMatrix::from_fn(40, 2, |tap, o| ((tap * (o + 3)) as f64 * 0.37).sin() / 9.0);
+        let [x, t] = samples(&weights, 3000);
+        let part = |from: usize| {
+            let rows = s![from..from + 1000, ..];
+            Moments::new(x.slice(rows), t.slice(rows))
+        };
+        let (a, b, unseen) = (part(0), part(1000), part(2000));
+        // Four bits, so that rounding counts.
+        let smallest_scales = vec![0.016; 2];
+        let nearest: Vec<Steps> = (0..2)
+            .map(|o| Steps::nearest(weights.column(o).as_slice(), smallest_scales[o]))
+            .collect();
+        let trained = Trained {
+            weights: weights.clone(),
+            bias: vec![0.5; 2],
+            smallest_scales,
+            free_bias: true,
+        };
+        let learned = learn([&a, &b], &trained);
+        let errors = [&learned, &nearest].map(|steps| unseen.error(steps, None));
+        assert!(errors[0] < errors[1] / 4.0, "{errors:?}");
+        let again = learn([&a, &b], &trained);
+        assert_eq!(learned, again);
+        // A bias that is not free counts with what it is.
+        let fixed = Trained { free_bias: false, ..trained };
+        let error = unseen.error(&learn([&a, &b], &fixed), Some(&fixed.bias));
+        assert!(error < unseen.error(&nearest, Some(&fixed.bias)), "{error}");
+    }
+
+    #[test]
+    fn what_is_never_read_keeps_its_weights() {
+        let weights = DMatrix::from_element(4, 1, 0.3);
+        let moments = Moments::new(Array2::zeros((8, 4)).view(), Array2::zeros((8, 1)).view());
+        let trained =
+            Trained { weights, bias: vec![0.0], smallest_scales: vec![0.0], free_bias: true };
+        let steps = learn([&moments, &moments], &trained);
+        assert!(steps[0].reals().all(|real| (real - 0.3).abs() < 1e-9), "{steps:?}");
+    }
+}

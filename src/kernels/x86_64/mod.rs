@@ -14,7 +14,7 @@
 //! convolutions as well, and all are multiplied in the same way; what is multiplied at many columns
 //! costs little to unpack. All memory is on the stack: scratch memory stays unused.
 //!
-//! The instruction sets differ in the innermost loop ([`Vectors`]), for 16 channels and four inputs:
+//! The instruction sets differ in the innermost loop (`Vectors`), for 16 channels and four inputs:
 //!
 //! | backend | columns | loop | a MAC | as compiled |
 //! |---|---:|---|---:|---:|

@@ -307,7 +307,7 @@ pub fn advice(layers: &[Layer], sqnr_db: Option<f64>) -> String {
         )
     } else if worst.weights_part > 0.5 {
         "most of it by its weights: quantize with --effort best, which learns their rounding from \
-         more samples, and without --without rounding"
+         more samples"
             .into()
     } else if last.is_some_and(|last| last.name == *name) {
         "most of it by the rounding of the logits themselves to int8: the layers before it need \

@@ -238,13 +238,13 @@ fn learn_conv(
     for (picture, (input, target)) in all.enumerate() {
         let (x, t, row) = &mut halves[picture % 2];
         for place in sample(&mut rng, height * width, each) {
-            let (y, x_) = (place / width, place % width);
-            t.row_mut(*row).assign(&target.slice(s![.., y, x_]));
+            let (top, left) = (place / width * conv.stride[0], place % width * conv.stride[1]);
+            t.row_mut(*row).assign(&target.slice(s![.., place / width, place % width]));
             let mut taps = x.row_mut(*row).into_iter();
             for ky in 0..kernel_rows {
-                let y = (y * conv.stride[0] + ky).checked_sub(conv.pads[0]);
+                let y = (top + ky).checked_sub(conv.pads[0]);
                 for kx in 0..kernel_columns {
-                    let x = (x_ * conv.stride[1] + kx).checked_sub(conv.pads[1]);
+                    let x = (left + kx).checked_sub(conv.pads[1]);
                     for ((i, factor), tap) in factors.iter().enumerate().zip(&mut taps) {
                         // Outside of the map it is zero.
                         let value = y.zip(x).and_then(|(y, x)| input.get((i, y, x)));

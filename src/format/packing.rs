@@ -436,7 +436,7 @@ pub(super) const fn kernel_tap_index(channel: usize, ky: usize, tap: usize, row:
 
 /// Where a weight lies in [`Packing::Vectors`], of so many bytes in all.
 #[inline(always)]
-fn vectors_index(
+pub(super) fn vectors_index(
     bytes: usize,
     channel: usize,
     ky: usize,
@@ -453,7 +453,7 @@ fn vectors_index(
 
 /// Where a weight lies in [`Packing::Hwio`], of `length` in all.
 #[inline(always)]
-const fn hwio_index(
+pub(super) const fn hwio_index(
     length: usize,
     channel: usize,
     ky: usize,

@@ -4,7 +4,8 @@ use core::array::from_fn;
 use core::ops::Range;
 
 use super::packing::{
-    SIDE_BY_SIDE, eights_index, kernel_tap_index, pairs_index, transformed_index, wide_pairs_index,
+    SIDE_BY_SIDE, eights_index, hwio_index, kernel_tap_index, pairs_index, transformed_index,
+    vectors_index, wide_pairs_index,
 };
 use super::tiles::{KERNEL, Tiles};
 use super::{EIGHT, Packing, TILE_TRANSFORM};
@@ -66,6 +67,8 @@ impl Packing {
         let of_inputs = (taps.start % inputs).is_multiple_of(4)
             && (taps.end % inputs).is_multiple_of(4)
             && (in_column || inputs.is_multiple_of(4));
+        // Whether the channels are fours with nothing to fill them up.
+        let filled = inputs.is_multiple_of(4) && channels.len().is_multiple_of(4);
         match self {
             Self::Ohwi => {
                 for (lane, channel) in lanes() {
@@ -112,7 +115,30 @@ impl Packing {
                     }
                 }
             }
-            Self::Winograd | Self::Winograd2d | Self::Winograd2dInt8 if of_inputs => {
+            Self::Vectors if in_fours => {
+                for (lane, channel) in lanes() {
+                    let places = fours.iter_mut().filter_map(|four| four.get_mut(lane));
+                    for (place, tap) in places.zip(taps.clone().step_by(4)) {
+                        let at = vectors_index(packed.len(), channel, ky, tap, kernel);
+                        if let Some(weights) = from(at).first_chunk() {
+                            *place = *weights;
+                        }
+                    }
+                }
+            }
+            Self::Hwio if in_fours => {
+                let index = |tap| hwio_index(packed.len(), channels.start, ky, tap, kernel);
+                for (four, tap) in fours.iter_mut().zip(taps.clone().step_by(4)) {
+                    let [first, second] = [tap, tap + 2].map(|tap| from(index(tap)).as_chunks().0);
+                    let pairs = first.iter().zip(second).take(channels.len());
+                    for (place, (&[w0, w1], &[w2, w3])) in four.iter_mut().zip(pairs) {
+                        *place = [w0, w1, w2, w3];
+                    }
+                }
+            }
+            Self::Winograd | Self::Winograd2d | Self::Winograd2dInt8 | Self::HwioTiles
+                if of_inputs && (self != Self::HwioTiles || filled) =>
+            {
                 let (mut tap, mut fours) = (taps.start, fours);
                 while tap < taps.end {
                     let (kx, input) = (tap / inputs, tap % inputs);
@@ -129,16 +155,30 @@ impl Packing {
                         continue;
                     }
                     for (lane, channel) in lanes().step_by(SIDE_BY_SIDE) {
-                        let at = |x| match self {
+                        let at = |x, input| match self {
                             Self::Winograd => transformed_index(x, channel, ky, input, kernel),
+                            Self::HwioTiles => {
+                                Tiles::hwio(packed, inputs).index([0, x], channel, input)
+                            }
                             _ => Tiles::new(packed, inputs).index([0, x], channel, input),
                         };
-                        let at = Transformed { first: at(0), position: at(1) - at(0) };
+                        // The input channels that come after the first two.
+                        let in_order = self == Self::HwioTiles;
+                        let second = if in_order { input + 2 } else { input + 1 };
+                        let first = at(0, input);
+                        let at = Transformed {
+                            first,
+                            position: at(1, input) - first,
+                            pair: at(0, second) - first,
+                        };
                         let recoveries = match self {
                             Self::Winograd => [&AS_IT_IS, recovery(&OF_ROW, kx)],
                             _ => [recovery(&OF_TILE, ky), recovery(&OF_TILE, kx)],
                         };
-                        recover(packed, at, recoveries, lane, run);
+                        match in_order {
+                            true => recover::<_, true>(packed, at, recoveries, lane, run),
+                            false => recover::<_, false>(packed, at, recoveries, lane, run),
+                        }
                     }
                     (tap, fours) = (tap + length, rest);
                 }
@@ -181,15 +221,18 @@ struct Transformed {
     first: usize,
     /// From a position to the next.
     position: usize,
+    /// From two input channels to the next two.
+    pair: usize,
 }
 
 /// Bytes of two input channels of four output channels.
 const PAIR: usize = 4 * SIDE_BY_SIDE;
 
 /// Weights of four output channels and consecutive input channels, from how they come in a kernel's
-/// column and row.
+/// column and row. Two input channels are those of four in their order; else the first and the third
+/// are two.
 #[inline(always)]
-fn recover<const N: usize>(
+fn recover<const N: usize, const IN_ORDER: bool>(
     packed: &[i8],
     at: Transformed,
     [column, row]: [&Recovery; 2],
@@ -200,23 +243,25 @@ fn recover<const N: usize>(
     let bits = column.bits + row.bits;
     let mut first = at.first;
     for four in fours {
-        // Of two inputs each, the first and the third: those of a channel are side by side.
-        let (mut even, mut odd) = ([0; 2 * SIDE_BY_SIDE], [0; 2 * SIDE_BY_SIDE]);
+        // Of two input channels each: those of an output channel are side by side.
+        let (mut pair, mut other) = ([0; 2 * SIDE_BY_SIDE], [0; 2 * SIDE_BY_SIDE]);
         for &(y, sign_of_row) in column.terms {
             for &(x, sign) in row.terms {
                 let start = first + (TILE_TRANSFORM.len() * y + x) * at.position;
-                add(packed, start, sign * sign_of_row, &mut even);
-                add(packed, start + PAIR, sign * sign_of_row, &mut odd);
+                add(packed, start, sign * sign_of_row, &mut pair);
+                add(packed, start + at.pair, sign * sign_of_row, &mut other);
             }
         }
         let Some(places) = four.get_mut(lane..lane + SIDE_BY_SIDE) else { return };
         for (k, place) in places.iter_mut().enumerate() {
-            for (i, place) in place.iter_mut().enumerate() {
-                let sum: i16 = if i % 2 == 0 { even[2 * k + i / 2] } else { odd[2 * k + i / 2] };
+            let ([a, b], [c, d]) =
+                ([pair[2 * k], pair[2 * k + 1]], [other[2 * k], other[2 * k + 1]]);
+            let sums: [i16; 4] = if IN_ORDER { [a, b, c, d] } else { [a, c, b, d] };
+            for (place, sum) in place.iter_mut().zip(sums) {
                 *place = (sum.wrapping_mul(inverse) >> bits) as i8;
             }
         }
-        first += 2 * PAIR;
+        first += 2 * at.pair;
     }
 }
 
@@ -240,7 +285,7 @@ mod tests {
     #[test]
     fn fours_are_the_weights_one_by_one() {
         const LANES: usize = 8;
-        let (channels, rows, columns) = (14, 3, 3);
+        let (channels, rows, columns) = (20, 3, 3);
         for packing in Packing::ALL {
             for inputs in [1, 3, 4, 8, 21] {
                 let kernel = [rows, columns * inputs];

@@ -462,7 +462,10 @@ pub(super) const fn hwio_index(
 ) -> usize {
     let row = row.next_multiple_of(2);
     let taps = rows * row;
-    let channels = if taps == 0 { 0 } else { length / taps };
+    let channels = match length.checked_div(taps) {
+        Some(channels) => channels,
+        None => 0,
+    };
     (ky * row + (tap & !1)) * channels + 2 * channel + (tap & 1)
 }
 

@@ -8,7 +8,7 @@ use brooklet_firmware::{Error, Registry, Toolchain, compile, ensure_qemu, size};
 use crate::steps::{Failure, Steps, run, say};
 
 /// Targets and backends whose runtime is proved not to panic.
-const PROVEN: [(&str, &str); 5] = [
+const PROVEN: [(&str, &str); 6] = [
     ("thumbv6m-none-eabi", "armv6m"),
     ("thumbv7m-none-eabi", "armv7m"),
     ("thumbv7em-none-eabihf", "armv7em"),

@@ -7,7 +7,8 @@ use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
 
-use brooklet::ops::conv::{CHUNK_TAPS, GROUP_CHANNELS, PATCH_COLUMNS};
+use brooklet::format::VECTOR_CHANNELS;
+use brooklet::ops::conv::PATCH_COLUMNS;
 use brooklet_cli::data::Dataset;
 use brooklet_cli::model_file::{Answer, HostBackend, ModelFile};
 use brooklet_cli::packing::Kernels;
@@ -17,8 +18,10 @@ use shell::brooklet;
 
 const BOARDS: [&str; 2] = ["qemu-mps3-an547", "qemu-riscv-virt"];
 
-/// Scratch memory that the packing of the first board takes at most; that of the second takes none.
-const SCRATCH: u64 = (PATCH_COLUMNS * (2 * CHUNK_TAPS + 4 * GROUP_CHANNELS)) as u64;
+/// Scratch memory that the packing of the first board takes at most, that of 1×1 convolutions of
+/// 1,024 channels at stride 2: sums, and two spans of four columns. That of the second takes none.
+const SCRATCH: u64 =
+    (PATCH_COLUMNS * 4 * VECTOR_CHANNELS + 2 * (2 * PATCH_COLUMNS - 1) * 1024) as u64;
 
 /// What README calls a network, and how it is made; an ensemble of several.
 type Network = (&'static str, &'static [&'static str]);

@@ -44,10 +44,16 @@ pub fn all() -> &'static Costs {
     &COSTS
 }
 
-/// The coefficients of a board's core, or of one that has the same backend, if there are any.
+/// The coefficients of a board's core, or of one that has the same backend, if there are any: of
+/// the kernels that the board has.
 pub fn of(spec: &Spec) -> Option<Core> {
     let same = |core: &&Core| core.backend == spec.backend;
-    COSTS.get(&spec.core).filter(same).or_else(|| COSTS.values().find(same)).cloned()
+    let core = COSTS.get(&spec.core).filter(same).or_else(|| COSTS.values().find(same));
+    let mut core = core.cloned()?;
+    if !spec.makes_several_rows() {
+        core.kernels.retain(|name, _| !name.starts_with("winograd 2d"));
+    }
+    Some(core)
 }
 
 /// Coefficients to choose packings by: those of a board's core, or of any that runs `packing`.
@@ -58,6 +64,11 @@ pub fn similar(spec: &Spec, packing: Packing) -> Core {
 }
 
 impl Core {
+    /// Whether it has the kernel for such a layer.
+    pub fn runs(&self, layer: &LayerRecord, input: Shape) -> bool {
+        self.kernels.contains_key(work(layer, input).0)
+    }
+
     /// Instructions of a layer with such an input for one picture.
     pub fn instructions(&self, layer: &LayerRecord, input: Shape) -> f64 {
         let (kernel, work) = work(layer, input);

@@ -135,6 +135,9 @@ impl Kernels {
                     let mut record = layer.record;
                     let before = costs.instructions(&record, shape);
                     record.packing = packing as u8;
+                    if !costs.runs(&record, shape) {
+                        continue;
+                    }
                     let saved = before - costs.instructions(&record, shape);
                     let now = layer.bytes_as(layer.record.packing());
                     // Parts of the file are aligned.

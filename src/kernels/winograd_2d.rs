@@ -303,12 +303,14 @@ impl Args {
 pub(super) fn is_ordinary(conv: &Conv<'_>, o: usize) -> bool {
     let shifts = conv.shifts.get(o..).unwrap_or(&[]);
     let table = match conv.finish {
-        Finish::Join { table, .. } => table,
-        Finish::Requantize { .. } => &[],
+        Finish::Join { table, .. } => aligned(table),
+        Finish::Requantize { .. } => true,
     };
     conv.clamp == Clamp::FULL
         && shifts.iter().take(CHANNELS).all(|&shift| shift >= -22)
-        && [conv.bias, conv.mantissas, table].into_iter().all(aligned)
+        && aligned(conv.bias)
+        && aligned(conv.mantissas)
+        && table
 }
 
 /// Bᵀ · six values.

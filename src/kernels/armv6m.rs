@@ -96,8 +96,8 @@ impl SquareTiles for Armv6m {
     fn finish(&self, span: &Span<'_>, sums: &Sums, o: usize, outputs: &mut Outputs<'_>) {
         let ordinary = winograd_2d::is_ordinary(span.conv, o);
         match winograd_2d::Args::of(span, o, outputs).filter(|_| ordinary) {
-            // SAFETY: `Args::of` says what all pointers are good for. Words are aligned: so the
-            // weights were found to be, and all parts of a file are.
+            // SAFETY: `Args::of` says what all pointers are good for, and `is_ordinary` found
+            // words to be aligned.
             Some(mut args) => unsafe { finish_square(&mut args, sums, NINTH) },
             None => winograd_2d::finish(span, sums, o, outputs),
         }

@@ -41,7 +41,6 @@ use crate::format::Packing;
 use crate::ops::add::Add;
 use crate::ops::conv::{CHUNK_TAPS, Conv, GROUP_CHANNELS, PATCH_COLUMNS, Padding};
 use crate::ops::{Outputs, Rows, Shortcut, Shortcuts};
-use crate::quant::Clamp;
 
 /// The backend for DSP instructions.
 #[derive(Debug, Clone, Copy, Default)]

@@ -40,6 +40,8 @@ use core::ptr::{null, null_mut};
 use zerocopy::little_endian::I32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em"))]
+use super::quick::aligned;
 use super::reference;
 use crate::format::{Packing, TILE_ROWS};
 #[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "rv32"))]
@@ -296,11 +298,19 @@ impl Args {
 }
 
 /// Whether the outputs of four channels from `o` on are of the whole range of int8, and of factors
-/// that the zero point can go through.
+/// that the zero point can go through, and the file lies where its words are aligned.
 #[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em"))]
 pub(super) fn is_ordinary(conv: &Conv<'_>, o: usize) -> bool {
     let shifts = conv.shifts.get(o..).unwrap_or(&[]);
-    conv.clamp == Clamp::FULL && shifts.iter().take(CHANNELS).all(|&shift| shift >= -22)
+    let table = match conv.finish {
+        Finish::Join { table, .. } => aligned(table),
+        Finish::Requantize { .. } => true,
+    };
+    conv.clamp == Clamp::FULL
+        && shifts.iter().take(CHANNELS).all(|&shift| shift >= -22)
+        && aligned(conv.bias)
+        && aligned(conv.mantissas)
+        && table
 }
 
 /// Bᵀ · six values.

@@ -97,10 +97,14 @@ impl<'m> MemoryMap<'m> {
         items.filter(move |(item, _)| item.life.contains(&(step as u32)))
     }
 
-    /// What is in the arena at a step, layer by layer.
+    /// What is in the arena at a step, layer by layer: rows, and the scratch memory that the step
+    /// uses or that keeps something.
     pub fn held(&self, step: usize) -> Vec<Held> {
         let mut held: BTreeMap<usize, Held> = BTreeMap::new();
-        for (item, _) in self.live(step) {
+        let used = |item: &Item| {
+            item.moments.is_empty() || item.moments.binary_search(&(step as u32)).is_ok()
+        };
+        for (item, _) in self.live(step).filter(|(item, _)| used(item)) {
             let layer = item.layer;
             let held = held.entry(layer).or_insert(Held { layer, rows: 0, bytes: 0 });
             held.rows += usize::from(item.content != Content::Scratch);

@@ -18,10 +18,9 @@ fn succeed(folder: &Path, line: &str) -> String {
 fn resnet20() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     succeed(folder.path(), "new resnet20 -o a.safetensors");
-    succeed(
-        folder.path(),
-        "quantize a.safetensors --arch resnet20 --effort fast --calibrate random:2 -o a.brook",
-    );
+    let from = "a.safetensors --arch resnet20 --effort fast --calibrate random:2";
+    let line = format!("quantize {from} --board qemu-mps2-an385 -o a.brook");
+    succeed(folder.path(), &line);
     folder
 }
 
@@ -44,11 +43,11 @@ fn a_plan_is_found_again_from_the_model_file() {
     let smallest = report(folder.path(), "");
     assert!(fs::read(&path).unwrap() == before, "the plan that quantize made");
     assert_eq!(smallest["verdict"]["fits"], true);
-    assert_eq!(smallest["arena_bytes"], 15_872);
-    assert_eq!(smallest["peak"]["bytes"], 15_872);
+    assert_eq!(smallest["arena_bytes"], 17_728);
+    assert_eq!(smallest["peak"]["bytes"], 17_728);
     let held = smallest["peak"]["holds"].as_array().unwrap();
     let sum: u64 = held.iter().map(|holds| holds["bytes"].as_u64().unwrap()).sum();
-    assert_eq!(sum, 15_872);
+    assert_eq!(sum, 17_728);
 }
 
 #[test]
@@ -81,33 +80,33 @@ fn speed_takes_the_flash_that_it_is_given_and_changes_no_answer() {
         let report = succeed(folder.path(), "inspect a.brook --board qemu-mps2-an385 --json");
         let report: Value = serde_json::from_str(&report).unwrap();
         let layers = report["layers"].as_array().unwrap();
-        let winograd = |layer: &&Value| layer["packing"].as_str().unwrap().starts_with("winograd");
-        let winograd = layers.iter().filter(winograd).count();
-        (report["instructions"].as_u64().unwrap(), winograd)
+        let winograd = |packing: &Value| packing.as_str().unwrap_or("").starts_with("winograd");
+        let layers = layers.iter().filter(|layer| winograd(&layer["packing"])).count();
+        (report["instructions"].as_u64().unwrap(), layers)
     };
     report(folder.path(), "");
-    let (mut most, _) = instructions();
-    let mut transformed = 0;
+    let (mut most, mut fewest) = instructions();
+    assert_eq!(fewest, 0);
     for flash in [300_000, 400_000, 600_000, 1_200_000] {
         let quick = report(folder.path(), &format!("--optimize speed --flash {flash}"));
         assert!(quick["model_bytes"].as_u64().unwrap() <= flash, "{flash}: {quick}");
         let (now, winograd) = instructions();
-        assert!(now < most, "{flash}: {now} instructions, {winograd} layers");
-        (most, transformed) = (now, winograd);
+        assert!(now < most && winograd >= fewest, "{flash}: {now} instructions, {winograd} layers");
+        (most, fewest) = (now, winograd);
         assert_eq!(answer(folder.path()), before, "{flash}");
     }
     // All of 3x3 at stride 1.
-    assert_eq!(transformed, 17);
+    assert_eq!(fewest, 17);
 }
 
 #[test]
 fn a_board_that_is_too_small_is_told_by_how_much() {
     let folder = resnet20();
-    let lacking = report(folder.path(), "--ram 15K --flash 1K");
+    let lacking = report(folder.path(), "--ram 16K --flash 1K");
     assert_eq!(lacking["verdict"]["fits"], false);
-    assert_eq!(lacking["verdict"]["arena_bytes_left"], 15 * 1024 - 15_872);
-    let text = succeed(folder.path(), "plan a.brook --board qemu-mps2-an385 --ram 15K");
-    assert!(text.contains("does not fit qemu-mps2-an385: lacks 512 bytes of RAM;"), "{text}");
+    assert_eq!(lacking["verdict"]["arena_bytes_left"], 16 * 1024 - 17_728);
+    let text = succeed(folder.path(), "plan a.brook --board qemu-mps2-an385 --ram 16K");
+    assert!(text.contains("does not fit qemu-mps2-an385: lacks 1,344 bytes of RAM;"), "{text}");
     let refused = brooklet(folder.path(), "plan a.brook --optimize speed").unwrap_err();
     assert!(refused.contains("add --board NAME"), "{refused}");
 }

@@ -264,9 +264,8 @@ fn packed_row(packing: Packing, row: usize) -> usize {
     }
 }
 
-/// Columns of the output that kernels for [`Packing::Pairs`], [`Packing::Vectors`] and [`Packing::Eights`]
-/// compute at a
-/// time.
+/// Columns of the output that kernels for [`Packing::Pairs`], [`Packing::Vectors`] and
+/// [`Packing::Eights`] compute at a time.
 pub const PATCH_COLUMNS: usize = 4;
 /// Weights of an output channel that they multiply at a time.
 pub const CHUNK_TAPS: usize = 144;
@@ -274,10 +273,10 @@ pub const CHUNK_TAPS: usize = 144;
 pub const GROUP_CHANNELS: usize = 64;
 
 /// Output channels that kernels for [`Packing::Eights`] keep sums of, with so many weights each: if
-/// not all weights are multiplied at a time half of them, within limits.
+/// not all weights are multiplied at a time half of them, within limits: whole eights.
 #[inline(always)]
 pub(crate) fn kept_channels(taps: usize, channels: usize) -> usize {
-    let half = (channels / 2).clamp(GROUP_CHANNELS / 2, GROUP_CHANNELS);
+    let half = (channels / 2).next_multiple_of(EIGHT).clamp(GROUP_CHANNELS / 2, GROUP_CHANNELS);
     channels.min(if taps > CHUNK_TAPS { half } else { EIGHT })
 }
 

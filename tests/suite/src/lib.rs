@@ -24,7 +24,7 @@ use zerocopy::little_endian::I32;
 /// Largest number of output channels of a case.
 const CHANNELS: usize = 66;
 /// Largest number of weights of a case.
-const WEIGHTS: usize = 7 * 1024;
+const WEIGHTS: usize = 11 * 1024;
 /// Largest number of bytes that they take in any packing.
 const PACKED: usize = 28 * 1024;
 /// Largest number of bytes of scratch memory.
@@ -111,7 +111,7 @@ const fn case(
     Case { kernel, stride, pad_left: pads[0], pad_right: pads[1], columns, inputs, outputs }
 }
 
-const CASES: [Case; 36] = [
+const CASES: [Case; 38] = [
     case([3, 3], 1, [1, 1], 9, 33, 6),
     case([3, 3], 1, [1, 1], 8, 16, 16),
     case([3, 3], 1, [1, 1], 32, 3, 16),
@@ -148,6 +148,8 @@ const CASES: [Case; 36] = [
     case([3, 3], 2, [1, 1], 80, 3, 4),
     case([3, 3], 2, [0, 1], 66, 6, 5),
     case([1, 1], 2, [0, 0], 9, 16, 2),
+    case([3, 3], 2, [0, 1], 16, 26, 26),
+    case([1, 8], 1, [0, 0], 11, 19, 66),
 ];
 
 /// Numbers that look random (xorshift32).

@@ -358,7 +358,7 @@ unsafe extern "C" fn blocks(args: &mut Args) {
         "ldr r4, [r1, r2]",
         "sxth r5, r4",
         "subs r4, r4, r5",
-        "asrs r4, r4, #16",
+        "lsrs r4, r4, #16", // up to 2¹⁵
         "ldr r1, [r0, #20]",
         "ldrsb r7, [r1, r3]",
         "rsbs r7, r7, #0",
@@ -489,7 +489,7 @@ unsafe extern "C" fn add_bytes(input: *const i8, output: *mut i8, args: &AddArgs
         "ldr r4, [r2, #8]",
         "sxth r5, r4",
         "subs r4, r4, r5",
-        "asrs r4, r4, #16",
+        "lsrs r4, r4, #16", // up to 2¹⁵
         "ldr r6, [r2, #12]",
         "subs r6, #1",
         "ldr r7, [r2, #16]",
@@ -988,7 +988,7 @@ unsafe extern "C" fn finish_square(args: &mut winograd_2d::Args, sums: &Sums, ni
         "ldr r4, [r1, r2]",
         "sxth r5, r4",
         "subs r4, r4, r5",
-        "asrs r4, r4, #16",
+        "lsrs r4, r4, #16", // up to 2¹⁵
         "ldr r1, [r0, #44]",
         "ldrsb r7, [r1, r3]",
         "rsbs r7, r7, #0",

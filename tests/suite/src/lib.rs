@@ -275,7 +275,12 @@ fn conv(
             packing.put(packed, channel, tap / row, tap % row, kernel, weight);
         }
         memory.bias.0[channel] = I32::new(generator.next() as i32 >> 12);
-        memory.mantissas.0[channel] = I32::new((generator.next() >> 2 | 1 << 30) as i32);
+        // Both ends of the range, and what lies between.
+        memory.mantissas.0[channel] = I32::new(match generator.below(8) {
+            0 => i32::MAX,
+            1 => 1 << 30,
+            _ => (generator.next() >> 2 | 1 << 30) as i32,
+        });
         // From factors that leave a few steps to factors that saturate.
         let bits = (taps as u32 * 127 * 128).ilog2() as i32;
         memory.shifts[channel] = match (lean, generator.below(4)) {

@@ -506,3 +506,19 @@ pub(super) fn requantized_bound(bound: i64, multiplier: Multiplier) -> i64 {
     let shifted = bound.checked_shl(left).unwrap_or(i64::MAX).min(1 << 32);
     ((shifted * i64::from(multiplier.mantissa.to_bits())) >> 31 >> right) + 2
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_are_kept_of_whole_eights() {
+        for taps in [1, CHUNK_TAPS, CHUNK_TAPS + 1] {
+            for channels in 1..300 {
+                let kept = kept_channels(taps, channels);
+                let whole = kept == channels || kept.is_multiple_of(EIGHT);
+                assert!(whole && kept <= GROUP_CHANNELS, "{kept} of {channels}");
+            }
+        }
+    }
+}

@@ -24,11 +24,11 @@ use zerocopy::little_endian::I32;
 /// Largest number of output channels of a case.
 const CHANNELS: usize = 66;
 /// Largest number of weights of a case.
-const WEIGHTS: usize = 11 * 1024;
+const WEIGHTS: usize = 7 * 1024;
 /// Largest number of bytes that they take in any packing.
-const PACKED: usize = 28 * 1024;
+const PACKED: usize = 14 * 1024;
 /// Largest number of bytes of scratch memory.
-const SCRATCH: usize = 24 * 1024;
+const SCRATCH: usize = 17 * 1024;
 /// Largest number of bytes of a row.
 const ROW: usize = 640;
 
@@ -111,9 +111,9 @@ const fn case(
     Case { kernel, stride, pad_left: pads[0], pad_right: pads[1], columns, inputs, outputs }
 }
 
-const CASES: [Case; 38] = [
-    case([3, 3], 1, [1, 1], 9, 33, 6),
-    case([3, 3], 1, [1, 1], 8, 16, 16),
+const CASES: [Case; 37] = [
+    case([3, 3], 1, [1, 1], 9, 17, 6),
+    case([3, 3], 1, [1, 1], 8, 12, 16),
     case([3, 3], 1, [1, 1], 32, 3, 16),
     case([3, 3], 1, [1, 1], 7, 5, 9),
     case([3, 3], 1, [1, 1], 1, 4, 4),
@@ -140,7 +140,7 @@ const CASES: [Case; 38] = [
     case([3, 3], 3, [2, 2], 7, 3, 34),
     case([3, 3], 1, [2, 2], 1, 6, 2),
     case([1, 3], 1, [1, 1], 5, 16, 66),
-    case([3, 3], 1, [1, 1], 15, 32, 10),
+    case([3, 3], 1, [1, 1], 15, 16, 10),
     case([3, 3], 1, [1, 1], 80, 4, 5),
     case([5, 3], 1, [1, 1], 5, 40, 4),
     case([8, 8], 1, [3, 4], 9, 10, 3),
@@ -149,7 +149,6 @@ const CASES: [Case; 38] = [
     case([3, 3], 2, [0, 1], 66, 6, 5),
     case([1, 1], 2, [0, 0], 9, 16, 2),
     case([3, 3], 2, [0, 1], 16, 26, 26),
-    case([1, 8], 1, [0, 0], 11, 19, 66),
 ];
 
 /// Numbers that look random (xorshift32).

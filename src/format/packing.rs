@@ -74,8 +74,8 @@ pub enum Packing {
     /// Channels that are missing to a multiple of four are zero. A step of such a layer makes
     /// four rows.
     Winograd2d = 7,
-    /// The same kernels as they are, of nine int8: those that transform them as they run take a
-    /// ninth of the flash, and more scratch memory. Kernels lie in the order of the transformed ones
+    /// The same kernels as they are, of nine int8: those that transform them as they run take an
+    /// eighth of the flash, and more scratch memory. Kernels lie in the order of the transformed ones
     /// at a position:
     ///
     /// ```text

@@ -6,12 +6,12 @@
 //! | backend | for | weights |
 //! |---|---|---|
 //! | [`Reference`] | the definition: naive and frozen | any packing |
-//! | [`Portable`] | any core: blocked, safe Rust | `ohwi`, `winograd`, `winograd-2d` |
-//! | `Armv6m` | Cortex-M0, M0+ | `eights`, `winograd`, `winograd-2d` |
-//! | `Armv7m` | Cortex-M3, and M33 without DSP instructions | `eights`, `winograd`, `winograd-2d` |
-//! | `Armv7em` | Cortex-M4, M7, M33: DSP instructions | `pairs`, `wide-pairs`, `winograd`, `winograd-2d` |
+//! | [`Portable`] | any core: blocked, safe Rust | `ohwi`, `winograd`, `winograd-2d`, `winograd-2d-int8` |
+//! | `Armv6m` | Cortex-M0, M0+ | `eights`, `winograd`, `winograd-2d`, `winograd-2d-int8` |
+//! | `Armv7m` | Cortex-M3, and M33 without DSP instructions | `eights`, `winograd`, `winograd-2d`, `winograd-2d-int8` |
+//! | `Armv7em` | Cortex-M4, M7, M33: DSP instructions | `pairs`, `wide-pairs`, `winograd`, `winograd-2d`, `winograd-2d-int8` |
 //! | `Helium` | Cortex-M55, M85: vector instructions | `vectors` |
-//! | `Rv32` | RV32IM and more | `eights`, `winograd`, `winograd-2d` |
+//! | `Rv32` | RV32IM and more | `eights`, `winograd`, `winograd-2d`, `winograd-2d-int8` |
 //! | `Rvv` | RV32IM with V 1.0 | `hwio`, `hwio-tiles` |
 //! | `Avx2`, `Avx512Vnni` | x86-64, the simulator: if the core at hand has the instructions | any packing |
 //!

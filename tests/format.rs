@@ -5,7 +5,8 @@ mod common;
 use brooklet::format::{Header, LayerRecord, Packing, crc};
 use brooklet::kernels::{Backend, Portable, Reference};
 use brooklet::{Error, Fault, Model, Part, Session, arena_bytes};
-use common::{Generator, interpret, model_file, network, picture};
+use brooklet_cli::program::Program;
+use common::{Generator, in_four_bits, interpret, model_file, network, picture};
 use zerocopy::{FromBytes, IntoBytes};
 
 /// The file with the right checksum for what it holds.
@@ -97,7 +98,11 @@ fn scattered_damage_is_refused_or_harmless() {
     for seed in 0..300 {
         let program = network(seed % 10, 1 + seed as usize % 3);
         let packing = Packing::ALL[seed as usize % Packing::ALL.len()];
-        let mut file = model_file(&program.packed(packing));
+        let program = match packing.bits() {
+            4 => in_four_bits(program, packing),
+            _ => program.packed(packing),
+        };
+        let mut file = model_file(&program);
         for _ in 0..1 + g.below(8) {
             let at = 20 + g.below(file.len() as u64 - 20) as usize;
             file[at] = g.int8() as u8;
@@ -268,6 +273,42 @@ fn what_fills_pairs_up_is_zero() {
     }
 }
 
+/// In a layer whose kernel rows are filled up, every half of every byte that is no weight is
+/// checked: whatever is accepted is a file of the same program.
+#[test]
+fn what_fills_weights_in_four_bits_up_is_zero() {
+    for packing in [Packing::Pairs4, Packing::Eights4, Packing::Vectors4, Packing::Hwio4] {
+        let program = in_four_bits(network(8, 3), packing);
+        let file = model_file(&program);
+        let model = Model::parse(&file).unwrap();
+        let odd = |layer: &LayerRecord| {
+            let inputs = usize::from(model.input_of(layer).channels.get());
+            layer.packing() == packing && !(usize::from(layer.kernel[1]) * inputs).is_multiple_of(2)
+        };
+        let layer = model.layers().iter().position(odd).unwrap();
+        let record = model.layer(layer);
+        let inputs = usize::from(model.input_of(record).channels.get());
+        let kernel = [usize::from(record.kernel[0]), usize::from(record.kernel[1]) * inputs];
+        let channels = usize::from(record.channels.get());
+        let (mut refused, mut weights) = (0, 0);
+        for half in 0..2 * packing.bytes(channels, kernel) {
+            let mut broken = file.clone();
+            broken[record.weights.get() as usize + half / 2] ^= 1 << (4 * (half % 2));
+            match Model::parse(&sealed(broken)) {
+                Err(Error::Layer { fault: Fault::Transform { .. }, .. }) => refused += 1,
+                Err(error) => panic!("{packing:?}: {error}"),
+                Ok(changed) => {
+                    let differs = Program::read(&changed).layers[layer].weights
+                        != program.layers[layer].weights;
+                    weights += usize::from(differs);
+                }
+            }
+        }
+        assert_eq!(weights, channels * kernel[0] * kernel[1], "{packing:?}");
+        assert!(refused >= channels * kernel[0], "{packing:?}: {refused}");
+    }
+}
+
 #[test]
 fn arena_and_backend_are_checked() {
     let program = network(8, 3);
@@ -321,7 +362,7 @@ fn the_worked_example_is_a_model() {
 fn example() -> Vec<u8> {
     use brooklet::format::Operator;
     use brooklet::quant::Multiplier;
-    use brooklet_cli::program::{Layer, Program};
+    use brooklet_cli::program::Layer;
     let shape = brooklet::Shape::new(1, 1, 1);
     let mut input = Layer::new("in", Operator::Input, 0, shape);
     (input.record.scale, input.record.zero_point) = (1.0.into(), -128);
@@ -347,27 +388,35 @@ fn hex(bytes: &[u8]) -> String {
     text
 }
 
-/// The golden file of the documentation's examples: what is written today is what was written.
+/// The golden files of the documentation's examples: what is written today is what was written.
 #[test]
-fn the_golden_file_is_reproduced() {
-    let program = golden();
-    let file = model_file(&program);
-    let path = "tests/golden/tiny.brook";
+fn the_golden_files_are_reproduced() {
+    // And, for the fuzzer, with weights in four bits.
+    let narrow = in_four_bits(golden(), Packing::Ohwi4);
+    for (program, path) in
+        [(golden(), "tests/golden/tiny.brook"), (narrow, "tests/golden/tiny-4.brook")]
+    {
+        is_reproduced(&program, path);
+    }
+}
+
+fn is_reproduced(program: &Program, path: &str) {
+    let file = model_file(program);
     if std::env::var_os("BROOKLET_BLESS").is_some() {
         std::fs::write(path, &file).unwrap();
     }
     let same = std::fs::read(path).unwrap() == file;
     assert!(same, "{path} changes; BROOKLET_BLESS=1 cargo test writes it anew");
-    let picture = picture(&program, 5);
+    let picture = picture(program, 5);
     let model = Model::parse(&file).unwrap();
     let mut memory = vec![0u128; model.arena_bytes().div_ceil(16)];
     let mut session = Session::new(&model, Portable, memory.as_mut_bytes()).unwrap();
     let logits = session.run_picture(&picture).unwrap().to_vec();
-    assert_eq!(logits, interpret(&program, &picture)[program.logits]);
+    assert_eq!(logits, interpret(program, &picture)[program.logits]);
 }
 
 /// A network of three blocks for pictures of 8×8 pixels.
-fn golden() -> brooklet_cli::program::Program {
+fn golden() -> Program {
     let wanted = |seed: &u64| {
         let shape = network(*seed, 3).layers[0].record.shape();
         shape == brooklet::Shape::new(8, 8, 3)

@@ -11,7 +11,7 @@ use brooklet::ops::{Rows, Shortcut};
 use brooklet::{ARENA_ALIGN, Model, RowError, Session, Step};
 use brooklet_cli::plan::{Goal, plan};
 use brooklet_cli::program::Program;
-use common::{interpret, model_file, network, picture};
+use common::{in_four_bits, interpret, model_file, network, picture};
 use proptest::prelude::*;
 use zerocopy::IntoBytes;
 
@@ -56,6 +56,20 @@ proptest! {
         for file in [&tiles, &kernels] {
             prop_assert_eq!(&run(file, Portable, &picture, 0x55), &expected);
             prop_assert_eq!(&run(file, Reference, &picture, 0xaa), &expected);
+        }
+        let narrow = in_four_bits(program.clone(), Packing::Ohwi);
+        let plain = narrow.write(&plan(&narrow, Goal::Size).unwrap());
+        let tensors = interpret(&narrow, &picture);
+        let of_narrow = (tensors[narrow.logits].clone(), tensors.last().unwrap().clone());
+        for packing in Packing::ALL.into_iter().filter(|packing| packing.bits() == 4) {
+            let packed = narrow.clone().packed(packing);
+            let file = packed.write(&plan(&packed, Goal::Size).unwrap());
+            prop_assert_eq!(&run(&file, Reference, &picture, 0xaa), &of_narrow);
+            if packing == Packing::Ohwi4 {
+                prop_assert_eq!(&run(&file, Portable, &picture, 0x55), &of_narrow);
+            }
+            let read = Program::read(&Model::parse(&file).unwrap()).packed(Packing::Ohwi);
+            prop_assert_eq!(&read.write(&plan(&read, Goal::Size).unwrap()), &plain);
         }
         for arena_bytes in [smallest.arena_bytes * 3 / 2, usize::MAX] {
             let quick = plan(&program, Goal::Speed { arena_bytes }).unwrap();

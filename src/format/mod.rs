@@ -46,7 +46,7 @@
 //! # Weights
 //!
 //! Output × kernel rows × kernel columns × input channels (OHWI) numbers of int8 in
-//! [-127, 127], in one of the orders of [`Packing`]. A bias holds, besides the network's bias,
+//! [-127, 127], or [four bits](Packing::unpacked) each, in one of the orders of [`Packing`]. A bias holds, besides the network's bias,
 //! `-Σ zero_point · weight`, so that kernels multiply raw int8 values.
 //!
 //! # A file in full
@@ -79,6 +79,7 @@ mod writer;
 
 pub use header::{Header, PreprocessingRecord, SegmentRecord, arena_bytes, crc};
 pub use layer::{LayerRecord, NONE, Operator, flags};
+pub(crate) use packing::unpack_halves;
 pub use packing::{EIGHT, Packing, TILE_ROWS, TRANSFORM, VECTOR, VECTOR_CHANNELS};
 pub use tiles::TILE_TRANSFORM;
 pub use writer::Writer;

@@ -1,5 +1,7 @@
 //! The orders in which the weights of a convolution lie.
 
+use zerocopy::{FromBytes, IntoBytes};
+
 use super::tiles::{self, Tiles};
 
 /// In which order, and in which form, the weights of a convolution lie. The numbers are those of
@@ -104,6 +106,16 @@ pub enum Packing {
     ///
     /// An input channel that is missing to an even number is zero.
     HwioTiles = 9,
+    /// [`Ohwi`](Self::Ohwi) in [four bits](Self::unpacked).
+    Ohwi4 = 10,
+    /// [`Pairs`](Self::Pairs) in [four bits](Self::unpacked).
+    Pairs4 = 11,
+    /// [`Eights`](Self::Eights) in [four bits](Self::unpacked).
+    Eights4 = 12,
+    /// [`Vectors`](Self::Vectors) in [four bits](Self::unpacked).
+    Vectors4 = 13,
+    /// [`Hwio`](Self::Hwio) in [four bits](Self::unpacked).
+    Hwio4 = 14,
 }
 
 /// Weights that [`Packing::Vectors`] has in a vector.
@@ -126,10 +138,14 @@ pub const TILE_ROWS: usize = 4;
 pub(super) const SIDE_BY_SIDE: usize = 4;
 /// Channels that [`Packing::Eights`] has side by side.
 pub const EIGHT: usize = 8;
+/// Bytes that weights in four bits are unpacked to at a time, about.
+const UNPACKED_BYTES: usize = 4608;
+/// Bytes whose lower halves lie together, and whose upper ones do.
+const HALVES: usize = 16;
 
 impl Packing {
     /// All packings.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 15] = [
         Self::Ohwi,
         Self::Pairs,
         Self::Winograd,
@@ -140,6 +156,11 @@ impl Packing {
         Self::Winograd2d,
         Self::Winograd2dInt8,
         Self::HwioTiles,
+        Self::Ohwi4,
+        Self::Pairs4,
+        Self::Eights4,
+        Self::Vectors4,
+        Self::Hwio4,
     ];
 
     /// The packing of a number.
@@ -155,6 +176,11 @@ impl Packing {
             8 => Some(Self::Winograd2dInt8),
             5 => Some(Self::Vectors),
             9 => Some(Self::HwioTiles),
+            10 => Some(Self::Ohwi4),
+            11 => Some(Self::Pairs4),
+            12 => Some(Self::Eights4),
+            13 => Some(Self::Vectors4),
+            14 => Some(Self::Hwio4),
             _ => None,
         }
     }
@@ -172,7 +198,78 @@ impl Packing {
             Self::Winograd2dInt8 => "winograd-2d-int8",
             Self::Vectors => "vectors",
             Self::HwioTiles => "hwio-tiles",
+            Self::Ohwi4 => "ohwi-4",
+            Self::Pairs4 => "pairs-4",
+            Self::Eights4 => "eights-4",
+            Self::Vectors4 => "vectors-4",
+            Self::Hwio4 => "hwio-4",
         }
+    }
+
+    /// What weights in four bits are unpacked to: a packing in bytes, in which kernels multiply
+    /// them; `None` of those that are in bytes, or larger, themselves.
+    ///
+    /// Weights are from -8 to 7, in two's complement. Output channels come in
+    /// [groups](Self::group), as many as are unpacked at a time; each group, the last with fewer
+    /// channels, is packed by itself: the numbers *n₀*, *n₁* … of its form in bytes lie two in a
+    /// byte, low half and high half, by thirty-two.
+    ///
+    /// ```text
+    /// byte     0        1        …  15           16         …
+    ///          n₀  n₁₆  n₁  n₁₇  …  n₁₅  n₃₁     n₃₂  n₄₈   …
+    /// ```
+    ///
+    /// The last that are fewer than thirty-two are halved likewise, and a high half that is left
+    /// over is zero. So unpacking needs no order of its own: a word becomes two words, a vector
+    /// two vectors.
+    pub const fn unpacked(self) -> Option<Self> {
+        match self {
+            Self::Ohwi4 => Some(Self::Ohwi),
+            Self::Pairs4 => Some(Self::Pairs),
+            Self::Eights4 => Some(Self::Eights),
+            Self::Vectors4 => Some(Self::Vectors),
+            Self::Hwio4 => Some(Self::Hwio),
+            _ => None,
+        }
+    }
+
+    /// The packing in four bits that is unpacked to this one; itself where it is one.
+    pub fn in_four_bits(self) -> Option<Self> {
+        let halves = |packing: &Self| *packing == self || packing.unpacked() == Some(self);
+        Self::ALL.into_iter().filter(|packing| packing.unpacked().is_some()).find(halves)
+    }
+
+    /// Bits of a weight, before any transform.
+    pub const fn bits(self) -> u32 {
+        if self.unpacked().is_some() { 4 } else { 8 }
+    }
+
+    /// Whether it can hold that weight.
+    pub const fn holds(self, weight: i8) -> bool {
+        self.bits() == 8 || (weight >= -8 && weight <= 7)
+    }
+
+    /// Output channels that are unpacked at a time, where weights have four bits: a multiple of
+    /// eight whose weights take 4,608 bytes, or eight.
+    pub const fn group(self, kernel: [usize; 2]) -> usize {
+        let Some(unpacked) = self.unpacked() else { return usize::MAX };
+        match UNPACKED_BYTES.checked_div(unpacked.bytes(EIGHT, kernel)) {
+            Some(eights) if eights > 0 => EIGHT * eights,
+            _ => EIGHT,
+        }
+    }
+
+    /// The weights of the group that begins with output channel `first`, and how many channels
+    /// come before it.
+    #[inline(always)]
+    pub(crate) fn of_group(self, packed: &[i8], first: usize, kernel: [usize; 2]) -> &[i8] {
+        let Some(unpacked) = self.unpacked() else { return packed };
+        let group = self.group(kernel);
+        // Eights are of an even number of bytes.
+        let bytes = unpacked.bytes(group, kernel) / 2;
+        let start = first.checked_div(group).unwrap_or(0).saturating_mul(bytes);
+        let rest = packed.get(start..).unwrap_or(&[]);
+        rest.get(..bytes).unwrap_or(rest)
     }
 
     /// Whether it can be that of a convolution with such a kernel and stride: rows, columns.
@@ -183,7 +280,12 @@ impl Packing {
             | Self::WidePairs
             | Self::Hwio
             | Self::Vectors
-            | Self::Eights => true,
+            | Self::Eights
+            | Self::Ohwi4
+            | Self::Pairs4
+            | Self::Eights4
+            | Self::Vectors4
+            | Self::Hwio4 => true,
             Self::Winograd => matches!((kernel, stride), ([_, 3], [_, 1])),
             Self::Winograd2d | Self::Winograd2dInt8 | Self::HwioTiles => {
                 matches!((kernel, stride), ([3, 3], [1, 1]))
@@ -195,14 +297,8 @@ impl Packing {
     #[inline(always)]
     pub const fn rows_a_step(self) -> usize {
         match self {
-            Self::Ohwi
-            | Self::Pairs
-            | Self::WidePairs
-            | Self::Hwio
-            | Self::Vectors
-            | Self::Eights
-            | Self::Winograd => 1,
             Self::Winograd2d | Self::Winograd2dInt8 | Self::HwioTiles => TILE_ROWS,
+            _ => 1,
         }
     }
 
@@ -227,6 +323,16 @@ impl Packing {
             }
             Self::Vectors => channels.next_multiple_of(2) * rows * row.next_multiple_of(VECTOR),
             Self::HwioTiles => tiles::hwio_bytes(channels, row / KERNEL_COLUMNS),
+            Self::Ohwi4 | Self::Pairs4 | Self::Eights4 | Self::Vectors4 | Self::Hwio4 => {
+                let Some(unpacked) = self.unpacked() else { return 0 };
+                let group = self.group([rows, row]);
+                let groups = match channels.checked_div(group) {
+                    Some(groups) => groups,
+                    None => 0,
+                };
+                let rest = unpacked.bytes(channels - groups * group, [rows, row]);
+                groups * (unpacked.bytes(group, [rows, row]) / 2) + rest.div_ceil(2)
+            }
         }
     }
 
@@ -260,6 +366,12 @@ impl Packing {
                 let inputs = (row / KERNEL_COLUMNS).max(1);
                 let (kx, input) = (tap / inputs, tap % inputs);
                 return Tiles::hwio(packed, inputs).weight(channel, [ky, kx], input);
+            }
+            Self::Ohwi4 | Self::Pairs4 | Self::Eights4 | Self::Vectors4 | Self::Hwio4 => {
+                let place = self.nibble(packed, channel, ky, tap, kernel);
+                let Some((group, byte, high)) = place else { return 0 };
+                let pair = group.get(byte).copied().unwrap_or(0);
+                return if high { pair >> 4 } else { pair << 4 >> 4 };
             }
         };
         packed.get(index).copied().unwrap_or(0)
@@ -311,6 +423,15 @@ impl Packing {
                 let inputs = (row / KERNEL_COLUMNS).max(1);
                 let (kx, input) = (tap / inputs, tap % inputs);
                 return Tiles::hwio(packed, inputs).put(channel, [ky, kx], input, weight);
+            }
+            Self::Ohwi4 | Self::Pairs4 | Self::Eights4 | Self::Vectors4 | Self::Hwio4 => {
+                let place = self.nibble(packed, channel, ky, tap, kernel);
+                let Some((group, byte, high)) = place else { return };
+                let at = group.as_ptr().addr() - packed.as_ptr().addr() + byte;
+                if let Some(pair) = packed.get_mut(at) {
+                    *pair = if high { *pair & 15 | weight << 4 } else { *pair & !15 | weight & 15 };
+                }
+                return;
             }
         };
         if let Some(place) = packed.get_mut(index) {
@@ -384,7 +505,86 @@ impl Packing {
                 let inputs = row / KERNEL_COLUMNS;
                 Tiles::hwio(packed, inputs).is_sound(channel, inputs)
             }
+            Self::Ohwi4 | Self::Pairs4 | Self::Eights4 | Self::Vectors4 | Self::Hwio4 => {
+                let filled = match self {
+                    Self::Ohwi4 => row,
+                    Self::Pairs4 => filled,
+                    Self::Vectors4 => row.next_multiple_of(VECTOR),
+                    _ => row.next_multiple_of(2),
+                };
+                (0..rows).all(|ky| {
+                    (row..filled).all(|tap| self.weight(packed, channel, ky, tap, kernel) == 0)
+                })
+            }
         }
+    }
+
+    /// Where a weight in four bits lies: its group, the byte in it, and whether it is the upper
+    /// half of that.
+    #[inline(always)]
+    fn nibble(
+        self,
+        packed: &[i8],
+        channel: usize,
+        ky: usize,
+        tap: usize,
+        kernel @ [rows, row]: [usize; 2],
+    ) -> Option<(&[i8], usize, bool)> {
+        let group = self.of_group(packed, channel, kernel);
+        let channel = channel.checked_rem(self.group(kernel))?;
+        // Whoever has to know how many bytes there are has an even number of them.
+        let bytes = 2 * group.len();
+        let index = match self.unpacked()? {
+            Self::Pairs => pairs_index(channel, ky, tap, kernel),
+            Self::Eights => eights_index(channel, ky, tap, kernel),
+            Self::Vectors => vectors_index(bytes, channel, ky, tap, kernel),
+            Self::Hwio => hwio_index(bytes, channel, ky, tap, kernel),
+            _ => (channel * rows + ky) * row + tap,
+        };
+        let start = index / (2 * HALVES) * HALVES;
+        let halves = group.len().checked_sub(start)?.min(HALVES);
+        let place = index - 2 * start;
+        let high = place >= halves;
+        Some((group, start + if high { place - halves } else { place }, high))
+    }
+}
+
+/// Unpacks numbers in [four bits](Packing::unpacked) to bytes; what has no place in `bytes` is
+/// left out.
+pub(crate) fn unpack_halves(packed: &[i8], bytes: &mut [i8]) {
+    // The lower half of each byte of a word, its sign extended: the upper halves are 8, then 0 or
+    // 1, so that nothing is borrowed from the next byte.
+    let extend = |halves: u32| ((halves & 0x0f0f_0f0f ^ 0x8888_8888) - 0x0808_0808) ^ 0x8080_8080;
+    let (blocks, rest) = packed.as_chunks::<HALVES>();
+    let (places, _) = bytes.as_chunks_mut::<{ 2 * HALVES }>();
+    let words = <[[u32; HALVES / 4]]>::ref_from_bytes(blocks.as_bytes());
+    let doubles = <[[[u32; HALVES / 4]; 2]]>::mut_from_bytes(places.as_mut_bytes());
+    match (words, doubles) {
+        (Ok(words), Ok(doubles)) => {
+            for (words, [low, high]) in words.iter().zip(doubles) {
+                for ((word, low), high) in words.iter().zip(low).zip(high) {
+                    (*low, *high) = (extend(*word), extend(*word >> 4));
+                }
+            }
+        }
+        // A file may lie anywhere.
+        _ => {
+            for (block, places) in blocks.iter().zip(places) {
+                split(block, places);
+            }
+        }
+    }
+    split(rest, bytes.get_mut(2 * HALVES * blocks.len()..).unwrap_or_default());
+}
+
+/// Splits bytes, sixteen at most, into their lower halves and, behind these, their upper ones.
+fn split(packed: &[i8], places: &mut [i8]) {
+    let Some((low, high)) = places.split_at_mut_checked(packed.len()) else { return };
+    for (pair, low) in packed.iter().zip(low) {
+        *low = *pair << 4 >> 4;
+    }
+    for (pair, high) in packed.iter().zip(high) {
+        *high = *pair >> 4;
     }
 }
 
@@ -513,5 +713,33 @@ pub(super) fn int16(bytes: &[i8]) -> i16 {
     match *bytes {
         [low, high] => i16::from_le_bytes([low as u8, high as u8]),
         _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec;
+    use std::vec::Vec;
+
+    use super::*;
+
+    #[test]
+    fn halves_are_unpacked_wherever_they_lie() {
+        for length in 0..100 {
+            let numbers: Vec<i8> = (0..2 * length).map(|i| (i * 7 % 16 - 8) as i8).collect();
+            let mut packed = Vec::new();
+            for block in numbers.chunks(2 * HALVES) {
+                let (low, high) = block.split_at(block.len() / 2);
+                packed.extend(low.iter().zip(high).map(|(low, high)| low & 15 | high << 4));
+            }
+            // Aligned as words are, and not.
+            for offset in 0..5 {
+                let mut shifted = vec![0; offset];
+                shifted.extend(&packed);
+                let mut bytes = vec![99; numbers.len()];
+                unpack_halves(&shifted[offset..], &mut bytes);
+                assert_eq!(bytes, numbers, "{length} at {offset}");
+            }
+        }
     }
 }

@@ -294,8 +294,10 @@ mod tests {
                     rows.flat_map(|(o, ky)| (0..kernel[1]).map(move |tap| (o, ky, tap)))
                 };
                 let mut packed = vec![0; packing.bytes(channels, kernel)];
-                let weight =
-                    |o, ky, tap| (((o * 31 + ky * 77 + tap * 53) % 255) as i16 - 127) as i8;
+                let weight = |o, ky, tap| {
+                    let weight = (((o * 31 + ky * 77 + tap * 53) % 255) as i16 - 127) as i8;
+                    weight >> (8 - packing.bits())
+                };
                 for (o, ky, tap) in every() {
                     packing.put(&mut packed, o, ky, tap, kernel, weight(o, ky, tap));
                 }

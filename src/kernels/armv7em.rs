@@ -36,7 +36,7 @@ use zerocopy::FromBytes;
 use zerocopy::little_endian::I32;
 
 use super::quick::{AddArgs, Quick, finish, numbers};
-use super::{Backend, reference};
+use super::{Backend, nibbles, reference};
 use crate::format::Packing;
 use crate::ops::add::Add;
 use crate::ops::conv::{CHUNK_TAPS, Conv, GROUP_CHANNELS, PATCH_COLUMNS, Padding};
@@ -53,6 +53,7 @@ impl Backend for Armv7em {
         matches!(
             packing,
             Packing::Pairs
+                | Packing::Pairs4
                 | Packing::WidePairs
                 | Packing::Winograd
                 | Packing::Winograd2d
@@ -68,6 +69,9 @@ impl Backend for Armv7em {
         scratch: &mut [u8],
         output: &mut [i8],
     ) {
+        if let Some(unpacked) = conv.packing.unpacked() {
+            return nibbles::conv(self, unpacked, conv, rows, shortcut, scratch, output);
+        }
         if conv.packing == Packing::Winograd {
             let tiles = winograd::Dsp(Quick::of(conv, shortcut));
             return super::winograd::conv(&tiles, conv, rows, shortcut, scratch, output);

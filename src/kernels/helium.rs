@@ -38,7 +38,7 @@ use core::ptr::{null, null_mut};
 use zerocopy::FromBytes;
 use zerocopy::little_endian::I32;
 
-use super::Backend;
+use super::{Backend, nibbles};
 use crate::format::{Packing, VECTOR, VECTOR_CHANNELS};
 use crate::ops::add::Add;
 use crate::ops::batch_norm::BatchNorm;
@@ -57,7 +57,7 @@ impl Backend for Helium {
     const NAME: &'static str = "helium";
 
     fn runs(&self, packing: Packing) -> bool {
-        packing == Packing::Vectors
+        matches!(packing, Packing::Vectors | Packing::Vectors4)
     }
 
     fn conv(
@@ -68,6 +68,9 @@ impl Backend for Helium {
         scratch: &mut [u8],
         output: &mut [i8],
     ) {
+        if let Some(unpacked) = conv.packing.unpacked() {
+            return nibbles::conv(self, unpacked, conv, rows, shortcut, scratch, output);
+        }
         let channels = usize::from(conv.window.output.channels);
         let shortcut = in_reach(conv, shortcut, output);
         let Some(mut row) = Row::new(conv, rows, &shortcut, scratch, output) else { return };

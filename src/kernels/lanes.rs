@@ -367,6 +367,7 @@ macro_rules! backend {
                 matches!(
                     packing,
                     Packing::Eights
+                        | Packing::Eights4
                         | Packing::Winograd
                         | Packing::Winograd2d
                         | Packing::Winograd2dInt8
@@ -381,7 +382,11 @@ macro_rules! backend {
                 scratch: &mut [u8],
                 output: &mut [i8],
             ) {
-                if conv.packing == $crate::format::Packing::Winograd {
+                if let Some(unpacked) = conv.packing.unpacked() {
+                    $crate::kernels::nibbles::conv(
+                        self, unpacked, conv, rows, shortcut, scratch, output,
+                    );
+                } else if conv.packing == $crate::format::Packing::Winograd {
                     $crate::kernels::winograd::conv(self, conv, rows, shortcut, scratch, output);
                 } else {
                     $crate::kernels::lanes::conv::<Self>(conv, rows, shortcut, scratch, output);

@@ -27,6 +27,7 @@ pub mod armv7m;
 pub mod helium;
 #[cfg(any(feature = "armv6m", feature = "armv7m", feature = "rv32"))]
 mod lanes;
+mod nibbles;
 pub mod portable;
 #[cfg(any(feature = "armv6m", feature = "armv7em", feature = "armv7m", feature = "rv32"))]
 mod quick;

@@ -13,9 +13,9 @@
 //! The products with padding depend on the channel and on which part of the kernel lies
 //! outside; they are summed once for a run of columns, not for each.
 
-use super::Backend;
 use super::winograd::{self, Tiles};
 use super::winograd_2d::{self, SquareTiles};
+use super::{Backend, nibbles};
 use crate::format::Packing;
 use crate::ops::conv::{Channel, Conv};
 use crate::ops::{Outputs, Rows, Shortcut, Shortcuts};
@@ -37,7 +37,11 @@ impl Backend for Portable {
     fn runs(&self, packing: Packing) -> bool {
         matches!(
             packing,
-            Packing::Ohwi | Packing::Winograd | Packing::Winograd2d | Packing::Winograd2dInt8
+            Packing::Ohwi
+                | Packing::Ohwi4
+                | Packing::Winograd
+                | Packing::Winograd2d
+                | Packing::Winograd2dInt8
         )
     }
 
@@ -49,6 +53,9 @@ impl Backend for Portable {
         scratch: &mut [u8],
         output: &mut [i8],
     ) {
+        if let Some(unpacked) = conv.packing.unpacked() {
+            return nibbles::conv(self, unpacked, conv, rows, shortcut, scratch, output);
+        }
         if conv.packing == Packing::Winograd {
             return winograd::conv(self, conv, rows, shortcut, scratch, output);
         }

@@ -51,7 +51,7 @@ use core::ptr::null;
 
 use zerocopy::little_endian::I32;
 
-use super::{Backend, Reference, reference};
+use super::{Backend, Reference, nibbles, reference};
 use crate::format::Packing;
 use crate::ops::add::Add;
 use crate::ops::batch_norm::BatchNorm;
@@ -67,7 +67,7 @@ impl Backend for Rvv {
     const NAME: &'static str = "rvv";
 
     fn runs(&self, packing: Packing) -> bool {
-        matches!(packing, Packing::Hwio | Packing::HwioTiles)
+        matches!(packing, Packing::Hwio | Packing::Hwio4 | Packing::HwioTiles)
     }
 
     fn conv(
@@ -78,6 +78,9 @@ impl Backend for Rvv {
         scratch: &mut [u8],
         output: &mut [i8],
     ) {
+        if let Some(unpacked) = conv.packing.unpacked() {
+            return nibbles::conv(self, unpacked, conv, rows, shortcut, scratch, output);
+        }
         let window = &conv.window;
         let whole = output.len()
             == usize::from(window.output.columns) * usize::from(window.output.channels);

@@ -134,6 +134,11 @@ impl<'m> Conv<'m> {
         packed_row(self.packing, kernel_taps(&self.window)[1])
     }
 
+    /// Rows of the kernel, and weights in each.
+    pub(crate) fn kernel_taps(&self) -> [usize; 2] {
+        kernel_taps(&self.window)
+    }
+
     /// Weights an output channel with what the packing adds.
     pub fn packed_taps(&self) -> usize {
         self.window.kernel[0] * self.packed_row()
@@ -349,6 +354,19 @@ impl Strip {
 fn scratch_for(packing: Packing, window: &Window) -> usize {
     let channels = usize::from(window.output.channels);
     let [rows, row] = kernel_taps(window);
+    if let Some(unpacked) = packing.unpacked() {
+        // A group's weights in bytes, its outputs if there are others beside them, and what its
+        // own convolution asks for: the last group has fewer channels.
+        let group = packing.group([rows, row]).min(channels);
+        let part = |channels: usize| {
+            let channels = channels as u16;
+            let output = Shape { channels, ..window.output };
+            scratch_for(unpacked, &Window { output, ..*window })
+        };
+        let rest = channels.checked_rem(group).unwrap_or(0);
+        let parts = unpacked_parts(packing, window, group);
+        return parts[0] + parts[1] + part(group).max(part(rest));
+    }
     match packing {
         Packing::Ohwi => 0,
         // The values under the kernel as int16, and a sum for each channel, at some columns.
@@ -398,6 +416,12 @@ fn scratch_for(packing: Packing, window: &Window) -> usize {
             let transformed = 2 * TILE_POSITIONS * (spans * TILES + SIDE_BY_SIDE);
             transformed * inputs + UNDER_TILES * inputs
         }
+        // Unpacked above.
+        Packing::Ohwi4
+        | Packing::Pairs4
+        | Packing::Eights4
+        | Packing::Vectors4
+        | Packing::Hwio4 => 0,
         // The values under the kernel at some columns, as many of padding as under a row of it,
         // and a sum for each channel there.
         Packing::Vectors => {
@@ -407,6 +431,17 @@ fn scratch_for(packing: Packing, window: &Window) -> usize {
             PATCH_COLUMNS * 4 * sums + (1 + rows) * span.next_multiple_of(VECTOR)
         }
     }
+}
+
+/// Bytes of scratch memory for a group of output channels whose weights have four bits: for these
+/// in bytes, and for its outputs. Both are aligned as the arena is.
+pub(crate) fn unpacked_parts(packing: Packing, window: &Window, group: usize) -> [usize; 2] {
+    let align = |bytes: usize| bytes.next_multiple_of(crate::ARENA_ALIGN);
+    let kernel = kernel_taps(window);
+    let weights = packing.unpacked().map_or(0, |unpacked| unpacked.bytes(group, kernel));
+    let alone = group == usize::from(window.output.channels);
+    let outputs = if alone { 0 } else { group * usize::from(window.output.columns) };
+    [align(weights), align(outputs)]
 }
 
 /// Bytes that a packing makes of a weight, at most.

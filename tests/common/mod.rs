@@ -4,7 +4,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part")]
 
 use brooklet::Shape;
-use brooklet::format::{LayerRecord, Operator, flags};
+use brooklet::format::{LayerRecord, Operator, Packing, flags};
 use brooklet::ops::softmax::Softmax;
 use brooklet::quant::{Multiplier, requantize, rounding_divide};
 use brooklet_cli::program::{Layer, Program, Table};
@@ -231,6 +231,16 @@ pub fn network(seed: u64, blocks: usize) -> Program {
         softmax.record.diff_min = I32::new(Softmax::smallest_difference(multiplier));
     }
     b.program
+}
+
+/// The network with the upper four bits of its convolutions' weights, in that packing.
+pub fn in_four_bits(mut program: Program, packing: Packing) -> Program {
+    for layer in &mut program.layers {
+        if layer.record.operator() == Operator::Conv {
+            layer.weights.iter_mut().for_each(|weight| *weight >>= 4);
+        }
+    }
+    program.packed(packing)
 }
 
 /// A picture of noise for the network.

@@ -377,9 +377,14 @@ macro_rules! with_features {
                 conv: &$crate::ops::conv::Conv<'_>,
                 rows: &$crate::ops::Rows<'_>,
                 shortcut: &$crate::ops::Shortcut<'_>,
-                _: &mut [u8],
+                scratch: &mut [u8],
                 output: &mut [i8],
             ) {
+                if let Some(unpacked) = conv.packing.unpacked() {
+                    return $crate::kernels::nibbles::conv(
+                        self, unpacked, conv, rows, shortcut, scratch, output,
+                    );
+                }
                 // SAFETY: `self` is the proof that the core has what it asks for.
                 unsafe { compiled::conv(*self, conv, rows, &[*shortcut], &mut [output]) }
             }

@@ -111,7 +111,7 @@ const fn case(
     Case { kernel, stride, pad_left: pads[0], pad_right: pads[1], columns, inputs, outputs }
 }
 
-const CASES: [Case; 37] = [
+const CASES: [Case; 38] = [
     case([3, 3], 1, [1, 1], 9, 17, 6),
     case([3, 3], 1, [1, 1], 8, 12, 16),
     case([3, 3], 1, [1, 1], 32, 3, 16),
@@ -149,6 +149,7 @@ const CASES: [Case; 37] = [
     case([3, 3], 2, [0, 1], 66, 6, 5),
     case([1, 1], 2, [0, 0], 9, 16, 2),
     case([3, 3], 2, [0, 1], 16, 26, 26),
+    case([2, 2], 1, [0, 0], 4, 148, 11),
 ];
 
 /// Numbers that look random (xorshift32).
@@ -262,8 +263,10 @@ fn conv(
     let kernel = [case.kernel[0], row];
     let packed = packing.bytes(outputs, kernel);
     memory.packed.0[..packed].fill(0);
+    // The upper bits, of those that there are.
+    let bits = packing.bits();
     for weight in &mut memory.weights[..taps * outputs] {
-        *weight = values.weight(generator);
+        *weight = values.weight(generator) >> (8 - bits);
     }
     // Shifts to the right alone, to the left alone, or any.
     let lean = generator.below(4);
@@ -281,7 +284,7 @@ fn conv(
             _ => (generator.next() >> 2 | 1 << 30) as i32,
         });
         // From factors that leave a few steps to factors that saturate.
-        let bits = (taps as u32 * 127 * 128).ilog2() as i32;
+        let bits = ((taps as u32 * 127 * 128) >> (8 - bits)).ilog2() as i32;
         memory.shifts[channel] = match (lean, generator.below(4)) {
             (0, any) => -((bits - 8).max(1) as i8) - (any % 2) as i8,
             (1, _) | (_, 1) => (30 - bits).clamp(0, 3) as i8,

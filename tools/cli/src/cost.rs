@@ -7,7 +7,7 @@
 //!
 //! *Products* are those that the kernel computes, with what fills its blocks up; *values* those
 //! that it brings into another form first; *blocks* are runs of output columns that it computes
-//! at once. The coefficients, of each core and kernel, are in `costs.json`. The test `costs` holds
+//! at once. Of weights in four bits, what is unpacked counts in place of rows. The coefficients, of each core and kernel, are in `costs.json`. The test `costs` holds
 //! them against the boards, and fits them anew.
 
 use std::collections::BTreeMap;
@@ -69,16 +69,74 @@ impl Core {
         self.kernels.contains_key(work(layer, input).0)
     }
 
+    /// The coefficients of a kernel for weights in four bits, where it was not counted: those of the
+    /// kernel for bytes, and what it takes to unpack a number.
+    fn from_bytes(&self, kernel: &str) -> Option<Work> {
+        const UNPACKING: f64 = 2.0;
+        let (in_bytes, _) = IN_FOUR_BITS.iter().find(|(_, name)| *name == kernel)?;
+        let [products, outputs, values, blocks, _] = *self.kernels.get(*in_bytes)?;
+        Some([products, outputs, values, blocks, UNPACKING])
+    }
+
     /// Instructions of a layer with such an input for one picture.
     pub fn instructions(&self, layer: &LayerRecord, input: Shape) -> f64 {
         let (kernel, work) = work(layer, input);
-        let each = self.kernels.get(kernel).copied().unwrap_or_default();
-        each.iter().zip(work).map(|(each, work)| each * work).sum()
+        let each = self.kernels.get(kernel).copied().or_else(|| self.from_bytes(kernel));
+        each.unwrap_or_default().iter().zip(work).map(|(each, work)| each * work).sum()
     }
+}
+
+/// Kernels, and their names where they multiply weights that were unpacked from four bits.
+const IN_FOUR_BITS: [(&str, &str); 14] = [
+    ("ohwi", "ohwi in 4 bits"),
+    ("ohwi, join", "ohwi in 4 bits, join"),
+    ("pairs", "pairs in 4 bits"),
+    ("pairs, join", "pairs in 4 bits, join"),
+    ("eights", "eights in 4 bits"),
+    ("eights, join", "eights in 4 bits, join"),
+    ("vectors", "vectors in 4 bits"),
+    ("vectors, join", "vectors in 4 bits, join"),
+    ("vectors by three", "vectors in 4 bits by three"),
+    ("vectors by three, join", "vectors in 4 bits by three, join"),
+    ("hwio", "hwio in 4 bits"),
+    ("hwio, join", "hwio in 4 bits, join"),
+    ("hwio by columns", "hwio in 4 bits by columns"),
+    ("hwio by columns, join", "hwio in 4 bits by columns, join"),
+];
+
+/// Of a layer whose weights have four bits: the work of all its groups, and in place of rows the
+/// numbers that are unpacked for these.
+fn work_in_four_bits(layer: &LayerRecord, input: Shape, unpacked: Packing) -> (&'static str, Work) {
+    let [kernel_rows, kernel_columns] = layer.kernel.map(usize::from);
+    let kernel = [kernel_rows, kernel_columns * usize::from(input.channels)];
+    let channels = usize::from(layer.channels.get());
+    let group = layer.packing().group(kernel).min(channels);
+    let rows = f64::from(layer.rows.get());
+    let part = |channels: usize| {
+        let mut part = *layer;
+        part.packing = unpacked as u8;
+        part.channels.set(channels as u16);
+        let (name, [products, outputs, values, blocks, _]) = work(&part, input);
+        let unpacked = unpacked.bytes(channels, kernel) as f64;
+        (name, [products, outputs, values, blocks, rows * unpacked])
+    };
+    let (name, each) = part(group);
+    let mut all = each.map(|each| each * (channels / group) as f64);
+    let rest = channels % group;
+    if rest > 0 {
+        for (all, rest) in all.iter_mut().zip(part(rest).1) {
+            *all += rest;
+        }
+    }
+    let names = IN_FOUR_BITS.iter().find(|(in_bytes, _)| *in_bytes == name);
+    (names.map_or(name, |(_, name)| name), all)
 }
 
 /// The kernel that computes a layer, and what it does for one picture.
 pub fn work(layer: &LayerRecord, input: Shape) -> (&'static str, Work) {
+    if let (Operator::Conv, Some(unpacked)) = (layer.operator(), layer.packing().unpacked()) {
+        return work_in_four_bits(layer, input, unpacked);
+    }
     let joins = layer.shortcut().is_some();
     let output = layer.shape();
     let [rows, columns, channels] = [output.rows, output.columns, output.channels].map(usize::from);
@@ -165,7 +223,8 @@ pub fn work(layer: &LayerRecord, input: Shape) -> (&'static str, Work) {
                 };
                 (name, fours * channels.div_ceil(2) * vectors, fours * vectors, fours)
             }
-            Packing::Ohwi => {
+            // Weights in four bits are looked at above.
+            _ => {
                 let taps = kernel_rows * kernel_columns * inputs;
                 let values = rows * columns * kernel_rows;
                 let name = if joins { "ohwi, join" } else { "ohwi" };

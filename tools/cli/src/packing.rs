@@ -77,14 +77,31 @@ impl Kernels {
         }
     }
 
+    /// The smallest packing for weights of as many bits as those of `packing`.
+    pub fn smallest(self, packing: Packing) -> Packing {
+        match packing.bits() {
+            4 => self.packing().in_four_bits().unwrap_or(packing),
+            _ => self.packing(),
+        }
+    }
+
     /// Whether they run that packing.
     pub fn runs(self, packing: Packing) -> bool {
-        packing == self.packing() || self.quicker().contains(&packing)
+        packing == self.smallest(packing) || self.quicker().contains(&packing)
+    }
+
+    /// The program with the smallest packings: weights in four bits keep them.
+    pub fn packed(self, mut program: Program) -> Program {
+        for layer in program.layers.iter_mut().filter(|layer| layer.can_be(self.packing())) {
+            layer.record.packing = self.smallest(layer.record.packing()) as u8;
+        }
+        program
     }
 
     /// The program packed for them, and its plan. For speed each convolution is packed so that it
     /// takes the fewest instructions, within the arena of the goal and a model file of
     /// `file_bytes`: those first that save the most for a byte, by what a core's kernels cost.
+    /// Weights in four bits, which were asked for to save flash, keep them.
     ///
     /// # Errors
     ///
@@ -96,7 +113,7 @@ impl Kernels {
         file_bytes: usize,
         costs: &Core,
     ) -> Result<(Program, Plan), Uncuttable> {
-        let program = program.packed(self.packing());
+        let program = self.packed(program);
         let smallest = plan(&program, goal)?;
         let Goal::Speed { arena_bytes } = goal else { return Ok((program, smallest)) };
         let room = file_bytes.saturating_sub(program.write(&smallest).len());
@@ -127,6 +144,9 @@ impl Kernels {
         loop {
             let mut best: Option<(f64, usize, Packing, usize)> = None;
             for (index, layer) in program.layers.iter().enumerate() {
+                if layer.record.packing().bits() == 4 {
+                    continue;
+                }
                 let shape = program.layers[usize::from(layer.record.input.get())].record.shape();
                 for &packing in self.quicker() {
                     if !layer.can_be(packing) {
@@ -171,7 +191,7 @@ impl Kernels {
         }
         let mut program = Program::read(&model);
         for layer in program.layers.iter_mut().filter(|layer| other(&layer.record)) {
-            layer.record.packing = self.packing() as u8;
+            layer.record.packing = self.smallest(layer.record.packing()) as u8;
         }
         let plan = plan(&program, Goal::Size)
             .map_err(|error| miette!("{}: {error}", file.path().display()))?;

@@ -108,6 +108,7 @@ impl Layer {
         self.record.operator() == Operator::Conv
             && packing
                 .fits(self.record.kernel.map(usize::from), self.record.stride.map(usize::from))
+            && self.weights.iter().all(|&weight| packing.holds(weight))
             && sums.all(|sum| sum < sum_bound(packing))
     }
 

@@ -162,7 +162,7 @@ pub(crate) fn cross(steps: &mut Steps) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A bounded run of the fuzz target, from the golden file: arbitrary model files are refused, or
+/// A bounded run of the fuzz target, from the golden files: arbitrary model files are refused, or
 /// run to their end. The coverage that guides it is the stable compiler's; sanitizers, which
 /// are not, add nothing to code without `unsafe`.
 fn fuzz(steps: &mut Steps, registry: &Registry) {
@@ -172,8 +172,10 @@ fn fuzz(steps: &mut Steps, registry: &Registry) {
         let corpus = target.join("corpus");
         let failed = |error| Failure(format!("error: {}: {error}", corpus.display()));
         std::fs::create_dir_all(&corpus).map_err(failed)?;
-        let golden = registry.root().join("tests/golden/tiny.brook");
-        std::fs::copy(golden, corpus.join("tiny.brook")).map_err(failed)?;
+        for golden in ["tiny.brook", "tiny-4.brook"] {
+            let path = registry.root().join("tests/golden").join(golden);
+            std::fs::copy(path, corpus.join(golden)).map_err(failed)?;
+        }
         let coverage = [
             "--cfg=fuzzing",
             "-Cpasses=sancov-module",

@@ -1,0 +1,83 @@
+//! Convolutions whose weights have four bits: unpacked to bytes, a group of output channels at a
+//! time, and multiplied by the kernel for these.
+//!
+//! ```text
+//! for each group of output channels:
+//!     weights = unpack(weights of the group)         four operations for four weights
+//!     row = what a join adds to, at these channels
+//!     row = conv(weights, row)                       the backend's own
+//!     output[column, channels of the group] = row[column]
+//! ```
+//!
+//! So each weight is unpacked once for a row of the output, whatever the backend, and there is no
+//! other arithmetic than that of weights in bytes.
+
+use super::Backend;
+use crate::format::{Packing, unpack_halves};
+use crate::ops::conv::{Conv, Finish, unpacked_parts};
+use crate::ops::{Rows, Shortcut, int8_mut};
+use crate::shape::Shape;
+
+/// One output row; see [`Backend::conv`]. `unpacked` is what the weights are unpacked to, which
+/// the backend runs.
+pub(super) fn conv<B: Backend>(
+    backend: &B,
+    unpacked: Packing,
+    conv: &Conv<'_>,
+    rows: &Rows<'_>,
+    shortcut: &Shortcut<'_>,
+    scratch: &mut [u8],
+    output: &mut [i8],
+) {
+    let channels = usize::from(conv.window.output.channels);
+    let kernel = conv.kernel_taps();
+    let group = conv.packing.group(kernel).min(channels);
+    let [weight_bytes, row_bytes] = unpacked_parts(conv.packing, &conv.window, group);
+    // That there is so much was checked when the model was.
+    let Some((weights, scratch)) = scratch.split_at_mut_checked(weight_bytes) else { return };
+    let Some((row, scratch)) = scratch.split_at_mut_checked(row_bytes) else { return };
+    let (weights, row) = (int8_mut(weights), int8_mut(row));
+    let mut first = 0;
+    while first < channels {
+        let count = group.min(channels - first);
+        unpack_halves(conv.packing.of_group(conv.weights, first, kernel), weights);
+        let part = |all: usize| first..(first + count).min(all);
+        let part = Conv {
+            window: crate::ops::Window {
+                output: Shape { channels: count as u16, ..conv.window.output },
+                ..conv.window
+            },
+            packing: unpacked,
+            weights: weights.get(..unpacked.bytes(count, kernel)).unwrap_or(&[]),
+            bias: conv.bias.get(part(conv.bias.len())).unwrap_or(&[]),
+            mantissas: conv.mantissas.get(part(conv.mantissas.len())).unwrap_or(&[]),
+            shifts: conv.shifts.get(part(conv.shifts.len())).unwrap_or(&[]),
+            ..*conv
+        };
+        let alone = count == channels;
+        if !alone && matches!(conv.finish, Finish::Join { .. }) {
+            let pixels = output.chunks_exact(channels).zip(row.chunks_exact_mut(count));
+            for (x, (pixel, place)) in pixels.enumerate() {
+                let here = pixel.iter().skip(first).zip(place);
+                for (c, (here, place)) in (first..).zip(here) {
+                    *place = shortcut.at(x, c, *here);
+                }
+            }
+        }
+        let length = count * usize::from(conv.window.output.columns);
+        let (shortcut, target) = match alone {
+            true => (shortcut, &mut *output),
+            false => (&Shortcut::InPlace, row.get_mut(..length).unwrap_or_default()),
+        };
+        backend.conv(&part, rows, shortcut, scratch, target);
+        if !alone {
+            let pixels = output.chunks_exact_mut(channels).zip(row.chunks_exact(count));
+            for (pixel, values) in pixels {
+                for (place, value) in pixel.iter_mut().skip(first).zip(values) {
+                    *place = *value;
+                }
+            }
+        }
+        first += count;
+    }
+}

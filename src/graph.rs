@@ -59,9 +59,11 @@ impl<'m> Graph<'m> {
         match record.operator() {
             Operator::Conv => {
                 let [rows, columns] = record.kernel.map(usize::from);
-                rows * columns
+                let weights = rows
+                    * columns
                     * usize::from(self.input_of(record).channels.get())
-                    * usize::from(record.channels.get())
+                    * usize::from(record.channels.get());
+                if record.packing().bits() == 4 { weights.div_ceil(2) } else { weights }
             }
             Operator::BatchNorm => usize::from(record.channels.get()),
             _ => 0,

@@ -180,6 +180,33 @@ fn resnet20_learns() {
     }
 }
 
+/// Weights in four bits lose next to nothing, where their rounding is learned.
+#[test]
+fn resnet20_learns_in_four_bits() {
+    let (Some(network), Some(data), Some(best)) = (
+        shared("models/resnet20.safetensors"),
+        shared("cifar10/calib_train_1000.bin"),
+        shared("expected/resnet20_float_argmax_5000.npy"),
+    ) else {
+        return;
+    };
+    let options = ["--arch", "resnet20", "--calibrate", data.to_str().unwrap(), "--weights", "4"];
+    let model = quantize(&network, &[&options[..], &NORMALIZED].concat());
+    // Of 272,474 weights, 1,072 are in the first layer and the last.
+    assert!(model.bytes().len() < 160_000, "{} bytes", model.bytes().len());
+    let best: Array1<u8> = read_npy(best).unwrap();
+    let best: Vec<usize> = best.iter().map(|&class| class.into()).collect();
+    let answers = answers(&model, HostBackend::Auto, 5000);
+    let right = |(answer, float): (&(Answer, Option<usize>), &usize)| answer.1 == Some(*float);
+    let float = answers.iter().zip(&best).filter(|&both| right(both)).count();
+    assert_eq!(float, 4574, "what the float network has right");
+    let score = evaluate::score(&answers, Some(&FloatAnswers::Best(best)), f32::from);
+    let (top1, agreement) = (score.top1.unwrap(), score.agreement.unwrap());
+    println!("in four bits: top-1 {top1:.4}, agreement {agreement:.4}");
+    assert!(top1 >= 0.9148 - 0.005, "top-1 {top1}");
+    assert!(agreement >= 0.97, "agreement {agreement}");
+}
+
 #[test]
 fn resnet20_agrees_with_float() {
     quantized_agrees_with_float(

@@ -139,7 +139,7 @@ pub(super) const SIDE_BY_SIDE: usize = 4;
 /// Channels that [`Packing::Eights`] has side by side.
 pub const EIGHT: usize = 8;
 /// Bytes that weights in four bits are unpacked to at a time, about.
-const UNPACKED_BYTES: usize = 4608;
+const UNPACKED_BYTES: usize = 2304;
 /// Bytes whose lower halves lie together, and whose upper ones do.
 const HALVES: usize = 16;
 
@@ -250,7 +250,7 @@ impl Packing {
     }
 
     /// Output channels that are unpacked at a time, where weights have four bits: a multiple of
-    /// eight whose weights take 4,608 bytes, or eight.
+    /// eight whose weights take 2,304 bytes, or eight.
     pub const fn group(self, kernel: [usize; 2]) -> usize {
         let Some(unpacked) = self.unpacked() else { return usize::MAX };
         match UNPACKED_BYTES.checked_div(unpacked.bytes(EIGHT, kernel)) {

@@ -31,7 +31,7 @@ pub(super) fn conv<B: Backend>(
 ) {
     let channels = usize::from(conv.window.output.channels);
     let kernel = conv.kernel_taps();
-    let group = conv.packing.group(kernel).min(channels);
+    let group = conv.packing.group(kernel).min(channels).max(1);
     let [weight_bytes, row_bytes] = unpacked_parts(conv.packing, &conv.window, group);
     // That there is so much was checked when the model was.
     let Some((weights, scratch)) = scratch.split_at_mut_checked(weight_bytes) else { return };
@@ -39,7 +39,7 @@ pub(super) fn conv<B: Backend>(
     let (weights, row) = (int8_mut(weights), int8_mut(row));
     let mut first = 0;
     while first < channels {
-        let count = group.min(channels - first);
+        let count = group.min(channels - first).max(1);
         unpack_halves(conv.packing.of_group(conv.weights, first, kernel), weights);
         let part = |all: usize| first..(first + count).min(all);
         let part = Conv {

@@ -71,7 +71,7 @@ impl Core {
 
     /// The coefficients of a kernel for weights in four bits, where it was not counted: those of the
     /// kernel for bytes, and what it takes to unpack a number.
-    fn from_bytes(&self, kernel: &str) -> Option<Work> {
+    fn of_bytes(&self, kernel: &str) -> Option<Work> {
         const UNPACKING: f64 = 2.0;
         let (in_bytes, _) = IN_FOUR_BITS.iter().find(|(_, name)| *name == kernel)?;
         let [products, outputs, values, blocks, _] = *self.kernels.get(*in_bytes)?;
@@ -81,7 +81,7 @@ impl Core {
     /// Instructions of a layer with such an input for one picture.
     pub fn instructions(&self, layer: &LayerRecord, input: Shape) -> f64 {
         let (kernel, work) = work(layer, input);
-        let each = self.kernels.get(kernel).copied().or_else(|| self.from_bytes(kernel));
+        let each = self.kernels.get(kernel).copied().or_else(|| self.of_bytes(kernel));
         each.unwrap_or_default().iter().zip(work).map(|(each, work)| each * work).sum()
     }
 }

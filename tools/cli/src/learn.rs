@@ -21,7 +21,7 @@ use crate::lower::Unrepresentable;
 use crate::network::{Conv, Network, NodeId, Op};
 use crate::program::Layer;
 use crate::quantize::{Affine, Fused, Learned, Unit, Weights, smallest_scale, steps};
-use crate::rounding::{self, Means, Moments, Trained};
+use crate::rounding::{self, Bits, Means, Moments, Trained};
 
 /// Pictures that go through the float network at once.
 pub(crate) const BATCH: usize = 25;
@@ -129,7 +129,8 @@ pub fn learn(
             rng.set_stream(index as u64);
             let targets = targets(&float, network, fused, unit, &live)?;
             let inputs: Vec<_> = live[&unit.input].iter().map(|maps| &maps.quantized).collect();
-            let weights = learn_conv(conv, &steps, &inputs, &targets, options, rng);
+            let bits = fused.bits(unit.node);
+            let weights = learn_conv(conv, bits, &steps, &inputs, &targets, options, rng);
             let mut changed = network.clone();
             changed.nodes[unit.node].op = Op::Conv(weights.dequantize(conv, &steps));
             learned.insert(unit.node, weights);
@@ -212,13 +213,14 @@ fn targets(
 /// Learns a convolution from what it reads and what it should make.
 fn learn_conv(
     conv: &Conv,
+    bits: Bits,
     steps: &[(f64, f64)],
     inputs: &[&Array4<f32>],
     targets: &[Array4<f32>],
     options: &Options,
     mut rng: ChaCha8Rng,
 ) -> Weights {
-    let nearest = Weights::nearest(conv, steps);
+    let nearest = Weights::nearest(conv, steps, bits);
     let pictures: usize = inputs.iter().map(|batch| batch.len_of(Axis(0))).sum();
     if !(options.rounding || options.bias_correction) || pictures < 2 {
         return nearest;
@@ -272,6 +274,7 @@ fn learn_conv(
             bias: weights.bias.clone(),
             smallest_scales: weights.bias.iter().map(|&bias| smallest_scale(bias)).collect(),
             free_bias: options.bias_correction,
+            bits,
         };
         let [a, b] = halves.map(|(x, t)| Moments::new(x, t));
         weights.channels = rounding::learn([&a, &b], &trained);

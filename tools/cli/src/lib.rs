@@ -5,6 +5,7 @@
 //!      └───> quantized (int8) ──> lower ────┴──> program ──> plan ──> model_file
 //! ```
 
+pub mod bits;
 pub mod calibrate;
 pub mod canonical;
 pub mod commands;

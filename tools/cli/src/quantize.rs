@@ -1,15 +1,16 @@
 //! From a float network and its activation ranges to a [`Program`].
 //!
-//! - Weights: symmetric int8, one scale an output channel, with the least squared error.
+//! - Weights: symmetric int8, or 4 bits where [asked for](crate::bits), one scale an output channel,
+//!   with the least squared error.
 //! - Activations: int8, one scale and zero point a tensor.
 //! - The picture: pixel − 128, exact. Mean and standard deviation fold into the convolutions
 //!   that read it, whose padding is then a value a channel.
 //! - Residual blocks: the last convolution and the add become one layer with one rounding,
 //!   the [join](brooklet::ops::conv).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use brooklet::format::{Operator, flags};
+use brooklet::format::{Operator, Packing, flags};
 use brooklet::ops::conv::MAX_JOIN_BITS;
 use brooklet::quant::Multiplier;
 use zerocopy::little_endian::F32;
@@ -21,7 +22,7 @@ use crate::lower::{
 };
 use crate::network::{BatchNorm, Conv, Network, NodeId, Op, Subsample};
 use crate::program::{Layer, Program, Table};
-use crate::rounding::Steps;
+use crate::rounding::{Bits, Steps};
 
 /// Extra fractional bits of a join, where the accumulator leaves room for them.
 const JOIN_BITS: u8 = 12;
@@ -33,6 +34,8 @@ pub struct Fused<'n> {
     network: &'n Network,
     /// The layers to be.
     pub units: Vec<Unit>,
+    /// The convolutions whose weights get 4 bits.
+    pub in_four_bits: BTreeSet<NodeId>,
 }
 
 /// Quantized weights by the convolution's node.
@@ -136,7 +139,12 @@ impl<'n> Fused<'n> {
             unit_of.insert(id, units.len());
             units.push(new);
         }
-        Ok(Self { network, units })
+        Ok(Self { network, units, in_four_bits: BTreeSet::new() })
+    }
+
+    /// Bits of a convolution's weights.
+    pub(crate) fn bits(&self, node: NodeId) -> Bits {
+        if self.in_four_bits.contains(&node) { Bits::Four } else { Bits::Eight }
     }
 
     /// Nodes whose ranges are needed: outputs of layers that have a scale of their own.
@@ -258,7 +266,19 @@ impl<'n> Fused<'n> {
             Op::Conv(conv) => {
                 let pixels = (unit.input == 0).then_some(preprocess);
                 let shortcut = unit.shortcut.map(|(shortcut, _)| &layers[shortcut]);
-                set_conv(&mut layer, conv, input, pixels, shortcut, learned.get(&unit.node))?;
+                let nearest;
+                let weights = match learned.get(&unit.node) {
+                    Some(learned) => learned,
+                    None => {
+                        let steps = steps(conv.weights.dim().3, input, pixels);
+                        nearest = Weights::nearest(conv, &steps, self.bits(unit.node));
+                        &nearest
+                    }
+                };
+                if self.bits(unit.node) == Bits::Four {
+                    layer.record.packing = Packing::Ohwi4 as u8;
+                }
+                set_conv(&mut layer, conv, input, pixels, shortcut, weights)?;
             }
             Op::Add => {
                 let shortcut = &layers[unit.shortcut.map_or(0, |(shortcut, _)| shortcut)];
@@ -338,7 +358,7 @@ impl Affine {
 
 impl Weights {
     /// The nearest to a convolution's, whose inputs have these `steps`.
-    pub(crate) fn nearest(conv: &Conv, steps: &[(f64, f64)]) -> Self {
+    pub(crate) fn nearest(conv: &Conv, steps: &[(f64, f64)], bits: Bits) -> Self {
         let bias: Vec<f64> = conv.bias.iter().map(|&bias| f64::from(bias)).collect();
         let channels = conv
             .weights
@@ -350,7 +370,7 @@ impl Weights {
                     .zip(steps.iter().cycle())
                     .map(|(&weight, &(step, _))| f64::from(weight) * step)
                     .collect();
-                Steps::nearest(&scaled, smallest_scale(bias))
+                Steps::nearest(&scaled, smallest_scale(bias), bits)
             })
             .collect();
         Self { channels, bias }
@@ -379,7 +399,7 @@ fn set_conv(
     input: &Layer,
     pixels: Option<&Preprocess>,
     shortcut: Option<&Layer>,
-    learned: Option<&Weights>,
+    weights: &Weights,
 ) -> Result<(), Unrepresentable> {
     set_kernel(layer, conv.kernel(), conv.stride, conv.pads)?;
     if conv.fully_connected {
@@ -392,14 +412,6 @@ fn set_conv(
         layer.padding_values = Some(zeros);
     }
     let output_scale = f64::from(layer.record.scale.get());
-    let nearest;
-    let weights = match learned {
-        Some(learned) => learned,
-        None => {
-            nearest = Weights::nearest(conv, &steps);
-            &nearest
-        }
-    };
     let mut reals = Vec::with_capacity(conv.bias.len());
     for (channel, &bias) in weights.channels.iter().zip(&weights.bias) {
         push_channel(layer, channel, bias, &steps)?;
@@ -442,7 +454,7 @@ fn set_batch_norm(
     let mut reals = Vec::with_capacity(norm.scale.len());
     for (channel, &step) in steps(norm.scale.len(), input, pixels).iter().enumerate() {
         let (factor, offset) = norm.affine(channel);
-        let factor = Steps::nearest(&[factor * step.0], smallest_scale(offset));
+        let factor = Steps::nearest(&[factor * step.0], smallest_scale(offset), Bits::Eight);
         push_channel(layer, &factor, offset, &[step])?;
         reals.push(factor.scale / output_scale);
     }

@@ -19,8 +19,45 @@ use nalgebra::{Cholesky, DMatrix, DVector};
 use ndarray::{Array2, ArrayView1, ArrayView2, s};
 use rayon::prelude::*;
 
-/// Largest magnitude of a step.
-const LARGEST: f64 = 127.0;
+/// How many bits a weight has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Bits {
+    /// Steps from -8 to 7.
+    Four,
+    /// Steps from -127 to 127.
+    #[default]
+    Eight,
+}
+
+impl Bits {
+    fn ends(self) -> [f64; 2] {
+        match self {
+            Self::Four => [-8.0, 7.0],
+            Self::Eight => [-127.0, 127.0],
+        }
+    }
+
+    /// The nearest step.
+    fn round(self, steps: f64) -> f64 {
+        let [first, last] = self.ends();
+        steps.round().clamp(first, last)
+    }
+
+    /// The smallest scale that clips none of these weights.
+    fn reach(self, weights: &[f64]) -> f64 {
+        let [first, last] = self.ends();
+        weights.iter().fold(0f64, |reach, &weight| reach.max(weight / first).max(weight / last))
+    }
+
+    /// How much less than that is looked for, at most: clipping pays where steps are few.
+    fn less(self) -> f64 {
+        match self {
+            Self::Four => 0.63,
+            Self::Eight => 0.36,
+        }
+    }
+}
+
 /// Samples that are multiplied at once: few enough for sums in f32.
 const CHUNK: usize = 1024;
 /// Scales that are tried for each channel.
@@ -160,10 +197,10 @@ pub struct Steps {
 
 impl Steps {
     /// The nearest ones, of the scale with the least squared error.
-    pub fn nearest(weights: &[f64], smallest_scale: f64) -> Self {
-        let scale = scale(weights).max(smallest_scale);
+    pub fn nearest(weights: &[f64], smallest_scale: f64, bits: Bits) -> Self {
+        let scale = scale(weights, bits).max(smallest_scale);
         let scale = if scale > 0.0 { scale } else { 1.0 };
-        let step = |weight: &f64| (weight / scale).round().clamp(-LARGEST, LARGEST) as i8;
+        let step = |weight: &f64| bits.round(weight / scale) as i8;
         Self { scale, weights: weights.iter().map(step).collect() }
     }
 
@@ -184,6 +221,8 @@ pub struct Trained {
     pub smallest_scales: Vec<f64>,
     /// Whether the bias will be corrected.
     pub free_bias: bool,
+    /// Of a weight.
+    pub bits: Bits,
 }
 
 /// How much the trained weights may count beside the samples, as shares of what an input does on
@@ -217,7 +256,7 @@ pub fn learn(halves: [&Moments; 2], trained: &Trained) -> Vec<Steps> {
 
 /// Steps of all output channels, with so many scales tried.
 fn learn_from(moments: &Moments, trained: &Trained, prior: f64, scales: usize) -> Vec<Steps> {
-    let Trained { weights, bias, smallest_scales, free_bias } = trained;
+    let &Trained { ref weights, ref bias, ref smallest_scales, free_bias, bits } = trained;
     let (taps, channels) = weights.shape();
     let (mut squares, mut products) = match free_bias {
         true => moments.centred(),
@@ -228,7 +267,8 @@ fn learn_from(moments: &Moments, trained: &Trained, prior: f64, scales: usize) -
         }
     };
     let nearest = || {
-        let channel = |o: usize| Steps::nearest(weights.column(o).as_slice(), smallest_scales[o]);
+        let channel =
+            |o: usize| Steps::nearest(weights.column(o).as_slice(), smallest_scales[o], bits);
         (0..channels).map(channel).collect()
     };
     let mean = squares.trace() / taps as f64;
@@ -255,7 +295,7 @@ fn learn_from(moments: &Moments, trained: &Trained, prior: f64, scales: usize) -
         .into_par_iter()
         .map(|o| {
             let best = best.column(o).clone_owned();
-            let lattice = Lattice { squares: &squares, lower: &lower, best: &best };
+            let lattice = Lattice { squares: &squares, lower: &lower, best: &best, bits };
             let steps = lattice.closest(smallest_scales[o], scales);
             let mut weights = vec![0; taps];
             for (&tap, &weight) in order.iter().zip(&steps.weights) {
@@ -271,18 +311,20 @@ struct Lattice<'a> {
     squares: &'a DMatrix<f64>,
     lower: &'a DMatrix<f64>,
     best: &'a DVector<f64>,
+    bits: Bits,
 }
 
 impl Lattice<'_> {
     /// The closest steps found, of the best scale.
     fn closest(&self, smallest_scale: f64, scales: usize) -> Steps {
-        let least_squares = scale(self.best.as_slice()).max(smallest_scale);
+        let least_squares = scale(self.best.as_slice(), self.bits).max(smallest_scale);
         if least_squares <= 0.0 {
             return Steps { scale: 1.0, weights: vec![0; self.best.len()] };
         }
-        let largest = self.best.amax() / LARGEST;
+        let reach = self.bits.reach(self.best.as_slice());
         let more = if self.best.len() <= TAPS_TO_TRY { scales - 1 } else { 0 };
-        let more = (0..more).map(|i| (largest * (1.0 - 0.04 * i as f64)).max(smallest_scale));
+        let apart = self.bits.less() / SCALES as f64;
+        let more = (0..more).map(|i| (reach * (1.0 - apart * i as f64)).max(smallest_scale));
         let scales = [least_squares].into_iter().chain(more);
         let tried = scales.map(|scale| {
             let weights = self.nearest_plane(scale);
@@ -304,7 +346,7 @@ impl Lattice<'_> {
             let behind: f64 =
                 column[1..].iter().zip(&errors[i + 1..]).map(|(r, error)| r * error).sum();
             let wanted = self.best[i] + behind / column[0];
-            weights[i] = (wanted / scale).round().clamp(-LARGEST, LARGEST);
+            weights[i] = self.bits.round(wanted / scale);
             errors[i] = self.best[i] - weights[i] * scale;
         }
         weights
@@ -328,7 +370,7 @@ impl Lattice<'_> {
             let mut changed = false;
             for i in 0..weights.len() {
                 let wanted = weights[i] + slope[i] / (self.squares[(i, i)] * scale);
-                let change = wanted.round().clamp(-LARGEST, LARGEST) - weights[i];
+                let change = self.bits.round(wanted) - weights[i];
                 if change != 0.0 {
                     weights[i] += change;
                     slope.axpy(-change * scale, &self.squares.column(i), 1.0);
@@ -342,19 +384,19 @@ impl Lattice<'_> {
     }
 }
 
-/// The scale of a channel's weights with the least squared error: at most 127 steps reach the
-/// largest, or clip it. 0 for weights that are all zero.
-fn scale(weights: &[f64]) -> f64 {
-    let largest = weights.iter().fold(0f64, |max, w| max.max(w.abs()));
-    if largest == 0.0 {
+/// The scale of a channel's weights with the least squared error: the outermost steps reach the
+/// outermost weights, or clip them. 0 for weights that are all zero.
+fn scale(weights: &[f64], bits: Bits) -> f64 {
+    let reach = bits.reach(weights);
+    if reach == 0.0 {
         return 0.0;
     }
     let error = |scale: f64| -> f64 {
-        let error = |w: &f64| (w - (w / scale).round().clamp(-LARGEST, LARGEST) * scale).powi(2);
+        let error = |w: &f64| (w - bits.round(w / scale) * scale).powi(2);
         weights.iter().map(error).sum()
     };
-    (0..40)
-        .map(|i| largest / LARGEST * (1.0 - f64::from(i) * 0.01))
+    (0..(100.0 * bits.less()) as u32 + 4)
+        .map(|i| reach * (1.0 - f64::from(i) * 0.01))
         .min_by(|&a, &b| error(a).total_cmp(&error(b)))
         .unwrap_or(0.0)
 }
@@ -393,13 +435,14 @@ mod tests {
         // Four bits, so that rounding counts.
         let smallest_scales = vec![0.016; 2];
         let nearest: Vec<Steps> = (0..2)
-            .map(|o| Steps::nearest(weights.column(o).as_slice(), smallest_scales[o]))
+            .map(|o| Steps::nearest(weights.column(o).as_slice(), smallest_scales[o], Bits::Four))
             .collect();
         let trained = Trained {
             weights: weights.clone(),
             bias: vec![0.5; 2],
             smallest_scales,
             free_bias: true,
+            bits: Bits::Four,
         };
         let learned = learn([&a, &b], &trained);
         let errors = [&learned, &nearest].map(|steps| unseen.error(steps, None));
@@ -416,8 +459,13 @@ mod tests {
     fn what_is_never_read_keeps_its_weights() {
         let weights = DMatrix::from_element(4, 1, 0.3);
         let moments = Moments::new(Array2::zeros((8, 4)).view(), Array2::zeros((8, 1)).view());
-        let trained =
-            Trained { weights, bias: vec![0.0], smallest_scales: vec![0.0], free_bias: true };
+        let trained = Trained {
+            weights,
+            bias: vec![0.0],
+            smallest_scales: vec![0.0],
+            free_bias: true,
+            bits: Bits::Eight,
+        };
         let steps = learn([&moments, &moments], &trained);
         assert!(steps[0].reals().all(|real| (real - 0.3).abs() < 1e-9), "{steps:?}");
     }

@@ -70,6 +70,8 @@ pub struct Layer {
     pub instructions: Option<u64>,
     /// Bytes of weights.
     pub weight_bytes: usize,
+    /// Bits of a weight.
+    pub weight_bits: Option<u32>,
     /// Order of the weights.
     pub packing: Option<&'static str>,
     /// Different places of the output's rows: as many as the ring has rows that they share.
@@ -141,6 +143,11 @@ impl Report {
                     macs: graph.macs(index),
                     instructions: None,
                     weight_bytes: graph.weight_bytes(index),
+                    weight_bits: match record.operator() {
+                        Operator::Conv => Some(record.packing().bits()),
+                        Operator::BatchNorm => Some(8),
+                        _ => None,
+                    },
                     packing: (record.operator() == Operator::Conv).then(|| record.packing().name()),
                     ring_rows: arena_offsets.len(),
                     arena_offsets,
@@ -191,13 +198,14 @@ impl fmt::Display for Report {
                 "MACs",
                 "instructions",
                 "weights",
+                "bits",
                 "packing",
                 "seg",
                 "rows",
                 "arena",
                 "scratch",
             ],
-            &[0, 1, 2, 8, 11],
+            &[0, 1, 2, 9, 12],
         );
         for layer in &self.layers {
             let [rows, columns, channels] = layer.shape;
@@ -214,6 +222,7 @@ impl fmt::Display for Report {
                 thousands(layer.macs),
                 layer.instructions.map_or(String::new(), thousands),
                 thousands(layer.weight_bytes),
+                layer.weight_bits.map_or(String::new(), |bits| bits.to_string()),
                 layer.packing.unwrap_or("").to_owned(),
                 layer.segment.to_string(),
                 layer.ring_rows.to_string(),

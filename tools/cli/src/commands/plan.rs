@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use brooklet::format::{Packing, WEIGHTS_ALIGN};
 use brooklet_firmware::{Registry, Spec};
 use miette::miette;
 use serde::Serialize;
@@ -14,7 +15,7 @@ use crate::memory_map::MemoryMap;
 use crate::model_file::ModelFile;
 use crate::packing::Kernels;
 use crate::plan::{Goal, Plan, Uncuttable, plan};
-use crate::program::Program;
+use crate::program::{Layer, Program};
 use crate::write::{writable, write_whole};
 
 /// Options of `brooklet plan`.
@@ -38,8 +39,9 @@ pub(super) struct Budget {
     /// RAM that the arena may have, such as 192K. Default: what the board has for it.
     #[arg(long, value_name = "BYTES", value_parser = bytes, requires = "board")]
     ram: Option<u32>,
-    /// Flash that the model file may have, such as 256K. Default: the board's slot.
-    #[arg(long, value_name = "BYTES", value_parser = bytes, requires = "board")]
+    /// Flash that the model file may have, such as 256K. Default: the board's slot. `quantize`
+    /// gives weights 4 bits, layer by layer, until it fits.
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
     flash: Option<u32>,
     /// The kernels that shall run it: weights are packed for them. Default: the board's, or those
     /// that it is packed for.
@@ -75,6 +77,40 @@ impl Budget {
         Ok(Some(spec))
     }
 
+    /// Bytes that the model file may have, if the user says.
+    pub(super) fn flash(&self) -> Option<usize> {
+        self.flash.map(|bytes| bytes as usize)
+    }
+
+    fn kernels(&self, board: Option<&Spec>) -> miette::Result<Option<Kernels>> {
+        match (self.backend, board) {
+            (Some(kernels), _) => Ok(Some(kernels)),
+            (None, Some(spec)) => Kernels::of(spec).map(Some),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// Bytes of the program's smallest model file, and of its layers those that the weights would
+    /// save in four bits.
+    pub(super) fn smallest(
+        &self,
+        program: Program,
+        board: Option<&Spec>,
+        network: &Path,
+    ) -> miette::Result<(usize, Vec<usize>)> {
+        let packing = self.kernels(board)?.map_or(Packing::Ohwi, Kernels::packing);
+        let program = program.packed(packing);
+        let plan = plan(&program, Goal::Size).map_err(|error| uncuttable(&error, network))?;
+        // Parts of the file are aligned.
+        let bytes =
+            |layer: &Layer, packing| layer.bytes_as(packing).next_multiple_of(WEIGHTS_ALIGN);
+        let saved = |layer: &Layer| {
+            let halves = packing.in_four_bits().unwrap_or(packing);
+            bytes(layer, packing).saturating_sub(bytes(layer, halves))
+        };
+        Ok((program.write(&plan).len(), program.layers.iter().map(saved).collect()))
+    }
+
     /// The program packed for the kernels that shall run it, and its plan.
     pub(super) fn plan(
         &self,
@@ -82,11 +118,7 @@ impl Budget {
         board: Option<&Spec>,
         network: &Path,
     ) -> miette::Result<(Program, Plan)> {
-        let kernels = match (self.backend, board) {
-            (Some(kernels), _) => Some(kernels),
-            (None, Some(spec)) => Some(Kernels::of(spec)?),
-            (None, None) => None,
-        };
+        let kernels = self.kernels(board)?;
         let (goal, file_bytes) = match (self.optimize, board) {
             (Optimize::Speed, Some(spec)) => {
                 (Goal::Speed { arena_bytes: spec.arena_bytes as usize }, spec.slot.bytes as usize)
@@ -157,6 +189,12 @@ struct Holds {
 pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let file = ModelFile::open(&args.model)?;
     let board = args.budget.board()?;
+    if board.is_none() && args.budget.flash.is_some() {
+        return Err(miette!(
+            help = "add --board NAME; `brooklet boards` lists them",
+            "--flash needs to know for which kernels"
+        ));
+    }
     for path in [Some(&args.model), args.svg.as_ref()].into_iter().flatten() {
         writable(path)?;
     }

@@ -1,11 +1,13 @@
 //! `brooklet quantize`: from a trained network to a model file.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
+use brooklet_firmware::Spec;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use indicatif::ProgressBar;
 use miette::{IntoDiagnostic, miette};
@@ -16,6 +18,7 @@ use serde::de::DeserializeOwned;
 use super::fit::Verdict;
 use super::plan::Budget;
 use super::{Output, inspect, percent, progress, read, thousands};
+use crate::bits::{self, WeightBits};
 use crate::calibrate::{Range, Ranges};
 use crate::data::{Dataset, Preprocess};
 use crate::error::{Error, Problem};
@@ -24,7 +27,7 @@ use crate::import::{self, Arch, Imported, Variant};
 use crate::learn::Failure;
 use crate::lower::{Unrepresentable, lower};
 use crate::model_file::{HostBackend, ModelFile, to_record};
-use crate::network::{Network, Shape};
+use crate::network::{Network, NodeId, Shape};
 use crate::plan::Plan;
 use crate::program::Program;
 use crate::quantize::{Fused, Learned};
@@ -55,6 +58,10 @@ pub struct Args {
     /// Leaves steps out.
     #[arg(long, value_enum, value_name = "STEPS", value_delimiter = ',', requires = "calibrate")]
     without: Vec<Step>,
+    /// Bits of weights. With 4 the first and the last convolution keep 8. [default: 8, and with
+    /// --flash 4 where it takes them to fit]
+    #[arg(long, value_enum, value_name = "BITS")]
+    weights: Option<WeightBits>,
     /// Of what is drawn by lot: the same seed and data make the same model.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -94,6 +101,51 @@ pub struct Args {
     labels: Option<PathBuf>,
     #[command(flatten)]
     budget: Budget,
+}
+
+/// Bytes that the model file may take.
+struct FlashBudget<'b> {
+    bytes: usize,
+    board: Option<&'b Spec>,
+    labels: Option<Vec<String>>,
+}
+
+impl FlashBudget<'_> {
+    /// The convolutions that get weights in four bits.
+    fn choose(
+        self,
+        args: &Args,
+        network: &Network,
+        fused: &Fused<'_>,
+        data: &Dataset,
+        preprocess: &Preprocess,
+        bars: &Bars,
+    ) -> miette::Result<BTreeSet<NodeId>> {
+        let failed = |failure| failed(&args.network, failure);
+        // Any ranges will do: how large the file is does not depend on them.
+        let recipe = Recipe { effort: Effort::Fast, calibration: None, ..args.recipe() };
+        let quick = recipe.run(network, fused, data, preprocess, bars).map_err(failed)?;
+        let program = fused.quantize(&quick.ranges, preprocess, &quick.learned);
+        let mut program = program.map_err(|error| error.in_file(&args.network))?;
+        program.preprocessing = Some(to_record(preprocess));
+        program.labels = self.labels.unwrap_or_default();
+        let (now, saved) = args.budget.smallest(program, self.board, &args.network)?;
+        if now <= self.bytes {
+            return Ok(BTreeSet::new());
+        }
+        let candidates = bits::candidates(network, fused, preprocess, data, bars);
+        let chosen = bits::within(self.bytes, now, candidates.map_err(failed)?, |unit| saved[unit]);
+        let least = now - saved.iter().sum::<usize>();
+        chosen.ok_or_else(|| {
+            miette!(
+                help = format!("a network with fewer weights, or --flash {least}"),
+                "{}: takes {} bytes of flash with all weights in 4 bits, not {}",
+                args.network.display(),
+                thousands(least),
+                thousands(self.bytes),
+            )
+        })
+    }
 }
 
 /// What the user is told of a network that could not be run or quantized.
@@ -333,16 +385,32 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
                     args.network.display(),
                 ));
             }
+            if args.weights == Some(WeightBits::Four) {
+                return Err(miette!(
+                    help = "leave out --weights, or quantize the float network that it was made of",
+                    "{}: is already int8",
+                    args.network.display(),
+                ));
+            }
             args.check(&preprocess, network.input)?;
             (lower(&network, &preprocess).map_err(at)?, None)
         }
         Imported::Float(network) => {
             args.check(&preprocess, network.input)?;
-            let fused = Fused::new(&network).map_err(at)?;
+            let mut fused = Fused::new(&network).map_err(at)?;
+            if args.weights == Some(WeightBits::Four) {
+                fused.in_four_bits = bits::inner(&network, &fused);
+            }
             let (ranges, learned, float) = match (&args.calibrate, &args.ranges) {
                 (Some(spec), _) => {
                     let data = Dataset::open(spec, network.input, &preprocess)?;
                     let bars = Bars::default();
+                    if let (None, Some(bytes)) = (args.weights, args.budget.flash()) {
+                        let labels = labels.clone().or_else(|| data.classes().map(<[_]>::to_vec));
+                        let budget = FlashBudget { bytes, board: board.as_ref(), labels };
+                        fused.in_four_bits =
+                            budget.choose(args, &network, &fused, &data, &preprocess, &bars)?;
+                    }
                     let quantized = args.recipe().run(&network, &fused, &data, &preprocess, &bars);
                     bars.finish();
                     let quantized = quantized.map_err(|failure| failed(&args.network, failure))?;
@@ -404,6 +472,11 @@ impl fmt::Display for Report {
             );
             parts.extend(evidence.sqnr_db.map(|db| format!("SQNR {db:.2} dB")));
             writeln!(f, "{}", parts.join(", "))?;
+        }
+        let halves = self.contents.layers.iter().filter(|layer| layer.weight_bits == Some(4));
+        let halves: Vec<_> = halves.map(|layer| layer.name.as_str()).collect();
+        if !halves.is_empty() {
+            writeln!(f, "weights in 4 bits: {}", halves.join(", "))?;
         }
         if let Some(verdict) = &self.verdict {
             write!(f, "{verdict}")?;

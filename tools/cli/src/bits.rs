@@ -1,0 +1,153 @@
+//! Which convolutions get weights in four bits, where flash is scarce.
+
+use std::collections::BTreeSet;
+
+use brooklet::format::Operator;
+
+use crate::data::{Dataset, Preprocess};
+use crate::float::FloatModel;
+use crate::learn::{BATCH, Failure};
+use crate::lower::shape;
+use crate::network::{Network, NodeId, Op};
+use crate::program::Layer;
+use crate::quantize::{Fused, Weights, steps};
+use crate::recipe::Progress;
+use crate::rounding::Bits;
+
+/// Pictures on which errors are measured, at most.
+const PICTURES: usize = 100;
+
+/// Bits of weights, as the user wants them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum WeightBits {
+    /// In all convolutions but the first and the last, which have few weights.
+    #[value(name = "4")]
+    Four,
+    /// In no layer less.
+    #[value(name = "8")]
+    Eight,
+}
+
+/// A convolution that could have weights in four bits.
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate {
+    /// Its unit, and so its layer.
+    pub unit: usize,
+    /// Its node.
+    pub node: NodeId,
+    /// Squared error of the logits, with its weights alone in four bits and all else in float.
+    pub error: f64,
+}
+
+/// The convolutions, in order.
+fn convolutions<'f>(
+    network: &'f Network,
+    fused: &'f Fused<'_>,
+) -> impl Iterator<Item = (usize, NodeId)> + 'f {
+    let units = fused.units.iter().enumerate();
+    let is_conv = |node: NodeId| matches!(network.nodes[node].op, Op::Conv(_));
+    units.map(|(index, unit)| (index, unit.node)).filter(move |&(_, node)| is_conv(node))
+}
+
+/// All convolutions but the first and the last.
+pub fn inner(network: &Network, fused: &Fused<'_>) -> BTreeSet<NodeId> {
+    let all: Vec<NodeId> = convolutions(network, fused).map(|(_, node)| node).collect();
+    all.get(1..all.len().saturating_sub(1)).unwrap_or(&[]).iter().copied().collect()
+}
+
+/// What each convolution would cost, rounded to the nearest.
+///
+/// # Errors
+///
+/// [`Failure`] says what went wrong.
+pub fn candidates(
+    network: &Network,
+    fused: &Fused<'_>,
+    preprocess: &Preprocess,
+    data: &Dataset,
+    progress: &dyn Progress,
+) -> Result<Vec<Candidate>, Failure> {
+    let float = FloatModel::new(network)?;
+    let logits = network.logits();
+    let last_readers = fused.last_readers();
+    let mut candidates: Vec<Candidate> = convolutions(network, fused)
+        .map(|(unit, node)| Candidate { unit, node, error: 0.0 })
+        .collect();
+    let pictures = data.len().min(PICTURES);
+    progress.begin("trying 4 bits", candidates.len() * pictures.div_ceil(BATCH));
+    for start in (0..pictures).step_by(BATCH) {
+        let batch = data.batch(start..pictures.min(start + BATCH))?;
+        let planes = batch.view().permuted_axes([0, 3, 1, 2]);
+        let outputs: Vec<NodeId> = fused.units.iter().skip(1).map(|unit| unit.output).collect();
+        let maps = float.continued(&[(0, planes)], &outputs)?;
+        let map = |unit: usize| match unit {
+            0 => planes,
+            unit => maps[unit - 1].view(),
+        };
+        let right = &maps[outputs.iter().position(|&output| output == logits).unwrap_or(0)];
+        for candidate in &mut candidates {
+            let mut changed = network.clone();
+            let (unit, node) = (&fused.units[candidate.unit], &mut changed.nodes[candidate.node]);
+            if let Op::Conv(conv) = &node.op {
+                // Scales of activations are all one to the nearest weights.
+                let pixels = (unit.input == 0).then_some(preprocess);
+                let input = network.nodes[fused.units[unit.input].output].shape;
+                let mut layer = Layer::new("", Operator::Input, 0, shape(input));
+                layer.record.scale.set(1.0);
+                let steps = steps(conv.weights.dim().3, &layer, pixels);
+                let weights = Weights::nearest(conv, &steps, Bits::Four);
+                node.op = Op::Conv(weights.dequantize(conv, &steps));
+            }
+            let read = (0..candidate.unit).filter(|&other| last_readers[other] >= candidate.unit);
+            let given: Vec<_> = read.map(|other| (fused.units[other].output, map(other))).collect();
+            for wrong in FloatModel::new(&changed)?.continued(&given, &[logits])? {
+                candidate.error += (&wrong - right).iter().map(|e| f64::from(e * e)).sum::<f64>();
+            }
+            progress.advance(1);
+        }
+    }
+    Ok(candidates)
+}
+
+/// The convolutions that get four bits so that the model file takes at most `file_bytes`: one by
+/// one, those first that save the most bytes for an error of the logits. `bytes_saved` is by unit;
+/// `None` if all together do not save enough.
+pub fn within(
+    file_bytes: usize,
+    now: usize,
+    mut candidates: Vec<Candidate>,
+    bytes_saved: impl Fn(usize) -> usize,
+) -> Option<BTreeSet<NodeId>> {
+    let worth = |candidate: &Candidate| bytes_saved(candidate.unit) as f64 / candidate.error;
+    candidates.sort_by(|a, b| worth(b).total_cmp(&worth(a)));
+    let (mut left, mut chosen) = (now, BTreeSet::new());
+    for candidate in candidates {
+        if left <= file_bytes {
+            break;
+        }
+        left = left.saturating_sub(bytes_saved(candidate.unit));
+        chosen.insert(candidate.node);
+    }
+    (left <= file_bytes).then_some(chosen)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_that_save_the_most_for_their_error_come_first() {
+        let candidate = |unit, error| Candidate { unit, node: 10 + unit, error };
+        let all =
+            || vec![candidate(1, 1.0), candidate(2, 1.0), candidate(3, 0.1), candidate(4, 0.0)];
+        let saved = |unit| [0, 100, 300, 50, 10][unit];
+        let chosen = |bytes| within(bytes, 1000, all(), saved).map(|set| Vec::from_iter(set));
+        assert_eq!(chosen(1000), Some(vec![]));
+        assert_eq!(chosen(995), Some(vec![14]));
+        assert_eq!(chosen(990), Some(vec![14]));
+        assert_eq!(chosen(989), Some(vec![13, 14]));
+        assert_eq!(chosen(900), Some(vec![12, 13, 14]));
+        assert_eq!(chosen(540), Some(vec![11, 12, 13, 14]));
+        assert_eq!(chosen(539), None);
+    }
+}

@@ -191,8 +191,13 @@ impl Packing {
         }
     }
 
+    /// Whether the weights are transformed, or are to be: by Winograd.
+    pub const fn is_transformed(self) -> bool {
+        matches!(self, Self::Winograd) || self.rows_a_step() > 1
+    }
+
     /// Rows of the output that a step makes.
-    #[inline(always)]
+    #[inline]
     pub const fn rows_a_step(self) -> usize {
         match self {
             Self::Ohwi
@@ -232,7 +237,7 @@ impl Packing {
 
     /// The weight of output channel `channel` that is number `tap` of kernel row `ky`: kernel
     /// column × input channel.
-    #[inline(always)]
+    #[inline]
     pub fn weight(
         self,
         packed: &[i8],
@@ -389,7 +394,7 @@ impl Packing {
 }
 
 /// Where a weight lies in [`Packing::Pairs`].
-#[inline(always)]
+#[inline]
 pub(super) const fn pairs_index(
     channel: usize,
     ky: usize,
@@ -402,7 +407,7 @@ pub(super) const fn pairs_index(
 }
 
 /// Where a weight lies in [`Packing::WidePairs`].
-#[inline(always)]
+#[inline]
 pub(super) const fn wide_pairs_index(
     channel: usize,
     ky: usize,
@@ -415,7 +420,7 @@ pub(super) const fn wide_pairs_index(
 }
 
 /// Where a weight lies in [`Packing::Eights`].
-#[inline(always)]
+#[inline]
 pub(super) const fn eights_index(
     channel: usize,
     ky: usize,
@@ -427,7 +432,7 @@ pub(super) const fn eights_index(
 }
 
 /// Where a weight lies in [`Packing::Winograd2dInt8`].
-#[inline(always)]
+#[inline]
 pub(super) const fn kernel_tap_index(channel: usize, ky: usize, tap: usize, row: usize) -> usize {
     let inputs = row / KERNEL_COLUMNS;
     let inputs = if inputs == 0 { 1 } else { inputs };
@@ -435,7 +440,7 @@ pub(super) const fn kernel_tap_index(channel: usize, ky: usize, tap: usize, row:
 }
 
 /// Where a weight lies in [`Packing::Vectors`], of so many bytes in all.
-#[inline(always)]
+#[inline]
 pub(super) fn vectors_index(
     bytes: usize,
     channel: usize,
@@ -452,7 +457,7 @@ pub(super) fn vectors_index(
 }
 
 /// Where a weight lies in [`Packing::Hwio`], of `length` in all.
-#[inline(always)]
+#[inline]
 pub(super) const fn hwio_index(
     length: usize,
     channel: usize,

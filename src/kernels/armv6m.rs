@@ -94,13 +94,14 @@ impl SquareTiles for Armv6m {
     }
 
     fn finish(&self, span: &Span<'_>, sums: &Sums, o: usize, outputs: &mut Outputs<'_>) {
-        let ordinary = winograd_2d::is_ordinary(span.conv, o);
-        match winograd_2d::Args::of(span, o, outputs).filter(|_| ordinary) {
-            // SAFETY: `Args::of` says what all pointers are good for, and `is_ordinary` found
-            // words to be aligned.
-            Some(mut args) => unsafe { finish_square(&mut args, sums, NINTH) },
-            None => winograd_2d::finish(span, sums, o, outputs),
+        if !winograd_2d::is_ordinary(span.conv, o) {
+            return winograd_2d::finish(span, sums, o, outputs);
         }
+        winograd_2d::finish_by(span, sums, o, outputs, |args| {
+            // SAFETY: `finish_by` says what all pointers are good for, and `is_ordinary` found
+            // words to be aligned.
+            unsafe { finish_square(args, sums, NINTH) }
+        });
     }
 }
 
@@ -950,7 +951,7 @@ macro_rules! join_row {
 /// # Safety
 ///
 /// The pointers are good for what the numbers beside them say: see
-/// [`Args::of`](winograd_2d::Args::of). Words are aligned.
+/// [`finish_by`](winograd_2d::finish_by). Words are aligned.
 #[unsafe(naked)]
 unsafe extern "C" fn finish_square(args: &mut winograd_2d::Args, sums: &Sums, ninth: i32) {
     naked_asm!(

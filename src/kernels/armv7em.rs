@@ -68,10 +68,6 @@ impl Backend for Armv7em {
         scratch: &mut [u8],
         output: &mut [i8],
     ) {
-        if conv.packing == Packing::Winograd {
-            let tiles = winograd::Dsp(Quick::of(conv, shortcut));
-            return super::winograd::conv(&tiles, conv, rows, shortcut, scratch, output);
-        }
         let channels = usize::from(conv.window.output.channels).max(1);
         let taps = conv.packed_taps();
         let chunk_taps = taps.clamp(4, CHUNK_TAPS);
@@ -106,6 +102,18 @@ impl Backend for Armv7em {
             }
             first += PATCH_COLUMNS;
         }
+    }
+
+    fn conv_winograd(
+        &self,
+        conv: &Conv<'_>,
+        rows: &Rows<'_>,
+        shortcut: &Shortcut<'_>,
+        scratch: &mut [u8],
+        output: &mut [i8],
+    ) {
+        let tiles = winograd::Dsp(Quick::of(conv, shortcut));
+        super::winograd::conv(&tiles, conv, rows, shortcut, scratch, output);
     }
 
     fn conv_rows(

@@ -75,7 +75,7 @@ impl SquareTiles for Armv7m {
     }
 
     fn weights(&self, kernels: &[[i8; squares::KERNEL]], weights: &mut [squares::Weights]) {
-        thumb2::weights(kernels, weights);
+        transform_kernels(kernels, weights);
     }
 
     fn multiply(
@@ -92,14 +92,35 @@ impl SquareTiles for Armv7m {
     }
 
     fn finish(&self, span: &Span<'_>, sums: &squares::Sums, o: usize, outputs: &mut Outputs<'_>) {
-        let ordinary = squares::is_ordinary(span.conv, o);
-        match squares::Args::of(span, o, outputs).filter(|_| ordinary) {
-            // SAFETY: `Args::of` says what all pointers are good for.
-            Some(mut args) => unsafe { finish_square(&mut args, sums) },
-            None => winograd_2d::finish(span, sums, o, outputs),
+        if !squares::is_ordinary(span.conv, o) {
+            return squares::finish(span, sums, o, outputs);
         }
+        squares::finish_by(span, sums, o, outputs, |args| {
+            // SAFETY: `finish_by` says what all pointers are good for.
+            unsafe { finish_square(args, sums) }
+        });
     }
 }
+
+thumb2::transform_kernels!(
+    transform_kernels,
+    transform_kernels_two,
+    "",
+    "add r4, r4, r7, lsl #16
+     add r5, r5, r8, lsl #16
+     add r6, r6, r9, lsl #16",
+    "add r8, r4, r6
+     add r7, r8, r5
+     sub r8, r8, r5
+     add r10, r4, r6, lsl #2
+     add r9, r10, r5, lsl #1
+     sub r10, r10, r5, lsl #1",
+    // What the low half has borrowed.
+    ".irp value, r4, r7, r8, r9, r10, r6
+     add \\value, \\value, #0x8000
+     eor \\value, \\value, #0x8000
+     .endr"
+);
 
 thumb2::finish_square!(
     finish_square,

@@ -381,11 +381,18 @@ macro_rules! backend {
                 scratch: &mut [u8],
                 output: &mut [i8],
             ) {
-                if conv.packing == $crate::format::Packing::Winograd {
-                    $crate::kernels::winograd::conv(self, conv, rows, shortcut, scratch, output);
-                } else {
-                    $crate::kernels::lanes::conv::<Self>(conv, rows, shortcut, scratch, output);
-                }
+                $crate::kernels::lanes::conv::<Self>(conv, rows, shortcut, scratch, output);
+            }
+
+            fn conv_winograd(
+                &self,
+                conv: &$crate::ops::conv::Conv<'_>,
+                rows: &$crate::ops::Rows<'_>,
+                shortcut: &$crate::ops::Shortcut<'_>,
+                scratch: &mut [u8],
+                output: &mut [i8],
+            ) {
+                $crate::kernels::winograd::conv(self, conv, rows, shortcut, scratch, output);
             }
 
             fn conv_rows(

@@ -46,12 +46,9 @@ impl Backend for Portable {
         conv: &Conv<'_>,
         rows: &Rows<'_>,
         shortcut: &Shortcut<'_>,
-        scratch: &mut [u8],
+        _: &mut [u8],
         output: &mut [i8],
     ) {
-        if conv.packing == Packing::Winograd {
-            return winograd::conv(self, conv, rows, shortcut, scratch, output);
-        }
         let channels = conv.window.output.channels as usize;
         let mut o = 0;
         while o + CHANNELS <= channels {
@@ -62,6 +59,17 @@ impl Backend for Portable {
             channel_block::<1>(conv, rows, shortcut, output, o);
             o += 1;
         }
+    }
+
+    fn conv_winograd(
+        &self,
+        conv: &Conv<'_>,
+        rows: &Rows<'_>,
+        shortcut: &Shortcut<'_>,
+        scratch: &mut [u8],
+        output: &mut [i8],
+    ) {
+        winograd::conv(self, conv, rows, shortcut, scratch, output);
     }
 
     fn conv_rows(

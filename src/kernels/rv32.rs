@@ -87,11 +87,10 @@ impl SquareTiles for Rv32 {
     }
 
     fn finish(&self, span: &Span<'_>, sums: &squares::Sums, o: usize, outputs: &mut Outputs<'_>) {
-        match squares::Args::of(span, o, outputs) {
-            // SAFETY: `Args::of` says what all pointers are good for.
-            Some(mut args) => unsafe { finish_square(&mut args, sums) },
-            None => squares::finish(span, sums, o, outputs),
-        }
+        squares::finish_by(span, sums, o, outputs, |args| {
+            // SAFETY: `finish_by` says what all pointers are good for.
+            unsafe { finish_square(args, sums) }
+        });
     }
 }
 
@@ -1058,7 +1057,7 @@ macro_rules! join_row {
 ///
 /// # Safety
 ///
-/// The pointers are good for what the numbers beside them say: see [`squares::Args::of`].
+/// The pointers are good for what the numbers beside them say: see [`squares::finish_by`].
 #[unsafe(naked)]
 unsafe extern "C" fn finish_square(args: &mut squares::Args, sums: &squares::Sums) {
     naked_asm!(

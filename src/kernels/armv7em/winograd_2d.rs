@@ -14,7 +14,7 @@ impl SquareTiles for Armv7em {
     }
 
     fn weights(&self, kernels: &[[i8; squares::KERNEL]], weights: &mut [squares::Weights]) {
-        thumb2::weights(kernels, weights);
+        transform_kernels(kernels, weights);
     }
 
     fn multiply(
@@ -31,15 +31,35 @@ impl SquareTiles for Armv7em {
     }
 
     fn finish(&self, span: &Span<'_>, sums: &squares::Sums, o: usize, outputs: &mut Outputs<'_>) {
-        let ordinary = squares::is_ordinary(span.conv, o);
-        match squares::Args::of(span, o, outputs).filter(|_| ordinary) {
-            // SAFETY: `Args::of` says what all pointers are good for.
-            Some(mut args) => unsafe { finish(&mut args, sums) },
-            None => squares::finish(span, sums, o, outputs),
+        if !squares::is_ordinary(span.conv, o) {
+            return squares::finish(span, sums, o, outputs);
         }
+        squares::finish_by(span, sums, o, outputs, |args| {
+            // SAFETY: `finish_by` says what all pointers are good for.
+            unsafe { finish(args, sums) }
+        });
     }
 }
 
 products!(multiply of winograd_2d, "8", "mov r2, #0", "36 * 32");
+
+thumb2::transform_kernels!(
+    transform_kernels,
+    transform_kernels_two,
+    ".cpu cortex-m33",
+    "pkhbt r4, r4, r7, lsl #16
+     pkhbt r5, r5, r8, lsl #16
+     pkhbt r6, r6, r9, lsl #16",
+    "sadd16 r8, r4, r6
+     sadd16 r7, r8, r5
+     ssub16 r8, r8, r5
+     sadd16 r10, r6, r6
+     sadd16 r10, r10, r10
+     sadd16 r10, r4, r10
+     sadd16 r5, r5, r5
+     sadd16 r9, r10, r5
+     ssub16 r10, r10, r5",
+    ""
+);
 
 thumb2::finish_square!(finish, ".cpu cortex-m33", "smmulr \\acc, \\acc, r10");

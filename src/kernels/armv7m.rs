@@ -30,10 +30,8 @@ use core::arch::naked_asm;
 use super::lanes::{self, Args, Columns, Lanes, Taps};
 use super::quick::AddArgs;
 use super::winograd::{POSITIONS, Sums, Tiles, Values, Weights};
-use super::winograd_2d::{self as squares, Span, SquareTiles};
 use super::{thumb2, winograd_2d};
-use crate::ops::Outputs;
-use crate::ops::conv::{PATCH_COLUMNS, TILE_POSITIONS};
+use crate::ops::conv::PATCH_COLUMNS;
 
 /// The backend for Armv7-M.
 #[derive(Debug, Clone, Copy, Default)]
@@ -69,42 +67,14 @@ impl Lanes for Armv7m {
     }
 }
 
-impl SquareTiles for Armv7m {
-    fn transform(&self, pixels: &[i8], inputs: usize, values: &mut [squares::Values]) {
-        thumb2::transform(pixels, inputs, values);
-    }
-
-    fn weights(&self, kernels: &[[i8; squares::KERNEL]], weights: &mut [squares::Weights]) {
-        transform_kernels(kernels, weights);
-    }
-
-    fn multiply(
-        &self,
-        values: &[squares::Values],
-        weights: &[squares::Weights],
-        sums: &mut squares::Sums,
-    ) {
-        let pairs = values.len() / TILE_POSITIONS;
-        if pairs > 0 && weights.len() >= values.len() {
-            // SAFETY: of each position there are `pairs` values, and as many weights.
-            unsafe { multiply_square(values.as_ptr(), weights.as_ptr(), pairs, sums) }
-        }
-    }
-
-    fn finish(&self, span: &Span<'_>, sums: &squares::Sums, o: usize, outputs: &mut Outputs<'_>) {
-        if !squares::is_ordinary(span.conv, o) {
-            return squares::finish(span, sums, o, outputs);
-        }
-        squares::finish_by(span, sums, o, outputs, |args| {
-            // SAFETY: `finish_by` says what all pointers are good for.
-            unsafe { finish_square(args, sums) }
-        });
-    }
-}
+winograd_2d::square_tiles!(
+    Armv7m, winograd_2d::is_ordinary,
+    transform: thumb2::transform_tiles, weights: transform_kernels,
+    multiply: multiply_square, finish: finish_square
+);
 
 thumb2::transform_kernels!(
     transform_kernels,
-    transform_kernels_two,
     "",
     "add r4, r4, r7, lsl #16
      add r5, r5, r8, lsl #16
@@ -488,10 +458,10 @@ unsafe extern "C" fn multiply(
 /// `pairs` is not zero. At each of 36 positions there are so many values, and weights.
 #[unsafe(naked)]
 unsafe extern "C" fn multiply_square(
-    values: *const squares::Values,
-    weights: *const squares::Weights,
+    values: *const winograd_2d::Values,
+    weights: *const winograd_2d::Weights,
     pairs: usize,
-    sums: *mut squares::Sums,
+    sums: *mut winograd_2d::Sums,
 ) {
     naked_asm!(
         "push {{r4-r11, lr}}",

@@ -13,17 +13,6 @@
 use core::arch::naked_asm;
 
 use super::winograd_2d::Values;
-use crate::ops::conv::{TILE_POSITIONS, UNDER_TILES};
-
-/// See [`SquareTiles::transform`](super::winograd_2d::SquareTiles::transform).
-pub(super) fn transform(pixels: &[i8], inputs: usize, values: &mut [Values]) {
-    let there = pixels.len() >= UNDER_TILES * inputs && values.len() >= TILE_POSITIONS * inputs / 2;
-    if there && inputs > 0 && inputs.is_multiple_of(4) {
-        // SAFETY: `inputs` is a multiple of four and not zero; so many bytes for each pixel under
-        // the tiles can be read, and values for each two be written, as was just checked.
-        unsafe { transform_tiles(pixels.as_ptr(), values.as_mut_ptr(), inputs) }
-    }
-}
 
 /// Bᵀ · a column of six pixels, of two of four channels: `r4` … `r9`, to `$pair` bytes behind `r1`.
 macro_rules! column {
@@ -83,7 +72,11 @@ macro_rules! column {
 /// `inputs` is a multiple of four, and not zero. Six rows of ten columns of so many bytes can be
 /// read at `pixels`; at each position values for each two inputs be written.
 #[unsafe(naked)]
-unsafe extern "C" fn transform_tiles(pixels: *const i8, values: *mut Values, inputs: usize) {
+pub(super) unsafe extern "C" fn transform_tiles(
+    pixels: *const i8,
+    values: *mut Values,
+    inputs: usize,
+) {
     naked_asm!(
         "push {{r4-r11, lr}}",
         "sub sp, sp, #500",
@@ -173,9 +166,9 @@ unsafe extern "C" fn transform_tiles(pixels: *const i8, values: *mut Values, inp
     )
 }
 
-/// The functions `$all`, which is
-/// [`SquareTiles::weights`](super::winograd_2d::SquareTiles::weights), and `$two` in it. Two kernels
-/// go through the transform in one register, as values do: `$pair` makes `r4`, `r5`, `r6` of `r4` and
+/// The function `$name` that transforms kernels:
+/// [`SquareTiles::weights`](super::winograd_2d::SquareTiles::weights). Two of them go through the
+/// transform in one register, as values do: `$pair` makes `r4`, `r5`, `r6` of `r4` and
 /// `r7`, `r5` and `r8`, `r6` and `r9`. `$of_three` is G · `r4`, `r5`, `r6`, which comes out in `r4`,
 /// `r7`, `r8`, `r9`, `r10`, `r6`, and `$mend` what makes two int16 of each of these.
 ///
@@ -186,24 +179,13 @@ unsafe extern "C" fn transform_tiles(pixels: *const i8, values: *mut Values, inp
 /// [sp] columns that are transformed: three of each of six rows
 /// ```
 macro_rules! transform_kernels {
-    ($all:ident, $two:ident, $cpu:literal, $pair:literal, $of_three:literal, $mend:literal) => {
-        fn $all(
-            kernels: &[[i8; $crate::kernels::winograd_2d::KERNEL]],
-            weights: &mut [$crate::kernels::winograd_2d::Weights],
-        ) {
-            let pairs = weights.len() / $crate::ops::conv::TILE_POSITIONS;
-            if pairs > 0 && kernels.len() >= 8 * pairs {
-                // SAFETY: there are eight kernels for each of `pairs` weights at a position.
-                unsafe { $two(kernels.as_ptr(), weights.as_mut_ptr(), pairs) }
-            }
-        }
-
+    ($name:ident, $cpu:literal, $pair:literal, $of_three:literal, $mend:literal) => {
         /// # Safety
         ///
         /// `pairs` is not zero. There are eight kernels for each, and so many weights at each
         /// position.
         #[unsafe(naked)]
-        unsafe extern "C" fn $two(
+        unsafe extern "C" fn $name(
             kernels: *const [i8; $crate::kernels::winograd_2d::KERNEL],
             weights: *mut $crate::kernels::winograd_2d::Weights,
             pairs: usize,

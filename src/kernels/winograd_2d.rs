@@ -374,6 +374,86 @@ pub(super) fn is_ordinary(conv: &Conv<'_>, o: usize) -> bool {
         && table
 }
 
+/// [`SquareTiles`] of a backend by its assembly: functions that transform what lies under the tiles,
+/// and kernels, if it has one, that sum products, and that make outputs of the sums, where
+/// `$ordinary` says that it can.
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "rv32"))]
+macro_rules! square_tiles {
+    (
+        $backend:ident, $ordinary:expr,
+        transform: $transform:path $(, weights: $weights:path)?,
+        multiply: $multiply:path, finish: $finish:expr
+    ) => {
+        impl $crate::kernels::winograd_2d::SquareTiles for $backend {
+            fn transform(
+                &self,
+                pixels: &[i8],
+                inputs: usize,
+                values: &mut [$crate::kernels::winograd_2d::Values],
+            ) {
+                use $crate::ops::conv::{TILE_POSITIONS, UNDER_TILES};
+                let there = pixels.len() >= UNDER_TILES * inputs
+                    && values.len() >= TILE_POSITIONS * inputs / 2
+                    && pixels.as_ptr().addr().is_multiple_of(4);
+                if there && inputs > 0 && inputs.is_multiple_of(4) {
+                    // SAFETY: `inputs` is a multiple of four and not zero; so many bytes for each
+                    // pixel under the tiles can be read, a word at a time, and values for each two
+                    // be written, as was just checked.
+                    unsafe { $transform(pixels.as_ptr(), values.as_mut_ptr(), inputs) }
+                }
+            }
+
+            $(
+                fn weights(
+                    &self,
+                    kernels: &[[i8; $crate::kernels::winograd_2d::KERNEL]],
+                    weights: &mut [$crate::kernels::winograd_2d::Weights],
+                ) {
+                    let pairs = weights.len() / $crate::ops::conv::TILE_POSITIONS;
+                    if pairs > 0 && kernels.len() >= 8 * pairs {
+                        // SAFETY: there are eight kernels for each of `pairs` weights at a position.
+                        unsafe { $weights(kernels.as_ptr(), weights.as_mut_ptr(), pairs) }
+                    }
+                }
+            )?
+
+            fn multiply(
+                &self,
+                values: &[$crate::kernels::winograd_2d::Values],
+                weights: &[$crate::kernels::winograd_2d::Weights],
+                sums: &mut $crate::kernels::winograd_2d::Sums,
+            ) {
+                let pairs = values.len() / $crate::ops::conv::TILE_POSITIONS;
+                if pairs > 0 && pairs.is_multiple_of(2) && weights.len() >= values.len() {
+                    // SAFETY: of each position there are `pairs` values, an even number and not
+                    // zero, and as many weights.
+                    unsafe { $multiply(values.as_ptr(), weights.as_ptr(), pairs, sums) }
+                }
+            }
+
+            fn finish(
+                &self,
+                span: &$crate::kernels::winograd_2d::Span<'_>,
+                sums: &$crate::kernels::winograd_2d::Sums,
+                o: usize,
+                outputs: &mut $crate::ops::Outputs<'_>,
+            ) {
+                if !$ordinary(span.conv, o) {
+                    return $crate::kernels::winograd_2d::finish(span, sums, o, outputs);
+                }
+                $crate::kernels::winograd_2d::finish_by(span, sums, o, outputs, |args| {
+                    // SAFETY: `finish_by` says what all pointers are good for; where this core
+                    // cannot load words that are not aligned, `$ordinary` found that they are.
+                    unsafe { $finish(args, sums) }
+                });
+            }
+        }
+    };
+}
+
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "rv32"))]
+pub(super) use square_tiles;
+
 /// Bᵀ · six values.
 #[inline(always)]
 fn under_tile([a, b, c, d, e, f]: [i32; SIDE]) -> [i32; SIDE] {

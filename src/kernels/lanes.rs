@@ -415,6 +415,16 @@ macro_rules! backend {
             ) {
                 $crate::kernels::lanes::add::<Self>(add, input, shortcut, output);
             }
+
+            fn max_pool(
+                &self,
+                pool: &$crate::ops::max_pool::MaxPool,
+                rows: &$crate::ops::Rows<'_>,
+                output: &mut [i8],
+            ) {
+                use $crate::kernels::portable::{larger, max_pool};
+                max_pool(pool, rows, output, larger);
+            }
         }
     };
 }

@@ -18,7 +18,8 @@
 //!
 //! Instructions: for a tap pair, which is 16 multiply-accumulates, 13 and the loop's half: 0.84
 //! each; of [`Packing::WidePairs`] 11: 0.71. To finish an output 10, behind a join 15. For the
-//! patch 1.1 a value.
+//! patch 1.1 a value. Measured for ResNet-8, outputs included: 0.95, and 0.85; with all that is
+//! around them 0.93 to 1.14 for 3×3 kernels, the fewer the more channels there are.
 //!
 //! The targets of Armv8-M do not tell whether a core has these instructions. So the assembly
 //! names one that does, and uses of it what Armv7E-M has too.

@@ -13,6 +13,7 @@
 //!
 //! Instructions a multiply-accumulate: 68 for 32 and the loop's, which is 2.2; 44 for 16 products
 //! of Winograd: of F(4, 3), two multiply-accumulates each, 1.38; of F(4 × 4, 3 × 3), four each, 0.73.
+//! Measured for all of ResNet-8: 2.73, and 1.56 where its 3×3 kernels at stride 1 are Winograd's.
 
 #![allow(unsafe_code)]
 

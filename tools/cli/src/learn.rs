@@ -88,7 +88,8 @@ struct Maps {
 /// The maps of the units that are still read, a batch each.
 type Live = HashMap<usize, Vec<Maps>>;
 
-/// Learns the weights of a network's convolutions; calls `done` behind each unit.
+/// Learns the weights of a network's convolutions; calls `done` behind each unit. Says, too, what
+/// the squared error of the logits is then.
 ///
 /// # Errors
 ///
@@ -101,18 +102,20 @@ pub fn learn(
     data: &Dataset,
     options: &Options,
     mut done: impl FnMut(),
-) -> Result<Learned, Failure> {
+) -> Result<(Learned, f64), Failure> {
     let float = FloatModel::new(network)?;
     let mut learned = Learned::new();
     let mut layers: Vec<Layer> = Vec::new();
     let mut live = Live::new();
     let last_readers = fused.last_readers();
+    let logits = network.logits();
+    let mut error = 0.0;
     let most = MEMORY / fused.live_bytes().max(1);
-    let pictures = data.len().min(options.pictures).min(most.max(1));
+    let pictures = data.spread(options.pictures.min(most.max(1)));
     for (index, unit) in fused.units.iter().enumerate() {
         if index == 0 {
-            let batches = (0..pictures).step_by(BATCH).map(|start| {
-                let batch = data.batch(start..pictures.min(start + BATCH))?;
+            let batches = pictures.chunks(BATCH).map(|pictures| {
+                let batch = data.batch(pictures.iter().copied())?;
                 let planes = batch.permuted_axes([0, 3, 1, 2]).as_standard_layout().into_owned();
                 Ok(Maps { float: planes.clone(), quantized: planes })
             });
@@ -145,13 +148,19 @@ pub fn learn(
             quantized.mapv_inplace(|value| Affine::of(&layer).round(value));
             Ok(Maps { float: output, quantized })
         });
-        let batches = batches.collect::<Result<_, Problem>>()?;
+        let batches = batches.collect::<Result<Vec<Maps>, Problem>>()?;
+        if unit.output == logits {
+            let off = |Maps { float, quantized }: &Maps| -> f64 {
+                float.iter().zip(quantized).map(|(a, b)| f64::from(a - b).powi(2)).sum()
+            };
+            error = batches.iter().map(off).sum();
+        }
         live.insert(index, batches);
         layers.push(layer);
         live.retain(|&unit, _| last_readers[unit] > index);
         done();
     }
-    Ok(learned)
+    Ok((learned, error))
 }
 
 fn one(mut maps: Vec<Array4<f32>>) -> Array4<f32> {

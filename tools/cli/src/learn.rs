@@ -43,6 +43,14 @@ pub struct Options {
     pub samples: usize,
     /// Of the choice of these.
     pub seed: u64,
+    /// Whether every fourth picture is kept back: the error of the logits is then of these.
+    pub hold_out: bool,
+}
+
+impl Options {
+    fn holds_out(&self, picture: usize) -> bool {
+        self.hold_out && picture % 4 == 3
+    }
 }
 
 /// Why nothing was learned.
@@ -89,7 +97,7 @@ struct Maps {
 type Live = HashMap<usize, Vec<Maps>>;
 
 /// Learns the weights of a network's convolutions; calls `done` behind each unit. Says, too, what
-/// the squared error of the logits is then.
+/// the squared error of the logits is then, on the pictures that were held out or on all.
 ///
 /// # Errors
 ///
@@ -150,10 +158,15 @@ pub fn learn(
         });
         let batches = batches.collect::<Result<Vec<Maps>, Problem>>()?;
         if unit.output == logits {
-            let off = |Maps { float, quantized }: &Maps| -> f64 {
-                float.iter().zip(quantized).map(|(a, b)| f64::from(a - b).powi(2)).sum()
-            };
-            error = batches.iter().map(off).sum();
+            let pictures = batches
+                .iter()
+                .flat_map(|maps| maps.float.outer_iter().zip(maps.quantized.outer_iter()));
+            error = pictures
+                .enumerate()
+                .filter(|&(picture, _)| !options.hold_out || options.holds_out(picture))
+                .flat_map(|(_, (float, quantized))| float.into_iter().zip(quantized))
+                .map(|(a, b)| f64::from(a - b).powi(2))
+                .sum();
         }
         live.insert(index, batches);
         layers.push(layer);
@@ -228,7 +241,8 @@ fn learn_conv(
     mut rng: ChaCha8Rng,
 ) -> Weights {
     let nearest = Weights::nearest(conv, steps);
-    let pictures: usize = inputs.iter().map(|batch| batch.len_of(Axis(0))).sum();
+    let all: usize = inputs.iter().map(|batch| batch.len_of(Axis(0))).sum();
+    let pictures = (0..all).filter(|&picture| !options.holds_out(picture)).count();
     if !(options.rounding || options.bias_correction) || pictures < 2 {
         return nearest;
     }
@@ -244,7 +258,8 @@ fn learn_conv(
     });
     let all = inputs.iter().zip(targets);
     let all = all.flat_map(|(input, target)| input.outer_iter().zip(target.outer_iter()));
-    for (picture, (input, target)) in all.enumerate() {
+    let seen = all.enumerate().filter(|&(picture, _)| !options.holds_out(picture));
+    for (picture, (_, (input, target))) in seen.enumerate() {
         let (x, t, row) = &mut halves[picture % 2];
         for place in sample(&mut rng, height * width, each) {
             let (top, left) = (place / width * conv.stride[0], place % width * conv.stride[1]);

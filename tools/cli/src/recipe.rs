@@ -124,6 +124,8 @@ impl Recipe {
             pictures,
             samples,
             seed: self.seed,
+            // What is tried is compared on pictures that it was not learned from.
+            hold_out: self.effort == Effort::Best,
         };
         let mut candidates = vec![Factors::ones(network)];
         if with(Step::Equalization) {
@@ -169,7 +171,7 @@ impl Recipe {
 }
 
 /// The network quantized with such factors and ranges, and the squared error of its logits on the
-/// pictures that weights are learned from; 0 where none are.
+/// pictures that are held out; 0 where nothing is learned.
 fn quantized(
     network: &Network,
     factors: &Factors,

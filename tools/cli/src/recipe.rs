@@ -152,6 +152,7 @@ impl Recipe {
         };
         // The first calibration with all factors, then the others with the best of these.
         let mut found: Option<(Quantized, f64)> = None;
+        let mut winner = (Factors::ones(network), calibrations[0]);
         for (round, &calibration) in calibrations.iter().enumerate() {
             if round > 0 {
                 let names = found.as_ref().map(|(found, _)| found.ranges.equalization.clone());
@@ -162,8 +163,16 @@ impl Recipe {
                     quantized(network, factors, data, preprocess, calibration, &options, progress)?;
                 if found.as_ref().is_none_or(|(_, error)| tried.1 < *error) {
                     found = Some(tried);
+                    winner = (factors.clone(), calibration);
                 }
             }
+        }
+        if options.hold_out {
+            // Once more, from all pictures.
+            let (factors, calibration) = winner;
+            let all = learn::Options { hold_out: false, ..options };
+            found =
+                Some(quantized(network, &factors, data, preprocess, calibration, &all, progress)?);
         }
         let (found, _) = found.expect("one at least is tried");
         Ok(found)

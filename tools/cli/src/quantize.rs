@@ -68,6 +68,20 @@ impl<'n> Fused<'n> {
     ///
     /// [`Unrepresentable`] for a network that is not built of residual blocks.
     pub fn new(network: &'n Network) -> Result<Self, Unrepresentable> {
+        Self::with_joins(network, true)
+    }
+
+    /// The same with adds as layers of their own, as networks have them that were quantized
+    /// elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// As [`Fused::new`].
+    pub fn without_joins(network: &'n Network) -> Result<Self, Unrepresentable> {
+        Self::with_joins(network, false)
+    }
+
+    fn with_joins(network: &'n Network, joins: bool) -> Result<Self, Unrepresentable> {
         let readers = network.consumers();
         let mut units: Vec<Unit> = Vec::new();
         // For each node the unit whose output it is.
@@ -75,7 +89,7 @@ impl<'n> Fused<'n> {
         // Convolutions that wait for the add behind them.
         let mut joined: HashMap<NodeId, NodeId> = HashMap::new();
         for (id, node) in network.nodes.iter().enumerate() {
-            if matches!(node.op, Op::Add) {
+            if joins && matches!(node.op, Op::Add) {
                 let main = node.inputs[0];
                 if matches!(network.nodes[main].op, Op::Conv(_)) && readers[main] == 1 {
                     joined.insert(main, id);

@@ -18,6 +18,7 @@ use super::plan::Budget;
 use super::{Output, inspect, percent, progress, read, thousands};
 use crate::calibrate::{Range, Ranges};
 use crate::data::{Dataset, Preprocess};
+use crate::equalize::Factors;
 use crate::error::{Error, Problem};
 use crate::evaluate::{FloatAnswers, Score, answers, score};
 use crate::import::{self, Arch, Imported, Variant};
@@ -28,7 +29,7 @@ use crate::network::{Network, Shape};
 use crate::plan::Plan;
 use crate::program::Program;
 use crate::quantize::{Fused, Learned};
-use crate::recipe::{Calibration, Effort, Progress, Recipe, Step};
+use crate::recipe::{Calibration, Effort, Progress, Quantized, Recipe, Step};
 use crate::write::{writable, write_whole};
 
 /// Sizes of pictures, resized and cropped.
@@ -37,7 +38,7 @@ const EXTENTS: RangeInclusive<u32> = 1..=u16::MAX as u32;
 /// Options of `brooklet quantize`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The network: .onnx, .tflite (already int8), .safetensors, .pt, .pth or .th.
+    /// The network: .onnx, .tflite (float, or already int8), .safetensors, .pt, .pth or .th.
     network: PathBuf,
     /// The model file to write.
     #[arg(short, long, value_name = "MODEL.brook")]
@@ -49,7 +50,8 @@ pub struct Args {
     /// How much work is put into it. [default: default]
     #[arg(long, value_enum, requires = "calibrate")]
     effort: Option<Effort>,
-    /// How activation ranges are chosen. [default: mse, and auto with --effort best]
+    /// How activation ranges are chosen. [default: mse, and with --effort best
+    /// the better of mse and auto]
     #[arg(long, value_enum, requires = "calibrate")]
     calibration: Option<Calibration>,
     /// Leaves steps out.
@@ -290,6 +292,13 @@ fn read_ranges(path: &Path, network: &Network, fused: &Fused<'_>) -> miette::Res
             return Err(wrong(name, &what));
         }
     }
+    for (name, factors) in &ranges.equalization {
+        let node = network.nodes.iter().find(|node| node.name == *name);
+        let positive = |factor: &f32| factor.is_finite() && *factor > 0.0;
+        if node.is_none_or(|node| node.shape[2] != factors.len()) || !factors.iter().all(positive) {
+            return Err(wrong(name, "its equalization is not one positive factor a channel"));
+        }
+    }
     for node in fused.calibrated().map(|node| &network.nodes[node]) {
         if !ranges.ranges.contains_key(&node.name) {
             return Err(wrong(&node.name, "has no range"));
@@ -338,18 +347,24 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
         }
         Imported::Float(network) => {
             args.check(&preprocess, network.input)?;
-            let fused = Fused::new(&network).map_err(at)?;
-            let (ranges, learned, float) = match (&args.calibrate, &args.ranges) {
+            let (network, ranges, learned, float) = match (&args.calibrate, &args.ranges) {
                 (Some(spec), _) => {
+                    Fused::new(&network).map_err(at)?;
                     let data = Dataset::open(spec, network.input, &preprocess)?;
                     let bars = Bars::default();
-                    let quantized = args.recipe().run(&network, &fused, &data, &preprocess, &bars);
+                    let quantized = args.recipe().run(&network, &data, &preprocess, &bars);
                     bars.finish();
-                    let quantized = quantized.map_err(|failure| failed(&args.network, failure))?;
+                    let Quantized { network, ranges, learned, logits } =
+                        quantized.map_err(|failure| failed(&args.network, failure))?;
                     calibration = Some(data);
-                    (quantized.ranges, quantized.learned, Some(quantized.logits))
+                    (network, ranges, learned, Some(logits))
                 }
-                (None, Some(path)) => (read_ranges(path, &network, &fused)?, Learned::new(), None),
+                (None, Some(path)) => {
+                    let fused = Fused::new(&network).map_err(at)?;
+                    let ranges = read_ranges(path, &network, &fused)?;
+                    let factors = Factors::named(&network, &ranges.equalization);
+                    (factors.apply(&network), ranges, Learned::new(), None)
+                }
                 (None, None) => {
                     return Err(miette!(
                         help = "add --calibrate DATA (pictures like those it will see), or --ranges \
@@ -359,6 +374,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
                     ));
                 }
             };
+            let fused = Fused::new(&network).map_err(at)?;
             (fused.quantize(&ranges, &preprocess, &learned).map_err(at)?, Some((ranges, float)))
         }
     };

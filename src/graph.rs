@@ -20,13 +20,13 @@ static NO_LAYER: LayerRecord = zerocopy::transmute!([0u8; size_of::<LayerRecord>
 
 impl<'m> Graph<'m> {
     /// A layer; one of zeros if there is none of that number.
-    #[inline(always)]
+    #[inline]
     pub fn layer(&self, index: usize) -> &'m LayerRecord {
         self.layers.get(index).unwrap_or(&NO_LAYER)
     }
 
     /// The layer that `layer` reads.
-    #[inline(always)]
+    #[inline]
     pub fn input_of(&self, layer: &LayerRecord) -> &'m LayerRecord {
         self.layer(layer.input.get() as usize)
     }

@@ -53,15 +53,16 @@ impl<'a> Logits<'a> {
     /// (about three digits): fit to be shown. The order comes from the integers.
     pub fn top_k<const K: usize>(&self) -> Vec<Candidate, K> {
         let mut best: Vec<(i8, u16), K> = Vec::new();
+        let better = |a: (i8, u16), b: (i8, u16)| (a.0, Reverse(a.1)) > (b.0, Reverse(b.1));
         for (class, &score) in self.values.iter().enumerate() {
-            let key = |&(score, class): &(i8, u16)| Reverse((score, Reverse(class)));
-            let new = (score, class as u16);
-            let at = best.iter().position(|old| key(old) > key(&new)).unwrap_or(best.len());
-            if best.is_full() && at < K {
-                best.pop();
+            // What is worse moves one place on, and the last one out of a full list.
+            let mut new = (score, class as u16);
+            for old in &mut best {
+                if better(new, *old) {
+                    core::mem::swap(old, &mut new);
+                }
             }
-            // A full list whose last is better refuses the new one: that is meant.
-            let _ = best.insert(at, new);
+            let _ = best.push(new);
         }
         let max = best.first().map_or(0, |&(score, _)| score);
         let exponential = |score: i8| {

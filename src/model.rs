@@ -118,13 +118,13 @@ impl<'m> Model<'m> {
     }
 
     /// A layer; one of zeros if there is none of that number.
-    #[inline(always)]
+    #[inline]
     pub fn layer(&self, index: usize) -> &'m LayerRecord {
         self.graph.layer(index)
     }
 
     /// The layer that `layer` reads.
-    #[inline(always)]
+    #[inline]
     pub fn input_of(&self, layer: &LayerRecord) -> &'m LayerRecord {
         self.graph.input_of(layer)
     }
@@ -171,13 +171,13 @@ impl<'m> Model<'m> {
     }
 
     /// Where row `y` of a layer's output is in the arena.
-    #[inline(always)]
+    #[inline]
     pub fn row(&self, layer: usize, y: u16) -> Range<usize> {
         self.places(self.layer(layer)).row(y)
     }
 
     /// Where the rows of a layer's output are in the arena.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn places(&self, layer: &LayerRecord) -> Places<'m> {
         let bytes = self.bytes(layer.places.get(), 4 * usize::from(layer.rows.get()));
         let rows = bytes.and_then(|bytes| <[U32]>::ref_from_bytes(bytes).ok());
@@ -185,7 +185,7 @@ impl<'m> Model<'m> {
     }
 
     /// `length` bytes of the file from `offset`; `None` if they reach beyond it.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn bytes(&self, offset: u32, length: usize) -> Option<&'m [u8]> {
         self.file.get(offset as usize..)?.get(..length)
     }
@@ -395,7 +395,7 @@ impl<'m> Model<'m> {
     }
 
     /// Bytes of a layer's scratch memory in the arena.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn scratch(&self, layer: &LayerRecord) -> Range<usize> {
         let start = layer.scratch_offset.get() as usize;
         start..start + ops::scratch_bytes(layer, self.input_of(layer).shape())
@@ -422,7 +422,7 @@ pub(crate) struct Places<'m> {
 
 impl Places<'_> {
     /// Where row `y` is.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn row(&self, y: u16) -> Range<usize> {
         let start = self.rows.get(usize::from(y)).map_or(0, |place| place.get() as usize);
         start..start.saturating_add(self.row_bytes)

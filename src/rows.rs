@@ -52,9 +52,9 @@ impl<'a> Carved<'a> {
     }
 
     /// The bytes of `range`; empty if the step writes some of them.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn bytes(&self, range: Range<usize>) -> &'a [u8] {
-        for (start, bytes) in self.read {
+        for &(start, bytes) in &self.read {
             if let Some(from) = range.start.checked_sub(start)
                 && let Some(found) = bytes.get(from..from + range.len())
             {

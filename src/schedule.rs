@@ -122,7 +122,7 @@ impl Schedule {
     }
 
     /// Steps of `layer` that are done. Layers of earlier segments are finished.
-    #[inline(always)]
+    #[inline]
     fn done(&self, layer: usize) -> u16 {
         match layer.checked_sub(self.first as usize) {
             Some(i) => self.done.get(i).copied().unwrap_or(0),
@@ -131,7 +131,7 @@ impl Schedule {
     }
 
     /// Rows of `layer`'s output that are made.
-    #[inline(always)]
+    #[inline]
     pub fn made(&self, graph: &Graph<'_>, layer: usize) -> u16 {
         let record = graph.layer(layer);
         ops::rows_made(graph, record, self.done(layer))
@@ -155,7 +155,7 @@ impl Schedule {
     }
 
     /// Layers of this segment that read the output of `layer`.
-    #[inline(always)]
+    #[inline]
     fn readers<'a>(
         &self,
         graph: &'a Graph<'_>,
@@ -170,7 +170,7 @@ impl Schedule {
     }
 
     /// The first row of `layer`'s output that `reader` still needs.
-    #[inline(always)]
+    #[inline]
     fn first_needed(&self, graph: &Graph<'_>, reader: usize, layer: usize) -> u16 {
         let record = graph.layer(reader);
         let step = self.done(reader);

@@ -6,7 +6,7 @@ use zerocopy::FromBytes;
 
 use crate::arena::ARENA_ALIGN;
 use crate::error::{Error, RowError};
-use crate::format::{LayerRecord, Operator};
+use crate::format::{LayerRecord, Operator, Packing};
 use crate::kernels::Backend;
 use crate::logits::Logits;
 use crate::model::Model;
@@ -191,61 +191,93 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
         }
     }
 
-    /// Runs a step of a layer.
+    /// Runs a step of a layer. What runs has a frame of its own on the stack, so that it takes as
+    /// much as this layer needs, and not as the greediest does.
     fn run(&mut self, index: usize, step: u16) {
+        let layer = self.model.layer(index);
+        match layer.operator() {
+            // That it runs the packing was checked. So asked, a backend without such links nothing.
+            Operator::Conv
+                if layer.packing().rows_a_step() > 1 && self.backend.runs(layer.packing()) =>
+            {
+                self.conv_rows(index, step);
+            }
+            Operator::Conv | Operator::MaxPool => self.window(index, step),
+            _ => self.row(index, step),
+        }
+    }
+
+    /// Runs a step of a convolution that makes several rows.
+    #[inline(never)]
+    fn conv_rows(&mut self, index: usize, step: u16) {
         let Self { model, arena, backend, .. } = self;
         let layer = model.layer(index);
-        let input = layer.input.get() as usize;
-        let rows = ops::rows_made(model.graph(), layer, step)
-            ..ops::rows_made(model.graph(), layer, step + 1);
-        let place = |y: u16| if rows.contains(&y) { model.row(index, y) } else { 0..0 };
-        let scratch = model.scratch(layer);
-        if layer.operator() == Operator::Conv && ops::rows_a_step(layer) > 1 {
-            let places: [_; MAX_STEP_ROWS] = core::array::from_fn(|i| place(rows.start + i as u16));
-            let [a, b, c, d] = places.clone();
-            let (read, [a, b, c, d, scratch]) = Carved::new(arena, &[a, b, c, d, scratch]);
-            let mut outputs = [a, b, c, d].map(ops::int8_mut);
-            let shortcuts = core::array::from_fn(|i| {
-                let place = places.get(i).cloned().unwrap_or_default();
-                shortcut(model, layer, &read, rows.start + i as u16, &place)
-            });
-            let conv = Conv::new(model, layer);
-            let under = window(layer, step, &read, model, input);
-            return backend.conv_rows(&conv, &under, &shortcuts, scratch, &mut outputs);
-        }
-        let place = place(rows.start);
-        let (read, [output, scratch]) = Carved::new(arena, &[place.clone(), scratch]);
+        let first = ops::rows_made(model.graph(), layer, step);
+        let end = ops::rows_made(model.graph(), layer, step + 1);
+        let place = |y: u16| if y < end { model.row(index, y) } else { 0..0 };
+        let places: [_; MAX_STEP_ROWS] = core::array::from_fn(|i| place(first + i as u16));
+        let [a, b, c, d] = places.clone();
+        let (read, [a, b, c, d, scratch]) = Carved::new(arena, &[a, b, c, d, model.scratch(layer)]);
+        let mut outputs = [a, b, c, d].map(ops::int8_mut);
+        let shortcuts = core::array::from_fn(|i| {
+            let place = places.get(i).cloned().unwrap_or_default();
+            shortcut(model, layer, &read, first + i as u16, &place)
+        });
+        let under = under(model, layer, step, &read);
+        let conv = Conv::new(model, layer);
+        backend.conv_rows(&conv, &under, &shortcuts, scratch, &mut outputs);
+    }
+
+    /// Runs a step of a layer whose kernel lies on several rows.
+    #[inline(never)]
+    fn window(&mut self, index: usize, step: u16) {
+        let Self { model, arena, backend, .. } = self;
+        let layer = model.layer(index);
+        let place = model.row(index, step);
+        let (read, [output, scratch]) = Carved::new(arena, &[place.clone(), model.scratch(layer)]);
         let output = ops::int8_mut(output);
-        let places = model.places(model.layer(input));
-        let row = |y: u16| ops::int8(read.bytes(places.row(y)));
-        let shortcut = shortcut(model, layer, &read, rows.start, &place);
-        let under: Rows<'_> = match layer.operator() {
-            Operator::Conv | Operator::MaxPool => window(layer, step, &read, model, input),
-            _ => [&[]; MAX_KERNEL],
-        };
+        let under = under(model, layer, step, &read);
+        if layer.operator() == Operator::MaxPool {
+            return backend.max_pool(&MaxPool::new(model, layer), &under, output);
+        }
+        let shortcut = shortcut(model, layer, &read, step, &place);
+        let conv = Conv::new(model, layer);
+        match conv.packing {
+            // Likewise.
+            Packing::Winograd if backend.runs(conv.packing) => {
+                backend.conv_winograd(&conv, &under, &shortcut, scratch, output)
+            }
+            _ => backend.conv(&conv, &under, &shortcut, scratch, output),
+        }
+    }
+
+    /// Runs a step of a layer that reads one row.
+    #[inline(never)]
+    fn row(&mut self, index: usize, step: u16) {
+        let Self { model, arena, backend, .. } = self;
+        let layer = model.layer(index);
+        let made = ops::rows_made(model.graph(), layer, step);
+        let makes = made < ops::rows_made(model.graph(), layer, step + 1);
+        let place = if makes { model.row(index, made) } else { 0..0 };
+        let (read, [output, scratch]) = Carved::new(arena, &[place.clone(), model.scratch(layer)]);
+        let output = ops::int8_mut(output);
+        let row = ops::int8(read.bytes(model.row(layer.input.get() as usize, step)));
         match layer.operator() {
-            Operator::Input => {}
-            Operator::Conv => {
-                backend.conv(&Conv::new(model, layer), &under, &shortcut, scratch, output);
-            }
+            Operator::Input | Operator::Conv | Operator::MaxPool => {}
             Operator::Add => {
-                backend.add(&Add::new(model, layer), row(step), &shortcut, output);
-            }
-            Operator::MaxPool => {
-                backend.max_pool(&MaxPool::new(model, layer), &under, output);
+                let shortcut = shortcut(model, layer, &read, made, &place);
+                backend.add(&Add::new(model, layer), row, &shortcut, output);
             }
             Operator::AveragePool => {
                 // The arena is aligned to 16 bytes and so is the scratch memory in it.
                 let sums = <[i32]>::mut_from_bytes(scratch).unwrap_or_default();
-                backend.sum_row(step == 0, row(step), sums);
-                if !rows.is_empty() {
+                backend.sum_row(step == 0, row, sums);
+                if makes {
                     backend.average(&AveragePool::new(model, layer), sums, output);
                 }
             }
-            Operator::Softmax => backend.softmax(&Softmax::new(layer), row(step), output),
-            Operator::BatchNorm => {
-                backend.batch_norm(&BatchNorm::new(model, layer), row(step), output);
-            }
+            Operator::Softmax => backend.softmax(&Softmax::new(layer), row, output),
+            Operator::BatchNorm => backend.batch_norm(&BatchNorm::new(model, layer), row, output),
         }
     }
 }
@@ -267,21 +299,14 @@ fn shortcut<'a>(
     }
 }
 
-/// The rows of tensor `input` under a kernel; those on padding are empty.
-#[inline(always)]
-fn window<'a>(
-    layer: &LayerRecord,
-    step: u16,
-    read: &Carved<'a>,
-    model: &Model<'_>,
-    input: usize,
-) -> Rows<'a> {
-    let mut window: Rows<'a> = [&[]; MAX_KERNEL];
-    let above = ops::rows_above(layer, step);
-    let input = model.layer(input);
-    let (places, rows) = (model.places(input), ops::rows_read(layer, step, input.rows.get()));
-    for (slot, y) in window.iter_mut().skip(above).zip(rows) {
+/// The input's rows under a kernel; those on padding are empty.
+fn under<'a>(model: &Model<'_>, layer: &LayerRecord, step: u16, read: &Carved<'a>) -> Rows<'a> {
+    let mut under: Rows<'a> = [&[]; MAX_KERNEL];
+    let input = model.input_of(layer);
+    let (above, places) = (ops::rows_above(layer, step), model.places(input));
+    let rows = ops::rows_read(layer, step, input.rows.get());
+    for (slot, y) in under.iter_mut().skip(above).zip(rows) {
         *slot = ops::int8(read.bytes(places.row(y)));
     }
-    window
+    under
 }

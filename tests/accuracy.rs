@@ -107,6 +107,31 @@ fn tensorflow_resnet20_is_what_tflite_micro_computes() {
     }
 }
 
+/// ONNX Runtime's own kernels reach 91.69 % and 99.17 % on all 10,000, 29.7 dB.
+#[test]
+fn onnxruntime_resnet20_is_as_good_as_there() {
+    let (Some(network), Some(best), Some(logits)) = (
+        shared("models/resnet20_onnxruntime_qdq_int8.onnx"),
+        shared("expected/resnet20_float_argmax_5000.npy"),
+        shared("expected/resnet20_float_logits_1000.npy"),
+    ) else {
+        return;
+    };
+    let model = quantize(&network, &NORMALIZED);
+    let answers = answers(&model, HostBackend::Auto, 5000);
+    let best: Array1<u8> = read_npy(best).unwrap();
+    let best = FloatAnswers::Best(best.iter().map(|&class| class.into()).collect());
+    let logits = FloatAnswers::Logits(read_npy(logits).unwrap());
+    let quantization = model.model().logits_quantization();
+    let score =
+        |answers, float| evaluate::score(answers, Some(float), |q| quantization.dequantize(q));
+    let all = score(&answers, &best);
+    let decibels = score(&answers[..1000], &logits).sqnr_db.unwrap();
+    println!("{all:?}, {decibels:.2} dB");
+    assert!(all.top1.unwrap() >= 0.9126 && all.agreement.unwrap() >= 0.99, "{all:?}");
+    assert!((29.2..30.2).contains(&decibels), "{decibels} dB");
+}
+
 /// Quantizes each file of a network, and counts: files with the batch norms apart give one
 /// model file, those folded by an exporter the same figures.
 fn quantized_agrees_with_float(network: &str, apart: &[&str], folded: &[&str]) {
@@ -167,12 +192,12 @@ fn resnet20_learns() {
     let few = folder.path().join("few.bin");
     std::fs::write(&few, &std::fs::read(&data).unwrap()[..32 * 3073]).unwrap();
     let logits = FloatAnswers::Logits(read_npy(logits).unwrap());
-    for (data, needed) in [(&data, 33.8), (&few, 32.0)] {
+    for (data, needed) in [(&data, 34.3), (&few, 32.0)] {
         let data = data.to_str().unwrap();
         let options = ["--arch", "resnet20", "--calibrate", data];
         let model = quantize(&network, &[&options[..], &NORMALIZED].concat());
         let quantization = model.model().logits_quantization();
-        let answers = answers(&model, HostBackend::Portable, 1000);
+        let answers = answers(&model, HostBackend::Auto, 1000);
         let score = evaluate::score(&answers, Some(&logits), |q| quantization.dequantize(q));
         let decibels = score.sqnr_db.unwrap();
         println!("{data}: {decibels:.2} dB");

@@ -153,13 +153,13 @@ impl LayerRecord {
     }
 
     /// The operator. A record that was checked has one.
-    #[inline(always)]
+    #[inline]
     pub fn operator(&self) -> Operator {
         Operator::from_number(self.operator).unwrap_or(Operator::Input)
     }
 
     /// Shape of the output.
-    #[inline(always)]
+    #[inline]
     pub fn shape(&self) -> Shape {
         Shape::new(self.rows.get(), self.columns.get(), self.channels.get())
     }
@@ -175,19 +175,19 @@ impl LayerRecord {
     }
 
     /// Range of the output.
-    #[inline(always)]
+    #[inline]
     pub fn clamp(&self) -> Clamp {
         Clamp { min: self.clamp_min, max: self.clamp_max }
     }
 
     /// Packing of the weights. A record that was checked has one.
-    #[inline(always)]
+    #[inline]
     pub fn packing(&self) -> Packing {
         Packing::from_number(self.packing).unwrap_or(Packing::Ohwi)
     }
 
     /// Multiplier `i` of 0…2.
-    #[inline(always)]
+    #[inline]
     pub fn multiplier(&self, i: usize) -> Multiplier {
         Multiplier {
             mantissa: I1F31::from_bits(self.multiplier_mantissas.get(i).map_or(0, |m| m.get())),
@@ -206,7 +206,7 @@ impl LayerRecord {
     }
 
     /// The layer of the second operand.
-    #[inline(always)]
+    #[inline]
     pub fn shortcut(&self) -> Option<usize> {
         let shortcut = self.shortcut.get();
         (shortcut != NONE).then_some(shortcut as usize)

@@ -293,8 +293,13 @@ impl Packing {
         }
     }
 
+    /// Whether the weights are transformed, or are to be: by Winograd.
+    pub const fn is_transformed(self) -> bool {
+        matches!(self, Self::Winograd) || self.rows_a_step() > 1
+    }
+
     /// Rows of the output that a step makes.
-    #[inline(always)]
+    #[inline]
     pub const fn rows_a_step(self) -> usize {
         match self {
             Self::Winograd2d | Self::Winograd2dInt8 | Self::HwioTiles => TILE_ROWS,
@@ -338,7 +343,7 @@ impl Packing {
 
     /// The weight of output channel `channel` that is number `tap` of kernel row `ky`: kernel
     /// column × input channel.
-    #[inline(always)]
+    #[inline]
     pub fn weight(
         self,
         packed: &[i8],
@@ -589,7 +594,7 @@ fn split(packed: &[i8], places: &mut [i8]) {
 }
 
 /// Where a weight lies in [`Packing::Pairs`].
-#[inline(always)]
+#[inline]
 pub(super) const fn pairs_index(
     channel: usize,
     ky: usize,
@@ -602,7 +607,7 @@ pub(super) const fn pairs_index(
 }
 
 /// Where a weight lies in [`Packing::WidePairs`].
-#[inline(always)]
+#[inline]
 pub(super) const fn wide_pairs_index(
     channel: usize,
     ky: usize,
@@ -615,7 +620,7 @@ pub(super) const fn wide_pairs_index(
 }
 
 /// Where a weight lies in [`Packing::Eights`].
-#[inline(always)]
+#[inline]
 pub(super) const fn eights_index(
     channel: usize,
     ky: usize,
@@ -627,7 +632,7 @@ pub(super) const fn eights_index(
 }
 
 /// Where a weight lies in [`Packing::Winograd2dInt8`].
-#[inline(always)]
+#[inline]
 pub(super) const fn kernel_tap_index(channel: usize, ky: usize, tap: usize, row: usize) -> usize {
     let inputs = row / KERNEL_COLUMNS;
     let inputs = if inputs == 0 { 1 } else { inputs };
@@ -635,7 +640,7 @@ pub(super) const fn kernel_tap_index(channel: usize, ky: usize, tap: usize, row:
 }
 
 /// Where a weight lies in [`Packing::Vectors`], of so many bytes in all.
-#[inline(always)]
+#[inline]
 pub(super) fn vectors_index(
     bytes: usize,
     channel: usize,
@@ -652,7 +657,7 @@ pub(super) fn vectors_index(
 }
 
 /// Where a weight lies in [`Packing::Hwio`], of `length` in all.
-#[inline(always)]
+#[inline]
 pub(super) const fn hwio_index(
     length: usize,
     channel: usize,

@@ -45,7 +45,7 @@ impl Packing {
     /// Weights number `taps` of kernel row `ky`, in fours, each by output channels `channels`:
     /// what [`weight`](Self::weight) gives one by one. The first channel is a multiple of eight;
     /// where there is none, or no weight, is zero.
-    #[inline(always)]
+    #[inline]
     pub fn unpack<const N: usize>(
         self,
         packed: &[i8],
@@ -202,7 +202,7 @@ fn recovery(of: &'static [Recovery; 3], k: usize) -> &'static Recovery {
 }
 
 /// One weight of each kernel of an output channel, where kernels lie as they are.
-#[inline(always)]
+#[inline]
 fn gather<const N: usize>(packed: &[i8], lane: usize, fours: &mut [[[i8; 4]; N]]) {
     // The kernels of two input channels of four output channels are together.
     const PAIR: usize = 2 * SIDE_BY_SIDE * KERNEL;
@@ -231,7 +231,7 @@ const PAIR: usize = 4 * SIDE_BY_SIDE;
 /// Weights of four output channels and consecutive input channels, from how they come in a kernel's
 /// column and row. Two input channels are those of four in their order; else the first and the third
 /// are two.
-#[inline(always)]
+#[inline]
 fn recover<const N: usize, const IN_ORDER: bool>(
     packed: &[i8],
     at: Transformed,
@@ -266,7 +266,7 @@ fn recover<const N: usize, const IN_ORDER: bool>(
 }
 
 /// Adds int16, times a sign, to sums.
-#[inline(always)]
+#[inline]
 fn add(packed: &[i8], start: usize, sign: i16, sums: &mut [i16; 2 * SIDE_BY_SIDE]) {
     let values = packed.get(start..).and_then(<[i8]>::first_chunk::<PAIR>);
     let Some(values) = values else { return };

@@ -33,9 +33,8 @@ use core::arch::naked_asm;
 use super::lanes::{self, Args, Columns, Lanes, Taps};
 use super::quick::AddArgs;
 use super::winograd::Tiles;
-use super::winograd_2d::{self, NINTH, Span, SquareTiles, Sums, Values, Weights};
-use crate::ops::Outputs;
-use crate::ops::conv::{PATCH_COLUMNS, TILE_POSITIONS, UNDER_TILES};
+use super::winograd_2d::{self, NINTH, Sums, Values, Weights};
+use crate::ops::conv::PATCH_COLUMNS;
 
 /// The backend for Armv6-M.
 #[derive(Debug, Clone, Copy, Default)]
@@ -72,37 +71,11 @@ impl Lanes for Armv6m {
     }
 }
 
-impl SquareTiles for Armv6m {
-    fn transform(&self, pixels: &[i8], inputs: usize, values: &mut [Values]) {
-        let there =
-            pixels.len() >= UNDER_TILES * inputs && values.len() >= TILE_POSITIONS * inputs / 2;
-        let aligned = pixels.as_ptr().addr().is_multiple_of(4);
-        if there && aligned && inputs > 0 && inputs.is_multiple_of(4) {
-            // SAFETY: `inputs` is a multiple of four and not zero; so many bytes for each pixel
-            // under the tiles can be read a word at a time, and values for each two be written, as
-            // was just checked.
-            unsafe { transform_square(pixels.as_ptr(), values.as_mut_ptr(), inputs) }
-        }
-    }
-
-    fn multiply(&self, values: &[Values], weights: &[Weights], sums: &mut Sums) {
-        let pairs = values.len() / TILE_POSITIONS;
-        if pairs > 0 && pairs.is_multiple_of(2) && weights.len() >= values.len() {
-            // SAFETY: of each position there are `pairs` values, two at least, and as many weights.
-            unsafe { multiply_square(values.as_ptr(), weights.as_ptr(), pairs, sums) }
-        }
-    }
-
-    fn finish(&self, span: &Span<'_>, sums: &Sums, o: usize, outputs: &mut Outputs<'_>) {
-        let ordinary = winograd_2d::is_ordinary(span.conv, o);
-        match winograd_2d::Args::of(span, o, outputs).filter(|_| ordinary) {
-            // SAFETY: `Args::of` says what all pointers are good for, and `is_ordinary` found
-            // words to be aligned.
-            Some(mut args) => unsafe { finish_square(&mut args, sums, NINTH) },
-            None => winograd_2d::finish(span, sums, o, outputs),
-        }
-    }
-}
+winograd_2d::square_tiles!(
+    Armv6m, winograd_2d::is_ordinary,
+    transform: transform_square,
+    multiply: multiply_square, finish: |args, sums| finish_square(args, sums, NINTH)
+);
 
 impl Tiles for Armv6m {}
 
@@ -950,7 +923,7 @@ macro_rules! join_row {
 /// # Safety
 ///
 /// The pointers are good for what the numbers beside them say: see
-/// [`Args::of`](winograd_2d::Args::of). Words are aligned.
+/// [`finish_by`](winograd_2d::finish_by). Words are aligned.
 #[unsafe(naked)]
 unsafe extern "C" fn finish_square(args: &mut winograd_2d::Args, sums: &Sums, ninth: i32) {
     naked_asm!(

@@ -30,10 +30,8 @@ use core::arch::naked_asm;
 use super::lanes::{self, Args, Columns, Lanes, Taps};
 use super::quick::AddArgs;
 use super::winograd::{POSITIONS, Sums, Tiles, Values, Weights};
-use super::winograd_2d::{self as squares, Span, SquareTiles};
 use super::{thumb2, winograd_2d};
-use crate::ops::Outputs;
-use crate::ops::conv::{PATCH_COLUMNS, TILE_POSITIONS};
+use crate::ops::conv::PATCH_COLUMNS;
 
 /// The backend for Armv7-M.
 #[derive(Debug, Clone, Copy, Default)]
@@ -69,37 +67,30 @@ impl Lanes for Armv7m {
     }
 }
 
-impl SquareTiles for Armv7m {
-    fn transform(&self, pixels: &[i8], inputs: usize, values: &mut [squares::Values]) {
-        thumb2::transform(pixels, inputs, values);
-    }
+winograd_2d::square_tiles!(
+    Armv7m, winograd_2d::is_ordinary,
+    transform: thumb2::transform_tiles, weights: transform_kernels,
+    multiply: multiply_square, finish: finish_square
+);
 
-    fn weights(&self, kernels: &[[i8; squares::KERNEL]], weights: &mut [squares::Weights]) {
-        thumb2::weights(kernels, weights);
-    }
-
-    fn multiply(
-        &self,
-        values: &[squares::Values],
-        weights: &[squares::Weights],
-        sums: &mut squares::Sums,
-    ) {
-        let pairs = values.len() / TILE_POSITIONS;
-        if pairs > 0 && weights.len() >= values.len() {
-            // SAFETY: of each position there are `pairs` values, and as many weights.
-            unsafe { multiply_square(values.as_ptr(), weights.as_ptr(), pairs, sums) }
-        }
-    }
-
-    fn finish(&self, span: &Span<'_>, sums: &squares::Sums, o: usize, outputs: &mut Outputs<'_>) {
-        let ordinary = squares::is_ordinary(span.conv, o);
-        match squares::Args::of(span, o, outputs).filter(|_| ordinary) {
-            // SAFETY: `Args::of` says what all pointers are good for.
-            Some(mut args) => unsafe { finish_square(&mut args, sums) },
-            None => winograd_2d::finish(span, sums, o, outputs),
-        }
-    }
-}
+thumb2::transform_kernels!(
+    transform_kernels,
+    "",
+    "add r4, r4, r7, lsl #16
+     add r5, r5, r8, lsl #16
+     add r6, r6, r9, lsl #16",
+    "add r8, r4, r6
+     add r7, r8, r5
+     sub r8, r8, r5
+     add r10, r4, r6, lsl #2
+     add r9, r10, r5, lsl #1
+     sub r10, r10, r5, lsl #1",
+    // What the low half has borrowed.
+    ".irp value, r4, r7, r8, r9, r10, r6
+     add \\value, \\value, #0x8000
+     eor \\value, \\value, #0x8000
+     .endr"
+);
 
 thumb2::finish_square!(
     finish_square,
@@ -467,10 +458,10 @@ unsafe extern "C" fn multiply(
 /// `pairs` is not zero. At each of 36 positions there are so many values, and weights.
 #[unsafe(naked)]
 unsafe extern "C" fn multiply_square(
-    values: *const squares::Values,
-    weights: *const squares::Weights,
+    values: *const winograd_2d::Values,
+    weights: *const winograd_2d::Weights,
     pairs: usize,
-    sums: *mut squares::Sums,
+    sums: *mut winograd_2d::Sums,
 ) {
     naked_asm!(
         "push {{r4-r11, lr}}",

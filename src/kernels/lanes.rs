@@ -386,11 +386,20 @@ macro_rules! backend {
                     $crate::kernels::nibbles::conv(
                         self, unpacked, conv, rows, shortcut, scratch, output,
                     );
-                } else if conv.packing == $crate::format::Packing::Winograd {
-                    $crate::kernels::winograd::conv(self, conv, rows, shortcut, scratch, output);
                 } else {
                     $crate::kernels::lanes::conv::<Self>(conv, rows, shortcut, scratch, output);
                 }
+            }
+
+            fn conv_winograd(
+                &self,
+                conv: &$crate::ops::conv::Conv<'_>,
+                rows: &$crate::ops::Rows<'_>,
+                shortcut: &$crate::ops::Shortcut<'_>,
+                scratch: &mut [u8],
+                output: &mut [i8],
+            ) {
+                $crate::kernels::winograd::conv(self, conv, rows, shortcut, scratch, output);
             }
 
             fn conv_rows(
@@ -412,6 +421,16 @@ macro_rules! backend {
                 output: &mut [i8],
             ) {
                 $crate::kernels::lanes::add::<Self>(add, input, shortcut, output);
+            }
+
+            fn max_pool(
+                &self,
+                pool: &$crate::ops::max_pool::MaxPool,
+                rows: &$crate::ops::Rows<'_>,
+                output: &mut [i8],
+            ) {
+                use $crate::kernels::portable::{larger, max_pool};
+                max_pool(pool, rows, output, larger);
             }
         }
     };

@@ -36,6 +36,7 @@ pub mod reference;
 pub mod rv32;
 #[cfg(feature = "rvv")]
 pub mod rvv;
+pub mod subset;
 #[cfg(any(feature = "armv7m", feature = "armv7em"))]
 mod thumb2;
 mod winograd;
@@ -66,6 +67,7 @@ pub use reference::Reference;
 pub use rv32::Rv32;
 #[cfg(feature = "rvv")]
 pub use rvv::Rvv;
+pub use subset::{Direct, OneRow};
 #[cfg(all(feature = "x86_64", target_arch = "x86_64"))]
 pub use x86_64::{Avx2, Avx512Vnni};
 
@@ -91,6 +93,18 @@ pub trait Backend {
         scratch: &mut [u8],
         output: &mut [i8],
     );
+
+    /// The same for weights in [`Packing::Winograd`].
+    fn conv_winograd(
+        &self,
+        conv: &Conv<'_>,
+        rows: &Rows<'_>,
+        shortcut: &Shortcut<'_>,
+        scratch: &mut [u8],
+        output: &mut [i8],
+    ) {
+        self.conv(conv, rows, shortcut, scratch, output);
+    }
 
     /// The output rows of a step, for [packings](Packing::rows_a_step) whose steps make several:
     /// from as many rows as there are under the kernel at all of these. Rows that the output does
@@ -135,53 +149,5 @@ pub trait Backend {
     /// The softmax of a row.
     fn softmax(&self, softmax: &Softmax, input: &[i8], output: &mut [i8]) {
         reference::softmax(softmax, input, output);
-    }
-}
-
-/// A backend without the packings whose [steps make several rows](Packing::rows_a_step): their
-/// kernels take 3 KB of stack more, which small boards do not have.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct OneRow<B>(pub B);
-
-impl<B: Backend> Backend for OneRow<B> {
-    const NAME: &'static str = B::NAME;
-
-    fn runs(&self, packing: Packing) -> bool {
-        packing.rows_a_step() == 1 && self.0.runs(packing)
-    }
-
-    fn conv(
-        &self,
-        conv: &Conv<'_>,
-        rows: &Rows<'_>,
-        shortcut: &Shortcut<'_>,
-        scratch: &mut [u8],
-        output: &mut [i8],
-    ) {
-        self.0.conv(conv, rows, shortcut, scratch, output);
-    }
-
-    fn add(&self, add: &Add<'_>, input: &[i8], shortcut: &Shortcut<'_>, output: &mut [i8]) {
-        self.0.add(add, input, shortcut, output);
-    }
-
-    fn max_pool(&self, pool: &MaxPool, rows: &Rows<'_>, output: &mut [i8]) {
-        self.0.max_pool(pool, rows, output);
-    }
-
-    fn sum_row(&self, first: bool, row: &[i8], sums: &mut [i32]) {
-        self.0.sum_row(first, row, sums);
-    }
-
-    fn average(&self, pool: &AveragePool, sums: &[i32], output: &mut [i8]) {
-        self.0.average(pool, sums, output);
-    }
-
-    fn batch_norm(&self, norm: &BatchNorm<'_>, input: &[i8], output: &mut [i8]) {
-        self.0.batch_norm(norm, input, output);
-    }
-
-    fn softmax(&self, softmax: &Softmax, input: &[i8], output: &mut [i8]) {
-        self.0.softmax(softmax, input, output);
     }
 }

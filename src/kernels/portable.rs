@@ -18,6 +18,7 @@ use super::winograd_2d::{self, SquareTiles};
 use super::{Backend, nibbles};
 use crate::format::Packing;
 use crate::ops::conv::{Channel, Conv};
+use crate::ops::max_pool::MaxPool;
 use crate::ops::{Outputs, Rows, Shortcut, Shortcuts};
 
 /// Whether the core has vectors that the compiler uses, as hosts do.
@@ -56,9 +57,6 @@ impl Backend for Portable {
         if let Some(unpacked) = conv.packing.unpacked() {
             return nibbles::conv(self, unpacked, conv, rows, shortcut, scratch, output);
         }
-        if conv.packing == Packing::Winograd {
-            return winograd::conv(self, conv, rows, shortcut, scratch, output);
-        }
         let channels = conv.window.output.channels as usize;
         let mut o = 0;
         while o + CHANNELS <= channels {
@@ -71,6 +69,17 @@ impl Backend for Portable {
         }
     }
 
+    fn conv_winograd(
+        &self,
+        conv: &Conv<'_>,
+        rows: &Rows<'_>,
+        shortcut: &Shortcut<'_>,
+        scratch: &mut [u8],
+        output: &mut [i8],
+    ) {
+        winograd::conv(self, conv, rows, shortcut, scratch, output);
+    }
+
     fn conv_rows(
         &self,
         conv: &Conv<'_>,
@@ -80,6 +89,39 @@ impl Backend for Portable {
         outputs: &mut Outputs<'_>,
     ) {
         winograd_2d::conv(self, conv, rows, shortcuts, scratch, outputs);
+    }
+
+    fn max_pool(&self, pool: &MaxPool, rows: &Rows<'_>, output: &mut [i8]) {
+        max_pool(pool, rows, output, larger);
+    }
+}
+
+/// One output row of a max-pool, see [`Backend::max_pool`]: a pixel of the input at a time. `larger`
+/// leaves the larger of two values in the place of the first.
+pub(super) fn max_pool(
+    pool: &MaxPool,
+    rows: &Rows<'_>,
+    output: &mut [i8],
+    larger: impl Fn(&mut [i8], &[i8]),
+) {
+    let window = &pool.window;
+    let channels = usize::from(window.output.channels).max(1);
+    for (x, pixel) in output.chunks_exact_mut(channels).enumerate() {
+        let (columns, first) = window.columns_on_input(x);
+        let under = first * channels..(first + columns.len()) * channels;
+        pixel.fill(i8::MIN);
+        for row in rows.iter().take(window.kernel[0]) {
+            let values = row.get(under.clone()).unwrap_or(&[]);
+            values.chunks_exact(channels).for_each(|values| larger(pixel, values));
+        }
+        pixel.iter_mut().for_each(|value| *value = pool.clamp.apply(i32::from(*value)));
+    }
+}
+
+/// The larger of values, one by one.
+pub(super) fn larger(values: &mut [i8], others: &[i8]) {
+    for (value, other) in values.iter_mut().zip(others) {
+        *value = (*value).max(*other);
     }
 }
 

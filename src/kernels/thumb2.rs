@@ -12,18 +12,7 @@
 
 use core::arch::naked_asm;
 
-use super::winograd_2d::{KERNEL, Values, Weights};
-use crate::ops::conv::{TILE_POSITIONS, UNDER_TILES};
-
-/// See [`SquareTiles::transform`](super::winograd_2d::SquareTiles::transform).
-pub(super) fn transform(pixels: &[i8], inputs: usize, values: &mut [Values]) {
-    let there = pixels.len() >= UNDER_TILES * inputs && values.len() >= TILE_POSITIONS * inputs / 2;
-    if there && inputs > 0 && inputs.is_multiple_of(4) {
-        // SAFETY: `inputs` is a multiple of four and not zero; so many bytes for each pixel under
-        // the tiles can be read, and values for each two be written, as was just checked.
-        unsafe { transform_tiles(pixels.as_ptr(), values.as_mut_ptr(), inputs) }
-    }
-}
+use super::winograd_2d::Values;
 
 /// Bᵀ · a column of six pixels, of two of four channels: `r4` … `r9`, to `$pair` bytes behind `r1`.
 macro_rules! column {
@@ -83,7 +72,11 @@ macro_rules! column {
 /// `inputs` is a multiple of four, and not zero. Six rows of ten columns of so many bytes can be
 /// read at `pixels`; at each position values for each two inputs be written.
 #[unsafe(naked)]
-unsafe extern "C" fn transform_tiles(pixels: *const i8, values: *mut Values, inputs: usize) {
+pub(super) unsafe extern "C" fn transform_tiles(
+    pixels: *const i8,
+    values: *mut Values,
+    inputs: usize,
+) {
     naked_asm!(
         "push {{r4-r11, lr}}",
         "sub sp, sp, #500",
@@ -173,28 +166,11 @@ unsafe extern "C" fn transform_tiles(pixels: *const i8, values: *mut Values, inp
     )
 }
 
-/// See [`SquareTiles::weights`](super::winograd_2d::SquareTiles::weights).
-pub(super) fn weights(kernels: &[[i8; KERNEL]], weights: &mut [Weights]) {
-    let pairs = weights.len() / TILE_POSITIONS;
-    if pairs > 0 && kernels.len() >= 8 * pairs {
-        // SAFETY: there are eight kernels for each of `pairs` weights at a position.
-        unsafe { transform_kernels(kernels.as_ptr(), weights.as_mut_ptr(), pairs) }
-    }
-}
-
-/// G · three registers, `r4`, `r5`, `r6`. Comes out in `r4`, `r7`, `r8`, `r9`, `r10`, `r6`.
-macro_rules! of_three {
-    () => {
-        "add r8, r4, r6
-         add r7, r8, r5
-         sub r8, r8, r5
-         add r10, r4, r6, lsl #2
-         add r9, r10, r5, lsl #1
-         sub r10, r10, r5, lsl #1"
-    };
-}
-
-/// Two kernels go through the transform in one register, as values do.
+/// The function `$name` that transforms kernels:
+/// [`SquareTiles::weights`](super::winograd_2d::SquareTiles::weights). Two of them go through the
+/// transform in one register, as values do: `$pair` makes `r4`, `r5`, `r6` of `r4` and
+/// `r7`, `r5` and `r8`, `r6` and `r9`. `$of_three` is G · `r4`, `r5`, `r6`, which comes out in `r4`,
+/// `r7`, `r8`, `r9`, `r10`, `r6`, and `$mend` what makes two int16 of each of these.
 ///
 /// ```text
 /// r0 kernels   r1 weights   r2 bytes of a position   r3 three positions on   r4 r5 r6 three weights
@@ -202,70 +178,69 @@ macro_rules! of_three {
 /// lr  where weights of a position end
 /// [sp] columns that are transformed: three of each of six rows
 /// ```
-///
-/// # Safety
-///
-/// `pairs` is not zero. There are eight kernels for each, and so many weights at each position.
-#[unsafe(naked)]
-unsafe extern "C" fn transform_kernels(
-    kernels: *const [i8; KERNEL],
-    weights: *mut Weights,
-    pairs: usize,
-) {
-    naked_asm!(
-        "push {{r4-r11, lr}}",
-        "sub sp, sp, #76",
-        "lsl r2, r2, #4",
-        "add lr, r1, r2",
-        "add r12, r2, r2, lsl #1",
-        "lsl r12, r12, #1",
-        // The next two kernels.
-        "2:",
-        ".irp column, 0, 1, 2",
-        "ldrsb r4, [r0, #\\column]",
-        "ldrsb r7, [r0, #9 + \\column]",
-        "ldrsb r5, [r0, #3 + \\column]",
-        "ldrsb r8, [r0, #12 + \\column]",
-        "ldrsb r6, [r0, #6 + \\column]",
-        "ldrsb r9, [r0, #15 + \\column]",
-        "add r4, r4, r7, lsl #16",
-        "add r5, r5, r8, lsl #16",
-        "add r6, r6, r9, lsl #16",
-        of_three!(),
-        "str r4, [sp, #4 * \\column]",
-        "str r7, [sp, #4 * \\column + 12]",
-        "str r8, [sp, #4 * \\column + 24]",
-        "str r9, [sp, #4 * \\column + 36]",
-        "str r10, [sp, #4 * \\column + 48]",
-        "str r6, [sp, #4 * \\column + 60]",
-        ".endr",
-        "add r0, r0, #18",
-        "mov r11, sp",
-        ".rept 6",
-        "ldm r11!, {{r4-r6}}",
-        of_three!(),
-        // What the low half has borrowed.
-        ".irp value, r4, r7, r8, r9, r10, r6",
-        "add \\value, \\value, #0x8000",
-        "eor \\value, \\value, #0x8000",
-        ".endr",
-        "add r3, r1, r12, lsr #1",
-        "str r4, [r1]",
-        "str r7, [r1, r2]",
-        "str r8, [r1, r2, lsl #1]",
-        "str r9, [r3]",
-        "str r10, [r3, r2]",
-        "str r6, [r3, r2, lsl #1]",
-        "add r1, r1, r12",
-        ".endr",
-        "add r3, r12, r12, lsl #1",
-        "sub r1, r1, r3, lsl #1",
-        "add r1, r1, #4",
-        "cmp r1, lr",
-        "bne.w 2b",
-        "add sp, sp, #76",
-        "pop {{r4-r11, pc}}",
-    )
+macro_rules! transform_kernels {
+    ($name:ident, $cpu:literal, $pair:literal, $of_three:literal, $mend:literal) => {
+        /// # Safety
+        ///
+        /// `pairs` is not zero. There are eight kernels for each, and so many weights at each
+        /// position.
+        #[unsafe(naked)]
+        unsafe extern "C" fn $name(
+            kernels: *const [i8; $crate::kernels::winograd_2d::KERNEL],
+            weights: *mut $crate::kernels::winograd_2d::Weights,
+            pairs: usize,
+        ) {
+            core::arch::naked_asm!(
+                $cpu,
+                "push {{r4-r11, lr}}",
+                "sub sp, sp, #76",
+                "lsl r2, r2, #4",
+                "add lr, r1, r2",
+                "add r12, r2, r2, lsl #1",
+                "lsl r12, r12, #1",
+                // The next two kernels.
+                "2:",
+                ".irp column, 0, 1, 2",
+                "ldrsb r4, [r0, #\\column]",
+                "ldrsb r7, [r0, #9 + \\column]",
+                "ldrsb r5, [r0, #3 + \\column]",
+                "ldrsb r8, [r0, #12 + \\column]",
+                "ldrsb r6, [r0, #6 + \\column]",
+                "ldrsb r9, [r0, #15 + \\column]",
+                $pair,
+                $of_three,
+                "str r4, [sp, #4 * \\column]",
+                "str r7, [sp, #4 * \\column + 12]",
+                "str r8, [sp, #4 * \\column + 24]",
+                "str r9, [sp, #4 * \\column + 36]",
+                "str r10, [sp, #4 * \\column + 48]",
+                "str r6, [sp, #4 * \\column + 60]",
+                ".endr",
+                "add r0, r0, #18",
+                "mov r11, sp",
+                ".rept 6",
+                "ldm r11!, {{r4-r6}}",
+                $of_three,
+                $mend,
+                "add r3, r1, r12, lsr #1",
+                "str r4, [r1]",
+                "str r7, [r1, r2]",
+                "str r8, [r1, r2, lsl #1]",
+                "str r9, [r3]",
+                "str r10, [r3, r2]",
+                "str r6, [r3, r2, lsl #1]",
+                "add r1, r1, r12",
+                ".endr",
+                "add r3, r12, r12, lsl #1",
+                "sub r1, r1, r3, lsl #1",
+                "add r1, r1, #4",
+                "cmp r1, lr",
+                "bne.w 2b",
+                "add sp, sp, #76",
+                "pop {{r4-r11, pc}}",
+            )
+        }
+    };
 }
 
 /// Aᵀ · `r4` … `r9`. Comes out in `r4`, `r8`, `r6`, `r7`.
@@ -306,7 +281,7 @@ macro_rules! finish_square {
         /// # Safety
         ///
         /// The pointers are good for what the numbers beside them say: see
-        /// [`Args::of`](super::winograd_2d::Args::of).
+        /// [`finish_by`](super::winograd_2d::finish_by).
         #[unsafe(naked)]
         unsafe extern "C" fn $name(
             args: &mut $crate::kernels::winograd_2d::Args,
@@ -461,4 +436,4 @@ macro_rules! join_row {
     };
 }
 
-pub(super) use {finish_square, join_row, of_six};
+pub(super) use {finish_square, join_row, of_six, transform_kernels};

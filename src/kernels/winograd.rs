@@ -94,7 +94,10 @@ pub(super) struct Span<'s> {
     pub(super) values: &'s [Values],
 }
 
-/// One output row; see [`Backend::conv`].
+/// One output row; see [`Backend::conv_winograd`].
+///
+/// Not inlined, so that other layers need not have its frame on the stack.
+#[inline(never)]
 pub(super) fn conv(
     tiles: &impl Tiles,
     conv: &Conv<'_>,
@@ -196,9 +199,15 @@ fn columns<'s>(
             pixel.iter_mut().zip(padding).for_each(|(value, padding)| *value = *padding);
         }
         if inputs == 3 {
-            let pixels = inside.as_chunks_mut::<4>().0.iter_mut();
-            for (pixel, [r, g, b]) in pixels.zip(row.as_chunks::<3>().0) {
-                *pixel = [*r, *g, *b, 0];
+            // A fourth value meets weights of zero.
+            let mut row = row;
+            for pixel in inside.as_chunks_mut::<4>().0 {
+                *pixel = match (row.first_chunk(), row.first_chunk()) {
+                    (Some(four), _) => *four,
+                    (_, Some(&[r, g, b])) => [r, g, b, 0],
+                    _ => return Columns { inputs: fours, before: &[], inside: &[], after: &[] },
+                };
+                row = row.get(3..).unwrap_or(&[]);
             }
         } else {
             let pixels = inside.chunks_exact_mut(fours);

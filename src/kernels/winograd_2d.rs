@@ -188,7 +188,7 @@ pub(super) fn fill(conv: &Conv<'_>, row: &[i8], x: usize, fours: usize, under: &
     let there = (row.len() / inputs).min(TILES_SPAN - left);
     let Some((before, rest)) = under.split_at_mut_checked(left * fours) else { return };
     let Some((inside, after)) = rest.split_at_mut_checked(there * fours) else { return };
-    for pixels in [before, after] {
+    for pixels in [before, after].into_iter().filter(|pixels| !pixels.is_empty()) {
         match conv.padding {
             Padding::Same(value) => pixels.fill(value),
             Padding::PerChannel(values) => {
@@ -237,24 +237,12 @@ pub(super) struct Args {
 
 #[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "rv32"))]
 impl Args {
-    /// For the outputs of the span and of up to four channels from `o` on; `None` where tiles are
-    /// cut off, where a factor is one or more without a join, or a shortcut has other columns or
-    /// channels.
-    ///
-    /// All pointers are good for what the numbers beside them say: a bias, mantissa and shift for
-    /// each channel; at the outputs and at their shortcuts the columns of all tiles, in each of
-    /// four rows; around the middle of a table 128 words to both sides.
-    pub(super) fn of(span: &Span<'_>, o: usize, outputs: &mut Outputs<'_>) -> Option<Self> {
-        let Span { conv, shortcuts, x } = *span;
+    /// For up to four channels from `o` on; `None` where a factor is one or more without a join.
+    /// The outputs are nowhere yet.
+    fn of(Span { conv, x, .. }: &Span<'_>, o: usize) -> Option<Self> {
+        let columns = usize::from(conv.window.output.columns).saturating_sub(*x).max(1);
         let stride = usize::from(conv.window.output.channels);
         let channels = CHANNELS.min(stride.checked_sub(o).filter(|left| *left > 0)?);
-        let columns = usize::from(conv.window.output.columns).checked_sub(x)?;
-        let tiles = TILES.min(columns / TILE_COLUMNS);
-        let cut_off = columns < TILES * TILE_COLUMNS && columns % TILE_COLUMNS > 0;
-        if cut_off || tiles == 0 {
-            return None;
-        }
-        let (start, end) = (x * stride + o, (x + tiles * TILE_COLUMNS) * stride);
         let shifts = conv.shifts.get(o..o + channels)?;
         let (last, table) = match conv.finish {
             Finish::Requantize { zero_point } => {
@@ -267,7 +255,7 @@ impl Args {
                 (bits as i32, table.get(128).filter(|_| table.len() == 256)? as *const I32)
             }
         };
-        let mut args = Self {
+        Some(Self {
             outputs: [null_mut(); TILE_ROWS],
             shortcuts: [null(); TILE_ROWS],
             stride,
@@ -278,22 +266,95 @@ impl Args {
             table,
             clamp: [i32::from(conv.clamp.min), i32::from(conv.clamp.max)],
             channels,
-            tiles,
-        };
-        let places = args.outputs.iter_mut().zip(&mut args.shortcuts);
+            tiles: TILES.min(columns.div_ceil(TILE_COLUMNS)),
+        })
+    }
+
+    /// Lets the outputs go where they belong, from channel `o` on; `None` where a row or a column of
+    /// the tiles is none of the output, or a shortcut has other columns or channels.
+    fn on_rows(&mut self, span: &Span<'_>, o: usize, outputs: &mut Outputs<'_>) -> Option<()> {
+        let Span { shortcuts, x, .. } = *span;
+        let (start, end) = (x * self.stride + o, (x + self.tiles * TILE_COLUMNS) * self.stride);
+        let places = self.outputs.iter_mut().zip(&mut self.shortcuts);
         for ((place, there), (output, shortcut)) in places.zip(outputs.iter_mut().zip(shortcuts)) {
             *place = output.get_mut(start..end)?.as_mut_ptr();
             *there = match *shortcut {
                 Shortcut::Row { row, channels: theirs, stride: 1, before: 0, .. }
-                    if theirs == stride && !table.is_null() =>
+                    if theirs == self.stride && !self.table.is_null() =>
                 {
                     row.get(start..end)?.as_ptr()
                 }
-                Shortcut::Row { .. } if !table.is_null() => return None,
+                Shortcut::Row { .. } if !self.table.is_null() => return None,
                 _ => *place,
             };
         }
-        Some(args)
+        Some(())
+    }
+
+    /// Lets them go into a block, and take their shortcuts from there.
+    fn on_block(&mut self, block: &mut Block) {
+        self.stride = CHANNELS;
+        let places = self.outputs.iter_mut().zip(&mut self.shortcuts);
+        for ((place, there), row) in places.zip(block) {
+            *place = row.as_flattened_mut().as_mut_ptr();
+            *there = *place;
+        }
+    }
+}
+
+/// The outputs of a span for four channels: rows, columns, channels.
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "rv32"))]
+type Block = [[[i8; CHANNELS]; SPAN]; TILE_ROWS];
+
+/// See [`SquareTiles::finish`]: by assembly, `quick`. At the ends of the output, where some of the
+/// tiles' rows or columns are none of it, that goes into a block, and what there is, out of it.
+///
+/// All pointers that `quick` gets are good for what the numbers beside them say: a bias, mantissa
+/// and shift for each channel; at the outputs and at their shortcuts the columns of all tiles, in
+/// each of four rows; around the middle of a table 128 words to both sides.
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "rv32"))]
+#[inline(always)]
+pub(super) fn finish_by(
+    span: &Span<'_>,
+    sums: &Sums,
+    o: usize,
+    outputs: &mut Outputs<'_>,
+    quick: impl Fn(&mut Args),
+) {
+    let Some(mut args) = Args::of(span, o) else { return finish(span, sums, o, outputs) };
+    if args.on_rows(span, o, outputs).is_some() {
+        return quick(&mut args);
+    }
+    let mut block = Block::default();
+    if !args.table.is_null() {
+        each(span, o, outputs, &mut block, |shortcut, [x, o], output, value| {
+            *value = shortcut.at(x, o, *output);
+        });
+    }
+    args.on_block(&mut block);
+    quick(&mut args);
+    each(span, o, outputs, &mut block, |_, _, output, value| *output = *value);
+}
+
+/// Each output of four channels from `o` on that there is, with its row's shortcut, its column and
+/// channel, and its value in a block.
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "rv32"))]
+fn each(
+    span: &Span<'_>,
+    o: usize,
+    outputs: &mut Outputs<'_>,
+    block: &mut Block,
+    mut of: impl FnMut(&Shortcut<'_>, [usize; 2], &mut i8, &mut i8),
+) {
+    let channels = usize::from(span.conv.window.output.channels).max(1);
+    for ((output, shortcut), row) in outputs.iter_mut().zip(span.shortcuts).zip(block) {
+        let pixels = output.chunks_exact_mut(channels).skip(span.x);
+        for ((x, pixel), values) in (span.x..).zip(pixels).zip(row) {
+            let pixel = pixel.iter_mut().skip(o);
+            for ((o, output), value) in (o..).zip(pixel).zip(values) {
+                of(shortcut, [x, o], output, value);
+            }
+        }
     }
 }
 
@@ -312,6 +373,86 @@ pub(super) fn is_ordinary(conv: &Conv<'_>, o: usize) -> bool {
         && aligned(conv.mantissas)
         && table
 }
+
+/// [`SquareTiles`] of a backend by its assembly: functions that transform what lies under the tiles,
+/// and kernels, if it has one, that sum products, and that make outputs of the sums, where
+/// `$ordinary` says that it can.
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "rv32"))]
+macro_rules! square_tiles {
+    (
+        $backend:ident, $ordinary:expr,
+        transform: $transform:path $(, weights: $weights:path)?,
+        multiply: $multiply:path, finish: $finish:expr
+    ) => {
+        impl $crate::kernels::winograd_2d::SquareTiles for $backend {
+            fn transform(
+                &self,
+                pixels: &[i8],
+                inputs: usize,
+                values: &mut [$crate::kernels::winograd_2d::Values],
+            ) {
+                use $crate::ops::conv::{TILE_POSITIONS, UNDER_TILES};
+                let there = pixels.len() >= UNDER_TILES * inputs
+                    && values.len() >= TILE_POSITIONS * inputs / 2
+                    && pixels.as_ptr().addr().is_multiple_of(4);
+                if there && inputs > 0 && inputs.is_multiple_of(4) {
+                    // SAFETY: `inputs` is a multiple of four and not zero; so many bytes for each
+                    // pixel under the tiles can be read, a word at a time, and values for each two
+                    // be written, as was just checked.
+                    unsafe { $transform(pixels.as_ptr(), values.as_mut_ptr(), inputs) }
+                }
+            }
+
+            $(
+                fn weights(
+                    &self,
+                    kernels: &[[i8; $crate::kernels::winograd_2d::KERNEL]],
+                    weights: &mut [$crate::kernels::winograd_2d::Weights],
+                ) {
+                    let pairs = weights.len() / $crate::ops::conv::TILE_POSITIONS;
+                    if pairs > 0 && kernels.len() >= 8 * pairs {
+                        // SAFETY: there are eight kernels for each of `pairs` weights at a position.
+                        unsafe { $weights(kernels.as_ptr(), weights.as_mut_ptr(), pairs) }
+                    }
+                }
+            )?
+
+            fn multiply(
+                &self,
+                values: &[$crate::kernels::winograd_2d::Values],
+                weights: &[$crate::kernels::winograd_2d::Weights],
+                sums: &mut $crate::kernels::winograd_2d::Sums,
+            ) {
+                let pairs = values.len() / $crate::ops::conv::TILE_POSITIONS;
+                if pairs > 0 && pairs.is_multiple_of(2) && weights.len() >= values.len() {
+                    // SAFETY: of each position there are `pairs` values, an even number and not
+                    // zero, and as many weights.
+                    unsafe { $multiply(values.as_ptr(), weights.as_ptr(), pairs, sums) }
+                }
+            }
+
+            fn finish(
+                &self,
+                span: &$crate::kernels::winograd_2d::Span<'_>,
+                sums: &$crate::kernels::winograd_2d::Sums,
+                o: usize,
+                outputs: &mut $crate::ops::Outputs<'_>,
+            ) {
+                if !$ordinary(span.conv, o) {
+                    return $crate::kernels::winograd_2d::finish(span, sums, o, outputs);
+                }
+                $crate::kernels::winograd_2d::finish_by(span, sums, o, outputs, |args| {
+                    // SAFETY: `finish_by` says what all pointers are good for; where this core
+                    // cannot load words that are not aligned, `$ordinary` found that they are.
+                    unsafe { $finish(args, sums) }
+                });
+            }
+        }
+    };
+}
+
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "rv32"))]
+pub(super) use square_tiles;
 
 /// Bᵀ · six values.
 #[inline(always)]
@@ -407,7 +548,9 @@ fn multiply(values: &[Values], weights: &[Weights], sums: &mut Sums) {
     }
 }
 
-/// See [`SquareTiles::finish`].
+/// See [`SquareTiles::finish`]. Not inlined, as where assembly finishes it is seldom called, and
+/// its frame is no part of the others then.
+#[inline(never)]
 pub(super) fn finish(span: &Span<'_>, sums: &Sums, o: usize, outputs: &mut Outputs<'_>) {
     let conv = span.conv;
     let channels = usize::from(conv.window.output.channels).max(1);

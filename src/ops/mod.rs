@@ -70,7 +70,7 @@ impl Window {
 
     /// The kernel columns of output column `x` that lie on the input, and the input column
     /// under the first of them.
-    #[inline(always)]
+    #[inline]
     pub fn columns_on_input(&self, x: usize) -> (Range<usize>, usize) {
         let left = x * self.stride[1];
         let from = self.pad_left.saturating_sub(left);
@@ -106,7 +106,7 @@ pub enum Shortcut<'a> {
 
 impl Shortcut<'_> {
     /// The operand at column `x` and channel `c`; `here` is what lies at the output's place.
-    #[inline(always)]
+    #[inline]
     pub fn at(&self, x: usize, c: usize, here: i8) -> i8 {
         match *self {
             Self::InPlace => here,
@@ -121,7 +121,7 @@ impl Shortcut<'_> {
 }
 
 /// Output rows of a step; the last may make fewer.
-#[inline(always)]
+#[inline]
 pub(crate) fn rows_a_step(layer: &LayerRecord) -> u16 {
     match layer.operator() {
         Operator::Conv => layer.packing().rows_a_step() as u16,
@@ -130,7 +130,7 @@ pub(crate) fn rows_a_step(layer: &LayerRecord) -> u16 {
 }
 
 /// Steps that a layer takes.
-#[inline(always)]
+#[inline]
 pub(crate) fn steps(graph: &Graph<'_>, layer: &LayerRecord) -> u16 {
     match layer.operator() {
         Operator::AveragePool => graph.input_of(layer).rows.get(),
@@ -139,7 +139,7 @@ pub(crate) fn steps(graph: &Graph<'_>, layer: &LayerRecord) -> u16 {
 }
 
 /// Output rows that `steps` steps have made.
-#[inline(always)]
+#[inline]
 pub(crate) fn rows_made(graph: &Graph<'_>, layer: &LayerRecord, steps: u16) -> u16 {
     match layer.operator() {
         Operator::AveragePool => u16::from(steps >= graph.input_of(layer).rows.get()),
@@ -149,7 +149,7 @@ pub(crate) fn rows_made(graph: &Graph<'_>, layer: &LayerRecord, steps: u16) -> u
 
 /// The input rows that step `step` reads, of `rows` that there are. With padding on top,
 /// or in a kernel wholly on padding, the range is what lies on the input.
-#[inline(always)]
+#[inline]
 pub(crate) fn rows_read(layer: &LayerRecord, step: u16, rows: u16) -> Range<u16> {
     match layer.operator() {
         Operator::Conv | Operator::MaxPool => {
@@ -165,20 +165,20 @@ pub(crate) fn rows_read(layer: &LayerRecord, step: u16, rows: u16) -> Range<u16>
 }
 
 /// Kernel rows of step `step` that lie on the padding above the input.
-#[inline(always)]
+#[inline]
 pub(crate) fn rows_above(layer: &LayerRecord, step: u16) -> usize {
     let top = usize::from(step) * usize::from(rows_a_step(layer)) * usize::from(layer.stride[0]);
     usize::from(layer.pads[0]).saturating_sub(top)
 }
 
 /// The row of the shortcut that goes into row `y` of the output.
-#[inline(always)]
+#[inline]
 pub(crate) fn shortcut_row(layer: &LayerRecord, y: u16) -> u16 {
     y.saturating_mul(u16::from(layer.shortcut_stride))
 }
 
 /// The rows of the shortcut that step `step` reads, with those between them.
-#[inline(always)]
+#[inline]
 pub(crate) fn shortcut_rows(layer: &LayerRecord, step: u16) -> Range<u16> {
     let made = rows_a_step(layer);
     let first = step.saturating_mul(made);
@@ -320,20 +320,20 @@ fn part<'m>(
 }
 
 /// `bytes` as little-endian words; a rest of fewer than four bytes is left out.
-#[inline(always)]
+#[inline]
 pub(crate) fn words(bytes: &[u8]) -> &[I32] {
     let (words, _) = bytes.as_chunks::<4>();
     zerocopy::transmute_ref!(words)
 }
 
 /// `bytes` as int8.
-#[inline(always)]
+#[inline]
 pub(crate) fn int8(bytes: &[u8]) -> &[i8] {
     zerocopy::transmute_ref!(bytes)
 }
 
 /// `bytes` as int8, to write.
-#[inline(always)]
+#[inline]
 pub(crate) fn int8_mut(bytes: &mut [u8]) -> &mut [i8] {
     zerocopy::transmute_mut!(bytes)
 }

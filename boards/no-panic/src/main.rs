@@ -55,7 +55,10 @@ pub extern "C" fn infer() {
     let (model, arena): (&[u8], &mut [u8]) = black_box((&[], &mut []));
     let rows: &[&[u8]] = black_box(&[]);
     let Ok(model) = Model::parse(model) else { return };
-    let Ok(mut session) = Session::new(&model, Kernels, arena) else { return };
+    let kernels = Kernels;
+    #[cfg(feature = "direct")]
+    let kernels = brooklet::kernels::Direct(kernels);
+    let Ok(mut session) = Session::new(&model, kernels, arena) else { return };
     for row in rows {
         while let Step::Ran { layer } = session.step() {
             black_box(layer);

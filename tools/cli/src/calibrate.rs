@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::equalize::ByName;
 use crate::evaluate::Score;
 
 /// Bins of a histogram; even.
@@ -24,6 +25,9 @@ pub struct Ranges {
     /// Names of the classes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
+    /// By what channels are scaled before, for the ranges to be as they are.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub equalization: ByName,
     /// The ranges.
     pub ranges: BTreeMap<String, Range>,
 }

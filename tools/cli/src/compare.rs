@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::calibrate::Range;
 use crate::data::{Dataset, Preprocess};
+use crate::equalize::Factors;
 use crate::error::Problem;
 use crate::float::FloatModel;
 use crate::learn::{BATCH, Failure};
@@ -89,25 +90,32 @@ pub fn layers(
     pictures: usize,
     mut done: impl FnMut(),
 ) -> Result<Vec<Layer>, Failure> {
-    let fused = Fused::new(network)?;
-    let names = |unit: &Unit| network.nodes[unit.node].name.clone();
-    let same = fused.units.len() == program.layers.len()
-        && fused.units.iter().zip(&program.layers).all(|(unit, layer)| {
-            let [rows, columns, channels] = network.nodes[unit.output].shape;
-            let shape = layer.record.shape();
-            let found = [shape.rows, shape.columns, shape.channels].map(usize::from);
-            names(unit) == layer.name && found == [rows, columns, channels]
-        });
-    if !same {
-        let first = fused.units.iter().zip(&program.layers);
-        let differs = first.into_iter().find(|(unit, layer)| names(unit) != layer.name);
-        let layer = differs.map_or_else(|| "input".into(), |(_, layer)| layer.name.clone());
-        return Err(
-            Unrepresentable::new(&layer, "the model's layers are not this network's").into()
-        );
-    }
-    let float = FloatModel::new(network)?;
+    let joined = Fused::new(network)?;
+    let fused = match differs(network, &joined, program) {
+        None => joined,
+        Some(layer) => {
+            let apart = Fused::without_joins(network)?;
+            if differs(network, &apart, program).is_some() {
+                let what = "the model's layers are not this network's";
+                return Err(Unrepresentable::new(&layer, what).into());
+            }
+            apart
+        }
+    };
+    let input = Affine::of(&program.layers[0]);
+    // Else a pixel is what it is.
+    let rounds_input = program.layers[0].table.is_some();
+    let preprocess = (!rounds_input).then_some(preprocess);
     let changed = dequantized(network, &fused, program, preprocess);
+    // The float network with its channels scaled as the model's are: else the layers' outputs could
+    // not be compared.
+    let factors = Factors::of_model(network, |node| match &changed.nodes[node].op {
+        Op::Conv(conv) => Some(conv),
+        _ => None,
+    });
+    let scaled = factors.apply(network);
+    let network = &scaled;
+    let float = FloatModel::new(network)?;
     let model = FloatModel::new(&changed)?;
     let logits = network.logits();
     let last_readers = fused.last_readers();
@@ -126,7 +134,15 @@ pub fn layers(
         let right = &maps[outputs.iter().position(|&output| output == logits).unwrap_or(0)];
         signal += right.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>();
         // The quantized network's maps that are still read.
-        let mut live: HashMap<usize, Array4<f32>> = HashMap::from([(0, planes.to_owned())]);
+        let mut pixels = planes.to_owned();
+        if rounds_input {
+            pixels.mapv_inplace(|value| input.round(value));
+            let wrong = one(float.continued(&[(0, pixels.view())], &[logits]))?;
+            let error = squared(&wrong.view(), &right.view());
+            sums[0].alone += error;
+            sums[0].rounding += error;
+        }
+        let mut live: HashMap<usize, Array4<f32>> = HashMap::from([(0, pixels)]);
         for (index, unit) in fused.units.iter().enumerate().skip(1) {
             let affine = Affine::of(&program.layers[index]);
             let reads = reads(unit);
@@ -201,6 +217,22 @@ pub fn layers(
     Ok(fused.units.iter().enumerate().map(layer).collect())
 }
 
+/// The first layer that is not the network's, if any.
+fn differs(network: &Network, fused: &Fused<'_>, program: &Program) -> Option<String> {
+    let same = |(unit, layer): &(&Unit, &Quantized)| {
+        let [rows, columns, channels] = network.nodes[unit.output].shape;
+        let shape = layer.record.shape();
+        let found = [shape.rows, shape.columns, shape.channels].map(usize::from);
+        network.nodes[unit.node].name == layer.name && found == [rows, columns, channels]
+    };
+    let mut layers = fused.units.iter().zip(&program.layers);
+    match layers.find(|pair| !same(pair)) {
+        Some((_, layer)) => Some(layer.name.clone()),
+        None if fused.units.len() == program.layers.len() => None,
+        None => program.layers.last().map(|layer| layer.name.clone()),
+    }
+}
+
 /// The units that a unit reads, each once.
 fn reads(unit: &Unit) -> Vec<usize> {
     let shortcut = unit.shortcut.map(|(shortcut, _)| shortcut);
@@ -221,17 +253,18 @@ fn decibels(signal: f64, noise: f64) -> Option<f64> {
     Some(10.0 * (signal / noise).log10()).filter(|db| db.is_finite())
 }
 
-/// The float network with the model's weights.
+/// The float network with the model's weights; `pixels` says what a pixel stands for, if the input's
+/// scale does not.
 fn dequantized(
     network: &Network,
     fused: &Fused<'_>,
     program: &Program,
-    preprocess: &Preprocess,
+    pixels: Option<&Preprocess>,
 ) -> Network {
     let mut network = network.clone();
     for (unit, layer) in fused.units.iter().zip(&program.layers) {
         let Op::Conv(conv) = &network.nodes[unit.node].op else { continue };
-        let pixels = (unit.input == 0).then_some(preprocess);
+        let pixels = pixels.filter(|_| unit.input == 0);
         let steps = steps(conv.weights.dim().3, &program.layers[unit.input], pixels);
         let conv = weights(layer, &steps).dequantize(conv, &steps);
         network.nodes[unit.node].op = Op::Conv(conv);
@@ -314,8 +347,8 @@ pub fn advice(layers: &[Layer], sqnr_db: Option<f64>) -> String {
          no mending"
             .into()
     } else {
-        "most of it by the rounding of its output: quantize with --calibration auto, which chooses \
-         its range by the error of the logits"
+        "most of it by the rounding of its output: quantize with --effort best, which tries other \
+         ranges and scales of channels, and keeps those with the least error of the logits"
             .into()
     };
     let enough = sqnr_db.is_some_and(|db| db >= 40.0);

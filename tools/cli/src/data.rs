@@ -239,15 +239,23 @@ impl Dataset {
         }
     }
 
-    /// Pictures `range` as a batch that a float network takes, `[pictures, height, width,
-    /// channels]`.
-    pub fn batch(&self, range: std::ops::Range<usize>) -> Result<Array4<f32>, Error> {
+    /// Some pictures as a batch that a float network takes, `[pictures, height, width, channels]`.
+    pub fn batch(
+        &self,
+        pictures: impl ExactSizeIterator<Item = usize>,
+    ) -> Result<Array4<f32>, Error> {
         let [height, width, channels] = self.input;
-        let mut batch = Array4::zeros((range.len(), height, width, channels));
-        for (index, mut place) in range.zip(batch.outer_iter_mut()) {
+        let mut batch = Array4::zeros((pictures.len(), height, width, channels));
+        for (index, mut place) in pictures.zip(batch.outer_iter_mut()) {
             place.assign(&self.preprocess.normalized(&self.get(index)?.pixels));
         }
         Ok(batch)
+    }
+
+    /// So many pictures, or all, from the whole of the data: folders come class by class.
+    pub fn spread(&self, count: usize) -> Vec<usize> {
+        let count = count.min(self.len());
+        (0..count).map(|index| index * self.len() / count).collect()
     }
 
     /// Pixels from memory, fitted to the input.

@@ -110,10 +110,12 @@ pub enum Problem {
         shape: String,
     },
 
-    /// A quantized ONNX network.
-    #[error("operator {op}: quantized ONNX networks are not read yet")]
+    /// A quantized ONNX network whose operators are quantized ones.
+    #[error("operator {op}: of quantized ONNX networks only the QDQ form is read")]
     #[diagnostic(help(
-        "give the float network that it was made from; brooklet quantizes it itself"
+        "quantize it with QuantizeLinear and DequantizeLinear around float operators (with ONNX \
+         Runtime: quantize_static, QuantFormat.QDQ), or give the float network, which brooklet \
+         quantizes itself"
     ))]
     QuantizedOnnx {
         /// The first quantized operator.

@@ -43,6 +43,14 @@ pub struct Options {
     pub samples: usize,
     /// Of the choice of these.
     pub seed: u64,
+    /// Whether every fourth picture is kept back: the error of the logits is then of these.
+    pub hold_out: bool,
+}
+
+impl Options {
+    fn holds_out(&self, picture: usize) -> bool {
+        self.hold_out && picture % 4 == 3
+    }
 }
 
 /// Why nothing was learned.
@@ -88,7 +96,8 @@ struct Maps {
 /// The maps of the units that are still read, a batch each.
 type Live = HashMap<usize, Vec<Maps>>;
 
-/// Learns the weights of a network's convolutions; calls `done` behind each unit.
+/// Learns the weights of a network's convolutions; calls `done` behind each unit. Says, too, what
+/// the squared error of the logits is then, on the pictures that were held out or on all.
 ///
 /// # Errors
 ///
@@ -101,18 +110,20 @@ pub fn learn(
     data: &Dataset,
     options: &Options,
     mut done: impl FnMut(),
-) -> Result<Learned, Failure> {
+) -> Result<(Learned, f64), Failure> {
     let float = FloatModel::new(network)?;
     let mut learned = Learned::new();
     let mut layers: Vec<Layer> = Vec::new();
     let mut live = Live::new();
     let last_readers = fused.last_readers();
+    let logits = network.logits();
+    let mut error = 0.0;
     let most = MEMORY / fused.live_bytes().max(1);
-    let pictures = data.len().min(options.pictures).min(most.max(1));
+    let pictures = data.spread(options.pictures.min(most.max(1)));
     for (index, unit) in fused.units.iter().enumerate() {
         if index == 0 {
-            let batches = (0..pictures).step_by(BATCH).map(|start| {
-                let batch = data.batch(start..pictures.min(start + BATCH))?;
+            let batches = pictures.chunks(BATCH).map(|pictures| {
+                let batch = data.batch(pictures.iter().copied())?;
                 let planes = batch.permuted_axes([0, 3, 1, 2]).as_standard_layout().into_owned();
                 Ok(Maps { float: planes.clone(), quantized: planes })
             });
@@ -146,13 +157,24 @@ pub fn learn(
             quantized.mapv_inplace(|value| Affine::of(&layer).round(value));
             Ok(Maps { float: output, quantized })
         });
-        let batches = batches.collect::<Result<_, Problem>>()?;
+        let batches = batches.collect::<Result<Vec<Maps>, Problem>>()?;
+        if unit.output == logits {
+            let pictures = batches
+                .iter()
+                .flat_map(|maps| maps.float.outer_iter().zip(maps.quantized.outer_iter()));
+            error = pictures
+                .enumerate()
+                .filter(|&(picture, _)| !options.hold_out || options.holds_out(picture))
+                .flat_map(|(_, (float, quantized))| float.into_iter().zip(quantized))
+                .map(|(a, b)| f64::from(a - b).powi(2))
+                .sum();
+        }
         live.insert(index, batches);
         layers.push(layer);
         live.retain(|&unit, _| last_readers[unit] > index);
         done();
     }
-    Ok(learned)
+    Ok((learned, error))
 }
 
 fn one(mut maps: Vec<Array4<f32>>) -> Array4<f32> {
@@ -221,7 +243,8 @@ fn learn_conv(
     mut rng: ChaCha8Rng,
 ) -> Weights {
     let nearest = Weights::nearest(conv, steps, bits);
-    let pictures: usize = inputs.iter().map(|batch| batch.len_of(Axis(0))).sum();
+    let all: usize = inputs.iter().map(|batch| batch.len_of(Axis(0))).sum();
+    let pictures = (0..all).filter(|&picture| !options.holds_out(picture)).count();
     if !(options.rounding || options.bias_correction) || pictures < 2 {
         return nearest;
     }
@@ -237,7 +260,8 @@ fn learn_conv(
     });
     let all = inputs.iter().zip(targets);
     let all = all.flat_map(|(input, target)| input.outer_iter().zip(target.outer_iter()));
-    for (picture, (input, target)) in all.enumerate() {
+    let seen = all.enumerate().filter(|&(picture, _)| !options.holds_out(picture));
+    for (picture, (_, (input, target))) in seen.enumerate() {
         let (x, t, row) = &mut halves[picture % 2];
         for place in sample(&mut rng, height * width, each) {
             let (top, left) = (place / width * conv.stride[0], place % width * conv.stride[1]);

@@ -14,6 +14,7 @@ pub mod cost;
 pub mod cycles;
 pub mod data;
 pub mod ensemble;
+pub mod equalize;
 pub mod error;
 pub mod evaluate;
 pub mod float;

@@ -1,4 +1,4 @@
-//! An int8 TFLite network as a [`Program`]: its scales, zero points, weights and roundings kept.
+//! An int8 TFLite or ONNX network as a [`Program`]: its scales, zero points, weights and roundings kept.
 
 use std::path::{Path, PathBuf};
 

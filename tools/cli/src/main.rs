@@ -40,7 +40,8 @@ enum Command {
     /// Makes a model file of a trained network.
     ///
     /// Batch norms are folded, activations fused, weights and activations quantized to int8,
-    /// memory planned. An int8 .tflite file keeps its scales, zero points and weights.
+    /// memory planned. An int8 .tflite file, or .onnx file in QDQ form, keeps its scales, zero
+    /// points and weights.
     #[command(after_help = "\
 Examples:
   brooklet quantize net.onnx --calibrate pictures/ -o net.brook --resize 256 --crop 224x224 \\

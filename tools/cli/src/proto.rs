@@ -147,6 +147,8 @@ pub(crate) mod data_type {
     pub(crate) const FLOAT: i32 = 1;
     pub(crate) const UINT8: i32 = 2;
     pub(crate) const INT8: i32 = 3;
+    pub(crate) const UINT16: i32 = 4;
+    pub(crate) const INT16: i32 = 5;
     pub(crate) const INT32: i32 = 6;
     pub(crate) const INT64: i32 = 7;
     pub(crate) const STRING: i32 = 8;
@@ -154,6 +156,8 @@ pub(crate) mod data_type {
     pub(crate) const FLOAT16: i32 = 10;
     pub(crate) const DOUBLE: i32 = 11;
     pub(crate) const BFLOAT16: i32 = 16;
+    pub(crate) const UINT4: i32 = 21;
+    pub(crate) const INT4: i32 = 22;
 }
 
 /// Types of attributes that are written.

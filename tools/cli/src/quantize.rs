@@ -35,7 +35,7 @@ pub struct Fused<'n> {
     /// The layers to be.
     pub units: Vec<Unit>,
     /// The convolutions whose weights get 4 bits.
-    pub in_four_bits: BTreeSet<NodeId>,
+    in_four_bits: BTreeSet<NodeId>,
 }
 
 /// Quantized weights by the convolution's node.
@@ -71,6 +71,20 @@ impl<'n> Fused<'n> {
     ///
     /// [`Unrepresentable`] for a network that is not built of residual blocks.
     pub fn new(network: &'n Network) -> Result<Self, Unrepresentable> {
+        Self::with_joins(network, true)
+    }
+
+    /// The same with adds as layers of their own, as networks have them that were quantized
+    /// elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// As [`Fused::new`].
+    pub fn without_joins(network: &'n Network) -> Result<Self, Unrepresentable> {
+        Self::with_joins(network, false)
+    }
+
+    fn with_joins(network: &'n Network, joins: bool) -> Result<Self, Unrepresentable> {
         let readers = network.consumers();
         let mut units: Vec<Unit> = Vec::new();
         // For each node the unit whose output it is.
@@ -78,7 +92,7 @@ impl<'n> Fused<'n> {
         // Convolutions that wait for the add behind them.
         let mut joined: HashMap<NodeId, NodeId> = HashMap::new();
         for (id, node) in network.nodes.iter().enumerate() {
-            if matches!(node.op, Op::Add) {
+            if joins && matches!(node.op, Op::Add) {
                 let main = node.inputs[0];
                 if matches!(network.nodes[main].op, Op::Conv(_)) && readers[main] == 1 {
                     joined.insert(main, id);
@@ -140,6 +154,11 @@ impl<'n> Fused<'n> {
             units.push(new);
         }
         Ok(Self { network, units, in_four_bits: BTreeSet::new() })
+    }
+
+    /// The same with weights in four bits of these convolutions.
+    pub fn with_four_bits(self, nodes: &BTreeSet<NodeId>) -> Self {
+        Self { in_four_bits: nodes.clone(), ..self }
     }
 
     /// Bits of a convolution's weights.

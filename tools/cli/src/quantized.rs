@@ -1,4 +1,4 @@
-//! The quantized network: what an int8 TFLite file gives and what quantization produces.
+//! The quantized network: what an int8 TFLite or ONNX file gives.
 //!
 //! The same topology as [`Network`](crate::network::Network) in its canonical form, except that
 //! activations are fused into the node that they follow. Scales are the file's own f32 values.

@@ -1,9 +1,12 @@
 //! How a float network is quantized: calibration, ranges, weights.
 
+use std::collections::BTreeSet;
+
 use ndarray::{Array2, Axis, concatenate};
 
 use crate::calibrate::{Histogram, Method, Range, Ranges};
 use crate::data::{Dataset, Preprocess};
+use crate::equalize::{self, Factors};
 use crate::error::Problem;
 use crate::float::FloatModel;
 use crate::learn::{self, BATCH, Failure, learn};
@@ -15,10 +18,11 @@ use crate::quantize::{Affine, Fused, Learned};
 pub enum Effort {
     /// Seconds: weights are rounded to the nearest.
     Fast,
-    /// About a minute for a ResNet-20: rounding and biases are learned.
+    /// Half a minute for a ResNet-20: channels are scaled, rounding and biases are learned.
     #[default]
     Default,
-    /// Minutes: from more pictures, and ranges are chosen by the error at the output.
+    /// Minutes: from more pictures; several ways to scale channels and to choose ranges are tried,
+    /// and that with the least error at the output is kept.
     Best,
 }
 
@@ -53,6 +57,8 @@ impl Calibration {
 /// A step that can be left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Step {
+    /// Channels are scaled, where that helps, so that they share a map's range evenly.
+    Equalization,
     /// Weights are rounded so that a layer's outputs are off by little.
     Rounding,
     /// Biases make up for what the mean of a layer's outputs is off.
@@ -70,11 +76,15 @@ pub struct Recipe {
     pub without: Vec<Step>,
     /// Of what is drawn by lot.
     pub seed: u64,
+    /// Convolutions whose weights get four bits.
+    pub in_four_bits: BTreeSet<NodeId>,
 }
 
 /// What a recipe made of a network.
 #[derive(Debug)]
 pub struct Quantized {
+    /// The network that was quantized: the given one, channels scaled.
+    pub network: Network,
     /// Of the activations.
     pub ranges: Ranges,
     /// The weights that were learned.
@@ -103,26 +113,10 @@ impl Recipe {
     pub fn run(
         &self,
         network: &Network,
-        fused: &Fused<'_>,
         data: &Dataset,
         preprocess: &Preprocess,
         progress: &dyn Progress,
     ) -> Result<Quantized, Failure> {
-        let (histograms, logits) = measure(network, fused, data, progress)?;
-        let calibration = self.calibration.unwrap_or(match self.effort {
-            Effort::Fast | Effort::Default => Calibration::Mse,
-            Effort::Best => Calibration::Auto,
-        });
-        let ranges: Vec<_> = match calibration.method() {
-            Some(method) => histograms
-                .iter()
-                .map(|(node, histogram)| (*node, histogram.range(method)))
-                .collect(),
-            None => choose(network, fused, data, &histograms, progress)?,
-        };
-        let name = |node: NodeId| network.nodes[node].name.clone();
-        let ranges = ranges.into_iter().map(|(node, range)| (name(node), range)).collect();
-        let ranges = Ranges { images: data.len(), ranges, ..Ranges::default() };
         let with = |step| self.effort != Effort::Fast && !self.without.contains(&step);
         let (pictures, samples) = match self.effort {
             Effort::Fast | Effort::Default => (1_000, 50_000),
@@ -134,14 +128,91 @@ impl Recipe {
             pictures,
             samples,
             seed: self.seed,
+            // What is tried is compared on pictures that it was not learned from.
+            hold_out: self.effort == Effort::Best,
         };
-        let mut learned = Learned::new();
+        let mut candidates = vec![Factors::ones(network)];
+        if with(Step::Equalization) {
+            let fused = Fused::new(network)?.with_four_bits(&self.in_four_bits);
+            progress.begin("equalizing", equalize::batches(network, data));
+            let done = || progress.advance(1);
+            let choice = equalize::choose(network, &fused, data, options.rounding, done)?;
+            match self.effort {
+                Effort::Best => {
+                    for factors in choice.uniform.into_iter().chain([choice.best]) {
+                        if !candidates.contains(&factors) {
+                            candidates.push(factors);
+                        }
+                    }
+                }
+                _ => candidates = vec![choice.best],
+            }
+        }
+        let best = self.effort == Effort::Best;
+        let calibrations: &[Calibration] = match self.calibration {
+            Some(calibration) => &[calibration],
+            None if best => &[Calibration::Mse, Calibration::Auto],
+            None => &[Calibration::Mse],
+        };
+        // The first calibration with all factors, then the others with the best of these.
+        let mut found: Option<(Quantized, f64)> = None;
+        let mut winner = (Factors::ones(network), calibrations[0]);
+        for (round, &calibration) in calibrations.iter().enumerate() {
+            if round > 0 {
+                let names = found.as_ref().map(|(found, _)| found.ranges.equalization.clone());
+                candidates = vec![Factors::named(network, &names.unwrap_or_default())];
+            }
+            for factors in &candidates {
+                let how = (factors, calibration);
+                let tried = self.quantized(network, how, data, preprocess, &options, progress)?;
+                if found.as_ref().is_none_or(|(_, error)| tried.1 < *error) {
+                    found = Some(tried);
+                    winner = (factors.clone(), calibration);
+                }
+            }
+        }
+        if options.hold_out {
+            // Once more, from all pictures.
+            let how = (&winner.0, winner.1);
+            let all = learn::Options { hold_out: false, ..options };
+            found = Some(self.quantized(network, how, data, preprocess, &all, progress)?);
+        }
+        let (found, _) = found.expect("one at least is tried");
+        Ok(found)
+    }
+
+    /// The network quantized with such factors and ranges, and the squared error of its logits on the
+    /// pictures that are held out; 0 where nothing is learned.
+    fn quantized(
+        &self,
+        network: &Network,
+        (factors, calibration): (&Factors, Calibration),
+        data: &Dataset,
+        preprocess: &Preprocess,
+        options: &learn::Options,
+        progress: &dyn Progress,
+    ) -> Result<(Quantized, f64), Failure> {
+        let equalization = factors.names(network);
+        let network = factors.apply(network);
+        let fused = Fused::new(&network)?.with_four_bits(&self.in_four_bits);
+        let (histograms, logits) = measure(&network, &fused, data, progress)?;
+        let ranges: Vec<_> = match calibration.method() {
+            Some(method) => histograms
+                .iter()
+                .map(|(node, histogram)| (*node, histogram.range(method)))
+                .collect(),
+            None => choose(&network, &fused, data, &histograms, progress)?,
+        };
+        let name = |node: NodeId| network.nodes[node].name.clone();
+        let ranges = ranges.into_iter().map(|(node, range)| (name(node), range)).collect();
+        let ranges = Ranges { images: data.len(), equalization, ranges, ..Ranges::default() };
+        let (mut learned, mut error) = (Learned::new(), 0.0);
         if options.rounding || options.bias_correction {
             progress.begin("learning", fused.units.len());
             let done = || progress.advance(1);
-            learned = learn(network, fused, &ranges, preprocess, data, &options, done)?;
+            (learned, error) = learn(&network, &fused, &ranges, preprocess, data, options, done)?;
         }
-        Ok(Quantized { ranges, learned, logits })
+        Ok((Quantized { network, ranges, learned, logits }, error))
     }
 }
 
@@ -213,10 +284,10 @@ fn choose(
         let ranges = methods.iter().map(|&method| (histogram.range(method), 0.0)).collect();
         candidates.push(Candidates { unit: index, ranges });
     }
-    let pictures = data.len().min(PICTURES_FOR_RANGES);
-    progress.begin("choosing", candidates.len() * pictures.div_ceil(BATCH));
-    for start in (0..pictures).step_by(BATCH) {
-        let batch = data.batch(start..pictures.min(start + BATCH))?;
+    let pictures = data.spread(PICTURES_FOR_RANGES);
+    progress.begin("choosing", candidates.len() * pictures.len().div_ceil(BATCH));
+    for pictures in pictures.chunks(BATCH) {
+        let batch = data.batch(pictures.iter().copied())?;
         let outputs: Vec<NodeId> = fused.units.iter().skip(1).map(|unit| unit.output).collect();
         let planes = batch.view().permuted_axes([0, 3, 1, 2]);
         let maps = model.continued(&[(0, planes)], &outputs)?;

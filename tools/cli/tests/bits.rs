@@ -60,7 +60,8 @@ fn flash_takes_bits_from_one_layer_after_another_until_the_file_fits() {
             assert_eq!(halves.is_empty(), flash == bytes, "{kernels}, {flash}: {halves:?}");
             assert!(flash > bytes - 10_000 || halves.len() > before.len(), "{halves:?}");
             let expected = answer(folder, HostBackend::Reference);
-            for backend in HostBackend::of_this_machine() {
+            let runs = |host: &HostBackend| *host != HostBackend::Portable || kernels == "portable";
+            for backend in HostBackend::of_this_machine().into_iter().filter(runs) {
                 assert_eq!(answer(folder, backend), expected, "{kernels}, {flash}, {backend:?}");
             }
             before = halves;

@@ -240,6 +240,9 @@ fn options_and_data_that_are_refused() {
     ranges("turned.json", &|ranges| ranges[&layer] = json!({"min": 1, "max": -1}));
     ranges("endless.json", &|ranges| ranges[&layer] = json!({"min": 0, "max": 1e39}));
     ranges("flat.json", &|ranges| ranges[&layer] = json!({"min": 0, "max": 1e-30}));
+    let mut uneven = whole.clone();
+    uneven["equalization"] = json!({"stem": [1.0, 2.0]});
+    desk.write("uneven.json", uneven.to_string().as_bytes());
     desk.write("cut.json", br#"{"images": 3, "ranges": {"#);
     desk.write("list.json", b"[1, 2]");
     let named = format!("`{layer}`");
@@ -252,6 +255,7 @@ fn options_and_data_that_are_refused() {
         ("stray.json", &["stray.json: `stage9`: the network has no such layer"]),
         ("turned.json", &["turned.json: ", &named, "1 to -1"]),
         ("endless.json", &["endless.json: ", &named]),
+        ("uneven.json", &["uneven.json: `stem`: its equalization is not one positive factor"]),
         ("flat.json", &["tiny.onnx: ", &layer]),
     ] {
         desk.refuses(&format!("quantize tiny.onnx --ranges {file} -o out.brook"), says);
@@ -506,7 +510,7 @@ fn reports_as_json() {
     let learned = quantize("");
     assert_eq!(quantize("--effort default --calibration mse --seed 0"), learned);
     let fast = quantize("--effort fast");
-    assert_eq!(quantize("--without rounding,bias-correction"), fast);
+    assert_eq!(quantize("--without equalization,rounding,bias-correction"), fast);
     assert!(learned.0 > fast.0, "{} {}", learned.0, fast.0);
     assert_ne!(quantize("--without rounding").1, quantize("--without bias-correction").1);
     for calibration in ["auto", "min-max", "percentile", "entropy"] {
@@ -634,4 +638,31 @@ fn an_int8_network_needs_no_calibration() {
         );
     }
     desk.succeeds(&format!("quantize {network} -o int8.brook"));
+
+    // What it lost, against the float network, layer by layer: its adds are layers of their own.
+    let test = data.join("cifar10/test_first5000.bin").canonicalize().unwrap();
+    let compare = |float: &str, model: &str| {
+        let float = data.join("models").join(float).canonicalize().unwrap();
+        let (float, test) = (float.display(), test.display());
+        desk.report(&format!("compare {float} {model} {test} --limit 50 --layers-on 25"))
+    };
+    let report = compare("mlperf_resnet8_float.tflite", "int8.brook");
+    let names = |report: &Value| -> Vec<String> {
+        let layers = report["layers"].as_array().unwrap();
+        layers.iter().map(|layer| layer["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(&report)[3..5], ["stage1.block1.conv2", "stage1.block1.add"]);
+    for layer in &report["layers"].as_array().unwrap()[1..] {
+        assert!(layer["sqnr_db"].as_f64().unwrap() > 15.0, "{layer}");
+    }
+    let network = data.join("models/resnet20_onnxruntime_qdq_int8.onnx").canonicalize().unwrap();
+    let normalized = "--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225";
+    desk.succeeds(&format!("quantize {} {normalized} -o qdq.brook", network.display()));
+    let report = compare("resnet20_opset17_bn.onnx", "qdq.brook");
+    // Its input is rounded, too.
+    let share = |at: usize| report["layers"][at]["share"].as_f64().unwrap();
+    assert!(share(0) > 0.0 && share(1) > 0.0, "{report}");
+    let logits = report["layers"].as_array().unwrap().last().unwrap();
+    let (here, core) = (&logits["sqnr_db"], &report["sqnr_db"]);
+    assert!((here.as_f64().unwrap() - core.as_f64().unwrap()).abs() < 2.0, "{here} {core}");
 }

@@ -179,13 +179,39 @@ fn int8_tflite_with_option_a() {
 }
 
 #[test]
-fn quantized_onnx_is_refused_by_name() {
-    let Some(data) = shared_data("quantized_onnx_is_refused_by_name") else {
+fn qdq_onnx_keeps_every_number() {
+    let Some(data) = shared_data("qdq_onnx_keeps_every_number") else {
         return;
     };
-    let path = data.join("models/resnet20_onnxruntime_qdq_int8.onnx");
-    let error = load(path, &Options::default()).unwrap_err();
-    assert!(error.to_string().contains("quantized ONNX networks are not read yet"), "{error}");
+    let network = quantized(&data, "resnet20_onnxruntime_qdq_int8.onnx");
+    let float = float(&data, "resnet20_opset17_bn.onnx");
+    let node = |name: &str| network.nodes.iter().find(|node| node.name == name).unwrap();
+    // The file's uint8 zero points are 128 larger.
+    let affine = |name: &str| (node(name).scale, node(name).zero_point);
+    assert_eq!(affine("input"), (0.018658448, -14));
+    assert_eq!(affine("stem"), (0.028784389, -128));
+    assert_eq!(affine("stage1.block1.conv2"), (0.041336477, 22));
+    let QuantizedOp::Subsample(_) = node("stage2.block1.shortcut").op else { panic!("shortcut") };
+    assert_eq!(affine("stage2.block1.shortcut"), affine("stage1.block3.add"));
+    // Weights are the float network's to half a step of the file's scale.
+    let mut convs = 0;
+    for quantized in &network.nodes {
+        let QuantizedOp::Conv(conv) = &quantized.op else { continue };
+        let Op::Conv(float) = &float.nodes.iter().find(|n| n.name == quantized.name).unwrap().op
+        else {
+            panic!("{}", quantized.name)
+        };
+        for ((steps, reals), scale) in
+            conv.weights.outer_iter().zip(float.weights.outer_iter()).zip(&conv.scales)
+        {
+            for (&step, real) in steps.iter().zip(reals) {
+                let off = (f32::from(step) * scale - real).abs();
+                assert!(off <= 0.51 * scale, "{}: {step} for {real}", quantized.name);
+            }
+        }
+        convs += 1;
+    }
+    assert_eq!(convs, 20);
 }
 
 #[test]

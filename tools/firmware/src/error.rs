@@ -60,6 +60,18 @@ pub enum Error {
         reason: String,
     },
 
+    /// The stack grew into other memory: nothing that the board answers can be trusted.
+    #[error("{board}: the stack took {taken} bytes, and {kept} are kept for it")]
+    #[diagnostic(help("raise `stack_bytes` in boards/{board}/board.toml, or plan for less RAM"))]
+    Stack {
+        /// The board.
+        board: String,
+        /// The high-water mark.
+        taken: u32,
+        /// What its `board.toml` keeps.
+        kept: u32,
+    },
+
     /// A program could not be run at all.
     #[error("`{program}` could not be run")]
     Run {

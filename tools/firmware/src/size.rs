@@ -37,9 +37,15 @@ pub struct Function {
     pub bytes: u64,
 }
 
-/// The runtime alone, as compiled for the board.
-pub fn runtime(registry: &Registry, spec: &Spec, report: Report<'_>) -> Result<Sizes, Error> {
-    measure(&compile::runtime(registry, &spec.target, &[&spec.backend], report)?)
+/// The runtime alone, as compiled for the board, with further features of `boards/no-panic`.
+pub fn runtime(
+    registry: &Registry,
+    spec: &Spec,
+    features: &[&str],
+    report: Report<'_>,
+) -> Result<Sizes, Error> {
+    let features = [&[spec.backend.as_str()], features].concat();
+    measure(&compile::runtime(registry, &spec.target, &features, report)?)
 }
 
 /// The board's whole firmware: runtime, application, drivers, start-up.

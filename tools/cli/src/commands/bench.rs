@@ -97,12 +97,16 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let noise = Dataset::open("random:1", file.input(), &file.preprocess())?.get(0)?.pixels;
     infer(&mut board, &file, noise.as_slice().unwrap_or(&[]))?;
     let profile = board.link().profile()?;
+    if profile.stack_bytes > spec.stack_bytes {
+        let (taken, kept) = (profile.stack_bytes, spec.stack_bytes);
+        return Err(brooklet_firmware::Error::Stack { board: spec.name, taken, kept }.into());
+    }
     let cycles = match args.cycles {
         true => Some(cycles::estimate(&board.counts()?)),
         false => None,
     };
     spinner.set_message("measuring the runtime's size");
-    let sizes = size::runtime(&registry, &spec, &mut |line| say(&spinner, line))?;
+    let sizes = size::runtime(&registry, &spec, &[], &mut |line| say(&spinner, line))?;
     spinner.finish_and_clear();
     let layers = profile
         .layers

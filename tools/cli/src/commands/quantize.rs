@@ -21,6 +21,7 @@ use super::{Output, inspect, percent, progress, read, thousands};
 use crate::bits::{self, WeightBits};
 use crate::calibrate::{Range, Ranges};
 use crate::data::{Dataset, Preprocess};
+use crate::equalize::Factors;
 use crate::error::{Error, Problem};
 use crate::evaluate::{FloatAnswers, Score, answers, score};
 use crate::import::{self, Arch, Imported, Variant};
@@ -31,7 +32,7 @@ use crate::network::{Network, NodeId, Shape};
 use crate::plan::Plan;
 use crate::program::Program;
 use crate::quantize::{Fused, Learned};
-use crate::recipe::{Calibration, Effort, Progress, Recipe, Step};
+use crate::recipe::{Calibration, Effort, Progress, Quantized, Recipe, Step};
 use crate::write::{writable, write_whole};
 
 /// Sizes of pictures, resized and cropped.
@@ -40,7 +41,7 @@ const EXTENTS: RangeInclusive<u32> = 1..=u16::MAX as u32;
 /// Options of `brooklet quantize`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The network: .onnx, .tflite (already int8), .safetensors, .pt, .pth or .th.
+    /// The network: .onnx, .tflite (float, or already int8), .safetensors, .pt, .pth or .th.
     network: PathBuf,
     /// The model file to write.
     #[arg(short, long, value_name = "MODEL.brook")]
@@ -52,7 +53,8 @@ pub struct Args {
     /// How much work is put into it. [default: default]
     #[arg(long, value_enum, requires = "calibrate")]
     effort: Option<Effort>,
-    /// How activation ranges are chosen. [default: mse, and auto with --effort best]
+    /// How activation ranges are chosen. [default: mse, and with --effort best
+    /// the better of mse and auto]
     #[arg(long, value_enum, requires = "calibrate")]
     calibration: Option<Calibration>,
     /// Leaves steps out.
@@ -116,7 +118,6 @@ impl FlashBudget<'_> {
         self,
         args: &Args,
         network: &Network,
-        fused: &Fused<'_>,
         data: &Dataset,
         preprocess: &Preprocess,
         bars: &Bars,
@@ -124,16 +125,18 @@ impl FlashBudget<'_> {
         let failed = |failure| failed(&args.network, failure);
         // Any ranges will do: how large the file is does not depend on them.
         let recipe = Recipe { effort: Effort::Fast, calibration: None, ..args.recipe() };
-        let quick = recipe.run(network, fused, data, preprocess, bars).map_err(failed)?;
+        let quick = recipe.run(network, data, preprocess, bars).map_err(failed)?;
+        let at = |error: Unrepresentable| error.in_file(&args.network);
+        let fused = Fused::new(network).map_err(at)?;
         let program = fused.quantize(&quick.ranges, preprocess, &quick.learned);
-        let mut program = program.map_err(|error| error.in_file(&args.network))?;
+        let mut program = program.map_err(at)?;
         program.preprocessing = Some(to_record(preprocess));
         program.labels = self.labels.unwrap_or_default();
         let (now, saved) = args.budget.smallest(program, self.board, &args.network)?;
         if now <= self.bytes {
             return Ok(BTreeSet::new());
         }
-        let candidates = bits::candidates(network, fused, preprocess, data, bars);
+        let candidates = bits::candidates(network, &fused, preprocess, data, bars);
         let chosen = bits::within(self.bytes, now, candidates.map_err(failed)?, |unit| saved[unit]);
         let least = now - saved.iter().sum::<usize>();
         chosen.ok_or_else(|| {
@@ -288,6 +291,7 @@ impl Args {
             calibration: self.calibration,
             without: self.without.clone(),
             seed: self.seed,
+            in_four_bits: BTreeSet::new(),
         }
     }
 
@@ -340,6 +344,13 @@ fn read_ranges(path: &Path, network: &Network, fused: &Fused<'_>) -> miette::Res
         if !(min.is_finite() && max.is_finite() && min <= 0.0 && max >= 0.0) {
             let what = format!("{min} to {max} is not a range around zero");
             return Err(wrong(name, &what));
+        }
+    }
+    for (name, factors) in &ranges.equalization {
+        let node = network.nodes.iter().find(|node| node.name == *name);
+        let positive = |factor: &f32| factor.is_finite() && *factor > 0.0;
+        if node.is_none_or(|node| node.shape[2] != factors.len()) || !factors.iter().all(positive) {
+            return Err(wrong(name, "its equalization is not one positive factor a channel"));
         }
     }
     for node in fused.calibrated().map(|node| &network.nodes[node]) {
@@ -397,27 +408,34 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
         }
         Imported::Float(network) => {
             args.check(&preprocess, network.input)?;
-            let mut fused = Fused::new(&network).map_err(at)?;
+            let mut recipe = args.recipe();
             if args.weights == Some(WeightBits::Four) {
-                fused.in_four_bits = bits::inner(&network, &fused);
+                recipe.in_four_bits = bits::inner(&network, &Fused::new(&network).map_err(at)?);
             }
-            let (ranges, learned, float) = match (&args.calibrate, &args.ranges) {
+            let (network, ranges, learned, float) = match (&args.calibrate, &args.ranges) {
                 (Some(spec), _) => {
+                    Fused::new(&network).map_err(at)?;
                     let data = Dataset::open(spec, network.input, &preprocess)?;
                     let bars = Bars::default();
                     if let (None, Some(bytes)) = (args.weights, args.budget.flash()) {
                         let labels = labels.clone().or_else(|| data.classes().map(<[_]>::to_vec));
                         let budget = FlashBudget { bytes, board: board.as_ref(), labels };
-                        fused.in_four_bits =
-                            budget.choose(args, &network, &fused, &data, &preprocess, &bars)?;
+                        recipe.in_four_bits =
+                            budget.choose(args, &network, &data, &preprocess, &bars)?;
                     }
-                    let quantized = args.recipe().run(&network, &fused, &data, &preprocess, &bars);
+                    let quantized = recipe.run(&network, &data, &preprocess, &bars);
                     bars.finish();
-                    let quantized = quantized.map_err(|failure| failed(&args.network, failure))?;
+                    let Quantized { network, ranges, learned, logits } =
+                        quantized.map_err(|failure| failed(&args.network, failure))?;
                     calibration = Some(data);
-                    (quantized.ranges, quantized.learned, Some(quantized.logits))
+                    (network, ranges, learned, Some(logits))
                 }
-                (None, Some(path)) => (read_ranges(path, &network, &fused)?, Learned::new(), None),
+                (None, Some(path)) => {
+                    let fused = Fused::new(&network).map_err(at)?;
+                    let ranges = read_ranges(path, &network, &fused)?;
+                    let factors = Factors::named(&network, &ranges.equalization);
+                    (factors.apply(&network), ranges, Learned::new(), None)
+                }
                 (None, None) => {
                     return Err(miette!(
                         help = "add --calibrate DATA (pictures like those it will see), or --ranges \
@@ -427,6 +445,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
                     ));
                 }
             };
+            let fused = Fused::new(&network).map_err(at)?.with_four_bits(&recipe.in_four_bits);
             (fused.quantize(&ranges, &preprocess, &learned).map_err(at)?, Some((ranges, float)))
         }
     };

@@ -120,7 +120,7 @@ fn load_file(path: &Path, options: &Options) -> Result<Imported, Fault> {
     };
     let arch = || options.arch.ok_or(Problem::ArchNeeded);
     Ok(match kind {
-        Kind::Onnx => Imported::Float(onnx::read(&bytes, path.parent().unwrap_or(path))?),
+        Kind::Onnx => onnx::read(&bytes, path.parent().unwrap_or(path))?,
         Kind::Tflite => tflite::read(&bytes)?,
         Kind::Safetensors => {
             let arch = arch()?;

@@ -1,4 +1,5 @@
-//! Float ONNX networks, as PyTorch's two exporters, tf2onnx and others spell them.
+//! ONNX networks, as PyTorch's two exporters, tf2onnx and others spell them: float, or quantized
+//! in the form called [QDQ](qdq).
 //!
 //! The graph is walked once. A value is either a constant, computed on the spot by [`constant`]
 //! (exporters compute paddings and shapes in the graph), or a [`Map`]: a node's output together
@@ -6,6 +7,7 @@
 //! nothing and produce no node.
 
 mod constant;
+mod qdq;
 mod tensor;
 
 use std::collections::{HashMap, HashSet};
@@ -15,6 +17,8 @@ use ndarray::{Axis as NdAxis, Ix2, IxDyn};
 use prost::Message;
 
 use self::constant::Constant;
+use self::qdq::Qdq;
+use super::Imported;
 use super::arch::ohwi;
 use super::view::View;
 use crate::error::{AtLayer, Fault, Problem, unsupported};
@@ -24,21 +28,10 @@ use crate::proto::{
 };
 
 /// Reads the network in `bytes`; weights kept in other files are looked up in `folder`.
-pub(super) fn read(bytes: &[u8], folder: &Path) -> Result<Network, Fault> {
+pub(super) fn read(bytes: &[u8], folder: &Path) -> Result<Imported, Fault> {
     let model = ModelProto::decode(bytes).map_err(|error| corrupt(error.to_string()))?;
     let graph = model.graph.ok_or_else(|| corrupt("it has no graph"))?;
-    let quantized = graph.node.iter().find(|node| {
-        let op = op_type(node);
-        op.starts_with("QLinear")
-            || op.ends_with("QuantizeLinear")
-            || op.ends_with("Integer")
-            || op == "DequantizeLinear"
-    });
-    if let Some(node) = quantized {
-        let problem = Problem::QuantizedOnnx { op: op_type(node).into() };
-        return Err(problem).at(&node_name(node));
-    }
-
+    let qdq = Qdq::new(&graph)?;
     let mut values = HashMap::new();
     for tensor in &graph.initializer {
         let name = tensor.name.clone().unwrap_or_default();
@@ -60,7 +53,7 @@ pub(super) fn read(bytes: &[u8], folder: &Path) -> Result<Network, Fault> {
     for name in graph.node.iter().flat_map(|node| &node.input) {
         *uses.entry(name).or_default() += 1;
     }
-    let mut importer = Importer { network, values, uses };
+    let mut importer = Importer { network, values, uses, qdq };
     for node in &graph.node {
         let value = importer.node(node).at(&node_name(node))?;
         let Some(name) = node.output.first() else {
@@ -71,7 +64,11 @@ pub(super) fn read(bytes: &[u8], folder: &Path) -> Result<Network, Fault> {
     match importer.values.remove(&output) {
         Some(Value::Map(map)) => {
             let id = importer.settle(&map, &output).at(&output)?;
-            importer.network.canonical(id)
+            let Importer { network, qdq, .. } = importer;
+            match qdq.has_maps() {
+                true => qdq.network(&network, id).map(Imported::Quantized),
+                false => network.canonical(id).map(Imported::Float),
+            }
         }
         Some(Value::Constant(_)) => Err(unsupported(
             "the output does not depend on the input",
@@ -304,6 +301,7 @@ struct Importer<'g> {
     values: HashMap<String, Value>,
     /// How often each name is read.
     uses: HashMap<&'g str, usize>,
+    qdq: Qdq,
 }
 
 impl Importer<'_> {
@@ -335,7 +333,10 @@ impl Importer<'_> {
             })
             .collect();
         if let Some(constants) = constants {
-            return Ok(Value::Constant(constant::evaluate(node, &constants)?));
+            return Ok(Value::Constant(match op_type(node) {
+                "QuantizeLinear" | "DequantizeLinear" => self.qdq.constant(node, &constants)?,
+                _ => constant::evaluate(node, &constants)?,
+            }));
         }
         if op_type(node) == "Shape"
             && let Some(Some(Value::Map(map))) = inputs.first()
@@ -450,6 +451,14 @@ impl Importer<'_> {
                 Ok(Map { view: map.view, dims })
             }
             "Sub" | "Mul" | "Div" => self.affine(node, inputs, &name),
+            "QuantizeLinear" | "DequantizeLinear" => {
+                let map = inputs.map(0)?;
+                let zero = inputs.0.get(2).map(|_| inputs.constant(2)).transpose()?;
+                let parameters = [Some(inputs.constant(1)?), zero];
+                let whole = map.view == self.view(map.view.node);
+                self.qdq.map(node, parameters, map.view.node, whole)?;
+                Ok(map.clone())
+            }
             op => Err(Problem::UnsupportedOperator {
                 op: op.into(),
                 remedy: "brooklet runs ResNets: convolutions, batch norms, ReLU, additions, \
@@ -512,6 +521,7 @@ impl Importer<'_> {
         });
         let input = self.settle(&map, name)?;
         let id = self.network.push(op, &[input], name)?;
+        self.qdq.conv(id, [node.input.get(1), node.input.get(2)], 0, out);
         Ok(Map::nchw(self.view(id)))
     }
 
@@ -576,7 +586,8 @@ impl Importer<'_> {
             node.input.iter().find(|name| matches!(self.values.get(*name), Some(Value::Map(_))));
         let once = map_input.is_some_and(|name| self.uses.get(name.as_str()) == Some(&1));
         let is_sum = matches!(op_type(node), "Add" | "Sub");
-        if is_sum && once && map.view == self.view(map.view.node) {
+        let open = !self.qdq.is_quantized(map.view.node);
+        if is_sum && once && open && map.view == self.view(map.view.node) {
             // Into the layer that was just computed.
             let bias = match &mut self.network.nodes[map.view.node].op {
                 Op::Conv(conv) => Some(&mut conv.bias),
@@ -714,8 +725,8 @@ impl Importer<'_> {
             )
         })?;
         // [outputs, inputs]
-        let weights =
-            if gemm && int(node, "transB", 0) != 0 { weights } else { weights.reversed_axes() };
+        let transposed = gemm && int(node, "transB", 0) != 0;
+        let weights = if transposed { weights } else { weights.reversed_axes() };
         let (out, depth) = weights.dim();
         let [height, width, channels] = map.view.shape();
         let flat = map.dims.len() == 2 && map.size(0) == 1 && map.size(1) == depth;
@@ -752,6 +763,8 @@ impl Importer<'_> {
         });
         let input = self.settle(map, name)?;
         let id = self.network.push(op, &[input], name)?;
+        let axis = usize::from(!transposed);
+        self.qdq.conv(id, [node.input.get(1), node.input.get(2)], axis, out);
         Ok(Map { view: self.view(id), dims: vec![vec![], vec![Channel]] })
     }
 }

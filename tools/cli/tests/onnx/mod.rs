@@ -61,6 +61,20 @@ impl Onnx {
         self
     }
 
+    /// Integers of 8 or 32 bits.
+    pub(crate) fn integers(
+        mut self,
+        name: &str,
+        dims: &[i64],
+        kind: DataType,
+        value: impl Fn(usize) -> i32,
+    ) -> Onnx {
+        let mut tensor = tensor(name, dims, kind);
+        tensor.int32_data = (0..dims.iter().product::<i64>() as usize).map(value).collect();
+        self.graph.initializer.push(tensor);
+        self
+    }
+
     /// A node named after its output.
     pub(crate) fn node(
         mut self,

@@ -33,6 +33,18 @@ impl Constant {
         Constant::Ints(ArrayD::from_shape_vec(IxDyn(&[values.len()]), values).expect("a vector"))
     }
 
+    /// Floats of a shape.
+    pub(super) fn of_floats(shape: &[usize], values: Vec<f32>) -> Result<Constant, Problem> {
+        let array = ArrayD::from_shape_vec(IxDyn(shape), values);
+        array.map(Constant::Floats).map_err(|_| corrupt("a tensor of another size"))
+    }
+
+    /// Integers of a shape.
+    pub(super) fn of_ints(shape: &[usize], values: Vec<i64>) -> Result<Constant, Problem> {
+        let array = ArrayD::from_shape_vec(IxDyn(shape), values);
+        array.map(Constant::Ints).map_err(|_| corrupt("a tensor of another size"))
+    }
+
     pub(super) fn floats(&self) -> Result<&ArrayD<f32>, Problem> {
         match self {
             Constant::Floats(array) => Ok(array),
@@ -52,7 +64,7 @@ impl Constant {
         self.shape().len()
     }
 
-    fn shape(&self) -> &[usize] {
+    pub(super) fn shape(&self) -> &[usize] {
         match self {
             Constant::Floats(array) => array.shape(),
             Constant::Ints(array) => array.shape(),

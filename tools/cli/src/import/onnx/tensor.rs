@@ -27,6 +27,7 @@ pub(super) fn read(tensor: &TensorProto, folder: &Path) -> Result<Constant, Prob
     let size = match kind {
         data_type::FLOAT | data_type::INT32 => 4,
         data_type::INT64 | data_type::DOUBLE => 8,
+        data_type::INT16 | data_type::UINT16 => 2,
         data_type::BOOL | data_type::INT8 | data_type::UINT8 => 1,
         other => {
             return Err(Problem::ElementType { found: name(other).into() });
@@ -51,6 +52,8 @@ pub(super) fn read(tensor: &TensorProto, folder: &Path) -> Result<Constant, Prob
         (data_type::INT64, Some(raw)) => ints(words(&raw, i64::from_le_bytes)),
         (data_type::INT64, None) => ints(tensor.int64_data.clone()),
         (data_type::INT32, Some(raw)) => ints(words(&raw, |b| i32::from_le_bytes(b).into())),
+        (data_type::INT16, Some(raw)) => ints(words(&raw, |b| i16::from_le_bytes(b).into())),
+        (data_type::UINT16, Some(raw)) => ints(words(&raw, |b| u16::from_le_bytes(b).into())),
         (data_type::INT8, Some(raw)) => ints(words(&raw, |b| i8::from_le_bytes(b).into())),
         (_, Some(raw)) => ints(raw.into_iter().map(i64::from).collect()),
         (_, None) => ints(tensor.int32_data.iter().map(|&x| x.into()).collect()),
@@ -62,6 +65,8 @@ fn name(kind: i32) -> &'static str {
         data_type::FLOAT16 => "float16",
         data_type::BFLOAT16 => "bfloat16",
         data_type::STRING => "string",
+        data_type::UINT4 => "uint4",
+        data_type::INT4 => "int4",
         _ => "a type that networks are not made of",
     }
 }

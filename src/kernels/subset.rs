@@ -1,0 +1,123 @@
+//! Backends without some of their kernels: for less stack, and for less code.
+//!
+//! A kernel that no method reaches is not linked. Models packed for it are refused, as those
+//! packed for another backend are.
+//!
+//! | | Winograd | of four rows | code on a Cortex-M4 |
+//! |---|---|---|---:|
+//! | `B` | yes | yes | 44 KB |
+//! | [`OneRow<B>`] | along the row | no | 35 KB |
+//! | [`Direct<B>`] | no | no | 30 KB |
+
+use super::Backend;
+use crate::format::Packing;
+use crate::ops::add::Add;
+use crate::ops::average_pool::AveragePool;
+use crate::ops::batch_norm::BatchNorm;
+use crate::ops::conv::Conv;
+use crate::ops::max_pool::MaxPool;
+use crate::ops::softmax::Softmax;
+use crate::ops::{Outputs, Rows, Shortcut, Shortcuts};
+
+/// What a wrapper leaves to the backend in it.
+macro_rules! the_same {
+    () => {
+        fn conv(
+            &self,
+            conv: &Conv<'_>,
+            rows: &Rows<'_>,
+            shortcut: &Shortcut<'_>,
+            scratch: &mut [u8],
+            output: &mut [i8],
+        ) {
+            self.0.conv(conv, rows, shortcut, scratch, output);
+        }
+
+        // Not called: what it is for is refused.
+        fn conv_rows(
+            &self,
+            _: &Conv<'_>,
+            _: &Rows<'_>,
+            _: &Shortcuts<'_>,
+            _: &mut [u8],
+            _: &mut Outputs<'_>,
+        ) {
+        }
+
+        fn add(&self, add: &Add<'_>, input: &[i8], shortcut: &Shortcut<'_>, output: &mut [i8]) {
+            self.0.add(add, input, shortcut, output);
+        }
+
+        fn max_pool(&self, pool: &MaxPool, rows: &Rows<'_>, output: &mut [i8]) {
+            self.0.max_pool(pool, rows, output);
+        }
+
+        fn sum_row(&self, first: bool, row: &[i8], sums: &mut [i32]) {
+            self.0.sum_row(first, row, sums);
+        }
+
+        fn average(&self, pool: &AveragePool, sums: &[i32], output: &mut [i8]) {
+            self.0.average(pool, sums, output);
+        }
+
+        fn batch_norm(&self, norm: &BatchNorm<'_>, input: &[i8], output: &mut [i8]) {
+            self.0.batch_norm(norm, input, output);
+        }
+
+        fn softmax(&self, softmax: &Softmax, input: &[i8], output: &mut [i8]) {
+            self.0.softmax(softmax, input, output);
+        }
+    };
+}
+
+/// A backend without the packings whose [steps make several rows](Packing::rows_a_step): their
+/// kernels take 3 KB of stack more, which small boards do not have.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OneRow<B>(pub B);
+
+impl<B: Backend> Backend for OneRow<B> {
+    const NAME: &'static str = B::NAME;
+
+    fn runs(&self, packing: Packing) -> bool {
+        packing.rows_a_step() == 1 && self.0.runs(packing)
+    }
+
+    fn conv_winograd(
+        &self,
+        conv: &Conv<'_>,
+        rows: &Rows<'_>,
+        shortcut: &Shortcut<'_>,
+        scratch: &mut [u8],
+        output: &mut [i8],
+    ) {
+        self.0.conv_winograd(conv, rows, shortcut, scratch, output);
+    }
+
+    the_same!();
+}
+
+/// A backend without Winograd's convolutions: the least code. What it runs are weights that are
+/// not transformed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Direct<B>(pub B);
+
+impl<B: Backend> Backend for Direct<B> {
+    const NAME: &'static str = B::NAME;
+
+    fn runs(&self, packing: Packing) -> bool {
+        !packing.is_transformed() && self.0.runs(packing)
+    }
+
+    fn conv_winograd(
+        &self,
+        _: &Conv<'_>,
+        _: &Rows<'_>,
+        _: &Shortcut<'_>,
+        _: &mut [u8],
+        _: &mut [i8],
+    ) {
+        // Not called, either.
+    }
+
+    the_same!();
+}

@@ -15,6 +15,8 @@
 //! | `Rvv` | RV32IM with V 1.0 | `hwio`, `hwio-tiles` |
 //! | `Avx2`, `Avx512Vnni` | x86-64, the simulator: if the core at hand has the instructions | any packing |
 //!
+//! Each runs its first packing in four bits, too.
+//!
 //! Those in assembly are features of the crate, of their name; the last two are one, `x86_64`.
 
 #[cfg(feature = "armv6m")]

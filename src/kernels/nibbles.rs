@@ -30,6 +30,7 @@ pub(super) fn conv<B: Backend>(
     output: &mut [i8],
 ) {
     let channels = usize::from(conv.window.output.channels);
+    let columns = usize::from(conv.window.output.columns);
     let kernel = conv.kernel_taps();
     let group = conv.packing.group(kernel).min(channels).max(1);
     let [weight_bytes, row_bytes] = unpacked_parts(conv.packing, &conv.window, group);
@@ -55,27 +56,33 @@ pub(super) fn conv<B: Backend>(
             ..*conv
         };
         let alone = count == channels;
+        // Where a column's channels of the group are in the output, and in the row.
+        let at = |x: usize| {
+            let start = x * channels + first;
+            (start..start + count, x * count..(x + 1) * count)
+        };
         if !alone && matches!(conv.finish, Finish::Join { .. }) {
-            let pixels = output.chunks_exact(channels).zip(row.chunks_exact_mut(count));
-            for (x, (pixel, place)) in pixels.enumerate() {
-                let here = pixel.iter().skip(first).zip(place);
-                for (c, (here, place)) in (first..).zip(here) {
+            for x in 0..columns {
+                let (here, place) = at(x);
+                let here = output.get(here).unwrap_or(&[]).iter();
+                let place = row.get_mut(place).unwrap_or_default();
+                for (c, (here, place)) in (first..).zip(here.zip(place)) {
                     *place = shortcut.at(x, c, *here);
                 }
             }
         }
-        let length = count * usize::from(conv.window.output.columns);
+        let length = count * columns;
         let (shortcut, target) = match alone {
             true => (shortcut, &mut *output),
             false => (&Shortcut::InPlace, row.get_mut(..length).unwrap_or_default()),
         };
         backend.conv(&part, rows, shortcut, scratch, target);
         if !alone {
-            let pixels = output.chunks_exact_mut(channels).zip(row.chunks_exact(count));
-            for (pixel, values) in pixels {
-                for (place, value) in pixel.iter_mut().skip(first).zip(values) {
-                    *place = *value;
-                }
+            for x in 0..columns {
+                let (place, values) = at(x);
+                let values = row.get(values).unwrap_or(&[]);
+                let place = output.get_mut(place).unwrap_or_default();
+                place.iter_mut().zip(values).for_each(|(place, value)| *place = *value);
             }
         }
         first += count;

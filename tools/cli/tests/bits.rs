@@ -61,7 +61,7 @@ fn flash_takes_bits_from_one_layer_after_another_until_the_file_fits() {
             assert!(flash > bytes - 10_000 || halves.len() > before.len(), "{halves:?}");
             let expected = answer(folder, HostBackend::Reference);
             let runs = |host: &HostBackend| *host != HostBackend::Portable || kernels == "portable";
-            for backend in HostBackend::of_this_machine().into_iter().filter(runs) {
+            for backend in HostBackend::of_this_machine().filter(runs) {
                 assert_eq!(answer(folder, backend), expected, "{kernels}, {flash}, {backend:?}");
             }
             before = halves;

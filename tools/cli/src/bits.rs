@@ -141,7 +141,7 @@ mod tests {
         let all =
             || vec![candidate(1, 1.0), candidate(2, 1.0), candidate(3, 0.1), candidate(4, 0.0)];
         let saved = |unit| [0, 100, 300, 50, 10][unit];
-        let chosen = |bytes| within(bytes, 1000, all(), saved).map(|set| Vec::from_iter(set));
+        let chosen = |bytes| within(bytes, 1000, all(), saved).map(Vec::from_iter);
         assert_eq!(chosen(1000), Some(vec![]));
         assert_eq!(chosen(995), Some(vec![14]));
         assert_eq!(chosen(990), Some(vec![14]));

@@ -101,30 +101,14 @@ fn fit(counts: &[&Count]) -> Work {
     std::array::from_fn(|column| (solved[column] * 1e4).round() / 1e4)
 }
 
-/// With `BROOKLET_BLESS` the coefficients are fitted anew, by all networks; if `BROOKLET_BOARD` names
-/// a board, only those of its core are.
+/// With `BROOKLET_BLESS` the coefficients are fitted anew; if `BROOKLET_BOARD` names a board, only
+/// those of its core are.
 #[test]
 fn predictions_are_near_the_counts() {
-    let bless = std::env::var_os("BROOKLET_BLESS").is_some();
-    check(if bless {
-        &["resnet8", "resnet8-26", "resnet20", "preact-resnet20"]
-    } else {
-        &["resnet8"]
-    });
-}
-
-#[test]
-#[ignore = "three minutes: cargo xtask test --all"]
-fn predictions_for_deeper_networks_are_near_the_counts() {
-    check(&["resnet8-26", "resnet20", "preact-resnet20"]);
-}
-
-/// Counts these networks, and two that have what they do not, and holds the predictions against it.
-fn check(names: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let mut networks = names.to_vec();
-    for name in names {
+    let mut networks = vec!["resnet8", "resnet8-26", "resnet20", "preact-resnet20"];
+    for name in &networks {
         brooklet(folder, &format!("new {name} -o {name}.safetensors"));
         let from = format!("{name}.safetensors --arch {name} --effort fast --calibrate random:2");
         brooklet(folder, &format!("quantize {from} -o {name}.brook"));

@@ -46,8 +46,9 @@
 //! # Weights
 //!
 //! Output × kernel rows × kernel columns × input channels (OHWI) numbers of int8 in
-//! [-127, 127], or [four bits](Packing::unpacked) each, in one of the orders of [`Packing`]. A bias holds, besides the network's bias,
-//! `-Σ zero_point · weight`, so that kernels multiply raw int8 values.
+//! [-127, 127], or of [four bits](Packing::unpacked), in one of the orders of [`Packing`]. A bias
+//! holds, besides the network's bias, `-Σ zero_point · weight`, so that kernels multiply raw int8
+//! values.
 //!
 //! # A file in full
 //!

@@ -259,8 +259,7 @@ impl Packing {
         }
     }
 
-    /// The weights of the group that begins with output channel `first`, and how many channels
-    /// come before it.
+    /// The weights of the group that begins with output channel `first`.
     #[inline(always)]
     pub(crate) fn of_group(self, packed: &[i8], first: usize, kernel: [usize; 2]) -> &[i8] {
         let Some(unpacked) = self.unpacked() else { return packed };

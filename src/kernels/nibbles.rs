@@ -15,7 +15,7 @@
 use super::Backend;
 use crate::format::{Packing, unpack_halves};
 use crate::ops::conv::{Conv, Finish, unpacked_parts};
-use crate::ops::{Rows, Shortcut, int8_mut};
+use crate::ops::{Rows, Shortcut, Window, int8_mut};
 use crate::shape::Shape;
 
 /// One output row; see [`Backend::conv`]. `unpacked` is what the weights are unpacked to, which
@@ -44,7 +44,7 @@ pub(super) fn conv<B: Backend>(
         unpack_halves(conv.packing.of_group(conv.weights, first, kernel), weights);
         let part = |all: usize| first..(first + count).min(all);
         let part = Conv {
-            window: crate::ops::Window {
+            window: Window {
                 output: Shape { channels: count as u16, ..conv.window.output },
                 ..conv.window
             },

@@ -71,7 +71,7 @@ macro_rules! the_same {
 }
 
 /// A backend without the packings whose [steps make several rows](Packing::rows_a_step): their
-/// kernels take 3 KB of stack more, which small boards do not have.
+/// kernels take 2 KB of stack more, which small boards do not have.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OneRow<B>(pub B);
 

@@ -205,7 +205,7 @@ fn columns<'s>(
                 *pixel = match (row.first_chunk(), row.first_chunk()) {
                     (Some(four), _) => *four,
                     (_, Some(&[r, g, b])) => [r, g, b, 0],
-                    _ => return Columns { inputs: fours, before: &[], inside: &[], after: &[] },
+                    _ => break,
                 };
                 row = row.get(3..).unwrap_or(&[]);
             }

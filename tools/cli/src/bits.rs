@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use brooklet::format::Operator;
 
 use crate::data::{Dataset, Preprocess};
-use crate::float::FloatModel;
+use crate::float::{FloatModel, squared_error};
 use crate::learn::{BATCH, Failure};
 use crate::lower::shape;
 use crate::network::{Network, NodeId, Op};
@@ -73,18 +73,11 @@ pub fn candidates(
     let mut candidates: Vec<Candidate> = convolutions(network, fused)
         .map(|(unit, node)| Candidate { unit, node, error: 0.0 })
         .collect();
-    let pictures = data.len().min(PICTURES);
-    progress.begin("trying 4 bits", candidates.len() * pictures.div_ceil(BATCH));
-    for start in (0..pictures).step_by(BATCH) {
-        let batch = data.batch(start..pictures.min(start + BATCH))?;
-        let planes = batch.view().permuted_axes([0, 3, 1, 2]);
-        let outputs: Vec<NodeId> = fused.units.iter().skip(1).map(|unit| unit.output).collect();
-        let maps = float.continued(&[(0, planes)], &outputs)?;
-        let map = |unit: usize| match unit {
-            0 => planes,
-            unit => maps[unit - 1].view(),
-        };
-        let right = &maps[outputs.iter().position(|&output| output == logits).unwrap_or(0)];
+    let pictures = data.spread(PICTURES);
+    progress.begin("trying 4 bits", candidates.len() * pictures.len().div_ceil(BATCH));
+    for pictures in pictures.chunks(BATCH) {
+        let batch = data.batch(pictures.iter().copied())?;
+        let maps = float.maps(batch.view(), fused)?;
         for candidate in &mut candidates {
             let mut changed = network.clone();
             let (unit, node) = (&fused.units[candidate.unit], &mut changed.nodes[candidate.node]);
@@ -99,10 +92,10 @@ pub fn candidates(
                 node.op = Op::Conv(weights.dequantize(conv, &steps));
             }
             let read = (0..candidate.unit).filter(|&other| last_readers[other] >= candidate.unit);
-            let given: Vec<_> = read.map(|other| (fused.units[other].output, map(other))).collect();
-            for wrong in FloatModel::new(&changed)?.continued(&given, &[logits])? {
-                candidate.error += (&wrong - right).iter().map(|e| f64::from(e * e)).sum::<f64>();
-            }
+            let given: Vec<_> =
+                read.map(|other| (fused.units[other].output, maps.of(other))).collect();
+            let wrong = FloatModel::new(&changed)?.output(&given, logits)?;
+            candidate.error += squared_error(wrong.view(), maps.logits());
             progress.advance(1);
         }
     }

@@ -12,7 +12,7 @@ use crate::calibrate::Range;
 use crate::data::{Dataset, Preprocess};
 use crate::equalize::Factors;
 use crate::error::Problem;
-use crate::float::FloatModel;
+use crate::float::{FloatModel, squared_error};
 use crate::learn::{BATCH, Failure};
 use crate::lower::Unrepresentable;
 use crate::network::{Network, NodeId, Op};
@@ -124,21 +124,15 @@ pub fn layers(
     let mut signal = 0.0;
     for start in (0..pictures).step_by(BATCH) {
         let batch = data.batch(start..pictures.min(start + BATCH))?;
-        let planes = batch.view().permuted_axes([0, 3, 1, 2]);
-        let outputs: Vec<NodeId> = fused.units.iter().skip(1).map(|unit| unit.output).collect();
-        let maps = float.continued(&[(0, planes)], &outputs)?;
-        let map = |unit: usize| match unit {
-            0 => planes,
-            unit => maps[unit - 1].view(),
-        };
-        let right = &maps[outputs.iter().position(|&output| output == logits).unwrap_or(0)];
+        let maps = float.maps(batch.view(), &fused)?;
+        let right = maps.logits();
         signal += right.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>();
         // The quantized network's maps that are still read.
-        let mut pixels = planes.to_owned();
+        let mut pixels = maps.of(0).to_owned();
         if rounds_input {
             pixels.mapv_inplace(|value| input.round(value));
-            let wrong = one(float.continued(&[(0, pixels.view())], &[logits]))?;
-            let error = squared(&wrong.view(), &right.view());
+            let wrong = float.output(&[(0, pixels.view())], logits)?;
+            let error = squared_error(wrong.view(), right);
             sums[0].alone += error;
             sums[0].rounding += error;
         }
@@ -147,31 +141,29 @@ pub fn layers(
             let affine = Affine::of(&program.layers[index]);
             let reads = reads(unit);
             let node = |read: usize| fused.units[read].output;
-            let run = |given: &[(NodeId, ArrayView4<'_, f32>)]| {
-                one(model.continued(given, &[unit.output]))
-            };
+            let run = |given: &[(NodeId, ArrayView4<'_, f32>)]| model.output(given, unit.output);
             let sum = &mut sums[index];
             // The logits, if this unit alone has such an output.
             let error = |output: ArrayView4<'_, f32>| -> Result<f64, Problem> {
                 if unit.output == logits {
-                    return Ok(squared(&output, &right.view()));
+                    return Ok(squared_error(output, right));
                 }
                 let mut given = vec![(unit.output, output)];
                 let others = (0..index).filter(|&other| last_readers[other] > index);
-                given.extend(others.map(|other| (fused.units[other].output, map(other))));
-                Ok(squared(&one(float.continued(&given, &[logits]))?.view(), &right.view()))
+                given.extend(others.map(|other| (fused.units[other].output, maps.of(other))));
+                Ok(squared_error(float.output(&given, logits)?.view(), right))
             };
             if last_readers[index] > 0 || unit.output == logits {
-                let given: Vec<_> = reads.iter().map(|&read| (node(read), map(read))).collect();
+                let given: Vec<_> = reads.iter().map(|&read| (node(read), maps.of(read))).collect();
                 let alone = run(&given)?.mapv(|value| affine.round(value));
                 sum.alone += error(alone.view())?;
-                let rounded = map(index).mapv(|value| affine.round(value));
+                let rounded = maps.of(index).mapv(|value| affine.round(value));
                 sum.rounding += error(rounded.view())?;
             }
             let given: Vec<_> =
                 reads.iter().map(|&read| (node(read), live[&read].view())).collect();
             let mut quantized = run(&given)?;
-            for (value, &right) in quantized.iter_mut().zip(map(index)) {
+            for (value, &right) in quantized.iter_mut().zip(maps.of(index)) {
                 let rounded = affine.round(*value);
                 sum.clipped += u64::from((rounded - *value).abs() > 0.75 * affine.scale());
                 *value = rounded;
@@ -182,7 +174,7 @@ pub fn layers(
                 sum.error += (right - value).powi(2);
             }
             sum.count += quantized.len() as u64;
-            values[index].get_or_insert_with(|| Bars::of(&map(index))).add(&map(index));
+            values[index].get_or_insert_with(|| Bars::of(&maps.of(index))).add(&maps.of(index));
             live.insert(index, quantized);
             live.retain(|&unit, _| last_readers[unit] > index);
             done();
@@ -238,14 +230,6 @@ fn reads(unit: &Unit) -> Vec<usize> {
     let shortcut = unit.shortcut.map(|(shortcut, _)| shortcut);
     let shortcut = shortcut.filter(|&shortcut| shortcut != unit.input);
     [unit.input].into_iter().chain(shortcut).collect()
-}
-
-fn one(maps: Result<Vec<Array4<f32>>, Problem>) -> Result<Array4<f32>, Problem> {
-    maps.map(|mut maps| maps.pop().expect("one was asked for"))
-}
-
-fn squared(a: &ArrayView4<'_, f32>, b: &ArrayView4<'_, f32>) -> f64 {
-    a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum()
 }
 
 /// Signal to noise; none where there is no noise, or no signal.

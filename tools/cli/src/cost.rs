@@ -7,8 +7,9 @@
 //!
 //! *Products* are those that the kernel computes, with what fills its blocks up; *values* those
 //! that it brings into another form first; *blocks* are runs of output columns that it computes
-//! at once. Of weights in four bits, what is unpacked counts in place of rows. The coefficients, of each core and kernel, are in `costs.json`. The test `costs` holds
-//! them against the boards, and fits them anew.
+//! at once. Of weights in four bits, what is unpacked counts in place of rows. The coefficients, of
+//! each core and kernel, are in `costs.json`. The test `costs` holds them against the boards, and
+//! fits them anew.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -69,20 +70,11 @@ impl Core {
         self.kernels.contains_key(work(layer, input).0)
     }
 
-    /// The coefficients of a kernel for weights in four bits, where it was not counted: those of the
-    /// kernel for bytes, and what it takes to unpack a number.
-    fn of_bytes(&self, kernel: &str) -> Option<Work> {
-        const UNPACKING: f64 = 2.0;
-        let (in_bytes, _) = IN_FOUR_BITS.iter().find(|(_, name)| *name == kernel)?;
-        let [products, outputs, values, blocks, _] = *self.kernels.get(*in_bytes)?;
-        Some([products, outputs, values, blocks, UNPACKING])
-    }
-
     /// Instructions of a layer with such an input for one picture.
     pub fn instructions(&self, layer: &LayerRecord, input: Shape) -> f64 {
         let (kernel, work) = work(layer, input);
-        let each = self.kernels.get(kernel).copied().or_else(|| self.of_bytes(kernel));
-        each.unwrap_or_default().iter().zip(work).map(|(each, work)| each * work).sum()
+        let each = self.kernels.get(kernel).copied().unwrap_or_default();
+        each.iter().zip(work).map(|(each, work)| each * work).sum()
     }
 }
 

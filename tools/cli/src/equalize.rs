@@ -28,7 +28,7 @@ use ndarray::{Array4, ArrayView4, Axis};
 use crate::calibrate::{Histogram, Method};
 use crate::data::Dataset;
 use crate::error::Problem;
-use crate::float::FloatModel;
+use crate::float::{FloatModel, squared_error};
 use crate::learn::{BATCH, Failure};
 use crate::network::{Conv, Network, NodeId, Op};
 use crate::quantize::{Affine, Fused, Weights};
@@ -256,15 +256,16 @@ pub fn choose(
 ) -> Result<Choice, Failure> {
     let model = FloatModel::new(network)?;
     let ones = Factors::ones(network);
-    let outputs: Vec<NodeId> = fused.units.iter().skip(1).map(|unit| unit.output).collect();
     let calibrated: Vec<NodeId> = fused.calibrated().collect();
     let mut largest: HashMap<NodeId, Vec<f64>> = HashMap::new();
     let [seen, unseen] = pictures(network, data);
     for pictures in seen.chunks(BATCH) {
         let batch = data.batch(pictures.iter().copied())?;
-        let maps = model.continued(&[(0, batch.view().permuted_axes([0, 3, 1, 2]))], &outputs)?;
-        for (node, map) in outputs.iter().zip(&maps).filter(|(node, _)| calibrated.contains(node)) {
-            let of = largest.entry(*node).or_insert_with(|| vec![0.0; map.dim().1]);
+        let maps = model.maps(batch.view(), fused)?;
+        let units = fused.units.iter().map(|unit| unit.output).enumerate().skip(1);
+        for (unit, node) in units.filter(|(_, node)| calibrated.contains(node)) {
+            let map = maps.of(unit);
+            let of = largest.entry(node).or_insert_with(|| vec![0.0; map.dim().1]);
             for (of, map) in of.iter_mut().zip(map.axis_iter(Axis(1))) {
                 *of = map.iter().fold(*of, |most, value| most.max(value.abs().into()));
             }
@@ -274,12 +275,12 @@ pub fn choose(
     let mut parts = parts(fused, &ones, &largest);
     for pictures in seen.chunks(BATCH) {
         let batch = data.batch(pictures.iter().copied())?;
-        let maps = model.continued(&[(0, batch.view().permuted_axes([0, 3, 1, 2]))], &outputs)?;
+        let maps = model.maps(batch.view(), fused)?;
         for Part { units, tried } in &mut parts {
             for Trial { factors, histograms, .. } in tried {
                 for (&unit, histogram) in units.iter().zip(histograms) {
                     let channels = factors.channels(fused.units[unit].output);
-                    for (map, s) in maps[unit - 1].axis_iter(Axis(1)).zip(channels) {
+                    for (map, s) in maps.of(unit).axis_iter(Axis(1)).zip(channels) {
                         histogram.add(map.iter().map(|&value| value * s as f32));
                     }
                 }
@@ -289,23 +290,17 @@ pub fn choose(
     }
     for pictures in unseen.chunks(BATCH) {
         let batch = data.batch(pictures.iter().copied())?;
-        let planes = batch.view().permuted_axes([0, 3, 1, 2]);
-        let maps = model.continued(&[(0, planes)], &outputs)?;
-        let map = |unit: usize| match unit {
-            0 => planes,
-            unit => maps[unit - 1].view(),
-        };
-        let logits = network.logits();
-        let right = &maps[outputs.iter().position(|&output| output == logits).unwrap_or(0)];
+        let maps = model.maps(batch.view(), fused)?;
+        let (map, logits) = (|unit| maps.of(unit), network.logits());
         for part in &mut parts {
             for at in 0..part.tried.len() {
                 let wrong = part.rounded(at, &model, fused, &map, logits)?;
-                part.tried[at].maps += squared(&wrong, right);
+                part.tried[at].maps += squared_error(wrong.view(), maps.logits());
                 let changed = FloatModel::new(&part.with_rounded_weights(at, network, fused))?;
                 let first = part.units[0];
                 let given = given(fused, first, map(first), &map);
-                let wrong = one(changed.continued(&given, &[logits])?);
-                part.tried[at].weights += squared(&wrong, right);
+                let wrong = changed.output(&given, logits)?;
+                part.tried[at].weights += squared_error(wrong.view(), maps.logits());
             }
         }
         done();
@@ -431,7 +426,7 @@ impl Part {
             let output = fused.units[unit].output;
             let mut values = match made.is_empty() {
                 true => map(unit).to_owned(),
-                false => one(model.continued(&with(fused, first, &made, map), &[output])?),
+                false => model.output(&with(fused, first, &made, map), output)?,
             };
             if let Some(affine) = Affine::new(histogram.range(Method::Mse)) {
                 for (mut map, s) in values.axis_iter_mut(Axis(1)).zip(factors.channels(output)) {
@@ -441,7 +436,7 @@ impl Part {
             }
             made.push((output, values));
         }
-        Ok(one(model.continued(&with(fused, first, &made, map), &[logits])?))
+        model.output(&with(fused, first, &made, map), logits)
     }
 
     /// The network with the weights rounded to the nearest that read the part's maps.
@@ -485,14 +480,6 @@ fn with<'a, 'm: 'a>(
     let mut given = given(fused, first, made[0].1.view(), map);
     given.extend(made.iter().skip(1).map(|(node, map)| (*node, map.view())));
     given
-}
-
-fn one(mut maps: Vec<Array4<f32>>) -> Array4<f32> {
-    maps.pop().expect("one was asked for")
-}
-
-fn squared(a: &Array4<f32>, b: &Array4<f32>) -> f64 {
-    a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum()
 }
 
 #[cfg(test)]

@@ -16,6 +16,34 @@ use crate::proto::{
     TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto, attribute_type,
     data_type,
 };
+use crate::quantize::Fused;
+
+/// What the network makes of a batch: each unit's output, `[pictures, channels, height, width]`.
+pub struct Maps<'b> {
+    input: ArrayView4<'b, f32>,
+    outputs: Vec<Array4<f32>>,
+    logits: usize,
+}
+
+impl Maps<'_> {
+    /// The output of a unit.
+    pub fn of(&self, unit: usize) -> ArrayView4<'_, f32> {
+        match unit {
+            0 => self.input.view(),
+            unit => self.outputs[unit - 1].view(),
+        }
+    }
+
+    /// The logits.
+    pub fn logits(&self) -> ArrayView4<'_, f32> {
+        self.of(self.logits)
+    }
+}
+
+/// The squared error of one map against another.
+pub fn squared_error(map: ArrayView4<'_, f32>, right: ArrayView4<'_, f32>) -> f64 {
+    map.iter().zip(&right).map(|(a, b)| f64::from(a - b).powi(2)).sum()
+}
 
 /// A float network, ready to run.
 pub struct FloatModel {
@@ -79,6 +107,32 @@ impl FloatModel {
             )));
         }
         self.continued(&[(0, batch.permuted_axes([0, 3, 1, 2]))], nodes)
+    }
+
+    /// What the network makes of a batch `[pictures, height, width, channels]`, unit by unit.
+    pub fn maps<'b>(
+        &self,
+        batch: ArrayView4<'b, f32>,
+        fused: &Fused<'_>,
+    ) -> Result<Maps<'b>, Problem> {
+        let input = batch.permuted_axes([0, 3, 1, 2]);
+        let nodes: Vec<NodeId> = fused.units.iter().skip(1).map(|unit| unit.output).collect();
+        let outputs = self.continued(&[(0, input)], &nodes)?;
+        let logits = fused.units.iter().position(|unit| unit.output == self.logits);
+        Ok(Maps {
+            input,
+            outputs,
+            logits: logits.ok_or_else(|| engine("no unit makes the logits"))?,
+        })
+    }
+
+    /// The output of one node, where those of others are given.
+    pub fn output(
+        &self,
+        given: &[(NodeId, ArrayView4<'_, f32>)],
+        node: NodeId,
+    ) -> Result<Array4<f32>, Problem> {
+        self.continued(given, &[node])?.pop().ok_or_else(|| engine("it gave no output"))
     }
 
     /// The outputs of some nodes, where those of others are given; what lies between is computed.

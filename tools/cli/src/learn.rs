@@ -150,10 +150,9 @@ pub fn learn(
         let layer = fused.layer(unit, &layers, ranges, preprocess, &learned)?;
         let model = quantized.as_ref().unwrap_or(&float);
         let batches = (0..live[&unit.input].len()).map(|batch| {
-            let output =
-                one(float.continued(&given(fused, unit, &live, batch, false), &[unit.output])?);
+            let output = float.output(&given(fused, unit, &live, batch, false), unit.output)?;
             let mut quantized =
-                one(model.continued(&given(fused, unit, &live, batch, true), &[unit.output])?);
+                model.output(&given(fused, unit, &live, batch, true), unit.output)?;
             quantized.mapv_inplace(|value| Affine::of(&layer).round(value));
             Ok(Maps { float: output, quantized })
         });
@@ -175,10 +174,6 @@ pub fn learn(
         done();
     }
     Ok((learned, error))
-}
-
-fn one(mut maps: Vec<Array4<f32>>) -> Array4<f32> {
-    maps.pop().expect("one was asked for")
 }
 
 /// The maps that a unit reads, and the nodes whose outputs they are.
@@ -215,15 +210,14 @@ fn targets(
     let operand = network.nodes.iter().find(joins).map(|add| add.inputs[1]);
     (0..live[&unit.input].len())
         .map(|batch| {
-            let mut target =
-                one(float.continued(&given(fused, unit, live, batch, false), &[unit.node])?);
+            let mut target = float.output(&given(fused, unit, live, batch, false), unit.node)?;
             if let (Some(operand), Some((shortcut, _))) = (operand, unit.shortcut) {
                 let maps = &live[&shortcut][batch];
                 let mut lacks = &maps.float - &maps.quantized;
                 let from = fused.units[shortcut].output;
                 if operand != from {
                     // A subsampled shortcut, which is linear.
-                    lacks = one(float.continued(&[(from, lacks.view())], &[operand])?);
+                    lacks = float.output(&[(from, lacks.view())], operand)?;
                 }
                 target += &lacks;
             }

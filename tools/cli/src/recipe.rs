@@ -8,7 +8,7 @@ use crate::calibrate::{Histogram, Method, Range, Ranges};
 use crate::data::{Dataset, Preprocess};
 use crate::equalize::{self, Factors};
 use crate::error::Problem;
-use crate::float::FloatModel;
+use crate::float::{FloatModel, squared_error};
 use crate::learn::{self, BATCH, Failure, learn};
 use crate::network::{Network, NodeId};
 use crate::quantize::{Affine, Fused, Learned};
@@ -288,25 +288,16 @@ fn choose(
     progress.begin("choosing", candidates.len() * pictures.len().div_ceil(BATCH));
     for pictures in pictures.chunks(BATCH) {
         let batch = data.batch(pictures.iter().copied())?;
-        let outputs: Vec<NodeId> = fused.units.iter().skip(1).map(|unit| unit.output).collect();
-        let planes = batch.view().permuted_axes([0, 3, 1, 2]);
-        let maps = model.continued(&[(0, planes)], &outputs)?;
-        let map = |unit: usize| match unit {
-            0 => planes,
-            unit => maps[unit - 1].view(),
-        };
-        let right = &maps[outputs.iter().position(|&output| output == logits).unwrap_or(0)];
+        let maps = model.maps(batch.view(), fused)?;
         for Candidates { unit, ranges } in &mut candidates {
             let several = ranges.len() > 1;
             for (range, error) in ranges.iter_mut().filter(|_| several) {
                 let Some(step) = Affine::new(*range) else { continue };
-                let rounded = map(*unit).mapv(|value| step.round(value));
+                let rounded = maps.of(*unit).mapv(|value| step.round(value));
                 let mut given = vec![(fused.units[*unit].output, rounded.view())];
                 let others = (0..*unit).filter(|&other| last_readers[other] > *unit);
-                given.extend(others.map(|other| (fused.units[other].output, map(other))));
-                for wrong in model.continued(&given, &[logits])? {
-                    *error += (&wrong - right).iter().map(|e| f64::from(e * e)).sum::<f64>();
-                }
+                given.extend(others.map(|other| (fused.units[other].output, maps.of(other))));
+                *error += squared_error(model.output(&given, logits)?.view(), maps.logits());
             }
             progress.advance(1);
         }

@@ -38,7 +38,8 @@ fn packed(program: &Program, packing: Packing, spec: &Spec) -> Program {
     let mut packed = program.clone();
     for index in 0..packed.layers.len() {
         let before = packed.layers[index].record.packing;
-        if packed.layers[index].can_be(packing) {
+        let in_four_bits = packed.layers[index].record.packing().bits() == 4;
+        if !in_four_bits && packed.layers[index].can_be(packing) {
             packed.layers[index].record.packing = packing as u8;
             let planned = plan(&packed, Goal::Size).unwrap();
             let fits = planned.arena_bytes <= spec.arena_bytes as usize
@@ -58,7 +59,7 @@ type Count = (&'static str, Work, f64);
 fn counts(folder: &Path, spec: &Spec, network: &str) -> Vec<Vec<Count>> {
     let file = ModelFile::open(folder.join(network)).unwrap();
     let kernels = Kernels::of(spec).unwrap();
-    let base = Program::read(&file.model()).packed(kernels.packing());
+    let base = kernels.packed(Program::read(&file.model()));
     let quicker = kernels.quicker().iter().map(|&packing| packed(&base, packing, spec));
     let mut counts = Vec::new();
     for (number, program) in std::iter::once(base.clone()).chain(quicker).enumerate() {
@@ -112,6 +113,11 @@ fn predictions_are_near_the_counts() {
         brooklet(folder, &format!("new {name} -o {name}.safetensors"));
         let from = format!("{name}.safetensors --arch {name} --effort fast --calibrate random:2");
         brooklet(folder, &format!("quantize {from} -o {name}.brook"));
+    }
+    for (name, in_four_bits) in [("resnet8", "resnet8-4"), ("resnet8-26", "resnet8-26-4")] {
+        let from = format!("{name}.safetensors --arch {name} --effort fast --calibrate random:2");
+        brooklet(folder, &format!("quantize {from} --weights 4 -o {in_four_bits}.brook"));
+        networks.push(in_four_bits);
     }
     // Of the networks by name only those for large pictures have a max-pool.
     let weight = |index: usize| (index as f32 * 0.7).sin();

@@ -5,14 +5,25 @@ use core::cmp::Reverse;
 use heapless::Vec;
 use micromath::F32Ext;
 
+use zerocopy::IntoBytes;
+
+use crate::format::LayerRecord;
+use crate::ops::int8;
 use crate::quant::Quantization;
 
-/// The int8 outputs of a network, one a class, and what they stand for.
+/// The outputs of a network, int8 or int16, one a class, and what they stand for.
 #[derive(Debug, Clone, Copy)]
 pub struct Logits<'a> {
-    values: &'a [i8],
+    values: Values<'a>,
     quantization: Quantization,
     probabilities: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Values<'a> {
+    Int8(&'a [i8]),
+    #[cfg(feature = "int16")]
+    Int16(&'a [i16]),
 }
 
 /// A class and its score.
@@ -21,25 +32,57 @@ pub struct Logits<'a> {
 pub struct Candidate {
     /// The class's number.
     pub class: u16,
-    /// Its int8 score.
-    pub score: i8,
+    /// Its score, int8 or int16.
+    pub score: i16,
     /// Its probability in 0…1, for display.
     pub probability: f32,
 }
 
 impl<'a> Logits<'a> {
-    pub(crate) fn new(values: &'a [i8], quantization: Quantization) -> Self {
-        Self { values, quantization, probabilities: false }
+    /// Those of a layer, from its row.
+    pub(crate) fn new(row: &'a [u8], layer: &LayerRecord) -> Self {
+        let values = match layer.is_int16() {
+            #[cfg(feature = "int16")]
+            true => Values::Int16(zerocopy::FromBytes::ref_from_bytes(row).unwrap_or_default()),
+            _ => Values::Int8(int8(row)),
+        };
+        let (quantization, probabilities) = (layer.quantization(), layer.has_probabilities());
+        Self { values, quantization, probabilities }
     }
 
-    /// The same, where the scores are probabilities.
-    pub(crate) fn probabilities(self) -> Self {
-        Self { probabilities: true, ..self }
-    }
-
-    /// The int8 scores.
+    /// The int8 scores; none where they are int16.
     pub fn as_slice(&self) -> &'a [i8] {
-        self.values
+        match self.values {
+            Values::Int8(values) => values,
+            #[cfg(feature = "int16")]
+            Values::Int16(_) => &[],
+        }
+    }
+
+    /// The scores as they lie in memory: a byte each, or two.
+    pub fn as_bytes(&self) -> &'a [u8] {
+        match self.values {
+            Values::Int8(values) => values.as_bytes(),
+            #[cfg(feature = "int16")]
+            Values::Int16(values) => values.as_bytes(),
+        }
+    }
+
+    /// The scores, int8 or int16.
+    pub fn scores(&self) -> impl Iterator<Item = i16> + Clone + 'a {
+        let narrow = self.as_slice().iter().map(|&score| i16::from(score));
+        #[cfg(feature = "int16")]
+        let narrow = narrow.chain(match self.values {
+            Values::Int8(_) => [].iter().copied(),
+            Values::Int16(values) => values.iter().copied(),
+        });
+        narrow
+    }
+
+    /// How many there are.
+    #[expect(clippy::len_without_is_empty, reason = "there is a class at least")]
+    pub fn len(&self) -> usize {
+        self.scores().count()
     }
 
     /// Scale and zero point of the scores.
@@ -52,9 +95,9 @@ impl<'a> Logits<'a> {
     /// Where the scores are not probabilities themselves, these are a softmax in float with micromath's approximate exponential
     /// (about three digits): fit to be shown. The order comes from the integers.
     pub fn top_k<const K: usize>(&self) -> Vec<Candidate, K> {
-        let mut best: Vec<(i8, u16), K> = Vec::new();
-        let better = |a: (i8, u16), b: (i8, u16)| (a.0, Reverse(a.1)) > (b.0, Reverse(b.1));
-        for (class, &score) in self.values.iter().enumerate() {
+        let mut best: Vec<(i16, u16), K> = Vec::new();
+        let better = |a: (i16, u16), b: (i16, u16)| (a.0, Reverse(a.1)) > (b.0, Reverse(b.1));
+        for (class, score) in self.scores().enumerate() {
             // What is worse moves one place on, and the last one out of a full list.
             let mut new = (score, class as u16);
             for old in &mut best {
@@ -65,10 +108,10 @@ impl<'a> Logits<'a> {
             let _ = best.push(new);
         }
         let max = best.first().map_or(0, |&(score, _)| score);
-        let exponential = |score: i8| {
+        let exponential = |score: i16| {
             F32Ext::exp((i32::from(score) - i32::from(max)) as f32 * self.quantization.scale)
         };
-        let sum: f32 = self.values.iter().map(|&score| exponential(score)).sum();
+        let sum: f32 = self.scores().map(exponential).sum();
         let mut top = Vec::new();
         for &(score, class) in &best {
             let probability = if self.probabilities {
@@ -83,30 +126,26 @@ impl<'a> Logits<'a> {
     }
 }
 
-impl core::ops::Deref for Logits<'_> {
-    type Target = [i8];
-
-    fn deref(&self) -> &[i8] {
-        self.values
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::flags;
 
     #[test]
     fn best_first_and_ties_to_the_lowest() {
-        let quantization = Quantization { scale: 0.1, zero_point: 0 };
-        let logits = Logits::new(&[3, 9, -4, 9, 5], quantization);
+        let mut layer = LayerRecord::new();
+        layer.scale.set(0.1);
+        let logits = Logits::new(&[3, 9, 0xfc, 9, 5], &layer);
         let classes: Vec<u16, 4> = logits.top_k::<4>().iter().map(|c| c.class).collect();
         assert_eq!(classes, [1, 3, 4, 0]);
         assert_eq!(logits.top_k::<0>().len(), 0);
         assert_eq!(logits.top_k::<9>().len(), 5);
         let sum: f32 = logits.top_k::<5>().iter().map(|c| c.probability).sum();
         assert!((sum - 1.0).abs() < 0.01, "{sum}");
-        let quantization = Quantization { scale: 1.0 / 256.0, zero_point: -128 };
-        let best = Logits::new(&[-128, 64], quantization).probabilities().top_k::<1>();
+        let (scale, probabilities) = (1.0 / 256.0, flags::PROBABILITIES);
+        (layer.zero_point, layer.flags) = (-128, probabilities);
+        layer.scale.set(scale);
+        let best = Logits::new(&[0x80, 64], &layer).top_k::<1>();
         assert_eq!(best[0].probability, 0.75);
     }
 }

@@ -181,7 +181,7 @@ impl<'m> Model<'m> {
     pub(crate) fn places(&self, layer: &LayerRecord) -> Places<'m> {
         let bytes = self.bytes(layer.places.get(), 4 * usize::from(layer.rows.get()));
         let rows = bytes.and_then(|bytes| <[U32]>::ref_from_bytes(bytes).ok());
-        Places { rows: rows.unwrap_or(&[]), row_bytes: layer.shape().row_bytes() }
+        Places { rows: rows.unwrap_or(&[]), row_bytes: layer.row_bytes() }
     }
 
     /// `length` bytes of the file from `offset`; `None` if they reach beyond it.
@@ -407,7 +407,7 @@ impl<'m> Model<'m> {
             .layers
             .iter()
             .enumerate()
-            .filter(|(_, layer)| layer.operator() == Operator::Conv)
+            .filter(|(_, layer)| layer.operator() == Operator::Conv && !layer.is_wide())
             .map(|(index, layer)| (index as u16, layer.packing()))
             .find(|&(_, packing)| !runs(packing))
     }

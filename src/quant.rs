@@ -2,10 +2,12 @@
 //!
 //! ```text
 //! real = scale · (q − zero_point)          q: int8, one scale and zero point a tensor
+//! real = scale · q                         q: int16
 //! ```
 //!
-//! Source: the TensorFlow Lite 8-bit quantization specification, and gemmlowp's
-//! `fixedpoint.h` for the roundings. All of it is exact and the same on every machine.
+//! Source: the TensorFlow Lite 8-bit quantization specification, with 16x8 for int16, and
+//! gemmlowp's `fixedpoint.h` for the roundings; [`requantize_wide`] is our own. All of it is exact
+//! and the same on every machine.
 
 use fixed::types::I1F31;
 
@@ -20,9 +22,9 @@ pub struct Quantization {
 }
 
 impl Quantization {
-    /// The real that `q` stands for.
-    pub fn dequantize(self, q: i8) -> f32 {
-        self.scale * (i32::from(q) - i32::from(self.zero_point)) as f32
+    /// The real that `q` stands for, int8 or int16.
+    pub fn dequantize(self, q: impl Into<i32>) -> f32 {
+        self.scale * (q.into() - i32::from(self.zero_point)) as f32
     }
 }
 
@@ -41,6 +43,8 @@ impl Multiplier {
     pub const MAX_SHIFT: i8 = 30;
     /// Largest shift to the right.
     pub const MIN_SHIFT: i8 = -31;
+    /// Largest shift to the left of sums in 64 bits.
+    pub const MAX_WIDE_SHIFT: i8 = 15;
 
     /// The factor nearest to `real`, as TFLite's `QuantizeMultiplier` finds it: a 31-bit
     /// mantissa, halves rounded away from zero. Below 2⁻³² it is zero; a `real` that is
@@ -70,6 +74,11 @@ impl Multiplier {
         (bits == 0 || bits >= 1 << 30) && (Self::MIN_SHIFT..=Self::MAX_SHIFT).contains(&self.shift)
     }
 
+    /// Whether it is one for [`requantize_wide`].
+    pub fn is_valid_wide(self) -> bool {
+        self.is_valid() && self.shift <= Self::MAX_WIDE_SHIFT
+    }
+
     /// Whether every `value` of at most `bound` in magnitude can be requantized
     /// within 32 bits.
     pub fn takes(self, bound: i64) -> bool {
@@ -84,6 +93,22 @@ pub fn requantize(value: i32, multiplier: Multiplier) -> i32 {
     let left = multiplier.shift.max(0) as u32;
     let right = (-multiplier.shift).max(0) as u32;
     rounding_shift_right(high_mul(value.wrapping_shl(left), multiplier.mantissa.to_bits()), right)
+}
+
+/// `value · multiplier`, rounded once, half up: the sums of layers that read or make int16.
+///
+/// Of any value below 2⁴⁶ in magnitude and any [valid](Multiplier::is_valid_wide) multiplier the
+/// result is exact, and below 2⁶¹. TFLite's `MultiplyByQuantizedMultiplier` for int64 rounds the
+/// mantissa to 16 bits before; this keeps all 31.
+#[inline]
+pub fn requantize_wide(value: i64, multiplier: Multiplier) -> i64 {
+    let mantissa = i64::from(multiplier.mantissa.to_bits());
+    // The product has up to 77 bits. Of its parts the lower is brought to the upper's unit, 2¹⁶:
+    // what that drops does not reach the result, as at least as many bits are dropped of it.
+    let (high, low) = (value >> 16, value & 0xffff);
+    let shift = (i32::from(Multiplier::MAX_WIDE_SHIFT) - i32::from(multiplier.shift)) as u32;
+    let half = 1i64.wrapping_shl(shift + 15);
+    (high * mantissa + ((low * mantissa + half) >> 16)).wrapping_shr(shift)
 }
 
 /// [`requantize`] made ready for many values of one multiplier.
@@ -207,6 +232,11 @@ impl Clamp {
     /// All of int8.
     pub const FULL: Self = Self { min: i8::MIN, max: i8::MAX };
 
+    /// The same ends in int16, where each step is 256: the last of them is all in the range.
+    pub const fn wide(self) -> [i16; 2] {
+        [self.min as i16 * 256, self.max as i16 * 256 + 255]
+    }
+
     /// `value` within the range.
     #[inline(always)]
     pub fn apply(self, value: i32) -> i8 {
@@ -253,6 +283,40 @@ mod tests {
                 assert_eq!(many.apply(&[value, value]), [ready, 0]);
             }
         }
+    }
+
+    #[test]
+    fn wide_sums_are_rounded_once() {
+        let mut state = 7_u64;
+        let mut next = || {
+            state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+            state
+        };
+        for shift in Multiplier::MIN_SHIFT..=Multiplier::MAX_WIDE_SHIFT {
+            for round in 0..2000 {
+                let bits = match round % 4 {
+                    0 => 1 << 30,
+                    1 => i32::MAX,
+                    _ => (next() >> 34 | 1 << 30) as i32,
+                };
+                let multiplier = Multiplier { mantissa: I1F31::from_bits(bits), shift };
+                let largest = (1i64 << 46) - 1;
+                let value = match round % 5 {
+                    0 => largest,
+                    1 => -largest,
+                    2 => (next() >> 48) as i64 - (1 << 15),
+                    _ => (next() >> 17) as i64 - (1 << 46),
+                };
+                let value = value.clamp(-largest, largest);
+                let divisor = 31 - i32::from(shift);
+                let exact =
+                    (i128::from(value) * i128::from(bits) + (1 << (divisor - 1))) >> divisor;
+                assert_eq!(i128::from(requantize_wide(value, multiplier)), exact);
+            }
+        }
+        let nothing = Multiplier { mantissa: I1F31::ZERO, shift: 0 };
+        assert_eq!(requantize_wide(-(1 << 45), nothing), 0);
+        assert_eq!(Clamp::FULL.wide(), [i16::MIN, i16::MAX]);
     }
 
     #[test]

@@ -184,8 +184,7 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
             0 => {
                 let row = self.arena.get(self.model.row(layer, 0)).unwrap_or(&[]);
                 let record = self.model.layer(layer);
-                let logits = Logits::new(ops::int8(row), record.quantization());
-                Ok(if record.has_probabilities() { logits.probabilities() } else { logits })
+                Ok(Logits::new(row, record))
             }
             rows => Err(RowError::Missing { rows }),
         }
@@ -195,6 +194,10 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
     /// much as this layer needs, and not as the greediest does.
     fn run(&mut self, index: usize, step: u16) {
         let layer = self.model.layer(index);
+        #[cfg(feature = "int16")]
+        if layer.is_wide() {
+            return ops::wide::run(&self.model, index, step, self.arena);
+        }
         match layer.operator() {
             // That it runs the packing was checked. So asked, a backend without such links nothing.
             Operator::Conv

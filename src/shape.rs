@@ -1,6 +1,6 @@
 //! Shapes of tensors.
 
-/// Shape of a tensor, NHWC with N = 1: `rows` × `columns` × `channels` bytes of int8.
+/// Shape of a tensor, NHWC with N = 1: `rows` × `columns` × `channels` numbers, bytes of int8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Shape {

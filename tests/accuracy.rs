@@ -63,7 +63,7 @@ fn answers(model: &ModelFile, backend: HostBackend, count: usize) -> Vec<(Answer
 /// Numbers in which the answers differ from an expected file.
 fn differences(
     answers: &[(Answer, Option<usize>)],
-    of: impl Fn(&Answer) -> &[i8],
+    of: impl Fn(&Answer) -> &[i16],
     expected: &Path,
 ) -> usize {
     let expected: Array2<i8> = read_npy(expected).unwrap();
@@ -71,7 +71,9 @@ fn differences(
     answers
         .iter()
         .zip(expected.outer_iter())
-        .map(|((answer, _), row)| of(answer).iter().zip(row).filter(|(a, b)| *a != *b).count())
+        .map(|((answer, _), row)| {
+            of(answer).iter().zip(row).filter(|&(&a, &b)| a != i16::from(b)).count()
+        })
         .sum()
 }
 

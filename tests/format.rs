@@ -2,11 +2,11 @@
 
 mod common;
 
-use brooklet::format::{Header, LayerRecord, Packing, crc};
+use brooklet::format::{Header, LayerRecord, Packing, crc, flags};
 use brooklet::kernels::{Backend, Portable, Reference};
 use brooklet::{Error, Fault, Model, Part, Session, arena_bytes};
 use brooklet_cli::program::Program;
-use common::{Generator, in_four_bits, interpret, model_file, network, picture};
+use common::{Generator, in_four_bits, interpret, model_file, network, picture, with_int16};
 use zerocopy::{FromBytes, IntoBytes};
 
 /// The file with the right checksum for what it holds.
@@ -66,8 +66,9 @@ fn every_bit_is_under_the_checksum() {
 #[test]
 fn corrupt_fields_are_refused_or_harmless() {
     let (mut refused, mut accepted) = (0, 0);
-    for seed in [4, 5, 6] {
-        let file = model_file(&network(seed, 2));
+    for seed in [4, 5, 6, 7] {
+        let program = network(seed, 2);
+        let file = model_file(&if seed == 7 { with_int16(program, seed) } else { program });
         let (header, _) = Header::ref_from_prefix(&file).unwrap();
         let layers = header.layers_offset.get() as usize;
         let tables =
@@ -100,6 +101,7 @@ fn scattered_damage_is_refused_or_harmless() {
         let packing = Packing::ALL[seed as usize % Packing::ALL.len()];
         let program = match packing.bits() {
             4 => in_four_bits(program, packing),
+            _ if seed % 2 == 0 => with_int16(program, seed).packed(packing),
             _ => program.packed(packing),
         };
         let mut file = model_file(&program);
@@ -130,6 +132,14 @@ fn causes_are_named() {
     let winograd = Fault::Packing(Packing::Winograd);
     assert_eq!(parse(changed(1, |r| (r.packing, r.kernel) = (2, [5, 5]))), fault(1, winograd));
     assert_eq!(parse(changed(1, |r| r.flags |= 0x80)), fault(1, Fault::Reserved));
+    assert_eq!(parse(changed(1, |r| r.flags |= flags::WIDE)), fault(1, Fault::Int16Flags));
+    assert_eq!(parse(changed(1, |r| r.flags |= flags::INT16)), fault(1, Fault::Int16Flags));
+    let int16 = flags::INT16 | flags::WIDE;
+    assert_eq!(parse(changed(0, |r| r.flags |= int16)), fault(0, Fault::Int16Flags));
+    let zero_point = |r: &mut LayerRecord| (r.flags, r.zero_point) = (r.flags | int16, 1);
+    assert_eq!(parse(changed(1, zero_point)), fault(1, Fault::Int16Flags));
+    let pairs = |r: &mut LayerRecord| (r.flags, r.zero_point, r.packing) = (int16, 0, 1);
+    assert_eq!(parse(changed(1, pairs)), fault(1, Fault::Packing(Packing::Pairs)));
     assert_eq!(parse(changed(1, |r| r.rows = 0.into())), fault(1, Fault::Shape));
     assert_eq!(parse(changed(1, |r| r.kernel = [9, 9])), fault(1, Fault::Kernel));
     assert_eq!(parse(changed(1, |r| r.input = 1.into())), fault(1, Fault::Operands));
@@ -183,7 +193,9 @@ fn a_row_in_the_place_of_another_is_refused_or_harmless() {
     for seed in 0..24 {
         // Steps of one row, and of several.
         let packing = [Packing::Ohwi, Packing::Winograd2d][seed as usize % 2];
-        let program = network(seed, 2).packed(packing);
+        let program = network(seed, 2);
+        let program = if seed % 3 == 0 { with_int16(program, seed) } else { program };
+        let program = program.packed(packing);
         let picture = picture(&program, seed);
         let expected = interpret(&program, &picture)[program.logits].clone();
         let file = model_file(&program);
@@ -200,7 +212,13 @@ fn a_row_in_the_place_of_another_is_refused_or_harmless() {
                     let mut memory = vec![0u128; model.arena_bytes().div_ceil(16)];
                     let mut session =
                         Session::new(&model, Portable, memory.as_mut_bytes()).unwrap();
-                    assert_eq!(session.run_picture(&picture).unwrap().as_slice(), expected);
+                    assert!(
+                        session
+                            .run_picture(&picture)
+                            .unwrap()
+                            .scores()
+                            .eq(expected.iter().copied())
+                    );
                     accepted += 1;
                 }
             }
@@ -393,9 +411,15 @@ fn hex(bytes: &[u8]) -> String {
 fn the_golden_files_are_reproduced() {
     // And, for the fuzzer, with weights in four bits.
     let narrow = in_four_bits(golden(), Packing::Ohwi4);
-    for (program, path) in
-        [(golden(), "tests/golden/tiny.brook"), (narrow, "tests/golden/tiny-4.brook")]
-    {
+    // And with some tensors in int16, the logits among them.
+    let int16 = |seed| with_int16(golden(), seed);
+    let logits = |program: &Program| program.layers[program.logits].record.is_int16();
+    let wide = (0..).map(int16).find(logits).expect("every second");
+    for (program, path) in [
+        (golden(), "tests/golden/tiny.brook"),
+        (narrow, "tests/golden/tiny-4.brook"),
+        (wide, "tests/golden/tiny-16.brook"),
+    ] {
         is_reproduced(&program, path);
     }
 }
@@ -411,7 +435,7 @@ fn is_reproduced(program: &Program, path: &str) {
     let model = Model::parse(&file).unwrap();
     let mut memory = vec![0u128; model.arena_bytes().div_ceil(16)];
     let mut session = Session::new(&model, Portable, memory.as_mut_bytes()).unwrap();
-    let logits = session.run_picture(&picture).unwrap().to_vec();
+    let logits: Vec<i16> = session.run_picture(&picture).unwrap().scores().collect();
     assert_eq!(logits, interpret(program, &picture)[program.logits]);
 }
 

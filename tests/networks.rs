@@ -11,19 +11,19 @@ use brooklet::ops::{Rows, Shortcut};
 use brooklet::{ARENA_ALIGN, Model, RowError, Session, Step};
 use brooklet_cli::plan::{Goal, plan};
 use brooklet_cli::program::Program;
-use common::{in_four_bits, interpret, model_file, network, picture};
+use common::{in_four_bits, interpret, model_file, network, picture, with_int16};
 use proptest::prelude::*;
 use zerocopy::IntoBytes;
 
 /// Runs a picture in an arena of poison: logits, and the last layer's output.
-fn run(file: &[u8], backend: impl Backend, picture: &[u8], poison: u8) -> (Vec<i8>, Vec<i8>) {
+fn run(file: &[u8], backend: impl Backend, picture: &[u8], poison: u8) -> (Vec<i16>, Vec<i16>) {
     let model = Model::parse(file).unwrap();
     // Bytes behind the arena must stay as they are.
     let mut memory = vec![u128::from_ne_bytes([poison; 16]); model.arena_bytes().div_ceil(16) + 1];
     let bytes = memory.as_mut_bytes();
     let mut session = Session::new(&model, backend, bytes).unwrap();
-    let logits = session.run_picture(picture).unwrap().to_vec();
-    let output = session.output().unwrap().to_vec();
+    let logits = session.run_picture(picture).unwrap().scores().collect();
+    let output = session.output().unwrap().scores().collect();
     assert!(bytes[model.arena_bytes()..].iter().all(|&byte| byte == poison));
     (logits, output)
 }
@@ -87,8 +87,33 @@ proptest! {
     }
 
     #[test]
-    fn no_byte_of_the_arena_is_left_over(seed: u64, blocks in 0usize..7) {
-        let file = model_file(&network(seed, blocks));
+    fn int16_is_exact_on_every_backend(seed: u64, blocks in 0usize..7) {
+        let program = with_int16(network(seed, blocks), seed);
+        let picture = picture(&program, seed ^ 1);
+        let tensors = interpret(&program, &picture);
+        let expected = (tensors[program.logits].clone(), tensors.last().unwrap().clone());
+        let smallest = plan(&program, Goal::Size).unwrap();
+        let ohwi = program.write(&smallest);
+        for poison in [0x55, 0xaa] {
+            prop_assert_eq!(&run(&ohwi, Portable, &picture, poison), &expected);
+        }
+        prop_assert_eq!(&run(&ohwi, Reference, &picture, 0x80), &expected);
+        // Other layers are packed for a board's kernels; these are not.
+        for packing in [Packing::Pairs, Packing::Winograd, Packing::Winograd2d] {
+            let packed = program.clone().packed(packing);
+            let file = packed.write(&plan(&packed, Goal::Size).unwrap());
+            prop_assert_eq!(&run(&file, Reference, &picture, 0x55), &expected);
+            let read = Program::read(&Model::parse(&file).unwrap()).packed(Packing::Ohwi);
+            prop_assert_eq!(&read.write(&plan(&read, Goal::Size).unwrap()), &ohwi);
+        }
+        let quick = plan(&program, Goal::Speed { arena_bytes: usize::MAX }).unwrap();
+        prop_assert_eq!(&run(&program.write(&quick), Portable, &picture, 0x55), &expected);
+    }
+
+    #[test]
+    fn no_byte_of_the_arena_is_left_over(seed: u64, blocks in 0usize..7, int16: bool) {
+        let program = network(seed, blocks);
+        let file = model_file(&if int16 { with_int16(program, seed) } else { program });
         let model = Model::parse(&file).unwrap();
         let mut taken = vec![false; model.arena_bytes()];
         for (index, layer) in model.layers().iter().enumerate() {
@@ -165,7 +190,7 @@ fn a_session_is_used_again_and_by_steps() {
                 Step::Done => break,
             }
         }
-        assert_eq!(session.logits().unwrap().as_slice(), expected);
+        assert!(session.logits().unwrap().scores().eq(expected));
     }
 }
 

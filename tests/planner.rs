@@ -83,7 +83,7 @@ fn brute_force(program: &Program, plan: &Plan) -> usize {
             let Some(layer) = layers.clone().rev().find(ready) else { break };
             let record = &program.layers[layer].record;
             let size = |layer: usize| {
-                program.layers[layer].record.shape().row_bytes().next_multiple_of(ARENA_ALIGN)
+                program.layers[layer].record.row_bytes().next_multiple_of(ARENA_ALIGN)
             };
             let mut taken = 0;
             for tensor in 0..count {

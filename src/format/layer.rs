@@ -12,14 +12,21 @@ use crate::shape::Shape;
 /// [`last_reader`](LayerRecord::last_reader).
 pub const NONE: u16 = u16::MAX;
 
+/// Whether this build runs int16.
+pub(crate) const INT16: bool = cfg!(feature = "int16");
+
 /// Bits of [`LayerRecord::flags`].
 pub mod flags {
     /// A convolution that the network calls fully connected: for reports only.
     pub const FULLY_CONNECTED: u8 = 1;
     /// The output is probabilities, as that of a softmax always is: for reports only.
     pub const PROBABILITIES: u8 = 2;
+    /// The output is int16, which some builds do not run (the crate's feature `int16`).
+    pub const INT16: u8 = 4;
+    /// The layer reads or makes int16: it is [another kind](crate::ops#int16) of its operator.
+    pub const WIDE: u8 = 8;
     /// All bits that have a meaning.
-    pub const ALL: u8 = FULLY_CONNECTED | PROBABILITIES;
+    pub const ALL: u8 = FULLY_CONNECTED | PROBABILITIES | INT16 | WIDE;
 }
 
 /// What a layer does. The numbers are those of the file.
@@ -81,7 +88,7 @@ pub struct LayerRecord {
     pub operator: u8,
     /// Bits of [`flags`].
     pub flags: u8,
-    /// Zero point of the output.
+    /// Zero point of the output; of int16 it is 0.
     pub zero_point: i8,
     /// Number of the [`Packing`] of the weights.
     pub packing: u8,
@@ -103,9 +110,9 @@ pub struct LayerRecord {
     pub shortcut: U16,
     /// The last layer that reads the output; [`NONE`]: it is kept to the end.
     pub last_reader: U16,
-    /// Smallest output.
+    /// Smallest output; of int16 the 256th part of it.
     pub clamp_min: i8,
-    /// Largest output.
+    /// Largest output; of int16 the 256th part of it, rounded down: 127 is 32,767.
     pub clamp_max: i8,
     /// Scale of the output.
     pub scale: F32,
@@ -136,7 +143,7 @@ pub struct LayerRecord {
     /// Where the table is: of a join (int32 · 256), of an add (int32 · 512), or of the input
     /// (int8 · 256 a channel).
     pub table: U32,
-    /// Mantissas of up to three multipliers.
+    /// Mantissas of up to three multipliers. Which there are, the operators say.
     pub multiplier_mantissas: [I32; 3],
     /// Their shifts.
     pub multiplier_shifts: [i8; 3],
@@ -162,6 +169,24 @@ impl LayerRecord {
     #[inline]
     pub fn shape(&self) -> Shape {
         Shape::new(self.rows.get(), self.columns.get(), self.channels.get())
+    }
+
+    /// Whether the output is int16.
+    #[inline]
+    pub fn is_int16(&self) -> bool {
+        INT16 && self.flags & flags::INT16 != 0
+    }
+
+    /// Whether the layer reads or makes int16.
+    #[inline]
+    pub fn is_wide(&self) -> bool {
+        INT16 && self.flags & flags::WIDE != 0
+    }
+
+    /// Bytes of a row of the output.
+    #[inline]
+    pub fn row_bytes(&self) -> usize {
+        self.shape().row_bytes() << u32::from(self.is_int16())
     }
 
     /// Quantization of the output.

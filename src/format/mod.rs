@@ -43,6 +43,9 @@
 //! places         512    1024     512    1024    2048     the fifth comes when tensor 1 is done
 //! ```
 //!
+//! The numbers of a tensor are int8, or int16 where a layer's [flags] say so: in the machine's byte
+//! order, in rows of twice the bytes. No file holds any.
+//!
 //! # Weights
 //!
 //! Output × kernel rows × kernel columns × input channels (OHWI) numbers of int8 in
@@ -79,6 +82,7 @@ mod unpack;
 mod writer;
 
 pub use header::{Header, PreprocessingRecord, SegmentRecord, arena_bytes, crc};
+pub(crate) use layer::INT16;
 pub use layer::{LayerRecord, NONE, Operator, flags};
 pub(crate) use packing::unpack_halves;
 pub use packing::{EIGHT, Packing, TILE_ROWS, TRANSFORM, VECTOR, VECTOR_CHANNELS};

@@ -60,11 +60,15 @@ impl AveragePool {
     }
 }
 
+pub(super) fn check_shape(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault> {
+    let one = layer.rows.get() == 1 && layer.columns.get() == 1;
+    let fits = one && layer.channels == model.input_of(layer).channels;
+    if fits { Ok(()) } else { Err(Fault::Shape) }
+}
+
 pub(super) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault> {
+    check_shape(model, layer)?;
     let input = model.input_of(layer);
-    if layer.rows.get() != 1 || layer.columns.get() != 1 || layer.channels != input.channels {
-        return Err(Fault::Shape);
-    }
     let pool = AveragePool::new(model, layer);
     // Sums and centred sums are at most 255 a pixel in magnitude.
     let bound = 255 * i64::from(pool.pixels());

@@ -73,12 +73,10 @@ impl<'m> BatchNorm<'m> {
     }
 }
 
-pub(super) fn check(model: &Model<'_>, index: usize) -> Result<(), Error> {
+/// Checks that the parts of the file that it names are there.
+pub(super) fn check_parts(model: &Model<'_>, index: usize) -> Result<(), Error> {
     let layer = model.layer(index);
     let fault = |fault| Error::layer(index, fault);
-    if model.input_of(layer).shape() != layer.shape() {
-        return Err(fault(Fault::Shape));
-    }
     if layer.packing != Packing::Ohwi as u8 {
         return Err(fault(Fault::UnknownPacking(layer.packing)));
     }
@@ -88,6 +86,16 @@ pub(super) fn check(model: &Model<'_>, index: usize) -> Result<(), Error> {
     part(model, index, Part::Bias, layer.bias.get(), 4 * channels, 4)?;
     part(model, index, Part::Multipliers, layer.mantissas.get(), 4 * channels, 4)?;
     part(model, index, Part::Multipliers, layer.shifts.get(), channels, 1)?;
+    Ok(())
+}
+
+pub(super) fn check(model: &Model<'_>, index: usize) -> Result<(), Error> {
+    let layer = model.layer(index);
+    let fault = |fault| Error::layer(index, fault);
+    if model.input_of(layer).shape() != layer.shape() {
+        return Err(fault(Fault::Shape));
+    }
+    check_parts(model, index)?;
     let norm = BatchNorm::new(model, layer);
     for channel in 0..layer.channels.get() {
         let c = usize::from(channel);

@@ -2,6 +2,11 @@
 //!
 //! One file an operator. Its documentation is the specification, the
 //! [reference backend](crate::kernels::reference) the definition.
+//!
+//! # int16
+//!
+//! With the crate's feature `int16` a layer can read and make int16 in place of int8: then it runs
+//! by the one path of the module `wide`, whatever the backend.
 
 pub mod add;
 pub mod average_pool;
@@ -10,13 +15,15 @@ pub mod conv;
 pub mod input;
 pub mod max_pool;
 pub mod softmax;
+#[cfg(feature = "int16")]
+pub mod wide;
 
 use core::ops::Range;
 
 use zerocopy::little_endian::I32;
 
 use crate::error::{Error, Fault, Part};
-use crate::format::{LayerRecord, NONE, Operator, TILE_ROWS, flags};
+use crate::format::{INT16, LayerRecord, NONE, Operator, TILE_ROWS, flags};
 use crate::graph::Graph;
 use crate::model::Model;
 use crate::shape::Shape;
@@ -191,6 +198,7 @@ pub(crate) fn shortcut_rows(layer: &LayerRecord, step: u16) -> Range<u16> {
 pub fn can_update(graph: &Graph<'_>, layer: &LayerRecord) -> bool {
     layer.shortcut().is_some_and(|shortcut| {
         graph.layer(shortcut).shape() == layer.shape()
+            && graph.layer(shortcut).is_int16() == layer.is_int16()
             && layer.shortcut_stride == 1
             && layer.input != layer.shortcut
     })
@@ -228,6 +236,9 @@ pub(crate) fn check(model: &Model<'_>, index: usize) -> Result<(), Error> {
     let fault = |fault| Error::layer(index, fault);
     let operator = Operator::from_number(layer.operator)
         .ok_or(fault(Fault::UnknownOperator(layer.operator)))?;
+    if !INT16 && layer.flags & (flags::INT16 | flags::WIDE) != 0 {
+        return Err(fault(Fault::Int16));
+    }
     if layer.flags & !flags::ALL != 0 || layer.reserved != 0 {
         return Err(fault(Fault::Reserved));
     }
@@ -251,6 +262,13 @@ pub(crate) fn check(model: &Model<'_>, index: usize) -> Result<(), Error> {
         return Err(fault(Fault::Operands));
     }
     check_shortcut(model, layer).map_err(fault)?;
+    #[cfg(feature = "int16")]
+    {
+        wide::check(model, index)?;
+        if layer.is_wide() {
+            return Ok(());
+        }
+    }
     match operator {
         Operator::Input => input::check(model),
         Operator::Conv => conv::check(model, index),

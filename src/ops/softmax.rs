@@ -43,19 +43,25 @@ impl Softmax {
 
     /// Softmax of one pixel; both slices have its channels.
     pub fn run(&self, input: &[i8], output: &mut [i8]) {
-        let max = input.iter().copied().max().map_or(0, i32::from);
-        let exponential = |q: i8| {
-            let difference = i32::from(q) - max;
+        self.run_on(input.iter().map(|&q| i32::from(q)), output);
+    }
+
+    /// The same, of int8 or int16.
+    #[inline]
+    pub fn run_on(&self, input: impl Iterator<Item = i32> + Clone, output: &mut [i8]) {
+        let max = input.clone().max().unwrap_or(0);
+        let exponential = |q: i32| {
+            let difference = q - max;
             (difference >= self.diff_min)
                 .then(|| exp_of_negative(requantize(difference, self.multiplier)))
         };
         // Q12.19: room for 4095 exponentials.
         let sum: i32 = input
-            .iter()
-            .filter_map(|&q| exponential(q))
+            .clone()
+            .filter_map(exponential)
             .fold(0, |sum, e| sum.saturating_add(rounding_shift_right(e, 12)));
         let (reciprocal, bits_over_unit) = reciprocal(sum);
-        for (out, &q) in output.iter_mut().zip(input) {
+        for (out, q) in output.iter_mut().zip(input) {
             *out = match exponential(q) {
                 Some(e) => {
                     let shift = (bits_over_unit + 31 - 8).clamp(0, 31) as u32;
@@ -124,17 +130,19 @@ fn one_over_one_plus(a: i32) -> i32 {
 }
 
 pub(super) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault> {
-    if model.input_of(layer).shape() != layer.shape() || layer.channels.get() > 4095 {
+    let input = model.input_of(layer);
+    if input.shape() != layer.shape() || layer.channels.get() > 4095 {
         return Err(Fault::Shape);
     }
     let softmax = Softmax::new(layer);
     let m = softmax.multiplier;
+    let steps = if input.is_int16() { 0xffff } else { 0xff };
     // A difference may reach -diff_min before it is scaled, and not more.
     let valid = softmax.diff_min <= 0
         && softmax.diff_min >= Softmax::smallest_difference(m)
         && m.is_valid()
         && m.shift >= 0
-        && m.takes(i64::from(softmax.diff_min.unsigned_abs().min(255)));
+        && m.takes(i64::from(softmax.diff_min.unsigned_abs().min(steps)));
     if valid { Ok(()) } else { Err(Fault::Quantization) }
 }
 

@@ -243,6 +243,83 @@ pub fn in_four_bits(mut program: Program, packing: Packing) -> Program {
     program.packed(packing)
 }
 
+/// The network with some of its tensors in int16, and multipliers to suit.
+pub fn with_int16(mut program: Program, seed: u64) -> Program {
+    let mut g = Generator(seed ^ 0x1616);
+    let mut int16: Vec<bool> = Vec::new();
+    for index in 0..program.layers.len() {
+        let [input, shortcut] = {
+            let record = &program.layers[index].record;
+            [Some(usize::from(record.input.get())), record.shortcut()]
+        };
+        let is = |of: Option<usize>| of.is_some_and(|of| of < index && int16[of]);
+        let [from, beside] = [input, shortcut].map(is);
+        let (zero_point, scale) = {
+            let record = &program.layers[input.unwrap()].record;
+            (record.zero_point, record.scale)
+        };
+        let layer = &mut program.layers[index];
+        let own = match layer.record.operator() {
+            Operator::Input | Operator::Softmax => false,
+            Operator::MaxPool => from,
+            _ => g.chance(),
+        };
+        int16.push(own);
+        if layer.record.operator() == Operator::MaxPool {
+            (layer.record.zero_point, layer.record.scale) = (zero_point, scale);
+        }
+        if !(own || from || beside) {
+            continue;
+        }
+        layer.record.flags |= flags::WIDE;
+        if own {
+            layer.record.flags |= flags::INT16;
+            layer.record.zero_point = 0;
+        }
+        let finer = |is: bool| if is { 8 } else { 0 };
+        let unit = |finer: i32| f64::from(finer).exp2();
+        // As many extra bits as leave room for them.
+        let bits = layer.record.join_bits.min(6);
+        let fewer = i32::from(layer.record.join_bits - bits);
+        if shortcut.is_some() {
+            layer.record.join_bits = bits;
+            layer.table = None;
+            let real = 0.7 * unit(finer(own) - finer(beside) + i32::from(bits));
+            layer.record.set_multiplier(0, Multiplier::from_real(real).unwrap());
+        }
+        for multiplier in &mut layer.multipliers {
+            multiplier.shift += (finer(own) - finer(from) - fewer) as i8;
+        }
+        match layer.record.operator() {
+            Operator::Add => {
+                let real = 0.9 * unit(finer(own) - finer(from) + i32::from(bits));
+                layer.record.set_multiplier(1, Multiplier::from_real(real).unwrap());
+            }
+            Operator::AveragePool => {
+                let shape = program.layers[input.unwrap()].record.shape();
+                let pixels = f64::from(shape.rows) * f64::from(shape.columns);
+                let real = 1.7 / pixels * unit(finer(own) - finer(from));
+                let multiplier = Multiplier::from_real(real).unwrap();
+                program.layers[index].record.set_multiplier(0, multiplier);
+            }
+            Operator::Softmax => {
+                let multiplier = Multiplier::from_real(0.1 * unit(26 - finer(from))).unwrap();
+                layer.record.set_multiplier(0, multiplier);
+                layer.record.diff_min = I32::new(Softmax::smallest_difference(multiplier));
+            }
+            _ => {}
+        }
+    }
+    program
+}
+
+/// A sum times a multiplier, rounded once, half up; in as many bits as it takes.
+fn rounded_once(value: i64, multiplier: Multiplier) -> i64 {
+    let product = i128::from(value) * i128::from(multiplier.mantissa.to_bits());
+    let bits = 31 - i32::from(multiplier.shift);
+    ((product + (1 << (bits - 1))) >> bits) as i64
+}
+
 /// A picture of noise for the network.
 pub fn picture(program: &Program, seed: u64) -> Vec<u8> {
     let mut g = Generator(seed);
@@ -250,20 +327,20 @@ pub fn picture(program: &Program, seed: u64) -> Vec<u8> {
 }
 
 /// All tensors of the network for a picture, each whole.
-pub fn interpret(program: &Program, picture: &[u8]) -> Vec<Vec<i8>> {
-    let mut tensors: Vec<Vec<i8>> = Vec::new();
+pub fn interpret(program: &Program, picture: &[u8]) -> Vec<Vec<i16>> {
+    let mut tensors: Vec<Vec<i16>> = Vec::new();
     for layer in &program.layers {
         let record = &layer.record;
         let shape = record.shape();
         let from = &program.layers[record.input.get() as usize].record;
         let input = tensors.get(record.input.get() as usize);
-        let at = |y: i64, x: i64, c: usize| -> Option<i8> {
+        let at = |y: i64, x: i64, c: usize| -> Option<i16> {
             let (rows, columns) = (i64::from(from.rows.get()), i64::from(from.columns.get()));
             let inside = (0..rows).contains(&y) && (0..columns).contains(&x);
             let index = (y * columns + x) * i64::from(from.channels.get()) + c as i64;
             inside.then(|| input.unwrap()[index as usize])
         };
-        let shortcut = |y: usize, x: usize, c: usize| -> i8 {
+        let shortcut = |y: usize, x: usize, c: usize| -> i16 {
             let of = record.shortcut().unwrap();
             let operand = &program.layers[of].record;
             let (shape, stride) = (operand.shape(), usize::from(record.shortcut_stride));
@@ -273,11 +350,25 @@ pub fn interpret(program: &Program, picture: &[u8]) -> Vec<Vec<i8>> {
                     let pixel = y * stride * usize::from(shape.columns) + x * stride;
                     tensors[of][pixel * usize::from(shape.channels) + c]
                 }
-                None => operand.zero_point,
+                None => operand.zero_point.into(),
             }
         };
-        let clamp = |value: i32| {
-            value.clamp(i32::from(record.clamp_min), i32::from(record.clamp_max)) as i8
+        let (min, max) = (i64::from(record.clamp_min), i64::from(record.clamp_max));
+        let int16 = record.flags & flags::INT16 != 0;
+        let wide = record.flags & flags::WIDE != 0;
+        let (min, max) = if int16 { (256 * min, 256 * max + 255) } else { (min, max) };
+        let clamp64 = |value: i64| value.clamp(min, max) as i16;
+        let clamp = |value: i32| clamp64(value.into());
+        // What ends a layer that reads or makes int16: a shortcut, if there is one, and a rounding.
+        let finish = |acc: i64, multiplier: Multiplier, y: usize, x: usize, c: usize| -> i16 {
+            let mut sum = rounded_once(acc, multiplier);
+            if let Some(of) = record.shortcut() {
+                let zero = i64::from(program.layers[of].record.zero_point);
+                sum += rounded_once(i64::from(shortcut(y, x, c)) - zero, record.multiplier(0));
+                let steps = i64::from(1u32 << record.join_bits);
+                sum = (sum + steps / 2).div_euclid(steps);
+            }
+            clamp64(sum + i64::from(record.zero_point))
         };
         let mut output = Vec::with_capacity(shape.bytes());
         for y in 0..usize::from(shape.rows) {
@@ -288,8 +379,8 @@ pub fn interpret(program: &Program, picture: &[u8]) -> Vec<Vec<i8>> {
                         Operator::Input => {
                             let byte = picture[pixel() * usize::from(shape.channels) + c];
                             match &layer.table {
-                                Some(Table::Pixels(t)) => t[256 * c + usize::from(byte)],
-                                _ => (i32::from(byte) - 128) as i8,
+                                Some(Table::Pixels(t)) => t[256 * c + usize::from(byte)].into(),
+                                _ => i16::from(byte) - 128,
                             }
                         }
                         Operator::Conv => {
@@ -307,11 +398,15 @@ pub fn interpret(program: &Program, picture: &[u8]) -> Vec<Vec<i8>> {
                                             .padding_values
                                             .as_ref()
                                             .map_or(from.zero_point, |values| values[i]);
-                                        let value = at(yy, xx, i).unwrap_or(outside);
+                                        let value = at(yy, xx, i).unwrap_or(outside.into());
                                         let tap = ((c * kh + ky) * kw + kx) * inputs + i;
                                         acc += i64::from(layer.weights[tap]) * i64::from(value);
                                     }
                                 }
+                            }
+                            if wide {
+                                output.push(finish(acc, layer.multipliers[c], y, x, c));
+                                continue;
                             }
                             let value = requantize(acc as i32, layer.multipliers[c]);
                             match &layer.table {
@@ -321,6 +416,11 @@ pub fn interpret(program: &Program, picture: &[u8]) -> Vec<Vec<i8>> {
                                 }
                                 _ => clamp(value + i32::from(record.zero_point)),
                             }
+                        }
+                        Operator::Add if wide => {
+                            let value = i64::from(at(y as i64, x as i64, c).unwrap());
+                            let centred = value - i64::from(from.zero_point);
+                            finish(centred, record.multiplier(1), y, x, c)
                         }
                         Operator::Add => {
                             let Some(Table::Terms(terms)) = &layer.table else { panic!() };
@@ -347,6 +447,11 @@ pub fn interpret(program: &Program, picture: &[u8]) -> Vec<Vec<i8>> {
                             let sum: i32 = values.clone().map(|&q| i32::from(q)).sum();
                             let n = values.count() as i32;
                             let multiplier = record.multiplier(0);
+                            if wide {
+                                let zeros = n * i32::from(from.zero_point);
+                                output.push(finish(i64::from(sum - zeros), multiplier, y, x, c));
+                                continue;
+                            }
                             if multiplier.mantissa.to_bits() == 0 {
                                 clamp(rounding_divide(sum, n as u32))
                             } else {
@@ -359,6 +464,10 @@ pub fn interpret(program: &Program, picture: &[u8]) -> Vec<Vec<i8>> {
                         Operator::BatchNorm => {
                             let value = i32::from(at(y as i64, x as i64, c).unwrap());
                             let acc = layer.bias[c] + i32::from(layer.weights[c]) * value;
+                            if wide {
+                                output.push(finish(acc.into(), layer.multipliers[c], y, x, c));
+                                continue;
+                            }
                             let value = requantize(acc, layer.multipliers[c]);
                             clamp(value + i32::from(record.zero_point))
                         }
@@ -368,8 +477,9 @@ pub fn interpret(program: &Program, picture: &[u8]) -> Vec<Vec<i8>> {
                                 diff_min: record.diff_min.get(),
                             };
                             let mut values = vec![0; usize::from(shape.channels)];
-                            softmax.run(input.unwrap(), &mut values);
-                            values[c]
+                            let numbers = input.unwrap().iter().map(|&q| i32::from(q));
+                            softmax.run_on(numbers, &mut values);
+                            values[c].into()
                         }
                     });
                 }

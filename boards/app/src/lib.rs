@@ -32,6 +32,9 @@ use embedded_hal::digital::OutputPin;
 use embedded_io::{Read, ReadReady, Write};
 use heapless::spsc::{Consumer, Producer, Queue};
 
+/// Whether the runtime has layers that read or make int16.
+pub const INT16: bool = cfg!(feature = "int16");
+
 pub use brooklet::kernels;
 pub use brooklet_protocol::request_bytes;
 use engine::{Engine, Tally};

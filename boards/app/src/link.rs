@@ -11,7 +11,6 @@ use brooklet_protocol::{
 use embedded_hal::digital::OutputPin;
 use embedded_io::{Read, ReadReady, Write};
 use heapless::{String, spsc::Producer};
-use zerocopy::IntoBytes;
 
 use crate::engine::Engine;
 use crate::loader::Refusal;
@@ -240,10 +239,10 @@ fn values<'r>(
     first: u16,
 ) -> Result<Response<'r>, Fault<'r>> {
     let missing = |_| Fault::Internal { reason: "no results at the network's end" };
-    let all = results.map_err(missing)?.as_slice();
+    let all = results.map_err(missing)?.as_bytes();
     let rest = all.get(first.into()..).unwrap_or_default();
     let page = rest.get(..VALUES_PER_PAGE).unwrap_or(rest);
-    Ok(Response::Values(ValuesPage { count: all.len() as u16, first, values: page.as_bytes() }))
+    Ok(Response::Values(ValuesPage { count: all.len() as u16, first, values: page }))
 }
 
 /// Runs every case of the kernels' suite on this core.

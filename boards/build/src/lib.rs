@@ -35,6 +35,10 @@ pub struct Spec {
     pub clock_hz: u32,
     /// The kernels that the firmware has.
     pub backend: String,
+    /// Whether the firmware runs layers that read or make int16: the feature `int16` of
+    /// `brooklet-app`, which its crate asks for, too.
+    #[serde(default)]
+    pub int16: bool,
     /// Where firmware lies. If the model's slot is in here, too, it ends the firmware's part.
     pub flash: Region,
     /// Where the arena, the application's buffers and the stack live.
@@ -156,8 +160,14 @@ impl Spec {
                 (format!("{one_row}<{kernels}>"), format!("{one_row}({kernels})"))
             }
         };
+        let int16 = match self.int16 {
+            true => {
+                "const _: () = assert!(brooklet_app::INT16, \"ask for int16 in Cargo.toml\");\n"
+            }
+            false => "",
+        };
         format!(
-            "/// What the board is.\n\
+            "{int16}/// What the board is.\n\
              pub(crate) const ABOUT: brooklet_app::About<{kernels}> = brooklet_app::About {{\n\
              board: {name:?}, core: {core:?}, kernels: {value},\n\
              firmware: env!(\"CARGO_PKG_VERSION\"),\n}};\n\

@@ -72,6 +72,8 @@ pub extern "C" fn infer() {
         black_box(logits.top_k::<3>());
         #[cfg(feature = "planted-panic")]
         black_box(logits.as_slice()[black_box(10)]);
+        #[cfg(feature = "int16")]
+        black_box(logits.as_bytes());
     }
     if let Ok(output) = session.output() {
         black_box(output.as_slice());

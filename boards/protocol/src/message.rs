@@ -21,16 +21,16 @@ pub enum Request<'a> {
         #[serde(borrow)]
         pixels: &'a [u8],
     },
-    /// The int8 logits, from class `first` on. Answered with [`Response::Values`] when the
+    /// The logits, from byte `first` on. Answered with [`Response::Values`] when the
     /// network has run to its end.
     Logits {
-        /// The first class wanted; a page holds [`crate::VALUES_PER_PAGE`].
+        /// The first byte wanted; a page holds [`crate::VALUES_PER_PAGE`].
         first: u16,
     },
-    /// Likewise, the network's int8 outputs: after softmax where it has one, else the logits
+    /// Likewise, the network's outputs: after softmax where it has one, else the logits
     /// again.
     Output {
-        /// The first class wanted.
+        /// The first byte wanted.
         first: u16,
     },
     /// What the last picture cost, from layer `first` on. Answered with
@@ -125,11 +125,11 @@ pub struct Accepted {
 /// A part of the results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ValuesPage<'a> {
-    /// Number of values in all: the classes.
+    /// Number of bytes in all: one a class, or two where the model's values are int16.
     pub count: u16,
     /// The first one on this page.
     pub first: u16,
-    /// int8 values, each as the byte that it is.
+    /// Values as they are in memory, little-endian.
     pub values: &'a [u8],
 }
 

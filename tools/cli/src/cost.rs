@@ -124,6 +124,20 @@ fn work_in_four_bits(layer: &LayerRecord, input: Shape, unpacked: Packing) -> (&
     (names.map_or(name, |(_, name)| name), all)
 }
 
+/// Of a layer that reads or makes int16: values are runs of weights, a kernel row at an output.
+fn work_in_int16(layer: &LayerRecord, input: Shape) -> (&'static str, Work) {
+    let outputs = layer.shape().bytes();
+    let [kernel_rows, kernel_columns] = layer.kernel.map(usize::from);
+    let under = outputs * kernel_rows * kernel_columns;
+    let (name, products, values) = match layer.operator() {
+        Operator::Conv => ("int16", under * usize::from(input.channels), outputs * kernel_rows),
+        Operator::MaxPool => ("int16, max pool", under, 0),
+        Operator::AveragePool => ("int16, average pool", input.bytes(), 0),
+        _ => ("int16, others", 0, 0),
+    };
+    (name, [products, outputs, values, 0, layer.rows.get().into()].map(|count| count as f64))
+}
+
 /// The kernel that computes a layer, and what it does for one picture.
 pub fn work(layer: &LayerRecord, input: Shape) -> (&'static str, Work) {
     if let (Operator::Conv, Some(unpacked)) = (layer.operator(), layer.packing().unpacked()) {
@@ -131,6 +145,9 @@ pub fn work(layer: &LayerRecord, input: Shape) -> (&'static str, Work) {
     }
     let joins = layer.shortcut().is_some();
     let output = layer.shape();
+    if layer.is_wide() {
+        return work_in_int16(layer, input);
+    }
     let [rows, columns, channels] = [output.rows, output.columns, output.channels].map(usize::from);
     let [kernel_rows, kernel_columns] = layer.kernel.map(usize::from);
     let inputs = usize::from(input.channels);

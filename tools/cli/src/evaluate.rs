@@ -70,11 +70,11 @@ pub enum FloatAnswers {
 
 /// Scores answers against labels, and against the float network's if given.
 ///
-/// `dequantize` turns an int8 logit into a real.
+/// `dequantize` turns a logit, int8 or int16, into a real.
 pub fn score(
     answers: &[(Answer, Option<usize>)],
     float: Option<&FloatAnswers>,
-    dequantize: impl Fn(i8) -> f32,
+    dequantize: impl Fn(i16) -> f32,
 ) -> Score {
     let share = |count: usize, of: usize| (of > 0).then(|| count as f64 / of as f64);
     let mut score = Score { images: answers.len(), ..Score::default() };
@@ -116,9 +116,9 @@ pub fn score(
     score
 }
 
-/// The int8 logits, a row a picture.
-pub fn logits(answers: &[(Answer, Option<usize>)]) -> Array2<i8> {
+/// The logits, a row a picture.
+pub fn logits(answers: &[(Answer, Option<usize>)]) -> Array2<i16> {
     let classes = answers.first().map_or(0, |(answer, _)| answer.logits.len());
-    let all: Vec<i8> = answers.iter().flat_map(|(answer, _)| answer.logits.clone()).collect();
+    let all: Vec<i16> = answers.iter().flat_map(|(answer, _)| answer.logits.clone()).collect();
     Array2::from_shape_vec((answers.len(), classes), all).expect("each has all classes")
 }

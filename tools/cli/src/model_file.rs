@@ -135,6 +135,25 @@ impl ModelFile {
         self.model().label(class).map_or_else(|| format!("class {class}"), str::to_owned)
     }
 
+    /// Whether the logits are int16.
+    pub fn logits_int16(&self) -> bool {
+        let model = self.model();
+        model.layer(model.logits()).is_int16()
+    }
+
+    /// What a board answered, which sends bytes.
+    pub fn answer(&self, answer: &brooklet_firmware::Answer) -> Answer {
+        let model = self.model();
+        let values = |layer, bytes: &[u8]| match model.layer(layer).is_int16() {
+            true => bytes.as_chunks().0.iter().map(|&pair| i16::from_le_bytes(pair)).collect(),
+            false => bytes.iter().map(|&byte| byte.cast_signed().into()).collect(),
+        };
+        Answer {
+            logits: values(model.logits(), &answer.logits),
+            output: values(model.output(), &answer.output),
+        }
+    }
+
     /// The error that the core gave for this file.
     pub fn refused(&self, error: brooklet::Error) -> ModelError {
         ModelError { file: self.path.clone(), problem: ModelProblem::Refused { error } }
@@ -248,10 +267,10 @@ pub struct Simulator<'m> {
 /// What a network says of a picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// int8 logits.
-    pub logits: Vec<i8>,
-    /// int8 output of the last layer: of a softmax, or the logits.
-    pub output: Vec<i8>,
+    /// Logits, int8 or int16.
+    pub logits: Vec<i16>,
+    /// Output of the last layer: of a softmax, or the logits.
+    pub output: Vec<i16>,
 }
 
 impl Simulator<'_> {
@@ -277,8 +296,9 @@ impl Simulator<'_> {
         let mut session = Session::new(&self.model, backend, self.arena.as_mut_bytes())
             .expect("arena and packing were checked");
         let logits =
-            session.run_picture(pixels).expect("the picture has the input's size").to_vec();
-        let output = session.output().expect("the picture is complete").to_vec();
+            session.run_picture(pixels).expect("the picture has the input's size").scores();
+        let logits = logits.collect();
+        let output = session.output().expect("the picture is complete").scores().collect();
         Answer { logits, output }
     }
 }

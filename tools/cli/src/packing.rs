@@ -184,8 +184,10 @@ impl Kernels {
     /// If the file cannot be written.
     pub fn pack(self, file: &ModelFile, folder: &Path) -> miette::Result<Option<ModelFile>> {
         let model = file.model();
-        let other =
-            |layer: &LayerRecord| layer.operator() == Operator::Conv && !self.runs(layer.packing());
+        // Layers of int16 are run as they are.
+        let other = |layer: &LayerRecord| {
+            layer.operator() == Operator::Conv && !layer.is_wide() && !self.runs(layer.packing())
+        };
         if !model.layers().iter().any(other) {
             return Ok(None);
         }

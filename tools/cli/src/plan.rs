@@ -192,7 +192,7 @@ fn signature(layers: &[LayerRecord], segment: &Range<usize>) -> Vec<u32> {
         signature.extend([
             u32::from(record.operator) << 24 | kernel << 16 | stride << 8 | pads,
             u32::from(record.packing) << 16 | u32::from(record.rows.get()),
-            record.shape().row_bytes() as u32,
+            record.row_bytes() as u32,
             ops::scratch_bytes(record, input) as u32,
             number(record.last_reader.get()),
         ]);

@@ -104,6 +104,9 @@ impl Layer {
             let weights: i64 = weights.iter().map(|weight| i64::from(weight.unsigned_abs())).sum();
             i64::from(bias).abs() + 128 * weights
         };
+        if self.record.is_wide() && packing != Packing::Ohwi {
+            return false;
+        }
         let mut sums = self.weights.chunks(self.taps().max(1)).zip(&self.bias).map(sum);
         self.record.operator() == Operator::Conv
             && packing
@@ -174,7 +177,9 @@ impl Layer {
                 }
                 layer.table = named.then(|| Table::Terms(words(record.table, 256).collect()));
             }
-            Operator::Add => layer.table = Some(Table::Terms(words(record.table, 512).collect())),
+            Operator::Add => {
+                layer.table = named.then(|| Table::Terms(words(record.table, 512).collect()));
+            }
             Operator::Input => {
                 let table = || Table::Pixels(int8(record.table, 256 * outputs).collect());
                 layer.table = named.then(table);

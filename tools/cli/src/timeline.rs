@@ -117,7 +117,7 @@ impl Timeline {
 
     /// A row that lives for good, until it is found to die.
     fn add_row(&mut self, graph: &Graph<'_>, layer: usize, row: u16) {
-        let bytes = graph.layer(layer).shape().row_bytes();
+        let bytes = graph.layer(layer).row_bytes();
         let item = self.add(layer, Content::Row(row), bytes, self.now()..u32::MAX);
         self.rows[layer].push(item);
     }

@@ -68,15 +68,22 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
     write().map_err(|reason| WriteError { file: path.to_owned(), reason })
 }
 
-/// Writes int8 logits, a row a picture, as an `.npy` file.
+/// Writes logits, a row a picture, as an `.npy` file of int8, or of int16 if they are.
 ///
 /// # Errors
 ///
 /// [`WriteError`]; what was there before is untouched.
-pub fn write_logits(path: &Path, logits: ArrayView2<'_, i8>) -> Result<(), WriteError> {
+pub fn write_logits(
+    path: &Path,
+    logits: ArrayView2<'_, i16>,
+    int16: bool,
+) -> Result<(), WriteError> {
     let mut bytes = Vec::new();
-    logits
-        .write_npy(&mut bytes)
+    let written = match int16 {
+        true => logits.write_npy(&mut bytes),
+        false => logits.mapv(|logit| logit as i8).write_npy(&mut bytes),
+    };
+    written
         .map_err(|error| WriteError { file: path.to_owned(), reason: io::Error::other(error) })?;
     write_whole(path, &bytes)
 }

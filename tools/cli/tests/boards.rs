@@ -68,7 +68,7 @@ fn board_answers(
             let pixels = data.get(index).unwrap().pixels;
             let pixels = pixels.as_standard_layout();
             let answer = board.link().infer(pixels.as_slice().unwrap().chunks(row)).unwrap();
-            Answer { logits: answer.logits, output: answer.output }
+            file.answer(&answer)
         })
         .collect();
     let stack = board.link().profile().unwrap().stack_bytes;
@@ -79,7 +79,11 @@ fn board_answers(
 
 /// A small network of the golden files, and noise: needs no data.
 fn tiny() -> (ModelFile, Dataset) {
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/tiny.brook");
+    golden("tiny.brook")
+}
+
+fn golden(name: &str) -> (ModelFile, Dataset) {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden").join(name);
     let file = ModelFile::open(golden).unwrap();
     let data = Dataset::open("random:20", file.input(), &Preprocess::default()).unwrap();
     (file, data)
@@ -99,6 +103,23 @@ fn boards_agree_with_the_host() {
     let expected = host_answers(&file, &data);
     on_boards_with(0, |registry, spec| {
         assert_eq!(board_answers(registry, spec, &file, &data), expected, "{}", spec.name);
+    });
+}
+
+/// Layers of int16 are exact, too, and firmware without them says what it lacks.
+#[test]
+fn boards_agree_in_int16_or_refuse_it() {
+    let (file, data) = golden("tiny-16.brook");
+    let expected = host_answers(&file, &data);
+    on_boards_with(0, |registry, spec| {
+        if spec.int16 {
+            assert_eq!(board_answers(registry, spec, &file, &data), expected, "{}", spec.name);
+            return;
+        }
+        let mut board = start(registry, spec, &file).unwrap();
+        let error = board.link().check().unwrap_err().to_string();
+        let words = ["layer ", "int16", "feature `int16`"];
+        assert!(words.iter().all(|word| error.contains(word)), "{}: {error}", spec.name);
     });
 }
 
@@ -129,9 +150,13 @@ fn boards_are_exact(
     let file = model(&shared.join("models").join(network), preprocess, folder.path());
     let pictures = shared.join("cifar10/test_first5000.bin");
     let data = Dataset::open(pictures.to_str().unwrap(), file.input(), preprocess).unwrap();
-    let logits: Array2<i8> = read_npy(shared.join("expected").join(logits)).unwrap();
-    let softmax: Option<Array2<i8>> =
-        softmax.map(|name| read_npy(shared.join("expected").join(name)).unwrap());
+    let read = |name| read_npy(shared.join("expected").join(name)).unwrap();
+    let read = |name| {
+        let array: Array2<i8> = read(name);
+        array.mapv(i16::from)
+    };
+    let logits = read(logits);
+    let softmax = softmax.map(read);
     on_boards_with(ram_bytes, |registry, spec| {
         for (index, answer) in board_answers(registry, spec, &file, &data).iter().enumerate() {
             assert_eq!(answer.logits, logits.row(index).to_vec(), "{}: {index}", spec.name);

@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use brooklet::format::VECTOR_CHANNELS;
 use brooklet::ops::conv::PATCH_COLUMNS;
 use brooklet_cli::data::Dataset;
-use brooklet_cli::model_file::{Answer, HostBackend, ModelFile};
+use brooklet_cli::model_file::{HostBackend, ModelFile};
 use brooklet_cli::packing::Kernels;
 use brooklet_firmware::{Board, Registry};
 use serde_json::Value;
@@ -187,7 +187,7 @@ fn run((title, makings): &Network) -> Row {
         let mut board = Board::start(&registry, spec, path, &mut report).unwrap();
         let loaded = board.link().check().unwrap();
         let answer = board.link().infer(pixels.chunks(file.model().input().row_bytes())).unwrap();
-        let answer = Answer { logits: answer.logits, output: answer.output };
+        let answer = file.answer(&answer);
         assert_eq!(answer, expected, "{title} on {name}");
         let more = u64::from(loaded.arena_bytes).saturating_sub(rows_bytes);
         assert!(more <= SCRATCH, "{title}: {name} takes {more} bytes of RAM more");

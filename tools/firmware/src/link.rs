@@ -51,10 +51,10 @@ pub struct BoardIdentity {
 /// What a board made of a picture.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// The int8 logits.
-    pub logits: Vec<i8>,
-    /// The int8 outputs: after softmax, if the network has one.
-    pub output: Vec<i8>,
+    /// The logits as the board has them in memory: int8, or int16 where the model's are.
+    pub logits: Vec<u8>,
+    /// Likewise the outputs: after softmax, if the network has one.
+    pub output: Vec<u8>,
 }
 
 /// What a picture cost.
@@ -177,18 +177,18 @@ impl Link {
         Ok(Answer { logits, output })
     }
 
-    /// All values of a result, page by page.
+    /// All bytes of a result, page by page.
     fn values(
         &mut self,
         name: &'static str,
         request: impl Fn(u16) -> Request<'static>,
-    ) -> Result<Vec<i8>, Error> {
+    ) -> Result<Vec<u8>, Error> {
         let mut values = Vec::new();
         loop {
             let first = values.len();
             let complete = self.ask(name, &request(first as u16), |response| match response {
                 Response::Values(page) if usize::from(page.first) == first => {
-                    values.extend(page.values.iter().map(|byte| byte.cast_signed()));
+                    values.extend_from_slice(page.values);
                     let (so_far, count) = (values.len(), usize::from(page.count));
                     // An empty page before the end would repeat for ever.
                     (so_far > first || so_far == count).then_some(so_far >= count)

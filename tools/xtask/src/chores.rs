@@ -142,7 +142,7 @@ pub(crate) fn cross(steps: &mut Steps) -> Result<(), Failure> {
     }
     for (target, backend) in PROVEN {
         steps.step(&format!("no panic can be reached on {target}, {backend}"), || {
-            for features in [&[backend][..], &[backend, "direct"]] {
+            for features in [&[backend][..], &[backend, "direct"], &[backend, "int16"]] {
                 match compile::runtime(&registry, target, features, &mut say) {
                     Err(Error::Build { output, .. }) if output.contains(PANIC) => {
                         return Err(Failure(CAN_PANIC.into()));
@@ -176,7 +176,7 @@ fn fuzz(steps: &mut Steps, registry: &Registry) {
         let corpus = target.join("corpus");
         let failed = |error| Failure(format!("error: {}: {error}", corpus.display()));
         std::fs::create_dir_all(&corpus).map_err(failed)?;
-        for golden in ["tiny.brook", "tiny-4.brook"] {
+        for golden in ["tiny.brook", "tiny-4.brook", "tiny-16.brook"] {
             let path = registry.root().join("tests/golden").join(golden);
             std::fs::copy(path, corpus.join(golden)).map_err(failed)?;
         }

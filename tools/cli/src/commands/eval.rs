@@ -121,7 +121,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let seconds = start.elapsed().as_secs_f64();
     bar.finish_and_clear();
     if let Some(path) = &args.logits {
-        write_logits(path, logits(&answers).view())?;
+        write_logits(path, logits(&answers).view(), file.logits_int16())?;
     }
     let quantization = model.logits_quantization();
     let score = score(&answers, float.as_ref(), |q| quantization.dequantize(q));

@@ -97,7 +97,7 @@ pub(crate) fn start(
 pub(crate) fn infer(board: &mut Board, file: &ModelFile, pixels: &[u8]) -> miette::Result<Answer> {
     let row = file.model().input().row_bytes();
     let answer = board.link().infer(pixels.chunks(row))?;
-    Ok(Answer { logits: answer.logits, output: answer.output })
+    Ok(file.answer(&answer))
 }
 
 /// Runs the command.
@@ -151,7 +151,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     }
     bar.finish_and_clear();
     if let Some(path) = &args.logits {
-        write_logits(path, logits(&answers).view())?;
+        write_logits(path, logits(&answers).view(), file.logits_int16())?;
     }
     output.print(&report)
 }

@@ -63,6 +63,8 @@ pub struct Layer {
     pub scale: f32,
     /// Zero point of the output.
     pub zero_point: i8,
+    /// Bits of a number of the output: 8, or 16.
+    pub activation_bits: u32,
     /// Multiply-accumulates a picture.
     pub macs: u64,
     /// Instructions a picture on the board that was asked for, as the planner predicts them.
@@ -151,7 +153,8 @@ impl Report {
                     packing: (record.operator() == Operator::Conv).then(|| record.packing().name()),
                     ring_rows: arena_offsets.len(),
                     arena_offsets,
-                    row_bytes: shape.row_bytes(),
+                    row_bytes: record.row_bytes(),
+                    activation_bits: if record.is_int16() { 16 } else { 8 },
                     in_place: record.shortcut().is_some_and(|shortcut| {
                         model.row(shortcut, 0).start == model.row(index, 0).start
                     }),
@@ -209,6 +212,7 @@ impl fmt::Display for Report {
         );
         for layer in &self.layers {
             let [rows, columns, channels] = layer.shape;
+            let int16 = if layer.activation_bits == 16 { " int16" } else { "" };
             let mut place = ranges(&layer.arena_offsets, layer.row_bytes);
             if layer.in_place {
                 place += " in place";
@@ -216,7 +220,7 @@ impl fmt::Display for Report {
             table.add_row([
                 layer.name.clone(),
                 layer.kind.to_owned(),
-                format!("{rows}x{columns}x{channels}"),
+                format!("{rows}x{columns}x{channels}{int16}"),
                 format!("{:.6}", layer.scale),
                 layer.zero_point.to_string(),
                 thousands(layer.macs),

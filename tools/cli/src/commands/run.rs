@@ -36,7 +36,7 @@ pub struct PictureReport {
     /// Where it ran.
     pub device: String,
     /// The int8 logits.
-    pub logits: Vec<i8>,
+    pub logits: Vec<i16>,
     /// The best five classes, best first.
     pub top: Vec<Class>,
 }
@@ -96,7 +96,7 @@ impl fmt::Display for Report {
     }
 }
 
-fn softmax(logits: &[i8], quantization: Quantization) -> Vec<f64> {
+fn softmax(logits: &[i16], quantization: Quantization) -> Vec<f64> {
     let max = logits.iter().copied().max().map_or(0, i32::from);
     let exponentials: Vec<f64> = logits
         .iter()
@@ -123,7 +123,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
         answers.push((answer, None));
     }
     if let Some(path) = &args.logits {
-        write_logits(path, logits(&answers).view())?;
+        write_logits(path, logits(&answers).view(), file.logits_int16())?;
     }
     output.print(&Report(reports))
 }

@@ -1,0 +1,359 @@
+//! Layers that read or make int16: one portable path, the same on every backend.
+//!
+//! ```text
+//! conv:          acc = bias[o] + Σ weight · input            as in int8, in 64 bits
+//! batch norm:    acc = bias[c] + weight[c] · input
+//! add:           acc = input − its zero point
+//! average pool:  acc = Σ (input − its zero point)
+//!
+//! sum = requantize_wide(acc, m) + requantize_wide(shortcut − its zero point, multiplier 0)
+//! output = clamp(zero point + ((sum + half) >> join_bits))
+//! ```
+//!
+//! *m* is the channel's multiplier, of an add multiplier 1, of a pool multiplier 0. Without a
+//! shortcut there is no second term, and `join_bits` and *half*, 2^(join_bits − 1), are 0. So what
+//! ends a residual block is rounded once, like the [join](super::conv) in int8, but needs no
+//! table. Numbers outside of the input are those of a convolution in int8. Max-pool and softmax
+//! are those of int8, over more values.
+//!
+//! Weights are int8 in [`Packing::Ohwi`]. Every sum stays below 2⁴⁶: 2²² weights of 2⁷, numbers of
+//! 2¹⁵, and a bias of 2³¹. So there is no range to prove, but that of the multipliers.
+//!
+//! The nearest relative is TFLite's 16x8 quantization specification: int8 weights, int16
+//! activations whose zero point is 0, sums in 64 bits. There all activations of a network are
+//! int16 and biases int64, and multipliers have 16 bits; here any tensor but the picture can be
+//! either, biases are int32, and multipliers have 31 bits ([`requantize_wide`]).
+
+use core::ops::Range;
+
+use zerocopy::FromBytes;
+
+use super::average_pool::AveragePool;
+use super::batch_norm::{self, BatchNorm};
+use super::conv::{self, Conv, MAX_JOIN_BITS, Padding};
+use super::softmax::Softmax;
+use super::{MAX_KERNEL, Window, int8, int8_mut};
+use crate::error::{Error, Fault};
+use crate::format::{LayerRecord, Operator, Packing};
+use crate::model::Model;
+use crate::quant::{Multiplier, requantize_wide};
+use crate::rows::Carved;
+
+/// Products of int8 and int16 that a sum in 32 bits holds.
+const PRODUCTS: usize = 256;
+
+/// Numbers of a row.
+#[derive(Debug, Clone, Copy)]
+enum Numbers<'a> {
+    Int8(&'a [i8]),
+    Int16(&'a [i16]),
+}
+
+impl<'a> Numbers<'a> {
+    /// No numbers: a row of padding.
+    const NONE: Self = Self::Int8(&[]);
+
+    /// Those of a row of the layer's output.
+    fn of(layer: &LayerRecord, row: &'a [u8]) -> Self {
+        if layer.is_int16() {
+            // Rows are aligned to 16 bytes, as the arena is.
+            Self::Int16(<[i16]>::ref_from_bytes(row).unwrap_or_default())
+        } else {
+            Self::Int8(int8(row))
+        }
+    }
+
+    fn len(self) -> usize {
+        match self {
+            Self::Int8(row) => row.len(),
+            Self::Int16(row) => row.len(),
+        }
+    }
+
+    fn at(self, index: usize) -> i32 {
+        match self {
+            Self::Int8(row) => row.get(index).map_or(0, |&q| q.into()),
+            Self::Int16(row) => row.get(index).map_or(0, |&q| q.into()),
+        }
+    }
+
+    /// The sum of the products of `weights` with the numbers from `first` on.
+    fn products(self, weights: &[i8], first: usize) -> i64 {
+        let range = first..first + weights.len();
+        match self {
+            Self::Int8(row) => products(weights, row.get(range).unwrap_or(&[])),
+            Self::Int16(row) => products(weights, row.get(range).unwrap_or(&[])),
+        }
+    }
+}
+
+fn products<T: Copy + Into<i32>>(weights: &[i8], values: &[T]) -> i64 {
+    let sum = |(weights, values): (&[i8], &[T])| {
+        let products = weights.iter().zip(values).map(|(&w, &v)| i32::from(w) * v.into());
+        i64::from(products.fold(0, i32::wrapping_add))
+    };
+    weights.chunks(PRODUCTS).zip(values.chunks(PRODUCTS)).map(sum).sum()
+}
+
+/// A row that is made, and how sums become its numbers.
+struct Output<'a> {
+    row: Row<'a>,
+    channels: usize,
+    shortcut: Option<Shortcut<'a>>,
+    bits: u32,
+    zero_point: i64,
+    range: [i64; 2],
+}
+
+enum Row<'a> {
+    Int8(&'a mut [i8]),
+    Int16(&'a mut [i16]),
+}
+
+/// The second operand of an add or a join.
+struct Shortcut<'a> {
+    /// Its row; `None`: it lies where the output goes.
+    row: Option<Numbers<'a>>,
+    channels: usize,
+    stride: usize,
+    before: usize,
+    zero_point: i32,
+    multiplier: Multiplier,
+}
+
+impl<'a> Output<'a> {
+    fn new(
+        model: &Model<'_>,
+        layer: &LayerRecord,
+        y: u16,
+        place: &Range<usize>,
+        read: &Carved<'a>,
+        row: &'a mut [u8],
+    ) -> Self {
+        let shortcut = layer.shortcut().map(|of| {
+            let operand = model.layer(of);
+            let there = model.row(of, super::shortcut_row(layer, y));
+            Shortcut {
+                row: (there != *place).then(|| Numbers::of(operand, read.bytes(there))),
+                channels: usize::from(operand.channels.get()),
+                stride: usize::from(layer.shortcut_stride),
+                before: usize::from(layer.shortcut_channels_before.get()),
+                zero_point: operand.zero_point.into(),
+                multiplier: layer.multiplier(0),
+            }
+        });
+        let clamp = layer.clamp();
+        let (row, range) = if layer.is_int16() {
+            let row = <[i16]>::mut_from_bytes(row).unwrap_or_default();
+            (Row::Int16(row), clamp.wide().map(i64::from))
+        } else {
+            (Row::Int8(int8_mut(row)), [clamp.min, clamp.max].map(i64::from))
+        };
+        Self {
+            row,
+            channels: usize::from(layer.channels.get()),
+            bits: if shortcut.is_some() { layer.join_bits.into() } else { 0 },
+            shortcut,
+            zero_point: layer.zero_point.into(),
+            range,
+        }
+    }
+
+    /// Writes the number of a sum that was requantized.
+    fn set(&mut self, x: usize, c: usize, mut sum: i64) {
+        let index = x * self.channels + c;
+        if let Some(shortcut) = &self.shortcut {
+            let operand = match (shortcut.row, c.checked_sub(shortcut.before)) {
+                (None, _) => match &self.row {
+                    Row::Int8(row) => Numbers::Int8(row).at(index),
+                    Row::Int16(row) => Numbers::Int16(row).at(index),
+                },
+                (Some(row), Some(c)) if c < shortcut.channels => {
+                    row.at(x * shortcut.stride * shortcut.channels + c)
+                }
+                _ => shortcut.zero_point,
+            };
+            let centred = i64::from(operand - shortcut.zero_point);
+            let half = 1i64.wrapping_shl(self.bits) >> 1;
+            sum += requantize_wide(centred, shortcut.multiplier) + half;
+        }
+        let [min, max] = self.range;
+        let value = (self.zero_point + sum.wrapping_shr(self.bits)).max(min).min(max);
+        match &mut self.row {
+            Row::Int8(row) => row.get_mut(index).into_iter().for_each(|q| *q = value as i8),
+            Row::Int16(row) => row.get_mut(index).into_iter().for_each(|q| *q = value as i16),
+        }
+    }
+}
+
+/// Runs a step of a layer in the arena.
+#[inline(never)]
+pub(crate) fn run(model: &Model<'_>, index: usize, step: u16, arena: &mut [u8]) {
+    let layer = model.layer(index);
+    let input = model.input_of(layer);
+    let made = super::rows_made(model.graph(), layer, step);
+    let makes = made < super::rows_made(model.graph(), layer, step + 1);
+    let place = if makes { model.row(index, made) } else { 0..0 };
+    let (read, [output, scratch]) = Carved::new(arena, &[place.clone(), model.scratch(layer)]);
+    let places = model.places(input);
+    let row = |y: u16| Numbers::of(input, read.bytes(places.row(y)));
+    let mut output = Output::new(model, layer, made, &place, &read, output);
+    let channels = output.channels.max(1);
+    let columns = 0..usize::from(layer.columns.get());
+    let pixels = columns.flat_map(|x| (0..channels).map(move |c| (x, c)));
+    match layer.operator() {
+        Operator::Input => {}
+        Operator::Conv | Operator::MaxPool => {
+            let mut rows = [Numbers::NONE; MAX_KERNEL];
+            let above = super::rows_above(layer, step);
+            let under = super::rows_read(layer, step, input.rows.get());
+            for (slot, y) in rows.iter_mut().skip(above).zip(under) {
+                *slot = row(y);
+            }
+            if layer.operator() == Operator::Conv {
+                conv_row(&Conv::new(model, layer), &rows, &mut output);
+            } else {
+                max_pool(&Window::of(model, layer), &rows, &mut output);
+            }
+        }
+        Operator::Add => {
+            let (row, zero_point) = (row(step), i32::from(input.zero_point));
+            for (i, (x, c)) in (0..row.len()).zip(pixels) {
+                let centred = i64::from(row.at(i) - zero_point);
+                output.set(x, c, requantize_wide(centred, layer.multiplier(1)));
+            }
+        }
+        Operator::BatchNorm => {
+            let (row, norm) = (row(step), BatchNorm::new(model, layer));
+            for (i, (x, c)) in (0..row.len()).zip(pixels) {
+                let weight = norm.weights.get(c).map_or(0, |&weight| i64::from(weight));
+                let bias = norm.bias.get(c).map_or(0, |bias| i64::from(bias.get()));
+                let acc = bias + weight * i64::from(row.at(i));
+                output.set(x, c, requantize_wide(acc, norm.multiplier(c)));
+            }
+        }
+        Operator::AveragePool => {
+            let (row, sums) = (row(step), <[i32]>::mut_from_bytes(scratch).unwrap_or_default());
+            if step == 0 {
+                sums.fill(0);
+            }
+            for (c, sum) in sums.iter_mut().enumerate() {
+                for i in (c..row.len()).step_by(channels) {
+                    *sum = sum.wrapping_add(row.at(i));
+                }
+            }
+            if makes {
+                let pool = AveragePool::new(model, layer);
+                let zeros = i64::from(pool.pixels()) * i64::from(input.zero_point);
+                for (c, &sum) in sums.iter().enumerate() {
+                    let centred = i64::from(sum) - zeros;
+                    output.set(0, c, requantize_wide(centred, layer.multiplier(0)));
+                }
+            }
+        }
+        Operator::Softmax => {
+            if let (row, Row::Int8(output)) = (row(step), output.row) {
+                Softmax::new(layer).run_on((0..row.len()).map(|i| row.at(i)), output);
+            }
+        }
+    }
+}
+
+fn conv_row(conv: &Conv<'_>, rows: &[Numbers<'_>; MAX_KERNEL], output: &mut Output<'_>) {
+    let window = &conv.window;
+    let inputs = usize::from(window.input.channels).max(1);
+    let [kernel_rows, taps] = conv.kernel_taps();
+    let padded = !matches!(conv.padding, Padding::Same(0));
+    for x in 0..usize::from(window.output.columns) {
+        let (columns, first) = window.columns_on_input(x);
+        for o in 0..usize::from(window.output.channels) {
+            let mut acc = i64::from(conv.bias(o));
+            for (ky, &row) in rows.iter().take(kernel_rows).enumerate() {
+                let at = (o * kernel_rows + ky) * taps;
+                let weights = conv.weights.get(at..at + taps).unwrap_or(&[]);
+                let columns = if row.len() > 0 { columns.clone() } else { 0..0 };
+                for (kx, weights) in weights.chunks_exact(inputs).enumerate().filter(|_| padded) {
+                    if !columns.contains(&kx) {
+                        let outside =
+                            |(i, &w): (usize, &i8)| i64::from(w) * i64::from(conv.padding.at(i));
+                        acc += weights.iter().enumerate().map(outside).sum::<i64>();
+                    }
+                }
+                let on_input = weights.get(columns.start * inputs..columns.end * inputs);
+                acc += row.products(on_input.unwrap_or(&[]), first * inputs);
+            }
+            output.set(x, o, requantize_wide(acc, conv.multiplier(o)));
+        }
+    }
+}
+
+fn max_pool(window: &Window, rows: &[Numbers<'_>; MAX_KERNEL], output: &mut Output<'_>) {
+    let channels = output.channels;
+    for x in 0..usize::from(window.output.columns) {
+        let (columns, first) = window.columns_on_input(x);
+        for c in 0..channels {
+            let under = rows.iter().take(window.kernel[0]).filter(|row| row.len() > 0);
+            let values = under.flat_map(|row| {
+                (first..first + columns.len()).map(|column| row.at(column * channels + c))
+            });
+            // The zero point comes on top of what is set; of int16 it is 0.
+            output.set(x, c, values.max().map_or(i64::MIN >> 1, i64::from));
+        }
+    }
+}
+
+pub(super) fn check(model: &Model<'_>, index: usize) -> Result<(), Error> {
+    let layer = model.layer(index);
+    let input = model.input_of(layer);
+    let fault = |fault| Error::layer(index, fault);
+    let require = |holds: bool, cause| if holds { Ok(()) } else { Err(fault(cause)) };
+    let operator = layer.operator();
+    let int16_shortcut = layer.shortcut().is_some_and(|of| model.layer(of).is_int16());
+    let reads = index > 0 && (input.is_int16() || int16_shortcut);
+    let can_make = !matches!(operator, Operator::Input | Operator::Softmax);
+    require(layer.is_wide() == (reads || layer.is_int16()), Fault::Int16Flags)?;
+    require(!layer.is_int16() || (can_make && layer.zero_point == 0), Fault::Int16Flags)?;
+    if !layer.is_wide() {
+        return Ok(());
+    }
+    if layer.shortcut().is_some() {
+        let valid = layer.join_bits <= MAX_JOIN_BITS && layer.multiplier(0).is_valid_wide();
+        require(valid, Fault::Quantization)?;
+    }
+    let same_shape = || require(input.shape() == layer.shape(), Fault::Shape);
+    match operator {
+        Operator::Input => Ok(()),
+        Operator::Conv => {
+            conv::check_parts(model, index)?;
+            let packing = layer.packing();
+            require(packing == Packing::Ohwi, Fault::Packing(packing))?;
+            let conv = Conv::new(model, layer);
+            let valid = |o| conv.multiplier(usize::from(o)).is_valid_wide();
+            require((0..layer.channels.get()).all(valid), Fault::Quantization)
+        }
+        Operator::BatchNorm => {
+            same_shape()?;
+            batch_norm::check_parts(model, index)?;
+            let norm = BatchNorm::new(model, layer);
+            let valid = |c| norm.multiplier(usize::from(c)).is_valid_wide();
+            require((0..layer.channels.get()).all(valid), Fault::Quantization)
+        }
+        Operator::Add => {
+            same_shape()?;
+            require(layer.shortcut().is_some(), Fault::Operands)?;
+            require(layer.multiplier(1).is_valid_wide(), Fault::Quantization)
+        }
+        Operator::MaxPool => {
+            require(layer.is_int16() == input.is_int16(), Fault::Int16Flags)?;
+            super::max_pool::check(model, layer).map_err(fault)
+        }
+        Operator::AveragePool => {
+            super::average_pool::check_shape(model, layer).map_err(fault)?;
+            // Sums have 32 bits.
+            let bound = i64::from(AveragePool::new(model, layer).pixels()) << 15;
+            let valid = layer.multiplier(0).is_valid_wide() && bound <= i64::from(i32::MAX);
+            require(valid, Fault::Quantization)
+        }
+        Operator::Softmax => super::softmax::check(model, layer).map_err(fault),
+    }
+}

@@ -30,6 +30,8 @@ pub struct Layer {
     pub name: String,
     /// What it does.
     pub kind: &'static str,
+    /// Bits of a number of its output: 8, or 16.
+    pub activation_bits: u32,
     /// The layers that it reads: its input, and a shortcut.
     pub reads: Vec<usize>,
     /// Signal to quantization noise of its output in the quantized network, in dB.
@@ -52,6 +54,14 @@ pub struct Layer {
     /// How often its weights have which of 64 groups of steps.
     #[serde(skip)]
     pub weights: Option<[u64; BARS]>,
+}
+
+impl Layer {
+    /// What it does, and that it makes int16, if it does.
+    pub fn shown_kind(&self) -> String {
+        let int16 = if self.activation_bits == 16 { ", int16" } else { "" };
+        format!("{}{int16}", self.kind)
+    }
 }
 
 /// A histogram.
@@ -187,6 +197,7 @@ pub fn layers(
         Layer {
             name: quantized.name.clone(),
             kind: crate::commands::inspect::kind(&quantized.record),
+            activation_bits: if quantized.record.is_int16() { 16 } else { 8 },
             reads: reads(unit),
             sqnr_db: decibels(sum.float, sum.error),
             cosine: Some(sum.product / (sum.float * sum.quantized).sqrt())
@@ -226,7 +237,7 @@ fn differs(network: &Network, fused: &Fused<'_>, program: &Program) -> Option<St
 }
 
 /// The units that a unit reads, each once.
-fn reads(unit: &Unit) -> Vec<usize> {
+pub(crate) fn reads(unit: &Unit) -> Vec<usize> {
     let shortcut = unit.shortcut.map(|(shortcut, _)| shortcut);
     let shortcut = shortcut.filter(|&shortcut| shortcut != unit.input);
     [unit.input].into_iter().chain(shortcut).collect()
@@ -239,7 +250,7 @@ fn decibels(signal: f64, noise: f64) -> Option<f64> {
 
 /// The float network with the model's weights; `pixels` says what a pixel stands for, if the input's
 /// scale does not.
-fn dequantized(
+pub(crate) fn dequantized(
     network: &Network,
     fused: &Fused<'_>,
     program: &Program,
@@ -322,18 +333,21 @@ pub fn advice(layers: &[Layer], sqnr_db: Option<f64>) -> String {
             "clips {clipped:.2} % of its values: quantize with --calibration min-max, or calibrate \
              on more pictures like these"
         )
-    } else if worst.weights_part > 0.5 {
+    } else if worst.weights_part > 0.5 || worst.activation_bits == 16 {
         "most of it by its weights: quantize with --effort best, which learns their rounding from \
          more samples"
             .into()
     } else if last.is_some_and(|last| last.name == *name) {
         "most of it by the rounding of the logits themselves to int8: the layers before it need \
-         no mending"
+         no mending; with --int16 last they are int16"
             .into()
     } else {
-        "most of it by the rounding of its output: quantize with --effort best, which tries other \
-         ranges and scales of channels, and keeps those with the least error of the logits"
-            .into()
+        format!(
+            "most of it by the rounding of its output: quantize with --effort best, which tries \
+             other ranges and scales of channels, and keeps those with the least error of the \
+             logits; or with --int16 {name}, which keeps its output in int16 where the device \
+             has room and time for that"
+        )
     };
     let enough = sqnr_db.is_some_and(|db| db >= 40.0);
     let end = if enough { " That is little: the logits are within 1 % of float." } else { "" };

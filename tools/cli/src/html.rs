@@ -159,7 +159,7 @@ fn drawing(layers: &[Layer]) -> Markup {
                 }
             }
             @for (index, layer) in layers.iter().enumerate() {
-                @let label = format!("{}, {}, {:.1} % of the error", layer.name, layer.kind, 100.0 * layer.share);
+                @let label = format!("{}, {}, {:.1} % of the error", layer.name, layer.shown_kind(), 100.0 * layer.share);
                 a href=(if index > 0 { format!("#layer{index}") } else { "#layers".into() })
                     aria-label=(label) {
                     title { (label) }
@@ -190,7 +190,7 @@ fn table(layers: &[Layer]) -> Markup {
                     @for (index, layer) in layers.iter().enumerate().skip(1) {
                         tr {
                             th scope="row" { a href=(format!("#layer{index}")) { (layer.name) } }
-                            td { (layer.kind) }
+                            td { (layer.shown_kind()) }
                             td.(format!("e{}", shade(layer.share))) { (format!("{:.1} %", 100.0 * layer.share)) }
                             td { (format!("{:.0} %", 100.0 * layer.weights_part)) }
                             td { (decibels(layer.sqnr_db).unwrap_or_default()) }
@@ -213,13 +213,13 @@ fn details(index: usize, layer: &Layer) -> Markup {
     html! {
         details {
             summary {
-                b { (layer.name) } " " (layer.kind) ", "
+                b { (layer.name) } " " (layer.shown_kind()) ", "
                 (format!("{:.1} %", 100.0 * layer.share)) " of the error"
             }
             div.charts id=(format!("layer{index}")) {
                 figure {
                     figcaption {
-                        "Output in float (zeros apart); int8 stands for "
+                        "Output in float (zeros apart); int" (layer.activation_bits) " stands for "
                         (format!("{:.3} to {:.3}", range.min, range.max))
                     }
                     (histogram(&layer.values.counts, ends, &[f64::from(range.min), f64::from(range.max)]))

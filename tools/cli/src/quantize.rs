@@ -2,7 +2,8 @@
 //!
 //! - Weights: symmetric int8, or 4 bits where [asked for](crate::bits), one scale an output channel,
 //!   with the least squared error.
-//! - Activations: int8, one scale and zero point a tensor.
+//! - Activations: int8, one scale and zero point a tensor; or int16, where
+//!   [asked for](crate::int16), symmetric. Layers that read or make int16 have int8 weights.
 //! - The picture: pixel − 128, exact. Mean and standard deviation fold into the convolutions
 //!   that read it, whose padding is then a value a channel.
 //! - Residual blocks: the last convolution and the add become one layer with one rounding,
@@ -10,7 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use brooklet::format::{Operator, Packing, flags};
+use brooklet::format::{LayerRecord, Operator, Packing, flags};
 use brooklet::ops::conv::MAX_JOIN_BITS;
 use brooklet::quant::Multiplier;
 use zerocopy::little_endian::F32;
@@ -36,6 +37,8 @@ pub struct Fused<'n> {
     pub units: Vec<Unit>,
     /// The convolutions whose weights get 4 bits.
     in_four_bits: BTreeSet<NodeId>,
+    /// Nodes of the units whose outputs are int16.
+    int16: BTreeSet<NodeId>,
 }
 
 /// Quantized weights by the convolution's node.
@@ -153,12 +156,46 @@ impl<'n> Fused<'n> {
             unit_of.insert(id, units.len());
             units.push(new);
         }
-        Ok(Self { network, units, in_four_bits: BTreeSet::new() })
+        Ok(Self { network, units, in_four_bits: BTreeSet::new(), int16: BTreeSet::new() })
     }
 
     /// The same with weights in four bits of these convolutions.
     pub fn with_four_bits(self, nodes: &BTreeSet<NodeId>) -> Self {
         Self { in_four_bits: nodes.clone(), ..self }
+    }
+
+    /// The same with int16 outputs of the units of these nodes, and of max-pools behind them.
+    /// Convolutions that read or make int16 have weights in eight bits.
+    pub fn with_int16(mut self, nodes: &BTreeSet<NodeId>) -> Self {
+        self.int16.clone_from(nodes);
+        for unit in &self.units {
+            let reads = |of: usize| self.int16.contains(&self.units[of].node);
+            let shortcut = unit.shortcut.is_some_and(|(shortcut, _)| reads(shortcut));
+            match self.network.nodes[unit.node].op {
+                Op::Input | Op::Softmax => drop(self.int16.remove(&unit.node)),
+                Op::MaxPool(_) if reads(unit.input) => drop(self.int16.insert(unit.node)),
+                Op::MaxPool(_) => drop(self.int16.remove(&unit.node)),
+                _ if shortcut || reads(unit.input) || self.int16.contains(&unit.node) => {
+                    self.in_four_bits.remove(&unit.node);
+                }
+                _ => {}
+            }
+        }
+        self
+    }
+
+    /// The unit whose numbers a unit's output has: of a max-pool its input, else itself.
+    pub(crate) fn pooled(&self, index: usize) -> usize {
+        let unit = &self.units[index];
+        match self.network.nodes[unit.node].op {
+            Op::MaxPool(_) => self.pooled(unit.input),
+            _ => index,
+        }
+    }
+
+    /// Whether the output of a unit is int16.
+    pub(crate) fn is_int16(&self, unit: &Unit) -> bool {
+        self.int16.contains(&unit.node)
     }
 
     /// Bits of a convolution's weights.
@@ -253,15 +290,27 @@ impl<'n> Fused<'n> {
         };
         let mut layer = Layer::new(&node.name, operator, unit.input, shape(output.shape));
         let input = layers.get(unit.input);
+        let wide = |of: usize| layers.get(of).is_some_and(|layer| layer.record.is_int16());
+        let int16 = self.is_int16(unit);
+        if int16 {
+            layer.record.flags |= flags::INT16;
+        }
+        if int16 || wide(unit.input) || unit.shortcut.is_some_and(|(of, _)| wide(of)) {
+            layer.record.flags |= flags::WIDE;
+        }
         let (scale, zero_point) = match (operator, input) {
             (Operator::Input, _) | (_, None) => (1.0, -128),
             (Operator::MaxPool, Some(input)) => (input.record.scale.get(), input.record.zero_point),
             (Operator::Softmax, _) => (1.0 / 256.0, -128),
             _ => {
-                let range = ranges.ranges.get(&output.name).ok_or_else(|| {
+                let mut range = *ranges.ranges.get(&output.name).ok_or_else(|| {
                     Unrepresentable::new(&output.name, "the ranges file has no range for it")
                 })?;
-                let Affine { scale, zero_point } = Affine::new(*range)
+                if int16 && matches!(output.op, Op::Relu6) {
+                    // The end of the range is what clips.
+                    range.max = range.max.min(6.0);
+                }
+                let Affine { scale, zero_point, .. } = Affine::new(range, int16)
                     .ok_or_else(|| Unrepresentable::new(&output.name, "its range is impossible"))?;
                 (scale, zero_point)
             }
@@ -301,6 +350,18 @@ impl<'n> Fused<'n> {
             }
             Op::Add => {
                 let shortcut = &layers[unit.shortcut.map_or(0, |(shortcut, _)| shortcut)];
+                if layer.record.is_wide() {
+                    let ratio = |operand: &Layer| operand.record.scale.get() / scale;
+                    let reals = [ratio(input).into()];
+                    let bits = set_wide_join(&mut layer, ratio(shortcut).into(), &reals)?;
+                    let input = f64::from(ratio(input)) * f64::from(1u32 << bits);
+                    let multiplier = Multiplier::from_real(input).filter(|m| m.is_valid_wide());
+                    let multiplier = multiplier.ok_or_else(|| {
+                        Unrepresentable::new(&node.name, "its scales are out of proportion")
+                    })?;
+                    layer.record.set_multiplier(1, multiplier);
+                    return Ok(layer);
+                }
                 let operands = [input, shortcut]
                     .map(|layer| (layer.record.scale.get(), i32::from(layer.record.zero_point)));
                 set_add(&mut layer, operands).ok_or_else(|| {
@@ -331,29 +392,43 @@ impl<'n> Fused<'n> {
     }
 }
 
-/// Scale and zero point of a tensor.
+/// Scale and zero point of a tensor of int8 or int16.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Affine {
     scale: f32,
     zero_point: i8,
+    int16: bool,
 }
 
 impl Affine {
     /// Of a range, if it is possible.
-    pub(crate) fn new(range: Range) -> Option<Self> {
+    pub(crate) fn new(range: Range, int16: bool) -> Option<Self> {
         let (min, max) = (range.min.min(0.0), range.max.max(0.0));
         // A tensor that is always zero: any scale will do.
-        let scale = if max > min { (max - min) / 255.0 } else { 1.0 };
+        let scale = match max > min {
+            true if int16 => max.max(-min) / 32767.0,
+            true => (max - min) / 255.0,
+            false => 1.0,
+        };
         if !(scale.is_finite() && scale >= f32::MIN_POSITIVE) {
             return None;
         }
-        let zero_point = (-128.0 - f64::from(min / scale)).round().clamp(-128.0, 127.0);
-        Some(Self { scale, zero_point: zero_point as i8 })
+        let zero_point = match int16 {
+            true => 0.0,
+            false => (-128.0 - f64::from(min / scale)).round().clamp(-128.0, 127.0),
+        };
+        Some(Self { scale, zero_point: zero_point as i8, int16 })
     }
 
     /// Of a layer's output.
     pub(crate) fn of(layer: &Layer) -> Self {
-        Self { scale: layer.record.scale.get(), zero_point: layer.record.zero_point }
+        let LayerRecord { scale, zero_point, .. } = layer.record;
+        Self { scale: scale.get(), zero_point, int16: layer.record.is_int16() }
+    }
+
+    /// The steps that there are.
+    fn ends(self) -> [f32; 2] {
+        if self.int16 { [-32768.0, 32767.0] } else { [-128.0, 127.0] }
     }
 
     /// Real value of a step.
@@ -361,16 +436,17 @@ impl Affine {
         self.scale
     }
 
-    /// The reals that int8 stands for.
+    /// The reals that it stands for.
     pub(crate) fn range(self) -> Range {
-        let real = |step: f32| (step - f32::from(self.zero_point)) * self.scale;
-        Range { min: real(-128.0), max: real(127.0) }
+        let [min, max] = self.ends().map(|step| (step - f32::from(self.zero_point)) * self.scale);
+        Range { min, max }
     }
 
     /// The real that stands for `value`.
     pub(crate) fn round(self, value: f32) -> f32 {
         let zero = f32::from(self.zero_point);
-        let step = (value / self.scale + zero).round().clamp(-128.0, 127.0);
+        let [min, max] = self.ends();
+        let step = (value / self.scale + zero).round().clamp(min, max);
         (step - zero) * self.scale
     }
 }
@@ -440,6 +516,11 @@ fn set_conv(
         return set_multipliers(layer, &reals);
     };
     let ratio = f64::from(shortcut.record.scale.get()) / output_scale;
+    if layer.record.is_wide() {
+        let bits = set_wide_join(layer, ratio, &reals)?;
+        let reals: Vec<f64> = reals.iter().map(|real| real * f64::from(1u32 << bits)).collect();
+        return set_multipliers(layer, &reals);
+    }
     for bits in (0..=JOIN_BITS.min(MAX_JOIN_BITS)).rev() {
         let unit = f64::from(1u32 << bits);
         let half = if bits == 0 { 0 } else { 1i64 << (bits - 1) };
@@ -460,6 +541,24 @@ fn set_conv(
         }
     }
     Err(Unrepresentable::new(&layer.name, "its range is too small for its weights"))
+}
+
+/// Sets the shortcut's multiplier of a layer that reads or makes int16, and as many extra bits as
+/// that and `reals`, by which the sum is multiplied, leave room for.
+fn set_wide_join(layer: &mut Layer, shortcut: f64, reals: &[f64]) -> Result<u8, Unrepresentable> {
+    let multiplier = |real: f64, bits: u8| {
+        let multiplier = Multiplier::from_real(real * f64::from(1u32 << bits));
+        multiplier.filter(|multiplier| multiplier.is_valid_wide())
+    };
+    let fits = |bits: &u8| reals.iter().all(|&real| multiplier(real, *bits).is_some());
+    for bits in (0..=JOIN_BITS).rev().filter(fits) {
+        if let Some(multiplier) = multiplier(shortcut, bits) {
+            layer.record.set_multiplier(0, multiplier);
+            layer.record.join_bits = bits;
+            return Ok(bits);
+        }
+    }
+    Err(Unrepresentable::new(&layer.name, "its range is too small for what it adds"))
 }
 
 /// Weights, biases and multipliers of a batch norm, with `pixels` of the picture.
@@ -538,13 +637,16 @@ fn set_multipliers(layer: &mut Layer, reals: &[f64]) -> Result<(), Unrepresentab
 }
 
 /// The multipliers nearest to `reals`, if no sum of any channel can leave 32 bits with them, and
-/// `offset` added behind.
+/// `offset` added behind; those of layers that read or make int16 have 64.
 fn multipliers(layer: &Layer, reals: &[f64], offset: i64) -> Option<Vec<Multiplier>> {
     let taps = layer.weights.len() / layer.bias.len();
     let channels = layer.weights.chunks(taps).zip(&layer.bias).zip(reals);
     channels
         .map(|((weights, &bias), &real)| {
             let multiplier = Multiplier::from_real(real)?;
+            if layer.record.is_wide() {
+                return multiplier.is_valid_wide().then_some(multiplier);
+            }
             let weights: i64 = weights.iter().map(|w| i64::from(w.unsigned_abs())).sum();
             let bound = i64::from(bias).abs() + 128 * weights;
             let value = (bound as f64 * real).ceil() as i64 + 4;

@@ -10,6 +10,7 @@ use crate::equalize::{self, Factors};
 use crate::error::Problem;
 use crate::float::{FloatModel, squared_error};
 use crate::learn::{self, BATCH, Failure, learn};
+use crate::lower::Unrepresentable;
 use crate::network::{Network, NodeId};
 use crate::quantize::{Affine, Fused, Learned};
 
@@ -78,6 +79,8 @@ pub struct Recipe {
     pub seed: u64,
     /// Convolutions whose weights get four bits.
     pub in_four_bits: BTreeSet<NodeId>,
+    /// Nodes of the layers whose outputs are int16.
+    pub int16: BTreeSet<NodeId>,
 }
 
 /// What a recipe made of a network.
@@ -105,6 +108,12 @@ pub trait Progress {
 const PICTURES_FOR_RANGES: usize = 100;
 
 impl Recipe {
+    /// A network's layers to be.
+    pub fn fused<'n>(&self, network: &'n Network) -> Result<Fused<'n>, Unrepresentable> {
+        let fused = Fused::new(network)?;
+        Ok(fused.with_four_bits(&self.in_four_bits).with_int16(&self.int16))
+    }
+
     /// Quantizes a network.
     ///
     /// # Errors
@@ -133,7 +142,7 @@ impl Recipe {
         };
         let mut candidates = vec![Factors::ones(network)];
         if with(Step::Equalization) {
-            let fused = Fused::new(network)?.with_four_bits(&self.in_four_bits);
+            let fused = self.fused(network)?;
             progress.begin("equalizing", equalize::batches(network, data));
             let done = || progress.advance(1);
             let choice = equalize::choose(network, &fused, data, options.rounding, done)?;
@@ -194,12 +203,18 @@ impl Recipe {
     ) -> Result<(Quantized, f64), Failure> {
         let equalization = factors.names(network);
         let network = factors.apply(network);
-        let fused = Fused::new(&network)?.with_four_bits(&self.in_four_bits);
+        let fused = self.fused(&network)?;
         let (histograms, logits) = measure(&network, &fused, data, progress)?;
         let ranges: Vec<_> = match calibration.method() {
             Some(method) => histograms
                 .iter()
-                .map(|(node, histogram)| (*node, histogram.range(method)))
+                .map(|(node, histogram)| {
+                    let unit = fused.units.iter().find(|unit| unit.output == *node);
+                    let int16 = unit.is_some_and(|unit| fused.is_int16(unit));
+                    let range =
+                        if int16 { histogram.range_of_int16() } else { histogram.range(method) };
+                    (*node, range)
+                })
                 .collect(),
             None => choose(&network, &fused, data, &histograms, progress)?,
         };
@@ -281,7 +296,10 @@ fn choose(
         };
         // At the output itself the least squared error is the least error.
         let methods = if unit.output == logits { &Method::ALL[..1] } else { &Method::ALL };
-        let ranges = methods.iter().map(|&method| (histogram.range(method), 0.0)).collect();
+        let ranges = match fused.is_int16(unit) {
+            true => vec![(histogram.range_of_int16(), 0.0)],
+            false => methods.iter().map(|&method| (histogram.range(method), 0.0)).collect(),
+        };
         candidates.push(Candidates { unit: index, ranges });
     }
     let pictures = data.spread(PICTURES_FOR_RANGES);
@@ -292,7 +310,7 @@ fn choose(
         for Candidates { unit, ranges } in &mut candidates {
             let several = ranges.len() > 1;
             for (range, error) in ranges.iter_mut().filter(|_| several) {
-                let Some(step) = Affine::new(*range) else { continue };
+                let Some(step) = Affine::new(*range, false) else { continue };
                 let rounded = maps.of(*unit).mapv(|value| step.round(value));
                 let mut given = vec![(fused.units[*unit].output, rounded.view())];
                 let others = (0..*unit).filter(|&other| last_readers[other] > *unit);

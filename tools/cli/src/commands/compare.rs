@@ -220,7 +220,7 @@ impl fmt::Display for Report {
         for layer in self.layers.iter().skip(1) {
             table.add_row([
                 layer.name.clone(),
-                layer.kind.to_owned(),
+                layer.shown_kind(),
                 decibels(layer.sqnr_db),
                 layer.cosine.map_or(String::new(), |cosine| format!("{cosine:.5}")),
                 format!("{:.3} %", 100.0 * layer.saturation),

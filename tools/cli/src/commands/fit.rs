@@ -34,6 +34,8 @@ pub(super) struct Verdict {
     arena_bytes_left: i64,
     /// Of the longest row of a picture that the board takes.
     row_bytes_left: i64,
+    /// Whether the model has int16, which the board's firmware does not run.
+    lacks_int16: bool,
 }
 
 impl Verdict {
@@ -42,14 +44,18 @@ impl Verdict {
         let slot_bytes_left = left(spec.slot.bytes, model.file().len());
         let arena_bytes_left = left(spec.arena_bytes, model.arena_bytes());
         let row_bytes_left = left(spec.row_bytes, model.input().row_bytes());
-        let fits = slot_bytes_left.min(arena_bytes_left).min(row_bytes_left) >= 0;
+        let lacks_int16 = !spec.int16 && model.layers().iter().any(|layer| layer.is_wide());
+        let fits = slot_bytes_left.min(arena_bytes_left).min(row_bytes_left) >= 0 && !lacks_int16;
         let board = spec.name.clone();
-        Self { board, fits, slot_bytes_left, arena_bytes_left, row_bytes_left }
+        Self { board, fits, slot_bytes_left, arena_bytes_left, row_bytes_left, lacks_int16 }
     }
 
     fn remedy(&self) -> &'static str {
         let lacks = [self.slot_bytes_left, self.arena_bytes_left, self.row_bytes_left];
         match lacks.map(|left| left < 0) {
+            [false, false, false] if self.lacks_int16 => {
+                "a model without --int16, or firmware with `int16` in its board.toml and Cargo.toml"
+            }
             [false, false, false] => "",
             [true, false, false] => "a network with fewer weights, or a larger slot",
             [false, true, _] => "smaller pictures or fewer channels, or more RAM",
@@ -78,6 +84,9 @@ impl fmt::Display for Verdict {
         if self.fits {
             writeln!(f, "fits {}, with {told} to spare", self.board)
         } else {
+            let int16 = if self.lacks_int16 { "int16" } else { "" };
+            let told = [&told[..], int16].into_iter().filter(|lack| !lack.is_empty());
+            let told = told.collect::<Vec<_>>().join(", ");
             let (board, remedy) = (&self.board, self.remedy());
             writeln!(f, "does not fit {board}: lacks {told}; what would fit: {remedy}")
         }

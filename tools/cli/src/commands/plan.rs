@@ -105,6 +105,9 @@ impl Budget {
         let bytes =
             |layer: &Layer, packing| layer.bytes_as(packing).next_multiple_of(WEIGHTS_ALIGN);
         let saved = |layer: &Layer| {
+            if layer.record.is_wide() {
+                return 0;
+            }
             let halves = packing.in_four_bits().unwrap_or(packing);
             bytes(layer, packing).saturating_sub(bytes(layer, halves))
         };

@@ -20,17 +20,19 @@ use super::plan::Budget;
 use super::{Output, inspect, percent, progress, read, thousands};
 use crate::bits::{self, WeightBits};
 use crate::calibrate::{Range, Ranges};
+use crate::cost;
 use crate::data::{Dataset, Preprocess};
 use crate::equalize::Factors;
 use crate::error::{Error, Problem};
 use crate::evaluate::{FloatAnswers, Score, answers, score};
 use crate::import::{self, Arch, Imported, Variant};
+use crate::int16::{self, Gain};
 use crate::learn::Failure;
 use crate::lower::{Unrepresentable, lower};
 use crate::model_file::{HostBackend, ModelFile, to_record};
 use crate::network::{Network, NodeId, Shape};
-use crate::plan::Plan;
-use crate::program::Program;
+use crate::plan::{Goal, Plan, plan};
+use crate::program::{Layer, Program};
 use crate::quantize::{Fused, Learned};
 use crate::recipe::{Calibration, Effort, Progress, Quantized, Recipe, Step};
 use crate::write::{writable, write_whole};
@@ -64,6 +66,11 @@ pub struct Args {
     /// --flash 4 where it takes them to fit]
     #[arg(long, value_enum, value_name = "BITS")]
     weights: Option<WeightBits>,
+    /// Keeps outputs of these layers in int16, where int8 is not enough: names of layers or blocks,
+    /// `first` (convolution), `last` (mean and logits), or `auto`: those that bring a measured gain
+    /// of 0.25 dB each. Takes twice the bytes for their rows, and more instructions.
+    #[arg(long, value_name = "LAYERS", value_delimiter = ',')]
+    int16: Vec<String>,
     /// Of what is drawn by lot: the same seed and data make the same model.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -124,10 +131,11 @@ impl FlashBudget<'_> {
     ) -> miette::Result<BTreeSet<NodeId>> {
         let failed = |failure| failed(&args.network, failure);
         // Any ranges will do: how large the file is does not depend on them.
-        let recipe = Recipe { effort: Effort::Fast, calibration: None, ..args.recipe() };
+        let int16 = args.named_int16(network)?;
+        let recipe = Recipe { effort: Effort::Fast, calibration: None, int16, ..args.recipe() };
         let quick = recipe.run(network, data, preprocess, bars).map_err(failed)?;
         let at = |error: Unrepresentable| error.in_file(&args.network);
-        let fused = Fused::new(network).map_err(at)?;
+        let fused = recipe.fused(network).map_err(at)?;
         let program = fused.quantize(&quick.ranges, preprocess, &quick.learned);
         let mut program = program.map_err(at)?;
         program.preprocessing = Some(to_record(preprocess));
@@ -229,6 +237,71 @@ impl Progress for Bars {
     }
 }
 
+/// What int16 brings, and what it takes.
+#[derive(Debug, Serialize)]
+struct Int16 {
+    /// The layers whose outputs are int16.
+    layers: Vec<Int16Layer>,
+    /// SQNR on the calibration data with all in int8, if it was measured.
+    int8_sqnr_db: Option<f64>,
+    /// The arena, with all in int8.
+    int8_arena_bytes: Option<usize>,
+    /// Instructions a picture on the board, as predicted: with all in int8, and now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instructions: Option<[u64; 2]>,
+}
+
+#[derive(Debug, Serialize)]
+struct Int16Layer {
+    name: String,
+    /// By how much it alone lowers the noise of the logits, beside those before it, if that was
+    /// measured.
+    gain_db: Option<f64>,
+}
+
+impl Int16 {
+    /// Of a program in which `gains` were found, or layers were named.
+    fn new(program: &Program, gains: &[(String, f64)]) -> Self {
+        let gain = |name: &str| gains.iter().find(|(gained, _)| gained == name).map(|gain| gain.1);
+        let int16 = program.layers.iter().filter(|layer| layer.record.is_int16());
+        let layers =
+            int16.map(|layer| Int16Layer { name: layer.name.clone(), gain_db: gain(&layer.name) });
+        Self {
+            layers: layers.collect(),
+            int8_sqnr_db: None,
+            int8_arena_bytes: None,
+            instructions: None,
+        }
+    }
+}
+
+impl fmt::Display for Int16 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.layers.is_empty() {
+            let margin = int16::MARGIN_DB;
+            return writeln!(f, "int16: no layer brings {margin} dB, all stay int8");
+        }
+        let layer = |layer: &Int16Layer| match layer.gain_db {
+            Some(db) => format!("{} (+{db:.2} dB)", layer.name),
+            None => layer.name.clone(),
+        };
+        let layers = self.layers.iter().map(layer).collect::<Vec<_>>().join(", ");
+        write!(f, "int16: {layers}")?;
+        let mut before = Vec::new();
+        before.extend(self.int8_sqnr_db.map(|db| format!("{db:.2} dB")));
+        before.extend(
+            self.int8_arena_bytes.map(|bytes| format!("an arena of {} bytes", thousands(bytes))),
+        );
+        if let Some([int8, now]) = self.instructions {
+            before.push(format!("{} instructions, now {}", thousands(int8), thousands(now)));
+        }
+        match before.is_empty() {
+            true => writeln!(f),
+            false => writeln!(f, "; all in int8 it was {}", before.join(", ")),
+        }
+    }
+}
+
 #[derive(Debug, Serialize)]
 struct Report {
     model: PathBuf,
@@ -236,6 +309,8 @@ struct Report {
     contents: inspect::Report,
     /// On the calibration data.
     evidence: Option<Score>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    int16: Option<Int16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     verdict: Option<Verdict>,
 }
@@ -292,7 +367,48 @@ impl Args {
             without: self.without.clone(),
             seed: self.seed,
             in_four_bits: BTreeSet::new(),
+            int16: BTreeSet::new(),
         }
+    }
+
+    /// Whether layers in int16 are to be found.
+    fn finds_int16(&self) -> bool {
+        self.int16.iter().any(|word| word == "auto")
+    }
+
+    /// Refuses words for int16 that contradict each other, or this input.
+    fn check_int16(&self) -> miette::Result<()> {
+        if self.finds_int16() && self.int16.len() > 1 {
+            return Err(miette!(
+                help = "either --int16 auto, or names",
+                "--int16: auto finds the layers itself",
+            ));
+        }
+        if self.finds_int16() && self.calibrate.is_none() {
+            return Err(miette!(
+                help = "add --calibrate DATA, or name the layers",
+                "--int16 auto: gains are measured on pictures",
+            ));
+        }
+        Ok(())
+    }
+
+    /// The layers that are named for int16.
+    fn named_int16(&self, network: &Network) -> miette::Result<BTreeSet<NodeId>> {
+        let fused = Fused::new(network).map_err(|error| error.in_file(&self.network))?;
+        let mut nodes = BTreeSet::new();
+        for word in self.int16.iter().filter(|word| *word != "auto") {
+            nodes.extend(int16::named(network, &fused, word).map_err(|what| {
+                let names = fused.units.iter().skip(1).map(|unit| &*network.nodes[unit.node].name);
+                let names = names.collect::<Vec<_>>().join(", ");
+                miette!(
+                    help = format!("first, last, auto, or of: {names}"),
+                    "{}: --int16: {what}",
+                    self.network.display(),
+                )
+            })?);
+        }
+        Ok(nodes)
     }
 
     /// Where the names of the classes come from.
@@ -365,6 +481,7 @@ fn read_ranges(path: &Path, network: &Network, fused: &Fused<'_>) -> miette::Res
 pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let preprocess = args.preprocess()?;
     let labels = args.labels()?;
+    args.check_int16()?;
     let board = args.budget.board()?;
     // Known before the long work, not after it.
     for path in [Some(&args.output), args.save_ranges.as_ref()].into_iter().flatten() {
@@ -387,6 +504,8 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     };
     let at = |error: Unrepresentable| error.in_file(&args.network);
     let mut calibration = None;
+    // For int16: what each layer brings, and what it would be without.
+    let (mut gains, mut int8_program) = (Vec::new(), None);
     let (mut program, measured) = match import::load(&args.network, &options)? {
         Imported::Quantized(network) => {
             if args.calibrate.is_some() || args.ranges.is_some() {
@@ -403,12 +522,19 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
                     args.network.display(),
                 ));
             }
+            if !args.int16.is_empty() {
+                return Err(miette!(
+                    help = "leave out --int16, or quantize the float network that it was made of",
+                    "{}: is already int8",
+                    args.network.display(),
+                ));
+            }
             args.check(&preprocess, network.input)?;
             (lower(&network, &preprocess).map_err(at)?, None)
         }
         Imported::Float(network) => {
             args.check(&preprocess, network.input)?;
-            let mut recipe = args.recipe();
+            let mut recipe = Recipe { int16: args.named_int16(&network)?, ..args.recipe() };
             if args.weights == Some(WeightBits::Four) {
                 recipe.in_four_bits = bits::inner(&network, &Fused::new(&network).map_err(at)?);
             }
@@ -423,10 +549,29 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
                         recipe.in_four_bits =
                             budget.choose(args, &network, &data, &preprocess, &bars)?;
                     }
-                    let quantized = recipe.run(&network, &data, &preprocess, &bars);
+                    let failed = |failure| failed(&args.network, failure);
+                    let run = |recipe: &Recipe| {
+                        recipe.run(&network, &data, &preprocess, &bars).map_err(failed)
+                    };
+                    let mut quantized = run(&recipe)?;
+                    if args.finds_int16() {
+                        let fused = recipe.fused(&quantized.network).map_err(at)?;
+                        let int8 = fused
+                            .quantize(&quantized.ranges, &preprocess, &quantized.learned)
+                            .map_err(at)?;
+                        let network = &quantized.network;
+                        let found = int16::worthwhile(network, &int8, &preprocess, &data, &bars);
+                        let name = |gain: &Gain| (network.nodes[gain.node].name.clone(), gain.db);
+                        let found = found.map_err(failed)?;
+                        gains = found.iter().map(name).collect();
+                        if !gains.is_empty() {
+                            int8_program = Some(int8);
+                            recipe.int16 = found.iter().map(|gain| gain.node).collect();
+                            quantized = run(&recipe)?;
+                        }
+                    }
                     bars.finish();
-                    let Quantized { network, ranges, learned, logits } =
-                        quantized.map_err(|failure| failed(&args.network, failure))?;
+                    let Quantized { network, ranges, learned, logits } = quantized;
                     calibration = Some(data);
                     (network, ranges, learned, Some(logits))
                 }
@@ -445,14 +590,43 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
                     ));
                 }
             };
-            let fused = Fused::new(&network).map_err(at)?.with_four_bits(&recipe.in_four_bits);
-            (fused.quantize(&ranges, &preprocess, &learned).map_err(at)?, Some((ranges, float)))
+            let fused = recipe.fused(&network).map_err(at)?;
+            let program = fused.quantize(&ranges, &preprocess, &learned).map_err(at)?;
+            if !recipe.int16.is_empty() && int8_program.is_none() {
+                let int8 = Recipe { int16: BTreeSet::new(), ..recipe };
+                let int8 = int8.fused(&network).map_err(at)?;
+                // What it costs does not depend on the ranges, as long as there are some.
+                int8_program = int8.quantize(&ranges, &preprocess, &learned).ok();
+            }
+            (program, Some((ranges, float)))
         }
     };
     program.preprocessing = Some(to_record(&preprocess));
     let data_labels = || calibration.as_ref().and_then(|data| data.classes().map(<[_]>::to_vec));
     let saved_labels = || measured.as_ref().map(|(ranges, _)| ranges.labels.clone());
     program.labels = labels.or_else(data_labels).or_else(saved_labels).unwrap_or_default();
+    let mut int16 = (!args.int16.is_empty()).then(|| Int16::new(&program, &gains));
+    if let (Some(int16), Some(mut int8)) = (&mut int16, int8_program) {
+        int8.preprocessing = program.preprocessing;
+        let measured = measured.as_ref().and_then(|(_, float)| float.clone());
+        let measured = calibration.as_ref().zip(measured).filter(|_| args.finds_int16());
+        if let Some((data, float)) = measured {
+            let file = build(&int8, &plan(&int8, Goal::Size).into_diagnostic()?, args)?;
+            int16.int8_sqnr_db = judge(&file, data, float)?.sqnr_db;
+        }
+        let instructions = |program: &Program| {
+            let costs = board.as_ref().and_then(cost::of)?;
+            let layer = |layer: &Layer| {
+                let input = usize::from(layer.record.input.get());
+                costs.instructions(&layer.record, program.layers[input].record.shape())
+            };
+            Some(program.layers.iter().map(layer).sum::<f64>() as u64)
+        };
+        let (int8, plan) = args.budget.plan(int8, board.as_ref(), &args.network)?;
+        int16.int8_arena_bytes = Some(plan.arena_bytes);
+        let (wide, _) = args.budget.plan(program.clone(), board.as_ref(), &args.network)?;
+        int16.instructions = instructions(&int8).zip(instructions(&wide)).map(<[u64; 2]>::from);
+    }
     let (program, plan) = args.budget.plan(program, board.as_ref(), &args.network)?;
     let file = build(&program, &plan, args)?;
 
@@ -470,7 +644,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     write_whole(&args.output, file.bytes())?;
     let contents = inspect::Report::new(&file.model());
     let verdict = board.map(|board| Verdict::new(&board, &file.model()));
-    output.print(&Report { model: args.output.clone(), contents, evidence, verdict })
+    output.print(&Report { model: args.output.clone(), contents, evidence, int16, verdict })
 }
 
 impl fmt::Display for Report {
@@ -496,6 +670,9 @@ impl fmt::Display for Report {
         let halves: Vec<_> = halves.map(|layer| layer.name.as_str()).collect();
         if !halves.is_empty() {
             writeln!(f, "weights in 4 bits: {}", halves.join(", "))?;
+        }
+        if let Some(int16) = &self.int16 {
+            write!(f, "{int16}")?;
         }
         if let Some(verdict) = &self.verdict {
             write!(f, "{verdict}")?;

@@ -1,0 +1,215 @@
+//! Which layers get int16 outputs, where int8 is not enough and the user allows it.
+
+use std::collections::{BTreeSet, HashMap};
+
+use ndarray::{Array4, ArrayView4};
+
+use crate::calibrate::Range;
+use crate::compare::{dequantized, reads};
+use crate::data::{Dataset, Preprocess};
+use crate::error::Problem;
+use crate::float::{FloatModel, squared_error};
+use crate::learn::{BATCH, Failure};
+use crate::network::{Network, NodeId, Op};
+use crate::program::Program;
+use crate::quantize::{Affine, Fused};
+use crate::recipe::Progress;
+
+/// What a layer has to bring to be worth int16: so much less noise in the logits, in dB. A
+/// twentieth of the noise; what twice the bytes a row and slower sums are worth is the user's to
+/// say, by naming layers.
+pub const MARGIN_DB: f64 = 0.25;
+
+/// Pictures on which gains are measured, at most.
+const PICTURES: usize = 100;
+
+/// A layer that is worth it.
+#[derive(Debug, Clone, Copy)]
+pub struct Gain {
+    /// Its node.
+    pub node: NodeId,
+    /// By how much the noise of the logits falls, in dB, on top of the gains before it.
+    pub db: f64,
+}
+
+/// The layers that a word of `--int16` means: `first` (convolution), `last` (the logits, and the
+/// mean that they are computed from), the name of a layer, or of a block: what comes before a dot
+/// in the names of its layers. Names are those of reports, or of the network's file.
+///
+/// # Errors
+///
+/// What is wrong with the word.
+pub fn named(network: &Network, fused: &Fused<'_>, word: &str) -> Result<BTreeSet<NodeId>, String> {
+    let is = |node: NodeId, of: fn(&Op) -> bool| of(&network.nodes[node].op);
+    let can_be = |node: NodeId| !is(node, |op| matches!(op, Op::Input | Op::Softmax));
+    let units = || fused.units.iter();
+    let logits = || units().filter(|unit| unit.output == network.logits());
+    let chosen: BTreeSet<NodeId> = match word {
+        "first" => {
+            let mut convs = units().filter(|unit| is(unit.node, |op| matches!(op, Op::Conv(_))));
+            convs.next().map(|unit| unit.node).into_iter().collect()
+        }
+        "last" => {
+            let before = logits().map(|unit| fused.units[unit.input].node);
+            let means = before.filter(|&node| is(node, |op| matches!(op, Op::GlobalAveragePool)));
+            means.chain(logits().map(|unit| unit.node)).collect()
+        }
+        name => {
+            let block = format!("{name}.");
+            let same = |node: NodeId| {
+                let node = &network.nodes[node];
+                node.name == name || node.source == name || node.name.starts_with(&block)
+            };
+            let named = units().filter(|unit| same(unit.node) || same(unit.output));
+            // A max-pool has its input's numbers.
+            let makes = |node: NodeId, input: usize| match network.nodes[node].op {
+                Op::MaxPool(_) => fused.units[input].node,
+                _ => node,
+            };
+            named.map(|unit| makes(unit.node, unit.input)).collect()
+        }
+    };
+    let chosen: BTreeSet<NodeId> = match chosen.is_empty() {
+        true => return Err(format!("the network has no layer or block `{word}`")),
+        false => chosen.into_iter().filter(|&node| can_be(node)).collect(),
+    };
+    match chosen.is_empty() {
+        true => Err(format!("`{word}` is exact in int8, or of no use in int16")),
+        false => Ok(chosen),
+    }
+}
+
+/// Layers whose outputs are worth int16, the most first: each brings the logits of the quantized
+/// network nearer to the float network's by [`MARGIN_DB`] at least, beside those before it.
+///
+/// `program` is the network quantized to int8.
+///
+/// # Errors
+///
+/// [`Failure`] says what went wrong.
+pub fn worthwhile(
+    network: &Network,
+    program: &Program,
+    preprocess: &Preprocess,
+    data: &Dataset,
+    progress: &dyn Progress,
+) -> Result<Vec<Gain>, Failure> {
+    let fused = Fused::new(network)?;
+    let pictures = data.spread(PICTURES);
+    let logits = fused.units.iter().position(|unit| unit.output == network.logits());
+    let logits = logits.unwrap_or(0);
+    let could_be = |unit: &usize| {
+        let op = &network.nodes[fused.units[*unit].node].op;
+        !matches!(op, Op::Input | Op::MaxPool(_) | Op::Softmax)
+    };
+    let candidates: Vec<usize> = (0..=logits).filter(could_be).collect();
+    let batches = pictures.len().div_ceil(BATCH);
+    progress.begin("trying int16", (1 + candidates.len()) * batches);
+    let float = FloatModel::new(network)?;
+    let mut ranges = vec![Range::default(); fused.units.len()];
+    for pictures in pictures.chunks(BATCH) {
+        let batch = data.batch(pictures.iter().copied())?;
+        let maps = float.maps(batch.view(), &fused)?;
+        for (unit, range) in ranges.iter_mut().enumerate() {
+            for &value in &maps.of(unit) {
+                *range = Range { min: range.min.min(value), max: range.max.max(value) };
+            }
+        }
+    }
+    let trial = Trial {
+        model: FloatModel::new(&dequantized(network, &fused, program, Some(preprocess)))?,
+        float,
+        fused: &fused,
+        int8: program.layers.iter().map(Affine::of).collect(),
+        ranges,
+        logits,
+    };
+    let alone: Vec<BTreeSet<usize>> = candidates.iter().map(|&unit| [unit].into()).collect();
+    let sets = [&[BTreeSet::new()], &alone[..]].concat();
+    let noises = trial.noises(&sets, data, &pictures, progress)?;
+    let decibels = |before: f64, now: f64| match now > 0.0 {
+        true => 10.0 * (before / now).log10(),
+        false => 0.0,
+    };
+    let mut noise = noises[0];
+    let mut worth: Vec<(usize, f64)> =
+        candidates.into_iter().zip(noises.into_iter().skip(1)).collect();
+    worth.retain(|&(_, now)| decibels(noise, now) >= MARGIN_DB);
+    worth.sort_by(|a, b| a.1.total_cmp(&b.1));
+    let mut gains = Vec::new();
+    let mut chosen = BTreeSet::new();
+    progress.begin("combining int16", worth.len() * batches);
+    for (unit, _) in worth {
+        let mut more = chosen.clone();
+        more.insert(unit);
+        let now = trial.noises(std::slice::from_ref(&more), data, &pictures, progress)?[0];
+        let db = decibels(noise, now);
+        if db >= MARGIN_DB {
+            gains.push(Gain { node: fused.units[unit].node, db });
+            (chosen, noise) = (more, now);
+        }
+    }
+    Ok(gains)
+}
+
+/// The quantized network in the float engine, with any layers in int16.
+struct Trial<'n> {
+    float: FloatModel,
+    /// With the quantized weights.
+    model: FloatModel,
+    fused: &'n Fused<'n>,
+    int8: Vec<Affine>,
+    /// For int16, by unit.
+    ranges: Vec<Range>,
+    /// Their unit.
+    logits: usize,
+}
+
+impl Trial<'_> {
+    /// The squared errors of the logits with the outputs of each set of units in int16.
+    fn noises(
+        &self,
+        sets: &[BTreeSet<usize>],
+        data: &Dataset,
+        pictures: &[usize],
+        progress: &dyn Progress,
+    ) -> Result<Vec<f64>, Failure> {
+        let mut noises = vec![0.0; sets.len()];
+        for pictures in pictures.chunks(BATCH) {
+            let batch = data.batch(pictures.iter().copied())?;
+            let right = self.float.run(batch.view())?;
+            let pixels = batch.permuted_axes([0, 3, 1, 2]);
+            for (set, noise) in sets.iter().zip(&mut noises) {
+                let logits = self.run(set, pixels.view())?;
+                let (pictures, classes) = right.dim();
+                let right = right.view().into_shape_with_order((pictures, classes, 1, 1));
+                let right = right.map_err(|error| Problem::Engine { detail: error.to_string() })?;
+                *noise += squared_error(logits.view(), right);
+                progress.advance(1);
+            }
+        }
+        Ok(noises)
+    }
+
+    fn run(
+        &self,
+        set: &BTreeSet<usize>,
+        pixels: ArrayView4<'_, f32>,
+    ) -> Result<Array4<f32>, Problem> {
+        let last_readers = self.fused.last_readers();
+        let mut live: HashMap<usize, Array4<f32>> = HashMap::from([(0, pixels.to_owned())]);
+        for (index, unit) in self.fused.units.iter().enumerate().take(self.logits + 1).skip(1) {
+            let given = reads(unit).into_iter();
+            let given = given.map(|read| (self.fused.units[read].output, live[&read].view()));
+            let mut output = self.model.output(&given.collect::<Vec<_>>(), unit.output)?;
+            let pooled = self.fused.pooled(index);
+            let int16 = || Affine::new(self.ranges[pooled], true);
+            let affine = if set.contains(&pooled) { int16() } else { None };
+            let affine = affine.unwrap_or(self.int8[index]);
+            output.mapv_inplace(|value| affine.round(value));
+            live.insert(index, output);
+            live.retain(|&unit, _| unit == self.logits || last_readers[unit] > index);
+        }
+        Ok(live.remove(&self.logits).unwrap_or_default())
+    }
+}

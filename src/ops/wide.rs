@@ -77,22 +77,61 @@ impl<'a> Numbers<'a> {
         }
     }
 
-    /// The sum of the products of `weights` with the numbers from `first` on.
-    fn products(self, weights: &[i8], first: usize) -> i64 {
-        let range = first..first + weights.len();
+    /// Adds the products of two channels' `weights` with the numbers from two places on.
+    fn multiply(self, weights: [&[i8]; 2], from: [usize; 2], acc: &mut Sums) {
+        let length = weights[0].len();
         match self {
-            Self::Int8(row) => products(weights, row.get(range).unwrap_or(&[])),
-            Self::Int16(row) => products(weights, row.get(range).unwrap_or(&[])),
+            Self::Int8(row) => {
+                let under = |at: usize| row.get(at..at + length).unwrap_or(&[]);
+                multiply(weights, [under(from[0]), under(from[1])], acc);
+            }
+            Self::Int16(row) => {
+                let under = |at: usize| row.get(at..at + length).unwrap_or(&[]);
+                multiply(weights, [under(from[0]), under(from[1])], acc);
+            }
         }
     }
 }
 
-fn products<T: Copy + Into<i32>>(weights: &[i8], values: &[T]) -> i64 {
-    let sum = |(weights, values): (&[i8], &[T])| {
-        let products = weights.iter().zip(values).map(|(&w, &v)| i32::from(w) * v.into());
-        i64::from(products.fold(0, i32::wrapping_add))
-    };
-    weights.chunks(PRODUCTS).zip(values.chunks(PRODUCTS)).map(sum).sum()
+/// Sums of two output channels at each of two columns.
+type Sums = [[i64; 2]; 2];
+
+fn multiply<T: Copy + Into<i32>>(weights: [&[i8]; 2], values: [&[T]; 2], acc: &mut Sums) {
+    let ([a, b], [v, w]) = (weights, values);
+    let mut from = 0;
+    while from < a.len() {
+        let part = from..a.len().min(from + PRODUCTS);
+        from = part.end;
+        let parts = (a.get(part.clone()), b.get(part.clone()), v.get(part.clone()), w.get(part));
+        let (Some(a), Some(b), Some(v), Some(w)) = parts else { return };
+        let [p, q, r, s] = products(a, b, v, w);
+        let [[acc_p, acc_q], [acc_r, acc_s]] = acc;
+        *acc_p += i64::from(p);
+        *acc_q += i64::from(q);
+        *acc_r += i64::from(r);
+        *acc_s += i64::from(s);
+    }
+}
+
+/// Sums of the products of `a` and `b` with `v`, and with `w`. A function of its own, so that all
+/// it needs is in registers.
+#[inline(never)]
+fn products<T: Copy + Into<i32>>(a: &[i8], b: &[i8], v: &[T], w: &[T]) -> [i32; 4] {
+    let length = a.len();
+    if b.len() != length || v.len() != length || w.len() != length {
+        return [0; 4];
+    }
+    let mut sums = [0i32; 4];
+    for i in 0..length {
+        // One by one: where code is to be small, mapping over an array is a loop.
+        let (a, b) = (i32::from(a[i]), i32::from(b[i]));
+        let (v, w) = (v[i].into(), w[i].into());
+        sums[0] = sums[0].wrapping_add(a * v);
+        sums[1] = sums[1].wrapping_add(b * v);
+        sums[2] = sums[2].wrapping_add(a * w);
+        sums[3] = sums[3].wrapping_add(b * w);
+    }
+    sums
 }
 
 /// A row that is made, and how sums become its numbers.
@@ -159,8 +198,10 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// Writes the number of a sum that was requantized.
-    fn set(&mut self, x: usize, c: usize, mut sum: i64) {
+    /// Writes the number of a sum.
+    #[inline(never)]
+    fn set(&mut self, x: usize, c: usize, acc: i64, multiplier: Multiplier) {
+        let mut sum = requantize_wide(acc, multiplier);
         let index = x * self.channels + c;
         if let Some(shortcut) = &self.shortcut {
             let operand = match (shortcut.row, c.checked_sub(shortcut.before)) {
@@ -177,6 +218,11 @@ impl<'a> Output<'a> {
             let half = 1i64.wrapping_shl(self.bits) >> 1;
             sum += requantize_wide(centred, shortcut.multiplier) + half;
         }
+        self.put(index, sum);
+    }
+
+    /// Writes the number at an index of the row, its zero point not yet in it.
+    fn put(&mut self, index: usize, sum: i64) {
         let [min, max] = self.range;
         let value = (self.zero_point + sum.wrapping_shr(self.bits)).max(min).min(max);
         match &mut self.row {
@@ -220,7 +266,7 @@ pub(crate) fn run(model: &Model<'_>, index: usize, step: u16, arena: &mut [u8]) 
             let (row, zero_point) = (row(step), i32::from(input.zero_point));
             for (i, (x, c)) in (0..row.len()).zip(pixels) {
                 let centred = i64::from(row.at(i) - zero_point);
-                output.set(x, c, requantize_wide(centred, layer.multiplier(1)));
+                output.set(x, c, centred, layer.multiplier(1));
             }
         }
         Operator::BatchNorm => {
@@ -229,7 +275,7 @@ pub(crate) fn run(model: &Model<'_>, index: usize, step: u16, arena: &mut [u8]) 
                 let weight = norm.weights.get(c).map_or(0, |&weight| i64::from(weight));
                 let bias = norm.bias.get(c).map_or(0, |bias| i64::from(bias.get()));
                 let acc = bias + weight * i64::from(row.at(i));
-                output.set(x, c, requantize_wide(acc, norm.multiplier(c)));
+                output.set(x, c, acc, norm.multiplier(c));
             }
         }
         Operator::AveragePool => {
@@ -247,7 +293,7 @@ pub(crate) fn run(model: &Model<'_>, index: usize, step: u16, arena: &mut [u8]) 
                 let zeros = i64::from(pool.pixels()) * i64::from(input.zero_point);
                 for (c, &sum) in sums.iter().enumerate() {
                     let centred = i64::from(sum) - zeros;
-                    output.set(0, c, requantize_wide(centred, layer.multiplier(0)));
+                    output.set(0, c, centred, layer.multiplier(0));
                 }
             }
         }
@@ -259,32 +305,88 @@ pub(crate) fn run(model: &Model<'_>, index: usize, step: u16, arena: &mut [u8]) 
     }
 }
 
+/// Two output channels at two columns at a time; where there is one left, it is taken twice.
 fn conv_row(conv: &Conv<'_>, rows: &[Numbers<'_>; MAX_KERNEL], output: &mut Output<'_>) {
     let window = &conv.window;
-    let inputs = usize::from(window.input.channels).max(1);
+    let inputs = usize::from(window.input.channels);
     let [kernel_rows, taps] = conv.kernel_taps();
-    let padded = !matches!(conv.padding, Padding::Same(0));
-    for x in 0..usize::from(window.output.columns) {
-        let (columns, first) = window.columns_on_input(x);
-        for o in 0..usize::from(window.output.channels) {
-            let mut acc = i64::from(conv.bias(o));
-            for (ky, &row) in rows.iter().take(kernel_rows).enumerate() {
-                let at = (o * kernel_rows + ky) * taps;
-                let weights = conv.weights.get(at..at + taps).unwrap_or(&[]);
-                let columns = if row.len() > 0 { columns.clone() } else { 0..0 };
-                for (kx, weights) in weights.chunks_exact(inputs).enumerate().filter(|_| padded) {
-                    if !columns.contains(&kx) {
-                        let outside =
-                            |(i, &w): (usize, &i8)| i64::from(w) * i64::from(conv.padding.at(i));
-                        acc += weights.iter().enumerate().map(outside).sum::<i64>();
+    let channels = usize::from(window.output.channels);
+    let columns = usize::from(window.output.columns);
+    for first in (0..channels).step_by(2) {
+        // Where code is to be small, mapping over an array is a loop: these are spelled out.
+        let second = (first + 1).min(channels - 1);
+        let (of_first, of_second) = (conv.multiplier(first), conv.multiplier(second));
+        let mut x = 0;
+        while x < columns {
+            // Columns from x on whose kernel lies on the input alike.
+            let (on_input, _) = window.columns_on_input(x);
+            let mut end = x + 1;
+            while end < columns && window.columns_on_input(end).0 == on_input {
+                end += 1;
+            }
+            let start = [
+                i64::from(conv.bias(first)) + padding(conv, rows, &on_input, first),
+                i64::from(conv.bias(second)) + padding(conv, rows, &on_input, second),
+            ];
+            let part = on_input.start * inputs..on_input.end * inputs;
+            while x < end {
+                let beside = (x + 1).min(end - 1);
+                let (place, next) =
+                    (window.columns_on_input(x).1, window.columns_on_input(beside).1);
+                let mut acc = [start; 2];
+                for (ky, row) in rows.iter().take(kernel_rows).enumerate() {
+                    if row.len() > 0 {
+                        let weights = |o: usize| {
+                            let at = (o * kernel_rows + ky) * taps;
+                            conv.weights.get(at + part.start..at + part.end).unwrap_or(&[])
+                        };
+                        let weights = [weights(first), weights(second)];
+                        row.multiply(weights, [place * inputs, next * inputs], &mut acc);
                     }
                 }
-                let on_input = weights.get(columns.start * inputs..columns.end * inputs);
-                acc += row.products(on_input.unwrap_or(&[]), first * inputs);
+                let [here, there] = acc;
+                output.set(x, first, here[0], of_first);
+                if second != first {
+                    output.set(x, second, here[1], of_second);
+                }
+                if beside != x {
+                    output.set(beside, first, there[0], of_first);
+                    if second != first {
+                        output.set(beside, second, there[1], of_second);
+                    }
+                }
+                x += 2;
             }
-            output.set(x, o, requantize_wide(acc, conv.multiplier(o)));
+            x = end;
         }
     }
+}
+
+/// The products of output channel `o`'s weights with what lies outside of the input.
+fn padding(
+    conv: &Conv<'_>,
+    rows: &[Numbers<'_>; MAX_KERNEL],
+    on_input: &Range<usize>,
+    o: usize,
+) -> i64 {
+    let inputs = usize::from(conv.window.input.channels);
+    let taps = conv.kernel_taps();
+    let mut sum = 0;
+    if matches!(conv.padding, Padding::Same(0)) {
+        return sum;
+    }
+    for (ky, row) in rows.iter().take(conv.window.kernel[0]).enumerate() {
+        for kx in 0..conv.window.kernel[1] {
+            if row.len() == 0 || !on_input.contains(&kx) {
+                let at = (o * taps[0] + ky) * taps[1] + kx * inputs;
+                let weights = conv.weights.get(at..at + inputs).unwrap_or(&[]);
+                for (i, &weight) in weights.iter().enumerate() {
+                    sum += i64::from(i32::from(weight) * i32::from(conv.padding.at(i)));
+                }
+            }
+        }
+    }
+    sum
 }
 
 fn max_pool(window: &Window, rows: &[Numbers<'_>; MAX_KERNEL], output: &mut Output<'_>) {
@@ -297,7 +399,7 @@ fn max_pool(window: &Window, rows: &[Numbers<'_>; MAX_KERNEL], output: &mut Outp
                 (first..first + columns.len()).map(|column| row.at(column * channels + c))
             });
             // The zero point comes on top of what is set; of int16 it is 0.
-            output.set(x, c, values.max().map_or(i64::MIN >> 1, i64::from));
+            output.put(x * channels + c, values.max().map_or(i64::MIN >> 1, i64::from));
         }
     }
 }

@@ -61,9 +61,11 @@ pub enum Fault {
     },
     /// A multiplier, shift, scale or clamp is outside of its range.
     Quantization,
-    /// The layer reads or makes int16, and this build does not run it.
+    /// The layer reads or makes int16, and this build does not run it: it lacks the crate's feature
+    /// `int16`.
     Int16,
     /// The layer makes int16 where none can be, or its flags are not what it reads and makes.
+    #[cfg(feature = "int16")]
     Int16Flags,
     /// A step of this layer would overwrite bytes that are still needed.
     Overwrites,
@@ -201,10 +203,8 @@ impl fmt::Display for Fault {
                 write!(f, "the sum of output channel {channel} can overflow 32 bits")
             }
             Self::Quantization => f.write_str("a scale, multiplier or clamp is out of range"),
-            Self::Int16 => f.write_str(
-                "its activations are int16: build brooklet with its feature `int16`, or quantize \
-                 without --int16",
-            ),
+            Self::Int16 => f.write_str("int16 needs brooklet's feature `int16`"),
+            #[cfg(feature = "int16")]
             Self::Int16Flags => f.write_str("its int16 is not where its operands' is"),
             Self::Overwrites => f.write_str("a step overwrites rows that are still needed"),
         }

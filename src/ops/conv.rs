@@ -458,7 +458,8 @@ pub const fn sum_bound(packing: Packing) -> i64 {
 }
 
 /// Checks the window, and that the parts of the file that the layer names are there.
-pub(super) fn check_parts(model: &Model<'_>, index: usize) -> Result<(), Error> {
+#[inline]
+pub(super) fn check_parts(model: &Model<'_>, index: usize) -> Result<(Window, Packing), Error> {
     let layer = model.layer(index);
     let fault = |fault| Error::layer(index, fault);
     super::check_window(model, layer).map_err(fault)?;
@@ -492,14 +493,13 @@ pub(super) fn check_parts(model: &Model<'_>, index: usize) -> Result<(), Error> 
         let inputs = usize::from(window.input.channels);
         part(model, index, Part::PaddingValues, layer.padding_values.get(), inputs, 1)?;
     }
-    Ok(())
+    Ok((window, packing))
 }
 
 pub(super) fn check(model: &Model<'_>, index: usize) -> Result<(), Error> {
-    check_parts(model, index)?;
+    let (window, packing) = check_parts(model, index)?;
     let layer = model.layer(index);
     let fault = |fault| Error::layer(index, fault);
-    let (window, packing) = (Window::of(model, layer), layer.packing());
     // What is added behind the requantization, at most.
     let mut offset = 128;
     if layer.shortcut().is_some() {

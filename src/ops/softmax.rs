@@ -50,19 +50,15 @@ impl Softmax {
     #[inline]
     pub fn run_on(&self, input: impl Iterator<Item = i32> + Clone, output: &mut [i8]) {
         let max = input.clone().max().unwrap_or(0);
-        let exponential = |q: i32| {
-            let difference = q - max;
-            (difference >= self.diff_min)
-                .then(|| exp_of_negative(requantize(difference, self.multiplier)))
-        };
+        let exponentials = input.map(|q| self.exponential(q - max));
         // Q12.19: room for 4095 exponentials.
-        let sum: i32 = input
+        let sum: i32 = exponentials
             .clone()
-            .filter_map(exponential)
+            .flatten()
             .fold(0, |sum, e| sum.saturating_add(rounding_shift_right(e, 12)));
         let (reciprocal, bits_over_unit) = reciprocal(sum);
-        for (out, q) in output.iter_mut().zip(input) {
-            *out = match exponential(q) {
+        for (out, exponential) in output.iter_mut().zip(exponentials) {
+            *out = match exponential {
                 Some(e) => {
                     let shift = (bits_over_unit + 31 - 8).clamp(0, 31) as u32;
                     let value = rounding_shift_right(high_mul(reciprocal, e), shift);
@@ -71,6 +67,13 @@ impl Softmax {
                 None => -128,
             };
         }
+    }
+
+    /// The exponential of a difference to the largest, as Q0.31, if it has weight.
+    #[inline(never)]
+    fn exponential(&self, difference: i32) -> Option<i32> {
+        (difference >= self.diff_min)
+            .then(|| exp_of_negative(requantize(difference, self.multiplier)))
     }
 }
 

@@ -426,8 +426,7 @@ pub(super) fn check(model: &Model<'_>, index: usize) -> Result<(), Error> {
     match operator {
         Operator::Input => Ok(()),
         Operator::Conv => {
-            conv::check_parts(model, index)?;
-            let packing = layer.packing();
+            let (_, packing) = conv::check_parts(model, index)?;
             require(packing == Packing::Ohwi, Fault::Packing(packing))?;
             let conv = Conv::new(model, layer);
             let valid = |o| conv.multiplier(usize::from(o)).is_valid_wide();

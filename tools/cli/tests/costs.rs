@@ -16,6 +16,7 @@ use brooklet_cli::program::Program;
 use brooklet_firmware::{Registry, Spec};
 use nalgebra::{DMatrix, DVector};
 use onnx::{Onnx, attribute, scalar};
+use rayon::prelude::*;
 use serde_json::Value;
 
 /// How far a prediction for a whole network may be off, in percent.
@@ -153,9 +154,13 @@ fn predictions_are_near_the_counts() {
     }
     let mut costs = cost::all().clone();
     let mut wrong = Vec::new();
-    for (core, spec) in cores {
+    let count = |spec: &&Spec| {
         let of = |name: &&str| counts(folder, spec, &format!("{name}.brook"));
-        let networks: Vec<Vec<Count>> = networks.iter().flat_map(of).collect();
+        networks.iter().flat_map(of).collect::<Vec<Vec<Count>>>()
+    };
+    let cores: Vec<(&str, &Spec)> = cores.into_iter().collect();
+    let counted: Vec<_> = cores.par_iter().map(|(_, spec)| count(spec)).collect();
+    for ((core, spec), networks) in cores.into_iter().zip(counted) {
         assert!(networks.len() > 1, "{core}: of all networks and packings only {}", networks.len());
         let mut fitted = cost::of(spec).unwrap_or_default();
         if std::env::var_os("BROOKLET_BLESS").is_some() {

@@ -66,7 +66,7 @@ fn crate_for(
 ) -> Result<PathBuf, Error> {
     let toolchain = Toolchain::ensure(target, report)?;
     // Firmware with other features or limits is another program; it gets a place of its own, so
-    // that the two do not overwrite each other.
+    // that the two do not overwrite each other. What they are made of is built once for all.
     let mut folder = registry.target_dir();
     for feature in features {
         folder = folder.join(feature);
@@ -82,6 +82,9 @@ fn crate_for(
         .args(["--release", "--features", &features.join(",")])
         .current_dir(registry.folder().join(name))
         .env("CARGO_TARGET_DIR", &folder);
+    if limits.is_none() {
+        command.env("CARGO_BUILD_BUILD_DIR", registry.target_dir());
+    }
     let output = run(&mut command)?;
     if !output.0 {
         return Err(Error::Build {

@@ -15,7 +15,8 @@
 //! | `Rvv` | RV32IM with V 1.0 | `hwio`, `hwio-tiles` |
 //! | `Avx2`, `Avx512Vnni` | x86-64, the simulator: if the core at hand has the instructions | any packing |
 //!
-//! Each runs its first packing in four bits, too.
+//! Each runs its first packing in four bits, too. Layers that read or make int16 are not theirs:
+//! they take [a path of their own](crate::ops#int16), the same on all.
 //!
 //! Those in assembly are features of the crate, of their name; the last two are one, `x86_64`.
 

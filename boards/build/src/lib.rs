@@ -160,12 +160,11 @@ impl Spec {
                 (format!("{one_row}<{kernels}>"), format!("{one_row}({kernels})"))
             }
         };
-        let int16 = match self.int16 {
-            true => {
-                "const _: () = assert!(brooklet_app::INT16, \"ask for int16 in Cargo.toml\");\n"
-            }
-            false => "",
-        };
+        let int16 = format!(
+            "const _: () = assert!(brooklet_app::INT16 == {}, \
+             \"board.toml and Cargo.toml differ in int16\");\n",
+            self.int16
+        );
         format!(
             "{int16}/// What the board is.\n\
              pub(crate) const ABOUT: brooklet_app::About<{kernels}> = brooklet_app::About {{\n\

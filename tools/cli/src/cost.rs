@@ -7,7 +7,8 @@
 //!
 //! *Products* are those that the kernel computes, with what fills its blocks up; *values* those
 //! that it brings into another form first; *blocks* are runs of output columns that it computes
-//! at once. Of weights in four bits, what is unpacked counts in place of rows. The coefficients, of
+//! at once. Of layers that read or make int16, values are kernel rows under outputs, and blocks
+//! outputs with a shortcut. Of weights in four bits, what is unpacked counts in place of rows. The coefficients, of
 //! each core and kernel, are in `costs.json`. The test `costs` holds them against the boards, and
 //! fits them anew.
 
@@ -124,18 +125,25 @@ fn work_in_four_bits(layer: &LayerRecord, input: Shape, unpacked: Packing) -> (&
     (names.map_or(name, |(_, name)| name), all)
 }
 
-/// Of a layer that reads or makes int16: values are runs of weights, a kernel row at an output.
+/// Of a layer that reads or makes int16: values are kernel rows under outputs, blocks outputs with a
+/// shortcut.
 fn work_in_int16(layer: &LayerRecord, input: Shape) -> (&'static str, Work) {
     let outputs = layer.shape().bytes();
     let [kernel_rows, kernel_columns] = layer.kernel.map(usize::from);
     let under = outputs * kernel_rows * kernel_columns;
-    let (name, products, values) = match layer.operator() {
-        Operator::Conv => ("int16", under * usize::from(input.channels), outputs * kernel_rows),
-        Operator::MaxPool => ("int16, max pool", under, 0),
-        Operator::AveragePool => ("int16, average pool", input.bytes(), 0),
-        _ => ("int16, others", 0, 0),
+    let joined = if layer.shortcut().is_some() { outputs } else { 0 };
+    let (name, work) = match layer.operator() {
+        Operator::Conv => {
+            let products = under * usize::from(input.channels);
+            ("int16", [products, outputs, outputs * kernel_rows, joined, 0])
+        }
+        Operator::MaxPool => ("int16, max pool", [under, outputs, 0, 0, 0]),
+        Operator::AveragePool => ("int16, average pool", [input.bytes(), outputs, 0, 0, 0]),
+        // The same but for what it reads.
+        Operator::Softmax => ("softmax", [0, outputs, 0, 0, usize::from(layer.rows.get())]),
+        _ => ("int16, others", [0, outputs, 0, joined, 0]),
     };
-    (name, [products, outputs, values, 0, layer.rows.get().into()].map(|count| count as f64))
+    (name, work.map(|count| count as f64))
 }
 
 /// The kernel that computes a layer, and what it does for one picture.

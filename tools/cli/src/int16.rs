@@ -20,8 +20,9 @@ use crate::recipe::Progress;
 /// say, by naming layers.
 pub const MARGIN_DB: f64 = 0.25;
 
-/// Pictures on which gains are measured, at most.
-const PICTURES: usize = 100;
+/// Pictures on which it is measured, at most, what each layer brings alone, and together with
+/// others.
+const PICTURES: [usize; 2] = [100, 200];
 
 /// A layer that is worth it.
 #[derive(Debug, Clone, Copy)]
@@ -95,7 +96,7 @@ pub fn worthwhile(
     progress: &dyn Progress,
 ) -> Result<Vec<Gain>, Failure> {
     let fused = Fused::new(network)?;
-    let pictures = data.spread(PICTURES);
+    let [few, pictures] = PICTURES.map(|count| data.spread(count));
     let logits = fused.units.iter().position(|unit| unit.output == network.logits());
     let logits = logits.unwrap_or(0);
     let could_be = |unit: &usize| {
@@ -103,8 +104,7 @@ pub fn worthwhile(
         !matches!(op, Op::Input | Op::MaxPool(_) | Op::Softmax)
     };
     let candidates: Vec<usize> = (0..=logits).filter(could_be).collect();
-    let batches = pictures.len().div_ceil(BATCH);
-    progress.begin("trying int16", (1 + candidates.len()) * batches);
+    progress.begin("trying int16", (1 + candidates.len()) * few.len().div_ceil(BATCH));
     let float = FloatModel::new(network)?;
     let mut ranges = vec![Range::default(); fused.units.len()];
     for pictures in pictures.chunks(BATCH) {
@@ -126,19 +126,21 @@ pub fn worthwhile(
     };
     let alone: Vec<BTreeSet<usize>> = candidates.iter().map(|&unit| [unit].into()).collect();
     let sets = [&[BTreeSet::new()], &alone[..]].concat();
-    let noises = trial.noises(&sets, data, &pictures, progress)?;
+    let noises = trial.noises(&sets, data, &few, progress)?;
     let decibels = |before: f64, now: f64| match now > 0.0 {
         true => 10.0 * (before / now).log10(),
         false => 0.0,
     };
-    let mut noise = noises[0];
+    let alone = noises[0];
     let mut worth: Vec<(usize, f64)> =
         candidates.into_iter().zip(noises.into_iter().skip(1)).collect();
-    worth.retain(|&(_, now)| decibels(noise, now) >= MARGIN_DB);
+    // What a few pictures say may be a little off.
+    worth.retain(|&(_, now)| decibels(alone, now) >= MARGIN_DB / 2.0);
     worth.sort_by(|a, b| a.1.total_cmp(&b.1));
     let mut gains = Vec::new();
     let mut chosen = BTreeSet::new();
-    progress.begin("combining int16", worth.len() * batches);
+    progress.begin("combining int16", (1 + worth.len()) * pictures.len().div_ceil(BATCH));
+    let mut noise = trial.noises(&[BTreeSet::new()], data, &pictures, progress)?[0];
     for (unit, _) in worth {
         let mut more = chosen.clone();
         more.insert(unit);

@@ -35,7 +35,7 @@ fn with_bits(report: &Value, bits: u64) -> Vec<String> {
     with.map(|layer| layer["name"].as_str().unwrap().to_owned()).collect()
 }
 
-fn answer(folder: &Path, backend: HostBackend) -> Vec<i8> {
+fn answer(folder: &Path, backend: HostBackend) -> Vec<i16> {
     let file = ModelFile::open(folder.join("a.brook")).unwrap();
     let pixels: Vec<u8> = (0..file.model().input().bytes()).map(|i| (i * 7) as u8).collect();
     file.simulator(backend).unwrap().run(&pixels).logits

@@ -29,7 +29,7 @@ fn report(folder: &Path, options: &str) -> Value {
     serde_json::from_str(&succeed(folder, &line)).unwrap()
 }
 
-fn answer(folder: &Path) -> Vec<i8> {
+fn answer(folder: &Path) -> Vec<i16> {
     let file = ModelFile::open(folder.join("a.brook")).unwrap();
     let pixels: Vec<u8> = (0..file.model().input().bytes()).map(|i| (i * 7) as u8).collect();
     file.simulator(HostBackend::Reference).unwrap().run(&pixels).logits

@@ -20,6 +20,7 @@ pub mod evaluate;
 pub mod float;
 pub mod html;
 pub mod import;
+pub mod knapsack;
 pub mod learn;
 pub mod lower;
 pub mod memory_map;

@@ -247,7 +247,8 @@ struct Kernel {
     pad: usize,
     /// Output columns at which kernel rows, as packed, lie on the row whole.
     inside: Range<usize>,
-    /// Two values of padding, where it is the same for all channels and these come in fours.
+    /// Two values of padding, where it is the same for all channels. What fills the weights up to
+    /// fours is zero, so that any value may meet it.
     zeros: Option<u32>,
 }
 
@@ -261,10 +262,8 @@ impl Kernel {
         let end = room.map_or(0, |room| (room / inputs + pad) / stride + 1);
         let inside = pad.div_ceil(stride)..end;
         let zeros = match conv.padding {
-            Padding::Same(zero) if inputs % 4 == 0 => {
-                Some(u32::from(zero as i16 as u16) * 0x1_0001)
-            }
-            _ => None,
+            Padding::Same(zero) => Some(u32::from(zero as i16 as u16) * 0x1_0001),
+            Padding::PerChannel(_) => None,
         };
         Self { packed, step: stride * inputs, pad: pad * inputs, inside, zeros }
     }
@@ -334,7 +333,7 @@ fn fill_column(
         let on_input = on_input.contains(&kx) && !row.is_empty();
         if on_input { row.get(column * inputs..(column + 1) * inputs) } else { None }
     };
-    if let Some(zeros) = kernel.zeros {
+    if let (Some(zeros), true) = (kernel.zeros, inputs.is_multiple_of(4)) {
         // Padding, what is on the row, padding.
         let cut =
             |kx: usize| (kx * inputs).clamp(part.start, part.end.max(part.start)) - part.start;

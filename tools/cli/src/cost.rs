@@ -2,13 +2,17 @@
 //! of all boards in QEMU.
 //!
 //! ```text
-//! instructions = products · a + outputs · b + values · c + blocks · d + rows · e
+//! instructions = products · a + outputs · b + joined outputs · c + outputs apart · d
+//!              + values · e + blocks · f + rows · g
 //! ```
 //!
-//! *Products* are those that the kernel computes, with what fills its blocks up; *values* those
-//! that it brings into another form first; *blocks* are runs of output columns that it computes
-//! at once. Of layers that read or make int16, values are kernel rows under outputs, and blocks
-//! outputs with a shortcut. Of weights in four bits, what is unpacked counts in place of rows. The coefficients, of
+//! *Products* are those that the kernel computes, with what fills its blocks up; *joined outputs*
+//! those that a shortcut is added to; *outputs apart* those that are finished one by one, as the
+//! output ends inside of their block, or as their shortcut has other columns or channels; *values*
+//! those that the kernel brings into another form first; *blocks* are runs of output columns that
+//! it computes at once. No coefficient is negative. Of layers that read or make int16, values are
+//! kernel rows under outputs. Of weights in four bits, what is unpacked counts in place of rows.
+//! The coefficients, of
 //! each core and kernel, are in `costs.json`. The test `costs` holds them against the boards, and
 //! fits them anew.
 
@@ -22,8 +26,9 @@ use brooklet::ops::conv::{CHUNK_TAPS, PATCH_COLUMNS, Strip, TILE_COLUMNS, TILE_L
 use brooklet_firmware::Spec;
 use serde::{Deserialize, Serialize};
 
-/// What a kernel does for a layer: products, outputs, values, blocks, rows.
-pub type Work = [f64; 5];
+/// What a kernel does for a layer: products, outputs, joined outputs, outputs apart, values, blocks,
+/// rows.
+pub type Work = [f64; 7];
 
 /// The coefficients of a core's kernels, by their names.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -80,21 +85,14 @@ impl Core {
 }
 
 /// Kernels, and their names where they multiply weights that were unpacked from four bits.
-const IN_FOUR_BITS: [(&str, &str); 14] = [
+const IN_FOUR_BITS: [(&str, &str); 7] = [
     ("ohwi", "ohwi in 4 bits"),
-    ("ohwi, join", "ohwi in 4 bits, join"),
     ("pairs", "pairs in 4 bits"),
-    ("pairs, join", "pairs in 4 bits, join"),
     ("eights", "eights in 4 bits"),
-    ("eights, join", "eights in 4 bits, join"),
     ("vectors", "vectors in 4 bits"),
-    ("vectors, join", "vectors in 4 bits, join"),
     ("vectors by three", "vectors in 4 bits by three"),
-    ("vectors by three, join", "vectors in 4 bits by three, join"),
     ("hwio", "hwio in 4 bits"),
-    ("hwio, join", "hwio in 4 bits, join"),
     ("hwio by columns", "hwio in 4 bits by columns"),
-    ("hwio by columns, join", "hwio in 4 bits by columns, join"),
 ];
 
 /// Of a layer whose weights have four bits: the work of all its groups, and in place of rows the
@@ -109,9 +107,9 @@ fn work_in_four_bits(layer: &LayerRecord, input: Shape, unpacked: Packing) -> (&
         let mut part = *layer;
         part.packing = unpacked as u8;
         part.channels.set(channels as u16);
-        let (name, [products, outputs, values, blocks, _]) = work(&part, input);
+        let (name, [products, outputs, joined, apart, values, blocks, _]) = work(&part, input);
         let unpacked = unpacked.bytes(channels, kernel) as f64;
-        (name, [products, outputs, values, blocks, rows * unpacked])
+        (name, [products, outputs, joined, apart, values, blocks, rows * unpacked])
     };
     let (name, each) = part(group);
     let mut all = each.map(|each| each * (channels / group) as f64);
@@ -125,8 +123,7 @@ fn work_in_four_bits(layer: &LayerRecord, input: Shape, unpacked: Packing) -> (&
     (names.map_or(name, |(_, name)| name), all)
 }
 
-/// Of a layer that reads or makes int16: values are kernel rows under outputs, blocks outputs with a
-/// shortcut.
+/// Of a layer that reads or makes int16: values are kernel rows under outputs.
 fn work_in_int16(layer: &LayerRecord, input: Shape) -> (&'static str, Work) {
     let outputs = layer.shape().bytes();
     let [kernel_rows, kernel_columns] = layer.kernel.map(usize::from);
@@ -135,13 +132,13 @@ fn work_in_int16(layer: &LayerRecord, input: Shape) -> (&'static str, Work) {
     let (name, work) = match layer.operator() {
         Operator::Conv => {
             let products = under * usize::from(input.channels);
-            ("int16", [products, outputs, outputs * kernel_rows, joined, 0])
+            ("int16", [products, outputs, joined, 0, outputs * kernel_rows, 0, 0])
         }
-        Operator::MaxPool => ("int16, max pool", [under, outputs, 0, 0, 0]),
-        Operator::AveragePool => ("int16, average pool", [input.bytes(), outputs, 0, 0, 0]),
+        Operator::MaxPool => ("int16, max pool", [under, outputs, 0, 0, 0, 0, 0]),
+        Operator::AveragePool => ("int16, average pool", [input.bytes(), outputs, 0, 0, 0, 0, 0]),
         // The same but for what it reads.
-        Operator::Softmax => ("softmax", [0, outputs, 0, 0, usize::from(layer.rows.get())]),
-        _ => ("int16, others", [0, outputs, 0, joined, 0]),
+        Operator::Softmax => ("softmax", [0, outputs, 0, 0, 0, 0, usize::from(layer.rows.get())]),
+        _ => ("int16, others", [0, outputs, joined, 0, 0, 0, 0]),
     };
     (name, work.map(|count| count as f64))
 }
@@ -151,7 +148,6 @@ pub fn work(layer: &LayerRecord, input: Shape) -> (&'static str, Work) {
     if let (Operator::Conv, Some(unpacked)) = (layer.operator(), layer.packing().unpacked()) {
         return work_in_four_bits(layer, input, unpacked);
     }
-    let joins = layer.shortcut().is_some();
     let output = layer.shape();
     if layer.is_wide() {
         return work_in_int16(layer, input);
@@ -166,15 +162,13 @@ pub fn work(layer: &LayerRecord, input: Shape) -> (&'static str, Work) {
                     (inputs.next_multiple_of(4), columns.div_ceil(TILES * TILE_COLUMNS));
                 let values = rows * spans * kernel_rows * inputs;
                 let groups = channels.div_ceil(4);
-                let name = if joins { "winograd, join" } else { "winograd" };
-                (name, groups * values, values, rows * spans * groups)
+                ("winograd", groups * values, values, rows * spans * groups)
             }
             Packing::HwioTiles => {
                 let inputs = inputs.next_multiple_of(2);
                 let spans = rows.div_ceil(TILE_ROWS) * columns.div_ceil(TILES * TILE_COLUMNS);
                 let groups = spans * channels.div_ceil(TILE_LANES);
-                let name = if joins { "hwio tiles, join" } else { "hwio tiles" };
-                (name, groups * inputs, spans * inputs.div_ceil(TILE_LANES), groups)
+                ("hwio tiles", groups * inputs, spans * inputs.div_ceil(TILE_LANES), groups)
             }
             packing @ (Packing::Winograd2d | Packing::Winograd2dInt8) => {
                 let inputs = inputs.next_multiple_of(4);
@@ -183,11 +177,9 @@ pub fn work(layer: &LayerRecord, input: Shape) -> (&'static str, Work) {
                 let (products, values) = (groups * spans * inputs, spans * inputs);
                 if packing == Packing::Winograd2dInt8 {
                     let steps = rows.div_ceil(TILE_ROWS);
-                    let name = if joins { "winograd 2d int8, join" } else { "winograd 2d int8" };
-                    (name, products, values, steps * groups * inputs)
+                    ("winograd 2d int8", products, values, steps * groups * inputs)
                 } else {
-                    let name = if joins { "winograd 2d, join" } else { "winograd 2d" };
-                    (name, products, values, spans * groups)
+                    ("winograd 2d", products, values, spans * groups)
                 }
             }
             Packing::Hwio => {
@@ -201,56 +193,35 @@ pub fn work(layer: &LayerRecord, input: Shape) -> (&'static str, Work) {
                 };
                 let groups = rows * lanes.div_ceil(Strip::LANES);
                 let blocks = groups * sums.div_ceil(Strip::SUMS);
-                let name = match (strip.lanes, joins) {
-                    (false, false) => "hwio",
-                    (false, true) => "hwio, join",
-                    (true, false) => "hwio by columns",
-                    (true, true) => "hwio by columns, join",
-                };
+                let name = if strip.lanes { "hwio by columns" } else { "hwio" };
                 (name, groups * sums * pairs, blocks * pairs, blocks)
             }
             packing @ (Packing::Pairs | Packing::WidePairs) => {
                 let taps = kernel_rows * (kernel_columns * inputs).next_multiple_of(4);
                 let patches = rows * columns.div_ceil(PATCH_COLUMNS);
                 let pairs = channels.div_ceil(2);
-                let name = match (packing, joins) {
-                    (Packing::Pairs, false) => "pairs",
-                    (Packing::Pairs, true) => "pairs, join",
-                    (_, false) => "wide pairs",
-                    (_, true) => "wide pairs, join",
-                };
+                let name = if packing == Packing::Pairs { "pairs" } else { "wide pairs" };
                 (name, patches * pairs * taps, patches * taps, patches)
             }
             Packing::Eights => {
                 let taps = kernel_rows * (kernel_columns * inputs).next_multiple_of(2);
                 let patches = rows * columns.div_ceil(PATCH_COLUMNS);
                 let chunks = taps.div_ceil(CHUNK_TAPS);
-                let name = if joins { "eights, join" } else { "eights" };
-                (name, patches * taps * channels, patches * taps, patches * chunks * channels)
+                ("eights", patches * taps * channels, patches * taps, patches * chunks * channels)
             }
             Packing::Vectors => {
                 let vectors = kernel_rows * (kernel_columns * inputs).div_ceil(VECTOR);
                 let fours = rows * columns.div_ceil(PATCH_COLUMNS);
                 let three = kernel_columns == 3 && layer.stride[1] == 1 && inputs % VECTOR == 0;
-                let name = match (three, joins) {
-                    (false, false) => "vectors",
-                    (false, true) => "vectors, join",
-                    (true, false) => "vectors by three",
-                    (true, true) => "vectors by three, join",
-                };
+                let name = if three { "vectors by three" } else { "vectors" };
                 (name, fours * channels.div_ceil(2) * vectors, fours * vectors, fours)
             }
             // Weights in four bits are looked at above.
             _ => {
                 let taps = kernel_rows * kernel_columns * inputs;
                 let values = rows * columns * kernel_rows;
-                let name = if joins { "ohwi, join" } else { "ohwi" };
-                (
-                    name,
-                    values * kernel_columns * inputs * channels,
-                    values * channels,
-                    channels * taps,
-                )
+                let products = values * kernel_columns * inputs * channels;
+                ("ohwi", products, values * channels, channels * taps)
             }
         },
         Operator::MaxPool => ("max pool", output.bytes() * kernel_rows * kernel_columns, 0, 0),
@@ -260,5 +231,36 @@ pub fn work(layer: &LayerRecord, input: Shape) -> (&'static str, Work) {
         Operator::Softmax => ("softmax", 0, 0, 0),
         Operator::Input => ("input", 0, 0, 0),
     };
-    (name, [products, output.bytes(), values, blocks, rows].map(|count| count as f64))
+    let outputs = output.bytes();
+    let joined = if layer.shortcut().is_some() { outputs } else { 0 };
+    let work = [products, outputs, joined, apart(layer), values, blocks, rows];
+    (name, work.map(|count| count as f64))
+}
+
+/// Outputs of a layer that its kernel finishes one by one.
+fn apart(layer: &LayerRecord) -> usize {
+    let output = layer.shape();
+    let [rows, columns, channels] = [output.rows, output.columns, output.channels].map(usize::from);
+    let joins = layer.shortcut().is_some();
+    if layer.operator() != Operator::Conv {
+        return 0;
+    }
+    if joins && (layer.shortcut_stride > 1 || layer.shortcut_channels_before.get() > 0) {
+        return output.bytes();
+    }
+    // Of a row the columns in the last of its spans, if a tile of that is not whole.
+    let in_span = match columns.is_multiple_of(TILE_COLUMNS) {
+        true => 0,
+        false => columns % (TILES * TILE_COLUMNS),
+    };
+    let last_rows = rows % TILE_ROWS;
+    let pixels = match layer.packing() {
+        Packing::Pairs | Packing::WidePairs => rows * (columns % PATCH_COLUMNS),
+        Packing::Winograd => rows * in_span,
+        Packing::Winograd2d | Packing::Winograd2dInt8 if joins => {
+            (rows - last_rows) * in_span + last_rows * columns
+        }
+        _ => 0,
+    };
+    pixels * channels
 }

@@ -21,6 +21,7 @@ pub mod float;
 pub mod html;
 pub mod import;
 pub mod int16;
+pub mod knapsack;
 pub mod learn;
 pub mod lower;
 pub mod memory_map;

@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use brooklet::format::{LayerRecord, Operator, Packing, WEIGHTS_ALIGN};
+use brooklet::format::{LayerRecord, Operator, Packing};
 use brooklet::ops;
 use brooklet_firmware::Spec;
 use miette::miette;
 
 use crate::cost::Core;
+use crate::knapsack::{self, Choice};
 use crate::model_file::ModelFile;
 use crate::plan::{Goal, Plan, Uncuttable, plan};
 use crate::program::Program;
@@ -98,9 +99,9 @@ impl Kernels {
         program
     }
 
-    /// The program packed for them, and its plan. For speed each convolution is packed so that it
-    /// takes the fewest instructions, within the arena of the goal and a model file of
-    /// `file_bytes`: those first that save the most for a byte, by what a core's kernels cost.
+    /// The program packed for them, and its plan. For speed convolutions are packed so that all
+    /// together take the fewest instructions, by what a core's kernels cost, within the arena of
+    /// the goal and a model file of `file_bytes`.
     /// Weights in four bits, which were asked for to save flash, keep them.
     ///
     /// # Errors
@@ -132,49 +133,58 @@ impl Kernels {
         Ok((program, smallest))
     }
 
-    /// The program with packings that take fewer instructions, `room` bytes more in all, and no
-    /// more scratch memory.
+    /// The program with the packings that take the fewest instructions in sum, within `room` bytes
+    /// more, and no more scratch memory.
     fn quickest(
         self,
         mut program: Program,
-        mut room: usize,
+        room: usize,
         scratch_bytes: usize,
         costs: &Core,
     ) -> Program {
-        loop {
-            let mut best: Option<(f64, usize, Packing, usize)> = None;
-            for (index, layer) in program.layers.iter().enumerate() {
-                if layer.record.packing().bits() == 4 {
-                    continue;
-                }
-                let shape = program.layers[usize::from(layer.record.input.get())].record.shape();
-                for &packing in self.quicker() {
-                    if !layer.can_be(packing) {
-                        continue;
-                    }
-                    let mut record = layer.record;
-                    let before = costs.instructions(&record, shape);
-                    record.packing = packing as u8;
-                    if !costs.runs(&record, shape) {
-                        continue;
-                    }
-                    let saved = before - costs.instructions(&record, shape);
-                    let now = layer.bytes_as(layer.record.packing());
-                    // Parts of the file are aligned.
-                    let bytes =
-                        layer.bytes_as(packing).saturating_sub(now).next_multiple_of(WEIGHTS_ALIGN);
-                    let worth = saved / bytes.max(1) as f64;
-                    let scratch = program.scratch_bytes(index).max(scratch_bytes);
-                    let fits = bytes <= room && ops::scratch_bytes(&record, shape) <= scratch;
-                    if saved > 0.0 && fits && best.is_none_or(|(best, ..)| worth > best) {
-                        best = Some((worth, index, packing, bytes));
-                    }
-                }
-            }
-            let Some((_, index, packing, bytes)) = best else { return program };
-            program.layers[index].record.packing = packing as u8;
-            room -= bytes;
+        let choices: Vec<Vec<(Packing, Choice)>> = (0..program.layers.len())
+            .map(|index| self.choices(&program, index, scratch_bytes, costs))
+            .collect();
+        let groups: Vec<Vec<Choice>> = choices
+            .iter()
+            .map(|choices| choices.iter().map(|(_, choice)| *choice).collect())
+            .collect();
+        // What a layer has takes no more room, so there is a solution.
+        let numbers = knapsack::cheapest(&groups, room).unwrap_or_default();
+        for ((layer, choices), number) in program.layers.iter_mut().zip(choices).zip(numbers) {
+            layer.record.packing = choices[number].0 as u8;
         }
+        program
+    }
+
+    /// The packings that a layer can have, the first as it is: with the bytes that they take more,
+    /// and the instructions.
+    fn choices(
+        self,
+        program: &Program,
+        index: usize,
+        scratch_bytes: usize,
+        costs: &Core,
+    ) -> Vec<(Packing, Choice)> {
+        let layer = &program.layers[index];
+        let shape = program.layers[usize::from(layer.record.input.get())].record.shape();
+        let (now, packing) = (layer.record, layer.record.packing());
+        let cost = |record: &LayerRecord| costs.instructions(record, shape);
+        let as_it_is = (packing, Choice { bytes: 0, cost: cost(&now) });
+        if packing.bits() == 4 {
+            return vec![as_it_is];
+        }
+        let scratch = program.scratch_bytes(index).max(scratch_bytes);
+        let other = |&other: &Packing| {
+            let mut record = now;
+            record.packing = other as u8;
+            let runs = layer.can_be(other)
+                && costs.runs(&record, shape)
+                && ops::scratch_bytes(&record, shape) <= scratch;
+            let bytes = layer.bytes_as(other).saturating_sub(layer.bytes_as(packing));
+            runs.then(|| (other, Choice { bytes, cost: cost(&record) }))
+        };
+        [as_it_is].into_iter().chain(self.quicker().iter().filter_map(other)).collect()
     }
 
     /// The model packed for them, in a file of `folder`; nothing if it already is.

@@ -6,6 +6,7 @@ mod onnx;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
+use std::slice;
 
 use brooklet::format::Packing;
 use brooklet_cli::cost::{self, Core, Work};
@@ -14,7 +15,6 @@ use brooklet_cli::packing::Kernels;
 use brooklet_cli::plan::{Goal, plan};
 use brooklet_cli::program::Program;
 use brooklet_firmware::{Registry, Spec};
-use nalgebra::{DMatrix, DVector};
 use onnx::{Onnx, attribute, scalar};
 use rayon::prelude::*;
 use serde_json::Value;
@@ -96,14 +96,31 @@ fn counts(folder: &Path, spec: &Spec, network: &str) -> Vec<Vec<Count>> {
     counts
 }
 
-/// The coefficients with the smallest errors, of large layers and of small ones.
+/// The coefficients with the smallest errors, of large layers and of small ones, none below zero:
+/// each in turn is made the best beside the others, until they stay.
 fn fit(counts: &[&Count]) -> Work {
-    let rows = counts.len();
-    let weight = |row: usize| 1.0 / counts[row].2.max(1.0).sqrt();
-    let matrix = DMatrix::from_fn(rows, 5, |row, column| counts[row].1[column] * weight(row));
-    let counted = DVector::from_fn(rows, |row, _| counts[row].2 * weight(row));
-    let solved = matrix.svd(true, true).solve(&counted, 1e-9).unwrap();
-    std::array::from_fn(|column| (solved[column] * 1e4).round() / 1e4)
+    let weighted = |count: &Count| {
+        let weight = 1.0 / count.2.max(1.0).sqrt();
+        (count.1.map(|work| work * weight), count.2 * weight)
+    };
+    let counts: Vec<(Work, f64)> = counts.iter().map(|count| weighted(count)).collect();
+    let mut fitted = Work::default();
+    for _ in 0..100_000 {
+        let before = fitted;
+        for column in 0..fitted.len() {
+            let (mut above, mut below) = (0.0, 0.0);
+            for (work, counted) in &counts {
+                let others: f64 = work.iter().zip(fitted).map(|(work, each)| work * each).sum();
+                above += work[column] * (counted - others + work[column] * fitted[column]);
+                below += work[column] * work[column];
+            }
+            fitted[column] = if below > 0.0 { (above / below).max(0.0) } else { 0.0 };
+        }
+        if before.iter().zip(fitted).all(|(before, now)| (before - now).abs() <= 1e-7 * now) {
+            break;
+        }
+    }
+    fitted.map(|each| (each * 1e4).round() / 1e4)
 }
 
 /// With `BROOKLET_BLESS` the coefficients are fitted anew; if `BROOKLET_BOARD` names a board, only
@@ -132,16 +149,34 @@ fn predictions_are_near_the_counts() {
         brooklet(folder, &format!("quantize {from} --int16 {layers} -o {in_int16}.brook"));
         networks.push(in_int16);
     }
-    // Of the networks by name only those for large pictures have a max-pool.
+    // Of the networks by name only those for large pictures have a max-pool, and maps that are no
+    // multiple of any block.
     let weight = |index: usize| (index as f32 * 0.7).sin();
-    let three_by_two =
-        [("kernel_shape", 3), ("strides", 2)].map(|(name, size)| attribute(name, &[size; 2]));
-    let pooled = Onnx::new(&[1, 3, 64, 64])
-        .floats("w", &[32, 3, 3, 3], weight)
-        .floats("fc", &[10, 32], weight)
-        .node("Conv", "x w", "c", &[attribute("strides", &[2, 2]), attribute("pads", &[1; 4])])
-        .node("MaxPool", "c", "m", &three_by_two)
-        .node("GlobalAveragePool", "m", "g", &[])
+    let pads = attribute("pads", &[1; 4]);
+    let [halved, pooled] =
+        [("strides", 2), ("kernel_shape", 3)].map(|(name, size)| attribute(name, &[size; 2]));
+    let around = slice::from_ref(&pads);
+    let pooled = Onnx::new(&[1, 3, 56, 56])
+        .floats("stem", &[64, 3, 3, 3], weight)
+        .floats("a1", &[64, 64, 3, 3], weight)
+        .floats("a2", &[64, 64, 3, 3], weight)
+        .floats("down", &[128, 64, 3, 3], weight)
+        .floats("b1", &[128, 128, 3, 3], weight)
+        .floats("b2", &[128, 128, 3, 3], weight)
+        .floats("fc", &[10, 128], weight)
+        .node("Conv", "x stem", "c", &[halved.clone(), pads.clone()])
+        .node("MaxPool", "c", "m", &[pooled, halved.clone()])
+        .node("Conv", "m a1", "a", around)
+        .node("Relu", "a", "ar", &[])
+        .node("Conv", "ar a2", "as", around)
+        .node("Add", "as m", "at", &[])
+        .node("Relu", "at", "au", &[])
+        .node("Conv", "au down", "d", &[halved, pads.clone()])
+        .node("Conv", "d b1", "b", around)
+        .node("Relu", "b", "br", &[])
+        .node("Conv", "br b2", "bs", around)
+        .node("Add", "bs d", "bt", &[])
+        .node("GlobalAveragePool", "bt", "g", &[])
         .node("Flatten", "g", "f", &[])
         .node("Gemm", "f fc", "y", &[scalar("transB", 1)]);
     std::fs::write(folder.join("pooled.onnx"), pooled.bytes()).unwrap();

@@ -75,7 +75,6 @@ struct Layer {
 /// Runs the command.
 pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let file = ModelFile::open(&args.model)?;
-    let model = file.model();
     if args.cycles {
         let registry = Registry::find()?;
         let boards = registry.boards().iter().filter(|spec| cycles::are_known(spec));
@@ -89,8 +88,9 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
         }
     }
     let options = Options { count: args.cycles, ..Options::default() };
-    let Started { registry, spec, mut board, loaded } =
+    let Started { registry, spec, mut board, loaded, packed } =
         start(&file, &args.board, args.ram, &options)?;
+    let model = packed.as_ref().unwrap_or(&file).model();
     let spinner = spinner();
     spinner.set_message("running a picture");
     // Counts do not depend on what is in the picture but for a few hundredths of a percent.

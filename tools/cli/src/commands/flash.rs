@@ -56,6 +56,8 @@ pub(crate) struct Started {
     pub(crate) spec: Spec,
     pub(crate) board: Board,
     pub(crate) loaded: Loaded,
+    /// The model, if it had to be packed for the board's kernels.
+    pub(crate) packed: Option<ModelFile>,
 }
 
 /// Starts a board with a model, with all of its RAM or less, and makes sure that it can run it.
@@ -90,7 +92,7 @@ pub(crate) fn start(
         Board::start_with(&registry, &spec, path, options, &mut |line| say(&spinner, line))?;
     let loaded = board.link().check()?;
     spinner.finish_and_clear();
-    Ok(Started { registry, spec, board, loaded })
+    Ok(Started { registry, spec, board, loaded, packed })
 }
 
 /// Sends a picture, and waits for the answer.

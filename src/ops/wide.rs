@@ -380,9 +380,16 @@ fn padding(
             if row.len() == 0 || !on_input.contains(&kx) {
                 let at = (o * taps[0] + ky) * taps[1] + kx * inputs;
                 let weights = conv.weights.get(at..at + inputs).unwrap_or(&[]);
-                for (i, &weight) in weights.iter().enumerate() {
-                    sum += i64::from(i32::from(weight) * i32::from(conv.padding.at(i)));
-                }
+                sum += match conv.padding {
+                    Padding::Same(value) => {
+                        let sum = weights.iter().fold(0i32, |sum, &w| sum.wrapping_add(w.into()));
+                        i64::from(sum) * i64::from(value)
+                    }
+                    Padding::PerChannel(values) => {
+                        let products = weights.iter().zip(values);
+                        products.map(|(&w, &v)| i64::from(i32::from(w) * i32::from(v))).sum()
+                    }
+                };
             }
         }
     }

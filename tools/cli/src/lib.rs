@@ -5,6 +5,7 @@
 //!      └───> quantized (int8) ──> lower ────┴──> program ──> plan ──> model_file
 //! ```
 
+pub mod absorption;
 pub mod bits;
 pub mod calibrate;
 pub mod canonical;
@@ -34,4 +35,5 @@ pub mod quantized;
 pub mod recipe;
 pub mod rounding;
 pub mod timeline;
+mod trials;
 pub mod write;

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use ndarray::{Array2, Axis, concatenate};
 
+use crate::absorption;
 use crate::calibrate::{Histogram, Method, Range, Ranges};
 use crate::data::{Dataset, Preprocess};
-use crate::equalize::{self, Factors};
+use crate::equalize::{self, ByName, Factors};
 use crate::error::Problem;
 use crate::float::{FloatModel, squared_error};
 use crate::learn::{self, BATCH, Failure, learn};
@@ -18,7 +19,7 @@ use crate::quantize::{Affine, Fused, Learned};
 pub enum Effort {
     /// Seconds: weights are rounded to the nearest.
     Fast,
-    /// Half a minute for a ResNet-20: channels are scaled, rounding and biases are learned.
+    /// Half a minute for a ResNet-20: channels are shifted and scaled, rounding and biases are learned.
     #[default]
     Default,
     /// Minutes: from more pictures; several ways to scale channels and to choose ranges are tried,
@@ -57,6 +58,8 @@ impl Calibration {
 /// A step that can be left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Step {
+    /// What all values of a channel have in common moves into the biases behind, where that helps.
+    Absorption,
     /// Channels are scaled, where that helps, so that they share a map's range evenly.
     Equalization,
     /// Weights are rounded so that a layer's outputs are off by little.
@@ -83,7 +86,7 @@ pub struct Recipe {
 /// What a recipe made of a network.
 #[derive(Debug)]
 pub struct Quantized {
-    /// The network that was quantized: the given one, channels scaled.
+    /// The network that was quantized: the given one, channels shifted and scaled.
     pub network: Network,
     /// Of the activations.
     pub ranges: Ranges,
@@ -131,6 +134,16 @@ impl Recipe {
             // What is tried is compared on pictures that it was not learned from.
             hold_out: self.effort == Effort::Best,
         };
+        let absorbed;
+        let (network, absorption) = if with(Step::Absorption) {
+            let fused = Fused::new(network)?;
+            progress.begin("absorbing", absorption::batches(network, data));
+            let shifts = absorption::choose(network, &fused, data, || progress.advance(1))?;
+            absorbed = shifts.apply(network);
+            (&absorbed, shifts.names(network))
+        } else {
+            (network, ByName::new())
+        };
         let mut candidates = vec![Factors::ones(network)];
         if with(Step::Equalization) {
             let fused = Fused::new(network)?.with_four_bits(&self.in_four_bits);
@@ -177,7 +190,8 @@ impl Recipe {
             let all = learn::Options { hold_out: false, ..options };
             found = Some(self.quantized(network, how, data, preprocess, &all, progress)?);
         }
-        let (found, _) = found.expect("one at least is tried");
+        let (mut found, _) = found.expect("one at least is tried");
+        found.ranges.absorption = absorption;
         Ok(found)
     }
 

@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use super::fit::Verdict;
 use super::plan::Budget;
 use super::{Output, inspect, percent, progress, read, thousands};
+use crate::absorption::Shifts;
 use crate::bits::{self, WeightBits};
 use crate::calibrate::{Range, Ranges};
 use crate::data::{Dataset, Preprocess};
@@ -346,12 +347,16 @@ fn read_ranges(path: &Path, network: &Network, fused: &Fused<'_>) -> miette::Res
             return Err(wrong(name, &what));
         }
     }
-    for (name, factors) in &ranges.equalization {
+    let of_channels = |(name, values): (&String, &Vec<f32>), may: fn(f32) -> bool| {
         let node = network.nodes.iter().find(|node| node.name == *name);
-        let positive = |factor: &f32| factor.is_finite() && *factor > 0.0;
-        if node.is_none_or(|node| node.shape[2] != factors.len()) || !factors.iter().all(positive) {
-            return Err(wrong(name, "its equalization is not one positive factor a channel"));
-        }
+        node.is_some_and(|node| node.shape[2] == values.len())
+            && values.iter().all(|&value| value.is_finite() && may(value))
+    };
+    if let Some((name, _)) = ranges.equalization.iter().find(|&of| !of_channels(of, |s| s > 0.0)) {
+        return Err(wrong(name, "its equalization is not one positive factor a channel"));
+    }
+    if let Some((name, _)) = ranges.absorption.iter().find(|&of| !of_channels(of, |c| c >= 0.0)) {
+        return Err(wrong(name, "its absorption is not one value of at least 0 a channel"));
     }
     for node in fused.calibrated().map(|node| &network.nodes[node]) {
         if !ranges.ranges.contains_key(&node.name) {
@@ -433,8 +438,9 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
                 (None, Some(path)) => {
                     let fused = Fused::new(&network).map_err(at)?;
                     let ranges = read_ranges(path, &network, &fused)?;
+                    let shifts = Shifts::named(&network, &fused, &ranges.absorption);
                     let factors = Factors::named(&network, &ranges.equalization);
-                    (factors.apply(&network), ranges, Learned::new(), None)
+                    (factors.apply(&shifts.apply(&network)), ranges, Learned::new(), None)
                 }
                 (None, None) => {
                     return Err(miette!(

@@ -47,6 +47,8 @@ pub struct Layer {
     pub share: f64,
     /// The part of that which its weights bring; the rest is the rounding of its output.
     pub weights_part: f64,
+    /// Bits of its weights.
+    pub weight_bits: Option<u32>,
     /// How often its float output has values in equal parts of its extremes.
     #[serde(skip)]
     pub values: Bars,
@@ -196,6 +198,7 @@ pub fn layers(
             alone_db: decibels(signal, sum.alone),
             share: ratio(sum.alone, all),
             weights_part: (1.0 - ratio(sum.rounding, sum.alone)).clamp(0.0, 1.0),
+            weight_bits: (!quantized.weights.is_empty()).then(|| quantized.record.packing().bits()),
             values: values[index].clone().unwrap_or_default(),
             weights: (!quantized.weights.is_empty()).then(|| {
                 let mut counts = [0; BARS];
@@ -324,37 +327,4 @@ impl Bars {
             self.counts[(((value - min) * bars) as usize).min(BARS - 1)] += 1;
         }
     }
-}
-
-/// What to do about the layer that brings most of the error, if that is worth it.
-pub fn advice(layers: &[Layer], sqnr_db: Option<f64>) -> String {
-    let worst = layers.iter().max_by(|a, b| a.share.total_cmp(&b.share));
-    let Some(worst) = worst.filter(|worst| worst.share > 0.0) else {
-        return "No layer brings an error.".into();
-    };
-    let name = &worst.name;
-    let share = format!("brings {:.0} % of the error", 100.0 * worst.share);
-    let clipped = 100.0 * worst.saturation;
-    let last = layers.iter().rfind(|layer| layer.alone_db.is_some());
-    let why = if worst.saturation > 1e-3 {
-        format!(
-            "clips {clipped:.2} % of its values: quantize with --calibration min-max, or calibrate \
-             on more pictures like these"
-        )
-    } else if worst.weights_part > 0.5 {
-        "most of it by its weights: quantize with --effort best, which learns their rounding from \
-         more samples"
-            .into()
-    } else if last.is_some_and(|last| last.name == *name) {
-        "most of it by the rounding of the logits themselves to int8: the layers before it need \
-         no mending"
-            .into()
-    } else {
-        "most of it by the rounding of its output: quantize with --effort best, which tries other \
-         ranges and scales of channels, and keeps those with the least error of the logits"
-            .into()
-    };
-    let enough = sqnr_db.is_some_and(|db| db >= 40.0);
-    let end = if enough { " That is little: the logits are within 1 % of float." } else { "" };
-    format!("`{name}` {share}, {why}.{end}")
 }

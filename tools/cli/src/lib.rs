@@ -6,6 +6,7 @@
 //! ```
 
 pub mod absorption;
+pub mod advice;
 pub mod bits;
 pub mod calibrate;
 pub mod canonical;

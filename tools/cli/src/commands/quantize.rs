@@ -152,6 +152,36 @@ impl FlashBudget<'_> {
     }
 }
 
+/// Without pictures no layer is given four bits: refuses what does not fit with eight, if the user
+/// left the choice.
+fn in_eight_bits(args: &Args, program: &Program, board: Option<&Spec>) -> miette::Result<()> {
+    let (None, Some(bytes)) = (args.weights, args.budget.flash()) else { return Ok(()) };
+    let (now, _) = args.budget.smallest(program.clone(), board, &args.network)?;
+    if now <= bytes {
+        return Ok(());
+    }
+    let (why, remedy) = match args.ranges {
+        Some(_) => (
+            "which layers may have 4 is measured on pictures, not on saved ranges",
+            format!(
+                "--calibrate DATA instead of --ranges; or --weights 4, for all layers but the first \
+                 and the last; or --flash {now}"
+            ),
+        ),
+        None => (
+            "an int8 file's weights are kept as they are",
+            format!("--flash {now}, or quantize the float network that it was made of"),
+        ),
+    };
+    Err(miette!(
+        help = remedy,
+        "{}: takes {} bytes of flash with weights in 8 bits, not {}: {why}",
+        args.network.display(),
+        thousands(now),
+        thousands(bytes),
+    ))
+}
+
 /// What the user is told of a network that could not be run or quantized.
 pub(super) fn failed(network: &Path, failure: Failure) -> miette::Report {
     let at = |layer, problem| Error { file: network.to_owned(), layer, problem }.into();
@@ -459,6 +489,9 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let data_labels = || calibration.as_ref().and_then(|data| data.classes().map(<[_]>::to_vec));
     let saved_labels = || measured.as_ref().map(|(ranges, _)| ranges.labels.clone());
     program.labels = labels.or_else(data_labels).or_else(saved_labels).unwrap_or_default();
+    if args.calibrate.is_none() {
+        in_eight_bits(args, &program, board.as_ref())?;
+    }
     let (program, plan) = args.budget.plan(program, board.as_ref(), &args.network)?;
     let file = build(&program, &plan, args)?;
 

@@ -309,8 +309,9 @@ pub fn choose(
             for at in 0..part.tried.len() {
                 let wrong = part.rounded(at, &model, fused, &map, logits)?;
                 part.tried[at].maps += squared_error(wrong.view(), maps.logits());
-                let changed = FloatModel::new(&part.with_rounded_weights(at, network, fused))?;
                 let first = part.units[0];
+                let changed = part.with_rounded_weights(at, network, fused);
+                let changed = FloatModel::part(&changed, fused.nodes_from(first + 1))?;
                 let given = given(fused, first, map(first), &map);
                 let wrong = changed.output(&given, logits)?;
                 part.tried[at].weights += squared_error(wrong.view(), maps.logits());

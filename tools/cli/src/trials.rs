@@ -67,3 +67,56 @@ pub(crate) fn given<'a, 'm: 'a>(
     given.push((fused.units[first].output, output));
     given
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array4;
+
+    use super::*;
+    use crate::float::FloatModel;
+    use crate::network::{Conv, Subsample};
+
+    fn conv(outputs: usize, inputs: usize) -> Op {
+        let weight = |(o, _, _, i)| ((3 * o + 7 * i) as f32 * 0.7).sin();
+        Op::Conv(Conv {
+            weights: Array4::from_shape_fn((outputs, 1, 1, inputs), weight),
+            bias: vec![0.1; outputs],
+            stride: [1, 1],
+            pads: [0; 4],
+            fully_connected: false,
+        })
+    }
+
+    #[test]
+    fn a_part_goes_on_from_any_unit_to_the_same_logits() {
+        let mut network = Network::new([4, 4, 3], "x").unwrap();
+        let mut push = |op: Op, inputs: &[NodeId]| network.push(op, inputs, "").unwrap();
+        let stem = push(conv(4, 3), &[0]);
+        let first = push(conv(4, 4), &[stem]);
+        let first = push(Op::Relu, &[first]);
+        let main = push(conv(6, 4), &[first]);
+        let projection = push(conv(6, 4), &[stem]);
+        let sum = push(Op::Add, &[main, projection]);
+        let main = push(conv(8, 6), &[sum]);
+        let more = Subsample { stride: [1, 1], channels_before: 1, channels_after: 1 };
+        let shortcut = push(Op::Subsample(more), &[sum]);
+        let sum = push(Op::Add, &[main, shortcut]);
+        let pool = push(Op::GlobalAveragePool, &[sum]);
+        let logits = push(conv(2, 8), &[pool]);
+        let network = network.canonical(logits).unwrap();
+
+        let fused = Fused::new(&network).unwrap();
+        let data = Dataset::open("random:3", network.input, &Default::default()).unwrap();
+        let whole = FloatModel::new(&network).unwrap();
+        let batch = data.batch(0..3).unwrap();
+        let maps = whole.maps(batch.view(), &fused).unwrap();
+        let map = |unit| maps.of(unit);
+        for unit in 0..fused.units.len() - 1 {
+            let part = FloatModel::part(&network, fused.nodes_from(unit + 1)).unwrap();
+            let given = given(&fused, unit, map(unit), &map);
+            assert_eq!(part.output(&given, network.logits()).unwrap(), maps.logits(), "{unit}");
+        }
+        let last = FloatModel::part(&network, fused.nodes_from(fused.units.len() - 1)).unwrap();
+        assert!(last.output(&[(0, map(0))], 1).is_err(), "what it does not make");
+    }
+}

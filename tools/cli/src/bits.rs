@@ -94,7 +94,8 @@ pub fn candidates(
             let read = (0..candidate.unit).filter(|&other| last_readers[other] >= candidate.unit);
             let given: Vec<_> =
                 read.map(|other| (fused.units[other].output, maps.of(other))).collect();
-            let wrong = FloatModel::new(&changed)?.output(&given, logits)?;
+            let behind = FloatModel::part(&changed, fused.nodes_from(candidate.unit))?;
+            let wrong = behind.output(&given, logits)?;
             candidate.error += squared_error(wrong.view(), maps.logits());
             progress.advance(1);
         }

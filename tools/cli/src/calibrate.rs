@@ -25,7 +25,10 @@ pub struct Ranges {
     /// Names of the classes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
-    /// By what channels are scaled before, for the ranges to be as they are.
+    /// What is taken off channels before, for the ranges to be as they are.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub absorption: ByName,
+    /// By what they are scaled then.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub equalization: ByName,
     /// The ranges.

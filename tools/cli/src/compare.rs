@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use ndarray::{Array4, ArrayView4};
 use serde::Serialize;
 
+use crate::absorption::Shifts;
 use crate::calibrate::Range;
 use crate::data::{Dataset, Preprocess};
 use crate::equalize::Factors;
@@ -15,7 +16,7 @@ use crate::error::Problem;
 use crate::float::{FloatModel, squared_error};
 use crate::learn::{BATCH, Failure};
 use crate::lower::Unrepresentable;
-use crate::network::{Network, NodeId, Op};
+use crate::network::{BatchNorm, Network, NodeId, Op};
 use crate::program::{Layer as Quantized, Program};
 use crate::quantize::{Affine, Fused, Unit, Weights, steps};
 use crate::rounding::Steps;
@@ -48,6 +49,8 @@ pub struct Layer {
     pub share: f64,
     /// The part of that which its weights bring; the rest is the rounding of its output.
     pub weights_part: f64,
+    /// Bits of its weights.
+    pub weight_bits: Option<u32>,
     /// How often its float output has values in equal parts of its extremes.
     #[serde(skip)]
     pub values: Bars,
@@ -117,14 +120,13 @@ pub fn layers(
     let rounds_input = program.layers[0].table.is_some();
     let preprocess = (!rounds_input).then_some(preprocess);
     let changed = dequantized(network, &fused, program, preprocess);
-    // The float network with its channels scaled as the model's are: else the layers' outputs could
-    // not be compared.
-    let factors = Factors::of_model(network, |node| match &changed.nodes[node].op {
-        Op::Conv(conv) => Some(conv),
-        _ => None,
-    });
-    let scaled = factors.apply(network);
-    let network = &scaled;
+    // The float network with its channels shifted and scaled as the model's are: else the layers'
+    // outputs could not be compared.
+    let factors = Factors::of_model(network, &changed);
+    let largest = |unit: usize| Affine::of(&program.layers[unit]).range().max;
+    let shifts = Shifts::of_model(network, &fused, &changed, &factors, largest);
+    let alike = factors.apply(&shifts.apply(network));
+    let network = &alike;
     let float = FloatModel::new(network)?;
     let model = FloatModel::new(&changed)?;
     let logits = network.logits();
@@ -207,6 +209,7 @@ pub fn layers(
             alone_db: decibels(signal, sum.alone),
             share: ratio(sum.alone, all),
             weights_part: (1.0 - ratio(sum.rounding, sum.alone)).clamp(0.0, 1.0),
+            weight_bits: (!quantized.weights.is_empty()).then(|| quantized.record.packing().bits()),
             values: values[index].clone().unwrap_or_default(),
             weights: (!quantized.weights.is_empty()).then(|| {
                 let mut counts = [0; BARS];
@@ -258,40 +261,59 @@ pub(crate) fn dequantized(
 ) -> Network {
     let mut network = network.clone();
     for (unit, layer) in fused.units.iter().zip(&program.layers) {
-        let Op::Conv(conv) = &network.nodes[unit.node].op else { continue };
+        let input = &program.layers[unit.input];
         let pixels = pixels.filter(|_| unit.input == 0);
-        let steps = steps(conv.weights.dim().3, &program.layers[unit.input], pixels);
-        let conv = weights(layer, &steps).dequantize(conv, &steps);
-        network.nodes[unit.node].op = Op::Conv(conv);
+        let op = &mut network.nodes[unit.node].op;
+        match op {
+            Op::Conv(conv) => {
+                let steps = steps(conv.weights.dim().3, input, pixels);
+                *conv = weights(layer, &steps).dequantize(conv, &steps);
+            }
+            Op::BatchNorm(norm) => {
+                let steps = steps(norm.scale.len(), input, pixels);
+                *norm = batch_norm(layer, &steps);
+            }
+            _ => {}
+        }
     }
     network
 }
 
 /// The weights of a model's convolution, whose inputs have these `steps`.
 fn weights(layer: &Quantized, steps: &[(f64, f64)]) -> Weights {
+    let (mut channels, mut biases) = (Vec::new(), Vec::new());
+    for (channel, bias) in channels_of(layer) {
+        let zeros = channel.weights.iter().zip(steps.iter().cycle());
+        let offset: f64 = zeros.map(|(&weight, &(_, zero))| f64::from(weight) * zero).sum();
+        biases.push((bias + offset) * channel.scale);
+        channels.push(channel);
+    }
+    Weights { channels, bias: biases }
+}
+
+/// A model's batch norm, each of whose channels has one of these `steps`.
+fn batch_norm(layer: &Quantized, steps: &[(f64, f64)]) -> BatchNorm {
+    let (mut scale, mut shift) = (Vec::new(), Vec::new());
+    for ((channel, bias), &(step, zero)) in channels_of(layer).zip(steps) {
+        let weight = f64::from(channel.weights[0]);
+        scale.push((weight * channel.scale / step) as f32);
+        shift.push(((bias + weight * zero) * channel.scale) as f32);
+    }
+    let channels = scale.len();
+    BatchNorm { scale, shift, mean: vec![0.0; channels], var: vec![1.0; channels], eps: 0.0 }
+}
+
+/// The weights of each of a layer's output channels, and its bias in their steps.
+fn channels_of(layer: &Quantized) -> impl Iterator<Item = (Steps, f64)> + '_ {
     let taps = layer.weights.len() / layer.bias.len().max(1);
     // What the sums are multiplied by brings them to the output's steps, of a join with more bits.
     let unit = f64::from(layer.record.scale.get()) / f64::from(1u32 << layer.record.join_bits);
-    let channels: Vec<Steps> = layer
-        .weights
-        .chunks(taps)
-        .zip(&layer.multipliers)
-        .map(|(weights, multiplier)| {
-            let mantissa = f64::from(multiplier.mantissa.to_bits()) / f64::from(1u32 << 31);
-            let scale = mantissa * f64::from(multiplier.shift).exp2() * unit;
-            Steps { scale, weights: weights.to_vec() }
-        })
-        .collect();
-    let bias = channels
-        .iter()
-        .zip(&layer.bias)
-        .map(|(channel, &bias)| {
-            let zeros = channel.weights.iter().zip(steps.iter().cycle());
-            let offset: f64 = zeros.map(|(&weight, &(_, zero))| f64::from(weight) * zero).sum();
-            (f64::from(bias) + offset) * channel.scale
-        })
-        .collect();
-    Weights { channels, bias }
+    let channels = layer.weights.chunks(taps.max(1)).zip(&layer.multipliers).zip(&layer.bias);
+    channels.map(move |((weights, multiplier), &bias)| {
+        let mantissa = f64::from(multiplier.mantissa.to_bits()) / f64::from(1u32 << 31);
+        let scale = mantissa * f64::from(multiplier.shift).exp2() * unit;
+        (Steps { scale, weights: weights.to_vec() }, bias.into())
+    })
 }
 
 impl Default for Bars {
@@ -316,40 +338,4 @@ impl Bars {
             self.counts[(((value - min) * bars) as usize).min(BARS - 1)] += 1;
         }
     }
-}
-
-/// What to do about the layer that brings most of the error, if that is worth it.
-pub fn advice(layers: &[Layer], sqnr_db: Option<f64>) -> String {
-    let worst = layers.iter().max_by(|a, b| a.share.total_cmp(&b.share));
-    let Some(worst) = worst.filter(|worst| worst.share > 0.0) else {
-        return "No layer brings an error.".into();
-    };
-    let name = &worst.name;
-    let share = format!("brings {:.0} % of the error", 100.0 * worst.share);
-    let clipped = 100.0 * worst.saturation;
-    let last = layers.iter().rfind(|layer| layer.alone_db.is_some());
-    let why = if worst.saturation > 1e-3 {
-        format!(
-            "clips {clipped:.2} % of its values: quantize with --calibration min-max, or calibrate \
-             on more pictures like these"
-        )
-    } else if worst.weights_part > 0.5 || worst.activation_bits == 16 {
-        "most of it by its weights: quantize with --effort best, which learns their rounding from \
-         more samples"
-            .into()
-    } else if last.is_some_and(|last| last.name == *name) {
-        "most of it by the rounding of the logits themselves to int8: the layers before it need \
-         no mending; with --int16 last they are int16"
-            .into()
-    } else {
-        format!(
-            "most of it by the rounding of its output: quantize with --effort best, which tries \
-             other ranges and scales of channels, and keeps those with the least error of the \
-             logits; or with --int16 {name}, which keeps its output in int16 where the device \
-             has room and time for that"
-        )
-    };
-    let enough = sqnr_db.is_some_and(|db| db >= 40.0);
-    let end = if enough { " That is little: the logits are within 1 % of float." } else { "" };
-    format!("`{name}` {share}, {why}.{end}")
 }

@@ -23,15 +23,16 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use ndarray::{Array4, ArrayView4, Axis};
+use ndarray::{Array4, ArrayView3, ArrayView4, Axis};
 
 use crate::calibrate::{Histogram, Method};
 use crate::data::Dataset;
 use crate::error::Problem;
 use crate::float::{FloatModel, squared_error};
 use crate::learn::{BATCH, Failure};
-use crate::network::{Conv, Network, NodeId, Op};
+use crate::network::{BatchNorm, Network, NodeId, Op};
 use crate::quantize::{Affine, Fused, Weights};
+use crate::trials::{MARGIN, Pictures, given};
 
 /// Powers that are tried beside 0.
 const POWERS: [f64; 2] = [0.5, 1.0];
@@ -40,15 +41,8 @@ const POWERS: [f64; 2] = [0.5, 1.0];
 const GRID: f64 = 0.25;
 /// Largest factor, and inverse of the smallest, as a power of two.
 const MOST: f64 = 3.0;
-/// An error must be less by this share to count as less.
-const MARGIN: f64 = 0.01;
 /// Share of the error of weights rounded to the nearest that learned rounding leaves, about.
 const LEARNED: f64 = 0.25;
-/// Multiplications that a pass over the pictures takes at most, if these are not too few then.
-const MACS: usize = 27_000_000_000;
-/// Pictures, at least and at most; one of three is for the errors.
-const PICTURES: [usize; 2] = [12, 450];
-
 /// A factor for each output channel of layers, by the name of the node that computes.
 pub type ByName = BTreeMap<String, Vec<f32>>;
 
@@ -125,25 +119,44 @@ impl Factors {
             .collect()
     }
 
-    /// Those with which `weights` were made of the network's: what brings its weights nearest.
-    /// `weights` says what a convolution's are, if it is one that is known.
-    pub fn of_model<'w>(network: &Network, weights: impl Fn(NodeId) -> Option<&'w Conv>) -> Self {
+    /// Those with which the convolutions and batch norms of `made` were made of the network's: what
+    /// brings its weights nearest.
+    pub fn of_model(network: &Network, made: &Network) -> Self {
         let mut factors = Self::ones(network);
         let mut known = factors.fixed.clone();
-        for (id, node) in network.nodes.iter().enumerate() {
-            let (Op::Conv(conv), Some(made)) = (&node.op, weights(id)) else { continue };
-            let inputs: Vec<f64> = factors.channels(node.inputs[0]).collect();
-            let channels = conv.weights.outer_iter().zip(made.weights.outer_iter());
-            for ((before, after), &group) in channels.zip(&factors.of[id]) {
+        for (id, (node, made)) in network.nodes.iter().zip(&made.nodes).enumerate() {
+            let Some(&input) = node.inputs.first() else { continue };
+            let inputs: Vec<f64> = factors.channels(input).collect();
+            // Of each channel its weights before and after.
+            let channels: Vec<(Vec<f64>, Vec<f64>)> = match (&node.op, &made.op) {
+                (Op::Conv(before), Op::Conv(after)) => {
+                    let all = |weights: ArrayView3<'_, f32>| {
+                        weights.iter().map(|&weight| weight.into()).collect()
+                    };
+                    let channels = before.weights.outer_iter().zip(after.weights.outer_iter());
+                    channels.map(|(before, after)| (all(before), all(after))).collect()
+                }
+                (Op::BatchNorm(before), Op::BatchNorm(after)) => {
+                    // A channel reads its like alone.
+                    let factor = |norm: &BatchNorm, channel| norm.affine(channel).0;
+                    let channel = |c| (vec![factor(before, c) / inputs[c]], vec![factor(after, c)]);
+                    (0..inputs.len()).map(channel).collect()
+                }
+                _ => continue,
+            };
+            let inputs = match &node.op {
+                Op::Conv(_) => inputs,
+                _ => vec![1.0],
+            };
+            for ((before, after), &group) in channels.iter().zip(&factors.of[id]) {
                 if known[group] {
                     continue;
                 }
                 let (mut product, mut square) = (0.0, 0.0);
-                for ((&before, &after), input) in
-                    before.iter().zip(&after).zip(inputs.iter().cycle())
+                for ((before, after), input) in before.iter().zip(after).zip(inputs.iter().cycle())
                 {
-                    let before = f64::from(before) / input;
-                    product += before * f64::from(after);
+                    let before = before / input;
+                    product += before * after;
                     square += before * before;
                 }
                 let factor = product / square;
@@ -258,7 +271,7 @@ pub fn choose(
     let ones = Factors::ones(network);
     let calibrated: Vec<NodeId> = fused.calibrated().collect();
     let mut largest: HashMap<NodeId, Vec<f64>> = HashMap::new();
-    let [seen, unseen] = pictures(network, data);
+    let Pictures { seen, unseen } = Pictures::new(network, data);
     for pictures in seen.chunks(BATCH) {
         let batch = data.batch(pictures.iter().copied())?;
         let maps = model.maps(batch.view(), fused)?;
@@ -296,8 +309,9 @@ pub fn choose(
             for at in 0..part.tried.len() {
                 let wrong = part.rounded(at, &model, fused, &map, logits)?;
                 part.tried[at].maps += squared_error(wrong.view(), maps.logits());
-                let changed = FloatModel::new(&part.with_rounded_weights(at, network, fused))?;
                 let first = part.units[0];
+                let changed = part.with_rounded_weights(at, network, fused);
+                let changed = FloatModel::part(&changed, fused.nodes_from(first + 1))?;
                 let given = given(fused, first, map(first), &map);
                 let wrong = changed.output(&given, logits)?;
                 part.tried[at].weights += squared_error(wrong.view(), maps.logits());
@@ -324,28 +338,7 @@ pub fn choose(
 
 /// How often [`choose`] calls `done`.
 pub fn batches(network: &Network, data: &Dataset) -> usize {
-    let [seen, unseen] = pictures(network, data);
-    2 * seen.len().div_ceil(BATCH) + unseen.len().div_ceil(BATCH)
-}
-
-/// The pictures that factors and ranges come from, and those that errors are measured on.
-fn pictures(network: &Network, data: &Dataset) -> [Vec<usize>; 2] {
-    let macs = |node: &crate::network::Node| match &node.op {
-        Op::Conv(conv) => node.shape[0] * node.shape[1] * conv.weights.len(),
-        _ => 0,
-    };
-    let macs: usize = network.nodes.iter().map(macs).sum();
-    let [least, most] = PICTURES;
-    let all = data.spread((MACS / macs.max(1)).clamp(least, most));
-    let of = |unseen: bool| {
-        let places = all.iter().enumerate();
-        places
-            .filter(|(place, _)| (place % 3 == 1) == unseen)
-            .map(|(_, &picture)| picture)
-            .collect()
-    };
-    // Of one picture there is no other.
-    if all.len() < 2 { [all.clone(), all] } else { [of(false), of(true)] }
+    Pictures::new(network, data).batches()
 }
 
 /// The parts of a network that can be scaled apart from each other, the largest first.
@@ -458,22 +451,7 @@ impl Part {
     }
 }
 
-/// Maps to go on from where unit `first` has `output`: those of units before that are still read.
-fn given<'a, 'm: 'a>(
-    fused: &Fused<'_>,
-    first: usize,
-    output: ArrayView4<'a, f32>,
-    map: &impl Fn(usize) -> ArrayView4<'m, f32>,
-) -> Vec<(NodeId, ArrayView4<'a, f32>)> {
-    let last_readers = fused.last_readers();
-    let others = (0..first).filter(|&other| last_readers[other] > first);
-    let mut given: Vec<(NodeId, ArrayView4<'a, f32>)> =
-        others.map(|other| (fused.units[other].output, map(other))).collect();
-    given.push((fused.units[first].output, output));
-    given
-}
-
-/// The same with all maps that were `made`.
+/// What [`given`] gives, with all maps that were `made`.
 fn with<'a, 'm: 'a>(
     fused: &Fused<'_>,
     first: usize,
@@ -490,7 +468,7 @@ mod tests {
     use ndarray::Array4 as Weights4;
 
     use super::*;
-    use crate::network::Subsample;
+    use crate::network::{Conv, Subsample};
 
     fn conv(outputs: usize, inputs: usize, value: impl Fn(usize, usize) -> f32) -> Op {
         Op::Conv(Conv {
@@ -579,19 +557,14 @@ mod tests {
         let again = Factors::named(&uneven_network, &names);
         assert_eq!(again, choice.best);
         // What was done to a model shows in its weights, whatever rounding did to them.
-        let noisy = |node: NodeId| match &scaled.nodes[node].op {
-            Op::Conv(conv) => {
-                let mut conv = conv.clone();
-                conv.weights.indexed_iter_mut().for_each(|((o, _, _, i), w)| {
-                    *w *= 1.0 + 0.05 * wave(o + 5, i);
-                });
-                Some(conv)
-            }
-            _ => None,
-        };
-        let noisy: Vec<Option<Conv>> = (0..scaled.nodes.len()).map(noisy).collect();
-        let found = Factors::of_model(&uneven_network, |node| noisy[node].as_ref());
-        assert_eq!(found, choice.best);
+        let mut noisy = scaled;
+        for node in &mut noisy.nodes {
+            let Op::Conv(conv) = &mut node.op else { continue };
+            conv.weights.indexed_iter_mut().for_each(|((o, _, _, i), w)| {
+                *w *= 1.0 + 0.05 * wave(o + 5, i);
+            });
+        }
+        assert_eq!(Factors::of_model(&uneven_network, &noisy), choice.best);
     }
 
     #[test]

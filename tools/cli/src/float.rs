@@ -3,6 +3,9 @@
 //! The network is written as an ONNX model in memory and run by rten. Every node's output can be
 //! had: graph optimization is off, so none is fused away.
 
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+
 use ndarray::{Array2, Array4, ArrayView4, Ix4};
 use prost::Message;
 use rten::{Model, ModelOptions, Value, ValueOrView};
@@ -48,8 +51,8 @@ pub fn squared_error(map: ArrayView4<'_, f32>, right: ArrayView4<'_, f32>) -> f6
 /// A float network, ready to run.
 pub struct FloatModel {
     model: Model,
-    /// The engine's id for each node's output.
-    ids: Vec<rten::NodeId>,
+    /// The engine's id for each node's output; none for nodes that the part does not know.
+    ids: Vec<Option<rten::NodeId>>,
     input: Shape,
     logits: NodeId,
 }
@@ -57,12 +60,23 @@ pub struct FloatModel {
 impl FloatModel {
     /// Prepares a network.
     pub fn new(network: &Network) -> Result<FloatModel, Problem> {
-        let bytes = encode(network).encode_to_vec();
+        Self::part(network, 1..=network.output())
+    }
+
+    /// Prepares these nodes of a network alone, to be [continued](Self::continued) from the maps
+    /// that they read: of a large network that takes much less.
+    pub fn part(network: &Network, nodes: RangeInclusive<NodeId>) -> Result<FloatModel, Problem> {
+        let inputs = nodes.clone().flat_map(|node| &network.nodes[node].inputs);
+        let read: BTreeSet<NodeId> = inputs.copied().filter(|node| !nodes.contains(node)).collect();
+        let bytes = encode(network, &nodes, &read).encode_to_vec();
         let mut options = ModelOptions::with_all_ops();
         options.enable_optimization(false).prepack_weights(true);
         let model = options.load(bytes).map_err(engine)?;
         let ids = (0..network.nodes.len())
-            .map(|id| model.node_id(&value(id)).map_err(engine))
+            .map(|id| {
+                let known = nodes.contains(&id) || read.contains(&id);
+                known.then(|| model.node_id(&value(id)).map_err(engine)).transpose()
+            })
             .collect::<Result<_, _>>()?;
         Ok(FloatModel { model, ids, input: network.input, logits: network.logits() })
     }
@@ -142,17 +156,19 @@ impl FloatModel {
         given: &[(NodeId, ArrayView4<'_, f32>)],
         nodes: &[NodeId],
     ) -> Result<Vec<Array4<f32>>, Problem> {
-        let maps: Vec<_> =
-            given.iter().map(|(node, map)| (*node, map.as_standard_layout())).collect();
+        let known = given.iter().filter_map(|(node, map)| Some((self.ids[*node]?, map)));
+        let maps: Vec<_> = known.map(|(id, map)| (id, map.as_standard_layout())).collect();
         let inputs: Vec<(rten::NodeId, ValueOrView<'_>)> = maps
             .iter()
-            .map(|(node, map)| {
+            .map(|(id, map)| {
                 let values = map.as_slice().expect("standard layout is contiguous");
                 let view = NdTensorView::from_data(<[usize; 4]>::from(map.dim()), values);
-                (self.ids[*node], view.into())
+                (*id, view.into())
             })
             .collect();
-        let outputs: Vec<rten::NodeId> = nodes.iter().map(|&node| self.ids[node]).collect();
+        let unknown = || engine("the part that is run does not make this map");
+        let outputs = nodes.iter().map(|&node| self.ids[node].ok_or_else(unknown));
+        let outputs: Vec<rten::NodeId> = outputs.collect::<Result<_, _>>()?;
         let values = self.model.run(inputs, &outputs, None).map_err(engine)?;
         values.into_iter().map(array).collect()
     }
@@ -176,26 +192,34 @@ fn value(node: NodeId) -> String {
     format!("n{node}")
 }
 
-/// The network as ONNX, opset 17, NCHW with an open batch; all values keep four dimensions.
-fn encode(network: &Network) -> ModelProto {
+/// Some nodes of a network, and those outside that they read, as ONNX, opset 17, NCHW with an open
+/// batch; all values keep four dimensions.
+fn encode(
+    network: &Network,
+    nodes: &RangeInclusive<NodeId>,
+    read: &BTreeSet<NodeId>,
+) -> ModelProto {
     let mut graph = GraphProto::default();
-    for (id, node) in network.nodes.iter().enumerate().skip(1) {
+    for id in nodes.clone() {
+        let node = &network.nodes[id];
         let inputs = node.inputs.iter().map(|&input| value(input)).collect();
         encode_node(&mut graph, id, &node.op, inputs);
     }
-    let [height, width, channels] = network.input;
     let fixed = |size: usize| DimensionProto { dim_value: Some(size as i64), ..Default::default() };
     let open = DimensionProto { dim_param: Some("N".into()), ..Default::default() };
-    let dim = vec![open, fixed(channels), fixed(height), fixed(width)];
-    let tensor = TensorTypeProto {
-        elem_type: Some(data_type::FLOAT),
-        shape: Some(TensorShapeProto { dim }),
-    };
-    graph.input.push(ValueInfoProto {
-        name: Some(value(0)),
-        r#type: Some(TypeProto { tensor_type: Some(tensor) }),
-    });
-    graph.output.push(ValueInfoProto { name: Some(value(network.output())), r#type: None });
+    for &id in read {
+        let [height, width, channels] = network.nodes[id].shape;
+        let dim = vec![open.clone(), fixed(channels), fixed(height), fixed(width)];
+        let tensor = TensorTypeProto {
+            elem_type: Some(data_type::FLOAT),
+            shape: Some(TensorShapeProto { dim }),
+        };
+        graph.input.push(ValueInfoProto {
+            name: Some(value(id)),
+            r#type: Some(TypeProto { tensor_type: Some(tensor) }),
+        });
+    }
+    graph.output.push(ValueInfoProto { name: Some(value(*nodes.end())), r#type: None });
     ModelProto {
         ir_version: Some(8),
         graph: Some(graph),

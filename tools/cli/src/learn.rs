@@ -97,7 +97,7 @@ struct Maps {
 type Live = HashMap<usize, Vec<Maps>>;
 
 /// Learns the weights of a network's convolutions; calls `done` behind each unit. Says, too, what
-/// the squared error of the logits is then, on the pictures that were held out or on all.
+/// the squared error of the logits is then, of each picture that was held out, or of all.
 ///
 /// # Errors
 ///
@@ -110,14 +110,14 @@ pub fn learn(
     data: &Dataset,
     options: &Options,
     mut done: impl FnMut(),
-) -> Result<(Learned, f64), Failure> {
+) -> Result<(Learned, Vec<f64>), Failure> {
     let float = FloatModel::new(network)?;
     let mut learned = Learned::new();
     let mut layers: Vec<Layer> = Vec::new();
     let mut live = Live::new();
     let last_readers = fused.last_readers();
     let logits = network.logits();
-    let mut error = 0.0;
+    let mut errors = Vec::new();
     let most = MEMORY / fused.live_bytes().max(1);
     let pictures = data.spread(options.pictures.min(most.max(1)));
     for (index, unit) in fused.units.iter().enumerate() {
@@ -145,7 +145,7 @@ pub fn learn(
             let mut changed = network.clone();
             changed.nodes[unit.node].op = Op::Conv(weights.dequantize(conv, &steps));
             learned.insert(unit.node, weights);
-            quantized = Some(FloatModel::new(&changed)?);
+            quantized = Some(FloatModel::part(&changed, unit.node..=unit.output)?);
         }
         let layer = fused.layer(unit, &layers, ranges, preprocess, &learned)?;
         let model = quantized.as_ref().unwrap_or(&float);
@@ -161,19 +161,21 @@ pub fn learn(
             let pictures = batches
                 .iter()
                 .flat_map(|maps| maps.float.outer_iter().zip(maps.quantized.outer_iter()));
-            error = pictures
+            errors = pictures
                 .enumerate()
                 .filter(|&(picture, _)| !options.hold_out || options.holds_out(picture))
-                .flat_map(|(_, (float, quantized))| float.into_iter().zip(quantized))
-                .map(|(a, b)| f64::from(a - b).powi(2))
-                .sum();
+                .map(|(_, (float, quantized))| {
+                    let pairs = float.into_iter().zip(quantized);
+                    pairs.map(|(a, b)| f64::from(a - b).powi(2)).sum()
+                })
+                .collect();
         }
         live.insert(index, batches);
         layers.push(layer);
         live.retain(|&unit, _| last_readers[unit] > index);
         done();
     }
-    Ok((learned, error))
+    Ok((learned, errors))
 }
 
 /// The maps that a unit reads, and the nodes whose outputs they are.

@@ -5,6 +5,8 @@
 //!      └───> quantized (int8) ──> lower ────┴──> program ──> plan ──> model_file
 //! ```
 
+pub mod absorption;
+pub mod advice;
 pub mod bits;
 pub mod calibrate;
 pub mod canonical;
@@ -36,4 +38,5 @@ pub mod quantized;
 pub mod recipe;
 pub mod rounding;
 pub mod timeline;
+mod trials;
 pub mod write;

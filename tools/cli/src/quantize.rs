@@ -10,6 +10,7 @@
 //!   the [join](brooklet::ops::conv).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::RangeInclusive;
 
 use brooklet::format::{LayerRecord, Operator, Packing, flags};
 use brooklet::ops::conv::MAX_JOIN_BITS;
@@ -226,6 +227,14 @@ impl<'n> Fused<'n> {
             }
         }
         last
+    }
+
+    /// The nodes up to the logits that this unit and those behind it may need.
+    pub(crate) fn nodes_from(&self, unit: usize) -> RangeInclusive<NodeId> {
+        let logits = self.network.logits();
+        // Convolutions of joins stand before their shortcuts, whose units come first.
+        let first = self.units[unit..].iter().map(|unit| unit.node).min();
+        first.unwrap_or(logits)..=logits
     }
 
     /// Bytes of the float and the quantized maps of a picture that are needed at once, where each

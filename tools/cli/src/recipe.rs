@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use ndarray::{Array2, Axis, concatenate};
 
+use crate::absorption;
 use crate::calibrate::{Histogram, Method, Range, Ranges};
 use crate::data::{Dataset, Preprocess};
-use crate::equalize::{self, Factors};
+use crate::equalize::{self, ByName, Factors};
 use crate::error::Problem;
 use crate::float::{FloatModel, squared_error};
 use crate::learn::{self, BATCH, Failure, learn};
@@ -19,11 +20,11 @@ use crate::quantize::{Affine, Fused, Learned};
 pub enum Effort {
     /// Seconds: weights are rounded to the nearest.
     Fast,
-    /// Half a minute for a ResNet-20: channels are scaled, rounding and biases are learned.
+    /// Half a minute for a ResNet-20: channels are shifted and scaled, rounding and biases are learned.
     #[default]
     Default,
     /// Minutes: from more pictures; several ways to scale channels and to choose ranges are tried,
-    /// and that with the least error at the output is kept.
+    /// and one is kept that has less error at the output than the default's.
     Best,
 }
 
@@ -58,6 +59,8 @@ impl Calibration {
 /// A step that can be left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Step {
+    /// What all values of a channel have in common moves into the biases behind, where that helps.
+    Absorption,
     /// Channels are scaled, where that helps, so that they share a map's range evenly.
     Equalization,
     /// Weights are rounded so that a layer's outputs are off by little.
@@ -86,7 +89,7 @@ pub struct Recipe {
 /// What a recipe made of a network.
 #[derive(Debug)]
 pub struct Quantized {
-    /// The network that was quantized: the given one, channels scaled.
+    /// The network that was quantized: the given one, channels shifted and scaled.
     pub network: Network,
     /// Of the activations.
     pub ranges: Ranges,
@@ -104,6 +107,9 @@ pub trait Progress {
     fn advance(&self, steps: usize);
 }
 
+/// Standard errors by which a mean must be better to be so beyond doubt: by chance it is in one of
+/// 40 cases.
+const DEVIATIONS: f64 = 2.0;
 /// Pictures on which ranges are compared.
 const PICTURES_FOR_RANGES: usize = 100;
 
@@ -140,67 +146,75 @@ impl Recipe {
             // What is tried is compared on pictures that it was not learned from.
             hold_out: self.effort == Effort::Best,
         };
+        let absorbed;
+        let (network, absorption) = if with(Step::Absorption) {
+            let fused = Fused::new(network)?;
+            progress.begin("absorbing", absorption::batches(network, data));
+            let shifts = absorption::choose(network, &fused, data, || progress.advance(1))?;
+            absorbed = shifts.apply(network);
+            (&absorbed, shifts.names(network))
+        } else {
+            (network, ByName::new())
+        };
+        // What `default` makes comes first: the others must be better beyond doubt.
         let mut candidates = vec![Factors::ones(network)];
         if with(Step::Equalization) {
             let fused = self.fused(network)?;
             progress.begin("equalizing", equalize::batches(network, data));
             let done = || progress.advance(1);
             let choice = equalize::choose(network, &fused, data, options.rounding, done)?;
+            candidates.insert(0, choice.best);
             match self.effort {
-                Effort::Best => {
-                    for factors in choice.uniform.into_iter().chain([choice.best]) {
-                        if !candidates.contains(&factors) {
-                            candidates.push(factors);
-                        }
-                    }
-                }
-                _ => candidates = vec![choice.best],
+                Effort::Best => candidates.extend(choice.uniform),
+                _ => candidates.truncate(1),
             }
         }
-        let best = self.effort == Effort::Best;
         let calibrations: &[Calibration] = match self.calibration {
             Some(calibration) => &[calibration],
-            None if best => &[Calibration::Mse, Calibration::Auto],
+            None if self.effort == Effort::Best => &[Calibration::Mse, Calibration::Auto],
             None => &[Calibration::Mse],
         };
         // The first calibration with all factors, then the others with the best of these.
-        let mut found: Option<(Quantized, f64)> = None;
-        let mut winner = (Factors::ones(network), calibrations[0]);
+        let mut tried: Vec<Way> = Vec::new();
+        let mut best: Option<(Way, Quantized, Vec<f64>)> = None;
         for (round, &calibration) in calibrations.iter().enumerate() {
-            if round > 0 {
-                let names = found.as_ref().map(|(found, _)| found.ranges.equalization.clone());
-                candidates = vec![Factors::named(network, &names.unwrap_or_default())];
-            }
-            for factors in &candidates {
-                let how = (factors, calibration);
-                let tried = self.quantized(network, how, data, preprocess, &options, progress)?;
-                if found.as_ref().is_none_or(|(_, error)| tried.1 < *error) {
-                    found = Some(tried);
-                    winner = (factors.clone(), calibration);
+            let factors = match &best {
+                Some(((factors, _), ..)) if round > 0 => vec![factors.clone()],
+                _ => candidates.clone(),
+            };
+            for way in factors.into_iter().map(|factors| (factors, calibration)) {
+                if tried.contains(&way) {
+                    continue;
                 }
+                let (made, errors) =
+                    self.quantized(network, &way, data, preprocess, &options, progress)?;
+                if best.as_ref().is_none_or(|(.., least)| are_less(&errors, least)) {
+                    best = Some((way.clone(), made, errors));
+                }
+                tried.push(way);
             }
         }
+        let (way, mut made, _) = best.expect("one at least is tried");
         if options.hold_out {
             // Once more, from all pictures.
-            let how = (&winner.0, winner.1);
             let all = learn::Options { hold_out: false, ..options };
-            found = Some(self.quantized(network, how, data, preprocess, &all, progress)?);
+            (made, _) = self.quantized(network, &way, data, preprocess, &all, progress)?;
         }
-        let (found, _) = found.expect("one at least is tried");
-        Ok(found)
+        made.ranges.absorption = absorption;
+        Ok(made)
     }
 
-    /// The network quantized with such factors and ranges, and the squared error of its logits on the
-    /// pictures that are held out; 0 where nothing is learned.
+    /// The network quantized with such factors and ranges, and the squared errors of its logits on
+    /// the pictures that are held out; none where nothing is learned.
     fn quantized(
         &self,
         network: &Network,
-        (factors, calibration): (&Factors, Calibration),
+        (factors, calibration): &Way,
         data: &Dataset,
         preprocess: &Preprocess,
         options: &learn::Options,
         progress: &dyn Progress,
-    ) -> Result<(Quantized, f64), Failure> {
+    ) -> Result<(Quantized, Vec<f64>), Failure> {
         let equalization = factors.names(network);
         let network = factors.apply(network);
         let fused = self.fused(&network)?;
@@ -221,14 +235,27 @@ impl Recipe {
         let name = |node: NodeId| network.nodes[node].name.clone();
         let ranges = ranges.into_iter().map(|(node, range)| (name(node), range)).collect();
         let ranges = Ranges { images: data.len(), equalization, ranges, ..Ranges::default() };
-        let (mut learned, mut error) = (Learned::new(), 0.0);
+        let (mut learned, mut errors) = (Learned::new(), Vec::new());
         if options.rounding || options.bias_correction {
             progress.begin("learning", fused.units.len());
             let done = || progress.advance(1);
-            (learned, error) = learn(&network, &fused, &ranges, preprocess, data, options, done)?;
+            (learned, errors) = learn(&network, &fused, &ranges, preprocess, data, options, done)?;
         }
-        Ok((Quantized { network, ranges, learned, logits }, error))
+        Ok((Quantized { network, ranges, learned, logits }, errors))
     }
+}
+
+/// How channels are scaled, and how ranges are chosen.
+type Way = (Factors, Calibration);
+
+/// Whether errors are less than others of the same pictures beyond doubt: those of few pictures
+/// differ by chance, and the least of several would often be the luckiest.
+fn are_less(errors: &[f64], others: &[f64]) -> bool {
+    let count = errors.len() as f64;
+    let gains: Vec<f64> = others.iter().zip(errors).map(|(other, error)| other - error).collect();
+    let mean = gains.iter().sum::<f64>() / count;
+    let variance = gains.iter().map(|gain| (gain - mean).powi(2)).sum::<f64>() / (count - 1.0);
+    mean > DEVIATIONS * (variance / count).sqrt()
 }
 
 /// How often the output of each node that has a scale of its own had which values.
@@ -331,4 +358,23 @@ fn choose(
 struct Candidates {
     unit: usize,
     ranges: Vec<(Range, f64)>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_chance_is_not_less() {
+        let errors = |gain: f64, noise: f64| -> Vec<f64> {
+            (0..100).map(|i| 1.0 - gain + noise * f64::from(i % 2 * 2 - 1)).collect()
+        };
+        let others = errors(0.0, 0.0);
+        // A standard error of about a tenth of the noise.
+        assert!(are_less(&errors(0.1, 0.3), &others));
+        assert!(!are_less(&errors(0.1, 0.9), &others));
+        assert!(!are_less(&errors(-0.1, 0.3), &others));
+        // Without pictures, or with one, nothing is known.
+        assert!(!are_less(&others, &others) && !are_less(&[], &[]) && !are_less(&[0.0], &[1.0]));
+    }
 }

@@ -15,7 +15,7 @@
 //! Sources: Frantar et al., *GPTQ* (2022); Chen et al., *The geometry of LLM quantization: GPTQ
 //! as Babai's nearest plane algorithm* (2025); Behdin et al., *QuantEase* (2023) for the descent.
 
-use nalgebra::{Cholesky, DMatrix, DVector};
+use nalgebra::{Cholesky, DMatrix, DVector, DVectorView};
 use ndarray::{Array2, ArrayView1, ArrayView2, s};
 use rayon::prelude::*;
 
@@ -62,6 +62,8 @@ impl Bits {
 const CHUNK: usize = 1024;
 /// Scales that are tried for each channel.
 const SCALES: usize = 9;
+/// Channels' weights with a scale that are looked for at once, about: they stay in the cache.
+const CANDIDATES: usize = 16;
 /// Passes of the descent.
 const SWEEPS: usize = 8;
 /// Taps up to which several scales and priors are tried; the cost grows with their square and more.
@@ -165,14 +167,16 @@ impl Moments {
     /// Squared error of all outputs with such weights, over the samples.
     fn error(&self, channels: &[Steps], bias: Option<&[f64]>) -> f64 {
         let Means { count, inputs, targets } = &self.means;
-        let error = |(o, channel): (usize, &Steps)| {
-            let weights = DVector::from_iterator(inputs.len(), channel.reals());
-            let bias = bias.map_or_else(|| self.means.bias(o, channel.reals()), |bias| bias[o]);
+        let reals = channels.iter().flat_map(Steps::reals);
+        let weights = DMatrix::from_iterator(inputs.len(), channels.len(), reals);
+        let products = &self.squares * &weights;
+        let error = |(o, weights): (usize, DVectorView<'_, f64>)| {
+            let bias = bias.map_or_else(|| self.means.bias(o, channels[o].reals()), |bias| bias[o]);
             let sum = weights.dot(inputs);
-            weights.dot(&(&self.squares * &weights)) + count * bias * bias
+            weights.dot(&products.column(o)) + count * bias * bias
                 - 2.0 * (weights.dot(&self.products.column(o)) + bias * (targets[o] - sum))
         };
-        self.target_squares + channels.iter().enumerate().map(error).sum::<f64>()
+        self.target_squares + weights.column_iter().enumerate().map(error).sum::<f64>()
     }
 
     /// About their means, so that a bias is free to make up for what the weights shift.
@@ -290,89 +294,115 @@ fn learn_from(moments: &Moments, trained: &Trained, prior: f64, scales: usize) -
     let Some(cholesky) = Cholesky::new(squares.clone()) else { return nearest() };
     let best = cholesky.solve(&products);
     // Rows of the upper factor are columns of the lower.
-    let lower = cholesky.l();
-    (0..channels)
-        .into_par_iter()
-        .map(|o| {
-            let best = best.column(o).clone_owned();
-            let lattice = Lattice { squares: &squares, lower: &lower, best: &best, bits };
-            let steps = lattice.closest(smallest_scales[o], scales);
-            let mut weights = vec![0; taps];
-            for (&tap, &weight) in order.iter().zip(&steps.weights) {
-                weights[tap] = weight;
-            }
-            Steps { scale: steps.scale, weights }
-        })
-        .collect()
+    let lattice = Lattice { squares, lower: cholesky.unpack(), best, bits };
+    let mut steps = lattice.closest(smallest_scales, scales);
+    for channel in &mut steps {
+        let mut weights = vec![0; taps];
+        for (&tap, &weight) in order.iter().zip(&channel.weights) {
+            weights[tap] = weight;
+        }
+        channel.weights = weights;
+    }
+    steps
 }
 
-/// A channel's weights, and what their errors cost.
-struct Lattice<'a> {
-    squares: &'a DMatrix<f64>,
-    lower: &'a DMatrix<f64>,
-    best: &'a DVector<f64>,
+/// The weights of all channels, and what their errors cost.
+struct Lattice {
+    squares: DMatrix<f64>,
+    lower: DMatrix<f64>,
+    /// Those without an error: a column a channel.
+    best: DMatrix<f64>,
     bits: Bits,
 }
 
-impl Lattice<'_> {
-    /// The closest steps found, of the best scale.
-    fn closest(&self, smallest_scale: f64, scales: usize) -> Steps {
-        let least_squares = scale(self.best.as_slice(), self.bits).max(smallest_scale);
+/// A channel's weights in steps of a scale.
+struct Candidate {
+    channel: usize,
+    scale: f64,
+    steps: Vec<f64>,
+    /// What the best weights are more than these.
+    off: DVector<f64>,
+    error: f64,
+}
+
+impl Lattice {
+    /// The closest steps found for each channel, of the best of so many scales.
+    fn closest(&self, smallest_scales: &[f64], scales: usize) -> Vec<Steps> {
+        let channels: Vec<usize> = (0..self.best.ncols()).collect();
+        let closest: Vec<Candidate> = channels
+            .par_chunks(CANDIDATES.div_ceil(scales))
+            .flat_map_iter(|channels| {
+                let scales = |&o: &usize| (o, self.scales(o, smallest_scales[o], scales));
+                self.nearest_planes(channels.iter().map(scales))
+            })
+            .collect();
+        let off: Vec<_> = closest.iter().map(|candidate| candidate.off.column(0)).collect();
+        let slopes = &self.squares * DMatrix::from_columns(&off);
+        closest
+            .into_par_iter()
+            .map(|Candidate { channel, scale, mut steps, .. }| {
+                self.descend(scale, &mut steps, slopes.column(channel).into_owned());
+                Steps { scale, weights: steps.iter().map(|&step| step as i8).collect() }
+            })
+            .collect()
+    }
+
+    /// So many scales that may serve a channel.
+    fn scales(&self, channel: usize, smallest_scale: f64, count: usize) -> Vec<f64> {
+        let best = self.best.column(channel);
+        let best = best.as_slice();
+        let least_squares = scale(best, self.bits).max(smallest_scale);
         if least_squares <= 0.0 {
-            return Steps { scale: 1.0, weights: vec![0; self.best.len()] };
+            return vec![1.0];
         }
-        let reach = self.bits.reach(self.best.as_slice());
-        let more = if self.best.len() <= TAPS_TO_TRY { scales - 1 } else { 0 };
+        let reach = self.bits.reach(best);
+        let more = if best.len() <= TAPS_TO_TRY { count - 1 } else { 0 };
         let apart = self.bits.less() / SCALES as f64;
         let more = (0..more).map(|i| (reach * (1.0 - apart * i as f64)).max(smallest_scale));
-        let scales = [least_squares].into_iter().chain(more);
-        let tried = scales.map(|scale| {
-            let weights = self.nearest_plane(scale);
-            (self.error(scale, &weights), scale, weights)
-        });
-        let (_, scale, mut weights) =
-            tried.min_by(|a, b| a.0.total_cmp(&b.0)).expect("one scale at least is tried");
-        self.descend(scale, &mut weights);
-        Steps { scale, weights: weights.iter().map(|&weight| weight as i8).collect() }
+        [least_squares].into_iter().chain(more).collect()
     }
 
-    fn nearest_plane(&self, scale: f64) -> Vec<f64> {
-        let taps = self.best.len();
-        let mut weights = vec![0.0; taps];
-        let mut errors = vec![0.0; taps];
+    /// For each of some channels the closest of the nearest planes with its scales. All at once, for
+    /// each column of the factor to be fetched once.
+    fn nearest_planes(
+        &self,
+        channels: impl Iterator<Item = (usize, Vec<f64>)>,
+    ) -> impl Iterator<Item = Candidate> {
+        let taps = self.best.nrows();
+        let candidate = |channel, scale| Candidate {
+            channel,
+            scale,
+            steps: vec![0.0; taps],
+            off: DVector::zeros(taps),
+            error: 0.0,
+        };
+        let mut candidates: Vec<Vec<Candidate>> = channels
+            .map(|(o, scales)| scales.into_iter().map(|scale| candidate(o, scale)).collect())
+            .collect();
         for i in (0..taps).rev() {
-            let column = &self.lower.column(i);
-            let column = &column.as_slice()[i..];
-            let behind: f64 =
-                column[1..].iter().zip(&errors[i + 1..]).map(|(r, error)| r * error).sum();
-            let wanted = self.best[i] + behind / column[0];
-            weights[i] = self.bits.round(wanted / scale);
-            errors[i] = self.best[i] - weights[i] * scale;
+            let column = self.lower.column(i);
+            let (diagonal, below) = (column[i], column.rows_range(i + 1..));
+            for Candidate { channel, scale, steps, off, error } in candidates.iter_mut().flatten() {
+                let best = self.best[(i, *channel)];
+                let wanted = best + below.dot(&off.rows_range(i + 1..)) / diagonal;
+                steps[i] = self.bits.round(wanted / *scale);
+                off[i] = best - steps[i] * *scale;
+                *error += (diagonal * (wanted - steps[i] * *scale)).powi(2);
+            }
         }
-        weights
+        let least = |of: Vec<Candidate>| of.into_iter().min_by(|a, b| a.error.total_cmp(&b.error));
+        candidates.into_iter().filter_map(least)
     }
 
-    fn errors(&self, scale: f64, weights: &[f64]) -> DVector<f64> {
-        DVector::from_iterator(
-            weights.len(),
-            self.best.iter().zip(weights).map(|(best, weight)| best - weight * scale),
-        )
-    }
-
-    fn error(&self, scale: f64, weights: &[f64]) -> f64 {
-        self.lower.tr_mul(&self.errors(scale, weights)).norm_squared()
-    }
-
-    /// Changes single taps as long as that lessens the error.
-    fn descend(&self, scale: f64, weights: &mut [f64]) {
-        let mut slope = self.squares * self.errors(scale, weights);
+    /// Changes single taps as long as that lessens the error, whose slope is given.
+    fn descend(&self, scale: f64, steps: &mut [f64], mut slope: DVector<f64>) {
         for _ in 0..SWEEPS {
             let mut changed = false;
-            for i in 0..weights.len() {
-                let wanted = weights[i] + slope[i] / (self.squares[(i, i)] * scale);
-                let change = self.bits.round(wanted) - weights[i];
+            for i in 0..steps.len() {
+                let wanted = steps[i] + slope[i] / (self.squares[(i, i)] * scale);
+                let change = self.bits.round(wanted) - steps[i];
                 if change != 0.0 {
-                    weights[i] += change;
+                    steps[i] += change;
                     slope.axpy(-change * scale, &self.squares.column(i), 1.0);
                     changed = true;
                 }
@@ -391,9 +421,13 @@ fn scale(weights: &[f64], bits: Bits) -> f64 {
     if reach == 0.0 {
         return 0.0;
     }
+    let [first, last] = bits.ends();
     let error = |scale: f64| -> f64 {
-        let error = |w: &f64| (w - bits.round(w / scale) * scale).powi(2);
-        weights.iter().map(error).sum()
+        // Halves may go either way: the error is the same. So without a call for each weight.
+        const WHOLE: f64 = 1.5 * (1u64 << 52) as f64;
+        let step = |steps: f64| ((steps + WHOLE) - WHOLE).clamp(first, last);
+        let inverse = 1.0 / scale;
+        weights.iter().map(|w| (w - step(w * inverse) * scale).powi(2)).sum()
     };
     (0..(100.0 * bits.less()) as u32 + 4)
         .map(|i| reach * (1.0 - f64::from(i) * 0.01))

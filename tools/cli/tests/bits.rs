@@ -114,8 +114,16 @@ fn layers_keep_their_four_bits_whatever_is_planned() {
 fn what_has_no_choice_of_bits_is_refused() {
     let folder = resnet8();
     let folder = folder.path();
-    quantize(folder, "");
+    let whole = quantize(folder, "--save-ranges ranges.json");
+    let bytes = whole["model_bytes"].as_u64().unwrap();
+    let saved = "quantize a.safetensors --arch resnet8 -o b.brook --ranges ranges.json --flash";
+    // What fits needs no choice, nor does who has chosen.
+    brooklet(folder, &format!("{saved} {bytes}")).unwrap();
+    brooklet(folder, &format!("{saved} {} --weights 4", bytes - 1)).unwrap();
+    let too_little = format!("{saved} {}", bytes - 1);
     for (line, says) in [
+        (&*too_little, "with weights in 8 bits"),
+        (&*too_little, "--calibrate DATA instead of --ranges; or --weights 4"),
         ("quantize a.safetensors --arch resnet8 --weights 3 -o b.brook", "possible values: 4, 8"),
         ("plan a.brook --flash 10K", "--board NAME"),
     ] {

@@ -243,6 +243,9 @@ fn options_and_data_that_are_refused() {
     let mut uneven = whole.clone();
     uneven["equalization"] = json!({"stem": [1.0, 2.0]});
     desk.write("uneven.json", uneven.to_string().as_bytes());
+    let mut below = whole.clone();
+    below["absorption"] = json!({"stem": [-1.0, 0, 0, 0, 0, 0, 0, 0]});
+    desk.write("below.json", below.to_string().as_bytes());
     desk.write("cut.json", br#"{"images": 3, "ranges": {"#);
     desk.write("list.json", b"[1, 2]");
     let named = format!("`{layer}`");
@@ -256,6 +259,7 @@ fn options_and_data_that_are_refused() {
         ("turned.json", &["turned.json: ", &named, "1 to -1"]),
         ("endless.json", &["endless.json: ", &named]),
         ("uneven.json", &["uneven.json: `stem`: its equalization is not one positive factor"]),
+        ("below.json", &["below.json: `stem`: its absorption is not one value of at least 0"]),
         ("flat.json", &["tiny.onnx: ", &layer]),
     ] {
         desk.refuses(&format!("quantize tiny.onnx --ranges {file} -o out.brook"), says);
@@ -510,7 +514,7 @@ fn reports_as_json() {
     let learned = quantize("");
     assert_eq!(quantize("--effort default --calibration mse --seed 0"), learned);
     let fast = quantize("--effort fast");
-    assert_eq!(quantize("--without equalization,rounding,bias-correction"), fast);
+    assert_eq!(quantize("--without absorption,equalization,rounding,bias-correction"), fast);
     assert!(learned.0 > fast.0, "{} {}", learned.0, fast.0);
     assert_ne!(quantize("--without rounding").1, quantize("--without bias-correction").1);
     for calibration in ["auto", "min-max", "percentile", "entropy"] {

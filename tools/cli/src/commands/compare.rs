@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::quantize::{arch, failed, size};
 use super::{Output, inspect, percent, progress, table};
+use crate::advice::advice;
 use crate::compare::{self, Layer};
 use crate::cost;
 use crate::data::Dataset;
@@ -190,7 +191,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let parted = parted.collect();
     let float = FloatAnswers::Logits(float);
     let score = score(&answers, Some(&float), |q| quantization.dequantize(q));
-    let advice = compare::advice(&layers, score.sqnr_db);
+    let advice = advice(&layers, score.sqnr_db);
     let float_top1 = (known > 0).then(|| f64::from(right) / f64::from(known));
     let report = Report { float_top1, score, parted, layers_on, layers, advice };
     if let Some(path) = &args.html {

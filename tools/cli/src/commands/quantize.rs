@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use super::fit::Verdict;
 use super::plan::Budget;
 use super::{Output, inspect, percent, progress, read, thousands};
+use crate::absorption::Shifts;
 use crate::bits::{self, WeightBits};
 use crate::calibrate::{Range, Ranges};
 use crate::cost;
@@ -157,6 +158,36 @@ impl FlashBudget<'_> {
             )
         })
     }
+}
+
+/// Without pictures no layer is given four bits: refuses what does not fit with eight, if the user
+/// left the choice.
+fn in_eight_bits(args: &Args, program: &Program, board: Option<&Spec>) -> miette::Result<()> {
+    let (None, Some(bytes)) = (args.weights, args.budget.flash()) else { return Ok(()) };
+    let (now, _) = args.budget.smallest(program.clone(), board, &args.network)?;
+    if now <= bytes {
+        return Ok(());
+    }
+    let (why, remedy) = match args.ranges {
+        Some(_) => (
+            "which layers may have 4 is measured on pictures, not on saved ranges",
+            format!(
+                "--calibrate DATA instead of --ranges; or --weights 4, for all layers but the first \
+                 and the last; or --flash {now}"
+            ),
+        ),
+        None => (
+            "an int8 file's weights are kept as they are",
+            format!("--flash {now}, or quantize the float network that it was made of"),
+        ),
+    };
+    Err(miette!(
+        help = remedy,
+        "{}: takes {} bytes of flash with weights in 8 bits, not {}: {why}",
+        args.network.display(),
+        thousands(now),
+        thousands(bytes),
+    ))
 }
 
 /// What the user is told of a network that could not be run or quantized.
@@ -462,12 +493,16 @@ fn read_ranges(path: &Path, network: &Network, fused: &Fused<'_>) -> miette::Res
             return Err(wrong(name, &what));
         }
     }
-    for (name, factors) in &ranges.equalization {
+    let of_channels = |(name, values): (&String, &Vec<f32>), may: fn(f32) -> bool| {
         let node = network.nodes.iter().find(|node| node.name == *name);
-        let positive = |factor: &f32| factor.is_finite() && *factor > 0.0;
-        if node.is_none_or(|node| node.shape[2] != factors.len()) || !factors.iter().all(positive) {
-            return Err(wrong(name, "its equalization is not one positive factor a channel"));
-        }
+        node.is_some_and(|node| node.shape[2] == values.len())
+            && values.iter().all(|&value| value.is_finite() && may(value))
+    };
+    if let Some((name, _)) = ranges.equalization.iter().find(|&of| !of_channels(of, |s| s > 0.0)) {
+        return Err(wrong(name, "its equalization is not one positive factor a channel"));
+    }
+    if let Some((name, _)) = ranges.absorption.iter().find(|&of| !of_channels(of, |c| c >= 0.0)) {
+        return Err(wrong(name, "its absorption is not one value of at least 0 a channel"));
     }
     for node in fused.calibrated().map(|node| &network.nodes[node]) {
         if !ranges.ranges.contains_key(&node.name) {
@@ -636,8 +671,9 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
                 (None, Some(path)) => {
                     let fused = Fused::new(&network).map_err(at)?;
                     let ranges = read_ranges(path, &network, &fused)?;
+                    let shifts = Shifts::named(&network, &fused, &ranges.absorption);
                     let factors = Factors::named(&network, &ranges.equalization);
-                    (factors.apply(&network), ranges, Learned::new(), None)
+                    (factors.apply(&shifts.apply(&network)), ranges, Learned::new(), None)
                 }
                 (None, None) => {
                     return Err(miette!(
@@ -679,6 +715,9 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
         int16.int8_arena_bytes = Some(plan.arena_bytes);
         let (wide, _) = args.budget.plan(program.clone(), board.as_ref(), &args.network)?;
         int16.instructions = instructions(&int8).zip(instructions(&wide)).map(<[u64; 2]>::from);
+    }
+    if args.calibrate.is_none() {
+        in_eight_bits(args, &program, board.as_ref())?;
     }
     let (program, plan) = args.budget.plan(program, board.as_ref(), &args.network)?;
     let file = build(&program, &plan, args)?;

@@ -1,0 +1,505 @@
+//! Bias absorption: what all values of a channel have in common is left out of a map, and added in
+//! the biases of the layers that read it.
+//!
+//! A channel whose values are never below `c > 0` wastes the part of its map's range below `c`. With
+//!
+//! ```text
+//! relu(w·x + b) = relu(w·x + b − c) + c           where w·x + b ≥ c
+//! v·(y + c) + d = v·y + (d + v·c)
+//! ```
+//!
+//! the layer that makes it takes `c` off its bias, and those that read it add `v·c` to theirs: the
+//! map's largest values are smaller by `c`, at no cost.
+//!
+//! This is exact where each reader sees `y + c` in all its taps, so only for maps that are read
+//! without padding, directly or behind a pool, and by no addition. Padding would have to stand for
+//! `−c`. The format can say that ([`padding_values`](crate::program::Layer::padding_values)), but
+//! for nothing: the range must then reach from `−c` to `max − c`, and is as wide as before.
+//!
+//! For `c` two are tried: the least value of the channel, and, as in the source, its mean less three
+//! standard deviations, which clips the few values below. It is done for each map where the error
+//! of the logits, this map alone rounded, is less for it on other pictures.
+//!
+//! Source: Nagel et al., *Data-free quantization through weight equalization and bias correction*
+//! (2019), section 4.1.3.
+
+use ndarray::{Array4, ArrayView3, ArrayView4, Axis};
+
+use crate::calibrate::{Histogram, Method};
+use crate::data::Dataset;
+use crate::equalize::{ByName, Factors};
+use crate::float::{FloatModel, squared_error};
+use crate::learn::{BATCH, Failure};
+use crate::network::{Network, NodeId, Op};
+use crate::quantize::{Affine, Fused};
+use crate::trials::{MARGIN, Pictures, given};
+
+/// Shifts are powers of two to a multiple of this. So [`Shifts::of_model`] can tell them from what
+/// the correction of biases does.
+const GRID: f64 = 0.25;
+/// The least shift, as a share of the map's largest value.
+const LEAST: f64 = 0.125;
+
+/// A map whose channels can be shifted.
+#[derive(Debug, Clone, PartialEq)]
+struct Place {
+    unit: usize,
+    /// The node that computes it.
+    writer: NodeId,
+    /// The convolutions and batch norms that read it, directly or behind pools.
+    readers: Vec<NodeId>,
+}
+
+/// What is taken off the channels of maps.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Shifts(Vec<(Place, Vec<f64>)>);
+
+impl Shifts {
+    /// Those that were saved.
+    pub fn named(network: &Network, fused: &Fused<'_>, names: &ByName) -> Self {
+        let saved = |place: Place| {
+            let by = names.get(&network.nodes[place.writer].name)?;
+            Some((place, by.iter().map(|&by| by.into()).collect()))
+        };
+        Self(places(network, fused).into_iter().filter_map(saved).collect())
+    }
+
+    /// To be saved, by the layer that makes the map.
+    pub fn names(&self, network: &Network) -> ByName {
+        let saved = |(place, by): &(Place, Vec<f64>)| {
+            let by = by.iter().map(|&by| by as f32).collect();
+            (network.nodes[place.writer].name.clone(), by)
+        };
+        self.0.iter().map(saved).collect()
+    }
+
+    /// Those with which the convolutions and batch norms of `made` were made of the network's, its
+    /// channels scaled by `factors`; what biases were corrected by is not among them. `largest` says
+    /// what is the largest value of a unit's output in the model.
+    pub fn of_model(
+        network: &Network,
+        fused: &Fused<'_>,
+        made: &Network,
+        factors: &Factors,
+        largest: impl Fn(usize) -> f32,
+    ) -> Self {
+        let mut shifts = Self::default();
+        for place in places(network, fused) {
+            // With what the maps before have left it.
+            let before = offsets(&shifts.apply(network).nodes[place.writer].op);
+            let after = offsets(&made.nodes[place.writer].op);
+            let largest = f64::from(largest(place.unit));
+            let channels = before.iter().zip(&after).zip(factors.channels(place.writer));
+            let by = channels.map(|((before, after), factor)| {
+                let by = before - after / factor;
+                // As a share of what the map's largest was before, at most.
+                if by * factor < LEAST / 2.0 * (largest + by * factor) { 0.0 } else { nearest(by) }
+            });
+            shifts.push(place, by.collect());
+        }
+        shifts
+    }
+
+    fn push(&mut self, place: Place, by: Vec<f64>) {
+        if by.iter().any(|&by| by != 0.0) {
+            self.0.push((place, by));
+        }
+    }
+
+    /// The network with its channels shifted. It computes the same, but where a value is less than
+    /// what is taken off.
+    pub fn apply(&self, network: &Network) -> Network {
+        let mut network = network.clone();
+        for (Place { writer, readers, .. }, by) in &self.0 {
+            let less = |value: &mut f32, by: f64| *value = (f64::from(*value) - by) as f32;
+            match &mut network.nodes[*writer].op {
+                Op::Conv(conv) => conv.bias.iter_mut().zip(by).for_each(|(b, &by)| less(b, by)),
+                Op::BatchNorm(norm) => {
+                    norm.shift.iter_mut().zip(by).for_each(|(b, &by)| less(b, by));
+                }
+                _ => {}
+            }
+            for &reader in readers {
+                match &mut network.nodes[reader].op {
+                    Op::Conv(conv) => {
+                        for (weights, bias) in conv.weights.outer_iter().zip(&mut conv.bias) {
+                            let taps = weights.iter().zip(by.iter().cycle());
+                            less(bias, -taps.map(|(&w, &by)| f64::from(w) * by).sum::<f64>());
+                        }
+                    }
+                    Op::BatchNorm(norm) => {
+                        norm.mean.iter_mut().zip(by).for_each(|(mean, &by)| less(mean, by));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        network
+    }
+}
+
+/// What a convolution or a batch norm adds to each of its channels.
+fn offsets(op: &Op) -> Vec<f64> {
+    match op {
+        Op::Conv(conv) => conv.bias.iter().map(|&bias| bias.into()).collect(),
+        Op::BatchNorm(norm) => (0..norm.shift.len()).map(|c| norm.affine(c).1).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The maps whose channels can be shifted.
+fn places(network: &Network, fused: &Fused<'_>) -> Vec<Place> {
+    let place = |(unit, of): (usize, &crate::quantize::Unit)| {
+        let op = |node: NodeId| &network.nodes[node].op;
+        let has_bias = matches!(op(of.node), Op::Conv(_) | Op::BatchNorm(_));
+        // What clips at 6 would have to clip at another value in each channel.
+        if !has_bias || matches!(op(of.output), Op::Relu6) {
+            return None;
+        }
+        let (mut readers, mut maps) = (Vec::new(), vec![of.output]);
+        while let Some(map) = maps.pop() {
+            if map == network.logits() {
+                return None;
+            }
+            for (id, node) in network.nodes.iter().enumerate() {
+                match &node.op {
+                    _ if !node.inputs.contains(&map) => {}
+                    Op::Conv(conv) if conv.pads == [0; 4] => readers.push(id),
+                    Op::BatchNorm(_) => readers.push(id),
+                    Op::MaxPool(_) | Op::GlobalAveragePool => maps.push(id),
+                    _ => return None,
+                }
+            }
+        }
+        Some(Place { unit, writer: of.node, readers })
+    };
+    fused.units.iter().enumerate().filter_map(place).collect()
+}
+
+/// The nearest shift that is tried; `by` is above zero.
+fn nearest(by: f64) -> f64 {
+    // As it is saved.
+    f64::from(((by.log2() / GRID).round() * GRID).exp2() as f32)
+}
+
+/// The next smaller shift that is tried, 0 if that is too small for a map of such values.
+fn below(by: f64, largest: f64) -> f64 {
+    if !(by > 0.0 && by >= LEAST * largest) {
+        return 0.0;
+    }
+    f64::from(((by.log2() / GRID).floor() * GRID).exp2() as f32)
+}
+
+/// How a channel's values are spread.
+#[derive(Debug, Clone)]
+struct Spread {
+    count: f64,
+    sum: f64,
+    squares: f64,
+    least: f64,
+    most: f64,
+}
+
+impl Spread {
+    const NONE: Self =
+        Self { count: 0.0, sum: 0.0, squares: 0.0, least: f64::INFINITY, most: f64::NEG_INFINITY };
+
+    fn add(&mut self, map: ArrayView3<'_, f32>) {
+        for value in map.iter().map(|&value| f64::from(value)) {
+            self.count += 1.0;
+            self.sum += value;
+            self.squares += value * value;
+            self.least = self.least.min(value);
+            self.most = self.most.max(value);
+        }
+    }
+
+    /// The mean less three standard deviations.
+    fn three_deviations_down(&self) -> f64 {
+        let mean = self.sum / self.count;
+        let variance = (self.squares / self.count - mean * mean).max(0.0);
+        mean - 3.0 * variance.sqrt()
+    }
+}
+
+/// Shifts of a map's channels, what its values are with them, and the error of the logits.
+struct Trial {
+    by: Vec<f64>,
+    histogram: Histogram,
+    error: f64,
+}
+
+impl Trial {
+    fn new(by: Vec<f64>) -> Self {
+        Self { by, histogram: Histogram::default(), error: 0.0 }
+    }
+
+    /// The map without what is taken off.
+    fn shifted(&self, map: ArrayView4<'_, f32>, clips: bool) -> Array4<f32> {
+        let mut map = map.to_owned();
+        for (mut map, &by) in map.axis_iter_mut(Axis(1)).zip(&self.by) {
+            let by = by as f32;
+            map.mapv_inplace(|value| if clips { (value - by).max(0.0) } else { value - by });
+        }
+        map
+    }
+
+    /// What the readers see of the map.
+    fn rounded(&self, map: ArrayView4<'_, f32>, clips: bool) -> Array4<f32> {
+        let mut map = self.shifted(map, clips);
+        if let Some(affine) = Affine::new(self.histogram.range(Method::Mse), false) {
+            map.mapv_inplace(|value| affine.round(value));
+        }
+        for (mut map, &by) in map.axis_iter_mut(Axis(1)).zip(&self.by) {
+            map += by as f32;
+        }
+        map
+    }
+}
+
+/// A place and what is tried there, first nothing.
+type Tried = (Place, Vec<Trial>);
+
+/// Measures which shifts serve a network. Calls `done` for each batch of pictures, [`batches`]
+/// times at most.
+///
+/// # Errors
+///
+/// [`Failure`] of the engine or the data.
+pub fn choose(
+    network: &Network,
+    fused: &Fused<'_>,
+    data: &Dataset,
+    mut done: impl FnMut(),
+) -> Result<Shifts, Failure> {
+    let mut places: Vec<(Place, Vec<Spread>)> = places(network, fused)
+        .into_iter()
+        .map(|place| {
+            let channels = network.nodes[place.writer].shape[2];
+            (place, vec![Spread::NONE; channels])
+        })
+        .collect();
+    if places.is_empty() {
+        return Ok(Shifts::default());
+    }
+    let model = FloatModel::new(network)?;
+    let clips =
+        |place: &Place| matches!(network.nodes[fused.units[place.unit].output].op, Op::Relu);
+    let Pictures { seen, unseen } = Pictures::new(network, data);
+    for pictures in seen.chunks(BATCH) {
+        let batch = data.batch(pictures.iter().copied())?;
+        let maps = model.maps(batch.view(), fused)?;
+        for (place, spreads) in &mut places {
+            let channels = maps.of(place.unit);
+            for (map, spread) in channels.axis_iter(Axis(1)).zip(spreads) {
+                spread.add(map);
+            }
+        }
+        done();
+    }
+    let mut tried: Vec<Tried> = places
+        .into_iter()
+        .map(|(place, spreads)| (place, trials(&spreads)))
+        .filter(|(_, trials)| trials.len() > 1)
+        .collect();
+    if tried.is_empty() {
+        return Ok(Shifts::default());
+    }
+    for pictures in seen.chunks(BATCH) {
+        let batch = data.batch(pictures.iter().copied())?;
+        let maps = model.maps(batch.view(), fused)?;
+        for (place, trials) in &mut tried {
+            for trial in trials {
+                let shifted = trial.shifted(maps.of(place.unit), clips(place));
+                trial.histogram.add(shifted.iter().copied());
+            }
+        }
+        done();
+    }
+    for pictures in unseen.chunks(BATCH) {
+        let batch = data.batch(pictures.iter().copied())?;
+        let maps = model.maps(batch.view(), fused)?;
+        let map = |unit| maps.of(unit);
+        for (place, trials) in &mut tried {
+            for trial in trials {
+                let rounded = trial.rounded(map(place.unit), clips(place));
+                let given = given(fused, place.unit, rounded.view(), &map);
+                let wrong = model.output(&given, network.logits())?;
+                trial.error += squared_error(wrong.view(), maps.logits());
+            }
+        }
+        done();
+    }
+    let mut shifts = Shifts::default();
+    for (place, trials) in tried {
+        let enough = (1.0 - MARGIN) * trials[0].error;
+        let least = trials.into_iter().skip(1).min_by(|a, b| a.error.total_cmp(&b.error));
+        if let Some(least) = least.filter(|least| least.error < enough) {
+            shifts.push(place, least.by);
+        }
+    }
+    Ok(shifts)
+}
+
+/// How often [`choose`] calls `done`.
+pub fn batches(network: &Network, data: &Dataset) -> usize {
+    Pictures::new(network, data).batches()
+}
+
+/// What is tried with a map whose channels are spread so.
+fn trials(spreads: &[Spread]) -> Vec<Trial> {
+    let largest = spreads.iter().fold(0.0, |most: f64, spread| most.max(spread.most));
+    let by = |of: fn(&Spread) -> f64| -> Vec<f64> {
+        spreads.iter().map(|spread| below(of(spread), largest)).collect()
+    };
+    let mut trials = vec![Trial::new(vec![0.0; spreads.len()])];
+    for by in [by(|spread| spread.least), by(Spread::three_deviations_down)] {
+        if trials.iter().all(|trial| trial.by != by) {
+            trials.push(Trial::new(by));
+        }
+    }
+    trials
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compare;
+    use crate::network::{BatchNorm, Conv, Window};
+    use crate::recipe::{Effort, Progress, Recipe, Step};
+
+    fn conv(outputs: usize, inputs: usize, kernel: usize, pad: usize) -> Conv {
+        let weight = |(o, y, x, i)| ((3 * o + 7 * i + 5 * y + x) as f32 * 0.7).sin() / 3.0;
+        Conv {
+            weights: Array4::from_shape_fn((outputs, kernel, kernel, inputs), weight),
+            bias: (0..outputs).map(|o| o as f32 * 0.1).collect(),
+            stride: [1, 1],
+            pads: [pad; 4],
+            fully_connected: false,
+        }
+    }
+
+    /// A stem with two channels of large values and two of small ones, pooled, a bottleneck with a
+    /// projection whose first convolution has such biases, and a classifier.
+    fn network(inner_bias: f32) -> Network {
+        let mut network = Network::new([8, 8, 3], "x").unwrap();
+        let mut push = |op: Op, inputs: &[NodeId]| network.push(op, inputs, "").unwrap();
+        let mut stem = conv(4, 3, 3, 1);
+        stem.weights.mapv_inplace(|weight| weight / 400.0);
+        stem.bias = vec![20.0, 0.2, 17.0, 0.3];
+        let stem = push(Op::Conv(stem), &[0]);
+        let stem = push(Op::Relu, &[stem]);
+        let window = Window { kernel: [3, 3], stride: [2, 2], pads: [1; 4] };
+        let pool = push(Op::MaxPool(window), &[stem]);
+        let mut first = conv(4, 4, 1, 0);
+        first.bias = vec![inner_bias; 4];
+        let main = push(Op::Conv(first), &[pool]);
+        let main = push(Op::Relu, &[main]);
+        let main = push(Op::Conv(conv(4, 4, 3, 1)), &[main]);
+        let main = push(Op::Relu, &[main]);
+        let main = push(Op::Conv(conv(6, 4, 1, 0)), &[main]);
+        let shortcut = push(Op::Conv(conv(6, 4, 1, 0)), &[pool]);
+        let sum = push(Op::Add, &[main, shortcut]);
+        let norm = BatchNorm {
+            scale: vec![1.5, 0.2, 1.5, 0.2, 1.5, 0.2],
+            shift: vec![0.5; 6],
+            mean: vec![0.25; 6],
+            var: vec![2.0; 6],
+            eps: 1e-5,
+        };
+        let sum = push(Op::BatchNorm(norm), &[sum]);
+        let sum = push(Op::Relu, &[sum]);
+        let pool = push(Op::GlobalAveragePool, &[sum]);
+        let logits = push(Op::Conv(conv(3, 6, 1, 0)), &[pool]);
+        network.canonical(logits).unwrap()
+    }
+
+    fn data(network: &Network) -> Dataset {
+        Dataset::open("random:12", network.input, &Default::default()).unwrap()
+    }
+
+    fn chosen(network: &Network) -> Shifts {
+        let fused = Fused::new(network).unwrap();
+        choose(network, &fused, &data(network), || ()).unwrap()
+    }
+
+    fn logits(network: &Network) -> ndarray::Array2<f32> {
+        FloatModel::new(network).unwrap().run(data(network).batch(0..12).unwrap().view()).unwrap()
+    }
+
+    struct Quiet;
+
+    impl Progress for Quiet {
+        fn begin(&self, _: &'static str, _: usize) {}
+        fn advance(&self, _: usize) {}
+    }
+
+    #[test]
+    fn maps_that_padding_or_an_addition_reads_are_left_alone() {
+        let network = network(30.0);
+        let names: Vec<_> = places(&network, &Fused::new(&network).unwrap())
+            .iter()
+            .map(|place| {
+                let readers = place.readers.iter().map(|&node| network.nodes[node].name.clone());
+                (network.nodes[place.writer].name.clone(), readers.collect::<Vec<_>>())
+            })
+            .collect();
+        let block = |name: &str| format!("stage1.block1.{name}");
+        // Neither the first convolution of the block nor its shortcut.
+        let expected = [
+            ("stem".to_owned(), vec![block("conv1"), block("shortcut")]),
+            (block("conv2"), vec![block("conv3")]),
+            (block("conv3"), vec!["norm".to_owned()]),
+            ("norm".to_owned(), vec!["head".to_owned()]),
+        ];
+        assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn channels_of_large_values_are_shifted_and_the_network_computes_the_same() {
+        let network = network(30.0);
+        let shifts = chosen(&network);
+        let (place, by) = &shifts.0[0];
+        assert_eq!(network.nodes[place.writer].name, "stem");
+        assert!(by[0] > 12.0 && by[1] == 0.0 && by[2] > 12.0 && by[3] == 0.0, "{by:?}");
+        let shifted = shifts.apply(&network);
+        let (before, after) = (logits(&network), logits(&shifted));
+        assert!(before.iter().zip(&after).all(|(a, b)| (a - b).abs() < 1e-4 * a.abs().max(1.0)));
+        assert_ne!(shifted, network);
+
+        let fused = Fused::new(&network).unwrap();
+        assert_eq!(Shifts::named(&network, &fused, &shifts.names(&network)), shifts);
+    }
+
+    #[test]
+    fn it_brings_the_logits_nearer_and_the_model_shows_what_was_done() {
+        let network = network(0.0);
+        let (data, preprocess) = (data(&network), Default::default());
+        let error = |without: Vec<Step>| {
+            let recipe = Recipe {
+                effort: Effort::Default,
+                calibration: None,
+                without,
+                seed: 0,
+                in_four_bits: Default::default(),
+                int16: Default::default(),
+            };
+            let made = recipe.run(&network, &data, &preprocess, &Quiet).unwrap();
+            let fused = Fused::new(&made.network).unwrap();
+            let program = fused.quantize(&made.ranges, &preprocess, &made.learned).unwrap();
+            let layers =
+                compare::layers(&network, &program, &preprocess, &data, 12, || ()).unwrap();
+            let least =
+                layers.iter().skip(1).filter_map(|layer| layer.sqnr_db).fold(99.0, f64::min);
+            assert!(least > 20.0, "{least} dB");
+            let db = [layers.last().unwrap().sqnr_db.unwrap(), layers[1].alone_db.unwrap()];
+            (db, made)
+        };
+        let (with, made) = error(vec![]);
+        let (without, plain) = error(vec![Step::Absorption]);
+        assert!(made.ranges.absorption.contains_key("stem") && plain.ranges.absorption.is_empty());
+        // So that scaled batch norms are compared, too.
+        assert!(made.ranges.equalization.contains_key("norm"));
+        assert!(with[1] > without[1] + 10.0 && with[0] > without[0] + 0.5, "{with:?} {without:?}");
+    }
+}

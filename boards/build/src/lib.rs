@@ -160,10 +160,11 @@ impl Spec {
                 (format!("{one_row}<{kernels}>"), format!("{one_row}({kernels})"))
             }
         };
+        // That it is as `Cargo.toml` says.
         let int16 = format!(
-            "const _: () = assert!(brooklet_app::INT16 == {}, \
+            "const _: () = assert!({}brooklet_app::INT16, \
              \"board.toml and Cargo.toml differ in int16\");\n",
-            self.int16
+            if self.int16 { "" } else { "!" }
         );
         format!(
             "{int16}/// What the board is.\n\

@@ -253,13 +253,18 @@ mod tests {
         (m.mantissa.to_bits(), m.shift)
     }
 
+    /// A sequence of bits, the upper ones random enough.
+    fn noise(mut state: u64) -> impl FnMut() -> u64 {
+        move || {
+            state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+            state
+        }
+    }
+
     #[test]
     fn made_ready_is_the_same() {
-        let mut state = 1_u64;
-        let mut next = || {
-            state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
-            (state >> 32) as u32
-        };
+        let mut next = noise(1);
+        let mut next = || (next() >> 32) as u32;
         for shift in -31..=20_i8 {
             for round in 0..2000 {
                 let bits = match round % 4 {
@@ -287,11 +292,7 @@ mod tests {
 
     #[test]
     fn wide_sums_are_rounded_once() {
-        let mut state = 7_u64;
-        let mut next = || {
-            state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
-            state
-        };
+        let mut next = noise(7);
         for shift in Multiplier::MIN_SHIFT..=Multiplier::MAX_WIDE_SHIFT {
             for round in 0..2000 {
                 let bits = match round % 4 {

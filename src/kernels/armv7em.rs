@@ -333,6 +333,7 @@ fn fill_column(
         let on_input = on_input.contains(&kx) && !row.is_empty();
         if on_input { row.get(column * inputs..(column + 1) * inputs) } else { None }
     };
+    // Of channels in fours padding ends where a run of four begins.
     if let (Some(zeros), true) = (kernel.zeros, inputs.is_multiple_of(4)) {
         // Padding, what is on the row, padding.
         let cut =

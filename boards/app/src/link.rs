@@ -236,13 +236,13 @@ impl<B: Backend> Desk<'_, B> {
 /// The page of results that begins at `first`.
 fn values<'r>(
     results: Result<Logits<'r>, RowError>,
-    first: u16,
+    first: u32,
 ) -> Result<Response<'r>, Fault<'r>> {
     let missing = |_| Fault::Internal { reason: "no results at the network's end" };
     let all = results.map_err(missing)?.as_bytes();
-    let rest = all.get(first.into()..).unwrap_or_default();
+    let rest = all.get(first as usize..).unwrap_or_default();
     let page = rest.get(..VALUES_PER_PAGE).unwrap_or(rest);
-    Ok(Response::Values(ValuesPage { count: all.len() as u16, first, values: page }))
+    Ok(Response::Values(ValuesPage { count: all.len() as u32, first, values: page }))
 }
 
 /// Runs every case of the kernels' suite on this core.

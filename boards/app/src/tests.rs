@@ -186,7 +186,7 @@ fn a_picture_gets_the_answer_of_the_runtime() {
     let mut last = answers.split_off(6 + usize::from(rows));
     let Ok(Response::Values(page)) = decode(&mut last[0]) else { panic!() };
     assert_eq!(page.values, expected);
-    assert_eq!(usize::from(page.count), expected.len());
+    assert_eq!(page.count as usize, expected.len());
     let Ok(Response::Profile(profile)) = decode(&mut last[1]) else { panic!() };
     assert_eq!(profile.stack_bytes, 77);
     assert!(profile.instructions > profile.counts.iter().sum::<u64>());

@@ -134,7 +134,7 @@ mod tests {
                 assert!(encode(&row, &mut std::vec![0; request_bytes(bytes)]).is_ok(), "{bytes}");
             }
             let values = [fill; VALUES_PER_PAGE];
-            let (count, first) = (u16::MAX, u16::MAX);
+            let (count, first) = (u32::MAX, u32::MAX);
             answer(&Response::Values(ValuesPage { count, first, values: &values }));
         }
         answer(&Response::Profile(ProfilePage {

@@ -25,13 +25,13 @@ pub enum Request<'a> {
     /// network has run to its end.
     Logits {
         /// The first byte wanted; a page holds [`crate::VALUES_PER_PAGE`].
-        first: u16,
+        first: u32,
     },
     /// Likewise, the network's outputs: after softmax where it has one, else the logits
     /// again.
     Output {
         /// The first byte wanted.
-        first: u16,
+        first: u32,
     },
     /// What the last picture cost, from layer `first` on. Answered with
     /// [`Response::Profile`].
@@ -126,9 +126,9 @@ pub struct Accepted {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ValuesPage<'a> {
     /// Number of bytes in all: one a class, or two where the model's values are int16.
-    pub count: u16,
+    pub count: u32,
     /// The first one on this page.
-    pub first: u16,
+    pub first: u32,
     /// Values as they are in memory, little-endian.
     pub values: &'a [u8],
 }

@@ -13,6 +13,7 @@ use crate::program::Layer;
 use crate::quantize::{Fused, Weights, steps};
 use crate::recipe::Progress;
 use crate::rounding::Bits;
+use crate::trials::given;
 
 /// Pictures on which errors are measured, at most.
 const PICTURES: usize = 100;
@@ -69,7 +70,6 @@ pub fn candidates(
 ) -> Result<Vec<Candidate>, Failure> {
     let float = FloatModel::new(network)?;
     let logits = network.logits();
-    let last_readers = fused.last_readers();
     let mut candidates: Vec<Candidate> = convolutions(network, fused)
         .map(|(unit, node)| Candidate { unit, node, error: 0.0 })
         .collect();
@@ -91,9 +91,8 @@ pub fn candidates(
                 let weights = Weights::nearest(conv, &steps, Bits::Four);
                 node.op = Op::Conv(weights.dequantize(conv, &steps));
             }
-            let read = (0..candidate.unit).filter(|&other| last_readers[other] >= candidate.unit);
-            let given: Vec<_> =
-                read.map(|other| (fused.units[other].output, maps.of(other))).collect();
+            let before = candidate.unit - 1;
+            let given = given(fused, before, maps.of(before), &|unit| maps.of(unit));
             let behind = FloatModel::part(&changed, fused.nodes_from(candidate.unit))?;
             let wrong = behind.output(&given, logits)?;
             candidate.error += squared_error(wrong.view(), maps.logits());

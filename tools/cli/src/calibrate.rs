@@ -161,10 +161,10 @@ impl Histogram {
         }
     }
 
-    /// The range for int16: the least squared error, whatever the method. Its steps are so fine that
-    /// next to nothing is gained by clipping.
-    pub fn range_of_int16(&self) -> Range {
-        self.least_squares(1 << 16)
+    /// The range for int8 that a method chooses; or for int16 that of the least squared error,
+    /// whatever the method: its steps are so fine that next to nothing is gained by clipping.
+    pub fn range_in(&self, method: Method, int16: bool) -> Range {
+        if int16 { self.least_squares(1 << 16) } else { self.range(method) }
     }
 
     /// The centre of a bin.

@@ -12,9 +12,8 @@
 //! those that the kernel brings into another form first; *blocks* are runs of output columns that
 //! it computes at once. No coefficient is negative. Of layers that read or make int16, values are
 //! kernel rows under outputs. Of weights in four bits, what is unpacked counts in place of rows.
-//! The coefficients, of
-//! each core and kernel, are in `costs.json`. The test `costs` holds them against the boards, and
-//! fits them anew.
+//! The coefficients, of each core and kernel, are in `costs.json`. The test `costs` holds them
+//! against the boards, and fits them anew.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -74,6 +73,13 @@ impl Core {
     /// Whether it has the kernel for such a layer.
     pub fn runs(&self, layer: &LayerRecord, input: Shape) -> bool {
         self.kernels.contains_key(work(layer, input).0)
+    }
+
+    /// Instructions of a network for one picture, from its layers' records.
+    pub fn total<'l>(&self, layers: impl IntoIterator<Item = &'l LayerRecord>) -> u64 {
+        let layers: Vec<&LayerRecord> = layers.into_iter().collect();
+        let input = |layer: &LayerRecord| layers[usize::from(layer.input.get())].shape();
+        layers.iter().map(|layer| self.instructions(layer, input(layer))).sum::<f64>() as u64
     }
 
     /// Instructions of a layer with such an input for one picture.
@@ -148,10 +154,10 @@ pub fn work(layer: &LayerRecord, input: Shape) -> (&'static str, Work) {
     if let (Operator::Conv, Some(unpacked)) = (layer.operator(), layer.packing().unpacked()) {
         return work_in_four_bits(layer, input, unpacked);
     }
-    let output = layer.shape();
     if layer.is_wide() {
         return work_in_int16(layer, input);
     }
+    let output = layer.shape();
     let [rows, columns, channels] = [output.rows, output.columns, output.channels].map(usize::from);
     let [kernel_rows, kernel_columns] = layer.kernel.map(usize::from);
     let inputs = usize::from(input.channels);

@@ -422,9 +422,7 @@ impl Part {
                 false => model.output(&with(fused, first, &made, map), output)?,
             };
             let int16 = fused.is_int16(&fused.units[unit]);
-            let range =
-                if int16 { histogram.range_of_int16() } else { histogram.range(Method::Mse) };
-            if let Some(affine) = Affine::new(range, int16) {
+            if let Some(affine) = Affine::new(histogram.range_in(Method::Mse, int16), int16) {
                 for (mut map, s) in values.axis_iter_mut(Axis(1)).zip(factors.channels(output)) {
                     let s = s as f32;
                     map.mapv_inplace(|value| affine.round(value * s) / s);

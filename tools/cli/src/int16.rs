@@ -61,13 +61,8 @@ pub fn named(network: &Network, fused: &Fused<'_>, word: &str) -> Result<BTreeSe
                 let node = &network.nodes[node];
                 node.name == name || node.source == name || node.name.starts_with(&block)
             };
-            let named = units().filter(|unit| same(unit.node) || same(unit.output));
-            // A max-pool has its input's numbers.
-            let makes = |node: NodeId, input: usize| match network.nodes[node].op {
-                Op::MaxPool(_) => fused.units[input].node,
-                _ => node,
-            };
-            named.map(|unit| makes(unit.node, unit.input)).collect()
+            let named = units().enumerate().filter(|(_, of)| same(of.node) || same(of.output));
+            named.map(|(unit, _)| fused.units[fused.pooled(unit)].node).collect()
         }
     };
     let chosen: BTreeSet<NodeId> = match chosen.is_empty() {

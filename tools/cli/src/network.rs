@@ -161,6 +161,15 @@ impl Network {
         Ok(self.nodes.len() - 1)
     }
 
+    /// Multiply-accumulates of its convolutions for a picture, those on padding included.
+    pub fn macs(&self) -> usize {
+        let macs = |node: &Node| match &node.op {
+            Op::Conv(conv) => node.shape[0] * node.shape[1] * conv.weights.len(),
+            _ => 0,
+        };
+        self.nodes.iter().map(macs).sum()
+    }
+
     /// The node whose output is the answer: the last.
     pub fn output(&self) -> NodeId {
         self.nodes.len() - 1

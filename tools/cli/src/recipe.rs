@@ -14,6 +14,7 @@ use crate::learn::{self, BATCH, Failure, learn};
 use crate::lower::Unrepresentable;
 use crate::network::{Network, NodeId};
 use crate::quantize::{Affine, Fused, Learned};
+use crate::trials::given;
 
 /// How much work is put into a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -225,9 +226,7 @@ impl Recipe {
                 .map(|(node, histogram)| {
                     let unit = fused.units.iter().find(|unit| unit.output == *node);
                     let int16 = unit.is_some_and(|unit| fused.is_int16(unit));
-                    let range =
-                        if int16 { histogram.range_of_int16() } else { histogram.range(method) };
-                    (*node, range)
+                    (*node, histogram.range_in(method, int16))
                 })
                 .collect(),
             None => choose(&network, &fused, data, &histograms, progress)?,
@@ -315,18 +314,17 @@ fn choose(
 ) -> Result<Vec<(NodeId, Range)>, Failure> {
     let model = FloatModel::new(network)?;
     let logits = network.logits();
-    let last_readers = fused.last_readers();
     let mut candidates: Vec<Candidates> = Vec::new();
     for (index, unit) in fused.units.iter().enumerate() {
         let Some((_, histogram)) = histograms.iter().find(|(node, _)| *node == unit.output) else {
             continue;
         };
+        let int16 = fused.is_int16(unit);
         // At the output itself the least squared error is the least error.
-        let methods = if unit.output == logits { &Method::ALL[..1] } else { &Method::ALL };
-        let ranges = match fused.is_int16(unit) {
-            true => vec![(histogram.range_of_int16(), 0.0)],
-            false => methods.iter().map(|&method| (histogram.range(method), 0.0)).collect(),
-        };
+        let one = int16 || unit.output == logits;
+        let methods = if one { &Method::ALL[..1] } else { &Method::ALL };
+        let ranges = methods.iter().map(|&method| (histogram.range_in(method, int16), 0.0));
+        let ranges = ranges.collect();
         candidates.push(Candidates { unit: index, ranges });
     }
     let pictures = data.spread(PICTURES_FOR_RANGES);
@@ -339,9 +337,7 @@ fn choose(
             for (range, error) in ranges.iter_mut().filter(|_| several) {
                 let Some(step) = Affine::new(*range, false) else { continue };
                 let rounded = maps.of(*unit).mapv(|value| step.round(value));
-                let mut given = vec![(fused.units[*unit].output, rounded.view())];
-                let others = (0..*unit).filter(|&other| last_readers[other] > *unit);
-                given.extend(others.map(|other| (fused.units[other].output, maps.of(other))));
+                let given = given(fused, *unit, rounded.view(), &|unit| maps.of(unit));
                 *error += squared_error(model.output(&given, logits)?.view(), maps.logits());
             }
             progress.advance(1);

@@ -4,7 +4,7 @@ use ndarray::ArrayView4;
 
 use crate::data::Dataset;
 use crate::learn::BATCH;
-use crate::network::{Network, NodeId, Op};
+use crate::network::{Network, NodeId};
 use crate::quantize::Fused;
 
 /// An error must be less by this share to count as less.
@@ -26,7 +26,7 @@ impl Pictures {
     /// For trials with a network.
     pub(crate) fn new(network: &Network, data: &Dataset) -> Self {
         let [least, most] = PICTURES;
-        let all = data.spread((MACS / macs(network).max(1)).clamp(least, most));
+        let all = data.spread((MACS / network.macs().max(1)).clamp(least, most));
         if all.len() < 2 {
             return Self { seen: all.clone(), unseen: all };
         }
@@ -42,15 +42,6 @@ impl Pictures {
     pub(crate) fn batches(&self) -> usize {
         2 * self.seen.len().div_ceil(BATCH) + self.unseen.len().div_ceil(BATCH)
     }
-}
-
-/// Multiplications of a network for a picture.
-fn macs(network: &Network) -> usize {
-    let macs = |node: &crate::network::Node| match &node.op {
-        Op::Conv(conv) => node.shape[0] * node.shape[1] * conv.weights.len(),
-        _ => 0,
-    };
-    network.nodes.iter().map(macs).sum()
 }
 
 /// Maps to go on from where unit `first` has `output`: those of units before that are still read.
@@ -74,7 +65,7 @@ mod tests {
 
     use super::*;
     use crate::float::FloatModel;
-    use crate::network::{Conv, Subsample};
+    use crate::network::{Conv, Op, Subsample};
 
     fn conv(outputs: usize, inputs: usize) -> Op {
         let weight = |(o, _, _, i)| ((3 * o + 7 * i) as f32 * 0.7).sin();

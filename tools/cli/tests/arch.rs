@@ -7,23 +7,14 @@ use brooklet_cli::import::{self, Arch, Imported, Options, ShortcutOption, Stride
 use brooklet_cli::model_file::{HostBackend, ModelFile};
 use brooklet_cli::network::{Network, Op};
 use serde_json::Value;
-use shell::brooklet;
-
-fn macs(network: &Network) -> usize {
-    let of = |node: &brooklet_cli::network::Node| match &node.op {
-        Op::Conv(conv) => node.shape[0] * node.shape[1] * conv.weights.len(),
-        _ => 0,
-    };
-    network.nodes.iter().map(of).sum()
-}
+use shell::{brooklet, json, succeed};
 
 /// Makes a network, reads it back: its parameters (with batch norms' means and variances), and
 /// the network.
 fn made(line: &str, variant: Variant, input: Option<[usize; 2]>) -> (u64, Network) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.safetensors");
-    let report = brooklet(folder.path(), &format!("new {line} -o a.safetensors --json")).unwrap();
-    let report: Value = serde_json::from_str(&report).unwrap();
+    let report = json(folder.path(), &format!("new {line} -o a.safetensors"));
     let arch: Arch = line.split(' ').next().unwrap().parse().unwrap();
     let options = Options { arch: Some(arch), variant, input };
     let Imported::Float(network) = import::load(&path, &options).unwrap() else {
@@ -52,7 +43,7 @@ fn networks_are_as_large_as_published() {
         ("preact-resnet164", 1_727, 244_500),
     ] {
         let (count, network) = made(line, Variant::default(), None);
-        assert_eq!((count / 1000, macs(&network) / 1000), (parameters, macs_k), "{line}");
+        assert_eq!((count / 1000, network.macs() / 1000), (parameters, macs_k), "{line}");
     }
 }
 
@@ -81,7 +72,7 @@ fn variants_are_built_and_read_back() {
     // The paper's ResNet-50 takes fewer MACs than torchvision's: 3.8 and 4.1 billion.
     let first = Variant { stride_in: Some(StrideIn::First), ..none };
     let (_, network) = made("resnet50 --stride-in 1x1", first, None);
-    assert_eq!(macs(&network) / 1_000_000, 3_857);
+    assert_eq!(network.macs() / 1_000_000, 3_857);
 
     for convs in [1, 2, 3, 4] {
         let (_, network) = made(&format!("resnet20 --block-convs {convs}"), none, None);
@@ -100,7 +91,7 @@ fn variants_are_built_and_read_back() {
 #[test]
 fn variants_run_as_int8() {
     let folder = tempfile::tempdir().unwrap();
-    let run = |line: &str| brooklet(folder.path(), line).unwrap_or_else(|error| panic!("{error}"));
+    let run = |line: &str| succeed(folder.path(), line);
     for (arch, options) in [
         ("resnet20", " --shortcut c --input 24x16"),
         ("resnet20", " --block-convs 1"),

@@ -2,10 +2,10 @@
 
 mod common;
 mod onnx;
+mod shell;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Command;
 use std::slice;
 
 use brooklet::format::Packing;
@@ -17,22 +17,10 @@ use brooklet_cli::program::Program;
 use brooklet_firmware::{Registry, Spec};
 use onnx::{Onnx, attribute, scalar};
 use rayon::prelude::*;
-use serde_json::Value;
+use shell::{json, succeed};
 
 /// How far a prediction for a whole network may be off, in percent.
 const TOLERANCE: f64 = 5.0;
-
-/// `brooklet ARGUMENTS`, and the JSON that it prints.
-fn brooklet(folder: &Path, arguments: &str) -> Value {
-    let output = Command::new(env!("CARGO_BIN_EXE_brooklet"))
-        .args(arguments.split_whitespace())
-        .arg("--json")
-        .current_dir(folder)
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap_or_default()
-}
 
 /// The program with as many layers in that packing as the board has room for.
 fn packed(program: &Program, packing: Packing, spec: &Spec) -> Program {
@@ -76,7 +64,7 @@ fn counts(folder: &Path, spec: &Spec, network: &str) -> Vec<Vec<Count>> {
             continue;
         }
         std::fs::write(file.path(), file.bytes()).unwrap();
-        let report = brooklet(folder, &format!("bench {name} --board {}", spec.name));
+        let report = json(folder, &format!("bench {name} --board {}", spec.name));
         let model = file.model();
         let layers = report["layers"].as_array().unwrap();
         let instructions: Vec<f64> =
@@ -131,13 +119,13 @@ fn predictions_are_near_the_counts() {
     let folder = folder.path();
     let mut networks = vec!["resnet8", "resnet8-26", "resnet20", "preact-resnet20"];
     for name in &networks {
-        brooklet(folder, &format!("new {name} -o {name}.safetensors"));
+        succeed(folder, &format!("new {name} -o {name}.safetensors"));
         let from = format!("{name}.safetensors --arch {name} --effort fast --calibrate random:2");
-        brooklet(folder, &format!("quantize {from} -o {name}.brook"));
+        succeed(folder, &format!("quantize {from} -o {name}.brook"));
     }
     for (name, in_four_bits) in [("resnet8", "resnet8-4"), ("resnet8-26", "resnet8-26-4")] {
         let from = format!("{name}.safetensors --arch {name} --effort fast --calibrate random:2");
-        brooklet(folder, &format!("quantize {from} --weights 4 -o {in_four_bits}.brook"));
+        succeed(folder, &format!("quantize {from} --weights 4 -o {in_four_bits}.brook"));
         networks.push(in_four_bits);
     }
     // One tensor in int16 makes several layers wide: those that make it, read it, add it.
@@ -146,7 +134,7 @@ fn predictions_are_near_the_counts() {
         ("preact-resnet20", "stage1.block2", "preact-resnet20-16"),
     ] {
         let from = format!("{name}.safetensors --arch {name} --effort fast --calibrate random:2");
-        brooklet(folder, &format!("quantize {from} --int16 {layers} -o {in_int16}.brook"));
+        succeed(folder, &format!("quantize {from} --int16 {layers} -o {in_int16}.brook"));
         networks.push(in_int16);
     }
     // Of the networks by name only those for large pictures have a max-pool, and maps that are no
@@ -180,15 +168,15 @@ fn predictions_are_near_the_counts() {
         .node("Flatten", "g", "f", &[])
         .node("Gemm", "f fc", "y", &[scalar("transB", 1)]);
     std::fs::write(folder.join("pooled.onnx"), pooled.bytes()).unwrap();
-    brooklet(folder, "quantize pooled.onnx --effort fast --calibrate random:2 -o pooled.brook");
+    succeed(folder, "quantize pooled.onnx --effort fast --calibrate random:2 -o pooled.brook");
     networks.push("pooled");
     let from = "pooled.onnx --effort fast --calibrate random:2";
-    brooklet(folder, &format!("quantize {from} --int16 first -o pooled-16.brook"));
+    succeed(folder, &format!("quantize {from} --int16 first -o pooled-16.brook"));
     networks.push("pooled-16");
     // Has adds that are no joins, and a softmax.
     if let Some(data) = common::shared_data("costs of adds and softmax") {
         let network = data.canonicalize().unwrap().join("models/mlperf_resnet8_int8.tflite");
-        brooklet(folder, &format!("quantize {} -o mlperf.brook", network.display()));
+        succeed(folder, &format!("quantize {} -o mlperf.brook", network.display()));
         networks.push("mlperf");
     }
     let registry = Registry::find().unwrap();

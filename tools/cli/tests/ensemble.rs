@@ -3,8 +3,7 @@
 mod shell;
 
 use brooklet_cli::model_file::{HostBackend, ModelFile};
-use serde_json::Value;
-use shell::brooklet;
+use shell::{brooklet, json};
 
 /// A folder with three members, and what does not fit them.
 fn members() -> tempfile::TempDir {
@@ -40,8 +39,7 @@ fn probabilities(file: &ModelFile, pixels: &[u8]) -> Vec<f64> {
 fn probabilities_are_averaged_in_the_arena_of_one() {
     let folder = members();
     let open = |name: &str| ModelFile::open(folder.path().join(name)).unwrap();
-    let line = "ensemble a.brook b.brook c.brook -o all.brook --json";
-    let report: Value = serde_json::from_str(&brooklet(folder.path(), line).unwrap()).unwrap();
+    let report = json(folder.path(), "ensemble a.brook b.brook c.brook -o all.brook");
     let [arena, largest] =
         ["arena_bytes", "largest_member_arena_bytes"].map(|name| report[name].as_u64().unwrap());
     // The picture stays, 32 · 32 · 3 bytes, and a few probabilities.

@@ -8,20 +8,7 @@ use std::path::Path;
 
 use brooklet_cli::model_file::{Answer, HostBackend, ModelFile};
 use serde_json::Value;
-use shell::brooklet;
-
-/// What the command prints as JSON.
-fn json(folder: &Path, line: &str) -> Value {
-    let text = brooklet(folder, &format!("{line} --json"));
-    serde_json::from_str(&text.unwrap_or_else(|error| panic!("{error}"))).unwrap()
-}
-
-/// A folder with an untrained ResNet-8.
-fn resnet8() -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    brooklet(folder.path(), "new resnet8 -o a.safetensors").unwrap();
-    folder
-}
+use shell::{brooklet, json, resnet8};
 
 /// `a.brook`, made with these options.
 fn quantize(folder: &Path, options: &str) -> Value {

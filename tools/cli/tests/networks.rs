@@ -14,7 +14,7 @@ use brooklet_cli::model_file::{HostBackend, ModelFile};
 use brooklet_cli::packing::Kernels;
 use brooklet_firmware::{Board, Registry};
 use serde_json::Value;
-use shell::brooklet;
+use shell::succeed;
 
 const BOARDS: [&str; 2] = ["qemu-mps3-an547", "qemu-riscv-virt"];
 
@@ -153,7 +153,7 @@ fn check(networks: &[Network]) {
 
 fn run((title, makings): &Network) -> Row {
     let folder = tempfile::tempdir().unwrap();
-    let run = |line: &str| brooklet(folder.path(), line).unwrap_or_else(|error| panic!("{error}"));
+    let run = |line: &str| succeed(folder.path(), line);
     for (index, making) in makings.iter().enumerate() {
         run(&format!("new {making} -o {index}.safetensors"));
         let calibrate = "--effort fast --calibrate random:1";

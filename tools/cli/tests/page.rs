@@ -1,20 +1,14 @@
 //! The page of `brooklet compare`, and what a browser says of it.
 
+mod shell;
+
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use brooklet_firmware::apt;
 use serde_json::Value;
-
-/// Runs `brooklet` in a folder: what it prints.
-fn brooklet(folder: &Path, line: &str) -> String {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_brooklet"));
-    let output = command.args(line.split_whitespace()).current_dir(folder).output().unwrap();
-    let errors = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success(), "{line}: {errors}");
-    String::from_utf8(output.stdout).unwrap()
-}
+use shell::succeed;
 
 /// What a browser makes of a page, and what it says on the way.
 fn open(page: &Path) -> (String, String) {
@@ -41,14 +35,14 @@ fn open(page: &Path) -> (String, String) {
 fn a_browser_has_nothing_to_say_of_the_page() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
-    brooklet(folder.path(), "new resnet8 -o r8.safetensors");
-    brooklet(
+    succeed(folder.path(), "new resnet8 -o r8.safetensors");
+    succeed(
         folder.path(),
         "quantize --arch resnet8 --effort fast --calibrate random:8 r8.safetensors -o r8.brook",
     );
     let compare = "compare --arch resnet8 r8.safetensors r8.brook random:6";
     let report: Value =
-        serde_json::from_str(&brooklet(folder.path(), &format!("{compare} --json"))).unwrap();
+        serde_json::from_str(&succeed(folder.path(), &format!("{compare} --json"))).unwrap();
     let layers = report["layers"].as_array().unwrap();
     let share: f64 = layers.iter().map(|layer| layer["share"].as_f64().unwrap()).sum();
     assert!((share - 1.0).abs() < 1e-6, "{share}");
@@ -61,7 +55,7 @@ fn a_browser_has_nothing_to_say_of_the_page() {
     assert!(layers.iter().all(|layer| layer["alone_db"].as_f64().is_none_or(|db| db > all - 1.0)));
 
     let html = "--html page.html --board qemu-mps2-an386";
-    let text = brooklet(folder.path(), &format!("{compare} {html}"));
+    let text = succeed(folder.path(), &format!("{compare} {html}"));
     let advice = text.trim_end().lines().last().unwrap();
     assert_eq!(advice, report["advice"]);
     let page = fs::read_to_string(path("page.html")).unwrap();
@@ -87,9 +81,9 @@ fn a_browser_has_nothing_to_say_of_the_page() {
 #[test]
 fn another_network_s_model_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    brooklet(folder.path(), "new resnet8 -o r8.safetensors");
-    brooklet(folder.path(), "new resnet20 -o r20.safetensors");
-    brooklet(
+    succeed(folder.path(), "new resnet8 -o r8.safetensors");
+    succeed(folder.path(), "new resnet20 -o r20.safetensors");
+    succeed(
         folder.path(),
         "quantize --arch resnet8 --effort fast --calibrate random:2 r8.safetensors -o r8.brook",
     );

@@ -8,11 +8,7 @@ use std::path::Path;
 use brooklet_cli::memory_map::MemoryMap;
 use brooklet_cli::model_file::{HostBackend, ModelFile};
 use serde_json::Value;
-use shell::brooklet;
-
-fn succeed(folder: &Path, line: &str) -> String {
-    brooklet(folder, line).unwrap_or_else(|error| panic!("{error}"))
-}
+use shell::{brooklet, json, succeed};
 
 /// A ResNet-20 in a folder of its own.
 fn resnet20() -> tempfile::TempDir {
@@ -25,8 +21,7 @@ fn resnet20() -> tempfile::TempDir {
 }
 
 fn report(folder: &Path, options: &str) -> Value {
-    let line = format!("plan a.brook --board qemu-mps2-an385 --json {options}");
-    serde_json::from_str(&succeed(folder, &line)).unwrap()
+    json(folder, &format!("plan a.brook --board qemu-mps2-an385 {options}"))
 }
 
 fn answer(folder: &Path) -> Vec<i16> {

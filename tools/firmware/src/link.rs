@@ -181,15 +181,15 @@ impl Link {
     fn values(
         &mut self,
         name: &'static str,
-        request: impl Fn(u16) -> Request<'static>,
+        request: impl Fn(u32) -> Request<'static>,
     ) -> Result<Vec<u8>, Error> {
         let mut values = Vec::new();
         loop {
             let first = values.len();
-            let complete = self.ask(name, &request(first as u16), |response| match response {
-                Response::Values(page) if usize::from(page.first) == first => {
+            let complete = self.ask(name, &request(first as u32), |response| match response {
+                Response::Values(page) if page.first as usize == first => {
                     values.extend_from_slice(page.values);
-                    let (so_far, count) = (values.len(), usize::from(page.count));
+                    let (so_far, count) = (values.len(), page.count as usize);
                     // An empty page before the end would repeat for ever.
                     (so_far > first || so_far == count).then_some(so_far >= count)
                 }

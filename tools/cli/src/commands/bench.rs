@@ -119,10 +119,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
             instructions,
         })
         .collect::<Vec<_>>();
-    let predicted = cost::of(&spec).map(|costs| {
-        let instructions = |layer| costs.instructions(layer, model.input_of(layer).shape());
-        model.layers().iter().map(instructions).sum::<f64>() as u64
-    });
+    let predicted = cost::of(&spec).map(|costs| costs.total(model.layers()));
     let report = Report {
         board: spec.name.clone(),
         core: spec.core.clone(),

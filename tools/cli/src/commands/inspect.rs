@@ -178,13 +178,11 @@ impl Report {
 
     /// With the instructions on a core that has such costs.
     pub(crate) fn on(mut self, model: &Model<'_>, costs: &Core) -> Self {
-        let mut sum = 0.0;
         for (layer, record) in self.layers.iter_mut().zip(model.layers()) {
             let instructions = costs.instructions(record, model.input_of(record).shape());
-            sum += instructions;
             layer.instructions = Some(instructions as u64);
         }
-        self.instructions = Some(sum as u64);
+        self.instructions = Some(costs.total(model.layers()));
         self
     }
 }

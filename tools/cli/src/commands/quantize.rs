@@ -33,7 +33,7 @@ use crate::lower::{Unrepresentable, lower};
 use crate::model_file::{HostBackend, ModelFile, to_record};
 use crate::network::{Network, NodeId, Shape};
 use crate::plan::{Goal, Plan, plan};
-use crate::program::{Layer, Program};
+use crate::program::Program;
 use crate::quantize::{Fused, Learned};
 use crate::recipe::{Calibration, Effort, Progress, Quantized, Recipe, Step};
 use crate::write::{writable, write_whole};
@@ -705,11 +705,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
         int16.int8_sqnr_db = int8_sqnr_db;
         let instructions = |program: &Program| {
             let costs = board.as_ref().and_then(cost::of)?;
-            let layer = |layer: &Layer| {
-                let input = usize::from(layer.record.input.get());
-                costs.instructions(&layer.record, program.layers[input].record.shape())
-            };
-            Some(program.layers.iter().map(layer).sum::<f64>() as u64)
+            Some(costs.total(program.layers.iter().map(|layer| &layer.record)))
         };
         let (int8, plan) = args.budget.plan(int8, board.as_ref(), &args.network)?;
         int16.int8_arena_bytes = Some(plan.arena_bytes);

@@ -35,7 +35,7 @@ pub struct PictureReport {
     pub picture: String,
     /// Where it ran.
     pub device: String,
-    /// The int8 logits.
+    /// The logits, int8 or int16.
     pub logits: Vec<i16>,
     /// The best five classes, best first.
     pub top: Vec<Class>,

@@ -4,7 +4,7 @@ use core::fmt;
 
 use crate::format::Packing;
 
-/// A part of the model file, for [`Error::OutOfBounds`].
+/// A part of the model file, for [`Error::OutOfBounds`] and [`Fault::OutOfBounds`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
@@ -26,11 +26,26 @@ pub enum Part {
     Scratch,
 }
 
+/// A feature of the crate, for [`Fault::Feature`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum Feature {
+    /// Layers that read or make int16.
+    Int16,
+    /// Weights in four bits.
+    Int4,
+    /// Batch norms that no convolution takes in.
+    BatchNorm,
+}
+
 /// What is wrong with one layer, for [`Error::Layer`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Fault {
+    /// A part lies outside of the file or of the arena, or is not aligned.
+    OutOfBounds(Part),
     /// The operator's number is not one of the format's.
     UnknownOperator(u8),
     /// The packing's number is not one of the format's.
@@ -61,12 +76,14 @@ pub enum Fault {
     },
     /// A multiplier, shift, scale or clamp is outside of its range.
     Quantization,
-    /// The layer reads or makes int16, and this build does not run it: it lacks the crate's feature
-    /// `int16`.
-    Int16,
+    /// This build does not run it: it lacks a feature of the crate.
+    Feature(Feature),
     /// The layer makes int16 where none can be, or its flags are not what it reads and makes.
     #[cfg(feature = "int16")]
     Int16Flags,
+    /// Its steps, or the bytes of its weights or of its scratch memory, are not what follows from
+    /// operator, shapes and packing.
+    Derived,
     /// A step of this layer would overwrite bytes that are still needed.
     Overwrites,
 }
@@ -102,12 +119,10 @@ pub enum Error {
     },
     /// A reserved bit or byte of the header is set.
     Reserved,
-    /// A part lies outside of the file or of the arena, or is not aligned.
+    /// A part that the header names lies outside of the file, or is not aligned.
     OutOfBounds {
         /// Which part.
         part: Part,
-        /// The layer that names it; `None` for the header.
-        layer: Option<u16>,
     },
     /// The segments do not cover the layers, in order, with at most
     /// [`MAX_SEGMENT_LAYERS`](crate::format::MAX_SEGMENT_LAYERS) each.
@@ -117,8 +132,6 @@ pub enum Error {
         /// The segment.
         segment: u16,
     },
-    /// The names or labels are not UTF-8.
-    Text,
     /// A layer contradicts itself or the layers that it reads.
     Layer {
         /// The layer.
@@ -140,6 +153,13 @@ pub enum Error {
     },
     /// The arena does not start at a multiple of [`ARENA_ALIGN`](crate::ARENA_ALIGN).
     ArenaMisaligned,
+    /// The model file does not start at a multiple of what the backend's kernels load.
+    ModelMisaligned {
+        /// Bytes.
+        align: usize,
+        /// The backend.
+        backend: &'static str,
+    },
     /// The weights are packed for another backend.
     Packing {
         /// The first layer packed so.
@@ -154,10 +174,6 @@ pub enum Error {
 impl Error {
     pub(crate) const fn layer(layer: usize, fault: Fault) -> Self {
         Self::Layer { layer: layer as u16, fault }
-    }
-
-    pub(crate) const fn out_of_bounds(part: Part, layer: usize) -> Self {
-        Self::OutOfBounds { part, layer: Some(layer as u16) }
     }
 }
 
@@ -182,9 +198,20 @@ impl fmt::Display for Part {
     }
 }
 
+impl fmt::Display for Feature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Int16 => "int16",
+            Self::Int4 => "int4",
+            Self::BatchNorm => "batch-norm",
+        })
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::OutOfBounds(part) => write!(f, "{part}: out of bounds"),
             Self::UnknownOperator(n) => write!(f, "operator number {n} is not known"),
             Self::UnknownPacking(n) => write!(f, "packing number {n} is not known"),
             Self::Packing(packing) => {
@@ -203,9 +230,10 @@ impl fmt::Display for Fault {
                 write!(f, "the sum of output channel {channel} can overflow 32 bits")
             }
             Self::Quantization => f.write_str("a scale, multiplier or clamp is out of range"),
-            Self::Int16 => f.write_str("int16 needs brooklet's feature `int16`"),
+            Self::Feature(feature) => write!(f, "it needs brooklet's feature `{feature}`"),
             #[cfg(feature = "int16")]
             Self::Int16Flags => f.write_str("its int16 is not where its operands' is"),
+            Self::Derived => f.write_str("its steps or bytes are not what its operator takes"),
             Self::Overwrites => f.write_str("a step overwrites rows that are still needed"),
         }
     }
@@ -227,15 +255,11 @@ impl fmt::Display for Error {
                 write!(f, "the model file is damaged: CRC {computed:08x}, should be {stored:08x}")
             }
             Self::Reserved => f.write_str("a reserved field of the header is set"),
-            Self::OutOfBounds { part, layer: None } => write!(f, "{part}: out of bounds"),
-            Self::OutOfBounds { part, layer: Some(layer) } => {
-                write!(f, "layer {layer}: {part}: out of bounds")
-            }
+            Self::OutOfBounds { part } => write!(f, "{part}: out of bounds"),
             Self::Segments => f.write_str("the segments do not cover the layers in order"),
             Self::TooManyCarried { segment } => {
                 write!(f, "segment {segment}: too many tensors live through it")
             }
-            Self::Text => f.write_str("the names or labels are not UTF-8"),
             Self::Layer { layer, fault } => write!(f, "layer {layer}: {fault}"),
             Self::Stalls { segment } => write!(f, "segment {segment}: no layer can go on"),
             Self::ArenaTooSmall { needed, got } => {
@@ -244,6 +268,10 @@ impl fmt::Display for Error {
             Self::ArenaMisaligned => {
                 write!(f, "the arena must start at a multiple of {} bytes", crate::ARENA_ALIGN)
             }
+            Self::ModelMisaligned { align, backend } => write!(
+                f,
+                "for the backend `{backend}` the model file must start at a multiple of {align} bytes"
+            ),
             Self::Packing { layer, packing, backend } => write!(
                 f,
                 "layer {layer}: its weights are packed as `{packing}`, which the backend \

@@ -19,8 +19,24 @@ pub mod schedule;
 mod session;
 mod shape;
 
+/// A model file that is built into a program, where any backend can load its words: `&[u8]`.
+///
+/// ```
+/// const MODEL: &[u8] = brooklet::include_model!("../tests/golden/tiny.brook");
+/// # assert!(MODEL.as_ptr().addr().is_multiple_of(16));
+/// ```
+#[macro_export]
+macro_rules! include_model {
+    ($path:expr) => {{
+        #[repr(C, align(16))]
+        struct Aligned<B: ?Sized>(B);
+        static FILE: &Aligned<[u8]> = &Aligned(*include_bytes!($path));
+        &FILE.0
+    }};
+}
+
 pub use arena::{ARENA_ALIGN, Arena};
-pub use error::{Error, Fault, Part, RowError};
+pub use error::{Error, Fault, Feature, Part, RowError};
 pub use format::arena_bytes;
 pub use graph::Graph;
 pub use logits::{Candidate, Logits};

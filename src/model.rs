@@ -42,9 +42,7 @@ impl<'m> Model<'m> {
     ///
     /// [`Error`] names the first thing that is wrong, and the layer.
     pub fn parse(bytes: &'m [u8]) -> Result<Self, Error> {
-        let too_short = |needed| Error::TooShort { needed, got: bytes.len() };
-        let (header, _) =
-            Header::ref_from_prefix(bytes).map_err(|_| too_short(size_of::<Header>()))?;
+        let header = header(bytes)?;
         if header.magic != MAGIC {
             return Err(Error::BadMagic);
         }
@@ -53,7 +51,8 @@ impl<'m> Model<'m> {
         }
         let length = header.length.get() as usize;
         if length < size_of::<Header>() || length > bytes.len() {
-            return Err(too_short(length.max(size_of::<Header>())));
+            let needed = length.max(size_of::<Header>());
+            return Err(Error::TooShort { needed, got: bytes.len() });
         }
         let file = bytes.get(..length).unwrap_or(&[]);
         let (stored, computed) = (header.crc.get(), format::crc(file.get(20..).unwrap_or(&[])));
@@ -63,23 +62,37 @@ impl<'m> Model<'m> {
         if header.reserved.get() != 0 || header.reserved_end.get() != 0 {
             return Err(Error::Reserved);
         }
-        let graph = Graph {
-            segments: table(file, header.segments_offset.get(), header.segment_count.get())
-                .ok_or(Error::OutOfBounds { part: Part::Segments, layer: None })?,
-            layers: table(file, header.layers_offset.get(), header.layer_count.get())
-                .ok_or(Error::OutOfBounds { part: Part::Layers, layer: None })?,
-        };
-        let model = Self { file, graph };
+        let model = Self::with_tables(file, header)?;
         model.check_header()?;
         model.check_segments()?;
         for layer in 0..model.graph.layers.len() {
-            model.check_name(layer)?;
-            ops::check(&model, layer)?;
-            model.check_memory(layer)?;
+            model.check_layer(layer).map_err(|fault| Error::layer(layer, fault))?;
         }
         model.check_readers()?;
         model.check_schedule()?;
         Ok(model)
+    }
+
+    /// A model file that [`parse`](Self::parse) has accepted before: where firmware is built, for a
+    /// model that is built into it. So firmware has no code for checks, and starts at once.
+    ///
+    /// Of a file that `parse` would refuse, results mean nothing, and may never come.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooShort`] or [`Error::OutOfBounds`] if not even the header's tables are in the file.
+    pub fn checked_before(file: &'m [u8]) -> Result<Self, Error> {
+        Self::with_tables(file, header(file)?)
+    }
+
+    fn with_tables(file: &'m [u8], header: &Header) -> Result<Self, Error> {
+        let graph = Graph {
+            segments: table(file, header.segments_offset.get(), header.segment_count.get())
+                .ok_or(Error::OutOfBounds { part: Part::Segments })?,
+            layers: table(file, header.layers_offset.get(), header.layer_count.get())
+                .ok_or(Error::OutOfBounds { part: Part::Layers })?,
+        };
+        Ok(Self { file, graph })
     }
 
     /// The file's bytes.
@@ -139,7 +152,7 @@ impl<'m> Model<'m> {
         self.header().output.get() as usize
     }
 
-    /// Name of a layer.
+    /// Name of a layer; empty if it is not UTF-8, as [labels](Self::label) are.
     pub fn name(&self, layer: usize) -> &'m str {
         self.text(self.name_bytes(layer)).unwrap_or("")
     }
@@ -203,7 +216,7 @@ impl<'m> Model<'m> {
 
     fn check_header(&self) -> Result<(), Error> {
         let header = self.header();
-        let out_of_bounds = |part| Error::OutOfBounds { part, layer: None };
+        let out_of_bounds = |part| Error::OutOfBounds { part };
         let (last, logits, output) =
             (self.graph.layers.len().saturating_sub(1), self.logits(), self.output());
         // The output is the last layer, and the logits are it or what it is a softmax of.
@@ -220,7 +233,6 @@ impl<'m> Model<'m> {
         if header.labels_bytes.get() != 0 {
             self.bytes(header.labels_offset.get(), header.labels_bytes.get() as usize)
                 .ok_or(out_of_bounds(Part::Labels))?;
-            self.labels().ok_or(Error::Text)?;
         }
         if header.preprocessing_offset.get() != 0 && self.preprocessing().is_none() {
             return Err(out_of_bounds(Part::Preprocessing));
@@ -240,29 +252,26 @@ impl<'m> Model<'m> {
         if next == self.graph.layers.len() { Ok(()) } else { Err(Error::Segments) }
     }
 
-    fn check_name(&self, layer: usize) -> Result<(), Error> {
-        let bytes = self.name_bytes(layer).ok_or(Error::out_of_bounds(Part::Names, layer))?;
-        self.text(Some(bytes)).map(|_| ()).ok_or(Error::Text)
-    }
-
-    /// Rows and scratch memory lie inside the arena.
-    fn check_memory(&self, layer: usize) -> Result<(), Error> {
+    /// What the layer says of itself; and that rows and scratch memory lie inside the arena.
+    fn check_layer(&self, layer: usize) -> Result<(), Fault> {
+        self.name_bytes(layer).ok_or(Fault::OutOfBounds(Part::Names))?;
+        ops::check(self, layer)?;
         let record = self.layer(layer);
         let rows = record.rows.get();
         if !record.places.get().is_multiple_of(4)
             || self.bytes(record.places.get(), 4 * usize::from(rows)).is_none()
         {
-            return Err(Error::out_of_bounds(Part::Places, layer));
+            return Err(Fault::OutOfBounds(Part::Places));
         }
         let arena = self.arena_bytes();
         let inside = |row: Range<usize>| row.end <= arena && row.start.is_multiple_of(ARENA_ALIGN);
         if !(0..rows).all(|y| inside(self.row(layer, y))) {
-            return Err(Error::out_of_bounds(Part::Row, layer));
+            return Err(Fault::OutOfBounds(Part::Row));
         }
         let start = record.scratch_offset.get() as usize;
-        match start.checked_add(ops::scratch_bytes(record, self.input_of(record).shape())) {
+        match start.checked_add(record.scratch_bytes.get() as usize) {
             Some(end) if end <= arena && start.is_multiple_of(ARENA_ALIGN) => Ok(()),
-            _ => Err(Error::out_of_bounds(Part::Scratch, layer)),
+            _ => Err(Fault::OutOfBounds(Part::Scratch)),
         }
     }
 
@@ -348,7 +357,7 @@ impl<'m> Model<'m> {
     ) -> Result<(), Error> {
         let graph = &self.graph;
         let record = self.layer(layer);
-        let made = |steps| ops::rows_made(graph, record, steps);
+        let made = |steps| ops::rows_made(record, steps);
         let outputs = made(step)..made(step + 1);
         let scratch = self.scratch(record);
         let overwrites = Err(Error::layer(layer, Fault::Overwrites));
@@ -398,7 +407,7 @@ impl<'m> Model<'m> {
     #[inline]
     pub(crate) fn scratch(&self, layer: &LayerRecord) -> Range<usize> {
         let start = layer.scratch_offset.get() as usize;
-        start..start + ops::scratch_bytes(layer, self.input_of(layer).shape())
+        start..start.saturating_add(layer.scratch_bytes.get() as usize)
     }
 
     /// The first layer whose weights `runs` does not take.
@@ -427,6 +436,12 @@ impl Places<'_> {
         let start = self.rows.get(usize::from(y)).map_or(0, |place| place.get() as usize);
         start..start.saturating_add(self.row_bytes)
     }
+}
+
+/// The header at the start of a file.
+fn header(file: &[u8]) -> Result<&Header, Error> {
+    let too_short = |_| Error::TooShort { needed: size_of::<Header>(), got: file.len() };
+    Header::ref_from_prefix(file).map(|(header, _)| header).map_err(too_short)
 }
 
 /// A table of records that lie one after the other.

@@ -79,16 +79,27 @@ impl Multiplier {
         self.is_valid() && self.shift <= Self::MAX_WIDE_SHIFT
     }
 
-    /// Whether every `value` of at most `bound` in magnitude can be requantized
-    /// within 32 bits.
-    pub fn takes(self, bound: i64) -> bool {
-        self.is_valid() && (bound << self.shift.max(0)) <= i64::from(i32::MAX)
+    /// Whether every value of at most `bound` in magnitude can be requantized within 32 bits.
+    pub fn takes(self, bound: u32) -> bool {
+        self.is_valid() && bound <= (i32::MAX as u32) >> self.shift.max(0)
+    }
+
+    /// Whether every sum of at most `bound` in magnitude can be requantized, and `offset` be added,
+    /// within 32 bits. Kernels may take the high word of twice the sum.
+    pub fn holds(self, bound: u32, offset: u32) -> bool {
+        if !self.takes(bound.saturating_mul(2)) {
+            return false;
+        }
+        let shifted = u64::from(bound << self.shift.max(0));
+        let product = (shifted * u64::from(self.mantissa.to_bits().unsigned_abs())) >> 31;
+        let value = product as u32 >> (-self.shift).max(0);
+        value.saturating_add(2).saturating_add(offset) <= i32::MAX as u32
     }
 }
 
 /// `value · multiplier`, rounded twice: the high product half up, the shift right half away
 /// from zero (TFLite's `MultiplyByQuantizedMultiplier` with double rounding).
-#[inline(always)]
+#[inline]
 pub fn requantize(value: i32, multiplier: Multiplier) -> i32 {
     let left = multiplier.shift.max(0) as u32;
     let right = (-multiplier.shift).max(0) as u32;
@@ -193,7 +204,7 @@ impl<const N: usize> Requantizers<N> {
 
 /// `a · b / 2³¹`, rounded half up; the one product that leaves the range saturates
 /// (gemmlowp's `SaturatingRoundingDoublingHighMul`).
-#[inline(always)]
+#[inline]
 pub fn high_mul(a: i32, b: i32) -> i32 {
     let product = i64::from(a) * i64::from(b);
     let rounded = (product + (1 << 30)) >> 31;
@@ -202,7 +213,7 @@ pub fn high_mul(a: i32, b: i32) -> i32 {
 
 /// `value / 2^bits`, rounded half away from zero (gemmlowp's `RoundingDivideByPOT`);
 /// `bits` in 0…31.
-#[inline(always)]
+#[inline]
 pub fn rounding_shift_right(value: i32, bits: u32) -> i32 {
     let mask = (1u32.wrapping_shl(bits)).wrapping_sub(1) as i32;
     let threshold = (mask >> 1) + i32::from(value < 0);
@@ -210,7 +221,7 @@ pub fn rounding_shift_right(value: i32, bits: u32) -> i32 {
 }
 
 /// `value / divisor`, rounded half away from zero.
-#[inline(always)]
+#[inline]
 pub fn rounding_divide(value: i32, divisor: u32) -> i32 {
     let divisor = divisor.clamp(1, i32::MAX as u32) as i32;
     let half = if value > 0 { divisor / 2 } else { -(divisor / 2) };

@@ -12,43 +12,28 @@ use core::ops::Range;
 
 use crate::ops::MAX_STEP_ROWS;
 
+/// What can be read: where it begins, and its bytes.
+type Gaps<'a> = [(usize, &'a [u8]); MAX_STEP_ROWS + 2];
+
 /// An arena cut into what a step writes and what it may read. See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Carved<'a> {
     /// What is before, between and behind the output rows and the scratch memory: where it
     /// begins, and its bytes.
-    read: [(usize, &'a [u8]); MAX_STEP_ROWS + 2],
+    read: Gaps<'a>,
 }
 
 impl<'a> Carved<'a> {
     /// Cuts `arena` at `places`, which do not overlap: returns what can be read, and the bytes of
     /// each. What lies outside of the arena comes out empty.
+    #[inline]
     pub(crate) fn new<const N: usize>(
         arena: &'a mut [u8],
         places: &[Range<usize>; N],
     ) -> (Self, [&'a mut [u8]; N]) {
         const { assert!(N < MAX_STEP_ROWS + 2) };
         let mut cuts: [&'a mut [u8]; N] = core::array::from_fn(|_| Default::default());
-        let mut read = [(0, &[] as &[u8]); MAX_STEP_ROWS + 2];
-        let (mut rest, mut start) = (arena, 0);
-        // In the order of their addresses: those that begin where others do are empty.
-        let mut left: [bool; N] = [true; N];
-        for gap in read.iter_mut().take(N) {
-            let next = places.iter().zip(&mut left).zip(&mut cuts).filter(|((_, left), _)| **left);
-            if let Some(((place, left), bytes)) =
-                next.min_by_key(|((place, _), _)| (place.start, place.end))
-            {
-                *left = false;
-                let (before, cut_start, cut, after) = cut(rest, start, place.clone());
-                *gap = (start, before);
-                (rest, start) = (after, cut_start + cut.len());
-                *bytes = cut;
-            }
-        }
-        if let Some(last) = read.get_mut(N) {
-            *last = (start, rest);
-        }
-        (Self { read }, cuts)
+        (Self { read: carve(arena, places, &mut cuts) }, cuts)
     }
 
     /// The bytes of `range`; empty if the step writes some of them.
@@ -63,6 +48,31 @@ impl<'a> Carved<'a> {
         }
         &[]
     }
+}
+
+/// Cuts `arena` at `places`, and returns what is before, between and behind them.
+#[inline(never)]
+fn carve<'a>(arena: &'a mut [u8], places: &[Range<usize>], cuts: &mut [&'a mut [u8]]) -> Gaps<'a> {
+    let mut gaps: Gaps<'a> = [(0, &[]); MAX_STEP_ROWS + 2];
+    let (mut rest, mut start) = (arena, 0);
+    // In the order of their addresses: those that begin where others do are empty.
+    let mut left = [true; MAX_STEP_ROWS + 1];
+    for gap in gaps.iter_mut().take(places.len()) {
+        let next = places.iter().zip(&mut left).zip(&mut *cuts).filter(|((_, left), _)| **left);
+        if let Some(((place, left), bytes)) =
+            next.min_by_key(|((place, _), _)| (place.start, place.end))
+        {
+            *left = false;
+            let (before, cut_start, cut, after) = cut(rest, start, place.clone());
+            *gap = (start, before);
+            (rest, start) = (after, cut_start + cut.len());
+            *bytes = cut;
+        }
+    }
+    if let Some(last) = gaps.get_mut(places.len()) {
+        *last = (start, rest);
+    }
+    gaps
 }
 
 /// Cuts `range` out of `bytes`, whose first is number `start`: before, where the cut is, the

@@ -99,7 +99,7 @@ impl Schedule {
                 }
             }
             let finished = (self.first..self.end)
-                .all(|i| self.done(i as usize) >= ops::steps(graph, graph.layer(i as usize)));
+                .all(|i| self.done(i as usize) >= graph.layer(i as usize).steps.get());
             if !finished {
                 return Next::Stalled;
             }
@@ -134,13 +134,13 @@ impl Schedule {
     #[inline]
     pub fn made(&self, graph: &Graph<'_>, layer: usize) -> u16 {
         let record = graph.layer(layer);
-        ops::rows_made(graph, record, self.done(layer))
+        ops::rows_made(record, self.done(layer))
     }
 
     fn can_run(&self, graph: &Graph<'_>, layer: usize) -> bool {
         let record = graph.layer(layer);
         let step = self.done(layer);
-        if step >= ops::steps(graph, record) {
+        if step >= record.steps.get() {
             return false;
         }
         if layer == 0 {
@@ -174,7 +174,7 @@ impl Schedule {
     fn first_needed(&self, graph: &Graph<'_>, reader: usize, layer: usize) -> u16 {
         let record = graph.layer(reader);
         let step = self.done(reader);
-        if step >= ops::steps(graph, record) {
+        if step >= record.steps.get() {
             return u16::MAX;
         }
         let mut first = u16::MAX;
@@ -202,6 +202,6 @@ impl Schedule {
 
     /// Whether `layer` has begun and not finished.
     pub fn underway(&self, graph: &Graph<'_>, layer: usize) -> bool {
-        (1..ops::steps(graph, graph.layer(layer))).contains(&self.done(layer))
+        (1..graph.layer(layer).steps.get()).contains(&self.done(layer))
     }
 }

@@ -6,7 +6,7 @@ use zerocopy::FromBytes;
 
 use crate::arena::ARENA_ALIGN;
 use crate::error::{Error, RowError};
-use crate::format::{LayerRecord, Operator, Packing};
+use crate::format::{BATCH_NORM, LayerRecord, Operator};
 use crate::kernels::Backend;
 use crate::logits::Logits;
 use crate::model::Model;
@@ -40,7 +40,7 @@ pub enum Step {
 /// ```
 /// use brooklet::{Arena, Model, Session, kernels::Portable};
 ///
-/// const MODEL: &[u8] = include_bytes!("../tests/golden/tiny.brook");
+/// const MODEL: &[u8] = brooklet::include_model!("../tests/golden/tiny.brook");
 /// # fn main() -> Result<(), brooklet::Error> {
 /// let mut arena = Arena::<{ brooklet::arena_bytes(MODEL) }>::new();
 /// let model = Model::parse(MODEL)?;
@@ -67,13 +67,16 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
     ///
     /// # Errors
     ///
-    /// [`Error::ArenaTooSmall`], [`Error::ArenaMisaligned`], or [`Error::Packing`] if the
-    /// weights are packed for another backend.
+    /// [`Error::ArenaTooSmall`], [`Error::ArenaMisaligned`], [`Error::ModelMisaligned`], or
+    /// [`Error::Packing`] if the weights are packed for another backend.
     pub fn new(model: &Model<'m>, backend: B, arena: &'a mut [u8]) -> Result<Self, Error> {
         let (needed, got) = (model.arena_bytes(), arena.len());
         let arena = arena.get_mut(..needed).ok_or(Error::ArenaTooSmall { needed, got })?;
         if !arena.as_ptr().addr().is_multiple_of(ARENA_ALIGN) {
             return Err(Error::ArenaMisaligned);
+        }
+        if !model.file().as_ptr().addr().is_multiple_of(B::ALIGN) {
+            return Err(Error::ModelMisaligned { align: B::ALIGN, backend: B::NAME });
         }
         if let Some((layer, packing)) = model.first_packing(|packing| backend.runs(packing)) {
             return Err(Error::Packing { layer, packing: packing.name(), backend: B::NAME });
@@ -215,8 +218,8 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
     fn conv_rows(&mut self, index: usize, step: u16) {
         let Self { model, arena, backend, .. } = self;
         let layer = model.layer(index);
-        let first = ops::rows_made(model.graph(), layer, step);
-        let end = ops::rows_made(model.graph(), layer, step + 1);
+        let first = ops::rows_made(layer, step);
+        let end = ops::rows_made(layer, step + 1);
         let place = |y: u16| if y < end { model.row(index, y) } else { 0..0 };
         let places: [_; MAX_STEP_ROWS] = core::array::from_fn(|i| place(first + i as u16));
         let [a, b, c, d] = places.clone();
@@ -245,13 +248,7 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
         }
         let shortcut = shortcut(model, layer, &read, step, &place);
         let conv = Conv::new(model, layer);
-        match conv.packing {
-            // Likewise.
-            Packing::Winograd if backend.runs(conv.packing) => {
-                backend.conv_winograd(&conv, &under, &shortcut, scratch, output)
-            }
-            _ => backend.conv(&conv, &under, &shortcut, scratch, output),
-        }
+        backend.conv(&conv, &under, &shortcut, scratch, output);
     }
 
     /// Runs a step of a layer that reads one row.
@@ -259,8 +256,8 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
     fn row(&mut self, index: usize, step: u16) {
         let Self { model, arena, backend, .. } = self;
         let layer = model.layer(index);
-        let made = ops::rows_made(model.graph(), layer, step);
-        let makes = made < ops::rows_made(model.graph(), layer, step + 1);
+        let made = ops::rows_made(layer, step);
+        let makes = made < ops::rows_made(layer, step + 1);
         let place = if makes { model.row(index, made) } else { 0..0 };
         let (read, [output, scratch]) = Carved::new(arena, &[place.clone(), model.scratch(layer)]);
         let output = ops::int8_mut(output);
@@ -280,6 +277,7 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
                 }
             }
             Operator::Softmax => backend.softmax(&Softmax::new(layer), row, output),
+            Operator::BatchNorm if !BATCH_NORM => {}
             Operator::BatchNorm => backend.batch_norm(&BatchNorm::new(model, layer), row, output),
         }
     }
@@ -303,6 +301,7 @@ fn shortcut<'a>(
 }
 
 /// The input's rows under a kernel; those on padding are empty.
+#[inline(never)]
 fn under<'a>(model: &Model<'_>, layer: &LayerRecord, step: u16, read: &Carved<'a>) -> Rows<'a> {
     let mut under: Rows<'a> = [&[]; MAX_KERNEL];
     let input = model.input_of(layer);

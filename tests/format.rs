@@ -4,6 +4,8 @@ mod common;
 
 use brooklet::format::{Header, LayerRecord, Packing, crc, flags};
 use brooklet::kernels::{Backend, Portable, Reference};
+use brooklet::ops::conv::Conv;
+use brooklet::ops::{Rows, Shortcut};
 use brooklet::{Error, Fault, Model, Part, Session, arena_bytes};
 use brooklet_cli::program::Program;
 use common::{Generator, in_four_bits, interpret, model_file, network, picture, with_int16};
@@ -130,7 +132,8 @@ fn causes_are_named() {
     assert_eq!(parse(changed(1, |r| r.operator = 77)), fault(1, Fault::UnknownOperator(77)));
     assert_eq!(parse(changed(1, |r| r.packing = 99)), fault(1, Fault::UnknownPacking(99)));
     let winograd = Fault::Packing(Packing::Winograd);
-    assert_eq!(parse(changed(1, |r| (r.packing, r.kernel) = (2, [5, 5]))), fault(1, winograd));
+    let of_five = |r: &mut LayerRecord| (r.packing, r.kernel) = (Packing::Winograd as u8, [5, 5]);
+    assert_eq!(parse(changed(1, of_five)), fault(1, winograd));
     assert_eq!(parse(changed(1, |r| r.flags |= 0x80)), fault(1, Fault::Reserved));
     assert_eq!(parse(changed(1, |r| r.flags |= flags::WIDE)), fault(1, Fault::Int16Flags));
     assert_eq!(parse(changed(1, |r| r.flags |= flags::INT16)), fault(1, Fault::Int16Flags));
@@ -143,26 +146,39 @@ fn causes_are_named() {
     assert_eq!(parse(changed(1, |r| r.rows = 0.into())), fault(1, Fault::Shape));
     assert_eq!(parse(changed(1, |r| r.kernel = [9, 9])), fault(1, Fault::Kernel));
     assert_eq!(parse(changed(1, |r| r.input = 1.into())), fault(1, Fault::Operands));
+    for derived in [
+        |r: &mut LayerRecord| r.steps = (r.steps.get() - 1).into(),
+        |r: &mut LayerRecord| r.step_rows = 4,
+        |r: &mut LayerRecord| r.step_stride += 1,
+        |r: &mut LayerRecord| r.step_span -= 1,
+        |r: &mut LayerRecord| r.weight_bytes = (r.weight_bytes.get() - 1).into(),
+        |r: &mut LayerRecord| r.scratch_bytes = 16.into(),
+    ] {
+        assert_eq!(parse(changed(1, derived)), fault(1, Fault::Derived));
+    }
     assert_eq!(parse(changed(1, |r| r.scale = f32::NAN.into())), fault(1, Fault::Quantization));
     assert_eq!(parse(changed(0, |r| r.last_reader = 0.into())), fault(0, Fault::Readers));
     assert!(matches!(
         parse(changed(1, |r| r.weights = 0xffff_fff0.into())),
-        Err(Error::OutOfBounds { layer: Some(1), .. })
+        Err(Error::Layer { layer: 1, fault: Fault::OutOfBounds(_) })
     ));
     assert!(matches!(
         parse(changed(1, |r| r.places = 0xffff_ff00.into())),
-        Err(Error::OutOfBounds { part: Part::Places, layer: Some(1) })
+        Err(Error::Layer { layer: 1, fault: Fault::OutOfBounds(Part::Places) })
     ));
     assert!(matches!(
         parse(changed(1, |r| r.places = 2.into())),
-        Err(Error::OutOfBounds { part: Part::Places, layer: Some(1) })
+        Err(Error::Layer { layer: 1, fault: Fault::OutOfBounds(Part::Places) })
     ));
     let mut file = model_file(&network(8, 3));
     file[0] = b'x';
     assert_eq!(parse(file.clone()), Err(Error::BadMagic));
     file[0] = 0x89;
-    file[8] = 2;
-    assert_eq!(parse(file), Err(Error::UnsupportedVersion { found: 2 }));
+    file[8] = brooklet::format::VERSION as u8 + 1;
+    assert_eq!(
+        parse(file),
+        Err(Error::UnsupportedVersion { found: brooklet::format::VERSION + 1 })
+    );
 }
 
 /// Puts row `y` of a layer at `place`, and seals the file.
@@ -180,7 +196,7 @@ fn rows_outside_of_the_arena_are_refused() {
     for place in [end, end - 1, 8, u32::MAX] {
         assert_eq!(
             Model::parse(&placed(file.clone(), 1, 0, place)).map(|_| ()),
-            Err(Error::OutOfBounds { part: Part::Row, layer: Some(1) }),
+            Err(Error::Layer { layer: 1, fault: Fault::OutOfBounds(Part::Row) }),
             "{place}"
         );
     }
@@ -192,7 +208,7 @@ fn a_row_in_the_place_of_another_is_refused_or_harmless() {
     let (mut refused, mut accepted) = (0, 0);
     for seed in 0..24 {
         // Steps of one row, and of several.
-        let packing = [Packing::Ohwi, Packing::Winograd2d][seed as usize % 2];
+        let packing = [Packing::Ohwi, Packing::Winograd][seed as usize % 2];
         let program = network(seed, 2);
         let program = if seed % 3 == 0 { with_int16(program, seed) } else { program };
         let program = program.packed(packing);
@@ -242,7 +258,7 @@ fn sums_that_could_overflow_are_refused() {
 
 #[test]
 fn transformed_weights_are_checked() {
-    for packing in [Packing::Winograd, Packing::Winograd2d, Packing::HwioTiles] {
+    for packing in [Packing::Winograd, Packing::HwioTiles] {
         let program = network(8, 3).packed(packing);
         let file = model_file(&program);
         let model = Model::parse(&file).unwrap();
@@ -324,6 +340,69 @@ fn what_fills_weights_in_four_bits_up_is_zero() {
         }
         assert_eq!(weights, channels * kernel[0] * kernel[1], "{packing:?}");
         assert!(refused >= channels * kernel[0], "{packing:?}: {refused}");
+    }
+}
+
+/// A backend that loads whole words of the model.
+struct Words;
+
+impl Backend for Words {
+    const NAME: &'static str = "words";
+    const ALIGN: usize = 4;
+
+    fn runs(&self, packing: Packing) -> bool {
+        Portable.runs(packing)
+    }
+
+    fn conv(
+        &self,
+        conv: &Conv<'_>,
+        rows: &Rows<'_>,
+        shortcut: &Shortcut<'_>,
+        scratch: &mut [u8],
+        output: &mut [i8],
+    ) {
+        Portable.conv(conv, rows, shortcut, scratch, output);
+    }
+}
+
+#[test]
+fn a_file_may_lie_anywhere_but_for_kernels_that_load_words() {
+    let program = network(8, 3);
+    let file = model_file(&program);
+    let picture = picture(&program, 5);
+    let mut places = vec![0u128; file.len().div_ceil(16) + 1];
+    let mut memory = places.clone();
+    for offset in 0..16 {
+        places.as_mut_bytes()[offset..offset + file.len()].copy_from_slice(&file);
+        let model = Model::parse(&places.as_bytes()[offset..]).unwrap();
+        let arena = memory.as_mut_bytes();
+        let misaligned = Error::ModelMisaligned { align: 4, backend: "words" };
+        match Session::new(&model, Words, arena) {
+            Ok(_) => assert!(offset.is_multiple_of(4)),
+            Err(error) => assert!(!offset.is_multiple_of(4) && error == misaligned, "{error}"),
+        }
+        let arena = memory.as_mut_bytes();
+        let mut session = Session::new(&model, Portable, arena).unwrap();
+        let logits: Vec<i16> = session.run_picture(&picture).unwrap().scores().collect();
+        assert_eq!(logits, interpret(&program, &picture)[program.logits]);
+    }
+}
+
+#[test]
+fn what_was_checked_before_runs_as_what_is_checked() {
+    let program = network(8, 3).packed(Packing::Winograd);
+    let file = model_file(&program);
+    let picture = picture(&program, 5);
+    let run = |model: &Model<'_>| -> Vec<i16> {
+        let mut memory = vec![0u128; model.arena_bytes().div_ceil(16)];
+        let mut session = Session::new(model, Portable, memory.as_mut_bytes()).unwrap();
+        session.run_picture(&picture).unwrap().scores().collect()
+    };
+    let [checked, before] = [Model::parse(&file), Model::checked_before(&file)].map(Result::unwrap);
+    assert_eq!(run(&checked), run(&before));
+    for short in [0, 63, 64, file.len() / 2] {
+        assert!(Model::checked_before(&file[..short]).is_err(), "{short}");
     }
 }
 

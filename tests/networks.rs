@@ -45,11 +45,7 @@ proptest! {
         prop_assert_eq!(&run(&ohwi, Portable, &picture, 0x55), &expected);
         prop_assert_eq!(&run(&ohwi, Reference, &picture, 0xaa), &expected);
         prop_assert_eq!(&run(&pairs, Reference, &picture, 0x80), &expected);
-        let transformed = program.clone().packed(Packing::Winograd);
-        let transformed = transformed.write(&plan(&transformed, Goal::Size).unwrap());
-        prop_assert_eq!(&run(&transformed, Portable, &picture, 0x55), &expected);
-        prop_assert_eq!(&run(&transformed, Reference, &picture, 0xaa), &expected);
-        let [tiles, kernels] = [Packing::Winograd2d, Packing::Winograd2dInt8].map(|packing| {
+        let [tiles, kernels] = [Packing::Winograd, Packing::WinogradInt8].map(|packing| {
             let program = program.clone().packed(packing);
             program.write(&plan(&program, Goal::Size).unwrap())
         });
@@ -79,7 +75,7 @@ proptest! {
             // Nothing is lost in a file: its program is read back whole.
             let read = Program::read(&Model::parse(&quick).unwrap());
             prop_assert_eq!(&read.write(&plan(&read, Goal::Size).unwrap()), &ohwi);
-            for packed in [&pairs, &transformed, &tiles, &kernels] {
+            for packed in [&pairs, &tiles, &kernels] {
                 let read = Program::read(&Model::parse(packed).unwrap()).packed(Packing::Ohwi);
                 prop_assert_eq!(&read.write(&plan(&read, Goal::Size).unwrap()), &ohwi);
             }
@@ -99,7 +95,7 @@ proptest! {
         }
         prop_assert_eq!(&run(&ohwi, Reference, &picture, 0x80), &expected);
         // Other layers are packed for a board's kernels; these are not.
-        for packing in [Packing::Pairs, Packing::Winograd, Packing::Winograd2d] {
+        for packing in [Packing::Pairs, Packing::Winograd] {
             let packed = program.clone().packed(packing);
             let file = packed.write(&plan(&packed, Goal::Size).unwrap());
             prop_assert_eq!(&run(&file, Reference, &picture, 0x55), &expected);

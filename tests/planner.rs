@@ -126,7 +126,7 @@ proptest! {
 
     #[test]
     fn the_peak_is_exact(seed: u64, blocks in 0usize..6, several: bool) {
-        let packing = if several { Packing::Winograd2d } else { Packing::Ohwi };
+        let packing = if several { Packing::Winograd } else { Packing::Ohwi };
         let program = network(seed, blocks).packed(packing);
         let plan = plan(&program, Goal::Size).unwrap();
         prop_assert_eq!(plan.peak_bytes, brute_force(&program, &plan));

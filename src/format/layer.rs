@@ -15,6 +15,9 @@ pub const NONE: u16 = u16::MAX;
 /// Whether this build runs int16.
 pub(crate) const INT16: bool = cfg!(feature = "int16");
 
+/// Whether this build runs batch norms that no convolution takes in.
+pub(crate) const BATCH_NORM: bool = cfg!(feature = "batch-norm");
+
 /// Bits of [`LayerRecord::flags`].
 pub mod flags {
     /// A convolution that the network calls fully connected: for reports only.
@@ -50,7 +53,8 @@ pub enum Operator {
 }
 
 impl Operator {
-    /// The operator of a number.
+    /// The operator of a number; [`BatchNorm`](Self::BatchNorm) only with the crate's feature
+    /// `batch-norm`.
     pub const fn from_number(number: u8) -> Option<Self> {
         Some(match number {
             0 => Self::Input,
@@ -59,13 +63,13 @@ impl Operator {
             3 => Self::MaxPool,
             4 => Self::AveragePool,
             5 => Self::Softmax,
-            6 => Self::BatchNorm,
+            6 if BATCH_NORM => Self::BatchNorm,
             _ => return None,
         })
     }
 }
 
-/// 92 bytes that say all of a layer. What an operator has no use for is zero.
+/// 104 bytes that say all of a layer. What an operator has no use for is zero.
 ///
 /// ```text
 ///  0  operator 1   flags 1   zero_point 1   packing 1
@@ -78,8 +82,9 @@ impl Operator {
 /// 46  shortcut_stride 1   join_bits 1
 /// 48  weights 4    52  bias 4    56  mantissas 4    60  shifts 4
 /// 64  padding_values 4           68  table 4
-/// 72  multiplier_mantissas 4 · 3            84  multiplier_shifts 1 · 3       87  reserved 1
-/// 88  diff_min 4
+/// 72  multiplier_mantissas 4 · 3            84  multiplier_shifts 1 · 3       87  step_rows 1
+/// 88  diff_min 4   92  steps 2              94  step_stride 1   step_span 1
+/// 96  weight_bytes 4                       100  scratch_bytes 4
 /// ```
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -147,10 +152,21 @@ pub struct LayerRecord {
     pub multiplier_mantissas: [I32; 3],
     /// Their shifts.
     pub multiplier_shifts: [i8; 3],
-    /// Zero.
-    pub reserved: u8,
+    /// Rows of the output that a step makes; the last makes what is left. 0: the last makes all.
+    pub step_rows: u8,
     /// Softmax: differences to the largest logit below this have no weight.
     pub diff_min: I32,
+    /// Steps that make the output. This and what follows, and `step_rows`, can be
+    /// [derived](crate::ops::Derived).
+    pub steps: U16,
+    /// Rows of the input from a step to the next.
+    pub step_stride: u8,
+    /// Rows of the input under a step, those on padding included.
+    pub step_span: u8,
+    /// Bytes of the weights.
+    pub weight_bytes: U32,
+    /// Bytes of the scratch memory.
+    pub scratch_bytes: U32,
 }
 
 impl LayerRecord {

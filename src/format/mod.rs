@@ -10,7 +10,7 @@
 //!          ├───────────────────────────────────────────┤
 //!          │ segments          4 bytes for each        │ SegmentRecord
 //!          ├───────────────────────────────────────────┤ multiple of 4
-//!          │ layers           92 bytes for each        │ LayerRecord
+//!          │ layers           104 bytes for each        │ LayerRecord
 //!          ├───────────────────────────────────────────┤
 //!          │ names             UTF-8, end to end       │
 //!          │ labels            UTF-8, a line a class   │
@@ -73,19 +73,21 @@
 //! | version | since | what changed |
 //! |---|---|---|
 //! | 1 | 0.1.0 | the first |
+//! | 2 | 0.1.0 | layers say what follows from them; no Winograd in one dimension, packings have other numbers |
 
 mod header;
 mod layer;
+mod layout;
 mod packing;
 mod tiles;
 mod unpack;
 mod writer;
 
 pub use header::{Header, PreprocessingRecord, SegmentRecord, arena_bytes, crc};
-pub(crate) use layer::INT16;
+pub(crate) use layer::{BATCH_NORM, INT16};
 pub use layer::{LayerRecord, NONE, Operator, flags};
 pub(crate) use packing::unpack_halves;
-pub use packing::{EIGHT, Packing, TILE_ROWS, TRANSFORM, VECTOR, VECTOR_CHANNELS};
+pub use packing::{EIGHT, Packing, TILE_ROWS, VECTOR, VECTOR_CHANNELS};
 pub use tiles::TILE_TRANSFORM;
 pub use writer::Writer;
 
@@ -93,7 +95,7 @@ pub use writer::Writer;
 pub const MAGIC: [u8; 8] = *b"\x89BROOK\r\n";
 
 /// The format's version.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// Largest number of layers in a segment: the session holds a counter for each.
 pub const MAX_SEGMENT_LAYERS: usize = 64;

@@ -3,43 +3,27 @@
 use core::array::from_fn;
 use core::ops::Range;
 
-use super::packing::{
-    SIDE_BY_SIDE, eights_index, hwio_index, kernel_tap_index, pairs_index, transformed_index,
-    vectors_index, wide_pairs_index,
-};
-use super::tiles::{KERNEL, Tiles};
+use super::tiles::KERNEL;
 use super::{EIGHT, Packing, TILE_TRANSFORM};
+
+/// Output channels that transformed weights have side by side.
+const SIDE_BY_SIDE: usize = 4;
 
 /// How one of three weights comes from the six that they were transformed into: the sum of some,
 /// times their signs, is a multiple of it.
 struct Recovery {
     /// Position, sign.
     terms: &'static [(usize, i16)],
-    /// The multiple, divided by a power of two: its inverse modulo 2¹⁶.
-    inverse: i16,
-    /// That power.
+    /// The multiple: this power of two.
     bits: u32,
 }
 
-/// The inverse of 3 modulo 2¹⁶.
-const THIRD: i16 = 0xaaab_u16 as i16;
-
-/// From [`TRANSFORM`](super::TRANSFORM): 6, 8 and 24 times the weights.
-const OF_ROW: [Recovery; 3] = [
-    Recovery { terms: &[(0, 1)], inverse: THIRD, bits: 1 },
-    Recovery { terms: &[(2, 1), (1, -1)], inverse: 1, bits: 3 },
-    Recovery { terms: &[(5, 1)], inverse: THIRD, bits: 3 },
-];
-
 /// From [`TILE_TRANSFORM`](super::TILE_TRANSFORM): once, twice and once the weights.
 const OF_TILE: [Recovery; 3] = [
-    Recovery { terms: &[(0, 1)], inverse: 1, bits: 0 },
-    Recovery { terms: &[(1, 1), (2, -1)], inverse: 1, bits: 1 },
-    Recovery { terms: &[(5, 1)], inverse: 1, bits: 0 },
+    Recovery { terms: &[(0, 1)], bits: 0 },
+    Recovery { terms: &[(1, 1), (2, -1)], bits: 1 },
+    Recovery { terms: &[(5, 1)], bits: 0 },
 ];
-
-/// Where nothing was transformed.
-const AS_IT_IS: Recovery = Recovery { terms: &[(0, 1)], inverse: 1, bits: 0 };
 
 impl Packing {
     /// Weights number `taps` of kernel row `ky`, in fours, each by output channels `channels`:
@@ -52,10 +36,12 @@ impl Packing {
         channels: Range<usize>,
         ky: usize,
         taps: Range<usize>,
-        kernel @ [rows, row]: [usize; 2],
+        kernel @ [_, row]: [usize; 2],
         fours: &mut [[[i8; 4]; N]],
     ) {
         let from = |start: usize| packed.get(start..).unwrap_or(&[]);
+        let layout = self.layout();
+        let at = |channel, tap| layout.weight(packed.len(), channel, ky, tap, kernel);
         let lanes = || channels.clone().enumerate();
         if channels.len() < N {
             fours.fill([[0; 4]; N]);
@@ -72,7 +58,7 @@ impl Packing {
         match self {
             Self::Ohwi => {
                 for (lane, channel) in lanes() {
-                    let run = from((channel * rows + ky) * row + taps.start);
+                    let run = from(at(channel, taps.start));
                     let (run, rest) = run.get(..taps.len()).unwrap_or(&[]).as_chunks::<4>();
                     let mut places = fours.iter_mut().filter_map(|four| four.get_mut(lane));
                     for (weights, place) in run.iter().zip(&mut places) {
@@ -85,7 +71,7 @@ impl Packing {
             }
             Self::Pairs if in_fours => {
                 for (lane, channel) in lanes().step_by(2) {
-                    let pairs = from(pairs_index(channel, ky, taps.start, kernel)).as_chunks().0;
+                    let pairs = from(at(channel, taps.start)).as_chunks().0;
                     let places = fours.iter_mut().filter_map(|four| four.get_mut(lane..lane + 2));
                     for (place, &[a0, b0, a2, b2, a1, b1, a3, b3]) in places.zip(pairs) {
                         place.copy_from_slice(&[[a0, a1, a2, a3], [b0, b1, b2, b3]]);
@@ -94,8 +80,7 @@ impl Packing {
             }
             Self::WidePairs if in_fours => {
                 for (lane, channel) in lanes().step_by(2) {
-                    let start = wide_pairs_index(channel, ky, taps.start, kernel);
-                    let (pairs, _) = from(start).as_chunks::<16>();
+                    let (pairs, _) = from(at(channel, taps.start)).as_chunks::<16>();
                     let places = fours.iter_mut().filter_map(|four| four.get_mut(lane..lane + 2));
                     for (place, w) in places.zip(pairs) {
                         let a = [w[0], w[8], w[2], w[10]];
@@ -105,7 +90,7 @@ impl Packing {
             }
             Self::Eights if taps.len().is_multiple_of(4) => {
                 for (lane, channel) in lanes().step_by(EIGHT) {
-                    let run = from(eights_index(channel, ky, taps.start, kernel));
+                    let run = from(at(channel, taps.start));
                     let places = fours.iter_mut().filter_map(|four| four.get_mut(lane..));
                     for (places, weights) in places.zip(run.as_chunks::<{ 4 * EIGHT }>().0) {
                         for (o, place) in places.iter_mut().take(EIGHT).enumerate() {
@@ -119,24 +104,23 @@ impl Packing {
                 for (lane, channel) in lanes() {
                     let places = fours.iter_mut().filter_map(|four| four.get_mut(lane));
                     for (place, tap) in places.zip(taps.clone().step_by(4)) {
-                        let at = vectors_index(packed.len(), channel, ky, tap, kernel);
-                        if let Some(weights) = from(at).first_chunk() {
+                        if let Some(weights) = from(at(channel, tap)).first_chunk() {
                             *place = *weights;
                         }
                     }
                 }
             }
             Self::Hwio if in_fours => {
-                let index = |tap| hwio_index(packed.len(), channels.start, ky, tap, kernel);
                 for (four, tap) in fours.iter_mut().zip(taps.clone().step_by(4)) {
-                    let [first, second] = [tap, tap + 2].map(|tap| from(index(tap)).as_chunks().0);
+                    let [first, second] =
+                        [tap, tap + 2].map(|tap| from(at(channels.start, tap)).as_chunks().0);
                     let pairs = first.iter().zip(second).take(channels.len());
                     for (place, (&[w0, w1], &[w2, w3])) in four.iter_mut().zip(pairs) {
                         *place = [w0, w1, w2, w3];
                     }
                 }
             }
-            Self::Winograd | Self::Winograd2d | Self::Winograd2dInt8 | Self::HwioTiles
+            Self::Winograd | Self::WinogradInt8 | Self::HwioTiles
                 if of_inputs && (self != Self::HwioTiles || filled) =>
             {
                 let (mut tap, mut fours) = (taps.start, fours);
@@ -146,21 +130,16 @@ impl Packing {
                     let Some((run, rest)) = fours.split_at_mut_checked(length.div_ceil(4)) else {
                         return;
                     };
-                    if self == Self::Winograd2dInt8 {
+                    if self == Self::WinogradInt8 {
                         for (lane, channel) in lanes() {
-                            let weights = from(kernel_tap_index(channel, ky, tap, row));
-                            gather(weights, lane, run);
+                            gather(from(at(channel, tap)), lane, run);
                         }
                         (tap, fours) = (tap + length, rest);
                         continue;
                     }
                     for (lane, channel) in lanes().step_by(SIDE_BY_SIDE) {
-                        let at = |x, input| match self {
-                            Self::Winograd => transformed_index(x, channel, ky, input, kernel),
-                            Self::HwioTiles => {
-                                Tiles::hwio(packed, inputs).index([0, x], channel, input)
-                            }
-                            _ => Tiles::new(packed, inputs).index([0, x], channel, input),
+                        let at = |position, input| {
+                            layout.place(packed.len(), channel, position, input, kernel)
                         };
                         // The input channels that come after the first two.
                         let in_order = self == Self::HwioTiles;
@@ -171,10 +150,10 @@ impl Packing {
                             position: at(1, input) - first,
                             pair: at(0, second) - first,
                         };
-                        let recoveries = match self {
-                            Self::Winograd => [&AS_IT_IS, recovery(&OF_ROW, kx)],
-                            _ => [recovery(&OF_TILE, ky), recovery(&OF_TILE, kx)],
+                        let [Some(column), Some(row)] = [OF_TILE.get(ky), OF_TILE.get(kx)] else {
+                            return;
                         };
+                        let recoveries = [column, row];
                         match in_order {
                             true => recover::<_, true>(packed, at, recoveries, lane, run),
                             false => recover::<_, false>(packed, at, recoveries, lane, run),
@@ -195,10 +174,6 @@ impl Packing {
             }
         }
     }
-}
-
-fn recovery(of: &'static [Recovery; 3], k: usize) -> &'static Recovery {
-    of.get(k).unwrap_or(&AS_IT_IS)
 }
 
 /// One weight of each kernel of an output channel, where kernels lie as they are.
@@ -239,7 +214,6 @@ fn recover<const N: usize, const IN_ORDER: bool>(
     lane: usize,
     fours: &mut [[[i8; 4]; N]],
 ) {
-    let inverse = column.inverse.wrapping_mul(row.inverse);
     let bits = column.bits + row.bits;
     let mut first = at.first;
     for four in fours {
@@ -258,7 +232,7 @@ fn recover<const N: usize, const IN_ORDER: bool>(
                 ([pair[2 * k], pair[2 * k + 1]], [other[2 * k], other[2 * k + 1]]);
             let sums: [i16; 4] = if IN_ORDER { [a, b, c, d] } else { [a, c, b, d] };
             for (place, sum) in place.iter_mut().zip(sums) {
-                *place = (sum.wrapping_mul(inverse) >> bits) as i8;
+                *place = (sum >> bits) as i8;
             }
         }
         first += 2 * at.pair;

@@ -1,6 +1,6 @@
 //! Cores of Armv6-M: Cortex-M0, M0+.
 //!
-//! The loops of [`lanes`] and of [`winograd_2d`], with assembly inside. Only eight registers take
+//! The loops of [`lanes`] and of [`winograd`], with assembly inside. Only eight registers take
 //! part in most instructions, a product takes the place of a factor, and only loads of several words
 //! lead to the next address by themselves. So:
 //!
@@ -32,8 +32,7 @@ use core::arch::naked_asm;
 
 use super::lanes::{self, Args, Columns, Lanes, Taps};
 use super::quick::AddArgs;
-use super::winograd::Tiles;
-use super::winograd_2d::{self, NINTH, Sums, Values, Weights};
+use super::winograd::{self, NINTH, Sums, Values, Weights};
 use crate::ops::conv::PATCH_COLUMNS;
 
 /// The backend for Armv6-M.
@@ -71,13 +70,11 @@ impl Lanes for Armv6m {
     }
 }
 
-winograd_2d::square_tiles!(
-    Armv6m, winograd_2d::is_ordinary,
-    transform: transform_square,
-    multiply: multiply_square, finish: |args, sums| finish_square(args, sums, NINTH)
+winograd::winograd_tiles!(
+    Armv6m, winograd::is_ordinary,
+    transform: transform_tiles,
+    multiply: multiply_tiles, finish: |args, sums| finish_tiles(args, sums, NINTH)
 );
-
-impl Tiles for Armv6m {}
 
 /// ```text
 /// r0 r1 columns   r2 patch   r3 values   r4 the next   r5 … r7 values
@@ -572,7 +569,7 @@ macro_rules! row {
 /// `inputs` is a multiple of four, and not zero. Six rows of ten columns of so many bytes can be
 /// read at `pixels`, a multiple of four; at each position values for each two inputs be written.
 #[unsafe(naked)]
-unsafe extern "C" fn transform_square(pixels: *const i8, values: *mut Values, inputs: usize) {
+unsafe extern "C" fn transform_tiles(pixels: *const i8, values: *mut Values, inputs: usize) {
     naked_asm!(
         "push {{r4-r7, lr}}",
         "mov r4, r8",
@@ -788,7 +785,7 @@ macro_rules! position {
 ///
 /// `pairs` is even, and not zero. At each of 36 positions there are so many values and weights.
 #[unsafe(naked)]
-unsafe extern "C" fn multiply_square(
+unsafe extern "C" fn multiply_tiles(
     values: *const Values,
     weights: *const Weights,
     pairs: usize,
@@ -923,9 +920,9 @@ macro_rules! join_row {
 /// # Safety
 ///
 /// The pointers are good for what the numbers beside them say: see
-/// [`finish_by`](winograd_2d::finish_by). Words are aligned.
+/// [`finish_by`](winograd::finish_by). Words are aligned.
 #[unsafe(naked)]
-unsafe extern "C" fn finish_square(args: &mut winograd_2d::Args, sums: &Sums, ninth: i32) {
+unsafe extern "C" fn finish_tiles(args: &mut winograd::Args, sums: &Sums, ninth: i32) {
     naked_asm!(
         "push {{r4-r7, lr}}",
         "mov r4, r8",

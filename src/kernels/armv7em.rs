@@ -27,7 +27,6 @@
 #![allow(unsafe_code)]
 
 mod winograd;
-mod winograd_2d;
 
 use core::arch::naked_asm;
 use core::ops::Range;
@@ -36,7 +35,7 @@ use core::ptr::{null, null_mut};
 use zerocopy::FromBytes;
 use zerocopy::little_endian::I32;
 
-use super::quick::{AddArgs, Quick, finish, numbers};
+use super::quick::{AddArgs, Quick, fill_edge, finish, numbers};
 use super::{Backend, nibbles, portable, reference};
 use crate::format::Packing;
 use crate::ops::add::Add;
@@ -50,6 +49,7 @@ pub struct Armv7em;
 
 impl Backend for Armv7em {
     const NAME: &'static str = "armv7em";
+    const ALIGN: usize = align_of::<u32>();
 
     fn runs(&self, packing: Packing) -> bool {
         matches!(
@@ -58,8 +58,7 @@ impl Backend for Armv7em {
                 | Packing::Pairs4
                 | Packing::WidePairs
                 | Packing::Winograd
-                | Packing::Winograd2d
-                | Packing::Winograd2dInt8
+                | Packing::WinogradInt8
         )
     }
 
@@ -84,6 +83,7 @@ impl Backend for Armv7em {
         let acc = <[Sums]>::mut_from_bytes(acc).unwrap_or_default();
         let ordinary = Quick::of(conv, shortcut).filter(|_| channels.is_multiple_of(2));
         let kernel = Kernel::of(conv);
+        let mut edge = [0; CHUNK_TAPS];
         let length = PATCH_COLUMNS * channels;
         let mut first = 0;
         for pixels in output.chunks_mut(length) {
@@ -94,7 +94,7 @@ impl Backend for Armv7em {
             while group.start < group.end {
                 let mut chunk = 0..taps.min(CHUNK_TAPS);
                 while chunk.start < chunk.end {
-                    fill(conv, &kernel, rows, first, columns, &chunk, patch);
+                    fill(conv, &kernel, rows, first, columns, &chunk, patch, &mut edge);
                     let last = if chunk.end == taps { quick } else { None };
                     multiply(conv, taps, first, &group, &chunk, patch, acc, last, pixels);
                     chunk = chunk.end..taps.min(chunk.end + CHUNK_TAPS);
@@ -110,18 +110,6 @@ impl Backend for Armv7em {
         }
     }
 
-    fn conv_winograd(
-        &self,
-        conv: &Conv<'_>,
-        rows: &Rows<'_>,
-        shortcut: &Shortcut<'_>,
-        scratch: &mut [u8],
-        output: &mut [i8],
-    ) {
-        let tiles = winograd::Dsp(Quick::of(conv, shortcut));
-        super::winograd::conv(&tiles, conv, rows, shortcut, scratch, output);
-    }
-
     fn conv_rows(
         &self,
         conv: &Conv<'_>,
@@ -130,7 +118,7 @@ impl Backend for Armv7em {
         scratch: &mut [u8],
         outputs: &mut Outputs<'_>,
     ) {
-        super::winograd_2d::conv(self, conv, rows, shortcuts, scratch, outputs);
+        super::winograd::conv(self, conv, rows, shortcuts, scratch, outputs);
     }
 
     fn add(&self, add: &Add<'_>, input: &[i8], shortcut: &Shortcut<'_>, output: &mut [i8]) {
@@ -270,7 +258,8 @@ impl Kernel {
 }
 
 /// Writes the values of the `taps` under the kernel into a patch, at up to four output columns
-/// from `first` on.
+/// from `first` on. In `edge` there is room for those of a column.
+#[allow(clippy::too_many_arguments)]
 fn fill(
     conv: &Conv<'_>,
     kernel: &Kernel,
@@ -279,6 +268,7 @@ fn fill(
     columns: usize,
     taps: &Range<usize>,
     patch: &mut [Columns],
+    edge: &mut [i8],
 ) {
     // Of the patch's columns those that lie inside, and where the first of them begins.
     let (last, inside) = (first + columns, &kernel.inside);
@@ -303,73 +293,15 @@ fn fill(
                     }
                     _ => (begin, end) = (columns, columns),
                 }
-                for column in 0..begin {
-                    fill_column(conv, kernel, row, first + column, &part, column, patch);
-                }
-                for column in end..columns {
-                    fill_column(conv, kernel, row, first + column, &part, column, patch);
+                for column in (0..begin).chain(end..columns) {
+                    // On padding, or where the row ends.
+                    let edge = edge.get_mut(..numbers(&part)).unwrap_or_default();
+                    fill_edge(conv, row, first + column, part.start, edge);
+                    widen(edge, column, 1, 0, edge.len() / 4, patch);
                 }
             }
         }
         row_start += kernel.packed;
-    }
-}
-
-/// The `part` of a kernel row at column `x`, which lies on padding or ends where the row does.
-fn fill_column(
-    conv: &Conv<'_>,
-    kernel: &Kernel,
-    row: &[i8],
-    x: usize,
-    part: &Range<usize>,
-    column: usize,
-    patch: &mut [Columns],
-) {
-    let window = &conv.window;
-    let inputs = usize::from(window.input.channels).max(1);
-    let (on_input, first) = window.columns_on_input(x);
-    let there = |kx: usize| {
-        let column = (first + kx).wrapping_sub(on_input.start);
-        let on_input = on_input.contains(&kx) && !row.is_empty();
-        if on_input { row.get(column * inputs..(column + 1) * inputs) } else { None }
-    };
-    // Of channels in fours padding ends where a run of four begins.
-    if let (Some(zeros), true) = (kernel.zeros, inputs.is_multiple_of(4)) {
-        // Padding, what is on the row, padding.
-        let cut =
-            |kx: usize| (kx * inputs).clamp(part.start, part.end.max(part.start)) - part.start;
-        let (from, to) = (cut(on_input.start), cut(on_input.end));
-        let pad = |patch: Option<&mut [Columns]>| {
-            for value in patch.unwrap_or_default().iter_mut().filter_map(|c| c.get_mut(column)) {
-                *value = zeros;
-            }
-        };
-        pad(patch.get_mut(..from / 2));
-        pad(patch.get_mut(to / 2..numbers(part) / 2));
-        let start = first * inputs + (part.start + from).saturating_sub(on_input.start * inputs);
-        if let (Some(values), Some(run)) = (row.get(start..), patch.get_mut(from / 2..to / 2)) {
-            widen(values, column, 1, 0, (to - from) / 4, run);
-        }
-        return;
-    }
-    // Value by value.
-    let (mut kx, mut i) = (part.start / inputs, part.start % inputs);
-    let mut pixel = there(kx);
-    for group in patch.chunks_exact_mut(2).take(numbers(part) / 4) {
-        let mut values = [0; 4];
-        for value in &mut values {
-            *value = match pixel {
-                Some(pixel) => pixel.get(i).copied().unwrap_or(0),
-                None if kx < window.kernel[1] => conv.padding.at(i),
-                None => 0,
-            };
-            i += 1;
-            if i == inputs {
-                (kx, i) = (kx + 1, 0);
-                pixel = there(kx);
-            }
-        }
-        widen(&values, column, 1, 0, 1, group);
     }
 }
 
@@ -486,7 +418,8 @@ unsafe extern "C" fn widen_columns(
 ///  0 patch      4 weights       8 tap pairs    12 bias        16 mantissas   20 shifts
 /// 24 output    28 its stride   32 pairs of channels that are left
 /// 36 twice the zero_point and a half, or a join's bits   40 the middle of a join's table, or null
-/// 44 shortcut  48 its stride   52 acc   56 bytes of weights to skip   60 parts
+/// 44 shortcut  48 its stride   52 acc   56 bytes of weights to skip   60 parts   64 whether weights
+/// are int16
 /// ```
 #[repr(C)]
 struct Args {
@@ -510,6 +443,7 @@ struct Args {
     skip: usize,
     /// [`CONTINUE`] and [`KEEP`].
     parts: usize,
+    wide: usize,
 }
 
 /// Sums begin with what is kept, and not with the bias.
@@ -534,10 +468,8 @@ fn multiply(
     let channels = usize::from(conv.window.output.channels);
     let left = numbers(group).div_ceil(2);
     let pairs = numbers(chunk) / 2;
-    let (width, blocks): (_, unsafe extern "C" fn(&mut Args)) = match conv.packing {
-        Packing::WidePairs => (2, wide_blocks),
-        _ => (1, blocks),
-    };
+    let wide = usize::from(conv.packing == Packing::WidePairs);
+    let width = 1 + wide;
     let start = 2 * width * (group.start / 2 * taps + chunk.start);
     let weights = conv.weights.get(start..).unwrap_or(&[]);
     let bias = conv.bias.get(group.start..).unwrap_or(&[]);
@@ -568,6 +500,7 @@ fn multiply(
         acc: acc.as_mut_ptr(),
         skip: width * (2 * taps - 4 * pairs),
         parts: first_chunk | KEEP,
+        wide,
     };
     if let Some(quick) = quick {
         let Some((mantissas, shifts)) =
@@ -703,8 +636,29 @@ macro_rules! finish_channel {
     };
 }
 
-/// Sums and finishes pairs of channels; `$load` puts a tap pair's weights of *a* into `r2` and of
-/// *b* into `r3`, and `$pair` counts the instructions for it.
+/// Adds the products of sixteen tap pairs; `$load` puts the weights of *a* for one into `r2`, and
+/// those of *b* into `r3`.
+macro_rules! sixteen_pairs {
+    ($($load:literal)+) => {
+        concat!(
+            ".rept 16\n",
+            $($load, "\n",)+
+            "ldrd r12, lr, [r0], #8
+             smlad r4, r12, r2, r4
+             smlad r8, r12, r3, r8
+             smlad r5, lr, r2, r5
+             smlad r9, lr, r3, r9
+             ldrd r12, lr, [r0], #8
+             smlad r6, r12, r2, r6
+             smlad r10, r12, r3, r10
+             smlad r7, lr, r2, r7
+             smlad r11, lr, r3, r11
+             .endr",
+        )
+    };
+}
+
+/// Sums and finishes pairs of channels.
 ///
 /// ```text
 /// while summing:   r0 patch   r1 weights   r2 weights of a   r3 weights of b
@@ -718,107 +672,103 @@ macro_rules! finish_channel {
 /// # Safety
 ///
 /// The pointers are good for what the numbers beside them say: see [`multiply`].
-macro_rules! blocks {
-    ($name:ident, $pair:literal: $($load:literal)+) => {
-        #[unsafe(naked)]
-        unsafe extern "C" fn $name(args: &mut Args) {
-            naked_asm!(
-                ".cpu cortex-m33",
-                "push {{r4-r11, lr}}",
-                "sub sp, sp, #16",
-                "str r0, [sp]",
-                // The first round begins in its middle, so that those after it are whole.
-                "ldr r1, [r0, #8]",
-                "rsb r2, r1, #0",
-                "and r2, r2, #15",
-                "add r1, r1, #15",
-                "lsr r1, r1, #4",
-                "adr.w r3, 3f",
-                "mov r12, #{pair_bytes}",
-                "mla r2, r2, r12, r3",
-                "orr r2, r2, #1", // Thumb
-                "strd r2, r1, [sp, #8]",
-                // The next two channels.
-                "2:",
-                "ldr r1, [r0, #60]",
-                "lsls r1, r1, #31",
-                "bne 1f",
-                "ldr r1, [r0, #12]",
-                "ldr r4, [r1], #4",
-                "ldr r8, [r1], #4",
-                "str r1, [r0, #12]",
-                "mov r5, r4",
-                "mov r6, r4",
-                "mov r7, r4",
-                "mov r9, r8",
-                "mov r10, r8",
-                "mov r11, r8",
-                "b 4f",
-                "1:",
-                "ldr r1, [r0, #52]",
-                "ldm r1, {{r4-r11}}",
-                "4:",
-                "ldrd r2, r3, [sp, #8]",
-                "str r3, [sp, #4]",
-                "ldrd r0, r1, [r0]",
-                "bx r2",
-                ".p2align 2",
-                "3:",
-                ".rept 16",
-                $($load,)+
-                "ldrd r12, lr, [r0], #8",
-                "smlad r4, r12, r2, r4",
-                "smlad r8, r12, r3, r8",
-                "smlad r5, lr, r2, r5",
-                "smlad r9, lr, r3, r9",
-                "ldrd r12, lr, [r0], #8",
-                "smlad r6, r12, r2, r6",
-                "smlad r10, r12, r3, r10",
-                "smlad r7, lr, r2, r7",
-                "smlad r11, lr, r3, r11",
-                ".endr",
-                "ldr r2, [sp, #4]",
-                "subs r2, r2, #1",
-                "str r2, [sp, #4]",
-                "bne.w 3b",
-                "ldr r0, [sp]",
-                "ldr r3, [r0, #60]",
-                "ldr r2, [r0, #56]",
-                "add r1, r1, r2",
-                "str r1, [r0, #4]",
-                "cbz r3, 4f",
-                "ldr r2, [r0, #52]",
-                "add r1, r2, #32",
-                "str r1, [r0, #52]",
-                "lsls r3, r3, #30",
-                "bpl 4f",
-                "stm r2, {{r4-r11}}",
-                "b 9f",
-                "4:",
-                finish_channel!("0" "r4" "r5" "r6" "r7" "5" "6"),
-                finish_channel!("1" "r8" "r9" "r10" "r11" "7" "8"),
-                "ldrd r1, r2, [r0, #16]",
-                "add r1, r1, #8",
-                "add r2, r2, #2",
-                "strd r1, r2, [r0, #16]",
-                "ldr r1, [r0, #24]",
-                "ldr r2, [r0, #44]",
-                "add r1, r1, #2",
-                "add r2, r2, #2",
-                "str r1, [r0, #24]",
-                "str r2, [r0, #44]",
-                "9:",
-                "ldr r1, [r0, #32]",
-                "subs r1, r1, #1",
-                "str r1, [r0, #32]",
-                "bne.w 2b",
-                "add sp, sp, #16",
-                "pop {{r4-r11, pc}}",
-                pair_bytes = const $pair * 4,
-            )
-        }
-    };
+#[unsafe(naked)]
+unsafe extern "C" fn blocks(args: &mut Args) {
+    naked_asm!(
+        ".cpu cortex-m33",
+        "push {{r4-r11, lr}}",
+        "sub sp, sp, #16",
+        "str r0, [sp]",
+        // The first round begins in its middle, so that those after it are whole.
+        "ldr r1, [r0, #8]",
+        "ldr r4, [r0, #64]",
+        "rsb r2, r1, #0",
+        "and r2, r2, #15",
+        "add r1, r1, #15",
+        "lsr r1, r1, #4",
+        "adr.w r3, 3f",
+        "mov r12, #13 * 4",
+        "cbz r4, 1f",
+        "adr.w r3, 5f",
+        "mov r12, #11 * 4",
+        "1:",
+        "mla r2, r2, r12, r3",
+        "orr r2, r2, #1", // Thumb
+        "strd r2, r1, [sp, #8]",
+        // The next two channels.
+        "2:",
+        "ldr r1, [r0, #60]",
+        "lsls r1, r1, #31",
+        "bne 1f",
+        "ldr r1, [r0, #12]",
+        "ldr r4, [r1], #4",
+        "ldr r8, [r1], #4",
+        "str r1, [r0, #12]",
+        "mov r5, r4",
+        "mov r6, r4",
+        "mov r7, r4",
+        "mov r9, r8",
+        "mov r10, r8",
+        "mov r11, r8",
+        "b 4f",
+        "1:",
+        "ldr r1, [r0, #52]",
+        "ldm r1, {{r4-r11}}",
+        "4:",
+        "ldrd r2, r3, [sp, #8]",
+        "str r3, [sp, #4]",
+        "ldrd r0, r1, [r0]",
+        "bx r2",
+        // Weights as int8.
+        ".p2align 2",
+        "3:",
+        sixteen_pairs!("ldr.w r3, [r1], #4" "sxtb16 r2, r3" "sxtb16 r3, r3, ror #8"),
+        "ldr r2, [sp, #4]",
+        "subs r2, r2, #1",
+        "str r2, [sp, #4]",
+        "bne.w 3b",
+        "b.w 6f",
+        // As int16.
+        ".p2align 2",
+        "5:",
+        sixteen_pairs!("ldrd r2, r3, [r1], #8"),
+        "ldr r2, [sp, #4]",
+        "subs r2, r2, #1",
+        "str r2, [sp, #4]",
+        "bne.w 5b",
+        "6:",
+        "ldr r0, [sp]",
+        "ldr r3, [r0, #60]",
+        "ldr r2, [r0, #56]",
+        "add r1, r1, r2",
+        "str r1, [r0, #4]",
+        "cbz r3, 4f",
+        "ldr r2, [r0, #52]",
+        "add r1, r2, #32",
+        "str r1, [r0, #52]",
+        "lsls r3, r3, #30",
+        "bpl 4f",
+        "stm r2, {{r4-r11}}",
+        "b 9f",
+        "4:",
+        finish_channel!("0" "r4" "r5" "r6" "r7" "5" "6"),
+        finish_channel!("1" "r8" "r9" "r10" "r11" "7" "8"),
+        "ldrd r1, r2, [r0, #16]",
+        "add r1, r1, #8",
+        "add r2, r2, #2",
+        "strd r1, r2, [r0, #16]",
+        "ldr r1, [r0, #24]",
+        "ldr r2, [r0, #44]",
+        "add r1, r1, #2",
+        "add r2, r2, #2",
+        "str r1, [r0, #24]",
+        "str r2, [r0, #44]",
+        "9:",
+        "ldr r1, [r0, #32]",
+        "subs r1, r1, #1",
+        "str r1, [r0, #32]",
+        "bne.w 2b",
+        "add sp, sp, #16",
+        "pop {{r4-r11, pc}}",
+    )
 }
-
-blocks!(blocks, 13: "ldr.w r3, [r1], #4" "sxtb16 r2, r3" "sxtb16 r3, r3, ror #8");
-blocks!(wide_blocks, 11: "ldrd r2, r3, [r1], #8");

@@ -1,7 +1,6 @@
 //! Cores of Armv7-M without DSP instructions: Cortex-M3, and M33 where it has none.
 //!
-//! The loops of [`lanes`], of [`winograd`](super::winograd) and of [`winograd_2d`], with assembly
-//! inside.
+//! The loops of [`lanes`] and of [`winograd`], with assembly inside.
 //!
 //! ```text
 //! two columns in a product, for each two taps:          Winograd, at one position:
@@ -14,9 +13,8 @@
 //! Instructions: 11 for 8 multiply-accumulates, and a loop of 3 for 128: 1.40 each. Measured for
 //! ResNet-8, with all that is around them and the outputs made: 1.55 to 1.84 of three rows by three
 //! columns, the fewer the more channels there are. To finish an output 8.5, and 11 for what a channel
-//! needs; for the patch 3.6 a word. Of Winograd 14 for 16 products: of F(4, 3), two
-//! multiply-accumulates each, 0.88; of F(4 × 4, 3 × 3), four each, 0.22, and measured 0.66 to 0.85 in
-//! all.
+//! needs; for the patch 3.6 a word. Of Winograd 28 for 16 products, which
+//! stand for four multiply-accumulates each: 0.44; measured 0.66 to 0.85 in all.
 //!
 //! `SMLAL` would sum two columns that are 2²⁴ apart in one product, with nothing to take apart
 //! behind each pair: 0.88 instructions for a multiply-accumulate. But it takes a Cortex-M3 four to
@@ -29,8 +27,7 @@ use core::arch::naked_asm;
 
 use super::lanes::{self, Args, Columns, Lanes, Taps};
 use super::quick::AddArgs;
-use super::winograd::{POSITIONS, Sums, Tiles, Values, Weights};
-use super::{thumb2, winograd_2d};
+use super::{thumb2, winograd};
 use crate::ops::conv::PATCH_COLUMNS;
 
 /// The backend for Armv7-M.
@@ -67,10 +64,10 @@ impl Lanes for Armv7m {
     }
 }
 
-winograd_2d::square_tiles!(
-    Armv7m, winograd_2d::is_ordinary,
+winograd::winograd_tiles!(
+    Armv7m, winograd::is_ordinary,
     transform: thumb2::transform_tiles, weights: transform_kernels,
-    multiply: multiply_square, finish: finish_square
+    multiply: multiply_tiles, finish: finish_tiles
 );
 
 thumb2::transform_kernels!(
@@ -92,20 +89,11 @@ thumb2::transform_kernels!(
      .endr"
 );
 
-thumb2::finish_square!(
-    finish_square,
+thumb2::finish_tiles!(
+    finish_tiles,
     "",
     "smull r9, \\acc, \\acc, r10\n add \\acc, \\acc, r9, lsr #31"
 );
-
-impl Tiles for Armv7m {
-    fn multiply(&self, values: &[Values], weights: &[Weights], sums: &mut Sums) {
-        if !values.is_empty() && weights.len() >= POSITIONS * values.len() {
-            // SAFETY: there is a step, and weights for so many at each position.
-            unsafe { multiply(values.as_ptr(), weights.as_ptr(), values.len(), sums) }
-        }
-    }
-}
 
 /// ```text
 /// r0 r1 columns   r2 patch   r3 pairs left, by rounds of four   r4 … r7 values of two taps
@@ -367,87 +355,6 @@ unsafe extern "C" fn add_bytes(input: *const i8, output: *mut i8, args: &AddArgs
 }
 
 /// ```text
-/// r0 values   r1 weights   r2 where those of this position end   r3 a weight
-/// r4 … r11 sums, channel by channel   r12 lr  values of two tiles
-/// [sp] from where the values end to where the next position's begin
-/// [sp, 4] bytes of a position's weights   [sp, 8] sums   [sp, 12] where they end
-/// ```
-///
-/// # Safety
-///
-/// There is at least one step, and so many values; of weights there are six times as many.
-#[unsafe(naked)]
-unsafe extern "C" fn multiply(
-    values: *const Values,
-    weights: *const Weights,
-    steps: usize,
-    sums: *mut Sums,
-) {
-    naked_asm!(
-        "push {{r4-r11, lr}}",
-        "sub sp, sp, #20",
-        "lsl r2, r2, #4",
-        "add r4, r2, r2, lsl #1",
-        "sub r4, r4, #8",
-        "add r12, r3, #192",
-        "strd r4, r2, [sp]",
-        "strd r3, r12, [sp, #8]",
-        // The next position.
-        "2:",
-        "ldr r2, [sp, #4]",
-        "mov r4, #0",
-        "mov r5, r4",
-        "mov r6, r4",
-        "mov r7, r4",
-        "mov r8, r4",
-        "mov r9, r4",
-        "mov r10, r4",
-        "mov r11, r4",
-        "add r2, r2, r1",
-        "3:",
-        "ldrsh r12, [r0, #2]",
-        "ldrsh lr, [r0, #6]",
-        "ldrsh r3, [r1, #2]",
-        "mla r4, r12, r3, r4",
-        "mla r5, lr, r3, r5",
-        "ldrsh r3, [r1, #6]",
-        "mla r6, r12, r3, r6",
-        "mla r7, lr, r3, r7",
-        "ldrsh r3, [r1, #10]",
-        "mla r8, r12, r3, r8",
-        "mla r9, lr, r3, r9",
-        "ldrsh r3, [r1, #14]",
-        "mla r10, r12, r3, r10",
-        "mla r11, lr, r3, r11",
-        "ldrsh lr, [r0, #4]",
-        "ldrsh r12, [r0], #48",
-        "ldrsh r3, [r1, #4]",
-        "mla r6, r12, r3, r6",
-        "mla r7, lr, r3, r7",
-        "ldrsh r3, [r1, #8]",
-        "mla r8, r12, r3, r8",
-        "mla r9, lr, r3, r9",
-        "ldrsh r3, [r1, #12]",
-        "mla r10, r12, r3, r10",
-        "mla r11, lr, r3, r11",
-        "ldrsh r3, [r1], #16",
-        "mla r4, r12, r3, r4",
-        "mla r5, lr, r3, r5",
-        "cmp r1, r2",
-        "bne 3b",
-        "ldr r2, [sp]",
-        "ldrd r3, r12, [sp, #8]",
-        "sub r0, r0, r2",
-        "stm r3!, {{r4-r11}}",
-        "str r3, [sp, #8]",
-        "cmp r3, r12",
-        "bne 2b",
-        "add sp, sp, #20",
-        "pop {{r4-r11, pc}}",
-    )
-}
-
-/// ```text
 /// r0 values   r1 weights   r2 where values of this position end   r3 a weight
 /// r4 … r11 sums, channel by channel   r12 lr  values of two tiles
 /// [sp] bytes of a position's values   [sp, 4] sums   [sp, 8] where they end
@@ -457,11 +364,11 @@ unsafe extern "C" fn multiply(
 ///
 /// `pairs` is not zero. At each of 36 positions there are so many values, and weights.
 #[unsafe(naked)]
-unsafe extern "C" fn multiply_square(
-    values: *const winograd_2d::Values,
-    weights: *const winograd_2d::Weights,
+unsafe extern "C" fn multiply_tiles(
+    values: *const winograd::Values,
+    weights: *const winograd::Weights,
     pairs: usize,
-    sums: *mut winograd_2d::Sums,
+    sums: *mut winograd::Sums,
 ) {
     naked_asm!(
         "push {{r4-r11, lr}}",

@@ -28,11 +28,11 @@ use core::ptr::{null, null_mut};
 use zerocopy::FromBytes;
 use zerocopy::little_endian::I32;
 
-use super::quick::{AddArgs, Quick, aligned, finish, numbers};
-use super::{Backend, Reference, reference};
+use super::quick::{AddArgs, Quick, aligned, fill_edge, finish, numbers};
+use super::reference;
 use crate::format::EIGHT;
 use crate::ops::add::Add;
-use crate::ops::conv::{CHUNK_TAPS, Conv, PATCH_COLUMNS, Padding, kept_channels};
+use crate::ops::conv::{CHUNK_TAPS, Conv, PATCH_COLUMNS, kept_channels};
 use crate::ops::{Rows, Shortcut, int8_mut};
 
 /// The values of two columns at two taps.
@@ -124,9 +124,8 @@ pub(super) fn conv<L: Lanes>(
     scratch: &mut [u8],
     output: &mut [i8],
 ) {
-    // A file may lie where its words are not aligned.
     if !aligned(conv.bias) {
-        return Reference.conv(conv, rows, shortcut, scratch, output);
+        return;
     }
     let channels = usize::from(conv.window.output.channels).max(1);
     let taps = conv.packed_taps();
@@ -252,40 +251,6 @@ fn values<'v>(
     edge
 }
 
-/// Fills `edge` with what lies under a kernel row at column `x`, from value `start` of it on.
-#[inline(never)]
-fn fill_edge(conv: &Conv<'_>, row: &[i8], x: usize, start: usize, edge: &mut [i8]) {
-    let window = &conv.window;
-    let inputs = usize::from(window.input.channels).max(1);
-    let (on_input, first) = window.columns_on_input(x);
-    let (mut kx, mut i) = (start.checked_div(inputs).unwrap_or(0), 0);
-    i += start.saturating_sub(kx * inputs);
-    let mut rest = edge;
-    while !rest.is_empty() {
-        let length = rest.len().min(inputs.saturating_sub(i).max(1));
-        let Some((values, others)) = rest.split_at_mut_checked(length) else { return };
-        let column = (first + kx).wrapping_sub(on_input.start);
-        let pixel = if on_input.contains(&kx) {
-            row.get(column * inputs + i..column * inputs + i + length)
-        } else {
-            None
-        };
-        match (pixel, conv.padding) {
-            _ if kx >= window.kernel[1] => values.fill(0),
-            (Some(pixel), _) => {
-                values.iter_mut().zip(pixel).for_each(|(place, value)| *place = *value);
-            }
-            (None, Padding::Same(value)) => values.fill(value),
-            (None, Padding::PerChannel(padding)) => {
-                let padding = padding.iter().skip(i);
-                values.iter_mut().zip(padding).for_each(|(place, value)| *place = *value);
-            }
-        }
-        rest = others;
-        (kx, i) = (kx + 1, 0);
-    }
-}
-
 /// Adds the products of a chunk of taps for a group of output channels. With `quick` they are
 /// the last, and become outputs.
 #[allow(clippy::too_many_arguments)]
@@ -355,22 +320,18 @@ fn multiply<L: Lanes>(
     L::blocks(&mut args);
 }
 
-/// A backend with these loops, those of [`winograd`](super::winograd) and those of
-/// [`winograd_2d`](super::winograd_2d).
+/// A backend with these loops and those of [`winograd`](super::winograd).
 macro_rules! backend {
     ($backend:ident, $name:literal) => {
         impl $crate::kernels::Backend for $backend {
             const NAME: &'static str = $name;
+            const ALIGN: usize = align_of::<u32>();
 
             fn runs(&self, packing: $crate::format::Packing) -> bool {
                 use $crate::format::Packing;
                 matches!(
                     packing,
-                    Packing::Eights
-                        | Packing::Eights4
-                        | Packing::Winograd
-                        | Packing::Winograd2d
-                        | Packing::Winograd2dInt8
+                    Packing::Eights | Packing::Eights4 | Packing::Winograd | Packing::WinogradInt8
                 )
             }
 
@@ -391,17 +352,6 @@ macro_rules! backend {
                 }
             }
 
-            fn conv_winograd(
-                &self,
-                conv: &$crate::ops::conv::Conv<'_>,
-                rows: &$crate::ops::Rows<'_>,
-                shortcut: &$crate::ops::Shortcut<'_>,
-                scratch: &mut [u8],
-                output: &mut [i8],
-            ) {
-                $crate::kernels::winograd::conv(self, conv, rows, shortcut, scratch, output);
-            }
-
             fn conv_rows(
                 &self,
                 conv: &$crate::ops::conv::Conv<'_>,
@@ -410,7 +360,7 @@ macro_rules! backend {
                 scratch: &mut [u8],
                 outputs: &mut $crate::ops::Outputs<'_>,
             ) {
-                $crate::kernels::winograd_2d::conv(self, conv, rows, shortcuts, scratch, outputs);
+                $crate::kernels::winograd::conv(self, conv, rows, shortcuts, scratch, outputs);
             }
 
             fn add(

@@ -6,12 +6,12 @@
 //! | backend | for | weights |
 //! |---|---|---|
 //! | [`Reference`] | the definition: naive and frozen | any packing |
-//! | [`Portable`] | any core: blocked, safe Rust | `ohwi`, `winograd`, `winograd-2d`, `winograd-2d-int8` |
-//! | `Armv6m` | Cortex-M0, M0+ | `eights`, `winograd`, `winograd-2d`, `winograd-2d-int8` |
-//! | `Armv7m` | Cortex-M3, and M33 without DSP instructions | `eights`, `winograd`, `winograd-2d`, `winograd-2d-int8` |
-//! | `Armv7em` | Cortex-M4, M7, M33: DSP instructions | `pairs`, `wide-pairs`, `winograd`, `winograd-2d`, `winograd-2d-int8` |
+//! | [`Portable`] | any core: blocked, safe Rust | `ohwi`, `winograd`, `winograd-int8` |
+//! | `Armv6m` | Cortex-M0, M0+ | `eights`, `winograd`, `winograd-int8` |
+//! | `Armv7m` | Cortex-M3, and M33 without DSP instructions | `eights`, `winograd`, `winograd-int8` |
+//! | `Armv7em` | Cortex-M4, M7, M33: DSP instructions | `pairs`, `wide-pairs`, `winograd`, `winograd-int8` |
 //! | `Helium` | Cortex-M55, M85: vector instructions | `vectors` |
-//! | `Rv32` | RV32IM and more | `eights`, `winograd`, `winograd-2d`, `winograd-2d-int8` |
+//! | `Rv32` | RV32IM and more | `eights`, `winograd`, `winograd-int8` |
 //! | `Rvv` | RV32IM with V 1.0 | `hwio`, `hwio-tiles` |
 //! | `Avx2`, `Avx512Vnni` | x86-64, the simulator: if the core at hand has the instructions | any packing |
 //!
@@ -43,7 +43,6 @@ pub mod subset;
 #[cfg(any(feature = "armv7m", feature = "armv7em"))]
 mod thumb2;
 mod winograd;
-mod winograd_2d;
 #[cfg(all(feature = "x86_64", target_arch = "x86_64"))]
 pub mod x86_64;
 
@@ -70,7 +69,7 @@ pub use reference::Reference;
 pub use rv32::Rv32;
 #[cfg(feature = "rvv")]
 pub use rvv::Rvv;
-pub use subset::{Direct, OneRow};
+pub use subset::Direct;
 #[cfg(all(feature = "x86_64", target_arch = "x86_64"))]
 pub use x86_64::{Avx2, Avx512Vnni};
 
@@ -81,6 +80,9 @@ pub use x86_64::{Avx2, Avx512Vnni};
 pub trait Backend {
     /// The backend's name in reports and options.
     const NAME: &'static str;
+
+    /// What the address of a model file has to be a multiple of: where kernels load whole words.
+    const ALIGN: usize = 1;
 
     /// Whether it runs weights in this packing.
     fn runs(&self, packing: Packing) -> bool;
@@ -96,18 +98,6 @@ pub trait Backend {
         scratch: &mut [u8],
         output: &mut [i8],
     );
-
-    /// The same for weights in [`Packing::Winograd`].
-    fn conv_winograd(
-        &self,
-        conv: &Conv<'_>,
-        rows: &Rows<'_>,
-        shortcut: &Shortcut<'_>,
-        scratch: &mut [u8],
-        output: &mut [i8],
-    ) {
-        self.conv(conv, rows, shortcut, scratch, output);
-    }
 
     /// The output rows of a step, for [packings](Packing::rows_a_step) whose steps make several:
     /// from as many rows as there are under the kernel at all of these. Rows that the output does

@@ -14,7 +14,6 @@
 //! outside; they are summed once for a run of columns, not for each.
 
 use super::winograd::{self, Tiles};
-use super::winograd_2d::{self, SquareTiles};
 use super::{Backend, nibbles};
 use crate::format::Packing;
 use crate::ops::conv::{Channel, Conv};
@@ -38,11 +37,7 @@ impl Backend for Portable {
     fn runs(&self, packing: Packing) -> bool {
         matches!(
             packing,
-            Packing::Ohwi
-                | Packing::Ohwi4
-                | Packing::Winograd
-                | Packing::Winograd2d
-                | Packing::Winograd2dInt8
+            Packing::Ohwi | Packing::Ohwi4 | Packing::Winograd | Packing::WinogradInt8
         )
     }
 
@@ -69,17 +64,6 @@ impl Backend for Portable {
         }
     }
 
-    fn conv_winograd(
-        &self,
-        conv: &Conv<'_>,
-        rows: &Rows<'_>,
-        shortcut: &Shortcut<'_>,
-        scratch: &mut [u8],
-        output: &mut [i8],
-    ) {
-        winograd::conv(self, conv, rows, shortcut, scratch, output);
-    }
-
     fn conv_rows(
         &self,
         conv: &Conv<'_>,
@@ -88,7 +72,7 @@ impl Backend for Portable {
         scratch: &mut [u8],
         outputs: &mut Outputs<'_>,
     ) {
-        winograd_2d::conv(self, conv, rows, shortcuts, scratch, outputs);
+        winograd::conv(self, conv, rows, shortcuts, scratch, outputs);
     }
 
     fn max_pool(&self, pool: &MaxPool, rows: &Rows<'_>, output: &mut [i8]) {
@@ -126,8 +110,6 @@ pub(super) fn larger(values: &mut [i8], others: &[i8]) {
 }
 
 impl Tiles for Portable {}
-
-impl SquareTiles for Portable {}
 
 /// Blocks of columns, for `N` output channels from `o` on.
 fn channel_block<const N: usize>(

@@ -8,7 +8,7 @@ use zerocopy::little_endian::I32;
 
 use crate::ops::Shortcut;
 use crate::ops::add::Add;
-use crate::ops::conv::{Conv, Finish, PATCH_COLUMNS};
+use crate::ops::conv::{Conv, Finish, PATCH_COLUMNS, Padding};
 use crate::quant::{Clamp, Multiplier};
 
 /// The parameters of a convolution whose every output the assembly can finish.
@@ -153,11 +153,44 @@ pub(super) fn finish(
     acc: [i32; PATCH_COLUMNS],
     pixels: &mut [i8],
 ) {
-    let channels = usize::from(conv.window.output.channels).max(1);
-    let multiplier = conv.multiplier(o);
-    let outputs = pixels.iter_mut().skip(o).step_by(channels);
-    for (x, (out, acc)) in (first..).zip(outputs.zip(acc)) {
-        *out = conv.output(acc, multiplier, shortcut, x, o, *out);
+    let mut channel = conv.channel(o);
+    // It is in the sums.
+    channel.bias = 0;
+    conv.finish(&channel, &acc, shortcut, first, pixels);
+}
+
+/// Fills `edge` with what lies under a kernel row at column `x`, from value `start` of it on. Behind
+/// its end there is any value: it meets weights of zero.
+#[inline(never)]
+pub(super) fn fill_edge(conv: &Conv<'_>, row: &[i8], x: usize, start: usize, edge: &mut [i8]) {
+    let inputs = usize::from(conv.window.input.channels).max(1);
+    let (on_input, first) = conv.window.columns_on_input(x);
+    let on_input = if row.is_empty() { 0..0 } else { on_input };
+    // Padding, what is on the row, padding.
+    let length = edge.len();
+    let cut = |kx: usize| (kx * inputs).saturating_sub(start).min(length);
+    let (from, to) = (cut(on_input.start), cut(on_input.end));
+    let Some((before, rest)) = edge.split_at_mut_checked(from) else { return };
+    let Some((inside, after)) = rest.split_at_mut_checked(to.saturating_sub(from)) else { return };
+    let begin = (first * inputs + start + from).saturating_sub(on_input.start * inputs);
+    if let Some(values) = row.get(begin..begin + inside.len())
+        // Which the compiler does not always see.
+        && values.len() == inside.len()
+    {
+        inside.copy_from_slice(values);
+    }
+    for (pad, at) in [(before, start), (after, start + to)] {
+        match conv.padding {
+            _ if pad.is_empty() => {}
+            Padding::Same(value) => pad.fill(value),
+            Padding::PerChannel(values) => {
+                let mut i = at.checked_rem(inputs).unwrap_or(0);
+                for place in pad {
+                    *place = values.get(i).copied().unwrap_or(0);
+                    i = if i + 1 == inputs { 0 } else { i + 1 };
+                }
+            }
+        }
     }
 }
 

@@ -12,7 +12,7 @@
 //! ```
 //!
 //! Instructions a multiply-accumulate: 68 for 32 and the loop's, which is 2.2; 44 for 16 products
-//! of Winograd: of F(4, 3), two multiply-accumulates each, 1.38; of F(4 × 4, 3 × 3), four each, 0.73.
+//! of Winograd, which stand for four multiply-accumulates each: 0.73.
 //! Measured for all of ResNet-8: 2.73, and 1.56 where its 3×3 kernels at stride 1 are Winograd's.
 
 #![allow(unsafe_code)]
@@ -20,8 +20,7 @@
 use core::arch::naked_asm;
 
 use super::lanes::{self, Args, Columns, Lanes, Taps};
-use super::winograd::{POSITIONS, Sums, Tiles, Values, Weights};
-use super::winograd_2d::{self, KERNEL, NINTH};
+use super::winograd::{self, KERNEL, NINTH};
 use crate::ops::conv::PATCH_COLUMNS;
 
 /// The backend for RV32IM.
@@ -52,20 +51,11 @@ impl Lanes for Rv32 {
     }
 }
 
-winograd_2d::square_tiles!(
+winograd::winograd_tiles!(
     Rv32, |_, _| true,
-    transform: transform_square, weights: transform_kernels,
-    multiply: multiply_square, finish: finish_square
+    transform: transform_tiles, weights: transform_kernels,
+    multiply: multiply_tiles, finish: finish_tiles
 );
-
-impl Tiles for Rv32 {
-    fn multiply(&self, values: &[Values], weights: &[Weights], sums: &mut Sums) {
-        if !values.is_empty() && weights.len() >= POSITIONS * values.len() {
-            // SAFETY: there is a step, and weights for so many at each position.
-            unsafe { multiply(values.as_ptr(), weights.as_ptr(), values.len(), sums) }
-        }
-    }
-}
 
 /// ```text
 /// a0 a1 columns   a2 patch   a3 pairs left   t0 … t3 values of two taps
@@ -440,89 +430,6 @@ unsafe extern "C" fn blocks(args: &mut Args) {
     )
 }
 
-/// ```text
-/// a0 values   a1 weights   a2 where those of this position end   a3 sums   a4 where they end
-/// t0 bytes of a position's weights   t1 t2 s1 … s6 sums, channel by channel
-/// t3 … t6 weights   a6 a7 values of two tiles   a5 a product   s0 from where the values end to
-/// where the next position's begin
-/// ```
-///
-/// # Safety
-///
-/// There is at least one step, and so many values; of weights there are six times as many.
-#[unsafe(naked)]
-unsafe extern "C" fn multiply(
-    values: *const Values,
-    weights: *const Weights,
-    steps: usize,
-    sums: *mut Sums,
-) {
-    naked_asm!(
-        ".option push",
-        ".option arch, +m",
-        "addi sp, sp, -32",
-        ".irp at, 0, 1, 2, 3, 4, 5, 6",
-        "sw s\\at, 4 * \\at(sp)",
-        ".endr",
-        "slli t0, a2, 4",
-        "slli s0, a2, 5",
-        "add s0, s0, t0",
-        "addi s0, s0, -8",
-        "addi a4, a3, 192",
-        // The next position.
-        "2:",
-        "add a2, a1, t0",
-        ".irp acc, t1, t2, s1, s2, s3, s4, s5, s6",
-        "li \\acc, 0",
-        ".endr",
-        "3:",
-        ".irp lane, 0, 2",
-        "lh a6, 0 + \\lane(a0)",
-        "lh a7, 4 + \\lane(a0)",
-        "lh t3, 0 + \\lane(a1)",
-        "lh t4, 4 + \\lane(a1)",
-        "lh t5, 8 + \\lane(a1)",
-        "lh t6, 12 + \\lane(a1)",
-        "mul a5, t3, a6",
-        "mul t3, t3, a7",
-        "add t1, t1, a5",
-        "add t2, t2, t3",
-        "mul a5, t4, a6",
-        "mul t4, t4, a7",
-        "add s1, s1, a5",
-        "add s2, s2, t4",
-        "mul a5, t5, a6",
-        "mul t5, t5, a7",
-        "add s3, s3, a5",
-        "add s4, s4, t5",
-        "mul a5, t6, a6",
-        "mul t6, t6, a7",
-        "add s5, s5, a5",
-        "add s6, s6, t6",
-        ".endr",
-        "addi a0, a0, 48",
-        "addi a1, a1, 16",
-        "bne a1, a2, 3b",
-        "sw t1, 0(a3)",
-        "sw t2, 4(a3)",
-        "sw s1, 8(a3)",
-        "sw s2, 12(a3)",
-        "sw s3, 16(a3)",
-        "sw s4, 20(a3)",
-        "sw s5, 24(a3)",
-        "sw s6, 28(a3)",
-        "sub a0, a0, s0",
-        "addi a3, a3, 32",
-        "bne a3, a4, 2b",
-        ".irp at, 0, 1, 2, 3, 4, 5, 6",
-        "lw s\\at, 4 * \\at(sp)",
-        ".endr",
-        "addi sp, sp, 32",
-        "ret",
-        ".option pop",
-    )
-}
-
 /// Bᵀ · six registers, two values in each: `a`, `b`, `c`, `d`, `e`, `f`, of which `d` and `e` stay.
 /// Comes out in `a`, `t2`, `c`, `b`, `t0`, `t3`.
 macro_rules! under_tile {
@@ -636,9 +543,9 @@ macro_rules! store_positions {
 /// `inputs` is a multiple of four, and not zero. Six rows of ten columns of so many bytes can be
 /// read at `pixels`, a multiple of four; at each position values for each two inputs be written.
 #[unsafe(naked)]
-unsafe extern "C" fn transform_square(
+unsafe extern "C" fn transform_tiles(
     pixels: *const i8,
-    values: *mut winograd_2d::Values,
+    values: *mut winograd::Values,
     inputs: usize,
 ) {
     naked_asm!(
@@ -835,7 +742,7 @@ macro_rules! kernel_row {
     };
 }
 
-/// Two kernels go through the transform in one register, as values do: see [`transform_square`].
+/// Two kernels go through the transform in one register, as values do: see [`transform_tiles`].
 ///
 /// ```text
 /// a0 kernels   a1 weights   a2 where those of a position end   a3 bytes of a position   a4 0x8000
@@ -848,7 +755,7 @@ macro_rules! kernel_row {
 #[unsafe(naked)]
 unsafe extern "C" fn transform_kernels(
     kernels: *const [i8; KERNEL],
-    weights: *mut winograd_2d::Weights,
+    weights: *mut winograd::Weights,
     pairs: usize,
 ) {
     naked_asm!(
@@ -897,11 +804,11 @@ unsafe extern "C" fn transform_kernels(
 ///
 /// `pairs` is not zero. At each of 36 positions there are so many values, and weights.
 #[unsafe(naked)]
-unsafe extern "C" fn multiply_square(
-    values: *const winograd_2d::Values,
-    weights: *const winograd_2d::Weights,
+unsafe extern "C" fn multiply_tiles(
+    values: *const winograd::Values,
+    weights: *const winograd::Weights,
     pairs: usize,
-    sums: *mut winograd_2d::Sums,
+    sums: *mut winograd::Sums,
 ) {
     naked_asm!(
         ".option push",
@@ -1021,9 +928,9 @@ macro_rules! join_row {
 ///
 /// # Safety
 ///
-/// The pointers are good for what the numbers beside them say: see [`winograd_2d::finish_by`].
+/// The pointers are good for what the numbers beside them say: see [`winograd::finish_by`].
 #[unsafe(naked)]
-unsafe extern "C" fn finish_square(args: &mut winograd_2d::Args, sums: &winograd_2d::Sums) {
+unsafe extern "C" fn finish_tiles(args: &mut winograd::Args, sums: &winograd::Sums) {
     naked_asm!(
         ".option push",
         ".option arch, +m",

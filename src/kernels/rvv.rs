@@ -51,7 +51,7 @@ use core::ptr::null;
 
 use zerocopy::little_endian::I32;
 
-use super::{Backend, Reference, nibbles, reference};
+use super::{Backend, nibbles};
 use crate::format::Packing;
 use crate::ops::add::Add;
 use crate::ops::batch_norm::BatchNorm;
@@ -65,6 +65,7 @@ pub struct Rvv;
 
 impl Backend for Rvv {
     const NAME: &'static str = "rvv";
+    const ALIGN: usize = align_of::<u32>();
 
     fn runs(&self, packing: Packing) -> bool {
         matches!(packing, Packing::Hwio | Packing::Hwio4 | Packing::HwioTiles)
@@ -85,7 +86,7 @@ impl Backend for Rvv {
         let whole = output.len()
             == usize::from(window.output.columns) * usize::from(window.output.channels);
         if !(whole && is_sound(conv)) {
-            return Reference.conv(conv, rows, shortcut, scratch, output);
+            return;
         }
         let finish = Finish::of(conv, shortcut, output);
         let strip = Strip::of(window);
@@ -104,10 +105,9 @@ impl Backend for Rvv {
         scratch: &mut [u8],
         outputs: &mut Outputs<'_>,
     ) {
-        if !is_sound(conv) {
-            return reference::conv_rows(conv, rows, shortcuts, outputs);
+        if is_sound(conv) {
+            tiles::conv(conv, rows, shortcuts, scratch, outputs);
         }
-        tiles::conv(conv, rows, shortcuts, scratch, outputs);
     }
 
     fn add(&self, add: &Add<'_>, input: &[i8], shortcut: &Shortcut<'_>, output: &mut [i8]) {
@@ -127,8 +127,7 @@ impl Backend for Rvv {
     }
 }
 
-/// Whether there is all that was checked when the model was, and lies where words do: a file may
-/// lie anywhere.
+/// Whether there is all that was checked when the model was, and lies where words do.
 fn is_sound(conv: &Conv<'_>) -> bool {
     let window = &conv.window;
     let channels = usize::from(window.output.channels);

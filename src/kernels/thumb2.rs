@@ -12,7 +12,7 @@
 
 use core::arch::naked_asm;
 
-use super::winograd_2d::Values;
+use super::winograd::Values;
 
 /// Bᵀ · a column of six pixels, of two of four channels: `r4` … `r9`, to `$pair` bytes behind `r1`.
 macro_rules! column {
@@ -167,7 +167,7 @@ pub(super) unsafe extern "C" fn transform_tiles(
 }
 
 /// The function `$name` that transforms kernels:
-/// [`SquareTiles::weights`](super::winograd_2d::SquareTiles::weights). Two of them go through the
+/// [`Tiles::weights`](super::winograd::Tiles::weights). Two of them go through the
 /// transform in one register, as values do: `$pair` makes `r4`, `r5`, `r6` of `r4` and
 /// `r7`, `r5` and `r8`, `r6` and `r9`. `$of_three` is G · `r4`, `r5`, `r6`, which comes out in `r4`,
 /// `r7`, `r8`, `r9`, `r10`, `r6`, and `$mend` what makes two int16 of each of these.
@@ -186,8 +186,8 @@ macro_rules! transform_kernels {
         /// position.
         #[unsafe(naked)]
         unsafe extern "C" fn $name(
-            kernels: *const [i8; $crate::kernels::winograd_2d::KERNEL],
-            weights: *mut $crate::kernels::winograd_2d::Weights,
+            kernels: *const [i8; $crate::kernels::winograd::KERNEL],
+            weights: *mut $crate::kernels::winograd::Weights,
             pairs: usize,
         ) {
             core::arch::naked_asm!(
@@ -265,7 +265,7 @@ macro_rules! of_six {
 }
 
 /// The function `$name` that makes outputs of the sums of a span:
-/// [`SquareTiles::finish`](super::winograd_2d::SquareTiles::finish). `$high` makes of a register
+/// [`Tiles::finish`](super::winograd::Tiles::finish). `$high` makes of a register
 /// `\\acc` the high word of its product with the mantissa, rounded.
 ///
 /// ```text
@@ -276,16 +276,16 @@ macro_rules! of_six {
 /// [sp, 96] NINTH, 64 times the bias, mantissa, shift, twice what is added
 /// [sp, 116] channel   [sp, 120] tiles left
 /// ```
-macro_rules! finish_square {
+macro_rules! finish_tiles {
     ($name:ident, $cpu:literal, $high:literal) => {
         /// # Safety
         ///
         /// The pointers are good for what the numbers beside them say: see
-        /// [`finish_by`](super::winograd_2d::finish_by).
+        /// [`finish_by`](super::winograd::finish_by).
         #[unsafe(naked)]
         unsafe extern "C" fn $name(
-            args: &mut $crate::kernels::winograd_2d::Args,
-            sums: &$crate::kernels::winograd_2d::Sums,
+            args: &mut $crate::kernels::winograd::Args,
+            sums: &$crate::kernels::winograd::Sums,
         ) {
             core::arch::naked_asm!(
                 $cpu,
@@ -407,7 +407,7 @@ macro_rules! finish_square {
                 $crate::kernels::thumb2::join_row!("r6", "24"),
                 $crate::kernels::thumb2::join_row!("r7", "28"),
                 "b.w 9b",
-                ninth = const $crate::kernels::winograd_2d::NINTH,
+                ninth = const $crate::kernels::winograd::NINTH,
             )
         }
     };
@@ -436,4 +436,4 @@ macro_rules! join_row {
     };
 }
 
-pub(super) use {finish_square, join_row, of_six, transform_kernels};
+pub(super) use {finish_tiles, join_row, of_six, transform_kernels};

@@ -13,8 +13,9 @@
 
 use zerocopy::little_endian::I32;
 
+use super::conv::largest;
 use super::{Shortcut, part, words};
-use crate::error::{Error, Fault, Part};
+use crate::error::{Fault, Part};
 use crate::format::LayerRecord;
 use crate::model::Model;
 use crate::quant::{Clamp, Multiplier, requantize};
@@ -65,19 +66,20 @@ impl<'m> Add<'m> {
     }
 }
 
-pub(super) fn check(model: &Model<'_>, index: usize) -> Result<(), Error> {
-    let layer = model.layer(index);
-    let fault = |fault| Error::layer(index, fault);
+pub(super) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault> {
     if layer.shortcut().is_none() {
-        return Err(fault(Fault::Operands));
+        return Err(Fault::Operands);
     }
     if model.input_of(layer).shape() != layer.shape() {
-        return Err(fault(Fault::Shape));
+        return Err(Fault::Shape);
     }
-    part(model, index, Part::ShortcutTable, layer.table.get(), TABLE_BYTES, 4)?;
+    part(model, Part::ShortcutTable, layer.table, TABLE_BYTES, 4)?;
     let add = Add::new(model, layer);
-    let largest = |terms: &[I32]| terms.iter().map(|t| i64::from(t.get()).abs()).max().unwrap_or(0);
-    let bound: i64 = add.table.chunks(256).map(largest).sum();
+    let bound = add.table.chunks(256).map(largest).fold(0, u32::saturating_add);
     // Kernels may take the high word of twice the sum. The zero point is added within 32 bits.
-    if add.multiplier.takes(2 * bound + 256) { Ok(()) } else { Err(fault(Fault::Quantization)) }
+    if add.multiplier.takes(bound.saturating_mul(2).saturating_add(256)) {
+        Ok(())
+    } else {
+        Err(Fault::Quantization)
+    }
 }

@@ -71,16 +71,16 @@ pub(super) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault>
     let input = model.input_of(layer);
     let pool = AveragePool::new(model, layer);
     // Sums and centred sums are at most 255 a pixel in magnitude.
-    let bound = 255 * i64::from(pool.pixels());
+    let bound = pool.pixels().saturating_mul(255);
     let valid = match pool.multiplier {
         None => {
             layer.multiplier(0).shift == 0
-                && bound <= i64::from(i32::MAX / 2)
+                && bound <= i32::MAX as u32 / 2
                 && input.zero_point == layer.zero_point
                 && input.scale.get() == layer.scale.get()
         }
         // The zero point is added within 32 bits, too.
-        Some(multiplier) => multiplier.takes(bound + 128),
+        Some(multiplier) => multiplier.takes(bound.saturating_add(128)),
     };
     if valid { Ok(()) } else { Err(Fault::Quantization) }
 }

@@ -13,9 +13,9 @@
 
 use zerocopy::little_endian::I32;
 
-use super::conv::{channel_multiplier, requantized_bound};
+use super::conv::channel_multiplier;
 use super::{int8, part, words};
-use crate::error::{Error, Fault, Part};
+use crate::error::{Fault, Part};
 use crate::format::{LayerRecord, Packing};
 use crate::model::Model;
 use crate::quant::{Clamp, Multiplier, requantize};
@@ -74,41 +74,35 @@ impl<'m> BatchNorm<'m> {
 }
 
 /// Checks that the parts of the file that it names are there.
-pub(super) fn check_parts(model: &Model<'_>, index: usize) -> Result<(), Error> {
-    let layer = model.layer(index);
-    let fault = |fault| Error::layer(index, fault);
+pub(super) fn check_parts(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault> {
     if layer.packing != Packing::Ohwi as u8 {
-        return Err(fault(Fault::UnknownPacking(layer.packing)));
+        return Err(Fault::UnknownPacking(layer.packing));
     }
     let channels = usize::from(layer.channels.get());
-    let align = crate::format::WEIGHTS_ALIGN as u32;
-    part(model, index, Part::Weights, layer.weights.get(), channels, align)?;
-    part(model, index, Part::Bias, layer.bias.get(), 4 * channels, 4)?;
-    part(model, index, Part::Multipliers, layer.mantissas.get(), 4 * channels, 4)?;
-    part(model, index, Part::Multipliers, layer.shifts.get(), channels, 1)?;
+    let align = crate::format::WEIGHTS_ALIGN;
+    part(model, Part::Weights, layer.weights, channels, align)?;
+    part(model, Part::Bias, layer.bias, 4 * channels, 4)?;
+    part(model, Part::Multipliers, layer.mantissas, 4 * channels, 4)?;
+    part(model, Part::Multipliers, layer.shifts, channels, 1)?;
     Ok(())
 }
 
-pub(super) fn check(model: &Model<'_>, index: usize) -> Result<(), Error> {
-    let layer = model.layer(index);
-    let fault = |fault| Error::layer(index, fault);
+pub(super) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault> {
     if model.input_of(layer).shape() != layer.shape() {
-        return Err(fault(Fault::Shape));
+        return Err(Fault::Shape);
     }
-    check_parts(model, index)?;
+    check_parts(model, layer)?;
     let norm = BatchNorm::new(model, layer);
     for channel in 0..layer.channels.get() {
         let c = usize::from(channel);
         let multiplier = norm.multiplier(c);
         if !multiplier.is_valid() {
-            return Err(fault(Fault::Quantization));
+            return Err(Fault::Quantization);
         }
         let weight = norm.weights.get(c).map_or(0, |weight| weight.unsigned_abs());
-        let bias = norm.bias.get(c).map_or(0, |bias| i64::from(bias.get()));
-        let bound = bias.abs() + 128 * i64::from(weight);
-        let value = requantized_bound(bound, multiplier);
-        if !multiplier.takes(2 * bound) || value + 128 > i64::from(i32::MAX) {
-            return Err(fault(Fault::Accumulator { channel }));
+        let bias = norm.bias.get(c).map_or(0, |bias| bias.get().unsigned_abs());
+        if !multiplier.holds(bias.saturating_add(128 * u32::from(weight)), 128) {
+            return Err(Fault::Accumulator { channel });
         }
     }
     Ok(())

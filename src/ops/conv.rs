@@ -22,9 +22,9 @@ use fixed::types::I1F31;
 use zerocopy::little_endian::I32;
 
 use super::{Shortcut, Window, int8, part, words};
-use crate::error::{Error, Fault, Part};
+use crate::error::{Fault, Feature, Part};
 use crate::format::{
-    EIGHT, LayerRecord, Packing, TILE_ROWS, TILE_TRANSFORM, TRANSFORM, VECTOR, VECTOR_CHANNELS,
+    EIGHT, LayerRecord, Packing, TILE_ROWS, TILE_TRANSFORM, VECTOR, VECTOR_CHANNELS,
 };
 use crate::model::Model;
 use crate::quant::{Clamp, Multiplier, Requantizer, requantize};
@@ -113,7 +113,7 @@ impl<'m> Conv<'m> {
         Self {
             window,
             packing: layer.packing(),
-            weights: int8(bytes(layer.weights.get(), weight_bytes(&window, layer.packing()))),
+            weights: int8(bytes(layer.weights.get(), layer.weight_bytes.get() as usize)),
             bias: words(bytes(layer.bias.get(), 4 * channels)),
             mantissas: words(bytes(layer.mantissas.get(), 4 * channels)),
             shifts: int8(bytes(layer.shifts.get(), channels)),
@@ -195,7 +195,8 @@ impl<'m> Conv<'m> {
 pub struct Channel {
     /// The channel's number.
     pub o: usize,
-    bias: i32,
+    /// What is added to its sums.
+    pub bias: i32,
     requantizer: Requantizer,
 }
 
@@ -208,7 +209,7 @@ impl Conv<'_> {
 
     /// Writes the outputs for the sums of a channel, its bias not yet in them, at columns from
     /// `x` on; `pixels` begins with the first of them.
-    #[inline(always)]
+    #[inline(never)]
     pub fn finish(
         &self,
         channel: &Channel,
@@ -219,20 +220,15 @@ impl Conv<'_> {
     ) {
         let channels = usize::from(self.window.output.channels).max(1);
         let outputs = pixels.iter_mut().skip(channel.o).step_by(channels);
-        let value = |sum: i32| channel.requantizer.apply(channel.bias.wrapping_add(sum));
-        match self.finish {
-            Finish::Requantize { zero_point } => {
-                for (out, &sum) in outputs.zip(sums) {
-                    *out = self.clamp.apply(value(sum) + zero_point);
-                }
-            }
-            Finish::Join { table, bits } => {
-                for ((x, out), &sum) in (x..).zip(outputs).zip(sums) {
+        for ((x, out), &sum) in (x..).zip(outputs).zip(sums) {
+            let value = channel.requantizer.apply(channel.bias.wrapping_add(sum));
+            *out = self.clamp.apply(match self.finish {
+                Finish::Requantize { zero_point } => value + zero_point,
+                Finish::Join { table, bits } => {
                     let byte = (shortcut.at(x, channel.o, *out) as u8) ^ 0x80;
-                    let term = table.get(usize::from(byte)).map_or(0, |term| term.get());
-                    *out = self.clamp.apply((value(sum) + term) >> bits);
+                    (value + table.get(usize::from(byte)).map_or(0, |term| term.get())) >> bits
                 }
-            }
+            });
         }
     }
 }
@@ -246,7 +242,8 @@ pub(crate) fn channel_multiplier(mantissas: &[I32], shifts: &[i8], c: usize) -> 
     }
 }
 
-fn weight_bytes(window: &Window, packing: Packing) -> usize {
+/// Bytes of the packed weights.
+pub(super) fn weight_bytes(window: &Window, packing: Packing) -> usize {
     packing.bytes(window.output.channels as usize, kernel_taps(window))
 }
 
@@ -285,7 +282,7 @@ pub(crate) fn kept_channels(taps: usize, channels: usize) -> usize {
     channels.min(if taps > CHUNK_TAPS { half } else { EIGHT })
 }
 
-/// Columns of the output in a tile of [`Packing::Winograd`] and [`Packing::Winograd2d`].
+/// Columns of the output in a tile of [`Packing::Winograd`].
 pub const TILE_COLUMNS: usize = 4;
 /// Tiles that kernels for these compute at a time.
 pub const TILES: usize = 2;
@@ -297,7 +294,7 @@ pub const SIDE_BY_SIDE: usize = 4;
 pub const TILE_LANES: usize = 32;
 /// Words that they keep for each: the sums at all positions, and two shifts.
 pub const TILE_WORDS: usize = TILE_POSITIONS * TILES + 2;
-/// Rows of the input under the tiles of [`Packing::Winograd2d`].
+/// Rows of the input under the tiles of [`Packing::Winograd`].
 pub const TILES_ROWS: usize = TILE_ROWS + 2;
 /// Values that a tile of it is transformed into.
 pub const TILE_POSITIONS: usize = TILE_TRANSFORM.len() * TILE_TRANSFORM.len();
@@ -383,13 +380,6 @@ fn scratch_for(packing: Packing, window: &Window) -> usize {
             let patch = PATCH_COLUMNS * 2 * (rows * row).clamp(2, CHUNK_TAPS);
             patch + 4 * PATCH_COLUMNS * sums + 2 * row.min(CHUNK_TAPS)
         }
-        // The transformed values as int16, a column of padding, and a row's columns where not
-        // all are on it.
-        Packing::Winograd => {
-            let inputs = (row / 3).next_multiple_of(4);
-            let values = TRANSFORM.len() * rows * inputs * TILES;
-            2 * values + (1 + TILES_SPAN) * inputs
-        }
         // The vectors of all kernel rows and a line, or a line of each.
         Packing::Hwio => {
             let strip = Strip::of(window);
@@ -404,13 +394,13 @@ fn scratch_for(packing: Packing, window: &Window) -> usize {
             4 * TILE_LANES * TILE_WORDS + 2 * TILE_POSITIONS * TILES * inputs + UNDER_TILES * inputs
         }
         // The transformed values as int16, and what lies under the tiles.
-        Packing::Winograd2d => {
+        Packing::Winograd => {
             let inputs = (row / 3).next_multiple_of(4);
             2 * TILE_POSITIONS * TILES * inputs + UNDER_TILES * inputs
         }
         // The transformed values of all columns, what lies under two tiles, and the transformed
         // weights of four channels.
-        Packing::Winograd2dInt8 => {
+        Packing::WinogradInt8 => {
             let inputs = (row / 3).next_multiple_of(4);
             let spans = usize::from(window.output.columns).div_ceil(TILES * TILE_COLUMNS);
             let transformed = 2 * TILE_POSITIONS * (spans * TILES + SIDE_BY_SIDE);
@@ -448,27 +438,30 @@ pub(crate) fn unpacked_parts(packing: Packing, window: &Window, group: usize) ->
 const LARGEST_WEIGHT: u64 = 8;
 
 /// What the sums of a channel must stay below in magnitude, for kernels of that packing.
-pub const fn sum_bound(packing: Packing) -> i64 {
+pub const fn sum_bound(packing: Packing) -> u32 {
     match packing {
-        // Kernels have eight times a sum in 32 bits, and in two dimensions 64 times.
-        Packing::Winograd => 1 << 28,
-        Packing::Winograd2d | Packing::Winograd2dInt8 | Packing::HwioTiles => 1 << 25,
+        // Kernels have 64 times a sum in 32 bits.
+        Packing::Winograd | Packing::WinogradInt8 | Packing::HwioTiles => 1 << 25,
         _ => 1 << 31,
     }
 }
 
 /// Checks the window, and that the parts of the file that the layer names are there.
 #[inline]
-pub(super) fn check_parts(model: &Model<'_>, index: usize) -> Result<(Window, Packing), Error> {
-    let layer = model.layer(index);
-    let fault = |fault| Error::layer(index, fault);
-    super::check_window(model, layer).map_err(fault)?;
+pub(super) fn check_parts(
+    model: &Model<'_>,
+    layer: &LayerRecord,
+) -> Result<(Window, Packing), Fault> {
+    super::check_window(model, layer)?;
     let Some(packing) = Packing::from_number(layer.packing) else {
-        return Err(fault(Fault::UnknownPacking(layer.packing)));
+        return Err(match usize::from(layer.packing) < Packing::ALL.len() {
+            true => Fault::Feature(Feature::Int4),
+            false => Fault::UnknownPacking(layer.packing),
+        });
     };
     let window = Window::of(model, layer);
     if !packing.fits(window.kernel, window.stride) {
-        return Err(fault(Fault::Packing(packing)));
+        return Err(Fault::Packing(packing));
     }
     // At most 8 · 8 · 8 · 65536 · 65536: only a 32-bit address can be too small for it.
     if u32::try_from(
@@ -480,75 +473,67 @@ pub(super) fn check_parts(model: &Model<'_>, index: usize) -> Result<(Window, Pa
     )
     .is_err()
     {
-        return Err(Error::out_of_bounds(Part::Weights, index));
+        return Err(Fault::OutOfBounds(Part::Weights));
     }
     let channels = usize::from(window.output.channels);
-    let align = crate::format::WEIGHTS_ALIGN as u32;
+    let align = crate::format::WEIGHTS_ALIGN;
     let weights = weight_bytes(&window, layer.packing());
-    part(model, index, Part::Weights, layer.weights.get(), weights, align)?;
-    part(model, index, Part::Bias, layer.bias.get(), 4 * channels, 4)?;
-    part(model, index, Part::Multipliers, layer.mantissas.get(), 4 * channels, 4)?;
-    part(model, index, Part::Multipliers, layer.shifts.get(), channels, 1)?;
+    part(model, Part::Weights, layer.weights, weights, align)?;
+    part(model, Part::Bias, layer.bias, 4 * channels, 4)?;
+    part(model, Part::Multipliers, layer.mantissas, 4 * channels, 4)?;
+    part(model, Part::Multipliers, layer.shifts, channels, 1)?;
     if layer.padding_values.get() != 0 {
         let inputs = usize::from(window.input.channels);
-        part(model, index, Part::PaddingValues, layer.padding_values.get(), inputs, 1)?;
+        part(model, Part::PaddingValues, layer.padding_values, inputs, 1)?;
     }
     Ok((window, packing))
 }
 
-pub(super) fn check(model: &Model<'_>, index: usize) -> Result<(), Error> {
-    let (window, packing) = check_parts(model, index)?;
-    let layer = model.layer(index);
-    let fault = |fault| Error::layer(index, fault);
+pub(super) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault> {
+    let (window, packing) = check_parts(model, layer)?;
     // What is added behind the requantization, at most.
     let mut offset = 128;
     if layer.shortcut().is_some() {
         if layer.join_bits > MAX_JOIN_BITS {
-            return Err(fault(Fault::Quantization));
+            return Err(Fault::Quantization);
         }
-        let table = part(model, index, Part::ShortcutTable, layer.table.get(), 1024, 4)?;
-        offset = words(table).iter().map(|t| i64::from(t.get()).abs()).max().unwrap_or(0);
+        let table = part(model, Part::ShortcutTable, layer.table, 1024, 4)?;
+        offset = largest(words(table));
     }
     let conv = Conv::new(model, layer);
+    let kernel = kernel_taps(&window);
     for channel in 0..window.output.channels {
-        let multiplier = conv.multiplier(usize::from(channel));
+        let o = usize::from(channel);
+        let multiplier = conv.multiplier(o);
         if !multiplier.is_valid() {
-            return Err(fault(Fault::Quantization));
+            return Err(Fault::Quantization);
         }
-        let bound = accumulator_bound(&conv, usize::from(channel));
-        let value = requantized_bound(bound, multiplier);
-        if !packing.is_sound(conv.weights, usize::from(channel), kernel_taps(&window)) {
-            return Err(fault(Fault::Transform { channel }));
+        if !packing.is_sound(conv.weights, o, kernel) {
+            return Err(Fault::Transform { channel });
         }
-        if bound >= sum_bound(packing) {
-            return Err(fault(Fault::Accumulator { channel }));
-        }
-        // Kernels may take the high word of twice the value.
-        if !multiplier.takes(2 * bound) || value + offset > i64::from(i32::MAX) {
-            return Err(fault(Fault::Accumulator { channel }));
+        let bound = accumulator_bound(&conv, o);
+        if bound >= sum_bound(packing) || !multiplier.holds(bound, offset) {
+            return Err(Fault::Accumulator { channel });
         }
     }
     Ok(())
 }
 
-/// Largest magnitude that the sum of output channel `o` can have, at any moment of summing.
-pub(crate) fn accumulator_bound(conv: &Conv<'_>, o: usize) -> i64 {
-    let [rows, row] = kernel_taps(&conv.window);
-    let mut weights = 0;
-    for ky in 0..rows {
-        for tap in 0..row {
-            weights += i64::from(conv.weight(o, ky, tap).unsigned_abs());
-        }
-    }
-    i64::from(conv.bias(o)).abs() + 128 * weights
+/// The largest magnitude of a table's words.
+pub(super) fn largest(table: &[I32]) -> u32 {
+    table.iter().map(|term| term.get().unsigned_abs()).max().unwrap_or(0)
 }
 
-/// Largest magnitude of a requantized value of magnitude `bound`.
-pub(super) fn requantized_bound(bound: i64, multiplier: Multiplier) -> i64 {
-    let left = multiplier.shift.max(0) as u32;
-    let right = (-multiplier.shift).max(0) as u32;
-    let shifted = bound.checked_shl(left).unwrap_or(i64::MAX).min(1 << 32);
-    ((shifted * i64::from(multiplier.mantissa.to_bits())) >> 31 >> right) + 2
+/// Largest magnitude that the sum of output channel `o` can have, at any moment of summing.
+fn accumulator_bound(conv: &Conv<'_>, o: usize) -> u32 {
+    let [rows, row] = kernel_taps(&conv.window);
+    let mut weights = 0u32;
+    for ky in 0..rows {
+        for tap in 0..row {
+            weights = weights.saturating_add(u32::from(conv.weight(o, ky, tap).unsigned_abs()));
+        }
+    }
+    weights.saturating_mul(128).saturating_add(conv.bias(o).unsigned_abs())
 }
 
 #[cfg(test)]

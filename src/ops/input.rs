@@ -9,7 +9,7 @@
 //! folded into its first convolution, whose padding is then one value a channel.
 
 use super::{int8, part};
-use crate::error::{Error, Part};
+use crate::error::{Fault, Part};
 use crate::format::LayerRecord;
 use crate::model::Model;
 
@@ -44,11 +44,10 @@ pub(crate) fn convert(pixels: &[u8], channels: usize, table: Option<&[i8]>, outp
     }
 }
 
-pub(super) fn check(model: &Model<'_>) -> Result<(), Error> {
-    let layer = model.layer(0);
+pub(super) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault> {
     if layer.table.get() != 0 {
         let bytes = 256 * usize::from(layer.channels.get());
-        part(model, 0, Part::PixelTable, layer.table.get(), bytes, 1)?;
+        part(model, Part::PixelTable, layer.table, bytes, 1)?;
     }
     Ok(())
 }

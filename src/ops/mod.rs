@@ -20,10 +20,10 @@ pub mod wide;
 
 use core::ops::Range;
 
-use zerocopy::little_endian::I32;
+use zerocopy::little_endian::{I32, U32};
 
-use crate::error::{Error, Fault, Part};
-use crate::format::{INT16, LayerRecord, NONE, Operator, TILE_ROWS, flags};
+use crate::error::{Fault, Feature, Part};
+use crate::format::{BATCH_NORM, INT16, LayerRecord, NONE, Operator, TILE_ROWS, flags};
 use crate::graph::Graph;
 use crate::model::Model;
 use crate::shape::Shape;
@@ -127,55 +127,108 @@ impl Shortcut<'_> {
     }
 }
 
-/// Output rows of a step; the last may make fewer.
-#[inline]
-pub(crate) fn rows_a_step(layer: &LayerRecord) -> u16 {
-    match layer.operator() {
-        Operator::Conv => layer.packing().rows_a_step() as u16,
-        _ => 1,
-    }
+/// What a record says that follows from the rest of it, so that running need not ask the operator:
+/// how the layer is made step by step, and how much memory there is to that. Tools set it,
+/// [`Model::parse`](crate::Model::parse) checks it.
+///
+/// ```text
+///          input                                        output
+/// step 0   ┐ pads[0]  ┐                                 ┐ step_rows
+///          │ step_span│ step_stride                     ┘
+/// step 1   ┘    ┐     ┘                                 ┐ step_rows
+///               │ step_span                             ┘
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Derived {
+    steps: u16,
+    step_rows: u8,
+    step_stride: u8,
+    step_span: u8,
+    weight_bytes: u32,
+    scratch_bytes: u32,
 }
 
-/// Steps that a layer takes.
-#[inline]
-pub(crate) fn steps(graph: &Graph<'_>, layer: &LayerRecord) -> u16 {
-    match layer.operator() {
-        Operator::AveragePool => graph.input_of(layer).rows.get(),
-        _ => layer.rows.get().div_ceil(rows_a_step(layer)),
+impl Derived {
+    /// What follows for a layer that reads such an input.
+    pub fn of(layer: &LayerRecord, input: Shape) -> Self {
+        let [stride, kernel] = [layer.stride[0], layer.kernel[0]];
+        let window = |rows: u8| {
+            let steps = layer.rows.get().div_ceil(u16::from(rows));
+            (
+                steps,
+                rows,
+                rows.wrapping_mul(stride),
+                (rows - 1).wrapping_mul(stride).wrapping_add(kernel),
+            )
+        };
+        let (steps, step_rows, step_stride, step_span) = match layer.operator() {
+            Operator::Conv => window(layer.packing().rows_a_step() as u8),
+            Operator::MaxPool => window(1),
+            // Sums of all rows, and with the last of them the means.
+            Operator::AveragePool => (input.rows, 0, 1, 1),
+            _ => (layer.rows.get(), 1, 1, 1),
+        };
+        let weight_bytes = match layer.operator() {
+            Operator::Conv => conv::weight_bytes(&Window::over(input, layer), layer.packing()),
+            Operator::BatchNorm if BATCH_NORM => usize::from(layer.channels.get()),
+            _ => 0,
+        };
+        Self {
+            steps,
+            step_rows,
+            step_stride,
+            step_span,
+            weight_bytes: weight_bytes as u32,
+            scratch_bytes: scratch_bytes(layer, input) as u32,
+        }
+    }
+
+    /// Writes it into the layer's record.
+    pub fn set(self, layer: &mut LayerRecord) {
+        layer.steps.set(self.steps);
+        layer.step_rows = self.step_rows;
+        layer.step_stride = self.step_stride;
+        layer.step_span = self.step_span;
+        layer.weight_bytes.set(self.weight_bytes);
+        layer.scratch_bytes.set(self.scratch_bytes);
+    }
+
+    /// What a record says.
+    fn from(layer: &LayerRecord) -> Self {
+        Self {
+            steps: layer.steps.get(),
+            step_rows: layer.step_rows,
+            step_stride: layer.step_stride,
+            step_span: layer.step_span,
+            weight_bytes: layer.weight_bytes.get(),
+            scratch_bytes: layer.scratch_bytes.get(),
+        }
     }
 }
 
 /// Output rows that `steps` steps have made.
 #[inline]
-pub(crate) fn rows_made(graph: &Graph<'_>, layer: &LayerRecord, steps: u16) -> u16 {
-    match layer.operator() {
-        Operator::AveragePool => u16::from(steps >= graph.input_of(layer).rows.get()),
-        _ => steps.saturating_mul(rows_a_step(layer)).min(layer.rows.get()),
+pub(crate) fn rows_made(layer: &LayerRecord, steps: u16) -> u16 {
+    if steps >= layer.steps.get() {
+        return layer.rows.get();
     }
+    steps.wrapping_mul(u16::from(layer.step_rows))
 }
 
 /// The input rows that step `step` reads, of `rows` that there are. With padding on top,
 /// or in a kernel wholly on padding, the range is what lies on the input.
 #[inline]
 pub(crate) fn rows_read(layer: &LayerRecord, step: u16, rows: u16) -> Range<u16> {
-    match layer.operator() {
-        Operator::Conv | Operator::MaxPool => {
-            let (stride, made) = (u32::from(layer.stride[0]), u32::from(rows_a_step(layer)));
-            let top = u32::from(step) * made * stride;
-            let bottom = top + (made - 1) * stride + u32::from(layer.kernel[0]);
-            let from = top.saturating_sub(u32::from(layer.pads[0])).min(u32::from(rows));
-            let to = bottom.saturating_sub(u32::from(layer.pads[0]));
-            from as u16..to.min(u32::from(rows)) as u16
-        }
-        _ => step..step.saturating_add(1),
-    }
+    let top = u32::from(step) * u32::from(layer.step_stride);
+    let on_input =
+        |row: u32| row.saturating_sub(u32::from(layer.pads[0])).min(u32::from(rows)) as u16;
+    on_input(top)..on_input(top + u32::from(layer.step_span))
 }
 
 /// Kernel rows of step `step` that lie on the padding above the input.
 #[inline]
 pub(crate) fn rows_above(layer: &LayerRecord, step: u16) -> usize {
-    let top = usize::from(step) * usize::from(rows_a_step(layer)) * usize::from(layer.stride[0]);
-    usize::from(layer.pads[0]).saturating_sub(top)
+    usize::from(layer.pads[0]).saturating_sub(usize::from(step) * usize::from(layer.step_stride))
 }
 
 /// The row of the shortcut that goes into row `y` of the output.
@@ -187,10 +240,9 @@ pub(crate) fn shortcut_row(layer: &LayerRecord, y: u16) -> u16 {
 /// The rows of the shortcut that step `step` reads, with those between them.
 #[inline]
 pub(crate) fn shortcut_rows(layer: &LayerRecord, step: u16) -> Range<u16> {
-    let made = rows_a_step(layer);
-    let first = step.saturating_mul(made);
-    let last = first.saturating_add(made - 1).min(layer.rows.get().saturating_sub(1));
-    shortcut_row(layer, first)..shortcut_row(layer, last).saturating_add(1)
+    let end = rows_made(layer, step + 1);
+    shortcut_row(layer, rows_made(layer, step))
+        ..shortcut_row(layer, end.saturating_sub(1)).saturating_add(1)
 }
 
 /// Whether rows of the layer's output can take the place of its shortcut's rows: each number
@@ -231,53 +283,58 @@ pub fn scratch_persists(layer: &LayerRecord) -> bool {
 }
 
 /// Checks what every layer has in common, then what its operator asks for.
-pub(crate) fn check(model: &Model<'_>, index: usize) -> Result<(), Error> {
+pub(crate) fn check(model: &Model<'_>, index: usize) -> Result<(), Fault> {
     let layer = model.layer(index);
-    let fault = |fault| Error::layer(index, fault);
-    let operator = Operator::from_number(layer.operator)
-        .ok_or(fault(Fault::UnknownOperator(layer.operator)))?;
+    let Some(operator) = Operator::from_number(layer.operator) else {
+        return Err(match layer.operator == Operator::BatchNorm as u8 {
+            true => Fault::Feature(Feature::BatchNorm),
+            false => Fault::UnknownOperator(layer.operator),
+        });
+    };
     if !INT16 && layer.flags & (flags::INT16 | flags::WIDE) != 0 {
-        return Err(fault(Fault::Int16));
+        return Err(Fault::Feature(Feature::Int16));
     }
-    if layer.flags & !flags::ALL != 0 || layer.reserved != 0 {
-        return Err(fault(Fault::Reserved));
+    if layer.flags & !flags::ALL != 0 {
+        return Err(Fault::Reserved);
     }
     let shape = layer.shape();
     if shape.rows == 0 || shape.columns == 0 || shape.channels == 0 {
-        return Err(fault(Fault::Shape));
+        return Err(Fault::Shape);
     }
     let scale = layer.scale.get();
     if !(scale.is_finite() && scale > 0.0) || layer.clamp_min > layer.clamp_max {
-        return Err(fault(Fault::Quantization));
+        return Err(Fault::Quantization);
     }
     if (operator == Operator::Input) != (index == 0)
         || (index > 0 && layer.input.get() as usize >= index)
         || (index == 0 && layer.input.get() != 0)
         || layer.shortcut().is_some_and(|shortcut| shortcut >= index)
     {
-        return Err(fault(Fault::Operands));
+        return Err(Fault::Operands);
     }
     let takes_shortcut = matches!(operator, Operator::Conv | Operator::Add);
     if layer.shortcut().is_some() && !takes_shortcut {
-        return Err(fault(Fault::Operands));
+        return Err(Fault::Operands);
     }
-    check_shortcut(model, layer).map_err(fault)?;
+    check_shortcut(model, layer)?;
     #[cfg(feature = "int16")]
-    {
-        wide::check(model, index)?;
-        if layer.is_wide() {
-            return Ok(());
+    wide::check(model, layer)?;
+    if !layer.is_wide() {
+        match operator {
+            Operator::Input => input::check(model, layer)?,
+            Operator::Conv => conv::check(model, layer)?,
+            Operator::Add => add::check(model, layer)?,
+            Operator::MaxPool => max_pool::check(model, layer)?,
+            Operator::AveragePool => average_pool::check(model, layer)?,
+            Operator::Softmax => softmax::check(model, layer)?,
+            Operator::BatchNorm if BATCH_NORM => batch_norm::check(model, layer)?,
+            Operator::BatchNorm => {}
         }
     }
-    match operator {
-        Operator::Input => input::check(model),
-        Operator::Conv => conv::check(model, index),
-        Operator::Add => add::check(model, index),
-        Operator::MaxPool => max_pool::check(model, layer).map_err(fault),
-        Operator::AveragePool => average_pool::check(model, layer).map_err(fault),
-        Operator::Softmax => softmax::check(model, layer).map_err(fault),
-        Operator::BatchNorm => batch_norm::check(model, index),
-    }
+    // Where there is no window, rows have no padding.
+    let window = matches!(operator, Operator::Conv | Operator::MaxPool);
+    let holds = Derived::from(layer) == Derived::of(layer, model.input_of(layer).shape());
+    if holds && (window || layer.pads == [0; 4]) { Ok(()) } else { Err(Fault::Derived) }
 }
 
 /// The shortcut must have a row, column and channel wherever the output asks for one.
@@ -325,16 +382,14 @@ fn check_window(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault> {
 /// The bytes of a part of the file that a layer names.
 fn part<'m>(
     model: &Model<'m>,
-    index: usize,
     part: Part,
-    offset: u32,
+    offset: U32,
     bytes: usize,
-    align: u32,
-) -> Result<&'m [u8], Error> {
-    if !offset.is_multiple_of(align) {
-        return Err(Error::out_of_bounds(part, index));
-    }
-    model.bytes(offset, bytes).ok_or(Error::out_of_bounds(part, index))
+    align: usize,
+) -> Result<&'m [u8], Fault> {
+    let there = model.bytes(offset.get(), bytes);
+    let aligned = there.filter(|_| (offset.get() as usize).is_multiple_of(align));
+    aligned.ok_or(Fault::OutOfBounds(part))
 }
 
 /// `bytes` as little-endian words; a rest of fewer than four bytes is left out.

@@ -12,7 +12,7 @@
 use crate::error::Fault;
 use crate::format::LayerRecord;
 use crate::model::Model;
-use crate::quant::{Multiplier, Quantization, high_mul, requantize, rounding_shift_right};
+use crate::quant::{self, Multiplier, Quantization, requantize, rounding_shift_right};
 
 /// The quantization of its output.
 pub const PROBABILITY: Quantization = Quantization { scale: 1.0 / 256.0, zero_point: -128 };
@@ -75,6 +75,12 @@ impl Softmax {
         (difference >= self.diff_min)
             .then(|| exp_of_negative(requantize(difference, self.multiplier)))
     }
+}
+
+/// [`quant::high_mul`], called: a softmax runs once a picture.
+#[inline(never)]
+fn high_mul(a: i32, b: i32) -> i32 {
+    quant::high_mul(a, b)
 }
 
 /// 1 / `sum` for a `sum` of Q12.19, at least one: a Q0.31 and the power of two that it lacks.
@@ -145,7 +151,7 @@ pub(super) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault>
         && softmax.diff_min >= Softmax::smallest_difference(m)
         && m.is_valid()
         && m.shift >= 0
-        && m.takes(i64::from(softmax.diff_min.unsigned_abs().min(steps)));
+        && m.takes(softmax.diff_min.unsigned_abs().min(steps));
     if valid { Ok(()) } else { Err(Fault::Quantization) }
 }
 

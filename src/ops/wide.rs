@@ -33,7 +33,7 @@ use super::batch_norm::{self, BatchNorm};
 use super::conv::{self, Conv, MAX_JOIN_BITS, Padding};
 use super::softmax::Softmax;
 use super::{MAX_KERNEL, Window, int8, int8_mut};
-use crate::error::{Error, Fault};
+use crate::error::Fault;
 use crate::format::{LayerRecord, Operator, Packing};
 use crate::model::Model;
 use crate::quant::{Multiplier, requantize_wide};
@@ -237,8 +237,8 @@ impl<'a> Output<'a> {
 pub(crate) fn run(model: &Model<'_>, index: usize, step: u16, arena: &mut [u8]) {
     let layer = model.layer(index);
     let input = model.input_of(layer);
-    let made = super::rows_made(model.graph(), layer, step);
-    let makes = made < super::rows_made(model.graph(), layer, step + 1);
+    let made = super::rows_made(layer, step);
+    let makes = made < super::rows_made(layer, step + 1);
     let place = if makes { model.row(index, made) } else { 0..0 };
     let (read, [output, scratch]) = Carved::new(arena, &[place.clone(), model.scratch(layer)]);
     let places = model.places(input);
@@ -411,14 +411,12 @@ fn max_pool(window: &Window, rows: &[Numbers<'_>; MAX_KERNEL], output: &mut Outp
     }
 }
 
-pub(super) fn check(model: &Model<'_>, index: usize) -> Result<(), Error> {
-    let layer = model.layer(index);
+pub(super) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault> {
     let input = model.input_of(layer);
-    let fault = |fault| Error::layer(index, fault);
-    let require = |holds: bool, cause| if holds { Ok(()) } else { Err(fault(cause)) };
+    let require = |holds: bool, cause| if holds { Ok(()) } else { Err(cause) };
     let operator = layer.operator();
     let int16_shortcut = layer.shortcut().is_some_and(|of| model.layer(of).is_int16());
-    let reads = index > 0 && (input.is_int16() || int16_shortcut);
+    let reads = operator != Operator::Input && (input.is_int16() || int16_shortcut);
     let can_make = !matches!(operator, Operator::Input | Operator::Softmax);
     require(layer.is_wide() == (reads || layer.is_int16()), Fault::Int16Flags)?;
     require(!layer.is_int16() || (can_make && layer.zero_point == 0), Fault::Int16Flags)?;
@@ -433,7 +431,7 @@ pub(super) fn check(model: &Model<'_>, index: usize) -> Result<(), Error> {
     match operator {
         Operator::Input => Ok(()),
         Operator::Conv => {
-            let (_, packing) = conv::check_parts(model, index)?;
+            let (_, packing) = conv::check_parts(model, layer)?;
             require(packing == Packing::Ohwi, Fault::Packing(packing))?;
             let conv = Conv::new(model, layer);
             let valid = |o| conv.multiplier(usize::from(o)).is_valid_wide();
@@ -441,7 +439,7 @@ pub(super) fn check(model: &Model<'_>, index: usize) -> Result<(), Error> {
         }
         Operator::BatchNorm => {
             same_shape()?;
-            batch_norm::check_parts(model, index)?;
+            batch_norm::check_parts(model, layer)?;
             let norm = BatchNorm::new(model, layer);
             let valid = |c| norm.multiplier(usize::from(c)).is_valid_wide();
             require((0..layer.channels.get()).all(valid), Fault::Quantization)
@@ -453,15 +451,15 @@ pub(super) fn check(model: &Model<'_>, index: usize) -> Result<(), Error> {
         }
         Operator::MaxPool => {
             require(layer.is_int16() == input.is_int16(), Fault::Int16Flags)?;
-            super::max_pool::check(model, layer).map_err(fault)
+            super::max_pool::check(model, layer)
         }
         Operator::AveragePool => {
-            super::average_pool::check_shape(model, layer).map_err(fault)?;
+            super::average_pool::check_shape(model, layer)?;
             // Sums have 32 bits.
             let bound = i64::from(AveragePool::new(model, layer).pixels()) << 15;
             let valid = layer.multiplier(0).is_valid_wide() && bound <= i64::from(i32::MAX);
             require(valid, Fault::Quantization)
         }
-        Operator::Softmax => super::softmax::check(model, layer).map_err(fault),
+        Operator::Softmax => super::softmax::check(model, layer),
     }
 }

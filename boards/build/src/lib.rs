@@ -156,8 +156,8 @@ impl Spec {
         let (kernels, value) = match self.makes_several_rows() {
             true => (kernels.clone(), kernels),
             false => {
-                let one_row = "brooklet_app::kernels::OneRow";
-                (format!("{one_row}<{kernels}>"), format!("{one_row}({kernels})"))
+                let direct = "brooklet_app::kernels::Direct";
+                (format!("{direct}<{kernels}>"), format!("{direct}({kernels})"))
             }
         };
         // That it is as `Cargo.toml` says.

@@ -54,7 +54,10 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
 pub extern "C" fn infer() {
     let (model, arena): (&[u8], &mut [u8]) = black_box((&[], &mut []));
     let rows: &[&[u8]] = black_box(&[]);
+    #[cfg(not(feature = "built-in"))]
     let Ok(model) = Model::parse(model) else { return };
+    #[cfg(feature = "built-in")]
+    let Ok(model) = Model::checked_before(model) else { return };
     let kernels = Kernels;
     #[cfg(feature = "direct")]
     let kernels = brooklet::kernels::Direct(kernels);

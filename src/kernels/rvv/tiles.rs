@@ -9,7 +9,7 @@
 //!         output[tile] = finish(Aᵀ · sums · A)
 //! ```
 //!
-//! The matrices are those of [`winograd_2d`](crate::kernels), and so is what comes out: 24² times
+//! The matrices are those of [`winograd`](crate::kernels), and so is what comes out: 24² times
 //! the sum. For 32 channels of each kind, four rows by 16 columns take 13,100 instructions for the
 //! products, 2,200 to transform values, and 5,600 to make outputs of sums.
 
@@ -20,7 +20,7 @@ use zerocopy::little_endian::I32;
 
 use super::{Finish, fill};
 use crate::format::TILE_ROWS;
-use crate::kernels::winograd_2d::{self, NINTH};
+use crate::kernels::winograd::{self, NINTH};
 use crate::ops::conv::{
     Conv, TILE_COLUMNS, TILE_LANES, TILE_POSITIONS, TILE_WORDS, TILES, TILES_ROWS, TILES_SPAN,
     UNDER_TILES,
@@ -149,7 +149,7 @@ pub(super) fn conv(
                     line.as_ptr()
                 }
                 None => {
-                    winograd_2d::fill(conv, row, x, twos, line);
+                    winograd::fill(conv, row, x, twos, line);
                     line.as_ptr()
                 }
             };

@@ -367,12 +367,9 @@ fn conv(
         reference::conv_rows(&conv, &rows, &shortcuts, outputs);
     };
     let computed = |scratch: &mut [u8], outputs: &mut Outputs<'_>| match outputs {
-        [output, ..] if packing.rows_a_step() == 1 => match conv.packing {
-            Packing::Winograd => {
-                backend.conv_winograd(&conv, &rows, &shortcuts[0], scratch, output);
-            }
-            _ => backend.conv(&conv, &rows, &shortcuts[0], scratch, output),
-        },
+        [output, ..] if packing.rows_a_step() == 1 => {
+            backend.conv(&conv, &rows, &shortcuts[0], scratch, output);
+        }
         outputs => backend.conv_rows(&conv, &rows, &shortcuts, scratch, outputs),
     };
     run(&expected, &mut memory.expected);

@@ -12,8 +12,8 @@
 //! those that the kernel brings into another form first; *blocks* are runs of output columns that
 //! it computes at once. No coefficient is negative. Of layers that read or make int16, values are
 //! kernel rows under outputs. Of weights in four bits, what is unpacked counts in place of rows.
-//! The coefficients, of each core and kernel, are in `costs.json`. The test `costs` holds them
-//! against the boards, and fits them anew.
+//! The coefficients, of each backend and kernel, are in `costs.json`: all cores that run a backend
+//! take the same instructions. The test `costs` holds them against the boards, and fits them anew.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -29,40 +29,36 @@ use serde::{Deserialize, Serialize};
 /// rows.
 pub type Work = [f64; 7];
 
-/// The coefficients of a core's kernels, by their names.
+/// The coefficients of a backend's kernels, by their names: instructions for each kind of work.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Core {
-    /// The backend that they were counted with.
-    pub backend: String,
-    /// Instructions for each kind of work.
+    /// By the kernels' names.
     pub kernels: BTreeMap<String, Work>,
 }
 
-/// The coefficients, by the core's name.
+/// The coefficients, by the backend's name.
 pub type Costs = BTreeMap<String, Core>;
 
 static COSTS: LazyLock<Costs> = LazyLock::new(|| {
     serde_json::from_str(include_str!("costs.json")).expect("the test `costs` wrote it")
 });
 
-/// The coefficients of all cores.
+/// The coefficients of all backends.
 pub fn all() -> &'static Costs {
     &COSTS
 }
 
-/// The coefficients of a board's core, or of one that has the same backend, if there are any: of
-/// the kernels that the board has.
+/// The coefficients of a board's backend, if there are any: of the kernels that the board has.
 pub fn of(spec: &Spec) -> Option<Core> {
-    let same = |core: &&Core| core.backend == spec.backend;
-    let core = COSTS.get(&spec.core).filter(same).or_else(|| COSTS.values().find(same));
-    let mut core = core.cloned()?;
+    let mut core = COSTS.get(&spec.backend)?.clone();
     if !spec.makes_several_rows() {
-        core.kernels.retain(|name, _| !name.starts_with("winograd 2d"));
+        core.kernels.retain(|name, _| !name.starts_with("winograd"));
     }
     Some(core)
 }
 
-/// Coefficients to choose packings by: those of a board's core, or of any that runs `packing`.
+/// Coefficients to choose packings by: those of a board's backend, or of any that runs `packing`.
 pub fn similar(spec: &Spec, packing: Packing) -> Core {
     let runs = |core: &&Core| core.kernels.contains_key(packing.name());
     let any = || COSTS.values().find(runs).cloned();
@@ -163,29 +159,22 @@ pub fn work(layer: &LayerRecord, input: Shape) -> (&'static str, Work) {
     let inputs = usize::from(input.channels);
     let (name, products, values, blocks) = match layer.operator() {
         Operator::Conv => match layer.packing() {
-            Packing::Winograd => {
-                let (inputs, spans) =
-                    (inputs.next_multiple_of(4), columns.div_ceil(TILES * TILE_COLUMNS));
-                let values = rows * spans * kernel_rows * inputs;
-                let groups = channels.div_ceil(4);
-                ("winograd", groups * values, values, rows * spans * groups)
-            }
             Packing::HwioTiles => {
                 let inputs = inputs.next_multiple_of(2);
                 let spans = rows.div_ceil(TILE_ROWS) * columns.div_ceil(TILES * TILE_COLUMNS);
                 let groups = spans * channels.div_ceil(TILE_LANES);
                 ("hwio tiles", groups * inputs, spans * inputs.div_ceil(TILE_LANES), groups)
             }
-            packing @ (Packing::Winograd2d | Packing::Winograd2dInt8) => {
+            packing @ (Packing::Winograd | Packing::WinogradInt8) => {
                 let inputs = inputs.next_multiple_of(4);
                 let spans = rows.div_ceil(TILE_ROWS) * columns.div_ceil(TILES * TILE_COLUMNS);
                 let groups = channels.div_ceil(4);
                 let (products, values) = (groups * spans * inputs, spans * inputs);
-                if packing == Packing::Winograd2dInt8 {
+                if packing == Packing::WinogradInt8 {
                     let steps = rows.div_ceil(TILE_ROWS);
-                    ("winograd 2d int8", products, values, steps * groups * inputs)
+                    ("winograd int8", products, values, steps * groups * inputs)
                 } else {
-                    ("winograd 2d", products, values, spans * groups)
+                    ("winograd", products, values, spans * groups)
                 }
             }
             Packing::Hwio => {
@@ -262,8 +251,7 @@ fn apart(layer: &LayerRecord) -> usize {
     let last_rows = rows % TILE_ROWS;
     let pixels = match layer.packing() {
         Packing::Pairs | Packing::WidePairs => rows * (columns % PATCH_COLUMNS),
-        Packing::Winograd => rows * in_span,
-        Packing::Winograd2d | Packing::Winograd2dInt8 if joins => {
+        Packing::Winograd | Packing::WinogradInt8 if joins => {
             (rows - last_rows) * in_span + last_rows * columns
         }
         _ => 0,

@@ -65,14 +65,9 @@ impl Kernels {
     pub fn quicker(self) -> &'static [Packing] {
         match self {
             Self::Portable | Self::Armv6m | Self::Armv7m | Self::Rv32 => {
-                &[Packing::Winograd, Packing::Winograd2d, Packing::Winograd2dInt8]
+                &[Packing::Winograd, Packing::WinogradInt8]
             }
-            Self::Armv7em => &[
-                Packing::WidePairs,
-                Packing::Winograd,
-                Packing::Winograd2d,
-                Packing::Winograd2dInt8,
-            ],
+            Self::Armv7em => &[Packing::WidePairs, Packing::Winograd, Packing::WinogradInt8],
             Self::Helium => &[],
             Self::Rvv => &[Packing::HwioTiles],
         }

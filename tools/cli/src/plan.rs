@@ -10,8 +10,9 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use brooklet::Graph;
 use brooklet::format::{LayerRecord, MAX_CARRIED, MAX_SEGMENT_LAYERS, NONE, SegmentRecord};
-use brooklet::{Graph, ops};
+use brooklet::ops::{self, Derived};
 use zerocopy::little_endian::{U16, U32};
 
 use crate::program::Program;
@@ -97,14 +98,16 @@ fn plan_cut(program: &Program, goal: Goal) -> Result<Plan, Uncuttable> {
     Ok(Plan { segments, layers, places, arena_bytes, peak_bytes: peak(&timeline) })
 }
 
-/// The records, with last readers.
+/// The records, with last readers and steps.
 fn records(program: &Program) -> Vec<LayerRecord> {
-    let with_reader = |(layer, last): (&crate::program::Layer, u16)| {
+    let complete = |(layer, last): (&crate::program::Layer, u16)| {
         let mut record = layer.record;
         record.last_reader = U16::new(last);
+        let input = &program.layers[usize::from(record.input.get())].record;
+        Derived::of(&record, input.shape()).set(&mut record);
         record
     };
-    program.layers.iter().zip(program.last_readers()).map(with_reader).collect()
+    program.layers.iter().zip(program.last_readers()).map(complete).collect()
 }
 
 /// Tensors that are made before `cut`, and used after.

@@ -55,6 +55,12 @@ pub enum Table {
     Pixels(Vec<i8>),
 }
 
+/// Largest magnitude of a channel's sum, of any input.
+pub fn largest_sum(weights: &[i8], bias: i32) -> u32 {
+    let weights: u64 = weights.iter().map(|weight| u64::from(weight.unsigned_abs())).sum();
+    u32::try_from(128 * weights + u64::from(bias.unsigned_abs())).unwrap_or(u32::MAX)
+}
+
 impl Layer {
     /// A layer that reads `input`, with no numbers yet.
     pub fn new(name: impl Into<String>, operator: Operator, input: usize, shape: Shape) -> Self {
@@ -100,14 +106,11 @@ impl Layer {
 
     /// Whether the layer is a convolution whose weights can be in that packing.
     pub fn can_be(&self, packing: Packing) -> bool {
-        let sum = |(weights, &bias): (&[i8], &i32)| {
-            let weights: i64 = weights.iter().map(|weight| i64::from(weight.unsigned_abs())).sum();
-            i64::from(bias).abs() + 128 * weights
-        };
         if self.record.is_wide() && packing != Packing::Ohwi {
             return false;
         }
-        let mut sums = self.weights.chunks(self.taps().max(1)).zip(&self.bias).map(sum);
+        let channels = self.weights.chunks(self.taps().max(1)).zip(&self.bias);
+        let mut sums = channels.map(|(weights, &bias)| largest_sum(weights, bias));
         self.record.operator() == Operator::Conv
             && packing
                 .fits(self.record.kernel.map(usize::from), self.record.stride.map(usize::from))

@@ -23,7 +23,7 @@ use crate::lower::{
     Unrepresentable, set_add, set_kernel, set_shortcut, set_softmax, set_window, shape,
 };
 use crate::network::{BatchNorm, Conv, Network, NodeId, Op, Subsample};
-use crate::program::{Layer, Program, Table};
+use crate::program::{Layer, Program, Table, largest_sum};
 use crate::rounding::{Bits, Steps};
 
 /// Extra fractional bits of a join, where the accumulator leaves room for them.
@@ -540,7 +540,8 @@ fn set_conv(
                 (real * unit).round() as i64 + half
             })
             .collect();
-        let largest = table.iter().map(|t| t.abs()).max().unwrap_or(0);
+        let largest = table.iter().map(|t| t.unsigned_abs()).max().unwrap_or(0);
+        let largest = u32::try_from(largest).unwrap_or(u32::MAX);
         let reals: Vec<f64> = reals.iter().map(|real| real * unit).collect();
         if let Some(multipliers) = multipliers(layer, &reals, largest) {
             layer.multipliers = multipliers;
@@ -647,7 +648,7 @@ fn set_multipliers(layer: &mut Layer, reals: &[f64]) -> Result<(), Unrepresentab
 
 /// The multipliers nearest to `reals`, if no sum of any channel can leave 32 bits with them, and
 /// `offset` added behind; those of layers that read or make int16 have 64.
-fn multipliers(layer: &Layer, reals: &[f64], offset: i64) -> Option<Vec<Multiplier>> {
+fn multipliers(layer: &Layer, reals: &[f64], offset: u32) -> Option<Vec<Multiplier>> {
     let taps = layer.weights.len() / layer.bias.len();
     let channels = layer.weights.chunks(taps).zip(&layer.bias).zip(reals);
     channels
@@ -656,11 +657,7 @@ fn multipliers(layer: &Layer, reals: &[f64], offset: i64) -> Option<Vec<Multipli
             if layer.record.is_wide() {
                 return multiplier.is_valid_wide().then_some(multiplier);
             }
-            let weights: i64 = weights.iter().map(|w| i64::from(w.unsigned_abs())).sum();
-            let bound = i64::from(bias).abs() + 128 * weights;
-            let value = (bound as f64 * real).ceil() as i64 + 4;
-            (multiplier.takes(2 * bound) && value + offset <= i64::from(i32::MAX))
-                .then_some(multiplier)
+            multiplier.holds(largest_sum(weights, bias), offset).then_some(multiplier)
         })
         .collect()
 }

@@ -1,4 +1,4 @@
-//! The planner's model of what kernels cost, held against counts of every core.
+//! The planner's model of what kernels cost, held against counts of every backend.
 
 mod common;
 mod onnx;
@@ -112,7 +112,7 @@ fn fit(counts: &[&Count]) -> Work {
 }
 
 /// With `BROOKLET_BLESS` the coefficients are fitted anew; if `BROOKLET_BOARD` names a board, only
-/// those of its core are.
+/// those of its backend are.
 #[test]
 fn predictions_are_near_the_counts() {
     let folder = tempfile::tempdir().unwrap();
@@ -180,15 +180,16 @@ fn predictions_are_near_the_counts() {
         networks.push("mlperf");
     }
     let registry = Registry::find().unwrap();
-    let mut cores: BTreeMap<&str, &Spec> = BTreeMap::new();
+    // Of each one core: on others it takes the same instructions.
+    let mut backends: BTreeMap<&str, &Spec> = BTreeMap::new();
     for spec in registry.boards() {
-        let best = cores.entry(&spec.core).or_insert(spec);
+        let best = backends.entry(&spec.backend).or_insert(spec);
         if spec.ram.bytes > best.ram.bytes {
             *best = spec;
         }
     }
     if let Ok(name) = std::env::var("BROOKLET_BOARD") {
-        cores.retain(|_, spec| spec.name == name);
+        backends.retain(|_, spec| spec.name == name);
     }
     let mut costs = cost::all().clone();
     let mut wrong = Vec::new();
@@ -196,10 +197,14 @@ fn predictions_are_near_the_counts() {
         let of = |name: &&str| counts(folder, spec, &format!("{name}.brook"));
         networks.iter().flat_map(of).collect::<Vec<Vec<Count>>>()
     };
-    let cores: Vec<(&str, &Spec)> = cores.into_iter().collect();
-    let counted: Vec<_> = cores.par_iter().map(|(_, spec)| count(spec)).collect();
-    for ((core, spec), networks) in cores.into_iter().zip(counted) {
-        assert!(networks.len() > 1, "{core}: of all networks and packings only {}", networks.len());
+    let backends: Vec<(&str, &Spec)> = backends.into_iter().collect();
+    let counted: Vec<_> = backends.par_iter().map(|(_, spec)| count(spec)).collect();
+    for ((backend, spec), networks) in backends.into_iter().zip(counted) {
+        assert!(
+            networks.len() > 1,
+            "{backend}: of all networks and packings only {}",
+            networks.len()
+        );
         let mut fitted = cost::of(spec).unwrap_or_default();
         if std::env::var_os("BROOKLET_BLESS").is_some() {
             let mut kernels: BTreeMap<&str, Vec<&Count>> = BTreeMap::new();
@@ -208,7 +213,7 @@ fn predictions_are_near_the_counts() {
             }
             let fit = |(kernel, counts): (&str, Vec<&Count>)| (kernel.to_owned(), fit(&counts));
             let kernels = kernels.into_iter().map(fit).collect();
-            fitted = Core { backend: spec.backend.clone(), kernels };
+            fitted = Core { kernels };
         }
         for network in &networks {
             let counted: f64 = network.iter().map(|count| count.2).sum();
@@ -218,12 +223,12 @@ fn predictions_are_near_the_counts() {
             };
             let predicted: f64 = network.iter().map(predicted).sum();
             let off = 100.0 * (predicted / counted - 1.0);
-            println!("{core}: {counted:.0} counted, {predicted:.0} predicted: {off:+.1} %");
+            println!("{backend}: {counted:.0} counted, {predicted:.0} predicted: {off:+.1} %");
             if off.abs() > TOLERANCE {
-                wrong.push(format!("{core}: {counted:.0} counted, {predicted:.0} predicted"));
+                wrong.push(format!("{backend}: {counted:.0} counted, {predicted:.0} predicted"));
             }
         }
-        costs.insert(core.to_owned(), fitted);
+        costs.insert(backend.to_owned(), fitted);
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     if std::env::var_os("BROOKLET_BLESS").is_some() {

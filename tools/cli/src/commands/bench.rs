@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use brooklet::format::{LayerRecord, Operator};
 use brooklet_firmware::{Options, Registry, size};
 use miette::miette;
 use serde::Serialize;
@@ -55,7 +56,7 @@ struct Report {
     session_bytes: u32,
     /// The deepest that the stack of the whole firmware was.
     stack_bytes: u32,
-    /// Code of the runtime.
+    /// Code of the runtime, as far as this model needs it.
     text_bytes: u64,
     /// Read-only data of the runtime.
     rodata_bytes: u64,
@@ -106,7 +107,8 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
         false => None,
     };
     spinner.set_message("measuring the runtime's size");
-    let sizes = size::runtime(&registry, &spec, &[], &mut |line| say(&spinner, line))?;
+    let features = features(model.layers());
+    let sizes = size::runtime(&registry, &spec, &features, &mut |line| say(&spinner, line))?;
     spinner.finish_and_clear();
     let layers = profile
         .layers
@@ -138,6 +140,21 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
         layers,
     };
     output.print(&report)
+}
+
+/// Features of the runtime that these layers need.
+fn features(layers: &[LayerRecord]) -> Vec<&'static str> {
+    let in_four_bits =
+        |layer: &LayerRecord| layer.operator() == Operator::Conv && layer.packing().bits() == 4;
+    let norm = |layer: &LayerRecord| layer.operator() == Operator::BatchNorm;
+    [
+        ("int4", layers.iter().any(in_four_bits)),
+        ("batch-norm", layers.iter().any(norm)),
+        ("int16", layers.iter().any(LayerRecord::is_wide)),
+    ]
+    .into_iter()
+    .filter_map(|(feature, needed)| needed.then_some(feature))
+    .collect()
 }
 
 /// Parts that are shown: the rest has little.

@@ -1,23 +1,25 @@
 //! `brooklet quantize`: from a trained network to a model file.
 
+mod args;
+mod report;
+
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::fmt;
-use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use brooklet_firmware::Spec;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use indicatif::ProgressBar;
 use miette::{IntoDiagnostic, miette};
 use ndarray::Array2;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+
+pub use args::Args;
+use args::read_json;
+pub(super) use args::{arch, size};
+use report::{Int16, Report};
 
 use super::fit::Verdict;
-use super::plan::Budget;
-use super::{Output, inspect, percent, progress, read, thousands};
+use super::{Output, inspect, progress, thousands};
 use crate::absorption::Shifts;
 use crate::bits::{self, WeightBits};
 use crate::calibrate::{Range, Ranges};
@@ -26,92 +28,17 @@ use crate::data::{Dataset, Preprocess};
 use crate::equalize::Factors;
 use crate::error::{Error, Problem};
 use crate::evaluate::{FloatAnswers, Score, answers, score};
-use crate::import::{self, Arch, Imported, Variant};
+use crate::import::{self, Imported};
 use crate::int16;
 use crate::learn::Failure;
 use crate::lower::{Unrepresentable, lower};
 use crate::model_file::{HostBackend, ModelFile, to_record};
-use crate::network::{Network, NodeId, Shape};
+use crate::network::{Network, NodeId};
 use crate::plan::{Goal, Plan, plan};
 use crate::program::Program;
 use crate::quantize::{Fused, Learned};
-use crate::recipe::{Calibration, Effort, Progress, Quantized, Recipe, Step};
+use crate::recipe::{Effort, Progress, Quantized, Recipe};
 use crate::write::{writable, write_whole};
-
-/// Sizes of pictures, resized and cropped.
-const EXTENTS: RangeInclusive<u32> = 1..=u16::MAX as u32;
-
-/// Options of `brooklet quantize`.
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    /// The network: .onnx, .tflite (float, or already int8), .safetensors, .pt, .pth or .th.
-    network: PathBuf,
-    /// The model file to write.
-    #[arg(short, long, value_name = "MODEL.brook")]
-    output: PathBuf,
-    /// Pictures to measure activation ranges on: a folder with a subfolder a class, a CIFAR-10
-    /// binary file, .npy, .npz, or random:N.
-    #[arg(long, value_name = "DATA", conflicts_with = "ranges")]
-    calibrate: Option<String>,
-    /// How much work is put into it. [default: default]
-    #[arg(long, value_enum, requires = "calibrate")]
-    effort: Option<Effort>,
-    /// How activation ranges are chosen. [default: mse, and with --effort best
-    /// the better of mse and auto]
-    #[arg(long, value_enum, requires = "calibrate")]
-    calibration: Option<Calibration>,
-    /// Leaves steps out.
-    #[arg(long, value_enum, value_name = "STEPS", value_delimiter = ',', requires = "calibrate")]
-    without: Vec<Step>,
-    /// Bits of weights. With 4 the first and the last convolution keep 8. [default: 8, and with
-    /// --flash 4 where it takes them to fit]
-    #[arg(long, value_enum, value_name = "BITS")]
-    weights: Option<WeightBits>,
-    /// Keeps outputs of these layers in int16, where int8 is not enough: names of layers or blocks,
-    /// `first` (convolution), `last` (mean and logits), or `auto`: those that bring a measured gain
-    /// of 0.25 dB each. Takes twice the bytes for their rows, and more instructions.
-    #[arg(long, value_name = "LAYERS", value_delimiter = ',')]
-    int16: Vec<String>,
-    /// Of what is drawn by lot: the same seed and data make the same model.
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
-    /// Activation ranges saved by an earlier calibration; weights are then rounded to the
-    /// nearest.
-    #[arg(long, value_name = "FILE.json")]
-    ranges: Option<PathBuf>,
-    /// Saves the activation ranges, and how good the model was on the calibration data.
-    #[arg(long, value_name = "FILE.json", requires = "calibrate", conflicts_with = "ranges")]
-    save_ranges: Option<PathBuf>,
-    /// Architecture of bare weights, as `new` makes them.
-    #[arg(long, value_name = "NAME", value_parser = arch(), ignore_case = true)]
-    arch: Option<Arch>,
-    #[command(flatten)]
-    variant: Variant,
-    /// Height and width of the input of bare weights.
-    #[arg(long, value_name = "HxW", value_parser = size)]
-    input: Option<[u32; 2]>,
-    /// Resizes pictures so that the shorter side has so many pixels.
-    #[arg(long, value_name = "PIXELS", value_parser = pixels)]
-    resize: Option<u32>,
-    /// Cuts so many pixels out of the centre of a picture, after resizing.
-    #[arg(long, value_name = "HxW", value_parser = size)]
-    crop: Option<[u32; 2]>,
-    /// Mean of red, green and blue, of pixels in 0 to 1. Without mean and std the network takes
-    /// raw 0 to 255.
-    #[arg(long, value_name = "R,G,B", value_parser = triple)]
-    mean: Option<[f32; 3]>,
-    /// Standard deviation of red, green and blue, of pixels in 0 to 1.
-    #[arg(long, value_name = "R,G,B", value_parser = triple)]
-    std: Option<[f32; 3]>,
-    /// The four options above from a JSON file: {"resize": 256, "crop": [224, 224], "mean": …}.
-    #[arg(long, value_name = "FILE.json", conflicts_with_all = ["resize", "crop", "mean", "std"])]
-    preprocess: Option<PathBuf>,
-    /// Names of the classes, a line each. Default: the calibration data's.
-    #[arg(long, value_name = "FILE.txt")]
-    labels: Option<PathBuf>,
-    #[command(flatten)]
-    budget: Budget,
-}
 
 /// Bytes that the model file may take.
 struct FlashBudget<'b> {
@@ -201,46 +128,6 @@ pub(super) fn failed(network: &Path, failure: Failure) -> miette::Report {
     }
 }
 
-/// The names that `--arch` takes.
-pub(super) fn arch() -> impl TypedValueParser<Value = Arch> {
-    PossibleValuesParser::new(Arch::ALL.iter().map(|arch| arch.name()))
-        .try_map(|name| name.parse::<Arch>())
-}
-
-/// A number of pixels that the model format can say.
-fn pixels(text: &str) -> Result<u32, String> {
-    match text.trim().parse() {
-        Ok(number) if EXTENTS.contains(&number) => Ok(number),
-        _ => Err(format!("`{text}` is not a number of pixels from 1 to {}", EXTENTS.end())),
-    }
-}
-
-/// `224x224`, or `224` for both.
-pub(super) fn size(text: &str) -> Result<[u32; 2], String> {
-    let wrong = |error| format!("{error}: write HxW, as in 224x224");
-    match text.split_once(['x', ',']) {
-        Some((height, width)) => {
-            Ok([pixels(height).map_err(wrong)?, pixels(width).map_err(wrong)?])
-        }
-        None => pixels(text).map(|number| [number, number]).map_err(wrong),
-    }
-}
-
-/// `0.485,0.456,0.406`, or one number for all.
-fn triple(text: &str) -> Result<[f32; 3], String> {
-    let wrong = || format!("`{text}` is not three numbers: write R,G,B, as in 0.485,0.456,0.406");
-    let numbers: Vec<f32> = text
-        .split(',')
-        .map(|number| number.trim().parse::<f32>().ok().filter(|number| number.is_finite()))
-        .collect::<Option<_>>()
-        .ok_or_else(wrong)?;
-    match numbers[..] {
-        [one] => Ok([one; 3]),
-        [red, green, blue] => Ok([red, green, blue]),
-        _ => Err(wrong()),
-    }
-}
-
 /// A progress bar for each part of the work.
 #[derive(Default)]
 struct Bars {
@@ -266,214 +153,6 @@ impl Progress for Bars {
             bar.inc(steps as u64);
         }
     }
-}
-
-/// What int16 brings, and what it takes.
-#[derive(Debug, Serialize)]
-struct Int16 {
-    /// The layers whose outputs are int16.
-    layers: Vec<Int16Layer>,
-    /// SQNR on the calibration data with all in int8, if it was measured.
-    int8_sqnr_db: Option<f64>,
-    /// The arena, with all in int8.
-    int8_arena_bytes: Option<usize>,
-    /// Instructions a picture on the board, as predicted: with all in int8, and now.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    instructions: Option<[u64; 2]>,
-}
-
-#[derive(Debug, Serialize)]
-struct Int16Layer {
-    name: String,
-    /// By how much it alone lowers the noise of the logits, beside those before it, if that was
-    /// measured.
-    gain_db: Option<f64>,
-}
-
-impl Int16 {
-    /// Of a program in which `gains` were found, or layers were named.
-    fn new(program: &Program, gains: &[(String, f64)]) -> Self {
-        let gain = |name: &str| gains.iter().find(|(gained, _)| gained == name).map(|gain| gain.1);
-        let int16 = program.layers.iter().filter(|layer| layer.record.is_int16());
-        let layers =
-            int16.map(|layer| Int16Layer { name: layer.name.clone(), gain_db: gain(&layer.name) });
-        Self {
-            layers: layers.collect(),
-            int8_sqnr_db: None,
-            int8_arena_bytes: None,
-            instructions: None,
-        }
-    }
-}
-
-impl fmt::Display for Int16 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.layers.is_empty() {
-            let margin = int16::MARGIN_DB;
-            return writeln!(f, "int16: no layer brings {margin} dB, all stay int8");
-        }
-        let layer = |layer: &Int16Layer| match layer.gain_db {
-            Some(db) => format!("{} (+{db:.2} dB)", layer.name),
-            None => layer.name.clone(),
-        };
-        let layers = self.layers.iter().map(layer).collect::<Vec<_>>().join(", ");
-        write!(f, "int16: {layers}")?;
-        let mut before = Vec::new();
-        before.extend(self.int8_sqnr_db.map(|db| format!("{db:.2} dB")));
-        before.extend(
-            self.int8_arena_bytes.map(|bytes| format!("an arena of {} bytes", thousands(bytes))),
-        );
-        if let Some([int8, now]) = self.instructions {
-            before.push(format!("{} instructions, now {}", thousands(int8), thousands(now)));
-        }
-        match before.is_empty() {
-            true => writeln!(f),
-            false => writeln!(f, "; all in int8 it was {}", before.join(", ")),
-        }
-    }
-}
-
-#[derive(Debug, Serialize)]
-struct Report {
-    model: PathBuf,
-    #[serde(flatten)]
-    contents: inspect::Report,
-    /// On the calibration data.
-    evidence: Option<Score>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    int16: Option<Int16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    verdict: Option<Verdict>,
-}
-
-impl Args {
-    fn preprocess(&self) -> miette::Result<Preprocess> {
-        let preprocess = match &self.preprocess {
-            Some(path) => {
-                let remedy = "write JSON, as in {\"resize\": 256, \"crop\": [224, 224]}";
-                read_json(path, "preprocessing", remedy)?
-            }
-            None => {
-                Preprocess { resize: self.resize, crop: self.crop, mean: self.mean, std: self.std }
-            }
-        };
-        let wrong = |what: &str, remedy: &'static str| {
-            let file = self.preprocess.as_ref().map(|path| format!("{}: ", path.display()));
-            miette!(help = remedy, "{}{what}", file.unwrap_or_default())
-        };
-        let finite = |numbers: [f32; 3]| numbers.iter().all(|number| number.is_finite());
-        let mut extents =
-            preprocess.resize.into_iter().chain(preprocess.crop.into_iter().flatten());
-        if !extents.all(|extent| EXTENTS.contains(&extent)) {
-            return Err(wrong("resize and crop must be from 1 to 65535", "give sizes in pixels"));
-        }
-        if !preprocess.mean.is_none_or(finite) {
-            return Err(wrong("a mean must be a number", "give the training's values"));
-        }
-        if !preprocess.std.is_none_or(|std| finite(std) && std.iter().all(|std| *std > 0.0)) {
-            return Err(wrong("std must be above zero", "give the training's values"));
-        }
-        Ok(preprocess)
-    }
-
-    /// Refuses options that would be of no use for this network.
-    fn check(&self, preprocess: &Preprocess, input: Shape) -> miette::Result<()> {
-        let [height, width, _] = input.map(|size| size as u32);
-        match preprocess.crop {
-            Some(crop) if crop != [height, width] => Err(miette!(
-                help = format!("crop to {height}x{width}, which the network takes"),
-                "{}: a crop of {}x{} does not fit its input of {height}x{width}",
-                self.network.display(),
-                crop[0],
-                crop[1],
-            )),
-            _ => Ok(()),
-        }
-    }
-
-    fn recipe(&self) -> Recipe {
-        Recipe {
-            effort: self.effort.unwrap_or_default(),
-            calibration: self.calibration,
-            without: self.without.clone(),
-            seed: self.seed,
-            in_four_bits: BTreeSet::new(),
-            int16: BTreeSet::new(),
-        }
-    }
-
-    /// Whether layers in int16 are to be found.
-    fn finds_int16(&self) -> bool {
-        self.int16.iter().any(|word| word == "auto")
-    }
-
-    /// Refuses words for int16 that contradict each other, or this input.
-    fn check_int16(&self) -> miette::Result<()> {
-        if self.finds_int16() && self.int16.len() > 1 {
-            return Err(miette!(
-                help = "either --int16 auto, or names",
-                "--int16: auto finds the layers itself",
-            ));
-        }
-        if self.finds_int16() && self.calibrate.is_none() {
-            return Err(miette!(
-                help = "add --calibrate DATA, or name the layers",
-                "--int16 auto: gains are measured on pictures",
-            ));
-        }
-        Ok(())
-    }
-
-    /// The layers that are named for int16.
-    fn named_int16(&self, network: &Network) -> miette::Result<BTreeSet<NodeId>> {
-        let fused = Fused::new(network).map_err(|error| error.in_file(&self.network))?;
-        let mut nodes = BTreeSet::new();
-        for word in self.int16.iter().filter(|word| *word != "auto") {
-            nodes.extend(int16::named(network, &fused, word).map_err(|what| {
-                let names = fused.units.iter().skip(1).map(|unit| &*network.nodes[unit.node].name);
-                let names = names.collect::<Vec<_>>().join(", ");
-                miette!(
-                    help = format!("first, last, auto, or of: {names}"),
-                    "{}: --int16: {what}",
-                    self.network.display(),
-                )
-            })?);
-        }
-        Ok(nodes)
-    }
-
-    /// Where the names of the classes come from.
-    fn names(&self) -> String {
-        let data = || self.calibrate.as_ref().map(PathBuf::from);
-        let from = self.labels.clone().or_else(data).or_else(|| self.ranges.clone());
-        from.map_or_else(|| "the network".to_owned(), |from| from.display().to_string())
-    }
-
-    fn labels(&self) -> miette::Result<Option<Vec<String>>> {
-        let Some(path) = &self.labels else { return Ok(None) };
-        let text = read_text(path, "names of classes, a line each")?;
-        Ok(Some(text.lines().map(str::to_owned).collect()))
-    }
-}
-
-fn read_text(path: &Path, what: &str) -> miette::Result<String> {
-    String::from_utf8(read(path)?).map_err(|_| {
-        miette!(
-            help = format!("give a text file of {what}"),
-            "{}: is not UTF-8 text",
-            path.display()
-        )
-    })
-}
-
-fn read_json<T: DeserializeOwned>(
-    path: &Path,
-    what: &'static str,
-    remedy: &'static str,
-) -> miette::Result<T> {
-    serde_json::from_str(&read_text(path, what)?).map_err(|error| {
-        miette!(help = remedy, "{}: does not hold {what}: {error}", path.display())
-    })
 }
 
 /// The ranges of a file, which must be this network's.
@@ -733,40 +412,6 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let contents = inspect::Report::new(&file.model());
     let verdict = board.map(|board| Verdict::new(&board, &file.model()));
     output.print(&Report { model: args.output.clone(), contents, evidence, int16, verdict })
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "{}: {} bytes, {} MACs, arena {} bytes",
-            self.model.display(),
-            thousands(self.contents.model_bytes),
-            thousands(self.contents.macs),
-            thousands(self.contents.arena_bytes),
-        )?;
-        if let Some(evidence) = &self.evidence {
-            let mut parts = vec![format!("on {} calibration pictures", evidence.images)];
-            parts.extend(evidence.top1.map(|share| format!("top-1 {}", percent(share))));
-            parts.extend(
-                evidence.agreement.map(|share| format!("agreement with float {}", percent(share))),
-            );
-            parts.extend(evidence.sqnr_db.map(|db| format!("SQNR {db:.2} dB")));
-            writeln!(f, "{}", parts.join(", "))?;
-        }
-        let halves = self.contents.layers.iter().filter(|layer| layer.weight_bits == Some(4));
-        let halves: Vec<_> = halves.map(|layer| layer.name.as_str()).collect();
-        if !halves.is_empty() {
-            writeln!(f, "weights in 4 bits: {}", halves.join(", "))?;
-        }
-        if let Some(int16) = &self.int16 {
-            write!(f, "{int16}")?;
-        }
-        if let Some(verdict) = &self.verdict {
-            write!(f, "{verdict}")?;
-        }
-        Ok(())
-    }
 }
 
 /// The model file of a program, checked by the core.

@@ -1,0 +1,124 @@
+//! What `brooklet quantize` says at its end.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::commands::fit::Verdict;
+use crate::commands::{inspect, percent, thousands};
+use crate::evaluate::Score;
+use crate::int16;
+use crate::program::Program;
+
+/// What int16 brings, and what it takes.
+#[derive(Debug, Serialize)]
+pub(super) struct Int16 {
+    /// The layers whose outputs are int16.
+    pub(super) layers: Vec<Int16Layer>,
+    /// SQNR on the calibration data with all in int8, if it was measured.
+    pub(super) int8_sqnr_db: Option<f64>,
+    /// The arena, with all in int8.
+    pub(super) int8_arena_bytes: Option<usize>,
+    /// Instructions a picture on the board, as predicted: with all in int8, and now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) instructions: Option<[u64; 2]>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Int16Layer {
+    pub(super) name: String,
+    /// By how much it alone lowers the noise of the logits, beside those before it, if that was
+    /// measured.
+    pub(super) gain_db: Option<f64>,
+}
+
+impl Int16 {
+    /// Of a program in which `gains` were found, or layers were named.
+    pub(super) fn new(program: &Program, gains: &[(String, f64)]) -> Self {
+        let gain = |name: &str| gains.iter().find(|(gained, _)| gained == name).map(|gain| gain.1);
+        let int16 = program.layers.iter().filter(|layer| layer.record.is_int16());
+        let layers =
+            int16.map(|layer| Int16Layer { name: layer.name.clone(), gain_db: gain(&layer.name) });
+        Self {
+            layers: layers.collect(),
+            int8_sqnr_db: None,
+            int8_arena_bytes: None,
+            instructions: None,
+        }
+    }
+}
+
+impl fmt::Display for Int16 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.layers.is_empty() {
+            let margin = int16::MARGIN_DB;
+            return writeln!(f, "int16: no layer brings {margin} dB, all stay int8");
+        }
+        let layer = |layer: &Int16Layer| match layer.gain_db {
+            Some(db) => format!("{} (+{db:.2} dB)", layer.name),
+            None => layer.name.clone(),
+        };
+        let layers = self.layers.iter().map(layer).collect::<Vec<_>>().join(", ");
+        write!(f, "int16: {layers}")?;
+        let mut before = Vec::new();
+        before.extend(self.int8_sqnr_db.map(|db| format!("{db:.2} dB")));
+        before.extend(
+            self.int8_arena_bytes.map(|bytes| format!("an arena of {} bytes", thousands(bytes))),
+        );
+        if let Some([int8, now]) = self.instructions {
+            before.push(format!("{} instructions, now {}", thousands(int8), thousands(now)));
+        }
+        match before.is_empty() {
+            true => writeln!(f),
+            false => writeln!(f, "; all in int8 it was {}", before.join(", ")),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    pub(super) model: PathBuf,
+    #[serde(flatten)]
+    pub(super) contents: inspect::Report,
+    /// On the calibration data.
+    pub(super) evidence: Option<Score>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) int16: Option<Int16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) verdict: Option<Verdict>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{}: {} bytes, {} MACs, arena {} bytes",
+            self.model.display(),
+            thousands(self.contents.model_bytes),
+            thousands(self.contents.macs),
+            thousands(self.contents.arena_bytes),
+        )?;
+        if let Some(evidence) = &self.evidence {
+            let mut parts = vec![format!("on {} calibration pictures", evidence.images)];
+            parts.extend(evidence.top1.map(|share| format!("top-1 {}", percent(share))));
+            parts.extend(
+                evidence.agreement.map(|share| format!("agreement with float {}", percent(share))),
+            );
+            parts.extend(evidence.sqnr_db.map(|db| format!("SQNR {db:.2} dB")));
+            writeln!(f, "{}", parts.join(", "))?;
+        }
+        let halves = self.contents.layers.iter().filter(|layer| layer.weight_bits == Some(4));
+        let halves: Vec<_> = halves.map(|layer| layer.name.as_str()).collect();
+        if !halves.is_empty() {
+            writeln!(f, "weights in 4 bits: {}", halves.join(", "))?;
+        }
+        if let Some(int16) = &self.int16 {
+            write!(f, "{int16}")?;
+        }
+        if let Some(verdict) = &self.verdict {
+            write!(f, "{verdict}")?;
+        }
+        Ok(())
+    }
+}

@@ -140,6 +140,7 @@ fn is_sound(conv: &Conv<'_>) -> bool {
     channels > 0
         && taps > 0
         && (1..=MAX_KERNEL).contains(&window.kernel[0])
+        && conv.packing.fits(window.kernel, window.stride)
         && conv.weights.len() == conv.packing.bytes(channels, [window.kernel[0], taps])
         && conv.weights.as_ptr().addr().is_multiple_of(2)
         && conv.bias.len() == channels

@@ -14,7 +14,7 @@ use crate::ops::softmax::Softmax;
 use crate::ops::{Outputs, Rows, Shortcut, Shortcuts};
 
 /// A backend without Winograd's convolutions, whose [steps make several rows](Packing::rows_a_step):
-/// a third less code, and 2 KB less of stack, which small boards do not have.
+/// a fifth less code, and 2 KB less of stack, which small boards do not have.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Direct<B>(pub B);
 

@@ -99,6 +99,7 @@ impl Layout {
 
     /// The byte at which a weight begins, of `bytes` in all: that of kernel row `ky` and number
     /// `tap`.
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     pub(super) fn weight(
         &self,
         bytes: usize,
@@ -115,6 +116,7 @@ impl Layout {
     }
 
     /// The byte at which a place begins, of `bytes` in all: number `at` of a line.
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     pub(super) fn place(
         &self,
         bytes: usize,

@@ -4,7 +4,7 @@ use core::array::from_fn;
 use core::ops::Range;
 
 use super::tiles::KERNEL;
-use super::{EIGHT, Packing, TILE_TRANSFORM};
+use super::{EIGHT, Packing, TILE_TRANSFORM, VECTOR, VECTOR_CHANNELS};
 
 /// Output channels that transformed weights have side by side.
 const SIDE_BY_SIDE: usize = 4;
@@ -40,8 +40,16 @@ impl Packing {
         fours: &mut [[[i8; 4]; N]],
     ) {
         let from = |start: usize| packed.get(start..).unwrap_or(&[]);
-        let layout = self.layout();
-        let at = |channel, tap| layout.weight(packed.len(), channel, ky, tap, kernel);
+        // With the packing's name the compiler knows its layout.
+        let at = |packing: Self, channel, tap| {
+            packing.layout().weight(packed.len(), channel, ky, tap, kernel)
+        };
+        // Where the first channel's weights begin, and how far on those of the channel `by` further.
+        let begin = |packing: Self, by: usize| {
+            let of = |channel| at(packing, channel, taps.start);
+            let first = of(channels.start);
+            (first, of(channels.start + by).saturating_sub(first))
+        };
         let lanes = || channels.clone().enumerate();
         if channels.len() < N {
             fours.fill([[0; 4]; N]);
@@ -53,12 +61,16 @@ impl Packing {
         let of_inputs = (taps.start % inputs).is_multiple_of(4)
             && (taps.end % inputs).is_multiple_of(4)
             && (in_column || inputs.is_multiple_of(4));
+        // Whether they are all in one group of vectors.
+        let group = |channel: usize| channel / VECTOR_CHANNELS;
+        let beside = group(channels.start) == group(channels.end.saturating_sub(1));
         // Whether the channels are fours with nothing to fill them up.
         let filled = inputs.is_multiple_of(4) && channels.len().is_multiple_of(4);
         match self {
             Self::Ohwi => {
-                for (lane, channel) in lanes() {
-                    let run = from(at(channel, taps.start));
+                let (first, step) = begin(Self::Ohwi, 1);
+                for lane in 0..channels.len() {
+                    let run = from(first + lane * step);
                     let (run, rest) = run.get(..taps.len()).unwrap_or(&[]).as_chunks::<4>();
                     let mut places = fours.iter_mut().filter_map(|four| four.get_mut(lane));
                     for (weights, place) in run.iter().zip(&mut places) {
@@ -70,8 +82,9 @@ impl Packing {
                 }
             }
             Self::Pairs if in_fours => {
-                for (lane, channel) in lanes().step_by(2) {
-                    let pairs = from(at(channel, taps.start)).as_chunks().0;
+                let (first, step) = begin(Self::Pairs, 2);
+                for lane in (0..channels.len()).step_by(2) {
+                    let pairs = from(first + lane / 2 * step).as_chunks().0;
                     let places = fours.iter_mut().filter_map(|four| four.get_mut(lane..lane + 2));
                     for (place, &[a0, b0, a2, b2, a1, b1, a3, b3]) in places.zip(pairs) {
                         place.copy_from_slice(&[[a0, a1, a2, a3], [b0, b1, b2, b3]]);
@@ -79,8 +92,9 @@ impl Packing {
                 }
             }
             Self::WidePairs if in_fours => {
-                for (lane, channel) in lanes().step_by(2) {
-                    let (pairs, _) = from(at(channel, taps.start)).as_chunks::<16>();
+                let (first, step) = begin(Self::WidePairs, 2);
+                for lane in (0..channels.len()).step_by(2) {
+                    let (pairs, _) = from(first + lane / 2 * step).as_chunks::<16>();
                     let places = fours.iter_mut().filter_map(|four| four.get_mut(lane..lane + 2));
                     for (place, w) in places.zip(pairs) {
                         let a = [w[0], w[8], w[2], w[10]];
@@ -90,7 +104,7 @@ impl Packing {
             }
             Self::Eights if taps.len().is_multiple_of(4) => {
                 for (lane, channel) in lanes().step_by(EIGHT) {
-                    let run = from(at(channel, taps.start));
+                    let run = from(at(Self::Eights, channel, taps.start));
                     let places = fours.iter_mut().filter_map(|four| four.get_mut(lane..));
                     for (places, weights) in places.zip(run.as_chunks::<{ 4 * EIGHT }>().0) {
                         for (o, place) in places.iter_mut().take(EIGHT).enumerate() {
@@ -100,11 +114,17 @@ impl Packing {
                     }
                 }
             }
-            Self::Vectors if in_fours => {
-                for (lane, channel) in lanes() {
-                    let places = fours.iter_mut().filter_map(|four| four.get_mut(lane));
-                    for (place, tap) in places.zip(taps.clone().step_by(4)) {
-                        if let Some(weights) = from(at(channel, tap)).first_chunk() {
+            Self::Vectors if in_fours && beside => {
+                let (mut start, step) = begin(Self::Vectors, 1);
+                for (four, tap) in fours.iter_mut().zip(taps.clone().step_by(4)) {
+                    if tap > taps.start {
+                        start = match tap % VECTOR {
+                            0 => at(Self::Vectors, channels.start, tap),
+                            _ => start + 4,
+                        };
+                    }
+                    for (lane, place) in four.iter_mut().enumerate().take(channels.len()) {
+                        if let Some(weights) = from(start + lane * step).first_chunk() {
                             *place = *weights;
                         }
                     }
@@ -112,8 +132,8 @@ impl Packing {
             }
             Self::Hwio if in_fours => {
                 for (four, tap) in fours.iter_mut().zip(taps.clone().step_by(4)) {
-                    let [first, second] =
-                        [tap, tap + 2].map(|tap| from(at(channels.start, tap)).as_chunks().0);
+                    let [first, second] = [tap, tap + 2]
+                        .map(|tap| from(at(Self::Hwio, channels.start, tap)).as_chunks().0);
                     let pairs = first.iter().zip(second).take(channels.len());
                     for (place, (&[w0, w1], &[w2, w3])) in four.iter_mut().zip(pairs) {
                         *place = [w0, w1, w2, w3];
@@ -132,14 +152,14 @@ impl Packing {
                     };
                     if self == Self::WinogradInt8 {
                         for (lane, channel) in lanes() {
-                            gather(from(at(channel, tap)), lane, run);
+                            gather(from(at(Self::WinogradInt8, channel, tap)), lane, run);
                         }
                         (tap, fours) = (tap + length, rest);
                         continue;
                     }
                     for (lane, channel) in lanes().step_by(SIDE_BY_SIDE) {
                         let at = |position, input| {
-                            layout.place(packed.len(), channel, position, input, kernel)
+                            self.layout().place(packed.len(), channel, position, input, kernel)
                         };
                         // The input channels that come after the first two.
                         let in_order = self == Self::HwioTiles;

@@ -353,11 +353,14 @@ fn exchange(
     for ((output, shortcut), row) in outputs.iter_mut().zip(span.shortcuts).zip(block) {
         let pixels = output.chunks_exact_mut(channels).skip(span.x);
         for ((x, pixel), values) in (span.x..).zip(pixels).zip(row) {
-            for ((o, output), value) in (o..).zip(pixel.iter_mut().skip(o)).zip(values) {
-                match what {
-                    Exchange::Shortcuts => *value = shortcut.at(x, o, *output),
-                    Exchange::Outputs => *output = *value,
+            let places = pixel.get_mut(o..).unwrap_or_default().iter_mut().zip(values);
+            match what {
+                Exchange::Shortcuts => {
+                    for (o, (output, value)) in (o..).zip(places) {
+                        *value = shortcut.at(x, o, *output);
+                    }
                 }
+                Exchange::Outputs => places.for_each(|(output, value)| *output = *value),
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use crate::feature::Feature;
 use crate::format::Packing;
 
 /// A part of the model file, for [`Error::OutOfBounds`] and [`Fault::OutOfBounds`].
@@ -24,19 +25,6 @@ pub enum Part {
     Places,
     Row,
     Scratch,
-}
-
-/// A feature of the crate, for [`Fault::Feature`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[non_exhaustive]
-pub enum Feature {
-    /// Layers that read or make int16.
-    Int16,
-    /// Weights in four bits.
-    Int4,
-    /// Batch norms that no convolution takes in.
-    BatchNorm,
 }
 
 /// What is wrong with one layer, for [`Error::Layer`].
@@ -132,6 +120,8 @@ pub enum Error {
         /// The segment.
         segment: u16,
     },
+    /// The names or labels are not UTF-8 ([`Model::check_text`](crate::Model::check_text)).
+    Text,
     /// A layer contradicts itself or the layers that it reads.
     Layer {
         /// The layer.
@@ -198,16 +188,6 @@ impl fmt::Display for Part {
     }
 }
 
-impl fmt::Display for Feature {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Int16 => "int16",
-            Self::Int4 => "int4",
-            Self::BatchNorm => "batch-norm",
-        })
-    }
-}
-
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -260,6 +240,7 @@ impl fmt::Display for Error {
             Self::TooManyCarried { segment } => {
                 write!(f, "segment {segment}: too many tensors live through it")
             }
+            Self::Text => f.write_str("the names or labels are not UTF-8"),
             Self::Layer { layer, fault } => write!(f, "layer {layer}: {fault}"),
             Self::Stalls { segment } => write!(f, "segment {segment}: no layer can go on"),
             Self::ArenaTooSmall { needed, got } => {

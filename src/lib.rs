@@ -7,6 +7,7 @@ extern crate std;
 
 mod arena;
 mod error;
+mod feature;
 pub mod format;
 mod graph;
 pub mod kernels;
@@ -36,7 +37,8 @@ macro_rules! include_model {
 }
 
 pub use arena::{ARENA_ALIGN, Arena};
-pub use error::{Error, Fault, Feature, Part, RowError};
+pub use error::{Error, Fault, Part, RowError};
+pub use feature::Feature;
 pub use format::arena_bytes;
 pub use graph::Graph;
 pub use logits::{Candidate, Logits};

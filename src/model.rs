@@ -49,12 +49,7 @@ impl<'m> Model<'m> {
         if header.version.get() != VERSION {
             return Err(Error::UnsupportedVersion { found: header.version.get() });
         }
-        let length = header.length.get() as usize;
-        if length < size_of::<Header>() || length > bytes.len() {
-            let needed = length.max(size_of::<Header>());
-            return Err(Error::TooShort { needed, got: bytes.len() });
-        }
-        let file = bytes.get(..length).unwrap_or(&[]);
+        let file = whole(bytes, header)?;
         let (stored, computed) = (header.crc.get(), format::crc(file.get(20..).unwrap_or(&[])));
         if stored != computed {
             return Err(Error::Checksum { stored, computed });
@@ -81,8 +76,21 @@ impl<'m> Model<'m> {
     /// # Errors
     ///
     /// [`Error::TooShort`] or [`Error::OutOfBounds`] if not even the header's tables are in the file.
-    pub fn checked_before(file: &'m [u8]) -> Result<Self, Error> {
-        Self::with_tables(file, header(file)?)
+    pub fn checked_before(bytes: &'m [u8]) -> Result<Self, Error> {
+        let header = header(bytes)?;
+        Self::with_tables(whole(bytes, header)?, header)
+    }
+
+    /// Checks that names and labels are UTF-8, which running does not rely on: those that are not
+    /// read as empty.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Text`].
+    pub fn check_text(&self) -> Result<(), Error> {
+        let names = || (0..self.graph.layers.len()).map(|layer| self.text(self.name_bytes(layer)));
+        let labels = self.header().labels_bytes.get() == 0 || self.labels().is_some();
+        if labels && names().all(|name| name.is_some()) { Ok(()) } else { Err(Error::Text) }
     }
 
     fn with_tables(file: &'m [u8], header: &Header) -> Result<Self, Error> {
@@ -152,7 +160,7 @@ impl<'m> Model<'m> {
         self.header().output.get() as usize
     }
 
-    /// Name of a layer; empty if it is not UTF-8, as [labels](Self::label) are.
+    /// Name of a layer.
     pub fn name(&self, layer: usize) -> &'m str {
         self.text(self.name_bytes(layer)).unwrap_or("")
     }
@@ -442,6 +450,14 @@ impl Places<'_> {
 fn header(file: &[u8]) -> Result<&Header, Error> {
     let too_short = |_| Error::TooShort { needed: size_of::<Header>(), got: file.len() };
     Header::ref_from_prefix(file).map(|(header, _)| header).map_err(too_short)
+}
+
+/// What of `bytes` is the file.
+fn whole<'m>(bytes: &'m [u8], header: &Header) -> Result<&'m [u8], Error> {
+    let length = header.length.get() as usize;
+    let needed = length.max(size_of::<Header>());
+    let file = bytes.get(..length).filter(|file| file.len() == needed);
+    file.ok_or(Error::TooShort { needed, got: bytes.len() })
 }
 
 /// A table of records that lie one after the other.

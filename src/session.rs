@@ -6,7 +6,8 @@ use zerocopy::FromBytes;
 
 use crate::arena::ARENA_ALIGN;
 use crate::error::{Error, RowError};
-use crate::format::{BATCH_NORM, LayerRecord, Operator};
+use crate::feature::Feature;
+use crate::format::{LayerRecord, Operator};
 use crate::kernels::Backend;
 use crate::logits::Logits;
 use crate::model::Model;
@@ -277,8 +278,10 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
                 }
             }
             Operator::Softmax => backend.softmax(&Softmax::new(layer), row, output),
-            Operator::BatchNorm if !BATCH_NORM => {}
-            Operator::BatchNorm => backend.batch_norm(&BatchNorm::new(model, layer), row, output),
+            Operator::BatchNorm if Feature::BatchNorm.is_on() => {
+                backend.batch_norm(&BatchNorm::new(model, layer), row, output)
+            }
+            Operator::BatchNorm => {}
         }
     }
 }

@@ -1,14 +1,15 @@
 //! Every backend of the host computes what the reference computes.
 
+mod common;
+
 use std::io::Write;
 
-use brooklet::format::Packing;
 #[cfg(target_arch = "x86_64")]
 use brooklet::kernels::{Avx2, Avx512Vnni};
 use brooklet::kernels::{Backend, Direct, Portable, Reference};
 use brooklet::ops::conv::Conv;
-use brooklet::ops::{Rows, Shortcut};
 use brooklet_suite::{Memory, run};
+use common::Watched;
 
 /// Runs the suite on a backend, if the machine has it.
 fn is_the_reference<B: Backend>(backend: Option<B>) {
@@ -44,35 +45,16 @@ fn avx512_vnni_is_the_reference() {
     is_the_reference(Avx512Vnni::detect());
 }
 
-/// A backend with one mistake: the suite must find it.
-struct Broken;
-
-impl Backend for Broken {
-    const NAME: &'static str = "broken";
-
-    fn runs(&self, _: Packing) -> bool {
-        true
-    }
-
-    fn conv(
-        &self,
-        conv: &Conv<'_>,
-        rows: &Rows<'_>,
-        shortcut: &Shortcut<'_>,
-        scratch: &mut [u8],
-        output: &mut [i8],
-    ) {
-        Reference.conv(conv, rows, shortcut, scratch, output);
+/// One mistake: the suite must find it.
+#[test]
+fn the_suite_finds_a_mistake() {
+    let spoil = |conv: &Conv<'_>, row: &mut [i8]| {
         if conv.window.input.columns == 1
-            && let Some(last) = output.last_mut()
+            && let Some(last) = row.last_mut()
         {
             *last = last.wrapping_add(1);
         }
-    }
-}
-
-#[test]
-fn the_suite_finds_a_mistake() {
-    let outcome = run(&Broken, &mut Box::new(Memory::new()));
+    };
+    let outcome = run(&Watched::<_, _>(Reference, spoil), &mut Box::new(Memory::new()));
     assert!(outcome.failures > 0, "{outcome:?}");
 }

@@ -5,10 +5,11 @@ mod common;
 use brooklet::format::{Header, LayerRecord, Packing, crc, flags};
 use brooklet::kernels::{Backend, Portable, Reference};
 use brooklet::ops::conv::Conv;
-use brooklet::ops::{Rows, Shortcut};
 use brooklet::{Error, Fault, Model, Part, Session, arena_bytes};
 use brooklet_cli::program::Program;
-use common::{Generator, in_four_bits, interpret, model_file, network, picture, with_int16};
+use common::{
+    Generator, Watched, in_four_bits, interpret, model_file, network, picture, with_int16,
+};
 use zerocopy::{FromBytes, IntoBytes};
 
 /// The file with the right checksum for what it holds.
@@ -343,29 +344,6 @@ fn what_fills_weights_in_four_bits_up_is_zero() {
     }
 }
 
-/// A backend that loads whole words of the model.
-struct Words;
-
-impl Backend for Words {
-    const NAME: &'static str = "words";
-    const ALIGN: usize = 4;
-
-    fn runs(&self, packing: Packing) -> bool {
-        Portable.runs(packing)
-    }
-
-    fn conv(
-        &self,
-        conv: &Conv<'_>,
-        rows: &Rows<'_>,
-        shortcut: &Shortcut<'_>,
-        scratch: &mut [u8],
-        output: &mut [i8],
-    ) {
-        Portable.conv(conv, rows, shortcut, scratch, output);
-    }
-}
-
 #[test]
 fn a_file_may_lie_anywhere_but_for_kernels_that_load_words() {
     let program = network(8, 3);
@@ -377,8 +355,9 @@ fn a_file_may_lie_anywhere_but_for_kernels_that_load_words() {
         places.as_mut_bytes()[offset..offset + file.len()].copy_from_slice(&file);
         let model = Model::parse(&places.as_bytes()[offset..]).unwrap();
         let arena = memory.as_mut_bytes();
-        let misaligned = Error::ModelMisaligned { align: 4, backend: "words" };
-        match Session::new(&model, Words, arena) {
+        let misaligned = Error::ModelMisaligned { align: 4, backend: Portable::NAME };
+        let words = Watched::<_, _, 4>(Portable, |_: &Conv<'_>, _: &mut [i8]| ());
+        match Session::new(&model, words, arena) {
             Ok(_) => assert!(offset.is_multiple_of(4)),
             Err(error) => assert!(!offset.is_multiple_of(4) && error == misaligned, "{error}"),
         }
@@ -386,6 +365,24 @@ fn a_file_may_lie_anywhere_but_for_kernels_that_load_words() {
         let mut session = Session::new(&model, Portable, arena).unwrap();
         let logits: Vec<i16> = session.run_picture(&picture).unwrap().scores().collect();
         assert_eq!(logits, interpret(&program, &picture)[program.logits]);
+    }
+}
+
+#[test]
+fn names_and_labels_are_text() {
+    let mut program = network(8, 3);
+    program.labels = vec!["one".to_owned(); program.layers[program.logits].record.shape().bytes()];
+    let file = model_file(&program);
+    let model = Model::parse(&file).unwrap();
+    assert_eq!(model.check_text(), Ok(()));
+    for at in [model.header().names_offset, model.header().labels_offset] {
+        let mut broken = file.clone();
+        broken[at.get() as usize] = 0xff;
+        let broken = sealed(broken);
+        // Running does not ask what layers and classes are called.
+        let model = Model::parse(&broken).unwrap();
+        assert_eq!(model.check_text(), Err(Error::Text));
+        assert!(model.name(0).is_empty() || model.label(0).is_none());
     }
 }
 

@@ -7,11 +7,10 @@ use std::cell::Cell;
 use brooklet::format::Packing;
 use brooklet::kernels::{Backend, Portable, Reference};
 use brooklet::ops::conv::Conv;
-use brooklet::ops::{Rows, Shortcut};
 use brooklet::{ARENA_ALIGN, Model, RowError, Session, Step};
 use brooklet_cli::plan::{Goal, plan};
 use brooklet_cli::program::Program;
-use common::{in_four_bits, interpret, model_file, network, picture, with_int16};
+use common::{Watched, in_four_bits, interpret, model_file, network, picture, with_int16};
 use proptest::prelude::*;
 use zerocopy::IntoBytes;
 
@@ -124,29 +123,6 @@ proptest! {
     }
 }
 
-/// The reference, and the multiply-accumulates of the rows that it was asked for.
-struct Counting<'a>(&'a Cell<u64>);
-
-impl Backend for Counting<'_> {
-    const NAME: &'static str = Reference::NAME;
-
-    fn runs(&self, packing: Packing) -> bool {
-        Reference.runs(packing)
-    }
-
-    fn conv(
-        &self,
-        conv: &Conv<'_>,
-        rows: &Rows<'_>,
-        shortcut: &Shortcut<'_>,
-        scratch: &mut [u8],
-        output: &mut [i8],
-    ) {
-        self.0.set(self.0.get() + (output.len() * conv.taps()) as u64);
-        Reference.conv(conv, rows, shortcut, scratch, output);
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..Default::default() })]
 
@@ -157,7 +133,10 @@ proptest! {
         let model = Model::parse(&file).unwrap();
         let macs: u64 = (0..model.layers().len()).map(|layer| model.graph().macs(layer)).sum();
         let counted = Cell::new(0);
-        run(&file, Counting(&counted), &picture(&program, seed), 0);
+        let count = |conv: &Conv<'_>, row: &mut [i8]| {
+            counted.set(counted.get() + (row.len() * conv.taps()) as u64);
+        };
+        run(&file, Watched::<_, _>(Reference, count), &picture(&program, seed), 0);
         prop_assert_eq!(counted.get(), macs);
     }
 }

@@ -5,18 +5,13 @@ use zerocopy::little_endian::{F32, I32, U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::Packing;
+use crate::feature::Feature;
 use crate::quant::{Clamp, Multiplier, Quantization};
 use crate::shape::Shape;
 
 /// No layer, in [`shortcut`](LayerRecord::shortcut) and
 /// [`last_reader`](LayerRecord::last_reader).
 pub const NONE: u16 = u16::MAX;
-
-/// Whether this build runs int16.
-pub(crate) const INT16: bool = cfg!(feature = "int16");
-
-/// Whether this build runs batch norms that no convolution takes in.
-pub(crate) const BATCH_NORM: bool = cfg!(feature = "batch-norm");
 
 /// Bits of [`LayerRecord::flags`].
 pub mod flags {
@@ -63,7 +58,7 @@ impl Operator {
             3 => Self::MaxPool,
             4 => Self::AveragePool,
             5 => Self::Softmax,
-            6 if BATCH_NORM => Self::BatchNorm,
+            6 if Feature::BatchNorm.is_on() => Self::BatchNorm,
             _ => return None,
         })
     }
@@ -190,13 +185,13 @@ impl LayerRecord {
     /// Whether the output is int16.
     #[inline]
     pub fn is_int16(&self) -> bool {
-        INT16 && self.flags & flags::INT16 != 0
+        Feature::Int16.is_on() && self.flags & flags::INT16 != 0
     }
 
     /// Whether the layer reads or makes int16.
     #[inline]
     pub fn is_wide(&self) -> bool {
-        INT16 && self.flags & flags::WIDE != 0
+        Feature::Int16.is_on() && self.flags & flags::WIDE != 0
     }
 
     /// Bytes of a row of the output.

@@ -70,7 +70,7 @@ impl Layout {
         match self.element {
             Element::Int8 => 1,
             Element::Int16 | Element::Position => 2,
-            Element::Kernel => tiles::KERNEL,
+            Element::Kernel => tiles::TILE_KERNEL,
         }
     }
 

@@ -84,11 +84,10 @@ mod unpack;
 mod writer;
 
 pub use header::{Header, PreprocessingRecord, SegmentRecord, arena_bytes, crc};
-pub(crate) use layer::{BATCH_NORM, INT16};
 pub use layer::{LayerRecord, NONE, Operator, flags};
 pub(crate) use packing::unpack_halves;
-pub use packing::{EIGHT, Packing, TILE_ROWS, VECTOR, VECTOR_CHANNELS};
-pub use tiles::TILE_TRANSFORM;
+pub use packing::{EIGHT, Packing, SIDE_BY_SIDE, TILE_ROWS, VECTOR, VECTOR_CHANNELS};
+pub use tiles::{TILE_KERNEL, TILE_TRANSFORM};
 pub use writer::Writer;
 
 /// The first eight bytes: not text, no line end that a transfer could change.

@@ -4,6 +4,7 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use super::layout::{Element, Layout, Order};
 use super::tiles;
+use crate::feature::Feature;
 
 /// In which order, and in which form, the weights of a convolution lie. The numbers are those of
 /// the file.
@@ -106,17 +107,25 @@ pub enum Packing {
     Hwio4 = 13,
 }
 
-/// Whether this build runs weights in four bits.
-const INT4: bool = cfg!(feature = "int4");
-
 /// Weights that [`Packing::Vectors`] has in a vector.
 pub const VECTOR: usize = 16;
 /// Output channels that [`Packing::Vectors`] has side by side, at most.
 pub const VECTOR_CHANNELS: usize = 64;
+/// Output channels that [`Packing::Winograd`] and [`Packing::WinogradInt8`] have side by side.
+pub const SIDE_BY_SIDE: usize = 4;
 /// Channels that [`Packing::Eights`] has side by side.
 pub const EIGHT: usize = 8;
 /// Rows of the output in a tile of [`Packing::Winograd`] and [`Packing::HwioTiles`].
 pub const TILE_ROWS: usize = 4;
+
+// A number is its packing's place.
+const _: () = {
+    let mut number = 0;
+    while number < Packing::ALL.len() {
+        assert!(Packing::ALL[number] as usize == number);
+        number += 1;
+    }
+};
 
 /// The layouts of all packings, by their numbers. Those in four bits have that of what they are
 /// [unpacked](Packing::unpacked) to.
@@ -166,8 +175,13 @@ impl Packing {
     /// The packing of a number; those in four bits only with the crate's feature `int4`.
     #[inline]
     pub fn from_number(number: u8) -> Option<Self> {
-        let packing = Self::ALL.get(usize::from(number)).copied();
-        packing.filter(|packing| INT4 || (*packing as u8) < Self::Ohwi4 as u8)
+        let there = Feature::Int4.is_on() || !Self::is_in_four_bits(number);
+        Self::ALL.get(usize::from(number)).copied().filter(|_| there)
+    }
+
+    /// Whether a packing of that number has weights in four bits.
+    pub(crate) const fn is_in_four_bits(number: u8) -> bool {
+        number >= Self::Ohwi4 as u8 && (number as usize) < Self::ALL.len()
     }
 
     /// Its name in reports and options.
@@ -214,7 +228,7 @@ impl Packing {
     /// two vectors.
     pub const fn unpacked(self) -> Option<Self> {
         match self {
-            _ if !INT4 => None,
+            _ if !Feature::Int4.is_on() => None,
             Self::Ohwi4 => Some(Self::Ohwi),
             Self::Pairs4 => Some(Self::Pairs),
             Self::Eights4 => Some(Self::Eights),
@@ -387,7 +401,7 @@ impl Packing {
             }),
             Element::Kernel => (line..filled).all(|input| {
                 let at = layout.place(packed.len(), channel, 0, input, kernel);
-                packed.get(at..at + tiles::KERNEL).is_some_and(|w| w.iter().all(|&w| w == 0))
+                packed.get(at..at + tiles::TILE_KERNEL).is_some_and(|w| w.iter().all(|&w| w == 0))
             }),
             Element::Position => (0..filled).all(|input| {
                 let at = |line| layout.int16(packed, channel, line, input, kernel);

@@ -12,8 +12,8 @@ pub const TILE_TRANSFORM: [[i16; 3]; SIDE] =
 const SIDE: usize = 6;
 /// Values of a transformed kernel, row by row.
 pub(super) const POSITIONS: usize = SIDE * SIDE;
-/// Weights of a kernel.
-pub(super) const KERNEL: usize = 9;
+/// Weights of a kernel that is transformed.
+pub const TILE_KERNEL: usize = 9;
 
 /// What a weight of the kernel is multiplied by at each position.
 pub(super) fn factors([ky, kx]: [usize; 2]) -> impl Iterator<Item = i16> {

@@ -3,11 +3,8 @@
 use core::array::from_fn;
 use core::ops::Range;
 
-use super::tiles::KERNEL;
-use super::{EIGHT, Packing, TILE_TRANSFORM, VECTOR, VECTOR_CHANNELS};
-
-/// Output channels that transformed weights have side by side.
-const SIDE_BY_SIDE: usize = 4;
+use super::tiles::TILE_KERNEL;
+use super::{EIGHT, Packing, SIDE_BY_SIDE, TILE_TRANSFORM, VECTOR, VECTOR_CHANNELS};
 
 /// How one of three weights comes from the six that they were transformed into: the sum of some,
 /// times their signs, is a multiple of it.
@@ -200,11 +197,11 @@ impl Packing {
 #[inline]
 fn gather<const N: usize>(packed: &[i8], lane: usize, fours: &mut [[[i8; 4]; N]]) {
     // The kernels of two input channels of four output channels are together.
-    const PAIR: usize = 2 * SIDE_BY_SIDE * KERNEL;
+    const PAIR: usize = 2 * SIDE_BY_SIDE * TILE_KERNEL;
     let places = fours.iter_mut().filter_map(|four| four.get_mut(lane));
     for (place, weights) in places.zip(packed.chunks(2 * PAIR)) {
-        if let Some(weights) = weights.first_chunk::<{ PAIR + KERNEL + 1 }>() {
-            *place = [weights[0], weights[PAIR], weights[KERNEL], weights[PAIR + KERNEL]];
+        if let Some(weights) = weights.first_chunk::<{ PAIR + TILE_KERNEL + 1 }>() {
+            *place = [weights[0], weights[PAIR], weights[TILE_KERNEL], weights[PAIR + TILE_KERNEL]];
         }
     }
 }

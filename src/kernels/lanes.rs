@@ -124,6 +124,7 @@ pub(super) fn conv<L: Lanes>(
     scratch: &mut [u8],
     output: &mut [i8],
 ) {
+    // As `Backend::ALIGN` asks for.
     if !aligned(conv.bias) {
         return;
     }

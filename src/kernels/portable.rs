@@ -237,8 +237,8 @@ fn multiply<const N: usize, const M: usize>(
         return;
     }
     for i in 0..length {
-        let w = weights.map(|w| i32::from(w[i]));
-        let v = values.map(|v| i32::from(v[i]));
+        let at = |run: &[i8]| run.get(i).map_or(0, |&number| i32::from(number));
+        let (w, v) = (weights.map(at), values.map(at));
         for (acc, v) in acc.iter_mut().zip(v) {
             for (acc, w) in acc.iter_mut().zip(w) {
                 *acc = acc.wrapping_add(w * v);

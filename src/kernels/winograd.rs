@@ -42,14 +42,13 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 #[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em"))]
 use super::quick::aligned;
-use crate::format::{Packing, TILE_ROWS};
+use crate::format::{Packing, SIDE_BY_SIDE, TILE_KERNEL, TILE_ROWS};
 #[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "rv32"))]
 use crate::ops::Shortcut;
 #[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "rv32"))]
 use crate::ops::conv::Finish;
 use crate::ops::conv::{
-    Conv, Padding, SIDE_BY_SIDE, TILE_COLUMNS, TILE_POSITIONS, TILES, TILES_ROWS, TILES_SPAN,
-    UNDER_TILES,
+    Conv, Padding, TILE_COLUMNS, TILE_POSITIONS, TILES, TILES_ROWS, TILES_SPAN, UNDER_TILES,
 };
 use crate::ops::{Outputs, Rows, Shortcuts, int8_mut};
 #[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em"))]
@@ -62,7 +61,7 @@ pub(super) const CHANNELS: usize = SIDE_BY_SIDE;
 /// Columns of the output that are computed at once.
 const SPAN: usize = TILES * TILE_COLUMNS;
 /// Weights of a kernel.
-pub(super) const KERNEL: usize = 9;
+pub(super) const KERNEL: usize = TILE_KERNEL;
 /// The inverse of 9 modulo 2³².
 pub(super) const NINTH: i32 = 0x38e3_8e39;
 

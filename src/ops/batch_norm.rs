@@ -13,7 +13,7 @@
 
 use zerocopy::little_endian::I32;
 
-use super::conv::channel_multiplier;
+use super::conv::{bound_with, channel_multiplier};
 use super::{int8, part, words};
 use crate::error::{Fault, Part};
 use crate::format::{LayerRecord, Packing};
@@ -99,9 +99,8 @@ pub(super) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault>
         if !multiplier.is_valid() {
             return Err(Fault::Quantization);
         }
-        let weight = norm.weights.get(c).map_or(0, |weight| weight.unsigned_abs());
         let bias = norm.bias.get(c).map_or(0, |bias| bias.get().unsigned_abs());
-        if !multiplier.holds(bias.saturating_add(128 * u32::from(weight)), 128) {
+        if !multiplier.holds(bound_with(bias, norm.weights.get(c).copied().unwrap_or(0)), 128) {
             return Err(Fault::Accumulator { channel });
         }
     }

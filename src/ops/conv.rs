@@ -22,9 +22,9 @@ use fixed::types::I1F31;
 use zerocopy::little_endian::I32;
 
 use super::{Shortcut, Window, int8, part, words};
-use crate::error::{Fault, Feature, Part};
+use crate::error::{Fault, Part};
 use crate::format::{
-    EIGHT, LayerRecord, Packing, TILE_ROWS, TILE_TRANSFORM, VECTOR, VECTOR_CHANNELS,
+    EIGHT, LayerRecord, Packing, SIDE_BY_SIDE, TILE_ROWS, TILE_TRANSFORM, VECTOR, VECTOR_CHANNELS,
 };
 use crate::model::Model;
 use crate::quant::{Clamp, Multiplier, Requantizer, requantize};
@@ -179,7 +179,12 @@ impl<'m> Conv<'m> {
         o: usize,
         here: i8,
     ) -> i8 {
-        let value = requantize(acc, multiplier);
+        self.of_value(requantize(acc, multiplier), shortcut, x, o, here)
+    }
+
+    /// The output for a requantized sum.
+    #[inline(always)]
+    fn of_value(&self, value: i32, shortcut: &Shortcut<'_>, x: usize, o: usize, here: i8) -> i8 {
         self.clamp.apply(match self.finish {
             Finish::Requantize { zero_point } => value + zero_point,
             Finish::Join { table, bits } => {
@@ -208,7 +213,8 @@ impl Conv<'_> {
     }
 
     /// Writes the outputs for the sums of a channel, its bias not yet in them, at columns from
-    /// `x` on; `pixels` begins with the first of them.
+    /// `x` on; `pixels` begins with the first of them. Not inlined: several kernels come here, most
+    /// with what is out of the ordinary.
     #[inline(never)]
     pub fn finish(
         &self,
@@ -222,13 +228,7 @@ impl Conv<'_> {
         let outputs = pixels.iter_mut().skip(channel.o).step_by(channels);
         for ((x, out), &sum) in (x..).zip(outputs).zip(sums) {
             let value = channel.requantizer.apply(channel.bias.wrapping_add(sum));
-            *out = self.clamp.apply(match self.finish {
-                Finish::Requantize { zero_point } => value + zero_point,
-                Finish::Join { table, bits } => {
-                    let byte = (shortcut.at(x, channel.o, *out) as u8) ^ 0x80;
-                    (value + table.get(usize::from(byte)).map_or(0, |term| term.get())) >> bits
-                }
-            });
+            *out = self.of_value(value, shortcut, x, channel.o, *out);
         }
     }
 }
@@ -288,8 +288,6 @@ pub const TILE_COLUMNS: usize = 4;
 pub const TILES: usize = 2;
 /// Columns of the input under these tiles.
 pub const TILES_SPAN: usize = TILES * TILE_COLUMNS + 2;
-/// Output channels whose transformed weights are side by side.
-pub const SIDE_BY_SIDE: usize = 4;
 /// Output channels whose sums kernels for [`Packing::HwioTiles`] keep in scratch memory.
 pub const TILE_LANES: usize = 32;
 /// Words that they keep for each: the sums at all positions, and two shifts.
@@ -453,12 +451,8 @@ pub(super) fn check_parts(
     layer: &LayerRecord,
 ) -> Result<(Window, Packing), Fault> {
     super::check_window(model, layer)?;
-    let Some(packing) = Packing::from_number(layer.packing) else {
-        return Err(match usize::from(layer.packing) < Packing::ALL.len() {
-            true => Fault::Feature(Feature::Int4),
-            false => Fault::UnknownPacking(layer.packing),
-        });
-    };
+    let packing =
+        Packing::from_number(layer.packing).ok_or(Fault::UnknownPacking(layer.packing))?;
     let window = Window::of(model, layer);
     if !packing.fits(window.kernel, window.stride) {
         return Err(Fault::Packing(packing));
@@ -527,13 +521,19 @@ pub(super) fn largest(table: &[I32]) -> u32 {
 /// Largest magnitude that the sum of output channel `o` can have, at any moment of summing.
 fn accumulator_bound(conv: &Conv<'_>, o: usize) -> u32 {
     let [rows, row] = kernel_taps(&conv.window);
-    let mut weights = 0u32;
+    let mut bound = conv.bias(o).unsigned_abs();
     for ky in 0..rows {
         for tap in 0..row {
-            weights = weights.saturating_add(u32::from(conv.weight(o, ky, tap).unsigned_abs()));
+            bound = bound_with(bound, conv.weight(o, ky, tap));
         }
     }
-    weights.saturating_mul(128).saturating_add(conv.bias(o).unsigned_abs())
+    bound
+}
+
+/// Largest magnitude of a sum, `bound` so far, with one more product: of `weight` and any int8. It
+/// begins with the magnitude of the bias.
+pub fn bound_with(bound: u32, weight: i8) -> u32 {
+    bound.saturating_add(128 * u32::from(weight.unsigned_abs()))
 }
 
 #[cfg(test)]

@@ -22,8 +22,9 @@ use core::ops::Range;
 
 use zerocopy::little_endian::{I32, U32};
 
-use crate::error::{Fault, Feature, Part};
-use crate::format::{BATCH_NORM, INT16, LayerRecord, NONE, Operator, TILE_ROWS, flags};
+use crate::error::{Fault, Part};
+use crate::feature::Feature;
+use crate::format::{LayerRecord, NONE, Operator, TILE_ROWS, flags};
 use crate::graph::Graph;
 use crate::model::Model;
 use crate::shape::Shape;
@@ -170,7 +171,7 @@ impl Derived {
         };
         let weight_bytes = match layer.operator() {
             Operator::Conv => conv::weight_bytes(&Window::over(input, layer), layer.packing()),
-            Operator::BatchNorm if BATCH_NORM => usize::from(layer.channels.get()),
+            Operator::BatchNorm if Feature::BatchNorm.is_on() => usize::from(layer.channels.get()),
             _ => 0,
         };
         Self {
@@ -285,15 +286,12 @@ pub fn scratch_persists(layer: &LayerRecord) -> bool {
 /// Checks what every layer has in common, then what its operator asks for.
 pub(crate) fn check(model: &Model<'_>, index: usize) -> Result<(), Fault> {
     let layer = model.layer(index);
-    let Some(operator) = Operator::from_number(layer.operator) else {
-        return Err(match layer.operator == Operator::BatchNorm as u8 {
-            true => Fault::Feature(Feature::BatchNorm),
-            false => Fault::UnknownOperator(layer.operator),
-        });
-    };
-    if !INT16 && layer.flags & (flags::INT16 | flags::WIDE) != 0 {
-        return Err(Fault::Feature(Feature::Int16));
+    let mut missing = Feature::ALL.into_iter().filter(|feature| !feature.is_on());
+    if let Some(feature) = missing.find(|feature| feature.is_needed_by(layer)) {
+        return Err(Fault::Feature(feature));
     }
+    let operator =
+        Operator::from_number(layer.operator).ok_or(Fault::UnknownOperator(layer.operator))?;
     if layer.flags & !flags::ALL != 0 {
         return Err(Fault::Reserved);
     }
@@ -327,7 +325,7 @@ pub(crate) fn check(model: &Model<'_>, index: usize) -> Result<(), Fault> {
             Operator::MaxPool => max_pool::check(model, layer)?,
             Operator::AveragePool => average_pool::check(model, layer)?,
             Operator::Softmax => softmax::check(model, layer)?,
-            Operator::BatchNorm if BATCH_NORM => batch_norm::check(model, layer)?,
+            Operator::BatchNorm if Feature::BatchNorm.is_on() => batch_norm::check(model, layer)?,
             Operator::BatchNorm => {}
         }
     }

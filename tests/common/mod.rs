@@ -1,11 +1,14 @@
 //! Random small residual networks, and a whole-map interpreter that knows nothing of rows,
-//! rings, packings or files.
+//! rings, packings or files; and a backend that tests look into.
 
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part")]
 
 use brooklet::Shape;
 use brooklet::format::{LayerRecord, Operator, Packing, flags};
+use brooklet::kernels::Backend;
+use brooklet::ops::conv::Conv;
 use brooklet::ops::softmax::Softmax;
+use brooklet::ops::{Rows, Shortcut};
 use brooklet::quant::{Multiplier, requantize, rounding_divide};
 use brooklet_cli::program::{Layer, Program, Table};
 use zerocopy::little_endian::{F32, I32, U16};
@@ -32,6 +35,31 @@ impl Generator {
 
     pub fn int8(&mut self) -> i8 {
         self.next() as i8
+    }
+}
+
+/// A backend, and what is done with each convolution and its row behind it; models have to lie at
+/// multiples of `ALIGN`.
+pub struct Watched<B, F, const ALIGN: usize = 1>(pub B, pub F);
+
+impl<B: Backend, F: Fn(&Conv<'_>, &mut [i8]), const ALIGN: usize> Backend for Watched<B, F, ALIGN> {
+    const NAME: &'static str = B::NAME;
+    const ALIGN: usize = ALIGN;
+
+    fn runs(&self, packing: Packing) -> bool {
+        self.0.runs(packing)
+    }
+
+    fn conv(
+        &self,
+        conv: &Conv<'_>,
+        rows: &Rows<'_>,
+        shortcut: &Shortcut<'_>,
+        scratch: &mut [u8],
+        output: &mut [i8],
+    ) {
+        self.0.conv(conv, rows, shortcut, scratch, output);
+        (self.1)(conv, output);
     }
 }
 

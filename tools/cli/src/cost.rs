@@ -32,13 +32,13 @@ pub type Work = [f64; 7];
 /// The coefficients of a backend's kernels, by their names: instructions for each kind of work.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Core {
+pub struct Coefficients {
     /// By the kernels' names.
     pub kernels: BTreeMap<String, Work>,
 }
 
 /// The coefficients, by the backend's name.
-pub type Costs = BTreeMap<String, Core>;
+pub type Costs = BTreeMap<String, Coefficients>;
 
 static COSTS: LazyLock<Costs> = LazyLock::new(|| {
     serde_json::from_str(include_str!("costs.json")).expect("the test `costs` wrote it")
@@ -50,7 +50,7 @@ pub fn all() -> &'static Costs {
 }
 
 /// The coefficients of a board's backend, if there are any: of the kernels that the board has.
-pub fn of(spec: &Spec) -> Option<Core> {
+pub fn of(spec: &Spec) -> Option<Coefficients> {
     let mut core = COSTS.get(&spec.backend)?.clone();
     if !spec.makes_several_rows() {
         core.kernels.retain(|name, _| !name.starts_with("winograd"));
@@ -59,13 +59,13 @@ pub fn of(spec: &Spec) -> Option<Core> {
 }
 
 /// Coefficients to choose packings by: those of a board's backend, or of any that runs `packing`.
-pub fn similar(spec: &Spec, packing: Packing) -> Core {
-    let runs = |core: &&Core| core.kernels.contains_key(packing.name());
+pub fn similar(spec: &Spec, packing: Packing) -> Coefficients {
+    let runs = |core: &&Coefficients| core.kernels.contains_key(packing.name());
     let any = || COSTS.values().find(runs).cloned();
     of(spec).filter(|core| runs(&core)).or_else(any).unwrap_or_default()
 }
 
-impl Core {
+impl Coefficients {
     /// Whether it has the kernel for such a layer.
     pub fn runs(&self, layer: &LayerRecord, input: Shape) -> bool {
         self.kernels.contains_key(work(layer, input).0)

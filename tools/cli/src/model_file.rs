@@ -98,15 +98,15 @@ impl ModelFile {
     /// [`ModelError`] names the file and what is wrong.
     pub fn new(path: impl AsRef<Path>, bytes: Vec<u8>) -> Result<Self, ModelError> {
         let file = Self { path: path.as_ref().to_owned(), bytes };
-        match Model::parse(&file.bytes) {
-            Ok(_) => Ok(file),
+        match Model::parse(&file.bytes).and_then(|model| model.check_text()) {
+            Ok(()) => Ok(file),
             Err(error) => Err(file.refused(error)),
         }
     }
 
     /// The model.
     pub fn model(&self) -> Model<'_> {
-        Model::parse(&self.bytes).expect("it was parsed when it was opened")
+        Model::checked_before(&self.bytes).expect("it was parsed when it was opened")
     }
 
     /// The file's name.

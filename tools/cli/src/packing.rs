@@ -7,7 +7,7 @@ use brooklet::ops;
 use brooklet_firmware::Spec;
 use miette::miette;
 
-use crate::cost::Core;
+use crate::cost::Coefficients;
 use crate::knapsack::{self, Choice};
 use crate::model_file::ModelFile;
 use crate::plan::{Goal, Plan, Uncuttable, plan};
@@ -107,7 +107,7 @@ impl Kernels {
         program: Program,
         goal: Goal,
         file_bytes: usize,
-        costs: &Core,
+        costs: &Coefficients,
     ) -> Result<(Program, Plan), Uncuttable> {
         let program = self.packed(program);
         let smallest = plan(&program, goal)?;
@@ -135,7 +135,7 @@ impl Kernels {
         mut program: Program,
         room: usize,
         scratch_bytes: usize,
-        costs: &Core,
+        costs: &Coefficients,
     ) -> Program {
         let choices: Vec<Vec<(Packing, Choice)>> = (0..program.layers.len())
             .map(|index| self.choices(&program, index, scratch_bytes, costs))
@@ -159,7 +159,7 @@ impl Kernels {
         program: &Program,
         index: usize,
         scratch_bytes: usize,
-        costs: &Core,
+        costs: &Coefficients,
     ) -> Vec<(Packing, Choice)> {
         let layer = &program.layers[index];
         let shape = program.layers[usize::from(layer.record.input.get())].record.shape();

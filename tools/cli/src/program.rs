@@ -4,7 +4,7 @@
 use brooklet::format::{
     Header, LayerRecord, NONE, Operator, Packing, PreprocessingRecord, WEIGHTS_ALIGN, Writer,
 };
-use brooklet::ops::conv::sum_bound;
+use brooklet::ops::conv::{bound_with, sum_bound};
 use brooklet::quant::Multiplier;
 use brooklet::{Model, Shape, ops};
 use fixed::types::I1F31;
@@ -57,8 +57,7 @@ pub enum Table {
 
 /// Largest magnitude of a channel's sum, of any input.
 pub fn largest_sum(weights: &[i8], bias: i32) -> u32 {
-    let weights: u64 = weights.iter().map(|weight| u64::from(weight.unsigned_abs())).sum();
-    u32::try_from(128 * weights + u64::from(bias.unsigned_abs())).unwrap_or(u32::MAX)
+    weights.iter().fold(bias.unsigned_abs(), |bound, &weight| bound_with(bound, weight))
 }
 
 impl Layer {

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::slice;
 
 use brooklet::format::Packing;
-use brooklet_cli::cost::{self, Core, Work};
+use brooklet_cli::cost::{self, Coefficients, Work};
 use brooklet_cli::model_file::ModelFile;
 use brooklet_cli::packing::Kernels;
 use brooklet_cli::plan::{Goal, plan};
@@ -213,7 +213,7 @@ fn predictions_are_near_the_counts() {
             }
             let fit = |(kernel, counts): (&str, Vec<&Count>)| (kernel.to_owned(), fit(&counts));
             let kernels = kernels.into_iter().map(fit).collect();
-            fitted = Core { kernels };
+            fitted = Coefficients { kernels };
         }
         for network in &networks {
             let counted: f64 = network.iter().map(|count| count.2).sum();

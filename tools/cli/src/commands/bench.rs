@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use brooklet::format::{LayerRecord, Operator};
+use brooklet::Feature;
 use brooklet_firmware::{Options, Registry, size};
 use miette::miette;
 use serde::Serialize;
@@ -107,7 +107,8 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
         false => None,
     };
     spinner.set_message("measuring the runtime's size");
-    let features = features(model.layers());
+    let needed = |feature: &Feature| model.layers().iter().any(|l| feature.is_needed_by(l));
+    let features: Vec<&str> = Feature::ALL.into_iter().filter(needed).map(Feature::name).collect();
     let sizes = size::runtime(&registry, &spec, &features, &mut |line| say(&spinner, line))?;
     spinner.finish_and_clear();
     let layers = profile
@@ -140,21 +141,6 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
         layers,
     };
     output.print(&report)
-}
-
-/// Features of the runtime that these layers need.
-fn features(layers: &[LayerRecord]) -> Vec<&'static str> {
-    let in_four_bits =
-        |layer: &LayerRecord| layer.operator() == Operator::Conv && layer.packing().bits() == 4;
-    let norm = |layer: &LayerRecord| layer.operator() == Operator::BatchNorm;
-    [
-        ("int4", layers.iter().any(in_four_bits)),
-        ("batch-norm", layers.iter().any(norm)),
-        ("int16", layers.iter().any(LayerRecord::is_wide)),
-    ]
-    .into_iter()
-    .filter_map(|(feature, needed)| needed.then_some(feature))
-    .collect()
 }
 
 /// Parts that are shown: the rest has little.

@@ -11,7 +11,7 @@ use miette::miette;
 use serde::Serialize;
 
 use super::{Output, table, thousands};
-use crate::cost::{self, Core};
+use crate::cost::{self, Coefficients};
 use crate::model_file::{ModelFile, session_bytes};
 
 /// Options of `brooklet inspect`.
@@ -177,7 +177,7 @@ impl Report {
     }
 
     /// With the instructions on a core that has such costs.
-    pub(crate) fn on(mut self, model: &Model<'_>, costs: &Core) -> Self {
+    pub(crate) fn on(mut self, model: &Model<'_>, costs: &Coefficients) -> Self {
         for (layer, record) in self.layers.iter_mut().zip(model.layers()) {
             let instructions = costs.instructions(record, model.input_of(record).shape());
             layer.instructions = Some(instructions as u64);
@@ -251,7 +251,7 @@ impl fmt::Display for Report {
 }
 
 /// What the core of that board costs.
-pub(crate) fn costs(board: &str) -> miette::Result<Core> {
+pub(crate) fn costs(board: &str) -> miette::Result<Coefficients> {
     let registry = Registry::find()?;
     let spec = registry.board(board)?;
     cost::of(spec).ok_or_else(|| {

@@ -1,0 +1,59 @@
+//! What not every network has, and so not every build.
+
+use core::fmt;
+
+use crate::format::{LayerRecord, Operator, Packing, flags};
+
+/// A feature of the crate that runs what not every network has. Builds without it refuse a model
+/// that needs it ([`Fault::Feature`](crate::Fault::Feature)), and link nothing of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum Feature {
+    /// Layers that read or make int16.
+    Int16,
+    /// Weights in four bits.
+    Int4,
+    /// Batch norms that no convolution takes in.
+    BatchNorm,
+}
+
+impl Feature {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Int16, Self::Int4, Self::BatchNorm];
+
+    /// What `Cargo.toml` calls it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Int16 => "int16",
+            Self::Int4 => "int4",
+            Self::BatchNorm => "batch-norm",
+        }
+    }
+
+    /// Whether this build has it.
+    #[inline(always)]
+    pub const fn is_on(self) -> bool {
+        match self {
+            Self::Int16 => cfg!(feature = "int16"),
+            Self::Int4 => cfg!(feature = "int4"),
+            Self::BatchNorm => cfg!(feature = "batch-norm"),
+        }
+    }
+
+    /// Whether a layer needs it.
+    pub fn is_needed_by(self, layer: &LayerRecord) -> bool {
+        let is = |operator: Operator| layer.operator == operator as u8;
+        match self {
+            Self::Int16 => layer.flags & (flags::INT16 | flags::WIDE) != 0,
+            Self::Int4 => is(Operator::Conv) && Packing::is_in_four_bits(layer.packing),
+            Self::BatchNorm => is(Operator::BatchNorm),
+        }
+    }
+}
+
+impl fmt::Display for Feature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,36 @@
+//! What a build lacks it refuses, by the layer. Tested alone this crate builds the core without its
+//! features (`cargo test -p brooklet-suite`); with the others, which turn them on, nothing is refused.
+
+use brooklet::format::{Header, LayerRecord, Operator, crc};
+use brooklet::{Error, Fault, Feature, Model};
+use zerocopy::FromBytes;
+
+/// A file that needs the feature.
+fn needing(feature: Feature) -> Vec<u8> {
+    match feature {
+        Feature::Int16 => include_bytes!("../../golden/tiny-16.brook").to_vec(),
+        Feature::Int4 => include_bytes!("../../golden/tiny-4.brook").to_vec(),
+        // Not one that could run: a convolution that calls itself a batch norm.
+        _ => {
+            let mut file = include_bytes!("../../golden/tiny.brook").to_vec();
+            let at = Header::ref_from_prefix(&file).unwrap().0.layers_offset.get() as usize;
+            file[at + size_of::<LayerRecord>()] = Operator::BatchNorm as u8;
+            let crc = crc(&file[20..]).to_le_bytes();
+            file[16..20].copy_from_slice(&crc);
+            file
+        }
+    }
+}
+
+#[test]
+fn what_a_build_lacks_it_refuses() {
+    let alone = std::env::var_os("BROOKLET_ALONE").is_some();
+    for feature in Feature::ALL {
+        assert!(!(alone && feature.is_on()), "{feature} is on, and so its lack is not tested");
+        let refused = match Model::parse(&needing(feature)) {
+            Err(Error::Layer { fault: Fault::Feature(missing), .. }) => Some(missing),
+            _ => None,
+        };
+        assert_eq!(refused, (!feature.is_on()).then_some(feature));
+    }
+}

@@ -2,11 +2,11 @@
 
 mod common;
 
-use brooklet::format::{Header, LayerRecord, Packing, crc, flags};
+use brooklet::format::{Header, LayerRecord, Operator, Packing, crc, flags};
 use brooklet::kernels::{Backend, Portable, Reference};
 use brooklet::ops::conv::Conv;
 use brooklet::{Error, Fault, Model, Part, Session, arena_bytes};
-use brooklet_cli::program::Program;
+use brooklet_cli::program::{Layer, Program};
 use common::{
     Generator, Watched, in_four_bits, interpret, model_file, network, picture, with_int16,
 };
@@ -157,6 +157,11 @@ fn causes_are_named() {
     ] {
         assert_eq!(parse(changed(1, derived)), fault(1, Fault::Derived));
     }
+    // What has no window has no padding.
+    let layers = network(8, 3).layers;
+    let pool = |layer: &Layer| layer.record.operator() == Operator::AveragePool;
+    let pool = layers.iter().position(pool).unwrap();
+    assert_eq!(parse(changed(pool, |r| r.pads[0] = 1)), fault(pool as u16, Fault::Derived));
     assert_eq!(parse(changed(1, |r| r.scale = f32::NAN.into())), fault(1, Fault::Quantization));
     assert_eq!(parse(changed(0, |r| r.last_reader = 0.into())), fault(0, Fault::Readers));
     assert!(matches!(
@@ -246,15 +251,26 @@ fn a_row_in_the_place_of_another_is_refused_or_harmless() {
 
 #[test]
 fn sums_that_could_overflow_are_refused() {
-    let file = model_file(&network(8, 3));
+    let program = network(8, 3);
+    let file = model_file(&program);
     let model = Model::parse(&file).unwrap();
     let bias = model.layer(1).bias.get() as usize;
-    let mut broken = file.clone();
-    broken[bias..bias + 4].copy_from_slice(&i32::MAX.to_le_bytes());
-    assert_eq!(
-        Model::parse(&sealed(broken)).map(|_| ()),
-        Err(Error::Layer { layer: 1, fault: Fault::Accumulator { channel: 0 } })
-    );
+    let with_bias = |value: u32| {
+        let mut changed = file.clone();
+        changed[bias..bias + 4].copy_from_slice(&value.to_le_bytes());
+        Model::parse(&sealed(changed)).map(|_| ())
+    };
+    // Kernels take the high word of twice the sum: with what its weights can add, to the last bit.
+    let layer = &program.layers[1];
+    assert!(layer.multipliers[0].shift <= 0);
+    let weights = &layer.weights[..layer.weights.len() / layer.bias.len()];
+    let products: u32 = weights.iter().map(|weight| 128 * u32::from(weight.unsigned_abs())).sum();
+    let largest = (1 << 30) - 1 - products;
+    assert_eq!(with_bias(largest), Ok(()));
+    let refused = Err(Error::Layer { layer: 1, fault: Fault::Accumulator { channel: 0 } });
+    for value in [largest + 1, i32::MAX as u32] {
+        assert_eq!(with_bias(value), refused);
+    }
 }
 
 #[test]
@@ -454,9 +470,7 @@ fn the_worked_example_is_a_model() {
 
 /// The network of the worked example.
 fn example() -> Vec<u8> {
-    use brooklet::format::Operator;
     use brooklet::quant::Multiplier;
-    use brooklet_cli::program::Layer;
     let shape = brooklet::Shape::new(1, 1, 1);
     let mut input = Layer::new("in", Operator::Input, 0, shape);
     (input.record.scale, input.record.zero_point) = (1.0.into(), -128);

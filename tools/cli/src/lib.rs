@@ -1,42 +1,13 @@
-//! The host half of brooklet, as a library behind the command `brooklet`.
-//!
-//! ```text
-//! import ──> network (float) ──> quantize ──┐
-//!      └───> quantized (int8) ──> lower ────┴──> program ──> plan ──> model_file
-//! ```
+//! The command `brooklet`: its subcommands, and what they print and write.
 
-pub mod absorption;
-pub mod advice;
-pub mod bits;
-pub mod calibrate;
-pub mod canonical;
 pub mod commands;
-pub mod compare;
-pub mod cost;
-pub mod cycles;
-pub mod data;
-pub mod ensemble;
-pub mod equalize;
-pub mod error;
-pub mod evaluate;
-pub mod float;
 pub mod html;
-pub mod import;
-pub mod int16;
-pub mod knapsack;
-pub mod learn;
-pub mod lower;
-pub mod memory_map;
-pub mod model_file;
-pub mod network;
-pub mod packing;
-pub mod plan;
-pub mod program;
-mod proto;
-pub mod quantize;
-pub mod quantized;
-pub mod recipe;
-pub mod rounding;
-pub mod timeline;
-mod trials;
 pub mod write;
+
+pub use brooklet_firmware::cycles;
+pub use brooklet_import::{self as import, error, network, quantized};
+pub use brooklet_plan::{cost, ensemble, memory_map, model_file, packing, plan, program, timeline};
+pub use brooklet_quantize::{
+    absorption, advice, bits, calibrate, compare, data, equalize, evaluate, float, int16, learn,
+    lower, quantize, recipe, rounding,
+};

@@ -9,11 +9,12 @@ use brooklet_cli::cycles::{Part, estimate};
 use brooklet_cli::data::{Dataset, Preprocess};
 use brooklet_cli::import::{self, Imported};
 use brooklet_cli::lower::lower;
-use brooklet_cli::model_file::{Answer, HostBackend, ModelFile, to_record};
+use brooklet_cli::model_file::{Answer, HostBackend, ModelFile};
 use brooklet_cli::packing::Kernels;
 use brooklet_cli::plan::{Goal, plan};
 use brooklet_cli::program::Program;
 use brooklet_firmware::{Board, Options, Registry, Spec};
+use brooklet_plan::preprocessing::to_record;
 use ndarray::Array2;
 use ndarray_npy::read_npy;
 
@@ -68,7 +69,7 @@ fn board_answers(
             let pixels = data.get(index).unwrap().pixels;
             let pixels = pixels.as_standard_layout();
             let answer = board.link().infer(pixels.as_slice().unwrap().chunks(row)).unwrap();
-            file.answer(&answer)
+            file.answer(&answer.logits, &answer.output)
         })
         .collect();
     let stack = board.link().profile().unwrap().stack_bytes;

@@ -232,7 +232,7 @@ fn predictions_are_near_the_counts() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     if std::env::var_os("BROOKLET_BLESS").is_some() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/costs.json");
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plan/src/costs.json");
         std::fs::write(path, serde_json::to_string_pretty(&costs).unwrap() + "\n").unwrap();
     }
 }

@@ -187,7 +187,7 @@ fn run((title, makings): &Network) -> Row {
         let mut board = Board::start(&registry, spec, path, &mut report).unwrap();
         let loaded = board.link().check().unwrap();
         let answer = board.link().infer(pixels.chunks(file.model().input().row_bytes())).unwrap();
-        let answer = file.answer(&answer);
+        let answer = file.answer(&answer.logits, &answer.output);
         assert_eq!(answer, expected, "{title} on {name}");
         let more = u64::from(loaded.arena_bytes).saturating_sub(rows_bytes);
         assert!(more <= SCRATCH, "{title}: {name} takes {more} bytes of RAM more");

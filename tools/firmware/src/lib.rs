@@ -32,6 +32,7 @@ pub mod apt;
 mod board;
 pub mod compile;
 pub mod counts;
+pub mod cycles;
 mod error;
 mod link;
 mod registry;

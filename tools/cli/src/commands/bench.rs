@@ -9,12 +9,12 @@ use miette::miette;
 use serde::Serialize;
 
 use super::flash::{Started, infer, start};
-use super::inspect::kind;
 use super::{Output, bytes, percent, say, spinner, table, thousands};
 use crate::cost;
 use crate::cycles::{self, Cycles, Part};
 use crate::data::Dataset;
 use crate::model_file::ModelFile;
+use brooklet_plan::records::kind;
 
 /// Options of `brooklet bench`.
 #[derive(Debug, clap::Args)]

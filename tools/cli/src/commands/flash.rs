@@ -99,7 +99,7 @@ pub(crate) fn start(
 pub(crate) fn infer(board: &mut Board, file: &ModelFile, pixels: &[u8]) -> miette::Result<Answer> {
     let row = file.model().input().row_bytes();
     let answer = board.link().infer(pixels.chunks(row))?;
-    Ok(file.answer(&answer))
+    Ok(file.answer(&answer.logits, &answer.output))
 }
 
 /// Runs the command.

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 
-use brooklet::format::{LayerRecord, NONE, Operator, flags};
+use brooklet::format::Operator;
 use brooklet::{ARENA_ALIGN, Model, ops};
 use brooklet_firmware::Registry;
+use brooklet_plan::records::kind;
 use miette::miette;
 use serde::Serialize;
 
@@ -86,21 +87,6 @@ pub struct Layer {
     pub in_place: bool,
     /// Bytes of scratch memory.
     pub scratch_bytes: usize,
-}
-
-/// What a layer is called in reports.
-pub(crate) fn kind(layer: &LayerRecord) -> &'static str {
-    match layer.operator() {
-        Operator::Input => "input",
-        Operator::Conv if layer.flags & flags::FULLY_CONNECTED != 0 => "fully_connected",
-        Operator::Conv if layer.shortcut.get() != NONE => "conv+add",
-        Operator::Conv => "conv",
-        Operator::Add => "add",
-        Operator::MaxPool => "max_pool",
-        Operator::BatchNorm => "batch_norm",
-        Operator::AveragePool => "average_pool",
-        Operator::Softmax => "softmax",
-    }
 }
 
 /// Different places of a layer's rows, from the lowest.

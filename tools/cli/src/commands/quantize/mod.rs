@@ -32,13 +32,14 @@ use crate::import::{self, Imported};
 use crate::int16;
 use crate::learn::Failure;
 use crate::lower::{Unrepresentable, lower};
-use crate::model_file::{HostBackend, ModelFile, to_record};
+use crate::model_file::{HostBackend, ModelFile};
 use crate::network::{Network, NodeId};
 use crate::plan::{Goal, Plan, plan};
 use crate::program::Program;
 use crate::quantize::{Fused, Learned};
 use crate::recipe::{Effort, Progress, Quantized, Recipe};
 use crate::write::{writable, write_whole};
+use brooklet_plan::preprocessing::to_record;
 
 /// Bytes that the model file may take.
 struct FlashBudget<'b> {

@@ -19,12 +19,11 @@ use zerocopy::little_endian::F32;
 
 use crate::calibrate::{Range, Ranges};
 use crate::data::Preprocess;
-use crate::lower::{
-    Unrepresentable, set_add, set_kernel, set_shortcut, set_softmax, set_window, shape,
-};
+use crate::lower::{Unrepresentable, set_kernel, set_shortcut, set_window, shape};
 use crate::network::{BatchNorm, Conv, Network, NodeId, Op, Subsample};
 use crate::program::{Layer, Program, Table, largest_sum};
 use crate::rounding::{Bits, Steps};
+use brooklet_plan::records::{set_add, set_softmax};
 
 /// Extra fractional bits of a join, where the accumulator leaves room for them.
 const JOIN_BITS: u8 = 12;

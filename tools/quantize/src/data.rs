@@ -14,93 +14,69 @@ use image::imageops::{self, FilterType};
 use image::{DynamicImage, RgbImage};
 use ndarray::{Array1, Array3, Array4, Axis};
 use ndarray_npy::{NpzReader, ReadNpyExt};
-use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Fault, Problem};
 use crate::network::Shape;
+pub use brooklet_plan::Preprocess;
 
-/// From a picture to the network's input.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Preprocess {
-    /// Length of the shorter side after resizing (bilinear with antialiasing), in pixels.
-    pub resize: Option<u32>,
-    /// Height and width of the part that is cut from the centre after that.
-    pub crop: Option<[u32; 2]>,
-    /// For each channel, of pixel / 255; default 0 if there is a `std`.
-    pub mean: Option<[f32; 3]>,
-    /// For each channel, of pixel / 255; default 1 if there is a `mean`.
-    pub std: Option<[f32; 3]>,
+/// A picture of the network's input size.
+fn fit(
+    preprocess: &Preprocess,
+    picture: DynamicImage,
+    input: Shape,
+) -> Result<Array3<u8>, Problem> {
+    let mut picture = picture;
+    if let Some(short) = preprocess.resize {
+        let (width, height) = (picture.width().max(1), picture.height().max(1));
+        // The longer side is rounded down, as torchvision does.
+        let scaled = |side: u32, other: u32| {
+            let length = u64::from(short) * u64::from(side) / u64::from(other);
+            u32::try_from(length.clamp(1, 1 << 16)).expect("clamped")
+        };
+        let (width, height) = if width <= height {
+            (short.max(1), scaled(height, width))
+        } else {
+            (scaled(width, height), short.max(1))
+        };
+        if (width, height) != (picture.width(), picture.height()) {
+            picture = picture.resize_exact(width, height, FilterType::Triangle);
+        }
+    }
+    if let Some([height, width]) = preprocess.crop {
+        let found = [picture.height(), picture.width()];
+        if found[0] < height || found[1] < width {
+            let [found, crop] = [found, [height, width]].map(|size| size.map(|n| n as usize));
+            return Err(Problem::CropSize { found, crop });
+        }
+        // Halves go to the even pixel, as in Python.
+        let start = |all: u32, part: u32| (f64::from(all - part) / 2.0).round_ties_even() as u32;
+        let (x, y) = (start(found[1], width), start(found[0], height));
+        picture = imageops::crop_imm(&picture, x, y, width, height).to_image().into();
+    }
+    let [height, width, channels] = input;
+    let size = [picture.height() as usize, picture.width() as usize];
+    let pixels = match channels {
+        1 => picture.into_luma8().into_raw(),
+        _ => picture.into_rgb8().into_raw(),
+    };
+    if size != [height, width] || channels * height * width != pixels.len() {
+        let found = [size[0], size[1], pixels.len() / (size[0] * size[1]).max(1)];
+        return Err(Problem::PictureSize { found, wanted: input });
+    }
+    Ok(Array3::from_shape_vec((height, width, channels), pixels).expect("as many pixels"))
 }
 
-impl Preprocess {
-    /// What the float network takes for a pixel of this channel: (pixel / 255 − mean) / std, or
-    /// the pixel itself if there is neither mean nor std.
-    pub fn normalize(&self, pixel: u8, channel: usize) -> f32 {
-        if self.mean.is_none() && self.std.is_none() {
-            return f32::from(pixel);
-        }
-        let mean = self.mean.map_or(0.0, |mean| mean[channel.min(2)]);
-        let std = self.std.map_or(1.0, |std| std[channel.min(2)]);
-        (f32::from(pixel) / 255.0 - mean) / std
+/// [`Preprocess::normalize`] for all pixels of one picture.
+pub fn normalized(preprocess: &Preprocess, pixels: &Array3<u8>) -> Array3<f32> {
+    let channels = pixels.len_of(Axis(2));
+    let tables: Vec<[f32; 256]> = (0..channels)
+        .map(|channel| std::array::from_fn(|pixel| preprocess.normalize(pixel as u8, channel)))
+        .collect();
+    let mut result = Array3::zeros(pixels.dim());
+    for ((index, &pixel), value) in pixels.indexed_iter().zip(&mut result) {
+        *value = tables[index.2][usize::from(pixel)];
     }
-
-    /// [`Preprocess::normalize`] for all pixels of one picture.
-    pub fn normalized(&self, pixels: &Array3<u8>) -> Array3<f32> {
-        let channels = pixels.len_of(Axis(2));
-        let tables: Vec<[f32; 256]> = (0..channels)
-            .map(|channel| std::array::from_fn(|pixel| self.normalize(pixel as u8, channel)))
-            .collect();
-        let mut result = Array3::zeros(pixels.dim());
-        for ((index, &pixel), value) in pixels.indexed_iter().zip(&mut result) {
-            *value = tables[index.2][usize::from(pixel)];
-        }
-        result
-    }
-
-    /// A picture of the network's input size.
-    fn fit(&self, picture: DynamicImage, input: Shape) -> Result<Array3<u8>, Problem> {
-        let mut picture = picture;
-        if let Some(short) = self.resize {
-            let (width, height) = (picture.width().max(1), picture.height().max(1));
-            // The longer side is rounded down, as torchvision does.
-            let scaled = |side: u32, other: u32| {
-                let length = u64::from(short) * u64::from(side) / u64::from(other);
-                u32::try_from(length.clamp(1, 1 << 16)).expect("clamped")
-            };
-            let (width, height) = if width <= height {
-                (short.max(1), scaled(height, width))
-            } else {
-                (scaled(width, height), short.max(1))
-            };
-            if (width, height) != (picture.width(), picture.height()) {
-                picture = picture.resize_exact(width, height, FilterType::Triangle);
-            }
-        }
-        if let Some([height, width]) = self.crop {
-            let found = [picture.height(), picture.width()];
-            if found[0] < height || found[1] < width {
-                let [found, crop] = [found, [height, width]].map(|size| size.map(|n| n as usize));
-                return Err(Problem::CropSize { found, crop });
-            }
-            // Halves go to the even pixel, as in Python.
-            let start =
-                |all: u32, part: u32| (f64::from(all - part) / 2.0).round_ties_even() as u32;
-            let (x, y) = (start(found[1], width), start(found[0], height));
-            picture = imageops::crop_imm(&picture, x, y, width, height).to_image().into();
-        }
-        let [height, width, channels] = input;
-        let size = [picture.height() as usize, picture.width() as usize];
-        let pixels = match channels {
-            1 => picture.into_luma8().into_raw(),
-            _ => picture.into_rgb8().into_raw(),
-        };
-        if size != [height, width] || channels * height * width != pixels.len() {
-            let found = [size[0], size[1], pixels.len() / (size[0] * size[1]).max(1)];
-            return Err(Problem::PictureSize { found, wanted: input });
-        }
-        Ok(Array3::from_shape_vec((height, width, channels), pixels).expect("as many pixels"))
-    }
+    result
 }
 
 /// A picture and what it shows.
@@ -123,7 +99,7 @@ pub fn read_picture(
         let bytes = fs::read(path)?;
         let picture = image::load_from_memory(&bytes)
             .map_err(|error| Problem::Picture { detail: error.to_string() })?;
-        Ok(preprocess.fit(picture, input)?)
+        Ok(fit(preprocess, picture, input)?)
     };
     read().map_err(|fault: Fault| fault.in_file(path))
 }
@@ -247,7 +223,7 @@ impl Dataset {
         let [height, width, channels] = self.input;
         let mut batch = Array4::zeros((pictures.len(), height, width, channels));
         for (index, mut place) in pictures.zip(batch.outer_iter_mut()) {
-            place.assign(&self.preprocess.normalized(&self.get(index)?.pixels));
+            place.assign(&normalized(&self.preprocess, &self.get(index)?.pixels));
         }
         Ok(batch)
     }
@@ -273,7 +249,7 @@ impl Dataset {
             _ => None,
         };
         let picture = picture.ok_or(Problem::PictureSize { found, wanted: self.input })?;
-        self.preprocess.fit(picture, self.input)
+        fit(&self.preprocess, picture, self.input)
     }
 }
 

@@ -78,11 +78,11 @@ impl<'a> Table<'a> {
 
 /// Element types.
 pub(super) mod element {
-    pub(in crate::import::tflite) const FLOAT32: i8 = 0;
-    pub(in crate::import::tflite) const INT32: i8 = 2;
-    pub(in crate::import::tflite) const UINT8: i8 = 3;
-    pub(in crate::import::tflite) const INT64: i8 = 4;
-    pub(in crate::import::tflite) const INT8: i8 = 9;
+    pub(in crate::tflite) const FLOAT32: i8 = 0;
+    pub(in crate::tflite) const INT32: i8 = 2;
+    pub(in crate::tflite) const UINT8: i8 = 3;
+    pub(in crate::tflite) const INT64: i8 = 4;
+    pub(in crate::tflite) const INT8: i8 = 9;
 }
 
 /// Operators by code: those that are read, and some that users will meet, for messages.

@@ -24,7 +24,7 @@ use crate::quantize::{Affine, Fused, Learned, Unit, Weights, smallest_scale, ste
 use crate::rounding::{self, Bits, Means, Moments, Trained};
 
 /// Pictures that go through the float network at once.
-pub(crate) const BATCH: usize = 25;
+pub const BATCH: usize = 25;
 /// Bytes that the maps of all pictures may take, and as many the samples of a layer.
 const MEMORY: usize = 400 << 20;
 /// Taps up to which rounding is learned: its cost grows with their cube.

@@ -18,11 +18,11 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use board_build::Spec;
 use brooklet::Shape;
 use brooklet::format::{LayerRecord, Operator, Packing, TILE_ROWS, VECTOR};
 use brooklet::ops::Window;
 use brooklet::ops::conv::{CHUNK_TAPS, PATCH_COLUMNS, Strip, TILE_COLUMNS, TILE_LANES, TILES};
-use brooklet_firmware::Spec;
 use serde::{Deserialize, Serialize};
 
 /// What a kernel does for a layer: products, outputs, joined outputs, outputs apart, values, blocks,

@@ -15,8 +15,8 @@ use brooklet::ops::softmax::PROBABILITY;
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::{F32, U16};
 
-use crate::lower::{set_add, set_shortcut, set_softmax};
 use crate::program::{Layer, Program};
+use crate::records::{set_add, set_softmax};
 
 /// Why networks cannot be an ensemble.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
@@ -138,7 +138,8 @@ fn average(whole: &mut Program, last: usize, mean: usize, count: usize) -> Optio
     let mut layer = Layer::new(format!("mean of {count}"), Operator::Add, last, shape);
     set_probabilities(&mut layer);
     layer.record.flags |= flags::PROBABILITIES;
-    set_shortcut(&mut layer, mean, None).ok()?;
+    layer.record.shortcut = U16::new(mean as u16);
+    layer.record.shortcut_stride = 1;
     set_add(&mut layer, operands)?;
     whole.layers.push(layer);
     Some(whole.layers.len() - 1)

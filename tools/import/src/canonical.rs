@@ -12,7 +12,7 @@ use crate::network::{BatchNorm, Conv, Network, Node, NodeId, Op, Shape};
 
 impl Network {
     /// The network that computes `output`, in canonical form.
-    pub(crate) fn canonical(mut self, output: NodeId) -> Result<Network, Fault> {
+    pub fn canonical(mut self, output: NodeId) -> Result<Network, Fault> {
         for node in &self.nodes {
             check_finite(&node.op).at(&node.source)?;
         }
@@ -73,7 +73,7 @@ fn fold(conv: &mut Conv, norm: &BatchNorm) {
 
 impl BatchNorm {
     /// Factor and offset of a channel.
-    pub(crate) fn affine(&self, channel: usize) -> (f64, f64) {
+    pub fn affine(&self, channel: usize) -> (f64, f64) {
         let [scale, shift, mean, var] =
             [&self.scale, &self.shift, &self.mean, &self.var].map(|part| f64::from(part[channel]));
         let factor = scale / (var + f64::from(self.eps)).sqrt();

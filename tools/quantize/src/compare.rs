@@ -198,7 +198,7 @@ pub fn layers(
         let (sum, quantized) = (&sums[index], &program.layers[index]);
         Layer {
             name: quantized.name.clone(),
-            kind: crate::commands::inspect::kind(&quantized.record),
+            kind: brooklet_plan::records::kind(&quantized.record),
             activation_bits: if quantized.record.is_int16() { 16 } else { 8 },
             reads: reads(unit),
             sqnr_db: decibels(sum.float, sum.error),

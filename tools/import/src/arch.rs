@@ -220,7 +220,7 @@ impl Arch {
     /// Normally distributed after He et al. 2015 ("Delving Deep into Rectifiers", section 2.2),
     /// with batch norms that do nothing yet. Only what is last in each residual block scales by
     /// 1 / √blocks: without training, nothing else keeps a thousand blocks from adding up.
-    pub(crate) fn new_weights(
+    pub fn new_weights(
         self,
         variant: Variant,
         input: Option<[usize; 2]>,

@@ -1,18 +1,18 @@
 //! Weights in the order that a device's kernels want.
 
+use std::fs;
 use std::path::Path;
 
+use board_build::Spec;
 use brooklet::format::{LayerRecord, Operator, Packing};
 use brooklet::ops;
-use brooklet_firmware::Spec;
 use miette::miette;
 
 use crate::cost::Coefficients;
 use crate::knapsack::{self, Choice};
-use crate::model_file::ModelFile;
+use crate::model_file::{ModelError, ModelFile, ModelProblem};
 use crate::plan::{Goal, Plan, Uncuttable, plan};
 use crate::program::Program;
-use crate::write::write_whole;
 
 /// The kernels that a device has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -186,8 +186,8 @@ impl Kernels {
     ///
     /// # Errors
     ///
-    /// If the file cannot be written.
-    pub fn pack(self, file: &ModelFile, folder: &Path) -> miette::Result<Option<ModelFile>> {
+    /// [`ModelError`] if there is no plan for it, or the file cannot be written.
+    pub fn pack(self, file: &ModelFile, folder: &Path) -> Result<Option<ModelFile>, ModelError> {
         let model = file.model();
         // Layers of int16 are run as they are.
         let other = |layer: &LayerRecord| {
@@ -200,11 +200,14 @@ impl Kernels {
         for layer in program.layers.iter_mut().filter(|layer| other(&layer.record)) {
             layer.record.packing = self.smallest(layer.record.packing()) as u8;
         }
-        let plan = plan(&program, Goal::Size)
-            .map_err(|error| miette!("{}: {error}", file.path().display()))?;
+        let plan = plan(&program, Goal::Size).map_err(|error| ModelError {
+            file: file.path().to_owned(),
+            problem: ModelProblem::Uncuttable(error),
+        })?;
         let path = folder.join(file.path().file_name().unwrap_or("model.brook".as_ref()));
         let packed = ModelFile::new(&path, program.write(&plan))?;
-        write_whole(&path, packed.bytes())?;
+        fs::write(&path, packed.bytes())
+            .map_err(|error| ModelError { file: path, problem: ModelProblem::Io(error) })?;
         Ok(Some(packed))
     }
 }

@@ -153,12 +153,12 @@ pub enum Problem {
 
     /// Bare weights without an architecture.
     #[error("holds weights only, not the network's structure")]
-    #[diagnostic(help("say which network it is with --arch: {}", crate::import::Arch::list()))]
+    #[diagnostic(help("say which network it is with --arch: {}", crate::Arch::list()))]
     ArchNeeded,
 
     /// A name that `--arch` does not know.
     #[error("`{name}` is not a known architecture")]
-    #[diagnostic(help("--arch takes one of {}", crate::import::Arch::list()))]
+    #[diagnostic(help("--arch takes one of {}", crate::Arch::list()))]
     UnknownArch {
         /// The name given.
         name: String,
@@ -166,7 +166,7 @@ pub enum Problem {
 
     /// A variant that the architecture does not have.
     #[error("{arch} {why}: {option} means nothing for it")]
-    #[diagnostic(help("leave out {option}, or choose another of {}", crate::import::Arch::list()))]
+    #[diagnostic(help("leave out {option}, or choose another of {}", crate::Arch::list()))]
     NoVariant {
         /// The architecture asked for.
         arch: String,
@@ -285,9 +285,11 @@ pub enum Problem {
 
 /// A problem on its way to the place that knows the file's name.
 #[derive(Debug)]
-pub(crate) struct Fault {
-    pub(crate) layer: Option<String>,
-    pub(crate) problem: Problem,
+pub struct Fault {
+    /// The layer or tensor, if known.
+    pub layer: Option<String>,
+    /// What is wrong.
+    pub problem: Problem,
 }
 
 impl From<Problem> for Fault {
@@ -304,13 +306,18 @@ impl From<std::io::Error> for Fault {
 
 impl Fault {
     /// Names the file.
-    pub(crate) fn in_file(self, file: &Path) -> Error {
+    pub fn in_file(self, file: &Path) -> Error {
         Error { file: file.to_owned(), layer: self.layer, problem: self.problem }
     }
 }
 
 /// Adds the layer's name to a fault that has none yet.
-pub(crate) trait AtLayer<T> {
+pub trait AtLayer<T> {
+    /// Adds the name.
+    ///
+    /// # Errors
+    ///
+    /// The fault, with the name.
     fn at(self, layer: &str) -> Result<T, Fault>;
 }
 
@@ -325,6 +332,6 @@ impl<T, E: Into<Fault>> AtLayer<T> for Result<T, E> {
 }
 
 /// Shorthand for the commonest problem.
-pub(crate) fn unsupported(what: impl Into<String>, remedy: impl Into<String>) -> Problem {
+pub fn unsupported(what: impl Into<String>, remedy: impl Into<String>) -> Problem {
     Problem::Unsupported { what: what.into(), remedy: remedy.into() }
 }

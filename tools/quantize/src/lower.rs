@@ -4,15 +4,14 @@ use std::path::{Path, PathBuf};
 
 use brooklet::Shape;
 use brooklet::format::{Operator, flags};
-use brooklet::ops::add::LEFT_SHIFT;
-use brooklet::ops::softmax::Softmax;
-use brooklet::quant::{Multiplier, requantize};
-use zerocopy::little_endian::{F32, I32, U16};
+use brooklet::quant::Multiplier;
+use zerocopy::little_endian::{F32, U16};
 
-use crate::data::Preprocess;
 use crate::network::{Pads, Subsample, Window};
 use crate::program::{Layer, Program, Table};
 use crate::quantized::{Activation, QuantizedConv, QuantizedNetwork, QuantizedNode, QuantizedOp};
+use brooklet_plan::Preprocess;
+use brooklet_plan::records::{set_add, set_softmax};
 
 /// A network that cannot be brought into the core's form, and the layer.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -35,7 +34,8 @@ impl Unrepresentable {
         Self { file: None, layer: layer.to_owned(), what: what.into() }
     }
 
-    pub(crate) fn in_file(self, file: &Path) -> Self {
+    /// The same, with the network's file named.
+    pub fn in_file(self, file: &Path) -> Self {
         Self { file: Some(file.to_owned()), ..self }
     }
 }
@@ -216,33 +216,6 @@ fn set_conv(
         layer.multipliers.push(multiplier(node, product / f64::from(node.scale))?);
     }
     Ok(())
-}
-
-/// Sets table and multiplier of an add of two operands, each with scale and zero point, in the
-/// arithmetic of TFLite's `ADD`: both terms at twice the larger scale. `None` if the scales are
-/// out of proportion.
-pub(crate) fn set_add(layer: &mut Layer, operands: [(f32, i32); 2]) -> Option<()> {
-    let output = f64::from(layer.record.scale.get());
-    let [a, b] = operands.map(|(scale, _)| f64::from(scale));
-    let twice_larger = 2.0 * a.max(b);
-    let unit = f64::from(1u32 << LEFT_SHIFT);
-    let mut terms = Vec::with_capacity(512);
-    for (scale, zero_point) in operands {
-        let multiplier = Multiplier::from_real(f64::from(scale) / twice_larger)?;
-        terms.extend((-128..128).map(|q| requantize((q - zero_point) << LEFT_SHIFT, multiplier)));
-    }
-    layer.table = Some(Table::Terms(terms));
-    layer.record.set_multiplier(0, Multiplier::from_real(twice_larger / (unit * output))?);
-    Some(())
-}
-
-/// Sets the multiplier of a softmax of logits of this scale; `None` if it has none.
-pub(crate) fn set_softmax(layer: &mut Layer, scale: f32) -> Option<()> {
-    let unit = f64::from(1u32 << (31 - Softmax::DIFFERENCE_BITS));
-    let multiplier = Multiplier::from_real((f64::from(scale) * unit).min(f64::from(i32::MAX)))?;
-    layer.record.set_multiplier(0, multiplier);
-    layer.record.diff_min = I32::new(Softmax::smallest_difference(multiplier));
-    Some(())
 }
 
 /// From pixels to the input's int8; none where that is pixel − 128.

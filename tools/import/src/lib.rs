@@ -5,8 +5,13 @@
 //! hold named weights only, so [`Arch`] supplies the structure.
 
 mod arch;
+mod canonical;
 mod checkpoint;
+pub mod error;
+pub mod network;
 mod onnx;
+pub mod proto;
+pub mod quantized;
 mod safetensors;
 mod tflite;
 mod view;

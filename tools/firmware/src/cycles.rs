@@ -17,9 +17,10 @@
 //! What depends on more than the instructions is a range; the estimate takes the middle of it. It
 //! is no measurement: flash has wait states, and a core may fetch worse than this.
 
-use brooklet_firmware::Spec;
-use brooklet_firmware::counts::{Counted, Counts};
+use board_build::Spec;
 use serde::Serialize;
+
+use crate::counts::{Counted, Counts};
 
 /// What the manual leaves open.
 #[derive(Debug, Clone, Copy)]

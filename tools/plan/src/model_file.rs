@@ -4,16 +4,14 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use brooklet::format::PreprocessingRecord;
 #[cfg(target_arch = "x86_64")]
 use brooklet::kernels::{Avx2, Avx512Vnni};
 use brooklet::kernels::{Backend, Portable, Reference};
 use brooklet::{Model, Session};
 use zerocopy::IntoBytes;
-use zerocopy::little_endian::{F32, U16};
 
-use crate::data::Preprocess;
-use crate::network::Shape;
+use crate::plan::Uncuttable;
+use crate::preprocessing::{Preprocess, from_record};
 
 /// A model file that cannot be used, and why.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +36,10 @@ pub enum ModelProblem {
     #[error("cannot be read: {0}")]
     #[diagnostic(help("check the path and its permissions"))]
     Io(std::io::Error),
+    /// There is no plan for it.
+    #[error("{0}")]
+    #[diagnostic(help("check that the network is built of residual blocks"))]
+    Uncuttable(Uncuttable),
     /// The machine cannot run the kernels that were asked for.
     #[error("this machine lacks what backend {backend} needs")]
     #[diagnostic(help("without --backend, the fastest that it has is taken"))]
@@ -120,7 +122,7 @@ impl ModelFile {
     }
 
     /// Shape of the picture.
-    pub fn input(&self) -> Shape {
+    pub fn input(&self) -> [usize; 3] {
         let shape = self.model().input();
         [shape.rows, shape.columns, shape.channels].map(usize::from)
     }
@@ -142,16 +144,13 @@ impl ModelFile {
     }
 
     /// What a board answered, which sends bytes.
-    pub fn answer(&self, answer: &brooklet_firmware::Answer) -> Answer {
+    pub fn answer(&self, logits: &[u8], output: &[u8]) -> Answer {
         let model = self.model();
         let values = |layer, bytes: &[u8]| match model.layer(layer).is_int16() {
             true => bytes.as_chunks().0.iter().map(|&pair| i16::from_le_bytes(pair)).collect(),
             false => bytes.iter().map(|&byte| byte.cast_signed().into()).collect(),
         };
-        Answer {
-            logits: values(model.logits(), &answer.logits),
-            output: values(model.output(), &answer.output),
-        }
+        Answer { logits: values(model.logits(), logits), output: values(model.output(), output) }
     }
 
     /// The error that the core gave for this file.
@@ -306,31 +305,4 @@ impl Simulator<'_> {
 /// Bytes of a session on the host, arena apart.
 pub fn session_bytes() -> usize {
     size_of::<Session<'_, '_, Portable>>()
-}
-
-/// The record of a preprocessing.
-pub fn to_record(preprocess: &Preprocess) -> PreprocessingRecord {
-    let normalized = preprocess.mean.is_some() || preprocess.std.is_some();
-    let [rows, columns] = preprocess.crop.unwrap_or([0, 0]);
-    PreprocessingRecord {
-        resize: U16::new(preprocess.resize.unwrap_or(0) as u16),
-        crop_rows: U16::new(rows as u16),
-        crop_columns: U16::new(columns as u16),
-        normalized: U16::new(normalized.into()),
-        mean: preprocess.mean.unwrap_or([0.0; 3]).map(F32::new),
-        std: preprocess.std.unwrap_or([1.0; 3]).map(F32::new),
-    }
-}
-
-fn from_record(record: &PreprocessingRecord) -> Preprocess {
-    let normalized = record.normalized.get() != 0;
-    let some = |n: u16| (n != 0).then_some(u32::from(n));
-    Preprocess {
-        resize: some(record.resize.get()),
-        crop: some(record.crop_rows.get())
-            .zip(some(record.crop_columns.get()))
-            .map(<[u32; 2]>::from),
-        mean: normalized.then(|| record.mean.map(|m| m.get())),
-        std: normalized.then(|| record.std.map(|s| s.get())),
-    }
 }

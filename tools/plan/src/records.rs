@@ -1,0 +1,51 @@
+//! Fields of layer records that several tools derive.
+
+use brooklet::format::{LayerRecord, NONE, Operator, flags};
+use brooklet::ops::add::LEFT_SHIFT;
+use brooklet::ops::softmax::Softmax;
+use brooklet::quant::{Multiplier, requantize};
+use zerocopy::little_endian::I32;
+
+use crate::program::{Layer, Table};
+
+/// Sets table and multiplier of an add of two operands, each with scale and zero point, in the
+/// arithmetic of TFLite's `ADD`: both terms at twice the larger scale. `None` if the scales are
+/// out of proportion.
+pub fn set_add(layer: &mut Layer, operands: [(f32, i32); 2]) -> Option<()> {
+    let output = f64::from(layer.record.scale.get());
+    let [a, b] = operands.map(|(scale, _)| f64::from(scale));
+    let twice_larger = 2.0 * a.max(b);
+    let unit = f64::from(1u32 << LEFT_SHIFT);
+    let mut terms = Vec::with_capacity(512);
+    for (scale, zero_point) in operands {
+        let multiplier = Multiplier::from_real(f64::from(scale) / twice_larger)?;
+        terms.extend((-128..128).map(|q| requantize((q - zero_point) << LEFT_SHIFT, multiplier)));
+    }
+    layer.table = Some(Table::Terms(terms));
+    layer.record.set_multiplier(0, Multiplier::from_real(twice_larger / (unit * output))?);
+    Some(())
+}
+
+/// Sets the multiplier of a softmax of logits of this scale; `None` if it has none.
+pub fn set_softmax(layer: &mut Layer, scale: f32) -> Option<()> {
+    let unit = f64::from(1u32 << (31 - Softmax::DIFFERENCE_BITS));
+    let multiplier = Multiplier::from_real((f64::from(scale) * unit).min(f64::from(i32::MAX)))?;
+    layer.record.set_multiplier(0, multiplier);
+    layer.record.diff_min = I32::new(Softmax::smallest_difference(multiplier));
+    Some(())
+}
+
+/// What a layer is called in reports.
+pub fn kind(layer: &LayerRecord) -> &'static str {
+    match layer.operator() {
+        Operator::Input => "input",
+        Operator::Conv if layer.flags & flags::FULLY_CONNECTED != 0 => "fully_connected",
+        Operator::Conv if layer.shortcut.get() != NONE => "conv+add",
+        Operator::Conv => "conv",
+        Operator::Add => "add",
+        Operator::MaxPool => "max_pool",
+        Operator::BatchNorm => "batch_norm",
+        Operator::AveragePool => "average_pool",
+        Operator::Softmax => "softmax",
+    }
+}

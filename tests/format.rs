@@ -6,7 +6,7 @@ use brooklet::format::{Header, LayerRecord, Operator, Packing, crc, flags};
 use brooklet::kernels::{Backend, Portable, Reference};
 use brooklet::ops::conv::Conv;
 use brooklet::{Error, Fault, Model, Part, Session, arena_bytes};
-use brooklet_cli::program::{Layer, Program};
+use brooklet_plan::program::{Layer, Program};
 use common::{
     Generator, Watched, in_four_bits, interpret, model_file, network, picture, with_int16,
 };

@@ -5,8 +5,8 @@ mod common;
 
 use brooklet::ARENA_ALIGN;
 use brooklet::format::{Operator, Packing};
-use brooklet_cli::plan::{Goal, Plan, plan};
-use brooklet_cli::program::Program;
+use brooklet_plan::plan::{Goal, Plan, plan};
+use brooklet_plan::program::Program;
 use common::network;
 use proptest::prelude::*;
 

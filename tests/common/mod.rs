@@ -10,7 +10,7 @@ use brooklet::ops::conv::Conv;
 use brooklet::ops::softmax::Softmax;
 use brooklet::ops::{Rows, Shortcut};
 use brooklet::quant::{Multiplier, requantize, rounding_divide};
-use brooklet_cli::program::{Layer, Program, Table};
+use brooklet_plan::program::{Layer, Program, Table};
 use zerocopy::little_endian::{F32, I32, U16};
 
 /// Numbers that look random (splitmix64).
@@ -520,7 +520,7 @@ pub fn interpret(program: &Program, picture: &[u8]) -> Vec<Vec<i16>> {
 
 /// A model file of a network, and its bytes.
 pub fn model_file(program: &Program) -> Vec<u8> {
-    let plan = brooklet_cli::plan::plan(program, brooklet_cli::plan::Goal::Size)
+    let plan = brooklet_plan::plan::plan(program, brooklet_plan::plan::Goal::Size)
         .expect("a residual network can be cut");
     program.write(&plan)
 }

@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use clap::ValueEnum;
 use ndarray::{Array4, ArrayD, Ix1, Ix2, Ix4};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -75,24 +74,33 @@ impl Family {
 }
 
 /// What a network may do otherwise than its architecture was published with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::Args)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Variant {
     /// Shortcuts of the paper's section 3.3: a: where shapes change, subsampled, with channels of
     /// zeros; b: projections there; c: projections everywhere. Default: as published, or as
     /// the weights' names say.
-    #[arg(long, value_enum, ignore_case = true)]
     pub shortcut: Option<ShortcutOption>,
     /// Where a bottleneck has its stride: in the first 1x1 as in the paper, or in the 3x3 as in
     /// torchvision.
-    #[arg(long, value_enum)]
     pub stride_in: Option<StrideIn>,
     /// Convolutions under a shortcut. Default: two, or as the weights' names say.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=8))]
     pub block_convs: Option<u8>,
 }
 
 /// Shortcuts, as the paper's section 3.3 tells them apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    strum::Display,
+    strum::EnumMessage,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
+#[strum(serialize_all = "kebab-case", ascii_case_insensitive)]
 pub enum ShortcutOption {
     /// No weights: every so-many-th pixel, and channels of zeros.
     A,
@@ -103,25 +111,36 @@ pub enum ShortcutOption {
 }
 
 /// The convolution of a bottleneck that has its stride.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    strum::Display,
+    strum::EnumMessage,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
+#[strum(serialize_all = "kebab-case")]
 pub enum StrideIn {
     /// The first, as in the paper.
-    #[value(name = "1x1")]
+    #[strum(serialize = "1x1")]
     First,
     /// The second, as in torchvision.
-    #[value(name = "3x3")]
+    #[strum(serialize = "3x3")]
     Second,
 }
 
 impl fmt::Display for Variant {
     /// As options of the command.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = |value: clap::builder::PossibleValue| value.get_name().to_owned();
-        if let Some(shortcut) = self.shortcut.and_then(|s| s.to_possible_value()) {
-            write!(f, " --shortcut {}", name(shortcut))?;
+        if let Some(shortcut) = self.shortcut {
+            write!(f, " --shortcut {shortcut}")?;
         }
-        if let Some(stride_in) = self.stride_in.and_then(|s| s.to_possible_value()) {
-            write!(f, " --stride-in {}", name(stride_in))?;
+        if let Some(stride_in) = self.stride_in {
+            write!(f, " --stride-in {stride_in}")?;
         }
         if let Some(convs) = self.block_convs {
             write!(f, " --block-convs {convs}")?;

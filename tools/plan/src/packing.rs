@@ -6,7 +6,7 @@ use std::path::Path;
 use board_build::Spec;
 use brooklet::format::{LayerRecord, Operator, Packing};
 use brooklet::ops;
-use miette::miette;
+use miette::Diagnostic;
 
 use crate::cost::Coefficients;
 use crate::knapsack::{self, Choice};
@@ -14,8 +14,31 @@ use crate::model_file::{ModelError, ModelFile, ModelProblem};
 use crate::plan::{Goal, Plan, Uncuttable, plan};
 use crate::program::Program;
 
+/// A board whose description names a backend that does not exist.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Diagnostic)]
+#[error("boards/{board}/board.toml: there is no backend `{backend}`")]
+#[diagnostic(help("`brooklet plan --help` lists those that there are"))]
+pub struct NoSuchBackend {
+    /// The board.
+    pub board: String,
+    /// What it names.
+    pub backend: String,
+}
+
 /// The kernels that a device has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    strum::Display,
+    strum::EnumMessage,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Kernels {
     /// Any core.
     Portable,
@@ -38,16 +61,11 @@ impl Kernels {
     ///
     /// # Errors
     ///
-    /// If its `board.toml` names others.
-    pub fn of(spec: &Spec) -> miette::Result<Self> {
-        <Self as clap::ValueEnum>::from_str(&spec.backend, false).map_err(|_| {
-            miette!(
-                help = "`brooklet plan --help` lists those that there are",
-                "boards/{}/board.toml: there is no backend `{}`",
-                spec.name,
-                spec.backend
-            )
-        })
+    /// [`NoSuchBackend`] if its `board.toml` names another.
+    pub fn of(spec: &Spec) -> Result<Self, NoSuchBackend> {
+        spec.backend
+            .parse()
+            .map_err(|_| NoSuchBackend { board: spec.name.clone(), backend: spec.backend.clone() })
     }
 
     /// The packing for kernels and strides of any kind: the smallest.

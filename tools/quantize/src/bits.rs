@@ -19,13 +19,25 @@ use crate::trials::given;
 const PICTURES: usize = 100;
 
 /// Bits of weights, as the user wants them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    strum::Display,
+    strum::EnumMessage,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
+#[strum(serialize_all = "kebab-case")]
 pub enum WeightBits {
     /// In all convolutions but the first and the last, which have few weights.
-    #[value(name = "4")]
+    #[strum(serialize = "4")]
     Four,
     /// In no layer less.
-    #[value(name = "8")]
+    #[strum(serialize = "8")]
     Eight,
 }
 

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::quantize::{arch, failed, size};
 use super::{Output, inspect, percent, progress, table};
 use crate::advice::advice;
+use crate::commands::choice::VariantArgs;
 use crate::compare::{self, Layer};
 use crate::cost;
 use crate::data::Dataset;
@@ -18,7 +19,7 @@ use crate::error::{Error, Problem};
 use crate::evaluate::{FloatAnswers, Score, answers, ranked, score};
 use crate::float::FloatModel;
 use crate::html;
-use crate::import::{self, Arch, Imported, Variant};
+use crate::import::{self, Arch, Imported};
 use crate::learn::BATCH;
 use crate::memory_map::MemoryMap;
 use crate::model_file::{HostBackend, ModelFile};
@@ -41,7 +42,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME", value_parser = arch(), ignore_case = true)]
     arch: Option<Arch>,
     #[command(flatten)]
-    variant: Variant,
+    variant: VariantArgs,
     /// Height and width of the input of bare weights.
     #[arg(long, value_name = "HxW", value_parser = size)]
     input: Option<[u32; 2]>,
@@ -129,7 +130,7 @@ fn planned(file: &ModelFile, program: Program, board: &str) -> miette::Result<Mo
 pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let options = import::Options {
         arch: args.arch,
-        variant: args.variant,
+        variant: args.variant.into(),
         input: args.input.map(|size| size.map(|n| n as usize)),
     };
     args.html.as_deref().map_or(Ok(()), writable)?;

@@ -10,6 +10,7 @@ use ndarray::{Array1, Array2, s};
 use ndarray_npy::ReadNpyExt;
 use serde::Serialize;
 
+use super::choice::choice;
 use super::{Output, percent, progress, read};
 use crate::data::Dataset;
 use crate::evaluate::{FloatAnswers, Score, answers, logits, score};
@@ -37,7 +38,7 @@ pub struct Args {
     #[arg(long, value_name = "LOGITS.npy")]
     float: Option<PathBuf>,
     /// The kernels that compute.
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_parser = choice::<HostBackend>(), default_value_t)]
     backend: HostBackend,
 }
 

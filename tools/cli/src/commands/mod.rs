@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod boards;
+mod choice;
 pub mod compare;
 pub mod ensemble;
 pub mod eval;

@@ -8,6 +8,7 @@ use safetensors::{Dtype, serialize};
 use serde::Serialize;
 use zerocopy::IntoBytes;
 
+use super::choice::VariantArgs;
 use super::quantize::{arch, size};
 use super::{Output, thousands};
 use crate::import::{Arch, Variant};
@@ -23,7 +24,7 @@ pub struct Args {
     #[arg(short, long, value_name = "NETWORK.safetensors")]
     output: PathBuf,
     #[command(flatten)]
-    variant: Variant,
+    variant: VariantArgs,
     /// Height and width of the input. Default: what the architecture was published with.
     #[arg(long, value_name = "HxW", value_parser = size)]
     input: Option<[u32; 2]>,
@@ -66,7 +67,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let input = args.input.map(|size| size.map(|n| n as usize));
     let weights = args
         .arch
-        .new_weights(args.variant, input, usize::from(classes), args.seed)
+        .new_weights(args.variant.into(), input, usize::from(classes), args.seed)
         .map_err(|fault| fault.in_file(&args.output))?;
     let views = weights.iter().map(|(name, tensor)| {
         let values = tensor.as_slice().expect("made in standard order");
@@ -81,6 +82,6 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
         parameters: weights.values().map(|tensor| tensor.len()).sum(),
         classes,
         input: input.unwrap_or(args.arch.default_input()),
-        variant: args.variant,
+        variant: args.variant.into(),
     })
 }

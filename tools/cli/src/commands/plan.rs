@@ -8,6 +8,7 @@ use brooklet_firmware::{Registry, Spec};
 use miette::miette;
 use serde::Serialize;
 
+use super::choice::choice;
 use super::fit::Verdict;
 use super::{Output, bytes, thousands};
 use crate::cost;
@@ -45,7 +46,7 @@ pub(super) struct Budget {
     flash: Option<u32>,
     /// The kernels that shall run it: weights are packed for them. Default: the board's, or those
     /// that it is packed for.
-    #[arg(long, value_enum)]
+    #[arg(long, value_parser = choice::<Kernels>())]
     backend: Option<Kernels>,
     /// The smallest arena, or the fewest instructions that the board's RAM allows.
     #[arg(long, value_enum, default_value_t)]
@@ -85,7 +86,7 @@ impl Budget {
     fn kernels(&self, board: Option<&Spec>) -> miette::Result<Option<Kernels>> {
         match (self.backend, board) {
             (Some(kernels), _) => Ok(Some(kernels)),
-            (None, Some(spec)) => Kernels::of(spec).map(Some),
+            (None, Some(spec)) => Ok(Some(Kernels::of(spec)?)),
             (None, None) => Ok(None),
         }
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use brooklet::quant::Quantization;
 use serde::Serialize;
 
+use super::choice::choice;
 use super::{Output, percent, table};
 use crate::data::read_picture;
 use crate::evaluate::{logits, ranked};
@@ -24,7 +25,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE.npy")]
     logits: Option<PathBuf>,
     /// The kernels that compute.
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_parser = choice::<HostBackend>(), default_value_t)]
     backend: HostBackend,
 }
 

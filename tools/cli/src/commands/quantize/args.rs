@@ -9,10 +9,11 @@ use miette::miette;
 use serde::de::DeserializeOwned;
 
 use crate::bits::WeightBits;
+use crate::commands::choice::{VariantArgs, choice};
 use crate::commands::plan::Budget;
 use crate::commands::read;
 use crate::data::Preprocess;
-use crate::import::{Arch, Variant};
+use crate::import::Arch;
 use crate::int16;
 use crate::network::{Network, NodeId, Shape};
 use crate::quantize::Fused;
@@ -34,18 +35,18 @@ pub struct Args {
     #[arg(long, value_name = "DATA", conflicts_with = "ranges")]
     pub(super) calibrate: Option<String>,
     /// How much work is put into it. [default: default]
-    #[arg(long, value_enum, requires = "calibrate")]
+    #[arg(long, value_parser = choice::<Effort>(), requires = "calibrate")]
     pub(super) effort: Option<Effort>,
     /// How activation ranges are chosen. [default: mse, and with --effort best
     /// the better of mse and auto]
-    #[arg(long, value_enum, requires = "calibrate")]
+    #[arg(long, value_parser = choice::<Calibration>(), requires = "calibrate")]
     pub(super) calibration: Option<Calibration>,
     /// Leaves steps out.
-    #[arg(long, value_enum, value_name = "STEPS", value_delimiter = ',', requires = "calibrate")]
+    #[arg(long, value_parser = choice::<Step>(), value_name = "STEPS", value_delimiter = ',', requires = "calibrate")]
     pub(super) without: Vec<Step>,
     /// Bits of weights. With 4 the first and the last convolution keep 8. [default: 8, and with
     /// --flash 4 where it takes them to fit]
-    #[arg(long, value_enum, value_name = "BITS")]
+    #[arg(long, value_parser = choice::<WeightBits>(), value_name = "BITS")]
     pub(super) weights: Option<WeightBits>,
     /// Keeps outputs of these layers in int16, where int8 is not enough: names of layers or blocks,
     /// `first` (convolution), `last` (mean and logits), or `auto`: those that bring a measured gain
@@ -66,7 +67,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME", value_parser = arch(), ignore_case = true)]
     pub(super) arch: Option<Arch>,
     #[command(flatten)]
-    pub(super) variant: Variant,
+    pub(super) variant: VariantArgs,
     /// Height and width of the input of bare weights.
     #[arg(long, value_name = "HxW", value_parser = size)]
     pub(super) input: Option<[u32; 2]>,

@@ -272,7 +272,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     }
     let options = import::Options {
         arch: args.arch,
-        variant: args.variant,
+        variant: args.variant.into(),
         input: args.input.map(|size| size.map(|n| n as usize)),
     };
     let at = |error: Unrepresentable| error.in_file(&args.network);

@@ -18,7 +18,7 @@ const NORMALIZED: [&str; 4] = ["--mean", "0.485,0.456,0.406", "--std", "0.229,0.
 /// A file of the shared data; says loudly when there is none.
 fn shared(path: &str) -> Option<PathBuf> {
     let folder = std::env::var_os("BROOKLET_DATA").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"),
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"),
         PathBuf::from,
     );
     let file = folder.join(path);

@@ -1,0 +1,47 @@
+//! Options that take one of a few words, and the words' help, from the libraries' enums.
+
+use std::str::FromStr;
+
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{Args, value_parser};
+use strum::{EnumMessage, VariantArray};
+
+use crate::import::{ShortcutOption, StrideIn, Variant};
+
+/// The parser of an option whose words are the names of `T`'s variants.
+pub(crate) fn choice<T>() -> impl TypedValueParser<Value = T>
+where
+    T: FromStr<Err = strum::ParseError> + VariantArray + EnumMessage + Clone + Send + Sync,
+    T: 'static + Copy + Into<&'static str>,
+{
+    let value = |variant: &T| {
+        let about = variant.get_documentation().unwrap_or_default();
+        let name: &'static str = (*variant).into();
+        PossibleValue::new(name).help(about.trim_end_matches('.'))
+    };
+    PossibleValuesParser::new(T::VARIANTS.iter().map(value)).try_map(|name| name.parse())
+}
+
+/// What a network of bare weights does otherwise than its architecture was published with.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct VariantArgs {
+    /// Shortcuts of the paper's section 3.3: a: where shapes change, subsampled, with channels of
+    /// zeros; b: projections there; c: projections everywhere. Default: as published, or as
+    /// the weights' names say.
+    #[arg(long, value_parser = choice::<ShortcutOption>(), ignore_case = true)]
+    shortcut: Option<ShortcutOption>,
+    /// Where a bottleneck has its stride: in the first 1x1 as in the paper, or in the 3x3 as in
+    /// torchvision.
+    #[arg(long, value_parser = choice::<StrideIn>())]
+    stride_in: Option<StrideIn>,
+    /// Convolutions under a shortcut. Default: two, or as the weights' names say.
+    #[arg(long, value_name = "N", value_parser = value_parser!(u8).range(1..=8))]
+    block_convs: Option<u8>,
+}
+
+impl From<VariantArgs> for Variant {
+    fn from(args: VariantArgs) -> Self {
+        let VariantArgs { shortcut, stride_in, block_convs } = args;
+        Self { shortcut, stride_in, block_convs }
+    }
+}

@@ -1,4 +1,43 @@
-#![doc = include_str!("../README.md")]
+//! Brooklet runs a trained residual network on a microcontroller, one image row at a time.
+//!
+//! # Running a model
+//!
+//! A firmware needs four names of this crate: a [`Model`] is a model file that was checked, an
+//! [`Arena`] is the memory for its rows, a backend of [`kernels`] computes, and a [`Session`] takes
+//! rows of an image and gives [`Logits`].
+//!
+//! ```
+//! use brooklet::{Arena, Model, Session, arena_bytes, kernels::Portable};
+//!
+//! const MODEL: &[u8] = brooklet::include_model!("../tests/golden/tiny.brook");
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // On a device the arena is a `static`; its size is read from the model at compile time.
+//! let mut arena = Arena::<{ arena_bytes(MODEL) }>::new();
+//! let model = Model::parse(MODEL)?;
+//! let mut session = Session::new(&model, Portable, &mut arena)?;
+//! # let camera = vec![vec![100u8; model.input().row_bytes()]; model.input().rows.into()];
+//! for row in camera {
+//!     session.push_row(&row)?; // columns × channels bytes, as the camera delivers them
+//! }
+//! for best in session.logits()?.top_k::<3>() {
+//!     println!("class {} with probability {}", best.class, best.probability);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The [`guide`] says how to make the model file, which networks run, and what they cost.
+//!
+//! # Building tools and backends
+//!
+//! Tools that write model files, and new backends, use the rest:
+//!
+//! - [`mod@format`] is the specification of the model file, with its records and a writer;
+//! - [`ops`] specifies each operator: its formula, its rows, its checks;
+//! - [`quant`] is the integer arithmetic;
+//! - [`schedule`] is the order in which rows are made; a [`Graph`] is what it walks;
+//! - [`kernels::Backend`] is what a backend implements, [`kernels::reference`] the definition.
 #![no_std]
 #![deny(unsafe_code)]
 
@@ -10,6 +49,7 @@ mod error;
 mod feature;
 pub mod format;
 mod graph;
+pub mod guide;
 pub mod kernels;
 mod logits;
 mod model;
@@ -19,6 +59,11 @@ mod rows;
 pub mod schedule;
 mod session;
 mod shape;
+
+/// The examples of the README are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 /// A model file that is built into a program, where any backend can load its words: `&[u8]`.
 ///

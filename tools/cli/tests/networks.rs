@@ -1,4 +1,4 @@
-//! README's table of networks: every row is made here, with weights of `brooklet new`, and run on
+//! The guide's table of networks: every row is made here, with weights of `brooklet new`, and run on
 //! a Cortex-M and a RISC-V board against the host. `BROOKLET_BLESS=1` writes the rows anew.
 
 mod shell;
@@ -23,7 +23,7 @@ const BOARDS: [&str; 2] = ["qemu-mps3-an547", "qemu-riscv-virt"];
 const SCRATCH: u64 =
     (PATCH_COLUMNS * 4 * VECTOR_CHANNELS + 2 * (2 * PATCH_COLUMNS - 1) * 1024) as u64;
 
-/// What README calls a network, and how it is made; an ensemble of several.
+/// What the table calls a network, and how it is made; an ensemble of several.
 type Network = (&'static str, &'static [&'static str]);
 
 const SMALL: &[Network] = &[
@@ -63,13 +63,13 @@ const LARGE: &[Network] = &[
 ];
 
 #[test]
-fn small_networks_are_as_readme_says() {
+fn small_networks_are_as_the_guide_says() {
     check(SMALL);
 }
 
 #[test]
 #[ignore = "ten minutes: cargo xtask test --all"]
-fn large_networks_are_as_readme_says() {
+fn large_networks_are_as_the_guide_says() {
     check(LARGE);
 }
 
@@ -119,19 +119,19 @@ fn thousands(number: u64) -> String {
     [head].into_iter().chain(groups).collect::<Vec<_>>().join(",")
 }
 
-/// Runs the networks, two at a time, and compares README's table with what came out.
+/// Runs the networks, two at a time, and compares the table with what came out.
 fn check(networks: &[Network]) {
-    static README: Mutex<()> = Mutex::new(());
+    static TABLE: Mutex<()> = Mutex::new(());
     let next = Mutex::new(networks.iter());
     let wrong = Mutex::new(Vec::new());
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../src/guide/networks.md");
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
                 while let Some(network) = { next.lock().unwrap().next() } {
                     let row = run(network);
                     eprintln!("{}", row.line());
-                    let _lock = README.lock().unwrap();
+                    let _lock = TABLE.lock().unwrap();
                     let text = fs::read_to_string(&path).unwrap();
                     let start = format!("| {} |", row.title);
                     let old = text.lines().find(|line| line.starts_with(&start)).unwrap_or("");
@@ -148,7 +148,7 @@ fn check(networks: &[Network]) {
         }
     });
     let wrong = wrong.into_inner().unwrap();
-    assert!(wrong.is_empty(), "README's table of networks has no such rows:\n{}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "the table of networks has no such rows:\n{}", wrong.join("\n"));
 }
 
 fn run((title, makings): &Network) -> Row {

@@ -10,7 +10,7 @@ use brooklet_cli::data::{Dataset, Preprocess};
 use brooklet_cli::import::{self, Imported};
 use brooklet_cli::lower::lower;
 use brooklet_cli::model_file::{Answer, HostBackend, ModelFile};
-use brooklet_cli::packing::Kernels;
+use brooklet_cli::packing::packed_into;
 use brooklet_cli::plan::{Goal, plan};
 use brooklet_cli::program::Program;
 use brooklet_firmware::{Board, Options, Registry, Spec};
@@ -47,7 +47,7 @@ fn start(
     file: &ModelFile,
 ) -> Result<Board, brooklet_firmware::Error> {
     let folder = tempfile::tempdir().unwrap();
-    let packed = Kernels::of(spec).unwrap().pack(file, folder.path()).unwrap();
+    let packed = packed_into(folder.path(), spec, file).unwrap();
     Board::start(registry, spec, packed.as_ref().unwrap_or(file).path(), &mut report)
 }
 
@@ -228,9 +228,9 @@ fn the_suite_passes_with_longer_vectors() {
 fn a_board_limited_in_ram_agrees_with_the_host() {
     let registry = Registry::find().unwrap();
     let (file, data) = tiny();
-    let kernels = Kernels::of(registry.board("qemu-mps2-an386").unwrap()).unwrap();
+    let spec = registry.board("qemu-mps2-an386").unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let file = kernels.pack(&file, folder.path()).unwrap().unwrap_or(file);
+    let file = packed_into(folder.path(), spec, &file).unwrap().unwrap_or(file);
     let arena = file.model().arena_bytes() as u32;
     let limited = registry.limited("qemu-mps2-an386", 16 << 10, arena).unwrap();
     assert_eq!(board_answers(&registry, &limited, &file, &data), host_answers(&file, &data));
@@ -243,7 +243,7 @@ fn instructions_are_counted_one_by_one() {
     let (file, data) = tiny();
     let spec = registry.board("qemu-mps2-an386").unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let packed = Kernels::of(spec).unwrap().pack(&file, folder.path()).unwrap();
+    let packed = packed_into(folder.path(), spec, &file).unwrap();
     let file = packed.as_ref().unwrap_or(&file);
     let options = Options { count: true, ..Options::default() };
     let [one, two] = [1, 2].map(|pictures| {

@@ -421,18 +421,22 @@ fn boards_that_are_unknown_or_too_small() {
             (
                 "heavy.brook --board qemu-netduinoplus2",
                 &[
-                    "heavy.brook: ",
-                    "do not fit the model slot of qemu-netduinoplus2",
-                    "`brooklet boards`",
+                    "heavy.brook: does not fit qemu-netduinoplus2: it lacks ",
+                    "bytes of flash",
+                    "fewer weights",
                 ],
             ),
             (
                 "wide.brook --board qemu-netduinoplus2",
-                &["wide.brook: its arena of ", "does not fit", "qemu-netduinoplus2", "more RAM"],
+                &[
+                    "wide.brook: does not fit qemu-netduinoplus2: it lacks ",
+                    "bytes of RAM",
+                    "more RAM",
+                ],
             ),
             (
                 "long.brook --board qemu-microbit",
-                &["rows of 192 bytes", "the 128 that qemu-microbit takes", "`row_bytes`"],
+                &["does not fit qemu-microbit: it lacks ", "64 bytes of a row", "`row_bytes`"],
             ),
             ("tiny.brook --board qemu-mps2-an386 --ram 12KB", &["--ram", "such as", "192K"]),
             (

@@ -90,8 +90,8 @@ fn layers_keep_int16_whatever_is_planned() {
                     assert_eq!((bits, &layer["packing"]), (&8.into(), &"ohwi".into()), "{name}");
                 }
                 // What they take is known.
-                let instructions = layer["instructions"].as_u64().unwrap();
-                assert!(!fits || instructions > 0 || name == "input", "{board}: {layer}");
+                let instructions = layer["instructions"].as_u64();
+                assert!(!fits || instructions > Some(0) || name == "input", "{board}: {layer}");
             }
             assert_eq!(answer(folder, HostBackend::Auto), expected, "{board} {options}");
         }

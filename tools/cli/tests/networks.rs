@@ -11,7 +11,7 @@ use brooklet::format::VECTOR_CHANNELS;
 use brooklet::ops::conv::PATCH_COLUMNS;
 use brooklet_cli::data::Dataset;
 use brooklet_cli::model_file::{HostBackend, ModelFile};
-use brooklet_cli::packing::Kernels;
+use brooklet_cli::packing::packed_into;
 use brooklet_firmware::{Board, Registry};
 use serde_json::Value;
 use shell::succeed;
@@ -182,7 +182,7 @@ fn run((title, makings): &Network) -> Row {
     let counts = BOARDS.map(|name| {
         let spec = registry.board(name).unwrap();
         let packed = tempfile::tempdir().unwrap();
-        let packed = Kernels::of(spec).unwrap().pack(&file, packed.path()).unwrap();
+        let packed = packed_into(packed.path(), spec, &file).unwrap();
         let path = packed.as_ref().unwrap_or(&file).path();
         let mut board = Board::start(&registry, spec, path, &mut report).unwrap();
         let loaded = board.link().check().unwrap();

@@ -71,18 +71,20 @@ impl Coefficients {
         self.kernels.contains_key(work(layer, input).0)
     }
 
-    /// Instructions of a network for one picture, from its layers' records.
-    pub fn total<'l>(&self, layers: impl IntoIterator<Item = &'l LayerRecord>) -> u64 {
+    /// Instructions of a network for one image, from its layers' records; nothing if it has a layer
+    /// that no kernel of the core runs.
+    pub fn total<'l>(&self, layers: impl IntoIterator<Item = &'l LayerRecord>) -> Option<u64> {
         let layers: Vec<&LayerRecord> = layers.into_iter().collect();
         let input = |layer: &LayerRecord| layers[usize::from(layer.input.get())].shape();
-        layers.iter().map(|layer| self.instructions(layer, input(layer))).sum::<f64>() as u64
+        let each = layers.iter().map(|layer| self.instructions(layer, input(layer)));
+        each.sum::<Option<f64>>().map(|sum| sum as u64)
     }
 
-    /// Instructions of a layer with such an input for one picture.
-    pub fn instructions(&self, layer: &LayerRecord, input: Shape) -> f64 {
+    /// Instructions of a layer with such an input for one image, if the core has a kernel for it.
+    pub fn instructions(&self, layer: &LayerRecord, input: Shape) -> Option<f64> {
         let (kernel, work) = work(layer, input);
-        let each = self.kernels.get(kernel).copied().unwrap_or_default();
-        each.iter().zip(work).map(|(each, work)| each * work).sum()
+        let each = self.kernels.get(kernel)?;
+        Some(each.iter().zip(work).map(|(each, work)| each * work).sum())
     }
 }
 

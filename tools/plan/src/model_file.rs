@@ -111,6 +111,11 @@ impl ModelFile {
         Model::checked_before(&self.bytes).expect("it was parsed when it was opened")
     }
 
+    /// The same file at another path.
+    pub(crate) fn at(self, path: &Path) -> Self {
+        Self { path: path.to_owned(), ..self }
+    }
+
     /// The file's name.
     pub fn path(&self) -> &Path {
         &self.path

@@ -182,7 +182,7 @@ impl Kernels {
         let layer = &program.layers[index];
         let shape = program.layers[usize::from(layer.record.input.get())].record.shape();
         let (now, packing) = (layer.record, layer.record.packing());
-        let cost = |record: &LayerRecord| costs.instructions(record, shape);
+        let cost = |record: &LayerRecord| costs.instructions(record, shape).unwrap_or_default();
         let as_it_is = (packing, Choice { bytes: 0, cost: cost(&now) });
         if packing.bits() == 4 {
             return vec![as_it_is];
@@ -199,33 +199,51 @@ impl Kernels {
         };
         [as_it_is].into_iter().chain(self.quicker().iter().filter_map(other)).collect()
     }
+}
 
-    /// The model packed for them, in a file of `folder`; nothing if it already is.
-    ///
-    /// # Errors
-    ///
-    /// [`ModelError`] if there is no plan for it, or the file cannot be written.
-    pub fn pack(self, file: &ModelFile, folder: &Path) -> Result<Option<ModelFile>, ModelError> {
-        let model = file.model();
-        // Layers of int16 are run as they are.
-        let other = |layer: &LayerRecord| {
-            layer.operator() == Operator::Conv && !layer.is_wide() && !self.runs(layer.packing())
-        };
-        if !model.layers().iter().any(other) {
-            return Ok(None);
-        }
-        let mut program = Program::read(&model);
-        for layer in program.layers.iter_mut().filter(|layer| other(&layer.record)) {
-            layer.record.packing = self.smallest(layer.record.packing()) as u8;
-        }
-        let plan = plan(&program, Goal::Size).map_err(|error| ModelError {
-            file: file.path().to_owned(),
-            problem: ModelProblem::Uncuttable(error),
-        })?;
-        let path = folder.join(file.path().file_name().unwrap_or("model.brook".as_ref()));
-        let packed = ModelFile::new(&path, program.write(&plan))?;
-        fs::write(&path, packed.bytes())
-            .map_err(|error| ModelError { file: path, problem: ModelProblem::Io(error) })?;
-        Ok(Some(packed))
+/// The model as a board's firmware runs it: its weights packed for the board's kernels; nothing if
+/// they already are. The file keeps its path.
+///
+/// # Errors
+///
+/// If there is no plan for it, or the board's `board.toml` names kernels that there are not.
+pub fn packed_for(spec: &Spec, file: &ModelFile) -> miette::Result<Option<ModelFile>> {
+    let kernels = Kernels::of(spec)?;
+    let model = file.model();
+    let runs = |packing: Packing| {
+        kernels.runs(packing) && (packing.rows_a_step() == 1 || spec.makes_several_rows())
+    };
+    // Layers of int16 are run as they are.
+    let other = |layer: &LayerRecord| {
+        layer.operator() == Operator::Conv && !layer.is_wide() && !runs(layer.packing())
+    };
+    if !model.layers().iter().any(other) {
+        return Ok(None);
     }
+    let mut program = Program::read(&model);
+    for layer in program.layers.iter_mut().filter(|layer| other(&layer.record)) {
+        layer.record.packing = kernels.smallest(layer.record.packing()) as u8;
+    }
+    let plan = plan(&program, Goal::Size).map_err(|error| ModelError {
+        file: file.path().to_owned(),
+        problem: ModelProblem::Uncuttable(error),
+    })?;
+    Ok(Some(ModelFile::new(file.path(), program.write(&plan))?))
+}
+
+/// [`packed_for`], written into `folder` under the file's name.
+///
+/// # Errors
+///
+/// As [`packed_for`], and if the file cannot be written.
+pub fn packed_into(
+    folder: &Path,
+    spec: &Spec,
+    file: &ModelFile,
+) -> miette::Result<Option<ModelFile>> {
+    let Some(packed) = packed_for(spec, file)? else { return Ok(None) };
+    let path = folder.join(file.path().file_name().unwrap_or("model.brook".as_ref()));
+    fs::write(&path, packed.bytes())
+        .map_err(|error| ModelError { file: path.clone(), problem: ModelProblem::Io(error) })?;
+    Ok(Some(packed.at(&path)))
 }

@@ -122,7 +122,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
             instructions,
         })
         .collect::<Vec<_>>();
-    let predicted = cost::of(&spec).map(|costs| costs.total(model.layers()));
+    let predicted = cost::of(&spec).and_then(|costs| costs.total(model.layers()));
     let report = Report {
         board: spec.name.clone(),
         core: spec.core.clone(),

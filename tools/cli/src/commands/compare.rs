@@ -203,7 +203,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
         let model = planned.as_ref().map_or(model, ModelFile::model);
         let mut contents = inspect::Report::new(&model);
         if let Some(board) = &args.board {
-            contents = contents.on(&model, &inspect::costs(board)?);
+            contents = contents.on(&model, &inspect::costs(Registry::find()?.board(board)?)?);
         }
         let map = MemoryMap::new(model).svg();
         let title = format!("{} and {}", args.network.display(), args.model.display());

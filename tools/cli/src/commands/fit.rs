@@ -1,14 +1,19 @@
 //! `brooklet fit`: on which boards a model runs.
+//!
+//! [`Verdict::new`] is the one answer to that, of `plan`, `quantize` and `flash` too: of the model
+//! as the board's firmware runs it, which is what the firmware itself checks.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use brooklet::Model;
 use brooklet_firmware::{Registry, Spec};
+use miette::miette;
 use serde::Serialize;
 
 use super::{Output, table, thousands};
 use crate::model_file::ModelFile;
+use crate::packing::packed_for;
 
 /// Options of `brooklet fit`.
 #[derive(Debug, clap::Args)]
@@ -29,17 +34,26 @@ struct Report {
 #[derive(Debug, Serialize)]
 pub(super) struct Verdict {
     board: String,
-    fits: bool,
+    pub(super) fits: bool,
     slot_bytes_left: i64,
+    /// Of what board.toml gives to the arena, packed for the board: the application's buffers,
+    /// session and stack have theirs.
     arena_bytes_left: i64,
-    /// Of the longest row of a picture that the board takes.
+    /// Of the longest row of an image that the board takes.
     row_bytes_left: i64,
     /// Whether the model has int16, which the board's firmware does not run.
     lacks_int16: bool,
 }
 
 impl Verdict {
-    pub(super) fn new(spec: &Spec, model: &Model<'_>) -> Self {
+    /// Of a model on a board, packed as `flash` does.
+    pub(super) fn new(spec: &Spec, file: &ModelFile) -> miette::Result<Self> {
+        let packed = packed_for(spec, file)?;
+        Ok(Self::of_packed(spec, &packed.as_ref().unwrap_or(file).model()))
+    }
+
+    /// Of a model that is packed for the board.
+    pub(super) fn of_packed(spec: &Spec, model: &Model<'_>) -> Self {
         let left = |has: u32, needed: usize| i64::from(has) - needed as i64;
         let slot_bytes_left = left(spec.slot.bytes, model.file().len());
         let arena_bytes_left = left(spec.arena_bytes, model.arena_bytes());
@@ -48,6 +62,24 @@ impl Verdict {
         let fits = slot_bytes_left.min(arena_bytes_left).min(row_bytes_left) >= 0 && !lacks_int16;
         let board = spec.name.clone();
         Self { board, fits, slot_bytes_left, arena_bytes_left, row_bytes_left, lacks_int16 }
+    }
+
+    /// The error for a model that does not fit, `but` was made, if that is to be said.
+    pub(super) fn refused(&self, model: &Path, but: &str) -> miette::Report {
+        let (model, board, lacks) = (model.display(), &self.board, self.lacks());
+        miette!(help = self.remedy(), "{model}: {but}does not fit {board}: it lacks {lacks}")
+    }
+
+    /// What is lacking: `720 bytes of RAM`.
+    fn lacks(&self) -> String {
+        let left = [
+            (self.slot_bytes_left, "flash"),
+            (self.arena_bytes_left, "RAM"),
+            (self.row_bytes_left, "a row"),
+        ];
+        let lacks = left.iter().filter(|(bytes, _)| *bytes < 0);
+        let lacks = lacks.map(|(bytes, what)| bytes_of(*bytes, what));
+        lacks.chain(self.lacks_int16.then(|| "int16".to_owned())).collect::<Vec<_>>().join(", ")
     }
 
     fn remedy(&self) -> &'static str {
@@ -67,30 +99,21 @@ impl Verdict {
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let left = [
-            (self.slot_bytes_left, "flash"),
-            (self.arena_bytes_left, "RAM"),
-            (self.row_bytes_left, "a row"),
-        ];
-        // What is lacking is what counts; where nothing is, a row's room is of no interest.
-        let mut told: Vec<_> = left.iter().filter(|(bytes, _)| *bytes < 0).collect();
+        let board = &self.board;
         if self.fits {
-            told.extend(&left[..2]);
-        }
-        let tell = |(bytes, what): &&(i64, &str)| {
-            format!("{} bytes of {what}", thousands(bytes.unsigned_abs()))
-        };
-        let told = told.iter().map(tell).collect::<Vec<_>>().join(", ");
-        if self.fits {
-            writeln!(f, "fits {}, with {told} to spare", self.board)
+            // A row's room is of no interest.
+            let [flash, ram] = [(self.slot_bytes_left, "flash"), (self.arena_bytes_left, "RAM")]
+                .map(|(bytes, what)| bytes_of(bytes, what));
+            writeln!(f, "fits {board}, with {flash}, {ram} to spare")
         } else {
-            let int16 = if self.lacks_int16 { "int16" } else { "" };
-            let told = [&told[..], int16].into_iter().filter(|lack| !lack.is_empty());
-            let told = told.collect::<Vec<_>>().join(", ");
-            let (board, remedy) = (&self.board, self.remedy());
-            writeln!(f, "does not fit {board}: lacks {told}; what would fit: {remedy}")
+            let (lacks, remedy) = (self.lacks(), self.remedy());
+            writeln!(f, "does not fit {board}: lacks {lacks}; what would fit: {remedy}")
         }
     }
+}
+
+fn bytes_of(bytes: i64, what: &str) -> String {
+    format!("{} bytes of {what}", thousands(bytes.unsigned_abs()))
 }
 
 impl fmt::Display for Report {
@@ -113,7 +136,11 @@ impl fmt::Display for Report {
         }
         let (model, arena) = (thousands(self.model_bytes), thousands(self.arena_bytes));
         let row = thousands(self.row_bytes);
-        writeln!(f, "{model} bytes of flash, {arena} bytes of arena, rows of {row}\n\n{table}")
+        writeln!(
+            f,
+            "{model} bytes of flash, {arena} bytes of arena as it is packed, rows of {row}; \
+             packed for the kernels of each board:\n\n{table}"
+        )
     }
 }
 
@@ -122,7 +149,8 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let file = ModelFile::open(&args.model)?;
     let model = file.model();
     let registry = Registry::find()?;
-    let boards = registry.boards().iter().map(|spec| Verdict::new(spec, &model)).collect();
+    let boards = registry.boards().iter().map(|spec| Verdict::new(spec, &file));
+    let boards = boards.collect::<miette::Result<_>>()?;
     output.print(&Report {
         model_bytes: file.bytes().len(),
         arena_bytes: model.arena_bytes(),

@@ -7,12 +7,13 @@ use brooklet_firmware::{Board, Loaded, Options, Registry, Spec};
 use miette::{IntoDiagnostic, miette};
 use serde::Serialize;
 
+use super::fit::Verdict;
 use super::run::PictureReport;
 use super::{Output, bytes, say, spinner, thousands};
 use crate::data::read_picture;
 use crate::evaluate::logits;
 use crate::model_file::{Answer, HostBackend, ModelFile};
-use crate::packing::Kernels;
+use crate::packing::packed_into;
 use crate::write::{writable, write_logits};
 
 /// Options of `brooklet flash`.
@@ -69,10 +70,9 @@ pub(crate) fn start(
     options: &Options,
 ) -> miette::Result<Started> {
     let registry = Registry::find()?;
-    let kernels = Kernels::of(registry.board(board)?)?;
     let spinner = spinner();
     let folder = tempfile::tempdir().into_diagnostic()?;
-    let packed = match kernels.pack(file, folder.path())? {
+    let packed = match packed_into(folder.path(), registry.board(board)?, file)? {
         Some(packed) => {
             let path = file.path().display();
             let remedy = format!("`brooklet plan {path} --board {board}` does it for good");
@@ -86,6 +86,10 @@ pub(crate) fn start(
         Some(bytes) => registry.limited(board, bytes, file.model().arena_bytes() as u32)?,
         None => registry.board(board)?.clone(),
     };
+    let verdict = Verdict::of_packed(&spec, &file.model());
+    if !verdict.fits {
+        return Err(verdict.refused(file.path(), ""));
+    }
     spinner.set_message(format!("starting {board}"));
     let path = Some(file.path());
     let mut board =

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use brooklet::format::Operator;
 use brooklet::{ARENA_ALIGN, Model, ops};
-use brooklet_firmware::Registry;
+use brooklet_firmware::{Registry, Spec};
 use brooklet_plan::records::kind;
 use miette::miette;
 use serde::Serialize;
@@ -14,13 +14,15 @@ use serde::Serialize;
 use super::{Output, table, thousands};
 use crate::cost::{self, Coefficients};
 use crate::model_file::{ModelFile, session_bytes};
+use crate::packing::packed_for;
 
 /// Options of `brooklet inspect`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The model file.
     model: PathBuf,
-    /// Predicts instructions on that board; `brooklet boards` lists them.
+    /// Predicts instructions on that board; `brooklet boards` lists them. If the weights are packed
+    /// for other kernels, the prediction is for the file as `flash` packs it.
     #[arg(long, value_name = "NAME")]
     board: Option<String>,
 }
@@ -39,6 +41,9 @@ pub struct Report {
     /// Instructions a picture on the board that was asked for, as the planner predicts them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instructions: Option<u64>,
+    /// The board, if instructions are predicted for the file packed again for it, as `flash` does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub packed_for: Option<String>,
     /// Weights of all layers.
     pub weight_bytes: usize,
     /// Rows, columns, channels of the picture.
@@ -155,6 +160,7 @@ impl Report {
             session_bytes: session_bytes(),
             macs: layers.iter().map(|layer| layer.macs).sum(),
             instructions: None,
+            packed_for: None,
             weight_bytes: layers.iter().map(|layer| layer.weight_bytes).sum(),
             input: [input.rows, input.columns, input.channels],
             classes: model.classes(),
@@ -166,9 +172,9 @@ impl Report {
     pub(crate) fn on(mut self, model: &Model<'_>, costs: &Coefficients) -> Self {
         for (layer, record) in self.layers.iter_mut().zip(model.layers()) {
             let instructions = costs.instructions(record, model.input_of(record).shape());
-            layer.instructions = Some(instructions as u64);
+            layer.instructions = instructions.map(|count| count as u64);
         }
-        self.instructions = Some(costs.total(model.layers()));
+        self.instructions = costs.total(model.layers());
         self
     }
 }
@@ -223,7 +229,11 @@ impl fmt::Display for Report {
         writeln!(f, "input         {rows}x{columns}x{channels}, {} classes", self.classes)?;
         writeln!(f, "MACs          {}", thousands(self.macs))?;
         if let Some(instructions) = self.instructions {
-            writeln!(f, "instructions  {}, predicted", thousands(instructions))?;
+            let packed = self.packed_for.as_ref().map(|board| {
+                format!(" for the file packed for {board}, as `flash` and `bench` do")
+            });
+            let packed = packed.unwrap_or_default();
+            writeln!(f, "instructions  {}, predicted{packed}", thousands(instructions))?;
         }
         writeln!(
             f,
@@ -237,13 +247,12 @@ impl fmt::Display for Report {
 }
 
 /// What the core of that board costs.
-pub(crate) fn costs(board: &str) -> miette::Result<Coefficients> {
-    let registry = Registry::find()?;
-    let spec = registry.board(board)?;
+pub(crate) fn costs(spec: &Spec) -> miette::Result<Coefficients> {
     cost::of(spec).ok_or_else(|| {
         miette!(
             help = "the test `costs` of tools/cli counts all boards, and writes src/costs.json",
-            "{board}: nothing is known of what backend `{}` costs",
+            "{}: nothing is known of what backend `{}` costs",
+            spec.name,
             spec.backend
         )
     })
@@ -254,5 +263,10 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let file = ModelFile::open(&args.model)?;
     let report = Report::new(&file.model());
     let Some(board) = &args.board else { return output.print(&report) };
-    output.print(&report.on(&file.model(), &costs(board)?))
+    let registry = Registry::find()?;
+    let spec = registry.board(board)?;
+    let packed = packed_for(spec, &file)?;
+    let model = packed.as_ref().unwrap_or(&file).model();
+    let packed_for = packed.as_ref().map(|_| spec.name.clone());
+    output.print(&Report { packed_for, ..report.on(&model, &costs(spec)?) })
 }

@@ -212,7 +212,8 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
         write_whole(path, map.svg().as_bytes())?;
     }
     write_whole(&args.model, file.bytes())?;
-    output.print(&Report::new(&file, &map, whole.arena_bytes, board.as_ref()))
+    let verdict = board.map(|spec| Verdict::new(&spec, &file)).transpose()?;
+    output.print(&Report::new(&file, &map, whole.arena_bytes, verdict))
 }
 
 impl Report {
@@ -220,7 +221,7 @@ impl Report {
         file: &ModelFile,
         map: &MemoryMap<'_>,
         whole_bytes: usize,
-        board: Option<&Spec>,
+        verdict: Option<Verdict>,
     ) -> Self {
         let model = file.model();
         let name = |layer: usize| model.name(layer).to_owned();
@@ -251,7 +252,7 @@ impl Report {
                 bytes: map.bytes_at(peak),
                 holds: holds.collect(),
             },
-            verdict: board.map(|spec| Verdict::new(spec, &model)),
+            verdict,
             map: map.text(),
         }
     }

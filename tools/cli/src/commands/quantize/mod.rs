@@ -385,7 +385,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
         int16.int8_sqnr_db = int8_sqnr_db;
         let instructions = |program: &Program| {
             let costs = board.as_ref().and_then(cost::of)?;
-            Some(costs.total(program.layers.iter().map(|layer| &layer.record)))
+            costs.total(program.layers.iter().map(|layer| &layer.record))
         };
         let (int8, plan) = args.budget.plan(int8, board.as_ref(), &args.network)?;
         int16.int8_arena_bytes = Some(plan.arena_bytes);
@@ -398,7 +398,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let (program, plan) = args.budget.plan(program, board.as_ref(), &args.network)?;
     let file = build(&program, &plan, args)?;
 
-    let mut evidence = measured.as_ref().and_then(|(ranges, _)| ranges.evidence.clone());
+    let mut evidence = None;
     if let (Some(data), Some((ranges, Some(float)))) = (&calibration, measured) {
         let score = judge(&file, data, float)?;
         if let Some(path) = &args.save_ranges {
@@ -411,8 +411,12 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     }
     write_whole(&args.output, file.bytes())?;
     let contents = inspect::Report::new(&file.model());
-    let verdict = board.map(|board| Verdict::new(&board, &file.model()));
-    output.print(&Report { model: args.output.clone(), contents, evidence, int16, verdict })
+    let verdict = board.map(|board| Verdict::new(&board, &file)).transpose()?;
+    // The file is written: it took work, and other boards may run it.
+    let refused = verdict.as_ref().filter(|verdict| !verdict.fits);
+    let refused = refused.map(|verdict| verdict.refused(&args.output, "is written, but "));
+    output.print(&Report { model: args.output.clone(), contents, evidence, int16, verdict })?;
+    refused.map_or(Ok(()), Err)
 }
 
 /// The model file of a program, checked by the core.

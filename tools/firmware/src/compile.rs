@@ -1,8 +1,10 @@
 //! Builds firmware, each board in its own folder, all in one target directory.
 
+use std::collections::BTreeMap;
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 
 use board_build::{LIMITS, Spec};
 
@@ -42,7 +44,8 @@ pub fn plugin(registry: &Registry) -> Result<PathBuf, Error> {
         .current_dir(registry.root())
         .env("CARGO_TARGET_DIR", &folder)
         .env_remove("CARGO_BUILD_TARGET")
-        .env_remove("RUSTC_WORKSPACE_WRAPPER");
+        .env_remove("RUSTC_WORKSPACE_WRAPPER")
+        .env_remove("RUSTC_BOOTSTRAP");
     let output = run(&mut command)?;
     if !output.0 {
         return Err(Error::Build {
@@ -55,8 +58,29 @@ pub fn plugin(registry: &Registry) -> Result<PathBuf, Error> {
     Ok(folder.join("release").join(name))
 }
 
-/// Builds the crate in `boards/NAME`, whose program has the same name.
+/// Builds the crate in `boards/NAME`, whose program has the same name: once in the life of this
+/// process, in which its source does not change.
 fn crate_for(
+    registry: &Registry,
+    name: &str,
+    target: &str,
+    features: &[&str],
+    limits: Option<[u32; 2]>,
+    report: Report<'_>,
+) -> Result<PathBuf, Error> {
+    type Key = (PathBuf, String, String, Option<[u32; 2]>);
+    static BUILT: Mutex<BTreeMap<Key, PathBuf>> = Mutex::new(BTreeMap::new());
+    let built = || BUILT.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let key = (registry.folder().join(name), target.to_owned(), features.join(","), limits);
+    if let Some(program) = built().get(&key) {
+        return Ok(program.clone());
+    }
+    let program = build(registry, name, target, features, limits, report)?;
+    built().insert(key, program.clone());
+    Ok(program)
+}
+
+fn build(
     registry: &Registry,
     name: &str,
     target: &str,

@@ -1,7 +1,12 @@
-//! Steps, one after the other, with a summary at the end.
+//! Steps of a chore. Independent steps run side by side, in *lanes*; a phase ends when its lanes
+//! have. Each line of output begins with the name of its step, and a summary closes the chore.
 
+use std::cell::RefCell;
 use std::fmt;
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use brooklet_firmware::Error;
@@ -31,46 +36,111 @@ impl From<Error> for Failure {
     }
 }
 
-/// Steps that were taken.
-#[derive(Default)]
-pub(crate) struct Steps {
-    done: Vec<(String, Duration, bool)>,
+/// What a step does.
+type Work<'a> = Box<dyn FnOnce() -> Result<(), Failure> + Send + 'a>;
+
+/// A step: the name that `cargo xtask test NAME` takes, and its work.
+pub(crate) struct Step<'a> {
+    name: String,
+    work: Work<'a>,
 }
 
-impl Steps {
-    /// Carries out a chore and closes with a summary. A step that fails does not keep the
-    /// next from running: one run tells all that is wrong.
-    pub(crate) fn run(chore: impl FnOnce(&mut Self) -> Result<(), Failure>) -> Result<(), Failure> {
-        let mut steps = Self::default();
-        let outcome = chore(&mut steps);
-        steps.summary();
-        outcome?;
-        match steps.done.iter().filter(|(.., passed)| !passed).count() {
-            0 => Ok(()),
-            failed => Err(Failure(format!("{failed} of the steps failed"))),
-        }
-    }
+/// A step.
+pub(crate) fn step<'a>(
+    name: impl Into<String>,
+    work: impl FnOnce() -> Result<(), Failure> + Send + 'a,
+) -> Step<'a> {
+    Step { name: name.into(), work: Box::new(work) }
+}
 
-    /// Takes one step.
-    pub(crate) fn step(&mut self, name: &str, work: impl FnOnce() -> Result<(), Failure>) {
-        println!("\n── {name}");
-        let start = Instant::now();
-        let result = work();
-        if let Err(failure) = &result {
-            println!("{failure}");
-        }
-        self.done.push((name.to_owned(), start.elapsed(), result.is_ok()));
-    }
+/// Steps that are taken one after the other.
+pub(crate) type Lane<'a> = Vec<Step<'a>>;
 
-    fn summary(&self) {
-        println!("\n── summary");
-        for (name, time, passed) in &self.done {
-            let verdict = if *passed { "ok    " } else { "FAILED" };
-            println!("{verdict} {:>6.1} s  {name}", time.as_secs_f32());
-        }
-        let passed = self.done.iter().filter(|(.., passed)| *passed).count();
-        println!("{passed} passed, {} failed", self.done.len() - passed);
+/// A step that was taken.
+struct Taken {
+    name: String,
+    time: Duration,
+    passed: bool,
+}
+
+/// A test that ran, and the seconds that it took.
+static TESTS: Mutex<Vec<(f32, String)>> = Mutex::new(Vec::new());
+
+/// Tests that the summary lists.
+const SLOWEST: usize = 10;
+
+thread_local! {
+    /// The name of the step that this thread is at.
+    static STEP: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// Runs phases of lanes; of their steps those that `wanted` names, or all if it names none.
+///
+/// A step that fails does not keep the next from running: one run tells everything that is wrong.
+pub(crate) fn run_phases(phases: Vec<Vec<Lane<'_>>>, wanted: &[&str]) -> Result<(), Failure> {
+    let names: Vec<&str> =
+        phases.iter().flatten().flatten().map(|step| step.name.as_str()).collect();
+    if let Some(unknown) = wanted.iter().find(|name| !names.contains(name)) {
+        return Err(Failure(format!(
+            "error: there is no step `{unknown}`\n  help: the steps are {}",
+            names.join(", ")
+        )));
     }
+    let start = Instant::now();
+    let taken = Mutex::new(Vec::new());
+    for lanes in phases {
+        thread::scope(|scope| {
+            for lane in lanes {
+                let taken = &taken;
+                scope.spawn(move || {
+                    for step in lane {
+                        if wanted.is_empty() || wanted.contains(&step.name.as_str()) {
+                            let step = take(step);
+                            taken.lock().unwrap_or_else(|lock| lock.into_inner()).push(step);
+                        }
+                    }
+                });
+            }
+        });
+    }
+    let taken = taken.into_inner().unwrap_or_else(|lock| lock.into_inner());
+    summary(&taken, start.elapsed());
+    match taken.iter().filter(|step| !step.passed).count() {
+        0 => Ok(()),
+        failed => Err(Failure(format!("{failed} of the steps failed"))),
+    }
+}
+
+fn take(step: Step<'_>) -> Taken {
+    STEP.set(step.name.clone());
+    say("begins");
+    let start = Instant::now();
+    let result = (step.work)();
+    if let Err(failure) = &result {
+        failure.to_string().lines().for_each(say);
+    }
+    let time = start.elapsed();
+    say(&format!("ends after {:.1} s", time.as_secs_f32()));
+    Taken { name: step.name, time, passed: result.is_ok() }
+}
+
+fn summary(taken: &[Taken], time: Duration) {
+    let mut tests = TESTS.lock().unwrap_or_else(|lock| lock.into_inner());
+    tests.sort_by(|a, b| b.0.total_cmp(&a.0));
+    if !tests.is_empty() {
+        println!("\n── the slowest tests");
+    }
+    for (seconds, name) in tests.iter().take(SLOWEST) {
+        println!("{seconds:>13.1} s  {name}");
+    }
+    println!("\n── summary");
+    for step in taken {
+        let verdict = if step.passed { "ok    " } else { "FAILED" };
+        println!("{verdict} {:>6.1} s  {}", step.time.as_secs_f32(), step.name);
+    }
+    let passed = taken.iter().filter(|step| step.passed).count();
+    println!("{:.1} min in all, steps side by side", time.as_secs_f32() / 60.0);
+    println!("{passed} passed, {} failed", taken.len() - passed);
 }
 
 /// Runs a command, shown as it would be typed.
@@ -81,13 +151,23 @@ pub(crate) fn run(command: &mut Command) -> Result<(), Failure> {
         line.push_str(&argument.to_string_lossy());
     }
     match command.get_current_dir() {
-        Some(folder) => println!("$ (cd {}) {line}", folder.display()),
-        None => println!("$ {line}"),
+        Some(folder) => say(&format!("$ (cd {}) {line}", folder.display())),
+        None => say(&format!("$ {line}")),
     }
-    let status = command
+    let failed = |error| Failure(format!("error: `{line}` could not be run: {error}"));
+    let mut child = command
         .stdin(Stdio::null())
-        .status()
-        .map_err(|error| Failure(format!("error: `{line}` could not be run: {error}")))?;
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(failed)?;
+    let (output, errors) = (child.stdout.take(), child.stderr.take());
+    let step = STEP.with_borrow(Clone::clone);
+    thread::scope(|scope| {
+        scope.spawn(|| errors.map(|errors| pass_on(&step, errors)));
+        output.map(|output| pass_on(&step, output));
+    });
+    let status = child.wait().map_err(failed)?;
     if status.success() {
         Ok(())
     } else {
@@ -95,7 +175,66 @@ pub(crate) fn run(command: &mut Command) -> Result<(), Failure> {
     }
 }
 
-/// Prints what takes long or is installed.
+/// Prints what a command says, a line at a time, and notes how long tests took.
+fn pass_on(step: &str, output: impl Read) {
+    // What is no text is no line of ours.
+    for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
+        let line = String::from_utf8_lossy(&line);
+        print_line(step, &line);
+        if let Some(test) = timed(&line) {
+            TESTS.lock().unwrap_or_else(|lock| lock.into_inner()).push(test);
+        }
+    }
+}
+
+/// A test's line: `test module::name ... ok <1.234s>`.
+fn timed(line: &str) -> Option<(f32, String)> {
+    let (name, rest) = line.strip_prefix("test ")?.split_once(" ... ")?;
+    let (_, time) = rest.split_once('<')?;
+    Some((time.strip_suffix("s>")?.parse().ok()?, name.to_owned()))
+}
+
+fn print_line(step: &str, line: &str) {
+    if step.is_empty() { println!("{line}") } else { println!("{step:<12} │ {line}") }
+}
+
+/// Prints a line of the step that this thread is at.
 pub(crate) fn say(line: &str) {
-    println!("   {line}");
+    STEP.with_borrow(|step| print_line(step, line));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_of_tests_are_read() {
+        assert_eq!(timed("test a::b ... ok <1.250s>"), Some((1.25, "a::b".into())));
+        assert_eq!(timed("test a::b ... FAILED <0.5s>"), Some((0.5, "a::b".into())));
+        for other in ["test a ... ok", "running 3 tests", "test result: ok. 1 passed"] {
+            assert_eq!(timed(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_failed_step_does_not_hide_the_next() {
+        let ran = Mutex::new(Vec::new());
+        let lane = |name: &'static str, passes| {
+            let ran = &ran;
+            step(name, move || {
+                ran.lock().unwrap().push(name);
+                if passes { Ok(()) } else { Err(Failure("no".into())) }
+            })
+        };
+        let phases =
+            vec![vec![vec![lane("a", false), lane("b", true)]], vec![vec![lane("c", true)]]];
+        assert!(run_phases(phases, &[]).is_err());
+        assert_eq!(*ran.lock().unwrap(), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn an_unknown_step_is_named() {
+        let failure = run_phases(vec![vec![vec![step("a", || Ok(()))]]], &["b"]).unwrap_err();
+        assert!(failure.to_string().contains("no step `b`"), "{failure}");
+    }
 }

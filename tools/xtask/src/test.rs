@@ -1,0 +1,158 @@
+//! What CI runs.
+
+use std::path::Path;
+use std::process::Command;
+
+use brooklet_firmware::{Registry, Toolchain};
+
+use crate::chores::{builds, compilers, emulators};
+use crate::steps::{Failure, Step, run, run_phases, say, step};
+
+/// The crates of the boards' workspace that run on a host, too.
+const HOST_SIDE: [&str; 6] = ["-p", "board-build", "-p", "brooklet-protocol", "-p", "brooklet-app"];
+
+/// Everything that CI checks, or the steps that `wanted` names; with `all` the large networks and
+/// the slow proofs, too.
+pub(crate) fn test(wanted: &[&str], all: bool) -> Result<(), Failure> {
+    let registry = Registry::find()?;
+    let host = vec![format(&registry), lints(&registry)];
+    let prepare = vec![compilers(&registry), emulators(&registry)];
+    let mut boards = builds(&registry, all);
+    boards.push(lints_of_firmware(&registry, all));
+    let tests = vec![tests(&registry, all), docs(&registry)];
+    let beside = vec![
+        tests_of_boards(&registry),
+        alone(&registry),
+        step("bench", crate::bench::bench),
+        step("fuzz", || fuzz(&registry)),
+    ];
+    run_phases(vec![vec![host, prepare], vec![tests, boards], vec![beside]], wanted)
+}
+
+/// `cargo ARGUMENTS` in the folder.
+fn cargo(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new("cargo");
+    command.current_dir(folder).args(arguments);
+    command
+}
+
+/// Likewise in the boards' workspace, for the host.
+fn boards_cargo(registry: &Registry, arguments: &[&str]) -> Command {
+    let mut command = cargo(registry.folder(), arguments);
+    command.env("CARGO_TARGET_DIR", registry.target_dir());
+    command
+}
+
+fn format(registry: &Registry) -> Step<'_> {
+    step("format", || {
+        run(&mut cargo(registry.root(), &["fmt", "--all", "--check"]))?;
+        run(&mut cargo(registry.folder(), &["fmt", "--all", "--check"]))
+    })
+}
+
+fn lints(registry: &Registry) -> Step<'_> {
+    step("lints", || {
+        let lints = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+        run(&mut cargo(registry.root(), &lints))?;
+        let lints =
+            [&["clippy", "--all-targets"], &HOST_SIDE[..], &["--", "-D", "warnings"]].concat();
+        run(&mut boards_cargo(registry, &lints))
+    })
+}
+
+/// Clippy on firmware. Where the compiler that builds it has no Clippy, its own lints run while
+/// firmware is built; then only firmware that logs is left, of one board a target if not of `all`.
+fn lints_of_firmware(registry: &Registry, all: bool) -> Step<'_> {
+    step("firmware-lints", move || {
+        let mut targets = Vec::new();
+        for spec in registry.boards() {
+            let toolchain = Toolchain::ensure(&spec.target, &mut say)?;
+            let first = !targets.contains(&&spec.target);
+            targets.push(&spec.target);
+            let (subcommand, features): (_, &[&[&str]]) = match toolchain.can_lint() {
+                true => ("clippy", &[&[], &["--features", "defmt"]]),
+                false if first || all => ("check", &[&["--features", "defmt"]]),
+                false => continue,
+            };
+            for features in features {
+                let mut lints = toolchain.cargo(subcommand, &spec.target);
+                lints
+                    .args(*features)
+                    .current_dir(registry.folder().join(&spec.name))
+                    .env("CARGO_TARGET_DIR", registry.target_dir());
+                if toolchain.can_lint() {
+                    lints.args(["--", "-D", "warnings"]);
+                }
+                run(&mut lints)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+fn tests_of_boards(registry: &Registry) -> Step<'_> {
+    step("boards-host", || run(&mut boards_cargo(registry, &[&["test"], &HOST_SIDE[..]].concat())))
+}
+
+/// All tests of the workspace, those on emulated boards included.
+fn tests(registry: &Registry, all: bool) -> Step<'_> {
+    step("tests", move || {
+        // One failure does not hide the next. That a test says how long it took is a feature that
+        // the test harness has behind a flag; its environment alone is told.
+        let tests = ["test", "--workspace", "--all-targets", "--no-fail-fast", "--"];
+        let timed = ["-Zunstable-options", "--report-time"];
+        let large: &[&str] = if all { &["--include-ignored"] } else { &[] };
+        let mut tests = cargo(registry.root(), &[&tests[..], &timed, large].concat());
+        let runner = env!("XTASK_HOST").to_uppercase().replace('-', "_");
+        tests.env(format!("CARGO_TARGET_{runner}_RUNNER"), "env RUSTC_BOOTSTRAP=1");
+        let tests = run(&mut tests);
+        tests.and(run(&mut cargo(registry.root(), &["test", "--workspace", "--doc"])))
+    })
+}
+
+fn alone(registry: &Registry) -> Step<'_> {
+    step("features", || {
+        let mut alone = cargo(registry.root(), &["test", "--package", "brooklet-suite"]);
+        run(alone.env("BROOKLET_ALONE", "1"))
+    })
+}
+
+fn docs(registry: &Registry) -> Step<'_> {
+    step("docs", || {
+        let mut docs = cargo(registry.root(), &["doc", "--workspace", "--no-deps"]);
+        run(docs.env("RUSTDOCFLAGS", "-D warnings"))?;
+        let mut docs = boards_cargo(registry, &[&["doc", "--no-deps"], &HOST_SIDE[..]].concat());
+        run(docs.env("RUSTDOCFLAGS", "-D warnings"))
+    })
+}
+
+/// A bounded run of the fuzz target, from the golden files: arbitrary model files are refused, or
+/// run to their end. The coverage that guides it is the stable compiler's; sanitizers, which
+/// are not, add nothing to code without `unsafe`.
+pub(crate) fn fuzz(registry: &Registry) -> Result<(), Failure> {
+    let folder = registry.root().join("fuzz");
+    let target = registry.target_dir().join("fuzz");
+    let corpus = target.join("corpus");
+    let failed = |error| Failure(format!("error: {}: {error}", corpus.display()));
+    std::fs::create_dir_all(&corpus).map_err(failed)?;
+    for golden in ["tiny.brook", "tiny-4.brook", "tiny-16.brook"] {
+        let path = registry.root().join("tests/golden").join(golden);
+        std::fs::copy(path, corpus.join(golden)).map_err(failed)?;
+    }
+    let coverage = [
+        "--cfg=fuzzing",
+        "-Cpasses=sancov-module",
+        "-Cllvm-args=-sanitizer-coverage-level=4",
+        "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
+        "-Cllvm-args=-sanitizer-coverage-pc-table",
+        "-Cllvm-args=-sanitizer-coverage-trace-compares",
+    ];
+    // With a target named, the flags are not for build scripts.
+    let host = env!("XTASK_HOST");
+    let mut build = cargo(&folder, &["build", "--release", "--target", host]);
+    run(build.env("RUSTFLAGS", coverage.join(" ")).env("CARGO_TARGET_DIR", &target))?;
+    let mut fuzzer = Command::new(target.join(host).join("release/model"));
+    fuzzer.args(["-runs=20000", "-max_len=8192", "-seed=1", "-verbosity=0"]);
+    // A crash leaves its input here.
+    run(fuzzer.current_dir(&target).arg(&corpus))
+}

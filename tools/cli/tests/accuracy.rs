@@ -60,10 +60,14 @@ fn answers(model: &ModelFile, backend: HostBackend, count: usize) -> Vec<(Answer
     evaluate::answers(&simulator, &data, 0..count, || {}).unwrap()
 }
 
-/// Of so many pictures those that a backend answers for: the reference is slow, and is what the
-/// others are held against elsewhere.
-fn in_time(backend: HostBackend, pictures: usize) -> usize {
-    if backend == HostBackend::Reference { pictures / 10 } else { pictures }
+/// The number of these images that a backend answers for: the reference is slow, and the others are
+/// compared with it elsewhere.
+fn in_time(backend: HostBackend, images: usize) -> usize {
+    match backend {
+        HostBackend::Reference => images / 50,
+        HostBackend::Portable => images / 5,
+        _ => images,
+    }
 }
 
 /// Numbers in which the answers differ from an expected file.
@@ -85,6 +89,17 @@ fn differences(
 
 #[test]
 fn mlperf_resnet8_is_what_tflite_micro_computes() {
+    mlperf_resnet8_is_exact(in_time);
+}
+
+#[test]
+#[ignore = "minutes: cargo xtask test --all"]
+fn mlperf_resnet8_is_what_tflite_micro_computes_on_all_images() {
+    mlperf_resnet8_is_exact(|_, images| images);
+}
+
+/// Compares each backend's answers, for as many images as `count` says.
+fn mlperf_resnet8_is_exact(count: impl Fn(HostBackend, usize) -> usize) {
     let (Some(network), Some(logits), Some(softmax)) = (
         shared("models/mlperf_resnet8_int8.tflite"),
         shared("expected/mlperf_resnet8_int8_logits_5000_tflm.npy"),
@@ -94,7 +109,7 @@ fn mlperf_resnet8_is_what_tflite_micro_computes() {
     };
     let model = quantize(&network, &[]);
     for backend in HostBackend::of_this_machine() {
-        let answers = answers(&model, backend, in_time(backend, 5000));
+        let answers = answers(&model, backend, count(backend, 5000));
         assert_eq!(differences(&answers, |a| &a.logits, &logits), 0, "{backend:?}");
         assert_eq!(differences(&answers, |a| &a.output, &softmax), 0, "{backend:?}");
     }
@@ -102,6 +117,17 @@ fn mlperf_resnet8_is_what_tflite_micro_computes() {
 
 #[test]
 fn tensorflow_resnet20_is_what_tflite_micro_computes() {
+    tensorflow_resnet20_is_exact(in_time);
+}
+
+#[test]
+#[ignore = "minutes: cargo xtask test --all"]
+fn tensorflow_resnet20_is_what_tflite_micro_computes_on_all_images() {
+    tensorflow_resnet20_is_exact(|_, images| images);
+}
+
+/// Compares each backend's answers, for as many images as `count` says.
+fn tensorflow_resnet20_is_exact(count: impl Fn(HostBackend, usize) -> usize) {
     let (Some(network), Some(logits)) = (
         shared("models/resnet20_tensorflow_int8.tflite"),
         shared("expected/resnet20_tensorflow_int8_logits_1000_tflm.npy"),
@@ -110,7 +136,7 @@ fn tensorflow_resnet20_is_what_tflite_micro_computes() {
     };
     let model = quantize(&network, &NORMALIZED);
     for backend in HostBackend::of_this_machine() {
-        let answers = answers(&model, backend, in_time(backend, 1000));
+        let answers = answers(&model, backend, count(backend, 1000));
         assert_eq!(differences(&answers, |a| &a.logits, &logits), 0, "{backend:?}");
     }
 }

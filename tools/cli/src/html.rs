@@ -7,7 +7,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::commands::compare::Report;
 use crate::commands::{inspect, percent, thousands};
-use crate::compare::{BARS, Layer};
+use brooklet_quantize::compare::{BARS, Layer};
 
 const STYLE: &str = include_str!("page.css");
 

@@ -6,9 +6,10 @@
 use std::path::{Path, PathBuf};
 
 use brooklet_cli::commands::{self, Output};
-use brooklet_cli::data::Dataset;
-use brooklet_cli::evaluate::{self, FloatAnswers};
-use brooklet_cli::model_file::{Answer, HostBackend, ModelFile};
+use brooklet_plan::model_file::{Answer, HostBackend, ModelFile};
+use brooklet_quantize::data::Dataset;
+use brooklet_quantize::evaluate;
+use brooklet_quantize::evaluate::FloatAnswers;
 use clap::Parser;
 use ndarray::{Array1, Array2};
 use ndarray_npy::read_npy;

@@ -3,9 +3,10 @@
 
 mod shell;
 
-use brooklet_cli::import::{self, Arch, Imported, Options, ShortcutOption, StrideIn, Variant};
-use brooklet_cli::model_file::{HostBackend, ModelFile};
-use brooklet_cli::network::{Network, Op};
+use brooklet_import as import;
+use brooklet_import::network::{Network, Op};
+use brooklet_import::{Arch, Imported, Options, ShortcutOption, StrideIn, Variant};
+use brooklet_plan::model_file::{HostBackend, ModelFile};
 use serde_json::Value;
 use shell::{brooklet, json, succeed};
 

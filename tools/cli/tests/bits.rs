@@ -5,7 +5,7 @@ mod shell;
 use std::fs;
 use std::path::Path;
 
-use brooklet_cli::model_file::{HostBackend, ModelFile};
+use brooklet_plan::model_file::{HostBackend, ModelFile};
 use serde_json::Value;
 use shell::{brooklet, json, resnet8};
 

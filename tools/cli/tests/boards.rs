@@ -5,16 +5,17 @@ mod common;
 
 use std::path::Path;
 
-use brooklet_cli::cycles::{Part, estimate};
-use brooklet_cli::data::{Dataset, Preprocess};
-use brooklet_cli::import::{self, Imported};
-use brooklet_cli::lower::lower;
-use brooklet_cli::model_file::{Answer, HostBackend, ModelFile};
-use brooklet_cli::packing::packed_into;
-use brooklet_cli::plan::{Goal, plan};
-use brooklet_cli::program::Program;
+use brooklet_firmware::cycles::{Part, estimate};
 use brooklet_firmware::{Board, Options, Registry, Spec};
+use brooklet_import as import;
+use brooklet_import::Imported;
+use brooklet_plan::model_file::{Answer, HostBackend, ModelFile};
+use brooklet_plan::packing::packed_into;
+use brooklet_plan::plan::{Goal, plan};
 use brooklet_plan::preprocessing::to_record;
+use brooklet_plan::program::Program;
+use brooklet_quantize::data::{Dataset, Preprocess};
+use brooklet_quantize::lower::int8::lower;
 use ndarray::Array2;
 use ndarray_npy::read_npy;
 

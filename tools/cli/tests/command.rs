@@ -9,11 +9,13 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use brooklet::format::Packing;
-use brooklet_cli::calibrate::Ranges;
-use brooklet_cli::data::Preprocess;
-use brooklet_cli::import::{self, Imported};
-use brooklet_cli::plan::{Goal, plan};
-use brooklet_cli::quantize::{Fused, Learned};
+use brooklet_import as import;
+use brooklet_import::Imported;
+use brooklet_plan::plan::{Goal, plan};
+use brooklet_quantize::data::Preprocess;
+use brooklet_quantize::fuse::Fused;
+use brooklet_quantize::ranges::Ranges;
+use brooklet_quantize::weights::Learned;
 use common::shared_data;
 use image::RgbImage;
 use ndarray::{Array1, Array2};

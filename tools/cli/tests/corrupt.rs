@@ -4,7 +4,7 @@ mod common;
 
 use std::path::Path;
 
-use brooklet_cli::import::{Options, load};
+use brooklet_import::{Options, load};
 use common::shared_data;
 
 /// Loads `file` cut at many lengths and with many bytes changed.

@@ -2,7 +2,7 @@
 
 mod shell;
 
-use brooklet_cli::model_file::{HostBackend, ModelFile};
+use brooklet_plan::model_file::{HostBackend, ModelFile};
 use shell::{brooklet, json};
 
 /// A folder with three members, and what does not fit them.

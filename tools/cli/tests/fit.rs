@@ -6,9 +6,9 @@ mod shell;
 use std::fs;
 use std::process::Command;
 
-use brooklet_cli::model_file::ModelFile;
-use brooklet_cli::packing::packed_into;
 use brooklet_firmware::Registry;
+use brooklet_plan::model_file::ModelFile;
+use brooklet_plan::packing::packed_into;
 use onnx::{Onnx, attribute};
 use serde_json::Value;
 use shell::{brooklet, json, resnet8, succeed};

@@ -2,10 +2,10 @@
 
 mod common;
 
-use brooklet_cli::data::{Dataset, Preprocess};
-use brooklet_cli::float::FloatModel;
-use brooklet_cli::import::{Imported, Options, load};
-use brooklet_cli::network::{Op, Shape};
+use brooklet_import::network::{Op, Shape};
+use brooklet_import::{Imported, Options, load};
+use brooklet_quantize::data::{Dataset, Preprocess};
+use brooklet_quantize::forward::FloatModel;
 use common::shared_data;
 use ndarray::{Array2, s};
 use ndarray_npy::read_npy;

@@ -6,7 +6,7 @@ mod shell;
 
 use std::path::Path;
 
-use brooklet_cli::model_file::{Answer, HostBackend, ModelFile};
+use brooklet_plan::model_file::{Answer, HostBackend, ModelFile};
 use serde_json::Value;
 use shell::{brooklet, json, resnet8};
 

@@ -9,10 +9,10 @@ use std::sync::Mutex;
 
 use brooklet::format::VECTOR_CHANNELS;
 use brooklet::ops::conv::PATCH_COLUMNS;
-use brooklet_cli::data::Dataset;
-use brooklet_cli::model_file::{HostBackend, ModelFile};
-use brooklet_cli::packing::packed_into;
 use brooklet_firmware::{Board, Registry};
+use brooklet_plan::model_file::{HostBackend, ModelFile};
+use brooklet_plan::packing::packed_into;
+use brooklet_quantize::data::Dataset;
 use serde_json::Value;
 use shell::succeed;
 

@@ -4,8 +4,8 @@ mod common;
 
 use std::path::Path;
 
-use brooklet_cli::data::{Dataset, Preprocess, read_picture};
-use brooklet_cli::error::{Error, Problem};
+use brooklet_import::error::{Error, Problem};
+use brooklet_quantize::data::{Dataset, Preprocess, read_picture};
 use common::shared_data;
 use image::{Rgb, RgbImage};
 use miette::Diagnostic;

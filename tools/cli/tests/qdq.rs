@@ -2,11 +2,11 @@
 
 mod onnx;
 
-use brooklet_cli::data::Preprocess;
-use brooklet_cli::error::Error;
-use brooklet_cli::import::{Imported, Options, load};
-use brooklet_cli::lower::lower;
-use brooklet_cli::quantized::{Activation, QuantizedNetwork, QuantizedNode, QuantizedOp};
+use brooklet_import::error::Error;
+use brooklet_import::quantized::{Activation, QuantizedNetwork, QuantizedNode, QuantizedOp};
+use brooklet_import::{Imported, Options, load};
+use brooklet_quantize::data::Preprocess;
+use brooklet_quantize::lower::int8::lower;
 use miette::Diagnostic;
 use onnx::{Onnx, scalar};
 use rten_onnx::onnx::DataType;

@@ -4,9 +4,9 @@ mod common;
 
 use std::path::Path;
 
-use brooklet_cli::import::{Arch, Imported, Options, load};
-use brooklet_cli::network::{Network, Op};
-use brooklet_cli::quantized::{Activation, QuantizedNetwork, QuantizedOp};
+use brooklet_import::network::{Network, Op};
+use brooklet_import::quantized::{Activation, QuantizedNetwork, QuantizedOp};
+use brooklet_import::{Arch, Imported, Options, load};
 use common::shared_data;
 
 fn options(file: &str) -> Options {

@@ -4,9 +4,9 @@ mod onnx;
 
 use std::path::{Path, PathBuf};
 
-use brooklet_cli::error::{Error, Problem};
-use brooklet_cli::import::{Imported, Options, load};
-use brooklet_cli::network::{Network, Op};
+use brooklet_import::error::{Error, Problem};
+use brooklet_import::network::{Network, Op};
+use brooklet_import::{Imported, Options, load};
 use miette::Diagnostic;
 use ndarray::Array4;
 use onnx::{Onnx, attribute, scalar};

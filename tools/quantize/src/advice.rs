@@ -57,7 +57,7 @@ pub fn advice(layers: &[Layer], sqnr_db: Option<f64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::calibrate::Range;
+    use crate::ranges::Range;
 
     fn layer(name: &str, share: f64) -> Layer {
         Layer {

@@ -8,18 +8,20 @@ use std::collections::HashMap;
 use ndarray::{Array4, ArrayView4};
 use serde::Serialize;
 
-use crate::absorption::Shifts;
-use crate::calibrate::Range;
+use crate::channels::absorption::Shifts;
+use crate::channels::equalize::Factors;
 use crate::data::{Dataset, Preprocess};
-use crate::equalize::Factors;
+use crate::error::Failure;
 use crate::error::Problem;
-use crate::float::{FloatModel, squared_error};
-use crate::learn::{BATCH, Failure};
-use crate::lower::Unrepresentable;
+use crate::error::Unrepresentable;
+use crate::forward::BATCH;
+use crate::forward::{FloatModel, squared_error};
+use crate::fuse::{Fused, Unit};
 use crate::network::{BatchNorm, Network, NodeId, Op};
 use crate::program::{Layer as Quantized, Program};
-use crate::quantize::{Affine, Fused, Unit, Weights, steps};
-use crate::rounding::Steps;
+use crate::ranges::Range;
+use crate::weights::rounding::Steps;
+use crate::weights::{Affine, Weights, steps};
 
 /// Bars of the histograms.
 pub const BARS: usize = 64;

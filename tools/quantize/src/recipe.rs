@@ -4,17 +4,23 @@ use std::collections::BTreeSet;
 
 use ndarray::{Array2, Axis, concatenate};
 
-use crate::absorption;
-use crate::calibrate::{Histogram, Method, Range, Ranges};
+use crate::channels::absorption;
+use crate::channels::equalize;
+use crate::channels::equalize::Factors;
 use crate::data::{Dataset, Preprocess};
-use crate::equalize::{self, ByName, Factors};
+use crate::error::Failure;
 use crate::error::Problem;
-use crate::float::{FloatModel, squared_error};
-use crate::learn::{self, BATCH, Failure, learn};
-use crate::lower::Unrepresentable;
+use crate::error::Unrepresentable;
+use crate::forward::BATCH;
+use crate::forward::{FloatModel, squared_error};
+use crate::fuse::Fused;
+use crate::fuse::given;
 use crate::network::{Network, NodeId};
-use crate::quantize::{Affine, Fused, Learned};
-use crate::trials::given;
+use crate::ranges::ByName;
+use crate::ranges::{Histogram, Method, Range, Ranges};
+use crate::weights::learn;
+use crate::weights::learn::learn;
+use crate::weights::{Affine, Learned};
 
 /// How much work is put into a network.
 #[derive(

@@ -10,11 +10,12 @@ use serde::Serialize;
 
 use super::flash::{Started, infer, start};
 use super::{Output, bytes, percent, say, spinner, table, thousands};
-use crate::cost;
-use crate::cycles::{self, Cycles, Part};
-use crate::data::Dataset;
-use crate::model_file::ModelFile;
+use brooklet_firmware::cycles;
+use brooklet_firmware::cycles::{Cycles, Part};
+use brooklet_plan::cost;
+use brooklet_plan::model_file::ModelFile;
 use brooklet_plan::records::kind;
+use brooklet_quantize::data::Dataset;
 
 /// Options of `brooklet bench`.
 #[derive(Debug, clap::Args)]

@@ -6,7 +6,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, value_parser};
 use strum::{EnumMessage, VariantArray};
 
-use crate::import::{ShortcutOption, StrideIn, Variant};
+use brooklet_import::{ShortcutOption, StrideIn, Variant};
 
 /// The parser of an option whose words are the names of `T`'s variants.
 pub(crate) fn choice<T>() -> impl TypedValueParser<Value = T>

@@ -10,24 +10,26 @@ use serde::Serialize;
 
 use super::quantize::{arch, failed, size};
 use super::{Output, inspect, percent, progress, table};
-use crate::advice::advice;
 use crate::commands::choice::VariantArgs;
-use crate::compare::{self, Layer};
-use crate::cost;
-use crate::data::Dataset;
-use crate::error::{Error, Problem};
-use crate::evaluate::{FloatAnswers, Score, answers, ranked, score};
-use crate::float::FloatModel;
 use crate::html;
-use crate::import::{self, Arch, Imported};
-use crate::learn::BATCH;
-use crate::memory_map::MemoryMap;
-use crate::model_file::{HostBackend, ModelFile};
-use crate::network::Network;
-use crate::packing::Kernels;
-use crate::plan::Goal;
-use crate::program::Program;
 use crate::write::{writable, write_whole};
+use brooklet_import as import;
+use brooklet_import::error::{Error, Problem};
+use brooklet_import::network::Network;
+use brooklet_import::{Arch, Imported};
+use brooklet_plan::cost;
+use brooklet_plan::memory_map::MemoryMap;
+use brooklet_plan::model_file::{HostBackend, ModelFile};
+use brooklet_plan::packing::Kernels;
+use brooklet_plan::plan::Goal;
+use brooklet_plan::program::Program;
+use brooklet_quantize::advice::advice;
+use brooklet_quantize::compare;
+use brooklet_quantize::compare::Layer;
+use brooklet_quantize::data::Dataset;
+use brooklet_quantize::evaluate::{FloatAnswers, Score, answers, ranked, score};
+use brooklet_quantize::forward::BATCH;
+use brooklet_quantize::forward::FloatModel;
 
 /// Options of `brooklet compare`.
 #[derive(Debug, clap::Args)]

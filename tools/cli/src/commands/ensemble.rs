@@ -7,11 +7,11 @@ use miette::miette;
 use serde::Serialize;
 
 use super::{Output, thousands};
-use crate::ensemble::ensemble;
-use crate::model_file::ModelFile;
-use crate::plan::{Goal, plan};
-use crate::program::Program;
 use crate::write::{writable, write_whole};
+use brooklet_plan::ensemble::ensemble;
+use brooklet_plan::model_file::ModelFile;
+use brooklet_plan::plan::{Goal, plan};
+use brooklet_plan::program::Program;
 
 /// Options of `brooklet ensemble`.
 #[derive(Debug, clap::Args)]

@@ -12,10 +12,10 @@ use serde::Serialize;
 
 use super::choice::choice;
 use super::{Output, percent, progress, read};
-use crate::data::Dataset;
-use crate::evaluate::{FloatAnswers, Score, answers, logits, score};
-use crate::model_file::{HostBackend, ModelFile};
 use crate::write::{writable, write_logits};
+use brooklet_plan::model_file::{HostBackend, ModelFile};
+use brooklet_quantize::data::Dataset;
+use brooklet_quantize::evaluate::{FloatAnswers, Score, answers, logits, score};
 
 /// Options of `brooklet eval`.
 #[derive(Debug, clap::Args)]

@@ -12,8 +12,8 @@ use miette::miette;
 use serde::Serialize;
 
 use super::{Output, table, thousands};
-use crate::model_file::ModelFile;
-use crate::packing::packed_for;
+use brooklet_plan::model_file::ModelFile;
+use brooklet_plan::packing::packed_for;
 
 /// Options of `brooklet fit`.
 #[derive(Debug, clap::Args)]

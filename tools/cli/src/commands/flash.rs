@@ -10,11 +10,11 @@ use serde::Serialize;
 use super::fit::Verdict;
 use super::run::PictureReport;
 use super::{Output, bytes, say, spinner, thousands};
-use crate::data::read_picture;
-use crate::evaluate::logits;
-use crate::model_file::{Answer, HostBackend, ModelFile};
-use crate::packing::packed_into;
 use crate::write::{writable, write_logits};
+use brooklet_plan::model_file::{Answer, HostBackend, ModelFile};
+use brooklet_plan::packing::packed_into;
+use brooklet_quantize::data::read_picture;
+use brooklet_quantize::evaluate::logits;
 
 /// Options of `brooklet flash`.
 #[derive(Debug, clap::Args)]

@@ -12,9 +12,10 @@ use miette::miette;
 use serde::Serialize;
 
 use super::{Output, table, thousands};
-use crate::cost::{self, Coefficients};
-use crate::model_file::{ModelFile, session_bytes};
-use crate::packing::packed_for;
+use brooklet_plan::cost;
+use brooklet_plan::cost::Coefficients;
+use brooklet_plan::model_file::{ModelFile, session_bytes};
+use brooklet_plan::packing::packed_for;
 
 /// Options of `brooklet inspect`.
 #[derive(Debug, clap::Args)]

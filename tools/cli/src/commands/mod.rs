@@ -24,7 +24,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use crate::error::{Error, Problem};
+use brooklet_import::error::{Error, Problem};
 
 /// How figures are printed.
 #[derive(Debug, Clone, Copy)]

@@ -11,8 +11,8 @@ use zerocopy::IntoBytes;
 use super::choice::VariantArgs;
 use super::quantize::{arch, size};
 use super::{Output, thousands};
-use crate::import::{Arch, Variant};
 use crate::write::{writable, write_whole};
+use brooklet_import::{Arch, Variant};
 
 /// Options of `brooklet new`.
 #[derive(Debug, clap::Args)]

@@ -11,13 +11,13 @@ use serde::Serialize;
 use super::choice::choice;
 use super::fit::Verdict;
 use super::{Output, bytes, thousands};
-use crate::cost;
-use crate::memory_map::MemoryMap;
-use crate::model_file::ModelFile;
-use crate::packing::Kernels;
-use crate::plan::{Goal, Plan, Uncuttable, plan};
-use crate::program::{Layer, Program};
 use crate::write::{writable, write_whole};
+use brooklet_plan::cost;
+use brooklet_plan::memory_map::MemoryMap;
+use brooklet_plan::model_file::ModelFile;
+use brooklet_plan::packing::Kernels;
+use brooklet_plan::plan::{Goal, Plan, Uncuttable, plan};
+use brooklet_plan::program::{Layer, Program};
 
 /// Options of `brooklet plan`.
 #[derive(Debug, clap::Args)]

@@ -8,10 +8,10 @@ use serde::Serialize;
 
 use super::choice::choice;
 use super::{Output, percent, table};
-use crate::data::read_picture;
-use crate::evaluate::{logits, ranked};
-use crate::model_file::{Answer, HostBackend, ModelFile};
 use crate::write::{writable, write_logits};
+use brooklet_plan::model_file::{Answer, HostBackend, ModelFile};
+use brooklet_quantize::data::read_picture;
+use brooklet_quantize::evaluate::{logits, ranked};
 
 /// Options of `brooklet run`.
 #[derive(Debug, clap::Args)]

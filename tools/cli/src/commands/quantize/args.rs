@@ -8,16 +8,16 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use miette::miette;
 use serde::de::DeserializeOwned;
 
-use crate::bits::WeightBits;
 use crate::commands::choice::{VariantArgs, choice};
 use crate::commands::plan::Budget;
 use crate::commands::read;
-use crate::data::Preprocess;
-use crate::import::Arch;
-use crate::int16;
-use crate::network::{Network, NodeId, Shape};
-use crate::quantize::Fused;
-use crate::recipe::{Calibration, Effort, Recipe, Step};
+use brooklet_import::Arch;
+use brooklet_import::network::{Network, NodeId, Shape};
+use brooklet_quantize::data::Preprocess;
+use brooklet_quantize::fuse::Fused;
+use brooklet_quantize::precision::bits::WeightBits;
+use brooklet_quantize::precision::int16;
+use brooklet_quantize::recipe::{Calibration, Effort, Recipe, Step};
 
 /// Sizes of pictures, resized and cropped.
 const EXTENTS: RangeInclusive<u32> = 1..=u16::MAX as u32;

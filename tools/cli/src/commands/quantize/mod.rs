@@ -20,26 +20,30 @@ use report::{Int16, Report};
 
 use super::fit::Verdict;
 use super::{Output, inspect, progress, thousands};
-use crate::absorption::Shifts;
-use crate::bits::{self, WeightBits};
-use crate::calibrate::{Range, Ranges};
-use crate::cost;
-use crate::data::{Dataset, Preprocess};
-use crate::equalize::Factors;
-use crate::error::{Error, Problem};
-use crate::evaluate::{FloatAnswers, Score, answers, score};
-use crate::import::{self, Imported};
-use crate::int16;
-use crate::learn::Failure;
-use crate::lower::{Unrepresentable, lower};
-use crate::model_file::{HostBackend, ModelFile};
-use crate::network::{Network, NodeId};
-use crate::plan::{Goal, Plan, plan};
-use crate::program::Program;
-use crate::quantize::{Fused, Learned};
-use crate::recipe::{Effort, Progress, Quantized, Recipe};
 use crate::write::{writable, write_whole};
+use brooklet_import as import;
+use brooklet_import::Imported;
+use brooklet_import::error::{Error, Problem};
+use brooklet_import::network::{Network, NodeId};
+use brooklet_plan::cost;
+use brooklet_plan::model_file::{HostBackend, ModelFile};
+use brooklet_plan::plan::{Goal, Plan, plan};
 use brooklet_plan::preprocessing::to_record;
+use brooklet_plan::program::Program;
+use brooklet_quantize::channels::absorption::Shifts;
+use brooklet_quantize::channels::equalize::Factors;
+use brooklet_quantize::data::{Dataset, Preprocess};
+use brooklet_quantize::error::Failure;
+use brooklet_quantize::error::Unrepresentable;
+use brooklet_quantize::evaluate::{FloatAnswers, Score, answers, score};
+use brooklet_quantize::fuse::Fused;
+use brooklet_quantize::lower::int8::lower;
+use brooklet_quantize::precision::bits;
+use brooklet_quantize::precision::bits::WeightBits;
+use brooklet_quantize::precision::int16;
+use brooklet_quantize::ranges::{Range, Ranges};
+use brooklet_quantize::recipe::{Effort, Progress, Quantized, Recipe};
+use brooklet_quantize::weights::Learned;
 
 /// Bytes that the model file may take.
 struct FlashBudget<'b> {
@@ -433,7 +437,7 @@ fn build(program: &Program, plan: &Plan, args: &Args) -> miette::Result<ModelFil
     }
     let file = ModelFile::new(&args.output, program.write(plan));
     file.map_err(|error| match error.problem {
-        crate::model_file::ModelProblem::Refused {
+        brooklet_plan::model_file::ModelProblem::Refused {
             error: brooklet::Error::Layer { layer, fault },
         } => miette!(
             help =

@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use crate::commands::fit::Verdict;
 use crate::commands::{inspect, percent, thousands};
-use crate::evaluate::Score;
-use crate::int16;
-use crate::program::Program;
+use brooklet_plan::program::Program;
+use brooklet_quantize::evaluate::Score;
+use brooklet_quantize::precision::int16;
 
 /// What int16 brings, and what it takes.
 #[derive(Debug, Serialize)]

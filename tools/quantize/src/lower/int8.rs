@@ -1,44 +1,16 @@
 //! An int8 TFLite or ONNX network as a [`Program`]: its scales, zero points, weights and roundings kept.
 
-use std::path::{Path, PathBuf};
-
-use brooklet::Shape;
 use brooklet::format::{Operator, flags};
 use brooklet::quant::Multiplier;
-use zerocopy::little_endian::{F32, U16};
+use zerocopy::little_endian::F32;
 
-use crate::network::{Pads, Subsample, Window};
+use super::{set_kernel, set_shortcut, set_window, shape};
+use crate::error::Unrepresentable;
+use crate::network::Subsample;
 use crate::program::{Layer, Program, Table};
 use crate::quantized::{Activation, QuantizedConv, QuantizedNetwork, QuantizedNode, QuantizedOp};
 use brooklet_plan::Preprocess;
 use brooklet_plan::records::{set_add, set_softmax};
-
-/// A network that cannot be brought into the core's form, and the layer.
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-#[error("{}`{layer}`: {what}", file.as_ref().map(|file| format!("{}: ", file.display())).unwrap_or_default())]
-#[diagnostic(help(
-    "check that the network was trained and exported as it should: built of residual blocks, no \
-     scale zero, no layer as good as dead"
-))]
-pub struct Unrepresentable {
-    /// The network's file.
-    pub file: Option<PathBuf>,
-    /// The layer's name.
-    pub layer: String,
-    /// What cannot be represented.
-    pub what: String,
-}
-
-impl Unrepresentable {
-    pub(crate) fn new(layer: &str, what: impl Into<String>) -> Self {
-        Self { file: None, layer: layer.to_owned(), what: what.into() }
-    }
-
-    /// The same, with the network's file named.
-    pub fn in_file(self, file: &Path) -> Self {
-        Self { file: Some(file.to_owned()), ..self }
-    }
-}
 
 /// Brings a quantized network into the core's form.
 ///
@@ -109,59 +81,12 @@ pub fn lower(
     Ok(program)
 }
 
-/// The core's shape; importers refuse larger ones.
-pub(crate) fn shape([rows, columns, channels]: [usize; 3]) -> Shape {
-    Shape::new(rows as u16, columns as u16, channels as u16)
-}
-
 /// The node that a shortcut reads, and how.
 fn resolve(network: &QuantizedNetwork, id: usize) -> (usize, Option<Subsample>) {
     match network.nodes[id].op {
         QuantizedOp::Subsample(subsample) => (network.nodes[id].inputs[0], Some(subsample)),
         _ => (id, None),
     }
-}
-
-/// Sets the second operand.
-pub(crate) fn set_shortcut(
-    layer: &mut Layer,
-    shortcut: usize,
-    subsample: Option<Subsample>,
-) -> Result<(), Unrepresentable> {
-    let stride = subsample.map_or([1, 1], |s| s.stride);
-    layer.record.shortcut = U16::new(shortcut as u16);
-    layer.record.shortcut_stride = match u8::try_from(stride[0]) {
-        Ok(rows) if stride[0] == stride[1] => rows,
-        _ => {
-            let what = format!("its shortcut has a stride of {}x{}", stride[0], stride[1]);
-            return Err(Unrepresentable::new(&layer.name, what));
-        }
-    };
-    layer.record.shortcut_channels_before =
-        U16::new(subsample.map_or(0, |s| s.channels_before as u16));
-    Ok(())
-}
-
-/// Sets kernel, stride and padding.
-pub(crate) fn set_kernel(
-    layer: &mut Layer,
-    kernel: [usize; 2],
-    stride: [usize; 2],
-    pads: Pads,
-) -> Result<(), Unrepresentable> {
-    let extents = [&kernel[..], &stride, &pads].concat();
-    if extents.iter().any(|&n| n > usize::from(u8::MAX)) {
-        let what = "its kernel, stride or padding is larger than 255";
-        return Err(Unrepresentable::new(&layer.name, what));
-    }
-    layer.record.kernel = kernel.map(|n| n as u8);
-    layer.record.stride = stride.map(|n| n as u8);
-    layer.record.pads = pads.map(|n| n as u8);
-    Ok(())
-}
-
-pub(crate) fn set_window(layer: &mut Layer, window: &Window) -> Result<(), Unrepresentable> {
-    set_kernel(layer, window.kernel, window.stride, window.pads)
 }
 
 fn set_quantization(layer: &mut Layer, node: &QuantizedNode) -> Result<(), Unrepresentable> {

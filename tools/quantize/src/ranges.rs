@@ -7,11 +7,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::equalize::ByName;
 use crate::evaluate::Score;
 
 /// Bins of a histogram; even.
 const BINS: usize = 2048;
+
+/// A factor for each output channel of layers, by the name of the node that computes.
+pub type ByName = BTreeMap<String, Vec<f32>>;
 
 /// Ranges of tensors, by the canonical name of the node that makes them. Saved as JSON, they
 /// let a network be quantized again without its pictures.

@@ -25,14 +25,17 @@ use std::collections::{BTreeMap, HashMap};
 
 use ndarray::{Array4, ArrayView3, ArrayView4, Axis};
 
-use crate::calibrate::{Histogram, Method};
+use crate::channels::{MARGIN, Pictures};
 use crate::data::Dataset;
+use crate::error::Failure;
 use crate::error::Problem;
-use crate::float::{FloatModel, squared_error};
-use crate::learn::{BATCH, Failure};
+use crate::forward::BATCH;
+use crate::forward::{FloatModel, squared_error};
+use crate::fuse::Fused;
+use crate::fuse::given;
 use crate::network::{BatchNorm, Network, NodeId, Op};
-use crate::quantize::{Affine, Fused, Weights};
-use crate::trials::{MARGIN, Pictures, given};
+use crate::ranges::{ByName, Histogram, Method};
+use crate::weights::{Affine, Weights};
 
 /// Powers that are tried beside 0.
 const POWERS: [f64; 2] = [0.5, 1.0];
@@ -43,8 +46,6 @@ const GRID: f64 = 0.25;
 const MOST: f64 = 3.0;
 /// Share of the error of weights rounded to the nearest that learned rounding leaves, about.
 const LEARNED: f64 = 0.25;
-/// A factor for each output channel of layers, by the name of the node that computes.
-pub type ByName = BTreeMap<String, Vec<f32>>;
 
 /// Channels of a network that can only be scaled together, and a factor for each such group.
 #[derive(Debug, Clone, PartialEq)]

@@ -4,16 +4,18 @@ use std::collections::{BTreeSet, HashMap};
 
 use ndarray::{Array4, ArrayView4};
 
-use crate::calibrate::Range;
 use crate::compare::{dequantized, reads};
 use crate::data::{Dataset, Preprocess};
+use crate::error::Failure;
 use crate::error::Problem;
-use crate::float::{FloatModel, squared_error};
-use crate::learn::{BATCH, Failure};
+use crate::forward::BATCH;
+use crate::forward::{FloatModel, squared_error};
+use crate::fuse::Fused;
 use crate::network::{Network, NodeId, Op};
 use crate::program::Program;
-use crate::quantize::{Affine, Fused};
+use crate::ranges::Range;
 use crate::recipe::Progress;
+use crate::weights::Affine;
 
 /// What a layer has to bring to be worth int16: so much less noise in the logits, in dB. A
 /// twentieth of the noise; what twice the bytes a row and slower sums are worth is the user's to

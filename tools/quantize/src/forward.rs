@@ -13,14 +13,16 @@ use rten_tensor::NdTensorView;
 use rten_tensor::prelude::*;
 
 use crate::error::Problem;
+use crate::fuse::Fused;
 use crate::network::{Network, NodeId, Op, Pads, Shape};
 use crate::proto::{
     AttributeProto, DimensionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
     TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto, attribute_type,
     data_type,
 };
-use crate::quantize::Fused;
 
+/// Pictures that go through the float network at once.
+pub const BATCH: usize = 25;
 /// What the network makes of a batch: each unit's output, `[pictures, channels, height, width]`.
 pub struct Maps<'b> {
     input: ArrayView4<'b, f32>,
@@ -350,5 +352,59 @@ fn ints(name: &str, values: &[usize]) -> AttributeProto {
         ints: values.iter().map(|&value| value as i64).collect(),
         r#type: Some(attribute_type::INTS),
         ..Default::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array4;
+
+    use super::*;
+    use crate::data::Dataset;
+    use crate::fuse::given;
+    use crate::network::{Conv, Op, Subsample};
+
+    fn conv(outputs: usize, inputs: usize) -> Op {
+        let weight = |(o, _, _, i)| ((3 * o + 7 * i) as f32 * 0.7).sin();
+        Op::Conv(Conv {
+            weights: Array4::from_shape_fn((outputs, 1, 1, inputs), weight),
+            bias: vec![0.1; outputs],
+            stride: [1, 1],
+            pads: [0; 4],
+            fully_connected: false,
+        })
+    }
+
+    #[test]
+    fn a_part_goes_on_from_any_unit_to_the_same_logits() {
+        let mut network = Network::new([4, 4, 3], "x").unwrap();
+        let mut push = |op: Op, inputs: &[NodeId]| network.push(op, inputs, "").unwrap();
+        let stem = push(conv(4, 3), &[0]);
+        let first = push(conv(4, 4), &[stem]);
+        let first = push(Op::Relu, &[first]);
+        let main = push(conv(6, 4), &[first]);
+        let projection = push(conv(6, 4), &[stem]);
+        let sum = push(Op::Add, &[main, projection]);
+        let main = push(conv(8, 6), &[sum]);
+        let more = Subsample { stride: [1, 1], channels_before: 1, channels_after: 1 };
+        let shortcut = push(Op::Subsample(more), &[sum]);
+        let sum = push(Op::Add, &[main, shortcut]);
+        let pool = push(Op::GlobalAveragePool, &[sum]);
+        let logits = push(conv(2, 8), &[pool]);
+        let network = network.canonical(logits).unwrap();
+
+        let fused = Fused::new(&network).unwrap();
+        let data = Dataset::open("random:3", network.input, &Default::default()).unwrap();
+        let whole = FloatModel::new(&network).unwrap();
+        let batch = data.batch(0..3).unwrap();
+        let maps = whole.maps(batch.view(), &fused).unwrap();
+        let map = |unit| maps.of(unit);
+        for unit in 0..fused.units.len() - 1 {
+            let part = FloatModel::part(&network, fused.nodes_from(unit + 1)).unwrap();
+            let given = given(&fused, unit, map(unit), &map);
+            assert_eq!(part.output(&given, network.logits()).unwrap(), maps.logits(), "{unit}");
+        }
+        let last = FloatModel::part(&network, fused.nodes_from(fused.units.len() - 1)).unwrap();
+        assert!(last.output(&[(0, map(0))], 1).is_err(), "what it does not make");
     }
 }

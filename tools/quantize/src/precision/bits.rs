@@ -5,15 +5,17 @@ use std::collections::BTreeSet;
 use brooklet::format::Operator;
 
 use crate::data::{Dataset, Preprocess};
-use crate::float::{FloatModel, squared_error};
-use crate::learn::{BATCH, Failure};
+use crate::error::Failure;
+use crate::forward::BATCH;
+use crate::forward::{FloatModel, squared_error};
+use crate::fuse::Fused;
+use crate::fuse::given;
 use crate::lower::shape;
 use crate::network::{Network, NodeId, Op};
 use crate::program::Layer;
-use crate::quantize::{Fused, Weights, steps};
 use crate::recipe::Progress;
-use crate::rounding::Bits;
-use crate::trials::given;
+use crate::weights::rounding::Bits;
+use crate::weights::{Weights, steps};
 
 /// Pictures on which errors are measured, at most.
 const PICTURES: usize = 100;

@@ -13,18 +13,17 @@ use rand::SeedableRng;
 use rand::seq::index::sample;
 use rand_chacha::ChaCha8Rng;
 
-use crate::calibrate::Ranges;
 use crate::data::{Dataset, Preprocess};
-use crate::error::{Error, Problem};
-use crate::float::FloatModel;
-use crate::lower::Unrepresentable;
+use crate::error::{Error, Failure, Problem};
+use crate::forward::{BATCH, FloatModel};
+use crate::fuse::{Fused, Unit};
 use crate::network::{Conv, Network, NodeId, Op};
 use crate::program::Layer;
-use crate::quantize::{Affine, Fused, Learned, Unit, Weights, smallest_scale, steps};
-use crate::rounding::{self, Bits, Means, Moments, Trained};
+use crate::ranges::Ranges;
+use crate::weights::rounding;
+use crate::weights::rounding::{Bits, Means, Moments, Trained};
+use crate::weights::{Affine, Learned, Weights, smallest_scale, steps};
 
-/// Pictures that go through the float network at once.
-pub const BATCH: usize = 25;
 /// Bytes that the maps of all pictures may take, and as many the samples of a layer.
 const MEMORY: usize = 400 << 20;
 /// Taps up to which rounding is learned: its cost grows with their cube.
@@ -50,40 +49,6 @@ pub struct Options {
 impl Options {
     fn holds_out(&self, picture: usize) -> bool {
         self.hold_out && picture % 4 == 3
-    }
-}
-
-/// Why nothing was learned.
-#[derive(Debug)]
-pub enum Failure {
-    /// The float engine failed.
-    Engine(Problem),
-    /// The data cannot be read.
-    Data(Error),
-    /// The network has no quantized form.
-    Unrepresentable(Unrepresentable),
-    /// The float network computes values that are not finite.
-    Overflows {
-        /// The layer's name in the file.
-        layer: String,
-    },
-}
-
-impl From<Problem> for Failure {
-    fn from(problem: Problem) -> Self {
-        Self::Engine(problem)
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::Data(error)
-    }
-}
-
-impl From<Unrepresentable> for Failure {
-    fn from(error: Unrepresentable) -> Self {
-        Self::Unrepresentable(error)
     }
 }
 

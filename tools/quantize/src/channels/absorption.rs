@@ -25,14 +25,18 @@
 
 use ndarray::{Array4, ArrayView3, ArrayView4, Axis};
 
-use crate::calibrate::{Histogram, Method};
+use crate::channels::equalize::Factors;
+use crate::channels::{MARGIN, Pictures};
 use crate::data::Dataset;
-use crate::equalize::{ByName, Factors};
-use crate::float::{FloatModel, squared_error};
-use crate::learn::{BATCH, Failure};
+use crate::error::Failure;
+use crate::forward::BATCH;
+use crate::forward::{FloatModel, squared_error};
+use crate::fuse::Fused;
+use crate::fuse::given;
 use crate::network::{Network, NodeId, Op};
-use crate::quantize::{Affine, Fused};
-use crate::trials::{MARGIN, Pictures, given};
+use crate::ranges::ByName;
+use crate::ranges::{Histogram, Method};
+use crate::weights::Affine;
 
 /// Shifts are powers of two to a multiple of this. So [`Shifts::of_model`] can tell them from what
 /// the correction of biases does.
@@ -149,7 +153,7 @@ fn offsets(op: &Op) -> Vec<f64> {
 
 /// The maps whose channels can be shifted.
 fn places(network: &Network, fused: &Fused<'_>) -> Vec<Place> {
-    let place = |(unit, of): (usize, &crate::quantize::Unit)| {
+    let place = |(unit, of): (usize, &crate::fuse::Unit)| {
         let op = |node: NodeId| &network.nodes[node].op;
         let has_bias = matches!(op(of.node), Op::Conv(_) | Op::BatchNorm(_));
         // What clips at 6 would have to clip at another value in each channel.

@@ -1,0 +1,236 @@
+//! Which nodes of a float network become one layer.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ops::RangeInclusive;
+
+use ndarray::ArrayView4;
+
+use crate::error::Unrepresentable;
+use crate::network::{Network, NodeId, Op, Subsample};
+use crate::weights::rounding::Bits;
+
+/// A float network whose activations are fused into the layers that they follow: what becomes
+/// one layer, and so which tensors there are.
+#[derive(Debug)]
+pub struct Fused<'n> {
+    pub(crate) network: &'n Network,
+    /// The layers to be.
+    pub units: Vec<Unit>,
+    /// The convolutions whose weights get 4 bits.
+    in_four_bits: BTreeSet<NodeId>,
+    /// Nodes of the units whose outputs are int16.
+    int16: BTreeSet<NodeId>,
+}
+
+/// Nodes that become one layer.
+#[derive(Debug, Clone)]
+pub struct Unit {
+    /// The node that computes; of a join, the convolution.
+    pub node: NodeId,
+    /// The node whose value is the layer's output: an activation, an add, or `node` itself.
+    pub output: NodeId,
+    /// The unit that is read; 0 for the input itself.
+    pub input: usize,
+    /// The second operand, and how it is read.
+    pub shortcut: Option<(usize, Option<Subsample>)>,
+}
+
+impl<'n> Fused<'n> {
+    /// Fuses activations, shortcuts and the adds behind convolutions.
+    ///
+    /// # Errors
+    ///
+    /// [`Unrepresentable`] for a network that is not built of residual blocks.
+    pub fn new(network: &'n Network) -> Result<Self, Unrepresentable> {
+        Self::with_joins(network, true)
+    }
+
+    /// The same with adds as layers of their own, as networks have them that were quantized
+    /// elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// As [`Fused::new`].
+    pub fn without_joins(network: &'n Network) -> Result<Self, Unrepresentable> {
+        Self::with_joins(network, false)
+    }
+
+    fn with_joins(network: &'n Network, joins: bool) -> Result<Self, Unrepresentable> {
+        let readers = network.consumers();
+        let mut units: Vec<Unit> = Vec::new();
+        // For each node the unit whose output it is.
+        let mut unit_of: HashMap<NodeId, usize> = HashMap::new();
+        // Convolutions that wait for the add behind them.
+        let mut joined: HashMap<NodeId, NodeId> = HashMap::new();
+        for (id, node) in network.nodes.iter().enumerate() {
+            if joins && matches!(node.op, Op::Add) {
+                let main = node.inputs[0];
+                if matches!(network.nodes[main].op, Op::Conv(_)) && readers[main] == 1 {
+                    joined.insert(main, id);
+                }
+            }
+        }
+        for (id, node) in network.nodes.iter().enumerate() {
+            let unit = |node: NodeId, input: NodeId| -> Result<Unit, Unrepresentable> {
+                let input = match unit_of.get(&input) {
+                    Some(&unit) => unit,
+                    None => {
+                        let name = &network.nodes[input].name;
+                        return Err(Unrepresentable::new(name, "is read before it is complete"));
+                    }
+                };
+                Ok(Unit { node, output: id, input, shortcut: None })
+            };
+            let new = match &node.op {
+                Op::Relu | Op::Relu6 => {
+                    let before = node.inputs[0];
+                    let Some(&index) = unit_of.get(&before) else {
+                        return Err(Unrepresentable::new(&node.name, "an activation of nothing"));
+                    };
+                    if readers[before] > 1 || units[index].output != before || index == 0 {
+                        return Err(Unrepresentable::new(
+                            &node.name,
+                            "an activation of a map that is also used without it",
+                        ));
+                    }
+                    units[index].output = id;
+                    unit_of.insert(id, index);
+                    continue;
+                }
+                Op::Subsample(_) => continue,
+                Op::Conv(_) if joined.contains_key(&id) => continue,
+                Op::Input => Unit { node: id, output: id, input: 0, shortcut: None },
+                Op::Add => {
+                    let main = node.inputs[0];
+                    let mut unit = match joined.get(&main) {
+                        Some(_) => unit(main, network.nodes[main].inputs[0])?,
+                        None => unit(id, main)?,
+                    };
+                    let (from, subsample) = match network.nodes[node.inputs[1]].op {
+                        Op::Subsample(s) => (network.nodes[node.inputs[1]].inputs[0], Some(s)),
+                        _ => (node.inputs[1], None),
+                    };
+                    let Some(&from) = unit_of.get(&from) else {
+                        return Err(Unrepresentable::new(
+                            &node.name,
+                            "adds a map that is not there",
+                        ));
+                    };
+                    unit.shortcut = Some((from, subsample));
+                    unit
+                }
+                _ => unit(id, node.inputs[0])?,
+            };
+            unit_of.insert(id, units.len());
+            units.push(new);
+        }
+        Ok(Self { network, units, in_four_bits: BTreeSet::new(), int16: BTreeSet::new() })
+    }
+
+    /// The same with weights in four bits of these convolutions.
+    pub fn with_four_bits(self, nodes: &BTreeSet<NodeId>) -> Self {
+        Self { in_four_bits: nodes.clone(), ..self }
+    }
+
+    /// The same with int16 outputs of the units of these nodes, and of max-pools behind them.
+    /// Convolutions that read or make int16 have weights in eight bits.
+    pub fn with_int16(mut self, nodes: &BTreeSet<NodeId>) -> Self {
+        self.int16.clone_from(nodes);
+        for unit in &self.units {
+            let reads = |of: usize| self.int16.contains(&self.units[of].node);
+            let shortcut = unit.shortcut.is_some_and(|(shortcut, _)| reads(shortcut));
+            match self.network.nodes[unit.node].op {
+                Op::Input | Op::Softmax => drop(self.int16.remove(&unit.node)),
+                Op::MaxPool(_) if reads(unit.input) => drop(self.int16.insert(unit.node)),
+                Op::MaxPool(_) => drop(self.int16.remove(&unit.node)),
+                _ if shortcut || reads(unit.input) || self.int16.contains(&unit.node) => {
+                    self.in_four_bits.remove(&unit.node);
+                }
+                _ => {}
+            }
+        }
+        self
+    }
+
+    /// The unit whose numbers a unit's output has: of a max-pool its input, else itself.
+    pub(crate) fn pooled(&self, index: usize) -> usize {
+        let unit = &self.units[index];
+        match self.network.nodes[unit.node].op {
+            Op::MaxPool(_) => self.pooled(unit.input),
+            _ => index,
+        }
+    }
+
+    /// Whether the output of a unit is int16.
+    pub(crate) fn is_int16(&self, unit: &Unit) -> bool {
+        self.int16.contains(&unit.node)
+    }
+
+    /// Bits of a convolution's weights.
+    pub(crate) fn bits(&self, node: NodeId) -> Bits {
+        if self.in_four_bits.contains(&node) { Bits::Four } else { Bits::Eight }
+    }
+
+    /// Nodes whose ranges are needed: outputs of layers that have a scale of their own.
+    pub fn calibrated(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.units
+            .iter()
+            .filter(|unit| {
+                !matches!(
+                    self.network.nodes[unit.node].op,
+                    Op::Input | Op::MaxPool(_) | Op::Softmax
+                )
+            })
+            .map(|unit| unit.output)
+    }
+
+    /// For each unit the last one that reads it; 0 for those that none reads.
+    pub(crate) fn last_readers(&self) -> Vec<usize> {
+        let mut last = vec![0; self.units.len()];
+        for (index, unit) in self.units.iter().enumerate().skip(1) {
+            last[unit.input] = index;
+            if let Some((shortcut, _)) = unit.shortcut {
+                last[shortcut] = index;
+            }
+        }
+        last
+    }
+
+    /// The nodes up to the logits that this unit and those behind it may need.
+    pub(crate) fn nodes_from(&self, unit: usize) -> RangeInclusive<NodeId> {
+        let logits = self.network.logits();
+        // Convolutions of joins stand before their shortcuts, whose units come first.
+        let first = self.units[unit..].iter().map(|unit| unit.node).min();
+        first.unwrap_or(logits)..=logits
+    }
+
+    /// Bytes of the float and the quantized maps of a picture that are needed at once, where each
+    /// unit is run on all pictures before the next.
+    pub(crate) fn live_bytes(&self) -> usize {
+        let last = self.last_readers();
+        let bytes = |unit: &Unit| {
+            2 * size_of::<f32>() * self.network.nodes[unit.output].shape.iter().product::<usize>()
+        };
+        let live = |at: usize| -> usize {
+            let units = self.units.iter().zip(&last).take(at);
+            units.filter(|&(_, &last)| last >= at).map(|(unit, _)| bytes(unit)).sum()
+        };
+        // What a unit reads, and what it makes.
+        (1..self.units.len()).map(|at| live(at) + bytes(&self.units[at])).max().unwrap_or(0)
+    }
+}
+
+/// Maps to go on from where unit `first` has `output`: those of units before that are still read.
+pub(crate) fn given<'a, 'm: 'a>(
+    fused: &Fused<'_>,
+    first: usize,
+    output: ArrayView4<'a, f32>,
+    map: &impl Fn(usize) -> ArrayView4<'m, f32>,
+) -> Vec<(NodeId, ArrayView4<'a, f32>)> {
+    let last_readers = fused.last_readers();
+    let others = (0..first).filter(|&other| last_readers[other] > first);
+    let mut given: Vec<(NodeId, ArrayView4<'a, f32>)> =
+        others.map(|other| (fused.units[other].output, map(other))).collect();
+    given.push((fused.units[first].output, output));
+    given
+}

@@ -1,0 +1,322 @@
+//! From a float network and its activation ranges to a [`Program`].
+//!
+//! - Weights: symmetric int8, or 4 bits where [asked for](crate::precision::bits), one scale an output channel,
+//!   with the least squared error.
+//! - Activations: int8, one scale and zero point a tensor; or int16, where
+//!   [asked for](crate::precision::int16), symmetric. Layers that read or make int16 have int8 weights.
+//! - The picture: pixel − 128, exact. Mean and standard deviation fold into the convolutions
+//!   that read it, whose padding is then a value a channel.
+//! - Residual blocks: the last convolution and the add become one layer with one rounding,
+//!   the [join](brooklet::ops::conv).
+
+use brooklet::format::{Operator, Packing, flags};
+use brooklet::ops::conv::MAX_JOIN_BITS;
+use brooklet::quant::Multiplier;
+use brooklet_plan::Preprocess;
+use brooklet_plan::records::{set_add, set_softmax};
+use zerocopy::little_endian::F32;
+
+use super::{set_kernel, set_shortcut, set_window, shape};
+use crate::error::Unrepresentable;
+use crate::fuse::{Fused, Unit};
+use crate::network::{BatchNorm, Conv, Op};
+use crate::program::{Layer, Program, Table, largest_sum};
+use crate::ranges::Ranges;
+use crate::weights::rounding::{Bits, Steps};
+use crate::weights::{Affine, Learned, Weights, smallest_scale, steps};
+
+/// Extra fractional bits of a join, where the accumulator leaves room for them.
+const JOIN_BITS: u8 = 12;
+
+impl Fused<'_> {
+    /// Quantizes with these ranges, and weights that were learned; others are rounded to the
+    /// nearest.
+    ///
+    /// # Errors
+    ///
+    /// [`Unrepresentable`] names the layer: a range is missing, or too large or small.
+    pub fn quantize(
+        &self,
+        ranges: &Ranges,
+        preprocess: &Preprocess,
+        learned: &Learned,
+    ) -> Result<Program, Unrepresentable> {
+        let mut layers: Vec<Layer> = Vec::with_capacity(self.units.len());
+        for unit in &self.units {
+            let layer = self.layer(unit, &layers, ranges, preprocess, learned)?;
+            layers.push(layer);
+        }
+        let logits = self.network.logits();
+        let logits = self.units.iter().position(|unit| unit.output == logits).unwrap_or(0);
+        Ok(Program { layers, logits, ..Program::default() })
+    }
+
+    /// The layer of a unit behind `layers`.
+    pub(crate) fn layer(
+        &self,
+        unit: &Unit,
+        layers: &[Layer],
+        ranges: &Ranges,
+        preprocess: &Preprocess,
+        learned: &Learned,
+    ) -> Result<Layer, Unrepresentable> {
+        let node = &self.network.nodes[unit.node];
+        let output = &self.network.nodes[unit.output];
+        let operator = match node.op {
+            Op::Input => Operator::Input,
+            Op::Conv(_) => Operator::Conv,
+            Op::Add => Operator::Add,
+            Op::MaxPool(_) => Operator::MaxPool,
+            Op::GlobalAveragePool => Operator::AveragePool,
+            Op::Softmax => Operator::Softmax,
+            Op::BatchNorm(_) => Operator::BatchNorm,
+            Op::Relu | Op::Relu6 | Op::Subsample(_) => {
+                return Err(Unrepresentable::new(&node.name, "has no layer of its own"));
+            }
+        };
+        let mut layer = Layer::new(&node.name, operator, unit.input, shape(output.shape));
+        let input = layers.get(unit.input);
+        let wide = |of: usize| layers.get(of).is_some_and(|layer| layer.record.is_int16());
+        let int16 = self.is_int16(unit);
+        if int16 {
+            layer.record.flags |= flags::INT16;
+        }
+        if int16 || wide(unit.input) || unit.shortcut.is_some_and(|(of, _)| wide(of)) {
+            layer.record.flags |= flags::WIDE;
+        }
+        let (scale, zero_point) = match (operator, input) {
+            (Operator::Input, _) | (_, None) => (1.0, -128),
+            (Operator::MaxPool, Some(input)) => (input.record.scale.get(), input.record.zero_point),
+            (Operator::Softmax, _) => (1.0 / 256.0, -128),
+            _ => {
+                let mut range = *ranges.ranges.get(&output.name).ok_or_else(|| {
+                    Unrepresentable::new(&output.name, "the ranges file has no range for it")
+                })?;
+                if int16 && matches!(output.op, Op::Relu6) {
+                    // The end of the range is what clips.
+                    range.max = range.max.min(6.0);
+                }
+                let Affine { scale, zero_point, .. } = Affine::new(range, int16)
+                    .ok_or_else(|| Unrepresentable::new(&output.name, "its range is impossible"))?;
+                (scale, zero_point)
+            }
+        };
+        layer.record.scale = F32::new(scale);
+        layer.record.zero_point = zero_point;
+        let step = |real: f32| {
+            (f64::from(real / scale).round() + f64::from(zero_point)).clamp(-128.0, 127.0) as i8
+        };
+        if unit.output != unit.node && matches!(output.op, Op::Relu | Op::Relu6) {
+            layer.record.clamp_min = step(0.0);
+            if matches!(output.op, Op::Relu6) {
+                layer.record.clamp_max = step(6.0);
+            }
+        }
+        if let Some((shortcut, subsample)) = unit.shortcut {
+            set_shortcut(&mut layer, shortcut, subsample)?;
+        }
+        let Some(input) = input else { return Ok(layer) };
+        match &node.op {
+            Op::Conv(conv) => {
+                let pixels = (unit.input == 0).then_some(preprocess);
+                let shortcut = unit.shortcut.map(|(shortcut, _)| &layers[shortcut]);
+                let nearest;
+                let weights = match learned.get(&unit.node) {
+                    Some(learned) => learned,
+                    None => {
+                        let steps = steps(conv.weights.dim().3, input, pixels);
+                        nearest = Weights::nearest(conv, &steps, self.bits(unit.node));
+                        &nearest
+                    }
+                };
+                if self.bits(unit.node) == Bits::Four {
+                    layer.record.packing = Packing::Ohwi4 as u8;
+                }
+                set_conv(&mut layer, conv, input, pixels, shortcut, weights)?;
+            }
+            Op::Add => {
+                let shortcut = &layers[unit.shortcut.map_or(0, |(shortcut, _)| shortcut)];
+                if layer.record.is_wide() {
+                    let ratio = |operand: &Layer| operand.record.scale.get() / scale;
+                    let reals = [ratio(input).into()];
+                    let bits = set_wide_join(&mut layer, ratio(shortcut).into(), &reals)?;
+                    let input = f64::from(ratio(input)) * f64::from(1u32 << bits);
+                    let multiplier = Multiplier::from_real(input).filter(|m| m.is_valid_wide());
+                    let multiplier = multiplier.ok_or_else(|| {
+                        Unrepresentable::new(&node.name, "its scales are out of proportion")
+                    })?;
+                    layer.record.set_multiplier(1, multiplier);
+                    return Ok(layer);
+                }
+                let operands = [input, shortcut]
+                    .map(|layer| (layer.record.scale.get(), i32::from(layer.record.zero_point)));
+                set_add(&mut layer, operands).ok_or_else(|| {
+                    Unrepresentable::new(&node.name, "its scales are out of proportion")
+                })?;
+            }
+            Op::BatchNorm(norm) => {
+                let pixels = (unit.input == 0).then_some(preprocess);
+                set_batch_norm(&mut layer, norm, input, pixels)?;
+            }
+            Op::MaxPool(window) => set_window(&mut layer, window)?,
+            Op::GlobalAveragePool => {
+                let shape = input.record.shape();
+                let pixels = f64::from(shape.rows) * f64::from(shape.columns);
+                let real = f64::from(input.record.scale.get()) / (pixels * f64::from(scale));
+                let multiplier = Multiplier::from_real(real)
+                    .ok_or_else(|| Unrepresentable::new(&node.name, "its range is too small"))?;
+                layer.record.set_multiplier(0, multiplier);
+            }
+            Op::Softmax => {
+                set_softmax(&mut layer, input.record.scale.get()).ok_or_else(|| {
+                    Unrepresentable::new(&node.name, "its input's range is too large")
+                })?;
+            }
+            _ => {}
+        }
+        Ok(layer)
+    }
+}
+
+/// Weights, biases and multipliers of a convolution, and the table of its join.
+///
+/// With `pixels` the input is the picture, and what its bytes stand for.
+fn set_conv(
+    layer: &mut Layer,
+    conv: &Conv,
+    input: &Layer,
+    pixels: Option<&Preprocess>,
+    shortcut: Option<&Layer>,
+    weights: &Weights,
+) -> Result<(), Unrepresentable> {
+    set_kernel(layer, conv.kernel(), conv.stride, conv.pads)?;
+    if conv.fully_connected {
+        layer.record.flags |= flags::FULLY_CONNECTED;
+    }
+    let steps = steps(conv.weights.dim().3, input, pixels);
+    let zeros: Vec<i8> =
+        steps.iter().map(|&(_, zero)| zero.round().clamp(-128.0, 127.0) as i8).collect();
+    if zeros.iter().any(|&zero| zero != input.record.zero_point) {
+        layer.padding_values = Some(zeros);
+    }
+    let output_scale = f64::from(layer.record.scale.get());
+    let mut reals = Vec::with_capacity(conv.bias.len());
+    for (channel, &bias) in weights.channels.iter().zip(&weights.bias) {
+        push_channel(layer, channel, bias, &steps)?;
+        reals.push(channel.scale / output_scale);
+    }
+    let Some(shortcut) = shortcut else {
+        return set_multipliers(layer, &reals);
+    };
+    let ratio = f64::from(shortcut.record.scale.get()) / output_scale;
+    if layer.record.is_wide() {
+        let bits = set_wide_join(layer, ratio, &reals)?;
+        let reals: Vec<f64> = reals.iter().map(|real| real * f64::from(1u32 << bits)).collect();
+        return set_multipliers(layer, &reals);
+    }
+    for bits in (0..=JOIN_BITS.min(MAX_JOIN_BITS)).rev() {
+        let unit = f64::from(1u32 << bits);
+        let half = if bits == 0 { 0 } else { 1i64 << (bits - 1) };
+        let table: Vec<i64> = (-128..128)
+            .map(|q| {
+                let real = f64::from(q - i32::from(shortcut.record.zero_point)) * ratio
+                    + f64::from(layer.record.zero_point);
+                (real * unit).round() as i64 + half
+            })
+            .collect();
+        let largest = table.iter().map(|t| t.unsigned_abs()).max().unwrap_or(0);
+        let largest = u32::try_from(largest).unwrap_or(u32::MAX);
+        let reals: Vec<f64> = reals.iter().map(|real| real * unit).collect();
+        if let Some(multipliers) = multipliers(layer, &reals, largest) {
+            layer.multipliers = multipliers;
+            layer.record.join_bits = bits;
+            layer.table = Some(Table::Terms(table.into_iter().map(|t| t as i32).collect()));
+            return Ok(());
+        }
+    }
+    Err(Unrepresentable::new(&layer.name, "its range is too small for its weights"))
+}
+
+/// Sets the shortcut's multiplier of a layer that reads or makes int16, and as many extra bits as
+/// that and `reals`, by which the sum is multiplied, leave room for.
+fn set_wide_join(layer: &mut Layer, shortcut: f64, reals: &[f64]) -> Result<u8, Unrepresentable> {
+    let multiplier = |real: f64, bits: u8| {
+        let multiplier = Multiplier::from_real(real * f64::from(1u32 << bits));
+        multiplier.filter(|multiplier| multiplier.is_valid_wide())
+    };
+    let fits = |bits: &u8| reals.iter().all(|&real| multiplier(real, *bits).is_some());
+    for bits in (0..=JOIN_BITS).rev().filter(fits) {
+        if let Some(multiplier) = multiplier(shortcut, bits) {
+            layer.record.set_multiplier(0, multiplier);
+            layer.record.join_bits = bits;
+            return Ok(bits);
+        }
+    }
+    Err(Unrepresentable::new(&layer.name, "its range is too small for what it adds"))
+}
+
+/// Weights, biases and multipliers of a batch norm, with `pixels` of the picture.
+fn set_batch_norm(
+    layer: &mut Layer,
+    norm: &BatchNorm,
+    input: &Layer,
+    pixels: Option<&Preprocess>,
+) -> Result<(), Unrepresentable> {
+    let output_scale = f64::from(layer.record.scale.get());
+    let mut reals = Vec::with_capacity(norm.scale.len());
+    for (channel, &step) in steps(norm.scale.len(), input, pixels).iter().enumerate() {
+        let (factor, offset) = norm.affine(channel);
+        let factor = Steps::nearest(&[factor * step.0], smallest_scale(offset), Bits::Eight);
+        push_channel(layer, &factor, offset, &[step])?;
+        reals.push(factor.scale / output_scale);
+    }
+    set_multipliers(layer, &reals)
+}
+
+/// Appends the weights and the bias of an output channel, whose inputs have these `steps` over
+/// and over.
+fn push_channel(
+    layer: &mut Layer,
+    channel: &Steps,
+    bias: f64,
+    steps: &[(f64, f64)],
+) -> Result<(), Unrepresentable> {
+    let offset: f64 = channel
+        .weights
+        .iter()
+        .zip(steps.iter().cycle())
+        .map(|(&weight, &(_, zero))| f64::from(weight) * zero)
+        .sum();
+    let bias = (bias / channel.scale - offset).round();
+    if bias.abs() > f64::from(i32::MAX) {
+        let what = "a bias is too large beside its channel's weights";
+        return Err(Unrepresentable::new(&layer.name, what));
+    }
+    layer.weights.extend(&channel.weights);
+    layer.bias.push(bias as i32);
+    Ok(())
+}
+
+/// Sets the multipliers nearest to `reals`, for outputs with a zero point.
+fn set_multipliers(layer: &mut Layer, reals: &[f64]) -> Result<(), Unrepresentable> {
+    layer.multipliers = multipliers(layer, reals, 128).ok_or_else(|| {
+        Unrepresentable::new(&layer.name, "its range is too small for its weights")
+    })?;
+    Ok(())
+}
+
+/// The multipliers nearest to `reals`, if no sum of any channel can leave 32 bits with them, and
+/// `offset` added behind; those of layers that read or make int16 have 64.
+fn multipliers(layer: &Layer, reals: &[f64], offset: u32) -> Option<Vec<Multiplier>> {
+    let taps = layer.weights.len() / layer.bias.len();
+    let channels = layer.weights.chunks(taps).zip(&layer.bias).zip(reals);
+    channels
+        .map(|((weights, &bias), &real)| {
+            let multiplier = Multiplier::from_real(real)?;
+            if layer.record.is_wide() {
+                return multiplier.is_valid_wide().then_some(multiplier);
+            }
+            multiplier.holds(largest_sum(weights, bias), offset).then_some(multiplier)
+        })
+        .collect()
+}

@@ -1,0 +1,59 @@
+//! From networks to [programs](crate::program::Program): int8 ones as they are, float ones with
+//! ranges and weights.
+
+pub mod float;
+pub mod int8;
+
+use brooklet::Shape;
+use zerocopy::little_endian::U16;
+
+use crate::error::Unrepresentable;
+use crate::network::{Pads, Subsample, Window};
+use crate::program::Layer;
+
+/// The core's shape; importers refuse larger ones.
+pub(crate) fn shape([rows, columns, channels]: [usize; 3]) -> Shape {
+    Shape::new(rows as u16, columns as u16, channels as u16)
+}
+
+/// Sets the second operand.
+pub(crate) fn set_shortcut(
+    layer: &mut Layer,
+    shortcut: usize,
+    subsample: Option<Subsample>,
+) -> Result<(), Unrepresentable> {
+    let stride = subsample.map_or([1, 1], |s| s.stride);
+    layer.record.shortcut = U16::new(shortcut as u16);
+    layer.record.shortcut_stride = match u8::try_from(stride[0]) {
+        Ok(rows) if stride[0] == stride[1] => rows,
+        _ => {
+            let what = format!("its shortcut has a stride of {}x{}", stride[0], stride[1]);
+            return Err(Unrepresentable::new(&layer.name, what));
+        }
+    };
+    layer.record.shortcut_channels_before =
+        U16::new(subsample.map_or(0, |s| s.channels_before as u16));
+    Ok(())
+}
+
+/// Sets kernel, stride and padding.
+pub(crate) fn set_kernel(
+    layer: &mut Layer,
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    pads: Pads,
+) -> Result<(), Unrepresentable> {
+    let extents = [&kernel[..], &stride, &pads].concat();
+    if extents.iter().any(|&n| n > usize::from(u8::MAX)) {
+        let what = "its kernel, stride or padding is larger than 255";
+        return Err(Unrepresentable::new(&layer.name, what));
+    }
+    layer.record.kernel = kernel.map(|n| n as u8);
+    layer.record.stride = stride.map(|n| n as u8);
+    layer.record.pads = pads.map(|n| n as u8);
+    Ok(())
+}
+
+pub(crate) fn set_window(layer: &mut Layer, window: &Window) -> Result<(), Unrepresentable> {
+    set_kernel(layer, window.kernel, window.stride, window.pads)
+}

@@ -1,0 +1,145 @@
+//! Quantized weights and activations: in which steps they are.
+
+pub mod learn;
+pub mod rounding;
+
+use std::collections::BTreeMap;
+
+use brooklet::format::LayerRecord;
+
+use crate::network::{Conv, NodeId};
+use crate::program::Layer;
+use crate::ranges::Range;
+use brooklet_plan::Preprocess;
+use rounding::{Bits, Steps};
+
+/// Quantized weights by the convolution's node.
+pub type Learned = BTreeMap<NodeId, Weights>;
+
+/// Quantized weights of a convolution.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Weights {
+    /// For each output channel its weights, kernel rows × columns × input channels, in steps of
+    /// their products with a step of the input.
+    pub channels: Vec<Steps>,
+    /// Real biases.
+    pub bias: Vec<f64>,
+}
+
+/// Scale and zero point of a tensor of int8 or int16.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Affine {
+    pub(crate) scale: f32,
+    pub(crate) zero_point: i8,
+    int16: bool,
+}
+
+impl Affine {
+    /// Of a range, if it is possible.
+    pub(crate) fn new(range: Range, int16: bool) -> Option<Self> {
+        let (min, max) = (range.min.min(0.0), range.max.max(0.0));
+        // A tensor that is always zero: any scale will do.
+        let scale = match max > min {
+            true if int16 => max.max(-min) / 32767.0,
+            true => (max - min) / 255.0,
+            false => 1.0,
+        };
+        if !(scale.is_finite() && scale >= f32::MIN_POSITIVE) {
+            return None;
+        }
+        let zero_point = match int16 {
+            true => 0.0,
+            false => (-128.0 - f64::from(min / scale)).round().clamp(-128.0, 127.0),
+        };
+        Some(Self { scale, zero_point: zero_point as i8, int16 })
+    }
+
+    /// Of a layer's output.
+    pub(crate) fn of(layer: &Layer) -> Self {
+        let LayerRecord { scale, zero_point, .. } = layer.record;
+        Self { scale: scale.get(), zero_point, int16: layer.record.is_int16() }
+    }
+
+    /// The steps that there are.
+    fn ends(self) -> [f32; 2] {
+        if self.int16 { [-32768.0, 32767.0] } else { [-128.0, 127.0] }
+    }
+
+    /// Real value of a step.
+    pub(crate) fn scale(self) -> f32 {
+        self.scale
+    }
+
+    /// The reals that it stands for.
+    pub(crate) fn range(self) -> Range {
+        let [min, max] = self.ends().map(|step| (step - f32::from(self.zero_point)) * self.scale);
+        Range { min, max }
+    }
+
+    /// The real that stands for `value`.
+    pub(crate) fn round(self, value: f32) -> f32 {
+        let zero = f32::from(self.zero_point);
+        let [min, max] = self.ends();
+        let step = (value / self.scale + zero).round().clamp(min, max);
+        (step - zero) * self.scale
+    }
+}
+
+impl Weights {
+    /// The nearest to a convolution's, whose inputs have these `steps`.
+    pub(crate) fn nearest(conv: &Conv, steps: &[(f64, f64)], bits: Bits) -> Self {
+        let bias: Vec<f64> = conv.bias.iter().map(|&bias| f64::from(bias)).collect();
+        let channels = conv
+            .weights
+            .outer_iter()
+            .zip(&bias)
+            .map(|(weights, &bias)| {
+                let scaled: Vec<f64> = weights
+                    .iter()
+                    .zip(steps.iter().cycle())
+                    .map(|(&weight, &(step, _))| f64::from(weight) * step)
+                    .collect();
+                Steps::nearest(&scaled, smallest_scale(bias), bits)
+            })
+            .collect();
+        Self { channels, bias }
+    }
+
+    /// The convolution that has these weights, of inputs with these `steps`.
+    pub(crate) fn dequantize(&self, conv: &Conv, steps: &[(f64, f64)]) -> Conv {
+        let mut conv = conv.clone();
+        for (mut weights, channel) in conv.weights.outer_iter_mut().zip(&self.channels) {
+            let reals = channel.reals().zip(steps.iter().cycle());
+            for (weight, (real, &(step, _))) in weights.iter_mut().zip(reals) {
+                *weight = (real / step) as f32;
+            }
+        }
+        conv.bias = self.bias.iter().map(|&bias| bias as f32).collect();
+        conv
+    }
+}
+
+/// What a step of the input stands for, and which step stands for zero: real = step · (q − zero)
+/// for each of its channels.
+pub(crate) fn steps(
+    channels: usize,
+    input: &Layer,
+    pixels: Option<&Preprocess>,
+) -> Vec<(f64, f64)> {
+    let step = |channel| match pixels {
+        // Linear in the pixel: its value at 0 and at 255 say all.
+        Some(pixels) => {
+            let real = |pixel| f64::from(pixels.normalize(pixel, channel));
+            let (black, white) = (real(0), real(255));
+            let step = (white - black) / 255.0;
+            (step, -black / step - 128.0)
+        }
+        None => (f64::from(input.record.scale.get()), f64::from(input.record.zero_point)),
+    };
+    (0..channels).map(step).collect()
+}
+
+/// Beside weights that are as good as zero, a bias must still fit into 32 bits.
+pub(crate) fn smallest_scale(bias: f64) -> f64 {
+    bias.abs() / f64::from(1 << 24)
+}

@@ -164,8 +164,12 @@ pub(crate) fn run(command: &mut Command) -> Result<(), Failure> {
     let (output, errors) = (child.stdout.take(), child.stderr.take());
     let step = STEP.with_borrow(Clone::clone);
     thread::scope(|scope| {
-        scope.spawn(|| errors.map(|errors| pass_on(&step, errors)));
-        output.map(|output| pass_on(&step, output));
+        if let Some(errors) = errors {
+            scope.spawn(|| pass_on(&step, errors));
+        }
+        if let Some(output) = output {
+            pass_on(&step, output);
+        }
     });
     let status = child.wait().map_err(failed)?;
     if status.success() {

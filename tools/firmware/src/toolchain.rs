@@ -9,6 +9,9 @@
 //!    linker is rustup's rust-lld, or Debian's lld.
 //!
 //! `BROOKLET_TOOLCHAIN=debian` goes the third way at once.
+//!
+//! A target that has an operating system, such as 32-bit Linux for what tests run there, is had in
+//! the same ways; then `std` is built, and Debian's gcc-multilib has the C library to link with.
 
 use std::collections::HashMap;
 use std::env;
@@ -44,6 +47,16 @@ impl Toolchain {
             return Ok(toolchain.clone());
         }
         let toolchain = Self::set_up(target, report)?;
+        if !is_bare(target) && !links(target) {
+            let reason = apt::install(&["gcc-multilib"], "a C library for 32 bits", report);
+            if let Some(reason) = reason
+                .err()
+                .or_else(|| (!links(target)).then(|| "cc still cannot link for 32 bits".to_owned()))
+            {
+                let program = "cc -m32".to_owned();
+                return Err(Error::NoProgram { program, packages: "gcc-multilib".into(), reason });
+            }
+        }
         let mut known = KNOWN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         known.get_or_insert_default().insert(target.to_owned(), toolchain.clone());
         Ok(toolchain)
@@ -107,12 +120,15 @@ impl Toolchain {
             }
             Self::Debian { linker } => {
                 let mut command = Command::new(DEBIAN_CARGO);
-                command.args([subcommand, "-Zbuild-std=core"]);
+                let library = if is_bare(target) { "core" } else { "std,panic_unwind" };
+                command.args([subcommand, &format!("-Zbuild-std={library}")]);
                 // Building `core` is an unstable feature of a compiler that works well for it.
                 command.env("RUSTC_BOOTSTRAP", "1").env("RUSTC", DEBIAN_RUSTC);
                 command.env_remove("RUSTUP_TOOLCHAIN");
-                let name = target.to_uppercase().replace(['-', '.'], "_");
-                command.env(format!("CARGO_TARGET_{name}_LINKER"), linker);
+                if is_bare(target) {
+                    let name = target.to_uppercase().replace(['-', '.'], "_");
+                    command.env(format!("CARGO_TARGET_{name}_LINKER"), linker);
+                }
                 command
             }
         };
@@ -138,6 +154,19 @@ impl Toolchain {
             version.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
         format!("{}{way}", version.unwrap_or_else(|| rustc.to_owned()))
     }
+}
+
+/// Is there no operating system?
+fn is_bare(target: &str) -> bool {
+    target.contains("-none-")
+}
+
+/// Can programs for that target, of an operating system like this one's, be linked here?
+fn links(target: &str) -> bool {
+    let bits = if target.starts_with("i686-") { "-m32" } else { "-m64" };
+    let mut cc = Command::new("cc");
+    cc.args([bits, "-shared", "-o", "/dev/null", "-x", "c", "/dev/null", "-lgcc_s"]);
+    cc.output().is_ok_and(|output| output.status.success())
 }
 
 /// Does this compiler have `core` for `target`?

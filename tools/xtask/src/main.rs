@@ -5,6 +5,7 @@
 mod bench;
 mod chores;
 mod demo;
+mod mutants;
 mod steps;
 mod test;
 
@@ -18,6 +19,8 @@ Chores of this repository.
     cargo xtask test     everything that CI checks; with names of steps, those alone; with --all,
                          the large networks and the slow proofs, too
     cargo xtask bench    what a picture costs on every board, next to other engines
+    cargo xtask fuzz     200,000 changed model files, judged with 64 bits and with 32;
+                         with --mutants N, so many
     cargo xtask setup    install what the boards need: compilers, QEMU
     cargo xtask cross    build all firmware, and prove that the runtime cannot panic
     cargo xtask size     what runtime and firmware take of each board's flash
@@ -34,6 +37,11 @@ fn main() -> ExitCode {
             let steps: Vec<&str> = words.iter().copied().filter(|&word| word != "--all").collect();
             test::test(&steps, all)
         }
+        ["fuzz"] => mutants::judge(mutants::MUTANTS),
+        ["fuzz", "--mutants", count] => match count.parse() {
+            Ok(count) => mutants::judge(count),
+            Err(_) => Err(steps::Failure(format!("error: `{count}` is not a number of mutants"))),
+        },
         ["setup"] => chores::setup(),
         ["cross"] => chores::cross(),
         ["size"] => chores::size(),

@@ -1,0 +1,245 @@
+//! A model file that is being changed: its tables, wherever the header says that they are, as long
+//! as it says something that can be.
+
+use brooklet::ARENA_ALIGN;
+use brooklet::format::{Header, LayerRecord, Operator, SegmentRecord, crc, flags};
+use zerocopy::little_endian::U32;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Rows of all layers that are given places of their own, at most.
+const MOST_ROWS: u64 = 1 << 16;
+
+/// Bytes that a file is lengthened to, at most.
+const LONGEST: u64 = 2 << 20;
+
+/// The bytes of a file.
+#[derive(Debug, Clone)]
+pub(crate) struct Draft(pub(crate) Vec<u8>);
+
+impl Draft {
+    /// The header; one of zeros where the file is too short for one.
+    pub(crate) fn header(&self) -> Header {
+        self.read(0).unwrap_or_else(zerocopy::FromZeros::new_zeroed)
+    }
+
+    /// Writes the header.
+    pub(crate) fn set_header(&mut self, header: Header) {
+        self.write(0, &header);
+    }
+
+    /// Changes the header.
+    pub(crate) fn change_header(&mut self, change: impl FnOnce(&mut Header)) {
+        let mut header = self.header();
+        change(&mut header);
+        self.set_header(header);
+    }
+
+    /// How many layers there are, of those that lie in the file.
+    pub(crate) fn len(&self) -> usize {
+        let header = self.header();
+        let there = self.0.len().saturating_sub(header.layers_offset.get() as usize);
+        usize::from(header.layer_count.get()).min(there / size_of::<LayerRecord>())
+    }
+
+    /// Where in the file the record of a layer is.
+    pub(crate) fn layer_offset(&self, layer: usize) -> usize {
+        self.header().layers_offset.get() as usize + layer * size_of::<LayerRecord>()
+    }
+
+    /// The record of a layer; one of zeros where there is none.
+    pub(crate) fn layer(&self, layer: usize) -> LayerRecord {
+        self.read(self.layer_offset(layer)).unwrap_or_default()
+    }
+
+    /// Changes the record of a layer.
+    pub(crate) fn change_layer(&mut self, layer: usize, change: impl FnOnce(&mut LayerRecord)) {
+        if layer < self.len() {
+            let mut record = self.layer(layer);
+            change(&mut record);
+            self.write(self.layer_offset(layer), &record);
+        }
+    }
+
+    /// All records.
+    pub(crate) fn layers(&self) -> Vec<LayerRecord> {
+        (0..self.len()).map(|layer| self.layer(layer)).collect()
+    }
+
+    /// The record of the layer that a layer reads.
+    pub(crate) fn input_of(&self, layer: usize) -> LayerRecord {
+        self.layer(usize::from(self.layer(layer).input.get()))
+    }
+
+    /// All segments.
+    pub(crate) fn segments(&self) -> Vec<SegmentRecord> {
+        let header = self.header();
+        let at = |i| header.segments_offset.get() as usize + i * size_of::<SegmentRecord>();
+        (0..usize::from(header.segment_count.get())).map_while(|i| self.read(at(i))).collect()
+    }
+
+    /// Puts a table of layers behind the file, in the place of the one that there is.
+    pub(crate) fn set_layers(&mut self, layers: &[LayerRecord]) {
+        let offset = self.append(layers.as_bytes(), 4);
+        self.change_header(|header| {
+            header.layers_offset.set(offset);
+            header.layer_count.set(layers.len() as u16);
+        });
+    }
+
+    /// Likewise of segments.
+    pub(crate) fn set_segments(&mut self, segments: &[SegmentRecord]) {
+        let offset = self.append(segments.as_bytes(), 4);
+        self.change_header(|header| {
+            header.segments_offset.set(offset);
+            header.segment_count.set(segments.len() as u16);
+        });
+    }
+
+    /// Where in the file the place of a row is.
+    pub(crate) fn place_offset(&self, layer: usize, row: usize) -> usize {
+        self.layer(layer).places.get() as usize + 4 * row
+    }
+
+    /// The place of a row.
+    pub(crate) fn place(&self, layer: usize, row: usize) -> Option<u32> {
+        self.read(self.place_offset(layer, row)).map(|place: U32| place.get())
+    }
+
+    /// Moves a row.
+    pub(crate) fn set_place(&mut self, layer: usize, row: usize, place: u32) {
+        self.write(self.place_offset(layer, row), &U32::new(place));
+    }
+
+    /// Appends bytes at the next multiple of `align`, and returns where.
+    pub(crate) fn append(&mut self, bytes: &[u8], align: usize) -> u32 {
+        self.0.resize(self.0.len().next_multiple_of(align), 0);
+        let offset = self.0.len() as u32;
+        self.0.extend_from_slice(bytes);
+        offset
+    }
+
+    /// Gives every row a place of its own, and all scratch memory; with sizes cut to 32 bits, as a
+    /// program that is wrong would count them. Returns the bytes of the arena, uncut. Does nothing
+    /// for more rows than files of some size have, and says that no arena is large enough.
+    pub(crate) fn put_apart(&mut self) -> u64 {
+        let rows: u64 = self.layers().iter().map(|layer| u64::from(layer.rows.get())).sum();
+        if rows > MOST_ROWS {
+            return u64::MAX;
+        }
+        let (mut end, mut true_end) = (0u32, 0u64);
+        let mut take = |bytes: u64| {
+            let place = end;
+            let align = ARENA_ALIGN as u64;
+            end = end.wrapping_add(bytes as u32).wrapping_add(15) & !15;
+            true_end = true_end.saturating_add(bytes.next_multiple_of(align));
+            place
+        };
+        for layer in 0..self.len() {
+            let record = self.layer(layer);
+            let rows = 0..record.rows.get();
+            let places: Vec<U32> = rows.map(|_| U32::new(take(row_bytes(&record)))).collect();
+            let scratch = match record.scratch_bytes.get() {
+                0 => 0,
+                bytes => take(u64::from(bytes)),
+            };
+            let places = self.append(places.as_bytes(), 4);
+            self.change_layer(layer, |record| {
+                record.places.set(places);
+                record.scratch_offset.set(scratch);
+            });
+        }
+        self.change_header(|header| header.arena_bytes.set(end));
+        true_end
+    }
+
+    /// Makes the file as long as all that its layers name, together: parts may be shared, and parsing
+    /// is to take time in proportion to the file.
+    pub(crate) fn lengthen(&mut self) {
+        let named = |record: &LayerRecord| {
+            let channels = u64::from(record.channels.get());
+            let parts = u64::from(record.weight_bytes.get()) + 9 * channels + 4 * 512;
+            parts + 4 * u64::from(record.rows.get()) + u64::from(record.name_bytes.get())
+        };
+        let named: u64 = self.layers().iter().map(named).sum();
+        let length = named.min(LONGEST).max(self.0.len() as u64);
+        self.0.resize(length as usize, 0);
+    }
+
+    /// The same network with every row and all scratch memory in a place of its own, and the bytes
+    /// of its arena. Header and tables are new ones: parts of the file may lie in the old.
+    pub(crate) fn apart(file: &[u8]) -> (Self, u64) {
+        let old = Self(file.to_vec());
+        let mut apart = Self([&[0; size_of::<Header>()], file].concat());
+        let moved = |offset: U32| U32::new(offset.get().wrapping_add(size_of::<Header>() as u32));
+        // 0 says that there is none.
+        let moved_if_any = |offset: U32| if offset == 0 { offset } else { moved(offset) };
+        let mut header = old.header();
+        header.names_offset = moved(header.names_offset);
+        header.labels_offset = moved(header.labels_offset);
+        header.preprocessing_offset = moved_if_any(header.preprocessing_offset);
+        apart.set_header(header);
+        let mut layers = old.layers();
+        for record in &mut layers {
+            // What a layer has no use for is 0, and so may be what it uses.
+            let operator = Operator::from_number(record.operator);
+            let int8 = record.flags & flags::WIDE == 0;
+            if matches!(operator, Some(Operator::Conv | Operator::BatchNorm)) {
+                record.weights = moved(record.weights);
+                record.bias = moved(record.bias);
+                record.mantissas = moved(record.mantissas);
+                record.shifts = moved(record.shifts);
+            }
+            record.padding_values = moved_if_any(record.padding_values);
+            record.table = match operator {
+                Some(Operator::Conv | Operator::Add) if int8 && record.shortcut().is_some() => {
+                    moved(record.table)
+                }
+                _ => moved_if_any(record.table),
+            };
+        }
+        apart.set_layers(&layers);
+        apart.set_segments(&old.segments());
+        let arena = apart.put_apart();
+        (apart, arena)
+    }
+
+    /// The file, its length and checksum put right.
+    pub(crate) fn sealed(mut self) -> Vec<u8> {
+        if self.0.len() >= size_of::<Header>() {
+            let length = self.0.len() as u32;
+            self.change_header(|header| header.length.set(length));
+            seal(&mut self.0);
+        }
+        self.0
+    }
+
+    /// What is at an offset.
+    pub(crate) fn read<T: FromBytes + Immutable + KnownLayout>(&self, offset: usize) -> Option<T> {
+        T::read_from_prefix(self.0.get(offset..)?).ok().map(|(value, _)| value)
+    }
+
+    /// Writes at an offset, if the file is long enough.
+    pub(crate) fn write<T: IntoBytes + Immutable>(&mut self, offset: usize, value: &T) {
+        let place = self.0.get_mut(offset..).and_then(|rest| rest.get_mut(..size_of::<T>()));
+        if let Some(place) = place {
+            place.copy_from_slice(value.as_bytes());
+        }
+    }
+}
+
+/// Bytes of a row of a layer's output, in as many bits as it takes.
+pub(crate) fn row_bytes(record: &LayerRecord) -> u64 {
+    let int16 = record.flags & flags::INT16 != 0;
+    let pixel = u64::from(record.channels.get()) << u32::from(int16);
+    u64::from(record.columns.get()) * pixel
+}
+
+/// Puts the checksum right, for the bytes that the header says are the file.
+pub fn seal(file: &mut [u8]) {
+    let length = file.get(12..16).and_then(|bytes| bytes.try_into().ok()).map(u32::from_le_bytes);
+    let end = (length.unwrap_or(0) as usize).min(file.len());
+    if let Some(checked) = file.get(20..end) {
+        let crc = crc(checked).to_le_bytes();
+        file[16..20].copy_from_slice(&crc);
+    }
+}

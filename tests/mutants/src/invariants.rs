@@ -1,0 +1,51 @@
+//! What must hold of a model that was accepted, said anew in as many bits as it takes: what is too
+//! large to be run is checked so, too.
+
+use brooklet::format::{Operator, flags};
+use brooklet::{ARENA_ALIGN, Model, ops};
+
+use crate::draft::{Draft, row_bytes};
+
+/// Whether all of it holds.
+///
+/// # Errors
+///
+/// What does not, and of which layer.
+pub(crate) fn hold(model: &Model<'_>) -> Result<(), String> {
+    let draft = Draft(model.file().to_vec());
+    let arena = u64::from(draft.header().arena_bytes.get());
+    let inside = |place: u32, bytes: u64| {
+        (place as usize).is_multiple_of(ARENA_ALIGN) && u64::from(place) + bytes <= arena
+    };
+    for (layer, record) in model.layers().iter().enumerate() {
+        let claim = |holds: bool, what: &str| {
+            if holds { Ok(()) } else { Err(format!("layer {layer} is accepted, but {what}")) }
+        };
+        let row = row_bytes(record);
+        claim(record.row_bytes() as u64 == row, "its rows are counted in too few bits")?;
+        for y in 0..record.rows.get() {
+            let place = draft.place(layer, y.into());
+            claim(place.is_some_and(|place| inside(place, row)), "a row is outside of the arena")?;
+            let core = model.row(layer, y);
+            claim(Some(core.start as u32) == place && core.len() as u64 == row, "its row differs")?;
+        }
+        let scratch = u64::from(record.scratch_bytes.get());
+        let needed = ops::scratch_bytes(record, model.input_of(record).shape());
+        claim(scratch == needed as u64, "its scratch memory is not what its kernels need")?;
+        claim(
+            inside(record.scratch_offset.get(), scratch),
+            "its scratch memory is outside of the arena",
+        )?;
+        claim(record.flags & !flags::ALL == 0, "it has flags of no meaning")?;
+        if record.operator() == Operator::Conv {
+            let inputs = usize::from(model.input_of(record).channels.get());
+            let [rows, columns] = record.kernel.map(usize::from);
+            let bytes =
+                record.packing().bytes(record.channels.get().into(), [rows, columns * inputs]);
+            claim(u64::from(record.weight_bytes.get()) == bytes as u64, "its weights are more")?;
+            let end = u64::from(record.weights.get()) + u64::from(record.weight_bytes.get());
+            claim(end <= model.file().len() as u64, "its weights reach beyond the file")?;
+        }
+    }
+    Ok(())
+}

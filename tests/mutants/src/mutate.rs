@@ -1,0 +1,495 @@
+//! Makes mutants: model files with one change or a few, most of which a reader could believe in.
+
+use brooklet::format::{LayerRecord, MAGIC, NONE, Operator, PreprocessingRecord, SegmentRecord};
+use brooklet::quant::Multiplier;
+use zerocopy::IntoBytes;
+use zerocopy::little_endian::{F32, I32, U16};
+
+use crate::draft::{Draft, row_bytes, seal};
+use crate::extremes;
+use crate::fields::{self, any, other};
+use crate::random::Random;
+use crate::structure;
+
+macro_rules! kinds {
+    ($($kind:ident $weight:literal $text:literal),* $(,)?) => {
+        /// What is changed.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Kind { $(#[doc = $text] $kind),* }
+
+        impl Kind {
+            /// All kinds.
+            pub const ALL: &[Self] = &[$(Self::$kind),*];
+
+            /// How often it is chosen, next to others.
+            const WEIGHTS: &[usize] = &[$($weight),*];
+
+            /// What it is called.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$kind => $text),* }
+            }
+        }
+    };
+}
+
+kinds! {
+    Header 4 "a field of the header",
+    Field 12 "a field of a layer",
+    FieldOfAnother 4 "a field from another layer",
+    Operands 4 "operands, last readers",
+    Places 14 "places of rows",
+    Scratch 8 "place of scratch memory",
+    Arena 3 "bytes of the arena",
+    Swap 3 "records swapped or copied",
+    Segments 6 "segments",
+    Parts 8 "offsets of parts",
+    Numbers 10 "weights, biases, multipliers, tables",
+    RecordNumbers 6 "numbers of a record",
+    Preprocessing 1 "preprocessing",
+    Texts 2 "names and labels",
+    Packing 10 "packing, weights packed anew",
+    Window 8 "kernel, stride, padding",
+    Shapes 6 "shapes, followed through the network",
+    Repeat 3 "layers repeated",
+    Bytes 5 "bytes anywhere",
+    Length 1 "length of the file",
+    Extreme 8 "a network at the ends of its ranges",
+}
+
+/// A changed file.
+#[derive(Debug, Clone)]
+pub struct Mutant {
+    /// Its bytes.
+    pub file: Vec<u8>,
+    /// What was changed.
+    pub kinds: Vec<Kind>,
+}
+
+/// Mutant `number` of some seeds: the same for the same number.
+pub fn mutant(seeds: &[Vec<u8>], number: u64) -> Mutant {
+    let mut random = Random::new(number);
+    let seed = &seeds[random.below(seeds.len())];
+    changed(seed, &mut random)
+}
+
+/// One change of a file or a few.
+pub fn changed(seed: &[u8], random: &mut Random) -> Mutant {
+    let mut draft = Draft(seed.to_vec());
+    let count = random.of(&[1, 1, 1, 1, 2, 2, 3, 4]);
+    let mut kinds = Vec::new();
+    for _ in 0..count {
+        let kind = chosen(random);
+        // A network of its own is where changes begin.
+        if kind != Kind::Extreme || kinds.is_empty() {
+            change(kind, &mut draft, random);
+            kinds.push(kind);
+        }
+    }
+    if !random.one_in(4) {
+        structure::derive(&mut draft);
+    }
+    let mut file = draft.0;
+    if !kinds.contains(&Kind::Length) {
+        file = Draft(file).sealed();
+    }
+    if random.one_in(100) {
+        // What is not sealed is refused, whatever else it is.
+        let at = random.below(file.len());
+        if let Some(byte) = file.get_mut(at) {
+            *byte ^= 1 << random.below(8);
+        }
+    } else if file.len() >= 20 {
+        seal(&mut file);
+    }
+    Mutant { file, kinds }
+}
+
+fn chosen(random: &mut Random) -> Kind {
+    let mut left = random.below(Kind::WEIGHTS.iter().sum());
+    for (kind, weight) in Kind::ALL.iter().zip(Kind::WEIGHTS) {
+        match left.checked_sub(*weight) {
+            Some(less) => left = less,
+            None => return *kind,
+        }
+    }
+    Kind::Bytes
+}
+
+fn change(kind: Kind, draft: &mut Draft, random: &mut Random) {
+    let layers = draft.len();
+    match kind {
+        Kind::Header => {
+            let field = random.of(fields::HEADER);
+            set_field(draft, 0, field, random);
+        }
+        Kind::Bytes => bytes(draft, random),
+        Kind::Length => length(draft, random),
+        Kind::Arena => arena(draft, random),
+        Kind::Segments => segments(draft, random),
+        Kind::Preprocessing => preprocessing(draft, random),
+        Kind::Extreme => *draft = extremes::network(random),
+        Kind::Shapes => structure::shapes(draft, random),
+        Kind::Repeat => structure::repeat(draft, random),
+        _ => {
+            let Some(layer) = any(random, layers) else { return };
+            match kind {
+                Kind::Field => {
+                    let field = random.of(fields::LAYER);
+                    set_field(draft, draft.layer_offset(layer), field, random);
+                }
+                Kind::FieldOfAnother => {
+                    let field = random.of(fields::LAYER);
+                    copy_field(draft, [random.below(layers), layer], [field; 2]);
+                }
+                Kind::Parts => parts(draft, layer, random),
+                Kind::Operands => operands(draft, layer, random),
+                Kind::Places => places(draft, layer, random),
+                Kind::Scratch => scratch(draft, layer, random),
+                Kind::Swap => swap(draft, [layer, random.below(layers)], random),
+                Kind::Numbers => numbers(draft, layer, random),
+                Kind::RecordNumbers => record_numbers(draft, layer, random),
+                Kind::Texts => texts(draft, layer, random),
+                Kind::Packing => structure::packing(draft, layer, random),
+                _ => structure::window(draft, layer, random),
+            }
+        }
+    }
+}
+
+/// Reads a little-endian number.
+fn number(draft: &Draft, at: usize, bytes: usize) -> u32 {
+    let there = draft.0.get(at..).and_then(|rest| rest.get(..bytes)).unwrap_or(&[]);
+    there.iter().rev().fold(0, |number, &byte| number << 8 | u32::from(byte))
+}
+
+fn set_number(draft: &mut Draft, at: usize, bytes: usize, value: u32) {
+    if let Some(there) = draft.0.get_mut(at..).and_then(|rest| rest.get_mut(..bytes)) {
+        there.copy_from_slice(&value.to_le_bytes()[..bytes]);
+    }
+}
+
+fn set_field(draft: &mut Draft, record: usize, (offset, bytes): fields::Field, r: &mut Random) {
+    let at = record + offset;
+    let value = other(r, number(draft, at, bytes), bytes, draft.0.len());
+    set_number(draft, at, bytes, value);
+}
+
+/// Copies a field of a layer over one of another: `layers` and `fields` are from where, and to.
+fn copy_field(draft: &mut Draft, layers: [usize; 2], fields: [fields::Field; 2]) {
+    let [from, to] = [0, 1].map(|i| draft.layer_offset(layers[i]) + fields[i].0);
+    let value = number(draft, from, fields[0].1);
+    set_number(draft, to, fields[1].1, value);
+}
+
+fn bytes(draft: &mut Draft, random: &mut Random) {
+    for _ in 0..1 + random.below(8) {
+        // The tables more often than the rest: they lie at the end.
+        let length = draft.0.len();
+        let tables = draft.header().layers_offset.get() as usize;
+        let from = if random.one_in(2) && tables < length { tables } else { MAGIC.len() };
+        let at = from + random.below(length.saturating_sub(from));
+        let byte = random.bits() as u8;
+        draft.write(at, &byte);
+    }
+}
+
+fn length(draft: &mut Draft, random: &mut Random) {
+    let length = draft.0.len();
+    let new = match random.below(3) {
+        0 => random.below(length + 1),
+        1 => length - random.below(20).min(length),
+        _ => length + random.below(100),
+    };
+    if random.one_in(2) {
+        draft.change_header(|header| header.length.set(new as u32));
+    } else {
+        draft.0.resize(new, 0xff);
+    }
+}
+
+fn arena(draft: &mut Draft, random: &mut Random) {
+    let old = draft.header().arena_bytes.get();
+    let new = match random.below(4) {
+        0 => other(random, old, 4, draft.0.len()),
+        // Larger is as good, whatever the number.
+        1 => old.saturating_add(random.below(1000) as u32),
+        2 => old - (random.below(64) as u32).min(old),
+        _ => old.next_multiple_of(4096),
+    };
+    draft.change_header(|header| header.arena_bytes.set(new));
+}
+
+/// A place in the arena that could be a row's, or nearly.
+fn some_place(draft: &Draft, random: &mut Random) -> u32 {
+    let layer = random.below(draft.len());
+    let record = draft.layer(layer);
+    let row = random.below(record.rows.get().into());
+    let there = draft.place(layer, row).unwrap_or(0);
+    match random.below(8) {
+        0 => (random.below(draft.header().arena_bytes.get() as usize + 16) & !15) as u32,
+        1 => there.wrapping_add(16),
+        2 => there.wrapping_sub(16),
+        3 => there.wrapping_add(row_bytes(&record) as u32).next_multiple_of(16),
+        // In the middle of a row.
+        4 => there.wrapping_add((random.below(row_bytes(&record) as usize) & !15) as u32),
+        5 => record.scratch_offset.get(),
+        6 => record.scratch_offset.get().wrapping_add(random.below(64) as u32 & !15),
+        _ => there,
+    }
+}
+
+fn places(draft: &mut Draft, layer: usize, random: &mut Random) {
+    for _ in 0..random.of(&[1, 1, 2, 5]) {
+        let rows = usize::from(draft.layer(layer).rows.get());
+        let row = random.below(rows);
+        match random.below(6) {
+            0 => {
+                let raw = draft.place(layer, row).unwrap_or(0);
+                let raw = other(random, raw, 4, draft.header().arena_bytes.get() as usize);
+                draft.set_place(layer, row, raw);
+            }
+            1 => {
+                // A ring of another length.
+                let round = 1 + random.below(4);
+                let from = draft.place(layer, row).unwrap_or(0);
+                if let Some(to) = row.checked_add(round).filter(|&to| to < rows) {
+                    draft.set_place(layer, to, from);
+                }
+            }
+            2 => {
+                let with = random.below(rows);
+                if let [Some(a), Some(b)] = [row, with].map(|row| draft.place(layer, row)) {
+                    draft.set_place(layer, row, b);
+                    draft.set_place(layer, with, a);
+                }
+            }
+            3 => {
+                draft.put_apart();
+            }
+            _ => {
+                let place = some_place(draft, random);
+                draft.set_place(layer, row, place);
+            }
+        }
+    }
+}
+
+fn scratch(draft: &mut Draft, layer: usize, random: &mut Random) {
+    // Of layers that have none as often as of others.
+    let place = match random.below(5) {
+        0 => other(random, draft.layer(layer).scratch_offset.get(), 4, draft.0.len()),
+        1 => draft.header().arena_bytes.get() & !15,
+        _ => some_place(draft, random),
+    };
+    draft.change_layer(layer, |record| record.scratch_offset.set(place));
+    if random.one_in(8) {
+        let bytes = other(random, draft.layer(layer).scratch_bytes.get(), 4, draft.0.len());
+        draft.change_layer(layer, |record| record.scratch_bytes.set(bytes));
+    }
+}
+
+fn operands(draft: &mut Draft, layer: usize, random: &mut Random) {
+    let layers = draft.len();
+    let any = random.below(layers) as u16;
+    let some = random.of(&[any, layer as u16, layers as u16, NONE]);
+    let before = random.below(layer.max(1)) as u16;
+    let near = random.of(&[1, 2, u16::MAX]);
+    let choice = random.below(8);
+    draft.change_layer(layer, |record| match choice {
+        0 => record.last_reader.set(some),
+        1 => record.last_reader.set(record.last_reader.get().wrapping_add(near)),
+        2 => record.input.set(before),
+        3 => record.input.set(some),
+        4 => record.shortcut.set(before),
+        5 => record.shortcut.set(some),
+        6 => record.shortcut_stride = near as u8,
+        _ => record.shortcut_channels_before.set(near),
+    });
+    if random.one_in(2) {
+        structure::set_readers(draft);
+    }
+}
+
+fn swap(draft: &mut Draft, [a, b]: [usize; 2], random: &mut Random) {
+    let [of_a, of_b] = [a, b].map(|layer| draft.layer(layer));
+    draft.change_layer(a, |record| *record = of_b);
+    if random.one_in(2) {
+        draft.change_layer(b, |record| *record = of_a);
+    }
+    if random.one_in(2) {
+        structure::set_readers(draft);
+    }
+}
+
+fn segments(draft: &mut Draft, random: &mut Random) {
+    let mut segments = draft.segments();
+    let Some(index) = any(random, segments.len()) else { return };
+    let [first, count] = [segments[index].first_layer.get(), segments[index].layer_count.get()];
+    let segment = |first: u16, count: u16| SegmentRecord {
+        first_layer: U16::new(first),
+        layer_count: U16::new(count),
+    };
+    match random.below(9) {
+        // Cut in two: what is made before is whole before the rest begins.
+        0..=2 => {
+            let at = 1 + random.below(usize::from(count.max(2)) - 1) as u16;
+            segments[index] = segment(first, at);
+            segments.insert(index + 1, segment(first.wrapping_add(at), count.wrapping_sub(at)));
+        }
+        3 | 4 if index + 1 < segments.len() => {
+            let next = segments.remove(index + 1);
+            segments[index] = segment(first, count.wrapping_add(next.layer_count.get()));
+        }
+        5 => segments[index] = segment(first, count.wrapping_add(random.of(&[1, 0xffff]))),
+        6 => segments[index] = segment(first.wrapping_add(random.of(&[1, 0xffff])), count),
+        7 => {
+            segments.insert(index, segments[index]);
+        }
+        _ => {
+            segments.remove(index);
+        }
+    }
+    draft.set_segments(&segments);
+    if random.one_in(2) {
+        draft.put_apart();
+    }
+}
+
+fn parts(draft: &mut Draft, layer: usize, random: &mut Random) {
+    let [from, to] = [(); 2].map(|()| random.of(fields::PARTS));
+    match random.below(4) {
+        0 => set_field(draft, draft.layer_offset(layer), to, random),
+        1 => copy_field(draft, [random.below(draft.len()), layer], [from, to]),
+        // The same part of another layer: parts may be shared.
+        2 => {
+            copy_field(draft, [random.below(draft.len()), layer], [to, to]);
+            draft.lengthen();
+        }
+        _ => {
+            let length = random.below(4096);
+            let offset = draft.append(&random.bytes(length), 16);
+            let at = draft.layer_offset(layer) + to.0;
+            set_number(draft, at, 4, offset);
+        }
+    }
+}
+
+/// A number that could be a multiplier's mantissa, or nearly.
+fn mantissa(random: &mut Random) -> i32 {
+    let usual = (1 << 30) + random.below(1 << 30) as i32;
+    random.of(&[usual, usual, 1 << 30, i32::MAX, 0, -usual, i32::MIN, (1 << 30) - 1])
+}
+
+fn numbers(draft: &mut Draft, layer: usize, random: &mut Random) {
+    let record = draft.layer(layer);
+    let channel = random.below(record.channels.get().into());
+    for _ in 0..random.of(&[1, 1, 3]) {
+        let bias = random.of(&[0, 1 << 10, 1 << 20, 1 << 25, 1 << 30, i32::MAX, i32::MIN]);
+        match random.below(7) {
+            0 => {
+                let at = record.bias.get() as usize + 4 * channel;
+                draft.write(at, &I32::new(bias.wrapping_sub(random.below(3) as i32 * 4000)));
+            }
+            1 => {
+                let mantissa = mantissa(random);
+                draft.write(record.mantissas.get() as usize + 4 * channel, &I32::new(mantissa));
+            }
+            2 => {
+                let shift = random.below(64) as u8;
+                draft.write(record.shifts.get() as usize + channel, &shift.wrapping_sub(32));
+            }
+            3 if record.padding_values.get() != 0 => {
+                let value = random.bits() as u8;
+                draft.write(record.padding_values.get() as usize + channel, &value);
+            }
+            4 if record.table.get() != 0 => {
+                let term = bias.wrapping_add(random.bits() as i32 >> 12);
+                let at = record.table.get() as usize + 4 * random.below(512);
+                draft.write(at, &I32::new(term));
+            }
+            _ => {
+                let any = random.bits() as u8;
+                let weight = random.of(&[0, 1, 127, 128, 129, 255, any]);
+                let bytes = record.weight_bytes.get() as usize;
+                draft.write(record.weights.get() as usize + random.below(bytes), &weight);
+            }
+        }
+    }
+}
+
+fn record_numbers(draft: &mut Draft, layer: usize, random: &mut Random) {
+    let (number, mantissa) = (random.below(3), mantissa(random));
+    let shift = random.of(&[0, 0, 1, 5, 22, 31, 32, -1, -8, -31, -32, 127, -128]);
+    let byte = random.bits() as i8;
+    let scale = random.of(&[0.5, 1e-38, 1e-45, 3e38, 0.0, -1.0, f32::NAN, f32::INFINITY]);
+    let bits = random.below(20) as u8;
+    let choice = random.below(7);
+    draft.change_layer(layer, |record| match choice {
+        0 => record.set_multiplier(
+            number,
+            Multiplier { mantissa: fixed_bits(mantissa), shift: record.multiplier(number).shift },
+        ),
+        1 => record.multiplier_shifts[number] = shift,
+        2 => record.zero_point = byte,
+        3 => (record.clamp_min, record.clamp_max) = (byte.min(0), byte.max(0)),
+        4 => record.scale = F32::new(scale),
+        5 => record.join_bits = bits,
+        _ => record.diff_min = I32::new(mantissa.wrapping_neg() >> (shift & 15)),
+    });
+}
+
+/// A mantissa of these bits, as a record has it.
+fn fixed_bits(bits: i32) -> fixed::types::I1F31 {
+    fixed::types::I1F31::from_bits(bits)
+}
+
+fn preprocessing(draft: &mut Draft, random: &mut Random) {
+    let mut short = || U16::new(random.of(&[0, 1, 8, 32, 224, 256, 4096, 32_767, 65_535]));
+    let [resize, crop_rows, crop_columns, normalized] = [short(), short(), short(), short()];
+    let mut float = || F32::new(random.of(&[0.0, 0.5, 1.0, -1.0, 1e-45, 3e38, f32::NAN]));
+    let mean = [float(), float(), float()];
+    let std = [float(), float(), float()];
+    let record = PreprocessingRecord { resize, crop_rows, crop_columns, normalized, mean, std };
+    let offset = draft.append(record.as_bytes(), 4);
+    let offset = offset.wrapping_add(random.of(&[0, 0, 0, 1, 16]));
+    draft.change_header(|header| header.preprocessing_offset.set(offset));
+}
+
+fn texts(draft: &mut Draft, layer: usize, random: &mut Random) {
+    let text: &[u8] = match random.below(4) {
+        0 => b"\xff\xfe\x80",
+        1 => b"\x1b[2J\n\n\n",
+        2 => "é\u{202e}漢".as_bytes(),
+        _ => b"",
+    };
+    let offset = draft.append(text, 1);
+    let bytes = text.len() as u32;
+    let header = draft.header();
+    match random.below(4) {
+        0 => draft.change_header(|header| {
+            header.labels_offset.set(offset);
+            header.labels_bytes.set(bytes);
+        }),
+        1 => draft.change_header(|header| {
+            header.names_offset.set(offset);
+            header.names_bytes.set(bytes);
+        }),
+        2 => {
+            let at = header.names_offset.get() as usize;
+            let count = header.names_bytes.get() as usize;
+            draft.write(at + random.below(count), &random.of(&[0xffu8, 0x80, 0xc3, 0]));
+        }
+        _ => {
+            let (offset, bytes) = (random.below(40) as u32, random.below(40) as u16);
+            draft.change_layer(layer, |record| {
+                record.name_offset.set(offset);
+                record.name_bytes.set(bytes);
+            });
+        }
+    }
+}
+
+/// Whether a record is that of a convolution.
+pub(crate) fn is_conv(record: &LayerRecord) -> bool {
+    record.operator == Operator::Conv as u8
+}

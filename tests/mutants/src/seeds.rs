@@ -1,0 +1,41 @@
+//! The files that mutants are made of: small networks that have, together, all that there is.
+
+#[path = "../../common/mod.rs"]
+mod common;
+
+use brooklet::format::Packing;
+use brooklet_plan::plan::{Goal, plan};
+use brooklet_plan::program::Program;
+
+use common::{in_four_bits, model_file, network, with_int16};
+
+/// Networks of each packing.
+const EACH: u64 = 5;
+
+/// All of them. The same every time.
+pub fn seeds() -> Vec<Vec<u8>> {
+    let mut programs: Vec<Program> = Vec::new();
+    for (index, packing) in (0..).zip(Packing::ALL) {
+        for seed in EACH * index..EACH * (index + 1) {
+            let program = network(seed, 1 + seed as usize % 3);
+            programs.push(match packing.bits() {
+                4 => in_four_bits(program, packing),
+                _ => program.packed(packing),
+            });
+        }
+    }
+    for seed in 100..116 {
+        let packing = Packing::ALL[seed as usize % Packing::ALL.len()];
+        let program = with_int16(network(seed, 1 + seed as usize % 3), seed);
+        programs.push(program.packed(packing));
+    }
+    let mut files: Vec<Vec<u8>> = programs.iter().map(model_file).collect();
+    // The shortest segments there can be, whole maps between them.
+    for program in programs.iter().step_by(7) {
+        let goal = Goal::Speed { arena_bytes: usize::MAX };
+        files.push(program.write(&plan(program, goal).expect("a residual network can be cut")));
+    }
+    // More layers than a segment holds.
+    files.push(model_file(&network(200, 24)));
+    files
+}

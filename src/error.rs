@@ -72,6 +72,8 @@ pub enum Fault {
     /// Its steps, or the bytes of its weights or of its scratch memory, are not what follows from
     /// operator, shapes and packing.
     Derived,
+    /// What its operator has no use for is not zero.
+    Unused,
     /// A step of this layer would overwrite bytes that are still needed.
     Overwrites,
 }
@@ -115,13 +117,14 @@ pub enum Error {
     /// The segments do not cover the layers, in order, with at most
     /// [`MAX_SEGMENT_LAYERS`](crate::format::MAX_SEGMENT_LAYERS) each.
     Segments,
-    /// More than [`MAX_CARRIED`](crate::format::MAX_CARRIED) tensors are carried over a segment.
-    TooManyCarried {
-        /// The segment.
-        segment: u16,
-    },
     /// The names or labels are not UTF-8 ([`Model::check_text`](crate::Model::check_text)).
     Text,
+    /// The preprocessing record says what no picture can be brought to
+    /// ([`Model::check_preprocessing`](crate::Model::check_preprocessing)).
+    Preprocessing,
+    /// To check it takes more than in proportion to its length: layers share what they name, or
+    /// rows lie scattered over the arena ([`Model::parse`](crate::Model::parse)).
+    Work,
     /// A layer contradicts itself or the layers that it reads.
     Layer {
         /// The layer.
@@ -214,6 +217,7 @@ impl fmt::Display for Fault {
             #[cfg(feature = "int16")]
             Self::Int16Flags => f.write_str("its int16 is not where its operands' is"),
             Self::Derived => f.write_str("its steps or bytes are not what its operator takes"),
+            Self::Unused => f.write_str("a field that its operator does not use is not zero"),
             Self::Overwrites => f.write_str("a step overwrites rows that are still needed"),
         }
     }
@@ -237,10 +241,12 @@ impl fmt::Display for Error {
             Self::Reserved => f.write_str("a reserved field of the header is set"),
             Self::OutOfBounds { part } => write!(f, "{part}: out of bounds"),
             Self::Segments => f.write_str("the segments do not cover the layers in order"),
-            Self::TooManyCarried { segment } => {
-                write!(f, "segment {segment}: too many tensors live through it")
-            }
             Self::Text => f.write_str("the names or labels are not UTF-8"),
+            Self::Preprocessing => f.write_str("the preprocessing record is out of range"),
+            Self::Work => f.write_str(
+                "the model file takes too long to check: its layers share their parts, or its rows \
+                 lie scattered; plan it anew",
+            ),
             Self::Layer { layer, fault } => write!(f, "layer {layer}: {fault}"),
             Self::Stalls { segment } => write!(f, "segment {segment}: no layer can go on"),
             Self::ArenaTooSmall { needed, got } => {

@@ -3,6 +3,7 @@
 use core::ops::Range;
 
 use crate::format::{LayerRecord, Operator, SegmentRecord};
+use crate::shape::Shape;
 
 /// The tables of a model file: what the [schedule](crate::schedule) needs to know.
 ///
@@ -45,9 +46,10 @@ impl<'m> Graph<'m> {
         match record.operator() {
             Operator::Conv => {
                 let [rows, columns] = record.kernel.map(u64::from);
-                rows * columns
-                    * u64::from(self.input_of(record).channels.get())
-                    * record.shape().bytes() as u64
+                let taps = rows * columns * u64::from(self.input_of(record).channels.get());
+                let Shape { rows, columns, channels } = record.shape();
+                let outputs = u64::from(rows) * u64::from(columns) * u64::from(channels);
+                taps.saturating_mul(outputs)
             }
             _ => 0,
         }
@@ -59,10 +61,8 @@ impl<'m> Graph<'m> {
         match record.operator() {
             Operator::Conv => {
                 let [rows, columns] = record.kernel.map(usize::from);
-                let weights = rows
-                    * columns
-                    * usize::from(self.input_of(record).channels.get())
-                    * usize::from(record.channels.get());
+                let taps = rows * columns * usize::from(self.input_of(record).channels.get());
+                let weights = taps.saturating_mul(usize::from(record.channels.get()));
                 if record.packing().bits() == 4 { weights.div_ceil(2) } else { weights }
             }
             Operator::BatchNorm => usize::from(record.channels.get()),

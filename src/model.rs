@@ -1,20 +1,21 @@
 //! A model file that was checked.
 
+mod check;
+mod taken;
+#[cfg(test)]
+mod tests;
+
 use core::ops::Range;
 
 use zerocopy::FromBytes;
 use zerocopy::little_endian::U32;
 
-use crate::arena::ARENA_ALIGN;
-use crate::error::{Error, Fault, Part};
+use crate::error::{Error, Part};
 use crate::format::{
-    self, Header, LayerRecord, MAGIC, MAX_CARRIED, MAX_SEGMENT_LAYERS, NONE, Operator, Packing,
-    PreprocessingRecord, VERSION,
+    self, Header, LayerRecord, MAGIC, Operator, Packing, PreprocessingRecord, VERSION,
 };
 use crate::graph::Graph;
-use crate::ops;
 use crate::quant::Quantization;
-use crate::schedule::{Next, Schedule};
 use crate::shape::Shape;
 
 /// A model file, borrowed where it lies and checked whole.
@@ -35,8 +36,12 @@ impl<'m> Model<'m> {
     /// Checks the model file at the start of `bytes`; what follows it (the rest of a flash
     /// slot) is not looked at.
     ///
-    /// Takes time in proportion to the bytes and to the rows of all layers, no memory but a
-    /// few hundred bytes of stack.
+    /// Takes time in proportion to the file's length, and no memory but a few hundred bytes of stack.
+    /// So what is out of proportion is refused: layers that name more bytes than the file has, those
+    /// that several share counted for each; and a schedule of more steps than the file has bytes. The
+    /// schedule is walked once, or more often where the rows that are needed at a moment fill the arena
+    /// in more than 32 stretches, with gaps between: each walk sees to as many of these. No plan of
+    /// brooklet's comes near.
     ///
     /// # Errors
     ///
@@ -58,13 +63,7 @@ impl<'m> Model<'m> {
             return Err(Error::Reserved);
         }
         let model = Self::with_tables(file, header)?;
-        model.check_header()?;
-        model.check_segments()?;
-        for layer in 0..model.graph.layers.len() {
-            model.check_layer(layer).map_err(|fault| Error::layer(layer, fault))?;
-        }
-        model.check_readers()?;
-        model.check_schedule()?;
+        model.check()?;
         Ok(model)
     }
 
@@ -79,6 +78,18 @@ impl<'m> Model<'m> {
     pub fn checked_before(bytes: &'m [u8]) -> Result<Self, Error> {
         let header = header(bytes)?;
         Self::with_tables(whole(bytes, header)?, header)
+    }
+
+    /// Checks the preprocessing record, which running does not rely on: no more
+    /// pixels after resizing than [`MAX_RESIZE`](PreprocessingRecord::MAX_RESIZE), rows and columns of a
+    /// crop or neither, means and standard deviations that are numbers, the latter positive.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Preprocessing`].
+    pub fn check_preprocessing(&self) -> Result<(), Error> {
+        let valid = self.preprocessing().is_none_or(PreprocessingRecord::is_valid);
+        if valid { Ok(()) } else { Err(Error::Preprocessing) }
     }
 
     /// Checks that names and labels are UTF-8, which running does not rely on: those that are not
@@ -220,195 +231,6 @@ impl<'m> Model<'m> {
 
     fn text(&self, bytes: Option<&'m [u8]>) -> Option<&'m str> {
         core::str::from_utf8(bytes?).ok()
-    }
-
-    fn check_header(&self) -> Result<(), Error> {
-        let header = self.header();
-        let out_of_bounds = |part| Error::OutOfBounds { part };
-        let (last, logits, output) =
-            (self.graph.layers.len().saturating_sub(1), self.logits(), self.output());
-        // The output is the last layer, and the logits are it or what it is a softmax of.
-        let after_logits = self.layer(output).operator() == Operator::Softmax
-            && self.layer(output).input.get() as usize == logits;
-        if output != last || !(logits == output || after_logits) || output == 0 {
-            return Err(out_of_bounds(Part::Layers));
-        }
-        if let Some(layer) = [logits, output].into_iter().find(|&i| self.layer(i).rows.get() != 1) {
-            return Err(Error::layer(layer, Fault::Shape));
-        }
-        self.bytes(header.names_offset.get(), header.names_bytes.get() as usize)
-            .ok_or(out_of_bounds(Part::Names))?;
-        if header.labels_bytes.get() != 0 {
-            self.bytes(header.labels_offset.get(), header.labels_bytes.get() as usize)
-                .ok_or(out_of_bounds(Part::Labels))?;
-        }
-        if header.preprocessing_offset.get() != 0 && self.preprocessing().is_none() {
-            return Err(out_of_bounds(Part::Preprocessing));
-        }
-        Ok(())
-    }
-
-    fn check_segments(&self) -> Result<(), Error> {
-        let mut next = 0;
-        for index in 0..self.graph.segments.len() {
-            let layers = self.graph.segment(index);
-            if layers.start != next || layers.is_empty() || layers.len() > MAX_SEGMENT_LAYERS {
-                return Err(Error::Segments);
-            }
-            next = layers.end;
-        }
-        if next == self.graph.layers.len() { Ok(()) } else { Err(Error::Segments) }
-    }
-
-    /// What the layer says of itself; and that rows and scratch memory lie inside the arena.
-    fn check_layer(&self, layer: usize) -> Result<(), Fault> {
-        self.name_bytes(layer).ok_or(Fault::OutOfBounds(Part::Names))?;
-        ops::check(self, layer)?;
-        let record = self.layer(layer);
-        let rows = record.rows.get();
-        if !record.places.get().is_multiple_of(4)
-            || self.bytes(record.places.get(), 4 * usize::from(rows)).is_none()
-        {
-            return Err(Fault::OutOfBounds(Part::Places));
-        }
-        let arena = self.arena_bytes();
-        let inside = |row: Range<usize>| row.end <= arena && row.start.is_multiple_of(ARENA_ALIGN);
-        if !(0..rows).all(|y| inside(self.row(layer, y))) {
-            return Err(Fault::OutOfBounds(Part::Row));
-        }
-        let start = record.scratch_offset.get() as usize;
-        match start.checked_add(record.scratch_bytes.get() as usize) {
-            Some(end) if end <= arena && start.is_multiple_of(ARENA_ALIGN) => Ok(()),
-            _ => Err(Fault::OutOfBounds(Part::Scratch)),
-        }
-    }
-
-    /// Each `last_reader` is what it says: nobody reads after it, and it does read.
-    fn check_readers(&self) -> Result<(), Error> {
-        for (index, record) in self.graph.layers.iter().enumerate().skip(1) {
-            for operand in [Some(record.input.get() as usize), record.shortcut()] {
-                let Some(operand) = operand else { continue };
-                if (self.layer(operand).last_reader.get() as usize) < index {
-                    return Err(Error::layer(operand, Fault::Readers));
-                }
-            }
-        }
-        for (index, record) in self.graph.layers.iter().enumerate() {
-            let last = record.last_reader.get();
-            let kept = index == self.logits() || index == self.output();
-            let reader = self.layer(last as usize);
-            let reads = reader.input.get() as usize == index || reader.shortcut() == Some(index);
-            let valid = if kept {
-                last == NONE
-            } else {
-                (last as usize) > index && (last as usize) < self.graph.layers.len() && reads
-            };
-            if !valid {
-                return Err(Error::layer(index, Fault::Readers));
-            }
-        }
-        Ok(())
-    }
-
-    /// Walks the schedule, and checks that no step writes what is still needed.
-    ///
-    /// A byte is needed when it belongs to a row that is made and that a later step reads, or
-    /// to scratch memory that keeps something. As every write is checked against all of
-    /// these, every step finds the rows that it reads as they were made.
-    fn check_schedule(&self) -> Result<(), Error> {
-        let mut schedule = Schedule::new(&self.graph);
-        let mut carried: heapless::Vec<u16, MAX_CARRIED> = heapless::Vec::new();
-        let mut segment = 0;
-        loop {
-            let next = schedule.next(&self.graph);
-            while segment < schedule.segment() {
-                self.carry(&mut carried, segment)?;
-                segment += 1;
-            }
-            match next {
-                Next::Row { row } => {
-                    self.check_step(&schedule, &carried, 0, row)?;
-                    schedule.complete(&self.graph, 0);
-                }
-                Next::Run { layer, step } => {
-                    self.check_step(&schedule, &carried, layer, step)?;
-                    schedule.complete(&self.graph, layer);
-                }
-                Next::Done => return Ok(()),
-                Next::Stalled => return Err(Error::Stalls { segment: segment as u16 }),
-            }
-        }
-    }
-
-    /// Tensors that live on after `segment`.
-    fn carry(
-        &self,
-        carried: &mut heapless::Vec<u16, MAX_CARRIED>,
-        segment: usize,
-    ) -> Result<(), Error> {
-        let layers = self.graph.segment(segment);
-        let lives_on =
-            |layer: u16| self.layer(layer as usize).last_reader.get() as usize >= layers.end;
-        carried.retain(|&layer| lives_on(layer));
-        for layer in layers.clone().map(|layer| layer as u16).filter(|&layer| lives_on(layer)) {
-            carried.push(layer).map_err(|_| Error::TooManyCarried { segment: segment as u16 })?;
-        }
-        Ok(())
-    }
-
-    fn check_step(
-        &self,
-        schedule: &Schedule,
-        carried: &[u16],
-        layer: usize,
-        step: u16,
-    ) -> Result<(), Error> {
-        let graph = &self.graph;
-        let record = self.layer(layer);
-        let made = |steps| ops::rows_made(record, steps);
-        let outputs = made(step)..made(step + 1);
-        let scratch = self.scratch(record);
-        let overwrites = Err(Error::layer(layer, Fault::Overwrites));
-        let overlap = |a: &Range<usize>, b: &Range<usize>| {
-            !a.is_empty() && !b.is_empty() && a.start < b.end && b.start < a.end
-        };
-        // What the step writes lies apart.
-        for y in outputs.clone() {
-            let output = self.row(layer, y);
-            let other = |other| overlap(&output, &self.row(layer, other));
-            if overlap(&output, &scratch) || (y + 1..outputs.end).any(other) {
-                return overwrites;
-            }
-        }
-        let segment = graph.segment(schedule.segment());
-        for other in carried.iter().map(|&layer| layer as usize).chain(segment) {
-            // The row of the shortcut that becomes the output is read before it is overwritten.
-            let becomes_output = |row: u16, y: u16| {
-                record.shortcut() == Some(other)
-                    && row == y
-                    && ops::can_update(graph, record)
-                    && schedule.needed_from(graph, other, Some(layer)) > y
-                    && self.row(other, row) == self.row(layer, y)
-            };
-            let needed = schedule.needed_from(graph, other, None);
-            for row in needed..schedule.made(graph, other) {
-                let live = self.row(other, row);
-                let overwrites_it =
-                    |y| overlap(&live, &self.row(layer, y)) && !becomes_output(row, y);
-                if overlap(&live, &scratch) || outputs.clone().any(overwrites_it) {
-                    return overwrites;
-                }
-            }
-            let theirs = self.layer(other);
-            if other != layer && ops::scratch_persists(theirs) && schedule.underway(graph, other) {
-                let kept = self.scratch(theirs);
-                let overwrites_it = |y| overlap(&self.row(layer, y), &kept);
-                if outputs.clone().any(overwrites_it) || overlap(&scratch, &kept) {
-                    return overwrites;
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Bytes of a layer's scratch memory in the arena.

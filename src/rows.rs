@@ -55,13 +55,14 @@ impl<'a> Carved<'a> {
 fn carve<'a>(arena: &'a mut [u8], places: &[Range<usize>], cuts: &mut [&'a mut [u8]]) -> Gaps<'a> {
     let mut gaps: Gaps<'a> = [(0, &[]); MAX_STEP_ROWS + 2];
     let (mut rest, mut start) = (arena, 0);
-    // In the order of their addresses: those that begin where others do are empty.
+    // In the order of their addresses. What is empty lies nowhere: it cuts nothing.
     let mut left = [true; MAX_STEP_ROWS + 1];
+    for (left, place) in left.iter_mut().zip(places) {
+        *left = !place.is_empty();
+    }
     for gap in gaps.iter_mut().take(places.len()) {
         let next = places.iter().zip(&mut left).zip(&mut *cuts).filter(|((_, left), _)| **left);
-        if let Some(((place, left), bytes)) =
-            next.min_by_key(|((place, _), _)| (place.start, place.end))
-        {
+        if let Some(((place, left), bytes)) = next.min_by_key(|((place, _), _)| place.start) {
             *left = false;
             let (before, cut_start, cut, after) = cut(rest, start, place.clone());
             *gap = (start, before);
@@ -107,6 +108,18 @@ mod tests {
             assert_eq!(read.bytes(70..80)[0], 70);
             assert!(read.bytes(output.start..output.start + 2).is_empty());
             assert_eq!(read.bytes(output.end + 1..output.end + 3)[0] as usize, output.end + 1);
+        }
+    }
+
+    #[test]
+    fn what_is_empty_cuts_nothing() {
+        let mut arena: Vec<u8> = (0..100).collect();
+        for empty in [0..0, 25..25, 50..50, 15..15, 100..100, 400..400] {
+            for places in [[10..20, empty.clone()], [empty.clone(), 10..20]] {
+                let (read, _) = Carved::new(&mut arena, &places);
+                assert_eq!(read.bytes(20..100).len(), 80, "{empty:?}");
+                assert_eq!(read.bytes(0..10).len(), 10, "{empty:?}");
+            }
         }
     }
 

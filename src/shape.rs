@@ -23,9 +23,9 @@ impl Shape {
         self.columns as usize * self.channels as usize
     }
 
-    /// Bytes of the whole tensor.
+    /// Bytes of the whole tensor; the largest number there is where they are more.
     pub const fn bytes(self) -> usize {
-        self.rows as usize * self.row_bytes()
+        (self.rows as usize).saturating_mul(self.row_bytes())
     }
 }
 

@@ -74,7 +74,8 @@ pub struct SegmentRecord {
 #[derive(Debug, Clone, Copy, Default, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct PreprocessingRecord {
-    /// Pixels of the shorter side after resizing; 0: not resized.
+    /// Pixels of the shorter side after resizing, at most [`MAX_RESIZE`](Self::MAX_RESIZE); 0: not
+    /// resized.
     pub resize: U16,
     /// Rows cut out of the centre; 0: not cropped.
     pub crop_rows: U16,
@@ -86,6 +87,21 @@ pub struct PreprocessingRecord {
     pub mean: [F32; 3],
     /// Standard deviation a channel, of pixels in 0…1.
     pub std: [F32; 3],
+}
+
+impl PreprocessingRecord {
+    /// Largest `resize`: pictures are resized in memory.
+    pub const MAX_RESIZE: u16 = 4096;
+
+    /// Whether everything is in its range.
+    pub(crate) fn is_valid(&self) -> bool {
+        let in_range = |number: &F32| number.get().is_finite();
+        self.resize.get() <= Self::MAX_RESIZE
+            && (self.crop_rows.get() == 0) == (self.crop_columns.get() == 0)
+            && self.normalized.get() <= 1
+            && self.mean.iter().all(in_range)
+            && self.std.iter().all(|std| in_range(std) && std.get() > 0.0)
+    }
 }
 
 /// CRC-32/ISO-HDLC, that of Ethernet, zip and PNG.

@@ -194,10 +194,16 @@ impl LayerRecord {
         Feature::Int16.is_on() && self.flags & flags::WIDE != 0
     }
 
-    /// Bytes of a row of the output.
+    /// Bytes of a row of the output. Those of a record that was checked are within 32 bits.
     #[inline]
     pub fn row_bytes(&self) -> usize {
         self.shape().row_bytes() << u32::from(self.is_int16())
+    }
+
+    /// [`row_bytes`](Self::row_bytes) of any record, whatever an address has.
+    pub(crate) fn row_bytes_in_full(&self) -> u64 {
+        let numbers = u64::from(self.columns.get()) * u64::from(self.channels.get());
+        numbers << u32::from(self.is_int16())
     }
 
     /// Quantization of the output.

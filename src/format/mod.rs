@@ -25,8 +25,9 @@
 //!          └───────────────────────────────────────────┘ length
 //! ```
 //!
-//! Parts may be shared or apart; only the header's place is fixed. Bytes that no part names
-//! are padding and mean nothing.
+//! Only the header's place is fixed. Parts may be shared by layers, as far as all layers together
+//! name no more bytes than the file has: so checking it takes time in proportion to its length.
+//! Bytes that no part names are padding and mean nothing.
 //!
 //! # Layers and tensors
 //!
@@ -68,7 +69,9 @@
 //! ([`VERSION`]). Reserved fields are zero and are checked to be: they can get a meaning
 //! without a new version only where ignoring them is harmless, which is nowhere so far.
 //! Operators and packings may be added under the same version: a reader that does not know
-//! one refuses the file and names it.
+//! one refuses the file and names it. A check can become stricter under the same version where no
+//! tool of brooklet has written what it refuses: unused fields that are not zero, parts that layers
+//! share without bound, a preprocessing record out of range.
 //!
 //! | version | since | what changed |
 //! |---|---|---|
@@ -98,9 +101,6 @@ pub const VERSION: u16 = 2;
 
 /// Largest number of layers in a segment: the session holds a counter for each.
 pub const MAX_SEGMENT_LAYERS: usize = 64;
-
-/// Largest number of tensors that live on from one segment to the next.
-pub const MAX_CARRIED: usize = 4;
 
 /// Alignment of weights in the file, in bytes.
 pub const WEIGHTS_ALIGN: usize = 16;

@@ -146,7 +146,7 @@ impl<'m> Conv<'m> {
 
     /// Bytes of scratch memory.
     pub fn scratch_bytes(&self) -> usize {
-        scratch_for(self.packing, &self.window)
+        scratch_for(self.packing, &self.window) as usize
     }
 
     /// Weight `tap` of kernel row `ky` of output channel `o`: kernel columns × input channels.
@@ -253,7 +253,7 @@ fn kernel_taps(window: &Window) -> [usize; 2] {
 }
 
 /// Scratch memory of a convolution, in bytes.
-pub(super) fn scratch_bytes(layer: &LayerRecord, input: Shape) -> usize {
+pub(super) fn scratch_bytes(layer: &LayerRecord, input: Shape) -> u64 {
     scratch_for(layer.packing(), &Window::over(input, layer))
 }
 
@@ -346,7 +346,9 @@ impl Strip {
     }
 }
 
-fn scratch_for(packing: Packing, window: &Window) -> usize {
+/// In 64 bits: there is no window whose scratch memory has a larger number of bytes. What is computed
+/// in `usize` stays below 2³² for every window.
+fn scratch_for(packing: Packing, window: &Window) -> u64 {
     let channels = usize::from(window.output.channels);
     let [rows, row] = kernel_taps(window);
     if let Some(unpacked) = packing.unpacked() {
@@ -360,9 +362,9 @@ fn scratch_for(packing: Packing, window: &Window) -> usize {
         };
         let rest = channels.checked_rem(group).unwrap_or(0);
         let parts = unpacked_parts(packing, window, group);
-        return parts[0] + parts[1] + part(group).max(part(rest));
+        return parts[0] as u64 + parts[1] as u64 + part(group).max(part(rest));
     }
-    match packing {
+    let bytes = match packing {
         Packing::Ohwi => 0,
         // The values under the kernel as int16, and a sum for each channel, at some columns.
         Packing::Pairs | Packing::WidePairs => {
@@ -381,10 +383,11 @@ fn scratch_for(packing: Packing, window: &Window) -> usize {
         // The vectors of all kernel rows and a line, or a line of each.
         Packing::Hwio => {
             let strip = Strip::of(window);
-            match strip.lanes {
-                true => rows.saturating_mul(strip.plane()).saturating_add(strip.line),
-                false => rows.saturating_mul(strip.line),
-            }
+            let (rows, line) = (rows as u64, strip.line as u64);
+            return match strip.lanes {
+                true => rows * strip.plane() as u64 + line,
+                false => rows * line,
+            };
         }
         // Likewise, and sums.
         Packing::HwioTiles => {
@@ -402,7 +405,7 @@ fn scratch_for(packing: Packing, window: &Window) -> usize {
             let inputs = (row / 3).next_multiple_of(4);
             let spans = usize::from(window.output.columns).div_ceil(TILES * TILE_COLUMNS);
             let transformed = 2 * TILE_POSITIONS * (spans * TILES + SIDE_BY_SIDE);
-            transformed * inputs + UNDER_TILES * inputs
+            return (transformed + UNDER_TILES) as u64 * inputs as u64;
         }
         // Unpacked above.
         Packing::Ohwi4
@@ -418,7 +421,8 @@ fn scratch_for(packing: Packing, window: &Window) -> usize {
             let span = (PATCH_COLUMNS - 1) * step + row.next_multiple_of(VECTOR);
             PATCH_COLUMNS * 4 * sums + (1 + rows) * span.next_multiple_of(VECTOR)
         }
-    }
+    };
+    bytes as u64
 }
 
 /// Bytes of scratch memory for a group of output channels whose weights have four bits: for these

@@ -145,8 +145,9 @@ pub struct Derived {
     step_rows: u8,
     step_stride: u8,
     step_span: u8,
-    weight_bytes: u32,
-    scratch_bytes: u32,
+    /// More than 32 bits hold is what no record can say.
+    weight_bytes: u64,
+    scratch_bytes: u64,
 }
 
 impl Derived {
@@ -179,19 +180,20 @@ impl Derived {
             step_rows,
             step_stride,
             step_span,
-            weight_bytes: weight_bytes as u32,
-            scratch_bytes: scratch_bytes(layer, input) as u32,
+            weight_bytes: weight_bytes as u64,
+            scratch_bytes: scratch_bytes_in_full(layer, input),
         }
     }
 
-    /// Writes it into the layer's record.
+    /// Writes it into the layer's record; numbers beyond 32 bits as the largest that there is, which
+    /// [`Model::parse`](crate::Model::parse) refuses.
     pub fn set(self, layer: &mut LayerRecord) {
         layer.steps.set(self.steps);
         layer.step_rows = self.step_rows;
         layer.step_stride = self.step_stride;
         layer.step_span = self.step_span;
-        layer.weight_bytes.set(self.weight_bytes);
-        layer.scratch_bytes.set(self.scratch_bytes);
+        layer.weight_bytes.set(u32::try_from(self.weight_bytes).unwrap_or(u32::MAX));
+        layer.scratch_bytes.set(u32::try_from(self.scratch_bytes).unwrap_or(u32::MAX));
     }
 
     /// What a record says.
@@ -201,8 +203,8 @@ impl Derived {
             step_rows: layer.step_rows,
             step_stride: layer.step_stride,
             step_span: layer.step_span,
-            weight_bytes: layer.weight_bytes.get(),
-            scratch_bytes: layer.scratch_bytes.get(),
+            weight_bytes: layer.weight_bytes.get().into(),
+            scratch_bytes: layer.scratch_bytes.get().into(),
         }
     }
 }
@@ -269,13 +271,40 @@ pub(crate) fn shortcut<'a>(model: &Model<'_>, layer: &LayerRecord, row: &'a [i8]
     }
 }
 
-/// Scratch memory that a layer needs, in bytes. Planning and checking both ask here.
+/// Scratch memory that a layer needs, in bytes; the largest number there is where it is more.
+/// Planning and checking both ask here.
 pub fn scratch_bytes(layer: &LayerRecord, input: Shape) -> usize {
+    usize::try_from(scratch_bytes_in_full(layer, input)).unwrap_or(usize::MAX)
+}
+
+/// [`scratch_bytes`], whatever an address has.
+fn scratch_bytes_in_full(layer: &LayerRecord, input: Shape) -> u64 {
     match layer.operator() {
         Operator::Conv => conv::scratch_bytes(layer, input),
-        Operator::AveragePool => 4 * usize::from(input.channels),
+        Operator::AveragePool => 4 * u64::from(input.channels),
         _ => 0,
     }
+}
+
+/// Bytes of the file that a layer names: of its parts, of its places and of its name. Checking the
+/// layer takes time in proportion to these.
+pub(crate) fn named_bytes(layer: &LayerRecord, input: &LayerRecord) -> u64 {
+    let channels = u64::from(layer.channels.get());
+    let table = |bytes: u64| if layer.table.get() == 0 { 0 } else { bytes };
+    let parts = match layer.operator() {
+        Operator::Conv => {
+            let padded = layer.padding_values.get() != 0;
+            let padding = if padded { input.channels.get().into() } else { 0 };
+            let joins = layer.shortcut().is_some();
+            9 * channels + padding + if joins { table(1024) } else { 0 }
+        }
+        Operator::BatchNorm => 9 * channels,
+        Operator::Add => table(add::TABLE_BYTES as u64),
+        Operator::Input => table(256 * channels),
+        _ => 0,
+    };
+    let places = 4 * u64::from(layer.rows.get());
+    u64::from(layer.weight_bytes.get()) + parts + places + u64::from(layer.name_bytes.get())
 }
 
 /// Whether the scratch memory keeps something from one step to the next.
@@ -329,10 +358,40 @@ pub(crate) fn check(model: &Model<'_>, index: usize) -> Result<(), Fault> {
             Operator::BatchNorm => {}
         }
     }
-    // Where there is no window, rows have no padding.
-    let window = matches!(operator, Operator::Conv | Operator::MaxPool);
-    let holds = Derived::from(layer) == Derived::of(layer, model.input_of(layer).shape());
-    if holds && (window || layer.pads == [0; 4]) { Ok(()) } else { Err(Fault::Derived) }
+    if Derived::from(layer) != Derived::of(layer, model.input_of(layer).shape()) {
+        return Err(Fault::Derived);
+    }
+    if has_no_unused(layer) { Ok(()) } else { Err(Fault::Unused) }
+}
+
+/// Whether all that the operator has no use for is zero.
+fn has_no_unused(layer: &LayerRecord) -> bool {
+    let operator = layer.operator();
+    let is = |operators: &[Operator]| operators.contains(&operator);
+    let joins = operator == Operator::Conv && layer.shortcut().is_some();
+    let wide_sum = layer.is_wide() && layer.shortcut().is_some();
+    let multipliers = match operator {
+        Operator::Add if layer.is_wide() => 2,
+        Operator::Add | Operator::AveragePool | Operator::Softmax => 1,
+        _ if wide_sum => 1,
+        _ => 0,
+    };
+    let has_channels = is(&[Operator::Conv, Operator::BatchNorm]);
+    let has_window = is(&[Operator::Conv, Operator::MaxPool]);
+    let has_table = match layer.is_wide() {
+        true => operator == Operator::Input,
+        false => joins || is(&[Operator::Input, Operator::Add]),
+    };
+    let no = |used: bool, words: &[U32]| used || words.iter().all(|word| word.get() == 0);
+    no(layer.scratch_bytes.get() != 0, &[layer.scratch_offset])
+        && no(has_channels, &[layer.weights, layer.bias, layer.mantissas, layer.shifts])
+        && no(operator == Operator::Conv, &[layer.padding_values, U32::new(layer.packing.into())])
+        && no(has_table, &[layer.table])
+        && (has_window || [layer.kernel, layer.stride] == [[0; 2]; 2] && layer.pads == [0; 4])
+        && (joins || wide_sum || layer.join_bits == 0)
+        && (operator == Operator::Softmax || layer.diff_min.get() == 0)
+        && layer.multiplier_mantissas.iter().skip(multipliers).all(|bits| bits.get() == 0)
+        && layer.multiplier_shifts.iter().skip(multipliers).all(|&shift| shift == 0)
 }
 
 /// The shortcut must have a row, column and channel wherever the output asks for one.

@@ -524,3 +524,12 @@ pub fn model_file(program: &Program) -> Vec<u8> {
         .expect("a residual network can be cut");
     program.write(&plan)
 }
+
+/// The file with the right checksum for what it holds.
+pub fn sealed(mut file: Vec<u8>) -> Vec<u8> {
+    if file.len() >= 20 {
+        let crc = brooklet::format::crc(&file[20..]);
+        file[16..20].copy_from_slice(&crc.to_le_bytes());
+    }
+    file
+}

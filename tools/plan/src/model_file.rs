@@ -100,7 +100,7 @@ impl ModelFile {
     /// [`ModelError`] names the file and what is wrong.
     pub fn new(path: impl AsRef<Path>, bytes: Vec<u8>) -> Result<Self, ModelError> {
         let file = Self { path: path.as_ref().to_owned(), bytes };
-        match Model::parse(&file.bytes).and_then(|model| model.check_text()) {
+        match Model::parse(&file.bytes).and_then(check_more) {
             Ok(()) => Ok(file),
             Err(error) => Err(file.refused(error)),
         }
@@ -323,4 +323,10 @@ impl Simulator<'_> {
 /// Bytes of a session on the host, arena apart.
 pub fn session_bytes() -> usize {
     size_of::<Session<'_, '_, Portable>>()
+}
+
+/// What tools rely on, and running does not.
+fn check_more(model: Model<'_>) -> Result<(), brooklet::Error> {
+    model.check_text()?;
+    model.check_preprocessing()
 }

@@ -11,13 +11,16 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use brooklet::Graph;
-use brooklet::format::{LayerRecord, MAX_CARRIED, MAX_SEGMENT_LAYERS, NONE, SegmentRecord};
+use brooklet::format::{LayerRecord, MAX_SEGMENT_LAYERS, NONE, SegmentRecord};
 use brooklet::ops::{self, Derived};
 use zerocopy::little_endian::{U16, U32};
 
 use crate::program::Program;
 use crate::timeline::{Item, Timeline};
 
+/// Tensors that live on from one segment to the next, at most: where more do, no network that is built
+/// of blocks is cut well.
+const MAX_CARRIED: usize = 4;
 /// Tries to place rows anew with those first that came out on top. More than enough: they
 /// stop as soon as the rows fill what they take at the worst moment.
 const TRIES: usize = 40;

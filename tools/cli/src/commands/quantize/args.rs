@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
+use brooklet::format::PreprocessingRecord;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use miette::miette;
 use serde::de::DeserializeOwned;
@@ -114,6 +115,11 @@ impl Args {
             preprocess.resize.into_iter().chain(preprocess.crop.into_iter().flatten());
         if !extents.all(|extent| EXTENTS.contains(&extent)) {
             return Err(wrong("resize and crop must be from 1 to 65535", "give sizes in pixels"));
+        }
+        let most = u32::from(PreprocessingRecord::MAX_RESIZE);
+        if preprocess.resize.is_some_and(|resize| resize > most) {
+            let what = format!("pictures are resized to at most {most} pixels");
+            return Err(wrong(&what, "give the size of the shorter side in pixels"));
         }
         if !preprocess.mean.is_none_or(finite) {
             return Err(wrong("a mean must be a number", "give the training's values"));

@@ -1,0 +1,215 @@
+//! The checks that make a [`Model`] of bytes.
+
+use crate::arena::ARENA_ALIGN;
+use crate::error::{Error, Fault, Part};
+use crate::format::{MAX_SEGMENT_LAYERS, NONE, Operator};
+use crate::ops;
+use crate::schedule::{Next, Schedule};
+
+use super::Model;
+use super::taken::Taken;
+
+/// Bytes that a file has for each step that walking its schedule takes.
+const BYTES_A_STEP: usize = 1;
+
+impl Model<'_> {
+    /// Everything but what the header says of the file as a whole.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        self.check_header()?;
+        self.check_segments()?;
+        // So many bytes can layers still name: what several share counts for each.
+        let mut bytes = self.file.len() as u64;
+        for (index, layer) in self.graph.layers.iter().enumerate() {
+            let named = ops::named_bytes(layer, self.input_of(layer));
+            bytes = bytes.checked_sub(named).ok_or(Error::Work)?;
+            self.check_layer(index).map_err(|fault| Error::layer(index, fault))?;
+        }
+        self.check_readers()?;
+        self.check_schedule()
+    }
+
+    fn check_header(&self) -> Result<(), Error> {
+        let header = self.header();
+        let out_of_bounds = |part| Error::OutOfBounds { part };
+        let (last, logits, output) =
+            (self.graph.layers.len().saturating_sub(1), self.logits(), self.output());
+        // The output is the last layer, and the logits are it or what it is a softmax of.
+        let after_logits = self.layer(output).operator() == Operator::Softmax
+            && self.layer(output).input.get() as usize == logits;
+        if output != last || !(logits == output || after_logits) || output == 0 {
+            return Err(out_of_bounds(Part::Layers));
+        }
+        if let Some(layer) = [logits, output].into_iter().find(|&i| self.layer(i).rows.get() != 1) {
+            return Err(Error::layer(layer, Fault::Shape));
+        }
+        self.bytes(header.names_offset.get(), header.names_bytes.get() as usize)
+            .ok_or(out_of_bounds(Part::Names))?;
+        if header.labels_bytes.get() != 0 {
+            self.bytes(header.labels_offset.get(), header.labels_bytes.get() as usize)
+                .ok_or(out_of_bounds(Part::Labels))?;
+        }
+        if header.preprocessing_offset.get() != 0 && self.preprocessing().is_none() {
+            return Err(out_of_bounds(Part::Preprocessing));
+        }
+        Ok(())
+    }
+
+    fn check_segments(&self) -> Result<(), Error> {
+        let mut next = 0;
+        for index in 0..self.graph.segments.len() {
+            let layers = self.graph.segment(index);
+            if layers.start != next || layers.is_empty() || layers.len() > MAX_SEGMENT_LAYERS {
+                return Err(Error::Segments);
+            }
+            next = layers.end;
+        }
+        if next == self.graph.layers.len() { Ok(()) } else { Err(Error::Segments) }
+    }
+
+    /// What the layer says of itself; and that rows and scratch memory lie inside the arena.
+    fn check_layer(&self, layer: usize) -> Result<(), Fault> {
+        self.name_bytes(layer).ok_or(Fault::OutOfBounds(Part::Names))?;
+        ops::check(self, layer)?;
+        let record = self.layer(layer);
+        let places = record.places.get();
+        let rows = self.bytes(places, 4 * usize::from(record.rows.get()));
+        if !places.is_multiple_of(4) || rows.is_none() {
+            return Err(Fault::OutOfBounds(Part::Places));
+        }
+        // In 64 bits, so that every core gives the same answer. After it none of what is computed
+        // of a place leaves 32.
+        let arena = u64::from(self.header().arena_bytes.get());
+        let inside = |start: usize, bytes: u64| {
+            let end = (start as u64).saturating_add(bytes);
+            end <= arena && start.is_multiple_of(ARENA_ALIGN)
+        };
+        let (places, row_bytes) = (self.places(record), record.row_bytes_in_full());
+        if !(0..record.rows.get()).all(|y| inside(places.row(y).start, row_bytes)) {
+            return Err(Fault::OutOfBounds(Part::Row));
+        }
+        let scratch = self.scratch(record);
+        if !inside(scratch.start, record.scratch_bytes.get().into()) {
+            return Err(Fault::OutOfBounds(Part::Scratch));
+        }
+        Ok(())
+    }
+
+    /// Each `last_reader` is what it says: nobody reads after it, and it does read.
+    fn check_readers(&self) -> Result<(), Error> {
+        for (index, record) in self.graph.layers.iter().enumerate().skip(1) {
+            for operand in [Some(record.input.get() as usize), record.shortcut()] {
+                let Some(operand) = operand else { continue };
+                if (self.layer(operand).last_reader.get() as usize) < index {
+                    return Err(Error::layer(operand, Fault::Readers));
+                }
+            }
+        }
+        for (index, record) in self.graph.layers.iter().enumerate() {
+            let last = record.last_reader.get();
+            let kept = index == self.logits() || index == self.output();
+            let reader = self.layer(last as usize);
+            let reads = reader.input.get() as usize == index || reader.shortcut() == Some(index);
+            let valid = if kept {
+                last == NONE
+            } else {
+                (last as usize) > index && (last as usize) < self.graph.layers.len() && reads
+            };
+            if !valid {
+                return Err(Error::layer(index, Fault::Readers));
+            }
+        }
+        Ok(())
+    }
+
+    /// Walks the schedule, and checks that no step writes what is still needed.
+    ///
+    /// A byte is needed when it belongs to a row that is made and that a later step reads, or
+    /// to scratch memory that keeps something. As every write is checked against all of
+    /// these, every step finds the rows that it reads as they were made.
+    ///
+    /// A walk sees to a [window](super::taken) of the arena: all of it, but where rows are
+    /// scattered.
+    fn check_schedule(&self) -> Result<(), Error> {
+        let mut steps = self.file.len() / BYTES_A_STEP;
+        let mut window = Some(0);
+        while let Some(start) = window {
+            let mut taken = Taken::from(start);
+            let mut schedule = Schedule::new(&self.graph);
+            loop {
+                let (layer, step) = match schedule.next(&self.graph) {
+                    Next::Row { row } => (0, row),
+                    Next::Run { layer, step } => (layer, step),
+                    Next::Done => break,
+                    Next::Stalled => {
+                        return Err(Error::Stalls { segment: schedule.segment() as u16 });
+                    }
+                };
+                steps = steps.checked_sub(1).ok_or(Error::Work)?;
+                if !self.check_step(&mut schedule, &mut taken, layer, step) {
+                    return Err(Error::layer(layer, Fault::Overwrites));
+                }
+            }
+            window = taken.end();
+        }
+        Ok(())
+    }
+
+    /// Does a step: `false` if it writes what is still needed.
+    fn check_step(
+        &self,
+        schedule: &mut Schedule,
+        taken: &mut Taken,
+        layer: usize,
+        step: u16,
+    ) -> bool {
+        let graph = &self.graph;
+        let record = self.layer(layer);
+        let outputs = ops::rows_made(record, step)..ops::rows_made(record, step + 1);
+        let (places, scratch) = (self.places(record), self.scratch(record));
+        // Scratch memory that keeps something is taken from the first step to the last.
+        let kept =
+            |schedule: &Schedule| ops::scratch_persists(record) && schedule.underway(graph, layer);
+        if !kept(schedule) && !taken.take(&scratch) {
+            return false;
+        }
+        // The row of the shortcut that becomes the output is read before it is overwritten.
+        let shortcut = record.shortcut();
+        let updated = shortcut.filter(|_| ops::can_update(graph, record));
+        let others = updated.map_or(0, |of| schedule.needed_from(graph, of, Some(layer)));
+        let of_updated = self.places(self.layer(updated.unwrap_or(0)));
+        let becomes_output = |y: u16| y < others && of_updated.row(y) == places.row(y);
+        for y in outputs.clone().filter(|&y| becomes_output(y)) {
+            taken.free(&of_updated.row(y));
+        }
+        if !outputs.clone().all(|y| taken.take(&places.row(y))) {
+            return false;
+        }
+        // Of what the step reads, rows are needed no more; of the input there is nothing to read.
+        let input = (layer > 0).then_some(record.input.get() as usize);
+        let operands = [input, shortcut.filter(|_| shortcut != input)];
+        let needed = |schedule: &Schedule, of: Option<usize>| {
+            of.map_or(0, |of| schedule.needed_from(graph, of, None))
+        };
+        let before = operands.map(|of| needed(schedule, of));
+        schedule.complete(graph, layer);
+        for (operand, before) in operands.into_iter().zip(before) {
+            let Some(of) = operand else { continue };
+            let now = needed(schedule, operand).min(schedule.made(graph, of));
+            let of_operand = self.places(self.layer(of));
+            let passed_on =
+                |y: &u16| operand == updated && outputs.contains(y) && becomes_output(*y);
+            for y in (before..now).filter(|y| !passed_on(y)) {
+                taken.free(&of_operand.row(y));
+            }
+        }
+        // Nor are rows that nobody reads.
+        let unread = schedule.needed_from(graph, layer, None);
+        for y in outputs.filter(|&y| y < unread) {
+            taken.free(&places.row(y));
+        }
+        if !kept(schedule) {
+            taken.free(&scratch);
+        }
+        true
+    }
+}

@@ -1,0 +1,209 @@
+//! Which bytes of the arena are taken, from step to step of a walk over the schedule.
+//!
+//! However many rows lie in the arena, they lie side by side: what is kept here are the *stretches*
+//! that they fill, the gaps between them left out. A row that is taken makes a stretch, or makes
+//! one longer; a row that is freed makes one shorter, or two of it.
+//!
+//! ```text
+//! arena   │ row │ row │ row │        │ row │ row │ scratch │       │ row │
+//! kept    ├── a stretch ────┤        ├─── a stretch ───────┤       ├─────┤
+//! ```
+//!
+//! There is room for so many. Where there are more, the walk goes on with the lower ones alone, and
+//! another walk begins where they end: each sees to a *window* of the arena.
+
+use core::ops::Range;
+
+use crate::arena::ARENA_ALIGN;
+
+/// Stretches that there is room for.
+const STRETCHES: usize = 32;
+
+/// What is taken, of a window of the arena, in units of [`ARENA_ALIGN`] bytes. See the
+/// [module](self).
+#[derive(Clone)]
+pub(super) struct Taken {
+    window: Stretch,
+    /// Apart from each other, in no order.
+    stretches: heapless::Vec<Stretch, STRETCHES>,
+}
+
+#[derive(Clone, Copy)]
+struct Stretch {
+    start: u32,
+    end: u32,
+}
+
+impl Taken {
+    /// Nothing; the window begins at unit `start`, and ends with the arena.
+    pub(super) fn from(start: u32) -> Self {
+        Self { window: Stretch { start, end: u32::MAX }, stretches: heapless::Vec::new() }
+    }
+
+    /// Where the window ends: from there on nothing was kept. `None`: with the arena.
+    pub(super) fn end(&self) -> Option<u32> {
+        (self.window.end < u32::MAX).then_some(self.window.end)
+    }
+
+    /// What of these bytes is in the window, if anything is. They begin at a multiple of
+    /// [`ARENA_ALIGN`]: those that fill up the last unit can be of nobody else.
+    fn within(&self, place: &Range<usize>) -> Option<Stretch> {
+        #[cfg(test)]
+        self.count();
+        let start = (place.start / ARENA_ALIGN) as u32;
+        let end = place.end.div_ceil(ARENA_ALIGN) as u32;
+        let (start, end) = (start.max(self.window.start), end.min(self.window.end));
+        (start < end).then_some(Stretch { start, end })
+    }
+
+    /// Takes the bytes of a place; `false` if some of them are taken.
+    #[must_use]
+    pub(super) fn take(&mut self, place: &Range<usize>) -> bool {
+        let Some(mut new) = self.within(place) else { return true };
+        let mut beside = [None; 2];
+        for (index, stretch) in self.stretches.iter().enumerate() {
+            if stretch.start < new.end && new.start < stretch.end {
+                return false;
+            }
+            if stretch.end == new.start {
+                (new.start, beside[0]) = (stretch.start, Some(index));
+            } else if stretch.start == new.end {
+                (new.end, beside[1]) = (stretch.end, Some(index));
+            }
+        }
+        match beside {
+            [None, None] => self.add(new),
+            [Some(one), None] | [None, Some(one)] => self.set(one, Some(new)),
+            [Some(one), Some(other)] => {
+                self.set(one, Some(new));
+                self.set(other, None);
+            }
+        }
+        true
+    }
+
+    /// Frees the bytes of a place that are taken.
+    pub(super) fn free(&mut self, place: &Range<usize>) {
+        let Some(old) = self.within(place) else { return };
+        let around = |stretch: &Stretch| stretch.start <= old.start && old.end <= stretch.end;
+        let Some(index) = self.stretches.iter().position(around) else { return };
+        let Some(&Stretch { start, end }) = self.stretches.get(index) else { return };
+        let before = (start < old.start).then_some(Stretch { start, end: old.start });
+        let behind = (old.end < end).then_some(Stretch { start: old.end, end });
+        self.set(index, before.or(behind));
+        if let (Some(_), Some(behind)) = (before, behind) {
+            self.add(behind);
+        }
+    }
+
+    /// Puts another stretch in the place of one, or none.
+    fn set(&mut self, index: usize, stretch: Option<Stretch>) {
+        let stretch = stretch.or_else(|| self.stretches.pop());
+        // The last is no more where it is taken out itself.
+        if let (Some(place), Some(stretch)) = (self.stretches.get_mut(index), stretch) {
+            *place = stretch;
+        }
+    }
+
+    /// Adds a stretch. Where there is no room, the window ends before the highest.
+    fn add(&mut self, mut new: Stretch) {
+        if self.stretches.is_full() {
+            for stretch in &mut self.stretches {
+                if stretch.start > new.start {
+                    core::mem::swap(stretch, &mut new);
+                }
+            }
+            self.window.end = new.start;
+        } else {
+            let _ = self.stretches.push(new);
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::cell::Cell;
+    use std::{thread_local, vec};
+
+    use super::*;
+
+    thread_local! {
+        static LOOKED_AT: Cell<u64> = const { Cell::new(0) };
+    }
+
+    /// Stretches that this thread has looked at.
+    pub(in super::super) fn looked_at() -> u64 {
+        LOOKED_AT.get()
+    }
+
+    impl Taken {
+        pub(super) fn count(&self) {
+            LOOKED_AT.set(LOOKED_AT.get() + 1 + self.stretches.len() as u64);
+        }
+    }
+
+    /// Whatever is taken and freed, in windows that begin where the one before ended, is what an
+    /// array of units says.
+    #[test]
+    fn stretches_are_what_an_array_of_units_says() {
+        const UNITS: usize = 1000;
+        let mut state = 1u64;
+        let mut below = |n: usize| {
+            state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+            (state >> 33) as usize % n
+        };
+        let mut windows = 0;
+        for longest in [1, 2, 3, 20] {
+            let (mut places, mut units) = (vec![], vec![false; UNITS]);
+            // What is done: takes or frees a place, and whether that is possible.
+            let mut done = vec![];
+            for _ in 0..4000 {
+                if below(3) == 0 && !places.is_empty() {
+                    let place: Range<usize> = places.swap_remove(below(places.len()));
+                    units[place.clone()].fill(false);
+                    done.push((place, None));
+                    continue;
+                }
+                let start = below(UNITS - longest);
+                let place = start..start + 1 + below(longest);
+                let free = place.clone().all(|unit| !units[unit]);
+                if free {
+                    units[place.clone()].fill(true);
+                    places.push(place.clone());
+                }
+                done.push((place, Some(free)));
+            }
+            let mut start = 0;
+            // A place that is refused has to be by some window, all others by none.
+            let mut refused = vec![false; done.len()];
+            loop {
+                let mut taken = Taken::from(start);
+                for ((place, free), refused) in done.iter().zip(&mut refused) {
+                    let bytes = ARENA_ALIGN * place.start..ARENA_ALIGN * place.end - 3;
+                    match free {
+                        None => taken.free(&bytes),
+                        Some(true) => assert!(taken.take(&bytes)),
+                        Some(false) => {
+                            // A walk ends where a place is refused; this one goes on.
+                            let before = taken.clone();
+                            *refused |= !taken.take(&bytes);
+                            taken = before;
+                        }
+                    }
+                }
+                windows += 1;
+                match taken.end() {
+                    Some(end) => assert!(end > start),
+                    None => break,
+                }
+                start = taken.end().unwrap_or(0);
+            }
+            assert!(
+                done.iter()
+                    .zip(refused)
+                    .all(|((_, free), refused)| { *free != Some(false) || refused })
+            );
+        }
+        assert!(windows > 8, "{windows}");
+    }
+}

@@ -81,7 +81,15 @@ impl Multiplier {
 
     /// Whether every value of at most `bound` in magnitude can be requantized within 32 bits.
     pub fn takes(self, bound: u32) -> bool {
-        self.is_valid() && bound <= (i32::MAX as u32) >> self.shift.max(0)
+        self.is_valid() && self.takes_of_any_mantissa(bound)
+    }
+
+    /// Whether [`requantize`] takes every value of at most `bound` in magnitude: it needs no mantissa
+    /// of at least ½.
+    pub(crate) fn takes_of_any_mantissa(self, bound: u32) -> bool {
+        (Self::MIN_SHIFT..=Self::MAX_SHIFT).contains(&self.shift)
+            && self.mantissa.to_bits() >= 0
+            && bound <= (i32::MAX as u32) >> self.shift.max(0)
     }
 
     /// Whether every sum of at most `bound` in magnitude can be requantized, and `offset` be added,

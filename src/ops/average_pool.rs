@@ -9,7 +9,8 @@
 //!
 //! The first is TFLite's `AVERAGE_POOL_2D` (input and output have one scale). The second,
 //! with m = input scale / (n · output scale), gives the mean a scale of its own: a mean
-//! has a smaller range than what it is taken of.
+//! has a smaller range than what it is taken of. It is TFLite's `MEAN`, too, which divides the
+//! mantissa of input scale / output scale by n: this one may be less than ½.
 
 use super::Window;
 use crate::error::Fault;
@@ -80,7 +81,7 @@ pub(super) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault>
                 && input.scale.get() == layer.scale.get()
         }
         // The zero point is added within 32 bits, too.
-        Some(multiplier) => multiplier.takes(bound.saturating_add(128)),
+        Some(multiplier) => multiplier.takes_of_any_mantissa(bound.saturating_add(128)),
     };
     if valid { Ok(()) } else { Err(Fault::Quantization) }
 }

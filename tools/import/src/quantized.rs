@@ -64,8 +64,11 @@ pub enum QuantizedOp {
     MaxPool(Window),
     /// Mean over the whole map: int32 sum, rounded division. Same scale as its input.
     GlobalAveragePool,
-    /// Mean over the whole map as TFLite's MEAN computes it, which requantizes to another scale.
+    /// Mean over the whole map, requantized to another scale.
     Mean,
+    /// The same as TFLite's MEAN computes it: its factor is rounded to a multiplier before it is
+    /// divided by the number of pixels, in whole numbers.
+    TfliteMean,
     /// int8 softmax.
     Softmax,
 }
@@ -155,7 +158,9 @@ impl QuantizedOp {
             QuantizedOp::Add => Kind::Add,
             QuantizedOp::Subsample(_) => Kind::Subsample,
             QuantizedOp::MaxPool(_) => Kind::MaxPool,
-            QuantizedOp::GlobalAveragePool | QuantizedOp::Mean => Kind::AveragePool,
+            QuantizedOp::GlobalAveragePool | QuantizedOp::Mean | QuantizedOp::TfliteMean => {
+                Kind::AveragePool
+            }
             QuantizedOp::Softmax => Kind::Softmax,
         }
     }

@@ -753,7 +753,7 @@ fn quantized_node(
             })
         }
         LayerOp::Add => QuantizedOp::Add,
-        LayerOp::Mean => QuantizedOp::Mean,
+        LayerOp::Mean => QuantizedOp::TfliteMean,
         LayerOp::Softmax => QuantizedOp::Softmax,
         LayerOp::Subsample(_) | LayerOp::MaxPool(_) | LayerOp::AveragePool if !keeps_scale => {
             return Err(unsupported(

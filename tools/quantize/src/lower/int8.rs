@@ -2,8 +2,10 @@
 
 use brooklet::format::{Operator, flags};
 use brooklet::quant::Multiplier;
+use fixed::types::I1F31;
 use zerocopy::little_endian::F32;
 
+use super::constant::{self, TooLarge};
 use super::{set_kernel, set_shortcut, set_window, shape};
 use crate::error::Unrepresentable;
 use crate::network::Subsample;
@@ -43,7 +45,9 @@ pub fn lower(
             QuantizedOp::Conv(_) => Operator::Conv,
             QuantizedOp::Add => Operator::Add,
             QuantizedOp::MaxPool(_) => Operator::MaxPool,
-            QuantizedOp::GlobalAveragePool | QuantizedOp::Mean => Operator::AveragePool,
+            QuantizedOp::GlobalAveragePool | QuantizedOp::Mean | QuantizedOp::TfliteMean => {
+                Operator::AveragePool
+            }
             QuantizedOp::Softmax => Operator::Softmax,
             QuantizedOp::Subsample(_) => continue,
         };
@@ -63,6 +67,12 @@ pub fn lower(
                     })?;
             }
             QuantizedOp::MaxPool(window) => set_window(&mut layer, window)?,
+            QuantizedOp::TfliteMean => {
+                let [rows, columns, _] = from.shape;
+                let scales = multiplier(node, f64::from(from.scale) / f64::from(node.scale))?;
+                let mean = mean_multiplier(scales, (rows * columns) as i64);
+                layer.record.set_multiplier(0, mean);
+            }
             QuantizedOp::Mean => {
                 let [rows, columns, _] = from.shape;
                 let pixels = (rows * columns) as f64;
@@ -123,14 +133,12 @@ fn set_conv(
     if conv.fully_connected {
         layer.record.flags |= flags::FULLY_CONNECTED;
     }
-    layer.weights = conv.weights.iter().copied().collect();
-    let taps = layer.weights.len() / conv.bias.len();
-    for ((weights, &bias), &scale) in layer.weights.chunks(taps).zip(&conv.bias).zip(&conv.scales) {
+    let weights: Vec<i8> = conv.weights.iter().copied().collect();
+    let taps = weights.len() / conv.bias.len();
+    let channels = weights.chunks(taps).zip(&conv.bias).zip(&conv.scales).enumerate();
+    for (o, ((weights, &bias), &scale)) in channels {
         let sum: i64 = weights.iter().map(|&w| i64::from(w)).sum();
         let bias = i64::from(bias) - i64::from(input.zero_point) * sum;
-        layer.bias.push(i32::try_from(bias).map_err(|_| {
-            Unrepresentable::new(&node.name, "a bias leaves 32 bits with the zero point absorbed")
-        })?);
         // TFLite takes the product of the scales in float for a fully connected layer, and in
         // double for a convolution.
         let product = if conv.fully_connected {
@@ -138,9 +146,35 @@ fn set_conv(
         } else {
             f64::from(input.scale) * f64::from(scale)
         };
-        layer.multipliers.push(multiplier(node, product / f64::from(node.scale))?);
+        let factor = product / f64::from(node.scale);
+        let (zero_point, clamp) = (layer.record.zero_point, layer.record.clamp());
+        let channel =
+            constant::channel(weights, bias, multiplier(node, factor)?, zero_point, clamp);
+        let channel = channel.map_err(|TooLarge { sum }| {
+            let what = format!(
+                "the sum of output channel {o} can reach {sum} (its bias is {bias}, its factor \
+                 {factor:e}); kernels take up to {}",
+                i32::MAX / 2
+            );
+            Unrepresentable::new(&node.name, what)
+        })?;
+        layer.weights.extend(channel.weights);
+        layer.bias.push(channel.bias);
+        layer.multipliers.push(channel.multiplier);
     }
     Ok(())
+}
+
+/// The multiplier of a mean, as TFLite's `MEAN` has it: that of the scales, divided by the number of
+/// pixels in whole numbers. As many bits are shifted in before as the number has, less one.
+fn mean_multiplier(scales: Multiplier, pixels: i64) -> Multiplier {
+    let bits = 63 - pixels.max(1).leading_zeros() as i32;
+    let bits = bits.min(31 + i32::from(scales.shift));
+    let mantissa = (i64::from(scales.mantissa.to_bits()) << bits) / pixels.max(1);
+    Multiplier {
+        mantissa: I1F31::from_bits(mantissa as i32),
+        shift: (i32::from(scales.shift) - bits) as i8,
+    }
 }
 
 /// From pixels to the input's int8; none where that is pixel − 128.

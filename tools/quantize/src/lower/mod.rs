@@ -1,6 +1,7 @@
 //! From networks to [programs](crate::program::Program): int8 ones as they are, float ones with
 //! ranges and weights.
 
+mod constant;
 pub mod float;
 pub mod int8;
 

@@ -1,0 +1,155 @@
+//! int8 files give the bytes of TensorFlow Lite for Microcontrollers.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use brooklet::kernels::Reference;
+use brooklet::quant::{Multiplier, requantize};
+use brooklet::{Model, Session};
+use brooklet_import::quantized::{
+    Activation, QuantizedConv, QuantizedNetwork, QuantizedNode, QuantizedOp,
+};
+use brooklet_import::{Imported, Options, load};
+use brooklet_plan::Preprocess;
+use brooklet_plan::packing::Kernels;
+use brooklet_plan::plan::{Goal, plan};
+use brooklet_plan::program::Program;
+use brooklet_quantize::lower::int8::lower;
+use ndarray::{Array2, Array4};
+use ndarray_npy::ReadNpyExt;
+
+/// The logits of images, each rows × columns × channels bytes.
+fn logits(program: &Program, images: &[Vec<u8>]) -> Vec<Vec<i16>> {
+    let plan = plan(program, Goal::Size).unwrap();
+    let file = program.write(&plan);
+    let model = Model::parse(&file).unwrap();
+    let mut arena = vec![0u128; model.arena_bytes().div_ceil(16)];
+    let arena = zerocopy::IntoBytes::as_mut_bytes(&mut arena[..]);
+    let mut session = Session::new(&model, Reference, arena).unwrap();
+    images.iter().map(|image| session.run_picture(image).unwrap().scores().collect()).collect()
+}
+
+fn case(folder: &str) -> Option<PathBuf> {
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/cases/networks").join(folder);
+    if path.is_dir() {
+        return Some(path);
+    }
+    // Past the test runner's capture, which hides what passing tests print.
+    let line = format!("SKIPPED: there is no {}\n", path.display());
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
+    None
+}
+
+#[test]
+fn networks_give_the_bytes_of_tflm() {
+    for (folder, name) in [("21-tflite-mean-35-pixels", "k50"), ("23-exact-and-good", "k50a")] {
+        let Some(folder) = case(folder) else { continue };
+        let open = |end: &str| std::fs::File::open(folder.join(format!("{name}_{end}"))).unwrap();
+        let images = Array4::<u8>::read_npy(open("x.npy")).unwrap();
+        let expected = Array2::<i8>::read_npy(open("tflm.npy")).unwrap();
+        let path = folder.join(format!("{name}_int8.tflite"));
+        let Ok(Imported::Quantized(network)) = load(path, &Options::default()) else { panic!() };
+        let program = lower(&network, &Preprocess::default()).unwrap();
+        let images: Vec<Vec<u8>> =
+            images.outer_iter().map(|image| image.iter().copied().collect()).collect();
+        let found = logits(&program, &images);
+        let equal = found.iter().zip(expected.outer_iter()).filter(|(found, expected)| {
+            found.iter().copied().eq(expected.iter().map(|&logit| i16::from(logit)))
+        });
+        assert_eq!(equal.count(), images.len(), "{name}");
+    }
+}
+
+/// Images of 5 × 7 pixels, a convolution whose first channels are dead, and a mean of 35 pixels.
+fn dead_channels_and_mean() -> QuantizedNetwork {
+    let node = |name: &str, op, inputs: &[usize], shape, scale, zero_point| QuantizedNode {
+        name: name.to_owned(),
+        source: name.to_owned(),
+        op,
+        inputs: inputs.to_vec(),
+        shape,
+        scale,
+        zero_point,
+        activation: Activation::None,
+    };
+    let mut weights = Array4::zeros((4, 1, 1, 2));
+    weights[[2, 0, 0, 0]] = 1;
+    weights[[3, 0, 0, 0]] = 60;
+    weights[[3, 0, 0, 1]] = -59;
+    let conv = QuantizedConv {
+        weights,
+        scales: vec![1e-8, 1e-8, 1e-8, 0.004],
+        bias: vec![1 << 30, -(1 << 30), -(1 << 30), 900],
+        stride: [1, 1],
+        pads: [0; 4],
+        fully_connected: false,
+    };
+    QuantizedNetwork {
+        input: [5, 7, 2],
+        nodes: vec![
+            node("input", QuantizedOp::Input, &[], [5, 7, 2], 1.0, -128),
+            node("conv", QuantizedOp::Conv(conv), &[0], [5, 7, 4], 0.37, -11),
+            node("mean", QuantizedOp::TfliteMean, &[1], [1, 1, 4], 0.0451, 5),
+        ],
+    }
+}
+
+/// What TFLM computes of an image: each channel's sums requantized, and of the sum of these the
+/// product with a multiplier that was divided by the number of pixels.
+fn by_tflm(network: &QuantizedNetwork, image: &[u8]) -> Vec<i16> {
+    let QuantizedOp::Conv(conv) = &network.nodes[1].op else { panic!() };
+    let [input, output] = [&network.nodes[1], &network.nodes[2]];
+    let scales = Multiplier::from_real(f64::from(input.scale) / f64::from(output.scale)).unwrap();
+    // 35 pixels: five bits.
+    let mantissa = (i64::from(scales.mantissa.to_bits()) << 5) / 35;
+    let mean = Multiplier {
+        mantissa: fixed::types::I1F31::from_bits(mantissa as i32),
+        shift: scales.shift - 5,
+    };
+    assert!(mantissa < 1 << 30, "a mantissa below one half");
+    (0..4)
+        .map(|o| {
+            let real = f64::from(conv.scales[o]) / f64::from(input.scale);
+            let multiplier = Multiplier::from_real(real).unwrap();
+            let mut sum = 0;
+            for pixel in image.chunks(2) {
+                let products =
+                    [0, 1].map(|i| i32::from(conv.weights[[o, 0, 0, i]]) * i32::from(pixel[i]));
+                let acc = conv.bias[o] + products[0] + products[1];
+                sum += (requantize(acc, multiplier) + input.zero_point).clamp(-128, 127);
+            }
+            let centred = sum - 35 * input.zero_point;
+            (requantize(centred, mean) + output.zero_point).clamp(-128, 127) as i16
+        })
+        .collect()
+}
+
+#[test]
+fn dead_channels_and_means_of_35_pixels_are_exact() {
+    let network = dead_channels_and_mean();
+    let program = lower(&network, &Preprocess::default()).unwrap();
+    let images: Vec<Vec<u8>> = (0..200usize)
+        .map(|n| (0..70).map(|i| (((n * 70 + i) * 2_654_435_761) >> 11) as u8).collect())
+        .collect();
+    let expected: Vec<_> = images.iter().map(|image| by_tflm(&network, image)).collect();
+    assert!(expected.iter().any(|logits| logits[3] != expected[0][3]));
+    assert_eq!(logits(&program, &images), expected);
+    // Whatever the board: its kernels take all sums.
+    for kernels in [Kernels::Armv7em, Kernels::Armv6m, Kernels::Helium, Kernels::Rv32, Kernels::Rvv]
+    {
+        let program = kernels.packed(program.clone());
+        assert_eq!(logits(&program, &images[..10]), expected[..10], "{kernels:?}");
+    }
+}
+
+#[test]
+fn a_sum_that_can_wrap_is_named() {
+    let mut network = dead_channels_and_mean();
+    let QuantizedOp::Conv(conv) = &mut network.nodes[1].op else { panic!() };
+    conv.bias[2] = i32::MAX;
+    let error = lower(&network, &Preprocess::default()).unwrap_err().to_string();
+    for part in ["`conv`", "output channel 2", "2147483902"] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+}

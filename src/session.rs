@@ -76,11 +76,11 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
         if !arena.as_ptr().addr().is_multiple_of(ARENA_ALIGN) {
             return Err(Error::ArenaMisaligned);
         }
-        if !model.file().as_ptr().addr().is_multiple_of(B::ALIGN) {
-            return Err(Error::ModelMisaligned { align: B::ALIGN, backend: B::NAME });
+        if !model.file().as_ptr().addr().is_multiple_of(B::ISA.align) {
+            return Err(Error::ModelMisaligned { align: B::ISA.align, backend: B::ISA.name });
         }
         if let Some((layer, packing)) = model.first_packing(|packing| backend.runs(packing)) {
-            return Err(Error::Packing { layer, packing: packing.name(), backend: B::NAME });
+            return Err(Error::Packing { layer, packing: packing.name(), backend: B::ISA.name });
         }
         #[cfg(feature = "defmt")]
         defmt::debug!("session: {=usize} bytes of arena, {}", needed, model.input());
@@ -204,9 +204,7 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
         }
         match layer.operator() {
             // That it runs the packing was checked. So asked, a backend without such links nothing.
-            Operator::Conv
-                if layer.packing().rows_a_step() > 1 && self.backend.runs(layer.packing()) =>
-            {
+            Operator::Conv if B::SEVERAL_ROWS && layer.packing().rows_a_step() > 1 => {
                 self.conv_rows(index, step);
             }
             Operator::Conv | Operator::MaxPool => self.window(index, step),

@@ -14,7 +14,7 @@ use common::Watched;
 /// Runs the suite on a backend, if the machine has it.
 fn is_the_reference<B: Backend>(backend: Option<B>) {
     let Some(backend) = backend else {
-        let line = format!("SKIPPED: this machine lacks what backend {} needs\n", B::NAME);
+        let line = format!("SKIPPED: this machine lacks what backend {} needs\n", B::ISA.name);
         // Not through `eprintln`, which tests that pass keep to themselves.
         return std::io::stderr().write_all(line.as_bytes()).expect("standard error is there");
     };

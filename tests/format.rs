@@ -275,7 +275,7 @@ fn a_file_may_lie_anywhere_but_for_kernels_that_load_words() {
         places.as_mut_bytes()[offset..offset + file.len()].copy_from_slice(&file);
         let model = Model::parse(&places.as_bytes()[offset..]).unwrap();
         let arena = memory.as_mut_bytes();
-        let misaligned = Error::ModelMisaligned { align: 4, backend: Portable::NAME };
+        let misaligned = Error::ModelMisaligned { align: 4, backend: Portable::ISA.name };
         let words = Watched::<_, _, 4>(Portable, |_: &Conv<'_>, _: &mut [i8]| ());
         match Session::new(&model, words, arena) {
             Ok(_) => assert!(offset.is_multiple_of(4)),
@@ -344,7 +344,7 @@ fn arena_and_backend_are_checked() {
     let mut memory = vec![0u128; model.arena_bytes().div_ceil(16)];
     assert!(matches!(
         Session::new(&model, Portable, memory.as_mut_bytes()),
-        Err(Error::Packing { layer: 1, packing: "pairs", backend: Portable::NAME })
+        Err(Error::Packing { layer: 1, packing: "pairs", backend: "portable" })
     ));
 }
 

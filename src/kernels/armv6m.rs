@@ -39,7 +39,7 @@ use crate::ops::conv::PATCH_COLUMNS;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Armv6m;
 
-lanes::backend!(Armv6m, "armv6m");
+lanes::backend!(Armv6m, ARMV6M);
 
 impl Lanes for Armv6m {
     fn widen([a, b]: [&[i8]; 2], patch: &mut [Taps], pair: usize) {

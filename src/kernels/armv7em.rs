@@ -36,7 +36,7 @@ use zerocopy::FromBytes;
 use zerocopy::little_endian::I32;
 
 use super::quick::{AddArgs, Quick, fill_edge, finish, numbers};
-use super::{Backend, nibbles, portable, reference};
+use super::{Backend, Isa, nibbles, portable, reference};
 use crate::format::Packing;
 use crate::ops::add::Add;
 use crate::ops::conv::{CHUNK_TAPS, Conv, GROUP_CHANNELS, PATCH_COLUMNS, Padding};
@@ -48,19 +48,7 @@ use crate::ops::{Outputs, Rows, Shortcut, Shortcuts};
 pub struct Armv7em;
 
 impl Backend for Armv7em {
-    const NAME: &'static str = "armv7em";
-    const ALIGN: usize = align_of::<u32>();
-
-    fn runs(&self, packing: Packing) -> bool {
-        matches!(
-            packing,
-            Packing::Pairs
-                | Packing::Pairs4
-                | Packing::WidePairs
-                | Packing::Winograd
-                | Packing::WinogradInt8
-        )
-    }
+    const ISA: &'static Isa = &Isa::ARMV7EM;
 
     fn conv(
         &self,

@@ -34,7 +34,7 @@ use crate::ops::conv::PATCH_COLUMNS;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Armv7m;
 
-lanes::backend!(Armv7m, "armv7m");
+lanes::backend!(Armv7m, ARMV7M);
 
 impl Lanes for Armv7m {
     fn widen([a, b]: [&[i8]; 2], patch: &mut [Taps], pair: usize) {

@@ -38,8 +38,8 @@ use core::ptr::{null, null_mut};
 use zerocopy::FromBytes;
 use zerocopy::little_endian::I32;
 
-use super::{Backend, nibbles};
-use crate::format::{Packing, VECTOR, VECTOR_CHANNELS};
+use super::{Backend, Isa, nibbles};
+use crate::format::{VECTOR, VECTOR_CHANNELS};
 use crate::ops::add::Add;
 use crate::ops::batch_norm::BatchNorm;
 use crate::ops::conv::{Conv, Finish, PATCH_COLUMNS, Padding};
@@ -54,11 +54,7 @@ use sums::ROUND;
 pub struct Helium;
 
 impl Backend for Helium {
-    const NAME: &'static str = "helium";
-
-    fn runs(&self, packing: Packing) -> bool {
-        matches!(packing, Packing::Vectors | Packing::Vectors4)
-    }
+    const ISA: &'static Isa = &Isa::HELIUM;
 
     fn conv(
         &self,

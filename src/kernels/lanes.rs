@@ -124,7 +124,7 @@ pub(super) fn conv<L: Lanes>(
     scratch: &mut [u8],
     output: &mut [i8],
 ) {
-    // As `Backend::ALIGN` asks for.
+    // As the instruction set's `align` asks for.
     if !aligned(conv.bias) {
         return;
     }
@@ -323,18 +323,9 @@ fn multiply<L: Lanes>(
 
 /// A backend with these loops and those of [`winograd`](super::winograd).
 macro_rules! backend {
-    ($backend:ident, $name:literal) => {
+    ($backend:ident, $isa:ident) => {
         impl $crate::kernels::Backend for $backend {
-            const NAME: &'static str = $name;
-            const ALIGN: usize = align_of::<u32>();
-
-            fn runs(&self, packing: $crate::format::Packing) -> bool {
-                use $crate::format::Packing;
-                matches!(
-                    packing,
-                    Packing::Eights | Packing::Eights4 | Packing::Winograd | Packing::WinogradInt8
-                )
-            }
+            const ISA: &'static $crate::kernels::Isa = &$crate::kernels::Isa::$isa;
 
             fn conv(
                 &self,

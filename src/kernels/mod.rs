@@ -6,15 +6,16 @@
 //! | backend | for | weights |
 //! |---|---|---|
 //! | [`Reference`] | the definition: naive and frozen | any packing |
-//! | [`Portable`] | any core: blocked, safe Rust | `ohwi`, `winograd`, `winograd-int8` |
+//! | [`Portable`] | any core | `ohwi`, `winograd`, `winograd-int8` |
 //! | `Armv6m` | Cortex-M0, M0+ | `eights`, `winograd`, `winograd-int8` |
 //! | `Armv7m` | Cortex-M3, and M33 without DSP instructions | `eights`, `winograd`, `winograd-int8` |
-//! | `Armv7em` | Cortex-M4, M7, M33: DSP instructions | `pairs`, `wide-pairs`, `winograd`, `winograd-int8` |
-//! | `Helium` | Cortex-M55, M85: vector instructions | `vectors` |
-//! | `Rv32` | RV32IM and more | `eights`, `winograd`, `winograd-int8` |
-//! | `Rvv` | RV32IM with V 1.0 | `hwio`, `hwio-tiles` |
+//! | `Armv7em` | Cortex-M4, M7, M33: with DSP instructions | `pairs`, `wide-pairs`, `winograd`, `winograd-int8` |
+//! | `Helium` | Cortex-M55, M85: with vector instructions | `vectors` |
+//! | `Rv32` | RV32IMC, RV32IMAC | `eights`, `winograd`, `winograd-int8` |
+//! | `Rvv` | RV32IM with V: vector instructions | `hwio`, `hwio-tiles` |
 //! | `Avx2`, `Avx512Vnni` | x86-64, the simulator: if the core at hand has the instructions | any packing |
 //!
+//! The table is [`Isa`]. [`Native`] is the backend of the features that the crate is built with.
 //! Each runs its first packing in four bits, too. Layers that read or make int16 are not theirs:
 //! they take [a path of their own](crate::ops#int16), the same on all.
 //!
@@ -28,6 +29,7 @@ pub mod armv7em;
 pub mod armv7m;
 #[cfg(feature = "helium")]
 pub mod helium;
+mod isa;
 #[cfg(any(feature = "armv6m", feature = "armv7m", feature = "rv32"))]
 mod lanes;
 mod nibbles;
@@ -63,6 +65,7 @@ pub use armv7em::Armv7em;
 pub use armv7m::Armv7m;
 #[cfg(feature = "helium")]
 pub use helium::Helium;
+pub use isa::Isa;
 pub use portable::Portable;
 pub use reference::Reference;
 #[cfg(feature = "rv32")]
@@ -73,19 +76,51 @@ pub use subset::Direct;
 #[cfg(all(feature = "x86_64", target_arch = "x86_64"))]
 pub use x86_64::{Avx2, Avx512Vnni};
 
+core::cfg_select! {
+    doc => {
+        /// The backend of the target: that of the feature for devices that the crate is built with,
+        /// or [`Portable`] without any.
+        pub use portable::Portable as Native;
+    }
+    feature = "helium" => { pub use helium::Helium as Native; }
+    feature = "armv7em" => { pub use armv7em::Armv7em as Native; }
+    feature = "armv7m" => { pub use armv7m::Armv7m as Native; }
+    feature = "armv6m" => { pub use armv6m::Armv6m as Native; }
+    feature = "rvv" => { pub use rvv::Rvv as Native; }
+    feature = "rv32" => { pub use rv32::Rv32 as Native; }
+    _ => { pub use portable::Portable as Native; }
+}
+
+#[cfg(all(
+    any(feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "helium"),
+    not(any(target_arch = "arm", doc))
+))]
+compile_error!(
+    "the features `armv6m`, `armv7m`, `armv7em` and `helium` are for Arm cores; for RISC-V there \
+     are `rv32` and `rvv`, for x86-64 there is `x86_64`, and any core runs without a feature"
+);
+#[cfg(all(any(feature = "rv32", feature = "rvv"), not(any(target_arch = "riscv32", doc))))]
+compile_error!(
+    "the features `rv32` and `rvv` are for RISC-V cores of 32 bits; for Arm there are `armv6m`, \
+     `armv7m`, `armv7em` and `helium`, for x86-64 there is `x86_64`, and any core runs without a \
+     feature"
+);
+
 /// Computes rows. All backends give the same bytes.
 ///
 /// Rows hold columns × channels of int8. Where a shortcut is
 /// [in place](Shortcut::InPlace), `output` holds its row before it holds the output.
 pub trait Backend {
-    /// The backend's name in reports and options.
-    const NAME: &'static str;
+    /// The instruction set that it is for: its name, its packings, its alignment.
+    const ISA: &'static Isa;
 
-    /// What the address of a model file has to be a multiple of: where kernels load whole words.
-    const ALIGN: usize = 1;
+    /// Whether it runs packings whose [steps make several rows](Packing::rows_a_step).
+    const SEVERAL_ROWS: bool = Self::ISA.makes_several_rows();
 
     /// Whether it runs weights in this packing.
-    fn runs(&self, packing: Packing) -> bool;
+    fn runs(&self, packing: Packing) -> bool {
+        Self::ISA.runs(packing) && (Self::SEVERAL_ROWS || packing.rows_a_step() == 1)
+    }
 
     /// One output row of a convolution, from as many rows as the kernel has; a row of padding
     /// is empty. `scratch` is [what the packing asks for](crate::ops::scratch_bytes), aligned as

@@ -14,7 +14,7 @@
 //! outside; they are summed once for a run of columns, not for each.
 
 use super::winograd::{self, Tiles};
-use super::{Backend, nibbles};
+use super::{Backend, Isa, nibbles};
 use crate::format::Packing;
 use crate::ops::conv::{Channel, Conv};
 use crate::ops::max_pool::MaxPool;
@@ -32,14 +32,7 @@ const COLUMNS: usize = if WIDE { 4 } else { 2 };
 pub struct Portable;
 
 impl Backend for Portable {
-    const NAME: &'static str = "portable";
-
-    fn runs(&self, packing: Packing) -> bool {
-        matches!(
-            packing,
-            Packing::Ohwi | Packing::Ohwi4 | Packing::Winograd | Packing::WinogradInt8
-        )
-    }
+    const ISA: &'static Isa = &Isa::PORTABLE;
 
     fn conv(
         &self,

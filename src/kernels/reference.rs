@@ -11,8 +11,7 @@
 //! Other backends are tested against these loops with `==`. They change only with the
 //! arithmetic itself.
 
-use super::Backend;
-use crate::format::Packing;
+use super::{Backend, Isa};
 use crate::ops::add::Add;
 use crate::ops::average_pool::AveragePool;
 use crate::ops::batch_norm::BatchNorm;
@@ -26,11 +25,7 @@ use crate::ops::{MAX_KERNEL, Outputs, Rows, Shortcut, Shortcuts};
 pub struct Reference;
 
 impl Backend for Reference {
-    const NAME: &'static str = "reference";
-
-    fn runs(&self, _: Packing) -> bool {
-        true
-    }
+    const ISA: &'static Isa = &Isa::REFERENCE;
 
     fn conv(
         &self,

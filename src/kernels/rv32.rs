@@ -27,7 +27,7 @@ use crate::ops::conv::PATCH_COLUMNS;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Rv32;
 
-lanes::backend!(Rv32, "rv32");
+lanes::backend!(Rv32, RV32);
 
 impl Lanes for Rv32 {
     fn widen([a, b]: [&[i8]; 2], patch: &mut [Taps], pair: usize) {

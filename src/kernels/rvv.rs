@@ -39,6 +39,8 @@
 //! To finish sums takes 17 instructions a vector, behind a join 22. `vsmul` is the doubling high product with halves
 //! up. `vssra` shifts with halves up, too: so that they go away from zero, sums below it are made
 //! less by one before.
+//!
+//! [`Packing::HwioTiles`]: crate::format::Packing::HwioTiles
 #![allow(unsafe_code)]
 
 mod channels;
@@ -51,8 +53,7 @@ use core::ptr::null;
 
 use zerocopy::little_endian::I32;
 
-use super::{Backend, nibbles};
-use crate::format::Packing;
+use super::{Backend, Isa, nibbles};
 use crate::ops::add::Add;
 use crate::ops::batch_norm::BatchNorm;
 use crate::ops::conv::{self, Conv, Padding, Strip};
@@ -64,12 +65,7 @@ use crate::ops::{MAX_KERNEL, Outputs, Rows, Shortcut, Shortcuts, int8_mut};
 pub struct Rvv;
 
 impl Backend for Rvv {
-    const NAME: &'static str = "rvv";
-    const ALIGN: usize = align_of::<u32>();
-
-    fn runs(&self, packing: Packing) -> bool {
-        matches!(packing, Packing::Hwio | Packing::Hwio4 | Packing::HwioTiles)
-    }
+    const ISA: &'static Isa = &Isa::RVV;
 
     fn conv(
         &self,

@@ -3,8 +3,7 @@
 //! A kernel that no method reaches is not linked. Models packed for it are refused, as those
 //! packed for another backend are.
 
-use super::Backend;
-use crate::format::Packing;
+use super::{Backend, Isa};
 use crate::ops::add::Add;
 use crate::ops::average_pool::AveragePool;
 use crate::ops::batch_norm::BatchNorm;
@@ -13,18 +12,14 @@ use crate::ops::max_pool::MaxPool;
 use crate::ops::softmax::Softmax;
 use crate::ops::{Outputs, Rows, Shortcut, Shortcuts};
 
-/// A backend without Winograd's convolutions, whose [steps make several rows](Packing::rows_a_step):
+/// A backend without Winograd's convolutions, whose [steps make several rows](crate::format::Packing::rows_a_step):
 /// a fifth less code, and 2 KB less of stack, which small boards do not have.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Direct<B>(pub B);
 
 impl<B: Backend> Backend for Direct<B> {
-    const NAME: &'static str = B::NAME;
-    const ALIGN: usize = B::ALIGN;
-
-    fn runs(&self, packing: Packing) -> bool {
-        packing.rows_a_step() == 1 && self.0.runs(packing)
-    }
+    const ISA: &'static Isa = B::ISA;
+    const SEVERAL_ROWS: bool = false;
 
     fn conv(
         &self,

@@ -5,7 +5,7 @@
 
 use brooklet::Shape;
 use brooklet::format::{LayerRecord, Operator, Packing, flags};
-use brooklet::kernels::Backend;
+use brooklet::kernels::{Backend, Isa};
 use brooklet::ops::conv::Conv;
 use brooklet::ops::softmax::Softmax;
 use brooklet::ops::{Rows, Shortcut};
@@ -43,8 +43,7 @@ impl Generator {
 pub struct Watched<B, F, const ALIGN: usize = 1>(pub B, pub F);
 
 impl<B: Backend, F: Fn(&Conv<'_>, &mut [i8]), const ALIGN: usize> Backend for Watched<B, F, ALIGN> {
-    const NAME: &'static str = B::NAME;
-    const ALIGN: usize = ALIGN;
+    const ISA: &'static Isa = &Isa { align: ALIGN, ..*B::ISA };
 
     fn runs(&self, packing: Packing) -> bool {
         self.0.runs(packing)

@@ -158,7 +158,7 @@ where
     S: OutputPin,
 {
     let Parts { link, counter, busy, mut status, stack_bytes } = parts;
-    log::info!("{=str}: {=str}, backend {=str}", about.board, about.core, B::NAME);
+    log::info!("{=str}: {=str}, backend {=str}", about.board, about.core, B::ISA.name);
 
     let Buffers { row, request, answer, pixels_in, pixels_out, counts } = buffers;
     let memory = link::Memory { slot: slot.len(), arena: arena.len(), row: row.len(), stack_bytes };

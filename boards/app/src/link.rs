@@ -122,7 +122,7 @@ impl<B: Backend> Desk<'_, B> {
                 protocol: brooklet_protocol::VERSION,
                 board: self.about.board,
                 core: self.about.core,
-                backend: B::NAME,
+                backend: B::ISA.name,
                 firmware: self.about.firmware,
                 slot_bytes: self.memory.slot as u32,
                 arena_bytes: self.memory.arena as u32,

@@ -32,7 +32,7 @@ impl Avx2 {
     }
 }
 
-with_features!(Avx2, "avx2", "avx2");
+with_features!(Avx2, AVX2, "avx2");
 
 impl Vectors for Avx2 {
     type Value = i16;

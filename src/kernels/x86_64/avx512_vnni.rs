@@ -33,7 +33,7 @@ impl Avx512Vnni {
     }
 }
 
-with_features!(Avx512Vnni, "avx512-vnni", "avx512f,avx512bw,avx512vl,avx512vnni");
+with_features!(Avx512Vnni, AVX512_VNNI, "avx512f,avx512bw,avx512vl,avx512vnni");
 
 impl Vectors for Avx512Vnni {
     type Value = u8;

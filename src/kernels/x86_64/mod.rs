@@ -364,13 +364,9 @@ fn max_pool(pool: &MaxPool, rows: &Rows<'_>, output: &mut [i8]) {
 
 /// A backend whose value is the proof that the core has `$features`: it comes from `detect` alone.
 macro_rules! with_features {
-    ($backend:ident, $name:literal, $features:literal) => {
+    ($backend:ident, $isa:ident, $features:literal) => {
         impl $crate::kernels::Backend for $backend {
-            const NAME: &'static str = $name;
-
-            fn runs(&self, _: $crate::format::Packing) -> bool {
-                true
-            }
+            const ISA: &'static $crate::kernels::Isa = &$crate::kernels::Isa::$isa;
 
             fn conv(
                 &self,

@@ -305,7 +305,7 @@ mod tests {
         /// One mistake: it fills the row, whatever is asked for; and reads what was there before.
         struct Careless(bool);
         impl Backend for Careless {
-            const NAME: &'static str = "careless";
+            const ISA: &'static brooklet::kernels::Isa = &brooklet::kernels::Isa::PORTABLE;
             fn runs(&self, _: brooklet::format::Packing) -> bool {
                 self.0
             }

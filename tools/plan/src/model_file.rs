@@ -246,11 +246,11 @@ impl HostBackend {
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => Avx2::detect()
                 .map(Kernels::Avx2)
-                .ok_or(ModelProblem::Backend { backend: Avx2::NAME }),
+                .ok_or(ModelProblem::Backend { backend: Avx2::ISA.name }),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Vnni => Avx512Vnni::detect()
                 .map(Kernels::Avx512Vnni)
-                .ok_or(ModelProblem::Backend { backend: Avx512Vnni::NAME }),
+                .ok_or(ModelProblem::Backend { backend: Avx512Vnni::ISA.name }),
             #[cfg(not(target_arch = "x86_64"))]
             Self::Avx2 => Err(ModelProblem::Backend { backend: "avx2" }),
             #[cfg(not(target_arch = "x86_64"))]
@@ -299,7 +299,7 @@ impl Simulator<'_> {
     /// The name of its backend.
     pub fn backend(&self) -> &'static str {
         fn name<B: Backend>(_: B) -> &'static str {
-            B::NAME
+            B::ISA.name
         }
         on!(self.kernels, backend => name(backend))
     }

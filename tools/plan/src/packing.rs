@@ -5,6 +5,7 @@ use std::path::Path;
 
 use board_build::Spec;
 use brooklet::format::{LayerRecord, Operator, Packing};
+use brooklet::kernels::Isa;
 use brooklet::ops;
 use miette::Diagnostic;
 
@@ -26,69 +27,35 @@ pub struct NoSuchBackend {
 }
 
 /// The kernels that a device has.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    strum::Display,
-    strum::EnumMessage,
-    strum::EnumString,
-    strum::IntoStaticStr,
-    strum::VariantArray,
-)]
-#[strum(serialize_all = "kebab-case")]
-pub enum Kernels {
-    /// Any core.
-    Portable,
-    /// Cortex-M0, M0+.
-    Armv6m,
-    /// Cortex-M3, and M33 without DSP instructions.
-    Armv7m,
-    /// Cortex-M4, M7, M33: with DSP instructions.
-    Armv7em,
-    /// Cortex-M55, M85: with vector instructions.
-    Helium,
-    /// RV32IMC, RV32IMAC.
-    Rv32,
-    /// RV32IM with V: vector instructions.
-    Rvv,
-}
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kernels(Isa);
 
 impl Kernels {
+    /// Those of a name of [`Isa::DEVICES`].
+    pub fn named(name: &str) -> Option<Self> {
+        Isa::of_device(name).map(Self)
+    }
+
     /// Those of a board.
     ///
     /// # Errors
     ///
     /// [`NoSuchBackend`] if its `board.toml` names another.
     pub fn of(spec: &Spec) -> Result<Self, NoSuchBackend> {
-        spec.backend
-            .parse()
-            .map_err(|_| NoSuchBackend { board: spec.name.clone(), backend: spec.backend.clone() })
+        Self::named(&spec.backend).ok_or_else(|| NoSuchBackend {
+            board: spec.name.clone(),
+            backend: spec.backend.clone(),
+        })
     }
 
     /// The packing for kernels and strides of any kind: the smallest.
     pub fn packing(self) -> Packing {
-        match self {
-            Self::Portable => Packing::Ohwi,
-            Self::Armv6m | Self::Armv7m | Self::Rv32 => Packing::Eights,
-            Self::Armv7em => Packing::Pairs,
-            Self::Helium => Packing::Vectors,
-            Self::Rvv => Packing::Hwio,
-        }
+        self.0.packing()
     }
 
     /// Packings that take more flash and fewer instructions.
     pub fn quicker(self) -> &'static [Packing] {
-        match self {
-            Self::Portable | Self::Armv6m | Self::Armv7m | Self::Rv32 => {
-                &[Packing::Winograd, Packing::WinogradInt8]
-            }
-            Self::Armv7em => &[Packing::WidePairs, Packing::Winograd, Packing::WinogradInt8],
-            Self::Helium => &[],
-            Self::Rvv => &[Packing::HwioTiles],
-        }
+        self.0.packings.get(1..).unwrap_or_default()
     }
 
     /// The smallest packing for weights of as many bits as those of `packing`.
@@ -101,7 +68,7 @@ impl Kernels {
 
     /// Whether they run that packing.
     pub fn runs(self, packing: Packing) -> bool {
-        packing == self.smallest(packing) || self.quicker().contains(&packing)
+        self.0.runs(packing)
     }
 
     /// The program with the smallest packings: weights in four bits keep them.

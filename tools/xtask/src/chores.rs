@@ -1,19 +1,9 @@
 //! The chores, but for the demo, the benchmark, and what CI runs.
 
+use brooklet::kernels::Isa;
 use brooklet_firmware::{Error, Registry, Spec, Toolchain, compile, ensure_qemu, size};
 
 use crate::steps::{Failure, Lane, run_phases, say, step};
-
-/// Targets and backends whose runtime is proved not to panic.
-const PROVEN: [(&str, &str); 7] = [
-    ("thumbv6m-none-eabi", "armv6m"),
-    ("thumbv7m-none-eabi", "armv7m"),
-    ("thumbv7em-none-eabihf", "armv7em"),
-    ("thumbv7em-none-eabihf", "portable"),
-    ("thumbv8m.main-none-eabihf", "helium"),
-    ("riscv32imac-unknown-none-elf", "rv32"),
-    ("riscv32imac-unknown-none-elf", "rvv"),
-];
 
 /// All features of the runtime at once: what is proved of these is proved of fewer.
 const UNION: [&str; 3] = ["batch-norm", "int16", "int4"];
@@ -78,7 +68,8 @@ pub(crate) fn builds(registry: &Registry, each: bool) -> Lane<'_> {
             Ok(())
         }),
         step("no-panic", move || {
-            for (target, backend) in PROVEN {
+            for Isa { name: backend, target, .. } in Isa::DEVICES {
+                let Some(target) = target else { continue };
                 let forms = RUNTIMES.iter().map(|(_, features)| *features).filter(|_| each);
                 for features in forms.chain([&UNION[..]]) {
                     let features = [&[backend], features].concat();
@@ -92,7 +83,8 @@ pub(crate) fn builds(registry: &Registry, each: bool) -> Lane<'_> {
                 say(&format!("no panic can be reached on {target}, {backend}"));
             }
             // That a panic would be found is shown once: it is the same program.
-            let (target, backend) = PROVEN[0];
+            let Isa { name: backend, target, .. } = Isa::ARMV6M;
+            let target = target.unwrap_or_default();
             match compile::runtime(registry, target, &[backend, "planted-panic"], &mut say) {
                 Err(Error::Build { output, .. }) if output.contains(PANIC) => Ok(()),
                 Err(other) => Err(other.into()),

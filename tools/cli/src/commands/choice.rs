@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use brooklet::kernels::Isa;
+use brooklet_plan::packing::Kernels;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, value_parser};
 use strum::{EnumMessage, VariantArray};
@@ -20,6 +22,13 @@ where
         PossibleValue::new(name).help(about.trim_end_matches('.'))
     };
     PossibleValuesParser::new(T::VARIANTS.iter().map(value)).try_map(|name| name.parse())
+}
+
+/// The parser of an option that names a device's kernels.
+pub(crate) fn kernels() -> impl TypedValueParser<Value = Kernels> {
+    let value = |isa: Isa| PossibleValue::new(isa.name).help(isa.cores);
+    PossibleValuesParser::new(Isa::DEVICES.map(value))
+        .try_map(|name| Kernels::named(&name).ok_or("no such kernels"))
 }
 
 /// What a network of bare weights does otherwise than its architecture was published with.

@@ -8,7 +8,7 @@ use brooklet_firmware::{Registry, Spec};
 use miette::miette;
 use serde::Serialize;
 
-use super::choice::choice;
+use super::choice::kernels;
 use super::fit::Verdict;
 use super::{Output, bytes, thousands};
 use crate::write::{writable, write_whole};
@@ -46,7 +46,7 @@ pub(super) struct Budget {
     flash: Option<u32>,
     /// The kernels that shall run it: weights are packed for them. Default: the board's, or those
     /// that it is packed for.
-    #[arg(long, value_parser = choice::<Kernels>())]
+    #[arg(long, value_parser = kernels())]
     backend: Option<Kernels>,
     /// The smallest arena, or the fewest instructions that the board's RAM allows.
     #[arg(long, value_enum, default_value_t)]

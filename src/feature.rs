@@ -2,8 +2,6 @@
 
 use core::fmt;
 
-use crate::format::{LayerRecord, Operator, Packing, flags};
-
 /// A feature of the crate that runs what not every network has. Builds without it refuse a model
 /// that needs it ([`Fault::Feature`](crate::Fault::Feature)), and link nothing of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,16 +36,6 @@ impl Feature {
             Self::Int16 => cfg!(feature = "int16"),
             Self::Int4 => cfg!(feature = "int4"),
             Self::BatchNorm => cfg!(feature = "batch-norm"),
-        }
-    }
-
-    /// Whether a layer needs it.
-    pub fn is_needed_by(self, layer: &LayerRecord) -> bool {
-        let is = |operator: Operator| layer.operator == operator as u8;
-        match self {
-            Self::Int16 => layer.flags & (flags::INT16 | flags::WIDE) != 0,
-            Self::Int4 => is(Operator::Conv) && Packing::is_in_four_bits(layer.packing),
-            Self::BatchNorm => is(Operator::BatchNorm),
         }
     }
 }

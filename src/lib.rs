@@ -59,6 +59,8 @@ mod rows;
 pub mod schedule;
 mod session;
 mod shape;
+mod steps;
+mod verify;
 
 /// The examples of the README are tests.
 #[cfg(doctest)]

@@ -1,9 +1,4 @@
-//! A model file that was checked.
-
-mod check;
-mod taken;
-#[cfg(test)]
-mod tests;
+//! A model file that was checked: the borrow. How it is checked is in `verify.rs`.
 
 use core::ops::Range;
 
@@ -11,9 +6,7 @@ use zerocopy::FromBytes;
 use zerocopy::little_endian::U32;
 
 use crate::error::{Error, Part};
-use crate::format::{
-    self, Header, LayerRecord, MAGIC, Operator, Packing, PreprocessingRecord, VERSION,
-};
+use crate::format::{Header, LayerRecord, Operator, Packing, PreprocessingRecord};
 use crate::graph::Graph;
 use crate::quant::Quantization;
 use crate::shape::Shape;
@@ -33,40 +26,6 @@ pub struct Model<'m> {
 static NO_HEADER: Header = zerocopy::transmute!([0u8; size_of::<Header>()]);
 
 impl<'m> Model<'m> {
-    /// Checks the model file at the start of `bytes`; what follows it (the rest of a flash
-    /// slot) is not looked at.
-    ///
-    /// Takes time in proportion to the file's length, and no memory but a few hundred bytes of stack.
-    /// So what is out of proportion is refused: layers that name more bytes than the file has, those
-    /// that several share counted for each; and a schedule of more steps than the file has bytes. The
-    /// schedule is walked once, or more often where the rows that are needed at a moment fill the arena
-    /// in more than 32 stretches, with gaps between: each walk sees to as many of these. No plan of
-    /// brooklet's comes near.
-    ///
-    /// # Errors
-    ///
-    /// [`Error`] names the first thing that is wrong, and the layer.
-    pub fn parse(bytes: &'m [u8]) -> Result<Self, Error> {
-        let header = header(bytes)?;
-        if header.magic != MAGIC {
-            return Err(Error::BadMagic);
-        }
-        if header.version.get() != VERSION {
-            return Err(Error::UnsupportedVersion { found: header.version.get() });
-        }
-        let file = whole(bytes, header)?;
-        let (stored, computed) = (header.crc.get(), format::crc(file.get(20..).unwrap_or(&[])));
-        if stored != computed {
-            return Err(Error::Checksum { stored, computed });
-        }
-        if header.reserved.get() != 0 || header.reserved_end.get() != 0 {
-            return Err(Error::Reserved);
-        }
-        let model = Self::with_tables(file, header)?;
-        model.check()?;
-        Ok(model)
-    }
-
     /// A model file that [`parse`](Self::parse) has accepted before: where firmware is built, for a
     /// model that is built into it. So firmware has no code for checks, and starts at once.
     ///
@@ -104,7 +63,7 @@ impl<'m> Model<'m> {
         if labels && names().all(|name| name.is_some()) { Ok(()) } else { Err(Error::Text) }
     }
 
-    fn with_tables(file: &'m [u8], header: &Header) -> Result<Self, Error> {
+    pub(crate) fn with_tables(file: &'m [u8], header: &Header) -> Result<Self, Error> {
         let graph = Graph {
             segments: table(file, header.segments_offset.get(), header.segment_count.get())
                 .ok_or(Error::OutOfBounds { part: Part::Segments })?,
@@ -222,7 +181,7 @@ impl<'m> Model<'m> {
         self.file.get(offset as usize..)?.get(..length)
     }
 
-    fn name_bytes(&self, layer: usize) -> Option<&'m [u8]> {
+    pub(crate) fn name_bytes(&self, layer: usize) -> Option<&'m [u8]> {
         let (header, record) = (self.header(), self.layer(layer));
         self.bytes(header.names_offset.get(), header.names_bytes.get() as usize)?
             .get(record.name_offset.get() as usize..)?
@@ -269,13 +228,13 @@ impl Places<'_> {
 }
 
 /// The header at the start of a file.
-fn header(file: &[u8]) -> Result<&Header, Error> {
+pub(crate) fn header(file: &[u8]) -> Result<&Header, Error> {
     let too_short = |_| Error::TooShort { needed: size_of::<Header>(), got: file.len() };
     Header::ref_from_prefix(file).map(|(header, _)| header).map_err(too_short)
 }
 
 /// What of `bytes` is the file.
-fn whole<'m>(bytes: &'m [u8], header: &Header) -> Result<&'m [u8], Error> {
+pub(crate) fn whole<'m>(bytes: &'m [u8], header: &Header) -> Result<&'m [u8], Error> {
     let length = header.length.get() as usize;
     let needed = length.max(size_of::<Header>());
     let file = bytes.get(..length).filter(|file| file.len() == needed);

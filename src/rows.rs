@@ -10,7 +10,7 @@
 
 use core::ops::Range;
 
-use crate::ops::MAX_STEP_ROWS;
+use crate::steps::MAX_STEP_ROWS;
 
 /// What can be read: where it begins, and its bytes.
 type Gaps<'a> = [(usize, &'a [u8]); MAX_STEP_ROWS + 2];

@@ -22,7 +22,7 @@
 
 use crate::format::MAX_SEGMENT_LAYERS;
 use crate::graph::Graph;
-use crate::ops;
+use crate::steps;
 
 /// What comes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,7 +134,7 @@ impl Schedule {
     #[inline]
     pub fn made(&self, graph: &Graph<'_>, layer: usize) -> u16 {
         let record = graph.layer(layer);
-        ops::rows_made(record, self.done(layer))
+        steps::rows_made(record, self.done(layer))
     }
 
     fn can_run(&self, graph: &Graph<'_>, layer: usize) -> bool {
@@ -147,11 +147,11 @@ impl Schedule {
             return true;
         }
         let input = record.input.get() as usize;
-        let needed = ops::rows_read(record, step, graph.layer(input).rows.get());
+        let needed = steps::rows_read(record, step, graph.layer(input).rows.get());
         self.made(graph, input) >= needed.end
             && record
                 .shortcut()
-                .is_none_or(|of| self.made(graph, of) >= ops::shortcut_rows(record, step).end)
+                .is_none_or(|of| self.made(graph, of) >= steps::shortcut_rows(record, step).end)
     }
 
     /// Layers of this segment that read the output of `layer`.
@@ -179,10 +179,10 @@ impl Schedule {
         }
         let mut first = u16::MAX;
         if record.input.get() as usize == layer {
-            first = ops::rows_read(record, step, graph.layer(layer).rows.get()).start;
+            first = steps::rows_read(record, step, graph.layer(layer).rows.get()).start;
         }
         if record.shortcut() == Some(layer) {
-            first = first.min(ops::shortcut_rows(record, step).start);
+            first = first.min(steps::shortcut_rows(record, step).start);
         }
         first
     }

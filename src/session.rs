@@ -20,6 +20,7 @@ use crate::ops::softmax::Softmax;
 use crate::ops::{self, MAX_KERNEL, MAX_STEP_ROWS, Rows, Shortcut};
 use crate::rows::Carved;
 use crate::schedule::{Next, Schedule};
+use crate::steps;
 
 /// What a [`step`](Session::step) did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -217,8 +218,8 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
     fn conv_rows(&mut self, index: usize, step: u16) {
         let Self { model, arena, backend, .. } = self;
         let layer = model.layer(index);
-        let first = ops::rows_made(layer, step);
-        let end = ops::rows_made(layer, step + 1);
+        let first = steps::rows_made(layer, step);
+        let end = steps::rows_made(layer, step + 1);
         let place = |y: u16| if y < end { model.row(index, y) } else { 0..0 };
         let places: [_; MAX_STEP_ROWS] = core::array::from_fn(|i| place(first + i as u16));
         let [a, b, c, d] = places.clone();
@@ -255,8 +256,8 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
     fn row(&mut self, index: usize, step: u16) {
         let Self { model, arena, backend, .. } = self;
         let layer = model.layer(index);
-        let made = ops::rows_made(layer, step);
-        let makes = made < ops::rows_made(layer, step + 1);
+        let made = steps::rows_made(layer, step);
+        let makes = made < steps::rows_made(layer, step + 1);
         let place = if makes { model.row(index, made) } else { 0..0 };
         let (read, [output, scratch]) = Carved::new(arena, &[place.clone(), model.scratch(layer)]);
         let output = ops::int8_mut(output);
@@ -293,7 +294,7 @@ fn shortcut<'a>(
     place: &Range<usize>,
 ) -> Shortcut<'a> {
     match layer.shortcut() {
-        Some(operand) => match model.row(operand, ops::shortcut_row(layer, y)) {
+        Some(operand) => match model.row(operand, steps::shortcut_row(layer, y)) {
             there if there == *place => Shortcut::InPlace,
             there => ops::shortcut(model, layer, ops::int8(read.bytes(there))),
         },
@@ -306,8 +307,8 @@ fn shortcut<'a>(
 fn under<'a>(model: &Model<'_>, layer: &LayerRecord, step: u16, read: &Carved<'a>) -> Rows<'a> {
     let mut under: Rows<'a> = [&[]; MAX_KERNEL];
     let input = model.input_of(layer);
-    let (above, places) = (ops::rows_above(layer, step), model.places(input));
-    let rows = ops::rows_read(layer, step, input.rows.get());
+    let (above, places) = (steps::rows_above(layer, step), model.places(input));
+    let rows = steps::rows_read(layer, step, input.rows.get());
     for (slot, y) in under.iter_mut().skip(above).zip(rows) {
         *slot = ops::int8(read.bytes(places.row(y)));
     }

@@ -260,3 +260,15 @@ impl Default for LayerRecord {
         Self::new()
     }
 }
+
+impl Feature {
+    /// Whether a layer needs it.
+    pub fn is_needed_by(self, layer: &LayerRecord) -> bool {
+        let is = |operator: Operator| layer.operator == operator as u8;
+        match self {
+            Self::Int16 => layer.flags & (flags::INT16 | flags::WIDE) != 0,
+            Self::Int4 => is(Operator::Conv) && Packing::is_in_four_bits(layer.packing),
+            Self::BatchNorm => is(Operator::BatchNorm),
+        }
+    }
+}

@@ -1,6 +1,5 @@
 //! How packings have weights side by side: one rule for all of them, and what each makes of it.
 
-use super::packing::int16;
 use super::tiles;
 
 /// Where the weights of a convolution lie.
@@ -165,5 +164,13 @@ impl Layout {
     ) -> i16 {
         let at = self.place(packed.len(), channel, line, at, kernel);
         packed.get(at..at + 2).map_or(0, int16)
+    }
+}
+
+/// The int16 of two bytes.
+fn int16(bytes: &[i8]) -> i16 {
+    match *bytes {
+        [low, high] => i16::from_le_bytes([low as u8, high as u8]),
+        _ => 0,
     }
 }

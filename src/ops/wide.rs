@@ -171,7 +171,7 @@ impl<'a> Output<'a> {
     ) -> Self {
         let shortcut = layer.shortcut().map(|of| {
             let operand = model.layer(of);
-            let there = model.row(of, super::shortcut_row(layer, y));
+            let there = model.row(of, crate::steps::shortcut_row(layer, y));
             Shortcut {
                 row: (there != *place).then(|| Numbers::of(operand, read.bytes(there))),
                 channels: usize::from(operand.channels.get()),
@@ -237,8 +237,8 @@ impl<'a> Output<'a> {
 pub(crate) fn run(model: &Model<'_>, index: usize, step: u16, arena: &mut [u8]) {
     let layer = model.layer(index);
     let input = model.input_of(layer);
-    let made = super::rows_made(layer, step);
-    let makes = made < super::rows_made(layer, step + 1);
+    let made = crate::steps::rows_made(layer, step);
+    let makes = made < crate::steps::rows_made(layer, step + 1);
     let place = if makes { model.row(index, made) } else { 0..0 };
     let (read, [output, scratch]) = Carved::new(arena, &[place.clone(), model.scratch(layer)]);
     let places = model.places(input);
@@ -251,8 +251,8 @@ pub(crate) fn run(model: &Model<'_>, index: usize, step: u16, arena: &mut [u8]) 
         Operator::Input => {}
         Operator::Conv | Operator::MaxPool => {
             let mut rows = [Numbers::NONE; MAX_KERNEL];
-            let above = super::rows_above(layer, step);
-            let under = super::rows_read(layer, step, input.rows.get());
+            let above = crate::steps::rows_above(layer, step);
+            let under = crate::steps::rows_read(layer, step, input.rows.get());
             for (slot, y) in rows.iter_mut().skip(above).zip(under) {
                 *slot = row(y);
             }

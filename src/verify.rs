@@ -1,25 +1,64 @@
 //! The checks that make a [`Model`] of bytes.
 
+mod taken;
+#[cfg(test)]
+mod tests;
+
 use crate::arena::ARENA_ALIGN;
 use crate::error::{Error, Fault, Part};
-use crate::format::{MAX_SEGMENT_LAYERS, NONE, Operator};
+use crate::format::{self, MAGIC, MAX_SEGMENT_LAYERS, NONE, Operator, VERSION};
 use crate::ops;
 use crate::schedule::{Next, Schedule};
+use crate::steps;
 
-use super::Model;
-use super::taken::Taken;
+use crate::model::{Model, header, whole};
+use taken::Taken;
 
 /// Bytes that a file has for each step that walking its schedule takes.
 const BYTES_A_STEP: usize = 1;
 
-impl Model<'_> {
+impl<'m> Model<'m> {
+    /// Checks the model file at the start of `bytes`; what follows it (the rest of a flash
+    /// slot) is not looked at.
+    ///
+    /// Takes time in proportion to the file's length, and no memory but a few hundred bytes of stack.
+    /// So what is out of proportion is refused: layers that name more bytes than the file has, those
+    /// that several share counted for each; and a schedule of more steps than the file has bytes. The
+    /// schedule is walked once, or more often where the rows that are needed at a moment fill the arena
+    /// in more than 32 stretches, with gaps between: each walk sees to as many of these. No plan of
+    /// brooklet's comes near.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] names the first thing that is wrong, and the layer.
+    pub fn parse(bytes: &'m [u8]) -> Result<Self, Error> {
+        let header = header(bytes)?;
+        if header.magic != MAGIC {
+            return Err(Error::BadMagic);
+        }
+        if header.version.get() != VERSION {
+            return Err(Error::UnsupportedVersion { found: header.version.get() });
+        }
+        let file = whole(bytes, header)?;
+        let (stored, computed) = (header.crc.get(), format::crc(file.get(20..).unwrap_or(&[])));
+        if stored != computed {
+            return Err(Error::Checksum { stored, computed });
+        }
+        if header.reserved.get() != 0 || header.reserved_end.get() != 0 {
+            return Err(Error::Reserved);
+        }
+        let model = Self::with_tables(file, header)?;
+        model.check()?;
+        Ok(model)
+    }
+
     /// Everything but what the header says of the file as a whole.
-    pub(super) fn check(&self) -> Result<(), Error> {
+    fn check(&self) -> Result<(), Error> {
         self.check_header()?;
         self.check_segments()?;
         // So many bytes can layers still name: what several share counts for each.
-        let mut bytes = self.file.len() as u64;
-        for (index, layer) in self.graph.layers.iter().enumerate() {
+        let mut bytes = self.file().len() as u64;
+        for (index, layer) in self.graph().layers.iter().enumerate() {
             let named = ops::named_bytes(layer, self.input_of(layer));
             bytes = bytes.checked_sub(named).ok_or(Error::Work)?;
             self.check_layer(index).map_err(|fault| Error::layer(index, fault))?;
@@ -32,7 +71,7 @@ impl Model<'_> {
         let header = self.header();
         let out_of_bounds = |part| Error::OutOfBounds { part };
         let (last, logits, output) =
-            (self.graph.layers.len().saturating_sub(1), self.logits(), self.output());
+            (self.graph().layers.len().saturating_sub(1), self.logits(), self.output());
         // The output is the last layer, and the logits are it or what it is a softmax of.
         let after_logits = self.layer(output).operator() == Operator::Softmax
             && self.layer(output).input.get() as usize == logits;
@@ -56,14 +95,14 @@ impl Model<'_> {
 
     fn check_segments(&self) -> Result<(), Error> {
         let mut next = 0;
-        for index in 0..self.graph.segments.len() {
-            let layers = self.graph.segment(index);
+        for index in 0..self.graph().segments.len() {
+            let layers = self.graph().segment(index);
             if layers.start != next || layers.is_empty() || layers.len() > MAX_SEGMENT_LAYERS {
                 return Err(Error::Segments);
             }
             next = layers.end;
         }
-        if next == self.graph.layers.len() { Ok(()) } else { Err(Error::Segments) }
+        if next == self.graph().layers.len() { Ok(()) } else { Err(Error::Segments) }
     }
 
     /// What the layer says of itself; and that rows and scratch memory lie inside the arena.
@@ -96,7 +135,7 @@ impl Model<'_> {
 
     /// Each `last_reader` is what it says: nobody reads after it, and it does read.
     fn check_readers(&self) -> Result<(), Error> {
-        for (index, record) in self.graph.layers.iter().enumerate().skip(1) {
+        for (index, record) in self.graph().layers.iter().enumerate().skip(1) {
             for operand in [Some(record.input.get() as usize), record.shortcut()] {
                 let Some(operand) = operand else { continue };
                 if (self.layer(operand).last_reader.get() as usize) < index {
@@ -104,7 +143,7 @@ impl Model<'_> {
                 }
             }
         }
-        for (index, record) in self.graph.layers.iter().enumerate() {
+        for (index, record) in self.graph().layers.iter().enumerate() {
             let last = record.last_reader.get();
             let kept = index == self.logits() || index == self.output();
             let reader = self.layer(last as usize);
@@ -112,7 +151,7 @@ impl Model<'_> {
             let valid = if kept {
                 last == NONE
             } else {
-                (last as usize) > index && (last as usize) < self.graph.layers.len() && reads
+                (last as usize) > index && (last as usize) < self.graph().layers.len() && reads
             };
             if !valid {
                 return Err(Error::layer(index, Fault::Readers));
@@ -130,13 +169,13 @@ impl Model<'_> {
     /// A walk sees to a [window](super::taken) of the arena: all of it, but where rows are
     /// scattered.
     fn check_schedule(&self) -> Result<(), Error> {
-        let mut steps = self.file.len() / BYTES_A_STEP;
+        let mut steps = self.file().len() / BYTES_A_STEP;
         let mut window = Some(0);
         while let Some(start) = window {
             let mut taken = Taken::from(start);
-            let mut schedule = Schedule::new(&self.graph);
+            let mut schedule = Schedule::new(self.graph());
             loop {
-                let (layer, step) = match schedule.next(&self.graph) {
+                let (layer, step) = match schedule.next(self.graph()) {
                     Next::Row { row } => (0, row),
                     Next::Run { layer, step } => (layer, step),
                     Next::Done => break,
@@ -162,9 +201,9 @@ impl Model<'_> {
         layer: usize,
         step: u16,
     ) -> bool {
-        let graph = &self.graph;
+        let graph = self.graph();
         let record = self.layer(layer);
-        let outputs = ops::rows_made(record, step)..ops::rows_made(record, step + 1);
+        let outputs = steps::rows_made(record, step)..steps::rows_made(record, step + 1);
         let (places, scratch) = (self.places(record), self.scratch(record));
         // Scratch memory that keeps something is taken from the first step to the last.
         let kept =
@@ -174,7 +213,7 @@ impl Model<'_> {
         }
         // The row of the shortcut that becomes the output is read before it is overwritten.
         let shortcut = record.shortcut();
-        let updated = shortcut.filter(|_| ops::can_update(graph, record));
+        let updated = shortcut.filter(|_| steps::can_update(graph, record));
         let others = updated.map_or(0, |of| schedule.needed_from(graph, of, Some(layer)));
         let of_updated = self.places(self.layer(updated.unwrap_or(0)));
         let becomes_output = |y: u16| y < others && of_updated.row(y) == places.row(y);

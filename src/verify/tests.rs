@@ -6,10 +6,10 @@ use std::vec::Vec;
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::{F32, I32, U16, U32};
 
-use super::Model;
 use super::taken::tests::looked_at;
 use crate::error::Error;
 use crate::format::{LayerRecord, NONE, Operator, SegmentRecord, Writer};
+use crate::model::Model;
 use crate::ops::Derived;
 use crate::shape::Shape;
 

@@ -1,0 +1,63 @@
+//! Which rows a step of a layer reads, and which it makes: what the schedule and the checks need to
+//! know of a layer's record.
+
+use core::ops::Range;
+
+use crate::format::{LayerRecord, TILE_ROWS};
+use crate::graph::Graph;
+
+/// Largest number of kernel rows and columns.
+pub const MAX_KERNEL: usize = 8;
+
+/// Largest number of output rows of a step.
+pub const MAX_STEP_ROWS: usize = TILE_ROWS;
+
+/// Output rows that `steps` steps have made.
+#[inline]
+pub(crate) fn rows_made(layer: &LayerRecord, steps: u16) -> u16 {
+    if steps >= layer.steps.get() {
+        return layer.rows.get();
+    }
+    steps.wrapping_mul(u16::from(layer.step_rows))
+}
+
+/// The input rows that step `step` reads, of `rows` that there are. With padding on top,
+/// or in a kernel wholly on padding, the range is what lies on the input.
+#[inline]
+pub(crate) fn rows_read(layer: &LayerRecord, step: u16, rows: u16) -> Range<u16> {
+    let top = u32::from(step) * u32::from(layer.step_stride);
+    let on_input =
+        |row: u32| row.saturating_sub(u32::from(layer.pads[0])).min(u32::from(rows)) as u16;
+    on_input(top)..on_input(top + u32::from(layer.step_span))
+}
+
+/// Kernel rows of step `step` that lie on the padding above the input.
+#[inline]
+pub(crate) fn rows_above(layer: &LayerRecord, step: u16) -> usize {
+    usize::from(layer.pads[0]).saturating_sub(usize::from(step) * usize::from(layer.step_stride))
+}
+
+/// The row of the shortcut that goes into row `y` of the output.
+#[inline]
+pub(crate) fn shortcut_row(layer: &LayerRecord, y: u16) -> u16 {
+    y.saturating_mul(u16::from(layer.shortcut_stride))
+}
+
+/// The rows of the shortcut that step `step` reads, with those between them.
+#[inline]
+pub(crate) fn shortcut_rows(layer: &LayerRecord, step: u16) -> Range<u16> {
+    let end = rows_made(layer, step + 1);
+    shortcut_row(layer, rows_made(layer, step))
+        ..shortcut_row(layer, end.saturating_sub(1)).saturating_add(1)
+}
+
+/// Whether rows of the layer's output can take the place of its shortcut's rows: each number
+/// of one is computed from its counterpart in the other, and from nothing else of it.
+pub fn can_update(graph: &Graph<'_>, layer: &LayerRecord) -> bool {
+    layer.shortcut().is_some_and(|shortcut| {
+        graph.layer(shortcut).shape() == layer.shape()
+            && graph.layer(shortcut).is_int16() == layer.is_int16()
+            && layer.shortcut_stride == 1
+            && layer.input != layer.shortcut
+    })
+}

@@ -1,36 +1,36 @@
-//! Arbitrary bytes as a model file: refused, or run to the end.
+//! Bytes as a model file: refused, or run to the end, with the same bytes from every backend.
 //!
-//! `cargo +nightly fuzz run model -- -seed_inputs=../tests/golden/tiny.brook`
-//!
-//! A wrong checksum would end every input at once, so it is put right first.
+//! Half of the inputs are made by `brooklet_mutants`, which knows what a model file is made of. A
+//! wrong checksum would end every input at once, so it is put right first.
 
 #![no_main]
 
-use brooklet::{Model, Session, kernels::Reference};
-use libfuzzer_sys::fuzz_target;
+use std::cell::RefCell;
 
-/// Larger arenas and pictures are refused here, not by the format: fuzzing wants speed.
-const LARGEST: usize = 1 << 20;
+use brooklet_mutants::{Oracle, Random, changed, seal};
+use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
+
+thread_local! {
+    static ORACLE: RefCell<Oracle> = RefCell::new(Oracle::new());
+}
 
 fuzz_target!(|bytes: &[u8]| {
     let mut file = bytes.to_vec();
-    if let Some(checked) = file.get(20..) {
-        let crc = brooklet::format::crc(checked).to_le_bytes();
-        file[16..20].copy_from_slice(&crc);
+    seal(&mut file);
+    let verdict = ORACLE.with_borrow_mut(|oracle| oracle.judge(&file));
+    if let Err(what) = verdict {
+        panic!("{what}");
     }
-    let Ok(model) = Model::parse(&file) else { return };
-    let work: u64 = (0..model.layers().len()).map(|layer| model.graph().macs(layer)).sum();
-    if model.arena_bytes() > LARGEST || work > LARGEST as u64 * 8 {
-        return;
+});
+
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    let mut random = Random::new(seed.into());
+    if random.one_in(2) {
+        let file = changed(&data[..size], &mut random).file;
+        if let Some(place) = data[..max_size].get_mut(..file.len()) {
+            place.copy_from_slice(&file);
+            return file.len();
+        }
     }
-    let mut arena = vec![[0u8; 16]; model.arena_bytes().div_ceil(16) + 1];
-    let arena = arena.as_flattened_mut();
-    let start = arena.as_ptr().align_offset(16);
-    let Ok(mut session) = Session::new(&model, Reference, &mut arena[start..]) else { return };
-    let row = vec![0xa5; model.input().row_bytes()];
-    for _ in 0..model.input().rows {
-        session.push_row(&row).expect("a row of the right length");
-    }
-    session.logits().expect("all rows are there");
-    session.output().expect("all rows are there");
+    fuzzer_mutate(data, size, max_size)
 });

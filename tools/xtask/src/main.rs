@@ -5,6 +5,7 @@
 mod bench;
 mod chores;
 mod demo;
+mod fuzz;
 mod mutants;
 mod steps;
 mod test;

@@ -6,6 +6,7 @@ use std::process::Command;
 use brooklet_firmware::{Registry, Toolchain};
 
 use crate::chores::{builds, compilers, emulators};
+use crate::fuzz::fuzz;
 use crate::steps::{Failure, Step, run, run_phases, say, step};
 
 /// The crates of the boards' workspace that run on a host, too.
@@ -124,35 +125,4 @@ fn docs(registry: &Registry) -> Step<'_> {
         let mut docs = boards_cargo(registry, &[&["doc", "--no-deps"], &HOST_SIDE[..]].concat());
         run(docs.env("RUSTDOCFLAGS", "-D warnings"))
     })
-}
-
-/// A bounded run of the fuzz target, from the golden files: arbitrary model files are refused, or
-/// run to their end. The coverage that guides it is the stable compiler's; sanitizers, which
-/// are not, add nothing to code without `unsafe`.
-pub(crate) fn fuzz(registry: &Registry) -> Result<(), Failure> {
-    let folder = registry.root().join("fuzz");
-    let target = registry.target_dir().join("fuzz");
-    let corpus = target.join("corpus");
-    let failed = |error| Failure(format!("error: {}: {error}", corpus.display()));
-    std::fs::create_dir_all(&corpus).map_err(failed)?;
-    for golden in ["tiny.brook", "tiny-4.brook", "tiny-16.brook"] {
-        let path = registry.root().join("tests/golden").join(golden);
-        std::fs::copy(path, corpus.join(golden)).map_err(failed)?;
-    }
-    let coverage = [
-        "--cfg=fuzzing",
-        "-Cpasses=sancov-module",
-        "-Cllvm-args=-sanitizer-coverage-level=4",
-        "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
-        "-Cllvm-args=-sanitizer-coverage-pc-table",
-        "-Cllvm-args=-sanitizer-coverage-trace-compares",
-    ];
-    // With a target named, the flags are not for build scripts.
-    let host = env!("XTASK_HOST");
-    let mut build = cargo(&folder, &["build", "--release", "--target", host]);
-    run(build.env("RUSTFLAGS", coverage.join(" ")).env("CARGO_TARGET_DIR", &target))?;
-    let mut fuzzer = Command::new(target.join(host).join("release/model"));
-    fuzzer.args(["-runs=20000", "-max_len=8192", "-seed=1", "-verbosity=0"]);
-    // A crash leaves its input here.
-    run(fuzzer.current_dir(&target).arg(&corpus))
 }

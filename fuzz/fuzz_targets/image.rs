@@ -1,0 +1,20 @@
+//! Bytes as an image file, PNG or JPEG: read as it is, and resized and cropped, or refused.
+
+#![no_main]
+
+use brooklet_fuzz::{in_file, readable};
+use brooklet_quantize::data::{Preprocess, read_picture};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let name = if bytes.starts_with(b"\x89PNG") { "i.png" } else { "i.jpg" };
+    let crops = Preprocess { resize: Some(9), crop: Some([8, 8]), ..Preprocess::default() };
+    in_file(name, bytes, |path| {
+        for (input, preprocess) in [([8, 8, 3], Preprocess::default()), ([8, 8, 1], crops)] {
+            match read_picture(path, input, &preprocess) {
+                Ok(pixels) => assert_eq!(pixels.shape(), input),
+                Err(error) => readable(&error),
+            }
+        }
+    });
+});

@@ -3,31 +3,12 @@
 mod common;
 
 use brooklet::format::{Header, LayerRecord, Operator, Packing, flags};
-use brooklet::kernels::{Backend, Portable, Reference};
+use brooklet::kernels::{Backend, Portable};
 use brooklet::ops::conv::Conv;
 use brooklet::{Error, Fault, Model, Part, Session, arena_bytes};
 use brooklet_plan::program::{Layer, Program};
-use common::{
-    Generator, Watched, in_four_bits, interpret, model_file, network, picture, sealed, with_int16,
-};
+use common::{Watched, in_four_bits, interpret, model_file, network, picture, sealed, with_int16};
 use zerocopy::{FromBytes, IntoBytes};
-
-/// Runs whatever is accepted: overflow checks and bounds checks of the test build are on.
-fn try_to_run(file: &[u8]) -> Result<(), Error> {
-    let model = Model::parse(file)?;
-    let mut memory = vec![0u128; model.arena_bytes().div_ceil(16)];
-    let mut session = Session::new(&model, Reference, memory.as_mut_bytes())?;
-    for byte in [0, 255] {
-        session.reset();
-        let row = vec![byte; model.input().row_bytes()];
-        for _ in 0..model.input().rows {
-            session.push_row(&row).expect("a row of the right length");
-        }
-        assert_eq!(session.logits().expect("all rows are there").len(), model.classes());
-        assert!(session.output().expect("all rows are there").top_k::<3>().len() <= 3);
-    }
-    Ok(())
-}
 
 #[test]
 fn every_truncation_is_refused() {
@@ -52,58 +33,6 @@ fn every_bit_is_under_the_checksum() {
         let mut broken = file.clone();
         broken[bit / 8] ^= 1 << (bit % 8);
         assert!(Model::parse(&broken).is_err(), "bit {bit}");
-    }
-}
-
-/// Every byte of header and tables, replaced by several values under a right checksum: what is
-/// still accepted runs.
-#[test]
-fn corrupt_fields_are_refused_or_harmless() {
-    let (mut refused, mut accepted) = (0, 0);
-    for seed in [4, 5, 6, 7] {
-        let program = network(seed, 2);
-        let file = model_file(&if seed == 7 { with_int16(program, seed) } else { program });
-        let (header, _) = Header::ref_from_prefix(&file).unwrap();
-        let layers = header.layers_offset.get() as usize;
-        let tables =
-            layers..layers + usize::from(header.layer_count.get()) * size_of::<LayerRecord>();
-        let segments = header.segments_offset.get() as usize;
-        let segments = segments..segments + 4 * usize::from(header.segment_count.get());
-        for at in (0..size_of::<Header>()).chain(segments).chain(tables) {
-            let old = file[at];
-            for new in
-                [0, 1, 2, 0x7f, 0x80, 0xff, old ^ 1, old.wrapping_add(1), old.wrapping_sub(1)]
-            {
-                let mut broken = file.clone();
-                broken[at] = new;
-                match try_to_run(&sealed(broken)) {
-                    Ok(()) => accepted += 1,
-                    Err(_) => refused += 1,
-                }
-            }
-        }
-    }
-    assert!(refused > accepted, "{refused} refused, {accepted} accepted");
-}
-
-/// Several bytes at once, anywhere.
-#[test]
-fn scattered_damage_is_refused_or_harmless() {
-    let mut g = Generator(99);
-    for seed in 0..300 {
-        let program = network(seed % 10, 1 + seed as usize % 3);
-        let packing = Packing::ALL[seed as usize % Packing::ALL.len()];
-        let program = match packing.bits() {
-            4 => in_four_bits(program, packing),
-            _ if seed % 2 == 0 => with_int16(program, seed).packed(packing),
-            _ => program.packed(packing),
-        };
-        let mut file = model_file(&program);
-        for _ in 0..1 + g.below(8) {
-            let at = 20 + g.below(file.len() as u64 - 20) as usize;
-            file[at] = g.int8() as u8;
-        }
-        let _ = try_to_run(&sealed(file));
     }
 }
 

@@ -3,10 +3,27 @@
 
 #![cfg(feature = "seeds")]
 
-use brooklet_mutants::{Kind, Oracle, Verdict, mutant, seeds};
+use brooklet_mutants::{Kind, Oracle, Report, Verdict, mutant, seeds};
 
 /// Mutants of this test.
 const MUTANTS: u64 = 3000;
+
+#[test]
+fn mutants_are_refused_or_harmless() {
+    let seeds = seeds();
+    let mut oracle = Oracle::new();
+    let mut report = Report::default();
+    for number in 0..MUTANTS {
+        let mutant = mutant(&seeds, number);
+        let verdict = oracle.judge(&mutant.file);
+        report.add(number, &mutant.kinds, &mutant.file, &verdict);
+    }
+    println!("{report}");
+    assert!(report.found.is_empty(), "{report}");
+    // That there was something to find.
+    assert!(report.ran * 4 > report.tried && report.refused * 4 > report.tried, "{report}");
+    assert!(report.apart * 10 > report.ran * 9, "{report}");
+}
 
 #[test]
 fn seeds_are_accepted_and_compared() {

@@ -171,7 +171,7 @@ impl Schedule {
 
     /// The first row of `layer`'s output that `reader` still needs.
     #[inline]
-    fn first_needed(&self, graph: &Graph<'_>, reader: usize, layer: usize) -> u16 {
+    pub(crate) fn first_needed(&self, graph: &Graph<'_>, reader: usize, layer: usize) -> u16 {
         let record = graph.layer(reader);
         let step = self.done(reader);
         if step >= record.steps.get() {
@@ -198,6 +198,14 @@ impl Schedule {
             .map(|reader| self.first_needed(graph, reader, layer))
             .min()
             .unwrap_or(u16::MAX)
+    }
+
+    /// Whether row `row` of `layer`'s output is still needed, once it is made.
+    pub(crate) fn needs(&self, graph: &Graph<'_>, layer: usize, row: u16) -> bool {
+        graph.layer(layer).last_reader.get() >= self.end
+            || self
+                .readers(graph, layer)
+                .any(|reader| self.first_needed(graph, reader, layer) <= row)
     }
 
     /// Whether `layer` has begun and not finished.

@@ -208,47 +208,68 @@ impl<'m> Model<'m> {
         // Scratch memory that keeps something is taken from the first step to the last.
         let kept =
             |schedule: &Schedule| ops::scratch_persists(record) && schedule.underway(graph, layer);
-        if !kept(schedule) && !taken.take(&scratch) {
+        if !scratch.is_empty() && !kept(schedule) && !taken.take(&scratch) {
             return false;
         }
         // The row of the shortcut that becomes the output is read before it is overwritten.
         let shortcut = record.shortcut();
-        let updated = shortcut.filter(|_| steps::can_update(graph, record));
-        let others = updated.map_or(0, |of| schedule.needed_from(graph, of, Some(layer)));
-        let of_updated = self.places(self.layer(updated.unwrap_or(0)));
-        let becomes_output = |y: u16| y < others && of_updated.row(y) == places.row(y);
+        let updated = shortcut
+            .filter(|_| steps::can_update(graph, record))
+            .map(|of| (self.places(self.layer(of)), schedule.needed_from(graph, of, Some(layer))));
+        let becomes_output =
+            |y: u16| updated.is_some_and(|(of, others)| y < others && of.row(y) == places.row(y));
         for y in outputs.clone().filter(|&y| becomes_output(y)) {
-            taken.free(&of_updated.row(y));
+            taken.free(&places.row(y));
         }
         if !outputs.clone().all(|y| taken.take(&places.row(y))) {
             return false;
         }
-        // Of what the step reads, rows are needed no more; of the input there is nothing to read.
-        let input = (layer > 0).then_some(record.input.get() as usize);
-        let operands = [input, shortcut.filter(|_| shortcut != input)];
-        let needed = |schedule: &Schedule, of: Option<usize>| {
-            of.map_or(0, |of| schedule.needed_from(graph, of, None))
-        };
-        let before = operands.map(|of| needed(schedule, of));
+        // Of what the step reads, rows are needed no more; of the image there is nothing to read.
+        let input = record.input.get() as usize;
+        let needed = |schedule: &Schedule, of| schedule.first_needed(graph, layer, of);
+        let input_before = needed(schedule, input);
+        let shortcut_before = shortcut.map_or(0, |of| needed(schedule, of));
         schedule.complete(graph, layer);
-        for (operand, before) in operands.into_iter().zip(before) {
-            let Some(of) = operand else { continue };
-            let now = needed(schedule, operand).min(schedule.made(graph, of));
-            let of_operand = self.places(self.layer(of));
-            let passed_on =
-                |y: &u16| operand == updated && outputs.contains(y) && becomes_output(*y);
-            for y in (before..now).filter(|y| !passed_on(y)) {
-                taken.free(&of_operand.row(y));
-            }
+        if layer > 0 {
+            self.release(schedule, taken, layer, input, input_before, |_| false);
+        }
+        if let Some(of) = shortcut.filter(|&of| of != input) {
+            let passed_on = |y| outputs.contains(&y) && becomes_output(y);
+            self.release(schedule, taken, layer, of, shortcut_before, passed_on);
         }
         // Nor are rows that nobody reads.
-        let unread = schedule.needed_from(graph, layer, None);
-        for y in outputs.filter(|&y| y < unread) {
+        for y in outputs.filter(|&y| !schedule.needs(graph, layer, y)) {
             taken.free(&places.row(y));
         }
-        if !kept(schedule) {
+        if !scratch.is_empty() && !kept(schedule) {
             taken.free(&scratch);
         }
         true
+    }
+
+    /// Frees the rows of tensor `of` that nobody needs after a step of `reader`, which needed those
+    /// from `before` on; but for those that are passed on.
+    #[inline]
+    fn release(
+        &self,
+        schedule: &Schedule,
+        taken: &mut Taken,
+        reader: usize,
+        of: usize,
+        before: u16,
+        passed_on: impl Fn(u16) -> bool,
+    ) {
+        let graph = self.graph();
+        let now = schedule.first_needed(graph, reader, of);
+        if now == before {
+            return;
+        }
+        let others = schedule.needed_from(graph, of, Some(reader));
+        let places = self.places(self.layer(of));
+        for y in before..now.min(others).min(schedule.made(graph, of)) {
+            if !passed_on(y) {
+                taken.free(&places.row(y));
+            }
+        }
     }
 }

@@ -23,6 +23,8 @@ pub enum Part {
     ShortcutTable,
     PixelTable,
     Places,
+    #[cfg(feature = "self-test")]
+    SelfTest,
     Row,
     Scratch,
 }
@@ -117,6 +119,13 @@ pub enum Error {
     /// The segments do not cover the layers, in order, with at most
     /// [`MAX_SEGMENT_LAYERS`](crate::format::MAX_SEGMENT_LAYERS) each.
     Segments,
+    /// The number of test images is not from 1 to
+    /// [`MAX_TEST_IMAGES`](crate::format::MAX_TEST_IMAGES).
+    #[cfg(feature = "self-test")]
+    TestImages {
+        /// The number in the file.
+        count: u16,
+    },
     /// The names or labels are not UTF-8 ([`Model::check_text`](crate::Model::check_text)).
     Text,
     /// The preprocessing record says what no picture can be brought to
@@ -185,6 +194,8 @@ impl fmt::Display for Part {
             Self::ShortcutTable => "the shortcut's table",
             Self::PixelTable => "the table from pixels to int8",
             Self::Places => "the places of its rows",
+            #[cfg(feature = "self-test")]
+            Self::SelfTest => "the test images",
             Self::Row => "a row in the arena",
             Self::Scratch => "the scratch memory",
         })
@@ -241,6 +252,12 @@ impl fmt::Display for Error {
             Self::Reserved => f.write_str("a reserved field of the header is set"),
             Self::OutOfBounds { part } => write!(f, "{part}: out of bounds"),
             Self::Segments => f.write_str("the segments do not cover the layers in order"),
+            #[cfg(feature = "self-test")]
+            Self::TestImages { count } => write!(
+                f,
+                "the file has {count} test images; it can have from 1 to {}",
+                crate::format::MAX_TEST_IMAGES
+            ),
             Self::Text => f.write_str("the names or labels are not UTF-8"),
             Self::Preprocessing => f.write_str("the preprocessing record is out of range"),
             Self::Work => f.write_str(

@@ -57,6 +57,10 @@ pub mod ops;
 pub mod quant;
 mod rows;
 pub mod schedule;
+#[cfg(feature = "self-test")]
+mod scrub;
+#[cfg(feature = "self-test")]
+mod self_test;
 mod session;
 mod shape;
 mod steps;
@@ -90,5 +94,9 @@ pub use format::arena_bytes;
 pub use graph::Graph;
 pub use logits::{Candidate, Logits};
 pub use model::Model;
+#[cfg(feature = "self-test")]
+pub use scrub::Verification;
+#[cfg(feature = "self-test")]
+pub use self_test::{SelfTest, TestImage, TestImages};
 pub use session::{Session, Step};
 pub use shape::Shape;

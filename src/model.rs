@@ -175,6 +175,12 @@ impl<'m> Model<'m> {
         Places { rows: rows.unwrap_or(&[]), row_bytes: layer.row_bytes() }
     }
 
+    /// The file from `offset` on; `None` for 0, which stands for a part that is not there.
+    #[cfg(feature = "self-test")]
+    pub(crate) fn bytes_from(&self, offset: u32) -> Option<&'m [u8]> {
+        if offset == 0 { None } else { self.file.get(offset as usize..) }
+    }
+
     /// `length` bytes of the file from `offset`; `None` if they reach beyond it.
     #[inline]
     pub(crate) fn bytes(&self, offset: u32, length: usize) -> Option<&'m [u8]> {

@@ -20,6 +20,8 @@ use crate::ops::softmax::Softmax;
 use crate::ops::{self, MAX_KERNEL, MAX_STEP_ROWS, Rows, Shortcut};
 use crate::rows::Carved;
 use crate::schedule::{Next, Schedule};
+#[cfg(feature = "self-test")]
+use crate::scrub::{Scrub, Verification};
 use crate::steps;
 
 /// What a [`step`](Session::step) did.
@@ -61,6 +63,8 @@ pub struct Session<'m, 'a, B> {
     model: Model<'m>,
     arena: &'a mut [u8],
     schedule: Schedule,
+    #[cfg(feature = "self-test")]
+    scrub: Scrub,
     backend: B,
 }
 
@@ -85,7 +89,14 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
         }
         #[cfg(feature = "defmt")]
         defmt::debug!("session: {=usize} bytes of arena, {}", needed, model.input());
-        Ok(Self { model: *model, arena, schedule: Schedule::new(model.graph()), backend })
+        Ok(Self {
+            model: *model,
+            arena,
+            schedule: Schedule::new(model.graph()),
+            #[cfg(feature = "self-test")]
+            scrub: Scrub::new(model.header()),
+            backend,
+        })
     }
 
     /// The model that runs.
@@ -157,6 +168,41 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
             self.push_row(row)?;
         }
         self.logits()
+    }
+
+    /// Reads up to `budget` bytes more of the model file, and says what is known of it: a pass
+    /// over the whole file computes its checksum, and compares that and the header with those
+    /// that the session was made with.
+    ///
+    /// Firmware calls this in the background, between images or between steps: it changes
+    /// nothing of the image that is under way, and takes 7 to 12 instructions a byte. A pass ends
+    /// with [`Verification::Verified`] or [`Verification::Corrupt`], and the next call begins
+    /// another. With a budget of 0 nothing is read.
+    ///
+    /// ```
+    /// # use brooklet::{Arena, Model, Session, Verification, kernels::Portable};
+    /// # const MODEL: &[u8] = brooklet::include_model!("../tests/golden/tiny.brook");
+    /// # let mut arena = Arena::<{ brooklet::arena_bytes(MODEL) }>::new();
+    /// # let model = Model::parse(MODEL).unwrap();
+    /// # let mut session = Session::new(&model, Portable, &mut arena).unwrap();
+    /// // In the idle loop.
+    /// match session.verify_weights(256) {
+    ///     Verification::InProgress { .. } | Verification::Verified => {}
+    ///     Verification::Corrupt => panic!("the model in flash changed: restart"),
+    /// }
+    /// ```
+    #[cfg(feature = "self-test")]
+    pub fn verify_weights(&mut self, budget: usize) -> Verification {
+        self.scrub.advance(self.model.file(), budget)
+    }
+
+    /// Reads the whole model file in one call: what a pass of
+    /// [`verify_weights`](Self::verify_weights) finds that begins now. The pass that was under
+    /// way is dropped.
+    #[cfg(feature = "self-test")]
+    pub fn verify_all(&mut self) -> Verification {
+        self.scrub.restart();
+        self.verify_weights(usize::MAX)
     }
 
     /// Rows of the picture that are still to be pushed.

@@ -44,7 +44,7 @@ impl<'m> Model<'m> {
         if stored != computed {
             return Err(Error::Checksum { stored, computed });
         }
-        if header.reserved.get() != 0 || header.reserved_end.get() != 0 {
+        if header.reserved.get() != 0 {
             return Err(Error::Reserved);
         }
         let model = Self::with_tables(file, header)?;
@@ -90,6 +90,8 @@ impl<'m> Model<'m> {
         if header.preprocessing_offset.get() != 0 && self.preprocessing().is_none() {
             return Err(out_of_bounds(Part::Preprocessing));
         }
+        #[cfg(feature = "self-test")]
+        self.check_test_images()?;
         Ok(())
     }
 

@@ -15,7 +15,7 @@ use super::{MAGIC, VERSION};
 /// 32  layers_offset 4                 36  logits 2          38  output 2
 /// 40  names_offset 4                  44  names_bytes 4
 /// 48  labels_offset 4                 52  labels_bytes 4
-/// 56  preprocessing_offset 4          60  reserved 4
+/// 56  preprocessing_offset 4          60  self_test_offset 4
 /// ```
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -54,8 +54,8 @@ pub struct Header {
     pub labels_bytes: U32,
     /// Where the preprocessing record is; 0: there is none.
     pub preprocessing_offset: U32,
-    /// Zero.
-    pub reserved_end: U32,
+    /// Where the [test images](super::SelfTestRecord) are; 0: there are none.
+    pub self_test_offset: U32,
 }
 
 /// A segment: layers `first_layer` to `first_layer + layer_count − 1`.
@@ -106,8 +106,17 @@ impl PreprocessingRecord {
 
 /// CRC-32/ISO-HDLC, that of Ethernet, zip and PNG.
 pub fn crc(bytes: &[u8]) -> u32 {
+    crc_after(0, bytes)
+}
+
+/// The [CRC](crc()) of bytes of which the first have the CRC `before`, and `bytes` are the others.
+pub fn crc_after(before: u32, bytes: &[u8]) -> u32 {
     static CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
-    CRC.checksum(bytes)
+    // The register behind a CRC is its complement; an initial value is given in the other order
+    // of bits.
+    let mut digest = CRC.digest_with_initial((!before).reverse_bits());
+    digest.update(bytes);
+    digest.finalize()
 }
 
 /// Bytes of the arena that the model in `file` needs, at compile time.

@@ -15,6 +15,7 @@
 //!          │ names             UTF-8, end to end       │
 //!          │ labels            UTF-8, a line a class   │
 //!          │ preprocessing    32 bytes                 │ PreprocessingRecord
+//!          │ test images      up to 4                  │ SelfTestRecord
 //!          ├───────────────────────────────────────────┤
 //!          │ weights           multiple of 16          │
 //!          │ biases, mantissas int32, multiple of 4    │  in any order,
@@ -73,6 +74,10 @@
 //! tool of brooklet has written what it refuses: unused fields that are not zero, parts that layers
 //! share without bound, a preprocessing record out of range.
 //!
+//! Test images came under version 2. Their offset was a reserved field: a reader from before them
+//! refuses a file that has some, and reads every other file. A reader that is built without the
+//! feature `self-test` does not look at them, which is harmless.
+//!
 //! | version | since | what changed |
 //! |---|---|---|
 //! | 1 | 0.1.0 | the first |
@@ -82,14 +87,16 @@ mod header;
 mod layer;
 mod layout;
 mod packing;
+mod self_test;
 mod tiles;
 mod unpack;
 mod writer;
 
-pub use header::{Header, PreprocessingRecord, SegmentRecord, arena_bytes, crc};
+pub use header::{Header, PreprocessingRecord, SegmentRecord, arena_bytes, crc, crc_after};
 pub use layer::{LayerRecord, NONE, Operator, flags};
 pub(crate) use packing::unpack_halves;
 pub use packing::{EIGHT, Packing, SIDE_BY_SIDE, TILE_ROWS, VECTOR, VECTOR_CHANNELS};
+pub use self_test::{MAX_TEST_IMAGES, SelfTestRecord};
 pub use tiles::{TILE_KERNEL, TILE_TRANSFORM};
 pub use writer::Writer;
 

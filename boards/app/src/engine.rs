@@ -1,6 +1,6 @@
 //! Takes rows from the queue, runs the network a step at a time, and keeps count.
 
-use brooklet::{Session, Step, kernels::Backend};
+use brooklet::{SelfTest, Session, Step, Verification, kernels::Backend};
 use embedded_hal::digital::OutputPin;
 use heapless::spsc::Consumer;
 
@@ -46,6 +46,10 @@ enum State {
     Done,
 }
 
+/// Bytes of the model that are read again in a turn of the idle loop: fewer instructions than
+/// the serial line takes for a byte.
+const SCRUBBED: usize = 64;
+
 /// The network, and what feeds and measures it.
 pub struct Engine<'a, B, C, P> {
     session: Session<'a, 'a, B>,
@@ -56,6 +60,8 @@ pub struct Engine<'a, B, C, P> {
     busy: P,
     tally: Tally<'a>,
     state: State,
+    /// Whether the model in flash was seen to be another than at start-up.
+    changed: bool,
 }
 
 impl<'a, B: Backend, C: Counter, P: OutputPin> Engine<'a, B, C, P> {
@@ -70,7 +76,7 @@ impl<'a, B: Backend, C: Counter, P: OutputPin> Engine<'a, B, C, P> {
     ) -> Self {
         let row = row.get_mut(..session.model().input().row_bytes()).unwrap_or_default();
         let state = State::WantsRow { begun: false };
-        Self { session, pixels, row, counter, busy, tally, state }
+        Self { session, pixels, row, counter, busy, tally, state, changed: false }
     }
 
     /// Is there anything to do before more rows come?
@@ -128,6 +134,41 @@ impl<'a, B: Backend, C: Counter, P: OutputPin> Engine<'a, B, C, P> {
             }
             State::Done => {}
         }
+    }
+
+    /// Reads a piece of the model again: for turns in which there is nothing else to do.
+    pub(crate) fn scrub(&mut self) {
+        let found = self.session.verify_weights(SCRUBBED);
+        self.note(found);
+    }
+
+    /// Reads the whole model again. Returns whether it is the one of start-up, and was at all
+    /// times.
+    pub(crate) fn verify(&mut self) -> bool {
+        let found = self.session.verify_all();
+        self.note(found);
+        !self.changed
+    }
+
+    fn note(&mut self, found: Verification) {
+        if found == Verification::Corrupt && !self.changed {
+            self.changed = true;
+            log::error!("the model in flash changed since start-up: no results until a restart");
+        }
+    }
+
+    /// Whether the model was seen to have changed since start-up: then no result is to be
+    /// trusted.
+    pub(crate) fn is_changed(&self) -> bool {
+        self.changed
+    }
+
+    /// Runs the test images that the model carries.
+    pub(crate) fn self_test(&mut self) -> SelfTest {
+        self.reset();
+        let found = self.session.self_test();
+        log::info!("self-test: {}", found);
+        found
     }
 
     /// Forgets the picture that is under way, and the rows that wait.

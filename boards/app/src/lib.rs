@@ -4,9 +4,11 @@
 //! pins, an instruction counter, the flash slot that a model may be in, and RAM for its
 //! arena. The application does the rest, the same on every board:
 //!
-//! - [`loader`] checks the model in the slot, once, at start-up;
+//! - [`loader`] checks the model in the slot at start-up;
 //! - [`link`](mod@link) takes requests from the serial link, queues rows, and answers;
-//! - [`engine`] takes rows from the queue and runs the network, a bounded step at a time.
+//! - [`engine`] takes rows from the queue and runs the network, a bounded step at a time. When
+//!   there is nothing to run, it reads the model in flash again, piece by piece; if that changed,
+//!   the board says so, and gives no more results.
 //!
 //! The link and the engine meet in a queue of pixels ([`heapless::spsc`]), which is where a
 //! camera's interrupt would put its rows in the link's stead. Between any two steps of the
@@ -15,7 +17,8 @@
 //! All memory is the board's to size: a [`Storage`] of its constants, of which the application
 //! sees [`Buffers`], views of any length.
 #![no_std]
-#![forbid(unsafe_code)]
+#![cfg_attr(not(test), forbid(unsafe_code))]
+#![cfg_attr(test, deny(unsafe_code))]
 
 #[cfg(test)]
 extern crate std;
@@ -191,13 +194,19 @@ where
     let mut link = Link::new(link, frames, answer, pixels_in, about, memory, loaded);
 
     loop {
-        let can_work = engine.as_ref().is_some_and(Engine::can_work);
-        // Nothing to compute: wait for a byte. Something to compute: only look for one.
-        if !can_work || link.has_bytes()? {
+        // Without a model there is nothing to do but to wait for a byte.
+        let served = engine.is_none() || link.has_bytes()?;
+        if served {
             link.serve(engine.as_mut())?;
         }
-        if let Some(engine) = &mut engine {
+        let Some(engine) = &mut engine else { continue };
+        if engine.can_work() {
             engine.turn();
+        } else if !served {
+            engine.scrub();
+        }
+        if engine.is_changed() {
+            let _ = status.set_low();
         }
     }
 }

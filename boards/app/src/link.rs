@@ -3,7 +3,7 @@
 use core::fmt::Write as _;
 
 use brooklet::kernels::Backend;
-use brooklet::{Logits, RowError};
+use brooklet::{Logits, RowError, SelfTest};
 use brooklet_protocol::{
     Accepted, Counts, Fault, FrameError, Frames, Identity, LAYERS_PER_PAGE, Loaded, ProfilePage,
     REASON_BYTES, Request, Response, VALUES_PER_PAGE, ValuesPage, decode, encode,
@@ -114,8 +114,8 @@ impl<B: Backend> Desk<'_, B> {
         engine: Option<&'r mut Engine<'_, B, C, P>>,
         text: &'r mut Text,
     ) -> Result<Response<'r>, Fault<'r>> {
-        if let Request::SelfTest = request {
-            return self_test(&self.about.kernels);
+        if let Request::Suite = request {
+            return suite(&self.about.kernels);
         }
         if let Request::Identify = request {
             return Ok(Response::Identity(Identity {
@@ -142,8 +142,27 @@ impl<B: Backend> Desk<'_, B> {
             }
             (Ok(_), None) => return Err(Fault::Internal { reason: "a model without a session" }),
         };
+        // Not what was found at start-up, but what flash holds now.
+        let sound = match request {
+            Request::Check => engine.verify(),
+            _ => !engine.is_changed(),
+        };
+        if !sound {
+            return Err(Fault::ModelChanged);
+        }
         match request {
-            Request::Identify | Request::SelfTest | Request::Check => Ok(Response::Loaded(loaded)),
+            Request::Identify | Request::Suite | Request::Check => Ok(Response::Loaded(loaded)),
+            Request::SelfTest => {
+                self.seen = 0;
+                let (images, differs) = match engine.self_test() {
+                    SelfTest::NoneStored => (0, None),
+                    SelfTest::Passed { images } => (images, None),
+                    SelfTest::Differs { image } => {
+                        (engine.session().model().test_images().len() as u16, Some(image))
+                    }
+                };
+                Ok(Response::SelfTest { images, differs })
+            }
             Request::Row { y, pixels } => self.row(y, pixels, &loaded, engine),
             Request::Logits { first } => {
                 self.complete(&loaded, engine)?;
@@ -247,18 +266,18 @@ fn values<'r>(
 
 /// Runs every case of the kernels' suite on this core.
 #[cfg(feature = "suite")]
-fn self_test<'r>(kernels: &impl Backend) -> Result<Response<'r>, Fault<'r>> {
+fn suite<'r>(kernels: &impl Backend) -> Result<Response<'r>, Fault<'r>> {
     use brooklet_suite::{Memory, run};
     use static_cell::ConstStaticCell;
 
     static MEMORY: ConstStaticCell<Memory> = ConstStaticCell::new(Memory::new());
     let memory = MEMORY.try_take().ok_or(Fault::Internal { reason: "the suite ran before" })?;
     let outcome = run(kernels, memory);
-    Ok(Response::SelfTest { cases: outcome.cases, failures: outcome.failures })
+    Ok(Response::Suite { cases: outcome.cases, failures: outcome.failures })
 }
 
 /// Firmware for use has no suite.
 #[cfg(not(feature = "suite"))]
-fn self_test<'r>(_: &impl Backend) -> Result<Response<'r>, Fault<'r>> {
+fn suite<'r>(_: &impl Backend) -> Result<Response<'r>, Fault<'r>> {
     Err(Fault::Internal { reason: "this firmware is built without its feature `suite`" })
 }

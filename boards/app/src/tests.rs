@@ -12,6 +12,8 @@ use super::*;
 struct Tape<'t> {
     sent: &'t [u8],
     answers: &'t mut Vec<u8>,
+    /// Whether the host pauses, with so many bytes left to send.
+    pauses: &'t mut dyn FnMut(usize) -> bool,
 }
 
 #[derive(Debug, PartialEq)]
@@ -46,7 +48,7 @@ impl Read for Tape<'_> {
 
 impl ReadReady for Tape<'_> {
     fn read_ready(&mut self) -> Result<bool, End> {
-        Ok(!self.sent.is_empty())
+        if self.sent.is_empty() { Err(End) } else { Ok(!(self.pauses)(self.sent.len())) }
     }
 }
 
@@ -101,9 +103,18 @@ const REQUEST: usize = request_bytes(ROW);
 /// Runs the application on what the host sends until that ends. Returns its answers, one
 /// frame each, and what its two pins showed.
 fn play(slot: &[u8], sent: &[u8]) -> (Vec<Vec<u8>>, Vec<bool>, Vec<bool>) {
+    play_with(slot, sent, &mut |_| false)
+}
+
+/// Likewise, with pauses of the host.
+fn play_with(
+    slot: &[u8],
+    sent: &[u8],
+    pauses: &mut dyn FnMut(usize) -> bool,
+) -> (Vec<Vec<u8>>, Vec<bool>, Vec<bool>) {
     let (mut answers, mut busy, mut status) = (Vec::new(), Vec::new(), Vec::new());
     let parts = Parts {
-        link: Tape { sent, answers: &mut answers },
+        link: Tape { sent, answers: &mut answers, pauses },
         counter: One,
         busy: Lamp(&mut busy),
         status: Lamp(&mut status),
@@ -228,4 +239,155 @@ fn any_bytes_are_survived() {
     .collect();
     let (answers, ..) = play(&[0x89; 200], &sent);
     assert!(!answers.is_empty());
+}
+
+/// The tiny model with a test image of its own, and the answer that it gives for that.
+fn tested() -> Vec<u8> {
+    let model = brooklet::Model::parse(TINY).unwrap();
+    let image = std::vec![33; model.input().bytes()];
+    let mut arena = brooklet::Arena::<4096>::new();
+    let mut session = Session::new(&model, Portable, &mut arena).unwrap();
+    let logits = session.run_picture(&image).unwrap().as_bytes().to_vec();
+    let output = session.output().unwrap().as_bytes().to_vec();
+    let output = if model.output() == model.logits() { Vec::new() } else { output };
+    let mut file = [TINY, &[1, 0, 0, 0], &image, &logits, &output].concat();
+    let (offset, length) = (TINY.len() as u32, file.len() as u32);
+    file[60..64].copy_from_slice(&offset.to_le_bytes());
+    sealed(file, length)
+}
+
+fn sealed(mut file: Vec<u8>, length: u32) -> Vec<u8> {
+    file[12..16].copy_from_slice(&length.to_le_bytes());
+    let crc = brooklet::format::crc(&file[20..]);
+    file[16..20].copy_from_slice(&crc.to_le_bytes());
+    file
+}
+
+#[test]
+fn test_images_are_run_on_request() {
+    let file = tested();
+    let image = std::vec![99; brooklet::Model::parse(&file).unwrap().input().bytes()];
+    // In the midst of an image, which is dropped; and the next one gets its answer.
+    let mut sent = rows(&image[..image.len() / 2]);
+    sent.extend(frame(&Request::SelfTest));
+    sent.extend(rows(&image));
+    sent.extend(frame(&Request::Logits { first: 0 }));
+    let last = |file: &[u8], sent: &[u8]| {
+        let (mut answers, ..) = play(file, sent);
+        let Ok(Response::Values(page)) = decode(answers.last_mut().unwrap()) else { panic!() };
+        page.values.to_vec()
+    };
+    let (mut answers, ..) = play(&file, &sent);
+    let mut decoded = answers.iter_mut().map(|answer| decode(answer).unwrap());
+    let test = decoded.find(|answer| matches!(answer, Response::SelfTest { .. }));
+    assert_eq!(test, Some(Response::SelfTest { images: 1, differs: None }));
+    let alone = [rows(&image), frame(&Request::Logits { first: 0 })].concat();
+    assert_eq!(last(&file, &sent), last(TINY, &alone));
+
+    let ask = |file: &[u8]| {
+        let (mut answers, ..) = play(file, &frame(&Request::SelfTest));
+        let answer = decode::<Response<'_>>(&mut answers[0]).unwrap();
+        let Response::SelfTest { images, differs } = answer else { panic!("{answer:?}") };
+        (images, differs)
+    };
+    assert_eq!(ask(TINY), (0, None));
+    let mut wrong = file.clone();
+    let last = wrong.len() - 1;
+    wrong[last] ^= 1;
+    let length = wrong.len() as u32;
+    assert_eq!(ask(&sealed(wrong, length)), (1, Some(0)));
+}
+
+/// A slot that changes while the application runs.
+struct Flash(*mut u8, usize);
+
+#[expect(unsafe_code, reason = "memory that changes behind a shared slice")]
+impl Flash {
+    fn new(bytes: &[u8]) -> Self {
+        let bytes = bytes.to_vec().leak();
+        Self(bytes.as_mut_ptr(), bytes.len())
+    }
+
+    fn slot(&self) -> &'static [u8] {
+        // SAFETY: the memory is leaked, and has that length.
+        unsafe { core::slice::from_raw_parts(self.0, self.1) }
+    }
+
+    fn flip(&self, bit: usize) {
+        assert!(bit / 8 < self.1);
+        // SAFETY: inside of the memory. That it changes while a shared slice of it lives is what
+        // is tested; nothing of it is written or read at the same time.
+        unsafe {
+            let byte = self.0.add(bit / 8);
+            byte.write_volatile(byte.read_volatile() ^ 1 << (bit % 8));
+        }
+    }
+}
+
+/// Bits all over a file, one each in many bytes.
+fn bits(file: &[u8]) -> impl Iterator<Item = usize> {
+    (0..file.len()).step_by(101).map(|byte| 8 * byte + byte % 8)
+}
+
+fn rows(image: &[u8]) -> Vec<u8> {
+    let row_bytes = brooklet::Model::parse(TINY).unwrap().input().row_bytes();
+    let row = |(y, pixels)| frame(&Request::Row { y: y as u16, pixels });
+    image.chunks(row_bytes).zip(0..).map(|(pixels, y)| (y, pixels)).flat_map(row).collect()
+}
+
+#[test]
+fn a_check_reads_flash_again() {
+    let mut sent = frame(&Request::Check);
+    let second = frame(&Request::Check);
+    sent.extend(&second);
+    for bit in bits(TINY) {
+        // What lies behind the model in its slot may change.
+        let flash = Flash::new(&[TINY, &[0xff; 100]].concat());
+        let mut left = Some(bit);
+        let (mut answers, ..) = play_with(flash.slot(), &sent, &mut |bytes| {
+            left.take_if(|_| bytes == second.len()).inspect(|&bit| flash.flip(bit));
+            false
+        });
+        assert!(matches!(decode(&mut answers[0]), Ok(Response::Loaded(_))));
+        assert_eq!(decode(&mut answers[1]), Ok(Response::Failed(Fault::ModelChanged)), "{bit}");
+    }
+    let flash = Flash::new(&[TINY, &[0xff; 100]].concat());
+    let (mut answers, ..) = play_with(flash.slot(), &sent, &mut |bytes| {
+        if bytes == second.len() {
+            flash.flip(8 * TINY.len());
+        }
+        false
+    });
+    assert!(matches!(decode(&mut answers[1]), Ok(Response::Loaded(_))));
+}
+
+/// A host that pauses for as long as a pass takes gets no result of a model that changed.
+#[test]
+fn idle_firmware_finds_that_flash_changed() {
+    let image = std::vec![77; brooklet::Model::parse(TINY).unwrap().input().bytes()];
+    let mut sent = rows(&image);
+    let last = frame(&Request::Logits { first: 0 });
+    sent.extend(&last);
+    // The network runs to its end first. Then two passes: the first may be behind the change.
+    let (run, pass) = (1000, TINY.len() / 64 + 1);
+    let turns = run + 2 * pass;
+    let changed = |bit: Option<usize>| {
+        let flash = Flash::new(TINY);
+        let mut paused = 0;
+        let (mut answers, _, status) = play_with(flash.slot(), &sent, &mut |bytes| {
+            if bytes != last.len() || paused == turns {
+                return false;
+            }
+            bit.filter(|_| paused == run).inspect(|&bit| flash.flip(bit));
+            paused += 1;
+            true
+        });
+        let refused =
+            decode(answers.last_mut().unwrap()) == Ok(Response::Failed(Fault::ModelChanged));
+        (refused, status.last() == Some(&true))
+    };
+    assert_eq!(changed(None), (false, true));
+    for bit in bits(TINY) {
+        assert_eq!(changed(Some(bit)), (true, false), "{bit}");
+    }
 }

@@ -82,4 +82,10 @@ pub extern "C" fn infer() {
         black_box(output.as_slice());
     }
     session.reset();
+    #[cfg(feature = "self-test")]
+    {
+        black_box(session.verify_weights(black_box(64)));
+        black_box(session.verify_all());
+        black_box(session.self_test());
+    }
 }

@@ -9,8 +9,9 @@ use crate::LAYERS_PER_PAGE;
 pub enum Request<'a> {
     /// Who is there? Answered with [`Response::Identity`].
     Identify,
-    /// Is there a model in the slot, and can it run here? Answered with
-    /// [`Response::Loaded`], or with [`Fault::Model`].
+    /// Is there a model in the slot, and can it run here? The board reads the slot again.
+    /// Answered with [`Response::Loaded`], with [`Fault::Model`], or with
+    /// [`Fault::ModelChanged`].
     Check,
     /// One row of a picture. Row 0 begins a new picture; the others follow in order.
     /// Answered with [`Response::Accepted`] as soon as the row is queued.
@@ -41,8 +42,10 @@ pub enum Request<'a> {
     },
     /// Forget the picture that is under way. Answered with [`Response::Ready`].
     Reset,
-    /// Run the kernels' test suite. Answered with [`Response::SelfTest`], by firmware that has
-    /// it.
+    /// Run the kernels' test suite. Answered with [`Response::Suite`], by firmware that has it.
+    Suite,
+    /// Run the test images that the model carries. Answered with [`Response::SelfTest`]. Drops
+    /// the image that is under way.
     SelfTest,
 }
 
@@ -64,6 +67,13 @@ pub enum Response<'a> {
     Ready,
     /// To [`Request::SelfTest`].
     SelfTest {
+        /// Number of test images that the model carries.
+        images: u16,
+        /// The first, counted from 0, that gave other bytes than those stored with it.
+        differs: Option<u16>,
+    },
+    /// To [`Request::Suite`].
+    Suite {
         /// Cases that were run.
         cases: u32,
         /// Cases that differ from the reference.
@@ -167,6 +177,9 @@ pub enum Fault<'a> {
         /// Why not, in words.
         reason: &'a str,
     },
+    /// The model in the slot is no longer the one that was loaded at start-up: the board gives no
+    /// results until it is restarted.
+    ModelChanged,
     /// The rows of the model's pictures are longer than the board takes.
     RowTooLong {
         /// Bytes of a row.
@@ -204,6 +217,7 @@ impl core::fmt::Display for Fault<'_> {
             Self::Garbled => f.write_str("the board received a damaged frame"),
             Self::FrameTooLong => f.write_str("the board received a frame that is too long"),
             Self::Model { reason } => write!(f, "no model that can run here: {reason}"),
+            Self::ModelChanged => f.write_str("the model in flash changed since start-up"),
             Self::RowTooLong { bytes, limit } => {
                 write!(
                     f,

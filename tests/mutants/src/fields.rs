@@ -22,7 +22,7 @@ macro_rules! fields {
 pub(crate) const HEADER: &[Field] = fields!(Header:
     version 2, reserved 2, arena_bytes 4, segments_offset 4, segment_count 2, layer_count 2,
     layers_offset 4, logits 2, output 2, names_offset 4, names_bytes 4, labels_offset 4,
-    labels_bytes 4, preprocessing_offset 4, reserved_end 4,
+    labels_bytes 4, preprocessing_offset 4, self_test_offset 4,
 );
 
 /// A layer's.

@@ -26,6 +26,7 @@ Examples:
   brooklet quantize resnet20.safetensors --arch resnet20 --ranges ranges.json -o resnet20.brook
   brooklet quantize mobile.tflite -o mobile.brook
   brooklet inspect resnet20.brook
+  brooklet check resnet20.brook
   brooklet run resnet20.brook cat.png
   brooklet eval resnet20.brook test_batch.bin --json
   brooklet compare resnet20.onnx resnet20.brook test_batch.bin --html report.html
@@ -56,6 +57,9 @@ Examples:
     /// Shows what is in a model file: layers, quantization, memory plan.
     #[command(after_help = "Example:\n  brooklet inspect net.brook --json")]
     Inspect(commands::inspect::Args),
+    /// Checks a model file, and runs the test images that it carries.
+    #[command(after_help = "Example:\n  brooklet check net.brook")]
+    Check(commands::check::Args),
     /// Classifies pictures in the host simulator.
     #[command(
         after_help = "Example:\n  brooklet run net.brook cat.png dog.jpg --logits logits.npy"
@@ -107,6 +111,7 @@ fn main() -> ExitCode {
         Command::Quantize(args) => commands::quantize::run(args, output),
         Command::New(args) => commands::new::run(args, output),
         Command::Inspect(args) => commands::inspect::run(args, output),
+        Command::Check(args) => commands::check::run(args, output),
         Command::Run(args) => commands::run::run(args, output),
         Command::Eval(args) => commands::eval::run(args, output),
         Command::Compare(args) => commands::compare::run(args, output),

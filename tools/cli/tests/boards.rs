@@ -3,17 +3,20 @@
 
 mod common;
 
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use brooklet_firmware::cycles::{Part, estimate};
-use brooklet_firmware::{Board, Options, Registry, Spec};
+use brooklet_firmware::{Board, Error, Options, Registry, Spec};
 use brooklet_import as import;
 use brooklet_import::Imported;
 use brooklet_plan::model_file::{Answer, HostBackend, ModelFile};
-use brooklet_plan::packing::packed_into;
+use brooklet_plan::packing::{Kernels, packed_into};
 use brooklet_plan::plan::{Goal, plan};
 use brooklet_plan::preprocessing::to_record;
 use brooklet_plan::program::Program;
+use brooklet_plan::self_test::{TestImage, build};
 use brooklet_quantize::data::{Dataset, Preprocess};
 use brooklet_quantize::lower::int8::lower;
 use ndarray::Array2;
@@ -203,7 +206,7 @@ fn the_suite_passes_on_boards() {
     on_boards_with(2 * AMPLE, |registry, spec| {
         let options = Options { suite: true, ..Options::default() };
         let mut board = Board::start_with(registry, spec, None, &options, &mut report).unwrap();
-        let (cases, failures) = board.link().self_test().unwrap();
+        let (cases, failures) = board.link().suite().unwrap();
         assert!(cases > 300, "{}: {cases} cases", spec.name);
         assert_eq!(failures, 0, "{}: of {cases} cases", spec.name);
     });
@@ -220,7 +223,7 @@ fn the_suite_passes_with_longer_vectors() {
     assert!(spec.qemu.args.iter().any(|argument| argument.contains("vlen=256")));
     let options = Options { suite: true, ..Options::default() };
     let mut board = Board::start_with(&registry, &spec, None, &options, &mut report).unwrap();
-    let (cases, failures) = board.link().self_test().unwrap();
+    let (cases, failures) = board.link().suite().unwrap();
     assert_eq!(failures, 0, "of {cases} cases");
 }
 
@@ -295,4 +298,84 @@ fn streaming_costs_next_to_nothing() {
         });
         assert!(streamed * 100 <= whole * 103, "{name}: {streamed} against {whole}");
     }
+}
+
+/// The emulator's debugger, which changes memory where nothing else can: in flash.
+struct Debugger(UnixStream);
+
+impl Debugger {
+    /// Sends a command of GDB's remote protocol, and reads the answer, which comes behind a plus
+    /// sign; that the board has stopped is said without.
+    fn ask(&mut self, command: &str) -> io::Result<String> {
+        let sum = command.bytes().fold(0_u8, u8::wrapping_add);
+        self.0.write_all(format!("+${command}#{sum:02x}").as_bytes())?;
+        let mut heard = String::new();
+        loop {
+            let mut byte = [0];
+            self.0.read_exact(&mut byte)?;
+            heard.push(byte[0].into());
+            let answer = heard.split_once("+$").and_then(|(_, answer)| answer.split_once('#'));
+            if let Some((answer, _sum @ [_, _])) = answer.map(|(a, sum)| (a, sum.as_bytes())) {
+                return Ok(answer.to_owned());
+            }
+        }
+    }
+
+    /// Flips a bit of the memory of a board that is stopped for it.
+    fn flip(socket: &Path, address: u32, bit: u8) -> io::Result<()> {
+        let mut debugger = Self(UnixStream::connect(socket)?);
+        let byte = debugger.ask(&format!("m{address:x},1"))?;
+        let byte = u8::from_str_radix(&byte, 16).map_err(io::Error::other)?;
+        let done = debugger.ask(&format!("M{address:x},1:{:02x}", byte ^ 1 << bit))?;
+        assert_eq!((done.as_str(), debugger.ask("D")?.as_str()), ("OK", "OK"));
+        Ok(())
+    }
+}
+
+/// A board runs the test images that its model carries; when its flash changes, it says so, and
+/// gives no more results.
+#[test]
+fn boards_test_themselves_and_find_that_flash_changed() {
+    let (tiny, data) = tiny();
+    let mut program = Program::read(&tiny.model());
+    let image = |index| data.get(index).unwrap().pixels.as_slice().unwrap().to_vec();
+    program.set_test_images((0..2).map(image).collect());
+    on_boards_with(0, |registry, spec| {
+        let program = Kernels::of(spec).unwrap().packed(program.clone());
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.brook");
+        let file = build(&program, &plan(&program, Goal::Size).unwrap(), &path).unwrap();
+        // A debugger waits at a socket.
+        let mut spec = spec.clone();
+        let socket = folder.path().join("debugger");
+        let server = format!("unix:{},server=on,wait=off", socket.display());
+        spec.qemu.args.extend(["-gdb".to_owned(), server]);
+        let start = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            Board::start(registry, &spec, &path, &mut report).unwrap()
+        };
+
+        let mut board = start(file.bytes());
+        assert_eq!(board.link().self_test().unwrap(), (2, None), "{}", spec.name);
+        let row = file.model().input().row_bytes();
+        let answer = board.link().infer(image(0).chunks(row)).unwrap();
+        assert_eq!(answer.logits, file.model().test_images().next().unwrap().logits);
+        board.link().check().unwrap();
+        // In the weights of the last convolution, which are read for each image.
+        let model = file.model();
+        let weights = model.layer(model.logits()).weights.get();
+        Debugger::flip(&socket, spec.slot.address + weights, 6).unwrap();
+        let error = board.link().check().unwrap_err();
+        assert!(matches!(error, Error::ModelChanged { .. }), "{}: {error}", spec.name);
+        let error = board.link().infer(image(0).chunks(row)).unwrap_err();
+        assert!(matches!(error, Error::ModelChanged { .. }), "{}: {error}", spec.name);
+        drop(board);
+
+        // A stored answer that this board's kernels do not give.
+        let mut wrong = program.clone();
+        wrong.test_images = TestImage::read(&file.model());
+        wrong.test_images[1].logits[0] ^= 1;
+        let mut board = start(&wrong.write(&plan(&wrong, Goal::Size).unwrap()));
+        assert_eq!(board.link().self_test().unwrap(), (2, Some(1)), "{}", spec.name);
+    });
 }

@@ -11,8 +11,11 @@ use std::process::{Command, Output, Stdio};
 use brooklet::format::Packing;
 use brooklet_import as import;
 use brooklet_import::Imported;
+use brooklet_plan::model_file::ModelFile;
 use brooklet_plan::plan::{Goal, plan};
-use brooklet_quantize::data::Preprocess;
+use brooklet_plan::program::Program;
+use brooklet_plan::self_test::TestImage;
+use brooklet_quantize::data::{Dataset, Preprocess};
 use brooklet_quantize::fuse::Fused;
 use brooklet_quantize::ranges::Ranges;
 use brooklet_quantize::weights::Learned;
@@ -675,4 +678,62 @@ fn an_int8_network_needs_no_calibration() {
     let logits = report["layers"].as_array().unwrap().last().unwrap();
     let (here, core) = (&logits["sqnr_db"], &report["sqnr_db"]);
     assert!((here.as_f64().unwrap() - core.as_f64().unwrap()).abs() < 2.0, "{here} {core}");
+}
+
+#[test]
+fn a_model_carries_its_test_images_wherever_it_is_rewritten() {
+    let desk = Desk::new();
+    let ranges = "--ranges ranges.json -o tested.brook";
+    desk.refuses(
+        "quantize tiny.onnx --calibrate random:4 --self-test 5 -o out.brook",
+        &["'5'", "--self-test <N>", "0..=4"],
+    );
+    desk.refuses(
+        "quantize tiny.onnx --effort fast --calibrate random:2 --self-test 3 -o out.brook",
+        &["--self-test 3: the calibration data has 2 images", "--self-test 2"],
+    );
+    assert!(desk.succeeds("check tiny.brook").contains("the file has no test images"));
+    // Without calibration data they are noise; else images from the whole of that.
+    desk.succeeds(&format!("quantize tiny.onnx --self-test 1 {ranges}"));
+    assert!(desk.succeeds("check tested.brook").contains("self-test: 1 images gave the stored"));
+    let calibrated = "quantize tiny.onnx --effort fast --calibrate random:9 -o tested.brook";
+    desk.succeeds(&format!("{calibrated} --self-test 3"));
+    let stored = |name: &str| {
+        let file = ModelFile::open(desk.path(name)).unwrap();
+        TestImage::read(&file.model())
+    };
+    let images = stored("tested.brook");
+    let noise = Dataset::open("random:9", [8, 8, 3], &Preprocess::default()).unwrap();
+    for (image, index) in images.iter().zip([0, 3, 6]) {
+        assert_eq!(image.pixels, noise.get(index).unwrap().pixels.as_slice().unwrap());
+    }
+    let inspected = desk.report("inspect tested.brook");
+    assert_eq!(inspected["test_images"], 3);
+    assert_eq!(inspected["test_image_bytes"], 4 + 3 * (8 * 8 * 3 + 10));
+    assert!(desk.succeeds("inspect tested.brook").contains("self-test     3 images, 610 bytes"));
+
+    let answers = |name: &str| {
+        let report = desk.report(&format!("check {name}"));
+        assert_eq!(report["test_images"], 3, "{name}");
+        assert!(report["backends"].as_array().unwrap().contains(&json!("reference")), "{name}");
+        stored(name)
+    };
+    assert_eq!(answers("tested.brook"), images);
+    fs::copy(desk.path("tested.brook"), desk.path("planned.brook")).unwrap();
+    desk.succeeds("plan planned.brook --backend armv7em");
+    assert_ne!(desk.read("planned.brook"), desk.read("tested.brook"));
+    assert_eq!(answers("planned.brook"), images);
+
+    // Answers that the kernels do not give.
+    let file = ModelFile::open(desk.path("tested.brook")).unwrap();
+    let mut program = Program::read(&file.model());
+    program.test_images[2].logits[9] ^= 1;
+    desk.write("wrong.brook", &program.write(&plan(&program, Goal::Size).unwrap()));
+    desk.refuses("check wrong.brook", &["wrong.brook: self-test", "test image 2"]);
+    desk.refuses("check wrong.brook --backend reference", &["backend reference", "test image 2"]);
+    // What a board would have nothing to be checked by.
+    desk.refuses(
+        "flash tiny.brook --board none --check",
+        &["tiny.brook: there is nothing to check"],
+    );
 }

@@ -3,6 +3,9 @@
 mod shell;
 
 use brooklet_plan::model_file::{HostBackend, ModelFile};
+use brooklet_plan::plan::{Goal, plan};
+use brooklet_plan::program::Program;
+use brooklet_plan::self_test::{TestImage, build};
 use shell::{brooklet, json};
 
 /// A folder with three members, and what does not fit them.
@@ -63,6 +66,34 @@ fn probabilities_are_averaged_in_the_arena_of_one() {
     let before = std::fs::read(folder.path().join("all.brook")).unwrap();
     brooklet(folder.path(), "plan all.brook").unwrap();
     assert_eq!(std::fs::read(folder.path().join("all.brook")).unwrap(), before);
+}
+
+/// The images are those of the first member that has some, their answers the ensemble's.
+#[test]
+fn test_images_are_answered_by_the_ensemble() {
+    let folder = members();
+    let mut images = Vec::new();
+    for name in ["b", "c"] {
+        let path = folder.path().join(name).with_extension("brook");
+        let mut program = Program::read(&ModelFile::open(&path).unwrap().model());
+        let pixels = |seed: usize| (0..3072).map(|i| (i * (31 + seed)) as u8).collect();
+        program.set_test_images((0..2).map(|seed| pixels(seed + name.len())).collect());
+        let file = build(&program, &plan(&program, Goal::Size).unwrap(), &path).unwrap();
+        std::fs::write(&path, file.bytes()).unwrap();
+        images.push(TestImage::read(&file.model()));
+    }
+    brooklet(folder.path(), "ensemble a.brook b.brook c.brook -o all.brook").unwrap();
+    let all = ModelFile::open(folder.path().join("all.brook")).unwrap();
+    let stored = TestImage::read(&all.model());
+    assert_eq!(stored.len(), 2);
+    for (image, of_first) in stored.iter().zip(&images[0]) {
+        assert_eq!(image.pixels, of_first.pixels);
+        let answer = all.simulator(HostBackend::Reference).unwrap().run(&image.pixels);
+        assert!(image.logits.iter().map(|&byte| i16::from(byte as i8)).eq(answer.logits));
+        assert_ne!(image.logits, of_first.logits);
+        assert!(image.output.is_empty(), "the mean is both");
+    }
+    assert!(brooklet(folder.path(), "check all.brook").unwrap().contains("2 images gave"));
 }
 
 #[test]

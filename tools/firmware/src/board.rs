@@ -53,7 +53,7 @@ pub struct Options {
     /// Firmware that logs: where its log, in defmt's encoding, is written. The link is then
     /// a socket beside it.
     pub log: Option<PathBuf>,
-    /// Firmware with the kernels' test suite, for [`Link::self_test`].
+    /// Firmware with the kernels' test suite, for [`Link::suite`].
     pub suite: bool,
     /// Start with whatever the model's file holds. Without, a file that is seen not to fit
     /// the board is refused here, before the board does it.

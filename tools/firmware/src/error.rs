@@ -270,6 +270,17 @@ pub enum Error {
         reason: String,
     },
 
+    /// Flash changed while the board ran.
+    #[error("{board}: the model in flash is not the one that was loaded at start-up")]
+    #[diagnostic(help(
+        "its flash was written to or is failing, and the board gives no more results: put the \
+         model there again, and restart the board"
+    ))]
+    ModelChanged {
+        /// The board.
+        board: String,
+    },
+
     /// The board refused a request.
     #[error("{board} refused `{request}`: {reason}")]
     Refused {

@@ -232,11 +232,20 @@ impl Link {
         })
     }
 
+    /// Runs the test images that the model carries: how many there are, and the first, if any,
+    /// that gave other bytes than those stored with it.
+    pub fn self_test(&mut self) -> Result<(u16, Option<u16>), Error> {
+        self.ask("self-test", &Request::SelfTest, |response| match response {
+            Response::SelfTest { images, differs } => Some((images, differs)),
+            _ => None,
+        })
+    }
+
     /// Runs the kernels' test suite on the board: cases, and how many of them failed. Needs
     /// firmware with [`Options::suite`](crate::Options::suite).
-    pub fn self_test(&mut self) -> Result<(u32, u32), Error> {
-        self.ask("self-test", &Request::SelfTest, |response| match response {
-            Response::SelfTest { cases, failures } => Some((cases, failures)),
+    pub fn suite(&mut self) -> Result<(u32, u32), Error> {
+        self.ask("suite", &Request::Suite, |response| match response {
+            Response::Suite { cases, failures } => Some((cases, failures)),
             _ => None,
         })
     }
@@ -303,6 +312,7 @@ impl Link {
                     Response::Failed(Fault::Model { reason }) => {
                         Err(Error::Model { board, reason: reason.to_owned() })
                     }
+                    Response::Failed(Fault::ModelChanged) => Err(Error::ModelChanged { board }),
                     Response::Failed(Fault::RowTooLong { bytes, limit }) => {
                         Err(Error::RowTooLong { board, bytes, limit })
                     }

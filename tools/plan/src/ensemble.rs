@@ -43,12 +43,16 @@ pub enum Misfit {
     Logits,
 }
 
-/// The ensemble of these members, at least one; or the first that does not fit, and why.
+/// The ensemble of these members, at least one; or the first that does not fit, and why. Its test
+/// images are those of the first member that has some, without answers.
 ///
 /// # Errors
 ///
 /// The number of the member, and the [`Misfit`].
 pub fn ensemble(members: Vec<Program>) -> Result<Program, (usize, Misfit)> {
+    let tested = members.iter().find(|member| !member.test_images.is_empty());
+    let images: Vec<_> = tested.iter().flat_map(|member| &member.test_images).collect();
+    let images = images.into_iter().map(|image| image.pixels.clone()).collect();
     let mut members = members.into_iter().enumerate();
     let Some((_, first)) = members.next() else { return Ok(Program::default()) };
     let input = first.layers[0].clone();
@@ -65,6 +69,7 @@ pub fn ensemble(members: Vec<Program>) -> Result<Program, (usize, Misfit)> {
             average(&mut whole, probabilities, mean, index + 1).ok_or((index, Misfit::Logits))?;
     }
     whole.logits = mean;
+    whole.set_test_images(images);
     Ok(whole)
 }
 

@@ -15,6 +15,7 @@ pub mod plan;
 pub mod preprocessing;
 pub mod program;
 pub mod records;
+pub mod self_test;
 pub mod timeline;
 
 pub use preprocessing::Preprocess;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 #[cfg(target_arch = "x86_64")]
 use brooklet::kernels::{Avx2, Avx512Vnni};
 use brooklet::kernels::{Backend, Portable, Reference};
-use brooklet::{Model, Session};
+use brooklet::{Model, SelfTest, Session};
 use zerocopy::IntoBytes;
 
 use crate::plan::Uncuttable;
@@ -309,9 +309,18 @@ impl Simulator<'_> {
         on!(self.kernels, backend => self.run_on(backend, pixels))
     }
 
+    /// Runs the test images that the model carries.
+    pub fn self_test(&mut self) -> SelfTest {
+        on!(self.kernels, backend => self.session(backend).self_test())
+    }
+
+    fn session<B: Backend>(&mut self, backend: B) -> Session<'_, '_, B> {
+        Session::new(&self.model, backend, self.arena.as_mut_bytes())
+            .expect("arena and packing were checked")
+    }
+
     fn run_on(&mut self, backend: impl Backend, pixels: &[u8]) -> Answer {
-        let mut session = Session::new(&self.model, backend, self.arena.as_mut_bytes())
-            .expect("arena and packing were checked");
+        let mut session = self.session(backend);
         let logits =
             session.run_picture(pixels).expect("the picture has the input's size").scores();
         let logits = logits.collect();

@@ -12,6 +12,7 @@ use zerocopy::IntoBytes;
 use zerocopy::little_endian::{U16, U32};
 
 use crate::plan::Plan;
+use crate::self_test::TestImage;
 
 /// A quantized network, layer by layer.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +25,8 @@ pub struct Program {
     pub labels: Vec<String>,
     /// How a picture becomes the network's rows.
     pub preprocessing: Option<PreprocessingRecord>,
+    /// Images that the file carries, with their answers.
+    pub test_images: Vec<TestImage>,
 }
 
 /// A layer: its record, all but the places, and the numbers that go into the file's data.
@@ -203,6 +206,7 @@ impl Program {
                 .map(str::to_owned)
                 .collect(),
             preprocessing: model.preprocessing().copied(),
+            test_images: TestImage::read(model),
         }
     }
 
@@ -254,25 +258,37 @@ impl Program {
             })
             .sum();
         let labels = self.labels.join("\n");
+        let test_images = TestImage::write(&self.test_images);
         let room = size_of::<Header>()
             + data
             + self.layers.len() * size_of::<LayerRecord>()
             + plan.segments.len() * 4
             + labels.len()
+            + test_images.len()
             + 1024;
         let mut file = vec![0; room];
-        let length = self.append(plan, &labels, Writer::new(&mut file));
+        let length = self.append(plan, &labels, &test_images, Writer::new(&mut file));
         file.truncate(length.expect("the buffer is larger than all parts together"));
         file
     }
 
-    fn append(&self, plan: &Plan, labels: &str, mut writer: Writer<'_>) -> Option<usize> {
+    fn append(
+        &self,
+        plan: &Plan,
+        labels: &str,
+        test_images: &[u8],
+        mut writer: Writer<'_>,
+    ) -> Option<usize> {
         let names: String = self.layers.iter().map(|layer| layer.name.as_str()).collect();
         let names_offset = writer.append(names.as_bytes(), 1)?;
         let labels_offset = writer.append(labels.as_bytes(), 1)?;
         let preprocessing = match &self.preprocessing {
             Some(record) => writer.append(record.as_bytes(), 4)?,
             None => U32::ZERO,
+        };
+        let self_test = match test_images {
+            [] => U32::ZERO,
+            images => writer.append(images, 4)?,
         };
         let mut records = Vec::with_capacity(self.layers.len());
         let mut name_offset = 0;
@@ -315,6 +331,7 @@ impl Program {
             header.labels_offset = labels_offset;
         }
         header.preprocessing_offset = preprocessing;
+        header.self_test_offset = self_test;
         writer.finish(&plan.segments, &records)
     }
 }

@@ -6,7 +6,7 @@ use brooklet_firmware::{Error, Registry, Spec, Toolchain, compile, ensure_qemu, 
 use crate::steps::{Failure, Lane, run_phases, say, step};
 
 /// All features of the runtime at once: what is proved of these is proved of fewer.
-const UNION: [&str; 3] = ["batch-norm", "int16", "int4"];
+const UNION: [&str; 4] = ["batch-norm", "int16", "int4", "self-test"];
 
 /// The symbol that `boards/no-panic` leaves undefined.
 const PANIC: &str = "the_runtime_can_panic";

@@ -12,6 +12,7 @@ use brooklet_plan::ensemble::ensemble;
 use brooklet_plan::model_file::ModelFile;
 use brooklet_plan::plan::{Goal, plan};
 use brooklet_plan::program::Program;
+use brooklet_plan::self_test;
 
 /// Options of `brooklet ensemble`.
 #[derive(Debug, clap::Args)]
@@ -47,7 +48,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let plan = plan(&program, Goal::Size).map_err(|error| {
         miette!(help = "leave out a member", "{}: {error}", args.output.display())
     })?;
-    let file = ModelFile::new(&args.output, program.write(&plan))?;
+    let file = self_test::build(&program, &plan, &args.output)?;
     write_whole(&args.output, file.bytes())?;
     let arenas = files.iter().map(|file| file.model().arena_bytes());
     output.print(&Report {

@@ -31,8 +31,9 @@ pub struct Args {
     /// Sends these pictures, and prints the board's answers.
     #[arg(long, value_name = "PICTURE", num_args = 1..)]
     run: Vec<PathBuf>,
-    /// Compares each answer with the host simulator's, byte for byte; fails on any difference.
-    #[arg(long, requires = "run")]
+    /// Compares each answer with the host simulator's, byte for byte, and has the board run the
+    /// test images that the model carries; fails on any difference.
+    #[arg(long)]
     check: bool,
     /// Writes the board's int8 logits, a row a picture.
     #[arg(long, value_name = "FILE.npy", requires = "run")]
@@ -48,6 +49,8 @@ struct Report {
     session_bytes: u32,
     /// Whether every answer was the host's, if that was asked.
     identical: Option<bool>,
+    /// Test images for which the board gave the stored bytes, if that was asked.
+    self_test_images: Option<u16>,
     pictures: Vec<PictureReport>,
 }
 
@@ -106,6 +109,19 @@ pub(crate) fn infer(board: &mut Board, file: &ModelFile, pixels: &[u8]) -> miett
     Ok(file.answer(&answer.logits, &answer.output))
 }
 
+/// Has the board run the test images that the model carries: how many, if it carries some.
+fn self_test(board: &mut Board, name: &str) -> miette::Result<Option<u16>> {
+    match board.link().self_test()? {
+        (0, _) => Ok(None),
+        (images, None) => Ok(Some(images)),
+        (_, Some(image)) => Err(miette!(
+            help = "`brooklet check` runs the same images on the host: if it passes there, this is \
+                    a bug in a kernel or in the board's emulation: please report it",
+            "{name}: self-test: test image {image} gives other bytes than those that the model has",
+        )),
+    }
+}
+
 /// Runs the command.
 pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let file = ModelFile::open(&args.model)?;
@@ -117,6 +133,14 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
         .iter()
         .map(|path| read_picture(path, input, &preprocess))
         .collect::<Result<Vec<_>, _>>()?;
+    if args.check && args.run.is_empty() && file.model().test_images().len() == 0 {
+        return Err(miette!(
+            help = "add --run PICTURE, or store test images with `brooklet quantize --self-test 2`",
+            "{}: there is nothing to check: no pictures were given, and the model carries no test \
+             images",
+            args.model.display(),
+        ));
+    }
     let mut simulator = file.simulator(HostBackend::Reference)?;
     let Started { spec, mut board, loaded, .. } =
         start(&file, &args.board, args.ram, &Options::default())?;
@@ -127,8 +151,12 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
         arena_bytes: loaded.arena_bytes,
         session_bytes: loaded.session_bytes,
         identical: None,
+        self_test_images: None,
         pictures: Vec::new(),
     };
+    if args.check {
+        report.self_test_images = self_test(&mut board, &args.board)?;
+    }
     let mut answers = Vec::new();
     let bar = super::progress(pictures.len(), "running");
     for (path, pixels) in args.run.iter().zip(&pictures) {
@@ -173,6 +201,9 @@ impl fmt::Display for Report {
             thousands(self.arena_bytes),
             self.session_bytes,
         )?;
+        if let Some(images) = self.self_test_images {
+            writeln!(f, "self-test: {images} images gave the stored bytes on the board")?;
+        }
         self.pictures.iter().try_for_each(|picture| picture.fmt(f))?;
         if self.identical == Some(true) {
             let count = self.pictures.len();

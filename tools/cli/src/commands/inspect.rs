@@ -16,6 +16,7 @@ use brooklet_plan::cost;
 use brooklet_plan::cost::Coefficients;
 use brooklet_plan::model_file::{ModelFile, session_bytes};
 use brooklet_plan::packing::packed_for;
+use brooklet_plan::self_test::TestImage;
 
 /// Options of `brooklet inspect`.
 #[derive(Debug, clap::Args)]
@@ -51,6 +52,10 @@ pub struct Report {
     pub input: [u16; 3],
     /// Number of classes.
     pub classes: usize,
+    /// Number of test images that the file carries.
+    pub test_images: usize,
+    /// Bytes that they take.
+    pub test_image_bytes: usize,
     /// The layers, the input first.
     pub layers: Vec<Layer>,
 }
@@ -165,6 +170,8 @@ impl Report {
             weight_bytes: layers.iter().map(|layer| layer.weight_bytes).sum(),
             input: [input.rows, input.columns, input.channels],
             classes: model.classes(),
+            test_images: model.test_images().len(),
+            test_image_bytes: TestImage::write(&TestImage::read(model)).len(),
             layers,
         }
     }
@@ -242,6 +249,10 @@ impl fmt::Display for Report {
             thousands(self.model_bytes),
             thousands(self.weight_bytes)
         )?;
+        if self.test_images > 0 {
+            let bytes = thousands(self.test_image_bytes);
+            writeln!(f, "self-test     {} images, {bytes} bytes", self.test_images)?;
+        }
         writeln!(f, "arena         {} bytes", thousands(self.arena_bytes))?;
         writeln!(f, "session       {} bytes on this host", thousands(self.session_bytes))
     }

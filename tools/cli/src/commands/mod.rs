@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod boards;
+pub mod check;
 mod choice;
 pub mod compare;
 pub mod ensemble;

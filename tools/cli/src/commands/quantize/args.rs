@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-use brooklet::format::PreprocessingRecord;
+use brooklet::format::{MAX_TEST_IMAGES, PreprocessingRecord};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use miette::miette;
 use serde::de::DeserializeOwned;
@@ -57,6 +57,10 @@ pub struct Args {
     /// Of what is drawn by lot: the same seed and data make the same model.
     #[arg(long, default_value_t = 0)]
     pub(super) seed: u64,
+    /// Stores up to 4 images in the model file, and what the model answers: a device tests itself
+    /// with them. Calibration images, or noise where there are none.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = test_images())]
+    pub(super) self_test: u16,
     /// Activation ranges saved by an earlier calibration; weights are then rounded to the
     /// nearest.
     #[arg(long, value_name = "FILE.json")]
@@ -234,6 +238,11 @@ pub(super) fn read_json<T: DeserializeOwned>(
 pub(in crate::commands) fn arch() -> impl TypedValueParser<Value = Arch> {
     PossibleValuesParser::new(Arch::ALL.iter().map(|arch| arch.name()))
         .try_map(|name| name.parse::<Arch>())
+}
+
+/// A number of test images that the model format can have.
+fn test_images() -> impl TypedValueParser<Value = u16> {
+    clap::value_parser!(u16).range(0..=MAX_TEST_IMAGES as i64)
 }
 
 /// A number of pixels that the model format can say.

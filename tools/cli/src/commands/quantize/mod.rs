@@ -30,6 +30,7 @@ use brooklet_plan::model_file::{HostBackend, ModelFile};
 use brooklet_plan::plan::{Goal, Plan, plan};
 use brooklet_plan::preprocessing::to_record;
 use brooklet_plan::program::Program;
+use brooklet_plan::self_test;
 use brooklet_quantize::channels::absorption::Shifts;
 use brooklet_quantize::channels::equalize::Factors;
 use brooklet_quantize::data::{Dataset, Preprocess};
@@ -73,6 +74,7 @@ impl FlashBudget<'_> {
         let mut program = program.map_err(at)?;
         program.preprocessing = Some(to_record(preprocess));
         program.labels = self.labels.unwrap_or_default();
+        set_test_images(&mut program, args, Some(data), preprocess)?;
         let (now, saved) = args.budget.smallest(program, self.board, &args.network)?;
         if now <= self.bytes {
             return Ok(BTreeSet::new());
@@ -383,6 +385,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let data_labels = || calibration.as_ref().and_then(|data| data.classes().map(<[_]>::to_vec));
     let saved_labels = || measured.as_ref().map(|(ranges, _)| ranges.labels.clone());
     program.labels = labels.or_else(data_labels).or_else(saved_labels).unwrap_or_default();
+    set_test_images(&mut program, args, calibration.as_ref(), &preprocess)?;
     let mut int16 = (!args.int16.is_empty()).then(|| Int16::new(&program, &gains));
     if let (Some(int16), Some(mut int8)) = (&mut int16, int8_program) {
         int8.preprocessing = program.preprocessing;
@@ -423,6 +426,38 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     refused.map_or(Ok(()), Err)
 }
 
+/// Chooses the test images that the model file shall carry: from the whole of the data if there
+/// is some, else noise.
+fn set_test_images(
+    program: &mut Program,
+    args: &Args,
+    data: Option<&Dataset>,
+    preprocess: &Preprocess,
+) -> miette::Result<()> {
+    let count = usize::from(args.self_test);
+    if count == 0 {
+        return Ok(());
+    }
+    let shape = program.layers[0].record.shape();
+    let input = [shape.rows, shape.columns, shape.channels].map(usize::from);
+    let noise = match data {
+        Some(_) => None,
+        None => Some(Dataset::open(&format!("random:{count}"), input, preprocess)?),
+    };
+    let Some(data) = data.or(noise.as_ref()) else { return Ok(()) };
+    if data.len() < count {
+        return Err(miette!(
+            help = format!("--self-test {}, or more calibration data", data.len()),
+            "--self-test {count}: the calibration data has {} images",
+            data.len(),
+        ));
+    }
+    let pixels = |index| Ok(data.get(index)?.pixels.as_standard_layout().iter().copied().collect());
+    let images: Result<_, Error> = data.spread(count).into_iter().map(pixels).collect();
+    program.set_test_images(images?);
+    Ok(())
+}
+
 /// The model file of a program, checked by the core.
 fn build(program: &Program, plan: &Plan, args: &Args) -> miette::Result<ModelFile> {
     let classes = program.layers[program.logits].record.shape().bytes();
@@ -435,7 +470,7 @@ fn build(program: &Program, plan: &Plan, args: &Args) -> miette::Result<ModelFil
             program.labels.len(),
         ));
     }
-    let file = ModelFile::new(&args.output, program.write(plan));
+    let file = self_test::build(program, plan, &args.output);
     file.map_err(|error| match error.problem {
         brooklet_plan::model_file::ModelProblem::Refused {
             error: brooklet::Error::Layer { layer, fault },

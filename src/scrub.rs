@@ -1,0 +1,73 @@
+//! The model file, read again while it is in use: flash can change after start-up.
+
+use core::hint::black_box;
+
+use zerocopy::FromBytes;
+
+use crate::format::{self, Header, MAGIC, VERSION};
+
+/// What [`Session::verify_weights`](crate::Session::verify_weights) knows of the model file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Verification {
+    /// The pass has not come to the file's end.
+    InProgress {
+        /// Bytes of the file that this pass has read, from its start.
+        bytes: usize,
+    },
+    /// A pass ended: the file is the one that the session was made for. The next call begins
+    /// another pass.
+    Verified,
+    /// A pass ended: the file changed since the session was made, so no result of it can be
+    /// trusted. The next call begins another pass.
+    Corrupt,
+}
+
+/// Bytes of a header that its checksum does not cover: they are compared one by one.
+const BEFORE_CRC: u32 = 20;
+
+/// How far a pass over the file is.
+#[derive(Debug, Clone)]
+pub(crate) struct Scrub {
+    /// The file's checksum when the session was made.
+    expected: u32,
+    /// The checksum of the bytes so far.
+    crc: u32,
+    /// Bytes of the file so far.
+    bytes: u32,
+}
+
+impl Scrub {
+    /// Before the first pass over a file with this header.
+    pub(crate) fn new(header: &Header) -> Self {
+        Self { expected: header.crc.get(), crc: 0, bytes: BEFORE_CRC }
+    }
+
+    /// Drops the pass that is under way.
+    pub(crate) fn restart(&mut self) {
+        (self.crc, self.bytes) = (0, BEFORE_CRC);
+    }
+
+    /// Reads up to `budget` bytes more of the file.
+    pub(crate) fn advance(&mut self, file: &[u8], budget: usize) -> Verification {
+        // So that the compiler reads again what it may have seen before.
+        let file = black_box(file);
+        let left = file.get(self.bytes as usize..).unwrap_or(&[]);
+        let piece = left.get(..budget).unwrap_or(left);
+        self.crc = format::crc_after(self.crc, piece);
+        self.bytes = self.bytes.saturating_add(piece.len() as u32);
+        if piece.len() < left.len() {
+            return Verification::InProgress { bytes: self.bytes as usize };
+        }
+        let header = Header::ref_from_prefix(file).is_ok_and(|(header, _)| {
+            header.magic == MAGIC
+                && header.version.get() == VERSION
+                && header.reserved.get() == 0
+                && header.length.get() as usize == file.len()
+                && header.crc.get() == self.expected
+        });
+        let same = header && self.crc == self.expected;
+        self.restart();
+        if same { Verification::Verified } else { Verification::Corrupt }
+    }
+}

@@ -1,0 +1,135 @@
+//! Test images that a model file carries: what a device computes, compared with what was
+//! computed where the model was made.
+
+use core::slice::ChunksExact;
+
+use zerocopy::FromBytes;
+
+use crate::error::{Error, Part};
+use crate::format::{MAX_TEST_IMAGES, SelfTestRecord};
+use crate::kernels::Backend;
+use crate::model::Model;
+use crate::session::Session;
+
+/// The result of [`Session::self_test`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum SelfTest {
+    /// The model file has no test images.
+    NoneStored,
+    /// Each test image gave the stored bytes.
+    Passed {
+        /// Number of test images.
+        images: u16,
+    },
+    /// A test image gave other logits, or another output, than those that are stored.
+    Differs {
+        /// The first such image, counted from 0.
+        image: u16,
+    },
+}
+
+/// A test image and the answer that is stored with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TestImage<'m> {
+    /// The image as it is pushed: rows × columns × channels bytes.
+    pub pixels: &'m [u8],
+    /// The logits as they lie in memory: int8, or int16 in little-endian.
+    pub logits: &'m [u8],
+    /// Likewise the output, where a layer follows the logits; else empty.
+    pub output: &'m [u8],
+}
+
+/// The test images of a model file, in order.
+#[derive(Debug, Clone)]
+pub struct TestImages<'m> {
+    stored: ChunksExact<'m, u8>,
+    pixels: usize,
+    logits: usize,
+}
+
+impl<'m> Iterator for TestImages<'m> {
+    type Item = TestImage<'m>;
+
+    fn next(&mut self) -> Option<TestImage<'m>> {
+        let (pixels, answer) = self.stored.next()?.split_at_checked(self.pixels)?;
+        let (logits, output) = answer.split_at_checked(self.logits)?;
+        Some(TestImage { pixels, logits, output })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.stored.size_hint()
+    }
+}
+
+impl ExactSizeIterator for TestImages<'_> {}
+
+impl<'m> Model<'m> {
+    /// The test images that the file carries; none if it has none.
+    pub fn test_images(&self) -> TestImages<'m> {
+        let (stored, [pixels, logits, output]) = self.stored_tests().unwrap_or_default();
+        // An image has a pixel at least: `parse` has checked the input's shape.
+        let each = (pixels + logits + output).max(1);
+        TestImages { stored: stored.chunks_exact(each), pixels, logits }
+    }
+
+    /// All test images, and the bytes of one, of its logits and of its output. `None` without a
+    /// record, or if it reaches beyond the file.
+    fn stored_tests(&self) -> Option<(&'m [u8], [usize; 3])> {
+        let offset = self.header().self_test_offset.get();
+        let (record, rest) = SelfTestRecord::ref_from_prefix(self.bytes_from(offset)?).ok()?;
+        let (input, logits, output) = (self.input(), self.logits(), self.output());
+        let pixels = usize::from(input.rows).checked_mul(input.row_bytes())?;
+        let output_bytes = if output == logits { 0 } else { self.layer(output).row_bytes() };
+        let bytes = [pixels, self.layer(logits).row_bytes(), output_bytes];
+        let each = bytes.iter().try_fold(0_usize, |sum, &bytes| sum.checked_add(bytes))?;
+        let stored = rest.get(..each.checked_mul(record.count.get().into())?)?;
+        Some((stored, bytes))
+    }
+
+    /// Checks what the header says of test images.
+    pub(crate) fn check_test_images(&self) -> Result<(), Error> {
+        let offset = self.header().self_test_offset.get();
+        if offset == 0 {
+            return Ok(());
+        }
+        let outside = Error::OutOfBounds { part: Part::SelfTest };
+        let record =
+            self.bytes_from(offset).and_then(|at| SelfTestRecord::ref_from_prefix(at).ok());
+        let (record, _) = record.ok_or(outside)?;
+        if record.reserved.get() != 0 {
+            return Err(Error::Reserved);
+        }
+        let count = record.count.get();
+        if count == 0 || usize::from(count) > MAX_TEST_IMAGES {
+            return Err(Error::TestImages { count });
+        }
+        self.stored_tests().map(|_| ()).ok_or(outside)
+    }
+}
+
+impl<B: Backend> Session<'_, '_, B> {
+    /// Runs the test images that the model file carries, and compares logits and output with
+    /// the stored ones, byte by byte. So a device tests kernels, memory and model in place.
+    ///
+    /// Takes as long as that many images. Drops the image that is under way, and the results of
+    /// the last: the next row that is pushed is the first of an image.
+    pub fn self_test(&mut self) -> SelfTest {
+        let model = *self.model();
+        let (mut images, separate) = (0, model.output() != model.logits());
+        for (image, stored) in (0..).zip(model.test_images()) {
+            let logits = self.run_picture(stored.pixels);
+            let mut same = logits.is_ok_and(|logits| logits.as_bytes() == stored.logits);
+            if separate {
+                same &= self.output().is_ok_and(|output| output.as_bytes() == stored.output);
+            }
+            if !same {
+                self.reset();
+                return SelfTest::Differs { image };
+            }
+            images = image + 1;
+        }
+        self.reset();
+        if images == 0 { SelfTest::NoneStored } else { SelfTest::Passed { images } }
+    }
+}

@@ -1,0 +1,87 @@
+//! `brooklet check`: whether a model file is sound, and gives the answers that it should.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use brooklet::SelfTest;
+use miette::miette;
+use serde::Serialize;
+
+use super::choice::choice;
+use super::{Output, thousands};
+use brooklet_plan::model_file::{HostBackend, ModelFile};
+
+/// Options of `brooklet check`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The model file.
+    model: PathBuf,
+    /// The kernels that run its test images. Default: all that this computer has and that run it.
+    #[arg(long, value_parser = choice::<HostBackend>())]
+    backend: Option<HostBackend>,
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    model: PathBuf,
+    model_bytes: usize,
+    /// CRC-32, as the header has it.
+    crc: u32,
+    /// Number of test images that the file carries.
+    test_images: usize,
+    /// The backends that gave the stored bytes for each of them.
+    backends: Vec<&'static str>,
+}
+
+/// Runs the command.
+pub fn run(args: &Args, output: Output) -> miette::Result<()> {
+    let file = ModelFile::open(&args.model)?;
+    let model = file.model();
+    let mut report = Report {
+        model: args.model.clone(),
+        model_bytes: model.file().len(),
+        crc: model.header().crc.get(),
+        test_images: model.test_images().len(),
+        backends: Vec::new(),
+    };
+    let simulators = match args.backend {
+        Some(backend) => vec![file.simulator(backend)?],
+        None => HostBackend::of_this_machine()
+            .filter_map(|backend| file.simulator(backend).ok())
+            .collect(),
+    };
+    for mut simulator in simulators {
+        match simulator.self_test() {
+            SelfTest::NoneStored => {}
+            SelfTest::Passed { .. } => report.backends.push(simulator.backend()),
+            SelfTest::Differs { image } => {
+                return Err(miette!(
+                    help = "quantize the network again; if it happens again, this is a bug in a \
+                            kernel: please report it",
+                    "{}: self-test: backend {} gives other bytes for test image {image} than \
+                     those that the file has",
+                    args.model.display(),
+                    simulator.backend(),
+                ));
+            }
+        }
+    }
+    output.print(&report)
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (file, bytes) = (self.model.display(), thousands(self.model_bytes));
+        writeln!(f, "{file}: {bytes} bytes, CRC {:08x}: the file is sound", self.crc)?;
+        match self.test_images {
+            0 => writeln!(
+                f,
+                "self-test: the file has no test images; `brooklet quantize --self-test 2` stores two"
+            ),
+            images => {
+                let backends = self.backends.join(", ");
+                writeln!(f, "self-test: {images} images gave the stored bytes on {backends}")
+            }
+        }
+    }
+}

@@ -16,7 +16,18 @@ use crate::quant::Quantization;
 pub struct Logits<'a> {
     values: Values<'a>,
     quantization: Quantization,
-    probabilities: bool,
+    shown: Shown,
+}
+
+/// What is shown of a score.
+#[derive(Debug, Clone, Copy)]
+enum Shown {
+    /// Its share in a softmax of all.
+    Softmax,
+    /// Its sigmoid.
+    Sigmoid,
+    /// Itself: it is a probability, or no class at all.
+    Itself,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +45,8 @@ pub struct Candidate {
     pub class: u16,
     /// Its score, int8 or int16.
     pub score: i16,
-    /// Its probability in 0…1, for display.
+    /// Its probability in 0…1, for display. Of a network with one score that is no argument of a
+    /// sigmoid, which knows no probability: the score as a real.
     pub probability: f32,
 }
 
@@ -46,8 +58,13 @@ impl<'a> Logits<'a> {
             true => Values::Int16(zerocopy::FromBytes::ref_from_bytes(row).unwrap_or_default()),
             _ => Values::Int8(int8(row)),
         };
-        let (quantization, probabilities) = (layer.quantization(), layer.has_probabilities());
-        Self { values, quantization, probabilities }
+        let shown = match layer.channels.get() {
+            _ if layer.has_probabilities() => Shown::Itself,
+            _ if layer.has_sigmoid() => Shown::Sigmoid,
+            1 => Shown::Itself,
+            _ => Shown::Softmax,
+        };
+        Self { values, quantization: layer.quantization(), shown }
     }
 
     /// The int8 scores; none where they are int16.
@@ -92,8 +109,9 @@ impl<'a> Logits<'a> {
 
     /// The `K` best classes, best first; of equal scores the smaller class number is better.
     ///
-    /// Where the scores are not probabilities themselves, these are a softmax in float with micromath's approximate exponential
-    /// (about three digits): fit to be shown. The order comes from the integers.
+    /// Where the scores are not probabilities themselves, these are a softmax, or the sigmoid in which
+    /// the network ends, in float with micromath's approximate exponential (about three digits): fit
+    /// to be shown. The order comes from the integers.
     pub fn top_k<const K: usize>(&self) -> Vec<Candidate, K> {
         let mut best: Vec<(i16, u16), K> = Vec::new();
         let better = |a: (i16, u16), b: (i16, u16)| (a.0, Reverse(a.1)) > (b.0, Reverse(b.1));
@@ -114,10 +132,11 @@ impl<'a> Logits<'a> {
         let sum: f32 = self.scores().map(exponential).sum();
         let mut top = Vec::new();
         for &(score, class) in &best {
-            let probability = if self.probabilities {
-                self.quantization.dequantize(score)
-            } else {
-                exponential(score) / sum
+            let real = self.quantization.dequantize(score);
+            let probability = match self.shown {
+                Shown::Itself => real,
+                Shown::Sigmoid => 1.0 / (1.0 + F32Ext::exp(-real)),
+                Shown::Softmax => exponential(score) / sum,
             };
             // As many as `best` has, which has room for `K`.
             let _ = top.push(Candidate { class, score, probability });
@@ -147,5 +166,20 @@ mod tests {
         layer.scale.set(scale);
         let best = Logits::new(&[0x80, 64], &layer).top_k::<1>();
         assert_eq!(best[0].probability, 0.75);
+    }
+
+    #[test]
+    fn one_score_is_no_certainty() {
+        let mut layer = LayerRecord::new();
+        layer.scale.set(0.25);
+        layer.channels.set(1);
+        let shown = |score: u8, layer: &LayerRecord| {
+            Logits::new(&[score], layer).top_k::<1>()[0].probability
+        };
+        assert_eq!(shown(6, &layer), 1.5);
+        layer.flags = flags::SIGMOID;
+        for (score, wanted) in [(0, 0.5), (4, 0.731), (127, 1.0), (0x80, 0.0)] {
+            assert!((shown(score, &layer) - wanted).abs() < 0.01, "{score}");
+        }
     }
 }

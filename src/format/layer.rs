@@ -23,8 +23,11 @@ pub mod flags {
     pub const INT16: u8 = 4;
     /// The layer reads or makes int16: it is [another kind](crate::ops#int16) of its operator.
     pub const WIDE: u8 = 8;
+    /// The scores are arguments of a sigmoid, 1 / (1 + e^−score), whose values are probabilities, a
+    /// class by itself: for reports only, the output is the scores.
+    pub const SIGMOID: u8 = 16;
     /// All bits that have a meaning.
-    pub const ALL: u8 = FULLY_CONNECTED | PROBABILITIES | INT16 | WIDE;
+    pub const ALL: u8 = FULLY_CONNECTED | PROBABILITIES | INT16 | WIDE | SIGMOID;
 }
 
 /// What a layer does. The numbers are those of the file.
@@ -214,6 +217,11 @@ impl LayerRecord {
     /// Whether the output is probabilities.
     pub fn has_probabilities(&self) -> bool {
         self.operator() == Operator::Softmax || self.flags & flags::PROBABILITIES != 0
+    }
+
+    /// Whether the output is arguments of a sigmoid.
+    pub fn has_sigmoid(&self) -> bool {
+        self.flags & flags::SIGMOID != 0
     }
 
     /// Range of the output.

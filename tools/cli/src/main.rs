@@ -29,6 +29,7 @@ Examples:
   brooklet check resnet20.brook
   brooklet run resnet20.brook cat.png
   brooklet eval resnet20.brook test_batch.bin --json
+  brooklet doctor resnet20.onnx test_batch.bin
   brooklet compare resnet20.onnx resnet20.brook test_batch.bin --html report.html
   brooklet fit resnet20.brook
   brooklet flash resnet20.brook --board qemu-mps2-an386 --run cat.png --check
@@ -70,6 +71,11 @@ Examples:
         after_help = "Example:\n  brooklet eval net.brook test_batch.bin --limit 1000 --float logits.npy"
     )]
     Eval(commands::eval::Args),
+    /// Finds the preprocessing that a network was trained with, on labelled images.
+    #[command(
+        after_help = "Example:\n  brooklet doctor net.onnx images/ --resize 256 --crop 224x224"
+    )]
+    Doctor(commands::doctor::Args),
     /// Shows what quantization costs, layer by layer, and what would mend it.
     #[command(
         after_help = "Example:\n  brooklet compare net.onnx net.brook test_batch.bin --html report.html"
@@ -114,6 +120,7 @@ fn main() -> ExitCode {
         Command::Check(args) => commands::check::run(args, output),
         Command::Run(args) => commands::run::run(args, output),
         Command::Eval(args) => commands::eval::run(args, output),
+        Command::Doctor(args) => commands::doctor::run(args, output),
         Command::Compare(args) => commands::compare::run(args, output),
         Command::Ensemble(args) => commands::ensemble::run(args, output),
         Command::Plan(args) => commands::plan::run(args, output),

@@ -159,7 +159,7 @@ fn onnxruntime_resnet20_is_as_good_as_there() {
     let logits = FloatAnswers::Logits(read_npy(logits).unwrap());
     let quantization = model.model().logits_quantization();
     let score =
-        |answers, float| evaluate::score(answers, Some(float), |q| quantization.dequantize(q));
+        |answers, float| evaluate::score(answers, Some(float), |q| quantization.dequantize(q), 0.0);
     let all = score(&answers, &best);
     let decibels = score(&answers[..1000], &logits).sqnr_db.unwrap();
     println!("{all:?}, {decibels:.2} dB");
@@ -203,8 +203,9 @@ fn quantized_agrees_with_float(network: &str, apart: &[&str], folded: &[&str]) {
     for model in apart.into_iter().take(1).chain(folded.iter().map(model)) {
         let answers = answers(&model, HostBackend::Auto, 5000);
         let quantization = model.model().logits_quantization();
-        let score =
-            |answers, float| evaluate::score(answers, Some(float), |q| quantization.dequantize(q));
+        let score = |answers, float| {
+            evaluate::score(answers, Some(float), |q| quantization.dequantize(q), 0.0)
+        };
         let agreement = score(&answers, &best).agreement.unwrap();
         let decibels = score(&answers[..1000], &logits).sqnr_db.unwrap();
         println!("{network}: agreement {agreement:.4}, {decibels:.2} dB");
@@ -233,7 +234,7 @@ fn resnet20_learns() {
         let model = quantize(&network, &[&options[..], &NORMALIZED].concat());
         let quantization = model.model().logits_quantization();
         let answers = answers(&model, HostBackend::Auto, 1000);
-        let score = evaluate::score(&answers, Some(&logits), |q| quantization.dequantize(q));
+        let score = evaluate::score(&answers, Some(&logits), |q| quantization.dequantize(q), 0.0);
         let decibels = score.sqnr_db.unwrap();
         println!("{data}: {decibels:.2} dB");
         assert!(decibels >= needed, "{data}: {decibels} dB");
@@ -260,7 +261,7 @@ fn resnet20_learns_in_four_bits() {
     let right = |(answer, float): (&(Answer, Option<usize>), &usize)| answer.1 == Some(*float);
     let float = answers.iter().zip(&best).filter(|&both| right(both)).count();
     assert_eq!(float, 4574, "what the float network has right");
-    let score = evaluate::score(&answers, Some(&FloatAnswers::Best(best)), f32::from);
+    let score = evaluate::score(&answers, Some(&FloatAnswers::Best(best)), f32::from, 0.0);
     let (top1, agreement) = (score.top1.unwrap(), score.agreement.unwrap());
     println!("in four bits: top-1 {top1:.4}, agreement {agreement:.4}");
     assert!(top1 >= 0.9148 - 0.005, "top-1 {top1}");

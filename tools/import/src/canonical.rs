@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 
 use crate::error::{AtLayer, Fault, Problem};
-use crate::network::{BatchNorm, Conv, Network, Node, NodeId, Op, Shape};
+use crate::network::{BatchNorm, Conv, Network, Node, NodeId, Op, Shape, Statistics};
 
 impl Network {
     /// The network that computes `output`, in canonical form.
@@ -34,7 +34,7 @@ impl Network {
             let node = old[place.old].take().expect("each node has one place");
             nodes.push(Node { name: place.name, inputs: place.inputs, ..node });
         }
-        Ok(Network { input: self.input, nodes })
+        Ok(Network { input: self.input, nodes, sigmoid: self.sigmoid })
     }
 
     /// Folds batch norms into the convolutions before them; says where each node's value is now.
@@ -56,6 +56,7 @@ impl Network {
             }
             fold(conv, norm);
             check_finite(&Op::Conv(conv.clone())).at(&node.source)?;
+            before[node.inputs[0]].statistics = norm.statistics();
             moved[id] = node.inputs[0];
         }
         Ok(moved)
@@ -72,6 +73,13 @@ fn fold(conv: &mut Conv, norm: &BatchNorm) {
 }
 
 impl BatchNorm {
+    /// What training saw of its output; nothing where it is a mere factor and offset.
+    fn statistics(&self) -> Option<Statistics> {
+        let trained = self.mean.iter().any(|&mean| mean != 0.0);
+        let deviation = self.scale.iter().map(|scale| scale.abs()).collect();
+        trained.then(|| Statistics { mean: self.shift.clone(), deviation })
+    }
+
     /// Factor and offset of a channel.
     pub fn affine(&self, channel: usize) -> (f64, f64) {
         let [scale, shift, mean, var] =

@@ -227,6 +227,19 @@ pub enum Problem {
         detail: String,
     },
 
+    /// A label that the network has no class for.
+    #[error("its label is class {label}, but the network's classes are 0 to {}", classes - 1)]
+    #[diagnostic(help(
+        "check that the data is this network's: labels count from 0, class folders in the order of \
+         their names"
+    ))]
+    Label {
+        /// The label.
+        label: usize,
+        /// Number of classes.
+        classes: usize,
+    },
+
     /// A picture that cannot be decoded.
     #[error("is not a png or jpeg picture: {detail}")]
     #[diagnostic(help("give a whole png or jpeg file"))]

@@ -6,6 +6,7 @@
 
 mod arch;
 mod canonical;
+pub mod channels;
 mod checkpoint;
 pub mod error;
 pub mod network;

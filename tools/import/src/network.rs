@@ -30,6 +30,9 @@ pub struct Network {
     pub input: Shape,
     /// The nodes; every node comes after its inputs, the last is the output.
     pub nodes: Vec<Node>,
+    /// Whether a sigmoid follows the output, which is then its argument: it is no node, as it
+    /// changes no order.
+    pub sigmoid: bool,
 }
 
 /// One operation and its output.
@@ -46,6 +49,18 @@ pub struct Node {
     pub inputs: Vec<NodeId>,
     /// Shape of its output.
     pub shape: Shape,
+    /// What its output was like in training, if a batch norm that became part of it says so. Not
+    /// compared by `==`.
+    pub statistics: Option<Statistics>,
+}
+
+/// What a map was like in training, a value a channel.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Statistics {
+    /// Mean.
+    pub mean: Vec<f32>,
+    /// Standard deviation.
+    pub deviation: Vec<f32>,
 }
 
 impl PartialEq for Node {
@@ -143,8 +158,9 @@ impl Network {
             op: Op::Input,
             inputs: vec![],
             shape: input,
+            statistics: None,
         };
-        Ok(Network { input, nodes: vec![node] })
+        Ok(Network { input, nodes: vec![node], sigmoid: false })
     }
 
     /// Appends a node and returns its id; shapes that do not fit are refused.
@@ -157,6 +173,7 @@ impl Network {
             op,
             inputs: inputs.to_vec(),
             shape,
+            statistics: None,
         });
         Ok(self.nodes.len() - 1)
     }

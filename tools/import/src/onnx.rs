@@ -53,17 +53,32 @@ pub(super) fn read(bytes: &[u8], folder: &Path) -> Result<Imported, Fault> {
     for name in graph.node.iter().flat_map(|node| &node.input) {
         *uses.entry(name).or_default() += 1;
     }
-    let mut importer = Importer { network, values, uses, qdq };
+    let mut importer = Importer { network, values, uses, qdq, squashed: HashSet::new() };
     for node in &graph.node {
+        let nodes = importer.network.nodes.len();
         let value = importer.node(node).at(&node_name(node))?;
         let Some(name) = node.output.first() else {
             return Err(corrupt("a node has no output")).at(&node_name(node));
         };
+        let squashed = op_type(node) == "Sigmoid";
+        if node.input.iter().any(|name| importer.squashed.contains(name)) {
+            if squashed || importer.network.nodes.len() > nodes {
+                return Err(unsupported(
+                    "reads a sigmoid",
+                    "a sigmoid may only be the network's last layer, behind its scores",
+                ))
+                .at(&node_name(node));
+            }
+            importer.squashed.insert(name.clone());
+        } else if squashed {
+            importer.squashed.insert(name.clone());
+        }
         importer.values.insert(name.clone(), value);
     }
     match importer.values.remove(&output) {
         Some(Value::Map(map)) => {
             let id = importer.settle(&map, &output).at(&output)?;
+            importer.network.sigmoid = importer.squashed.contains(&output);
             let Importer { network, qdq, .. } = importer;
             match qdq.has_maps() {
                 true => qdq.network(&network, id).map(Imported::Quantized),
@@ -302,6 +317,8 @@ struct Importer<'g> {
     /// How often each name is read.
     uses: HashMap<&'g str, usize>,
     qdq: Qdq,
+    /// Names of what a sigmoid gave, which stand for its argument.
+    squashed: HashSet<String>,
 }
 
 impl Importer<'_> {
@@ -411,7 +428,8 @@ impl Importer<'_> {
                 }
                 self.elementwise(map, Op::Softmax, &name)
             }
-            "Identity" | "Dropout" => Ok(inputs.map(0)?.clone()),
+            // Of the network's output, which stands for its argument.
+            "Identity" | "Dropout" | "Sigmoid" => Ok(inputs.map(0)?.clone()),
             "Cast" if int(node, "to", 0) == i64::from(data_type::FLOAT) => {
                 Ok(inputs.map(0)?.clone())
             }
@@ -453,6 +471,10 @@ impl Importer<'_> {
             "Sub" | "Mul" | "Div" => self.affine(node, inputs, &name),
             "QuantizeLinear" | "DequantizeLinear" => {
                 let map = inputs.map(0)?;
+                if node.input.first().is_some_and(|name| self.squashed.contains(name)) {
+                    // How probabilities are quantized says nothing of their argument.
+                    return Ok(map.clone());
+                }
                 let zero = inputs.0.get(2).map(|_| inputs.constant(2)).transpose()?;
                 let parameters = [Some(inputs.constant(1)?), zero];
                 let whole = map.view == self.view(map.view.node);

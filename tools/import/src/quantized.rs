@@ -17,6 +17,8 @@ pub struct QuantizedNetwork {
     /// The nodes; every node comes after its inputs, the last is the output. Node 0 is the input,
     /// whose scale and zero point say what int8 values the network takes.
     pub nodes: Vec<QuantizedNode>,
+    /// Whether a sigmoid follows the output, which is then its argument.
+    pub sigmoid: bool,
 }
 
 /// One operation and its int8 output.
@@ -145,7 +147,7 @@ impl QuantizedNetwork {
                 QuantizedNode { name: place.name, inputs: place.inputs, ..node }
             })
             .collect();
-        Ok(QuantizedNetwork { input: self.input, nodes })
+        Ok(QuantizedNetwork { input: self.input, nodes, sigmoid: self.sigmoid })
     }
 }
 

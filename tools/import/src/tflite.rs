@@ -22,7 +22,7 @@ use crate::quantized::{Activation, QuantizedConv, QuantizedNetwork, QuantizedNod
 /// Reads the network in `bytes`.
 pub(super) fn read(bytes: &[u8]) -> Result<Imported, Fault> {
     let graph = Graph::read(bytes)?;
-    let mut walk = Walk { graph: &graph, layers: vec![], values: HashMap::new() };
+    let mut walk = Walk { graph: &graph, layers: vec![], values: HashMap::new(), sigmoid: false };
     let (&[input], &[output]) = (&graph.inputs[..], &graph.outputs[..]) else {
         return Err(unsupported(
             format!("has {} inputs and {} outputs", graph.inputs.len(), graph.outputs.len()),
@@ -39,8 +39,13 @@ pub(super) fn read(bytes: &[u8]) -> Result<Imported, Fault> {
     let output = walk.settle(end, &graph.tensors[index(output)?].name, output)?;
     let first = graph.tensor(walk.layers[0].tensor)?;
     match first.kind {
-        element::INT8 => quantized_network(&graph, walk.layers, output).map(Imported::Quantized),
-        element::FLOAT32 => float_network(&graph, walk.layers, output).map(Imported::Float),
+        element::INT8 => {
+            let network = quantized_network(&graph, walk.layers, walk.sigmoid, output);
+            network.map(Imported::Quantized)
+        }
+        element::FLOAT32 => {
+            float_network(&graph, walk.layers, walk.sigmoid, output).map(Imported::Float)
+        }
         other => Err(unsupported(
             format!("its maps are of element type {other}"),
             "convert the network to int8 (or to float) with TensorFlow 2's converter",
@@ -255,6 +260,8 @@ struct Walk<'g, 'a> {
     /// Maps by tensor. A view's padding holds the zero point, so it is the same padding as a
     /// convolution's own.
     values: HashMap<i32, View>,
+    /// Whether the network ends in a sigmoid, whose output stands for its argument.
+    sigmoid: bool,
 }
 
 impl<'a> Walk<'_, 'a> {
@@ -473,6 +480,23 @@ impl<'a> Walk<'_, 'a> {
                 }
                 self.push(layer(LayerOp::Softmax, vec![node], shape, Activation::None))
             }
+            "LOGISTIC" => {
+                let view = self.view(input(0)?)?;
+                // Only changes of the type may follow.
+                let follows = |op: &Operator<'_>| {
+                    let name = operator_name(op.code);
+                    op.inputs.contains(&output) && name != "QUANTIZE" && name != "DEQUANTIZE"
+                };
+                if graph.operators.iter().any(follows) {
+                    return Err(unsupported(
+                        "a sigmoid inside of the network",
+                        "a sigmoid may only be the network's last layer, behind its scores",
+                    ));
+                }
+                self.sigmoid = true;
+                self.values.insert(output, view);
+                return Ok(());
+            }
             "RESHAPE" | "SQUEEZE" => {
                 // Only ever flattens: a linear layer reads the map in its own order, NHWC.
                 let view = self.view(input(0)?)?;
@@ -687,6 +711,7 @@ impl<'a> Options<'a> {
 fn quantized_network(
     graph: &Graph<'_>,
     layers: Vec<Layer>,
+    sigmoid: bool,
     output: NodeId,
 ) -> Result<QuantizedNetwork, Fault> {
     let mut nodes: Vec<QuantizedNode> = Vec::with_capacity(layers.len());
@@ -694,7 +719,7 @@ fn quantized_network(
         let node = quantized_node(graph, &nodes, &layer).at(&layer.source)?;
         nodes.push(node);
     }
-    QuantizedNetwork { input: nodes[0].shape, nodes }.canonical(output)
+    QuantizedNetwork { input: nodes[0].shape, nodes, sigmoid }.canonical(output)
 }
 
 fn quantized_node(
@@ -777,8 +802,14 @@ fn quantized_node(
     })
 }
 
-fn float_network(graph: &Graph<'_>, layers: Vec<Layer>, output: NodeId) -> Result<Network, Fault> {
+fn float_network(
+    graph: &Graph<'_>,
+    layers: Vec<Layer>,
+    sigmoid: bool,
+    output: NodeId,
+) -> Result<Network, Fault> {
     let mut network = Network::new(layers[0].shape, &layers[0].source)?;
+    network.sigmoid = sigmoid;
     // Where each layer's output is in the network: activations are nodes there.
     let mut places = vec![0; layers.len()];
     for (id, layer) in layers.iter().enumerate().skip(1) {

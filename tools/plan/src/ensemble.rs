@@ -33,6 +33,10 @@ pub enum Misfit {
     #[error("tells other classes apart than the first member")]
     #[diagnostic(help("an ensemble's members tell the same classes apart, in the same order"))]
     Classes,
+    /// Scores whose probabilities are no softmax.
+    #[error("has one score, or scores behind a sigmoid: only softmaxes are averaged")]
+    #[diagnostic(help("an ensemble's members have a score for each class, of which one is right"))]
+    Scores,
     /// More than the model format can number.
     #[error("makes an ensemble of more than {} layers", u16::MAX - 1)]
     #[diagnostic(help("leave out a member"))]
@@ -100,6 +104,9 @@ fn fits(whole: &Program, classes: Shape, member: &Program) -> Result<(), Misfit>
 /// Appends a member, all but its input, and a softmax where it has none; returns the layer of
 /// its probabilities.
 fn append(whole: &mut Program, member: Program, number: usize) -> Result<usize, Misfit> {
+    if member.classes() == 1 || member.layers[member.logits].record.has_sigmoid() {
+        return Err(Misfit::Scores);
+    }
     // With room for a softmax and an add.
     if whole.layers.len() + member.layers.len() + 2 >= usize::from(NONE) {
         return Err(Misfit::Layers);

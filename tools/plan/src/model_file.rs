@@ -142,6 +142,19 @@ impl ModelFile {
         self.model().label(class).map_or_else(|| format!("class {class}"), str::to_owned)
     }
 
+    /// Names of all classes, if the model has them and there are several.
+    pub fn labels(&self) -> Option<Vec<String>> {
+        let model = self.model();
+        let several = Some(model.classes()).filter(|&classes| classes > 1)?;
+        (0..several).map(|class| model.label(class).map(str::to_owned)).collect()
+    }
+
+    /// Whether the network has one score, and then whether it is the argument of a sigmoid.
+    pub fn one_score(&self) -> Option<bool> {
+        let model = self.model();
+        (model.classes() == 1).then(|| model.layer(model.logits()).has_sigmoid())
+    }
+
     /// Whether the logits are int16.
     pub fn logits_int16(&self) -> bool {
         let model = self.model();

@@ -196,6 +196,11 @@ impl Layer {
 }
 
 impl Program {
+    /// Number of scores.
+    pub fn classes(&self) -> usize {
+        self.layers[self.logits].record.shape().bytes()
+    }
+
     /// The program of a model file.
     pub fn read(model: &Model<'_>) -> Self {
         Self {

@@ -7,6 +7,7 @@
 
 use std::fs::{self, File};
 use std::io::{Cursor, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -215,17 +216,107 @@ impl Dataset {
         }
     }
 
+    /// Refuses a label among these images that a network of so many classes does not have. A network
+    /// of one score tells two apart.
+    ///
+    /// # Errors
+    ///
+    /// Names the first image with such a label.
+    pub fn check_labels(&self, images: Range<usize>, classes: usize) -> Result<(), Error> {
+        let classes = classes.max(2);
+        if self.is_noise() {
+            return Ok(());
+        }
+        for index in images {
+            let label = self.label(index)?;
+            if let Some(label) = label.filter(|&label| label >= classes) {
+                let fault = Fault::from(Problem::Label { label, classes });
+                let layer = Some(format!("image {index}"));
+                return Err(Error { layer, ..fault.in_file(&self.spec) });
+            }
+        }
+        Ok(())
+    }
+
+    /// The labels of all images, where they are known.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read.
+    pub fn labels(&self) -> Result<Vec<Option<usize>>, Error> {
+        (0..self.len()).map(|index| self.label(index)).collect()
+    }
+
+    fn label(&self, index: usize) -> Result<Option<usize>, Error> {
+        Ok(match &self.source {
+            Source::Folder(files) => files[index].1,
+            Source::Cifar { file, .. } => {
+                let label = label_byte(file, index);
+                Some(label.map_err(|error| Fault::from(error).in_file(&self.spec))?.into())
+            }
+            Source::Array { labels, .. } => labels.as_ref().map(|labels| labels[index]),
+            Source::Random(_) => None,
+        })
+    }
+
+    /// Whether the images are noise, of which nothing can be learned.
+    pub fn is_noise(&self) -> bool {
+        matches!(self.source, Source::Random(_))
+    }
+
     /// Some pictures as a batch that a float network takes, `[pictures, height, width, channels]`.
     pub fn batch(
         &self,
         pictures: impl ExactSizeIterator<Item = usize>,
     ) -> Result<Array4<f32>, Error> {
+        self.batch_with(pictures, &self.preprocess)
+    }
+
+    /// The same with other means and deviations.
+    ///
+    /// # Errors
+    ///
+    /// The first image that cannot be read.
+    pub fn batch_with(
+        &self,
+        images: impl ExactSizeIterator<Item = usize>,
+        preprocess: &Preprocess,
+    ) -> Result<Array4<f32>, Error> {
         let [height, width, channels] = self.input;
-        let mut batch = Array4::zeros((pictures.len(), height, width, channels));
-        for (index, mut place) in pictures.zip(batch.outer_iter_mut()) {
-            place.assign(&normalized(&self.preprocess, &self.get(index)?.pixels));
+        let mut batch = Array4::zeros((images.len(), height, width, channels));
+        for (index, mut place) in images.zip(batch.outer_iter_mut()) {
+            place.assign(&normalized(preprocess, &self.get(index)?.pixels));
         }
         Ok(batch)
+    }
+
+    /// Numbers class folders as `names` does, the network's classes in its order. Where none of them
+    /// has such a name they stay numbered in the order of their own.
+    ///
+    /// # Errors
+    ///
+    /// Names a folder that is no such class, where others are.
+    pub fn number_by(&mut self, names: &[String]) -> Result<(), Error> {
+        let (Source::Folder(files), Some(folders)) = (&mut self.source, &self.classes) else {
+            return Ok(());
+        };
+        let places: Vec<Option<usize>> = folders
+            .iter()
+            .map(|folder| names.iter().position(|name| name.trim() == folder))
+            .collect();
+        if places.iter().all(Option::is_none) {
+            return Ok(());
+        }
+        if let Some(stray) = places.iter().position(Option::is_none) {
+            let folder = &folders[stray];
+            let detail = format!("its folder `{folder}` is none of the network's classes");
+            return Err(Fault::from(Problem::Data { detail }).in_file(&self.spec));
+        }
+        for (_, label) in files {
+            *label = label.and_then(|label| places[label]);
+        }
+        self.classes = Some(names.to_vec());
+        Ok(())
     }
 
     /// So many pictures, or all, from the whole of the data: folders come class by class.
@@ -365,8 +456,11 @@ fn labels(file: &mut NpzReader<File>, name: &str, count: usize) -> Result<Vec<us
     if widened.len() != count {
         return Err(detail(format!("are {}, but there are {count} images", widened.len())));
     }
-    let labels = widened.into_iter().map(|label| usize::try_from(label).ok());
-    labels.collect::<Option<_>>().ok_or_else(|| detail("are negative".into()))
+    let labels = widened.into_iter().enumerate().map(|(row, label)| {
+        let negative = || detail(format!("have {label} in row {row}: they count from 0"));
+        usize::try_from(label).map_err(|_| negative())
+    });
+    labels.collect()
 }
 
 /// Images as NHWC; they are taken for NCHW only if they cannot be anything else.
@@ -377,6 +471,14 @@ fn channels_last(pictures: Array4<u8>, [_, _, channels]: Shape) -> Array4<u8> {
     } else {
         pictures
     }
+}
+
+fn label_byte(file: &Mutex<File>, index: usize) -> std::io::Result<u8> {
+    let mut byte = [0];
+    let mut file = file.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    file.seek(SeekFrom::Start((index * CIFAR_RECORD) as u64))?;
+    file.read_exact(&mut byte)?;
+    Ok(byte[0])
 }
 
 fn record(file: &Mutex<File>, index: usize) -> std::io::Result<(u8, Vec<u8>)> {

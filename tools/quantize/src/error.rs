@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use brooklet_plan::Preprocess;
+
 pub use brooklet_import::error::Error;
 pub(crate) use brooklet_import::error::{Fault, Problem};
 
@@ -9,8 +11,14 @@ pub(crate) use brooklet_import::error::{Fault, Problem};
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 #[error("{}`{layer}`: {what}", file.as_ref().map(|file| format!("{}: ", file.display())).unwrap_or_default())]
 #[diagnostic(help(
-    "check that the network was trained and exported as it should: built of residual blocks, no \
-     scale zero, no layer as good as dead"
+    "{}check that the network was trained and exported as it should: built of residual blocks, no \
+     scale zero, no layer as good as dead",
+    if *raw_pixels {
+        "pixels went in as raw 0 to 255: if it was trained with others, give --mean and --std \
+         (`brooklet doctor NETWORK DATA` finds them); else "
+    } else {
+        ""
+    }
 ))]
 pub struct Unrepresentable {
     /// The network's file.
@@ -19,11 +27,19 @@ pub struct Unrepresentable {
     pub layer: String,
     /// What cannot be represented.
     pub what: String,
+    /// Whether it is a range, measured on pixels without mean and deviation.
+    pub raw_pixels: bool,
 }
 
 impl Unrepresentable {
     pub(crate) fn new(layer: &str, what: impl Into<String>) -> Self {
-        Self { file: None, layer: layer.to_owned(), what: what.into() }
+        Self { file: None, layer: layer.to_owned(), what: what.into(), raw_pixels: false }
+    }
+
+    /// Of a range that images in other units may have.
+    pub(crate) fn of_range(layer: &str, what: &str, preprocess: &Preprocess) -> Self {
+        let raw_pixels = preprocess.mean.is_none() && preprocess.std.is_none();
+        Self { raw_pixels, ..Self::new(layer, what) }
     }
 
     /// The same, with the network's file named.

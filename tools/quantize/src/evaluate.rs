@@ -59,6 +59,15 @@ pub fn ranked<T: PartialOrd + Copy>(scores: &[T]) -> Vec<usize> {
     classes
 }
 
+/// The answer of scores: the best class; of a network of one score class 1 if that is at least
+/// `threshold`, else class 0.
+pub fn best<T: PartialOrd + Copy>(scores: &[T], threshold: T) -> usize {
+    match scores {
+        [score] => usize::from(*score >= threshold),
+        scores => ranked(scores).first().copied().unwrap_or(0),
+    }
+}
+
 /// What the float network said of the same pictures.
 #[derive(Debug, Clone)]
 pub enum FloatAnswers {
@@ -70,11 +79,13 @@ pub enum FloatAnswers {
 
 /// Scores answers against labels, and against the float network's if given.
 ///
-/// `dequantize` turns a logit, int8 or int16, into a real.
+/// `dequantize` turns a logit, int8 or int16, into a real. Networks of one score say class 1 from
+/// the logit `threshold` on.
 pub fn score(
     answers: &[(Answer, Option<usize>)],
     float: Option<&FloatAnswers>,
     dequantize: impl Fn(i16) -> f32,
+    threshold: f32,
 ) -> Score {
     let share = |count: usize, of: usize| (of > 0).then(|| count as f64 / of as f64);
     let mut score = Score { images: answers.len(), ..Score::default() };
@@ -88,11 +99,18 @@ pub fn score(
             .filter(|(ranked, label)| ranked.iter().take(k).any(|class| class == label))
             .count()
     };
-    score.top1 = share(within(1), labelled.len());
-    score.top5 = share(within(5), labelled.len());
-    let best = |answer: &Answer| ranked(&answer.logits).first().copied();
+    let answered = |answer: &Answer| match answer.logits[..] {
+        [logit] => best(&[dequantize(logit)], threshold),
+        ref logits => best(logits, 0),
+    };
+    let known = answers.iter().filter_map(|(answer, label)| Some(answered(answer) == (*label)?));
+    score.top1 = share(known.filter(|&right| right).count(), labelled.len());
+    // One score has no best five.
+    let classes = answers.first().map_or(0, |(answer, _)| answer.logits.len());
+    score.top5 = share(within(5), labelled.len()).filter(|_| classes > 1);
     let agreeing = |float: &mut dyn Iterator<Item = Option<usize>>| {
-        share(answers.iter().zip(float).filter(|((a, _), f)| best(a) == *f).count(), answers.len())
+        let same = answers.iter().zip(float).filter(|((a, _), f)| Some(answered(a)) == *f);
+        share(same.count(), answers.len())
     };
     match float {
         None => {}
@@ -101,7 +119,7 @@ pub fn score(
         }
         Some(FloatAnswers::Logits(float)) => {
             let rows = || float.outer_iter().map(|row| row.to_vec());
-            score.agreement = agreeing(&mut rows().map(|row| ranked(&row).first().copied()));
+            score.agreement = agreeing(&mut rows().map(|row| Some(best(&row, threshold))));
             let (mut signal, mut noise) = (0.0, 0.0);
             for ((answer, _), row) in answers.iter().zip(rows()) {
                 for (&q, real) in answer.logits.iter().zip(row) {

@@ -18,6 +18,7 @@ pub mod lower;
 pub mod precision;
 pub mod ranges;
 pub mod recipe;
+pub mod units;
 pub mod weights;
 
 use brooklet_import::{network, proto, quantized};

@@ -92,6 +92,7 @@ fn dead_channels_and_mean() -> QuantizedNetwork {
             node("conv", QuantizedOp::Conv(conv), &[0], [5, 7, 4], 0.37, -11),
             node("mean", QuantizedOp::TfliteMean, &[1], [1, 1, 4], 0.0451, 5),
         ],
+        sigmoid: false,
     }
 }
 

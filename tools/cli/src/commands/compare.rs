@@ -8,12 +8,14 @@ use miette::miette;
 use ndarray::{Array2, Axis, concatenate};
 use serde::Serialize;
 
+use super::choice::choice;
 use super::quantize::{arch, failed, size};
 use super::{Output, inspect, percent, progress, table};
 use crate::commands::choice::VariantArgs;
 use crate::html;
 use crate::write::{writable, write_whole};
 use brooklet_import as import;
+use brooklet_import::channels::Channels;
 use brooklet_import::error::{Error, Problem};
 use brooklet_import::network::Network;
 use brooklet_import::{Arch, Imported};
@@ -27,7 +29,7 @@ use brooklet_quantize::advice::advice;
 use brooklet_quantize::compare;
 use brooklet_quantize::compare::Layer;
 use brooklet_quantize::data::Dataset;
-use brooklet_quantize::evaluate::{FloatAnswers, Score, answers, ranked, score};
+use brooklet_quantize::evaluate::{self, FloatAnswers, Score, answers, score};
 use brooklet_quantize::forward::BATCH;
 use brooklet_quantize::forward::FloatModel;
 
@@ -48,6 +50,9 @@ pub struct Args {
     /// Height and width of the input of bare weights.
     #[arg(long, value_name = "HxW", value_parser = size)]
     input: Option<[u32; 2]>,
+    /// Order of the channels that the network takes, as `quantize` was told.
+    #[arg(long, value_parser = choice::<Channels>(), default_value_t)]
+    channels: Channels,
     /// Takes at most so many pictures.
     #[arg(long)]
     limit: Option<usize>,
@@ -139,7 +144,9 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let file = ModelFile::open(&args.model)?;
     let model = file.model();
     let network = match import::load(&args.network, &options)? {
-        Imported::Float(network) => network,
+        Imported::Float(network) => {
+            network.for_rgb(args.channels).map_err(|fault| fault.in_file(&args.network))?
+        }
         Imported::Quantized(_) => {
             return Err(miette!(
                 help = "give the float network that it was made of",
@@ -159,10 +166,14 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
         ));
     }
     let preprocess = file.preprocess();
-    let data = Dataset::open(&args.data, network.input, &preprocess)?;
+    let mut data = Dataset::open(&args.data, network.input, &preprocess)?;
+    if let Some(names) = file.labels() {
+        data.number_by(&names)?;
+    }
     let count = args.limit.map_or(data.len(), |limit| data.len().min(limit)).max(1);
     let layers_on = count.min(args.layers_on.max(1));
     let program = Program::read(&model);
+    data.check_labels(0..count, model.classes())?;
 
     let batches = layers_on.div_ceil(BATCH);
     let bar = progress(batches * program.layers.len().saturating_sub(1), "layers");
@@ -176,14 +187,17 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let answers = answers(&simulator, &data, 0..count, || bar.inc(1))?;
     bar.finish_and_clear();
     let quantization = model.logits_quantization();
-    let best: Vec<usize> = float.outer_iter().map(|row| ranked(&row.to_vec())[0]).collect();
+    let best: Vec<usize> =
+        float.outer_iter().map(|row| evaluate::best(&row.to_vec(), 0.0)).collect();
     let labels =
         answers.iter().zip(&best).filter_map(|((_, label), best)| Some((*label)? == *best));
     let (right, known) =
         labels.fold((0, 0), |(right, all), is| (right + u32::from(is), all + 1u32));
     let parted =
         answers.iter().zip(&best).enumerate().filter_map(|(index, ((answer, label), &float))| {
-            let model = ranked(&answer.logits)[0];
+            let logits: Vec<f32> =
+                answer.logits.iter().map(|&q| quantization.dequantize(q)).collect();
+            let model = evaluate::best(&logits, 0.0);
             (model != float).then(|| Parted {
                 picture: data.name(index),
                 label: label.map(|label| file.label(label)),
@@ -193,7 +207,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
         });
     let parted = parted.collect();
     let float = FloatAnswers::Logits(float);
-    let score = score(&answers, Some(&float), |q| quantization.dequantize(q));
+    let score = score(&answers, Some(&float), |q| quantization.dequantize(q), 0.0);
     let advice = advice(&layers, score.sqnr_db);
     let float_top1 = (known > 0).then(|| f64::from(right) / f64::from(known));
     let report = Report { float_top1, score, parted, layers_on, layers, advice };

@@ -6,16 +6,17 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use miette::miette;
-use ndarray::{Array1, Array2, s};
+use ndarray::{Array1, Array2, ArrayView1, s};
 use ndarray_npy::ReadNpyExt;
 use serde::Serialize;
 
 use super::choice::choice;
-use super::{Output, percent, progress, read};
+use super::{Output, percent, progress, read, warn};
 use crate::write::{writable, write_logits};
-use brooklet_plan::model_file::{HostBackend, ModelFile};
+use brooklet_plan::model_file::{Answer, HostBackend, ModelFile};
 use brooklet_quantize::data::Dataset;
 use brooklet_quantize::evaluate::{FloatAnswers, Score, answers, logits, score};
+use brooklet_quantize::units::Right;
 
 /// Options of `brooklet eval`.
 #[derive(Debug, clap::Args)]
@@ -37,6 +38,10 @@ pub struct Args {
     /// signal-to-noise. Numbers of the best classes alone add the agreement.
     #[arg(long, value_name = "LOGITS.npy")]
     float: Option<PathBuf>,
+    /// Of a network with one score: from which on it says class 1. Of a network that ends in a sigmoid
+    /// a probability, by default 0.5; else the score, by default 0.
+    #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
+    threshold: Option<f32>,
     /// The kernels that compute.
     #[arg(long, value_parser = choice::<HostBackend>(), default_value_t)]
     backend: HostBackend,
@@ -46,6 +51,12 @@ pub struct Args {
 struct Report {
     #[serde(flatten)]
     score: Score,
+    /// Of one score.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    threshold: Option<f32>,
+    /// Signs that something is not as it should be.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
     images_per_second: f64,
     /// The kernels, and how many pictures are computed at a time.
     backend: &'static str,
@@ -56,6 +67,7 @@ struct Report {
 /// `[pictures, classes]`) or of best classes (uint8 or int64, `[pictures]`).
 fn float_answers(path: &Path, range: Range<usize>, classes: usize) -> miette::Result<FloatAnswers> {
     let bytes = read(path)?;
+    let first = range.start;
     let enough = |rows: usize| {
         (rows >= range.end).then_some(()).ok_or_else(|| {
             miette!(
@@ -71,8 +83,20 @@ fn float_answers(path: &Path, range: Range<usize>, classes: usize) -> miette::Re
         .or_else(|_| Array1::<u8>::read_npy(&bytes[..]).map(|best| best.mapv(i64::from)));
     if let Ok(best) = best {
         enough(best.len())?;
-        let best = best.slice(s![range]).iter().map(|&class| class as usize).collect();
-        return Ok(FloatAnswers::Best(best));
+        let best = best.slice(s![range]).to_vec();
+        let known = |class: i64| usize::try_from(class).ok().filter(|&c| c < classes.max(2));
+        let numbers = best.iter().map(|&class| known(class)).collect::<Option<_>>();
+        return numbers.map(FloatAnswers::Best).ok_or_else(|| {
+            let row = best.iter().position(|&class| known(class).is_none()).unwrap_or(0);
+            miette!(
+                help = "give the best classes of the same network; they count from 0",
+                "{}: row {}: class {}, but the model's classes are 0 to {}",
+                path.display(),
+                first + row,
+                best[row],
+                classes.max(2) - 1,
+            )
+        });
     }
     let logits = Array2::<f32>::read_npy(&bytes[..]).map_err(|error| {
         miette!(
@@ -91,7 +115,17 @@ fn float_answers(path: &Path, range: Range<usize>, classes: usize) -> miette::Re
             logits.ncols(),
         ));
     }
-    Ok(FloatAnswers::Logits(logits.slice(s![range, ..]).to_owned()))
+    let logits = logits.slice(s![range, ..]).to_owned();
+    let finite = |row: &ArrayView1<'_, f32>| row.iter().all(|logit| logit.is_finite());
+    if let Some(row) = logits.outer_iter().position(|row| !finite(&row)) {
+        return Err(miette!(
+            help = "give the logits of a network whose training did not diverge, for these images",
+            "{}: row {}: holds a logit that is not finite",
+            path.display(),
+            first + row,
+        ));
+    }
+    Ok(FloatAnswers::Logits(logits))
 }
 
 /// Runs the command.
@@ -99,7 +133,11 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let file = ModelFile::open(&args.model)?;
     let model = file.model();
     args.logits.as_deref().map_or(Ok(()), writable)?;
-    let data = Dataset::open(&args.data, file.input(), &file.preprocess())?;
+    let mut data = Dataset::open(&args.data, file.input(), &file.preprocess())?;
+    if let Some(names) = file.labels() {
+        data.number_by(&names)?;
+    }
+    let threshold = threshold(args, &file)?;
     let end =
         args.limit.map_or(data.len(), |limit| data.len().min(args.skip.saturating_add(limit)));
     if args.skip >= end {
@@ -111,6 +149,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
         ));
     }
     let range = args.skip..end;
+    data.check_labels(range.clone(), model.classes())?;
     let float = match &args.float {
         Some(path) => Some(float_answers(path, range.clone(), model.classes())?),
         None => None,
@@ -125,10 +164,61 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
         write_logits(path, logits(&answers).view(), file.logits_int16())?;
     }
     let quantization = model.logits_quantization();
-    let score = score(&answers, float.as_ref(), |q| quantization.dequantize(q));
+    let logit = threshold.map_or(0.0, |threshold| logit(threshold, &file));
+    let score = score(&answers, float.as_ref(), |q| quantization.dequantize(q), logit);
+    let warnings = doubts(args, &answers, &score, &file);
+    warn(&warnings);
     let images_per_second = score.images as f64 / seconds;
     let (backend, threads) = (simulator.backend(), rayon::current_num_threads());
-    output.print(&Report { score, images_per_second, backend, threads })
+    output.print(&Report { score, threshold, warnings, images_per_second, backend, threads })
+}
+
+/// Where a network of one score says class 1, as it is reported.
+fn threshold(args: &Args, file: &ModelFile) -> miette::Result<Option<f32>> {
+    let remedy = |remedy: &'static str, what: &str| {
+        Err(miette!(help = remedy, "{}: --threshold: {what}", args.model.display()))
+    };
+    match (args.threshold, file.one_score()) {
+        (None, None) => Ok(None),
+        (Some(_), None) => remedy("leave it out", "the network has more than one score"),
+        (Some(number), Some(true)) if !(number > 0.0 && number < 1.0) => {
+            remedy("give a probability above 0 and below 1", "it is one of a probability")
+        }
+        (Some(number), Some(_)) if !number.is_finite() => remedy("give a score", "it is no number"),
+        (Some(number), Some(_)) => Ok(Some(number)),
+        (None, Some(sigmoid)) => Ok(Some(if sigmoid { 0.5 } else { 0.0 })),
+    }
+}
+
+/// The logit of a threshold as it is reported.
+fn logit(threshold: f32, file: &ModelFile) -> f32 {
+    match file.one_score() {
+        Some(true) => (threshold / (1.0 - threshold)).ln(),
+        _ => threshold,
+    }
+}
+
+/// Signs that images are in other units than the network was trained with.
+fn doubts(
+    args: &Args,
+    answers: &[(Answer, Option<usize>)],
+    score: &Score,
+    file: &ModelFile,
+) -> Vec<String> {
+    let all = answers.iter().filter(|(_, label)| label.is_some()).count();
+    let right = (score.top1.unwrap_or(0.0) * all as f64).round() as usize;
+    let right = Right { right, all };
+    if !right.is_chance(file.model().classes()) {
+        return Vec::new();
+    }
+    vec![format!(
+        "{}: {} of {} labelled images are right, little more than chance: the network may have been \
+         quantized without its --mean and --std, or labels and classes are in different orders; \
+         `brooklet doctor NETWORK DATA` tells which, on the network that it was made of",
+        args.model.display(),
+        right.right,
+        right.all
+    )]
 }
 
 impl fmt::Display for Report {
@@ -139,6 +229,9 @@ impl fmt::Display for Report {
             if let Some(share) = share {
                 writeln!(f, "{name:13} {}", percent(share))?;
             }
+        }
+        if let Some(threshold) = self.threshold {
+            writeln!(f, "threshold     {threshold}")?;
         }
         if let Some(sqnr_db) = sqnr_db {
             writeln!(f, "logits' SQNR  {sqnr_db:.2} dB")?;

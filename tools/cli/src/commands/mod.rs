@@ -5,6 +5,7 @@ pub mod boards;
 pub mod check;
 mod choice;
 pub mod compare;
+pub mod doctor;
 pub mod ensemble;
 pub mod eval;
 pub mod fit;
@@ -100,6 +101,14 @@ pub(crate) fn say(spinner: &ProgressBar, line: &str) {
         let _ = writeln!(io::stderr(), "{line}");
     } else {
         spinner.println(line);
+    }
+}
+
+/// Warnings, a line each, beside what is printed.
+pub(crate) fn warn(warnings: &[String]) {
+    for warning in warnings {
+        // Where nobody listens, they are lost; reports in JSON have them, too.
+        let _ = writeln!(io::stderr(), "warning: {warning}");
     }
 }
 

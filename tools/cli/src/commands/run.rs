@@ -38,8 +38,23 @@ pub struct PictureReport {
     pub device: String,
     /// The logits, int8 or int16.
     pub logits: Vec<i16>,
-    /// The best five classes, best first.
+    /// The best five classes, best first; none of a network of one score.
     pub top: Vec<Class>,
+    /// The score of a network of one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub score: Option<OneScore>,
+}
+
+/// The score of a network that has one.
+#[derive(Debug, Serialize)]
+pub struct OneScore {
+    /// What it says to be there, if the model names it.
+    pub name: Option<String>,
+    /// The score as a real.
+    pub score: f32,
+    /// Its sigmoid, if the network ends in one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probability: Option<f64>,
 }
 
 /// A class and its probability.
@@ -49,7 +64,7 @@ pub struct Class {
     pub class: usize,
     /// Its name.
     pub name: String,
-    /// Softmax of the dequantized logits.
+    /// Softmax of the dequantized logits; the sigmoid of its own where the network ends in one.
     pub probability: f64,
 }
 
@@ -58,7 +73,18 @@ impl PictureReport {
     pub fn new(file: &ModelFile, picture: String, device: String, answer: &Answer) -> Self {
         let model = file.model();
         let quantization = model.logits_quantization();
-        let probabilities = if model.layer(model.logits()).has_probabilities() {
+        if let (Some(sigmoid), &[logit]) = (file.one_score(), &answer.logits[..]) {
+            let score = quantization.dequantize(logit);
+            let probability = sigmoid.then(|| self::sigmoid(score));
+            let name = model.label(0).map(str::to_owned);
+            let score = Some(OneScore { name, score, probability });
+            return Self { picture, device, logits: answer.logits.clone(), top: vec![], score };
+        }
+        let layer = model.layer(model.logits());
+        let reals = answer.logits.iter().map(|&logit| quantization.dequantize(logit));
+        let probabilities = if layer.has_sigmoid() {
+            reals.map(sigmoid).collect()
+        } else if model.layer(model.logits()).has_probabilities() {
             answer.logits.iter().map(|&score| f64::from(quantization.dequantize(score))).collect()
         } else {
             softmax(&answer.logits, quantization)
@@ -72,13 +98,20 @@ impl PictureReport {
                 probability: probabilities[class],
             })
             .collect();
-        Self { picture, device, logits: answer.logits.clone(), top }
+        Self { picture, device, logits: answer.logits.clone(), top, score: None }
     }
 }
 
 impl fmt::Display for PictureReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} on {}", self.picture, self.device)?;
+        if let Some(OneScore { name, score, probability }) = &self.score {
+            let name = name.as_deref().unwrap_or("score");
+            return match probability {
+                Some(probability) => writeln!(f, "  {name}: probability {}", percent(*probability)),
+                None => writeln!(f, "  {name}: {score:.4}"),
+            };
+        }
         let mut table = table(["", "class", "probability"], &[0, 1]);
         for class in &self.top {
             table.add_row([String::new(), class.name.clone(), percent(class.probability)]);
@@ -95,6 +128,10 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|picture| picture.fmt(f))
     }
+}
+
+fn sigmoid(score: f32) -> f64 {
+    1.0 / (1.0 + (-f64::from(score)).exp())
 }
 
 fn softmax(logits: &[i16], quantization: Quantization) -> Vec<f64> {

@@ -18,3 +18,16 @@ pub(crate) fn shared_data(test: &str) -> Option<PathBuf> {
     std::io::stderr().write_all(line.as_bytes()).expect("stderr is open");
     None
 }
+
+/// The folder of shared cases, beside that of data; where there is none, as [`shared_data`].
+#[allow(dead_code, reason = "some tests need data alone")]
+pub(crate) fn shared_cases(test: &str) -> Option<PathBuf> {
+    let data = shared_data(test)?;
+    let folder = data.parent()?.join("cases/networks");
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    let line = format!("SKIPPED: {test} needs shared cases beside the shared data\n");
+    std::io::stderr().write_all(line.as_bytes()).expect("stderr is open");
+    None
+}

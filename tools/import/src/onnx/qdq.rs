@@ -56,10 +56,14 @@ impl Qdq {
             return Err(problem).at(&super::node_name(node));
         }
         let name = |name: &Option<String>| name.clone().unwrap_or_default();
+        let inputs = graph.input.iter().filter_map(|info| {
+            let tensor = info.r#type.as_ref()?.tensor_type.as_ref()?;
+            Some((name(&info.name), tensor.elem_type?))
+        });
         let initializers = graph.initializer.iter();
-        let mut kinds: HashMap<String, i32> = initializers
-            .map(|tensor| (name(&tensor.name), tensor.data_type.unwrap_or(0)))
-            .collect();
+        let initializers =
+            initializers.map(|tensor| (name(&tensor.name), tensor.data_type.unwrap_or(0)));
+        let mut kinds: HashMap<String, i32> = inputs.chain(initializers).collect();
         for node in &graph.node {
             let Some(output) = node.output.first() else { continue };
             let kind = match op_type(node) {
@@ -68,6 +72,11 @@ impl Qdq {
                     tensor.and_then(|tensor| tensor.data_type)
                 }
                 "QuantizeLinear" => Some(quantized_kind(node, &kinds)),
+                // What moves integers leaves their type.
+                "Transpose" | "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" | "Identity"
+                | "MaxPool" | "Slice" | "Gather" | "Pad" => {
+                    node.input.first().and_then(|name| kinds.get(name)).copied()
+                }
                 _ => None,
             };
             kinds.extend(kind.map(|kind| (output.clone(), kind)));
@@ -163,8 +172,10 @@ impl Qdq {
         }
         let kind = match op_type(node) {
             "QuantizeLinear" => quantized_kind(node, &self.kinds),
+            // The zero point has the type of what is dequantized.
             _ => {
-                let kind = node.input.first().and_then(|name| self.kinds.get(name));
+                let mut names = [2, 0].into_iter().filter_map(|index| node.input.get(index));
+                let kind = names.find_map(|name| self.kinds.get(name));
                 kind.copied().unwrap_or(data_type::UINT8)
             }
         };
@@ -241,7 +252,8 @@ impl Qdq {
         }
         let missing = || corrupt("no node computes the output");
         let output = places[output].ok_or_else(missing)?;
-        QuantizedNetwork { input: float.input, nodes }.canonical(output)
+        let sigmoid = float.sigmoid;
+        QuantizedNetwork { input: float.input, nodes, sigmoid }.canonical(output)
     }
 
     /// The node that computes what `id` does, with the activation at `end`.

@@ -48,6 +48,9 @@ impl Fused<'_> {
         }
         let logits = self.network.logits();
         let logits = self.units.iter().position(|unit| unit.output == logits).unwrap_or(0);
+        if self.network.sigmoid {
+            layers[logits].record.flags |= flags::SIGMOID;
+        }
         Ok(Program { layers, logits, ..Program::default() })
     }
 
@@ -169,7 +172,8 @@ impl Fused<'_> {
             }
             Op::Softmax => {
                 set_softmax(&mut layer, input.record.scale.get()).ok_or_else(|| {
-                    Unrepresentable::new(&node.name, "its input's range is too large")
+                    let what = "its input's range is too large";
+                    Unrepresentable::of_range(&node.name, what, preprocess)
                 })?;
             }
             _ => {}

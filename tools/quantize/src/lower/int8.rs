@@ -11,6 +11,7 @@ use crate::error::Unrepresentable;
 use crate::network::Subsample;
 use crate::program::{Layer, Program, Table};
 use crate::quantized::{Activation, QuantizedConv, QuantizedNetwork, QuantizedNode, QuantizedOp};
+use crate::units::is_plain;
 use brooklet_plan::Preprocess;
 use brooklet_plan::records::{set_add, set_softmax};
 
@@ -88,6 +89,9 @@ pub fn lower(
         program.layers.push(layer);
     }
     program.logits = layer_of[network.logits()];
+    if network.sigmoid {
+        program.layers[program.logits].record.flags |= flags::SIGMOID;
+    }
     Ok(program)
 }
 
@@ -177,17 +181,19 @@ fn mean_multiplier(scales: Multiplier, pixels: i64) -> Multiplier {
     }
 }
 
-/// From pixels to the input's int8; none where that is pixel − 128.
+/// From pixels to the input's int8; none where pixel − 128 is as near to half a step: that is what
+/// devices feed, and x / 127.5 − 1 at scale 2/255 is a tie for every pixel.
 fn pixel_table(node: &QuantizedNode, preprocess: &Preprocess) -> Option<Table> {
     let channels = node.shape[2];
-    let table: Vec<i8> = (0..channels)
+    if is_plain(node, preprocess) {
+        return None;
+    }
+    let table = (0..channels)
         .flat_map(|channel| (0..=255u8).map(move |pixel| (channel, pixel)))
         .map(|(channel, pixel)| {
             let real = f64::from(preprocess.normalize(pixel, channel));
             let q = (real / f64::from(node.scale)).round() + f64::from(node.zero_point);
             q.clamp(-128.0, 127.0) as i8
-        })
-        .collect();
-    let plain = table.iter().enumerate().all(|(i, &q)| q == ((i % 256) as u8 ^ 0x80) as i8);
-    (!plain).then_some(Table::Pixels(table))
+        });
+    Some(Table::Pixels(table.collect()))
 }

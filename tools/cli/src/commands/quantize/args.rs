@@ -13,6 +13,7 @@ use crate::commands::choice::{VariantArgs, choice};
 use crate::commands::plan::Budget;
 use crate::commands::read;
 use brooklet_import::Arch;
+use brooklet_import::channels::Channels;
 use brooklet_import::network::{Network, NodeId, Shape};
 use brooklet_quantize::data::Preprocess;
 use brooklet_quantize::fuse::Fused;
@@ -89,7 +90,12 @@ pub struct Args {
     /// Standard deviation of red, green and blue, of pixels in 0 to 1.
     #[arg(long, value_name = "R,G,B", value_parser = triple)]
     pub(super) std: Option<[f32; 3]>,
-    /// The four options above from a JSON file: {"resize": 256, "crop": [224, 224], "mean": …}.
+    /// Order of the channels that the network takes: images are read as red, green, blue, and for
+    /// a network of blue, green, red the first layer's weights are exchanged. --mean and --std are
+    /// of red, green, blue all the same.
+    #[arg(long, value_parser = choice::<Channels>(), default_value_t)]
+    pub(super) channels: Channels,
+    /// Resize, crop, mean and std from a JSON file: {"resize": 256, "crop": [224, 224], "mean": …}.
     #[arg(long, value_name = "FILE.json", conflicts_with_all = ["resize", "crop", "mean", "std"])]
     pub(super) preprocess: Option<PathBuf>,
     /// Names of the classes, a line each. Default: the calibration data's.

@@ -1,6 +1,7 @@
 //! `brooklet quantize`: from a trained network to a model file.
 
 mod args;
+mod doubts;
 mod report;
 
 use std::cell::RefCell;
@@ -16,14 +17,15 @@ use ndarray::Array2;
 pub use args::Args;
 use args::read_json;
 pub(super) use args::{arch, size};
+use doubts::{doubts, int8_units};
 use report::{Int16, Report};
 
 use super::fit::Verdict;
-use super::{Output, inspect, progress, thousands};
+use super::{Output, inspect, progress, thousands, warn};
 use crate::write::{writable, write_whole};
 use brooklet_import as import;
 use brooklet_import::Imported;
-use brooklet_import::error::{Error, Problem};
+use brooklet_import::error::{Error, Fault, Problem};
 use brooklet_import::network::{Network, NodeId};
 use brooklet_plan::cost;
 use brooklet_plan::model_file::{HostBackend, ModelFile};
@@ -44,6 +46,7 @@ use brooklet_quantize::precision::bits::WeightBits;
 use brooklet_quantize::precision::int16;
 use brooklet_quantize::ranges::{Range, Ranges};
 use brooklet_quantize::recipe::{Effort, Progress, Quantized, Recipe};
+use brooklet_quantize::units;
 use brooklet_quantize::weights::Learned;
 
 /// Bytes that the model file may take.
@@ -285,6 +288,9 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let mut calibration = None;
     // For int16: what each layer brings, and what it would be without.
     let (mut gains, mut int8_program, mut int8_sqnr_db) = (Vec::new(), None, None);
+    let mut warnings: Vec<String> = units::of_255(&preprocess).into_iter().collect();
+    let mut preprocess = preprocess;
+    let in_file = |fault: Fault| fault.in_file(&args.network);
     let (mut program, measured) = match import::load(&args.network, &options)? {
         Imported::Quantized(network) => {
             if args.calibrate.is_some() || args.ranges.is_some() {
@@ -309,10 +315,14 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
                 ));
             }
             args.check(&preprocess, network.input)?;
+            let network = network.for_rgb(args.channels).map_err(in_file)?;
+            preprocess = int8_units(args, &network.nodes[0], &preprocess, &mut warnings)?;
             (lower(&network, &preprocess).map_err(at)?, None)
         }
         Imported::Float(network) => {
             args.check(&preprocess, network.input)?;
+            let network = network.for_rgb(args.channels).map_err(in_file)?;
+            let classes: usize = network.nodes[network.logits()].shape.iter().product();
             let mut recipe = Recipe { int16: args.named_int16(&network)?, ..args.recipe() };
             if args.weights == Some(WeightBits::Four) {
                 recipe.in_four_bits = bits::inner(&network, &Fused::new(&network).map_err(at)?);
@@ -320,7 +330,11 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
             let (network, ranges, learned, float) = match (&args.calibrate, &args.ranges) {
                 (Some(spec), _) => {
                     Fused::new(&network).map_err(at)?;
-                    let data = Dataset::open(spec, network.input, &preprocess)?;
+                    let mut data = Dataset::open(spec, network.input, &preprocess)?;
+                    if let Some(names) = &labels {
+                        data.number_by(names)?;
+                    }
+                    data.check_labels(0..data.len(), classes)?;
                     let bars = Bars::default();
                     if let (None, Some(bytes)) = (args.weights, args.budget.flash()) {
                         let labels = labels.clone().or_else(|| data.classes().map(<[_]>::to_vec));
@@ -350,6 +364,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
                         }
                     }
                     bars.finish();
+                    warnings.extend(doubts(args, &network, &data, &preprocess, &quantized)?);
                     let Quantized { network, ranges, learned, logits } = quantized;
                     calibration = Some(data);
                     (network, ranges, learned, Some(logits))
@@ -386,6 +401,10 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let saved_labels = || measured.as_ref().map(|(ranges, _)| ranges.labels.clone());
     program.labels = labels.or_else(data_labels).or_else(saved_labels).unwrap_or_default();
     set_test_images(&mut program, args, calibration.as_ref(), &preprocess)?;
+    if let ([_, named], 1) = (&program.labels[..], program.classes()) {
+        // What one score says to be there.
+        program.labels = vec![named.clone()];
+    }
     let mut int16 = (!args.int16.is_empty()).then(|| Int16::new(&program, &gains));
     if let (Some(int16), Some(mut int8)) = (&mut int16, int8_program) {
         int8.preprocessing = program.preprocessing;
@@ -422,7 +441,9 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     // The file is written: it took work, and other boards may run it.
     let refused = verdict.as_ref().filter(|verdict| !verdict.fits);
     let refused = refused.map(|verdict| verdict.refused(&args.output, "is written, but "));
-    output.print(&Report { model: args.output.clone(), contents, evidence, int16, verdict })?;
+    warn(&warnings);
+    let model = args.output.clone();
+    output.print(&Report { model, contents, evidence, int16, verdict, warnings })?;
     refused.map_or(Ok(()), Err)
 }
 
@@ -460,7 +481,7 @@ fn set_test_images(
 
 /// The model file of a program, checked by the core.
 fn build(program: &Program, plan: &Plan, args: &Args) -> miette::Result<ModelFile> {
-    let classes = program.layers[program.logits].record.shape().bytes();
+    let classes = program.classes();
     if !program.labels.is_empty() && program.labels.len() != classes {
         return Err(miette!(
             help = "give --labels FILE.txt with a line a class",
@@ -492,5 +513,6 @@ fn judge(file: &ModelFile, data: &Dataset, float: Array2<f32>) -> miette::Result
     let answers = answers(&simulator, data, 0..data.len(), || bar.inc(1))?;
     bar.finish_and_clear();
     let quantization = file.model().logits_quantization();
-    Ok(score(&answers, Some(&FloatAnswers::Logits(float)), |q| quantization.dequantize(q)))
+    let float = FloatAnswers::Logits(float);
+    Ok(score(&answers, Some(&float), |q| quantization.dequantize(q), 0.0))
 }

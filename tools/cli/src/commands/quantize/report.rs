@@ -87,6 +87,9 @@ pub(super) struct Report {
     pub(super) int16: Option<Int16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) verdict: Option<Verdict>,
+    /// Signs that something is not as it should be.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) warnings: Vec<String>,
 }
 
 impl fmt::Display for Report {

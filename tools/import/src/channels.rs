@@ -1,0 +1,176 @@
+//! The order of an image's colours.
+//!
+//! Data comes as red, green, blue. A network that was trained on blue, green, red is made one that
+//! takes the former: the input channels of the layers that read the image are exchanged, which
+//! changes no number of what it computes. So nothing behind the import knows of it, neither the
+//! model file nor a board.
+
+use crate::error::{AtLayer, Fault, Problem, unsupported};
+use crate::network::{Network, NodeId, Op};
+use crate::quantized::{QuantizedNetwork, QuantizedOp};
+use ndarray::Axis;
+
+/// What a network takes as an image's channels.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Default,
+    strum::Display,
+    strum::EnumMessage,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
+#[strum(serialize_all = "kebab-case")]
+pub enum Channels {
+    /// Red, green, blue.
+    #[default]
+    Rgb,
+    /// Blue, green, red, as Caffe and OpenCV have them.
+    Bgr,
+}
+
+/// What an operation does with the order of its input's channels.
+enum Flow {
+    /// It is the image.
+    Image,
+    /// It multiplies each channel with weights of its own.
+    Reads,
+    /// Its output has the order of its inputs.
+    Keeps,
+    /// It has channels of its own in some order.
+    Orders,
+}
+
+/// The nodes that read channels in an order, where the image's are exchanged; or the node whose
+/// output would be.
+fn readers<'n>(
+    nodes: impl ExactSizeIterator<Item = (Flow, &'n [NodeId])>,
+) -> Result<Vec<NodeId>, NodeId> {
+    let (mut exchanged, mut readers) = (Vec::with_capacity(nodes.len()), Vec::new());
+    let last = nodes.len() - 1;
+    for (id, (flow, inputs)) in nodes.enumerate() {
+        let first = inputs.first().is_some_and(|&input| exchanged[input]);
+        let alike = inputs.iter().all(|&input| exchanged[input] == first);
+        let output = match flow {
+            Flow::Image => true,
+            Flow::Reads => {
+                readers.extend(first.then_some(id));
+                false
+            }
+            Flow::Keeps if alike => first,
+            Flow::Orders if alike && !first => false,
+            Flow::Keeps | Flow::Orders => return Err(id),
+        };
+        if output && id == last {
+            return Err(id);
+        }
+        exchanged.push(output);
+    }
+    Ok(readers)
+}
+
+fn check(channels: usize) -> Result<(), Problem> {
+    match channels {
+        3 => Ok(()),
+        _ => Err(unsupported(
+            format!("--channels bgr means nothing for an image of {channels} channels"),
+            "leave out --channels",
+        )),
+    }
+}
+
+fn refused() -> Problem {
+    unsupported(
+        "uses the image's channels in their order before a convolution has read them",
+        "give it images with red, green and blue, and leave out --channels",
+    )
+}
+
+impl Network {
+    /// The network that takes red, green and blue, of one that takes them as `channels` says.
+    ///
+    /// # Errors
+    ///
+    /// Names a layer that uses the image otherwise than by a convolution; or the input, if it has
+    /// not three channels.
+    pub fn for_rgb(mut self, channels: Channels) -> Result<Self, Fault> {
+        if channels == Channels::Rgb {
+            return Ok(self);
+        }
+        check(self.input[2])?;
+        let flow = |op: &Op| match op {
+            Op::Input => Flow::Image,
+            Op::Conv(_) => Flow::Reads,
+            Op::Subsample(subsample)
+                if subsample.channels_before + subsample.channels_after > 0 =>
+            {
+                Flow::Orders
+            }
+            Op::BatchNorm(_) | Op::Softmax => Flow::Orders,
+            Op::Relu
+            | Op::Relu6
+            | Op::Add
+            | Op::Subsample(_)
+            | Op::MaxPool(_)
+            | Op::GlobalAveragePool => Flow::Keeps,
+        };
+        let nodes = self.nodes.iter().map(|node| (flow(&node.op), &node.inputs[..]));
+        let readers = match readers(nodes) {
+            Ok(readers) => readers,
+            Err(id) => return Err(refused()).at(&self.nodes[id].source),
+        };
+        for id in readers {
+            if let Op::Conv(conv) = &mut self.nodes[id].op {
+                conv.weights.invert_axis(Axis(3));
+                conv.weights = conv.weights.as_standard_layout().into_owned();
+            }
+        }
+        Ok(self)
+    }
+}
+
+impl QuantizedNetwork {
+    /// As [`Network::for_rgb`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Network::for_rgb`].
+    pub fn for_rgb(mut self, channels: Channels) -> Result<Self, Fault> {
+        if channels == Channels::Rgb {
+            return Ok(self);
+        }
+        check(self.input[2])?;
+        let flow = |op: &QuantizedOp| match op {
+            QuantizedOp::Input => Flow::Image,
+            QuantizedOp::Conv(_) => Flow::Reads,
+            QuantizedOp::Subsample(subsample)
+                if subsample.channels_before + subsample.channels_after > 0 =>
+            {
+                Flow::Orders
+            }
+            QuantizedOp::Softmax => Flow::Orders,
+            QuantizedOp::Add
+            | QuantizedOp::Subsample(_)
+            | QuantizedOp::MaxPool(_)
+            | QuantizedOp::GlobalAveragePool
+            | QuantizedOp::Mean
+            | QuantizedOp::TfliteMean => Flow::Keeps,
+        };
+        let nodes = self.nodes.iter().map(|node| (flow(&node.op), &node.inputs[..]));
+        let readers = match readers(nodes) {
+            Ok(readers) => readers,
+            Err(id) => return Err(refused()).at(&self.nodes[id].source),
+        };
+        for id in readers {
+            if let QuantizedOp::Conv(conv) = &mut self.nodes[id].op {
+                conv.weights.invert_axis(Axis(3));
+                conv.weights = conv.weights.as_standard_layout().into_owned();
+            }
+        }
+        Ok(self)
+    }
+}

@@ -1,0 +1,352 @@
+//! What a pixel is for a network: the usual conventions, and signs that a wrong one was taken.
+//!
+//! A network that is fed pixels in other units than it was trained with still computes, and its
+//! answers are as good as chance. The signs, each with a bound that right units keep:
+//!
+//! - The input of an int8 network has a range; pixels that lie outside of it saturate, and pixels
+//!   in a small part of it are told apart by few steps.
+//! - A batch norm holds the mean and the deviation of the map before it, as training saw them.
+//! - Where images have labels, the share of right answers can be told from chance.
+
+use ndarray::Axis;
+
+use crate::data::Dataset;
+use crate::error::Failure;
+use crate::evaluate::best;
+use crate::forward::FloatModel;
+use crate::network::{Network, Op};
+use crate::quantized::QuantizedNode;
+use brooklet_plan::Preprocess;
+
+/// A usual way to bring pixels into the numbers that a network takes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Convention {
+    /// What people call it.
+    pub name: &'static str,
+    /// Mean of red, green and blue, of pixels in 0 to 1.
+    pub mean: Option<[f32; 3]>,
+    /// Standard deviation of red, green and blue, of pixels in 0 to 1.
+    pub std: Option<[f32; 3]>,
+}
+
+/// The usual conventions. Those of int8 files come first.
+pub const CONVENTIONS: [Convention; 6] = [
+    Convention { name: "raw 0 to 255", mean: None, std: None },
+    Convention { name: "0 to 1", mean: Some([0.0; 3]), std: Some([1.0; 3]) },
+    Convention { name: "-1 to 1", mean: Some([0.5; 3]), std: Some([0.5; 3]) },
+    Convention {
+        name: "ImageNet",
+        mean: Some([0.485, 0.456, 0.406]),
+        std: Some([0.229, 0.224, 0.225]),
+    },
+    Convention {
+        name: "CIFAR-10",
+        mean: Some([0.4914, 0.4822, 0.4465]),
+        std: Some([0.2470, 0.2435, 0.2616]),
+    },
+    Convention {
+        name: "minus mean (Caffe)",
+        mean: Some([0.485, 0.458, 0.408]),
+        std: Some([1.0 / 255.0; 3]),
+    },
+];
+
+impl Convention {
+    /// The preprocessing with these units.
+    pub fn apply(&self, preprocess: &Preprocess) -> Preprocess {
+        Preprocess { mean: self.mean, std: self.std, ..*preprocess }
+    }
+
+    /// The options of `brooklet quantize` that ask for it.
+    pub fn options(&self) -> String {
+        let list = |numbers: [f32; 3]| match numbers {
+            [one, two, three] if one == two && two == three => one.to_string(),
+            numbers => numbers.map(|number| number.to_string()).join(","),
+        };
+        match (self.mean, self.std) {
+            (Some(mean), Some(std)) => format!("--mean {} --std {}", list(mean), list(std)),
+            _ => "neither --mean nor --std".into(),
+        }
+    }
+}
+
+/// Steps by which a pixel may miss its int8 value and still be as near as a rounded one, and what
+/// float arithmetic adds.
+const HALF_STEP: f64 = 0.5 + 1e-3;
+/// Share of the pixels' values that may saturate.
+const MAY_SATURATE: f64 = 0.05;
+/// Share of the steps of an int8 input that pixels take at least.
+const TAKEN: f64 = 0.25;
+
+/// The int8 value of a pixel of this channel before it is rounded.
+pub(crate) fn step(
+    input: &QuantizedNode,
+    preprocess: &Preprocess,
+    pixel: u8,
+    channel: usize,
+) -> f64 {
+    let real = f64::from(preprocess.normalize(pixel, channel));
+    real / f64::from(input.scale) + f64::from(input.zero_point)
+}
+
+fn steps<'i>(
+    input: &'i QuantizedNode,
+    preprocess: &'i Preprocess,
+) -> impl Iterator<Item = (u8, f64)> + 'i {
+    let channels = 0..input.shape[2].min(3);
+    let pixels = channels.flat_map(|channel| (0..=255).map(move |pixel| (channel, pixel)));
+    pixels.map(move |(channel, pixel)| (pixel, step(input, preprocess, pixel, channel)))
+}
+
+/// Whether pixel − 128 is the int8 value of every pixel, to half a step: as near as rounding is.
+pub(crate) fn is_plain(input: &QuantizedNode, preprocess: &Preprocess) -> bool {
+    steps(input, preprocess)
+        .all(|(pixel, step)| (step - (f64::from(pixel) - 128.0)).abs() <= HALF_STEP)
+}
+
+/// An int8 input that pixels do not fit, in the units that they have.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Misfit {
+    /// The reals that the input can hold.
+    pub input: [f64; 2],
+    /// The reals of pixels.
+    pub pixels: [f64; 2],
+    /// Share of the pixels' values that saturate.
+    pub saturated: f64,
+    /// Share of the input's steps that pixels take.
+    pub taken: f64,
+}
+
+impl Misfit {
+    /// If pixels saturate, or take a small part of the input.
+    pub fn of(input: &QuantizedNode, preprocess: &Preprocess) -> Option<Self> {
+        let (mut count, mut beyond) = (0.0, 0.0);
+        let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
+        for (_, step) in steps(input, preprocess) {
+            count += 1.0;
+            beyond += f64::from(u8::from(!(-129.0..=128.0).contains(&step)));
+            (low, high) = (low.min(step), high.max(step));
+        }
+        let (saturated, taken) = (beyond / count, (high.min(127.0) - low.max(-128.0)) / 255.0);
+        let real = |step: f64| (step - f64::from(input.zero_point)) * f64::from(input.scale);
+        let misfit = Self {
+            input: [-128.0, 127.0].map(real),
+            pixels: [low, high].map(real),
+            saturated,
+            taken: taken.max(0.0),
+        };
+        (saturated > MAY_SATURATE || misfit.taken < TAKEN).then_some(misfit)
+    }
+}
+
+/// What pixels are for an int8 network, where the user does not say: that for which pixel − 128
+/// fits its input, if there is one among the conventions.
+///
+/// # Errors
+///
+/// The [`Misfit`] of raw pixels, if they do not fit the input either.
+pub fn of_int8(input: &QuantizedNode, preprocess: &Preprocess) -> Result<Preprocess, Misfit> {
+    if preprocess.mean.is_some() || preprocess.std.is_some() {
+        return Ok(*preprocess);
+    }
+    let mut fitting = CONVENTIONS.iter().map(|convention| convention.apply(preprocess));
+    match fitting.find(|preprocess| is_plain(input, preprocess)) {
+        Some(preprocess) => Ok(preprocess),
+        None => Misfit::of(input, preprocess).map_or(Ok(*preprocess), Err),
+    }
+}
+
+/// The largest mean of pixels in 0 to 1, and the largest deviation that was ever useful.
+const LARGEST: [f32; 2] = [1.0, 2.0];
+
+/// What is wrong with a mean or deviation that is of pixels in 0 to 255, and the right options.
+pub fn of_255(preprocess: &Preprocess) -> Option<String> {
+    let above = |numbers: Option<[f32; 3]>, most: f32| {
+        numbers.is_some_and(|numbers| numbers.iter().any(|&number| number > most))
+    };
+    let (mean, std) = (above(preprocess.mean, LARGEST[0]), above(preprocess.std, LARGEST[1]));
+    if !mean && !std {
+        return None;
+    }
+    let parts = [("--mean", preprocess.mean, mean), ("--std", preprocess.std, std)];
+    let options = parts.into_iter().filter_map(|(name, numbers, is_255)| {
+        let numbers = numbers?.map(|number| if is_255 { number / 255.0 } else { number });
+        Some(format!("{name} {}", numbers.map(|number| format!("{number:.4}")).join(",")))
+    });
+    let options = options.collect::<Vec<_>>().join(" ");
+    Some(format!(
+        "--mean and --std are of pixels in 0 to 1, and these are of pixels in 0 to 255: give {options}"
+    ))
+}
+
+/// Images that the first map is measured on.
+const IMAGES: usize = 64;
+/// The first normalized map, beside what training saw of it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Spread {
+    /// Its deviation, in those of training: about 1 for images in the units of training.
+    pub deviation: f64,
+    /// How far its mean is from that of training, in deviations of training: about 0.
+    pub shift: f64,
+}
+
+impl Spread {
+    /// Of the first convolution of images; none if the network holds no batch norm's statistics of
+    /// it.
+    ///
+    /// # Errors
+    ///
+    /// As of running the network.
+    pub fn of(network: &Network, data: &Dataset) -> Result<Option<Self>, Failure> {
+        let of_image = |op: &Op, inputs: &[usize]| matches!(op, Op::Conv(_)) && inputs == [0];
+        let first = network.nodes.iter().position(|node| of_image(&node.op, &node.inputs));
+        let Some((first, statistics)) =
+            first.and_then(|first| Some((first, network.nodes[first].statistics.as_ref()?)))
+        else {
+            return Ok(None);
+        };
+        let model = FloatModel::part(network, 1..=first)?;
+        let batch = data.batch(data.spread(IMAGES).into_iter())?;
+        let image = batch.view().permuted_axes([0, 3, 1, 2]);
+        let maps = model.continued(&[(0, image)], &[first])?;
+        let (mut variance, mut shift, mut trained) = (0.0, 0.0, 0.0);
+        for channel in maps.iter().flat_map(|map| map.axis_iter(Axis(1))).enumerate() {
+            let (channel, values) = channel;
+            let count = values.len() as f64;
+            let mean = values.iter().map(|&value| f64::from(value)).sum::<f64>() / count;
+            let squares = values.iter().map(|&value| (f64::from(value) - mean).powi(2));
+            variance += squares.sum::<f64>() / count;
+            shift += (mean - f64::from(statistics.mean[channel])).powi(2);
+            trained += f64::from(statistics.deviation[channel]).powi(2);
+        }
+        let [deviation, shift] = [variance, shift].map(|sum| (sum / trained).sqrt());
+        Ok((trained > 0.0).then_some(Self { deviation, shift }))
+    }
+
+    /// Whether it is that of other units than the training's.
+    pub fn is_off(self) -> bool {
+        !(0.5..=2.0).contains(&self.deviation) || self.shift > 1.0
+    }
+}
+
+/// By chance a bound is broken in one of so many cases.
+const DOUBT: f64 = 1e-3;
+
+/// Right answers among labelled ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Right {
+    /// Right answers.
+    pub right: usize,
+    /// All.
+    pub all: usize,
+}
+
+impl Right {
+    /// Of answers, each with its label.
+    pub fn of<'a>(answers: impl Iterator<Item = (&'a [f32], Option<usize>)>) -> Self {
+        let labelled = answers.filter_map(|(scores, label)| Some((best(scores, 0.0), label?)));
+        labelled.fold(Self { right: 0, all: 0 }, |Self { right, all }, (best, label)| Self {
+            right: right + usize::from(best == label),
+            all: all + 1,
+        })
+    }
+
+    /// The share of right ones.
+    pub fn share(self) -> f64 {
+        self.right as f64 / self.all.max(1) as f64
+    }
+
+    /// Whether there is no doubt that it is more than `chance`, of which it was the best of `tries`.
+    pub fn is_above(self, chance: f64, tries: usize) -> bool {
+        at_least(self.right, self.all, chance) < DOUBT / tries as f64
+    }
+
+    /// Whether there is no doubt that it is not even a tenth of the way from chance to all right.
+    pub fn is_chance(self, classes: usize) -> bool {
+        let chance = 1.0 / classes.max(2) as f64;
+        let little = chance + 0.1 * (1.0 - chance);
+        self.all > 0 && 1.0 - at_least(self.right + 1, self.all, little) < DOUBT
+    }
+}
+
+/// The probability of at least `right` right answers of `all`, each of which is with `chance`: the
+/// upper tail of the binomial distribution.
+pub fn at_least(right: usize, all: usize, chance: f64) -> f64 {
+    if right == 0 || chance >= 1.0 {
+        return 1.0;
+    }
+    if chance <= 0.0 {
+        return 0.0;
+    }
+    let odds = (chance / (1.0 - chance)).ln();
+    // The logarithm of the probability of exactly so many.
+    let mut exactly = all as f64 * (1.0 - chance).ln();
+    let mut tail = 0.0;
+    for count in 0..=all {
+        if count >= right {
+            tail += exactly.exp();
+        }
+        exactly += ((all - count) as f64 / (count + 1) as f64).ln() + odds;
+    }
+    tail.min(1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quantized::{Activation, QuantizedOp};
+
+    fn input(scale: f32, zero_point: i32) -> QuantizedNode {
+        QuantizedNode {
+            name: String::new(),
+            source: String::new(),
+            op: QuantizedOp::Input,
+            inputs: vec![],
+            shape: [8, 8, 3],
+            scale,
+            zero_point,
+            activation: Activation::None,
+        }
+    }
+
+    #[test]
+    fn int8_inputs_say_what_a_pixel_is() {
+        let none = Preprocess::default();
+        let half = CONVENTIONS[2].apply(&none);
+        for (scale, zero_point, wanted) in [
+            (1.0, -128, none),
+            (1.0 / 255.0, -128, CONVENTIONS[1].apply(&none)),
+            (2.0 / 255.0, -1, half),
+            (0.007_843_137, 0, half),
+        ] {
+            assert_eq!(of_int8(&input(scale, zero_point), &none), Ok(wanted), "{scale}");
+            assert!(is_plain(&input(scale, zero_point), &wanted));
+        }
+        // An input of ImageNet's units asks; what the user says is taken.
+        let imagenet = CONVENTIONS[3].apply(&none);
+        let misfit = of_int8(&input(0.018_658_45, -14), &none).unwrap_err();
+        assert!(misfit.saturated > 0.9 && misfit.pixels == [0.0, 255.0], "{misfit:?}");
+        assert_eq!(of_int8(&input(0.018_658_45, -14), &imagenet), Ok(imagenet));
+        assert_eq!(Misfit::of(&input(0.018_658_45, -14), &imagenet), None);
+        assert!(!is_plain(&input(0.018_658_45, -14), &imagenet));
+        // Units of 0 to 255 where 0 to 1 are meant: all pixels are one step.
+        let wrong = Preprocess { mean: Some([123.7, 116.3, 103.5]), std: Some([58.4; 3]), ..none };
+        assert!(Misfit::of(&input(0.018_658_45, -14), &wrong).unwrap().taken < 0.1);
+        let told = of_255(&wrong).unwrap();
+        assert!(told.contains("--mean 0.4851,0.4561,0.4059 --std 0.2290,0.2290,0.2290"), "{told}");
+        assert!(CONVENTIONS.iter().all(|usual| of_255(&usual.apply(&none)).is_none()));
+    }
+
+    #[test]
+    fn chance_is_told_from_knowledge() {
+        assert!((at_least(1, 2, 0.5) - 0.75).abs() < 1e-12);
+        assert!((at_least(3, 3, 0.1) - 1e-3).abs() < 1e-12);
+        assert!((at_least(0, 9, 0.3) - 1.0).abs() < 1e-12 && at_least(10, 9, 0.3) == 0.0);
+        let right = |right, all| Right { right, all };
+        // 11.7 % of ten classes is nothing, and few images say nothing.
+        assert!(right(117, 1000).is_chance(10) && !right(300, 1000).is_chance(10));
+        assert!(!right(0, 10).is_chance(10) && !right(9, 10).is_chance(10));
+        assert!(!right(2, 1000).is_above(0.001, 1) && right(600, 1000).is_above(0.001, 12));
+        assert!(right(500, 1000).is_chance(2) && !right(620, 1000).is_chance(2));
+    }
+}

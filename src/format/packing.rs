@@ -461,6 +461,17 @@ pub(crate) fn unpack_halves(packed: &[i8], bytes: &mut [i8]) {
     split(rest, bytes.get_mut(2 * HALVES * blocks.len()..).unwrap_or_default());
 }
 
+/// Splits bytes, sixteen at most, into their lower halves and, behind these, their upper ones.
+fn split(packed: &[i8], places: &mut [i8]) {
+    let Some((low, high)) = places.split_at_mut_checked(packed.len()) else { return };
+    for (pair, low) in packed.iter().zip(low) {
+        *low = *pair << 4 >> 4;
+    }
+    for (pair, high) in packed.iter().zip(high) {
+        *high = *pair >> 4;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::vec;
@@ -486,16 +497,5 @@ mod tests {
                 assert_eq!(bytes, numbers, "{length} at {offset}");
             }
         }
-    }
-}
-
-/// Splits bytes, sixteen at most, into their lower halves and, behind these, their upper ones.
-fn split(packed: &[i8], places: &mut [i8]) {
-    let Some((low, high)) = places.split_at_mut_checked(packed.len()) else { return };
-    for (pair, low) in packed.iter().zip(low) {
-        *low = *pair << 4 >> 4;
-    }
-    for (pair, high) in packed.iter().zip(high) {
-        *high = *pair >> 4;
     }
 }

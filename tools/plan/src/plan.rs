@@ -24,6 +24,10 @@ const MAX_CARRIED: usize = 4;
 /// Tries to place rows anew with those first that came out on top. More than enough: they
 /// stop as soon as the rows fill what they take at the worst moment.
 const TRIES: usize = 40;
+/// Rows, from which on two tries must do: more than the deepest network of the papers has.
+const MANY: usize = 1 << 15;
+/// Steps whose items are kept together, to find those that live at one time.
+const BUCKET: u32 = 128;
 
 /// Where everything is.
 #[derive(Debug, Clone)]
@@ -237,11 +241,12 @@ fn place(items: &[Item], peak: usize) -> (Vec<u32>, usize) {
         },
         |item| (u64::from(item.moments.is_empty()), u64::from(item.life.start)),
     ];
+    let tries = if items.len() > MANY { 2 } else { TRIES };
     let mut best = (Vec::new(), usize::MAX);
     for key in orders {
         let mut order: Vec<usize> = (0..items.len()).collect();
         order.sort_by_key(|&item| key(&items[item]));
-        for _ in 0..TRIES {
+        for _ in 0..tries {
             let (offsets, bytes) = first_fit(items, &order);
             let top = |item: &usize| offsets[*item] as usize + items[*item].bytes > peak;
             let (high, low): (Vec<usize>, Vec<usize>) = order.iter().partition(|item| top(item));
@@ -261,15 +266,25 @@ fn place(items: &[Item], peak: usize) -> (Vec<u32>, usize) {
 fn first_fit(items: &[Item], order: &[usize]) -> (Vec<u32>, usize) {
     let mut offsets = vec![0; items.len()];
     let mut end = 0;
-    let mut placed: Vec<usize> = Vec::with_capacity(items.len());
+    // Items that are placed, by the buckets of steps that they live in. Two that live at one time
+    // have the bucket in which the later one begins, so none is needed behind the last beginning.
+    let last = items.iter().map(first_bucket).max().unwrap_or(0);
+    let last_bucket = |item: &Item| (item.life.end.saturating_sub(1) / BUCKET) as usize;
+    let mut placed: Vec<Vec<usize>> = vec![Vec::new(); last + 1];
     let mut taken = Vec::new();
     for &item in order {
         let bytes = items[item].bytes;
+        let first = first_bucket(&items[item]);
+        let buckets = first..=last_bucket(&items[item]).clamp(first, last);
         taken.clear();
-        taken.extend(placed.iter().filter_map(|&other| {
-            let range = offsets[other]..offsets[other] + items[other].bytes;
-            items[other].meets(&items[item]).then_some(range)
-        }));
+        for bucket in buckets.clone() {
+            // An item of several buckets is looked at in the first that both have.
+            let here = placed[bucket].iter().filter(|&&other| {
+                first_bucket(&items[other]).max(*buckets.start()) == bucket
+                    && items[other].meets(&items[item])
+            });
+            taken.extend(here.map(|&other| offsets[other]..offsets[other] + items[other].bytes));
+        }
         taken.sort_unstable_by_key(|range: &Range<usize>| range.start);
         let mut offset = 0;
         for range in &taken {
@@ -280,7 +295,13 @@ fn first_fit(items: &[Item], order: &[usize]) -> (Vec<u32>, usize) {
         }
         offsets[item] = offset;
         end = end.max(offset + bytes);
-        placed.push(item);
+        for bucket in buckets {
+            placed[bucket].push(item);
+        }
     }
     (offsets.into_iter().map(|offset| offset as u32).collect(), end)
+}
+
+fn first_bucket(item: &Item) -> usize {
+    (item.life.start / BUCKET) as usize
 }

@@ -58,6 +58,8 @@ pub struct Timeline {
     pub rows: Vec<Vec<usize>>,
     /// For each layer the item of its scratch memory.
     pub scratch: Vec<Option<usize>>,
+    /// For each layer the rows, from the first on, that are known to be dead.
+    dead: Vec<usize>,
     /// For each step its layer.
     pub steps: Vec<u16>,
     /// The step at which each segment ends.
@@ -73,6 +75,7 @@ impl Timeline {
             items: Vec::new(),
             rows: vec![Vec::new(); layers],
             scratch: vec![None; layers],
+            dead: vec![0; layers],
             steps: Vec::new(),
             segment_ends: Vec::new(),
         };
@@ -162,8 +165,10 @@ impl Timeline {
         // What was read may have been read for the last time; what was made may be for nobody.
         let read = (layer > 0).then(|| record.input.get() as usize);
         for tensor in [read, record.shortcut(), Some(layer)].into_iter().flatten() {
-            let dead = schedule.needed_from(graph, tensor, None);
-            for &item in self.rows[tensor].iter().take(usize::from(dead)) {
+            let dead = usize::from(schedule.needed_from(graph, tensor, None));
+            let dead = dead.min(self.rows[tensor].len());
+            let before = std::mem::replace(&mut self.dead[tensor], dead);
+            for &item in self.rows[tensor].get(before..dead).unwrap_or_default() {
                 let item = &mut self.items[item];
                 if item.layer == tensor && item.life.end == u32::MAX {
                     item.life.end = now + 1;

@@ -3,8 +3,11 @@
 use std::io::{IsTerminal, Write, stderr};
 use std::process::ExitCode;
 
+use brooklet_cli::arguments::check_files;
 use brooklet_cli::commands::{self, Output};
-use clap::{Parser, Subcommand};
+use brooklet_cli::terminal::Handler;
+use brooklet_files::remove_on_signals;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use miette::MietteHandlerOpts;
 
 /// Quantizes trained ResNets, runs them on the host as a microcontroller would, and puts them
@@ -86,7 +89,7 @@ Examples:
     Ensemble(commands::ensemble::Args),
     /// Plans a model's memory for a board, and shows what is where and when.
     #[command(
-        after_help = "Example:\n  brooklet plan net.brook --board qemu-mps2-an386 --optimize speed --svg map.svg"
+        after_help = "Example:\n  brooklet plan net.brook --board qemu-mps2-an386 --optimize speed --svg map.svg -o fast.brook"
     )]
     Plan(commands::plan::Args),
     /// Says on which boards a model fits, and what others lack.
@@ -110,10 +113,16 @@ fn main() -> ExitCode {
     let wrap = stderr().is_terminal();
     let options = MietteHandlerOpts::new().break_words(false).wrap_lines(wrap);
     // It fails if there is a hook already; there is none.
-    let _ = miette::set_hook(Box::new(move |_| Box::new(options.clone().build())));
-    let cli = Cli::parse();
+    let _ = miette::set_hook(Box::new(move |_| Box::new(Handler::new(options.clone()))));
+    // Whatever was killed without notice before, this one leaves nothing behind.
+    if let Err(error) = remove_on_signals() {
+        let _ = writeln!(anstream::stderr(), "signals are not handled: {error}");
+    }
+    let command = Cli::command();
+    let matches = command.clone().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let output = Output { json: cli.json };
-    let result = match &cli.command {
+    let run = || match &cli.command {
         Command::Quantize(args) => commands::quantize::run(args, output),
         Command::New(args) => commands::new::run(args, output),
         Command::Inspect(args) => commands::inspect::run(args, output),
@@ -129,12 +138,35 @@ fn main() -> ExitCode {
         Command::Bench(args) => commands::bench::run(args, output),
         Command::Boards => commands::boards::run(output),
     };
-    match result {
+    // No command begins with files that it would lose.
+    match check_files(&command, &matches).map_err(Into::into).and_then(|()| run()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Where nobody listens, the exit code says it.
             let _ = writeln!(anstream::stderr(), "Error: {error:?}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::any::TypeId;
+    use std::ffi::OsString;
+    use std::path::PathBuf;
+
+    use super::*;
+
+    /// Files are found by their types, so that each command's are checked.
+    #[test]
+    fn no_argument_is_a_bare_path() {
+        for command in Cli::command().get_subcommands() {
+            for argument in command.get_arguments() {
+                let kind = argument.get_value_parser().type_id();
+                let bare = [TypeId::of::<PathBuf>(), TypeId::of::<OsString>()];
+                let told = format!("{} {}", command.get_name(), argument.get_id());
+                assert!(!bare.iter().any(|bare| kind == *bare), "{told}: name its type of file");
+            }
         }
     }
 }

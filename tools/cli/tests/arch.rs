@@ -121,7 +121,7 @@ fn variants_run_as_int8() {
         };
         let bytes = arena(&run(&format!("inspect {arch}.brook --json")));
         let whole: Value =
-            serde_json::from_str(&run(&format!("plan {arch}.brook --json"))).unwrap();
+            serde_json::from_str(&run(&format!("plan {arch}.brook --in-place --json"))).unwrap();
         assert!(bytes < whole["whole_bytes"].as_u64().unwrap(), "{arch}{options}: {bytes}");
         let file = ModelFile::open(folder.path().join(format!("{arch}.brook"))).unwrap();
         let pixels: Vec<u8> = (0..file.model().input().bytes()).map(|i| (i * 31) as u8).collect();

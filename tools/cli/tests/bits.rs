@@ -78,7 +78,7 @@ fn layers_keep_their_four_bits_whatever_is_planned() {
         ("qemu-riscv-virt-rvv", "hwio-4"),
     ] {
         for options in ["", "--optimize speed"] {
-            let plan = format!("plan a.brook --board {board} {options}");
+            let plan = format!("plan a.brook --in-place --board {board} {options}");
             assert_eq!(json(folder, &plan)["verdict"]["fits"], true, "{board}");
             let report = json(folder, &format!("inspect a.brook --board {board}"));
             assert_eq!(with_bits(&report, 4), halves, "{board} {options}");

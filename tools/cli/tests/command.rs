@@ -211,8 +211,8 @@ fn options_and_data_that_are_refused() {
     for class in ["a", "b"] {
         desk.write(&format!("two/{class}/1.png"), &desk.read("fits.png"));
     }
-    desk.write("sizes/cat/1.png", &desk.read("other.png"));
-    desk.write("broken/cat/1.png", &desk.read("fits.png")[..60]);
+    desk.write("sizes/1.png", &desk.read("other.png"));
+    desk.write("broken/1.png", &desk.read("fits.png")[..60]);
     desk.write("short.bin", &[0; 3072]);
     desk.write("noise.npy", b"\x93NUMPY");
     desk.write("noise.npz", b"PK");
@@ -221,8 +221,8 @@ fn options_and_data_that_are_refused() {
         ("none", &["none: holds no pictures", "one subfolder a class"]),
         ("classes", &["classes: holds no pictures"]),
         ("two", &["tiny.onnx: has 10 classes, but two has 2 names", "--labels"]),
-        ("sizes", &["sizes/cat/1.png: is 7×9×3", "8×8×3", "--resize 8 --crop 8x8"]),
-        ("broken", &["broken/cat/1.png: is not a png or jpeg picture"]),
+        ("sizes", &["sizes/1.png: is 7×9×3", "8×8×3", "--resize 8 --crop 8x8"]),
+        ("broken", &["broken/1.png: is not a png or jpeg picture"]),
         ("short.bin", &["short.bin: is not a CIFAR-10 binary file: 3072 bytes"]),
         ("noise.npy", &["noise.npy: is not an array of uint8 images"]),
         ("noise.npz", &["noise.npz: is not an array of uint8 images"]),
@@ -265,7 +265,7 @@ fn options_and_data_that_are_refused() {
         ("endless.json", &["endless.json: ", &named]),
         ("uneven.json", &["uneven.json: `stem`: its equalization is not one positive factor"]),
         ("below.json", &["below.json: `stem`: its absorption is not one value of at least 0"]),
-        ("flat.json", &["tiny.onnx: ", &layer]),
+        ("flat.json", &["flat.json: ", &layer]),
     ] {
         desk.refuses(&format!("quantize tiny.onnx --ranges {file} -o out.brook"), says);
     }

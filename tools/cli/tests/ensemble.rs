@@ -64,7 +64,7 @@ fn probabilities_are_averaged_in_the_arena_of_one() {
     }
     // An ensemble is a model like any other: planned again, it is the same.
     let before = std::fs::read(folder.path().join("all.brook")).unwrap();
-    brooklet(folder.path(), "plan all.brook").unwrap();
+    brooklet(folder.path(), "plan all.brook --in-place").unwrap();
     assert_eq!(std::fs::read(folder.path().join("all.brook")).unwrap(), before);
 }
 

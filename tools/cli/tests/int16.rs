@@ -80,7 +80,7 @@ fn layers_keep_int16_whatever_is_planned() {
         ("qemu-netduinoplus2", false),
     ] {
         for options in ["", "--optimize speed"] {
-            let plan = format!("plan a.brook --board {board} {options}");
+            let plan = format!("plan a.brook --in-place --board {board} {options}");
             assert_eq!(json(folder, &plan)["verdict"]["fits"], fits, "{board}");
             let report = json(folder, &format!("inspect a.brook --board {board}"));
             assert_eq!(in_int16(&report), names, "{board} {options}");

@@ -169,7 +169,8 @@ fn run((title, makings): &Network) -> Row {
             "all.brook"
         }
     };
-    let plan: Value = serde_json::from_str(&run(&format!("plan {name} --json"))).unwrap();
+    let plan: Value =
+        serde_json::from_str(&run(&format!("plan {name} --in-place --json"))).unwrap();
     let file = ModelFile::open(folder.path().join(name)).unwrap();
     let data = Dataset::open("random:1", file.input(), &file.preprocess()).unwrap();
     let pixels = data.get(0).unwrap().pixels;

@@ -110,7 +110,7 @@ fn nothing_and_nonsense_are_refused() {
     assert!(Dataset::open("random:many", [4, 4, 3], &RAW).is_err());
     assert!(matches!(
         open(&folder.path().join("gone"), [4, 4, 3], &RAW).err().unwrap().problem,
-        Problem::Io(_)
+        Problem::File(_)
     ));
     let odd = folder.path().join("odd.bin");
     std::fs::write(&odd, vec![0; 3074]).unwrap();

@@ -21,7 +21,7 @@ fn resnet20() -> tempfile::TempDir {
 }
 
 fn report(folder: &Path, options: &str) -> Value {
-    json(folder, &format!("plan a.brook --board qemu-mps2-an385 {options}"))
+    json(folder, &format!("plan a.brook --in-place --board qemu-mps2-an385 {options}"))
 }
 
 fn answer(folder: &Path) -> Vec<i16> {

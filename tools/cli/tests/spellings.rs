@@ -433,7 +433,7 @@ fn files_of_the_wrong_kind_are_told_apart() {
     let error = problem(&write("net.h5", b"\x89HDF\r\n"));
     assert!(message(&error).contains("tf2onnx"), "{error}");
     assert!(matches!(problem(&write("notes", b"hello")).problem, Problem::UnknownType { .. }));
-    assert!(matches!(problem(&folder.path().join("gone.onnx")).problem, Problem::Io(_)));
+    assert!(matches!(problem(&folder.path().join("gone.onnx")).problem, Problem::File(_)));
     // A number that never ends, alone and in a packed list inside of a tensor.
     let endless = [&[0x08][..], &[0xff; 12]].concat();
     let packed = [&[0x3a, 17, 0x2a, 15, 0x2a, 13][..], &[0xff; 13]].concat();

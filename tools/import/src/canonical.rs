@@ -17,6 +17,10 @@ impl Network {
             check_finite(&node.op).at(&node.source)?;
         }
         let output = self.fold_batch_norms()?[output];
+        if self.nodes[output].op == Op::Input {
+            let detail = "the output is the input: there is no layer between them".into();
+            return Err(Problem::Topology { detail }.into());
+        }
         let parts: Vec<Part> = self
             .nodes
             .iter()
@@ -199,10 +203,11 @@ pub(crate) fn arrange(parts: &[Part<'_>], output: NodeId) -> Result<Vec<Place>, 
     }
     // Every fork must be a block's own: a node that more read than the two branches of one block
     // (or that ends a branch of no block) is another kind of network.
-    let odd = (0..parts.len()).find(|&id| {
-        let forks = blocks.values().filter(|block| block.fork == id).count();
-        readers[id] > 1 && (readers[id] != 2 || forks != 1)
-    });
+    let mut forks = vec![0usize; parts.len()];
+    for block in blocks.values() {
+        forks[block.fork] += 1;
+    }
+    let odd = (0..parts.len()).find(|&id| readers[id] > 1 && (readers[id] != 2 || forks[id] != 1));
     if let Some(id) = odd {
         let detail = format!("its output is read by {} layers", readers[id]);
         return Err(Problem::Topology { detail }).at(parts[id].source);
@@ -282,6 +287,11 @@ fn block(parts: &[Part<'_>], readers: &[usize], add: NodeId) -> Result<Block, Pr
 /// A name for each node, by old id.
 fn names(parts: &[Part<'_>], order: &[NodeId], blocks: &HashMap<NodeId, Block>) -> Vec<String> {
     let mut names = vec![String::new(); parts.len()];
+    let after = activated(parts, order);
+    let activation = |names: &[String], id: NodeId| match after[id] {
+        (of, 1) => format!("{}.relu", names[of]),
+        (of, number) => format!("{}.relu{number}", names[of]),
+    };
     let (mut stage, mut number) = (0, 0);
     for add in order.iter().filter(|id| blocks.contains_key(id)) {
         let block = &blocks[add];
@@ -311,7 +321,7 @@ fn names(parts: &[Part<'_>], order: &[NodeId], blocks: &HashMap<NodeId, Block>) 
                         let number = if norms > 1 { norms.to_string() } else { String::new() };
                         format!("{prefix}{branch}.norm{number}")
                     }
-                    Kind::Activation if parent != block.fork => format!("{}.relu", names[parent]),
+                    Kind::Activation if parent != block.fork => activation(&names, id),
                     kind => format!("{prefix}.{root}.{}", plain(kind)),
                 };
             }
@@ -330,7 +340,7 @@ fn names(parts: &[Part<'_>], order: &[NodeId], blocks: &HashMap<NodeId, Block>) 
         let base = match parts[id].kind {
             Kind::Conv if past.is_empty() => "stem".to_owned(),
             Kind::MaxPool if past.is_empty() => "stem.pool".to_owned(),
-            Kind::Activation => format!("{}.relu", names[parts[id].inputs[0]]),
+            Kind::Activation => activation(&names, id),
             Kind::Conv => "head".to_owned(),
             kind => plain(kind).to_owned(),
         };
@@ -339,6 +349,20 @@ fn names(parts: &[Part<'_>], order: &[NodeId], blocks: &HashMap<NodeId, Block>) 
         names[id] = if *count == 1 { base } else { format!("{base}{count}") };
     }
     names
+}
+
+/// For each activation the node that it follows, others between them left out, and how many it is
+/// behind that node: names of a long row of them stay short.
+fn activated(parts: &[Part<'_>], order: &[NodeId]) -> Vec<(NodeId, usize)> {
+    let mut after = vec![(0, 0); parts.len()];
+    for &id in order.iter().filter(|&&id| parts[id].kind == Kind::Activation) {
+        let input = parts[id].inputs[0];
+        after[id] = match parts[input].kind {
+            Kind::Activation => (after[input].0, after[input].1 + 1),
+            _ => (input, 1),
+        };
+    }
+    after
 }
 
 /// Name of a layer that is not part of a block.

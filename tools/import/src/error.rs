@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 
 use miette::Diagnostic;
 
+use brooklet_files::FileProblem;
+use brooklet_files::text::line;
+
 /// A file that cannot be used, and why.
 #[derive(Debug)]
 pub struct Error {
@@ -19,11 +22,13 @@ pub struct Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// Longest name and longest description that are shown, in characters.
+        const MOST: [usize; 2] = [120, 600];
         write!(f, "{}: ", self.file.display())?;
         if let Some(layer) = &self.layer {
-            write!(f, "`{layer}`: ")?;
+            write!(f, "`{}`: ", line(layer, MOST[0]))?;
         }
-        write!(f, "{}", self.problem)
+        write!(f, "{}", line(&self.problem.to_string(), MOST[1]))
     }
 }
 
@@ -43,10 +48,10 @@ impl Diagnostic for Error {
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[non_exhaustive]
 pub enum Problem {
-    /// The operating system could not read it.
-    #[error("cannot be read: {0}")]
-    #[diagnostic(help("check the path and its permissions"))]
-    Io(std::io::Error),
+    /// It cannot be read.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    File(#[from] FileProblem),
 
     /// The file is not of a kind that is read here.
     #[error("is not a kind of network that brooklet reads{}", found.map(|f| format!(" (it is {f})")).unwrap_or_default())]
@@ -311,9 +316,15 @@ impl From<Problem> for Fault {
     }
 }
 
+impl From<FileProblem> for Fault {
+    fn from(problem: FileProblem) -> Self {
+        Problem::from(problem).into()
+    }
+}
+
 impl From<std::io::Error> for Fault {
     fn from(error: std::io::Error) -> Self {
-        Problem::Io(error).into()
+        FileProblem::from(error).into()
     }
 }
 

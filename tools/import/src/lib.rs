@@ -17,7 +17,6 @@ mod safetensors;
 mod tflite;
 mod view;
 
-use std::fs;
 use std::path::Path;
 
 pub use arch::{Arch, ShortcutOption, StrideIn, Variant};
@@ -25,6 +24,7 @@ pub use arch::{Arch, ShortcutOption, StrideIn, Variant};
 use crate::error::{Error, Fault, Problem};
 use crate::network::Network;
 use crate::quantized::QuantizedNetwork;
+use brooklet_files::{self as files, Limit};
 
 /// What the file itself does not say.
 #[derive(Debug, Clone, Default)]
@@ -115,7 +115,7 @@ impl Kind {
 }
 
 fn load_file(path: &Path, options: &Options) -> Result<Imported, Fault> {
-    let bytes = fs::read(path)?;
+    let bytes = files::read(path, Limit::Network)?;
     let content = Kind::of_content(&bytes[..bytes.len().min(64)], bytes.len() as u64);
     let kind = match (Kind::of_extension(path), content) {
         (Some(named), Some(found)) if named != found && !matches!(named, Kind::Other(_)) => {

@@ -7,7 +7,7 @@
 
 use ndarray::Array4;
 
-use crate::error::Problem;
+use crate::error::{Problem, unsupported};
 
 /// Index into [`Network::nodes`] (or [`QuantizedNetwork::nodes`](crate::quantized::QuantizedNetwork::nodes)).
 pub type NodeId = usize;
@@ -22,6 +22,24 @@ pub type Pads = [usize; 4];
 /// the model format can say, far above any real network, and small enough that products of three
 /// never overflow.
 pub(crate) const MAX_EXTENT: usize = u16::MAX as usize;
+
+/// Most nodes: layers have 16-bit numbers in the model format.
+pub(crate) const MAX_NODES: usize = u16::MAX as usize;
+
+/// Elements that a network's weights may have, all layers together, where its file holds so many:
+/// layers may share weights, and exporters transpose or scale them in the graph, but a few bytes
+/// must not become gigabytes.
+pub(crate) fn most_elements(held: usize) -> usize {
+    held.saturating_mul(8).saturating_add(1 << 24)
+}
+
+/// What is wrong with a network that has more.
+pub(crate) fn too_many_elements() -> Problem {
+    unsupported(
+        "makes tensors that are far larger than the file",
+        "export the network with constants folded, and weights that layers do not share",
+    )
+}
 
 /// A float network.
 #[derive(Debug, Clone, PartialEq)]
@@ -167,6 +185,12 @@ impl Network {
     pub fn push(&mut self, op: Op, inputs: &[NodeId], source: &str) -> Result<NodeId, Problem> {
         let shapes: Vec<Shape> = inputs.iter().map(|&id| self.nodes[id].shape).collect();
         let shape = output_shape(&op, &shapes)?;
+        if self.nodes.len() >= MAX_NODES {
+            return Err(unsupported(
+                format!("the network has more than {MAX_NODES} layers"),
+                "brooklet runs networks of at most as many layers as its model format can number",
+            ));
+        }
         self.nodes.push(Node {
             name: source.into(),
             source: source.into(),

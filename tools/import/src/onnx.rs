@@ -12,6 +12,7 @@ mod tensor;
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
+use std::rc::Rc;
 
 use ndarray::{Axis as NdAxis, Ix2, IxDyn};
 use prost::Message;
@@ -22,21 +23,32 @@ use super::Imported;
 use super::arch::ohwi;
 use super::view::View;
 use crate::error::{AtLayer, Fault, Problem, unsupported};
-use crate::network::{BatchNorm, Conv, Network, NodeId, Op, Pads, Shape, Window, same_pads};
+use crate::network::{
+    BatchNorm, Conv, Network, NodeId, Op, Pads, Shape, Window, most_elements, same_pads,
+    too_many_elements,
+};
 use crate::proto::{
     AttributeProto, DimensionProto, GraphProto, ModelProto, NodeProto, ValueInfoProto, data_type,
 };
+
+/// Most elements of all tensors that a file holds.
+const HELD: usize = 1 << 29;
 
 /// Reads the network in `bytes`; weights kept in other files are looked up in `folder`.
 pub(super) fn read(bytes: &[u8], folder: &Path) -> Result<Imported, Fault> {
     let model = ModelProto::decode(bytes).map_err(|error| corrupt(error.to_string()))?;
     let graph = model.graph.ok_or_else(|| corrupt("it has no graph"))?;
     let qdq = Qdq::new(&graph)?;
-    let mut values = HashMap::new();
+    let (mut values, mut held) = (HashMap::new(), 0usize);
     for tensor in &graph.initializer {
         let name = tensor.name.clone().unwrap_or_default();
         let constant = tensor::read(tensor, folder).at(&name)?;
-        values.insert(name, Value::Constant(constant));
+        held = held.saturating_add(constant.elements());
+        if held > HELD {
+            let what = format!("its weights have more than {HELD} elements");
+            return Err(unsupported(what, "give a smaller network").into());
+        }
+        values.insert(name, Value::Constant(Rc::new(constant)));
     }
     let (input, map, network) = input(&graph, &values)?;
     values.insert(input, Value::Map(map));
@@ -53,7 +65,8 @@ pub(super) fn read(bytes: &[u8], folder: &Path) -> Result<Imported, Fault> {
     for name in graph.node.iter().flat_map(|node| &node.input) {
         *uses.entry(name).or_default() += 1;
     }
-    let mut importer = Importer { network, values, uses, qdq, squashed: HashSet::new() };
+    let room = most_elements(held);
+    let mut importer = Importer { network, values, uses, qdq, squashed: HashSet::new(), room };
     for node in &graph.node {
         let nodes = importer.network.nodes.len();
         let value = importer.node(node).at(&node_name(node))?;
@@ -111,7 +124,7 @@ fn node_name(node: &NodeProto) -> String {
 /// What a name in the graph stands for.
 #[derive(Clone)]
 enum Value {
-    Constant(Constant),
+    Constant(Rc<Constant>),
     Map(Map),
 }
 
@@ -319,6 +332,8 @@ struct Importer<'g> {
     qdq: Qdq,
     /// Names of what a sigmoid gave, which stand for its argument.
     squashed: HashSet<String>,
+    /// Elements that constants, and weights of layers, may still have.
+    room: usize,
 }
 
 impl Importer<'_> {
@@ -345,24 +360,31 @@ impl Importer<'_> {
             .iter()
             .map(|input| match input {
                 Some(Value::Map(_)) => None,
-                Some(Value::Constant(constant)) => Some(Some(constant)),
+                Some(Value::Constant(constant)) => Some(Some(&**constant)),
                 None => Some(None),
             })
             .collect();
         if let Some(constants) = constants {
-            return Ok(Value::Constant(match op_type(node) {
+            let constant = match op_type(node) {
                 "QuantizeLinear" | "DequantizeLinear" => self.qdq.constant(node, &constants)?,
-                _ => constant::evaluate(node, &constants)?,
-            }));
+                _ => constant::evaluate(node, &constants, self.room)?,
+            };
+            self.take(constant.elements())?;
+            return Ok(Value::Constant(Rc::new(constant)));
         }
         if op_type(node) == "Shape"
             && let Some(Some(Value::Map(map))) = inputs.first()
         {
-            return Ok(Value::Constant(Constant::ints(
-                map.sizes().into_iter().map(|size| size as i64).collect(),
-            )));
+            let sizes = map.sizes().into_iter().map(|size| size as i64).collect();
+            return Ok(Value::Constant(Rc::new(Constant::ints(sizes))));
         }
         self.operator(node, &Inputs(inputs)).map(Value::Map)
+    }
+
+    /// Takes so many elements of those that the network may have.
+    fn take(&mut self, elements: usize) -> Result<(), Problem> {
+        self.room = self.room.checked_sub(elements).ok_or_else(too_many_elements)?;
+        Ok(())
     }
 
     /// The map that an operator makes of at least one map.
@@ -515,6 +537,7 @@ impl Importer<'_> {
         map.require_nchw()?;
         no_dilation(node)?;
         let weights = inputs.constant(1)?.floats()?;
+        self.take(weights.len())?;
         let &[out, depth, height, width] = weights.shape() else {
             return Err(unsupported(
                 format!("its weights have shape {:?}", weights.shape()),
@@ -740,6 +763,7 @@ impl Importer<'_> {
             ));
         }
         let weights = inputs.constant(1)?.floats()?;
+        self.take(weights.len())?;
         let weights = weights.view().into_dimensionality::<Ix2>().map_err(|_| {
             unsupported(
                 format!("its weights have shape {:?}", weights.shape()),

@@ -15,7 +15,8 @@ use super::Imported;
 use super::view::View;
 use crate::error::{AtLayer, Fault, Problem, unsupported};
 use crate::network::{
-    Conv, Network, NodeId, Op, Pads, Shape, Subsample, Window, same_pads, window_output,
+    Conv, Network, NodeId, Op, Pads, Shape, Subsample, Window, most_elements, same_pads,
+    too_many_elements, window_output,
 };
 use crate::quantized::{Activation, QuantizedConv, QuantizedNetwork, QuantizedNode, QuantizedOp};
 
@@ -34,6 +35,15 @@ pub(super) fn read(bytes: &[u8]) -> Result<Imported, Fault> {
     for operator in &graph.operators {
         let name = graph.source(operator);
         walk.operator(operator, &name).at(&name)?;
+    }
+    let weights = walk.layers.iter().map(|layer| match layer.op {
+        LayerOp::Conv { weights, .. } => {
+            graph.tensor(weights).map_or(0, |tensor| tensor.data.len())
+        }
+        _ => 0,
+    });
+    if weights.fold(0, usize::saturating_add) > most_elements(bytes.len()) {
+        return Err(too_many_elements().into());
     }
     let end = walk.view(output)?;
     let output = walk.settle(end, &graph.tensors[index(output)?].name, output)?;

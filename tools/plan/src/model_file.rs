@@ -1,7 +1,6 @@
 //! Model files on the host: reading, running, writing.
 
 use std::fmt;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 #[cfg(target_arch = "x86_64")]
@@ -12,6 +11,7 @@ use zerocopy::IntoBytes;
 
 use crate::plan::Uncuttable;
 use crate::preprocessing::{Preprocess, from_record};
+use brooklet_files::{self as files, FileProblem, Limit};
 
 /// A model file that cannot be used, and why.
 #[derive(Debug, thiserror::Error)]
@@ -32,10 +32,10 @@ impl miette::Diagnostic for ModelError {
 /// What is wrong with a model file.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum ModelProblem {
-    /// The operating system could not read it.
-    #[error("cannot be read: {0}")]
-    #[diagnostic(help("check the path and its permissions"))]
-    Io(std::io::Error),
+    /// It cannot be read.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    File(FileProblem),
     /// There is no plan for it.
     #[error("{0}")]
     #[diagnostic(help("check that the network is built of residual blocks"))]
@@ -65,7 +65,7 @@ fn remedy(error: &brooklet::Error) -> &'static str {
         }
         E::UnsupportedVersion { .. } => "quantize the network again with this version of brooklet",
         E::Packing { .. } => {
-            "pack it for the kernels that shall run it: brooklet plan MODEL --backend NAME"
+            "pack it for the kernels that shall run it: brooklet plan MODEL --backend NAME -o PACKED"
         }
         _ => "quantize the network again; if it happens again, report it with the network",
     }
@@ -86,9 +86,9 @@ impl ModelFile {
     /// [`ModelError`] names the file and what is wrong.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, ModelError> {
         let path = path.as_ref();
-        let bytes = fs::read(path).map_err(|error| ModelError {
+        let bytes = files::read(path, Limit::Model).map_err(|problem| ModelError {
             file: path.to_owned(),
-            problem: ModelProblem::Io(error),
+            problem: ModelProblem::File(problem),
         })?;
         Self::new(path, bytes)
     }

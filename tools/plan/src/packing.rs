@@ -210,7 +210,9 @@ pub fn packed_into(
 ) -> miette::Result<Option<ModelFile>> {
     let Some(packed) = packed_for(spec, file)? else { return Ok(None) };
     let path = folder.join(file.path().file_name().unwrap_or("model.brook".as_ref()));
-    fs::write(&path, packed.bytes())
-        .map_err(|error| ModelError { file: path.clone(), problem: ModelProblem::Io(error) })?;
+    fs::write(&path, packed.bytes()).map_err(|error| ModelError {
+        file: path.clone(),
+        problem: ModelProblem::File(error.into()),
+    })?;
     Ok(Some(packed.at(&path)))
 }

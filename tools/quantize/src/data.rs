@@ -6,18 +6,20 @@
 //! become the numbers that a float network takes.
 
 use std::fs::{self, File};
-use std::io::{Cursor, Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use image::imageops::{self, FilterType};
+use image::imageops;
 use image::{DynamicImage, RgbImage};
-use ndarray::{Array1, Array3, Array4, Axis};
-use ndarray_npy::{NpzReader, ReadNpyExt};
+use ndarray::{Array3, Array4, Axis, Ix1, Ix4};
 
+use crate::array::{self, Npz};
+use crate::decode;
 use crate::error::{Error, Fault, Problem};
 use crate::network::Shape;
+use brooklet_files::{self as files, Limit};
 pub use brooklet_plan::Preprocess;
 
 /// A picture of the network's input size.
@@ -28,20 +30,7 @@ fn fit(
 ) -> Result<Array3<u8>, Problem> {
     let mut picture = picture;
     if let Some(short) = preprocess.resize {
-        let (width, height) = (picture.width().max(1), picture.height().max(1));
-        // The longer side is rounded down, as torchvision does.
-        let scaled = |side: u32, other: u32| {
-            let length = u64::from(short) * u64::from(side) / u64::from(other);
-            u32::try_from(length.clamp(1, 1 << 16)).expect("clamped")
-        };
-        let (width, height) = if width <= height {
-            (short.max(1), scaled(height, width))
-        } else {
-            (scaled(width, height), short.max(1))
-        };
-        if (width, height) != (picture.width(), picture.height()) {
-            picture = picture.resize_exact(width, height, FilterType::Triangle);
-        }
+        picture = decode::resize(picture, short)?;
     }
     if let Some([height, width]) = preprocess.crop {
         let found = [picture.height(), picture.width()];
@@ -97,10 +86,8 @@ pub fn read_picture(
 ) -> Result<Array3<u8>, Error> {
     let path = path.as_ref();
     let read = || {
-        let bytes = fs::read(path)?;
-        let picture = image::load_from_memory(&bytes)
-            .map_err(|error| Problem::Picture { detail: error.to_string() })?;
-        Ok(fit(preprocess, picture, input)?)
+        let bytes = files::read(path, Limit::Image)?;
+        Ok(fit(preprocess, decode::decode(&bytes)?, input)?)
     };
     read().map_err(|fault: Fault| fault.in_file(path))
 }
@@ -358,8 +345,8 @@ impl Source {
         let extension = path.extension().and_then(|extension| extension.to_str());
         match extension.map(str::to_ascii_lowercase).as_deref() {
             Some("npy") => {
-                let bytes = fs::read(path)?;
-                let pictures = Array4::<u8>::read_npy(Cursor::new(bytes)).map_err(not_pictures)?;
+                let bytes = files::read(path, Limit::Array)?;
+                let pictures = array::npy::<u8, Ix4>(&bytes).map_err(not_pictures)?;
                 Ok((Source::Array { pictures: channels_last(pictures, input), labels: None }, None))
             }
             Some("npz") => npz(path, input),
@@ -368,8 +355,8 @@ impl Source {
                     .into())
             }
             _ => {
-                let file = File::open(path)?;
-                let length = file.metadata()?.len() as usize;
+                let (file, length) = files::open(path)?;
+                let length = length as usize;
                 if length == 0 || !length.is_multiple_of(CIFAR_RECORD) {
                     let detail = format!(
                         "is not a CIFAR-10 binary file: {length} bytes are no whole number of \
@@ -424,8 +411,8 @@ fn folder(path: &Path) -> Result<(Source, Option<Vec<String>>), Fault> {
 
 /// Images under `x`, labels, if any, under `y` (or some other usual names).
 fn npz(path: &Path, input: Shape) -> Result<(Source, Option<Vec<String>>), Fault> {
-    let mut file = NpzReader::new(File::open(path)?).map_err(not_pictures)?;
-    let names = file.names().map_err(not_pictures)?;
+    let mut file = Npz::open(path)?;
+    let names = file.names();
     let find = |wanted: &[&str]| {
         let stem = |name: &String| name.strip_suffix(".npy").unwrap_or(name).to_owned();
         let found = wanted.iter().find_map(|w| names.iter().find(|name| stem(name) == **w));
@@ -433,7 +420,8 @@ fn npz(path: &Path, input: Shape) -> Result<(Source, Option<Vec<String>>), Fault
     };
     let images = find(&["x", "x_test", "images", "data", "arr_0"])
         .ok_or_else(|| not_pictures(format!("it holds {}, but no `x`", names.join(", "))))?;
-    let pictures: Array4<u8> = file.by_name(&images).map_err(not_pictures)?;
+    let pictures = file.member(&images).and_then(|bytes| array::npy::<u8, Ix4>(&bytes));
+    let pictures = pictures.map_err(not_pictures)?;
     let labels = match find(&["y", "y_test", "labels", "arr_1"]) {
         None => None,
         Some(name) => Some(labels(&mut file, &name, pictures.len_of(Axis(0)))?),
@@ -441,18 +429,18 @@ fn npz(path: &Path, input: Shape) -> Result<(Source, Option<Vec<String>>), Fault
     Ok((Source::Array { pictures: channels_last(pictures, input), labels }, None))
 }
 
-fn labels(file: &mut NpzReader<File>, name: &str, count: usize) -> Result<Vec<usize>, Problem> {
+fn labels(file: &mut Npz, name: &str, count: usize) -> Result<Vec<usize>, Problem> {
     let detail = |what: String| Problem::Data { detail: format!("its labels `{name}` {what}") };
-    let widened: Vec<i64> =
-        if let Ok(values) = file.by_name::<ndarray::OwnedRepr<i64>, ndarray::Ix1>(name) {
-            values.to_vec()
-        } else if let Ok(values) = file.by_name::<ndarray::OwnedRepr<i32>, ndarray::Ix1>(name) {
-            values.iter().map(|&label| label.into()).collect()
-        } else {
-            let values: Array1<u8> =
-                file.by_name(name).map_err(|error| detail(format!("are not integers: {error}")))?;
-            values.iter().map(|&label| label.into()).collect()
-        };
+    let bytes = file.member(name).map_err(|error| detail(format!("cannot be read: {error}")))?;
+    let widened: Vec<i64> = if let Ok(values) = array::npy::<i64, Ix1>(&bytes) {
+        values.to_vec()
+    } else if let Ok(values) = array::npy::<i32, Ix1>(&bytes) {
+        values.iter().map(|&label| label.into()).collect()
+    } else {
+        let values = array::npy::<u8, Ix1>(&bytes);
+        let values = values.map_err(|error| detail(format!("are not integers: {error}")))?;
+        values.iter().map(|&label| label.into()).collect()
+    };
     if widened.len() != count {
         return Err(detail(format!("are {}, but there are {count} images", widened.len())));
     }

@@ -1,6 +1,8 @@
 //! Counts how good a model's answers are.
 
+use miette::IntoDiagnostic;
 use ndarray::Array2;
+use ndarray_npy::WriteNpyExt;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -132,6 +134,21 @@ pub fn score(
         }
     }
     score
+}
+
+/// The logits, a row a picture, as an `.npy` file of int8, or of int16 if they are.
+///
+/// # Errors
+///
+/// None in practice: memory takes what is written.
+pub fn logits_npy(answers: &[(Answer, Option<usize>)], int16: bool) -> miette::Result<Vec<u8>> {
+    let (logits, mut bytes) = (logits(answers), Vec::new());
+    let written = match int16 {
+        true => logits.write_npy(&mut bytes),
+        false => logits.mapv(|logit| logit as i8).write_npy(&mut bytes),
+    };
+    written.into_diagnostic()?;
+    Ok(bytes)
 }
 
 /// The logits, a row a picture.

@@ -1,7 +1,6 @@
 //! `brooklet bench`: what a picture costs on a board, counted by the board.
 
 use std::fmt;
-use std::path::PathBuf;
 
 use brooklet::Feature;
 use brooklet_firmware::{Options, Registry, size};
@@ -10,6 +9,7 @@ use serde::Serialize;
 
 use super::flash::{Started, infer, start};
 use super::{Output, bytes, percent, say, spinner, table, thousands};
+use brooklet_files::InputPath;
 use brooklet_firmware::cycles;
 use brooklet_firmware::cycles::{Cycles, Part};
 use brooklet_plan::cost;
@@ -21,7 +21,7 @@ use brooklet_quantize::data::Dataset;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The model file.
-    model: PathBuf,
+    model: InputPath,
     /// The board; `brooklet boards` lists them.
     #[arg(long)]
     board: String,

@@ -9,13 +9,14 @@ use serde::Serialize;
 
 use super::choice::choice;
 use super::{Output, thousands};
+use brooklet_files::InputPath;
 use brooklet_plan::model_file::{HostBackend, ModelFile};
 
 /// Options of `brooklet check`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The model file.
-    model: PathBuf,
+    model: InputPath,
     /// The kernels that run its test images. Default: all that this computer has and that run it.
     #[arg(long, value_parser = choice::<HostBackend>())]
     backend: Option<HostBackend>,
@@ -38,7 +39,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let file = ModelFile::open(&args.model)?;
     let model = file.model();
     let mut report = Report {
-        model: args.model.clone(),
+        model: args.model.to_path_buf(),
         model_bytes: model.file().len(),
         crc: model.header().crc.get(),
         test_images: model.test_images().len(),

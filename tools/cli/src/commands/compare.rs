@@ -1,7 +1,6 @@
 //! `brooklet compare`: a network and its model, side by side.
 
 use std::fmt;
-use std::path::PathBuf;
 
 use brooklet_firmware::Registry;
 use miette::miette;
@@ -13,7 +12,8 @@ use super::quantize::{arch, failed, size};
 use super::{Output, inspect, percent, progress, table};
 use crate::commands::choice::VariantArgs;
 use crate::html;
-use crate::write::{writable, write_whole};
+use brooklet_files::text;
+use brooklet_files::{InputData, InputPath, OutputPath};
 use brooklet_import as import;
 use brooklet_import::channels::Channels;
 use brooklet_import::error::{Error, Problem};
@@ -37,11 +37,11 @@ use brooklet_quantize::forward::FloatModel;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The float network that the model was made of.
-    network: PathBuf,
+    network: InputPath,
     /// The model file.
-    model: PathBuf,
+    model: InputPath,
     /// Pictures: a folder with a subfolder a class, a CIFAR-10 binary file, .npy, .npz, random:N.
-    data: String,
+    data: InputData,
     /// Architecture of bare weights.
     #[arg(long, value_name = "NAME", value_parser = arch(), ignore_case = true)]
     arch: Option<Arch>,
@@ -65,7 +65,7 @@ pub struct Args {
     board: Option<String>,
     /// Writes a page that shows it all, with no need of a network.
     #[arg(long, value_name = "FILE.html")]
-    html: Option<PathBuf>,
+    html: Option<OutputPath>,
 }
 
 /// What quantization costs.
@@ -106,7 +106,7 @@ fn float_logits(
     count: usize,
     args: &Args,
 ) -> miette::Result<Array2<f32>> {
-    let at = |problem| Error { file: args.network.clone(), layer: None, problem };
+    let at = |problem| Error { file: args.network.to_path_buf(), layer: None, problem };
     let model = FloatModel::new(network).map_err(at)?;
     let bar = progress(count, "in float");
     let mut parts = Vec::new();
@@ -140,7 +140,6 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
         variant: args.variant.into(),
         input: args.input.map(|size| size.map(|n| n as usize)),
     };
-    args.html.as_deref().map_or(Ok(()), writable)?;
     let file = ModelFile::open(&args.model)?;
     let model = file.model();
     let network = match import::load(&args.network, &options)? {
@@ -224,7 +223,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
         let map = MemoryMap::new(model).svg();
         let title = format!("{} and {}", args.network.display(), args.model.display());
         let page = html::page(&title, &report, &contents, args.board.as_deref(), &map);
-        write_whole(path, page.as_bytes())?;
+        path.write(text::page(&page).as_bytes())?;
     }
     output.print(&report)
 }

@@ -1,7 +1,7 @@
 //! `brooklet doctor`: which preprocessing a network was trained with.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use miette::{IntoDiagnostic, miette};
 use ndarray::{Array2, Array4, Axis, concatenate};
@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::choice::VariantArgs;
 use super::quantize::{arch, failed, size};
 use super::{Output, percent, progress, read, table};
+use brooklet_files::{InputData, InputPath, Limit};
 use brooklet_import as import;
 use brooklet_import::channels::Channels;
 use brooklet_import::error::Error;
@@ -28,12 +29,12 @@ use brooklet_quantize::units::{CONVENTIONS, Convention, Right, at_least};
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The network, float or int8, as `quantize` takes it.
-    network: PathBuf,
+    network: InputPath,
     /// Labelled images: a folder with a subfolder a class, a CIFAR-10 binary file, .npz.
-    data: String,
+    data: InputData,
     /// Names of the classes in the network's order, a line each: those of the data's folders.
     #[arg(long, value_name = "FILE.txt")]
-    labels: Option<PathBuf>,
+    labels: Option<InputPath>,
     /// Tries at most so many images, from the whole of the data.
     #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..))]
     images: u32,
@@ -119,7 +120,7 @@ fn numberings(args: &Args, data: &Dataset) -> miette::Result<Vec<Numbering>> {
         }
     }
     if let Some(path) = &args.labels {
-        let text = String::from_utf8(read(path)?).map_err(|_| {
+        let text = String::from_utf8(read(path, Limit::Text)?).map_err(|_| {
             miette!(
                 help = "give a text file with a line a class",
                 "{}: is not UTF-8 text",
@@ -204,7 +205,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
         variant: args.variant.into(),
         input: args.input.map(|size| size.map(|n| n as usize)),
     };
-    let at = |problem| Error { file: args.network.clone(), layer: None, problem };
+    let at = |problem| Error { file: args.network.to_path_buf(), layer: None, problem };
     let (subject, input, classes) = match import::load(&args.network, &options)? {
         Imported::Float(network) => {
             let classes = network.nodes[network.logits()].shape.iter().product();

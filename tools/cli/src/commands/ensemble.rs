@@ -7,7 +7,7 @@ use miette::miette;
 use serde::Serialize;
 
 use super::{Output, thousands};
-use crate::write::{writable, write_whole};
+use brooklet_files::{InputPath, OutputPath};
 use brooklet_plan::ensemble::ensemble;
 use brooklet_plan::model_file::ModelFile;
 use brooklet_plan::plan::{Goal, plan};
@@ -19,10 +19,10 @@ use brooklet_plan::self_test;
 pub struct Args {
     /// The members' model files.
     #[arg(required = true, num_args = 2..)]
-    members: Vec<PathBuf>,
+    members: Vec<InputPath>,
     /// The model file to write.
     #[arg(short, long, value_name = "MODEL.brook")]
-    output: PathBuf,
+    output: OutputPath,
 }
 
 #[derive(Debug, Serialize)]
@@ -37,7 +37,6 @@ struct Report {
 
 /// Runs the command.
 pub fn run(args: &Args, output: Output) -> miette::Result<()> {
-    writable(&args.output)?;
     let files = args.members.iter().map(ModelFile::open).collect::<Result<Vec<_>, _>>()?;
     let programs = files.iter().map(|file| Program::read(&file.model())).collect();
     let program = ensemble(programs).map_err(|(member, misfit)| {
@@ -49,10 +48,10 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
         miette!(help = "leave out a member", "{}: {error}", args.output.display())
     })?;
     let file = self_test::build(&program, &plan, &args.output)?;
-    write_whole(&args.output, file.bytes())?;
+    args.output.write(file.bytes())?;
     let arenas = files.iter().map(|file| file.model().arena_bytes());
     output.print(&Report {
-        model: args.output.clone(),
+        model: args.output.to_path_buf(),
         members: files.len(),
         model_bytes: file.bytes().len(),
         arena_bytes: file.model().arena_bytes(),

@@ -2,29 +2,29 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use miette::miette;
-use ndarray::{Array1, Array2, ArrayView1, s};
-use ndarray_npy::ReadNpyExt;
+use ndarray::{ArrayView1, Ix1, Ix2, s};
 use serde::Serialize;
 
 use super::choice::choice;
 use super::{Output, percent, progress, read, warn};
-use crate::write::{writable, write_logits};
+use brooklet_files::{InputData, InputPath, Limit, OutputPath};
 use brooklet_plan::model_file::{Answer, HostBackend, ModelFile};
+use brooklet_quantize::array;
 use brooklet_quantize::data::Dataset;
-use brooklet_quantize::evaluate::{FloatAnswers, Score, answers, logits, score};
+use brooklet_quantize::evaluate::{FloatAnswers, Score, answers, logits_npy, score};
 use brooklet_quantize::units::Right;
 
 /// Options of `brooklet eval`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The model file.
-    model: PathBuf,
+    model: InputPath,
     /// Pictures: a folder with a subfolder a class, a CIFAR-10 binary file, .npy, .npz, random:N.
-    data: String,
+    data: InputData,
     /// Evaluates at most so many pictures.
     #[arg(long)]
     limit: Option<usize>,
@@ -33,11 +33,11 @@ pub struct Args {
     skip: usize,
     /// Writes the int8 logits, a row a picture, in the data's order.
     #[arg(long, value_name = "FILE.npy")]
-    logits: Option<PathBuf>,
+    logits: Option<OutputPath>,
     /// Float logits of the same pictures, in the data's order: adds agreement and
     /// signal-to-noise. Numbers of the best classes alone add the agreement.
     #[arg(long, value_name = "LOGITS.npy")]
-    float: Option<PathBuf>,
+    float: Option<InputPath>,
     /// Of a network with one score: from which on it says class 1. Of a network that ends in a sigmoid
     /// a probability, by default 0.5; else the score, by default 0.
     #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
@@ -66,7 +66,7 @@ struct Report {
 /// What the float network said of the pictures `range`, from a file of logits (float32,
 /// `[pictures, classes]`) or of best classes (uint8 or int64, `[pictures]`).
 fn float_answers(path: &Path, range: Range<usize>, classes: usize) -> miette::Result<FloatAnswers> {
-    let bytes = read(path)?;
+    let bytes = read(path, Limit::Array)?;
     let first = range.start;
     let enough = |rows: usize| {
         (rows >= range.end).then_some(()).ok_or_else(|| {
@@ -79,8 +79,8 @@ fn float_answers(path: &Path, range: Range<usize>, classes: usize) -> miette::Re
             )
         })
     };
-    let best = Array1::<i64>::read_npy(&bytes[..])
-        .or_else(|_| Array1::<u8>::read_npy(&bytes[..]).map(|best| best.mapv(i64::from)));
+    let best = array::npy::<i64, Ix1>(&bytes)
+        .or_else(|_| array::npy::<u8, Ix1>(&bytes).map(|best| best.mapv(i64::from)));
     if let Ok(best) = best {
         enough(best.len())?;
         let best = best.slice(s![range]).to_vec();
@@ -98,7 +98,7 @@ fn float_answers(path: &Path, range: Range<usize>, classes: usize) -> miette::Re
             )
         });
     }
-    let logits = Array2::<f32>::read_npy(&bytes[..]).map_err(|error| {
+    let logits = array::npy::<f32, Ix2>(&bytes).map_err(|error| {
         miette!(
             help = "give an .npy file of float32 logits [pictures, classes], or of the best \
                     classes as uint8 or int64 [pictures]",
@@ -132,7 +132,6 @@ fn float_answers(path: &Path, range: Range<usize>, classes: usize) -> miette::Re
 pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let file = ModelFile::open(&args.model)?;
     let model = file.model();
-    args.logits.as_deref().map_or(Ok(()), writable)?;
     let mut data = Dataset::open(&args.data, file.input(), &file.preprocess())?;
     if let Some(names) = file.labels() {
         data.number_by(&names)?;
@@ -161,7 +160,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let seconds = start.elapsed().as_secs_f64();
     bar.finish_and_clear();
     if let Some(path) = &args.logits {
-        write_logits(path, logits(&answers).view(), file.logits_int16())?;
+        path.write(&logits_npy(&answers, file.logits_int16())?)?;
     }
     let quantization = model.logits_quantization();
     let logit = threshold.map_or(0.0, |threshold| logit(threshold, &file));

@@ -4,7 +4,7 @@
 //! as the board's firmware runs it, which is what the firmware itself checks.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use brooklet::Model;
 use brooklet_firmware::{Registry, Spec};
@@ -12,6 +12,7 @@ use miette::miette;
 use serde::Serialize;
 
 use super::{Output, table, thousands};
+use brooklet_files::InputPath;
 use brooklet_plan::model_file::ModelFile;
 use brooklet_plan::packing::packed_for;
 
@@ -19,7 +20,7 @@ use brooklet_plan::packing::packed_for;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The model file.
-    model: PathBuf,
+    model: InputPath,
 }
 
 #[derive(Debug, Serialize)]

@@ -1,7 +1,7 @@
 //! `brooklet flash`: firmware and model onto a board, and pictures to it.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::Path;
 
 use brooklet_firmware::{Board, Loaded, Options, Registry, Spec};
 use miette::{IntoDiagnostic, miette};
@@ -10,17 +10,17 @@ use serde::Serialize;
 use super::fit::Verdict;
 use super::run::PictureReport;
 use super::{Output, bytes, say, spinner, thousands};
-use crate::write::{writable, write_logits};
+use brooklet_files::{InputPath, OutputPath, TemporaryFolder};
 use brooklet_plan::model_file::{Answer, HostBackend, ModelFile};
 use brooklet_plan::packing::packed_into;
 use brooklet_quantize::data::read_picture;
-use brooklet_quantize::evaluate::logits;
+use brooklet_quantize::evaluate::logits_npy;
 
 /// Options of `brooklet flash`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The model file.
-    model: PathBuf,
+    model: InputPath,
     /// The board; `brooklet boards` lists them. An emulated one is started.
     #[arg(long)]
     board: String,
@@ -30,14 +30,14 @@ pub struct Args {
     ram: Option<u32>,
     /// Sends these pictures, and prints the board's answers.
     #[arg(long, value_name = "PICTURE", num_args = 1..)]
-    run: Vec<PathBuf>,
+    run: Vec<InputPath>,
     /// Compares each answer with the host simulator's, byte for byte, and has the board run the
     /// test images that the model carries; fails on any difference.
     #[arg(long)]
     check: bool,
     /// Writes the board's int8 logits, a row a picture.
     #[arg(long, value_name = "FILE.npy", requires = "run")]
-    logits: Option<PathBuf>,
+    logits: Option<OutputPath>,
 }
 
 #[derive(Debug, Serialize)]
@@ -74,16 +74,18 @@ pub(crate) fn start(
 ) -> miette::Result<Started> {
     let registry = Registry::find()?;
     let spinner = spinner();
-    let folder = tempfile::tempdir().into_diagnostic()?;
+    let folder = TemporaryFolder::new().into_diagnostic()?;
     let packed = match packed_into(folder.path(), registry.board(board)?, file)? {
         Some(packed) => {
             let path = file.path().display();
-            let remedy = format!("`brooklet plan {path} --board {board}` does it for good");
+            let remedy =
+                format!("`brooklet plan {path} --board {board} --in-place` does it for good");
             say(&spinner, &format!("{path}: packed for the board's kernels; {remedy}"));
             Some(packed)
         }
         None => None,
     };
+    let original = file.path();
     let file = packed.as_ref().unwrap_or(file);
     let spec = match ram {
         Some(bytes) => registry.limited(board, bytes, file.model().arena_bytes() as u32)?,
@@ -96,10 +98,20 @@ pub(crate) fn start(
     spinner.set_message(format!("starting {board}"));
     let path = Some(file.path());
     let mut board =
-        Board::start_with(&registry, &spec, path, options, &mut |line| say(&spinner, line))?;
+        Board::start_with(&registry, &spec, path, options, &mut |line| say(&spinner, line))
+            .map_err(|error| named(error, original))?;
     let loaded = board.link().check()?;
     spinner.finish_and_clear();
     Ok(Started { registry, spec, board, loaded, packed })
+}
+
+/// An error that names the file that the user gave, not the one that was packed of it.
+fn named(mut error: brooklet_firmware::Error, file: &Path) -> brooklet_firmware::Error {
+    use brooklet_firmware::Error as E;
+    if let E::ModelTooLarge { path, .. } | E::ArenaTooLarge { path, .. } = &mut error {
+        *path = file.to_owned();
+    }
+    error
 }
 
 /// Sends a picture, and waits for the answer.
@@ -126,7 +138,6 @@ fn self_test(board: &mut Board, name: &str) -> miette::Result<Option<u16>> {
 pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let file = ModelFile::open(&args.model)?;
     let (input, preprocess) = (file.input(), file.preprocess());
-    args.logits.as_deref().map_or(Ok(()), writable)?;
     // What cannot be read is known before the board is started.
     let pictures = args
         .run
@@ -185,7 +196,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     }
     bar.finish_and_clear();
     if let Some(path) = &args.logits {
-        write_logits(path, logits(&answers).view(), file.logits_int16())?;
+        path.write(&logits_npy(&answers, file.logits_int16())?)?;
     }
     output.print(&report)
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::path::PathBuf;
 
 use brooklet::format::Operator;
 use brooklet::{ARENA_ALIGN, Model, ops};
@@ -12,6 +11,7 @@ use miette::miette;
 use serde::Serialize;
 
 use super::{Output, table, thousands};
+use brooklet_files::InputPath;
 use brooklet_plan::cost;
 use brooklet_plan::cost::Coefficients;
 use brooklet_plan::model_file::{ModelFile, session_bytes};
@@ -22,7 +22,7 @@ use brooklet_plan::self_test::TestImage;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The model file.
-    model: PathBuf,
+    model: InputPath,
     /// Predicts instructions on that board; `brooklet boards` lists them. If the weights are packed
     /// for other kernels, the prediction is for the file as `flash` packs it.
     #[arg(long, value_name = "NAME")]

@@ -17,7 +17,6 @@ pub mod quantize;
 pub mod run;
 
 use std::fmt::Display;
-use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
@@ -26,7 +25,9 @@ use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use brooklet_import::error::{Error, Problem};
+use brooklet_files::text;
+use brooklet_files::{self as files, Limit};
+use brooklet_import::error::{Error, Fault};
 
 /// How figures are printed.
 #[derive(Debug, Clone, Copy)]
@@ -42,9 +43,9 @@ impl Output {
             let json = serde_json::to_string_pretty(report).map_err(|error| {
                 miette::miette!("the report cannot be written as JSON: {error}")
             })?;
-            json + "\n"
+            text::json(&json) + "\n"
         } else {
-            report.to_string()
+            text::report(&report.to_string())
         };
         let mut out = io::stdout().lock();
         match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -61,9 +62,8 @@ impl Output {
 }
 
 /// The bytes of a file that the user named.
-pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    let file = || path.to_owned();
-    fs::read(path).map_err(|error| Error { file: file(), layer: None, problem: Problem::Io(error) })
+pub(crate) fn read(path: &Path, limit: Limit) -> Result<Vec<u8>, Error> {
+    files::read(path, limit).map_err(|problem| Fault::from(problem).in_file(path))
 }
 
 /// A number of bytes as users write it: 196608, 192K, 4M.
@@ -96,6 +96,7 @@ pub(crate) fn spinner() -> ProgressBar {
 
 /// A line of news beside a spinner.
 pub(crate) fn say(spinner: &ProgressBar, line: &str) {
+    let line = text::report(line);
     if spinner.is_hidden() {
         // Where nobody listens, news are lost.
         let _ = writeln!(io::stderr(), "{line}");

@@ -11,7 +11,7 @@ use zerocopy::IntoBytes;
 use super::choice::VariantArgs;
 use super::quantize::{arch, size};
 use super::{Output, thousands};
-use crate::write::{writable, write_whole};
+use brooklet_files::OutputPath;
 use brooklet_import::{Arch, Variant};
 
 /// Options of `brooklet new`.
@@ -22,7 +22,7 @@ pub struct Args {
     arch: Arch,
     /// The safetensors file to write.
     #[arg(short, long, value_name = "NETWORK.safetensors")]
-    output: PathBuf,
+    output: OutputPath,
     #[command(flatten)]
     variant: VariantArgs,
     /// Height and width of the input. Default: what the architecture was published with.
@@ -62,7 +62,6 @@ impl fmt::Display for Report {
 
 /// Runs the command.
 pub fn run(args: &Args, output: Output) -> miette::Result<()> {
-    writable(&args.output)?;
     let classes = args.classes.unwrap_or(args.arch.default_classes());
     let input = args.input.map(|size| size.map(|n| n as usize));
     let weights = args
@@ -75,9 +74,9 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
         (name, view.expect("as many bytes as the shape has"))
     });
     let file = serialize(views, None).map_err(|error| miette::miette!("{error}"))?;
-    write_whole(&args.output, &file)?;
+    args.output.write(&file)?;
     output.print(&Report {
-        network: args.output.clone(),
+        network: args.output.to_path_buf(),
         arch: args.arch.name(),
         parameters: weights.values().map(|tensor| tensor.len()).sum(),
         classes,

@@ -11,7 +11,8 @@ use serde::Serialize;
 use super::choice::kernels;
 use super::fit::Verdict;
 use super::{Output, bytes, thousands};
-use crate::write::{writable, write_whole};
+use brooklet_files::text;
+use brooklet_files::{InputPath, OutputPath};
 use brooklet_plan::cost;
 use brooklet_plan::memory_map::MemoryMap;
 use brooklet_plan::model_file::ModelFile;
@@ -22,13 +23,19 @@ use brooklet_plan::program::{Layer, Program};
 /// Options of `brooklet plan`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The model file. The plan is written into it.
-    model: PathBuf,
+    /// The model file.
+    model: InputPath,
+    /// The model file to write. Without it, and without --in-place, the plan is only shown.
+    #[arg(short, long, value_name = "MODEL.brook", conflicts_with = "in_place")]
+    output: Option<OutputPath>,
+    /// Writes the plan into the model file that is given.
+    #[arg(long)]
+    in_place: bool,
     #[command(flatten)]
     budget: Budget,
     /// Draws the memory map.
     #[arg(long, value_name = "FILE.svg")]
-    svg: Option<PathBuf>,
+    svg: Option<OutputPath>,
 }
 
 /// What there is to plan for.
@@ -148,6 +155,8 @@ fn uncuttable(error: &Uncuttable, network: &Path) -> miette::Report {
 #[derive(Debug, Serialize)]
 struct Report {
     model: PathBuf,
+    /// Whether the plan is in that file now.
+    written: bool,
     model_bytes: usize,
     arena_bytes: usize,
     /// What the arena would be if every layer ran by itself.
@@ -199,26 +208,31 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
             "--flash needs to know for which kernels"
         ));
     }
-    for path in [Some(&args.model), args.svg.as_ref()].into_iter().flatten() {
-        writable(path)?;
-    }
+    let written = match args.in_place {
+        true => Some(OutputPath::in_place(&args.model)?),
+        false => args.output.clone(),
+    };
     let program = Program::read(&file.model());
     let (program, planned) = args.budget.plan(program, board.as_ref(), &args.model)?;
     let whole = plan(&program, Goal::Speed { arena_bytes: usize::MAX })
         .map_err(|error| uncuttable(&error, &args.model))?;
-    let file = ModelFile::new(&args.model, program.write(&planned))?;
+    let path = written.as_ref().map_or(args.model.as_path(), |path| path.as_path());
+    let file = ModelFile::new(path, program.write(&planned))?;
     let map = MemoryMap::new(file.model());
     if let Some(path) = &args.svg {
-        write_whole(path, map.svg().as_bytes())?;
+        path.write(text::page(&map.svg()).as_bytes())?;
     }
-    write_whole(&args.model, file.bytes())?;
+    if let Some(path) = &written {
+        path.write(file.bytes())?;
+    }
     let verdict = board.map(|spec| Verdict::new(&spec, &file)).transpose()?;
-    output.print(&Report::new(&file, &map, whole.arena_bytes, verdict))
+    output.print(&Report::new(&file, written.is_some(), &map, whole.arena_bytes, verdict))
 }
 
 impl Report {
     fn new(
         file: &ModelFile,
+        written: bool,
         map: &MemoryMap<'_>,
         whole_bytes: usize,
         verdict: Option<Verdict>,
@@ -241,6 +255,7 @@ impl Report {
         });
         Self {
             model: file.path().to_owned(),
+            written,
             model_bytes: file.bytes().len(),
             arena_bytes: model.arena_bytes(),
             whole_bytes,
@@ -290,9 +305,12 @@ impl fmt::Display for Report {
             ]);
         }
         writeln!(f, "{table}")?;
-        match &self.verdict {
-            Some(verdict) => write!(f, "\n{verdict}"),
-            None => Ok(()),
+        if let Some(verdict) = &self.verdict {
+            write!(f, "\n{verdict}")?;
+        }
+        match self.written {
+            true => Ok(()),
+            false => writeln!(f, "\nthe plan is not written: add -o MODEL.brook, or --in-place"),
         }
     }
 }

@@ -1,29 +1,28 @@
 //! `brooklet run`: pictures through the host simulator.
 
 use std::fmt;
-use std::path::PathBuf;
 
 use brooklet::quant::Quantization;
 use serde::Serialize;
 
 use super::choice::choice;
 use super::{Output, percent, table};
-use crate::write::{writable, write_logits};
+use brooklet_files::{InputPath, OutputPath};
 use brooklet_plan::model_file::{Answer, HostBackend, ModelFile};
 use brooklet_quantize::data::read_picture;
-use brooklet_quantize::evaluate::{logits, ranked};
+use brooklet_quantize::evaluate::{logits_npy, ranked};
 
 /// Options of `brooklet run`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The model file.
-    model: PathBuf,
+    model: InputPath,
     /// Pictures, png or jpeg; resized and cropped as the model says.
     #[arg(required = true)]
-    pictures: Vec<PathBuf>,
+    pictures: Vec<InputPath>,
     /// Writes the int8 logits, a row a picture.
     #[arg(long, value_name = "FILE.npy")]
-    logits: Option<PathBuf>,
+    logits: Option<OutputPath>,
     /// The kernels that compute.
     #[arg(long, value_parser = choice::<HostBackend>(), default_value_t)]
     backend: HostBackend,
@@ -149,7 +148,6 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let file = ModelFile::open(&args.model)?;
     let mut simulator = file.simulator(args.backend)?;
     let (input, preprocess) = (file.input(), file.preprocess());
-    args.logits.as_deref().map_or(Ok(()), writable)?;
     let mut reports = Vec::new();
     let mut answers = Vec::new();
     for path in &args.pictures {
@@ -161,7 +159,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
         answers.push((answer, None));
     }
     if let Some(path) = &args.logits {
-        write_logits(path, logits(&answers).view(), file.logits_int16())?;
+        path.write(&logits_npy(&answers, file.logits_int16())?)?;
     }
     output.print(&Report(reports))
 }

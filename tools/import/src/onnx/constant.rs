@@ -71,6 +71,13 @@ impl Constant {
         }
     }
 
+    pub(super) fn elements(&self) -> usize {
+        match self {
+            Constant::Floats(array) => array.len(),
+            Constant::Ints(array) => array.len(),
+        }
+    }
+
     fn reshaped(&self, shape: &[usize]) -> Result<Constant, Problem> {
         if shape.iter().product::<usize>() != self.shape().iter().product::<usize>() {
             return Err(corrupt(format!("reshapes {:?} to {shape:?}", self.shape())));
@@ -82,10 +89,12 @@ impl Constant {
     }
 }
 
-/// The value of a node whose inputs are all constant (`None`: left out).
+/// The value of a node whose inputs are all constant (`None`: left out), if it has at most `room`
+/// elements.
 pub(super) fn evaluate(
     node: &NodeProto,
     inputs: &[Option<&Constant>],
+    room: usize,
 ) -> Result<Constant, Problem> {
     let input = |index: usize| -> Result<&Constant, Problem> {
         let input = inputs.get(index).copied().flatten();
@@ -96,7 +105,10 @@ pub(super) fn evaluate(
     };
     match op_type(node) {
         "Constant" => literal(node),
-        "Identity" => input(0).cloned(),
+        "Identity" => {
+            within(input(0)?.elements(), room)?;
+            input(0).cloned()
+        }
         "Shape" => Ok(Constant::ints(input(0)?.shape().iter().map(|&n| n as i64).collect())),
         "Cast" => {
             const FLOATS: [i64; 2] = [data_type::FLOAT as i64, data_type::DOUBLE as i64];
@@ -107,7 +119,7 @@ pub(super) fn evaluate(
             })
         }
         "ConstantOfShape" => {
-            let shape = shape(&input(0)?.to_ints()?)?;
+            let shape = shape(&input(0)?.to_ints()?, room)?;
             Ok(match attribute(node, "value") {
                 None => Constant::Floats(ArrayD::zeros(IxDyn(&shape))),
                 Some(_) => each!(literal(node)?, array => {
@@ -118,7 +130,7 @@ pub(super) fn evaluate(
         }
         "Expand" => {
             let constant = input(0)?;
-            let shape = shape(&input(1)?.to_ints()?)?;
+            let shape = shape(&input(1)?.to_ints()?, room)?;
             let detail = || corrupt(format!("expands {:?} to {shape:?}", constant.shape()));
             Ok(each!(constant, array => {
                 array.broadcast(IxDyn(&shape)).ok_or_else(detail)?.to_owned()
@@ -130,14 +142,15 @@ pub(super) fn evaluate(
                 bound.and_then(|bound| bound.first().copied().ok_or_else(|| corrupt("a range")))
             });
             let (start, limit, step) = (start?, limit?, step?);
-            let count = range_count(start, limit, step)?;
+            let count = within(range_count(start, limit, step)?, room)?;
             let value = |i: usize| start.wrapping_add((i as i64).wrapping_mul(step));
             Ok(Constant::ints((0..count).map(value).collect()))
         }
-        "Add" | "Sub" | "Mul" | "Div" => arithmetic(op_type(node), input(0)?, input(1)?),
+        "Add" | "Sub" | "Mul" | "Div" => arithmetic(op_type(node), input(0)?, input(1)?, room),
         "Concat" => {
             let axis = axis(int(node, "axis", 0), input(0)?.rank())?;
             let all = (0..inputs.len()).map(input).collect::<Result<Vec<_>, _>>()?;
+            within(all.iter().fold(0, |sum, one| one.elements().saturating_add(sum)), room)?;
             let detail = |_| corrupt("joins tensors that do not fit");
             if let Constant::Floats(_) = all[0] {
                 let arrays = all.iter().map(|c| c.floats().map(|array| array.view()));
@@ -165,7 +178,7 @@ pub(super) fn evaluate(
             let places = places.ok_or_else(|| corrupt("gathers beyond the end"))?;
             let mut shape = constant.shape().to_vec();
             shape.splice(axis..=axis, indices.shape().iter().copied());
-            checked_count(&shape)?;
+            within(checked_count(&shape)?, room)?;
             each!(constant, array => array.select(Axis(axis), &places)).reshaped(&shape)
         }
         "Slice" => {
@@ -237,8 +250,9 @@ fn literal(node: &NodeProto) -> Result<Constant, Problem> {
     }
 }
 
-fn arithmetic(op: &str, a: &Constant, b: &Constant) -> Result<Constant, Problem> {
+fn arithmetic(op: &str, a: &Constant, b: &Constant, room: usize) -> Result<Constant, Problem> {
     let shape = broadcast(a.shape(), b.shape())?;
+    within(checked_count(&shape)?, room)?;
     let shape = IxDyn(&shape);
     match (a, b) {
         (Constant::Ints(a), Constant::Ints(b)) => {
@@ -295,11 +309,16 @@ fn checked_count(shape: &[usize]) -> Result<usize, Problem> {
     count.ok_or_else(|| corrupt(format!("a tensor of shape {shape:?}")))
 }
 
-fn shape(values: &[i64]) -> Result<Vec<usize>, Problem> {
+/// Refuses a tensor of more elements than there is room for.
+fn within(elements: usize, room: usize) -> Result<usize, Problem> {
+    if elements <= room { Ok(elements) } else { Err(crate::network::too_many_elements()) }
+}
+
+fn shape(values: &[i64], room: usize) -> Result<Vec<usize>, Problem> {
     let shape = values.iter().map(|&value| usize::try_from(value).ok());
     let shape: Option<Vec<usize>> = shape.collect();
     let shape = shape.ok_or_else(|| corrupt(format!("a shape of {values:?}")))?;
-    checked_count(&shape)?;
+    within(checked_count(&shape)?, room)?;
     Ok(shape)
 }
 

@@ -1,7 +1,6 @@
 //! An ONNX tensor's values, from wherever the file keeps them.
 
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Seek, SeekFrom};
 use std::path::{Component, Path};
 
 use ndarray::{ArrayD, IxDyn};
@@ -10,6 +9,7 @@ use super::constant::{Constant, MAX_ELEMENTS};
 use super::corrupt;
 use crate::error::{Problem, unsupported};
 use crate::proto::{TensorProto, data_type};
+use brooklet_files::{self as files, FileProblem, Limit};
 
 /// The tensor as a constant; `folder` is where the file's companions are.
 pub(super) fn read(tensor: &TensorProto, folder: &Path) -> Result<Constant, Problem> {
@@ -93,16 +93,18 @@ fn external(tensor: &TensorProto, folder: &Path, length: usize) -> Result<Vec<u8
         return Err(corrupt(format!("weights at the location `{location}`")));
     }
     let offset = entry("offset").unwrap_or("0").parse().map_err(|_| corrupt("its data offset"))?;
-    let mut data = vec![];
-    let result = File::open(folder.join(location)).and_then(|mut file| {
+    let data = files::open(&folder.join(location)).and_then(|(mut file, bytes)| {
         file.seek(SeekFrom::Start(offset))?;
-        file.take(length as u64).read_to_end(&mut data)
+        files::take(file, bytes.saturating_sub(offset).min(length as u64), Limit::Network)
     });
-    if let Err(error) = result {
-        return Err(unsupported(
-            format!("its weights are in `{location}`, which cannot be read: {error}"),
+    data.map_err(|problem| match problem {
+        FileProblem::Replaced { .. } => unsupported(
+            format!("its weights are in `{location}`, which {problem}"),
+            miette::Diagnostic::help(&problem).map_or(String::new(), |help| help.to_string()),
+        ),
+        problem => unsupported(
+            format!("its weights are in `{location}`, which {problem}"),
             "keep that file beside the network, or export with all weights in one file",
-        ));
-    }
-    Ok(data)
+        ),
+    })
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use brooklet::format::{MAX_TEST_IMAGES, PreprocessingRecord};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use crate::commands::choice::{VariantArgs, choice};
 use crate::commands::plan::Budget;
 use crate::commands::read;
+use brooklet_files::{InputData, InputPath, Limit, OutputPath};
 use brooklet_import::Arch;
 use brooklet_import::channels::Channels;
 use brooklet_import::network::{Network, NodeId, Shape};
@@ -28,14 +29,14 @@ const EXTENTS: RangeInclusive<u32> = 1..=u16::MAX as u32;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The network: .onnx, .tflite (float, or already int8), .safetensors, .pt, .pth or .th.
-    pub(super) network: PathBuf,
+    pub(super) network: InputPath,
     /// The model file to write.
     #[arg(short, long, value_name = "MODEL.brook")]
-    pub(super) output: PathBuf,
+    pub(super) output: OutputPath,
     /// Pictures to measure activation ranges on: a folder with a subfolder a class, a CIFAR-10
     /// binary file, .npy, .npz, or random:N.
     #[arg(long, value_name = "DATA", conflicts_with = "ranges")]
-    pub(super) calibrate: Option<String>,
+    pub(super) calibrate: Option<InputData>,
     /// How much work is put into it. [default: default]
     #[arg(long, value_parser = choice::<Effort>(), requires = "calibrate")]
     pub(super) effort: Option<Effort>,
@@ -65,10 +66,10 @@ pub struct Args {
     /// Activation ranges saved by an earlier calibration; weights are then rounded to the
     /// nearest.
     #[arg(long, value_name = "FILE.json")]
-    pub(super) ranges: Option<PathBuf>,
+    pub(super) ranges: Option<InputPath>,
     /// Saves the activation ranges, and how good the model was on the calibration data.
     #[arg(long, value_name = "FILE.json", requires = "calibrate", conflicts_with = "ranges")]
-    pub(super) save_ranges: Option<PathBuf>,
+    pub(super) save_ranges: Option<OutputPath>,
     /// Architecture of bare weights, as `new` makes them.
     #[arg(long, value_name = "NAME", value_parser = arch(), ignore_case = true)]
     pub(super) arch: Option<Arch>,
@@ -97,10 +98,10 @@ pub struct Args {
     pub(super) channels: Channels,
     /// Resize, crop, mean and std from a JSON file: {"resize": 256, "crop": [224, 224], "mean": …}.
     #[arg(long, value_name = "FILE.json", conflicts_with_all = ["resize", "crop", "mean", "std"])]
-    pub(super) preprocess: Option<PathBuf>,
+    pub(super) preprocess: Option<InputPath>,
     /// Names of the classes, a line each. Default: the calibration data's.
     #[arg(long, value_name = "FILE.txt")]
-    pub(super) labels: Option<PathBuf>,
+    pub(super) labels: Option<InputPath>,
     #[command(flatten)]
     pub(super) budget: Budget,
 }
@@ -208,9 +209,11 @@ impl Args {
 
     /// Where the names of the classes come from.
     pub(super) fn names(&self) -> String {
-        let data = || self.calibrate.as_ref().map(PathBuf::from);
-        let from = self.labels.clone().or_else(data).or_else(|| self.ranges.clone());
-        from.map_or_else(|| "the network".to_owned(), |from| from.display().to_string())
+        let shown = |path: &InputPath| path.display().to_string();
+        let labels = self.labels.as_ref().map(shown);
+        let data = labels.or_else(|| self.calibrate.as_ref().map(|data| data.to_string()));
+        let from = data.or_else(|| self.ranges.as_ref().map(shown));
+        from.unwrap_or_else(|| "the network".to_owned())
     }
 
     pub(super) fn labels(&self) -> miette::Result<Option<Vec<String>>> {
@@ -221,7 +224,7 @@ impl Args {
 }
 
 fn read_text(path: &Path, what: &str) -> miette::Result<String> {
-    String::from_utf8(read(path)?).map_err(|_| {
+    String::from_utf8(read(path, Limit::Text)?).map_err(|_| {
         miette!(
             help = format!("give a text file of {what}"),
             "{}: is not UTF-8 text",

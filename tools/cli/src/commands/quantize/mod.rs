@@ -22,7 +22,6 @@ use report::{Int16, Report};
 
 use super::fit::Verdict;
 use super::{Output, inspect, progress, thousands, warn};
-use crate::write::{writable, write_whole};
 use brooklet_import as import;
 use brooklet_import::Imported;
 use brooklet_import::error::{Error, Fault, Problem};
@@ -265,10 +264,6 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let labels = args.labels()?;
     args.check_int16()?;
     let board = args.budget.board()?;
-    // Known before the long work, not after it.
-    for path in [Some(&args.output), args.save_ranges.as_ref()].into_iter().flatten() {
-        writable(path)?;
-    }
     let extension = args.network.extension().and_then(OsStr::to_str).map(str::to_ascii_lowercase);
     if let Some("onnx" | "tflite") = extension.as_deref()
         && args.input.is_some()
@@ -323,6 +318,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
             args.check(&preprocess, network.input)?;
             let network = network.for_rgb(args.channels).map_err(in_file)?;
             let classes: usize = network.nodes[network.logits()].shape.iter().product();
+            check_names(args, classes, labels.as_deref().unwrap_or_default())?;
             let mut recipe = Recipe { int16: args.named_int16(&network)?, ..args.recipe() };
             if args.weights == Some(WeightBits::Four) {
                 recipe.in_four_bits = bits::inner(&network, &Fused::new(&network).map_err(at)?);
@@ -335,6 +331,9 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
                         data.number_by(names)?;
                     }
                     data.check_labels(0..data.len(), classes)?;
+                    if labels.is_none() {
+                        check_names(args, classes, data.classes().unwrap_or_default())?;
+                    }
                     let bars = Bars::default();
                     if let (None, Some(bytes)) = (args.weights, args.budget.flash()) {
                         let labels = labels.clone().or_else(|| data.classes().map(<[_]>::to_vec));
@@ -386,7 +385,10 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
                 }
             };
             let fused = recipe.fused(&network).map_err(at)?;
-            let program = fused.quantize(&ranges, &preprocess, &learned).map_err(at)?;
+            // What cannot be represented are then the ranges, if they come from a file.
+            let from = args.ranges.as_ref().unwrap_or(&args.network);
+            let program = fused.quantize(&ranges, &preprocess, &learned);
+            let program = program.map_err(|error| error.in_file(from))?;
             if !recipe.int16.is_empty() && int8_program.is_none() {
                 let int8 = Recipe { int16: BTreeSet::new(), ..recipe };
                 let int8 = int8.fused(&network).map_err(at)?;
@@ -431,18 +433,18 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
             let ranges =
                 Ranges { evidence: Some(score.clone()), labels: program.labels.clone(), ..ranges };
             let text = serde_json::to_string_pretty(&ranges).into_diagnostic()?;
-            write_whole(path, (text + "\n").as_bytes())?;
+            path.write((text + "\n").as_bytes())?;
         }
         evidence = Some(score);
     }
-    write_whole(&args.output, file.bytes())?;
+    args.output.write(file.bytes())?;
     let contents = inspect::Report::new(&file.model());
     let verdict = board.map(|board| Verdict::new(&board, &file)).transpose()?;
     // The file is written: it took work, and other boards may run it.
     let refused = verdict.as_ref().filter(|verdict| !verdict.fits);
     let refused = refused.map(|verdict| verdict.refused(&args.output, "is written, but "));
     warn(&warnings);
-    let model = args.output.clone();
+    let model = args.output.to_path_buf();
     output.print(&Report { model, contents, evidence, int16, verdict, warnings })?;
     refused.map_or(Ok(()), Err)
 }
@@ -479,18 +481,23 @@ fn set_test_images(
     Ok(())
 }
 
+/// Refuses names that are not one a class: before the long work, where they are known by then.
+fn check_names(args: &Args, classes: usize, names: &[String]) -> miette::Result<()> {
+    if names.is_empty() || names.len() == classes {
+        return Ok(());
+    }
+    Err(miette!(
+        help = "give --labels FILE.txt with a line a class",
+        "{}: has {classes} classes, but {} has {} names",
+        args.network.display(),
+        args.names(),
+        names.len(),
+    ))
+}
+
 /// The model file of a program, checked by the core.
 fn build(program: &Program, plan: &Plan, args: &Args) -> miette::Result<ModelFile> {
-    let classes = program.classes();
-    if !program.labels.is_empty() && program.labels.len() != classes {
-        return Err(miette!(
-            help = "give --labels FILE.txt with a line a class",
-            "{}: has {classes} classes, but {} has {} names",
-            args.network.display(),
-            args.names(),
-            program.labels.len(),
-        ));
-    }
+    check_names(args, program.classes(), &program.labels)?;
     let file = self_test::build(program, plan, &args.output);
     file.map_err(|error| match error.problem {
         brooklet_plan::model_file::ModelProblem::Refused {

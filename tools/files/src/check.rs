@@ -1,0 +1,107 @@
+//! What is wrong with a command's files, before it begins.
+
+use std::fs::{self, File, Metadata};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use super::OutputPath;
+use super::identity::{Identity, target};
+use super::output::{WriteError, WriteProblem};
+
+/// Outputs of the command, by option.
+static OUTPUTS: OnceLock<Vec<(String, Identity)>> = OnceLock::new();
+
+/// The option whose output would replace a file that is read. This finds what only reading finds:
+/// a network may name other files.
+pub(crate) fn replaced_by(path: &Path, metadata: &Metadata) -> Option<String> {
+    let outputs = OUTPUTS.get()?;
+    let identity = Identity::of(path, metadata)?;
+    outputs.iter().find(|(_, output)| *output == identity).map(|(option, _)| option.clone())
+}
+
+/// Checks the files of a command: each output can be written, and is neither an input nor another
+/// output, whatever names and links lead there. Outputs come with the options that name them.
+///
+/// # Errors
+///
+/// [`WriteError`] for the first output that cannot be.
+pub fn check(inputs: &[PathBuf], outputs: &[(String, &OutputPath)]) -> Result<(), WriteError> {
+    let outputs = declared(inputs, outputs)?;
+    // A process has one command.
+    let _ = OUTPUTS.set(outputs);
+    Ok(())
+}
+
+/// The identities of outputs, none of which is an input or another output.
+fn declared(
+    inputs: &[PathBuf],
+    outputs: &[(String, &OutputPath)],
+) -> Result<Vec<(String, Identity)>, WriteError> {
+    let mut declared: Vec<(String, Identity)> = Vec::new();
+    for (option, path) in outputs {
+        let wrong = |problem| WriteError { file: path.to_path_buf(), problem };
+        path.check()?;
+        let (place, found) = target(path).map_err(|error| wrong(error.into()))?;
+        let identity = match &found {
+            Some(metadata) => Identity::of(&place, metadata),
+            None => Some(Identity::Place(place)),
+        };
+        // What is no regular file is not replaced.
+        let Some(identity) = identity else { continue };
+        if found.is_some() {
+            if let Some(input) = inputs.iter().find(|input| reads(input, &identity)) {
+                let input = input.clone();
+                return Err(wrong(WriteProblem::Input { option: option.clone(), input }));
+            }
+            if streams().any(|stream| stream == identity) {
+                return Err(wrong(WriteProblem::Stream { option: option.clone() }));
+            }
+        }
+        if let Some((other, _)) = declared.iter().find(|(_, other)| *other == identity) {
+            let options = [other.clone(), option.clone()];
+            return Err(wrong(WriteProblem::Twice { options }));
+        }
+        declared.push((option.clone(), identity));
+    }
+    Ok(declared)
+}
+
+/// Whether an input is that file, or a folder of images that it is in.
+fn reads(input: &Path, file: &Identity) -> bool {
+    /// A folder's images are in it, or in folders of their classes.
+    const DEPTH: usize = 2;
+    fn reads(input: &Path, file: &Identity, depth: usize) -> bool {
+        let Ok(metadata) = fs::metadata(input) else { return false };
+        if !metadata.is_dir() {
+            return Identity::of(input, &metadata).as_ref() == Some(file);
+        }
+        let entries = (depth > 0).then(|| fs::read_dir(input).ok()).flatten();
+        let paths = entries.into_iter().flatten().flatten().map(|entry| entry.path());
+        paths
+            .filter(|path| is_image(path) || path.is_dir())
+            .any(|path| reads(&path, file, depth - 1))
+    }
+    reads(input, file, DEPTH)
+}
+
+/// Whether it is, by its name, what is read of a folder.
+fn is_image(path: &Path) -> bool {
+    let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
+    ["png", "jpg", "jpeg"].iter().any(|image| extension == *image)
+}
+
+/// Where reports and errors go, if these are files.
+fn streams() -> impl Iterator<Item = Identity> {
+    #[cfg(unix)]
+    let streams = {
+        use std::os::fd::AsFd;
+        let (out, errors) = (std::io::stdout(), std::io::stderr());
+        [out.as_fd().try_clone_to_owned(), errors.as_fd().try_clone_to_owned()].map(Result::ok)
+    };
+    #[cfg(not(unix))]
+    let streams: [Option<File>; 0] = [];
+    streams.into_iter().flatten().filter_map(|stream| {
+        let metadata = File::from(stream).metadata().ok()?;
+        Identity::of(Path::new(""), &metadata)
+    })
+}

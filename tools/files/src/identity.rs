@@ -1,0 +1,55 @@
+//! Which file a path means, whatever the path's spelling and whatever links lead there.
+
+use std::fs::{self, Metadata};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::folder;
+
+/// A file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Identity {
+    /// One that exists, on a device.
+    #[cfg(unix)]
+    Node { device: u64, inode: u64 },
+    /// The place of one that does not, or of any where files have no numbers.
+    Place(PathBuf),
+}
+
+impl Identity {
+    /// Of what is there; of devices and pipes none, which nothing replaces.
+    pub(crate) fn of(path: &Path, metadata: &Metadata) -> Option<Self> {
+        if !metadata.is_file() {
+            return None;
+        }
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt;
+            let _ = path;
+            Some(Self::Node { device: metadata.dev(), inode: metadata.ino() })
+        }
+        #[cfg(not(unix))]
+        fs::canonicalize(path).ok().map(Self::Place)
+    }
+}
+
+/// Symbolic links that are followed, as Linux does.
+const LINKS: usize = 40;
+
+/// The file that `path` leads to through symbolic links, and what is there, if anything: a link may
+/// lead to a file that is yet to be made.
+pub(crate) fn target(path: &Path) -> io::Result<(PathBuf, Option<Metadata>)> {
+    let mut path = path.to_owned();
+    for _ in 0..=LINKS {
+        match fs::symlink_metadata(&path) {
+            Ok(found) if found.is_symlink() => path = folder(&path).join(fs::read_link(&path)?),
+            Ok(found) => return Ok((fs::canonicalize(path)?, Some(found))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
+                return Ok((fs::canonicalize(folder(&path))?.join(name), None));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::Error::other("too many symbolic links"))
+}

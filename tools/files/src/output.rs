@@ -1,0 +1,262 @@
+//! Files that are written whole or not at all.
+
+use std::ffi::OsString;
+use std::fs::{self, File, Metadata, Permissions};
+use std::io::{self, Write};
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+
+use super::identity::target;
+use super::input::kind;
+use super::temporary::TemporaryFile;
+use super::{InputPath, folder};
+
+/// A file that a command writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputPath(PathBuf);
+
+impl From<OsString> for OutputPath {
+    fn from(path: OsString) -> Self {
+        Self(path.into())
+    }
+}
+
+impl Deref for OutputPath {
+    type Target = PathBuf;
+
+    fn deref(&self) -> &PathBuf {
+        &self.0
+    }
+}
+
+impl AsRef<Path> for OutputPath {
+    fn as_ref(&self) -> &Path {
+        &self.0
+    }
+}
+
+/// An output that cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {problem}", file.display())]
+pub struct WriteError {
+    /// The file, as the user named it.
+    pub file: PathBuf,
+    /// What is wrong.
+    pub problem: WriteProblem,
+}
+
+impl miette::Diagnostic for WriteError {
+    fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
+        let folder = folder(&self.file).display();
+        Some(Box::new(match &self.problem {
+            WriteProblem::Io(_) if !folder_of(&self.file).exists() => {
+                format!("make the folder first: mkdir -p {}", folder_of(&self.file).display())
+            }
+            WriteProblem::Io(_) => {
+                format!("check the name, the permissions of {folder}, and the space that is left")
+            }
+            WriteProblem::Folder => "give the name of a file, not of a folder".to_owned(),
+            WriteProblem::Kind { .. } => "give the name of a file".to_owned(),
+            WriteProblem::Protected(_) => {
+                "remove it, make it writable, or give another name".to_owned()
+            }
+            WriteProblem::Input { option, .. } | WriteProblem::Stream { option } => {
+                format!("give {option} another name")
+            }
+            WriteProblem::Twice { options: [_, second] } => {
+                format!("give {second} another name")
+            }
+        }))
+    }
+}
+
+/// The folder of what a path leads to.
+fn folder_of(file: &Path) -> PathBuf {
+    match fs::read_link(file) {
+        Ok(link) => folder(&folder(file).join(link)).to_owned(),
+        Err(_) => folder(file).to_owned(),
+    }
+}
+
+/// What is wrong with an output.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteProblem {
+    /// What the operating system said.
+    #[error("cannot be written: {0}")]
+    Io(io::Error),
+    /// A folder, by what is there or by its name.
+    #[error("cannot be written: it is a folder")]
+    Folder,
+    /// A pipe, a socket, a disk.
+    #[error("cannot be written: it is {what}")]
+    Kind {
+        /// What it is.
+        what: &'static str,
+    },
+    /// There is a file that must not be changed.
+    #[error("is not replaced: the file there is write-protected ({0})")]
+    Protected(io::Error),
+    /// It would replace what is read.
+    #[error("{option} would replace the input {}", input.display())]
+    Input {
+        /// The option that names it.
+        option: String,
+        /// The input, as the user named it.
+        input: PathBuf,
+    },
+    /// It would replace where reports are printed.
+    #[error("{option} would replace the file that the report is printed to")]
+    Stream {
+        /// The option that names it.
+        option: String,
+    },
+    /// Two outputs are one file.
+    #[error("{} and {} would both write it", options[0], options[1])]
+    Twice {
+        /// The options that name it.
+        options: [String; 2],
+    },
+}
+
+// By hand: as a source it would be told twice.
+impl From<io::Error> for WriteProblem {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl OutputPath {
+    /// The output that replaces an input because the user says so.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`] if it could not be written.
+    pub fn in_place(input: &InputPath) -> Result<Self, WriteError> {
+        let output = Self(input.to_path_buf());
+        output.check()?;
+        Ok(output)
+    }
+
+    /// Finds out whether [`OutputPath::write`] could write it.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`] if not.
+    pub(crate) fn check(&self) -> Result<(), WriteError> {
+        self.place().map(|_| ()).map_err(|problem| self.error(problem))
+    }
+
+    /// Writes the file whole or not at all: to a temporary file beside it, which then takes its
+    /// place and its permissions. Symbolic links stay, and what they lead to is written.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`]; what was there before is untouched.
+    pub fn write(&self, bytes: &[u8]) -> Result<(), WriteError> {
+        let write = || match self.place()? {
+            Place::Device(mut device) => Ok(device.write_all(bytes)?),
+            Place::Beside { mut temporary, target, permissions } => {
+                temporary.file().write_all(bytes)?;
+                if let Some(permissions) = permissions {
+                    temporary.file().set_permissions(permissions)?;
+                }
+                temporary.file().sync_all()?;
+                Ok(temporary.persist(&target)?)
+            }
+        };
+        write().map_err(|problem| self.error(problem))
+    }
+
+    fn error(&self, problem: WriteProblem) -> WriteError {
+        WriteError { file: self.0.clone(), problem }
+    }
+
+    /// Where its bytes go.
+    fn place(&self) -> Result<Place, WriteProblem> {
+        // Whatever is there: of `folder/` and `folder/.` a path drops the end.
+        let name = self.0.as_os_str().as_encoded_bytes();
+        let ends = |end: &str| name.ends_with(end.as_bytes());
+        let dots = name == b"." || ends("/.") || name == b".." || ends("/..");
+        if ends("/") || ends(std::path::MAIN_SEPARATOR_STR) || dots {
+            return Err(WriteProblem::Folder);
+        }
+        let (target, old) = target(&self.0)?;
+        if let Some(old) = &old {
+            if old.is_dir() {
+                return Err(WriteProblem::Folder);
+            }
+            if !old.is_file() {
+                return device(&target, old);
+            }
+            if let Err(error) = File::options().append(true).open(&target) {
+                return Err(WriteProblem::Protected(error));
+            }
+        }
+        let temporary = TemporaryFile::beside(&target)?;
+        let permissions = old.map(|old| old.permissions());
+        Ok(Place::Beside { temporary, target, permissions })
+    }
+}
+
+/// Where bytes go.
+enum Place {
+    /// Into a temporary file, which then takes a path's place.
+    Beside { temporary: TemporaryFile, target: PathBuf, permissions: Option<Permissions> },
+    /// Into what cannot be replaced by a file, such as `/dev/null`.
+    Device(File),
+}
+
+/// A character device takes bytes as they come. Pipes may wait for ever, and on a disk there is a
+/// file system that would be lost.
+fn device(target: &Path, found: &Metadata) -> Result<Place, WriteProblem> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt;
+        if found.file_type().is_char_device() {
+            return Ok(Place::Device(File::options().write(true).open(target)?));
+        }
+    }
+    let _ = target;
+    Err(WriteProblem::Kind { what: kind(found) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn output(path: &Path) -> OutputPath {
+        OutputPath(path.to_owned())
+    }
+
+    #[test]
+    fn nothing_is_left_beside_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        output(&path).check().unwrap();
+        assert!(!path.exists());
+        output(&path).write(b"one").unwrap();
+        output(&path).write(b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_devices_and_permissions_stay_what_they_are() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let folder = tempfile::tempdir().unwrap();
+        let (path, link) = (folder.path().join("a"), folder.path().join("link"));
+        symlink("a", &link).unwrap();
+        for bytes in [b"one", b"two"] {
+            // The first time the link leads nowhere.
+            output(&link).write(bytes).unwrap();
+            assert!(link.is_symlink());
+            assert_eq!(fs::read(&path).unwrap(), bytes);
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        }
+        output(&path).write(b"three").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+        output(Path::new("/dev/null")).write(b"gone").unwrap();
+        assert!(!fs::metadata("/dev/null").unwrap().is_file());
+    }
+}

@@ -5,6 +5,7 @@
 mod bench;
 mod chores;
 mod demo;
+mod dependencies;
 mod fuzz;
 mod mutants;
 mod steps;

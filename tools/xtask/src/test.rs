@@ -6,6 +6,7 @@ use std::process::Command;
 use brooklet_firmware::{Registry, Toolchain};
 
 use crate::chores::{builds, compilers, emulators};
+use crate::dependencies::check;
 use crate::fuzz::fuzz;
 use crate::steps::{Failure, Step, run, run_phases, say, step};
 
@@ -16,7 +17,7 @@ const HOST_SIDE: [&str; 6] = ["-p", "board-build", "-p", "brooklet-protocol", "-
 /// the slow proofs, too.
 pub(crate) fn test(wanted: &[&str], all: bool) -> Result<(), Failure> {
     let registry = Registry::find()?;
-    let host = vec![format(&registry), lints(&registry)];
+    let host = vec![format(&registry), step("dependencies", || check(&registry)), lints(&registry)];
     let prepare = vec![compilers(&registry), emulators(&registry)];
     let mut boards = builds(&registry, all);
     boards.push(lints_of_firmware(&registry, all));

@@ -6,9 +6,10 @@
 use brooklet_import::network::{Conv, Network, Op};
 use brooklet_mutants::Oracle;
 use brooklet_plan::plan::{Goal, plan};
-use brooklet_quantize::calibrate::{Range, Ranges};
 use brooklet_quantize::data::Preprocess;
-use brooklet_quantize::quantize::{Fused, Learned};
+use brooklet_quantize::fuse::Fused;
+use brooklet_quantize::ranges::{Range, Ranges};
+use brooklet_quantize::weights::Learned;
 use libfuzzer_sys::fuzz_target;
 
 /// A network of a residual block and a classifier, whose layers are `input`, `a`, `b` …

@@ -177,6 +177,7 @@ impl Draft {
         header.names_offset = moved(header.names_offset);
         header.labels_offset = moved(header.labels_offset);
         header.preprocessing_offset = moved_if_any(header.preprocessing_offset);
+        header.self_test_offset = moved_if_any(header.self_test_offset);
         apart.set_header(header);
         let mut layers = old.layers();
         for record in &mut layers {

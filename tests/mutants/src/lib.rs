@@ -14,6 +14,7 @@
 //!
 //! `cargo xtask fuzz` runs many; `fuzz/README.md` says what was found.
 
+mod data;
 mod draft;
 mod extremes;
 mod fields;

@@ -1,10 +1,9 @@
 //! Makes mutants: model files with one change or a few, most of which a reader could believe in.
 
-use brooklet::format::{LayerRecord, MAGIC, NONE, Operator, PreprocessingRecord, SegmentRecord};
-use brooklet::quant::Multiplier;
-use zerocopy::IntoBytes;
-use zerocopy::little_endian::{F32, I32, U16};
+use brooklet::format::{LayerRecord, MAGIC, NONE, Operator, SegmentRecord};
+use zerocopy::little_endian::U16;
 
+use crate::data;
 use crate::draft::{Draft, row_bytes, seal};
 use crate::extremes;
 use crate::fields::{self, any, other};
@@ -46,6 +45,7 @@ kinds! {
     Numbers 10 "weights, biases, multipliers, tables",
     RecordNumbers 6 "numbers of a record",
     Preprocessing 1 "preprocessing",
+    SelfTest 2 "test images",
     Texts 2 "names and labels",
     Packing 10 "packing, weights packed anew",
     Window 8 "kernel, stride, padding",
@@ -126,7 +126,8 @@ fn change(kind: Kind, draft: &mut Draft, random: &mut Random) {
         Kind::Length => length(draft, random),
         Kind::Arena => arena(draft, random),
         Kind::Segments => segments(draft, random),
-        Kind::Preprocessing => preprocessing(draft, random),
+        Kind::SelfTest => data::self_test(draft, random),
+        Kind::Preprocessing => data::preprocessing(draft, random),
         Kind::Extreme => *draft = extremes::network(random),
         Kind::Shapes => structure::shapes(draft, random),
         Kind::Repeat => structure::repeat(draft, random),
@@ -141,14 +142,14 @@ fn change(kind: Kind, draft: &mut Draft, random: &mut Random) {
                     let field = random.of(fields::LAYER);
                     copy_field(draft, [random.below(layers), layer], [field; 2]);
                 }
-                Kind::Parts => parts(draft, layer, random),
+                Kind::Parts => data::parts(draft, layer, random),
                 Kind::Operands => operands(draft, layer, random),
                 Kind::Places => places(draft, layer, random),
                 Kind::Scratch => scratch(draft, layer, random),
                 Kind::Swap => swap(draft, [layer, random.below(layers)], random),
-                Kind::Numbers => numbers(draft, layer, random),
-                Kind::RecordNumbers => record_numbers(draft, layer, random),
-                Kind::Texts => texts(draft, layer, random),
+                Kind::Numbers => data::numbers(draft, layer, random),
+                Kind::RecordNumbers => data::record_numbers(draft, layer, random),
+                Kind::Texts => data::texts(draft, layer, random),
                 Kind::Packing => structure::packing(draft, layer, random),
                 _ => structure::window(draft, layer, random),
             }
@@ -162,20 +163,25 @@ fn number(draft: &Draft, at: usize, bytes: usize) -> u32 {
     there.iter().rev().fold(0, |number, &byte| number << 8 | u32::from(byte))
 }
 
-fn set_number(draft: &mut Draft, at: usize, bytes: usize, value: u32) {
+pub(crate) fn set_number(draft: &mut Draft, at: usize, bytes: usize, value: u32) {
     if let Some(there) = draft.0.get_mut(at..).and_then(|rest| rest.get_mut(..bytes)) {
         there.copy_from_slice(&value.to_le_bytes()[..bytes]);
     }
 }
 
-fn set_field(draft: &mut Draft, record: usize, (offset, bytes): fields::Field, r: &mut Random) {
+pub(crate) fn set_field(
+    draft: &mut Draft,
+    record: usize,
+    (offset, bytes): fields::Field,
+    r: &mut Random,
+) {
     let at = record + offset;
     let value = other(r, number(draft, at, bytes), bytes, draft.0.len());
     set_number(draft, at, bytes, value);
 }
 
 /// Copies a field of a layer over one of another: `layers` and `fields` are from where, and to.
-fn copy_field(draft: &mut Draft, layers: [usize; 2], fields: [fields::Field; 2]) {
+pub(crate) fn copy_field(draft: &mut Draft, layers: [usize; 2], fields: [fields::Field; 2]) {
     let [from, to] = [0, 1].map(|i| draft.layer_offset(layers[i]) + fields[i].0);
     let value = number(draft, from, fields[0].1);
     set_number(draft, to, fields[1].1, value);
@@ -214,7 +220,7 @@ fn arena(draft: &mut Draft, random: &mut Random) {
         // Larger is as good, whatever the number.
         1 => old.saturating_add(random.below(1000) as u32),
         2 => old - (random.below(64) as u32).min(old),
-        _ => old.next_multiple_of(4096),
+        _ => old.saturating_add(4095) & !4095,
     };
     draft.change_header(|header| header.arena_bytes.set(new));
 }
@@ -229,7 +235,7 @@ fn some_place(draft: &Draft, random: &mut Random) -> u32 {
         0 => (random.below(draft.header().arena_bytes.get() as usize + 16) & !15) as u32,
         1 => there.wrapping_add(16),
         2 => there.wrapping_sub(16),
-        3 => there.wrapping_add(row_bytes(&record) as u32).next_multiple_of(16),
+        3 => there.wrapping_add(row_bytes(&record) as u32).wrapping_add(15) & !15,
         // In the middle of a row.
         4 => there.wrapping_add((random.below(row_bytes(&record) as usize) & !15) as u32),
         5 => record.scratch_offset.get(),
@@ -352,140 +358,6 @@ fn segments(draft: &mut Draft, random: &mut Random) {
     draft.set_segments(&segments);
     if random.one_in(2) {
         draft.put_apart();
-    }
-}
-
-fn parts(draft: &mut Draft, layer: usize, random: &mut Random) {
-    let [from, to] = [(); 2].map(|()| random.of(fields::PARTS));
-    match random.below(4) {
-        0 => set_field(draft, draft.layer_offset(layer), to, random),
-        1 => copy_field(draft, [random.below(draft.len()), layer], [from, to]),
-        // The same part of another layer: parts may be shared.
-        2 => {
-            copy_field(draft, [random.below(draft.len()), layer], [to, to]);
-            draft.lengthen();
-        }
-        _ => {
-            let length = random.below(4096);
-            let offset = draft.append(&random.bytes(length), 16);
-            let at = draft.layer_offset(layer) + to.0;
-            set_number(draft, at, 4, offset);
-        }
-    }
-}
-
-/// A number that could be a multiplier's mantissa, or nearly.
-fn mantissa(random: &mut Random) -> i32 {
-    let usual = (1 << 30) + random.below(1 << 30) as i32;
-    random.of(&[usual, usual, 1 << 30, i32::MAX, 0, -usual, i32::MIN, (1 << 30) - 1])
-}
-
-fn numbers(draft: &mut Draft, layer: usize, random: &mut Random) {
-    let record = draft.layer(layer);
-    let channel = random.below(record.channels.get().into());
-    for _ in 0..random.of(&[1, 1, 3]) {
-        let bias = random.of(&[0, 1 << 10, 1 << 20, 1 << 25, 1 << 30, i32::MAX, i32::MIN]);
-        match random.below(7) {
-            0 => {
-                let at = record.bias.get() as usize + 4 * channel;
-                draft.write(at, &I32::new(bias.wrapping_sub(random.below(3) as i32 * 4000)));
-            }
-            1 => {
-                let mantissa = mantissa(random);
-                draft.write(record.mantissas.get() as usize + 4 * channel, &I32::new(mantissa));
-            }
-            2 => {
-                let shift = random.below(64) as u8;
-                draft.write(record.shifts.get() as usize + channel, &shift.wrapping_sub(32));
-            }
-            3 if record.padding_values.get() != 0 => {
-                let value = random.bits() as u8;
-                draft.write(record.padding_values.get() as usize + channel, &value);
-            }
-            4 if record.table.get() != 0 => {
-                let term = bias.wrapping_add(random.bits() as i32 >> 12);
-                let at = record.table.get() as usize + 4 * random.below(512);
-                draft.write(at, &I32::new(term));
-            }
-            _ => {
-                let any = random.bits() as u8;
-                let weight = random.of(&[0, 1, 127, 128, 129, 255, any]);
-                let bytes = record.weight_bytes.get() as usize;
-                draft.write(record.weights.get() as usize + random.below(bytes), &weight);
-            }
-        }
-    }
-}
-
-fn record_numbers(draft: &mut Draft, layer: usize, random: &mut Random) {
-    let (number, mantissa) = (random.below(3), mantissa(random));
-    let shift = random.of(&[0, 0, 1, 5, 22, 31, 32, -1, -8, -31, -32, 127, -128]);
-    let byte = random.bits() as i8;
-    let scale = random.of(&[0.5, 1e-38, 1e-45, 3e38, 0.0, -1.0, f32::NAN, f32::INFINITY]);
-    let bits = random.below(20) as u8;
-    let choice = random.below(7);
-    draft.change_layer(layer, |record| match choice {
-        0 => record.set_multiplier(
-            number,
-            Multiplier { mantissa: fixed_bits(mantissa), shift: record.multiplier(number).shift },
-        ),
-        1 => record.multiplier_shifts[number] = shift,
-        2 => record.zero_point = byte,
-        3 => (record.clamp_min, record.clamp_max) = (byte.min(0), byte.max(0)),
-        4 => record.scale = F32::new(scale),
-        5 => record.join_bits = bits,
-        _ => record.diff_min = I32::new(mantissa.wrapping_neg() >> (shift & 15)),
-    });
-}
-
-/// A mantissa of these bits, as a record has it.
-fn fixed_bits(bits: i32) -> fixed::types::I1F31 {
-    fixed::types::I1F31::from_bits(bits)
-}
-
-fn preprocessing(draft: &mut Draft, random: &mut Random) {
-    let mut short = || U16::new(random.of(&[0, 1, 8, 32, 224, 256, 4096, 32_767, 65_535]));
-    let [resize, crop_rows, crop_columns, normalized] = [short(), short(), short(), short()];
-    let mut float = || F32::new(random.of(&[0.0, 0.5, 1.0, -1.0, 1e-45, 3e38, f32::NAN]));
-    let mean = [float(), float(), float()];
-    let std = [float(), float(), float()];
-    let record = PreprocessingRecord { resize, crop_rows, crop_columns, normalized, mean, std };
-    let offset = draft.append(record.as_bytes(), 4);
-    let offset = offset.wrapping_add(random.of(&[0, 0, 0, 1, 16]));
-    draft.change_header(|header| header.preprocessing_offset.set(offset));
-}
-
-fn texts(draft: &mut Draft, layer: usize, random: &mut Random) {
-    let text: &[u8] = match random.below(4) {
-        0 => b"\xff\xfe\x80",
-        1 => b"\x1b[2J\n\n\n",
-        2 => "é\u{202e}漢".as_bytes(),
-        _ => b"",
-    };
-    let offset = draft.append(text, 1);
-    let bytes = text.len() as u32;
-    let header = draft.header();
-    match random.below(4) {
-        0 => draft.change_header(|header| {
-            header.labels_offset.set(offset);
-            header.labels_bytes.set(bytes);
-        }),
-        1 => draft.change_header(|header| {
-            header.names_offset.set(offset);
-            header.names_bytes.set(bytes);
-        }),
-        2 => {
-            let at = header.names_offset.get() as usize;
-            let count = header.names_bytes.get() as usize;
-            draft.write(at + random.below(count), &random.of(&[0xffu8, 0x80, 0xc3, 0]));
-        }
-        _ => {
-            let (offset, bytes) = (random.below(40) as u32, random.below(40) as u16);
-            draft.change_layer(layer, |record| {
-                record.name_offset.set(offset);
-                record.name_bytes.set(bytes);
-            });
-        }
     }
 }
 

@@ -7,7 +7,7 @@ use brooklet::format::{Operator, crc};
 #[cfg(target_arch = "x86_64")]
 use brooklet::kernels::{Avx2, Avx512Vnni};
 use brooklet::kernels::{Backend, Portable, Reference};
-use brooklet::{ARENA_ALIGN, Error, Model, Session};
+use brooklet::{ARENA_ALIGN, Error, Model, SelfTest, Session, Verification};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::draft::Draft;
@@ -79,8 +79,11 @@ impl Default for Oracle {
     }
 }
 
-/// Logits and output of a picture, as they lie in memory.
+/// Logits and output of an image, as they lie in memory.
 type Answer = [Vec<u8>; 2];
+
+/// What a run gave: answers for two images, and the verdict on those that the file carries.
+type Outcome = ([Answer; 2], SelfTest);
 
 /// Which guard the arena touches.
 #[derive(Debug, Clone, Copy)]
@@ -142,15 +145,18 @@ impl Oracle {
         let expected =
             run(&model, Reference, &mut self.arena, Side::Left, 0xa5, [&images[0], &images[1]])?
                 .ok_or("the reference does not run it")?;
-        let is_expected = |name: &str, answers: Option<[Answer; 2]>| match answers {
-            Some(answers) if answers != expected => Err(format!("{name}: other bytes")),
+        let is_expected = |name: &str, outcome: Option<Outcome>| match outcome {
+            Some(outcome) if outcome != expected => Err(format!("{name}: other bytes")),
             Some(_) => Ok(1),
             None => Ok(0),
         };
         // In the other order: what an image leaves behind must not matter either.
         let answers =
             run(&model, Reference, &mut self.arena, Side::Right, 0x5a, [&images[1], &images[0]])?;
-        is_expected("reference, poisoned otherwise", answers.map(|[a, b]| [b, a]))?;
+        is_expected(
+            "reference, poisoned otherwise",
+            answers.map(|([a, b], self_test)| ([b, a], self_test)),
+        )?;
         let both = [&images[0], &images[1]];
         let answers = run(&model, Portable, &mut self.arena, Side::Right, 0x81, both)?;
         compared.backends += is_expected("portable", answers)?;
@@ -172,7 +178,7 @@ impl Oracle {
             let answers = run(&model, Reference, &mut self.arena, Side::Left, 0xff, both)?;
             compared.apart = is_expected("with rows apart", answers)? == 1;
         }
-        let all = expected.as_flattened().concat();
+        let all = expected.0.as_flattened().concat();
         Ok(Verdict::Ran { crc: crc(&all), compared })
     }
 }
@@ -211,7 +217,7 @@ fn texts(model: &Model<'_>) {
     let _ = (model.preprocessing().copied(), model.logits_quantization());
 }
 
-/// Operations that a picture takes, roughly.
+/// Operations that an image takes, roughly.
 fn work(model: &Model<'_>) -> u128 {
     let all = |layer: usize| {
         let record = model.layer(layer);
@@ -238,7 +244,7 @@ fn images(model: &Model<'_>, seed: u32) -> [Vec<u8>; 2] {
     [random.bytes(bytes), random.bytes(bytes)]
 }
 
-/// What a backend makes of two images in an arena full of `poison`; `None` if it does not run the
+/// What a backend makes of two images, and of those in the file, in an arena full of `poison`; `None` if it does not run the
 /// packings.
 fn run(
     model: &Model<'_>,
@@ -247,7 +253,7 @@ fn run(
     side: Side,
     poison: u8,
     images: [&Vec<u8>; 2],
-) -> Result<Option<[Answer; 2]>, String> {
+) -> Result<Option<Outcome>, String> {
     /// Bytes that are looked at on the side where there is no guard.
     const MARGIN: usize = 256;
     const OUTSIDE: u8 = 0xc3;
@@ -278,9 +284,13 @@ fn run(
         let logits = logits.as_bytes().to_vec();
         [logits, session.output().expect("all rows are there").as_bytes().to_vec()]
     });
+    if session.verify_all() != Verification::Verified {
+        return Err("the file is what it was, and a session denies it".to_owned());
+    }
+    let self_test = session.self_test();
     let mut outside = memory[around.start..start].iter().chain(&memory[start + needed..around.end]);
     if outside.all(|&byte| byte == OUTSIDE) {
-        Ok(Some(answers))
+        Ok(Some((answers, self_test)))
     } else {
         Err("bytes outside of the arena were changed".to_owned())
     }

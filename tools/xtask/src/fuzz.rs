@@ -12,11 +12,11 @@ use crate::steps::{Failure, run};
 /// The fuzz targets, the inputs that a short run of each tries, and the longest of these.
 const TARGETS: [(&str, u32, u32); 6] = [
     ("model", 10_000, 8192),
-    ("network", 20_000, 4096),
-    ("image", 20_000, 4096),
-    ("array", 20_000, 4096),
+    ("network", 8_000, 4096),
+    ("image", 4_000, 4096),
+    ("array", 8_000, 4096),
     ("ranges", 20_000, 4096),
-    ("frames", 200_000, 1024),
+    ("frames", 100_000, 1024),
 ];
 
 /// A bounded run of each fuzz target, from the seeds and golden files. The coverage that guides them

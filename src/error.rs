@@ -128,7 +128,7 @@ pub enum Error {
     },
     /// The names or labels are not UTF-8 ([`Model::check_text`](crate::Model::check_text)).
     Text,
-    /// The preprocessing record says what no picture can be brought to
+    /// The preprocessing record says what no image can be brought to
     /// ([`Model::check_preprocessing`](crate::Model::check_preprocessing)).
     Preprocessing,
     /// To check it takes more than in proportion to its length: layers share what they name, or
@@ -299,7 +299,7 @@ pub enum RowError {
         /// Bytes given.
         got: usize,
     },
-    /// The picture is complete; [`reset`](crate::Session::reset) begins the next one.
+    /// The image is complete; [`reset`](crate::Session::reset) begins the next one.
     Complete,
     /// The result needs further rows.
     Missing {
@@ -314,7 +314,7 @@ impl fmt::Display for RowError {
             Self::Length { needed, got } => {
                 write!(f, "the row has {got} bytes, the network takes {needed}")
             }
-            Self::Complete => f.write_str("the picture is complete"),
+            Self::Complete => f.write_str("the image is complete"),
             Self::Missing { rows } => write!(f, "{rows} rows are still to be pushed"),
         }
     }

@@ -40,7 +40,7 @@ impl<'m> Graph<'m> {
         })
     }
 
-    /// Multiply-accumulates of a layer for one picture, those on padding included.
+    /// Multiply-accumulates of a layer for one image, those on padding included.
     pub fn macs(&self, layer: usize) -> u64 {
         let record = self.layer(layer);
         match record.operator() {

@@ -88,7 +88,7 @@ impl<'m> Model<'m> {
         self.header().arena_bytes.get() as usize
     }
 
-    /// Shape of the picture.
+    /// Shape of the image.
     pub fn input(&self) -> Shape {
         self.layer(0).shape()
     }
@@ -149,7 +149,7 @@ impl<'m> Model<'m> {
         self.text(self.bytes(header.labels_offset.get(), bytes))
     }
 
-    /// How a picture becomes the network's rows, if the file says so.
+    /// How an image becomes the network's rows, if the file says so.
     pub fn preprocessing(&self) -> Option<&'m PreprocessingRecord> {
         let offset = self.header().preprocessing_offset.get();
         let bytes = self.bytes(offset, size_of::<PreprocessingRecord>())?;

@@ -1,14 +1,14 @@
 //! In which order the rows of a network are made.
 //!
 //! Every layer makes its output in *steps* of one row, from top to bottom; where weights are
-//! packed for several rows at once, of [so many](crate::format::Packing::rows_a_step), the last of
+//! packed for several rows at once, of [that number](crate::format::Packing::rows_a_step), the last of
 //! what is left. An average pool takes one row of its input a step, and makes its output with the
 //! last. A step can run when the rows that it reads are made:
 //!
 //! ```text
 //! loop {
 //!     of the segment's layers that can run, run a step of the deepest;
-//!     if none can run: take the next row of the picture (segment 0);
+//!     if none can run: take the next row of the image (segment 0);
 //!     if every layer is finished: begin the next segment;
 //! }
 //! ```
@@ -34,7 +34,7 @@ pub enum Next {
         /// The step, from 0.
         step: u16,
     },
-    /// A row of the picture.
+    /// A row of the image.
     Row {
         /// The row, from 0.
         row: u16,

@@ -118,7 +118,7 @@ impl<B: Backend> Session<'_, '_, B> {
         let model = *self.model();
         let (mut images, separate) = (0, model.output() != model.logits());
         for (image, stored) in (0..).zip(model.test_images()) {
-            let logits = self.run_picture(stored.pixels);
+            let logits = self.run_image(stored.pixels);
             let mut same = logits.is_ok_and(|logits| logits.as_bytes() == stored.logits);
             if separate {
                 same &= self.output().is_ok_and(|output| output.as_bytes() == stored.output);

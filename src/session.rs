@@ -33,7 +33,7 @@ pub enum Step {
         /// The layer.
         layer: u16,
     },
-    /// It cannot go on before the next row of the picture is pushed.
+    /// It cannot go on before the next row of the image is pushed.
     NeedsRow,
     /// All is done: the logits are there.
     Done,
@@ -104,7 +104,7 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
         &self.model
     }
 
-    /// Begins the next picture. Rows that were pushed and not used up are dropped.
+    /// Begins the next image. Rows that were pushed and not used up are dropped.
     pub fn reset(&mut self) {
         self.schedule = Schedule::new(self.model.graph());
     }
@@ -123,7 +123,7 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
         }
     }
 
-    /// Takes the next row of the picture: columns × channels bytes, channels in the order
+    /// Takes the next row of the image: columns × channels bytes, channels in the order
     /// of the network (red, green, blue).
     ///
     /// The row is taken when no layer can run without it; until then this runs them. To do
@@ -131,7 +131,7 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
     ///
     /// # Errors
     ///
-    /// [`RowError`] if the row has a wrong length, or the picture is complete; nothing is
+    /// [`RowError`] if the row has a wrong length, or the image is complete; nothing is
     /// changed then.
     pub fn push_row(&mut self, row: &[u8]) -> Result<(), RowError> {
         let input = self.model.input();
@@ -155,16 +155,16 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
         Ok(())
     }
 
-    /// Classifies one picture: rows × columns × channels bytes.
+    /// Classifies one image: rows × columns × channels bytes.
     ///
     /// # Errors
     ///
     /// [`RowError::Length`] if it has another size; `needed` and `got` are then those of the
     /// row at which it ends.
-    pub fn run_picture(&mut self, picture: &[u8]) -> Result<Logits<'_>, RowError> {
+    pub fn run_image(&mut self, image: &[u8]) -> Result<Logits<'_>, RowError> {
         self.reset();
         let needed = self.model.input().row_bytes();
-        for row in picture.chunks(needed.max(1)) {
+        for row in image.chunks(needed.max(1)) {
             self.push_row(row)?;
         }
         self.logits()
@@ -205,7 +205,7 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
         self.verify_weights(usize::MAX)
     }
 
-    /// Rows of the picture that are still to be pushed.
+    /// Rows of the image that are still to be pushed.
     pub fn rows_missing(&self) -> u16 {
         self.model.input().rows.saturating_sub(self.schedule.made(self.model.graph(), 0))
     }

@@ -7,7 +7,7 @@ use brooklet::kernels::{Backend, Portable};
 use brooklet::ops::conv::Conv;
 use brooklet::{Error, Fault, Model, Part, Session, arena_bytes};
 use brooklet_plan::program::{Layer, Program};
-use common::{Watched, in_four_bits, interpret, model_file, network, picture, sealed, with_int16};
+use common::{Watched, image, in_four_bits, interpret, model_file, network, sealed, with_int16};
 use zerocopy::{FromBytes, IntoBytes};
 
 #[test]
@@ -138,8 +138,8 @@ fn a_row_in_the_place_of_another_is_refused_or_harmless() {
         let program = network(seed, 2);
         let program = if seed % 3 == 0 { with_int16(program, seed) } else { program };
         let program = program.packed(packing);
-        let picture = picture(&program, seed);
-        let expected = interpret(&program, &picture)[program.logits].clone();
+        let image = image(&program, seed);
+        let expected = interpret(&program, &image)[program.logits].clone();
         let file = model_file(&program);
         let model = Model::parse(&file).unwrap();
         let places: Vec<u32> = (0..model.arena_bytes() as u32).step_by(16).collect();
@@ -155,11 +155,7 @@ fn a_row_in_the_place_of_another_is_refused_or_harmless() {
                     let mut session =
                         Session::new(&model, Portable, memory.as_mut_bytes()).unwrap();
                     assert!(
-                        session
-                            .run_picture(&picture)
-                            .unwrap()
-                            .scores()
-                            .eq(expected.iter().copied())
+                        session.run_image(&image).unwrap().scores().eq(expected.iter().copied())
                     );
                     accepted += 1;
                 }
@@ -197,7 +193,7 @@ fn sums_that_could_overflow_are_refused() {
 fn a_file_may_lie_anywhere_but_for_kernels_that_load_words() {
     let program = network(8, 3);
     let file = model_file(&program);
-    let picture = picture(&program, 5);
+    let image = image(&program, 5);
     let mut places = vec![0u128; file.len().div_ceil(16) + 1];
     let mut memory = places.clone();
     for offset in 0..16 {
@@ -212,8 +208,8 @@ fn a_file_may_lie_anywhere_but_for_kernels_that_load_words() {
         }
         let arena = memory.as_mut_bytes();
         let mut session = Session::new(&model, Portable, arena).unwrap();
-        let logits: Vec<i16> = session.run_picture(&picture).unwrap().scores().collect();
-        assert_eq!(logits, interpret(&program, &picture)[program.logits]);
+        let logits: Vec<i16> = session.run_image(&image).unwrap().scores().collect();
+        assert_eq!(logits, interpret(&program, &image)[program.logits]);
     }
 }
 
@@ -239,11 +235,11 @@ fn names_and_labels_are_text() {
 fn what_was_checked_before_runs_as_what_is_checked() {
     let program = network(8, 3).packed(Packing::Winograd);
     let file = model_file(&program);
-    let picture = picture(&program, 5);
+    let image = image(&program, 5);
     let run = |model: &Model<'_>| -> Vec<i16> {
         let mut memory = vec![0u128; model.arena_bytes().div_ceil(16)];
         let mut session = Session::new(model, Portable, memory.as_mut_bytes()).unwrap();
-        session.run_picture(&picture).unwrap().scores().collect()
+        session.run_image(&image).unwrap().scores().collect()
     };
     let [checked, before] = [Model::parse(&file), Model::checked_before(&file)].map(Result::unwrap);
     assert_eq!(run(&checked), run(&before));
@@ -277,7 +273,7 @@ fn arena_and_backend_are_checked() {
     ));
 }
 
-/// The worked example of the format's documentation: a picture of one pixel, and a convolution
+/// The worked example of the format's documentation: an image of one pixel, and a convolution
 /// that halves it.
 #[test]
 fn the_worked_example_is_a_model() {
@@ -297,7 +293,7 @@ fn the_worked_example_is_a_model() {
     let mut memory = [0u128; 2];
     let mut session = Session::new(&model, Portable, memory.as_mut_bytes()).unwrap();
     for (pixel, logit) in [(0, -64), (128, 0), (129, 1), (255, 64)] {
-        assert_eq!(session.run_picture(&[pixel]).unwrap().as_slice(), [logit]);
+        assert_eq!(session.run_image(&[pixel]).unwrap().as_slice(), [logit]);
     }
 }
 
@@ -354,15 +350,15 @@ fn is_reproduced(program: &Program, path: &str) {
     }
     let same = std::fs::read(path).unwrap() == file;
     assert!(same, "{path} changes; BROOKLET_BLESS=1 cargo test writes it anew");
-    let picture = picture(program, 5);
+    let image = image(program, 5);
     let model = Model::parse(&file).unwrap();
     let mut memory = vec![0u128; model.arena_bytes().div_ceil(16)];
     let mut session = Session::new(&model, Portable, memory.as_mut_bytes()).unwrap();
-    let logits: Vec<i16> = session.run_picture(&picture).unwrap().scores().collect();
-    assert_eq!(logits, interpret(program, &picture)[program.logits]);
+    let logits: Vec<i16> = session.run_image(&image).unwrap().scores().collect();
+    assert_eq!(logits, interpret(program, &image)[program.logits]);
 }
 
-/// A network of three blocks for pictures of 8×8 pixels.
+/// A network of three blocks for images of 8×8 pixels.
 fn golden() -> Program {
     let wanted = |seed: &u64| {
         let shape = network(*seed, 3).layers[0].record.shape();

@@ -123,7 +123,7 @@ fn scratch_memory_beyond_32_bits_is_refused() {
         });
         let mut file = file;
         file[20..24].copy_from_slice(&u32::MAX.to_le_bytes());
-        // The input's row has its place, whatever the plan made of so much memory.
+        // The input's row has its place, whatever the plan made of that memory.
         let places = Header::ref_from_prefix(&file).unwrap().0.layers_offset.get() as usize + 12;
         let places = u32::from_le_bytes(file[places..places + 4].try_into().unwrap()) as usize;
         file[places..places + 4].fill(0);

@@ -10,18 +10,18 @@ use brooklet::ops::conv::Conv;
 use brooklet::{ARENA_ALIGN, Model, RowError, Session, Step};
 use brooklet_plan::plan::{Goal, plan};
 use brooklet_plan::program::Program;
-use common::{Watched, in_four_bits, interpret, model_file, network, picture, with_int16};
+use common::{Watched, image, in_four_bits, interpret, model_file, network, with_int16};
 use proptest::prelude::*;
 use zerocopy::IntoBytes;
 
-/// Runs a picture in an arena of poison: logits, and the last layer's output.
-fn run(file: &[u8], backend: impl Backend, picture: &[u8], poison: u8) -> (Vec<i16>, Vec<i16>) {
+/// Runs an image in an arena of poison: logits, and the last layer's output.
+fn run(file: &[u8], backend: impl Backend, image: &[u8], poison: u8) -> (Vec<i16>, Vec<i16>) {
     let model = Model::parse(file).unwrap();
     // Bytes behind the arena must stay as they are.
     let mut memory = vec![u128::from_ne_bytes([poison; 16]); model.arena_bytes().div_ceil(16) + 1];
     let bytes = memory.as_mut_bytes();
     let mut session = Session::new(&model, backend, bytes).unwrap();
-    let logits = session.run_picture(picture).unwrap().scores().collect();
+    let logits = session.run_image(image).unwrap().scores().collect();
     let output = session.output().unwrap().scores().collect();
     assert!(bytes[model.arena_bytes()..].iter().all(|&byte| byte == poison));
     (logits, output)
@@ -33,35 +33,35 @@ proptest! {
     #[test]
     fn streaming_is_exact(seed: u64, blocks in 0usize..7) {
         let program = network(seed, blocks);
-        let picture = picture(&program, seed ^ 1);
-        let tensors = interpret(&program, &picture);
+        let image = image(&program, seed ^ 1);
+        let tensors = interpret(&program, &image);
         let expected =
             (tensors[program.logits].clone(), tensors.last().unwrap().clone());
         let smallest = plan(&program, Goal::Size).unwrap();
         let ohwi = program.write(&smallest);
         let packed = program.clone().packed(Packing::Pairs);
         let pairs = packed.write(&plan(&packed, Goal::Size).unwrap());
-        prop_assert_eq!(&run(&ohwi, Portable, &picture, 0x55), &expected);
-        prop_assert_eq!(&run(&ohwi, Reference, &picture, 0xaa), &expected);
-        prop_assert_eq!(&run(&pairs, Reference, &picture, 0x80), &expected);
+        prop_assert_eq!(&run(&ohwi, Portable, &image, 0x55), &expected);
+        prop_assert_eq!(&run(&ohwi, Reference, &image, 0xaa), &expected);
+        prop_assert_eq!(&run(&pairs, Reference, &image, 0x80), &expected);
         let [tiles, kernels] = [Packing::Winograd, Packing::WinogradInt8].map(|packing| {
             let program = program.clone().packed(packing);
             program.write(&plan(&program, Goal::Size).unwrap())
         });
         for file in [&tiles, &kernels] {
-            prop_assert_eq!(&run(file, Portable, &picture, 0x55), &expected);
-            prop_assert_eq!(&run(file, Reference, &picture, 0xaa), &expected);
+            prop_assert_eq!(&run(file, Portable, &image, 0x55), &expected);
+            prop_assert_eq!(&run(file, Reference, &image, 0xaa), &expected);
         }
         let narrow = in_four_bits(program.clone(), Packing::Ohwi);
         let plain = narrow.write(&plan(&narrow, Goal::Size).unwrap());
-        let tensors = interpret(&narrow, &picture);
+        let tensors = interpret(&narrow, &image);
         let of_narrow = (tensors[narrow.logits].clone(), tensors.last().unwrap().clone());
         for packing in Packing::ALL.into_iter().filter(|packing| packing.bits() == 4) {
             let packed = narrow.clone().packed(packing);
             let file = packed.write(&plan(&packed, Goal::Size).unwrap());
-            prop_assert_eq!(&run(&file, Reference, &picture, 0xaa), &of_narrow);
+            prop_assert_eq!(&run(&file, Reference, &image, 0xaa), &of_narrow);
             if packing == Packing::Ohwi4 {
-                prop_assert_eq!(&run(&file, Portable, &picture, 0x55), &of_narrow);
+                prop_assert_eq!(&run(&file, Portable, &image, 0x55), &of_narrow);
             }
             let read = Program::read(&Model::parse(&file).unwrap()).packed(Packing::Ohwi);
             prop_assert_eq!(&read.write(&plan(&read, Goal::Size).unwrap()), &plain);
@@ -70,7 +70,7 @@ proptest! {
             let quick = plan(&program, Goal::Speed { arena_bytes }).unwrap();
             prop_assert!(quick.arena_bytes <= arena_bytes);
             let quick = program.write(&quick);
-            prop_assert_eq!(&run(&quick, Portable, &picture, 0x55), &expected);
+            prop_assert_eq!(&run(&quick, Portable, &image, 0x55), &expected);
             // Nothing is lost in a file: its program is read back whole.
             let read = Program::read(&Model::parse(&quick).unwrap());
             prop_assert_eq!(&read.write(&plan(&read, Goal::Size).unwrap()), &ohwi);
@@ -84,25 +84,25 @@ proptest! {
     #[test]
     fn int16_is_exact_on_every_backend(seed: u64, blocks in 0usize..7) {
         let program = with_int16(network(seed, blocks), seed);
-        let picture = picture(&program, seed ^ 1);
-        let tensors = interpret(&program, &picture);
+        let image = image(&program, seed ^ 1);
+        let tensors = interpret(&program, &image);
         let expected = (tensors[program.logits].clone(), tensors.last().unwrap().clone());
         let smallest = plan(&program, Goal::Size).unwrap();
         let ohwi = program.write(&smallest);
         for poison in [0x55, 0xaa] {
-            prop_assert_eq!(&run(&ohwi, Portable, &picture, poison), &expected);
+            prop_assert_eq!(&run(&ohwi, Portable, &image, poison), &expected);
         }
-        prop_assert_eq!(&run(&ohwi, Reference, &picture, 0x80), &expected);
+        prop_assert_eq!(&run(&ohwi, Reference, &image, 0x80), &expected);
         // Other layers are packed for a board's kernels; these are not.
         for packing in [Packing::Pairs, Packing::Winograd] {
             let packed = program.clone().packed(packing);
             let file = packed.write(&plan(&packed, Goal::Size).unwrap());
-            prop_assert_eq!(&run(&file, Reference, &picture, 0x55), &expected);
+            prop_assert_eq!(&run(&file, Reference, &image, 0x55), &expected);
             let read = Program::read(&Model::parse(&file).unwrap()).packed(Packing::Ohwi);
             prop_assert_eq!(&read.write(&plan(&read, Goal::Size).unwrap()), &ohwi);
         }
         let quick = plan(&program, Goal::Speed { arena_bytes: usize::MAX }).unwrap();
-        prop_assert_eq!(&run(&program.write(&quick), Portable, &picture, 0x55), &expected);
+        prop_assert_eq!(&run(&program.write(&quick), Portable, &image, 0x55), &expected);
     }
 
     #[test]
@@ -136,7 +136,7 @@ proptest! {
         let count = |conv: &Conv<'_>, row: &mut [i8]| {
             counted.set(counted.get() + (row.len() * conv.taps()) as u64);
         };
-        run(&file, Watched::<_, _>(Reference, count), &picture(&program, seed), 0);
+        run(&file, Watched::<_, _>(Reference, count), &image(&program, seed), 0);
         prop_assert_eq!(counted.get(), macs);
     }
 }
@@ -149,15 +149,15 @@ fn a_session_is_used_again_and_by_steps() {
     let mut memory = vec![0u128; model.arena_bytes().div_ceil(16)];
     let mut session = Session::new(&model, Portable, memory.as_mut_bytes()).unwrap();
     for seed in 0..3 {
-        let picture = picture(&program, seed);
-        let expected = interpret(&program, &picture)[program.logits].clone();
+        let image = image(&program, seed);
+        let expected = interpret(&program, &image)[program.logits].clone();
         session.reset();
-        // Half a picture that is given up leaves no trace.
-        for row in picture.chunks(model.input().row_bytes()).take(seed as usize) {
+        // Half an image that is given up leaves no trace.
+        for row in image.chunks(model.input().row_bytes()).take(seed as usize) {
             session.push_row(row).unwrap();
         }
         session.reset();
-        let mut rows = picture.chunks(model.input().row_bytes());
+        let mut rows = image.chunks(model.input().row_bytes());
         loop {
             match session.step() {
                 Step::Ran { .. } => {}

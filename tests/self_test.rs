@@ -8,7 +8,7 @@ use brooklet::{Error, Model, Part, SelfTest, Session, Verification};
 use brooklet_plan::plan::{Goal, plan};
 use brooklet_plan::program::Program;
 use brooklet_plan::self_test::build;
-use common::{network, picture, with_int16};
+use common::{image, network, with_int16};
 use zerocopy::{FromBytes, IntoBytes};
 
 /// A file in memory that changes while a session uses it, as flash can.
@@ -55,8 +55,8 @@ fn header(file: &mut [u8]) -> &mut Header {
 
 /// A network with test images.
 fn tested(mut program: Program, images: u64) -> (Program, Vec<u8>) {
-    let pictures = (0..images).map(|seed| picture(&program, seed)).collect();
-    program.set_test_images(pictures);
+    let images = (0..images).map(|seed| image(&program, seed)).collect();
+    program.set_test_images(images);
     let file = build(&program, &plan(&program, Goal::Size).unwrap(), "test".as_ref()).unwrap();
     let bytes = file.bytes().to_vec();
     (Program::read(&file.model()), bytes)
@@ -86,7 +86,7 @@ fn stored_images_give_the_stored_bytes() {
         assert_eq!(self_test(&file), SelfTest::Passed { images: images as u16 });
         // The pixels are stored as they are pushed, and the answer is what they give.
         for (stored, seed) in program.test_images.iter().zip(0..) {
-            assert_eq!(stored.pixels, picture(&program, seed));
+            assert_eq!(stored.pixels, image(&program, seed));
             let logits = &program.layers[program.logits].record;
             assert_eq!(stored.logits.len(), logits.row_bytes());
             assert!(stored.logits.iter().any(|&byte| byte != 0));
@@ -179,8 +179,8 @@ fn a_pass_reads_as_much_as_it_may() {
         assert!(file.len() - read <= budget);
     }
     // In the midst of an image, which is not disturbed; and in the midst of a pass.
-    let image = picture(&network(5, 2), 9);
-    let expected = session.run_picture(&image).unwrap().as_bytes().to_vec();
+    let image = image(&network(5, 2), 9);
+    let expected = session.run_image(&image).unwrap().as_bytes().to_vec();
     session.reset();
     for row in image.chunks(model.input().row_bytes()) {
         session.push_row(row).unwrap();

@@ -3,7 +3,7 @@
 #![no_main]
 
 use brooklet_fuzz::{in_file, readable};
-use brooklet_quantize::data::{Preprocess, read_picture};
+use brooklet_quantize::data::{Preprocess, read_image};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -11,7 +11,7 @@ fuzz_target!(|bytes: &[u8]| {
     let crops = Preprocess { resize: Some(9), crop: Some([8, 8]), ..Preprocess::default() };
     in_file(name, bytes, |path| {
         for (input, preprocess) in [([8, 8, 3], Preprocess::default()), ([8, 8, 1], crops)] {
-            match read_picture(path, input, &preprocess) {
+            match read_image(path, input, &preprocess) {
                 Ok(pixels) => assert_eq!(pixels.shape(), input),
                 Err(error) => readable(&error),
             }

@@ -68,7 +68,7 @@ pub struct SegmentRecord {
     pub layer_count: U16,
 }
 
-/// How a picture becomes the network's rows, for tools that read picture files.
+/// How an image becomes the network's rows, for tools that read image files.
 /// A device is sent rows of the input's size and needs none of it: mean and standard
 /// deviation are already part of the first layers.
 #[derive(Debug, Clone, Copy, Default, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -90,7 +90,7 @@ pub struct PreprocessingRecord {
 }
 
 impl PreprocessingRecord {
-    /// Largest `resize`: pictures are resized in memory.
+    /// Largest `resize`: images are resized in memory.
     pub const MAX_RESIZE: u16 = 4096;
 
     /// Whether everything is in its range.

@@ -294,8 +294,8 @@ impl Packing {
         }
     }
 
-    /// Bytes that the weights of `channels` output channels take, with a kernel of so many rows
-    /// and so many weights in each.
+    /// Bytes that the weights of `channels` output channels take, with a kernel of `kernel[0]`
+    /// rows and `kernel[1]` weights in each.
     pub const fn bytes(self, channels: usize, kernel: [usize; 2]) -> usize {
         let layout = self.layout();
         if self.bits() == 8 {

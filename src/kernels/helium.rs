@@ -341,7 +341,7 @@ impl<'r> Row<'r> {
             // SAFETY: `new` and `in_reach` found weights, biases, mantissas and shifts of all
             // channels, sums of a group's, the output's columns, and the shortcut's at all of
             // these. A table is all there and aligned, or there is no assembly for it. The columns
-            // are within the output. Rows are null or the picture's, and their spans and the
+            // are within the output. Rows are null or the image's, and their spans and the
             // padding have room for four columns. A four begins before its row ends, and no
             // further before it than a kernel reaches. Three kernel columns of whole vectors are a
             // kernel row.

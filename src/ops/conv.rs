@@ -274,7 +274,7 @@ pub const CHUNK_TAPS: usize = 144;
 /// Output channels that they keep sums of.
 pub const GROUP_CHANNELS: usize = 64;
 
-/// Output channels that kernels for [`Packing::Eights`] keep sums of, with so many weights each: if
+/// Output channels that kernels for [`Packing::Eights`] keep sums of, with `taps` weights each: if
 /// not all weights are multiplied at a time half of them, within limits: whole eights.
 #[inline(always)]
 pub(crate) fn kept_channels(taps: usize, channels: usize) -> usize {

@@ -1,4 +1,4 @@
-//! The picture: unsigned bytes become int8.
+//! The image: unsigned bytes become int8.
 //!
 //! ```text
 //! output[y, x, c] = pixel[y, x, c] − 128                    without a table: no error at all

@@ -77,7 +77,7 @@ impl Softmax {
     }
 }
 
-/// [`quant::high_mul`], called: a softmax runs once a picture.
+/// [`quant::high_mul`], called: a softmax runs once an image.
 #[inline(never)]
 fn high_mul(a: i32, b: i32) -> i32 {
     quant::high_mul(a, b)

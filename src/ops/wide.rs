@@ -21,7 +21,7 @@
 //!
 //! The nearest relative is TFLite's 16x8 quantization specification: int8 weights, int16
 //! activations whose zero point is 0, sums in 64 bits. There all activations of a network are
-//! int16 and biases int64, and multipliers have 16 bits; here any tensor but the picture can be
+//! int16 and biases int64, and multipliers have 16 bits; here any tensor but the image can be
 //! either, biases are int32, and multipliers have 31 bits ([`requantize_wide`]).
 
 use core::ops::Range;

@@ -9,7 +9,7 @@
 //! kept    ├── a stretch ────┤        ├─── a stretch ───────┤       ├─────┤
 //! ```
 //!
-//! There is room for so many. Where there are more, the walk goes on with the lower ones alone, and
+//! There is room for [`STRETCHES`] of them. Where there are more, the walk goes on with the lower ones alone, and
 //! another walk begins where they end: each sees to a *window* of the arena.
 
 use core::ops::Range;

@@ -347,14 +347,14 @@ fn rounded_once(value: i64, multiplier: Multiplier) -> i64 {
     ((product + (1 << (bits - 1))) >> bits) as i64
 }
 
-/// A picture of noise for the network.
-pub fn picture(program: &Program, seed: u64) -> Vec<u8> {
+/// An image of noise for the network.
+pub fn image(program: &Program, seed: u64) -> Vec<u8> {
     let mut g = Generator(seed);
     (0..program.layers[0].record.shape().bytes()).map(|_| g.int8() as u8).collect()
 }
 
-/// All tensors of the network for a picture, each whole.
-pub fn interpret(program: &Program, picture: &[u8]) -> Vec<Vec<i16>> {
+/// All tensors of the network for an image, each whole.
+pub fn interpret(program: &Program, image: &[u8]) -> Vec<Vec<i16>> {
     let mut tensors: Vec<Vec<i16>> = Vec::new();
     for layer in &program.layers {
         let record = &layer.record;
@@ -404,7 +404,7 @@ pub fn interpret(program: &Program, picture: &[u8]) -> Vec<Vec<i16>> {
                     let pixel = || y * usize::from(shape.columns) + x;
                     output.push(match record.operator() {
                         Operator::Input => {
-                            let byte = picture[pixel() * usize::from(shape.channels) + c];
+                            let byte = image[pixel() * usize::from(shape.channels) + c];
                             match &layer.table {
                                 Some(Table::Pixels(t)) => t[256 * c + usize::from(byte)].into(),
                                 _ => i16::from(byte) - 128,

@@ -90,7 +90,7 @@ def augment(x, padded):
 
 
 def batches(n, padded):
-    """The whole batches of an epoch: indices and augmented pictures."""
+    """The whole batches of an epoch: indices and augmented images."""
     for batch in torch.randperm(n)[:n // BATCH * BATCH].view(-1, BATCH):
         yield batch, augment(batch.tolist(), padded)
 
@@ -151,9 +151,9 @@ def main():
                     group["lr"] = RATE
             start, loss_sum, hits = time.time(), 0.0, 0
             net.train()
-            for batch, pictures in batches(len(x), padded):
+            for batch, images in batches(len(x), padded):
                 with torch.autocast("cpu", torch.bfloat16):
-                    logits = net(pictures)
+                    logits = net(images)
                 loss = F.cross_entropy(logits.float(), labels[batch])
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()

@@ -6,10 +6,10 @@ use heapless::spsc::Consumer;
 
 use crate::{Counter, log};
 
-/// What a picture has cost so far.
+/// What an image has cost so far.
 #[derive(Debug)]
 pub struct Tally<'b> {
-    /// Instructions of all calls of the session since the picture's first row.
+    /// Instructions of all calls of the session since the image's first row.
     pub total: u64,
     /// Those of each layer's steps, for as many layers as there is room for.
     pub layers: &'b mut [u64],
@@ -38,7 +38,7 @@ impl<'b> Tally<'b> {
 /// the count does not depend on how long the host let it wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// The session wants its next row; `begun` if it has had one of this picture.
+    /// The session wants its next row; `begun` if it has had one of this image.
     WantsRow { begun: bool },
     /// A step can be done.
     Running,
@@ -65,7 +65,7 @@ pub struct Engine<'a, B, C, P> {
 }
 
 impl<'a, B: Backend, C: Counter, P: OutputPin> Engine<'a, B, C, P> {
-    /// Before the first picture. `row` has room for a row of the model's.
+    /// Before the first image. `row` has room for a row of the model's.
     pub(crate) fn new(
         session: Session<'a, 'a, B>,
         pixels: Consumer<'a, u8>,
@@ -171,7 +171,7 @@ impl<'a, B: Backend, C: Counter, P: OutputPin> Engine<'a, B, C, P> {
         found
     }
 
-    /// Forgets the picture that is under way, and the rows that wait.
+    /// Forgets the image that is under way, and the rows that wait.
     pub(crate) fn reset(&mut self) {
         while self.pixels.dequeue().is_some() {}
         self.session.reset();

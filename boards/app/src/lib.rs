@@ -85,7 +85,7 @@ pub struct Parts<L, C, P, S> {
 /// Memory of the application that does not live on the stack, so that the stack's high-water
 /// mark tells what calls need, not what buffers take.
 ///
-/// `ROW` is the longest row of a picture that the board takes, `REQUEST` the
+/// `ROW` is the longest row of an image that the board takes, `REQUEST` the
 /// [`request_bytes`] of it, `QUEUE` how many pixel bytes wait for the network and one more,
 /// `LAYERS` how many layers a profile tells apart: later ones are in its total only.
 #[derive(Debug)]

@@ -40,7 +40,7 @@ pub struct Link<'a, B, L> {
 /// Everything but the transport, apart so that a frame can be borrowed while it is answered.
 struct Desk<'a, B> {
     pixels: Producer<'a, u8>,
-    /// Rows of the current picture that have been taken.
+    /// Rows of the current image that have been taken.
     seen: u16,
     about: About<B>,
     memory: Memory,
@@ -191,7 +191,7 @@ impl<B: Backend> Desk<'_, B> {
         loaded: &Loaded,
         engine: &mut Engine<'_, B, C, P>,
     ) -> Result<Response<'r>, Fault<'r>> {
-        // Row 0 begins a picture, whatever became of the one before.
+        // Row 0 begins an image, whatever became of the one before.
         let expected = if self.seen == loaded.rows || y == 0 { 0 } else { self.seen };
         if y != expected {
             return Err(Fault::RowOutOfOrder { expected });
@@ -216,7 +216,7 @@ impl<B: Backend> Desk<'_, B> {
         Ok(Response::Accepted(Accepted { rows: self.seen }))
     }
 
-    /// Lets the engine finish the picture, if all of its rows have come.
+    /// Lets the engine finish the image, if all of its rows have come.
     fn complete<C: Counter, P: OutputPin>(
         &self,
         loaded: &Loaded,

@@ -15,7 +15,7 @@ pub fn load(slot: &[u8]) -> Result<Model<'_>, Error> {
 pub enum Refusal {
     /// It is none, or does not fit this firmware.
     Model(Error),
-    /// The rows of its pictures are longer than the board takes.
+    /// The rows of its images are longer than the board takes.
     RowTooLong {
         /// Bytes of a row.
         bytes: usize,

@@ -12,7 +12,7 @@ use super::*;
 struct Tape<'t> {
     sent: &'t [u8],
     answers: &'t mut Vec<u8>,
-    /// Whether the host pauses, with so many bytes left to send.
+    /// Whether the host pauses, with this number of bytes left to send.
     pauses: &'t mut dyn FnMut(usize) -> bool,
 }
 
@@ -166,21 +166,21 @@ fn a_board_without_a_model_says_so_and_lives_on() {
 const TINY: &[u8] = include_bytes!("../../../tests/golden/tiny.brook");
 
 #[test]
-fn a_picture_gets_the_answer_of_the_runtime() {
+fn a_image_gets_the_answer_of_the_runtime() {
     let model = brooklet::Model::parse(TINY).unwrap();
     let input = model.input();
-    let picture: Vec<u8> = (0..input.bytes()).map(|at| (at * 37 % 251) as u8).collect();
+    let image: Vec<u8> = (0..input.bytes()).map(|at| (at * 37 % 251) as u8).collect();
     let mut arena = brooklet::Arena::<4096>::new();
     let mut session = Session::new(&model, Portable, &mut arena).unwrap();
-    let expected: Vec<u8> = session.run_picture(&picture).unwrap().as_bytes().to_vec();
+    let expected: Vec<u8> = session.run_image(&image).unwrap().as_bytes().to_vec();
 
-    // Two pictures: the first is given up half way, the second is whole. Flash after the
+    // Two images: the first is given up half way, the second is whole. Flash after the
     // model is erased.
-    let rows = || picture.chunks(input.row_bytes()).enumerate();
+    let rows = || image.chunks(input.row_bytes()).enumerate();
     let row = |(y, pixels)| frame(&Request::Row { y: y as u16, pixels });
     let mut sent: Vec<u8> = rows().take(3).flat_map(row).collect();
     sent.extend(frame(&Request::Logits { first: 0 }));
-    sent.extend(frame(&Request::Row { y: 5, pixels: &picture[..input.row_bytes()] }));
+    sent.extend(frame(&Request::Row { y: 5, pixels: &image[..input.row_bytes()] }));
     sent.extend(frame(&Request::Row { y: 3, pixels: &[] }));
     sent.extend(rows().flat_map(row));
     sent.extend(frame(&Request::Logits { first: 0 }));
@@ -205,7 +205,7 @@ fn a_picture_gets_the_answer_of_the_runtime() {
     assert!(profile.layers > 4);
     assert_eq!(status, [true]);
     assert_eq!(busy.last(), Some(&false));
-    assert_eq!(busy.iter().filter(|high| **high).count(), 2, "two pictures were begun");
+    assert_eq!(busy.iter().filter(|high| **high).count(), 2, "two images were begun");
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn tested() -> Vec<u8> {
     let image = std::vec![33; model.input().bytes()];
     let mut arena = brooklet::Arena::<4096>::new();
     let mut session = Session::new(&model, Portable, &mut arena).unwrap();
-    let logits = session.run_picture(&image).unwrap().as_bytes().to_vec();
+    let logits = session.run_image(&image).unwrap().as_bytes().to_vec();
     let output = session.output().unwrap().as_bytes().to_vec();
     let output = if model.output() == model.logits() { Vec::new() } else { output };
     let mut file = [TINY, &[1, 0, 0, 0], &image, &logits, &output].concat();

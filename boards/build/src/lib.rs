@@ -47,7 +47,7 @@ pub struct Spec {
     pub slot: Region,
     /// Bytes of RAM for a model's arena.
     pub arena_bytes: u32,
-    /// The longest row of a picture that it takes, in bytes.
+    /// The longest row of an image that it takes, in bytes.
     pub row_bytes: u32,
     /// How many such rows wait while the network runs.
     pub queued_rows: u32,
@@ -96,7 +96,7 @@ impl Spec {
         Ok(spec)
     }
 
-    /// The same board, as if it had only so much RAM.
+    /// The same board, as if it had less RAM.
     pub fn limited(mut self, ram_bytes: u32, arena_bytes: u32) -> Self {
         // Stacks begin at a multiple of 16 bytes.
         self.ram.bytes = ram_bytes / 16 * 16;

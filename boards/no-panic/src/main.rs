@@ -42,7 +42,7 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     the_runtime_can_panic()
 }
 
-/// All that a firmware asks of the runtime: the best three classes of one picture, or
+/// All that a firmware asks of the runtime: the best three classes of one image, or
 /// nothing if the model cannot run.
 ///
 /// # Safety

@@ -5,7 +5,7 @@
 //! that meets an older firmware learns it from [`Identity::protocol`], whose place in the
 //! encoding never changes.
 //!
-//! A picture is sent row by row, as a camera would deliver it:
+//! An image is sent row by row, as a camera would deliver it:
 //!
 //! ```text
 //! host                              board

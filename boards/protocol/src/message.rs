@@ -13,10 +13,10 @@ pub enum Request<'a> {
     /// Answered with [`Response::Loaded`], with [`Fault::Model`], or with
     /// [`Fault::ModelChanged`].
     Check,
-    /// One row of a picture. Row 0 begins a new picture; the others follow in order.
+    /// One row of an image. Row 0 begins a new image; the others follow in order.
     /// Answered with [`Response::Accepted`] as soon as the row is queued.
     Row {
-        /// Counted from the top of the picture.
+        /// Counted from the top of the image.
         y: u16,
         /// RGB bytes, left to right.
         #[serde(borrow)]
@@ -34,13 +34,13 @@ pub enum Request<'a> {
         /// The first byte wanted.
         first: u32,
     },
-    /// What the last picture cost, from layer `first` on. Answered with
+    /// What the last image cost, from layer `first` on. Answered with
     /// [`Response::Profile`].
     Profile {
         /// The first layer wanted; a page holds [`crate::LAYERS_PER_PAGE`].
         first: u16,
     },
-    /// Forget the picture that is under way. Answered with [`Response::Ready`].
+    /// Forget the image that is under way. Answered with [`Response::Ready`].
     Reset,
     /// Run the kernels' test suite. Answered with [`Response::Suite`], by firmware that has it.
     Suite,
@@ -100,7 +100,7 @@ pub struct Identity<'a> {
     pub slot_bytes: u32,
     /// Bytes of RAM that the firmware sets aside for a model's arena.
     pub arena_bytes: u32,
-    /// The longest row of a picture that it takes.
+    /// The longest row of an image that it takes.
     pub row_bytes: u32,
 }
 
@@ -115,7 +115,7 @@ pub struct Loaded {
     pub arena_bytes: u32,
     /// Bytes of a session, beside the arena.
     pub session_bytes: u32,
-    /// Rows of its input picture.
+    /// Rows of its input image.
     pub rows: u16,
     /// Pixels of a row.
     pub columns: u16,
@@ -128,7 +128,7 @@ pub struct Loaded {
 /// A row was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accepted {
-    /// Rows of this picture that the board has taken so far.
+    /// Rows of this image that the board has taken so far.
     pub rows: u16,
 }
 
@@ -146,7 +146,7 @@ pub struct ValuesPage<'a> {
 /// Instructions of consecutive layers.
 pub type Counts = heapless::Vec<u64, LAYERS_PER_PAGE>;
 
-/// What the last picture cost.
+/// What the last image cost.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProfilePage {
     /// Instructions from the first row pushed to the logits ready. Only calls of the
@@ -180,7 +180,7 @@ pub enum Fault<'a> {
     /// The model in the slot is no longer the one that was loaded at start-up: the board gives no
     /// results until it is restarted.
     ModelChanged,
-    /// The rows of the model's pictures are longer than the board takes.
+    /// The rows of the model's images are longer than the board takes.
     RowTooLong {
         /// Bytes of a row.
         bytes: u32,
@@ -201,7 +201,7 @@ pub enum Fault<'a> {
     RowsMissing {
         /// Rows that came.
         seen: u16,
-        /// Rows of a picture.
+        /// Rows of an image.
         of: u16,
     },
     /// The board's firmware met a state that it holds to be impossible.
@@ -231,7 +231,7 @@ impl core::fmt::Display for Fault<'_> {
                 write!(f, "a row has another length than the model's {expected} bytes")
             }
             Self::RowsMissing { seen, of } => {
-                write!(f, "only {seen} of the picture's {of} rows have come")
+                write!(f, "only {seen} of the image's {of} rows have come")
             }
             Self::Internal { reason } => write!(f, "the firmware failed: {reason}"),
         }

@@ -58,7 +58,7 @@ pub fn page(
                     }
                     section aria-labelledby="layers" {
                         h2 id="layers" tabindex="-1" { "The layers" }
-                        p { "On " (report.layers_on) " pictures. " em { "Alone" } " is the logits' \
+                        p { "On " (report.layers_on) " images. " em { "Alone" } " is the logits' \
                              signal to noise with this layer quantized and all else in float." }
                         (table(layers))
                         @for (index, layer) in layers.iter().enumerate().skip(1) {
@@ -79,7 +79,7 @@ pub fn page(
                         }
                     }
                     section aria-labelledby="parted" {
-                        h2 id="parted" { "Pictures on which they part" }
+                        h2 id="parted" { "Images on which they part" }
                         (parted(report))
                     }
                 }
@@ -89,7 +89,7 @@ pub fn page(
     .into_string()
 }
 
-/// A picture in the address itself.
+/// An image in the address itself.
 fn data_uri(svg: &str) -> String {
     let mut uri = String::from("data:image/svg+xml,");
     for character in svg.chars() {
@@ -107,7 +107,7 @@ fn summary(report: &Report, contents: &inspect::Report) -> Markup {
     let score = &report.score;
     let share = |share: Option<f64>| share.map(percent);
     let facts = [
-        ("pictures", Some(thousands(score.images))),
+        ("images", Some(thousands(score.images))),
         ("float top-1", share(report.float_top1)),
         ("model top-1", share(score.top1)),
         ("agreement", share(score.agreement)),
@@ -302,19 +302,19 @@ fn costs(contents: &inspect::Report, board: Option<&str>) -> Markup {
 fn parted(report: &Report) -> Markup {
     html! {
         @if report.parted.is_empty() {
-            p { "None: their answers are the same on all pictures." }
+            p { "None: their answers are the same on all images." }
         } @else {
-            div.scroll tabindex="0" role="region" aria-label="Pictures with different answers" {
+            div.scroll tabindex="0" role="region" aria-label="Images with different answers" {
                 table {
                     thead { tr {
-                        @for head in ["picture", "it is", "float says", "the model says"] {
+                        @for head in ["image", "it is", "float says", "the model says"] {
                             th scope="col" { (head) }
                         }
                     } }
                     tbody {
                         @for parted in &report.parted {
                             tr {
-                                th scope="row" { (parted.picture) }
+                                th scope="row" { (parted.image) }
                                 td { (parted.label.as_deref().unwrap_or("")) }
                                 td { (parted.float) }
                                 td { (parted.model) }

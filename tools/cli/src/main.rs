@@ -24,7 +24,7 @@ struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  brooklet quantize resnet20.onnx --calibrate pictures/ -o resnet20.brook \\
+  brooklet quantize resnet20.onnx --calibrate images/ -o resnet20.brook \\
       --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
   brooklet quantize resnet20.safetensors --arch resnet20 --ranges ranges.json -o resnet20.brook
   brooklet quantize mobile.tflite -o mobile.brook
@@ -49,7 +49,7 @@ enum Command {
     /// points and weights.
     #[command(after_help = "\
 Examples:
-  brooklet quantize net.onnx --calibrate pictures/ -o net.brook --resize 256 --crop 224x224 \\
+  brooklet quantize net.onnx --calibrate images/ -o net.brook --resize 256 --crop 224x224 \\
       --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
   brooklet quantize resnet20.th --arch resnet20 --calibrate data_batch_1.bin \\
       --save-ranges ranges.json -o resnet20.brook
@@ -64,12 +64,12 @@ Examples:
     /// Checks a model file, and runs the test images that it carries.
     #[command(after_help = "Example:\n  brooklet check net.brook")]
     Check(commands::check::Args),
-    /// Classifies pictures in the host simulator.
+    /// Classifies images in the host simulator.
     #[command(
         after_help = "Example:\n  brooklet run net.brook cat.png dog.jpg --logits logits.npy"
     )]
     Run(commands::run::Args),
-    /// Counts how many pictures are classified right.
+    /// Counts how many images are classified right.
     #[command(
         after_help = "Example:\n  brooklet eval net.brook test_batch.bin --limit 1000 --float logits.npy"
     )]
@@ -95,7 +95,7 @@ Examples:
     /// Says on which boards a model fits, and what others lack.
     #[command(after_help = "Example:\n  brooklet fit net.brook")]
     Fit(commands::fit::Args),
-    /// Puts firmware and a model on a board, and sends pictures to it.
+    /// Puts firmware and a model on a board, and sends images to it.
     #[command(
         after_help = "Example:\n  brooklet flash net.brook --board qemu-mps2-an386 --run cat.png --check"
     )]

@@ -1,4 +1,4 @@
-//! Real networks and real pictures, made by others: what comes out is counted, not assumed.
+//! Real networks and real images, made by others: what comes out is counted, not assumed.
 //!
 //! The files are looked for in `../shared/data` beside the checkout, or where `BROOKLET_DATA`
 //! says; without them these tests say so and pass.
@@ -52,11 +52,10 @@ fn quantize(network: &Path, arguments: &[&str]) -> ModelFile {
     ModelFile::open(&model).unwrap()
 }
 
-/// The model's answers for the first `count` test pictures.
+/// The model's answers for the first `count` test images.
 fn answers(model: &ModelFile, backend: HostBackend, count: usize) -> Vec<(Answer, Option<usize>)> {
-    let pictures = shared("cifar10/test_first5000.bin").unwrap();
-    let data =
-        Dataset::open(pictures.to_str().unwrap(), model.input(), &model.preprocess()).unwrap();
+    let images = shared("cifar10/test_first5000.bin").unwrap();
+    let data = Dataset::open(images.to_str().unwrap(), model.input(), &model.preprocess()).unwrap();
     let simulator = model.simulator(backend).unwrap();
     evaluate::answers(&simulator, &data, 0..count, || {}).unwrap()
 }
@@ -214,7 +213,7 @@ fn quantized_agrees_with_float(network: &str, apart: &[&str], folded: &[&str]) {
     }
 }
 
-/// What learned rounding reaches, from all the calibration pictures and from a few.
+/// What learned rounding reaches, from all the calibration images and from a few.
 #[test]
 fn resnet20_learns() {
     let (Some(network), Some(data), Some(logits)) = (

@@ -22,13 +22,13 @@ use brooklet_quantize::lower::int8::lower;
 use ndarray::Array2;
 use ndarray_npy::read_npy;
 
-/// Pictures of each network that every board classifies.
-const PICTURES: usize = 20;
+/// Images of each network that every board classifies.
+const IMAGES: usize = 20;
 
 /// RAM of boards on which every network here runs, and the suite.
 const AMPLE: u32 = 1 << 17;
 
-/// Runs `test` for every board of the checkout with so much RAM, several at once; if
+/// Runs `test` for every board of the checkout with at least this much RAM, several at once; if
 /// `BROOKLET_BOARD` names one, for that alone.
 fn on_boards_with(ram_bytes: u32, test: impl Fn(&Registry, &Spec) + Sync) {
     let registry = Registry::find().unwrap();
@@ -59,7 +59,7 @@ fn report(line: &str) {
     eprintln!("{line}");
 }
 
-/// The board's answers for the first pictures of a data set.
+/// The board's answers for the first images of a data set.
 fn board_answers(
     registry: &Registry,
     spec: &Spec,
@@ -68,7 +68,7 @@ fn board_answers(
 ) -> Vec<Answer> {
     let mut board = start(registry, spec, file).unwrap();
     let row = file.model().input().row_bytes();
-    let answers = (0..PICTURES)
+    let answers = (0..IMAGES)
         .map(|index| {
             let pixels = data.get(index).unwrap().pixels;
             let pixels = pixels.as_standard_layout();
@@ -94,12 +94,10 @@ fn golden(name: &str) -> (ModelFile, Dataset) {
     (file, data)
 }
 
-/// The host's answers for the first pictures of a data set.
+/// The host's answers for the first images of a data set.
 fn host_answers(file: &ModelFile, data: &Dataset) -> Vec<Answer> {
     let mut host = file.simulator(HostBackend::Reference).unwrap();
-    (0..PICTURES)
-        .map(|index| host.run(data.get(index).unwrap().pixels.as_slice().unwrap()))
-        .collect()
+    (0..IMAGES).map(|index| host.run(data.get(index).unwrap().pixels.as_slice().unwrap())).collect()
 }
 
 #[test]
@@ -142,7 +140,7 @@ fn model(network: &Path, preprocess: &Preprocess, folder: &Path) -> ModelFile {
     ModelFile::open(&path).unwrap()
 }
 
-/// What TFLite Micro computes, every board with so much RAM computes.
+/// What TFLite Micro computes, every board with enough RAM computes.
 fn boards_are_exact(
     ram_bytes: u32,
     network: &str,
@@ -153,8 +151,8 @@ fn boards_are_exact(
     let Some(shared) = common::shared_data("boards") else { return };
     let folder = tempfile::tempdir().unwrap();
     let file = model(&shared.join("models").join(network), preprocess, folder.path());
-    let pictures = shared.join("cifar10/test_first5000.bin");
-    let data = Dataset::open(pictures.to_str().unwrap(), file.input(), preprocess).unwrap();
+    let images = shared.join("cifar10/test_first5000.bin");
+    let data = Dataset::open(images.to_str().unwrap(), file.input(), preprocess).unwrap();
     let read = |name| read_npy(shared.join("expected").join(name)).unwrap();
     let read = |name| {
         let array: Array2<i8> = read(name);
@@ -240,7 +238,7 @@ fn a_board_limited_in_ram_agrees_with_the_host() {
     assert_eq!(board_answers(&registry, &limited, &file, &data), host_answers(&file, &data));
 }
 
-/// The plugin counts what the firmware counts, to the instruction: two pictures are twice one.
+/// The plugin counts what the firmware counts, to the instruction: two images are twice one.
 #[test]
 fn instructions_are_counted_one_by_one() {
     let registry = Registry::find().unwrap();
@@ -250,13 +248,13 @@ fn instructions_are_counted_one_by_one() {
     let packed = packed_into(folder.path(), spec, &file).unwrap();
     let file = packed.as_ref().unwrap_or(&file);
     let options = Options { count: true, ..Options::default() };
-    let [one, two] = [1, 2].map(|pictures| {
+    let [one, two] = [1, 2].map(|images| {
         let path = Some(file.path());
         let mut board = Board::start_with(&registry, spec, path, &options, &mut report).unwrap();
-        let picture = data.get(0).unwrap().pixels;
+        let image = data.get(0).unwrap().pixels;
         let row = file.model().input().row_bytes();
-        for _ in 0..pictures {
-            board.link().infer(picture.as_slice().unwrap().chunks(row)).unwrap();
+        for _ in 0..images {
+            board.link().infer(image.as_slice().unwrap().chunks(row)).unwrap();
         }
         let profiled = board.link().profile().unwrap().instructions;
         (estimate(&board.counts().unwrap()), profiled)
@@ -292,8 +290,8 @@ fn streaming_costs_next_to_nothing() {
         let spec = registry.board(name).unwrap();
         let [streamed, whole] = [&streamed, &whole].map(|file| {
             let mut board = start(&registry, spec, file).unwrap();
-            let picture = vec![100; file.model().input().bytes()];
-            board.link().infer(picture.chunks(file.model().input().row_bytes())).unwrap();
+            let image = vec![100; file.model().input().bytes()];
+            board.link().infer(image.chunks(file.model().input().row_bytes())).unwrap();
             board.link().profile().unwrap().instructions
         });
         assert!(streamed * 100 <= whole * 103, "{name}: {streamed} against {whole}");

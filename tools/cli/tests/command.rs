@@ -31,7 +31,7 @@ fn weight(index: usize) -> f32 {
     (index as f32 * 0.7).sin()
 }
 
-/// A residual block between a convolution and ten classes, for pictures of 8x8.
+/// A residual block between a convolution and ten classes, for images of 8x8.
 fn tiny() -> Onnx {
     let pads = [attribute("pads", &[1; 4])];
     Onnx::new(&[0, 3, 8, 8])
@@ -48,7 +48,7 @@ fn tiny() -> Onnx {
         .node("Gemm", "flat w2", "y", &[scalar("transB", 1)])
 }
 
-/// One convolution, of a picture with `rows` and `columns`.
+/// One convolution, of an image with `rows` and `columns`.
 fn conv(rows: i64, columns: i64, channels: i64, outputs: i64, weight: fn(usize) -> f32) -> Onnx {
     Onnx::new(&[1, channels, rows, columns])
         .floats("w", &[outputs, channels, 3, 3], weight)
@@ -56,7 +56,7 @@ fn conv(rows: i64, columns: i64, channels: i64, outputs: i64, weight: fn(usize) 
         .node("GlobalAveragePool", "bad_conv", "y", &[])
 }
 
-/// A folder to work in, with a network, a model of it, its ranges, and pictures.
+/// A folder to work in, with a network, a model of it, its ranges, and images.
 struct Desk {
     folder: TempDir,
 }
@@ -160,7 +160,7 @@ fn networks_that_are_refused() {
     desk.write("empty.onnx", b"");
     desk.write("named.tflite", &[&8u64.to_le_bytes()[..], b"{}      "].concat());
     desk.write("text.onnx", b"<html>not found</html>");
-    desk.write("picture.xyz", &desk.read("fits.png"));
+    desk.write("image.xyz", &desk.read("fits.png"));
     desk.write("broken.safetensors", b"\xff\xff\0\0\0\0\0\0{");
     desk.write("broken.pt", b"PK\x03\x04 and no more");
     desk.write("lstm.onnx", &tiny().node("LSTM", "y w2", "lstm", &[]).bytes());
@@ -185,7 +185,7 @@ fn networks_that_are_refused() {
         ("empty.onnx", &["empty.onnx: is not a valid ONNX file"]),
         ("named.tflite", &["named.tflite: is named like a TFLite network", "a safetensors file"]),
         ("text.onnx", &["text.onnx: is named like an ONNX network", "text"]),
-        ("picture.xyz", &["picture.xyz: is not a kind of network", "a picture", ".safetensors"]),
+        ("image.xyz", &["image.xyz: is not a kind of network", "an image", ".safetensors"]),
         ("tiny.brook", &["tiny.brook: is not a kind of network", "a brooklet model"]),
         ("broken.pt --arch resnet20", &["broken.pt: is not a valid PyTorch checkpoint"]),
         ("broken.safetensors --arch resnet20", &["broken.safetensors: "]),
@@ -218,16 +218,16 @@ fn options_and_data_that_are_refused() {
     desk.write("noise.npz", b"PK");
     for (data, says) in [
         ("nothing", &["nothing: cannot be read"][..]),
-        ("none", &["none: holds no pictures", "one subfolder a class"]),
-        ("classes", &["classes: holds no pictures"]),
+        ("none", &["none: holds no images", "one subfolder a class"]),
+        ("classes", &["classes: holds no images"]),
         ("two", &["tiny.onnx: has 10 classes, but two has 2 names", "--labels"]),
         ("sizes", &["sizes/1.png: is 7×9×3", "8×8×3", "--resize 8 --crop 8x8"]),
-        ("broken", &["broken/1.png: is not a png or jpeg picture"]),
+        ("broken", &["broken/1.png: is not a png or jpeg image"]),
         ("short.bin", &["short.bin: is not a CIFAR-10 binary file: 3072 bytes"]),
         ("noise.npy", &["noise.npy: is not an array of uint8 images"]),
         ("noise.npz", &["noise.npz: is not an array of uint8 images"]),
-        ("fits.png", &["fits.png: is one picture"]),
-        ("random:0", &["random:0: holds no pictures"]),
+        ("fits.png", &["fits.png: is one image"]),
+        ("random:0", &["random:0: holds no images"]),
         ("random:many", &["`many` is not a number"]),
     ] {
         desk.refuses(&format!("quantize tiny.onnx --calibrate {data} -o out.brook"), says);
@@ -383,7 +383,7 @@ fn model_files_that_are_refused() {
 }
 
 #[test]
-fn pictures_and_answers_that_are_refused() {
+fn images_and_answers_that_are_refused() {
     let desk = Desk::new();
     desk.write("cut.png", &desk.read("fits.png")[..70]);
     write_npy(desk.path("few.npy"), &Array2::<f32>::zeros((2, 10))).unwrap();
@@ -391,18 +391,18 @@ fn pictures_and_answers_that_are_refused() {
     write_npy(desk.path("ints.npy"), &Array2::<i8>::zeros((4, 10))).unwrap();
     write_npy(desk.path("best.npy"), &Array1::<u8>::zeros(2)).unwrap();
     for (line, says) in [
-        ("run tiny.brook", &["<PICTURES>"][..]),
+        ("run tiny.brook", &["<IMAGES>"][..]),
         ("run tiny.brook nothing.png", &["nothing.png: cannot be read"]),
         ("run tiny.brook fits.png other.png", &["other.png: is 7×9×3", "takes 8×8×3", "--resize"]),
-        ("run tiny.brook tiny.onnx", &["tiny.onnx: is not a png or jpeg picture"]),
-        ("run tiny.brook cut.png", &["cut.png: is not a png or jpeg picture", "whole"]),
-        ("eval tiny.brook random:4 --skip 4", &["random:4: has 4 pictures", "lower --skip"]),
+        ("run tiny.brook tiny.onnx", &["tiny.onnx: is not a png or jpeg image"]),
+        ("run tiny.brook cut.png", &["cut.png: is not a png or jpeg image", "whole"]),
+        ("eval tiny.brook random:4 --skip 4", &["random:4: has 4 images", "lower --skip"]),
         ("eval tiny.brook random:4 --limit 0", &["raise --limit"]),
         ("eval tiny.brook random:4 --float nothing.npy", &["nothing.npy: cannot be read"]),
         ("eval tiny.brook random:4 --float fits.png", &["fits.png: ", "float32 logits"]),
         ("eval tiny.brook random:4 --float ints.npy", &["ints.npy: ", "float32 logits"]),
-        ("eval tiny.brook random:4 --float few.npy", &["few.npy: has answers for 2 pictures"]),
-        ("eval tiny.brook random:4 --float best.npy", &["best.npy: has answers for 2 pictures"]),
+        ("eval tiny.brook random:4 --float few.npy", &["few.npy: has answers for 2 images"]),
+        ("eval tiny.brook random:4 --float best.npy", &["best.npy: has answers for 2 images"]),
         ("eval tiny.brook random:4 --float narrow.npy", &["narrow.npy: has 9 logits", "10"]),
     ] {
         desk.refuses(line, says);
@@ -412,7 +412,7 @@ fn pictures_and_answers_that_are_refused() {
 #[test]
 fn boards_that_are_unknown_or_too_small() {
     let desk = Desk::new();
-    // 1.2 MB of weights; a map whose rows take 174 KB; pictures whose rows take 192 bytes.
+    // 1.2 MB of weights; a map whose rows take 174 KB; images whose rows take 192 bytes.
     desk.write("heavy.onnx", &conv(4, 4, 256, 512, weight).bytes());
     desk.write("wide.onnx", &conv(2, 340, 3, 512, weight).bytes());
     desk.write("long.onnx", &conv(2, 64, 3, 4, weight).bytes());
@@ -531,15 +531,15 @@ fn reports_as_json() {
         assert!(sqnr > 20.0, "{calibration}: {sqnr}");
     }
 
-    let pictures = desk.report("run new/a.brook fits.png fits.png --logits new/run.npy");
-    assert_eq!(pictures.as_array().unwrap().len(), 2);
-    has(&pictures[0], &["picture", "device", "logits", "top"]);
-    let top = pictures[0]["top"].as_array().unwrap();
+    let images = desk.report("run new/a.brook fits.png fits.png --logits new/run.npy");
+    assert_eq!(images.as_array().unwrap().len(), 2);
+    has(&images[0], &["image", "device", "logits", "top"]);
+    let top = images[0]["top"].as_array().unwrap();
     assert_eq!(top.len(), 5);
     assert_eq!(top[0]["name"], top[0]["class"].to_string());
     let logits: Array2<i8> = read_npy(desk.path("new/run.npy")).unwrap();
     assert_eq!(logits.dim(), (2, 10));
-    assert_eq!(json!(logits.row(1).to_vec()), pictures[1]["logits"]);
+    assert_eq!(json!(logits.row(1).to_vec()), images[1]["logits"]);
 
     let real = logits.row(0).broadcast((10, 10)).unwrap().mapv(f32::from);
     write_npy(desk.path("float.npy"), &real).unwrap();

@@ -45,7 +45,7 @@ fn probabilities_are_averaged_in_the_arena_of_one() {
     let report = json(folder.path(), "ensemble a.brook b.brook c.brook -o all.brook");
     let [arena, largest] =
         ["arena_bytes", "largest_member_arena_bytes"].map(|name| report[name].as_u64().unwrap());
-    // The picture stays, 32 · 32 · 3 bytes, and a few probabilities.
+    // The image stays, 32 · 32 · 3 bytes, and a few probabilities.
     assert!(arena <= largest + 3072 + 64, "{arena} for {largest}");
     let members = ["a.brook", "b.brook", "c.brook"].map(open);
     let all = open("all.brook");
@@ -101,8 +101,8 @@ fn members_that_do_not_fit_are_named() {
     let folder = members();
     for (member, words) in [
         ("hundred", "hundred.brook: tells other classes apart"),
-        ("small", "small.brook: takes other pictures"),
-        ("mean", "mean.brook: prepares pictures otherwise"),
+        ("small", "small.brook: takes other images"),
+        ("mean", "mean.brook: prepares images otherwise"),
         ("nothing", "nothing.brook: cannot be read"),
     ] {
         let line = format!("ensemble a.brook {member}.brook -o all.brook");

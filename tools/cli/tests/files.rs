@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use shell::{brooklet, resnet8, succeed};
 use tempfile::TempDir;
 
-/// A folder with a network, a model of it, its ranges, pictures and logits.
+/// A folder with a network, a model of it, its ranges, images and logits.
 fn desk() -> TempDir {
     let desk = resnet8();
     let folder = desk.path();

@@ -18,9 +18,9 @@ fn check(files: &[&str], expected: &str, preprocess: &Preprocess, count: usize) 
     };
     let expected: Array2<f32> = read_npy(data.join("expected").join(expected)).unwrap();
     let expected = expected.slice(s![..count, ..]);
-    let pictures = data.join("cifar10/test_first5000.bin");
-    let pictures = Dataset::open(pictures.to_str().unwrap(), INPUT, preprocess).unwrap();
-    let batch = pictures.batch(0..count).unwrap();
+    let images = data.join("cifar10/test_first5000.bin");
+    let images = Dataset::open(images.to_str().unwrap(), INPUT, preprocess).unwrap();
+    let batch = images.batch(0..count).unwrap();
     let largest = expected.iter().fold(0f32, |largest, value| largest.max(value.abs()));
     for file in files {
         let bare = file.ends_with(".safetensors");

@@ -123,12 +123,12 @@ fn what_is_no_layer_is_refused() {
     brooklet(folder, &format!("{quantize} -o b.brook --save-ranges r.json")).unwrap();
     let from = "quantize a.safetensors --arch resnet8 --ranges r.json -o c.brook --int16";
     let refused = brooklet(folder, &format!("{from} auto")).unwrap_err();
-    assert!(refused.contains("gains are measured on pictures"), "{refused}");
+    assert!(refused.contains("gains are measured on images"), "{refused}");
     assert_eq!(in_int16(&json(folder, &format!("{from} first"))), ["stem"]);
 }
 
 /// On a trained network each layer that is taken brings its gain, and the model all of them: more
-/// than 6 dB on ResNet-8, whose int8 model has 37.4 dB on pictures that it has not seen.
+/// than 6 dB on ResNet-8, whose int8 model has 37.4 dB on images that it has not seen.
 #[test]
 fn what_is_worth_it_is_found() {
     let Some(data) = common::shared_data("int16") else { return };

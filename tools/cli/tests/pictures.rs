@@ -5,7 +5,7 @@ mod common;
 use std::path::Path;
 
 use brooklet_import::error::{Error, Problem};
-use brooklet_quantize::data::{Dataset, Preprocess, read_picture};
+use brooklet_quantize::data::{Dataset, Preprocess, read_image};
 use common::shared_data;
 use image::{Rgb, RgbImage};
 use miette::Diagnostic;
@@ -25,18 +25,18 @@ fn a_folder_with_a_subfolder_a_class() {
         let class = folder.path().join(class);
         std::fs::create_dir(&class).unwrap();
         for number in 0..2 {
-            let picture = RgbImage::from_fn(5, 4, |x, y| Rgb([red + number, x as u8, y as u8]));
-            picture.save(class.join(format!("{number}.png"))).unwrap();
+            let image = RgbImage::from_fn(5, 4, |x, y| Rgb([red + number, x as u8, y as u8]));
+            image.save(class.join(format!("{number}.png"))).unwrap();
         }
-        std::fs::write(class.join("notes.txt"), "no picture").unwrap();
+        std::fs::write(class.join("notes.txt"), "no image").unwrap();
     }
     let data = open(folder.path(), [4, 5, 3], &RAW).unwrap();
     assert_eq!((data.len(), data.classes().unwrap()), (4, &["cat".into(), "dog".into()][..]));
-    let picture = data.get(3).unwrap();
-    assert_eq!(picture.label, Some(1));
-    assert_eq!(picture.pixels.index_axis(Axis(2), 0)[[0, 0]], 11);
-    assert_eq!(picture.pixels[[2, 3, 1]], 3);
-    assert_eq!(picture.pixels[[2, 3, 2]], 2);
+    let image = data.get(3).unwrap();
+    assert_eq!(image.label, Some(1));
+    assert_eq!(image.pixels.index_axis(Axis(2), 0)[[0, 0]], 11);
+    assert_eq!(image.pixels[[2, 3, 1]], 3);
+    assert_eq!(image.pixels[[2, 3, 2]], 2);
 
     let error = open(folder.path(), [8, 8, 3], &RAW).unwrap().get(0).unwrap_err();
     let text = format!("{error} | {}", error.help().unwrap());
@@ -59,7 +59,7 @@ fn a_centre_crop() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("p.png");
     RgbImage::from_fn(6, 7, |x, y| Rgb([x as u8, y as u8, 0])).save(&path).unwrap();
-    let pixels = read_picture(&path, [4, 4, 3], &Preprocess { crop: Some([4, 4]), ..RAW }).unwrap();
+    let pixels = read_image(&path, [4, 4, 3], &Preprocess { crop: Some([4, 4]), ..RAW }).unwrap();
     // Rows: 1.5 to the even 2; columns: 1.
     assert_eq!((pixels[[0, 0, 0]], pixels[[0, 0, 1]]), (1, 2));
 }
@@ -82,11 +82,11 @@ fn arrays() {
     writer.add_array("y", &Array1::from(vec![7i64, 8, 9])).unwrap();
     writer.finish().unwrap();
     let data = open(&npz, [4, 5, 3], &RAW).unwrap();
-    let picture = data.get(1).unwrap();
-    assert_eq!((picture.label, picture.pixels.view()), (Some(8), last.index_axis(Axis(0), 1)));
+    let image = data.get(1).unwrap();
+    assert_eq!((image.label, image.pixels.view()), (Some(8), last.index_axis(Axis(0), 1)));
 
     let error = open(&npy, [8, 8, 3], &RAW).unwrap().get(0).unwrap_err();
-    assert!(error.to_string().contains("x.npy: `picture 0`: is 4×5×3"), "{error}");
+    assert!(error.to_string().contains("x.npy: `image 0`: is 4×5×3"), "{error}");
     std::fs::write(&npy, b"\x93NUMPY\x01\0").unwrap();
     assert!(matches!(open(&npy, [4, 5, 3], &RAW).err().unwrap().problem, Problem::Data { .. }));
 }
@@ -105,7 +105,7 @@ fn noise_repeats() {
 fn nothing_and_nonsense_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let error = open(folder.path(), [4, 4, 3], &RAW).err().unwrap();
-    assert!(error.to_string().contains("holds no pictures"), "{error}");
+    assert!(error.to_string().contains("holds no images"), "{error}");
     assert!(Dataset::open("random:0", [4, 4, 3], &RAW).is_err());
     assert!(Dataset::open("random:many", [4, 4, 3], &RAW).is_err());
     assert!(matches!(
@@ -116,13 +116,13 @@ fn nothing_and_nonsense_are_refused() {
     std::fs::write(&odd, vec![0; 3074]).unwrap();
     assert!(open(&odd, [32, 32, 3], &RAW).err().unwrap().to_string().contains("3074 bytes"));
     let fake = folder.path().join("fake.png");
-    std::fs::write(&fake, b"not a picture").unwrap();
-    assert!(read_picture(&fake, [4, 4, 3], &RAW).is_err());
+    std::fs::write(&fake, b"not an image").unwrap();
+    assert!(read_image(&fake, [4, 4, 3], &RAW).is_err());
 }
 
 #[test]
 fn cifar() {
-    let Some(data) = shared_data("cifar pictures") else {
+    let Some(data) = shared_data("cifar images") else {
         return;
     };
     let data = open(&data.join("cifar10/calib_train_1000.bin"), [32, 32, 3], &RAW).unwrap();

@@ -131,7 +131,7 @@ pub(crate) fn kind(metadata: &Metadata) -> &'static str {
     "a device"
 }
 
-/// The bytes of a regular file of at most so many.
+/// The bytes of a regular file, up to a limit.
 ///
 /// # Errors
 ///
@@ -141,7 +141,7 @@ pub fn read(path: &Path, limit: Limit) -> Result<Vec<u8>, FileProblem> {
     take(file, bytes, limit)
 }
 
-/// All of a reader that gives so many bytes, as it says.
+/// All of a reader that says how many bytes it gives.
 ///
 /// # Errors
 ///
@@ -156,7 +156,7 @@ pub fn take(reader: impl Read, bytes: u64, limit: Limit) -> Result<Vec<u8>, File
     Ok(contents)
 }
 
-/// Memory for so many bytes, or an error instead of the end of the program.
+/// Memory for a number of bytes, or an error instead of the end of the program.
 fn reserved(bytes: u64) -> Result<Vec<u8>, FileProblem> {
     let lacking = || FileProblem::Memory { bytes };
     let mut memory = Vec::new();

@@ -12,7 +12,7 @@ fn is_control(c: char) -> bool {
         || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Text in one line of at most so many characters.
+/// Text in one line of up to a number of characters.
 pub fn line(text: &str, most: usize) -> String {
     clean(text, most, false)
 }

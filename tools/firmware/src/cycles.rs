@@ -33,7 +33,7 @@ const LEAST: Timings = Timings { refill: 1, division: 2 };
 const MIDDLE: Timings = Timings { refill: 2, division: 7 };
 const MOST: Timings = Timings { refill: 3, division: 12 };
 
-/// Cycles for a picture, estimated.
+/// Cycles for an image, estimated.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Cycles {
     /// The middle of what they may be.
@@ -133,7 +133,7 @@ enum Kind {
     Store {
         register_offset: bool,
     },
-    /// Loads or stores of so many words.
+    /// Loads or stores of this number of words.
     Several(u32),
 }
 

@@ -146,7 +146,7 @@ pub enum Error {
         arena: u32,
     },
 
-    /// There is not so much RAM on the board.
+    /// The board has less RAM than that.
     #[error("{board} cannot be limited to {asked} bytes of RAM: it has {ram}")]
     #[diagnostic(help("choose fewer bytes, or a board with more RAM (`brooklet boards`)"))]
     LimitTooLarge {
@@ -292,7 +292,7 @@ pub enum Error {
         reason: String,
     },
 
-    /// The rows of the model's pictures are too long for the board.
+    /// The rows of the model's images are too long for the board.
     #[error("rows of {bytes} bytes are longer than the {limit} that {board} takes")]
     #[diagnostic(help(
         "choose a board that takes longer rows (`brooklet boards`) or a narrower input, or raise \

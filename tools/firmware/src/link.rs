@@ -44,11 +44,11 @@ pub struct BoardIdentity {
     pub slot_bytes: u32,
     /// Bytes of RAM for an arena.
     pub arena_bytes: u32,
-    /// Bytes of the longest row of a picture that it takes.
+    /// Bytes of the longest row of an image that it takes.
     pub row_bytes: u32,
 }
 
-/// What a board made of a picture.
+/// What a board made of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The logits as the board has them in memory: int8, or int16 where the model's are.
@@ -57,7 +57,7 @@ pub struct Answer {
     pub output: Vec<u8>,
 }
 
-/// What a picture cost.
+/// What an image cost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
     /// Instructions from the first row pushed to the logits ready, in the session's calls.
@@ -151,7 +151,7 @@ impl Link {
         })
     }
 
-    /// Sends a picture, row by row from the top, and waits for the results.
+    /// Sends an image, row by row from the top, and waits for the results.
     pub fn infer<R: AsRef<[u8]>>(
         &mut self,
         rows: impl IntoIterator<Item = R>,
@@ -162,7 +162,7 @@ impl Link {
         self.answer()
     }
 
-    /// Sends one row of a picture; row 0 begins one.
+    /// Sends one row of an image; row 0 begins one.
     pub fn push(&mut self, y: u16, pixels: &[u8]) -> Result<(), Error> {
         self.ask("row", &Request::Row { y, pixels }, |response| match response {
             Response::Accepted(accepted) if accepted.rows == y + 1 => Some(()),
@@ -170,7 +170,7 @@ impl Link {
         })
     }
 
-    /// The results of the picture whose rows were sent.
+    /// The results of the image whose rows were sent.
     pub fn answer(&mut self) -> Result<Answer, Error> {
         let logits = self.values("logits", |first| Request::Logits { first })?;
         let output = self.values("output", |first| Request::Output { first })?;
@@ -201,7 +201,7 @@ impl Link {
         }
     }
 
-    /// What the last picture cost.
+    /// What the last image cost.
     pub fn profile(&mut self) -> Result<Profile, Error> {
         let mut profile = Profile { instructions: 0, stack_bytes: 0, layers: Vec::new() };
         loop {
@@ -224,7 +224,7 @@ impl Link {
         }
     }
 
-    /// Forgets the picture that is under way.
+    /// Forgets the image that is under way.
     pub fn reset(&mut self) -> Result<(), Error> {
         self.ask("reset", &Request::Reset, |response| match response {
             Response::Ready => Some(()),

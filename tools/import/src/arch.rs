@@ -196,7 +196,7 @@ impl Arch {
         self.name
     }
 
-    /// Height and width of the pictures that it was published for.
+    /// Height and width of the images that it was published for.
     pub fn default_input(self) -> [usize; 2] {
         match self.family {
             Family::Cifar | Family::CifarBottleneck | Family::MlPerf => [32, 32],

@@ -245,40 +245,40 @@ pub enum Problem {
         classes: usize,
     },
 
-    /// A picture that cannot be decoded.
-    #[error("is not a png or jpeg picture: {detail}")]
+    /// An image that cannot be decoded.
+    #[error("is not a png or jpeg image: {detail}")]
     #[diagnostic(help("give a whole png or jpeg file"))]
-    Picture {
+    Image {
         /// The decoder's words.
         detail: String,
     },
 
-    /// Pictures of another size than the network's input.
+    /// Images of another size than the network's input.
     #[error(
         "is {}×{}×{} (height, width, channels), but the network takes {}×{}×{}",
         found[0], found[1], found[2], wanted[0], wanted[1], wanted[2]
     )]
     #[diagnostic(help(
-        "`brooklet quantize` with --resize {} --crop {}x{} makes a model that takes pictures of \
-         any size; or give pictures of the network's size",
+        "`brooklet quantize` with --resize {} --crop {}x{} makes a model that takes images of \
+         any size; or give images of the network's size",
         wanted[0].max(wanted[1]), wanted[0], wanted[1]
     ))]
-    PictureSize {
-        /// Height, width, channels of the picture after any --resize and --crop.
+    ImageSize {
+        /// Height, width, channels of the image after any --resize and --crop.
         found: [usize; 3],
         /// Height, width, channels of the network's input.
         wanted: [usize; 3],
     },
 
-    /// A crop that does not fit into the picture.
+    /// A crop that does not fit into the image.
     #[error("is {}×{}, too small to crop {}×{} from", found[0], found[1], crop[0], crop[1])]
     #[diagnostic(help(
-        "`brooklet quantize` with --resize {} scales pictures before they are cropped; or give \
+        "`brooklet quantize` with --resize {} scales images before they are cropped; or give \
          larger ones",
         crop[0].max(crop[1])
     ))]
     CropSize {
-        /// Height and width of the picture.
+        /// Height and width of the image.
         found: [usize; 2],
         /// Height and width of the crop.
         crop: [usize; 2],

@@ -97,7 +97,7 @@ impl Kind {
         } else if head.starts_with(b"<") || head.starts_with(b"{") {
             Some(Kind::Other("text"))
         } else if head.starts_with(b"\x89PNG") || head.starts_with(b"\xff\xd8\xff") {
-            Some(Kind::Other("a picture"))
+            Some(Kind::Other("an image"))
         } else {
             None
         }

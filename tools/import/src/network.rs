@@ -26,7 +26,7 @@ pub(crate) const MAX_EXTENT: usize = u16::MAX as usize;
 /// Most nodes: layers have 16-bit numbers in the model format.
 pub(crate) const MAX_NODES: usize = u16::MAX as usize;
 
-/// Elements that a network's weights may have, all layers together, where its file holds so many:
+/// Elements that a network's weights may have, all layers together, where its file holds as many:
 /// layers may share weights, and exporters transpose or scale them in the graph, but a few bytes
 /// must not become gigabytes.
 pub(crate) fn most_elements(held: usize) -> usize {
@@ -44,7 +44,7 @@ pub(crate) fn too_many_elements() -> Problem {
 /// A float network.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Network {
-    /// Shape of the picture it takes.
+    /// Shape of the image it takes.
     pub input: Shape,
     /// The nodes; every node comes after its inputs, the last is the output.
     pub nodes: Vec<Node>,
@@ -91,7 +91,7 @@ impl PartialEq for Node {
 /// What a node computes.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Op {
-    /// The picture.
+    /// The image.
     Input,
     /// Convolution or fully connected layer.
     Conv(Conv),
@@ -202,7 +202,7 @@ impl Network {
         Ok(self.nodes.len() - 1)
     }
 
-    /// Multiply-accumulates of its convolutions for a picture, those on padding included.
+    /// Multiply-accumulates of its convolutions for an image, those on padding included.
     pub fn macs(&self) -> usize {
         let macs = |node: &Node| match &node.op {
             Op::Conv(conv) => node.shape[0] * node.shape[1] * conv.weights.len(),

@@ -228,7 +228,7 @@ fn input(
     let [info] = inputs[..] else {
         return Err(unsupported(
             format!("the network has {} inputs", inputs.len()),
-            "export it with the picture as its only input",
+            "export it with the image as its only input",
         )
         .into());
     };
@@ -254,7 +254,7 @@ fn input(
     let [batch, one, two, three] = &dims[..] else {
         return Err(unsupported(
             format!("the input has shape {shape}"),
-            "brooklet runs networks that take one picture: [N, channels, height, width]",
+            "brooklet runs networks that take one image: [N, channels, height, width]",
         ))
         .at(&name);
     };
@@ -381,7 +381,7 @@ impl Importer<'_> {
         self.operator(node, &Inputs(inputs)).map(Value::Map)
     }
 
-    /// Takes so many elements of those that the network may have.
+    /// Takes this number of elements of those that the network may have.
     fn take(&mut self, elements: usize) -> Result<(), Problem> {
         self.room = self.room.checked_sub(elements).ok_or_else(too_many_elements)?;
         Ok(())
@@ -616,7 +616,7 @@ impl Importer<'_> {
                     "{} with a constant that is not a value a channel of a layer",
                     op_type(node)
                 ),
-                "if it normalizes the picture, export the network without it and give --mean and \
+                "if it normalizes the image, export the network without it and give --mean and \
                  --std instead",
             ));
         }
@@ -834,7 +834,7 @@ impl Inputs {
         match self.0.get(index) {
             Some(Some(Value::Constant(constant))) => Ok(constant),
             Some(Some(Value::Map(_))) => Err(unsupported(
-                format!("input {index} depends on the picture"),
+                format!("input {index} depends on the image"),
                 "export the network with its weights and shapes as constants",
             )),
             _ => Err(corrupt(format!("input {index} is missing"))),

@@ -12,7 +12,7 @@ use crate::network::{NodeId, Pads, Shape, Subsample, Window};
 /// A network of int8 maps and weights.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QuantizedNetwork {
-    /// Shape of the picture it takes.
+    /// Shape of the image it takes.
     pub input: Shape,
     /// The nodes; every node comes after its inputs, the last is the output. Node 0 is the input,
     /// whose scale and zero point say what int8 values the network takes.
@@ -54,7 +54,7 @@ impl PartialEq for QuantizedNode {
 /// What a quantized node computes.
 #[derive(Debug, Clone, PartialEq)]
 pub enum QuantizedOp {
-    /// The picture.
+    /// The image.
     Input,
     /// Convolution or fully connected layer.
     Conv(QuantizedConv),

@@ -27,7 +27,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Imported, Fault> {
     let (&[input], &[output]) = (&graph.inputs[..], &graph.outputs[..]) else {
         return Err(unsupported(
             format!("has {} inputs and {} outputs", graph.inputs.len(), graph.outputs.len()),
-            "convert it with the picture as its only input and the scores as its only output",
+            "convert it with the image as its only input and the scores as its only output",
         )
         .into());
     };

@@ -147,7 +147,7 @@ fn work_in_int16(layer: &LayerRecord, input: Shape) -> (&'static str, Work) {
     (name, work.map(|count| count as f64))
 }
 
-/// The kernel that computes a layer, and what it does for one picture.
+/// The kernel that computes a layer, and what it does for one image.
 pub fn work(layer: &LayerRecord, input: Shape) -> (&'static str, Work) {
     if let (Operator::Conv, Some(unpacked)) = (layer.operator(), layer.packing().unpacked()) {
         return work_in_four_bits(layer, input, unpacked);

@@ -7,7 +7,7 @@
 //!        └─> member 3 ─> softmax ─> add ┘   mean of 3 = ⅓ · third + ⅔ · mean of 2
 //! ```
 //!
-//! The picture stays in the arena until the last member has read it.
+//! The image stays in the arena until the last member has read it.
 
 use brooklet::Shape;
 use brooklet::format::{NONE, Operator, flags};
@@ -22,11 +22,11 @@ use crate::records::{set_add, set_softmax};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
 pub enum Misfit {
     /// Not the same pixels, or not the same int8 numbers for them.
-    #[error("takes other pictures than the first member")]
+    #[error("takes other images than the first member")]
     #[diagnostic(help("quantize all members with the same input size, --mean and --std"))]
     Input,
     /// Other preprocessing.
-    #[error("prepares pictures otherwise than the first member")]
+    #[error("prepares images otherwise than the first member")]
     #[diagnostic(help("quantize all members with the same --resize, --crop, --mean and --std"))]
     Preprocessing,
     /// Not the same classes.
@@ -43,7 +43,7 @@ pub enum Misfit {
     Layers,
     /// Logits whose scale is out of all proportion.
     #[error("has logits whose scale no softmax takes")]
-    #[diagnostic(help("quantize it again, on pictures like those it will see"))]
+    #[diagnostic(help("quantize it again, on images like those it will see"))]
     Logits,
 }
 

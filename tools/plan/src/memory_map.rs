@@ -1,4 +1,4 @@
-//! What lies where in the arena, and when: for the terminal, and as a picture.
+//! What lies where in the arena, and when: for the terminal, and as an image.
 //!
 //! ```text
 //!           time: a step of a layer after the other, segment by segment
@@ -21,8 +21,8 @@ use crate::timeline::{Content, Item, Timeline};
 /// Columns and lines of the map on the terminal.
 const GRID: [usize; 2] = [72, 16];
 
-/// Extents of the picture, without its margins.
-const PICTURE: [f64; 2] = [1200.0, 480.0];
+/// Extents of the image, without its margins.
+const IMAGE: [f64; 2] = [1200.0, 480.0];
 const MARGIN: f64 = 60.0;
 
 /// The arena of a model over time.
@@ -151,9 +151,9 @@ impl<'m> MemoryMap<'m> {
         text
     }
 
-    /// The map as a picture. Each item says what it is when pointed at.
+    /// The map as an image. Each item says what it is when pointed at.
     pub fn svg(&self) -> String {
-        let [width, height] = PICTURE;
+        let [width, height] = IMAGE;
         let arena = self.model.arena_bytes();
         let x = |step: usize| MARGIN + width * step as f64 / self.taken.len().max(1) as f64;
         let y = |offset: usize| MARGIN + height * offset as f64 / arena.max(1) as f64;

@@ -126,13 +126,13 @@ impl ModelFile {
         &self.bytes
     }
 
-    /// Shape of the picture.
+    /// Shape of the image.
     pub fn input(&self) -> [usize; 3] {
         let shape = self.model().input();
         [shape.rows, shape.columns, shape.channels].map(usize::from)
     }
 
-    /// How a picture becomes the network's rows.
+    /// How an image becomes the network's rows.
     pub fn preprocess(&self) -> Preprocess {
         self.model().preprocessing().map(from_record).unwrap_or_default()
     }
@@ -294,7 +294,7 @@ pub struct Simulator<'m> {
     arena: Vec<u128>,
 }
 
-/// What a network says of a picture.
+/// What a network says of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// Logits, int8 or int16.
@@ -317,7 +317,7 @@ impl Simulator<'_> {
         on!(self.kernels, backend => name(backend))
     }
 
-    /// Runs one picture: rows × columns × channels bytes.
+    /// Runs one image: rows × columns × channels bytes.
     pub fn run(&mut self, pixels: &[u8]) -> Answer {
         on!(self.kernels, backend => self.run_on(backend, pixels))
     }
@@ -334,10 +334,9 @@ impl Simulator<'_> {
 
     fn run_on(&mut self, backend: impl Backend, pixels: &[u8]) -> Answer {
         let mut session = self.session(backend);
-        let logits =
-            session.run_picture(pixels).expect("the picture has the input's size").scores();
+        let logits = session.run_image(pixels).expect("the image has the input's size").scores();
         let logits = logits.collect();
-        let output = session.output().expect("the picture is complete").scores().collect();
+        let output = session.output().expect("the image is complete").scores().collect();
         Answer { logits, output }
     }
 }

@@ -58,7 +58,7 @@ pub struct Uncuttable {
 pub enum Goal {
     /// The smallest arena.
     Size,
-    /// The fewest instructions within an arena of so many bytes; where none is that small, the
+    /// The fewest instructions within an arena of that many bytes; where none is that small, the
     /// smallest. Each step looks for its layer among those of its segment, so short segments
     /// are quick, and take whole maps between them.
     Speed {

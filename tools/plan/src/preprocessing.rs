@@ -4,7 +4,7 @@ use brooklet::format::PreprocessingRecord;
 use serde::{Deserialize, Serialize};
 use zerocopy::little_endian::{F32, U16};
 
-/// From a picture to the network's input.
+/// From an image to the network's input.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Preprocess {

@@ -23,7 +23,7 @@ pub struct Program {
     pub logits: usize,
     /// Names of the classes; none, or one for each.
     pub labels: Vec<String>,
-    /// How a picture becomes the network's rows.
+    /// How an image becomes the network's rows.
     pub preprocessing: Option<PreprocessingRecord>,
     /// Images that the file carries, with their answers.
     pub test_images: Vec<TestImage>,

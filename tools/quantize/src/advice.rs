@@ -23,7 +23,7 @@ pub fn advice(layers: &[Layer], sqnr_db: Option<f64>) -> String {
     } else if worst.saturation > CLIPPED {
         format!(
             "clips {:.2} % of its values: quantize with --calibration min-max; if it was, with \
-             --calibrate on more pictures like these",
+             --calibrate on more images like these",
             100.0 * worst.saturation,
         )
     } else if worst.weights_part > 0.5 && worst.weight_bits == Some(4) {
@@ -32,7 +32,7 @@ pub fn advice(layers: &[Layer], sqnr_db: Option<f64>) -> String {
             .into()
     } else if worst.weights_part > 0.5 || worst.activation_bits == 16 {
         "most of it by its weights: quantize with --effort best, which learns their rounding from \
-         more samples; if it was, with --calibrate on more pictures"
+         more samples; if it was, with --calibrate on more images"
             .into()
     } else if last == Some(index) {
         "most of it by the rounding of the logits themselves to int8: the layers before it need \

@@ -78,7 +78,7 @@ pub struct Bars {
     pub counts: [u64; BARS],
 }
 
-/// Sums over pictures of what is said of a layer.
+/// Sums over images of what is said of a layer.
 #[derive(Default)]
 struct Sums {
     float: f64,
@@ -91,7 +91,7 @@ struct Sums {
     rounding: f64,
 }
 
-/// Compares the layers of a network and of its model on the first `pictures` of a data set;
+/// Compares the layers of a network and of its model on the first `images` of a data set;
 /// calls `done` after each layer of each batch.
 ///
 /// # Errors
@@ -102,7 +102,7 @@ pub fn layers(
     program: &Program,
     preprocess: &Preprocess,
     data: &Dataset,
-    pictures: usize,
+    images: usize,
     mut done: impl FnMut(),
 ) -> Result<Vec<Layer>, Failure> {
     let joined = Fused::new(network)?;
@@ -136,8 +136,8 @@ pub fn layers(
     let mut sums: Vec<Sums> = fused.units.iter().map(|_| Sums::default()).collect();
     let mut values: Vec<Option<Bars>> = vec![None; fused.units.len()];
     let mut signal = 0.0;
-    for start in (0..pictures).step_by(BATCH) {
-        let batch = data.batch(start..pictures.min(start + BATCH))?;
+    for start in (0..images).step_by(BATCH) {
+        let batch = data.batch(start..images.min(start + BATCH))?;
         let maps = float.maps(batch.view(), &fused)?;
         let right = maps.logits();
         signal += right.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>();

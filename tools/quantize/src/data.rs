@@ -1,8 +1,8 @@
-//! Pictures to calibrate and to evaluate with, as bytes of exactly the network's input size.
+//! Images to calibrate and to evaluate with, as bytes of exactly the network's input size.
 //!
-//! A [`Dataset`] gives any picture by its number and reads it when asked, so it can be shared
+//! A [`Dataset`] gives any image by its number and reads it when asked, so it can be shared
 //! between threads and never holds more than a list of files (`.npy` and `.npz` excepted: those
-//! are held whole). [`Preprocess`] says how a picture of another size is fitted, and how bytes
+//! are held whole). [`Preprocess`] says how an image of another size is fitted, and how bytes
 //! become the numbers that a float network takes.
 
 use std::fs::{self, File};
@@ -22,18 +22,14 @@ use crate::network::Shape;
 use brooklet_files::{self as files, Limit};
 pub use brooklet_plan::Preprocess;
 
-/// A picture of the network's input size.
-fn fit(
-    preprocess: &Preprocess,
-    picture: DynamicImage,
-    input: Shape,
-) -> Result<Array3<u8>, Problem> {
-    let mut picture = picture;
+/// An image of the network's input size.
+fn fit(preprocess: &Preprocess, image: DynamicImage, input: Shape) -> Result<Array3<u8>, Problem> {
+    let mut image = image;
     if let Some(short) = preprocess.resize {
-        picture = decode::resize(picture, short)?;
+        image = decode::resize(image, short)?;
     }
     if let Some([height, width]) = preprocess.crop {
-        let found = [picture.height(), picture.width()];
+        let found = [image.height(), image.width()];
         if found[0] < height || found[1] < width {
             let [found, crop] = [found, [height, width]].map(|size| size.map(|n| n as usize));
             return Err(Problem::CropSize { found, crop });
@@ -41,22 +37,22 @@ fn fit(
         // Halves go to the even pixel, as in Python.
         let start = |all: u32, part: u32| (f64::from(all - part) / 2.0).round_ties_even() as u32;
         let (x, y) = (start(found[1], width), start(found[0], height));
-        picture = imageops::crop_imm(&picture, x, y, width, height).to_image().into();
+        image = imageops::crop_imm(&image, x, y, width, height).to_image().into();
     }
     let [height, width, channels] = input;
-    let size = [picture.height() as usize, picture.width() as usize];
+    let size = [image.height() as usize, image.width() as usize];
     let pixels = match channels {
-        1 => picture.into_luma8().into_raw(),
-        _ => picture.into_rgb8().into_raw(),
+        1 => image.into_luma8().into_raw(),
+        _ => image.into_rgb8().into_raw(),
     };
     if size != [height, width] || channels * height * width != pixels.len() {
         let found = [size[0], size[1], pixels.len() / (size[0] * size[1]).max(1)];
-        return Err(Problem::PictureSize { found, wanted: input });
+        return Err(Problem::ImageSize { found, wanted: input });
     }
     Ok(Array3::from_shape_vec((height, width, channels), pixels).expect("as many pixels"))
 }
 
-/// [`Preprocess::normalize`] for all pixels of one picture.
+/// [`Preprocess::normalize`] for all pixels of one image.
 pub fn normalized(preprocess: &Preprocess, pixels: &Array3<u8>) -> Array3<f32> {
     let channels = pixels.len_of(Axis(2));
     let tables: Vec<[f32; 256]> = (0..channels)
@@ -69,17 +65,17 @@ pub fn normalized(preprocess: &Preprocess, pixels: &Array3<u8>) -> Array3<f32> {
     result
 }
 
-/// A picture and what it shows.
+/// An image and what it shows.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Picture {
+pub struct Image {
     /// Bytes, `[height, width, channels]`.
     pub pixels: Array3<u8>,
     /// The number of its class, if known.
     pub label: Option<usize>,
 }
 
-/// Reads one picture file, fitted to the network's input.
-pub fn read_picture(
+/// Reads one image file, fitted to the network's input.
+pub fn read_image(
     path: impl AsRef<Path>,
     input: Shape,
     preprocess: &Preprocess,
@@ -92,7 +88,7 @@ pub fn read_picture(
     read().map_err(|fault: Fault| fault.in_file(path))
 }
 
-/// Pictures by number.
+/// Images by number.
 pub struct Dataset {
     /// As the user named it.
     spec: PathBuf,
@@ -108,7 +104,7 @@ enum Source {
     /// A file of 3073-byte records.
     Cifar { file: Mutex<File>, records: usize },
     /// Whole in memory, NHWC.
-    Array { pictures: Array4<u8>, labels: Option<Vec<usize>> },
+    Array { images: Array4<u8>, labels: Option<Vec<usize>> },
     /// Uniform noise.
     Random(usize),
 }
@@ -121,7 +117,7 @@ const CIFAR_CLASSES: [&str; 10] =
 const CIFAR_RECORD: usize = 1 + 3 * 32 * 32;
 
 impl Dataset {
-    /// Opens a folder of pictures (one subfolder a class), a CIFAR-10 binary file, an `.npy` or
+    /// Opens a folder of images (one subfolder a class), a CIFAR-10 binary file, an `.npy` or
     /// `.npz` file, or `random:N`, for a network of this input.
     pub fn open(spec: &str, input: Shape, preprocess: &Preprocess) -> Result<Dataset, Error> {
         let path = PathBuf::from(spec);
@@ -129,18 +125,18 @@ impl Dataset {
             Source::open(spec, &path, input).map_err(|fault| fault.in_file(&path))?;
         let dataset = Dataset { spec: path, source, classes, input, preprocess: *preprocess };
         if dataset.is_empty() {
-            let detail = "holds no pictures".into();
+            let detail = "holds no images".into();
             return Err(Fault::from(Problem::Data { detail }).in_file(&dataset.spec));
         }
         Ok(dataset)
     }
 
-    /// Number of pictures.
+    /// Number of images.
     pub fn len(&self) -> usize {
         match &self.source {
             Source::Folder(files) => files.len(),
             Source::Cifar { records, .. } => *records,
-            Source::Array { pictures, .. } => pictures.len_of(Axis(0)),
+            Source::Array { images, .. } => images.len_of(Axis(0)),
             Source::Random(count) => *count,
         }
     }
@@ -155,7 +151,7 @@ impl Dataset {
         self.classes.as_deref()
     }
 
-    /// Name of a picture: its file, or the data and its number.
+    /// Name of an image: its file, or the data and its number.
     pub fn name(&self, index: usize) -> String {
         match &self.source {
             Source::Folder(files) => files[index].0.display().to_string(),
@@ -163,22 +159,22 @@ impl Dataset {
         }
     }
 
-    /// Picture `index`, of the network's input size.
+    /// Image `index`, of the network's input size.
     ///
     /// # Panics
     ///
-    /// If there is no such picture.
-    pub fn get(&self, index: usize) -> Result<Picture, Error> {
-        assert!(index < self.len(), "picture {index} of {}", self.len());
+    /// If there is no such image.
+    pub fn get(&self, index: usize) -> Result<Image, Error> {
+        assert!(index < self.len(), "image {index} of {}", self.len());
         let fault = |fault: Fault| {
-            let layer = Some(format!("picture {index}"));
+            let layer = Some(format!("image {index}"));
             Error { layer, ..fault.in_file(&self.spec) }
         };
         match &self.source {
             Source::Folder(files) => {
                 let (path, label) = &files[index];
-                let pixels = read_picture(path, self.input, &self.preprocess)?;
-                Ok(Picture { pixels, label: *label })
+                let pixels = read_image(path, self.input, &self.preprocess)?;
+                Ok(Image { pixels, label: *label })
             }
             Source::Cifar { file, .. } => {
                 let (label, planes) = record(file, index).map_err(|error| fault(error.into()))?;
@@ -186,24 +182,24 @@ impl Dataset {
                     planes[channel * 1024 + y * 32 + x]
                 });
                 let pixels = self.fit(pixels).map_err(|problem| fault(problem.into()))?;
-                Ok(Picture { pixels, label: Some(label.into()) })
+                Ok(Image { pixels, label: Some(label.into()) })
             }
-            Source::Array { pictures, labels } => {
-                let pixels = pictures.index_axis(Axis(0), index).to_owned();
+            Source::Array { images, labels } => {
+                let pixels = images.index_axis(Axis(0), index).to_owned();
                 let pixels = self.fit(pixels).map_err(|problem| fault(problem.into()))?;
-                Ok(Picture { pixels, label: labels.as_ref().map(|labels| labels[index]) })
+                Ok(Image { pixels, label: labels.as_ref().map(|labels| labels[index]) })
             }
             Source::Random(_) => {
                 let mut noise = Noise::new(index as u64);
                 let [height, width, channels] = self.input;
                 let pixels =
                     Array3::from_shape_simple_fn((height, width, channels), || noise.byte());
-                Ok(Picture { pixels, label: None })
+                Ok(Image { pixels, label: None })
             }
         }
     }
 
-    /// Refuses a label among these images that a network of so many classes does not have. A network
+    /// Refuses a label among these images that a network of `classes` classes does not have. A network
     /// of one score tells two apart.
     ///
     /// # Errors
@@ -251,12 +247,12 @@ impl Dataset {
         matches!(self.source, Source::Random(_))
     }
 
-    /// Some pictures as a batch that a float network takes, `[pictures, height, width, channels]`.
+    /// Some images as a batch that a float network takes, `[images, height, width, channels]`.
     pub fn batch(
         &self,
-        pictures: impl ExactSizeIterator<Item = usize>,
+        images: impl ExactSizeIterator<Item = usize>,
     ) -> Result<Array4<f32>, Error> {
-        self.batch_with(pictures, &self.preprocess)
+        self.batch_with(images, &self.preprocess)
     }
 
     /// The same with other means and deviations.
@@ -306,7 +302,7 @@ impl Dataset {
         Ok(())
     }
 
-    /// So many pictures, or all, from the whole of the data: folders come class by class.
+    /// So many images, or all, from the whole of the data: folders come class by class.
     pub fn spread(&self, count: usize) -> Vec<usize> {
         let count = count.min(self.len());
         (0..count).map(|index| index * self.len() / count).collect()
@@ -321,13 +317,13 @@ impl Dataset {
             return Ok(pixels);
         }
         let raw = pixels.as_standard_layout().iter().copied().collect();
-        let picture = match channels {
+        let image = match channels {
             1 => image::GrayImage::from_raw(width as u32, height as u32, raw).map(Into::into),
             3 => RgbImage::from_raw(width as u32, height as u32, raw).map(Into::into),
             _ => None,
         };
-        let picture = picture.ok_or(Problem::PictureSize { found, wanted: self.input })?;
-        fit(&self.preprocess, picture, self.input)
+        let image = image.ok_or(Problem::ImageSize { found, wanted: self.input })?;
+        fit(&self.preprocess, image, self.input)
     }
 }
 
@@ -335,7 +331,7 @@ impl Source {
     fn open(spec: &str, path: &Path, input: Shape) -> Result<(Source, Option<Vec<String>>), Fault> {
         if let Some(count) = spec.strip_prefix("random:") {
             let count = count.parse().map_err(|_| Problem::Data {
-                detail: format!("`{count}` is not a number of pictures"),
+                detail: format!("`{count}` is not a number of images"),
             })?;
             return Ok((Source::Random(count), None));
         }
@@ -346,13 +342,12 @@ impl Source {
         match extension.map(str::to_ascii_lowercase).as_deref() {
             Some("npy") => {
                 let bytes = files::read(path, Limit::Array)?;
-                let pictures = array::npy::<u8, Ix4>(&bytes).map_err(not_pictures)?;
-                Ok((Source::Array { pictures: channels_last(pictures, input), labels: None }, None))
+                let images = array::npy::<u8, Ix4>(&bytes).map_err(not_images)?;
+                Ok((Source::Array { images: channels_last(images, input), labels: None }, None))
             }
             Some("npz") => npz(path, input),
             Some("png" | "jpg" | "jpeg") => {
-                Err(Problem::Data { detail: "is one picture, not a folder of pictures".into() }
-                    .into())
+                Err(Problem::Data { detail: "is one image, not a folder of images".into() }.into())
             }
             _ => {
                 let (file, length) = files::open(path)?;
@@ -373,11 +368,11 @@ impl Source {
     }
 }
 
-fn not_pictures(error: impl std::fmt::Display) -> Problem {
+fn not_images(error: impl std::fmt::Display) -> Problem {
     Problem::Data { detail: format!("is not an array of uint8 images [N, H, W, C]: {error}") }
 }
 
-/// The pictures in a folder, by subfolder and name; without subfolders they have no classes.
+/// The images in a folder, by subfolder and name; without subfolders they have no classes.
 fn folder(path: &Path) -> Result<(Source, Option<Vec<String>>), Fault> {
     let sorted = |path: &Path| -> Result<Vec<PathBuf>, Fault> {
         let entries = fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.path()));
@@ -388,7 +383,7 @@ fn folder(path: &Path) -> Result<(Source, Option<Vec<String>>), Fault> {
         entries.sort();
         Ok(entries)
     };
-    let is_picture = |path: &PathBuf| {
+    let is_image = |path: &PathBuf| {
         let extension = path.extension().and_then(|extension| extension.to_str());
         let extension = extension.map(str::to_ascii_lowercase);
         matches!(extension.as_deref(), Some("png" | "jpg" | "jpeg")) && path.is_file()
@@ -396,13 +391,13 @@ fn folder(path: &Path) -> Result<(Source, Option<Vec<String>>), Fault> {
     let entries = sorted(path)?;
     let classes: Vec<&PathBuf> = entries.iter().filter(|path| path.is_dir()).collect();
     if classes.is_empty() {
-        let files = entries.into_iter().filter(is_picture).map(|path| (path, None)).collect();
+        let files = entries.into_iter().filter(is_image).map(|path| (path, None)).collect();
         return Ok((Source::Folder(files), None));
     }
     let mut files = vec![];
     for (class, path) in classes.iter().enumerate() {
-        let pictures = sorted(path)?.into_iter().filter(is_picture);
-        files.extend(pictures.map(|path| (path, Some(class))));
+        let images = sorted(path)?.into_iter().filter(is_image);
+        files.extend(images.map(|path| (path, Some(class))));
     }
     let name =
         |path: &&PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -419,14 +414,14 @@ fn npz(path: &Path, input: Shape) -> Result<(Source, Option<Vec<String>>), Fault
         found.cloned()
     };
     let images = find(&["x", "x_test", "images", "data", "arr_0"])
-        .ok_or_else(|| not_pictures(format!("it holds {}, but no `x`", names.join(", "))))?;
-    let pictures = file.member(&images).and_then(|bytes| array::npy::<u8, Ix4>(&bytes));
-    let pictures = pictures.map_err(not_pictures)?;
+        .ok_or_else(|| not_images(format!("it holds {}, but no `x`", names.join(", "))))?;
+    let images = file.member(&images).and_then(|bytes| array::npy::<u8, Ix4>(&bytes));
+    let images = images.map_err(not_images)?;
     let labels = match find(&["y", "y_test", "labels", "arr_1"]) {
         None => None,
-        Some(name) => Some(labels(&mut file, &name, pictures.len_of(Axis(0)))?),
+        Some(name) => Some(labels(&mut file, &name, images.len_of(Axis(0)))?),
     };
-    Ok((Source::Array { pictures: channels_last(pictures, input), labels }, None))
+    Ok((Source::Array { images: channels_last(images, input), labels }, None))
 }
 
 fn labels(file: &mut Npz, name: &str, count: usize) -> Result<Vec<usize>, Problem> {
@@ -452,12 +447,12 @@ fn labels(file: &mut Npz, name: &str, count: usize) -> Result<Vec<usize>, Proble
 }
 
 /// Images as NHWC; they are taken for NCHW only if they cannot be anything else.
-fn channels_last(pictures: Array4<u8>, [_, _, channels]: Shape) -> Array4<u8> {
-    let (_, one, _, three) = pictures.dim();
+fn channels_last(images: Array4<u8>, [_, _, channels]: Shape) -> Array4<u8> {
+    let (_, one, _, three) = images.dim();
     if three != channels && one == channels {
-        pictures.permuted_axes([0, 2, 3, 1]).as_standard_layout().into_owned()
+        images.permuted_axes([0, 2, 3, 1]).as_standard_layout().into_owned()
     } else {
-        pictures
+        images
     }
 }
 

@@ -22,7 +22,7 @@ const RESIZED_PIXELS: u64 = 1 << 24;
 
 /// Decodes a png or jpeg image, if its size is within bounds.
 pub(crate) fn decode(bytes: &[u8]) -> Result<DynamicImage, Problem> {
-    let wrong = |detail: String| Problem::Picture { detail };
+    let wrong = |detail: String| Problem::Image { detail };
     let mut reader = ImageReader::new(Cursor::new(bytes))
         .with_guessed_format()
         .map_err(|error| wrong(error.to_string()))?;
@@ -40,7 +40,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<DynamicImage, Problem> {
     DynamicImage::from_decoder(decoder).map_err(|error| wrong(error.to_string()))
 }
 
-/// An image whose shorter side has so many pixels: bilinear, with antialiasing. The longer side is
+/// An image whose shorter side has that number of pixels: bilinear, with antialiasing. The longer side is
 /// rounded down, as torchvision does.
 pub(crate) fn resize(image: DynamicImage, short: u32) -> Result<DynamicImage, Problem> {
     let [old_width, old_height] = [image.width().max(1), image.height().max(1)].map(u64::from);

@@ -13,7 +13,7 @@ use crate::model_file::{Answer, Simulator};
 /// How good the answers are. Shares are of 1.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Score {
-    /// Pictures.
+    /// Images.
     pub images: usize,
     /// Share whose best class is the right one.
     pub top1: Option<f64>,
@@ -26,11 +26,11 @@ pub struct Score {
     pub sqnr_db: Option<f64>,
 }
 
-/// Answers for pictures `range` of a data set, on all cores, in order; `done` is called for each.
+/// Answers for images `range` of a data set, on all cores, in order; `done` is called for each.
 ///
 /// # Errors
 ///
-/// The first picture that cannot be read.
+/// The first image that cannot be read.
 pub fn answers(
     simulator: &Simulator<'_>,
     data: &Dataset,
@@ -42,11 +42,11 @@ pub fn answers(
         .map_init(
             || simulator.clone(),
             |simulator, index| {
-                let picture = data.get(index)?;
-                let pixels = picture.pixels.as_standard_layout();
+                let image = data.get(index)?;
+                let pixels = image.pixels.as_standard_layout();
                 let answer = simulator.run(pixels.as_slice().unwrap_or(&[]));
                 done();
-                Ok((answer, picture.label))
+                Ok((answer, image.label))
             },
         )
         .collect()
@@ -70,10 +70,10 @@ pub fn best<T: PartialOrd + Copy>(scores: &[T], threshold: T) -> usize {
     }
 }
 
-/// What the float network said of the same pictures.
+/// What the float network said of the same images.
 #[derive(Debug, Clone)]
 pub enum FloatAnswers {
-    /// Its logits, [pictures, classes].
+    /// Its logits, [images, classes].
     Logits(Array2<f32>),
     /// Its best classes.
     Best(Vec<usize>),
@@ -136,7 +136,7 @@ pub fn score(
     score
 }
 
-/// The logits, a row a picture, as an `.npy` file of int8, or of int16 if they are.
+/// The logits, a row an image, as an `.npy` file of int8, or of int16 if they are.
 ///
 /// # Errors
 ///
@@ -151,7 +151,7 @@ pub fn logits_npy(answers: &[(Answer, Option<usize>)], int16: bool) -> miette::R
     Ok(bytes)
 }
 
-/// The logits, a row a picture.
+/// The logits, a row an image.
 pub fn logits(answers: &[(Answer, Option<usize>)]) -> Array2<i16> {
     let classes = answers.first().map_or(0, |(answer, _)| answer.logits.len());
     let all: Vec<i16> = answers.iter().flat_map(|(answer, _)| answer.logits.clone()).collect();

@@ -21,9 +21,9 @@ use crate::proto::{
     data_type,
 };
 
-/// Pictures that go through the float network at once.
+/// Images that go through the float network at once.
 pub const BATCH: usize = 25;
-/// What the network makes of a batch: each unit's output, `[pictures, channels, height, width]`.
+/// What the network makes of a batch: each unit's output, `[images, channels, height, width]`.
 pub struct Maps<'b> {
     input: ArrayView4<'b, f32>,
     outputs: Vec<Array4<f32>>,
@@ -83,8 +83,8 @@ impl FloatModel {
         Ok(FloatModel { model, ids, input: network.input, logits: network.logits() })
     }
 
-    /// The logits, `[pictures, classes]`, of a batch `[pictures, height, width, channels]` of
-    /// normalized pictures.
+    /// The logits, `[images, classes]`, of a batch `[images, height, width, channels]` of
+    /// normalized images.
     pub fn run(&self, batch: ArrayView4<'_, f32>) -> Result<Array2<f32>, Problem> {
         let mut values = self.values(batch, &[self.logits])?;
         let logits = values.pop().ok_or_else(|| engine("it gave no output"))?;
@@ -92,8 +92,8 @@ impl FloatModel {
         logits.into_shape_with_order((count, classes)).map_err(engine)
     }
 
-    /// Hands every node's output to `visit`, in the network's order, as `[pictures, height,
-    /// width, channels]`. In memory each picture's channels come one after another, so
+    /// Hands every node's output to `visit`, in the network's order, as `[images, height,
+    /// width, channels]`. In memory each image's channels come one after another, so
     /// `map.permuted_axes([0, 3, 1, 2])` is contiguous. All outputs of a batch are held at once.
     pub fn run_all(
         &self,
@@ -108,7 +108,7 @@ impl FloatModel {
         Ok(())
     }
 
-    /// The outputs of some nodes, `[pictures, channels, height, width]`.
+    /// The outputs of some nodes, `[images, channels, height, width]`.
     fn values(
         &self,
         batch: ArrayView4<'_, f32>,
@@ -125,7 +125,7 @@ impl FloatModel {
         self.continued(&[(0, batch.permuted_axes([0, 3, 1, 2]))], nodes)
     }
 
-    /// What the network makes of a batch `[pictures, height, width, channels]`, unit by unit.
+    /// What the network makes of a batch `[images, height, width, channels]`, unit by unit.
     pub fn maps<'b>(
         &self,
         batch: ArrayView4<'b, f32>,
@@ -152,7 +152,7 @@ impl FloatModel {
     }
 
     /// The outputs of some nodes, where those of others are given; what lies between is computed.
-    /// Maps are `[pictures, channels, height, width]`.
+    /// Maps are `[images, channels, height, width]`.
     pub fn continued(
         &self,
         given: &[(NodeId, ArrayView4<'_, f32>)],

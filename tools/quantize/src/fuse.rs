@@ -204,8 +204,8 @@ impl<'n> Fused<'n> {
         first.unwrap_or(logits)..=logits
     }
 
-    /// Bytes of the float and the quantized maps of a picture that are needed at once, where each
-    /// unit is run on all pictures before the next.
+    /// Bytes of the float and the quantized maps of an image that are needed at once, where each
+    /// unit is run on all images before the next.
     pub(crate) fn live_bytes(&self) -> usize {
         let last = self.last_readers();
         let bytes = |unit: &Unit| {

@@ -1,6 +1,6 @@
-//! Activation ranges, from pictures.
+//! Activation ranges, from images.
 //!
-//! A histogram for each tensor, in bounded memory however many pictures there are, and what a
+//! A histogram for each tensor, in bounded memory however many images there are, and what a
 //! [`Method`] makes of it.
 
 use std::collections::BTreeMap;
@@ -16,10 +16,10 @@ const BINS: usize = 2048;
 pub type ByName = BTreeMap<String, Vec<f32>>;
 
 /// Ranges of tensors, by the canonical name of the node that makes them. Saved as JSON, they
-/// let a network be quantized again without its pictures.
+/// let a network be quantized again without its images.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Ranges {
-    /// Pictures that they were measured on.
+    /// Images that they were measured on.
     pub images: usize,
     /// How good the quantized network was on them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -214,7 +214,7 @@ impl Histogram {
     /// The range of `levels` steps (256 for int8) with the least squared error.
     ///
     /// Inside of the range a value is off by step² / 12 on average, but zero is exact;
-    /// outside by its distance, or as much as the tail is beyond what few pictures showed. Sought
+    /// outside by its distance, or as much as the tail is beyond what few images showed. Sought
     /// on a grid: each end at a share of its extreme.
     fn least_squares(&self, levels: u32) -> Range {
         let high = Tail::new(self.counted().filter(|&(value, _)| value > 0.0));

@@ -43,7 +43,7 @@ pub enum Effort {
     /// Half a minute for a ResNet-20: channels are shifted and scaled, rounding and biases are learned.
     #[default]
     Default,
-    /// Minutes: from more pictures; several ways to scale channels and to choose ranges are tried,
+    /// Minutes: from more images; several ways to scale channels and to choose ranges are tried,
     /// and one is kept that has less error at the output than the default's.
     Best,
 }
@@ -139,13 +139,13 @@ pub struct Quantized {
     pub ranges: Ranges,
     /// The weights that were learned.
     pub learned: Learned,
-    /// The float network's, a row a picture.
+    /// The float network's, a row an image.
     pub logits: Array2<f32>,
 }
 
 /// Where news of the work go.
 pub trait Progress {
-    /// A part of the work begins, of so many steps.
+    /// A part of the work begins; the number is that of its steps.
     fn begin(&self, what: &'static str, steps: usize);
     /// Some of its steps are done.
     fn advance(&self, steps: usize);
@@ -154,8 +154,8 @@ pub trait Progress {
 /// Standard errors by which a mean must be better to be so beyond doubt: by chance it is in one of
 /// 40 cases.
 const DEVIATIONS: f64 = 2.0;
-/// Pictures on which ranges are compared.
-const PICTURES_FOR_RANGES: usize = 100;
+/// Images on which ranges are compared.
+const IMAGES_FOR_RANGES: usize = 100;
 
 impl Recipe {
     /// A network's layers to be.
@@ -177,17 +177,17 @@ impl Recipe {
         progress: &dyn Progress,
     ) -> Result<Quantized, Failure> {
         let with = |step| self.effort != Effort::Fast && !self.without.contains(&step);
-        let (pictures, samples) = match self.effort {
+        let (images, samples) = match self.effort {
             Effort::Fast | Effort::Default => (1_000, 50_000),
             Effort::Best => (4_000, 200_000),
         };
         let options = learn::Options {
             rounding: with(Step::Rounding),
             bias_correction: with(Step::BiasCorrection),
-            pictures,
+            images,
             samples,
             seed: self.seed,
-            // What is tried is compared on pictures that it was not learned from.
+            // What is tried is compared on images that it was not learned from.
             hold_out: self.effort == Effort::Best,
         };
         let absorbed;
@@ -240,7 +240,7 @@ impl Recipe {
         }
         let (way, mut made, _) = best.expect("one at least is tried");
         if options.hold_out {
-            // Once more, from all pictures.
+            // Once more, from all images.
             let all = learn::Options { hold_out: false, ..options };
             (made, _) = self.quantized(network, &way, data, preprocess, &all, progress)?;
         }
@@ -249,7 +249,7 @@ impl Recipe {
     }
 
     /// The network quantized with such factors and ranges, and the squared errors of its logits on
-    /// the pictures that are held out; none where nothing is learned.
+    /// the images that are held out; none where nothing is learned.
     fn quantized(
         &self,
         network: &Network,
@@ -290,7 +290,7 @@ impl Recipe {
 /// How channels are scaled, and how ranges are chosen.
 type Way = (Factors, Calibration);
 
-/// Whether errors are less than others of the same pictures beyond doubt: those of few pictures
+/// Whether errors are less than others of the same images beyond doubt: those of few images
 /// differ by chance, and the least of several would often be the luckiest.
 fn are_less(errors: &[f64], others: &[f64]) -> bool {
     let count = errors.len() as f64;
@@ -370,10 +370,10 @@ fn choose(
         let ranges = ranges.collect();
         candidates.push(Candidates { unit: index, ranges });
     }
-    let pictures = data.spread(PICTURES_FOR_RANGES);
-    progress.begin("choosing", candidates.len() * pictures.len().div_ceil(BATCH));
-    for pictures in pictures.chunks(BATCH) {
-        let batch = data.batch(pictures.iter().copied())?;
+    let images = data.spread(IMAGES_FOR_RANGES);
+    progress.begin("choosing", candidates.len() * images.len().div_ceil(BATCH));
+    for images in images.chunks(BATCH) {
+        let batch = data.batch(images.iter().copied())?;
         let maps = model.maps(batch.view(), fused)?;
         for Candidates { unit, ranges } in &mut candidates {
             let several = ranges.len() > 1;
@@ -413,7 +413,7 @@ mod tests {
         assert!(are_less(&errors(0.1, 0.3), &others));
         assert!(!are_less(&errors(0.1, 0.9), &others));
         assert!(!are_less(&errors(-0.1, 0.3), &others));
-        // Without pictures, or with one, nothing is known.
+        // Without images, or with one, nothing is known.
         assert!(!are_less(&others, &others) && !are_less(&[], &[]) && !are_less(&[0.0], &[1.0]));
     }
 }

@@ -229,7 +229,7 @@ impl Spread {
     }
 }
 
-/// By chance a bound is broken in one of so many cases.
+/// By chance a bound is broken in one case of this number.
 const DOUBT: f64 = 1e-3;
 
 /// Right answers among labelled ones.
@@ -279,7 +279,7 @@ pub fn at_least(right: usize, all: usize, chance: f64) -> f64 {
         return 0.0;
     }
     let odds = (chance / (1.0 - chance)).ln();
-    // The logarithm of the probability of exactly so many.
+    // The logarithm of the probability of exactly this number.
     let mut exactly = all as f64 * (1.0 - chance).ln();
     let mut tail = 0.0;
     for count in 0..=all {

@@ -26,7 +26,7 @@ fn logits(program: &Program, images: &[Vec<u8>]) -> Vec<Vec<i16>> {
     let mut arena = vec![0u128; model.arena_bytes().div_ceil(16)];
     let arena = zerocopy::IntoBytes::as_mut_bytes(&mut arena[..]);
     let mut session = Session::new(&model, Reference, arena).unwrap();
-    images.iter().map(|image| session.run_picture(image).unwrap().scores().collect()).collect()
+    images.iter().map(|image| session.run_image(image).unwrap().scores().collect()).collect()
 }
 
 fn case(folder: &str) -> Option<PathBuf> {

@@ -1,4 +1,4 @@
-//! What a picture costs on every board, next to what it costs with other engines, and next to
+//! What an image costs on every board, next to what it costs with other engines, and next to
 //! what it cost when `tests/golden/bench.json` was written.
 
 use std::collections::BTreeMap;

@@ -20,9 +20,9 @@ Chores of this repository.
     cargo xtask demo     quantize the built-in ResNet-20, run it here and on two boards
     cargo xtask test     everything that CI checks; with names of steps, those alone; with --all,
                          the large networks and the slow proofs, too
-    cargo xtask bench    what a picture costs on every board, next to other engines
+    cargo xtask bench    what an image costs on every board, next to other engines
     cargo xtask fuzz     200,000 changed model files, judged with 64 bits and with 32;
-                         with --mutants N, so many
+                         with --mutants N, N of them
     cargo xtask setup    install what the boards need: compilers, QEMU
     cargo xtask cross    build all firmware, and prove that the runtime cannot panic
     cargo xtask size     what runtime and firmware take of each board's flash

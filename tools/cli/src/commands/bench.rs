@@ -1,4 +1,4 @@
-//! `brooklet bench`: what a picture costs on a board, counted by the board.
+//! `brooklet bench`: what an image costs on a board, counted by the board.
 
 use std::fmt;
 
@@ -25,7 +25,7 @@ pub struct Args {
     /// The board; `brooklet boards` lists them.
     #[arg(long)]
     board: String,
-    /// As if the board had only so much RAM, such as 192K: the model's arena, the application's
+    /// As if the board had only this much RAM, such as 192K: the model's arena, the application's
     /// buffers and the stack must fit into it.
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     ram: Option<u32>,
@@ -34,7 +34,7 @@ pub struct Args {
     cycles: bool,
 }
 
-/// What a picture costs. Sizes are in bytes.
+/// What an image costs. Sizes are in bytes.
 #[derive(Debug, Serialize)]
 struct Report {
     board: String,
@@ -94,8 +94,8 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
         start(&file, &args.board, args.ram, &options)?;
     let model = packed.as_ref().unwrap_or(&file).model();
     let spinner = spinner();
-    spinner.set_message("running a picture");
-    // Counts do not depend on what is in the picture but for a few hundredths of a percent.
+    spinner.set_message("running an image");
+    // Counts do not depend on what is in the image but for a few hundredths of a percent.
     let noise = Dataset::open("random:1", file.input(), &file.preprocess())?.get(0)?.pixels;
     infer(&mut board, &file, noise.as_slice().unwrap_or(&[]))?;
     let profile = board.link().profile()?;
@@ -187,7 +187,7 @@ impl fmt::Display for Report {
         writeln!(f, "board         {}, {}, backend {}", self.board, self.core, self.backend)?;
         writeln!(
             f,
-            "instructions  {} a picture, {} a MAC of {}",
+            "instructions  {} an image, {} a MAC of {}",
             thousands(self.instructions),
             ratio(self.instructions, self.macs),
             thousands(self.macs),

@@ -20,7 +20,7 @@ struct Board {
     slot_bytes: u32,
     /// What a model's arena may have.
     arena_bytes: u32,
-    /// What a row of a picture may have.
+    /// What a row of an image may have.
     row_bytes: u32,
     backend: String,
 }

@@ -40,7 +40,7 @@ pub struct Args {
     network: InputPath,
     /// The model file.
     model: InputPath,
-    /// Pictures: a folder with a subfolder a class, a CIFAR-10 binary file, .npy, .npz, random:N.
+    /// Images: a folder with a subfolder a class, a CIFAR-10 binary file, .npy, .npz, random:N.
     data: InputData,
     /// Architecture of bare weights.
     #[arg(long, value_name = "NAME", value_parser = arch(), ignore_case = true)]
@@ -53,11 +53,11 @@ pub struct Args {
     /// Order of the channels that the network takes, as `quantize` was told.
     #[arg(long, value_parser = choice::<Channels>(), default_value_t)]
     channels: Channels,
-    /// Takes at most so many pictures.
+    /// Takes up to this number of images.
     #[arg(long)]
     limit: Option<usize>,
-    /// Pictures of these that the layers are compared on.
-    #[arg(long, value_name = "PICTURES", default_value_t = 100)]
+    /// Images of these that the layers are compared on.
+    #[arg(long, value_name = "IMAGES", default_value_t = 100)]
     layers_on: usize,
     /// Packs the model for that board and predicts its instructions, on the page; `brooklet boards`
     /// lists them.
@@ -76,9 +76,9 @@ pub struct Report {
     /// How good the model is.
     #[serde(flatten)]
     pub score: Score,
-    /// Pictures on which they part.
+    /// Images on which they part.
     pub parted: Vec<Parted>,
-    /// Pictures that the layers were compared on.
+    /// Images that the layers were compared on.
     pub layers_on: usize,
     /// The layers, the input first.
     pub layers: Vec<Layer>,
@@ -86,11 +86,11 @@ pub struct Report {
     pub advice: String,
 }
 
-/// A picture on which float network and model have different answers.
+/// An image on which float network and model have different answers.
 #[derive(Debug, Serialize)]
 pub struct Parted {
-    /// The picture.
-    pub picture: String,
+    /// The image.
+    pub image: String,
     /// Its class, if known.
     pub label: Option<String>,
     /// The float network's answer.
@@ -99,7 +99,7 @@ pub struct Parted {
     pub model: String,
 }
 
-/// The float logits of the first `count` pictures.
+/// The float logits of the first `count` images.
 fn float_logits(
     network: &Network,
     data: &Dataset,
@@ -198,7 +198,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
                 answer.logits.iter().map(|&q| quantization.dequantize(q)).collect();
             let model = evaluate::best(&logits, 0.0);
             (model != float).then(|| Parted {
-                picture: data.name(index),
+                image: data.name(index),
                 label: label.map(|label| file.label(label)),
                 float: file.label(float),
                 model: file.label(model),
@@ -247,7 +247,7 @@ impl fmt::Display for Report {
             ]);
         }
         writeln!(f, "{table}\n")?;
-        writeln!(f, "pictures      {} (layers: {})", self.score.images, self.layers_on)?;
+        writeln!(f, "images      {} (layers: {})", self.score.images, self.layers_on)?;
         let shares = [
             ("float top-1", self.float_top1),
             ("model top-1", self.score.top1),
@@ -262,12 +262,12 @@ impl fmt::Display for Report {
             writeln!(f, "logits' SQNR  {db:.2} dB")?;
         }
         const SHOWN: usize = 10;
-        for Parted { picture, label, float, model } in self.parted.iter().take(SHOWN) {
+        for Parted { image, label, float, model } in self.parted.iter().take(SHOWN) {
             let label = label.as_ref().map_or(String::new(), |label| format!(", it is {label}"));
-            writeln!(f, "{picture}: float says {float}, the model {model}{label}")?;
+            writeln!(f, "{image}: float says {float}, the model {model}{label}")?;
         }
         if self.parted.len() > SHOWN {
-            writeln!(f, "and {} more pictures; --json lists all", self.parted.len() - SHOWN)?;
+            writeln!(f, "and {} more images; --json lists all", self.parted.len() - SHOWN)?;
         }
         writeln!(f, "\n{}", self.advice)
     }

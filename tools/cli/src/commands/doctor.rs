@@ -35,7 +35,7 @@ pub struct Args {
     /// Names of the classes in the network's order, a line each: those of the data's folders.
     #[arg(long, value_name = "FILE.txt")]
     labels: Option<InputPath>,
-    /// Tries at most so many images, from the whole of the data.
+    /// Tries up to this number of images, from the whole of the data.
     #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..))]
     images: u32,
     /// Architecture of bare weights.

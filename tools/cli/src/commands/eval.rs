@@ -1,4 +1,4 @@
-//! `brooklet eval`: how good a model's answers are on many pictures.
+//! `brooklet eval`: how good a model's answers are on many images.
 
 use std::fmt;
 use std::ops::Range;
@@ -23,18 +23,18 @@ use brooklet_quantize::units::Right;
 pub struct Args {
     /// The model file.
     model: InputPath,
-    /// Pictures: a folder with a subfolder a class, a CIFAR-10 binary file, .npy, .npz, random:N.
+    /// Images: a folder with a subfolder a class, a CIFAR-10 binary file, .npy, .npz, random:N.
     data: InputData,
-    /// Evaluates at most so many pictures.
+    /// Evaluates up to this number of images.
     #[arg(long)]
     limit: Option<usize>,
-    /// Leaves out so many pictures at the start.
+    /// Leaves out this number of images at the start.
     #[arg(long, default_value_t = 0)]
     skip: usize,
-    /// Writes the int8 logits, a row a picture, in the data's order.
+    /// Writes the int8 logits, a row an image, in the data's order.
     #[arg(long, value_name = "FILE.npy")]
     logits: Option<OutputPath>,
-    /// Float logits of the same pictures, in the data's order: adds agreement and
+    /// Float logits of the same images, in the data's order: adds agreement and
     /// signal-to-noise. Numbers of the best classes alone add the agreement.
     #[arg(long, value_name = "LOGITS.npy")]
     float: Option<InputPath>,
@@ -58,21 +58,21 @@ struct Report {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
     images_per_second: f64,
-    /// The kernels, and how many pictures are computed at a time.
+    /// The kernels, and how many images are computed at a time.
     backend: &'static str,
     threads: usize,
 }
 
-/// What the float network said of the pictures `range`, from a file of logits (float32,
-/// `[pictures, classes]`) or of best classes (uint8 or int64, `[pictures]`).
+/// What the float network said of the images `range`, from a file of logits (float32,
+/// `[images, classes]`) or of best classes (uint8 or int64, `[images]`).
 fn float_answers(path: &Path, range: Range<usize>, classes: usize) -> miette::Result<FloatAnswers> {
     let bytes = read(path, Limit::Array)?;
     let first = range.start;
     let enough = |rows: usize| {
         (rows >= range.end).then_some(()).ok_or_else(|| {
             miette!(
-                help = "--limit the pictures, or give answers for all",
-                "{}: has answers for {rows} pictures, but pictures {} to {} are evaluated",
+                help = "--limit the images, or give answers for all",
+                "{}: has answers for {rows} images, but images {} to {} are evaluated",
                 path.display(),
                 range.start,
                 range.end - 1,
@@ -100,8 +100,8 @@ fn float_answers(path: &Path, range: Range<usize>, classes: usize) -> miette::Re
     }
     let logits = array::npy::<f32, Ix2>(&bytes).map_err(|error| {
         miette!(
-            help = "give an .npy file of float32 logits [pictures, classes], or of the best \
-                    classes as uint8 or int64 [pictures]",
+            help = "give an .npy file of float32 logits [images, classes], or of the best \
+                    classes as uint8 or int64 [images]",
             "{}: does not hold float logits: {error}",
             path.display(),
         )
@@ -110,7 +110,7 @@ fn float_answers(path: &Path, range: Range<usize>, classes: usize) -> miette::Re
     if logits.ncols() != classes {
         return Err(miette!(
             help = "give the float logits of the same network",
-            "{}: has {} logits a picture, the model {classes}",
+            "{}: has {} logits an image, the model {classes}",
             path.display(),
             logits.ncols(),
         ));
@@ -142,7 +142,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     if args.skip >= end {
         return Err(miette!(
             help = "lower --skip or raise --limit",
-            "{}: has {} pictures, and none is left to evaluate",
+            "{}: has {} images, and none is left to evaluate",
             args.data,
             data.len(),
         ));
@@ -223,7 +223,7 @@ fn doubts(
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Score { images, top1, top5, agreement, sqnr_db } = self.score;
-        writeln!(f, "pictures      {images}")?;
+        writeln!(f, "images      {images}")?;
         for (name, share) in [("top-1", top1), ("top-5", top5), ("agreement", agreement)] {
             if let Some(share) = share {
                 writeln!(f, "{name:13} {}", percent(share))?;
@@ -238,7 +238,7 @@ impl fmt::Display for Report {
         let Self { images_per_second, backend, threads, .. } = self;
         writeln!(
             f,
-            "speed         {images_per_second:.0} pictures a second: backend {backend}, {threads} at a time"
+            "speed         {images_per_second:.0} images a second: backend {backend}, {threads} at a time"
         )
     }
 }

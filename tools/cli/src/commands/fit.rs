@@ -91,8 +91,8 @@ impl Verdict {
             }
             [false, false, false] => "",
             [true, false, false] => "a network with fewer weights, or a larger slot",
-            [false, true, _] => "smaller pictures or fewer channels, or more RAM",
-            [false, false, true] => "narrower pictures, or a larger `row_bytes` in its board.toml",
+            [false, true, _] => "smaller images or fewer channels, or more RAM",
+            [false, false, true] => "narrower images, or a larger `row_bytes` in its board.toml",
             [true, ..] => "a smaller network",
         }
     }

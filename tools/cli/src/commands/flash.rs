@@ -1,4 +1,4 @@
-//! `brooklet flash`: firmware and model onto a board, and pictures to it.
+//! `brooklet flash`: firmware and model onto a board, and images to it.
 
 use std::fmt;
 use std::path::Path;
@@ -8,12 +8,12 @@ use miette::{IntoDiagnostic, miette};
 use serde::Serialize;
 
 use super::fit::Verdict;
-use super::run::PictureReport;
+use super::run::ImageReport;
 use super::{Output, bytes, say, spinner, thousands};
 use brooklet_files::{InputPath, OutputPath, TemporaryFolder};
 use brooklet_plan::model_file::{Answer, HostBackend, ModelFile};
 use brooklet_plan::packing::packed_into;
-use brooklet_quantize::data::read_picture;
+use brooklet_quantize::data::read_image;
 use brooklet_quantize::evaluate::logits_npy;
 
 /// Options of `brooklet flash`.
@@ -24,18 +24,18 @@ pub struct Args {
     /// The board; `brooklet boards` lists them. An emulated one is started.
     #[arg(long)]
     board: String,
-    /// As if the board had only so much RAM, such as 192K: the model's arena, the application's
+    /// As if the board had only this much RAM, such as 192K: the model's arena, the application's
     /// buffers and the stack must fit into it.
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     ram: Option<u32>,
-    /// Sends these pictures, and prints the board's answers.
-    #[arg(long, value_name = "PICTURE", num_args = 1..)]
+    /// Sends these images, and prints the board's answers.
+    #[arg(long, value_name = "IMAGE", num_args = 1..)]
     run: Vec<InputPath>,
     /// Compares each answer with the host simulator's, byte for byte, and has the board run the
     /// test images that the model carries; fails on any difference.
     #[arg(long)]
     check: bool,
-    /// Writes the board's int8 logits, a row a picture.
+    /// Writes the board's int8 logits, a row an image.
     #[arg(long, value_name = "FILE.npy", requires = "run")]
     logits: Option<OutputPath>,
 }
@@ -51,7 +51,7 @@ struct Report {
     identical: Option<bool>,
     /// Test images for which the board gave the stored bytes, if that was asked.
     self_test_images: Option<u16>,
-    pictures: Vec<PictureReport>,
+    images: Vec<ImageReport>,
 }
 
 /// A board that runs a model.
@@ -114,7 +114,7 @@ fn named(mut error: brooklet_firmware::Error, file: &Path) -> brooklet_firmware:
     error
 }
 
-/// Sends a picture, and waits for the answer.
+/// Sends an image, and waits for the answer.
 pub(crate) fn infer(board: &mut Board, file: &ModelFile, pixels: &[u8]) -> miette::Result<Answer> {
     let row = file.model().input().row_bytes();
     let answer = board.link().infer(pixels.chunks(row))?;
@@ -139,15 +139,15 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let file = ModelFile::open(&args.model)?;
     let (input, preprocess) = (file.input(), file.preprocess());
     // What cannot be read is known before the board is started.
-    let pictures = args
+    let images = args
         .run
         .iter()
-        .map(|path| read_picture(path, input, &preprocess))
+        .map(|path| read_image(path, input, &preprocess))
         .collect::<Result<Vec<_>, _>>()?;
     if args.check && args.run.is_empty() && file.model().test_images().len() == 0 {
         return Err(miette!(
-            help = "add --run PICTURE, or store test images with `brooklet quantize --self-test 2`",
-            "{}: there is nothing to check: no pictures were given, and the model carries no test \
+            help = "add --run IMAGE, or store test images with `brooklet quantize --self-test 2`",
+            "{}: there is nothing to check: no images were given, and the model carries no test \
              images",
             args.model.display(),
         ));
@@ -163,14 +163,14 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
         session_bytes: loaded.session_bytes,
         identical: None,
         self_test_images: None,
-        pictures: Vec::new(),
+        images: Vec::new(),
     };
     if args.check {
         report.self_test_images = self_test(&mut board, &args.board)?;
     }
     let mut answers = Vec::new();
-    let bar = super::progress(pictures.len(), "running");
-    for (path, pixels) in args.run.iter().zip(&pictures) {
+    let bar = super::progress(images.len(), "running");
+    for (path, pixels) in args.run.iter().zip(&images) {
         let pixels = pixels.as_standard_layout();
         let pixels = pixels.as_slice().unwrap_or(&[]);
         let answer = infer(&mut board, &file, pixels)?;
@@ -190,7 +190,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
             report.identical = Some(true);
         }
         let name = path.display().to_string();
-        report.pictures.push(PictureReport::new(&file, name, args.board.clone(), &answer));
+        report.images.push(ImageReport::new(&file, name, args.board.clone(), &answer));
         answers.push((answer, None));
         bar.inc(1);
     }
@@ -215,9 +215,9 @@ impl fmt::Display for Report {
         if let Some(images) = self.self_test_images {
             writeln!(f, "self-test: {images} images gave the stored bytes on the board")?;
         }
-        self.pictures.iter().try_for_each(|picture| picture.fmt(f))?;
+        self.images.iter().try_for_each(|image| image.fmt(f))?;
         if self.identical == Some(true) {
-            let count = self.pictures.len();
+            let count = self.images.len();
             writeln!(f, "{count} answers, all the same bytes as the host's")?;
         }
         Ok(())

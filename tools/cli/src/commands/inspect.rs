@@ -38,9 +38,9 @@ pub struct Report {
     pub arena_bytes: usize,
     /// The session on this host, arena apart.
     pub session_bytes: usize,
-    /// Multiply-accumulates a picture.
+    /// Multiply-accumulates an image.
     pub macs: u64,
-    /// Instructions a picture on the board that was asked for, as the planner predicts them.
+    /// Instructions an image on the board that was asked for, as the planner predicts them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instructions: Option<u64>,
     /// The board, if instructions are predicted for the file packed again for it, as `flash` does.
@@ -48,7 +48,7 @@ pub struct Report {
     pub packed_for: Option<String>,
     /// Weights of all layers.
     pub weight_bytes: usize,
-    /// Rows, columns, channels of the picture.
+    /// Rows, columns, channels of the image.
     pub input: [u16; 3],
     /// Number of classes.
     pub classes: usize,
@@ -77,9 +77,9 @@ pub struct Layer {
     pub zero_point: i8,
     /// Bits of a number of the output: 8, or 16.
     pub activation_bits: u32,
-    /// Multiply-accumulates a picture.
+    /// Multiply-accumulates an image.
     pub macs: u64,
-    /// Instructions a picture on the board that was asked for, as the planner predicts them.
+    /// Instructions an image on the board that was asked for, as the planner predicts them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instructions: Option<u64>,
     /// Bytes of weights.

@@ -1,4 +1,4 @@
-//! `brooklet run`: pictures through the host simulator.
+//! `brooklet run`: images through the host simulator.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use super::choice::choice;
 use super::{Output, percent, table};
 use brooklet_files::{InputPath, OutputPath};
 use brooklet_plan::model_file::{Answer, HostBackend, ModelFile};
-use brooklet_quantize::data::read_picture;
+use brooklet_quantize::data::read_image;
 use brooklet_quantize::evaluate::{logits_npy, ranked};
 
 /// Options of `brooklet run`.
@@ -17,10 +17,10 @@ use brooklet_quantize::evaluate::{logits_npy, ranked};
 pub struct Args {
     /// The model file.
     model: InputPath,
-    /// Pictures, png or jpeg; resized and cropped as the model says.
+    /// Images, png or jpeg; resized and cropped as the model says.
     #[arg(required = true)]
-    pictures: Vec<InputPath>,
-    /// Writes the int8 logits, a row a picture.
+    images: Vec<InputPath>,
+    /// Writes the int8 logits, a row an image.
     #[arg(long, value_name = "FILE.npy")]
     logits: Option<OutputPath>,
     /// The kernels that compute.
@@ -28,11 +28,11 @@ pub struct Args {
     backend: HostBackend,
 }
 
-/// What the network says of a picture.
+/// What the network says of an image.
 #[derive(Debug, Serialize)]
-pub struct PictureReport {
-    /// The picture.
-    pub picture: String,
+pub struct ImageReport {
+    /// The image.
+    pub image: String,
     /// Where it ran.
     pub device: String,
     /// The logits, int8 or int16.
@@ -67,9 +67,9 @@ pub struct Class {
     pub probability: f64,
 }
 
-impl PictureReport {
+impl ImageReport {
     /// The best five classes of an answer.
-    pub fn new(file: &ModelFile, picture: String, device: String, answer: &Answer) -> Self {
+    pub fn new(file: &ModelFile, image: String, device: String, answer: &Answer) -> Self {
         let model = file.model();
         let quantization = model.logits_quantization();
         if let (Some(sigmoid), &[logit]) = (file.one_score(), &answer.logits[..]) {
@@ -77,7 +77,7 @@ impl PictureReport {
             let probability = sigmoid.then(|| self::sigmoid(score));
             let name = model.label(0).map(str::to_owned);
             let score = Some(OneScore { name, score, probability });
-            return Self { picture, device, logits: answer.logits.clone(), top: vec![], score };
+            return Self { image, device, logits: answer.logits.clone(), top: vec![], score };
         }
         let layer = model.layer(model.logits());
         let reals = answer.logits.iter().map(|&logit| quantization.dequantize(logit));
@@ -97,13 +97,13 @@ impl PictureReport {
                 probability: probabilities[class],
             })
             .collect();
-        Self { picture, device, logits: answer.logits.clone(), top, score: None }
+        Self { image, device, logits: answer.logits.clone(), top, score: None }
     }
 }
 
-impl fmt::Display for PictureReport {
+impl fmt::Display for ImageReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} on {}", self.picture, self.device)?;
+        writeln!(f, "{} on {}", self.image, self.device)?;
         if let Some(OneScore { name, score, probability }) = &self.score {
             let name = name.as_deref().unwrap_or("score");
             return match probability {
@@ -121,11 +121,11 @@ impl fmt::Display for PictureReport {
 
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
-struct Report(Vec<PictureReport>);
+struct Report(Vec<ImageReport>);
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|picture| picture.fmt(f))
+        self.0.iter().try_for_each(|image| image.fmt(f))
     }
 }
 
@@ -150,12 +150,12 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let (input, preprocess) = (file.input(), file.preprocess());
     let mut reports = Vec::new();
     let mut answers = Vec::new();
-    for path in &args.pictures {
-        let pixels = read_picture(path, input, &preprocess)?;
+    for path in &args.images {
+        let pixels = read_image(path, input, &preprocess)?;
         let pixels = pixels.as_standard_layout();
         let answer = simulator.run(pixels.as_slice().unwrap_or(&[]));
         let name = path.display().to_string();
-        reports.push(PictureReport::new(&file, name, "host".to_owned(), &answer));
+        reports.push(ImageReport::new(&file, name, "host".to_owned(), &answer));
         answers.push((answer, None));
     }
     if let Some(path) = &args.logits {

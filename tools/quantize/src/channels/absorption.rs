@@ -18,7 +18,7 @@
 //!
 //! For `c` two are tried: the least value of the channel, and, as in the source, its mean less three
 //! standard deviations, which clips the few values below. It is done for each map where the error
-//! of the logits, this map alone rounded, is less for it on other pictures.
+//! of the logits, this map alone rounded, is less for it on other images.
 //!
 //! Source: Nagel et al., *Data-free quantization through weight equalization and bias correction*
 //! (2019), section 4.1.3.
@@ -26,7 +26,7 @@
 use ndarray::{Array4, ArrayView3, ArrayView4, Axis};
 
 use crate::channels::equalize::Factors;
-use crate::channels::{MARGIN, Pictures};
+use crate::channels::{Images, MARGIN};
 use crate::data::Dataset;
 use crate::error::Failure;
 use crate::forward::BATCH;
@@ -264,7 +264,7 @@ impl Trial {
 /// A place and what is tried there, first nothing.
 type Tried = (Place, Vec<Trial>);
 
-/// Measures which shifts serve a network. Calls `done` for each batch of pictures, [`batches`]
+/// Measures which shifts serve a network. Calls `done` for each batch of images, [`batches`]
 /// times at most.
 ///
 /// # Errors
@@ -289,9 +289,9 @@ pub fn choose(
     let model = FloatModel::new(network)?;
     let clips =
         |place: &Place| matches!(network.nodes[fused.units[place.unit].output].op, Op::Relu);
-    let Pictures { seen, unseen } = Pictures::new(network, data);
-    for pictures in seen.chunks(BATCH) {
-        let batch = data.batch(pictures.iter().copied())?;
+    let Images { seen, unseen } = Images::new(network, data);
+    for images in seen.chunks(BATCH) {
+        let batch = data.batch(images.iter().copied())?;
         let maps = model.maps(batch.view(), fused)?;
         for (place, spreads) in &mut places {
             let channels = maps.of(place.unit);
@@ -309,8 +309,8 @@ pub fn choose(
     if tried.is_empty() {
         return Ok(Shifts::default());
     }
-    for pictures in seen.chunks(BATCH) {
-        let batch = data.batch(pictures.iter().copied())?;
+    for images in seen.chunks(BATCH) {
+        let batch = data.batch(images.iter().copied())?;
         let maps = model.maps(batch.view(), fused)?;
         for (place, trials) in &mut tried {
             for trial in trials {
@@ -320,8 +320,8 @@ pub fn choose(
         }
         done();
     }
-    for pictures in unseen.chunks(BATCH) {
-        let batch = data.batch(pictures.iter().copied())?;
+    for images in unseen.chunks(BATCH) {
+        let batch = data.batch(images.iter().copied())?;
         let maps = model.maps(batch.view(), fused)?;
         let map = |unit| maps.of(unit);
         for (place, trials) in &mut tried {
@@ -347,7 +347,7 @@ pub fn choose(
 
 /// How often [`choose`] calls `done`.
 pub fn batches(network: &Network, data: &Dataset) -> usize {
-    Pictures::new(network, data).batches()
+    Images::new(network, data).batches()
 }
 
 /// What is tried with a map whose channels are spread so.

@@ -14,7 +14,7 @@
 //! a geometric mean. The weights that read a map become less even, so this does not always pay. For
 //! each part of the network that can be scaled apart from the others (the residual stream, the
 //! inside of each block) the power is the one, none included, with the least error of the logits
-//! when that part alone is quantized, on other pictures than factors and ranges come from: channels
+//! when that part alone is quantized, on other images than factors and ranges come from: channels
 //! that were rarely seen are not scaled beyond what they have room for.
 //!
 //! Source: Nagel et al., *Data-free quantization through weight equalization and bias correction*
@@ -25,7 +25,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use ndarray::{Array4, ArrayView3, ArrayView4, Axis};
 
-use crate::channels::{MARGIN, Pictures};
+use crate::channels::{Images, MARGIN};
 use crate::data::Dataset;
 use crate::error::Failure;
 use crate::error::Problem;
@@ -256,7 +256,7 @@ pub struct Choice {
 }
 
 /// Measures which factors serve a network; `learned` says that rounding will be. Calls `done` for
-/// each batch of pictures, [`batches`] times.
+/// each batch of images, [`batches`] times.
 ///
 /// # Errors
 ///
@@ -272,9 +272,9 @@ pub fn choose(
     let ones = Factors::ones(network);
     let calibrated: Vec<NodeId> = fused.calibrated().collect();
     let mut largest: HashMap<NodeId, Vec<f64>> = HashMap::new();
-    let Pictures { seen, unseen } = Pictures::new(network, data);
-    for pictures in seen.chunks(BATCH) {
-        let batch = data.batch(pictures.iter().copied())?;
+    let Images { seen, unseen } = Images::new(network, data);
+    for images in seen.chunks(BATCH) {
+        let batch = data.batch(images.iter().copied())?;
         let maps = model.maps(batch.view(), fused)?;
         let units = fused.units.iter().map(|unit| unit.output).enumerate().skip(1);
         for (unit, node) in units.filter(|(_, node)| calibrated.contains(node)) {
@@ -287,8 +287,8 @@ pub fn choose(
         done();
     }
     let mut parts = parts(fused, &ones, &largest);
-    for pictures in seen.chunks(BATCH) {
-        let batch = data.batch(pictures.iter().copied())?;
+    for images in seen.chunks(BATCH) {
+        let batch = data.batch(images.iter().copied())?;
         let maps = model.maps(batch.view(), fused)?;
         for Part { units, tried } in &mut parts {
             for Trial { factors, histograms, .. } in tried {
@@ -302,8 +302,8 @@ pub fn choose(
         }
         done();
     }
-    for pictures in unseen.chunks(BATCH) {
-        let batch = data.batch(pictures.iter().copied())?;
+    for images in unseen.chunks(BATCH) {
+        let batch = data.batch(images.iter().copied())?;
         let maps = model.maps(batch.view(), fused)?;
         let (map, logits) = (|unit| maps.of(unit), network.logits());
         for part in &mut parts {
@@ -339,7 +339,7 @@ pub fn choose(
 
 /// How often [`choose`] calls `done`.
 pub fn batches(network: &Network, data: &Dataset) -> usize {
-    Pictures::new(network, data).batches()
+    Images::new(network, data).batches()
 }
 
 /// The parts of a network that can be scaled apart from each other, the largest first.

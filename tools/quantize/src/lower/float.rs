@@ -4,7 +4,7 @@
 //!   with the least squared error.
 //! - Activations: int8, one scale and zero point a tensor; or int16, where
 //!   [asked for](crate::precision::int16), symmetric. Layers that read or make int16 have int8 weights.
-//! - The picture: pixel − 128, exact. Mean and standard deviation fold into the convolutions
+//! - The image: pixel − 128, exact. Mean and standard deviation fold into the convolutions
 //!   that read it, whose padding is then a value a channel.
 //! - Residual blocks: the last convolution and the add become one layer with one rounding,
 //!   the [join](brooklet::ops::conv).
@@ -184,7 +184,7 @@ impl Fused<'_> {
 
 /// Weights, biases and multipliers of a convolution, and the table of its join.
 ///
-/// With `pixels` the input is the picture, and what its bytes stand for.
+/// With `pixels` the input is the image, and what its bytes stand for.
 fn set_conv(
     layer: &mut Layer,
     conv: &Conv,
@@ -259,7 +259,7 @@ fn set_wide_join(layer: &mut Layer, shortcut: f64, reals: &[f64]) -> Result<u8, 
     Err(Unrepresentable::new(&layer.name, "its range is too small for what it adds"))
 }
 
-/// Weights, biases and multipliers of a batch norm, with `pixels` of the picture.
+/// Weights, biases and multipliers of a batch norm, with `pixels` of the image.
 fn set_batch_norm(
     layer: &mut Layer,
     norm: &BatchNorm,

@@ -17,8 +17,8 @@ use crate::recipe::Progress;
 use crate::weights::rounding::Bits;
 use crate::weights::{Weights, steps};
 
-/// Pictures on which errors are measured, at most.
-const PICTURES: usize = 100;
+/// Images on which errors are measured, at most.
+const IMAGES: usize = 100;
 
 /// Bits of weights, as the user wants them.
 #[derive(
@@ -87,10 +87,10 @@ pub fn candidates(
     let mut candidates: Vec<Candidate> = convolutions(network, fused)
         .map(|(unit, node)| Candidate { unit, node, error: 0.0 })
         .collect();
-    let pictures = data.spread(PICTURES);
-    progress.begin("trying 4 bits", candidates.len() * pictures.len().div_ceil(BATCH));
-    for pictures in pictures.chunks(BATCH) {
-        let batch = data.batch(pictures.iter().copied())?;
+    let images = data.spread(IMAGES);
+    progress.begin("trying 4 bits", candidates.len() * images.len().div_ceil(BATCH));
+    for images in images.chunks(BATCH) {
+        let batch = data.batch(images.iter().copied())?;
         let maps = float.maps(batch.view(), fused)?;
         for candidate in &mut candidates {
             let mut changed = network.clone();

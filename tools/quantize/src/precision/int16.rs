@@ -17,14 +17,14 @@ use crate::ranges::Range;
 use crate::recipe::Progress;
 use crate::weights::Affine;
 
-/// What a layer has to bring to be worth int16: so much less noise in the logits, in dB. A
+/// What a layer has to bring to be worth int16: the reduction of the logits' noise, in dB. A
 /// twentieth of the noise; what twice the bytes a row and slower sums are worth is the user's to
 /// say, by naming layers.
 pub const MARGIN_DB: f64 = 0.25;
 
-/// Pictures on which it is measured, at most, what each layer brings alone, and together with
+/// Images on which it is measured, at most, what each layer brings alone, and together with
 /// others.
-const PICTURES: [usize; 2] = [100, 200];
+const IMAGES: [usize; 2] = [100, 200];
 
 /// A layer that is worth it.
 #[derive(Debug, Clone, Copy)]
@@ -93,7 +93,7 @@ pub fn worthwhile(
     progress: &dyn Progress,
 ) -> Result<Vec<Gain>, Failure> {
     let fused = Fused::new(network)?;
-    let [few, pictures] = PICTURES.map(|count| data.spread(count));
+    let [few, images] = IMAGES.map(|count| data.spread(count));
     let logits = fused.units.iter().position(|unit| unit.output == network.logits());
     let logits = logits.unwrap_or(0);
     let could_be = |unit: &usize| {
@@ -104,8 +104,8 @@ pub fn worthwhile(
     progress.begin("trying int16", (1 + candidates.len()) * few.len().div_ceil(BATCH));
     let float = FloatModel::new(network)?;
     let mut ranges = vec![Range::default(); fused.units.len()];
-    for pictures in pictures.chunks(BATCH) {
-        let batch = data.batch(pictures.iter().copied())?;
+    for images in images.chunks(BATCH) {
+        let batch = data.batch(images.iter().copied())?;
         let maps = float.maps(batch.view(), &fused)?;
         for (unit, range) in ranges.iter_mut().enumerate() {
             for &value in &maps.of(unit) {
@@ -131,17 +131,17 @@ pub fn worthwhile(
     let alone = noises[0];
     let mut worth: Vec<(usize, f64)> =
         candidates.into_iter().zip(noises.into_iter().skip(1)).collect();
-    // What a few pictures say may be a little off.
+    // What a few images say may be a little off.
     worth.retain(|&(_, now)| decibels(alone, now) >= MARGIN_DB / 2.0);
     worth.sort_by(|a, b| a.1.total_cmp(&b.1));
     let mut gains = Vec::new();
     let mut chosen = BTreeSet::new();
-    progress.begin("combining int16", (1 + worth.len()) * pictures.len().div_ceil(BATCH));
-    let mut noise = trial.noises(&[BTreeSet::new()], data, &pictures, progress)?[0];
+    progress.begin("combining int16", (1 + worth.len()) * images.len().div_ceil(BATCH));
+    let mut noise = trial.noises(&[BTreeSet::new()], data, &images, progress)?[0];
     for (unit, _) in worth {
         let mut more = chosen.clone();
         more.insert(unit);
-        let now = trial.noises(std::slice::from_ref(&more), data, &pictures, progress)?[0];
+        let now = trial.noises(std::slice::from_ref(&more), data, &images, progress)?[0];
         let db = decibels(noise, now);
         if db >= MARGIN_DB {
             gains.push(Gain { node: fused.units[unit].node, db });
@@ -170,18 +170,18 @@ impl Trial<'_> {
         &self,
         sets: &[BTreeSet<usize>],
         data: &Dataset,
-        pictures: &[usize],
+        images: &[usize],
         progress: &dyn Progress,
     ) -> Result<Vec<f64>, Failure> {
         let mut noises = vec![0.0; sets.len()];
-        for pictures in pictures.chunks(BATCH) {
-            let batch = data.batch(pictures.iter().copied())?;
+        for images in images.chunks(BATCH) {
+            let batch = data.batch(images.iter().copied())?;
             let right = self.float.run(batch.view())?;
             let pixels = batch.permuted_axes([0, 3, 1, 2]);
             for (set, noise) in sets.iter().zip(&mut noises) {
                 let logits = self.run(set, pixels.view())?;
-                let (pictures, classes) = right.dim();
-                let right = right.view().into_shape_with_order((pictures, classes, 1, 1));
+                let (images, classes) = right.dim();
+                let right = right.view().into_shape_with_order((images, classes, 1, 1));
                 let right = right.map_err(|error| Problem::Engine { detail: error.to_string() })?;
                 *noise += squared_error(logits.view(), right);
                 progress.advance(1);

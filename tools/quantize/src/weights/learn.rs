@@ -1,6 +1,6 @@
 //! Learns the weights of a quantized network layer after layer.
 //!
-//! Float and quantized network go through the pictures side by side. Of each convolution the
+//! Float and quantized network go through the images side by side. Of each convolution the
 //! inputs are what the quantized layers before it make, the targets what the float network has
 //! there: so a layer also makes up for what those before it lost. At the end of a residual block
 //! the target is the float sum less the quantized shortcut.
@@ -24,7 +24,7 @@ use crate::weights::rounding;
 use crate::weights::rounding::{Bits, Means, Moments, Trained};
 use crate::weights::{Affine, Learned, Weights, smallest_scale, steps};
 
-/// Bytes that the maps of all pictures may take, and as many the samples of a layer.
+/// Bytes that the maps of all images may take, and as many the samples of a layer.
 const MEMORY: usize = 400 << 20;
 /// Taps up to which rounding is learned: its cost grows with their cube.
 const MOST_TAPS: usize = 2400;
@@ -36,23 +36,23 @@ pub struct Options {
     pub rounding: bool,
     /// Whether biases make up for what the mean of the outputs is off.
     pub bias_correction: bool,
-    /// Pictures, at most.
-    pub pictures: usize,
+    /// Images, at most.
+    pub images: usize,
     /// Outputs of a channel that a layer learns from, at most.
     pub samples: usize,
     /// Of the choice of these.
     pub seed: u64,
-    /// Whether every fourth picture is kept back: the error of the logits is then of these.
+    /// Whether every fourth image is kept back: the error of the logits is then of these.
     pub hold_out: bool,
 }
 
 impl Options {
-    fn holds_out(&self, picture: usize) -> bool {
-        self.hold_out && picture % 4 == 3
+    fn holds_out(&self, image: usize) -> bool {
+        self.hold_out && image % 4 == 3
     }
 }
 
-/// A batch's maps, `[pictures, channels, height, width]`, of a unit.
+/// A batch's maps, `[images, channels, height, width]`, of a unit.
 struct Maps {
     float: Array4<f32>,
     quantized: Array4<f32>,
@@ -62,7 +62,7 @@ struct Maps {
 type Live = HashMap<usize, Vec<Maps>>;
 
 /// Learns the weights of a network's convolutions; calls `done` behind each unit. Says, too, what
-/// the squared error of the logits is then, of each picture that was held out, or of all.
+/// the squared error of the logits is then, of each image that was held out, or of all.
 ///
 /// # Errors
 ///
@@ -84,11 +84,11 @@ pub fn learn(
     let logits = network.logits();
     let mut errors = Vec::new();
     let most = MEMORY / fused.live_bytes().max(1);
-    let pictures = data.spread(options.pictures.min(most.max(1)));
+    let images = data.spread(options.images.min(most.max(1)));
     for (index, unit) in fused.units.iter().enumerate() {
         if index == 0 {
-            let batches = pictures.chunks(BATCH).map(|pictures| {
-                let batch = data.batch(pictures.iter().copied())?;
+            let batches = images.chunks(BATCH).map(|images| {
+                let batch = data.batch(images.iter().copied())?;
                 let planes = batch.permuted_axes([0, 3, 1, 2]).as_standard_layout().into_owned();
                 Ok(Maps { float: planes.clone(), quantized: planes })
             });
@@ -123,12 +123,12 @@ pub fn learn(
         });
         let batches = batches.collect::<Result<Vec<Maps>, Problem>>()?;
         if unit.output == logits {
-            let pictures = batches
+            let images = batches
                 .iter()
                 .flat_map(|maps| maps.float.outer_iter().zip(maps.quantized.outer_iter()));
-            errors = pictures
+            errors = images
                 .enumerate()
-                .filter(|&(picture, _)| !options.hold_out || options.holds_out(picture))
+                .filter(|&(image, _)| !options.hold_out || options.holds_out(image))
                 .map(|(_, (float, quantized))| {
                     let pairs = float.into_iter().zip(quantized);
                     pairs.map(|(a, b)| f64::from(a - b).powi(2)).sum()
@@ -205,25 +205,25 @@ fn learn_conv(
 ) -> Weights {
     let nearest = Weights::nearest(conv, steps, bits);
     let all: usize = inputs.iter().map(|batch| batch.len_of(Axis(0))).sum();
-    let pictures = (0..all).filter(|&picture| !options.holds_out(picture)).count();
-    if !(options.rounding || options.bias_correction) || pictures < 2 {
+    let images = (0..all).filter(|&image| !options.holds_out(image)).count();
+    if !(options.rounding || options.bias_correction) || images < 2 {
         return nearest;
     }
     let (channels, kernel_rows, kernel_columns, depth) = conv.weights.dim();
     let (_, _, height, width) = targets[0].dim();
     let taps = kernel_rows * kernel_columns * depth;
     let samples = options.samples.min(MEMORY / (size_of::<f32>() * taps));
-    let each = samples.div_ceil(pictures).min(height * width);
+    let each = samples.div_ceil(images).min(height * width);
     let factors: Vec<f32> = steps.iter().map(|&(step, _)| (1.0 / step) as f32).collect();
     let mut halves = [0, 1].map(|half| {
-        let count = each * ((pictures + 1 - half) / 2);
+        let count = each * ((images + 1 - half) / 2);
         (Array2::zeros((count, taps)), Array2::zeros((count, channels)), 0)
     });
     let all = inputs.iter().zip(targets);
     let all = all.flat_map(|(input, target)| input.outer_iter().zip(target.outer_iter()));
-    let seen = all.enumerate().filter(|&(picture, _)| !options.holds_out(picture));
-    for (picture, (_, (input, target))) in seen.enumerate() {
-        let (x, t, row) = &mut halves[picture % 2];
+    let seen = all.enumerate().filter(|&(image, _)| !options.holds_out(image));
+    for (image, (_, (input, target))) in seen.enumerate() {
+        let (x, t, row) = &mut halves[image % 2];
         for place in sample(&mut rng, height * width, each) {
             let (top, left) = (place / width * conv.stride[0], place % width * conv.stride[1]);
             t.row_mut(*row).assign(&target.slice(s![.., place / width, place % width]));

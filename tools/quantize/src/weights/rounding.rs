@@ -258,7 +258,7 @@ pub fn learn(halves: [&Moments; 2], trained: &Trained) -> Vec<Steps> {
     learn_from(&a.with(b), trained, prior, SCALES)
 }
 
-/// Steps of all output channels, with so many scales tried.
+/// Steps of all output channels, with `scales` scales tried.
 fn learn_from(moments: &Moments, trained: &Trained, prior: f64, scales: usize) -> Vec<Steps> {
     let &Trained { ref weights, ref bias, ref smallest_scales, free_bias, bits } = trained;
     let (taps, channels) = weights.shape();
@@ -326,7 +326,7 @@ struct Candidate {
 }
 
 impl Lattice {
-    /// The closest steps found for each channel, of the best of so many scales.
+    /// The closest steps found for each channel, of the best of these scales.
     fn closest(&self, smallest_scales: &[f64], scales: usize) -> Vec<Steps> {
         let channels: Vec<usize> = (0..self.best.ncols()).collect();
         let closest: Vec<Candidate> = channels

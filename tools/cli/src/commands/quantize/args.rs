@@ -22,7 +22,7 @@ use brooklet_quantize::precision::bits::WeightBits;
 use brooklet_quantize::precision::int16;
 use brooklet_quantize::recipe::{Calibration, Effort, Recipe, Step};
 
-/// Sizes of pictures, resized and cropped.
+/// Sizes of images, resized and cropped.
 const EXTENTS: RangeInclusive<u32> = 1..=u16::MAX as u32;
 
 /// Options of `brooklet quantize`.
@@ -33,7 +33,7 @@ pub struct Args {
     /// The model file to write.
     #[arg(short, long, value_name = "MODEL.brook")]
     pub(super) output: OutputPath,
-    /// Pictures to measure activation ranges on: a folder with a subfolder a class, a CIFAR-10
+    /// Images to measure activation ranges on: a folder with a subfolder a class, a CIFAR-10
     /// binary file, .npy, .npz, or random:N.
     #[arg(long, value_name = "DATA", conflicts_with = "ranges")]
     pub(super) calibrate: Option<InputData>,
@@ -78,10 +78,10 @@ pub struct Args {
     /// Height and width of the input of bare weights.
     #[arg(long, value_name = "HxW", value_parser = size)]
     pub(super) input: Option<[u32; 2]>,
-    /// Resizes pictures so that the shorter side has so many pixels.
+    /// Resizes images so that the shorter side has this number of pixels.
     #[arg(long, value_name = "PIXELS", value_parser = pixels)]
     pub(super) resize: Option<u32>,
-    /// Cuts so many pixels out of the centre of a picture, after resizing.
+    /// Cuts this number of pixels out of the centre of an image, after resizing.
     #[arg(long, value_name = "HxW", value_parser = size)]
     pub(super) crop: Option<[u32; 2]>,
     /// Mean of red, green and blue, of pixels in 0 to 1. Without mean and std the network takes
@@ -129,7 +129,7 @@ impl Args {
         }
         let most = u32::from(PreprocessingRecord::MAX_RESIZE);
         if preprocess.resize.is_some_and(|resize| resize > most) {
-            let what = format!("pictures are resized to at most {most} pixels");
+            let what = format!("images are resized to at most {most} pixels");
             return Err(wrong(&what, "give the size of the shorter side in pixels"));
         }
         if !preprocess.mean.is_none_or(finite) {
@@ -183,7 +183,7 @@ impl Args {
         if self.finds_int16() && self.calibrate.is_none() {
             return Err(miette!(
                 help = "add --calibrate DATA, or name the layers",
-                "--int16 auto: gains are measured on pictures",
+                "--int16 auto: gains are measured on images",
             ));
         }
         Ok(())

@@ -96,7 +96,7 @@ impl FlashBudget<'_> {
     }
 }
 
-/// Without pictures no layer is given four bits: refuses what does not fit with eight, if the user
+/// Without images no layer is given four bits: refuses what does not fit with eight, if the user
 /// left the choice.
 fn in_eight_bits(args: &Args, program: &Program, board: Option<&Spec>) -> miette::Result<()> {
     let (None, Some(bytes)) = (args.weights, args.budget.flash()) else { return Ok(()) };
@@ -106,7 +106,7 @@ fn in_eight_bits(args: &Args, program: &Program, board: Option<&Spec>) -> miette
     }
     let (why, remedy) = match args.ranges {
         Some(_) => (
-            "which layers may have 4 is measured on pictures, not on saved ranges",
+            "which layers may have 4 is measured on images, not on saved ranges",
             format!(
                 "--calibrate DATA instead of --ranges; or --weights 4, for all layers but the first \
                  and the last; or --flash {now}"
@@ -377,7 +377,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
                 }
                 (None, None) => {
                     return Err(miette!(
-                        help = "add --calibrate DATA (pictures like those it will see), or --ranges \
+                        help = "add --calibrate DATA (images like those it will see), or --ranges \
                                 FILE from an earlier calibration; random:100 only tries things out",
                         "{}: activation ranges are needed to quantize a float network",
                         args.network.display(),

@@ -20,7 +20,7 @@ pub(super) struct Int16 {
     pub(super) int8_sqnr_db: Option<f64>,
     /// The arena, with all in int8.
     pub(super) int8_arena_bytes: Option<usize>,
-    /// Instructions a picture on the board, as predicted: with all in int8, and now.
+    /// Instructions an image on the board, as predicted: with all in int8, and now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) instructions: Option<[u64; 2]>,
 }
@@ -103,7 +103,7 @@ impl fmt::Display for Report {
             thousands(self.contents.arena_bytes),
         )?;
         if let Some(evidence) = &self.evidence {
-            let mut parts = vec![format!("on {} calibration pictures", evidence.images)];
+            let mut parts = vec![format!("on {} calibration images", evidence.images)];
             parts.extend(evidence.top1.map(|share| format!("top-1 {}", percent(share))));
             parts.extend(
                 evidence.agreement.map(|share| format!("agreement with float {}", percent(share))),

@@ -30,10 +30,9 @@
 
 use core::arch::naked_asm;
 
-use super::lanes::{self, Args, Columns, Lanes, Taps};
+use super::lanes::{self, Args, Columns, Lanes};
 use super::quick::AddArgs;
 use super::winograd::{self, NINTH, Sums, Values, Weights};
-use crate::ops::conv::PATCH_COLUMNS;
 
 /// The backend for Armv6-M.
 #[derive(Debug, Clone, Copy, Default)]
@@ -42,18 +41,15 @@ pub struct Armv6m;
 lanes::backend!(Armv6m, ARMV6M);
 
 impl Lanes for Armv6m {
-    fn widen([a, b]: [&[i8]; 2], patch: &mut [Taps], pair: usize) {
-        let pairs = patch.len();
-        if pairs > 0 && pair < PATCH_COLUMNS / 2 && a.len() >= 2 * pairs && b.len() >= 2 * pairs {
-            let place = patch.as_mut_ptr().cast::<Columns>().wrapping_add(pair);
-            // SAFETY: both columns have so many pairs of values, and the patch so many pairs of
-            // taps, one at least, of which the place of these columns is one.
-            unsafe { widen(a.as_ptr(), b.as_ptr(), place, pairs) }
-        }
+    #[inline(always)]
+    unsafe fn widen(a: *const i8, b: *const i8, patch: *mut Columns, pairs: usize) {
+        // SAFETY: the same is asked of whoever calls this.
+        unsafe { widen(a, b, patch, pairs) }
     }
 
-    fn blocks(args: &mut Args) {
-        // SAFETY: the arguments are good for what the numbers beside them say.
+    #[inline(always)]
+    unsafe fn blocks(args: &mut Args) {
+        // SAFETY: the same is asked of whoever calls this.
         unsafe { blocks(args) }
     }
 
@@ -63,9 +59,10 @@ impl Lanes for Armv6m {
         [low(sum, high), upper(high), low(other_sum, other_high), upper(other_high)]
     }
 
-    fn add(args: &AddArgs, input: &[i8], output: &mut [i8]) -> bool {
-        // SAFETY: the arguments are for these rows.
-        unsafe { add_bytes(input.as_ptr(), output.as_mut_ptr(), args) }
+    #[inline(always)]
+    unsafe fn add(args: &AddArgs) -> bool {
+        // SAFETY: `AddArgs::of` made the arguments, so input and output are theirs.
+        unsafe { add_bytes(args.input, args.output, args) }
         true
     }
 }
@@ -214,7 +211,7 @@ macro_rules! join {
 ///
 /// # Safety
 ///
-/// The arguments' pointers are good for what the numbers beside them say.
+/// Each field of the arguments is what [`Args`] says of it.
 #[unsafe(naked)]
 unsafe extern "C" fn blocks(args: &mut Args) {
     naked_asm!(
@@ -433,7 +430,7 @@ unsafe extern "C" fn blocks(args: &mut Args) {
 ///
 /// # Safety
 ///
-/// [`AddArgs::of`] made the arguments for the input and the output.
+/// [`AddArgs::of`] made the arguments; input and output are theirs, and were not used since.
 #[unsafe(naked)]
 unsafe extern "C" fn add_bytes(input: *const i8, output: *mut i8, args: &AddArgs) {
     naked_asm!(

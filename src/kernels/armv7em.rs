@@ -111,8 +111,8 @@ impl Backend for Armv7em {
 
     fn add(&self, add: &Add<'_>, input: &[i8], shortcut: &Shortcut<'_>, output: &mut [i8]) {
         match AddArgs::of(add, input, shortcut, output) {
-            // SAFETY: the arguments are for these rows.
-            Some(args) => unsafe { add_bytes(input.as_ptr(), output.as_mut_ptr(), &args) },
+            // SAFETY: `AddArgs::of` just made the arguments: input and output are theirs.
+            Some(args) => unsafe { add_bytes(args.input, args.output, &args) },
             None => reference::add(add, input, shortcut, output),
         }
     }
@@ -166,7 +166,7 @@ unsafe extern "C" fn larger_bytes(values: *mut i8, others: *const i8, fours: usi
 ///
 /// # Safety
 ///
-/// [`AddArgs::of`] made the arguments for the input and the output.
+/// [`AddArgs::of`] made the arguments; input and output are theirs, and were not used since.
 #[unsafe(naked)]
 unsafe extern "C" fn add_bytes(input: *const i8, output: *mut i8, args: &AddArgs) {
     naked_asm!(
@@ -402,6 +402,9 @@ unsafe extern "C" fn widen_columns(
 
 /// What the assembly takes: a patch, and output channels two by two.
 ///
+/// Assembly relies on what is said of each field. It moves `weights`, `bias`, `mantissas`, `shifts`,
+/// `output`, `shortcut` and `acc` on, and counts `left` down.
+///
 /// ```text
 ///  0 patch      4 weights       8 tap pairs    12 bias        16 mantissas   20 shifts
 /// 24 output    28 its stride   32 pairs of channels that are left
@@ -411,26 +414,41 @@ unsafe extern "C" fn widen_columns(
 /// ```
 #[repr(C)]
 struct Args {
+    /// `pairs` can be read.
     patch: *const Columns,
+    /// For each two channels four weights for each of `pairs`, aligned to words if they are int16;
+    /// and `skip` bytes further on those of the next two.
     weights: *const i8,
+    /// One at least.
     pairs: usize,
+    /// Aligned to words, two for each of `left`, unless `parts` has [`CONTINUE`].
     bias: *const I32,
+    /// Unless `parts` has [`KEEP`], aligned to words, two for each of `left`; likewise `shifts`, a
+    /// byte each.
     mantissas: *const I32,
     shifts: *const i8,
+    /// Unless `parts` has [`KEEP`], two bytes for each of `left` can be written, at four columns that
+    /// are `stride` bytes apart.
     output: *mut i8,
     stride: usize,
+    /// Pairs of channels, one at least.
     left: usize,
     /// Behind the requantization: twice what is added, or by how much is shifted.
     last: i32,
+    /// Null, or aligned to words, 128 of which can be read to both sides.
     table: *const I32,
+    /// With a table, two bytes for each of `left` can be read, at four columns that are
+    /// `shortcut_stride` bytes apart. It may be the output.
     shortcut: *const i8,
     shortcut_stride: usize,
-    /// Where sums are kept from one chunk of taps to the next.
+    /// Where sums are kept from one chunk of taps to the next: if `parts` is not zero, one for each
+    /// of `left` can be read and written.
     acc: *mut Sums,
     /// From the weights of this chunk for two channels to those for the next two.
     skip: usize,
     /// [`CONTINUE`] and [`KEEP`].
     parts: usize,
+    /// Whether weights are int16.
     wide: usize,
 }
 
@@ -496,23 +514,23 @@ fn multiply(
         else {
             return;
         };
-        let found = quick.shortcut(first, PATCH_COLUMNS, group.start, channels, pixels);
-        let Some((shortcut, stride)) = found else { return };
+        let places = quick.places(first, PATCH_COLUMNS, group.start, channels, pixels);
+        let Some(places) = places else { return };
         args.mantissas = mantissas.as_ptr();
         args.shifts = shifts.as_ptr();
-        args.output = pixels.as_mut_ptr().wrapping_add(group.start);
+        args.output = places.output;
         args.last = quick.last;
         args.table = quick.table;
-        (args.shortcut, args.shortcut_stride) = (shortcut, stride);
+        (args.shortcut, args.shortcut_stride) = (places.shortcut, places.shortcut_stride);
         args.parts = first_chunk;
     }
     if args.left > 0 {
         // SAFETY: `patch` has so many tap pairs, `weights` four bytes for each and each pair of
         // channels, `skip` bytes further on each time, `bias` the group's, `acc` the sums of each
         // pair of channels, as was just checked; `left` counts whole pairs, of which there is one
-        // at least. With `quick` also mantissas and shifts are there; outputs go to four columns
-        // of `pixels`, which `Quick::shortcut` found to be all of it; behind a join the table
-        // reaches 128 words to both sides of its middle, and the shortcut has its four columns.
+        // at least. With `quick` also mantissas and shifts are there, which `Quick::of` found
+        // aligned, as the table, which reaches 128 words to both sides of its middle; and
+        // `Quick::places` found outputs and shortcut for the group at four columns.
         unsafe { blocks(&mut args) }
     }
     // One channel is left over: it has weights beside it that are zero.
@@ -659,7 +677,7 @@ macro_rules! sixteen_pairs {
 ///
 /// # Safety
 ///
-/// The pointers are good for what the numbers beside them say: see [`multiply`].
+/// Each field of the arguments is what [`Args`] says of it.
 #[unsafe(naked)]
 unsafe extern "C" fn blocks(args: &mut Args) {
     naked_asm!(

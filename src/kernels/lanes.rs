@@ -22,6 +22,8 @@
 //!
 //! [`Packing::Eights`]: crate::format::Packing::Eights
 
+#![allow(unsafe_code)]
+
 use core::ops::Range;
 use core::ptr::{null, null_mut};
 
@@ -43,19 +45,31 @@ pub(super) type Taps = [Columns; PATCH_COLUMNS / 2];
 
 /// The assembly.
 pub(super) trait Lanes {
-    /// Writes the values of two columns into a patch: to place `pair` of its [`Taps`]. The columns
-    /// have as many values as these have taps.
-    fn widen(columns: [&[i8]; 2], patch: &mut [Taps], pair: usize);
+    /// Writes the values of two columns into a patch, to a place of each of its [`Taps`].
+    ///
+    /// # Safety
+    ///
+    /// `pairs` is not zero. Twice as many bytes can be read at `a` and at `b`. At `patch` one
+    /// [`Columns`] can be written, and so many times in all, [`Taps`] further on each time.
+    unsafe fn widen(a: *const i8, b: *const i8, patch: *mut Columns, pairs: usize);
 
     /// Adds the products of a chunk of taps for a group of output channels, and makes outputs of
     /// the sums, or keeps them.
-    fn blocks(args: &mut Args);
+    ///
+    /// # Safety
+    ///
+    /// Each field of the arguments is what [`Args`] says of it.
+    unsafe fn blocks(args: &mut Args);
 
     /// The sums of four columns, from what `blocks` keeps of a channel.
     fn sums(kept: [i32; PATCH_COLUMNS]) -> [i32; PATCH_COLUMNS];
 
-    /// Adds two rows: what [`AddArgs::of`] was made for. Returns whether it did.
-    fn add(_: &AddArgs, _input: &[i8], _output: &mut [i8]) -> bool {
+    /// Adds two rows. Returns whether it did.
+    ///
+    /// # Safety
+    ///
+    /// [`AddArgs::of`] made the arguments, and its rows were not used since.
+    unsafe fn add(_: &AddArgs) -> bool {
         false
     }
 }
@@ -68,7 +82,8 @@ pub(super) fn add<L: Lanes>(
     output: &mut [i8],
 ) {
     let args = AddArgs::of(add, input, shortcut, output);
-    if !args.is_some_and(|args| L::add(&args, input, output)) {
+    // SAFETY: they were just made, and no row was used since.
+    if !args.is_some_and(|args| unsafe { L::add(&args) }) {
         reference::add(add, input, shortcut, output);
     }
 }
@@ -84,30 +99,42 @@ pub(super) fn add<L: Lanes>(
 /// 64 pairs of taps in all chunks
 /// ```
 ///
-/// All pointers are good for what the numbers beside them say: the patch for the pairs of taps, of
-/// which there is one at least; weights for as many taps of eight channels, and again behind what is
-/// skipped; the bias for each channel, of which there is one at least, and what is kept, if anything
-/// is. Unless sums are, mantissas and shifts are there for each, too; outputs at four columns; behind a join 128
-/// words of the table to both sides of its middle, and the shortcut at four columns.
+/// Assembly relies on what is said of each field. It moves `weights`, `bias`, `mantissas`, `shifts`,
+/// `output`, `shortcut` and `kept` on, and counts `channels` down.
 #[repr(C)]
 pub(super) struct Args {
+    /// `pairs` [`Taps`] can be read.
     patch: *const Taps,
+    /// For each eight channels, or what is left of them, [`EIGHT`] · 2 · `pairs` bytes can be read;
+    /// from the last of these it is `skip` − 1 bytes to those of the next eight.
     weights: *const i8,
+    /// One at least.
     pairs: usize,
+    /// Aligned to words, one for each channel.
     bias: *const I32,
+    /// Unless `parts` has [`KEEP`], aligned to words, one for each channel; likewise `shifts`, a
+    /// byte each.
     mantissas: *const I32,
     shifts: *const i8,
+    /// Unless `parts` has [`KEEP`], a byte for each channel can be written, at four columns that are
+    /// `stride` bytes apart.
     output: *mut i8,
     stride: usize,
+    /// One at least.
     channels: usize,
     last: i32,
+    /// Null, or aligned to words, 128 of which can be read to both sides.
     table: *const I32,
+    /// With a table, a byte for each channel can be read, at four columns that are `shortcut_stride`
+    /// bytes apart. It may be the output.
     shortcut: *const i8,
     shortcut_stride: usize,
+    /// If `parts` is not zero, one for each channel can be read and written.
     kept: *mut [i32; PATCH_COLUMNS],
     skip: usize,
     /// [`CONTINUE`] and [`KEEP`].
     parts: usize,
+    /// Pairs of taps in all chunks.
     all_pairs: usize,
 }
 
@@ -224,10 +251,23 @@ fn fill<L: Lanes>(
                 let x = (first + 2 * pair).min(kernel.last);
                 let a = values(conv, kernel, row, x, &part, edge);
                 let b = values(conv, kernel, row, (x + 1).min(kernel.last), &part, other_edge);
-                L::widen([a, b], patch, pair);
+                widen::<L>([a, b], patch, pair);
             }
         }
         row_start += kernel.packed;
+    }
+}
+
+/// Writes the values of two columns into a patch: to place `pair` of its [`Taps`]. The columns have
+/// as many values as these have taps.
+#[inline(always)]
+fn widen<L: Lanes>([a, b]: [&[i8]; 2], patch: &mut [Taps], pair: usize) {
+    let pairs = patch.len();
+    if pairs > 0 && pair < PATCH_COLUMNS / 2 && a.len() >= 2 * pairs && b.len() >= 2 * pairs {
+        let place = patch.as_mut_ptr().cast::<Columns>().wrapping_add(pair);
+        // SAFETY: both columns have so many pairs of values, and the patch so many pairs of taps, one
+        // at least, of which the place of these columns is one.
+        unsafe { L::widen(a.as_ptr(), b.as_ptr(), place, pairs) }
     }
 }
 
@@ -309,16 +349,21 @@ fn multiply<L: Lanes>(
         else {
             return;
         };
-        let found = quick.shortcut(first, PATCH_COLUMNS, group.start, stride, pixels);
-        let Some((shortcut, shortcut_stride)) = found else { return };
+        let places = quick.places(first, PATCH_COLUMNS, group.start, stride, pixels);
+        let Some(places) = places else { return };
         args.mantissas = mantissas.as_ptr();
         args.shifts = shifts.as_ptr();
-        args.output = pixels.as_mut_ptr().wrapping_add(group.start);
+        args.output = places.output;
         args.last = quick.last;
         args.table = quick.table;
-        (args.shortcut, args.shortcut_stride) = (shortcut, shortcut_stride);
+        (args.shortcut, args.shortcut_stride) = (places.shortcut, places.shortcut_stride);
     }
-    L::blocks(&mut args);
+    // SAFETY: `there` says that the patch has so many pairs, the weights those of all eights, the
+    // bias and, if sums are kept, what is kept one for each channel; both counts are not zero. That
+    // biases are aligned, `conv` asked. Without `KEEP` there is `quick`: `Quick::of` found that
+    // mantissas and table are aligned, `mantissas` and `shifts` were got for the whole group, and
+    // `Quick::places` found outputs and shortcut for it at four columns.
+    unsafe { L::blocks(&mut args) }
 }
 
 /// A backend with these loops and those of [`winograd`](super::winograd).

@@ -46,7 +46,7 @@ impl<'c> Quick<'c> {
                 Some(Self { last: 2 * zero_point + 1, table: null(), shortcut: None })
             }
             (Finish::Join { table, bits }, shortcut) => {
-                let middle = table.get(128).filter(|_| table.len() == 256 && aligned(table))?;
+                let middle = middle(table).filter(|_| aligned(table))?;
                 let shortcut = match shortcut {
                     Shortcut::InPlace => None,
                     Shortcut::Row { row, channels: theirs, stride, before: 0, .. }
@@ -61,58 +61,90 @@ impl<'c> Quick<'c> {
         }
     }
 
-    /// Where the shortcut of channel `o` is at output column `first`, and how far it is from
-    /// column to column; `None` if there are not so many columns of outputs and shortcut.
-    pub(super) fn shortcut(
+    /// Where outputs and shortcut of the channels from `o` on are at output column `first`; `None`
+    /// if there are not so many columns of both. `pixels` are the outputs from that column on.
+    pub(super) fn places(
         &self,
         first: usize,
         columns: usize,
         o: usize,
         channels: usize,
-        pixels: &[i8],
-    ) -> Option<(*const i8, usize)> {
-        if pixels.len() != columns * channels {
+        pixels: &mut [i8],
+    ) -> Option<Places> {
+        if pixels.len() != columns * channels || o >= channels {
             return None;
         }
-        let Some((row, stride)) = self.shortcut else { return Some((pixels.get(o)?, channels)) };
+        // In place the shortcut is read where outputs are written: one pointer is for both.
+        let output = pixels.as_mut_ptr().wrapping_add(o);
+        let Some((row, stride)) = self.shortcut else {
+            return Some(Places { output, shortcut: output, shortcut_stride: channels });
+        };
         let (from, stride) = (first * stride * channels, stride * channels);
         let row = row.get(from..from + columns.saturating_sub(1) * stride + channels)?;
-        Some((row.get(o)?, stride))
+        let shortcut = row.as_ptr().wrapping_add(o);
+        Some(Places { output, shortcut, shortcut_stride: stride })
     }
 }
 
-/// What the assembly of a sum takes besides its input and its output.
+/// What [`Quick::places`] finds: each is good for the channels from `o` on at all of the columns.
+pub(super) struct Places {
+    /// Where outputs are written, a column as far from the one before as there are channels.
+    pub(super) output: *mut i8,
+    /// Where the shortcut is read.
+    pub(super) shortcut: *const i8,
+    /// How far a column of it is from the one before.
+    pub(super) shortcut_stride: usize,
+}
+
+/// The middle of a join's table, of which 128 words to both sides are good; `None` if it has not as
+/// many.
+pub(super) fn middle(table: &[I32]) -> Option<*const I32> {
+    // Made of the whole table, as assembly walks it to both sides.
+    (table.len() == 256).then(|| table.as_ptr().wrapping_add(128))
+}
+
+/// What the assembly of a sum takes.
 ///
 /// ```text
 ///  0 the middle of the input's table, and of the shortcut's    8 mantissa
 /// 12 what is added before the shift   16 shift to the right   20 elements   24 shortcut
 /// ```
 ///
-/// There is at least one element, in the input, the shortcut and the output: so many bytes can be
-/// read and written. The tables reach 128 words to both sides of their middle.
+/// [`of`](Self::of) makes no others than those that assembly may be called with.
 #[repr(C)]
 pub(super) struct AddArgs {
+    /// Words can be loaded from it, 128 to both sides; likewise from `theirs`.
     mine: *const I32,
     theirs: *const I32,
     mantissa: i32,
     before: i32,
+    /// From 1 to 22.
     right: u32,
+    /// One at least.
     length: usize,
+    /// `length` bytes can be read; it may be the output.
     shortcut: *const i8,
+    /// `length` bytes can be read.
+    pub(super) input: *const i8,
+    /// `length` bytes can be written.
+    pub(super) output: *mut i8,
 }
 
 impl AddArgs {
-    /// `None` where anything is out of the ordinary, as with [`Quick`].
+    /// `None` where anything is out of the ordinary, as with [`Quick`]. They are good until one of
+    /// the rows is used again.
     pub(super) fn of(
         add: &Add<'_>,
         input: &[i8],
         shortcut: &Shortcut<'_>,
-        output: &[i8],
+        output: &mut [i8],
     ) -> Option<Self> {
         let (channels, length) = (usize::from(add.shape.channels), output.len());
         let shift = add.multiplier.shift;
+        // In place the shortcut is read where outputs are written: one pointer is for both.
+        let output = output.as_mut_ptr();
         let shortcut = match *shortcut {
-            Shortcut::InPlace => output.as_ptr(),
+            Shortcut::InPlace => output,
             Shortcut::Row { row, channels: theirs, stride: 1, before: 0, .. }
                 if theirs == channels && row.len() == length =>
             {
@@ -127,14 +159,16 @@ impl AddArgs {
         }
         let right = u32::from(shift.unsigned_abs());
         Some(Self {
-            mine: mine.as_ptr_range().start.wrapping_add(128),
-            theirs: theirs.as_ptr_range().start.wrapping_add(128),
+            mine: mine.as_ptr().wrapping_add(128),
+            theirs: theirs.as_ptr().wrapping_add(128),
             mantissa: add.multiplier.mantissa.to_bits(),
             // The zero point goes through the shift.
             before: (1 << (right - 1)) + (add.zero_point << right),
             right,
             length,
             shortcut,
+            input: input.as_ptr(),
+            output,
         })
     }
 }

@@ -19,9 +19,8 @@
 
 use core::arch::naked_asm;
 
-use super::lanes::{self, Args, Columns, Lanes, Taps};
+use super::lanes::{self, Args, Columns, Lanes};
 use super::winograd::{self, KERNEL, NINTH};
-use crate::ops::conv::PATCH_COLUMNS;
 
 /// The backend for RV32IM.
 #[derive(Debug, Clone, Copy, Default)]
@@ -30,18 +29,15 @@ pub struct Rv32;
 lanes::backend!(Rv32, RV32);
 
 impl Lanes for Rv32 {
-    fn widen([a, b]: [&[i8]; 2], patch: &mut [Taps], pair: usize) {
-        let pairs = patch.len();
-        if pairs > 0 && pair < PATCH_COLUMNS / 2 && a.len() >= 2 * pairs && b.len() >= 2 * pairs {
-            let place = patch.as_mut_ptr().cast::<Columns>().wrapping_add(pair);
-            // SAFETY: both columns have so many pairs of values, and the patch so many pairs of
-            // taps, one at least, of which the place of these columns is one.
-            unsafe { widen(a.as_ptr(), b.as_ptr(), place, pairs) }
-        }
+    #[inline(always)]
+    unsafe fn widen(a: *const i8, b: *const i8, patch: *mut Columns, pairs: usize) {
+        // SAFETY: the same is asked of whoever calls this.
+        unsafe { widen(a, b, patch, pairs) }
     }
 
-    fn blocks(args: &mut Args) {
-        // SAFETY: the arguments are good for what the numbers beside them say.
+    #[inline(always)]
+    unsafe fn blocks(args: &mut Args) {
+        // SAFETY: the same is asked of whoever calls this.
         unsafe { blocks(args) }
     }
 
@@ -215,7 +211,7 @@ macro_rules! channel {
 ///
 /// # Safety
 ///
-/// The arguments' pointers are good for what the numbers beside them say.
+/// Each field of the arguments is what [`Args`] says of it.
 #[unsafe(naked)]
 unsafe extern "C" fn blocks(args: &mut Args) {
     naked_asm!(

@@ -42,6 +42,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 #[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em"))]
 use super::quick::aligned;
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "rv32"))]
+use super::quick::middle;
 use crate::format::{Packing, SIDE_BY_SIDE, TILE_KERNEL, TILE_ROWS};
 #[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "rv32"))]
 use crate::ops::Shortcut;
@@ -247,9 +249,7 @@ impl Args {
                 }
                 (zero_point, null())
             }
-            Finish::Join { table, bits } => {
-                (bits as i32, table.get(128).filter(|_| table.len() == 256)? as *const I32)
-            }
+            Finish::Join { table, bits } => (bits as i32, middle(table)?),
         };
         Some(Self {
             outputs: [null_mut(); TILE_ROWS],

@@ -57,8 +57,8 @@ impl<'c> Finisher<'c> {
                 Some(Self { finish, last: zero_point, table: null(), shortcut: None })
             }
             Finish::Join { table, bits } => {
-                let middle = table.get(128).filter(|_| table.len() == 256)?;
-                let middle: *const I32 = middle;
+                // Made of the whole table, as assembly walks it to both sides.
+                let middle = (table.len() == 256).then(|| table.as_ptr().wrapping_add(128))?;
                 if !middle.addr().is_multiple_of(4) {
                     return None;
                 }

@@ -14,8 +14,10 @@ use crate::quant::Multiplier;
 /// See [`Backend::add`](crate::kernels::Backend::add).
 pub(super) fn add(add: &Add<'_>, input: &[i8], shortcut: &Shortcut<'_>, output: &mut [i8]) {
     let (channels, length) = (usize::from(add.shape.channels), output.len());
+    // In place the shortcut is read where outputs are written: one pointer is for both.
+    let place = output.as_mut_ptr();
     let other = match *shortcut {
-        Shortcut::InPlace => Some(output.as_ptr()),
+        Shortcut::InPlace => Some(place.cast_const()),
         Shortcut::Row { row, channels: theirs, stride: 1, before: 0, .. }
             if theirs == channels && row.len() == length =>
         {
@@ -26,8 +28,8 @@ pub(super) fn add(add: &Add<'_>, input: &[i8], shortcut: &Shortcut<'_>, output: 
     let ([mine, .., theirs], Some(other)) = (add.table.as_chunks::<256>().0, other) else {
         return reference::add(add, input, shortcut, output);
     };
-    let mine: *const I32 = mine.as_ptr_range().start.wrapping_add(128);
-    let theirs: *const I32 = theirs.as_ptr_range().start.wrapping_add(128);
+    let mine: *const I32 = mine.as_ptr().wrapping_add(128);
+    let theirs: *const I32 = theirs.as_ptr().wrapping_add(128);
     let ordinary = (Multiplier::MIN_SHIFT..0).contains(&add.multiplier.shift)
         && mine.addr().is_multiple_of(4)
         && input.len() == length
@@ -48,7 +50,7 @@ pub(super) fn add(add: &Add<'_>, input: &[i8], shortcut: &Shortcut<'_>, output: 
     // SAFETY: `length` bytes, at least one, can be read at `input` and `other`, and be written at
     // `output`; `other` is the same place or another. 256 aligned words are around the middle of
     // each table: the second lies whole words behind the first.
-    unsafe { add_bytes(input.as_ptr(), other, output.as_mut_ptr(), &args) }
+    unsafe { add_bytes(input.as_ptr(), other, place, &args) }
 }
 
 /// What the assembly of an add takes besides its rows.

@@ -31,8 +31,10 @@ struct AddArgs {
 /// See [`Backend::add`](crate::kernels::Backend::add).
 pub(super) fn add(add: &Add<'_>, input: &[i8], shortcut: &Shortcut<'_>, output: &mut [i8]) {
     let length = output.len();
+    // In place the shortcut is read where outputs are written: one pointer is for both.
+    let place = output.as_mut_ptr();
     let other = match *shortcut {
-        Shortcut::InPlace => Some(output.as_ptr()),
+        Shortcut::InPlace => Some(place.cast_const()),
         Shortcut::Row { row, channels, stride: 1, before: 0, .. }
             if channels == usize::from(add.shape.channels) && row.len() == length =>
         {
@@ -61,7 +63,7 @@ pub(super) fn add(add: &Add<'_>, input: &[i8], shortcut: &Shortcut<'_>, output: 
     // SAFETY: `length` bytes, not none, can be read at `input` and `other`, and be written at
     // `output`; `other` is the same place or another. The tables reach 128 words to both sides,
     // and lie where words do.
-    unsafe { add_bytes(input.as_ptr(), other, output.as_mut_ptr(), length, &args) }
+    unsafe { add_bytes(input.as_ptr(), other, place, length, &args) }
 }
 
 /// 27 instructions for as many elements as eight vectors hold words.

@@ -128,6 +128,7 @@ fn readers(file: &str) -> Vec<String> {
         ],
         Some("brook") => [
             "inspect FILE",
+            "check FILE",
             "fit FILE",
             "plan FILE",
             "run FILE a.safetensors",
@@ -169,7 +170,7 @@ fn hostile_files_are_refused_or_read() {
             Some(packed) if packed == "gz" => unpacked(&file, desk.path()),
             _ => file,
         };
-        // Planning a thousand rows anew takes minutes, which nobody is kept from.
+        // Planning a thousand rows in 63 layers anew takes longer; it ends, and takes little memory.
         let plans = |line: &str| line.starts_with("plan ") || line.starts_with("fit ");
         let is_long = file.ends_with("parse_slow_rows1000.brook");
         let lines = readers(&file.display().to_string());
@@ -337,6 +338,9 @@ fn pipes_and_devices_are_no_files() {
             "quantize a.safetensors --arch resnet8 --calibrate random:2 --labels FILE -o new.brook",
             "quantize a.safetensors --arch resnet8 --calibrate random:2 --preprocess FILE -o b.brook",
             "inspect FILE",
+            "check FILE",
+            "doctor FILE random:2 --arch resnet8",
+            "doctor a.safetensors FILE --arch resnet8",
             "fit FILE",
             "plan FILE",
             "run FILE FILE",

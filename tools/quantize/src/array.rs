@@ -135,8 +135,6 @@ impl<'t> Parser<'t> {
             let digits = rest.find(|c: char| !c.is_ascii_digit())?;
             shape.push(rest.get(..digits)?.parse().ok()?);
             self.rest = rest.get(digits..)?;
-            // Python 2 wrote long integers so.
-            let _ = self.take("L");
             if shape.len() > DIMENSIONS {
                 return None;
             }
@@ -213,7 +211,7 @@ mod tests {
         assert_eq!(npy::<f32, Ix2>(&bytes).unwrap().dim(), (3, 2));
         for header in [
             "{'descr': '|u1', 'fortran_order': False, 'shape': (2,), }   \n",
-            "{\"shape\": (2L,), \"fortran_order\": True, \"descr\": \"|u1\"}",
+            "{\"shape\": (2,), \"fortran_order\": True, \"descr\": \"|u1\"}\n",
         ] {
             assert_eq!(npy::<u8, Ix1>(&file(header, &[7, 8])).unwrap().to_vec(), [7, 8]);
         }

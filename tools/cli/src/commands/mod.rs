@@ -109,7 +109,7 @@ pub(crate) fn say(spinner: &ProgressBar, line: &str) {
 pub(crate) fn warn(warnings: &[String]) {
     for warning in warnings {
         // Where nobody listens, they are lost; reports in JSON have them, too.
-        let _ = writeln!(io::stderr(), "warning: {warning}");
+        let _ = writeln!(io::stderr(), "warning: {}", text::report(warning));
     }
 }
 

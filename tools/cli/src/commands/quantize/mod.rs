@@ -327,13 +327,11 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
                 (Some(spec), _) => {
                     Fused::new(&network).map_err(at)?;
                     let mut data = Dataset::open(spec, network.input, &preprocess)?;
-                    if let Some(names) = &labels {
-                        data.number_by(names)?;
+                    match &labels {
+                        Some(names) => data.number_by(names)?,
+                        None => check_names(args, classes, data.classes().unwrap_or_default())?,
                     }
                     data.check_labels(0..data.len(), classes)?;
-                    if labels.is_none() {
-                        check_names(args, classes, data.classes().unwrap_or_default())?;
-                    }
                     let bars = Bars::default();
                     if let (None, Some(bytes)) = (args.weights, args.budget.flash()) {
                         let labels = labels.clone().or_else(|| data.classes().map(<[_]>::to_vec));

@@ -1,6 +1,6 @@
 //! `brooklet fit`: on which boards a model runs.
 //!
-//! [`Verdict::new`] is the one answer to that, of `plan`, `quantize` and `flash` too: of the model
+//! `Verdict::new` is the one answer to that, of `plan`, `quantize` and `flash` too: of the model
 //! as the board's firmware runs it, which is what the firmware itself checks.
 
 use std::fmt;

@@ -481,7 +481,8 @@ fn set_test_images(
 
 /// Refuses names that are not one a class: before the long work, where they are known by then.
 fn check_names(args: &Args, classes: usize, names: &[String]) -> miette::Result<()> {
-    if names.is_empty() || names.len() == classes {
+    // One score tells two classes apart.
+    if names.is_empty() || names.len() == classes || (names.len(), classes) == (2, 1) {
         return Ok(());
     }
     Err(miette!(

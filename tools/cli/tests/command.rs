@@ -720,7 +720,7 @@ fn a_model_carries_its_test_images_wherever_it_is_rewritten() {
     };
     assert_eq!(answers("tested.brook"), images);
     fs::copy(desk.path("tested.brook"), desk.path("planned.brook")).unwrap();
-    desk.succeeds("plan planned.brook --backend armv7em");
+    desk.succeeds("plan planned.brook --backend armv7em --in-place");
     assert_ne!(desk.read("planned.brook"), desk.read("tested.brook"));
     assert_eq!(answers("planned.brook"), images);
 

@@ -112,7 +112,7 @@ fn instructions_are_predicted_for_the_file_as_it_is_flashed() {
         for spec in Registry::find().unwrap().boards() {
             let board = &spec.name;
             fs::copy(folder.join("a.brook"), folder.join("p.brook")).unwrap();
-            succeed(folder, &format!("plan p.brook --board {board}"));
+            succeed(folder, &format!("plan p.brook --board {board} --in-place"));
             let planned = json(folder, &format!("inspect p.brook --board {board}"));
             assert!(planned["packed_for"].is_null(), "{planned}");
             for file in ["a", "b"] {

@@ -50,7 +50,7 @@ pub(super) trait Lanes {
     /// # Safety
     ///
     /// `pairs` is not zero. Twice as many bytes can be read at `a` and at `b`. At `patch` one
-    /// [`Columns`] can be written, and so many times in all, [`Taps`] further on each time.
+    /// [`Columns`] can be written, `pairs` times in all, [`Taps`] further on each time.
     unsafe fn widen(a: *const i8, b: *const i8, patch: *mut Columns, pairs: usize);
 
     /// Adds the products of a chunk of taps for a group of output channels, and makes outputs of
@@ -265,7 +265,7 @@ fn widen<L: Lanes>([a, b]: [&[i8]; 2], patch: &mut [Taps], pair: usize) {
     let pairs = patch.len();
     if pairs > 0 && pair < PATCH_COLUMNS / 2 && a.len() >= 2 * pairs && b.len() >= 2 * pairs {
         let place = patch.as_mut_ptr().cast::<Columns>().wrapping_add(pair);
-        // SAFETY: both columns have so many pairs of values, and the patch so many pairs of taps, one
+        // SAFETY: both columns have `pairs` pairs of values, and the patch `pairs` pairs of taps, one
         // at least, of which the place of these columns is one.
         unsafe { L::widen(a.as_ptr(), b.as_ptr(), place, pairs) }
     }
@@ -358,7 +358,7 @@ fn multiply<L: Lanes>(
         args.table = quick.table;
         (args.shortcut, args.shortcut_stride) = (places.shortcut, places.shortcut_stride);
     }
-    // SAFETY: `there` says that the patch has so many pairs, the weights those of all eights, the
+    // SAFETY: `there` says that the patch has all pairs, the weights those of all eights, the
     // bias and, if sums are kept, what is kept one for each channel; both counts are not zero. That
     // biases are aligned, `conv` asked. Without `KEEP` there is `quick`: `Quick::of` found that
     // mantissas and table are aligned, `mantissas` and `shifts` were got for the whole group, and

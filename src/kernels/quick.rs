@@ -62,7 +62,7 @@ impl<'c> Quick<'c> {
     }
 
     /// Where outputs and shortcut of the channels from `o` on are at output column `first`; `None`
-    /// if there are not so many columns of both. `pixels` are the outputs from that column on.
+    /// if there are fewer columns of either. `pixels` are the outputs from that column on.
     pub(super) fn places(
         &self,
         first: usize,

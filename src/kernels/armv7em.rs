@@ -29,6 +29,7 @@
 mod winograd;
 
 use core::arch::naked_asm;
+use core::mem::offset_of;
 use core::ops::Range;
 use core::ptr::{null, null_mut};
 
@@ -36,6 +37,7 @@ use zerocopy::FromBytes;
 use zerocopy::little_endian::I32;
 
 use super::quick::{AddArgs, Quick, fill_edge, finish, numbers};
+use super::shared::assembly::{assert_length, consecutive};
 use super::{Backend, Isa, nibbles, portable, reference};
 use crate::format::Packing;
 use crate::ops::add::Add;
@@ -202,6 +204,7 @@ unsafe extern "C" fn add_bytes(input: *const i8, output: *mut i8, args: &AddArgs
         "ssat r12, #8, r12",
         "strb.w r12, [r2], #1",
         ".endr",
+        assert_length!("2b", "4 * 48"),
         "subs r3, r3, #4",
         "bne 2b",
         "pop {{r4-r8, pc}}",
@@ -325,8 +328,8 @@ fn widen(
 ///
 /// # Safety
 ///
-/// There is at least one word and one column. `words` words can be read at `values`, at `values`
-/// + `step` bytes and so on, and two words for each be written at `target`, `target + 4` …, for
+/// There is at least one word and one column. `words` words can be read at `values`, `step` bytes
+/// further on and so on, and two words for each be written at `target`, `target + 4` …, for
 /// the next column from `target + 1` on.
 #[unsafe(naked)]
 unsafe extern "C" fn widen_columns(
@@ -404,14 +407,6 @@ unsafe extern "C" fn widen_columns(
 ///
 /// Assembly relies on what is said of each field. It moves `weights`, `bias`, `mantissas`, `shifts`,
 /// `output`, `shortcut` and `acc` on, and counts `left` down.
-///
-/// ```text
-///  0 patch      4 weights       8 tap pairs    12 bias        16 mantissas   20 shifts
-/// 24 output    28 its stride   32 pairs of channels that are left
-/// 36 twice the zero_point and a half, or a join's bits   40 the middle of a join's table, or null
-/// 44 shortcut  48 its stride   52 acc   56 bytes of weights to skip   60 parts   64 whether weights
-/// are int16
-/// ```
 #[repr(C)]
 struct Args {
     /// `pairs` can be read.
@@ -451,6 +446,12 @@ struct Args {
     /// Whether weights are int16.
     wide: usize,
 }
+
+consecutive!(Args: patch weights);
+consecutive!(Args: mantissas shifts);
+consecutive!(Args: output stride);
+consecutive!(Args: last table);
+consecutive!(AddArgs: mine theirs mantissa before right length shortcut);
 
 /// Sums begin with what is kept, and not with the bias.
 const CONTINUE: usize = 1;
@@ -595,10 +596,10 @@ macro_rules! join_one {
 macro_rules! finish_channel {
     ($o:literal $a:literal $b:literal $c:literal $d:literal $join:literal $store:literal) => {
         concat!(
-            "ldrd r1, r3, [r0, #16]\n",
+            "ldrd r1, r3, [r0, #{mantissas}]\n",
             "ldr r2, [r1, #4 * ", $o, "]\n",
             "ldrsb r12, [r3, #", $o, "]\n",
-            "ldrd r3, r1, [r0, #36]\n",
+            "ldrd r3, r1, [r0, #{last}]\n",
             "rsb r12, r12, #0\n",
             "cbnz r1, ", $join, "f\n",
             // The zero point goes through the shift.
@@ -618,9 +619,9 @@ macro_rules! finish_channel {
             scale_four!($a $b $c $d),
             "12:\n",
             "mov r2, r1\n",
-            "ldr r1, [r0, #44]\n",
-            "ldr r12, [r0, #36]\n",
-            "ldr lr, [r0, #48]\n",
+            "ldr r1, [r0, #{shortcut}]\n",
+            "ldr r12, [r0, #{last}]\n",
+            "ldr lr, [r0, #{shortcut_stride}]\n",
             "add r1, r1, #", $o, "\n",
             join_one!($a, "[r1]"),
             join_one!($b, "[r1, lr]"),
@@ -632,7 +633,7 @@ macro_rules! finish_channel {
             "ssat ", $b, ", #8, ", $b, "\n",
             "ssat ", $c, ", #8, ", $c, "\n",
             "ssat ", $d, ", #8, ", $d, "\n",
-            "ldrd r1, r2, [r0, #24]\n",
+            "ldrd r1, r2, [r0, #{output}]\n",
             "strb ", $a, ", [r1, #", $o, "]!\n",
             "strb ", $b, ", [r1, r2]\n",
             "add r3, r1, r2, lsl #1\n",
@@ -686,30 +687,30 @@ unsafe extern "C" fn blocks(args: &mut Args) {
         "sub sp, sp, #16",
         "str r0, [sp]",
         // The first round begins in its middle, so that those after it are whole.
-        "ldr r1, [r0, #8]",
-        "ldr r4, [r0, #64]",
+        "ldr r1, [r0, #{pairs}]",
+        "ldr r4, [r0, #{wide}]",
         "rsb r2, r1, #0",
         "and r2, r2, #15",
         "add r1, r1, #15",
         "lsr r1, r1, #4",
         "adr.w r3, 3f",
-        "mov r12, #13 * 4",
+        "mov r12, #{int8_pair}",
         "cbz r4, 1f",
         "adr.w r3, 5f",
-        "mov r12, #11 * 4",
+        "mov r12, #{int16_pair}",
         "1:",
         "mla r2, r2, r12, r3",
         "orr r2, r2, #1", // Thumb
         "strd r2, r1, [sp, #8]",
         // The next two channels.
         "2:",
-        "ldr r1, [r0, #60]",
+        "ldr r1, [r0, #{parts}]",
         "lsls r1, r1, #31",
         "bne 1f",
-        "ldr r1, [r0, #12]",
+        "ldr r1, [r0, #{bias}]",
         "ldr r4, [r1], #4",
         "ldr r8, [r1], #4",
-        "str r1, [r0, #12]",
+        "str r1, [r0, #{bias}]",
         "mov r5, r4",
         "mov r6, r4",
         "mov r7, r4",
@@ -718,17 +719,18 @@ unsafe extern "C" fn blocks(args: &mut Args) {
         "mov r11, r8",
         "b 4f",
         "1:",
-        "ldr r1, [r0, #52]",
+        "ldr r1, [r0, #{acc}]",
         "ldm r1, {{r4-r11}}",
         "4:",
         "ldrd r2, r3, [sp, #8]",
         "str r3, [sp, #4]",
-        "ldrd r0, r1, [r0]",
+        "ldrd r0, r1, [r0, #{patch}]",
         "bx r2",
         // Weights as int8.
         ".p2align 2",
         "3:",
         sixteen_pairs!("ldr.w r3, [r1], #4" "sxtb16 r2, r3" "sxtb16 r3, r3, ror #8"),
+        assert_length!("3b", "16 * {int8_pair}"),
         "ldr r2, [sp, #4]",
         "subs r2, r2, #1",
         "str r2, [sp, #4]",
@@ -738,20 +740,21 @@ unsafe extern "C" fn blocks(args: &mut Args) {
         ".p2align 2",
         "5:",
         sixteen_pairs!("ldrd r2, r3, [r1], #8"),
+        assert_length!("5b", "16 * {int16_pair}"),
         "ldr r2, [sp, #4]",
         "subs r2, r2, #1",
         "str r2, [sp, #4]",
         "bne.w 5b",
         "6:",
         "ldr r0, [sp]",
-        "ldr r3, [r0, #60]",
-        "ldr r2, [r0, #56]",
+        "ldr r3, [r0, #{parts}]",
+        "ldr r2, [r0, #{skip}]",
         "add r1, r1, r2",
-        "str r1, [r0, #4]",
+        "str r1, [r0, #{weights}]",
         "cbz r3, 4f",
-        "ldr r2, [r0, #52]",
+        "ldr r2, [r0, #{acc}]",
         "add r1, r2, #32",
-        "str r1, [r0, #52]",
+        "str r1, [r0, #{acc}]",
         "lsls r3, r3, #30",
         "bpl 4f",
         "stm r2, {{r4-r11}}",
@@ -759,22 +762,38 @@ unsafe extern "C" fn blocks(args: &mut Args) {
         "4:",
         finish_channel!("0" "r4" "r5" "r6" "r7" "5" "6"),
         finish_channel!("1" "r8" "r9" "r10" "r11" "7" "8"),
-        "ldrd r1, r2, [r0, #16]",
+        "ldrd r1, r2, [r0, #{mantissas}]",
         "add r1, r1, #8",
         "add r2, r2, #2",
-        "strd r1, r2, [r0, #16]",
-        "ldr r1, [r0, #24]",
-        "ldr r2, [r0, #44]",
+        "strd r1, r2, [r0, #{mantissas}]",
+        "ldr r1, [r0, #{output}]",
+        "ldr r2, [r0, #{shortcut}]",
         "add r1, r1, #2",
         "add r2, r2, #2",
-        "str r1, [r0, #24]",
-        "str r2, [r0, #44]",
+        "str r1, [r0, #{output}]",
+        "str r2, [r0, #{shortcut}]",
         "9:",
-        "ldr r1, [r0, #32]",
+        "ldr r1, [r0, #{left}]",
         "subs r1, r1, #1",
-        "str r1, [r0, #32]",
+        "str r1, [r0, #{left}]",
         "bne.w 2b",
         "add sp, sp, #16",
         "pop {{r4-r11, pc}}",
+        int8_pair = const 13 * 4,
+        int16_pair = const 11 * 4,
+        pairs = const offset_of!(Args, pairs),
+        wide = const offset_of!(Args, wide),
+        parts = const offset_of!(Args, parts),
+        bias = const offset_of!(Args, bias),
+        acc = const offset_of!(Args, acc),
+        patch = const offset_of!(Args, patch),
+        skip = const offset_of!(Args, skip),
+        weights = const offset_of!(Args, weights),
+        mantissas = const offset_of!(Args, mantissas),
+        output = const offset_of!(Args, output),
+        shortcut = const offset_of!(Args, shortcut),
+        left = const offset_of!(Args, left),
+        last = const offset_of!(Args, last),
+        shortcut_stride = const offset_of!(Args, shortcut_stride),
     )
 }

@@ -24,9 +24,11 @@
 #![allow(unsafe_code)]
 
 use core::arch::naked_asm;
+use core::mem::offset_of;
 
 use super::lanes::{self, Args, Columns, Lanes};
 use super::quick::AddArgs;
+use super::shared::assembly::{assert_length, consecutive};
 use super::{thumb2, winograd};
 
 /// The backend for Armv7-M.
@@ -34,6 +36,13 @@ use super::{thumb2, winograd};
 pub struct Armv7m;
 
 lanes::backend!(Armv7m, ARMV7M);
+
+consecutive!(Args: patch weights);
+consecutive!(Args: mantissas shifts);
+consecutive!(Args: output stride);
+consecutive!(Args: last table);
+consecutive!(Args: shortcut shortcut_stride);
+consecutive!(AddArgs: mine theirs mantissa before right length shortcut);
 
 impl Lanes for Armv7m {
     #[inline(always)]
@@ -108,7 +117,7 @@ unsafe extern "C" fn widen(a: *const i8, b: *const i8, patch: *mut Columns, pair
         "rsb r4, r3, #0",
         "and r4, r4, #3",
         "adr.w lr, 2f",
-        "mov r5, #7 * 4",
+        "mov r5, #{pair}",
         "mla lr, r4, r5, lr",
         "orr lr, lr, #1", // Thumb
         "add r3, r3, r4",
@@ -124,9 +133,11 @@ unsafe extern "C" fn widen(a: *const i8, b: *const i8, patch: *mut Columns, pair
         "add.w r6, r6, r7, lsl #16",
         "strd r4, r6, [r2], #16",
         ".endr",
+        assert_length!("2b", "4 * {pair}"),
         "subs r3, r3, #4",
         "bne 2b",
         "pop {{r4-r7, pc}}",
+        pair = const 7 * 4,
     )
 }
 
@@ -168,13 +179,13 @@ unsafe extern "C" fn blocks(args: &mut Args) {
         "sub sp, sp, #20",
         "str r0, [sp]",
         // The first round begins in its middle, so that those after it are whole.
-        "ldr r1, [r0]",
-        "ldr r2, [r0, #8]",
+        "ldr r1, [r0, #{patch}]",
+        "ldr r2, [r0, #{pairs}]",
         "add r3, r1, r2, lsl #4",
         "rsb r2, r2, #0",
         "and r2, r2, #15",
         "adr.w r12, 3f",
-        "mov r1, #11 * 4",
+        "mov r1, #{pair}",
         "mla r2, r2, r1, r12",
         "orr r2, r2, #1", // Thumb
         "strd r3, r2, [sp, #4]",
@@ -183,12 +194,12 @@ unsafe extern "C" fn blocks(args: &mut Args) {
         "2:",
         "str r3, [sp, #12]",
         "movw r12, #0x7fff",
-        "ldr r1, [r0, #60]",
+        "ldr r1, [r0, #{parts}]",
         "lsls r1, r1, #31",
         "bne 1f",
         // What is added to round each pair is taken back here.
-        "ldr r1, [r0, #12]",
-        "ldr r2, [r0, #64]",
+        "ldr r1, [r0, #{bias}]",
+        "ldr r2, [r0, #{all_pairs}]",
         "ldr r8, [r1, r3, lsl #2]",
         "mls r9, r2, r12, r8",
         "add r9, r9, r8, lsl #16",
@@ -196,12 +207,12 @@ unsafe extern "C" fn blocks(args: &mut Args) {
         "mov r11, r9",
         "b 4f",
         "1:",
-        "ldr r1, [r0, #52]",
+        "ldr r1, [r0, #{kept}]",
         "add r1, r1, r3, lsl #4",
         "ldm r1, {{r8-r11}}",
         "4:",
         "ldr r2, [sp, #8]",
-        "ldrd r0, r1, [r0]",
+        "ldrd r0, r1, [r0, #{patch}]",
         "bx r2",
         ".p2align 2",
         "3:",
@@ -218,25 +229,26 @@ unsafe extern "C" fn blocks(args: &mut Args) {
         "add.w r10, r10, lr, asr #16",
         "add.w r11, r11, lr",
         ".endr",
+        assert_length!("3b", "16 * {pair}"),
         "ldr lr, [sp, #4]",
         "cmp r0, lr",
         "bne.w 3b",
         "ldr r0, [sp]",
         "ldr r3, [sp, #12]",
-        "ldr r1, [r0, #60]",
+        "ldr r1, [r0, #{parts}]",
         "lsls r1, r1, #30",
         "bpl 5f",
-        "ldr r1, [r0, #52]",
+        "ldr r1, [r0, #{kept}]",
         "add r1, r1, r3, lsl #4",
         "stm r1, {{r8-r11}}",
         "b 9f",
         "5:",
         "sub r9, r9, r8, lsl #16",
         "sub r11, r11, r10, lsl #16",
-        "ldrd r1, r2, [r0, #16]",
+        "ldrd r1, r2, [r0, #{mantissas}]",
         "ldrsb r12, [r2, r3]",
         "ldr r2, [r1, r3, lsl #2]",
-        "ldrd r6, r5, [r0, #36]",
+        "ldrd r6, r5, [r0, #{last}]",
         "rsb r12, r12, #0",
         "cbnz r5, 6f",
         // The zero point goes through the shift.
@@ -262,7 +274,7 @@ unsafe extern "C" fn blocks(args: &mut Args) {
         "adc \\acc, \\acc, #0",
         ".endr",
         "6:",
-        "ldrd r1, r7, [r0, #44]",
+        "ldrd r1, r7, [r0, #{shortcut}]",
         "add r1, r1, r3",
         ".irp acc, r9, r8, r11, r10",
         "ldrsb r4, [r1]",
@@ -275,7 +287,7 @@ unsafe extern "C" fn blocks(args: &mut Args) {
         ".irp acc, r9, r8, r11, r10",
         "ssat \\acc, #8, \\acc",
         ".endr",
-        "ldrd r1, r2, [r0, #24]",
+        "ldrd r1, r2, [r0, #{output}]",
         "add r1, r1, r3",
         "strb r9, [r1]",
         "strb r8, [r1, r2]",
@@ -283,19 +295,33 @@ unsafe extern "C" fn blocks(args: &mut Args) {
         "strb r11, [r1]",
         "strb r10, [r1, r2]",
         "9:",
-        "ldr r1, [r0, #4]",
+        "ldr r1, [r0, #{weights}]",
         "add r3, r3, #1",
         "add r1, r1, #1",
         "lsls r2, r3, #29",
         "itt eq",
-        "ldreq r2, [r0, #56]",
+        "ldreq r2, [r0, #{skip}]",
         "addeq r1, r1, r2",
-        "str r1, [r0, #4]",
-        "ldr r2, [r0, #32]",
+        "str r1, [r0, #{weights}]",
+        "ldr r2, [r0, #{channels}]",
         "cmp r3, r2",
         "bne.w 2b",
         "add sp, sp, #20",
         "pop {{r4-r11, pc}}",
+        pair = const 11 * 4,
+        patch = const offset_of!(Args, patch),
+        pairs = const offset_of!(Args, pairs),
+        parts = const offset_of!(Args, parts),
+        bias = const offset_of!(Args, bias),
+        all_pairs = const offset_of!(Args, all_pairs),
+        kept = const offset_of!(Args, kept),
+        mantissas = const offset_of!(Args, mantissas),
+        last = const offset_of!(Args, last),
+        shortcut = const offset_of!(Args, shortcut),
+        output = const offset_of!(Args, output),
+        weights = const offset_of!(Args, weights),
+        skip = const offset_of!(Args, skip),
+        channels = const offset_of!(Args, channels),
     )
 }
 
@@ -345,6 +371,7 @@ unsafe extern "C" fn add_bytes(input: *const i8, output: *mut i8, args: &AddArgs
         "ssat r12, #8, r12",
         "strb.w r12, [r2], #1",
         ".endr",
+        assert_length!("2b", "4 * 52"),
         "subs r3, r3, #4",
         "bne 2b",
         "pop {{r4-r8, pc}}",

@@ -90,52 +90,45 @@ pub(super) fn add<L: Lanes>(
 
 /// What the assembly takes: a patch, and output channels one by one.
 ///
-/// ```text
-///  0 patch      4 weights       8 pairs of taps       12 bias       16 mantissas   20 shifts
-/// 24 output    28 its stride   32 channels
-/// 36 twice the zero_point and a half, or a join's bits   40 the middle of a join's table, or null
-/// 44 shortcut  48 its stride   52 what is kept, 16 bytes a channel
-/// 56 from the weights of a channel, and one, to those of the next eight   60 parts
-/// 64 pairs of taps in all chunks
-/// ```
-///
 /// Assembly relies on what is said of each field. It moves `weights`, `bias`, `mantissas`, `shifts`,
 /// `output`, `shortcut` and `kept` on, and counts `channels` down.
 #[repr(C)]
 pub(super) struct Args {
     /// `pairs` [`Taps`] can be read.
-    patch: *const Taps,
+    pub(in crate::kernels) patch: *const Taps,
     /// For each eight channels, or what is left of them, [`EIGHT`] · 2 · `pairs` bytes can be read;
     /// from the last of these it is `skip` − 1 bytes to those of the next eight.
-    weights: *const i8,
+    pub(in crate::kernels) weights: *const i8,
     /// One at least.
-    pairs: usize,
+    pub(in crate::kernels) pairs: usize,
     /// Aligned to words, one for each channel.
-    bias: *const I32,
+    pub(in crate::kernels) bias: *const I32,
     /// Unless `parts` has [`KEEP`], aligned to words, one for each channel; likewise `shifts`, a
     /// byte each.
-    mantissas: *const I32,
-    shifts: *const i8,
+    pub(in crate::kernels) mantissas: *const I32,
+    pub(in crate::kernels) shifts: *const i8,
     /// Unless `parts` has [`KEEP`], a byte for each channel can be written, at four columns that are
     /// `stride` bytes apart.
-    output: *mut i8,
-    stride: usize,
+    pub(in crate::kernels) output: *mut i8,
+    pub(in crate::kernels) stride: usize,
     /// One at least.
-    channels: usize,
-    last: i32,
+    pub(in crate::kernels) channels: usize,
+    /// Behind the requantization: twice the zero point and a half, or a join's bits.
+    pub(in crate::kernels) last: i32,
     /// Null, or aligned to words, 128 of which can be read to both sides.
-    table: *const I32,
+    pub(in crate::kernels) table: *const I32,
     /// With a table, a byte for each channel can be read, at four columns that are `shortcut_stride`
     /// bytes apart. It may be the output.
-    shortcut: *const i8,
-    shortcut_stride: usize,
+    pub(in crate::kernels) shortcut: *const i8,
+    pub(in crate::kernels) shortcut_stride: usize,
     /// If `parts` is not zero, one for each channel can be read and written.
-    kept: *mut [i32; PATCH_COLUMNS],
-    skip: usize,
+    pub(in crate::kernels) kept: *mut [i32; PATCH_COLUMNS],
+    /// From the weights of a channel, and one, to those of the next eight.
+    pub(in crate::kernels) skip: usize,
     /// [`CONTINUE`] and [`KEEP`].
-    parts: usize,
+    pub(in crate::kernels) parts: usize,
     /// Pairs of taps in all chunks.
-    all_pairs: usize,
+    pub(in crate::kernels) all_pairs: usize,
 }
 
 /// Sums begin with what is kept, and not with the bias.

@@ -41,6 +41,7 @@ pub mod reference;
 pub mod rv32;
 #[cfg(feature = "rvv")]
 pub mod rvv;
+mod shared;
 pub mod subset;
 #[cfg(any(feature = "armv7m", feature = "armv7em"))]
 mod thumb2;

@@ -105,25 +105,22 @@ pub(super) fn middle(table: &[I32]) -> Option<*const I32> {
 
 /// What the assembly of a sum takes.
 ///
-/// ```text
-///  0 the middle of the input's table, and of the shortcut's    8 mantissa
-/// 12 what is added before the shift   16 shift to the right   20 elements   24 shortcut
-/// ```
-///
 /// [`of`](Self::of) makes no others than those that assembly may be called with.
 #[repr(C)]
 pub(super) struct AddArgs {
-    /// Words can be loaded from it, 128 to both sides; likewise from `theirs`.
-    mine: *const I32,
-    theirs: *const I32,
-    mantissa: i32,
-    before: i32,
-    /// From 1 to 22.
-    right: u32,
+    /// The middle of the input's table: words can be loaded from it, 128 to both sides; likewise
+    /// from `theirs`, that of the shortcut's.
+    pub(in crate::kernels) mine: *const I32,
+    pub(in crate::kernels) theirs: *const I32,
+    pub(in crate::kernels) mantissa: i32,
+    /// What is added before the shift.
+    pub(in crate::kernels) before: i32,
+    /// The shift to the right, from 1 to 22.
+    pub(in crate::kernels) right: u32,
     /// One at least.
-    length: usize,
+    pub(in crate::kernels) length: usize,
     /// `length` bytes can be read; it may be the output.
-    shortcut: *const i8,
+    pub(in crate::kernels) shortcut: *const i8,
     /// `length` bytes can be read.
     pub(super) input: *const i8,
     /// `length` bytes can be written.

@@ -12,7 +12,8 @@
 
 use core::arch::naked_asm;
 
-use super::winograd::Values;
+use super::shared::assembly::consecutive;
+use super::winograd::{Args, Values};
 
 /// Bᵀ · a column of six pixels, of two of four channels: `r4` … `r9`, to `$pair` bytes behind `r1`.
 macro_rules! column {
@@ -264,6 +265,9 @@ macro_rules! of_six {
     };
 }
 
+consecutive!(Args: last table);
+consecutive!(Args: channels tiles);
+
 /// The function `$name` that makes outputs of the sums of a span:
 /// [`Tiles::finish`](super::winograd::Tiles::finish). `$high` makes of a register
 /// `\\acc` the high word of its product with the mantissa, rounded.
@@ -298,20 +302,20 @@ macro_rules! finish_tiles {
                 // The next channel.
                 "2:",
                 "str r2, [sp, #116]",
-                "ldr r3, [r0, #36]",
+                "ldr r3, [r0, #{bias}]",
                 "ldr r4, [r3], #4",
-                "str r3, [r0, #36]",
-                "ldr r3, [r0, #40]",
+                "str r3, [r0, #{bias}]",
+                "ldr r3, [r0, #{mantissas}]",
                 "ldr r5, [r3], #4",
-                "str r3, [r0, #40]",
+                "str r3, [r0, #{mantissas}]",
                 "lsl r4, r4, #6",
                 "strd r4, r5, [sp, #100]",
-                "ldr r3, [r0, #44]",
+                "ldr r3, [r0, #{shifts}]",
                 "ldrsb r12, [r3], #1",
-                "str r3, [r0, #44]",
+                "str r3, [r0, #{shifts}]",
                 "rsb r12, r12, #0",
                 // The zero point goes through the shift. A join adds its own behind it.
-                "ldrd r5, r4, [r0, #48]",
+                "ldrd r5, r4, [r0, #{last}]",
                 "lsl r5, r5, #1",
                 "cmp r4, #0",
                 "it ne",
@@ -319,7 +323,7 @@ macro_rules! finish_tiles {
                 "add r5, r5, #1",
                 "lsl r5, r5, r12",
                 "strd r12, r5, [sp, #108]",
-                "ldr r3, [r0, #68]",
+                "ldr r3, [r0, #{tiles}]",
                 "str r3, [sp, #120]",
                 // The next tile.
                 "4:",
@@ -358,20 +362,20 @@ macro_rules! finish_tiles {
                 "asr \\acc, \\acc, r12",
                 ".endr",
                 "7:",
-                "ldr r5, [r0, #52]",
+                "ldr r5, [r0, #{table}]",
                 "cmp r5, #0",
                 "bne.w 8f",
                 "9:",
                 ".irp acc, r4, r8, r6, r7",
                 "ssat \\acc, #8, \\acc",
                 ".endr",
-                "ldrd r5, r9, [r0]",
+                "ldrd r5, r9, [r0, #{outputs}]",
                 "strb r4, [r5, r2]",
                 "strb r8, [r9, r2]",
-                "ldrd r5, r9, [r0, #8]",
+                "ldrd r5, r9, [r0, #{outputs} + 8]",
                 "strb r6, [r5, r2]",
                 "strb r7, [r9, r2]",
-                "ldr r5, [r0, #32]",
+                "ldr r5, [r0, #{stride}]",
                 "add r2, r2, r5",
                 "add r5, sp, #96",
                 "cmp r3, r5",
@@ -382,7 +386,7 @@ macro_rules! finish_tiles {
                 "str r5, [sp, #120]",
                 "bne.w 4b",
                 // Back to the first tile, one channel on.
-                "ldrd r4, r5, [r0, #64]",
+                "ldrd r4, r5, [r0, #{channels}]",
                 "ldr r2, [sp, #116]",
                 "sub r1, r1, r5, lsl #2",
                 "add r1, r1, #8",
@@ -401,13 +405,23 @@ macro_rules! finish_tiles {
                 "b.w 7b",
                 // A join.
                 "8:",
-                "ldr r12, [r0, #48]",
-                $crate::kernels::thumb2::join_row!("r4", "16"),
-                $crate::kernels::thumb2::join_row!("r8", "20"),
-                $crate::kernels::thumb2::join_row!("r6", "24"),
-                $crate::kernels::thumb2::join_row!("r7", "28"),
+                "ldr r12, [r0, #{last}]",
+                $crate::kernels::thumb2::join_row!("r4", "{shortcuts}"),
+                $crate::kernels::thumb2::join_row!("r8", "{shortcuts} + 4"),
+                $crate::kernels::thumb2::join_row!("r6", "{shortcuts} + 8"),
+                $crate::kernels::thumb2::join_row!("r7", "{shortcuts} + 12"),
                 "b.w 9b",
                 ninth = const $crate::kernels::winograd::NINTH,
+                bias = const core::mem::offset_of!($crate::kernels::winograd::Args, bias),
+                mantissas = const core::mem::offset_of!($crate::kernels::winograd::Args, mantissas),
+                shifts = const core::mem::offset_of!($crate::kernels::winograd::Args, shifts),
+                last = const core::mem::offset_of!($crate::kernels::winograd::Args, last),
+                tiles = const core::mem::offset_of!($crate::kernels::winograd::Args, tiles),
+                table = const core::mem::offset_of!($crate::kernels::winograd::Args, table),
+                outputs = const core::mem::offset_of!($crate::kernels::winograd::Args, outputs),
+                stride = const core::mem::offset_of!($crate::kernels::winograd::Args, stride),
+                channels = const core::mem::offset_of!($crate::kernels::winograd::Args, channels),
+                shortcuts = const core::mem::offset_of!($crate::kernels::winograd::Args, shortcuts),
             )
         }
     };

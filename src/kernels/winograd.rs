@@ -210,27 +210,25 @@ pub(super) fn fill(conv: &Conv<'_>, row: &[i8], x: usize, fours: usize, under: &
 }
 
 /// What assembly takes that makes outputs of four rows from sums.
-///
-/// ```text
-///  0 outputs, a row each         16 their shortcuts
-/// 32 stride of both     36 bias     40 mantissas   44 shifts
-/// 48 zero_point, or a join's bits   52 the middle of a join's table, or null
-/// 56 range of the output            64 channels    68 tiles
-/// ```
 #[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "rv32"))]
 #[repr(C)]
 pub(super) struct Args {
-    outputs: [*mut i8; TILE_ROWS],
-    shortcuts: [*const i8; TILE_ROWS],
-    stride: usize,
-    bias: *const I32,
-    mantissas: *const I32,
-    shifts: *const i8,
-    last: i32,
-    table: *const I32,
-    clamp: [i32; 2],
-    channels: usize,
-    tiles: usize,
+    /// A row each, and its shortcut.
+    pub(in crate::kernels) outputs: [*mut i8; TILE_ROWS],
+    pub(in crate::kernels) shortcuts: [*const i8; TILE_ROWS],
+    /// Of both.
+    pub(in crate::kernels) stride: usize,
+    pub(in crate::kernels) bias: *const I32,
+    pub(in crate::kernels) mantissas: *const I32,
+    pub(in crate::kernels) shifts: *const i8,
+    /// The zero point, or a join's bits.
+    pub(in crate::kernels) last: i32,
+    /// The middle of a join's table, or null.
+    pub(in crate::kernels) table: *const I32,
+    /// Range of the output.
+    pub(in crate::kernels) clamp: [i32; 2],
+    pub(in crate::kernels) channels: usize,
+    pub(in crate::kernels) tiles: usize,
 }
 
 #[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "rv32"))]

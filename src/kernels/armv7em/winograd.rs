@@ -5,6 +5,7 @@
 
 use core::arch::naked_asm;
 
+use super::super::shared::assembly::assert_length;
 use super::super::thumb2;
 use super::super::winograd as squares;
 use super::Armv7em;
@@ -41,7 +42,7 @@ unsafe extern "C" fn multiply(
         "rsb r4, r2, #1",
         "and r4, r4, #7",
         "adr.w r5, 3f",
-        "mov r12, #11 * 4",
+        "mov r12, #{pair}",
         "mla r4, r4, r12, r5",
         "orr r4, r4, #1", // Thumb
         "lsl r5, r2, #4",
@@ -80,6 +81,7 @@ unsafe extern "C" fn multiply(
         "smlad r10, r12, r3, r10",
         "smlad r11, lr, r3, r11",
         ".endr",
+        assert_length!("3b", "8 * {pair}"),
         "ldr r2, [sp]",
         "cmp r1, r2",
         "bne.w 3b",
@@ -90,6 +92,7 @@ unsafe extern "C" fn multiply(
         "bne.w 2b",
         "add sp, sp, #20",
         "pop {{r4-r11, pc}}",
+        pair = const 11 * 4,
     )
 }
 

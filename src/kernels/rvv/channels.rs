@@ -4,11 +4,17 @@ use core::arch::naked_asm;
 use core::mem::offset_of;
 
 use super::{Finish, fill};
+use crate::kernels::shared::assembly::assert_length;
 use crate::ops::conv::{Conv, Strip};
 use crate::ops::{MAX_KERNEL, Rows};
 
 /// Pairs of weights in a round of the innermost loop.
 const ROUND: usize = 16;
+
+/// Bytes of the code for a pair, with that many columns.
+const fn pair_bytes(columns: usize) -> usize {
+    4 * (4 + 4 * columns)
+}
 
 /// What the assembly takes.
 #[repr(C)]
@@ -96,12 +102,12 @@ pub(super) fn conv(
             };
             *values = start.wrapping_sub(2 * left_out);
         }
-        let (run, pair): (unsafe extern "C" fn(&mut Args), _) = match block {
-            1 => (one, 4 + 4),
-            2 => (two, 4 + 8),
-            _ => (three, 4 + 12),
+        let (run, bytes): (unsafe extern "C" fn(&mut Args), _) = match block {
+            1 => (one, pair_bytes(1)),
+            2 => (two, pair_bytes(2)),
+            _ => (three, pair_bytes(3)),
         };
-        args.entry = 4 * pair * left_out;
+        args.entry = bytes * left_out;
         args.finish = finish.at(x, 0);
         args.blocks = blocks.max(1);
         // SAFETY: at each kernel row `reach` values can be read from the first column's on, on the
@@ -190,6 +196,7 @@ macro_rules! block {
                 $(concat!("lb ", $value, ", \\at + 1(", $pointer, ")"),)+
                 $(concat!("vwmacc.vx ", $sums, ", ", $value, ", v4"),)+
                 ".endr",
+                assert_length!("3b", "{round} * {bytes}"),
                 "addi a6, a6, -1",
                 $(concat!("addi ", $pointer, ", ", $pointer, ", 32"),)+
                 "bnez a6, 3b",
@@ -279,6 +286,8 @@ macro_rules! block {
                 "ret",
                 ".option pop",
                 max_kernel = const MAX_KERNEL,
+                round = const ROUND,
+                bytes = const pair_bytes([$($pointer),+].len()),
                 blocks = const offset_of!(Args, blocks),
                 channels = const offset_of!(Args, channels),
                 weights = const offset_of!(Args, weights),

@@ -18,11 +18,17 @@ use core::mem::offset_of;
 use core::ptr::null;
 
 use super::{Finish, fill, pad};
+use crate::kernels::shared::assembly::assert_length;
 use crate::ops::Rows;
 use crate::ops::conv::{Conv, Strip};
 
 /// Pairs of values in a round of the innermost loop.
 const ROUND: usize = 8;
+
+/// Bytes of the code for a pair, with that many channels.
+const fn pair_bytes(channels: usize) -> usize {
+    4 * (3 + 4 * channels)
+}
 
 /// What the assembly takes.
 #[repr(C)]
@@ -125,7 +131,7 @@ pub(super) fn conv(
             args.finish = finish.at(x, 0);
             args.weights = conv.weights.as_ptr();
             args.blocks = blocks;
-            args.entry = 4 * (3 + 12) * left_out;
+            args.entry = pair_bytes(Strip::SUMS) * left_out;
             // SAFETY: vectors are filled, for each kernel row as many as it takes, at `lanes` columns
             // `lane` bytes apart, and for each of the kernel's columns one such further on.
             // Weights, bias, mantissas and shifts have what all channels take, outputs and
@@ -134,15 +140,15 @@ pub(super) fn conv(
             unsafe { three(&args) }
         }
         let o = blocks * Strip::SUMS;
-        let (run, pair): (unsafe extern "C" fn(&Args), _) = match channels - o {
+        let (run, bytes): (unsafe extern "C" fn(&Args), _) = match channels - o {
             0 => continue,
-            1 => (one, 3 + 4),
-            _ => (two, 3 + 8),
+            1 => (one, pair_bytes(1)),
+            _ => (two, pair_bytes(2)),
         };
         args.finish = finish.at(x, o);
         args.weights = conv.weights.as_ptr().wrapping_add(2 * o);
         args.blocks = 1;
-        args.entry = 4 * pair * left_out;
+        args.entry = bytes * left_out;
         // SAFETY: as before, for the last channels.
         unsafe { run(&args) }
     }
@@ -362,6 +368,7 @@ macro_rules! channels {
                 $(concat!("vwmacc.vx ", $sums, ", ", $weight, ", v4"),)+
                 "add a2, a2, a3",
                 ".endr",
+                assert_length!("3b", "{round} * {bytes}"),
                 "bne a1, a7, 3b",
                 "add a1, a1, t4",
                 "addi t5, t5, -1",
@@ -434,6 +441,8 @@ macro_rules! channels {
                 "addi sp, sp, 16",
                 "ret",
                 ".option pop",
+                round = const ROUND,
+                bytes = const pair_bytes([$($o),+].len()),
                 blocks = const offset_of!(Args, blocks),
                 lanes = const offset_of!(Args, lanes),
                 values = const offset_of!(Args, values),

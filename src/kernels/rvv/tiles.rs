@@ -20,6 +20,7 @@ use zerocopy::little_endian::I32;
 
 use super::{Finish, fill};
 use crate::format::TILE_ROWS;
+use crate::kernels::shared::assembly::assert_length;
 use crate::kernels::winograd::{self, NINTH};
 use crate::ops::conv::{
     Conv, TILE_COLUMNS, TILE_LANES, TILE_POSITIONS, TILE_WORDS, TILES, TILES_ROWS, TILES_SPAN,
@@ -34,6 +35,8 @@ const POSITION: usize = TILES * SUMS;
 const POSITIONS_ROW: usize = TILES_ROWS * POSITION;
 /// Pairs of input channels in a round of the innermost loop.
 const ROUND: usize = 8;
+/// Bytes of the code for a pair.
+const PAIR_BYTES: usize = 4 * (2 + 4 * TILES);
 /// What the bias is multiplied by to be a part of the sum at the position that each output takes
 /// 16 times: outputs come out 24² times.
 const BIAS: i32 = 24 * 24 / 16;
@@ -130,7 +133,7 @@ pub(super) fn conv(
         weights: conv.weights.as_ptr(),
         pair: 4 * channels,
         rounds: pairs.div_ceil(ROUND),
-        entry: 4 * (2 + 4 * TILES) * left_out,
+        entry: PAIR_BYTES * left_out,
         bias: conv.bias.as_ptr(),
         lanes: 0,
         sums,
@@ -346,6 +349,7 @@ unsafe extern "C" fn multiply(products: &Products) {
         "vwmacc.vx v8, t0, v4",
         "vwmacc.vx v16, t1, v4",
         ".endr",
+        assert_length!("3b", "{round} * {bytes}"),
         "addi a7, a7, -1",
         "addi a1, a1, 32",
         "addi a2, a2, 32",
@@ -368,6 +372,8 @@ unsafe extern "C" fn multiply(products: &Products) {
         bias = const offset_of!(Products, bias),
         lanes = const offset_of!(Products, lanes),
         sums = const offset_of!(Products, sums),
+        round = const ROUND,
+        bytes = const PAIR_BYTES,
         positions = const TILE_POSITIONS,
         factor = const BIAS,
         sum = const SUMS,

@@ -154,58 +154,36 @@ impl Schedule {
                 .is_none_or(|of| self.made(graph, of) >= steps::shortcut_rows(record, step).end)
     }
 
-    /// Layers of this segment that read the output of `layer`.
-    #[inline]
-    fn readers<'a>(
+    /// The first row of `layer`'s output that is still needed in this segment or a later one, by
+    /// others than the layer `besides`; or any row up to `enough`, if one is needed.
+    #[inline(never)]
+    pub fn needed_from(
         &self,
-        graph: &'a Graph<'_>,
+        graph: &Graph<'_>,
         layer: usize,
-    ) -> impl Iterator<Item = usize> + use<'a> {
-        let last = graph.layer(layer).last_reader.get();
-        let from = (layer as u16 + 1).max(self.first);
-        (from..self.end.min(last.saturating_add(1))).map(usize::from).filter(move |&i| {
-            let record = graph.layer(i);
-            record.input.get() as usize == layer || record.shortcut() == Some(layer)
-        })
-    }
-
-    /// The first row of `layer`'s output that `reader` still needs.
-    #[inline]
-    pub(crate) fn first_needed(&self, graph: &Graph<'_>, reader: usize, layer: usize) -> u16 {
-        let record = graph.layer(reader);
-        let step = self.done(reader);
-        if step >= record.steps.get() {
-            return u16::MAX;
-        }
-        let mut first = u16::MAX;
-        if record.input.get() as usize == layer {
-            first = steps::rows_read(record, step, graph.layer(layer).rows.get()).start;
-        }
-        if record.shortcut() == Some(layer) {
-            first = first.min(steps::shortcut_rows(record, step).start);
-        }
-        first
-    }
-
-    /// The first row of `layer`'s output that is still needed in this segment or a later one,
-    /// by others than the layer `besides`.
-    pub fn needed_from(&self, graph: &Graph<'_>, layer: usize, besides: Option<usize>) -> u16 {
-        if graph.layer(layer).last_reader.get() >= self.end {
+        besides: Option<usize>,
+        enough: u16,
+    ) -> u16 {
+        let record = graph.layer(layer);
+        let last = record.last_reader.get();
+        if last >= self.end {
             return 0;
         }
-        self.readers(graph, layer)
-            .filter(|&reader| Some(reader) != besides)
-            .map(|reader| self.first_needed(graph, reader, layer))
-            .min()
-            .unwrap_or(u16::MAX)
-    }
-
-    /// Whether row `row` of `layer`'s output is still needed, once it is made.
-    pub(crate) fn needs(&self, graph: &Graph<'_>, layer: usize, row: u16) -> bool {
-        graph.layer(layer).last_reader.get() >= self.end
-            || self
-                .readers(graph, layer)
-                .any(|reader| self.first_needed(graph, reader, layer) <= row)
+        let mut needed = u16::MAX;
+        let first = (layer + 1).max(usize::from(self.first));
+        // The last is the one that most often needs the most.
+        for reader in (first..usize::from(last) + 1).rev() {
+            let of = graph.layer(reader);
+            let reads = usize::from(of.input.get()) == layer || of.shortcut() == Some(layer);
+            if !reads || Some(reader) == besides {
+                continue;
+            }
+            needed = needed.min(steps::first_needed(of, self.done(reader), layer, record));
+            if needed <= enough {
+                break;
+            }
+        }
+        needed
     }
 
     /// Whether `layer` has begun and not finished.

@@ -51,6 +51,23 @@ pub(crate) fn shortcut_rows(layer: &LayerRecord, step: u16) -> Range<u16> {
         ..shortcut_row(layer, end.saturating_sub(1)).saturating_add(1)
 }
 
+/// The first row of tensor `of`, with that record, that the layer's steps from `step` on read;
+/// beyond all rows if they read none.
+#[inline]
+pub(crate) fn first_needed(layer: &LayerRecord, step: u16, of: usize, record: &LayerRecord) -> u16 {
+    if step >= layer.steps.get() {
+        return u16::MAX;
+    }
+    let mut first = u16::MAX;
+    if usize::from(layer.input.get()) == of {
+        first = rows_read(layer, step, record.rows.get()).start;
+    }
+    if layer.shortcut() == Some(of) {
+        first = first.min(shortcut_row(layer, rows_made(layer, step)));
+    }
+    first
+}
+
 /// Whether rows of the layer's output can take the place of its shortcut's rows: each number
 /// of one is computed from its counterpart in the other, and from nothing else of it.
 pub fn can_update(graph: &Graph<'_>, layer: &LayerRecord) -> bool {

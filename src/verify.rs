@@ -4,9 +4,11 @@ mod taken;
 #[cfg(test)]
 mod tests;
 
+use core::ops::Range;
+
 use crate::arena::ARENA_ALIGN;
 use crate::error::{Error, Fault, Part};
-use crate::format::{self, MAGIC, MAX_SEGMENT_LAYERS, NONE, Operator, VERSION};
+use crate::format::{self, LayerRecord, MAGIC, MAX_SEGMENT_LAYERS, NONE, Operator, VERSION};
 use crate::ops;
 use crate::schedule::{Next, Schedule};
 use crate::steps;
@@ -205,7 +207,7 @@ impl<'m> Model<'m> {
     ) -> bool {
         let graph = self.graph();
         let record = self.layer(layer);
-        let outputs = steps::rows_made(record, step)..steps::rows_made(record, step + 1);
+        let (first, end) = (steps::rows_made(record, step), steps::rows_made(record, step + 1));
         let (places, scratch) = (self.places(record), self.scratch(record));
         // Scratch memory that keeps something is taken from the first step to the last.
         let kept =
@@ -213,65 +215,59 @@ impl<'m> Model<'m> {
         if !scratch.is_empty() && !kept(schedule) && !taken.take(&scratch) {
             return false;
         }
+        // Of what the step reads, rows are needed no more but by others.
+        let input = record.input.get() as usize;
+        let shortcut = record.shortcut().map(|of| {
+            let others = schedule.needed_from(graph, of, Some(layer), first);
+            (of, others, self.places(self.layer(of)))
+        });
         // The row of the shortcut that becomes the output is read before it is overwritten.
-        let shortcut = record.shortcut();
-        let updated = shortcut
-            .filter(|_| steps::can_update(graph, record))
-            .map(|of| (self.places(self.layer(of)), schedule.needed_from(graph, of, Some(layer))));
-        let becomes_output =
-            |y: u16| updated.is_some_and(|(of, others)| y < others && of.row(y) == places.row(y));
-        for y in outputs.clone().filter(|&y| becomes_output(y)) {
-            taken.free(&places.row(y));
-        }
-        if !outputs.clone().all(|y| taken.take(&places.row(y))) {
+        let updates = steps::can_update(graph, record);
+        let becomes_output = |y: u16| {
+            updates
+                && shortcut.is_some_and(|(_, others, of)| y < others && of.row(y) == places.row(y))
+        };
+        (first..end).filter(|&y| becomes_output(y)).for_each(|y| taken.free(&places.row(y)));
+        if !(first..end).all(|y| taken.take(&places.row(y))) {
             return false;
         }
-        // Of what the step reads, rows are needed no more; of the image there is nothing to read.
-        let input = record.input.get() as usize;
-        let needed = |schedule: &Schedule, of| schedule.first_needed(graph, layer, of);
-        let input_before = needed(schedule, input);
-        let shortcut_before = shortcut.map_or(0, |of| needed(schedule, of));
         schedule.complete(graph, layer);
-        if layer > 0 {
-            self.release(schedule, taken, layer, input, input_before, |_| false);
+        if let Some((of, others, places)) = shortcut.filter(|&(of, ..)| of != input) {
+            let passed_on = |y| first <= y && y < end && becomes_output(y);
+            let rows = self.used_up(schedule, record, step, of, others);
+            rows.filter(|&y| !passed_on(y)).for_each(|y| taken.free(&places.row(y)));
         }
-        if let Some(of) = shortcut.filter(|&of| of != input) {
-            let passed_on = |y| outputs.contains(&y) && becomes_output(y);
-            self.release(schedule, taken, layer, of, shortcut_before, passed_on);
+        // Of the image there was nothing to read.
+        if layer > 0 {
+            let mut rows = self.used_up(schedule, record, step, input, u16::MAX);
+            if !rows.is_empty() {
+                rows.end =
+                    rows.end.min(schedule.needed_from(graph, input, Some(layer), rows.start));
+            }
+            rows.for_each(|y| taken.free(&self.row(input, y)));
         }
         // Nor are rows that nobody reads.
-        for y in outputs.filter(|&y| !schedule.needs(graph, layer, y)) {
-            taken.free(&places.row(y));
-        }
+        let needed = schedule.needed_from(graph, layer, None, first);
+        (first..end.min(needed)).for_each(|y| taken.free(&places.row(y)));
         if !scratch.is_empty() && !kept(schedule) {
             taken.free(&scratch);
         }
         true
     }
 
-    /// Frees the rows of tensor `of` that nobody needs after a step of `reader`, which needed those
-    /// from `before` on; but for those that are passed on.
-    #[inline]
-    fn release(
+    /// The rows of tensor `of` that the reader needs no more after that step, and did until then;
+    /// but for those that others need from row `others` on, and those that are not made.
+    fn used_up(
         &self,
         schedule: &Schedule,
-        taken: &mut Taken,
-        reader: usize,
+        reader: &LayerRecord,
+        step: u16,
         of: usize,
-        before: u16,
-        passed_on: impl Fn(u16) -> bool,
-    ) {
-        let graph = self.graph();
-        let now = schedule.first_needed(graph, reader, of);
-        if now == before {
-            return;
-        }
-        let others = schedule.needed_from(graph, of, Some(reader));
-        let places = self.places(self.layer(of));
-        for y in before..now.min(others).min(schedule.made(graph, of)) {
-            if !passed_on(y) {
-                taken.free(&places.row(y));
-            }
-        }
+        others: u16,
+    ) -> Range<u16> {
+        let tensor = self.layer(of);
+        let before = steps::first_needed(reader, step, of, tensor);
+        let now = steps::first_needed(reader, step + 1, of, tensor);
+        before..now.min(others).min(schedule.made(self.graph(), of))
     }
 }

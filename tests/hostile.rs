@@ -5,7 +5,7 @@ mod common;
 use brooklet::format::{Header, LayerRecord, Operator, Packing, PreprocessingRecord, flags};
 use brooklet::quant::Multiplier;
 use brooklet::{Error, Fault, Model, Part, Shape};
-use brooklet_plan::program::{Layer, Program};
+use brooklet_plan::program::{Layer, Program, Table};
 use common::{model_file, network, sealed, with_int16};
 use zerocopy::FromBytes;
 use zerocopy::little_endian::{F32, I32, U16, U32};
@@ -92,19 +92,67 @@ fn what_an_operator_has_no_use_for_is_zero() {
     assert!(refused.len() > 50, "{refused:?}");
 }
 
-/// A network of the input and one convolution, of its own place in the arena.
-fn convolution(input: Shape, channels: u16, kernel: u8) -> Program {
-    let mut image = Layer::new("image", Operator::Input, 0, input);
-    (image.record.scale, image.record.zero_point) = (F32::new(1.0), -128);
-    let shape = Shape::new(input.rows, input.columns, channels);
-    let mut conv = Layer::new("conv", Operator::Conv, 0, shape);
-    (conv.record.scale, conv.record.stride) = (F32::new(1.0), [1; 2]);
-    (conv.record.kernel, conv.record.pads) = ([kernel; 2], [kernel / 2; 4]);
-    let taps = usize::from(kernel).pow(2) * usize::from(input.channels);
+/// A convolution of the last layer, or of `input`, without padding but for what keeps the shape at
+/// a stride of 1.
+fn conv(program: &mut Program, input: usize, channels: u16, kernel: u8, stride: u8) {
+    let from = program.layers[input].record.shape();
+    let pad = if stride == 1 && kernel % 2 == 1 { kernel / 2 } else { 0 };
+    let steps =
+        |length: u16| (length + 2 * u16::from(pad) - u16::from(kernel)) / u16::from(stride) + 1;
+    let shape = Shape::new(steps(from.rows), steps(from.columns), channels);
+    let mut conv = Layer::new("conv", Operator::Conv, input, shape);
+    (conv.record.scale, conv.record.stride) = (F32::new(1.0), [stride; 2]);
+    (conv.record.kernel, conv.record.pads) = ([kernel; 2], [pad; 4]);
+    let taps = usize::from(kernel).pow(2) * usize::from(from.channels);
     conv.weights = vec![0; taps * usize::from(channels)];
     conv.bias = vec![0; usize::from(channels)];
     conv.multipliers = vec![Multiplier::from_real(0.5).unwrap(); usize::from(channels)];
-    Program { layers: vec![image, conv], logits: 1, ..Program::default() }
+    program.logits = program.layers.len();
+    program.layers.push(conv);
+}
+
+/// A network of the input alone.
+fn image(shape: Shape) -> Program {
+    let mut image = Layer::new("image", Operator::Input, 0, shape);
+    (image.record.scale, image.record.zero_point) = (F32::new(1.0), -128);
+    Program { layers: vec![image], ..Program::default() }
+}
+
+/// A network of the input and one convolution, of its own place in the arena.
+fn convolution(input: Shape, channels: u16, kernel: u8) -> Program {
+    let mut program = image(input);
+    conv(&mut program, 0, channels, kernel, 1);
+    program
+}
+
+/// A row that nobody reads is made after its reader has finished, and has a place like any other:
+/// not that of a row that is still needed.
+///
+/// ```text
+/// image ─┬─ conv 1: 2×2, stride 2 ───────────────── conv 4 + ─ conv 5
+///        └─ conv 2: 1×1 ─ conv 3: 1×1, stride 2 ───────────┘
+/// ```
+///
+/// The last row of conv 3, from row 2 of the image, waits for that of conv 1, from rows 2 and 3.
+/// Before it row 3 of conv 2 is made.
+#[test]
+fn a_row_that_nobody_reads_overwrites_nothing() {
+    let mut program = image(Shape::new(4, 4, 1));
+    conv(&mut program, 0, 1, 2, 2);
+    conv(&mut program, 0, 1, 1, 1);
+    conv(&mut program, 2, 1, 1, 2);
+    conv(&mut program, 1, 1, 1, 1);
+    program.layers[4].table = Some(Table::Terms(vec![0; 256]));
+    (program.layers[4].record.shortcut, program.layers[4].record.shortcut_stride) =
+        (U16::new(3), 1);
+    conv(&mut program, 4, 1, 2, 1);
+    let mut file = model_file(&program);
+    let model = Model::parse(&file).unwrap();
+    let place = |layer: usize, row: usize| model.layer(layer).places.get() as usize + 4 * row;
+    let (from, to) = (place(3, 1), place(2, 3));
+    file.copy_within(from..from + 4, to);
+    let overwrites = Error::Layer { layer: 2, fault: Fault::Overwrites };
+    assert_eq!(refusal(&sealed(file)), Some(overwrites));
 }
 
 /// Scratch memory of more bytes than 32 bits hold is no scratch memory of what is left of them.

@@ -24,7 +24,7 @@ const STRETCHES: usize = 32;
 #[derive(Clone)]
 pub(super) struct Taken {
     window: Stretch,
-    /// Apart from each other, in no order.
+    /// Apart from each other, in the order of their addresses.
     stretches: heapless::Vec<Stretch, STRETCHES>,
 }
 
@@ -56,27 +56,41 @@ impl Taken {
         (start < end).then_some(Stretch { start, end })
     }
 
+    /// The first stretch that ends at `unit` or behind it.
+    #[inline]
+    fn first_to(&self, unit: u32) -> usize {
+        let mut index = 0;
+        while self.stretches.get(index).is_some_and(|stretch| stretch.end < unit) {
+            index += 1;
+        }
+        index
+    }
+
     /// Takes the bytes of a place; `false` if some of them are taken.
     #[must_use]
     pub(super) fn take(&mut self, place: &Range<usize>) -> bool {
-        let Some(mut new) = self.within(place) else { return true };
-        let mut beside = [None; 2];
-        for (index, stretch) in self.stretches.iter().enumerate() {
-            if stretch.start < new.end && new.start < stretch.end {
-                return false;
+        let Some(new) = self.within(place) else { return true };
+        let index = self.first_to(new.start);
+        // The stretch that ends where the place begins, and the one that begins where it ends.
+        let below = self.stretches.get(index).is_some_and(|stretch| stretch.end == new.start);
+        let next = index + usize::from(below);
+        let above = match self.stretches.get(next) {
+            Some(stretch) if stretch.start < new.end => return false,
+            Some(stretch) => stretch.start == new.end,
+            None => false,
+        };
+        let end = match (below, above) {
+            (false, false) => {
+                self.insert(index, new);
+                return true;
             }
-            if stretch.end == new.start {
-                (new.start, beside[0]) = (stretch.start, Some(index));
-            } else if stretch.start == new.end {
-                (new.end, beside[1]) = (stretch.end, Some(index));
-            }
-        }
-        match beside {
-            [None, None] => self.add(new),
-            [Some(one), None] | [None, Some(one)] => self.set(one, Some(new)),
-            [Some(one), Some(other)] => {
-                self.set(one, Some(new));
-                self.set(other, None);
+            (true, true) => self.remove(next).map_or(new.end, |above| above.end),
+            _ => new.end,
+        };
+        if let Some(stretch) = self.stretches.get_mut(index) {
+            match below {
+                true => stretch.end = end,
+                false => stretch.start = new.start,
             }
         }
         true
@@ -85,38 +99,41 @@ impl Taken {
     /// Frees the bytes of a place that are taken.
     pub(super) fn free(&mut self, place: &Range<usize>) {
         let Some(old) = self.within(place) else { return };
-        let around = |stretch: &Stretch| stretch.start <= old.start && old.end <= stretch.end;
-        let Some(index) = self.stretches.iter().position(around) else { return };
-        let Some(&Stretch { start, end }) = self.stretches.get(index) else { return };
-        let before = (start < old.start).then_some(Stretch { start, end: old.start });
-        let behind = (old.end < end).then_some(Stretch { start: old.end, end });
-        self.set(index, before.or(behind));
-        if let (Some(_), Some(behind)) = (before, behind) {
-            self.add(behind);
-        }
-    }
-
-    /// Puts another stretch in the place of one, or none.
-    fn set(&mut self, index: usize, stretch: Option<Stretch>) {
-        let stretch = stretch.or_else(|| self.stretches.pop());
-        // The last is no more where it is taken out itself.
-        if let (Some(place), Some(stretch)) = (self.stretches.get_mut(index), stretch) {
-            *place = stretch;
-        }
-    }
-
-    /// Adds a stretch. Where there is no room, the window ends before the highest.
-    fn add(&mut self, mut new: Stretch) {
-        if self.stretches.is_full() {
-            for stretch in &mut self.stretches {
-                if stretch.start > new.start {
-                    core::mem::swap(stretch, &mut new);
-                }
+        let index = self.first_to(old.end);
+        let Some(stretch) = self.stretches.get_mut(index) else { return };
+        let Stretch { start, end } = *stretch;
+        match (start < old.start, old.end < end) {
+            _ if old.start < start => {}
+            (false, false) => {
+                self.remove(index);
             }
-            self.window.end = new.start;
-        } else {
-            let _ = self.stretches.push(new);
+            (false, true) => stretch.start = old.end,
+            (true, false) => stretch.end = old.start,
+            (true, true) => {
+                stretch.end = old.start;
+                self.insert(index + 1, Stretch { start: old.end, end });
+            }
         }
+    }
+
+    /// Makes a stretch that of number `index`. Where there is no room for all, the window ends
+    /// before the highest.
+    fn insert(&mut self, index: usize, mut new: Stretch) {
+        for stretch in self.stretches.iter_mut().skip(index) {
+            core::mem::swap(stretch, &mut new);
+        }
+        if let Err(highest) = self.stretches.push(new) {
+            self.window.end = highest.start;
+        }
+    }
+
+    /// Takes out the stretch of number `index`.
+    fn remove(&mut self, index: usize) -> Option<Stretch> {
+        let mut above = self.stretches.pop()?;
+        for stretch in self.stretches.iter_mut().skip(index).rev() {
+            core::mem::swap(stretch, &mut above);
+        }
+        Some(above)
     }
 }
 

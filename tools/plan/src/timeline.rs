@@ -149,7 +149,7 @@ impl Timeline {
         let record = graph.layer(layer);
         let first = schedule.made(graph, layer);
         let updated = record.shortcut().filter(|_| ops::can_update(graph, record));
-        let needed = updated.map(|shortcut| schedule.needed_from(graph, shortcut, Some(layer)));
+        let needed = updated.map(|shortcut| schedule.needed_from(graph, shortcut, Some(layer), 0));
         schedule.complete(graph, layer);
         for row in first..schedule.made(graph, layer) {
             match updated {
@@ -165,7 +165,7 @@ impl Timeline {
         // What was read may have been read for the last time; what was made may be for nobody.
         let read = (layer > 0).then(|| record.input.get() as usize);
         for tensor in [read, record.shortcut(), Some(layer)].into_iter().flatten() {
-            let dead = usize::from(schedule.needed_from(graph, tensor, None));
+            let dead = usize::from(schedule.needed_from(graph, tensor, None, 0));
             let dead = dead.min(self.rows[tensor].len());
             let before = std::mem::replace(&mut self.dead[tensor], dead);
             for &item in self.rows[tensor].get(before..dead).unwrap_or_default() {

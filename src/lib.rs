@@ -54,6 +54,7 @@ pub mod kernels;
 mod logits;
 mod model;
 pub mod ops;
+mod proved;
 pub mod quant;
 mod rows;
 pub mod schedule;

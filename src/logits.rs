@@ -9,6 +9,8 @@ use zerocopy::IntoBytes;
 
 use crate::format::LayerRecord;
 use crate::ops::int8;
+#[cfg(feature = "int16")]
+use crate::proved::proved;
 use crate::quant::Quantization;
 
 /// The outputs of a network, int8 or int16, one a class, and what they stand for.
@@ -55,7 +57,9 @@ impl<'a> Logits<'a> {
     pub(crate) fn new(row: &'a [u8], layer: &LayerRecord) -> Self {
         let values = match layer.is_int16() {
             #[cfg(feature = "int16")]
-            true => Values::Int16(zerocopy::FromBytes::ref_from_bytes(row).unwrap_or_default()),
+            true => {
+                Values::Int16(proved!(zerocopy::FromBytes::ref_from_bytes(row)).unwrap_or_default())
+            }
             _ => Values::Int8(int8(row)),
         };
         let shown = match layer.channels.get() {

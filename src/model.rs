@@ -8,6 +8,7 @@ use zerocopy::little_endian::U32;
 use crate::error::{Error, Part};
 use crate::format::{Header, LayerRecord, Operator, Packing, PreprocessingRecord};
 use crate::graph::Graph;
+use crate::proved::proved;
 use crate::quant::Quantization;
 use crate::shape::Shape;
 
@@ -172,7 +173,7 @@ impl<'m> Model<'m> {
     pub(crate) fn places(&self, layer: &LayerRecord) -> Places<'m> {
         let bytes = self.bytes(layer.places.get(), 4 * usize::from(layer.rows.get()));
         let rows = bytes.and_then(|bytes| <[U32]>::ref_from_bytes(bytes).ok());
-        Places { rows: rows.unwrap_or(&[]), row_bytes: layer.row_bytes() }
+        Places { rows: proved!(rows).unwrap_or(&[]), row_bytes: layer.row_bytes() }
     }
 
     /// The file from `offset` on; `None` for 0, which stands for a part that is not there.
@@ -225,7 +226,8 @@ pub(crate) struct Places<'m> {
 }
 
 impl Places<'_> {
-    /// Where row `y` is.
+    /// Where row `y` is; of a row that there is none of, where the first might be: a step asks for
+    /// shortcuts of all rows that it can make.
     #[inline]
     pub(crate) fn row(&self, y: u16) -> Range<usize> {
         let start = self.rows.get(usize::from(y)).map_or(0, |place| place.get() as usize);

@@ -9,6 +9,7 @@
 //! gemmlowp's `fixedpoint.h` for the roundings; [`requantize_wide`] is our own. All of it is exact
 //! and the same on every machine.
 
+use crate::proved::proved;
 use fixed::types::I1F31;
 
 /// Scale and zero point of a tensor: `real = scale · (q − zero_point)`.
@@ -234,7 +235,7 @@ pub fn rounding_divide(value: i32, divisor: u32) -> i32 {
     let divisor = divisor.clamp(1, i32::MAX as u32) as i32;
     let half = if value > 0 { divisor / 2 } else { -(divisor / 2) };
     // Neither zero nor -1 divides here: the divisor is at least one.
-    (value + half).checked_div(divisor).unwrap_or(0)
+    proved!((value + half).checked_div(divisor)).unwrap_or(0)
 }
 
 /// The range of an activation, in steps of the output: [min, max] within int8.

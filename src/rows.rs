@@ -10,6 +10,7 @@
 
 use core::ops::Range;
 
+use crate::proved::proved;
 use crate::steps::MAX_STEP_ROWS;
 
 /// What can be read: where it begins, and its bytes.
@@ -84,9 +85,9 @@ fn cut(
     range: Range<usize>,
 ) -> (&[u8], usize, &mut [u8], &mut [u8]) {
     let from = range.start.saturating_sub(start).min(bytes.len());
-    let (before, rest) = bytes.split_at_mut_checked(from).unwrap_or_default();
+    let (before, rest) = proved!(bytes.split_at_mut_checked(from)).unwrap_or_default();
     let length = range.len().min(rest.len());
-    let (cut, after) = rest.split_at_mut_checked(length).unwrap_or_default();
+    let (cut, after) = proved!(rest.split_at_mut_checked(length)).unwrap_or_default();
     (before, start + from, cut, after)
 }
 

@@ -5,6 +5,7 @@ use core::hint::black_box;
 use zerocopy::FromBytes;
 
 use crate::format::{self, Header, MAGIC, VERSION};
+use crate::proved::proved;
 
 /// What [`Session::verify_weights`](crate::Session::verify_weights) knows of the model file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +53,7 @@ impl Scrub {
     pub(crate) fn advance(&mut self, file: &[u8], budget: usize) -> Verification {
         // So that the compiler reads again what it may have seen before.
         let file = black_box(file);
-        let left = file.get(self.bytes as usize..).unwrap_or(&[]);
+        let left = proved!(file.get(self.bytes as usize..)).unwrap_or(&[]);
         let piece = left.get(..budget).unwrap_or(left);
         self.crc = format::crc_after(self.crc, piece);
         self.bytes = self.bytes.saturating_add(piece.len() as u32);

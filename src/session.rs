@@ -18,6 +18,7 @@ use crate::ops::conv::Conv;
 use crate::ops::max_pool::MaxPool;
 use crate::ops::softmax::Softmax;
 use crate::ops::{self, MAX_KERNEL, MAX_STEP_ROWS, Rows, Shortcut};
+use crate::proved::proved;
 use crate::rows::Carved;
 use crate::schedule::{Next, Schedule};
 #[cfg(feature = "self-test")]
@@ -233,7 +234,7 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
         while let Step::Ran { .. } = self.step() {}
         match self.rows_missing() {
             0 => {
-                let row = self.arena.get(self.model.row(layer, 0)).unwrap_or(&[]);
+                let row = proved!(self.arena.get(self.model.row(layer, 0))).unwrap_or(&[]);
                 let record = self.model.layer(layer);
                 Ok(Logits::new(row, record))
             }
@@ -272,7 +273,7 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
         let (read, [a, b, c, d, scratch]) = Carved::new(arena, &[a, b, c, d, model.scratch(layer)]);
         let mut outputs = [a, b, c, d].map(ops::int8_mut);
         let shortcuts = core::array::from_fn(|i| {
-            let place = places.get(i).cloned().unwrap_or_default();
+            let place = proved!(places.get(i)).cloned().unwrap_or_default();
             shortcut(model, layer, &read, first + i as u16, &place)
         });
         let under = under(model, layer, step, &read);
@@ -316,7 +317,7 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
             }
             Operator::AveragePool => {
                 // The arena is aligned to 16 bytes and so is the scratch memory in it.
-                let sums = <[i32]>::mut_from_bytes(scratch).unwrap_or_default();
+                let sums = proved!(<[i32]>::mut_from_bytes(scratch)).unwrap_or_default();
                 backend.sum_row(step == 0, row, sums);
                 if makes {
                     backend.average(&AveragePool::new(model, layer), sums, output);

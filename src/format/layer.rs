@@ -6,6 +6,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::Packing;
 use crate::feature::Feature;
+use crate::proved::proved;
 use crate::quant::{Clamp, Multiplier, Quantization};
 use crate::shape::Shape;
 
@@ -240,8 +241,10 @@ impl LayerRecord {
     #[inline]
     pub fn multiplier(&self, i: usize) -> Multiplier {
         Multiplier {
-            mantissa: I1F31::from_bits(self.multiplier_mantissas.get(i).map_or(0, |m| m.get())),
-            shift: self.multiplier_shifts.get(i).copied().unwrap_or(0),
+            mantissa: I1F31::from_bits(
+                proved!(self.multiplier_mantissas.get(i)).map_or(0, |m| m.get()),
+            ),
+            shift: proved!(self.multiplier_shifts.get(i)).copied().unwrap_or(0),
         }
     }
 

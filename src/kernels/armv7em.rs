@@ -44,6 +44,7 @@ use crate::ops::add::Add;
 use crate::ops::conv::{CHUNK_TAPS, Conv, GROUP_CHANNELS, PATCH_COLUMNS, Padding};
 use crate::ops::max_pool::MaxPool;
 use crate::ops::{Outputs, Rows, Shortcut, Shortcuts};
+use crate::proved::proved;
 
 /// The backend for DSP instructions.
 #[derive(Debug, Clone, Copy, Default)]
@@ -68,9 +69,9 @@ impl Backend for Armv7em {
         let chunk_taps = taps.clamp(4, CHUNK_TAPS);
         // That there is so much was checked when the model was.
         let scratch = scratch.split_at_mut_checked(2 * PATCH_COLUMNS * chunk_taps);
-        let Some((patch, acc)) = scratch else { return };
-        let patch = <[Columns]>::mut_from_bytes(patch).unwrap_or_default();
-        let acc = <[Sums]>::mut_from_bytes(acc).unwrap_or_default();
+        let Some((patch, acc)) = proved!(scratch) else { return };
+        let patch = proved!(<[Columns]>::mut_from_bytes(patch)).unwrap_or_default();
+        let acc = proved!(<[Sums]>::mut_from_bytes(acc)).unwrap_or_default();
         let ordinary = Quick::of(conv, shortcut).filter(|_| channels.is_multiple_of(2));
         let kernel = Kernel::of(conv);
         let mut edge = [0; CHUNK_TAPS];
@@ -126,8 +127,8 @@ impl Backend for Armv7em {
                 // SAFETY: so many fours can be read of both, and of the first be written.
                 unsafe { larger_bytes(values.as_mut_ptr(), others.as_ptr(), fours) }
             }
-            let values = values.get_mut(4 * fours..).unwrap_or_default();
-            portable::larger(values, others.get(4 * fours..).unwrap_or(&[]));
+            let values = proved!(values.get_mut(4 * fours..)).unwrap_or_default();
+            portable::larger(values, proved!(others.get(4 * fours..)).unwrap_or(&[]));
         });
     }
 }
@@ -273,9 +274,11 @@ fn fill(
         let to = taps.end.min(row_start + kernel.packed);
         if from < to {
             let part = from - row_start..to - row_start;
-            let Some(patch) = patch.get_mut((from - taps.start) / 2..) else { return };
+            let Some(patch) = proved!(patch.get_mut((from - taps.start) / 2..)) else { return };
             if let (true, Some(zeros)) = (row.is_empty(), kernel.zeros) {
-                patch.get_mut(..(to - from) / 2).unwrap_or_default().fill([zeros; PATCH_COLUMNS]);
+                proved!(patch.get_mut(..(to - from) / 2))
+                    .unwrap_or_default()
+                    .fill([zeros; PATCH_COLUMNS]);
             } else {
                 let (mut begin, mut end) = (begin, end);
                 match row.get(left + part.start..) {
@@ -286,7 +289,7 @@ fn fill(
                 }
                 for column in (0..begin).chain(end..columns) {
                     // On padding, or where the row ends.
-                    let edge = edge.get_mut(..numbers(&part)).unwrap_or_default();
+                    let edge = proved!(edge.get_mut(..numbers(&part))).unwrap_or_default();
                     fill_edge(conv, row, first + column, part.start, edge);
                     widen(edge, column, 1, 0, edge.len() / 4, patch);
                 }
@@ -478,15 +481,15 @@ fn multiply(
     let wide = usize::from(conv.packing == Packing::WidePairs);
     let width = 1 + wide;
     let start = 2 * width * (group.start / 2 * taps + chunk.start);
-    let weights = conv.weights.get(start..).unwrap_or(&[]);
-    let bias = conv.bias.get(group.start..).unwrap_or(&[]);
+    let weights = proved!(conv.weights.get(start..)).unwrap_or(&[]);
+    let bias = proved!(conv.bias.get(group.start..)).unwrap_or(&[]);
     let there = pairs > 0
         && left > 0
         && patch.len() >= pairs
         && acc.len() >= left
         && weights.len() >= width * (2 * (left - 1) * taps + 4 * pairs)
         && bias.len() >= numbers(group);
-    if !there {
+    if !proved!(there) {
         return;
     }
     let first_chunk = if chunk.start > 0 { CONTINUE } else { 0 };
@@ -511,12 +514,12 @@ fn multiply(
     };
     if let Some(quick) = quick {
         let Some((mantissas, shifts)) =
-            conv.mantissas.get(group.clone()).zip(conv.shifts.get(group.clone()))
+            proved!(conv.mantissas.get(group.clone()).zip(conv.shifts.get(group.clone())))
         else {
             return;
         };
         let places = quick.places(first, PATCH_COLUMNS, group.start, channels, pixels);
-        let Some(places) = places else { return };
+        let Some(places) = proved!(places) else { return };
         args.mantissas = mantissas.as_ptr();
         args.shifts = shifts.as_ptr();
         args.output = places.output;
@@ -536,7 +539,7 @@ fn multiply(
     }
     // One channel is left over: it has weights beside it that are zero.
     if !numbers(group).is_multiple_of(2) && args.parts & KEEP != 0 {
-        let last = bias.get(numbers(group) - 1).copied().unwrap_or_default();
+        let last = proved!(bias.get(numbers(group) - 1)).copied().unwrap_or_default();
         let bias = [last, I32::ZERO];
         args.bias = bias.as_ptr();
         args.left = 1;

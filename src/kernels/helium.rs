@@ -45,6 +45,7 @@ use crate::ops::batch_norm::BatchNorm;
 use crate::ops::conv::{Conv, Finish, PATCH_COLUMNS, Padding};
 use crate::ops::max_pool::MaxPool;
 use crate::ops::{MAX_KERNEL, Rows, Shortcut, int8_mut};
+use crate::proved::proved;
 use finish::Finisher;
 use sums::ROUND;
 
@@ -69,7 +70,9 @@ impl Backend for Helium {
         }
         let channels = usize::from(conv.window.output.channels);
         let shortcut = in_reach(conv, shortcut, output);
-        let Some(mut row) = Row::new(conv, rows, &shortcut, scratch, output) else { return };
+        let Some(mut row) = Row::new(conv, rows, &shortcut, scratch, output) else {
+            return;
+        };
         let mut start = 0;
         while start < channels {
             row.channels(start..channels.min(start + VECTOR_CHANNELS));
@@ -110,8 +113,8 @@ fn in_reach<'s>(conv: &Conv<'_>, shortcut: &Shortcut<'s>, output: &mut [i8]) -> 
     }
     for (x, pixel) in output.chunks_exact_mut(outputs.max(1)).enumerate() {
         pixel.fill(zero);
-        let theirs = row.get(x * stride * channels..).unwrap_or_default();
-        let ours = pixel.get_mut(before..).unwrap_or_default();
+        let theirs = proved!(row.get(x * stride * channels..)).unwrap_or_default();
+        let ours = proved!(pixel.get_mut(before..)).unwrap_or_default();
         for (out, &value) in ours.iter_mut().zip(theirs).take(channels) {
             *out = value;
         }
@@ -216,9 +219,9 @@ impl<'r> Row<'r> {
         let step = window.stride[1] * inputs;
         let row_bytes = input_columns * inputs;
         let sums = PATCH_COLUMNS * channels.next_multiple_of(4).min(VECTOR_CHANNELS);
-        let (sums, spans) = scratch.split_at_mut_checked(4 * sums)?;
+        let (sums, spans) = proved!(scratch.split_at_mut_checked(4 * sums))?;
         let span = ((PATCH_COLUMNS - 1) * step + packed).next_multiple_of(VECTOR);
-        let (padding, spans) = int8_mut(spans).split_at_mut_checked(span)?;
+        let (padding, spans) = proved!(int8_mut(spans).split_at_mut_checked(span))?;
         let there = conv.weights.len() >= kernel_rows * packed * channels.next_multiple_of(2)
             && conv.bias.len() == channels
             && conv.mantissas.len() == channels
@@ -230,7 +233,7 @@ impl<'r> Row<'r> {
             && (columns.max(1) - 1) * step < row_bytes + window.pad_left * inputs
             && packed > 0
             && channels > 0;
-        if !there {
+        if !proved!(there) {
             return None;
         }
         // Whether any of the values are padding.
@@ -264,7 +267,7 @@ impl<'r> Row<'r> {
             begins,
             spans: copies,
             padding: padding.as_ptr(),
-            sums: <[i32]>::mut_from_bytes(sums).ok()?,
+            sums: proved!(<[i32]>::mut_from_bytes(sums)).ok()?,
             output,
             finisher: Finisher::of(conv, shortcut),
             packed,

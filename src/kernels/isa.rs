@@ -1,6 +1,7 @@
 //! The instruction sets that there are kernels for: one table for backends, tools and chores.
 
 use crate::format::Packing;
+use crate::proved::proved;
 
 /// An instruction set, and what its kernels ask of a model file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,7 +129,7 @@ impl Isa {
     /// The packing for kernels and strides of any kind.
     #[inline]
     pub fn packing(&self) -> Packing {
-        self.packings.first().copied().unwrap_or(Ohwi)
+        proved!(self.packings.first()).copied().unwrap_or(Ohwi)
     }
 
     /// Whether its kernels run that packing.

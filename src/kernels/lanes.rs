@@ -36,6 +36,7 @@ use crate::format::EIGHT;
 use crate::ops::add::Add;
 use crate::ops::conv::{CHUNK_TAPS, Conv, PATCH_COLUMNS, kept_channels};
 use crate::ops::{Rows, Shortcut, int8_mut};
+use crate::proved::proved;
 
 /// The values of two columns at two taps.
 pub(super) type Columns = [u32; 2];
@@ -145,7 +146,7 @@ pub(super) fn conv<L: Lanes>(
     output: &mut [i8],
 ) {
     // As the instruction set's `align` asks for.
-    if !aligned(conv.bias) {
+    if !proved!(aligned(conv.bias)) {
         return;
     }
     let channels = usize::from(conv.window.output.channels).max(1);
@@ -153,10 +154,10 @@ pub(super) fn conv<L: Lanes>(
     // That there is so much was checked when the model was.
     let patch_bytes = 2 * PATCH_COLUMNS * taps.clamp(2, CHUNK_TAPS);
     let kept_bytes = 4 * PATCH_COLUMNS * kept_channels(taps, channels);
-    let Some((patch, scratch)) = scratch.split_at_mut_checked(patch_bytes) else { return };
-    let Some((kept, edges)) = scratch.split_at_mut_checked(kept_bytes) else { return };
-    let patch = <[Taps]>::mut_from_bytes(patch).unwrap_or_default();
-    let kept = <[[i32; PATCH_COLUMNS]]>::mut_from_bytes(kept).unwrap_or_default();
+    let Some((patch, scratch)) = proved!(scratch.split_at_mut_checked(patch_bytes)) else { return };
+    let Some((kept, edges)) = proved!(scratch.split_at_mut_checked(kept_bytes)) else { return };
+    let patch = proved!(<[Taps]>::mut_from_bytes(patch)).unwrap_or_default();
+    let kept = proved!(<[[i32; PATCH_COLUMNS]]>::mut_from_bytes(kept)).unwrap_or_default();
     let edges = int8_mut(edges);
     let ordinary = Quick::of(conv, shortcut);
     let kernel = Kernel::of(conv);
@@ -238,8 +239,10 @@ fn fill<L: Lanes>(
         if from < to {
             let part = from - row_start..to - row_start;
             let places = (from - taps.start) / 2..(to - taps.start) / 2;
-            let Some(patch) = patch.get_mut(places) else { return };
-            let Some((edge, other_edge)) = edges.split_at_mut_checked(to - from) else { return };
+            let Some(patch) = proved!(patch.get_mut(places)) else { return };
+            let Some((edge, other_edge)) = proved!(edges.split_at_mut_checked(to - from)) else {
+                return;
+            };
             for pair in 0..PATCH_COLUMNS / 2 {
                 let x = (first + 2 * pair).min(kernel.last);
                 let a = values(conv, kernel, row, x, &part, edge);
@@ -256,7 +259,8 @@ fn fill<L: Lanes>(
 #[inline(always)]
 fn widen<L: Lanes>([a, b]: [&[i8]; 2], patch: &mut [Taps], pair: usize) {
     let pairs = patch.len();
-    if pairs > 0 && pair < PATCH_COLUMNS / 2 && a.len() >= 2 * pairs && b.len() >= 2 * pairs {
+    let whole = |column: &[i8]| column.len() >= 2 * pairs;
+    if proved!(pairs > 0 && pair < PATCH_COLUMNS / 2 && whole(a) && whole(b)) {
         let place = patch.as_mut_ptr().cast::<Columns>().wrapping_add(pair);
         // SAFETY: both columns have `pairs` pairs of values, and the patch `pairs` pairs of taps, one
         // at least, of which the place of these columns is one.
@@ -302,8 +306,9 @@ fn multiply<L: Lanes>(
     let stride = usize::from(conv.window.output.channels);
     let channels = numbers(group);
     let pairs = numbers(chunk) / 2;
-    let weights = conv.weights.get(group.start * taps + EIGHT * chunk.start..).unwrap_or(&[]);
-    let bias = conv.bias.get(group.start..).unwrap_or(&[]);
+    let weights =
+        proved!(conv.weights.get(group.start * taps + EIGHT * chunk.start..)).unwrap_or(&[]);
+    let bias = proved!(conv.bias.get(group.start..)).unwrap_or(&[]);
     let eights = channels.div_ceil(EIGHT).saturating_sub(1);
     let first_part = if chunk.start > 0 { CONTINUE } else { 0 };
     let last_part = if quick.is_some() { 0 } else { KEEP };
@@ -314,7 +319,7 @@ fn multiply<L: Lanes>(
         && (kept.len() >= channels || parts == 0)
         && weights.len() >= EIGHT * (eights * taps + 2 * pairs)
         && bias.len() >= channels;
-    if !there {
+    if !proved!(there) {
         return;
     }
     let mut args = Args {
@@ -338,12 +343,12 @@ fn multiply<L: Lanes>(
     };
     if let Some(quick) = quick {
         let Some((mantissas, shifts)) =
-            conv.mantissas.get(group.clone()).zip(conv.shifts.get(group.clone()))
+            proved!(conv.mantissas.get(group.clone()).zip(conv.shifts.get(group.clone())))
         else {
             return;
         };
         let places = quick.places(first, PATCH_COLUMNS, group.start, stride, pixels);
-        let Some(places) = places else { return };
+        let Some(places) = proved!(places) else { return };
         args.mantissas = mantissas.as_ptr();
         args.shifts = shifts.as_ptr();
         args.output = places.output;

@@ -16,6 +16,7 @@ use super::Backend;
 use crate::format::{Packing, unpack_halves};
 use crate::ops::conv::{Conv, Finish, unpacked_parts};
 use crate::ops::{Rows, Shortcut, Window, int8_mut};
+use crate::proved::proved;
 use crate::shape::Shape;
 
 /// One output row; see [`Backend::conv`]. `unpacked` is what the weights are unpacked to, which
@@ -35,8 +36,10 @@ pub(super) fn conv<B: Backend>(
     let group = conv.packing.group(kernel).min(channels).max(1);
     let [weight_bytes, row_bytes] = unpacked_parts(conv.packing, &conv.window, group);
     // That there is so much was checked when the model was.
-    let Some((weights, scratch)) = scratch.split_at_mut_checked(weight_bytes) else { return };
-    let Some((row, scratch)) = scratch.split_at_mut_checked(row_bytes) else { return };
+    let Some((weights, scratch)) = proved!(scratch.split_at_mut_checked(weight_bytes)) else {
+        return;
+    };
+    let Some((row, scratch)) = proved!(scratch.split_at_mut_checked(row_bytes)) else { return };
     let (weights, row) = (int8_mut(weights), int8_mut(row));
     let mut first = 0;
     while first < channels {
@@ -49,10 +52,10 @@ pub(super) fn conv<B: Backend>(
                 ..conv.window
             },
             packing: unpacked,
-            weights: weights.get(..unpacked.bytes(count, kernel)).unwrap_or(&[]),
-            bias: conv.bias.get(part(conv.bias.len())).unwrap_or(&[]),
-            mantissas: conv.mantissas.get(part(conv.mantissas.len())).unwrap_or(&[]),
-            shifts: conv.shifts.get(part(conv.shifts.len())).unwrap_or(&[]),
+            weights: proved!(weights.get(..unpacked.bytes(count, kernel))).unwrap_or(&[]),
+            bias: proved!(conv.bias.get(part(conv.bias.len()))).unwrap_or(&[]),
+            mantissas: proved!(conv.mantissas.get(part(conv.mantissas.len()))).unwrap_or(&[]),
+            shifts: proved!(conv.shifts.get(part(conv.shifts.len()))).unwrap_or(&[]),
             ..*conv
         };
         let alone = count == channels;
@@ -64,8 +67,8 @@ pub(super) fn conv<B: Backend>(
         if !alone && matches!(conv.finish, Finish::Join { .. }) {
             for x in 0..columns {
                 let (here, place) = at(x);
-                let here = output.get(here).unwrap_or(&[]).iter();
-                let place = row.get_mut(place).unwrap_or_default();
+                let here = proved!(output.get(here)).unwrap_or(&[]).iter();
+                let place = proved!(row.get_mut(place)).unwrap_or_default();
                 for (c, (here, place)) in (first..).zip(here.zip(place)) {
                     *place = shortcut.at(x, c, *here);
                 }
@@ -74,14 +77,14 @@ pub(super) fn conv<B: Backend>(
         let length = count * columns;
         let (shortcut, target) = match alone {
             true => (shortcut, &mut *output),
-            false => (&Shortcut::InPlace, row.get_mut(..length).unwrap_or_default()),
+            false => (&Shortcut::InPlace, proved!(row.get_mut(..length)).unwrap_or_default()),
         };
         backend.conv(&part, rows, shortcut, scratch, target);
         if !alone {
             for x in 0..columns {
                 let (place, values) = at(x);
-                let values = row.get(values).unwrap_or(&[]);
-                let place = output.get_mut(place).unwrap_or_default();
+                let values = proved!(row.get(values)).unwrap_or(&[]);
+                let place = proved!(output.get_mut(place)).unwrap_or_default();
                 place.iter_mut().zip(values).for_each(|(place, value)| *place = *value);
             }
         }

@@ -19,6 +19,7 @@ use crate::format::Packing;
 use crate::ops::conv::{Channel, Conv};
 use crate::ops::max_pool::MaxPool;
 use crate::ops::{Outputs, Rows, Shortcut, Shortcuts};
+use crate::proved::proved;
 
 /// Whether the core has vectors that the compiler uses, as hosts do.
 const WIDE: bool = cfg!(target_pointer_width = "64");
@@ -153,7 +154,7 @@ fn finish<const N: usize, const M: usize>(
     output: &mut [i8],
 ) {
     let from = x * usize::from(conv.window.output.channels);
-    let pixels = output.get_mut(from..).unwrap_or_default();
+    let pixels = proved!(output.get_mut(from..)).unwrap_or_default();
     for (n, channel) in channels.iter().enumerate() {
         conv.finish(channel, &acc.map(|acc| acc[n]), shortcut, x, pixels);
     }
@@ -200,7 +201,7 @@ impl<const N: usize> Block<'_, N> {
 /// `length` bytes from `start`.
 #[inline(always)]
 fn part(bytes: &[i8], start: usize, length: usize) -> &[i8] {
-    bytes.get(start..start + length).unwrap_or(&[])
+    proved!(bytes.get(start..start + length)).unwrap_or(&[])
 }
 
 /// Adds the products of `N` runs of weights with `M` runs of values.
@@ -226,11 +227,11 @@ fn multiply<const N: usize, const M: usize>(
     }
     // All sums at once: each load serves as many products as there are sums across.
     let length = weights.first().map_or(0, |run| run.len());
-    if weights.iter().chain(&values).any(|run| run.len() != length) {
+    if !proved!(weights.iter().chain(&values).all(|run| run.len() == length)) {
         return;
     }
     for i in 0..length {
-        let at = |run: &[i8]| run.get(i).map_or(0, |&number| i32::from(number));
+        let at = |run: &[i8]| proved!(run.get(i)).map_or(0, |&number| i32::from(number));
         let (w, v) = (weights.map(at), values.map(at));
         for (acc, v) in acc.iter_mut().zip(v) {
             for (acc, w) in acc.iter_mut().zip(w) {

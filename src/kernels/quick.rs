@@ -9,6 +9,7 @@ use zerocopy::little_endian::I32;
 use crate::ops::Shortcut;
 use crate::ops::add::Add;
 use crate::ops::conv::{Conv, Finish, PATCH_COLUMNS, Padding};
+use crate::proved::proved;
 use crate::quant::{Clamp, Multiplier};
 
 /// The parameters of a convolution whose every output the assembly can finish.
@@ -201,10 +202,12 @@ pub(super) fn fill_edge(conv: &Conv<'_>, row: &[i8], x: usize, start: usize, edg
     let length = edge.len();
     let cut = |kx: usize| (kx * inputs).saturating_sub(start).min(length);
     let (from, to) = (cut(on_input.start), cut(on_input.end));
-    let Some((before, rest)) = edge.split_at_mut_checked(from) else { return };
-    let Some((inside, after)) = rest.split_at_mut_checked(to.saturating_sub(from)) else { return };
+    let Some((before, rest)) = proved!(edge.split_at_mut_checked(from)) else { return };
+    let Some((inside, after)) = proved!(rest.split_at_mut_checked(to.saturating_sub(from))) else {
+        return;
+    };
     let begin = (first * inputs + start + from).saturating_sub(on_input.start * inputs);
-    if let Some(values) = row.get(begin..begin + inside.len())
+    if let Some(values) = proved!(row.get(begin..begin + inside.len()))
         // Which the compiler does not always see.
         && values.len() == inside.len()
     {
@@ -217,7 +220,7 @@ pub(super) fn fill_edge(conv: &Conv<'_>, row: &[i8], x: usize, start: usize, edg
             Padding::PerChannel(values) => {
                 let mut i = at.checked_rem(inputs).unwrap_or(0);
                 for place in pad {
-                    *place = values.get(i).copied().unwrap_or(0);
+                    *place = proved!(values.get(i)).copied().unwrap_or(0);
                     i = if i + 1 == inputs { 0 } else { i + 1 };
                 }
             }

@@ -59,6 +59,7 @@ use crate::ops::batch_norm::BatchNorm;
 use crate::ops::conv::{self, Conv, Padding, Strip};
 use crate::ops::max_pool::MaxPool;
 use crate::ops::{MAX_KERNEL, Outputs, Rows, Shortcut, Shortcuts, int8_mut};
+use crate::proved::proved;
 
 /// The backend for vector instructions.
 #[derive(Debug, Clone, Copy, Default)]
@@ -81,7 +82,7 @@ impl Backend for Rvv {
         let window = &conv.window;
         let whole = output.len()
             == usize::from(window.output.columns) * usize::from(window.output.channels);
-        if !(whole && is_sound(conv)) {
+        if !proved!(whole && is_sound(conv)) {
             return;
         }
         let finish = Finish::of(conv, shortcut, output);
@@ -101,7 +102,7 @@ impl Backend for Rvv {
         scratch: &mut [u8],
         outputs: &mut Outputs<'_>,
     ) {
-        if is_sound(conv) {
+        if proved!(is_sound(conv)) {
             tiles::conv(conv, rows, shortcuts, scratch, outputs);
         }
     }
@@ -187,7 +188,7 @@ impl Finish {
                     // As it is read: into the output, to be updated there.
                     for (x, pixel) in output.chunks_exact_mut(channels).enumerate() {
                         pixel.fill(zero);
-                        let there = row.get(x * stride * theirs..).unwrap_or(&[]);
+                        let there = proved!(row.get(x * stride * theirs..)).unwrap_or(&[]);
                         let places = pixel.iter_mut().skip(before).take(theirs);
                         places.zip(there).for_each(|(place, value)| *place = *value);
                     }
@@ -238,7 +239,7 @@ fn fill(conv: &Conv<'_>, row: &[i8], first: usize, line: &mut [i8]) {
         return pad(conv, line);
     };
     let there = row.len().min(rest.len());
-    let Some((inside, after)) = rest.split_at_mut_checked(there) else { return };
+    let Some((inside, after)) = proved!(rest.split_at_mut_checked(there)) else { return };
     pad(conv, before);
     if there > 0 && row.len() >= there {
         // SAFETY: both have so many bytes, and are apart, as one is borrowed to be written.

@@ -53,6 +53,7 @@ use crate::ops::conv::{
     Conv, Padding, TILE_COLUMNS, TILE_POSITIONS, TILES, TILES_ROWS, TILES_SPAN, UNDER_TILES,
 };
 use crate::ops::{Outputs, Rows, Shortcuts, int8_mut};
+use crate::proved::proved;
 #[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em"))]
 use crate::quant::Clamp;
 
@@ -134,15 +135,17 @@ pub(super) fn conv(
     // That there is so much was checked when the model was.
     let each = TILE_POSITIONS * (inputs / 2);
     let bytes = spans * each * size_of::<Values>();
-    let Some((values, rest)) = scratch.split_at_mut_checked(bytes) else { return };
-    let Some((pixels, rest)) = rest.split_at_mut_checked(UNDER_TILES * inputs) else { return };
-    let values = <[Values]>::mut_from_bytes(values).unwrap_or_default();
+    let Some((values, rest)) = proved!(scratch.split_at_mut_checked(bytes)) else { return };
+    let Some((pixels, rest)) = proved!(rest.split_at_mut_checked(UNDER_TILES * inputs)) else {
+        return;
+    };
+    let values = proved!(<[Values]>::mut_from_bytes(values)).unwrap_or_default();
     let pixels = int8_mut(pixels);
-    let transformed = <[Weights]>::mut_from_bytes(rest).unwrap_or_default();
+    let transformed = proved!(<[Weights]>::mut_from_bytes(rest)).unwrap_or_default();
     let (kernels, _) = conv.weights.as_chunks::<KERNEL>();
     let weights = match on_the_fly {
         true => &[],
-        false => <[Weights]>::ref_from_bytes(conv.weights.as_bytes()).unwrap_or_default(),
+        false => proved!(<[Weights]>::ref_from_bytes(conv.weights.as_bytes())).unwrap_or_default(),
     };
     let mut sums = [[[0; TILES]; CHANNELS]; TILE_POSITIONS];
     for first in (0..columns).step_by((spans * SPAN).max(SPAN)) {
@@ -150,7 +153,8 @@ pub(super) fn conv(
         for (x, values) in there().zip(values.chunks_exact_mut(each)) {
             let mut rest = &mut *pixels;
             for row in rows.iter().take(TILES_ROWS) {
-                let Some((under, others)) = rest.split_at_mut_checked(TILES_SPAN * inputs) else {
+                let Some((under, others)) = proved!(rest.split_at_mut_checked(TILES_SPAN * inputs))
+                else {
                     break;
                 };
                 fill(conv, row, x, inputs, under);
@@ -162,10 +166,10 @@ pub(super) fn conv(
             let weights = if on_the_fly {
                 let kernels_each = inputs * CHANNELS;
                 let kernels = kernels.get(group * kernels_each..(group + 1) * kernels_each);
-                tiles.weights(kernels.unwrap_or(&[]), transformed);
+                tiles.weights(proved!(kernels).unwrap_or(&[]), transformed);
                 &*transformed
             } else {
-                weights.get(group * each..(group + 1) * each).unwrap_or(&[])
+                proved!(weights.get(group * each..(group + 1) * each)).unwrap_or(&[])
             };
             for (x, values) in there().zip(values.chunks_exact(each)) {
                 tiles.multiply(values, weights, &mut sums);
@@ -184,8 +188,8 @@ pub(super) fn fill(conv: &Conv<'_>, row: &[i8], x: usize, fours: usize, under: &
     let first = (x + left).saturating_sub(window.pad_left);
     let row = row.get(first * inputs..).unwrap_or(&[]);
     let there = (row.len() / inputs).min(TILES_SPAN - left);
-    let Some((before, rest)) = under.split_at_mut_checked(left * fours) else { return };
-    let Some((inside, after)) = rest.split_at_mut_checked(there * fours) else { return };
+    let Some((before, rest)) = proved!(under.split_at_mut_checked(left * fours)) else { return };
+    let Some((inside, after)) = proved!(rest.split_at_mut_checked(there * fours)) else { return };
     for pixels in [before, after].into_iter().filter(|pixels| !pixels.is_empty()) {
         match conv.padding {
             Padding::Same(value) => pixels.fill(value),
@@ -196,14 +200,14 @@ pub(super) fn fill(conv: &Conv<'_>, row: &[i8], x: usize, fours: usize, under: &
             }
         }
     }
-    let Some(row) = row.get(..there * inputs) else { return };
+    let Some(row) = proved!(row.get(..there * inputs)) else { return };
     if inputs == fours && row.len() == inside.len() {
         inside.copy_from_slice(row);
         return;
     }
     let mut rest = row;
     for pixel in inside.chunks_exact_mut(fours.max(1)) {
-        let Some((values, others)) = rest.split_at_checked(inputs) else { return };
+        let Some((values, others)) = proved!(rest.split_at_checked(inputs)) else { return };
         pixel.iter_mut().zip(values).for_each(|(place, value)| *place = *value);
         rest = others;
     }
@@ -350,7 +354,7 @@ fn exchange(
     for ((output, shortcut), row) in outputs.iter_mut().zip(span.shortcuts).zip(block) {
         let pixels = output.chunks_exact_mut(channels).skip(span.x);
         for ((x, pixel), values) in (span.x..).zip(pixels).zip(row) {
-            let places = pixel.get_mut(o..).unwrap_or_default().iter_mut().zip(values);
+            let places = proved!(pixel.get_mut(o..)).unwrap_or_default().iter_mut().zip(values);
             match what {
                 Exchange::Shortcuts => {
                     for (o, (output, value)) in (o..).zip(places) {
@@ -367,7 +371,7 @@ fn exchange(
 /// that the zero point can go through, and the file lies where its words are aligned.
 #[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em"))]
 pub(super) fn is_ordinary(conv: &Conv<'_>, o: usize) -> bool {
-    let shifts = conv.shifts.get(o..).unwrap_or(&[]);
+    let shifts = proved!(conv.shifts.get(o..)).unwrap_or(&[]);
     let table = match conv.finish {
         Finish::Join { table, .. } => aligned(table),
         Finish::Requantize { .. } => true,
@@ -400,7 +404,7 @@ macro_rules! winograd_tiles {
                 let there = pixels.len() >= UNDER_TILES * inputs
                     && values.len() >= TILE_POSITIONS * inputs / 2
                     && pixels.as_ptr().addr().is_multiple_of(4);
-                if there && inputs > 0 && inputs.is_multiple_of(4) {
+                if $crate::proved::proved!(there && inputs > 0 && inputs.is_multiple_of(4)) {
                     // SAFETY: `inputs` is a multiple of four and not zero; so many bytes for each
                     // pixel under the tiles can be read, a word at a time, and values for each two
                     // be written, as was just checked.
@@ -416,7 +420,7 @@ macro_rules! winograd_tiles {
                 ) {
                     let pairs = weights.len() / $crate::ops::conv::TILE_POSITIONS;
                     let aligned = weights.as_ptr().addr().is_multiple_of(align_of::<u32>());
-                    if pairs > 0 && aligned && kernels.len() >= 8 * pairs {
+                    if $crate::proved::proved!(pairs > 0 && aligned && kernels.len() >= 8 * pairs) {
                         // SAFETY: there are eight kernels for each of `pairs` weights at a position,
                         // and these are where words can be stored.
                         unsafe { $weights(kernels.as_ptr(), weights.as_mut_ptr(), pairs) }
@@ -433,7 +437,7 @@ macro_rules! winograd_tiles {
                 let pairs = values.len() / $crate::ops::conv::TILE_POSITIONS;
                 let there = weights.len() >= values.len()
                     && weights.as_ptr().addr().is_multiple_of(align_of::<u32>());
-                if there && pairs > 0 && pairs.is_multiple_of(2) {
+                if $crate::proved::proved!(there && pairs > 0 && pairs.is_multiple_of(2)) {
                     // SAFETY: of each position there are `pairs` values, an even number and not
                     // zero, and as many weights, all where words can be loaded.
                     unsafe { $multiply(values.as_ptr(), weights.as_ptr(), pairs, sums) }
@@ -485,7 +489,7 @@ fn transform(pixels: &[i8], inputs: usize, values: &mut [Values]) {
         for input in 0..inputs {
             let at = |row: usize, column: usize| {
                 let pixel = row * TILES_SPAN + tile * TILE_COLUMNS + column;
-                pixels.get(pixel * inputs + input).map_or(0, |&value| i32::from(value))
+                proved!(pixels.get(pixel * inputs + input)).map_or(0, |&value| i32::from(value))
             };
             let rows: [[i32; SIDE]; SIDE] = core::array::from_fn(|row| {
                 under_tile(core::array::from_fn(|column| at(row, column)))
@@ -521,7 +525,7 @@ fn transform_kernels(kernels: &[[i8; KERNEL]], weights: &mut [Weights]) {
     for (k, kernel) in kernels.iter().enumerate() {
         let mut positions = weights.iter_mut().skip(k).step_by(kernels.len().max(1));
         let row = |at: usize| {
-            let weight = |x| kernel.get(at + x).map_or(0, |&weight| i16::from(weight));
+            let weight = |x| proved!(kernel.get(at + x)).map_or(0, |&weight| i16::from(weight));
             of_three([weight(0), weight(1), weight(2)])
         };
         let [first, second, third] = [row(0), row(3), row(6)];
@@ -567,7 +571,7 @@ pub(super) fn finish(span: &Span<'_>, sums: &Sums, o: usize, outputs: &mut Outpu
         let ready = conv.channel(o + channel);
         for tile in 0..TILES {
             let of = |sums: &[[i32; TILES]; CHANNELS]| {
-                sums.get(channel).and_then(|sums| sums.get(tile)).copied().unwrap_or(0)
+                proved!(sums.get(channel).and_then(|sums| sums.get(tile))).copied().unwrap_or(0)
             };
             let rows = of_tile(&sums.each_ref().map(of));
             let x = span.x + tile * TILE_COLUMNS;

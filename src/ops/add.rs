@@ -18,6 +18,7 @@ use super::{Shortcut, part, words};
 use crate::error::{Fault, Part};
 use crate::format::LayerRecord;
 use crate::model::Model;
+use crate::proved::proved;
 use crate::quant::{Clamp, Multiplier, requantize};
 use crate::shape::Shape;
 
@@ -46,7 +47,7 @@ impl<'m> Add<'m> {
     pub(crate) fn new(model: &Model<'m>, layer: &LayerRecord) -> Self {
         Self {
             shape: layer.shape(),
-            table: words(model.bytes(layer.table.get(), TABLE_BYTES).unwrap_or(&[])),
+            table: words(proved!(model.bytes(layer.table.get(), TABLE_BYTES)).unwrap_or(&[])),
             multiplier: layer.multiplier(0),
             zero_point: i32::from(layer.zero_point),
             clamp: layer.clamp(),
@@ -59,7 +60,7 @@ impl<'m> Add<'m> {
     pub fn output(&self, input: i8, shortcut: &Shortcut<'_>, x: usize, c: usize, here: i8) -> i8 {
         let term = |q: i8, first: usize| {
             let index = first + usize::from((q as u8) ^ 0x80);
-            self.table.get(index).map_or(0, |term| term.get())
+            proved!(self.table.get(index)).map_or(0, |term| term.get())
         };
         let sum = term(input, 0) + term(shortcut.at(x, c, here), 256);
         self.clamp.apply(requantize(sum, self.multiplier) + self.zero_point)

@@ -18,6 +18,7 @@ use super::{int8, part, words};
 use crate::error::{Fault, Part};
 use crate::format::{LayerRecord, Packing};
 use crate::model::Model;
+use crate::proved::proved;
 use crate::quant::{Clamp, Multiplier, requantize};
 use crate::shape::Shape;
 
@@ -45,7 +46,7 @@ impl<'m> BatchNorm<'m> {
     pub(crate) fn new(model: &Model<'m>, layer: &LayerRecord) -> Self {
         let shape = layer.shape();
         let channels = usize::from(shape.channels);
-        let bytes = |offset: u32, bytes: usize| model.bytes(offset, bytes).unwrap_or(&[]);
+        let bytes = |offset: u32, bytes: usize| proved!(model.bytes(offset, bytes)).unwrap_or(&[]);
         Self {
             shape,
             weights: int8(bytes(layer.weights.get(), channels)),
@@ -66,8 +67,8 @@ impl<'m> BatchNorm<'m> {
     /// The output for `input` at channel `c`.
     #[inline(always)]
     pub fn output(&self, input: i8, c: usize) -> i8 {
-        let weight = i32::from(self.weights.get(c).copied().unwrap_or(0));
-        let bias = self.bias.get(c).map_or(0, |bias| bias.get());
+        let weight = i32::from(proved!(self.weights.get(c)).copied().unwrap_or(0));
+        let bias = proved!(self.bias.get(c)).map_or(0, |bias| bias.get());
         let acc = bias + weight * i32::from(input);
         self.clamp.apply(self.zero_point + requantize(acc, self.multiplier(c)))
     }
@@ -99,8 +100,10 @@ pub(super) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault>
         if !multiplier.is_valid() {
             return Err(Fault::Quantization);
         }
-        let bias = norm.bias.get(c).map_or(0, |bias| bias.get().unsigned_abs());
-        if !multiplier.holds(bound_with(bias, norm.weights.get(c).copied().unwrap_or(0)), 128) {
+        let bias = proved!(norm.bias.get(c)).map_or(0, |bias| bias.get().unsigned_abs());
+        if !multiplier
+            .holds(bound_with(bias, proved!(norm.weights.get(c)).copied().unwrap_or(0)), 128)
+        {
             return Err(Fault::Accumulator { channel });
         }
     }

@@ -27,6 +27,7 @@ use crate::format::{
     EIGHT, LayerRecord, Packing, SIDE_BY_SIDE, TILE_ROWS, TILE_TRANSFORM, VECTOR, VECTOR_CHANNELS,
 };
 use crate::model::Model;
+use crate::proved::proved;
 use crate::quant::{Clamp, Multiplier, Requantizer, requantize};
 use crate::shape::Shape;
 
@@ -71,7 +72,7 @@ impl Padding<'_> {
     pub fn at(&self, i: usize) -> i8 {
         match *self {
             Self::Same(value) => value,
-            Self::PerChannel(values) => values.get(i).copied().unwrap_or(0),
+            Self::PerChannel(values) => proved!(values.get(i)).copied().unwrap_or(0),
         }
     }
 }
@@ -98,7 +99,7 @@ impl<'m> Conv<'m> {
     pub(crate) fn new(model: &Model<'m>, layer: &LayerRecord) -> Self {
         let window = Window::of(model, layer);
         let channels = window.output.channels as usize;
-        let bytes = |offset: u32, bytes: usize| model.bytes(offset, bytes).unwrap_or(&[]);
+        let bytes = |offset: u32, bytes: usize| proved!(model.bytes(offset, bytes)).unwrap_or(&[]);
         let padding = match layer.padding_values.get() {
             0 => Padding::Same(model.input_of(layer).zero_point),
             offset => Padding::PerChannel(int8(bytes(offset, window.input.channels as usize))),
@@ -113,7 +114,10 @@ impl<'m> Conv<'m> {
         Self {
             window,
             packing: layer.packing(),
-            weights: int8(bytes(layer.weights.get(), layer.weight_bytes.get() as usize)),
+            // Parsing compares their number last.
+            weights: int8(
+                model.bytes(layer.weights.get(), layer.weight_bytes.get() as usize).unwrap_or(&[]),
+            ),
             bias: words(bytes(layer.bias.get(), 4 * channels)),
             mantissas: words(bytes(layer.mantissas.get(), 4 * channels)),
             shifts: int8(bytes(layer.shifts.get(), channels)),
@@ -158,7 +162,7 @@ impl<'m> Conv<'m> {
     /// Bias of output channel `o`.
     #[inline(always)]
     pub fn bias(&self, o: usize) -> i32 {
-        self.bias.get(o).map_or(0, |bias| bias.get())
+        proved!(self.bias.get(o)).map_or(0, |bias| bias.get())
     }
 
     /// Multiplier of output channel `o`.
@@ -189,7 +193,7 @@ impl<'m> Conv<'m> {
             Finish::Requantize { zero_point } => value + zero_point,
             Finish::Join { table, bits } => {
                 let byte = (shortcut.at(x, o, here) as u8) ^ 0x80;
-                (value + table.get(usize::from(byte)).map_or(0, |t| t.get())) >> bits
+                (value + proved!(table.get(usize::from(byte))).map_or(0, |t| t.get())) >> bits
             }
         })
     }
@@ -237,8 +241,8 @@ impl Conv<'_> {
 #[inline(always)]
 pub(crate) fn channel_multiplier(mantissas: &[I32], shifts: &[i8], c: usize) -> Multiplier {
     Multiplier {
-        mantissa: I1F31::from_bits(mantissas.get(c).map_or(0, |mantissa| mantissa.get())),
-        shift: shifts.get(c).copied().unwrap_or(0),
+        mantissa: I1F31::from_bits(proved!(mantissas.get(c)).map_or(0, |mantissa| mantissa.get())),
+        shift: proved!(shifts.get(c)).copied().unwrap_or(0),
     }
 }
 

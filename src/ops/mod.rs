@@ -26,6 +26,7 @@ use crate::error::{Fault, Part};
 use crate::feature::Feature;
 use crate::format::{LayerRecord, NONE, Operator, flags};
 use crate::model::Model;
+use crate::proved::proved;
 use crate::shape::Shape;
 pub use crate::steps::{MAX_KERNEL, MAX_STEP_ROWS, can_update};
 
@@ -114,7 +115,7 @@ impl Shortcut<'_> {
             Self::InPlace => here,
             Self::Row { row, channels, stride, before, zero } => match c.checked_sub(before) {
                 Some(c) if c < channels => {
-                    row.get(x * stride * channels + c).copied().unwrap_or(zero)
+                    proved!(row.get(x * stride * channels + c)).copied().unwrap_or(zero)
                 }
                 _ => zero,
             },
@@ -205,7 +206,7 @@ impl Derived {
 
 /// The shortcut's row, as the kernels take it.
 pub(crate) fn shortcut<'a>(model: &Model<'_>, layer: &LayerRecord, row: &'a [i8]) -> Shortcut<'a> {
-    let operand = model.layer(layer.shortcut().unwrap_or(0));
+    let operand = model.layer(proved!(layer.shortcut()).unwrap_or(0));
     Shortcut::Row {
         row,
         channels: operand.channels.get() as usize,

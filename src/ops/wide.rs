@@ -36,6 +36,7 @@ use super::{MAX_KERNEL, Window, int8, int8_mut};
 use crate::error::Fault;
 use crate::format::{LayerRecord, Operator, Packing};
 use crate::model::Model;
+use crate::proved::proved;
 use crate::quant::{Multiplier, requantize_wide};
 use crate::rows::Carved;
 
@@ -57,7 +58,7 @@ impl<'a> Numbers<'a> {
     fn of(layer: &LayerRecord, row: &'a [u8]) -> Self {
         if layer.is_int16() {
             // Rows are aligned to 16 bytes, as the arena is.
-            Self::Int16(<[i16]>::ref_from_bytes(row).unwrap_or_default())
+            Self::Int16(proved!(<[i16]>::ref_from_bytes(row)).unwrap_or_default())
         } else {
             Self::Int8(int8(row))
         }
@@ -72,8 +73,8 @@ impl<'a> Numbers<'a> {
 
     fn at(self, index: usize) -> i32 {
         match self {
-            Self::Int8(row) => row.get(index).map_or(0, |&q| q.into()),
-            Self::Int16(row) => row.get(index).map_or(0, |&q| q.into()),
+            Self::Int8(row) => proved!(row.get(index)).map_or(0, |&q| q.into()),
+            Self::Int16(row) => proved!(row.get(index)).map_or(0, |&q| q.into()),
         }
     }
 
@@ -82,11 +83,11 @@ impl<'a> Numbers<'a> {
         let length = weights[0].len();
         match self {
             Self::Int8(row) => {
-                let under = |at: usize| row.get(at..at + length).unwrap_or(&[]);
+                let under = |at: usize| proved!(row.get(at..at + length)).unwrap_or(&[]);
                 multiply(weights, [under(from[0]), under(from[1])], acc);
             }
             Self::Int16(row) => {
-                let under = |at: usize| row.get(at..at + length).unwrap_or(&[]);
+                let under = |at: usize| proved!(row.get(at..at + length)).unwrap_or(&[]);
                 multiply(weights, [under(from[0]), under(from[1])], acc);
             }
         }
@@ -102,8 +103,9 @@ fn multiply<T: Copy + Into<i32>>(weights: [&[i8]; 2], values: [&[T]; 2], acc: &m
     while from < a.len() {
         let part = from..a.len().min(from + PRODUCTS);
         from = part.end;
-        let parts = (a.get(part.clone()), b.get(part.clone()), v.get(part.clone()), w.get(part));
-        let (Some(a), Some(b), Some(v), Some(w)) = parts else { return };
+        let (a, b) = (proved!(a.get(part.clone())), proved!(b.get(part.clone())));
+        let (v, w) = (proved!(v.get(part.clone())), proved!(w.get(part)));
+        let (Some(a), Some(b), Some(v), Some(w)) = (a, b, v, w) else { return };
         let [p, q, r, s] = products(a, b, v, w);
         let [[acc_p, acc_q], [acc_r, acc_s]] = acc;
         *acc_p += i64::from(p);
@@ -118,7 +120,7 @@ fn multiply<T: Copy + Into<i32>>(weights: [&[i8]; 2], values: [&[T]; 2], acc: &m
 #[inline(never)]
 fn products<T: Copy + Into<i32>>(a: &[i8], b: &[i8], v: &[T], w: &[T]) -> [i32; 4] {
     let length = a.len();
-    if b.len() != length || v.len() != length || w.len() != length {
+    if !proved!(b.len() == length && v.len() == length && w.len() == length) {
         return [0; 4];
     }
     let mut sums = [0i32; 4];
@@ -183,6 +185,7 @@ impl<'a> Output<'a> {
         });
         let clamp = layer.clamp();
         let (row, range) = if layer.is_int16() {
+            // Where no row is made there is none, not even an aligned one.
             let row = <[i16]>::mut_from_bytes(row).unwrap_or_default();
             (Row::Int16(row), clamp.wide().map(i64::from))
         } else {
@@ -226,8 +229,12 @@ impl<'a> Output<'a> {
         let [min, max] = self.range;
         let value = (self.zero_point + sum.wrapping_shr(self.bits)).max(min).min(max);
         match &mut self.row {
-            Row::Int8(row) => row.get_mut(index).into_iter().for_each(|q| *q = value as i8),
-            Row::Int16(row) => row.get_mut(index).into_iter().for_each(|q| *q = value as i16),
+            Row::Int8(row) => {
+                proved!(row.get_mut(index)).into_iter().for_each(|q| *q = value as i8)
+            }
+            Row::Int16(row) => {
+                proved!(row.get_mut(index)).into_iter().for_each(|q| *q = value as i16)
+            }
         }
     }
 }
@@ -272,14 +279,15 @@ pub(crate) fn run(model: &Model<'_>, index: usize, step: u16, arena: &mut [u8]) 
         Operator::BatchNorm => {
             let (row, norm) = (row(step), BatchNorm::new(model, layer));
             for (i, (x, c)) in (0..row.len()).zip(pixels) {
-                let weight = norm.weights.get(c).map_or(0, |&weight| i64::from(weight));
-                let bias = norm.bias.get(c).map_or(0, |bias| i64::from(bias.get()));
+                let weight = proved!(norm.weights.get(c)).map_or(0, |&weight| i64::from(weight));
+                let bias = proved!(norm.bias.get(c)).map_or(0, |bias| i64::from(bias.get()));
                 let acc = bias + weight * i64::from(row.at(i));
                 output.set(x, c, acc, norm.multiplier(c));
             }
         }
         Operator::AveragePool => {
-            let (row, sums) = (row(step), <[i32]>::mut_from_bytes(scratch).unwrap_or_default());
+            let (row, sums) =
+                (row(step), proved!(<[i32]>::mut_from_bytes(scratch)).unwrap_or_default());
             if step == 0 {
                 sums.fill(0);
             }
@@ -338,7 +346,7 @@ fn conv_row(conv: &Conv<'_>, rows: &[Numbers<'_>; MAX_KERNEL], output: &mut Outp
                     if row.len() > 0 {
                         let weights = |o: usize| {
                             let at = (o * kernel_rows + ky) * taps;
-                            conv.weights.get(at + part.start..at + part.end).unwrap_or(&[])
+                            proved!(conv.weights.get(at + part.start..at + part.end)).unwrap_or(&[])
                         };
                         let weights = [weights(first), weights(second)];
                         row.multiply(weights, [place * inputs, next * inputs], &mut acc);
@@ -379,7 +387,7 @@ fn padding(
         for kx in 0..conv.window.kernel[1] {
             if row.len() == 0 || !on_input.contains(&kx) {
                 let at = (o * taps[0] + ky) * taps[1] + kx * inputs;
-                let weights = conv.weights.get(at..at + inputs).unwrap_or(&[]);
+                let weights = proved!(conv.weights.get(at..at + inputs)).unwrap_or(&[]);
                 sum += match conv.padding {
                     Padding::Same(value) => {
                         let sum = weights.iter().fold(0i32, |sum, &w| sum.wrapping_add(w.into()));

@@ -7,6 +7,7 @@ use super::{Finish, fill};
 use crate::kernels::shared::assembly::assert_length;
 use crate::ops::conv::{Conv, Strip};
 use crate::ops::{MAX_KERNEL, Rows};
+use crate::proved::proved;
 
 /// Pairs of weights in a round of the innermost loop.
 const ROUND: usize = 16;
@@ -58,7 +59,7 @@ pub(super) fn conv(
     let (step, pad) = (window.stride[1] * inputs, window.pad_left * inputs);
     let length = usize::from(window.input.columns) * inputs;
     // That there is so much was checked when the model was.
-    let Some(scratch) = scratch.get_mut(..window.kernel[0] * strip.line) else { return };
+    let Some(scratch) = proved!(scratch.get_mut(..window.kernel[0] * strip.line)) else { return };
     let mut args = Args {
         values: [core::ptr::null(); MAX_KERNEL],
         advance: [0; MAX_KERNEL],

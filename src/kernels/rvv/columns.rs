@@ -21,6 +21,7 @@ use super::{Finish, fill, pad};
 use crate::kernels::shared::assembly::assert_length;
 use crate::ops::Rows;
 use crate::ops::conv::{Conv, Strip};
+use crate::proved::proved;
 
 /// Pairs of values in a round of the innermost loop.
 const ROUND: usize = 8;
@@ -74,8 +75,10 @@ pub(super) fn conv(
     let stride = window.stride[1];
     let plane = strip.plane();
     // That there is so much was checked when the model was.
-    let Some((planes, line)) = scratch.split_at_mut_checked(kernel_rows * plane) else { return };
-    let Some(line) = line.get_mut(..strip.line) else { return };
+    let Some((planes, line)) = proved!(scratch.split_at_mut_checked(kernel_rows * plane)) else {
+        return;
+    };
+    let Some(line) = proved!(line.get_mut(..strip.line)) else { return };
     let twos = inputs.is_multiple_of(2);
     let vector = 4 * strip.vector_columns;
     let span = strip.vectors * vector;
@@ -100,7 +103,7 @@ pub(super) fn conv(
         args.lanes = (columns - x).min(strip.columns);
         let rows = rows.iter().zip(planes.chunks_exact_mut(plane.max(1)));
         if twos {
-            if let Some(pixel) = line.get_mut(..inputs) {
+            if let Some(pixel) = proved!(line.get_mut(..inputs)) {
                 pad(conv, pixel);
                 let under = (args.lanes - 1) * stride + kernel_columns;
                 rows.for_each(|(row, plane)| {
@@ -172,7 +175,7 @@ fn spread(
     let there = (row.len() / inputs).min(under - before);
     let after = under - before - there;
     let whole = vectors > 0 && plane.len() >= vectors * vector && vector >= 4 * under;
-    if !whole {
+    if !proved!(whole) {
         return;
     }
     let at = |column: usize, plane: &mut [i8]| plane.as_mut_ptr().wrapping_add(4 * column);

@@ -27,6 +27,7 @@ use crate::ops::conv::{
     UNDER_TILES,
 };
 use crate::ops::{Outputs, Rows, Shortcut, Shortcuts, int8_mut};
+use crate::proved::proved;
 
 /// Bytes of a tile's sums at a position.
 const SUMS: usize = 4 * TILE_LANES;
@@ -94,10 +95,10 @@ pub(super) fn conv(
     let twos = inputs.next_multiple_of(2);
     // That there is so much was checked when the model was.
     let scratch = int8_mut(scratch).split_at_mut_checked(4 * TILE_LANES * TILE_WORDS);
-    let Some((sums, scratch)) = scratch else { return };
+    let Some((sums, scratch)) = proved!(scratch) else { return };
     let scratch = scratch.split_at_mut_checked(2 * TILE_POSITIONS * TILES * twos);
-    let Some((values, pixels)) = scratch else { return };
-    let Some(pixels) = pixels.get_mut(..UNDER_TILES * twos) else { return };
+    let Some((values, pixels)) = proved!(scratch) else { return };
+    let Some(pixels) = proved!(pixels.get_mut(..UNDER_TILES * twos)) else { return };
     let (sums, values) = (sums.as_mut_ptr(), values.as_mut_ptr());
     let pairs = twos / 2;
     let left_out = pairs.next_multiple_of(ROUND) - pairs;
@@ -123,7 +124,7 @@ pub(super) fn conv(
             tile.rows += 1;
         }
     }
-    if tile.rows == 0 {
+    if !proved!(tile.rows > 0) {
         return;
     }
     let mut products = Products {

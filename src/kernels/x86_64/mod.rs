@@ -225,10 +225,12 @@ struct Block {
 impl Block {
     #[inline(always)]
     fn new(conv: &Conv<'_>, o: usize, correction: &Lanes) -> Self {
+        // Lanes without a channel make what is not written.
+        let last = usize::from(conv.window.output.channels) - 1;
         Self {
             o,
-            bias: sum(&from_fn(|lane| conv.bias(o + lane)), correction),
-            requantizers: Requantizers::new(from_fn(|lane| conv.multiplier(o + lane))),
+            bias: sum(&from_fn(|lane| conv.bias(last.min(o + lane))), correction),
+            requantizers: Requantizers::new(from_fn(|lane| conv.multiplier(last.min(o + lane)))),
         }
     }
 

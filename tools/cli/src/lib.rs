@@ -2,5 +2,5 @@
 
 pub mod arguments;
 pub mod commands;
-pub mod html;
+mod report;
 pub mod terminal;

@@ -14,7 +14,7 @@ use brooklet_import::Imported;
 use brooklet_plan::model_file::ModelFile;
 use brooklet_plan::plan::{Goal, plan};
 use brooklet_plan::program::Program;
-use brooklet_plan::self_test::TestImage;
+use brooklet_plan::test_image::TestImage;
 use brooklet_quantize::data::{Dataset, Preprocess};
 use brooklet_quantize::fuse::Fused;
 use brooklet_quantize::ranges::Ranges;

@@ -5,7 +5,8 @@ mod shell;
 use brooklet_plan::model_file::{HostBackend, ModelFile};
 use brooklet_plan::plan::{Goal, plan};
 use brooklet_plan::program::Program;
-use brooklet_plan::self_test::{TestImage, build};
+use brooklet_plan::self_test::build;
+use brooklet_plan::test_image::TestImage;
 use shell::{brooklet, json};
 
 /// A folder with three members, and what does not fit them.

@@ -3,7 +3,7 @@
 mod onnx;
 
 use brooklet_import::error::Error;
-use brooklet_import::quantized::{Activation, QuantizedNetwork, QuantizedNode, QuantizedOp};
+use brooklet_import::network::{Activation, QuantizedNetwork, QuantizedNode, QuantizedOp};
 use brooklet_import::{Imported, Options, load};
 use brooklet_quantize::data::Preprocess;
 use brooklet_quantize::lower::int8::lower;

@@ -4,8 +4,8 @@ mod common;
 
 use std::path::Path;
 
+use brooklet_import::network::{Activation, QuantizedNetwork, QuantizedOp};
 use brooklet_import::network::{Network, Op};
-use brooklet_import::quantized::{Activation, QuantizedNetwork, QuantizedOp};
 use brooklet_import::{Arch, Imported, Options, load};
 use common::shared_data;
 

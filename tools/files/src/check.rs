@@ -1,23 +1,11 @@
 //! What is wrong with a command's files, before it begins.
 
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
-use super::OutputPath;
+use super::declared::declare;
 use super::identity::{Identity, target};
-use super::output::{WriteError, WriteProblem};
-
-/// Outputs of the command, by option.
-static OUTPUTS: OnceLock<Vec<(String, Identity)>> = OnceLock::new();
-
-/// The option whose output would replace a file that is read. This finds what only reading finds:
-/// a network may name other files.
-pub(crate) fn replaced_by(path: &Path, metadata: &Metadata) -> Option<String> {
-    let outputs = OUTPUTS.get()?;
-    let identity = Identity::of(path, metadata)?;
-    outputs.iter().find(|(_, output)| *output == identity).map(|(option, _)| option.clone())
-}
+use super::output::{OutputPath, WriteError, WriteProblem};
 
 /// Checks the files of a command: each output can be written, and is neither an input nor another
 /// output, whatever names and links lead there. Outputs come with the options that name them.
@@ -27,8 +15,7 @@ pub(crate) fn replaced_by(path: &Path, metadata: &Metadata) -> Option<String> {
 /// [`WriteError`] for the first output that cannot be.
 pub fn check(inputs: &[PathBuf], outputs: &[(String, &OutputPath)]) -> Result<(), WriteError> {
     let outputs = declared(inputs, outputs)?;
-    // A process has one command.
-    let _ = OUTPUTS.set(outputs);
+    declare(outputs);
     Ok(())
 }
 

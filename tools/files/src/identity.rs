@@ -4,7 +4,7 @@ use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::folder;
+use super::path::folder;
 
 /// A file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +31,23 @@ impl Identity {
         #[cfg(not(unix))]
         fs::canonicalize(path).ok().map(Self::Place)
     }
+}
+
+/// What is neither a file nor a folder.
+pub(crate) fn kind(metadata: &Metadata) -> &'static str {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt;
+        let kind = metadata.file_type();
+        if kind.is_fifo() {
+            return "a pipe";
+        }
+        if kind.is_socket() {
+            return "a socket";
+        }
+    }
+    let _ = metadata;
+    "a device"
 }
 
 /// Symbolic links that are followed, as Linux does.

@@ -4,7 +4,8 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::check::replaced_by;
+use super::declared::replaced_by;
+use super::identity::kind;
 
 /// How long a file of a kind may be. What is longer is not what it claims to be, or more than is
 /// held in memory here.
@@ -112,23 +113,6 @@ fn regular(metadata: &Metadata) -> Result<(), FileProblem> {
         true => Ok(()),
         false => Err(FileProblem::NotAFile { what: kind(metadata) }),
     }
-}
-
-/// What is neither a file nor a folder.
-pub(crate) fn kind(metadata: &Metadata) -> &'static str {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::FileTypeExt;
-        let kind = metadata.file_type();
-        if kind.is_fifo() {
-            return "a pipe";
-        }
-        if kind.is_socket() {
-            return "a socket";
-        }
-    }
-    let _ = metadata;
-    "a device"
 }
 
 /// The bytes of a regular file, up to a limit.

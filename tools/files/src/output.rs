@@ -6,10 +6,9 @@ use std::io::{self, Write};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
-use super::identity::target;
-use super::input::kind;
+use super::identity::{kind, target};
+use super::path::{InputPath, folder};
 use super::temporary::TemporaryFile;
-use super::{InputPath, folder};
 
 /// A file that a command writes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tempfile::{NamedTempFile, TempDir};
 
-use super::folder;
+use super::path::folder;
 
 /// What is there now. Held while something is made, renamed or removed: a signal finds all of it,
 /// and no more.

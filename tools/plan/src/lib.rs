@@ -16,6 +16,8 @@ pub mod preprocessing;
 pub mod program;
 pub mod records;
 pub mod self_test;
+pub mod test_image;
 pub mod timeline;
+mod writer;
 
 pub use preprocessing::Preprocess;

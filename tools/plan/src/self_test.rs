@@ -1,51 +1,11 @@
-//! Test images that a model file carries, for [`brooklet::Session::self_test`].
+//! Answers of the test images that a model file carries.
 
 use std::path::Path;
-
-use brooklet::Model;
-use brooklet::format::SelfTestRecord;
-use zerocopy::IntoBytes;
-use zerocopy::little_endian::U16;
 
 use crate::model_file::{HostBackend, ModelError, ModelFile};
 use crate::plan::Plan;
 use crate::program::Program;
-
-/// A test image and its answer, as they lie in a model file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TestImage {
-    /// The image as it is pushed: rows × columns × channels bytes.
-    pub pixels: Vec<u8>,
-    /// The logits: int8, or int16 in little-endian.
-    pub logits: Vec<u8>,
-    /// Likewise the output, where a layer follows the logits; else empty.
-    pub output: Vec<u8>,
-}
-
-impl TestImage {
-    /// Those of a model file.
-    pub fn read(model: &Model<'_>) -> Vec<Self> {
-        let owned = |image: brooklet::TestImage<'_>| Self {
-            pixels: image.pixels.to_vec(),
-            logits: image.logits.to_vec(),
-            output: image.output.to_vec(),
-        };
-        model.test_images().map(owned).collect()
-    }
-
-    /// The record of a model file and what follows it; nothing if there are no images.
-    pub fn write(images: &[Self]) -> Vec<u8> {
-        if images.is_empty() {
-            return Vec::new();
-        }
-        let count = U16::new(images.len() as u16);
-        let mut bytes = SelfTestRecord { count, reserved: U16::ZERO }.as_bytes().to_vec();
-        for image in images {
-            bytes.extend([&image.pixels[..], &image.logits, &image.output].concat());
-        }
-        bytes
-    }
-}
+use crate::test_image::TestImage;
 
 impl Program {
     /// Takes these images as its test images. [`build`] computes their answers; until then, they

@@ -23,5 +23,5 @@ pub mod recipe;
 pub mod units;
 pub mod weights;
 
-use brooklet_import::{network, proto, quantized};
+use brooklet_import::{network, proto};
 use brooklet_plan::{model_file, program};

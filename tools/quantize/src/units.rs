@@ -14,8 +14,8 @@ use crate::data::Dataset;
 use crate::error::Failure;
 use crate::evaluate::best;
 use crate::forward::FloatModel;
+use crate::network::QuantizedNode;
 use crate::network::{Network, Op};
-use crate::quantized::QuantizedNode;
 use brooklet_plan::Preprocess;
 
 /// A usual way to bring pixels into the numbers that a network takes.
@@ -294,7 +294,7 @@ pub fn at_least(right: usize, all: usize, chance: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::quantized::{Activation, QuantizedOp};
+    use crate::network::{Activation, QuantizedOp};
 
     fn input(scale: f32, zero_point: i32) -> QuantizedNode {
         QuantizedNode {

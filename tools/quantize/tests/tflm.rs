@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use brooklet::kernels::Reference;
 use brooklet::quant::{Multiplier, requantize};
 use brooklet::{Model, Session};
-use brooklet_import::quantized::{
+use brooklet_import::network::{
     Activation, QuantizedConv, QuantizedNetwork, QuantizedNode, QuantizedOp,
 };
 use brooklet_import::{Imported, Options, load};

@@ -8,7 +8,8 @@ use miette::miette;
 use serde::Serialize;
 
 use super::flash::{Started, infer, start};
-use super::{Output, bytes, percent, say, spinner, table, thousands};
+use super::{Output, bytes, say, spinner};
+use crate::report::{percent, table, thousands};
 use brooklet_files::InputPath;
 use brooklet_firmware::cycles;
 use brooklet_firmware::cycles::{Cycles, Part};

@@ -5,7 +5,8 @@ use std::fmt;
 use brooklet_firmware::{Registry, Spec};
 use serde::Serialize;
 
-use super::{Output, table, thousands};
+use super::Output;
+use crate::report::{table, thousands};
 
 /// A board.
 #[derive(Debug, Serialize)]

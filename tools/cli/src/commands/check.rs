@@ -7,8 +7,9 @@ use brooklet::SelfTest;
 use miette::miette;
 use serde::Serialize;
 
+use super::Output;
 use super::choice::choice;
-use super::{Output, thousands};
+use crate::report::thousands;
 use brooklet_files::InputPath;
 use brooklet_plan::model_file::{HostBackend, ModelFile};
 

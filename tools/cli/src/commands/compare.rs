@@ -1,21 +1,20 @@
 //! `brooklet compare`: a network and its model, side by side.
 
-use std::fmt;
-
 use brooklet_firmware::Registry;
 use miette::miette;
 use ndarray::{Array2, Axis, concatenate};
-use serde::Serialize;
 
 use super::choice::choice;
 use super::quantize::{arch, failed, size};
-use super::{Output, inspect, percent, progress, table};
+use super::{Output, inspect, progress};
 use crate::commands::choice::VariantArgs;
-use crate::html;
+use crate::report::comparison::{Comparison, Parted};
+use crate::report::contents::Contents;
+use crate::report::page;
 use brooklet_files::text;
 use brooklet_files::{InputData, InputPath, OutputPath};
 use brooklet_import as import;
-use brooklet_import::channels::Channels;
+use brooklet_import::Channels;
 use brooklet_import::error::{Error, Problem};
 use brooklet_import::network::Network;
 use brooklet_import::{Arch, Imported};
@@ -27,9 +26,8 @@ use brooklet_plan::plan::Goal;
 use brooklet_plan::program::Program;
 use brooklet_quantize::advice::advice;
 use brooklet_quantize::compare;
-use brooklet_quantize::compare::Layer;
 use brooklet_quantize::data::Dataset;
-use brooklet_quantize::evaluate::{self, FloatAnswers, Score, answers, score};
+use brooklet_quantize::evaluate::{self, FloatAnswers, answers, score};
 use brooklet_quantize::forward::BATCH;
 use brooklet_quantize::forward::FloatModel;
 
@@ -66,37 +64,6 @@ pub struct Args {
     /// Writes a page that shows it all, with no need of a network.
     #[arg(long, value_name = "FILE.html")]
     html: Option<OutputPath>,
-}
-
-/// What quantization costs.
-#[derive(Debug, Serialize)]
-pub struct Report {
-    /// Share of right answers of the float network.
-    pub float_top1: Option<f64>,
-    /// How good the model is.
-    #[serde(flatten)]
-    pub score: Score,
-    /// Images on which they part.
-    pub parted: Vec<Parted>,
-    /// Images that the layers were compared on.
-    pub layers_on: usize,
-    /// The layers, the input first.
-    pub layers: Vec<Layer>,
-    /// What to do about the worst layer.
-    pub advice: String,
-}
-
-/// An image on which float network and model have different answers.
-#[derive(Debug, Serialize)]
-pub struct Parted {
-    /// The image.
-    pub image: String,
-    /// Its class, if known.
-    pub label: Option<String>,
-    /// The float network's answer.
-    pub float: String,
-    /// The model's.
-    pub model: String,
 }
 
 /// The float logits of the first `count` images.
@@ -209,66 +176,21 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let score = score(&answers, Some(&float), |q| quantization.dequantize(q), 0.0);
     let advice = advice(&layers, score.sqnr_db);
     let float_top1 = (known > 0).then(|| f64::from(right) / f64::from(known));
-    let report = Report { float_top1, score, parted, layers_on, layers, advice };
+    let report = Comparison { float_top1, score, parted, layers_on, layers, advice };
     if let Some(path) = &args.html {
         let planned = match &args.board {
             Some(board) => Some(planned(&file, program, board)?),
             None => None,
         };
         let model = planned.as_ref().map_or(model, ModelFile::model);
-        let mut contents = inspect::Report::new(&model);
+        let mut contents = Contents::new(&model);
         if let Some(board) = &args.board {
             contents = contents.on(&model, &inspect::costs(Registry::find()?.board(board)?)?);
         }
         let map = MemoryMap::new(model).svg();
         let title = format!("{} and {}", args.network.display(), args.model.display());
-        let page = html::page(&title, &report, &contents, args.board.as_deref(), &map);
+        let page = page::page(&title, &report, &contents, args.board.as_deref(), &map);
         path.write(text::page(&page).as_bytes())?;
     }
     output.print(&report)
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let head =
-            ["layer", "kind", "SQNR dB", "cosine", "clipped", "alone dB", "share", "weights'"];
-        let mut table = table(head, &[0, 1]);
-        let decibels = |db: Option<f64>| db.map_or(String::new(), |db| format!("{db:.1}"));
-        for layer in self.layers.iter().skip(1) {
-            table.add_row([
-                layer.name.clone(),
-                layer.shown_kind(),
-                decibels(layer.sqnr_db),
-                layer.cosine.map_or(String::new(), |cosine| format!("{cosine:.5}")),
-                format!("{:.3} %", 100.0 * layer.saturation),
-                decibels(layer.alone_db),
-                format!("{:.1} %", 100.0 * layer.share),
-                format!("{:.0} %", 100.0 * layer.weights_part),
-            ]);
-        }
-        writeln!(f, "{table}\n")?;
-        writeln!(f, "images      {} (layers: {})", self.score.images, self.layers_on)?;
-        let shares = [
-            ("float top-1", self.float_top1),
-            ("model top-1", self.score.top1),
-            ("agreement", self.score.agreement),
-        ];
-        for (name, share) in shares {
-            if let Some(share) = share {
-                writeln!(f, "{name:13} {}", percent(share))?;
-            }
-        }
-        if let Some(db) = self.score.sqnr_db {
-            writeln!(f, "logits' SQNR  {db:.2} dB")?;
-        }
-        const SHOWN: usize = 10;
-        for Parted { image, label, float, model } in self.parted.iter().take(SHOWN) {
-            let label = label.as_ref().map_or(String::new(), |label| format!(", it is {label}"));
-            writeln!(f, "{image}: float says {float}, the model {model}{label}")?;
-        }
-        if self.parted.len() > SHOWN {
-            writeln!(f, "and {} more images; --json lists all", self.parted.len() - SHOWN)?;
-        }
-        writeln!(f, "\n{}", self.advice)
-    }
 }

@@ -9,10 +9,11 @@ use serde::Serialize;
 
 use super::choice::VariantArgs;
 use super::quantize::{arch, failed, size};
-use super::{Output, percent, progress, read, table};
+use super::{Output, progress, read};
+use crate::report::{percent, table};
 use brooklet_files::{InputData, InputPath, Limit};
 use brooklet_import as import;
-use brooklet_import::channels::Channels;
+use brooklet_import::Channels;
 use brooklet_import::error::Error;
 use brooklet_import::{Arch, Imported};
 use brooklet_plan::model_file::{HostBackend, ModelFile};
@@ -95,7 +96,7 @@ impl Tried {
 /// A network to try.
 enum Subject {
     Float(Box<FloatModel>),
-    Quantized(import::quantized::QuantizedNetwork),
+    Quantized(import::network::QuantizedNetwork),
 }
 
 /// A way to number the classes of the data: for each of its classes the network's.

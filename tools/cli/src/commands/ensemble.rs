@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use miette::miette;
 use serde::Serialize;
 
-use super::{Output, thousands};
+use super::Output;
+use crate::report::thousands;
 use brooklet_files::{InputPath, OutputPath};
 use brooklet_plan::ensemble::ensemble;
 use brooklet_plan::model_file::ModelFile;

@@ -10,7 +10,8 @@ use ndarray::{ArrayView1, Ix1, Ix2, s};
 use serde::Serialize;
 
 use super::choice::choice;
-use super::{Output, percent, progress, read, warn};
+use super::{Output, progress, read, warn};
+use crate::report::percent;
 use brooklet_files::{InputData, InputPath, Limit, OutputPath};
 use brooklet_plan::model_file::{Answer, HostBackend, ModelFile};
 use brooklet_quantize::array;

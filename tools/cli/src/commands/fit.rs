@@ -11,7 +11,8 @@ use brooklet_firmware::{Registry, Spec};
 use miette::miette;
 use serde::Serialize;
 
-use super::{Output, table, thousands};
+use super::Output;
+use crate::report::{table, thousands};
 use brooklet_files::InputPath;
 use brooklet_plan::model_file::ModelFile;
 use brooklet_plan::packing::packed_for;

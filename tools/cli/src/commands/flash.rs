@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use super::fit::Verdict;
 use super::run::ImageReport;
-use super::{Output, bytes, say, spinner, thousands};
+use super::{Output, bytes, say, spinner};
+use crate::report::thousands;
 use brooklet_files::{InputPath, OutputPath, TemporaryFolder};
 use brooklet_plan::model_file::{Answer, HostBackend, ModelFile};
 use brooklet_plan::packing::packed_into;

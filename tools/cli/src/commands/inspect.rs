@@ -1,22 +1,15 @@
 //! `brooklet inspect`: what is in a model file.
 
-use std::collections::BTreeSet;
-use std::fmt;
-
-use brooklet::format::Operator;
-use brooklet::{ARENA_ALIGN, Model, ops};
 use brooklet_firmware::{Registry, Spec};
-use brooklet_plan::records::kind;
 use miette::miette;
-use serde::Serialize;
 
-use super::{Output, table, thousands};
+use super::Output;
+use crate::report::contents::Contents;
 use brooklet_files::InputPath;
 use brooklet_plan::cost;
 use brooklet_plan::cost::Coefficients;
-use brooklet_plan::model_file::{ModelFile, session_bytes};
+use brooklet_plan::model_file::ModelFile;
 use brooklet_plan::packing::packed_for;
-use brooklet_plan::self_test::TestImage;
 
 /// Options of `brooklet inspect`.
 #[derive(Debug, clap::Args)]
@@ -27,235 +20,6 @@ pub struct Args {
     /// for other kernels, the prediction is for the file as `flash` packs it.
     #[arg(long, value_name = "NAME")]
     board: Option<String>,
-}
-
-/// What is in a model file. Sizes are in bytes.
-#[derive(Debug, Serialize)]
-pub struct Report {
-    /// The whole file.
-    pub model_bytes: usize,
-    /// Rows and scratch memory.
-    pub arena_bytes: usize,
-    /// The session on this host, arena apart.
-    pub session_bytes: usize,
-    /// Multiply-accumulates an image.
-    pub macs: u64,
-    /// Instructions an image on the board that was asked for, as the planner predicts them.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub instructions: Option<u64>,
-    /// The board, if instructions are predicted for the file packed again for it, as `flash` does.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub packed_for: Option<String>,
-    /// Weights of all layers.
-    pub weight_bytes: usize,
-    /// Rows, columns, channels of the image.
-    pub input: [u16; 3],
-    /// Number of classes.
-    pub classes: usize,
-    /// Number of test images that the file carries.
-    pub test_images: usize,
-    /// Bytes that they take.
-    pub test_image_bytes: usize,
-    /// The layers, the input first.
-    pub layers: Vec<Layer>,
-}
-
-/// A layer.
-#[derive(Debug, Serialize)]
-pub struct Layer {
-    /// Its name.
-    pub name: String,
-    /// What it does.
-    pub kind: &'static str,
-    /// The segment in which it runs.
-    pub segment: usize,
-    /// Rows, columns, channels of the output.
-    pub shape: [u16; 3],
-    /// Scale of the output.
-    pub scale: f32,
-    /// Zero point of the output.
-    pub zero_point: i8,
-    /// Bits of a number of the output: 8, or 16.
-    pub activation_bits: u32,
-    /// Multiply-accumulates an image.
-    pub macs: u64,
-    /// Instructions an image on the board that was asked for, as the planner predicts them.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub instructions: Option<u64>,
-    /// Bytes of weights.
-    pub weight_bytes: usize,
-    /// Bits of a weight.
-    pub weight_bits: Option<u32>,
-    /// Order of the weights.
-    pub packing: Option<&'static str>,
-    /// Different places of the output's rows: as many as the ring has rows that they share.
-    pub ring_rows: usize,
-    /// The places: offsets in the arena.
-    pub arena_offsets: Vec<usize>,
-    /// Bytes of a row.
-    pub row_bytes: usize,
-    /// Whether the output overwrites the shortcut.
-    pub in_place: bool,
-    /// Bytes of scratch memory.
-    pub scratch_bytes: usize,
-}
-
-/// Different places of a layer's rows, from the lowest.
-fn offsets(model: &Model<'_>, layer: usize) -> Vec<usize> {
-    let rows = 0..model.layer(layer).rows.get();
-    rows.map(|y| model.row(layer, y).start).collect::<BTreeSet<_>>().into_iter().collect()
-}
-
-/// Ranges of the arena that a line has room for.
-const SHOWN: usize = 3;
-
-/// Offsets of rows, with neighbours taken together: `0..512, 1024..2048`.
-fn ranges(offsets: &[usize], row_bytes: usize) -> String {
-    let apart = |a: &usize, b: &usize| *b == *a + row_bytes.next_multiple_of(ARENA_ALIGN);
-    let range = |run: &[usize]| format!("{}..{}", run[0], run[run.len() - 1] + row_bytes);
-    let mut ranges: Vec<String> = offsets.chunk_by(apart).map(range).collect();
-    if ranges.len() > SHOWN + 1 {
-        let more = format!("and {} more", ranges.len() - SHOWN);
-        ranges.splice(SHOWN.., [more]);
-    }
-    ranges.join(" ")
-}
-
-impl Report {
-    /// The report on a model.
-    pub fn new(model: &Model<'_>) -> Self {
-        let graph = model.graph();
-        let segments = 0..graph.segments.len();
-        let layers: Vec<Layer> = segments
-            .flat_map(|segment| graph.segment(segment).map(move |index| (segment, index)))
-            .map(|(segment, index)| {
-                let record = model.layer(index);
-                let shape = record.shape();
-                let arena_offsets = offsets(model, index);
-                Layer {
-                    name: model.name(index).to_owned(),
-                    kind: kind(record),
-                    segment,
-                    shape: [shape.rows, shape.columns, shape.channels],
-                    scale: record.scale.get(),
-                    zero_point: record.zero_point,
-                    macs: graph.macs(index),
-                    instructions: None,
-                    weight_bytes: graph.weight_bytes(index),
-                    weight_bits: match record.operator() {
-                        Operator::Conv => Some(record.packing().bits()),
-                        Operator::BatchNorm => Some(8),
-                        _ => None,
-                    },
-                    packing: (record.operator() == Operator::Conv).then(|| record.packing().name()),
-                    ring_rows: arena_offsets.len(),
-                    arena_offsets,
-                    row_bytes: record.row_bytes(),
-                    activation_bits: if record.is_int16() { 16 } else { 8 },
-                    in_place: record.shortcut().is_some_and(|shortcut| {
-                        model.row(shortcut, 0).start == model.row(index, 0).start
-                    }),
-                    scratch_bytes: ops::scratch_bytes(record, model.input_of(record).shape()),
-                }
-            })
-            .collect();
-        let input = model.input();
-        Self {
-            model_bytes: model.file().len(),
-            arena_bytes: model.arena_bytes(),
-            session_bytes: session_bytes(),
-            macs: layers.iter().map(|layer| layer.macs).sum(),
-            instructions: None,
-            packed_for: None,
-            weight_bytes: layers.iter().map(|layer| layer.weight_bytes).sum(),
-            input: [input.rows, input.columns, input.channels],
-            classes: model.classes(),
-            test_images: model.test_images().len(),
-            test_image_bytes: TestImage::write(&TestImage::read(model)).len(),
-            layers,
-        }
-    }
-
-    /// With the instructions on a core that has such costs.
-    pub(crate) fn on(mut self, model: &Model<'_>, costs: &Coefficients) -> Self {
-        for (layer, record) in self.layers.iter_mut().zip(model.layers()) {
-            let instructions = costs.instructions(record, model.input_of(record).shape());
-            layer.instructions = instructions.map(|count| count as u64);
-        }
-        self.instructions = costs.total(model.layers());
-        self
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut table = table(
-            [
-                "layer",
-                "kind",
-                "output",
-                "scale",
-                "zero",
-                "MACs",
-                "instructions",
-                "weights",
-                "bits",
-                "packing",
-                "seg",
-                "rows",
-                "arena",
-                "scratch",
-            ],
-            &[0, 1, 2, 9, 12],
-        );
-        for layer in &self.layers {
-            let [rows, columns, channels] = layer.shape;
-            let int16 = if layer.activation_bits == 16 { " int16" } else { "" };
-            let mut place = ranges(&layer.arena_offsets, layer.row_bytes);
-            if layer.in_place {
-                place += " in place";
-            }
-            table.add_row([
-                layer.name.clone(),
-                layer.kind.to_owned(),
-                format!("{rows}x{columns}x{channels}{int16}"),
-                format!("{:.6}", layer.scale),
-                layer.zero_point.to_string(),
-                thousands(layer.macs),
-                layer.instructions.map_or(String::new(), thousands),
-                thousands(layer.weight_bytes),
-                layer.weight_bits.map_or(String::new(), |bits| bits.to_string()),
-                layer.packing.unwrap_or("").to_owned(),
-                layer.segment.to_string(),
-                layer.ring_rows.to_string(),
-                place,
-                layer.scratch_bytes.to_string(),
-            ]);
-        }
-        let [rows, columns, channels] = self.input;
-        writeln!(f, "{table}\n")?;
-        writeln!(f, "input         {rows}x{columns}x{channels}, {} classes", self.classes)?;
-        writeln!(f, "MACs          {}", thousands(self.macs))?;
-        if let Some(instructions) = self.instructions {
-            let packed = self.packed_for.as_ref().map(|board| {
-                format!(" for the file packed for {board}, as `flash` and `bench` do")
-            });
-            let packed = packed.unwrap_or_default();
-            writeln!(f, "instructions  {}, predicted{packed}", thousands(instructions))?;
-        }
-        writeln!(
-            f,
-            "model file    {} bytes, {} of them weights",
-            thousands(self.model_bytes),
-            thousands(self.weight_bytes)
-        )?;
-        if self.test_images > 0 {
-            let bytes = thousands(self.test_image_bytes);
-            writeln!(f, "self-test     {} images, {bytes} bytes", self.test_images)?;
-        }
-        writeln!(f, "arena         {} bytes", thousands(self.arena_bytes))?;
-        writeln!(f, "session       {} bytes on this host", thousands(self.session_bytes))
-    }
 }
 
 /// What the core of that board costs.
@@ -273,12 +37,12 @@ pub(crate) fn costs(spec: &Spec) -> miette::Result<Coefficients> {
 /// Runs the command.
 pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let file = ModelFile::open(&args.model)?;
-    let report = Report::new(&file.model());
+    let report = Contents::new(&file.model());
     let Some(board) = &args.board else { return output.print(&report) };
     let registry = Registry::find()?;
     let spec = registry.board(board)?;
     let packed = packed_for(spec, &file)?;
     let model = packed.as_ref().unwrap_or(&file).model();
     let packed_for = packed.as_ref().map(|_| spec.name.clone());
-    output.print(&Report { packed_for, ..report.on(&model, &costs(spec)?) })
+    output.print(&Contents { packed_for, ..report.on(&model, &costs(spec)?) })
 }

@@ -8,9 +8,10 @@ use safetensors::{Dtype, serialize};
 use serde::Serialize;
 use zerocopy::IntoBytes;
 
+use super::Output;
 use super::choice::VariantArgs;
 use super::quantize::{arch, size};
-use super::{Output, thousands};
+use crate::report::thousands;
 use brooklet_files::OutputPath;
 use brooklet_import::{Arch, Variant};
 

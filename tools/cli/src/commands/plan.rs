@@ -10,7 +10,8 @@ use serde::Serialize;
 
 use super::choice::kernels;
 use super::fit::Verdict;
-use super::{Output, bytes, thousands};
+use super::{Output, bytes};
+use crate::report::{self, thousands};
 use brooklet_files::text;
 use brooklet_files::{InputPath, OutputPath};
 use brooklet_plan::cost;
@@ -285,7 +286,7 @@ impl fmt::Display for Report {
         )?;
         writeln!(f, "The arena, byte by byte downwards, over time; | begins a segment:\n")?;
         writeln!(f, "{}", self.map)?;
-        let mut table = super::table(["segment", "layers", "", "steps", "bytes"], &[1, 2]);
+        let mut table = report::table(["segment", "layers", "", "steps", "bytes"], &[1, 2]);
         for (index, segment) in self.segments.iter().enumerate() {
             let numbers = [thousands(segment.steps), thousands(segment.bytes)];
             let names = [segment.first.clone(), segment.last.clone()];
@@ -295,7 +296,7 @@ impl fmt::Display for Report {
         let Peak { segment, step, layer, bytes, .. } = &self.peak;
         let bytes = thousands(bytes);
         writeln!(f, "{bytes} bytes at step {step}, in segment {segment}, when {layer} runs:\n")?;
-        let mut table = super::table(["", "of layer", "rows", "bytes"], &[0, 1]);
+        let mut table = report::table(["", "of layer", "rows", "bytes"], &[0, 1]);
         for holds in &self.peak.holds {
             table.add_row([
                 holds.letter.to_string(),

@@ -5,8 +5,9 @@ use std::fmt;
 use brooklet::quant::Quantization;
 use serde::Serialize;
 
+use super::Output;
 use super::choice::choice;
-use super::{Output, percent, table};
+use crate::report::{percent, table};
 use brooklet_files::{InputPath, OutputPath};
 use brooklet_plan::model_file::{Answer, HostBackend, ModelFile};
 use brooklet_quantize::data::read_image;

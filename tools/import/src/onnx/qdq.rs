@@ -10,11 +10,14 @@
 use std::collections::HashMap;
 
 use super::constant::Constant;
-use super::{attribute, corrupt, int, op_type};
+use super::node::{attribute, corrupt, int, node_name, op_type};
+use super::shapes;
 use crate::error::{AtLayer, Fault, Problem, unsupported};
-use crate::network::{Conv, Network, Node, NodeId, Op};
+use crate::network::{
+    Activation, Conv, Network, Node, NodeId, Op, QuantizedConv, QuantizedNetwork, QuantizedNode,
+    QuantizedOp,
+};
 use crate::proto::{GraphProto, NodeProto, data_type};
-use crate::quantized::{Activation, QuantizedConv, QuantizedNetwork, QuantizedNode, QuantizedOp};
 
 /// What the user can do where a file's quantization is not int8 throughout.
 const REMEDY: &str = "quantize with per-tensor int8 or uint8 activations and symmetric int8 weights, \
@@ -53,7 +56,7 @@ impl Qdq {
         });
         if let Some(node) = other {
             let problem = Problem::QuantizedOnnx { op: op_type(node).into() };
-            return Err(problem).at(&super::node_name(node));
+            return Err(problem).at(&node_name(node));
         }
         let name = |name: &Option<String>| name.clone().unwrap_or_default();
         let inputs = graph.input.iter().filter_map(|info| {
@@ -113,7 +116,7 @@ impl Qdq {
         let shape = values.shape().to_vec();
         let axis = match scales.len() {
             1 => 0,
-            _ => super::constant::axis(int(node, "axis", 1), shape.len())?,
+            _ => shapes::axis(int(node, "axis", 1), shape.len())?,
         };
         let fits = |count: usize| count == 1 || shape.get(axis) == Some(&count);
         if !fits(scales.len()) || !fits(zeros.len()) || int(node, "block_size", 0) != 0 {

@@ -6,7 +6,7 @@ use std::path::{Component, Path};
 use ndarray::{ArrayD, IxDyn};
 
 use super::constant::{Constant, MAX_ELEMENTS};
-use super::corrupt;
+use super::node::corrupt;
 use crate::error::{Problem, unsupported};
 use crate::proto::{TensorProto, data_type};
 use brooklet_files::{self as files, FileProblem, Limit};

@@ -14,7 +14,7 @@ use crate::commands::plan::Budget;
 use crate::commands::read;
 use brooklet_files::{InputData, InputPath, Limit, OutputPath};
 use brooklet_import::Arch;
-use brooklet_import::channels::Channels;
+use brooklet_import::Channels;
 use brooklet_import::network::{Network, NodeId, Shape};
 use brooklet_quantize::data::Preprocess;
 use brooklet_quantize::fuse::Fused;

@@ -1,14 +1,14 @@
 //! What `brooklet quantize` doubts: that images are in the units that the network was trained with.
 
 use brooklet_import::network::Network;
-use brooklet_import::quantized::QuantizedNode;
+use brooklet_import::network::QuantizedNode;
 use brooklet_quantize::data::{Dataset, Preprocess};
 use brooklet_quantize::recipe::Quantized;
 use brooklet_quantize::units::{self, Right, Spread};
 use miette::miette;
 
 use super::{Args, failed};
-use crate::commands::percent;
+use crate::report::percent;
 
 /// What finds the right units.
 const DOCTOR: &str = "`brooklet doctor NETWORK DATA` finds the right ones on labelled images";

@@ -21,7 +21,9 @@ use doubts::{doubts, int8_units};
 use report::{Int16, Report};
 
 use super::fit::Verdict;
-use super::{Output, inspect, progress, thousands, warn};
+use super::{Output, progress, warn};
+use crate::report::contents::Contents;
+use crate::report::thousands;
 use brooklet_import as import;
 use brooklet_import::Imported;
 use brooklet_import::error::{Error, Fault, Problem};
@@ -436,7 +438,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
         evidence = Some(score);
     }
     args.output.write(file.bytes())?;
-    let contents = inspect::Report::new(&file.model());
+    let contents = Contents::new(&file.model());
     let verdict = board.map(|board| Verdict::new(&board, &file)).transpose()?;
     // The file is written: it took work, and other boards may run it.
     let refused = verdict.as_ref().filter(|verdict| !verdict.fits);

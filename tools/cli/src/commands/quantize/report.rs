@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::commands::fit::Verdict;
-use crate::commands::{inspect, percent, thousands};
+use crate::report::contents::Contents;
+use crate::report::{percent, thousands};
 use brooklet_plan::program::Program;
 use brooklet_quantize::evaluate::Score;
 use brooklet_quantize::precision::int16;
@@ -80,7 +81,7 @@ impl fmt::Display for Int16 {
 pub(super) struct Report {
     pub(super) model: PathBuf,
     #[serde(flatten)]
-    pub(super) contents: inspect::Report,
+    pub(super) contents: Contents,
     /// On the calibration data.
     pub(super) evidence: Option<Score>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,13 +1,11 @@
 //! The quantized network: what an int8 TFLite or ONNX file gives.
 //!
-//! The same topology as [`Network`](crate::network::Network) in its canonical form, except that
+//! The same topology as [`Network`](super::Network) in its canonical form, except that
 //! activations are fused into the node that they follow. Scales are the file's own f32 values.
 
 use ndarray::Array4;
 
-use crate::canonical::{Kind, Part, arrange};
-use crate::error::Fault;
-use crate::network::{NodeId, Pads, Shape, Subsample, Window};
+use super::geometry::{NodeId, Pads, Shape, Subsample, Window};
 
 /// A network of int8 maps and weights.
 #[derive(Debug, Clone, PartialEq)]
@@ -123,47 +121,6 @@ impl QuantizedNetwork {
         match self.nodes[last].op {
             QuantizedOp::Softmax => self.nodes[last].inputs[0],
             _ => last,
-        }
-    }
-
-    /// The network that computes `output`, with its nodes ordered and named by structure.
-    pub(crate) fn canonical(self, output: NodeId) -> Result<QuantizedNetwork, Fault> {
-        let parts: Vec<Part<'_>> = self
-            .nodes
-            .iter()
-            .map(|node| Part {
-                kind: node.op.kind(),
-                inputs: node.inputs.clone(),
-                shape: node.shape,
-                source: &node.source,
-            })
-            .collect();
-        let arrangement = arrange(&parts, output)?;
-        let mut old: Vec<Option<QuantizedNode>> = self.nodes.into_iter().map(Some).collect();
-        let nodes = arrangement
-            .into_iter()
-            .map(|place| {
-                let node = old[place.old].take().expect("each node has one place");
-                QuantizedNode { name: place.name, inputs: place.inputs, ..node }
-            })
-            .collect();
-        Ok(QuantizedNetwork { input: self.input, nodes, sigmoid: self.sigmoid })
-    }
-}
-
-impl QuantizedOp {
-    fn kind(&self) -> Kind {
-        match self {
-            QuantizedOp::Input => Kind::Input,
-            QuantizedOp::Conv(conv) if conv.fully_connected => Kind::FullyConnected,
-            QuantizedOp::Conv(_) => Kind::Conv,
-            QuantizedOp::Add => Kind::Add,
-            QuantizedOp::Subsample(_) => Kind::Subsample,
-            QuantizedOp::MaxPool(_) => Kind::MaxPool,
-            QuantizedOp::GlobalAveragePool | QuantizedOp::Mean | QuantizedOp::TfliteMean => {
-                Kind::AveragePool
-            }
-            QuantizedOp::Softmax => Kind::Softmax,
         }
     }
 }

@@ -7,25 +7,27 @@ use std::path::Path;
 use ndarray::{ArrayD, IxDyn};
 use pytorch_reader::{DType, PytorchError, PytorchReader};
 
-use super::arch::Tensors;
+use super::tensors::{Tensors, ignored};
 use crate::error::{AtLayer, Fault, Problem};
 
 /// Keys under which training scripts nest the weights, beside epoch numbers and optimizers.
 const NESTS: [&str; 3] = ["state_dict.", "model_state_dict.", "model."];
 
 /// Every float tensor of the state dictionary.
-pub(super) fn read(path: &Path) -> Result<Tensors, Fault> {
+pub(crate) fn read(path: &Path) -> Result<Tensors, Fault> {
     let corrupt = |detail: String| Problem::Corrupt { format: "PyTorch checkpoint", detail };
     let reader =
         PytorchReader::new(path).map_err(|error: PytorchError| corrupt(error.to_string()))?;
     let nest =
         NESTS.into_iter().find(|nest| reader.tensors().keys().any(|key| key.starts_with(nest)));
     let mut tensors = BTreeMap::new();
-    for (key, tensor) in reader.tensors() {
+    // By name, so that of several mistakes always the same is told.
+    let sorted: BTreeMap<_, _> = reader.tensors().iter().collect();
+    for (key, tensor) in sorted {
         let Some(name) = key.strip_prefix(nest.unwrap_or("")) else {
             continue;
         };
-        if super::arch::ignored(name) {
+        if ignored(name) {
             continue;
         }
         if tensor.dtype() != DType::F32 {

@@ -6,8 +6,7 @@
 //! model file nor a board.
 
 use crate::error::{AtLayer, Fault, Problem, unsupported};
-use crate::network::{Network, NodeId, Op};
-use crate::quantized::{QuantizedNetwork, QuantizedOp};
+use crate::network::{Network, NodeId, Op, QuantizedNetwork, QuantizedOp};
 use ndarray::Axis;
 
 /// What a network takes as an image's channels.

@@ -5,8 +5,9 @@ use std::ops::Range;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use crate::commands::compare::Report;
-use crate::commands::{inspect, percent, thousands};
+use super::comparison::Comparison;
+use super::contents::{self, Contents};
+use super::{percent, thousands};
 use brooklet_quantize::compare::{BARS, Layer};
 
 const STYLE: &str = include_str!("page.css");
@@ -22,10 +23,10 @@ const RIGHT: usize = 70;
 const CHART: [usize; 2] = [320, 110];
 
 /// The page. `map` is the memory map, a whole SVG.
-pub fn page(
+pub(crate) fn page(
     title: &str,
-    report: &Report,
-    contents: &inspect::Report,
+    report: &Comparison,
+    contents: &Contents,
     board: Option<&str>,
     map: &str,
 ) -> String {
@@ -103,7 +104,7 @@ fn data_uri(svg: &str) -> String {
     uri
 }
 
-fn summary(report: &Report, contents: &inspect::Report) -> Markup {
+fn summary(report: &Comparison, contents: &Contents) -> Markup {
     let score = &report.score;
     let share = |share: Option<f64>| share.map(percent);
     let facts = [
@@ -262,13 +263,13 @@ fn histogram(counts: &[u64; BARS], extremes: Range<f64>, ends: &[f64]) -> Markup
 }
 
 /// Bars of what each layer takes.
-fn costs(contents: &inspect::Report, board: Option<&str>) -> Markup {
+fn costs(contents: &Contents, board: Option<&str>) -> Markup {
     let layers = &contents.layers;
     let most =
-        |of: &dyn Fn(&inspect::Layer) -> u64| layers.iter().map(of).max().unwrap_or(0).max(1);
-    let macs = |layer: &inspect::Layer| layer.macs;
-    let bytes = |layer: &inspect::Layer| layer.weight_bytes as u64;
-    let instructions = |layer: &inspect::Layer| layer.instructions.unwrap_or(0);
+        |of: &dyn Fn(&contents::Layer) -> u64| layers.iter().map(of).max().unwrap_or(0).max(1);
+    let macs = |layer: &contents::Layer| layer.macs;
+    let bytes = |layer: &contents::Layer| layer.weight_bytes as u64;
+    let instructions = |layer: &contents::Layer| layer.instructions.unwrap_or(0);
     let bar = |value: u64, most: u64| {
         let share = 100.0 * value as f64 / most as f64;
         html! { td { (thousands(value)) div.meter style=(format!("width:{share:.1}%")) {} } }
@@ -299,7 +300,7 @@ fn costs(contents: &inspect::Report, board: Option<&str>) -> Markup {
     }
 }
 
-fn parted(report: &Report) -> Markup {
+fn parted(report: &Comparison) -> Markup {
     html! {
         @if report.parted.is_empty() {
             p { "None: their answers are the same on all images." }

@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 use ndarray::{ArrayD, IxDyn};
 use safetensors::{Dtype, SafeTensors};
 
-use super::arch::Tensors;
+use super::tensors::{Tensors, ignored};
 use crate::error::{AtLayer, Fault, Problem};
 
 /// Every float tensor in the file.
-pub(super) fn read(bytes: &[u8]) -> Result<Tensors, Fault> {
+pub(crate) fn read(bytes: &[u8]) -> Result<Tensors, Fault> {
     let corrupt = |detail: String| Problem::Corrupt { format: "safetensors", detail };
     let file = SafeTensors::deserialize(bytes).map_err(|error| corrupt(error.to_string()))?;
     let mut tensors = BTreeMap::new();
     for (name, view) in file.iter() {
-        if super::arch::ignored(name) {
+        if ignored(name) {
             continue;
         }
         let values = match view.dtype() {

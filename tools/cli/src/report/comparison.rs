@@ -1,0 +1,85 @@
+//! What quantization costs, layer by layer and image by image.
+
+use std::fmt;
+
+use brooklet_quantize::compare::Layer;
+use brooklet_quantize::evaluate::Score;
+use serde::Serialize;
+
+use super::{percent, table};
+
+/// What quantization costs.
+#[derive(Debug, Serialize)]
+pub(crate) struct Comparison {
+    /// Share of right answers of the float network.
+    pub(crate) float_top1: Option<f64>,
+    /// How good the model is.
+    #[serde(flatten)]
+    pub(crate) score: Score,
+    /// Images on which they part.
+    pub(crate) parted: Vec<Parted>,
+    /// Images that the layers were compared on.
+    pub(crate) layers_on: usize,
+    /// The layers, the input first.
+    pub(crate) layers: Vec<Layer>,
+    /// What to do about the worst layer.
+    pub(crate) advice: String,
+}
+
+/// An image on which float network and model have different answers.
+#[derive(Debug, Serialize)]
+pub(crate) struct Parted {
+    /// The image.
+    pub(crate) image: String,
+    /// Its class, if known.
+    pub(crate) label: Option<String>,
+    /// The float network's answer.
+    pub(crate) float: String,
+    /// The model's.
+    pub(crate) model: String,
+}
+
+impl fmt::Display for Comparison {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let head =
+            ["layer", "kind", "SQNR dB", "cosine", "clipped", "alone dB", "share", "weights'"];
+        let mut table = table(head, &[0, 1]);
+        let decibels = |db: Option<f64>| db.map_or(String::new(), |db| format!("{db:.1}"));
+        for layer in self.layers.iter().skip(1) {
+            table.add_row([
+                layer.name.clone(),
+                layer.shown_kind(),
+                decibels(layer.sqnr_db),
+                layer.cosine.map_or(String::new(), |cosine| format!("{cosine:.5}")),
+                format!("{:.3} %", 100.0 * layer.saturation),
+                decibels(layer.alone_db),
+                format!("{:.1} %", 100.0 * layer.share),
+                format!("{:.0} %", 100.0 * layer.weights_part),
+            ]);
+        }
+        writeln!(f, "{table}\n")?;
+        writeln!(f, "images      {} (layers: {})", self.score.images, self.layers_on)?;
+        let shares = [
+            ("float top-1", self.float_top1),
+            ("model top-1", self.score.top1),
+            ("agreement", self.score.agreement),
+        ];
+        for (name, share) in shares {
+            if let Some(share) = share {
+                writeln!(f, "{name:13} {}", percent(share))?;
+            }
+        }
+        if let Some(db) = self.score.sqnr_db {
+            writeln!(f, "logits' SQNR  {db:.2} dB")?;
+        }
+        const SHOWN: usize = 10;
+        for Parted { image, label, float, model } in self.parted.iter().take(SHOWN) {
+            let label = label.as_ref().map_or(String::new(), |label| format!(", it is {label}"));
+            writeln!(f, "{image}: float says {float}, the model {model}{label}")?;
+        }
+        if self.parted.len() > SHOWN {
+            writeln!(f, "and {} more images; --json lists all", self.parted.len() - SHOWN)?;
+        }
+        writeln!(f, "\n{}", self.advice)
+    }
+}

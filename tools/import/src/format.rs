@@ -1,0 +1,64 @@
+//! Which kind of file one is.
+
+use std::path::Path;
+
+/// A kind of file, by its name or by its content.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Format {
+    Onnx,
+    Tflite,
+    Safetensors,
+    Checkpoint,
+    /// Recognized, but not read; with what to call it.
+    Other(&'static str),
+}
+
+impl Format {
+    pub(crate) fn of_extension(path: &Path) -> Option<Format> {
+        let extension = path.extension()?.to_str()?.to_ascii_lowercase();
+        match extension.as_str() {
+            "onnx" => Some(Format::Onnx),
+            "tflite" => Some(Format::Tflite),
+            "safetensors" => Some(Format::Safetensors),
+            "pt" | "pth" | "th" => Some(Format::Checkpoint),
+            "h5" | "hdf5" | "keras" => Some(Format::Other("a Keras file")),
+            "pb" => Some(Format::Other("a TensorFlow graph")),
+            "brook" => Some(Format::Other("a brooklet model, already quantized and planned")),
+            _ => None,
+        }
+    }
+
+    /// What the content shows beyond doubt. (Protocol buffers and old tar checkpoints have no
+    /// magic number.)
+    pub(crate) fn of_content(head: &[u8], length: u64) -> Option<Format> {
+        let word = |at: usize| head.get(at..at + 8).and_then(|bytes| bytes.try_into().ok());
+        let header = word(0).map_or(u64::MAX, u64::from_le_bytes);
+        if head.get(4..8) == Some(b"TFL3") {
+            Some(Format::Tflite)
+        } else if head.get(8) == Some(&b'{') && header < length {
+            Some(Format::Safetensors)
+        } else if head.starts_with(b"PK\x03\x04") || matches!(head, [0x80, 2..=5, ..]) {
+            Some(Format::Checkpoint)
+        } else if head.starts_with(b"\x89HDF") {
+            Some(Format::Other("an HDF5 (Keras) file"))
+        } else if head.starts_with(b"version https://git-lfs") {
+            Some(Format::Other("a Git LFS pointer, not the file itself (run `git lfs pull`)"))
+        } else if head.starts_with(b"<") || head.starts_with(b"{") {
+            Some(Format::Other("text"))
+        } else if head.starts_with(b"\x89PNG") || head.starts_with(b"\xff\xd8\xff") {
+            Some(Format::Other("an image"))
+        } else {
+            None
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Format::Onnx => "an ONNX network",
+            Format::Tflite => "a TFLite network",
+            Format::Safetensors => "a safetensors file",
+            Format::Checkpoint => "a PyTorch checkpoint",
+            Format::Other(name) => name,
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! Networks as they are imported, float and int8.
+//!
+//! A network is a list of nodes in an order in which each comes after its inputs. All maps are NHWC
+//! with a batch of one, so a shape is `[height, width, channels]`; convolution weights are OHWI.
+
+mod canonical;
+mod float;
+mod geometry;
+mod imported;
+mod int8;
+mod names;
+mod order;
+mod structure;
+
+pub use float::{BatchNorm, Conv, Network, Node, Op, Statistics};
+pub use geometry::{NodeId, Pads, Shape, Subsample, Window};
+pub use imported::Imported;
+pub use int8::{Activation, QuantizedConv, QuantizedNetwork, QuantizedNode, QuantizedOp};
+
+pub(crate) use float::ohwi;
+pub(crate) use geometry::{
+    MAX_EXTENT, check_extents, most_elements, same_pads, too_many_elements, window_output,
+};

@@ -1,0 +1,264 @@
+//! What a graph computes from constants alone: shapes and paddings, spelled out operator by
+//! operator by exporters.
+
+use std::path::Path;
+
+use ndarray::{ArrayD, Axis, IxDyn, concatenate};
+
+use super::constant::{Constant, each};
+use super::node::{attribute, corrupt, int, ints, op_type};
+use super::shapes::{
+    axis, broadcast, checked_count, permutation, range_count, ranges, reshape_target, shape,
+    squeezed, within,
+};
+use super::tensor;
+use crate::error::{Problem, unsupported};
+use crate::proto::{NodeProto, data_type};
+
+/// A node whose inputs are all constant.
+pub(super) struct Given<'a> {
+    /// The node.
+    pub(super) node: &'a NodeProto,
+    /// Its inputs; `None`: left out.
+    pub(super) inputs: &'a [Option<&'a Constant>],
+    /// Most elements that its value may have.
+    pub(super) room: usize,
+}
+
+impl<'a> Given<'a> {
+    fn input(&self, index: usize) -> Result<&'a Constant, Problem> {
+        let input = self.inputs.get(index).copied().flatten();
+        input.ok_or_else(|| corrupt(format!("input {index} is missing")))
+    }
+
+    fn optional(&self, index: usize) -> Result<Option<Vec<i64>>, Problem> {
+        self.inputs.get(index).copied().flatten().map(Constant::to_ints).transpose()
+    }
+}
+
+/// Computes an operator's value.
+type Evaluate = fn(&Given<'_>) -> Result<Constant, Problem>;
+
+/// The operators that work on constants.
+const OPERATORS: [(&str, Evaluate); 18] = [
+    ("Constant", |given| literal(given.node)),
+    ("Identity", identity),
+    ("Shape", shape_of),
+    ("Cast", cast),
+    ("ConstantOfShape", constant_of_shape),
+    ("Expand", expand),
+    ("Range", range),
+    ("Add", arithmetic),
+    ("Sub", arithmetic),
+    ("Mul", arithmetic),
+    ("Div", arithmetic),
+    ("Concat", concat),
+    ("Gather", gather),
+    ("Slice", slice),
+    ("Reshape", reshape),
+    ("Squeeze", squeeze),
+    ("Unsqueeze", squeeze),
+    ("Transpose", transpose),
+];
+
+/// The value of a node whose inputs are all constant.
+pub(super) fn evaluate(given: &Given<'_>) -> Result<Constant, Problem> {
+    let op = op_type(given.node);
+    match OPERATORS.iter().find(|(name, _)| *name == op) {
+        Some((_, evaluate)) => evaluate(given),
+        None => Err(Problem::UnsupportedOperator {
+            op: op.into(),
+            remedy: "it only works on constants: export the network with constants folded \
+                     (PyTorch's do_constant_folding, onnx-simplifier)"
+                .into(),
+        }),
+    }
+}
+
+fn identity(given: &Given<'_>) -> Result<Constant, Problem> {
+    within(given.input(0)?.elements(), given.room)?;
+    given.input(0).cloned()
+}
+
+fn shape_of(given: &Given<'_>) -> Result<Constant, Problem> {
+    Ok(Constant::ints(given.input(0)?.shape().iter().map(|&n| n as i64).collect()))
+}
+
+fn cast(given: &Given<'_>) -> Result<Constant, Problem> {
+    const FLOATS: [i64; 2] = [data_type::FLOAT as i64, data_type::DOUBLE as i64];
+    Ok(match (given.input(0)?, FLOATS.contains(&int(given.node, "to", 0))) {
+        (Constant::Ints(array), true) => Constant::Floats(array.mapv(|x| x as f32)),
+        (Constant::Floats(array), false) => Constant::Ints(array.mapv(|x| x as i64)),
+        (same, _) => same.clone(),
+    })
+}
+
+fn constant_of_shape(given: &Given<'_>) -> Result<Constant, Problem> {
+    let shape = shape(&given.input(0)?.to_ints()?, given.room)?;
+    Ok(match attribute(given.node, "value") {
+        None => Constant::Floats(ArrayD::zeros(IxDyn(&shape))),
+        Some(_) => each!(literal(given.node)?, array => {
+            let value = array.first().copied().unwrap_or_default();
+            ArrayD::from_elem(IxDyn(&shape), value)
+        }),
+    })
+}
+
+fn expand(given: &Given<'_>) -> Result<Constant, Problem> {
+    let constant = given.input(0)?;
+    let shape = shape(&given.input(1)?.to_ints()?, given.room)?;
+    let detail = || corrupt(format!("expands {:?} to {shape:?}", constant.shape()));
+    Ok(each!(constant, array => {
+        array.broadcast(IxDyn(&shape)).ok_or_else(detail)?.to_owned()
+    }))
+}
+
+fn range(given: &Given<'_>) -> Result<Constant, Problem> {
+    let bounds = [given.input(0)?, given.input(1)?, given.input(2)?].map(Constant::to_ints);
+    let [start, limit, step] = bounds.map(|bound| {
+        bound.and_then(|bound| bound.first().copied().ok_or_else(|| corrupt("a range")))
+    });
+    let (start, limit, step) = (start?, limit?, step?);
+    let count = within(range_count(start, limit, step)?, given.room)?;
+    let value = |i: usize| start.wrapping_add((i as i64).wrapping_mul(step));
+    Ok(Constant::ints((0..count).map(value).collect()))
+}
+
+fn concat(given: &Given<'_>) -> Result<Constant, Problem> {
+    let axis = axis(int(given.node, "axis", 0), given.input(0)?.rank())?;
+    let all =
+        (0..given.inputs.len()).map(|index| given.input(index)).collect::<Result<Vec<_>, _>>()?;
+    within(all.iter().fold(0, |sum, one| one.elements().saturating_add(sum)), given.room)?;
+    let detail = |_| corrupt("joins tensors that do not fit");
+    if let Constant::Floats(_) = all[0] {
+        let arrays = all.iter().map(|c| c.floats().map(|array| array.view()));
+        let arrays = arrays.collect::<Result<Vec<_>, _>>()?;
+        concatenate(Axis(axis), &arrays).map_err(detail).map(Constant::Floats)
+    } else {
+        let arrays = all.iter().map(|constant| match constant {
+            Constant::Ints(array) => Ok(array.view()),
+            Constant::Floats(_) => Err(corrupt("joins integers and fractions")),
+        });
+        let arrays = arrays.collect::<Result<Vec<_>, _>>()?;
+        concatenate(Axis(axis), &arrays).map_err(detail).map(Constant::Ints)
+    }
+}
+
+fn gather(given: &Given<'_>) -> Result<Constant, Problem> {
+    let constant = given.input(0)?;
+    let axis = axis(int(given.node, "axis", 0), constant.rank())?;
+    let size = constant.shape()[axis];
+    let indices = given.input(1)?;
+    let places = indices.to_ints()?.into_iter().map(|index| {
+        let index = if index < 0 { index + size as i64 } else { index };
+        usize::try_from(index).ok().filter(|&index| index < size)
+    });
+    let places = places.collect::<Option<Vec<_>>>();
+    let places = places.ok_or_else(|| corrupt("gathers beyond the end"))?;
+    let mut shape = constant.shape().to_vec();
+    shape.splice(axis..=axis, indices.shape().iter().copied());
+    within(checked_count(&shape)?, given.room)?;
+    each!(constant, array => array.select(Axis(axis), &places)).reshaped(&shape)
+}
+
+fn slice(given: &Given<'_>) -> Result<Constant, Problem> {
+    let constant = given.input(0)?;
+    let (starts, ends) = (given.input(1)?.to_ints()?, given.input(2)?.to_ints()?);
+    let (axes, steps) = (given.optional(3)?, given.optional(4)?);
+    let ranges = ranges(constant.shape(), &starts, &ends, axes.as_deref(), steps.as_deref())?;
+    let mut result = constant.clone();
+    for (dim, range) in ranges.into_iter().enumerate() {
+        let places: Vec<usize> = (0..range.count)
+            .map(|i| (range.start as i64 + i as i64 * range.step) as usize)
+            .collect();
+        result = each!(&result, array => array.select(Axis(dim), &places));
+    }
+    Ok(result)
+}
+
+fn reshape(given: &Given<'_>) -> Result<Constant, Problem> {
+    let constant = given.input(0)?;
+    let allow_zero = int(given.node, "allowzero", 0) != 0;
+    let target = reshape_target(constant.shape(), &given.input(1)?.to_ints()?, allow_zero)?;
+    constant.reshaped(&target)
+}
+
+fn squeeze(given: &Given<'_>) -> Result<Constant, Problem> {
+    let constant = given.input(0)?;
+    let axes = given.optional(1)?.unwrap_or_else(|| ints(given.node, "axes").to_vec());
+    let target = squeezed(constant.shape(), &axes, op_type(given.node) == "Squeeze")?;
+    constant.reshaped(&target)
+}
+
+fn transpose(given: &Given<'_>) -> Result<Constant, Problem> {
+    let constant = given.input(0)?;
+    let order = permutation(ints(given.node, "perm"), constant.rank())?;
+    Ok(each!(constant, array => array.clone().permuted_axes(IxDyn(&order))))
+}
+
+/// The value in a Constant's or ConstantOfShape's attribute.
+fn literal(node: &NodeProto) -> Result<Constant, Problem> {
+    let Some(value) = node.attribute.first() else {
+        return Err(corrupt("an empty constant"));
+    };
+    match value.name.as_deref() {
+        Some("value") => {
+            let tensor = value.t.as_ref().ok_or_else(|| corrupt("an empty constant"))?;
+            tensor::read(tensor, Path::new(""))
+        }
+        Some("value_float") => {
+            Ok(Constant::Floats(ArrayD::from_elem(IxDyn(&[]), value.f.unwrap_or(0.0))))
+        }
+        Some("value_floats") => Ok(Constant::Floats(
+            ArrayD::from_shape_vec(IxDyn(&[value.floats.len()]), value.floats.clone())
+                .expect("a vector"),
+        )),
+        Some("value_int") => {
+            Ok(Constant::Ints(ArrayD::from_elem(IxDyn(&[]), value.i.unwrap_or(0))))
+        }
+        Some("value_ints") => Ok(Constant::ints(value.ints.clone())),
+        _ => Err(unsupported(
+            "a constant that is neither a number nor a tensor",
+            "export the network with constants folded",
+        )),
+    }
+}
+
+fn arithmetic(given: &Given<'_>) -> Result<Constant, Problem> {
+    let (op, a, b) = (op_type(given.node), given.input(0)?, given.input(1)?);
+    let shape = broadcast(a.shape(), b.shape())?;
+    within(checked_count(&shape)?, given.room)?;
+    let shape = IxDyn(&shape);
+    match (a, b) {
+        (Constant::Ints(a), Constant::Ints(b)) => {
+            let (Some(a), Some(b)) = (a.broadcast(shape.clone()), b.broadcast(shape.clone()))
+            else {
+                return Err(corrupt("shapes that do not broadcast"));
+            };
+            let value = |(&a, &b): (&i64, &i64)| match op {
+                "Add" => a.checked_add(b),
+                "Sub" => a.checked_sub(b),
+                "Mul" => a.checked_mul(b),
+                _ => a.checked_div(b),
+            };
+            let values = a.iter().zip(&b).map(value).collect::<Option<Vec<_>>>();
+            let values = values.ok_or_else(|| corrupt("arithmetic that overflows"))?;
+            Ok(Constant::Ints(ArrayD::from_shape_vec(shape, values).expect("as many elements")))
+        }
+        (Constant::Floats(a), Constant::Floats(b)) => {
+            let (Some(a), Some(b)) = (a.broadcast(shape.clone()), b.broadcast(shape.clone()))
+            else {
+                return Err(corrupt("shapes that do not broadcast"));
+            };
+            let value = |(&a, &b): (&f32, &f32)| match op {
+                "Add" => a + b,
+                "Sub" => a - b,
+                "Mul" => a * b,
+                _ => a / b,
+            };
+            let values = a.iter().zip(&b).map(value).collect();
+            Ok(Constant::Floats(ArrayD::from_shape_vec(shape, values).expect("as many elements")))
+        }
+        _ => Err(corrupt("arithmetic on integers and fractions")),
+    }
+}

@@ -1,0 +1,74 @@
+//! The graph's input.
+
+use std::collections::HashMap;
+
+use super::importer::Value;
+use super::map::{Channel, Height, Map, Width};
+use super::node::{ints, op_type};
+use crate::error::{AtLayer, Fault, Problem, unsupported};
+use crate::network::Network;
+use crate::proto::{DimensionProto, GraphProto, ValueInfoProto};
+use crate::rewrite::view::View;
+
+/// The graph's one input: its name, its map and a network of it alone.
+pub(super) fn input(
+    graph: &GraphProto,
+    values: &HashMap<String, Value>,
+) -> Result<(String, Map, Network), Fault> {
+    let name = |info: &ValueInfoProto| info.name.clone().unwrap_or_default();
+    let inputs: Vec<_> =
+        graph.input.iter().filter(|&info| !values.contains_key(&name(info))).collect();
+    let [info] = inputs[..] else {
+        return Err(unsupported(
+            format!("the network has {} inputs", inputs.len()),
+            "export it with the image as its only input",
+        )
+        .into());
+    };
+    let name = name(info);
+    let dims = dimensions(info);
+    let text = dims.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>().join(", ");
+    let shape = if dims.is_empty() { "not given".into() } else { format!("[{text}]") };
+    if dims.is_empty() || dims.iter().skip(1).any(|(value, _)| value.is_none()) {
+        return Err(Problem::DynamicShape { shape }).at(&name);
+    }
+    let [batch, one, two, three] = &dims[..] else {
+        return Err(unsupported(
+            format!("the input has shape {shape}"),
+            "brooklet runs networks that take one image: [N, channels, height, width]",
+        ))
+        .at(&name);
+    };
+    if batch.0.is_some_and(|batch| batch != 1) {
+        return Err(unsupported(
+            format!("the input has a fixed batch: its shape is {shape}"),
+            "export the network with a batch of one, or an open one",
+        ))
+        .at(&name);
+    }
+    // Networks from Keras take N, H, W, C and begin with a transposition.
+    let first = graph.node.iter().find(|node| node.input.first() == Some(&name));
+    let channels_last = first
+        .is_some_and(|node| op_type(node) == "Transpose" && ints(node, "perm") == [0, 3, 1, 2]);
+    let [one, two, three] = [one, two, three].map(|dim| dim.0.unwrap_or(0) as usize);
+    let (shape, dims) = if channels_last {
+        ([one, two, three], [vec![], vec![Height], vec![Width], vec![Channel]])
+    } else {
+        ([two, three, one], [vec![], vec![Channel], vec![Height], vec![Width]])
+    };
+    let network = Network::new(shape, &name).at(&name)?;
+    Ok((name, Map { view: View::new(0, shape), dims: dims.to_vec() }, network))
+}
+
+/// The dimensions of a tensor, as far as they are known, and as text.
+fn dimensions(info: &ValueInfoProto) -> Vec<(Option<i64>, String)> {
+    let tensor = info.r#type.as_ref().and_then(|t| t.tensor_type.as_ref());
+    let shape = tensor.and_then(|tensor| tensor.shape.as_ref());
+    let dim = |dim: &DimensionProto| {
+        let known = dim.dim_value.filter(|&value| value > 0);
+        let symbol = dim.dim_param.clone().filter(|symbol| !symbol.is_empty());
+        let text = known.map(|value| value.to_string());
+        (known, text.or(symbol).unwrap_or_else(|| "?".into()))
+    };
+    shape.map(|shape| shape.dim.iter().map(dim).collect()).unwrap_or_default()
+}

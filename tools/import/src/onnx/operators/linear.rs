@@ -1,0 +1,76 @@
+//! Fully connected layers, from Gemm or MatMul.
+
+use ndarray::{Ix2, IxDyn};
+
+use crate::error::{Problem, unsupported};
+use crate::network::{Conv, Op};
+use crate::onnx::importer::{Importer, Inputs};
+use crate::onnx::map::{Channel, Height, Map, Width};
+use crate::onnx::node::{float, int, node_name, op_type};
+use crate::proto::NodeProto;
+
+pub(super) fn matrix(
+    importer: &mut Importer<'_>,
+    node: &NodeProto,
+    inputs: &Inputs,
+) -> Result<Map, Problem> {
+    let name = &node_name(node);
+    let map = inputs.map(0)?;
+    let gemm = op_type(node) == "Gemm";
+    let scaled = float(node, "alpha", 1.0) != 1.0 || float(node, "beta", 1.0) != 1.0;
+    if gemm && (scaled || int(node, "transA", 0) != 0) {
+        return Err(unsupported(
+            "a scaled or transposed matrix product",
+            "export the last layer as a plain linear layer",
+        ));
+    }
+    let weights = inputs.constant(1)?.floats()?;
+    importer.take(weights.len())?;
+    let weights = weights.view().into_dimensionality::<Ix2>().map_err(|_| {
+        unsupported(
+            format!("its weights have shape {:?}", weights.shape()),
+            "export the last layer as a plain linear layer",
+        )
+    })?;
+    // [outputs, inputs]
+    let transposed = gemm && int(node, "transB", 0) != 0;
+    let weights = if transposed { weights } else { weights.reversed_axes() };
+    let (out, depth) = weights.dim();
+    let [height, width, channels] = map.view.shape();
+    let flat = map.dims.len() == 2 && map.size(0) == 1 && map.size(1) == depth;
+    if !flat || depth != height * width * channels {
+        return Err(unsupported(
+            format!("multiplies {:?} by a matrix of {depth} rows", map.sizes()),
+            "flatten the map before the linear layer",
+        ));
+    }
+    // The matrix's rows run over the map's axes in the order in which it was flattened.
+    let mut order = map.dims[1].clone();
+    order.extend([Height, Width, Channel].iter().filter(|axis| !map.dims[1].contains(axis)));
+    let mut dims = vec![out];
+    dims.extend(order.iter().map(|&axis| map.extent(axis)));
+    let place = |axis| 1 + order.iter().position(|&other| other == axis).expect("all three");
+    let weights = weights.as_standard_layout().into_owned();
+    let weights = weights.into_shape_with_order(IxDyn(&dims)).expect("as many elements");
+    let weights = weights.permuted_axes(IxDyn(&[0, place(Height), place(Width), place(Channel)]));
+    let bias = match inputs.0.get(2) {
+        Some(Some(_)) => inputs.floats(2)?,
+        _ => vec![0.0; out],
+    };
+    let op = Op::Conv(Conv {
+        weights: weights
+            .as_standard_layout()
+            .into_owned()
+            .into_dimensionality()
+            .expect("four dimensions"),
+        bias: if bias.len() == 1 { vec![bias[0]; out] } else { bias },
+        stride: [1, 1],
+        pads: [0; 4],
+        fully_connected: true,
+    });
+    let input = importer.settle(map, name)?;
+    let id = importer.network.push(op, &[input], name)?;
+    let axis = usize::from(!transposed);
+    importer.qdq.conv(id, [node.input.get(1), node.input.get(2)], axis, out);
+    Ok(Map { view: importer.view(id), dims: vec![vec![], vec![Channel]] })
+}

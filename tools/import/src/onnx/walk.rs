@@ -1,0 +1,81 @@
+//! The walk over the graph's nodes.
+
+use std::rc::Rc;
+
+use super::constant::Constant;
+use super::evaluate::{Given, evaluate};
+use super::importer::{Importer, Inputs, Value};
+use super::node::{corrupt, node_name, op_type};
+use super::operators::operator;
+use crate::error::{AtLayer, Fault, Problem, unsupported};
+use crate::proto::NodeProto;
+
+impl Importer<'_> {
+    /// Adds what a node computes.
+    pub(super) fn add(&mut self, node: &NodeProto) -> Result<(), Fault> {
+        let nodes = self.network.nodes.len();
+        let value = self.value(node).at(&node_name(node))?;
+        let Some(name) = node.output.first() else {
+            return Err(corrupt("a node has no output")).at(&node_name(node));
+        };
+        let squashed = op_type(node) == "Sigmoid";
+        if node.input.iter().any(|name| self.squashed.contains(name)) {
+            if squashed || self.network.nodes.len() > nodes {
+                return Err(unsupported(
+                    "reads a sigmoid",
+                    "a sigmoid may only be the network's last layer, behind its scores",
+                ))
+                .at(&node_name(node));
+            }
+            self.squashed.insert(name.clone());
+        } else if squashed {
+            self.squashed.insert(name.clone());
+        }
+        self.values.insert(name.clone(), value);
+        Ok(())
+    }
+
+    /// The value of a node's output.
+    fn value(&mut self, node: &NodeProto) -> Result<Value, Problem> {
+        let domain = node.domain.as_deref().unwrap_or("");
+        if !matches!(domain, "" | "ai.onnx") {
+            return Err(Problem::UnsupportedOperator {
+                op: format!("{domain}.{}", op_type(node)),
+                remedy: "export the network with standard ONNX operators only".into(),
+            });
+        }
+        let mut inputs = Vec::with_capacity(node.input.len());
+        for name in &node.input {
+            // An empty name stands for an optional input that is left out.
+            inputs.push(if name.is_empty() {
+                None
+            } else {
+                let value = self.values.get(name);
+                Some(value.cloned().ok_or_else(|| corrupt(format!("nothing computes `{name}`")))?)
+            });
+        }
+        let constants: Option<Vec<Option<&Constant>>> = inputs
+            .iter()
+            .map(|input| match input {
+                Some(Value::Map(_)) => None,
+                Some(Value::Constant(constant)) => Some(Some(&**constant)),
+                None => Some(None),
+            })
+            .collect();
+        if let Some(constants) = constants {
+            let constant = match op_type(node) {
+                "QuantizeLinear" | "DequantizeLinear" => self.qdq.constant(node, &constants)?,
+                _ => evaluate(&Given { node, inputs: &constants, room: self.room })?,
+            };
+            self.take(constant.elements())?;
+            return Ok(Value::Constant(Rc::new(constant)));
+        }
+        if op_type(node) == "Shape"
+            && let Some(Some(Value::Map(map))) = inputs.first()
+        {
+            let sizes = map.sizes().into_iter().map(|size| size as i64).collect();
+            return Ok(Value::Constant(Rc::new(Constant::ints(sizes))));
+        }
+        operator(node)?(self, node, &Inputs(inputs)).map(Value::Map)
+    }
+}

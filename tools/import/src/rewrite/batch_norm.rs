@@ -1,0 +1,84 @@
+//! Batch norms become part of the convolutions before them.
+//!
+//! The folding is done in f64 and rounded once, so it does not depend on a network's source.
+
+use crate::error::{AtLayer, Fault, Problem};
+use crate::network::{BatchNorm, Conv, Network, NodeId, Op, Statistics};
+
+/// Folds batch norms into the convolutions before them; says where each node's value is now.
+pub(crate) fn fold_batch_norms(network: &mut Network) -> Result<Vec<NodeId>, Fault> {
+    let consumers = network.consumers();
+    let mut moved: Vec<NodeId> = (0..network.nodes.len()).collect();
+    for id in 0..network.nodes.len() {
+        let (before, rest) = network.nodes.split_at_mut(id);
+        let node = &mut rest[0];
+        for input in &mut node.inputs {
+            *input = moved[*input];
+        }
+        // Those of pre-activation ResNets stay where they follow a sum, or a convolution
+        // that the shortcut reads too.
+        let Op::BatchNorm(norm) = &node.op else { continue };
+        let Op::Conv(conv) = &mut before[node.inputs[0]].op else { continue };
+        if consumers[node.inputs[0]] > 1 {
+            continue;
+        }
+        fold(conv, norm);
+        check_finite(&Op::Conv(conv.clone())).at(&node.source)?;
+        before[node.inputs[0]].statistics = norm.statistics();
+        moved[id] = node.inputs[0];
+    }
+    Ok(moved)
+}
+
+/// `conv` followed by `norm` as one convolution.
+fn fold(conv: &mut Conv, norm: &BatchNorm) {
+    for (channel, mut weights) in conv.weights.outer_iter_mut().enumerate() {
+        let (factor, offset) = norm.affine(channel);
+        weights.mapv_inplace(|weight| (f64::from(weight) * factor) as f32);
+        conv.bias[channel] = (f64::from(conv.bias[channel]) * factor + offset) as f32;
+    }
+}
+
+impl BatchNorm {
+    /// What training saw of its output; nothing where it is a mere factor and offset.
+    fn statistics(&self) -> Option<Statistics> {
+        let trained = self.mean.iter().any(|&mean| mean != 0.0);
+        let deviation = self.scale.iter().map(|scale| scale.abs()).collect();
+        trained.then(|| Statistics { mean: self.shift.clone(), deviation })
+    }
+
+    /// Factor and offset of a channel.
+    pub fn affine(&self, channel: usize) -> (f64, f64) {
+        let [scale, shift, mean, var] =
+            [&self.scale, &self.shift, &self.mean, &self.var].map(|part| f64::from(part[channel]));
+        let factor = scale / (var + f64::from(self.eps)).sqrt();
+        (factor, shift - mean * factor)
+    }
+}
+
+/// Refuses NaN and infinity among an operator's parameters.
+pub(crate) fn check_finite(op: &Op) -> Result<(), Problem> {
+    match op {
+        Op::Conv(conv) => {
+            finite("the weights", conv.weights.iter().copied())?;
+            finite("the biases", conv.bias.iter().copied())
+        }
+        Op::BatchNorm(norm) => {
+            finite("the batch norm's scales", norm.scale.iter().copied())?;
+            finite("the batch norm's shifts", norm.shift.iter().copied())?;
+            finite("the batch norm's means", norm.mean.iter().copied())?;
+            finite("the batch norm's variances", norm.var.iter().copied())?;
+            // A negative variance shows as NaN here.
+            let inverse = norm.var.iter().map(|&var| (var + norm.eps).sqrt().recip());
+            finite("the batch norm's inverse deviations", inverse)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn finite(what: &'static str, mut values: impl Iterator<Item = f32>) -> Result<(), Problem> {
+    match values.find(|value| !value.is_finite()) {
+        Some(value) => Err(Problem::NotFinite { what, value: value.into() }),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,5 @@
+//! Rules that rewrite a network, whatever file it came from.
+
+pub(crate) mod batch_norm;
+pub(crate) mod channels;
+pub(crate) mod view;

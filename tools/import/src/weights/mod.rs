@@ -1,0 +1,10 @@
+//! Named weights without a structure, which [`Arch`](crate::Arch) supplies.
+
+pub(crate) mod pytorch;
+mod random;
+pub(crate) mod safetensors;
+mod tensors;
+
+pub(crate) use random::Maker;
+pub(crate) use tensors::Tensors;
+pub use tensors::Weights;

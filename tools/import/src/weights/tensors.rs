@@ -1,0 +1,68 @@
+//! Named weights, used up as a structure is filled.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Keys;
+
+use ndarray::ArrayD;
+
+use super::random::Maker;
+
+/// Counters that PyTorch keeps with its batch norms and inference does not need.
+pub(super) fn ignored(name: &str) -> bool {
+    name.ends_with("num_batches_tracked")
+}
+
+/// Named weights.
+pub type Weights = BTreeMap<String, ArrayD<f32>>;
+
+/// Named weights, used up as the structure is filled; or made as it asks for them.
+pub(crate) struct Tensors {
+    map: Weights,
+    maker: Option<Maker>,
+}
+
+impl Tensors {
+    /// Names lose the prefixes that PyTorch's wrappers (data parallel, compiled) put before all.
+    pub(super) fn new(mut map: Weights) -> Tensors {
+        for prefix in ["module.", "_orig_mod."] {
+            if !map.is_empty() && map.keys().all(|name| name.starts_with(prefix)) {
+                map = map.into_iter().map(|(name, t)| (name[prefix.len()..].into(), t)).collect();
+            }
+        }
+        Tensors { map, maker: None }
+    }
+
+    /// Whether there is a tensor of this name.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.map.contains_key(key)
+    }
+
+    /// Weights that are made as the structure asks for them.
+    pub(crate) fn made(maker: Maker) -> Tensors {
+        Tensors { map: Weights::new(), maker: Some(maker) }
+    }
+
+    /// All that were made.
+    pub(crate) fn into_made(self) -> Weights {
+        self.maker.map(Maker::into_weights).unwrap_or_default()
+    }
+
+    /// Names of those that are left.
+    pub(crate) fn names(&self) -> Keys<'_, String, ArrayD<f32>> {
+        self.map.keys()
+    }
+
+    /// First extent of a tensor: of a linear layer's weights, its number of outputs.
+    pub(crate) fn outputs(&self, key: &str) -> Option<usize> {
+        let found = self.map.get(key).and_then(|tensor| tensor.shape().first()).copied();
+        found.or(self.maker.as_ref().map(Maker::classes))
+    }
+
+    /// The tensor of this name, used up; it may have another shape. What is made has this one.
+    pub(crate) fn take(&mut self, key: &str, shape: &[usize]) -> Option<ArrayD<f32>> {
+        match &mut self.maker {
+            Some(maker) => Some(maker.make(key, shape)),
+            None => self.map.remove(key),
+        }
+    }
+}

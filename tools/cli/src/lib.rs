@@ -2,5 +2,7 @@
 
 pub mod arguments;
 pub mod commands;
+pub mod failure;
+pub mod remedies;
 mod report;
 pub mod terminal;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use brooklet_cli::arguments::check_files;
 use brooklet_cli::commands::{self, Output};
+use brooklet_cli::failure::Failure;
 use brooklet_cli::terminal::Handler;
 use brooklet_files::remove_on_signals;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -139,7 +140,7 @@ fn main() -> ExitCode {
         Command::Boards => commands::boards::run(output),
     };
     // No command begins with files that it would lose.
-    match check_files(&command, &matches).map_err(Into::into).and_then(|()| run()) {
+    match check_files(&command, &matches).map_err(Failure::from).and_then(|()| run()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Where nobody listens, the exit code says it.

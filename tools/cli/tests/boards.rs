@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use brooklet_firmware::cycles::{Part, estimate};
-use brooklet_firmware::{Board, Error, Options, Registry, Spec};
+use brooklet_firmware::{Board, FirmwareError, Options, Registry, Spec};
 use brooklet_import as import;
 use brooklet_import::Imported;
 use brooklet_plan::model_file::{Answer, HostBackend, ModelFile};
@@ -50,7 +50,7 @@ fn start(
     registry: &Registry,
     spec: &Spec,
     file: &ModelFile,
-) -> Result<Board, brooklet_firmware::Error> {
+) -> Result<Board, brooklet_firmware::FirmwareError> {
     let folder = tempfile::tempdir().unwrap();
     let packed = packed_into(folder.path(), spec, file).unwrap();
     Board::start(registry, spec, packed.as_ref().unwrap_or(file).path(), &mut report)
@@ -365,9 +365,9 @@ fn boards_test_themselves_and_find_that_flash_changed() {
         let weights = model.layer(model.logits()).weights.get();
         Debugger::flip(&socket, spec.slot.address + weights, 6).unwrap();
         let error = board.link().check().unwrap_err();
-        assert!(matches!(error, Error::ModelChanged { .. }), "{}: {error}", spec.name);
+        assert!(matches!(error, FirmwareError::ModelChanged { .. }), "{}: {error}", spec.name);
         let error = board.link().infer(image(0).chunks(row)).unwrap_err();
-        assert!(matches!(error, Error::ModelChanged { .. }), "{}: {error}", spec.name);
+        assert!(matches!(error, FirmwareError::ModelChanged { .. }), "{}: {error}", spec.name);
         drop(board);
 
         // A stored answer that this board's kernels do not give.

@@ -4,17 +4,17 @@ mod common;
 
 use std::path::Path;
 
-use brooklet_import::error::{Error, Problem};
+use brooklet_cli::remedies::Remedy;
 use brooklet_quantize::data::{Dataset, Preprocess, read_image};
+use brooklet_quantize::error::{DataError, DataProblem};
 use common::shared_data;
 use image::{Rgb, RgbImage};
-use miette::Diagnostic;
 use ndarray::{Array1, Array4, Axis};
 use ndarray_npy::{NpzWriter, write_npy};
 
 const RAW: Preprocess = Preprocess { resize: None, crop: None, mean: None, std: None };
 
-fn open(path: &Path, input: [usize; 3], preprocess: &Preprocess) -> Result<Dataset, Error> {
+fn open(path: &Path, input: [usize; 3], preprocess: &Preprocess) -> Result<Dataset, DataError> {
     Dataset::open(path.to_str().unwrap(), input, preprocess)
 }
 
@@ -39,7 +39,7 @@ fn a_folder_with_a_subfolder_a_class() {
     assert_eq!(image.pixels[[2, 3, 2]], 2);
 
     let error = open(folder.path(), [8, 8, 3], &RAW).unwrap().get(0).unwrap_err();
-    let text = format!("{error} | {}", error.help().unwrap());
+    let text = format!("{error} | {}", error.remedy().unwrap());
     assert!(text.contains("0.png: is 4×5×3") && text.contains("takes 8×8×3"), "{text}");
     assert!(text.contains("--resize 8 --crop 8x8"), "{text}");
 
@@ -51,7 +51,7 @@ fn a_folder_with_a_subfolder_a_class() {
     );
     let crop = Preprocess { crop: Some([9, 9]), ..RAW };
     let error = open(folder.path(), [9, 9, 3], &crop).unwrap().get(0).unwrap_err();
-    assert!(matches!(error.problem, Problem::CropSize { .. }));
+    assert!(matches!(error.problem, DataProblem::CropSize { .. }));
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn arrays() {
     let error = open(&npy, [8, 8, 3], &RAW).unwrap().get(0).unwrap_err();
     assert!(error.to_string().contains("x.npy: `image 0`: is 4×5×3"), "{error}");
     std::fs::write(&npy, b"\x93NUMPY\x01\0").unwrap();
-    assert!(matches!(open(&npy, [4, 5, 3], &RAW).err().unwrap().problem, Problem::Data { .. }));
+    assert!(matches!(open(&npy, [4, 5, 3], &RAW).err().unwrap().problem, DataProblem::Data { .. }));
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn nothing_and_nonsense_are_refused() {
     assert!(Dataset::open("random:many", [4, 4, 3], &RAW).is_err());
     assert!(matches!(
         open(&folder.path().join("gone"), [4, 4, 3], &RAW).err().unwrap().problem,
-        Problem::File(_)
+        DataProblem::File(_)
     ));
     let odd = folder.path().join("odd.bin");
     std::fs::write(&odd, vec![0; 3074]).unwrap();

@@ -2,16 +2,16 @@
 
 mod onnx;
 
-use brooklet_import::error::Error;
+use brooklet_cli::remedies::Remedy;
+use brooklet_import::error::ImportError;
 use brooklet_import::network::{Activation, QuantizedNetwork, QuantizedNode, QuantizedOp};
 use brooklet_import::{Imported, Options, load};
 use brooklet_quantize::data::Preprocess;
 use brooklet_quantize::lower::int8::lower;
-use miette::Diagnostic;
 use onnx::{Onnx, scalar};
 use rten_onnx::onnx::DataType;
 
-fn load_made(onnx: Onnx) -> Result<Imported, Error> {
+fn load_made(onnx: Onnx) -> Result<Imported, ImportError> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("made.onnx");
     std::fs::write(&path, onnx.bytes()).unwrap();
@@ -28,7 +28,7 @@ fn quantized(onnx: Onnx) -> QuantizedNetwork {
 
 fn refused(onnx: Onnx) -> String {
     let error = load_made(onnx).unwrap_err();
-    format!("{error} | {}", error.help().expect("each problem has a remedy"))
+    format!("{error} | {}", error.remedy().expect("each problem has a remedy"))
 }
 
 trait Qdq: Sized {

@@ -4,21 +4,21 @@ mod onnx;
 
 use std::path::{Path, PathBuf};
 
-use brooklet_import::error::{Error, Problem};
+use brooklet_cli::remedies::Remedy;
+use brooklet_import::error::{ImportError, Problem};
 use brooklet_import::network::{Network, Op};
 use brooklet_import::{Imported, Options, load};
-use miette::Diagnostic;
 use ndarray::Array4;
 use onnx::{Onnx, attribute, scalar};
 use rten_onnx::onnx::{AttributeProto, TensorProto};
 use safetensors::tensor::{Dtype, TensorView};
 
 trait Load {
-    fn load(self) -> Result<Network, Error>;
+    fn load(self) -> Result<Network, ImportError>;
 }
 
 impl Load for Onnx {
-    fn load(self) -> Result<Network, Error> {
+    fn load(self) -> Result<Network, ImportError> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("made.onnx");
         std::fs::write(&path, self.bytes()).unwrap();
@@ -50,8 +50,8 @@ fn ops(network: &Network) -> Vec<&'static str> {
     network.nodes.iter().map(|node| name(&node.op)).collect()
 }
 
-fn message(error: &Error) -> String {
-    format!("{error} | {}", error.help().expect("each problem has a remedy"))
+fn message(error: &ImportError) -> String {
+    format!("{error} | {}", error.remedy().expect("each problem has a remedy"))
 }
 
 #[test]
@@ -337,7 +337,7 @@ fn absurd_shapes_are_refused() {
 fn cifar(
     projections: bool,
     change: impl Fn(&mut Vec<(String, Vec<usize>)>),
-) -> Result<Network, Error> {
+) -> Result<Network, ImportError> {
     let mut shapes: Vec<(String, Vec<usize>)> = vec![];
     let norm = |shapes: &mut Vec<(String, Vec<usize>)>, conv: String, norm: String, shape| {
         let shape: [usize; 4] = shape;

@@ -39,16 +39,14 @@ impl Limit {
 }
 
 /// Why a file is not read.
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[derive(Debug, thiserror::Error)]
 pub enum FileProblem {
     /// The operating system could not read it.
     #[error("cannot be read: {0}")]
-    #[diagnostic(help("check the path and its permissions"))]
     Io(io::Error),
 
     /// A device, a pipe or a socket, which has no end, or none that is known.
     #[error("is {what}, not a file")]
-    #[diagnostic(help("write what it gives to a file, and give that"))]
     NotAFile {
         /// What it is.
         what: &'static str,
@@ -56,7 +54,6 @@ pub enum FileProblem {
 
     /// Longer than files of its kind are.
     #[error("has {bytes} bytes, but at most {} are read of a file of this kind", limit.bytes())]
-    #[diagnostic(help("check that it is the file that you mean"))]
     TooLong {
         /// How long it is.
         bytes: u64,
@@ -66,7 +63,6 @@ pub enum FileProblem {
 
     /// There is not as much memory.
     #[error("takes {bytes} bytes of memory, which are not to be had")]
-    #[diagnostic(help("close other programs, or give a smaller file"))]
     Memory {
         /// What it takes.
         bytes: u64,
@@ -74,7 +70,6 @@ pub enum FileProblem {
 
     /// The command's output would replace it.
     #[error("is read, but {option} would replace it")]
-    #[diagnostic(help("give {option} another name"))]
     Replaced {
         /// The option that names the output.
         option: String,

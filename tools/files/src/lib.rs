@@ -18,6 +18,6 @@ pub mod text;
 
 pub use check::check;
 pub use input::{FileProblem, Limit, open, read, take};
-pub use output::{OutputPath, WriteError};
-pub use path::{InputData, InputPath};
+pub use output::{OutputPath, WriteError, WriteProblem};
+pub use path::{InputData, InputPath, folder};
 pub use temporary::{TemporaryFolder, remove_on_signals};

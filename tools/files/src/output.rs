@@ -1,13 +1,13 @@
 //! Files that are written whole or not at all.
 
 use std::ffi::OsString;
-use std::fs::{self, File, Metadata, Permissions};
+use std::fs::{File, Metadata, Permissions};
 use std::io::{self, Write};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 use super::identity::{kind, target};
-use super::path::{InputPath, folder};
+use super::path::InputPath;
 use super::temporary::TemporaryFile;
 
 /// A file that a command writes.
@@ -42,39 +42,6 @@ pub struct WriteError {
     pub file: PathBuf,
     /// What is wrong.
     pub problem: WriteProblem,
-}
-
-impl miette::Diagnostic for WriteError {
-    fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
-        let folder = folder(&self.file).display();
-        Some(Box::new(match &self.problem {
-            WriteProblem::Io(_) if !folder_of(&self.file).exists() => {
-                format!("make the folder first: mkdir -p {}", folder_of(&self.file).display())
-            }
-            WriteProblem::Io(_) => {
-                format!("check the name, the permissions of {folder}, and the space that is left")
-            }
-            WriteProblem::Folder => "give the name of a file, not of a folder".to_owned(),
-            WriteProblem::Kind { .. } => "give the name of a file".to_owned(),
-            WriteProblem::Protected(_) => {
-                "remove it, make it writable, or give another name".to_owned()
-            }
-            WriteProblem::Input { option, .. } | WriteProblem::Stream { option } => {
-                format!("give {option} another name")
-            }
-            WriteProblem::Twice { options: [_, second] } => {
-                format!("give {second} another name")
-            }
-        }))
-    }
-}
-
-/// The folder of what a path leads to.
-fn folder_of(file: &Path) -> PathBuf {
-    match fs::read_link(file) {
-        Ok(link) => folder(&folder(file).join(link)).to_owned(),
-        Err(_) => folder(file).to_owned(),
-    }
 }
 
 /// What is wrong with an output.
@@ -221,6 +188,8 @@ fn device(target: &Path, found: &Metadata) -> Result<Place, WriteProblem> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn output(path: &Path) -> OutputPath {

@@ -54,7 +54,7 @@ impl fmt::Display for InputData {
 }
 
 /// The folder that a file is, or would be, in.
-pub(crate) fn folder(file: &Path) -> &Path {
+pub fn folder(file: &Path) -> &Path {
     match file.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),

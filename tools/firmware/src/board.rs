@@ -14,7 +14,7 @@ use object::{Endianness, elf};
 use tempfile::{NamedTempFile, TempDir};
 
 use crate::counts::{self, Counts};
-use crate::{Error, Link, Registry, Report, apt, compile, size};
+use crate::{FirmwareError, Link, Registry, Report, apt, compile, size};
 
 /// An emulated board that runs. It is stopped when dropped.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ impl Board {
         spec: &Spec,
         model: &Path,
         report: Report<'_>,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, FirmwareError> {
         Self::start_with(registry, spec, Some(model), &Options::default(), report)
     }
 
@@ -81,7 +81,7 @@ impl Board {
         model: Option<&Path>,
         options: &Options,
         report: Report<'_>,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, FirmwareError> {
         if let Some(model) = model
             && !options.unchecked
         {
@@ -96,8 +96,10 @@ impl Board {
         let counting = match options.count {
             true => Some(Counting {
                 board: spec.name.clone(),
-                folder: tempfile::tempdir()
-                    .map_err(|source| Error::Create { path: std::env::temp_dir(), source })?,
+                folder: tempfile::tempdir().map_err(|source| FirmwareError::Create {
+                    path: std::env::temp_dir(),
+                    source,
+                })?,
                 firmware: firmware.clone(),
             }),
             false => None,
@@ -139,7 +141,7 @@ impl Board {
             (Some(log), Some(socket)) => {
                 let _ = fs::remove_file(socket); // of an earlier run
                 let log = fs::File::create(log)
-                    .map_err(|source| Error::Create { path: log.clone(), source })?;
+                    .map_err(|source| FirmwareError::Create { path: log.clone(), source })?;
                 command.stdout(log).stdin(Stdio::null());
                 command.arg("-serial").arg(format!("unix:{},server=on", escaped(socket)));
                 command.args(["-semihosting-config", "enable=on,target=native"]);
@@ -152,7 +154,7 @@ impl Board {
         let mut child = command
             .stderr(Stdio::piped())
             .spawn()
-            .map_err(|source| Error::Run { program: spec.qemu.binary.clone(), source })?;
+            .map_err(|source| FirmwareError::Run { program: spec.qemu.binary.clone(), source })?;
 
         let errors = child.stderr.take();
         let pipes = child.stdin.take().zip(child.stdout.take());
@@ -164,8 +166,10 @@ impl Board {
                 (None, Some(socket)) => {
                     let stream = connect(socket, &mut running.0)
                         .and_then(|stream| Ok((stream.try_clone()?, stream)));
-                    let (write, read) = stream
-                        .map_err(|source| Error::Write { board: spec.name.clone(), source })?;
+                    let (write, read) = stream.map_err(|source| FirmwareError::Write {
+                        board: spec.name.clone(),
+                        source,
+                    })?;
                     (Box::new(write), Box::new(read))
                 }
                 (None, None) => unreachable!("without a socket, both are piped"),
@@ -193,8 +197,8 @@ impl Board {
         let mut board = Self { link, running, counting };
         match board.link.hello() {
             // It has words for a plugin that it does not take.
-            Err(Error::Ended { board, output }) if options.count => {
-                Err(Error::NoCounts { board, reason: output })
+            Err(FirmwareError::Ended { board, output }) if options.count => {
+                Err(FirmwareError::NoCounts { board, reason: output })
             }
             Err(error) => Err(error),
             Ok(_) => Ok(board),
@@ -203,7 +207,7 @@ impl Board {
 
     /// Which instructions ran, if that was to be counted: in all spans of the firmware's counter
     /// so far. The board ends with it.
-    pub fn counts(mut self) -> Result<Counts, Error> {
+    pub fn counts(mut self) -> Result<Counts, FirmwareError> {
         let Some(counting) = self.counting.take() else { return Ok(Counts::default()) };
         let board = counting.board.clone();
         connect(&counting.monitor(), &mut self.running.0)
@@ -213,7 +217,7 @@ impl Board {
                 io::copy(&mut monitor, &mut io::sink())?;
                 self.running.0.wait()
             })
-            .map_err(|source| Error::Write { board: board.clone(), source })?;
+            .map_err(|source| FirmwareError::Write { board: board.clone(), source })?;
         counts::read(&counting.output(), &counting.firmware, &board)
     }
 
@@ -247,9 +251,9 @@ fn connect(socket: &Path, child: &mut Child) -> io::Result<UnixStream> {
 
 /// A file at an address, as QEMU loads it: an ELF file of one segment. A raw file it takes only
 /// up to the size of the machine's RAM, whatever it is loaded into.
-fn image(path: &Path, address: u32) -> Result<NamedTempFile, Error> {
+fn image(path: &Path, address: u32) -> Result<NamedTempFile, FirmwareError> {
     let contents =
-        fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        fs::read(path).map_err(|source| FirmwareError::Read { path: path.to_owned(), source })?;
     let (mut bytes, length) = (Vec::new(), contents.len() as u64);
     let mut elf = write::Writer::new(Endianness::Little, false, &mut bytes);
     elf.reserve_file_header();
@@ -281,7 +285,7 @@ fn image(path: &Path, address: u32) -> Result<NamedTempFile, Error> {
     elf.write(&contents);
     let written = NamedTempFile::with_suffix(".elf")
         .and_then(|mut file| file.write_all(&bytes).map(|()| file));
-    written.map_err(|source| Error::Create { path: std::env::temp_dir(), source })
+    written.map_err(|source| FirmwareError::Create { path: std::env::temp_dir(), source })
 }
 
 /// A path as a value of a QEMU option, where a comma is doubled.
@@ -290,10 +294,11 @@ fn escaped(path: &Path) -> String {
 }
 
 /// Refuses a model that is seen not to fit the board.
-fn fits(spec: &Spec, path: &Path) -> Result<(), Error> {
-    let bytes = fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+fn fits(spec: &Spec, path: &Path) -> Result<(), FirmwareError> {
+    let bytes =
+        fs::read(path).map_err(|source| FirmwareError::Read { path: path.to_owned(), source })?;
     if bytes.len() as u64 > spec.slot.bytes.into() {
-        return Err(Error::ModelTooLarge {
+        return Err(FirmwareError::ModelTooLarge {
             path: path.to_owned(),
             bytes: bytes.len() as u64,
             board: spec.name.clone(),
@@ -304,7 +309,7 @@ fn fits(spec: &Spec, path: &Path) -> Result<(), Error> {
     let arena = bytes.get(20..).and_then(<[u8]>::first_chunk).map(|word| u32::from_le_bytes(*word));
     match arena {
         Some(needed) if bytes.starts_with(b"\x89BROOK\r\n") && needed > spec.arena_bytes => {
-            Err(Error::ArenaTooLarge {
+            Err(FirmwareError::ArenaTooLarge {
                 path: path.to_owned(),
                 needed,
                 board: spec.name.clone(),
@@ -318,7 +323,7 @@ fn fits(spec: &Spec, path: &Path) -> Result<(), Error> {
 /// Refuses a board with less RAM than `board.toml` says, if a model's arena, the application and
 /// the stack do not fit into it. What the application takes is known from the whole board's
 /// firmware. The linker checks the sum again.
-fn enough_ram(registry: &Registry, spec: &Spec, report: Report<'_>) -> Result<(), Error> {
+fn enough_ram(registry: &Registry, spec: &Spec, report: Report<'_>) -> Result<(), FirmwareError> {
     let full = registry.board(&spec.name)?;
     if full.ram.bytes == spec.ram.bytes {
         return Ok(());
@@ -328,14 +333,14 @@ fn enough_ram(registry: &Registry, spec: &Spec, report: Report<'_>) -> Result<()
     match (arena + stack + buffers).checked_sub(spec.ram.bytes.into()) {
         Some(lacking @ 1..) => {
             let (board, ram) = (spec.name.clone(), spec.ram.bytes);
-            Err(Error::RamTooSmall { board, ram, lacking, arena, stack, buffers })
+            Err(FirmwareError::RamTooSmall { board, ram, lacking, arena, stack, buffers })
         }
         _ => Ok(()),
     }
 }
 
 /// Finds the board's emulator, or installs it.
-pub fn ensure_qemu(spec: &Spec, report: Report<'_>) -> Result<(), Error> {
+pub fn ensure_qemu(spec: &Spec, report: Report<'_>) -> Result<(), FirmwareError> {
     let program = &spec.qemu.binary;
     let present = || apt::runs(program, &["--version"]);
     if present() {
@@ -354,5 +359,9 @@ pub fn ensure_qemu(spec: &Spec, report: Report<'_>) -> Result<(), Error> {
             Err(said) => reason = said,
         }
     }
-    Err(Error::NoProgram { program: program.clone(), packages: packages.join(" or "), reason })
+    Err(FirmwareError::NoProgram {
+        program: program.clone(),
+        packages: packages.join(" or "),
+        reason,
+    })
 }

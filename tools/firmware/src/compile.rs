@@ -8,7 +8,7 @@ use std::sync::Mutex;
 
 use board_build::{LIMITS, Spec};
 
-use crate::{Error, Registry, Report, Toolchain};
+use crate::{FirmwareError, Registry, Report, Toolchain};
 
 /// Builds a board's firmware: for the board itself, or for one that has
 /// [less RAM](Spec::limited). Returns its ELF file.
@@ -17,7 +17,7 @@ pub fn firmware(
     spec: &Spec,
     features: &[&str],
     report: Report<'_>,
-) -> Result<PathBuf, Error> {
+) -> Result<PathBuf, FirmwareError> {
     let full = registry.board(&spec.name)?;
     let limits = [spec.ram.bytes, spec.arena_bytes];
     let limits = ([full.ram.bytes, full.arena_bytes] != limits).then_some(limits);
@@ -31,12 +31,12 @@ pub fn runtime(
     target: &str,
     features: &[&str],
     report: Report<'_>,
-) -> Result<PathBuf, Error> {
+) -> Result<PathBuf, FirmwareError> {
     crate_for(registry, "no-panic", target, features, None, report)
 }
 
 /// Builds the plugin that counts in QEMU (`tools/plugin`), for this computer. Returns the library.
-pub fn plugin(registry: &Registry) -> Result<PathBuf, Error> {
+pub fn plugin(registry: &Registry) -> Result<PathBuf, FirmwareError> {
     let folder = registry.target_dir().join("plugin");
     let mut command = Command::new("cargo");
     command
@@ -48,7 +48,7 @@ pub fn plugin(registry: &Registry) -> Result<PathBuf, Error> {
         .env_remove("RUSTC_BOOTSTRAP");
     let output = run(&mut command)?;
     if !output.0 {
-        return Err(Error::Build {
+        return Err(FirmwareError::Build {
             what: "brooklet-plugin".to_owned(),
             target: "this computer".to_owned(),
             output: tail(&output.1, 40),
@@ -67,7 +67,7 @@ fn crate_for(
     features: &[&str],
     limits: Option<[u32; 2]>,
     report: Report<'_>,
-) -> Result<PathBuf, Error> {
+) -> Result<PathBuf, FirmwareError> {
     type Key = (PathBuf, String, String, Option<[u32; 2]>);
     static BUILT: Mutex<BTreeMap<Key, PathBuf>> = Mutex::new(BTreeMap::new());
     let built = || BUILT.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -87,7 +87,7 @@ fn build(
     features: &[&str],
     limits: Option<[u32; 2]>,
     report: Report<'_>,
-) -> Result<PathBuf, Error> {
+) -> Result<PathBuf, FirmwareError> {
     let toolchain = Toolchain::ensure(target, report)?;
     // Firmware with other features or limits is another program; it gets a place of its own, so
     // that the two do not overwrite each other. What they are made of is built once for all.
@@ -111,7 +111,7 @@ fn build(
     }
     let output = run(&mut command)?;
     if !output.0 {
-        return Err(Error::Build {
+        return Err(FirmwareError::Build {
             what: name.to_owned(),
             target: target.to_owned(),
             output: tail(&output.1, 40),
@@ -121,8 +121,8 @@ fn build(
 }
 
 /// Runs a command quietly. Returns whether it succeeded, and what it said.
-fn run(command: &mut Command) -> Result<(bool, String), Error> {
-    let output = command.stdin(Stdio::null()).output().map_err(|source| Error::Run {
+fn run(command: &mut Command) -> Result<(bool, String), FirmwareError> {
+    let output = command.stdin(Stdio::null()).output().map_err(|source| FirmwareError::Run {
         program: command.get_program().to_string_lossy().into_owned(),
         source,
     })?;

@@ -7,7 +7,7 @@ use std::process::Command;
 use board_build::Spec;
 use object::{Object, ObjectSymbol, SymbolKind};
 
-use crate::{Error, Registry, compile};
+use crate::{FirmwareError, Registry, compile};
 
 /// The register of the timer by which Arm boards count: `SYST_CVR` (Armv7-M Architecture Reference
 /// Manual, B3.3.5). Firmware begins a span by clearing it, and ends it by reading it.
@@ -38,21 +38,21 @@ pub struct Counts {
 }
 
 /// The plugin, built, for an emulator that takes it.
-pub(crate) fn plugin(registry: &Registry, spec: &Spec) -> Result<PathBuf, Error> {
+pub(crate) fn plugin(registry: &Registry, spec: &Spec) -> Result<PathBuf, FirmwareError> {
     let program = &spec.qemu.binary;
     let help = Command::new(program)
         .arg("-help")
         .output()
-        .map_err(|source| Error::Run { program: program.clone(), source })?;
+        .map_err(|source| FirmwareError::Run { program: program.clone(), source })?;
     if !String::from_utf8_lossy(&help.stdout).contains("-plugin ") {
-        return Err(Error::NoPlugins { program: program.clone() });
+        return Err(FirmwareError::NoPlugins { program: program.clone() });
     }
     compile::plugin(registry)
 }
 
 /// Reads what the plugin wrote of a firmware.
-pub(crate) fn read(path: &Path, firmware: &Path, board: &str) -> Result<Counts, Error> {
-    let fault = |reason: String| Error::NoCounts { board: board.to_owned(), reason };
+pub(crate) fn read(path: &Path, firmware: &Path, board: &str) -> Result<Counts, FirmwareError> {
+    let fault = |reason: String| FirmwareError::NoCounts { board: board.to_owned(), reason };
     let text = std::fs::read_to_string(path).map_err(|error| fault(error.to_string()))?;
     let mut instructions = text
         .lines()
@@ -62,9 +62,11 @@ pub(crate) fn read(path: &Path, firmware: &Path, board: &str) -> Result<Counts, 
         return Err(fault("nothing ran between two readings of the timer".to_owned()));
     }
     let bytes = std::fs::read(firmware)
-        .map_err(|source| Error::Read { path: firmware.to_owned(), source })?;
-    let elf = object::File::parse(bytes.as_slice())
-        .map_err(|error| Error::Elf { path: firmware.to_owned(), reason: error.to_string() })?;
+        .map_err(|source| FirmwareError::Read { path: firmware.to_owned(), source })?;
+    let elf = object::File::parse(bytes.as_slice()).map_err(|error| FirmwareError::Elf {
+        path: firmware.to_owned(),
+        reason: error.to_string(),
+    })?;
     let mut symbols: Vec<_> = elf
         .symbols()
         .filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.size() > 0)

@@ -10,7 +10,7 @@
 //! 6. [`size`] tells what the runtime takes of the flash, [`counts`] which instructions ran.
 //!
 //! ```no_run
-//! # fn main() -> Result<(), brooklet_firmware::Error> {
+//! # fn main() -> Result<(), brooklet_firmware::FirmwareError> {
 //! use brooklet_firmware::{Board, Registry};
 //!
 //! let registry = Registry::find()?;
@@ -36,13 +36,14 @@ pub mod cycles;
 mod error;
 mod link;
 mod registry;
+mod remedy;
 pub mod size;
 mod toolchain;
 
 pub use board::{Board, Options, ensure_qemu};
 pub use board_build::{Region, Spec};
 pub use brooklet_protocol::{Identity, Loaded};
-pub use error::Error;
+pub use error::FirmwareError;
 pub use link::{Answer, BoardIdentity, Link, Profile};
 pub use registry::Registry;
 pub use toolchain::Toolchain;

@@ -11,7 +11,7 @@ use brooklet_protocol::{
     ANSWER_BYTES, Fault, Frames, Loaded, Request, Response, VERSION, decode, encode, request_bytes,
 };
 
-use crate::Error;
+use crate::FirmwareError;
 
 /// The name of the request that may be answered more than once.
 const IDENTIFY: &str = "identify";
@@ -95,14 +95,16 @@ impl Link {
 
     /// Calls the board until it answers. One that is starting may miss what is said to it:
     /// a serial port that is not switched on yet drops bytes, and nobody answers half a frame.
-    pub(crate) fn hello(&mut self) -> Result<BoardIdentity, Error> {
+    pub(crate) fn hello(&mut self) -> Result<BoardIdentity, FirmwareError> {
         let patience = self.timeout;
         let deadline = Instant::now() + patience;
         self.timeout = Duration::from_millis(100);
         let identity = loop {
             match self.identify() {
                 // Half a frame is answered with a fault; the answer to a whole one follows.
-                Err(Error::Silent { .. } | Error::Refused { .. }) if Instant::now() < deadline => {
+                Err(FirmwareError::Silent { .. } | FirmwareError::Refused { .. })
+                    if Instant::now() < deadline =>
+                {
                     self.timeout = (2 * self.timeout).min(Duration::from_secs(2));
                 }
                 done => break done,
@@ -110,15 +112,15 @@ impl Link {
         };
         self.timeout = patience;
         match identity {
-            Err(Error::Silent { board, request, .. }) => {
-                Err(Error::Silent { board, request, after: patience })
+            Err(FirmwareError::Silent { board, request, .. }) => {
+                Err(FirmwareError::Silent { board, request, after: patience })
             }
             done => done,
         }
     }
 
     /// Who is there? Fails if its protocol is not ours.
-    pub fn identify(&mut self) -> Result<BoardIdentity, Error> {
+    pub fn identify(&mut self) -> Result<BoardIdentity, FirmwareError> {
         let ours = VERSION;
         let mut theirs = ours;
         let identity = self.ask(IDENTIFY, &Request::Identify, |response| match response {
@@ -139,12 +141,12 @@ impl Link {
         if theirs == ours {
             Ok(identity)
         } else {
-            Err(Error::Protocol { board: self.board.clone(), theirs, ours })
+            Err(FirmwareError::Protocol { board: self.board.clone(), theirs, ours })
         }
     }
 
     /// The board's load check: what model is in the slot, or why it cannot run.
-    pub fn check(&mut self) -> Result<Loaded, Error> {
+    pub fn check(&mut self) -> Result<Loaded, FirmwareError> {
         self.ask("check", &Request::Check, |response| match response {
             Response::Loaded(loaded) => Some(loaded),
             _ => None,
@@ -155,7 +157,7 @@ impl Link {
     pub fn infer<R: AsRef<[u8]>>(
         &mut self,
         rows: impl IntoIterator<Item = R>,
-    ) -> Result<Answer, Error> {
+    ) -> Result<Answer, FirmwareError> {
         for (y, row) in rows.into_iter().enumerate() {
             self.push(y as u16, row.as_ref())?;
         }
@@ -163,7 +165,7 @@ impl Link {
     }
 
     /// Sends one row of an image; row 0 begins one.
-    pub fn push(&mut self, y: u16, pixels: &[u8]) -> Result<(), Error> {
+    pub fn push(&mut self, y: u16, pixels: &[u8]) -> Result<(), FirmwareError> {
         self.ask("row", &Request::Row { y, pixels }, |response| match response {
             Response::Accepted(accepted) if accepted.rows == y + 1 => Some(()),
             _ => None,
@@ -171,7 +173,7 @@ impl Link {
     }
 
     /// The results of the image whose rows were sent.
-    pub fn answer(&mut self) -> Result<Answer, Error> {
+    pub fn answer(&mut self) -> Result<Answer, FirmwareError> {
         let logits = self.values("logits", |first| Request::Logits { first })?;
         let output = self.values("output", |first| Request::Output { first })?;
         Ok(Answer { logits, output })
@@ -182,7 +184,7 @@ impl Link {
         &mut self,
         name: &'static str,
         request: impl Fn(u32) -> Request<'static>,
-    ) -> Result<Vec<u8>, Error> {
+    ) -> Result<Vec<u8>, FirmwareError> {
         let mut values = Vec::new();
         loop {
             let first = values.len();
@@ -202,7 +204,7 @@ impl Link {
     }
 
     /// What the last image cost.
-    pub fn profile(&mut self) -> Result<Profile, Error> {
+    pub fn profile(&mut self) -> Result<Profile, FirmwareError> {
         let mut profile = Profile { instructions: 0, stack_bytes: 0, layers: Vec::new() };
         loop {
             let first = profile.layers.len();
@@ -225,7 +227,7 @@ impl Link {
     }
 
     /// Forgets the image that is under way.
-    pub fn reset(&mut self) -> Result<(), Error> {
+    pub fn reset(&mut self) -> Result<(), FirmwareError> {
         self.ask("reset", &Request::Reset, |response| match response {
             Response::Ready => Some(()),
             _ => None,
@@ -234,7 +236,7 @@ impl Link {
 
     /// Runs the test images that the model carries: how many there are, and the first, if any,
     /// that gave other bytes than those stored with it.
-    pub fn self_test(&mut self) -> Result<(u16, Option<u16>), Error> {
+    pub fn self_test(&mut self) -> Result<(u16, Option<u16>), FirmwareError> {
         self.ask("self-test", &Request::SelfTest, |response| match response {
             Response::SelfTest { images, differs } => Some((images, differs)),
             _ => None,
@@ -243,7 +245,7 @@ impl Link {
 
     /// Runs the kernels' test suite on the board: cases, and how many of them failed. Needs
     /// firmware with [`Options::suite`](crate::Options::suite).
-    pub fn suite(&mut self) -> Result<(u32, u32), Error> {
+    pub fn suite(&mut self) -> Result<(u32, u32), FirmwareError> {
         self.ask("suite", &Request::Suite, |response| match response {
             Response::Suite { cases, failures } => Some((cases, failures)),
             _ => None,
@@ -252,7 +254,7 @@ impl Link {
 
     /// Sends bytes as they are, with a frame's end: for tests of what a board does with
     /// noise. Returns the board's fault.
-    pub fn send_noise(&mut self, noise: &[u8]) -> Result<(), Error> {
+    pub fn send_noise(&mut self, noise: &[u8]) -> Result<(), FirmwareError> {
         self.send(noise)?;
         self.send(&[0])?;
         self.receive("noise", |_| None)
@@ -263,7 +265,7 @@ impl Link {
         name: &'static str,
         request: &Request<'_>,
         read: impl FnOnce(Response<'_>) -> Option<T>,
-    ) -> Result<T, Error> {
+    ) -> Result<T, FirmwareError> {
         let row = if let Request::Row { pixels, .. } = request { pixels.len() } else { 0 };
         let mut buffer = vec![0; request_bytes(row)];
         let Ok(frame) = encode(request, &mut buffer) else {
@@ -275,11 +277,11 @@ impl Link {
         self.receive(name, read)
     }
 
-    fn send(&mut self, bytes: &[u8]) -> Result<(), Error> {
+    fn send(&mut self, bytes: &[u8]) -> Result<(), FirmwareError> {
         let sent = self.to.write_all(bytes).and_then(|()| self.to.flush());
         sent.map_err(|source| {
             if source.kind() != std::io::ErrorKind::BrokenPipe {
-                return Error::Write { board: self.board.clone(), source };
+                return FirmwareError::Write { board: self.board.clone(), source };
             }
             // Nobody reads any more. Wait for the end, which comes with its reason.
             while self.from.recv_timeout(Duration::from_secs(2)).is_ok() {}
@@ -292,13 +294,16 @@ impl Link {
         &mut self,
         request: &'static str,
         read: impl FnOnce(Response<'_>) -> Option<T>,
-    ) -> Result<T, Error> {
+    ) -> Result<T, FirmwareError> {
         let deadline = Instant::now() + self.timeout;
         loop {
             while let Some(byte) = self.waiting.pop_front() {
                 let Some(frame) = self.frames.push(byte) else { continue };
-                let confused =
-                    |answer: String| Error::Confused { board: self.board.clone(), request, answer };
+                let confused = |answer: String| FirmwareError::Confused {
+                    board: self.board.clone(),
+                    request,
+                    answer,
+                };
                 let response = match frame.and_then(decode::<Response<'_>>) {
                     Ok(response) => response,
                     Err(error) => return Err(confused(format!("{error:?}"))),
@@ -310,14 +315,16 @@ impl Link {
                 let board = self.board.clone();
                 return match response {
                     Response::Failed(Fault::Model { reason }) => {
-                        Err(Error::Model { board, reason: reason.to_owned() })
+                        Err(FirmwareError::Model { board, reason: reason.to_owned() })
                     }
-                    Response::Failed(Fault::ModelChanged) => Err(Error::ModelChanged { board }),
+                    Response::Failed(Fault::ModelChanged) => {
+                        Err(FirmwareError::ModelChanged { board })
+                    }
                     Response::Failed(Fault::RowTooLong { bytes, limit }) => {
-                        Err(Error::RowTooLong { board, bytes, limit })
+                        Err(FirmwareError::RowTooLong { board, bytes, limit })
                     }
                     Response::Failed(fault) => {
-                        Err(Error::Refused { board, request, reason: fault.to_string() })
+                        Err(FirmwareError::Refused { board, request, reason: fault.to_string() })
                     }
                     response => {
                         let shown = format!("{response:?}");
@@ -331,16 +338,16 @@ impl Link {
                 Err(RecvTimeoutError::Disconnected) => return Err(self.ended()),
                 Err(RecvTimeoutError::Timeout) => {
                     let board = self.board.clone();
-                    return Err(Error::Silent { board, request, after: self.timeout });
+                    return Err(FirmwareError::Silent { board, request, after: self.timeout });
                 }
             }
         }
     }
 
-    fn ended(&self) -> Error {
+    fn ended(&self) -> FirmwareError {
         let said = self.last_words.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let said = said.trim();
-        Error::Ended {
+        FirmwareError::Ended {
             board: self.board.clone(),
             output: if said.is_empty() { "without a word".into() } else { said.to_owned() },
         }

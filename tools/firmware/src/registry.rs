@@ -5,7 +5,7 @@ use std::{env, fs};
 
 use board_build::Spec;
 
-use crate::Error;
+use crate::FirmwareError;
 
 /// The boards of a checkout, by name.
 #[derive(Clone, Debug)]
@@ -17,7 +17,7 @@ pub struct Registry {
 impl Registry {
     /// The checkout that `BROOKLET_BOARDS` names; else the one around the current folder;
     /// else the one that this program was built from.
-    pub fn find() -> Result<Self, Error> {
+    pub fn find() -> Result<Self, FirmwareError> {
         if let Some(folder) = env::var_os("BROOKLET_BOARDS") {
             return Self::read(Path::new(&folder));
         }
@@ -27,23 +27,23 @@ impl Registry {
             .chain(built_from.ancestors())
             .map(|folder| folder.join("boards"))
             .find(|folder| is_ours(folder))
-            .ok_or(Error::NoCheckout)
+            .ok_or(FirmwareError::NoCheckout)
             .and_then(|folder| Self::read(&folder))
     }
 
     /// The boards in `folder`.
-    pub fn read(folder: &Path) -> Result<Self, Error> {
-        let folder = folder.canonicalize().map_err(|_| Error::NoCheckout)?;
+    pub fn read(folder: &Path) -> Result<Self, FirmwareError> {
+        let folder = folder.canonicalize().map_err(|_| FirmwareError::NoCheckout)?;
         if !is_ours(&folder) {
-            return Err(Error::NoCheckout);
+            return Err(FirmwareError::NoCheckout);
         }
-        let entries =
-            fs::read_dir(&folder).map_err(|source| Error::Read { path: folder.clone(), source })?;
+        let entries = fs::read_dir(&folder)
+            .map_err(|source| FirmwareError::Read { path: folder.clone(), source })?;
         let mut boards = Vec::new();
         for path in entries.flatten().map(|entry| entry.path().join("board.toml")) {
             if path.is_file() {
                 let spec = Spec::read(&path)
-                    .map_err(|reason| Error::BoardToml { path: path.clone(), reason })?;
+                    .map_err(|reason| FirmwareError::BoardToml { path: path.clone(), reason })?;
                 boards.push(spec);
             }
         }
@@ -57,20 +57,27 @@ impl Registry {
     }
 
     /// The board `name`.
-    pub fn board(&self, name: &str) -> Result<&Spec, Error> {
-        self.boards.iter().find(|spec| spec.name == name).ok_or_else(|| Error::UnknownBoard {
-            name: name.to_owned(),
-            known: self.boards.iter().map(|spec| spec.name.clone()).collect(),
+    pub fn board(&self, name: &str) -> Result<&Spec, FirmwareError> {
+        self.boards.iter().find(|spec| spec.name == name).ok_or_else(|| {
+            FirmwareError::UnknownBoard {
+                name: name.to_owned(),
+                known: self.boards.iter().map(|spec| spec.name.clone()).collect(),
+            }
         })
     }
 
     /// The board `name`, as if it had only `ram_bytes` of RAM, for a model whose arena takes
     /// `arena_bytes`.
-    pub fn limited(&self, name: &str, ram_bytes: u32, arena_bytes: u32) -> Result<Spec, Error> {
+    pub fn limited(
+        &self,
+        name: &str,
+        ram_bytes: u32,
+        arena_bytes: u32,
+    ) -> Result<Spec, FirmwareError> {
         let spec = self.board(name)?;
         let (board, ram) = (spec.name.clone(), spec.ram.bytes);
         if ram_bytes > ram {
-            return Err(Error::LimitTooLarge { board, asked: ram_bytes, ram });
+            return Err(FirmwareError::LimitTooLarge { board, asked: ram_bytes, ram });
         }
         Ok(spec.clone().limited(ram_bytes, arena_bytes))
     }
@@ -118,7 +125,7 @@ mod tests {
     #[test]
     fn an_unknown_board_lists_those_that_there_are() {
         let error = checkout().board("arduino").unwrap_err();
-        let help = miette::Diagnostic::help(&error).unwrap().to_string();
+        let help = error.remedy().unwrap();
         assert_eq!(error.to_string(), "there is no board `arduino`");
         assert!(help.contains("qemu-mps2-an386") && help.contains("qemu-riscv-virt"), "{help}");
     }
@@ -141,6 +148,6 @@ mod tests {
 
     #[test]
     fn a_folder_without_boards_is_no_checkout() {
-        assert!(matches!(Registry::read(Path::new("/")), Err(Error::NoCheckout)));
+        assert!(matches!(Registry::read(Path::new("/")), Err(FirmwareError::NoCheckout)));
     }
 }

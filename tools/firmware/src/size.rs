@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use board_build::Spec;
 use object::{Object, ObjectSection, ObjectSymbol, SectionKind, SymbolKind};
 
-use crate::{Error, Registry, Report, compile};
+use crate::{FirmwareError, Registry, Report, compile};
 
 /// Bytes of a program.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,13 +43,17 @@ pub fn runtime(
     spec: &Spec,
     features: &[&str],
     report: Report<'_>,
-) -> Result<Sizes, Error> {
+) -> Result<Sizes, FirmwareError> {
     let features = [&[spec.backend.as_str()], features].concat();
     measure(&compile::runtime(registry, &spec.target, &features, report)?)
 }
 
 /// The board's whole firmware: runtime, application, drivers, start-up.
-pub fn firmware(registry: &Registry, spec: &Spec, report: Report<'_>) -> Result<Sizes, Error> {
+pub fn firmware(
+    registry: &Registry,
+    spec: &Spec,
+    report: Report<'_>,
+) -> Result<Sizes, FirmwareError> {
     measure(&compile::firmware(registry, spec, &[], report)?)
 }
 
@@ -57,11 +61,13 @@ pub fn firmware(registry: &Registry, spec: &Spec, report: Report<'_>) -> Result<
 const STACK: [&str; 2] = [".stack", ".heap"];
 
 /// Adds up the sections of an ELF file.
-fn measure(path: &Path) -> Result<Sizes, Error> {
-    let bytes =
-        std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-    let elf = object::File::parse(bytes.as_slice())
-        .map_err(|error| Error::Elf { path: PathBuf::from(path), reason: error.to_string() })?;
+fn measure(path: &Path) -> Result<Sizes, FirmwareError> {
+    let bytes = std::fs::read(path)
+        .map_err(|source| FirmwareError::Read { path: path.to_owned(), source })?;
+    let elf = object::File::parse(bytes.as_slice()).map_err(|error| FirmwareError::Elf {
+        path: PathBuf::from(path),
+        reason: error.to_string(),
+    })?;
     let mut sizes = Sizes::default();
     for section in elf.sections() {
         // Tables for unwinding, which firmware never does, are no part of what is flashed.

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 
-use crate::{Error, Report, apt};
+use crate::{FirmwareError, Report, apt};
 
 /// How to compile for a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ const DEBIAN_PACKAGES: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
 
 impl Toolchain {
     /// A toolchain for `target`, set up if need be. Asked again, it knows.
-    pub fn ensure(target: &str, report: Report<'_>) -> Result<Self, Error> {
+    pub fn ensure(target: &str, report: Report<'_>) -> Result<Self, FirmwareError> {
         static KNOWN: Mutex<Option<HashMap<String, Toolchain>>> = Mutex::new(None);
         let known = KNOWN.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
         if let Some(toolchain) = known.as_ref().and_then(|known| known.get(target)) {
@@ -54,7 +54,11 @@ impl Toolchain {
                 .or_else(|| (!links(target)).then(|| "cc still cannot link for 32 bits".to_owned()))
             {
                 let program = "cc -m32".to_owned();
-                return Err(Error::NoProgram { program, packages: "gcc-multilib".into(), reason });
+                return Err(FirmwareError::NoProgram {
+                    program,
+                    packages: "gcc-multilib".into(),
+                    reason,
+                });
             }
         }
         let mut known = KNOWN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -62,7 +66,7 @@ impl Toolchain {
         Ok(toolchain)
     }
 
-    fn set_up(target: &str, report: Report<'_>) -> Result<Self, Error> {
+    fn set_up(target: &str, report: Report<'_>) -> Result<Self, FirmwareError> {
         let mut tried = Vec::new();
         if env::var_os("BROOKLET_TOOLCHAIN").is_none_or(|wanted| wanted != "debian") {
             if has_core("rustc", target) {
@@ -83,7 +87,7 @@ impl Toolchain {
         }
         Self::debian(report).map_err(|reason| {
             tried.push(format!("Debian's rustc-web: {reason}"));
-            Error::NoToolchain { target: target.to_owned(), reason: tried.join("; ") }
+            FirmwareError::NoToolchain { target: target.to_owned(), reason: tried.join("; ") }
         })
     }
 

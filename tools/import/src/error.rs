@@ -1,17 +1,14 @@
-//! One kind of error for everything that reads files: it names the file, the layer where there is
-//! one, what is wrong, and (as miette's `help`) what to do about it.
+//! Why a network is not imported: the file, the layer where there is one, and what is wrong.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use miette::Diagnostic;
-
 use brooklet_files::FileProblem;
 use brooklet_files::text::line;
 
-/// A file that cannot be used, and why.
+/// A network's file that cannot be used, and why.
 #[derive(Debug)]
-pub struct Error {
+pub struct ImportError {
     /// The file, as the user named it.
     pub file: PathBuf,
     /// The layer or tensor in it, by the file's own name.
@@ -20,7 +17,7 @@ pub struct Error {
     pub problem: Problem,
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for ImportError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         /// Longest name and longest description that are shown, in characters.
         const MOST: [usize; 2] = [120, 600];
@@ -32,33 +29,31 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {
+impl std::error::Error for ImportError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         std::error::Error::source(&self.problem)
     }
 }
 
-impl Diagnostic for Error {
-    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        self.problem.help()
-    }
-}
-
 /// What can be wrong with a file.
-#[derive(Debug, thiserror::Error, Diagnostic)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
     /// It cannot be read.
     #[error(transparent)]
-    #[diagnostic(transparent)]
     File(#[from] FileProblem),
+
+    /// The file beside it that holds its weights cannot be read.
+    #[error("its weights are in `{location}`, which {problem}")]
+    Companion {
+        /// Its name, as the network has it.
+        location: String,
+        /// What is wrong with it.
+        problem: FileProblem,
+    },
 
     /// The file is not of a kind that is read here.
     #[error("is not a kind of network that brooklet reads{}", found.map(|f| format!(" (it is {f})")).unwrap_or_default())]
-    #[diagnostic(help(
-        "give an .onnx, .tflite or .safetensors file or a PyTorch checkpoint (.pt, .pth, .th); \
-         a Keras .h5 or SavedModel can be converted to .onnx with tf2onnx"
-    ))]
     UnknownType {
         /// What the content looks like, if known.
         found: Option<&'static str>,
@@ -66,7 +61,6 @@ pub enum Problem {
 
     /// The name says one thing, the content another.
     #[error("is named like {named}, but its content is {found}")]
-    #[diagnostic(help("give the file its right extension, or fetch it again"))]
     WrongType {
         /// What the extension stands for.
         named: &'static str,
@@ -76,7 +70,6 @@ pub enum Problem {
 
     /// The file's structure is broken.
     #[error("is not a valid {format} file: {detail}")]
-    #[diagnostic(help("the file is damaged or incomplete: fetch or export it again"))]
     Corrupt {
         /// Name of the format.
         format: &'static str,
@@ -86,7 +79,6 @@ pub enum Problem {
 
     /// An operator that brooklet does not have.
     #[error("operator {op} is not supported")]
-    #[diagnostic(help("{remedy}"))]
     UnsupportedOperator {
         /// The operator's type in the file's own vocabulary.
         op: String,
@@ -96,7 +88,6 @@ pub enum Problem {
 
     /// A known operator used in a way that brooklet does not have.
     #[error("{what}")]
-    #[diagnostic(help("{remedy}"))]
     Unsupported {
         /// The unsupported use.
         what: String,
@@ -106,10 +97,6 @@ pub enum Problem {
 
     /// An input size that is only known at run time.
     #[error("the input has no fixed size: its shape is {shape}")]
-    #[diagnostic(help(
-        "export the network with a fixed height, width and number of channels \
-         (only the batch size may stay open)"
-    ))]
     DynamicShape {
         /// The shape as the file states it.
         shape: String,
@@ -117,11 +104,6 @@ pub enum Problem {
 
     /// A quantized ONNX network whose operators are quantized ones.
     #[error("operator {op}: of quantized ONNX networks only the QDQ form is read")]
-    #[diagnostic(help(
-        "quantize it with QuantizeLinear and DequantizeLinear around float operators (with ONNX \
-         Runtime: quantize_static, QuantFormat.QDQ), or give the float network, which brooklet \
-         quantizes itself"
-    ))]
     QuantizedOnnx {
         /// The first quantized operator.
         op: String,
@@ -129,7 +111,6 @@ pub enum Problem {
 
     /// NaN or infinity among the weights.
     #[error("{what} contain {value}")]
-    #[diagnostic(help("training diverged or the file is damaged: use an earlier checkpoint"))]
     NotFinite {
         /// Which parameter.
         what: &'static str,
@@ -139,7 +120,6 @@ pub enum Problem {
 
     /// Shapes that do not fit together.
     #[error("{detail}")]
-    #[diagnostic(help("the network is inconsistent: export it again"))]
     Shape {
         /// What does not fit.
         detail: String,
@@ -147,10 +127,6 @@ pub enum Problem {
 
     /// A graph that is not a residual network.
     #[error("{detail}")]
-    #[diagnostic(help(
-        "brooklet runs networks that are one chain of layers and residual blocks (two branches \
-         that meet in an addition)"
-    ))]
     Topology {
         /// What was found.
         detail: String,
@@ -158,12 +134,10 @@ pub enum Problem {
 
     /// Bare weights without an architecture.
     #[error("holds weights only, not the network's structure")]
-    #[diagnostic(help("say which network it is with --arch: {}", crate::Arch::list()))]
     ArchNeeded,
 
-    /// A name that `--arch` does not know.
+    /// A name that no architecture has.
     #[error("`{name}` is not a known architecture")]
-    #[diagnostic(help("--arch takes one of {}", crate::Arch::list()))]
     UnknownArch {
         /// The name given.
         name: String,
@@ -171,7 +145,6 @@ pub enum Problem {
 
     /// A variant that the architecture does not have.
     #[error("{arch} {why}: {option} means nothing for it")]
-    #[diagnostic(help("leave out {option}, or choose another of {}", crate::Arch::list()))]
     NoVariant {
         /// The architecture asked for.
         arch: String,
@@ -183,7 +156,6 @@ pub enum Problem {
 
     /// A tensor that the architecture needs is not there.
     #[error("is missing, but {arch} has it")]
-    #[diagnostic(help("check --arch; the file holds {holds}"))]
     MissingTensor {
         /// The architecture asked for.
         arch: String,
@@ -193,7 +165,6 @@ pub enum Problem {
 
     /// A tensor of another shape than the architecture's.
     #[error("has shape {found:?}, but {arch} has {expected}")]
-    #[diagnostic(help("check --arch, and that the network's widths are the standard ones"))]
     TensorShape {
         /// The architecture asked for.
         arch: String,
@@ -205,7 +176,6 @@ pub enum Problem {
 
     /// Tensors that the architecture has no place for.
     #[error("is not part of {arch}{}", if *others > 0 { format!(" (nor are {others} more tensors)") } else { String::new() })]
-    #[diagnostic(help("check --arch: the file holds a larger or a different network"))]
     LeftOver {
         /// The architecture asked for.
         arch: String,
@@ -215,142 +185,62 @@ pub enum Problem {
 
     /// A tensor that is not of float32.
     #[error("has element type {found}")]
-    #[diagnostic(help("save the weights as float32"))]
     ElementType {
         /// The element type in the file.
         found: String,
-    },
-
-    /// Data of a kind that is not read here, or not well formed.
-    #[error("{detail}")]
-    #[diagnostic(help(
-        "data is a folder of png or jpeg images with one subfolder a class, a CIFAR-10 binary \
-         file, an .npy or .npz file of uint8 images, or random:N"
-    ))]
-    Data {
-        /// What is wrong.
-        detail: String,
-    },
-
-    /// A label that the network has no class for.
-    #[error("its label is class {label}, but the network's classes are 0 to {}", classes - 1)]
-    #[diagnostic(help(
-        "check that the data is this network's: labels count from 0, class folders in the order of \
-         their names"
-    ))]
-    Label {
-        /// The label.
-        label: usize,
-        /// Number of classes.
-        classes: usize,
-    },
-
-    /// An image that cannot be decoded.
-    #[error("is not a png or jpeg image: {detail}")]
-    #[diagnostic(help("give a whole png or jpeg file"))]
-    Image {
-        /// The decoder's words.
-        detail: String,
-    },
-
-    /// Images of another size than the network's input.
-    #[error(
-        "is {}×{}×{} (height, width, channels), but the network takes {}×{}×{}",
-        found[0], found[1], found[2], wanted[0], wanted[1], wanted[2]
-    )]
-    #[diagnostic(help(
-        "`brooklet quantize` with --resize {} --crop {}x{} makes a model that takes images of \
-         any size; or give images of the network's size",
-        wanted[0].max(wanted[1]), wanted[0], wanted[1]
-    ))]
-    ImageSize {
-        /// Height, width, channels of the image after any --resize and --crop.
-        found: [usize; 3],
-        /// Height, width, channels of the network's input.
-        wanted: [usize; 3],
-    },
-
-    /// A crop that does not fit into the image.
-    #[error("is {}×{}, too small to crop {}×{} from", found[0], found[1], crop[0], crop[1])]
-    #[diagnostic(help(
-        "`brooklet quantize` with --resize {} scales images before they are cropped; or give \
-         larger ones",
-        crop[0].max(crop[1])
-    ))]
-    CropSize {
-        /// Height and width of the image.
-        found: [usize; 2],
-        /// Height and width of the crop.
-        crop: [usize; 2],
-    },
-
-    /// The float network computes NaN or infinity.
-    #[error("the float network computes values that are not finite here")]
-    #[diagnostic(help(
-        "check --mean and --std, and that the network was trained to the end: its weights may be \
-         far too large"
-    ))]
-    Overflows,
-
-    /// The float engine refused the network or failed while running it.
-    #[error("the float engine failed: {detail}")]
-    #[diagnostic(help("this is a bug in brooklet: please report it with the network"))]
-    Engine {
-        /// The engine's own words.
-        detail: String,
     },
 }
 
 /// A problem on its way to the place that knows the file's name.
 #[derive(Debug)]
-pub struct Fault {
+pub struct LayerProblem {
     /// The layer or tensor, if known.
     pub layer: Option<String>,
     /// What is wrong.
     pub problem: Problem,
 }
 
-impl From<Problem> for Fault {
+impl From<Problem> for LayerProblem {
     fn from(problem: Problem) -> Self {
-        Fault { layer: None, problem }
+        LayerProblem { layer: None, problem }
     }
 }
 
-impl From<FileProblem> for Fault {
+impl From<FileProblem> for LayerProblem {
     fn from(problem: FileProblem) -> Self {
         Problem::from(problem).into()
     }
 }
 
-impl From<std::io::Error> for Fault {
+impl From<std::io::Error> for LayerProblem {
     fn from(error: std::io::Error) -> Self {
         FileProblem::from(error).into()
     }
 }
 
-impl Fault {
+impl LayerProblem {
     /// Names the file.
-    pub fn in_file(self, file: &Path) -> Error {
-        Error { file: file.to_owned(), layer: self.layer, problem: self.problem }
+    pub fn in_file(self, file: &Path) -> ImportError {
+        ImportError { file: file.to_owned(), layer: self.layer, problem: self.problem }
     }
 }
 
-/// Adds the layer's name to a fault that has none yet.
+/// Adds the layer's name to a problem that has none yet.
 pub trait AtLayer<T> {
     /// Adds the name.
     ///
     /// # Errors
     ///
-    /// The fault, with the name.
-    fn at(self, layer: &str) -> Result<T, Fault>;
+    /// The problem, with the name.
+    fn at(self, layer: &str) -> Result<T, LayerProblem>;
 }
 
-impl<T, E: Into<Fault>> AtLayer<T> for Result<T, E> {
-    fn at(self, layer: &str) -> Result<T, Fault> {
+impl<T, E: Into<LayerProblem>> AtLayer<T> for Result<T, E> {
+    fn at(self, layer: &str) -> Result<T, LayerProblem> {
         self.map_err(|error| {
-            let mut fault = error.into();
-            fault.layer.get_or_insert_with(|| layer.to_owned());
-            fault
+            let mut problem = error.into();
+            problem.layer.get_or_insert_with(|| layer.to_owned());
+            problem
         })
     }
 }

@@ -21,7 +21,7 @@ pub use network::Imported;
 pub use rewrite::channels::Channels;
 pub use weights::Weights;
 
-use crate::error::{Error, Fault, Problem};
+use crate::error::{ImportError, LayerProblem, Problem};
 use crate::format::Format;
 use crate::weights::{pytorch, safetensors};
 use brooklet_files::{self as files, Limit};
@@ -39,12 +39,12 @@ pub struct Options {
 }
 
 /// Reads the network in `path`.
-pub fn load(path: impl AsRef<Path>, options: &Options) -> Result<Imported, Error> {
+pub fn load(path: impl AsRef<Path>, options: &Options) -> Result<Imported, ImportError> {
     let path = path.as_ref();
-    load_file(path, options).map_err(|fault| fault.in_file(path))
+    load_file(path, options).map_err(|problem| problem.in_file(path))
 }
 
-fn load_file(path: &Path, options: &Options) -> Result<Imported, Fault> {
+fn load_file(path: &Path, options: &Options) -> Result<Imported, LayerProblem> {
     let bytes = files::read(path, Limit::Network)?;
     let content = Format::of_content(&bytes[..bytes.len().min(64)], bytes.len() as u64);
     let kind = match (Format::of_extension(path), content) {

@@ -19,31 +19,25 @@ use crate::program::{Layer, Program};
 use crate::records::{set_add, set_softmax};
 
 /// Why networks cannot be an ensemble.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Misfit {
     /// Not the same pixels, or not the same int8 numbers for them.
     #[error("takes other images than the first member")]
-    #[diagnostic(help("quantize all members with the same input size, --mean and --std"))]
     Input,
     /// Other preprocessing.
     #[error("prepares images otherwise than the first member")]
-    #[diagnostic(help("quantize all members with the same --resize, --crop, --mean and --std"))]
     Preprocessing,
     /// Not the same classes.
     #[error("tells other classes apart than the first member")]
-    #[diagnostic(help("an ensemble's members tell the same classes apart, in the same order"))]
     Classes,
     /// Scores whose probabilities are no softmax.
     #[error("has one score, or scores behind a sigmoid: only softmaxes are averaged")]
-    #[diagnostic(help("an ensemble's members have a score for each class, of which one is right"))]
     Scores,
     /// More than the model format can number.
     #[error("makes an ensemble of more than {} layers", u16::MAX - 1)]
-    #[diagnostic(help("leave out a member"))]
     Layers,
     /// Logits whose scale is out of all proportion.
     #[error("has logits whose scale no softmax takes")]
-    #[diagnostic(help("quantize it again, on images like those it will see"))]
     Logits,
 }
 

@@ -1,6 +1,5 @@
 //! Model files on the host: reading, running, writing.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 #[cfg(target_arch = "x86_64")]
@@ -23,52 +22,27 @@ pub struct ModelError {
     pub problem: ModelProblem,
 }
 
-impl miette::Diagnostic for ModelError {
-    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        self.problem.help()
-    }
-}
-
 /// What is wrong with a model file.
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[derive(Debug, thiserror::Error)]
 pub enum ModelProblem {
     /// It cannot be read.
     #[error(transparent)]
-    #[diagnostic(transparent)]
     File(FileProblem),
     /// There is no plan for it.
     #[error("{0}")]
-    #[diagnostic(help("check that the network is built of residual blocks"))]
     Uncuttable(Uncuttable),
     /// The machine cannot run the kernels that were asked for.
     #[error("this machine lacks what backend {backend} needs")]
-    #[diagnostic(help("without --backend, the fastest that it has is taken"))]
     Backend {
         /// Their name.
         backend: &'static str,
     },
     /// The core refused it.
     #[error("{error}")]
-    #[diagnostic(help("{}", remedy(error)))]
     Refused {
         /// The core's words.
         error: brooklet::Error,
     },
-}
-
-fn remedy(error: &brooklet::Error) -> &'static str {
-    use brooklet::Error as E;
-    match error {
-        E::BadMagic => "give a .brook file; `brooklet quantize` makes one from a network",
-        E::TooShort { .. } | E::Checksum { .. } => {
-            "the file was damaged on its way: copy or quantize it again"
-        }
-        E::UnsupportedVersion { .. } => "quantize the network again with this version of brooklet",
-        E::Packing { .. } => {
-            "pack it for the kernels that shall run it: brooklet plan MODEL --backend NAME -o PACKED"
-        }
-        _ => "quantize the network again; if it happens again, report it with the network",
-    }
 }
 
 /// A model file in memory, checked.

@@ -7,7 +7,6 @@ use board_build::Spec;
 use brooklet::format::{LayerRecord, Operator, Packing};
 use brooklet::kernels::Isa;
 use brooklet::ops;
-use miette::Diagnostic;
 
 use crate::cost::Coefficients;
 use crate::knapsack::{self, Choice};
@@ -16,14 +15,24 @@ use crate::plan::{Goal, Plan, Uncuttable, plan};
 use crate::program::Program;
 
 /// A board whose description names a backend that does not exist.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Diagnostic)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("boards/{board}/board.toml: there is no backend `{backend}`")]
-#[diagnostic(help("`brooklet plan --help` lists those that there are"))]
 pub struct NoSuchBackend {
     /// The board.
     pub board: String,
     /// What it names.
     pub backend: String,
+}
+
+/// Why a model is not packed for a board.
+#[derive(Debug, thiserror::Error)]
+pub enum PackError {
+    /// The board's description is wrong.
+    #[error(transparent)]
+    NoSuchBackend(#[from] NoSuchBackend),
+    /// The model is refused, or cannot be written.
+    #[error(transparent)]
+    Model(#[from] ModelError),
 }
 
 /// The kernels that a device has.
@@ -173,8 +182,9 @@ impl Kernels {
 ///
 /// # Errors
 ///
-/// If there is no plan for it, or the board's `board.toml` names kernels that there are not.
-pub fn packed_for(spec: &Spec, file: &ModelFile) -> miette::Result<Option<ModelFile>> {
+/// [`PackError`] if there is no plan for it, or the board's `board.toml` names kernels that there
+/// are not.
+pub fn packed_for(spec: &Spec, file: &ModelFile) -> Result<Option<ModelFile>, PackError> {
     let kernels = Kernels::of(spec)?;
     let model = file.model();
     let runs = |packing: Packing| {
@@ -207,7 +217,7 @@ pub fn packed_into(
     folder: &Path,
     spec: &Spec,
     file: &ModelFile,
-) -> miette::Result<Option<ModelFile>> {
+) -> Result<Option<ModelFile>, PackError> {
     let Some(packed) = packed_for(spec, file)? else { return Ok(None) };
     let path = folder.join(file.path().file_name().unwrap_or("model.brook".as_ref()));
     fs::write(&path, packed.bytes()).map_err(|error| ModelError {

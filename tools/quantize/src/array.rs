@@ -12,7 +12,7 @@ use ndarray::{Array, Dimension};
 use ndarray_npy::{ReadNpyExt, ReadableElement};
 use zip::ZipArchive;
 
-use crate::error::{Fault, Problem};
+use crate::error::DataProblem;
 use brooklet_files::{self as files, Limit};
 
 /// Longest header that is read: NumPy itself writes a few hundred bytes at most.
@@ -153,11 +153,11 @@ pub(crate) struct Npz {
 }
 
 impl Npz {
-    pub(crate) fn open(path: &Path) -> Result<Self, Fault> {
+    pub(crate) fn open(path: &Path) -> Result<Self, DataProblem> {
         let (file, _) = files::open(path)?;
         let zip = ZipArchive::new(file).map_err(|error| {
             let detail = format!("is not an array of uint8 images, in an .npz file: {error}");
-            Problem::Data { detail }
+            DataProblem::Data { detail }
         })?;
         Ok(Self { zip })
     }

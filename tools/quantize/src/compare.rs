@@ -11,8 +11,8 @@ use serde::Serialize;
 use crate::channels::absorption::Shifts;
 use crate::channels::equalize::Factors;
 use crate::data::{Dataset, Preprocess};
-use crate::error::Failure;
-use crate::error::Problem;
+use crate::error::EngineError;
+use crate::error::QuantizeError;
 use crate::error::Unrepresentable;
 use crate::forward::BATCH;
 use crate::forward::{FloatModel, squared_error};
@@ -96,7 +96,7 @@ struct Sums {
 ///
 /// # Errors
 ///
-/// [`Failure`], also where the model is not of this network.
+/// [`QuantizeError`], also where the model is not of this network.
 pub fn layers(
     network: &Network,
     program: &Program,
@@ -104,7 +104,7 @@ pub fn layers(
     data: &Dataset,
     images: usize,
     mut done: impl FnMut(),
-) -> Result<Vec<Layer>, Failure> {
+) -> Result<Vec<Layer>, QuantizeError> {
     let joined = Fused::new(network)?;
     let fused = match differs(network, &joined, program) {
         None => joined,
@@ -158,7 +158,7 @@ pub fn layers(
             let run = |given: &[(NodeId, ArrayView4<'_, f32>)]| model.output(given, unit.output);
             let sum = &mut sums[index];
             // The logits, if this unit alone has such an output.
-            let error = |output: ArrayView4<'_, f32>| -> Result<f64, Problem> {
+            let error = |output: ArrayView4<'_, f32>| -> Result<f64, EngineError> {
                 if unit.output == logits {
                     return Ok(squared_error(output, right));
                 }

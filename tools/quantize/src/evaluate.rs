@@ -1,13 +1,12 @@
 //! Counts how good a model's answers are.
 
-use miette::IntoDiagnostic;
 use ndarray::Array2;
-use ndarray_npy::WriteNpyExt;
+use ndarray_npy::{WriteNpyError, WriteNpyExt};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::data::Dataset;
-use crate::error::Error;
+use crate::error::DataError;
 use crate::model_file::{Answer, Simulator};
 
 /// How good the answers are. Shares are of 1.
@@ -36,7 +35,7 @@ pub fn answers(
     data: &Dataset,
     range: std::ops::Range<usize>,
     done: impl Fn() + Sync,
-) -> Result<Vec<(Answer, Option<usize>)>, Error> {
+) -> Result<Vec<(Answer, Option<usize>)>, DataError> {
     range
         .into_par_iter()
         .map_init(
@@ -141,13 +140,16 @@ pub fn score(
 /// # Errors
 ///
 /// None in practice: memory takes what is written.
-pub fn logits_npy(answers: &[(Answer, Option<usize>)], int16: bool) -> miette::Result<Vec<u8>> {
+pub fn logits_npy(
+    answers: &[(Answer, Option<usize>)],
+    int16: bool,
+) -> Result<Vec<u8>, WriteNpyError> {
     let (logits, mut bytes) = (logits(answers), Vec::new());
     let written = match int16 {
         true => logits.write_npy(&mut bytes),
         false => logits.mapv(|logit| logit as i8).write_npy(&mut bytes),
     };
-    written.into_diagnostic()?;
+    written?;
     Ok(bytes)
 }
 

@@ -12,7 +12,7 @@ use rten::{Model, ModelOptions, Value, ValueOrView};
 use rten_tensor::NdTensorView;
 use rten_tensor::prelude::*;
 
-use crate::error::Problem;
+use crate::error::EngineError;
 use crate::fuse::Fused;
 use crate::network::{Network, NodeId, Op, Pads, Shape};
 use crate::proto::{
@@ -61,23 +61,26 @@ pub struct FloatModel {
 
 impl FloatModel {
     /// Prepares a network.
-    pub fn new(network: &Network) -> Result<FloatModel, Problem> {
+    pub fn new(network: &Network) -> Result<FloatModel, EngineError> {
         Self::part(network, 1..=network.output())
     }
 
     /// Prepares these nodes of a network alone, to be [continued](Self::continued) from the maps
     /// that they read: of a large network that takes much less.
-    pub fn part(network: &Network, nodes: RangeInclusive<NodeId>) -> Result<FloatModel, Problem> {
+    pub fn part(
+        network: &Network,
+        nodes: RangeInclusive<NodeId>,
+    ) -> Result<FloatModel, EngineError> {
         let inputs = nodes.clone().flat_map(|node| &network.nodes[node].inputs);
         let read: BTreeSet<NodeId> = inputs.copied().filter(|node| !nodes.contains(node)).collect();
         let bytes = encode(network, &nodes, &read).encode_to_vec();
         let mut options = ModelOptions::with_all_ops();
         options.enable_optimization(false).prepack_weights(true);
-        let model = options.load(bytes).map_err(engine)?;
+        let model = options.load(bytes).map_err(EngineError::new)?;
         let ids = (0..network.nodes.len())
             .map(|id| {
                 let known = nodes.contains(&id) || read.contains(&id);
-                known.then(|| model.node_id(&value(id)).map_err(engine)).transpose()
+                known.then(|| model.node_id(&value(id)).map_err(EngineError::new)).transpose()
             })
             .collect::<Result<_, _>>()?;
         Ok(FloatModel { model, ids, input: network.input, logits: network.logits() })
@@ -85,11 +88,11 @@ impl FloatModel {
 
     /// The logits, `[images, classes]`, of a batch `[images, height, width, channels]` of
     /// normalized images.
-    pub fn run(&self, batch: ArrayView4<'_, f32>) -> Result<Array2<f32>, Problem> {
+    pub fn run(&self, batch: ArrayView4<'_, f32>) -> Result<Array2<f32>, EngineError> {
         let mut values = self.values(batch, &[self.logits])?;
-        let logits = values.pop().ok_or_else(|| engine("it gave no output"))?;
+        let logits = values.pop().ok_or_else(|| EngineError::new("it gave no output"))?;
         let (count, classes) = (logits.dim().0, logits.len() / logits.dim().0.max(1));
-        logits.into_shape_with_order((count, classes)).map_err(engine)
+        logits.into_shape_with_order((count, classes)).map_err(EngineError::new)
     }
 
     /// Hands every node's output to `visit`, in the network's order, as `[images, height,
@@ -99,7 +102,7 @@ impl FloatModel {
         &self,
         batch: ArrayView4<'_, f32>,
         mut visit: impl FnMut(NodeId, ArrayView4<'_, f32>),
-    ) -> Result<(), Problem> {
+    ) -> Result<(), EngineError> {
         visit(0, batch.view());
         let nodes: Vec<NodeId> = (1..self.ids.len()).collect();
         for (node, map) in nodes.iter().zip(self.values(batch, &nodes)?) {
@@ -113,10 +116,10 @@ impl FloatModel {
         &self,
         batch: ArrayView4<'_, f32>,
         nodes: &[NodeId],
-    ) -> Result<Vec<Array4<f32>>, Problem> {
+    ) -> Result<Vec<Array4<f32>>, EngineError> {
         let (_, height, width, channels) = batch.dim();
         if [height, width, channels] != self.input {
-            return Err(engine(format!(
+            return Err(EngineError::new(format!(
                 "a batch of {:?} for an input of {:?}",
                 [height, width, channels],
                 self.input
@@ -130,7 +133,7 @@ impl FloatModel {
         &self,
         batch: ArrayView4<'b, f32>,
         fused: &Fused<'_>,
-    ) -> Result<Maps<'b>, Problem> {
+    ) -> Result<Maps<'b>, EngineError> {
         let input = batch.permuted_axes([0, 3, 1, 2]);
         let nodes: Vec<NodeId> = fused.units.iter().skip(1).map(|unit| unit.output).collect();
         let outputs = self.continued(&[(0, input)], &nodes)?;
@@ -138,7 +141,7 @@ impl FloatModel {
         Ok(Maps {
             input,
             outputs,
-            logits: logits.ok_or_else(|| engine("no unit makes the logits"))?,
+            logits: logits.ok_or_else(|| EngineError::new("no unit makes the logits"))?,
         })
     }
 
@@ -147,8 +150,8 @@ impl FloatModel {
         &self,
         given: &[(NodeId, ArrayView4<'_, f32>)],
         node: NodeId,
-    ) -> Result<Array4<f32>, Problem> {
-        self.continued(given, &[node])?.pop().ok_or_else(|| engine("it gave no output"))
+    ) -> Result<Array4<f32>, EngineError> {
+        self.continued(given, &[node])?.pop().ok_or_else(|| EngineError::new("it gave no output"))
     }
 
     /// The outputs of some nodes, where those of others are given; what lies between is computed.
@@ -157,7 +160,7 @@ impl FloatModel {
         &self,
         given: &[(NodeId, ArrayView4<'_, f32>)],
         nodes: &[NodeId],
-    ) -> Result<Vec<Array4<f32>>, Problem> {
+    ) -> Result<Vec<Array4<f32>>, EngineError> {
         let known = given.iter().filter_map(|(node, map)| Some((self.ids[*node]?, map)));
         let maps: Vec<_> = known.map(|(id, map)| (id, map.as_standard_layout())).collect();
         let inputs: Vec<(rten::NodeId, ValueOrView<'_>)> = maps
@@ -168,25 +171,22 @@ impl FloatModel {
                 (*id, view.into())
             })
             .collect();
-        let unknown = || engine("the part that is run does not make this map");
+        let unknown = || EngineError::new("the part that is run does not make this map");
         let outputs = nodes.iter().map(|&node| self.ids[node].ok_or_else(unknown));
         let outputs: Vec<rten::NodeId> = outputs.collect::<Result<_, _>>()?;
-        let values = self.model.run(inputs, &outputs, None).map_err(engine)?;
+        let values = self.model.run(inputs, &outputs, None).map_err(EngineError::new)?;
         values.into_iter().map(array).collect()
     }
 }
 
-fn engine(detail: impl ToString) -> Problem {
-    Problem::Engine { detail: detail.to_string() }
-}
-
-fn array(value: Value) -> Result<Array4<f32>, Problem> {
+fn array(value: Value) -> Result<Array4<f32>, EngineError> {
     let Value::FloatTensor(tensor) = value else {
-        return Err(engine("an output is not float"));
+        return Err(EngineError::new("an output is not float"));
     };
     let shape = tensor.shape().to_vec();
-    let array = ndarray::ArrayD::from_shape_vec(shape, tensor.into_data()).map_err(engine)?;
-    array.into_dimensionality::<Ix4>().map_err(engine)
+    let array =
+        ndarray::ArrayD::from_shape_vec(shape, tensor.into_data()).map_err(EngineError::new)?;
+    array.into_dimensionality::<Ix4>().map_err(EngineError::new)
 }
 
 /// Name of a node's output in the ONNX model.

@@ -11,7 +11,6 @@ pub mod array;
 pub mod channels;
 pub mod compare;
 pub mod data;
-mod decode;
 pub mod error;
 pub mod evaluate;
 pub mod forward;

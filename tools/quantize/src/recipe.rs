@@ -8,8 +8,8 @@ use crate::channels::absorption;
 use crate::channels::equalize;
 use crate::channels::equalize::Factors;
 use crate::data::{Dataset, Preprocess};
-use crate::error::Failure;
-use crate::error::Problem;
+use crate::error::EngineError;
+use crate::error::QuantizeError;
 use crate::error::Unrepresentable;
 use crate::forward::BATCH;
 use crate::forward::{FloatModel, squared_error};
@@ -168,14 +168,14 @@ impl Recipe {
     ///
     /// # Errors
     ///
-    /// [`Failure`] says what went wrong.
+    /// [`QuantizeError`] says what went wrong.
     pub fn run(
         &self,
         network: &Network,
         data: &Dataset,
         preprocess: &Preprocess,
         progress: &dyn Progress,
-    ) -> Result<Quantized, Failure> {
+    ) -> Result<Quantized, QuantizeError> {
         let with = |step| self.effort != Effort::Fast && !self.without.contains(&step);
         let (images, samples) = match self.effort {
             Effort::Fast | Effort::Default => (1_000, 50_000),
@@ -258,7 +258,7 @@ impl Recipe {
         preprocess: &Preprocess,
         options: &learn::Options,
         progress: &dyn Progress,
-    ) -> Result<(Quantized, Vec<f64>), Failure> {
+    ) -> Result<(Quantized, Vec<f64>), QuantizeError> {
         let equalization = factors.names(network);
         let network = factors.apply(network);
         let fused = self.fused(&network)?;
@@ -309,7 +309,7 @@ fn measure(
     fused: &Fused<'_>,
     data: &Dataset,
     progress: &dyn Progress,
-) -> Result<(Histograms, Array2<f32>), Failure> {
+) -> Result<(Histograms, Array2<f32>), QuantizeError> {
     let model = FloatModel::new(network)?;
     let mut histograms: Histograms =
         fused.calibrated().map(|node| (node, Histogram::default())).collect();
@@ -337,13 +337,12 @@ fn measure(
             }
         })?;
         if let Some(node) = overflow {
-            return Err(Failure::Overflows { layer: network.nodes[node].source.clone() });
+            return Err(QuantizeError::Overflows { layer: network.nodes[node].source.clone() });
         }
         progress.advance(batch.len_of(Axis(0)));
     }
     let views: Vec<_> = logits.iter().map(|rows| rows.view()).collect();
-    let logits = concatenate(Axis(0), &views)
-        .map_err(|error| Problem::Engine { detail: error.to_string() })?;
+    let logits = concatenate(Axis(0), &views).map_err(|error| EngineError::new(error))?;
     Ok((histograms, logits))
 }
 
@@ -354,7 +353,7 @@ fn choose(
     data: &Dataset,
     histograms: &[(NodeId, Histogram)],
     progress: &dyn Progress,
-) -> Result<Vec<(NodeId, Range)>, Failure> {
+) -> Result<Vec<(NodeId, Range)>, QuantizeError> {
     let model = FloatModel::new(network)?;
     let logits = network.logits();
     let mut candidates: Vec<Candidates> = Vec::new();

@@ -11,7 +11,7 @@
 use ndarray::Axis;
 
 use crate::data::Dataset;
-use crate::error::Failure;
+use crate::error::QuantizeError;
 use crate::evaluate::best;
 use crate::forward::FloatModel;
 use crate::network::QuantizedNode;
@@ -197,7 +197,7 @@ impl Spread {
     /// # Errors
     ///
     /// As of running the network.
-    pub fn of(network: &Network, data: &Dataset) -> Result<Option<Self>, Failure> {
+    pub fn of(network: &Network, data: &Dataset) -> Result<Option<Self>, QuantizeError> {
         let of_image = |op: &Op, inputs: &[usize]| matches!(op, Op::Conv(_)) && inputs == [0];
         let first = network.nodes.iter().position(|node| of_image(&node.op, &node.inputs));
         let Some((first, statistics)) =

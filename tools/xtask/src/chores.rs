@@ -1,7 +1,7 @@
 //! The chores, but for the demo, the benchmark, and what CI runs.
 
 use brooklet::kernels::Isa;
-use brooklet_firmware::{Error, Registry, Spec, Toolchain, compile, ensure_qemu, size};
+use brooklet_firmware::{FirmwareError, Registry, Spec, Toolchain, compile, ensure_qemu, size};
 
 use crate::steps::{Failure, Lane, run_phases, say, step};
 
@@ -74,7 +74,7 @@ pub(crate) fn builds(registry: &Registry, each: bool) -> Lane<'_> {
                 for features in forms.chain([&UNION[..]]) {
                     let features = [&[backend], features].concat();
                     match compile::runtime(registry, target, &features, &mut say) {
-                        Err(Error::Build { output, .. }) if output.contains(PANIC) => {
+                        Err(FirmwareError::Build { output, .. }) if output.contains(PANIC) => {
                             return Err(Failure(CAN_PANIC.into()));
                         }
                         built => built?,
@@ -86,7 +86,7 @@ pub(crate) fn builds(registry: &Registry, each: bool) -> Lane<'_> {
             let Isa { name: backend, target, .. } = Isa::ARMV6M;
             let target = target.unwrap_or_default();
             match compile::runtime(registry, target, &[backend, "planted-panic"], &mut say) {
-                Err(Error::Build { output, .. }) if output.contains(PANIC) => Ok(()),
+                Err(FirmwareError::Build { output, .. }) if output.contains(PANIC) => Ok(()),
                 Err(other) => Err(other.into()),
                 Ok(_) => Err(Failure("error: a planted panic was not found".into())),
             }

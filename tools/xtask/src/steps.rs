@@ -9,8 +9,7 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use brooklet_firmware::Error;
-use miette::Diagnostic;
+use brooklet_firmware::FirmwareError;
 
 /// Why a step or a chore failed, in words.
 pub(crate) struct Failure(pub(crate) String);
@@ -21,15 +20,15 @@ impl fmt::Display for Failure {
     }
 }
 
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
+impl From<FirmwareError> for Failure {
+    fn from(error: FirmwareError) -> Self {
         let mut text = format!("error: {error}");
         let mut cause = std::error::Error::source(&error);
         while let Some(error) = cause {
             text.push_str(&format!("\n  because: {error}"));
             cause = error.source();
         }
-        if let Some(help) = error.help() {
+        if let Some(help) = error.remedy() {
             text.push_str(&format!("\n  help: {help}"));
         }
         Self(text)

@@ -4,11 +4,11 @@ use std::fmt;
 
 use brooklet::Feature;
 use brooklet_firmware::{Options, Registry, size};
-use miette::miette;
 use serde::Serialize;
 
 use super::flash::{Started, infer, start};
 use super::{Output, bytes, say, spinner};
+use crate::failure::{Result, failure};
 use crate::report::{percent, table, thousands};
 use brooklet_files::InputPath;
 use brooklet_firmware::cycles;
@@ -76,14 +76,14 @@ struct Layer {
 }
 
 /// Runs the command.
-pub fn run(args: &Args, output: Output) -> miette::Result<()> {
+pub fn run(args: &Args, output: Output) -> Result<()> {
     let file = ModelFile::open(&args.model)?;
     if args.cycles {
         let registry = Registry::find()?;
         let boards = registry.boards().iter().filter(|spec| cycles::are_known(spec));
         if !cycles::are_known(registry.board(&args.board)?) {
             let known: Vec<&str> = boards.map(|spec| spec.name.as_str()).collect();
-            return Err(miette!(
+            return Err(failure!(
                 help = format!("boards whose core's timings are known: {}", known.join(", ")),
                 "--cycles: those of the core of {} are not known",
                 args.board,
@@ -102,7 +102,9 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let profile = board.link().profile()?;
     if profile.stack_bytes > spec.stack_bytes {
         let (taken, kept) = (profile.stack_bytes, spec.stack_bytes);
-        return Err(brooklet_firmware::Error::Stack { board: spec.name, taken, kept }.into());
+        return Err(
+            brooklet_firmware::FirmwareError::Stack { board: spec.name, taken, kept }.into()
+        );
     }
     let cycles = match args.cycles {
         true => Some(cycles::estimate(&board.counts()?)),

@@ -6,6 +6,7 @@ use brooklet_firmware::{Registry, Spec};
 use serde::Serialize;
 
 use super::Output;
+use crate::failure::Result;
 use crate::report::{table, thousands};
 
 /// A board.
@@ -48,7 +49,7 @@ impl From<&Spec> for Board {
 struct Report(Vec<Board>);
 
 /// Runs the command.
-pub fn run(output: Output) -> miette::Result<()> {
+pub fn run(output: Output) -> Result<()> {
     output.print(&Report(Registry::find()?.boards().iter().map(Board::from).collect()))
 }
 

@@ -4,11 +4,11 @@ use std::fmt;
 use std::path::PathBuf;
 
 use brooklet::SelfTest;
-use miette::miette;
 use serde::Serialize;
 
 use super::Output;
 use super::choice::choice;
+use crate::failure::{Result, failure};
 use crate::report::thousands;
 use brooklet_files::InputPath;
 use brooklet_plan::model_file::{HostBackend, ModelFile};
@@ -36,7 +36,7 @@ struct Report {
 }
 
 /// Runs the command.
-pub fn run(args: &Args, output: Output) -> miette::Result<()> {
+pub fn run(args: &Args, output: Output) -> Result<()> {
     let file = ModelFile::open(&args.model)?;
     let model = file.model();
     let mut report = Report {
@@ -57,7 +57,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
             SelfTest::NoneStored => {}
             SelfTest::Passed { .. } => report.backends.push(simulator.backend()),
             SelfTest::Differs { image } => {
-                return Err(miette!(
+                return Err(failure!(
                     help = "quantize the network again; if it happens again, this is a bug in a \
                             kernel: please report it",
                     "{}: self-test: backend {} gives other bytes for test image {image} than \

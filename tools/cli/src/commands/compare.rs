@@ -1,13 +1,13 @@
 //! `brooklet compare`: a network and its model, side by side.
 
 use brooklet_firmware::Registry;
-use miette::miette;
 use ndarray::{Array2, Axis, concatenate};
 
 use super::choice::choice;
 use super::quantize::{arch, failed, size};
 use super::{Output, inspect, progress};
 use crate::commands::choice::VariantArgs;
+use crate::failure::{Result, failure};
 use crate::report::comparison::{Comparison, Parted};
 use crate::report::contents::Contents;
 use crate::report::page;
@@ -15,7 +15,6 @@ use brooklet_files::text;
 use brooklet_files::{InputData, InputPath, OutputPath};
 use brooklet_import as import;
 use brooklet_import::Channels;
-use brooklet_import::error::{Error, Problem};
 use brooklet_import::network::Network;
 use brooklet_import::{Arch, Imported};
 use brooklet_plan::cost;
@@ -27,6 +26,7 @@ use brooklet_plan::program::Program;
 use brooklet_quantize::advice::advice;
 use brooklet_quantize::compare;
 use brooklet_quantize::data::Dataset;
+use brooklet_quantize::error::EngineError;
 use brooklet_quantize::evaluate::{self, FloatAnswers, answers, score};
 use brooklet_quantize::forward::BATCH;
 use brooklet_quantize::forward::FloatModel;
@@ -72,8 +72,8 @@ fn float_logits(
     data: &Dataset,
     count: usize,
     args: &Args,
-) -> miette::Result<Array2<f32>> {
-    let at = |problem| Error { file: args.network.to_path_buf(), layer: None, problem };
+) -> Result<Array2<f32>> {
+    let at = |error: EngineError| failed(&args.network, error.into());
     let model = FloatModel::new(network).map_err(at)?;
     let bar = progress(count, "in float");
     let mut parts = Vec::new();
@@ -84,24 +84,23 @@ fn float_logits(
     }
     bar.finish_and_clear();
     let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
-    let wrong = |error: ndarray::ShapeError| at(Problem::Engine { detail: error.to_string() });
-    Ok(concatenate(Axis(0), &views).map_err(wrong)?)
+    Ok(concatenate(Axis(0), &views)?)
 }
 
 /// The model with its weights packed for a board's kernels.
-fn planned(file: &ModelFile, program: Program, board: &str) -> miette::Result<ModelFile> {
+fn planned(file: &ModelFile, program: Program, board: &str) -> Result<ModelFile> {
     let registry = Registry::find()?;
     let spec = registry.board(board)?;
     let kernels = Kernels::of(spec)?;
     let costs = cost::similar(spec, kernels.packing());
     let (program, plan) = kernels
         .plan(program, Goal::Size, usize::MAX, &costs)
-        .map_err(|error| miette!("{}: {error}", file.path().display()))?;
+        .map_err(|error| failure!("{}: {error}", file.path().display()))?;
     Ok(ModelFile::new(file.path(), program.write(&plan))?)
 }
 
 /// Runs the command.
-pub fn run(args: &Args, output: Output) -> miette::Result<()> {
+pub fn run(args: &Args, output: Output) -> Result<()> {
     let options = import::Options {
         arch: args.arch,
         variant: args.variant.into(),
@@ -111,10 +110,10 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let model = file.model();
     let network = match import::load(&args.network, &options)? {
         Imported::Float(network) => {
-            network.for_rgb(args.channels).map_err(|fault| fault.in_file(&args.network))?
+            network.for_rgb(args.channels).map_err(|problem| problem.in_file(&args.network))?
         }
         Imported::Quantized(_) => {
-            return Err(miette!(
+            return Err(failure!(
                 help = "give the float network that it was made of",
                 "{}: is int8 itself: there is nothing to compare with",
                 args.network.display(),
@@ -122,7 +121,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
         }
     };
     if file.input() != network.input {
-        return Err(miette!(
+        return Err(failure!(
             help = "give the network that the model was made of",
             "{}: takes {:?}, but {} takes {:?} (height, width, channels)",
             args.model.display(),

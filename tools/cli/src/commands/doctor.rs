@@ -3,23 +3,22 @@
 use std::fmt;
 use std::path::Path;
 
-use miette::{IntoDiagnostic, miette};
 use ndarray::{Array2, Array4, Axis, concatenate};
 use serde::Serialize;
 
 use super::choice::VariantArgs;
 use super::quantize::{arch, failed, size};
 use super::{Output, progress, read};
+use crate::failure::{Result, failure};
 use crate::report::{percent, table};
 use brooklet_files::{InputData, InputPath, Limit};
 use brooklet_import as import;
 use brooklet_import::Channels;
-use brooklet_import::error::Error;
 use brooklet_import::{Arch, Imported};
 use brooklet_plan::model_file::{HostBackend, ModelFile};
 use brooklet_plan::plan::{Goal, plan};
 use brooklet_quantize::data::{Dataset, Preprocess};
-use brooklet_quantize::error::Failure;
+use brooklet_quantize::error::EngineError;
 use brooklet_quantize::evaluate::best;
 use brooklet_quantize::forward::BATCH;
 use brooklet_quantize::forward::FloatModel;
@@ -106,7 +105,7 @@ struct Numbering {
 }
 
 /// The orders that classes may have: the data's, that of folders' names as numbers, that of a file.
-fn numberings(args: &Args, data: &Dataset) -> miette::Result<Vec<Numbering>> {
+fn numberings(args: &Args, data: &Dataset) -> Result<Vec<Numbering>> {
     let by_name = if data.classes().is_some() { "in order of names" } else { "as labelled" };
     let mut numberings = vec![Numbering { name: by_name, classes: None }];
     let Some(names) = data.classes() else { return Ok(numberings) };
@@ -122,7 +121,7 @@ fn numberings(args: &Args, data: &Dataset) -> miette::Result<Vec<Numbering>> {
     }
     if let Some(path) = &args.labels {
         let text = String::from_utf8(read(path, Limit::Text)?).map_err(|_| {
-            miette!(
+            failure!(
                 help = "give a text file with a line a class",
                 "{}: is not UTF-8 text",
                 path.display()
@@ -131,7 +130,7 @@ fn numberings(args: &Args, data: &Dataset) -> miette::Result<Vec<Numbering>> {
         let lines: Vec<&str> = text.lines().map(str::trim).collect();
         let place = |name: &String| {
             lines.iter().position(|line| line == name).ok_or_else(|| {
-                miette!(
+                failure!(
                     help =
                         "give the names of the data's classes, a line each, in the network's order",
                     "{}: has no line `{name}`, which is a class of {}",
@@ -140,7 +139,7 @@ fn numberings(args: &Args, data: &Dataset) -> miette::Result<Vec<Numbering>> {
                 )
             })
         };
-        let classes = names.iter().map(place).collect::<miette::Result<_>>()?;
+        let classes = names.iter().map(place).collect::<Result<_>>()?;
         numberings.push(Numbering { name: "as --labels", classes: Some(classes) });
     }
     Ok(numberings)
@@ -154,7 +153,7 @@ fn logits(
     preprocess: &Preprocess,
     channels: Channels,
     network: &Path,
-) -> miette::Result<Array2<f32>> {
+) -> Result<Array2<f32>> {
     let mut parts = Vec::new();
     match subject {
         Subject::Float(model) => {
@@ -165,14 +164,14 @@ fn logits(
                     batch = batch.as_standard_layout().into_owned();
                 }
                 let logits = model.run(batch.view());
-                parts.push(logits.map_err(|problem| failed(network, Failure::Engine(problem)))?);
+                parts.push(logits.map_err(|error| failed(network, error.into()))?);
             }
         }
         Subject::Quantized(quantized) => {
             let quantized = quantized.clone().for_rgb(channels);
-            let quantized = quantized.map_err(|fault| fault.in_file(network))?;
+            let quantized = quantized.map_err(|problem| problem.in_file(network))?;
             let program = lower(&quantized, preprocess).map_err(|error| error.in_file(network))?;
-            let plan = plan(&program, Goal::Size).into_diagnostic()?;
+            let plan = plan(&program, Goal::Size)?;
             let file = ModelFile::new(network, program.write(&plan))?;
             let mut simulator = file.simulator(HostBackend::Auto)?;
             let quantization = file.model().logits_quantization();
@@ -182,12 +181,12 @@ fn logits(
                 let answer = simulator.run(pixels.as_slice().unwrap_or(&[]));
                 let reals = answer.logits.iter().map(|&q| quantization.dequantize(q));
                 let row = Array2::from_shape_vec((1, answer.logits.len()), reals.collect());
-                parts.push(row.into_diagnostic()?);
+                parts.push(row?);
             }
         }
     }
     let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
-    concatenate(Axis(0), &views).into_diagnostic()
+    Ok(concatenate(Axis(0), &views)?)
 }
 
 /// Whether one does better than another beyond doubt: of the images that only one has right, it has
@@ -200,13 +199,13 @@ fn is_better(one: &Tried, other: &Tried) -> bool {
 }
 
 /// Runs the command.
-pub fn run(args: &Args, output: Output) -> miette::Result<()> {
+pub fn run(args: &Args, output: Output) -> Result<()> {
     let options = import::Options {
         arch: args.arch,
         variant: args.variant.into(),
         input: args.input.map(|size| size.map(|n| n as usize)),
     };
-    let at = |problem| Error { file: args.network.to_path_buf(), layer: None, problem };
+    let at = |error: EngineError| failed(&args.network, error.into());
     let (subject, input, classes) = match import::load(&args.network, &options)? {
         Imported::Float(network) => {
             let classes = network.nodes[network.logits()].shape.iter().product();
@@ -232,7 +231,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     images.retain(|_| known.next().unwrap_or(false));
     let labels: Vec<usize> = labels.into_iter().flatten().collect();
     if labels.is_empty() {
-        return Err(miette!(
+        return Err(failure!(
             help = "give a folder of images with a subfolder a class, a CIFAR-10 binary file, or an \
                     .npz file with labels",
             "{}: has no labels, by which right answers are known",

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use miette::miette;
 use serde::Serialize;
 
 use super::Output;
+use crate::failure::{Result, failure};
+use crate::remedies::Remedy;
 use crate::report::thousands;
 use brooklet_files::{InputPath, OutputPath};
 use brooklet_plan::ensemble::ensemble;
@@ -37,16 +38,16 @@ struct Report {
 }
 
 /// Runs the command.
-pub fn run(args: &Args, output: Output) -> miette::Result<()> {
+pub fn run(args: &Args, output: Output) -> Result<()> {
     let files = args.members.iter().map(ModelFile::open).collect::<Result<Vec<_>, _>>()?;
     let programs = files.iter().map(|file| Program::read(&file.model())).collect();
     let program = ensemble(programs).map_err(|(member, misfit)| {
-        let help = miette::Diagnostic::help(&misfit).map(|help| help.to_string());
-        miette!(help = help.unwrap_or_default(), "{}: {misfit}", args.members[member].display())
+        let help = misfit.remedy();
+        failure!(help = help.unwrap_or_default(), "{}: {misfit}", args.members[member].display())
     })?;
     // Each member could be planned, and between two of them little lives.
     let plan = plan(&program, Goal::Size).map_err(|error| {
-        miette!(help = "leave out a member", "{}: {error}", args.output.display())
+        failure!(help = "leave out a member", "{}: {error}", args.output.display())
     })?;
     let file = self_test::build(&program, &plan, &args.output)?;
     args.output.write(file.bytes())?;

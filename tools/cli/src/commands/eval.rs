@@ -5,12 +5,12 @@ use std::ops::Range;
 use std::path::Path;
 use std::time::Instant;
 
-use miette::miette;
 use ndarray::{ArrayView1, Ix1, Ix2, s};
 use serde::Serialize;
 
 use super::choice::choice;
 use super::{Output, progress, read, warn};
+use crate::failure::{Result, failure};
 use crate::report::percent;
 use brooklet_files::{InputData, InputPath, Limit, OutputPath};
 use brooklet_plan::model_file::{Answer, HostBackend, ModelFile};
@@ -66,12 +66,12 @@ struct Report {
 
 /// What the float network said of the images `range`, from a file of logits (float32,
 /// `[images, classes]`) or of best classes (uint8 or int64, `[images]`).
-fn float_answers(path: &Path, range: Range<usize>, classes: usize) -> miette::Result<FloatAnswers> {
+fn float_answers(path: &Path, range: Range<usize>, classes: usize) -> Result<FloatAnswers> {
     let bytes = read(path, Limit::Array)?;
     let first = range.start;
     let enough = |rows: usize| {
         (rows >= range.end).then_some(()).ok_or_else(|| {
-            miette!(
+            failure!(
                 help = "--limit the images, or give answers for all",
                 "{}: has answers for {rows} images, but images {} to {} are evaluated",
                 path.display(),
@@ -89,7 +89,7 @@ fn float_answers(path: &Path, range: Range<usize>, classes: usize) -> miette::Re
         let numbers = best.iter().map(|&class| known(class)).collect::<Option<_>>();
         return numbers.map(FloatAnswers::Best).ok_or_else(|| {
             let row = best.iter().position(|&class| known(class).is_none()).unwrap_or(0);
-            miette!(
+            failure!(
                 help = "give the best classes of the same network; they count from 0",
                 "{}: row {}: class {}, but the model's classes are 0 to {}",
                 path.display(),
@@ -100,7 +100,7 @@ fn float_answers(path: &Path, range: Range<usize>, classes: usize) -> miette::Re
         });
     }
     let logits = array::npy::<f32, Ix2>(&bytes).map_err(|error| {
-        miette!(
+        failure!(
             help = "give an .npy file of float32 logits [images, classes], or of the best \
                     classes as uint8 or int64 [images]",
             "{}: does not hold float logits: {error}",
@@ -109,7 +109,7 @@ fn float_answers(path: &Path, range: Range<usize>, classes: usize) -> miette::Re
     })?;
     enough(logits.nrows())?;
     if logits.ncols() != classes {
-        return Err(miette!(
+        return Err(failure!(
             help = "give the float logits of the same network",
             "{}: has {} logits an image, the model {classes}",
             path.display(),
@@ -119,7 +119,7 @@ fn float_answers(path: &Path, range: Range<usize>, classes: usize) -> miette::Re
     let logits = logits.slice(s![range, ..]).to_owned();
     let finite = |row: &ArrayView1<'_, f32>| row.iter().all(|logit| logit.is_finite());
     if let Some(row) = logits.outer_iter().position(|row| !finite(&row)) {
-        return Err(miette!(
+        return Err(failure!(
             help = "give the logits of a network whose training did not diverge, for these images",
             "{}: row {}: holds a logit that is not finite",
             path.display(),
@@ -130,7 +130,7 @@ fn float_answers(path: &Path, range: Range<usize>, classes: usize) -> miette::Re
 }
 
 /// Runs the command.
-pub fn run(args: &Args, output: Output) -> miette::Result<()> {
+pub fn run(args: &Args, output: Output) -> Result<()> {
     let file = ModelFile::open(&args.model)?;
     let model = file.model();
     let mut data = Dataset::open(&args.data, file.input(), &file.preprocess())?;
@@ -141,7 +141,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let end =
         args.limit.map_or(data.len(), |limit| data.len().min(args.skip.saturating_add(limit)));
     if args.skip >= end {
-        return Err(miette!(
+        return Err(failure!(
             help = "lower --skip or raise --limit",
             "{}: has {} images, and none is left to evaluate",
             args.data,
@@ -174,9 +174,9 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
 }
 
 /// Where a network of one score says class 1, as it is reported.
-fn threshold(args: &Args, file: &ModelFile) -> miette::Result<Option<f32>> {
+fn threshold(args: &Args, file: &ModelFile) -> Result<Option<f32>> {
     let remedy = |remedy: &'static str, what: &str| {
-        Err(miette!(help = remedy, "{}: --threshold: {what}", args.model.display()))
+        Err(failure!(help = remedy, "{}: --threshold: {what}", args.model.display()))
     };
     match (args.threshold, file.one_score()) {
         (None, None) => Ok(None),

@@ -8,10 +8,10 @@ use std::path::Path;
 
 use brooklet::Model;
 use brooklet_firmware::{Registry, Spec};
-use miette::miette;
 use serde::Serialize;
 
 use super::Output;
+use crate::failure::{Failure, Result, failure};
 use crate::report::{table, thousands};
 use brooklet_files::InputPath;
 use brooklet_plan::model_file::ModelFile;
@@ -49,7 +49,7 @@ pub(super) struct Verdict {
 
 impl Verdict {
     /// Of a model on a board, packed as `flash` does.
-    pub(super) fn new(spec: &Spec, file: &ModelFile) -> miette::Result<Self> {
+    pub(super) fn new(spec: &Spec, file: &ModelFile) -> Result<Self> {
         let packed = packed_for(spec, file)?;
         Ok(Self::of_packed(spec, &packed.as_ref().unwrap_or(file).model()))
     }
@@ -67,9 +67,9 @@ impl Verdict {
     }
 
     /// The error for a model that does not fit, `but` was made, if that is to be said.
-    pub(super) fn refused(&self, model: &Path, but: &str) -> miette::Report {
+    pub(super) fn refused(&self, model: &Path, but: &str) -> Failure {
         let (model, board, lacks) = (model.display(), &self.board, self.lacks());
-        miette!(help = self.remedy(), "{model}: {but}does not fit {board}: it lacks {lacks}")
+        failure!(help = self.remedy(), "{model}: {but}does not fit {board}: it lacks {lacks}")
     }
 
     /// What is lacking: `720 bytes of RAM`.
@@ -147,12 +147,12 @@ impl fmt::Display for Report {
 }
 
 /// Runs the command.
-pub fn run(args: &Args, output: Output) -> miette::Result<()> {
+pub fn run(args: &Args, output: Output) -> Result<()> {
     let file = ModelFile::open(&args.model)?;
     let model = file.model();
     let registry = Registry::find()?;
     let boards = registry.boards().iter().map(|spec| Verdict::new(spec, &file));
-    let boards = boards.collect::<miette::Result<_>>()?;
+    let boards = boards.collect::<Result<_>>()?;
     output.print(&Report {
         model_bytes: file.bytes().len(),
         arena_bytes: model.arena_bytes(),

@@ -4,12 +4,12 @@ use std::fmt;
 use std::path::Path;
 
 use brooklet_firmware::{Board, Loaded, Options, Registry, Spec};
-use miette::{IntoDiagnostic, miette};
 use serde::Serialize;
 
 use super::fit::Verdict;
 use super::run::ImageReport;
 use super::{Output, bytes, say, spinner};
+use crate::failure::{Result, failure};
 use crate::report::thousands;
 use brooklet_files::{InputPath, OutputPath, TemporaryFolder};
 use brooklet_plan::model_file::{Answer, HostBackend, ModelFile};
@@ -72,10 +72,10 @@ pub(crate) fn start(
     board: &str,
     ram: Option<u32>,
     options: &Options,
-) -> miette::Result<Started> {
+) -> Result<Started> {
     let registry = Registry::find()?;
     let spinner = spinner();
-    let folder = TemporaryFolder::new().into_diagnostic()?;
+    let folder = TemporaryFolder::new().map_err(|error| failure!("{error}"))?;
     let packed = match packed_into(folder.path(), registry.board(board)?, file)? {
         Some(packed) => {
             let path = file.path().display();
@@ -107,8 +107,11 @@ pub(crate) fn start(
 }
 
 /// An error that names the file that the user gave, not the one that was packed of it.
-fn named(mut error: brooklet_firmware::Error, file: &Path) -> brooklet_firmware::Error {
-    use brooklet_firmware::Error as E;
+fn named(
+    mut error: brooklet_firmware::FirmwareError,
+    file: &Path,
+) -> brooklet_firmware::FirmwareError {
+    use brooklet_firmware::FirmwareError as E;
     if let E::ModelTooLarge { path, .. } | E::ArenaTooLarge { path, .. } = &mut error {
         *path = file.to_owned();
     }
@@ -116,18 +119,18 @@ fn named(mut error: brooklet_firmware::Error, file: &Path) -> brooklet_firmware:
 }
 
 /// Sends an image, and waits for the answer.
-pub(crate) fn infer(board: &mut Board, file: &ModelFile, pixels: &[u8]) -> miette::Result<Answer> {
+pub(crate) fn infer(board: &mut Board, file: &ModelFile, pixels: &[u8]) -> Result<Answer> {
     let row = file.model().input().row_bytes();
     let answer = board.link().infer(pixels.chunks(row))?;
     Ok(file.answer(&answer.logits, &answer.output))
 }
 
 /// Has the board run the test images that the model carries: how many, if it carries some.
-fn self_test(board: &mut Board, name: &str) -> miette::Result<Option<u16>> {
+fn self_test(board: &mut Board, name: &str) -> Result<Option<u16>> {
     match board.link().self_test()? {
         (0, _) => Ok(None),
         (images, None) => Ok(Some(images)),
-        (_, Some(image)) => Err(miette!(
+        (_, Some(image)) => Err(failure!(
             help = "`brooklet check` runs the same images on the host: if it passes there, this is \
                     a bug in a kernel or in the board's emulation: please report it",
             "{name}: self-test: test image {image} gives other bytes than those that the model has",
@@ -136,7 +139,7 @@ fn self_test(board: &mut Board, name: &str) -> miette::Result<Option<u16>> {
 }
 
 /// Runs the command.
-pub fn run(args: &Args, output: Output) -> miette::Result<()> {
+pub fn run(args: &Args, output: Output) -> Result<()> {
     let file = ModelFile::open(&args.model)?;
     let (input, preprocess) = (file.input(), file.preprocess());
     // What cannot be read is known before the board is started.
@@ -146,7 +149,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
         .map(|path| read_image(path, input, &preprocess))
         .collect::<Result<Vec<_>, _>>()?;
     if args.check && args.run.is_empty() && file.model().test_images().len() == 0 {
-        return Err(miette!(
+        return Err(failure!(
             help = "add --run IMAGE, or store test images with `brooklet quantize --self-test 2`",
             "{}: there is nothing to check: no images were given, and the model carries no test \
              images",
@@ -178,7 +181,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
         if args.check {
             let expected = simulator.run(pixels);
             if answer != expected {
-                return Err(miette!(
+                return Err(failure!(
                     help =
                         "this is a bug in a kernel or in the board's emulation: please report it",
                     "{}: {} answers {:?}, the host {:?}",

@@ -1,9 +1,9 @@
 //! `brooklet inspect`: what is in a model file.
 
 use brooklet_firmware::{Registry, Spec};
-use miette::miette;
 
 use super::Output;
+use crate::failure::{Result, failure};
 use crate::report::contents::Contents;
 use brooklet_files::InputPath;
 use brooklet_plan::cost;
@@ -23,9 +23,9 @@ pub struct Args {
 }
 
 /// What the core of that board costs.
-pub(crate) fn costs(spec: &Spec) -> miette::Result<Coefficients> {
+pub(crate) fn costs(spec: &Spec) -> Result<Coefficients> {
     cost::of(spec).ok_or_else(|| {
-        miette!(
+        failure!(
             help = "the test `costs` of tools/cli counts all boards, and writes src/costs.json",
             "{}: nothing is known of what backend `{}` costs",
             spec.name,
@@ -35,7 +35,7 @@ pub(crate) fn costs(spec: &Spec) -> miette::Result<Coefficients> {
 }
 
 /// Runs the command.
-pub fn run(args: &Args, output: Output) -> miette::Result<()> {
+pub fn run(args: &Args, output: Output) -> Result<()> {
     let file = ModelFile::open(&args.model)?;
     let report = Contents::new(&file.model());
     let Some(board) = &args.board else { return output.print(&report) };

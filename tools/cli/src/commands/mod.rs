@@ -16,6 +16,7 @@ pub mod plan;
 pub mod quantize;
 pub mod run;
 
+use crate::failure::{Result, failure};
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::Path;
@@ -26,7 +27,7 @@ use serde::Serialize;
 
 use brooklet_files::text;
 use brooklet_files::{self as files, Limit};
-use brooklet_import::error::{Error, Fault};
+use brooklet_import::error::{ImportError, LayerProblem};
 
 /// How figures are printed.
 #[derive(Debug, Clone, Copy)]
@@ -37,11 +38,10 @@ pub struct Output {
 
 impl Output {
     /// Prints a report: as JSON, or for people.
-    pub(crate) fn print<T: Serialize + Display>(self, report: &T) -> miette::Result<()> {
+    pub(crate) fn print<T: Serialize + Display>(self, report: &T) -> Result<()> {
         let text = if self.json {
-            let json = serde_json::to_string_pretty(report).map_err(|error| {
-                miette::miette!("the report cannot be written as JSON: {error}")
-            })?;
+            let json = serde_json::to_string_pretty(report)
+                .map_err(|error| failure!("the report cannot be written as JSON: {error}"))?;
             text::json(&json) + "\n"
         } else {
             text::report(&report.to_string())
@@ -51,7 +51,7 @@ impl Output {
             // The reader, such as `head`, has seen enough.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             result => result.map_err(|error| {
-                miette::miette!(
+                failure!(
                     help = "check where the output goes, and the space that is left there",
                     "the report cannot be written: {error}"
                 )
@@ -61,8 +61,8 @@ impl Output {
 }
 
 /// The bytes of a file that the user named.
-pub(crate) fn read(path: &Path, limit: Limit) -> Result<Vec<u8>, Error> {
-    files::read(path, limit).map_err(|problem| Fault::from(problem).in_file(path))
+pub(crate) fn read(path: &Path, limit: Limit) -> Result<Vec<u8>, ImportError> {
+    files::read(path, limit).map_err(|problem| LayerProblem::from(problem).in_file(path))
 }
 
 /// A number of bytes as users write it: 196608, 192K, 4M.

@@ -11,6 +11,7 @@ use zerocopy::IntoBytes;
 use super::Output;
 use super::choice::VariantArgs;
 use super::quantize::{arch, size};
+use crate::failure::{Result, failure};
 use crate::report::thousands;
 use brooklet_files::OutputPath;
 use brooklet_import::{Arch, Variant};
@@ -62,7 +63,7 @@ impl fmt::Display for Report {
 }
 
 /// Runs the command.
-pub fn run(args: &Args, output: Output) -> miette::Result<()> {
+pub fn run(args: &Args, output: Output) -> Result<()> {
     let classes = args.classes.unwrap_or(args.arch.default_classes());
     let input = args.input.map(|size| size.map(|n| n as usize));
     let weights = args
@@ -74,7 +75,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
         let view = TensorView::new(Dtype::F32, tensor.shape().to_vec(), values.as_bytes());
         (name, view.expect("as many bytes as the shape has"))
     });
-    let file = serialize(views, None).map_err(|error| miette::miette!("{error}"))?;
+    let file = serialize(views, None).map_err(|error| failure!("{error}"))?;
     args.output.write(&file)?;
     output.print(&Report {
         network: args.output.to_path_buf(),

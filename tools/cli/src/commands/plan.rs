@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use brooklet::format::{Packing, WEIGHTS_ALIGN};
 use brooklet_firmware::{Registry, Spec};
-use miette::miette;
 use serde::Serialize;
 
 use super::choice::kernels;
 use super::fit::Verdict;
 use super::{Output, bytes};
+use crate::failure::{Failure, Result, failure};
 use crate::report::{self, thousands};
 use brooklet_files::text;
 use brooklet_files::{InputPath, OutputPath};
@@ -70,10 +70,10 @@ enum Optimize {
 
 impl Budget {
     /// The board, with as much memory as the options say.
-    pub(super) fn board(&self) -> miette::Result<Option<Spec>> {
+    pub(super) fn board(&self) -> Result<Option<Spec>> {
         let Some(name) = &self.board else {
             if self.optimize == Optimize::Speed {
-                return Err(miette!(
+                return Err(failure!(
                     help = "add --board NAME; `brooklet boards` lists them",
                     "--optimize speed needs to know how much RAM there is"
                 ));
@@ -91,7 +91,7 @@ impl Budget {
         self.flash.map(|bytes| bytes as usize)
     }
 
-    fn kernels(&self, board: Option<&Spec>) -> miette::Result<Option<Kernels>> {
+    fn kernels(&self, board: Option<&Spec>) -> Result<Option<Kernels>> {
         match (self.backend, board) {
             (Some(kernels), _) => Ok(Some(kernels)),
             (None, Some(spec)) => Ok(Some(Kernels::of(spec)?)),
@@ -106,7 +106,7 @@ impl Budget {
         program: Program,
         board: Option<&Spec>,
         network: &Path,
-    ) -> miette::Result<(usize, Vec<usize>)> {
+    ) -> Result<(usize, Vec<usize>)> {
         let packing = self.kernels(board)?.map_or(Packing::Ohwi, Kernels::packing);
         let program = program.packed(packing);
         let plan = plan(&program, Goal::Size).map_err(|error| uncuttable(&error, network))?;
@@ -129,7 +129,7 @@ impl Budget {
         program: Program,
         board: Option<&Spec>,
         network: &Path,
-    ) -> miette::Result<(Program, Plan)> {
+    ) -> Result<(Program, Plan)> {
         let kernels = self.kernels(board)?;
         let (goal, file_bytes) = match (self.optimize, board) {
             (Optimize::Speed, Some(spec)) => {
@@ -148,8 +148,8 @@ impl Budget {
     }
 }
 
-fn uncuttable(error: &Uncuttable, network: &Path) -> miette::Report {
-    miette!(help = "brooklet runs networks of residual blocks", "{}: {error}", network.display())
+fn uncuttable(error: &Uncuttable, network: &Path) -> Failure {
+    failure!(help = "brooklet runs networks of residual blocks", "{}: {error}", network.display())
 }
 
 /// Sizes are in bytes.
@@ -200,11 +200,11 @@ struct Holds {
 }
 
 /// Runs the command.
-pub fn run(args: &Args, output: Output) -> miette::Result<()> {
+pub fn run(args: &Args, output: Output) -> Result<()> {
     let file = ModelFile::open(&args.model)?;
     let board = args.budget.board()?;
     if board.is_none() && args.budget.flash.is_some() {
-        return Err(miette!(
+        return Err(failure!(
             help = "add --board NAME; `brooklet boards` lists them",
             "--flash needs to know for which kernels"
         ));

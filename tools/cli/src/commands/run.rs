@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::Output;
 use super::choice::choice;
+use crate::failure::Result;
 use crate::report::{percent, table};
 use brooklet_files::{InputPath, OutputPath};
 use brooklet_plan::model_file::{Answer, HostBackend, ModelFile};
@@ -145,7 +146,7 @@ fn softmax(logits: &[i16], quantization: Quantization) -> Vec<f64> {
 }
 
 /// Runs the command.
-pub fn run(args: &Args, output: Output) -> miette::Result<()> {
+pub fn run(args: &Args, output: Output) -> Result<()> {
     let file = ModelFile::open(&args.model)?;
     let mut simulator = file.simulator(args.backend)?;
     let (input, preprocess) = (file.input(), file.preprocess());

@@ -4,7 +4,7 @@ use ndarray::{ArrayD, Ix1, Ix2};
 
 use super::table::{Arch, Blocks, Family};
 use super::variant::{ShortcutOption, StrideIn, Variant};
-use crate::error::{AtLayer, Fault, Problem};
+use crate::error::{AtLayer, LayerProblem, Problem};
 use crate::network::{BatchNorm, Conv, Network, NodeId, Op, Subsample, Window, ohwi};
 use crate::weights::{Maker, Tensors, Weights};
 
@@ -24,7 +24,7 @@ impl Arch {
         input: Option<[usize; 2]>,
         classes: usize,
         seed: u64,
-    ) -> Result<Weights, Fault> {
+    ) -> Result<Weights, LayerProblem> {
         // A block's last convolution, of pre-activation networks: nothing scales behind it.
         let last = if self.family.has_bottlenecks() { 3 } else { variant.convs() };
         let part = if self.blocks == Blocks::PreActivation { "conv" } else { "bn" };
@@ -43,7 +43,7 @@ impl Arch {
         variant: Variant,
         tensors: Tensors,
         input: Option<[usize; 2]>,
-    ) -> Result<Network, Fault> {
+    ) -> Result<Network, LayerProblem> {
         let mut builder = Builder::new(self, variant, tensors, input)?;
         let output = builder.network()?;
         if let Some(key) = builder.tensors.names().next() {
@@ -67,7 +67,7 @@ impl Builder {
         mut variant: Variant,
         tensors: Tensors,
         input: Option<[usize; 2]>,
-    ) -> Result<Self, Fault> {
+    ) -> Result<Self, LayerProblem> {
         arch.check(&variant)?;
         let has = |conv: &u8| tensors.has(&format!("layer1.0.conv{conv}.weight"));
         let named = (1..=u8::MAX).take_while(has).count() as u8;
@@ -78,7 +78,7 @@ impl Builder {
         Ok(Self { arch, variant, tensors, network: Network::new([height, width, 3], "input")? })
     }
 
-    fn network(&mut self) -> Result<NodeId, Fault> {
+    fn network(&mut self) -> Result<NodeId, LayerProblem> {
         let Arch { family, width, stages, .. } = self.arch;
         let (stem, stride) = if family.is_imagenet() { (7, 2) } else { (3, 1) };
         let before = self.arch.blocks == Blocks::PreActivation;
@@ -112,7 +112,7 @@ impl Builder {
         prefix: &str,
         width: usize,
         stride: usize,
-    ) -> Result<NodeId, Fault> {
+    ) -> Result<NodeId, LayerProblem> {
         let key = |part: &str| format!("{prefix}.{part}");
         let bottleneck = self.arch.family.has_bottlenecks();
         let out = if bottleneck { 4 * width } else { width };
@@ -157,7 +157,7 @@ impl Builder {
         key: &impl Fn(&str) -> String,
         layers: &[(usize, usize, usize)],
         stride: usize,
-    ) -> Result<NodeId, Fault> {
+    ) -> Result<NodeId, LayerProblem> {
         let out = layers.last().map_or(0, |layer| layer.0);
         let changes = stride != 1 || self.network.nodes[x].shape[2] != out;
         let (mut main, mut fork) = (x, x);
@@ -181,7 +181,7 @@ impl Builder {
         key: &impl Fn(&str) -> String,
         out: usize,
         stride: usize,
-    ) -> Result<NodeId, Fault> {
+    ) -> Result<NodeId, LayerProblem> {
         let family = self.arch.family;
         let channels = self.network.nodes[x].shape[2];
         let changes = stride != 1 || channels != out;
@@ -214,7 +214,7 @@ impl Builder {
         self.network.push(Op::Subsample(subsample), &[x], &name).at(&name)
     }
 
-    fn relu(&mut self, x: NodeId) -> Result<NodeId, Fault> {
+    fn relu(&mut self, x: NodeId) -> Result<NodeId, LayerProblem> {
         let name = format!("{}.relu", self.network.nodes[x].source);
         self.network.push(Op::Relu, &[x], &name).at(&name)
     }
@@ -228,7 +228,7 @@ impl Builder {
         out: usize,
         kernel: usize,
         stride: usize,
-    ) -> Result<NodeId, Fault> {
+    ) -> Result<NodeId, LayerProblem> {
         let channels = self.network.nodes[x].shape[2];
         let weights = self.take(&format!("{conv}.weight"), &[out, channels, kernel, kernel])?;
         let bias = if self.arch.family.has_biases() {
@@ -250,16 +250,16 @@ impl Builder {
         }
     }
 
-    fn norm_relu(&mut self, x: NodeId, norm: &str) -> Result<NodeId, Fault> {
+    fn norm_relu(&mut self, x: NodeId, norm: &str) -> Result<NodeId, LayerProblem> {
         let y = self.norm(x, norm)?;
         self.relu(y)
     }
 
-    fn norm(&mut self, x: NodeId, norm: &str) -> Result<NodeId, Fault> {
+    fn norm(&mut self, x: NodeId, norm: &str) -> Result<NodeId, LayerProblem> {
         let channels = self.network.nodes[x].shape[2];
         let mut vector = |part: &str| {
             let tensor = self.take(&format!("{norm}.{part}"), &[channels])?;
-            Ok::<_, Fault>(tensor.into_raw_vec_and_offset().0)
+            Ok::<_, LayerProblem>(tensor.into_raw_vec_and_offset().0)
         };
         let op = Op::BatchNorm(BatchNorm {
             scale: vector("weight")?,
@@ -271,7 +271,7 @@ impl Builder {
         self.network.push(op, &[x], norm).at(norm)
     }
 
-    fn fully_connected(&mut self, x: NodeId) -> Result<NodeId, Fault> {
+    fn fully_connected(&mut self, x: NodeId) -> Result<NodeId, LayerProblem> {
         let channels = self.network.nodes[x].shape[2];
         let names = ["fc", "linear"];
         let name = names.into_iter().find(|name| self.tensors.has(&format!("{name}.weight")));
@@ -296,7 +296,7 @@ impl Builder {
     }
 
     /// The tensor of this key, which must have this shape; it is used up.
-    fn take(&mut self, key: &str, shape: &[usize]) -> Result<ArrayD<f32>, Fault> {
+    fn take(&mut self, key: &str, shape: &[usize]) -> Result<ArrayD<f32>, LayerProblem> {
         let arch = self.arch.name.to_owned();
         let Some(tensor) = self.tensors.take(key, shape) else {
             let mut names: Vec<_> = self.tensors.names().take(4).cloned().collect();

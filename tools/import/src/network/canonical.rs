@@ -9,12 +9,12 @@ use super::geometry::NodeId;
 use super::int8::{QuantizedNetwork, QuantizedNode, QuantizedOp};
 use super::order::arrange;
 use super::structure::{Outline, Role};
-use crate::error::{AtLayer, Fault, Problem};
+use crate::error::{AtLayer, LayerProblem, Problem};
 use crate::rewrite::batch_norm::{check_finite, fold_batch_norms};
 
 impl Network {
     /// The network that computes `output`, in canonical form.
-    pub fn canonical(mut self, output: NodeId) -> Result<Network, Fault> {
+    pub fn canonical(mut self, output: NodeId) -> Result<Network, LayerProblem> {
         for node in &self.nodes {
             check_finite(&node.op).at(&node.source)?;
         }
@@ -46,7 +46,7 @@ impl Network {
 
 impl QuantizedNetwork {
     /// The network that computes `output`, with its nodes ordered and named by structure.
-    pub(crate) fn canonical(self, output: NodeId) -> Result<QuantizedNetwork, Fault> {
+    pub(crate) fn canonical(self, output: NodeId) -> Result<QuantizedNetwork, LayerProblem> {
         let outlines: Vec<Outline<'_>> = self
             .nodes
             .iter()

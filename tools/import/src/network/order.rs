@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::geometry::NodeId;
 use super::names::names;
 use super::structure::{Block, Outline, Role};
-use crate::error::{AtLayer, Fault, Problem};
+use crate::error::{AtLayer, LayerProblem, Problem};
 
 /// A node's place in the canonical order.
 pub(crate) struct Place {
@@ -20,7 +20,7 @@ pub(crate) struct Place {
 
 /// Orders the nodes that `output` needs, and names them: in a block the main path, then the
 /// shortcut, then the addition.
-pub(crate) fn arrange(nodes: &[Outline<'_>], output: NodeId) -> Result<Vec<Place>, Fault> {
+pub(crate) fn arrange(nodes: &[Outline<'_>], output: NodeId) -> Result<Vec<Place>, LayerProblem> {
     // Nodes that the output needs, and how many of those read each.
     let mut needed = vec![false; nodes.len()];
     let mut readers = vec![0usize; nodes.len()];

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::importer::Value;
 use super::map::{Channel, Height, Map, Width};
 use super::node::{ints, op_type};
-use crate::error::{AtLayer, Fault, Problem, unsupported};
+use crate::error::{AtLayer, LayerProblem, Problem, unsupported};
 use crate::network::Network;
 use crate::proto::{DimensionProto, GraphProto, ValueInfoProto};
 use crate::rewrite::view::View;
@@ -14,7 +14,7 @@ use crate::rewrite::view::View;
 pub(super) fn input(
     graph: &GraphProto,
     values: &HashMap<String, Value>,
-) -> Result<(String, Map, Network), Fault> {
+) -> Result<(String, Map, Network), LayerProblem> {
     let name = |info: &ValueInfoProto| info.name.clone().unwrap_or_default();
     let inputs: Vec<_> =
         graph.input.iter().filter(|&info| !values.contains_key(&name(info))).collect();

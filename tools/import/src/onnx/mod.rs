@@ -27,7 +27,7 @@ use prost::Message;
 use self::importer::{Importer, Value};
 use self::node::corrupt;
 use self::qdq::Qdq;
-use crate::error::{AtLayer, Fault, unsupported};
+use crate::error::{AtLayer, LayerProblem, unsupported};
 use crate::network::{Imported, most_elements};
 use crate::proto::{GraphProto, ModelProto};
 
@@ -35,7 +35,7 @@ use crate::proto::{GraphProto, ModelProto};
 const HELD: usize = 1 << 29;
 
 /// Reads the network in `bytes`; weights kept in other files are looked up in `folder`.
-pub(crate) fn read(bytes: &[u8], folder: &Path) -> Result<Imported, Fault> {
+pub(crate) fn read(bytes: &[u8], folder: &Path) -> Result<Imported, LayerProblem> {
     let model = ModelProto::decode(bytes).map_err(|error| corrupt(error.to_string()))?;
     let graph = model.graph.ok_or_else(|| corrupt("it has no graph"))?;
     let qdq = Qdq::new(&graph)?;
@@ -83,7 +83,7 @@ pub(crate) fn read(bytes: &[u8], folder: &Path) -> Result<Imported, Fault> {
 fn initializers(
     graph: &GraphProto,
     folder: &Path,
-) -> Result<(HashMap<String, Value>, usize), Fault> {
+) -> Result<(HashMap<String, Value>, usize), LayerProblem> {
     let (mut values, mut held) = (HashMap::new(), 0usize);
     for tensor in &graph.initializer {
         let name = tensor.name.clone().unwrap_or_default();

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use super::constant::Constant;
 use super::node::{attribute, corrupt, int, node_name, op_type};
 use super::shapes;
-use crate::error::{AtLayer, Fault, Problem, unsupported};
+use crate::error::{AtLayer, LayerProblem, Problem, unsupported};
 use crate::network::{
     Activation, Conv, Network, Node, NodeId, Op, QuantizedConv, QuantizedNetwork, QuantizedNode,
     QuantizedOp,
@@ -49,7 +49,7 @@ struct Integers {
 
 impl Qdq {
     /// Of a graph that is to be walked.
-    pub(super) fn new(graph: &GraphProto) -> Result<Self, Fault> {
+    pub(super) fn new(graph: &GraphProto) -> Result<Self, LayerProblem> {
         let other = graph.node.iter().find(|node| {
             let op = op_type(node);
             op.starts_with("QLinear") || op.ends_with("Integer") || op == "DynamicQuantizeLinear"
@@ -226,7 +226,7 @@ impl Qdq {
         mut self,
         float: &Network,
         output: NodeId,
-    ) -> Result<QuantizedNetwork, Fault> {
+    ) -> Result<QuantizedNetwork, LayerProblem> {
         let readers = float.consumers();
         let mut nodes: Vec<QuantizedNode> = Vec::new();
         let mut places = vec![None; float.nodes.len()];

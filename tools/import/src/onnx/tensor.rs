@@ -7,9 +7,9 @@ use ndarray::{ArrayD, IxDyn};
 
 use super::constant::{Constant, MAX_ELEMENTS};
 use super::node::corrupt;
-use crate::error::{Problem, unsupported};
+use crate::error::Problem;
 use crate::proto::{TensorProto, data_type};
-use brooklet_files::{self as files, FileProblem, Limit};
+use brooklet_files::{self as files, Limit};
 
 /// The tensor as a constant; `folder` is where the file's companions are.
 pub(super) fn read(tensor: &TensorProto, folder: &Path) -> Result<Constant, Problem> {
@@ -97,14 +97,5 @@ fn external(tensor: &TensorProto, folder: &Path, length: usize) -> Result<Vec<u8
         file.seek(SeekFrom::Start(offset))?;
         files::take(file, bytes.saturating_sub(offset).min(length as u64), Limit::Network)
     });
-    data.map_err(|problem| match problem {
-        FileProblem::Replaced { .. } => unsupported(
-            format!("its weights are in `{location}`, which {problem}"),
-            miette::Diagnostic::help(&problem).map_or(String::new(), |help| help.to_string()),
-        ),
-        problem => unsupported(
-            format!("its weights are in `{location}`, which {problem}"),
-            "keep that file beside the network, or export with all weights in one file",
-        ),
-    })
+    data.map_err(|problem| Problem::Companion { location: location.to_owned(), problem })
 }

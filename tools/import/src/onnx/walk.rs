@@ -7,12 +7,12 @@ use super::evaluate::{Given, evaluate};
 use super::importer::{Importer, Inputs, Value};
 use super::node::{corrupt, node_name, op_type};
 use super::operators::operator;
-use crate::error::{AtLayer, Fault, Problem, unsupported};
+use crate::error::{AtLayer, LayerProblem, Problem, unsupported};
 use crate::proto::NodeProto;
 
 impl Importer<'_> {
     /// Adds what a node computes.
-    pub(super) fn add(&mut self, node: &NodeProto) -> Result<(), Fault> {
+    pub(super) fn add(&mut self, node: &NodeProto) -> Result<(), LayerProblem> {
         let nodes = self.network.nodes.len();
         let value = self.value(node).at(&node_name(node))?;
         let Some(name) = node.output.first() else {

@@ -2,11 +2,11 @@
 //!
 //! The folding is done in f64 and rounded once, so it does not depend on a network's source.
 
-use crate::error::{AtLayer, Fault, Problem};
+use crate::error::{AtLayer, LayerProblem, Problem};
 use crate::network::{BatchNorm, Conv, Network, NodeId, Op, Statistics};
 
 /// Folds batch norms into the convolutions before them; says where each node's value is now.
-pub(crate) fn fold_batch_norms(network: &mut Network) -> Result<Vec<NodeId>, Fault> {
+pub(crate) fn fold_batch_norms(network: &mut Network) -> Result<Vec<NodeId>, LayerProblem> {
     let consumers = network.consumers();
     let mut moved: Vec<NodeId> = (0..network.nodes.len()).collect();
     for id in 0..network.nodes.len() {

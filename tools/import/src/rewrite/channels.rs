@@ -5,7 +5,7 @@
 //! changes no number of what it computes. So nothing behind the import knows of it, neither the
 //! model file nor a board.
 
-use crate::error::{AtLayer, Fault, Problem, unsupported};
+use crate::error::{AtLayer, LayerProblem, Problem, unsupported};
 use crate::network::{Network, NodeId, Op, QuantizedNetwork, QuantizedOp};
 use ndarray::Axis;
 
@@ -96,7 +96,7 @@ impl Network {
     ///
     /// Names a layer that uses the image otherwise than by a convolution; or the input, if it has
     /// not three channels.
-    pub fn for_rgb(mut self, channels: Channels) -> Result<Self, Fault> {
+    pub fn for_rgb(mut self, channels: Channels) -> Result<Self, LayerProblem> {
         if channels == Channels::Rgb {
             return Ok(self);
         }
@@ -138,7 +138,7 @@ impl QuantizedNetwork {
     /// # Errors
     ///
     /// As [`Network::for_rgb`].
-    pub fn for_rgb(mut self, channels: Channels) -> Result<Self, Fault> {
+    pub fn for_rgb(mut self, channels: Channels) -> Result<Self, LayerProblem> {
         if channels == Channels::Rgb {
             return Ok(self);
         }

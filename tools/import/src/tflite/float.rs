@@ -3,7 +3,7 @@
 use super::graph::Graph;
 use super::importer::{Computation, Computed};
 use super::schema::element;
-use crate::error::{AtLayer, Fault, Problem};
+use crate::error::{AtLayer, LayerProblem, Problem};
 use crate::network::{Activation, Conv, Network, NodeId, Op};
 
 /// The network of these layers.
@@ -12,7 +12,7 @@ pub(super) fn float_network(
     layers: Vec<Computed>,
     sigmoid: bool,
     output: NodeId,
-) -> Result<Network, Fault> {
+) -> Result<Network, LayerProblem> {
     let mut network = Network::new(layers[0].shape, &layers[0].source)?;
     network.sigmoid = sigmoid;
     // Where each layer's output is in the network: activations are nodes there.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::graph::Graph;
 use super::schema::corrupt;
-use crate::error::{AtLayer, Fault, Problem, unsupported};
+use crate::error::{AtLayer, LayerProblem, Problem, unsupported};
 use crate::network::{Activation, NodeId, Pads, Shape, Subsample, Window, check_extents};
 use crate::rewrite::view::View;
 
@@ -43,7 +43,7 @@ pub(super) struct Importer<'g, 'a> {
 }
 
 impl Importer<'_, '_> {
-    pub(super) fn input(&mut self, at: i32) -> Result<(), Fault> {
+    pub(super) fn input(&mut self, at: i32) -> Result<(), LayerProblem> {
         let tensor = self.graph.tensor(at)?;
         let shape = tensor.map_shape().at(&tensor.name)?;
         let (source, op) = (tensor.name.clone(), Computation::Input);

@@ -5,7 +5,7 @@ use ndarray::Array4;
 use super::graph::{Graph, Tensor};
 use super::importer::{Computation, Computed};
 use super::schema::{corrupt, element};
-use crate::error::{AtLayer, Fault, Problem, unsupported};
+use crate::error::{AtLayer, LayerProblem, Problem, unsupported};
 use crate::network::{NodeId, QuantizedConv, QuantizedNetwork, QuantizedNode, QuantizedOp, Shape};
 
 /// The network of these layers.
@@ -14,7 +14,7 @@ pub(super) fn quantized_network(
     layers: Vec<Computed>,
     sigmoid: bool,
     output: NodeId,
-) -> Result<QuantizedNetwork, Fault> {
+) -> Result<QuantizedNetwork, LayerProblem> {
     let mut nodes: Vec<QuantizedNode> = Vec::with_capacity(layers.len());
     for layer in layers {
         let node = quantized_node(graph, &nodes, &layer).at(&layer.source)?;

@@ -22,11 +22,11 @@ use self::graph::{Graph, index};
 use self::importer::{Computation, Importer};
 use self::int8::quantized_network;
 use self::schema::element;
-use crate::error::{AtLayer, Fault, unsupported};
+use crate::error::{AtLayer, LayerProblem, unsupported};
 use crate::network::{Imported, most_elements, too_many_elements};
 
 /// Reads the network in `bytes`.
-pub(crate) fn read(bytes: &[u8]) -> Result<Imported, Fault> {
+pub(crate) fn read(bytes: &[u8]) -> Result<Imported, LayerProblem> {
     let graph = Graph::read(bytes)?;
     let mut importer =
         Importer { graph: &graph, layers: vec![], values: HashMap::new(), sigmoid: false };

@@ -8,13 +8,13 @@ use ndarray::{ArrayD, IxDyn};
 use pytorch_reader::{DType, PytorchError, PytorchReader};
 
 use super::tensors::{Tensors, ignored};
-use crate::error::{AtLayer, Fault, Problem};
+use crate::error::{AtLayer, LayerProblem, Problem};
 
 /// Keys under which training scripts nest the weights, beside epoch numbers and optimizers.
 const NESTS: [&str; 3] = ["state_dict.", "model_state_dict.", "model."];
 
 /// Every float tensor of the state dictionary.
-pub(crate) fn read(path: &Path) -> Result<Tensors, Fault> {
+pub(crate) fn read(path: &Path) -> Result<Tensors, LayerProblem> {
     let corrupt = |detail: String| Problem::Corrupt { format: "PyTorch checkpoint", detail };
     let reader =
         PytorchReader::new(path).map_err(|error: PytorchError| corrupt(error.to_string()))?;

@@ -6,10 +6,10 @@ use ndarray::{ArrayD, IxDyn};
 use safetensors::{Dtype, SafeTensors};
 
 use super::tensors::{Tensors, ignored};
-use crate::error::{AtLayer, Fault, Problem};
+use crate::error::{AtLayer, LayerProblem, Problem};
 
 /// Every float tensor in the file.
-pub(crate) fn read(bytes: &[u8]) -> Result<Tensors, Fault> {
+pub(crate) fn read(bytes: &[u8]) -> Result<Tensors, LayerProblem> {
     let corrupt = |detail: String| Problem::Corrupt { format: "safetensors", detail };
     let file = SafeTensors::deserialize(bytes).map_err(|error| corrupt(error.to_string()))?;
     let mut tensors = BTreeMap::new();

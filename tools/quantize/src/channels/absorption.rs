@@ -28,7 +28,7 @@ use ndarray::{Array4, ArrayView3, ArrayView4, Axis};
 use crate::channels::equalize::Factors;
 use crate::channels::{Images, MARGIN};
 use crate::data::Dataset;
-use crate::error::Failure;
+use crate::error::QuantizeError;
 use crate::forward::BATCH;
 use crate::forward::{FloatModel, squared_error};
 use crate::fuse::Fused;
@@ -269,13 +269,13 @@ type Tried = (Place, Vec<Trial>);
 ///
 /// # Errors
 ///
-/// [`Failure`] of the engine or the data.
+/// [`QuantizeError`] of the engine or the data.
 pub fn choose(
     network: &Network,
     fused: &Fused<'_>,
     data: &Dataset,
     mut done: impl FnMut(),
-) -> Result<Shifts, Failure> {
+) -> Result<Shifts, QuantizeError> {
     let mut places: Vec<(Place, Vec<Spread>)> = places(network, fused)
         .into_iter()
         .map(|place| {

@@ -27,8 +27,8 @@ use ndarray::{Array4, ArrayView3, ArrayView4, Axis};
 
 use crate::channels::{Images, MARGIN};
 use crate::data::Dataset;
-use crate::error::Failure;
-use crate::error::Problem;
+use crate::error::EngineError;
+use crate::error::QuantizeError;
 use crate::forward::BATCH;
 use crate::forward::{FloatModel, squared_error};
 use crate::fuse::Fused;
@@ -260,14 +260,14 @@ pub struct Choice {
 ///
 /// # Errors
 ///
-/// [`Failure`] of the engine or the data.
+/// [`QuantizeError`] of the engine or the data.
 pub fn choose(
     network: &Network,
     fused: &Fused<'_>,
     data: &Dataset,
     learned: bool,
     mut done: impl FnMut(),
-) -> Result<Choice, Failure> {
+) -> Result<Choice, QuantizeError> {
     let model = FloatModel::new(network)?;
     let ones = Factors::ones(network);
     let calibrated: Vec<NodeId> = fused.calibrated().collect();
@@ -412,7 +412,7 @@ impl Part {
         fused: &Fused<'_>,
         map: &impl Fn(usize) -> ArrayView4<'m, f32>,
         logits: NodeId,
-    ) -> Result<Array4<f32>, Problem> {
+    ) -> Result<Array4<f32>, EngineError> {
         let Trial { factors, histograms, .. } = &self.tried[at];
         let first = self.units[0];
         let mut made: Vec<(NodeId, Array4<f32>)> = Vec::new();

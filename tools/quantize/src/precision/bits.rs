@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use brooklet::format::Operator;
 
 use crate::data::{Dataset, Preprocess};
-use crate::error::Failure;
+use crate::error::QuantizeError;
 use crate::forward::BATCH;
 use crate::forward::{FloatModel, squared_error};
 use crate::fuse::Fused;
@@ -74,14 +74,14 @@ pub fn inner(network: &Network, fused: &Fused<'_>) -> BTreeSet<NodeId> {
 ///
 /// # Errors
 ///
-/// [`Failure`] says what went wrong.
+/// [`QuantizeError`] says what went wrong.
 pub fn candidates(
     network: &Network,
     fused: &Fused<'_>,
     preprocess: &Preprocess,
     data: &Dataset,
     progress: &dyn Progress,
-) -> Result<Vec<Candidate>, Failure> {
+) -> Result<Vec<Candidate>, QuantizeError> {
     let float = FloatModel::new(network)?;
     let logits = network.logits();
     let mut candidates: Vec<Candidate> = convolutions(network, fused)

@@ -6,8 +6,8 @@ use ndarray::{Array4, ArrayView4};
 
 use crate::compare::{dequantized, reads};
 use crate::data::{Dataset, Preprocess};
-use crate::error::Failure;
-use crate::error::Problem;
+use crate::error::EngineError;
+use crate::error::QuantizeError;
 use crate::forward::BATCH;
 use crate::forward::{FloatModel, squared_error};
 use crate::fuse::Fused;
@@ -84,14 +84,14 @@ pub fn named(network: &Network, fused: &Fused<'_>, word: &str) -> Result<BTreeSe
 ///
 /// # Errors
 ///
-/// [`Failure`] says what went wrong.
+/// [`QuantizeError`] says what went wrong.
 pub fn worthwhile(
     network: &Network,
     program: &Program,
     preprocess: &Preprocess,
     data: &Dataset,
     progress: &dyn Progress,
-) -> Result<Vec<Gain>, Failure> {
+) -> Result<Vec<Gain>, QuantizeError> {
     let fused = Fused::new(network)?;
     let [few, images] = IMAGES.map(|count| data.spread(count));
     let logits = fused.units.iter().position(|unit| unit.output == network.logits());
@@ -172,7 +172,7 @@ impl Trial<'_> {
         data: &Dataset,
         images: &[usize],
         progress: &dyn Progress,
-    ) -> Result<Vec<f64>, Failure> {
+    ) -> Result<Vec<f64>, QuantizeError> {
         let mut noises = vec![0.0; sets.len()];
         for images in images.chunks(BATCH) {
             let batch = data.batch(images.iter().copied())?;
@@ -182,7 +182,7 @@ impl Trial<'_> {
                 let logits = self.run(set, pixels.view())?;
                 let (images, classes) = right.dim();
                 let right = right.view().into_shape_with_order((images, classes, 1, 1));
-                let right = right.map_err(|error| Problem::Engine { detail: error.to_string() })?;
+                let right = right.map_err(|error| EngineError::new(error))?;
                 *noise += squared_error(logits.view(), right);
                 progress.advance(1);
             }
@@ -194,7 +194,7 @@ impl Trial<'_> {
         &self,
         set: &BTreeSet<usize>,
         pixels: ArrayView4<'_, f32>,
-    ) -> Result<Array4<f32>, Problem> {
+    ) -> Result<Array4<f32>, EngineError> {
         let last_readers = self.fused.last_readers();
         let mut live: HashMap<usize, Array4<f32>> = HashMap::from([(0, pixels.to_owned())]);
         for (index, unit) in self.fused.units.iter().enumerate().take(self.logits + 1).skip(1) {

@@ -14,7 +14,7 @@ use rand::seq::index::sample;
 use rand_chacha::ChaCha8Rng;
 
 use crate::data::{Dataset, Preprocess};
-use crate::error::{Error, Failure, Problem};
+use crate::error::{DataError, EngineError, QuantizeError};
 use crate::forward::{BATCH, FloatModel};
 use crate::fuse::{Fused, Unit};
 use crate::network::{Conv, Network, NodeId, Op};
@@ -66,7 +66,7 @@ type Live = HashMap<usize, Vec<Maps>>;
 ///
 /// # Errors
 ///
-/// [`Failure`] says what went wrong.
+/// [`QuantizeError`] says what went wrong.
 pub fn learn(
     network: &Network,
     fused: &Fused<'_>,
@@ -75,7 +75,7 @@ pub fn learn(
     data: &Dataset,
     options: &Options,
     mut done: impl FnMut(),
-) -> Result<(Learned, Vec<f64>), Failure> {
+) -> Result<(Learned, Vec<f64>), QuantizeError> {
     let float = FloatModel::new(network)?;
     let mut learned = Learned::new();
     let mut layers: Vec<Layer> = Vec::new();
@@ -92,7 +92,7 @@ pub fn learn(
                 let planes = batch.permuted_axes([0, 3, 1, 2]).as_standard_layout().into_owned();
                 Ok(Maps { float: planes.clone(), quantized: planes })
             });
-            live.insert(0, batches.collect::<Result<_, Error>>()?);
+            live.insert(0, batches.collect::<Result<_, DataError>>()?);
             layers.push(fused.layer(unit, &layers, ranges, preprocess, &learned)?);
             done();
             continue;
@@ -121,7 +121,7 @@ pub fn learn(
             quantized.mapv_inplace(|value| Affine::of(&layer).round(value));
             Ok(Maps { float: output, quantized })
         });
-        let batches = batches.collect::<Result<Vec<Maps>, Problem>>()?;
+        let batches = batches.collect::<Result<Vec<Maps>, EngineError>>()?;
         if unit.output == logits {
             let images = batches
                 .iter()
@@ -171,7 +171,7 @@ fn targets(
     fused: &Fused<'_>,
     unit: &Unit,
     live: &Live,
-) -> Result<Vec<Array4<f32>>, Problem> {
+) -> Result<Vec<Array4<f32>>, EngineError> {
     let joins =
         |node: &&crate::network::Node| matches!(node.op, Op::Add) && node.inputs[0] == unit.node;
     let operand = network.nodes.iter().find(joins).map(|add| add.inputs[1]);

@@ -6,12 +6,12 @@ use std::path::Path;
 
 use brooklet::format::{MAX_TEST_IMAGES, PreprocessingRecord};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use miette::miette;
 use serde::de::DeserializeOwned;
 
 use crate::commands::choice::{VariantArgs, choice};
 use crate::commands::plan::Budget;
 use crate::commands::read;
+use crate::failure::{Result, failure};
 use brooklet_files::{InputData, InputPath, Limit, OutputPath};
 use brooklet_import::Arch;
 use brooklet_import::Channels;
@@ -107,7 +107,7 @@ pub struct Args {
 }
 
 impl Args {
-    pub(super) fn preprocess(&self) -> miette::Result<Preprocess> {
+    pub(super) fn preprocess(&self) -> Result<Preprocess> {
         let preprocess = match &self.preprocess {
             Some(path) => {
                 let remedy = "write JSON, as in {\"resize\": 256, \"crop\": [224, 224]}";
@@ -119,7 +119,7 @@ impl Args {
         };
         let wrong = |what: &str, remedy: &'static str| {
             let file = self.preprocess.as_ref().map(|path| format!("{}: ", path.display()));
-            miette!(help = remedy, "{}{what}", file.unwrap_or_default())
+            failure!(help = remedy, "{}{what}", file.unwrap_or_default())
         };
         let finite = |numbers: [f32; 3]| numbers.iter().all(|number| number.is_finite());
         let mut extents =
@@ -142,10 +142,10 @@ impl Args {
     }
 
     /// Refuses options that would be of no use for this network.
-    pub(super) fn check(&self, preprocess: &Preprocess, input: Shape) -> miette::Result<()> {
+    pub(super) fn check(&self, preprocess: &Preprocess, input: Shape) -> Result<()> {
         let [height, width, _] = input.map(|size| size as u32);
         match preprocess.crop {
-            Some(crop) if crop != [height, width] => Err(miette!(
+            Some(crop) if crop != [height, width] => Err(failure!(
                 help = format!("crop to {height}x{width}, which the network takes"),
                 "{}: a crop of {}x{} does not fit its input of {height}x{width}",
                 self.network.display(),
@@ -173,15 +173,15 @@ impl Args {
     }
 
     /// Refuses words for int16 that contradict each other, or this input.
-    pub(super) fn check_int16(&self) -> miette::Result<()> {
+    pub(super) fn check_int16(&self) -> Result<()> {
         if self.finds_int16() && self.int16.len() > 1 {
-            return Err(miette!(
+            return Err(failure!(
                 help = "either --int16 auto, or names",
                 "--int16: auto finds the layers itself",
             ));
         }
         if self.finds_int16() && self.calibrate.is_none() {
-            return Err(miette!(
+            return Err(failure!(
                 help = "add --calibrate DATA, or name the layers",
                 "--int16 auto: gains are measured on images",
             ));
@@ -190,14 +190,14 @@ impl Args {
     }
 
     /// The layers that are named for int16.
-    pub(super) fn named_int16(&self, network: &Network) -> miette::Result<BTreeSet<NodeId>> {
+    pub(super) fn named_int16(&self, network: &Network) -> Result<BTreeSet<NodeId>> {
         let fused = Fused::new(network).map_err(|error| error.in_file(&self.network))?;
         let mut nodes = BTreeSet::new();
         for word in self.int16.iter().filter(|word| *word != "auto") {
             nodes.extend(int16::named(network, &fused, word).map_err(|what| {
                 let names = fused.units.iter().skip(1).map(|unit| &*network.nodes[unit.node].name);
                 let names = names.collect::<Vec<_>>().join(", ");
-                miette!(
+                failure!(
                     help = format!("first, last, auto, or of: {names}"),
                     "{}: --int16: {what}",
                     self.network.display(),
@@ -216,16 +216,16 @@ impl Args {
         from.unwrap_or_else(|| "the network".to_owned())
     }
 
-    pub(super) fn labels(&self) -> miette::Result<Option<Vec<String>>> {
+    pub(super) fn labels(&self) -> Result<Option<Vec<String>>> {
         let Some(path) = &self.labels else { return Ok(None) };
         let text = read_text(path, "names of classes, a line each")?;
         Ok(Some(text.lines().map(str::to_owned).collect()))
     }
 }
 
-fn read_text(path: &Path, what: &str) -> miette::Result<String> {
+fn read_text(path: &Path, what: &str) -> Result<String> {
     String::from_utf8(read(path, Limit::Text)?).map_err(|_| {
-        miette!(
+        failure!(
             help = format!("give a text file of {what}"),
             "{}: is not UTF-8 text",
             path.display()
@@ -237,9 +237,9 @@ pub(super) fn read_json<T: DeserializeOwned>(
     path: &Path,
     what: &'static str,
     remedy: &'static str,
-) -> miette::Result<T> {
+) -> Result<T> {
     serde_json::from_str(&read_text(path, what)?).map_err(|error| {
-        miette!(help = remedy, "{}: does not hold {what}: {error}", path.display())
+        failure!(help = remedy, "{}: does not hold {what}: {error}", path.display())
     })
 }
 

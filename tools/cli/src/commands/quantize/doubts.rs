@@ -5,9 +5,9 @@ use brooklet_import::network::QuantizedNode;
 use brooklet_quantize::data::{Dataset, Preprocess};
 use brooklet_quantize::recipe::Quantized;
 use brooklet_quantize::units::{self, Right, Spread};
-use miette::miette;
 
 use super::{Args, failed};
+use crate::failure::{Result, failure};
 use crate::report::percent;
 
 /// What finds the right units.
@@ -19,7 +19,7 @@ pub(super) fn int8_units(
     input: &QuantizedNode,
     preprocess: &Preprocess,
     warnings: &mut Vec<String>,
-) -> miette::Result<Preprocess> {
+) -> Result<Preprocess> {
     let range = |[low, high]: [f64; 2]| format!("{low:.3} to {high:.3}");
     match units::of_int8(input, preprocess) {
         Ok(found) => {
@@ -36,7 +36,7 @@ pub(super) fn int8_units(
             }
             Ok(found)
         }
-        Err(misfit) => Err(miette!(
+        Err(misfit) => Err(failure!(
             help = format!(
                 "give the --mean and --std of its training, of pixels in 0 to 1, such as {}; {DOCTOR}",
                 units::CONVENTIONS[3].options()
@@ -58,7 +58,7 @@ pub(super) fn doubts(
     data: &Dataset,
     preprocess: &Preprocess,
     quantized: &Quantized,
-) -> miette::Result<Vec<String>> {
+) -> Result<Vec<String>> {
     if data.is_noise() {
         return Ok(Vec::new());
     }

@@ -11,7 +11,6 @@ use std::path::Path;
 
 use brooklet_firmware::Spec;
 use indicatif::ProgressBar;
-use miette::{IntoDiagnostic, miette};
 use ndarray::Array2;
 
 pub use args::Args;
@@ -22,11 +21,13 @@ use report::{Int16, Report};
 
 use super::fit::Verdict;
 use super::{Output, progress, warn};
+use crate::failure::{Failure, Result, failure};
+use crate::remedies::Remedy;
 use crate::report::contents::Contents;
 use crate::report::thousands;
 use brooklet_import as import;
 use brooklet_import::Imported;
-use brooklet_import::error::{Error, Fault, Problem};
+use brooklet_import::error::LayerProblem;
 use brooklet_import::network::{Network, NodeId};
 use brooklet_plan::cost;
 use brooklet_plan::model_file::{HostBackend, ModelFile};
@@ -37,8 +38,7 @@ use brooklet_plan::self_test;
 use brooklet_quantize::channels::absorption::Shifts;
 use brooklet_quantize::channels::equalize::Factors;
 use brooklet_quantize::data::{Dataset, Preprocess};
-use brooklet_quantize::error::Failure;
-use brooklet_quantize::error::Unrepresentable;
+use brooklet_quantize::error::{DataError, QuantizeError, Unrepresentable};
 use brooklet_quantize::evaluate::{FloatAnswers, Score, answers, score};
 use brooklet_quantize::fuse::Fused;
 use brooklet_quantize::lower::int8::lower;
@@ -66,7 +66,7 @@ impl FlashBudget<'_> {
         data: &Dataset,
         preprocess: &Preprocess,
         bars: &Bars,
-    ) -> miette::Result<BTreeSet<NodeId>> {
+    ) -> Result<BTreeSet<NodeId>> {
         let failed = |failure| failed(&args.network, failure);
         // Any ranges will do: how large the file is does not depend on them.
         let int16 = args.named_int16(network)?;
@@ -87,7 +87,7 @@ impl FlashBudget<'_> {
         let chosen = bits::within(self.bytes, now, candidates.map_err(failed)?, |unit| saved[unit]);
         let least = now - saved.iter().sum::<usize>();
         chosen.ok_or_else(|| {
-            miette!(
+            failure!(
                 help = format!("a network with fewer weights, or --flash {least}"),
                 "{}: takes {} bytes of flash with all weights in 4 bits, not {}",
                 args.network.display(),
@@ -100,7 +100,7 @@ impl FlashBudget<'_> {
 
 /// Without images no layer is given four bits: refuses what does not fit with eight, if the user
 /// left the choice.
-fn in_eight_bits(args: &Args, program: &Program, board: Option<&Spec>) -> miette::Result<()> {
+fn in_eight_bits(args: &Args, program: &Program, board: Option<&Spec>) -> Result<()> {
     let (None, Some(bytes)) = (args.weights, args.budget.flash()) else { return Ok(()) };
     let (now, _) = args.budget.smallest(program.clone(), board, &args.network)?;
     if now <= bytes {
@@ -119,7 +119,7 @@ fn in_eight_bits(args: &Args, program: &Program, board: Option<&Spec>) -> miette
             format!("--flash {now}, or quantize the float network that it was made of"),
         ),
     };
-    Err(miette!(
+    Err(failure!(
         help = remedy,
         "{}: takes {} bytes of flash with weights in 8 bits, not {}: {why}",
         args.network.display(),
@@ -129,13 +129,14 @@ fn in_eight_bits(args: &Args, program: &Program, board: Option<&Spec>) -> miette
 }
 
 /// What the user is told of a network that could not be run or quantized.
-pub(super) fn failed(network: &Path, failure: Failure) -> miette::Report {
-    let at = |layer, problem| Error { file: network.to_owned(), layer, problem }.into();
-    match failure {
-        Failure::Engine(problem) => at(None, problem),
-        Failure::Overflows { layer } => at(Some(layer), Problem::Overflows),
-        Failure::Data(error) => error.into(),
-        Failure::Unrepresentable(error) => error.in_file(network).into(),
+pub(super) fn failed(network: &Path, error: QuantizeError) -> Failure {
+    match error {
+        QuantizeError::Data(error) => error.into(),
+        QuantizeError::Unrepresentable(error) => error.in_file(network).into(),
+        QuantizeError::Engine(_) | QuantizeError::Overflows { .. } => {
+            let remedy = error.remedy().unwrap_or_default();
+            failure!(help = remedy, "{}: {error}", network.display())
+        }
     }
 }
 
@@ -167,12 +168,12 @@ impl Progress for Bars {
 }
 
 /// The ranges of a file, which must be this network's.
-fn read_ranges(path: &Path, network: &Network, fused: &Fused<'_>) -> miette::Result<Ranges> {
+fn read_ranges(path: &Path, network: &Network, fused: &Fused<'_>) -> Result<Ranges> {
     const REMEDY: &str = "give the file that --save-ranges wrote for this network, or --calibrate \
                           again";
     let ranges: Ranges = read_json(path, "activation ranges", REMEDY)?;
     let wrong =
-        |layer: &str, what: &str| miette!(help = REMEDY, "{}: `{layer}`: {what}", path.display());
+        |layer: &str, what: &str| failure!(help = REMEDY, "{}: `{layer}`: {what}", path.display());
     for (name, range) in &ranges.ranges {
         if !network.nodes.iter().any(|node| node.name == *name) {
             return Err(wrong(name, "the network has no such layer"));
@@ -221,7 +222,7 @@ fn find_int16(
     data: &Dataset,
     preprocess: &Preprocess,
     bars: &Bars,
-) -> miette::Result<Option<Found>> {
+) -> Result<Option<Found>> {
     let int8 = program(recipe, quantized, preprocess);
     let int8 = int8.map_err(|error| error.in_file(&args.network))?;
     let network = &quantized.network;
@@ -255,13 +256,13 @@ fn sqnr_db(
     data: &Dataset,
     quantized: &Quantized,
     args: &Args,
-) -> miette::Result<Option<f64>> {
-    let file = build(program, &plan(program, Goal::Size).into_diagnostic()?, args)?;
+) -> Result<Option<f64>> {
+    let file = build(program, &plan(program, Goal::Size)?, args)?;
     Ok(judge(&file, data, quantized.logits.clone())?.sqnr_db)
 }
 
 /// Runs the command.
-pub fn run(args: &Args, output: Output) -> miette::Result<()> {
+pub fn run(args: &Args, output: Output) -> Result<()> {
     let preprocess = args.preprocess()?;
     let labels = args.labels()?;
     args.check_int16()?;
@@ -270,7 +271,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     if let Some("onnx" | "tflite") = extension.as_deref()
         && args.input.is_some()
     {
-        return Err(miette!(
+        return Err(failure!(
             help = "leave out --input, which is for bare weights; export the network again with another input",
             "{}: says the size of its input itself",
             args.network.display(),
@@ -287,25 +288,25 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
     let (mut gains, mut int8_program, mut int8_sqnr_db) = (Vec::new(), None, None);
     let mut warnings: Vec<String> = units::of_255(&preprocess).into_iter().collect();
     let mut preprocess = preprocess;
-    let in_file = |fault: Fault| fault.in_file(&args.network);
+    let in_file = |problem: LayerProblem| problem.in_file(&args.network);
     let (mut program, measured) = match import::load(&args.network, &options)? {
         Imported::Quantized(network) => {
             if args.calibrate.is_some() || args.ranges.is_some() {
-                return Err(miette!(
+                return Err(failure!(
                     help = "leave out --calibrate and --ranges: the file's own scales are kept",
                     "{}: is already int8",
                     args.network.display(),
                 ));
             }
             if args.weights == Some(WeightBits::Four) {
-                return Err(miette!(
+                return Err(failure!(
                     help = "leave out --weights, or quantize the float network that it was made of",
                     "{}: is already int8",
                     args.network.display(),
                 ));
             }
             if !args.int16.is_empty() {
-                return Err(miette!(
+                return Err(failure!(
                     help = "leave out --int16, or quantize the float network that it was made of",
                     "{}: is already int8",
                     args.network.display(),
@@ -376,7 +377,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
                     (factors.apply(&shifts.apply(&network)), ranges, Learned::new(), None)
                 }
                 (None, None) => {
-                    return Err(miette!(
+                    return Err(failure!(
                         help = "add --calibrate DATA (images like those it will see), or --ranges \
                                 FILE from an earlier calibration; random:100 only tries things out",
                         "{}: activation ranges are needed to quantize a float network",
@@ -432,7 +433,7 @@ pub fn run(args: &Args, output: Output) -> miette::Result<()> {
         if let Some(path) = &args.save_ranges {
             let ranges =
                 Ranges { evidence: Some(score.clone()), labels: program.labels.clone(), ..ranges };
-            let text = serde_json::to_string_pretty(&ranges).into_diagnostic()?;
+            let text = serde_json::to_string_pretty(&ranges)?;
             path.write((text + "\n").as_bytes())?;
         }
         evidence = Some(score);
@@ -456,7 +457,7 @@ fn set_test_images(
     args: &Args,
     data: Option<&Dataset>,
     preprocess: &Preprocess,
-) -> miette::Result<()> {
+) -> Result<()> {
     let count = usize::from(args.self_test);
     if count == 0 {
         return Ok(());
@@ -469,25 +470,25 @@ fn set_test_images(
     };
     let Some(data) = data.or(noise.as_ref()) else { return Ok(()) };
     if data.len() < count {
-        return Err(miette!(
+        return Err(failure!(
             help = format!("--self-test {}, or more calibration data", data.len()),
             "--self-test {count}: the calibration data has {} images",
             data.len(),
         ));
     }
     let pixels = |index| Ok(data.get(index)?.pixels.as_standard_layout().iter().copied().collect());
-    let images: Result<_, Error> = data.spread(count).into_iter().map(pixels).collect();
+    let images: Result<_, DataError> = data.spread(count).into_iter().map(pixels).collect();
     program.set_test_images(images?);
     Ok(())
 }
 
 /// Refuses names that are not one a class: before the long work, where they are known by then.
-fn check_names(args: &Args, classes: usize, names: &[String]) -> miette::Result<()> {
+fn check_names(args: &Args, classes: usize, names: &[String]) -> Result<()> {
     // One score tells two classes apart.
     if names.is_empty() || names.len() == classes || (names.len(), classes) == (2, 1) {
         return Ok(());
     }
-    Err(miette!(
+    Err(failure!(
         help = "give --labels FILE.txt with a line a class",
         "{}: has {classes} classes, but {} has {} names",
         args.network.display(),
@@ -497,13 +498,13 @@ fn check_names(args: &Args, classes: usize, names: &[String]) -> miette::Result<
 }
 
 /// The model file of a program, checked by the core.
-fn build(program: &Program, plan: &Plan, args: &Args) -> miette::Result<ModelFile> {
+fn build(program: &Program, plan: &Plan, args: &Args) -> Result<ModelFile> {
     check_names(args, program.classes(), &program.labels)?;
     let file = self_test::build(program, plan, &args.output);
     file.map_err(|error| match error.problem {
         brooklet_plan::model_file::ModelProblem::Refused {
             error: brooklet::Error::Layer { layer, fault },
-        } => miette!(
+        } => failure!(
             help =
                 "check the network's weights and ranges in this layer, and the size of its input",
             "{}: `{}`: {fault}",
@@ -515,7 +516,7 @@ fn build(program: &Program, plan: &Plan, args: &Args) -> miette::Result<ModelFil
 }
 
 /// How good the model is on the calibration data, against the float network.
-fn judge(file: &ModelFile, data: &Dataset, float: Array2<f32>) -> miette::Result<Score> {
+fn judge(file: &ModelFile, data: &Dataset, float: Array2<f32>) -> Result<Score> {
     let simulator = file.simulator(HostBackend::Auto)?;
     let bar = progress(data.len(), "evaluating");
     let answers = answers(&simulator, data, 0..data.len(), || bar.inc(1))?;

@@ -6,9 +6,7 @@ use std::io::Cursor;
 use image::imageops::FilterType;
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
 
-use brooklet_import::error::unsupported;
-
-use crate::error::Problem;
+use crate::error::DataProblem;
 
 /// Most pixels of an image.
 const PIXELS: u64 = 1 << 26;
@@ -21,8 +19,8 @@ const BYTES: u64 = 1 << 28;
 const RESIZED_PIXELS: u64 = 1 << 24;
 
 /// Decodes a png or jpeg image, if its size is within bounds.
-pub(crate) fn decode(bytes: &[u8]) -> Result<DynamicImage, Problem> {
-    let wrong = |detail: String| Problem::Image { detail };
+pub(crate) fn decode(bytes: &[u8]) -> Result<DynamicImage, DataProblem> {
+    let wrong = |detail: String| DataProblem::Image { detail };
     let mut reader = ImageReader::new(Cursor::new(bytes))
         .with_guessed_format()
         .map_err(|error| wrong(error.to_string()))?;
@@ -32,17 +30,15 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<DynamicImage, Problem> {
     let decoder = reader.into_decoder().map_err(|error| wrong(error.to_string()))?;
     let (width, height) = decoder.dimensions();
     if u64::from(width) * u64::from(height) > PIXELS || decoder.total_bytes() > BYTES {
-        return Err(unsupported(
-            format!("has {height}×{width} pixels (height, width), too many to be decoded here"),
-            format!("scale it down to {PIXELS} pixels at most"),
-        ));
+        let size = [height, width].map(u64::from);
+        return Err(DataProblem::Pixels { size, most: PIXELS });
     }
     DynamicImage::from_decoder(decoder).map_err(|error| wrong(error.to_string()))
 }
 
 /// An image whose shorter side has that number of pixels: bilinear, with antialiasing. The longer side is
 /// rounded down, as torchvision does.
-pub(crate) fn resize(image: DynamicImage, short: u32) -> Result<DynamicImage, Problem> {
+pub(crate) fn resize(image: DynamicImage, short: u32) -> Result<DynamicImage, DataProblem> {
     let [old_width, old_height] = [image.width().max(1), image.height().max(1)].map(u64::from);
     let short = u64::from(short.max(1));
     let scaled = |side: u64, other: u64| (short * side / other).max(1);
@@ -56,17 +52,11 @@ pub(crate) fn resize(image: DynamicImage, short: u32) -> Result<DynamicImage, Pr
     let within = |width: u64, height: u64| width.checked_mul(height) <= Some(RESIZED_PIXELS);
     let sides = u32::try_from(width).ok().zip(u32::try_from(height).ok());
     let sides = sides.filter(|_| within(width, height) && within(old_width, height));
-    let (width, height) = sides.ok_or_else(|| {
-        unsupported(
-            format!(
-                "is {old_height}×{old_width} (height, width), which resizing the shorter side to \
-                 {short} makes {height}×{width}: too many pixels"
-            ),
-            format!(
-                "quantize with a smaller --resize, or give images that are less long: at most \
-                 {RESIZED_PIXELS} pixels are made"
-            ),
-        )
+    let (width, height) = sides.ok_or(DataProblem::Resized {
+        from: [old_height, old_width],
+        short,
+        to: [height, width],
+        most: RESIZED_PIXELS,
     })?;
     Ok(image.resize_exact(width, height, FilterType::Triangle))
 }

@@ -1,0 +1,66 @@
+//! Why a command did not do its work, as the user is told.
+//!
+//! Libraries say what is wrong, each with an error type of its own. What the user can do about it,
+//! which often is an option of a command, is said by [`Remedy`].
+
+use std::error::Error;
+use std::fmt;
+
+use miette::Diagnostic;
+
+use crate::remedies::Remedy;
+
+/// What is wrong, and what to do about it.
+pub struct Failure(miette::Report);
+
+/// What a command, or a part of it, gives.
+pub type Result<T, E = Failure> = std::result::Result<T, E>;
+
+/// A failure in words: as `miette!`, whose arguments it takes.
+macro_rules! failure {
+    ($($words:tt)*) => {
+        $crate::failure::Failure::from(miette::miette!($($words)*))
+    };
+}
+
+pub(crate) use failure;
+
+impl From<miette::Report> for Failure {
+    fn from(report: miette::Report) -> Self {
+        Self(report)
+    }
+}
+
+impl<E: Remedy + Send + Sync + 'static> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self(Told(error).into())
+    }
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// An error of a library, with its remedy.
+#[derive(Debug)]
+struct Told<E>(E);
+
+impl<E: Error> fmt::Display for Told<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl<E: Error> Error for Told<E> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()
+    }
+}
+
+impl<E: Remedy> Diagnostic for Told<E> {
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.0.remedy().map(|remedy| Box::new(remedy) as _)
+    }
+}

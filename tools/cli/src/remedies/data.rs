@@ -1,0 +1,79 @@
+//! Of images, and of networks that cannot be quantized.
+
+use brooklet_quantize::error::{
+    DataError, DataProblem, EngineError, QuantizeError, Unrepresentable,
+};
+
+use super::Remedy;
+
+impl Remedy for DataError {
+    fn remedy(&self) -> Option<String> {
+        Some(match &self.problem {
+            DataProblem::File(problem) => return problem.remedy(),
+            DataProblem::Data { .. } => {
+                "data is a folder of png or jpeg images with one subfolder a class, a CIFAR-10 \
+                 binary file, an .npy or .npz file of uint8 images, or random:N"
+                    .to_owned()
+            }
+            DataProblem::Label { .. } => {
+                "check that the data is this network's: labels count from 0, class folders in the \
+                 order of their names"
+                    .to_owned()
+            }
+            DataProblem::Image { .. } => "give a whole png or jpeg file".to_owned(),
+            DataProblem::Pixels { most, .. } => format!("scale it down to {most} pixels at most"),
+            DataProblem::Resized { most, .. } => format!(
+                "quantize with a smaller --resize, or give images that are less long: at most \
+                 {most} pixels are made"
+            ),
+            DataProblem::ImageSize { wanted: [height, width, _], .. } => format!(
+                "`brooklet quantize` with --resize {} --crop {height}x{width} makes a model that \
+                 takes images of any size; or give images of the network's size",
+                height.max(width)
+            ),
+            DataProblem::CropSize { crop: [height, width], .. } => format!(
+                "`brooklet quantize` with --resize {} scales images before they are cropped; or \
+                 give larger ones",
+                height.max(width)
+            ),
+            _ => return None,
+        })
+    }
+}
+
+impl Remedy for EngineError {
+    fn remedy(&self) -> Option<String> {
+        Some("this is a bug in brooklet: please report it with the network".to_owned())
+    }
+}
+
+impl Remedy for Unrepresentable {
+    fn remedy(&self) -> Option<String> {
+        let pixels = match self.raw_pixels {
+            true => {
+                "pixels went in as raw 0 to 255: if it was trained with others, give --mean and \
+                 --std (`brooklet doctor NETWORK DATA` finds them); else "
+            }
+            false => "",
+        };
+        Some(format!(
+            "{pixels}check that the network was trained and exported as it should: built of \
+             residual blocks, no scale zero, no layer as good as dead"
+        ))
+    }
+}
+
+impl Remedy for QuantizeError {
+    fn remedy(&self) -> Option<String> {
+        match self {
+            Self::Engine(error) => error.remedy(),
+            Self::Data(error) => error.remedy(),
+            Self::Unrepresentable(error) => error.remedy(),
+            Self::Overflows { .. } => Some(
+                "check --mean and --std, and that the network was trained to the end: its weights \
+                 may be far too large"
+                    .to_owned(),
+            ),
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Of networks.
+
+use brooklet_files::FileProblem;
+use brooklet_import::Arch;
+use brooklet_import::error::{ImportError, Problem};
+
+use super::Remedy;
+
+impl Remedy for ImportError {
+    fn remedy(&self) -> Option<String> {
+        let list = Arch::list;
+        Some(match &self.problem {
+            Problem::File(problem) => return problem.remedy(),
+            Problem::Companion { problem, .. } => match problem {
+                FileProblem::Replaced { .. } => return problem.remedy(),
+                _ => "keep that file beside the network, or export with all weights in one file"
+                    .to_owned(),
+            },
+            Problem::UnsupportedOperator { remedy, .. } | Problem::Unsupported { remedy, .. } => {
+                remedy.clone()
+            }
+            Problem::ArchNeeded => format!("say which network it is with --arch: {}", list()),
+            Problem::UnknownArch { .. } => format!("--arch takes one of {}", list()),
+            Problem::NoVariant { option, .. } => {
+                format!("leave out {option}, or choose another of {}", list())
+            }
+            Problem::MissingTensor { holds, .. } => {
+                format!("check --arch; the file holds {holds}")
+            }
+            other => fixed(other)?.to_owned(),
+        })
+    }
+}
+
+/// Remedies that are the same for all errors of a kind.
+fn fixed(problem: &Problem) -> Option<&'static str> {
+    Some(match problem {
+        Problem::UnknownType { .. } => {
+            "give an .onnx, .tflite or .safetensors file or a PyTorch checkpoint (.pt, .pth, .th); \
+             a Keras .h5 or SavedModel can be converted to .onnx with tf2onnx"
+        }
+        Problem::WrongType { .. } => "give the file its right extension, or fetch it again",
+        Problem::Corrupt { .. } => "the file is damaged or incomplete: fetch or export it again",
+        Problem::DynamicShape { .. } => {
+            "export the network with a fixed height, width and number of channels (only the batch \
+             size may stay open)"
+        }
+        Problem::QuantizedOnnx { .. } => {
+            "quantize it with QuantizeLinear and DequantizeLinear around float operators (with \
+             ONNX Runtime: quantize_static, QuantFormat.QDQ), or give the float network, which \
+             brooklet quantizes itself"
+        }
+        Problem::NotFinite { .. } => {
+            "training diverged or the file is damaged: use an earlier checkpoint"
+        }
+        Problem::Shape { .. } => "the network is inconsistent: export it again",
+        Problem::Topology { .. } => {
+            "brooklet runs networks that are one chain of layers and residual blocks (two branches \
+             that meet in an addition)"
+        }
+        Problem::TensorShape { .. } => {
+            "check --arch, and that the network's widths are the standard ones"
+        }
+        Problem::LeftOver { .. } => "check --arch: the file holds a larger or a different network",
+        Problem::ElementType { .. } => "save the weights as float32",
+        _ => return None,
+    })
+}

@@ -1,0 +1,40 @@
+//! What to do about an error.
+
+use crate::error::FirmwareError;
+
+impl FirmwareError {
+    /// What the user can do about it, if that is known.
+    pub fn remedy(&self) -> Option<String> {
+        Some(match self {
+            Self::NoCheckout => "firmware is built from source: run this inside of a checkout, or set BROOKLET_BOARDS \
+         to the path of its `boards` folder".to_owned(),
+            Self::BoardToml { .. } => "`boards/build` says what a board.toml holds".to_owned(),
+            Self::UnknownBoard { known, .. } => format!("the boards are: {}", known.join(", ")),
+            Self::NoToolchain { target, .. } => format!("with rustup: `rustup target add {target}`"),
+            Self::NoProgram { packages, .. } => format!("install it with your system's package manager (on Debian: {packages})"),
+            Self::Stack { board, .. } => format!("raise `stack_bytes` in boards/{board}/board.toml, or plan for less RAM"),
+            Self::Build { output, .. } => output.clone(),
+            Self::Read { .. } => "check the path and its permissions".to_owned(),
+            Self::Create { .. } => "check the path, its permissions, and the space that is left".to_owned(),
+            Self::ModelTooLarge { .. } => "choose a board with more flash (`brooklet boards`), or a smaller network".to_owned(),
+            Self::ArenaTooLarge { .. } => "choose a board with more RAM (`brooklet boards`), a smaller network, or a smaller input".to_owned(),
+            Self::LimitTooLarge { .. } => "choose fewer bytes, or a board with more RAM (`brooklet boards`)".to_owned(),
+            Self::RamTooSmall { .. } => "allow it more RAM, or choose a smaller network or a smaller input".to_owned(),
+            Self::Ended { .. } => "QEMU 7.2 or newer is needed; its own words are above".to_owned(),
+            Self::NoPlugins { .. } => "take Debian's QEMU, or build yours with --enable-plugins".to_owned(),
+            Self::NoCounts { .. } => "plugins of version 1 of QEMU's interface are needed, as QEMU 7.2 has them".to_owned(),
+            Self::Silent { .. } => "the firmware has stopped, or the network is very large: BROOKLET_TIMEOUT sets the \
+         seconds to wait".to_owned(),
+            Self::Protocol { .. } => "put the firmware of this version on it: `brooklet flash`".to_owned(),
+            Self::Confused { .. } => "firmware and host differ: put the firmware of this version on it".to_owned(),
+            Self::Model { .. } => "`brooklet inspect` checks the file on the host; quantize it again for this board".to_owned(),
+            Self::ModelChanged { .. } => "its flash was written to or is failing, and the board gives no more results: put the \
+         model there again, and restart the board".to_owned(),
+            Self::RowTooLong { board, .. } => format!("choose a board that takes longer rows (`brooklet boards`) or a narrower input, or raise \
+         `row_bytes` in boards/{board}/board.toml"),
+            Self::Run { .. } | Self::Write { .. } | Self::Refused { .. } | Self::Elf { .. } => {
+                return None;
+            }
+        })
+    }
+}

@@ -1,0 +1,185 @@
+//! Where images are: folders, CIFAR-10's records, arrays, noise.
+
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use brooklet_files::{self as files, Limit};
+use ndarray::{Array4, Axis, Ix1, Ix4};
+
+use crate::array::{self, Npz};
+use crate::error::DataProblem;
+use crate::network::Shape;
+
+/// Where images are.
+pub(super) enum Source {
+    /// Files with their classes.
+    Folder(Vec<(PathBuf, Option<usize>)>),
+    /// A file of 3073-byte records.
+    Cifar { file: Mutex<File>, records: usize },
+    /// Whole in memory, NHWC.
+    Array { images: Array4<u8>, labels: Option<Vec<usize>> },
+    /// Uniform noise.
+    Random(usize),
+}
+
+/// The classes of CIFAR-10.
+const CIFAR_CLASSES: [&str; 10] =
+    ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
+
+/// A label byte and three planes of 32×32.
+const CIFAR_RECORD: usize = 1 + 3 * 32 * 32;
+
+impl Source {
+    /// Opens what the user named.
+    pub(super) fn open(
+        spec: &str,
+        path: &Path,
+        input: Shape,
+    ) -> Result<(Source, Option<Vec<String>>), DataProblem> {
+        if let Some(count) = spec.strip_prefix("random:") {
+            let count = count.parse().map_err(|_| DataProblem::Data {
+                detail: format!("`{count}` is not a number of images"),
+            })?;
+            return Ok((Source::Random(count), None));
+        }
+        if fs::metadata(path)?.is_dir() {
+            return folder(path);
+        }
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        match extension.map(str::to_ascii_lowercase).as_deref() {
+            Some("npy") => {
+                let bytes = files::read(path, Limit::Array)?;
+                let images = array::npy::<u8, Ix4>(&bytes).map_err(not_images)?;
+                Ok((Source::Array { images: channels_last(images, input), labels: None }, None))
+            }
+            Some("npz") => npz(path, input),
+            Some("png" | "jpg" | "jpeg") => {
+                Err(DataProblem::Data { detail: "is one image, not a folder of images".into() })
+            }
+            _ => {
+                let (file, length) = files::open(path)?;
+                let length = length as usize;
+                if length == 0 || !length.is_multiple_of(CIFAR_RECORD) {
+                    let detail = format!(
+                        "is not a CIFAR-10 binary file: {length} bytes are no whole number of \
+                         records of {CIFAR_RECORD} bytes"
+                    );
+                    return Err(DataProblem::Data { detail });
+                }
+                let source =
+                    Source::Cifar { file: Mutex::new(file), records: length / CIFAR_RECORD };
+                let classes = CIFAR_CLASSES.map(String::from).to_vec();
+                Ok((source, Some(classes)))
+            }
+        }
+    }
+}
+
+fn not_images(error: impl std::fmt::Display) -> DataProblem {
+    DataProblem::Data { detail: format!("is not an array of uint8 images [N, H, W, C]: {error}") }
+}
+
+/// The images in a folder, by subfolder and name; without subfolders they have no classes.
+fn folder(path: &Path) -> Result<(Source, Option<Vec<String>>), DataProblem> {
+    let sorted = |path: &Path| -> Result<Vec<PathBuf>, DataProblem> {
+        let entries = fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.path()));
+        let mut entries = entries.collect::<Result<Vec<_>, _>>()?;
+        entries.retain(|path| {
+            !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
+        });
+        entries.sort();
+        Ok(entries)
+    };
+    let is_image = |path: &PathBuf| {
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        let extension = extension.map(str::to_ascii_lowercase);
+        matches!(extension.as_deref(), Some("png" | "jpg" | "jpeg")) && path.is_file()
+    };
+    let entries = sorted(path)?;
+    let classes: Vec<&PathBuf> = entries.iter().filter(|path| path.is_dir()).collect();
+    if classes.is_empty() {
+        let files = entries.into_iter().filter(is_image).map(|path| (path, None)).collect();
+        return Ok((Source::Folder(files), None));
+    }
+    let mut files = vec![];
+    for (class, path) in classes.iter().enumerate() {
+        let images = sorted(path)?.into_iter().filter(is_image);
+        files.extend(images.map(|path| (path, Some(class))));
+    }
+    let name =
+        |path: &&PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Ok((Source::Folder(files), Some(classes.iter().map(name).collect())))
+}
+
+/// Images under `x`, labels, if any, under `y` (or some other usual names).
+fn npz(path: &Path, input: Shape) -> Result<(Source, Option<Vec<String>>), DataProblem> {
+    let mut file = Npz::open(path)?;
+    let names = file.names();
+    let find = |wanted: &[&str]| {
+        let stem = |name: &String| name.strip_suffix(".npy").unwrap_or(name).to_owned();
+        let found = wanted.iter().find_map(|w| names.iter().find(|name| stem(name) == **w));
+        found.cloned()
+    };
+    let images = find(&["x", "x_test", "images", "data", "arr_0"])
+        .ok_or_else(|| not_images(format!("it holds {}, but no `x`", names.join(", "))))?;
+    let images = file.member(&images).and_then(|bytes| array::npy::<u8, Ix4>(&bytes));
+    let images = images.map_err(not_images)?;
+    let labels = match find(&["y", "y_test", "labels", "arr_1"]) {
+        None => None,
+        Some(name) => Some(labels(&mut file, &name, images.len_of(Axis(0)))?),
+    };
+    Ok((Source::Array { images: channels_last(images, input), labels }, None))
+}
+
+fn labels(file: &mut Npz, name: &str, count: usize) -> Result<Vec<usize>, DataProblem> {
+    let detail = |what: String| DataProblem::Data { detail: format!("its labels `{name}` {what}") };
+    let bytes = file.member(name).map_err(|error| detail(format!("cannot be read: {error}")))?;
+    let widened: Vec<i64> = if let Ok(values) = array::npy::<i64, Ix1>(&bytes) {
+        values.to_vec()
+    } else if let Ok(values) = array::npy::<i32, Ix1>(&bytes) {
+        values.iter().map(|&label| label.into()).collect()
+    } else {
+        let values = array::npy::<u8, Ix1>(&bytes);
+        let values = values.map_err(|error| detail(format!("are not integers: {error}")))?;
+        values.iter().map(|&label| label.into()).collect()
+    };
+    if widened.len() != count {
+        return Err(detail(format!("are {}, but there are {count} images", widened.len())));
+    }
+    let labels = widened.into_iter().enumerate().map(|(row, label)| {
+        let negative = || detail(format!("have {label} in row {row}: they count from 0"));
+        usize::try_from(label).map_err(|_| negative())
+    });
+    labels.collect()
+}
+
+/// Images as NHWC; they are taken for NCHW only if they cannot be anything else.
+fn channels_last(images: Array4<u8>, [_, _, channels]: Shape) -> Array4<u8> {
+    let (_, one, _, three) = images.dim();
+    if three != channels && one == channels {
+        images.permuted_axes([0, 2, 3, 1]).as_standard_layout().into_owned()
+    } else {
+        images
+    }
+}
+
+/// The class of a CIFAR-10 record.
+pub(super) fn label_byte(file: &Mutex<File>, index: usize) -> std::io::Result<u8> {
+    let mut byte = [0];
+    let mut file = file.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    file.seek(SeekFrom::Start((index * CIFAR_RECORD) as u64))?;
+    file.read_exact(&mut byte)?;
+    Ok(byte[0])
+}
+
+/// A CIFAR-10 record: its class, and its planes.
+pub(super) fn record(file: &Mutex<File>, index: usize) -> std::io::Result<(u8, Vec<u8>)> {
+    let mut record = vec![0; CIFAR_RECORD];
+    let mut file = file.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    file.seek(SeekFrom::Start((index * CIFAR_RECORD) as u64))?;
+    file.read_exact(&mut record)?;
+    let planes = record.split_off(1);
+    Ok((record[0], planes))
+}

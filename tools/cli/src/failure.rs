@@ -5,7 +5,9 @@
 
 use std::error::Error;
 use std::fmt;
+use std::path::Path;
 
+use brooklet_quantize::error::QuantizeError;
 use miette::Diagnostic;
 
 use crate::remedies::Remedy;
@@ -62,5 +64,17 @@ impl<E: Error> Error for Told<E> {
 impl<E: Remedy> Diagnostic for Told<E> {
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
         self.0.remedy().map(|remedy| Box::new(remedy) as _)
+    }
+}
+
+/// What the user is told of a network that could not be run or quantized.
+pub(crate) fn failed(network: &Path, error: QuantizeError) -> Failure {
+    match error {
+        QuantizeError::Data(error) => error.into(),
+        QuantizeError::Unrepresentable(error) => error.in_file(network).into(),
+        QuantizeError::Engine(_) | QuantizeError::Overflows { .. } => {
+            let remedy = error.remedy().unwrap_or_default();
+            failure!(help = remedy, "{}: {error}", network.display())
+        }
     }
 }

@@ -20,7 +20,7 @@ use crate::fuse::{Fused, Unit};
 use crate::network::{BatchNorm, Network, NodeId, Op};
 use crate::program::{Layer as Quantized, Program};
 use crate::ranges::Range;
-use crate::weights::rounding::Steps;
+use crate::weights::rounding::QuantizedChannel;
 use crate::weights::{Affine, Weights, steps};
 
 /// Bars of the histograms.
@@ -306,7 +306,7 @@ fn batch_norm(layer: &Quantized, steps: &[(f64, f64)]) -> BatchNorm {
 }
 
 /// The weights of each of a layer's output channels, and its bias in their steps.
-fn channels_of(layer: &Quantized) -> impl Iterator<Item = (Steps, f64)> + '_ {
+fn channels_of(layer: &Quantized) -> impl Iterator<Item = (QuantizedChannel, f64)> + '_ {
     let taps = layer.weights.len() / layer.bias.len().max(1);
     // What the sums are multiplied by brings them to the output's steps, of a join with more bits.
     let unit = f64::from(layer.record.scale.get()) / f64::from(1u32 << layer.record.join_bits);
@@ -314,7 +314,7 @@ fn channels_of(layer: &Quantized) -> impl Iterator<Item = (Steps, f64)> + '_ {
     channels.map(move |((weights, multiplier), &bias)| {
         let mantissa = f64::from(multiplier.mantissa.to_bits()) / f64::from(1u32 << 31);
         let scale = mantissa * f64::from(multiplier.shift).exp2() * unit;
-        (Steps { scale, weights: weights.to_vec() }, bias.into())
+        (QuantizedChannel { scale, weights: weights.to_vec() }, bias.into())
     })
 }
 

@@ -120,7 +120,7 @@ pub struct Recipe {
     pub effort: Effort,
     /// How ranges are chosen; if not said, as the effort has it.
     pub calibration: Option<Calibration>,
-    /// Steps that are left out.
+    /// QuantizedChannel that are left out.
     pub without: Vec<Step>,
     /// Of what is drawn by lot.
     pub seed: u64,

@@ -4,10 +4,10 @@ use brooklet_firmware::Registry;
 use ndarray::{Array2, Axis, concatenate};
 
 use super::choice::choice;
-use super::quantize::{arch, failed, size};
+use super::quantize::{arch, size};
 use super::{Output, inspect, progress};
 use crate::commands::choice::VariantArgs;
-use crate::failure::{Result, failure};
+use crate::failure::{Result, failed, failure};
 use crate::report::comparison::{Comparison, Parted};
 use crate::report::contents::Contents;
 use crate::report::page;

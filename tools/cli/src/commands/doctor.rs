@@ -7,9 +7,9 @@ use ndarray::{Array2, Array4, Axis, concatenate};
 use serde::Serialize;
 
 use super::choice::VariantArgs;
-use super::quantize::{arch, failed, size};
+use super::quantize::{arch, size};
 use super::{Output, progress, read};
-use crate::failure::{Result, failure};
+use crate::failure::{Result, failed, failure};
 use crate::report::{percent, table};
 use brooklet_files::{InputData, InputPath, Limit};
 use brooklet_import as import;

@@ -22,7 +22,7 @@ use crate::fuse::{Fused, Unit};
 use crate::network::{BatchNorm, Conv, Op};
 use crate::program::{Layer, Program, Table, largest_sum};
 use crate::ranges::Ranges;
-use crate::weights::rounding::{Bits, Steps};
+use crate::weights::rounding::{Bits, QuantizedChannel};
 use crate::weights::{Affine, Learned, Weights, smallest_scale, steps};
 
 /// Extra fractional bits of a join, where the accumulator leaves room for them.
@@ -270,7 +270,8 @@ fn set_batch_norm(
     let mut reals = Vec::with_capacity(norm.scale.len());
     for (channel, &step) in steps(norm.scale.len(), input, pixels).iter().enumerate() {
         let (factor, offset) = norm.affine(channel);
-        let factor = Steps::nearest(&[factor * step.0], smallest_scale(offset), Bits::Eight);
+        let factor =
+            QuantizedChannel::nearest(&[factor * step.0], smallest_scale(offset), Bits::Eight);
         push_channel(layer, &factor, offset, &[step])?;
         reals.push(factor.scale / output_scale);
     }
@@ -281,7 +282,7 @@ fn set_batch_norm(
 /// and over.
 fn push_channel(
     layer: &mut Layer,
-    channel: &Steps,
+    channel: &QuantizedChannel,
     bias: f64,
     steps: &[(f64, f64)],
 ) -> Result<(), Unrepresentable> {

@@ -11,7 +11,7 @@ use crate::network::{Conv, NodeId};
 use crate::program::Layer;
 use crate::ranges::Range;
 use brooklet_plan::Preprocess;
-use rounding::{Bits, Steps};
+use rounding::{Bits, QuantizedChannel};
 
 /// Quantized weights by the convolution's node.
 pub type Learned = BTreeMap<NodeId, Weights>;
@@ -21,7 +21,7 @@ pub type Learned = BTreeMap<NodeId, Weights>;
 pub struct Weights {
     /// For each output channel its weights, kernel rows × columns × input channels, in steps of
     /// their products with a step of the input.
-    pub channels: Vec<Steps>,
+    pub channels: Vec<QuantizedChannel>,
     /// Real biases.
     pub bias: Vec<f64>,
 }
@@ -99,7 +99,7 @@ impl Weights {
                     .zip(steps.iter().cycle())
                     .map(|(&weight, &(step, _))| f64::from(weight) * step)
                     .collect();
-                Steps::nearest(&scaled, smallest_scale(bias), bits)
+                QuantizedChannel::nearest(&scaled, smallest_scale(bias), bits)
             })
             .collect();
         Self { channels, bias }

@@ -6,7 +6,8 @@ use brooklet_quantize::data::{Dataset, Preprocess};
 use brooklet_quantize::recipe::Quantized;
 use brooklet_quantize::units::{self, Right, Spread};
 
-use super::{Args, failed};
+use super::args::Args;
+use crate::failure::failed;
 use crate::failure::{Result, failure};
 use crate::report::percent;
 

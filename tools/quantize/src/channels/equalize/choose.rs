@@ -1,237 +1,26 @@
-//! Equalization: channels of a map scaled so that one range for all of them costs less.
-//!
-//! A map has one range for all its channels, so one of small values is rounded as coarsely as one
-//! of large values. A channel may be scaled for nothing, the weights that make it by `s`, those that
-//! read it by `1/s`: the former have a scale a channel, and a ReLU between does not mind. Where
-//! shortcuts pass a channel on, all maps of the residual stream that hold it are scaled alike.
-//!
-//! The factors bring each channel's largest magnitude nearer to its map's, by a power:
-//!
-//! ```text
-//! s[c] = mean over the maps that hold c of (largest of the map / largest of c) ^ power
-//! ```
-//!
-//! a geometric mean. The weights that read a map become less even, so this does not always pay. For
-//! each part of the network that can be scaled apart from the others (the residual stream, the
-//! inside of each block) the power is the one, none included, with the least error of the logits
-//! when that part alone is quantized, on other images than factors and ranges come from: channels
-//! that were rarely seen are not scaled beyond what they have room for.
-//!
-//! Source: Nagel et al., *Data-free quantization through weight equalization and bias correction*
-//! (2019), section 4.1. There both sides' weights are balanced, for one scale a layer; here weights
-//! have one a channel, and it is activations that gain.
+//! Which factors serve a network.
 
 use std::collections::{BTreeMap, HashMap};
 
-use ndarray::{Array4, ArrayView3, ArrayView4, Axis};
+use ndarray::{Array4, ArrayView4, Axis};
 
-use crate::channels::{Images, MARGIN};
+use super::factors::{Factors, MOST, Sets, snapped};
+use crate::channels::images::{Images, MARGIN};
 use crate::data::Dataset;
-use crate::error::EngineError;
-use crate::error::QuantizeError;
-use crate::forward::BATCH;
-use crate::forward::{FloatModel, squared_error};
-use crate::fuse::Fused;
-use crate::fuse::given;
-use crate::network::{BatchNorm, Network, NodeId, Op};
-use crate::ranges::{ByName, Histogram, Method};
+use crate::error::{EngineError, QuantizeError};
+use crate::forward::{BATCH, FloatModel, squared_error};
+use crate::fuse::{Fused, given};
+use crate::network::{Network, NodeId, Op};
+use crate::ranges::{Histogram, Method};
 use crate::weights::{Affine, Weights};
 
 /// Powers that are tried beside 0.
 const POWERS: [f64; 2] = [0.5, 1.0];
-/// Factors are powers of two to a multiple of this. So [`Factors::of_model`] can tell them from
-/// what rounding does to weights.
-const GRID: f64 = 0.25;
-/// Largest factor, and inverse of the smallest, as a power of two.
-const MOST: f64 = 3.0;
 /// Share of the error of weights rounded to the nearest that learned rounding leaves, about.
 const LEARNED: f64 = 0.25;
 
-/// Channels of a network that can only be scaled together, and a factor for each such group.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Factors {
-    /// The group of each channel, for each node.
-    of: Vec<Vec<usize>>,
-    /// Of each group, whether its scale must stay: pixels, logits, what a ReLU6 clips.
-    fixed: Vec<bool>,
-    /// Of each group.
-    factors: Vec<f64>,
-}
-
-impl Factors {
-    /// Factors of one.
-    pub fn ones(network: &Network) -> Self {
-        let mut first = Vec::with_capacity(network.nodes.len());
-        let mut count = 0;
-        for node in &network.nodes {
-            first.push(count);
-            count += node.shape[2];
-        }
-        let mut sets = Sets((0..count).collect());
-        let logits = network.logits();
-        let mut stays = vec![false; count];
-        for (id, node) in network.nodes.iter().enumerate() {
-            let channels = node.shape[2];
-            if id == logits || matches!(node.op, Op::Input | Op::Relu6 | Op::Softmax) {
-                stays[first[id]..first[id] + channels].fill(true);
-            }
-            let before = match node.op {
-                Op::Input | Op::Conv(_) | Op::BatchNorm(_) => continue,
-                Op::Subsample(subsample) => subsample.channels_before,
-                _ => 0,
-            };
-            for &input in &node.inputs {
-                for channel in 0..network.nodes[input].shape[2] {
-                    sets.join(first[id] + before + channel, first[input] + channel);
-                }
-            }
-        }
-        let groups: Vec<usize> = (0..count).map(|at| sets.root(at)).collect();
-        let mut fixed = vec![false; count];
-        for (&group, stays) in groups.iter().zip(stays) {
-            fixed[group] |= stays;
-        }
-        let of = network.nodes.iter().zip(first);
-        let of = of.map(|(node, first)| groups[first..first + node.shape[2]].to_vec()).collect();
-        Self { of, fixed, factors: vec![1.0; count] }
-    }
-
-    /// Those that were saved.
-    pub fn named(network: &Network, names: &ByName) -> Self {
-        let mut factors = Self::ones(network);
-        for (node, groups) in network.nodes.iter().zip(&factors.of) {
-            for (&group, &factor) in groups.iter().zip(names.get(&node.name).into_iter().flatten())
-            {
-                if !factors.fixed[group] && factor.is_finite() && factor > 0.0 {
-                    factors.factors[group] = factor.into();
-                }
-            }
-        }
-        factors
-    }
-
-    /// To be saved; without layers that are as they were.
-    pub fn names(&self, network: &Network) -> ByName {
-        let nodes = network.nodes.iter().enumerate();
-        let layers = nodes.filter(|(_, node)| matches!(node.op, Op::Conv(_) | Op::BatchNorm(_)));
-        layers
-            .map(|(id, node)| (node.name.clone(), self.channels(id).map(|s| s as f32).collect()))
-            .filter(|(_, factors): &(_, Vec<f32>)| factors.iter().any(|&factor| factor != 1.0))
-            .collect()
-    }
-
-    /// Those with which the convolutions and batch norms of `made` were made of the network's: what
-    /// brings its weights nearest.
-    pub fn of_model(network: &Network, made: &Network) -> Self {
-        let mut factors = Self::ones(network);
-        let mut known = factors.fixed.clone();
-        for (id, (node, made)) in network.nodes.iter().zip(&made.nodes).enumerate() {
-            let Some(&input) = node.inputs.first() else { continue };
-            let inputs: Vec<f64> = factors.channels(input).collect();
-            // Of each channel its weights before and after.
-            let channels: Vec<(Vec<f64>, Vec<f64>)> = match (&node.op, &made.op) {
-                (Op::Conv(before), Op::Conv(after)) => {
-                    let all = |weights: ArrayView3<'_, f32>| {
-                        weights.iter().map(|&weight| weight.into()).collect()
-                    };
-                    let channels = before.weights.outer_iter().zip(after.weights.outer_iter());
-                    channels.map(|(before, after)| (all(before), all(after))).collect()
-                }
-                (Op::BatchNorm(before), Op::BatchNorm(after)) => {
-                    // A channel reads its like alone.
-                    let factor = |norm: &BatchNorm, channel| norm.affine(channel).0;
-                    let channel = |c| (vec![factor(before, c) / inputs[c]], vec![factor(after, c)]);
-                    (0..inputs.len()).map(channel).collect()
-                }
-                _ => continue,
-            };
-            let inputs = match &node.op {
-                Op::Conv(_) => inputs,
-                _ => vec![1.0],
-            };
-            for ((before, after), &group) in channels.iter().zip(&factors.of[id]) {
-                if known[group] {
-                    continue;
-                }
-                let (mut product, mut square) = (0.0, 0.0);
-                for ((before, after), input) in before.iter().zip(after).zip(inputs.iter().cycle())
-                {
-                    let before = before / input;
-                    product += before * after;
-                    square += before * before;
-                }
-                let factor = product / square;
-                if factor > 0.0 && factor.is_finite() {
-                    factors.factors[group] = snapped(factor.log2());
-                    known[group] = true;
-                }
-            }
-        }
-        factors
-    }
-
-    /// Of a node's channels.
-    pub fn channels(&self, node: NodeId) -> impl Iterator<Item = f64> + Clone + '_ {
-        self.of[node].iter().map(|&group| self.factors[group])
-    }
-
-    /// The network with its channels scaled; it computes the same but for floats' rounding.
-    pub fn apply(&self, network: &Network) -> Network {
-        let mut network = network.clone();
-        for (id, node) in network.nodes.iter_mut().enumerate() {
-            let Some(&input) = node.inputs.first() else { continue };
-            let (inputs, outputs) = (self.channels(input), self.channels(id));
-            let times = |value: &mut f32, factor: f64| *value = (f64::from(*value) * factor) as f32;
-            match &mut node.op {
-                Op::Conv(conv) => {
-                    for (mut weights, output) in conv.weights.outer_iter_mut().zip(outputs.clone())
-                    {
-                        for (weight, input) in weights.iter_mut().zip(inputs.clone().cycle()) {
-                            times(weight, output / input);
-                        }
-                    }
-                    conv.bias.iter_mut().zip(outputs).for_each(|(bias, s)| times(bias, s));
-                }
-                Op::BatchNorm(norm) => {
-                    for (channel, (input, output)) in inputs.zip(outputs).enumerate() {
-                        times(&mut norm.scale[channel], output / input);
-                        times(&mut norm.shift[channel], output);
-                        times(&mut norm.mean[channel], input);
-                    }
-                }
-                _ => {}
-            }
-        }
-        network
-    }
-}
-
-/// The nearest factor that is tried.
-fn snapped(log: f64) -> f64 {
-    // As it is saved.
-    f64::from(((log / GRID).round() * GRID).clamp(-MOST, MOST).exp2() as f32)
-}
-
-/// Disjoint sets of numbers.
-struct Sets(Vec<usize>);
-
-impl Sets {
-    fn root(&mut self, mut at: usize) -> usize {
-        while self.0[at] != at {
-            self.0[at] = self.0[self.0[at]];
-            at = self.0[at];
-        }
-        at
-    }
-
-    fn join(&mut self, a: usize, b: usize) {
-        let (a, b) = (self.root(a), self.root(b));
-        self.0[a.max(b)] = a.min(b);
-    }
-}
-
 /// Units whose maps share channels, and what was tried with them.
-struct Part {
+struct Group {
     units: Vec<usize>,
     /// For each power, 0 first: the ranges of the units' maps, and the errors of the logits.
     tried: Vec<Trial>,
@@ -290,7 +79,7 @@ pub fn choose(
     for images in seen.chunks(BATCH) {
         let batch = data.batch(images.iter().copied())?;
         let maps = model.maps(batch.view(), fused)?;
-        for Part { units, tried } in &mut parts {
+        for Group { units, tried } in &mut parts {
             for Trial { factors, histograms, .. } in tried {
                 for (&unit, histogram) in units.iter().zip(histograms) {
                     let channels = factors.channels(fused.units[unit].output);
@@ -343,7 +132,7 @@ pub fn batches(network: &Network, data: &Dataset) -> usize {
 }
 
 /// The parts of a network that can be scaled apart from each other, the largest first.
-fn parts(fused: &Fused<'_>, ones: &Factors, largest: &HashMap<NodeId, Vec<f64>>) -> Vec<Part> {
+fn parts(fused: &Fused<'_>, ones: &Factors, largest: &HashMap<NodeId, Vec<f64>>) -> Vec<Group> {
     let mut sets = Sets((0..ones.fixed.len()).collect());
     let free = |node: NodeId| ones.of[node].iter().copied().filter(|&group| !ones.fixed[group]);
     for &node in largest.keys() {
@@ -384,7 +173,7 @@ fn parts(fused: &Fused<'_>, ones: &Factors, largest: &HashMap<NodeId, Vec<f64>>)
         };
         let powers = [&[0.0], &POWERS[..]].concat();
         let tried: Vec<Trial> = powers.into_iter().map(trial).collect();
-        Part { units, tried }
+        Group { units, tried }
     };
     let parts = units.into_iter().map(part).filter(|part| {
         part.tried.iter().skip(1).any(|trial| trial.factors != part.tried[0].factors)
@@ -392,18 +181,7 @@ fn parts(fused: &Fused<'_>, ones: &Factors, largest: &HashMap<NodeId, Vec<f64>>)
     parts.collect()
 }
 
-impl Factors {
-    /// Those of `other` that are not one.
-    fn take(&mut self, other: &Self) {
-        for (own, &other) in self.factors.iter_mut().zip(&other.factors) {
-            if other != 1.0 {
-                *own = other;
-            }
-        }
-    }
-}
-
-impl Part {
+impl Group {
     /// The logits, with the part's maps rounded as trial `at` has them.
     fn rounded<'m>(
         &self,

@@ -1,198 +1,16 @@
-//! Bias absorption: what all values of a channel have in common is left out of a map, and added in
-//! the biases of the layers that read it.
-//!
-//! A channel whose values are never below `c > 0` wastes the part of its map's range below `c`. With
-//!
-//! ```text
-//! relu(w·x + b) = relu(w·x + b − c) + c           where w·x + b ≥ c
-//! v·(y + c) + d = v·y + (d + v·c)
-//! ```
-//!
-//! the layer that makes it takes `c` off its bias, and those that read it add `v·c` to theirs: the
-//! map's largest values are smaller by `c`, at no cost.
-//!
-//! This is exact where each reader sees `y + c` in all its taps, so only for maps that are read
-//! without padding, directly or behind a pool, and by no addition. Padding would have to stand for
-//! `−c`. The format can say that ([`padding_values`](crate::program::Layer::padding_values)), but
-//! for nothing: the range must then reach from `−c` to `max − c`, and is as wide as before.
-//!
-//! For `c` two are tried: the least value of the channel, and, as in the source, its mean less three
-//! standard deviations, which clips the few values below. It is done for each map where the error
-//! of the logits, this map alone rounded, is less for it on other images.
-//!
-//! Source: Nagel et al., *Data-free quantization through weight equalization and bias correction*
-//! (2019), section 4.1.3.
+//! Which shifts serve a network.
 
 use ndarray::{Array4, ArrayView3, ArrayView4, Axis};
 
-use crate::channels::equalize::Factors;
-use crate::channels::{Images, MARGIN};
+use super::shifts::{Place, Shifts, below, places};
+use crate::channels::images::{Images, MARGIN};
 use crate::data::Dataset;
 use crate::error::QuantizeError;
-use crate::forward::BATCH;
-use crate::forward::{FloatModel, squared_error};
-use crate::fuse::Fused;
-use crate::fuse::given;
-use crate::network::{Network, NodeId, Op};
-use crate::ranges::ByName;
+use crate::forward::{BATCH, FloatModel, squared_error};
+use crate::fuse::{Fused, given};
+use crate::network::{Network, Op};
 use crate::ranges::{Histogram, Method};
 use crate::weights::Affine;
-
-/// Shifts are powers of two to a multiple of this. So [`Shifts::of_model`] can tell them from what
-/// the correction of biases does.
-const GRID: f64 = 0.25;
-/// The least shift, as a share of the map's largest value.
-const LEAST: f64 = 0.125;
-
-/// A map whose channels can be shifted.
-#[derive(Debug, Clone, PartialEq)]
-struct Place {
-    unit: usize,
-    /// The node that computes it.
-    writer: NodeId,
-    /// The convolutions and batch norms that read it, directly or behind pools.
-    readers: Vec<NodeId>,
-}
-
-/// What is taken off the channels of maps.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Shifts(Vec<(Place, Vec<f64>)>);
-
-impl Shifts {
-    /// Those that were saved.
-    pub fn named(network: &Network, fused: &Fused<'_>, names: &ByName) -> Self {
-        let saved = |place: Place| {
-            let by = names.get(&network.nodes[place.writer].name)?;
-            Some((place, by.iter().map(|&by| by.into()).collect()))
-        };
-        Self(places(network, fused).into_iter().filter_map(saved).collect())
-    }
-
-    /// To be saved, by the layer that makes the map.
-    pub fn names(&self, network: &Network) -> ByName {
-        let saved = |(place, by): &(Place, Vec<f64>)| {
-            let by = by.iter().map(|&by| by as f32).collect();
-            (network.nodes[place.writer].name.clone(), by)
-        };
-        self.0.iter().map(saved).collect()
-    }
-
-    /// Those with which the convolutions and batch norms of `made` were made of the network's, its
-    /// channels scaled by `factors`; what biases were corrected by is not among them. `largest` says
-    /// what is the largest value of a unit's output in the model.
-    pub fn of_model(
-        network: &Network,
-        fused: &Fused<'_>,
-        made: &Network,
-        factors: &Factors,
-        largest: impl Fn(usize) -> f32,
-    ) -> Self {
-        let mut shifts = Self::default();
-        for place in places(network, fused) {
-            // With what the maps before have left it.
-            let before = offsets(&shifts.apply(network).nodes[place.writer].op);
-            let after = offsets(&made.nodes[place.writer].op);
-            let largest = f64::from(largest(place.unit));
-            let channels = before.iter().zip(&after).zip(factors.channels(place.writer));
-            let by = channels.map(|((before, after), factor)| {
-                let by = before - after / factor;
-                // As a share of what the map's largest was before, at most.
-                if by * factor < LEAST / 2.0 * (largest + by * factor) { 0.0 } else { nearest(by) }
-            });
-            shifts.push(place, by.collect());
-        }
-        shifts
-    }
-
-    fn push(&mut self, place: Place, by: Vec<f64>) {
-        if by.iter().any(|&by| by != 0.0) {
-            self.0.push((place, by));
-        }
-    }
-
-    /// The network with its channels shifted. It computes the same, but where a value is less than
-    /// what is taken off.
-    pub fn apply(&self, network: &Network) -> Network {
-        let mut network = network.clone();
-        for (Place { writer, readers, .. }, by) in &self.0 {
-            let less = |value: &mut f32, by: f64| *value = (f64::from(*value) - by) as f32;
-            match &mut network.nodes[*writer].op {
-                Op::Conv(conv) => conv.bias.iter_mut().zip(by).for_each(|(b, &by)| less(b, by)),
-                Op::BatchNorm(norm) => {
-                    norm.shift.iter_mut().zip(by).for_each(|(b, &by)| less(b, by));
-                }
-                _ => {}
-            }
-            for &reader in readers {
-                match &mut network.nodes[reader].op {
-                    Op::Conv(conv) => {
-                        for (weights, bias) in conv.weights.outer_iter().zip(&mut conv.bias) {
-                            let taps = weights.iter().zip(by.iter().cycle());
-                            less(bias, -taps.map(|(&w, &by)| f64::from(w) * by).sum::<f64>());
-                        }
-                    }
-                    Op::BatchNorm(norm) => {
-                        norm.mean.iter_mut().zip(by).for_each(|(mean, &by)| less(mean, by));
-                    }
-                    _ => {}
-                }
-            }
-        }
-        network
-    }
-}
-
-/// What a convolution or a batch norm adds to each of its channels.
-fn offsets(op: &Op) -> Vec<f64> {
-    match op {
-        Op::Conv(conv) => conv.bias.iter().map(|&bias| bias.into()).collect(),
-        Op::BatchNorm(norm) => (0..norm.shift.len()).map(|c| norm.affine(c).1).collect(),
-        _ => Vec::new(),
-    }
-}
-
-/// The maps whose channels can be shifted.
-fn places(network: &Network, fused: &Fused<'_>) -> Vec<Place> {
-    let place = |(unit, of): (usize, &crate::fuse::Unit)| {
-        let op = |node: NodeId| &network.nodes[node].op;
-        let has_bias = matches!(op(of.node), Op::Conv(_) | Op::BatchNorm(_));
-        // What clips at 6 would have to clip at another value in each channel.
-        if !has_bias || matches!(op(of.output), Op::Relu6) {
-            return None;
-        }
-        let (mut readers, mut maps) = (Vec::new(), vec![of.output]);
-        while let Some(map) = maps.pop() {
-            if map == network.logits() {
-                return None;
-            }
-            for (id, node) in network.nodes.iter().enumerate() {
-                match &node.op {
-                    _ if !node.inputs.contains(&map) => {}
-                    Op::Conv(conv) if conv.pads == [0; 4] => readers.push(id),
-                    Op::BatchNorm(_) => readers.push(id),
-                    Op::MaxPool(_) | Op::GlobalAveragePool => maps.push(id),
-                    _ => return None,
-                }
-            }
-        }
-        Some(Place { unit, writer: of.node, readers })
-    };
-    fused.units.iter().enumerate().filter_map(place).collect()
-}
-
-/// The nearest shift that is tried; `by` is above zero.
-fn nearest(by: f64) -> f64 {
-    // As it is saved.
-    f64::from(((by.log2() / GRID).round() * GRID).exp2() as f32)
-}
-
-/// The next smaller shift that is tried, 0 if that is too small for a map of such values.
-fn below(by: f64, largest: f64) -> f64 {
-    if !(by > 0.0 && by >= LEAST * largest) {
-        return 0.0;
-    }
-    f64::from(((by.log2() / GRID).floor() * GRID).exp2() as f32)
-}
 
 /// How a channel's values are spread.
 #[derive(Debug, Clone)]
@@ -369,7 +187,7 @@ fn trials(spreads: &[Spread]) -> Vec<Trial> {
 mod tests {
     use super::*;
     use crate::compare;
-    use crate::network::{BatchNorm, Conv, Window};
+    use crate::network::{BatchNorm, Conv, NodeId, Window};
     use crate::recipe::{Effort, Progress, Recipe, Step};
 
     fn conv(outputs: usize, inputs: usize, kernel: usize, pad: usize) -> Conv {

@@ -1,0 +1,36 @@
+//! Progress on the terminal.
+
+use std::cell::RefCell;
+
+use brooklet_quantize::recipe::Progress;
+use indicatif::ProgressBar;
+
+use crate::commands::progress;
+
+/// A progress bar for each part of the work.
+#[derive(Default)]
+pub(super) struct Bars {
+    bar: RefCell<Option<ProgressBar>>,
+}
+
+impl Bars {
+    /// Takes the last one off the terminal.
+    pub(super) fn finish(&self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Progress for Bars {
+    fn begin(&self, what: &'static str, steps: usize) {
+        self.finish();
+        self.bar.replace(Some(progress(steps, what)));
+    }
+
+    fn advance(&self, steps: usize) {
+        if let Some(bar) = &*self.bar.borrow() {
+            bar.inc(steps as u64);
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! What was made of a network, before it is planned.
+
+use brooklet_firmware::Spec;
+use brooklet_plan::cost;
+use brooklet_plan::preprocessing::to_record;
+use brooklet_plan::program::Program;
+use brooklet_quantize::data::{Dataset, Preprocess};
+use brooklet_quantize::ranges::Ranges;
+use ndarray::Array2;
+
+use super::args::Args;
+use super::model::set_test_images;
+use super::report::Int16;
+use crate::failure::Result;
+
+/// A program, and what is known of it.
+pub(super) struct Made {
+    pub(super) program: Program,
+    /// How images become the network's rows.
+    pub(super) preprocess: Preprocess,
+    /// Of a float network its ranges, and its logits, if these were measured.
+    pub(super) measured: Option<(Ranges, Option<Array2<f32>>)>,
+    /// The images that they were measured on.
+    pub(super) calibration: Option<Dataset>,
+    /// Of a program with layers in int16.
+    pub(super) int8: WithoutInt16,
+}
+
+/// A program with layers in int16 as it would be without.
+#[derive(Default)]
+pub(super) struct WithoutInt16 {
+    /// What each layer brings, in dB.
+    pub(super) gains: Vec<(String, f64)>,
+    /// All in int8.
+    pub(super) program: Option<Program>,
+    /// How good that is on the calibration data.
+    pub(super) sqnr_db: Option<f64>,
+}
+
+impl Made {
+    /// Of an int8 network.
+    pub(super) fn of_int8(program: Program, preprocess: Preprocess) -> Self {
+        let (measured, calibration, int8) = (None, None, WithoutInt16::default());
+        Self { program, preprocess, measured, calibration, int8 }
+    }
+
+    /// Gives the program what the file says beside its layers: preprocessing, names of classes, test
+    /// images.
+    pub(super) fn complete(&mut self, args: &Args, labels: Option<Vec<String>>) -> Result<()> {
+        let Self { program, preprocess, measured, calibration, .. } = self;
+        program.preprocessing = Some(to_record(preprocess));
+        let data = || calibration.as_ref().and_then(|data| data.classes().map(<[_]>::to_vec));
+        let saved = || measured.as_ref().map(|(ranges, _)| ranges.labels.clone());
+        program.labels = labels.or_else(data).or_else(saved).unwrap_or_default();
+        set_test_images(program, args, calibration.as_ref(), preprocess)?;
+        if let ([_, named], 1) = (&program.labels[..], program.classes()) {
+            // What one score says to be there.
+            program.labels = vec![named.clone()];
+        }
+        Ok(())
+    }
+
+    /// What the report says of int16, where it was asked for.
+    pub(super) fn int16(&mut self, args: &Args, board: Option<&Spec>) -> Result<Option<Int16>> {
+        if args.int16.is_empty() {
+            return Ok(None);
+        }
+        let program = &self.program;
+        let mut int16 = Int16::new(program, &self.int8.gains);
+        let Some(mut int8) = self.int8.program.take() else { return Ok(Some(int16)) };
+        int8.preprocessing = program.preprocessing;
+        int16.int8_sqnr_db = self.int8.sqnr_db;
+        let instructions = |program: &Program| {
+            let costs = board.and_then(cost::of)?;
+            costs.total(program.layers.iter().map(|layer| &layer.record))
+        };
+        let (int8, plan) = args.budget.plan(int8, board, &args.network)?;
+        int16.int8_arena_bytes = Some(plan.arena_bytes);
+        let (wide, _) = args.budget.plan(program.clone(), board, &args.network)?;
+        int16.instructions = instructions(&int8).zip(instructions(&wide)).map(<[u64; 2]>::from);
+        Ok(Some(int16))
+    }
+}

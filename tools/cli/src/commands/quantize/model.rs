@@ -1,0 +1,88 @@
+//! The model file of a program, and how good it is.
+
+use brooklet_plan::model_file::{HostBackend, ModelFile, ModelProblem};
+use brooklet_plan::plan::Plan;
+use brooklet_plan::program::Program;
+use brooklet_plan::self_test;
+use brooklet_quantize::data::{Dataset, Preprocess};
+use brooklet_quantize::error::DataError;
+use brooklet_quantize::evaluate::{FloatAnswers, Score, answers, score};
+use ndarray::Array2;
+
+use super::args::Args;
+use crate::commands::progress;
+use crate::failure::{Result, failure};
+
+/// Chooses the test images that the model file shall carry: from the whole of the data if there
+/// is some, else noise.
+pub(super) fn set_test_images(
+    program: &mut Program,
+    args: &Args,
+    data: Option<&Dataset>,
+    preprocess: &Preprocess,
+) -> Result<()> {
+    let count = usize::from(args.self_test);
+    if count == 0 {
+        return Ok(());
+    }
+    let shape = program.layers[0].record.shape();
+    let input = [shape.rows, shape.columns, shape.channels].map(usize::from);
+    let noise = match data {
+        Some(_) => None,
+        None => Some(Dataset::open(&format!("random:{count}"), input, preprocess)?),
+    };
+    let Some(data) = data.or(noise.as_ref()) else { return Ok(()) };
+    if data.len() < count {
+        return Err(failure!(
+            help = format!("--self-test {}, or more calibration data", data.len()),
+            "--self-test {count}: the calibration data has {} images",
+            data.len(),
+        ));
+    }
+    let pixels = |index| Ok(data.get(index)?.pixels.as_standard_layout().iter().copied().collect());
+    let images: Result<_, DataError> = data.spread(count).into_iter().map(pixels).collect();
+    program.set_test_images(images?);
+    Ok(())
+}
+
+/// Refuses names that are not one a class: before the long work, where they are known by then.
+pub(super) fn check_names(args: &Args, classes: usize, names: &[String]) -> Result<()> {
+    // One score tells two classes apart.
+    if names.is_empty() || names.len() == classes || (names.len(), classes) == (2, 1) {
+        return Ok(());
+    }
+    Err(failure!(
+        help = "give --labels FILE.txt with a line a class",
+        "{}: has {classes} classes, but {} has {} names",
+        args.network.display(),
+        args.names(),
+        names.len(),
+    ))
+}
+
+/// The model file of a program, checked by the core.
+pub(super) fn build(program: &Program, plan: &Plan, args: &Args) -> Result<ModelFile> {
+    check_names(args, program.classes(), &program.labels)?;
+    let file = self_test::build(program, plan, &args.output);
+    file.map_err(|error| match error.problem {
+        ModelProblem::Refused { error: brooklet::Error::Layer { layer, fault } } => failure!(
+            help =
+                "check the network's weights and ranges in this layer, and the size of its input",
+            "{}: `{}`: {fault}",
+            args.network.display(),
+            program.layers[usize::from(layer)].name,
+        ),
+        _ => error.into(),
+    })
+}
+
+/// How good the model is on the calibration data, against the float network.
+pub(super) fn judge(file: &ModelFile, data: &Dataset, float: Array2<f32>) -> Result<Score> {
+    let simulator = file.simulator(HostBackend::Auto)?;
+    let bar = progress(data.len(), "evaluating");
+    let answers = answers(&simulator, data, 0..data.len(), || bar.inc(1))?;
+    bar.finish_and_clear();
+    let quantization = file.model().logits_quantization();
+    let float = FloatAnswers::Logits(float);
+    Ok(score(&answers, Some(&float), |q| quantization.dequantize(q), 0.0))
+}

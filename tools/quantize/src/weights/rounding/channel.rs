@@ -1,0 +1,85 @@
+//! The weights of one output channel.
+
+/// How many bits a weight has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Bits {
+    /// QuantizedChannel from -8 to 7.
+    Four,
+    /// QuantizedChannel from -127 to 127.
+    #[default]
+    Eight,
+}
+
+impl Bits {
+    pub(super) fn ends(self) -> [f64; 2] {
+        match self {
+            Self::Four => [-8.0, 7.0],
+            Self::Eight => [-127.0, 127.0],
+        }
+    }
+
+    /// The nearest step.
+    pub(super) fn round(self, steps: f64) -> f64 {
+        let [first, last] = self.ends();
+        steps.round().clamp(first, last)
+    }
+
+    /// The smallest scale that clips none of these weights.
+    pub(super) fn reach(self, weights: &[f64]) -> f64 {
+        let [first, last] = self.ends();
+        weights.iter().fold(0f64, |reach, &weight| reach.max(weight / first).max(weight / last))
+    }
+
+    /// How much less than that is looked for, at most: clipping pays where steps are few.
+    pub(super) fn less(self) -> f64 {
+        match self {
+            Self::Four => 0.63,
+            Self::Eight => 0.36,
+        }
+    }
+}
+
+/// The weights of an output channel as multiples of a scale.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QuantizedChannel {
+    /// Real value of 1.
+    pub scale: f64,
+    /// The weights.
+    pub weights: Vec<i8>,
+}
+
+impl QuantizedChannel {
+    /// The nearest ones, of the scale with the least squared error.
+    pub fn nearest(weights: &[f64], smallest_scale: f64, bits: Bits) -> Self {
+        let scale = scale(weights, bits).max(smallest_scale);
+        let scale = if scale > 0.0 { scale } else { 1.0 };
+        let step = |weight: &f64| bits.round(weight / scale) as i8;
+        Self { scale, weights: weights.iter().map(step).collect() }
+    }
+
+    /// What the steps stand for.
+    pub fn reals(&self) -> impl Iterator<Item = f64> + '_ {
+        self.weights.iter().map(|&weight| f64::from(weight) * self.scale)
+    }
+}
+
+/// The scale of a channel's weights with the least squared error: the outermost steps reach the
+/// outermost weights, or clip them. 0 for weights that are all zero.
+pub(super) fn scale(weights: &[f64], bits: Bits) -> f64 {
+    let reach = bits.reach(weights);
+    if reach == 0.0 {
+        return 0.0;
+    }
+    let [first, last] = bits.ends();
+    let error = |scale: f64| -> f64 {
+        // Halves may go either way: the error is the same. So without a call for each weight.
+        const WHOLE: f64 = 1.5 * (1u64 << 52) as f64;
+        let step = |steps: f64| ((steps + WHOLE) - WHOLE).clamp(first, last);
+        let inverse = 1.0 / scale;
+        weights.iter().map(|w| (w - step(w * inverse) * scale).powi(2)).sum()
+    };
+    (0..(100.0 * bits.less()) as u32 + 4)
+        .map(|i| reach * (1.0 - f64::from(i) * 0.01))
+        .min_by(|&a, &b| error(a).total_cmp(&error(b)))
+        .unwrap_or(0.0)
+}

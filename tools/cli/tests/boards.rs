@@ -7,7 +7,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use brooklet_firmware::cycles::{Part, estimate};
+use brooklet_firmware::cycles::{Share, estimate};
 use brooklet_firmware::{Board, FirmwareError, Options, Registry, Spec};
 use brooklet_import as import;
 use brooklet_import::Imported;

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 use std::{fs, io, thread};
@@ -34,6 +34,12 @@ struct Counting {
 }
 
 impl Counting {
+    fn new(spec: &Spec, firmware: &Path) -> Result<Self, FirmwareError> {
+        let folder = tempfile::tempdir()
+            .map_err(|source| FirmwareError::Create { path: std::env::temp_dir(), source })?;
+        Ok(Self { board: spec.name.clone(), folder, firmware: firmware.to_owned() })
+    }
+
     fn output(&self) -> PathBuf {
         self.folder.path().join("counts")
     }
@@ -94,114 +100,23 @@ impl Board {
         enough_ram(registry, spec, report)?;
         let firmware = compile::firmware(registry, spec, &features, report)?;
         let counting = match options.count {
-            true => Some(Counting {
-                board: spec.name.clone(),
-                folder: tempfile::tempdir().map_err(|source| FirmwareError::Create {
-                    path: std::env::temp_dir(),
-                    source,
-                })?,
-                firmware: firmware.clone(),
-            }),
+            true => Some(Counting::new(spec, &firmware)?),
             false => None,
         };
-
-        let mut command = Command::new(&spec.qemu.binary);
-        command
-            .args(&spec.qemu.args)
-            // An instruction takes a nanosecond of the machine's time: what is measured by
-            // its timers is instructions, and repeats.
-            .args(["-icount", "shift=0"])
-            .args(["-display", "none", "-parallel", "none"])
-            .arg("-kernel")
-            .arg(firmware);
-        match &counting {
-            Some(counting) => {
-                let plugin = counts::plugin(registry, spec)?;
-                let [plugin, output] = [&plugin, &counting.output()].map(|path| escaped(path));
-                let mark = counts::MARK;
-                command
-                    .arg("-plugin")
-                    .arg(format!("{plugin},output={output},mark={mark:#x}"))
-                    .arg("-monitor")
-                    .arg(format!("unix:{},server=on,wait=off", escaped(&counting.monitor())));
-            }
-            None => {
-                command.args(["-monitor", "none"]);
-            }
-        }
+        let mut command = emulator(registry, spec, &firmware, counting.as_ref())?;
         // Kept until the board answers: by then it is loaded.
         let image = model.map(|model| image(model, spec.slot.address)).transpose()?;
         if let Some(image) = &image {
             command.arg("-device").arg(format!("loader,file={}", escaped(image.path())));
         }
-        // The serial link is the emulator's standard input and output. Firmware that logs does
-        // so on standard output, through semihosting; then the link is a socket.
-        let socket = options.log.as_ref().map(|log| log.with_extension("socket"));
-        match (&options.log, &socket) {
-            (Some(log), Some(socket)) => {
-                let _ = fs::remove_file(socket); // of an earlier run
-                let log = fs::File::create(log)
-                    .map_err(|source| FirmwareError::Create { path: log.clone(), source })?;
-                command.stdout(log).stdin(Stdio::null());
-                command.arg("-serial").arg(format!("unix:{},server=on", escaped(socket)));
-                command.args(["-semihosting-config", "enable=on,target=native"]);
-            }
-            _ => {
-                command.stdout(Stdio::piped()).stdin(Stdio::piped());
-                command.args(["-serial", "stdio"]);
-            }
-        }
-        let mut child = command
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|source| FirmwareError::Run { program: spec.qemu.binary.clone(), source })?;
-
-        let errors = child.stderr.take();
-        let pipes = child.stdin.take().zip(child.stdout.take());
-        // From here on, an error stops the child.
-        let mut running = Running(child);
-        let (input, mut output): (Box<dyn Write + Send>, Box<dyn Read + Send>) =
-            match (pipes, &socket) {
-                (Some((input, output)), _) => (Box::new(input), Box::new(output)),
-                (None, Some(socket)) => {
-                    let stream = connect(socket, &mut running.0)
-                        .and_then(|stream| Ok((stream.try_clone()?, stream)));
-                    let (write, read) = stream.map_err(|source| FirmwareError::Write {
-                        board: spec.name.clone(),
-                        source,
-                    })?;
-                    (Box::new(write), Box::new(read))
-                }
-                (None, None) => unreachable!("without a socket, both are piped"),
-            };
-
-        let said = Arc::new(Mutex::new(String::new()));
-        let (send, received) = mpsc::channel();
-        let heard = Arc::clone(&said);
-        let listener = thread::spawn(move || {
-            let mut text = String::new();
-            let _ = errors.map(|mut errors| errors.read_to_string(&mut text));
-            heard.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push_str(&text);
-        });
-        thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            while let Ok(count @ 1..) = output.read(&mut buffer) {
-                if send.send(buffer[..count].to_vec()).is_err() {
-                    return;
-                }
-            }
-            // The end: wait for the last words, so that whoever sees the end has them.
-            let _ = listener.join();
-        });
-        let link = Link::new(spec.name.clone(), input, received, said);
-        let mut board = Self { link, running, counting };
-        match board.link.hello() {
+        let (mut link, running) = spawn(command, spec, options)?;
+        match link.hello() {
             // It has words for a plugin that it does not take.
             Err(FirmwareError::Ended { board, output }) if options.count => {
                 Err(FirmwareError::NoCounts { board, reason: output })
             }
             Err(error) => Err(error),
-            Ok(_) => Ok(board),
+            Ok(_) => Ok(Self { link, running, counting }),
         }
     }
 
@@ -225,6 +140,113 @@ impl Board {
     pub fn link(&mut self) -> &mut Link {
         &mut self.link
     }
+}
+
+/// The emulator's command: the machine and its firmware, and the plugin that counts.
+fn emulator(
+    registry: &Registry,
+    spec: &Spec,
+    firmware: &Path,
+    counting: Option<&Counting>,
+) -> Result<Command, FirmwareError> {
+    let mut command = Command::new(&spec.qemu.binary);
+    command
+        .args(&spec.qemu.args)
+        // An instruction takes a nanosecond of the machine's time: what is measured by
+        // its timers is instructions, and repeats.
+        .args(["-icount", "shift=0"])
+        .args(["-display", "none", "-parallel", "none"])
+        .arg("-kernel")
+        .arg(firmware);
+    match counting {
+        Some(counting) => {
+            let plugin = counts::plugin(registry, spec)?;
+            let [plugin, output] = [&plugin, &counting.output()].map(|path| escaped(path));
+            let mark = counts::MARK;
+            command
+                .arg("-plugin")
+                .arg(format!("{plugin},output={output},mark={mark:#x}"))
+                .arg("-monitor")
+                .arg(format!("unix:{},server=on,wait=off", escaped(&counting.monitor())));
+        }
+        None => {
+            command.args(["-monitor", "none"]);
+        }
+    }
+    Ok(command)
+}
+
+/// Starts the emulator, and opens the link to its board.
+fn spawn(
+    mut command: Command,
+    spec: &Spec,
+    options: &Options,
+) -> Result<(Link, Running), FirmwareError> {
+    // The serial link is the emulator's standard input and output. Firmware that logs does
+    // so on standard output, through semihosting; then the link is a socket.
+    let socket = options.log.as_ref().map(|log| log.with_extension("socket"));
+    match (&options.log, &socket) {
+        (Some(log), Some(socket)) => {
+            let _ = fs::remove_file(socket); // of an earlier run
+            let log = fs::File::create(log)
+                .map_err(|source| FirmwareError::Create { path: log.clone(), source })?;
+            command.stdout(log).stdin(Stdio::null());
+            command.arg("-serial").arg(format!("unix:{},server=on", escaped(socket)));
+            command.args(["-semihosting-config", "enable=on,target=native"]);
+        }
+        _ => {
+            command.stdout(Stdio::piped()).stdin(Stdio::piped());
+            command.args(["-serial", "stdio"]);
+        }
+    }
+    let mut child = command
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|source| FirmwareError::Run { program: spec.qemu.binary.clone(), source })?;
+
+    let errors = child.stderr.take();
+    let pipes = child.stdin.take().zip(child.stdout.take());
+    // From here on, an error stops the child.
+    let mut running = Running(child);
+    let (input, output): (Box<dyn Write + Send>, Box<dyn Read + Send>) = match (pipes, &socket) {
+        (Some((input, output)), _) => (Box::new(input), Box::new(output)),
+        (None, Some(socket)) => {
+            let stream = connect(socket, &mut running.0)
+                .and_then(|stream| Ok((stream.try_clone()?, stream)));
+            let (write, read) = stream
+                .map_err(|source| FirmwareError::Write { board: spec.name.clone(), source })?;
+            (Box::new(write), Box::new(read))
+        }
+        (None, None) => unreachable!("without a socket, both are piped"),
+    };
+    let (received, said) = listen(output, errors);
+    Ok((Link::new(spec.name.clone(), input, received, said), running))
+}
+
+/// Reads what comes from the board, and what the emulator says of itself.
+fn listen(
+    mut output: Box<dyn Read + Send>,
+    errors: Option<ChildStderr>,
+) -> (mpsc::Receiver<Vec<u8>>, Arc<Mutex<String>>) {
+    let said = Arc::new(Mutex::new(String::new()));
+    let (send, received) = mpsc::channel();
+    let heard = Arc::clone(&said);
+    let listener = thread::spawn(move || {
+        let mut text = String::new();
+        let _ = errors.map(|mut errors| errors.read_to_string(&mut text));
+        heard.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push_str(&text);
+    });
+    thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = output.read(&mut buffer) {
+            if send.send(buffer[..count].to_vec()).is_err() {
+                return;
+            }
+        }
+        // The end: wait for the last words, so that whoever sees the end has them.
+        let _ = listener.join();
+    });
+    (received, said)
 }
 
 impl Drop for Running {

@@ -45,14 +45,14 @@ pub struct Cycles {
     /// Instructions that were counted, each.
     pub instructions: u64,
     /// By kind of instruction.
-    pub kinds: Vec<Part>,
+    pub kinds: Vec<Share>,
     /// By function, the most first.
-    pub functions: Vec<Part>,
+    pub functions: Vec<Share>,
 }
 
 /// A part of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Part {
+pub struct Share {
     /// Kind of instruction, or function.
     pub name: String,
     /// Instructions.
@@ -71,11 +71,11 @@ pub fn estimate(counts: &Counts) -> Cycles {
     let with = |timings| cycles(&counts.instructions, timings);
     let cycles = with(MIDDLE);
     let parts = |name: &dyn Fn(&Counted) -> String| {
-        let mut parts: Vec<Part> = Vec::new();
+        let mut parts: Vec<Share> = Vec::new();
         for (counted, cycles) in counts.instructions.iter().zip(&cycles) {
             let name = name(counted);
             let index = parts.iter().position(|part| part.name == name).unwrap_or_else(|| {
-                parts.push(Part { name, instructions: 0, cycles: 0 });
+                parts.push(Share { name, instructions: 0, cycles: 0 });
                 parts.len() - 1
             });
             parts[index].instructions += counted.executed;
@@ -363,7 +363,7 @@ mod tests {
         assert_eq!(cycles.instructions, 31);
         assert_eq!(cycles.estimate, 20 + 10 + 10 + 18 + 1 + 2);
         assert_eq!([cycles.least, cycles.most], [cycles.estimate - 10, cycles.estimate + 10]);
-        let sum = |parts: &[Part]| parts.iter().map(|part| part.cycles).sum::<u64>();
+        let sum = |parts: &[Share]| parts.iter().map(|part| part.cycles).sum::<u64>();
         assert_eq!(sum(&cycles.kinds), cycles.estimate);
         assert_eq!(sum(&cycles.functions), cycles.estimate);
         assert_eq!(cycles.functions[0].name, "sum");

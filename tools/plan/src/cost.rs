@@ -147,6 +147,75 @@ fn work_in_int16(layer: &LayerRecord, input: Shape) -> (&'static str, Work) {
     (name, work.map(|count| count as f64))
 }
 
+/// Of a convolution in bytes: the kernel, and its products, values and blocks.
+fn work_of_conv(layer: &LayerRecord, input: Shape) -> (&'static str, usize, usize, usize) {
+    let output = layer.shape();
+    let [rows, columns, channels] = [output.rows, output.columns, output.channels].map(usize::from);
+    let [kernel_rows, kernel_columns] = layer.kernel.map(usize::from);
+    let inputs = usize::from(input.channels);
+    match layer.packing() {
+        Packing::HwioTiles => {
+            let inputs = inputs.next_multiple_of(2);
+            let spans = rows.div_ceil(TILE_ROWS) * columns.div_ceil(TILES * TILE_COLUMNS);
+            let groups = spans * channels.div_ceil(TILE_LANES);
+            ("hwio tiles", groups * inputs, spans * inputs.div_ceil(TILE_LANES), groups)
+        }
+        packing @ (Packing::Winograd | Packing::WinogradInt8) => {
+            let inputs = inputs.next_multiple_of(4);
+            let spans = rows.div_ceil(TILE_ROWS) * columns.div_ceil(TILES * TILE_COLUMNS);
+            let groups = channels.div_ceil(4);
+            let (products, values) = (groups * spans * inputs, spans * inputs);
+            if packing == Packing::WinogradInt8 {
+                let steps = rows.div_ceil(TILE_ROWS);
+                ("winograd int8", products, values, steps * groups * inputs)
+            } else {
+                ("winograd", products, values, spans * groups)
+            }
+        }
+        Packing::Hwio => {
+            let window = Window::over(input, layer);
+            let strip = Strip::of(&window);
+            let pairs = kernel_rows * (kernel_columns * inputs).div_ceil(2);
+            // What has a lane, and what has sums in registers.
+            let (lanes, sums) = match strip.lanes {
+                true => (columns, channels),
+                false => (channels, columns),
+            };
+            let groups = rows * lanes.div_ceil(Strip::LANES);
+            let blocks = groups * sums.div_ceil(Strip::SUMS);
+            let name = if strip.lanes { "hwio by columns" } else { "hwio" };
+            (name, groups * sums * pairs, blocks * pairs, blocks)
+        }
+        packing @ (Packing::Pairs | Packing::WidePairs) => {
+            let taps = kernel_rows * (kernel_columns * inputs).next_multiple_of(4);
+            let patches = rows * columns.div_ceil(PATCH_COLUMNS);
+            let pairs = channels.div_ceil(2);
+            let name = if packing == Packing::Pairs { "pairs" } else { "wide pairs" };
+            (name, patches * pairs * taps, patches * taps, patches)
+        }
+        Packing::Eights => {
+            let taps = kernel_rows * (kernel_columns * inputs).next_multiple_of(2);
+            let patches = rows * columns.div_ceil(PATCH_COLUMNS);
+            let chunks = taps.div_ceil(CHUNK_TAPS);
+            ("eights", patches * taps * channels, patches * taps, patches * chunks * channels)
+        }
+        Packing::Vectors => {
+            let vectors = kernel_rows * (kernel_columns * inputs).div_ceil(VECTOR);
+            let fours = rows * columns.div_ceil(PATCH_COLUMNS);
+            let three = kernel_columns == 3 && layer.stride[1] == 1 && inputs % VECTOR == 0;
+            let name = if three { "vectors by three" } else { "vectors" };
+            (name, fours * channels.div_ceil(2) * vectors, fours * vectors, fours)
+        }
+        // Weights in four bits are looked at above.
+        _ => {
+            let taps = kernel_rows * kernel_columns * inputs;
+            let values = rows * columns * kernel_rows;
+            let products = values * kernel_columns * inputs * channels;
+            ("ohwi", products, values * channels, channels * taps)
+        }
+    }
+}
+
 /// The kernel that computes a layer, and what it does for one image.
 pub fn work(layer: &LayerRecord, input: Shape) -> (&'static str, Work) {
     if let (Operator::Conv, Some(unpacked)) = (layer.operator(), layer.packing().unpacked()) {
@@ -156,71 +225,9 @@ pub fn work(layer: &LayerRecord, input: Shape) -> (&'static str, Work) {
         return work_in_int16(layer, input);
     }
     let output = layer.shape();
-    let [rows, columns, channels] = [output.rows, output.columns, output.channels].map(usize::from);
     let [kernel_rows, kernel_columns] = layer.kernel.map(usize::from);
-    let inputs = usize::from(input.channels);
     let (name, products, values, blocks) = match layer.operator() {
-        Operator::Conv => match layer.packing() {
-            Packing::HwioTiles => {
-                let inputs = inputs.next_multiple_of(2);
-                let spans = rows.div_ceil(TILE_ROWS) * columns.div_ceil(TILES * TILE_COLUMNS);
-                let groups = spans * channels.div_ceil(TILE_LANES);
-                ("hwio tiles", groups * inputs, spans * inputs.div_ceil(TILE_LANES), groups)
-            }
-            packing @ (Packing::Winograd | Packing::WinogradInt8) => {
-                let inputs = inputs.next_multiple_of(4);
-                let spans = rows.div_ceil(TILE_ROWS) * columns.div_ceil(TILES * TILE_COLUMNS);
-                let groups = channels.div_ceil(4);
-                let (products, values) = (groups * spans * inputs, spans * inputs);
-                if packing == Packing::WinogradInt8 {
-                    let steps = rows.div_ceil(TILE_ROWS);
-                    ("winograd int8", products, values, steps * groups * inputs)
-                } else {
-                    ("winograd", products, values, spans * groups)
-                }
-            }
-            Packing::Hwio => {
-                let window = Window::over(input, layer);
-                let strip = Strip::of(&window);
-                let pairs = kernel_rows * (kernel_columns * inputs).div_ceil(2);
-                // What has a lane, and what has sums in registers.
-                let (lanes, sums) = match strip.lanes {
-                    true => (columns, channels),
-                    false => (channels, columns),
-                };
-                let groups = rows * lanes.div_ceil(Strip::LANES);
-                let blocks = groups * sums.div_ceil(Strip::SUMS);
-                let name = if strip.lanes { "hwio by columns" } else { "hwio" };
-                (name, groups * sums * pairs, blocks * pairs, blocks)
-            }
-            packing @ (Packing::Pairs | Packing::WidePairs) => {
-                let taps = kernel_rows * (kernel_columns * inputs).next_multiple_of(4);
-                let patches = rows * columns.div_ceil(PATCH_COLUMNS);
-                let pairs = channels.div_ceil(2);
-                let name = if packing == Packing::Pairs { "pairs" } else { "wide pairs" };
-                (name, patches * pairs * taps, patches * taps, patches)
-            }
-            Packing::Eights => {
-                let taps = kernel_rows * (kernel_columns * inputs).next_multiple_of(2);
-                let patches = rows * columns.div_ceil(PATCH_COLUMNS);
-                let chunks = taps.div_ceil(CHUNK_TAPS);
-                ("eights", patches * taps * channels, patches * taps, patches * chunks * channels)
-            }
-            Packing::Vectors => {
-                let vectors = kernel_rows * (kernel_columns * inputs).div_ceil(VECTOR);
-                let fours = rows * columns.div_ceil(PATCH_COLUMNS);
-                let three = kernel_columns == 3 && layer.stride[1] == 1 && inputs % VECTOR == 0;
-                let name = if three { "vectors by three" } else { "vectors" };
-                (name, fours * channels.div_ceil(2) * vectors, fours * vectors, fours)
-            }
-            // Weights in four bits are looked at above.
-            _ => {
-                let taps = kernel_rows * kernel_columns * inputs;
-                let values = rows * columns * kernel_rows;
-                let products = values * kernel_columns * inputs * channels;
-                ("ohwi", products, values * channels, channels * taps)
-            }
-        },
+        Operator::Conv => work_of_conv(layer, input),
         Operator::MaxPool => ("max pool", output.bytes() * kernel_rows * kernel_columns, 0, 0),
         Operator::AveragePool => ("average pool", input.bytes(), 0, 0),
         Operator::Add => ("add", 0, 0, 0),
@@ -230,6 +237,7 @@ pub fn work(layer: &LayerRecord, input: Shape) -> (&'static str, Work) {
     };
     let outputs = output.bytes();
     let joined = if layer.shortcut().is_some() { outputs } else { 0 };
+    let rows = usize::from(output.rows);
     let work = [products, outputs, joined, apart(layer), values, blocks, rows];
     (name, work.map(|count| count as f64))
 }

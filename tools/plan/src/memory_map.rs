@@ -24,6 +24,11 @@ const GRID: [usize; 2] = [72, 16];
 /// Extents of the image, without its margins.
 const IMAGE: [f64; 2] = [1200.0, 480.0];
 const MARGIN: f64 = 60.0;
+/// Colours, in light and in dark.
+const STYLE: &str = "text{font:12px sans-serif;fill:#222}.end{text-anchor:end}\
+     line{stroke:#222;stroke-width:.5}svg{background:#fff}\
+     @media(prefers-color-scheme:dark){\
+     text{fill:#ddd}line{stroke:#ddd}svg{background:#111}}";
 
 /// The arena of a model over time.
 #[derive(Debug)]
@@ -160,42 +165,12 @@ impl<'m> MemoryMap<'m> {
         let text = |x: f64, y: f64, class: &str, words: String| {
             Text::new(words).set("x", x).set("y", y).set("class", class)
         };
-        let mut items = Group::new();
-        for (item, &offset) in self.timeline.items.iter().zip(&self.offsets) {
-            let life = item.life.start as usize..(item.life.end as usize).min(self.taken.len());
-            let name = self.model.name(item.layer);
-            let what = match item.content {
-                Content::Row(row) => format!("{name}, row {row}"),
-                Content::Scratch => format!("{name}, scratch memory"),
-            };
-            let title = format!(
-                "{what}: bytes {offset} to {}, steps {} to {}",
-                offset + item.bytes,
-                life.start,
-                life.end
-            );
-            // Neighbours in the network get colours far apart: the golden angle.
-            let hue = item.layer * 137 % 360;
-            let rectangle = Rectangle::new()
-                .set("x", x(life.start))
-                .set("y", y(offset))
-                .set("width", x(life.end) - x(life.start))
-                .set("height", y(offset + item.bytes) - y(offset))
-                .set("fill", format!("hsl({hue} 60% 55%)"))
-                .add(Title::new(title));
-            items = items.add(rectangle);
-        }
         let mut document = Document::new()
             .set("viewBox", (0, 0, width + 2.0 * MARGIN, height + 2.0 * MARGIN))
             .set("role", "img")
             .add(Title::new("The arena over time"))
-            .add(Style::new(
-                "text{font:12px sans-serif;fill:#222}.end{text-anchor:end}\
-                 line{stroke:#222;stroke-width:.5}svg{background:#fff}\
-                 @media(prefers-color-scheme:dark){\
-                 text{fill:#ddd}line{stroke:#ddd}svg{background:#111}}",
-            ))
-            .add(items);
+            .add(Style::new(STYLE))
+            .add(self.rectangles(x, y));
         for (index, steps) in self.segments().enumerate() {
             let line = Line::new()
                 .set("x1", x(steps.start))
@@ -232,5 +207,35 @@ impl<'m> MemoryMap<'m> {
             .add(text(x(peak), MARGIN + height + 26.0, anchor, words))
             .add(text(MARGIN, 20.0, "", "segments, and within them steps".to_owned()))
             .to_string()
+    }
+
+    /// A rectangle for each row and each scratch memory.
+    fn rectangles(&self, x: impl Fn(usize) -> f64, y: impl Fn(usize) -> f64) -> Group {
+        let mut items = Group::new();
+        for (item, &offset) in self.timeline.items.iter().zip(&self.offsets) {
+            let life = item.life.start as usize..(item.life.end as usize).min(self.taken.len());
+            let name = self.model.name(item.layer);
+            let what = match item.content {
+                Content::Row(row) => format!("{name}, row {row}"),
+                Content::Scratch => format!("{name}, scratch memory"),
+            };
+            let title = format!(
+                "{what}: bytes {offset} to {}, steps {} to {}",
+                offset + item.bytes,
+                life.start,
+                life.end
+            );
+            // Neighbours in the network get colours far apart: the golden angle.
+            let hue = item.layer * 137 % 360;
+            let rectangle = Rectangle::new()
+                .set("x", x(life.start))
+                .set("y", y(offset))
+                .set("width", x(life.end) - x(life.start))
+                .set("height", y(offset + item.bytes) - y(offset))
+                .set("fill", format!("hsl({hue} 60% 55%)"))
+                .add(Title::new(title));
+            items = items.add(rectangle);
+        }
+        items
     }
 }

@@ -208,7 +208,7 @@ pub enum HostBackend {
 
 /// Its kernels, as far as this machine has them.
 #[derive(Debug, Clone, Copy)]
-enum Kernels {
+enum HostKernels {
     Reference(Reference),
     Portable(Portable),
     #[cfg(target_arch = "x86_64")]
@@ -226,17 +226,17 @@ impl HostBackend {
         Self::FASTEST_FIRST.into_iter().filter(|backend| backend.kernels().is_ok())
     }
 
-    fn kernels(self) -> Result<Kernels, ModelProblem> {
+    fn kernels(self) -> Result<HostKernels, ModelProblem> {
         match self {
-            Self::Auto | Self::Reference => Ok(Kernels::Reference(Reference)),
-            Self::Portable => Ok(Kernels::Portable(Portable)),
+            Self::Auto | Self::Reference => Ok(HostKernels::Reference(Reference)),
+            Self::Portable => Ok(HostKernels::Portable(Portable)),
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => Avx2::detect()
-                .map(Kernels::Avx2)
+                .map(HostKernels::Avx2)
                 .ok_or(ModelProblem::Backend { backend: Avx2::ISA.name }),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Vnni => Avx512Vnni::detect()
-                .map(Kernels::Avx512Vnni)
+                .map(HostKernels::Avx512Vnni)
                 .ok_or(ModelProblem::Backend { backend: Avx512Vnni::ISA.name }),
             #[cfg(not(target_arch = "x86_64"))]
             Self::Avx2 => Err(ModelProblem::Backend { backend: "avx2" }),
@@ -250,12 +250,12 @@ impl HostBackend {
 macro_rules! on {
     ($kernels:expr, $backend:ident => $call:expr) => {
         match $kernels {
-            Kernels::Reference($backend) => $call,
-            Kernels::Portable($backend) => $call,
+            HostKernels::Reference($backend) => $call,
+            HostKernels::Portable($backend) => $call,
             #[cfg(target_arch = "x86_64")]
-            Kernels::Avx2($backend) => $call,
+            HostKernels::Avx2($backend) => $call,
             #[cfg(target_arch = "x86_64")]
-            Kernels::Avx512Vnni($backend) => $call,
+            HostKernels::Avx512Vnni($backend) => $call,
         }
     };
 }
@@ -264,7 +264,7 @@ macro_rules! on {
 #[derive(Debug, Clone)]
 pub struct Simulator<'m> {
     model: Model<'m>,
-    kernels: Kernels,
+    kernels: HostKernels,
     arena: Vec<u128>,
 }
 

@@ -1,6 +1,6 @@
 //! What to do about what quantization costs.
 
-use crate::compare::Layer;
+use crate::compare::LayerLoss;
 
 /// Signal to noise of logits, in dB, of which nothing need be mended: they are within 1 % of float.
 const ENOUGH: f64 = 40.0;
@@ -10,7 +10,7 @@ const CLIPPED: f64 = 1e-3;
 /// What to do about the layer that brings most of the error: names it and the option that mends
 /// it. A model does not say with which options it was made; where the option may have been given
 /// already, it says what then is left to do.
-pub fn advice(layers: &[Layer], sqnr_db: Option<f64>) -> String {
+pub fn advice(layers: &[LayerLoss], sqnr_db: Option<f64>) -> String {
     let worst = layers.iter().enumerate().max_by(|a, b| a.1.share.total_cmp(&b.1.share));
     let Some((index, worst)) = worst.filter(|(_, worst)| worst.share > 0.0) else {
         return "No layer brings an error.".into();
@@ -59,8 +59,8 @@ mod tests {
     use super::*;
     use crate::ranges::Range;
 
-    fn layer(name: &str, share: f64) -> Layer {
-        Layer {
+    fn layer(name: &str, share: f64) -> LayerLoss {
+        LayerLoss {
             name: name.into(),
             kind: "conv",
             activation_bits: 8,
@@ -80,13 +80,13 @@ mod tests {
 
     #[test]
     fn the_worst_layer_is_named_with_what_mends_it() {
-        let told = |worst: Layer| {
+        let told = |worst: LayerLoss| {
             let layers = [layer("input", 0.0), worst, layer("b", 0.2), layer("logits", 0.3)];
             advice(&layers, Some(30.0))
         };
-        let weights = Layer { weights_part: 0.9, ..layer("a", 0.5) };
-        let halves = Layer { weight_bits: Some(4), ..weights.clone() };
-        let clips = Layer { saturation: 0.02, ..halves.clone() };
+        let weights = LayerLoss { weights_part: 0.9, ..layer("a", 0.5) };
+        let halves = LayerLoss { weight_bits: Some(4), ..weights.clone() };
+        let clips = LayerLoss { saturation: 0.02, ..halves.clone() };
         for (worst, says) in [
             (layer("a", 0.5), "rounding of its output: quantize with --effort best"),
             (weights, "its weights: quantize with --effort best"),

@@ -11,14 +11,11 @@ use serde::Serialize;
 use crate::channels::absorption::Shifts;
 use crate::channels::equalize::Factors;
 use crate::data::{Dataset, Preprocess};
-use crate::error::EngineError;
-use crate::error::QuantizeError;
-use crate::error::Unrepresentable;
-use crate::forward::BATCH;
-use crate::forward::{FloatModel, squared_error};
+use crate::error::{EngineError, QuantizeError, Unrepresentable};
+use crate::forward::{BATCH, FloatModel, Maps, squared_error};
 use crate::fuse::{Fused, Unit};
 use crate::network::{BatchNorm, Network, NodeId, Op};
-use crate::program::{Layer as Quantized, Program};
+use crate::program::{Layer, Program};
 use crate::ranges::Range;
 use crate::weights::rounding::QuantizedChannel;
 use crate::weights::{Affine, Weights, steps};
@@ -28,7 +25,7 @@ pub const BARS: usize = 64;
 
 /// A layer, in float and as it was quantized.
 #[derive(Debug, Clone, Serialize)]
-pub struct Layer {
+pub struct LayerLoss {
     /// Its name.
     pub name: String,
     /// What it does.
@@ -61,7 +58,7 @@ pub struct Layer {
     pub weights: Option<[u64; BARS]>,
 }
 
-impl Layer {
+impl LayerLoss {
     /// What it does, and that it makes int16, if it does.
     pub fn shown_kind(&self) -> String {
         let int16 = if self.activation_bits == 16 { ", int16" } else { "" };
@@ -104,20 +101,8 @@ pub fn layers(
     data: &Dataset,
     images: usize,
     mut done: impl FnMut(),
-) -> Result<Vec<Layer>, QuantizeError> {
-    let joined = Fused::new(network)?;
-    let fused = match differs(network, &joined, program) {
-        None => joined,
-        Some(layer) => {
-            let apart = Fused::without_joins(network)?;
-            if differs(network, &apart, program).is_some() {
-                let what = "the model's layers are not this network's";
-                return Err(Unrepresentable::new(&layer, what).into());
-            }
-            apart
-        }
-    };
-    let input = Affine::of(&program.layers[0]);
+) -> Result<Vec<LayerLoss>, QuantizeError> {
+    let fused = as_lowered(network, program)?;
     // Else a pixel is what it is.
     let rounds_input = program.layers[0].table.is_some();
     let preprocess = (!rounds_input).then_some(preprocess);
@@ -128,106 +113,183 @@ pub fn layers(
     let largest = |unit: usize| Affine::of(&program.layers[unit]).range().max;
     let shifts = Shifts::of_model(network, &fused, &changed, &factors, largest);
     let alike = factors.apply(&shifts.apply(network));
-    let network = &alike;
-    let float = FloatModel::new(network)?;
-    let model = FloatModel::new(&changed)?;
-    let logits = network.logits();
-    let last_readers = fused.last_readers();
-    let mut sums: Vec<Sums> = fused.units.iter().map(|_| Sums::default()).collect();
-    let mut values: Vec<Option<Bars>> = vec![None; fused.units.len()];
-    let mut signal = 0.0;
+    let mut sides = SideBySide {
+        program,
+        float: FloatModel::new(&alike)?,
+        model: FloatModel::new(&changed)?,
+        logits: network.logits(),
+        last_readers: fused.last_readers(),
+        sums: fused.units.iter().map(|_| Sums::default()).collect(),
+        values: vec![None; fused.units.len()],
+        signal: 0.0,
+        fused: &fused,
+    };
     for start in (0..images).step_by(BATCH) {
         let batch = data.batch(start..images.min(start + BATCH))?;
-        let maps = float.maps(batch.view(), &fused)?;
-        let right = maps.logits();
-        signal += right.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>();
+        sides.add(batch.view(), rounds_input, &mut done)?;
+    }
+    Ok(sides.losses())
+}
+
+/// The network's units as the model has them.
+fn as_lowered<'n>(network: &'n Network, program: &Program) -> Result<Fused<'n>, Unrepresentable> {
+    let joined = Fused::new(network)?;
+    let Some(layer) = differs(network, &joined, program) else { return Ok(joined) };
+    let apart = Fused::without_joins(network)?;
+    match differs(network, &apart, program) {
+        None => Ok(apart),
+        Some(_) => Err(Unrepresentable::new(&layer, "the model's layers are not this network's")),
+    }
+}
+
+/// The float network and the model, side by side.
+struct SideBySide<'n> {
+    fused: &'n Fused<'n>,
+    program: &'n Program,
+    float: FloatModel,
+    /// The model's weights, in float.
+    model: FloatModel,
+    logits: NodeId,
+    last_readers: Vec<usize>,
+    /// Of each unit.
+    sums: Vec<Sums>,
+    values: Vec<Option<Bars>>,
+    /// Squares of the logits.
+    signal: f64,
+}
+
+impl SideBySide<'_> {
+    /// Adds a batch of images.
+    fn add(
+        &mut self,
+        batch: ArrayView4<'_, f32>,
+        rounds_input: bool,
+        done: &mut impl FnMut(),
+    ) -> Result<(), EngineError> {
+        let fused = self.fused;
+        let maps = self.float.maps(batch, fused)?;
+        self.signal += maps.logits().iter().map(|&value| f64::from(value).powi(2)).sum::<f64>();
         // The quantized network's maps that are still read.
         let mut pixels = maps.of(0).to_owned();
         if rounds_input {
+            let input = Affine::of(&self.program.layers[0]);
             pixels.mapv_inplace(|value| input.round(value));
-            let wrong = float.output(&[(0, pixels.view())], logits)?;
-            let error = squared_error(wrong.view(), right);
-            sums[0].alone += error;
-            sums[0].rounding += error;
+            let wrong = self.float.output(&[(0, pixels.view())], self.logits)?;
+            let error = squared_error(wrong.view(), maps.logits());
+            self.sums[0].alone += error;
+            self.sums[0].rounding += error;
         }
         let mut live: HashMap<usize, Array4<f32>> = HashMap::from([(0, pixels)]);
         for (index, unit) in fused.units.iter().enumerate().skip(1) {
-            let affine = Affine::of(&program.layers[index]);
+            self.add_alone(index, unit, &maps)?;
             let reads = reads(unit);
-            let node = |read: usize| fused.units[read].output;
-            let run = |given: &[(NodeId, ArrayView4<'_, f32>)]| model.output(given, unit.output);
-            let sum = &mut sums[index];
-            // The logits, if this unit alone has such an output.
-            let error = |output: ArrayView4<'_, f32>| -> Result<f64, EngineError> {
-                if unit.output == logits {
-                    return Ok(squared_error(output, right));
-                }
-                let mut given = vec![(unit.output, output)];
-                let others = (0..index).filter(|&other| last_readers[other] > index);
-                given.extend(others.map(|other| (fused.units[other].output, maps.of(other))));
-                Ok(squared_error(float.output(&given, logits)?.view(), right))
-            };
-            if last_readers[index] > 0 || unit.output == logits {
-                let given: Vec<_> = reads.iter().map(|&read| (node(read), maps.of(read))).collect();
-                let alone = run(&given)?.mapv(|value| affine.round(value));
-                sum.alone += error(alone.view())?;
-                let rounded = maps.of(index).mapv(|value| affine.round(value));
-                sum.rounding += error(rounded.view())?;
-            }
-            let given: Vec<_> =
-                reads.iter().map(|&read| (node(read), live[&read].view())).collect();
-            let mut quantized = run(&given)?;
-            for (value, &right) in quantized.iter_mut().zip(maps.of(index)) {
-                let rounded = affine.round(*value);
-                sum.clipped += u64::from((rounded - *value).abs() > 0.75 * affine.scale());
-                *value = rounded;
-                let (right, value) = (f64::from(right), f64::from(rounded));
-                sum.float += right * right;
-                sum.quantized += value * value;
-                sum.product += right * value;
-                sum.error += (right - value).powi(2);
-            }
-            sum.count += quantized.len() as u64;
-            values[index].get_or_insert_with(|| Bars::of(&maps.of(index))).add(&maps.of(index));
+            let given = |&read: &usize| (fused.units[read].output, live[&read].view());
+            let given: Vec<_> = reads.iter().map(given).collect();
+            let mut quantized = self.model.output(&given, unit.output)?;
+            let affine = Affine::of(&self.program.layers[index]);
+            self.sums[index].add(&mut quantized, maps.of(index), &affine);
+            let values = &mut self.values[index];
+            values.get_or_insert_with(|| Bars::of(&maps.of(index))).add(&maps.of(index));
             live.insert(index, quantized);
-            live.retain(|&unit, _| last_readers[unit] > index);
+            live.retain(|&unit, _| self.last_readers[unit] > index);
             done();
         }
+        Ok(())
     }
-    let all: f64 = sums.iter().map(|sum| sum.alone).sum();
-    let ratio = |a: f64, b: f64| if b > 0.0 { a / b } else { 0.0 };
-    let layer = |(index, unit): (usize, &Unit)| {
-        let (sum, quantized) = (&sums[index], &program.layers[index]);
-        Layer {
-            name: quantized.name.clone(),
-            kind: brooklet_plan::records::kind(&quantized.record),
-            activation_bits: if quantized.record.is_int16() { 16 } else { 8 },
-            reads: reads(unit),
-            sqnr_db: decibels(sum.float, sum.error),
-            cosine: Some(sum.product / (sum.float * sum.quantized).sqrt())
-                .filter(|c| c.is_finite()),
-            saturation: ratio(sum.clipped as f64, sum.count as f64),
-            range: Affine::of(quantized).range(),
-            alone_db: decibels(signal, sum.alone),
-            share: ratio(sum.alone, all),
-            weights_part: (1.0 - ratio(sum.rounding, sum.alone)).clamp(0.0, 1.0),
-            weight_bits: (!quantized.weights.is_empty()).then(|| quantized.record.packing().bits()),
-            values: values[index].clone().unwrap_or_default(),
-            weights: (!quantized.weights.is_empty()).then(|| {
-                let mut counts = [0; BARS];
-                for &weight in &quantized.weights {
-                    counts[(i32::from(weight) + 128) as usize * BARS / 256] += 1;
-                }
-                counts
-            }),
+
+    /// Adds what a unit costs if all else is float.
+    fn add_alone(&mut self, index: usize, unit: &Unit, maps: &Maps<'_>) -> Result<(), EngineError> {
+        if self.last_readers[index] == 0 && unit.output != self.logits {
+            return Ok(());
         }
-    };
-    Ok(fused.units.iter().enumerate().map(layer).collect())
+        let affine = Affine::of(&self.program.layers[index]);
+        let node = |read: usize| self.fused.units[read].output;
+        let given: Vec<_> = reads(unit).iter().map(|&read| (node(read), maps.of(read))).collect();
+        let alone = self.model.output(&given, unit.output)?.mapv(|value| affine.round(value));
+        let alone = self.error(index, unit, maps, alone.view())?;
+        let rounded = maps.of(index).mapv(|value| affine.round(value));
+        let rounding = self.error(index, unit, maps, rounded.view())?;
+        self.sums[index].alone += alone;
+        self.sums[index].rounding += rounding;
+        Ok(())
+    }
+
+    /// The squared error of the logits, if this unit alone has such an output.
+    fn error(
+        &self,
+        index: usize,
+        unit: &Unit,
+        maps: &Maps<'_>,
+        output: ArrayView4<'_, f32>,
+    ) -> Result<f64, EngineError> {
+        if unit.output == self.logits {
+            return Ok(squared_error(output, maps.logits()));
+        }
+        let mut given = vec![(unit.output, output)];
+        let others = (0..index).filter(|&other| self.last_readers[other] > index);
+        given.extend(others.map(|other| (self.fused.units[other].output, maps.of(other))));
+        Ok(squared_error(self.float.output(&given, self.logits)?.view(), maps.logits()))
+    }
+
+    /// What each layer costs.
+    fn losses(&self) -> Vec<LayerLoss> {
+        let all: f64 = self.sums.iter().map(|sum| sum.alone).sum();
+        let loss = |(index, unit): (usize, &Unit)| {
+            let (sum, quantized) = (&self.sums[index], &self.program.layers[index]);
+            let has_weights = !quantized.weights.is_empty();
+            LayerLoss {
+                name: quantized.name.clone(),
+                kind: brooklet_plan::records::kind(&quantized.record),
+                activation_bits: if quantized.record.is_int16() { 16 } else { 8 },
+                reads: reads(unit),
+                sqnr_db: decibels(sum.float, sum.error),
+                cosine: Some(sum.product / (sum.float * sum.quantized).sqrt())
+                    .filter(|c| c.is_finite()),
+                saturation: ratio(sum.clipped as f64, sum.count as f64),
+                range: Affine::of(quantized).range(),
+                alone_db: decibels(self.signal, sum.alone),
+                share: ratio(sum.alone, all),
+                weights_part: (1.0 - ratio(sum.rounding, sum.alone)).clamp(0.0, 1.0),
+                weight_bits: has_weights.then(|| quantized.record.packing().bits()),
+                values: self.values[index].clone().unwrap_or_default(),
+                weights: has_weights.then(|| {
+                    let mut counts = [0; BARS];
+                    for &weight in &quantized.weights {
+                        counts[(i32::from(weight) + 128) as usize * BARS / 256] += 1;
+                    }
+                    counts
+                }),
+            }
+        };
+        self.fused.units.iter().enumerate().map(loss).collect()
+    }
+}
+
+impl Sums {
+    /// Rounds an output of the quantized network, and adds it up beside the float network's.
+    fn add(&mut self, quantized: &mut Array4<f32>, float: ArrayView4<'_, f32>, affine: &Affine) {
+        for (value, &right) in quantized.iter_mut().zip(float) {
+            let rounded = affine.round(*value);
+            self.clipped += u64::from((rounded - *value).abs() > 0.75 * affine.scale());
+            *value = rounded;
+            let (right, value) = (f64::from(right), f64::from(rounded));
+            self.float += right * right;
+            self.quantized += value * value;
+            self.product += right * value;
+            self.error += (right - value).powi(2);
+        }
+        self.count += quantized.len() as u64;
+    }
+}
+
+/// `a / b`, 0 of nothing.
+fn ratio(a: f64, b: f64) -> f64 {
+    if b > 0.0 { a / b } else { 0.0 }
 }
 
 /// The first layer that is not the network's, if any.
 fn differs(network: &Network, fused: &Fused<'_>, program: &Program) -> Option<String> {
-    let same = |(unit, layer): &(&Unit, &Quantized)| {
+    let same = |(unit, layer): &(&Unit, &Layer)| {
         let [rows, columns, channels] = network.nodes[unit.output].shape;
         let shape = layer.record.shape();
         let found = [shape.rows, shape.columns, shape.channels].map(usize::from);
@@ -282,7 +344,7 @@ pub(crate) fn dequantized(
 }
 
 /// The weights of a model's convolution, whose inputs have these `steps`.
-fn weights(layer: &Quantized, steps: &[(f64, f64)]) -> Weights {
+fn weights(layer: &Layer, steps: &[(f64, f64)]) -> Weights {
     let (mut channels, mut biases) = (Vec::new(), Vec::new());
     for (channel, bias) in channels_of(layer) {
         let zeros = channel.weights.iter().zip(steps.iter().cycle());
@@ -294,7 +356,7 @@ fn weights(layer: &Quantized, steps: &[(f64, f64)]) -> Weights {
 }
 
 /// A model's batch norm, each of whose channels has one of these `steps`.
-fn batch_norm(layer: &Quantized, steps: &[(f64, f64)]) -> BatchNorm {
+fn batch_norm(layer: &Layer, steps: &[(f64, f64)]) -> BatchNorm {
     let (mut scale, mut shift) = (Vec::new(), Vec::new());
     for ((channel, bias), &(step, zero)) in channels_of(layer).zip(steps) {
         let weight = f64::from(channel.weights[0]);
@@ -306,7 +368,7 @@ fn batch_norm(layer: &Quantized, steps: &[(f64, f64)]) -> BatchNorm {
 }
 
 /// The weights of each of a layer's output channels, and its bias in their steps.
-fn channels_of(layer: &Quantized) -> impl Iterator<Item = (QuantizedChannel, f64)> + '_ {
+fn channels_of(layer: &Layer) -> impl Iterator<Item = (QuantizedChannel, f64)> + '_ {
     let taps = layer.weights.len() / layer.bias.len().max(1);
     // What the sums are multiplied by brings them to the output's steps, of a join with more bits.
     let unit = f64::from(layer.record.scale.get()) / f64::from(1u32 << layer.record.join_bits);

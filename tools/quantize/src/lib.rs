@@ -11,6 +11,7 @@ pub mod array;
 pub mod channels;
 pub mod compare;
 pub mod data;
+mod encode;
 pub mod error;
 pub mod evaluate;
 pub mod forward;

@@ -102,7 +102,7 @@ impl Calibration {
     strum::VariantArray,
 )]
 #[strum(serialize_all = "kebab-case")]
-pub enum Step {
+pub enum Stage {
     /// What all values of a channel have in common moves into the biases behind, where that helps.
     Absorption,
     /// Channels are scaled, where that helps, so that they share a map's range evenly.
@@ -121,7 +121,7 @@ pub struct Recipe {
     /// How ranges are chosen; if not said, as the effort has it.
     pub calibration: Option<Calibration>,
     /// QuantizedChannel that are left out.
-    pub without: Vec<Step>,
+    pub without: Vec<Stage>,
     /// Of what is drawn by lot.
     pub seed: u64,
     /// Convolutions whose weights get four bits.
@@ -182,8 +182,8 @@ impl Recipe {
             Effort::Best => (4_000, 200_000),
         };
         let options = learn::Options {
-            rounding: with(Step::Rounding),
-            bias_correction: with(Step::BiasCorrection),
+            rounding: with(Stage::Rounding),
+            bias_correction: with(Stage::BiasCorrection),
             images,
             samples,
             seed: self.seed,
@@ -191,7 +191,7 @@ impl Recipe {
             hold_out: self.effort == Effort::Best,
         };
         let absorbed;
-        let (network, absorption) = if with(Step::Absorption) {
+        let (network, absorption) = if with(Stage::Absorption) {
             let fused = Fused::new(network)?;
             progress.begin("absorbing", absorption::batches(network, data));
             let shifts = absorption::choose(network, &fused, data, || progress.advance(1))?;
@@ -202,7 +202,7 @@ impl Recipe {
         };
         // What `default` makes comes first: the others must be better beyond doubt.
         let mut candidates = vec![Factors::ones(network)];
-        if with(Step::Equalization) {
+        if with(Stage::Equalization) {
             let fused = self.fused(network)?;
             progress.begin("equalizing", equalize::batches(network, data));
             let done = || progress.advance(1);

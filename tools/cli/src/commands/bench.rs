@@ -12,7 +12,7 @@ use crate::failure::{Result, failure};
 use crate::report::{percent, table, thousands};
 use brooklet_files::InputPath;
 use brooklet_firmware::cycles;
-use brooklet_firmware::cycles::{Cycles, Part};
+use brooklet_firmware::cycles::{Cycles, Share};
 use brooklet_plan::cost;
 use brooklet_plan::model_file::ModelFile;
 use brooklet_plan::records::kind;
@@ -63,12 +63,12 @@ struct Report {
     /// Read-only data of the runtime.
     rodata_bytes: u64,
     /// As many as the board has room to count.
-    layers: Vec<Layer>,
+    layers: Vec<LayerProfile>,
 }
 
 /// What a layer costs.
 #[derive(Debug, Serialize)]
-struct Layer {
+struct LayerProfile {
     name: String,
     kind: &'static str,
     macs: u64,
@@ -119,7 +119,7 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
         .layers
         .iter()
         .enumerate()
-        .map(|(index, &instructions)| Layer {
+        .map(|(index, &instructions)| LayerProfile {
             name: model.name(index).to_owned(),
             kind: kind(model.layer(index)),
             macs: model.graph().macs(index),
@@ -151,7 +151,7 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
 const SHOWN: usize = 10;
 
 /// Where the cycles go.
-fn shares(title: &str, parts: &[Part], cycles: &Cycles) -> comfy_table::Table {
+fn shares(title: &str, parts: &[Share], cycles: &Cycles) -> comfy_table::Table {
     let mut table = table([title, "run", "cycles, estimated", "share"], &[0]);
     for part in parts.iter().take(SHOWN) {
         table.add_row([

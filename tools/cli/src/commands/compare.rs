@@ -19,7 +19,7 @@ use brooklet_import::network::Network;
 use brooklet_import::{Arch, Imported};
 use brooklet_plan::cost;
 use brooklet_plan::memory_map::MemoryMap;
-use brooklet_plan::model_file::{HostBackend, ModelFile};
+use brooklet_plan::model_file::{Answer, HostBackend, ModelFile};
 use brooklet_plan::packing::Kernels;
 use brooklet_plan::plan::Goal;
 use brooklet_plan::program::Program;
@@ -99,15 +99,13 @@ fn planned(file: &ModelFile, program: Program, board: &str) -> Result<ModelFile>
     Ok(ModelFile::new(file.path(), program.write(&plan))?)
 }
 
-/// Runs the command.
-pub fn run(args: &Args, output: Output) -> Result<()> {
+/// The float network, which must be the one that the model was made of.
+fn load(args: &Args, file: &ModelFile) -> Result<Network> {
     let options = import::Options {
         arch: args.arch,
         variant: args.variant.into(),
         input: args.input.map(|size| size.map(|n| n as usize)),
     };
-    let file = ModelFile::open(&args.model)?;
-    let model = file.model();
     let network = match import::load(&args.network, &options)? {
         Imported::Float(network) => {
             network.for_rgb(args.channels).map_err(|problem| problem.in_file(&args.network))?
@@ -130,6 +128,59 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
             network.input,
         ));
     }
+    Ok(network)
+}
+
+/// The images on which float network and model have different answers.
+fn parted(
+    file: &ModelFile,
+    data: &Dataset,
+    answers: &[(Answer, Option<usize>)],
+    best: &[usize],
+) -> Vec<Parted> {
+    let quantization = file.model().logits_quantization();
+    let parted = |(index, ((answer, label), &float)): (usize, (&(Answer, _), &usize))| {
+        let logits: Vec<f32> = answer.logits.iter().map(|&q| quantization.dequantize(q)).collect();
+        let model = evaluate::best(&logits, 0.0);
+        let label: &Option<usize> = label;
+        (model != float).then(|| Parted {
+            image: data.name(index),
+            label: label.map(|label| file.label(label)),
+            float: file.label(float),
+            model: file.label(model),
+        })
+    };
+    answers.iter().zip(best).enumerate().filter_map(parted).collect()
+}
+
+/// Writes the page.
+fn write_page(
+    args: &Args,
+    path: &OutputPath,
+    file: &ModelFile,
+    program: Program,
+    report: &Comparison,
+) -> Result<()> {
+    let planned = match &args.board {
+        Some(board) => Some(planned(file, program, board)?),
+        None => None,
+    };
+    let model = planned.as_ref().unwrap_or(file).model();
+    let mut contents = Contents::new(&model);
+    if let Some(board) = &args.board {
+        contents = contents.on(&model, &inspect::costs(Registry::find()?.board(board)?)?);
+    }
+    let map = MemoryMap::new(model).svg();
+    let title = format!("{} and {}", args.network.display(), args.model.display());
+    let page = page::page(&title, report, &contents, args.board.as_deref(), &map);
+    Ok(path.write(text::page(&page).as_bytes())?)
+}
+
+/// Runs the command.
+pub fn run(args: &Args, output: Output) -> Result<()> {
+    let file = ModelFile::open(&args.model)?;
+    let model = file.model();
+    let network = load(args, &file)?;
     let preprocess = file.preprocess();
     let mut data = Dataset::open(&args.data, network.input, &preprocess)?;
     if let Some(names) = file.labels() {
@@ -144,52 +195,28 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
     let bar = progress(batches * program.layers.len().saturating_sub(1), "layers");
     let layers = compare::layers(&network, &program, &preprocess, &data, layers_on, || bar.inc(1));
     bar.finish_and_clear();
-    let layers = layers.map_err(|failure| failed(&args.network, failure))?;
+    let layers = layers.map_err(|error| failed(&args.network, error))?;
 
     let float = float_logits(&network, &data, count, args)?;
     let simulator = file.simulator(HostBackend::Auto)?;
     let bar = progress(count, "in int8");
     let answers = answers(&simulator, &data, 0..count, || bar.inc(1))?;
     bar.finish_and_clear();
-    let quantization = model.logits_quantization();
     let best: Vec<usize> =
         float.outer_iter().map(|row| evaluate::best(&row.to_vec(), 0.0)).collect();
     let labels =
         answers.iter().zip(&best).filter_map(|((_, label), best)| Some((*label)? == *best));
     let (right, known) =
         labels.fold((0, 0), |(right, all), is| (right + u32::from(is), all + 1u32));
-    let parted =
-        answers.iter().zip(&best).enumerate().filter_map(|(index, ((answer, label), &float))| {
-            let logits: Vec<f32> =
-                answer.logits.iter().map(|&q| quantization.dequantize(q)).collect();
-            let model = evaluate::best(&logits, 0.0);
-            (model != float).then(|| Parted {
-                image: data.name(index),
-                label: label.map(|label| file.label(label)),
-                float: file.label(float),
-                model: file.label(model),
-            })
-        });
-    let parted = parted.collect();
+    let parted = parted(&file, &data, &answers, &best);
     let float = FloatAnswers::Logits(float);
+    let quantization = model.logits_quantization();
     let score = score(&answers, Some(&float), |q| quantization.dequantize(q), 0.0);
     let advice = advice(&layers, score.sqnr_db);
     let float_top1 = (known > 0).then(|| f64::from(right) / f64::from(known));
     let report = Comparison { float_top1, score, parted, layers_on, layers, advice };
     if let Some(path) = &args.html {
-        let planned = match &args.board {
-            Some(board) => Some(planned(&file, program, board)?),
-            None => None,
-        };
-        let model = planned.as_ref().map_or(model, ModelFile::model);
-        let mut contents = Contents::new(&model);
-        if let Some(board) = &args.board {
-            contents = contents.on(&model, &inspect::costs(Registry::find()?.board(board)?)?);
-        }
-        let map = MemoryMap::new(model).svg();
-        let title = format!("{} and {}", args.network.display(), args.model.display());
-        let page = page::page(&title, &report, &contents, args.board.as_deref(), &map);
-        path.write(text::page(&page).as_bytes())?;
+        write_page(args, path, &file, program, &report)?;
     }
     output.print(&report)
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use brooklet_quantize::compare::Layer;
+use brooklet_quantize::compare::LayerLoss;
 use brooklet_quantize::evaluate::Score;
 use serde::Serialize;
 
@@ -21,7 +21,7 @@ pub(crate) struct Comparison {
     /// Images that the layers were compared on.
     pub(crate) layers_on: usize,
     /// The layers, the input first.
-    pub(crate) layers: Vec<Layer>,
+    pub(crate) layers: Vec<LayerLoss>,
     /// What to do about the worst layer.
     pub(crate) advice: String,
 }

@@ -41,12 +41,12 @@ pub(crate) struct Contents {
     /// Bytes that they take.
     pub(crate) test_image_bytes: usize,
     /// The layers, the input first.
-    pub(crate) layers: Vec<Layer>,
+    pub(crate) layers: Vec<LayerContents>,
 }
 
 /// A layer.
 #[derive(Debug, Serialize)]
-pub(crate) struct Layer {
+pub(crate) struct LayerContents {
     /// Its name.
     pub(crate) name: String,
     /// What it does.
@@ -110,13 +110,13 @@ impl Contents {
     pub(crate) fn new(model: &Model<'_>) -> Self {
         let graph = model.graph();
         let segments = 0..graph.segments.len();
-        let layers: Vec<Layer> = segments
+        let layers: Vec<LayerContents> = segments
             .flat_map(|segment| graph.segment(segment).map(move |index| (segment, index)))
             .map(|(segment, index)| {
                 let record = model.layer(index);
                 let shape = record.shape();
                 let arena_offsets = offsets(model, index);
-                Layer {
+                LayerContents {
                     name: model.name(index).to_owned(),
                     kind: kind(record),
                     segment,

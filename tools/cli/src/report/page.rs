@@ -6,9 +6,9 @@ use std::ops::Range;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::comparison::Comparison;
-use super::contents::{self, Contents};
+use super::contents::{Contents, LayerContents};
 use super::{percent, thousands};
-use brooklet_quantize::compare::{BARS, Layer};
+use brooklet_quantize::compare::{BARS, LayerLoss};
 
 const STYLE: &str = include_str!("page.css");
 
@@ -138,7 +138,7 @@ fn shade(share: f64) -> usize {
 }
 
 /// The network from top to bottom.
-fn drawing(layers: &[Layer]) -> Markup {
+fn drawing(layers: &[LayerLoss]) -> Markup {
     let [width, height] = BOX;
     let y = |index: usize| index * (height + GAP) + 4;
     let total = [LEFT + width + RIGHT, y(layers.len())];
@@ -178,7 +178,7 @@ fn drawing(layers: &[Layer]) -> Markup {
     }
 }
 
-fn table(layers: &[Layer]) -> Markup {
+fn table(layers: &[LayerLoss]) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label="Figures of all layers" {
             table {
@@ -207,7 +207,7 @@ fn table(layers: &[Layer]) -> Markup {
 }
 
 /// Histograms of a layer. They open when linked to, as the link's target lies inside.
-fn details(index: usize, layer: &Layer) -> Markup {
+fn details(index: usize, layer: &LayerLoss) -> Markup {
     let range = layer.range;
     let extremes = layer.values.extremes;
     let ends = f64::from(extremes.min)..f64::from(extremes.max);
@@ -265,11 +265,10 @@ fn histogram(counts: &[u64; BARS], extremes: Range<f64>, ends: &[f64]) -> Markup
 /// Bars of what each layer takes.
 fn costs(contents: &Contents, board: Option<&str>) -> Markup {
     let layers = &contents.layers;
-    let most =
-        |of: &dyn Fn(&contents::Layer) -> u64| layers.iter().map(of).max().unwrap_or(0).max(1);
-    let macs = |layer: &contents::Layer| layer.macs;
-    let bytes = |layer: &contents::Layer| layer.weight_bytes as u64;
-    let instructions = |layer: &contents::Layer| layer.instructions.unwrap_or(0);
+    let most = |of: &dyn Fn(&LayerContents) -> u64| layers.iter().map(of).max().unwrap_or(0).max(1);
+    let macs = |layer: &LayerContents| layer.macs;
+    let bytes = |layer: &LayerContents| layer.weight_bytes as u64;
+    let instructions = |layer: &LayerContents| layer.instructions.unwrap_or(0);
     let bar = |value: u64, most: u64| {
         let share = 100.0 * value as f64 / most as f64;
         html! { td { (thousands(value)) div.meter style=(format!("width:{share:.1}%")) {} } }

@@ -19,7 +19,7 @@ use zerocopy::little_endian::F32;
 use super::{set_kernel, set_shortcut, set_window, shape};
 use crate::error::Unrepresentable;
 use crate::fuse::{Fused, Unit};
-use crate::network::{BatchNorm, Conv, Op};
+use crate::network::{BatchNorm, Conv, Node, Op};
 use crate::program::{Layer, Program, Table, largest_sum};
 use crate::ranges::Ranges;
 use crate::weights::rounding::{Bits, QuantizedChannel};
@@ -65,18 +65,7 @@ impl Fused<'_> {
     ) -> Result<Layer, Unrepresentable> {
         let node = &self.network.nodes[unit.node];
         let output = &self.network.nodes[unit.output];
-        let operator = match node.op {
-            Op::Input => Operator::Input,
-            Op::Conv(_) => Operator::Conv,
-            Op::Add => Operator::Add,
-            Op::MaxPool(_) => Operator::MaxPool,
-            Op::GlobalAveragePool => Operator::AveragePool,
-            Op::Softmax => Operator::Softmax,
-            Op::BatchNorm(_) => Operator::BatchNorm,
-            Op::Relu | Op::Relu6 | Op::Subsample(_) => {
-                return Err(Unrepresentable::new(&node.name, "has no layer of its own"));
-            }
-        };
+        let operator = operator(node)?;
         let mut layer = Layer::new(&node.name, operator, unit.input, shape(output.shape));
         let input = layers.get(unit.input);
         let wide = |of: usize| layers.get(of).is_some_and(|layer| layer.record.is_int16());
@@ -91,38 +80,37 @@ impl Fused<'_> {
             (Operator::Input, _) | (_, None) => (1.0, -128),
             (Operator::MaxPool, Some(input)) => (input.record.scale.get(), input.record.zero_point),
             (Operator::Softmax, _) => (1.0 / 256.0, -128),
-            _ => {
-                let mut range = *ranges.ranges.get(&output.name).ok_or_else(|| {
-                    Unrepresentable::new(&output.name, "the ranges file has no range for it")
-                })?;
-                if int16 && matches!(output.op, Op::Relu6) {
-                    // The end of the range is what clips.
-                    range.max = range.max.min(6.0);
-                }
-                let Affine { scale, zero_point, .. } = Affine::new(range, int16)
-                    .ok_or_else(|| Unrepresentable::new(&output.name, "its range is impossible"))?;
-                (scale, zero_point)
-            }
+            _ => quantization(output, ranges, int16)?,
         };
         layer.record.scale = F32::new(scale);
         layer.record.zero_point = zero_point;
-        let step = |real: f32| {
-            (f64::from(real / scale).round() + f64::from(zero_point)).clamp(-128.0, 127.0) as i8
-        };
-        if unit.output != unit.node && matches!(output.op, Op::Relu | Op::Relu6) {
-            layer.record.clamp_min = step(0.0);
-            if matches!(output.op, Op::Relu6) {
-                layer.record.clamp_max = step(6.0);
-            }
+        if unit.output != unit.node {
+            set_clamp(&mut layer, &output.op);
         }
         if let Some((shortcut, subsample)) = unit.shortcut {
             set_shortcut(&mut layer, shortcut, subsample)?;
         }
-        let Some(input) = input else { return Ok(layer) };
+        if let Some(input) = input {
+            self.set_numbers(&mut layer, unit, input, layers, preprocess, learned)?;
+        }
+        Ok(layer)
+    }
+
+    /// Sets what the operator computes with.
+    fn set_numbers(
+        &self,
+        layer: &mut Layer,
+        unit: &Unit,
+        input: &Layer,
+        layers: &[Layer],
+        preprocess: &Preprocess,
+        learned: &Learned,
+    ) -> Result<(), Unrepresentable> {
+        let node = &self.network.nodes[unit.node];
+        let pixels = (unit.input == 0).then_some(preprocess);
+        let shortcut = unit.shortcut.map(|(shortcut, _)| &layers[shortcut]);
         match &node.op {
             Op::Conv(conv) => {
-                let pixels = (unit.input == 0).then_some(preprocess);
-                let shortcut = unit.shortcut.map(|(shortcut, _)| &layers[shortcut]);
                 let nearest;
                 let weights = match learned.get(&unit.node) {
                     Some(learned) => learned,
@@ -135,51 +123,95 @@ impl Fused<'_> {
                 if self.bits(unit.node) == Bits::Four {
                     layer.record.packing = Packing::Ohwi4 as u8;
                 }
-                set_conv(&mut layer, conv, input, pixels, shortcut, weights)?;
+                set_conv(layer, conv, input, pixels, shortcut, weights)
             }
-            Op::Add => {
-                let shortcut = &layers[unit.shortcut.map_or(0, |(shortcut, _)| shortcut)];
-                if layer.record.is_wide() {
-                    let ratio = |operand: &Layer| operand.record.scale.get() / scale;
-                    let reals = [ratio(input).into()];
-                    let bits = set_wide_join(&mut layer, ratio(shortcut).into(), &reals)?;
-                    let input = f64::from(ratio(input)) * f64::from(1u32 << bits);
-                    let multiplier = Multiplier::from_real(input).filter(|m| m.is_valid_wide());
-                    let multiplier = multiplier.ok_or_else(|| {
-                        Unrepresentable::new(&node.name, "its scales are out of proportion")
-                    })?;
-                    layer.record.set_multiplier(1, multiplier);
-                    return Ok(layer);
-                }
-                let operands = [input, shortcut]
-                    .map(|layer| (layer.record.scale.get(), i32::from(layer.record.zero_point)));
-                set_add(&mut layer, operands).ok_or_else(|| {
-                    Unrepresentable::new(&node.name, "its scales are out of proportion")
-                })?;
-            }
-            Op::BatchNorm(norm) => {
-                let pixels = (unit.input == 0).then_some(preprocess);
-                set_batch_norm(&mut layer, norm, input, pixels)?;
-            }
-            Op::MaxPool(window) => set_window(&mut layer, window)?,
-            Op::GlobalAveragePool => {
-                let shape = input.record.shape();
-                let pixels = f64::from(shape.rows) * f64::from(shape.columns);
-                let real = f64::from(input.record.scale.get()) / (pixels * f64::from(scale));
-                let multiplier = Multiplier::from_real(real)
-                    .ok_or_else(|| Unrepresentable::new(&node.name, "its range is too small"))?;
-                layer.record.set_multiplier(0, multiplier);
-            }
-            Op::Softmax => {
-                set_softmax(&mut layer, input.record.scale.get()).ok_or_else(|| {
-                    let what = "its input's range is too large";
-                    Unrepresentable::of_range(&node.name, what, preprocess)
-                })?;
-            }
-            _ => {}
+            Op::Add => set_sum(layer, input, shortcut.unwrap_or(&layers[0])),
+            Op::BatchNorm(norm) => set_batch_norm(layer, norm, input, pixels),
+            Op::MaxPool(window) => set_window(layer, window),
+            Op::GlobalAveragePool => set_mean(layer, input),
+            Op::Softmax => set_softmax(layer, input.record.scale.get()).ok_or_else(|| {
+                let what = "its input's range is too large";
+                Unrepresentable::of_range(&node.name, what, preprocess)
+            }),
+            _ => Ok(()),
         }
-        Ok(layer)
     }
+}
+
+/// The core's operator for a node that begins a unit.
+fn operator(node: &Node) -> Result<Operator, Unrepresentable> {
+    Ok(match node.op {
+        Op::Input => Operator::Input,
+        Op::Conv(_) => Operator::Conv,
+        Op::Add => Operator::Add,
+        Op::MaxPool(_) => Operator::MaxPool,
+        Op::GlobalAveragePool => Operator::AveragePool,
+        Op::Softmax => Operator::Softmax,
+        Op::BatchNorm(_) => Operator::BatchNorm,
+        Op::Relu | Op::Relu6 | Op::Subsample(_) => {
+            return Err(Unrepresentable::new(&node.name, "has no layer of its own"));
+        }
+    })
+}
+
+/// Scale and zero point of an output, by its range.
+fn quantization(output: &Node, ranges: &Ranges, int16: bool) -> Result<(f32, i8), Unrepresentable> {
+    let mut range = *ranges
+        .ranges
+        .get(&output.name)
+        .ok_or_else(|| Unrepresentable::new(&output.name, "the ranges file has no range for it"))?;
+    if int16 && matches!(output.op, Op::Relu6) {
+        // The end of the range is what clips.
+        range.max = range.max.min(6.0);
+    }
+    let Affine { scale, zero_point, .. } = Affine::new(range, int16)
+        .ok_or_else(|| Unrepresentable::new(&output.name, "its range is impossible"))?;
+    Ok((scale, zero_point))
+}
+
+/// Sets the ends of an output that an activation clips.
+fn set_clamp(layer: &mut Layer, activation: &Op) {
+    let (scale, zero_point) = (layer.record.scale.get(), layer.record.zero_point);
+    let quantized = |real: f32| {
+        (f64::from(real / scale).round() + f64::from(zero_point)).clamp(-128.0, 127.0) as i8
+    };
+    if matches!(activation, Op::Relu | Op::Relu6) {
+        layer.record.clamp_min = quantized(0.0);
+    }
+    if matches!(activation, Op::Relu6) {
+        layer.record.clamp_max = quantized(6.0);
+    }
+}
+
+/// Multipliers of an addition, and its table in int8.
+fn set_sum(layer: &mut Layer, input: &Layer, shortcut: &Layer) -> Result<(), Unrepresentable> {
+    let name = layer.name.clone();
+    let apart = || Unrepresentable::new(&name, "its scales are out of proportion");
+    if layer.record.is_wide() {
+        let scale = layer.record.scale.get();
+        let ratio = |operand: &Layer| operand.record.scale.get() / scale;
+        let reals = [ratio(input).into()];
+        let bits = set_wide_join(layer, ratio(shortcut).into(), &reals)?;
+        let input = f64::from(ratio(input)) * f64::from(1u32 << bits);
+        let multiplier = Multiplier::from_real(input).filter(|m| m.is_valid_wide());
+        layer.record.set_multiplier(1, multiplier.ok_or_else(apart)?);
+        return Ok(());
+    }
+    let operands = [input, shortcut]
+        .map(|layer| (layer.record.scale.get(), i32::from(layer.record.zero_point)));
+    set_add(layer, operands).ok_or_else(apart)
+}
+
+/// The multiplier of a mean over the whole map.
+fn set_mean(layer: &mut Layer, input: &Layer) -> Result<(), Unrepresentable> {
+    let shape = input.record.shape();
+    let pixels = f64::from(shape.rows) * f64::from(shape.columns);
+    let output_scale = f64::from(layer.record.scale.get());
+    let real = f64::from(input.record.scale.get()) / (pixels * output_scale);
+    let multiplier = Multiplier::from_real(real)
+        .ok_or_else(|| Unrepresentable::new(&layer.name, "its range is too small"))?;
+    layer.record.set_multiplier(0, multiplier);
+    Ok(())
 }
 
 /// Weights, biases and multipliers of a convolution, and the table of its join.

@@ -20,7 +20,7 @@ use brooklet_quantize::data::Preprocess;
 use brooklet_quantize::fuse::Fused;
 use brooklet_quantize::precision::bits::WeightBits;
 use brooklet_quantize::precision::int16;
-use brooklet_quantize::recipe::{Calibration, Effort, Recipe, Step};
+use brooklet_quantize::recipe::{Calibration, Effort, Recipe, Stage};
 
 /// Sizes of images, resized and cropped.
 const EXTENTS: RangeInclusive<u32> = 1..=u16::MAX as u32;
@@ -44,9 +44,9 @@ pub struct Args {
     /// the better of mse and auto]
     #[arg(long, value_parser = choice::<Calibration>(), requires = "calibrate")]
     pub(super) calibration: Option<Calibration>,
-    /// Leaves steps out.
-    #[arg(long, value_parser = choice::<Step>(), value_name = "STEPS", value_delimiter = ',', requires = "calibrate")]
-    pub(super) without: Vec<Step>,
+    /// Leaves stages out.
+    #[arg(long, value_parser = choice::<Stage>(), value_name = "STAGES", value_delimiter = ',', requires = "calibrate")]
+    pub(super) without: Vec<Stage>,
     /// Bits of weights. With 4 the first and the last convolution keep 8. [default: 8, and with
     /// --flash 4 where it takes them to fit]
     #[arg(long, value_parser = choice::<WeightBits>(), value_name = "BITS")]

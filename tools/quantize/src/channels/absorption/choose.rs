@@ -188,7 +188,7 @@ mod tests {
     use super::*;
     use crate::compare;
     use crate::network::{BatchNorm, Conv, NodeId, Window};
-    use crate::recipe::{Effort, Progress, Recipe, Step};
+    use crate::recipe::{Effort, Progress, Recipe, Stage};
 
     fn conv(outputs: usize, inputs: usize, kernel: usize, pad: usize) -> Conv {
         let weight = |(o, y, x, i)| ((3 * o + 7 * i + 5 * y + x) as f32 * 0.7).sin() / 3.0;
@@ -297,7 +297,7 @@ mod tests {
     fn it_brings_the_logits_nearer_and_the_model_shows_what_was_done() {
         let network = network(0.0);
         let (data, preprocess) = (data(&network), Default::default());
-        let error = |without: Vec<Step>| {
+        let error = |without: Vec<Stage>| {
             let recipe = Recipe {
                 effort: Effort::Default,
                 calibration: None,
@@ -318,7 +318,7 @@ mod tests {
             (db, made)
         };
         let (with, made) = error(vec![]);
-        let (without, plain) = error(vec![Step::Absorption]);
+        let (without, plain) = error(vec![Stage::Absorption]);
         assert!(made.ranges.absorption.contains_key("stem") && plain.ranges.absorption.is_empty());
         // So that scaled batch norms are compared, too.
         assert!(made.ranges.equalization.contains_key("norm"));

@@ -268,7 +268,7 @@ fn instructions_are_counted_one_by_one() {
     assert!(cycles.instructions < profiled * 11 / 10, "{} of {profiled}", cycles.instructions);
     assert!(cycles.least < cycles.estimate && cycles.estimate < cycles.most);
     // A trait's method is named after both: `<brooklet::… as …>::conv`.
-    let ours = |part: &&Part| part.name.trim_start_matches('<').starts_with("brooklet::");
+    let ours = |part: &&Share| part.name.trim_start_matches('<').starts_with("brooklet::");
     let in_brooklet: u64 = cycles.functions.iter().filter(ours).map(|part| part.instructions).sum();
     assert!(in_brooklet * 10 > cycles.instructions * 9, "{:?}", cycles.functions);
 }

@@ -3,9 +3,25 @@
 //! Each command declares them by the types of its arguments: [`InputPath`], [`InputData`] and
 //! [`OutputPath`]. The tool finds them by these types, whatever the command, and has them checked
 //! before it runs ([`check`]): no output replaces an input, nor another output, and each can be
-//! written. What is read
-//! goes through [`read`], which has a limit for each kind of file; what is written through
-//! [`OutputPath::write`], which writes it whole or not at all.
+//! written. What is read goes through [`read`], which has a limit for each kind of file; what is
+//! written through [`OutputPath::write`], which writes it whole or not at all.
+//!
+//! ```
+//! use brooklet_files::{Limit, OutputPath, TemporaryFolder, check, read};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let folder = TemporaryFolder::new()?;
+//! let path = folder.path().join("names.txt");
+//! let output = OutputPath::from(path.clone().into_os_string());
+//! output.write(b"cat\ndog\n")?;
+//! assert_eq!(read(&path, Limit::Text)?, b"cat\ndog\n");
+//!
+//! // A command that reads it and would write it is refused before it begins.
+//! let refused = check(&[path], &[("--output".into(), &output)]).unwrap_err();
+//! assert!(refused.to_string().contains("--output would replace the input"));
+//! # Ok(())
+//! # }
+//! ```
 
 mod check;
 mod declared;

@@ -25,6 +25,20 @@
 //! # }
 //! ```
 //!
+//! What is known without a board, or a compiler for one:
+//!
+//! ```
+//! # fn main() -> Result<(), brooklet_firmware::FirmwareError> {
+//! use brooklet_firmware::Registry;
+//!
+//! let registry = Registry::find()?;
+//! let spec = registry.board("qemu-mps2-an386")?;
+//! assert_eq!((&*spec.core, &*spec.backend), ("Cortex-M4F", "armv7em"));
+//! assert!(registry.board("arduino").unwrap_err().remedy().unwrap().contains("qemu-mps2-an386"));
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Whatever takes long or installs something says so, a line at a time, to the `report` that
 //! it is given.
 

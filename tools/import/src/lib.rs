@@ -1,8 +1,35 @@
-//! From a trained network's file to a [`Network`] or a [`QuantizedNetwork`].
+//! From a trained network's file to a [`Network`](network::Network), or to a
+//! [`QuantizedNetwork`](network::QuantizedNetwork) where the file is int8 already.
 //!
 //! The file's extension says what it should be, its first bytes what it is; both must agree.
 //! ONNX and TFLite files hold the structure themselves; safetensors files and PyTorch checkpoints
 //! hold named weights only, so [`Arch`] supplies the structure.
+//!
+//! ```
+//! use brooklet_import::network::Op;
+//! use brooklet_import::{Arch, Imported, Options, load};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let options = Options { arch: Some("resnet20".parse::<Arch>()?), ..Options::default() };
+//! let Imported::Float(network) = load("../demo/resnet20.safetensors", &options)? else {
+//!     panic!("its weights are float");
+//! };
+//! assert_eq!(network.input, [32, 32, 3]); // height, width, channels
+//! assert_eq!(network.macs(), 40_551_040);
+//! // Batch norms are folded, and nodes named by their places.
+//! assert!(network.nodes.iter().all(|node| !matches!(node.op, Op::BatchNorm(_))));
+//! assert_eq!(network.nodes[1].name, "stem");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! From whatever file a network comes, the same weights give the same value, bit for bit:
+//!
+//! ```text
+//! onnx ────────┐
+//! tflite ──────┼──> network: float, int8 ──> rewrite: batch norms, views, channels ──> canonical
+//! weights, arch┘
+//! ```
 
 mod arch;
 pub mod error;

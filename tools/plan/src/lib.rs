@@ -4,6 +4,42 @@
 //! ```text
 //! program ──> packing (by cost, knapsack) ──> plan (by timeline) ──> model_file ──> memory_map
 //! ```
+//!
+//! A [`Program`](program::Program) is a network as the core will run it, without places. A
+//! [`Plan`](plan::Plan) gives each of its rows a place in the arena. Both together are the bytes of
+//! a [`ModelFile`](model_file::ModelFile), which the core has checked.
+//!
+//! # A build script that plans a model for its board
+//!
+//! A model file is packed for the kernels of one core, and planned for one size of RAM. A firmware
+//! that takes any model file plans it again where it is built. It needs this crate as a
+//! build-dependency, and this `build.rs`:
+//!
+//! ```
+#![doc = include_str!("../examples/build_script.rs")]
+//! ```
+//!
+//! and then has the model by
+//! `brooklet::include_model!(concat!(env!("OUT_DIR"), "/model.brook"))`.
+//!
+//! # Reading what is planned
+//!
+//! ```
+//! use brooklet_plan::memory_map::MemoryMap;
+//! use brooklet_plan::model_file::{HostBackend, ModelFile};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let file = ModelFile::open("../../tests/golden/tiny.brook")?;
+//! let svg = MemoryMap::new(file.model()).svg();
+//! assert!(svg.starts_with("<svg"));
+//!
+//! // The core itself, on this machine's fastest kernels.
+//! let mut simulator = file.simulator(HostBackend::Auto)?;
+//! let image = vec![100; file.input().iter().product()];
+//! assert_eq!(simulator.run(&image).logits.len(), file.model().classes());
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod cost;
 pub mod ensemble;
@@ -20,4 +56,5 @@ pub mod test_image;
 pub mod timeline;
 mod writer;
 
+pub use board_build::Spec;
 pub use preprocessing::Preprocess;

@@ -114,13 +114,13 @@ pub enum Stage {
 }
 
 /// How a network is quantized.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Recipe {
     /// How much work is put into it.
     pub effort: Effort,
     /// How ranges are chosen; if not said, as the effort has it.
     pub calibration: Option<Calibration>,
-    /// QuantizedChannel that are left out.
+    /// Stages that are left out.
     pub without: Vec<Stage>,
     /// Of what is drawn by lot.
     pub seed: u64,
@@ -145,10 +145,19 @@ pub struct Quantized {
 
 /// Where news of the work go.
 pub trait Progress {
-    /// A part of the work begins; the number is that of its steps.
-    fn begin(&self, what: &'static str, steps: usize);
-    /// Some of its steps are done.
-    fn advance(&self, steps: usize);
+    /// A part of the work begins, which has that number of items.
+    fn begin(&self, what: &'static str, items: usize);
+    /// Some of its items are done.
+    fn advance(&self, items: usize);
+}
+
+/// No news.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Progress for Silent {
+    fn begin(&self, _: &'static str, _: usize) {}
+    fn advance(&self, _: usize) {}
 }
 
 /// Standard errors by which a mean must be better to be so beyond doubt: by chance it is in one of
@@ -342,7 +351,7 @@ fn measure(
         progress.advance(batch.len_of(Axis(0)));
     }
     let views: Vec<_> = logits.iter().map(|rows| rows.view()).collect();
-    let logits = concatenate(Axis(0), &views).map_err(|error| EngineError::new(error))?;
+    let logits = concatenate(Axis(0), &views).map_err(EngineError::new)?;
     Ok((histograms, logits))
 }
 

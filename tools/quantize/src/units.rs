@@ -70,7 +70,7 @@ impl Convention {
     }
 }
 
-/// QuantizedChannel by which a pixel may miss its int8 value and still be as near as a rounded one, and what
+/// Units by which a pixel may miss its int8 value and still be as near as a rounded one, and what
 /// float arithmetic adds.
 const HALF_STEP: f64 = 0.5 + 1e-3;
 /// Share of the pixels' values that may saturate.

@@ -182,7 +182,7 @@ impl Trial<'_> {
                 let logits = self.run(set, pixels.view())?;
                 let (images, classes) = right.dim();
                 let right = right.view().into_shape_with_order((images, classes, 1, 1));
-                let right = right.map_err(|error| EngineError::new(error))?;
+                let right = right.map_err(EngineError::new)?;
                 *noise += squared_error(logits.view(), right);
                 progress.advance(1);
             }

@@ -23,14 +23,14 @@ impl Bars {
 }
 
 impl Progress for Bars {
-    fn begin(&self, what: &'static str, steps: usize) {
+    fn begin(&self, what: &'static str, items: usize) {
         self.finish();
-        self.bar.replace(Some(progress(steps, what)));
+        self.bar.replace(Some(progress(items, what)));
     }
 
-    fn advance(&self, steps: usize) {
+    fn advance(&self, items: usize) {
         if let Some(bar) = &*self.bar.borrow() {
-            bar.inc(steps as u64);
+            bar.inc(items as u64);
         }
     }
 }

@@ -3,9 +3,9 @@
 /// How many bits a weight has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Bits {
-    /// QuantizedChannel from -8 to 7.
+    /// Integers from -8 to 7.
     Four,
-    /// QuantizedChannel from -127 to 127.
+    /// Integers from -127 to 127.
     #[default]
     Eight,
 }

@@ -27,7 +27,7 @@ const PRIORS: [f64; 5] = [1e-2, 1e-1, 1.0, 10.0, 100.0];
 /// What serves where they are not tried.
 const PRIOR: f64 = 10.0;
 
-/// QuantizedChannel of all output channels, from samples in two halves.
+/// Weights of all output channels, from samples in two halves.
 ///
 /// How much the trained weights count beside the samples is what serves each half best when the
 /// weights are learned from the other.
@@ -50,7 +50,7 @@ pub fn learn(halves: [&Moments; 2], trained: &Trained) -> Vec<QuantizedChannel> 
     learn_from(&a.with(b), trained, prior, SCALES)
 }
 
-/// QuantizedChannel of all output channels, with `scales` scales tried.
+/// Weights of all output channels, with `scales` scales tried.
 fn learn_from(
     moments: &Moments,
     trained: &Trained,

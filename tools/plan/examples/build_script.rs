@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Packs the model for the kernels of the board, so that it runs fast within the board's memory.
-fn replan(model: &Path, board: &Path, output: &Path) -> Result<(), Box<dyn Error>> {
+pub(crate) fn replan(model: &Path, board: &Path, output: &Path) -> Result<(), Box<dyn Error>> {
     let spec = Spec::read(board)?;
     let file = ModelFile::open(model)?;
     let kernels = Kernels::of(&spec)?;

@@ -27,25 +27,17 @@ pub mod armv6m;
 pub mod armv7em;
 #[cfg(feature = "armv7m")]
 pub mod armv7m;
+pub mod direct;
 #[cfg(feature = "helium")]
 pub mod helium;
 mod isa;
-#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "rv32"))]
-mod lanes;
-mod nibbles;
 pub mod portable;
-#[cfg(any(feature = "armv6m", feature = "armv7em", feature = "armv7m", feature = "rv32"))]
-mod quick;
 pub mod reference;
 #[cfg(feature = "rv32")]
 pub mod rv32;
 #[cfg(feature = "rvv")]
 pub mod rvv;
 mod shared;
-pub mod subset;
-#[cfg(any(feature = "armv7m", feature = "armv7em"))]
-mod thumb2;
-mod winograd;
 #[cfg(all(feature = "x86_64", target_arch = "x86_64"))]
 pub mod x86_64;
 
@@ -64,6 +56,7 @@ pub use armv6m::Armv6m;
 pub use armv7em::Armv7em;
 #[cfg(feature = "armv7m")]
 pub use armv7m::Armv7m;
+pub use direct::Direct;
 #[cfg(feature = "helium")]
 pub use helium::Helium;
 pub use isa::Isa;
@@ -73,7 +66,6 @@ pub use reference::Reference;
 pub use rv32::Rv32;
 #[cfg(feature = "rvv")]
 pub use rvv::Rvv;
-pub use subset::Direct;
 #[cfg(all(feature = "x86_64", target_arch = "x86_64"))]
 pub use x86_64::{Avx2, Avx512Vnni};
 

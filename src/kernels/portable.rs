@@ -13,8 +13,9 @@
 //! The products with padding depend on the channel and on which part of the kernel lies
 //! outside; they are summed once for a run of columns, not for each.
 
-use super::winograd::{self, Tiles};
-use super::{Backend, Isa, nibbles};
+use super::shared::nibbles;
+use super::shared::winograd::{self, Tiles};
+use super::{Backend, Isa};
 use crate::format::Packing;
 use crate::ops::conv::{Channel, Conv};
 use crate::ops::max_pool::MaxPool;

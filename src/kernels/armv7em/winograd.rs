@@ -5,10 +5,9 @@
 
 use core::arch::naked_asm;
 
-use super::super::shared::assembly::assert_length;
-use super::super::thumb2;
-use super::super::winograd as squares;
 use super::Armv7em;
+use crate::kernels::shared::assembly::assert_length;
+use crate::kernels::shared::{thumb2, winograd as squares};
 
 squares::winograd_tiles!(
     Armv7em, squares::is_ordinary,

@@ -1,4 +1,19 @@
-//! What several instruction sets drive.
+//! What several instruction sets drive: loops around their assembly, and what they share of it.
+
+#![cfg_attr(
+    any(feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "rv32"),
+    allow(unsafe_code)
+)]
 
 #[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "rvv"))]
 pub(super) mod assembly;
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "rv32"))]
+pub(super) mod column_pairs;
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "rv32"))]
+pub(super) mod finish;
+pub(super) mod nibbles;
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "rv32"))]
+pub(super) mod patch;
+#[cfg(any(feature = "armv7m", feature = "armv7em"))]
+pub(super) mod thumb2;
+pub(super) mod winograd;

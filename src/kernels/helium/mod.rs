@@ -38,7 +38,8 @@ use core::ptr::{null, null_mut};
 use zerocopy::FromBytes;
 use zerocopy::little_endian::I32;
 
-use super::{Backend, Isa, nibbles};
+use super::shared::nibbles;
+use super::{Backend, Isa};
 use crate::format::{VECTOR, VECTOR_CHANNELS};
 use crate::ops::add::Add;
 use crate::ops::batch_norm::BatchNorm;

@@ -1,31 +1,30 @@
 //! What kernels in assembly share that sum four columns at a time: which outputs they finish
 //! themselves, and how the others are.
 
-use core::ops::Range;
 use core::ptr::null;
 
 use zerocopy::little_endian::I32;
 
+use crate::kernels::reference;
 use crate::ops::Shortcut;
 use crate::ops::add::Add;
-use crate::ops::conv::{Conv, Finish, PATCH_COLUMNS, Padding};
-use crate::proved::proved;
+use crate::ops::conv::{Conv, Finish, PATCH_COLUMNS};
 use crate::quant::{Clamp, Multiplier};
 
 /// The parameters of a convolution whose every output the assembly can finish.
-pub(super) struct Quick<'c> {
+pub(in crate::kernels) struct Finisher<'c> {
     /// Behind the requantization: twice the zero point and a half, or a join's bits.
-    pub(super) last: i32,
+    pub(in crate::kernels) last: i32,
     /// The middle of a join's table, or null.
-    pub(super) table: *const I32,
+    pub(in crate::kernels) table: *const I32,
     shortcut: Option<(&'c [i8], usize)>,
 }
 
-impl<'c> Quick<'c> {
+impl<'c> Finisher<'c> {
     /// `None` where anything is out of the ordinary: an activation that cuts what fits into int8,
     /// a factor of a half or more without a join, or next to nothing, a shortcut with other
     /// channels, a file that lies where its words are not aligned.
-    pub(super) fn of(conv: &'c Conv<'_>, shortcut: &Shortcut<'c>) -> Option<Self> {
+    pub(in crate::kernels) fn of(conv: &'c Conv<'_>, shortcut: &Shortcut<'c>) -> Option<Self> {
         let channels = usize::from(conv.window.output.channels);
         let ordinary = channels > 0
             && conv.clamp == Clamp::FULL
@@ -64,7 +63,7 @@ impl<'c> Quick<'c> {
 
     /// Where outputs and shortcut of the channels from `o` on are at output column `first`; `None`
     /// if there are fewer columns of either. `pixels` are the outputs from that column on.
-    pub(super) fn places(
+    pub(in crate::kernels) fn places(
         &self,
         first: usize,
         columns: usize,
@@ -87,19 +86,19 @@ impl<'c> Quick<'c> {
     }
 }
 
-/// What [`Quick::places`] finds: each is good for the channels from `o` on at all of the columns.
-pub(super) struct Places {
+/// What [`Finisher::places`] finds: each is good for the channels from `o` on at all of the columns.
+pub(in crate::kernels) struct Places {
     /// Where outputs are written, a column as far from the one before as there are channels.
-    pub(super) output: *mut i8,
+    pub(in crate::kernels) output: *mut i8,
     /// Where the shortcut is read.
-    pub(super) shortcut: *const i8,
+    pub(in crate::kernels) shortcut: *const i8,
     /// How far a column of it is from the one before.
-    pub(super) shortcut_stride: usize,
+    pub(in crate::kernels) shortcut_stride: usize,
 }
 
 /// The middle of a join's table, of which 128 words to both sides are good; `None` if it has not as
 /// many.
-pub(super) fn middle(table: &[I32]) -> Option<*const I32> {
+pub(in crate::kernels) fn middle(table: &[I32]) -> Option<*const I32> {
     // Made of the whole table, as assembly walks it to both sides.
     (table.len() == 256).then(|| table.as_ptr().wrapping_add(128))
 }
@@ -108,7 +107,7 @@ pub(super) fn middle(table: &[I32]) -> Option<*const I32> {
 ///
 /// [`of`](Self::of) makes no others than those that assembly may be called with.
 #[repr(C)]
-pub(super) struct AddArgs {
+pub(in crate::kernels) struct AddArgs {
     /// The middle of the input's table: words can be loaded from it, 128 to both sides; likewise
     /// from `theirs`, that of the shortcut's.
     pub(in crate::kernels) mine: *const I32,
@@ -123,15 +122,15 @@ pub(super) struct AddArgs {
     /// `length` bytes can be read; it may be the output.
     pub(in crate::kernels) shortcut: *const i8,
     /// `length` bytes can be read.
-    pub(super) input: *const i8,
+    pub(in crate::kernels) input: *const i8,
     /// `length` bytes can be written.
-    pub(super) output: *mut i8,
+    pub(in crate::kernels) output: *mut i8,
 }
 
 impl AddArgs {
-    /// `None` where anything is out of the ordinary, as with [`Quick`]. They are good until one of
+    /// `None` where anything is out of the ordinary, as with [`Finisher`]. They are good until one of
     /// the rows is used again.
-    pub(super) fn of(
+    pub(in crate::kernels) fn of(
         add: &Add<'_>,
         input: &[i8],
         shortcut: &Shortcut<'_>,
@@ -171,13 +170,35 @@ impl AddArgs {
     }
 }
 
+/// Assembly that adds two rows: the input, the output, and the rest.
+///
+/// It may be called if [`AddArgs::of`] made the arguments, input and output are theirs, and no row
+/// was used since.
+pub(in crate::kernels) type AddBytes =
+    unsafe extern "C" fn(input: *const i8, output: *mut i8, args: &AddArgs);
+
+/// One row of a sum, by assembly where that can: see [`Backend::add`](crate::kernels::Backend::add).
+pub(in crate::kernels) fn add(
+    add_bytes: AddBytes,
+    add: &Add<'_>,
+    input: &[i8],
+    shortcut: &Shortcut<'_>,
+    output: &mut [i8],
+) {
+    match AddArgs::of(add, input, shortcut, output) {
+        // SAFETY: `AddArgs::of` just made the arguments: input and output are theirs.
+        Some(args) => unsafe { add_bytes(args.input, args.output, &args) },
+        None => reference::add(add, input, shortcut, output),
+    }
+}
+
 /// Whether words lie where any core can load them.
-pub(super) fn aligned(words: &[I32]) -> bool {
+pub(in crate::kernels) fn aligned(words: &[I32]) -> bool {
     words.as_ptr().addr().is_multiple_of(align_of::<u32>())
 }
 
 /// Writes the outputs of channel `o` at up to four columns from `first` on.
-pub(super) fn finish(
+pub(in crate::kernels) fn finish(
     conv: &Conv<'_>,
     shortcut: &Shortcut<'_>,
     first: usize,
@@ -189,48 +210,4 @@ pub(super) fn finish(
     // It is in the sums.
     channel.bias = 0;
     conv.finish(&channel, &acc, shortcut, first, pixels);
-}
-
-/// Fills `edge` with what lies under a kernel row at column `x`, from value `start` of it on. Behind
-/// its end there is any value: it meets weights of zero.
-#[inline(never)]
-pub(super) fn fill_edge(conv: &Conv<'_>, row: &[i8], x: usize, start: usize, edge: &mut [i8]) {
-    let inputs = usize::from(conv.window.input.channels).max(1);
-    let (on_input, first) = conv.window.columns_on_input(x);
-    let on_input = if row.is_empty() { 0..0 } else { on_input };
-    // Padding, what is on the row, padding.
-    let length = edge.len();
-    let cut = |kx: usize| (kx * inputs).saturating_sub(start).min(length);
-    let (from, to) = (cut(on_input.start), cut(on_input.end));
-    let Some((before, rest)) = proved!(edge.split_at_mut_checked(from)) else { return };
-    let Some((inside, after)) = proved!(rest.split_at_mut_checked(to.saturating_sub(from))) else {
-        return;
-    };
-    let begin = (first * inputs + start + from).saturating_sub(on_input.start * inputs);
-    if let Some(values) = proved!(row.get(begin..begin + inside.len()))
-        // Which the compiler does not always see.
-        && values.len() == inside.len()
-    {
-        inside.copy_from_slice(values);
-    }
-    for (pad, at) in [(before, start), (after, start + to)] {
-        match conv.padding {
-            _ if pad.is_empty() => {}
-            Padding::Same(value) => pad.fill(value),
-            Padding::PerChannel(values) => {
-                let mut i = at.checked_rem(inputs).unwrap_or(0);
-                for place in pad {
-                    *place = proved!(values.get(i)).copied().unwrap_or(0);
-                    i = if i + 1 == inputs { 0 } else { i + 1 };
-                }
-            }
-        }
-    }
-}
-
-/// Numbers in a range: `Range::len` has an assertion that the compiler does not always see
-/// through.
-#[inline(always)]
-pub(super) fn numbers(range: &Range<usize>) -> usize {
-    range.end.saturating_sub(range.start)
 }

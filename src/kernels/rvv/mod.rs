@@ -46,6 +46,8 @@
 mod channels;
 mod columns;
 mod elements;
+mod tile_outputs;
+mod tile_values;
 mod tiles;
 
 use core::arch::naked_asm;
@@ -53,7 +55,8 @@ use core::ptr::null;
 
 use zerocopy::little_endian::I32;
 
-use super::{Backend, Isa, nibbles};
+use super::shared::nibbles;
+use super::{Backend, Isa};
 use crate::ops::add::Add;
 use crate::ops::batch_norm::BatchNorm;
 use crate::ops::conv::{self, Conv, Padding, Strip};

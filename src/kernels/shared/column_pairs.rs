@@ -22,70 +22,62 @@
 //!
 //! [`Packing::Eights`]: crate::format::Packing::Eights
 
-#![allow(unsafe_code)]
-
 use core::ops::Range;
 use core::ptr::{null, null_mut};
 
 use zerocopy::FromBytes;
 use zerocopy::little_endian::I32;
 
-use super::quick::{AddArgs, Quick, aligned, fill_edge, finish, numbers};
-use super::reference;
+use super::finish::{self, Finisher, aligned};
+use super::patch::{Kernel, fill_edge, numbers};
 use crate::format::EIGHT;
+use crate::kernels::reference;
 use crate::ops::add::Add;
 use crate::ops::conv::{CHUNK_TAPS, Conv, PATCH_COLUMNS, kept_channels};
 use crate::ops::{Rows, Shortcut, int8_mut};
 use crate::proved::proved;
 
 /// The values of two columns at two taps.
-pub(super) type Columns = [u32; 2];
+pub(in crate::kernels) type Columns = [u32; 2];
 
 /// Two taps of a patch.
-pub(super) type Taps = [Columns; PATCH_COLUMNS / 2];
+pub(in crate::kernels) type Taps = [Columns; PATCH_COLUMNS / 2];
 
-/// The assembly.
-pub(super) trait Lanes {
-    /// Writes the values of two columns into a patch, to a place of each of its [`Taps`].
-    ///
-    /// # Safety
-    ///
-    /// `pairs` is not zero. Twice as many bytes can be read at `a` and at `b`. At `patch` one
-    /// [`Columns`] can be written, `pairs` times in all, [`Taps`] further on each time.
-    unsafe fn widen(a: *const i8, b: *const i8, patch: *mut Columns, pairs: usize);
+/// Assembly that writes the values of two columns `a` and `b` into a patch, to a place of each of
+/// its [`Taps`].
+///
+/// It may be called if `pairs` is not zero, `2 * pairs` bytes can be read at `a` and at `b`, and at
+/// `patch` one [`Columns`] can be written, `pairs` times in all, [`Taps`] further on each time.
+pub(in crate::kernels) type Widen =
+    unsafe extern "C" fn(a: *const i8, b: *const i8, patch: *mut Columns, pairs: usize);
+
+/// The assembly of a backend.
+pub(in crate::kernels) trait ColumnPairs {
+    /// Writes columns into a patch.
+    const WIDEN: Widen;
 
     /// Adds the products of a chunk of taps for a group of output channels, and makes outputs of
-    /// the sums, or keeps them.
-    ///
-    /// # Safety
-    ///
-    /// Each field of the arguments is what [`Args`] says of it.
-    unsafe fn blocks(args: &mut Args);
+    /// the sums, or keeps them. It may be called if each field of the arguments is what [`Args`] says
+    /// of it.
+    const BLOCKS: unsafe extern "C" fn(&mut Args);
 
-    /// The sums of four columns, from what `blocks` keeps of a channel.
+    /// Adds two rows.
+    const ADD: Option<AddBytes> = None;
+
+    /// The sums of four columns, from what `BLOCKS` keeps of a channel.
     fn sums(kept: [i32; PATCH_COLUMNS]) -> [i32; PATCH_COLUMNS];
-
-    /// Adds two rows. Returns whether it did.
-    ///
-    /// # Safety
-    ///
-    /// [`AddArgs::of`] made the arguments, and its rows were not used since.
-    unsafe fn add(_: &AddArgs) -> bool {
-        false
-    }
 }
 
-/// One row of a sum; see [`Backend::add`].
-pub(super) fn add<L: Lanes>(
+/// One row of a sum; see [`Backend::add`](crate::kernels::Backend::add).
+pub(in crate::kernels) fn add<P: ColumnPairs>(
     add: &Add<'_>,
     input: &[i8],
     shortcut: &Shortcut<'_>,
     output: &mut [i8],
 ) {
-    let args = AddArgs::of(add, input, shortcut, output);
-    // SAFETY: they were just made, and no row was used since.
-    if !args.is_some_and(|args| unsafe { L::add(&args) }) {
-        reference::add(add, input, shortcut, output);
+    match P::ADD {
+        Some(add_bytes) => finish::add(add_bytes, add, input, shortcut, output),
+        None => reference::add(add, input, shortcut, output),
     }
 }
 
@@ -94,7 +86,7 @@ pub(super) fn add<L: Lanes>(
 /// Assembly relies on what is said of each field. It moves `weights`, `bias`, `mantissas`, `shifts`,
 /// `output`, `shortcut` and `kept` on, and counts `channels` down.
 #[repr(C)]
-pub(super) struct Args {
+pub(in crate::kernels) struct Args {
     /// `pairs` [`Taps`] can be read.
     pub(in crate::kernels) patch: *const Taps,
     /// For each eight channels, or what is left of them, [`EIGHT`] · 2 · `pairs` bytes can be read;
@@ -137,8 +129,8 @@ const CONTINUE: usize = 1;
 /// Sums are kept, and not made outputs.
 const KEEP: usize = 2;
 
-/// One output row; see [`Backend::conv`](super::Backend::conv).
-pub(super) fn conv<L: Lanes>(
+/// One output row; see [`Backend::conv`](crate::kernels::Backend::conv).
+pub(in crate::kernels) fn conv<P: ColumnPairs>(
     conv: &Conv<'_>,
     rows: &Rows<'_>,
     shortcut: &Shortcut<'_>,
@@ -159,28 +151,28 @@ pub(super) fn conv<L: Lanes>(
     let patch = proved!(<[Taps]>::mut_from_bytes(patch)).unwrap_or_default();
     let kept = proved!(<[[i32; PATCH_COLUMNS]]>::mut_from_bytes(kept)).unwrap_or_default();
     let edges = int8_mut(edges);
-    let ordinary = Quick::of(conv, shortcut);
+    let ordinary = Finisher::of(conv, shortcut);
     let kernel = Kernel::of(conv);
     let one_chunk = taps <= CHUNK_TAPS;
     let length = PATCH_COLUMNS * channels;
     let mut first = 0;
     for pixels in output.chunks_mut(length) {
-        let quick = ordinary.as_ref().filter(|_| pixels.len() == length);
-        let together = if one_chunk && quick.is_some() { channels } else { kept.len().max(1) };
+        let finisher = ordinary.as_ref().filter(|_| pixels.len() == length);
+        let together = if one_chunk && finisher.is_some() { channels } else { kept.len().max(1) };
         let mut group = 0..channels.min(together);
         while group.start < group.end {
             let mut chunk = 0..taps.min(CHUNK_TAPS);
             while chunk.start < chunk.end {
                 if group.start == 0 || !one_chunk {
-                    fill::<L>(conv, &kernel, rows, first, &chunk, patch, edges);
+                    fill::<P>(conv, &kernel, rows, first, &chunk, patch, edges);
                 }
-                let last = if chunk.end == taps { quick } else { None };
-                multiply::<L>(conv, taps, first, &group, &chunk, patch, kept, last, pixels);
+                let last = if chunk.end == taps { finisher } else { None };
+                multiply::<P>(conv, taps, first, &group, &chunk, patch, kept, last, pixels);
                 chunk = chunk.end..taps.min(chunk.end + CHUNK_TAPS);
             }
-            if quick.is_none() {
+            if finisher.is_none() {
                 for (o, kept) in group.clone().zip(kept.iter()) {
-                    finish(conv, shortcut, first, o, L::sums(*kept), pixels);
+                    finish::finish(conv, shortcut, first, o, P::sums(*kept), pixels);
                 }
             }
             group = group.end..channels.min(group.end + together);
@@ -189,40 +181,9 @@ pub(super) fn conv<L: Lanes>(
     }
 }
 
-/// How a kernel lies on the rows.
-struct Kernel {
-    /// Values under a kernel row, with that of no weight.
-    packed: usize,
-    /// Values from one output column to the next, and columns of padding in values.
-    step: usize,
-    pad: usize,
-    /// Output columns at which kernel rows, as packed, lie on the row whole.
-    inside: Range<usize>,
-    /// The last output column.
-    last: usize,
-}
-
-impl Kernel {
-    fn of(conv: &Conv<'_>) -> Self {
-        let window = &conv.window;
-        let inputs = usize::from(window.input.channels).max(1);
-        let (stride, pad) = (window.stride[1].max(1), window.pad_left);
-        let packed = conv.packed_row();
-        let room = (usize::from(window.input.columns) * inputs).checked_sub(packed);
-        let end = room.map_or(0, |room| (room / inputs + pad) / stride + 1);
-        Self {
-            packed,
-            step: stride * inputs,
-            pad: pad * inputs,
-            inside: pad.div_ceil(stride)..end,
-            last: usize::from(window.output.columns).saturating_sub(1),
-        }
-    }
-}
-
 /// Writes the values of the `taps` under the kernel into a patch, at four output columns from
 /// `first` on; in place of those behind the last there is the last.
-fn fill<L: Lanes>(
+fn fill<P: ColumnPairs>(
     conv: &Conv<'_>,
     kernel: &Kernel,
     rows: &Rows<'_>,
@@ -231,6 +192,7 @@ fn fill<L: Lanes>(
     patch: &mut [Taps],
     edges: &mut [i8],
 ) {
+    let last = usize::from(conv.window.output.columns).saturating_sub(1);
     let mut row_start = 0;
     for row in rows.iter().take(conv.window.kernel[0]) {
         // The part of this kernel row.
@@ -244,10 +206,10 @@ fn fill<L: Lanes>(
                 return;
             };
             for pair in 0..PATCH_COLUMNS / 2 {
-                let x = (first + 2 * pair).min(kernel.last);
+                let x = (first + 2 * pair).min(last);
                 let a = values(conv, kernel, row, x, &part, edge);
-                let b = values(conv, kernel, row, (x + 1).min(kernel.last), &part, other_edge);
-                widen::<L>([a, b], patch, pair);
+                let b = values(conv, kernel, row, (x + 1).min(last), &part, other_edge);
+                widen::<P>([a, b], patch, pair);
             }
         }
         row_start += kernel.packed;
@@ -257,14 +219,14 @@ fn fill<L: Lanes>(
 /// Writes the values of two columns into a patch: to place `pair` of its [`Taps`]. The columns have
 /// as many values as these have taps.
 #[inline(always)]
-fn widen<L: Lanes>([a, b]: [&[i8]; 2], patch: &mut [Taps], pair: usize) {
+fn widen<P: ColumnPairs>([a, b]: [&[i8]; 2], patch: &mut [Taps], pair: usize) {
     let pairs = patch.len();
     let whole = |column: &[i8]| column.len() >= 2 * pairs;
     if proved!(pairs > 0 && pair < PATCH_COLUMNS / 2 && whole(a) && whole(b)) {
         let place = patch.as_mut_ptr().cast::<Columns>().wrapping_add(pair);
         // SAFETY: both columns have `pairs` pairs of values, and the patch `pairs` pairs of taps, one
         // at least, of which the place of these columns is one.
-        unsafe { L::widen(a.as_ptr(), b.as_ptr(), place, pairs) }
+        unsafe { (P::WIDEN)(a.as_ptr(), b.as_ptr(), place, pairs) }
     }
 }
 
@@ -289,10 +251,10 @@ fn values<'v>(
     edge
 }
 
-/// Adds the products of a chunk of taps for a group of output channels. With `quick` they are
+/// Adds the products of a chunk of taps for a group of output channels. With `finisher` they are
 /// the last, and become outputs.
 #[allow(clippy::too_many_arguments)]
-fn multiply<L: Lanes>(
+fn multiply<P: ColumnPairs>(
     conv: &Conv<'_>,
     taps: usize,
     first: usize,
@@ -300,7 +262,7 @@ fn multiply<L: Lanes>(
     chunk: &Range<usize>,
     patch: &[Taps],
     kept: &mut [[i32; PATCH_COLUMNS]],
-    quick: Option<&Quick<'_>>,
+    finisher: Option<&Finisher<'_>>,
     pixels: &mut [i8],
 ) {
     let stride = usize::from(conv.window.output.channels);
@@ -311,7 +273,7 @@ fn multiply<L: Lanes>(
     let bias = proved!(conv.bias.get(group.start..)).unwrap_or(&[]);
     let eights = channels.div_ceil(EIGHT).saturating_sub(1);
     let first_part = if chunk.start > 0 { CONTINUE } else { 0 };
-    let last_part = if quick.is_some() { 0 } else { KEEP };
+    let last_part = if finisher.is_some() { 0 } else { KEEP };
     let parts = first_part | last_part;
     let there = pairs > 0
         && channels > 0
@@ -341,27 +303,27 @@ fn multiply<L: Lanes>(
         parts,
         all_pairs: taps / 2,
     };
-    if let Some(quick) = quick {
+    if let Some(finisher) = finisher {
         let Some((mantissas, shifts)) =
             proved!(conv.mantissas.get(group.clone()).zip(conv.shifts.get(group.clone())))
         else {
             return;
         };
-        let places = quick.places(first, PATCH_COLUMNS, group.start, stride, pixels);
+        let places = finisher.places(first, PATCH_COLUMNS, group.start, stride, pixels);
         let Some(places) = proved!(places) else { return };
         args.mantissas = mantissas.as_ptr();
         args.shifts = shifts.as_ptr();
         args.output = places.output;
-        args.last = quick.last;
-        args.table = quick.table;
+        args.last = finisher.last;
+        args.table = finisher.table;
         (args.shortcut, args.shortcut_stride) = (places.shortcut, places.shortcut_stride);
     }
     // SAFETY: `there` says that the patch has all pairs, the weights those of all eights, the
     // bias and, if sums are kept, what is kept one for each channel; both counts are not zero. That
-    // biases are aligned, `conv` asked. Without `KEEP` there is `quick`: `Quick::of` found that
+    // biases are aligned, `conv` asked. Without `KEEP` there is `finisher`: `Finisher::of` found that
     // mantissas and table are aligned, `mantissas` and `shifts` were got for the whole group, and
-    // `Quick::places` found outputs and shortcut for it at four columns.
-    unsafe { L::blocks(&mut args) }
+    // `Finisher::places` found outputs and shortcut for it at four columns.
+    unsafe { (P::BLOCKS)(&mut args) }
 }
 
 /// A backend with these loops and those of [`winograd`](super::winograd).
@@ -379,11 +341,13 @@ macro_rules! backend {
                 output: &mut [i8],
             ) {
                 if let Some(unpacked) = conv.packing.unpacked() {
-                    $crate::kernels::nibbles::conv(
+                    $crate::kernels::shared::nibbles::conv(
                         self, unpacked, conv, rows, shortcut, scratch, output,
                     );
                 } else {
-                    $crate::kernels::lanes::conv::<Self>(conv, rows, shortcut, scratch, output);
+                    $crate::kernels::shared::column_pairs::conv::<Self>(
+                        conv, rows, shortcut, scratch, output,
+                    );
                 }
             }
 
@@ -395,7 +359,9 @@ macro_rules! backend {
                 scratch: &mut [u8],
                 outputs: &mut $crate::ops::Outputs<'_>,
             ) {
-                $crate::kernels::winograd::conv(self, conv, rows, shortcuts, scratch, outputs);
+                $crate::kernels::shared::winograd::conv(
+                    self, conv, rows, shortcuts, scratch, outputs,
+                );
             }
 
             fn add(
@@ -405,7 +371,7 @@ macro_rules! backend {
                 shortcut: &$crate::ops::Shortcut<'_>,
                 output: &mut [i8],
             ) {
-                $crate::kernels::lanes::add::<Self>(add, input, shortcut, output);
+                $crate::kernels::shared::column_pairs::add::<Self>(add, input, shortcut, output);
             }
 
             fn max_pool(
@@ -421,4 +387,5 @@ macro_rules! backend {
     };
 }
 
-pub(super) use backend;
+pub(in crate::kernels) use super::finish::AddBytes;
+pub(in crate::kernels) use backend;

@@ -8,11 +8,9 @@
 //!
 //! Instructions: 180 for the 36 values of a tile and channel; 24 an output from its sums on.
 
-#![allow(unsafe_code)]
-
 use core::arch::naked_asm;
 
-use super::shared::assembly::consecutive;
+use super::assembly::consecutive;
 use super::winograd::{Args, Values};
 
 /// Bᵀ · a column of six pixels, of two of four channels: `r4` … `r9`, to `$pair` bytes behind `r1`.
@@ -73,7 +71,7 @@ macro_rules! column {
 /// `inputs` is a multiple of four, and not zero. Six rows of ten columns of so many bytes can be
 /// read at `pixels`; at each position values for each two inputs be written.
 #[unsafe(naked)]
-pub(super) unsafe extern "C" fn transform_tiles(
+pub(in crate::kernels) unsafe extern "C" fn transform_tiles(
     pixels: *const i8,
     values: *mut Values,
     inputs: usize,
@@ -187,8 +185,8 @@ macro_rules! transform_kernels {
         /// position.
         #[unsafe(naked)]
         unsafe extern "C" fn $name(
-            kernels: *const [i8; $crate::kernels::winograd::KERNEL],
-            weights: *mut $crate::kernels::winograd::Weights,
+            kernels: *const [i8; $crate::kernels::shared::winograd::KERNEL],
+            weights: *mut $crate::kernels::shared::winograd::Weights,
             pairs: usize,
         ) {
             core::arch::naked_asm!(
@@ -288,8 +286,8 @@ macro_rules! finish_tiles {
         /// [`finish_by`](super::winograd::finish_by).
         #[unsafe(naked)]
         unsafe extern "C" fn $name(
-            args: &mut $crate::kernels::winograd::Args,
-            sums: &$crate::kernels::winograd::Sums,
+            args: &mut $crate::kernels::shared::winograd::Args,
+            sums: &$crate::kernels::shared::winograd::Sums,
         ) {
             core::arch::naked_asm!(
                 $cpu,
@@ -334,7 +332,7 @@ macro_rules! finish_tiles {
                 "ldr r7, [r1, #192 * \\y + 96]",
                 "ldr r8, [r1, #192 * \\y + 128]",
                 "ldr r9, [r1, #192 * \\y + 160]",
-                $crate::kernels::thumb2::of_six!(),
+                $crate::kernels::shared::thumb2::of_six!(),
                 "str r4, [sp, #4 * \\y]",
                 "str r8, [sp, #4 * \\y + 24]",
                 "str r6, [sp, #4 * \\y + 48]",
@@ -344,7 +342,7 @@ macro_rules! finish_tiles {
                 // The next column.
                 "5:",
                 "ldm r3!, {{r4-r9}}",
-                $crate::kernels::thumb2::of_six!(),
+                $crate::kernels::shared::thumb2::of_six!(),
                 // Twice the sum with the bias.
                 "ldrd r10, r11, [sp, #96]",
                 ".irp acc, r4, r8, r6, r7",
@@ -406,22 +404,22 @@ macro_rules! finish_tiles {
                 // A join.
                 "8:",
                 "ldr r12, [r0, #{last}]",
-                $crate::kernels::thumb2::join_row!("r4", "{shortcuts}"),
-                $crate::kernels::thumb2::join_row!("r8", "{shortcuts} + 4"),
-                $crate::kernels::thumb2::join_row!("r6", "{shortcuts} + 8"),
-                $crate::kernels::thumb2::join_row!("r7", "{shortcuts} + 12"),
+                $crate::kernels::shared::thumb2::join_row!("r4", "{shortcuts}"),
+                $crate::kernels::shared::thumb2::join_row!("r8", "{shortcuts} + 4"),
+                $crate::kernels::shared::thumb2::join_row!("r6", "{shortcuts} + 8"),
+                $crate::kernels::shared::thumb2::join_row!("r7", "{shortcuts} + 12"),
                 "b.w 9b",
-                ninth = const $crate::kernels::winograd::NINTH,
-                bias = const core::mem::offset_of!($crate::kernels::winograd::Args, bias),
-                mantissas = const core::mem::offset_of!($crate::kernels::winograd::Args, mantissas),
-                shifts = const core::mem::offset_of!($crate::kernels::winograd::Args, shifts),
-                last = const core::mem::offset_of!($crate::kernels::winograd::Args, last),
-                tiles = const core::mem::offset_of!($crate::kernels::winograd::Args, tiles),
-                table = const core::mem::offset_of!($crate::kernels::winograd::Args, table),
-                outputs = const core::mem::offset_of!($crate::kernels::winograd::Args, outputs),
-                stride = const core::mem::offset_of!($crate::kernels::winograd::Args, stride),
-                channels = const core::mem::offset_of!($crate::kernels::winograd::Args, channels),
-                shortcuts = const core::mem::offset_of!($crate::kernels::winograd::Args, shortcuts),
+                ninth = const $crate::kernels::shared::winograd::NINTH,
+                bias = const core::mem::offset_of!($crate::kernels::shared::winograd::Args, bias),
+                mantissas = const core::mem::offset_of!($crate::kernels::shared::winograd::Args, mantissas),
+                shifts = const core::mem::offset_of!($crate::kernels::shared::winograd::Args, shifts),
+                last = const core::mem::offset_of!($crate::kernels::shared::winograd::Args, last),
+                tiles = const core::mem::offset_of!($crate::kernels::shared::winograd::Args, tiles),
+                table = const core::mem::offset_of!($crate::kernels::shared::winograd::Args, table),
+                outputs = const core::mem::offset_of!($crate::kernels::shared::winograd::Args, outputs),
+                stride = const core::mem::offset_of!($crate::kernels::shared::winograd::Args, stride),
+                channels = const core::mem::offset_of!($crate::kernels::shared::winograd::Args, channels),
+                shortcuts = const core::mem::offset_of!($crate::kernels::shared::winograd::Args, shortcuts),
             )
         }
     };
@@ -450,4 +448,4 @@ macro_rules! join_row {
     };
 }
 
-pub(super) use {finish_tiles, join_row, of_six, transform_kernels};
+pub(in crate::kernels) use {finish_tiles, join_row, of_six, transform_kernels};

@@ -12,8 +12,8 @@
 //! So each weight is unpacked once for a row of the output, whatever the backend, and there is no
 //! other arithmetic than that of weights in bytes.
 
-use super::Backend;
 use crate::format::{Packing, unpack_halves};
+use crate::kernels::Backend;
 use crate::ops::conv::{Conv, Finish, unpacked_parts};
 use crate::ops::{Rows, Shortcut, Window, int8_mut};
 use crate::proved::proved;
@@ -21,7 +21,7 @@ use crate::shape::Shape;
 
 /// One output row; see [`Backend::conv`]. `unpacked` is what the weights are unpacked to, which
 /// the backend runs.
-pub(super) fn conv<B: Backend>(
+pub(in crate::kernels) fn conv<B: Backend>(
     backend: &B,
     unpacked: Packing,
     conv: &Conv<'_>,

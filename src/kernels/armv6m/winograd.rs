@@ -1,0 +1,426 @@
+//! Winograd's convolution: its products, and outputs of their sums.
+
+use core::arch::naked_asm;
+use core::mem::offset_of;
+
+use super::transform::transform_tiles;
+use super::{Armv6m, requantize, saturate};
+use crate::kernels::shared::assembly::consecutive;
+use crate::kernels::shared::winograd::{self, NINTH, Sums, Values, Weights};
+
+winograd::winograd_tiles!(
+    Armv6m, winograd::is_ordinary,
+    transform: transform_tiles,
+    multiply: multiply_tiles, finish: |args, sums| finish_tiles(args, sums, NINTH)
+);
+
+/// Adds the products of two int16 in `r6` and `r7` with those of two of four channels.
+macro_rules! two_channels {
+    ($a:literal $b:literal) => {
+        concat!(
+            "ldm r1!, {{r4, r5}}
+            sxth r3, r4
+            muls r3, r6, r3
+            asrs r4, r4, #16
+            muls r4, r7, r4
+            add ",
+            $a,
+            ", r3
+            add ",
+            $a,
+            ", r4
+            sxth r3, r5
+            muls r3, r6, r3
+            asrs r5, r5, #16
+            muls r5, r7, r5
+            add ",
+            $b,
+            ", r3
+            add ",
+            $b,
+            ", r5
+            "
+        )
+    };
+}
+
+/// All channels at a position, of the tile whose values are `$tile` bytes behind the first's.
+macro_rules! position {
+    ($tile:literal) => {
+        concat!(
+            "movs r3, #0
+            mov r8, r3
+            mov r9, r3
+            mov r10, r3
+            mov r11, r3
+            3:
+            ldr r7, [r0, #",
+            $tile,
+            "]
+            sxth r6, r7
+            asrs r7, r7, #16
+            ",
+            two_channels!("r8" "r9"),
+            two_channels!("r10" "r11"),
+            "ldr r7, [r0, #8 + ",
+            $tile,
+            "]
+            adds r0, #16
+            sxth r6, r7
+            asrs r7, r7, #16
+            ",
+            two_channels!("r8" "r9"),
+            two_channels!("r10" "r11"),
+            "cmp r1, r12
+            bne 3b
+            mov r3, r8
+            str r3, [r2, #",
+            $tile,
+            "]
+            mov r3, r9
+            str r3, [r2, #8 + ",
+            $tile,
+            "]
+            mov r3, r10
+            str r3, [r2, #16 + ",
+            $tile,
+            "]
+            mov r3, r11
+            str r3, [r2, #24 + ",
+            $tile,
+            "]
+            "
+        )
+    };
+}
+
+/// ```text
+/// r0 values   r1 weights   r2 sums   r3 r4 r5 weights, products   r6 r7 values of two channels
+/// r8 … r11 sums   r12 where the weights of this position end
+/// [sp] bytes of a position's weights   [sp, 4] where sums end
+/// ```
+///
+/// # Safety
+///
+/// `pairs` is even, and not zero. At each of 36 positions there are so many values and weights.
+#[unsafe(naked)]
+unsafe extern "C" fn multiply_tiles(
+    values: *const Values,
+    weights: *const Weights,
+    pairs: usize,
+    sums: *mut Sums,
+) {
+    naked_asm!(
+        "push {{r4-r7, lr}}",
+        "mov r4, r8",
+        "mov r5, r9",
+        "mov r6, r10",
+        "mov r7, r11",
+        "push {{r4-r7}}",
+        "sub sp, #8",
+        "lsls r4, r2, #4",
+        "str r4, [sp]",
+        "movs r5, #36",
+        "lsls r5, r5, #5",
+        "adds r5, r5, r3",
+        "str r5, [sp, #4]",
+        "mov r2, r3",
+        // The next position.
+        "2:",
+        "ldr r4, [sp]",
+        "adds r4, r4, r1",
+        "mov r12, r4",
+        position!("0"),
+        // The other tile.
+        "ldr r4, [sp]",
+        "subs r1, r1, r4",
+        "lsrs r4, r4, #1",
+        "subs r0, r0, r4",
+        position!("4"),
+        "adds r2, #32",
+        "ldr r3, [sp, #4]",
+        "cmp r2, r3",
+        "beq 4f",
+        "b 2b",
+        "4:",
+        "add sp, #8",
+        "pop {{r4-r7}}",
+        "mov r8, r4",
+        "mov r9, r5",
+        "mov r10, r6",
+        "mov r11, r7",
+        "pop {{r4-r7, pc}}",
+    )
+}
+
+/// Aᵀ · `r1` … `r6`. Comes out in `r1`, `r5`, `r3`, `r4`.
+macro_rules! of_six {
+    () => {
+        "adds r7, r2, r3
+         subs r2, r2, r3
+         adds r3, r4, r5
+         subs r4, r4, r5
+         lsls r7, r7, #2
+         lsls r2, r2, #2
+         lsls r4, r4, #1
+         lsls r0, r1, #1
+         adds r1, r1, r0
+         lsls r1, r1, #1
+         adds r1, r1, r3
+         subs r1, r1, r7
+         subs r5, r4, r2
+         lsls r3, r3, #2
+         subs r3, r3, r7
+         lsls r4, r4, #2
+         subs r4, r4, r2
+         lsls r0, r6, #1
+         adds r6, r6, r0
+         lsls r6, r6, #3
+         adds r4, r4, r6"
+    };
+}
+
+/// Makes an output of a sum, and writes it into row `$row / 4`.
+macro_rules! store_row {
+    ($acc:literal, $row:literal) => {
+        concat!(
+            "mov r0, ",
+            $acc,
+            "\n",
+            requantize!(),
+            saturate!(),
+            "ldr r2, [sp, #116 + ",
+            $row,
+            "]
+            strb r1, [r2, r3]
+            "
+        )
+    };
+}
+
+/// The same behind a join.
+macro_rules! join_row {
+    ($acc:literal, $row:literal) => {
+        concat!(
+            "mov r0, ",
+            $acc,
+            "\n",
+            requantize!(),
+            "ldr r1, [sp, #132 + ",
+            $row,
+            "]
+            ldrsb r1, [r1, r3]
+            lsls r1, r1, #2
+            ldr r2, [sp, #148]
+            ldr r1, [r2, r1]
+            adds r0, r0, r1
+            ldr r1, [sp, #152]
+            asrs r0, r1
+            ",
+            saturate!(),
+            "ldr r2, [sp, #116 + ",
+            $row,
+            "]
+            strb r1, [r2, r3]
+            "
+        )
+    };
+}
+
+consecutive!(winograd::Args: outputs [4] shortcuts [4] stride);
+
+/// ```text
+/// r1 … r6 sums   r0 r7 values   r8 sums   r1 r5 r3 r4  outputs of four rows
+/// then: r8 … r11 outputs   r4 … r7 r12 as `requantize` says   r0 r1 r2 values
+/// r3 lr  from a row's first output to this one
+/// [sp] Aᵀ · sums, of each of four columns six rows   [sp, 96] r4 … r7
+/// [sp, 112] 64 times the bias   outputs, a row each   their shortcuts   table   zero_point, or bits
+/// [sp, 156] shift to the left   channel   tiles left   arguments   sums   NINTH   the next column
+/// ```
+///
+/// # Safety
+///
+/// The pointers are good for what the numbers beside them say: see
+/// [`finish_by`](winograd::finish_by). Words are aligned.
+#[unsafe(naked)]
+unsafe extern "C" fn finish_tiles(args: &mut winograd::Args, sums: &Sums, ninth: i32) {
+    naked_asm!(
+        "push {{r4-r7, lr}}",
+        "mov r4, r8",
+        "mov r5, r9",
+        "mov r6, r10",
+        "mov r7, r11",
+        "push {{r4-r7}}",
+        "sub sp, #184",
+        "str r0, [sp, #168]",
+        "str r1, [sp, #172]",
+        "str r2, [sp, #176]",
+        "ldm r0!, {{r2-r5}}",
+        "add r6, sp, #116",
+        "stm r6!, {{r2-r5}}",
+        "ldm r0!, {{r2-r5}}",
+        "stm r6!, {{r2-r5}}",
+        "ldr r2, [r0, #{table} - {stride}]",
+        "ldr r3, [r0, #{last} - {stride}]",
+        "movs r4, #0",
+        "movs r5, #0",
+        "stm r6!, {{r2-r5}}",
+        // The next channel.
+        "2:",
+        "ldr r0, [sp, #168]",
+        "ldr r3, [sp, #160]",
+        "mov lr, r3",
+        "lsls r2, r3, #2",
+        "ldr r1, [r0, #{bias}]",
+        "ldr r1, [r1, r2]",
+        "lsls r1, r1, #6",
+        "str r1, [sp, #112]",
+        "ldr r1, [r0, #{mantissas}]",
+        "ldr r4, [r1, r2]",
+        "sxth r5, r4",
+        "subs r4, r4, r5",
+        "lsrs r4, r4, #16", // up to 2¹⁵
+        "ldr r1, [r0, #{shifts}]",
+        "ldrsb r7, [r1, r3]",
+        "rsbs r7, r7, #0",
+        "movs r1, #0",
+        "mvns r1, r1",
+        "lsrs r1, r1, #1",
+        "mov r12, r1",
+        // The zero point goes through the shift. A join adds its own behind it.
+        "ldr r1, [sp, #148]",
+        "ldr r6, [sp, #152]",
+        "lsls r6, r6, #1",
+        "cmp r1, #0",
+        "beq 1f",
+        "movs r6, #0",
+        "1:",
+        "adds r6, #1",
+        "lsls r6, r7",
+        "asrs r6, r6, #1",
+        "subs r6, #1",
+        "movs r1, #0",
+        "cmp r7, #0",
+        "bgt 1f",
+        // A factor of a half or more: no shift to the right, and the carry always comes.
+        "rsbs r1, r7, #0",
+        "movs r7, #0",
+        "mvns r6, r7",
+        "mov r12, r6",
+        "1:",
+        "str r1, [sp, #156]",
+        "add r1, sp, #96",
+        "stm r1!, {{r4-r7}}",
+        "ldr r1, [r0, #{tiles}]",
+        "str r1, [sp, #164]",
+        // The next tile.
+        "4:",
+        "ldr r7, [sp, #172]",
+        "mov r8, r7",
+        ".irp at, 0, 4, 8, 12, 16, 20",
+        "mov r7, r8",
+        "ldr r1, [r7]",
+        "ldr r2, [r7, #32]",
+        "ldr r3, [r7, #64]",
+        "ldr r4, [r7, #96]",
+        "adds r7, #128",
+        "ldr r5, [r7]",
+        "ldr r6, [r7, #32]",
+        "adds r7, #64",
+        "mov r8, r7",
+        of_six!(),
+        "str r1, [sp, #\\at]",
+        "str r5, [sp, #24 + \\at]",
+        "str r3, [sp, #48 + \\at]",
+        "str r4, [sp, #72 + \\at]",
+        ".endr",
+        "mov r0, sp",
+        "str r0, [sp, #180]",
+        // The next column.
+        "5:",
+        "ldr r0, [sp, #180]",
+        "ldm r0!, {{r1-r6}}",
+        "str r0, [sp, #180]",
+        of_six!(),
+        "ldr r0, [sp, #176]",
+        "ldr r2, [sp, #112]",
+        "ldr r6, [sp, #156]",
+        ".irp acc, r1, r5, r3, r4",
+        "muls \\acc, r0, \\acc",
+        "adds \\acc, \\acc, r2",
+        "asrs \\acc, \\acc, #6",
+        "lsls \\acc, r6",
+        ".endr",
+        "mov r8, r1",
+        "mov r9, r5",
+        "mov r10, r3",
+        "mov r11, r4",
+        "mov r3, lr",
+        "add r4, sp, #96",
+        "ldm r4, {{r4-r7}}",
+        "ldr r0, [sp, #148]",
+        "cmp r0, #0",
+        "beq 6f",
+        "b 7f",
+        "6:",
+        store_row!("r8", "0"),
+        store_row!("r9", "4"),
+        store_row!("r10", "8"),
+        store_row!("r11", "12"),
+        "b 9f",
+        // A join.
+        "7:",
+        join_row!("r8", "0"),
+        join_row!("r9", "4"),
+        join_row!("r10", "8"),
+        join_row!("r11", "12"),
+        "9:",
+        "ldr r0, [sp, #168]",
+        "ldr r1, [r0, #{stride}]",
+        "add lr, r1",
+        "ldr r1, [sp, #180]",
+        "add r2, sp, #96",
+        "cmp r1, r2",
+        "beq 1f",
+        "b 5b",
+        "1:",
+        "ldr r7, [sp, #172]",
+        "adds r7, #4",
+        "str r7, [sp, #172]",
+        "ldr r1, [sp, #164]",
+        "subs r1, #1",
+        "str r1, [sp, #164]",
+        "beq 1f",
+        "b 4b",
+        // Back to the first tile, one channel on.
+        "1:",
+        "ldr r1, [r0, #{tiles}]",
+        "lsls r1, r1, #2",
+        "subs r7, r7, r1",
+        "adds r7, #8",
+        "str r7, [sp, #172]",
+        "ldr r3, [sp, #160]",
+        "adds r3, #1",
+        "str r3, [sp, #160]",
+        "ldr r1, [r0, #{channels}]",
+        "cmp r3, r1",
+        "beq 1f",
+        "b 2b",
+        "1:",
+        "add sp, #184",
+        "pop {{r4-r7}}",
+        "mov r8, r4",
+        "mov r9, r5",
+        "mov r10, r6",
+        "mov r11, r7",
+        "pop {{r4-r7, pc}}",
+        table = const offset_of!(winograd::Args, table),
+        stride = const offset_of!(winograd::Args, stride),
+        last = const offset_of!(winograd::Args, last),
+        bias = const offset_of!(winograd::Args, bias),
+        mantissas = const offset_of!(winograd::Args, mantissas),
+        shifts = const offset_of!(winograd::Args, shifts),
+        tiles = const offset_of!(winograd::Args, tiles),
+        channels = const offset_of!(winograd::Args, channels),
+    )
+}

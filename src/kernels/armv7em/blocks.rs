@@ -1,0 +1,323 @@
+//! The assembly of convolutions: products of a patch, and outputs of their sums.
+
+use core::arch::naked_asm;
+use core::mem::offset_of;
+
+use zerocopy::little_endian::I32;
+
+use crate::kernels::shared::assembly::{assert_length, consecutive};
+use crate::ops::conv::PATCH_COLUMNS;
+
+/// Two values, one after the other under the kernel, for each column of a patch.
+pub(super) type Columns = [u32; PATCH_COLUMNS];
+
+/// The sums of two channels, each at the columns of a patch.
+pub(super) type Sums = [[i32; PATCH_COLUMNS]; 2];
+
+/// What the assembly takes: a patch, and output channels two by two.
+///
+/// Assembly relies on what is said of each field. It moves `weights`, `bias`, `mantissas`, `shifts`,
+/// `output`, `shortcut` and `acc` on, and counts `left` down.
+#[repr(C)]
+pub(super) struct Args {
+    /// `pairs` can be read.
+    pub(super) patch: *const Columns,
+    /// For each two channels four weights for each of `pairs`, aligned to words if they are int16;
+    /// and `skip` bytes further on those of the next two.
+    pub(super) weights: *const i8,
+    /// One at least.
+    pub(super) pairs: usize,
+    /// Aligned to words, two for each of `left`, unless `parts` has [`CONTINUE`].
+    pub(super) bias: *const I32,
+    /// Unless `parts` has [`KEEP`], aligned to words, two for each of `left`; likewise `shifts`, a
+    /// byte each.
+    pub(super) mantissas: *const I32,
+    pub(super) shifts: *const i8,
+    /// Unless `parts` has [`KEEP`], two bytes for each of `left` can be written, at four columns that
+    /// are `stride` bytes apart.
+    pub(super) output: *mut i8,
+    pub(super) stride: usize,
+    /// Pairs of channels, one at least.
+    pub(super) left: usize,
+    /// Behind the requantization: twice what is added, or by how much is shifted.
+    pub(super) last: i32,
+    /// Null, or aligned to words, 128 of which can be read to both sides.
+    pub(super) table: *const I32,
+    /// With a table, two bytes for each of `left` can be read, at four columns that are
+    /// `shortcut_stride` bytes apart. It may be the output.
+    pub(super) shortcut: *const i8,
+    pub(super) shortcut_stride: usize,
+    /// Where sums are kept from one chunk of taps to the next: if `parts` is not zero, one for each
+    /// of `left` can be read and written.
+    pub(super) acc: *mut Sums,
+    /// From the weights of this chunk for two channels to those for the next two.
+    pub(super) skip: usize,
+    /// [`CONTINUE`] and [`KEEP`].
+    pub(super) parts: usize,
+    /// Whether weights are int16.
+    pub(super) int16: usize,
+}
+
+consecutive!(Args: patch weights);
+consecutive!(Args: mantissas shifts);
+consecutive!(Args: output stride);
+consecutive!(Args: last table);
+
+/// Sums begin with what is kept, and not with the bias.
+pub(super) const CONTINUE: usize = 1;
+
+/// Sums are kept, and not made outputs.
+pub(super) const KEEP: usize = 2;
+
+/// Requantizes the sums of a channel, in four registers, with a shift to the right: `r2` is the
+/// mantissa, `r12` the shift, `lr` twice what is added before it.
+macro_rules! requantize_four {
+    ($($acc:literal)*) => {
+        concat!($(
+            "lsl ", $acc, ", ", $acc, ", #1\n",
+            "smmulr ", $acc, ", ", $acc, ", r2\n",
+            "add r3, ", $acc, ", lr, asr #1\n",
+            // Half away from zero.
+            "add ", $acc, ", r3, ", $acc, ", asr #31\n",
+            "asr ", $acc, ", ", $acc, ", r12\n",
+        )*)
+    };
+}
+
+/// The same for shifts to the left, of which `r12` is one more.
+macro_rules! scale_four {
+    ($($acc:literal)*) => {
+        concat!($(
+            "lsl ", $acc, ", ", $acc, ", r12\n",
+            "smmulr ", $acc, ", ", $acc, ", r2\n",
+        )*)
+    };
+}
+
+/// Adds a shortcut's value from the table: `r1` is the shortcut, `r2` the table, `r12` the bits.
+macro_rules! join_one {
+    ($acc:literal, $place:literal) => {
+        concat!(
+            "ldrsb r3, ",
+            $place,
+            "\n",
+            "ldr r3, [r2, r3, lsl #2]\n",
+            "add ",
+            $acc,
+            ", ",
+            $acc,
+            ", r3\n",
+            "asr ",
+            $acc,
+            ", ",
+            $acc,
+            ", r12\n",
+        )
+    };
+}
+
+/// Finishes a channel, from its sums in four registers.
+macro_rules! finish_channel {
+    ($o:literal $a:literal $b:literal $c:literal $d:literal $join:literal $store:literal) => {
+        concat!(
+            "ldrd r1, r3, [r0, #{mantissas}]\n",
+            "ldr r2, [r1, #4 * ", $o, "]\n",
+            "ldrsb r12, [r3, #", $o, "]\n",
+            "ldrd r3, r1, [r0, #{last}]\n",
+            "rsb r12, r12, #0\n",
+            "cbnz r1, ", $join, "f\n",
+            // The zero point goes through the shift.
+            "lsl lr, r3, r12\n",
+            requantize_four!($a $b $c $d),
+            "b ", $store, "f\n",
+            $join, ":\n",
+            "cmp r12, #0\n",
+            "ble 11f\n",
+            "mov lr, #1\n",
+            "lsl lr, lr, r12\n",
+            requantize_four!($a $b $c $d),
+            "b 12f\n",
+            // A factor of a half or more: with a join's extra bits the usual one.
+            "11:\n",
+            "rsb r12, r12, #1\n",
+            scale_four!($a $b $c $d),
+            "12:\n",
+            "mov r2, r1\n",
+            "ldr r1, [r0, #{shortcut}]\n",
+            "ldr r12, [r0, #{last}]\n",
+            "ldr lr, [r0, #{shortcut_stride}]\n",
+            "add r1, r1, #", $o, "\n",
+            join_one!($a, "[r1]"),
+            join_one!($b, "[r1, lr]"),
+            "add r1, r1, lr, lsl #1\n",
+            join_one!($c, "[r1]"),
+            join_one!($d, "[r1, lr]"),
+            $store, ":\n",
+            "ssat ", $a, ", #8, ", $a, "\n",
+            "ssat ", $b, ", #8, ", $b, "\n",
+            "ssat ", $c, ", #8, ", $c, "\n",
+            "ssat ", $d, ", #8, ", $d, "\n",
+            "ldrd r1, r2, [r0, #{output}]\n",
+            "strb ", $a, ", [r1, #", $o, "]!\n",
+            "strb ", $b, ", [r1, r2]\n",
+            "add r3, r1, r2, lsl #1\n",
+            "strb ", $c, ", [r3]\n",
+            "strb ", $d, ", [r3, r2]\n",
+        )
+    };
+}
+
+/// Adds the products of sixteen tap pairs; `$load` puts the weights of *a* for one into `r2`, and
+/// those of *b* into `r3`.
+macro_rules! sixteen_pairs {
+    ($($load:literal)+) => {
+        concat!(
+            ".rept 16\n",
+            $($load, "\n",)+
+            "ldrd r12, lr, [r0], #8
+             smlad r4, r12, r2, r4
+             smlad r8, r12, r3, r8
+             smlad r5, lr, r2, r5
+             smlad r9, lr, r3, r9
+             ldrd r12, lr, [r0], #8
+             smlad r6, r12, r2, r6
+             smlad r10, r12, r3, r10
+             smlad r7, lr, r2, r7
+             smlad r11, lr, r3, r11
+             .endr",
+        )
+    };
+}
+
+/// Sums and finishes pairs of channels.
+///
+/// ```text
+/// while summing:   r0 patch   r1 weights   r2 weights of a   r3 weights of b
+///                  r4 … r7  acc[a][0 … 3]   r8 … r11  acc[b][0 … 3]
+///                  r12 lr  values of two columns
+/// while finishing: r0 arguments   r1 r2 r3 r12 lr as the macros above say
+/// [sp] arguments   [sp, 4] rounds of sixteen tap pairs that are left
+/// [sp, 8] where the first round begins   [sp, 12] rounds
+/// ```
+///
+/// # Safety
+///
+/// Each field of the arguments is what [`Args`] says of it.
+#[unsafe(naked)]
+pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
+    naked_asm!(
+        ".cpu cortex-m33",
+        "push {{r4-r11, lr}}",
+        "sub sp, sp, #16",
+        "str r0, [sp]",
+        // The first round begins in its middle, so that those after it are whole.
+        "ldr r1, [r0, #{pairs}]",
+        "ldr r4, [r0, #{int16}]",
+        "rsb r2, r1, #0",
+        "and r2, r2, #15",
+        "add r1, r1, #15",
+        "lsr r1, r1, #4",
+        "adr.w r3, 3f",
+        "mov r12, #{int8_pair}",
+        "cbz r4, 1f",
+        "adr.w r3, 5f",
+        "mov r12, #{int16_pair}",
+        "1:",
+        "mla r2, r2, r12, r3",
+        "orr r2, r2, #1", // Thumb
+        "strd r2, r1, [sp, #8]",
+        // The next two channels.
+        "2:",
+        "ldr r1, [r0, #{parts}]",
+        "lsls r1, r1, #31",
+        "bne 1f",
+        "ldr r1, [r0, #{bias}]",
+        "ldr r4, [r1], #4",
+        "ldr r8, [r1], #4",
+        "str r1, [r0, #{bias}]",
+        "mov r5, r4",
+        "mov r6, r4",
+        "mov r7, r4",
+        "mov r9, r8",
+        "mov r10, r8",
+        "mov r11, r8",
+        "b 4f",
+        "1:",
+        "ldr r1, [r0, #{acc}]",
+        "ldm r1, {{r4-r11}}",
+        "4:",
+        "ldrd r2, r3, [sp, #8]",
+        "str r3, [sp, #4]",
+        "ldrd r0, r1, [r0, #{patch}]",
+        "bx r2",
+        // Weights as int8.
+        ".p2align 2",
+        "3:",
+        sixteen_pairs!("ldr.w r3, [r1], #4" "sxtb16 r2, r3" "sxtb16 r3, r3, ror #8"),
+        assert_length!("3b", "16 * {int8_pair}"),
+        "ldr r2, [sp, #4]",
+        "subs r2, r2, #1",
+        "str r2, [sp, #4]",
+        "bne.w 3b",
+        "b.w 6f",
+        // As int16.
+        ".p2align 2",
+        "5:",
+        sixteen_pairs!("ldrd r2, r3, [r1], #8"),
+        assert_length!("5b", "16 * {int16_pair}"),
+        "ldr r2, [sp, #4]",
+        "subs r2, r2, #1",
+        "str r2, [sp, #4]",
+        "bne.w 5b",
+        "6:",
+        "ldr r0, [sp]",
+        "ldr r3, [r0, #{parts}]",
+        "ldr r2, [r0, #{skip}]",
+        "add r1, r1, r2",
+        "str r1, [r0, #{weights}]",
+        "cbz r3, 4f",
+        "ldr r2, [r0, #{acc}]",
+        "add r1, r2, #32",
+        "str r1, [r0, #{acc}]",
+        "lsls r3, r3, #30",
+        "bpl 4f",
+        "stm r2, {{r4-r11}}",
+        "b 9f",
+        "4:",
+        finish_channel!("0" "r4" "r5" "r6" "r7" "5" "6"),
+        finish_channel!("1" "r8" "r9" "r10" "r11" "7" "8"),
+        "ldrd r1, r2, [r0, #{mantissas}]",
+        "add r1, r1, #8",
+        "add r2, r2, #2",
+        "strd r1, r2, [r0, #{mantissas}]",
+        "ldr r1, [r0, #{output}]",
+        "ldr r2, [r0, #{shortcut}]",
+        "add r1, r1, #2",
+        "add r2, r2, #2",
+        "str r1, [r0, #{output}]",
+        "str r2, [r0, #{shortcut}]",
+        "9:",
+        "ldr r1, [r0, #{left}]",
+        "subs r1, r1, #1",
+        "str r1, [r0, #{left}]",
+        "bne.w 2b",
+        "add sp, sp, #16",
+        "pop {{r4-r11, pc}}",
+        int8_pair = const 13 * 4,
+        int16_pair = const 11 * 4,
+        pairs = const offset_of!(Args, pairs),
+        int16 = const offset_of!(Args, int16),
+        parts = const offset_of!(Args, parts),
+        bias = const offset_of!(Args, bias),
+        acc = const offset_of!(Args, acc),
+        patch = const offset_of!(Args, patch),
+        skip = const offset_of!(Args, skip),
+        weights = const offset_of!(Args, weights),
+        mantissas = const offset_of!(Args, mantissas),
+        output = const offset_of!(Args, output),
+        shortcut = const offset_of!(Args, shortcut),
+        left = const offset_of!(Args, left),
+        last = const offset_of!(Args, last),
+        shortcut_stride = const offset_of!(Args, shortcut_stride),
+    )
+}

@@ -1,0 +1,307 @@
+//! Convolutions: patches of four columns, and what the assembly multiplies them by.
+
+use core::arch::naked_asm;
+use core::ops::Range;
+use core::ptr::{null, null_mut};
+
+use zerocopy::FromBytes;
+use zerocopy::little_endian::I32;
+
+use super::blocks::{Args, CONTINUE, Columns, KEEP, Sums, blocks};
+use crate::format::Packing;
+use crate::kernels::shared::finish::{Finisher, finish};
+use crate::kernels::shared::patch::{Kernel, fill_edge, numbers};
+use crate::ops::conv::{CHUNK_TAPS, Conv, GROUP_CHANNELS, PATCH_COLUMNS, Padding};
+use crate::ops::{Rows, Shortcut};
+use crate::proved::proved;
+
+/// One output row; see [`Backend::conv`](crate::kernels::Backend::conv).
+pub(super) fn conv(
+    conv: &Conv<'_>,
+    rows: &Rows<'_>,
+    shortcut: &Shortcut<'_>,
+    scratch: &mut [u8],
+    output: &mut [i8],
+) {
+    let channels = usize::from(conv.window.output.channels).max(1);
+    let taps = conv.packed_taps();
+    let chunk_taps = taps.clamp(4, CHUNK_TAPS);
+    // That there is so much was checked when the model was.
+    let scratch = scratch.split_at_mut_checked(2 * PATCH_COLUMNS * chunk_taps);
+    let Some((patch, acc)) = proved!(scratch) else { return };
+    let patch = proved!(<[Columns]>::mut_from_bytes(patch)).unwrap_or_default();
+    let acc = proved!(<[Sums]>::mut_from_bytes(acc)).unwrap_or_default();
+    let ordinary = Finisher::of(conv, shortcut).filter(|_| channels.is_multiple_of(2));
+    let kernel = Kernel::of(conv);
+    let mut edge = [0; CHUNK_TAPS];
+    let length = PATCH_COLUMNS * channels;
+    let mut first = 0;
+    for pixels in output.chunks_mut(length) {
+        let whole = pixels.len() == length;
+        let columns = if whole { PATCH_COLUMNS } else { pixels.len() / channels };
+        let finisher = if whole { ordinary.as_ref() } else { None };
+        let mut group = 0..channels.min(GROUP_CHANNELS);
+        while group.start < group.end {
+            let mut chunk = 0..taps.min(CHUNK_TAPS);
+            while chunk.start < chunk.end {
+                fill(conv, &kernel, rows, first, columns, &chunk, patch, &mut edge);
+                let last = if chunk.end == taps { finisher } else { None };
+                multiply(conv, taps, first, &group, &chunk, patch, acc, last, pixels);
+                chunk = chunk.end..taps.min(chunk.end + CHUNK_TAPS);
+            }
+            if finisher.is_none() {
+                for (o, acc) in group.clone().zip(acc.as_flattened()) {
+                    finish(conv, shortcut, first, o, *acc, pixels);
+                }
+            }
+            group = group.end..channels.min(group.end + GROUP_CHANNELS);
+        }
+        first += PATCH_COLUMNS;
+    }
+}
+
+/// Writes the values of the `taps` under the kernel into a patch, at up to four output columns
+/// from `first` on. In `edge` there is room for those of a column.
+#[allow(clippy::too_many_arguments)]
+fn fill(
+    conv: &Conv<'_>,
+    kernel: &Kernel,
+    rows: &Rows<'_>,
+    first: usize,
+    columns: usize,
+    taps: &Range<usize>,
+    patch: &mut [Columns],
+    edge: &mut [i8],
+) {
+    // Of the patch's columns those that lie inside, and where the first of them begins.
+    let (last, inside) = (first + columns, &kernel.inside);
+    let begin = inside.start.max(first).min(last) - first;
+    let end = inside.end.max(first + begin).min(last) - first;
+    let left = ((first + begin) * kernel.step).saturating_sub(kernel.pad);
+    let mut row_start = 0;
+    for (row, _) in rows.iter().zip(0..conv.window.kernel[0]) {
+        // The part of this kernel row.
+        let from = taps.start.max(row_start);
+        let to = taps.end.min(row_start + kernel.packed);
+        if from < to {
+            let part = from - row_start..to - row_start;
+            let Some(patch) = proved!(patch.get_mut((from - taps.start) / 2..)) else { return };
+            if let (true, Padding::Same(zero)) = (row.is_empty(), conv.padding) {
+                // What fills weights up to fours is zero, so that any value may meet it.
+                let zeros = u32::from(zero as i16 as u16) * 0x1_0001;
+                proved!(patch.get_mut(..(to - from) / 2))
+                    .unwrap_or_default()
+                    .fill([zeros; PATCH_COLUMNS]);
+            } else {
+                let (mut begin, mut end) = (begin, end);
+                match row.get(left + part.start..) {
+                    Some(values) if !row.is_empty() => {
+                        widen(values, begin, end - begin, kernel.step, (to - from) / 4, patch);
+                    }
+                    _ => (begin, end) = (columns, columns),
+                }
+                for column in (0..begin).chain(end..columns) {
+                    // On padding, or where the row ends.
+                    let edge = proved!(edge.get_mut(..numbers(&part))).unwrap_or_default();
+                    fill_edge(conv, row, first + column, part.start, edge);
+                    widen(edge, column, 1, 0, edge.len() / 4, patch);
+                }
+            }
+        }
+        row_start += kernel.packed;
+    }
+}
+
+/// Writes runs of `words` · 4 values into columns of the patch from `column` on, each `step`
+/// values behind the one before.
+#[inline(always)]
+fn widen(
+    values: &[i8],
+    column: usize,
+    columns: usize,
+    step: usize,
+    words: usize,
+    patch: &mut [Columns],
+) {
+    let there = columns > 0
+        && words > 0
+        && column + columns <= PATCH_COLUMNS
+        && patch.len() >= 2 * words
+        && values.len() >= (columns - 1) * step + 4 * words;
+    if !there {
+        return;
+    }
+    let target = patch.as_mut_ptr().cast::<u32>().wrapping_add(column);
+    // SAFETY: for each of the columns so many words can be read, `step` bytes apart, and two
+    // tap pairs for each word be written, as was just checked.
+    unsafe { widen_columns(values.as_ptr(), target, words, step, columns) }
+}
+
+/// ```text
+/// r0 values   r1 target   r2 words   r3 step   r4 columns left
+/// r5 r12 values of two columns   r6 their target   r7 words left   r8 … r10 lr  words and halves
+/// ```
+///
+/// # Safety
+///
+/// There is at least one word and one column. `words` words can be read at `values`, `step` bytes
+/// further on and so on, and two words for each be written at `target`, `target + 4` …, for
+/// the next column from `target + 1` on.
+#[unsafe(naked)]
+unsafe extern "C" fn widen_columns(
+    values: *const i8,
+    target: *mut u32,
+    words: usize,
+    step: usize,
+    columns: usize,
+) {
+    naked_asm!(
+        ".cpu cortex-m33",
+        "push {{r4-r10, lr}}",
+        "ldr r4, [sp, #32]",
+        "subs r4, r4, #2",
+        "blo 4f",
+        // Two columns.
+        "1:",
+        "mov r5, r0",
+        "mov r6, r1",
+        "mov r7, r2",
+        "add r12, r0, r3",
+        "lsrs r7, r7, #2",
+        "beq 3f",
+        "2:",
+        ".irp at, 0, 32, 64, 96",
+        "ldr r8, [r5], #4",
+        "ldr r10, [r12], #4",
+        "sxtb16 lr, r8, ror #8",
+        "sxtb16 r8, r8",
+        "sxtb16 r9, r10",
+        "sxtb16 r10, r10, ror #8",
+        "strd r8, r9, [r6, #\\at]",
+        "strd lr, r10, [r6, #\\at + 16]",
+        ".endr",
+        "add r6, r6, #128",
+        "subs r7, r7, #1",
+        "bne 2b",
+        "3:",
+        "ands r7, r2, #3",
+        "beq 8f",
+        "7:",
+        "ldr r8, [r5], #4",
+        "ldr r10, [r12], #4",
+        "sxtb16 lr, r8, ror #8",
+        "sxtb16 r8, r8",
+        "sxtb16 r9, r10",
+        "sxtb16 r10, r10, ror #8",
+        "strd r8, r9, [r6], #16",
+        "strd lr, r10, [r6], #16",
+        "subs r7, r7, #1",
+        "bne 7b",
+        "8:",
+        "add r0, r0, r3, lsl #1",
+        "add r1, r1, #8",
+        "subs r4, r4, #2",
+        "bhs 1b",
+        "4:",
+        "adds r4, r4, #2",
+        "beq 6f",
+        // The last of an odd number.
+        "5:",
+        "ldr r8, [r0], #4",
+        "sxtb16 r12, r8",
+        "sxtb16 r8, r8, ror #8",
+        "str r8, [r1, #16]",
+        "str r12, [r1], #32",
+        "subs r2, r2, #1",
+        "bne 5b",
+        "6:",
+        "pop {{r4-r10, pc}}",
+    )
+}
+
+/// Adds the products of a chunk of taps for a group of output channels. With `finisher` they are
+/// the last, and become outputs.
+#[allow(clippy::too_many_arguments)]
+fn multiply(
+    conv: &Conv<'_>,
+    taps: usize,
+    first: usize,
+    group: &Range<usize>,
+    chunk: &Range<usize>,
+    patch: &[Columns],
+    acc: &mut [Sums],
+    finisher: Option<&Finisher<'_>>,
+    pixels: &mut [i8],
+) {
+    let channels = usize::from(conv.window.output.channels);
+    let left = numbers(group).div_ceil(2);
+    let pairs = numbers(chunk) / 2;
+    let int16 = usize::from(conv.packing == Packing::WidePairs);
+    let width = 1 + int16;
+    let start = 2 * width * (group.start / 2 * taps + chunk.start);
+    let weights = proved!(conv.weights.get(start..)).unwrap_or(&[]);
+    let bias = proved!(conv.bias.get(group.start..)).unwrap_or(&[]);
+    let there = pairs > 0
+        && left > 0
+        && patch.len() >= pairs
+        && acc.len() >= left
+        && weights.len() >= width * (2 * (left - 1) * taps + 4 * pairs)
+        && bias.len() >= numbers(group);
+    if !proved!(there) {
+        return;
+    }
+    let first_chunk = if chunk.start > 0 { CONTINUE } else { 0 };
+    let mut args = Args {
+        patch: patch.as_ptr(),
+        weights: weights.as_ptr(),
+        pairs,
+        bias: bias.as_ptr(),
+        mantissas: null(),
+        shifts: null(),
+        output: null_mut(),
+        stride: channels,
+        left: numbers(group) / 2,
+        last: 0,
+        table: null(),
+        shortcut: null(),
+        shortcut_stride: 0,
+        acc: acc.as_mut_ptr(),
+        skip: width * (2 * taps - 4 * pairs),
+        parts: first_chunk | KEEP,
+        int16,
+    };
+    if let Some(finisher) = finisher {
+        let Some((mantissas, shifts)) =
+            proved!(conv.mantissas.get(group.clone()).zip(conv.shifts.get(group.clone())))
+        else {
+            return;
+        };
+        let places = finisher.places(first, PATCH_COLUMNS, group.start, channels, pixels);
+        let Some(places) = proved!(places) else { return };
+        args.mantissas = mantissas.as_ptr();
+        args.shifts = shifts.as_ptr();
+        args.output = places.output;
+        args.last = finisher.last;
+        args.table = finisher.table;
+        (args.shortcut, args.shortcut_stride) = (places.shortcut, places.shortcut_stride);
+        args.parts = first_chunk;
+    }
+    if args.left > 0 {
+        // SAFETY: `patch` has so many tap pairs, `weights` four bytes for each and each pair of
+        // channels, `skip` bytes further on each time, `bias` the group's, `acc` the sums of each
+        // pair of channels, as was just checked; `left` counts whole pairs, of which there is one
+        // at least. With `finisher` also mantissas and shifts are there, which `Finisher::of` found
+        // aligned, as the table, which reaches 128 words to both sides of its middle; and
+        // `Finisher::places` found outputs and shortcut for the group at four columns.
+        unsafe { blocks(&mut args) }
+    }
+    // One channel is left over: it has weights beside it that are zero.
+    if !numbers(group).is_multiple_of(2) && args.parts & KEEP != 0 {
+        let last = proved!(bias.get(numbers(group) - 1)).copied().unwrap_or_default();
+        let bias = [last, I32::ZERO];
+        args.bias = bias.as_ptr();
+        args.left = 1;
+        // SAFETY: as before, for the last pair of `left`, with a bias for each.
+        unsafe { blocks(&mut args) }
+    }
+}

@@ -1,0 +1,85 @@
+//! RISC-V cores of 32 bits with multiplication: RV32IM and more.
+//!
+//! ```text
+//! two columns in a product, four channels, for each two taps:
+//!     for each channel, each two columns:
+//!         p = values of a · weight of a + values of b · weight of b + 0x8000
+//!         sum += p
+//!         high += p >> 16
+//! Winograd, at one position, for each input channel:
+//!     for each of four output channels:
+//!         acc[two tiles] += weight · values
+//! ```
+//!
+//! Instructions a multiply-accumulate: 68 for 32 and the loop's, which is 2.2; 44 for 16 products
+//! of Winograd, which stand for four multiply-accumulates each: 0.73.
+//! Measured for all of ResNet-8: 2.73, and 1.56 where its 3×3 kernels at stride 1 are Winograd's.
+
+#![allow(unsafe_code)]
+
+mod conv;
+mod transform;
+mod winograd;
+
+use super::shared::column_pairs::{self, Args, ColumnPairs, Widen};
+
+/// The backend for RV32IM.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Rv32;
+
+column_pairs::backend!(Rv32, RV32);
+
+impl ColumnPairs for Rv32 {
+    const WIDEN: Widen = conv::widen;
+    const BLOCKS: unsafe extern "C" fn(&mut Args) = conv::blocks;
+
+    fn sums([high, sum, other_high, other_sum]: [i32; 4]) -> [i32; 4] {
+        let low = |sum: i32, high: i32| sum.wrapping_sub(high << 16);
+        [low(sum, high), high, low(other_sum, other_high), other_high]
+    }
+}
+
+/// Requantizes sums, each twice what it is, with a shift to the right.
+macro_rules! requantize_right {
+    () => {
+        ".irp acc, t0, t4, t2, t3
+         mul t1, \\acc, s4
+         mulh \\acc, \\acc, s4
+         srli t1, t1, 31
+         add \\acc, \\acc, t1
+         srai t1, \\acc, 31
+         add \\acc, \\acc, s6
+         add \\acc, \\acc, t1
+         sra \\acc, \\acc, s5
+         .endr"
+    };
+}
+
+/// The same with a shift to the left, or none.
+macro_rules! requantize_left {
+    () => {
+        ".irp acc, t0, t4, t2, t3
+         sll \\acc, \\acc, s5
+         mul t1, \\acc, s4
+         mulh \\acc, \\acc, s4
+         srli t1, t1, 31
+         add \\acc, \\acc, t1
+         .endr"
+    };
+}
+
+/// Cuts outputs to the range from `s9` to `s10`.
+macro_rules! clamp {
+    () => {
+        ".irp acc, t0, t4, t2, t3
+         bge \\acc, s9, 1f
+         mv \\acc, s9
+         1:
+         bge s10, \\acc, 1f
+         mv \\acc, s10
+         1:
+         .endr"
+    };
+}
+
+use {clamp, requantize_left, requantize_right};

@@ -1,0 +1,275 @@
+//! Winograd's convolution: its products, and outputs of their sums.
+
+use core::arch::naked_asm;
+use core::mem::offset_of;
+
+use super::transform::{transform_kernels, transform_tiles};
+use super::{Rv32, clamp, requantize_left, requantize_right};
+use crate::kernels::shared::winograd::{self, NINTH};
+
+winograd::winograd_tiles!(
+    Rv32, |_, _| true,
+    transform: transform_tiles, weights: transform_kernels,
+    multiply: multiply_tiles, finish: finish_tiles
+);
+
+/// ```text
+/// a0 values   a1 weights   a2 bytes of a position's values   a3 sums   a4 where they end
+/// a5 where values of this position end   a6 a7 values   t3 … t6 weights and products
+/// t1 t2 s0 … s5 sums, channel by channel
+/// ```
+///
+/// # Safety
+///
+/// `pairs` is not zero. At each of 36 positions there are so many values, and weights.
+#[unsafe(naked)]
+unsafe extern "C" fn multiply_tiles(
+    values: *const winograd::Values,
+    weights: *const winograd::Weights,
+    pairs: usize,
+    sums: *mut winograd::Sums,
+) {
+    naked_asm!(
+        ".option push",
+        ".option arch, +m",
+        "addi sp, sp, -32",
+        ".irp at, 0, 1, 2, 3, 4, 5",
+        "sw s\\at, 4 * \\at(sp)",
+        ".endr",
+        "slli a2, a2, 3",
+        "addi a4, a3, 36 * 32",
+        // The next position.
+        "2:",
+        "add a5, a0, a2",
+        ".irp acc, t1, t2, s0, s1, s2, s3, s4, s5",
+        "li \\acc, 0",
+        ".endr",
+        "3:",
+        ".irp lane, 0, 2",
+        "lh a6, 0 + \\lane(a0)",
+        "lh a7, 4 + \\lane(a0)",
+        "lh t3, 0 + \\lane(a1)",
+        "lh t4, 4 + \\lane(a1)",
+        "lh t5, 8 + \\lane(a1)",
+        "mul t6, t3, a6",
+        "mul t3, t3, a7",
+        "add t1, t1, t6",
+        "add t2, t2, t3",
+        "lh t3, 12 + \\lane(a1)",
+        "mul t6, t4, a6",
+        "mul t4, t4, a7",
+        "add s0, s0, t6",
+        "add s1, s1, t4",
+        "mul t6, t5, a6",
+        "mul t5, t5, a7",
+        "add s2, s2, t6",
+        "add s3, s3, t5",
+        "mul a6, t3, a6",
+        "mul a7, t3, a7",
+        "add s4, s4, a6",
+        "add s5, s5, a7",
+        ".endr",
+        "addi a0, a0, 8",
+        "addi a1, a1, 16",
+        "bne a0, a5, 3b",
+        "sw t1, 0(a3)",
+        "sw t2, 4(a3)",
+        ".irp at, 0, 1, 2, 3, 4, 5",
+        "sw s\\at, 8 + 4 * \\at(a3)",
+        ".endr",
+        "addi a3, a3, 32",
+        "bne a3, a4, 2b",
+        ".irp at, 0, 1, 2, 3, 4, 5",
+        "lw s\\at, 4 * \\at(sp)",
+        ".endr",
+        "addi sp, sp, 32",
+        "ret",
+        ".option pop",
+    )
+}
+
+/// Aᵀ · `t0` … `t5`. Comes out in `t0`, `t4`, `t2`, `t3`.
+macro_rules! of_six {
+    () => {
+        "add t6, t1, t2
+         slli t6, t6, 2
+         sub t1, t1, t2
+         slli t1, t1, 2
+         add t2, t3, t4
+         sub t3, t3, t4
+         slli t3, t3, 1
+         mul t0, t0, s1
+         add t0, t0, t2
+         sub t0, t0, t6
+         sub t4, t3, t1
+         slli t2, t2, 2
+         sub t2, t2, t6
+         slli t3, t3, 2
+         sub t3, t3, t1
+         mul t5, t5, s2
+         add t3, t3, t5"
+    };
+}
+
+/// ```text
+/// a0 arguments   a1 sums   a2 … a5 outputs   a6 stack   a7 tiles left   ra  channels left
+/// s0 NINTH   s1 6   s2 24   s3 64 times the bias   s4 mantissa   s5 shift to the right, or to the
+/// left where s6 is zero   s6 a half before that   s7 zero_point, or a join's bits   s8 table, or null
+/// s9 s10 range   s11 stride   t0 t4 t2 t3 outputs of four rows
+/// [sp] Aᵀ · sums: four columns of each of six rows
+/// ```
+///
+/// # Safety
+///
+/// The pointers are good for what the numbers beside them say: see [`winograd::finish_by`].
+#[unsafe(naked)]
+unsafe extern "C" fn finish_tiles(args: &mut winograd::Args, sums: &winograd::Sums) {
+    naked_asm!(
+        ".option push",
+        ".option arch, +m",
+        // Adds to a sum what a join's table has for the shortcut's byte, and rounds.
+        ".macro join_row acc, shortcut",
+        "lw t1, \\shortcut(a0)",
+        "add t1, t1, t5",
+        "lb t1, 0(t1)",
+        "slli t1, t1, 2",
+        "add t1, t1, s8",
+        "lw t1, 0(t1)",
+        "add \\acc, \\acc, t1",
+        "sra \\acc, \\acc, s7",
+        ".endm",
+        "addi sp, sp, -160",
+        "sw ra, 96(sp)",
+        ".irp at, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11",
+        "sw s\\at, 100 + 4 * \\at(sp)",
+        ".endr",
+        "li s0, {ninth}",
+        "li s1, 6",
+        "li s2, 24",
+        "lw a2, {outputs}(a0)",
+        "lw a3, {outputs} + 4(a0)",
+        "lw a4, {outputs} + 8(a0)",
+        "lw a5, {outputs} + 12(a0)",
+        "lw s11, {stride}(a0)",
+        "lw s7, {last}(a0)",
+        "lw s8, {table}(a0)",
+        "lw s9, {clamp}(a0)",
+        "lw s10, {clamp} + 4(a0)",
+        "lw ra, {channels}(a0)",
+        // The next channel.
+        "2:",
+        "lw t0, {bias}(a0)",
+        "lw t1, {mantissas}(a0)",
+        "lw t2, {shifts}(a0)",
+        "lw s3, 0(t0)",
+        "lw s4, 0(t1)",
+        "lb s5, 0(t2)",
+        "addi t0, t0, 4",
+        "addi t1, t1, 4",
+        "addi t2, t2, 1",
+        "sw t0, {bias}(a0)",
+        "sw t1, {mantissas}(a0)",
+        "sw t2, {shifts}(a0)",
+        "slli s3, s3, 6",
+        "li s6, 0",
+        "bgez s5, 3f",
+        "neg s5, s5",
+        "li s6, 1",
+        "addi t0, s5, -1",
+        "sll s6, s6, t0",
+        "3:",
+        "lw a7, {tiles}(a0)",
+        // The next tile.
+        "4:",
+        ".irp y, 0, 1, 2, 3, 4, 5",
+        ".irp x, 0, 1, 2, 3, 4, 5",
+        "lw t\\x, 192 * \\y + 32 * \\x(a1)",
+        ".endr",
+        of_six!(),
+        "sw t0, 16 * \\y(sp)",
+        "sw t4, 16 * \\y + 4(sp)",
+        "sw t2, 16 * \\y + 8(sp)",
+        "sw t3, 16 * \\y + 12(sp)",
+        ".endr",
+        "mv a6, sp",
+        // The next column.
+        "5:",
+        ".irp y, 0, 1, 2, 3, 4, 5",
+        "lw t\\y, 16 * \\y(a6)",
+        ".endr",
+        of_six!(),
+        // Twice the sum with the bias.
+        ".irp acc, t0, t4, t2, t3",
+        "mul \\acc, \\acc, s0",
+        "add \\acc, \\acc, s3",
+        "srai \\acc, \\acc, 5",
+        ".endr",
+        "beqz s6, 6f",
+        requantize_right!(),
+        "7:",
+        "bnez s8, 8f",
+        ".irp acc, t0, t4, t2, t3",
+        "add \\acc, \\acc, s7",
+        ".endr",
+        "9:",
+        clamp!(),
+        "sb t0, 0(a2)",
+        "sb t4, 0(a3)",
+        "sb t2, 0(a4)",
+        "sb t3, 0(a5)",
+        ".irp row, a2, a3, a4, a5",
+        "add \\row, \\row, s11",
+        ".endr",
+        "addi a6, a6, 4",
+        "addi t1, sp, 16",
+        "bne a6, t1, 5b",
+        "addi a1, a1, 4",
+        "addi a7, a7, -1",
+        "bnez a7, 4b",
+        // Back to the first tile, one channel on.
+        "lw t0, {tiles}(a0)",
+        "slli t0, t0, 2",
+        "sub a1, a1, t0",
+        "addi a1, a1, 8",
+        "mul t0, t0, s11",
+        "addi t0, t0, -1",
+        ".irp row, a2, a3, a4, a5",
+        "sub \\row, \\row, t0",
+        ".endr",
+        "addi ra, ra, -1",
+        "bnez ra, 2b",
+        "lw ra, 96(sp)",
+        ".irp at, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11",
+        "lw s\\at, 100 + 4 * \\at(sp)",
+        ".endr",
+        "addi sp, sp, 160",
+        "ret",
+        // A factor of one or more.
+        "6:",
+        requantize_left!(),
+        "j 7b",
+        // A join.
+        "8:",
+        "lw t5, {outputs}(a0)",
+        "sub t5, a2, t5", // from a row's first output to this one
+        "join_row t0, {shortcuts}",
+        "join_row t4, {shortcuts} + 4",
+        "join_row t2, {shortcuts} + 8",
+        "join_row t3, {shortcuts} + 12",
+        "j 9b",
+        ".purgem join_row",
+        ".option pop",
+        ninth = const NINTH,
+        outputs = const offset_of!(winograd::Args, outputs),
+        stride = const offset_of!(winograd::Args, stride),
+        last = const offset_of!(winograd::Args, last),
+        table = const offset_of!(winograd::Args, table),
+        clamp = const offset_of!(winograd::Args, clamp),
+        channels = const offset_of!(winograd::Args, channels),
+        bias = const offset_of!(winograd::Args, bias),
+        mantissas = const offset_of!(winograd::Args, mantissas),
+        shifts = const offset_of!(winograd::Args, shifts),
+        tiles = const offset_of!(winograd::Args, tiles),
+        shortcuts = const offset_of!(winograd::Args, shortcuts),
+    )
+}

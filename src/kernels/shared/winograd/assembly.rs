@@ -1,0 +1,264 @@
+//! Winograd's convolution by assembly: what it takes, and where its outputs go.
+
+use core::ptr::{null, null_mut};
+
+use zerocopy::little_endian::I32;
+
+use super::{CHANNELS, SPAN, Span, Sums, finish};
+use crate::format::TILE_ROWS;
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em"))]
+use crate::kernels::shared::finish::aligned;
+use crate::kernels::shared::finish::middle;
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em"))]
+use crate::ops::conv::Conv;
+use crate::ops::conv::{Finish, TILE_COLUMNS, TILES};
+use crate::ops::{Outputs, Shortcut};
+use crate::proved::proved;
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em"))]
+use crate::quant::Clamp;
+
+/// What assembly takes that makes outputs of four rows from sums.
+#[repr(C)]
+pub(in crate::kernels) struct Args {
+    /// A row each, and its shortcut.
+    pub(in crate::kernels) outputs: [*mut i8; TILE_ROWS],
+    pub(in crate::kernels) shortcuts: [*const i8; TILE_ROWS],
+    /// Of both.
+    pub(in crate::kernels) stride: usize,
+    pub(in crate::kernels) bias: *const I32,
+    pub(in crate::kernels) mantissas: *const I32,
+    pub(in crate::kernels) shifts: *const i8,
+    /// The zero point, or a join's bits.
+    pub(in crate::kernels) last: i32,
+    /// The middle of a join's table, or null.
+    pub(in crate::kernels) table: *const I32,
+    /// Range of the output.
+    pub(in crate::kernels) clamp: [i32; 2],
+    pub(in crate::kernels) channels: usize,
+    pub(in crate::kernels) tiles: usize,
+}
+
+impl Args {
+    /// For up to four channels from `o` on; `None` where a factor is one or more without a join.
+    /// The outputs are nowhere yet.
+    fn of(Span { conv, x, .. }: &Span<'_>, o: usize) -> Option<Self> {
+        let columns = usize::from(conv.window.output.columns).saturating_sub(*x).max(1);
+        let stride = usize::from(conv.window.output.channels);
+        let channels = CHANNELS.min(stride.checked_sub(o).filter(|left| *left > 0)?);
+        let shifts = conv.shifts.get(o..o + channels)?;
+        let (last, table) = match conv.finish {
+            Finish::Requantize { zero_point } => {
+                if shifts.iter().any(|&shift| shift >= 0) {
+                    return None;
+                }
+                (zero_point, null())
+            }
+            Finish::Join { table, bits } => (bits as i32, middle(table)?),
+        };
+        Some(Self {
+            outputs: [null_mut(); TILE_ROWS],
+            shortcuts: [null(); TILE_ROWS],
+            stride,
+            bias: conv.bias.get(o..o + channels)?.as_ptr(),
+            mantissas: conv.mantissas.get(o..o + channels)?.as_ptr(),
+            shifts: shifts.as_ptr(),
+            last,
+            table,
+            clamp: [i32::from(conv.clamp.min), i32::from(conv.clamp.max)],
+            channels,
+            tiles: TILES.min(columns.div_ceil(TILE_COLUMNS)),
+        })
+    }
+
+    /// Lets the outputs go where they belong, from channel `o` on; `None` where a row or a column of
+    /// the tiles is none of the output, or a shortcut has other columns or channels.
+    fn on_rows(&mut self, span: &Span<'_>, o: usize, outputs: &mut Outputs<'_>) -> Option<()> {
+        let Span { shortcuts, x, .. } = *span;
+        let (start, end) = (x * self.stride + o, (x + self.tiles * TILE_COLUMNS) * self.stride);
+        let places = self.outputs.iter_mut().zip(&mut self.shortcuts);
+        for ((place, there), (output, shortcut)) in places.zip(outputs.iter_mut().zip(shortcuts)) {
+            *place = output.get_mut(start..end)?.as_mut_ptr();
+            *there = match *shortcut {
+                Shortcut::Row { row, channels: theirs, stride: 1, before: 0, .. }
+                    if theirs == self.stride && !self.table.is_null() =>
+                {
+                    row.get(start..end)?.as_ptr()
+                }
+                Shortcut::Row { .. } if !self.table.is_null() => return None,
+                _ => *place,
+            };
+        }
+        Some(())
+    }
+
+    /// Lets them go into a block, and take their shortcuts from there.
+    fn on_block(&mut self, block: &mut Block) {
+        self.stride = CHANNELS;
+        let places = self.outputs.iter_mut().zip(&mut self.shortcuts);
+        for ((place, there), row) in places.zip(block) {
+            *place = row.as_flattened_mut().as_mut_ptr();
+            *there = *place;
+        }
+    }
+}
+
+/// The outputs of a span for four channels: rows, columns, channels.
+type Block = [[[i8; CHANNELS]; SPAN]; TILE_ROWS];
+
+/// See [`Tiles::finish`]: by assembly, `assembly`. At the ends of the output, where some of the
+/// tiles' rows or columns are none of it, that goes into a block, and what there is, out of it.
+///
+/// All pointers that `assembly` gets are good for what the numbers beside them say: a bias, mantissa
+/// and shift for each channel; at the outputs and at their shortcuts the columns of all tiles, in
+/// each of four rows; around the middle of a table 128 words to both sides.
+#[inline(always)]
+pub(in crate::kernels) fn finish_by(
+    span: &Span<'_>,
+    sums: &Sums,
+    o: usize,
+    outputs: &mut Outputs<'_>,
+    assembly: impl Fn(&mut Args),
+) {
+    let Some(mut args) = Args::of(span, o) else { return finish(span, sums, o, outputs) };
+    if args.on_rows(span, o, outputs).is_some() {
+        return assembly(&mut args);
+    }
+    let mut block = Block::default();
+    if !args.table.is_null() {
+        exchange(span, o, outputs, &mut block, Exchange::Shortcuts);
+    }
+    args.on_block(&mut block);
+    assembly(&mut args);
+    exchange(span, o, outputs, &mut block, Exchange::Outputs);
+}
+
+/// What a block is filled with, or gives.
+#[derive(Clone, Copy)]
+enum Exchange {
+    Shortcuts,
+    Outputs,
+}
+
+/// Moves what there is of four channels from `o` on: shortcuts into a block, or outputs out of it.
+#[inline(never)]
+fn exchange(
+    span: &Span<'_>,
+    o: usize,
+    outputs: &mut Outputs<'_>,
+    block: &mut Block,
+    what: Exchange,
+) {
+    let channels = usize::from(span.conv.window.output.channels).max(1);
+    for ((output, shortcut), row) in outputs.iter_mut().zip(span.shortcuts).zip(block) {
+        let pixels = output.chunks_exact_mut(channels).skip(span.x);
+        for ((x, pixel), values) in (span.x..).zip(pixels).zip(row) {
+            let places = proved!(pixel.get_mut(o..)).unwrap_or_default().iter_mut().zip(values);
+            match what {
+                Exchange::Shortcuts => {
+                    for (o, (output, value)) in (o..).zip(places) {
+                        *value = shortcut.at(x, o, *output);
+                    }
+                }
+                Exchange::Outputs => places.for_each(|(output, value)| *output = *value),
+            }
+        }
+    }
+}
+
+/// Whether the outputs of four channels from `o` on are of the whole range of int8, and of factors
+/// that the zero point can go through, and the file lies where its words are aligned.
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em"))]
+pub(in crate::kernels) fn is_ordinary(conv: &Conv<'_>, o: usize) -> bool {
+    let shifts = proved!(conv.shifts.get(o..)).unwrap_or(&[]);
+    let table = match conv.finish {
+        Finish::Join { table, .. } => aligned(table),
+        Finish::Requantize { .. } => true,
+    };
+    conv.clamp == Clamp::FULL
+        && shifts.iter().take(CHANNELS).all(|&shift| shift >= -22)
+        && aligned(conv.bias)
+        && aligned(conv.mantissas)
+        && table
+}
+
+/// [`Tiles`] of a backend by its assembly: functions that transform what lies under the tiles,
+/// and kernels, if it has one, that sum products, and that make outputs of the sums, where
+/// `$ordinary` says that it can.
+macro_rules! winograd_tiles {
+    (
+        $backend:ident, $ordinary:expr,
+        transform: $transform:path $(, weights: $weights:path)?,
+        multiply: $multiply:path, finish: $finish:expr
+    ) => {
+        impl $crate::kernels::shared::winograd::Tiles for $backend {
+            fn transform(
+                &self,
+                pixels: &[i8],
+                inputs: usize,
+                values: &mut [$crate::kernels::shared::winograd::Values],
+            ) {
+                use $crate::ops::conv::{TILE_POSITIONS, UNDER_TILES};
+                let there = pixels.len() >= UNDER_TILES * inputs
+                    && values.len() >= TILE_POSITIONS * inputs / 2
+                    && pixels.as_ptr().addr().is_multiple_of(4);
+                if $crate::proved::proved!(there && inputs > 0 && inputs.is_multiple_of(4)) {
+                    // SAFETY: `inputs` is a multiple of four and not zero; so many bytes for each
+                    // pixel under the tiles can be read, a word at a time, and values for each two
+                    // be written, as was just checked.
+                    unsafe { $transform(pixels.as_ptr(), values.as_mut_ptr(), inputs) }
+                }
+            }
+
+            $(
+                fn weights(
+                    &self,
+                    kernels: &[[i8; $crate::kernels::shared::winograd::KERNEL]],
+                    weights: &mut [$crate::kernels::shared::winograd::Weights],
+                ) {
+                    let pairs = weights.len() / $crate::ops::conv::TILE_POSITIONS;
+                    let aligned = weights.as_ptr().addr().is_multiple_of(align_of::<u32>());
+                    if $crate::proved::proved!(pairs > 0 && aligned && kernels.len() >= 8 * pairs) {
+                        // SAFETY: there are eight kernels for each of `pairs` weights at a position,
+                        // and these are where words can be stored.
+                        unsafe { $weights(kernels.as_ptr(), weights.as_mut_ptr(), pairs) }
+                    }
+                }
+            )?
+
+            fn multiply(
+                &self,
+                values: &[$crate::kernels::shared::winograd::Values],
+                weights: &[$crate::kernels::shared::winograd::Weights],
+                sums: &mut $crate::kernels::shared::winograd::Sums,
+            ) {
+                let pairs = values.len() / $crate::ops::conv::TILE_POSITIONS;
+                let there = weights.len() >= values.len()
+                    && weights.as_ptr().addr().is_multiple_of(align_of::<u32>());
+                if $crate::proved::proved!(there && pairs > 0 && pairs.is_multiple_of(2)) {
+                    // SAFETY: of each position there are `pairs` values, an even number and not
+                    // zero, and as many weights, all where words can be loaded.
+                    unsafe { $multiply(values.as_ptr(), weights.as_ptr(), pairs, sums) }
+                }
+            }
+
+            fn finish(
+                &self,
+                span: &$crate::kernels::shared::winograd::Span<'_>,
+                sums: &$crate::kernels::shared::winograd::Sums,
+                o: usize,
+                outputs: &mut $crate::ops::Outputs<'_>,
+            ) {
+                if !$ordinary(span.conv, o) {
+                    return $crate::kernels::shared::winograd::finish(span, sums, o, outputs);
+                }
+                $crate::kernels::shared::winograd::finish_by(span, sums, o, outputs, |args| {
+                    // SAFETY: `finish_by` says what all pointers are good for; where this core
+                    // cannot load words that are not aligned, `$ordinary` found that they are.
+                    unsafe { $finish(args, sums) }
+                });
+            }
+        }
+    };
+}
+
+pub(in crate::kernels) use winograd_tiles;

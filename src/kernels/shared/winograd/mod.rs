@@ -1,0 +1,218 @@
+//! Winograd's convolution in two dimensions, F(4 × 4, 3 × 3): exact, and a quarter of the products.
+//! For kernels of three rows by three columns at stride 1: of weights in [`Packing::Winograd`], or
+//! in [`Packing::WinogradInt8`], which are transformed on the fly, once for the rows of a step.
+//!
+//! ```text
+//! for each two tiles of four rows by four columns:
+//!     for each input channel:
+//!         values[position 0 … 35] = Bᵀ · the six rows by six columns under the tile · B
+//!     for each four output channels:
+//!         for each position:
+//!             sums[position] = Σ values[position] · weights[position]
+//!         output[tile] = finish(bias + Aᵀ · sums · A)
+//! ```
+//!
+//! The transforms are those of Lavin and Gray, *Fast Algorithms for Convolutional Neural Networks*,
+//! 2016, section 4.3, in columns and in rows. Of *G*, each row is made whole and smallest, so that
+//! transformed weights stay below 49 · 127; *Aᵀ* makes up for it:
+//!
+//! ```text
+//!      ⎡ 4   0  −5   0   1   0 ⎤       ⎡ 1   0   0 ⎤
+//!      ⎢ 0  −4  −4   1   1   0 ⎥       ⎢ 1   1   1 ⎥       ⎡ 6  −4  −4   1   1   0 ⎤
+//! Bᵀ = ⎢ 0   4  −4  −1   1   0 ⎥   G = ⎢ 1  −1   1 ⎥  Aᵀ = ⎢ 0  −4   4   2  −2   0 ⎥
+//!      ⎢ 0  −2  −1   2   1   0 ⎥       ⎢ 1   2   4 ⎥       ⎢ 0  −4  −4   4   4   0 ⎥
+//!      ⎢ 0   2  −1  −2   1   0 ⎥       ⎢ 1  −2   4 ⎥       ⎣ 0  −4   4   8  −8  24 ⎦
+//!      ⎣ 0   4   0  −5   0   1 ⎦       ⎣ 0   0   1 ⎦
+//! ```
+//!
+//! All is whole, so nothing is rounded: what comes out is 24² times the sum. It may wrap. Times
+//! the inverse of 9 modulo 2³² it is 64 times the sum, and that fits into 32 bits: a model whose
+//! sums are larger is refused ([`sum_bound`](crate::ops::conv::sum_bound)).
+//!
+//! [`Packing::Winograd`]: crate::format::Packing::Winograd
+//! [`Packing::WinogradInt8`]: crate::format::Packing::WinogradInt8
+
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "rv32"))]
+mod assembly;
+mod plain;
+
+use zerocopy::little_endian::I16;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use crate::format::{Packing, SIDE_BY_SIDE, TILE_KERNEL};
+use crate::ops::conv::{
+    Conv, Padding, TILE_COLUMNS, TILE_POSITIONS, TILES, TILES_ROWS, TILES_SPAN, UNDER_TILES,
+};
+use crate::ops::{Outputs, Rows, Shortcuts, int8_mut};
+use crate::proved::proved;
+
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em"))]
+pub(in crate::kernels) use assembly::is_ordinary;
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "rv32"))]
+pub(in crate::kernels) use assembly::{Args, finish_by, winograd_tiles};
+pub(in crate::kernels) use plain::finish;
+
+/// Rows and columns under a tile.
+const SIDE: usize = TILES_ROWS;
+/// Output channels that are side by side.
+pub(in crate::kernels) const CHANNELS: usize = SIDE_BY_SIDE;
+
+/// Columns of the output that are computed at once.
+const SPAN: usize = TILES * TILE_COLUMNS;
+
+/// Weights of a kernel.
+pub(in crate::kernels) const KERNEL: usize = TILE_KERNEL;
+
+/// The inverse of 9 modulo 2³².
+pub(in crate::kernels) const NINTH: i32 = 0x38e3_8e39;
+
+/// Two input channels, transformed, at a position: of each tile.
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub(in crate::kernels) struct Values([[i16; 2]; TILES]);
+
+/// The weights for them of four output channels, transformed, at that position.
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub(in crate::kernels) struct Weights([[I16; 2]; CHANNELS]);
+
+/// The sums at all positions.
+pub(in crate::kernels) type Sums = [[[i32; TILES]; CHANNELS]; TILE_POSITIONS];
+
+/// What takes the time of it. The default is safe Rust.
+pub(in crate::kernels) trait Tiles {
+    /// Transforms what lies under the tiles: `pixels` are six rows of ten columns of `inputs`
+    /// channels, a multiple of four. `values` has all of a position, then of the next.
+    fn transform(&self, pixels: &[i8], inputs: usize, values: &mut [Values]) {
+        plain::transform(pixels, inputs, values);
+    }
+
+    /// Transforms the kernels of four channels, of [`Packing::WinogradInt8`], to `weights`, which
+    /// have all of a position, then of the next.
+    fn weights(&self, kernels: &[[i8; KERNEL]], weights: &mut [Weights]) {
+        plain::transform_kernels(kernels, weights);
+    }
+
+    /// The sums of products for four channels. `values` and `weights` have all of a position, then
+    /// of the next.
+    fn multiply(&self, values: &[Values], weights: &[Weights], sums: &mut Sums) {
+        plain::multiply(values, weights, sums);
+    }
+
+    /// Writes the outputs of the span from the sums of four channels from `o` on.
+    fn finish(&self, span: &Span<'_>, sums: &Sums, o: usize, outputs: &mut Outputs<'_>) {
+        finish(span, sums, o, outputs);
+    }
+}
+
+/// Where outputs go: those of two tiles, from column `x` on.
+pub(in crate::kernels) struct Span<'s> {
+    pub(in crate::kernels) conv: &'s Conv<'s>,
+    pub(in crate::kernels) shortcuts: &'s Shortcuts<'s>,
+    pub(in crate::kernels) x: usize,
+}
+
+/// The rows of a step; see [`Backend::conv_rows`](crate::kernels::Backend::conv_rows).
+///
+/// Not inlined, as its sums take much of a stack, which other layers need not have.
+#[inline(never)]
+pub(in crate::kernels) fn conv(
+    tiles: &impl Tiles,
+    conv: &Conv<'_>,
+    rows: &Rows<'_>,
+    shortcuts: &Shortcuts<'_>,
+    scratch: &mut [u8],
+    outputs: &mut Outputs<'_>,
+) {
+    let inputs = usize::from(conv.window.input.channels).next_multiple_of(4).max(4);
+    let columns = usize::from(conv.window.output.columns);
+    let groups = usize::from(conv.window.output.channels).div_ceil(CHANNELS);
+    let on_the_fly = conv.packing == Packing::WinogradInt8;
+    // Weights that are transformed serve all columns, those in flash two tiles.
+    let spans = if on_the_fly { columns.div_ceil(SPAN) } else { 1 };
+    // That there is so much was checked when the model was.
+    let each = TILE_POSITIONS * (inputs / 2);
+    let bytes = spans * each * size_of::<Values>();
+    let Some((values, rest)) = proved!(scratch.split_at_mut_checked(bytes)) else { return };
+    let Some((pixels, rest)) = proved!(rest.split_at_mut_checked(UNDER_TILES * inputs)) else {
+        return;
+    };
+    let values = proved!(<[Values]>::mut_from_bytes(values)).unwrap_or_default();
+    let pixels = int8_mut(pixels);
+    let transformed = proved!(<[Weights]>::mut_from_bytes(rest)).unwrap_or_default();
+    let (kernels, _) = conv.weights.as_chunks::<KERNEL>();
+    let weights = match on_the_fly {
+        true => &[],
+        false => proved!(<[Weights]>::ref_from_bytes(conv.weights.as_bytes())).unwrap_or_default(),
+    };
+    let mut sums = [[[0; TILES]; CHANNELS]; TILE_POSITIONS];
+    for first in (0..columns).step_by((spans * SPAN).max(SPAN)) {
+        let there = || (first..columns).step_by(SPAN);
+        for (x, values) in there().zip(values.chunks_exact_mut(each)) {
+            let mut rest = &mut *pixels;
+            for row in rows.iter().take(TILES_ROWS) {
+                let Some((under, others)) = proved!(rest.split_at_mut_checked(TILES_SPAN * inputs))
+                else {
+                    break;
+                };
+                fill(conv, row, x, inputs, under);
+                rest = others;
+            }
+            tiles.transform(pixels, inputs, values);
+        }
+        for group in 0..groups {
+            let weights = if on_the_fly {
+                let kernels_each = inputs * CHANNELS;
+                let kernels = kernels.get(group * kernels_each..(group + 1) * kernels_each);
+                tiles.weights(proved!(kernels).unwrap_or(&[]), transformed);
+                &*transformed
+            } else {
+                proved!(weights.get(group * each..(group + 1) * each)).unwrap_or(&[])
+            };
+            for (x, values) in there().zip(values.chunks_exact(each)) {
+                tiles.multiply(values, weights, &mut sums);
+                let span = Span { conv, shortcuts, x };
+                tiles.finish(&span, &sums, CHANNELS * group, outputs);
+            }
+        }
+    }
+}
+
+/// The part of a row under the tiles from output column `x` on, with padding around.
+pub(in crate::kernels) fn fill(
+    conv: &Conv<'_>,
+    row: &[i8],
+    x: usize,
+    fours: usize,
+    under: &mut [i8],
+) {
+    let window = &conv.window;
+    let inputs = usize::from(window.input.channels).max(1);
+    let left = window.pad_left.saturating_sub(x).min(TILES_SPAN);
+    let first = (x + left).saturating_sub(window.pad_left);
+    let row = row.get(first * inputs..).unwrap_or(&[]);
+    let there = (row.len() / inputs).min(TILES_SPAN - left);
+    let Some((before, rest)) = proved!(under.split_at_mut_checked(left * fours)) else { return };
+    let Some((inside, after)) = proved!(rest.split_at_mut_checked(there * fours)) else { return };
+    for pixels in [before, after].into_iter().filter(|pixels| !pixels.is_empty()) {
+        match conv.padding {
+            Padding::Same(value) => pixels.fill(value),
+            Padding::PerChannel(values) => {
+                for pixel in pixels.chunks_exact_mut(fours.max(1)) {
+                    pixel.iter_mut().zip(values).for_each(|(place, value)| *place = *value);
+                }
+            }
+        }
+    }
+    let Some(row) = proved!(row.get(..there * inputs)) else { return };
+    if inputs == fours && row.len() == inside.len() {
+        inside.copy_from_slice(row);
+        return;
+    }
+    let mut rest = row;
+    for pixel in inside.chunks_exact_mut(fours.max(1)) {
+        let Some((values, others)) = proved!(rest.split_at_checked(inputs)) else { return };
+        pixel.iter_mut().zip(values).for_each(|(place, value)| *place = *value);
+        rest = others;
+    }
+}

@@ -1,6 +1,7 @@
 //! The files that mutants are made of: small networks that have, together, all that there is.
 
-#[path = "../../common/mod.rs"]
+#[path = "../../it/common/mod.rs"]
+#[allow(dead_code, reason = "the tests of the core use the rest")]
 mod common;
 
 use brooklet::format::Packing;

@@ -1,0 +1,58 @@
+//! Every backend of the host computes what the reference computes.
+
+use std::io::Write;
+
+use crate::common::Watched;
+#[cfg(target_arch = "x86_64")]
+use brooklet::kernels::{Avx2, Avx512Vnni};
+use brooklet::kernels::{Backend, Direct, Portable, Reference};
+use brooklet::ops::conv::Conv;
+use brooklet_suite::{Memory, run};
+
+/// Runs the suite on a backend, if the machine has it.
+fn is_the_reference<B: Backend>(backend: Option<B>) {
+    let Some(backend) = backend else {
+        let line = format!("SKIPPED: this machine lacks what backend {} needs\n", B::ISA.name);
+        // Not through `eprintln`, which tests that pass keep to themselves.
+        return std::io::stderr().write_all(line.as_bytes()).expect("standard error is there");
+    };
+    let outcome = run(&backend, &mut Box::new(Memory::new()));
+    assert_eq!(outcome.failures, 0, "{outcome:?}");
+    assert!(outcome.cases > 300, "{outcome:?}");
+}
+
+#[test]
+fn portable_is_the_reference() {
+    is_the_reference(Some(Portable));
+}
+
+#[test]
+fn a_subset_is_the_reference() {
+    is_the_reference(Some(Direct(Portable)));
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn avx2_is_the_reference() {
+    is_the_reference(Avx2::detect());
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn avx512_vnni_is_the_reference() {
+    is_the_reference(Avx512Vnni::detect());
+}
+
+/// One mistake: the suite must find it.
+#[test]
+fn the_suite_finds_a_mistake() {
+    let spoil = |conv: &Conv<'_>, row: &mut [i8]| {
+        if conv.window.input.columns == 1
+            && let Some(last) = row.last_mut()
+        {
+            *last = last.wrapping_add(1);
+        }
+    };
+    let outcome = run(&Watched::<_, _>(Reference, spoil), &mut Box::new(Memory::new()));
+    assert!(outcome.failures > 0, "{outcome:?}");
+}

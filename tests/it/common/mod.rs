@@ -1,0 +1,540 @@
+//! Random small residual networks, and a whole-map interpreter that knows nothing of rows,
+//! rings, packings or files; and a backend that tests look into.
+
+#![allow(unreachable_pub, reason = "the other files of the tests use it")]
+
+use brooklet::Shape;
+use brooklet::format::{LayerRecord, Operator, Packing, flags};
+use brooklet::kernels::{Backend, Isa};
+use brooklet::ops::conv::Conv;
+use brooklet::ops::softmax::Softmax;
+use brooklet::ops::{Rows, Shortcut};
+use brooklet::quant::{Multiplier, requantize, rounding_divide};
+use brooklet_plan::program::{Layer, Program, Table};
+use zerocopy::little_endian::{F32, I32, U16};
+
+/// How often a test tries: `many` times where `BROOKLET_THOROUGH` is set, as
+/// `cargo xtask test --all` does, else `few`.
+pub fn tries<T>(few: T, many: T) -> T {
+    if std::env::var_os("BROOKLET_THOROUGH").is_some() { many } else { few }
+}
+
+/// Numbers that look random (splitmix64).
+pub struct Generator(pub u64);
+
+impl Generator {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    fn chance(&mut self) -> bool {
+        self.below(2) == 0
+    }
+
+    pub fn int8(&mut self) -> i8 {
+        self.next() as i8
+    }
+}
+
+/// A backend, and what is done with each convolution and its row behind it; models have to lie at
+/// multiples of `ALIGN`.
+pub struct Watched<B, F, const ALIGN: usize = 1>(pub B, pub F);
+
+impl<B: Backend, F: Fn(&Conv<'_>, &mut [i8]), const ALIGN: usize> Backend for Watched<B, F, ALIGN> {
+    const ISA: &'static Isa = &Isa { align: ALIGN, ..*B::ISA };
+
+    fn runs(&self, packing: Packing) -> bool {
+        self.0.runs(packing)
+    }
+
+    fn conv(
+        &self,
+        conv: &Conv<'_>,
+        rows: &Rows<'_>,
+        shortcut: &Shortcut<'_>,
+        scratch: &mut [u8],
+        output: &mut [i8],
+    ) {
+        self.0.conv(conv, rows, shortcut, scratch, output);
+        (self.1)(conv, output);
+    }
+}
+
+/// A network that is built layer by layer.
+struct Builder {
+    program: Program,
+    g: Generator,
+}
+
+impl Builder {
+    fn shape(&self, layer: usize) -> Shape {
+        self.program.layers[layer].record.shape()
+    }
+
+    fn push(&mut self, operator: Operator, input: usize, shape: Shape) -> &mut Layer {
+        let index = self.program.layers.len();
+        let mut layer = Layer::new(format!("layer{index}"), operator, input, shape);
+        layer.record.scale = F32::new(0.05);
+        layer.record.zero_point = self.g.int8();
+        self.program.layers.push(layer);
+        &mut self.program.layers[index]
+    }
+
+    fn last(&self) -> usize {
+        self.program.layers.len() - 1
+    }
+
+    fn conv(&mut self, input: usize, outputs: u16, kernel: u8, stride: u8, pads: [u8; 4]) -> usize {
+        let from = self.shape(input);
+        let axis = |length: u16, a: u8, b: u8| {
+            (length + u16::from(a) + u16::from(b) - u16::from(kernel)) / u16::from(stride) + 1
+        };
+        let shape = Shape::new(
+            axis(from.rows, pads[0], pads[2]),
+            axis(from.columns, pads[1], pads[3]),
+            outputs,
+        );
+        let taps = usize::from(kernel).pow(2) * usize::from(from.channels);
+        let g = &mut self.g;
+        let weights: Vec<i8> =
+            (0..taps * usize::from(outputs)).map(|_| g.int8().max(-127)).collect();
+        let bias = (0..outputs).map(|_| g.below(4001) as i32 - 2000).collect();
+        let multipliers = (0..outputs)
+            .map(|_| {
+                let real = (0.5 + g.below(100) as f64 / 100.0) / (90.0 * (taps as f64).sqrt());
+                Multiplier::from_real(real).unwrap()
+            })
+            .collect();
+        let padding_values =
+            (input == 0 && g.chance()).then(|| (0..from.channels).map(|_| g.int8()).collect());
+        let clamp_min = if g.chance() { -128 } else { -100 };
+        let layer = self.push(Operator::Conv, input, shape);
+        layer.record.kernel = [kernel; 2];
+        layer.record.stride = [stride; 2];
+        layer.record.pads = pads;
+        layer.record.clamp_min = clamp_min;
+        layer.weights = weights;
+        layer.bias = bias;
+        layer.multipliers = multipliers;
+        layer.padding_values = padding_values;
+        self.last()
+    }
+
+    /// Joins the last layer, a convolution, with `shortcut`.
+    fn join(&mut self, shortcut: usize) {
+        let bits = self.g.below(13) as u8;
+        let unit = f64::from(1u32 << bits);
+        let (from, last) = (self.shape(shortcut), self.last());
+        let layer = &mut self.program.layers[last];
+        let to = layer.record.shape();
+        let table = (0..256).map(|q| (f64::from(q - 128) * 0.7 * unit) as i32).collect();
+        layer.table = Some(Table::Terms(table));
+        layer.record.join_bits = bits;
+        for multiplier in &mut layer.multipliers {
+            multiplier.shift += bits as i8;
+        }
+        set_shortcut(&mut layer.record, shortcut, from, to);
+    }
+
+    fn add(&mut self, input: usize, shortcut: usize) -> usize {
+        let (from, to) = (self.shape(shortcut), self.shape(input));
+        let term = |q: i32, factor: f64| (f64::from(q << 20) * factor) as i32;
+        let terms = |factor| (-100..156).map(move |q| term(q, factor));
+        let terms = terms(0.5).chain(terms(0.31)).collect();
+        let multiplier = Multiplier::from_real(1.0 / f64::from(1u32 << 19)).unwrap();
+        let layer = self.push(Operator::Add, input, to);
+        set_shortcut(&mut layer.record, shortcut, from, to);
+        layer.table = Some(Table::Terms(terms));
+        layer.record.set_multiplier(0, multiplier);
+        self.last()
+    }
+
+    fn batch_norm(&mut self, input: usize) -> usize {
+        let shape = self.shape(input);
+        let mut numbers = || self.g.int8();
+        let weights: Vec<i8> = (0..shape.channels).map(|_| numbers().max(-127)).collect();
+        let bias = weights.iter().map(|_| 50 * i32::from(numbers())).collect();
+        let zero_point = numbers();
+        let layer = self.push(Operator::BatchNorm, input, shape);
+        let multiplier = Multiplier::from_real(0.01).unwrap();
+        layer.multipliers = vec![multiplier; weights.len()];
+        (layer.weights, layer.bias, layer.record.zero_point) = (weights, bias, zero_point);
+        self.last()
+    }
+
+    /// A residual block; returns its output.
+    fn block(&mut self, input: usize) -> usize {
+        let from = self.shape(input);
+        let shrink = from.rows > 3 && from.columns > 3 && self.g.below(3) == 0;
+        let pads = match (shrink, self.g.chance()) {
+            (true, true) if from.rows.is_multiple_of(2) && from.columns.is_multiple_of(2) => {
+                [0, 0, 1, 1]
+            }
+            _ => [1; 4],
+        };
+        let stride = if shrink { 2 } else { 1 };
+        let grow = if shrink { 1 + self.g.below(3) as u16 } else { 0 };
+        let outputs = from.channels + grow;
+        let shortcut = match self.g.below(3) {
+            // A projection, where one of its size comes out alike.
+            0 if pads == [1; 4] || shrink => Some(self.conv(input, outputs, 1, stride, [0; 4])),
+            _ => None,
+        };
+        // Pre-activation: a batch norm before the block.
+        let mut inner = if self.g.below(3) == 0 { self.batch_norm(input) } else { input };
+        let length = 1 + self.g.below(3);
+        for i in 0..length {
+            let (stride, pads) = if i == 0 { (stride, pads) } else { (1, [1; 4]) };
+            inner = self.conv(inner, outputs, 3, stride, pads);
+        }
+        let shortcut = shortcut.unwrap_or(input);
+        if self.g.chance() {
+            self.join(shortcut);
+            inner
+        } else {
+            self.add(inner, shortcut)
+        }
+    }
+}
+
+fn set_shortcut(record: &mut LayerRecord, shortcut: usize, from: Shape, to: Shape) {
+    record.shortcut = U16::new(shortcut as u16);
+    record.shortcut_stride = if from.rows == to.rows { 1 } else { 2 };
+    record.shortcut_channels_before = U16::new((to.channels - from.channels) / 2);
+}
+
+/// A residual network of `blocks` blocks, of random shapes and numbers.
+pub fn network(seed: u64, blocks: usize) -> Program {
+    let mut b = Builder { program: Program::default(), g: Generator(seed) };
+    let (rows, columns) = (5 + b.g.below(9) as u16, 5 + b.g.below(9) as u16);
+    let shape = Shape::new(rows, columns, 1 + b.g.below(3) as u16);
+    let table: Vec<i8> = (0..256 * usize::from(shape.channels)).map(|_| b.g.int8()).collect();
+    let with_table = b.g.chance();
+    let input = b.push(Operator::Input, 0, shape);
+    input.table = with_table.then_some(Table::Pixels(table));
+    let channels = 1 + b.g.below(5) as u16;
+    let mut stream = match b.g.below(3) {
+        0 => b.conv(0, channels, 5, 1, [2; 4]),
+        1 => b.conv(0, channels, 1, 1, [0; 4]),
+        _ => b.conv(0, channels, 3, 1, [1; 4]),
+    };
+    if b.g.below(3) == 0 {
+        let from = b.shape(stream);
+        let (zero_point, scale) = {
+            let record = &b.program.layers[stream].record;
+            (record.zero_point, record.scale)
+        };
+        let halve = |n: u16| (n + 2 - 3) / 2 + 1;
+        let shape = Shape::new(halve(from.rows), halve(from.columns), from.channels);
+        let pool = b.push(Operator::MaxPool, stream, shape);
+        (pool.record.kernel, pool.record.stride, pool.record.pads) = ([3; 2], [2; 2], [1; 4]);
+        (pool.record.zero_point, pool.record.scale) = (zero_point, scale);
+        stream = b.last();
+    }
+    for _ in 0..blocks {
+        stream = b.block(stream);
+    }
+    let from = b.shape(stream);
+    let own_scale = b.g.chance();
+    let zero_point = b.program.layers[stream].record.zero_point;
+    let pool = b.push(Operator::AveragePool, stream, Shape::new(1, 1, from.channels));
+    if own_scale {
+        let real = 1.7 / (f64::from(from.rows) * f64::from(from.columns));
+        pool.record.set_multiplier(0, Multiplier::from_real(real.min(0.9)).unwrap());
+    } else {
+        pool.record.zero_point = zero_point;
+    }
+    let classes = 2 + b.g.below(9) as u16;
+    let pooled = b.last();
+    let logits = b.conv(pooled, classes, 1, 1, [0; 4]);
+    b.program.layers[logits].record.flags |= flags::FULLY_CONNECTED;
+    b.program.logits = logits;
+    if b.g.chance() {
+        let multiplier = Multiplier::from_real(0.1 * f64::from(1u32 << 26)).unwrap();
+        let softmax = b.push(Operator::Softmax, logits, Shape::new(1, 1, classes));
+        softmax.record.set_multiplier(0, multiplier);
+        softmax.record.diff_min = I32::new(Softmax::smallest_difference(multiplier));
+    }
+    b.program
+}
+
+/// The network with the upper four bits of its convolutions' weights, in that packing.
+pub fn in_four_bits(mut program: Program, packing: Packing) -> Program {
+    for layer in &mut program.layers {
+        if layer.record.operator() == Operator::Conv {
+            layer.weights.iter_mut().for_each(|weight| *weight >>= 4);
+        }
+    }
+    program.packed(packing)
+}
+
+/// The network with some of its tensors in int16, and multipliers to suit.
+pub fn with_int16(mut program: Program, seed: u64) -> Program {
+    let mut g = Generator(seed ^ 0x1616);
+    let mut int16: Vec<bool> = Vec::new();
+    for index in 0..program.layers.len() {
+        let [input, shortcut] = {
+            let record = &program.layers[index].record;
+            [Some(usize::from(record.input.get())), record.shortcut()]
+        };
+        let is = |of: Option<usize>| of.is_some_and(|of| of < index && int16[of]);
+        let [from, beside] = [input, shortcut].map(is);
+        let (zero_point, scale) = {
+            let record = &program.layers[input.unwrap()].record;
+            (record.zero_point, record.scale)
+        };
+        let layer = &mut program.layers[index];
+        let own = match layer.record.operator() {
+            Operator::Input | Operator::Softmax => false,
+            Operator::MaxPool => from,
+            _ => g.chance(),
+        };
+        int16.push(own);
+        if layer.record.operator() == Operator::MaxPool {
+            (layer.record.zero_point, layer.record.scale) = (zero_point, scale);
+        }
+        if !(own || from || beside) {
+            continue;
+        }
+        layer.record.flags |= flags::WIDE;
+        if own {
+            layer.record.flags |= flags::INT16;
+            layer.record.zero_point = 0;
+        }
+        let finer = |is: bool| if is { 8 } else { 0 };
+        let unit = |finer: i32| f64::from(finer).exp2();
+        // As many extra bits as leave room for them.
+        let bits = layer.record.join_bits.min(6);
+        let fewer = i32::from(layer.record.join_bits - bits);
+        if shortcut.is_some() {
+            layer.record.join_bits = bits;
+            layer.table = None;
+            let real = 0.7 * unit(finer(own) - finer(beside) + i32::from(bits));
+            layer.record.set_multiplier(0, Multiplier::from_real(real).unwrap());
+        }
+        for multiplier in &mut layer.multipliers {
+            multiplier.shift += (finer(own) - finer(from) - fewer) as i8;
+        }
+        match layer.record.operator() {
+            Operator::Add => {
+                let real = 0.9 * unit(finer(own) - finer(from) + i32::from(bits));
+                layer.record.set_multiplier(1, Multiplier::from_real(real).unwrap());
+            }
+            Operator::AveragePool => {
+                let shape = program.layers[input.unwrap()].record.shape();
+                let pixels = f64::from(shape.rows) * f64::from(shape.columns);
+                let real = 1.7 / pixels * unit(finer(own) - finer(from));
+                let multiplier = Multiplier::from_real(real).unwrap();
+                program.layers[index].record.set_multiplier(0, multiplier);
+            }
+            Operator::Softmax => {
+                let multiplier = Multiplier::from_real(0.1 * unit(26 - finer(from))).unwrap();
+                layer.record.set_multiplier(0, multiplier);
+                layer.record.diff_min = I32::new(Softmax::smallest_difference(multiplier));
+            }
+            _ => {}
+        }
+    }
+    program
+}
+
+/// A sum times a multiplier, rounded once, half up; in as many bits as it takes.
+fn rounded_once(value: i64, multiplier: Multiplier) -> i64 {
+    let product = i128::from(value) * i128::from(multiplier.mantissa.to_bits());
+    let bits = 31 - i32::from(multiplier.shift);
+    ((product + (1 << (bits - 1))) >> bits) as i64
+}
+
+/// An image of noise for the network.
+pub fn image(program: &Program, seed: u64) -> Vec<u8> {
+    let mut g = Generator(seed);
+    (0..program.layers[0].record.shape().bytes()).map(|_| g.int8() as u8).collect()
+}
+
+/// All tensors of the network for an image, each whole.
+pub fn interpret(program: &Program, image: &[u8]) -> Vec<Vec<i16>> {
+    let mut tensors: Vec<Vec<i16>> = Vec::new();
+    for layer in &program.layers {
+        let record = &layer.record;
+        let shape = record.shape();
+        let from = &program.layers[record.input.get() as usize].record;
+        let input = tensors.get(record.input.get() as usize);
+        let at = |y: i64, x: i64, c: usize| -> Option<i16> {
+            let (rows, columns) = (i64::from(from.rows.get()), i64::from(from.columns.get()));
+            let inside = (0..rows).contains(&y) && (0..columns).contains(&x);
+            let index = (y * columns + x) * i64::from(from.channels.get()) + c as i64;
+            inside.then(|| input.unwrap()[index as usize])
+        };
+        let shortcut = |y: usize, x: usize, c: usize| -> i16 {
+            let of = record.shortcut().unwrap();
+            let operand = &program.layers[of].record;
+            let (shape, stride) = (operand.shape(), usize::from(record.shortcut_stride));
+            let channel = c.checked_sub(usize::from(record.shortcut_channels_before.get()));
+            match channel.filter(|&c| c < usize::from(shape.channels)) {
+                Some(c) => {
+                    let pixel = y * stride * usize::from(shape.columns) + x * stride;
+                    tensors[of][pixel * usize::from(shape.channels) + c]
+                }
+                None => operand.zero_point.into(),
+            }
+        };
+        let (min, max) = (i64::from(record.clamp_min), i64::from(record.clamp_max));
+        let int16 = record.flags & flags::INT16 != 0;
+        let wide = record.flags & flags::WIDE != 0;
+        let (min, max) = if int16 { (256 * min, 256 * max + 255) } else { (min, max) };
+        let clamp64 = |value: i64| value.clamp(min, max) as i16;
+        let clamp = |value: i32| clamp64(value.into());
+        // What ends a layer that reads or makes int16: a shortcut, if there is one, and a rounding.
+        let finish = |acc: i64, multiplier: Multiplier, y: usize, x: usize, c: usize| -> i16 {
+            let mut sum = rounded_once(acc, multiplier);
+            if let Some(of) = record.shortcut() {
+                let zero = i64::from(program.layers[of].record.zero_point);
+                sum += rounded_once(i64::from(shortcut(y, x, c)) - zero, record.multiplier(0));
+                let steps = i64::from(1u32 << record.join_bits);
+                sum = (sum + steps / 2).div_euclid(steps);
+            }
+            clamp64(sum + i64::from(record.zero_point))
+        };
+        let mut output = Vec::with_capacity(shape.bytes());
+        for y in 0..usize::from(shape.rows) {
+            for x in 0..usize::from(shape.columns) {
+                for c in 0..usize::from(shape.channels) {
+                    let pixel = || y * usize::from(shape.columns) + x;
+                    output.push(match record.operator() {
+                        Operator::Input => {
+                            let byte = image[pixel() * usize::from(shape.channels) + c];
+                            match &layer.table {
+                                Some(Table::Pixels(t)) => t[256 * c + usize::from(byte)].into(),
+                                _ => i16::from(byte) - 128,
+                            }
+                        }
+                        Operator::Conv => {
+                            let mut acc = i64::from(layer.bias[c]);
+                            let inputs = usize::from(from.channels.get());
+                            let [kh, kw] = record.kernel.map(usize::from);
+                            for ky in 0..kh {
+                                for kx in 0..kw {
+                                    for i in 0..inputs {
+                                        let yy = (y * usize::from(record.stride[0]) + ky) as i64
+                                            - i64::from(record.pads[0]);
+                                        let xx = (x * usize::from(record.stride[1]) + kx) as i64
+                                            - i64::from(record.pads[1]);
+                                        let outside = layer
+                                            .padding_values
+                                            .as_ref()
+                                            .map_or(from.zero_point, |values| values[i]);
+                                        let value = at(yy, xx, i).unwrap_or(outside.into());
+                                        let tap = ((c * kh + ky) * kw + kx) * inputs + i;
+                                        acc += i64::from(layer.weights[tap]) * i64::from(value);
+                                    }
+                                }
+                            }
+                            if wide {
+                                output.push(finish(acc, layer.multipliers[c], y, x, c));
+                                continue;
+                            }
+                            let value = requantize(acc as i32, layer.multipliers[c]);
+                            match &layer.table {
+                                Some(Table::Terms(table)) => {
+                                    let q = i32::from(shortcut(y, x, c)) + 128;
+                                    clamp((value + table[q as usize]) >> record.join_bits)
+                                }
+                                _ => clamp(value + i32::from(record.zero_point)),
+                            }
+                        }
+                        Operator::Add if wide => {
+                            let value = i64::from(at(y as i64, x as i64, c).unwrap());
+                            let centred = value - i64::from(from.zero_point);
+                            finish(centred, record.multiplier(1), y, x, c)
+                        }
+                        Operator::Add => {
+                            let Some(Table::Terms(terms)) = &layer.table else { panic!() };
+                            let a = i32::from(at(y as i64, x as i64, c).unwrap()) + 128;
+                            let b = i32::from(shortcut(y, x, c)) + 256 + 128;
+                            let sum = terms[a as usize] + terms[b as usize];
+                            let zero_point = i32::from(record.zero_point);
+                            clamp(requantize(sum, record.multiplier(0)) + zero_point)
+                        }
+                        Operator::MaxPool => {
+                            let [top, left, ..] = record.pads.map(i64::from);
+                            let window = (0..i64::from(record.kernel[0])).flat_map(|ky| {
+                                (0..i64::from(record.kernel[1])).map(move |kx| (ky, kx))
+                            });
+                            let [sy, sx] = record.stride.map(i64::from);
+                            let values = window.filter_map(|(ky, kx)| {
+                                at(y as i64 * sy + ky - top, x as i64 * sx + kx - left, c)
+                            });
+                            clamp(i32::from(values.max().unwrap()))
+                        }
+                        Operator::AveragePool => {
+                            let channels = usize::from(shape.channels);
+                            let values = input.unwrap().iter().skip(c).step_by(channels);
+                            let sum: i32 = values.clone().map(|&q| i32::from(q)).sum();
+                            let n = values.count() as i32;
+                            let multiplier = record.multiplier(0);
+                            if wide {
+                                let zeros = n * i32::from(from.zero_point);
+                                output.push(finish(i64::from(sum - zeros), multiplier, y, x, c));
+                                continue;
+                            }
+                            if multiplier.mantissa.to_bits() == 0 {
+                                clamp(rounding_divide(sum, n as u32))
+                            } else {
+                                let centred = sum - n * i32::from(from.zero_point);
+                                clamp(
+                                    requantize(centred, multiplier) + i32::from(record.zero_point),
+                                )
+                            }
+                        }
+                        Operator::BatchNorm => {
+                            let value = i32::from(at(y as i64, x as i64, c).unwrap());
+                            let acc = layer.bias[c] + i32::from(layer.weights[c]) * value;
+                            if wide {
+                                output.push(finish(acc.into(), layer.multipliers[c], y, x, c));
+                                continue;
+                            }
+                            let value = requantize(acc, layer.multipliers[c]);
+                            clamp(value + i32::from(record.zero_point))
+                        }
+                        Operator::Softmax => {
+                            let softmax = Softmax {
+                                multiplier: record.multiplier(0),
+                                diff_min: record.diff_min.get(),
+                            };
+                            let mut values = vec![0; usize::from(shape.channels)];
+                            let numbers = input.unwrap().iter().map(|&q| i32::from(q));
+                            softmax.run_on(numbers, &mut values);
+                            values[c].into()
+                        }
+                    });
+                }
+            }
+        }
+        tensors.push(output);
+    }
+    tensors
+}
+
+/// A model file of a network, and its bytes.
+pub fn model_file(program: &Program) -> Vec<u8> {
+    let plan = brooklet_plan::plan::plan(program, brooklet_plan::plan::Goal::Size)
+        .expect("a residual network can be cut");
+    program.write(&plan)
+}
+
+/// The file with the right checksum for what it holds.
+pub fn sealed(mut file: Vec<u8>) -> Vec<u8> {
+    if file.len() >= 20 {
+        let crc = brooklet::format::crc(&file[20..]);
+        file[16..20].copy_from_slice(&crc.to_le_bytes());
+    }
+    file
+}

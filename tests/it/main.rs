@@ -1,0 +1,10 @@
+//! The tests of the core: one program, so that what they share is compiled and linked once.
+
+mod backends;
+mod common;
+mod format;
+mod hostile;
+mod networks;
+mod planner;
+mod self_test;
+mod weights;

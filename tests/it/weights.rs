@@ -1,0 +1,93 @@
+//! Packed weights are checked to be the form of int8 that their packing has.
+
+use crate::common::{in_four_bits, model_file, network, sealed};
+use brooklet::format::{LayerRecord, Packing};
+use brooklet::{Error, Fault, Model};
+use brooklet_plan::program::Program;
+
+#[test]
+fn transformed_weights_are_checked() {
+    for packing in [Packing::Winograd, Packing::HwioTiles] {
+        let program = network(8, 3).packed(packing);
+        let file = model_file(&program);
+        let model = Model::parse(&file).unwrap();
+        let transformed = |layer: &LayerRecord| layer.packing() == packing;
+        let layer = model.layers().iter().position(transformed).unwrap();
+        let at = model.layer(layer).weights.get() as usize;
+        for byte in 0..16 {
+            // Of the first position, kernel row and channels: any other number is no transform,
+            // and what fills input channels up is zero.
+            let mut broken = file.clone();
+            broken[at + byte] ^= 1;
+            let fault = Model::parse(&sealed(broken)).map(|_| ());
+            let channels = model.layer(layer).channels.get();
+            let beside = if packing == Packing::HwioTiles { channels } else { 4 };
+            let channel = byte as u16 / 4 % beside;
+            let error = Error::Layer { layer: layer as u16, fault: Fault::Transform { channel } };
+            let there = channel < channels;
+            let expected = if there { Err(error) } else { Ok(()) };
+            assert_eq!(fault, expected, "{packing:?}, byte {byte}");
+        }
+    }
+}
+
+#[test]
+fn what_fills_pairs_up_is_zero() {
+    for packing in [Packing::Pairs, Packing::WidePairs] {
+        let program = network(8, 3).packed(packing);
+        let file = model_file(&program);
+        let model = Model::parse(&file).unwrap();
+        let taps = |layer: &LayerRecord| {
+            usize::from(layer.kernel[1]) * usize::from(model.input_of(layer).channels.get())
+        };
+        let odd =
+            |layer: &LayerRecord| layer.packing() == packing && !taps(layer).is_multiple_of(4);
+        let layer = model.layers().iter().position(odd).unwrap();
+        // What fills up the first kernel row of channel 0: as a7 in the packing's documentation.
+        let (width, from_end) = if packing == Packing::Pairs { (1, 2) } else { (2, 6) };
+        let row = 2 * width * taps(model.layer(layer)).next_multiple_of(4);
+        let mut broken = file.clone();
+        broken[model.layer(layer).weights.get() as usize + row - from_end] ^= 1;
+        let fault = Model::parse(&sealed(broken)).map(|_| ());
+        assert!(
+            matches!(fault, Err(Error::Layer { fault: Fault::Transform { .. }, .. })),
+            "{packing:?}: {fault:?}"
+        );
+    }
+}
+
+/// In a layer whose kernel rows are filled up, every half of every byte that is no weight is
+/// checked: whatever is accepted is a file of the same program.
+#[test]
+fn what_fills_weights_in_four_bits_up_is_zero() {
+    for packing in [Packing::Pairs4, Packing::Eights4, Packing::Vectors4, Packing::Hwio4] {
+        let program = in_four_bits(network(8, 3), packing);
+        let file = model_file(&program);
+        let model = Model::parse(&file).unwrap();
+        let odd = |layer: &LayerRecord| {
+            let inputs = usize::from(model.input_of(layer).channels.get());
+            layer.packing() == packing && !(usize::from(layer.kernel[1]) * inputs).is_multiple_of(2)
+        };
+        let layer = model.layers().iter().position(odd).unwrap();
+        let record = model.layer(layer);
+        let inputs = usize::from(model.input_of(record).channels.get());
+        let kernel = [usize::from(record.kernel[0]), usize::from(record.kernel[1]) * inputs];
+        let channels = usize::from(record.channels.get());
+        let (mut refused, mut weights) = (0, 0);
+        for half in 0..2 * packing.bytes(channels, kernel) {
+            let mut broken = file.clone();
+            broken[record.weights.get() as usize + half / 2] ^= 1 << (4 * (half % 2));
+            match Model::parse(&sealed(broken)) {
+                Err(Error::Layer { fault: Fault::Transform { .. }, .. }) => refused += 1,
+                Err(error) => panic!("{packing:?}: {error}"),
+                Ok(changed) => {
+                    let differs = Program::read(&changed).layers[layer].weights
+                        != program.layers[layer].weights;
+                    weights += usize::from(differs);
+                }
+            }
+        }
+        assert_eq!(weights, channels * kernel[0] * kernel[1], "{packing:?}");
+        assert!(refused >= channels * kernel[0], "{packing:?}: {refused}");
+    }
+}

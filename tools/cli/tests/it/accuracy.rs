@@ -1,0 +1,291 @@
+//! Real networks and real images, made by others: what comes out is counted, not assumed.
+//!
+//! The files are looked for in `../shared/data` beside the checkout, or where `BROOKLET_DATA`
+//! says; without them these tests say so and pass.
+
+use std::path::{Path, PathBuf};
+
+use brooklet_cli::commands::{self, Output};
+use brooklet_plan::model_file::{Answer, HostBackend, ModelFile};
+use brooklet_quantize::data::Dataset;
+use brooklet_quantize::evaluate;
+use brooklet_quantize::evaluate::FloatAnswers;
+use clap::Parser;
+use ndarray::{Array1, Array2};
+use ndarray_npy::read_npy;
+
+const NORMALIZED: [&str; 4] = ["--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225"];
+
+/// A file of the shared data; says loudly when there is none.
+fn shared(path: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os("BROOKLET_DATA").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"),
+        PathBuf::from,
+    );
+    let file = folder.join(path);
+    if file.is_file() {
+        return Some(file);
+    }
+    // Past the capture of the test harness, so that a run without data is seen to be one.
+    use std::io::Write;
+    let _ = writeln!(
+        std::io::stderr().lock(),
+        "\nSKIPPED: {} is not there; BROOKLET_DATA names the folder of shared data\n",
+        file.display(),
+    );
+    None
+}
+
+/// `brooklet quantize` with these arguments: the model file.
+fn quantize(network: &Path, arguments: &[&str]) -> ModelFile {
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: commands::quantize::Args,
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model.brook");
+    let (network, output) = (network.to_str().unwrap(), model.to_str().unwrap());
+    let fixed = ["quantize", network, "-o", output];
+    let cli = Cli::parse_from(fixed.iter().chain(arguments));
+    commands::quantize::run(&cli.args, Output { json: true }).unwrap();
+    ModelFile::open(&model).unwrap()
+}
+
+/// The model's answers for the first `count` test images.
+fn answers(model: &ModelFile, backend: HostBackend, count: usize) -> Vec<(Answer, Option<usize>)> {
+    let images = shared("cifar10/test_first5000.bin").unwrap();
+    let data = Dataset::open(images.to_str().unwrap(), model.input(), &model.preprocess()).unwrap();
+    let simulator = model.simulator(backend).unwrap();
+    evaluate::answers(&simulator, &data, 0..count, || {}).unwrap()
+}
+
+/// The number of these images that a backend answers for: the reference is slow, and the others are
+/// compared with it elsewhere.
+fn in_time(backend: HostBackend, images: usize) -> usize {
+    match backend {
+        HostBackend::Reference => images / 100,
+        HostBackend::Portable => images / 20,
+        _ => images,
+    }
+}
+
+/// Numbers in which the answers differ from an expected file.
+fn differences(
+    answers: &[(Answer, Option<usize>)],
+    of: impl Fn(&Answer) -> &[i16],
+    expected: &Path,
+) -> usize {
+    let expected: Array2<i8> = read_npy(expected).unwrap();
+    assert!(answers.len() <= expected.nrows());
+    answers
+        .iter()
+        .zip(expected.outer_iter())
+        .map(|((answer, _), row)| {
+            of(answer).iter().zip(row).filter(|&(&a, &b)| a != i16::from(b)).count()
+        })
+        .sum()
+}
+
+#[test]
+fn mlperf_resnet8_is_what_tflite_micro_computes() {
+    mlperf_resnet8_is_exact(in_time);
+}
+
+#[test]
+#[ignore = "minutes: cargo xtask test --all"]
+fn mlperf_resnet8_is_what_tflite_micro_computes_on_all_images() {
+    mlperf_resnet8_is_exact(|_, images| images);
+}
+
+/// Compares each backend's answers, for as many images as `count` says.
+fn mlperf_resnet8_is_exact(count: impl Fn(HostBackend, usize) -> usize) {
+    let (Some(network), Some(logits), Some(softmax)) = (
+        shared("models/mlperf_resnet8_int8.tflite"),
+        shared("expected/mlperf_resnet8_int8_logits_5000_tflm.npy"),
+        shared("expected/mlperf_resnet8_int8_softmax_5000_tflm.npy"),
+    ) else {
+        return;
+    };
+    let model = quantize(&network, &[]);
+    for backend in HostBackend::of_this_machine() {
+        let answers = answers(&model, backend, count(backend, 5000));
+        assert_eq!(differences(&answers, |a| &a.logits, &logits), 0, "{backend:?}");
+        assert_eq!(differences(&answers, |a| &a.output, &softmax), 0, "{backend:?}");
+    }
+}
+
+#[test]
+fn tensorflow_resnet20_is_what_tflite_micro_computes() {
+    tensorflow_resnet20_is_exact(in_time);
+}
+
+#[test]
+#[ignore = "minutes: cargo xtask test --all"]
+fn tensorflow_resnet20_is_what_tflite_micro_computes_on_all_images() {
+    tensorflow_resnet20_is_exact(|_, images| images);
+}
+
+/// Compares each backend's answers, for as many images as `count` says.
+fn tensorflow_resnet20_is_exact(count: impl Fn(HostBackend, usize) -> usize) {
+    let (Some(network), Some(logits)) = (
+        shared("models/resnet20_tensorflow_int8.tflite"),
+        shared("expected/resnet20_tensorflow_int8_logits_1000_tflm.npy"),
+    ) else {
+        return;
+    };
+    let model = quantize(&network, &NORMALIZED);
+    for backend in HostBackend::of_this_machine() {
+        let answers = answers(&model, backend, count(backend, 1000));
+        assert_eq!(differences(&answers, |a| &a.logits, &logits), 0, "{backend:?}");
+    }
+}
+
+/// ONNX Runtime's own kernels reach 91.69 % and 99.17 % on all 10,000, 29.7 dB.
+#[test]
+fn onnxruntime_resnet20_is_as_good_as_there() {
+    let (Some(network), Some(best), Some(logits)) = (
+        shared("models/resnet20_onnxruntime_qdq_int8.onnx"),
+        shared("expected/resnet20_float_argmax_5000.npy"),
+        shared("expected/resnet20_float_logits_1000.npy"),
+    ) else {
+        return;
+    };
+    let model = quantize(&network, &NORMALIZED);
+    let answers = answers(&model, HostBackend::Auto, 5000);
+    let best: Array1<u8> = read_npy(best).unwrap();
+    let best = FloatAnswers::Best(best.iter().map(|&class| class.into()).collect());
+    let logits = FloatAnswers::Logits(read_npy(logits).unwrap());
+    let quantization = model.model().logits_quantization();
+    let score =
+        |answers, float| evaluate::score(answers, Some(float), |q| quantization.dequantize(q), 0.0);
+    let all = score(&answers, &best);
+    let decibels = score(&answers[..1000], &logits).sqnr_db.unwrap();
+    println!("{all:?}, {decibels:.2} dB");
+    assert!(all.top1.unwrap() >= 0.9126 && all.agreement.unwrap() >= 0.99, "{all:?}");
+    assert!((29.2..30.2).contains(&decibels), "{decibels} dB");
+}
+
+/// Quantizes each file of a network, and counts: files with the batch norms apart give one
+/// model file, those folded by an exporter the same figures.
+fn quantized_agrees_with_float(network: &str, apart: &[&str], folded: &[&str]) {
+    let (Some(calibration), Some(best), Some(logits)) = (
+        shared("cifar10/calib_train_1000.bin"),
+        shared(&format!("expected/{network}_float_argmax_5000.npy")),
+        shared(&format!("expected/{network}_float_logits_1000.npy")),
+    ) else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let ranges = folder.path().join("ranges.json");
+    // The ranges are measured once: they belong to the network, not to the file.
+    let model = |file: &&str| {
+        let file = shared(&format!("models/{file}")).expect("the data is whole");
+        let ranges = ranges.to_str().unwrap();
+        let calibration = match Path::new(ranges).exists() {
+            true => vec!["--ranges", ranges, "--arch", network],
+            false => {
+                let data = calibration.to_str().unwrap();
+                let fast = ["--effort", "fast", "--calibrate", data, "--save-ranges", ranges];
+                [&fast[..], &["--arch", network]].concat()
+            }
+        };
+        quantize(&file, &[&calibration[..], &NORMALIZED].concat())
+    };
+    let apart: Vec<ModelFile> = apart.iter().map(model).collect();
+    for other in &apart[1..] {
+        assert_eq!(other.bytes(), apart[0].bytes(), "{}", other.path().display());
+    }
+    let best: Array1<u8> = read_npy(best).unwrap();
+    let best = FloatAnswers::Best(best.iter().map(|&class| class.into()).collect());
+    let logits = FloatAnswers::Logits(read_npy(logits).unwrap());
+    for model in apart.into_iter().take(1).chain(folded.iter().map(model)) {
+        let answers = answers(&model, HostBackend::Auto, 5000);
+        let quantization = model.model().logits_quantization();
+        let score = |answers, float| {
+            evaluate::score(answers, Some(float), |q| quantization.dequantize(q), 0.0)
+        };
+        let agreement = score(&answers, &best).agreement.unwrap();
+        let decibels = score(&answers[..1000], &logits).sqnr_db.unwrap();
+        println!("{network}: agreement {agreement:.4}, {decibels:.2} dB");
+        assert!(agreement >= 0.991, "{network}: agreement {agreement}");
+        assert!(decibels >= 29.0, "{network}: {decibels} dB");
+    }
+}
+
+/// What learned rounding reaches, from all the calibration images and from a few.
+#[test]
+fn resnet20_learns() {
+    let (Some(network), Some(data), Some(logits)) = (
+        shared("models/resnet20.safetensors"),
+        shared("cifar10/calib_train_1000.bin"),
+        shared("expected/resnet20_float_logits_1000.npy"),
+    ) else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let few = folder.path().join("few.bin");
+    std::fs::write(&few, &std::fs::read(&data).unwrap()[..32 * 3073]).unwrap();
+    let logits = FloatAnswers::Logits(read_npy(logits).unwrap());
+    for (data, needed) in [(&data, 34.3), (&few, 32.0)] {
+        let data = data.to_str().unwrap();
+        let options = ["--arch", "resnet20", "--calibrate", data];
+        let model = quantize(&network, &[&options[..], &NORMALIZED].concat());
+        let quantization = model.model().logits_quantization();
+        let answers = answers(&model, HostBackend::Auto, 1000);
+        let score = evaluate::score(&answers, Some(&logits), |q| quantization.dequantize(q), 0.0);
+        let decibels = score.sqnr_db.unwrap();
+        println!("{data}: {decibels:.2} dB");
+        assert!(decibels >= needed, "{data}: {decibels} dB");
+    }
+}
+
+/// Weights in four bits lose next to nothing, where their rounding is learned.
+#[test]
+fn resnet20_learns_in_four_bits() {
+    let (Some(network), Some(data), Some(best)) = (
+        shared("models/resnet20.safetensors"),
+        shared("cifar10/calib_train_1000.bin"),
+        shared("expected/resnet20_float_argmax_5000.npy"),
+    ) else {
+        return;
+    };
+    let options = ["--arch", "resnet20", "--calibrate", data.to_str().unwrap(), "--weights", "4"];
+    let model = quantize(&network, &[&options[..], &NORMALIZED].concat());
+    // Of 272,474 weights, 1,072 are in the first layer and the last.
+    assert!(model.bytes().len() < 160_000, "{} bytes", model.bytes().len());
+    let best: Array1<u8> = read_npy(best).unwrap();
+    let best: Vec<usize> = best.iter().map(|&class| class.into()).collect();
+    let answers = answers(&model, HostBackend::Auto, 5000);
+    let right = |(answer, float): (&(Answer, Option<usize>), &usize)| answer.1 == Some(*float);
+    let float = answers.iter().zip(&best).filter(|&both| right(both)).count();
+    assert_eq!(float, 4574, "what the float network has right");
+    let score = evaluate::score(&answers, Some(&FloatAnswers::Best(best)), f32::from, 0.0);
+    let (top1, agreement) = (score.top1.unwrap(), score.agreement.unwrap());
+    println!("in four bits: top-1 {top1:.4}, agreement {agreement:.4}");
+    assert!(top1 >= 0.9148 - 0.005, "top-1 {top1}");
+    assert!(agreement >= 0.97, "agreement {agreement}");
+}
+
+#[test]
+fn resnet20_agrees_with_float() {
+    quantized_agrees_with_float(
+        "resnet20",
+        &[
+            "resnet20.safetensors",
+            "resnet20-12fca82f.th",
+            "resnet20_opset17_bn.onnx",
+            "resnet20_torchscript_opset17_bn.onnx",
+        ],
+        &["resnet20_torchscript_opset17_folded.onnx", "resnet20_torch2.15_default.onnx"],
+    );
+}
+
+#[test]
+fn resnet56_agrees_with_float() {
+    quantized_agrees_with_float(
+        "resnet56",
+        &["resnet56.safetensors", "resnet56_opset17_bn.onnx"],
+        &[],
+    );
+}

@@ -1,0 +1,378 @@
+//! Every board computes what the host computes, and what the outside world expects, byte for
+//! byte.
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use brooklet_firmware::cycles::{Share, estimate};
+use brooklet_firmware::{Board, FirmwareError, Options, Registry, Spec};
+use brooklet_import as import;
+use brooklet_import::Imported;
+use brooklet_plan::model_file::{Answer, HostBackend, ModelFile};
+use brooklet_plan::packing::{Kernels, packed_into};
+use brooklet_plan::plan::{Goal, plan};
+use brooklet_plan::preprocessing::to_record;
+use brooklet_plan::program::Program;
+use brooklet_plan::self_test::build;
+use brooklet_plan::test_image::TestImage;
+use brooklet_quantize::data::{Dataset, Preprocess};
+use brooklet_quantize::lower::int8::lower;
+use ndarray::Array2;
+use ndarray_npy::read_npy;
+
+/// Images of each network that every board classifies.
+const IMAGES: usize = 20;
+
+/// RAM of boards on which every network here runs, and the suite.
+const AMPLE: u32 = 1 << 17;
+
+/// Runs `test` for every board of the checkout with at least this much RAM, several at once; if
+/// `BROOKLET_BOARD` names one, for that alone.
+fn on_boards_with(ram_bytes: u32, test: impl Fn(&Registry, &Spec) + Sync) {
+    let registry = Registry::find().unwrap();
+    assert!(registry.boards().len() >= 9);
+    let only = std::env::var("BROOKLET_BOARD").ok();
+    let wanted = |spec: &&Spec| {
+        spec.ram.bytes >= ram_bytes && only.as_ref().is_none_or(|name| *name == spec.name)
+    };
+    std::thread::scope(|scope| {
+        for spec in registry.boards().iter().filter(wanted) {
+            scope.spawn(|| test(&registry, spec));
+        }
+    });
+}
+
+/// A board with the model, packed for its kernels.
+fn start(
+    registry: &Registry,
+    spec: &Spec,
+    file: &ModelFile,
+) -> Result<Board, brooklet_firmware::FirmwareError> {
+    let folder = tempfile::tempdir().unwrap();
+    let packed = packed_into(folder.path(), spec, file).unwrap();
+    Board::start(registry, spec, packed.as_ref().unwrap_or(file).path(), &mut report)
+}
+
+fn report(line: &str) {
+    eprintln!("{line}");
+}
+
+/// The board's answers for the first images of a data set.
+fn board_answers(
+    registry: &Registry,
+    spec: &Spec,
+    file: &ModelFile,
+    data: &Dataset,
+) -> Vec<Answer> {
+    let mut board = start(registry, spec, file).unwrap();
+    let row = file.model().input().row_bytes();
+    let answers = (0..IMAGES)
+        .map(|index| {
+            let pixels = data.get(index).unwrap().pixels;
+            let pixels = pixels.as_standard_layout();
+            let answer = board.link().infer(pixels.as_slice().unwrap().chunks(row)).unwrap();
+            file.answer(&answer.logits, &answer.output)
+        })
+        .collect();
+    let stack = board.link().profile().unwrap().stack_bytes;
+    let kept = spec.stack_bytes;
+    assert!(stack > 1024 && stack < kept, "{}: {stack} of {kept} bytes of stack", spec.name);
+    answers
+}
+
+/// A small network of the golden files, and noise: needs no data.
+fn tiny() -> (ModelFile, Dataset) {
+    golden("tiny.brook")
+}
+
+fn golden(name: &str) -> (ModelFile, Dataset) {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden").join(name);
+    let file = ModelFile::open(golden).unwrap();
+    let data = Dataset::open("random:20", file.input(), &Preprocess::default()).unwrap();
+    (file, data)
+}
+
+/// The host's answers for the first images of a data set.
+fn host_answers(file: &ModelFile, data: &Dataset) -> Vec<Answer> {
+    let mut host = file.simulator(HostBackend::Reference).unwrap();
+    (0..IMAGES).map(|index| host.run(data.get(index).unwrap().pixels.as_slice().unwrap())).collect()
+}
+
+#[test]
+fn boards_agree_with_the_host() {
+    let (file, data) = tiny();
+    let expected = host_answers(&file, &data);
+    on_boards_with(0, |registry, spec| {
+        assert_eq!(board_answers(registry, spec, &file, &data), expected, "{}", spec.name);
+    });
+}
+
+/// Layers of int16 are exact, too, and firmware without them says what it lacks.
+#[test]
+fn boards_agree_in_int16_or_refuse_it() {
+    let (file, data) = golden("tiny-16.brook");
+    let expected = host_answers(&file, &data);
+    on_boards_with(0, |registry, spec| {
+        if spec.int16 {
+            assert_eq!(board_answers(registry, spec, &file, &data), expected, "{}", spec.name);
+            return;
+        }
+        let mut board = start(registry, spec, &file).unwrap();
+        let error = board.link().check().unwrap_err().to_string();
+        let words = ["layer ", "int16", "feature `int16`"];
+        assert!(words.iter().all(|word| error.contains(word)), "{}: {error}", spec.name);
+    });
+}
+
+/// An int8 TFLite file as a model file in `folder`.
+fn model(network: &Path, preprocess: &Preprocess, folder: &Path) -> ModelFile {
+    let Imported::Quantized(network) = import::load(network, &import::Options::default()).unwrap()
+    else {
+        panic!("an int8 file is quantized");
+    };
+    let mut program = lower(&network, preprocess).unwrap();
+    program.preprocessing = Some(to_record(preprocess));
+    let bytes = program.write(&plan(&program, Goal::Size).unwrap());
+    let path = folder.join("model.brook");
+    std::fs::write(&path, &bytes).unwrap();
+    ModelFile::open(&path).unwrap()
+}
+
+/// What TFLite Micro computes, every board with enough RAM computes.
+fn boards_are_exact(
+    ram_bytes: u32,
+    network: &str,
+    preprocess: &Preprocess,
+    logits: &str,
+    softmax: Option<&str>,
+) {
+    let Some(shared) = crate::common::shared_data("boards") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let file = model(&shared.join("models").join(network), preprocess, folder.path());
+    let images = shared.join("cifar10/test_first5000.bin");
+    let data = Dataset::open(images.to_str().unwrap(), file.input(), preprocess).unwrap();
+    let read = |name| read_npy(shared.join("expected").join(name)).unwrap();
+    let read = |name| {
+        let array: Array2<i8> = read(name);
+        array.mapv(i16::from)
+    };
+    let logits = read(logits);
+    let softmax = softmax.map(read);
+    on_boards_with(ram_bytes, |registry, spec| {
+        for (index, answer) in board_answers(registry, spec, &file, &data).iter().enumerate() {
+            assert_eq!(answer.logits, logits.row(index).to_vec(), "{}: {index}", spec.name);
+            if let Some(softmax) = &softmax {
+                assert_eq!(answer.output, softmax.row(index).to_vec(), "{}: {index}", spec.name);
+            }
+        }
+    });
+}
+
+#[test]
+fn mlperf_resnet8_is_exact_on_every_board() {
+    boards_are_exact(
+        0,
+        "mlperf_resnet8_int8.tflite",
+        &Preprocess::default(),
+        "mlperf_resnet8_int8_logits_5000_tflm.npy",
+        Some("mlperf_resnet8_int8_softmax_5000_tflm.npy"),
+    );
+}
+
+#[test]
+fn tensorflow_resnet20_is_exact_on_boards_with_room_for_it() {
+    let preprocess = Preprocess {
+        mean: Some([0.485, 0.456, 0.406]),
+        std: Some([0.229, 0.224, 0.225]),
+        ..Preprocess::default()
+    };
+    boards_are_exact(
+        AMPLE,
+        "resnet20_tensorflow_int8.tflite",
+        &preprocess,
+        "resnet20_tensorflow_int8_logits_1000_tflm.npy",
+        None,
+    );
+}
+
+/// The suite that the host's backends pass, on the boards' cores. The RAM of the
+/// others has no room for it beside the arena.
+#[test]
+fn the_suite_passes_on_boards() {
+    on_boards_with(2 * AMPLE, |registry, spec| {
+        let options = Options { suite: true, ..Options::default() };
+        let mut board = Board::start_with(registry, spec, None, &options, &mut report).unwrap();
+        let (cases, failures) = board.link().suite().unwrap();
+        assert!(cases > 300, "{}: {cases} cases", spec.name);
+        assert_eq!(failures, 0, "{}: of {cases} cases", spec.name);
+    });
+}
+
+/// The kernels for vectors ask how long these are: the same firmware with longer ones.
+#[test]
+fn the_suite_passes_with_longer_vectors() {
+    let registry = Registry::find().unwrap();
+    let mut spec = registry.board("qemu-riscv-virt-rvv").unwrap().clone();
+    for argument in &mut spec.qemu.args {
+        *argument = argument.replace("vlen=128", "vlen=256");
+    }
+    assert!(spec.qemu.args.iter().any(|argument| argument.contains("vlen=256")));
+    let options = Options { suite: true, ..Options::default() };
+    let mut board = Board::start_with(&registry, &spec, None, &options, &mut report).unwrap();
+    let (cases, failures) = board.link().suite().unwrap();
+    assert_eq!(failures, 0, "of {cases} cases");
+}
+
+/// A board with just the RAM that a model, the application and the stack need.
+#[test]
+fn a_board_limited_in_ram_agrees_with_the_host() {
+    let registry = Registry::find().unwrap();
+    let (file, data) = tiny();
+    let spec = registry.board("qemu-mps2-an386").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = packed_into(folder.path(), spec, &file).unwrap().unwrap_or(file);
+    let arena = file.model().arena_bytes() as u32;
+    let limited = registry.limited("qemu-mps2-an386", 16 << 10, arena).unwrap();
+    assert_eq!(board_answers(&registry, &limited, &file, &data), host_answers(&file, &data));
+}
+
+/// The plugin counts what the firmware counts, to the instruction: two images are twice one.
+#[test]
+fn instructions_are_counted_one_by_one() {
+    let registry = Registry::find().unwrap();
+    let (file, data) = tiny();
+    let spec = registry.board("qemu-mps2-an386").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let packed = packed_into(folder.path(), spec, &file).unwrap();
+    let file = packed.as_ref().unwrap_or(&file);
+    let options = Options { count: true, ..Options::default() };
+    let [one, two] = [1, 2].map(|images| {
+        let path = Some(file.path());
+        let mut board = Board::start_with(&registry, spec, path, &options, &mut report).unwrap();
+        let image = data.get(0).unwrap().pixels;
+        let row = file.model().input().row_bytes();
+        for _ in 0..images {
+            board.link().infer(image.as_slice().unwrap().chunks(row)).unwrap();
+        }
+        let profiled = board.link().profile().unwrap().instructions;
+        (estimate(&board.counts().unwrap()), profiled)
+    });
+    assert_eq!(2 * one.0.instructions, two.0.instructions);
+    assert_eq!(2 * one.0.estimate, two.0.estimate);
+    // The firmware's timer rounds each step down to a tick, 40 instructions.
+    let (cycles, profiled) = one;
+    assert!(cycles.instructions >= profiled, "{} of {profiled}", cycles.instructions);
+    assert!(cycles.instructions < profiled * 11 / 10, "{} of {profiled}", cycles.instructions);
+    assert!(cycles.least < cycles.estimate && cycles.estimate < cycles.most);
+    // A trait's method is named after both: `<brooklet::… as …>::conv`.
+    let ours = |part: &&Share| part.name.trim_start_matches('<').starts_with("brooklet::");
+    let in_brooklet: u64 = cycles.functions.iter().filter(ours).map(|part| part.instructions).sum();
+    assert!(in_brooklet * 10 > cycles.instructions * 9, "{:?}", cycles.functions);
+}
+
+/// What it costs to stream rows, against the same kernels on whole maps, layer by layer.
+#[test]
+fn streaming_costs_next_to_nothing() {
+    let Some(shared) = crate::common::shared_data("boards") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let network = shared.join("models/mlperf_resnet8_int8.tflite");
+    let streamed = model(&network, &Preprocess::default(), folder.path());
+    let program = Program::read(&streamed.model());
+    let whole = plan(&program, Goal::Speed { arena_bytes: usize::MAX }).unwrap();
+    assert_eq!(whole.segments.len(), program.layers.len());
+    let path = folder.path().join("whole.brook");
+    std::fs::write(&path, program.write(&whole)).unwrap();
+    let whole = ModelFile::open(&path).unwrap();
+    let registry = Registry::find().unwrap();
+    for name in ["qemu-mps2-an386", "qemu-riscv-virt"] {
+        let spec = registry.board(name).unwrap();
+        let [streamed, whole] = [&streamed, &whole].map(|file| {
+            let mut board = start(&registry, spec, file).unwrap();
+            let image = vec![100; file.model().input().bytes()];
+            board.link().infer(image.chunks(file.model().input().row_bytes())).unwrap();
+            board.link().profile().unwrap().instructions
+        });
+        assert!(streamed * 100 <= whole * 103, "{name}: {streamed} against {whole}");
+    }
+}
+
+/// The emulator's debugger, which changes memory where nothing else can: in flash.
+struct Debugger(UnixStream);
+
+impl Debugger {
+    /// Sends a command of GDB's remote protocol, and reads the answer, which comes behind a plus
+    /// sign; that the board has stopped is said without.
+    fn ask(&mut self, command: &str) -> io::Result<String> {
+        let sum = command.bytes().fold(0_u8, u8::wrapping_add);
+        self.0.write_all(format!("+${command}#{sum:02x}").as_bytes())?;
+        let mut heard = String::new();
+        loop {
+            let mut byte = [0];
+            self.0.read_exact(&mut byte)?;
+            heard.push(byte[0].into());
+            let answer = heard.split_once("+$").and_then(|(_, answer)| answer.split_once('#'));
+            if let Some((answer, _sum @ [_, _])) = answer.map(|(a, sum)| (a, sum.as_bytes())) {
+                return Ok(answer.to_owned());
+            }
+        }
+    }
+
+    /// Flips a bit of the memory of a board that is stopped for it.
+    fn flip(socket: &Path, address: u32, bit: u8) -> io::Result<()> {
+        let mut debugger = Self(UnixStream::connect(socket)?);
+        let byte = debugger.ask(&format!("m{address:x},1"))?;
+        let byte = u8::from_str_radix(&byte, 16).map_err(io::Error::other)?;
+        let done = debugger.ask(&format!("M{address:x},1:{:02x}", byte ^ 1 << bit))?;
+        assert_eq!((done.as_str(), debugger.ask("D")?.as_str()), ("OK", "OK"));
+        Ok(())
+    }
+}
+
+/// A board runs the test images that its model carries; when its flash changes, it says so, and
+/// gives no more results.
+#[test]
+fn boards_test_themselves_and_find_that_flash_changed() {
+    let (tiny, data) = tiny();
+    let mut program = Program::read(&tiny.model());
+    let image = |index| data.get(index).unwrap().pixels.as_slice().unwrap().to_vec();
+    program.set_test_images((0..2).map(image).collect());
+    on_boards_with(0, |registry, spec| {
+        let program = Kernels::of(spec).unwrap().packed(program.clone());
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.brook");
+        let file = build(&program, &plan(&program, Goal::Size).unwrap(), &path).unwrap();
+        // A debugger waits at a socket.
+        let mut spec = spec.clone();
+        let socket = folder.path().join("debugger");
+        let server = format!("unix:{},server=on,wait=off", socket.display());
+        spec.qemu.args.extend(["-gdb".to_owned(), server]);
+        let start = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            Board::start(registry, &spec, &path, &mut report).unwrap()
+        };
+
+        let mut board = start(file.bytes());
+        assert_eq!(board.link().self_test().unwrap(), (2, None), "{}", spec.name);
+        let row = file.model().input().row_bytes();
+        let answer = board.link().infer(image(0).chunks(row)).unwrap();
+        assert_eq!(answer.logits, file.model().test_images().next().unwrap().logits);
+        board.link().check().unwrap();
+        // In the weights of the last convolution, which are read for each image.
+        let model = file.model();
+        let weights = model.layer(model.logits()).weights.get();
+        Debugger::flip(&socket, spec.slot.address + weights, 6).unwrap();
+        let error = board.link().check().unwrap_err();
+        assert!(matches!(error, FirmwareError::ModelChanged { .. }), "{}: {error}", spec.name);
+        let error = board.link().infer(image(0).chunks(row)).unwrap_err();
+        assert!(matches!(error, FirmwareError::ModelChanged { .. }), "{}: {error}", spec.name);
+        drop(board);
+
+        // A stored answer that this board's kernels do not give.
+        let mut wrong = program.clone();
+        wrong.test_images = TestImage::read(&file.model());
+        wrong.test_images[1].logits[0] ^= 1;
+        let mut board = start(&wrong.write(&plan(&wrong, Goal::Size).unwrap()));
+        assert_eq!(board.link().self_test().unwrap(), (2, Some(1)), "{}", spec.name);
+    });
+}

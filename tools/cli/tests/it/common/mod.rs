@@ -1,0 +1,32 @@
+//! Where the real networks and data are.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// The folder of shared data: `$BROOKLET_DATA`, or `../shared/data` from the repository's root.
+/// Where there is none, says so, and the caller passes without having tested anything.
+pub(crate) fn shared_data(test: &str) -> Option<PathBuf> {
+    let folder = match std::env::var_os("BROOKLET_DATA") {
+        Some(folder) => PathBuf::from(folder),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"),
+    };
+    if folder.join("models").is_dir() {
+        return Some(folder);
+    }
+    // Past the test runner's capture, which hides what passing tests print.
+    let line = format!("SKIPPED: {test} needs shared data (set BROOKLET_DATA to its folder)\n");
+    std::io::stderr().write_all(line.as_bytes()).expect("stderr is open");
+    None
+}
+
+/// The folder of shared cases, beside that of data; where there is none, as [`shared_data`].
+pub(crate) fn shared_cases(test: &str) -> Option<PathBuf> {
+    let data = shared_data(test)?;
+    let folder = data.parent()?.join("cases/networks");
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    let line = format!("SKIPPED: {test} needs shared cases beside the shared data\n");
+    std::io::stderr().write_all(line.as_bytes()).expect("stderr is open");
+    None
+}

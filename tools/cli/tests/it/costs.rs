@@ -1,0 +1,274 @@
+//! The planner's model of what kernels cost, held against counts of every backend.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::slice;
+
+use crate::onnx::{Onnx, attribute, scalar};
+use crate::shell::succeed;
+use brooklet::format::Packing;
+use brooklet_firmware::{Board, Profile, Registry, Spec};
+use brooklet_plan::cost;
+use brooklet_plan::cost::{Coefficients, Work};
+use brooklet_plan::model_file::ModelFile;
+use brooklet_plan::packing::Kernels;
+use brooklet_plan::plan::{Goal, plan};
+use brooklet_plan::program::Program;
+use brooklet_quantize::data::Dataset;
+use rayon::prelude::*;
+
+/// How far a prediction for a whole network may be off, in percent.
+const TOLERANCE: f64 = 5.0;
+
+/// The program with as many layers in that packing as the board has room for.
+fn packed(program: &Program, packing: Packing, spec: &Spec) -> Program {
+    let mut packed = program.clone();
+    for index in 0..packed.layers.len() {
+        let before = packed.layers[index].record.packing;
+        let in_four_bits = packed.layers[index].record.packing().bits() == 4;
+        if !in_four_bits && packed.layers[index].can_be(packing) {
+            packed.layers[index].record.packing = packing as u8;
+            let planned = plan(&packed, Goal::Size).unwrap();
+            let fits = planned.arena_bytes <= spec.arena_bytes as usize
+                && packed.write(&planned).len() <= spec.slot.bytes as usize;
+            if !fits {
+                packed.layers[index].record.packing = before;
+            }
+        }
+    }
+    packed
+}
+
+/// What was counted: kernel, work, instructions.
+type Count = (&'static str, Work, f64);
+
+/// What the board counts for an image of noise.
+fn profile(registry: &Registry, spec: &Spec, file: &ModelFile) -> Profile {
+    let mut report = |line: &str| eprintln!("{line}");
+    let mut board = Board::start(registry, spec, file.path(), &mut report).unwrap();
+    let noise = Dataset::open("random:1", file.input(), &file.preprocess()).unwrap();
+    let pixels = noise.get(0).unwrap().pixels;
+    let row = file.model().input().row_bytes();
+    board.link().infer(pixels.as_slice().unwrap().chunks(row)).unwrap();
+    board.link().profile().unwrap()
+}
+
+/// The counts of a network in every packing that the board runs.
+fn counts(registry: &Registry, folder: &Path, spec: &Spec, network: &str) -> Vec<Vec<Count>> {
+    let file = ModelFile::open(folder.join(network)).unwrap();
+    if !spec.int16 && file.model().layers().iter().any(|layer| layer.is_wide()) {
+        return Vec::new();
+    }
+    let kernels = Kernels::of(spec).unwrap();
+    let base = kernels.packed(Program::read(&file.model()));
+    let quicker = kernels.quicker().iter().map(|&packing| packed(&base, packing, spec));
+    let mut counts = Vec::new();
+    for (number, program) in std::iter::once(base.clone()).chain(quicker).enumerate() {
+        let planned = plan(&program, Goal::Size).unwrap();
+        let name = format!("{}.{number}.{network}", spec.name);
+        let file = ModelFile::new(folder.join(&name), program.write(&planned)).unwrap();
+        if file.bytes().len() > spec.slot.bytes as usize
+            || planned.arena_bytes > spec.arena_bytes as usize
+        {
+            continue;
+        }
+        std::fs::write(file.path(), file.bytes()).unwrap();
+        let model = file.model();
+        let profile = profile(registry, spec, &file);
+        let instructions: Vec<f64> = profile.layers.iter().map(|&layer| layer as f64).collect();
+        if instructions.len() < model.layers().len() {
+            continue;
+        }
+        // What no layer counts is the input's.
+        let rest = profile.instructions as f64 - instructions.iter().sum::<f64>();
+        let count = |(index, count): (usize, &f64)| {
+            let record = model.layer(index);
+            let (kernel, work) = cost::work(record, model.input_of(record).shape());
+            (kernel, work, if index == 0 { rest } else { *count })
+        };
+        counts.push(instructions.iter().enumerate().map(count).collect());
+    }
+    counts
+}
+
+/// The coefficients with the smallest errors, of large layers and of small ones, none below zero:
+/// each in turn is made the best beside the others, until they stay.
+fn fit(counts: &[&Count]) -> Work {
+    let weighted = |count: &Count| {
+        let weight = 1.0 / count.2.max(1.0).sqrt();
+        (count.1.map(|work| work * weight), count.2 * weight)
+    };
+    let counts: Vec<(Work, f64)> = counts.iter().map(|count| weighted(count)).collect();
+    let mut fitted = Work::default();
+    for _ in 0..100_000 {
+        let before = fitted;
+        for column in 0..fitted.len() {
+            let (mut above, mut below) = (0.0, 0.0);
+            for (work, counted) in &counts {
+                let others: f64 = work.iter().zip(fitted).map(|(work, each)| work * each).sum();
+                above += work[column] * (counted - others + work[column] * fitted[column]);
+                below += work[column] * work[column];
+            }
+            fitted[column] = if below > 0.0 { (above / below).max(0.0) } else { 0.0 };
+        }
+        if before.iter().zip(fitted).all(|(before, now)| (before - now).abs() <= 1e-7 * now) {
+            break;
+        }
+    }
+    fitted.map(|each| (each * 1e4).round() / 1e4)
+}
+
+/// Of each kind of layer one network: the plainest, one with max-pools and maps that are no multiple
+/// of any block, and one with adds that are no joins.
+#[test]
+fn predictions_are_near_the_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut networks = made(folder.path(), &["resnet8"]);
+    networks.push(pooled(folder.path()));
+    networks.extend(mlperf(folder.path()));
+    compare(folder.path(), &networks, false);
+}
+
+/// With `BROOKLET_BLESS` the coefficients are fitted anew; if `BROOKLET_BOARD` names a board, only
+/// those of its backend are.
+#[test]
+#[ignore = "minutes: cargo xtask test --all"]
+fn predictions_are_near_the_counts_of_all_networks() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let mut networks = made(folder, &["resnet8", "resnet8-26", "resnet20", "preact-resnet20"]);
+    for (name, in_four_bits) in [("resnet8", "resnet8-4"), ("resnet8-26", "resnet8-26-4")] {
+        let from = format!("{name}.safetensors --arch {name} --effort fast --calibrate random:2");
+        succeed(folder, &format!("quantize {from} --weights 4 -o {in_four_bits}.brook"));
+        networks.push(in_four_bits);
+    }
+    // One tensor in int16 makes several layers wide: those that make it, read it, add it.
+    for (name, layers, in_int16) in [
+        ("resnet8-26", "first,stage3.block1.conv1,last", "resnet8-26-16"),
+        ("preact-resnet20", "stage1.block2", "preact-resnet20-16"),
+    ] {
+        let from = format!("{name}.safetensors --arch {name} --effort fast --calibrate random:2");
+        succeed(folder, &format!("quantize {from} --int16 {layers} -o {in_int16}.brook"));
+        networks.push(in_int16);
+    }
+    networks.push(pooled(folder));
+    let from = "pooled.onnx --effort fast --calibrate random:2";
+    succeed(folder, &format!("quantize {from} --int16 first -o pooled-16.brook"));
+    networks.push("pooled-16");
+    networks.extend(mlperf(folder));
+    compare(folder, &networks, std::env::var_os("BROOKLET_BLESS").is_some());
+}
+
+/// Networks by name, with weights of `brooklet new`.
+fn made(folder: &Path, networks: &[&'static str]) -> Vec<&'static str> {
+    for name in networks {
+        succeed(folder, &format!("new {name} -o {name}.safetensors"));
+        let from = format!("{name}.safetensors --arch {name} --effort fast --calibrate random:2");
+        succeed(folder, &format!("quantize {from} -o {name}.brook"));
+    }
+    networks.to_vec()
+}
+
+/// Of the networks by name only those for large images have a max-pool, and maps that are no
+/// multiple of any block.
+fn pooled(folder: &Path) -> &'static str {
+    let weight = |index: usize| (index as f32 * 0.7).sin();
+    let pads = attribute("pads", &[1; 4]);
+    let [halved, pooled] =
+        [("strides", 2), ("kernel_shape", 3)].map(|(name, size)| attribute(name, &[size; 2]));
+    let around = slice::from_ref(&pads);
+    let pooled = Onnx::new(&[1, 3, 56, 56])
+        .floats("stem", &[64, 3, 3, 3], weight)
+        .floats("a1", &[64, 64, 3, 3], weight)
+        .floats("a2", &[64, 64, 3, 3], weight)
+        .floats("down", &[128, 64, 3, 3], weight)
+        .floats("b1", &[128, 128, 3, 3], weight)
+        .floats("b2", &[128, 128, 3, 3], weight)
+        .floats("fc", &[10, 128], weight)
+        .node("Conv", "x stem", "c", &[halved.clone(), pads.clone()])
+        .node("MaxPool", "c", "m", &[pooled, halved.clone()])
+        .node("Conv", "m a1", "a", around)
+        .node("Relu", "a", "ar", &[])
+        .node("Conv", "ar a2", "as", around)
+        .node("Add", "as m", "at", &[])
+        .node("Relu", "at", "au", &[])
+        .node("Conv", "au down", "d", &[halved, pads.clone()])
+        .node("Conv", "d b1", "b", around)
+        .node("Relu", "b", "br", &[])
+        .node("Conv", "br b2", "bs", around)
+        .node("Add", "bs d", "bt", &[])
+        .node("GlobalAveragePool", "bt", "g", &[])
+        .node("Flatten", "g", "f", &[])
+        .node("Gemm", "f fc", "y", &[scalar("transB", 1)]);
+    std::fs::write(folder.join("pooled.onnx"), pooled.bytes()).unwrap();
+    succeed(folder, "quantize pooled.onnx --effort fast --calibrate random:2 -o pooled.brook");
+    "pooled"
+}
+
+/// Has adds that are no joins, and a softmax.
+fn mlperf(folder: &Path) -> Option<&'static str> {
+    let data = crate::common::shared_data("costs of adds and softmax")?;
+    let network = data.canonicalize().unwrap().join("models/mlperf_resnet8_int8.tflite");
+    succeed(folder, &format!("quantize {} -o mlperf.brook", network.display()));
+    Some("mlperf")
+}
+
+/// Counts the networks on a board of each backend, and compares; or fits the coefficients anew.
+fn compare(folder: &Path, networks: &[&str], bless: bool) {
+    let registry = Registry::find().unwrap();
+    // Of each one core: on others it takes the same instructions.
+    let mut backends: BTreeMap<&str, &Spec> = BTreeMap::new();
+    for spec in registry.boards() {
+        let best = backends.entry(&spec.backend).or_insert(spec);
+        if spec.ram.bytes > best.ram.bytes {
+            *best = spec;
+        }
+    }
+    if let Ok(name) = std::env::var("BROOKLET_BOARD") {
+        backends.retain(|_, spec| spec.name == name);
+    }
+    let mut costs = cost::all().clone();
+    let mut wrong = Vec::new();
+    let count = |spec: &&Spec| {
+        let of = |name: &&str| counts(&registry, folder, spec, &format!("{name}.brook"));
+        networks.iter().flat_map(of).collect::<Vec<Vec<Count>>>()
+    };
+    let backends: Vec<(&str, &Spec)> = backends.into_iter().collect();
+    let counted: Vec<_> = backends.par_iter().map(|(_, spec)| count(spec)).collect();
+    for ((backend, spec), networks) in backends.into_iter().zip(counted) {
+        assert!(
+            networks.len() > 1,
+            "{backend}: of all networks and packings only {}",
+            networks.len()
+        );
+        let mut fitted = cost::of(spec).unwrap_or_default();
+        if bless {
+            let mut kernels: BTreeMap<&str, Vec<&Count>> = BTreeMap::new();
+            for count in networks.iter().flatten() {
+                kernels.entry(count.0).or_default().push(count);
+            }
+            let fit = |(kernel, counts): (&str, Vec<&Count>)| (kernel.to_owned(), fit(&counts));
+            let kernels = kernels.into_iter().map(fit).collect();
+            fitted = Coefficients { kernels };
+        }
+        for network in &networks {
+            let counted: f64 = network.iter().map(|count| count.2).sum();
+            let predicted = |&(kernel, work, _): &Count| {
+                let each = fitted.kernels.get(kernel).copied().unwrap_or_default();
+                each.iter().zip(work).map(|(each, work)| each * work).sum::<f64>()
+            };
+            let predicted: f64 = network.iter().map(predicted).sum();
+            let off = 100.0 * (predicted / counted - 1.0);
+            println!("{backend}: {counted:.0} counted, {predicted:.0} predicted: {off:+.1} %");
+            if off.abs() > TOLERANCE {
+                wrong.push(format!("{backend}: {counted:.0} counted, {predicted:.0} predicted"));
+            }
+        }
+        costs.insert(backend.to_owned(), fitted);
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    if bless {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plan/src/costs.json");
+        std::fs::write(path, serde_json::to_string_pretty(&costs).unwrap() + "\n").unwrap();
+    }
+}

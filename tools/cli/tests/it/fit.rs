@@ -1,0 +1,142 @@
+//! Whether a model fits a board, and what it costs there: every command gives the one answer.
+
+use std::fs;
+use std::process::Command;
+
+use crate::onnx::{Onnx, attribute};
+use crate::shell::{brooklet, json, resnet8, succeed};
+use brooklet_firmware::Registry;
+use brooklet_plan::model_file::ModelFile;
+use brooklet_plan::packing::packed_into;
+use serde_json::Value;
+
+/// The arena of a model that is packed as it was made fits, and that of the model packed for the
+/// board's kernels, which take scratch memory, does not.
+#[test]
+fn fit_counts_what_the_boards_kernels_need() {
+    let folder = resnet8();
+    let folder = folder.path();
+    let network = "a.safetensors --arch resnet8 --effort fast --calibrate random:1";
+    succeed(folder, &format!("quantize {network} --input 34x34 -o a.brook"));
+    let report = json(folder, "fit a.brook");
+    let boards = report["boards"].as_array().unwrap();
+    let micro = boards.iter().find(|verdict| verdict["board"] == "qemu-microbit").unwrap();
+    assert!(report["arena_bytes"].as_i64().unwrap() <= 12_128, "{report}");
+    assert_eq!(micro["fits"], false, "{micro}");
+    assert_eq!(micro["arena_bytes_left"], 12_128 - 12_848, "{micro}");
+    let refused = brooklet(folder, "flash a.brook --board qemu-microbit").unwrap_err();
+    assert!(refused.contains("it lacks 720 bytes of RAM"), "{refused}");
+
+    // `quantize` fails where what it was asked to fit does not, and says where the file is.
+    let line = format!("quantize {network} --input 34x34 --board qemu-microbit -o b.brook");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_brooklet"));
+    let words = line.split_whitespace().chain(["--json"]);
+    let output = command.current_dir(folder).args(words).output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    let says = ["b.brook: is written, but does not fit qemu-microbit: it lacks 720 bytes of RAM"];
+    assert!(says.iter().all(|say| told.contains(say)), "{told}");
+    let made: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&made["arena_bytes"], &made["verdict"]["fits"]), (&12_848.into(), &false.into()));
+    assert_eq!(ModelFile::open(folder.join("b.brook")).unwrap().model().arena_bytes(), 12_848);
+    succeed(folder, &format!("quantize {network} --board qemu-mps2-an386 -o c.brook"));
+}
+
+/// A convolution and a mean, of an image of this size: rows and arena grow with it.
+fn conv(size: i64, outputs: i64) -> Vec<u8> {
+    Onnx::new(&[1, 3, size, size])
+        .floats("w", &[outputs, 3, 3, 3], |index| (index as f32 * 0.7).sin())
+        .node("Conv", "x w", "c", &[attribute("pads", &[1; 4])])
+        .node("GlobalAveragePool", "c", "y", &[])
+        .bytes()
+}
+
+/// For networks from small to too large and all boards: what `fit` says is what `plan` says after
+/// packing, and what board and file say by themselves.
+#[test]
+fn fit_plan_and_flash_agree() {
+    let folder = resnet8();
+    let folder = folder.path();
+    let mut lines = Vec::new();
+    for size in [32, 33, 34, 36, 64, 96] {
+        lines.push(format!("a.safetensors --arch resnet8 --input {size}x{size}"));
+    }
+    for (size, outputs) in [(16, 8), (42, 32), (48, 128), (64, 400)] {
+        fs::write(folder.join(format!("{size}.onnx")), conv(size, outputs)).unwrap();
+        lines.push(format!("{size}.onnx"));
+    }
+    let registry = Registry::find().unwrap();
+    let (mut fitting, mut others) = (0, 0);
+    for line in lines {
+        let options = "--effort fast --calibrate random:1 -o m.brook";
+        succeed(folder, &format!("quantize {line} {options}"));
+        let file = ModelFile::open(folder.join("m.brook")).unwrap();
+        let report = json(folder, "fit m.brook");
+        for (spec, verdict) in registry.boards().iter().zip(report["boards"].as_array().unwrap()) {
+            let packed = tempfile::tempdir().unwrap();
+            let packed = packed_into(packed.path(), spec, &file).unwrap();
+            let model = packed.as_ref().unwrap_or(&file).model();
+            // What the loader of the firmware asks.
+            let fits = model.arena_bytes() <= spec.arena_bytes as usize
+                && model.file().len() <= spec.slot.bytes as usize
+                && model.input().row_bytes() <= spec.row_bytes as usize;
+            assert_eq!(verdict["fits"], fits, "{line} on {}", spec.name);
+            let left = i64::from(spec.arena_bytes) - model.arena_bytes() as i64;
+            assert_eq!(verdict["arena_bytes_left"], left, "{line} on {}", spec.name);
+            fs::copy(folder.join("m.brook"), folder.join("p.brook")).unwrap();
+            let plan = json(folder, &format!("plan p.brook --board {}", spec.name));
+            assert_eq!(plan["verdict"], *verdict, "{line} on {}", spec.name);
+            (fitting, others) = (fitting + u32::from(fits), others + u32::from(!fits));
+        }
+    }
+    assert!(fitting > 20 && others > 5, "{fitting} fit, {others} do not");
+}
+
+/// What `inspect` predicts for a file that is packed for other kernels is what it predicts after
+/// `plan`: of every convolution.
+#[test]
+fn instructions_are_predicted_for_the_file_as_it_is_flashed() {
+    let folder = resnet8();
+    let folder = folder.path();
+    let network = "a.safetensors --arch resnet8 --effort fast --calibrate random:1";
+    for weights in ["8", "4"] {
+        succeed(folder, &format!("quantize {network} --weights {weights} -o a.brook"));
+        // For a core whose kernels no board here has all of.
+        succeed(
+            folder,
+            &format!("quantize {network} --weights {weights} --backend rv32 -o b.brook"),
+        );
+        for spec in Registry::find().unwrap().boards() {
+            let board = &spec.name;
+            fs::copy(folder.join("a.brook"), folder.join("p.brook")).unwrap();
+            succeed(folder, &format!("plan p.brook --board {board} --in-place"));
+            let planned = json(folder, &format!("inspect p.brook --board {board}"));
+            assert!(planned["packed_for"].is_null(), "{planned}");
+            for file in ["a", "b"] {
+                let report = json(folder, &format!("inspect {file}.brook --board {board}"));
+                assert_eq!(report["instructions"], planned["instructions"], "{file} on {board}");
+                for layer in report["layers"].as_array().unwrap() {
+                    let counted = layer["instructions"].as_u64() > Some(1000);
+                    assert!(counted || layer["kind"] != "conv", "{board}: {layer}");
+                }
+            }
+            let report = json(folder, &format!("inspect a.brook --board {board}"));
+            assert_eq!(report["packed_for"], **board, "{report}");
+            let text = succeed(folder, &format!("inspect a.brook --board {board}"));
+            assert!(text.contains(&format!("predicted for the file packed for {board}")), "{text}");
+        }
+    }
+}
+
+/// Saved ranges are no measurement of the model that is made with them.
+#[test]
+fn a_model_of_saved_ranges_has_no_evidence() {
+    let folder = resnet8();
+    let folder = folder.path();
+    let network = "quantize a.safetensors --arch resnet8";
+    let save = "--effort fast --calibrate random:4 --save-ranges r.json -o a.brook";
+    assert!(json(folder, &format!("{network} {save}"))["evidence"]["sqnr_db"].is_f64());
+    let line = format!("{network} --ranges r.json -o b.brook");
+    assert!(json(folder, &line)["evidence"].is_null());
+    assert!(!succeed(folder, &line).contains("calibration"), "{line}");
+}

@@ -1,0 +1,32 @@
+//! The tests of the command and of the libraries behind it: one program, so that what they share is
+//! compiled and linked once.
+
+mod accuracy;
+mod arch;
+mod bits;
+mod boards;
+mod command;
+mod common;
+mod corrupt;
+mod costs;
+mod doctor;
+mod ensemble;
+mod files;
+mod fit;
+mod float_forward;
+#[cfg(target_os = "linux")]
+mod hostile;
+mod int16;
+mod networks;
+mod onnx;
+mod page;
+mod pictures;
+mod plan;
+mod qdq;
+mod real_networks;
+mod scores;
+mod shell;
+mod spellings;
+mod terminal;
+mod threads;
+mod units;

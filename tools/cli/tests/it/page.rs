@@ -1,0 +1,94 @@
+//! The page of `brooklet compare`, and what a browser says of it.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::shell::succeed;
+use brooklet_firmware::apt;
+use serde_json::Value;
+
+/// What a browser makes of a page, and what it says on the way.
+fn open(page: &Path) -> (String, String) {
+    const CHROMIUM: &str = "chromium";
+    if !apt::runs(CHROMIUM, &["--version"]) {
+        apt::install(&[CHROMIUM], "to open pages in tests", &mut |line| eprintln!("{line}"))
+            .unwrap();
+    }
+    let profile = tempfile::tempdir().unwrap();
+    let output = Command::new(CHROMIUM)
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
+        .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
+        .args(["--enable-logging=stderr", "--v=0", "--dump-dom"])
+        .arg(format!("--user-data-dir={}", profile.path().display()))
+        .arg(format!("file://{}", page.display()))
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    (text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn a_browser_has_nothing_to_say_of_the_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    succeed(folder.path(), "new resnet8 -o r8.safetensors");
+    succeed(
+        folder.path(),
+        "quantize --arch resnet8 --effort fast --calibrate random:8 r8.safetensors -o r8.brook",
+    );
+    let compare = "compare --arch resnet8 r8.safetensors r8.brook random:6";
+    let report: Value =
+        serde_json::from_str(&succeed(folder.path(), &format!("{compare} --json"))).unwrap();
+    let layers = report["layers"].as_array().unwrap();
+    let share: f64 = layers.iter().map(|layer| layer["share"].as_f64().unwrap()).sum();
+    assert!((share - 1.0).abs() < 1e-6, "{share}");
+    for layer in &layers[1..] {
+        assert!(layer["cosine"].as_f64().is_none_or(|cosine| cosine > 0.9), "{layer}");
+        assert!(layer["sqnr_db"].as_f64().is_none_or(|db| db > 10.0), "{layer}");
+    }
+    // With each layer alone there is less noise than with all.
+    let all = report["sqnr_db"].as_f64().unwrap();
+    assert!(layers.iter().all(|layer| layer["alone_db"].as_f64().is_none_or(|db| db > all - 1.0)));
+
+    let html = "--html page.html --board qemu-mps2-an386";
+    let text = succeed(folder.path(), &format!("{compare} {html}"));
+    let advice = text.trim_end().lines().last().unwrap();
+    assert_eq!(advice, report["advice"]);
+    let page = fs::read_to_string(path("page.html")).unwrap();
+    // Nothing is fetched: the only addresses are the page's own, and names of XML's.
+    let addresses = page.matches("://").count();
+    assert_eq!(addresses, page.matches("http://www.w3.org/2000/svg").count());
+    assert!(!page.contains("<script"));
+    let (dom, said) = open(&path("page.html"));
+    assert!(!said.contains("CONSOLE"), "{said}");
+    for (index, layer) in layers.iter().enumerate().skip(1) {
+        assert!(dom.contains(&format!("id=\"layer{index}\"")), "{layer}");
+        // Once in the drawing, once in the table.
+        assert_eq!(dom.matches(&format!("href=\"#layer{index}\"")).count(), 2, "{layer}");
+    }
+    assert!(dom.trim_end().ends_with("</html>"));
+
+    // The browser would have said something.
+    fs::write(path("broken.html"), "<!DOCTYPE html><script>nothing()</script>").unwrap();
+    let (_, said) = open(&path("broken.html"));
+    assert!(said.contains("CONSOLE"), "{said}");
+}
+
+#[test]
+fn another_network_s_model_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    succeed(folder.path(), "new resnet8 -o r8.safetensors");
+    succeed(folder.path(), "new resnet20 -o r20.safetensors");
+    succeed(
+        folder.path(),
+        "quantize --arch resnet8 --effort fast --calibrate random:2 r8.safetensors -o r8.brook",
+    );
+    let mut command = Command::new(env!("CARGO_BIN_EXE_brooklet"));
+    let line = "compare --arch resnet20 r20.safetensors r8.brook random:2";
+    let output = command.args(line.split_whitespace()).current_dir(folder.path()).output().unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success());
+    assert!(errors.contains("are not this network's"), "{errors}");
+}

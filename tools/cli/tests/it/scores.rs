@@ -1,0 +1,105 @@
+//! Networks with one score: it is reported as it is, or as the probability that it stands for.
+
+use std::fs;
+
+use crate::common::shared_cases;
+use crate::onnx::{Onnx, attribute, scalar};
+use crate::shell::{brooklet, json, succeed};
+use image::RgbImage;
+
+/// A mean of the pixels: above the middle the score is positive.
+fn brightness(sigmoid: bool) -> Vec<u8> {
+    let network = Onnx::new(&[1, 3, 8, 8])
+        .floats("w0", &[1, 3, 1, 1], |_| 1.0 / 3.0)
+        .floats("w1", &[1, 1], |_| 4.0)
+        .node("Conv", "x w0", "c", &[attribute("pads", &[0; 4])])
+        .node("GlobalAveragePool", "c", "p", &[])
+        .node("Flatten", "p", "f", &[]);
+    match sigmoid {
+        true => {
+            network.node("Gemm", "f w1", "g", &[scalar("transB", 1)]).node("Sigmoid", "g", "y", &[])
+        }
+        false => network.node("Gemm", "f w1", "y", &[scalar("transB", 1)]),
+    }
+    .bytes()
+}
+
+#[test]
+fn one_score_is_reported_as_what_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    for (class, light) in [("day", 200u8), ("night", 60)] {
+        for number in 0..10u8 {
+            let path = folder.join("data").join(if class == "day" { "2-day" } else { "1-night" });
+            fs::create_dir_all(&path).unwrap();
+            let image = RgbImage::from_pixel(8, 8, image::Rgb([light + number * 5; 3]));
+            image.save(path.join(format!("{number}.png"))).unwrap();
+        }
+    }
+    for sigmoid in [true, false] {
+        fs::write(folder.join("a.onnx"), brightness(sigmoid)).unwrap();
+        let options = "--mean 0.5 --std 0.5 --effort fast --calibrate data -o a.brook";
+        let made = json(folder, &format!("quantize a.onnx {options}"));
+        assert_eq!(made["evidence"]["top1"], 1.0, "{made}");
+        let text = succeed(folder, "run a.brook data/2-day/3.png");
+        assert!(!text.contains("100.00 %") && text.contains("2-day"), "{text}");
+        let day = &json(folder, "run a.brook data/2-day/3.png")[0];
+        let night = &json(folder, "run a.brook data/1-night/3.png")[0];
+        let score = |report: &serde_json::Value| report["score"]["score"].as_f64().unwrap();
+        // 4 · (215 / 127.5 − 1), and 4 · (75 / 127.5 − 1).
+        assert!((score(day) - 2.745).abs() < 0.05 && (score(night) + 1.647).abs() < 0.05, "{day}");
+        let probability = |report: &serde_json::Value| report["score"]["probability"].as_f64();
+        assert_eq!(probability(day).is_some(), sigmoid);
+        if sigmoid {
+            let exact = 1.0 / (1.0 + (-score(day)).exp());
+            assert!((probability(day).unwrap() - exact).abs() < 1e-6, "{day}");
+        }
+        let report = json(folder, "eval a.brook data");
+        assert_eq!(report["top1"], 1.0, "{report}");
+        assert_eq!(report["threshold"], if sigmoid { 0.5 } else { 0.0 });
+        assert!(report["top5"].is_null());
+        // Above all of them nothing is day.
+        let high = if sigmoid { "0.99" } else { "9" };
+        let report = json(folder, &format!("eval a.brook data --threshold {high}"));
+        assert_eq!(report["top1"], 0.5, "{report}");
+        let compared = succeed(folder, "compare a.onnx a.brook data");
+        assert!(compared.contains("float top-1   100.00 %"), "{compared}");
+        let refused = brooklet(folder, "ensemble a.brook a.brook -o all.brook").unwrap_err();
+        assert!(refused.contains("has one score"), "{refused}");
+    }
+    let refused = brooklet(folder, "eval a.brook data --threshold nan").unwrap_err();
+    assert!(refused.contains("--threshold"), "{refused}");
+}
+
+/// A sigmoid anywhere else is refused, by the name of the layer that reads it.
+#[test]
+fn a_sigmoid_inside_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let network = Onnx::new(&[1, 3, 8, 8])
+        .floats("w0", &[4, 3, 1, 1], |_| 1.0)
+        .node("Conv", "x w0", "c", &[attribute("pads", &[0; 4])])
+        .node("Sigmoid", "c", "s", &[])
+        .node("GlobalAveragePool", "s", "y", &[]);
+    fs::write(folder.path().join("a.onnx"), network.bytes()).unwrap();
+    let line = "quantize a.onnx --calibrate random:1 -o a.brook";
+    let refused = brooklet(folder.path(), line).unwrap_err();
+    assert!(refused.contains("`y`: reads a sigmoid"), "{refused}");
+}
+
+#[test]
+fn networks_with_a_sigmoid_are_imported() {
+    let Some(cases) = shared_cases("scores") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    for name in ["sigmoid1.onnx", "sigmoid_float.tflite"] {
+        let path = cases.join("14-one-score").join(name);
+        let path = path.display();
+        let line = format!("quantize {path} --effort fast --calibrate random:4 -o a.brook");
+        succeed(folder, &line);
+        let report = json(folder, "inspect a.brook");
+        let [rows, columns, _] = [0, 1, 2].map(|index| report["input"][index].as_u64().unwrap());
+        RgbImage::new(columns as u32, rows as u32).save(folder.join("x.png")).unwrap();
+        let run = &json(folder, "run a.brook x.png")[0];
+        assert!(run["score"]["probability"].is_f64(), "{name}: {run}");
+    }
+}

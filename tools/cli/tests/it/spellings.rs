@@ -1,0 +1,563 @@
+//! Small networks made here: ways in which exporters spell the same thing, and what is refused.
+
+use std::path::{Path, PathBuf};
+
+use crate::onnx::{Onnx, attribute, scalar};
+use brooklet_cli::remedies::Remedy;
+use brooklet_import::error::{ImportError, Problem};
+use brooklet_import::network::{Network, Op};
+use brooklet_import::{Imported, Options, load};
+use ndarray::Array4;
+use rten_onnx::onnx::{AttributeProto, TensorProto};
+use safetensors::tensor::{Dtype, TensorView};
+
+trait Load {
+    fn load(self) -> Result<Network, ImportError>;
+}
+
+impl Load for Onnx {
+    fn load(self) -> Result<Network, ImportError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("made.onnx");
+        std::fs::write(&path, self.bytes()).unwrap();
+        match load(path, &Options::default())? {
+            Imported::Float(network) => Ok(network),
+            Imported::Quantized(_) => panic!("it is float"),
+        }
+    }
+}
+
+fn weight(index: usize) -> f32 {
+    (index as f32 * 0.7).sin()
+}
+
+fn ops(network: &Network) -> Vec<&'static str> {
+    let name = |op: &Op| match op {
+        Op::Input => "input",
+        Op::Conv(conv) if conv.fully_connected => "fc",
+        Op::Conv(_) => "conv",
+        Op::BatchNorm(_) => "norm",
+        Op::Relu => "relu",
+        Op::Relu6 => "relu6",
+        Op::Add => "add",
+        Op::Subsample(_) => "subsample",
+        Op::MaxPool(_) => "maxpool",
+        Op::GlobalAveragePool => "pool",
+        Op::Softmax => "softmax",
+    };
+    network.nodes.iter().map(|node| name(&node.op)).collect()
+}
+
+fn message(error: &ImportError) -> String {
+    format!("{error} | {}", error.remedy().expect("each problem has a remedy"))
+}
+
+#[test]
+fn a_keras_network() {
+    // Fed with N, H, W, C; SAME padding; mean over the map; MatMul and a bias.
+    let network = Onnx::new(&[0, 8, 8, 3])
+        .floats("w", &[4, 3, 3, 3], weight)
+        .floats("m", &[4, 5], weight)
+        .floats("b", &[5], weight)
+        .floats("zero", &[], |_| 0.0)
+        .floats("six", &[], |_| 6.0)
+        .ints("axes", &[2, 3])
+        .node("Transpose", "x", "t", &[attribute("perm", &[0, 3, 1, 2])])
+        .node(
+            "Conv",
+            "t w",
+            "c",
+            &[
+                attribute("strides", &[2, 2]),
+                AttributeProto {
+                    name: Some("auto_pad".into()),
+                    s: Some("SAME_UPPER".into()),
+                    ..Default::default()
+                },
+            ],
+        )
+        .node("Clip", "c zero six", "r", &[])
+        .node("ReduceMean", "r axes", "mean", &[scalar("keepdims", 0)])
+        .node("MatMul", "mean m", "mm", &[])
+        .node("Add", "mm b", "logits", &[])
+        .node("Softmax", "logits", "p", &[scalar("axis", -1)])
+        .load()
+        .unwrap();
+    assert_eq!(ops(&network), ["input", "conv", "relu6", "pool", "fc", "softmax"]);
+    assert_eq!(network.input, [8, 8, 3]);
+    let Op::Conv(conv) = &network.nodes[1].op else { panic!() };
+    assert_eq!(conv.pads, [0, 0, 1, 1]);
+    // OIHW in the file: output 1, channel 2, row 0, column 1.
+    assert_eq!(conv.weights[[1, 0, 1, 2]], weight(27 + 18 + 1));
+    let Op::Conv(fc) = &network.nodes[4].op else { panic!() };
+    assert_eq!(fc.bias, (0..5).map(weight).collect::<Vec<_>>());
+    assert_eq!(fc.weights[[2, 0, 0, 3]], weight(3 * 5 + 2));
+}
+
+#[test]
+fn flattening_a_whole_map_keeps_its_order() {
+    let network = Onnx::new(&[1, 2, 3, 4])
+        .floats("w", &[5, 24], |index| index as f32)
+        .node("Flatten", "x", "f", &[])
+        .node("Gemm", "f w", "y", &[scalar("transB", 1)])
+        .load()
+        .unwrap();
+    let Op::Conv(fc) = &network.nodes[1].op else { panic!() };
+    let expected = Array4::from_shape_fn((5, 3, 4, 2), |(out, y, x, channel)| {
+        (out * 24 + channel * 12 + y * 4 + x) as f32
+    });
+    assert_eq!(fc.weights, expected);
+    assert_eq!(network.nodes[1].shape, [1, 1, 5]);
+}
+
+/// A block with an option A shortcut that the closure spells, from `s` to `short`.
+fn option_a(spell: impl Fn(Onnx) -> Onnx) -> Network {
+    let pads = |n| attribute("pads", &[n; 4]);
+    let onnx = Onnx::new(&[1, 3, 8, 8])
+        .floats("w0", &[4, 3, 3, 3], weight)
+        .floats("w1", &[8, 4, 3, 3], weight)
+        .node("Conv", "x w0", "c0", &[pads(1)])
+        .node("Relu", "c0", "s", &[]);
+    spell(onnx)
+        .node("Conv", "s w1", "c1", &[pads(1), attribute("strides", &[2, 2])])
+        .node("Add", "short c1", "sum", &[])
+        .node("Relu", "sum", "y", &[])
+        .load()
+        .unwrap()
+}
+
+#[test]
+fn option_a_in_four_spellings() {
+    let slice_pad = option_a(|onnx| {
+        onnx.ints("starts", &[0, 0])
+            .ints("ends", &[i64::MAX, i64::MAX])
+            .ints("axes", &[2, 3])
+            .ints("steps", &[2, 2])
+            .ints("pads", &[0, 2, 0, 0, 0, 2, 0, 0])
+            .node("Slice", "s starts ends axes steps", "part", &[])
+            .node("Pad", "part pads", "short", &[])
+    });
+    assert_eq!(ops(&slice_pad), ["input", "conv", "relu", "conv", "subsample", "add", "relu"]);
+    let gather_concat = option_a(|onnx| {
+        onnx.ints("every", &[0, 2, 4, 6])
+            .ints("shape", &[1, 2, 4, 4])
+            .node("Gather", "s every", "rows", &[scalar("axis", 2)])
+            .node("Gather", "rows every", "part", &[scalar("axis", 3)])
+            .node("ConstantOfShape", "shape", "zeros", &[])
+            .node("Concat", "zeros part zeros", "short", &[scalar("axis", 1)])
+    });
+    let pool = option_a(|onnx| {
+        let window = [attribute("kernel_shape", &[1, 1]), attribute("strides", &[2, 2])];
+        onnx.ints("pads", &[2, 2])
+            .ints("axes", &[1])
+            .node("AveragePool", "s", "part", &window)
+            .node("Pad", "part pads  axes", "short", &[])
+    });
+    let max_pool = option_a(|onnx| {
+        let window = [attribute("kernel_shape", &[1, 1]), attribute("strides", &[2, 2])];
+        onnx.ints("pads", &[0, 2, 0, 0, 0, 2, 0, 0]).node("MaxPool", "s", "part", &window).node(
+            "Pad",
+            "part pads",
+            "short",
+            &[],
+        )
+    });
+    assert_eq!(slice_pad, gather_concat);
+    assert_eq!(slice_pad, pool);
+    assert_eq!(slice_pad, max_pool);
+}
+
+#[test]
+fn a_pad_goes_into_the_convolution() {
+    let network = Onnx::new(&[1, 3, 8, 8])
+        .floats("w", &[4, 3, 3, 3], weight)
+        .ints("pads", &[0, 0, 0, 1, 0, 0, 2, 1])
+        .node("Pad", "x pads", "padded", &[])
+        .node("Conv", "padded w", "y", &[attribute("pads", &[1, 0, 0, 0])])
+        .load()
+        .unwrap();
+    let Op::Conv(conv) = &network.nodes[1].op else { panic!() };
+    assert_eq!(conv.pads, [1, 1, 2, 1]);
+    assert_eq!(network.nodes[1].shape, [9, 8, 4]);
+}
+
+#[test]
+fn batch_norms_fold() {
+    let network = Onnx::new(&[1, 1, 2, 2])
+        .floats("w", &[1, 1, 1, 1], |_| 3.0)
+        .floats("b", &[1], |_| 0.5)
+        .floats("scale", &[1], |_| 2.0)
+        .floats("shift", &[1], |_| 1.0)
+        .floats("mean", &[1], |_| 0.25)
+        .floats("var", &[1], |_| 4.0)
+        .node("Conv", "x w b", "c", &[])
+        .node(
+            "BatchNormalization",
+            "c scale shift mean var",
+            "y",
+            &[AttributeProto { name: Some("epsilon".into()), f: Some(0.0), ..Default::default() }],
+        )
+        .load()
+        .unwrap();
+    let Op::Conv(conv) = &network.nodes[1].op else { panic!() };
+    assert_eq!((conv.weights[[0, 0, 0, 0]], conv.bias[0]), (3.0, 1.25));
+}
+
+/// A pre-activation block as PyTorch exports it, its first batch norm as the closure spells it.
+fn pre_activation(spell: impl Fn(Onnx) -> Onnx) -> Network {
+    let pads = &[attribute("pads", &[1; 4])];
+    let onnx = Onnx::new(&[1, 3, 8, 8])
+        .floats("w0", &[4, 3, 3, 3], weight)
+        .floats("w1", &[4, 4, 3, 3], weight)
+        .floats("factor", &[4, 1, 1], |c| 0.5 + c as f32)
+        .floats("offset", &[1, 4, 1, 1], |c| c as f32 - 1.5)
+        .floats("scale", &[4], |c| 0.5 + c as f32)
+        .floats("shift", &[4], |c| c as f32 - 1.5)
+        .floats("zero", &[4], |_| 0.0)
+        .floats("one", &[4], |_| 1.0)
+        .node("Conv", "x w0", "s", pads);
+    spell(onnx)
+        .node("Relu", "normed", "r", &[])
+        .node("Conv", "r w1", "c1", pads)
+        .node("BatchNormalization", "c1 scale shift zero one", "n1", &[])
+        .node("Relu", "n1", "r1", &[])
+        .node("Conv", "r1 w1", "c2", pads)
+        .node("Add", "s c2", "y", &[])
+        .load()
+        .unwrap()
+}
+
+#[test]
+fn a_batch_norm_stays_where_a_sum_or_a_shortcut_is_before_it() {
+    let epsilon =
+        AttributeProto { name: Some("epsilon".into()), f: Some(0.0), ..Default::default() };
+    let whole = pre_activation(|onnx| {
+        let inputs = "s scale shift zero one";
+        onnx.node("BatchNormalization", inputs, "normed", std::slice::from_ref(&epsilon))
+    });
+    let expected = ["input", "conv", "norm", "relu", "conv", "relu", "conv", "add"];
+    assert_eq!(ops(&whole), expected);
+    let names: Vec<&str> = whole.nodes.iter().map(|node| node.name.as_str()).collect();
+    assert_eq!(names[2..4], ["stage1.block1.norm", "stage1.block1.norm.relu"]);
+    // As grappler and TensorFlow's converters leave it behind.
+    let apart = pre_activation(|onnx| {
+        onnx.node("Mul", "s factor", "scaled", &[]).node("Add", "offset scaled", "normed", &[])
+    });
+    assert_eq!(whole, apart);
+}
+
+#[test]
+fn constants_go_into_the_convolution_before_them() {
+    let network = Onnx::new(&[1, 3, 8, 8])
+        .floats("w", &[4, 3, 1, 1], |_| 1.0)
+        .floats("two", &[], |_| 2.0)
+        .floats("bias", &[4, 1, 1], |c| c as f32)
+        .node("Conv", "x w", "c", &[])
+        .node("Mul", "two c", "m", &[])
+        .node("Sub", "m bias", "y", &[])
+        .load()
+        .unwrap();
+    assert_eq!(ops(&network), ["input", "conv"]);
+    let Op::Conv(conv) = &network.nodes[1].op else { panic!() };
+    assert_eq!((conv.weights[[3, 0, 0, 0]], &conv.bias[..]), (2.0, &[0.0, -1.0, -2.0, -3.0][..]));
+}
+
+#[test]
+fn normalization_inside_of_the_network_is_refused() {
+    let error = Onnx::new(&[1, 3, 8, 8])
+        .floats("mean", &[1, 3, 1, 1], weight)
+        .node("Sub", "x mean", "centred", &[])
+        .load()
+        .unwrap_err();
+    let text = message(&error);
+    assert!(text.contains("`centred`: Sub with a constant") && text.contains("--mean"), "{text}");
+}
+
+#[test]
+fn an_unsupported_operator_is_named() {
+    let error =
+        Onnx::new(&[1, 3, 8, 8]).node("HardSwish", "x", "activation", &[]).load().unwrap_err();
+    let text = message(&error);
+    assert!(
+        text.contains("made.onnx: `activation`: operator HardSwish is not supported"),
+        "{text}"
+    );
+}
+
+#[test]
+fn grouped_convolutions_are_refused() {
+    let error = Onnx::new(&[1, 4, 8, 8])
+        .floats("w", &[4, 1, 3, 3], weight)
+        .node("Conv", "x w", "depthwise", &[scalar("group", 4)])
+        .load()
+        .unwrap_err();
+    let text = message(&error);
+    assert!(text.contains("`depthwise`: a convolution of 4 groups"), "{text}");
+}
+
+#[test]
+fn open_sizes_are_refused() {
+    let error = Onnx::new(&[0, 3, 0, 0]).node("Relu", "x", "y", &[]).load().unwrap_err();
+    let text = message(&error);
+    assert!(text.contains("`x`: the input has no fixed size: its shape is [any, 3, any, any]"));
+    assert!(text.contains("fixed height, width"), "{text}");
+}
+
+#[test]
+fn nan_weights_are_refused_by_layer() {
+    let error = Onnx::new(&[1, 3, 8, 8])
+        .floats("w", &[4, 3, 3, 3], |index| if index == 50 { f32::NAN } else { 1.0 })
+        .node("Conv", "x w", "conv1", &[])
+        .load()
+        .unwrap_err();
+    let text = message(&error);
+    assert!(text.contains("`conv1`: the weights contain NaN"), "{text}");
+}
+
+#[test]
+fn absurd_shapes_are_refused() {
+    let onnx = || Onnx::new(&[1, 3, 8, 8]).floats("w", &[4, 3, 3, 3], weight);
+    for pads in [[i64::MAX; 4], [-1; 4], [1 << 40; 4]] {
+        assert!(onnx().node("Conv", "x w", "y", &[attribute("pads", &pads)]).load().is_err());
+    }
+    for strides in [[0, 0], [-1, 1], [i64::MAX, 1]] {
+        assert!(onnx().node("Conv", "x w", "y", &[attribute("strides", &strides)]).load().is_err());
+    }
+    assert!(Onnx::new(&[1, i64::MAX, 8, 8]).node("Relu", "x", "y", &[]).load().is_err());
+    // A constant that would fill the memory, a range without end.
+    let huge = onnx().ints("shape", &[1 << 30, 1 << 30]);
+    assert!(huge.node("ConstantOfShape", "shape", "y", &[]).load().is_err());
+    let endless = onnx().ints("a", &[0]).ints("b", &[i64::MAX]).ints("c", &[1]);
+    assert!(endless.node("Range", "a b c", "y", &[]).load().is_err());
+}
+
+/// A CIFAR ResNet-20 with made-up weights, with projections or without.
+fn cifar(
+    projections: bool,
+    change: impl Fn(&mut Vec<(String, Vec<usize>)>),
+) -> Result<Network, ImportError> {
+    let mut shapes: Vec<(String, Vec<usize>)> = vec![];
+    let norm = |shapes: &mut Vec<(String, Vec<usize>)>, conv: String, norm: String, shape| {
+        let shape: [usize; 4] = shape;
+        shapes.push((format!("{conv}.weight"), shape.to_vec()));
+        for part in ["weight", "bias", "running_mean", "running_var"] {
+            shapes.push((format!("{norm}.{part}"), vec![shape[0]]));
+        }
+    };
+    norm(&mut shapes, "conv1".into(), "bn1".into(), [16, 3, 3, 3]);
+    let mut depth = 16;
+    for stage in 0..3 {
+        let width = 16 << stage;
+        for block in 0..3 {
+            let layer = format!("layer{}.{block}", stage + 1);
+            norm(
+                &mut shapes,
+                format!("{layer}.conv1"),
+                format!("{layer}.bn1"),
+                [width, depth, 3, 3],
+            );
+            norm(
+                &mut shapes,
+                format!("{layer}.conv2"),
+                format!("{layer}.bn2"),
+                [width, width, 3, 3],
+            );
+            if projections && depth != width {
+                let shortcut = |part| format!("{layer}.shortcut.{part}");
+                norm(&mut shapes, shortcut(0), shortcut(1), [width, depth, 1, 1]);
+            }
+            depth = width;
+        }
+    }
+    shapes.push(("linear.weight".into(), vec![10, 64]));
+    shapes.push(("linear.bias".into(), vec![10]));
+    change(&mut shapes);
+    let one = 1f32.to_le_bytes();
+    let bytes: Vec<Vec<u8>> =
+        shapes.iter().map(|(_, shape)| one.repeat(shape.iter().product())).collect();
+    let views = shapes.iter().zip(&bytes).map(|((name, shape), bytes)| {
+        (format!("module.{name}"), TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap())
+    });
+    let file = safetensors::serialize(views, None).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("made.safetensors");
+    std::fs::write(&path, file).unwrap();
+    let options = Options { arch: Some("resnet20".parse().unwrap()), ..Options::default() };
+    match load(path, &options)? {
+        Imported::Float(network) => Ok(network),
+        Imported::Quantized(_) => panic!("it is float"),
+    }
+}
+
+#[test]
+fn the_keys_tell_option_a_from_option_b() {
+    let shortcut = |network: &Network| {
+        let node = network.nodes.iter().find(|node| node.name == "stage2.block1.shortcut");
+        node.unwrap().op.clone()
+    };
+    assert!(matches!(shortcut(&cifar(false, |_| ()).unwrap()), Op::Subsample(_)));
+    assert!(matches!(shortcut(&cifar(true, |_| ()).unwrap()), Op::Conv(_)));
+}
+
+#[test]
+fn keys_must_be_exactly_the_architecture_s() {
+    let error = cifar(false, |shapes| shapes.retain(|(name, _)| name != "layer2.1.bn1.bias"));
+    let text = message(&error.unwrap_err());
+    assert!(text.contains("made.safetensors: `layer2.1.bn1.bias`: is missing"), "{text}");
+    let error = cifar(false, |shapes| shapes.push(("extra.weight".into(), vec![3])));
+    let text = message(&error.unwrap_err());
+    assert!(text.contains("`extra.weight`: is not part of resnet20"), "{text}");
+    let error = cifar(false, |shapes| shapes[0].1 = vec![16, 3, 5, 5]);
+    let text = message(&error.unwrap_err());
+    assert!(text.contains("`conv1.weight`: has shape [16, 3, 5, 5]"), "{text}");
+    assert!(
+        cifar(false, |shapes| shapes.push(("bn1.num_batches_tracked".into(), vec![1]))).is_ok()
+    );
+}
+
+#[test]
+fn files_of_the_wrong_kind_are_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| -> PathBuf {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let problem = |path: &Path| load(path, &Options::default()).unwrap_err();
+    let error = problem(&write("net.onnx", b"\x1c\0\0\0TFL3rest"));
+    assert!(matches!(error.problem, Problem::WrongType { .. }), "{error}");
+    let error = problem(&write("net.onnx", b"version https://git-lfs.github.com/spec/v1\n"));
+    assert!(error.to_string().contains("Git LFS pointer"), "{error}");
+    let error = problem(&write("net.h5", b"\x89HDF\r\n"));
+    assert!(message(&error).contains("tf2onnx"), "{error}");
+    assert!(matches!(problem(&write("notes", b"hello")).problem, Problem::UnknownType { .. }));
+    assert!(matches!(problem(&folder.path().join("gone.onnx")).problem, Problem::File(_)));
+    // A number that never ends, alone and in a packed list inside of a tensor.
+    let endless = [&[0x08][..], &[0xff; 12]].concat();
+    let packed = [&[0x3a, 17, 0x2a, 15, 0x2a, 13][..], &[0xff; 13]].concat();
+    for bytes in [endless, packed] {
+        let error = problem(&write("endless.onnx", &bytes));
+        assert!(matches!(error.problem, Problem::Corrupt { .. }), "{error}");
+    }
+    for name in ["empty.onnx", "empty.tflite"] {
+        assert!(matches!(problem(&write(name, b"")).problem, Problem::Corrupt { .. }), "{name}");
+    }
+}
+
+#[test]
+fn one_head_in_many_spellings() {
+    let head = |spell: &dyn Fn(Onnx) -> Onnx| {
+        let onnx = Onnx::new(&[0, 3, 4, 4])
+            .floats("w", &[6, 3, 1, 1], weight)
+            .floats("fc", &[5, 6], weight)
+            .floats("fc_t", &[6, 5], |index| weight(index % 5 * 6 + index / 5))
+            .floats("bias", &[5], weight)
+            .node("Conv", "x w", "c", &[])
+            .node("Relu", "c", "r", &[]);
+        spell(onnx).load().unwrap()
+    };
+    let gemm = |onnx: Onnx| onnx.node("Gemm", "f fc bias", "y", &[scalar("transB", 1)]);
+    let torch = head(&|onnx| {
+        gemm(onnx.node("GlobalAveragePool", "r", "p", &[]).node("Flatten", "p", "f", &[]))
+    });
+    assert_eq!(ops(&torch), ["input", "conv", "relu", "pool", "fc"]);
+    let axes = [attribute("axes", &[-1, -2])];
+    let spellings: [&dyn Fn(Onnx) -> Onnx; 7] = [
+        // Opset 11 to 17, and from 18 on; a shape that is given.
+        &|onnx| {
+            gemm(onnx.ints("shape", &[-1, 6]).node("ReduceMean", "r", "p", &axes).node(
+                "Reshape",
+                "p shape",
+                "f",
+                &[],
+            ))
+        },
+        &|onnx| {
+            let keep = [scalar("keepdims", 0)];
+            gemm(onnx.ints("axes", &[2, 3]).node("ReduceMean", "r axes", "f", &keep))
+        },
+        // A shape computed from the batch, as older PyTorch traces `view`.
+        &|onnx| {
+            gemm(
+                onnx.ints("first", &[0])
+                    .ints("rest", &[-1])
+                    .node("GlobalAveragePool", "r", "p", &[])
+                    .node("Shape", "p", "sizes", &[])
+                    .node("Gather", "sizes first", "n", &[])
+                    .node("Concat", "n rest", "shape", &[scalar("axis", 0)])
+                    .node("Reshape", "p shape", "f", &[]),
+            )
+        },
+        // `avg_pool2d(x, x.size()[3])`.
+        &|onnx| {
+            let window = [attribute("kernel_shape", &[4, 4]), attribute("strides", &[4, 4])];
+            let axes = [attribute("axes", &[2, 3])];
+            gemm(onnx.node("AveragePool", "r", "p", &window).node("Squeeze", "p", "f", &axes))
+        },
+        // No-ops that tracing leaves behind.
+        &|onnx| {
+            gemm(
+                onnx.node("GlobalAveragePool", "r", "p", &[])
+                    .node("Identity", "p", "i", &[])
+                    .node("Flatten", "i", "g", &[scalar("axis", -3)])
+                    .node("Cast", "g", "h", &[scalar("to", 1)])
+                    .node("Dropout", "h", "f", &[]),
+            )
+        },
+        // The matrix not transposed, and the bias beside it.
+        &|onnx| {
+            onnx.node("GlobalAveragePool", "r", "p", &[]).node("Flatten", "p", "f", &[]).node(
+                "Gemm",
+                "f fc_t bias",
+                "y",
+                &[],
+            )
+        },
+        &|onnx| {
+            onnx.node("GlobalAveragePool", "r", "p", &[])
+                .node("Flatten", "p", "f", &[])
+                .node("MatMul", "f fc_t", "m", &[])
+                .node("Add", "bias m", "y", &[])
+        },
+    ];
+    for (index, spell) in spellings.iter().enumerate() {
+        assert_eq!(head(spell), torch, "spelling {index}");
+    }
+}
+
+#[test]
+fn relu_in_four_spellings() {
+    let bounds = |low, high| {
+        [("min", low), ("max", high)].map(|(name, value)| AttributeProto {
+            name: Some(name.into()),
+            f: Some(value),
+            ..Default::default()
+        })
+    };
+    let kind = |spell: &dyn Fn(Onnx) -> Onnx| {
+        let onnx = Onnx::new(&[1, 3, 4, 4])
+            .floats("w", &[6, 3, 1, 1], weight)
+            .floats("zero", &[], |_| 0.0)
+            .floats("six", &[], |_| 6.0)
+            .node("Conv", "x w", "c", &[]);
+        ops(&spell(onnx).load().unwrap())[2]
+    };
+    assert_eq!(kind(&|onnx| onnx.node("Clip", "c", "y", &bounds(0.0, 6.0))), "relu6");
+    assert_eq!(kind(&|onnx| onnx.node("Clip", "c zero six", "y", &[])), "relu6");
+    assert_eq!(kind(&|onnx| onnx.node("Clip", "c zero", "y", &[])), "relu");
+    let constant = TensorProto {
+        float_data: vec![6.0],
+        ..crate::onnx::tensor("", &[], rten_onnx::onnx::DataType::FLOAT)
+    };
+    let value =
+        AttributeProto { name: Some("value".into()), t: Some(constant), ..Default::default() };
+    // `Constant` has no input.
+    assert_eq!(
+        kind(&|mut onnx| {
+            onnx = onnx.node("Constant", "", "limit", std::slice::from_ref(&value));
+            onnx.graph.node.last_mut().unwrap().input.clear();
+            onnx.node("Clip", "c zero limit", "y", &[])
+        }),
+        "relu6"
+    );
+}

@@ -1,0 +1,29 @@
+//! Model files do not depend on how many threads make them.
+
+use std::fs;
+use std::process::Command;
+
+use crate::shell::resnet8;
+
+#[test]
+fn model_files_are_the_same_bytes_for_any_number_of_threads() {
+    let desk = resnet8();
+    let quantize = "quantize a.safetensors --arch resnet8 --calibrate random:6 -o";
+    for (name, options) in [
+        ("fast", "--effort fast"),
+        ("default", ""),
+        ("int16", "--int16 auto"),
+        ("small", "--flash 60K"),
+    ] {
+        let made = ["1", "2", "4"].map(|threads| {
+            let output = format!("{name}{threads}.brook");
+            let mut command = Command::new(env!("CARGO_BIN_EXE_brooklet"));
+            command.args(format!("{quantize} {output} {options}").split_whitespace());
+            let command = command.current_dir(desk.path()).env("RAYON_NUM_THREADS", threads);
+            let printed = command.output().unwrap();
+            assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
+            fs::read(desk.path().join(output)).unwrap()
+        });
+        assert!(made[0] == made[1] && made[0] == made[2], "{name}");
+    }
+}

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use brooklet::kernels::{Avx2, Avx512Vnni};
 use brooklet::kernels::{Backend, Portable, Reference};
 use brooklet::{Model, SelfTest, Session};
+use strum::{Display, EnumMessage, IntoStaticStr, VariantArray};
 use zerocopy::IntoBytes;
 
 use crate::plan::Uncuttable;
@@ -179,17 +180,7 @@ impl ModelFile {
 
 /// A backend that runs on the host.
 #[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Default,
-    strum::Display,
-    strum::EnumMessage,
-    strum::EnumString,
-    strum::IntoStaticStr,
-    strum::VariantArray,
+    Debug, Clone, Copy, PartialEq, Eq, Default, Display, EnumMessage, IntoStaticStr, VariantArray,
 )]
 #[strum(serialize_all = "kebab-case")]
 pub enum HostBackend {

@@ -1,7 +1,7 @@
 //! What quantization costs, layer by layer: the float network and a model of it, side by side.
 //!
 //! The layers are compared in the float engine, the model's weights dequantized and each output
-//! rounded to its steps; what the model answers is the core's own.
+//! rounded to its levels; what the model answers is the core's own.
 
 use std::collections::HashMap;
 
@@ -18,7 +18,7 @@ use crate::network::{BatchNorm, Network, NodeId, Op};
 use crate::program::{Layer, Program};
 use crate::ranges::Range;
 use crate::weights::rounding::QuantizedChannel;
-use crate::weights::{Affine, Weights, steps};
+use crate::weights::{Affine, Weights, input_scales};
 
 /// Bars of the histograms.
 pub const BARS: usize = 64;
@@ -53,7 +53,7 @@ pub struct LayerLoss {
     /// How often its float output has values in equal parts of its extremes.
     #[serde(skip)]
     pub values: Bars,
-    /// How often its weights have which of 64 groups of steps.
+    /// How often its weights have which of 64 groups of values.
     #[serde(skip)]
     pub weights: Option<[u64; BARS]>,
 }
@@ -330,12 +330,12 @@ pub(crate) fn dequantized(
         let op = &mut network.nodes[unit.node].op;
         match op {
             Op::Conv(conv) => {
-                let steps = steps(conv.weights.dim().3, input, pixels);
-                *conv = weights(layer, &steps).dequantize(conv, &steps);
+                let input_scales = input_scales(conv.weights.dim().3, input, pixels);
+                *conv = weights(layer, &input_scales).dequantize(conv, &input_scales);
             }
             Op::BatchNorm(norm) => {
-                let steps = steps(norm.scale.len(), input, pixels);
-                *norm = batch_norm(layer, &steps);
+                let input_scales = input_scales(norm.scale.len(), input, pixels);
+                *norm = batch_norm(layer, &input_scales);
             }
             _ => {}
         }
@@ -343,11 +343,11 @@ pub(crate) fn dequantized(
     network
 }
 
-/// The weights of a model's convolution, whose inputs have these `steps`.
-fn weights(layer: &Layer, steps: &[(f64, f64)]) -> Weights {
+/// The weights of a model's convolution, whose inputs have these `input_scales`.
+fn weights(layer: &Layer, input_scales: &[(f64, f64)]) -> Weights {
     let (mut channels, mut biases) = (Vec::new(), Vec::new());
     for (channel, bias) in channels_of(layer) {
-        let zeros = channel.weights.iter().zip(steps.iter().cycle());
+        let zeros = channel.weights.iter().zip(input_scales.iter().cycle());
         let offset: f64 = zeros.map(|(&weight, &(_, zero))| f64::from(weight) * zero).sum();
         biases.push((bias + offset) * channel.scale);
         channels.push(channel);
@@ -355,22 +355,22 @@ fn weights(layer: &Layer, steps: &[(f64, f64)]) -> Weights {
     Weights { channels, bias: biases }
 }
 
-/// A model's batch norm, each of whose channels has one of these `steps`.
-fn batch_norm(layer: &Layer, steps: &[(f64, f64)]) -> BatchNorm {
+/// A model's batch norm, each of whose channels has one of these `input_scales`.
+fn batch_norm(layer: &Layer, input_scales: &[(f64, f64)]) -> BatchNorm {
     let (mut scale, mut shift) = (Vec::new(), Vec::new());
-    for ((channel, bias), &(step, zero)) in channels_of(layer).zip(steps) {
+    for ((channel, bias), &(input, zero)) in channels_of(layer).zip(input_scales) {
         let weight = f64::from(channel.weights[0]);
-        scale.push((weight * channel.scale / step) as f32);
+        scale.push((weight * channel.scale / input) as f32);
         shift.push(((bias + weight * zero) * channel.scale) as f32);
     }
     let channels = scale.len();
     BatchNorm { scale, shift, mean: vec![0.0; channels], var: vec![1.0; channels], eps: 0.0 }
 }
 
-/// The weights of each of a layer's output channels, and its bias in their steps.
+/// The weights of each of a layer's output channels, and its bias as a multiple of their scale.
 fn channels_of(layer: &Layer) -> impl Iterator<Item = (QuantizedChannel, f64)> + '_ {
     let taps = layer.weights.len() / layer.bias.len().max(1);
-    // What the sums are multiplied by brings them to the output's steps, of a join with more bits.
+    // What the sums are multiplied by brings them to the output's scale, of a join with more bits.
     let unit = f64::from(layer.record.scale.get()) / f64::from(1u32 << layer.record.join_bits);
     let channels = layer.weights.chunks(taps.max(1)).zip(&layer.multipliers).zip(&layer.bias);
     channels.map(move |((weights, multiplier), &bias)| {

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use strum::{EnumMessage, IntoStaticStr, VariantArray};
 
 use crate::evaluate::Score;
 
@@ -47,25 +48,14 @@ pub struct Range {
 }
 
 /// How a range is chosen.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    strum::Display,
-    strum::EnumMessage,
-    strum::EnumString,
-    strum::IntoStaticStr,
-    strum::VariantArray,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumMessage, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Method {
     /// From the smallest to the largest value.
     MinMax,
     /// All values but 1 of 100,000, half of these at each end.
     Percentile,
-    /// The least squared error: what is clipped at the ends against the steps in between.
+    /// The least squared error: what is clipped at the ends against the levels in between.
     Mse,
     /// The least divergence of the quantized values' distribution from the values' (Kullback and
     /// Leibler).
@@ -176,7 +166,7 @@ impl Histogram {
     }
 
     /// The range for int8 that a method chooses; or for int16 that of the least squared error,
-    /// whatever the method: its steps are so fine that next to nothing is gained by clipping.
+    /// whatever the method: its levels are so close that next to nothing is gained by clipping.
     pub fn range_in(&self, method: Method, int16: bool) -> Range {
         if int16 { self.least_squares(1 << 16) } else { self.range(method) }
     }
@@ -211,9 +201,9 @@ impl Histogram {
         Range { min: min.clamp(self.min, 0.0), max: max.clamp(0.0, self.max) }
     }
 
-    /// The range of `levels` steps (256 for int8) with the least squared error.
+    /// The range with the least squared error, of `levels` (256 for int8).
     ///
-    /// Inside of the range a value is off by step² / 12 on average, but zero is exact;
+    /// Inside of the range a value is off by scale² / 12 on average, but zero is exact;
     /// outside by its distance, or as much as the tail is beyond what few images showed. Sought
     /// on a grid: each end at a share of its extreme.
     fn least_squares(&self, levels: u32) -> Range {
@@ -224,13 +214,13 @@ impl Histogram {
         let counted: Vec<(f64, f64)> =
             self.counted().map(|(value, count)| (value, count as f64)).collect();
         let error = |min: f64, max: f64| {
-            let step = (max - min) / f64::from(levels - 1);
+            let scale = (max - min) / f64::from(levels - 1);
             let (mut inside, mut above, mut below) = (0.0, 0.0, 0.0);
             for &(value, count) in &counted {
                 match value {
                     value if value > max => above += count * (value - max).powi(2),
                     value if value < min => below += count * (value - min).powi(2),
-                    _ => inside += count * step * step / 12.0,
+                    _ => inside += count * scale * scale / 12.0,
                 }
             }
             inside + above.max(high.clipped(max)) + below.max(low.clipped(-min))
@@ -257,9 +247,9 @@ impl Histogram {
         Range { min: min as f32, max: max as f32 }
     }
 
-    /// The range of `levels` steps whose values are distributed most like the values themselves.
+    /// The range of `levels` whose values are distributed most like the values themselves.
     ///
-    /// What lies outside counts at the range's ends. A step's count is spread over those of its
+    /// What lies outside counts at the range's ends. A level's count is spread over those of its
     /// bins that are not empty, as the quantized values cannot tell them apart.
     fn least_divergence(&self, levels: usize) -> Range {
         let divergence = |range: &Range| {
@@ -275,17 +265,17 @@ impl Histogram {
             let mut values: Vec<f64> = inside.iter().map(|&count| count as f64).collect();
             values[0] += sum(&self.bins[..first]);
             values[last - first] += sum(&self.bins[last + 1..]);
-            let step = |index: usize| index * levels / inside.len();
-            let mut steps = vec![(0.0, 0.0); levels];
+            let level = |index: usize| index * levels / inside.len();
+            let mut sums = vec![(0.0, 0.0); levels];
             for (index, &count) in inside.iter().enumerate().filter(|&(_, &count)| count > 0) {
-                let (sum, bins) = &mut steps[step(index)];
+                let (sum, bins) = &mut sums[level(index)];
                 *sum += count as f64;
                 *bins += 1.0;
             }
             let kept = sum(inside);
             let terms = values.iter().enumerate().filter(|&(_, &value)| value > 0.0);
             terms.fold(0.0, |divergence, (index, &value)| {
-                let (sum, bins) = steps[step(index)];
+                let (sum, bins) = sums[level(index)];
                 // A value at an end that only clipping brought there.
                 let quantized = if bins > 0.0 { sum / bins / kept } else { 1e-9 };
                 divergence + value / all * (value / all / quantized).ln()

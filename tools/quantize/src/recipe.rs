@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use ndarray::{Array2, Axis, concatenate};
+use strum::{EnumMessage, IntoStaticStr, VariantArray};
 
 use crate::channels::absorption;
 use crate::channels::equalize;
@@ -23,19 +24,7 @@ use crate::weights::learn::learn;
 use crate::weights::{Affine, Learned};
 
 /// How much work is put into a network.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Default,
-    strum::Display,
-    strum::EnumMessage,
-    strum::EnumString,
-    strum::IntoStaticStr,
-    strum::VariantArray,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, EnumMessage, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Effort {
     /// Seconds: weights are rounded to the nearest.
@@ -49,18 +38,7 @@ pub enum Effort {
 }
 
 /// How ranges are chosen.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    strum::Display,
-    strum::EnumMessage,
-    strum::EnumString,
-    strum::IntoStaticStr,
-    strum::VariantArray,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumMessage, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Calibration {
     /// For each tensor the method with the least error at the network's output.
@@ -88,19 +66,8 @@ impl Calibration {
     }
 }
 
-/// A step that can be left out.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    strum::Display,
-    strum::EnumMessage,
-    strum::EnumString,
-    strum::IntoStaticStr,
-    strum::VariantArray,
-)]
+/// A stage that can be left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumMessage, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Stage {
     /// What all values of a channel have in common moves into the biases behind, where that helps.
@@ -185,7 +152,7 @@ impl Recipe {
         preprocess: &Preprocess,
         progress: &dyn Progress,
     ) -> Result<Quantized, QuantizeError> {
-        let with = |step| self.effort != Effort::Fast && !self.without.contains(&step);
+        let with = |stage| self.effort != Effort::Fast && !self.without.contains(&stage);
         let (images, samples) = match self.effort {
             Effort::Fast | Effort::Default => (1_000, 50_000),
             Effort::Best => (4_000, 200_000),
@@ -386,8 +353,8 @@ fn choose(
         for Candidates { unit, ranges } in &mut candidates {
             let several = ranges.len() > 1;
             for (range, error) in ranges.iter_mut().filter(|_| several) {
-                let Some(step) = Affine::new(*range, false) else { continue };
-                let rounded = maps.of(*unit).mapv(|value| step.round(value));
+                let Some(affine) = Affine::new(*range, false) else { continue };
+                let rounded = maps.of(*unit).mapv(|value| affine.round(value));
                 let given = given(fused, *unit, rounded.view(), &|unit| maps.of(unit));
                 *error += squared_error(model.output(&given, logits)?.view(), maps.logits());
             }

@@ -4,7 +4,7 @@
 //! answers are as good as chance. The signs, each with a bound that right units keep:
 //!
 //! - The input of an int8 network has a range; pixels that lie outside of it saturate, and pixels
-//!   in a small part of it are told apart by few steps.
+//!   in a small part of it are told apart by few levels.
 //! - A batch norm holds the mean and the deviation of the map before it, as training saw them.
 //! - Where images have labels, the share of right answers can be told from chance.
 
@@ -72,14 +72,14 @@ impl Convention {
 
 /// Units by which a pixel may miss its int8 value and still be as near as a rounded one, and what
 /// float arithmetic adds.
-const HALF_STEP: f64 = 0.5 + 1e-3;
+const HALF_LEVEL: f64 = 0.5 + 1e-3;
 /// Share of the pixels' values that may saturate.
 const MAY_SATURATE: f64 = 0.05;
-/// Share of the steps of an int8 input that pixels take at least.
+/// Share of the levels of an int8 input that pixels take at least.
 const TAKEN: f64 = 0.25;
 
 /// The int8 value of a pixel of this channel before it is rounded.
-pub(crate) fn step(
+pub(crate) fn level(
     input: &QuantizedNode,
     preprocess: &Preprocess,
     pixel: u8,
@@ -89,19 +89,19 @@ pub(crate) fn step(
     real / f64::from(input.scale) + f64::from(input.zero_point)
 }
 
-fn steps<'i>(
+fn levels<'i>(
     input: &'i QuantizedNode,
     preprocess: &'i Preprocess,
 ) -> impl Iterator<Item = (u8, f64)> + 'i {
     let channels = 0..input.shape[2].min(3);
     let pixels = channels.flat_map(|channel| (0..=255).map(move |pixel| (channel, pixel)));
-    pixels.map(move |(channel, pixel)| (pixel, step(input, preprocess, pixel, channel)))
+    pixels.map(move |(channel, pixel)| (pixel, level(input, preprocess, pixel, channel)))
 }
 
-/// Whether pixel − 128 is the int8 value of every pixel, to half a step: as near as rounding is.
+/// Whether pixel − 128 is the int8 value of every pixel, to half a level: as near as rounding is.
 pub(crate) fn is_plain(input: &QuantizedNode, preprocess: &Preprocess) -> bool {
-    steps(input, preprocess)
-        .all(|(pixel, step)| (step - (f64::from(pixel) - 128.0)).abs() <= HALF_STEP)
+    levels(input, preprocess)
+        .all(|(pixel, level)| (level - (f64::from(pixel) - 128.0)).abs() <= HALF_LEVEL)
 }
 
 /// An int8 input that pixels do not fit, in the units that they have.
@@ -113,7 +113,7 @@ pub struct Misfit {
     pub pixels: [f64; 2],
     /// Share of the pixels' values that saturate.
     pub saturated: f64,
-    /// Share of the input's steps that pixels take.
+    /// Share of the input's levels that pixels take.
     pub taken: f64,
 }
 
@@ -122,13 +122,13 @@ impl Misfit {
     pub fn of(input: &QuantizedNode, preprocess: &Preprocess) -> Option<Self> {
         let (mut count, mut beyond) = (0.0, 0.0);
         let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
-        for (_, step) in steps(input, preprocess) {
+        for (_, level) in levels(input, preprocess) {
             count += 1.0;
-            beyond += f64::from(u8::from(!(-129.0..=128.0).contains(&step)));
-            (low, high) = (low.min(step), high.max(step));
+            beyond += f64::from(u8::from(!(-129.0..=128.0).contains(&level)));
+            (low, high) = (low.min(level), high.max(level));
         }
         let (saturated, taken) = (beyond / count, (high.min(127.0) - low.max(-128.0)) / 255.0);
-        let real = |step: f64| (step - f64::from(input.zero_point)) * f64::from(input.scale);
+        let real = |level: f64| (level - f64::from(input.zero_point)) * f64::from(input.scale);
         let misfit = Self {
             input: [-128.0, 127.0].map(real),
             pixels: [low, high].map(real),
@@ -329,7 +329,7 @@ mod tests {
         assert_eq!(of_int8(&input(0.018_658_45, -14), &imagenet), Ok(imagenet));
         assert_eq!(Misfit::of(&input(0.018_658_45, -14), &imagenet), None);
         assert!(!is_plain(&input(0.018_658_45, -14), &imagenet));
-        // Units of 0 to 255 where 0 to 1 are meant: all pixels are one step.
+        // Units of 0 to 255 where 0 to 1 are meant: all pixels are one level.
         let wrong = Preprocess { mean: Some([123.7, 116.3, 103.5]), std: Some([58.4; 3]), ..none };
         assert!(Misfit::of(&input(0.018_658_45, -14), &wrong).unwrap().taken < 0.1);
         let told = of_255(&wrong).unwrap();

@@ -1,7 +1,5 @@
 //! Options that take one of a few words, and the words' help, from the libraries' enums.
 
-use std::str::FromStr;
-
 use brooklet::kernels::Isa;
 use brooklet_plan::packing::Kernels;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
@@ -13,15 +11,21 @@ use brooklet_import::{ShortcutOption, StrideIn, Variant};
 /// The parser of an option whose words are the names of `T`'s variants.
 pub(crate) fn choice<T>() -> impl TypedValueParser<Value = T>
 where
-    T: FromStr<Err = strum::ParseError> + VariantArray + EnumMessage + Clone + Send + Sync,
-    T: 'static + Copy + Into<&'static str>,
+    T: VariantArray + EnumMessage + Copy + Into<&'static str> + Send + Sync + 'static,
 {
     let value = |variant: &T| {
         let about = variant.get_documentation().unwrap_or_default();
-        let name: &'static str = (*variant).into();
-        PossibleValue::new(name).help(about.trim_end_matches('.'))
+        PossibleValue::new(word(*variant)).help(about.trim_end_matches('.'))
     };
-    PossibleValuesParser::new(T::VARIANTS.iter().map(value)).try_map(|name| name.parse())
+    PossibleValuesParser::new(T::VARIANTS.iter().map(value)).try_map(|name| {
+        let named = T::VARIANTS.iter().find(|&&variant| word(variant).eq_ignore_ascii_case(&name));
+        named.copied().ok_or("no such word")
+    })
+}
+
+/// The name of a variant.
+fn word(variant: impl Into<&'static str>) -> &'static str {
+    variant.into()
 }
 
 /// The parser of an option that names a device's kernels.

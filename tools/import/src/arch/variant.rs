@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use strum::{Display, EnumMessage, IntoStaticStr, VariantArray};
+
 /// What a network may do otherwise than its architecture was published with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Variant {
@@ -17,19 +19,8 @@ pub struct Variant {
 }
 
 /// Shortcuts, as the paper's section 3.3 tells them apart.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    strum::Display,
-    strum::EnumMessage,
-    strum::EnumString,
-    strum::IntoStaticStr,
-    strum::VariantArray,
-)]
-#[strum(serialize_all = "kebab-case", ascii_case_insensitive)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Display, EnumMessage, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "kebab-case")]
 pub enum ShortcutOption {
     /// No weights: every `stride`-th pixel, and channels of zeros.
     A,
@@ -40,18 +31,7 @@ pub enum ShortcutOption {
 }
 
 /// The convolution of a bottleneck that has its stride.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    strum::Display,
-    strum::EnumMessage,
-    strum::EnumString,
-    strum::IntoStaticStr,
-    strum::VariantArray,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Display, EnumMessage, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
 pub enum StrideIn {
     /// The first, as in the paper.

@@ -32,7 +32,7 @@ pub struct QuantizedNode {
     pub inputs: Vec<NodeId>,
     /// Shape of its output.
     pub shape: Shape,
-    /// Real value of one step of the output.
+    /// Real value of 1 of the output.
     pub scale: f32,
     /// int8 value that stands for zero.
     pub zero_point: i32,

@@ -135,24 +135,25 @@ impl Qdq {
         if op_type(node) == "QuantizeLinear" {
             let (low, high) = bounds(quantized_kind(node, &self.kinds))?;
             let quantize = |(place, &value): (usize, &f32)| {
-                let step = f64::from(value) / f64::from(scales[along(place, scales.len())]);
+                let level = f64::from(value) / f64::from(scales[along(place, scales.len())]);
                 let zero = zeros[along(place, zeros.len())];
-                (step.round_ties_even() as i64).saturating_add(zero).clamp(low, high)
+                (level.round_ties_even() as i64).saturating_add(zero).clamp(low, high)
             };
             let floats = values.floats()?;
-            let steps = floats.iter().enumerate().map(quantize).collect();
-            return Constant::of_ints(&shape, steps);
+            let levels = floats.iter().enumerate().map(quantize).collect();
+            return Constant::of_ints(&shape, levels);
         }
-        let steps: Vec<i64> = values
+        let integers: Vec<i64> = values
             .to_ints()?
             .into_iter()
             .enumerate()
             .map(|(place, value)| value.saturating_sub(zeros[along(place, zeros.len())]))
             .collect();
-        let real = |(place, &step): (usize, &i64)| step as f32 * scales[along(place, scales.len())];
-        let reals = steps.iter().enumerate().map(real).collect();
+        let real =
+            |(place, &integer): (usize, &i64)| integer as f32 * scales[along(place, scales.len())];
+        let reals = integers.iter().enumerate().map(real).collect();
         let name = node.output.first().cloned().unwrap_or_default();
-        self.constants.insert(name, Integers { values: steps, scales, axis });
+        self.constants.insert(name, Integers { values: integers, scales, axis });
         Constant::of_floats(&shape, reals)
     }
 
@@ -330,17 +331,17 @@ impl Qdq {
             return Err(unsupported(what, REMEDY));
         }
         let mut weights = conv.weights.mapv(|_| 0i8);
-        for ((mut steps, reals), &scale) in
+        for ((mut integers, reals), &scale) in
             weights.outer_iter_mut().zip(conv.weights.outer_iter()).zip(&scales)
         {
-            for (step, &real) in steps.iter_mut().zip(&reals) {
+            for (integer, &real) in integers.iter_mut().zip(&reals) {
                 // The product was rounded once: the quotient is next to the integer.
                 let exact = (f64::from(real) / f64::from(scale)).round();
                 if !(-127.0..=127.0).contains(&exact) {
                     let what = format!("a weight of {exact} steps, which is beyond 127");
                     return Err(unsupported(what, REMEDY));
                 }
-                *step = exact as i8;
+                *integer = exact as i8;
             }
         }
         let input = f64::from(input.map_or(1.0, |(scale, _)| scale));

@@ -8,20 +8,11 @@
 use crate::error::{AtLayer, LayerProblem, Problem, unsupported};
 use crate::network::{Network, NodeId, Op, QuantizedNetwork, QuantizedOp};
 use ndarray::Axis;
+use strum::{Display, EnumMessage, IntoStaticStr, VariantArray};
 
 /// What a network takes as an image's channels.
 #[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Default,
-    strum::Display,
-    strum::EnumMessage,
-    strum::EnumString,
-    strum::IntoStaticStr,
-    strum::VariantArray,
+    Debug, Clone, Copy, PartialEq, Eq, Default, Display, EnumMessage, IntoStaticStr, VariantArray,
 )]
 #[strum(serialize_all = "kebab-case")]
 pub enum Channels {

@@ -80,13 +80,17 @@ pub(crate) fn channel(
     if holds {
         return Ok(as_it_is);
     }
-    let stepped = (last == first + 1).then(|| step(&as_it_is, [low, high], value)).flatten();
-    stepped.ok_or(too_large)
+    let found = (last == first + 1).then(|| two_values(&as_it_is, [low, high], value)).flatten();
+    found.ok_or(too_large)
 }
 
 /// A channel of two values, the second from some sum on: the same with a multiplier that is a power
 /// of two so small that its sums take no third.
-fn step(channel: &Channel, [low, high]: [i32; 2], value: impl Fn(i32) -> i32) -> Option<Channel> {
+fn two_values(
+    channel: &Channel,
+    [low, high]: [i32; 2],
+    value: impl Fn(i32) -> i32,
+) -> Option<Channel> {
     let last = value(high);
     let from = |low: i32, high: i32, reaches: &dyn Fn(i32) -> bool| {
         let (mut low, mut high) = (i64::from(low), i64::from(high));

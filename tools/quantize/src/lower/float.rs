@@ -23,7 +23,7 @@ use crate::network::{BatchNorm, Conv, Node, Op};
 use crate::program::{Layer, Program, Table, largest_sum};
 use crate::ranges::Ranges;
 use crate::weights::rounding::{Bits, QuantizedChannel};
-use crate::weights::{Affine, Learned, Weights, smallest_scale, steps};
+use crate::weights::{Affine, Learned, Weights, input_scales, smallest_scale};
 
 /// Extra fractional bits of a join, where the accumulator leaves room for them.
 const JOIN_BITS: u8 = 12;
@@ -115,8 +115,8 @@ impl Fused<'_> {
                 let weights = match learned.get(&unit.node) {
                     Some(learned) => learned,
                     None => {
-                        let steps = steps(conv.weights.dim().3, input, pixels);
-                        nearest = Weights::nearest(conv, &steps, self.bits(unit.node));
+                        let input_scales = input_scales(conv.weights.dim().3, input, pixels);
+                        nearest = Weights::nearest(conv, &input_scales, self.bits(unit.node));
                         &nearest
                     }
                 };
@@ -229,16 +229,16 @@ fn set_conv(
     if conv.fully_connected {
         layer.record.flags |= flags::FULLY_CONNECTED;
     }
-    let steps = steps(conv.weights.dim().3, input, pixels);
+    let input_scales = input_scales(conv.weights.dim().3, input, pixels);
     let zeros: Vec<i8> =
-        steps.iter().map(|&(_, zero)| zero.round().clamp(-128.0, 127.0) as i8).collect();
+        input_scales.iter().map(|&(_, zero)| zero.round().clamp(-128.0, 127.0) as i8).collect();
     if zeros.iter().any(|&zero| zero != input.record.zero_point) {
         layer.padding_values = Some(zeros);
     }
     let output_scale = f64::from(layer.record.scale.get());
     let mut reals = Vec::with_capacity(conv.bias.len());
     for (channel, &bias) in weights.channels.iter().zip(&weights.bias) {
-        push_channel(layer, channel, bias, &steps)?;
+        push_channel(layer, channel, bias, &input_scales)?;
         reals.push(channel.scale / output_scale);
     }
     let Some(shortcut) = shortcut else {
@@ -300,28 +300,28 @@ fn set_batch_norm(
 ) -> Result<(), Unrepresentable> {
     let output_scale = f64::from(layer.record.scale.get());
     let mut reals = Vec::with_capacity(norm.scale.len());
-    for (channel, &step) in steps(norm.scale.len(), input, pixels).iter().enumerate() {
+    for (channel, &scale) in input_scales(norm.scale.len(), input, pixels).iter().enumerate() {
         let (factor, offset) = norm.affine(channel);
         let factor =
-            QuantizedChannel::nearest(&[factor * step.0], smallest_scale(offset), Bits::Eight);
-        push_channel(layer, &factor, offset, &[step])?;
+            QuantizedChannel::nearest(&[factor * scale.0], smallest_scale(offset), Bits::Eight);
+        push_channel(layer, &factor, offset, &[scale])?;
         reals.push(factor.scale / output_scale);
     }
     set_multipliers(layer, &reals)
 }
 
-/// Appends the weights and the bias of an output channel, whose inputs have these `steps` over
+/// Appends the weights and the bias of an output channel, whose inputs have these `input_scales` over
 /// and over.
 fn push_channel(
     layer: &mut Layer,
     channel: &QuantizedChannel,
     bias: f64,
-    steps: &[(f64, f64)],
+    input_scales: &[(f64, f64)],
 ) -> Result<(), Unrepresentable> {
     let offset: f64 = channel
         .weights
         .iter()
-        .zip(steps.iter().cycle())
+        .zip(input_scales.iter().cycle())
         .map(|(&weight, &(_, zero))| f64::from(weight) * zero)
         .sum();
     let bias = (bias / channel.scale - offset).round();

@@ -108,14 +108,14 @@ fn set_quantization(layer: &mut Layer, node: &QuantizedNode) -> Result<(), Unrep
         .map_err(|_| Unrepresentable::new(&node.name, "its zero point is not within int8"))?;
     layer.record.scale = F32::new(node.scale);
     layer.record.zero_point = zero_point;
-    let step = |real: f32| {
+    let level = |real: f32| {
         let q = f64::from(real / node.scale).round() + f64::from(node.zero_point);
         q.clamp(-128.0, 127.0) as i8
     };
     if node.activation != Activation::None {
         let (min, max) = node.activation.range();
-        layer.record.clamp_min = step(min);
-        layer.record.clamp_max = step(max);
+        layer.record.clamp_min = level(min);
+        layer.record.clamp_max = level(max);
     }
     Ok(())
 }
@@ -181,7 +181,7 @@ fn mean_multiplier(scales: Multiplier, pixels: i64) -> Multiplier {
     }
 }
 
-/// From pixels to the input's int8; none where pixel − 128 is as near to half a step: that is what
+/// From pixels to the input's int8; none where pixel − 128 is as near to half a level: that is what
 /// devices feed, and x / 127.5 − 1 at scale 2/255 is a tie for every pixel.
 fn pixel_table(node: &QuantizedNode, preprocess: &Preprocess) -> Option<Table> {
     let channels = node.shape[2];

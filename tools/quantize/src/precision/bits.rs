@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use brooklet::format::Operator;
+use strum::{EnumMessage, IntoStaticStr, VariantArray};
 
 use crate::data::{Dataset, Preprocess};
 use crate::error::QuantizeError;
@@ -15,24 +16,13 @@ use crate::network::{Network, NodeId, Op};
 use crate::program::Layer;
 use crate::recipe::Progress;
 use crate::weights::rounding::Bits;
-use crate::weights::{Weights, steps};
+use crate::weights::{Weights, input_scales};
 
 /// Images on which errors are measured, at most.
 const IMAGES: usize = 100;
 
 /// Bits of weights, as the user wants them.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    strum::Display,
-    strum::EnumMessage,
-    strum::EnumString,
-    strum::IntoStaticStr,
-    strum::VariantArray,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumMessage, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
 pub enum WeightBits {
     /// In all convolutions but the first and the last, which have few weights.
@@ -101,9 +91,9 @@ pub fn candidates(
                 let input = network.nodes[fused.units[unit.input].output].shape;
                 let mut layer = Layer::new("", Operator::Input, 0, shape(input));
                 layer.record.scale.set(1.0);
-                let steps = steps(conv.weights.dim().3, &layer, pixels);
-                let weights = Weights::nearest(conv, &steps, Bits::Four);
-                node.op = Op::Conv(weights.dequantize(conv, &steps));
+                let input_scales = input_scales(conv.weights.dim().3, &layer, pixels);
+                let weights = Weights::nearest(conv, &input_scales, Bits::Four);
+                node.op = Op::Conv(weights.dequantize(conv, &input_scales));
             }
             let before = candidate.unit - 1;
             let given = given(fused, before, maps.of(before), &|unit| maps.of(unit));

@@ -22,7 +22,7 @@ use crate::program::Layer;
 use crate::ranges::Ranges;
 use crate::weights::rounding;
 use crate::weights::rounding::{Bits, Means, Moments, Trained};
-use crate::weights::{Affine, Learned, Weights, smallest_scale, steps};
+use crate::weights::{Affine, Learned, Weights, input_scales, smallest_scale};
 
 /// Bytes that the maps of all images may take, and as many the samples of a layer.
 const MEMORY: usize = 400 << 20;
@@ -100,15 +100,15 @@ pub fn learn(
         let mut quantized = None;
         if let Op::Conv(conv) = &network.nodes[unit.node].op {
             let pixels = (unit.input == 0).then_some(preprocess);
-            let steps = steps(conv.weights.dim().3, &layers[unit.input], pixels);
+            let input_scales = input_scales(conv.weights.dim().3, &layers[unit.input], pixels);
             let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
             rng.set_stream(index as u64);
             let targets = targets(&float, network, fused, unit, &live)?;
             let inputs: Vec<_> = live[&unit.input].iter().map(|maps| &maps.quantized).collect();
             let bits = fused.bits(unit.node);
-            let weights = learn_conv(conv, bits, &steps, &inputs, &targets, options, rng);
+            let weights = learn_conv(conv, bits, &input_scales, &inputs, &targets, options, rng);
             let mut changed = network.clone();
-            changed.nodes[unit.node].op = Op::Conv(weights.dequantize(conv, &steps));
+            changed.nodes[unit.node].op = Op::Conv(weights.dequantize(conv, &input_scales));
             learned.insert(unit.node, weights);
             quantized = Some(FloatModel::part(&changed, unit.node..=unit.output)?);
         }
@@ -197,13 +197,13 @@ fn targets(
 fn learn_conv(
     conv: &Conv,
     bits: Bits,
-    steps: &[(f64, f64)],
+    input_scales: &[(f64, f64)],
     inputs: &[&Array4<f32>],
     targets: &[Array4<f32>],
     options: &Options,
     mut rng: ChaCha8Rng,
 ) -> Weights {
-    let nearest = Weights::nearest(conv, steps, bits);
+    let nearest = Weights::nearest(conv, input_scales, bits);
     let all: usize = inputs.iter().map(|batch| batch.len_of(Axis(0))).sum();
     let images = (0..all).filter(|&image| !options.holds_out(image)).count();
     if !(options.rounding || options.bias_correction) || images < 2 {
@@ -214,7 +214,7 @@ fn learn_conv(
     let taps = kernel_rows * kernel_columns * depth;
     let samples = options.samples.min(MEMORY / (size_of::<f32>() * taps));
     let each = samples.div_ceil(images).min(height * width);
-    let factors: Vec<f32> = steps.iter().map(|&(step, _)| (1.0 / step) as f32).collect();
+    let factors: Vec<f32> = input_scales.iter().map(|&(scale, _)| (1.0 / scale) as f32).collect();
     let mut halves = [0, 1].map(|half| {
         let count = each * ((images + 1 - half) / 2);
         (Array2::zeros((count, taps)), Array2::zeros((count, channels)), 0)
@@ -251,8 +251,8 @@ fn learn_conv(
         let trained: Vec<f64> = conv
             .weights
             .iter()
-            .zip(steps.iter().cycle())
-            .map(|(&weight, &(step, _))| f64::from(weight) * step)
+            .zip(input_scales.iter().cycle())
+            .map(|(&weight, &(scale, _))| f64::from(weight) * scale)
             .collect();
         let trained = Trained {
             weights: DMatrix::from_column_slice(taps, channels, &trained),

@@ -1,4 +1,4 @@
-//! Quantized weights and activations: in which steps they are.
+//! Quantized weights and activations: what integers stand for.
 
 pub mod learn;
 pub mod rounding;
@@ -19,8 +19,8 @@ pub type Learned = BTreeMap<NodeId, Weights>;
 /// Quantized weights of a convolution.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Weights {
-    /// For each output channel its weights, kernel rows × columns × input channels, in steps of
-    /// their products with a step of the input.
+    /// For each output channel its weights, kernel rows × columns × input channels, as multiples of
+    /// its scale; of weights that are multiplied with the input's scale.
     pub channels: Vec<QuantizedChannel>,
     /// Real biases.
     pub bias: Vec<f64>,
@@ -60,19 +60,19 @@ impl Affine {
         Self { scale: scale.get(), zero_point, int16: layer.record.is_int16() }
     }
 
-    /// The steps that there are.
+    /// The smallest and the largest level.
     fn ends(self) -> [f32; 2] {
         if self.int16 { [-32768.0, 32767.0] } else { [-128.0, 127.0] }
     }
 
-    /// Real value of a step.
+    /// Real value of 1.
     pub(crate) fn scale(self) -> f32 {
         self.scale
     }
 
     /// The reals that it stands for.
     pub(crate) fn range(self) -> Range {
-        let [min, max] = self.ends().map(|step| (step - f32::from(self.zero_point)) * self.scale);
+        let [min, max] = self.ends().map(|level| (level - f32::from(self.zero_point)) * self.scale);
         Range { min, max }
     }
 
@@ -80,14 +80,14 @@ impl Affine {
     pub(crate) fn round(self, value: f32) -> f32 {
         let zero = f32::from(self.zero_point);
         let [min, max] = self.ends();
-        let step = (value / self.scale + zero).round().clamp(min, max);
-        (step - zero) * self.scale
+        let level = (value / self.scale + zero).round().clamp(min, max);
+        (level - zero) * self.scale
     }
 }
 
 impl Weights {
-    /// The nearest to a convolution's, whose inputs have these `steps`.
-    pub(crate) fn nearest(conv: &Conv, steps: &[(f64, f64)], bits: Bits) -> Self {
+    /// The nearest to a convolution's, whose inputs have these `input_scales`.
+    pub(crate) fn nearest(conv: &Conv, input_scales: &[(f64, f64)], bits: Bits) -> Self {
         let bias: Vec<f64> = conv.bias.iter().map(|&bias| f64::from(bias)).collect();
         let channels = conv
             .weights
@@ -96,8 +96,8 @@ impl Weights {
             .map(|(weights, &bias)| {
                 let scaled: Vec<f64> = weights
                     .iter()
-                    .zip(steps.iter().cycle())
-                    .map(|(&weight, &(step, _))| f64::from(weight) * step)
+                    .zip(input_scales.iter().cycle())
+                    .map(|(&weight, &(scale, _))| f64::from(weight) * scale)
                     .collect();
                 QuantizedChannel::nearest(&scaled, smallest_scale(bias), bits)
             })
@@ -105,13 +105,13 @@ impl Weights {
         Self { channels, bias }
     }
 
-    /// The convolution that has these weights, of inputs with these `steps`.
-    pub(crate) fn dequantize(&self, conv: &Conv, steps: &[(f64, f64)]) -> Conv {
+    /// The convolution that has these weights, of inputs with these `input_scales`.
+    pub(crate) fn dequantize(&self, conv: &Conv, input_scales: &[(f64, f64)]) -> Conv {
         let mut conv = conv.clone();
         for (mut weights, channel) in conv.weights.outer_iter_mut().zip(&self.channels) {
-            let reals = channel.reals().zip(steps.iter().cycle());
-            for (weight, (real, &(step, _))) in weights.iter_mut().zip(reals) {
-                *weight = (real / step) as f32;
+            let reals = channel.reals().zip(input_scales.iter().cycle());
+            for (weight, (real, &(scale, _))) in weights.iter_mut().zip(reals) {
+                *weight = (real / scale) as f32;
             }
         }
         conv.bias = self.bias.iter().map(|&bias| bias as f32).collect();
@@ -119,24 +119,23 @@ impl Weights {
     }
 }
 
-/// What a step of the input stands for, and which step stands for zero: real = step · (q − zero)
-/// for each of its channels.
-pub(crate) fn steps(
+/// Scale and zero point of each of the input's channels: real = scale · (q − zero).
+pub(crate) fn input_scales(
     channels: usize,
     input: &Layer,
     pixels: Option<&Preprocess>,
 ) -> Vec<(f64, f64)> {
-    let step = |channel| match pixels {
+    let quantization = |channel| match pixels {
         // Linear in the pixel: its value at 0 and at 255 say all.
         Some(pixels) => {
             let real = |pixel| f64::from(pixels.normalize(pixel, channel));
             let (black, white) = (real(0), real(255));
-            let step = (white - black) / 255.0;
-            (step, -black / step - 128.0)
+            let scale = (white - black) / 255.0;
+            (scale, -black / scale - 128.0)
         }
         None => (f64::from(input.record.scale.get()), f64::from(input.record.zero_point)),
     };
-    (0..channels).map(step).collect()
+    (0..channels).map(quantization).collect()
 }
 
 /// Beside weights that are as good as zero, a bias must still fit into 32 bits.

@@ -218,11 +218,12 @@ impl Group {
         let mut changed = network.clone();
         for unit in fused.units.iter().filter(|unit| self.units.contains(&unit.input)) {
             let Op::Conv(conv) = &mut changed.nodes[unit.node].op else { continue };
-            let steps: Vec<(f64, f64)> = factors
+            let input_scales: Vec<(f64, f64)> = factors
                 .channels(network.nodes[unit.node].inputs[0])
                 .map(|s| (1.0 / s, 0.0))
                 .collect();
-            *conv = Weights::nearest(conv, &steps, fused.bits(unit.node)).dequantize(conv, &steps);
+            *conv = Weights::nearest(conv, &input_scales, fused.bits(unit.node))
+                .dequantize(conv, &input_scales);
         }
         changed
     }

@@ -18,10 +18,10 @@ impl Bits {
         }
     }
 
-    /// The nearest step.
-    pub(super) fn round(self, steps: f64) -> f64 {
+    /// The nearest level.
+    pub(super) fn round(self, levels: f64) -> f64 {
         let [first, last] = self.ends();
-        steps.round().clamp(first, last)
+        levels.round().clamp(first, last)
     }
 
     /// The smallest scale that clips none of these weights.
@@ -30,7 +30,7 @@ impl Bits {
         weights.iter().fold(0f64, |reach, &weight| reach.max(weight / first).max(weight / last))
     }
 
-    /// How much less than that is looked for, at most: clipping pays where steps are few.
+    /// How much less than that is looked for, at most: clipping pays where levels are few.
     pub(super) fn less(self) -> f64 {
         match self {
             Self::Four => 0.63,
@@ -53,17 +53,17 @@ impl QuantizedChannel {
     pub fn nearest(weights: &[f64], smallest_scale: f64, bits: Bits) -> Self {
         let scale = scale(weights, bits).max(smallest_scale);
         let scale = if scale > 0.0 { scale } else { 1.0 };
-        let step = |weight: &f64| bits.round(weight / scale) as i8;
-        Self { scale, weights: weights.iter().map(step).collect() }
+        let level = |weight: &f64| bits.round(weight / scale) as i8;
+        Self { scale, weights: weights.iter().map(level).collect() }
     }
 
-    /// What the steps stand for.
+    /// What the levels stand for.
     pub fn reals(&self) -> impl Iterator<Item = f64> + '_ {
         self.weights.iter().map(|&weight| f64::from(weight) * self.scale)
     }
 }
 
-/// The scale of a channel's weights with the least squared error: the outermost steps reach the
+/// The scale of a channel's weights with the least squared error: the outermost levels reach the
 /// outermost weights, or clip them. 0 for weights that are all zero.
 pub(super) fn scale(weights: &[f64], bits: Bits) -> f64 {
     let reach = bits.reach(weights);
@@ -74,9 +74,9 @@ pub(super) fn scale(weights: &[f64], bits: Bits) -> f64 {
     let error = |scale: f64| -> f64 {
         // Halves may go either way: the error is the same. So without a call for each weight.
         const WHOLE: f64 = 1.5 * (1u64 << 52) as f64;
-        let step = |steps: f64| ((steps + WHOLE) - WHOLE).clamp(first, last);
+        let level = |levels: f64| ((levels + WHOLE) - WHOLE).clamp(first, last);
         let inverse = 1.0 / scale;
-        weights.iter().map(|w| (w - step(w * inverse) * scale).powi(2)).sum()
+        weights.iter().map(|w| (w - level(w * inverse) * scale).powi(2)).sum()
     };
     (0..(100.0 * bits.less()) as u32 + 4)
         .map(|i| reach * (1.0 - f64::from(i) * 0.01))

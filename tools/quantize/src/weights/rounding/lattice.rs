@@ -23,18 +23,18 @@ pub(super) struct Lattice {
     pub(super) bits: Bits,
 }
 
-/// A channel's weights in steps of a scale.
+/// A channel's weights as multiples of a scale.
 struct Candidate {
     channel: usize,
     scale: f64,
-    steps: Vec<f64>,
+    levels: Vec<f64>,
     /// What the best weights are more than these.
     off: DVector<f64>,
     error: f64,
 }
 
 impl Lattice {
-    /// The closest steps found for each channel, of the best of these scales.
+    /// The closest weights found for each channel, of the best of these scales.
     pub(super) fn closest(&self, smallest_scales: &[f64], scales: usize) -> Vec<QuantizedChannel> {
         let channels: Vec<usize> = (0..self.best.ncols()).collect();
         let closest: Vec<Candidate> = channels
@@ -48,9 +48,12 @@ impl Lattice {
         let slopes = &self.squares * DMatrix::from_columns(&off);
         closest
             .into_par_iter()
-            .map(|Candidate { channel, scale, mut steps, .. }| {
-                self.descend(scale, &mut steps, slopes.column(channel).into_owned());
-                QuantizedChannel { scale, weights: steps.iter().map(|&step| step as i8).collect() }
+            .map(|Candidate { channel, scale, mut levels, .. }| {
+                self.descend(scale, &mut levels, slopes.column(channel).into_owned());
+                QuantizedChannel {
+                    scale,
+                    weights: levels.iter().map(|&level| level as i8).collect(),
+                }
             })
             .collect()
     }
@@ -80,7 +83,7 @@ impl Lattice {
         let candidate = |channel, scale| Candidate {
             channel,
             scale,
-            steps: vec![0.0; taps],
+            levels: vec![0.0; taps],
             off: DVector::zeros(taps),
             error: 0.0,
         };
@@ -90,12 +93,13 @@ impl Lattice {
         for i in (0..taps).rev() {
             let column = self.lower.column(i);
             let (diagonal, below) = (column[i], column.rows_range(i + 1..));
-            for Candidate { channel, scale, steps, off, error } in candidates.iter_mut().flatten() {
+            for Candidate { channel, scale, levels, off, error } in candidates.iter_mut().flatten()
+            {
                 let best = self.best[(i, *channel)];
                 let wanted = best + below.dot(&off.rows_range(i + 1..)) / diagonal;
-                steps[i] = self.bits.round(wanted / *scale);
-                off[i] = best - steps[i] * *scale;
-                *error += (diagonal * (wanted - steps[i] * *scale)).powi(2);
+                levels[i] = self.bits.round(wanted / *scale);
+                off[i] = best - levels[i] * *scale;
+                *error += (diagonal * (wanted - levels[i] * *scale)).powi(2);
             }
         }
         let least = |of: Vec<Candidate>| of.into_iter().min_by(|a, b| a.error.total_cmp(&b.error));
@@ -103,14 +107,14 @@ impl Lattice {
     }
 
     /// Changes single taps as long as that lessens the error, whose slope is given.
-    fn descend(&self, scale: f64, steps: &mut [f64], mut slope: DVector<f64>) {
+    fn descend(&self, scale: f64, levels: &mut [f64], mut slope: DVector<f64>) {
         for _ in 0..SWEEPS {
             let mut changed = false;
-            for i in 0..steps.len() {
-                let wanted = steps[i] + slope[i] / (self.squares[(i, i)] * scale);
-                let change = self.bits.round(wanted) - steps[i];
+            for i in 0..levels.len() {
+                let wanted = levels[i] + slope[i] / (self.squares[(i, i)] * scale);
+                let change = self.bits.round(wanted) - levels[i];
                 if change != 0.0 {
-                    steps[i] += change;
+                    levels[i] += change;
                     slope.axpy(-change * scale, &self.squares.column(i), 1.0);
                     changed = true;
                 }

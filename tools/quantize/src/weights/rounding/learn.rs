@@ -93,15 +93,15 @@ fn learn_from(
     let best = cholesky.solve(&products);
     // Rows of the upper factor are columns of the lower.
     let lattice = Lattice { squares, lower: cholesky.unpack(), best, bits };
-    let mut steps = lattice.closest(smallest_scales, scales);
-    for channel in &mut steps {
+    let mut learned = lattice.closest(smallest_scales, scales);
+    for channel in &mut learned {
         let mut weights = vec![0; taps];
         for (&tap, &weight) in order.iter().zip(&channel.weights) {
             weights[tap] = weight;
         }
         channel.weights = weights;
     }
-    steps
+    learned
 }
 
 #[cfg(test)]
@@ -156,7 +156,7 @@ mod tests {
             bits: Bits::Four,
         };
         let learned = learn([&a, &b], &trained);
-        let errors = [&learned, &nearest].map(|steps| unseen.error(steps, None));
+        let errors = [&learned, &nearest].map(|weights| unseen.error(weights, None));
         assert!(errors[0] < errors[1] / 4.0, "{errors:?}");
         let again = learn([&a, &b], &trained);
         assert_eq!(learned, again);
@@ -177,7 +177,7 @@ mod tests {
             free_bias: true,
             bits: Bits::Eight,
         };
-        let steps = learn([&moments, &moments], &trained);
-        assert!(steps[0].reals().all(|real| (real - 0.3).abs() < 1e-9), "{steps:?}");
+        let learned = learn([&moments, &moments], &trained);
+        assert!(learned[0].reals().all(|real| (real - 0.3).abs() < 1e-9), "{learned:?}");
     }
 }

@@ -3,13 +3,13 @@
 //! A channel's sums are `w · x`. With the second moments `H = Σ x xᵀ` of what it reads and
 //! `c = Σ t x`, where `t` are the sums that it should make, the squared error of weights `q` is
 //! that of the best real ones and `(w* − q)ᵀ H (w* − q)`, with `H w* = c`. To minimize it over
-//! the lattice of steps is the closest vector problem:
+//! the lattice of levels is the closest vector problem:
 //!
 //! ```text
 //! H = Rᵀ R                               Cholesky; the error is |R (w* − q)|²
 //! for i from the last tap to the first:  Babai's nearest plane, which is also what OBQ and GPTQ do
 //!     q[i] = round(w*[i] + Σ_{j>i} R[i,j] (w*[j] − q[j]) / R[i,i])
-//! then step by step, while any helps:    the tap whose best step lessens the error
+//! then one by one, while any helps:      the tap whose best level lessens the error
 //! ```
 //!
 //! Sources: Frantar et al., *GPTQ* (2022); Chen et al., *The geometry of LLM quantization: GPTQ

@@ -7,7 +7,7 @@
 use super::float::{Network, Node, Op};
 use super::geometry::NodeId;
 use super::int8::{QuantizedNetwork, QuantizedNode, QuantizedOp};
-use super::order::arrange;
+use super::order::{Place, arrange};
 use super::structure::{Outline, Role};
 use crate::error::{AtLayer, LayerProblem, Problem};
 use crate::rewrite::batch_norm::{check_finite, fold_batch_norms};
@@ -23,23 +23,7 @@ impl Network {
             let detail = "the output is the input: there is no layer between them".into();
             return Err(Problem::Topology { detail }.into());
         }
-        let outlines: Vec<Outline<'_>> = self
-            .nodes
-            .iter()
-            .map(|node| Outline {
-                role: Role::from(&node.op),
-                inputs: node.inputs.clone(),
-                shape: node.shape,
-                source: &node.source,
-            })
-            .collect();
-        let arrangement = arrange(&outlines, output)?;
-        let mut old: Vec<Option<Node>> = self.nodes.into_iter().map(Some).collect();
-        let mut nodes = Vec::with_capacity(arrangement.len());
-        for place in arrangement {
-            let node = old[place.old].take().expect("each node has one place");
-            nodes.push(Node { name: place.name, inputs: place.inputs, ..node });
-        }
+        let nodes = ordered(self.nodes, output)?;
         Ok(Network { input: self.input, nodes, sigmoid: self.sigmoid })
     }
 }
@@ -47,27 +31,51 @@ impl Network {
 impl QuantizedNetwork {
     /// The network that computes `output`, with its nodes ordered and named by structure.
     pub(crate) fn canonical(self, output: NodeId) -> Result<QuantizedNetwork, LayerProblem> {
-        let outlines: Vec<Outline<'_>> = self
-            .nodes
-            .iter()
-            .map(|node| Outline {
-                role: Role::from(&node.op),
-                inputs: node.inputs.clone(),
-                shape: node.shape,
-                source: &node.source,
-            })
-            .collect();
-        let arrangement = arrange(&outlines, output)?;
-        let mut old: Vec<Option<QuantizedNode>> = self.nodes.into_iter().map(Some).collect();
-        let nodes = arrangement
-            .into_iter()
-            .map(|place| {
-                let node = old[place.old].take().expect("each node has one place");
-                QuantizedNode { name: place.name, inputs: place.inputs, ..node }
-            })
-            .collect();
+        let nodes = ordered(self.nodes, output)?;
         Ok(QuantizedNetwork { input: self.input, nodes, sigmoid: self.sigmoid })
     }
+}
+
+/// A node of either network.
+trait Placed {
+    /// The node without its numbers.
+    fn outline(&self) -> Outline<'_>;
+    /// The same node at another place.
+    fn placed(self, name: String, inputs: Vec<NodeId>) -> Self;
+}
+
+impl Placed for Node {
+    fn outline(&self) -> Outline<'_> {
+        let (role, inputs) = (Role::from(&self.op), self.inputs.clone());
+        Outline { role, inputs, shape: self.shape, source: &self.source }
+    }
+
+    fn placed(self, name: String, inputs: Vec<NodeId>) -> Self {
+        Self { name, inputs, ..self }
+    }
+}
+
+impl Placed for QuantizedNode {
+    fn outline(&self) -> Outline<'_> {
+        let (role, inputs) = (Role::from(&self.op), self.inputs.clone());
+        Outline { role, inputs, shape: self.shape, source: &self.source }
+    }
+
+    fn placed(self, name: String, inputs: Vec<NodeId>) -> Self {
+        Self { name, inputs, ..self }
+    }
+}
+
+/// The nodes that `output` needs, in their order and with their names.
+fn ordered<N: Placed>(nodes: Vec<N>, output: NodeId) -> Result<Vec<N>, LayerProblem> {
+    let outlines: Vec<Outline<'_>> = nodes.iter().map(Placed::outline).collect();
+    let places = arrange(&outlines, output)?;
+    let mut old: Vec<Option<N>> = nodes.into_iter().map(Some).collect();
+    let place = |place: Place| {
+        let node = old[place.old].take().expect("each node has one place");
+        node.placed(place.name, place.inputs)
+    };
+    Ok(places.into_iter().map(place).collect())
 }
 
 impl From<&Op> for Role {

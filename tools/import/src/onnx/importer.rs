@@ -5,9 +5,8 @@ use std::rc::Rc;
 
 use super::constant::Constant;
 use super::map::Map;
-use super::node::corrupt;
 use super::qdq::Qdq;
-use crate::error::{Problem, unsupported};
+use crate::error::Problem;
 use crate::network::{Network, NodeId, Op, too_many_elements};
 use crate::rewrite::view::View;
 
@@ -57,54 +56,5 @@ impl Importer<'_> {
         let input = self.settle(map, name)?;
         let node = self.network.push(op, &[input], name)?;
         Ok(Map { view: self.view(node), dims: map.dims.clone() })
-    }
-}
-
-/// A node's inputs.
-pub(super) struct Inputs(pub(super) Vec<Option<Value>>);
-
-impl Inputs {
-    pub(super) fn map(&self, index: usize) -> Result<&Map, Problem> {
-        match self.0.get(index) {
-            Some(Some(Value::Map(map))) => Ok(map),
-            Some(Some(Value::Constant(_))) => Err(unsupported(
-                format!("input {index} is a constant, not a map"),
-                "export the network with constants folded",
-            )),
-            _ => Err(corrupt(format!("input {index} is missing"))),
-        }
-    }
-
-    pub(super) fn constant(&self, index: usize) -> Result<&Constant, Problem> {
-        match self.0.get(index) {
-            Some(Some(Value::Constant(constant))) => Ok(constant),
-            Some(Some(Value::Map(_))) => Err(unsupported(
-                format!("input {index} depends on the image"),
-                "export the network with its weights and shapes as constants",
-            )),
-            _ => Err(corrupt(format!("input {index} is missing"))),
-        }
-    }
-
-    pub(super) fn floats(&self, index: usize) -> Result<Vec<f32>, Problem> {
-        Ok(self.constant(index)?.floats()?.iter().copied().collect())
-    }
-
-    pub(super) fn ints(&self, index: usize) -> Result<Vec<i64>, Problem> {
-        self.constant(index)?.to_ints()
-    }
-
-    pub(super) fn optional_ints(&self, index: usize) -> Result<Option<Vec<i64>>, Problem> {
-        match self.0.get(index) {
-            Some(Some(_)) => self.ints(index).map(Some),
-            _ => Ok(None),
-        }
-    }
-
-    pub(super) fn scalar(&self, index: usize) -> Result<Option<f32>, Problem> {
-        match self.0.get(index) {
-            Some(Some(_)) => Ok(self.floats(index)?.first().copied()),
-            _ => Ok(None),
-        }
     }
 }

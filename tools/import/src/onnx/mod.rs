@@ -6,6 +6,7 @@
 //! node's output together with the way the file lays it out, so that Transpose, Flatten, Reshape and
 //! the like cost nothing and produce no node. [`operators`] has a function for each operator.
 
+mod call;
 mod constant;
 mod evaluate;
 mod importer;

@@ -2,9 +2,10 @@
 
 use std::rc::Rc;
 
+use super::call::Call;
 use super::constant::Constant;
 use super::evaluate::{Given, evaluate};
-use super::importer::{Importer, Inputs, Value};
+use super::importer::{Importer, Value};
 use super::node::{corrupt, node_name, op_type};
 use super::operators::operator;
 use crate::error::{AtLayer, LayerProblem, Problem, unsupported};
@@ -76,6 +77,7 @@ impl Importer<'_> {
             let sizes = map.sizes().into_iter().map(|size| size as i64).collect();
             return Ok(Value::Constant(Rc::new(Constant::ints(sizes))));
         }
-        operator(node)?(self, node, &Inputs(inputs)).map(Value::Map)
+        let call = Call { node, name: node_name(node), inputs };
+        operator(node)?(self, &call).map(Value::Map)
     }
 }

@@ -5,9 +5,11 @@
 //! changes no number of what it computes. So nothing behind the import knows of it, neither the
 //! model file nor a board.
 
-use crate::error::{AtLayer, LayerProblem, Problem, unsupported};
-use crate::network::{Network, NodeId, Op, QuantizedNetwork, QuantizedOp};
-use ndarray::Axis;
+use crate::error::{AtLayer, LayerProblem, unsupported};
+use crate::network::{
+    Network, Node, NodeId, Op, QuantizedNetwork, QuantizedNode, QuantizedOp, Shape, Subsample,
+};
+use ndarray::{Array4, Axis};
 use strum::{Display, EnumMessage, IntoStaticStr, VariantArray};
 
 /// What a network takes as an image's channels.
@@ -33,6 +35,90 @@ enum Flow {
     Keeps,
     /// It has channels of its own in some order.
     Orders,
+}
+
+/// A node of either network.
+trait Ordered {
+    /// What it does with the order of its input's channels.
+    fn flow(&self) -> Flow;
+    /// The nodes that it reads.
+    fn inputs(&self) -> &[NodeId];
+    /// What it is called in messages.
+    fn source(&self) -> &str;
+    /// Its weights, if it multiplies each channel with weights of its own, for the reverse order.
+    fn reverse(&mut self);
+}
+
+impl Ordered for Node {
+    fn flow(&self) -> Flow {
+        match &self.op {
+            Op::Input => Flow::Image,
+            Op::Conv(_) => Flow::Reads,
+            Op::Subsample(subsample) if adds_channels(subsample) => Flow::Orders,
+            Op::BatchNorm(_) | Op::Softmax => Flow::Orders,
+            Op::Relu
+            | Op::Relu6
+            | Op::Add
+            | Op::Subsample(_)
+            | Op::MaxPool(_)
+            | Op::GlobalAveragePool => Flow::Keeps,
+        }
+    }
+
+    fn inputs(&self) -> &[NodeId] {
+        &self.inputs
+    }
+
+    fn source(&self) -> &str {
+        &self.source
+    }
+
+    fn reverse(&mut self) {
+        if let Op::Conv(conv) = &mut self.op {
+            reverse(&mut conv.weights);
+        }
+    }
+}
+
+impl Ordered for QuantizedNode {
+    fn flow(&self) -> Flow {
+        match &self.op {
+            QuantizedOp::Input => Flow::Image,
+            QuantizedOp::Conv(_) => Flow::Reads,
+            QuantizedOp::Subsample(subsample) if adds_channels(subsample) => Flow::Orders,
+            QuantizedOp::Softmax => Flow::Orders,
+            QuantizedOp::Add
+            | QuantizedOp::Subsample(_)
+            | QuantizedOp::MaxPool(_)
+            | QuantizedOp::GlobalAveragePool
+            | QuantizedOp::Mean
+            | QuantizedOp::TfliteMean => Flow::Keeps,
+        }
+    }
+
+    fn inputs(&self) -> &[NodeId] {
+        &self.inputs
+    }
+
+    fn source(&self) -> &str {
+        &self.source
+    }
+
+    fn reverse(&mut self) {
+        if let QuantizedOp::Conv(conv) = &mut self.op {
+            reverse(&mut conv.weights);
+        }
+    }
+}
+
+fn adds_channels(subsample: &Subsample) -> bool {
+    subsample.channels_before + subsample.channels_after > 0
+}
+
+/// Reverses the order of the input channels of weights in OHWI.
+fn reverse<T: Clone>(weights: &mut Array4<T>) {
+    weights.invert_axis(Axis(3));
+    *weights = weights.as_standard_layout().into_owned();
 }
 
 /// The nodes that read channels in an order, where the image's are exchanged; or the node whose
@@ -63,21 +149,34 @@ fn readers<'n>(
     Ok(readers)
 }
 
-fn check(channels: usize) -> Result<(), Problem> {
-    match channels {
-        3 => Ok(()),
-        _ => Err(unsupported(
-            format!("--channels bgr means nothing for an image of {channels} channels"),
-            "leave out --channels",
-        )),
+/// Reverses the order of an image's channels, where the network's are not in that of red, green and
+/// blue.
+fn reversed<N: Ordered>(
+    nodes: &mut [N],
+    input: Shape,
+    channels: Channels,
+) -> Result<(), LayerProblem> {
+    if channels == Channels::Rgb {
+        return Ok(());
     }
-}
-
-fn refused() -> Problem {
-    unsupported(
-        "uses the image's channels in their order before a convolution has read them",
-        "give it images with red, green and blue, and leave out --channels",
-    )
+    if input[2] != 3 {
+        return Err(unsupported(
+            format!("--channels bgr means nothing for an image of {} channels", input[2]),
+            "leave out --channels",
+        )
+        .into());
+    }
+    match readers(nodes.iter().map(|node| (node.flow(), node.inputs()))) {
+        Ok(readers) => {
+            readers.into_iter().for_each(|id| nodes[id].reverse());
+            Ok(())
+        }
+        Err(id) => Err(unsupported(
+            "uses the image's channels in their order before a convolution has read them",
+            "give it images with red, green and blue, and leave out --channels",
+        ))
+        .at(nodes[id].source()),
+    }
 }
 
 impl Network {
@@ -88,37 +187,7 @@ impl Network {
     /// Names a layer that uses the image otherwise than by a convolution; or the input, if it has
     /// not three channels.
     pub fn for_rgb(mut self, channels: Channels) -> Result<Self, LayerProblem> {
-        if channels == Channels::Rgb {
-            return Ok(self);
-        }
-        check(self.input[2])?;
-        let flow = |op: &Op| match op {
-            Op::Input => Flow::Image,
-            Op::Conv(_) => Flow::Reads,
-            Op::Subsample(subsample)
-                if subsample.channels_before + subsample.channels_after > 0 =>
-            {
-                Flow::Orders
-            }
-            Op::BatchNorm(_) | Op::Softmax => Flow::Orders,
-            Op::Relu
-            | Op::Relu6
-            | Op::Add
-            | Op::Subsample(_)
-            | Op::MaxPool(_)
-            | Op::GlobalAveragePool => Flow::Keeps,
-        };
-        let nodes = self.nodes.iter().map(|node| (flow(&node.op), &node.inputs[..]));
-        let readers = match readers(nodes) {
-            Ok(readers) => readers,
-            Err(id) => return Err(refused()).at(&self.nodes[id].source),
-        };
-        for id in readers {
-            if let Op::Conv(conv) = &mut self.nodes[id].op {
-                conv.weights.invert_axis(Axis(3));
-                conv.weights = conv.weights.as_standard_layout().into_owned();
-            }
-        }
+        reversed(&mut self.nodes, self.input, channels)?;
         Ok(self)
     }
 }
@@ -130,37 +199,7 @@ impl QuantizedNetwork {
     ///
     /// As [`Network::for_rgb`].
     pub fn for_rgb(mut self, channels: Channels) -> Result<Self, LayerProblem> {
-        if channels == Channels::Rgb {
-            return Ok(self);
-        }
-        check(self.input[2])?;
-        let flow = |op: &QuantizedOp| match op {
-            QuantizedOp::Input => Flow::Image,
-            QuantizedOp::Conv(_) => Flow::Reads,
-            QuantizedOp::Subsample(subsample)
-                if subsample.channels_before + subsample.channels_after > 0 =>
-            {
-                Flow::Orders
-            }
-            QuantizedOp::Softmax => Flow::Orders,
-            QuantizedOp::Add
-            | QuantizedOp::Subsample(_)
-            | QuantizedOp::MaxPool(_)
-            | QuantizedOp::GlobalAveragePool
-            | QuantizedOp::Mean
-            | QuantizedOp::TfliteMean => Flow::Keeps,
-        };
-        let nodes = self.nodes.iter().map(|node| (flow(&node.op), &node.inputs[..]));
-        let readers = match readers(nodes) {
-            Ok(readers) => readers,
-            Err(id) => return Err(refused()).at(&self.nodes[id].source),
-        };
-        for id in readers {
-            if let QuantizedOp::Conv(conv) = &mut self.nodes[id].op {
-                conv.weights.invert_axis(Axis(3));
-                conv.weights = conv.weights.as_standard_layout().into_owned();
-            }
-        }
+        reversed(&mut self.nodes, self.input, channels)?;
         Ok(self)
     }
 }

@@ -4,27 +4,22 @@ use ndarray::{Ix2, IxDyn};
 
 use crate::error::{Problem, unsupported};
 use crate::network::{Conv, Op};
-use crate::onnx::importer::{Importer, Inputs};
+use crate::onnx::call::Call;
+use crate::onnx::importer::Importer;
 use crate::onnx::map::{Channel, Height, Map, Width};
-use crate::onnx::node::{float, int, node_name, op_type};
-use crate::proto::NodeProto;
+use crate::onnx::node::{float, int, op_type};
 
-pub(super) fn matrix(
-    importer: &mut Importer<'_>,
-    node: &NodeProto,
-    inputs: &Inputs,
-) -> Result<Map, Problem> {
-    let name = &node_name(node);
-    let map = inputs.map(0)?;
-    let gemm = op_type(node) == "Gemm";
-    let scaled = float(node, "alpha", 1.0) != 1.0 || float(node, "beta", 1.0) != 1.0;
-    if gemm && (scaled || int(node, "transA", 0) != 0) {
+pub(super) fn matrix(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
+    let map = call.map(0)?;
+    let gemm = op_type(call.node) == "Gemm";
+    let scaled = float(call.node, "alpha", 1.0) != 1.0 || float(call.node, "beta", 1.0) != 1.0;
+    if gemm && (scaled || int(call.node, "transA", 0) != 0) {
         return Err(unsupported(
             "a scaled or transposed matrix product",
             "export the last layer as a plain linear layer",
         ));
     }
-    let weights = inputs.constant(1)?.floats()?;
+    let weights = call.constant(1)?.floats()?;
     importer.take(weights.len())?;
     let weights = weights.view().into_dimensionality::<Ix2>().map_err(|_| {
         unsupported(
@@ -33,7 +28,7 @@ pub(super) fn matrix(
         )
     })?;
     // [outputs, inputs]
-    let transposed = gemm && int(node, "transB", 0) != 0;
+    let transposed = gemm && int(call.node, "transB", 0) != 0;
     let weights = if transposed { weights } else { weights.reversed_axes() };
     let (out, depth) = weights.dim();
     let [height, width, channels] = map.view.shape();
@@ -53,8 +48,8 @@ pub(super) fn matrix(
     let weights = weights.as_standard_layout().into_owned();
     let weights = weights.into_shape_with_order(IxDyn(&dims)).expect("as many elements");
     let weights = weights.permuted_axes(IxDyn(&[0, place(Height), place(Width), place(Channel)]));
-    let bias = match inputs.0.get(2) {
-        Some(Some(_)) => inputs.floats(2)?,
+    let bias = match call.inputs.get(2) {
+        Some(Some(_)) => call.floats(2)?,
         _ => vec![0.0; out],
     };
     let op = Op::Conv(Conv {
@@ -68,9 +63,9 @@ pub(super) fn matrix(
         pads: [0; 4],
         fully_connected: true,
     });
-    let input = importer.settle(map, name)?;
-    let id = importer.network.push(op, &[input], name)?;
+    let input = importer.settle(map, &call.name)?;
+    let id = importer.network.push(op, &[input], &call.name)?;
     let axis = usize::from(!transposed);
-    importer.qdq.conv(id, [node.input.get(1), node.input.get(2)], axis, out);
+    importer.qdq.conv(id, [call.node.input.get(1), call.node.input.get(2)], axis, out);
     Ok(Map { view: importer.view(id), dims: vec![vec![], vec![Channel]] })
 }

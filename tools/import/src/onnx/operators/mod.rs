@@ -9,14 +9,15 @@ mod pool;
 mod quantized;
 mod sums;
 
-use super::importer::{Importer, Inputs};
+use super::call::Call;
+use super::importer::Importer;
 use super::map::Map;
 use super::node::{int, op_type};
 use crate::error::Problem;
 use crate::proto::{NodeProto, data_type};
 
 /// The map that an operator makes of at least one map.
-pub(super) type Operator = fn(&mut Importer<'_>, &NodeProto, &Inputs) -> Result<Map, Problem>;
+pub(super) type Operator = fn(&mut Importer<'_>, &Call<'_>) -> Result<Map, Problem>;
 
 /// The operators, by ONNX's names.
 const OPERATORS: [(&str, Operator); 30] = [

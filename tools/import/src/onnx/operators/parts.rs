@@ -3,27 +3,27 @@
 use ndarray::Axis as NdAxis;
 
 use crate::error::{Problem, unsupported};
-use crate::onnx::importer::{Importer, Inputs, Value};
+use crate::onnx::call::Call;
+use crate::onnx::importer::{Importer, Value};
 use crate::onnx::map::{Channel, Height, Map, Width};
 use crate::onnx::node::{corrupt, extent, float, int, ints, text};
 use crate::onnx::shapes;
-use crate::proto::NodeProto;
 
-pub(super) fn pad(_: &mut Importer<'_>, node: &NodeProto, inputs: &Inputs) -> Result<Map, Problem> {
-    let map = inputs.map(0)?;
-    let mode = text(node, "mode");
-    let value = inputs.scalar(2)?.unwrap_or(float(node, "value", 0.0));
+pub(super) fn pad(_: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
+    let map = call.map(0)?;
+    let mode = text(call.node, "mode");
+    let value = call.scalar(2)?.unwrap_or(float(call.node, "value", 0.0));
     if !matches!(mode, "" | "constant") || value != 0.0 {
         return Err(unsupported(
             format!("pads by mode {mode:?} with {value}"),
             "only padding with zeros is supported",
         ));
     }
-    let amounts = match inputs.optional_ints(1)? {
+    let amounts = match call.optional_ints(1)? {
         Some(amounts) => amounts,
-        None => ints(node, "pads").to_vec(),
+        None => ints(call.node, "pads").to_vec(),
     };
-    let dims: Vec<usize> = match inputs.optional_ints(3)? {
+    let dims: Vec<usize> = match call.optional_ints(3)? {
         Some(axes) => axes.iter().map(|&axis| map.axis(axis)).collect::<Result<_, _>>()?,
         None => (0..map.dims.len()).collect(),
     };
@@ -65,14 +65,10 @@ fn subsampled(map: &Map, dim: usize, step: usize) -> Result<Map, Problem> {
     Ok(Map { view: map.view.subsampled(stride)?, dims: map.dims.clone() })
 }
 
-pub(super) fn slice(
-    _: &mut Importer<'_>,
-    node: &NodeProto,
-    inputs: &Inputs,
-) -> Result<Map, Problem> {
-    let mut map = inputs.map(0)?.clone();
+pub(super) fn slice(_: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
+    let mut map = call.map(0)?.clone();
     let sizes = map.sizes();
-    for (dim, range) in slices(node, inputs, &sizes)?.into_iter().enumerate() {
+    for (dim, range) in slices(call, &sizes)?.into_iter().enumerate() {
         if range.start != 0
             || range.step < 1
             || range.count != sizes[dim].div_ceil(range.step as usize)
@@ -88,29 +84,21 @@ pub(super) fn slice(
 }
 
 /// A Slice's ranges for all dimensions.
-fn slices(
-    node: &NodeProto,
-    inputs: &Inputs,
-    sizes: &[usize],
-) -> Result<Vec<shapes::Range>, Problem> {
-    let (starts, ends, axes, steps) = if inputs.0.len() > 1 {
-        (inputs.ints(1)?, inputs.ints(2)?, inputs.optional_ints(3)?, inputs.optional_ints(4)?)
+fn slices(call: &Call<'_>, sizes: &[usize]) -> Result<Vec<shapes::Range>, Problem> {
+    let (starts, ends, axes, steps) = if call.inputs.len() > 1 {
+        (call.ints(1)?, call.ints(2)?, call.optional_ints(3)?, call.optional_ints(4)?)
     } else {
-        let axes = ints(node, "axes").to_vec();
-        (ints(node, "starts").to_vec(), ints(node, "ends").to_vec(), Some(axes), None)
+        let axes = ints(call.node, "axes").to_vec();
+        (ints(call.node, "starts").to_vec(), ints(call.node, "ends").to_vec(), Some(axes), None)
     };
     shapes::ranges(sizes, &starts, &ends, axes.as_deref(), steps.as_deref())
 }
 
 /// Some exporters write x[:, :, ::2] as a Gather of 0, 2, 4, ….
-pub(super) fn gather(
-    _: &mut Importer<'_>,
-    node: &NodeProto,
-    inputs: &Inputs,
-) -> Result<Map, Problem> {
-    let map = inputs.map(0)?;
-    let dim = map.axis(int(node, "axis", 0))?;
-    let indices = inputs.constant(1)?;
+pub(super) fn gather(_: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
+    let map = call.map(0)?;
+    let dim = map.axis(int(call.node, "axis", 0))?;
+    let indices = call.constant(1)?;
     let list = indices.to_ints()?;
     let step = if list.len() > 1 { list[1].saturating_sub(list[0]) } else { 1 };
     let regular = (0..).step_by(usize::try_from(step).ok().filter(|&n| n > 0).unwrap_or(1));
@@ -125,11 +113,7 @@ pub(super) fn gather(
 }
 
 /// Zero channels before and after a map.
-pub(super) fn concat(
-    _: &mut Importer<'_>,
-    node: &NodeProto,
-    inputs: &Inputs,
-) -> Result<Map, Problem> {
+pub(super) fn concat(_: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
     let refuse = || {
         unsupported(
             "joins maps",
@@ -137,14 +121,14 @@ pub(super) fn concat(
         )
     };
     let is_map = |input: &Option<Value>| matches!(input, Some(Value::Map(_)));
-    let position = inputs.0.iter().position(is_map).ok_or_else(refuse)?;
-    let map = inputs.map(position)?;
-    let dim = map.axis(int(node, "axis", 0))?;
+    let position = call.inputs.iter().position(is_map).ok_or_else(refuse)?;
+    let map = call.map(position)?;
+    let dim = map.axis(int(call.node, "axis", 0))?;
     if map.dims[dim] != [Channel] {
         return Err(refuse());
     }
     let mut channels = [0, 0];
-    for (index, input) in inputs.0.iter().enumerate().filter(|&(index, _)| index != position) {
+    for (index, input) in call.inputs.iter().enumerate().filter(|&(index, _)| index != position) {
         let Some(Value::Constant(zeros)) = input else {
             return Err(refuse());
         };

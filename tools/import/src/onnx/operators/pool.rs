@@ -4,26 +4,22 @@ use std::collections::HashSet;
 
 use crate::error::{Problem, unsupported};
 use crate::network::{Op, Window};
-use crate::onnx::importer::{Importer, Inputs};
+use crate::onnx::call::Call;
+use crate::onnx::importer::Importer;
 use crate::onnx::map::{Axis, Channel, Height, Map, Width};
-use crate::onnx::node::{int, ints, no_dilation, node_name, pads, pair};
-use crate::proto::NodeProto;
+use crate::onnx::node::{int, ints, no_dilation, pads, pair};
 
-pub(super) fn max_pool(
-    importer: &mut Importer<'_>,
-    node: &NodeProto,
-    inputs: &Inputs,
-) -> Result<Map, Problem> {
-    let name = &node_name(node);
-    let mut map = inputs.map(0)?.clone();
+pub(super) fn max_pool(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
+    let mut map = call.map(0)?.clone();
     map.require_nchw()?;
-    no_dilation(node)?;
-    let (kernel, stride) = (pair(node, "kernel_shape", [0, 0])?, pair(node, "strides", [1, 1])?);
-    let mut own = pads(node, map.view.shape(), kernel, stride)?;
+    no_dilation(call.node)?;
+    let (kernel, stride) =
+        (pair(call.node, "kernel_shape", [0, 0])?, pair(call.node, "strides", [1, 1])?);
+    let mut own = pads(call.node, map.view.shape(), kernel, stride)?;
     if kernel == [1, 1] && own == [0; 4] {
         return Ok(Map { view: map.view.subsampled(stride)?, ..map });
     }
-    if int(node, "ceil_mode", 0) != 0 {
+    if int(call.node, "ceil_mode", 0) != 0 {
         // Windows that hang over the edge are windows over more padding.
         let shape = map.view.shape();
         for side in 0..2 {
@@ -46,28 +42,26 @@ pub(super) fn max_pool(
             "pad less than the window's size",
         ));
     }
-    let input = importer.settle(&map, name)?;
+    let input = importer.settle(&map, &call.name)?;
     let op = Op::MaxPool(Window { kernel, stride, pads: own });
-    let id = importer.network.push(op, &[input], name)?;
+    let id = importer.network.push(op, &[input], &call.name)?;
     Ok(Map::nchw(importer.view(id)))
 }
 
-pub(super) fn average_pool(
-    importer: &mut Importer<'_>,
-    node: &NodeProto,
-    inputs: &Inputs,
-) -> Result<Map, Problem> {
-    let name = &node_name(node);
-    let map = inputs.map(0)?;
+pub(super) fn average_pool(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
+    let map = call.map(0)?;
     map.require_nchw()?;
-    let (kernel, stride) = (pair(node, "kernel_shape", [0, 0])?, pair(node, "strides", [1, 1])?);
-    let pads = pads(node, map.view.shape(), kernel, stride)?;
+    let (kernel, stride) =
+        (pair(call.node, "kernel_shape", [0, 0])?, pair(call.node, "strides", [1, 1])?);
+    let pads = pads(call.node, map.view.shape(), kernel, stride)?;
     let [height, width, _] = map.view.shape();
     match (kernel, pads) {
         ([1, 1], [0, 0, 0, 0]) => {
             Ok(Map { view: map.view.subsampled(stride)?, dims: map.dims.clone() })
         }
-        (kernel, [0, 0, 0, 0]) if kernel == [height, width] => global_average(importer, map, name),
+        (kernel, [0, 0, 0, 0]) if kernel == [height, width] => {
+            global_average(importer, map, &call.name)
+        }
         _ => Err(unsupported(
             format!("averages over {kernel:?} of a map of {:?}", [height, width]),
             "only an average over the whole map is supported",
@@ -77,26 +71,19 @@ pub(super) fn average_pool(
 
 pub(super) fn global_average_pool(
     importer: &mut Importer<'_>,
-    node: &NodeProto,
-    inputs: &Inputs,
+    call: &Call<'_>,
 ) -> Result<Map, Problem> {
-    let name = &node_name(node);
-    let map = inputs.map(0)?;
+    let map = call.map(0)?;
     map.require_nchw()?;
-    global_average(importer, map, name)
+    global_average(importer, map, &call.name)
 }
 
-pub(super) fn reduce_mean(
-    importer: &mut Importer<'_>,
-    node: &NodeProto,
-    inputs: &Inputs,
-) -> Result<Map, Problem> {
-    let name = &node_name(node);
-    let map = inputs.map(0)?;
+pub(super) fn reduce_mean(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
+    let map = call.map(0)?;
     // Axes are an attribute up to opset 17, an input since.
-    let axes = match inputs.optional_ints(1)? {
+    let axes = match call.optional_ints(1)? {
         Some(axes) => axes,
-        None => ints(node, "axes").to_vec(),
+        None => ints(call.node, "axes").to_vec(),
     };
     let dims = axes.iter().map(|&axis| map.axis(axis)).collect::<Result<HashSet<_>, _>>()?;
     let whole = |axis: Axis| {
@@ -110,9 +97,9 @@ pub(super) fn reduce_mean(
             "only an average over height and width is supported",
         ));
     }
-    let mut mean = global_average(importer, map, name)?;
+    let mut mean = global_average(importer, map, &call.name)?;
     mean.dims = map.dims.clone();
-    if int(node, "keepdims", 1) == 0 {
+    if int(call.node, "keepdims", 1) == 0 {
         let kept = (0..map.dims.len()).filter(|dim| !dims.contains(dim));
         mean.dims = kept.map(|dim| map.dims[dim].clone()).collect();
     }

@@ -2,49 +2,39 @@
 
 use crate::error::{Problem, unsupported};
 use crate::network::{BatchNorm, Op};
-use crate::onnx::importer::{Importer, Inputs, Value};
+use crate::onnx::call::Call;
+use crate::onnx::importer::{Importer, Value};
 use crate::onnx::map::{Channel, Map};
-use crate::onnx::node::{node_name, op_type};
-use crate::proto::NodeProto;
+use crate::onnx::node::op_type;
 
-pub(super) fn add(
-    importer: &mut Importer<'_>,
-    node: &NodeProto,
-    inputs: &Inputs,
-) -> Result<Map, Problem> {
-    let name = &node_name(node);
+pub(super) fn add(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
     let (Some(Some(Value::Map(a))), Some(Some(Value::Map(b)))) =
-        (inputs.0.first(), inputs.0.get(1))
+        (call.inputs.first(), call.inputs.get(1))
     else {
-        return affine(importer, node, inputs);
+        return affine(importer, call);
     };
-    let ids = [importer.settle(a, name)?, importer.settle(b, name)?];
+    let ids = [importer.settle(a, &call.name)?, importer.settle(b, &call.name)?];
     if a.dims != b.dims {
         return Err(unsupported(
             "adds maps of different layouts",
             "export the network in ONNX's own layout",
         ));
     }
-    let id = importer.network.push(Op::Add, &ids, name)?;
+    let id = importer.network.push(Op::Add, &ids, &call.name)?;
     Ok(Map { view: importer.view(id), dims: a.dims.clone() })
 }
 
 /// Addition of a constant, or multiplication with one: a bias, or part of a batch norm that
 /// was taken apart.
-pub(super) fn affine(
-    importer: &mut Importer<'_>,
-    node: &NodeProto,
-    inputs: &Inputs,
-) -> Result<Map, Problem> {
-    let name = &node_name(node);
-    let (map, constant) = match (op_type(node), inputs.0.first(), inputs.0.get(1)) {
+pub(super) fn affine(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
+    let (map, constant) = match (op_type(call.node), call.inputs.first(), call.inputs.get(1)) {
         (_, Some(Some(Value::Map(map))), Some(Some(Value::Constant(constant))))
         | ("Add" | "Mul", Some(Some(Value::Constant(constant))), Some(Some(Value::Map(map)))) => {
             (map, constant)
         }
         _ => {
             return Err(unsupported(
-                format!("{} of two maps, or of a constant and a map", op_type(node)),
+                format!("{} of two maps, or of a constant and a map", op_type(call.node)),
                 "brooklet runs ResNets: maps are added, and scaled by constants",
             ));
         }
@@ -59,22 +49,28 @@ pub(super) fn affine(
             && along.is_some_and(|dim| constant.shape()[dim] == channels));
     if !fits || map.view.node == 0 {
         return Err(unsupported(
-            format!("{} with a constant that is not a value a channel of a layer", op_type(node)),
+            format!(
+                "{} with a constant that is not a value a channel of a layer",
+                op_type(call.node)
+            ),
             "if it normalizes the image, export the network without it and give --mean and \
              --std instead",
         ));
     }
     let values = constant.iter().cycle().take(channels);
-    let (factors, offsets): (Vec<f32>, Vec<f32>) = match op_type(node) {
+    let (factors, offsets): (Vec<f32>, Vec<f32>) = match op_type(call.node) {
         "Add" => values.map(|&value| (1.0, value)).unzip(),
         "Sub" => values.map(|&value| (1.0, -value)).unzip(),
         "Mul" => values.map(|&value| (value, 0.0)).unzip(),
         _ => values.map(|&value| (value.recip(), 0.0)).unzip(),
     };
-    let map_input =
-        node.input.iter().find(|name| matches!(importer.values.get(*name), Some(Value::Map(_))));
+    let map_input = call
+        .node
+        .input
+        .iter()
+        .find(|name| matches!(importer.values.get(*name), Some(Value::Map(_))));
     let once = map_input.is_some_and(|name| importer.uses.get(name.as_str()) == Some(&1));
-    let is_sum = matches!(op_type(node), "Add" | "Sub");
+    let is_sum = matches!(op_type(call.node), "Add" | "Sub");
     let open = !importer.qdq.is_quantized(map.view.node);
     if is_sum && once && open && map.view == importer.view(map.view.node) {
         // Into the layer that was just computed.
@@ -95,5 +91,5 @@ pub(super) fn affine(
         var: vec![1.0; channels],
         eps: 0.0,
     };
-    importer.elementwise(map, Op::BatchNorm(norm), name)
+    importer.elementwise(map, Op::BatchNorm(norm), &call.name)
 }

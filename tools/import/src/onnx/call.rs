@@ -1,0 +1,63 @@
+//! One use of an operator in the graph.
+
+use super::constant::Constant;
+use super::importer::Value;
+use super::map::Map;
+use super::node::corrupt;
+use crate::error::{Problem, unsupported};
+use crate::proto::NodeProto;
+
+/// A node with the values of its inputs.
+pub(super) struct Call<'n> {
+    pub(super) node: &'n NodeProto,
+    /// What it is called in messages.
+    pub(super) name: String,
+    /// Its inputs; `None`: left out.
+    pub(super) inputs: Vec<Option<Value>>,
+}
+
+impl Call<'_> {
+    pub(super) fn map(&self, index: usize) -> Result<&Map, Problem> {
+        match self.inputs.get(index) {
+            Some(Some(Value::Map(map))) => Ok(map),
+            Some(Some(Value::Constant(_))) => Err(unsupported(
+                format!("input {index} is a constant, not a map"),
+                "export the network with constants folded",
+            )),
+            _ => Err(corrupt(format!("input {index} is missing"))),
+        }
+    }
+
+    pub(super) fn constant(&self, index: usize) -> Result<&Constant, Problem> {
+        match self.inputs.get(index) {
+            Some(Some(Value::Constant(constant))) => Ok(constant),
+            Some(Some(Value::Map(_))) => Err(unsupported(
+                format!("input {index} depends on the image"),
+                "export the network with its weights and shapes as constants",
+            )),
+            _ => Err(corrupt(format!("input {index} is missing"))),
+        }
+    }
+
+    pub(super) fn floats(&self, index: usize) -> Result<Vec<f32>, Problem> {
+        Ok(self.constant(index)?.floats()?.iter().copied().collect())
+    }
+
+    pub(super) fn ints(&self, index: usize) -> Result<Vec<i64>, Problem> {
+        self.constant(index)?.to_ints()
+    }
+
+    pub(super) fn optional_ints(&self, index: usize) -> Result<Option<Vec<i64>>, Problem> {
+        match self.inputs.get(index) {
+            Some(Some(_)) => self.ints(index).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    pub(super) fn scalar(&self, index: usize) -> Result<Option<f32>, Problem> {
+        match self.inputs.get(index) {
+            Some(Some(_)) => Ok(self.floats(index)?.first().copied()),
+            _ => Ok(None),
+        }
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! Each command declares them by the types of its arguments: [`InputPath`], [`InputData`] and
 //! [`OutputPath`]. The tool finds them by these types, whatever the command, and has them checked
-//! before it runs ([`check`]): no output replaces an input, nor another output, and each can be
+//! before it runs ([`check()`]): no output replaces an input, nor another output, and each can be
 //! written. What is read goes through [`read`], which has a limit for each kind of file; what is
 //! written through [`OutputPath::write`], which writes it whole or not at all.
 //!

@@ -160,17 +160,21 @@ where
     P: OutputPin,
     S: OutputPin,
 {
-    let Parts { link, counter, busy, mut status, stack_bytes } = parts;
+    let Parts { link, mut counter, busy, mut status, stack_bytes } = parts;
     log::info!("{=str}: {=str}, backend {=str}", about.board, about.core, B::ISA.name);
 
     let Buffers { row, request, answer, pixels_in, pixels_out, counts } = buffers;
     let memory = link::Memory { slot: slot.len(), arena: arena.len(), row: row.len(), stack_bytes };
+    counter.start();
     let model = loader::load(slot);
+    let check_instructions = counter.stop();
+    // Who counts by these spans from outside forgets this one: none ends between it and the next.
+    counter.start();
     let session = match &model {
         Ok(model) => Session::new(model, about.kernels, arena),
         Err(error) => Err(*error),
     };
-    let loaded = loader::report(&session, row.len());
+    let loaded = loader::report(&session, row.len(), check_instructions);
     match &loaded {
         Ok(loaded) => log::info!(
             "model checked: {=u32} bytes, {=u16} layers, arena {=u32}",

@@ -50,7 +50,7 @@ pub use message::{
 };
 
 /// The version of this protocol. A board answers requests of its own version only.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 
 /// Values in one [`ValuesPage`].
 pub const VALUES_PER_PAGE: usize = 192;

@@ -123,6 +123,8 @@ pub struct Loaded {
     pub channels: u16,
     /// Number of its layers.
     pub layers: u16,
+    /// Instructions that its check took at start-up.
+    pub check_instructions: u64,
 }
 
 /// A row was taken.

@@ -39,6 +39,7 @@ struct Figures {
     instructions: u64,
     predicted_instructions: u64,
     macs: u64,
+    check_instructions: u64,
     model_bytes: u64,
     arena_bytes: u64,
     session_bytes: u64,
@@ -182,6 +183,7 @@ fn compare(boards: &Boards, path: &PathBuf) -> Result<(), Failure> {
         }
         for (what, now, before) in [
             ("instructions", figures.instructions, before.instructions),
+            ("instructions to check the model", figures.check_instructions, before.check_instructions),
             ("bytes of model file", figures.model_bytes, before.model_bytes),
             ("bytes of arena", figures.arena_bytes, before.arena_bytes),
             ("bytes of session", figures.session_bytes, before.session_bytes),

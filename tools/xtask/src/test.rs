@@ -107,6 +107,9 @@ fn tests(registry: &Registry, all: bool) -> Step<'_> {
         let mut tests = cargo(registry.root(), &[&tests[..], &timed, large].concat());
         let runner = env!("XTASK_HOST").to_uppercase().replace('-', "_");
         tests.env(format!("CARGO_TARGET_{runner}_RUNNER"), "env RUSTC_BOOTSTRAP=1");
+        if all {
+            tests.env("BROOKLET_THOROUGH", "1");
+        }
         let tests = run(&mut tests);
         tests.and(run(&mut cargo(registry.root(), &["test", "--workspace", "--doc"])))
     })

@@ -50,6 +50,8 @@ struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     cycles: Option<Cycles>,
     macs: u64,
+    /// Of the check of the model file, once at start-up.
+    check_instructions: u64,
     model_bytes: u32,
     /// What the board has.
     ram_bytes: u32,
@@ -135,6 +137,7 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
         predicted_instructions: predicted,
         cycles,
         macs: (0..model.layers().len()).map(|index| model.graph().macs(index)).sum(),
+        check_instructions: loaded.check_instructions,
         model_bytes: loaded.model_bytes,
         ram_bytes: spec.ram.bytes,
         arena_bytes: loaded.arena_bytes,
@@ -207,7 +210,12 @@ impl fmt::Display for Report {
                 thousands(cycles.most),
             )?;
         }
-        writeln!(f, "model file    {} bytes", thousands(self.model_bytes))?;
+        writeln!(
+            f,
+            "model file    {} bytes, checked at start-up in {} instructions",
+            thousands(self.model_bytes),
+            thousands(self.check_instructions),
+        )?;
         writeln!(
             f,
             "RAM           {} bytes: {} of arena, {} of session; {} of stack at most",

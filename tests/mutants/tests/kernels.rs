@@ -1,0 +1,251 @@
+//! Kernels of the host touch nothing around what they are given: each slice of a call ends where a
+//! page begins that nobody may touch, or begins where one ends.
+
+use std::cell::RefCell;
+use std::io::Write;
+
+#[cfg(target_arch = "x86_64")]
+use brooklet::kernels::{Avx2, Avx512Vnni};
+use brooklet::kernels::{Backend, Isa, Portable, Reference};
+use brooklet::ops::add::Add;
+use brooklet::ops::average_pool::AveragePool;
+use brooklet::ops::batch_norm::BatchNorm;
+use brooklet::ops::conv::{Conv, Finish, Padding};
+use brooklet::ops::max_pool::MaxPool;
+use brooklet::ops::softmax::Softmax;
+use brooklet::ops::{Outputs, Rows, Shortcut, Shortcuts};
+use brooklet_mutants::Guarded;
+use brooklet_suite::{Memory, run};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Bytes of the largest slice of a call.
+const LARGEST: usize = 1 << 16;
+/// Slices of a call, at most.
+const SLICES: usize = 32;
+/// Alignment of scratch memory and sums, as that of the arena.
+const ALIGN: usize = 16;
+
+/// Which end of a slice is next to a guard.
+#[derive(Debug, Clone, Copy)]
+enum Side {
+    Begin,
+    End,
+}
+
+/// A backend whose every slice lies between guards.
+struct Between<B> {
+    backend: B,
+    side: Side,
+    memory: RefCell<Vec<Guarded>>,
+}
+
+/// Memory for the slices of a call.
+struct Places<'p> {
+    side: Side,
+    free: std::slice::IterMut<'p, Guarded>,
+}
+
+impl<'p> Places<'p> {
+    /// A copy of a slice, next to a guard.
+    fn bytes(&mut self, from: &[u8], align: usize) -> &'p mut [u8] {
+        let all = self.free.next().expect("a call has no more slices").bytes();
+        let start = match self.side {
+            Side::Begin => 0,
+            Side::End => (all.len() - from.len()) / align * align,
+        };
+        let place = &mut all[start..start + from.len()];
+        place.copy_from_slice(from);
+        place
+    }
+
+    /// The same, of numbers.
+    fn of<T>(&mut self, from: &[T], align: usize) -> &'p mut [T]
+    where
+        T: FromBytes + IntoBytes + Immutable + KnownLayout,
+    {
+        <[T]>::mut_from_bytes(self.bytes(from.as_bytes(), align)).expect("it is aligned")
+    }
+
+    fn rows(&mut self, rows: &Rows<'_>) -> Rows<'p> {
+        // A row of padding is empty, wherever it lies.
+        rows.map(|row| if row.is_empty() { &[][..] } else { &*self.of(row, 1) })
+    }
+
+    fn shortcut(&mut self, shortcut: &Shortcut<'_>) -> Shortcut<'p> {
+        match *shortcut {
+            Shortcut::InPlace => Shortcut::InPlace,
+            Shortcut::Row { row, channels, stride, before, zero } => {
+                Shortcut::Row { row: self.of(row, 1), channels, stride, before, zero }
+            }
+        }
+    }
+
+    fn conv(&mut self, conv: &Conv<'_>) -> Conv<'p> {
+        Conv {
+            window: conv.window,
+            packing: conv.packing,
+            weights: self.of(conv.weights, 1),
+            bias: self.of(conv.bias, 4),
+            mantissas: self.of(conv.mantissas, 4),
+            shifts: self.of(conv.shifts, 1),
+            padding: match conv.padding {
+                Padding::Same(value) => Padding::Same(value),
+                Padding::PerChannel(values) => Padding::PerChannel(self.of(values, 1)),
+            },
+            finish: match conv.finish {
+                Finish::Requantize { zero_point } => Finish::Requantize { zero_point },
+                Finish::Join { table, bits } => Finish::Join { table: self.of(table, 4), bits },
+            },
+            clamp: conv.clamp,
+        }
+    }
+}
+
+impl<B> Between<B> {
+    fn new(backend: B, side: Side) -> Self {
+        let memory = (0..SLICES).map(|_| Guarded::new(LARGEST)).collect();
+        Self { backend, side, memory: RefCell::new(memory) }
+    }
+
+    /// Makes a call with slices that lie between guards.
+    fn call(&self, call: impl FnOnce(&B, Places<'_>)) {
+        let mut memory = self.memory.borrow_mut();
+        call(&self.backend, Places { side: self.side, free: memory.iter_mut() });
+    }
+}
+
+impl<B: Backend> Backend for Between<B> {
+    const ISA: &'static Isa = B::ISA;
+
+    fn conv(
+        &self,
+        conv: &Conv<'_>,
+        rows: &Rows<'_>,
+        shortcut: &Shortcut<'_>,
+        scratch: &mut [u8],
+        output: &mut [i8],
+    ) {
+        self.call(|backend, mut places| {
+            let (conv, rows) = (places.conv(conv), places.rows(rows));
+            let (shortcut, scratch) = (places.shortcut(shortcut), places.of(scratch, ALIGN));
+            let made = places.of(output, 1);
+            backend.conv(&conv, &rows, &shortcut, scratch, made);
+            output.copy_from_slice(made);
+        });
+    }
+
+    fn conv_rows(
+        &self,
+        conv: &Conv<'_>,
+        rows: &Rows<'_>,
+        shortcuts: &Shortcuts<'_>,
+        scratch: &mut [u8],
+        outputs: &mut Outputs<'_>,
+    ) {
+        self.call(|backend, mut places| {
+            let (conv, rows) = (places.conv(conv), places.rows(rows));
+            let shortcuts = shortcuts.each_ref().map(|shortcut| places.shortcut(shortcut));
+            let scratch = places.of(scratch, ALIGN);
+            let mut made = outputs.each_ref().map(|output| match output.is_empty() {
+                true => &mut [][..],
+                false => places.of(output, 1),
+            });
+            backend.conv_rows(&conv, &rows, &shortcuts, scratch, &mut made);
+            for (output, made) in outputs.iter_mut().zip(made) {
+                output.copy_from_slice(made);
+            }
+        });
+    }
+
+    fn add(&self, add: &Add<'_>, input: &[i8], shortcut: &Shortcut<'_>, output: &mut [i8]) {
+        self.call(|backend, mut places| {
+            let add = Add { table: places.of(add.table, 4), ..*add };
+            let (input, shortcut) = (places.of(input, 1), places.shortcut(shortcut));
+            let made = places.of(output, 1);
+            backend.add(&add, input, &shortcut, made);
+            output.copy_from_slice(made);
+        });
+    }
+
+    fn max_pool(&self, pool: &MaxPool, rows: &Rows<'_>, output: &mut [i8]) {
+        self.call(|backend, mut places| {
+            let (rows, made) = (places.rows(rows), places.of(output, 1));
+            backend.max_pool(pool, &rows, made);
+            output.copy_from_slice(made);
+        });
+    }
+
+    fn sum_row(&self, first: bool, row: &[i8], sums: &mut [i32]) {
+        self.call(|backend, mut places| {
+            let (row, made) = (places.of(row, 1), places.of(sums, 4));
+            backend.sum_row(first, row, made);
+            sums.copy_from_slice(made);
+        });
+    }
+
+    fn average(&self, pool: &AveragePool, sums: &[i32], output: &mut [i8]) {
+        self.call(|backend, mut places| {
+            let (sums, made) = (places.of(sums, 4), places.of(output, 1));
+            backend.average(pool, sums, made);
+            output.copy_from_slice(made);
+        });
+    }
+
+    fn batch_norm(&self, norm: &BatchNorm<'_>, input: &[i8], output: &mut [i8]) {
+        self.call(|backend, mut places| {
+            let norm = BatchNorm {
+                weights: places.of(norm.weights, 1),
+                bias: places.of(norm.bias, 4),
+                mantissas: places.of(norm.mantissas, 4),
+                shifts: places.of(norm.shifts, 1),
+                ..*norm
+            };
+            let (input, made) = (places.of(input, 1), places.of(output, 1));
+            backend.batch_norm(&norm, input, made);
+            output.copy_from_slice(made);
+        });
+    }
+
+    fn softmax(&self, softmax: &Softmax, input: &[i8], output: &mut [i8]) {
+        self.call(|backend, mut places| {
+            let (input, made) = (places.of(input, 1), places.of(output, 1));
+            backend.softmax(softmax, input, made);
+            output.copy_from_slice(made);
+        });
+    }
+}
+
+/// Runs the suite between guards, if the machine has what the backend needs.
+fn stays_inside<B: Backend>(backend: impl Fn() -> Option<B>) {
+    for side in [Side::Begin, Side::End] {
+        let Some(backend) = backend() else {
+            let line = format!("SKIPPED: this machine lacks what backend {} needs\n", B::ISA.name);
+            return std::io::stderr().write_all(line.as_bytes()).expect("standard error is there");
+        };
+        let outcome = run(&Between::new(backend, side), &mut Box::new(Memory::new()));
+        assert_eq!(outcome.failures, 0, "{side:?}: {outcome:?}");
+        assert!(outcome.cases > 300, "{outcome:?}");
+    }
+}
+
+#[test]
+fn the_reference_stays_inside() {
+    stays_inside(|| Some(Reference));
+}
+
+#[test]
+fn portable_stays_inside() {
+    stays_inside(|| Some(Portable));
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn avx2_stays_inside() {
+    stays_inside(Avx2::detect);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn avx512_vnni_stays_inside() {
+    stays_inside(Avx512Vnni::detect);
+}

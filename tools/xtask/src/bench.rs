@@ -183,7 +183,11 @@ fn compare(boards: &Boards, path: &PathBuf) -> Result<(), Failure> {
         }
         for (what, now, before) in [
             ("instructions", figures.instructions, before.instructions),
-            ("instructions to check the model", figures.check_instructions, before.check_instructions),
+            (
+                "instructions to check the model",
+                figures.check_instructions,
+                before.check_instructions,
+            ),
             ("bytes of model file", figures.model_bytes, before.model_bytes),
             ("bytes of arena", figures.arena_bytes, before.arena_bytes),
             ("bytes of session", figures.session_bytes, before.session_bytes),

@@ -22,12 +22,12 @@ pub(crate) fn test(wanted: &[&str], all: bool) -> Result<(), Failure> {
     let mut boards = builds(&registry, all);
     boards.push(lints_of_firmware(&registry, all));
     let tests = vec![tests(&registry, all), docs(&registry)];
-    let beside = vec![
-        tests_of_boards(&registry),
-        alone(&registry),
-        step("bench", crate::bench::bench),
-        step("fuzz", || fuzz(&registry)),
-    ];
+    let mut beside =
+        vec![tests_of_boards(&registry), alone(&registry), step("bench", crate::bench::bench)];
+    // All tools are built once more for it, with what guides a fuzzer.
+    if all || wanted.contains(&"fuzz") {
+        beside.push(step("fuzz", || fuzz(&registry)));
+    }
     run_phases(vec![vec![host, prepare], vec![tests, boards], vec![beside]], wanted)
 }
 
@@ -62,8 +62,11 @@ fn lints(registry: &Registry) -> Step<'_> {
     })
 }
 
-/// Clippy on firmware. Where the compiler that builds it has no Clippy, its own lints run while
-/// firmware is built; then only firmware that logs is left, of one board a target if not of `all`.
+/// Clippy on firmware: on that which logs, and of one board a target, or with `all` of each, on that
+/// which does not. Where the compiler that builds it has no Clippy, its own lints run while firmware
+/// is built; then only firmware that logs is left, of one board a target if not of `all`.
+///
+/// In the profile of the builds, so that macros and build scripts are compiled once for both.
 fn lints_of_firmware(registry: &Registry, all: bool) -> Step<'_> {
     step("firmware-lints", move || {
         let mut targets = Vec::new();
@@ -72,13 +75,15 @@ fn lints_of_firmware(registry: &Registry, all: bool) -> Step<'_> {
             let first = !targets.contains(&&spec.target);
             targets.push(&spec.target);
             let (subcommand, features): (_, &[&[&str]]) = match toolchain.can_lint() {
-                true => ("clippy", &[&[], &["--features", "defmt"]]),
+                true if first || all => ("clippy", &[&[], &["--features", "defmt"]]),
+                true => ("clippy", &[&["--features", "defmt"]]),
                 false if first || all => ("check", &[&["--features", "defmt"]]),
                 false => continue,
             };
             for features in features {
                 let mut lints = toolchain.cargo(subcommand, &spec.target);
                 lints
+                    .arg("--release")
                     .args(*features)
                     .current_dir(registry.folder().join(&spec.name))
                     .env("CARGO_TARGET_DIR", registry.target_dir());

@@ -212,7 +212,7 @@ impl<'m> Model<'m> {
             .layers
             .iter()
             .enumerate()
-            .filter(|(_, layer)| layer.operator() == Operator::Conv && !layer.is_wide())
+            .filter(|(_, layer)| layer.operator() == Operator::Conv && !layer.has_int16())
             .map(|(index, layer)| (index as u16, layer.packing()))
             .find(|&(_, packing)| !runs(packing))
     }

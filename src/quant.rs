@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Source: the TensorFlow Lite 8-bit quantization specification, with 16x8 for int16, and
-//! gemmlowp's `fixedpoint.h` for the roundings; [`requantize_wide`] is our own. All of it is exact
+//! gemmlowp's `fixedpoint.h` for the roundings; [`requantize_int16`] is our own. All of it is exact
 //! and the same on every machine.
 
 use crate::proved::proved;
@@ -45,7 +45,7 @@ impl Multiplier {
     /// Largest shift to the right.
     pub const MIN_SHIFT: i8 = -31;
     /// Largest shift to the left of sums in 64 bits.
-    pub const MAX_WIDE_SHIFT: i8 = 15;
+    pub const MAX_INT16_SHIFT: i8 = 15;
 
     /// The factor nearest to `real`, as TFLite's `QuantizeMultiplier` finds it: a 31-bit
     /// mantissa, halves rounded away from zero. Below 2⁻³² it is zero; a `real` that is
@@ -75,9 +75,9 @@ impl Multiplier {
         (bits == 0 || bits >= 1 << 30) && (Self::MIN_SHIFT..=Self::MAX_SHIFT).contains(&self.shift)
     }
 
-    /// Whether it is one for [`requantize_wide`].
-    pub fn is_valid_wide(self) -> bool {
-        self.is_valid() && self.shift <= Self::MAX_WIDE_SHIFT
+    /// Whether it is one for [`requantize_int16`].
+    pub fn is_valid_int16(self) -> bool {
+        self.is_valid() && self.shift <= Self::MAX_INT16_SHIFT
     }
 
     /// Whether every value of at most `bound` in magnitude can be requantized within 32 bits.
@@ -117,16 +117,16 @@ pub fn requantize(value: i32, multiplier: Multiplier) -> i32 {
 
 /// `value · multiplier`, rounded once, half up: the sums of layers that read or make int16.
 ///
-/// Of any value below 2⁴⁶ in magnitude and any [valid](Multiplier::is_valid_wide) multiplier the
+/// Of any value below 2⁴⁶ in magnitude and any [valid](Multiplier::is_valid_int16) multiplier the
 /// result is exact, and below 2⁶¹. TFLite's `MultiplyByQuantizedMultiplier` for int64 rounds the
 /// mantissa to 16 bits before; this keeps all 31.
 #[inline]
-pub fn requantize_wide(value: i64, multiplier: Multiplier) -> i64 {
+pub fn requantize_int16(value: i64, multiplier: Multiplier) -> i64 {
     let mantissa = i64::from(multiplier.mantissa.to_bits());
     // The product has up to 77 bits. Of its parts the lower is brought to the upper's unit, 2¹⁶:
     // what that drops does not reach the result, as at least as many bits are dropped of it.
     let (high, low) = (value >> 16, value & 0xffff);
-    let shift = (i32::from(Multiplier::MAX_WIDE_SHIFT) - i32::from(multiplier.shift)) as u32;
+    let shift = (i32::from(Multiplier::MAX_INT16_SHIFT) - i32::from(multiplier.shift)) as u32;
     let half = 1i64.wrapping_shl(shift + 15);
     (high * mantissa + ((low * mantissa + half) >> 16)).wrapping_shr(shift)
 }
@@ -253,7 +253,7 @@ impl Clamp {
     pub const FULL: Self = Self { min: i8::MIN, max: i8::MAX };
 
     /// The same ends in int16, where each step is 256: the last of them is all in the range.
-    pub const fn wide(self) -> [i16; 2] {
+    pub const fn int16(self) -> [i16; 2] {
         [self.min as i16 * 256, self.max as i16 * 256 + 255]
     }
 
@@ -311,9 +311,9 @@ mod tests {
     }
 
     #[test]
-    fn wide_sums_are_rounded_once() {
+    fn int16_sums_are_rounded_once() {
         let mut next = noise(7);
-        for shift in Multiplier::MIN_SHIFT..=Multiplier::MAX_WIDE_SHIFT {
+        for shift in Multiplier::MIN_SHIFT..=Multiplier::MAX_INT16_SHIFT {
             for round in 0..2000 {
                 let bits = match round % 4 {
                     0 => 1 << 30,
@@ -332,12 +332,12 @@ mod tests {
                 let divisor = 31 - i32::from(shift);
                 let exact =
                     (i128::from(value) * i128::from(bits) + (1 << (divisor - 1))) >> divisor;
-                assert_eq!(i128::from(requantize_wide(value, multiplier)), exact);
+                assert_eq!(i128::from(requantize_int16(value, multiplier)), exact);
             }
         }
         let nothing = Multiplier { mantissa: I1F31::ZERO, shift: 0 };
-        assert_eq!(requantize_wide(-(1 << 45), nothing), 0);
-        assert_eq!(Clamp::FULL.wide(), [i16::MIN, i16::MAX]);
+        assert_eq!(requantize_int16(-(1 << 45), nothing), 0);
+        assert_eq!(Clamp::FULL.int16(), [i16::MIN, i16::MAX]);
     }
 
     #[test]

@@ -247,8 +247,8 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
     fn run(&mut self, index: usize, step: u16) {
         let layer = self.model.layer(index);
         #[cfg(feature = "int16")]
-        if layer.is_wide() {
-            return ops::wide::run(&self.model, index, step, self.arena);
+        if layer.has_int16() {
+            return ops::int16::run(&self.model, index, step, self.arena);
         }
         match layer.operator() {
             // That it runs the packing was checked. So asked, a backend without such links nothing.

@@ -58,7 +58,7 @@ impl<'m> Model<'m> {
     fn check(&self) -> Result<(), Error> {
         self.check_header()?;
         self.check_segments()?;
-        // So many bytes can layers still name: what several share counts for each.
+        // Bytes that the layers left may name. What several layers share counts for each of them.
         let mut bytes = self.file().len() as u64;
         for (index, layer) in self.graph().layers.iter().enumerate() {
             let named = ops::named_bytes(layer, self.input_of(layer));

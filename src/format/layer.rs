@@ -23,12 +23,12 @@ pub mod flags {
     /// The output is int16, which some builds do not run (the crate's feature `int16`).
     pub const INT16: u8 = 4;
     /// The layer reads or makes int16: it is [another kind](crate::ops#int16) of its operator.
-    pub const WIDE: u8 = 8;
+    pub const HAS_INT16: u8 = 8;
     /// The scores are arguments of a sigmoid, 1 / (1 + e^−score), whose values are probabilities, a
     /// class by itself: for reports only, the output is the scores.
     pub const SIGMOID: u8 = 16;
     /// All bits that have a meaning.
-    pub const ALL: u8 = FULLY_CONNECTED | PROBABILITIES | INT16 | WIDE | SIGMOID;
+    pub const ALL: u8 = FULLY_CONNECTED | PROBABILITIES | INT16 | HAS_INT16 | SIGMOID;
 }
 
 /// What a layer does. The numbers are those of the file.
@@ -130,7 +130,7 @@ pub struct LayerRecord {
     pub stride: [u8; 2],
     /// Padding: top, left, bottom, right.
     pub pads: [u8; 4],
-    /// The shortcut is read at every so-many-th row and column; 0 without a shortcut.
+    /// Stride, in rows and in columns, at which the shortcut is read; 0 without a shortcut.
     pub shortcut_stride: u8,
     /// Extra fractional bits of a join's sum.
     pub join_bits: u8,
@@ -194,8 +194,8 @@ impl LayerRecord {
 
     /// Whether the layer reads or makes int16.
     #[inline]
-    pub fn is_wide(&self) -> bool {
-        Feature::Int16.is_on() && self.flags & flags::WIDE != 0
+    pub fn has_int16(&self) -> bool {
+        Feature::Int16.is_on() && self.flags & flags::HAS_INT16 != 0
     }
 
     /// Bytes of a row of the output. Those of a record that was checked are within 32 bits.
@@ -277,7 +277,7 @@ impl Feature {
     pub fn is_needed_by(self, layer: &LayerRecord) -> bool {
         let is = |operator: Operator| layer.operator == operator as u8;
         match self {
-            Self::Int16 => layer.flags & (flags::INT16 | flags::WIDE) != 0,
+            Self::Int16 => layer.flags & (flags::INT16 | flags::HAS_INT16) != 0,
             Self::Int4 => is(Operator::Conv) && Packing::is_in_four_bits(layer.packing),
             Self::BatchNorm => is(Operator::BatchNorm),
         }

@@ -8,7 +8,7 @@ use super::tiles;
 /// kernel row, and there a few weights of each of its channels after the other:
 ///
 /// ```text
-/// channels: 2¹, taps: 2²                        a block
+/// channels_log2: 1, taps_log2: 2                      a block
 ///
 /// kernel row 0:   a0 a1 a2 a3  b0 b1 b2 b3  a4 a5 a6 a7  b4 …
 /// kernel row 1:   a0 …
@@ -16,13 +16,13 @@ use super::tiles;
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Layout {
-    /// Output channels of a group: this power of two.
-    pub(super) channels: u8,
-    /// Weights of a channel that lie together: this power of two.
-    pub(super) taps: u8,
-    /// Output channels, and weights of a kernel row, are filled up to multiples of these powers of
-    /// two.
-    pub(super) fill: [u8; 2],
+    /// Output channels of a group: the exponent of a power of two.
+    pub(super) channels_log2: u8,
+    /// Weights of a channel that lie together: the exponent of a power of two.
+    pub(super) taps_log2: u8,
+    /// Output channels, and weights of a kernel row, are filled up to multiples of powers of two:
+    /// their exponents.
+    pub(super) fill_log2: [u8; 2],
     /// In which order those of a block are.
     pub(super) order: Order,
     /// What a weight is.
@@ -74,20 +74,20 @@ impl Layout {
     }
 
     /// `count` filled up to a multiple of a power of two.
-    const fn filled(count: usize, power: u8) -> usize {
-        let below = (1 << power) - 1;
+    const fn filled(count: usize, exponent: u8) -> usize {
+        let below = (1 << exponent) - 1;
         (count + below) & !below
     }
 
     /// Weights of a line, with those that fill it up.
     pub(super) const fn filled_line(&self, kernel: [usize; 2]) -> usize {
-        Self::filled(self.grid(kernel)[1], self.fill[1])
+        Self::filled(self.grid(kernel)[1], self.fill_log2[1])
     }
 
     /// Bytes of `channels` output channels.
     pub(super) const fn bytes(&self, channels: usize, kernel: [usize; 2]) -> usize {
         let places = self.grid(kernel)[0] * self.filled_line(kernel);
-        self.element_bytes() * Self::filled(channels, self.fill[0]) * places
+        self.element_bytes() * Self::filled(channels, self.fill_log2[0]) * places
     }
 
     /// Kernel column and input channel of a weight of a kernel row with three columns.
@@ -125,22 +125,22 @@ impl Layout {
         kernel: [usize; 2],
     ) -> usize {
         let (lines, filled) = (self.grid(kernel)[0], self.filled_line(kernel));
-        let beside = channel & ((1 << self.channels) - 1);
+        let beside = channel & ((1 << self.channels_log2) - 1);
         let group = channel - beside;
         // A group has fewer channels only where they are not filled up, and only the last one.
-        let channels = match self.fill[0] < self.channels {
+        let channels = match self.fill_log2[0] < self.channels_log2 {
             true => {
                 let all = (bytes / self.element_bytes()).checked_div(lines * filled).unwrap_or(0);
-                all.saturating_sub(group).min(1 << self.channels)
+                all.saturating_sub(group).min(1 << self.channels_log2)
             }
-            false => 1 << self.channels,
+            false => 1 << self.channels_log2,
         };
-        let of_block = at & ((1 << self.taps) - 1);
+        let of_block = at & ((1 << self.taps_log2) - 1);
         let block = (line * filled + at - of_block) * channels;
         // Half a block, a quarter: as powers of two.
-        let half = (self.channels + self.taps).saturating_sub(1);
+        let half = (self.channels_log2 + self.taps_log2).saturating_sub(1);
         let quarter = half.saturating_sub(1);
-        let number = (beside << self.taps) + of_block;
+        let number = (beside << self.taps_log2) + of_block;
         let even_first = ((number & 1) << half) + (number >> 1);
         let number = match self.order {
             Order::Plain => number,

@@ -134,13 +134,26 @@ static LAYOUTS: [Layout; Packing::ALL.len()] = {
     use Order::{EvenFirst, Interleaved, Plain};
     // As many output channels side by side as there are: this power of two is more.
     const ALL: u8 = 16;
-    let ohwi = Layout { channels: 0, taps: 0, fill: [0, 0], order: Plain, element: Int8 };
-    let pairs = Layout { channels: 1, taps: 2, fill: [1, 2], order: Interleaved, element: Int8 };
+    let ohwi =
+        Layout { channels_log2: 0, taps_log2: 0, fill_log2: [0, 0], order: Plain, element: Int8 };
+    let pairs = Layout {
+        channels_log2: 1,
+        taps_log2: 2,
+        fill_log2: [1, 2],
+        order: Interleaved,
+        element: Int8,
+    };
     let wide_pairs = Layout { order: EvenFirst, element: Int16, ..pairs };
-    let eights = Layout { channels: 3, fill: [3, 1], ..ohwi };
-    let hwio = Layout { channels: ALL, taps: 1, fill: [0, 1], ..ohwi };
-    let vectors = Layout { channels: 6, taps: 4, fill: [1, 4], ..ohwi };
-    let kernels = Layout { channels: 2, taps: 2, fill: [2, 2], order: EvenFirst, element: Kernel };
+    let eights = Layout { channels_log2: 3, fill_log2: [3, 1], ..ohwi };
+    let hwio = Layout { channels_log2: ALL, taps_log2: 1, fill_log2: [0, 1], ..ohwi };
+    let vectors = Layout { channels_log2: 6, taps_log2: 4, fill_log2: [1, 4], ..ohwi };
+    let kernels = Layout {
+        channels_log2: 2,
+        taps_log2: 2,
+        fill_log2: [2, 2],
+        order: EvenFirst,
+        element: Kernel,
+    };
     let winograd = Layout { element: Position, ..kernels };
     let hwio_tiles = Layout { element: Position, ..hwio };
     [

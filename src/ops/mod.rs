@@ -6,17 +6,17 @@
 //! # int16
 //!
 //! With the crate's feature `int16` a layer can read and make int16 in place of int8: then it runs
-//! by the one path of the module `wide`, whatever the backend.
+//! by the one path of the module `int16`, whatever the backend.
 
 pub mod add;
 pub mod average_pool;
 pub mod batch_norm;
 pub mod conv;
 pub mod input;
+#[cfg(feature = "int16")]
+pub mod int16;
 pub mod max_pool;
 pub mod softmax;
-#[cfg(feature = "int16")]
-pub mod wide;
 
 use core::ops::Range;
 
@@ -290,8 +290,8 @@ pub(crate) fn check(model: &Model<'_>, index: usize) -> Result<(), Fault> {
     }
     check_shortcut(model, layer)?;
     #[cfg(feature = "int16")]
-    wide::check(model, layer)?;
-    if !layer.is_wide() {
+    int16::check(model, layer)?;
+    if !layer.has_int16() {
         match operator {
             Operator::Input => input::check(model, layer)?,
             Operator::Conv => conv::check(model, layer)?,
@@ -314,16 +314,16 @@ fn has_no_unused(layer: &LayerRecord) -> bool {
     let operator = layer.operator();
     let is = |operators: &[Operator]| operators.contains(&operator);
     let joins = operator == Operator::Conv && layer.shortcut().is_some();
-    let wide_sum = layer.is_wide() && layer.shortcut().is_some();
+    let int16_sum = layer.has_int16() && layer.shortcut().is_some();
     let multipliers = match operator {
-        Operator::Add if layer.is_wide() => 2,
+        Operator::Add if layer.has_int16() => 2,
         Operator::Add | Operator::AveragePool | Operator::Softmax => 1,
-        _ if wide_sum => 1,
+        _ if int16_sum => 1,
         _ => 0,
     };
     let has_channels = is(&[Operator::Conv, Operator::BatchNorm]);
     let has_window = is(&[Operator::Conv, Operator::MaxPool]);
-    let has_table = match layer.is_wide() {
+    let has_table = match layer.has_int16() {
         true => operator == Operator::Input,
         false => joins || is(&[Operator::Input, Operator::Add]),
     };
@@ -333,7 +333,7 @@ fn has_no_unused(layer: &LayerRecord) -> bool {
         && no(operator == Operator::Conv, &[layer.padding_values, U32::new(layer.packing.into())])
         && no(has_table, &[layer.table])
         && (has_window || [layer.kernel, layer.stride] == [[0; 2]; 2] && layer.pads == [0; 4])
-        && (joins || wide_sum || layer.join_bits == 0)
+        && (joins || int16_sum || layer.join_bits == 0)
         && (operator == Operator::Softmax || layer.diff_min.get() == 0)
         && layer.multiplier_mantissas.iter().skip(multipliers).all(|bits| bits.get() == 0)
         && layer.multiplier_shifts.iter().skip(multipliers).all(|&shift| shift == 0)

@@ -56,9 +56,9 @@ fn causes_are_named() {
     let of_five = |r: &mut LayerRecord| (r.packing, r.kernel) = (Packing::Winograd as u8, [5, 5]);
     assert_eq!(parse(changed(1, of_five)), fault(1, winograd));
     assert_eq!(parse(changed(1, |r| r.flags |= 0x80)), fault(1, Fault::Reserved));
-    assert_eq!(parse(changed(1, |r| r.flags |= flags::WIDE)), fault(1, Fault::Int16Flags));
+    assert_eq!(parse(changed(1, |r| r.flags |= flags::HAS_INT16)), fault(1, Fault::Int16Flags));
     assert_eq!(parse(changed(1, |r| r.flags |= flags::INT16)), fault(1, Fault::Int16Flags));
-    let int16 = flags::INT16 | flags::WIDE;
+    let int16 = flags::INT16 | flags::HAS_INT16;
     assert_eq!(parse(changed(0, |r| r.flags |= int16)), fault(0, Fault::Int16Flags));
     let zero_point = |r: &mut LayerRecord| (r.flags, r.zero_point) = (r.flags | int16, 1);
     assert_eq!(parse(changed(1, zero_point)), fault(1, Fault::Int16Flags));

@@ -181,7 +181,7 @@ fn scratch_memory_beyond_32_bits_is_refused() {
 #[test]
 fn rows_beyond_32_bits_are_refused() {
     let mut program = convolution(Shape::new(1, 32769, 1), 65535, 1);
-    program.layers[1].record.flags = flags::INT16 | flags::WIDE;
+    program.layers[1].record.flags = flags::INT16 | flags::HAS_INT16;
     let mut file = model_file(&program);
     for arena in [1 << 20, u32::MAX] {
         file[20..24].copy_from_slice(&arena.to_le_bytes());

@@ -27,6 +27,20 @@ fn run(file: &[u8], backend: impl Backend, image: &[u8], poison: u8) -> (Vec<i16
     (logits, output)
 }
 
+/// One network, on every backend of the host: `cargo xtask miri` runs it.
+#[test]
+fn a_network_runs_under_an_interpreter() {
+    let program = network(3, 1);
+    let image = image(&program, 1);
+    let file = model_file(&program);
+    let expected = run(&file, Reference, &image, 0xaa);
+    assert_eq!(run(&file, Portable, &image, 0x55), expected);
+    #[cfg(target_arch = "x86_64")]
+    if let Some(backend) = brooklet::kernels::Avx2::detect() {
+        assert_eq!(run(&file, backend, &image, 0x55), expected);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: tries(40, 150), failure_persistence: None, ..Default::default() })]
 

@@ -76,8 +76,8 @@ macro_rules! row {
 ///
 /// # Safety
 ///
-/// `inputs` is a multiple of four, and not zero. Six rows of ten columns of so many bytes can be
-/// read at `pixels`, a multiple of four; at each position values for each two inputs be written.
+/// `inputs` is a multiple of four, and not zero. `pixels`, a multiple of four, has six rows of ten
+/// columns of `inputs` bytes. Each position has room for the values of each two inputs.
 #[unsafe(naked)]
 pub(super) unsafe extern "C" fn transform_tiles(
     pixels: *const i8,

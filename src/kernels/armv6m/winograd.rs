@@ -102,7 +102,7 @@ macro_rules! position {
 ///
 /// # Safety
 ///
-/// `pairs` is even, and not zero. At each of 36 positions there are so many values and weights.
+/// `pairs` is even, and not zero. Each of the 36 positions has `pairs` values and `pairs` weights.
 #[unsafe(naked)]
 unsafe extern "C" fn multiply_tiles(
     values: *const Values,

@@ -132,8 +132,8 @@ fn widen(
         return;
     }
     let target = patch.as_mut_ptr().cast::<u32>().wrapping_add(column);
-    // SAFETY: for each of the columns so many words can be read, `step` bytes apart, and two
-    // tap pairs for each word be written, as was just checked.
+    // SAFETY: as was just checked, `values` has `words` words for each of the columns, which are
+    // `step` bytes apart, and `patch` has room for two tap pairs a word.
     unsafe { widen_columns(values.as_ptr(), target, words, step, columns) }
 }
 
@@ -287,12 +287,13 @@ fn multiply(
         args.parts = first_chunk;
     }
     if args.left > 0 {
-        // SAFETY: `patch` has so many tap pairs, `weights` four bytes for each and each pair of
-        // channels, `skip` bytes further on each time, `bias` the group's, `acc` the sums of each
-        // pair of channels, as was just checked; `left` counts whole pairs, of which there is one
-        // at least. With `finisher` also mantissas and shifts are there, which `Finisher::of` found
-        // aligned, as the table, which reaches 128 words to both sides of its middle; and
-        // `Finisher::places` found outputs and shortcut for the group at four columns.
+        // SAFETY: it was just checked that `patch` has the tap pairs that `args` counts, `weights`
+        // four bytes for each of them and each pair of channels, `skip` bytes from one pair of
+        // channels to the next, `bias` a word a channel of the group, and `acc` the sums of each
+        // pair of channels. `left` counts whole pairs, and is not zero. With a `finisher` there are
+        // mantissas and shifts, too. `Finisher::of` found them aligned, and the table, which
+        // reaches 128 words to both sides of its middle. `Finisher::places` found outputs and
+        // shortcut for the group at four columns.
         unsafe { blocks(&mut args) }
     }
     // One channel is left over: it has weights beside it that are zero.

@@ -24,7 +24,7 @@ squares::winograd_tiles!(
 ///
 /// # Safety
 ///
-/// There are at least two pairs, and so many values and weights of each of 36 positions.
+/// `pairs` is two or more. Each of the 36 positions has `pairs` values and `pairs` weights.
 #[unsafe(naked)]
 unsafe extern "C" fn multiply(
     values: *const squares::Values,

@@ -44,7 +44,7 @@ thumb2::finish_tiles!(
 ///
 /// # Safety
 ///
-/// `pairs` is not zero. At each of 36 positions there are so many values, and weights.
+/// `pairs` is not zero. Each of the 36 positions has `pairs` values and `pairs` weights.
 #[unsafe(naked)]
 unsafe extern "C" fn multiply_tiles(
     values: *const winograd::Values,

@@ -390,7 +390,7 @@ fn numbers(range: &Range<usize>) -> usize {
 
 /// Sets all bytes to `value`.
 fn set(value: i8, to: &mut [i8]) {
-    // SAFETY: so many bytes can be written.
+    // SAFETY: the slice has its length in bytes.
     unsafe { set_bytes(to.as_mut_ptr(), value.into(), to.len()) }
 }
 

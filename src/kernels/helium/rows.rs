@@ -118,8 +118,7 @@ pub(super) fn sum_row(first: bool, row: &[i8], sums: &mut [i32]) {
     let channels = sums.len();
     match row.len().checked_div(channels) {
         Some(columns) if columns > 0 => {
-            // SAFETY: a row of so many columns, at least one, has a byte for each of the channels,
-            // at least one, in each.
+            // SAFETY: the row has `columns` columns of `channels` bytes. Neither is zero.
             unsafe { sum_columns(row.as_ptr(), columns, sums.as_mut_ptr(), channels, first) }
         }
         _ => reference::sum_row(first, row, sums),
@@ -209,8 +208,8 @@ pub(super) fn max_pool(pool: &MaxPool, rows: &Rows<'_>, output: &mut [i8]) {
             output: pixel.as_mut_ptr(),
             channels,
         };
-        // SAFETY: there is at least one row, one column and one channel; each row has so many
-        // columns from `at` on, and the pixel the channels.
+        // SAFETY: there is at least one row, one column and one channel. Each row has the columns
+        // from `at` on that `args` counts, and the output has its channels.
         unsafe { max_pixel(&args) }
     }
 }
@@ -238,8 +237,8 @@ struct MaxArgs {
 ///
 /// # Safety
 ///
-/// There is at least one row, column and channel. From `at` on so many columns of channels can be
-/// read in each row, and a byte for each channel be written at `output`.
+/// There is at least one row, column and channel. Each row has the columns that `args` counts from
+/// `at` on, and `output` has room for a byte a channel.
 #[unsafe(naked)]
 unsafe extern "C" fn max_pixel(args: &MaxArgs) {
     naked_asm!(

@@ -12,8 +12,8 @@ use crate::kernels::shared::column_pairs::{Args, Columns};
 ///
 /// # Safety
 ///
-/// `pairs` is not zero. Twice as many bytes can be read at `a` and `b`, and at `patch` two words be
-/// written, so many times, 16 bytes further on each time.
+/// `pairs` is not zero. `a` and `b` each have two bytes a pair. `patch` has room for two words a pair,
+/// 16 bytes from one pair to the next.
 #[unsafe(naked)]
 pub(super) unsafe extern "C" fn widen(
     a: *const i8,

@@ -20,8 +20,8 @@ use crate::kernels::shared::winograd::{self, KERNEL};
 ///
 /// # Safety
 ///
-/// `inputs` is a multiple of four, and not zero. Six rows of ten columns of so many bytes can be
-/// read at `pixels`, a multiple of four; at each position values for each two inputs be written.
+/// `inputs` is a multiple of four, and not zero. `pixels`, a multiple of four, has six rows of ten
+/// columns of `inputs` bytes. Each position has room for the values of each two inputs.
 #[unsafe(naked)]
 pub(super) unsafe extern "C" fn transform_tiles(
     pixels: *const i8,
@@ -194,7 +194,8 @@ pub(super) unsafe extern "C" fn transform_tiles(
 ///
 /// # Safety
 ///
-/// `pairs` is not zero. There are eight kernels for each, and so many weights at each position.
+/// `pairs` is not zero. There are eight kernels a pair, and room for `pairs` weights at each
+/// position.
 #[unsafe(naked)]
 pub(super) unsafe extern "C" fn transform_kernels(
     kernels: *const [i8; KERNEL],

@@ -111,9 +111,8 @@ pub(super) fn conv(
         args.entry = bytes * left_out;
         args.finish = finish.at(x, 0);
         args.blocks = blocks.max(1);
-        // SAFETY: at each kernel row `reach` values can be read from the first column's on, on the
-        // row so many for each block, as was just checked, or in a line of scratch memory, which
-        // is as long. Weights, bias, mantissas and shifts have what all channels take, outputs
+        // SAFETY: each kernel row has `reach` values from the first column's on for each block: it
+        // was just checked that the row has them, or the line of scratch memory, which is as long. Weights, bias, mantissas and shifts have what all channels take, outputs
         // and shortcuts `block` columns for each block from `x` on; the table of a join reaches
         // 128 words to both sides: `is_sound` and `Finish` say so. Code that is left out is a
         // part of a round.

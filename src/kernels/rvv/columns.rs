@@ -55,7 +55,7 @@ struct Args {
     /// The weights of the first channel, and from two of them to the next two, in bytes.
     weights: *const i8,
     pair: usize,
-    /// How often so many channels are computed.
+    /// Number of groups of channels, each of the number that a call computes at once.
     blocks: usize,
 }
 
@@ -180,11 +180,12 @@ fn spread(
     }
     let at = |column: usize, plane: &mut [i8]| plane.as_mut_ptr().wrapping_add(4 * column);
     if before > 0 {
-        // SAFETY: `vectors` vectors have so many columns there, as was just checked.
+        // SAFETY: as was just checked, `plane` has `vectors` vectors of `under` columns, and `before`
+        // is not more.
         unsafe { repeat(pixel.as_ptr(), vectors, at(0, plane), vector, before) }
     }
     if there > 0 {
-        // SAFETY: likewise, and the row has so many columns of `inputs` values.
+        // SAFETY: likewise, and the row has `there` columns of `inputs` values.
         unsafe { gather(row.as_ptr(), inputs, there, vectors, at(before, plane), vector) }
     }
     if after > 0 {
@@ -203,8 +204,8 @@ fn spread(
 ///
 /// # Safety
 ///
-/// There is a column and a vector at least. At each column twice as many values can be read as there
-/// are vectors, and so many words be written at each of these.
+/// `columns` and `vectors` are not zero. Each column has two values a vector. Each vector has room for
+/// `columns` words.
 #[unsafe(naked)]
 unsafe extern "C" fn gather(
     values: *const i8,

@@ -76,8 +76,8 @@ pub(super) fn add(add: &Add<'_>, input: &[i8], shortcut: &Shortcut<'_>, output: 
 ///
 /// # Safety
 ///
-/// There are so many bytes in each row, and one at least; the tables are aligned, and reach 128
-/// words to both sides.
+/// `length` is not zero, and each row has `length` bytes. The tables are aligned, and reach 128 words
+/// to both sides.
 #[unsafe(naked)]
 unsafe extern "C" fn add_bytes(
     input: *const i8,
@@ -200,7 +200,7 @@ pub(super) fn batch_norm(norm: &BatchNorm<'_>, input: &[i8], output: &mut [i8]) 
 ///
 /// # Safety
 ///
-/// There are so many channels and pixels, and one of each at least; words are aligned.
+/// The rows have the channels and pixels that `args` counts, one of each at least. Words are aligned.
 #[unsafe(naked)]
 unsafe extern "C" fn normalize(input: *const i8, output: *mut i8, args: &NormArgs) {
     naked_asm!(
@@ -291,8 +291,9 @@ pub(super) fn max_pool(pool: &MaxPool, rows: &Rows<'_>, output: &mut [i8]) {
         for row in rows.iter().take(window.kernel[0]) {
             let under = row.get(first * channels..(first + columns) * channels);
             if let Some(under) = under.filter(|under| !under.is_empty()) {
-                // SAFETY: there are so many columns of so many channels, and one of each at least;
-                // the pixel has as many channels, and is apart, as it is borrowed to be written.
+                // SAFETY: `under` has `columns` columns of `channels` channels, and is not empty.
+                // The pixel has `channels` channels, and does not overlap, as it is borrowed
+                // mutably.
                 unsafe {
                     raise(under.as_ptr(), columns, channels, pixel.as_mut_ptr(), max.into());
                 }
@@ -310,7 +311,7 @@ pub(super) fn max_pool(pool: &MaxPool, rows: &Rows<'_>, output: &mut [i8]) {
 ///
 /// # Safety
 ///
-/// There are so many columns and channels, and one of each at least.
+/// `columns` and `channels` are not zero, and `values` has a byte for each channel of each column.
 #[unsafe(naked)]
 unsafe extern "C" fn raise(
     values: *const i8,
@@ -353,7 +354,7 @@ pub(super) fn sum_row(first: bool, row: &[i8], sums: &mut [i32]) {
     }
     let columns = row.len().checked_div(channels).unwrap_or(0);
     if columns > 0 {
-        // SAFETY: there are so many columns of so many channels, and one of each at least.
+        // SAFETY: the row has `columns` columns of `channels` channels, and neither is zero.
         unsafe { sum(row.as_ptr(), columns, channels, sums.as_mut_ptr()) }
     }
 }
@@ -365,7 +366,7 @@ pub(super) fn sum_row(first: bool, row: &[i8], sums: &mut [i32]) {
 ///
 /// # Safety
 ///
-/// There are so many columns and channels, and one of each at least.
+/// `columns` and `channels` are not zero, and `values` has a byte for each channel of each column.
 #[unsafe(naked)]
 unsafe extern "C" fn sum(values: *const i8, columns: usize, channels: usize, sums: *mut i32) {
     naked_asm!(

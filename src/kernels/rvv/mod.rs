@@ -245,7 +245,7 @@ fn fill(conv: &Conv<'_>, row: &[i8], first: usize, line: &mut [i8]) {
     let Some((inside, after)) = proved!(rest.split_at_mut_checked(there)) else { return };
     pad(conv, before);
     if there > 0 && row.len() >= there {
-        // SAFETY: both have so many bytes, and are apart, as one is borrowed to be written.
+        // SAFETY: both have `there` bytes. They do not overlap, as one is borrowed mutably.
         unsafe { copy(row.as_ptr(), inside.as_mut_ptr(), there) }
     }
     pad(conv, after);
@@ -255,7 +255,7 @@ fn fill(conv: &Conv<'_>, row: &[i8], first: usize, line: &mut [i8]) {
 fn pad(conv: &Conv<'_>, pixels: &mut [i8]) {
     match conv.padding {
         Padding::Same(value) if !pixels.is_empty() => {
-            // SAFETY: there are so many, and one at least.
+            // SAFETY: the slice has its length, and one pixel at least.
             unsafe { set(pixels.as_mut_ptr(), value, pixels.len()) }
         }
         Padding::Same(_) => {}

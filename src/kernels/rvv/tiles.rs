@@ -175,10 +175,10 @@ pub(super) fn conv(
             (tile.column, tile.columns) = (x, (columns - x).min(TILES * TILE_COLUMNS));
             // The assembly counts channels from the first of all.
             tile.sums = sums.wrapping_sub(4 * o);
-            // SAFETY: the sums are there, and room for two shifts a channel; mantissas and shifts of
-            // so many channels, too. Each of `rows` outputs has so many columns from `x` on of so
-            // many channels from `o` on; shortcuts likewise, and the table of a join reaches 128
-            // words to both sides.
+            // SAFETY: there are sums, mantissas and shifts of `tile.channels` channels, and room for
+            // two shifts a channel. Each of the `rows` outputs has `tile.columns` columns from `x`
+            // on, with `tile.channels` channels from `o` on. So have the shortcuts. The table of a
+            // join reaches 128 words to both sides.
             unsafe { finish(&tile) }
         }
     }

@@ -68,8 +68,8 @@ macro_rules! column {
 ///
 /// # Safety
 ///
-/// `inputs` is a multiple of four, and not zero. Six rows of ten columns of so many bytes can be
-/// read at `pixels`; at each position values for each two inputs be written.
+/// `inputs` is a multiple of four, and not zero. `pixels` has six rows of ten columns of `inputs`
+/// bytes. Each position has room for the values of each two inputs.
 #[unsafe(naked)]
 pub(in crate::kernels) unsafe extern "C" fn transform_tiles(
     pixels: *const i8,
@@ -181,8 +181,8 @@ macro_rules! transform_kernels {
     ($name:ident, $cpu:literal, $pair:literal, $of_three:literal, $mend:literal) => {
         /// # Safety
         ///
-        /// `pairs` is not zero. There are eight kernels for each, and so many weights at each
-        /// position.
+        /// `pairs` is not zero. There are eight kernels a pair, and room for `pairs` weights at
+        /// each position.
         #[unsafe(naked)]
         unsafe extern "C" fn $name(
             kernels: *const [i8; $crate::kernels::shared::winograd::KERNEL],

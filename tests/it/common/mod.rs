@@ -304,7 +304,7 @@ pub fn with_int16(mut program: Program, seed: u64) -> Program {
         if !(own || from || beside) {
             continue;
         }
-        layer.record.flags |= flags::WIDE;
+        layer.record.flags |= flags::HAS_INT16;
         if own {
             layer.record.flags |= flags::INT16;
             layer.record.zero_point = 0;
@@ -388,7 +388,7 @@ pub fn interpret(program: &Program, image: &[u8]) -> Vec<Vec<i16>> {
         };
         let (min, max) = (i64::from(record.clamp_min), i64::from(record.clamp_max));
         let int16 = record.flags & flags::INT16 != 0;
-        let wide = record.flags & flags::WIDE != 0;
+        let wide = record.flags & flags::HAS_INT16 != 0;
         let (min, max) = if int16 { (256 * min, 256 * max + 255) } else { (min, max) };
         let clamp64 = |value: i64| value.clamp(min, max) as i16;
         let clamp = |value: i32| clamp64(value.into());

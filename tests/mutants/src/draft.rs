@@ -183,7 +183,7 @@ impl Draft {
         for record in &mut layers {
             // What a layer has no use for is 0, and so may be what it uses.
             let operator = Operator::from_number(record.operator);
-            let int8 = record.flags & flags::WIDE == 0;
+            let int8 = record.flags & flags::HAS_INT16 == 0;
             if matches!(operator, Some(Operator::Conv | Operator::BatchNorm)) {
                 record.weights = moved(record.weights);
                 record.bias = moved(record.bias);

@@ -124,7 +124,7 @@ fn raise(form: &Form, numbers: &mut Numbers, which: usize, size: Size) -> bool {
 
 /// The layers: an image, a convolution, something beside, a mean, and a convolution for the logits.
 fn layers(form: &Form, [rows, columns, channels, outputs]: Numbers) -> Vec<LayerRecord> {
-    let int16 = if form.int16 { flags::INT16 | flags::WIDE } else { 0 };
+    let int16 = if form.int16 { flags::INT16 | flags::HAS_INT16 } else { 0 };
     let shape = Shape::new(rows, columns, channels);
     let mut layers = vec![record(Operator::Input, 0, shape, 0)];
     let pad = form.kernel / 2;
@@ -149,7 +149,7 @@ fn layers(form: &Form, [rows, columns, channels, outputs]: Numbers) -> Vec<Layer
     }
     let last = layers.len() as u16 - 1;
     // What reads int16 says so; what makes int8 of it does not say more.
-    let wide = int16 & flags::WIDE;
+    let wide = int16 & flags::HAS_INT16;
     layers.push(record(Operator::AveragePool, last, Shape::new(1, 1, outputs), wide));
     let mut logits = record(Operator::Conv, last + 1, Shape::new(1, 1, 3), 0);
     (logits.kernel, logits.stride) = ([1; 2], [1; 2]);

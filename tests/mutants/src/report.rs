@@ -64,7 +64,7 @@ impl Report {
     fn count_layers(&mut self, file: &[u8]) {
         let Ok(model) = Model::parse(file) else { return };
         for layer in model.layers() {
-            let int16 = if layer.is_wide() { ", int16" } else { "" };
+            let int16 = if layer.has_int16() { ", int16" } else { "" };
             let join = match (layer.operator(), layer.shortcut()) {
                 (Operator::Conv, Some(_)) => " with a join",
                 _ => "",

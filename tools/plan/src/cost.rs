@@ -221,7 +221,7 @@ pub fn work(layer: &LayerRecord, input: Shape) -> (&'static str, Work) {
     if let (Operator::Conv, Some(unpacked)) = (layer.operator(), layer.packing().unpacked()) {
         return work_in_four_bits(layer, input, unpacked);
     }
-    if layer.is_wide() {
+    if layer.has_int16() {
         return work_in_int16(layer, input);
     }
     let output = layer.shape();

@@ -124,7 +124,7 @@ fn append(whole: &mut Program, member: Program, number: usize) -> Result<usize, 
         let mut softmax = Layer::new(name, Operator::Softmax, logits, record.shape());
         set_probabilities(&mut softmax);
         if record.is_int16() {
-            softmax.record.flags |= flags::WIDE;
+            softmax.record.flags |= flags::HAS_INT16;
         }
         set_softmax(&mut softmax, scale).ok_or(Misfit::Logits)?;
         whole.layers.push(softmax);

@@ -192,7 +192,7 @@ pub fn packed_for(spec: &Spec, file: &ModelFile) -> Result<Option<ModelFile>, Pa
     };
     // Layers of int16 are run as they are.
     let other = |layer: &LayerRecord| {
-        layer.operator() == Operator::Conv && !layer.is_wide() && !runs(layer.packing())
+        layer.operator() == Operator::Conv && !layer.has_int16() && !runs(layer.packing())
     };
     if !model.layers().iter().any(other) {
         return Ok(None);

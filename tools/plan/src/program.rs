@@ -104,7 +104,7 @@ impl Layer {
 
     /// Whether the layer is a convolution whose weights can be in that packing.
     pub fn can_be(&self, packing: Packing) -> bool {
-        if self.record.is_wide() && packing != Packing::Ohwi {
+        if self.record.has_int16() && packing != Packing::Ohwi {
             return false;
         }
         let channels = self.weights.chunks(self.taps().max(1)).zip(&self.bias);

@@ -64,20 +64,16 @@ pub(crate) fn bench() -> Result<(), Failure> {
     let target = target.parent().unwrap_or(&target);
     let brooklet = target.join("debug/brooklet");
     let file = |name: &str| target.join(format!("bench.{name}"));
-    let (weights, ranges, model) = (file("safetensors"), file("ranges.json"), file("brook"));
+    let (weights, model, planned) = (file("safetensors"), file("brook"), file("planned.brook"));
     let call = |words: &[&str]| {
         let mut command = Command::new(&brooklet);
         command.args(words).current_dir(root);
         command
     };
     run(call(&["new", "resnet8", "-o"]).arg(&weights))?;
-    let quantize = |words: &[&str]| {
-        let mut command = call(&["quantize", "--arch", "resnet8"]);
-        command.args(words).arg(&weights).arg("-o").arg(&model);
-        command
-    };
-    let ranges = ranges.display().to_string();
-    run(&mut quantize(&["--effort", "fast", "--calibrate", "random:4", "--save-ranges", &ranges]))?;
+    let quantize = ["--effort", "fast", "--calibrate", "random:4"];
+    let mut quantize = call(&[&["quantize", "--arch", "resnet8"], &quantize[..]].concat());
+    run(quantize.arg(&weights).arg("-o").arg(&model))?;
     let mut boards = Boards::new();
     for spec in registry.boards() {
         say(&spec.name);
@@ -85,11 +81,11 @@ pub(crate) fn bench() -> Result<(), Failure> {
         let flash = spec.slot.bytes.min(QUICK[1]).to_string();
         let quick = ["--optimize", "speed", "--ram", &ram, "--flash", &flash];
         for (plan, options) in [("size", &[] as &[&str]), ("speed", &quick)] {
-            let options = [&["--ranges", &ranges, "--board", &spec.name], options].concat();
-            run(&mut quantize(&options))?;
+            let mut command = call(&[&["plan", "--board", &spec.name], options].concat());
+            run(command.arg(&model).arg("-o").arg(&planned))?;
             let mut command = call(&["bench", "--json", "--board", &spec.name]);
             let output = command
-                .arg(&model)
+                .arg(&planned)
                 .output()
                 .map_err(|error| Failure(format!("error: {}: {error}", brooklet.display())))?;
             if !output.status.success() {

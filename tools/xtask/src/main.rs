@@ -7,6 +7,7 @@ mod chores;
 mod demo;
 mod dependencies;
 mod fuzz;
+mod miri;
 mod mutants;
 mod steps;
 mod test;
@@ -23,6 +24,7 @@ Chores of this repository.
     cargo xtask bench    what an image costs on every board, next to other engines
     cargo xtask fuzz     200,000 changed model files, judged with 64 bits and with 32;
                          with --mutants N, N of them
+    cargo xtask miri     the core under Miri, which finds undefined behaviour; takes minutes
     cargo xtask setup    install what the boards need: compilers, QEMU
     cargo xtask cross    build all firmware, and prove that the runtime cannot panic
     cargo xtask size     what runtime and firmware take of each board's flash
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
             Ok(count) => mutants::judge(count),
             Err(_) => Err(steps::Failure(format!("error: `{count}` is not a number of mutants"))),
         },
+        ["miri"] => miri::miri(),
         ["setup"] => chores::setup(),
         ["cross"] => chores::cross(),
         ["size"] => chores::size(),

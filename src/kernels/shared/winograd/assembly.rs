@@ -202,9 +202,9 @@ macro_rules! winograd_tiles {
                     && values.len() >= TILE_POSITIONS * inputs / 2
                     && pixels.as_ptr().addr().is_multiple_of(4);
                 if $crate::proved::proved!(there && inputs > 0 && inputs.is_multiple_of(4)) {
-                    // SAFETY: `inputs` is a multiple of four and not zero; so many bytes for each
-                    // pixel under the tiles can be read, a word at a time, and values for each two
-                    // be written, as was just checked.
+                    // SAFETY: as was just checked, `inputs` is a multiple of four and not zero, each
+                    // pixel under the tiles has `inputs` bytes, a multiple of a word, and `values`
+                    // has room for each two of them.
                     unsafe { $transform(pixels.as_ptr(), values.as_mut_ptr(), inputs) }
                 }
             }

@@ -60,7 +60,7 @@ impl Verdict {
         let slot_bytes_left = left(spec.slot.bytes, model.file().len());
         let arena_bytes_left = left(spec.arena_bytes, model.arena_bytes());
         let row_bytes_left = left(spec.row_bytes, model.input().row_bytes());
-        let lacks_int16 = !spec.int16 && model.layers().iter().any(|layer| layer.is_wide());
+        let lacks_int16 = !spec.int16 && model.layers().iter().any(|layer| layer.has_int16());
         let fits = slot_bytes_left.min(arena_bytes_left).min(row_bytes_left) >= 0 && !lacks_int16;
         let board = spec.name.clone();
         Self { board, fits, slot_bytes_left, arena_bytes_left, row_bytes_left, lacks_int16 }

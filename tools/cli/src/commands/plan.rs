@@ -114,7 +114,7 @@ impl Budget {
         let bytes =
             |layer: &Layer, packing| layer.bytes_as(packing).next_multiple_of(WEIGHTS_ALIGN);
         let saved = |layer: &Layer| {
-            if layer.record.is_wide() {
+            if layer.record.has_int16() {
                 return 0;
             }
             let halves = packing.in_four_bits().unwrap_or(packing);

@@ -107,10 +107,10 @@ fn variants_run_as_int8() {
         let text = run(&format!("new {arch}{options} -o a.safetensors"));
         // The remedy that it prints is a command that works.
         let next = text.lines().find_map(|line| line.strip_prefix("next: brooklet ")).unwrap();
-        // Minutes, of the larger.
+        // Learning takes minutes, of the larger.
         let effort = match arch {
-            "resnet50" | "plain18" | "preact-resnet164" => " --effort fast",
-            _ => "",
+            "resnet8" | "resnet8-26" => "",
+            _ => " --effort fast",
         };
         run(&next.replace("random:4", &format!("random:2{effort}")));
         let arena = |reply: &str| {

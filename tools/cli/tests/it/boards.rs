@@ -22,25 +22,26 @@ use ndarray::Array2;
 use ndarray_npy::read_npy;
 
 /// Images of each network that every board classifies.
-const IMAGES: usize = 20;
+fn images() -> usize {
+    crate::common::tries(4, 20)
+}
 
 /// RAM of boards on which every network here runs, and the suite.
 const AMPLE: u32 = 1 << 17;
 
-/// Runs `test` for every board of the checkout with at least this much RAM, several at once; if
-/// `BROOKLET_BOARD` names one, for that alone.
-fn on_boards_with(ram_bytes: u32, test: impl Fn(&Registry, &Spec) + Sync) {
+/// Runs `test` for every board of the checkout with at least this much RAM; if `BROOKLET_BOARD` names
+/// one, for that alone.
+///
+/// One board after another: an emulated board that waits keeps a core of this computer as busy as one
+/// that computes. Tests run side by side, and that is enough.
+fn on_boards_with(ram_bytes: u32, test: impl Fn(&Registry, &Spec)) {
     let registry = Registry::find().unwrap();
     assert!(registry.boards().len() >= 9);
     let only = std::env::var("BROOKLET_BOARD").ok();
     let wanted = |spec: &&Spec| {
         spec.ram.bytes >= ram_bytes && only.as_ref().is_none_or(|name| *name == spec.name)
     };
-    std::thread::scope(|scope| {
-        for spec in registry.boards().iter().filter(wanted) {
-            scope.spawn(|| test(&registry, spec));
-        }
-    });
+    registry.boards().iter().filter(wanted).for_each(|spec| test(&registry, spec));
 }
 
 /// A board with the model, packed for its kernels.
@@ -67,7 +68,7 @@ fn board_answers(
 ) -> Vec<Answer> {
     let mut board = start(registry, spec, file).unwrap();
     let row = file.model().input().row_bytes();
-    let answers = (0..IMAGES)
+    let answers = (0..images())
         .map(|index| {
             let pixels = data.get(index).unwrap().pixels;
             let pixels = pixels.as_standard_layout();
@@ -96,7 +97,9 @@ fn golden(name: &str) -> (ModelFile, Dataset) {
 /// The host's answers for the first images of a data set.
 fn host_answers(file: &ModelFile, data: &Dataset) -> Vec<Answer> {
     let mut host = file.simulator(HostBackend::Reference).unwrap();
-    (0..IMAGES).map(|index| host.run(data.get(index).unwrap().pixels.as_slice().unwrap())).collect()
+    (0..images())
+        .map(|index| host.run(data.get(index).unwrap().pixels.as_slice().unwrap()))
+        .collect()
 }
 
 #[test]

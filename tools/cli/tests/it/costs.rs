@@ -56,7 +56,7 @@ fn profile(registry: &Registry, spec: &Spec, file: &ModelFile) -> Profile {
 /// The counts of a network in every packing that the board runs.
 fn counts(registry: &Registry, folder: &Path, spec: &Spec, network: &str) -> Vec<Vec<Count>> {
     let file = ModelFile::open(folder.join(network)).unwrap();
-    if !spec.int16 && file.model().layers().iter().any(|layer| layer.is_wide()) {
+    if !spec.int16 && file.model().layers().iter().any(|layer| layer.has_int16()) {
         return Vec::new();
     }
     let kernels = Kernels::of(spec).unwrap();

@@ -74,7 +74,7 @@ impl Fused<'_> {
             layer.record.flags |= flags::INT16;
         }
         if int16 || wide(unit.input) || unit.shortcut.is_some_and(|(of, _)| wide(of)) {
-            layer.record.flags |= flags::WIDE;
+            layer.record.flags |= flags::HAS_INT16;
         }
         let (scale, zero_point) = match (operator, input) {
             (Operator::Input, _) | (_, None) => (1.0, -128),
@@ -187,13 +187,13 @@ fn set_clamp(layer: &mut Layer, activation: &Op) {
 fn set_sum(layer: &mut Layer, input: &Layer, shortcut: &Layer) -> Result<(), Unrepresentable> {
     let name = layer.name.clone();
     let apart = || Unrepresentable::new(&name, "its scales are out of proportion");
-    if layer.record.is_wide() {
+    if layer.record.has_int16() {
         let scale = layer.record.scale.get();
         let ratio = |operand: &Layer| operand.record.scale.get() / scale;
         let reals = [ratio(input).into()];
         let bits = set_wide_join(layer, ratio(shortcut).into(), &reals)?;
         let input = f64::from(ratio(input)) * f64::from(1u32 << bits);
-        let multiplier = Multiplier::from_real(input).filter(|m| m.is_valid_wide());
+        let multiplier = Multiplier::from_real(input).filter(|m| m.is_valid_int16());
         layer.record.set_multiplier(1, multiplier.ok_or_else(apart)?);
         return Ok(());
     }
@@ -245,7 +245,7 @@ fn set_conv(
         return set_multipliers(layer, &reals);
     };
     let ratio = f64::from(shortcut.record.scale.get()) / output_scale;
-    if layer.record.is_wide() {
+    if layer.record.has_int16() {
         let bits = set_wide_join(layer, ratio, &reals)?;
         let reals: Vec<f64> = reals.iter().map(|real| real * f64::from(1u32 << bits)).collect();
         return set_multipliers(layer, &reals);
@@ -278,7 +278,7 @@ fn set_conv(
 fn set_wide_join(layer: &mut Layer, shortcut: f64, reals: &[f64]) -> Result<u8, Unrepresentable> {
     let multiplier = |real: f64, bits: u8| {
         let multiplier = Multiplier::from_real(real * f64::from(1u32 << bits));
-        multiplier.filter(|multiplier| multiplier.is_valid_wide())
+        multiplier.filter(|multiplier| multiplier.is_valid_int16())
     };
     let fits = |bits: &u8| reals.iter().all(|&real| multiplier(real, *bits).is_some());
     for bits in (0..=JOIN_BITS).rev().filter(fits) {
@@ -350,8 +350,8 @@ fn multipliers(layer: &Layer, reals: &[f64], offset: u32) -> Option<Vec<Multipli
     channels
         .map(|((weights, &bias), &real)| {
             let multiplier = Multiplier::from_real(real)?;
-            if layer.record.is_wide() {
-                return multiplier.is_valid_wide().then_some(multiplier);
+            if layer.record.has_int16() {
+                return multiplier.is_valid_int16().then_some(multiplier);
             }
             multiplier.holds(largest_sum(weights, bias), offset).then_some(multiplier)
         })

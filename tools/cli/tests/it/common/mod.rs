@@ -3,6 +3,12 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+/// How often a test tries: `many` times where `BROOKLET_THOROUGH` is set, as
+/// `cargo xtask test --all` does, else `few`.
+pub(crate) fn tries<T>(few: T, many: T) -> T {
+    if std::env::var_os("BROOKLET_THOROUGH").is_some() { many } else { few }
+}
+
 /// The folder of shared data: `$BROOKLET_DATA`, or `../shared/data` from the repository's root.
 /// Where there is none, says so, and the caller passes without having tested anything.
 pub(crate) fn shared_data(test: &str) -> Option<PathBuf> {

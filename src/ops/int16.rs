@@ -6,7 +6,7 @@
 //! add:           acc = input − its zero point
 //! average pool:  acc = Σ (input − its zero point)
 //!
-//! sum = requantize_wide(acc, m) + requantize_wide(shortcut − its zero point, multiplier 0)
+//! sum = requantize_int16(acc, m) + requantize_int16(shortcut − its zero point, multiplier 0)
 //! output = clamp(zero point + ((sum + half) >> join_bits))
 //! ```
 //!
@@ -22,7 +22,7 @@
 //! The nearest relative is TFLite's 16x8 quantization specification: int8 weights, int16
 //! activations whose zero point is 0, sums in 64 bits. There all activations of a network are
 //! int16 and biases int64, and multipliers have 16 bits; here any tensor but the image can be
-//! either, biases are int32, and multipliers have 31 bits ([`requantize_wide`]).
+//! either, biases are int32, and multipliers have 31 bits ([`requantize_int16`]).
 
 use core::ops::Range;
 
@@ -37,7 +37,7 @@ use crate::error::Fault;
 use crate::format::{LayerRecord, Operator, Packing};
 use crate::model::Model;
 use crate::proved::proved;
-use crate::quant::{Multiplier, requantize_wide};
+use crate::quant::{Multiplier, requantize_int16};
 use crate::rows::Carved;
 
 /// Products of int8 and int16 that a sum in 32 bits holds.
@@ -187,7 +187,7 @@ impl<'a> Output<'a> {
         let (row, range) = if layer.is_int16() {
             // Where no row is made there is none, not even an aligned one.
             let row = <[i16]>::mut_from_bytes(row).unwrap_or_default();
-            (Row::Int16(row), clamp.wide().map(i64::from))
+            (Row::Int16(row), clamp.int16().map(i64::from))
         } else {
             (Row::Int8(int8_mut(row)), [clamp.min, clamp.max].map(i64::from))
         };
@@ -204,7 +204,7 @@ impl<'a> Output<'a> {
     /// Writes the number of a sum.
     #[inline(never)]
     fn set(&mut self, x: usize, c: usize, acc: i64, multiplier: Multiplier) {
-        let mut sum = requantize_wide(acc, multiplier);
+        let mut sum = requantize_int16(acc, multiplier);
         let index = x * self.channels + c;
         if let Some(shortcut) = &self.shortcut {
             let operand = match (shortcut.row, c.checked_sub(shortcut.before)) {
@@ -219,7 +219,7 @@ impl<'a> Output<'a> {
             };
             let centred = i64::from(operand - shortcut.zero_point);
             let half = 1i64.wrapping_shl(self.bits) >> 1;
-            sum += requantize_wide(centred, shortcut.multiplier) + half;
+            sum += requantize_int16(centred, shortcut.multiplier) + half;
         }
         self.put(index, sum);
     }
@@ -426,13 +426,13 @@ pub(super) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault>
     let int16_shortcut = layer.shortcut().is_some_and(|of| model.layer(of).is_int16());
     let reads = operator != Operator::Input && (input.is_int16() || int16_shortcut);
     let can_make = !matches!(operator, Operator::Input | Operator::Softmax);
-    require(layer.is_wide() == (reads || layer.is_int16()), Fault::Int16Flags)?;
+    require(layer.has_int16() == (reads || layer.is_int16()), Fault::Int16Flags)?;
     require(!layer.is_int16() || (can_make && layer.zero_point == 0), Fault::Int16Flags)?;
-    if !layer.is_wide() {
+    if !layer.has_int16() {
         return Ok(());
     }
     if layer.shortcut().is_some() {
-        let valid = layer.join_bits <= MAX_JOIN_BITS && layer.multiplier(0).is_valid_wide();
+        let valid = layer.join_bits <= MAX_JOIN_BITS && layer.multiplier(0).is_valid_int16();
         require(valid, Fault::Quantization)?;
     }
     let same_shape = || require(input.shape() == layer.shape(), Fault::Shape);
@@ -442,20 +442,20 @@ pub(super) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault>
             let (_, packing) = conv::check_parts(model, layer)?;
             require(packing == Packing::Ohwi, Fault::Packing(packing))?;
             let conv = Conv::new(model, layer);
-            let valid = |o| conv.multiplier(usize::from(o)).is_valid_wide();
+            let valid = |o| conv.multiplier(usize::from(o)).is_valid_int16();
             require((0..layer.channels.get()).all(valid), Fault::Quantization)
         }
         Operator::BatchNorm => {
             same_shape()?;
             batch_norm::check_parts(model, layer)?;
             let norm = BatchNorm::new(model, layer);
-            let valid = |c| norm.multiplier(usize::from(c)).is_valid_wide();
+            let valid = |c| norm.multiplier(usize::from(c)).is_valid_int16();
             require((0..layer.channels.get()).all(valid), Fault::Quantization)
         }
         Operator::Add => {
             same_shape()?;
             require(layer.shortcut().is_some(), Fault::Operands)?;
-            require(layer.multiplier(1).is_valid_wide(), Fault::Quantization)
+            require(layer.multiplier(1).is_valid_int16(), Fault::Quantization)
         }
         Operator::MaxPool => {
             require(layer.is_int16() == input.is_int16(), Fault::Int16Flags)?;
@@ -465,7 +465,7 @@ pub(super) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault>
             super::average_pool::check_shape(model, layer)?;
             // Sums have 32 bits.
             let bound = i64::from(AveragePool::new(model, layer).pixels()) << 15;
-            let valid = layer.multiplier(0).is_valid_wide() && bound <= i64::from(i32::MAX);
+            let valid = layer.multiplier(0).is_valid_int16() && bound <= i64::from(i32::MAX);
             require(valid, Fault::Quantization)
         }
         Operator::Softmax => super::softmax::check(model, layer),

@@ -162,15 +162,14 @@ impl Layout {
         at: usize,
         kernel: [usize; 2],
     ) -> i16 {
-        let at = self.place(packed.len(), channel, line, at, kernel);
-        packed.get(at..at + 2).map_or(0, int16)
+        int16_at(packed, self.place(packed.len(), channel, line, at, kernel))
     }
 }
 
-/// The int16 of two bytes.
-fn int16(bytes: &[i8]) -> i16 {
-    match *bytes {
-        [low, high] => i16::from_le_bytes([low as u8, high as u8]),
-        _ => 0,
+/// The int16 that begins at a byte.
+pub(super) fn int16_at(packed: &[i8], at: usize) -> i16 {
+    match packed.get(at..).and_then(<[i8]>::first_chunk) {
+        Some(&[low, high]) => i16::from_le_bytes([low as u8, high as u8]),
+        None => 0,
     }
 }

@@ -2,7 +2,7 @@
 
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::layout::{Element, Layout, Order};
+use super::layout::{Element, Layout, Order, int16_at};
 use super::tiles;
 use crate::feature::Feature;
 
@@ -417,7 +417,10 @@ impl Packing {
                 packed.get(at..at + tiles::TILE_KERNEL).is_some_and(|w| w.iter().all(|&w| w == 0))
             }),
             Element::Position => (0..filled).all(|input| {
-                let at = |line| layout.int16(packed, channel, line, input, kernel);
+                // Positions are equally far apart.
+                let [first, second] =
+                    [0, 1].map(|line| layout.place(packed.len(), channel, line, input, kernel));
+                let at = |line: usize| int16_at(packed, first + line * (second - first));
                 tiles::is_transform(at) && (input < line || (0..lines).all(|line| at(line) == 0))
             }),
         }

@@ -15,7 +15,7 @@
 //! that takes any model file plans it again where it is built. It needs this crate as a
 //! build-dependency, and this `build.rs`:
 //!
-//! ```
+//! ```no_run
 #![doc = include_str!("../examples/build_script.rs")]
 //! ```
 //!

@@ -27,9 +27,9 @@ fn run(file: &[u8], backend: impl Backend, image: &[u8], poison: u8) -> (Vec<i16
     (logits, output)
 }
 
-/// One network, on every backend of the host: `cargo xtask miri` runs it.
+/// One small network, on the backends of the host that any machine may have.
 #[test]
-fn a_network_runs_under_an_interpreter() {
+fn a_network_is_the_same_on_each_backend() {
     let program = network(3, 1);
     let image = image(&program, 1);
     let file = model_file(&program);

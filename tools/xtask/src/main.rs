@@ -24,7 +24,7 @@ Chores of this repository.
     cargo xtask bench    what an image costs on every board, next to other engines
     cargo xtask fuzz     200,000 changed model files, judged with 64 bits and with 32;
                          with --mutants N, N of them
-    cargo xtask miri     the core under Miri, which finds undefined behaviour; takes minutes
+    cargo xtask miri     unit tests of the core under Miri, which finds undefined behaviour
     cargo xtask setup    install what the boards need: compilers, QEMU
     cargo xtask cross    build all firmware, and prove that the runtime cannot panic
     cargo xtask size     what runtime and firmware take of each board's flash

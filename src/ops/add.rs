@@ -13,7 +13,7 @@
 
 use zerocopy::little_endian::I32;
 
-use super::conv::largest;
+use super::conv::check::largest;
 use super::{Shortcut, part, words};
 use crate::error::{Fault, Part};
 use crate::format::LayerRecord;

@@ -13,7 +13,8 @@
 
 use zerocopy::little_endian::I32;
 
-use super::conv::{bound_with, channel_multiplier};
+use super::conv::channel_multiplier;
+use super::conv::check::bound_with;
 use super::{int8, part, words};
 use crate::error::{Fault, Part};
 use crate::format::{LayerRecord, Packing};

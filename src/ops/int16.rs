@@ -439,7 +439,7 @@ pub(super) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault>
     match operator {
         Operator::Input => Ok(()),
         Operator::Conv => {
-            let (_, packing) = conv::check_parts(model, layer)?;
+            let (_, packing) = conv::check::check_parts(model, layer)?;
             require(packing == Packing::Ohwi, Fault::Packing(packing))?;
             let conv = Conv::new(model, layer);
             let valid = |o| conv.multiplier(usize::from(o)).is_valid_int16();

@@ -294,7 +294,7 @@ pub(crate) fn check(model: &Model<'_>, index: usize) -> Result<(), Fault> {
     if !layer.has_int16() {
         match operator {
             Operator::Input => input::check(model, layer)?,
-            Operator::Conv => conv::check(model, layer)?,
+            Operator::Conv => conv::check::check(model, layer)?,
             Operator::Add => add::check(model, layer)?,
             Operator::MaxPool => max_pool::check(model, layer)?,
             Operator::AveragePool => average_pool::check(model, layer)?,

@@ -1,8 +1,6 @@
 //! Every backend of the host computes what the reference computes.
 
-use std::io::Write;
-
-use crate::common::Watched;
+use crate::common::{Watched, skipped};
 #[cfg(target_arch = "x86_64")]
 use brooklet::kernels::{Avx2, Avx512Vnni};
 use brooklet::kernels::{Backend, Direct, Portable, Reference};
@@ -12,9 +10,7 @@ use brooklet_suite::{Memory, run};
 /// Runs the suite on a backend, if the machine has it.
 fn is_the_reference<B: Backend>(backend: Option<B>) {
     let Some(backend) = backend else {
-        let line = format!("SKIPPED: this machine lacks what backend {} needs\n", B::ISA.name);
-        // Not through `eprintln`, which tests that pass keep to themselves.
-        return std::io::stderr().write_all(line.as_bytes()).expect("standard error is there");
+        return skipped(&format!("this machine lacks what backend {} needs", B::ISA.name));
     };
     let outcome = run(&backend, &mut Box::new(Memory::new()));
     assert_eq!(outcome.failures, 0, "{outcome:?}");

@@ -1,6 +1,6 @@
 //! Files that someone made to deceive: what they declare is refused on every core alike.
 
-use crate::common::{model_file, network, sealed, with_int16};
+use crate::common::{model_file, network, sealed, skipped, with_int16};
 use brooklet::format::{Header, LayerRecord, Operator, Packing, PreprocessingRecord, flags};
 use brooklet::quant::Multiplier;
 use brooklet::{Error, Fault, Model, Part, Shape};
@@ -232,8 +232,7 @@ fn preprocessing_is_checked() {
 fn the_files_that_were_found_are_refused() {
     let folder = std::path::Path::new("../shared/cases/hostile");
     if !folder.exists() {
-        println!("SKIPPED the_files_that_were_found_are_refused: there is no {}", folder.display());
-        return;
+        return skipped(&format!("hostile model files: there is no {}", folder.display()));
     }
     for name in ["parse_empty_scratch_add_panics", "parse_empty_scratch_poison", "rz65535"] {
         let file = std::fs::read(folder.join(name).with_extension("brook")).unwrap();

@@ -26,7 +26,7 @@ pub(super) fn conv(
     let channels = usize::from(conv.window.output.channels).max(1);
     let taps = conv.packed_taps();
     let chunk_taps = taps.clamp(4, CHUNK_TAPS);
-    // That there is so much was checked when the model was.
+    // `Model::parse` checked that the scratch memory is this large.
     let scratch = scratch.split_at_mut_checked(2 * PATCH_COLUMNS * chunk_taps);
     let Some((patch, acc)) = proved!(scratch) else { return };
     let patch = proved!(<[Columns]>::mut_from_bytes(patch)).unwrap_or_default();

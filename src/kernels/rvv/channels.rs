@@ -58,7 +58,7 @@ pub(super) fn conv(
     let left_out = pairs.next_multiple_of(ROUND) - pairs;
     let (step, pad) = (window.stride[1] * inputs, window.pad_left * inputs);
     let length = usize::from(window.input.columns) * inputs;
-    // That there is so much was checked when the model was.
+    // `Model::parse` checked that the scratch memory is this large.
     let Some(scratch) = proved!(scratch.get_mut(..window.kernel[0] * strip.line)) else { return };
     let mut args = Args {
         values: [core::ptr::null(); MAX_KERNEL],

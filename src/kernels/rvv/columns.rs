@@ -74,7 +74,7 @@ pub(super) fn conv(
     let [kernel_rows, kernel_columns] = window.kernel;
     let stride = window.stride[1];
     let plane = strip.plane();
-    // That there is so much was checked when the model was.
+    // `Model::parse` checked that the scratch memory is this large.
     let Some((planes, line)) = proved!(scratch.split_at_mut_checked(kernel_rows * plane)) else {
         return;
     };

@@ -95,7 +95,7 @@ pub(super) fn conv(
     let [inputs, channels] = [window.input.channels, window.output.channels].map(usize::from);
     let columns = usize::from(window.output.columns);
     let twos = inputs.next_multiple_of(2);
-    // That there is so much was checked when the model was.
+    // `Model::parse` checked that the scratch memory is this large.
     let scratch = int8_mut(scratch).split_at_mut_checked(4 * TILE_LANES * TILE_WORDS);
     let Some((sums, scratch)) = proved!(scratch) else { return };
     let scratch = scratch.split_at_mut_checked(2 * TILE_POSITIONS * TILES * twos);

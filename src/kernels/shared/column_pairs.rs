@@ -33,7 +33,8 @@ use super::patch::{Kernel, fill_edge, numbers};
 use crate::format::EIGHT;
 use crate::kernels::reference;
 use crate::ops::add::Add;
-use crate::ops::conv::{CHUNK_TAPS, Conv, PATCH_COLUMNS, kept_channels};
+use crate::ops::conv::scratch::kept_channels;
+use crate::ops::conv::{CHUNK_TAPS, Conv, PATCH_COLUMNS};
 use crate::ops::{Rows, Shortcut, int8_mut};
 use crate::proved::proved;
 
@@ -89,8 +90,8 @@ pub(in crate::kernels) fn add<P: ColumnPairs>(
 pub(in crate::kernels) struct Args {
     /// `pairs` [`Taps`] can be read.
     pub(in crate::kernels) patch: *const Taps,
-    /// For each eight channels, or what is left of them, [`EIGHT`] · 2 · `pairs` bytes can be read;
-    /// from the last of these it is `skip` − 1 bytes to those of the next eight.
+    /// Each group of eight channels, or of those that are left, has [`EIGHT`] · 2 · `pairs` bytes
+    /// here. `skip` bytes lie between a group's end and the next group.
     pub(in crate::kernels) weights: *const i8,
     /// One at least.
     pub(in crate::kernels) pairs: usize,
@@ -143,7 +144,7 @@ pub(in crate::kernels) fn conv<P: ColumnPairs>(
     }
     let channels = usize::from(conv.window.output.channels).max(1);
     let taps = conv.packed_taps();
-    // That there is so much was checked when the model was.
+    // `Model::parse` checked that the scratch memory is this large.
     let patch_bytes = 2 * PATCH_COLUMNS * taps.clamp(2, CHUNK_TAPS);
     let kept_bytes = 4 * PATCH_COLUMNS * kept_channels(taps, channels);
     let Some((patch, scratch)) = proved!(scratch.split_at_mut_checked(patch_bytes)) else { return };

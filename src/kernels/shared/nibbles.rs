@@ -14,7 +14,8 @@
 
 use crate::format::{Packing, unpack_halves};
 use crate::kernels::Backend;
-use crate::ops::conv::{Conv, Finish, unpacked_parts};
+use crate::ops::conv::scratch::unpacked_parts;
+use crate::ops::conv::{Conv, Finish};
 use crate::ops::{Rows, Shortcut, Window, int8_mut};
 use crate::proved::proved;
 use crate::shape::Shape;
@@ -35,7 +36,7 @@ pub(in crate::kernels) fn conv<B: Backend>(
     let kernel = conv.kernel_taps();
     let group = conv.packing.group(kernel).min(channels).max(1);
     let [weight_bytes, row_bytes] = unpacked_parts(conv.packing, &conv.window, group);
-    // That there is so much was checked when the model was.
+    // `Model::parse` checked that the scratch memory is this large.
     let Some((weights, scratch)) = proved!(scratch.split_at_mut_checked(weight_bytes)) else {
         return;
     };

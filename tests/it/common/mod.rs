@@ -13,6 +13,14 @@ use brooklet::quant::{Multiplier, requantize, rounding_divide};
 use brooklet_plan::program::{Layer, Program, Table};
 use zerocopy::little_endian::{F32, I32, U16};
 
+/// Says that something is left out: past the capture of the test harness, which hides what passing
+/// tests print.
+pub fn skipped(what: &str) {
+    use std::io::Write;
+    let line = format!("SKIPPED: {what}\n");
+    std::io::stderr().write_all(line.as_bytes()).expect("standard error is there");
+}
+
 /// How often a test tries: `many` times where `BROOKLET_THOROUGH` is set, as
 /// `cargo xtask test --all` does, else `few`.
 pub fn tries<T>(few: T, many: T) -> T {

@@ -2,7 +2,7 @@
 //! given a place in arena and file.
 
 use brooklet::format::{LayerRecord, NONE, Operator, Packing, PreprocessingRecord};
-use brooklet::ops::conv::{bound_with, sum_bound};
+use brooklet::ops::conv::check::{bound_with, sum_bound};
 use brooklet::quant::Multiplier;
 use brooklet::{Model, Shape, ops};
 use fixed::types::I1F31;

@@ -27,7 +27,7 @@
 //!
 //! All is whole, so nothing is rounded: what comes out is 24² times the sum. It may wrap. Times
 //! the inverse of 9 modulo 2³² it is 64 times the sum, and that fits into 32 bits: a model whose
-//! sums are larger is refused ([`sum_bound`](crate::ops::conv::sum_bound)).
+//! sums are larger is refused ([`sum_bound`](crate::ops::conv::check::sum_bound)).
 //!
 //! [`Packing::Winograd`]: crate::format::Packing::Winograd
 //! [`Packing::WinogradInt8`]: crate::format::Packing::WinogradInt8
@@ -130,7 +130,7 @@ pub(in crate::kernels) fn conv(
     let on_the_fly = conv.packing == Packing::WinogradInt8;
     // Weights that are transformed serve all columns, those in flash two tiles.
     let spans = if on_the_fly { columns.div_ceil(SPAN) } else { 1 };
-    // That there is so much was checked when the model was.
+    // `Model::parse` checked that the scratch memory is this large.
     let each = TILE_POSITIONS * (inputs / 2);
     let bytes = spans * each * size_of::<Values>();
     let Some((values, rest)) = proved!(scratch.split_at_mut_checked(bytes)) else { return };

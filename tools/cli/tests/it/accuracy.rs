@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::common::{shared_data, tries};
 use brooklet_cli::commands::{self, Output};
 use brooklet_plan::model_file::{Answer, HostBackend, ModelFile};
 use brooklet_quantize::data::Dataset;
@@ -18,22 +19,9 @@ const NORMALIZED: [&str; 4] = ["--mean", "0.485,0.456,0.406", "--std", "0.229,0.
 
 /// A file of the shared data; says loudly when there is none.
 fn shared(path: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("BROOKLET_DATA").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"),
-        PathBuf::from,
-    );
-    let file = folder.join(path);
-    if file.is_file() {
-        return Some(file);
-    }
-    // Past the capture of the test harness, so that a run without data is seen to be one.
-    use std::io::Write;
-    let _ = writeln!(
-        std::io::stderr().lock(),
-        "\nSKIPPED: {} is not there; BROOKLET_DATA names the folder of shared data\n",
-        file.display(),
-    );
-    None
+    let file = shared_data("accuracy")?.join(path);
+    assert!(file.is_file(), "{} is not there: the shared data are not whole", file.display());
+    Some(file)
 }
 
 /// `brooklet quantize` with these arguments: the model file.
@@ -60,12 +48,12 @@ fn answers(model: &ModelFile, backend: HostBackend, count: usize) -> Vec<(Answer
     evaluate::answers(&simulator, &data, 0..count, || {}).unwrap()
 }
 
-/// The number of these images that a backend answers for: the reference is slow, and the others are
-/// compared with it elsewhere.
+/// The number of these images that a backend answers for: the reference and the portable kernels are
+/// slow.
 fn in_time(backend: HostBackend, images: usize) -> usize {
     match backend {
-        HostBackend::Reference => images / 100,
-        HostBackend::Portable => images / 20,
+        HostBackend::Reference => tries(images / 100, images),
+        HostBackend::Portable => tries(images / 20, images),
         _ => images,
     }
 }
@@ -89,17 +77,6 @@ fn differences(
 
 #[test]
 fn mlperf_resnet8_is_what_tflite_micro_computes() {
-    mlperf_resnet8_is_exact(in_time);
-}
-
-#[test]
-#[ignore = "minutes: cargo xtask test --all"]
-fn mlperf_resnet8_is_what_tflite_micro_computes_on_all_images() {
-    mlperf_resnet8_is_exact(|_, images| images);
-}
-
-/// Compares each backend's answers, for as many images as `count` says.
-fn mlperf_resnet8_is_exact(count: impl Fn(HostBackend, usize) -> usize) {
     let (Some(network), Some(logits), Some(softmax)) = (
         shared("models/mlperf_resnet8_int8.tflite"),
         shared("expected/mlperf_resnet8_int8_logits_5000_tflm.npy"),
@@ -109,7 +86,7 @@ fn mlperf_resnet8_is_exact(count: impl Fn(HostBackend, usize) -> usize) {
     };
     let model = quantize(&network, &[]);
     for backend in HostBackend::of_this_machine() {
-        let answers = answers(&model, backend, count(backend, 5000));
+        let answers = answers(&model, backend, in_time(backend, 5000));
         assert_eq!(differences(&answers, |a| &a.logits, &logits), 0, "{backend:?}");
         assert_eq!(differences(&answers, |a| &a.output, &softmax), 0, "{backend:?}");
     }
@@ -117,17 +94,6 @@ fn mlperf_resnet8_is_exact(count: impl Fn(HostBackend, usize) -> usize) {
 
 #[test]
 fn tensorflow_resnet20_is_what_tflite_micro_computes() {
-    tensorflow_resnet20_is_exact(in_time);
-}
-
-#[test]
-#[ignore = "minutes: cargo xtask test --all"]
-fn tensorflow_resnet20_is_what_tflite_micro_computes_on_all_images() {
-    tensorflow_resnet20_is_exact(|_, images| images);
-}
-
-/// Compares each backend's answers, for as many images as `count` says.
-fn tensorflow_resnet20_is_exact(count: impl Fn(HostBackend, usize) -> usize) {
     let (Some(network), Some(logits)) = (
         shared("models/resnet20_tensorflow_int8.tflite"),
         shared("expected/resnet20_tensorflow_int8_logits_1000_tflm.npy"),
@@ -136,7 +102,7 @@ fn tensorflow_resnet20_is_exact(count: impl Fn(HostBackend, usize) -> usize) {
     };
     let model = quantize(&network, &NORMALIZED);
     for backend in HostBackend::of_this_machine() {
-        let answers = answers(&model, backend, count(backend, 1000));
+        let answers = answers(&model, backend, in_time(backend, 1000));
         assert_eq!(differences(&answers, |a| &a.logits, &logits), 0, "{backend:?}");
     }
 }
@@ -224,8 +190,10 @@ fn calibration(images: Option<usize>) -> Option<(tempfile::TempDir, PathBuf)> {
     Some((folder, path))
 }
 
-/// What learned rounding reaches, in decibels.
-fn resnet20_reaches(needed: f64, images: Option<usize>) {
+/// What learned rounding reaches, from a few images, or in a thorough run from all.
+#[test]
+fn resnet20_learns() {
+    let (images, needed) = tries((Some(32), 32.0), (None, 34.3));
     let (Some(network), Some((_folder, data)), Some(logits)) = (
         shared("models/resnet20.safetensors"),
         calibration(images),
@@ -244,19 +212,11 @@ fn resnet20_reaches(needed: f64, images: Option<usize>) {
     assert!(decibels >= needed, "{images:?} images: {decibels} dB");
 }
 
+/// Weights in four bits lose next to nothing, where their rounding is learned: from a few images, or
+/// in a thorough run from all.
 #[test]
-fn resnet20_learns_from_a_few_images() {
-    resnet20_reaches(32.0, Some(32));
-}
-
-#[test]
-#[ignore = "minutes: cargo xtask test --all"]
-fn resnet20_learns() {
-    resnet20_reaches(34.3, None);
-}
-
-/// Weights in four bits lose next to nothing, where their rounding is learned.
-fn resnet20_in_four_bits_reaches(top1: f64, agreement: f64, images: Option<usize>) {
+fn resnet20_learns_in_four_bits() {
+    let images = tries(Some(64), None);
     let (Some(network), Some((_folder, data)), Some(best)) = (
         shared("models/resnet20.safetensors"),
         calibration(images),
@@ -275,20 +235,10 @@ fn resnet20_in_four_bits_reaches(top1: f64, agreement: f64, images: Option<usize
     let float = answers.iter().zip(&best).filter(|&both| right(both)).count();
     assert_eq!(float, 4574, "what the float network has right");
     let score = evaluate::score(&answers, Some(&FloatAnswers::Best(best)), f32::from, 0.0);
-    let got = (score.top1.unwrap(), score.agreement.unwrap());
-    println!("in four bits, {images:?} images: top-1 {:.4}, agreement {:.4}", got.0, got.1);
-    assert!(got.0 >= top1 && got.1 >= agreement, "top-1 and agreement: {got:?}");
-}
-
-#[test]
-fn resnet20_learns_in_four_bits_from_a_few_images() {
-    resnet20_in_four_bits_reaches(0.90, 0.95, Some(64));
-}
-
-#[test]
-#[ignore = "minutes: cargo xtask test --all"]
-fn resnet20_learns_in_four_bits() {
-    resnet20_in_four_bits_reaches(0.9148 - 0.005, 0.97, None);
+    let (top1, agreement) = (score.top1.unwrap(), score.agreement.unwrap());
+    println!("in four bits, {images:?} images: top-1 {top1:.4}, agreement {agreement:.4}");
+    assert!(top1 >= 0.9148 - 0.005, "top-1 {top1}");
+    assert!(agreement >= 0.97, "agreement {agreement}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use crate::common::shared_data;
+use crate::common::{shared_data, skipped};
 use crate::onnx::{Onnx, attribute, scalar};
 use brooklet::format::Packing;
 use brooklet_import as import;
@@ -623,8 +623,7 @@ fn a_folder_without_permission() {
     };
     lock(0o555);
     if fs::write(desk.path("locked/probe"), b"").is_ok() {
-        let line = b"SKIPPED: a folder without permission: this user may write everywhere\n";
-        std::io::stderr().write_all(line).unwrap();
+        skipped("a folder without permission: this user may write everywhere");
     } else {
         let line = "quantize tiny.onnx --ranges ranges.json -o locked/out.brook";
         desk.refuses(line, &["locked/out.brook: cannot be written", "permissions of locked"]);

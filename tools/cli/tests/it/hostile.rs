@@ -150,10 +150,10 @@ fn hostile_files_are_refused_or_read() {
     let Some(data) = crate::common::shared_data("hostile files") else { return };
     let hostile = data.join("../cases/hostile");
     let Ok(entries) = fs::read_dir(&hostile) else {
-        use std::io::Write;
-        let line = format!("SKIPPED: hostile files: there is no {}\n", hostile.display());
-        std::io::stderr().write_all(line.as_bytes()).unwrap();
-        return;
+        return crate::common::skipped(&format!(
+            "hostile files: there is no {}",
+            hostile.display()
+        ));
     };
     let desk = desk();
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();

@@ -6,7 +6,7 @@
 //! or one of two neighbours: there are smaller numbers that give the same outputs for every input.
 
 use brooklet::format::Packing;
-use brooklet::ops::conv::sum_bound;
+use brooklet::ops::conv::check::sum_bound;
 use brooklet::quant::{Clamp, Multiplier, requantize};
 use brooklet_plan::program::largest_sum;
 use fixed::types::I1F31;

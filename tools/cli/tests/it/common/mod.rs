@@ -9,6 +9,13 @@ pub(crate) fn tries<T>(few: T, many: T) -> T {
     if std::env::var_os("BROOKLET_THOROUGH").is_some() { many } else { few }
 }
 
+/// Says that something is left out: past the capture of the test harness, which hides what passing
+/// tests print.
+pub(crate) fn skipped(what: &str) {
+    let line = format!("SKIPPED: {what}\n");
+    std::io::stderr().write_all(line.as_bytes()).expect("standard error is there");
+}
+
 /// The folder of shared data: `$BROOKLET_DATA`, or `../shared/data` from the repository's root.
 /// Where there is none, says so, and the caller passes without having tested anything.
 pub(crate) fn shared_data(test: &str) -> Option<PathBuf> {
@@ -19,9 +26,7 @@ pub(crate) fn shared_data(test: &str) -> Option<PathBuf> {
     if folder.join("models").is_dir() {
         return Some(folder);
     }
-    // Past the test runner's capture, which hides what passing tests print.
-    let line = format!("SKIPPED: {test} needs shared data (set BROOKLET_DATA to its folder)\n");
-    std::io::stderr().write_all(line.as_bytes()).expect("stderr is open");
+    skipped(&format!("{test} needs shared data (set BROOKLET_DATA to its folder)"));
     None
 }
 
@@ -32,7 +37,6 @@ pub(crate) fn shared_cases(test: &str) -> Option<PathBuf> {
     if folder.is_dir() {
         return Some(folder);
     }
-    let line = format!("SKIPPED: {test} needs shared cases beside the shared data\n");
-    std::io::stderr().write_all(line.as_bytes()).expect("stderr is open");
+    skipped(&format!("{test} needs shared cases beside the shared data"));
     None
 }

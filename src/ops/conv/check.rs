@@ -1,0 +1,121 @@
+//! The checks of a convolution: its parts of the file, its weights, and the bound of its sums.
+
+use super::scratch::kernel_taps;
+use super::{Conv, MAX_JOIN_BITS, weight_bytes};
+use crate::error::{Fault, Part};
+use crate::format::{LayerRecord, Packing};
+use crate::model::Model;
+use crate::ops::{Window, check_window, part, words};
+use zerocopy::little_endian::I32;
+
+/// Bytes that a packing makes of a weight, at most.
+const LARGEST_WEIGHT: u64 = 8;
+
+/// What the sums of a channel must stay below in magnitude, for kernels of that packing.
+pub const fn sum_bound(packing: Packing) -> u32 {
+    match packing {
+        // Kernels have 64 times a sum in 32 bits.
+        Packing::Winograd | Packing::WinogradInt8 | Packing::HwioTiles => 1 << 25,
+        _ => 1 << 31,
+    }
+}
+
+/// Checks the window, and that the parts of the file that the layer names are there.
+#[inline]
+pub(in crate::ops) fn check_parts(
+    model: &Model<'_>,
+    layer: &LayerRecord,
+) -> Result<(Window, Packing), Fault> {
+    check_window(model, layer)?;
+    let packing =
+        Packing::from_number(layer.packing).ok_or(Fault::UnknownPacking(layer.packing))?;
+    let window = Window::of(model, layer);
+    if !packing.fits(window.kernel, window.stride) {
+        return Err(Fault::Packing(packing));
+    }
+    // At most 8 · 8 · 8 · 65536 · 65536: only a 32-bit address can be too small for it.
+    if u32::try_from(
+        LARGEST_WEIGHT
+            * window.kernel[0] as u64
+            * window.kernel[1] as u64
+            * u64::from(window.input.channels).next_multiple_of(4)
+            * u64::from(window.output.channels).next_multiple_of(4),
+    )
+    .is_err()
+    {
+        return Err(Fault::OutOfBounds(Part::Weights));
+    }
+    let channels = usize::from(window.output.channels);
+    let align = crate::format::WEIGHTS_ALIGN;
+    let weights = weight_bytes(&window, layer.packing());
+    part(model, Part::Weights, layer.weights, weights, align)?;
+    part(model, Part::Bias, layer.bias, 4 * channels, 4)?;
+    part(model, Part::Multipliers, layer.mantissas, 4 * channels, 4)?;
+    part(model, Part::Multipliers, layer.shifts, channels, 1)?;
+    if layer.padding_values.get() != 0 {
+        let inputs = usize::from(window.input.channels);
+        part(model, Part::PaddingValues, layer.padding_values, inputs, 1)?;
+    }
+    Ok((window, packing))
+}
+
+pub(in crate::ops) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault> {
+    let (window, packing) = check_parts(model, layer)?;
+    // What is added behind the requantization, at most.
+    let mut offset = 128;
+    if layer.shortcut().is_some() {
+        if layer.join_bits > MAX_JOIN_BITS {
+            return Err(Fault::Quantization);
+        }
+        let table = part(model, Part::ShortcutTable, layer.table, 1024, 4)?;
+        offset = largest(words(table));
+    }
+    let conv = Conv::new(model, layer);
+    let kernel = kernel_taps(&window);
+    for channel in 0..window.output.channels {
+        let o = usize::from(channel);
+        let multiplier = conv.multiplier(o);
+        if !multiplier.is_valid() {
+            return Err(Fault::Quantization);
+        }
+        if !packing.is_sound(conv.weights, o, kernel) {
+            return Err(Fault::Transform { channel });
+        }
+        let holds = |bound| bound < sum_bound(packing) && multiplier.holds(bound, offset);
+        // What any weights can add is nearly always little enough: then they need not be read.
+        if !holds(bound_of_any(&conv, o)) && !holds(accumulator_bound(&conv, o)) {
+            return Err(Fault::Accumulator { channel });
+        }
+    }
+    Ok(())
+}
+
+/// The largest magnitude of a table's words.
+pub(in crate::ops) fn largest(table: &[I32]) -> u32 {
+    table.iter().map(|term| term.get().unsigned_abs()).max().unwrap_or(0)
+}
+
+/// What [`accumulator_bound`] is at most, whatever the weights are.
+fn bound_of_any(conv: &Conv<'_>, o: usize) -> u32 {
+    let taps: usize = kernel_taps(&conv.window).into_iter().product();
+    let products = (taps as u32).saturating_mul(bound_with(0, i8::MIN));
+    conv.bias(o).unsigned_abs().saturating_add(products)
+}
+
+/// Largest magnitude that the sum of output channel `o` can have, at any moment of summing.
+fn accumulator_bound(conv: &Conv<'_>, o: usize) -> u32 {
+    let [rows, row] = kernel_taps(&conv.window);
+    let mut bound = conv.bias(o).unsigned_abs();
+    for ky in 0..rows {
+        for tap in 0..row {
+            bound = bound_with(bound, conv.weight(o, ky, tap));
+        }
+    }
+    bound
+}
+
+/// Largest magnitude of a sum, `bound` so far, with one more product: of `weight` and any int8. It
+/// begins with the magnitude of the bias.
+pub fn bound_with(bound: u32, weight: i8) -> u32 {
+    bound.saturating_add(128 * u32::from(weight.unsigned_abs()))
+}

@@ -5,6 +5,11 @@ use rten_onnx::onnx::{
     TensorProto, TensorShapeProto, TypeProto, TypeProtoTensor, ValueInfoProto,
 };
 
+/// Weights that look like any: the weight of that number.
+pub(crate) fn weight(index: usize) -> f32 {
+    (index as f32 * 0.7).sin()
+}
+
 /// An ONNX network under construction.
 #[derive(Default)]
 pub(crate) struct Onnx {

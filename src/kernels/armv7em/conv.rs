@@ -271,18 +271,11 @@ fn multiply(
         int16,
     };
     if let Some(finisher) = finisher {
-        let Some((mantissas, shifts)) =
-            proved!(conv.mantissas.get(group.clone()).zip(conv.shifts.get(group.clone())))
-        else {
-            return;
-        };
-        let places = finisher.places(first, PATCH_COLUMNS, group.start, channels, pixels);
+        let places = finisher.places(first, PATCH_COLUMNS, group, channels, pixels);
         let Some(places) = proved!(places) else { return };
-        args.mantissas = mantissas.as_ptr();
-        args.shifts = shifts.as_ptr();
+        (args.last, args.table) = (finisher.last, finisher.table);
+        (args.mantissas, args.shifts) = (places.mantissas, places.shifts);
         args.output = places.output;
-        args.last = finisher.last;
-        args.table = finisher.table;
         (args.shortcut, args.shortcut_stride) = (places.shortcut, places.shortcut_stride);
         args.parts = first_chunk;
     }
@@ -290,10 +283,10 @@ fn multiply(
         // SAFETY: it was just checked that `patch` has the tap pairs that `args` counts, `weights`
         // four bytes for each of them and each pair of channels, `skip` bytes from one pair of
         // channels to the next, `bias` a word a channel of the group, and `acc` the sums of each
-        // pair of channels. `left` counts whole pairs, and is not zero. With a `finisher` there are
-        // mantissas and shifts, too. `Finisher::of` found them aligned, and the table, which
-        // reaches 128 words to both sides of its middle. `Finisher::places` found outputs and
-        // shortcut for the group at four columns.
+        // pair of channels. `left` counts whole pairs, and is not zero. With a `finisher`,
+        // `Finisher::of` found that mantissas and the table are aligned, and that the table reaches
+        // 128 words to both sides of its middle. `Finisher::places` found mantissas, shifts,
+        // outputs and shortcut for the group, at four columns.
         unsafe { blocks(&mut args) }
     }
     // One channel is left over: it has weights beside it that are zero.

@@ -305,25 +305,18 @@ fn multiply<P: ColumnPairs>(
         all_pairs: taps / 2,
     };
     if let Some(finisher) = finisher {
-        let Some((mantissas, shifts)) =
-            proved!(conv.mantissas.get(group.clone()).zip(conv.shifts.get(group.clone())))
-        else {
-            return;
-        };
-        let places = finisher.places(first, PATCH_COLUMNS, group.start, stride, pixels);
+        let places = finisher.places(first, PATCH_COLUMNS, group, stride, pixels);
         let Some(places) = proved!(places) else { return };
-        args.mantissas = mantissas.as_ptr();
-        args.shifts = shifts.as_ptr();
+        (args.last, args.table) = (finisher.last, finisher.table);
+        (args.mantissas, args.shifts) = (places.mantissas, places.shifts);
         args.output = places.output;
-        args.last = finisher.last;
-        args.table = finisher.table;
         (args.shortcut, args.shortcut_stride) = (places.shortcut, places.shortcut_stride);
     }
     // SAFETY: `there` says that the patch has all pairs, the weights those of all eights, the
     // bias and, if sums are kept, what is kept one for each channel; both counts are not zero. That
     // biases are aligned, `conv` asked. Without `KEEP` there is `finisher`: `Finisher::of` found that
-    // mantissas and table are aligned, `mantissas` and `shifts` were got for the whole group, and
-    // `Finisher::places` found outputs and shortcut for it at four columns.
+    // mantissas and table are aligned, and `Finisher::places` found mantissas, shifts, outputs and
+    // shortcut for the whole group, at four columns.
     unsafe { (P::BLOCKS)(&mut args) }
 }
 

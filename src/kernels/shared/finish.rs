@@ -1,6 +1,7 @@
 //! What kernels in assembly share that sum four columns at a time: which outputs they finish
 //! themselves, and how the others are.
 
+use core::ops::Range;
 use core::ptr::null;
 
 use zerocopy::little_endian::I32;
@@ -17,6 +18,8 @@ pub(in crate::kernels) struct Finisher<'c> {
     pub(in crate::kernels) last: i32,
     /// The middle of a join's table, or null.
     pub(in crate::kernels) table: *const I32,
+    mantissas: &'c [I32],
+    shifts: &'c [i8],
     shortcut: Option<(&'c [i8], usize)>,
 }
 
@@ -40,10 +43,12 @@ impl<'c> Finisher<'c> {
         if !ordinary || !conv.shifts.iter().all(|shift| (-22..=largest).contains(shift)) {
             return None;
         }
+        let (mantissas, shifts) = (conv.mantissas, conv.shifts);
         match (conv.finish, *shortcut) {
             (Finish::Requantize { zero_point }, _) => {
                 // And one half, for the rounding, as it goes through the shift.
-                Some(Self { last: 2 * zero_point + 1, table: null(), shortcut: None })
+                let last = 2 * zero_point + 1;
+                Some(Self { last, table: null(), mantissas, shifts, shortcut: None })
             }
             (Finish::Join { table, bits }, shortcut) => {
                 let middle = middle(table).filter(|_| aligned(table))?;
@@ -56,38 +61,47 @@ impl<'c> Finisher<'c> {
                     }
                     Shortcut::Row { .. } => return None,
                 };
-                Some(Self { last: bits as i32, table: middle, shortcut })
+                Some(Self { last: bits as i32, table: middle, mantissas, shifts, shortcut })
             }
         }
     }
 
-    /// Where outputs and shortcut of the channels from `o` on are at output column `first`; `None`
-    /// if there are fewer columns of either. `pixels` are the outputs from that column on.
+    /// Where outputs and shortcut of a group of channels are at output column `first`, and what the
+    /// group's sums are requantized by; `None` if there are fewer columns or channels of any.
+    /// `pixels` are the outputs from that column on.
     pub(in crate::kernels) fn places(
         &self,
         first: usize,
         columns: usize,
-        o: usize,
+        group: &Range<usize>,
         channels: usize,
         pixels: &mut [i8],
     ) -> Option<Places> {
+        let o = group.start;
         if pixels.len() != columns * channels || o >= channels {
             return None;
         }
+        let mantissas = self.mantissas.get(group.clone())?.as_ptr();
+        let shifts = self.shifts.get(group.clone())?.as_ptr();
         // In place the shortcut is read where outputs are written: one pointer is for both.
         let output = pixels.as_mut_ptr().wrapping_add(o);
         let Some((row, stride)) = self.shortcut else {
-            return Some(Places { output, shortcut: output, shortcut_stride: channels });
+            let (shortcut, shortcut_stride) = (output.cast_const(), channels);
+            return Some(Places { mantissas, shifts, output, shortcut, shortcut_stride });
         };
         let (from, stride) = (first * stride * channels, stride * channels);
         let row = row.get(from..from + columns.saturating_sub(1) * stride + channels)?;
         let shortcut = row.as_ptr().wrapping_add(o);
-        Some(Places { output, shortcut, shortcut_stride: stride })
+        Some(Places { mantissas, shifts, output, shortcut, shortcut_stride: stride })
     }
 }
 
-/// What [`Finisher::places`] finds: each is good for the channels from `o` on at all of the columns.
+/// What [`Finisher::places`] finds: each is good for the channels of the group at all of the columns.
 pub(in crate::kernels) struct Places {
+    /// Mantissas of the group's multipliers, aligned to words.
+    pub(in crate::kernels) mantissas: *const I32,
+    /// Their shifts.
+    pub(in crate::kernels) shifts: *const i8,
     /// Where outputs are written, a column as far from the one before as there are channels.
     pub(in crate::kernels) output: *mut i8,
     /// Where the shortcut is read.

@@ -83,6 +83,7 @@
 //! | 1 | 0.1.0 | the first |
 //! | 2 | 0.1.0 | layers say what follows from them; no Winograd in one dimension, packings have other numbers |
 
+mod halves;
 mod header;
 mod layer;
 mod layout;
@@ -92,9 +93,9 @@ mod tiles;
 mod unpack;
 mod writer;
 
+pub(crate) use halves::unpack_halves;
 pub use header::{Header, PreprocessingRecord, SegmentRecord, arena_bytes, crc, crc_after};
 pub use layer::{LayerRecord, NONE, Operator, flags};
-pub(crate) use packing::unpack_halves;
 pub use packing::{EIGHT, Packing, SIDE_BY_SIDE, TILE_ROWS, VECTOR, VECTOR_CHANNELS};
 pub use self_test::{MAX_TEST_IMAGES, SelfTestRecord};
 pub use tiles::{TILE_KERNEL, TILE_TRANSFORM};

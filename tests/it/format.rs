@@ -1,8 +1,7 @@
 //! Nothing that could go wrong later is accepted as a model file.
 
-use crate::common::{
-    Watched, image, in_four_bits, interpret, model_file, network, sealed, tries, with_int16,
-};
+use crate::common::{Watched, image, in_four_bits, model_file, network, sealed, tries, with_int16};
+use crate::interpreter::interpret;
 use brooklet::format::{Header, LayerRecord, Operator, Packing, flags};
 use brooklet::kernels::{Backend, Portable};
 use brooklet::ops::conv::Conv;

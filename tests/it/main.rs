@@ -4,6 +4,7 @@ mod backends;
 mod common;
 mod format;
 mod hostile;
+mod interpreter;
 mod networks;
 mod planner;
 mod self_test;

@@ -2,9 +2,8 @@
 
 use std::cell::Cell;
 
-use crate::common::{
-    Watched, image, in_four_bits, interpret, model_file, network, tries, with_int16,
-};
+use crate::common::{Watched, image, in_four_bits, model_file, network, tries, with_int16};
+use crate::interpreter::interpret;
 use brooklet::format::Packing;
 use brooklet::kernels::{Backend, Portable, Reference};
 use brooklet::ops::conv::Conv;

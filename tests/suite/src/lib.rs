@@ -8,6 +8,8 @@
 
 #![no_std]
 
+mod cases;
+
 use brooklet::Shape;
 use brooklet::format::Packing;
 use brooklet::kernels::{Backend, Reference, reference};
@@ -20,6 +22,8 @@ use brooklet::ops::softmax::Softmax;
 use brooklet::ops::{MAX_KERNEL, MAX_STEP_ROWS, Outputs, Rows, Shortcut, Shortcuts, Window};
 use brooklet::quant::{Clamp, Multiplier};
 use zerocopy::little_endian::I32;
+
+use cases::{CASES, Case};
 
 /// Largest number of output channels of a case.
 const CHANNELS: usize = 66;
@@ -88,69 +92,6 @@ pub struct Outcome {
     /// The first of these, by number.
     pub first_failure: Option<u32>,
 }
-
-/// A convolution to try: kernel, stride, left pad, columns, channels in and out.
-struct Case {
-    kernel: [usize; 2],
-    stride: usize,
-    pad_left: usize,
-    pad_right: usize,
-    columns: u16,
-    inputs: u16,
-    outputs: u16,
-}
-
-const fn case(
-    kernel: [usize; 2],
-    stride: usize,
-    pads: [usize; 2],
-    columns: u16,
-    inputs: u16,
-    outputs: u16,
-) -> Case {
-    Case { kernel, stride, pad_left: pads[0], pad_right: pads[1], columns, inputs, outputs }
-}
-
-const CASES: [Case; 38] = [
-    case([3, 3], 1, [1, 1], 9, 17, 6),
-    case([3, 3], 1, [1, 1], 8, 12, 16),
-    case([3, 3], 1, [1, 1], 32, 3, 16),
-    case([3, 3], 1, [1, 1], 7, 5, 9),
-    case([3, 3], 1, [1, 1], 1, 4, 4),
-    case([3, 3], 1, [1, 1], 2, 1, 1),
-    case([3, 3], 1, [1, 1], 3, 2, 3),
-    case([3, 3], 1, [0, 0], 9, 7, 5),
-    case([3, 3], 2, [0, 1], 16, 16, 32),
-    case([3, 3], 2, [1, 1], 15, 8, 6),
-    case([3, 3], 2, [1, 1], 16, 3, 7),
-    case([3, 3], 2, [0, 1], 6, 1, 2),
-    case([1, 1], 1, [0, 0], 8, 32, 32),
-    case([1, 1], 1, [0, 0], 5, 3, 1),
-    case([1, 1], 2, [0, 0], 16, 16, 32),
-    case([1, 1], 2, [0, 0], 7, 9, 11),
-    case([1, 1], 1, [0, 0], 1, 64, 10),
-    case([1, 1], 1, [0, 0], 1, 127, 33),
-    case([7, 7], 2, [3, 3], 24, 3, 8),
-    case([7, 7], 2, [3, 2], 13, 1, 5),
-    case([5, 5], 1, [2, 2], 6, 4, 6),
-    case([5, 3], 1, [1, 1], 6, 4, 6),
-    case([1, 5], 3, [4, 4], 4, 2, 3),
-    case([8, 8], 1, [0, 0], 8, 2, 10),
-    case([2, 2], 2, [0, 0], 10, 6, 6),
-    case([3, 3], 3, [2, 2], 7, 3, 34),
-    case([3, 3], 1, [2, 2], 1, 6, 2),
-    case([1, 3], 1, [1, 1], 5, 16, 66),
-    case([3, 3], 1, [1, 1], 15, 16, 10),
-    case([3, 3], 1, [1, 1], 80, 4, 5),
-    case([5, 3], 1, [1, 1], 5, 40, 4),
-    case([8, 8], 1, [3, 4], 9, 10, 3),
-    case([3, 3], 1, [1, 1], 40, 4, 7),
-    case([3, 3], 2, [1, 1], 80, 3, 4),
-    case([3, 3], 2, [0, 1], 66, 6, 5),
-    case([1, 1], 2, [0, 0], 9, 16, 2),
-    case([3, 3], 2, [0, 1], 16, 26, 26),
-    case([2, 2], 1, [0, 0], 4, 148, 11),
-];
 
 /// Numbers that look random (xorshift32).
 struct Generator(u32);

@@ -71,6 +71,9 @@ pub enum Fault {
     /// The layer makes int16 where none can be, or its flags are not what it reads and makes.
     #[cfg(feature = "int16")]
     Int16Flags,
+    /// The layer makes a stream in 16 bits and is none that can.
+    #[cfg(feature = "stream16")]
+    Stream16,
     /// Its steps, or the bytes of its weights or of its scratch memory, are not what follows from
     /// operator, shapes and packing.
     Derived,
@@ -227,6 +230,10 @@ impl fmt::Display for Fault {
             Self::Feature(feature) => write!(f, "it needs brooklet's feature `{feature}`"),
             #[cfg(feature = "int16")]
             Self::Int16Flags => f.write_str("its int16 is not where its operands' is"),
+            #[cfg(feature = "stream16")]
+            Self::Stream16 => {
+                f.write_str("only a convolution with weights in bytes makes a stream in 16 bits")
+            }
             Self::Derived => f.write_str("its steps or bytes are not what its operator takes"),
             Self::Unused => f.write_str("a field that its operator does not use is not zero"),
             Self::Overwrites => f.write_str("a step overwrites rows that are still needed"),

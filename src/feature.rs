@@ -10,6 +10,8 @@ use core::fmt;
 pub enum Feature {
     /// Layers that read or make int16.
     Int16,
+    /// A residual stream in 16 bits.
+    Stream16,
     /// Weights in four bits.
     Int4,
     /// Batch norms that no convolution takes in.
@@ -18,12 +20,13 @@ pub enum Feature {
 
 impl Feature {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Int16, Self::Int4, Self::BatchNorm];
+    pub const ALL: [Self; 4] = [Self::Int16, Self::Stream16, Self::Int4, Self::BatchNorm];
 
     /// What `Cargo.toml` calls it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Int16 => "int16",
+            Self::Stream16 => "stream16",
             Self::Int4 => "int4",
             Self::BatchNorm => "batch-norm",
         }
@@ -34,6 +37,7 @@ impl Feature {
     pub const fn is_on(self) -> bool {
         match self {
             Self::Int16 => cfg!(feature = "int16"),
+            Self::Stream16 => cfg!(feature = "stream16"),
             Self::Int4 => cfg!(feature = "int4"),
             Self::BatchNorm => cfg!(feature = "batch-norm"),
         }

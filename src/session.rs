@@ -308,7 +308,8 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
         let place = if makes { model.row(index, made) } else { 0..0 };
         let (read, [output, scratch]) = Carved::new(arena, &[place.clone(), model.scratch(layer)]);
         let output = ops::int8_mut(output);
-        let row = ops::int8(read.bytes(model.row(layer.input.get() as usize, step)));
+        let both = ops::int8(read.bytes(model.row(layer.input.get() as usize, step)));
+        let row = upper(model.input_of(layer), both);
         match layer.operator() {
             Operator::Input | Operator::Conv | Operator::MaxPool => {}
             Operator::Add => {
@@ -318,7 +319,11 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
             Operator::AveragePool => {
                 // The arena is aligned to 16 bytes and so is the scratch memory in it.
                 let sums = proved!(<[i32]>::mut_from_bytes(scratch)).unwrap_or_default();
-                backend.sum_row(step == 0, row, sums);
+                if ops::stream16::reads_both(model, layer) {
+                    ops::stream16::sum_row(step == 0, both, sums);
+                } else {
+                    backend.sum_row(step == 0, row, sums);
+                }
                 if makes {
                     backend.average(&AveragePool::new(model, layer), sums, output);
                 }
@@ -349,6 +354,12 @@ fn shortcut<'a>(
     }
 }
 
+/// The numbers of a row in int8: of a stream in 16 bits its upper bytes.
+#[inline(always)]
+fn upper<'a>(layer: &LayerRecord, row: &'a [i8]) -> &'a [i8] {
+    if layer.is_stream16() { ops::stream16::halves(row).0 } else { row }
+}
+
 /// The input's rows under a kernel; those on padding are empty.
 #[inline(never)]
 fn under<'a>(model: &Model<'_>, layer: &LayerRecord, step: u16, read: &Carved<'a>) -> Rows<'a> {
@@ -357,7 +368,7 @@ fn under<'a>(model: &Model<'_>, layer: &LayerRecord, step: u16, read: &Carved<'a
     let (above, places) = (steps::rows_above(layer, step), model.places(input));
     let rows = steps::rows_read(layer, step, input.rows.get());
     for (slot, y) in under.iter_mut().skip(above).zip(rows) {
-        *slot = ops::int8(read.bytes(places.row(y)));
+        *slot = upper(input, ops::int8(read.bytes(places.row(y))));
     }
     under
 }

@@ -74,6 +74,7 @@ pub fn can_update(graph: &Graph<'_>, layer: &LayerRecord) -> bool {
     layer.shortcut().is_some_and(|shortcut| {
         graph.layer(shortcut).shape() == layer.shape()
             && graph.layer(shortcut).is_int16() == layer.is_int16()
+            && graph.layer(shortcut).is_stream16() == layer.is_stream16()
             && layer.shortcut_stride == 1
             && layer.input != layer.shortcut
     })

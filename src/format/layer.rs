@@ -27,8 +27,11 @@ pub mod flags {
     /// The scores are arguments of a sigmoid, 1 / (1 + e^−score), whose values are probabilities, a
     /// class by itself: for reports only, the output is the scores.
     pub const SIGMOID: u8 = 16;
+    /// The output is [a stream in 16 bits](crate::ops::stream16), which some builds do not run (the
+    /// crate's feature `stream16`).
+    pub const STREAM16: u8 = 32;
     /// All bits that have a meaning.
-    pub const ALL: u8 = FULLY_CONNECTED | PROBABILITIES | INT16 | HAS_INT16 | SIGMOID;
+    pub const ALL: u8 = FULLY_CONNECTED | PROBABILITIES | INT16 | HAS_INT16 | SIGMOID | STREAM16;
 }
 
 /// What a layer does. The numbers are those of the file.
@@ -198,16 +201,22 @@ impl LayerRecord {
         Feature::Int16.is_on() && self.flags & flags::HAS_INT16 != 0
     }
 
+    /// Whether the output is [a stream in 16 bits](crate::ops::stream16).
+    #[inline]
+    pub fn is_stream16(&self) -> bool {
+        Feature::Stream16.is_on() && self.flags & flags::STREAM16 != 0
+    }
+
     /// Bytes of a row of the output. Those of a record that was checked are within 32 bits.
     #[inline]
     pub fn row_bytes(&self) -> usize {
-        self.shape().row_bytes() << u32::from(self.is_int16())
+        self.shape().row_bytes() << u32::from(self.is_int16() || self.is_stream16())
     }
 
     /// [`row_bytes`](Self::row_bytes) of any record, whatever an address has.
     pub(crate) fn row_bytes_in_full(&self) -> u64 {
         let numbers = u64::from(self.columns.get()) * u64::from(self.channels.get());
-        numbers << u32::from(self.is_int16())
+        numbers << u32::from(self.is_int16() || self.is_stream16())
     }
 
     /// Quantization of the output.
@@ -278,6 +287,7 @@ impl Feature {
         let is = |operator: Operator| layer.operator == operator as u8;
         match self {
             Self::Int16 => layer.flags & (flags::INT16 | flags::HAS_INT16) != 0,
+            Self::Stream16 => layer.flags & flags::STREAM16 != 0,
             Self::Int4 => is(Operator::Conv) && Packing::is_in_four_bits(layer.packing),
             Self::BatchNorm => is(Operator::BatchNorm),
         }

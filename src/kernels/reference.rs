@@ -37,9 +37,11 @@ impl Backend for Reference {
     ) {
         let window = &conv.window;
         let inputs = window.input.channels as usize;
-        let outputs = (window.output.channels as usize).max(1);
-        for (x, pixel) in output.chunks_exact_mut(outputs).enumerate() {
-            for (o, out) in pixel.iter_mut().enumerate() {
+        if output.is_empty() {
+            return;
+        }
+        for x in 0..window.output.columns as usize {
+            for o in 0..window.output.channels as usize {
                 let mut acc = conv.bias(o);
                 for (ky, row) in rows.iter().take(window.kernel[0]).enumerate() {
                     for kx in 0..window.kernel[1] {
@@ -54,7 +56,7 @@ impl Backend for Reference {
                         }
                     }
                 }
-                *out = conv.output(acc, conv.multiplier(o), shortcut, x, o, *out);
+                conv.put(acc, conv.multiplier(o), shortcut, x, o, output);
             }
         }
     }

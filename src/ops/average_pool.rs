@@ -11,8 +11,12 @@
 //! with m = input scale / (n · output scale), gives the mean a scale of its own: a mean
 //! has a smaller range than what it is taken of. It is TFLite's `MEAN`, too, which divides the
 //! mantissa of input scale / output scale by n: this one may be less than ½.
+//!
+//! Of [a stream in 16 bits](super::stream16) the numbers are summed as they are, and there is a
+//! multiplier: the input's scale is the 256th part then, and its zero point 128 + 256 · what the
+//! record says.
 
-use super::Window;
+use super::{Window, stream16};
 use crate::error::Fault;
 use crate::format::LayerRecord;
 use crate::model::Model;
@@ -36,7 +40,7 @@ impl AveragePool {
         let multiplier = layer.multiplier(0);
         Self {
             window: Window::of(model, layer),
-            zero_points: [model.input_of(layer).zero_point, layer.zero_point].map(i32::from),
+            zero_points: [zero_of(model.input_of(layer)), i32::from(layer.zero_point)],
             multiplier: (multiplier.mantissa.to_bits() != 0).then_some(multiplier),
             clamp: layer.clamp(),
         }
@@ -61,6 +65,12 @@ impl AveragePool {
     }
 }
 
+/// The number that stands for zero.
+fn zero_of(input: &LayerRecord) -> i32 {
+    let zero_point = i32::from(input.zero_point);
+    if input.is_stream16() { 256 * zero_point + stream16::EXACT } else { zero_point }
+}
+
 pub(super) fn check_shape(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault> {
     let one = layer.rows.get() == 1 && layer.columns.get() == 1;
     let fits = one && layer.channels == model.input_of(layer).channels;
@@ -71,9 +81,11 @@ pub(super) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault>
     check_shape(model, layer)?;
     let input = model.input_of(layer);
     let pool = AveragePool::new(model, layer);
-    // Sums and centred sums are at most 255 a pixel in magnitude.
-    let bound = pool.pixels().saturating_mul(255);
+    // Sums and centred sums are at most 255 a pixel in magnitude, of a stream in 16 bits 65,535.
+    let largest = if input.is_stream16() { 0xffff } else { 0xff };
+    let bound = pool.pixels().saturating_mul(largest);
     let valid = match pool.multiplier {
+        None if input.is_stream16() => false,
         None => {
             layer.multiplier(0).shift == 0
                 && bound <= i32::MAX as u32 / 2

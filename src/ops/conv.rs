@@ -17,6 +17,7 @@
 //! one rounding: accumulator and shortcut are both brought to the output's scale with
 //! `join_bits` extra bits; the table, a function of the shortcut's byte, also contains the
 //! zero point and one half, so that the shift (an arithmetic one) rounds half up.
+//! A join of [a stream in 16 bits](super::stream16) keeps eight of these bits.
 
 use fixed::types::I1F31;
 use zerocopy::little_endian::I32;
@@ -24,6 +25,7 @@ use zerocopy::little_endian::I32;
 pub mod check;
 pub(crate) mod scratch;
 
+use super::stream16::{self, Stream16};
 use super::{Shortcut, Window, int8, words};
 use crate::format::{LayerRecord, Packing};
 use crate::model::Model;
@@ -98,6 +100,8 @@ pub enum Finish<'m> {
         /// Extra fractional bits of the sum.
         bits: u32,
     },
+    /// Made a number of a stream in 16 bits.
+    Stream(Stream16),
 }
 
 impl<'m> Conv<'m> {
@@ -110,9 +114,13 @@ impl<'m> Conv<'m> {
             0 => Padding::Same(model.input_of(layer).zero_point),
             offset => Padding::PerChannel(int8(bytes(offset, window.input.channels as usize))),
         };
-        let finish = match layer.shortcut() {
-            None => Finish::Requantize { zero_point: i32::from(layer.zero_point) },
-            Some(_) => Finish::Join {
+        let finish = match (Stream16::of(layer), layer.shortcut()) {
+            (Some(stream), _) => Finish::Stream(stream),
+            // Joins that read or make int16 have no table.
+            (_, shortcut) if shortcut.is_none() || layer.has_int16() => {
+                Finish::Requantize { zero_point: i32::from(layer.zero_point) }
+            }
+            _ => Finish::Join {
                 table: words(bytes(layer.table.get(), 1024)),
                 bits: u32::from(layer.join_bits),
             },
@@ -177,19 +185,31 @@ impl<'m> Conv<'m> {
         channel_multiplier(self.mantissas, self.shifts, o)
     }
 
-    /// The output for sum `acc` at column `x` and channel `o`, where `multiplier` is the
-    /// channel's and `here` is what lies at the output's place.
+    /// Writes the output for sum `acc` at column `x` and channel `o` into its row, where
+    /// `multiplier` is the channel's.
     #[inline(always)]
-    pub fn output(
+    pub fn put(
         &self,
         acc: i32,
         multiplier: Multiplier,
         shortcut: &Shortcut<'_>,
         x: usize,
         o: usize,
-        here: i8,
-    ) -> i8 {
-        self.of_value(requantize(acc, multiplier), shortcut, x, o, here)
+        row: &mut [i8],
+    ) {
+        let (index, value) = (self.index(x, o), requantize(acc, multiplier));
+        if let Finish::Stream(stream) = self.finish {
+            let operand = shortcut.number_at(x, o, stream16::at(row, index));
+            stream16::put(row, index, stream.number(value, operand, self.clamp));
+        } else if let Some(out) = proved!(row.get_mut(index)) {
+            *out = self.of_value(value, shortcut, x, o, *out);
+        }
+    }
+
+    /// Where in a row column `x` and channel `o` is.
+    #[inline(always)]
+    fn index(&self, x: usize, o: usize) -> usize {
+        x * usize::from(self.window.output.channels) + o
     }
 
     /// The output for a requantized sum.
@@ -201,7 +221,15 @@ impl<'m> Conv<'m> {
                 let byte = (shortcut.at(x, o, here) as u8) ^ 0x80;
                 (value + proved!(table.get(usize::from(byte))).map_or(0, |t| t.get())) >> bits
             }
+            // Two bytes: see `put`.
+            Finish::Stream(_) => 0,
         })
+    }
+
+    /// The row of one byte each of the output's numbers: of a stream in 16 bits the upper.
+    #[inline(always)]
+    pub fn row_bytes(&self) -> usize {
+        self.window.output.row_bytes()
     }
 }
 
@@ -223,8 +251,8 @@ impl Conv<'_> {
     }
 
     /// Writes the outputs for the sums of a channel, its bias not yet in them, at columns from
-    /// `x` on; `pixels` begins with the first of them. Not inlined: several kernels come here, most
-    /// with what is out of the ordinary.
+    /// `x` on, into their row. Not inlined: several kernels come here, most with what is out of the
+    /// ordinary.
     #[inline(never)]
     pub fn finish(
         &self,
@@ -232,10 +260,20 @@ impl Conv<'_> {
         sums: &[i32],
         shortcut: &Shortcut<'_>,
         x: usize,
-        pixels: &mut [i8],
+        row: &mut [i8],
     ) {
         let channels = usize::from(self.window.output.channels).max(1);
-        let outputs = pixels.iter_mut().skip(channel.o).step_by(channels);
+        let first = self.index(x, channel.o);
+        if let Finish::Stream(stream) = self.finish {
+            let end = self.row_bytes().min(row.len() / 2);
+            for ((x, index), &sum) in (x..).zip((first..end).step_by(channels)).zip(sums) {
+                let value = channel.requantizer.apply(channel.bias.wrapping_add(sum));
+                let operand = shortcut.number_at(x, channel.o, stream16::at(row, index));
+                stream16::put(row, index, stream.number(value, operand, self.clamp));
+            }
+            return;
+        }
+        let outputs = row.iter_mut().skip(first).step_by(channels);
         for ((x, out), &sum) in (x..).zip(outputs).zip(sums) {
             let value = channel.requantizer.apply(channel.bias.wrapping_add(sum));
             *out = self.of_value(value, shortcut, x, channel.o, *out);

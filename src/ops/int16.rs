@@ -60,7 +60,8 @@ impl<'a> Numbers<'a> {
             // Rows are aligned to 16 bytes, as the arena is.
             Self::Int16(proved!(<[i16]>::ref_from_bytes(row)).unwrap_or_default())
         } else {
-            Self::Int8(int8(row))
+            // Of a stream in 16 bits the upper bytes.
+            Self::Int8(int8(row.get(..layer.shape().row_bytes()).unwrap_or(row)))
         }
     }
 

@@ -17,6 +17,7 @@ pub mod input;
 pub mod int16;
 pub mod max_pool;
 pub mod softmax;
+pub mod stream16;
 
 use core::ops::Range;
 
@@ -96,6 +97,8 @@ pub enum Shortcut<'a> {
     Row {
         /// Columns × channels of int8.
         row: &'a [i8],
+        /// Of [a stream in 16 bits](stream16), the lower bytes, where the output is one; else empty.
+        lower: &'a [i8],
         /// Channels of the row.
         channels: usize,
         /// Distance of the columns that are read.
@@ -113,12 +116,26 @@ impl Shortcut<'_> {
     pub fn at(&self, x: usize, c: usize, here: i8) -> i8 {
         match *self {
             Self::InPlace => here,
-            Self::Row { row, channels, stride, before, zero } => match c.checked_sub(before) {
+            Self::Row { row, channels, stride, before, zero, .. } => match c.checked_sub(before) {
                 Some(c) if c < channels => {
                     proved!(row.get(x * stride * channels + c)).copied().unwrap_or(zero)
                 }
                 _ => zero,
             },
+        }
+    }
+
+    /// The operand as a number of [a stream in 16 bits](stream16); `here` is the one at the output's
+    /// place.
+    #[inline]
+    pub fn number_at(&self, x: usize, c: usize, here: i32) -> i32 {
+        match *self {
+            Self::InPlace => here,
+            Self::Row { lower, channels, stride, before, .. } => {
+                let index = c.checked_sub(before).filter(|&c| c < channels);
+                let lower = index.and_then(|c| lower.get(x * stride * channels + c)).copied();
+                stream16::number([self.at(x, c, 0), lower.unwrap_or(stream16::EXACT as i8)])
+            }
         }
     }
 }
@@ -207,8 +224,13 @@ impl Derived {
 /// The shortcut's row, as the kernels take it.
 pub(crate) fn shortcut<'a>(model: &Model<'_>, layer: &LayerRecord, row: &'a [i8]) -> Shortcut<'a> {
     let operand = model.layer(proved!(layer.shortcut()).unwrap_or(0));
+    let (row, lower) = match operand.is_stream16() {
+        true => stream16::halves(row),
+        false => (row, &[][..]),
+    };
     Shortcut::Row {
         row,
+        lower: if layer.is_stream16() { lower } else { &[] },
         channels: operand.channels.get() as usize,
         stride: layer.shortcut_stride as usize,
         before: layer.shortcut_channels_before.get() as usize,
@@ -291,6 +313,7 @@ pub(crate) fn check(model: &Model<'_>, index: usize) -> Result<(), Fault> {
     check_shortcut(model, layer)?;
     #[cfg(feature = "int16")]
     int16::check(model, layer)?;
+    stream16::check(layer)?;
     if !layer.has_int16() {
         match operator {
             Operator::Input => input::check(model, layer)?,
@@ -317,13 +340,14 @@ fn has_no_unused(layer: &LayerRecord) -> bool {
     let int16_sum = layer.has_int16() && layer.shortcut().is_some();
     let multipliers = match operator {
         Operator::Add if layer.has_int16() => 2,
+        _ if layer.is_stream16() => 2,
         Operator::Add | Operator::AveragePool | Operator::Softmax => 1,
         _ if int16_sum => 1,
         _ => 0,
     };
     let has_channels = is(&[Operator::Conv, Operator::BatchNorm]);
     let has_window = is(&[Operator::Conv, Operator::MaxPool]);
-    let has_table = match layer.has_int16() {
+    let has_table = match layer.has_int16() || layer.is_stream16() {
         true => operator == Operator::Input,
         false => joins || is(&[Operator::Input, Operator::Add]),
     };
@@ -333,7 +357,7 @@ fn has_no_unused(layer: &LayerRecord) -> bool {
         && no(operator == Operator::Conv, &[layer.padding_values, U32::new(layer.packing.into())])
         && no(has_table, &[layer.table])
         && (has_window || [layer.kernel, layer.stride] == [[0; 2]; 2] && layer.pads == [0; 4])
-        && (joins || int16_sum || layer.join_bits == 0)
+        && (joins || int16_sum || layer.is_stream16() || layer.join_bits == 0)
         && (operator == Operator::Softmax || layer.diff_min.get() == 0)
         && layer.multiplier_mantissas.iter().skip(multipliers).all(|bits| bits.get() == 0)
         && layer.multiplier_shifts.iter().skip(multipliers).all(|&shift| shift == 0)

@@ -1,6 +1,8 @@
 //! Nothing that could go wrong later is accepted as a model file.
 
-use crate::common::{Watched, image, in_four_bits, model_file, network, sealed, tries, with_int16};
+use crate::common::{
+    Watched, image, in_four_bits, model_file, network, sealed, tries, with_int16, with_stream16,
+};
 use crate::interpreter::interpret;
 use brooklet::format::{Header, LayerRecord, Operator, Packing, flags};
 use brooklet::kernels::{Backend, Portable};
@@ -333,10 +335,13 @@ fn the_golden_files_are_reproduced() {
     let int16 = |seed| with_int16(golden(), seed);
     let logits = |program: &Program| program.layers[program.logits].record.is_int16();
     let wide = (0..).map(int16).find(logits).expect("every second");
+    // And with its residual stream in 16 bits.
+    let stream = with_stream16(golden(), 1);
     for (program, path) in [
         (golden(), "tests/golden/tiny.brook"),
         (narrow, "tests/golden/tiny-4.brook"),
         (wide, "tests/golden/tiny-16.brook"),
+        (stream, "tests/golden/tiny-stream16.brook"),
     ] {
         is_reproduced(&program, path);
     }
@@ -364,4 +369,48 @@ fn golden() -> Program {
         shape == brooklet::Shape::new(8, 8, 3)
     };
     network((0..).find(wanted).expect("one of the many"), 3)
+}
+
+/// Of a stream in 16 bits all is checked that running relies on.
+#[test]
+fn a_stream_in_16_bits_is_checked() {
+    let program = with_stream16(golden(), 1);
+    let makes = |program: &Program| program.layers.iter().position(|of| of.record.is_stream16());
+    let joins = |of: &Layer| of.record.is_stream16() && of.record.shortcut().is_some();
+    let (first, join) = (makes(&program).unwrap(), program.layers.iter().position(joins).unwrap());
+    let stream16 = flags::STREAM16;
+    let fault = |layer: usize, change: &dyn Fn(&mut LayerRecord)| {
+        let mut program = program.clone();
+        change(&mut program.layers[layer].record);
+        match Model::parse(&model_file(&program)) {
+            Err(Error::Layer { fault, .. }) => fault,
+            other => panic!("{:?}", other.map(|_| ())),
+        }
+    };
+    let logits = program.logits;
+    assert_eq!(fault(logits, &|record| record.flags |= stream16), Fault::Stream16);
+    let pool = |of: &Layer| of.record.operator() == Operator::AveragePool;
+    let pool = program.layers.iter().position(pool).unwrap();
+    assert_eq!(fault(pool, &|record| record.flags |= stream16), Fault::Stream16);
+    assert_eq!(fault(first, &|record| record.join_bits = 11), Fault::Quantization);
+    assert_eq!(fault(join, &|record| record.multiplier_shifts[0] = 1), Fault::Quantization);
+    for factor in [-1, 1 << 15] {
+        let change = |record: &mut LayerRecord| record.multiplier_mantissas[0].set(factor);
+        assert_eq!(fault(join, &change), Fault::Quantization);
+    }
+    // What is added leaves 32 bits.
+    for offset in [i32::MIN, i32::MAX] {
+        let change = |record: &mut LayerRecord| {
+            record.multiplier_mantissas[0].set(1);
+            record.multiplier_mantissas[1].set(offset);
+        };
+        assert_eq!(fault(join, &change), Fault::Quantization);
+    }
+    let third = |record: &mut LayerRecord| record.multiplier_mantissas[2].set(1);
+    assert_eq!(fault(join, &third), Fault::Unused);
+    // Rows of two bytes a number.
+    let narrow = golden();
+    let file = model_file(&narrow);
+    let model = Model::parse(&file).unwrap();
+    assert_eq!(2 * model.layer(first).row_bytes(), program.layers[first].record.row_bytes());
 }

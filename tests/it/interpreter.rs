@@ -12,6 +12,11 @@ fn rounded_once(value: i64, multiplier: Multiplier) -> i64 {
     ((product + (1 << (bits - 1))) >> bits) as i64
 }
 
+/// A number of a stream in 16 bits as layers read it in int8.
+fn rounded(u: i16) -> i16 {
+    (i32::from(u) + 256 * 128).div_euclid(256) as i16 - 128
+}
+
 /// All tensors of the network for an image, each whole.
 pub(crate) fn interpret(program: &Program, image: &[u8]) -> Vec<Vec<i16>> {
     let mut tensors: Vec<Vec<i16>> = Vec::new();
@@ -24,8 +29,13 @@ pub(crate) fn interpret(program: &Program, image: &[u8]) -> Vec<Vec<i16>> {
             let (rows, columns) = (i64::from(from.rows.get()), i64::from(from.columns.get()));
             let inside = (0..rows).contains(&y) && (0..columns).contains(&x);
             let index = (y * columns + x) * i64::from(from.channels.get()) + c as i64;
-            inside.then(|| input.unwrap()[index as usize])
+            let number = |index: i64| match input.unwrap()[index as usize] {
+                u if from.is_stream16() => rounded(u),
+                number => number,
+            };
+            inside.then(|| number(index))
         };
+        let stream16 = record.flags & flags::STREAM16 != 0;
         let shortcut = |y: usize, x: usize, c: usize| -> i16 {
             let of = record.shortcut().unwrap();
             let operand = &program.layers[of].record;
@@ -34,8 +44,14 @@ pub(crate) fn interpret(program: &Program, image: &[u8]) -> Vec<Vec<i16>> {
             match channel.filter(|&c| c < usize::from(shape.channels)) {
                 Some(c) => {
                     let pixel = y * stride * usize::from(shape.columns) + x * stride;
-                    tensors[of][pixel * usize::from(shape.channels) + c]
+                    let number = tensors[of][pixel * usize::from(shape.channels) + c];
+                    match (stream16, operand.is_stream16()) {
+                        (false, true) => rounded(number),
+                        (true, false) => 256 * number + 128,
+                        _ => number,
+                    }
                 }
+                None if stream16 => 256 * i16::from(operand.zero_point) + 128,
                 None => operand.zero_point.into(),
             }
         };
@@ -95,6 +111,16 @@ pub(crate) fn interpret(program: &Program, image: &[u8]) -> Vec<Vec<i16>> {
                                 continue;
                             }
                             let value = requantize(acc as i32, layer.multipliers[c]);
+                            if stream16 {
+                                let [factor, offset, _] = record.multiplier_mantissas;
+                                let [factor, offset] = [factor, offset].map(|m| i64::from(m.get()));
+                                let u =
+                                    if record.shortcut().is_some() { shortcut(y, x, c) } else { 0 };
+                                let term = (i64::from(u) * factor + offset).div_euclid(1 << 10);
+                                let s = (i64::from(value) + term).div_euclid(16);
+                                output.push((s.clamp(256 * min, 256 * max + 127) + 128) as i16);
+                                continue;
+                            }
                             match &layer.table {
                                 Some(Table::Terms(table)) => {
                                     let q = i32::from(shortcut(y, x, c)) + 128;
@@ -130,18 +156,27 @@ pub(crate) fn interpret(program: &Program, image: &[u8]) -> Vec<Vec<i16>> {
                         Operator::AveragePool => {
                             let channels = usize::from(shape.channels);
                             let values = input.unwrap().iter().skip(c).step_by(channels);
-                            let sum: i32 = values.clone().map(|&q| i32::from(q)).sum();
+                            let both = from.is_stream16() && !wide;
+                            let value = |&q: &i16| match q {
+                                q if from.is_stream16() && wide => rounded(q).into(),
+                                q => i32::from(q),
+                            };
+                            let zero = match both {
+                                true => 256 * i32::from(from.zero_point) + 128,
+                                false => from.zero_point.into(),
+                            };
+                            let sum: i32 = values.clone().map(value).sum();
                             let n = values.count() as i32;
                             let multiplier = record.multiplier(0);
                             if wide {
-                                let zeros = n * i32::from(from.zero_point);
+                                let zeros = n * zero;
                                 output.push(finish(i64::from(sum - zeros), multiplier, y, x, c));
                                 continue;
                             }
                             if multiplier.mantissa.to_bits() == 0 {
                                 clamp(rounding_divide(sum, n as u32))
                             } else {
-                                let centred = sum - n * i32::from(from.zero_point);
+                                let centred = sum - n * zero;
                                 clamp(
                                     requantize(centred, multiplier) + i32::from(record.zero_point),
                                 )

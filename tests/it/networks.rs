@@ -2,7 +2,9 @@
 
 use std::cell::Cell;
 
-use crate::common::{Watched, image, in_four_bits, model_file, network, tries, with_int16};
+use crate::common::{
+    Watched, image, in_four_bits, model_file, network, tries, with_int16, with_stream16,
+};
 use crate::interpreter::interpret;
 use brooklet::format::Packing;
 use brooklet::kernels::{Backend, Portable, Reference};
@@ -119,9 +121,40 @@ proptest! {
     }
 
     #[test]
-    fn no_byte_of_the_arena_is_left_over(seed: u64, blocks in 0usize..7, int16: bool) {
+    fn a_stream_in_16_bits_is_exact_on_every_backend(seed: u64, blocks in 0usize..7, int16: bool) {
         let program = network(seed, blocks);
-        let file = model_file(&if int16 { with_int16(program, seed) } else { program });
+        let program = if int16 { with_int16(program, seed) } else { program };
+        let program = with_stream16(program, seed);
+        let image = image(&program, seed ^ 1);
+        let tensors = interpret(&program, &image);
+        let expected = (tensors[program.logits].clone(), tensors.last().unwrap().clone());
+        let ohwi = program.write(&plan(&program, Goal::Size).unwrap());
+        prop_assert_eq!(&run(&ohwi, Reference, &image, 0x80), &expected);
+        prop_assert_eq!(&run(&ohwi, Portable, &image, 0x55), &expected);
+        for packing in [Packing::Pairs, Packing::Winograd, Packing::WinogradInt8] {
+            let packed = program.clone().packed(packing);
+            let file = packed.write(&plan(&packed, Goal::Size).unwrap());
+            prop_assert_eq!(&run(&file, Reference, &image, 0x55), &expected);
+            #[cfg(target_arch = "x86_64")]
+            if let Some(backend) = brooklet::kernels::Avx2::detect() {
+                prop_assert_eq!(&run(&file, backend, &image, 0xaa), &expected);
+            }
+            if packing != Packing::Pairs {
+                prop_assert_eq!(&run(&file, Portable, &image, 0x55), &expected);
+            }
+            let read = Program::read(&Model::parse(&file).unwrap()).packed(Packing::Ohwi);
+            prop_assert_eq!(&read.write(&plan(&read, Goal::Size).unwrap()), &ohwi);
+        }
+        let quick = plan(&program, Goal::Speed { arena_bytes: usize::MAX }).unwrap();
+        prop_assert_eq!(&run(&program.write(&quick), Portable, &image, 0x55), &expected);
+    }
+
+    #[test]
+    fn no_byte_of_the_arena_is_left_over(seed: u64, blocks in 0usize..7, int16: bool, stream16: bool) {
+        let program = network(seed, blocks);
+        let program = if int16 { with_int16(program, seed) } else { program };
+        let program = if stream16 { with_stream16(program, seed) } else { program };
+        let file = model_file(&program);
         let model = Model::parse(&file).unwrap();
         let mut taken = vec![false; model.arena_bytes()];
         for (index, layer) in model.layers().iter().enumerate() {

@@ -34,11 +34,11 @@ pub(super) fn conv(
     let ordinary = Finisher::of(conv, shortcut).filter(|_| channels.is_multiple_of(2));
     let kernel = Kernel::of(conv);
     let mut edge = [0; CHUNK_TAPS];
-    let length = PATCH_COLUMNS * channels;
+    let all = usize::from(conv.window.output.columns);
     let mut first = 0;
-    for pixels in output.chunks_mut(length) {
-        let whole = pixels.len() == length;
-        let columns = if whole { PATCH_COLUMNS } else { pixels.len() / channels };
+    while first < all {
+        let columns = PATCH_COLUMNS.min(all - first);
+        let whole = columns == PATCH_COLUMNS;
         let finisher = if whole { ordinary.as_ref() } else { None };
         let mut group = 0..channels.min(GROUP_CHANNELS);
         while group.start < group.end {
@@ -46,12 +46,12 @@ pub(super) fn conv(
             while chunk.start < chunk.end {
                 fill(conv, &kernel, rows, first, columns, &chunk, patch, &mut edge);
                 let last = if chunk.end == taps { finisher } else { None };
-                multiply(conv, taps, first, &group, &chunk, patch, acc, last, pixels);
+                multiply(conv, taps, first, &group, &chunk, patch, acc, last, output);
                 chunk = chunk.end..taps.min(chunk.end + CHUNK_TAPS);
             }
             if finisher.is_none() {
                 for (o, acc) in group.clone().zip(acc.as_flattened()) {
-                    finish(conv, shortcut, first, o, *acc, pixels);
+                    finish(conv, shortcut, first, o, *acc, output);
                 }
             }
             group = group.end..channels.min(group.end + GROUP_CHANNELS);
@@ -231,7 +231,7 @@ fn multiply(
     patch: &[Columns],
     acc: &mut [Sums],
     finisher: Option<&Finisher<'_>>,
-    pixels: &mut [i8],
+    output: &mut [i8],
 ) {
     let channels = usize::from(conv.window.output.channels);
     let left = numbers(group).div_ceil(2);
@@ -271,7 +271,7 @@ fn multiply(
         int16,
     };
     if let Some(finisher) = finisher {
-        let places = finisher.places(first, PATCH_COLUMNS, group, channels, pixels);
+        let places = finisher.places(first, PATCH_COLUMNS, group, channels, output);
         let Some(places) = proved!(places) else { return };
         (args.last, args.table) = (finisher.last, finisher.table);
         (args.mantissas, args.shifts) = (places.mantissas, places.shifts);

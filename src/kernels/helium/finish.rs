@@ -56,6 +56,7 @@ impl<'c> Finisher<'c> {
                 };
                 Some(Self { finish, last: zero_point, table: null(), shortcut: None })
             }
+            Finish::Stream(_) => None,
             Finish::Join { table, bits } => {
                 // Made of the whole table, as assembly walks it to both sides.
                 let middle = (table.len() == 256).then(|| table.as_ptr().wrapping_add(128))?;

@@ -101,7 +101,10 @@ impl Backend for Helium {
 /// The shortcut, with all of the output's channels: one that has fewer, or ends early, is copied
 /// to where the output goes.
 fn in_reach<'s>(conv: &Conv<'_>, shortcut: &Shortcut<'s>, output: &mut [i8]) -> Shortcut<'s> {
-    let (Finish::Join { .. }, Shortcut::Row { row, channels, stride, before, zero }) =
+    if let Finish::Stream(_) = conv.finish {
+        return *shortcut;
+    }
+    let (Finish::Join { .. }, Shortcut::Row { row, channels, stride, before, zero, .. }) =
         (conv.finish, *shortcut)
     else {
         return Shortcut::InPlace;
@@ -227,7 +230,7 @@ impl<'r> Row<'r> {
             && conv.bias.len() == channels
             && conv.mantissas.len() == channels
             && conv.shifts.len() == channels
-            && output.len() == columns * channels
+            && output.len() >= columns * channels
             && spans.len() >= kernel_rows * span
             && (1..=MAX_KERNEL).contains(&kernel_rows)
             && window.pad_left < kernel_columns
@@ -368,14 +371,12 @@ impl<'r> Row<'r> {
     /// Makes outputs of the sums where the assembly cannot.
     fn finish(&mut self, x: usize, count: usize, group: &Range<usize>) {
         let conv = self.conv;
-        let channels = usize::from(conv.window.output.channels).max(1);
-        let pixels = self.output.chunks_exact_mut(channels).enumerate().skip(x).take(count);
-        for (column, (x, pixel)) in pixels.enumerate() {
+        for column in 0..count {
             let sums = self.sums.iter().skip(column).step_by(PATCH_COLUMNS);
-            let outputs = pixel.iter_mut().skip(group.start);
-            for ((o, out), &sum) in group.clone().zip(outputs).zip(sums) {
+            for (o, &sum) in group.clone().zip(sums) {
                 let acc = conv.bias(o).wrapping_add(sum);
-                *out = conv.output(acc, conv.multiplier(o), self.shortcut, x, o, *out);
+                let x = x + column;
+                conv.put(acc, conv.multiplier(o), self.shortcut, x, o, self.output);
             }
         }
     }

@@ -56,7 +56,7 @@ use core::ptr::null;
 use zerocopy::little_endian::I32;
 
 use super::shared::nibbles;
-use super::{Backend, Isa};
+use super::{Backend, Isa, Reference, reference};
 use crate::ops::add::Add;
 use crate::ops::batch_norm::BatchNorm;
 use crate::ops::conv::{self, Conv, Padding, Strip};
@@ -83,8 +83,10 @@ impl Backend for Rvv {
             return nibbles::conv(self, unpacked, conv, rows, shortcut, scratch, output);
         }
         let window = &conv.window;
-        let whole = output.len()
-            == usize::from(window.output.columns) * usize::from(window.output.channels);
+        if let conv::Finish::Stream(_) = conv.finish {
+            return Reference.conv(conv, rows, shortcut, scratch, output);
+        }
+        let whole = output.len() == conv.row_bytes();
         if !proved!(whole && is_sound(conv)) {
             return;
         }
@@ -105,6 +107,9 @@ impl Backend for Rvv {
         scratch: &mut [u8],
         outputs: &mut Outputs<'_>,
     ) {
+        if let conv::Finish::Stream(_) = conv.finish {
+            return reference::conv_rows(conv, rows, shortcuts, outputs);
+        }
         if proved!(is_sound(conv)) {
             tiles::conv(conv, rows, shortcuts, scratch, outputs);
         }
@@ -134,7 +139,7 @@ fn is_sound(conv: &Conv<'_>) -> bool {
     let taps = window.kernel[1] * usize::from(window.input.channels);
     let aligned = |words: &[I32]| words.as_ptr().addr().is_multiple_of(4);
     let table = match conv.finish {
-        conv::Finish::Requantize { .. } => true,
+        conv::Finish::Requantize { .. } | conv::Finish::Stream(_) => true,
         conv::Finish::Join { table, .. } => aligned(table) && table.len() == 256,
     };
     channels > 0
@@ -181,9 +186,12 @@ impl Finish {
         let (table, last) = match conv.finish {
             conv::Finish::Requantize { zero_point } => (null(), zero_point),
             conv::Finish::Join { table, bits } => (table.as_ptr().wrapping_add(128), bits as i32),
+            conv::Finish::Stream(_) => (null(), 0),
         };
         let beside = match *shortcut {
-            Shortcut::Row { row, channels: theirs, stride, before, zero } if !table.is_null() => {
+            Shortcut::Row { row, channels: theirs, stride, before, zero, .. }
+                if !table.is_null() =>
+            {
                 let reach = columns.saturating_sub(1) * stride * channels + channels;
                 if theirs == channels && before == 0 && row.len() >= reach {
                     Some((row.as_ptr(), stride * channels))

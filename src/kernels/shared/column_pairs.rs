@@ -155,10 +155,10 @@ pub(in crate::kernels) fn conv<P: ColumnPairs>(
     let ordinary = Finisher::of(conv, shortcut);
     let kernel = Kernel::of(conv);
     let one_chunk = taps <= CHUNK_TAPS;
-    let length = PATCH_COLUMNS * channels;
+    let columns = usize::from(conv.window.output.columns);
     let mut first = 0;
-    for pixels in output.chunks_mut(length) {
-        let finisher = ordinary.as_ref().filter(|_| pixels.len() == length);
+    while first < columns {
+        let finisher = ordinary.as_ref().filter(|_| columns - first >= PATCH_COLUMNS);
         let together = if one_chunk && finisher.is_some() { channels } else { kept.len().max(1) };
         let mut group = 0..channels.min(together);
         while group.start < group.end {
@@ -168,12 +168,12 @@ pub(in crate::kernels) fn conv<P: ColumnPairs>(
                     fill::<P>(conv, &kernel, rows, first, &chunk, patch, edges);
                 }
                 let last = if chunk.end == taps { finisher } else { None };
-                multiply::<P>(conv, taps, first, &group, &chunk, patch, kept, last, pixels);
+                multiply::<P>(conv, taps, first, &group, &chunk, patch, kept, last, output);
                 chunk = chunk.end..taps.min(chunk.end + CHUNK_TAPS);
             }
             if finisher.is_none() {
                 for (o, kept) in group.clone().zip(kept.iter()) {
-                    finish::finish(conv, shortcut, first, o, P::sums(*kept), pixels);
+                    finish::finish(conv, shortcut, first, o, P::sums(*kept), output);
                 }
             }
             group = group.end..channels.min(group.end + together);
@@ -264,7 +264,7 @@ fn multiply<P: ColumnPairs>(
     patch: &[Taps],
     kept: &mut [[i32; PATCH_COLUMNS]],
     finisher: Option<&Finisher<'_>>,
-    pixels: &mut [i8],
+    output: &mut [i8],
 ) {
     let stride = usize::from(conv.window.output.channels);
     let channels = numbers(group);
@@ -305,7 +305,7 @@ fn multiply<P: ColumnPairs>(
         all_pairs: taps / 2,
     };
     if let Some(finisher) = finisher {
-        let places = finisher.places(first, PATCH_COLUMNS, group, stride, pixels);
+        let places = finisher.places(first, PATCH_COLUMNS, group, stride, output);
         let Some(places) = proved!(places) else { return };
         (args.last, args.table) = (finisher.last, finisher.table);
         (args.mantissas, args.shifts) = (places.mantissas, places.shifts);

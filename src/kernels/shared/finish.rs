@@ -39,6 +39,7 @@ impl<'c> Finisher<'c> {
         let largest = match conv.finish {
             Finish::Requantize { .. } => -1,
             Finish::Join { .. } => Multiplier::MAX_SHIFT,
+            Finish::Stream(_) => return None,
         };
         if !ordinary || !conv.shifts.iter().all(|shift| (-22..=largest).contains(shift)) {
             return None;
@@ -63,22 +64,23 @@ impl<'c> Finisher<'c> {
                 };
                 Some(Self { last: bits as i32, table: middle, mantissas, shifts, shortcut })
             }
+            (Finish::Stream(_), _) => None,
         }
     }
 
     /// Where outputs and shortcut of a group of channels are at output column `first`, and what the
     /// group's sums are requantized by; `None` if there are fewer columns or channels of any.
-    /// `pixels` are the outputs from that column on.
     pub(in crate::kernels) fn places(
         &self,
         first: usize,
         columns: usize,
         group: &Range<usize>,
         channels: usize,
-        pixels: &mut [i8],
+        row: &mut [i8],
     ) -> Option<Places> {
         let o = group.start;
-        if pixels.len() != columns * channels || o >= channels {
+        let pixels = row.get_mut(first * channels..(first + columns) * channels)?;
+        if o >= channels {
             return None;
         }
         let mantissas = self.mantissas.get(group.clone())?.as_ptr();
@@ -211,17 +213,17 @@ pub(in crate::kernels) fn aligned(words: &[I32]) -> bool {
     words.as_ptr().addr().is_multiple_of(align_of::<u32>())
 }
 
-/// Writes the outputs of channel `o` at up to four columns from `first` on.
+/// Writes the outputs of channel `o` at up to four columns from `first` on into their row.
 pub(in crate::kernels) fn finish(
     conv: &Conv<'_>,
     shortcut: &Shortcut<'_>,
     first: usize,
     o: usize,
     acc: [i32; PATCH_COLUMNS],
-    pixels: &mut [i8],
+    row: &mut [i8],
 ) {
     let mut channel = conv.channel(o);
     // It is in the sums.
     channel.bias = 0;
-    conv.finish(&channel, &acc, shortcut, first, pixels);
+    conv.finish(&channel, &acc, shortcut, first, row);
 }

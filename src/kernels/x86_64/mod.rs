@@ -39,7 +39,7 @@ use zerocopy::little_endian::I32;
 use crate::ops::add::Add;
 use crate::ops::conv::{Conv, Finish};
 use crate::ops::max_pool::MaxPool;
-use crate::ops::{Rows, Shortcut, Window};
+use crate::ops::{Rows, Shortcut, Window, stream16};
 use crate::quant::{Clamp, Requantizers};
 
 /// Output channels of a block.
@@ -246,6 +246,7 @@ impl Block {
     ) {
         let channels = usize::from(conv.window.output.channels);
         let o = self.o..channels.min(self.o + LANES);
+        let (output, lower) = output.split_at_mut(conv.row_bytes().min(output.len()));
         let pixels = output.chunks_exact_mut(channels).enumerate().skip(x);
         for (sums, (x, pixel)) in sums.iter().zip(pixels) {
             let pixel = &mut pixel[o.clone()];
@@ -257,6 +258,21 @@ impl Block {
                     values = sum(&values, &terms);
                     for value in &mut values {
                         *value >>= bits;
+                    }
+                }
+                Finish::Stream(stream) => {
+                    let lower = &mut lower[x * channels..][o.clone()];
+                    let upper = operands(shortcut, x, self.o, pixel);
+                    let below = lowers(shortcut, x, self.o, lower);
+                    for ((value, upper), below) in values.iter_mut().zip(&upper).zip(&below) {
+                        let operand = stream16::number([*upper, *below]);
+                        *value = stream.number(*value, operand, conv.clamp);
+                    }
+                    for (place, value) in lower.iter_mut().zip(&values) {
+                        *place = *value as i8;
+                    }
+                    for value in &mut values {
+                        *value >>= 8;
                     }
                 }
             }
@@ -311,6 +327,20 @@ fn operands(shortcut: &Shortcut<'_>, x: usize, o: usize, here: &[i8]) -> [i8; LA
         Err(_) => operands[..row.len()].copy_from_slice(row),
     }
     operands
+}
+
+/// The lower bytes of a stream in 16 bits, likewise.
+#[inline(always)]
+fn lowers(shortcut: &Shortcut<'_>, x: usize, o: usize, here: &[i8]) -> [i8; LANES] {
+    match *shortcut {
+        Shortcut::Row { lower: [], .. } => [stream16::EXACT as i8; LANES],
+        Shortcut::Row { lower, channels, stride, before, .. } => {
+            let zero = stream16::EXACT as i8;
+            let row = Shortcut::Row { row: lower, lower: &[], channels, stride, before, zero };
+            operands(&row, x, o, here)
+        }
+        Shortcut::InPlace => operands(shortcut, x, o, here),
+    }
 }
 
 /// What a table has for bytes.

@@ -5,6 +5,7 @@ use super::{Conv, MAX_JOIN_BITS, weight_bytes};
 use crate::error::{Fault, Part};
 use crate::format::{LayerRecord, Packing};
 use crate::model::Model;
+use crate::ops::stream16::{self, Stream16};
 use crate::ops::{Window, check_window, part, words};
 use zerocopy::little_endian::I32;
 
@@ -63,7 +64,9 @@ pub(in crate::ops) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<()
     let (window, packing) = check_parts(model, layer)?;
     // What is added behind the requantization, at most.
     let mut offset = 128;
-    if layer.shortcut().is_some() {
+    if let Some(stream) = Stream16::of(layer) {
+        offset = stream16::offset(&stream, layer)?;
+    } else if layer.shortcut().is_some() {
         if layer.join_bits > MAX_JOIN_BITS {
             return Err(Fault::Quantization);
         }

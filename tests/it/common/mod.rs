@@ -2,6 +2,8 @@
 
 #![allow(unreachable_pub, reason = "the other files of the tests use it")]
 
+mod stream16;
+
 use brooklet::Shape;
 use brooklet::format::{LayerRecord, Operator, Packing, flags};
 use brooklet::kernels::{Backend, Isa};
@@ -11,6 +13,9 @@ use brooklet::ops::{Rows, Shortcut};
 use brooklet::quant::Multiplier;
 use brooklet_plan::program::{Layer, Program, Table};
 use zerocopy::little_endian::{F32, I32, U16};
+
+#[allow(unused_imports, reason = "the other files of the tests use it")]
+pub use stream16::with_stream16;
 
 /// Says that something is left out: past the capture of the test harness, which hides what passing
 /// tests print.

@@ -74,8 +74,9 @@ impl<'p> Places<'p> {
     fn shortcut(&mut self, shortcut: &Shortcut<'_>) -> Shortcut<'p> {
         match *shortcut {
             Shortcut::InPlace => Shortcut::InPlace,
-            Shortcut::Row { row, channels, stride, before, zero } => {
-                Shortcut::Row { row: self.of(row, 1), channels, stride, before, zero }
+            Shortcut::Row { row, lower, channels, stride, before, zero } => {
+                let [row, lower] = [row, lower].map(|row| &*self.of(row, 1));
+                Shortcut::Row { row, lower, channels, stride, before, zero }
             }
         }
     }
@@ -95,6 +96,7 @@ impl<'p> Places<'p> {
             finish: match conv.finish {
                 Finish::Requantize { zero_point } => Finish::Requantize { zero_point },
                 Finish::Join { table, bits } => Finish::Join { table: self.of(table, 4), bits },
+                Finish::Stream(stream) => Finish::Stream(stream),
             },
             clamp: conv.clamp,
         }

@@ -19,6 +19,7 @@ use brooklet::ops::batch_norm::BatchNorm;
 use brooklet::ops::conv::{Conv, Finish, Padding};
 use brooklet::ops::max_pool::MaxPool;
 use brooklet::ops::softmax::Softmax;
+use brooklet::ops::stream16::{MAX_FACTOR, Stream16};
 use brooklet::ops::{MAX_KERNEL, MAX_STEP_ROWS, Outputs, Rows, Shortcut, Shortcuts, Window};
 use brooklet::quant::{Clamp, Multiplier};
 use zerocopy::little_endian::I32;
@@ -161,7 +162,17 @@ pub fn run(backend: &impl Backend, memory: &mut Memory) -> Outcome {
                 if backend.runs(packing) && packing.fits(case.kernel, [case.stride; 2]) {
                     for operand in 0..4 {
                         let g = &mut generator;
-                        count(conv(backend, memory, case, values, packing, operand, g));
+                        count(conv(backend, memory, case, values, packing, operand, None, g));
+                    }
+                    // A stream in 16 bits, in builds that have it: of its operands one of each two.
+                    let g = &mut generator;
+                    for operand in [g.below(2), 2 + g.below(2)] {
+                        let factor = g.below(1 + MAX_FACTOR as u32) as i32;
+                        let factor = if operand == 0 { 0 } else { factor };
+                        let stream = Stream16::new(factor, g.next() as i32 >> 2);
+                        if stream.is_some() && packing.unpacked().is_none() {
+                            count(conv(backend, memory, case, values, packing, operand, stream, g));
+                        }
                     }
                 }
             }
@@ -180,6 +191,7 @@ pub fn run(backend: &impl Backend, memory: &mut Memory) -> Outcome {
     outcome
 }
 
+#[allow(clippy::too_many_arguments)]
 fn conv(
     backend: &impl Backend,
     memory: &mut Memory,
@@ -187,6 +199,7 @@ fn conv(
     values: Values,
     packing: Packing,
     operand: u32,
+    stream: Option<Stream16>,
     generator: &mut Generator,
 ) -> bool {
     let padded = case.columns as usize + case.pad_left + case.pad_right;
@@ -232,6 +245,11 @@ fn conv(
             (_, 0) => -31,
             _ => -((bits - 8).max(0) as i8) + generator.below(3) as i8 - 1,
         };
+        // Of what is added to a stream more bits are kept.
+        let shift = &mut memory.shifts[channel];
+        if stream.is_some() {
+            *shift = (*shift + 10).min((30 - bits).clamp(0, 3) as i8);
+        }
     }
     for word in &mut memory.table.0 {
         *word = I32::new(generator.next() as i32 >> 14);
@@ -266,9 +284,10 @@ fn conv(
             1..=3 => Padding::PerChannel(&padding_values[..inputs]),
             _ => Padding::Same(zero),
         },
-        finish: match join {
-            true => Finish::Join { table: &memory.table.0[..256], bits: 10 },
-            false => Finish::Requantize { zero_point: i32::from(zero) },
+        finish: match (stream, join) {
+            (Some(stream), _) => Finish::Stream(stream),
+            (_, true) => Finish::Join { table: &memory.table.0[..256], bits: 10 },
+            (_, false) => Finish::Requantize { zero_point: i32::from(zero) },
         },
         clamp: match generator.below(2) {
             0 => Clamp::FULL,
@@ -282,13 +301,20 @@ fn conv(
             *row = &memory.rows[y][..case.columns as usize * inputs];
         }
     }
-    let length = columns * outputs;
     let shortcut_columns = (columns - 1) * stride + 1;
     let needed = shortcut_columns * shortcut_channels;
+    let length = columns * outputs * if stream.is_some() { 2 } else { 1 };
+    // The largest rows have no room for two bytes a number.
+    if length > ROW {
+        return true;
+    }
+    // A shortcut may have one byte.
+    let both = stream.is_some() && 2 * needed <= ROW && generator.below(4) > 0;
     let shortcuts: Shortcuts<'_> = core::array::from_fn(|row| match operand {
         1 => Shortcut::InPlace,
         _ => Shortcut::Row {
             row: memory.shortcuts[row].get(..needed).unwrap_or(&memory.shortcuts[row]),
+            lower: if both { &memory.shortcuts[row][needed..2 * needed] } else { &[] },
             channels: shortcut_channels,
             stride,
             before: (outputs - shortcut_channels) / 2,
@@ -348,6 +374,7 @@ fn add(backend: &impl Backend, memory: &mut Memory, shape: Shape, g: &mut Genera
         } else {
             Shortcut::Row {
                 row: &memory.shortcuts[0][..length],
+                lower: &[],
                 channels: usize::from(shape.channels),
                 stride: 1,
                 before: 0,

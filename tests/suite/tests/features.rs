@@ -9,6 +9,7 @@ use zerocopy::FromBytes;
 fn needing(feature: Feature) -> Vec<u8> {
     match feature {
         Feature::Int16 => include_bytes!("../../golden/tiny-16.brook").to_vec(),
+        Feature::Stream16 => include_bytes!("../../golden/tiny-stream16.brook").to_vec(),
         Feature::Int4 => include_bytes!("../../golden/tiny-4.brook").to_vec(),
         // Not one that could run: a convolution that calls itself a batch norm.
         _ => {

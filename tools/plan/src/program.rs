@@ -104,7 +104,12 @@ impl Layer {
 
     /// Whether the layer is a convolution whose weights can be in that packing.
     pub fn can_be(&self, packing: Packing) -> bool {
-        if self.record.has_int16() && packing != Packing::Ohwi {
+        let refused = match packing {
+            Packing::Ohwi => false,
+            _ if self.record.has_int16() => true,
+            _ => self.record.is_stream16() && packing.unpacked().is_some(),
+        };
+        if refused {
             return false;
         }
         let channels = self.weights.chunks(self.taps().max(1)).zip(&self.bias);

@@ -46,7 +46,8 @@ pub struct LayerLoss {
     pub alone_db: Option<f64>,
     /// Its share of what all layers bring, each alone.
     pub share: f64,
-    /// The part of that which its weights bring; the rest is the rounding of its output.
+    /// The part of that which its weights bring; the rest is the rounding of its output, and of what
+    /// it reads of a stream in 16 bits.
     pub weights_part: f64,
     /// Bits of its weights.
     pub weight_bits: Option<u32>,
@@ -183,7 +184,11 @@ impl SideBySide<'_> {
         for (index, unit) in fused.units.iter().enumerate().skip(1) {
             self.add_alone(index, unit, &maps)?;
             let reads = reads(unit);
-            let given = |&read: &usize| (fused.units[read].output, live[&read].view());
+            let input = self.as_read(unit, live[&unit.input].view());
+            let given = |&read: &usize| match &input {
+                Some(input) if read == unit.input => (fused.units[read].output, input.view()),
+                _ => (fused.units[read].output, live[&read].view()),
+            };
             let given: Vec<_> = reads.iter().map(given).collect();
             let mut quantized = self.model.output(&given, unit.output)?;
             let affine = Affine::of(&self.program.layers[index]);
@@ -204,14 +209,28 @@ impl SideBySide<'_> {
         }
         let affine = Affine::of(&self.program.layers[index]);
         let node = |read: usize| self.fused.units[read].output;
-        let given: Vec<_> = reads(unit).iter().map(|&read| (node(read), maps.of(read))).collect();
+        let input = self.as_read(unit, maps.of(unit.input));
+        let given = |read: usize| match &input {
+            Some(input) if read == unit.input => (node(read), input.view()),
+            _ => (node(read), maps.of(read)),
+        };
+        let given: Vec<_> = reads(unit).into_iter().map(given).collect();
         let alone = self.model.output(&given, unit.output)?.mapv(|value| affine.round(value));
         let alone = self.error(index, unit, maps, alone.view())?;
-        let rounded = maps.of(index).mapv(|value| affine.round(value));
+        let rounded = match input {
+            Some(_) => self.float.output(&given, unit.output)?.mapv(|value| affine.round(value)),
+            None => maps.of(index).mapv(|value| affine.round(value)),
+        };
         let rounding = self.error(index, unit, maps, rounded.view())?;
         self.sums[index].alone += alone;
         self.sums[index].rounding += rounding;
         Ok(())
+    }
+
+    /// What a unit that reads int8 has of its input, where that is a stream in 16 bits.
+    fn as_read(&self, unit: &Unit, input: ArrayView4<'_, f32>) -> Option<Array4<f32>> {
+        let read = Affine::of(&self.program.layers[unit.input]).read();
+        read.filter(|_| !self.fused.reads_both(unit)).map(|read| input.mapv(read))
     }
 
     /// The squared error of the logits, if this unit alone has such an output.
@@ -240,7 +259,10 @@ impl SideBySide<'_> {
             LayerLoss {
                 name: quantized.name.clone(),
                 kind: brooklet_plan::records::kind(&quantized.record),
-                activation_bits: if quantized.record.is_int16() { 16 } else { 8 },
+                activation_bits: match &quantized.record {
+                    record if record.is_int16() || record.is_stream16() => 16,
+                    _ => 8,
+                },
                 reads: reads(unit),
                 sqnr_db: decibels(sum.float, sum.error),
                 cosine: Some(sum.product / (sum.float * sum.quantized).sqrt())

@@ -20,6 +20,8 @@ pub struct Fused<'n> {
     in_four_bits: BTreeSet<NodeId>,
     /// Nodes of the units whose outputs are int16.
     int16: BTreeSet<NodeId>,
+    /// Of those whose outputs are a stream in 16 bits.
+    stream16: BTreeSet<NodeId>,
 }
 
 /// Nodes that become one layer.
@@ -124,7 +126,8 @@ impl<'n> Fused<'n> {
             unit_of.insert(id, units.len());
             units.push(new);
         }
-        Ok(Self { network, units, in_four_bits: BTreeSet::new(), int16: BTreeSet::new() })
+        let (in_four_bits, int16, stream16) = Default::default();
+        Ok(Self { network, units, in_four_bits, int16, stream16 })
     }
 
     /// The same with weights in four bits of these convolutions.
@@ -150,6 +153,33 @@ impl<'n> Fused<'n> {
             }
         }
         self
+    }
+
+    /// The same with the residual stream in 16 bits: what ends residual blocks, and convolutions that
+    /// are added to that, as those of the stem and of shortcuts. They have weights in eight bits.
+    pub fn with_stream16(mut self) -> Self {
+        let is_conv = |unit: &Unit| matches!(self.network.nodes[unit.node].op, Op::Conv(_));
+        let can_be = |unit: &&Unit| is_conv(unit) && unit.output != self.network.logits();
+        for unit in self.units.iter().filter(can_be) {
+            let Some((shortcut, _)) = unit.shortcut else { continue };
+            let shortcut = Some(&self.units[shortcut]).filter(can_be);
+            self.stream16.extend([Some(unit), shortcut].into_iter().flatten().map(|of| of.node));
+        }
+        self.stream16 = &self.stream16 - &self.int16;
+        self.in_four_bits = &self.in_four_bits - &self.stream16;
+        self
+    }
+
+    /// Whether the output of a unit is a stream in 16 bits.
+    pub(crate) fn is_stream16(&self, unit: &Unit) -> bool {
+        self.stream16.contains(&unit.node)
+    }
+
+    /// Whether a unit reads both bytes of its input, if that is a stream in 16 bits. One that reads
+    /// a single map does so.
+    pub(crate) fn reads_both(&self, unit: &Unit) -> bool {
+        let pools = matches!(self.network.nodes[unit.node].op, Op::GlobalAveragePool);
+        pools || unit.shortcut.is_some_and(|(shortcut, _)| shortcut == unit.input)
     }
 
     /// The unit whose numbers a unit's output has: of a max-pool its input, else itself.

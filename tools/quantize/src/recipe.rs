@@ -66,6 +66,21 @@ impl Calibration {
     }
 }
 
+/// Bits of the residual stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, EnumMessage, IntoStaticStr, VariantArray)]
+pub enum Stream {
+    /// int8: each block rounds the stream once more.
+    #[default]
+    #[strum(serialize = "8")]
+    Eight,
+    /// 16 bits, of which convolutions read eight: twice the bytes for its rows.
+    #[strum(serialize = "16")]
+    Sixteen,
+    /// 16 where that brings more than 0.5 dB and fits the board.
+    #[strum(serialize = "auto")]
+    Auto,
+}
+
 /// A stage that can be left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, EnumMessage, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
@@ -95,6 +110,8 @@ pub struct Recipe {
     pub in_four_bits: BTreeSet<NodeId>,
     /// Nodes of the layers whose outputs are int16.
     pub int16: BTreeSet<NodeId>,
+    /// Whether the residual stream is in 16 bits.
+    pub stream16: bool,
 }
 
 /// What a recipe made of a network.
@@ -137,7 +154,8 @@ impl Recipe {
     /// A network's layers to be.
     pub fn fused<'n>(&self, network: &'n Network) -> Result<Fused<'n>, Unrepresentable> {
         let fused = Fused::new(network)?;
-        Ok(fused.with_four_bits(&self.in_four_bits).with_int16(&self.int16))
+        let fused = fused.with_four_bits(&self.in_four_bits).with_int16(&self.int16);
+        Ok(if self.stream16 { fused.with_stream16() } else { fused })
     }
 
     /// Quantizes a network.

@@ -54,6 +54,7 @@ impl Args {
                 (zero_point, null())
             }
             Finish::Join { table, bits } => (bits as i32, middle(table)?),
+            Finish::Stream(_) => return None,
         };
         Some(Self {
             outputs: [null_mut(); TILE_ROWS],
@@ -172,7 +173,7 @@ pub(in crate::kernels) fn is_ordinary(conv: &Conv<'_>, o: usize) -> bool {
     let shifts = proved!(conv.shifts.get(o..)).unwrap_or(&[]);
     let table = match conv.finish {
         Finish::Join { table, .. } => aligned(table),
-        Finish::Requantize { .. } => true,
+        Finish::Requantize { .. } | Finish::Stream(_) => true,
     };
     conv.clamp == Clamp::FULL
         && shifts.iter().take(CHANNELS).all(|&shift| shift >= -22)

@@ -124,8 +124,7 @@ pub(in crate::kernels) fn finish(
             let rows = of_tile(&sums.each_ref().map(of));
             let x = span.x + tile * TILE_COLUMNS;
             for ((output, shortcut), row) in outputs.iter_mut().zip(span.shortcuts).zip(&rows) {
-                let pixels = output.get_mut(x * channels..).unwrap_or_default();
-                conv.finish(&ready, row, shortcut, x, pixels);
+                conv.finish(&ready, row, shortcut, x, output);
             }
         }
     }

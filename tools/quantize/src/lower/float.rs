@@ -4,6 +4,8 @@
 //!   with the least squared error.
 //! - Activations: int8, one scale and zero point a tensor; or int16, where
 //!   [asked for](crate::precision::int16), symmetric. Layers that read or make int16 have int8 weights.
+//! - The residual stream: int8, or [16 bits](brooklet::ops::stream16) of which convolutions read
+//!   eight.
 //! - The image: pixel − 128, exact. Mean and standard deviation fold into the convolutions
 //!   that read it, whose padding is then a value a channel.
 //! - Residual blocks: the last convolution and the add become one layer with one rounding,
@@ -11,6 +13,7 @@
 
 use brooklet::format::{Operator, Packing, flags};
 use brooklet::ops::conv::MAX_JOIN_BITS;
+use brooklet::ops::stream16;
 use brooklet::quant::Multiplier;
 use brooklet_plan::Preprocess;
 use brooklet_plan::records::{set_add, set_softmax};
@@ -27,6 +30,9 @@ use crate::weights::{Affine, Learned, Weights, input_scales, smallest_scale};
 
 /// Extra fractional bits of a join, where the accumulator leaves room for them.
 const JOIN_BITS: u8 = 12;
+/// How much wider than its values the range of a stream in 16 bits may become, so that it has room
+/// for what is added.
+const WIDENINGS: [f32; 4] = [1.0, 2.0, 4.0, 8.0];
 
 impl Fused<'_> {
     /// Quantizes with these ranges, and weights that were learned; others are rounded to the
@@ -63,6 +69,23 @@ impl Fused<'_> {
         preprocess: &Preprocess,
         learned: &Learned,
     ) -> Result<Layer, Unrepresentable> {
+        let layer = |widened| self.widened(unit, layers, ranges, widened, preprocess, learned);
+        let widenings: &[f32] = if self.is_stream16(unit) { &WIDENINGS } else { &[1.0] };
+        let (first, rest) = (layer(widenings[0]), &widenings[1..]);
+        rest.iter()
+            .fold(first, |made, &widened| made.or_else(|error| layer(widened).or(Err(error))))
+    }
+
+    /// The same, with a range that many times as wide.
+    fn widened(
+        &self,
+        unit: &Unit,
+        layers: &[Layer],
+        ranges: &Ranges,
+        widened: f32,
+        preprocess: &Preprocess,
+        learned: &Learned,
+    ) -> Result<Layer, Unrepresentable> {
         let node = &self.network.nodes[unit.node];
         let output = &self.network.nodes[unit.output];
         let operator = operator(node)?;
@@ -73,6 +96,9 @@ impl Fused<'_> {
         if int16 {
             layer.record.flags |= flags::INT16;
         }
+        if self.is_stream16(unit) {
+            layer.record.flags |= flags::STREAM16;
+        }
         if int16 || wide(unit.input) || unit.shortcut.is_some_and(|(of, _)| wide(of)) {
             layer.record.flags |= flags::HAS_INT16;
         }
@@ -80,7 +106,7 @@ impl Fused<'_> {
             (Operator::Input, _) | (_, None) => (1.0, -128),
             (Operator::MaxPool, Some(input)) => (input.record.scale.get(), input.record.zero_point),
             (Operator::Softmax, _) => (1.0 / 256.0, -128),
-            _ => quantization(output, ranges, int16)?,
+            _ => quantization(output, ranges, widened, int16)?,
         };
         layer.record.scale = F32::new(scale);
         layer.record.zero_point = zero_point;
@@ -155,11 +181,18 @@ fn operator(node: &Node) -> Result<Operator, Unrepresentable> {
 }
 
 /// Scale and zero point of an output, by its range.
-fn quantization(output: &Node, ranges: &Ranges, int16: bool) -> Result<(f32, i8), Unrepresentable> {
+fn quantization(
+    output: &Node,
+    ranges: &Ranges,
+    widened: f32,
+    int16: bool,
+) -> Result<(f32, i8), Unrepresentable> {
     let mut range = *ranges
         .ranges
         .get(&output.name)
         .ok_or_else(|| Unrepresentable::new(&output.name, "the ranges file has no range for it"))?;
+    range.min *= widened;
+    range.max *= widened;
     if int16 && matches!(output.op, Op::Relu6) {
         // The end of the range is what clips.
         range.max = range.max.min(6.0);
@@ -207,7 +240,8 @@ fn set_mean(layer: &mut Layer, input: &Layer) -> Result<(), Unrepresentable> {
     let shape = input.record.shape();
     let pixels = f64::from(shape.rows) * f64::from(shape.columns);
     let output_scale = f64::from(layer.record.scale.get());
-    let real = f64::from(input.record.scale.get()) / (pixels * output_scale);
+    let numbers = if input.record.is_stream16() { 256.0 } else { 1.0 };
+    let real = f64::from(input.record.scale.get()) / numbers / (pixels * output_scale);
     let multiplier = Multiplier::from_real(real)
         .ok_or_else(|| Unrepresentable::new(&layer.name, "its range is too small"))?;
     layer.record.set_multiplier(0, multiplier);
@@ -241,6 +275,9 @@ fn set_conv(
         push_channel(layer, channel, bias, &input_scales)?;
         reals.push(channel.scale / output_scale);
     }
+    if layer.record.is_stream16() {
+        return set_stream16(layer, &reals, shortcut);
+    }
     let Some(shortcut) = shortcut else {
         return set_multipliers(layer, &reals);
     };
@@ -271,6 +308,46 @@ fn set_conv(
         }
     }
     Err(Unrepresentable::new(&layer.name, "its range is too small for its weights"))
+}
+
+/// Sets the multipliers of a layer that makes a stream in 16 bits, and what it makes of its shortcut.
+fn set_stream16(
+    layer: &mut Layer,
+    reals: &[f64],
+    shortcut: Option<&Layer>,
+) -> Result<(), Unrepresentable> {
+    let unit = f64::from(1u32 << stream16::FRACTION);
+    // The unit of a term, of which bits are dropped before it is added, and then behind the sum.
+    let [one, half] = [stream16::DROPPED + stream16::TERM_SHIFT, stream16::TERM_SHIFT];
+    let zero = |zero_point: i8| 256 * i64::from(zero_point);
+    let real = |layer: &Layer| f64::from(layer.record.scale.get());
+    let ratio = shortcut.map_or(0.0, |shortcut| real(shortcut) / real(layer));
+    let factor = (ratio * f64::from(1u32 << one)).round();
+    let halves = (1i64 << (one - 1)) + (1 << (half - 1));
+    let theirs = shortcut.map_or(0, |shortcut| {
+        factor as i64 * (zero(shortcut.record.zero_point) + i64::from(stream16::EXACT))
+    });
+    let offset = (zero(layer.record.zero_point) << one) - theirs + halves;
+    let end = |u: i64| i32::try_from(factor as i64 * u + offset).ok();
+    let ends = (end(i64::from(i16::MIN)), end(i64::from(i16::MAX)));
+    let largest = match ends {
+        (Some(low), Some(high)) if factor <= f64::from(stream16::MAX_FACTOR) => {
+            let largest = |end: i32| (end >> stream16::TERM_SHIFT).unsigned_abs();
+            largest(low).max(largest(high))
+        }
+        _ => {
+            let what = "its range is too small for what it adds";
+            return Err(Unrepresentable::new(&layer.name, what));
+        }
+    };
+    let reals: Vec<f64> = reals.iter().map(|real| real * unit).collect();
+    layer.multipliers = multipliers(layer, &reals, largest).ok_or_else(|| {
+        Unrepresentable::new(&layer.name, "its range is too small for its weights")
+    })?;
+    layer.record.join_bits = stream16::FRACTION;
+    layer.record.multiplier_mantissas[0].set(factor as i32);
+    layer.record.multiplier_mantissas[1].set(offset as i32);
+    Ok(())
 }
 
 /// Sets the shortcut's multiplier of a layer that reads or makes int16, and as many extra bits as

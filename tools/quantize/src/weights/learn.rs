@@ -56,6 +56,14 @@ impl Options {
 struct Maps {
     float: Array4<f32>,
     quantized: Array4<f32>,
+    /// What layers that read int8 have of it, where that is something else.
+    read: Option<Array4<f32>>,
+}
+
+impl Maps {
+    fn read(&self) -> &Array4<f32> {
+        self.read.as_ref().unwrap_or(&self.quantized)
+    }
 }
 
 /// The maps of the units that are still read, a batch each.
@@ -90,7 +98,7 @@ pub fn learn(
             let batches = images.chunks(BATCH).map(|images| {
                 let batch = data.batch(images.iter().copied())?;
                 let planes = batch.permuted_axes([0, 3, 1, 2]).as_standard_layout().into_owned();
-                Ok(Maps { float: planes.clone(), quantized: planes })
+                Ok(Maps { float: planes.clone(), quantized: planes, read: None })
             });
             live.insert(0, batches.collect::<Result<_, DataError>>()?);
             layers.push(fused.layer(unit, &layers, ranges, preprocess, &learned)?);
@@ -104,7 +112,7 @@ pub fn learn(
             let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
             rng.set_stream(index as u64);
             let targets = targets(&float, network, fused, unit, &live)?;
-            let inputs: Vec<_> = live[&unit.input].iter().map(|maps| &maps.quantized).collect();
+            let inputs: Vec<_> = live[&unit.input].iter().map(Maps::read).collect();
             let bits = fused.bits(unit.node);
             let weights = learn_conv(conv, bits, &input_scales, &inputs, &targets, options, rng);
             let mut changed = network.clone();
@@ -118,8 +126,10 @@ pub fn learn(
             let output = float.output(&given(fused, unit, &live, batch, false), unit.output)?;
             let mut quantized =
                 model.output(&given(fused, unit, &live, batch, true), unit.output)?;
-            quantized.mapv_inplace(|value| Affine::of(&layer).round(value));
-            Ok(Maps { float: output, quantized })
+            let affine = Affine::of(&layer);
+            quantized.mapv_inplace(|value| affine.round(value));
+            let read = affine.read().map(|read| quantized.mapv(read));
+            Ok(Maps { float: output, quantized, read })
         });
         let batches = batches.collect::<Result<Vec<Maps>, EngineError>>()?;
         if unit.output == logits {
@@ -157,7 +167,11 @@ fn given<'m>(
         .flatten()
         .map(|read| {
             let maps = &live[&read][batch];
-            let map = if quantized { &maps.quantized } else { &maps.float };
+            let map = match quantized {
+                true if read == unit.input && !fused.reads_both(unit) => maps.read(),
+                true => &maps.quantized,
+                false => &maps.float,
+            };
             (fused.units[read].output, map.view())
         })
         .collect()

@@ -26,13 +26,17 @@ pub struct Weights {
     pub bias: Vec<f64>,
 }
 
-/// Scale and zero point of a tensor of int8 or int16.
+/// Scale and zero point of a tensor of int8 or int16, or of a stream in 16 bits.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Affine {
     pub(crate) scale: f32,
     pub(crate) zero_point: i8,
     int16: bool,
+    stream16: bool,
 }
+
+/// Numbers of a stream in 16 bits for one in int8.
+const FINE: f32 = 256.0;
 
 impl Affine {
     /// Of a range, if it is possible.
@@ -51,18 +55,23 @@ impl Affine {
             true => 0.0,
             false => (-128.0 - f64::from(min / scale)).round().clamp(-128.0, 127.0),
         };
-        Some(Self { scale, zero_point: zero_point as i8, int16 })
+        Some(Self { scale, zero_point: zero_point as i8, int16, stream16: false })
     }
 
     /// Of a layer's output.
     pub(crate) fn of(layer: &Layer) -> Self {
         let LayerRecord { scale, zero_point, .. } = layer.record;
-        Self { scale: scale.get(), zero_point, int16: layer.record.is_int16() }
+        let (int16, stream16) = (layer.record.is_int16(), layer.record.is_stream16());
+        Self { scale: scale.get(), zero_point, int16, stream16 }
     }
 
     /// The smallest and the largest level.
     fn ends(self) -> [f32; 2] {
-        if self.int16 { [-32768.0, 32767.0] } else { [-128.0, 127.0] }
+        match (self.int16, self.stream16) {
+            (true, _) => [-32768.0, 32767.0],
+            (_, true) => [-128.0, 127.0 + 127.0 / FINE],
+            _ => [-128.0, 127.0],
+        }
     }
 
     /// Real value of 1.
@@ -80,8 +89,17 @@ impl Affine {
     pub(crate) fn round(self, value: f32) -> f32 {
         let zero = f32::from(self.zero_point);
         let [min, max] = self.ends();
-        let level = (value / self.scale + zero).round().clamp(min, max);
-        (level - zero) * self.scale
+        let level = value / self.scale + zero;
+        let level = if self.stream16 { (level * FINE).round() / FINE } else { level.round() };
+        (level.clamp(min, max) - zero) * self.scale
+    }
+
+    /// What a layer that reads int8 has of a value that was rounded, where that is not itself.
+    pub(crate) fn read(self) -> Option<impl Fn(f32) -> f32> {
+        let zero = f32::from(self.zero_point);
+        self.stream16.then_some(move |value: f32| {
+            ((value / self.scale + zero + 0.5).floor().clamp(-128.0, 127.0) - zero) * self.scale
+        })
     }
 }
 

@@ -305,6 +305,7 @@ mod tests {
                 seed: 0,
                 in_four_bits: Default::default(),
                 int16: Default::default(),
+                stream16: false,
             };
             let made = recipe.run(&network, &data, &preprocess, &Quiet).unwrap();
             let fused = Fused::new(&made.network).unwrap();

@@ -22,6 +22,7 @@ pub enum Part {
     PaddingValues,
     ShortcutTable,
     PixelTable,
+    Table,
     Places,
     #[cfg(feature = "self-test")]
     SelfTest,
@@ -196,6 +197,7 @@ impl fmt::Display for Part {
             Self::PaddingValues => "the padding values",
             Self::ShortcutTable => "the shortcut's table",
             Self::PixelTable => "the table from pixels to int8",
+            Self::Table => "the table",
             Self::Places => "the places of its rows",
             #[cfg(feature = "self-test")]
             Self::SelfTest => "the test images",
@@ -219,7 +221,7 @@ impl fmt::Display for Fault {
             }
             Self::Reserved => f.write_str("a reserved bit is set"),
             Self::Shape => f.write_str("the shapes of input and output do not fit"),
-            Self::Kernel => f.write_str("the kernel is larger than 8x8"),
+            Self::Kernel => f.write_str("the kernel is larger than 16x16"),
             Self::Operands => f.write_str("it reads a tensor that is not there"),
             Self::Readers => f.write_str("its last reader is not the one on record"),
             Self::Shortcut => f.write_str("the shortcut does not fit the output"),

@@ -16,11 +16,34 @@ pub enum Feature {
     Int4,
     /// Batch norms that no convolution takes in.
     BatchNorm,
+    /// Grouped convolutions.
+    GroupedConv,
+    /// Depthwise convolutions.
+    DepthwiseConv,
+    /// Functions of one number, by tables.
+    Lookup,
+    /// Products of two tensors.
+    Multiply,
+    /// Concatenations of channels.
+    Concat,
+    /// Averages over a window.
+    WindowAverage,
 }
 
 impl Feature {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Int16, Self::Stream16, Self::Int4, Self::BatchNorm];
+    pub const ALL: [Self; 10] = [
+        Self::Int16,
+        Self::Stream16,
+        Self::Int4,
+        Self::BatchNorm,
+        Self::GroupedConv,
+        Self::DepthwiseConv,
+        Self::Lookup,
+        Self::Multiply,
+        Self::Concat,
+        Self::WindowAverage,
+    ];
 
     /// What `Cargo.toml` calls it.
     pub const fn name(self) -> &'static str {
@@ -29,6 +52,12 @@ impl Feature {
             Self::Stream16 => "stream16",
             Self::Int4 => "int4",
             Self::BatchNorm => "batch-norm",
+            Self::GroupedConv => "grouped-conv",
+            Self::DepthwiseConv => "depthwise-conv",
+            Self::Lookup => "lookup",
+            Self::Multiply => "multiply",
+            Self::Concat => "concat",
+            Self::WindowAverage => "window-average",
         }
     }
 
@@ -40,6 +69,12 @@ impl Feature {
             Self::Stream16 => cfg!(feature = "stream16"),
             Self::Int4 => cfg!(feature = "int4"),
             Self::BatchNorm => cfg!(feature = "batch-norm"),
+            Self::GroupedConv => cfg!(feature = "grouped-conv"),
+            Self::DepthwiseConv => cfg!(feature = "depthwise-conv"),
+            Self::Lookup => cfg!(feature = "lookup"),
+            Self::Multiply => cfg!(feature = "multiply"),
+            Self::Concat => cfg!(feature = "concat"),
+            Self::WindowAverage => cfg!(feature = "window-average"),
         }
     }
 }

@@ -40,13 +40,26 @@ impl<'m> Graph<'m> {
         })
     }
 
+    /// Input channels that an output channel of a convolution reads.
+    pub fn channels_read(&self, record: &LayerRecord) -> usize {
+        let inputs = usize::from(self.input_of(record).channels.get());
+        match record.operator() {
+            Operator::GroupedConv => {
+                let groups = usize::try_from(record.parameter.get()).unwrap_or(0);
+                inputs.checked_div(groups).unwrap_or(0)
+            }
+            Operator::DepthwiseConv => 1,
+            _ => inputs,
+        }
+    }
+
     /// Multiply-accumulates of a layer for one image, those on padding included.
     pub fn macs(&self, layer: usize) -> u64 {
         let record = self.layer(layer);
         match record.operator() {
-            Operator::Conv => {
+            operator if operator.has_channels() && operator.has_window() => {
                 let [rows, columns] = record.kernel.map(u64::from);
-                let taps = rows * columns * u64::from(self.input_of(record).channels.get());
+                let taps = rows * columns * self.channels_read(record) as u64;
                 let Shape { rows, columns, channels } = record.shape();
                 let outputs = u64::from(rows) * u64::from(columns) * u64::from(channels);
                 taps.saturating_mul(outputs)
@@ -59,11 +72,15 @@ impl<'m> Graph<'m> {
     pub fn weight_bytes(&self, layer: usize) -> usize {
         let record = self.layer(layer);
         match record.operator() {
-            Operator::Conv => {
+            operator if operator.has_channels() && operator.has_window() => {
                 let [rows, columns] = record.kernel.map(usize::from);
-                let taps = rows * columns * usize::from(self.input_of(record).channels.get());
+                let taps = rows * columns * self.channels_read(record);
                 let weights = taps.saturating_mul(usize::from(record.channels.get()));
-                if record.packing().bits() == 4 { weights.div_ceil(2) } else { weights }
+                if operator.has_packing() && record.packing().bits() == 4 {
+                    weights.div_ceil(2)
+                } else {
+                    weights
+                }
             }
             Operator::BatchNorm => usize::from(record.channels.get()),
             _ => 0,

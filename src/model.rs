@@ -6,7 +6,7 @@ use zerocopy::FromBytes;
 use zerocopy::little_endian::U32;
 
 use crate::error::{Error, Part};
-use crate::format::{Header, LayerRecord, Operator, Packing, PreprocessingRecord};
+use crate::format::{Header, LayerRecord, Packing, PreprocessingRecord, flags};
 use crate::graph::Graph;
 use crate::proved::proved;
 use crate::quant::Quantization;
@@ -131,6 +131,16 @@ impl<'m> Model<'m> {
         self.header().output.get() as usize
     }
 
+    /// The layers whose outputs are the network's: those beside the last, and the last.
+    pub fn outputs(&self) -> impl Iterator<Item = usize> + use<'m> {
+        let (layers, last) = (self.graph.layers, self.output());
+        let is_output = move |layer: &usize| {
+            let flags = layers.get(*layer).map_or(0, |record| record.flags);
+            flags & flags::OUTPUT != 0 || *layer == last
+        };
+        (0..layers.len()).filter(is_output)
+    }
+
     /// Name of a layer.
     pub fn name(&self, layer: usize) -> &'m str {
         self.text(self.name_bytes(layer)).unwrap_or("")
@@ -212,7 +222,7 @@ impl<'m> Model<'m> {
             .layers
             .iter()
             .enumerate()
-            .filter(|(_, layer)| layer.operator() == Operator::Conv && !layer.has_int16())
+            .filter(|(_, layer)| layer.operator().has_packing() && !layer.has_int16())
             .map(|(index, layer)| (index as u16, layer.packing()))
             .find(|&(_, packing)| !runs(packing))
     }

@@ -14,9 +14,15 @@ use crate::model::Model;
 use crate::ops::add::Add;
 use crate::ops::average_pool::AveragePool;
 use crate::ops::batch_norm::BatchNorm;
+use crate::ops::concat::Concat;
 use crate::ops::conv::Conv;
+use crate::ops::depthwise_conv::DepthwiseConv;
+use crate::ops::grouped_conv::GroupedConv;
+use crate::ops::lookup::Lookup;
 use crate::ops::max_pool::MaxPool;
+use crate::ops::multiply::Multiply;
 use crate::ops::softmax::Softmax;
+use crate::ops::window_average::WindowAverage;
 use crate::ops::{self, MAX_KERNEL, MAX_STEP_ROWS, Rows, Shortcut};
 use crate::proved::proved;
 use crate::rows::Carved;
@@ -230,6 +236,21 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
         self.finish(self.model.output())
     }
 
+    /// Runs what is left to run, and returns the outputs of a network that has several, each with the
+    /// number of its layer: those beside the last, and the [last](Self::output).
+    ///
+    /// # Errors
+    ///
+    /// [`RowError::Missing`] while rows are missing.
+    pub fn outputs(&mut self) -> Result<impl Iterator<Item = (usize, Logits<'_>)>, RowError> {
+        self.finish(self.model.output())?;
+        let (model, arena) = (self.model, &*self.arena);
+        Ok(model.outputs().map(move |layer| {
+            let row = proved!(arena.get(model.row(layer, 0))).unwrap_or(&[]);
+            (layer, Logits::new(row, model.layer(layer)))
+        }))
+    }
+
     fn finish(&mut self, layer: usize) -> Result<Logits<'_>, RowError> {
         while let Step::Ran { .. } = self.step() {}
         match self.rows_missing() {
@@ -256,6 +277,8 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
                 self.conv_rows(index, step);
             }
             Operator::Conv | Operator::MaxPool => self.window(index, step),
+            operator if operator.has_window() => self.other_window(index, step),
+            Operator::Lookup | Operator::Multiply | Operator::Concat => self.other_row(index, step),
             _ => self.row(index, step),
         }
     }
@@ -298,6 +321,54 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
         backend.conv(&conv, &under, &shortcut, scratch, output);
     }
 
+    /// [`window`](Self::window) of operators that not every build has.
+    #[inline(never)]
+    fn other_window(&mut self, index: usize, step: u16) {
+        let Self { model, arena, backend, .. } = self;
+        let layer = model.layer(index);
+        let (read, [output, scratch]) =
+            Carved::new(arena, &[model.row(index, step), model.scratch(layer)]);
+        let output = ops::int8_mut(output);
+        let under = under(model, layer, step, &read);
+        match layer.operator() {
+            Operator::GroupedConv if Feature::GroupedConv.is_on() => {
+                GroupedConv::new(model, layer).run(backend, &under, scratch, output);
+            }
+            Operator::DepthwiseConv if Feature::DepthwiseConv.is_on() => {
+                backend.depthwise_conv(&DepthwiseConv::new(model, layer), &under, output);
+            }
+            Operator::WindowAverage if Feature::WindowAverage.is_on() => {
+                backend.window_average(&WindowAverage::new(model, layer), &under, output);
+            }
+            _ => {}
+        }
+    }
+
+    /// [`row`](Self::row) of operators that not every build has.
+    #[inline(never)]
+    fn other_row(&mut self, index: usize, step: u16) {
+        let Self { model, arena, backend, .. } = self;
+        let layer = model.layer(index);
+        let place = model.row(index, step);
+        let (read, [output]) = Carved::new(arena, core::array::from_ref(&place));
+        let output = ops::int8_mut(output);
+        let row = ops::int8(read.bytes(model.row(layer.input.get() as usize, step)));
+        match layer.operator() {
+            Operator::Lookup if Feature::Lookup.is_on() => {
+                backend.lookup(&Lookup::new(model, layer), row, output);
+            }
+            Operator::Multiply if Feature::Multiply.is_on() => {
+                let shortcut = shortcut(model, layer, &read, step, &place);
+                backend.multiply(&Multiply::new(model, layer), row, &shortcut, output);
+            }
+            Operator::Concat if Feature::Concat.is_on() => {
+                let shortcut = shortcut(model, layer, &read, step, &place);
+                Concat::new(model, layer).run(row, &shortcut, output);
+            }
+            _ => {}
+        }
+    }
+
     /// Runs a step of a layer that reads one row.
     #[inline(never)]
     fn row(&mut self, index: usize, step: u16) {
@@ -311,7 +382,6 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
         let both = ops::int8(read.bytes(model.row(layer.input.get() as usize, step)));
         let row = upper(model.input_of(layer), both);
         match layer.operator() {
-            Operator::Input | Operator::Conv | Operator::MaxPool => {}
             Operator::Add => {
                 let shortcut = shortcut(model, layer, &read, made, &place);
                 backend.add(&Add::new(model, layer), row, &shortcut, output);
@@ -332,7 +402,7 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
             Operator::BatchNorm if Feature::BatchNorm.is_on() => {
                 backend.batch_norm(&BatchNorm::new(model, layer), row, output)
             }
-            Operator::BatchNorm => {}
+            _ => {}
         }
     }
 }

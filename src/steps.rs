@@ -7,7 +7,7 @@ use crate::format::{LayerRecord, TILE_ROWS};
 use crate::graph::Graph;
 
 /// Largest number of kernel rows and columns.
-pub const MAX_KERNEL: usize = 8;
+pub const MAX_KERNEL: usize = 16;
 
 /// Largest number of output rows of a step.
 pub const MAX_STEP_ROWS: usize = TILE_ROWS;

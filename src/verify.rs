@@ -8,7 +8,7 @@ use core::ops::Range;
 
 use crate::arena::ARENA_ALIGN;
 use crate::error::{Error, Fault, Part};
-use crate::format::{self, LayerRecord, MAGIC, MAX_SEGMENT_LAYERS, NONE, Operator, VERSION};
+use crate::format::{self, LayerRecord, MAGIC, MAX_SEGMENT_LAYERS, NONE, Operator, VERSION, flags};
 use crate::ops;
 use crate::schedule::{Next, Schedule};
 use crate::steps;
@@ -83,6 +83,11 @@ impl<'m> Model<'m> {
         if let Some(layer) = [logits, output].into_iter().find(|&i| self.layer(i).rows.get() != 1) {
             return Err(Error::layer(layer, Fault::Shape));
         }
+        let beside = |layer: &LayerRecord| layer.flags & flags::OUTPUT != 0;
+        let several = |layer: &LayerRecord| beside(layer) && layer.rows.get() != 1;
+        if let Some(layer) = self.graph().layers.iter().position(several) {
+            return Err(Error::layer(layer, Fault::Shape));
+        }
         self.bytes(header.names_offset.get(), header.names_bytes.get() as usize)
             .ok_or(out_of_bounds(Part::Names))?;
         if header.labels_bytes.get() != 0 {
@@ -149,7 +154,8 @@ impl<'m> Model<'m> {
         }
         for (index, record) in self.graph().layers.iter().enumerate() {
             let last = record.last_reader.get();
-            let kept = index == self.logits() || index == self.output();
+            let beside = record.flags & flags::OUTPUT != 0;
+            let kept = beside || index == self.logits() || index == self.output();
             let reader = self.layer(last as usize);
             let reads = reader.input.get() as usize == index || reader.shortcut() == Some(index);
             let valid = if kept {

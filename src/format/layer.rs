@@ -30,8 +30,11 @@ pub mod flags {
     /// The output is [a stream in 16 bits](crate::ops::stream16), which some builds do not run (the
     /// crate's feature `stream16`).
     pub const STREAM16: u8 = 32;
+    /// The output is one of the network's, beside that of the last layer: it is kept to the end.
+    pub const OUTPUT: u8 = 64;
     /// All bits that have a meaning.
-    pub const ALL: u8 = FULLY_CONNECTED | PROBABILITIES | INT16 | HAS_INT16 | SIGMOID | STREAM16;
+    pub const ALL: u8 =
+        FULLY_CONNECTED | PROBABILITIES | INT16 | HAS_INT16 | SIGMOID | STREAM16 | OUTPUT;
 }
 
 /// What a layer does. The numbers are those of the file.
@@ -52,11 +55,22 @@ pub enum Operator {
     Softmax = 5,
     /// [`ops::batch_norm`](crate::ops::batch_norm)
     BatchNorm = 6,
+    /// [`ops::grouped_conv`](crate::ops::grouped_conv)
+    GroupedConv = 7,
+    /// [`ops::depthwise_conv`](crate::ops::depthwise_conv)
+    DepthwiseConv = 8,
+    /// [`ops::lookup`](crate::ops::lookup)
+    Lookup = 9,
+    /// [`ops::multiply`](crate::ops::multiply)
+    Multiply = 10,
+    /// [`ops::concat`](crate::ops::concat)
+    Concat = 11,
+    /// [`ops::window_average`](crate::ops::window_average)
+    WindowAverage = 12,
 }
 
 impl Operator {
-    /// The operator of a number; [`BatchNorm`](Self::BatchNorm) only with the crate's feature
-    /// `batch-norm`.
+    /// The operator of a number, if [this build has it](Self::feature).
     pub const fn from_number(number: u8) -> Option<Self> {
         Some(match number {
             0 => Self::Input,
@@ -66,8 +80,59 @@ impl Operator {
             4 => Self::AveragePool,
             5 => Self::Softmax,
             6 if Feature::BatchNorm.is_on() => Self::BatchNorm,
+            7 if Feature::GroupedConv.is_on() => Self::GroupedConv,
+            8 if Feature::DepthwiseConv.is_on() => Self::DepthwiseConv,
+            9 if Feature::Lookup.is_on() => Self::Lookup,
+            10 if Feature::Multiply.is_on() => Self::Multiply,
+            11 if Feature::Concat.is_on() => Self::Concat,
+            12 if Feature::WindowAverage.is_on() => Self::WindowAverage,
             _ => return None,
         })
+    }
+
+    /// The feature of the crate that runs the operator, if not every build does.
+    pub const fn feature(number: u8) -> Option<Feature> {
+        Some(match number {
+            6 => Feature::BatchNorm,
+            7 => Feature::GroupedConv,
+            8 => Feature::DepthwiseConv,
+            9 => Feature::Lookup,
+            10 => Feature::Multiply,
+            11 => Feature::Concat,
+            12 => Feature::WindowAverage,
+            _ => return None,
+        })
+    }
+
+    /// Whether its weights are in one of the [packings](Packing).
+    #[inline]
+    pub const fn has_packing(self) -> bool {
+        matches!(self, Self::Conv | Self::GroupedConv)
+    }
+
+    /// Whether it has a bias and a multiplier an output channel.
+    #[inline]
+    pub const fn has_channels(self) -> bool {
+        matches!(self, Self::Conv | Self::GroupedConv | Self::DepthwiseConv | Self::BatchNorm)
+    }
+
+    /// Whether it reads rows under a kernel.
+    #[inline]
+    pub const fn has_window(self) -> bool {
+        matches!(
+            self,
+            Self::Conv
+                | Self::GroupedConv
+                | Self::DepthwiseConv
+                | Self::MaxPool
+                | Self::WindowAverage
+        )
+    }
+
+    /// Whether it can have a second operand, the record's shortcut.
+    #[inline]
+    pub const fn takes_shortcut(self) -> bool {
+        matches!(self, Self::Conv | Self::Add | Self::Multiply | Self::Concat)
     }
 }
 
@@ -85,7 +150,7 @@ impl Operator {
 /// 48  weights 4    52  bias 4    56  mantissas 4    60  shifts 4
 /// 64  padding_values 4           68  table 4
 /// 72  multiplier_mantissas 4 · 3            84  multiplier_shifts 1 · 3       87  step_rows 1
-/// 88  diff_min 4   92  steps 2              94  step_stride 1   step_span 1
+/// 88  parameter 4  92  steps 2              94  step_stride 1   step_span 1
 /// 96  weight_bytes 4                       100  scratch_bytes 4
 /// ```
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -113,7 +178,8 @@ pub struct LayerRecord {
     pub scratch_offset: U32,
     /// The layer whose output is read; 0 for the input itself.
     pub input: U16,
-    /// The layer whose output is the second operand of an add or a join, or [`NONE`].
+    /// The layer whose output is the second operand of an add, a join, a product or a concatenation,
+    /// or [`NONE`].
     pub shortcut: U16,
     /// The last layer that reads the output; [`NONE`]: it is kept to the end.
     pub last_reader: U16,
@@ -133,11 +199,12 @@ pub struct LayerRecord {
     pub stride: [u8; 2],
     /// Padding: top, left, bottom, right.
     pub pads: [u8; 4],
-    /// Stride, in rows and in columns, at which the shortcut is read; 0 without a shortcut.
+    /// Stride, in rows and in columns, at which the shortcut is read; 0 without a shortcut, and where
+    /// a product takes one pixel of it for all.
     pub shortcut_stride: u8,
     /// Extra fractional bits of a join's sum.
     pub join_bits: u8,
-    /// Where the weights are; a multiple of 16.
+    /// Where the weights are; a multiple of 16. Of a lookup: the number of each channel's table.
     pub weights: U32,
     /// Where the biases are: int32 a channel.
     pub bias: U32,
@@ -147,8 +214,8 @@ pub struct LayerRecord {
     pub shifts: U32,
     /// Where the padding values are: int8 an input channel; 0: all are the input's zero point.
     pub padding_values: U32,
-    /// Where the table is: of a join (int32 · 256), of an add (int32 · 512), or of the input
-    /// (int8 · 256 a channel).
+    /// Where the table is: of a join (int32 · 256), of an add (int32 · 512), of the input (int8 · 256
+    /// a channel), of a lookup (int8 · 256 each), or of a concatenation (int8 · 512).
     pub table: U32,
     /// Mantissas of up to three multipliers. Which there are, the operators say.
     pub multiplier_mantissas: [I32; 3],
@@ -156,8 +223,10 @@ pub struct LayerRecord {
     pub multiplier_shifts: [i8; 3],
     /// Rows of the output that a step makes; the last makes what is left. 0: the last makes all.
     pub step_rows: u8,
-    /// Softmax: differences to the largest logit below this have no weight.
-    pub diff_min: I32,
+    /// A number more, of operators that need one. Softmax: differences to the largest logit below
+    /// this have no weight. Grouped convolution: groups. Lookup: tables. Window average: what sums
+    /// are divided by, or 0.
+    pub parameter: I32,
     /// Steps that make the output. This and what follows, and `step_rows`, can be
     /// [derived](crate::ops::Derived).
     pub steps: U16,
@@ -284,12 +353,14 @@ impl Default for LayerRecord {
 impl Feature {
     /// Whether a layer needs it.
     pub fn is_needed_by(self, layer: &LayerRecord) -> bool {
-        let is = |operator: Operator| layer.operator == operator as u8;
         match self {
             Self::Int16 => layer.flags & (flags::INT16 | flags::HAS_INT16) != 0,
             Self::Stream16 => layer.flags & flags::STREAM16 != 0,
-            Self::Int4 => is(Operator::Conv) && Packing::is_in_four_bits(layer.packing),
-            Self::BatchNorm => is(Operator::BatchNorm),
+            Self::Int4 => {
+                let packed = [Operator::Conv as u8, Operator::GroupedConv as u8];
+                packed.contains(&layer.operator) && Packing::is_in_four_bits(layer.packing)
+            }
+            _ => Operator::feature(layer.operator) == Some(self),
         }
     }
 }

@@ -8,8 +8,12 @@ use crate::ops::add::Add;
 use crate::ops::average_pool::AveragePool;
 use crate::ops::batch_norm::BatchNorm;
 use crate::ops::conv::Conv;
+use crate::ops::depthwise_conv::DepthwiseConv;
+use crate::ops::lookup::Lookup;
 use crate::ops::max_pool::MaxPool;
+use crate::ops::multiply::Multiply;
 use crate::ops::softmax::Softmax;
+use crate::ops::window_average::WindowAverage;
 use crate::ops::{Outputs, Rows, Shortcut, Shortcuts};
 
 /// A backend without Winograd's convolutions, whose [steps make several rows](crate::format::Packing::rows_a_step):
@@ -57,6 +61,28 @@ impl<B: Backend> Backend for Direct<B> {
 
     fn average(&self, pool: &AveragePool, sums: &[i32], output: &mut [i8]) {
         self.0.average(pool, sums, output);
+    }
+
+    fn depthwise_conv(&self, conv: &DepthwiseConv<'_>, rows: &Rows<'_>, output: &mut [i8]) {
+        self.0.depthwise_conv(conv, rows, output);
+    }
+
+    fn lookup(&self, lookup: &Lookup<'_>, input: &[i8], output: &mut [i8]) {
+        self.0.lookup(lookup, input, output);
+    }
+
+    fn multiply(
+        &self,
+        multiply: &Multiply,
+        input: &[i8],
+        shortcut: &Shortcut<'_>,
+        output: &mut [i8],
+    ) {
+        self.0.multiply(multiply, input, shortcut, output);
+    }
+
+    fn window_average(&self, pool: &WindowAverage, rows: &Rows<'_>, output: &mut [i8]) {
+        self.0.window_average(pool, rows, output);
     }
 
     fn batch_norm(&self, norm: &BatchNorm<'_>, input: &[i8], output: &mut [i8]) {

@@ -46,8 +46,12 @@ use crate::ops::add::Add;
 use crate::ops::average_pool::AveragePool;
 use crate::ops::batch_norm::BatchNorm;
 use crate::ops::conv::Conv;
+use crate::ops::depthwise_conv::DepthwiseConv;
+use crate::ops::lookup::Lookup;
 use crate::ops::max_pool::MaxPool;
+use crate::ops::multiply::Multiply;
 use crate::ops::softmax::Softmax;
+use crate::ops::window_average::WindowAverage;
 use crate::ops::{Outputs, Rows, Shortcut, Shortcuts};
 
 #[cfg(feature = "armv6m")]
@@ -165,6 +169,32 @@ pub trait Backend {
     /// One row of a batch norm.
     fn batch_norm(&self, norm: &BatchNorm<'_>, input: &[i8], output: &mut [i8]) {
         reference::batch_norm(norm, input, output);
+    }
+
+    /// One output row of a depthwise convolution; a row of padding is empty.
+    fn depthwise_conv(&self, conv: &DepthwiseConv<'_>, rows: &Rows<'_>, output: &mut [i8]) {
+        portable::depthwise_conv(conv, rows, output);
+    }
+
+    /// One row of a lookup.
+    fn lookup(&self, lookup: &Lookup<'_>, input: &[i8], output: &mut [i8]) {
+        reference::lookup(lookup, input, output);
+    }
+
+    /// One row of a product.
+    fn multiply(
+        &self,
+        multiply: &Multiply,
+        input: &[i8],
+        shortcut: &Shortcut<'_>,
+        output: &mut [i8],
+    ) {
+        reference::multiply(multiply, input, shortcut, output);
+    }
+
+    /// One output row of an average over a window; a row of padding is empty.
+    fn window_average(&self, pool: &WindowAverage, rows: &Rows<'_>, output: &mut [i8]) {
+        reference::window_average(pool, rows, output);
     }
 
     /// The softmax of a row.

@@ -18,6 +18,7 @@ use super::shared::winograd::{self, Tiles};
 use super::{Backend, Isa};
 use crate::format::Packing;
 use crate::ops::conv::{Channel, Conv};
+use crate::ops::depthwise_conv::DepthwiseConv;
 use crate::ops::max_pool::MaxPool;
 use crate::ops::{Outputs, Rows, Shortcut, Shortcuts};
 use crate::proved::proved;
@@ -94,6 +95,44 @@ pub(super) fn max_pool(
             values.chunks_exact(channels).for_each(|values| larger(pixel, values));
         }
         pixel.iter_mut().for_each(|value| *value = pool.clamp.apply(i32::from(*value)));
+    }
+}
+
+/// Channels of a depthwise convolution that are summed together.
+const DEPTHWISE_CHANNELS: usize = if WIDE { 16 } else { 4 };
+
+/// One output row of a depthwise convolution, see [`Backend::depthwise_conv`]: some channels of a pixel
+/// at a time, their weights and values side by side.
+pub(super) fn depthwise_conv(conv: &DepthwiseConv<'_>, rows: &Rows<'_>, output: &mut [i8]) {
+    if conv.outputs_an_input() > 1 {
+        return super::Reference.depthwise_conv(conv, rows, output);
+    }
+    let channels = usize::from(conv.window.output.channels).max(1);
+    for (x, pixel) in output.chunks_exact_mut(channels).enumerate() {
+        let (on_input, column) = conv.window.columns_on_input(x);
+        let padded = on_input.len() < conv.window.kernel[1]
+            || rows.iter().take(conv.window.kernel[0]).any(|row| row.is_empty());
+        for (block, outputs) in pixel.chunks_mut(DEPTHWISE_CHANNELS).enumerate() {
+            let first = block * DEPTHWISE_CHANNELS;
+            let mut acc = [0i32; DEPTHWISE_CHANNELS];
+            for (ky, row) in rows.iter().take(conv.window.kernel[0]).enumerate() {
+                if row.is_empty() {
+                    continue;
+                }
+                for (kx, column) in on_input.clone().zip(column..) {
+                    let tap = (ky * conv.window.kernel[1] + kx) * channels;
+                    let weights = part(conv.weights, tap + first, outputs.len());
+                    let values = part(row, column * channels + first, outputs.len());
+                    for ((acc, &weight), &value) in acc.iter_mut().zip(weights).zip(values) {
+                        *acc = acc.wrapping_add(i32::from(weight) * i32::from(value));
+                    }
+                }
+            }
+            for ((o, out), acc) in (first..).zip(outputs).zip(acc) {
+                let padding = if padded { conv.padding(rows, &on_input, o) } else { 0 };
+                *out = conv.output(acc.wrapping_add(conv.bias(o)).wrapping_add(padding), o);
+            }
+        }
     }
 }
 

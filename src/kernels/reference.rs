@@ -16,8 +16,12 @@ use crate::ops::add::Add;
 use crate::ops::average_pool::AveragePool;
 use crate::ops::batch_norm::BatchNorm;
 use crate::ops::conv::Conv;
+use crate::ops::depthwise_conv::DepthwiseConv;
+use crate::ops::lookup::Lookup;
 use crate::ops::max_pool::MaxPool;
+use crate::ops::multiply::Multiply;
 use crate::ops::softmax::Softmax;
+use crate::ops::window_average::WindowAverage;
 use crate::ops::{MAX_KERNEL, Outputs, Rows, Shortcut, Shortcuts};
 
 /// The backend that defines the others.
@@ -57,6 +61,22 @@ impl Backend for Reference {
                     }
                 }
                 conv.put(acc, conv.multiplier(o), shortcut, x, o, output);
+            }
+        }
+    }
+
+    fn depthwise_conv(&self, conv: &DepthwiseConv<'_>, rows: &Rows<'_>, output: &mut [i8]) {
+        let outputs = usize::from(conv.window.output.channels).max(1);
+        for (x, pixel) in output.chunks_exact_mut(outputs).enumerate() {
+            for (o, out) in pixel.iter_mut().enumerate() {
+                let mut acc = conv.bias(o);
+                for (ky, row) in rows.iter().take(conv.window.kernel[0]).enumerate() {
+                    for kx in 0..conv.window.kernel[1] {
+                        let value = conv.value(row, x, kx, o / conv.outputs_an_input());
+                        acc += i32::from(conv.weight(o, ky, kx)) * i32::from(value);
+                    }
+                }
+                *out = conv.output(acc, o);
             }
         }
     }
@@ -134,6 +154,53 @@ pub fn batch_norm(norm: &BatchNorm<'_>, input: &[i8], output: &mut [i8]) {
     for pixel in output.chunks_exact_mut(channels) {
         for (c, (out, &input)) in pixel.iter_mut().zip(inputs.by_ref()).enumerate() {
             *out = norm.output(input, c);
+        }
+    }
+}
+
+/// See [`Backend::lookup`].
+pub fn lookup(lookup: &Lookup<'_>, input: &[i8], output: &mut [i8]) {
+    if lookup.numbers.is_empty() {
+        let table = lookup.table(0);
+        output.iter_mut().zip(input).for_each(|(out, &input)| *out = Lookup::output(table, input));
+        return;
+    }
+    let channels = usize::from(lookup.shape.channels).max(1);
+    let mut inputs = input.iter();
+    for pixel in output.chunks_exact_mut(channels) {
+        for (c, (out, &input)) in pixel.iter_mut().zip(inputs.by_ref()).enumerate() {
+            *out = Lookup::output(lookup.table(c), input);
+        }
+    }
+}
+
+/// See [`Backend::multiply`].
+pub fn multiply(multiply: &Multiply, input: &[i8], shortcut: &Shortcut<'_>, output: &mut [i8]) {
+    let channels = usize::from(multiply.shape.channels).max(1);
+    let mut inputs = input.iter();
+    for (x, pixel) in output.chunks_exact_mut(channels).enumerate() {
+        for (c, (out, &input)) in pixel.iter_mut().zip(inputs.by_ref()).enumerate() {
+            *out = multiply.output(input, shortcut, x, c, *out);
+        }
+    }
+}
+
+/// See [`Backend::window_average`].
+pub fn window_average(pool: &WindowAverage, rows: &Rows<'_>, output: &mut [i8]) {
+    let window = &pool.window;
+    let channels = usize::from(window.output.channels).max(1);
+    let on_input = rows.iter().take(window.kernel[0]).filter(|row| !row.is_empty());
+    for (x, pixel) in output.chunks_exact_mut(channels).enumerate() {
+        let (columns, first) = window.columns_on_input(x);
+        let pixels = on_input.clone().count() * columns.len();
+        for (c, out) in pixel.iter_mut().enumerate() {
+            let mut sum = 0;
+            for row in on_input.clone() {
+                for column in first..first + columns.len() {
+                    sum += row.get(column * channels + c).map_or(0, |&value| i32::from(value));
+                }
+            }
+            *out = pool.output(sum, pixels as u32);
         }
     }
 }

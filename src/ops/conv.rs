@@ -291,6 +291,6 @@ pub(crate) fn channel_multiplier(mantissas: &[I32], shifts: &[i8], c: usize) -> 
 }
 
 /// Bytes of the packed weights.
-pub(super) fn weight_bytes(window: &Window, packing: Packing) -> usize {
+pub(in crate::ops) fn weight_bytes(window: &Window, packing: Packing) -> usize {
     packing.bytes(window.output.channels as usize, kernel_taps(window))
 }

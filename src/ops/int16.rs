@@ -256,7 +256,6 @@ pub(crate) fn run(model: &Model<'_>, index: usize, step: u16, arena: &mut [u8]) 
     let columns = 0..usize::from(layer.columns.get());
     let pixels = columns.flat_map(|x| (0..channels).map(move |c| (x, c)));
     match layer.operator() {
-        Operator::Input => {}
         Operator::Conv | Operator::MaxPool => {
             let mut rows = [Numbers::NONE; MAX_KERNEL];
             let above = crate::steps::rows_above(layer, step);
@@ -311,6 +310,7 @@ pub(crate) fn run(model: &Model<'_>, index: usize, step: u16, arena: &mut [u8]) 
                 Softmax::new(layer).run_on((0..row.len()).map(|i| row.at(i)), output);
             }
         }
+        _ => {}
     }
 }
 
@@ -426,9 +426,18 @@ pub(super) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault>
     let operator = layer.operator();
     let int16_shortcut = layer.shortcut().is_some_and(|of| model.layer(of).is_int16());
     let reads = operator != Operator::Input && (input.is_int16() || int16_shortcut);
-    let can_make = !matches!(operator, Operator::Input | Operator::Softmax);
+    let can_make = matches!(
+        operator,
+        Operator::Conv
+            | Operator::Add
+            | Operator::MaxPool
+            | Operator::AveragePool
+            | Operator::BatchNorm
+    );
+    let can_read = can_make || operator == Operator::Softmax;
     require(layer.has_int16() == (reads || layer.is_int16()), Fault::Int16Flags)?;
     require(!layer.is_int16() || (can_make && layer.zero_point == 0), Fault::Int16Flags)?;
+    require(!reads || can_read, Fault::Int16Flags)?;
     if !layer.has_int16() {
         return Ok(());
     }
@@ -438,7 +447,6 @@ pub(super) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault>
     }
     let same_shape = || require(input.shape() == layer.shape(), Fault::Shape);
     match operator {
-        Operator::Input => Ok(()),
         Operator::Conv => {
             let (_, packing) = conv::check::check_parts(model, layer)?;
             require(packing == Packing::Ohwi, Fault::Packing(packing))?;
@@ -470,5 +478,6 @@ pub(super) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault>
             require(valid, Fault::Quantization)
         }
         Operator::Softmax => super::softmax::check(model, layer),
+        _ => Ok(()),
     }
 }

@@ -11,13 +11,19 @@
 pub mod add;
 pub mod average_pool;
 pub mod batch_norm;
+pub mod concat;
 pub mod conv;
+pub mod depthwise_conv;
+pub mod grouped_conv;
 pub mod input;
 #[cfg(feature = "int16")]
 pub mod int16;
+pub mod lookup;
 pub mod max_pool;
+pub mod multiply;
 pub mod softmax;
 pub mod stream16;
+pub mod window_average;
 
 use core::ops::Range;
 
@@ -177,14 +183,17 @@ impl Derived {
         };
         let (steps, step_rows, step_stride, step_span) = match layer.operator() {
             Operator::Conv => window(layer.packing().rows_a_step() as u8),
-            Operator::MaxPool => window(1),
+            operator if operator.has_window() => window(1),
             // Sums of all rows, and with the last of them the means.
             Operator::AveragePool => (input.rows, 0, 1, 1),
             _ => (layer.rows.get(), 1, 1, 1),
         };
         let weight_bytes = match layer.operator() {
             Operator::Conv => conv::weight_bytes(&Window::over(input, layer), layer.packing()),
-            Operator::BatchNorm if Feature::BatchNorm.is_on() => usize::from(layer.channels.get()),
+            Operator::BatchNorm => usize::from(layer.channels.get()),
+            Operator::GroupedConv => grouped_conv::weight_bytes(layer, input),
+            Operator::DepthwiseConv => depthwise_conv::weight_bytes(layer),
+            Operator::Lookup => lookup::number_bytes(layer),
             _ => 0,
         };
         Self {
@@ -248,6 +257,7 @@ pub fn scratch_bytes(layer: &LayerRecord, input: Shape) -> usize {
 fn scratch_bytes_in_full(layer: &LayerRecord, input: Shape) -> u64 {
     match layer.operator() {
         Operator::Conv => conv::scratch_bytes(layer, input),
+        Operator::GroupedConv => grouped_conv::scratch_bytes(layer, input),
         Operator::AveragePool => 4 * u64::from(input.channels),
         _ => 0,
     }
@@ -259,13 +269,15 @@ pub(crate) fn named_bytes(layer: &LayerRecord, input: &LayerRecord) -> u64 {
     let channels = u64::from(layer.channels.get());
     let table = |bytes: u64| if layer.table.get() == 0 { 0 } else { bytes };
     let parts = match layer.operator() {
-        Operator::Conv => {
+        Operator::Conv | Operator::GroupedConv | Operator::DepthwiseConv => {
             let padded = layer.padding_values.get() != 0;
             let padding = if padded { input.channels.get().into() } else { 0 };
             let joins = layer.shortcut().is_some();
             9 * channels + padding + if joins { table(1024) } else { 0 }
         }
         Operator::BatchNorm => 9 * channels,
+        Operator::Lookup => lookup::table_bytes(layer),
+        Operator::Concat => table(concat::TABLE_BYTES as u64),
         Operator::Add => table(add::TABLE_BYTES as u64),
         Operator::Input => table(256 * channels),
         _ => 0,
@@ -306,8 +318,7 @@ pub(crate) fn check(model: &Model<'_>, index: usize) -> Result<(), Fault> {
     {
         return Err(Fault::Operands);
     }
-    let takes_shortcut = matches!(operator, Operator::Conv | Operator::Add);
-    if layer.shortcut().is_some() && !takes_shortcut {
+    if layer.shortcut().is_some() && !operator.takes_shortcut() {
         return Err(Fault::Operands);
     }
     check_shortcut(model, layer)?;
@@ -322,8 +333,13 @@ pub(crate) fn check(model: &Model<'_>, index: usize) -> Result<(), Fault> {
             Operator::MaxPool => max_pool::check(model, layer)?,
             Operator::AveragePool => average_pool::check(model, layer)?,
             Operator::Softmax => softmax::check(model, layer)?,
-            Operator::BatchNorm if Feature::BatchNorm.is_on() => batch_norm::check(model, layer)?,
-            Operator::BatchNorm => {}
+            Operator::BatchNorm => batch_norm::check(model, layer)?,
+            Operator::GroupedConv => grouped_conv::check(model, layer)?,
+            Operator::DepthwiseConv => depthwise_conv::check(model, layer)?,
+            Operator::Lookup => lookup::check(model, layer)?,
+            Operator::Multiply => multiply::check(model, layer)?,
+            Operator::Concat => concat::check(model, layer)?,
+            Operator::WindowAverage => window_average::check(model, layer)?,
         }
     }
     if Derived::from(layer) != Derived::of(layer, model.input_of(layer).shape()) {
@@ -341,24 +357,30 @@ fn has_no_unused(layer: &LayerRecord) -> bool {
     let multipliers = match operator {
         Operator::Add if layer.has_int16() => 2,
         _ if layer.is_stream16() => 2,
-        Operator::Add | Operator::AveragePool | Operator::Softmax => 1,
+        Operator::Add | Operator::AveragePool | Operator::Softmax | Operator::Multiply => 1,
         _ if int16_sum => 1,
         _ => 0,
     };
-    let has_channels = is(&[Operator::Conv, Operator::BatchNorm]);
-    let has_window = is(&[Operator::Conv, Operator::MaxPool]);
+    let has_channels = operator.has_channels();
+    let has_weights = has_channels || operator == Operator::Lookup;
+    let has_padding = is(&[Operator::Conv, Operator::GroupedConv, Operator::DepthwiseConv]);
+    let has_parameter =
+        is(&[Operator::Softmax, Operator::GroupedConv, Operator::Lookup, Operator::WindowAverage]);
     let has_table = match layer.has_int16() || layer.is_stream16() {
         true => operator == Operator::Input,
-        false => joins || is(&[Operator::Input, Operator::Add]),
+        false => joins || is(&[Operator::Input, Operator::Add, Operator::Lookup, Operator::Concat]),
     };
     let no = |used: bool, words: &[U32]| used || words.iter().all(|word| word.get() == 0);
     no(layer.scratch_bytes.get() != 0, &[layer.scratch_offset])
-        && no(has_channels, &[layer.weights, layer.bias, layer.mantissas, layer.shifts])
-        && no(operator == Operator::Conv, &[layer.padding_values, U32::new(layer.packing.into())])
+        && no(has_weights, &[layer.weights])
+        && no(has_channels, &[layer.bias, layer.mantissas, layer.shifts])
+        && no(has_padding, &[layer.padding_values])
+        && no(operator.has_packing(), &[U32::new(layer.packing.into())])
         && no(has_table, &[layer.table])
-        && (has_window || [layer.kernel, layer.stride] == [[0; 2]; 2] && layer.pads == [0; 4])
+        && (operator.has_window()
+            || [layer.kernel, layer.stride] == [[0; 2]; 2] && layer.pads == [0; 4])
         && (joins || int16_sum || layer.is_stream16() || layer.join_bits == 0)
-        && (operator == Operator::Softmax || layer.diff_min.get() == 0)
+        && (has_parameter || layer.parameter.get() == 0)
         && layer.multiplier_mantissas.iter().skip(multipliers).all(|bits| bits.get() == 0)
         && layer.multiplier_shifts.iter().skip(multipliers).all(|&shift| shift == 0)
 }
@@ -374,7 +396,10 @@ fn check_shortcut(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault> {
     let (operand, output) = (model.layer(shortcut).shape(), layer.shape());
     let stride = u32::from(layer.shortcut_stride);
     let fits = |output: u16, operand: u16| (u32::from(output) - 1) * stride < u32::from(operand);
-    if stride == 0
+    // What takes one pixel for all says so by a stride of 0.
+    let one_pixel =
+        layer.operator() == Operator::Multiply && multiply::is_of_one_pixel(layer, operand);
+    if (stride == 0 && !one_pixel)
         || !fits(output.rows, operand.rows)
         || !fits(output.columns, operand.columns)
         || u32::from(operand.channels) + u32::from(layer.shortcut_channels_before.get())

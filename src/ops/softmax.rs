@@ -28,7 +28,7 @@ pub struct Softmax {
 
 impl Softmax {
     pub(crate) fn new(layer: &LayerRecord) -> Self {
-        Self { multiplier: layer.multiplier(0), diff_min: layer.diff_min.get() }
+        Self { multiplier: layer.multiplier(0), diff_min: layer.parameter.get() }
     }
 
     /// Integer bits of a difference.

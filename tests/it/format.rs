@@ -66,7 +66,7 @@ fn causes_are_named() {
     let pairs = |r: &mut LayerRecord| (r.flags, r.zero_point, r.packing) = (int16, 0, 1);
     assert_eq!(parse(changed(1, pairs)), fault(1, Fault::Packing(Packing::Pairs)));
     assert_eq!(parse(changed(1, |r| r.rows = 0.into())), fault(1, Fault::Shape));
-    assert_eq!(parse(changed(1, |r| r.kernel = [9, 9])), fault(1, Fault::Kernel));
+    assert_eq!(parse(changed(1, |r| r.kernel = [17, 17])), fault(1, Fault::Kernel));
     assert_eq!(parse(changed(1, |r| r.input = 1.into())), fault(1, Fault::Operands));
     for derived in [
         |r: &mut LayerRecord| r.steps = (r.steps.get() - 1).into(),

@@ -1,5 +1,6 @@
 //! Files that someone made to deceive: what they declare is refused on every core alike.
 
+use crate::common::families::network_of_families;
 use crate::common::{model_file, network, sealed, skipped, with_int16};
 use brooklet::format::{Header, LayerRecord, Operator, Packing, PreprocessingRecord, flags};
 use brooklet::quant::Multiplier;
@@ -50,27 +51,34 @@ fn no_scratch_memory_lies_nowhere() {
 fn what_an_operator_has_no_use_for_is_zero() {
     type Change = fn(&mut LayerRecord);
     let changes: [(&str, &[Operator], Change); 14] = {
-        use Operator::{Add, AveragePool, BatchNorm, Conv, Input, MaxPool, Softmax};
+        use Operator::*;
+        const CHANNELS: &[Operator] = &[Conv, GroupedConv, DepthwiseConv, BatchNorm];
+        const CONVS: &[Operator] = &[Conv, GroupedConv, DepthwiseConv];
+        const WINDOWS: &[Operator] = &[Conv, GroupedConv, DepthwiseConv, MaxPool, WindowAverage];
+        const WEIGHTS: &[Operator] = &[Conv, GroupedConv, DepthwiseConv, BatchNorm, Lookup];
         [
-            ("packing", &[Conv], |r| r.packing = 1),
-            ("kernel", &[Conv, MaxPool], |r| r.kernel[1] = 1),
-            ("stride", &[Conv, MaxPool], |r| r.stride[0] = 1),
-            ("pads", &[Conv, MaxPool], |r| r.pads[3] = 1),
+            ("packing", &[Conv, GroupedConv], |r| r.packing = 1),
+            ("kernel", WINDOWS, |r| r.kernel[1] = 1),
+            ("stride", WINDOWS, |r| r.stride[0] = 1),
+            ("pads", WINDOWS, |r| r.pads[3] = 1),
             ("join_bits", &[], |r| r.join_bits = 1),
-            ("weights", &[Conv, BatchNorm], |r| r.weights = U32::new(16)),
-            ("bias", &[Conv, BatchNorm], |r| r.bias = U32::new(4)),
-            ("mantissas", &[Conv, BatchNorm], |r| r.mantissas = U32::new(4)),
-            ("shifts", &[Conv, BatchNorm], |r| r.shifts = U32::new(1)),
-            ("padding_values", &[Conv], |r| r.padding_values = U32::new(1)),
-            ("table", &[Input, Add], |r| r.table = U32::new(4)),
-            ("multiplier", &[Add, AveragePool, Softmax], |r| r.multiplier_shifts[0] = 1),
+            ("weights", WEIGHTS, |r| r.weights = U32::new(16)),
+            ("bias", CHANNELS, |r| r.bias = U32::new(4)),
+            ("mantissas", CHANNELS, |r| r.mantissas = U32::new(4)),
+            ("shifts", CHANNELS, |r| r.shifts = U32::new(1)),
+            ("padding_values", CONVS, |r| r.padding_values = U32::new(1)),
+            ("table", &[Input, Add, Lookup, Concat], |r| r.table = U32::new(4)),
+            ("multiplier", &[Add, AveragePool, Softmax, Multiply], |r| r.multiplier_shifts[0] = 1),
             ("third multiplier", &[], |r| r.multiplier_mantissas[2] = I32::new(1 << 30)),
-            ("diff_min", &[Softmax], |r| r.diff_min = I32::new(-1)),
+            ("parameter", &[Softmax, GroupedConv, Lookup, WindowAverage], |r| {
+                r.parameter = I32::new(-1);
+            }),
         ]
     };
     let mut refused = std::collections::BTreeSet::new();
     for seed in 0..40 {
-        let file = model_file(&network(seed, 2));
+        let program = if seed % 2 == 0 { network(seed, 2) } else { network_of_families(seed, 3) };
+        let file = model_file(&program);
         let model = Model::parse(&file).unwrap();
         for (index, layer) in model.layers().iter().enumerate() {
             for (name, users, change) in &changes {
@@ -78,7 +86,7 @@ fn what_an_operator_has_no_use_for_is_zero() {
                     continue;
                 }
                 let error = refusal(&changed(&file, index, change));
-                // A batch norm checks its packing before.
+                // Batch norms and depthwise convolutions check their packing before.
                 let packing = Fault::UnknownPacking(1);
                 let faults = [Fault::Unused, packing]
                     .map(|fault| Some(Error::Layer { layer: index as u16, fault }));

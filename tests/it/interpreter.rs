@@ -81,13 +81,19 @@ pub(crate) fn interpret(program: &Program, image: &[u8]) -> Vec<Vec<i16>> {
                         Operator::Input => {
                             let byte = image[pixel() * usize::from(shape.channels) + c];
                             match &layer.table {
-                                Some(Table::Pixels(t)) => t[256 * c + usize::from(byte)].into(),
+                                Some(Table::Bytes(t)) => t[256 * c + usize::from(byte)].into(),
                                 _ => i16::from(byte) - 128,
                             }
                         }
-                        Operator::Conv => {
+                        Operator::Conv | Operator::GroupedConv | Operator::DepthwiseConv => {
                             let mut acc = i64::from(layer.bias[c]);
-                            let inputs = usize::from(from.channels.get());
+                            let all = usize::from(from.channels.get());
+                            let channels = usize::from(shape.channels);
+                            let inputs = layer.weights.len()
+                                / channels
+                                / record.kernel.map(usize::from).iter().product::<usize>();
+                            // The first input channel of the output channel's group.
+                            let first = c / (channels * inputs / all) * inputs;
                             let [kh, kw] = record.kernel.map(usize::from);
                             for ky in 0..kh {
                                 for kx in 0..kw {
@@ -99,8 +105,8 @@ pub(crate) fn interpret(program: &Program, image: &[u8]) -> Vec<Vec<i16>> {
                                         let outside = layer
                                             .padding_values
                                             .as_ref()
-                                            .map_or(from.zero_point, |values| values[i]);
-                                        let value = at(yy, xx, i).unwrap_or(outside.into());
+                                            .map_or(from.zero_point, |values| values[first + i]);
+                                        let value = at(yy, xx, first + i).unwrap_or(outside.into());
                                         let tap = ((c * kh + ky) * kw + kx) * inputs + i;
                                         acc += i64::from(layer.weights[tap]) * i64::from(value);
                                     }
@@ -141,6 +147,47 @@ pub(crate) fn interpret(program: &Program, image: &[u8]) -> Vec<Vec<i16>> {
                             let sum = terms[a as usize] + terms[b as usize];
                             let zero_point = i32::from(record.zero_point);
                             clamp(requantize(sum, record.multiplier(0)) + zero_point)
+                        }
+                        Operator::Lookup => {
+                            let Some(Table::Bytes(tables)) = &layer.table else { panic!() };
+                            let number = layer.weights.get(c).map_or(0, |&n| n as u8);
+                            let q = i32::from(at(y as i64, x as i64, c).unwrap()) + 128;
+                            tables[256 * usize::from(number) + q as usize].into()
+                        }
+                        Operator::Multiply => {
+                            let operand = &program.layers[record.shortcut().unwrap()].record;
+                            let a = i32::from(at(y as i64, x as i64, c).unwrap());
+                            let a = a - i32::from(from.zero_point);
+                            let b = i32::from(shortcut(y, x, c)) - i32::from(operand.zero_point);
+                            let value = requantize(a * b, record.multiplier(0));
+                            clamp(value + i32::from(record.zero_point))
+                        }
+                        Operator::Concat => {
+                            let Some(Table::Bytes(tables)) = &layer.table else { panic!() };
+                            let (value, table) = match c < usize::from(from.channels.get()) {
+                                true => (at(y as i64, x as i64, c).unwrap(), 0),
+                                false => (shortcut(y, x, c), 256),
+                            };
+                            tables[(i32::from(value) + 128 + table) as usize].into()
+                        }
+                        Operator::WindowAverage => {
+                            let [top, left, ..] = record.pads.map(i64::from);
+                            let [sy, sx] = record.stride.map(i64::from);
+                            let [kh, kw] = record.kernel.map(i64::from);
+                            let window = (0..kh).flat_map(|ky| (0..kw).map(move |kx| (ky, kx)));
+                            let values: Vec<i32> = window
+                                .filter_map(|(ky, kx)| {
+                                    at(y as i64 * sy + ky - top, x as i64 * sx + kx - left, c)
+                                })
+                                .map(i32::from)
+                                .collect();
+                            let (n, divisor) = (values.len() as i32, record.parameter.get());
+                            let zeros = (divisor - n).max(0) * i32::from(from.zero_point);
+                            let sum: i32 = values.iter().sum();
+                            match divisor {
+                                0 => clamp(rounding_divide(sum, n as u32)),
+                                _ => clamp(rounding_divide(sum + zeros, divisor as u32)),
+                            }
                         }
                         Operator::MaxPool => {
                             let [top, left, ..] = record.pads.map(i64::from);
@@ -195,7 +242,7 @@ pub(crate) fn interpret(program: &Program, image: &[u8]) -> Vec<Vec<i16>> {
                         Operator::Softmax => {
                             let softmax = Softmax {
                                 multiplier: record.multiplier(0),
-                                diff_min: record.diff_min.get(),
+                                diff_min: record.parameter.get(),
                             };
                             let mut values = vec![0; usize::from(shape.channels)];
                             let numbers = input.unwrap().iter().map(|&q| i32::from(q));

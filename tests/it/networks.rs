@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 
+use crate::common::families::network_of_families;
 use crate::common::{
     Watched, image, in_four_bits, model_file, network, tries, with_int16, with_stream16,
 };
@@ -94,6 +95,45 @@ proptest! {
                 prop_assert_eq!(&read.write(&plan(&read, Goal::Size).unwrap()), &ohwi);
             }
         }
+    }
+
+    #[test]
+    fn other_families_are_exact(seed: u64, parts in 0usize..7) {
+        let program = network_of_families(seed, parts);
+        let image = image(&program, seed ^ 1);
+        let tensors = interpret(&program, &image);
+        let expected = (tensors[program.logits].clone(), tensors.last().unwrap().clone());
+        let smallest = plan(&program, Goal::Size).unwrap();
+        let ohwi = program.write(&smallest);
+        prop_assert_eq!(&run(&ohwi, Portable, &image, 0x55), &expected);
+        prop_assert_eq!(&run(&ohwi, Reference, &image, 0xaa), &expected);
+        for packing in Packing::ALL.into_iter().filter(|packing| packing.bits() == 8) {
+            let packed = program.clone().packed(packing);
+            let file = packed.write(&plan(&packed, Goal::Size).unwrap());
+            prop_assert_eq!(&run(&file, Reference, &image, 0x80), &expected);
+            #[cfg(target_arch = "x86_64")]
+            if let Some(backend) = brooklet::kernels::Avx2::detect() {
+                prop_assert_eq!(&run(&file, backend, &image, 0x55), &expected);
+            }
+            let read = Program::read(&Model::parse(&file).unwrap()).packed(Packing::Ohwi);
+            prop_assert_eq!(&read.write(&plan(&read, Goal::Size).unwrap()), &ohwi);
+        }
+        let quick = plan(&program, Goal::Speed { arena_bytes: usize::MAX }).unwrap();
+        prop_assert_eq!(&run(&program.write(&quick), Portable, &image, 0x55), &expected);
+        // All outputs, with those that are kept while the rest runs.
+        let model = Model::parse(&ohwi).unwrap();
+        let mut memory = vec![0u128; model.arena_bytes().div_ceil(16)];
+        let mut session = Session::new(&model, Portable, memory.as_mut_bytes()).unwrap();
+        session.run_image(&image).unwrap();
+        let mut outputs = 0;
+        for (layer, scores) in session.outputs().unwrap() {
+            prop_assert!(scores.scores().eq(tensors[layer].iter().copied()));
+            outputs += 1;
+        }
+        let flagged = |layer: &&brooklet_plan::program::Layer| {
+            layer.record.flags & brooklet::format::flags::OUTPUT != 0
+        };
+        prop_assert_eq!(outputs, 1 + program.layers.iter().filter(flagged).count());
     }
 
     #[test]

@@ -22,7 +22,7 @@ fn reads(program: &Program, layer: usize) -> Vec<Reads> {
     let outputs = i64::from(record.rows.get());
     let row = |y: i64| -> Reads {
         let (first, end) = match record.operator() {
-            Operator::Conv | Operator::MaxPool => {
+            operator if operator.has_window() => {
                 let top = y * i64::from(record.stride[0]) - i64::from(record.pads[0]);
                 (top.clamp(0, rows), (top + i64::from(record.kernel[0])).clamp(0, rows))
             }
@@ -44,7 +44,7 @@ fn reads(program: &Program, layer: usize) -> Vec<Reads> {
 /// Rows that a step makes.
 fn rows_a_step(program: &Program, layer: usize) -> usize {
     let record = &program.layers[layer].record;
-    if record.operator() == Operator::Conv { record.packing().rows_a_step() } else { 1 }
+    if record.operator().has_packing() { record.packing().rows_a_step() } else { 1 }
 }
 
 /// Bytes that are taken at the worst moment.
@@ -95,7 +95,7 @@ fn brute_force(program: &Program, plan: &Plan) -> usize {
                     taken += (4 * channels).next_multiple_of(ARENA_ALIGN);
                 }
             }
-            if record.operator() == Operator::Conv {
+            if record.operator().has_packing() {
                 taken += program.scratch_bytes(layer).next_multiple_of(ARENA_ALIGN);
             }
             let y = made(&done, layer);

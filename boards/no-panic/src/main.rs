@@ -81,6 +81,11 @@ pub extern "C" fn infer() {
     if let Ok(output) = session.output() {
         black_box(output.as_slice());
     }
+    if let Ok(outputs) = session.outputs() {
+        outputs.for_each(|output| {
+            black_box(output);
+        });
+    }
     session.reset();
     #[cfg(feature = "self-test")]
     {

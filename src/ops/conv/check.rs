@@ -28,40 +28,52 @@ pub(in crate::ops) fn check_parts(
     layer: &LayerRecord,
 ) -> Result<(Window, Packing), Fault> {
     check_window(model, layer)?;
-    let packing =
-        Packing::from_number(layer.packing).ok_or(Fault::UnknownPacking(layer.packing))?;
+    let packing = packing_of(layer)?;
     let window = Window::of(model, layer);
     if !packing.fits(window.kernel, window.stride) {
         return Err(Fault::Packing(packing));
     }
-    // At most 8 · 8 · 8 · 65536 · 65536: only a 32-bit address can be too small for it.
-    if u32::try_from(
-        LARGEST_WEIGHT
-            * window.kernel[0] as u64
-            * window.kernel[1] as u64
-            * u64::from(window.input.channels).next_multiple_of(4)
-            * u64::from(window.output.channels).next_multiple_of(4),
-    )
-    .is_err()
-    {
+    if !can_be_addressed(&window) {
         return Err(Fault::OutOfBounds(Part::Weights));
     }
-    let channels = usize::from(window.output.channels);
     let align = crate::format::WEIGHTS_ALIGN;
     let weights = weight_bytes(&window, layer.packing());
     part(model, Part::Weights, layer.weights, weights, align)?;
+    check_numbers(model, layer)?;
+    Ok((window, packing))
+}
+
+/// The packing that the layer names.
+pub(in crate::ops) fn packing_of(layer: &LayerRecord) -> Result<Packing, Fault> {
+    Packing::from_number(layer.packing).ok_or(Fault::UnknownPacking(layer.packing))
+}
+
+/// Whether 32 bits hold the number of bytes of the weights in any packing.
+pub(in crate::ops) fn can_be_addressed(window: &Window) -> bool {
+    // At most 8 · 16 · 16 · 65536 · 65536: only a 32-bit address can be too small for it.
+    let bytes = LARGEST_WEIGHT
+        * window.kernel[0] as u64
+        * window.kernel[1] as u64
+        * u64::from(window.input.channels).next_multiple_of(4)
+        * u64::from(window.output.channels).next_multiple_of(4);
+    u32::try_from(bytes).is_ok()
+}
+
+/// Checks that the biases, the multipliers and the padding values that the layer names are there.
+pub(in crate::ops) fn check_numbers(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault> {
+    let channels = usize::from(layer.channels.get());
     part(model, Part::Bias, layer.bias, 4 * channels, 4)?;
     part(model, Part::Multipliers, layer.mantissas, 4 * channels, 4)?;
     part(model, Part::Multipliers, layer.shifts, channels, 1)?;
     if layer.padding_values.get() != 0 {
-        let inputs = usize::from(window.input.channels);
+        let inputs = usize::from(model.input_of(layer).channels.get());
         part(model, Part::PaddingValues, layer.padding_values, inputs, 1)?;
     }
-    Ok((window, packing))
+    Ok(())
 }
 
 pub(in crate::ops) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault> {
-    let (window, packing) = check_parts(model, layer)?;
+    check_parts(model, layer)?;
     // What is added behind the requantization, at most.
     let mut offset = 128;
     if let Some(stream) = Stream16::of(layer) {
@@ -73,10 +85,19 @@ pub(in crate::ops) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<()
         let table = part(model, Part::ShortcutTable, layer.table, 1024, 4)?;
         offset = largest(words(table));
     }
-    let conv = Conv::new(model, layer);
-    let kernel = kernel_taps(&window);
-    for channel in 0..window.output.channels {
-        let o = usize::from(channel);
+    check_channels(&Conv::new(model, layer), 0, offset)
+}
+
+/// Checks weights, multipliers and sums of all output channels, of which the first has the number
+/// `first` in its layer, where up to `offset` is added behind the requantization.
+pub(in crate::ops) fn check_channels(
+    conv: &Conv<'_>,
+    first: u16,
+    offset: u32,
+) -> Result<(), Fault> {
+    let (packing, kernel) = (conv.packing, kernel_taps(&conv.window));
+    for o in 0..usize::from(conv.window.output.channels) {
+        let channel = first.wrapping_add(o as u16);
         let multiplier = conv.multiplier(o);
         if !multiplier.is_valid() {
             return Err(Fault::Quantization);
@@ -86,7 +107,7 @@ pub(in crate::ops) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<()
         }
         let holds = |bound| bound < sum_bound(packing) && multiplier.holds(bound, offset);
         // What any weights can add is nearly always little enough: then they need not be read.
-        if !holds(bound_of_any(&conv, o)) && !holds(accumulator_bound(&conv, o)) {
+        if !holds(bound_of_any(conv, o)) && !holds(accumulator_bound(conv, o)) {
             return Err(Fault::Accumulator { channel });
         }
     }

@@ -108,7 +108,7 @@ impl Strip {
 
 /// In 64 bits: there is no window whose scratch memory has a larger number of bytes. What is computed
 /// in `usize` stays below 2³² for every window.
-pub(super) fn scratch_for(packing: Packing, window: &Window) -> u64 {
+pub(in crate::ops) fn scratch_for(packing: Packing, window: &Window) -> u64 {
     let channels = usize::from(window.output.channels);
     let [rows, row] = kernel_taps(window);
     if let Some(unpacked) = packing.unpacked() {

@@ -2,6 +2,7 @@
 
 #![allow(unreachable_pub, reason = "the other files of the tests use it")]
 
+pub mod families;
 mod stream16;
 
 use brooklet::Shape;
@@ -231,7 +232,7 @@ pub fn network(seed: u64, blocks: usize) -> Program {
     let table: Vec<i8> = (0..256 * usize::from(shape.channels)).map(|_| b.g.int8()).collect();
     let with_table = b.g.chance();
     let input = b.push(Operator::Input, 0, shape);
-    input.table = with_table.then_some(Table::Pixels(table));
+    input.table = with_table.then_some(Table::Bytes(table));
     let channels = 1 + b.g.below(5) as u16;
     let mut stream = match b.g.below(3) {
         0 => b.conv(0, channels, 5, 1, [2; 4]),
@@ -273,7 +274,7 @@ pub fn network(seed: u64, blocks: usize) -> Program {
         let multiplier = Multiplier::from_real(0.1 * f64::from(1u32 << 26)).unwrap();
         let softmax = b.push(Operator::Softmax, logits, Shape::new(1, 1, classes));
         softmax.record.set_multiplier(0, multiplier);
-        softmax.record.diff_min = I32::new(Softmax::smallest_difference(multiplier));
+        softmax.record.parameter = I32::new(Softmax::smallest_difference(multiplier));
     }
     b.program
 }
@@ -350,7 +351,7 @@ pub fn with_int16(mut program: Program, seed: u64) -> Program {
             Operator::Softmax => {
                 let multiplier = Multiplier::from_real(0.1 * unit(26 - finer(from))).unwrap();
                 layer.record.set_multiplier(0, multiplier);
-                layer.record.diff_min = I32::new(Softmax::smallest_difference(multiplier));
+                layer.record.parameter = I32::new(Softmax::smallest_difference(multiplier));
             }
             _ => {}
         }

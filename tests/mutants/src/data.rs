@@ -89,7 +89,7 @@ pub(crate) fn record_numbers(draft: &mut Draft, layer: usize, random: &mut Rando
         3 => (record.clamp_min, record.clamp_max) = (byte.min(0), byte.max(0)),
         4 => record.scale = F32::new(scale),
         5 => record.join_bits = bits,
-        _ => record.diff_min = I32::new(mantissa.wrapping_neg() >> (shift & 15)),
+        _ => record.parameter = I32::new(mantissa.wrapping_neg() >> (shift & 15)),
     });
 }
 

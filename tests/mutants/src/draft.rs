@@ -184,7 +184,10 @@ impl Draft {
             // What a layer has no use for is 0, and so may be what it uses.
             let operator = Operator::from_number(record.operator);
             let int8 = record.flags & flags::HAS_INT16 == 0;
-            if matches!(operator, Some(Operator::Conv | Operator::BatchNorm)) {
+            if operator == Some(Operator::Lookup) {
+                record.weights = moved_if_any(record.weights);
+            }
+            if operator.is_some_and(Operator::has_channels) {
                 record.weights = moved(record.weights);
                 record.bias = moved(record.bias);
                 record.mantissas = moved(record.mantissas);
@@ -195,6 +198,7 @@ impl Draft {
                 Some(Operator::Conv | Operator::Add) if int8 && record.shortcut().is_some() => {
                     moved(record.table)
                 }
+                Some(Operator::Lookup) => moved(record.table),
                 _ => moved_if_any(record.table),
             };
         }

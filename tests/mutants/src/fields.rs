@@ -32,7 +32,7 @@ pub(crate) const LAYER: &[Field] = fields!(LayerRecord:
     clamp_min 1, clamp_max 1, scale 4, name_offset 4, name_bytes 2, kernel 1 + 1, stride 1 + 1,
     pads 1 + 1 + 2 + 3, shortcut_stride 1, join_bits 1, weights 4, bias 4, mantissas 4, shifts 4,
     padding_values 4, table 4, multiplier_mantissas 4 + 4 + 8, multiplier_shifts 1 + 1 + 2,
-    step_rows 1, diff_min 4, steps 2, step_stride 1, step_span 1, weight_bytes 4, scratch_bytes 4,
+    step_rows 1, parameter 4, steps 2, step_stride 1, step_span 1, weight_bytes 4, scratch_bytes 4,
 );
 
 /// Those that say where parts of the file are.

@@ -38,7 +38,7 @@ pub(crate) fn hold(model: &Model<'_>) -> Result<(), String> {
         )?;
         claim(record.flags & !flags::ALL == 0, "it has flags of no meaning")?;
         if record.operator() == Operator::Conv {
-            let inputs = usize::from(model.input_of(record).channels.get());
+            let inputs = model.graph().channels_read(record);
             let [rows, columns] = record.kernel.map(usize::from);
             let bytes =
                 record.packing().bytes(record.channels.get().into(), [rows, columns * inputs]);

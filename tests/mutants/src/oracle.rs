@@ -229,8 +229,8 @@ fn work(model: &Model<'_>) -> u128 {
         numbers(input)
             + numbers(output)
                 * match record.operator() {
-                    Operator::Conv => kernel * u128::from(input.channels),
-                    Operator::MaxPool => kernel,
+                    Operator::Conv | Operator::GroupedConv => kernel * u128::from(input.channels),
+                    operator if operator.has_window() => kernel,
                     _ => 1,
                 }
     };

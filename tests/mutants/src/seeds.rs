@@ -8,6 +8,7 @@ use brooklet::format::Packing;
 use brooklet_plan::plan::{Goal, plan};
 use brooklet_plan::program::Program;
 
+use common::families::network_of_families;
 use common::{in_four_bits, model_file, network, with_int16, with_stream16};
 
 /// Networks of each packing.
@@ -33,6 +34,11 @@ pub fn seeds() -> Vec<Vec<u8>> {
     for seed in 120..130 {
         let packing = Packing::ALL[seed as usize % Packing::ALL.len()];
         let program = with_stream16(network(seed, 1 + seed as usize % 3), seed);
+        programs.push(program.packed(packing));
+    }
+    for seed in 300..340 {
+        let packing = Packing::ALL[seed as usize % Packing::ALL.len()];
+        let program = network_of_families(seed, 1 + seed as usize % 4);
         programs.push(program.packed(packing));
     }
     let mut files: Vec<Vec<u8>> = programs.iter().map(model_file).collect();

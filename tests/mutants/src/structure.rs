@@ -211,17 +211,29 @@ fn follow(draft: &mut Draft, random: &mut Random) {
             (padded.saturating_sub(kernel) / usize::from(old.stride[axis]).max(1) + 1) as u16
         };
         match Operator::from_number(old.operator) {
-            Some(Operator::Conv) => {
+            Some(Operator::Conv | Operator::GroupedConv) => {
                 record.rows.set(axis(input.rows.get(), 0));
                 record.columns.set(axis(input.columns.get(), 1));
             }
-            Some(Operator::MaxPool) => {
+            Some(Operator::MaxPool | Operator::WindowAverage | Operator::DepthwiseConv) => {
                 record.rows.set(axis(input.rows.get(), 0));
                 record.columns.set(axis(input.columns.get(), 1));
                 record.channels = input.channels;
             }
             Some(Operator::AveragePool) => record.channels = input.channels,
-            Some(Operator::Add | Operator::Softmax | Operator::BatchNorm) => {
+            Some(Operator::Concat) => {
+                let other = record.shortcut().map_or(0, |of| draft.layer(of).channels.get());
+                let channels = input.channels.get().saturating_add(other);
+                (record.rows, record.columns) = (input.rows, input.columns);
+                record.channels.set(channels);
+            }
+            Some(
+                Operator::Add
+                | Operator::Softmax
+                | Operator::BatchNorm
+                | Operator::Lookup
+                | Operator::Multiply,
+            ) => {
                 (record.rows, record.columns, record.channels) =
                     (input.rows, input.columns, input.channels);
             }
@@ -230,10 +242,13 @@ fn follow(draft: &mut Draft, random: &mut Random) {
         if let Some(shortcut) = record.shortcut() {
             let shape = draft.layer(shortcut).shape();
             let rows = shape.rows.div_ceil(record.rows.get().max(1)).min(255);
-            record.shortcut_stride = rows as u8;
-            record
-                .shortcut_channels_before
-                .set(record.channels.get().saturating_sub(shape.channels) / 2);
+            // What takes one pixel for all goes on to.
+            if record.shortcut_stride > 0 {
+                record.shortcut_stride = rows as u8;
+            }
+            let more = record.channels.get().saturating_sub(shape.channels);
+            let concat = record.operator == Operator::Concat as u8;
+            record.shortcut_channels_before.set(if concat { more } else { more / 2 });
         }
         draft.change_layer(layer, |old| *old = record);
         let needed = Derived::of(&record, input.shape());

@@ -22,7 +22,7 @@ const fn case(
     Case { kernel, stride, pad_left: pads[0], pad_right: pads[1], columns, inputs, outputs }
 }
 
-pub(crate) const CASES: [Case; 38] = [
+pub(crate) const CASES: [Case; 41] = [
     case([3, 3], 1, [1, 1], 9, 17, 6),
     case([3, 3], 1, [1, 1], 8, 12, 16),
     case([3, 3], 1, [1, 1], 32, 3, 16),
@@ -61,4 +61,7 @@ pub(crate) const CASES: [Case; 38] = [
     case([1, 1], 2, [0, 0], 9, 16, 2),
     case([3, 3], 2, [0, 1], 16, 26, 26),
     case([2, 2], 1, [0, 0], 4, 148, 11),
+    case([12, 1], 1, [0, 0], 3, 5, 6),
+    case([11, 13], 1, [6, 6], 9, 1, 4),
+    case([1, 16], 2, [8, 7], 16, 3, 5),
 ];

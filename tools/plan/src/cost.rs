@@ -127,6 +127,17 @@ fn work_in_four_bits(layer: &LayerRecord, input: Shape, unpacked: Packing) -> (&
     (names.map_or(name, |(_, name)| name), all)
 }
 
+/// Of a grouped convolution: the work of the convolution of each group.
+fn work_of_groups(layer: &LayerRecord, input: Shape) -> (&'static str, Work) {
+    let groups = layer.parameter.get().clamp(1, i32::from(u16::MAX)) as u16;
+    let mut part = *layer;
+    part.operator = Operator::Conv as u8;
+    part.channels.set(layer.channels.get() / groups);
+    let input = Shape::new(input.rows, input.columns, input.channels / groups);
+    let (name, each) = work(&part, input);
+    (name, each.map(|each| each * f64::from(groups)))
+}
+
 /// Of a layer that reads or makes int16: values are kernel rows under outputs.
 fn work_in_int16(layer: &LayerRecord, input: Shape) -> (&'static str, Work) {
     let outputs = layer.shape().bytes();
@@ -224,6 +235,9 @@ pub fn work(layer: &LayerRecord, input: Shape) -> (&'static str, Work) {
     if layer.has_int16() {
         return work_in_int16(layer, input);
     }
+    if layer.operator() == Operator::GroupedConv {
+        return work_of_groups(layer, input);
+    }
     let output = layer.shape();
     let [kernel_rows, kernel_columns] = layer.kernel.map(usize::from);
     let (name, products, values, blocks) = match layer.operator() {
@@ -234,6 +248,16 @@ pub fn work(layer: &LayerRecord, input: Shape) -> (&'static str, Work) {
         Operator::BatchNorm => ("batch norm", 0, 0, 0),
         Operator::Softmax => ("softmax", 0, 0, 0),
         Operator::Input => ("input", 0, 0, 0),
+        Operator::DepthwiseConv => {
+            ("depthwise", output.bytes() * kernel_rows * kernel_columns, 0, 0)
+        }
+        Operator::WindowAverage => {
+            ("window average", output.bytes() * kernel_rows * kernel_columns, 0, 0)
+        }
+        Operator::Lookup => ("lookup", 0, 0, 0),
+        Operator::Multiply => ("multiply", 0, 0, 0),
+        Operator::Concat => ("concat", 0, 0, 0),
+        Operator::GroupedConv => unreachable!("is the work of its groups"),
     };
     let outputs = output.bytes();
     let joined = if layer.shortcut().is_some() { outputs } else { 0 };

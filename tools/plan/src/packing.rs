@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use board_build::Spec;
-use brooklet::format::{LayerRecord, Operator, Packing};
+use brooklet::format::{LayerRecord, Packing};
 use brooklet::kernels::Isa;
 use brooklet::ops;
 
@@ -192,7 +192,7 @@ pub fn packed_for(spec: &Spec, file: &ModelFile) -> Result<Option<ModelFile>, Pa
     };
     // Layers of int16 are run as they are.
     let other = |layer: &LayerRecord| {
-        layer.operator() == Operator::Conv && !layer.has_int16() && !runs(layer.packing())
+        layer.operator().has_packing() && !layer.has_int16() && !runs(layer.packing())
     };
     if !model.layers().iter().any(other) {
         return Ok(None);

@@ -1,7 +1,9 @@
 //! A quantized network as the core will run it: layer records and their numbers, not yet
 //! given a place in arena and file.
 
-use brooklet::format::{LayerRecord, NONE, Operator, Packing, PreprocessingRecord};
+use brooklet::format::{
+    LayerRecord, NONE, Operator, Packing, PreprocessingRecord, WEIGHTS_ALIGN, flags,
+};
 use brooklet::ops::conv::check::{bound_with, sum_bound};
 use brooklet::quant::Multiplier;
 use brooklet::{Model, Shape, ops};
@@ -32,7 +34,8 @@ pub struct Layer {
     pub name: String,
     /// Operator, shapes, operands and quantization of the output.
     pub record: LayerRecord,
-    /// Weights in OHWI order.
+    /// Weights in OHWI order, I being the input channels that an output channel reads; of a lookup with
+    /// several tables the number of each channel's.
     pub weights: Vec<i8>,
     /// One an output channel.
     pub bias: Vec<i32>,
@@ -50,8 +53,9 @@ pub enum Table {
     /// 256 int32: a shortcut's byte + 128 to its part of a join's sum; of an add 512, the input's
     /// first.
     Terms(Vec<i32>),
-    /// 256 int8 a channel: pixels to the input's int8.
-    Pixels(Vec<i8>),
+    /// int8, by 256: of the input a channel, from pixels; of a lookup each of its tables; of a
+    /// concatenation the input's and the shortcut's.
+    Bytes(Vec<i8>),
 }
 
 /// Largest magnitude of a channel's sum, of any input.
@@ -97,9 +101,25 @@ impl Layer {
         self.bytes_as(self.record.packing())
     }
 
+    /// Groups of a grouped convolution; else one.
+    fn groups(&self) -> usize {
+        match self.record.operator() {
+            Operator::GroupedConv => self.record.parameter.get() as usize,
+            _ => 1,
+        }
+    }
+
     /// Bytes that the weights take in that packing.
     pub fn bytes_as(&self, packing: Packing) -> usize {
-        packing.bytes(self.bias.len(), self.kernel_taps())
+        match self.record.operator() {
+            Operator::GroupedConv => {
+                let channels = self.bias.len() / self.groups();
+                let bytes = packing.bytes(channels, self.kernel_taps());
+                self.groups() * bytes.next_multiple_of(WEIGHTS_ALIGN)
+            }
+            Operator::DepthwiseConv | Operator::Lookup => self.weights.len(),
+            _ => packing.bytes(self.bias.len(), self.kernel_taps()),
+        }
     }
 
     /// Whether the layer is a convolution whose weights can be in that packing.
@@ -112,9 +132,12 @@ impl Layer {
         if refused {
             return false;
         }
+        if self.record.operator() == Operator::GroupedConv && packing.rows_a_step() > 1 {
+            return false;
+        }
         let channels = self.weights.chunks(self.taps().max(1)).zip(&self.bias);
         let mut sums = channels.map(|(weights, &bias)| largest_sum(weights, bias));
-        self.record.operator() == Operator::Conv
+        self.record.operator().has_packing()
             && packing
                 .fits(self.record.kernel.map(usize::from), self.record.stride.map(usize::from))
             && self.weights.iter().all(|&weight| packing.holds(weight))
@@ -124,11 +147,23 @@ impl Layer {
     /// The weights as the record's packing has them.
     pub(crate) fn pack(&self) -> Vec<i8> {
         let (packing, taps) = (self.record.packing(), self.taps());
+        match self.record.operator() {
+            Operator::Lookup => return self.weights.clone(),
+            Operator::DepthwiseConv => {
+                // From channel by channel to kernel position by kernel position.
+                let of_position = |tap| self.weights.iter().skip(tap).step_by(taps).copied();
+                return (0..taps).flat_map(of_position).collect();
+            }
+            _ => {}
+        }
         let [rows, row] = self.kernel_taps();
         let mut packed = vec![0; self.packed_bytes()];
+        let (distance, channels) = (packed.len() / self.groups(), self.bias.len() / self.groups());
+        let bytes = packing.bytes(channels, [rows, row]);
         for (channel, weights) in self.weights.chunks(taps).enumerate() {
+            let group = &mut packed[channel / channels * distance..][..bytes];
             for (tap, &weight) in weights.iter().enumerate() {
-                packing.put(&mut packed, channel, tap / row, tap % row, [rows, row], weight);
+                packing.put(group, channel % channels, tap / row, tap % row, [rows, row], weight);
             }
         }
         packed
@@ -155,22 +190,30 @@ impl Layer {
         let outputs = usize::from(record.channels.get());
         let named = record.table.get() != 0;
         match record.operator() {
-            operator @ (Operator::Conv | Operator::BatchNorm) => {
+            operator if operator.has_channels() => {
                 let inputs = usize::from(model.input_of(&record).channels.get());
                 let taps = match operator {
-                    Operator::Conv => {
-                        record.kernel.map(usize::from).iter().product::<usize>() * inputs
+                    Operator::BatchNorm => 1,
+                    _ => {
+                        let kernel: usize = record.kernel.map(usize::from).iter().product();
+                        kernel * model.graph().channels_read(&record)
                     }
-                    _ => 1,
                 };
-                let packing = record.packing();
-                let rows = usize::from(record.kernel[0]).max(1);
-                let row = taps / rows;
-                let packed = part(record.weights, packing.bytes(outputs, [rows, row]));
+                let packed = part(record.weights, record.weight_bytes.get() as usize);
                 let packed: Vec<i8> = packed.iter().map(|&byte| byte as i8).collect();
+                layer.bias = vec![0; outputs];
+                let groups = layer.groups();
+                let (channels, packing) = (outputs / groups, record.packing());
+                let rows = usize::from(record.kernel[0]).max(1);
+                let kernel @ [_, row] = [rows, taps / rows];
+                let bytes = packing.bytes(channels, kernel);
                 let weight = |at: usize| {
                     let (channel, tap) = (at / taps, at % taps);
-                    packing.weight(&packed, channel, tap / row, tap % row, [rows, row])
+                    if operator == Operator::DepthwiseConv {
+                        return packed[tap * outputs + channel];
+                    }
+                    let group = &packed[channel / channels * (packed.len() / groups)..][..bytes];
+                    packing.weight(group, channel % channels, tap / row, tap % row, kernel)
                 };
                 layer.weights = (0..outputs * taps).map(weight).collect();
                 layer.bias = words(record.bias, outputs).collect();
@@ -187,8 +230,17 @@ impl Layer {
                 layer.table = named.then(|| Table::Terms(words(record.table, 512).collect()));
             }
             Operator::Input => {
-                let table = || Table::Pixels(int8(record.table, 256 * outputs).collect());
+                let table = || Table::Bytes(int8(record.table, 256 * outputs).collect());
                 layer.table = named.then(table);
+            }
+            Operator::Lookup => {
+                let tables = 256 * record.parameter.get() as usize;
+                layer.table = Some(Table::Bytes(int8(record.table, tables).collect()));
+                let numbers = record.weight_bytes.get() as usize;
+                layer.weights = int8(record.weights, numbers).collect();
+            }
+            Operator::Concat => {
+                layer.table = named.then(|| Table::Bytes(int8(record.table, 512).collect()));
             }
             _ => {}
         }
@@ -240,6 +292,11 @@ impl Program {
             }
         }
         last[self.logits] = NONE;
+        for (last, layer) in last.iter_mut().zip(&self.layers) {
+            if layer.record.flags & flags::OUTPUT != 0 {
+                *last = NONE;
+            }
+        }
         last
     }
 }

@@ -31,7 +31,34 @@ pub fn set_softmax(layer: &mut Layer, scale: f32) -> Option<()> {
     let unit = f64::from(1u32 << (31 - Softmax::DIFFERENCE_BITS));
     let multiplier = Multiplier::from_real((f64::from(scale) * unit).min(f64::from(i32::MAX)))?;
     layer.record.set_multiplier(0, multiplier);
-    layer.record.diff_min = I32::new(Softmax::smallest_difference(multiplier));
+    layer.record.parameter = I32::new(Softmax::smallest_difference(multiplier));
+    Some(())
+}
+
+/// Sets the multiplier of a product of two operands of these scales, as TFLite's `MUL`; `None` if the
+/// scales are out of proportion.
+pub fn set_multiply(layer: &mut Layer, scales: [f32; 2]) -> Option<()> {
+    let [a, b] = scales.map(f64::from);
+    let multiplier = Multiplier::from_real(a * b / f64::from(layer.record.scale.get()))?;
+    layer.record.set_multiplier(0, multiplier);
+    multiplier.holds(255 * 255, 128).then_some(())
+}
+
+/// Makes a layer that depends on each number by itself: with a table for each different function of
+/// `tables`, which are one for all channels, or one a channel.
+pub fn set_lookup(layer: &mut Layer, tables: &[[i8; 256]]) -> Option<()> {
+    let mut different: Vec<[i8; 256]> = Vec::new();
+    let mut numbers = Vec::with_capacity(tables.len());
+    for table in tables {
+        let number = different.iter().position(|other| other == table).unwrap_or_else(|| {
+            different.push(*table);
+            different.len() - 1
+        });
+        numbers.push(u8::try_from(number).ok()? as i8);
+    }
+    layer.record.parameter = I32::new(different.len() as i32);
+    layer.table = Some(Table::Bytes(different.concat()));
+    layer.weights = if different.len() > 1 { numbers } else { Vec::new() };
     Some(())
 }
 
@@ -47,5 +74,11 @@ pub fn kind(layer: &LayerRecord) -> &'static str {
         Operator::BatchNorm => "batch_norm",
         Operator::AveragePool => "average_pool",
         Operator::Softmax => "softmax",
+        Operator::GroupedConv => "grouped_conv",
+        Operator::DepthwiseConv => "depthwise_conv",
+        Operator::Lookup => "lookup",
+        Operator::Multiply => "multiply",
+        Operator::Concat => "concat",
+        Operator::WindowAverage => "window_average",
     }
 }

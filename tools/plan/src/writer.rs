@@ -25,7 +25,7 @@ impl Program {
                     + layer.name.len()
                     + layer.table.as_ref().map_or(0, |table| match table {
                         Table::Terms(words) => 4 * words.len(),
-                        Table::Pixels(bytes) => bytes.len(),
+                        Table::Bytes(bytes) => bytes.len(),
                     })
             })
             .sum();
@@ -73,6 +73,8 @@ impl Program {
             if !layer.weights.is_empty() {
                 let packed = layer.pack();
                 record.weights = writer.append(packed.as_bytes(), WEIGHTS_ALIGN)?;
+            }
+            if !layer.bias.is_empty() {
                 record.bias = writer.append(layer.bias.as_bytes(), 4)?;
                 let mantissas: Vec<i32> =
                     layer.multipliers.iter().map(|m| m.mantissa.to_bits()).collect();
@@ -87,7 +89,7 @@ impl Program {
                 Some(Table::Terms(words)) => {
                     record.table = writer.append(words.as_bytes(), 4)?;
                 }
-                Some(Table::Pixels(bytes)) => record.table = writer.append(bytes.as_bytes(), 1)?,
+                Some(Table::Bytes(bytes)) => record.table = writer.append(bytes.as_bytes(), 1)?,
                 None => {}
             }
             records.push(record);

@@ -6,7 +6,7 @@ use brooklet_firmware::{FirmwareError, Registry, Spec, Toolchain, compile, ensur
 use crate::steps::{Failure, Lane, run_phases, say, step};
 
 /// All features of the runtime at once: what is proved of these is proved of fewer.
-const UNION: [&str; 4] = ["batch-norm", "int16", "int4", "self-test"];
+const UNION: [&str; 5] = ["int16", "int4", "operators", "self-test", "stream16"];
 
 /// The symbol that `boards/no-panic` leaves undefined.
 const PANIC: &str = "the_runtime_can_panic";
@@ -95,8 +95,9 @@ pub(crate) fn builds(registry: &Registry, each: bool) -> Lane<'_> {
 }
 
 /// The runtime as networks need it: what it is called, and features of `boards/no-panic`.
-const RUNTIMES: [(&str, &[&str]); 5] = [
-    ("all", &["int4", "batch-norm"]),
+const RUNTIMES: [(&str, &[&str]); 6] = [
+    ("all", &["int4", "operators"]),
+    ("four bits", &["int4", "batch-norm"]),
     ("ResNet", &[]),
     ("direct", &["direct"]),
     ("built in", &["built-in"]),
@@ -107,8 +108,9 @@ const RUNTIMES: [(&str, &[&str]); 5] = [
 pub(crate) fn size() -> Result<(), Failure> {
     let registry = Registry::find()?;
     println!(
-        "The runtime's code: all of it; without what a ResNet does not need (four bits, batch norms); \
-         of this the kernels of `Direct`; for a model that is built in and was checked there; both.\n"
+        "The runtime's code: all of it; with four bits and batch norms; without what a ResNet does not \
+         need; of this the kernels of `Direct`; for a model that is built in and was checked there; \
+         both.\n"
     );
     let cell = |cell: &dyn std::fmt::Display| print!("{cell:>10}");
     print!("{:<20}", "");

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use brooklet::format::Operator;
 use brooklet::{ARENA_ALIGN, Model, ops};
 use brooklet_plan::cost::Coefficients;
 use brooklet_plan::model_file::session_bytes;
@@ -127,11 +126,11 @@ impl Contents {
                     instructions: None,
                     weight_bytes: graph.weight_bytes(index),
                     weight_bits: match record.operator() {
-                        Operator::Conv => Some(record.packing().bits()),
-                        Operator::BatchNorm => Some(8),
+                        operator if operator.has_packing() => Some(record.packing().bits()),
+                        operator if operator.has_channels() => Some(8),
                         _ => None,
                     },
-                    packing: (record.operator() == Operator::Conv).then(|| record.packing().name()),
+                    packing: record.operator().has_packing().then(|| record.packing().name()),
                     ring_rows: arena_offsets.len(),
                     arena_offsets,
                     row_bytes: record.row_bytes(),

@@ -195,5 +195,5 @@ fn pixel_table(node: &QuantizedNode, preprocess: &Preprocess) -> Option<Table> {
             let q = (real / f64::from(node.scale)).round() + f64::from(node.zero_point);
             q.clamp(-128.0, 127.0) as i8
         });
-    Some(Table::Pixels(table.collect()))
+    Some(Table::Bytes(table.collect()))
 }

@@ -1,0 +1,91 @@
+//! A function of one number, by a table: PReLU and leaky ReLU, hard-swish, SiLU, sigmoid, tanh, ELU,
+//! a change of scale.
+//!
+//! ```text
+//! output[y, x, c] = table[c][input[y, x, c] + 128]
+//! ```
+//!
+//! All channels have one table, or the layer names for each channel the number of its table, as a
+//! PReLU of several slopes does (He et al. 2015, "Delving Deep into Rectifiers", section 2.1). Whoever
+//! makes a table rounds as TFLite does where the network is TFLite's.
+
+use super::{int8, part};
+use crate::error::{Fault, Part};
+use crate::format::{LayerRecord, WEIGHTS_ALIGN};
+use crate::model::Model;
+use crate::proved::proved;
+use crate::shape::Shape;
+
+/// Largest number of tables: a channel's is numbered in one byte.
+pub const MAX_TABLES: usize = 256;
+
+/// A lookup, ready to run.
+#[derive(Debug, Clone, Copy)]
+pub struct Lookup<'m> {
+    /// Shape of the input and of the output.
+    pub shape: Shape,
+    /// The tables, each by the input's byte + 128.
+    pub tables: &'m [[i8; 256]],
+    /// The number of its table, a channel; none where there is one table.
+    pub numbers: &'m [u8],
+}
+
+/// Number of tables that a record says.
+fn tables(layer: &LayerRecord) -> usize {
+    usize::try_from(layer.parameter.get()).unwrap_or(0)
+}
+
+/// Bytes of the numbers of tables.
+pub(super) fn number_bytes(layer: &LayerRecord) -> usize {
+    if tables(layer) > 1 { usize::from(layer.channels.get()) } else { 0 }
+}
+
+/// Bytes of the tables.
+pub(super) fn table_bytes(layer: &LayerRecord) -> u64 {
+    256 * tables(layer) as u64
+}
+
+impl<'m> Lookup<'m> {
+    /// The lookup of a record that was checked.
+    pub(crate) fn new(model: &Model<'m>, layer: &LayerRecord) -> Self {
+        let bytes = |offset: u32, bytes: usize| proved!(model.bytes(offset, bytes)).unwrap_or(&[]);
+        let (tables, _) = int8(bytes(layer.table.get(), table_bytes(layer) as usize)).as_chunks();
+        let numbers = match number_bytes(layer) {
+            0 => &[],
+            count => bytes(layer.weights.get(), count),
+        };
+        Self { shape: layer.shape(), tables, numbers }
+    }
+
+    /// The table of channel `c`.
+    #[inline(always)]
+    pub fn table(&self, c: usize) -> &'m [i8; 256] {
+        let number = self.numbers.get(c).copied().unwrap_or(0);
+        proved!(self.tables.get(usize::from(number))).unwrap_or(&[0; 256])
+    }
+
+    /// The output for `input` by a table.
+    #[inline(always)]
+    pub fn output(table: &[i8; 256], input: i8) -> i8 {
+        table[usize::from((input as u8) ^ 0x80)]
+    }
+}
+
+pub(super) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault> {
+    if model.input_of(layer).shape() != layer.shape() {
+        return Err(Fault::Shape);
+    }
+    if !(1..=MAX_TABLES).contains(&tables(layer)) {
+        return Err(Fault::OutOfBounds(Part::Table));
+    }
+    part(model, Part::Table, layer.table, table_bytes(layer) as usize, 1)?;
+    let count = number_bytes(layer);
+    if count == 0 {
+        return if layer.weights.get() == 0 { Ok(()) } else { Err(Fault::Unused) };
+    }
+    let numbers = part(model, Part::Weights, layer.weights, count, WEIGHTS_ALIGN)?;
+    match numbers.iter().all(|&number| usize::from(number) < tables(layer)) {
+        true => Ok(()),
+        false => Err(Fault::OutOfBounds(Part::Table)),
+    }
+}

@@ -6,10 +6,10 @@ use heapless::spsc::Consumer;
 
 use crate::{Counter, log};
 
-/// What an image has cost so far.
+/// What an image has cost so far, in the counter's unit.
 #[derive(Debug)]
 pub struct Tally<'b> {
-    /// Instructions of all calls of the session since the image's first row.
+    /// Of all calls of the session since the image's first row.
     pub total: u64,
     /// Those of each layer's steps, for as many layers as there is room for.
     pub layers: &'b mut [u64],
@@ -26,7 +26,7 @@ impl<'b> Tally<'b> {
         self.layers.fill(0);
     }
 
-    /// Adds to a layer's count. The total has the instructions of those beyond the table, too.
+    /// Adds to a layer's count. The total has those beyond the table, too.
     fn charge(&mut self, layer: u16, spent: u64) {
         if let Some(count) = self.layers.get_mut(usize::from(layer)) {
             *count += spent;
@@ -128,7 +128,7 @@ impl<'a, B: Backend, C: Counter, P: OutputPin> Engine<'a, B, C, P> {
                     Step::Done => {
                         self.state = State::Done;
                         let _ = self.busy.set_low();
-                        log::info!("inference done: {=u64} instructions", self.tally.total);
+                        log::info!("inference done: {=u64} counted", self.tally.total);
                     }
                 }
             }

@@ -5,6 +5,7 @@
 //! arena. The application does the rest, the same on every board:
 //!
 //! - [`loader`] checks the model in the slot at start-up;
+//! - [`line`](mod@line) keeps what the serial line brings while nobody reads;
 //! - [`link`](mod@link) takes requests from the serial link, queues rows, and answers;
 //! - [`engine`] takes rows from the queue and runs the network, a bounded step at a time. When
 //!   there is nothing to run, it reads the model in flash again, piece by piece; if that changed,
@@ -24,6 +25,7 @@
 extern crate std;
 
 pub mod engine;
+pub mod line;
 pub mod link;
 pub mod loader;
 mod log;
@@ -32,25 +34,27 @@ use brooklet::Session;
 use brooklet::kernels::Backend;
 use brooklet_protocol::{ANSWER_BYTES, Frames};
 use embedded_hal::digital::OutputPin;
-use embedded_io::{Read, ReadReady, Write};
 use heapless::spsc::{Consumer, Producer, Queue};
 
 /// Whether the runtime has layers that read or make int16.
 pub const INT16: bool = cfg!(feature = "int16");
 
 pub use brooklet::kernels;
-pub use brooklet_protocol::request_bytes;
+pub use brooklet_protocol::{LineErrors, Unit, line_bytes, request_bytes};
 use engine::{Engine, Tally};
+use line::Line;
 use link::Link;
 
-/// Counts the instructions of a span.
+/// Counts what a span takes.
 ///
 /// Spans, and not a running total, because a timer that counts several instructions a tick
 /// can only repeat exactly if its tick begins with the span.
 pub trait Counter {
+    /// What it counts.
+    const UNIT: Unit;
     /// Begins a span.
     fn start(&mut self);
-    /// Ends it: instructions since [`start`](Self::start).
+    /// Ends it: what was counted since [`start`](Self::start).
     fn stop(&mut self) -> u64;
 }
 
@@ -72,7 +76,7 @@ pub struct About<B> {
 pub struct Parts<L, C, P, S> {
     /// The serial link to the host.
     pub link: L,
-    /// The instruction counter.
+    /// The counter.
     pub counter: C,
     /// High from the first row pushed until the logits are ready.
     pub busy: P,
@@ -117,7 +121,7 @@ impl<const ROW: usize, const REQUEST: usize, const QUEUE: usize, const LAYERS: u
     }
 
     /// What the application sees of it.
-    pub fn view(&mut self) -> Buffers<'_> {
+    pub fn view(&mut self) -> Buffers<'_, REQUEST> {
         let Self { row, request, answer, queue, counts } = self;
         let (pixels_in, pixels_out) = queue.split();
         Buffers { row, request, answer, pixels_in, pixels_out, counts }
@@ -133,9 +137,9 @@ impl<const ROW: usize, const REQUEST: usize, const QUEUE: usize, const LAYERS: u
 }
 
 /// Views of a [`Storage`].
-pub struct Buffers<'b> {
+pub struct Buffers<'b, const REQUEST: usize> {
     row: &'b mut [u8],
-    request: &'b mut [u8],
+    request: &'b mut [u8; REQUEST],
     answer: &'b mut [u8],
     pixels_in: Producer<'b, u8>,
     pixels_out: Consumer<'b, u8>,
@@ -144,22 +148,80 @@ pub struct Buffers<'b> {
 
 /// Runs the application until the link fails, which a board's UART never does.
 ///
+/// A link that keeps fewer bytes than a request has does not compile: they would be lost while
+/// the network computes. So this does not:
+///
+/// ```compile_fail
+/// # use brooklet_app::{About, Counter, Parts, Storage, Unit, kernels::Portable, line::Ring, line_bytes};
+/// # struct None;
+/// # impl Counter for None {
+/// #     const UNIT: Unit = Unit::Cycles;
+/// #     fn start(&mut self) {}
+/// #     fn stop(&mut self) -> u64 { 0 }
+/// # }
+/// # impl embedded_hal::digital::ErrorType for None { type Error = core::convert::Infallible; }
+/// # impl embedded_hal::digital::OutputPin for None {
+/// #     fn set_low(&mut self) -> Result<(), Self::Error> { Ok(()) }
+/// #     fn set_high(&mut self) -> Result<(), Self::Error> { Ok(()) }
+/// # }
+/// const ROOM: usize = line_bytes(96); // one too few: a ring keeps a byte less
+/// let mut ring = Ring::<ROOM>::new();
+/// # let mut sent = [0_u8; 9];
+/// let (_inlet, link) = ring.split(&mut sent[..]);
+/// # let parts = Parts { link, counter: None, busy: None, status: None, stack_bytes: || 0 };
+/// # let about = About { board: "", core: "", kernels: Portable, firmware: "" };
+/// # let mut storage = Storage::<96, { brooklet_app::request_bytes(96) }, 97, 1>::new();
+/// # if std::env::args().count() > 9 {
+/// brooklet_app::run(parts, about, &[], &mut [], storage.view());
+/// # }
+/// ```
+///
+/// With `line_bytes(96) + 1` it does:
+///
+/// ```
+/// # use brooklet_app::{About, Counter, Parts, Storage, Unit, kernels::Portable, line::Ring, line_bytes};
+/// # struct None;
+/// # impl Counter for None {
+/// #     const UNIT: Unit = Unit::Cycles;
+/// #     fn start(&mut self) {}
+/// #     fn stop(&mut self) -> u64 { 0 }
+/// # }
+/// # impl embedded_hal::digital::ErrorType for None { type Error = core::convert::Infallible; }
+/// # impl embedded_hal::digital::OutputPin for None {
+/// #     fn set_low(&mut self) -> Result<(), Self::Error> { Ok(()) }
+/// #     fn set_high(&mut self) -> Result<(), Self::Error> { Ok(()) }
+/// # }
+/// const ROOM: usize = line_bytes(96) + 1;
+/// let mut ring = Ring::<ROOM>::new();
+/// # let mut sent = [0_u8; 9];
+/// let (_inlet, link) = ring.split(&mut sent[..]);
+/// # let parts = Parts { link, counter: None, busy: None, status: None, stack_bytes: || 0 };
+/// # let about = About { board: "", core: "", kernels: Portable, firmware: "" };
+/// # let mut storage = Storage::<96, { brooklet_app::request_bytes(96) }, 97, 1>::new();
+/// # if std::env::args().count() > 9 {
+/// brooklet_app::run(parts, about, &[], &mut [], storage.view());
+/// # }
+/// ```
+///
 /// `slot` is the flash that a model may be in: whatever it holds, it is checked before it is
 /// used. `arena` is aligned to [`brooklet::ARENA_ALIGN`].
-pub fn run<B, L, C, P, S>(
+pub fn run<B, L, C, P, S, const REQUEST: usize>(
     parts: Parts<L, C, P, S>,
     about: About<B>,
     slot: &[u8],
     arena: &mut [u8],
-    buffers: Buffers<'_>,
+    buffers: Buffers<'_, REQUEST>,
 ) -> Result<core::convert::Infallible, L::Error>
 where
     B: Backend + Copy,
-    L: Read + ReadReady + Write,
+    L: Line,
     C: Counter,
     P: OutputPin,
     S: OutputPin,
 {
+    const {
+        assert!(L::KEEPS > REQUEST, "the link keeps a request and the zero before it");
+    }
     let Parts { link, mut counter, busy, mut status, stack_bytes } = parts;
     log::info!("{=str}: {=str}, backend {=str}", about.board, about.core, B::ISA.name);
 
@@ -167,14 +229,14 @@ where
     let memory = link::Memory { slot: slot.len(), arena: arena.len(), row: row.len(), stack_bytes };
     counter.start();
     let model = loader::load(slot);
-    let check_instructions = counter.stop();
+    let check_count = counter.stop();
     // Who counts by these spans from outside forgets this one: none ends between it and the next.
     counter.start();
     let session = match &model {
         Ok(model) => Session::new(model, about.kernels, arena),
         Err(error) => Err(*error),
     };
-    let loaded = loader::report(&session, row.len(), check_instructions);
+    let loaded = loader::report(&session, row.len(), check_count);
     match &loaded {
         Ok(loaded) => log::info!(
             "model checked: {=u32} bytes, {=u16} layers, arena {=u32}",
@@ -194,8 +256,8 @@ where
         }
         _ => None,
     };
-    let frames = Frames::new(request);
-    let mut link = Link::new(link, frames, answer, pixels_in, about, memory, loaded);
+    let frames = Frames::new(&mut request[..]);
+    let mut link = Link::new(link, C::UNIT, frames, answer, pixels_in, about, memory, loaded);
 
     loop {
         // Without a model there is nothing to do but to wait for a byte.
@@ -215,5 +277,7 @@ where
     }
 }
 
+#[cfg(test)]
+mod paced;
 #[cfg(test)]
 mod tests;

@@ -5,14 +5,15 @@ use core::fmt::Write as _;
 use brooklet::kernels::Backend;
 use brooklet::{Logits, RowError, SelfTest};
 use brooklet_protocol::{
-    Accepted, Counts, Fault, FrameError, Frames, Identity, LAYERS_PER_PAGE, Loaded, ProfilePage,
-    REASON_BYTES, Request, Response, VALUES_PER_PAGE, ValuesPage, decode, encode,
+    Accepted, Counts, Fault, FrameError, Frames, Identity, LAYERS_PER_PAGE, LineErrors, Loaded,
+    ProfilePage, REASON_BYTES, Request, Response, Unit, VALUES_PER_PAGE, ValuesPage, decode,
+    encode,
 };
 use embedded_hal::digital::OutputPin;
-use embedded_io::{Read, ReadReady, Write};
 use heapless::{String, spsc::Producer};
 
 use crate::engine::Engine;
+use crate::line::Line;
 use crate::loader::Refusal;
 use crate::{About, Counter, log};
 
@@ -45,12 +46,17 @@ struct Desk<'a, B> {
     about: About<B>,
     memory: Memory,
     loaded: Result<Loaded, Refusal>,
+    unit: Unit,
+    /// Of the line, as of the request under way.
+    errors: LineErrors,
 }
 
-impl<'a, B: Backend, L: Read + ReadReady + Write> Link<'a, B, L> {
-    /// A link over `io`.
+impl<'a, B: Backend, L: Line> Link<'a, B, L> {
+    /// A link over `io`, of a board that counts in `unit`.
+    #[expect(clippy::too_many_arguments, reason = "called once, with what `run` has")]
     pub(crate) fn new(
         io: L,
+        unit: Unit,
         frames: Frames<&'a mut [u8]>,
         sending: &'a mut [u8],
         pixels: Producer<'a, u8>,
@@ -58,7 +64,8 @@ impl<'a, B: Backend, L: Read + ReadReady + Write> Link<'a, B, L> {
         memory: Memory,
         loaded: Result<Loaded, Refusal>,
     ) -> Self {
-        let desk = Desk { pixels, seen: 0, about, memory, loaded };
+        let errors = LineErrors::default();
+        let desk = Desk { pixels, seen: 0, about, memory, loaded, unit, errors };
         Self { io, frames, sending, desk }
     }
 
@@ -78,6 +85,7 @@ impl<'a, B: Backend, L: Read + ReadReady + Write> Link<'a, B, L> {
         }
         let Some(frame) = self.frames.push(byte[0]) else { return Ok(()) };
 
+        self.desk.errors = self.io.errors();
         let request = frame.and_then(decode::<Request<'_>>);
         let mut text = String::new();
         let response = match request {
@@ -117,6 +125,9 @@ impl<B: Backend> Desk<'_, B> {
         if let Request::Suite = request {
             return suite(&self.about.kernels);
         }
+        if let Request::Line = request {
+            return Ok(Response::Line(self.errors));
+        }
         if let Request::Identify = request {
             return Ok(Response::Identity(Identity {
                 protocol: brooklet_protocol::VERSION,
@@ -127,6 +138,7 @@ impl<B: Backend> Desk<'_, B> {
                 slot_bytes: self.memory.slot as u32,
                 arena_bytes: self.memory.arena as u32,
                 row_bytes: self.memory.row as u32,
+                unit: self.unit,
             }));
         }
         // All other requests are about the model.
@@ -151,7 +163,9 @@ impl<B: Backend> Desk<'_, B> {
             return Err(Fault::ModelChanged);
         }
         match request {
-            Request::Identify | Request::Suite | Request::Check => Ok(Response::Loaded(loaded)),
+            Request::Identify | Request::Suite | Request::Line | Request::Check => {
+                Ok(Response::Loaded(loaded))
+            }
             Request::SelfTest => {
                 self.seen = 0;
                 let (images, differs) = match engine.self_test() {
@@ -243,7 +257,7 @@ impl<B: Backend> Desk<'_, B> {
         let counts: Counts =
             tally.layers.iter().skip(first.into()).take(LAYERS_PER_PAGE).copied().collect();
         ProfilePage {
-            instructions: tally.total,
+            total: tally.total,
             stack_bytes: (self.memory.stack_bytes)(),
             layers: loaded.layers,
             first,

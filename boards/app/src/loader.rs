@@ -25,11 +25,11 @@ pub enum Refusal {
 }
 
 /// What the host is told of a model and its session on this board, which takes rows of up to
-/// `limit` bytes, and took that number of instructions to check the model.
+/// `limit` bytes, and counted that much while it checked the model.
 pub fn report<B: Backend>(
     session: &Result<Session<'_, '_, B>, Error>,
     limit: usize,
-    check_instructions: u64,
+    check_count: u64,
 ) -> Result<Loaded, Refusal> {
     let session = session.as_ref().map_err(|error| Refusal::Model(*error))?;
     let model = session.model();
@@ -47,6 +47,6 @@ pub fn report<B: Backend>(
         columns: input.columns,
         channels: input.channels,
         layers: model.layers().len() as u16,
-        check_instructions,
+        check_count,
     })
 }

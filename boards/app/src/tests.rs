@@ -6,6 +6,8 @@ use brooklet::kernels::Portable;
 use brooklet_protocol::{Fault, Frames, Request, Response, decode, encode};
 use embedded_hal::digital::{ErrorType, OutputPin};
 
+use embedded_io::{Read, ReadReady, Write};
+
 use super::*;
 
 /// A link that plays back what the host sends, keeps what the board answers, and then ends.
@@ -17,7 +19,7 @@ struct Tape<'t> {
 }
 
 #[derive(Debug, PartialEq)]
-struct End;
+pub(crate) struct End;
 
 impl core::fmt::Display for End {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
@@ -63,8 +65,16 @@ impl Write for Tape<'_> {
     }
 }
 
+impl Line for Tape<'_> {
+    const KEEPS: usize = usize::MAX;
+
+    fn errors(&self) -> LineErrors {
+        LineErrors { framing: 3, ..LineErrors::default() }
+    }
+}
+
 /// A pin that remembers.
-struct Lamp<'l>(&'l mut Vec<bool>);
+pub(crate) struct Lamp<'l>(pub(crate) &'l mut Vec<bool>);
 
 impl ErrorType for Lamp<'_> {
     type Error = core::convert::Infallible;
@@ -82,10 +92,12 @@ impl OutputPin for Lamp<'_> {
     }
 }
 
-/// Every span takes one instruction.
+/// Every span takes one cycle.
 struct One;
 
 impl Counter for One {
+    const UNIT: Unit = Unit::Cycles;
+
     fn start(&mut self) {}
 
     fn stop(&mut self) -> u64 {
@@ -93,12 +105,12 @@ impl Counter for One {
     }
 }
 
-const ABOUT: About<Portable> =
+pub(crate) const ABOUT: About<Portable> =
     About { board: "host", core: "any", kernels: Portable, firmware: "test" };
 
 /// The longest row that this board takes, and the request that it comes in.
-const ROW: usize = 96;
-const REQUEST: usize = request_bytes(ROW);
+pub(crate) const ROW: usize = 96;
+pub(crate) const REQUEST: usize = request_bytes(ROW);
 
 /// Runs the application on what the host sends until that ends. Returns its answers, one
 /// frame each, and what its two pins showed.
@@ -134,7 +146,7 @@ fn play_with(
     (cut, busy, status)
 }
 
-fn frame(request: &Request<'_>) -> Vec<u8> {
+pub(crate) fn frame(request: &Request<'_>) -> Vec<u8> {
     encode(request, &mut [0; REQUEST]).unwrap().to_vec()
 }
 
@@ -144,13 +156,17 @@ fn a_board_without_a_model_says_so_and_lives_on() {
     sent.extend(frame(&Request::Check));
     sent.extend(frame(&Request::Row { y: 0, pixels: &[1, 2, 3] }));
     sent.extend(frame(&Request::Identify));
+    sent.extend(frame(&Request::Line));
     let (mut answers, busy, status) = play(&[0xff; 64], &sent);
 
-    assert_eq!(answers.len(), 4);
+    assert_eq!(answers.len(), 5);
+    let errors = LineErrors { framing: 3, ..LineErrors::default() };
+    assert_eq!(decode(&mut answers[4]), Ok(Response::Line(errors)));
     for at in [0, 3] {
         let Ok(Response::Identity(identity)) = decode(&mut answers[at]) else { panic!() };
         assert_eq!((identity.board, identity.slot_bytes, identity.arena_bytes), ("host", 64, 4096));
         assert_eq!(identity.row_bytes, ROW as u32);
+        assert_eq!(identity.unit, Unit::Cycles);
     }
     for at in [1, 2] {
         let answer = decode(&mut answers[at]);
@@ -163,7 +179,7 @@ fn a_board_without_a_model_says_so_and_lives_on() {
 }
 
 /// A model small enough to read.
-const TINY: &[u8] = include_bytes!("../../../tests/golden/tiny.brook");
+pub(crate) const TINY: &[u8] = include_bytes!("../../../tests/golden/tiny.brook");
 
 #[test]
 fn a_image_gets_the_answer_of_the_runtime() {
@@ -200,7 +216,7 @@ fn a_image_gets_the_answer_of_the_runtime() {
     assert_eq!(page.count as usize, expected.len());
     let Ok(Response::Profile(profile)) = decode(&mut last[1]) else { panic!() };
     assert_eq!(profile.stack_bytes, 77);
-    assert!(profile.instructions > profile.counts.iter().sum::<u64>());
+    assert!(profile.total > profile.counts.iter().sum::<u64>());
     assert_eq!(profile.counts.len(), 4, "layers that this board has room to count");
     assert!(profile.layers > 4);
     assert_eq!(status, [true]);

@@ -6,10 +6,18 @@
 //! and the host (`tools/firmware`), which lists the boards, plans for them and starts them.
 #![forbid(unsafe_code)]
 
-use std::path::{Path, PathBuf};
-use std::{env, fs};
+mod firmware;
+mod memory;
+mod start;
+
+use std::fs;
+use std::path::Path;
 
 use serde::Deserialize;
+
+pub use firmware::generate;
+pub use memory::{Holds, Memory, Region, Section};
+pub use start::{Emulator, Espflash, Probe, Qemu, Runner, Uf2};
 
 /// The environment variables by which the host builds firmware for a board with less RAM than
 /// its `board.toml` says: bytes of its RAM, and of the arena in it.
@@ -41,7 +49,7 @@ pub struct Spec {
     pub int16: bool,
     /// Where firmware lies. If the model's slot is in here, too, it ends the firmware's part.
     pub flash: Region,
-    /// Where the arena, the application's buffers and the stack live.
+    /// Where the application's buffers live, and, if no other memory has them, arena and stack.
     pub ram: Region,
     /// Where a model lies.
     pub slot: Region,
@@ -55,34 +63,25 @@ pub struct Spec {
     pub profiled_layers: u32,
     /// Bytes that must be left for the stack: the link fails if they are not.
     pub stack_bytes: u32,
-    /// How to emulate it.
-    pub qemu: Qemu,
-}
-
-/// A range of addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Region {
-    /// The first address.
-    pub address: u32,
-    /// How many bytes follow.
-    pub bytes: u32,
-}
-
-impl Region {
-    fn contains(&self, address: u32) -> bool {
-        address.checked_sub(self.address).is_some_and(|offset| offset < self.bytes)
-    }
-}
-
-/// How a board is emulated.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Qemu {
-    /// The program.
-    pub binary: String,
-    /// Its arguments that choose the machine.
-    pub args: Vec<String>,
+    /// Memories besides `flash` and `ram`.
+    #[serde(default, rename = "memory")]
+    pub memories: Vec<Memory>,
+    /// Sections that the chip asks for in its flash, besides those of any firmware.
+    #[serde(default, rename = "section")]
+    pub sections: Vec<Section>,
+    /// Cycles that the core waits where flash has to be read and no cache has it.
+    #[serde(default)]
+    pub flash_wait: u32,
+    /// How QEMU emulates it.
+    pub qemu: Option<Qemu>,
+    /// How another emulator does.
+    pub emulator: Option<Emulator>,
+    /// How a debug probe writes to it.
+    pub probe: Option<Probe>,
+    /// How a boot loader that is a drive takes it.
+    pub uf2: Option<Uf2>,
+    /// How Espressif's boot loader takes it.
+    pub espflash: Option<Espflash>,
 }
 
 impl Spec {
@@ -93,6 +92,7 @@ impl Spec {
         if path.parent().and_then(Path::file_name).is_none_or(|folder| *folder != *spec.name) {
             return Err(format!("the name `{}` is not that of its folder", spec.name));
         }
+        spec.check()?;
         Ok(spec)
     }
 
@@ -102,6 +102,11 @@ impl Spec {
         self.ram.bytes = ram_bytes / 16 * 16;
         self.arena_bytes = arena_bytes;
         self
+    }
+
+    /// Whether an emulator can run it.
+    pub fn is_emulated(&self) -> bool {
+        self.qemu.is_some() || self.emulator.is_some()
     }
 
     /// Whether its stack has room for kernels whose steps make several rows.
@@ -118,139 +123,75 @@ impl Spec {
             Region { address, bytes }
         }
     }
-
-    /// The linker script that tells memory apart.
-    fn memory_x(&self) -> String {
-        let Region { address: flash, bytes: flash_bytes } = self.firmware();
-        let Region { address: ram, bytes: ram_bytes } = self.ram;
-        let stack_bytes = self.stack_bytes;
-        let (aliases, stack_end) = if self.target.starts_with("riscv") {
-            (
-                "REGION_ALIAS(\"REGION_TEXT\", FLASH);\nREGION_ALIAS(\"REGION_RODATA\", FLASH);\n\
-                 REGION_ALIAS(\"REGION_DATA\", RAM);\nREGION_ALIAS(\"REGION_BSS\", RAM);\n\
-                 REGION_ALIAS(\"REGION_HEAP\", RAM);\nREGION_ALIAS(\"REGION_STACK\", RAM);\n",
-                "__estack",
-            )
-        } else {
-            ("", "_stack_end")
-        };
-        format!(
-            "/* From board.toml. */\nMEMORY\n{{\n  \
-             FLASH : ORIGIN = {flash:#010x}, LENGTH = {flash_bytes}\n  \
-             RAM : ORIGIN = {ram:#010x}, LENGTH = {ram_bytes}\n}}\n{aliases}\
-             ASSERT(_stack_start - {stack_end} >= {stack_bytes}, \
-             \"The arena and buffers leave less RAM for the stack than board.toml's stack_bytes.\");\n"
-        )
-    }
-
-    /// The firmware's constants.
-    fn board_rs(&self) -> String {
-        let Self { name, core, backend, slot, clock_hz, .. } = self;
-        let Self { arena_bytes, row_bytes, queued_rows, profiled_layers, .. } = self;
-        let Region { address, bytes } = slot;
-        // The queue's last place stays free, so that full and empty differ.
-        let queue_bytes = row_bytes * queued_rows + 1;
-        // The type of a backend is its name, capitalized.
-        let kernels =
-            format!("brooklet_app::kernels::{}{}", backend[..1].to_uppercase(), &backend[1..]);
-        let (kernels, value) = match self.makes_several_rows() {
-            true => (kernels.clone(), kernels),
-            false => {
-                let direct = "brooklet_app::kernels::Direct";
-                (format!("{direct}<{kernels}>"), format!("{direct}({kernels})"))
-            }
-        };
-        // That it is as `Cargo.toml` says.
-        let int16 = format!(
-            "const _: () = assert!({}brooklet_app::INT16, \
-             \"board.toml and Cargo.toml differ in int16\");\n",
-            if self.int16 { "" } else { "!" }
-        );
-        format!(
-            "{int16}/// What the board is.\n\
-             pub(crate) const ABOUT: brooklet_app::About<{kernels}> = brooklet_app::About {{\n\
-             board: {name:?}, core: {core:?}, kernels: {value},\n\
-             firmware: env!(\"CARGO_PKG_VERSION\"),\n}};\n\
-             /// Where the model's slot begins.\npub(crate) const SLOT_ADDRESS: usize = {address:#010x};\n\
-             /// Bytes of the slot.\npub(crate) const SLOT_BYTES: usize = {bytes};\n\
-             /// Arena and buffers.\npub(crate) type Memory = brooklet_parts::memory::Memory<\n\
-             {arena_bytes}, {row_bytes}, {{ brooklet_app::request_bytes({row_bytes}) }},\n\
-             {queue_bytes}, {profiled_layers},\n>;\n\
-             /// What the core is clocked at.\n#[allow(dead_code)]\npub(crate) const CLOCK_HZ: u32 = {clock_hz};\n"
-        )
-    }
-}
-
-/// What a board's build script does: `memory.x` for the linker, `board.rs` for the firmware,
-/// and the linker's arguments.
-///
-/// # Panics
-///
-/// If `board.toml` cannot be read or the results not written. In a build script, that is an
-/// error message.
-pub fn generate() {
-    let folder = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("run by cargo"));
-    let out = PathBuf::from(env::var_os("OUT_DIR").expect("run by cargo"));
-    let path = folder.join("board.toml");
-    let spec = Spec::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let limit = |name| {
-        println!("cargo:rerun-if-env-changed={name}");
-        env::var(name).ok().map(|bytes| bytes.parse().expect("a number of bytes"))
-    };
-    let spec = match LIMITS.map(limit) {
-        [Some(ram_bytes), Some(arena_bytes)] => spec.limited(ram_bytes, arena_bytes),
-        _ => spec,
-    };
-
-    // A board is linked for its own target only; built for any other, say by an editor on
-    // the host, it should at least say so.
-    let target = env::var("TARGET").expect("run by cargo");
-    assert_eq!(target, spec.target, "`{}` is built from its own folder, for its target", spec.name);
-
-    fs::write(out.join("memory.x"), spec.memory_x()).expect("OUT_DIR can be written");
-    fs::write(out.join("board.rs"), spec.board_rs()).expect("OUT_DIR can be written");
-    println!("cargo:rustc-link-search={}", out.display());
-    println!("cargo:rerun-if-changed=board.toml");
-
-    if spec.target.starts_with("riscv") {
-        println!("cargo:rustc-link-arg-bins=-Tmemory.x");
-    }
-    println!("cargo:rustc-link-arg-bins=-Tlink.x");
-    if env::var_os("CARGO_FEATURE_DEFMT").is_some() {
-        println!("cargo:rustc-link-arg-bins=-Tdefmt.x");
-    }
-    // Sections need not begin at pages: there are none on a microcontroller.
-    println!("cargo:rustc-link-arg-bins=--nmagic");
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const BOARD: &str = r#"
+        name = "n"
+        description = "d"
+        core = "c"
+        target = "thumbv7em-none-eabihf"
+        clock_hz = 1
+        backend = "portable"
+        flash = { address = 0x0800_0000, bytes = 1048576 }
+        ram = { address = 0x2000_0000, bytes = 131072 }
+        slot = { address = 0x0802_0000, bytes = 917504 }
+        arena_bytes = 1024
+        row_bytes = 1
+        queued_rows = 1
+        profiled_layers = 1
+        stack_bytes = 2048
+        "#;
+
+    fn board(more: &str) -> Spec {
+        toml::from_str(&format!("{BOARD}{more}")).unwrap()
+    }
+
     #[test]
     fn a_slot_in_the_flash_ends_the_firmware() {
-        let spec: Spec = toml::from_str(
-            r#"
-            name = "n"
-            description = "d"
-            core = "c"
-            target = "thumbv7em-none-eabihf"
-            clock_hz = 1
-            backend = "portable"
-            flash = { address = 0x0800_0000, bytes = 1048576 }
-            ram = { address = 0x2000_0000, bytes = 131072 }
-            slot = { address = 0x0802_0000, bytes = 917504 }
-            arena_bytes = 1
-            row_bytes = 1
-            queued_rows = 1
-            profiled_layers = 1
-            stack_bytes = 1
-            qemu = { binary = "b", args = [] }
-            "#,
-        )
-        .unwrap();
+        let spec = board("");
+        assert_eq!(spec.check(), Ok(()), "no way to start it has to be known");
         assert_eq!(spec.firmware(), Region { address: 0x0800_0000, bytes: 0x0002_0000 });
         let beside = Spec { slot: Region { address: 0x2100_0000, bytes: 1 }, ..spec.clone() };
         assert_eq!(beside.firmware(), spec.flash);
+    }
+
+    #[test]
+    fn memories_hold_what_is_said() {
+        let tcm = |bytes: u32, holds: &str| {
+            format!(
+                "[[memory]]\nname = \"DTCM\"\naddress = 0x3000_0000\nbytes = {bytes}\nholds = {holds}\n"
+            )
+        };
+        let script = board(&tcm(65_536, r#"["arena", "stack"]"#)).memory_x();
+        assert!(script.contains("  DTCM : ORIGIN = 0x30000000, LENGTH = 65536\n"), "{script}");
+        assert!(script.contains("_stack_start = ORIGIN(DTCM) + LENGTH(DTCM);"), "{script}");
+        assert!(script.contains("_stack_end = ORIGIN(DTCM) + 1024;"), "{script}");
+        assert!(!board(&tcm(65_536, r#"["arena"]"#)).memory_x().contains("_stack_start ="));
+
+        let refused = |more: &str| board(more).check().unwrap_err();
+        let small = refused(&tcm(512, r#"["arena"]"#));
+        assert_eq!(small, "`DTCM` has 512 bytes, and shall hold 1024");
+        let other = tcm(65_536, r#"["stack"]"#).replace("DTCM", "CCM").replace("0x3000", "0x1000");
+        let both = refused(&(tcm(65_536, r#"["stack"]"#) + &other));
+        assert_eq!(both, "`DTCM` and `CCM` cannot both hold the Stack");
+        let over = refused(&tcm(65_536, "[]").replace("0x3000_0000", "0x2001_0000"));
+        assert_eq!(over, "the memories `DTCM` and `ram` overlap");
+    }
+
+    #[test]
+    fn sections_of_the_boot_rom_are_placed() {
+        let boot2 = board("[[section]]\nname = \".boot2\"\nbytes = 256\n");
+        assert_eq!(boot2.check(), Ok(()));
+        let script = boot2.memory_x();
+        assert!(script.contains("  BOOT2 : ORIGIN = 0x08000000, LENGTH = 256\n"), "{script}");
+        assert!(script.contains("  FLASH : ORIGIN = 0x08000100, LENGTH = 130816\n"), "{script}");
+        let block = "[[section]]\nname = \".start_block\"\nafter = \".vector_table\"\n";
+        let script = board(block).memory_x();
+        assert!(script.contains("INSERT AFTER .vector_table;"), "{script}");
+        assert!(board(&format!("{block}bytes = 4\n")).check().is_err());
     }
 }

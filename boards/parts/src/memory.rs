@@ -4,9 +4,10 @@ use core::convert::Infallible;
 
 use brooklet::Arena;
 use brooklet_app::kernels::Backend;
+use brooklet_app::line::Line;
 use brooklet_app::{About, Buffers, Counter, Parts, Storage};
 use embedded_hal::digital::OutputPin;
-use embedded_io::{ErrorType, Read, ReadReady, Write};
+use embedded_io::ErrorType;
 use static_cell::ConstStaticCell;
 
 /// The application's RAM but for its stack. A board's crate has one, in a `static`; its sizes,
@@ -44,21 +45,21 @@ impl<
     /// # Panics
     ///
     /// If called again, which `main` cannot.
-    pub fn take(&'static self) -> (&'static mut [u8], Buffers<'static>) {
+    pub fn take(&'static self) -> (&'static mut [u8], Buffers<'static, REQUEST>) {
         (self.arena.take(), self.storage.take().view())
     }
 }
 
 /// Runs the application for good, in the memory that was taken, on a link that cannot fail.
-pub fn run<B, L, C, P, S>(
+pub fn run<B, L, C, P, S, const REQUEST: usize>(
     parts: Parts<L, C, P, S>,
     about: About<B>,
     slot: &[u8],
-    (arena, buffers): (&mut [u8], Buffers<'_>),
+    (arena, buffers): (&mut [u8], Buffers<'_, REQUEST>),
 ) -> !
 where
     B: Backend + Copy,
-    L: ErrorType<Error = Infallible> + Read + ReadReady + Write,
+    L: ErrorType<Error = Infallible> + Line,
     C: Counter,
     P: OutputPin,
     S: OutputPin,

@@ -1,6 +1,6 @@
 //! The instruction counter of RISC-V: `minstret`, which counts just that.
 
-use brooklet_app::Counter;
+use brooklet_app::{Counter, Unit};
 use riscv::register::minstret;
 
 /// Counts retired instructions.
@@ -23,6 +23,8 @@ impl Default for Retired {
 }
 
 impl Counter for Retired {
+    const UNIT: Unit = Unit::Instructions;
+
     fn start(&mut self) {
         self.start = minstret::read64();
     }

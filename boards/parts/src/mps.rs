@@ -34,12 +34,12 @@ pub const AN547: Map = Map { uart: 0x4930_3000, leds: 0x4930_2000 };
 ///
 /// `map` is the map of the board that this runs on. A loader has filled `slot` (address,
 /// bytes), which is memory, before the core started, and nothing writes to it after.
-pub unsafe fn run(
+pub unsafe fn run<const REQUEST: usize>(
     map: Map,
     about: About<impl Backend + Copy>,
     clock_hz: u32,
     (slot_address, slot_bytes): (usize, usize),
-    ram: (&mut [u8], Buffers<'_>),
+    ram: (&mut [u8], Buffers<'_, REQUEST>),
 ) -> ! {
     stack::paint();
     let Some(core) = cortex_m::Peripherals::take() else { unreachable!("main runs once") };

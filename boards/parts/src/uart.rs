@@ -5,6 +5,8 @@
 
 use core::convert::Infallible;
 
+use brooklet_app::LineErrors;
+use brooklet_app::line::Line;
 use embedded_io::{ErrorType, Read, ReadReady, Write};
 use vcell::VolatileCell;
 
@@ -20,7 +22,8 @@ pub trait Port {
     fn send(&self, byte: u8);
 }
 
-/// embedded-io for a [`Port`].
+/// A line over a [`Port`] that waits for its reader, as those of QEMU do: it hands over a byte when
+/// the one before was taken. A chip's port would lose it; see [`brooklet_app::line::Ring`].
 #[derive(Debug)]
 pub struct Polled<P>(pub P);
 
@@ -54,6 +57,14 @@ impl<P: Port> Write for Polled<P> {
     fn flush(&mut self) -> Result<(), Infallible> {
         while !self.0.can_send() {}
         Ok(())
+    }
+}
+
+impl<P: Port> Line for Polled<P> {
+    const KEEPS: usize = usize::MAX;
+
+    fn errors(&self) -> LineErrors {
+        LineErrors::default()
     }
 }
 

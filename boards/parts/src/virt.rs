@@ -15,10 +15,10 @@ const UART: *const Ns16550 = core::ptr::without_provenance(0x1000_0000);
 ///
 /// This runs on such a machine. `slot` (address, bytes) is DRAM behind what the linker gives to
 /// this firmware; a loader has filled it before the core started.
-pub unsafe fn run(
+pub unsafe fn run<const REQUEST: usize>(
     about: About<impl Backend + Copy>,
     (slot_address, slot_bytes): (usize, usize),
-    ram: (&mut [u8], Buffers<'_>),
+    ram: (&mut [u8], Buffers<'_, REQUEST>),
 ) -> ! {
     stack::paint();
     // SAFETY: by this function's contract the UART is at this address, and laid out as `Ns16550`,

@@ -138,7 +138,7 @@ mod tests {
             answer(&Response::Values(ValuesPage { count, first, values: &values }));
         }
         answer(&Response::Profile(ProfilePage {
-            instructions: u64::MAX,
+            total: u64::MAX,
             stack_bytes: u32::MAX,
             layers: u16::MAX,
             first: u16::MAX,
@@ -155,6 +155,7 @@ mod tests {
             slot_bytes: u32::MAX,
             arena_bytes: u32::MAX,
             row_bytes: u32::MAX,
+            unit: crate::Unit::Microseconds,
         }));
     }
 

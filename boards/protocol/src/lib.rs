@@ -21,7 +21,7 @@
 //! Logits { first: 0 }          ->
 //!                              <-   Values { count: 10, first: 0, values }
 //! Profile { first: 0 }         ->
-//!                              <-   Profile { instructions, stack_bytes, layers, … }
+//!                              <-   Profile { total, stack_bytes, layers, … }
 //! ```
 //!
 //! # Frames
@@ -46,11 +46,12 @@ mod message;
 
 pub use frame::{EncodeError, FrameError, Frames, decode, encode};
 pub use message::{
-    Accepted, Counts, Fault, Identity, Loaded, ProfilePage, Request, Response, ValuesPage,
+    Accepted, Counts, Fault, Identity, LineErrors, Loaded, ProfilePage, Request, Response, Unit,
+    ValuesPage,
 };
 
 /// The version of this protocol. A board answers requests of its own version only.
-pub const VERSION: u16 = 4;
+pub const VERSION: u16 = 5;
 
 /// Values in one [`ValuesPage`].
 pub const VALUES_PER_PAGE: usize = 192;
@@ -69,4 +70,10 @@ pub const ANSWER_BYTES: usize = 224;
 /// two numbers, checksum, final zero, and one byte in 254 for COBS.
 pub const fn request_bytes(row_bytes: usize) -> usize {
     row_bytes + row_bytes / 254 + 16
+}
+
+/// Bytes that may come while a board that takes such rows is busy: a host waits for the answer
+/// before it sends the next request, and sends a zero before each.
+pub const fn line_bytes(row_bytes: usize) -> usize {
+    request_bytes(row_bytes) + 1
 }

@@ -47,6 +47,46 @@ pub enum Request<'a> {
     /// Run the test images that the model carries. Answered with [`Response::SelfTest`]. Drops
     /// the image that is under way.
     SelfTest,
+    /// What went wrong on the line? Answered with [`Response::Line`].
+    Line,
+}
+
+/// What a board's counter counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Unit {
+    /// Instructions.
+    Instructions,
+    /// Cycles of the core's clock.
+    Cycles,
+    /// Microseconds.
+    Microseconds,
+}
+
+/// What went wrong on the line since start-up. A frame that lost bytes is answered with
+/// [`Fault::Garbled`]; this tells why.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LineErrors {
+    /// Times that bytes came before the chip's were taken, and were lost.
+    pub overruns: u32,
+    /// Bytes that had no proper end or the wrong parity, and breaks.
+    pub framing: u32,
+    /// Bytes that found no room in the board's memory.
+    pub no_room: u32,
+}
+
+impl LineErrors {
+    /// Whether there were none.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl core::fmt::Display for LineErrors {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let Self { overruns, framing, no_room } = self;
+        write!(f, "{overruns} overruns, {framing} bytes badly framed, {no_room} without room")
+    }
 }
 
 /// What a board answers.
@@ -79,6 +119,8 @@ pub enum Response<'a> {
         /// Cases that differ from the reference.
         failures: u32,
     },
+    /// To [`Request::Line`].
+    Line(LineErrors),
     /// To any request that could not be carried out.
     Failed(Fault<'a>),
 }
@@ -102,6 +144,8 @@ pub struct Identity<'a> {
     pub arena_bytes: u32,
     /// The longest row of an image that it takes.
     pub row_bytes: u32,
+    /// What its counts are of.
+    pub unit: Unit,
 }
 
 /// The model in the slot passed its check, and runs here.
@@ -123,8 +167,8 @@ pub struct Loaded {
     pub channels: u16,
     /// Number of its layers.
     pub layers: u16,
-    /// Instructions that its check took at start-up.
-    pub check_instructions: u64,
+    /// What its check took at start-up, in the board's [`Unit`].
+    pub check_count: u64,
 }
 
 /// A row was taken.
@@ -145,23 +189,23 @@ pub struct ValuesPage<'a> {
     pub values: &'a [u8],
 }
 
-/// Instructions of consecutive layers.
+/// Counts of consecutive layers.
 pub type Counts = heapless::Vec<u64, LAYERS_PER_PAGE>;
 
-/// What the last image cost.
+/// What the last image cost, in the board's [`Unit`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProfilePage {
-    /// Instructions from the first row pushed to the logits ready. Only calls of the
-    /// session are counted: the serial link and its waits are not.
-    pub instructions: u64,
+    /// From the first row pushed to the logits ready. Only calls of the session are counted:
+    /// the serial link and its waits are not.
+    pub total: u64,
     /// The deepest that the stack has been since start-up, in bytes.
     pub stack_bytes: u32,
     /// Number of layers in all.
     pub layers: u16,
     /// The first layer on this page.
     pub first: u16,
-    /// Instructions of each layer, from `first` on; none beyond the last layer that the board
-    /// has room to count. Their sum is below `instructions`, which also has such layers and the
+    /// Of each layer, from `first` on; none beyond the last layer that the board has room to
+    /// count. Their sum is below `total`, which also has such layers and the
     /// copying of the input rows.
     pub counts: Counts,
 }

@@ -1,4 +1,4 @@
-//! A board that runs: QEMU, with a firmware and a model.
+//! A board that runs: an emulator, with a firmware and a model.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -8,13 +8,12 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 use std::{fs, io, thread};
 
-use board_build::Spec;
-use object::write::elf as write;
-use object::{Endianness, elf};
-use tempfile::{NamedTempFile, TempDir};
+use board_build::{Emulator, Runner, Spec};
+use tempfile::TempDir;
 
 use crate::counts::{self, Counts};
-use crate::{FirmwareError, Link, Registry, Report, apt, compile, size};
+use crate::flash_image::FlashImage;
+use crate::{FirmwareError, Link, Registry, Report, compile, qemu, rp2040, size};
 
 /// An emulated board that runs. It is stopped when dropped.
 #[derive(Debug)]
@@ -26,7 +25,7 @@ pub struct Board {
 
 /// What it takes to have the instructions counted.
 #[derive(Debug)]
-struct Counting {
+pub(crate) struct Counting {
     board: String,
     /// Where counts and the monitor's socket are.
     folder: TempDir,
@@ -40,11 +39,11 @@ impl Counting {
         Ok(Self { board: spec.name.clone(), folder, firmware: firmware.to_owned() })
     }
 
-    fn output(&self) -> PathBuf {
+    pub(crate) fn output(&self) -> PathBuf {
         self.folder.path().join("counts")
     }
 
-    fn monitor(&self) -> PathBuf {
+    pub(crate) fn monitor(&self) -> PathBuf {
         self.folder.path().join("monitor")
     }
 }
@@ -93,7 +92,7 @@ impl Board {
         {
             fits(spec, model)?;
         }
-        ensure_qemu(spec, report)?;
+        ensure_emulator(registry, spec, report)?;
         let mut features = Vec::new();
         features.extend(options.log.is_some().then_some("defmt"));
         features.extend(options.suite.then_some("suite"));
@@ -103,13 +102,37 @@ impl Board {
             true => Some(Counting::new(spec, &firmware)?),
             false => None,
         };
-        let mut command = emulator(registry, spec, &firmware, counting.as_ref())?;
-        // Kept until the board answers: by then it is loaded.
-        let image = model.map(|model| image(model, spec.slot.address)).transpose()?;
-        if let Some(image) = &image {
-            command.arg("-device").arg(format!("loader,file={}", escaped(image.path())));
-        }
-        let (mut link, running) = spawn(command, spec, options)?;
+        // Files are kept until the board answers: by then they are loaded.
+        let mut files = Vec::new();
+        let (command, socket) = match (&spec.qemu, spec.emulator, &spec.uf2) {
+            (Some(qemu), ..) => {
+                let mut command = qemu::command(registry, qemu, &firmware, counting.as_ref())?;
+                if let Some(model) = model {
+                    let image = qemu::image(model, spec.slot.address)?;
+                    command
+                        .arg("-device")
+                        .arg(format!("loader,file={}", qemu::escaped(image.path())));
+                    files.push(image);
+                }
+                let socket = serial(&mut command, options)?;
+                (command, socket)
+            }
+            (None, Some(emulator), Some(uf2)) => {
+                if options.count || options.log.is_some() {
+                    return Err(FirmwareError::NoCounts {
+                        board: spec.name.clone(),
+                        reason: "its emulator counts no single instructions, and takes no log"
+                            .into(),
+                    });
+                }
+                let image = FlashImage::new(spec, &firmware, model)?;
+                let (command, file) = rp2040::command(registry, emulator, uf2, &image)?;
+                files.push(file);
+                (command, None)
+            }
+            _ => return Err(FirmwareError::NoEmulator { board: spec.name.clone() }),
+        };
+        let (mut link, running) = spawn(command, spec, socket)?;
         match link.hello() {
             // It has words for a plugin that it does not take.
             Err(FirmwareError::Ended { board, output }) if options.count => {
@@ -142,46 +165,23 @@ impl Board {
     }
 }
 
-/// The emulator's command: the machine and its firmware, and the plugin that counts.
-fn emulator(
+/// Finds the board's emulator, or installs it.
+pub fn ensure_emulator(
     registry: &Registry,
     spec: &Spec,
-    firmware: &Path,
-    counting: Option<&Counting>,
-) -> Result<Command, FirmwareError> {
-    let mut command = Command::new(&spec.qemu.binary);
-    command
-        .args(&spec.qemu.args)
-        // An instruction takes a nanosecond of the machine's time: what is measured by
-        // its timers is instructions, and repeats.
-        .args(["-icount", "shift=0"])
-        .args(["-display", "none", "-parallel", "none"])
-        .arg("-kernel")
-        .arg(firmware);
-    match counting {
-        Some(counting) => {
-            let plugin = counts::plugin(registry, spec)?;
-            let [plugin, output] = [&plugin, &counting.output()].map(|path| escaped(path));
-            let mark = counts::MARK;
-            command
-                .arg("-plugin")
-                .arg(format!("{plugin},output={output},mark={mark:#x}"))
-                .arg("-monitor")
-                .arg(format!("unix:{},server=on,wait=off", escaped(&counting.monitor())));
+    report: Report<'_>,
+) -> Result<(), FirmwareError> {
+    match (&spec.qemu, spec.emulator) {
+        (Some(qemu), _) => qemu::ensure(spec, qemu, report),
+        (None, Some(Emulator { runner: Runner::Rp2040js, .. })) => {
+            rp2040::ensure(registry, spec, report)
         }
-        None => {
-            command.args(["-monitor", "none"]);
-        }
+        (None, None) => Err(FirmwareError::NoEmulator { board: spec.name.clone() }),
     }
-    Ok(command)
 }
 
-/// Starts the emulator, and opens the link to its board.
-fn spawn(
-    mut command: Command,
-    spec: &Spec,
-    options: &Options,
-) -> Result<(Link, Running), FirmwareError> {
+/// Where QEMU has the board's serial port: at a socket, if that is returned.
+fn serial(command: &mut Command, options: &Options) -> Result<Option<PathBuf>, FirmwareError> {
     // The serial link is the emulator's standard input and output. Firmware that logs does
     // so on standard output, through semihosting; then the link is a socket.
     let socket = options.log.as_ref().map(|log| log.with_extension("socket"));
@@ -191,7 +191,7 @@ fn spawn(
             let log = fs::File::create(log)
                 .map_err(|source| FirmwareError::Create { path: log.clone(), source })?;
             command.stdout(log).stdin(Stdio::null());
-            command.arg("-serial").arg(format!("unix:{},server=on", escaped(socket)));
+            command.arg("-serial").arg(format!("unix:{},server=on", qemu::escaped(socket)));
             command.args(["-semihosting-config", "enable=on,target=native"]);
         }
         _ => {
@@ -199,10 +199,20 @@ fn spawn(
             command.args(["-serial", "stdio"]);
         }
     }
+    Ok(socket)
+}
+
+/// Starts the emulator, and opens the link to its board.
+fn spawn(
+    mut command: Command,
+    spec: &Spec,
+    socket: Option<PathBuf>,
+) -> Result<(Link, Running), FirmwareError> {
+    let program = command.get_program().to_string_lossy().into_owned();
     let mut child = command
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(|source| FirmwareError::Run { program: spec.qemu.binary.clone(), source })?;
+        .map_err(|source| FirmwareError::Run { program, source })?;
 
     let errors = child.stderr.take();
     let pipes = child.stdin.take().zip(child.stdout.take());
@@ -271,50 +281,6 @@ fn connect(socket: &Path, child: &mut Child) -> io::Result<UnixStream> {
     }
 }
 
-/// A file at an address, as QEMU loads it: an ELF file of one segment. A raw file it takes only
-/// up to the size of the machine's RAM, whatever it is loaded into.
-fn image(path: &Path, address: u32) -> Result<NamedTempFile, FirmwareError> {
-    let contents =
-        fs::read(path).map_err(|source| FirmwareError::Read { path: path.to_owned(), source })?;
-    let (mut bytes, length) = (Vec::new(), contents.len() as u64);
-    let mut elf = write::Writer::new(Endianness::Little, false, &mut bytes);
-    elf.reserve_file_header();
-    elf.reserve_program_headers(1);
-    let offset = elf.reserve(length, 1);
-    let header = write::FileHeader {
-        os_abi: elf::ELFOSABI_NONE,
-        abi_version: 0,
-        e_type: elf::ET_EXEC,
-        e_machine: elf::EM_NONE,
-        e_entry: address.into(),
-        e_flags: Default::default(),
-    };
-    let segment = write::ProgramHeader {
-        p_type: elf::PT_LOAD,
-        p_flags: elf::PF_R,
-        p_offset: offset,
-        p_vaddr: address.into(),
-        p_paddr: address.into(),
-        p_filesz: length,
-        p_memsz: length,
-        p_align: 1,
-    };
-    if elf.write_file_header(&header).is_err() {
-        unreachable!("a Vec takes any number of bytes")
-    }
-    elf.write_align_program_headers();
-    elf.write_program_header(&segment);
-    elf.write(&contents);
-    let written = NamedTempFile::with_suffix(".elf")
-        .and_then(|mut file| file.write_all(&bytes).map(|()| file));
-    written.map_err(|source| FirmwareError::Create { path: std::env::temp_dir(), source })
-}
-
-/// A path as a value of a QEMU option, where a comma is doubled.
-fn escaped(path: &Path) -> String {
-    path.display().to_string().replace(',', ",,")
-}
-
 /// Refuses a model that is seen not to fit the board.
 fn fits(spec: &Spec, path: &Path) -> Result<(), FirmwareError> {
     let bytes =
@@ -359,31 +325,4 @@ fn enough_ram(registry: &Registry, spec: &Spec, report: Report<'_>) -> Result<()
         }
         _ => Ok(()),
     }
-}
-
-/// Finds the board's emulator, or installs it.
-pub fn ensure_qemu(spec: &Spec, report: Report<'_>) -> Result<(), FirmwareError> {
-    let program = &spec.qemu.binary;
-    let present = || apt::runs(program, &["--version"]);
-    if present() {
-        return Ok(());
-    }
-    // Debian has moved RISC-V between packages.
-    let packages: &[&str] = match program.as_str() {
-        "qemu-system-riscv32" | "qemu-system-riscv64" => &["qemu-system-misc", "qemu-system-riscv"],
-        other => &[other],
-    };
-    let mut reason = String::new();
-    for package in packages {
-        match apt::install(&[package], &format!("to emulate {}", spec.name), report) {
-            Ok(()) if present() => return Ok(()),
-            Ok(()) => reason = format!("the package {package} does not have it"),
-            Err(said) => reason = said,
-        }
-    }
-    Err(FirmwareError::NoProgram {
-        program: program.clone(),
-        packages: packages.join(" or "),
-        reason,
-    })
 }

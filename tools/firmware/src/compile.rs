@@ -121,7 +121,7 @@ fn build(
 }
 
 /// Runs a command quietly. Returns whether it succeeded, and what it said.
-fn run(command: &mut Command) -> Result<(bool, String), FirmwareError> {
+pub(crate) fn run(command: &mut Command) -> Result<(bool, String), FirmwareError> {
     let output = command.stdin(Stdio::null()).output().map_err(|source| FirmwareError::Run {
         program: command.get_program().to_string_lossy().into_owned(),
         source,

@@ -4,7 +4,6 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use board_build::Spec;
 use object::{Object, ObjectSymbol, SymbolKind};
 
 use crate::{FirmwareError, Registry, compile};
@@ -38,14 +37,13 @@ pub struct Counts {
 }
 
 /// The plugin, built, for an emulator that takes it.
-pub(crate) fn plugin(registry: &Registry, spec: &Spec) -> Result<PathBuf, FirmwareError> {
-    let program = &spec.qemu.binary;
+pub(crate) fn plugin(registry: &Registry, program: &str) -> Result<PathBuf, FirmwareError> {
     let help = Command::new(program)
         .arg("-help")
         .output()
-        .map_err(|source| FirmwareError::Run { program: program.clone(), source })?;
+        .map_err(|source| FirmwareError::Run { program: program.to_owned(), source })?;
     if !String::from_utf8_lossy(&help.stdout).contains("-plugin ") {
-        return Err(FirmwareError::NoPlugins { program: program.clone() });
+        return Err(FirmwareError::NoPlugins { program: program.to_owned() });
     }
     compile::plugin(registry)
 }
@@ -108,10 +106,8 @@ mod tests {
     #[test]
     fn an_emulator_without_plugins_is_named() {
         let registry = Registry::find().unwrap();
-        let mut spec = registry.board("qemu-mps2-an386").unwrap().clone();
         // It has no help to offer.
-        spec.qemu.binary = "true".to_owned();
-        let error = plugin(&registry, &spec).unwrap_err();
+        let error = plugin(&registry, "true").unwrap_err();
         assert_eq!(
             error.to_string(),
             "`true` was built without plugins, and instructions are counted by one"

@@ -167,6 +167,13 @@ pub enum FirmwareError {
         output: String,
     },
 
+    /// There is no emulator of the board.
+    #[error("{board} has no emulator")]
+    NoEmulator {
+        /// The board.
+        board: String,
+    },
+
     /// The emulator takes no plugins.
     #[error("`{program}` was built without plugins, and instructions are counted by one")]
     NoPlugins {

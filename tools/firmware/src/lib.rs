@@ -5,7 +5,8 @@
 //! 1. [`Registry`] reads `boards/*/board.toml`: which boards there are, and what they have.
 //! 2. [`Toolchain`] finds, or installs, a compiler for the board's target.
 //! 3. [`compile`] builds the board's firmware with it.
-//! 4. [`Board::start`] finds, or installs, QEMU, and starts it with firmware and model.
+//! 4. [`Board::start`] finds, or installs, the board's emulator, and starts it with firmware and
+//!    model.
 //! 5. [`Link`] is the host's side of the protocol: identify, check, infer, profile.
 //! 6. [`size`] tells what the runtime takes of the flash, [`counts`] which instructions ran.
 //!
@@ -20,7 +21,7 @@
 //! let loaded = board.link().check()?;
 //! let row = vec![0; usize::from(loaded.columns * loaded.channels)];
 //! let answer = board.link().infer((0..loaded.rows).map(|_| &row))?;
-//! println!("{:?}: {} instructions", answer.logits, board.link().profile()?.instructions);
+//! println!("{:?}: {} instructions", answer.logits, board.link().profile()?.total);
 //! # Ok(())
 //! # }
 //! ```
@@ -48,16 +49,21 @@ pub mod compile;
 pub mod counts;
 pub mod cycles;
 mod error;
+mod flash_image;
 mod link;
+mod qemu;
 mod registry;
 mod remedy;
+mod rp2040;
 pub mod size;
 mod toolchain;
+pub mod uf2;
 
-pub use board::{Board, Options, ensure_qemu};
+pub use board::{Board, Options, ensure_emulator};
 pub use board_build::{Region, Spec};
-pub use brooklet_protocol::{Identity, Loaded};
+pub use brooklet_protocol::{Identity, LineErrors, Loaded, Unit};
 pub use error::FirmwareError;
+pub use flash_image::FlashImage;
 pub use link::{Answer, BoardIdentity, Link, Profile};
 pub use registry::Registry;
 pub use toolchain::Toolchain;

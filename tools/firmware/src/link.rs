@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use brooklet_protocol::{
-    ANSWER_BYTES, Fault, Frames, Loaded, Request, Response, VERSION, decode, encode, request_bytes,
+    ANSWER_BYTES, Fault, Frames, LineErrors, Loaded, Request, Response, Unit, VERSION, decode,
+    encode, request_bytes,
 };
 
 use crate::FirmwareError;
@@ -46,6 +47,8 @@ pub struct BoardIdentity {
     pub arena_bytes: u32,
     /// Bytes of the longest row of an image that it takes.
     pub row_bytes: u32,
+    /// What its counts are of.
+    pub unit: Unit,
 }
 
 /// What a board made of an image.
@@ -57,15 +60,15 @@ pub struct Answer {
     pub output: Vec<u8>,
 }
 
-/// What an image cost.
+/// What an image cost, in the board's [`Unit`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
-    /// Instructions from the first row pushed to the logits ready, in the session's calls.
-    pub instructions: u64,
+    /// From the first row pushed to the logits ready, in the session's calls.
+    pub total: u64,
     /// The deepest that the stack has been since start-up, in bytes: the whole firmware's,
     /// with the session, which lives on it.
     pub stack_bytes: u32,
-    /// Instructions of each layer's steps.
+    /// Of each layer's steps.
     pub layers: Vec<u64>,
 }
 
@@ -134,6 +137,7 @@ impl Link {
                     slot_bytes: identity.slot_bytes,
                     arena_bytes: identity.arena_bytes,
                     row_bytes: identity.row_bytes,
+                    unit: identity.unit,
                 })
             }
             _ => None,
@@ -205,13 +209,13 @@ impl Link {
 
     /// What the last image cost.
     pub fn profile(&mut self) -> Result<Profile, FirmwareError> {
-        let mut profile = Profile { instructions: 0, stack_bytes: 0, layers: Vec::new() };
+        let mut profile = Profile { total: 0, stack_bytes: 0, layers: Vec::new() };
         loop {
             let first = profile.layers.len();
             let request = Request::Profile { first: first as u16 };
             let complete = self.ask("profile", &request, |response| match response {
                 Response::Profile(page) if usize::from(page.first) == first => {
-                    profile.instructions = page.instructions;
+                    profile.total = page.total;
                     profile.stack_bytes = page.stack_bytes;
                     profile.layers.extend_from_slice(&page.counts);
                     // A board counts layers up to its table's end; pages stop there.
@@ -248,6 +252,14 @@ impl Link {
     pub fn suite(&mut self) -> Result<(u32, u32), FirmwareError> {
         self.ask("suite", &Request::Suite, |response| match response {
             Response::Suite { cases, failures } => Some((cases, failures)),
+            _ => None,
+        })
+    }
+
+    /// What went wrong on the line since the board started.
+    pub fn line_errors(&mut self) -> Result<LineErrors, FirmwareError> {
+        self.ask("line", &Request::Line, |response| match response {
+            Response::Line(errors) => Some(errors),
             _ => None,
         })
     }

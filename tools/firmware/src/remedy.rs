@@ -20,7 +20,9 @@ impl FirmwareError {
             Self::ArenaTooLarge { .. } => "choose a board with more RAM (`brooklet boards`), a smaller network, or a smaller input".to_owned(),
             Self::LimitTooLarge { .. } => "choose fewer bytes, or a board with more RAM (`brooklet boards`)".to_owned(),
             Self::RamTooSmall { .. } => "allow it more RAM, or choose a smaller network or a smaller input".to_owned(),
-            Self::Ended { .. } => "QEMU 7.2 or newer is needed; its own words are above".to_owned(),
+            Self::Ended { .. } => "QEMU 7.2 or newer is needed, or Node.js 18; its own words are above".to_owned(),
+            Self::NoEmulator { .. } => "boards that can be emulated are those whose board.toml has `qemu` or \
+         `emulator`: `brooklet boards` tells".to_owned(),
             Self::NoPlugins { .. } => "take Debian's QEMU, or build yours with --enable-plugins".to_owned(),
             Self::NoCounts { .. } => "plugins of version 1 of QEMU's interface are needed, as QEMU 7.2 has them".to_owned(),
             Self::Silent { .. } => "the firmware has stopped, or the network is very large: BROOKLET_TIMEOUT sets the \

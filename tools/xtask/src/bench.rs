@@ -36,15 +36,30 @@ const PREDICTION: u64 = 5;
 struct Figures {
     core: String,
     backend: String,
-    instructions: u64,
+    /// Of a board that counts them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instructions: Option<u64>,
+    /// Of a board that counts these.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cycles: Option<u64>,
     predicted_instructions: u64,
     macs: u64,
-    check_instructions: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    check_instructions: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    check_cycles: Option<u64>,
     model_bytes: u64,
     arena_bytes: u64,
     session_bytes: u64,
     stack_bytes: u64,
     text_bytes: u64,
+}
+
+impl Figures {
+    /// Of an image, in what the board counts.
+    fn count(&self) -> u64 {
+        self.instructions.or(self.cycles).unwrap_or(0)
+    }
 }
 
 /// By the board and the plan.
@@ -75,7 +90,7 @@ pub(crate) fn bench() -> Result<(), Failure> {
     let mut quantize = call(&[&["quantize", "--arch", "resnet8"], &quantize[..]].concat());
     run(quantize.arg(&weights).arg("-o").arg(&model))?;
     let mut boards = Boards::new();
-    for spec in registry.boards() {
+    for spec in registry.boards().iter().filter(|spec| spec.is_emulated()) {
         say(&spec.name);
         let ram = spec.arena_bytes.min(QUICK[0]).to_string();
         let flash = spec.slot.bytes.min(QUICK[1]).to_string();
@@ -118,7 +133,8 @@ fn print(boards: &Boards) {
         "plan",
         "core",
         "backend",
-        "thousand instructions",
+        "thousands",
+        "of",
         "a MAC",
         "best other engine",
         "model",
@@ -133,8 +149,9 @@ fn print(boards: &Boards) {
             plan.to_owned(),
             figures.core.clone(),
             figures.backend.clone(),
-            (figures.instructions / 1000).to_string(),
-            format!("{:.2}", figures.instructions as f64 / figures.macs as f64),
+            (figures.count() / 1000).to_string(),
+            if figures.cycles.is_some() { "cycles" } else { "instructions" }.to_owned(),
+            format!("{:.2}", figures.count() as f64 / figures.macs as f64),
             peer.map_or(String::new(), |(_, thousands)| thousands.to_string()),
             figures.model_bytes.to_string(),
             figures.arena_bytes.to_string(),
@@ -170,20 +187,26 @@ fn compare(boards: &Boards, path: &PathBuf) -> Result<(), Failure> {
             worse.push(format!("{board}, {plan}: not in the file"));
             continue;
         };
-        let off = figures.instructions.abs_diff(figures.predicted_instructions);
-        if off * 100 > figures.instructions * PREDICTION {
+        if let Some(instructions) = figures.instructions
+            && instructions.abs_diff(figures.predicted_instructions) * 100
+                > instructions * PREDICTION
+        {
             worse.push(format!(
-                "{board}, {plan}: {} instructions, predicted {}; the test `costs` fits anew",
-                figures.instructions, figures.predicted_instructions,
+                "{board}, {plan}: {instructions} instructions, predicted {}; the test `costs` fits \
+                 anew",
+                figures.predicted_instructions,
             ));
         }
+        let none = |figure: Option<u64>| figure.unwrap_or(0);
         for (what, now, before) in [
-            ("instructions", figures.instructions, before.instructions),
+            ("instructions", none(figures.instructions), none(before.instructions)),
+            ("cycles", none(figures.cycles), none(before.cycles)),
             (
                 "instructions to check the model",
-                figures.check_instructions,
-                before.check_instructions,
+                none(figures.check_instructions),
+                none(before.check_instructions),
             ),
+            ("cycles to check the model", none(figures.check_cycles), none(before.check_cycles)),
             ("bytes of model file", figures.model_bytes, before.model_bytes),
             ("bytes of arena", figures.arena_bytes, before.arena_bytes),
             ("bytes of session", figures.session_bytes, before.session_bytes),

@@ -1,7 +1,7 @@
 //! The chores, but for the demo, the benchmark, and what CI runs.
 
 use brooklet::kernels::Isa;
-use brooklet_firmware::{FirmwareError, Registry, Spec, Toolchain, compile, ensure_qemu, size};
+use brooklet_firmware::{FirmwareError, Registry, Toolchain, compile, ensure_emulator, size};
 
 use crate::steps::{Failure, Lane, run_phases, say, step};
 
@@ -37,12 +37,17 @@ pub(crate) fn compilers(registry: &Registry) -> crate::steps::Step<'_> {
 /// The boards' emulators.
 pub(crate) fn emulators(registry: &Registry) -> crate::steps::Step<'_> {
     step("emulators", || {
-        let mut boards: Vec<&Spec> = registry.boards().iter().collect();
-        boards.sort_by_key(|spec| &spec.qemu.binary);
-        boards.dedup_by_key(|spec| &spec.qemu.binary);
-        for spec in boards {
-            ensure_qemu(spec, &mut say)?;
-            say(&spec.qemu.binary);
+        let mut known = Vec::new();
+        for spec in registry.boards().iter().filter(|spec| spec.is_emulated()) {
+            let emulator = match &spec.qemu {
+                Some(qemu) => qemu.binary.as_str(),
+                None => "rp2040js",
+            };
+            if !known.contains(&emulator) {
+                ensure_emulator(registry, spec, &mut say)?;
+                say(emulator);
+                known.push(emulator);
+            }
         }
         Ok(())
     })

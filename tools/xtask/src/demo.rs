@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use brooklet_firmware::{Registry, Toolchain, ensure_qemu};
+use brooklet_firmware::{Registry, Toolchain, ensure_emulator};
 
 use crate::steps::{Failure, run, say};
 
@@ -47,7 +47,7 @@ pub(crate) fn demo() -> Result<(), Failure> {
     for name in BOARDS {
         let spec = registry.board(name)?;
         say(&format!("{}: {}", spec.target, Toolchain::ensure(&spec.target, &mut say)?.describe()));
-        ensure_qemu(spec, &mut say)?;
+        ensure_emulator(&registry, spec, &mut say)?;
     }
     let mut build = Command::new("cargo");
     build.args(["build", "--package", "brooklet-cli"]).current_dir(registry.root());

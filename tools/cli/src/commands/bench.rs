@@ -1,14 +1,16 @@
 //! `brooklet bench`: what an image costs on a board, counted by the board.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use brooklet::Feature;
-use brooklet_firmware::{Options, Registry, size};
+use brooklet_firmware::{Options, Registry, Unit, size};
 use serde::Serialize;
 
 use super::flash::{Started, infer, start};
 use super::{Output, bytes, say, spinner};
 use crate::failure::{Result, failure};
+use crate::report::count::{keyed, milliseconds, time, unit_name};
 use crate::report::{percent, table, thousands};
 use brooklet_files::InputPath;
 use brooklet_firmware::cycles;
@@ -41,17 +43,26 @@ struct Report {
     board: String,
     core: String,
     backend: String,
-    /// From the first row pushed to the logits ready.
-    instructions: u64,
+    /// What the board counts: the name of the counts.
+    unit: &'static str,
+    /// From the first row pushed to the logits ready, by its unit.
+    #[serde(flatten)]
+    total: BTreeMap<String, u64>,
+    /// The same at the board's clock, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    milliseconds: Option<f64>,
     /// By the model that the planner goes by.
     #[serde(skip_serializing_if = "Option::is_none")]
     predicted_instructions: Option<u64>,
     /// By the core's documented timings.
     #[serde(skip_serializing_if = "Option::is_none")]
-    cycles: Option<Cycles>,
+    estimated_cycles: Option<Cycles>,
     macs: u64,
-    /// Of the check of the model file, once at start-up.
-    check_instructions: u64,
+    /// Of the check of the model file, once at start-up, by its unit.
+    #[serde(flatten)]
+    check: BTreeMap<String, u64>,
+    /// Of the board's core.
+    clock_hz: u32,
     model_bytes: u32,
     /// What the board has.
     ram_bytes: u32,
@@ -66,6 +77,12 @@ struct Report {
     rodata_bytes: u64,
     /// As many as the board has room to count.
     layers: Vec<LayerProfile>,
+    #[serde(skip)]
+    count: u64,
+    #[serde(skip)]
+    check_count: u64,
+    #[serde(skip)]
+    kind_of_count: Unit,
 }
 
 /// What a layer costs.
@@ -74,7 +91,11 @@ struct LayerProfile {
     name: String,
     kind: &'static str,
     macs: u64,
-    instructions: u64,
+    #[serde(skip)]
+    count: u64,
+    /// By its unit.
+    #[serde(flatten)]
+    counted: BTreeMap<String, u64>,
 }
 
 /// Runs the command.
@@ -102,6 +123,7 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
     let noise = Dataset::open("random:1", file.input(), &file.preprocess())?.get(0)?.pixels;
     infer(&mut board, &file, noise.as_slice().unwrap_or(&[]))?;
     let profile = board.link().profile()?;
+    let unit = board.link().identify()?.unit;
     if profile.stack_bytes > spec.stack_bytes {
         let (taken, kept) = (profile.stack_bytes, spec.stack_bytes);
         return Err(
@@ -121,11 +143,12 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
         .layers
         .iter()
         .enumerate()
-        .map(|(index, &instructions)| LayerProfile {
+        .map(|(index, &count)| LayerProfile {
             name: model.name(index).to_owned(),
             kind: kind(model.layer(index)),
             macs: model.graph().macs(index),
-            instructions,
+            count,
+            counted: keyed("", unit, count),
         })
         .collect::<Vec<_>>();
     let predicted = cost::of(&spec).and_then(|costs| costs.total(model.layers()));
@@ -133,11 +156,17 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
         board: spec.name.clone(),
         core: spec.core.clone(),
         backend: spec.backend.clone(),
-        instructions: profile.instructions,
+        unit: unit_name(unit),
+        total: keyed("", unit, profile.total),
+        milliseconds: milliseconds(unit, profile.total, spec.clock_hz),
+        count: profile.total,
+        kind_of_count: unit,
         predicted_instructions: predicted,
-        cycles,
+        estimated_cycles: cycles,
         macs: (0..model.layers().len()).map(|index| model.graph().macs(index)).sum(),
-        check_instructions: loaded.check_instructions,
+        check: keyed("check_", unit, loaded.check_count),
+        check_count: loaded.check_count,
+        clock_hz: spec.clock_hz,
         model_bytes: loaded.model_bytes,
         ram_bytes: spec.ram.bytes,
         arena_bytes: loaded.arena_bytes,
@@ -169,22 +198,22 @@ fn shares(title: &str, parts: &[Share], cycles: &Cycles) -> comfy_table::Table {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut table = table(["layer", "kind", "MACs", "instructions", "a MAC"], &[0, 1]);
-        let ratio = |instructions: u64, macs: u64| match macs {
+        let mut table = table(["layer", "kind", "MACs", self.unit, "a MAC"], &[0, 1]);
+        let ratio = |count: u64, macs: u64| match macs {
             0 => String::new(),
-            _ => format!("{:.2}", instructions as f64 / macs as f64),
+            _ => format!("{:.2}", count as f64 / macs as f64),
         };
         for layer in &self.layers {
             table.add_row([
                 layer.name.clone(),
                 layer.kind.to_owned(),
                 thousands(layer.macs),
-                thousands(layer.instructions),
-                ratio(layer.instructions, layer.macs),
+                thousands(layer.count),
+                ratio(layer.count, layer.macs),
             ]);
         }
         writeln!(f, "{table}\n")?;
-        if let Some(cycles) = &self.cycles {
+        if let Some(cycles) = &self.estimated_cycles {
             for (title, parts) in [("instructions", &cycles.kinds), ("function", &cycles.functions)]
             {
                 writeln!(f, "{}\n", shares(title, parts, cycles))?;
@@ -193,15 +222,18 @@ impl fmt::Display for Report {
         writeln!(f, "board         {}, {}, backend {}", self.board, self.core, self.backend)?;
         writeln!(
             f,
-            "instructions  {} an image, {} a MAC of {}",
-            thousands(self.instructions),
-            ratio(self.instructions, self.macs),
+            "{:<12}  {} an image, {} a MAC of {}{}",
+            self.unit,
+            thousands(self.count),
+            ratio(self.count, self.macs),
             thousands(self.macs),
+            time(self.kind_of_count, self.count, self.clock_hz)
+                .map_or(String::new(), |time| format!("; {time}")),
         )?;
         if let Some(predicted) = self.predicted_instructions {
-            writeln!(f, "predicted     {}", thousands(predicted))?;
+            writeln!(f, "predicted     {} instructions", thousands(predicted))?;
         }
-        if let Some(cycles) = &self.cycles {
+        if let Some(cycles) = &self.estimated_cycles {
             writeln!(
                 f,
                 "cycles        {} estimated, between {} and {}, without wait states of memory",
@@ -212,9 +244,10 @@ impl fmt::Display for Report {
         }
         writeln!(
             f,
-            "model file    {} bytes, checked at start-up in {} instructions",
+            "model file    {} bytes, checked at start-up in {} {}",
             thousands(self.model_bytes),
-            thousands(self.check_instructions),
+            thousands(self.check_count),
+            self.unit,
         )?;
         writeln!(
             f,

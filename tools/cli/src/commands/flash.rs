@@ -1,15 +1,17 @@
 //! `brooklet flash`: firmware and model onto a board, and images to it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
-use brooklet_firmware::{Board, Loaded, Options, Registry, Spec};
+use brooklet_firmware::{Board, LineErrors, Loaded, Options, Profile, Registry, Spec, Unit};
 use serde::Serialize;
 
 use super::fit::Verdict;
 use super::run::ImageReport;
 use super::{Output, bytes, say, spinner};
 use crate::failure::{Result, failure};
+use crate::report::count::{keyed, milliseconds, time, unit_name};
 use crate::report::thousands;
 use brooklet_files::{InputPath, OutputPath, TemporaryFolder};
 use brooklet_plan::model_file::{Answer, HostBackend, ModelFile};
@@ -53,6 +55,53 @@ struct Report {
     /// Test images for which the board gave the stored bytes, if that was asked.
     self_test_images: Option<u16>,
     images: Vec<ImageReport>,
+    /// What the last image cost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost: Option<Cost>,
+    /// What went wrong on the line, if anything did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<Line>,
+}
+
+/// What an image costs, in what the board counts.
+#[derive(Debug, Serialize)]
+struct Cost {
+    #[serde(flatten)]
+    total: BTreeMap<String, u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    milliseconds: Option<f64>,
+    #[serde(skip)]
+    text: String,
+}
+
+impl Cost {
+    fn new(unit: Unit, profile: &Profile, clock_hz: u32) -> Self {
+        let total = profile.total;
+        let mut text = format!("{} {} an image", thousands(total), unit_name(unit));
+        if let Some(time) = time(unit, total, clock_hz) {
+            text += &format!(", {time}");
+        }
+        let milliseconds = milliseconds(unit, total, clock_hz);
+        Self { total: keyed("", unit, total), milliseconds, text }
+    }
+}
+
+/// Errors of the line between host and board.
+#[derive(Debug, Serialize)]
+struct Line {
+    overruns: u32,
+    framing: u32,
+    no_room: u32,
+    #[serde(skip)]
+    text: String,
+}
+
+impl Line {
+    fn new(errors: LineErrors) -> Option<Self> {
+        let LineErrors { overruns, framing, no_room } = errors;
+        let text = errors.to_string();
+        (!errors.is_empty()).then_some(Self { overruns, framing, no_room, text })
+    }
 }
 
 /// A board that runs a model.
@@ -168,6 +217,8 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
         identical: None,
         self_test_images: None,
         images: Vec::new(),
+        cost: None,
+        line: None,
     };
     if args.check {
         report.self_test_images = self_test(&mut board, &args.board)?;
@@ -199,6 +250,11 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
         bar.inc(1);
     }
     bar.finish_and_clear();
+    if !args.run.is_empty() {
+        let unit = board.link().identify()?.unit;
+        report.cost = Some(Cost::new(unit, &board.link().profile()?, spec.clock_hz));
+    }
+    report.line = Line::new(board.link().line_errors()?);
     if let Some(path) = &args.logits {
         path.write(&logits_npy(&answers, file.logits_int16())?)?;
     }
@@ -223,6 +279,12 @@ impl fmt::Display for Report {
         if self.identical == Some(true) {
             let count = self.images.len();
             writeln!(f, "{count} answers, all the same bytes as the host's")?;
+        }
+        if let Some(cost) = &self.cost {
+            writeln!(f, "{}", cost.text)?;
+        }
+        if let Some(line) = &self.line {
+            writeln!(f, "the line between host and board had {}", line.text)?;
         }
         Ok(())
     }

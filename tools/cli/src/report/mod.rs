@@ -2,6 +2,7 @@
 
 pub(crate) mod comparison;
 pub(crate) mod contents;
+pub(crate) mod count;
 pub(crate) mod page;
 
 use std::fmt::Display;

@@ -80,7 +80,7 @@ fn counts(registry: &Registry, folder: &Path, spec: &Spec, network: &str) -> Vec
             continue;
         }
         // What no layer counts is the input's.
-        let rest = profile.instructions as f64 - instructions.iter().sum::<f64>();
+        let rest = profile.total as f64 - instructions.iter().sum::<f64>();
         let count = |(index, count): (usize, &f64)| {
             let record = model.layer(index);
             let (kernel, work) = cost::work(record, model.input_of(record).shape());
@@ -218,7 +218,7 @@ fn compare(folder: &Path, networks: &[&str], bless: bool) {
     let registry = Registry::find().unwrap();
     // Of each one core: on others it takes the same instructions.
     let mut backends: BTreeMap<&str, &Spec> = BTreeMap::new();
-    for spec in registry.boards() {
+    for spec in registry.boards().iter().filter(|spec| spec.qemu.is_some()) {
         let best = backends.entry(&spec.backend).or_insert(spec);
         if spec.ram.bytes > best.ram.bytes {
             *best = spec;

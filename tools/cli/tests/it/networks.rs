@@ -190,7 +190,7 @@ fn run((title, makings): &Network) -> Row {
         assert_eq!(answer, expected, "{title} on {name}");
         let more = u64::from(loaded.arena_bytes).saturating_sub(rows_bytes);
         assert!(more <= SCRATCH, "{title}: {name} takes {more} bytes of RAM more");
-        (board.link().profile().unwrap().instructions, u64::from(loaded.session_bytes))
+        (board.link().profile().unwrap().total, u64::from(loaded.session_bytes))
     });
     let model = file.model();
     Row {

@@ -1,0 +1,101 @@
+//! What a board's build script makes of its `board.toml`.
+
+use std::path::PathBuf;
+use std::{env, fs};
+
+use crate::{Holds, LIMITS, Region, Spec};
+
+impl Spec {
+    /// The firmware's constants.
+    fn board_rs(&self) -> String {
+        let Self { name, core, backend, slot, clock_hz, .. } = self;
+        let Self { arena_bytes, row_bytes, queued_rows, profiled_layers, .. } = self;
+        let Region { address, bytes } = slot;
+        // An arena in a memory of its own is no static: the linker would want it in the file.
+        let (arena, arena_bytes) = match self.holding(Holds::Arena) {
+            Some(memory) => (
+                format!(
+                    "/// Where the arena begins.\npub(crate) const ARENA_ADDRESS: usize = {:#010x};\n\
+                     /// Bytes of the arena.\npub(crate) const ARENA_BYTES: usize = {arena_bytes};\n",
+                    memory.address
+                ),
+                &0,
+            ),
+            None => (String::new(), arena_bytes),
+        };
+        // The queue's last place stays free, so that full and empty differ.
+        let queue_bytes = row_bytes * queued_rows + 1;
+        // The type of a backend is its name, capitalized.
+        let kernels =
+            format!("brooklet_app::kernels::{}{}", backend[..1].to_uppercase(), &backend[1..]);
+        let (kernels, value) = match self.makes_several_rows() {
+            true => (kernels.clone(), kernels),
+            false => {
+                let direct = "brooklet_app::kernels::Direct";
+                (format!("{direct}<{kernels}>"), format!("{direct}({kernels})"))
+            }
+        };
+        // That it is as `Cargo.toml` says.
+        let int16 = format!(
+            "const _: () = assert!({}brooklet_app::INT16, \
+             \"board.toml and Cargo.toml differ in int16\");\n",
+            if self.int16 { "" } else { "!" }
+        );
+        format!(
+            "{int16}{arena}/// What the board is.\n\
+             pub(crate) const ABOUT: brooklet_app::About<{kernels}> = brooklet_app::About {{\n\
+             board: {name:?}, core: {core:?}, kernels: {value},\n\
+             firmware: env!(\"CARGO_PKG_VERSION\"),\n}};\n\
+             /// Where the model's slot begins.\npub(crate) const SLOT_ADDRESS: usize = {address:#010x};\n\
+             /// Bytes of the slot.\npub(crate) const SLOT_BYTES: usize = {bytes};\n\
+             /// Arena and buffers.\npub(crate) type Memory = brooklet_parts::memory::Memory<\n\
+             {arena_bytes}, {row_bytes}, {{ brooklet_app::request_bytes({row_bytes}) }},\n\
+             {queue_bytes}, {profiled_layers},\n>;\n\
+             /// What comes over the line while the network computes.\n#[allow(dead_code)]\npub(crate) type Ring =\n\
+             brooklet_app::line::Ring<{{ brooklet_app::line_bytes({row_bytes}) + 1 }}>;\n\
+             /// What the core is clocked at.\n#[allow(dead_code)]\npub(crate) const CLOCK_HZ: u32 = {clock_hz};\n"
+        )
+    }
+}
+
+/// What a board's build script does: `memory.x` for the linker, `board.rs` for the firmware,
+/// and the linker's arguments.
+///
+/// # Panics
+///
+/// If `board.toml` cannot be read or the results not written. In a build script, that is an
+/// error message.
+pub fn generate() {
+    let folder = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("run by cargo"));
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("run by cargo"));
+    let path = folder.join("board.toml");
+    let spec = Spec::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let limit = |name| {
+        println!("cargo:rerun-if-env-changed={name}");
+        env::var(name).ok().map(|bytes| bytes.parse().expect("a number of bytes"))
+    };
+    let spec = match LIMITS.map(limit) {
+        [Some(ram_bytes), Some(arena_bytes)] => spec.limited(ram_bytes, arena_bytes),
+        _ => spec,
+    };
+
+    // A board is linked for its own target only; built for any other, say by an editor on
+    // the host, it should at least say so.
+    let target = env::var("TARGET").expect("run by cargo");
+    assert_eq!(target, spec.target, "`{}` is built from its own folder, for its target", spec.name);
+
+    fs::write(out.join("memory.x"), spec.memory_x()).expect("OUT_DIR can be written");
+    fs::write(out.join("board.rs"), spec.board_rs()).expect("OUT_DIR can be written");
+    println!("cargo:rustc-link-search={}", out.display());
+    println!("cargo:rerun-if-changed=board.toml");
+
+    if spec.target.starts_with("riscv") {
+        println!("cargo:rustc-link-arg-bins=-Tmemory.x");
+    }
+    println!("cargo:rustc-link-arg-bins=-Tlink.x");
+    if env::var_os("CARGO_FEATURE_DEFMT").is_some() {
+        println!("cargo:rustc-link-arg-bins=-Tdefmt.x");
+    }
+    // Sections need not begin at pages: there are none on a microcontroller.
+    println!("cargo:rustc-link-arg-bins=--nmagic");
+}

@@ -1,0 +1,189 @@
+//! Memories, what they hold, and the linker's script of them.
+
+use serde::Deserialize;
+
+use crate::Spec;
+
+/// A range of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Region {
+    /// The first address.
+    pub address: u32,
+    /// How many bytes follow.
+    pub bytes: u32,
+}
+
+impl Region {
+    /// Is that address in it?
+    pub fn contains(&self, address: u32) -> bool {
+        address.checked_sub(self.address).is_some_and(|offset| offset < self.bytes)
+    }
+
+    fn overlaps(&self, other: &Self) -> bool {
+        self.contains(other.address) || other.contains(self.address)
+    }
+}
+
+/// What a memory can be for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Holds {
+    /// The arena, at its beginning.
+    Arena,
+    /// The stack, behind the arena if that is there, too.
+    Stack,
+}
+
+/// A memory besides the main RAM, such as a core's TCM.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Memory {
+    /// What the linker calls it.
+    pub name: String,
+    /// The first address.
+    pub address: u32,
+    /// How many bytes follow.
+    pub bytes: u32,
+    /// What it holds.
+    pub holds: Vec<Holds>,
+}
+
+impl Memory {
+    fn region(&self) -> Region {
+        Region { address: self.address, bytes: self.bytes }
+    }
+}
+
+/// A section that a chip's boot ROM looks for.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Section {
+    /// Its name, such as `.boot2`.
+    pub name: String,
+    /// The section that it follows; without, it begins the flash, and has `bytes` of it.
+    pub after: Option<String>,
+    /// Bytes of flash that are kept for it.
+    #[serde(default)]
+    pub bytes: u32,
+}
+
+impl Section {
+    /// Its name as that of a region or symbol.
+    fn symbol(&self) -> String {
+        self.name.trim_start_matches('.').to_uppercase()
+    }
+}
+
+impl Spec {
+    /// Whether the memories agree. The error says which do not.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        for (index, memory) in self.memories.iter().enumerate() {
+            let others = self.memories[..index].iter().map(|other| (&*other.name, other.region()));
+            let all = others.chain([("ram", self.ram), ("flash", self.flash)]);
+            for (name, other) in all {
+                if memory.region().overlaps(&other) || memory.name == name {
+                    return Err(format!("the memories `{}` and `{name}` overlap", memory.name));
+                }
+            }
+            // Arenas and stacks are aligned to 16 bytes at the most.
+            if memory.address % 16 != 0 || memory.bytes % 16 != 0 {
+                return Err(format!("the memory `{}` is not aligned to 16 bytes", memory.name));
+            }
+        }
+        for what in [Holds::Arena, Holds::Stack] {
+            let of: Vec<_> = self.memories.iter().filter(|m| m.holds.contains(&what)).collect();
+            let needed = match what {
+                Holds::Arena => self.arena_bytes,
+                Holds::Stack => self.stack_bytes,
+            };
+            match of[..] {
+                [] => {}
+                [memory] if memory.bytes >= needed => {}
+                [memory] => {
+                    let (name, bytes) = (&memory.name, memory.bytes);
+                    return Err(format!("`{name}` has {bytes} bytes, and shall hold {needed}"));
+                }
+                [first, second, ..] => {
+                    let names = format!("`{}` and `{}`", first.name, second.name);
+                    return Err(format!("{names} cannot both hold the {what:?}"));
+                }
+            }
+        }
+        for section in &self.sections {
+            if section.after.is_some() == (section.bytes > 0) {
+                return Err(format!(
+                    "the section `{}` has either `after` or `bytes`",
+                    section.name
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The memory besides `ram` that holds this, if there is one.
+    pub fn holding(&self, what: Holds) -> Option<&Memory> {
+        self.memories.iter().find(|memory| memory.holds.contains(&what))
+    }
+
+    /// The linker script that tells memory apart.
+    pub(crate) fn memory_x(&self) -> String {
+        let is_riscv = self.target.starts_with("riscv");
+        let mut regions = Vec::new();
+        let mut flash = self.firmware();
+        let mut sections = String::new();
+        for section in &self.sections {
+            let (name, symbol) = (&section.name, section.symbol());
+            match &section.after {
+                None => {
+                    let Region { address, .. } = flash;
+                    regions.push((symbol.clone(), Region { address, bytes: section.bytes }));
+                    flash.address += section.bytes;
+                    flash.bytes -= section.bytes;
+                    sections += &format!(
+                        "SECTIONS {{\n  {name} ORIGIN({symbol}) : {{ KEEP(*({name})); }} > {symbol}\n}} \
+                         INSERT BEFORE .text;\n"
+                    );
+                }
+                Some(after) => {
+                    sections += &format!(
+                        "SECTIONS {{\n  {name} : ALIGN(4) {{ KEEP(*({name})); }} > FLASH\n}} \
+                         INSERT AFTER {after};\n_stext = ADDR({name}) + SIZEOF({name});\n"
+                    );
+                }
+            }
+        }
+        regions.push(("FLASH".to_owned(), flash));
+        regions.push(("RAM".to_owned(), self.ram));
+        regions.extend(self.memories.iter().map(|memory| (memory.name.clone(), memory.region())));
+        let regions: String = regions
+            .iter()
+            .map(|(name, Region { address, bytes })| {
+                format!("  {name} : ORIGIN = {address:#010x}, LENGTH = {bytes}\n")
+            })
+            .collect();
+        let (aliases, stack_end) = if is_riscv {
+            (
+                "REGION_ALIAS(\"REGION_TEXT\", FLASH);\nREGION_ALIAS(\"REGION_RODATA\", FLASH);\n\
+                 REGION_ALIAS(\"REGION_DATA\", RAM);\nREGION_ALIAS(\"REGION_BSS\", RAM);\n\
+                 REGION_ALIAS(\"REGION_HEAP\", RAM);\nREGION_ALIAS(\"REGION_STACK\", RAM);\n",
+                "__estack",
+            )
+        } else {
+            ("", "_stack_end")
+        };
+        let stack = self.holding(Holds::Stack).map_or(String::new(), |memory| {
+            let name = &memory.name;
+            let below = if memory.holds.contains(&Holds::Arena) { self.arena_bytes } else { 0 };
+            format!(
+                "_stack_start = ORIGIN({name}) + LENGTH({name});\n_stack_end = ORIGIN({name}) + {below};\n"
+            )
+        });
+        let stack_bytes = self.stack_bytes;
+        format!(
+            "/* From board.toml. */\nMEMORY\n{{\n{regions}}}\n{aliases}{stack}{sections}\
+             ASSERT(_stack_start - {stack_end} >= {stack_bytes}, \
+             \"The arena and buffers leave less RAM for the stack than board.toml's stack_bytes.\");\n"
+        )
+    }
+}

@@ -1,0 +1,170 @@
+// Runs an RP2040: node runner.mjs --flash IMAGE.uf2 --baud N
+//
+// The flash holds what the UF2 file says, as if it had been copied to the drive of the chip's boot
+// loader. UART 0 is standard input and output. A byte of the input arrives when the line would have
+// brought it; one that finds the UART full is lost, as on the chip.
+//
+// Around the emulator `rp2040js` this adds what a boot ROM does, the UART's registers that are
+// missing there, and the wire.
+import { readFileSync, writeSync } from 'node:fs';
+import { Worker } from 'node:worker_threads';
+import { Simulator } from 'rp2040js';
+
+const FLASH = 0x10000000;
+const BOOT2_BYTES = 256;
+/** Where the boot ROM copies the second stage to: the end of SRAM 5. */
+const BOOT2_IN_RAM = 0x20041f00;
+const RAM = 0x20000000;
+const CYCLE_NANOS = 8; // 125 MHz
+const BURST = 200000;
+/** Instructions between two looks at the wire; far fewer than a byte takes. */
+const LOOK = 64;
+
+function option(name) {
+  const at = process.argv.indexOf(name);
+  if (at < 0 || !process.argv[at + 1]) throw new Error(`${name} is missing`);
+  return process.argv[at + 1];
+}
+
+/** Calls back with address and bytes of each block of a UF2 file. */
+function blocks(file, take) {
+  const bytes = readFileSync(file);
+  for (let at = 0; at < bytes.length; at += 512) {
+    const word = (offset) => bytes.readUInt32LE(at + offset);
+    if (word(0) !== 0x0a324655 || word(4) !== 0x9e5d5157 || word(508) !== 0x0ab16f30) {
+      throw new Error(`${file}: no UF2 block at ${at}`);
+    }
+    // The boot ROM takes blocks of its own family only.
+    if (word(28) !== 0xe48bff56) throw new Error(`${file}: a block of family ${word(28)}`);
+    take(word(12), bytes.subarray(at + 32, at + 32 + word(16)));
+  }
+}
+
+/** The sum that the boot ROM checks: CRC-32, most significant bit first, not inverted. */
+function crc(bytes) {
+  let sum = 0xffffffff;
+  for (const byte of bytes) {
+    sum ^= byte << 24;
+    for (let bit = 0; bit < 8; bit++) sum = sum & 0x80000000 ? (sum << 1) ^ 0x04c11db7 : sum << 1;
+  }
+  return sum >>> 0;
+}
+
+const { clock, rp2040: chip } = new Simulator();
+const core = chip.core;
+const silent = () => {};
+chip.logger = { debug: silent, info: silent, warn: silent, error: (from, what) => process.stderr.write(`${from}: ${what}\n`) };
+chip.onBreak = (code) => { process.stderr.write(`the firmware met a breakpoint, ${code}\n`); process.exit(1); };
+
+chip.flash.fill(0xff);
+blocks(option('--flash'), (address, bytes) => chip.flash.set(bytes, address - FLASH));
+
+// What the boot ROM does: it runs the second stage from RAM, if its sum is right, with nowhere to
+// return to. That sets the flash up and jumps to where the vectors behind it say.
+const boot2 = chip.flash.subarray(0, BOOT2_BYTES);
+const sum = new DataView(boot2.buffer, boot2.byteOffset).getUint32(BOOT2_BYTES - 4, true);
+if (crc(boot2.subarray(0, BOOT2_BYTES - 4)) !== sum) {
+  process.stderr.write('the second stage of the boot loader has a wrong sum\n');
+  process.exit(1);
+}
+chip.sram.set(boot2, BOOT2_IN_RAM - RAM);
+core.SP = BOOT2_IN_RAM;
+core.LR = 0;
+core.PC = BOOT2_IN_RAM;
+
+// What rp2040js lacks of the UARTs: UARTRSR (4), UARTIFLS (0x34) and UARTDMACR (0x48), which read as
+// ones; the overrun bit; and that a chip asks for bytes to send when it runs out of them, not always.
+const OVERRUN = 1 << 11;
+const TRANSMIT = 1 << 5;
+for (const uart of chip.uart) {
+  const registers = { 0x34: 0x12, 0x48: 0 };
+  const read = uart.readUint32.bind(uart);
+  const write = uart.writeUint32.bind(uart);
+  uart.overrun = false;
+  uart.readUint32 = (offset) => {
+    if (offset in registers) return registers[offset];
+    if (offset === 4) return uart.overrun ? 8 : 0;
+    if (offset !== 0) return read(offset);
+    const flag = uart.overrun ? OVERRUN : 0;
+    uart.overrun = false;
+    return read(0) | flag;
+  };
+  uart.writeUint32 = (offset, value) => {
+    if (offset in registers) registers[offset] = value;
+    else if (offset === 4) uart.overrun = false;
+    else {
+      if (offset === 0) uart.interruptStatus |= TRANSMIT;
+      write(offset, value);
+      if (offset === 0) uart.checkInterrupts();
+    }
+  };
+  uart.checkInterrupts = () => {
+    chip.setInterrupt(uart.irq, (uart.interruptStatus & uart.interruptMask) !== 0);
+  };
+}
+
+// A thread reads standard input, into a ring that both share: `marks` are the bytes written to it
+// and read from it so far.
+const RING = 65536;
+const shared = new SharedArrayBuffer(8 + RING);
+const marks = new Int32Array(shared, 0, 2);
+const ring = new Uint8Array(shared, 8);
+const reader = new Worker(
+  `const { workerData, parentPort } = require('node:worker_threads');
+  const { readSync } = require('node:fs');
+  const marks = new Int32Array(workerData, 0, 2);
+  const ring = new Uint8Array(workerData, 8);
+  const buffer = Buffer.alloc(4096);
+  for (;;) {
+    let count = 0;
+    try {
+      count = readSync(0, buffer);
+    } catch (error) {
+      if (error.code === 'EAGAIN') continue;
+    }
+    if (count === 0) break;
+    for (let i = 0; i < count; i++) {
+      while (marks[0] - Atomics.load(marks, 1) >= ${RING});
+      ring[marks[0] % ${RING}] = buffer[i];
+      Atomics.add(marks, 0, 1);
+    }
+  }
+  parentPort.postMessage('end');`,
+  { eval: true, workerData: shared },
+);
+reader.on('message', () => process.exit(0));
+
+const uart = chip.uart[0];
+const byteNanos = (10 * 1e9) / Number(option('--baud'));
+let nextByte = 0;
+
+/** Lets the wire bring its next byte, if it is time. */
+function wire() {
+  if (Atomics.load(marks, 0) === marks[1] || clock.nanos < nextByte) return;
+  const byte = ring[marks[1] % RING];
+  Atomics.add(marks, 1, 1);
+  if (uart.rxFIFO.full) uart.overrun = true;
+  else uart.feedByte(byte);
+  nextByte = clock.nanos + byteNanos;
+}
+
+// Answers are frames that end with a zero.
+const answer = [];
+uart.onByte = (byte) => {
+  answer.push(byte);
+  if (byte === 0) writeSync(1, Buffer.from(answer.splice(0)));
+};
+
+function burst() {
+  for (let i = 0; i < BURST; i++) {
+    if (core.waiting) {
+      clock.tick(Math.min(clock.nanosToNextAlarm || byteNanos, byteNanos));
+      wire();
+    } else {
+      clock.tick(core.executeInstruction() * CYCLE_NANOS);
+      if (i % LOOK === 0) wire();
+    }
+  }
+  setImmediate(burst);
+}
+burst();

@@ -109,6 +109,15 @@ pub enum Problem {
         op: String,
     },
 
+    /// An output that the network does not have.
+    #[error("has no output `{name}`; its outputs are {names}")]
+    NoOutput {
+        /// The name asked for.
+        name: String,
+        /// The names that it has.
+        names: String,
+    },
+
     /// NaN or infinity among the weights.
     #[error("{what} contain {value}")]
     NotFinite {

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
-use crate::network::{BatchNorm, Conv, Network, NodeId, Op, Pads, Subsample};
+use crate::network::{
+    AveragePool, BatchNorm, Border, Conv, Function, Network, NodeId, Op, Pads, Repeats, Subsample,
+};
 use crate::proto::{
     AttributeProto, DimensionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
     TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto, attribute_type,
@@ -65,29 +67,46 @@ impl Encoder<'_> {
             Op::Conv(conv) => self.conv(conv),
             Op::BatchNorm(norm) => self.batch_norm(norm),
             Op::Relu => "Relu",
-            Op::Relu6 => {
-                for (part, bound) in [("min", 0.0), ("max", 6.0)] {
-                    let bound = self.constant(part, &[], Data::Floats(&[bound]));
-                    self.inputs.push(bound);
-                }
-                "Clip"
+            Op::Relu6 => self.clip(0.0, 6.0),
+            Op::Function(function) => self.function(*function),
+            Op::PRelu(slopes) => {
+                let shape = [slopes.len(), 1, 1];
+                let slopes = self.constant("slopes", &shape, Data::Floats(slopes));
+                self.inputs.push(slopes);
+                "PRelu"
             }
             Op::Add => "Add",
+            Op::Multiply => "Mul",
+            Op::Concat => {
+                self.attribute.push(int("axis", 1));
+                "Concat"
+            }
             Op::Subsample(subsample) => self.subsample(subsample),
             Op::MaxPool(pool) => {
                 self.attribute = window(pool.kernel, pool.stride, pool.pads);
                 "MaxPool"
             }
+            Op::Border(Border { pads: [top, left, bottom, right], repeats }) => {
+                let pads = [0, 0, *top, *left, 0, 0, *bottom, *right];
+                let pads = self.constant("pads", &[8], Data::Ints(&pads));
+                self.inputs.push(pads);
+                self.attribute.push(text(
+                    "mode",
+                    match repeats {
+                        Repeats::Mirrored => "reflect",
+                        Repeats::Edge => "edge",
+                    },
+                ));
+                "Pad"
+            }
+            Op::AveragePool(pool) => self.average_pool(pool),
             Op::GlobalAveragePool => "GlobalAveragePool",
             Op::Softmax => {
-                self.attribute.push(AttributeProto {
-                    name: Some("axis".into()),
-                    i: Some(1),
-                    r#type: Some(attribute_type::INT),
-                    ..Default::default()
-                });
+                self.attribute.push(int("axis", 1));
                 "Softmax"
             }
+            // Part of the network's output, of a network in canonical form.
+            Op::Ending(_) => "Identity",
         };
         self.graph.node.push(NodeProto {
             op_type: Some(op_type.into()),
@@ -128,7 +147,83 @@ impl Encoder<'_> {
         let bias = self.constant("bias", &[conv.bias.len()], Data::Floats(&conv.bias));
         self.inputs.extend([weights, bias]);
         self.attribute = window(conv.kernel(), conv.stride, conv.pads);
+        self.attribute.push(ints("dilations", &conv.dilation));
+        self.attribute.push(int("group", conv.groups));
         "Conv"
+    }
+
+    fn clip(&mut self, min: f32, max: f32) -> &'static str {
+        for (part, bound) in [("min", min), ("max", max)] {
+            let bound = self.constant(part, &[], Data::Floats(&[bound]));
+            self.inputs.push(bound);
+        }
+        "Clip"
+    }
+
+    fn function(&mut self, function: Function) -> &'static str {
+        match function {
+            Function::LeakyRelu { slope } => {
+                self.attribute.push(float("alpha", slope));
+                "LeakyRelu"
+            }
+            Function::Clip { min, max } => self.clip(min, max),
+            Function::Sigmoid => "Sigmoid",
+            Function::HardSigmoid { slope, offset } => {
+                self.attribute.extend([float("alpha", slope), float("beta", offset)]);
+                "HardSigmoid"
+            }
+            Function::HardSwish => "HardSwish",
+            Function::Silu => {
+                let gate = self.before("Sigmoid", "gate", self.inputs.clone(), vec![]);
+                self.inputs.push(gate);
+                "Mul"
+            }
+            Function::Tanh => "Tanh",
+            Function::Elu { alpha } => {
+                self.attribute.push(float("alpha", alpha));
+                "Elu"
+            }
+            Function::Gelu => "Gelu",
+            Function::Softplus => "Softplus",
+        }
+    }
+
+    /// Those of the pads that count are zeros around the map.
+    fn average_pool(&mut self, pool: &AveragePool) -> &'static str {
+        let [top, left, bottom, right] = pool.counted;
+        if pool.counted != [0; 4] {
+            let pads = [0, 0, top, left, 0, 0, bottom, right];
+            let inputs = vec![
+                self.inputs.remove(0),
+                self.constant("pads", &[8], Data::Ints(&pads)),
+                self.constant("zero", &[], Data::Floats(&[0.0])),
+            ];
+            self.inputs = vec![self.before("Pad", "padded", inputs, vec![])];
+        }
+        let rest = std::array::from_fn(|side| pool.window.pads[side] - pool.counted[side]);
+        self.attribute = window(pool.window.kernel, pool.window.stride, rest);
+        self.attribute.push(int("count_include_pad", 0));
+        "AveragePool"
+    }
+
+    /// Adds a node before this one, and returns its output's name.
+    fn before(
+        &mut self,
+        op_type: &str,
+        part: &str,
+        input: Vec<String>,
+        attribute: Vec<AttributeProto>,
+    ) -> String {
+        let name = format!("n{}.{part}", self.id);
+        self.graph.node.push(NodeProto {
+            op_type: Some(op_type.into()),
+            input,
+            output: vec![name.clone()],
+            name: Some(name.clone()),
+            attribute,
+            ..Default::default()
+        });
+        name
     }
 
     fn batch_norm(&mut self, norm: &BatchNorm) -> &'static str {
@@ -142,39 +237,28 @@ impl Encoder<'_> {
             let constant = self.constant(part, &[values.len()], Data::Floats(values));
             self.inputs.push(constant);
         }
-        self.attribute.push(AttributeProto {
-            name: Some("epsilon".into()),
-            f: Some(norm.eps),
-            r#type: Some(attribute_type::FLOAT),
-            ..Default::default()
-        });
+        self.attribute.push(float("epsilon", norm.eps));
         "BatchNormalization"
     }
 
     /// Channels are padded after the rows and columns are taken.
     fn subsample(&mut self, subsample: &Subsample) -> &'static str {
         const ALL: usize = i64::MAX as usize;
-        let slice = NodeProto {
-            op_type: Some("Slice".into()),
-            input: vec![
-                self.inputs.remove(0),
-                self.constant("starts", &[2], Data::Ints(&[0, 0])),
-                self.constant("ends", &[2], Data::Ints(&[ALL, ALL])),
-                self.constant("axes", &[2], Data::Ints(&[2, 3])),
-                self.constant("steps", &[2], Data::Ints(&subsample.stride)),
-            ],
-            output: vec![format!("n{}.slice", self.id)],
-            name: Some(format!("n{}.slice", self.id)),
-            ..Default::default()
-        };
+        let inputs = vec![
+            self.inputs.remove(0),
+            self.constant("starts", &[2], Data::Ints(&[0, 0])),
+            self.constant("ends", &[2], Data::Ints(&[ALL, ALL])),
+            self.constant("axes", &[2], Data::Ints(&[2, 3])),
+            self.constant("steps", &[2], Data::Ints(&subsample.stride)),
+        ];
+        let slice = self.before("Slice", "slice", inputs, vec![]);
         let (before, after) = (subsample.channels_before, subsample.channels_after);
         let pads = [0, before, 0, 0, 0, after, 0, 0];
         self.inputs = vec![
-            slice.output[0].clone(),
+            slice,
             self.constant("pads", &[8], Data::Ints(&pads)),
             self.constant("zero", &[], Data::Floats(&[0.0])),
         ];
-        self.graph.node.push(slice);
         "Pad"
     }
 }
@@ -194,6 +278,33 @@ fn ints(name: &str, values: &[usize]) -> AttributeProto {
         name: Some(name.into()),
         ints: values.iter().map(|&value| value as i64).collect(),
         r#type: Some(attribute_type::INTS),
+        ..Default::default()
+    }
+}
+
+fn int(name: &str, value: usize) -> AttributeProto {
+    AttributeProto {
+        name: Some(name.into()),
+        i: Some(value as i64),
+        r#type: Some(attribute_type::INT),
+        ..Default::default()
+    }
+}
+
+fn float(name: &str, value: f32) -> AttributeProto {
+    AttributeProto {
+        name: Some(name.into()),
+        f: Some(value),
+        r#type: Some(attribute_type::FLOAT),
+        ..Default::default()
+    }
+}
+
+fn text(name: &str, value: &str) -> AttributeProto {
+    AttributeProto {
+        name: Some(name.into()),
+        s: Some(value.into()),
+        r#type: Some(attribute_type::STRING),
         ..Default::default()
     }
 }

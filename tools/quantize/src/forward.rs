@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
-use ndarray::{Array2, Array4, ArrayView4, Ix4};
+use ndarray::{Array2, Array4, ArrayView1, ArrayView4, Ix4};
 use prost::Message;
 use rten::{Model, ModelOptions, Value, ValueOrView};
 use rten_tensor::NdTensorView;
@@ -15,7 +15,7 @@ use rten_tensor::prelude::*;
 use crate::encode::{encode, value};
 use crate::error::EngineError;
 use crate::fuse::Fused;
-use crate::network::{Network, NodeId, Shape};
+use crate::network::{Ending, Function, Network, NodeId, Output, Shape};
 
 /// Images that go through the float network at once.
 pub const BATCH: usize = 25;
@@ -52,13 +52,14 @@ pub struct FloatModel {
     /// The engine's id for each node's output; none for nodes that the part does not know.
     ids: Vec<Option<rten::NodeId>>,
     input: Shape,
+    outputs: Vec<Output>,
     logits: NodeId,
 }
 
 impl FloatModel {
     /// Prepares a network.
     pub fn new(network: &Network) -> Result<FloatModel, EngineError> {
-        Self::part(network, 1..=network.output())
+        Self::part(network, 1..=network.nodes.len() - 1)
     }
 
     /// Prepares these nodes of a network alone, to be [continued](Self::continued) from the maps
@@ -79,7 +80,8 @@ impl FloatModel {
                 known.then(|| model.node_id(&value(id)).map_err(EngineError::new)).transpose()
             })
             .collect::<Result<_, _>>()?;
-        Ok(FloatModel { model, ids, input: network.input, logits: network.logits() })
+        let (input, outputs) = (network.input, network.outputs.clone());
+        Ok(FloatModel { model, ids, input, outputs, logits: network.logits() })
     }
 
     /// The logits, `[images, classes]`, of a batch `[images, height, width, channels]` of
@@ -89,6 +91,20 @@ impl FloatModel {
         let logits = values.pop().ok_or_else(|| EngineError::new("it gave no output"))?;
         let (count, classes) = (logits.dim().0, logits.len() / logits.dim().0.max(1));
         logits.into_shape_with_order((count, classes)).map_err(EngineError::new)
+    }
+
+    /// What the network's outputs are for a batch `[images, height, width, channels]`, in the file's
+    /// order, as the file has them: what ends the network is computed, too. Each is `[images,
+    /// values]`, of a map channel by channel.
+    pub fn answers(&self, batch: ArrayView4<'_, f32>) -> Result<Vec<Array2<f32>>, EngineError> {
+        let nodes: Vec<NodeId> = self.outputs.iter().map(|output| output.node).collect();
+        let values = self.values(batch, &nodes)?.into_iter().zip(&self.outputs);
+        let answer = |(values, output): (Array4<f32>, &Output)| {
+            let (count, size) = (values.dim().0, values.len() / values.dim().0.max(1));
+            let scores = values.into_shape_with_order((count, size)).map_err(EngineError::new)?;
+            Ok(ended(scores, output.ending))
+        };
+        values.map(answer).collect()
     }
 
     /// Hands every node's output to `visit`, in the network's order, as `[images, height,
@@ -175,6 +191,37 @@ impl FloatModel {
     }
 }
 
+/// What the end of a network makes of scores, `[images, scores]`.
+fn ended(mut scores: Array2<f32>, ending: Ending) -> Array2<f32> {
+    match ending {
+        Ending::None => {}
+        Ending::Sigmoid => scores.mapv_inplace(|x| Function::Sigmoid.value(x.into()) as f32),
+        Ending::LogSoftmax => {
+            for mut row in scores.rows_mut() {
+                let largest = row.fold(f32::NEG_INFINITY, |largest, &x| largest.max(x));
+                let sum: f64 = row.iter().map(|&x| f64::from(x - largest).exp()).sum();
+                row.mapv_inplace(|x| (f64::from(x - largest) - sum.ln()) as f32);
+            }
+        }
+        Ending::ArgMax => {
+            let best = |row: ArrayView1<'_, f32>| {
+                let best =
+                    |best: usize, (at, &x): (usize, &f32)| if x > row[best] { at } else { best };
+                row.iter().enumerate().fold(0, best) as f32
+            };
+            let rows = scores.rows().into_iter().map(best).collect();
+            scores = Array2::from_shape_vec((scores.nrows(), 1), rows).expect("a value a row");
+        }
+        Ending::UnitLength => {
+            for mut row in scores.rows_mut() {
+                let length = row.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
+                row.mapv_inplace(|x| (f64::from(x) / length.max(1e-12)) as f32);
+            }
+        }
+    }
+    scores
+}
+
 fn array(value: Value) -> Result<Array4<f32>, EngineError> {
     let Value::FloatTensor(tensor) = value else {
         return Err(EngineError::new("an output is not float"));
@@ -201,6 +248,8 @@ mod tests {
             bias: vec![0.1; outputs],
             stride: [1, 1],
             pads: [0; 4],
+            dilation: [1, 1],
+            groups: 1,
             fully_connected: false,
         })
     }
@@ -221,7 +270,7 @@ mod tests {
         let sum = push(Op::Add, &[main, shortcut]);
         let pool = push(Op::GlobalAveragePool, &[sum]);
         let logits = push(conv(2, 8), &[pool]);
-        let network = network.canonical(logits).unwrap();
+        let network = network.canonical(&[(logits, String::new())]).unwrap();
 
         let fused = Fused::new(&network).unwrap();
         let data = Dataset::open("random:3", network.input, &Default::default()).unwrap();

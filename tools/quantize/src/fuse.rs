@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use ndarray::ArrayView4;
 
 use crate::error::Unrepresentable;
+use crate::lower::known;
 use crate::network::{Network, NodeId, Op, Subsample};
 use crate::weights::rounding::Bits;
 
@@ -58,6 +59,7 @@ impl<'n> Fused<'n> {
     }
 
     fn with_joins(network: &'n Network, joins: bool) -> Result<Self, Unrepresentable> {
+        known::float(network)?;
         let readers = network.consumers();
         let mut units: Vec<Unit> = Vec::new();
         // For each node the unit whose output it is.

@@ -83,6 +83,8 @@ fn dead_channels_and_mean() -> QuantizedNetwork {
         bias: vec![1 << 30, -(1 << 30), -(1 << 30), 900],
         stride: [1, 1],
         pads: [0; 4],
+        dilation: [1, 1],
+        groups: 1,
         fully_connected: false,
     };
     QuantizedNetwork {
@@ -92,7 +94,7 @@ fn dead_channels_and_mean() -> QuantizedNetwork {
             node("conv", QuantizedOp::Conv(conv), &[0], [5, 7, 4], 0.37, -11),
             node("mean", QuantizedOp::TfliteMean, &[1], [1, 1, 4], 0.0451, 5),
         ],
-        sigmoid: false,
+        outputs: vec![],
     }
 }
 

@@ -13,6 +13,7 @@ mod costs;
 mod desk;
 mod doctor;
 mod ensemble;
+mod exports;
 mod files;
 mod fit;
 mod float_forward;

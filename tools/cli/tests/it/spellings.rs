@@ -3,7 +3,7 @@
 use crate::onnx::{Onnx, attribute, scalar, weight};
 use brooklet_cli::remedies::Remedy;
 use brooklet_import::error::ImportError;
-use brooklet_import::network::{Network, Op};
+use brooklet_import::network::{Function, Network, Op};
 use brooklet_import::{Imported, Options, load};
 use ndarray::Array4;
 use rten_onnx::onnx::{AttributeProto, TensorProto};
@@ -37,6 +37,7 @@ fn ops(network: &Network) -> Vec<&'static str> {
         Op::MaxPool(_) => "maxpool",
         Op::GlobalAveragePool => "pool",
         Op::Softmax => "softmax",
+        other => other.name(),
     };
     network.nodes.iter().map(|node| name(&node.op)).collect()
 }
@@ -256,36 +257,111 @@ fn constants_go_into_the_convolution_before_them() {
 }
 
 #[test]
-fn normalization_inside_of_the_network_is_refused() {
+fn normalization_inside_of_the_network_is_one_factor_and_offset() {
+    let network = Onnx::new(&[1, 3, 8, 8])
+        .floats("mean", &[1, 3, 1, 1], |index| index as f32 * 0.25)
+        .floats("std", &[3, 1, 1], |_| 0.5)
+        .floats("w", &[4, 3, 1, 1], weight)
+        .node("Sub", "x mean", "centred", &[])
+        .node("Div", "centred std", "normal", &[])
+        .node("Conv", "normal w", "y", &[])
+        .load()
+        .unwrap();
+    assert_eq!(ops(&network), ["input", "norm", "conv"]);
+    let Op::BatchNorm(norm) = &network.nodes[1].op else { panic!() };
+    assert_eq!(norm.affine(2), (2.0, -1.0));
     let error = Onnx::new(&[1, 3, 8, 8])
-        .floats("mean", &[1, 3, 1, 1], weight)
+        .floats("mean", &[1, 3, 8, 8], weight)
         .node("Sub", "x mean", "centred", &[])
         .load()
         .unwrap_err();
     let text = message(&error);
-    assert!(text.contains("`centred`: Sub with a constant") && text.contains("--mean"), "{text}");
+    assert!(text.contains("`centred`: Sub with a constant of shape [1, 3, 8, 8]"), "{text}");
 }
 
 #[test]
 fn an_unsupported_operator_is_named() {
-    let error =
-        Onnx::new(&[1, 3, 8, 8]).node("HardSwish", "x", "activation", &[]).load().unwrap_err();
-    let text = message(&error);
-    assert!(
-        text.contains("made.onnx: `activation`: operator HardSwish is not supported"),
-        "{text}"
-    );
+    for (op, says) in [
+        ("Det", "convolutions"),
+        ("Resize", "no decoders"),
+        ("GRU", "no recurrent layers"),
+        ("InstanceNormalization", "batch norms"),
+    ] {
+        let error = Onnx::new(&[1, 3, 8, 8]).node(op, "x", "odd", &[]).load().unwrap_err();
+        let text = message(&error);
+        let start = format!("made.onnx: `odd`: operator {op} is not supported");
+        assert!(text.contains(&start) && text.contains(says), "{text}");
+    }
 }
 
 #[test]
-fn grouped_convolutions_are_refused() {
-    let error = Onnx::new(&[1, 4, 8, 8])
-        .floats("w", &[4, 1, 3, 3], weight)
-        .node("Conv", "x w", "depthwise", &[scalar("group", 4)])
-        .load()
-        .unwrap_err();
-    let text = message(&error);
-    assert!(text.contains("`depthwise`: a convolution of 4 groups"), "{text}");
+fn activations_in_many_spellings() {
+    let one = |spell: &dyn Fn(Onnx) -> Onnx| {
+        let onnx = Onnx::new(&[1, 3, 4, 4])
+            .floats("w", &[6, 3, 1, 1], weight)
+            .floats("zero", &[], |_| 0.0)
+            .floats("tenth", &[], |_| 0.1)
+            .floats("three", &[], |_| 3.0)
+            .floats("six", &[], |_| 6.0)
+            .node("Conv", "x w", "c", &[]);
+        let network = spell(onnx).load().unwrap();
+        assert_eq!(network.nodes.len(), 3, "{:?}", ops(&network));
+        network.nodes[2].op.clone()
+    };
+    let hard_swish = Op::Function(Function::HardSwish);
+    let leaky = Op::Function(Function::LeakyRelu { slope: 0.1 });
+    let alpha = |name: &str, value: f32| AttributeProto {
+        name: Some(name.into()),
+        f: Some(value),
+        ..Default::default()
+    };
+    let gate = [alpha("alpha", 1.0 / 6.0), alpha("beta", 0.5)];
+    let spellings: [(&dyn Fn(Onnx) -> Onnx, &Op); 9] = [
+        (&|onnx| onnx.node("Max", "zero c", "y", &[]), &Op::Relu),
+        (&|onnx| onnx.node("Max", "c zero", "m", &[]).node("Min", "m six", "y", &[]), &Op::Relu6),
+        (
+            &|onnx| onnx.node("Greater", "c zero", "g", &[]).node("Where", "g c zero", "y", &[]),
+            &Op::Relu,
+        ),
+        (
+            &|onnx| {
+                onnx.node("Greater", "c zero", "g", &[]).node("Mul", "c tenth", "t", &[]).node(
+                    "Where",
+                    "g c t",
+                    "y",
+                    &[],
+                )
+            },
+            &leaky,
+        ),
+        (&|onnx| onnx.node("LeakyRelu", "c", "y", &[alpha("alpha", 0.1)]), &leaky),
+        (&|onnx| onnx.node("HardSwish", "c", "y", &[]), &hard_swish),
+        (
+            &|onnx| onnx.node("HardSigmoid", "c", "g", &gate).node("Mul", "c g", "y", &[]),
+            &hard_swish,
+        ),
+        (
+            &|onnx| {
+                onnx.node("Add", "c three", "s", &[])
+                    .node("Clip", "s zero six", "k", &[])
+                    .node("Mul", "c k", "p", &[])
+                    .node("Div", "p six", "y", &[])
+            },
+            &hard_swish,
+        ),
+        (
+            &|onnx| {
+                onnx.node("Add", "c three", "s", &[])
+                    .node("Clip", "s zero six", "k", &[])
+                    .node("Div", "k six", "g", &[])
+                    .node("Mul", "g c", "y", &[])
+            },
+            &hard_swish,
+        ),
+    ];
+    for (index, (spell, op)) in spellings.into_iter().enumerate() {
+        assert_eq!(one(spell), *op, "spelling {index}");
+    }
 }
 
 #[test]

@@ -50,7 +50,7 @@ impl Arch {
             let others = builder.tensors.names().len() - 1;
             return Err(Problem::LeftOver { arch: self.name.into(), others }).at(key);
         }
-        builder.network.canonical(output)
+        builder.network.canonical(&[(output, "logits".to_owned())])
     }
 }
 
@@ -241,6 +241,8 @@ impl Builder {
             bias,
             stride: [stride, stride],
             pads: [kernel / 2; 4],
+            dilation: [1, 1],
+            groups: 1,
             fully_connected: false,
         });
         let y = self.network.push(op, &[x], conv).at(conv)?;
@@ -290,6 +292,8 @@ impl Builder {
             bias: bias.to_vec(),
             stride: [1, 1],
             pads: [0; 4],
+            dilation: [1, 1],
+            groups: 1,
             fully_connected: true,
         });
         self.network.push(op, &[x], name).at(name)

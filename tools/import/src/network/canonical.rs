@@ -8,46 +8,62 @@ use super::float::{Network, Node, Op};
 use super::geometry::NodeId;
 use super::int8::{QuantizedNetwork, QuantizedNode, QuantizedOp};
 use super::order::{Place, arrange};
+use super::output::Output;
 use super::structure::{Outline, Role};
 use crate::error::{AtLayer, LayerProblem, Problem};
 use crate::rewrite::batch_norm::{check_finite, fold_batch_norms};
+use crate::rewrite::spellings::simplify;
 
 impl Network {
-    /// The network that computes `output`, in canonical form.
-    pub fn canonical(mut self, output: NodeId) -> Result<Network, LayerProblem> {
+    /// The network that computes what these nodes do, in canonical form; with the names of the
+    /// outputs in the file.
+    pub fn canonical(mut self, ends: &[(NodeId, String)]) -> Result<Network, LayerProblem> {
         for node in &self.nodes {
             check_finite(&node.op).at(&node.source)?;
         }
-        let output = fold_batch_norms(&mut self)?[output];
-        if self.nodes[output].op == Op::Input {
-            let detail = "the output is the input: there is no layer between them".into();
-            return Err(Problem::Topology { detail }.into());
-        }
-        let nodes = ordered(self.nodes, output)?;
-        Ok(Network { input: self.input, nodes, sigmoid: self.sigmoid })
+        let outputs = self.endings(ends)?;
+        simplify(&mut self, &outputs.iter().map(|output| output.node).collect::<Vec<_>>());
+        let moved = fold_batch_norms(&mut self, &outputs)?;
+        let moved = |output: Output| Output { node: moved[output.node], ..output };
+        let outputs = outputs.into_iter().map(moved).collect();
+        let (nodes, outputs) = ordered(self.nodes, outputs);
+        Ok(Network { input: self.input, nodes, outputs })
     }
 }
 
 impl QuantizedNetwork {
-    /// The network that computes `output`, with its nodes ordered and named by structure.
-    pub(crate) fn canonical(self, output: NodeId) -> Result<QuantizedNetwork, LayerProblem> {
-        let nodes = ordered(self.nodes, output)?;
-        Ok(QuantizedNetwork { input: self.input, nodes, sigmoid: self.sigmoid })
+    /// The network that computes `outputs`, with its nodes ordered and named by structure.
+    pub(crate) fn canonical(self, outputs: Vec<Output>) -> QuantizedNetwork {
+        let (nodes, outputs) = ordered(self.nodes, outputs);
+        QuantizedNetwork { input: self.input, nodes, outputs }
     }
 }
 
+/// What makes one of some outputs, by its name.
+pub(super) fn chosen<N: Placed>(
+    nodes: Vec<N>,
+    outputs: Vec<Output>,
+    name: &str,
+) -> Result<(Vec<N>, Vec<Output>), LayerProblem> {
+    let names: Vec<&str> = outputs.iter().map(|output| output.name.as_str()).collect();
+    let Some(place) = names.iter().position(|&other| other == name) else {
+        return Err(Problem::NoOutput { name: name.into(), names: names.join(", ") }.into());
+    };
+    Ok(ordered(nodes, vec![outputs[place].clone()]))
+}
+
 /// A node of either network.
-trait Placed {
+pub(super) trait Placed {
     /// The node without its numbers.
-    fn outline(&self) -> Outline<'_>;
+    fn outline(&self) -> Outline;
     /// The same node at another place.
     fn placed(self, name: String, inputs: Vec<NodeId>) -> Self;
 }
 
 impl Placed for Node {
-    fn outline(&self) -> Outline<'_> {
+    fn outline(&self) -> Outline {
         let (role, inputs) = (Role::from(&self.op), self.inputs.clone());
-        Outline { role, inputs, shape: self.shape, source: &self.source }
+        Outline { role, inputs, shape: self.shape }
     }
 
     fn placed(self, name: String, inputs: Vec<NodeId>) -> Self {
@@ -56,9 +72,9 @@ impl Placed for Node {
 }
 
 impl Placed for QuantizedNode {
-    fn outline(&self) -> Outline<'_> {
+    fn outline(&self) -> Outline {
         let (role, inputs) = (Role::from(&self.op), self.inputs.clone());
-        Outline { role, inputs, shape: self.shape, source: &self.source }
+        Outline { role, inputs, shape: self.shape }
     }
 
     fn placed(self, name: String, inputs: Vec<NodeId>) -> Self {
@@ -66,16 +82,23 @@ impl Placed for QuantizedNode {
     }
 }
 
-/// The nodes that `output` needs, in their order and with their names.
-fn ordered<N: Placed>(nodes: Vec<N>, output: NodeId) -> Result<Vec<N>, LayerProblem> {
-    let outlines: Vec<Outline<'_>> = nodes.iter().map(Placed::outline).collect();
-    let places = arrange(&outlines, output)?;
+/// The nodes that the outputs need, in their order and with their names; and the outputs.
+fn ordered<N: Placed>(nodes: Vec<N>, outputs: Vec<Output>) -> (Vec<N>, Vec<Output>) {
+    let outlines: Vec<Outline> = nodes.iter().map(Placed::outline).collect();
+    let ends: Vec<NodeId> = outputs.iter().map(|output| output.node).collect();
+    let places = arrange(&outlines, &ends);
+    let now = |old: NodeId| places.iter().position(|place| place.old == old);
+    let output = |output: Output| {
+        let node = now(output.node).expect("outputs are needed");
+        Output { node, ..output }
+    };
+    let outputs = outputs.into_iter().map(output).collect();
     let mut old: Vec<Option<N>> = nodes.into_iter().map(Some).collect();
     let place = |place: Place| {
         let node = old[place.old].take().expect("each node has one place");
         node.placed(place.name, place.inputs)
     };
-    Ok(places.into_iter().map(place).collect())
+    (places.into_iter().map(place).collect(), outputs)
 }
 
 impl From<&Op> for Role {
@@ -85,12 +108,18 @@ impl From<&Op> for Role {
             Op::Conv(conv) if conv.fully_connected => Role::FullyConnected,
             Op::Conv(_) => Role::Conv,
             Op::BatchNorm(_) => Role::BatchNorm,
-            Op::Relu | Op::Relu6 => Role::Activation,
+            Op::Relu | Op::Relu6 => Role::Activation("relu"),
+            Op::Function(function) => Role::Activation(function.place()),
+            Op::PRelu(_) => Role::Activation("prelu"),
             Op::Add => Role::Add,
+            Op::Multiply => Role::Multiply,
+            Op::Concat => Role::Concat,
             Op::Subsample(_) => Role::Subsample,
+            Op::Border(_) => Role::Border,
             Op::MaxPool(_) => Role::MaxPool,
-            Op::GlobalAveragePool => Role::AveragePool,
+            Op::AveragePool(_) | Op::GlobalAveragePool => Role::AveragePool,
             Op::Softmax => Role::Softmax,
+            Op::Ending(_) => Role::Ending,
         }
     }
 }
@@ -101,12 +130,18 @@ impl From<&QuantizedOp> for Role {
             QuantizedOp::Input => Role::Input,
             QuantizedOp::Conv(conv) if conv.fully_connected => Role::FullyConnected,
             QuantizedOp::Conv(_) => Role::Conv,
+            QuantizedOp::Function(function) => Role::Activation(function.place()),
+            QuantizedOp::PRelu(_) => Role::Activation("prelu"),
+            QuantizedOp::Requantize => Role::Activation("rescale"),
+            QuantizedOp::Multiply => Role::Multiply,
+            QuantizedOp::Concat => Role::Concat,
             QuantizedOp::Add => Role::Add,
             QuantizedOp::Subsample(_) => Role::Subsample,
             QuantizedOp::MaxPool(_) => Role::MaxPool,
-            QuantizedOp::GlobalAveragePool | QuantizedOp::Mean | QuantizedOp::TfliteMean => {
-                Role::AveragePool
-            }
+            QuantizedOp::AveragePool(_)
+            | QuantizedOp::GlobalAveragePool
+            | QuantizedOp::Mean
+            | QuantizedOp::TfliteMean => Role::AveragePool,
             QuantizedOp::Softmax => Role::Softmax,
         }
     }

@@ -5,21 +5,25 @@
 
 use ndarray::{Array4, ArrayD, Ix4};
 
+use super::canonical::chosen;
+use super::function::Function;
 use super::geometry::{
-    MAX_NODES, NodeId, Pads, Shape, Subsample, Window, check_extents, mismatch, window_output,
+    AveragePool, Border, MAX_NODES, NodeId, Pads, Repeats, Shape, Subsample, Window, check_extents,
 };
-use crate::error::{Problem, unsupported};
+use super::output::{Ending, Output};
+use super::shapes::output_shape;
+use super::structure::odd;
+use crate::error::{LayerProblem, Problem, unsupported};
 
 /// A float network.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Network {
     /// Shape of the image it takes.
     pub input: Shape,
-    /// The nodes; every node comes after its inputs, the last is the output.
+    /// The nodes; every node comes after its inputs. The last is the output, where there is one.
     pub nodes: Vec<Node>,
-    /// Whether a sigmoid follows the output, which is then its argument: it is no node, as it
-    /// changes no order.
-    pub sigmoid: bool,
+    /// What it answers, in the file's order; the first is the main one. Empty while it is made.
+    pub outputs: Vec<Output>,
 }
 
 /// One operation and its output.
@@ -31,8 +35,9 @@ pub struct Node {
     pub source: String,
     /// What it computes.
     pub op: Op,
-    /// Its inputs; two for [`Op::Add`] (in canonical form: main path, shortcut), none for
-    /// [`Op::Input`], else one.
+    /// Its inputs: none for [`Op::Input`], two for [`Op::Add`] (in canonical form: main path,
+    /// shortcut) and [`Op::Multiply`] (the larger map first), two or more for [`Op::Concat`], else
+    /// one.
     pub inputs: Vec<NodeId>,
     /// Shape of its output.
     pub shape: Shape,
@@ -71,22 +76,90 @@ pub enum Op {
     Relu,
     /// `min(max(x, 0), 6)`.
     Relu6,
+    /// Another function of each value alone.
+    Function(Function),
+    /// `x` where it is positive, else `x` times a slope a channel.
+    PRelu(Vec<f32>),
     /// Sum of two maps of one shape.
     Add,
+    /// Product of two maps of one shape, or of a map and one value a channel.
+    Multiply,
+    /// The channels of several maps of one height and width, one after another.
+    Concat,
     /// The shortcut called option A: every `stride`-th row and column, with zero channels around.
     Subsample(Subsample),
-    /// Maximum over a window; padding never wins.
+    /// The map with a border of its own rows and columns.
+    Border(Border),
+    /// Maximum over a window; padding never wins. A window as large as the map makes it the
+    /// maximum over the whole map.
     MaxPool(Window),
+    /// Mean over a window.
+    AveragePool(AveragePool),
     /// Mean over the whole map, for each channel.
     GlobalAveragePool,
     /// Softmax over the channels.
     Softmax,
+    /// What may only come last; [`Network::canonical`] makes it part of the [`Output`].
+    Ending(Ending),
 }
 
-/// A convolution with one group and no dilation.
+impl Op {
+    /// `min(max(x, bounds[0]), bounds[1])`; nothing where that changes no value.
+    pub(crate) fn clip([min, max]: [f32; 2]) -> Option<Op> {
+        match (min, max) {
+            (0.0, 6.0) => Some(Op::Relu6),
+            (0.0, max) if max >= f32::MAX => Some(Op::Relu),
+            (min, max) if min <= f32::MIN && max >= f32::MAX => None,
+            (min, max) => {
+                // Infinities are no bounds that a check of parameters lets through.
+                let (min, max) = (min.max(f32::MIN), max.min(f32::MAX));
+                Some(Op::Function(Function::Clip { min, max }))
+            }
+        }
+    }
+
+    /// The bounds of a clip.
+    pub(crate) fn bounds(&self) -> Option<[f32; 2]> {
+        match *self {
+            Op::Relu => Some([0.0, f32::MAX]),
+            Op::Relu6 => Some([0.0, 6.0]),
+            Op::Function(Function::Clip { min, max }) => Some([min, max]),
+            _ => None,
+        }
+    }
+
+    /// What it is called in messages.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Op::Input => "the input",
+            Op::Conv(conv) if conv.fully_connected => "a fully connected layer",
+            Op::Conv(conv) if conv.groups == 1 => "a convolution",
+            Op::Conv(conv) if conv.weights.dim().3 == 1 => "a depthwise convolution",
+            Op::Conv(_) => "a grouped convolution",
+            Op::BatchNorm(_) => "a batch norm",
+            Op::Relu => "ReLU",
+            Op::Relu6 => "ReLU6",
+            Op::Function(function) => function.name(),
+            Op::PRelu(_) => "PReLU",
+            Op::Add => "an addition",
+            Op::Multiply => "a multiplication of two maps",
+            Op::Concat => "a concatenation",
+            Op::Subsample(_) => "a subsampled copy",
+            Op::Border(Border { repeats: Repeats::Mirrored, .. }) => "a padding by reflection",
+            Op::Border(_) => "a padding by repetition",
+            Op::MaxPool(_) => "a max-pool",
+            Op::AveragePool(_) => "an average pool over a part of the map",
+            Op::GlobalAveragePool => "a mean over the map",
+            Op::Softmax => "a softmax",
+            Op::Ending(ending) => ending.name(),
+        }
+    }
+}
+
+/// A convolution.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Conv {
-    /// `[out channels, kernel height, kernel width, in channels]`.
+    /// `[out channels, kernel height, kernel width, in channels of a group]`.
     pub weights: Array4<f32>,
     /// One value an output channel.
     pub bias: Vec<f32>,
@@ -94,6 +167,11 @@ pub struct Conv {
     pub stride: [usize; 2],
     /// Zeros around the input.
     pub pads: Pads,
+    /// Rows and columns from one weight to the next; 1 where they are neighbours.
+    pub dilation: [usize; 2],
+    /// Groups of channels: those of the output's first group are made of those of the input's
+    /// first, and so on. Of a depthwise convolution as many as the input has channels.
+    pub groups: usize,
     /// The file calls it a fully connected layer: the kernel is as large as the map.
     pub fully_connected: bool,
 }
@@ -125,7 +203,7 @@ impl Network {
             shape: input,
             statistics: None,
         };
-        Ok(Network { input, nodes: vec![node], sigmoid: false })
+        Ok(Network { input, nodes: vec![node], outputs: vec![] })
     }
 
     /// Appends a node and returns its id; shapes that do not fit are refused.
@@ -158,18 +236,80 @@ impl Network {
         self.nodes.iter().map(macs).sum()
     }
 
-    /// The node whose output is the answer: the last.
+    /// The node whose output is the answer, of several outputs the first; while it is made, the
+    /// last node.
     pub fn output(&self) -> NodeId {
-        self.nodes.len() - 1
+        self.outputs.first().map_or(self.nodes.len() - 1, |output| output.node)
     }
 
-    /// The node whose output are the logits: the last, or the one before the softmax.
+    /// The node whose output are the logits: the answer, or the one before the softmax.
     pub fn logits(&self) -> NodeId {
         let last = self.output();
         match self.nodes[last].op {
             Op::Softmax => self.nodes[last].inputs[0],
             _ => last,
         }
+    }
+
+    /// Whether a sigmoid follows the answer, which is then its argument.
+    pub fn sigmoid(&self) -> bool {
+        self.outputs.first().is_some_and(|output| output.ending == Ending::Sigmoid)
+    }
+
+    /// The same network with one of its outputs alone.
+    ///
+    /// # Errors
+    ///
+    /// The names that there are.
+    pub fn with_output(mut self, name: &str) -> Result<Network, LayerProblem> {
+        let outputs = std::mem::take(&mut self.outputs);
+        let (nodes, outputs) = chosen(self.nodes, outputs, name)?;
+        Ok(Network { input: self.input, nodes, outputs })
+    }
+
+    /// Why the network is no chain of layers and residual blocks (two branches of one layer that
+    /// meet in an addition), with one output; and the first node for which it is none.
+    pub fn not_a_chain(&self) -> Option<(NodeId, String)> {
+        if self.outputs.len() > 1 {
+            return Some((
+                self.outputs[1].node,
+                format!("is one of {} outputs", self.outputs.len()),
+            ));
+        }
+        let is_sum = |node: &Node| matches!(node.op, Op::Add);
+        let nodes: Vec<(bool, &[NodeId])> =
+            self.nodes.iter().map(|node| (is_sum(node), &node.inputs[..])).collect();
+        let names: Vec<&str> = self.nodes.iter().map(|node| node.name.as_str()).collect();
+        odd(&nodes, &names)
+    }
+
+    /// Whether no value of a node's output is negative, as far as operators show.
+    pub(crate) fn is_positive(&self, node: NodeId) -> bool {
+        /// Nodes that are looked at.
+        const MOST: usize = 64;
+        let mut open = vec![node];
+        for _ in 0..MOST {
+            let Some(id) = open.pop() else { return true };
+            let node = &self.nodes[id];
+            match &node.op {
+                Op::Relu | Op::Relu6 => {}
+                Op::Function(Function::Clip { min, .. }) if *min >= 0.0 => {}
+                Op::Function(
+                    Function::Sigmoid | Function::HardSigmoid { .. } | Function::Softplus,
+                )
+                | Op::Softmax => {}
+                Op::Add
+                | Op::Multiply
+                | Op::Concat
+                | Op::Subsample(_)
+                | Op::Border(_)
+                | Op::MaxPool(_)
+                | Op::AveragePool(_)
+                | Op::GlobalAveragePool => open.extend(&node.inputs),
+                _ => return false,
+            }
+        }
+        false
     }
 
     /// Number of nodes that read each node.
@@ -182,77 +322,55 @@ impl Network {
     }
 }
 
+impl BatchNorm {
+    /// `factor · x + offset`, with values that are repeated for all channels.
+    pub(crate) fn affine_of(factors: &[f32], offsets: &[f32], channels: usize) -> BatchNorm {
+        let all = |values: &[f32]| values.iter().copied().cycle().take(channels).collect();
+        BatchNorm {
+            scale: all(factors),
+            shift: all(offsets),
+            mean: vec![0.0; channels],
+            var: vec![1.0; channels],
+            eps: 0.0,
+        }
+    }
+}
+
 impl Conv {
+    /// A map with zeros around it, as a depthwise convolution by one.
+    pub(crate) fn padding(channels: usize, pads: Pads) -> Conv {
+        Conv {
+            weights: Array4::ones((channels, 1, 1, 1)),
+            bias: vec![0.0; channels],
+            stride: [1, 1],
+            pads,
+            dilation: [1, 1],
+            groups: channels,
+            fully_connected: false,
+        }
+    }
+
+    /// A map of one channel, as often as there are channels.
+    pub(crate) fn spreading(channels: usize) -> Conv {
+        let weights = Array4::ones((channels, 1, 1, 1));
+        Conv { weights, groups: 1, ..Conv::padding(channels, [0; 4]) }
+    }
+
+    /// The sum of all channels, times a factor.
+    pub(crate) fn summing(channels: usize, factor: f32) -> Conv {
+        let weights = Array4::from_elem((1, 1, 1, channels), factor);
+        Conv { weights, bias: vec![0.0], groups: 1, ..Conv::padding(1, [0; 4]) }
+    }
+
     /// Kernel height and width.
     pub fn kernel(&self) -> [usize; 2] {
         let (_, height, width, _) = self.weights.dim();
         [height, width]
     }
-}
 
-/// Shape of what `op` makes of maps of these shapes.
-fn output_shape(op: &Op, inputs: &[Shape]) -> Result<Shape, Problem> {
-    let arity = match op {
-        Op::Input => 0,
-        Op::Add => 2,
-        _ => 1,
-    };
-    if inputs.len() != arity {
-        return Err(mismatch(format!("takes {arity} inputs, but has {}", inputs.len())));
-    }
-    let Some(&input) = inputs.first() else {
-        return Err(mismatch("a network has one input".into()));
-    };
-    let [height, width, channels] = input;
-    match op {
-        Op::Conv(conv) => {
-            let (out, kernel_height, kernel_width, depth) = conv.weights.dim();
-            if depth != channels {
-                return Err(mismatch(format!(
-                    "its weights are for {depth} input channels, but the input has {channels}"
-                )));
-            }
-            if conv.bias.len() != out {
-                return Err(mismatch(format!(
-                    "has {out} output channels, but {} biases",
-                    conv.bias.len()
-                )));
-            }
-            let kernel = [kernel_height, kernel_width];
-            window_output(input, out, kernel, conv.stride, conv.pads)
-        }
-        Op::BatchNorm(norm) => {
-            let lengths = [&norm.scale, &norm.shift, &norm.mean, &norm.var].map(Vec::len);
-            if lengths.iter().any(|&length| length != channels) {
-                return Err(mismatch(format!(
-                    "has parameters for {lengths:?} channels, but the input has {channels}"
-                )));
-            }
-            Ok(input)
-        }
-        Op::Add if inputs[0] != inputs[1] => Err(mismatch(format!(
-            "adds maps of different shapes, {:?} and {:?} (height, width, channels)",
-            inputs[0], inputs[1]
-        ))),
-        Op::Subsample(subsample) => {
-            check_extents(&subsample.stride, "stride")?;
-            let added = [subsample.channels_before, subsample.channels_after, channels];
-            let shape = [
-                height.div_ceil(subsample.stride[0]),
-                width.div_ceil(subsample.stride[1]),
-                added.iter().fold(0usize, |sum, &n| sum.saturating_add(n)),
-            ];
-            check_extents(&shape, "output")?;
-            Ok(shape)
-        }
-        Op::MaxPool(window) => {
-            window_output(input, channels, window.kernel, window.stride, window.pads)
-        }
-        Op::GlobalAveragePool => Ok([1, 1, channels]),
-        Op::Softmax if [height, width] != [1, 1] => {
-            Err(mismatch(format!("softmax of a map of shape {input:?}")))
-        }
-        _ => Ok(input),
+    /// Whether it has one group and no dilation.
+    pub fn is_plain(&self) -> bool {
+        self.groups == 1 && self.dilation == [1, 1]
     }
 }
 

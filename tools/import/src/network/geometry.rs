@@ -57,6 +57,49 @@ pub struct Window {
     pub pads: Pads,
 }
 
+impl Window {
+    /// Refuses a window that may lie wholly in the padding.
+    pub(crate) fn check(&self) -> Result<(), Problem> {
+        let beyond = |side: usize| {
+            self.pads[side] >= self.kernel[side] || self.pads[side + 2] >= self.kernel[side]
+        };
+        if (0..2).any(beyond) {
+            return Err(unsupported(
+                "a pooling window lies wholly in the padding",
+                "pad less than the window's size",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Rows and columns around a map that repeat some of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Border {
+    /// How many.
+    pub pads: Pads,
+    /// Which they are.
+    pub repeats: Repeats,
+}
+
+/// What a border repeats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeats {
+    /// The map mirrored at its outermost rows and columns, which are not repeated themselves.
+    Mirrored,
+    /// The outermost rows and columns.
+    Edge,
+}
+
+/// An average over a window: the sum over those of its positions that count, by their number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AveragePool {
+    /// The window; its pads are all positions around the input that windows reach.
+    pub window: Window,
+    /// Those of the pads that count, as zeros; at most as many as the window's.
+    pub counted: Pads,
+}
+
 /// Shape of the output of a sliding window.
 pub(crate) fn window_output(
     [height, width, _]: Shape,
@@ -82,6 +125,27 @@ pub(crate) fn window_output(
     ];
     check_extents(&shape, "output")?;
     Ok(shape)
+}
+
+/// Rows and columns that windows hang over the bottom and the right of a padded map where the
+/// number of windows is rounded up (`ceil_mode`): a window that begins behind the map is none.
+pub(crate) fn overhang(
+    [height, width, _]: Shape,
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    pads: Pads,
+) -> [usize; 2] {
+    std::array::from_fn(|side| {
+        let extent = [height, width][side];
+        let (padded, stride) = (extent + pads[side] + pads[side + 2], stride[side].max(1));
+        let over = padded.saturating_sub(kernel[side]);
+        let (rest, last) = (over % stride, over / stride + 1);
+        match rest {
+            0 => 0,
+            _ if last * stride >= extent + pads[side] => 0,
+            rest => stride - rest,
+        }
+    })
 }
 
 /// The four pads of TensorFlow's SAME: the output has ⌈input / stride⌉ rows and columns, and an

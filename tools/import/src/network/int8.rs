@@ -5,18 +5,22 @@
 
 use ndarray::Array4;
 
-use super::geometry::{NodeId, Pads, Shape, Subsample, Window};
+use super::canonical::chosen;
+use super::function::Function;
+use super::geometry::{AveragePool, NodeId, Pads, Shape, Subsample, Window};
+use super::output::{Ending, Output};
+use super::structure::odd;
+use crate::error::LayerProblem;
 
 /// A network of int8 maps and weights.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QuantizedNetwork {
     /// Shape of the image it takes.
     pub input: Shape,
-    /// The nodes; every node comes after its inputs, the last is the output. Node 0 is the input,
-    /// whose scale and zero point say what int8 values the network takes.
+    /// The nodes; every node comes after its inputs. Node 0 is the input, whose scale and zero point say what int8 values the network takes.
     pub nodes: Vec<QuantizedNode>,
-    /// Whether a sigmoid follows the output, which is then its argument.
-    pub sigmoid: bool,
+    /// What it answers, in the file's order; the first is the main one.
+    pub outputs: Vec<Output>,
 }
 
 /// One operation and its int8 output.
@@ -56,12 +60,24 @@ pub enum QuantizedOp {
     Input,
     /// Convolution or fully connected layer.
     Conv(QuantizedConv),
+    /// A function of each value.
+    Function(Function),
+    /// A value where it is positive, else it times a slope.
+    PRelu(QuantizedSlopes),
     /// Sum of two maps of one shape, each with its own scale.
     Add,
+    /// Product of two maps of one shape, or of a map and one value a channel.
+    Multiply,
+    /// The channels of several maps, one after another, all with one scale.
+    Concat,
+    /// The same values at another scale.
+    Requantize,
     /// Option A shortcut; the added channels hold the zero point. Same scale as its input.
     Subsample(Subsample),
     /// Maximum over a window. Same scale as its input.
     MaxPool(Window),
+    /// Mean over a window: int32 sum, rounded division. Same scale as its input.
+    AveragePool(AveragePool),
     /// Mean over the whole map: int32 sum, rounded division. Same scale as its input.
     GlobalAveragePool,
     /// Mean over the whole map, requantized to another scale.
@@ -71,6 +87,32 @@ pub enum QuantizedOp {
     TfliteMean,
     /// int8 softmax.
     Softmax,
+}
+
+impl QuantizedOp {
+    /// What it is called in messages.
+    pub fn name(&self) -> &'static str {
+        match self {
+            QuantizedOp::Input => "the input",
+            QuantizedOp::Conv(conv) if conv.fully_connected => "a fully connected layer",
+            QuantizedOp::Conv(conv) if conv.groups == 1 => "a convolution",
+            QuantizedOp::Conv(conv) if conv.weights.dim().3 == 1 => "a depthwise convolution",
+            QuantizedOp::Conv(_) => "a grouped convolution",
+            QuantizedOp::Function(function) => function.name(),
+            QuantizedOp::PRelu(_) => "PReLU",
+            QuantizedOp::Add => "an addition",
+            QuantizedOp::Multiply => "a multiplication of two maps",
+            QuantizedOp::Concat => "a concatenation",
+            QuantizedOp::Requantize => "a change of scale",
+            QuantizedOp::Subsample(_) => "a subsampled copy",
+            QuantizedOp::MaxPool(_) => "a max-pool",
+            QuantizedOp::AveragePool(_) => "an average pool over a part of the map",
+            QuantizedOp::GlobalAveragePool | QuantizedOp::Mean | QuantizedOp::TfliteMean => {
+                "a mean over the map"
+            }
+            QuantizedOp::Softmax => "a softmax",
+        }
+    }
 }
 
 /// A quantized convolution.
@@ -87,8 +129,23 @@ pub struct QuantizedConv {
     pub stride: [usize; 2],
     /// Zero points around the input.
     pub pads: Pads,
+    /// Rows and columns from one weight to the next.
+    pub dilation: [usize; 2],
+    /// Groups of channels.
+    pub groups: usize,
     /// The file calls it a fully connected layer.
     pub fully_connected: bool,
+}
+
+/// Slopes of a PReLU: one, or one a channel.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QuantizedSlopes {
+    /// The integers.
+    pub values: Vec<i8>,
+    /// Real value of 1.
+    pub scale: f32,
+    /// The integer that stands for zero.
+    pub zero_point: i32,
 }
 
 /// A clamp in real values.
@@ -117,10 +174,41 @@ impl Activation {
 impl QuantizedNetwork {
     /// The node whose output are the logits: the last, or the one before the softmax.
     pub fn logits(&self) -> NodeId {
-        let last = self.nodes.len() - 1;
+        let last = self.outputs.first().map_or(self.nodes.len() - 1, |output| output.node);
         match self.nodes[last].op {
             QuantizedOp::Softmax => self.nodes[last].inputs[0],
             _ => last,
         }
+    }
+
+    /// As [`Network::not_a_chain`](super::Network::not_a_chain).
+    pub fn not_a_chain(&self) -> Option<(NodeId, String)> {
+        if self.outputs.len() > 1 {
+            return Some((
+                self.outputs[1].node,
+                format!("is one of {} outputs", self.outputs.len()),
+            ));
+        }
+        let is_sum = |node: &QuantizedNode| matches!(node.op, QuantizedOp::Add);
+        let nodes: Vec<(bool, &[NodeId])> =
+            self.nodes.iter().map(|node| (is_sum(node), &node.inputs[..])).collect();
+        let names: Vec<&str> = self.nodes.iter().map(|node| node.name.as_str()).collect();
+        odd(&nodes, &names)
+    }
+
+    /// Whether a sigmoid follows the answer, which is then its argument.
+    pub fn sigmoid(&self) -> bool {
+        self.outputs.first().is_some_and(|output| output.ending == Ending::Sigmoid)
+    }
+
+    /// The same network with one of its outputs alone.
+    ///
+    /// # Errors
+    ///
+    /// The names that there are.
+    pub fn with_output(mut self, name: &str) -> Result<QuantizedNetwork, LayerProblem> {
+        let outputs = std::mem::take(&mut self.outputs);
+        let (nodes, outputs) = chosen(self.nodes, outputs, name)?;
+        Ok(QuantizedNetwork { input: self.input, nodes, outputs })
     }
 }

@@ -4,20 +4,29 @@
 //! with a batch of one, so a shape is `[height, width, channels]`; convolution weights are OHWI.
 
 mod canonical;
+mod endings;
 mod float;
+mod function;
 mod geometry;
 mod imported;
 mod int8;
 mod names;
 mod order;
+mod output;
+mod shapes;
 mod structure;
 
 pub use float::{BatchNorm, Conv, Network, Node, Op, Statistics};
-pub use geometry::{NodeId, Pads, Shape, Subsample, Window};
+pub use function::Function;
+pub use geometry::{AveragePool, Border, NodeId, Pads, Repeats, Shape, Subsample, Window};
 pub use imported::Imported;
-pub use int8::{Activation, QuantizedConv, QuantizedNetwork, QuantizedNode, QuantizedOp};
+pub use int8::{
+    Activation, QuantizedConv, QuantizedNetwork, QuantizedNode, QuantizedOp, QuantizedSlopes,
+};
+pub use output::{Ending, Output};
 
 pub(crate) use float::ohwi;
 pub(crate) use geometry::{
-    MAX_EXTENT, check_extents, most_elements, same_pads, too_many_elements, window_output,
+    MAX_EXTENT, check_extents, most_elements, overhang, same_pads, too_many_elements, window_output,
 };
+pub(crate) use shapes::dilated;

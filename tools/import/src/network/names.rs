@@ -5,17 +5,18 @@ use std::collections::HashMap;
 use super::geometry::NodeId;
 use super::structure::{Block, Outline, Role};
 
-/// A name for each node, by old id.
+/// A name for each node, by old id; `chain`: outside of the blocks no node is read by two.
 pub(crate) fn names(
-    nodes: &[Outline<'_>],
+    nodes: &[Outline],
     order: &[NodeId],
     blocks: &HashMap<NodeId, Block>,
+    chain: bool,
 ) -> Vec<String> {
     let mut names = vec![String::new(); nodes.len()];
     let after = activated(nodes, order);
-    let activation = |names: &[String], id: NodeId| match after[id] {
-        (of, 1) => format!("{}.relu", names[of]),
-        (of, number) => format!("{}.relu{number}", names[of]),
+    let activation = |names: &[String], id: NodeId| match (after[id], plain(nodes[id].role)) {
+        ((of, 1), name) => format!("{}.{name}", names[of]),
+        ((of, number), name) => format!("{}.{name}{number}", names[of]),
     };
     let (mut stage, mut number) = (0, 0);
     for add in order.iter().filter(|id| blocks.contains_key(id)) {
@@ -46,7 +47,7 @@ pub(crate) fn names(
                         let number = if norms > 1 { norms.to_string() } else { String::new() };
                         format!("{prefix}{branch}.norm{number}")
                     }
-                    Role::Activation if parent != block.fork => activation(&names, id),
+                    Role::Activation(_) if parent != block.fork => activation(&names, id),
                     role => format!("{prefix}.{root}.{}", plain(role)),
                 };
             }
@@ -63,10 +64,10 @@ pub(crate) fn names(
             continue;
         }
         let base = match nodes[id].role {
-            Role::Conv if past.is_empty() => "stem".to_owned(),
-            Role::MaxPool if past.is_empty() => "stem.pool".to_owned(),
-            Role::Activation => activation(&names, id),
-            Role::Conv => "head".to_owned(),
+            Role::Conv if past.is_empty() && chain => "stem".to_owned(),
+            Role::MaxPool if past.is_empty() && chain => "stem.pool".to_owned(),
+            Role::Activation(_) => activation(&names, id),
+            Role::Conv if chain => "head".to_owned(),
             role => plain(role).to_owned(),
         };
         let count = seen.entry(base.clone()).or_default();
@@ -78,12 +79,12 @@ pub(crate) fn names(
 
 /// For each activation the node that it follows, others between them left out, and how many it is
 /// behind that node: names of a long row of them stay short.
-fn activated(nodes: &[Outline<'_>], order: &[NodeId]) -> Vec<(NodeId, usize)> {
+fn activated(nodes: &[Outline], order: &[NodeId]) -> Vec<(NodeId, usize)> {
     let mut after = vec![(0, 0); nodes.len()];
-    for &id in order.iter().filter(|&&id| nodes[id].role == Role::Activation) {
+    for &id in order.iter().filter(|&&id| nodes[id].role.is_activation()) {
         let input = nodes[id].inputs[0];
         after[id] = match nodes[input].role {
-            Role::Activation => (after[input].0, after[input].1 + 1),
+            Role::Activation(_) => (after[input].0, after[input].1 + 1),
             _ => (input, 1),
         };
     }
@@ -97,11 +98,15 @@ fn plain(role: Role) -> &'static str {
         Role::Conv => "conv",
         Role::FullyConnected => "fc",
         Role::BatchNorm => "norm",
-        Role::Activation => "relu",
+        Role::Activation(name) => name,
         Role::Add => "add",
+        Role::Multiply => "multiply",
+        Role::Concat => "concat",
         Role::Subsample => "subsample",
+        Role::Border => "border",
         Role::MaxPool => "maxpool",
         Role::AveragePool => "pool",
         Role::Softmax => "softmax",
+        Role::Ending => "ending",
     }
 }

@@ -6,7 +6,6 @@ use std::collections::HashMap;
 use super::geometry::NodeId;
 use super::names::names;
 use super::structure::{Block, Outline, Role};
-use crate::error::{AtLayer, LayerProblem, Problem};
 
 /// A node's place in the canonical order.
 pub(crate) struct Place {
@@ -18,13 +17,15 @@ pub(crate) struct Place {
     pub(crate) inputs: Vec<NodeId>,
 }
 
-/// Orders the nodes that `output` needs, and names them: in a block the main path, then the
-/// shortcut, then the addition.
-pub(crate) fn arrange(nodes: &[Outline<'_>], output: NodeId) -> Result<Vec<Place>, LayerProblem> {
-    // Nodes that the output needs, and how many of those read each.
+/// Orders the nodes that the outputs need, and names them: in a block the main path, then the
+/// shortcut, then the addition; elsewhere the longer path first.
+pub(crate) fn arrange(nodes: &[Outline], outputs: &[NodeId]) -> Vec<Place> {
+    // Nodes that the outputs need, and how many of those read each.
     let mut needed = vec![false; nodes.len()];
     let mut readers = vec![0usize; nodes.len()];
-    needed[output] = true;
+    for &output in outputs {
+        needed[output] = true;
+    }
     for id in (0..nodes.len()).rev() {
         if needed[id] {
             for &input in &nodes[id].inputs {
@@ -33,60 +34,76 @@ pub(crate) fn arrange(nodes: &[Outline<'_>], output: NodeId) -> Result<Vec<Place
             }
         }
     }
-
-    let mut blocks: HashMap<NodeId, Block> = HashMap::new();
-    for id in (0..nodes.len()).filter(|&id| needed[id] && nodes[id].role == Role::Add) {
-        blocks.insert(id, block(nodes, &readers, id).at(nodes[id].source)?);
-    }
-    // Every fork must be a block's own: a node that more read than the two branches of one block
-    // (or that ends a branch of no block) is another kind of network.
-    let mut forks = vec![0usize; nodes.len()];
-    for block in blocks.values() {
-        forks[block.fork] += 1;
-    }
-    let odd = (0..nodes.len()).find(|&id| readers[id] > 1 && (readers[id] != 2 || forks[id] != 1));
-    if let Some(id) = odd {
-        let detail = format!("its output is read by {} layers", readers[id]);
-        return Err(Problem::Topology { detail }).at(nodes[id].source);
-    }
-
-    // Post-order from the output: each node after its inputs, the main path first.
-    let mut order = Vec::new();
-    let mut position = vec![usize::MAX; nodes.len()];
-    let mut stack = vec![(output, false)];
-    while let Some((id, expanded)) = stack.pop() {
-        if position[id] != usize::MAX {
-            continue;
-        }
-        if expanded {
-            position[id] = order.len();
-            order.push(id);
-            continue;
-        }
-        stack.push((id, true));
-        match blocks.get(&id) {
-            Some(block) => stack.extend([(block.inputs[1], false), (block.inputs[0], false)]),
-            None => stack.extend(nodes[id].inputs.iter().map(|&input| (input, false))),
-        }
-    }
-
-    let names = names(nodes, &order, &blocks);
-    let place = |&old: &NodeId| {
-        let inputs = match blocks.get(&old) {
-            Some(block) => block.inputs.to_vec(),
-            None => nodes[old].inputs.clone(),
-        };
-        Place {
-            old,
-            name: names[old].clone(),
-            inputs: inputs.into_iter().map(|input| position[input]).collect(),
+    let (blocks, chain) = blocks(nodes, &needed, &readers);
+    let depths = depths(nodes);
+    let inputs = |id: NodeId| match blocks.get(&id) {
+        Some(block) => block.inputs.to_vec(),
+        None => {
+            let mut inputs = nodes[id].inputs.clone();
+            if nodes[id].role == Role::Add {
+                inputs.sort_by_key(|&input| std::cmp::Reverse(depths[input]));
+            }
+            inputs
         }
     };
-    Ok(order.iter().map(place).collect())
+
+    // Post-order from the outputs: each node after its inputs, the main path first.
+    let mut order = Vec::new();
+    let mut position = vec![usize::MAX; nodes.len()];
+    for &output in outputs {
+        let mut stack = vec![(output, false)];
+        while let Some((id, expanded)) = stack.pop() {
+            if position[id] != usize::MAX {
+                continue;
+            }
+            if expanded {
+                position[id] = order.len();
+                order.push(id);
+                continue;
+            }
+            stack.push((id, true));
+            stack.extend(inputs(id).into_iter().rev().map(|input| (input, false)));
+        }
+    }
+
+    let names = names(nodes, &order, &blocks, chain);
+    let place = |&old: &NodeId| Place {
+        old,
+        name: names[old].clone(),
+        inputs: inputs(old).into_iter().map(|input| position[input]).collect(),
+    };
+    order.iter().map(place).collect()
 }
 
-/// The block that the addition `add` ends.
-fn block(nodes: &[Outline<'_>], readers: &[usize], add: NodeId) -> Result<Block, Problem> {
+/// Nodes on the longest path to each node.
+fn depths(nodes: &[Outline]) -> Vec<usize> {
+    let mut depths = vec![0; nodes.len()];
+    for (id, node) in nodes.iter().enumerate() {
+        depths[id] = node.inputs.iter().map(|&input| depths[input] + 1).max().unwrap_or(0);
+    }
+    depths
+}
+
+/// The residual blocks by the addition that ends each; and whether they are all there is: a chain
+/// in which no other node is read by two.
+fn blocks(nodes: &[Outline], needed: &[bool], readers: &[usize]) -> (HashMap<NodeId, Block>, bool) {
+    let mut blocks: HashMap<NodeId, Block> = HashMap::new();
+    let mut forks = vec![0usize; nodes.len()];
+    for id in (0..nodes.len()).filter(|&id| needed[id] && nodes[id].role == Role::Add) {
+        if let Some(block) = block(nodes, readers, id) {
+            forks[block.fork] += 1;
+            blocks.insert(id, block);
+        }
+    }
+    // A fork that is one of several blocks, or that others read too, is another kind of network.
+    blocks.retain(|_, block| readers[block.fork] == 2 && forks[block.fork] == 1);
+    let own = |id: NodeId| readers[id] < 2 || (readers[id] == 2 && forks[id] == 1);
+    let chain = (0..nodes.len()).all(own);
+    (blocks, chain)
+}
+
+/// The block that the addition `add` ends, if it joins two branches of one fork.
+fn block(nodes: &[Outline], readers: &[usize], add: NodeId) -> Option<Block> {
     // A branch runs back to the first node that someone else reads too.
     let branch = |end: NodeId| {
         let mut branch = Vec::new();
@@ -98,24 +115,15 @@ fn block(nodes: &[Outline<'_>], readers: &[usize], add: NodeId) -> Result<Block,
         branch.reverse();
         (at, branch)
     };
-    let [first, second] = nodes[add].inputs[..] else {
-        return Err(Problem::Topology { detail: "an addition has two inputs".into() });
-    };
+    let [first, second] = nodes[add].inputs[..] else { return None };
     let ((fork, one), (other_fork, two)) = (branch(first), branch(second));
-    if fork != other_fork || readers[fork] < 2 {
-        return Err(Problem::Topology {
-            detail: format!(
-                "adds two branches that do not begin at the same layer (`{}` and `{}`)",
-                nodes[fork].source, nodes[other_fork].source
-            ),
-        });
-    }
-    if one.is_empty() && two.is_empty() {
-        return Err(Problem::Topology { detail: "adds a layer to itself".into() });
+    let nothing = one.is_empty() && two.is_empty();
+    if fork != other_fork || readers[fork] < 2 || nothing {
+        return None;
     }
     let convs =
         |branch: &[NodeId]| branch.iter().filter(|&&id| nodes[id].role == Role::Conv).count();
-    Ok(if convs(&one) >= convs(&two) {
+    Some(if convs(&one) >= convs(&two) {
         Block { fork, main: one, shortcut: two, inputs: [first, second] }
     } else {
         Block { fork, main: two, shortcut: one, inputs: [second, first] }
@@ -126,8 +134,8 @@ fn block(nodes: &[Outline<'_>], readers: &[usize], add: NodeId) -> Result<Block,
 mod tests {
     use super::*;
 
-    fn part(role: Role, inputs: &[NodeId], channels: usize) -> Outline<'static> {
-        Outline { role, inputs: inputs.to_vec(), shape: [8, 8, channels], source: "x" }
+    fn part(role: Role, inputs: &[NodeId], channels: usize) -> Outline {
+        Outline { role, inputs: inputs.to_vec(), shape: [8, 8, channels] }
     }
 
     #[test]
@@ -136,18 +144,18 @@ mod tests {
         let nodes = [
             part(Role::Input, &[], 3),
             part(Role::Conv, &[0], 4),
-            part(Role::Activation, &[1], 4),
+            part(Role::Activation("relu"), &[1], 4),
             part(Role::Conv, &[2], 8), // projection
             part(Role::Conv, &[0], 9), // dead
             part(Role::Conv, &[2], 8),
-            part(Role::Activation, &[5], 8),
+            part(Role::Activation("relu"), &[5], 8),
             part(Role::Conv, &[6], 8),
             part(Role::Add, &[3, 7], 8),
-            part(Role::Activation, &[8], 8),
+            part(Role::Activation("relu"), &[8], 8),
             part(Role::AveragePool, &[9], 8),
             part(Role::FullyConnected, &[10], 2),
         ];
-        let places = arrange(&nodes, 11).unwrap();
+        let places = arrange(&nodes, &[11]);
         let names: Vec<&str> = places.iter().map(|place| place.name.as_str()).collect();
         assert_eq!(
             names,
@@ -169,15 +177,21 @@ mod tests {
     }
 
     #[test]
-    fn a_fork_without_an_addition_is_refused() {
+    fn a_graph_that_is_no_chain_of_blocks_is_ordered_too() {
         let nodes = [
             part(Role::Input, &[], 3),
             part(Role::Conv, &[0], 3),
             part(Role::Conv, &[0], 3),
             part(Role::Conv, &[1], 3),
             part(Role::Add, &[2, 3], 3),
-            part(Role::Add, &[4, 1], 3),
+            part(Role::Add, &[1, 4], 3),
         ];
-        assert!(arrange(&nodes, 5).is_err());
+        let places = arrange(&nodes, &[5]);
+        let old: Vec<NodeId> = places.iter().map(|place| place.old).collect();
+        assert_eq!(old, [0, 1, 3, 2, 4, 5]);
+        // The longer path first.
+        assert_eq!((&places[4].inputs[..], &places[5].inputs[..]), (&[2, 3][..], &[4, 1][..]));
+        let names: Vec<&str> = places.iter().map(|place| place.name.as_str()).collect();
+        assert_eq!(names, ["input", "conv", "conv2", "conv3", "add", "add2"]);
     }
 }

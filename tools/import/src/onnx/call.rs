@@ -2,7 +2,7 @@
 
 use super::constant::Constant;
 use super::importer::Value;
-use super::map::Map;
+use super::map::{Channel, Map};
 use super::node::corrupt;
 use crate::error::{Problem, unsupported};
 use crate::proto::NodeProto;
@@ -24,6 +24,7 @@ impl Call<'_> {
                 format!("input {index} is a constant, not a map"),
                 "export the network with constants folded",
             )),
+            Some(Some(Value::Derived(derived))) => Err(derived.misplaced()),
             _ => Err(corrupt(format!("input {index} is missing"))),
         }
     }
@@ -31,7 +32,7 @@ impl Call<'_> {
     pub(super) fn constant(&self, index: usize) -> Result<&Constant, Problem> {
         match self.inputs.get(index) {
             Some(Some(Value::Constant(constant))) => Ok(constant),
-            Some(Some(Value::Map(_))) => Err(unsupported(
+            Some(Some(Value::Map(_) | Value::Derived(_))) => Err(unsupported(
                 format!("input {index} depends on the image"),
                 "export the network with its weights and shapes as constants",
             )),
@@ -41,6 +42,23 @@ impl Call<'_> {
 
     pub(super) fn floats(&self, index: usize) -> Result<Vec<f32>, Problem> {
         Ok(self.constant(index)?.floats()?.iter().copied().collect())
+    }
+
+    /// A constant's values as one value, or one a channel of a map; none if it is another's.
+    pub(super) fn a_channel(
+        &self,
+        map: &Map,
+        constant: &Constant,
+    ) -> Result<Option<Vec<f32>>, Problem> {
+        let constant = constant.floats()?;
+        let dim = map.dims.iter().position(|dim| dim.contains(&Channel));
+        // Broadcasting aligns the last dimensions.
+        let along = dim.and_then(|dim| (dim + constant.ndim()).checked_sub(map.dims.len()));
+        let channels = map.extent(Channel);
+        let fits = constant.len() == 1
+            || (constant.len() == channels
+                && along.is_some_and(|dim| constant.shape()[dim] == channels));
+        Ok(fits.then(|| constant.iter().copied().collect()))
     }
 
     pub(super) fn ints(&self, index: usize) -> Result<Vec<i64>, Problem> {

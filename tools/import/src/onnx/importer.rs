@@ -1,13 +1,15 @@
 //! The network as it grows while the graph is walked.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::constant::Constant;
+use super::derived::Derived;
 use super::map::Map;
+use super::node::corrupt;
 use super::qdq::Qdq;
-use crate::error::Problem;
-use crate::network::{Network, NodeId, Op, too_many_elements};
+use crate::error::{Problem, unsupported};
+use crate::network::{Conv, Network, NodeId, Op, too_many_elements};
 use crate::rewrite::view::View;
 
 /// What a name in the graph stands for.
@@ -15,6 +17,7 @@ use crate::rewrite::view::View;
 pub(super) enum Value {
     Constant(Rc<Constant>),
     Map(Map),
+    Derived(Derived),
 }
 
 pub(super) struct Importer<'g> {
@@ -24,10 +27,10 @@ pub(super) struct Importer<'g> {
     pub(super) values: HashMap<String, Value>,
     /// How often each name is read.
     pub(super) uses: HashMap<&'g str, usize>,
+    /// The operators that read each name.
+    pub(super) readers: HashMap<&'g str, Vec<&'g str>>,
     /// What is known of its quantization.
     pub(super) qdq: Qdq,
-    /// Names of what a sigmoid gave, which stand for its argument.
-    pub(super) squashed: HashSet<String>,
     /// Elements that constants, and weights of layers, may still have.
     pub(super) room: usize,
 }
@@ -41,9 +44,30 @@ impl Importer<'_> {
 
     /// The node that computes what is seen of a map.
     pub(super) fn settle(&mut self, map: &Map, name: &str) -> Result<NodeId, Problem> {
-        match map.view.subsample()? {
-            None => Ok(map.view.node),
-            Some(subsample) => self.network.push(Op::Subsample(subsample), &[map.view.node], name),
+        let mut view = map.view;
+        let pads = view.take_pads();
+        let mut node = view.node;
+        if let Some(subsample) = view.subsample() {
+            node = self.network.push(Op::Subsample(subsample), &[node], name)?;
+        }
+        if pads != [0; 4] {
+            let channels = self.network.nodes[node].shape[2];
+            self.take(channels)?;
+            node = self.network.push(Op::Conv(Conv::padding(channels, pads)), &[node], name)?;
+        }
+        Ok(node)
+    }
+
+    /// The node that makes an output of the graph.
+    pub(super) fn end(&mut self, name: &str) -> Result<NodeId, Problem> {
+        match self.values.get(name).cloned() {
+            Some(Value::Map(map)) => self.settle(&map, name),
+            Some(Value::Constant(_)) => Err(unsupported(
+                "the output does not depend on the input",
+                "export the network with its class scores as the output",
+            )),
+            Some(Value::Derived(derived)) => Err(derived.misplaced()),
+            None => Err(corrupt("no node computes the output")),
         }
     }
 

@@ -3,17 +3,19 @@
 use std::collections::HashMap;
 
 use super::importer::Value;
-use super::map::{Channel, Height, Map, Width};
+use super::map::{Axis, Channel, Height, Map, Width};
 use super::node::{ints, op_type};
 use crate::error::{AtLayer, LayerProblem, Problem, unsupported};
-use crate::network::Network;
+use crate::network::{Network, Shape};
 use crate::proto::{DimensionProto, GraphProto, ValueInfoProto};
 use crate::rewrite::view::View;
 
-/// The graph's one input: its name, its map and a network of it alone.
+/// The graph's one input: its name, its map and a network of it alone; with channels `last`, or as
+/// its first operator shows.
 pub(super) fn input(
     graph: &GraphProto,
     values: &HashMap<String, Value>,
+    last: bool,
 ) -> Result<(String, Map, Network), LayerProblem> {
     let name = |info: &ValueInfoProto| info.name.clone().unwrap_or_default();
     let inputs: Vec<_> =
@@ -32,32 +34,42 @@ pub(super) fn input(
     if dims.is_empty() || dims.iter().skip(1).any(|(value, _)| value.is_none()) {
         return Err(Problem::DynamicShape { shape }).at(&name);
     }
-    let [batch, one, two, three] = &dims[..] else {
+    let (Some((batch, _)), 2..=4) = (dims.first(), dims.len()) else {
         return Err(unsupported(
             format!("the input has shape {shape}"),
-            "brooklet runs networks that take one image: [N, channels, height, width]",
+            "brooklet runs networks that take one image, [N, channels, height, width], or features, \
+             [N, channels, length] or [N, features]",
         ))
         .at(&name);
     };
-    if batch.0.is_some_and(|batch| batch != 1) {
+    if batch.is_some_and(|batch| batch != 1) {
         return Err(unsupported(
             format!("the input has a fixed batch: its shape is {shape}"),
             "export the network with a batch of one, or an open one",
         ))
         .at(&name);
     }
+    let sizes: Vec<usize> = dims.iter().skip(1).map(|dim| dim.0.unwrap_or(0) as usize).collect();
     // Networks from Keras take N, H, W, C and begin with a transposition.
     let first = graph.node.iter().find(|node| node.input.first() == Some(&name));
-    let channels_last = first
-        .is_some_and(|node| op_type(node) == "Transpose" && ints(node, "perm") == [0, 3, 1, 2]);
-    let [one, two, three] = [one, two, three].map(|dim| dim.0.unwrap_or(0) as usize);
-    let (shape, dims) = if channels_last {
-        ([one, two, three], [vec![], vec![Height], vec![Width], vec![Channel]])
-    } else {
-        ([two, three, one], [vec![], vec![Channel], vec![Height], vec![Width]])
+    let order = first.filter(|node| op_type(node) == "Transpose").map(|node| ints(node, "perm"));
+    let (shape, axes): (Shape, &[Axis]) = match (&sizes[..], order) {
+        (&[height, width, channels], _) if last => {
+            ([height, width, channels], &[Height, Width, Channel])
+        }
+        (&[length, channels], _) if last => ([1, length, channels], &[Width, Channel]),
+        (&[height, width, channels], Some([0, 3, 1, 2])) => {
+            ([height, width, channels], &[Height, Width, Channel])
+        }
+        (&[length, channels], Some([0, 2, 1])) => ([1, length, channels], &[Width, Channel]),
+        (&[channels, height, width], _) => ([height, width, channels], &[Channel, Height, Width]),
+        (&[channels, length], _) => ([1, length, channels], &[Channel, Width]),
+        _ => ([1, 1, sizes[0]], &[Channel]),
     };
+    let mut dims = vec![vec![]];
+    dims.extend(axes.iter().map(|&axis| vec![axis]));
     let network = Network::new(shape, &name).at(&name)?;
-    Ok((name, Map { view: View::new(0, shape), dims: dims.to_vec() }, network))
+    Ok((name, Map { view: View::new(0, shape), dims }, network))
 }
 
 /// The dimensions of a tensor, as far as they are known, and as text.

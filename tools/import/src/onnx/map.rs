@@ -30,6 +30,14 @@ impl Map {
         Map { view, dims: vec![vec![], vec![Channel], vec![Height], vec![Width]] }
     }
 
+    /// What an operator makes of this map, in ONNX's own layout with as many dimensions.
+    pub(super) fn like(&self, view: View) -> Map {
+        match self.dims.len() {
+            3 => Map { view, dims: vec![vec![], vec![Channel], vec![Width]] },
+            _ => Map::nchw(view),
+        }
+    }
+
     pub(super) fn extent(&self, axis: Axis) -> usize {
         self.view.shape()[axis as usize]
     }
@@ -51,8 +59,25 @@ impl Map {
             && self.dims.iter().zip(wanted).all(|(dim, wanted)| wide(dim) == wide(wanted))
     }
 
+    /// Whether each dimension of `other`, the last dimensions aligned, runs over the same axes as
+    /// this one's, or over none.
+    pub(super) fn broadcasts(&self, other: &Map) -> bool {
+        let wide = |map: &Map, dim: usize| -> Vec<Axis> {
+            let axes = map.dims[dim].iter().copied();
+            axes.filter(|&axis| map.extent(axis) > 1).collect()
+        };
+        let Some(more) = self.dims.len().checked_sub(other.dims.len()) else { return false };
+        (0..other.dims.len()).all(|dim| {
+            let theirs = wide(other, dim);
+            theirs.is_empty() || theirs == wide(self, dim + more)
+        })
+    }
+
+    /// Refuses maps that are not laid out as N, C, H, W or, of one dimension, as N, C, W.
     pub(super) fn require_nchw(&self) -> Result<(), Problem> {
-        if self.is_laid_out(&[&[], &[Channel], &[Height], &[Width]]) {
+        if self.is_laid_out(&[&[], &[Channel], &[Height], &[Width]])
+            || self.is_laid_out(&[&[], &[Channel], &[Width]])
+        {
             return Ok(());
         }
         Err(unsupported(

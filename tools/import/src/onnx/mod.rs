@@ -8,6 +8,7 @@
 
 mod call;
 mod constant;
+mod derived;
 mod evaluate;
 mod importer;
 mod input;
@@ -19,7 +20,7 @@ mod shapes;
 mod tensor;
 mod walk;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -29,7 +30,7 @@ use self::importer::{Importer, Value};
 use self::node::corrupt;
 use self::qdq::Qdq;
 use crate::error::{AtLayer, LayerProblem, unsupported};
-use crate::network::{Imported, most_elements};
+use crate::network::{Imported, NodeId, most_elements};
 use crate::proto::{GraphProto, ModelProto};
 
 /// Most elements of all tensors that a file holds.
@@ -39,44 +40,46 @@ const HELD: usize = 1 << 29;
 pub(crate) fn read(bytes: &[u8], folder: &Path) -> Result<Imported, LayerProblem> {
     let model = ModelProto::decode(bytes).map_err(|error| corrupt(error.to_string()))?;
     let graph = model.graph.ok_or_else(|| corrupt("it has no graph"))?;
-    let qdq = Qdq::new(&graph)?;
-    let (mut values, held) = initializers(&graph, folder)?;
-    let (input, map, network) = input::input(&graph, &values)?;
-    values.insert(input, Value::Map(map));
-    let [output] = &graph.output[..] else {
-        return Err(unsupported(
-            format!("the network has {} outputs", graph.output.len()),
-            "export it with its class scores as the only output",
-        )
-        .into());
-    };
-    let output = output.name.clone().unwrap_or_default();
+    operators::refuse_others(&graph)?;
+    let (values, held) = initializers(&graph, folder)?;
+    let read = |last: bool| read_graph(&graph, values.clone(), held, last);
+    // Where the channels of the input are shows late in some files: by what does not fit.
+    read(false).or_else(|problem| read(true).map_err(|_| problem))
+}
 
-    let mut uses: HashMap<&str, usize> = HashMap::new();
-    for name in graph.node.iter().flat_map(|node| &node.input) {
-        *uses.entry(name).or_default() += 1;
+/// Reads a graph whose input has its channels `last`, or where its first operator shows them.
+fn read_graph(
+    graph: &GraphProto,
+    mut values: HashMap<String, Value>,
+    held: usize,
+    last: bool,
+) -> Result<Imported, LayerProblem> {
+    let qdq = Qdq::new(graph)?;
+    let (input, map, network) = input::input(graph, &values, last)?;
+    values.insert(input, Value::Map(map));
+    let (mut uses, mut readers) =
+        (HashMap::<&str, usize>::new(), HashMap::<&str, Vec<&str>>::new());
+    for node in &graph.node {
+        for name in &node.input {
+            *uses.entry(name).or_default() += 1;
+            readers.entry(name).or_default().push(node::op_type(node));
+        }
     }
     let room = most_elements(held);
-    let mut importer = Importer { network, values, uses, qdq, squashed: HashSet::new(), room };
+    let mut importer = Importer { network, values, uses, readers, qdq, room };
     for node in &graph.node {
         importer.add(node)?;
     }
-    match importer.values.remove(&output) {
-        Some(Value::Map(map)) => {
-            let id = importer.settle(&map, &output).at(&output)?;
-            importer.network.sigmoid = importer.squashed.contains(&output);
-            let Importer { network, qdq, .. } = importer;
-            match qdq.has_maps() {
-                true => qdq.network(&network, id).map(Imported::Quantized),
-                false => network.canonical(id).map(Imported::Float),
-            }
-        }
-        Some(Value::Constant(_)) => Err(unsupported(
-            "the output does not depend on the input",
-            "export the network with its class scores as the output",
-        ))
-        .at(&output),
-        None => Err(corrupt("no node computes the output")).at(&output),
+    let names = graph.output.iter().map(|output| output.name.clone().unwrap_or_default());
+    let ends = names.map(|name| Ok((importer.end(&name).at(&name)?, name)));
+    let ends = ends.collect::<Result<Vec<(NodeId, String)>, LayerProblem>>()?;
+    if ends.is_empty() {
+        return Err(corrupt("it has no output").into());
+    }
+    let Importer { network, qdq, .. } = importer;
+    match qdq.has_maps() {
+        true => qdq.network(&network, &ends).map(Imported::Quantized),
+        false => network.canonical(&ends).map(Imported::Float),
     }
 }
 

@@ -40,7 +40,8 @@ pub(super) fn text<'a>(node: &'a NodeProto, name: &str) -> &'a str {
     bytes.map_or("", |bytes| std::str::from_utf8(bytes).unwrap_or("?"))
 }
 
-/// Two extents from an attribute; absent means `default`.
+/// Extents along height and width from an attribute; of one dimension along the width; absent
+/// means `default`.
 pub(super) fn pair(
     node: &NodeProto,
     name: &str,
@@ -48,10 +49,11 @@ pub(super) fn pair(
 ) -> Result<[usize; 2], Problem> {
     match ints(node, name) {
         [] => Ok(default),
+        &[along] => Ok([1, extent(along)?]),
         &[a, b] => Ok([extent(a)?, extent(b)?]),
         other => Err(unsupported(
             format!("its {name} is {other:?}"),
-            "only two-dimensional convolutions and poolings are supported",
+            "only convolutions and poolings of one or two dimensions are supported",
         )),
     }
 }
@@ -78,6 +80,7 @@ pub(super) fn pads(
     match text(node, "auto_pad") {
         "" | "NOTSET" => match ints(node, "pads") {
             [] => Ok([0; 4]),
+            &[left, right] => Ok([0, extent(left)?, 0, extent(right)?]),
             &[top, left, bottom, right] => {
                 Ok([extent(top)?, extent(left)?, extent(bottom)?, extent(right)?])
             }

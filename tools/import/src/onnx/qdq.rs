@@ -14,8 +14,8 @@ use super::node::{attribute, corrupt, int, node_name, op_type};
 use super::shapes;
 use crate::error::{AtLayer, LayerProblem, Problem, unsupported};
 use crate::network::{
-    Activation, Conv, Network, Node, NodeId, Op, QuantizedConv, QuantizedNetwork, QuantizedNode,
-    QuantizedOp,
+    Activation, Conv, Network, Node, NodeId, Op, Output, QuantizedConv, QuantizedNetwork,
+    QuantizedNode, QuantizedOp,
 };
 use crate::proto::{GraphProto, NodeProto, data_type};
 
@@ -222,23 +222,25 @@ impl Qdq {
         self.convs.insert(id, (scales, bias));
     }
 
-    /// The quantized network that computes `output`.
+    /// The quantized network that computes what these nodes do.
     pub(super) fn network(
         mut self,
         float: &Network,
-        output: NodeId,
+        ends: &[(NodeId, String)],
     ) -> Result<QuantizedNetwork, LayerProblem> {
+        let outputs = float.endings(ends)?;
+        let needed = float.needed(&outputs);
         let readers = float.consumers();
         let mut nodes: Vec<QuantizedNode> = Vec::new();
         let mut places = vec![None; float.nodes.len()];
-        for (id, node) in float.nodes.iter().enumerate().take(output + 1) {
+        for (id, node) in float.nodes.iter().enumerate().filter(|&(id, _)| needed[id]) {
             if matches!(node.op, Op::Relu | Op::Relu6) {
                 // Part of the layer before, whose sum it clips.
                 continue;
             }
-            let activation = (id + 1..=output).find(|&next| {
+            let activation = (id + 1..float.nodes.len()).find(|&next| {
                 let node = &float.nodes[next];
-                matches!(node.op, Op::Relu | Op::Relu6) && node.inputs[0] == id
+                needed[next] && matches!(node.op, Op::Relu | Op::Relu6) && node.inputs[0] == id
             });
             let end = match activation {
                 Some(next) if !self.is_quantized(id) && readers[id] == 1 => next,
@@ -255,9 +257,13 @@ impl Qdq {
             nodes.push(quantized);
         }
         let missing = || corrupt("no node computes the output");
-        let output = places[output].ok_or_else(missing)?;
-        let sigmoid = float.sigmoid;
-        QuantizedNetwork { input: float.input, nodes, sigmoid }.canonical(output)
+        let outputs = outputs.into_iter().map(|output| {
+            let node = places[output.node].ok_or_else(missing)?;
+            Ok(Output { node, ..output })
+        });
+        let outputs = outputs.collect::<Result<Vec<Output>, LayerProblem>>()?;
+        let network = QuantizedNetwork { input: float.input, nodes, outputs: vec![] };
+        Ok(network.canonical(outputs))
     }
 
     /// The node that computes what `id` does, with the activation at `end`.
@@ -297,7 +303,9 @@ impl Qdq {
         };
         let op = match &node.op {
             Op::Input => QuantizedOp::Input,
-            Op::Conv(conv) => QuantizedOp::Conv(self.quantized_conv(id, conv, kept)?),
+            Op::Conv(conv) if conv.is_plain() => {
+                QuantizedOp::Conv(self.quantized_conv(id, conv, kept)?)
+            }
             Op::Add => QuantizedOp::Add,
             Op::Subsample(subsample) => QuantizedOp::Subsample(*subsample),
             Op::MaxPool(window) => QuantizedOp::MaxPool(*window),
@@ -309,6 +317,11 @@ impl Qdq {
                 return Err(unsupported("a batch norm, or scaling, of its own", remedy));
             }
             Op::Relu | Op::Relu6 => return Err(corrupt("an activation of an activation")),
+            other => {
+                let what = format!("{} in a network that is quantized already", other.name());
+                let remedy = "give the float network, which brooklet quantizes itself";
+                return Err(unsupported(what, remedy));
+            }
         };
         let Node { source, shape, .. } = node.clone();
         let name = source.clone();
@@ -368,6 +381,8 @@ impl Qdq {
             bias: bias.into_iter().map(|bias| bias as i32).collect(),
             stride: conv.stride,
             pads: conv.pads,
+            dilation: conv.dilation,
+            groups: conv.groups,
             fully_connected: conv.fully_connected,
         })
     }

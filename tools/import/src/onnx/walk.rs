@@ -4,34 +4,21 @@ use std::rc::Rc;
 
 use super::call::Call;
 use super::constant::Constant;
+use super::derived::{Derived, derived};
 use super::evaluate::{Given, evaluate};
 use super::importer::{Importer, Value};
 use super::node::{corrupt, node_name, op_type};
 use super::operators::operator;
-use crate::error::{AtLayer, LayerProblem, Problem, unsupported};
+use crate::error::{AtLayer, LayerProblem, Problem};
 use crate::proto::NodeProto;
 
 impl Importer<'_> {
     /// Adds what a node computes.
     pub(super) fn add(&mut self, node: &NodeProto) -> Result<(), LayerProblem> {
-        let nodes = self.network.nodes.len();
         let value = self.value(node).at(&node_name(node))?;
         let Some(name) = node.output.first() else {
             return Err(corrupt("a node has no output")).at(&node_name(node));
         };
-        let squashed = op_type(node) == "Sigmoid";
-        if node.input.iter().any(|name| self.squashed.contains(name)) {
-            if squashed || self.network.nodes.len() > nodes {
-                return Err(unsupported(
-                    "reads a sigmoid",
-                    "a sigmoid may only be the network's last layer, behind its scores",
-                ))
-                .at(&node_name(node));
-            }
-            self.squashed.insert(name.clone());
-        } else if squashed {
-            self.squashed.insert(name.clone());
-        }
         self.values.insert(name.clone(), value);
         Ok(())
     }
@@ -58,7 +45,7 @@ impl Importer<'_> {
         let constants: Option<Vec<Option<&Constant>>> = inputs
             .iter()
             .map(|input| match input {
-                Some(Value::Map(_)) => None,
+                Some(Value::Map(_) | Value::Derived(_)) => None,
                 Some(Value::Constant(constant)) => Some(Some(&**constant)),
                 None => Some(None),
             })
@@ -72,12 +59,16 @@ impl Importer<'_> {
             return Ok(Value::Constant(Rc::new(constant)));
         }
         if op_type(node) == "Shape"
-            && let Some(Some(Value::Map(map))) = inputs.first()
+            && let Some(Some(Value::Map(map) | Value::Derived(Derived { of: map, .. }))) =
+                inputs.first()
         {
             let sizes = map.sizes().into_iter().map(|size| size as i64).collect();
             return Ok(Value::Constant(Rc::new(Constant::ints(sizes))));
         }
         let call = Call { node, name: node_name(node), inputs };
+        if let Some(value) = derived(self, &call)? {
+            return Ok(value);
+        }
         operator(node)?(self, &call).map(Value::Map)
     }
 }

@@ -3,11 +3,17 @@
 //! The folding is done in f64 and rounded once, so it does not depend on a network's source.
 
 use crate::error::{AtLayer, LayerProblem, Problem};
-use crate::network::{BatchNorm, Conv, Network, NodeId, Op, Statistics};
+use crate::network::{BatchNorm, Conv, Network, NodeId, Op, Output, Statistics};
 
 /// Folds batch norms into the convolutions before them; says where each node's value is now.
-pub(crate) fn fold_batch_norms(network: &mut Network) -> Result<Vec<NodeId>, LayerProblem> {
-    let consumers = network.consumers();
+pub(crate) fn fold_batch_norms(
+    network: &mut Network,
+    outputs: &[Output],
+) -> Result<Vec<NodeId>, LayerProblem> {
+    let mut consumers = network.consumers();
+    for output in outputs {
+        consumers[output.node] += 1;
+    }
     let mut moved: Vec<NodeId> = (0..network.nodes.len()).collect();
     for id in 0..network.nodes.len() {
         let (before, rest) = network.nodes.split_at_mut(id);
@@ -71,6 +77,10 @@ pub(crate) fn check_finite(op: &Op) -> Result<(), Problem> {
             // A negative variance shows as NaN here.
             let inverse = norm.var.iter().map(|&var| (var + norm.eps).sqrt().recip());
             finite("the batch norm's inverse deviations", inverse)
+        }
+        Op::PRelu(slopes) => finite("the slopes", slopes.iter().copied()),
+        Op::Function(function) => {
+            finite("the function's parameters", function.parameters().into_iter())
         }
         _ => Ok(()),
     }

@@ -53,14 +53,21 @@ impl Ordered for Node {
     fn flow(&self) -> Flow {
         match &self.op {
             Op::Input => Flow::Image,
+            Op::Conv(conv) if conv.groups > 1 => Flow::Orders,
             Op::Conv(_) => Flow::Reads,
             Op::Subsample(subsample) if adds_channels(subsample) => Flow::Orders,
-            Op::BatchNorm(_) | Op::Softmax => Flow::Orders,
+            Op::BatchNorm(_) | Op::PRelu(_) | Op::Concat | Op::Softmax | Op::Ending(_) => {
+                Flow::Orders
+            }
             Op::Relu
             | Op::Relu6
+            | Op::Function(_)
             | Op::Add
+            | Op::Multiply
             | Op::Subsample(_)
+            | Op::Border(_)
             | Op::MaxPool(_)
+            | Op::AveragePool(_)
             | Op::GlobalAveragePool => Flow::Keeps,
         }
     }
@@ -84,10 +91,15 @@ impl Ordered for QuantizedNode {
     fn flow(&self) -> Flow {
         match &self.op {
             QuantizedOp::Input => Flow::Image,
+            QuantizedOp::Conv(conv) if conv.groups > 1 => Flow::Orders,
             QuantizedOp::Conv(_) => Flow::Reads,
             QuantizedOp::Subsample(subsample) if adds_channels(subsample) => Flow::Orders,
-            QuantizedOp::Softmax => Flow::Orders,
-            QuantizedOp::Add
+            QuantizedOp::Softmax | QuantizedOp::PRelu(_) | QuantizedOp::Concat => Flow::Orders,
+            QuantizedOp::Function(_)
+            | QuantizedOp::Multiply
+            | QuantizedOp::Requantize
+            | QuantizedOp::AveragePool(_)
+            | QuantizedOp::Add
             | QuantizedOp::Subsample(_)
             | QuantizedOp::MaxPool(_)
             | QuantizedOp::GlobalAveragePool

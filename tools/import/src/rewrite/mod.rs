@@ -2,4 +2,5 @@
 
 pub(crate) mod batch_norm;
 pub(crate) mod channels;
+pub(crate) mod spellings;
 pub(crate) mod view;

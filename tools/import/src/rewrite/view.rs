@@ -68,20 +68,14 @@ impl View {
         std::mem::take(&mut self.pads)
     }
 
-    /// The subsampling left to do, if any; padding that nobody took is refused.
-    pub(crate) fn subsample(&self) -> Result<Option<Subsample>, Problem> {
-        if self.pads != [0; 4] {
-            return Err(unsupported(
-                "pads a map that is not read by a convolution",
-                "let the convolution pad, or export with a newer exporter",
-            ));
-        }
+    /// The subsampling left to do, if any, beside the spatial padding.
+    pub(crate) fn subsample(&self) -> Option<Subsample> {
         let subsample = Subsample {
             stride: self.stride,
             channels_before: self.channels[0],
             channels_after: self.channels[1],
         };
         let nothing = self.stride == [1, 1] && self.channels == [0, 0];
-        Ok((!nothing).then_some(subsample))
+        (!nothing).then_some(subsample)
     }
 }

@@ -1,58 +1,96 @@
 //! The float network that a file holds.
 
-use super::graph::Graph;
+use super::constant::Constants;
 use super::importer::{Computation, Computed};
-use super::schema::element;
 use crate::error::{AtLayer, LayerProblem, Problem};
-use crate::network::{Activation, Conv, Network, NodeId, Op};
+use crate::network::{Activation, BatchNorm, Conv, Function, Network, NodeId, Op};
 
-/// The network of these layers.
+/// The network of these layers, which ends in some of them.
 pub(super) fn float_network(
-    graph: &Graph<'_>,
-    layers: Vec<Computed>,
-    sigmoid: bool,
-    output: NodeId,
+    constants: &Constants<'_, '_>,
+    layers: &[Computed],
+    ends: &[(NodeId, String)],
 ) -> Result<Network, LayerProblem> {
     let mut network = Network::new(layers[0].shape, &layers[0].source)?;
-    network.sigmoid = sigmoid;
     // Where each layer's output is in the network: activations are nodes there.
     let mut places = vec![0; layers.len()];
     for (id, layer) in layers.iter().enumerate().skip(1) {
-        places[id] = float_layer(graph, &mut network, layer, &places).at(&layer.source)?;
+        places[id] = float_layer(constants, &mut network, layer, &places).at(&layer.source)?;
     }
-    network.canonical(places[output])
+    let ends: Vec<_> = ends.iter().map(|(end, name)| (places[*end], name.clone())).collect();
+    network.canonical(&ends)
 }
 
 fn float_layer(
-    graph: &Graph<'_>,
+    constants: &Constants<'_, '_>,
     network: &mut Network,
     layer: &Computed,
     places: &[NodeId],
 ) -> Result<NodeId, Problem> {
     let inputs: Vec<NodeId> = layer.inputs.iter().map(|&input| places[input]).collect();
-    let op = match layer.op {
-        Computation::Conv { weights, bias, stride, pads, fully_connected } => {
-            let floats = |at: i32| {
-                let tensor = graph.tensor(at)?;
-                tensor.require(element::FLOAT32, "weights")?;
-                Ok::<_, Problem>(tensor.words(f32::from_le_bytes))
-            };
+    let channels = layer.shape[2];
+    let op = match &layer.op {
+        Computation::Conv(conv) => {
             let input = network.nodes[inputs[0]].shape;
-            let weights = graph.tensor(weights)?.weights(floats(weights)?, input)?;
-            let bias = bias.map_or(Ok(vec![0.0; weights.dim().0]), floats)?;
-            Op::Conv(Conv { weights, bias, stride, pads, fully_connected })
+            let tensor = constants.tensor(conv.weights)?;
+            let weights = constants.floats(conv.weights)?;
+            let weights = match conv.depthwise {
+                true => tensor.depthwise_weights(weights)?,
+                false => tensor.weights(weights, input)?,
+            };
+            let zeros = || Ok(vec![0.0; weights.dim().0]);
+            let bias = conv.bias.map_or_else(zeros, |bias| constants.floats(bias))?;
+            Op::Conv(Conv {
+                weights,
+                bias,
+                stride: conv.stride,
+                pads: conv.pads,
+                dilation: conv.dilation,
+                groups: conv.groups,
+                fully_connected: conv.fully_connected,
+            })
+        }
+        Computation::Affine { factors, offsets } => {
+            Op::BatchNorm(BatchNorm::affine_of(factors, offsets, channels))
+        }
+        Computation::Rectifier(activation) => {
+            return Ok(match rectifier(*activation) {
+                Some(op) => network.push(op, &inputs, &layer.source)?,
+                None => inputs[0],
+            });
+        }
+        Computation::Function(function) => Op::Function(*function),
+        Computation::PRelu(slopes) => {
+            let slopes = constants.floats(*slopes)?;
+            match slopes[..] {
+                [slope] => Op::Function(Function::LeakyRelu { slope }),
+                _ => Op::PRelu(slopes),
+            }
         }
         Computation::Input => Op::Input,
         Computation::Add => Op::Add,
-        Computation::Subsample(subsample) => Op::Subsample(subsample),
-        Computation::MaxPool(window) => Op::MaxPool(window),
-        Computation::AveragePool | Computation::Mean => Op::GlobalAveragePool,
+        Computation::Multiply => Op::Multiply,
+        Computation::Concat => Op::Concat,
+        Computation::Pad(pads) => Op::Conv(Conv::padding(channels, *pads)),
+        Computation::Subsample(subsample) => Op::Subsample(*subsample),
+        Computation::MaxPool(window) => Op::MaxPool(*window),
+        Computation::AveragePool(pool) => Op::AveragePool(*pool),
+        Computation::GlobalAveragePool | Computation::Mean => Op::GlobalAveragePool,
+        Computation::Requantize => return Ok(inputs[0]),
         Computation::Softmax => Op::Softmax,
+        Computation::Ending(ending) => Op::Ending(*ending),
     };
     let node = network.push(op, &inputs, &layer.source)?;
-    match layer.activation {
-        Activation::None => Ok(node),
-        Activation::Relu => network.push(Op::Relu, &[node], &layer.source),
-        Activation::Relu6 => network.push(Op::Relu6, &[node], &layer.source),
+    match rectifier(layer.activation) {
+        Some(op) => network.push(op, &[node], &layer.source),
+        None => Ok(node),
+    }
+}
+
+fn rectifier(activation: Activation) -> Option<Op> {
+    match activation {
+        Activation::None => None,
+        Activation::Relu => Some(Op::Relu),
+        Activation::Relu6 => Some(Op::Relu6),
     }
 }

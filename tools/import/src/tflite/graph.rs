@@ -2,7 +2,7 @@
 
 use ndarray::Array4;
 
-use super::schema::{Table, corrupt, element};
+use super::schema::{Table, corrupt, element, element_name};
 use crate::error::{Problem, unsupported};
 use crate::network::{Shape, check_extents};
 
@@ -116,6 +116,8 @@ impl Tensor<'_> {
         let sizes: Option<Vec<usize>> = self.shape.iter().map(|&size| extent(size)).collect();
         let shape = match sizes.as_deref() {
             Some(&[1, height, width, channels]) => [height, width, channels],
+            // Of one dimension: along the width.
+            Some(&[1, width, channels]) => [1, width, channels],
             Some(&[1, channels]) | Some(&[channels]) => [1, 1, channels],
             Some(_) => {
                 return Err(unsupported(
@@ -136,7 +138,7 @@ impl Tensor<'_> {
             return Ok(());
         }
         let remedy = "convert the network to full int8 with TensorFlow 2's converter";
-        Err(unsupported(format!("{what} of element type {}", self.kind), remedy))
+        Err(unsupported(format!("{what} of element type {}", element_name(self.kind)), remedy))
     }
 
     pub(super) fn words<const N: usize, T>(&self, value: impl Fn([u8; N]) -> T) -> Vec<T> {
@@ -164,6 +166,17 @@ impl Tensor<'_> {
         let zero_point = i8::try_from(zero_point)
             .map_err(|_| corrupt(format!("a zero point of {zero_point}")))?;
         Ok((scale, zero_point.into()))
+    }
+
+    /// Weights of a depthwise convolution, `[1, height, width, out]` in the file, as OHWI.
+    pub(super) fn depthwise_weights<T: Clone>(&self, values: Vec<T>) -> Result<Array4<T>, Problem> {
+        let dims: Vec<usize> =
+            self.shape.iter().map(|&n| usize::try_from(n).unwrap_or(0)).collect();
+        let wrong = || corrupt(format!("depthwise weights of shape {dims:?}"));
+        let &[1, height, width, out] = &dims[..] else { return Err(wrong()) };
+        let weights =
+            Array4::from_shape_vec((1, height, width, out), values).map_err(|_| wrong())?;
+        Ok(weights.permuted_axes([3, 1, 2, 0]).as_standard_layout().into_owned())
     }
 
     /// Weights as OHWI; a fully connected layer's two dimensions become the map's four.

@@ -2,22 +2,58 @@
 
 use std::collections::HashMap;
 
+use super::constant::Constants;
 use super::graph::Graph;
-use super::schema::corrupt;
+use super::schema::{corrupt, operator_name};
 use crate::error::{AtLayer, LayerProblem, Problem, unsupported};
-use crate::network::{Activation, NodeId, Pads, Shape, Subsample, Window, check_extents};
+use crate::network::{
+    Activation, AveragePool, Ending, Function, NodeId, Pads, Shape, Subsample, Window,
+    check_extents,
+};
 use crate::rewrite::view::View;
 
 /// What a layer of the file's network computes; numbers are in the file's tensors.
 pub(super) enum Computation {
     Input,
-    Conv { weights: i32, bias: Option<i32>, stride: [usize; 2], pads: Pads, fully_connected: bool },
+    Conv(Conv),
+    /// A linear layer with one weight and one bias a channel, which an operator with a constant is.
+    Affine {
+        factors: Vec<f32>,
+        offsets: Vec<f32>,
+    },
+    /// An activation of its own, behind what it is not fused into.
+    Rectifier(Activation),
+    Function(Function),
+    /// With the tensor of its slopes.
+    PRelu(i32),
     Add,
+    Multiply,
+    Concat,
+    /// Zeros around.
+    Pad(Pads),
     Subsample(Subsample),
     MaxPool(Window),
-    AveragePool,
+    AveragePool(AveragePool),
+    GlobalAveragePool,
     Mean,
+    /// A change of the scale.
+    Requantize,
     Softmax,
+    Ending(Ending),
+}
+
+/// A convolution or a linear layer.
+#[derive(Clone, Copy)]
+pub(super) struct Conv {
+    pub(super) weights: i32,
+    pub(super) bias: Option<i32>,
+    pub(super) stride: [usize; 2],
+    pub(super) pads: Pads,
+    pub(super) dilation: [usize; 2],
+    pub(super) groups: usize,
+    /// The file has its weights as `[1, height, width, out channels]`.
+    pub(super) depthwise: bool,
+    pub(super) fully_connected: bool,
 }
 
 /// A layer of the file's network.
@@ -35,17 +71,20 @@ pub(super) struct Computed {
 pub(super) struct Importer<'g, 'a> {
     pub(super) graph: &'g Graph<'a>,
     pub(super) layers: Vec<Computed>,
+    /// What tensors hold that are computed from constants.
+    pub(super) constants: Constants<'g, 'a>,
     /// Maps by tensor. A view's padding holds the zero point, so it is the same padding as a
     /// convolution's own.
     pub(super) values: HashMap<i32, View>,
-    /// Whether the network ends in a sigmoid, whose output stands for its argument.
-    pub(super) sigmoid: bool,
 }
 
 impl Importer<'_, '_> {
     pub(super) fn input(&mut self, at: i32) -> Result<(), LayerProblem> {
         let tensor = self.graph.tensor(at)?;
-        let shape = tensor.map_shape().at(&tensor.name)?;
+        let mut shape = tensor.map_shape().at(&tensor.name)?;
+        if self.channels_first(at) {
+            shape.rotate_left(1);
+        }
         let (source, op) = (tensor.name.clone(), Computation::Input);
         let layer = Computed {
             source,
@@ -58,6 +97,15 @@ impl Importer<'_, '_> {
         self.layers.push(layer);
         self.values.insert(at, View::new(0, shape));
         Ok(())
+    }
+
+    /// Whether the first operator takes the image from N, C, H, W to N, H, W, C.
+    pub(super) fn channels_first(&self, at: i32) -> bool {
+        let mut readers = self.graph.operators.iter().filter(|op| op.inputs.first() == Some(&at));
+        readers.next().is_some_and(|operator| {
+            let order = operator.inputs.get(1).and_then(|&order| self.constants.ints(order).ok());
+            operator_name(operator.code) == "TRANSPOSE" && order.as_deref() == Some(&[0, 2, 3, 1])
+        })
     }
 
     pub(super) fn view(&self, at: i32) -> Result<View, Problem> {
@@ -79,22 +127,28 @@ impl Importer<'_, '_> {
     /// The layer that computes a view; `tensor` holds its scale.
     pub(super) fn settle(
         &mut self,
-        view: View,
+        mut view: View,
         source: &str,
         tensor: i32,
     ) -> Result<NodeId, Problem> {
-        let Some(subsample) = view.subsample()? else {
-            return Ok(view.node);
+        let pads = view.take_pads();
+        let mut layer = |op: Computation, node: NodeId, shape: Shape| {
+            check_extents(&shape, "map")?;
+            let inputs = vec![node];
+            let (source, activation) = (source.to_owned(), Activation::None);
+            Ok::<_, Problem>(self.push(Computed { source, op, inputs, shape, tensor, activation }))
         };
+        let mut node = view.node;
         let shape = view.shape();
-        check_extents(&shape, "map")?;
-        Ok(self.push(Computed {
-            source: source.into(),
-            op: Computation::Subsample(subsample),
-            inputs: vec![view.node],
-            shape,
-            tensor,
-            activation: Activation::None,
-        }))
+        if let Some(subsample) = view.subsample() {
+            node = layer(Computation::Subsample(subsample), node, shape)?;
+        }
+        if pads != [0; 4] {
+            let [height, width, channels] = shape;
+            let [top, left, bottom, right] = pads;
+            let shape = [height + top + bottom, width + left + right, channels];
+            node = layer(Computation::Pad(pads), node, shape)?;
+        }
+        Ok(node)
     }
 }

@@ -3,24 +3,57 @@
 use ndarray::Array4;
 
 use super::graph::{Graph, Tensor};
-use super::importer::{Computation, Computed};
+use super::importer::{Computation, Computed, Conv};
 use super::schema::{corrupt, element};
 use crate::error::{AtLayer, LayerProblem, Problem, unsupported};
-use crate::network::{NodeId, QuantizedConv, QuantizedNetwork, QuantizedNode, QuantizedOp, Shape};
+use crate::network::{
+    Ending, Function, NodeId, Output, QuantizedConv, QuantizedNetwork, QuantizedNode, QuantizedOp,
+    QuantizedSlopes, Shape,
+};
 
 /// The network of these layers.
 pub(super) fn quantized_network(
     graph: &Graph<'_>,
-    layers: Vec<Computed>,
-    sigmoid: bool,
-    output: NodeId,
+    layers: &[Computed],
+    ends: &[(NodeId, String)],
 ) -> Result<QuantizedNetwork, LayerProblem> {
+    let outputs = outputs(layers, ends)?;
     let mut nodes: Vec<QuantizedNode> = Vec::with_capacity(layers.len());
-    for layer in layers {
-        let node = quantized_node(graph, &nodes, &layer).at(&layer.source)?;
+    let ended = |id: usize| {
+        matches!(layers[id].op, Computation::Ending(_) | Computation::Function(Function::Sigmoid))
+            && ends.iter().any(|&(end, _)| end == id)
+            && !outputs.iter().any(|output| output.node == id)
+    };
+    for (id, layer) in layers.iter().enumerate() {
+        // What ends the network is part of its output.
+        let layer = if ended(id) { &layers[layer.inputs[0]] } else { layer };
+        let node = quantized_node(graph, &nodes, layer).at(&layer.source)?;
         nodes.push(node);
     }
-    QuantizedNetwork { input: nodes[0].shape, nodes, sigmoid }.canonical(output)
+    let network = QuantizedNetwork { input: nodes[0].shape, nodes, outputs: vec![] };
+    Ok(network.canonical(outputs))
+}
+
+/// The outputs, and what follows each.
+fn outputs(layers: &[Computed], ends: &[(NodeId, String)]) -> Result<Vec<Output>, LayerProblem> {
+    let read = |id: usize| layers.iter().any(|layer| layer.inputs.contains(&id));
+    for (id, layer) in layers.iter().enumerate() {
+        if let Computation::Ending(ending) = layer.op
+            && (read(id) || !ends.iter().any(|&(end, _)| end == id))
+        {
+            return Err(inside(ending)).at(&layer.source);
+        }
+    }
+    let output = |(end, name): &(NodeId, String)| {
+        let ending = match layers[*end].op {
+            Computation::Function(Function::Sigmoid) if !read(*end) => Ending::Sigmoid,
+            Computation::Ending(ending) => ending,
+            _ => Ending::None,
+        };
+        let node = if ending == Ending::None { *end } else { layers[*end].inputs[0] };
+        Output { name: name.clone(), node, ending }
+    };
+    Ok(ends.iter().map(output).collect())
 }
 
 fn quantized_node(
@@ -34,23 +67,60 @@ fn quantized_node(
         input.is_some_and(|input| (input.scale, input.zero_point) == (scale, zero_point));
     let op = match layer.op {
         Computation::Input => QuantizedOp::Input,
-        Computation::Conv { weights, bias, stride, pads, fully_connected } => {
+        Computation::Conv(conv) => {
             let shape = input.map_or([0; 3], |input| input.shape);
-            let (weights, scales) = quantized_weights(graph.tensor(weights)?, shape)?;
-            let bias = quantized_bias(graph, bias, scales.len())?;
+            let (weights, scales) = quantized_weights(graph.tensor(conv.weights)?, shape, conv)?;
+            let bias = quantized_bias(graph, conv.bias, scales.len())?;
             QuantizedOp::Conv(QuantizedConv {
                 weights,
                 scales,
                 bias,
-                stride,
+                stride: conv.stride,
+                pads: conv.pads,
+                dilation: conv.dilation,
+                groups: conv.groups,
+                fully_connected: conv.fully_connected,
+            })
+        }
+        Computation::Function(function) => QuantizedOp::Function(function),
+        Computation::PRelu(slopes) => {
+            let tensor = graph.tensor(slopes)?;
+            let (scale, zero_point) = tensor.quantization()?;
+            let values = tensor.words(i8::from_le_bytes);
+            QuantizedOp::PRelu(QuantizedSlopes { values, scale, zero_point })
+        }
+        Computation::Multiply => QuantizedOp::Multiply,
+        Computation::Concat => QuantizedOp::Concat,
+        Computation::Requantize => QuantizedOp::Requantize,
+        Computation::Rectifier(_) => QuantizedOp::Requantize,
+        Computation::Affine { .. } => {
+            return Err(unsupported(
+                "arithmetic with a constant in an int8 network",
+                "give the float network, which brooklet quantizes itself",
+            ));
+        }
+        Computation::Ending(ending) => return Err(inside(ending)),
+        Computation::Pad(pads) if keeps_scale => {
+            let channels = layer.shape[2];
+            QuantizedOp::Conv(QuantizedConv {
+                weights: Array4::ones((channels, 1, 1, 1)),
+                scales: vec![1.0; channels],
+                bias: vec![0; channels],
+                stride: [1, 1],
                 pads,
-                fully_connected,
+                dilation: [1, 1],
+                groups: channels,
+                fully_connected: false,
             })
         }
         Computation::Add => QuantizedOp::Add,
         Computation::Mean => QuantizedOp::TfliteMean,
         Computation::Softmax => QuantizedOp::Softmax,
-        Computation::Subsample(_) | Computation::MaxPool(_) | Computation::AveragePool
+        Computation::Pad(_)
+        | Computation::Subsample(_)
+        | Computation::MaxPool(_)
+        | Computation::AveragePool(_)
+        | Computation::GlobalAveragePool
             if !keeps_scale =>
         {
             return Err(unsupported(
@@ -60,7 +130,13 @@ fn quantized_node(
         }
         Computation::Subsample(subsample) => QuantizedOp::Subsample(subsample),
         Computation::MaxPool(window) => QuantizedOp::MaxPool(window),
-        Computation::AveragePool => QuantizedOp::GlobalAveragePool,
+        Computation::AveragePool(pool) => QuantizedOp::AveragePool(pool),
+        Computation::GlobalAveragePool => QuantizedOp::GlobalAveragePool,
+        Computation::Pad(_) => return Err(corrupt("a padding of another scale")),
+    };
+    let activation = match layer.op {
+        Computation::Rectifier(activation) => activation,
+        _ => layer.activation,
     };
     Ok(QuantizedNode {
         name: layer.source.clone(),
@@ -70,18 +146,28 @@ fn quantized_node(
         shape: layer.shape,
         scale,
         zero_point,
-        activation: layer.activation,
+        activation,
     })
 }
 
 /// Weights of a convolution of a map of this shape, and a scale for each output channel.
-fn quantized_weights(tensor: &Tensor<'_>, shape: Shape) -> Result<(Array4<i8>, Vec<f32>), Problem> {
+fn quantized_weights(
+    tensor: &Tensor<'_>,
+    shape: Shape,
+    conv: Conv,
+) -> Result<(Array4<i8>, Vec<f32>), Problem> {
     tensor.require(element::INT8, "weights")?;
-    let weights = tensor.weights(tensor.words(i8::from_le_bytes), shape)?;
+    let values = tensor.words(i8::from_le_bytes);
+    let (weights, dimension) = match conv.depthwise {
+        true => (tensor.depthwise_weights(values)?, 3),
+        false => (tensor.weights(values, shape)?, 0),
+    };
     let out = weights.dim().0;
     let scales = match tensor.scales[..] {
         [scale] => vec![scale; out],
-        ref scales if scales.len() == out && tensor.quantized_dimension == 0 => scales.to_vec(),
+        ref scales if scales.len() == out && tensor.quantized_dimension == dimension => {
+            scales.to_vec()
+        }
         ref scales => {
             return Err(corrupt(format!("{} scales for {out} channels", scales.len())));
         }
@@ -112,4 +198,12 @@ fn quantized_bias(graph: &Graph<'_>, bias: Option<i32>, out: usize) -> Result<Ve
         return Err(corrupt(format!("{} biases for {out} channels", bias.len())));
     }
     Ok(bias)
+}
+
+/// What is wrong with what may only come last.
+fn inside(ending: Ending) -> Problem {
+    unsupported(
+        format!("{} inside of the network", ending.name()),
+        "it may only be the network's last layer, behind its scores",
+    )
 }

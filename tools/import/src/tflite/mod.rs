@@ -6,6 +6,7 @@
 //! [`operators`] has a function for each operator.
 
 mod call;
+mod constant;
 mod float;
 mod graph;
 mod importer;
@@ -17,23 +18,25 @@ mod walk;
 
 use std::collections::HashMap;
 
+use self::constant::Constants;
 use self::float::float_network;
-use self::graph::{Graph, index};
-use self::importer::{Computation, Importer};
+use self::graph::Graph;
+use self::importer::{Computation, Conv, Importer};
 use self::int8::quantized_network;
-use self::schema::element;
+use self::schema::{corrupt, element, element_name};
 use crate::error::{AtLayer, LayerProblem, unsupported};
 use crate::network::{Imported, most_elements, too_many_elements};
 
 /// Reads the network in `bytes`.
 pub(crate) fn read(bytes: &[u8]) -> Result<Imported, LayerProblem> {
     let graph = Graph::read(bytes)?;
+    let constants = Constants::new(&graph);
     let mut importer =
-        Importer { graph: &graph, layers: vec![], values: HashMap::new(), sigmoid: false };
-    let (&[input], &[output]) = (&graph.inputs[..], &graph.outputs[..]) else {
+        Importer { graph: &graph, layers: vec![], constants, values: HashMap::new() };
+    let &[input] = &graph.inputs[..] else {
         return Err(unsupported(
-            format!("has {} inputs and {} outputs", graph.inputs.len(), graph.outputs.len()),
-            "convert it with the image as its only input and the scores as its only output",
+            format!("has {} inputs", graph.inputs.len()),
+            "convert it with the image as its only input",
         )
         .into());
     };
@@ -43,27 +46,35 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Imported, LayerProblem> {
         importer.add(operator, &name).at(&name)?;
     }
     let weights = importer.layers.iter().map(|layer| match layer.op {
-        Computation::Conv { weights, .. } => {
-            graph.tensor(weights).map_or(0, |tensor| tensor.data.len())
+        Computation::Conv(Conv { weights, .. }) => {
+            importer.constants.tensor(weights).map_or(0, |tensor| tensor.data.len())
         }
         _ => 0,
     });
     if weights.fold(0, usize::saturating_add) > most_elements(bytes.len()) {
         return Err(too_many_elements().into());
     }
-    let end = importer.view(output)?;
-    let output = importer.settle(end, &graph.tensors[index(output)?].name, output)?;
+    let mut ends = Vec::with_capacity(graph.outputs.len());
+    for &output in &graph.outputs {
+        let (name, view) = (graph.tensor(output)?.name.clone(), importer.view(output)?);
+        ends.push((importer.settle(view, &name, output)?, name));
+    }
+    if ends.is_empty() {
+        return Err(corrupt("it has no output").into());
+    }
     let first = graph.tensor(importer.layers[0].tensor)?;
+    let Importer { layers, constants, .. } = importer;
     match first.kind {
-        element::INT8 => {
-            let network = quantized_network(&graph, importer.layers, importer.sigmoid, output);
-            network.map(Imported::Quantized)
-        }
-        element::FLOAT32 => {
-            float_network(&graph, importer.layers, importer.sigmoid, output).map(Imported::Float)
-        }
+        element::INT8 => quantized_network(&graph, &layers, &ends).map(Imported::Quantized),
+        element::FLOAT32 => float_network(&constants, &layers, &ends).map(Imported::Float),
+        element::INT16 => Err(unsupported(
+            "its maps are int16 (quantized 16x8)",
+            "give the float network: brooklet quantizes it itself, with --int16 for the layers \
+             that need it; or convert it to int8",
+        ))
+        .at(&first.name),
         other => Err(unsupported(
-            format!("its maps are of element type {other}"),
+            format!("its maps are of element type {}", element_name(other)),
             "convert the network to int8 (or to float) with TensorFlow 2's converter",
         ))
         .at(&first.name),

@@ -1,6 +1,7 @@
 //! The walk over the operators.
 
 use super::call::{Call, Made};
+use super::constant::evaluate;
 use super::graph::Operator;
 use super::importer::Importer;
 use super::operators::function;
@@ -12,11 +13,26 @@ impl Importer<'_, '_> {
     /// Adds what an operator computes.
     pub(super) fn add(&mut self, operator: &Operator<'_>, source: &str) -> Result<(), Problem> {
         let &[output] = &operator.outputs[..] else {
-            return Err(corrupt(format!("{} outputs", operator.outputs.len())));
+            let name = operator_name(operator.code);
+            return match function(&name) {
+                Ok(_) => Err(corrupt(format!("{} outputs", operator.outputs.len()))),
+                Err(unknown) => Err(unknown),
+            };
         };
         let out = self.graph.tensor(output)?;
         let name = &operator_name(operator.code);
-        let layer = match function(name)?(self, &Call { operator, name, source, output })? {
+        let call = Call { operator, name, source, output };
+        let of_map = operator.inputs.iter().any(|input| self.values.contains_key(input));
+        if !of_map || name == "SHAPE" {
+            let shape = match operator.inputs.first() {
+                Some(input) if of_map => Some(self.sizes(*input)?),
+                _ => None,
+            };
+            let constant = evaluate(&call, &self.constants, shape)?;
+            self.constants.insert(output, constant);
+            return Ok(());
+        }
+        let layer = match function(name)?(self, &call)? {
             Made::View(view) => {
                 self.values.insert(output, view);
                 return Ok(());
@@ -26,12 +42,19 @@ impl Importer<'_, '_> {
         let shape = self.layers[layer].shape;
         self.values.insert(output, View::new(layer, shape));
         // The file's own idea of the shape must be the same; a batch left open is none.
-        if out.map_shape().is_ok_and(|stated| stated != shape) {
+        let argmax = name == "ARG_MAX";
+        if !argmax && out.map_shape().is_ok_and(|stated| stated != shape) {
             return Err(corrupt(format!(
                 "its output has shape {:?} in the file, but {shape:?} by its parameters",
                 out.shape
             )));
         }
         Ok(())
+    }
+
+    /// The sizes of a map's tensor, with a batch of one where it is open.
+    fn sizes(&self, at: i32) -> Result<Vec<i64>, Problem> {
+        let sizes = self.graph.tensor(at)?.shape.iter();
+        Ok(sizes.map(|&size| i64::from(size.max(1))).collect())
     }
 }

@@ -54,7 +54,7 @@ impl Fused<'_> {
         }
         let logits = self.network.logits();
         let logits = self.units.iter().position(|unit| unit.output == logits).unwrap_or(0);
-        if self.network.sigmoid {
+        if self.network.sigmoid() {
             layers[logits].record.flags |= flags::SIGMOID;
         }
         Ok(Program { layers, logits, ..Program::default() })
@@ -174,7 +174,7 @@ fn operator(node: &Node) -> Result<Operator, Unrepresentable> {
         Op::GlobalAveragePool => Operator::AveragePool,
         Op::Softmax => Operator::Softmax,
         Op::BatchNorm(_) => Operator::BatchNorm,
-        Op::Relu | Op::Relu6 | Op::Subsample(_) => {
+        _ => {
             return Err(Unrepresentable::new(&node.name, "has no layer of its own"));
         }
     })

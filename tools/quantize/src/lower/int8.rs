@@ -6,7 +6,7 @@ use fixed::types::I1F31;
 use zerocopy::little_endian::F32;
 
 use super::constant::{self, TooLarge};
-use super::{set_kernel, set_shortcut, set_window, shape};
+use super::{known, set_kernel, set_shortcut, set_window, shape};
 use crate::error::Unrepresentable;
 use crate::network::Subsample;
 use crate::network::{Activation, QuantizedConv, QuantizedNetwork, QuantizedNode, QuantizedOp};
@@ -27,6 +27,7 @@ pub fn lower(
     network: &QuantizedNetwork,
     preprocess: &Preprocess,
 ) -> Result<Program, Unrepresentable> {
+    known::int8(network)?;
     let mut program = Program::default();
     // For each node its layer; a subsampled shortcut is part of the add that reads it.
     let mut layer_of = vec![0; network.nodes.len()];
@@ -51,6 +52,7 @@ pub fn lower(
             }
             QuantizedOp::Softmax => Operator::Softmax,
             QuantizedOp::Subsample(_) => continue,
+            other => return Err(Unrepresentable::new(&node.name, other.name())),
         };
         let mut layer = Layer::new(&node.name, operator, layer_of[input], shape(node.shape));
         set_quantization(&mut layer, node)?;
@@ -83,13 +85,13 @@ pub fn lower(
             QuantizedOp::Softmax => set_softmax(&mut layer, from.scale).ok_or_else(|| {
                 Unrepresentable::new(&node.name, "the scale of its input is out of range")
             })?,
-            QuantizedOp::GlobalAveragePool | QuantizedOp::Subsample(_) => {}
+            _ => {}
         }
         layer_of[id] = program.layers.len();
         program.layers.push(layer);
     }
     program.logits = layer_of[network.logits()];
-    if network.sigmoid {
+    if network.sigmoid() {
         program.layers[program.logits].record.flags |= flags::SIGMOID;
     }
     Ok(program)

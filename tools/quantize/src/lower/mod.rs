@@ -4,6 +4,7 @@
 mod constant;
 pub mod float;
 pub mod int8;
+pub(crate) mod known;
 
 use brooklet::Shape;
 use zerocopy::little_endian::U16;

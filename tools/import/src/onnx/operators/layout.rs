@@ -1,15 +1,42 @@
 //! Operators that only lay a map out in another way.
 
-use crate::error::Problem;
+use crate::error::{Problem, unsupported};
 use crate::onnx::call::Call;
 use crate::onnx::importer::Importer;
 use crate::onnx::map::Map;
 use crate::onnx::node::{int, ints, op_type};
 use crate::onnx::shapes;
 
-/// What changes nothing; or, as the last one, stands for its argument.
+/// What changes nothing.
 pub(super) fn keep(_: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
     Ok(call.map(0)?.clone())
+}
+
+/// A map of one pixel as large as another: its readers, which add or multiply, do that themselves.
+pub(super) fn expand(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
+    let map = call.map(0)?;
+    let target = call.ints(1)?;
+    let more = target.len().checked_sub(map.dims.len());
+    let sizes = map.sizes();
+    let fits = |more: usize| {
+        sizes
+            .iter()
+            .zip(&target[more..])
+            .all(|(&size, &to)| to <= 1 || size == 1 || size as i64 == to)
+    };
+    let ends = |name: &String| {
+        importer.readers.get(name.as_str()).is_some_and(|readers| {
+            readers.iter().all(|op| matches!(*op, "Mul" | "Add" | "Sub" | "Div"))
+        })
+    };
+    if !more.is_some_and(fits) || !call.node.output.first().is_some_and(ends) {
+        return Err(unsupported(
+            format!("enlarges a map of {sizes:?} to {target:?}"),
+            "only what a map is multiplied by can be enlarged",
+        ));
+    }
+    let more = vec![vec![]; target.len() - map.dims.len()];
+    Ok(Map { view: map.view, dims: [more, map.dims.clone()].concat() })
 }
 
 pub(super) fn flatten(_: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {

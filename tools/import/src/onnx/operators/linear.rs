@@ -61,6 +61,8 @@ pub(super) fn matrix(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map
         bias: if bias.len() == 1 { vec![bias[0]; out] } else { bias },
         stride: [1, 1],
         pads: [0; 4],
+        dilation: [1, 1],
+        groups: 1,
         fully_connected: true,
     });
     let input = importer.settle(map, &call.name)?;

@@ -1,7 +1,8 @@
 //! Operators of maps, a function each.
 
+mod batch_norm;
 mod conv;
-mod elementwise;
+mod function;
 mod layout;
 mod linear;
 mod parts;
@@ -12,46 +13,125 @@ mod sums;
 use super::call::Call;
 use super::importer::Importer;
 use super::map::Map;
-use super::node::{int, op_type};
-use crate::error::Problem;
-use crate::proto::{NodeProto, data_type};
+use super::node::{int, node_name, op_type};
+use crate::error::{AtLayer, LayerProblem, Problem};
+use crate::proto::{GraphProto, NodeProto, data_type};
 
 /// The map that an operator makes of at least one map.
 pub(super) type Operator = fn(&mut Importer<'_>, &Call<'_>) -> Result<Map, Problem>;
 
 /// The operators, by ONNX's names.
-const OPERATORS: [(&str, Operator); 30] = [
-    ("Add", sums::add),
+const OPERATORS: [(&str, Operator); 50] = [
+    ("Add", sums::arithmetic),
+    ("ArgMax", function::argmax),
     ("AveragePool", pool::average_pool),
-    ("BatchNormalization", elementwise::batch_norm),
+    ("BatchNormalization", batch_norm::batch_norm),
     ("Cast", layout::keep),
-    ("Clip", elementwise::clip),
+    ("Clip", function::clip),
     ("Concat", parts::concat),
     ("Conv", conv::conv),
     ("DequantizeLinear", quantized::quantize),
-    ("Div", sums::affine),
+    ("Div", sums::arithmetic),
     ("Dropout", layout::keep),
+    ("Elu", function::function),
+    ("Expand", layout::expand),
     ("Flatten", layout::flatten),
     ("Gather", parts::gather),
+    ("Gelu", function::function),
     ("Gemm", linear::matrix),
     ("GlobalAveragePool", pool::global_average_pool),
+    ("GlobalMaxPool", pool::global_max_pool),
+    ("HardSigmoid", function::function),
+    ("HardSwish", function::function),
     ("Identity", layout::keep),
+    ("LeakyRelu", function::function),
+    ("LogSoftmax", function::softmax),
     ("MatMul", linear::matrix),
+    ("Max", function::bound),
     ("MaxPool", pool::max_pool),
-    ("Mul", sums::affine),
+    ("Min", function::bound),
+    ("Mul", sums::arithmetic),
+    ("Neg", sums::negative),
+    ("PRelu", function::prelu),
     ("Pad", parts::pad),
+    ("Pow", sums::square),
     ("QuantizeLinear", quantized::quantize),
-    ("ReduceMean", pool::reduce_mean),
-    ("Relu", elementwise::relu),
+    ("ReduceMax", pool::reduce),
+    ("ReduceMean", pool::reduce),
+    ("ReduceSum", pool::reduce),
+    ("Relu", function::function),
     ("Reshape", layout::reshape),
-    ("Sigmoid", layout::keep),
+    ("Sigmoid", function::function),
     ("Slice", parts::slice),
-    ("Softmax", elementwise::softmax),
+    ("Softmax", function::softmax),
+    ("Softplus", function::function),
     ("Squeeze", layout::squeeze),
-    ("Sub", sums::affine),
+    ("Sub", sums::arithmetic),
+    ("Sum", sums::sum_of_all),
+    ("Swish", function::function),
+    ("Tanh", function::function),
     ("Transpose", layout::transpose),
     ("Unsqueeze", layout::squeeze),
 ];
+
+/// Operators of other families of networks, and the nearest thing that works.
+const OTHERS: [(&[&str], &str); 6] = [
+    (
+        &["InstanceNormalization", "GroupNormalization", "LayerNormalization", "LpPool", "LRN"],
+        "it normalizes by each image's own mean and deviation, which no constant factor a channel \
+         can stand for: train the network with batch norms",
+    ),
+    (
+        &["Resize", "Upsample", "ConvTranspose", "DepthToSpace", "GridSample", "MaxUnpool"],
+        "brooklet runs residual networks, whose maps only shrink: no decoders that enlarge maps; \
+         export the encoder alone",
+    ),
+    (
+        &["LSTM", "GRU", "RNN", "Scan", "Loop", "If"],
+        "brooklet runs networks that only go forward: no recurrent layers, no control flow",
+    ),
+    (
+        &["Attention", "MultiHeadAttention", "Einsum", "RotaryEmbedding"],
+        "brooklet runs residual networks of convolutions: no attention",
+    ),
+    (
+        &["NonMaxSuppression", "TopK", "RoiAlign", "NonZero"],
+        "end the network at its scores, and do this where its answers are used",
+    ),
+    (&["Split"], "write each part as a convolution of its own"),
+];
+
+/// What to do about an operator that is not there.
+fn remedy(op: &str) -> &'static str {
+    let other = OTHERS.iter().find(|(names, _)| names.contains(&op));
+    other.map_or(
+        "brooklet runs residual networks: convolutions, batch norms, activations, additions, \
+         multiplications, concatenations, poolings, linear layers and a softmax; export the \
+         network without other layers",
+        |(_, remedy)| remedy,
+    )
+}
+
+/// Refuses a graph of another family by the operator that makes it one: the operators before it
+/// often are unusual, too, but say less.
+///
+/// # Errors
+///
+/// [`Problem::UnsupportedOperator`] at its node.
+pub(super) fn refuse_others(graph: &GraphProto) -> Result<(), LayerProblem> {
+    let other = |node: &&NodeProto| {
+        matches!(node.domain.as_deref(), None | Some("" | "ai.onnx"))
+            && OTHERS.iter().any(|(names, _)| names.contains(&op_type(node)))
+    };
+    match graph.node.iter().find(other) {
+        Some(node) => Err(unknown(op_type(node))).at(&node_name(node)),
+        None => Ok(()),
+    }
+}
+
+fn unknown(op: &str) -> Problem {
+    Problem::UnsupportedOperator { op: op.into(), remedy: remedy(op).into() }
+}
 
 /// The function of a node's operator.
 ///
@@ -60,12 +140,8 @@ const OPERATORS: [(&str, Operator); 30] = [
 /// [`Problem::UnsupportedOperator`] if there is none.
 pub(super) fn operator(node: &NodeProto) -> Result<Operator, Problem> {
     let op = op_type(node);
-    let other_cast = op == "Cast" && int(node, "to", 0) != i64::from(data_type::FLOAT);
+    let floats = [data_type::FLOAT, data_type::DOUBLE, data_type::FLOAT16, data_type::BFLOAT16];
+    let other_cast = op == "Cast" && !floats.map(i64::from).contains(&int(node, "to", 0));
     let known = OPERATORS.iter().find(|(name, _)| *name == op).filter(|_| !other_cast);
-    known.map(|&(_, operator)| operator).ok_or_else(|| Problem::UnsupportedOperator {
-        op: op.into(),
-        remedy: "brooklet runs ResNets: convolutions, batch norms, ReLU, additions, poolings, a \
-                 linear layer and a softmax; export the network without other layers"
-            .into(),
-    })
+    known.map(|&(_, operator)| operator).ok_or_else(|| unknown(op))
 }

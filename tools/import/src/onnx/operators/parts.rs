@@ -3,22 +3,28 @@
 use ndarray::Axis as NdAxis;
 
 use crate::error::{Problem, unsupported};
+use crate::network::{Border, Op, Repeats};
 use crate::onnx::call::Call;
 use crate::onnx::importer::{Importer, Value};
-use crate::onnx::map::{Channel, Height, Map, Width};
+use crate::onnx::map::{Axis, Channel, Height, Map, Width};
 use crate::onnx::node::{corrupt, extent, float, int, ints, text};
 use crate::onnx::shapes;
 
-pub(super) fn pad(_: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
+pub(super) fn pad(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
     let map = call.map(0)?;
     let mode = text(call.node, "mode");
     let value = call.scalar(2)?.unwrap_or(float(call.node, "value", 0.0));
-    if !matches!(mode, "" | "constant") || value != 0.0 {
-        return Err(unsupported(
-            format!("pads by mode {mode:?} with {value}"),
-            "only padding with zeros is supported",
-        ));
-    }
+    let repeats = match mode {
+        "" | "constant" if value == 0.0 => None,
+        "reflect" => Some(Repeats::Mirrored),
+        "edge" => Some(Repeats::Edge),
+        _ => {
+            return Err(unsupported(
+                format!("pads by mode {mode:?} with {value}"),
+                "padding with zeros, by reflection and with the edge is supported",
+            ));
+        }
+    };
     let amounts = match call.optional_ints(1)? {
         Some(amounts) => amounts,
         None => ints(call.node, "pads").to_vec(),
@@ -46,7 +52,16 @@ pub(super) fn pad(_: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem>
             }
         }
     }
-    Ok(Map { view: map.view.padded(pads, channels)?, dims: map.dims.clone() })
+    match repeats {
+        Some(repeats) if channels == [0, 0] => {
+            importer.elementwise(map, Op::Border(Border { pads, repeats }), &call.name)
+        }
+        Some(_) => Err(unsupported(
+            format!("pads channels by mode {mode:?}"),
+            "channels can be padded with zeros",
+        )),
+        None => Ok(Map { view: map.view.padded(pads, channels)?, dims: map.dims.clone() }),
+    }
 }
 
 /// The part of a map that keeps every `step`-th of all positions along a dimension.
@@ -94,41 +109,123 @@ fn slices(call: &Call<'_>, sizes: &[usize]) -> Result<Vec<shapes::Range>, Proble
     shapes::ranges(sizes, &starts, &ends, axes.as_deref(), steps.as_deref())
 }
 
-/// Some exporters write x[:, :, ::2] as a Gather of 0, 2, 4, ….
+/// Some exporters write x[:, :, ::2] as a Gather of 0, 2, 4, …, and a map in another layout as one
+/// of all its positions.
 pub(super) fn gather(_: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
     let map = call.map(0)?;
     let dim = map.axis(int(call.node, "axis", 0))?;
     let indices = call.constant(1)?;
     let list = indices.to_ints()?;
+    if let Some(dims) = laid_out(map, dim, indices.shape(), &list) {
+        let dims = [&map.dims[..dim], &dims, &map.dims[dim + 1..]].concat();
+        return Ok(Map { view: map.view, dims });
+    }
     let step = if list.len() > 1 { list[1].saturating_sub(list[0]) } else { 1 };
     let regular = (0..).step_by(usize::try_from(step).ok().filter(|&n| n > 0).unwrap_or(1));
     let all = step > 0 && list.len() == map.size(dim).div_ceil(step as usize);
     if indices.rank() != 1 || !all || !list.iter().copied().eq(regular.take(list.len())) {
+        let some = &list[..list.len().min(8)];
         return Err(unsupported(
-            format!("gathers positions {list:?} of dimension {dim}"),
+            format!("gathers positions {some:?}… of dimension {dim}"),
             "only every n-th row or column, from the first, can be taken",
         ));
     }
     subsampled(map, dim, extent(step)?)
 }
 
-/// Zero channels before and after a map.
-pub(super) fn concat(_: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
+/// The dimensions that take a dimension's place where all its positions are gathered, each once, in
+/// an order that only exchanges its axes.
+fn laid_out(map: &Map, dim: usize, shape: &[usize], list: &[i64]) -> Option<Vec<Vec<Axis>>> {
+    if list.len() != map.size(dim) || list.first() != Some(&0) {
+        return None;
+    }
+    // The dimension's axes with the distance of their positions, innermost first.
+    let mut axes = Vec::new();
+    let mut distance = 1;
+    for &axis in map.dims[dim].iter().rev().filter(|&&axis| map.extent(axis) > 1) {
+        axes.push((axis, distance));
+        distance *= map.extent(axis);
+    }
+    // The distance along each dimension of the indices.
+    let mut behind = list.len();
+    let mut dims = Vec::with_capacity(shape.len());
+    let mut distances = Vec::with_capacity(shape.len());
+    for &size in shape {
+        behind /= size.max(1);
+        let step = if size > 1 { usize::try_from(list[behind]).ok()? } else { 0 };
+        distances.push((size, behind, step));
+        let mut along = Vec::new();
+        let mut left = size;
+        let first = axes.iter().position(|&(_, distance)| distance == step);
+        for &(axis, _) in axes.get(first.unwrap_or(axes.len())..).unwrap_or(&[]) {
+            if left == 1 {
+                break;
+            }
+            along.insert(0, axis);
+            left = left
+                .checked_div(map.extent(axis))
+                .filter(|rest| rest * map.extent(axis) == left)?;
+        }
+        if left != 1 {
+            return None;
+        }
+        dims.push(along);
+    }
+    let regular = (0..list.len()).all(|place| {
+        let position: usize =
+            distances.iter().map(|&(size, behind, step)| place / behind % size * step).sum();
+        list[place] == position as i64
+    });
+    let mut all: Vec<Axis> = dims.concat();
+    all.sort_by_key(|&axis| axis as usize);
+    all.dedup();
+    (regular && all.len() == axes.len()).then_some(dims)
+}
+
+/// The channels of maps one after another; or zero channels before and after a map.
+pub(super) fn concat(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
+    let is_map = |input: &Option<Value>| matches!(input, Some(Value::Map(_)));
+    let maps = call.inputs.iter().filter(|input| is_map(input)).count();
+    let first = call.inputs.iter().position(is_map).ok_or_else(|| corrupt("it joins nothing"))?;
+    let map = call.map(first)?;
+    let dim = map.axis(int(call.node, "axis", 0))?;
+    let along_channels = map.dims[dim] == [Channel]
+        || (map.dims[dim].contains(&Channel) && map.size(dim) == map.extent(Channel));
+    if !along_channels {
+        return Err(unsupported(
+            format!("joins maps along dimension {dim}"),
+            "only channels can be joined",
+        ));
+    }
+    if maps == call.inputs.len() {
+        let mut ids = Vec::with_capacity(maps);
+        for index in 0..maps {
+            let other = call.map(index)?;
+            if other.dims.len() != map.dims.len() || !alike(map, other, dim) {
+                return Err(unsupported(
+                    "joins maps of different layouts",
+                    "export the network in ONNX's own layout",
+                ));
+            }
+            ids.push(importer.settle(other, &call.name)?);
+        }
+        let id = match ids[..] {
+            [id] => id,
+            _ => importer.network.push(Op::Concat, &ids, &call.name)?,
+        };
+        return Ok(Map { view: importer.view(id), dims: map.dims.clone() });
+    }
     let refuse = || {
         unsupported(
-            "joins maps",
-            "only zero channels can be joined to a map (the shortcut called option A)",
+            "joins a map with constants that are not zero",
+            "only maps, or zero channels, can be joined to a map",
         )
     };
-    let is_map = |input: &Option<Value>| matches!(input, Some(Value::Map(_)));
-    let position = call.inputs.iter().position(is_map).ok_or_else(refuse)?;
-    let map = call.map(position)?;
-    let dim = map.axis(int(call.node, "axis", 0))?;
-    if map.dims[dim] != [Channel] {
+    if maps > 1 {
         return Err(refuse());
     }
     let mut channels = [0, 0];
-    for (index, input) in call.inputs.iter().enumerate().filter(|&(index, _)| index != position) {
+    for (index, input) in call.inputs.iter().enumerate().filter(|&(index, _)| index != first) {
         let Some(Value::Constant(zeros)) = input else {
             return Err(refuse());
         };
@@ -138,7 +235,16 @@ pub(super) fn concat(_: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Probl
         if zeros.shape() != shape || zeros.iter().any(|&zero| zero != 0.0) {
             return Err(refuse());
         }
-        channels[usize::from(index > position)] += zeros.len_of(NdAxis(dim));
+        channels[usize::from(index > first)] += zeros.len_of(NdAxis(dim));
     }
     Ok(Map { view: map.view.padded([0; 4], channels)?, dims: map.dims.clone() })
+}
+
+/// Whether two maps are laid out alike, but for a dimension.
+fn alike(a: &Map, b: &Map, but: usize) -> bool {
+    let wide = |map: &Map, dim: usize| -> Vec<_> {
+        let axes = map.dims[dim].iter().copied();
+        axes.filter(|&axis| axis == Channel || map.extent(axis) > 1).collect()
+    };
+    (0..a.dims.len()).all(|dim| dim == but || wide(a, dim) == wide(b, dim))
 }

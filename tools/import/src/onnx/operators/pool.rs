@@ -1,72 +1,71 @@
-//! Poolings and means.
+//! Poolings, and reductions over rows and columns.
 
 use std::collections::HashSet;
 
 use crate::error::{Problem, unsupported};
-use crate::network::{Op, Window};
+use crate::network::{AveragePool, BatchNorm, Conv, Op, Pads, Window, overhang};
 use crate::onnx::call::Call;
 use crate::onnx::importer::Importer;
 use crate::onnx::map::{Axis, Channel, Height, Map, Width};
-use crate::onnx::node::{int, ints, no_dilation, pads, pair};
+use crate::onnx::node::{int, ints, no_dilation, op_type, pads, pair};
+
+/// Kernel, stride, the operator's own pads, and those and what windows hang over.
+fn window(call: &Call<'_>, map: &Map) -> Result<(Window, Pads), Problem> {
+    no_dilation(call.node)?;
+    let (kernel, stride) =
+        (pair(call.node, "kernel_shape", [0, 0])?, pair(call.node, "strides", [1, 1])?);
+    let own = pads(call.node, map.view.shape(), kernel, stride)?;
+    let mut pads = own;
+    if int(call.node, "ceil_mode", 0) != 0 {
+        // Windows that hang over the edge are windows over more padding.
+        let [below, right] = overhang(map.view.shape(), kernel, stride, own);
+        (pads[2], pads[3]) = (pads[2] + below, pads[3] + right);
+    }
+    Ok((Window { kernel, stride, pads }, own))
+}
+
+fn beside(a: Pads, b: Pads) -> Pads {
+    std::array::from_fn(|side| a[side].saturating_add(b[side]))
+}
 
 pub(super) fn max_pool(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
     let mut map = call.map(0)?.clone();
     map.require_nchw()?;
-    no_dilation(call.node)?;
-    let (kernel, stride) =
-        (pair(call.node, "kernel_shape", [0, 0])?, pair(call.node, "strides", [1, 1])?);
-    let mut own = pads(call.node, map.view.shape(), kernel, stride)?;
-    if kernel == [1, 1] && own == [0; 4] {
-        return Ok(Map { view: map.view.subsampled(stride)?, ..map });
+    let (mut window, own) = window(call, &map)?;
+    if window.kernel == [1, 1] && own == [0; 4] {
+        return Ok(Map { view: map.view.subsampled(window.stride)?, ..map });
     }
-    if int(call.node, "ceil_mode", 0) != 0 {
-        // Windows that hang over the edge are windows over more padding.
-        let shape = map.view.shape();
-        for side in 0..2 {
-            let padded = shape[side] + own[side] + own[side + 2];
-            let rest = padded.saturating_sub(kernel[side]) % stride[side].max(1);
-            if rest != 0 {
-                own[side + 2] += stride[side] - rest;
-            }
-        }
+    // Zeros that a Pad put around a map without negative values lose against it as padding does.
+    if importer.network.is_positive(map.view.node) {
+        window.pads = beside(window.pads, map.view.take_pads());
     }
-    // Zeros that a Pad put around a rectified map lose against the map as padding does.
-    let rectified = matches!(importer.network.nodes[map.view.node].op, Op::Relu | Op::Relu6);
-    if rectified {
-        let added = map.view.take_pads();
-        own = std::array::from_fn(|side| own[side].saturating_add(added[side]));
-    }
-    if (0..2).any(|side| own[side] >= kernel[side] || own[side + 2] >= kernel[side]) {
-        return Err(unsupported(
-            "a pooling window lies wholly in the padding",
-            "pad less than the window's size",
-        ));
-    }
+    window.check()?;
     let input = importer.settle(&map, &call.name)?;
-    let op = Op::MaxPool(Window { kernel, stride, pads: own });
-    let id = importer.network.push(op, &[input], &call.name)?;
-    Ok(Map::nchw(importer.view(id)))
+    let id = importer.network.push(Op::MaxPool(window), &[input], &call.name)?;
+    Ok(map.like(importer.view(id)))
 }
 
 pub(super) fn average_pool(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
-    let map = call.map(0)?;
+    let mut map = call.map(0)?.clone();
     map.require_nchw()?;
-    let (kernel, stride) =
-        (pair(call.node, "kernel_shape", [0, 0])?, pair(call.node, "strides", [1, 1])?);
-    let pads = pads(call.node, map.view.shape(), kernel, stride)?;
-    let [height, width, _] = map.view.shape();
-    match (kernel, pads) {
-        ([1, 1], [0, 0, 0, 0]) => {
-            Ok(Map { view: map.view.subsampled(stride)?, dims: map.dims.clone() })
-        }
-        (kernel, [0, 0, 0, 0]) if kernel == [height, width] => {
-            global_average(importer, map, &call.name)
-        }
-        _ => Err(unsupported(
-            format!("averages over {kernel:?} of a map of {:?}", [height, width]),
-            "only an average over the whole map is supported",
-        )),
+    let (mut window, own) = window(call, &map)?;
+    if window.kernel == [1, 1] && own == [0; 4] {
+        return Ok(Map { view: map.view.subsampled(window.stride)?, ..map });
     }
+    let [height, width, _] = map.view.shape();
+    if window.kernel == [height, width] && window.pads == [0; 4] {
+        return global_average(importer, &map, &call.name);
+    }
+    // Zeros that a Pad put around the map count.
+    let added = map.view.take_pads();
+    let counts = int(call.node, "count_include_pad", 0) != 0;
+    let counted = beside(added, if counts { own } else { [0; 4] });
+    window.pads = beside(window.pads, added);
+    window.check()?;
+    let input = importer.settle(&map, &call.name)?;
+    let op = Op::AveragePool(AveragePool { window, counted });
+    let id = importer.network.push(op, &[input], &call.name)?;
+    Ok(map.like(importer.view(id)))
 }
 
 pub(super) fn global_average_pool(
@@ -78,36 +77,95 @@ pub(super) fn global_average_pool(
     global_average(importer, map, &call.name)
 }
 
-pub(super) fn reduce_mean(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
+pub(super) fn global_max_pool(
+    importer: &mut Importer<'_>,
+    call: &Call<'_>,
+) -> Result<Map, Problem> {
     let map = call.map(0)?;
-    // Axes are an attribute up to opset 17, an input since.
+    map.require_nchw()?;
+    let made = largest(importer, map, [true, true], &call.name)?;
+    Ok(map.like(made.view))
+}
+
+/// ReduceMean, ReduceMax and ReduceSum over rows and columns, or a mean or sum over channels.
+pub(super) fn reduce(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
+    let map = call.map(0)?;
+    let op = op_type(call.node);
+    // Axes are an attribute in older opsets, an input since.
     let axes = match call.optional_ints(1)? {
         Some(axes) => axes,
         None => ints(call.node, "axes").to_vec(),
     };
     let dims = axes.iter().map(|&axis| map.axis(axis)).collect::<Result<HashSet<_>, _>>()?;
-    let whole = |axis: Axis| {
+    let reduced = |axis: Axis| {
         map.extent(axis) == 1
             || (0..map.dims.len()).any(|dim| dims.contains(&dim) && map.dims[dim].contains(&axis))
     };
-    let channels_kept = dims.iter().all(|&dim| !map.dims[dim].contains(&Channel));
-    if !(whole(Height) && whole(Width) && channels_kept) {
-        return Err(unsupported(
-            format!("averages over the dimensions {axes:?}"),
-            "only an average over height and width is supported",
-        ));
-    }
-    let mut mean = global_average(importer, map, &call.name)?;
-    mean.dims = map.dims.clone();
+    let over = [Height, Width].map(reduced);
+    let channels_kept =
+        dims.iter().all(|&dim| !map.dims[dim].contains(&Channel) || map.extent(Channel) == 1);
+    let pixels = [Height, Width].map(|axis| if reduced(axis) { map.extent(axis) } else { 1 });
+    let count: usize = pixels.iter().product();
+    let mut made = match (op, channels_kept, over) {
+        ("ReduceMax", true, over) => largest(importer, map, over, &call.name)?,
+        ("ReduceMean", true, over) => mean(importer, map, over, &call.name)?,
+        ("ReduceSum", true, over) => {
+            let mean = mean(importer, map, over, &call.name)?;
+            let norm = BatchNorm::affine_of(&[count as f32], &[0.0], map.extent(Channel));
+            importer.elementwise(&mean, Op::BatchNorm(norm), &call.name)?
+        }
+        ("ReduceMean" | "ReduceSum", false, _) if count == 1 => {
+            let channels = map.extent(Channel);
+            let weight = if op == "ReduceSum" { 1.0 } else { 1.0 / channels as f32 };
+            importer.take(channels)?;
+            importer.elementwise(map, Op::Conv(Conv::summing(channels, weight)), &call.name)?
+        }
+        _ => {
+            return Err(unsupported(
+                format!("{op} over the dimensions {axes:?}"),
+                "means and maxima over rows and columns, and means over channels, are supported",
+            ));
+        }
+    };
+    made.dims = map.dims.clone();
     if int(call.node, "keepdims", 1) == 0 {
         let kept = (0..map.dims.len()).filter(|dim| !dims.contains(dim));
-        mean.dims = kept.map(|dim| map.dims[dim].clone()).collect();
+        made.dims = kept.map(|dim| map.dims[dim].clone()).collect();
     }
-    Ok(mean)
+    Ok(made)
+}
+
+/// A window over all rows, all columns or both.
+fn along(map: &Map, over: [bool; 2]) -> Window {
+    let [height, width, _] = map.view.shape();
+    let kernel = [if over[0] { height } else { 1 }, if over[1] { width } else { 1 }];
+    Window { kernel, stride: [1, 1], pads: [0; 4] }
+}
+
+fn mean(
+    importer: &mut Importer<'_>,
+    map: &Map,
+    over: [bool; 2],
+    name: &str,
+) -> Result<Map, Problem> {
+    if over == [true, true] {
+        return global_average(importer, map, name);
+    }
+    let op = AveragePool { window: along(map, over), counted: [0; 4] };
+    importer.elementwise(map, Op::AveragePool(op), name)
+}
+
+fn largest(
+    importer: &mut Importer<'_>,
+    map: &Map,
+    over: [bool; 2],
+    name: &str,
+) -> Result<Map, Problem> {
+    importer.elementwise(map, Op::MaxPool(along(map, over)), name)
 }
 
 fn global_average(importer: &mut Importer<'_>, map: &Map, name: &str) -> Result<Map, Problem> {
     let input = importer.settle(map, name)?;
     let id = importer.network.push(Op::GlobalAveragePool, &[input], name)?;
-    Ok(Map::nchw(importer.view(id)))
+    Ok(map.like(importer.view(id)))
 }

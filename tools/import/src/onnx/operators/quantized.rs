@@ -7,10 +7,6 @@ use crate::onnx::map::Map;
 
 pub(super) fn quantize(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
     let map = call.map(0)?;
-    if call.node.input.first().is_some_and(|name| importer.squashed.contains(name)) {
-        // How probabilities are quantized says nothing of their argument.
-        return Ok(map.clone());
-    }
     let zero = call.inputs.get(2).map(|_| call.constant(2)).transpose()?;
     let parameters = [Some(call.constant(1)?), zero];
     let whole = map.view == importer.view(map.view.node);

@@ -1,67 +1,128 @@
-//! Additions, and arithmetic with constants.
+//! Additions and multiplications, of maps and with constants.
 
 use crate::error::{Problem, unsupported};
-use crate::network::{BatchNorm, Op};
+use crate::network::{BatchNorm, Conv, NodeId, Op};
 use crate::onnx::call::Call;
+use crate::onnx::constant::Constant;
 use crate::onnx::importer::{Importer, Value};
 use crate::onnx::map::{Channel, Map};
 use crate::onnx::node::op_type;
 
-pub(super) fn add(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
+/// Add, Sub, Mul or Div.
+pub(super) fn arithmetic(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
     let (Some(Some(Value::Map(a))), Some(Some(Value::Map(b)))) =
         (call.inputs.first(), call.inputs.get(1))
     else {
         return affine(importer, call);
     };
-    let ids = [importer.settle(a, &call.name)?, importer.settle(b, &call.name)?];
-    if a.dims != b.dims {
+    match op_type(call.node) {
+        "Add" => sum(importer, a, b, &call.name),
+        "Mul" => product(importer, a, b, &call.name),
+        "Sub" => {
+            let norm = BatchNorm::affine_of(&[-1.0], &[0.0], b.extent(Channel));
+            let negative = importer.elementwise(b, Op::BatchNorm(norm), &call.name)?;
+            sum(importer, a, &negative, &call.name)
+        }
+        op => Err(unsupported(
+            format!("{op} of two maps"),
+            "maps are added, subtracted and multiplied, and divided by constants",
+        )),
+    }
+}
+
+/// Sum: of one and more maps and constants.
+pub(super) fn sum_of_all(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
+    let mut sum_of: Option<Map> = None;
+    for index in 0..call.inputs.len() {
+        let map = call.map(index)?;
+        sum_of = Some(match sum_of {
+            None => map.clone(),
+            Some(before) => sum(importer, &before, map, &call.name)?,
+        });
+    }
+    sum_of.ok_or_else(|| crate::onnx::node::corrupt("it has no input"))
+}
+
+fn sum(importer: &mut Importer<'_>, a: &Map, b: &Map, name: &str) -> Result<Map, Problem> {
+    let ids = [importer.settle(a, name)?, importer.settle(b, name)?];
+    if !a.broadcasts(b) || a.dims.len() != b.dims.len() {
         return Err(unsupported(
             "adds maps of different layouts",
             "export the network in ONNX's own layout",
         ));
     }
-    let id = importer.network.push(Op::Add, &ids, &call.name)?;
+    let id = importer.network.push(Op::Add, &ids, name)?;
     Ok(Map { view: importer.view(id), dims: a.dims.clone() })
+}
+
+/// The product of two maps, the larger first.
+fn product(importer: &mut Importer<'_>, a: &Map, b: &Map, name: &str) -> Result<Map, Problem> {
+    let size = |map: &Map| map.view.shape().iter().product::<usize>();
+    let (a, b) = if size(a) >= size(b) { (a, b) } else { (b, a) };
+    if !a.broadcasts(b) {
+        return Err(unsupported(
+            format!("multiplies maps laid out as {:?} and {:?}", a.dims, b.dims),
+            "a map is multiplied by a map of its shape, or by one value a channel",
+        ));
+    }
+    let ids = [importer.settle(a, name)?, importer.settle(b, name)?];
+    let ids = spread(importer, ids, name)?;
+    let id = importer.network.push(Op::Multiply, &ids, name)?;
+    Ok(Map { view: importer.view(id), dims: a.dims.clone() })
+}
+
+/// The same two maps, where the second has one channel with as many as the first has: a
+/// convolution by ones.
+fn spread(
+    importer: &mut Importer<'_>,
+    [a, b]: [NodeId; 2],
+    name: &str,
+) -> Result<[NodeId; 2], Problem> {
+    let [whole, part] = [a, b].map(|id| importer.network.nodes[id].shape);
+    if part[2] != 1 || whole[2] == 1 || part[..2] != whole[..2] {
+        return Ok([a, b]);
+    }
+    importer.take(whole[2])?;
+    let b = importer.network.push(Op::Conv(Conv::spreading(whole[2])), &[b], name)?;
+    Ok([a, b])
 }
 
 /// Addition of a constant, or multiplication with one: a bias, or part of a batch norm that
 /// was taken apart.
-pub(super) fn affine(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
-    let (map, constant) = match (op_type(call.node), call.inputs.first(), call.inputs.get(1)) {
-        (_, Some(Some(Value::Map(map))), Some(Some(Value::Constant(constant))))
-        | ("Add" | "Mul", Some(Some(Value::Constant(constant))), Some(Some(Value::Map(map)))) => {
-            (map, constant)
+fn affine(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
+    let (map, constant, first) = match (call.inputs.first(), call.inputs.get(1)) {
+        (Some(Some(Value::Map(map))), Some(Some(Value::Constant(constant)))) => {
+            (map, constant, true)
+        }
+        (Some(Some(Value::Constant(constant))), Some(Some(Value::Map(map))))
+            if op_type(call.node) != "Div" =>
+        {
+            (map, constant, false)
         }
         _ => {
             return Err(unsupported(
-                format!("{} of two maps, or of a constant and a map", op_type(call.node)),
-                "brooklet runs ResNets: maps are added, and scaled by constants",
+                format!("{} of a constant by a map", op_type(call.node)),
+                "maps are added, multiplied, and scaled by constants",
             ));
         }
     };
-    let constant = constant.floats()?;
-    let dim = map.dims.iter().position(|dim| dim.contains(&Channel));
-    // Broadcasting aligns the last dimensions.
-    let along = dim.and_then(|dim| (dim + constant.ndim()).checked_sub(map.dims.len()));
     let channels = map.extent(Channel);
-    let fits = constant.len() == 1
-        || (constant.len() == channels
-            && along.is_some_and(|dim| constant.shape()[dim] == channels));
-    if !fits || map.view.node == 0 {
+    let Some(values) = call.a_channel(map, constant)? else {
         return Err(unsupported(
             format!(
-                "{} with a constant that is not a value a channel of a layer",
-                op_type(call.node)
+                "{} with a constant of shape {:?}, which is not one value, or one a channel",
+                op_type(call.node),
+                constant.shape()
             ),
-            "if it normalizes the image, export the network without it and give --mean and \
-             --std instead",
+            "maps are added to and multiplied by one value a channel",
         ));
-    }
-    let values = constant.iter().cycle().take(channels);
-    let (factors, offsets): (Vec<f32>, Vec<f32>) = match op_type(call.node) {
-        "Add" => values.map(|&value| (1.0, value)).unzip(),
-        "Sub" => values.map(|&value| (1.0, -value)).unzip(),
-        "Mul" => values.map(|&value| (value, 0.0)).unzip(),
+    };
+    let values = values.iter().cycle().take(channels);
+    let (factors, offsets): (Vec<f32>, Vec<f32>) = match (op_type(call.node), first) {
+        ("Add", _) => values.map(|&value| (1.0, value)).unzip(),
+        ("Sub", true) => values.map(|&value| (1.0, -value)).unzip(),
+        ("Sub", false) => values.map(|&value| (-1.0, value)).unzip(),
+        ("Mul", _) => values.map(|&value| (value, 0.0)).unzip(),
         _ => values.map(|&value| (value.recip(), 0.0)).unzip(),
     };
     let map_input = call
@@ -70,7 +131,8 @@ pub(super) fn affine(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map
         .iter()
         .find(|name| matches!(importer.values.get(*name), Some(Value::Map(_))));
     let once = map_input.is_some_and(|name| importer.uses.get(name.as_str()) == Some(&1));
-    let is_sum = matches!(op_type(call.node), "Add" | "Sub");
+    let is_sum =
+        factors.iter().all(|&factor| factor == 1.0) && matches!(op_type(call.node), "Add" | "Sub");
     let open = !importer.qdq.is_quantized(map.view.node);
     if is_sum && once && open && map.view == importer.view(map.view.node) {
         // Into the layer that was just computed.
@@ -84,12 +146,28 @@ pub(super) fn affine(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map
             return Ok(map.clone());
         }
     }
-    let norm = BatchNorm {
-        scale: factors,
-        shift: offsets,
-        mean: vec![0.0; channels],
-        var: vec![1.0; channels],
-        eps: 0.0,
-    };
+    let norm = BatchNorm::affine_of(&factors, &offsets, channels);
     importer.elementwise(map, Op::BatchNorm(norm), &call.name)
+}
+
+pub(super) fn negative(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
+    let map = call.map(0)?;
+    let norm = BatchNorm::affine_of(&[-1.0], &[0.0], map.extent(Channel));
+    importer.elementwise(map, Op::BatchNorm(norm), &call.name)
+}
+
+/// Pow by two.
+pub(super) fn square(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
+    let map = call.map(0)?;
+    let exponent = match call.constant(1)? {
+        Constant::Floats(array) => array.first().copied(),
+        Constant::Ints(array) => array.first().map(|&int| int as f32),
+    };
+    match exponent {
+        Some(2.0) => product(importer, map, map, &call.name),
+        _ => Err(unsupported(
+            format!("a map to the power of {exponent:?}"),
+            "only squares are supported",
+        )),
+    }
 }

@@ -1,12 +1,11 @@
-//! Activations, the softmax and the sigmoid.
+//! Activations, and what may follow the scores.
 
 use crate::error::{Problem, unsupported};
-use crate::network::Activation;
+use crate::network::{Activation, Ending, Function};
 use crate::rewrite::view::View;
 use crate::tflite::call::{Call, Made};
 use crate::tflite::graph::Operator;
 use crate::tflite::importer::{Computation, Importer};
-use crate::tflite::schema::operator_name;
 
 pub(super) fn relu(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Result<Made, Problem> {
     // As a layer of its own it is fused into the layer before, where nothing else
@@ -15,58 +14,86 @@ pub(super) fn relu(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Result<M
     let view = importer.view(at)?;
     let reads = |op: &&Operator<'_>| op.inputs.contains(&at);
     let once = importer.graph.operators.iter().filter(reads).count() == 1;
-    let before = &mut importer.layers[view.node];
-    if !once || view != View::new(view.node, before.shape) || before.tensor != at {
-        return Err(unsupported(
-            "an activation that follows no layer of its own",
-            "convert the network with TensorFlow 2's converter, which fuses them",
-        ));
-    }
     let activation = if call.name == "RELU" { Activation::Relu } else { Activation::Relu6 };
-    match (before.activation, &before.op) {
-        (Activation::None, Computation::Conv { .. } | Computation::Add) => {}
-        _ => {
+    let before = &mut importer.layers[view.node];
+    let fuses = matches!(before.op, Computation::Conv(_) | Computation::Add);
+    let own = view == View::new(view.node, before.shape) && before.tensor == at;
+    if once && own && fuses && before.activation == Activation::None {
+        (before.activation, before.tensor) = (activation, call.output);
+        return Ok(Made::Layer(view.node));
+    }
+    elementwise(importer, call, Computation::Rectifier(activation))
+}
+
+pub(super) fn function(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Result<Made, Problem> {
+    let options = call.options();
+    let function = match call.name {
+        "LEAKY_RELU" => Function::LeakyRelu { slope: options.number(0, 0.0f32)? },
+        "LOGISTIC" => Function::Sigmoid,
+        "HARD_SWISH" => Function::HardSwish,
+        "TANH" => Function::Tanh,
+        "ELU" => Function::Elu { alpha: 1.0 },
+        "RELU_N1_TO_1" => Function::Clip { min: -1.0, max: 1.0 },
+        "RELU_0_TO_1" => Function::Clip { min: 0.0, max: 1.0 },
+        _ if options.number(0, false)? => {
             return Err(unsupported(
-                "an activation after an activation or a pooling",
-                "only convolutions, linear layers and additions are rectified",
+                "GELU by the approximation with tanh",
+                "convert the network with the exact GELU",
             ));
         }
+        _ => Function::Gelu,
+    };
+    elementwise(importer, call, Computation::Function(function))
+}
+
+pub(super) fn prelu(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Result<Made, Problem> {
+    let (at, channels) = (call.input(1)?, importer.view(call.input(0)?)?.shape()[2]);
+    let shape = &importer.constants.tensor(at)?.shape;
+    let slopes: i64 = shape.iter().map(|&size| i64::from(size)).product();
+    if slopes != 1 && (slopes != channels as i64 || shape.last() != Some(&(channels as i32))) {
+        return Err(unsupported(
+            format!("slopes of shape {shape:?}"),
+            "only one slope, or one a channel (Keras: shared_axes=[1, 2]), is supported",
+        ));
     }
-    (before.activation, before.tensor) = (activation, call.output);
-    Ok(Made::Layer(view.node))
+    elementwise(importer, call, Computation::PRelu(at))
 }
 
 pub(super) fn softmax(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Result<Made, Problem> {
-    let node = importer.settle(importer.view(call.input(0)?)?, call.source, call.input(0)?)?;
-    let shape = importer.layers[node].shape;
-    let beta = call.options().number(0, 0.0f32)?;
+    let shape = importer.view(call.input(0)?)?.shape();
+    let beta = if call.name == "SOFTMAX" { call.options().number(0, 0.0f32)? } else { 1.0 };
     if beta != 1.0 || shape[..2] != [1, 1] {
         return Err(unsupported(
             format!("a softmax of {shape:?} with beta {beta}"),
             "only a softmax over the classes, with beta 1, is supported",
         ));
     }
-    Ok(Made::Layer(importer.push(call.layer(
-        Computation::Softmax,
-        vec![node],
-        shape,
-        Activation::None,
-    ))))
+    let op = match call.name {
+        "SOFTMAX" => Computation::Softmax,
+        _ => Computation::Ending(Ending::LogSoftmax),
+    };
+    elementwise(importer, call, op)
 }
 
-pub(super) fn logistic(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Result<Made, Problem> {
-    let view = importer.view(call.input(0)?)?;
-    // Only changes of the type may follow.
-    let follows = |op: &Operator<'_>| {
-        let name = operator_name(op.code);
-        op.inputs.contains(&call.output) && name != "QUANTIZE" && name != "DEQUANTIZE"
-    };
-    if importer.graph.operators.iter().any(follows) {
+pub(super) fn ending(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Result<Made, Problem> {
+    let shape = importer.view(call.input(0)?)?.shape();
+    if shape[..2] != [1, 1] {
         return Err(unsupported(
-            "a sigmoid inside of the network",
-            "a sigmoid may only be the network's last layer, behind its scores",
+            format!("{} of a map of {shape:?}", call.name),
+            "only of the scores, behind the last layer",
         ));
     }
-    importer.sigmoid = true;
-    Ok(Made::View(view))
+    let ending = if call.name == "ARG_MAX" { Ending::ArgMax } else { Ending::UnitLength };
+    elementwise(importer, call, Computation::Ending(ending))
+}
+
+/// An operator that keeps the shape.
+fn elementwise(
+    importer: &mut Importer<'_, '_>,
+    call: &Call<'_>,
+    op: Computation,
+) -> Result<Made, Problem> {
+    let node = importer.settle(importer.view(call.input(0)?)?, call.source, call.input(0)?)?;
+    let shape = importer.layers[node].shape;
+    Ok(Made::Layer(importer.push(call.layer(op, vec![node], shape, Activation::None))))
 }

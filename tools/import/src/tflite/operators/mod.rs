@@ -15,23 +15,43 @@ use crate::error::Problem;
 pub(super) type Function = fn(&mut Importer<'_, '_>, &Call<'_>) -> Result<Made, Problem>;
 
 /// The operators, by TFLite's names.
-const OPERATORS: [(&str, Function); 16] = [
-    ("ADD", sums::add),
+const OPERATORS: [(&str, Function); 36] = [
+    ("ADD", sums::arithmetic),
+    ("ARG_MAX", activation::ending),
     ("AVERAGE_POOL_2D", pool::pool_2d),
+    ("CONCATENATION", sums::concatenation),
     ("CONV_2D", conv::conv_2d),
+    ("DEPTHWISE_CONV_2D", conv::conv_2d),
     ("DEQUANTIZE", quantized::dequantize),
+    ("DIV", sums::arithmetic),
+    ("ELU", activation::function),
+    ("EXPAND_DIMS", parts::reshape),
     ("FULLY_CONNECTED", conv::fully_connected),
-    ("LOGISTIC", activation::logistic),
+    ("GELU", activation::function),
+    ("HARD_SWISH", activation::function),
+    ("L2_NORMALIZATION", activation::ending),
+    ("LEAKY_RELU", activation::function),
+    ("LOGISTIC", activation::function),
+    ("LOG_SOFTMAX", activation::softmax),
     ("MAX_POOL_2D", pool::pool_2d),
-    ("MEAN", pool::mean),
+    ("MEAN", pool::reduce),
+    ("MUL", sums::arithmetic),
     ("PAD", parts::pad),
+    ("PADV2", parts::pad),
+    ("PRELU", activation::prelu),
     ("QUANTIZE", quantized::quantize),
+    ("REDUCE_MAX", pool::reduce),
     ("RELU", activation::relu),
     ("RELU6", activation::relu),
+    ("RELU_0_TO_1", activation::function),
+    ("RELU_N1_TO_1", activation::function),
     ("RESHAPE", parts::reshape),
     ("SOFTMAX", activation::softmax),
     ("SQUEEZE", parts::reshape),
     ("STRIDED_SLICE", parts::strided_slice),
+    ("SUB", sums::arithmetic),
+    ("TANH", activation::function),
+    ("TRANSPOSE", parts::transpose),
 ];
 
 /// The function of an operator.
@@ -44,10 +64,29 @@ pub(super) fn function(name: &str) -> Result<Function, Problem> {
     known.map(|&(_, function)| function).ok_or_else(|| Problem::UnsupportedOperator {
         op: name.into(),
         remedy: match name {
-            "DEPTHWISE_CONV_2D" => "brooklet runs ResNets with plain convolutions (not MobileNet)",
+            "RESIZE_BILINEAR" | "RESIZE_NEAREST_NEIGHBOR" | "TRANSPOSE_CONV" | "DEPTH_TO_SPACE" => {
+                "brooklet runs residual networks, whose maps only shrink: no decoders that enlarge \
+                 maps; convert the encoder alone"
+            }
+            "LSTM"
+            | "RNN"
+            | "SVDF"
+            | "WHILE"
+            | "IF"
+            | "UNIDIRECTIONAL_SEQUENCE_LSTM"
+            | "UNIDIRECTIONAL_SEQUENCE_RNN"
+            | "BIDIRECTIONAL_SEQUENCE_LSTM" => {
+                "brooklet runs networks that only go forward: no recurrent layers, no control flow"
+            }
+            "BATCH_MATMUL" => "brooklet runs residual networks of convolutions: no attention",
+            "SQUARED_DIFFERENCE" | "RSQRT" => {
+                "it normalizes by each image's own mean and deviation, which no constant factor a \
+                 channel can stand for: train the network with batch norms"
+            }
             _ => {
-                "brooklet runs ResNets: convolutions, additions, poolings, a linear layer and a \
-                 softmax; convert the network without other layers"
+                "brooklet runs residual networks: convolutions, activations, additions, \
+                 multiplications, concatenations, poolings, linear layers and a softmax; convert \
+                 the network without other layers"
             }
         }
         .into(),

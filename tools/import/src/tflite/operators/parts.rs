@@ -1,17 +1,26 @@
 //! Operators that lay a map out in another way, pad it, or take a part of it.
 
 use crate::error::{Problem, unsupported};
+use crate::network::Shape;
 use crate::rewrite::view::View;
 use crate::tflite::call::{Call, Made};
-use crate::tflite::importer::Importer;
+use crate::tflite::importer::{Computation, Importer};
 use crate::tflite::options::Options;
 use crate::tflite::schema::corrupt;
 
+/// RESHAPE, SQUEEZE and EXPAND_DIMS.
 pub(super) fn reshape(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Result<Made, Problem> {
     // Only ever flattens: a linear layer reads the map in its own order, NHWC.
     let view = importer.view(call.input(0)?)?;
-    let (from, to) = (view.shape(), importer.graph.tensor(call.output)?.map_shape()?);
-    if from.iter().product::<usize>() != to.iter().product::<usize>() || to[..2] != [1, 1] {
+    let from = view.shape();
+    let asked = call.optional(1).filter(|_| call.name == "RESHAPE");
+    let asked = asked.and_then(|at| importer.constants.ints(at).ok());
+    let elements = from.iter().product::<usize>();
+    let to = match asked.and_then(|asked| target(&asked, elements)) {
+        Some(to) => to,
+        None => importer.graph.tensor(call.output)?.map_shape()?,
+    };
+    if elements != to.iter().product::<usize>() || (to[..2] != [1, 1] && to != from) {
         return Err(unsupported(
             format!("reshapes {from:?} to {to:?}"),
             "only flattening before the last layer is supported",
@@ -20,9 +29,50 @@ pub(super) fn reshape(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Resul
     Ok(Made::View(view))
 }
 
+/// The shape that a list asks for, whose −1 takes what is left.
+fn target(asked: &[i64], elements: usize) -> Option<Shape> {
+    let known: i64 = asked.iter().filter(|&&size| size > 0).product();
+    let rest = (elements as i64).checked_div(known)?;
+    let sizes: Option<Vec<usize>> = asked
+        .iter()
+        .map(|&size| usize::try_from(if size == -1 { rest } else { size }).ok())
+        .collect();
+    match sizes?[..] {
+        [1, height, width, channels] => Some([height, width, channels]),
+        [1, width, channels] => Some([1, width, channels]),
+        [1, channels] | [channels] => Some([1, 1, channels]),
+        _ => None,
+    }
+}
+
+/// From N, C, H, W to N, H, W, C at the input, or of a map that has one pixel or one channel.
+pub(super) fn transpose(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Result<Made, Problem> {
+    let view = importer.view(call.input(0)?)?;
+    let at_input = matches!(importer.layers[view.node].op, Computation::Input);
+    let [height, width, channels] = view.shape();
+    if (at_input && importer.channels_first(call.input(0)?))
+        || [height, width] == [1, 1]
+        || channels == 1 && importer.graph.tensor(call.output)?.map_shape()? == view.shape()
+    {
+        return Ok(Made::View(view));
+    }
+    Err(unsupported(
+        "transposes a map inside of the network",
+        "convert the network with channels last throughout",
+    ))
+}
+
 pub(super) fn pad(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Result<Made, Problem> {
-    let view =
-        padded(importer.view(call.input(0)?)?, &importer.graph.tensor(call.input(1)?)?.ints()?)?;
+    if call.name == "PADV2" {
+        let value = importer.constants.floats(call.input(2)?)?;
+        if value.iter().any(|&value| value != 0.0) {
+            return Err(unsupported(
+                format!("pads with {value:?}"),
+                "only padding with zeros is supported",
+            ));
+        }
+    }
+    let view = padded(importer.view(call.input(0)?)?, &importer.constants.ints(call.input(1)?)?)?;
     same_quantization(importer, call.input(0)?, call.output)?;
     Ok(Made::View(view))
 }
@@ -32,7 +82,7 @@ pub(super) fn strided_slice(
     call: &Call<'_>,
 ) -> Result<Made, Problem> {
     let lists = [call.input(1)?, call.input(2)?, call.input(3)?];
-    let [begin, end, strides] = lists.map(|at| importer.graph.tensor(at)?.ints());
+    let [begin, end, strides] = lists.map(|at| importer.constants.ints(at));
     let options = call.options();
     let view = importer.view(call.input(0)?)?;
     let view = taken(view, &begin?, &end?, &strides?, options)?;
@@ -43,6 +93,9 @@ pub(super) fn strided_slice(
 fn padded(view: View, amounts: &[i64]) -> Result<View, Problem> {
     let amounts: Option<Vec<usize>> = amounts.iter().map(|&n| usize::try_from(n).ok()).collect();
     match amounts.as_deref() {
+        Some(&[0, 0, left, right, before, after]) => {
+            view.padded([0, left, 0, right], [before, after])
+        }
         Some(&[0, 0, top, bottom, left, right, before, after]) => {
             view.padded([top, left, bottom, right], [before, after])
         }

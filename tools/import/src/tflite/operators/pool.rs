@@ -1,7 +1,7 @@
-//! Poolings and means.
+//! Poolings, means and maxima.
 
 use crate::error::{Problem, unsupported};
-use crate::network::{Activation, Window, window_output};
+use crate::network::{Activation, AveragePool, Window, window_output};
 use crate::tflite::call::{Call, Made};
 use crate::tflite::importer::{Computation, Importer};
 
@@ -10,57 +10,57 @@ pub(super) fn pool_2d(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Resul
     let options = call.options();
     let kernel = [options.extent(4, 0)?, options.extent(3, 0)?];
     let (stride, mut pads) = options.window(view.shape(), kernel)?;
-    if options.activation(5)? != Activation::None {
-        return Err(unsupported(
-            "a pooling with an activation",
-            "only convolutions, linear layers and additions are rectified",
-        ));
-    }
+    let activation = options.activation(5)?;
     let [height, width, channels] = view.shape();
     let average = call.name == "AVERAGE_POOL_2D";
-    if average && (kernel != [height, width] || pads != [0; 4]) {
-        return Err(unsupported(
-            format!("averages over {kernel:?} of a map of {:?}", [height, width]),
-            "only an average over the whole map is supported",
-        ));
+    if average && kernel == [height, width] && pads == [0; 4] {
+        let node = importer.settle(view, call.source, call.input(0)?)?;
+        let op = Computation::GlobalAveragePool;
+        let shape = [1, 1, channels];
+        return Ok(Made::Layer(importer.push(call.layer(op, vec![node], shape, activation))));
     }
-    if !average && importer.layers[view.node].activation != Activation::None {
-        // Zeros around a rectified map lose against it, as padding does.
+    let mut counted = [0; 4];
+    if average || importer.layers[view.node].activation != Activation::None {
+        // Zeros around a rectified map lose against it, as padding does; in a mean they count.
         let added = view.take_pads();
         pads = std::array::from_fn(|side| pads[side] + added[side]);
+        counted = added;
     }
-    if (0..2).any(|side| pads[side] >= kernel[side] || pads[side + 2] >= kernel[side]) {
-        return Err(unsupported(
-            "a pooling window lies wholly in the padding",
-            "pad less than the window's size",
-        ));
-    }
+    let window = Window { kernel, stride, pads };
+    window.check()?;
     let node = importer.settle(view, call.source, call.input(0)?)?;
-    let (op, shape) = if average {
-        (Computation::AveragePool, [1, 1, channels])
-    } else {
-        let shape = window_output(importer.layers[node].shape, channels, kernel, stride, pads)?;
-        (Computation::MaxPool(Window { kernel, stride, pads }), shape)
+    let shape = window_output(importer.layers[node].shape, channels, kernel, stride, pads)?;
+    let op = match average {
+        true => Computation::AveragePool(AveragePool { window, counted }),
+        false => Computation::MaxPool(window),
     };
-    Ok(Made::Layer(importer.push(call.layer(op, vec![node], shape, Activation::None))))
+    Ok(Made::Layer(importer.push(call.layer(op, vec![node], shape, activation))))
 }
 
-pub(super) fn mean(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Result<Made, Problem> {
-    let node = importer.settle(importer.view(call.input(0)?)?, call.source, call.input(0)?)?;
-    let mut axes = importer.graph.tensor(call.input(1)?)?.ints()?;
-    axes.iter_mut().for_each(|axis| *axis = axis.rem_euclid(4));
-    axes.sort_unstable();
-    if axes != [1, 2] {
+/// MEAN and REDUCE_MAX over rows and columns.
+pub(super) fn reduce(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Result<Made, Problem> {
+    let at = call.input(0)?;
+    let node = importer.settle(importer.view(at)?, call.source, at)?;
+    let rank = importer.graph.tensor(at)?.shape.len() as i64;
+    let mut axes = importer.constants.ints(call.input(1)?)?;
+    // Of the four dimensions of a map.
+    axes.iter_mut().for_each(|axis| *axis = axis.rem_euclid(rank.max(1)) + 4 - rank);
+    let over = [1, 2].map(|axis| axes.contains(&axis));
+    if axes.iter().any(|axis| ![1, 2].contains(axis)) || rank < 3 {
         return Err(unsupported(
-            format!("averages over the dimensions {axes:?}"),
-            "only an average over height and width is supported",
+            format!("{} over the dimensions {axes:?}", call.name),
+            "only a mean or a maximum over height and width is supported",
         ));
     }
-    let shape = [1, 1, importer.layers[node].shape[2]];
-    Ok(Made::Layer(importer.push(call.layer(
-        Computation::Mean,
-        vec![node],
-        shape,
-        Activation::None,
-    ))))
+    let [height, width, channels] = importer.layers[node].shape;
+    let over = [over[0] || height == 1, over[1] || width == 1];
+    let kernel = [if over[0] { height } else { 1 }, if over[1] { width } else { 1 }];
+    let window = Window { kernel, stride: [1, 1], pads: [0; 4] };
+    let shape = [if over[0] { 1 } else { height }, if over[1] { 1 } else { width }, channels];
+    let op = match (call.name, over) {
+        ("REDUCE_MAX", _) => Computation::MaxPool(window),
+        (_, [true, true]) => Computation::Mean,
+        _ => Computation::AveragePool(AveragePool { window, counted: [0; 4] }),
+    };
+    Ok(Made::Layer(importer.push(call.layer(op, vec![node], shape, Activation::None))))
 }

@@ -1,16 +1,16 @@
 //! Changes of the type of a map's elements.
 
 use crate::error::{Problem, unsupported};
+use crate::network::Activation;
 use crate::rewrite::view::View;
 use crate::tflite::call::{Call, Made};
 use crate::tflite::graph::Tensor;
 use crate::tflite::importer::{Computation, Importer};
-use crate::tflite::schema::element;
+use crate::tflite::schema::{element, element_name};
 
 pub(super) fn quantize(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Result<Made, Problem> {
     let view = importer.view(call.input(0)?)?;
-    converted(importer, call.input(0)?, call.output, view)?;
-    Ok(Made::View(view))
+    converted(importer, call, view)
 }
 
 pub(super) fn dequantize(
@@ -22,14 +22,14 @@ pub(super) fn dequantize(
     Ok(Made::View(view))
 }
 
-/// QUANTIZE at the input (from float, or from uint8 at the same scale) and at the output.
+/// QUANTIZE at the input (from float, or from uint8 at the same scale), at the output, and from one
+/// scale to another in between.
 fn converted(
     importer: &mut Importer<'_, '_>,
-    input: i32,
-    output: i32,
+    call: &Call<'_>,
     view: View,
-) -> Result<(), Problem> {
-    let (from, to) = (importer.graph.tensor(input)?, importer.graph.tensor(output)?);
+) -> Result<Made, Problem> {
+    let (from, to) = (importer.graph.tensor(call.input(0)?)?, importer.graph.tensor(call.output)?);
     // uint8 and int8 of one scale are the same values, 128 apart.
     let shifted = |unsigned: &Tensor<'_>, signed: &Tensor<'_>| {
         unsigned.kind == element::UINT8
@@ -44,21 +44,32 @@ fn converted(
     let at_input = matches!(importer.layers[view.node].op, Computation::Input);
     if at_input && to.kind == element::INT8 && (from.kind == element::FLOAT32 || shifted(from, to))
     {
-        importer.layers[view.node].tensor = output;
-        return Ok(());
+        importer.layers[view.node].tensor = call.output;
+        return Ok(Made::View(view));
     }
     if shifted(to, from) {
-        return last(importer, output, "QUANTIZE");
+        last(importer, call.output, "QUANTIZE")?;
+        return Ok(Made::View(view));
+    }
+    if (from.kind, to.kind) == (element::INT8, element::INT8) {
+        let node = importer.settle(view, call.source, call.input(0)?)?;
+        let shape = importer.layers[node].shape;
+        let layer = call.layer(Computation::Requantize, vec![node], shape, Activation::None);
+        return Ok(Made::Layer(importer.push(layer)));
     }
     Err(unsupported(
-        "a change of scale inside the network",
+        format!(
+            "a change from {} to {} inside the network",
+            element_name(from.kind),
+            element_name(to.kind)
+        ),
         "convert the whole network to int8 at once",
     ))
 }
 
 /// An operator that only changes the output's type must be the last one.
 fn last(importer: &Importer<'_, '_>, output: i32, op: &str) -> Result<(), Problem> {
-    if importer.graph.outputs == [output] {
+    if importer.graph.outputs.contains(&output) {
         return Ok(());
     }
     Err(unsupported(

@@ -1,21 +1,126 @@
-//! Additions.
+//! Additions, multiplications and concatenations, of maps and with constants.
 
 use crate::error::{Problem, unsupported};
+use crate::network::Activation;
 use crate::tflite::call::{Call, Made};
 use crate::tflite::importer::{Computation, Importer};
 
-pub(super) fn add(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Result<Made, Problem> {
+/// ADD, SUB, MUL and DIV.
+pub(super) fn arithmetic(
+    importer: &mut Importer<'_, '_>,
+    call: &Call<'_>,
+) -> Result<Made, Problem> {
+    let tensors = [call.input(0)?, call.input(1)?];
+    let activation = call.options().activation(0)?;
+    if let Some(constant) = tensors.iter().position(|&at| importer.constants.has(at)) {
+        return affine(importer, call, constant, activation);
+    }
     let mut nodes = Vec::with_capacity(2);
-    for at in [call.input(0)?, call.input(1)?] {
+    for at in tensors {
         nodes.push(importer.settle(importer.view(at)?, call.source, at)?);
     }
+    let [a, b] = [nodes[0], nodes[1]].map(|node| importer.layers[node].shape);
+    let op = match call.name {
+        "ADD" if a == b => Computation::Add,
+        "SUB" if a == b => {
+            let channels = a[2];
+            let op =
+                Computation::Affine { factors: vec![-1.0; channels], offsets: vec![0.0; channels] };
+            let negative = call.layer(op, vec![nodes[1]], a, Activation::None);
+            nodes[1] = importer.push(negative);
+            Computation::Add
+        }
+        "MUL" => {
+            if a.iter().product::<usize>() < b.iter().product() {
+                nodes.reverse();
+            }
+            let [a, b] = [nodes[0], nodes[1]].map(|node| importer.layers[node].shape);
+            if a != b && b != [1, 1, a[2]] {
+                return Err(unsupported(
+                    format!("multiplies maps of shapes {a:?} and {b:?}"),
+                    "a map is multiplied by a map of its shape, or by one value a channel",
+                ));
+            }
+            Computation::Multiply
+        }
+        "DIV" => {
+            return Err(unsupported(
+                "DIV of two maps",
+                "maps are added, subtracted and multiplied, and divided by constants",
+            ));
+        }
+        name => {
+            return Err(unsupported(
+                format!("{name} of maps of different shapes, {a:?} and {b:?}"),
+                "only additions of two maps of one shape are supported",
+            ));
+        }
+    };
     let shape = importer.layers[nodes[0]].shape;
-    if shape != importer.layers[nodes[1]].shape {
+    Ok(Made::Layer(importer.push(call.layer(op, nodes, shape, activation))))
+}
+
+/// Arithmetic with one value, or one a channel: a bias, or part of a batch norm or of what
+/// normalizes the image.
+fn affine(
+    importer: &mut Importer<'_, '_>,
+    call: &Call<'_>,
+    constant: usize,
+    activation: Activation,
+) -> Result<Made, Problem> {
+    let (at, map) = (call.input(constant)?, call.input(1 - constant)?);
+    let node = importer.settle(importer.view(map)?, call.source, map)?;
+    let shape = importer.layers[node].shape;
+    let values = importer.constants.floats(at)?;
+    let sizes = &importer.constants.tensor(at)?.shape;
+    let a_channel = values.len() == shape[2] && sizes.last() == Some(&(shape[2] as i32));
+    if values.len() != 1 && !a_channel {
         return Err(unsupported(
-            "adds maps of different shapes",
-            "only additions of two maps of one shape are supported",
+            format!("{} with a constant of shape {sizes:?}", call.name),
+            "maps are added to and multiplied by one value, or one value a channel",
         ));
     }
-    let activation = call.options().activation(0)?;
-    Ok(Made::Layer(importer.push(call.layer(Computation::Add, nodes, shape, activation))))
+    let values = values.iter().cycle().take(shape[2]);
+    let (factors, offsets) = match (call.name, constant) {
+        ("ADD", _) => values.map(|&value| (1.0, value)).unzip(),
+        ("SUB", 1) => values.map(|&value| (1.0, -value)).unzip(),
+        ("SUB", _) => values.map(|&value| (-1.0, value)).unzip(),
+        ("MUL", _) => values.map(|&value| (value, 0.0)).unzip(),
+        (_, 1) => values.map(|&value| (value.recip(), 0.0)).unzip(),
+        (name, _) => {
+            return Err(unsupported(
+                format!("{name} of a constant by a map"),
+                "maps are added, multiplied, and divided by constants",
+            ));
+        }
+    };
+    let op = Computation::Affine { factors, offsets };
+    Ok(Made::Layer(importer.push(call.layer(op, vec![node], shape, activation))))
+}
+
+pub(super) fn concatenation(
+    importer: &mut Importer<'_, '_>,
+    call: &Call<'_>,
+) -> Result<Made, Problem> {
+    let options = call.options();
+    let rank = importer.graph.tensor(call.output)?.shape.len() as i32;
+    let axis = options.int(0, 0)?;
+    if axis.rem_euclid(rank.max(1)) != rank - 1 {
+        return Err(unsupported(
+            format!("joins maps along dimension {axis}"),
+            "only channels can be joined",
+        ));
+    }
+    let mut nodes = Vec::with_capacity(call.operator.inputs.len());
+    for index in 0..call.operator.inputs.len() {
+        let at = call.input(index)?;
+        nodes.push(importer.settle(importer.view(at)?, call.source, at)?);
+    }
+    let shapes = nodes.iter().map(|&node| importer.layers[node].shape);
+    let channels = shapes.fold(0usize, |sum, shape| sum.saturating_add(shape[2]));
+    let [height, width, _] = importer.layers[nodes[0]].shape;
+    let shape = [height, width, channels];
+    crate::network::check_extents(&shape, "output")?;
+    let activation = options.activation(1)?;
+    Ok(Made::Layer(importer.push(call.layer(Computation::Concat, nodes, shape, activation))))
 }

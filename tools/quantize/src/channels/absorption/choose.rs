@@ -197,6 +197,8 @@ mod tests {
             bias: (0..outputs).map(|o| o as f32 * 0.1).collect(),
             stride: [1, 1],
             pads: [pad; 4],
+            dilation: [1, 1],
+            groups: 1,
             fully_connected: false,
         }
     }
@@ -233,7 +235,7 @@ mod tests {
         let sum = push(Op::Relu, &[sum]);
         let pool = push(Op::GlobalAveragePool, &[sum]);
         let logits = push(Op::Conv(conv(3, 6, 1, 0)), &[pool]);
-        network.canonical(logits).unwrap()
+        network.canonical(&[(logits, String::new())]).unwrap()
     }
 
     fn data(network: &Network) -> Dataset {

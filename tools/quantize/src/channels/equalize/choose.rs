@@ -254,6 +254,8 @@ mod tests {
             bias: (0..outputs).map(|o| o as f32 * 0.1).collect(),
             stride: [1, 1],
             pads: [0; 4],
+            dilation: [1, 1],
+            groups: 1,
             fully_connected: false,
         })
     }
@@ -283,7 +285,7 @@ mod tests {
         let pool = push(Op::GlobalAveragePool, &[sum]);
         let classifier = |o, i: usize| reader(o, i.wrapping_sub(1));
         let logits = push(conv(2, 6, classifier), &[pool]);
-        network.canonical(logits).unwrap()
+        network.canonical(&[(logits, String::new())]).unwrap()
     }
 
     fn logits(network: &Network) -> ndarray::Array2<f32> {

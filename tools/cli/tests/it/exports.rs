@@ -1,0 +1,94 @@
+//! Networks as PyTorch's own exporters write them, against what PyTorch computed: every file of the
+//! folder, and with which words those are refused that cannot be imported.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::Path;
+
+use crate::common::shared_cases;
+use brooklet_import::{Imported, Options, load};
+use brooklet_quantize::forward::FloatModel;
+use ndarray::{Array2, Array4, ArrayD, Axis, Ix4};
+use ndarray_npy::NpzReader;
+
+/// Files that are refused, and what the message says.
+const REFUSED: [(&str, &str); 2] = [
+    ("group-norm", "operator InstanceNormalization is not supported"),
+    ("upsample-decoder", "operator Resize is not supported"),
+];
+
+/// Largest error, relative to the largest output.
+const TOLERANCE: f32 = 1e-4;
+
+#[test]
+fn every_export_imports_and_computes_what_pytorch_does() {
+    let Some(networks) = shared_cases("every_export") else { return };
+    let folder = networks.parent().unwrap().join("exports");
+    let mut files: Vec<_> = fs::read_dir(&folder).unwrap().map(|e| e.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "onnx"));
+    files.sort();
+    assert!(files.len() >= 50, "{} files", files.len());
+    let mut wrong = BTreeMap::new();
+    for file in files {
+        let name = file.file_name().unwrap().to_str().unwrap().to_owned();
+        let refused = REFUSED.iter().find(|(start, _)| name.starts_with(start));
+        let problem = match (check(&file), refused) {
+            (Ok(()), None) => continue,
+            (Ok(()), Some(_)) => "is imported".to_owned(),
+            (Err(message), Some((_, words))) if message.contains(words) => continue,
+            (Err(message), _) => message,
+        };
+        wrong.insert(name, problem);
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Compares a network's outputs with those in the file beside it.
+fn check(file: &Path) -> Result<(), String> {
+    let network = match load(file, &Options::default()).map_err(|error| error.to_string())? {
+        Imported::Float(network) => network,
+        Imported::Quantized(_) => return Err("is quantized".into()),
+    };
+    let stem = file.file_name().unwrap().to_str().unwrap().split('.').next().unwrap();
+    let arrays = file.with_file_name(format!("{stem}.npz"));
+    let mut arrays = NpzReader::new(File::open(arrays).unwrap()).unwrap();
+    let x: ArrayD<f32> = arrays.by_name("x.npy").unwrap();
+    let x = images(x, network.input);
+    let model = FloatModel::new(&network).map_err(|error| error.to_string())?;
+    let answers = model.answers(x.view()).map_err(|error| error.to_string())?;
+    let expected = (0..).map_while(|index| {
+        let name = format!("y{index}.npy");
+        let float = arrays.by_name::<ndarray::OwnedRepr<f32>, ndarray::IxDyn>(&name).ok();
+        float.or_else(|| {
+            let ints = arrays.by_name::<ndarray::OwnedRepr<i64>, ndarray::IxDyn>(&name).ok()?;
+            Some(ints.mapv(|index| index as f32))
+        })
+    });
+    let expected: Vec<ArrayD<f32>> = expected.collect();
+    if expected.len() != answers.len() {
+        return Err(format!("{} outputs, not {}", answers.len(), expected.len()));
+    }
+    for (index, (answer, expected)) in answers.iter().zip(expected).enumerate() {
+        let count = expected.shape()[0];
+        let size = expected.len() / count;
+        let expected: Array2<f32> = expected.into_shape_with_order((count, size)).unwrap();
+        if answer.dim() != expected.dim() {
+            return Err(format!("output {index} is {:?}, not {:?}", answer.dim(), expected.dim()));
+        }
+        let largest = expected.iter().fold(0f32, |largest, value| largest.max(value.abs()));
+        let error = (answer - &expected).iter().fold(0f32, |error, d| error.max(d.abs()));
+        if error.is_nan() || error > TOLERANCE * largest {
+            return Err(format!("output {index} is wrong by {error} of {largest}"));
+        }
+    }
+    Ok(())
+}
+
+/// Images as rows, columns, channels, from whatever layout the network was given them in.
+fn images(x: ArrayD<f32>, input: [usize; 3]) -> Array4<f32> {
+    let x = if x.ndim() == 3 { x.insert_axis(Axis(2)) } else { x };
+    let x = x.into_dimensionality::<Ix4>().unwrap();
+    let (_, one, two, three) = x.dim();
+    let x = if [one, two, three] == input { x } else { x.permuted_axes([0, 2, 3, 1]) };
+    x.as_standard_layout().into_owned()
+}

@@ -1,0 +1,155 @@
+//! Functions of one value.
+
+/// A function of each value of a map alone.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Function {
+    /// `x` where it is positive, else `slope · x`.
+    LeakyRelu {
+        /// Factor of negative values.
+        slope: f32,
+    },
+    /// `min(max(x, min), max)`.
+    Clip {
+        /// Smallest result.
+        min: f32,
+        /// Largest result.
+        max: f32,
+    },
+    /// `1 / (1 + e^−x)`.
+    Sigmoid,
+    /// `min(max(slope · x + offset, 0), 1)`.
+    HardSigmoid {
+        /// Factor.
+        slope: f32,
+        /// Result of 0.
+        offset: f32,
+    },
+    /// `x · min(max(x + 3, 0), 6) / 6`.
+    HardSwish,
+    /// `x / (1 + e^−x)`, also called Swish.
+    Silu,
+    /// Hyperbolic tangent.
+    Tanh,
+    /// `x` where it is positive, else `alpha · (e^x − 1)`.
+    Elu {
+        /// Distance of the lower asymptote from 0.
+        alpha: f32,
+    },
+    /// `x · Φ(x)` with the normal distribution's Φ.
+    Gelu,
+    /// `ln(1 + e^x)`.
+    Softplus,
+}
+
+impl Function {
+    /// What it is called in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Function::LeakyRelu { .. } => "LeakyReLU",
+            Function::Clip { .. } => "a clip",
+            Function::Sigmoid => "a sigmoid",
+            Function::HardSigmoid { .. } => "hard-sigmoid",
+            Function::HardSwish => "hard-swish",
+            Function::Silu => "SiLU",
+            Function::Tanh => "tanh",
+            Function::Elu { .. } => "ELU",
+            Function::Gelu => "GELU",
+            Function::Softplus => "softplus",
+        }
+    }
+
+    /// How a node of it is called in a network.
+    pub(super) fn place(self) -> &'static str {
+        match self {
+            Function::LeakyRelu { .. } => "leaky_relu",
+            Function::Clip { .. } => "clip",
+            Function::Sigmoid => "sigmoid",
+            Function::HardSigmoid { .. } => "hard_sigmoid",
+            Function::HardSwish => "hard_swish",
+            Function::Silu => "silu",
+            Function::Tanh => "tanh",
+            Function::Elu { .. } => "elu",
+            Function::Gelu => "gelu",
+            Function::Softplus => "softplus",
+        }
+    }
+
+    /// Its value, of `x`.
+    pub fn value(self, x: f64) -> f64 {
+        let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+        match self {
+            Function::LeakyRelu { slope } if x < 0.0 => x * f64::from(slope),
+            Function::LeakyRelu { .. } => x,
+            Function::Clip { min, max } => x.max(min.into()).min(max.into()),
+            Function::Sigmoid => sigmoid(x),
+            Function::HardSigmoid { slope, offset } => {
+                (f64::from(slope) * x + f64::from(offset)).clamp(0.0, 1.0)
+            }
+            Function::HardSwish => x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
+            Function::Silu => x * sigmoid(x),
+            Function::Tanh => x.tanh(),
+            Function::Elu { alpha } if x < 0.0 => f64::from(alpha) * x.exp_m1(),
+            Function::Elu { .. } => x,
+            Function::Gelu => x * normal(x),
+            // Without overflow for large values.
+            Function::Softplus => x.max(0.0) + (-x.abs()).exp().ln_1p(),
+        }
+    }
+
+    /// Its parameters.
+    pub(crate) fn parameters(self) -> Vec<f32> {
+        match self {
+            Function::LeakyRelu { slope } => vec![slope],
+            Function::Clip { min, max } => vec![min, max],
+            Function::HardSigmoid { slope, offset } => vec![slope, offset],
+            Function::Elu { alpha } => vec![alpha],
+            _ => vec![],
+        }
+    }
+}
+
+/// The distribution function of the standard normal distribution, by the complementary error
+/// function's continued fraction far from 0 and its series near to it.
+fn normal(x: f64) -> f64 {
+    let z = x.abs() / std::f64::consts::SQRT_2;
+    let tail = if z < 3.0 {
+        // erf z = 2/√π · Σ (−1)^n z^(2n+1) / (n! (2n+1))
+        let (mut sum, mut term) = (z, z);
+        for n in 1..80 {
+            let n = f64::from(n);
+            term *= -z * z / n;
+            sum += term / (2.0 * n + 1.0);
+        }
+        1.0 - sum * std::f64::consts::FRAC_2_SQRT_PI
+    } else {
+        // erfc z = e^(−z²) / √π / (z + 1/2 / (z + 1 / (z + 3/2 / (z + …))))
+        let fraction = (1..60).rev().fold(z, |below, n| z + f64::from(n) / 2.0 / below);
+        (-z * z).exp() * std::f64::consts::FRAC_2_SQRT_PI / 2.0 / fraction
+    };
+    if x < 0.0 { tail / 2.0 } else { 1.0 - tail / 2.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values() {
+        let near = |function: Function, x: f64, y: f64| {
+            let value = function.value(x);
+            assert!((value - y).abs() < 1e-7, "{function:?} of {x}: {value}, not {y}");
+        };
+        near(Function::LeakyRelu { slope: 0.25 }, -2.0, -0.5);
+        near(Function::Clip { min: -1.0, max: 1.0 }, 3.0, 1.0);
+        near(Function::Sigmoid, 1.0, 0.731_058_58);
+        near(Function::HardSigmoid { slope: 0.25, offset: 0.5 }, 1.0, 0.75);
+        near(Function::HardSwish, 1.0, 4.0 / 6.0);
+        near(Function::Silu, -1.0, -0.268_941_42);
+        near(Function::Tanh, 0.5, 0.462_117_16);
+        near(Function::Elu { alpha: 2.0 }, -1.0, -1.264_241_12);
+        near(Function::Gelu, 1.0, 0.841_344_75);
+        near(Function::Gelu, -5.0, -1.433_258e-6);
+        near(Function::Softplus, 1.0, 1.313_261_69);
+        near(Function::Softplus, -800.0, 0.0);
+    }
+}

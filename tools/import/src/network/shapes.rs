@@ -1,0 +1,122 @@
+//! Shapes of what operators make.
+
+use super::float::Op;
+use super::geometry::{Border, Repeats, Shape, check_extents, mismatch, window_output};
+use crate::error::Problem;
+
+/// Shape of what `op` makes of maps of these shapes.
+pub(super) fn output_shape(op: &Op, inputs: &[Shape]) -> Result<Shape, Problem> {
+    let arity = match op {
+        Op::Input => 0,
+        Op::Add | Op::Multiply => 2,
+        Op::Concat => inputs.len().max(1),
+        _ => 1,
+    };
+    if inputs.len() != arity {
+        return Err(mismatch(format!("takes {arity} inputs, but has {}", inputs.len())));
+    }
+    let Some(&input) = inputs.first() else {
+        return Err(mismatch("a network has one input".into()));
+    };
+    let [height, width, channels] = input;
+    match op {
+        Op::Conv(conv) => {
+            let (out, kernel_height, kernel_width, depth) = conv.weights.dim();
+            let groups = conv.groups;
+            if groups == 0 || channels != depth.saturating_mul(groups) {
+                let of = if groups == 1 { String::new() } else { format!("{groups} groups of ") };
+                return Err(mismatch(format!(
+                    "its weights are for {of}{depth} input channels, but the input has {channels}"
+                )));
+            }
+            if out % groups != 0 {
+                return Err(mismatch(format!("has {out} output channels in {groups} groups")));
+            }
+            if conv.bias.len() != out {
+                return Err(mismatch(format!(
+                    "has {out} output channels, but {} biases",
+                    conv.bias.len()
+                )));
+            }
+            check_extents(&conv.dilation, "dilation")?;
+            let kernel = [kernel_height, kernel_width];
+            let kernel = std::array::from_fn(|side| dilated(kernel[side], conv.dilation[side]));
+            window_output(input, out, kernel, conv.stride, conv.pads)
+        }
+        Op::BatchNorm(norm) => {
+            let lengths = [&norm.scale, &norm.shift, &norm.mean, &norm.var].map(Vec::len);
+            if lengths.iter().any(|&length| length != channels) {
+                return Err(mismatch(format!(
+                    "has parameters for {lengths:?} channels, but the input has {channels}"
+                )));
+            }
+            Ok(input)
+        }
+        Op::Add if inputs[0] != inputs[1] => Err(mismatch(format!(
+            "adds maps of different shapes, {:?} and {:?} (height, width, channels)",
+            inputs[0], inputs[1]
+        ))),
+        Op::PRelu(slopes) if slopes.len() != channels => Err(mismatch(format!(
+            "has {} slopes, but the input has {channels} channels",
+            slopes.len()
+        ))),
+        Op::Multiply if inputs[1] != input && inputs[1] != [1, 1, channels] => {
+            Err(mismatch(format!(
+                "multiplies maps of shapes {input:?} and {:?} (height, width, channels)",
+                inputs[1]
+            )))
+        }
+        Op::Concat => {
+            if let Some(other) = inputs.iter().find(|other| other[..2] != input[..2]) {
+                return Err(mismatch(format!(
+                    "joins channels of maps of shapes {input:?} and {other:?} (height, width, \
+                     channels)"
+                )));
+            }
+            let channels = inputs.iter().fold(0usize, |sum, map| sum.saturating_add(map[2]));
+            check_extents(&[channels], "output")?;
+            Ok([height, width, channels])
+        }
+        Op::Border(Border { pads, repeats }) => {
+            let [top, left, bottom, right] = *pads;
+            let most = usize::from(*repeats == Repeats::Mirrored);
+            if top.max(bottom) + most > height || left.max(right) + most > width {
+                return Err(mismatch(format!(
+                    "a border of {pads:?} (top, left, bottom, right) repeats more than the map of \
+                     {height}×{width} has"
+                )));
+            }
+            let shape = [height + top + bottom, width + left + right, channels];
+            check_extents(&shape, "output")?;
+            Ok(shape)
+        }
+        Op::AveragePool(pool) => {
+            let window = pool.window;
+            window_output(input, channels, window.kernel, window.stride, window.pads)
+        }
+        Op::Subsample(subsample) => {
+            check_extents(&subsample.stride, "stride")?;
+            let added = [subsample.channels_before, subsample.channels_after, channels];
+            let shape = [
+                height.div_ceil(subsample.stride[0]),
+                width.div_ceil(subsample.stride[1]),
+                added.iter().fold(0usize, |sum, &n| sum.saturating_add(n)),
+            ];
+            check_extents(&shape, "output")?;
+            Ok(shape)
+        }
+        Op::MaxPool(window) => {
+            window_output(input, channels, window.kernel, window.stride, window.pads)
+        }
+        Op::GlobalAveragePool => Ok([1, 1, channels]),
+        Op::Softmax if [height, width] != [1, 1] => {
+            Err(mismatch(format!("softmax of a map of shape {input:?}")))
+        }
+        _ => Ok(input),
+    }
+}
+
+/// Rows or columns that a dilated kernel covers.
+pub(crate) fn dilated(kernel: usize, dilation: usize) -> usize {
+    kernel.saturating_sub(1).saturating_mul(dilation).saturating_add(1)
+}

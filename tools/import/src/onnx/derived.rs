@@ -1,0 +1,214 @@
+//! Values that are computed from a map on the way to something that is an operator here: a
+//! comparison on the way to an activation, the length of a vector on the way to its
+//! normalization.
+
+use super::call::Call;
+use super::constant::Constant;
+use super::importer::{Importer, Value};
+use super::map::{Channel, Map};
+use super::node::{ints, op_type};
+use crate::error::{Problem, unsupported};
+use crate::network::{BatchNorm, Ending, Function, Op};
+
+/// Largest number that may be added to a length, or that it may be bounded by, without being more
+/// than a guard against a division by zero.
+const GUARD: f32 = 1e-3;
+
+/// What is computed from a map.
+#[derive(Clone, Debug)]
+pub(super) struct Derived {
+    kind: Kind,
+    /// The map.
+    pub(super) of: Map,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    /// Whether values are positive.
+    Positive,
+    /// The vector's length to this power, which is 2, 1 or −1.
+    Length(i8),
+}
+
+impl Derived {
+    /// What is wrong where another operator reads it.
+    pub(super) fn misplaced(&self) -> Problem {
+        match self.kind {
+            Kind::Positive => unsupported(
+                "reads a comparison of a map with zero",
+                "write the activation as ReLU, LeakyReLU or PReLU",
+            ),
+            Kind::Length(_) => unsupported(
+                "reads the length of a vector (its L2 norm)",
+                "only the division of the last layer's output by its length is supported",
+            ),
+        }
+    }
+}
+
+/// The value of a node that begins, goes on with or ends such a computation.
+pub(super) fn derived(
+    importer: &mut Importer<'_>,
+    call: &Call<'_>,
+) -> Result<Option<Value>, Problem> {
+    let op = op_type(call.node);
+    let input = |index: usize| call.inputs.get(index).and_then(Option::as_ref);
+    let value = |kind: Kind, of: &Map| Ok(Some(Value::Derived(Derived { kind, of: of.clone() })));
+    let number = |index: usize| match input(index) {
+        Some(Value::Constant(constant)) => single(constant),
+        _ => None,
+    };
+    match (op, input(0), input(1)) {
+        ("Greater" | "GreaterOrEqual", Some(Value::Map(map)), Some(Value::Constant(_)))
+            if number(1) == Some(0.0) =>
+        {
+            value(Kind::Positive, map)
+        }
+        ("Less" | "LessOrEqual", Some(Value::Constant(_)), Some(Value::Map(map)))
+            if number(0) == Some(0.0) =>
+        {
+            value(Kind::Positive, map)
+        }
+        ("ReduceL2", Some(Value::Map(map)), _) if over_channels(call, map)? => {
+            value(Kind::Length(1), map)
+        }
+        ("ReduceSumSquare", Some(Value::Map(map)), _) if over_channels(call, map)? => {
+            value(Kind::Length(2), map)
+        }
+        ("ReduceSum", Some(Value::Map(map)), _) if over_channels(call, map)? => {
+            let node = &importer.network.nodes[map.view.node];
+            match (&node.op, &node.inputs[..]) {
+                (Op::Multiply, &[a, b]) if a == b => {
+                    let of = Map { view: importer.view(a), dims: map.dims.clone() };
+                    value(Kind::Length(2), &of)
+                }
+                _ => Ok(None),
+            }
+        }
+        ("LpNormalization", Some(Value::Map(map)), _) => {
+            let axis = map.axis(super::node::int(call.node, "axis", -1))?;
+            let fits = super::node::int(call.node, "p", 2) == 2;
+            if !fits || map.size(axis) != map.extent(Channel) {
+                return Err(unsupported(
+                    "a normalization that is not by the length of the vector of channels",
+                    "only an L2 normalization of the last layer's output is supported",
+                ));
+            }
+            normalized(importer, map, call)
+        }
+        ("Where", Some(Value::Derived(mask)), _) if mask.kind == Kind::Positive => {
+            chosen(importer, call, &mask.of).map(Some)
+        }
+        ("Mul", Some(Value::Derived(mask)), Some(Value::Map(map)))
+        | ("Mul", Some(Value::Map(map)), Some(Value::Derived(mask)))
+            if mask.kind == Kind::Positive && mask.of.view == map.view =>
+        {
+            importer.elementwise(map, Op::Relu, &call.name).map(|map| Some(Value::Map(map)))
+        }
+        ("Div", Some(Value::Map(map)), Some(Value::Derived(length)))
+            if length.kind == Kind::Length(1) && length.of.view == map.view =>
+        {
+            normalized(importer, map, call)
+        }
+        ("Mul", Some(Value::Map(map)), Some(Value::Derived(length)))
+        | ("Mul", Some(Value::Derived(length)), Some(Value::Map(map)))
+            if length.kind == Kind::Length(-1) && length.of.view == map.view =>
+        {
+            normalized(importer, map, call)
+        }
+        (_, Some(Value::Derived(derived)), _) => {
+            let kept = match (op, derived.kind) {
+                ("Cast" | "Identity" | "Expand" | "Unsqueeze" | "Reshape", kind) => Some(kind),
+                ("Sqrt", Kind::Length(2)) => Some(Kind::Length(1)),
+                ("Reciprocal", Kind::Length(1)) => Some(Kind::Length(-1)),
+                ("Pow", Kind::Length(2)) if number(1) == Some(0.5) => Some(Kind::Length(1)),
+                ("Pow", Kind::Length(2)) if number(1) == Some(-0.5) => Some(Kind::Length(-1)),
+                ("Add" | "Max" | "Clip", Kind::Length(1 | 2))
+                    if number(1).is_some_and(|guard| (0.0..=GUARD).contains(&guard)) =>
+                {
+                    Some(derived.kind)
+                }
+                ("Clip", Kind::Length(1 | 2)) => {
+                    let low = super::node::float(call.node, "min", 0.0);
+                    ((0.0..=GUARD).contains(&low) && call.inputs.len() == 1).then_some(derived.kind)
+                }
+                _ => None,
+            };
+            match kept {
+                Some(kind) => value(kind, &derived.of),
+                None => Err(derived.misplaced()),
+            }
+        }
+        (_, _, Some(Value::Derived(derived))) => Err(derived.misplaced()),
+        _ => Ok(None),
+    }
+}
+
+/// The only number of a constant.
+fn single(constant: &Constant) -> Option<f32> {
+    match constant {
+        Constant::Floats(array) if array.len() == 1 => array.first().copied(),
+        Constant::Ints(array) if array.len() == 1 => array.first().map(|&int| int as f32),
+        _ => None,
+    }
+}
+
+/// Whether a reduction is one over the channels of a map of one pixel.
+fn over_channels(call: &Call<'_>, map: &Map) -> Result<bool, Problem> {
+    let axes = match call.optional_ints(1)? {
+        Some(axes) => axes,
+        None => ints(call.node, "axes").to_vec(),
+    };
+    let dims = axes.iter().map(|&axis| map.axis(axis)).collect::<Result<Vec<_>, _>>()?;
+    let sizes: usize = dims.iter().map(|&dim| map.size(dim)).product();
+    Ok(map.view.shape()[..2] == [1, 1] && sizes == map.extent(Channel))
+}
+
+fn normalized(
+    importer: &mut Importer<'_>,
+    map: &Map,
+    call: &Call<'_>,
+) -> Result<Option<Value>, Problem> {
+    let made = importer.elementwise(map, Op::Ending(Ending::UnitLength), &call.name)?;
+    Ok(Some(Value::Map(made)))
+}
+
+/// Where(x > 0, x, …): a ReLU, or with x times slopes in the other case a LeakyReLU or PReLU.
+fn chosen(importer: &mut Importer<'_>, call: &Call<'_>, of: &Map) -> Result<Value, Problem> {
+    let refuse = || {
+        unsupported(
+            "chooses between values that are no activation",
+            "write the activation as ReLU, LeakyReLU or PReLU",
+        )
+    };
+    let map = call.map(1)?;
+    if map.view != of.view {
+        return Err(refuse());
+    }
+    let op = match call.inputs.get(2) {
+        Some(Some(Value::Constant(zero))) if single(zero) == Some(0.0) => Op::Relu,
+        Some(Some(Value::Map(other))) => {
+            let node = &importer.network.nodes[other.view.node];
+            match &node.op {
+                Op::BatchNorm(norm) if node.inputs == [map.view.node] => {
+                    slopes(norm).ok_or_else(refuse)?
+                }
+                _ => return Err(refuse()),
+            }
+        }
+        _ => return Err(refuse()),
+    };
+    importer.elementwise(map, op, &call.name).map(Value::Map)
+}
+
+/// The activation that multiplies negative values as this does, which adds nothing.
+fn slopes(norm: &BatchNorm) -> Option<Op> {
+    let affine: Vec<(f64, f64)> = (0..norm.scale.len()).map(|c| norm.affine(c)).collect();
+    let slopes: Vec<f32> = affine.iter().map(|&(slope, _)| slope as f32).collect();
+    let slope = *slopes.first()?;
+    let plain = affine.iter().all(|&(_, offset)| offset == 0.0);
+    plain.then(|| match slopes.iter().all(|&other| other == slope) {
+        true => Op::Function(Function::LeakyRelu { slope }),
+        false => Op::PRelu(slopes),
+    })
+}

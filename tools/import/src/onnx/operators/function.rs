@@ -1,0 +1,127 @@
+//! Functions of each value alone.
+
+use crate::error::{Problem, unsupported};
+use crate::network::{Function, Op};
+use crate::onnx::call::Call;
+use crate::onnx::importer::{Importer, Value};
+use crate::onnx::map::{Channel, Map};
+use crate::onnx::node::{float, op_type, text};
+
+/// An operator whose attributes are all that it depends on.
+pub(super) fn function(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
+    let number = |name: &str, default: f32| float(call.node, name, default);
+    let op = match op_type(call.node) {
+        "Relu" => Op::Relu,
+        "LeakyRelu" => Op::Function(Function::LeakyRelu { slope: number("alpha", 0.01) }),
+        "Elu" => Op::Function(Function::Elu { alpha: number("alpha", 1.0) }),
+        "Sigmoid" => Op::Function(Function::Sigmoid),
+        "HardSigmoid" => Op::Function(Function::HardSigmoid {
+            slope: number("alpha", 0.2),
+            offset: number("beta", 0.5),
+        }),
+        "HardSwish" => Op::Function(Function::HardSwish),
+        "Swish" if number("alpha", 1.0) == 1.0 => Op::Function(Function::Silu),
+        "Tanh" => Op::Function(Function::Tanh),
+        "Softplus" => Op::Function(Function::Softplus),
+        "Gelu" if text(call.node, "approximate") != "tanh" => Op::Function(Function::Gelu),
+        other => {
+            return Err(unsupported(
+                format!("{other} with these attributes"),
+                "export the network with the activation's usual form",
+            ));
+        }
+    };
+    importer.elementwise(call.map(0)?, op, &call.name)
+}
+
+pub(super) fn clip(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
+    // Bounds are attributes up to opset 10, inputs since.
+    let low = call.scalar(1)?.unwrap_or(float(call.node, "min", f32::MIN));
+    let high = call.scalar(2)?.unwrap_or(float(call.node, "max", f32::MAX));
+    clipped(importer, call.map(0)?, [low, high], &call.name)
+}
+
+/// Max and Min of a map and a number.
+pub(super) fn bound(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
+    let mut map = None;
+    let (mut low, mut high) = (f32::MIN, f32::MAX);
+    for (index, input) in call.inputs.iter().enumerate() {
+        match input {
+            Some(Value::Map(other)) if map.is_none() => map = Some(other),
+            Some(Value::Constant(constant)) if constant.elements() == 1 => {
+                let bound = call.floats(index)?[0];
+                match op_type(call.node) {
+                    "Max" => low = low.max(bound),
+                    _ => high = high.min(bound),
+                }
+            }
+            _ => {
+                return Err(unsupported(
+                    format!("{} of two maps", op_type(call.node)),
+                    "only the larger or the smaller of a map and a number is supported",
+                ));
+            }
+        }
+    }
+    let map = map.ok_or_else(|| crate::onnx::node::corrupt("it has no input"))?;
+    clipped(importer, map, [low, high], &call.name)
+}
+
+fn clipped(
+    importer: &mut Importer<'_>,
+    map: &Map,
+    bounds: [f32; 2],
+    name: &str,
+) -> Result<Map, Problem> {
+    match Op::clip(bounds) {
+        Some(op) => importer.elementwise(map, op, name),
+        None => Ok(map.clone()),
+    }
+}
+
+pub(super) fn prelu(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
+    let map = call.map(0)?;
+    let slopes = call.constant(1)?;
+    let op = match call.a_channel(map, slopes)? {
+        Some(slopes) => match slopes[..] {
+            [slope] => Op::Function(Function::LeakyRelu { slope }),
+            _ => Op::PRelu(slopes),
+        },
+        None => {
+            return Err(unsupported(
+                format!("slopes of shape {:?}", slopes.shape()),
+                "only one slope, or one a channel, is supported",
+            ));
+        }
+    };
+    importer.elementwise(map, op, &call.name)
+}
+
+pub(super) fn softmax(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
+    let map = call.map(0)?;
+    let axis = map.axis(crate::onnx::node::int(call.node, "axis", -1))?;
+    if map.size(axis) != map.extent(Channel) {
+        return Err(unsupported(
+            format!("{} over dimension {axis}", op_type(call.node)),
+            "only a softmax over the classes is supported",
+        ));
+    }
+    let op = match op_type(call.node) {
+        "Softmax" => Op::Softmax,
+        _ => Op::Ending(crate::network::Ending::LogSoftmax),
+    };
+    importer.elementwise(map, op, &call.name)
+}
+
+/// The number of the largest score, as the last operator.
+pub(super) fn argmax(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
+    let map = call.map(0)?;
+    let axis = map.axis(crate::onnx::node::int(call.node, "axis", 0))?;
+    if map.size(axis) != map.extent(Channel) {
+        return Err(unsupported(
+            format!("an argmax over dimension {axis}"),
+            "only an argmax over the classes is supported",
+        ));
+    }
+    importer.elementwise(map, Op::Ending(crate::network::Ending::ArgMax), &call.name)
+}

@@ -72,6 +72,9 @@ pub struct Spec {
     /// Cycles that the core waits where flash has to be read and no cache has it.
     #[serde(default)]
     pub flash_wait: u32,
+    /// Bits a second on the line between host and board.
+    #[serde(default = "usual_baud")]
+    pub baud: u32,
     /// How QEMU emulates it.
     pub qemu: Option<Qemu>,
     /// How another emulator does.
@@ -82,6 +85,11 @@ pub struct Spec {
     pub uf2: Option<Uf2>,
     /// How Espressif's boot loader takes it.
     pub espflash: Option<Espflash>,
+}
+
+/// What firmware sets up where nothing else is said.
+const fn usual_baud() -> u32 {
+    115_200
 }
 
 impl Spec {

@@ -18,8 +18,6 @@ pub struct Qemu {
 pub struct Emulator {
     /// Which.
     pub runner: Runner,
-    /// Bits a second on the line between host and board.
-    pub baud: u32,
 }
 
 /// An emulator that the host knows how to run.

@@ -13,13 +13,14 @@ use tempfile::TempDir;
 
 use crate::counts::{self, Counts};
 use crate::flash_image::FlashImage;
-use crate::{FirmwareError, Link, Registry, Report, compile, qemu, rp2040, size};
+use crate::{FirmwareError, Link, Registry, Report, compile, qemu, rp2040, serial, size};
 
-/// An emulated board that runs. It is stopped when dropped.
+/// A board that runs. An emulated one is stopped when dropped.
 #[derive(Debug)]
 pub struct Board {
     link: Link,
-    running: Running,
+    /// Of an emulated one.
+    running: Option<Running>,
     counting: Option<Counting>,
 }
 
@@ -65,6 +66,8 @@ pub struct Options {
     pub unchecked: bool,
     /// Have the instructions counted, for [`Board::counts`].
     pub count: bool,
+    /// Firmware that was built before; without, it is built.
+    pub firmware: Option<PathBuf>,
 }
 
 impl Board {
@@ -96,8 +99,13 @@ impl Board {
         let mut features = Vec::new();
         features.extend(options.log.is_some().then_some("defmt"));
         features.extend(options.suite.then_some("suite"));
-        enough_ram(registry, spec, report)?;
-        let firmware = compile::firmware(registry, spec, &features, report)?;
+        if options.firmware.is_none() {
+            enough_ram(registry, spec, report)?;
+        }
+        let firmware = match &options.firmware {
+            Some(firmware) => firmware.clone(),
+            None => compile::firmware(registry, spec, &features, report)?,
+        };
         let counting = match options.count {
             true => Some(Counting::new(spec, &firmware)?),
             false => None,
@@ -117,7 +125,7 @@ impl Board {
                 let socket = serial(&mut command, options)?;
                 (command, socket)
             }
-            (None, Some(emulator), Some(uf2)) => {
+            (None, Some(_), Some(uf2)) => {
                 if options.count || options.log.is_some() {
                     return Err(FirmwareError::NoCounts {
                         board: spec.name.clone(),
@@ -126,7 +134,7 @@ impl Board {
                     });
                 }
                 let image = FlashImage::new(spec, &firmware, model)?;
-                let (command, file) = rp2040::command(registry, emulator, uf2, &image)?;
+                let (command, file) = rp2040::command(registry, spec.baud, uf2, &image)?;
                 files.push(file);
                 (command, None)
             }
@@ -139,21 +147,30 @@ impl Board {
                 Err(FirmwareError::NoCounts { board, reason: output })
             }
             Err(error) => Err(error),
-            Ok(_) => Ok(Self { link, running, counting }),
+            Ok(_) => Ok(Self { link, running: Some(running), counting }),
         }
+    }
+
+    /// A board that is attached to a serial port of this computer, and runs firmware.
+    pub fn attach(spec: &Spec, port: &str) -> Result<Self, FirmwareError> {
+        let mut link = serial::open(spec, port)?;
+        link.hello()?;
+        Ok(Self { link, running: None, counting: None })
     }
 
     /// Which instructions ran, if that was to be counted: in all spans of the firmware's counter
     /// so far. The board ends with it.
     pub fn counts(mut self) -> Result<Counts, FirmwareError> {
-        let Some(counting) = self.counting.take() else { return Ok(Counts::default()) };
+        let (Some(counting), Some(running)) = (self.counting.take(), &mut self.running) else {
+            return Ok(Counts::default());
+        };
         let board = counting.board.clone();
-        connect(&counting.monitor(), &mut self.running.0)
+        connect(&counting.monitor(), &mut running.0)
             .and_then(|mut monitor| {
                 monitor.write_all(b"quit\n")?;
                 // It closes its end when it has quit.
                 io::copy(&mut monitor, &mut io::sink())?;
-                self.running.0.wait()
+                running.0.wait()
             })
             .map_err(|source| FirmwareError::Write { board: board.clone(), source })?;
         counts::read(&counting.output(), &counting.firmware, &board)

@@ -167,6 +167,35 @@ pub enum FirmwareError {
         output: String,
     },
 
+    /// No serial port can be told to be the board's.
+    #[error("{board}: {reason}")]
+    NoPort {
+        /// The board.
+        board: String,
+        /// What there is.
+        reason: String,
+    },
+
+    /// A serial port cannot be used.
+    #[error("the serial port {port} of {board} cannot be opened: {reason}")]
+    Port {
+        /// The board.
+        board: String,
+        /// The port.
+        port: String,
+        /// Why.
+        reason: String,
+    },
+
+    /// The drive of a boot loader is not there.
+    #[error("{board}: there is no drive `{drive}`")]
+    NoDrive {
+        /// The board.
+        board: String,
+        /// What it is called.
+        drive: String,
+    },
+
     /// There is no emulator of the board.
     #[error("{board} has no emulator")]
     NoEmulator {

@@ -55,6 +55,7 @@ mod qemu;
 mod registry;
 mod remedy;
 mod rp2040;
+pub mod serial;
 pub mod size;
 mod toolchain;
 pub mod uf2;

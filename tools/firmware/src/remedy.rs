@@ -21,6 +21,11 @@ impl FirmwareError {
             Self::LimitTooLarge { .. } => "choose fewer bytes, or a board with more RAM (`brooklet boards`)".to_owned(),
             Self::RamTooSmall { .. } => "allow it more RAM, or choose a smaller network or a smaller input".to_owned(),
             Self::Ended { .. } => "QEMU 7.2 or newer is needed, or Node.js 18; its own words are above".to_owned(),
+            Self::NoPort { .. } => "name it with --port".to_owned(),
+            Self::Port { .. } => "check that it is there, that no other program has it, and that you may use it (on Linux: \
+         the group `dialout`)".to_owned(),
+            Self::NoDrive { .. } => "hold the board's BOOTSEL button while you plug it in, and mount the drive that comes; \
+         --drive DIR says where it is, --uf2 FILE writes a file for it".to_owned(),
             Self::NoEmulator { .. } => "boards that can be emulated are those whose board.toml has `qemu` or \
          `emulator`: `brooklet boards` tells".to_owned(),
             Self::NoPlugins { .. } => "take Debian's QEMU, or build yours with --enable-plugins".to_owned(),

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use board_build::{Emulator, Spec, Uf2};
+use board_build::{Spec, Uf2};
 use tempfile::NamedTempFile;
 
 use crate::flash_image::FlashImage;
@@ -84,7 +84,7 @@ fn node(spec: &Spec, report: Report<'_>) -> Result<(), FirmwareError> {
 /// The command that runs an image, and the file that has to be there until the board answers.
 pub(crate) fn command(
     registry: &Registry,
-    emulator: Emulator,
+    baud: u32,
     uf2: &Uf2,
     image: &FlashImage,
 ) -> Result<(Command, NamedTempFile), FirmwareError> {
@@ -96,7 +96,7 @@ pub(crate) fn command(
         .arg(folder(registry).join(RUNNER))
         .arg("--flash")
         .arg(file.path())
-        .args(["--baud", &emulator.baud.to_string()])
+        .args(["--baud", &baud.to_string()])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped());
     Ok((command, file))

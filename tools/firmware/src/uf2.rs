@@ -3,8 +3,12 @@
 //! Each block says where its bytes go, so a file system may hand the blocks over in any order. The
 //! format is <https://github.com/microsoft/uf2>.
 
-use board_build::Uf2;
+use std::path::{Path, PathBuf};
+use std::{env, fs, io};
 
+use board_build::{Spec, Uf2};
+
+use crate::FirmwareError;
 use crate::flash_image::{FlashImage, PAGE};
 
 const BLOCK: usize = 512;
@@ -64,9 +68,81 @@ pub fn decode(bytes: &[u8], uf2: &Uf2) -> Result<FlashImage, String> {
     Ok(image)
 }
 
+/// What a drive of a boot loader has in it, and says what it is.
+const INFO: &str = "INFO_UF2.TXT";
+
+/// Where drives are mounted.
+fn mounts() -> Vec<PathBuf> {
+    let user = env::var_os("USER").unwrap_or_default();
+    let roots = ["/media", "/run/media", "/Volumes", "/mnt"].map(PathBuf::from);
+    let of_user = roots.clone().map(|root| root.join(&user));
+    let letters = ('D'..='Z').filter(|_| cfg!(windows)).map(|letter| format!("{letter}:\\").into());
+    roots.into_iter().chain(of_user).chain(letters).collect()
+}
+
+/// The drive of a board's boot loader, if it is mounted.
+pub fn drive(spec: &Spec) -> Option<PathBuf> {
+    let uf2 = spec.uf2.as_ref()?;
+    drive_in(&mounts(), uf2)
+}
+
+fn drive_in(mounts: &[PathBuf], uf2: &Uf2) -> Option<PathBuf> {
+    let named = mounts.iter().map(|mount| mount.join(&uf2.drive));
+    named.chain(mounts.iter().cloned()).find(|drive| {
+        let info = fs::read_to_string(drive.join(INFO)).unwrap_or_default();
+        info.lines()
+            .any(|line| line.strip_prefix("Board-ID:").is_some_and(|id| id.trim() == uf2.drive))
+    })
+}
+
+/// Copies an image to the drive of a board's boot loader, which then starts it.
+pub fn copy(spec: &Spec, drive: &Path, image: &FlashImage) -> Result<PathBuf, FirmwareError> {
+    let missing = || FirmwareError::NoDrive {
+        board: spec.name.clone(),
+        drive: spec.uf2.as_ref().map_or_else(|| "UF2".to_owned(), |uf2| uf2.drive.clone()),
+    };
+    let uf2 = spec.uf2.as_ref().ok_or_else(missing)?;
+    if !drive.join(INFO).is_file() {
+        return Err(missing());
+    }
+    let path = drive.join(format!("{}.uf2", spec.name));
+    let write = || {
+        let mut file = fs::File::create(&path)?;
+        io::Write::write_all(&mut file, &encode(image, uf2))?;
+        // The drive goes away when it has all of it; that it is gone is no fault.
+        let _ = file.sync_all();
+        Ok(())
+    };
+    write().map_err(|source| FirmwareError::Create { path: path.clone(), source })?;
+    Ok(path)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_drive_of_a_boot_loader_takes_the_file() {
+        let registry = crate::Registry::find().unwrap();
+        let spec = registry.board("rpi-pico").unwrap();
+        let uf2 = spec.uf2.as_ref().unwrap();
+        let mounts = tempfile::tempdir().unwrap();
+        let drive = mounts.path().join("RPI-RP2");
+        fs::create_dir(&drive).unwrap();
+        let roots = [mounts.path().join("none"), mounts.path().to_owned()];
+        assert_eq!(drive_in(&roots, uf2), None, "a folder of that name is no boot loader");
+        let error = copy(spec, &drive, &image()).unwrap_err();
+        assert_eq!(error.to_string(), "rpi-pico: there is no drive `RPI-RP2`");
+        let info =
+            |id: &str| format!("UF2 Bootloader v3.0\r\nModel: Raspberry\r\nBoard-ID: {id}\r\n");
+        fs::write(drive.join(INFO), info("RP2350")).unwrap();
+        assert_eq!(drive_in(&roots, uf2), None, "it is another chip's");
+        fs::write(drive.join(INFO), info("RPI-RP2")).unwrap();
+        assert_eq!(drive_in(&roots, uf2), Some(drive.clone()));
+        let path = copy(spec, &drive, &image()).unwrap();
+        let read = decode(&fs::read(path).unwrap(), uf2).unwrap();
+        assert_eq!(read.pages(), image().pages());
+    }
 
     const PICO: Uf2 = Uf2 { family: 0xe48b_ff56, drive: String::new() };
 

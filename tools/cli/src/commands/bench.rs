@@ -7,8 +7,9 @@ use brooklet::Feature;
 use brooklet_firmware::{Options, Registry, Unit, size};
 use serde::Serialize;
 
-use super::flash::{Started, infer, start};
-use super::{Output, bytes, say, spinner};
+use super::device::{DeviceArgs, Started, start};
+use super::flash::infer;
+use super::{Output, say, spinner};
 use crate::failure::{Result, failure};
 use crate::report::count::{keyed, milliseconds, time, unit_name};
 use crate::report::{percent, table, thousands};
@@ -25,13 +26,8 @@ use brooklet_quantize::data::Dataset;
 pub struct Args {
     /// The model file.
     model: InputPath,
-    /// The board; `brooklet boards` lists them.
-    #[arg(long)]
-    board: String,
-    /// As if the board had only this much RAM, such as 192K: the model's arena, the application's
-    /// buffers and the stack must fit into it.
-    #[arg(long, value_name = "BYTES", value_parser = bytes)]
-    ram: Option<u32>,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// Adds an estimate of the cycles that a Cortex-M4 takes, and in which functions.
     #[arg(long)]
     cycles: bool,
@@ -104,18 +100,18 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
     if args.cycles {
         let registry = Registry::find()?;
         let boards = registry.boards().iter().filter(|spec| cycles::are_known(spec));
-        if !cycles::are_known(registry.board(&args.board)?) {
+        if !cycles::are_known(registry.board(&args.device.board)?) {
             let known: Vec<&str> = boards.map(|spec| spec.name.as_str()).collect();
             return Err(failure!(
                 help = format!("boards whose core's timings are known: {}", known.join(", ")),
                 "--cycles: those of the core of {} are not known",
-                args.board,
+                args.device.board,
             ));
         }
     }
     let options = Options { count: args.cycles, ..Options::default() };
     let Started { registry, spec, mut board, loaded, packed } =
-        start(&file, &args.board, args.ram, &options)?;
+        start(&file, &args.device, &options)?;
     let model = packed.as_ref().unwrap_or(&file).model();
     let spinner = spinner();
     spinner.set_message("running an image");

@@ -2,20 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
 
-use brooklet_firmware::{Board, LineErrors, Loaded, Options, Profile, Registry, Spec, Unit};
+use brooklet_firmware::{Board, FlashImage, LineErrors, Options, Profile, Spec, Unit, uf2};
 use serde::Serialize;
 
-use super::fit::Verdict;
+use super::device::{DeviceArgs, Started, Target, Way, start};
 use super::run::ImageReport;
-use super::{Output, bytes, say, spinner};
+use super::{Output, spinner};
 use crate::failure::{Result, failure};
 use crate::report::count::{keyed, milliseconds, time, unit_name};
-use crate::report::thousands;
-use brooklet_files::{InputPath, OutputPath, TemporaryFolder};
+use crate::report::{table, thousands};
+use brooklet_files::{InputPath, OutputPath};
 use brooklet_plan::model_file::{Answer, HostBackend, ModelFile};
-use brooklet_plan::packing::packed_into;
 use brooklet_quantize::data::read_image;
 use brooklet_quantize::evaluate::logits_npy;
 
@@ -24,13 +22,14 @@ use brooklet_quantize::evaluate::logits_npy;
 pub struct Args {
     /// The model file.
     model: InputPath,
-    /// The board; `brooklet boards` lists them. An emulated one is started.
-    #[arg(long)]
-    board: String,
-    /// As if the board had only this much RAM, such as 192K: the model's arena, the application's
-    /// buffers and the stack must fit into it.
-    #[arg(long, value_name = "BYTES", value_parser = bytes)]
-    ram: Option<u32>,
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// Prints what would be written where, and writes nothing.
+    #[arg(long, conflicts_with_all = ["run", "check", "logits"])]
+    dry_run: bool,
+    /// Writes firmware and model as a UF2 file, for the drive of the board's boot loader, and no more.
+    #[arg(long, value_name = "FILE.uf2", conflicts_with_all = ["run", "check", "logits", "dry_run"])]
+    uf2: Option<OutputPath>,
     /// Sends these images, and prints the board's answers.
     #[arg(long, value_name = "IMAGE", num_args = 1..)]
     run: Vec<InputPath>,
@@ -104,69 +103,6 @@ impl Line {
     }
 }
 
-/// A board that runs a model.
-pub(crate) struct Started {
-    pub(crate) registry: Registry,
-    pub(crate) spec: Spec,
-    pub(crate) board: Board,
-    pub(crate) loaded: Loaded,
-    /// The model, if it had to be packed for the board's kernels.
-    pub(crate) packed: Option<ModelFile>,
-}
-
-/// Starts a board with a model, with all of its RAM or less, and makes sure that it can run it.
-/// Weights that are packed for other kernels are packed for the board's.
-pub(crate) fn start(
-    file: &ModelFile,
-    board: &str,
-    ram: Option<u32>,
-    options: &Options,
-) -> Result<Started> {
-    let registry = Registry::find()?;
-    let spinner = spinner();
-    let folder = TemporaryFolder::new().map_err(|error| failure!("{error}"))?;
-    let packed = match packed_into(folder.path(), registry.board(board)?, file)? {
-        Some(packed) => {
-            let path = file.path().display();
-            let remedy =
-                format!("`brooklet plan {path} --board {board} --in-place` does it for good");
-            say(&spinner, &format!("{path}: packed for the board's kernels; {remedy}"));
-            Some(packed)
-        }
-        None => None,
-    };
-    let original = file.path();
-    let file = packed.as_ref().unwrap_or(file);
-    let spec = match ram {
-        Some(bytes) => registry.limited(board, bytes, file.model().arena_bytes() as u32)?,
-        None => registry.board(board)?.clone(),
-    };
-    let verdict = Verdict::of_packed(&spec, &file.model());
-    if !verdict.fits {
-        return Err(verdict.refused(file.path(), ""));
-    }
-    spinner.set_message(format!("starting {board}"));
-    let path = Some(file.path());
-    let mut board =
-        Board::start_with(&registry, &spec, path, options, &mut |line| say(&spinner, line))
-            .map_err(|error| named(error, original))?;
-    let loaded = board.link().check()?;
-    spinner.finish_and_clear();
-    Ok(Started { registry, spec, board, loaded, packed })
-}
-
-/// An error that names the file that the user gave, not the one that was packed of it.
-fn named(
-    mut error: brooklet_firmware::FirmwareError,
-    file: &Path,
-) -> brooklet_firmware::FirmwareError {
-    use brooklet_firmware::FirmwareError as E;
-    if let E::ModelTooLarge { path, .. } | E::ArenaTooLarge { path, .. } = &mut error {
-        *path = file.to_owned();
-    }
-    error
-}
-
 /// Sends an image, and waits for the answer.
 pub(crate) fn infer(board: &mut Board, file: &ModelFile, pixels: &[u8]) -> Result<Answer> {
     let row = file.model().input().row_bytes();
@@ -187,6 +123,80 @@ fn self_test(board: &mut Board, name: &str) -> Result<Option<u16>> {
     }
 }
 
+/// What is written, or would be.
+#[derive(Debug, Serialize)]
+struct Written {
+    board: String,
+    /// In words.
+    way: String,
+    parts: Vec<Part>,
+}
+
+/// Bytes of flash.
+#[derive(Debug, Serialize)]
+struct Part {
+    what: &'static str,
+    address: u32,
+    bytes: usize,
+}
+
+impl Written {
+    fn new(spec: &Spec, way: String, image: &FlashImage) -> Self {
+        let part = |(address, bytes): (u32, &[u8])| Part {
+            what: if spec.slot.contains(address) { "model" } else { "firmware" },
+            address,
+            bytes: bytes.len(),
+        };
+        Self { board: spec.name.clone(), way, parts: image.parts().map(part).collect() }
+    }
+}
+
+impl fmt::Display for Written {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut table = table(["what", "from", "to", "bytes"], &[0]);
+        for part in &self.parts {
+            let end = part.address as usize + part.bytes - 1;
+            table.add_row([
+                part.what.to_owned(),
+                format!("{:#010x}", part.address),
+                format!("{end:#010x}"),
+                thousands(part.bytes),
+            ]);
+        }
+        writeln!(f, "{}: {}\n\n{table}", self.board, self.way)
+    }
+}
+
+/// Writes a UF2 file, or says what would be written.
+fn written(args: &Args, file: &ModelFile, output: Output) -> Result<()> {
+    let spinner = spinner();
+    let target = Target::new(file, &args.device, &spinner)?;
+    let image = target.image(&args.device, file, &spinner)?;
+    spinner.finish_and_clear();
+    let spec = &target.spec;
+    let way = match &args.uf2 {
+        Some(path) => {
+            let Some(format) = &spec.uf2 else {
+                return Err(failure!(
+                    help = "boards that take such files have `uf2` in their board.toml",
+                    "--uf2: the boot loader of {} takes no UF2 files",
+                    spec.name
+                ));
+            };
+            path.write(&uf2::encode(&image, format))?;
+            format!("{} is written, for the drive {}", path.display(), format.drive)
+        }
+        None => match args.device.way(spec)? {
+            Way::Emulator => "in the emulator, which loads".to_owned(),
+            Way::Drive(drive) => format!("as a UF2 file, to {}", drive.display()),
+            Way::Attached(port) => {
+                format!("nothing: the board at {port} has to run already; it needs")
+            }
+        },
+    };
+    output.print(&Written::new(spec, way, &image))
+}
+
 /// Runs the command.
 pub fn run(args: &Args, output: Output) -> Result<()> {
     let file = ModelFile::open(&args.model)?;
@@ -205,11 +215,14 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
             args.model.display(),
         ));
     }
+    if args.dry_run || args.uf2.is_some() {
+        return written(args, &file, output);
+    }
+    let name = &args.device.board;
     let mut simulator = file.simulator(HostBackend::Reference)?;
-    let Started { spec, mut board, loaded, .. } =
-        start(&file, &args.board, args.ram, &Options::default())?;
+    let Started { spec, mut board, loaded, .. } = start(&file, &args.device, &Options::default())?;
     let mut report = Report {
-        board: args.board.clone(),
+        board: name.clone(),
         ram_bytes: spec.ram.bytes,
         model_bytes: loaded.model_bytes,
         arena_bytes: loaded.arena_bytes,
@@ -221,7 +234,7 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
         line: None,
     };
     if args.check {
-        report.self_test_images = self_test(&mut board, &args.board)?;
+        report.self_test_images = self_test(&mut board, name)?;
     }
     let mut answers = Vec::new();
     let bar = super::progress(images.len(), "running");
@@ -237,15 +250,15 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
                         "this is a bug in a kernel or in the board's emulation: please report it",
                     "{}: {} answers {:?}, the host {:?}",
                     path.display(),
-                    args.board,
+                    name,
                     answer.logits,
                     expected.logits,
                 ));
             }
             report.identical = Some(true);
         }
-        let name = path.display().to_string();
-        report.images.push(ImageReport::new(&file, name, args.board.clone(), &answer));
+        let image = path.display().to_string();
+        report.images.push(ImageReport::new(&file, image, name.clone(), &answer));
         answers.push((answer, None));
         bar.inc(1);
     }

@@ -5,6 +5,7 @@ pub mod boards;
 pub mod check;
 mod choice;
 pub mod compare;
+mod device;
 pub mod doctor;
 pub mod ensemble;
 pub mod eval;

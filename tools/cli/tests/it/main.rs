@@ -11,6 +11,7 @@ mod common;
 mod corrupt;
 mod costs;
 mod desk;
+mod devices;
 mod doctor;
 mod ensemble;
 mod exports;

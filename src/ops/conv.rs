@@ -226,6 +226,12 @@ impl<'m> Conv<'m> {
         })
     }
 
+    /// Bytes of a row of the output.
+    #[inline(always)]
+    pub fn output_bytes(&self) -> usize {
+        self.row_bytes() << u32::from(matches!(self.finish, Finish::Stream(_)))
+    }
+
     /// The row of one byte each of the output's numbers: of a stream in 16 bits the upper.
     #[inline(always)]
     pub fn row_bytes(&self) -> usize {

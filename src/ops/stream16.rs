@@ -17,15 +17,15 @@
 //! A convolution makes it, with or without a shortcut:
 //!
 //! ```text
-//! term = (u of the shortcut · factor + offset) >> 10
-//! s = clamp((requantize(acc, multiplier[o]) + term) >> 4)    from 256 · min to 256 · max + 127
+//! sum = requantize(acc, multiplier[o]) + ((u of the shortcut · factor) >> 10) + offset
+//! s = clamp(sum >> 4)                                        from 256 · min to 256 · max + 127
 //! u = s + 128
 //! ```
 //!
 //! `acc` is that of any [convolution](super::conv). What is added has twelve fractional bits, of
 //! which eight are kept: that is the one rounding of a residual block. A shortcut in int8 has
 //! `lower` = 128, and where there is none, *u* is that of zero. `factor` is 2¹⁴ · the shortcut's
-//! scale / the output's, or 0 without a shortcut; `offset` has zero points and halves.
+//! scale / the output's, or 0 without a shortcut; `offset` has zero points and one half.
 //!
 //! In the record `factor` is the mantissa of multiplier 0, `offset` that of multiplier 1, and
 //! `join_bits` is 12.
@@ -44,6 +44,8 @@ pub const DROPPED: u32 = FRACTION as u32 - 8;
 pub const TERM_SHIFT: u32 = 10;
 /// Largest factor.
 pub const MAX_FACTOR: i32 = i16::MAX as i32;
+/// Largest magnitude of an offset.
+pub const MAX_OFFSET: u32 = 1 << 24;
 /// What a number's lower byte is where it is exact in int8.
 pub const EXACT: i32 = 128;
 
@@ -54,7 +56,7 @@ pub const EXACT: i32 = 128;
 pub struct Stream16 {
     /// What the shortcut is multiplied by; 0 without one.
     pub factor: i32,
-    /// What is added to the product.
+    /// What is added to that.
     pub offset: i32,
     #[cfg(not(feature = "stream16"))]
     _none: core::convert::Infallible,
@@ -90,18 +92,15 @@ impl Stream16 {
     /// The number `u` for a requantized sum, where the shortcut's is `shortcut`.
     #[inline(always)]
     pub fn number(&self, value: i32, shortcut: i32, clamp: Clamp) -> i32 {
-        let term = (shortcut * self.factor + self.offset) >> TERM_SHIFT;
-        let s = (value + term) >> DROPPED;
+        let term = (shortcut * self.factor) >> TERM_SHIFT;
+        let s = (value + term + self.offset) >> DROPPED;
         s.max(256 * i32::from(clamp.min)).min(256 * i32::from(clamp.max) + 127) + EXACT
     }
 
-    /// Bound of what is added behind the requantization; `None` if it leaves 32 bits.
-    fn largest_term(&self) -> Option<u32> {
-        let end = |u: i64| i64::from(self.factor) * u + i64::from(self.offset);
-        let ends = [end(i64::from(i16::MIN)), end(i64::from(i16::MAX))];
-        let fits = ends.iter().all(|&end| i32::try_from(end).is_ok());
-        let largest = ends.iter().map(|end| (end >> TERM_SHIFT).unsigned_abs()).max();
-        largest.filter(|_| fits).map(|largest| largest as u32)
+    /// Bound of what is added behind the requantization, in whatever order.
+    pub fn largest_term(&self) -> u32 {
+        let term = self.factor.unsigned_abs() << (15 - TERM_SHIFT);
+        term.saturating_add(self.offset.unsigned_abs())
     }
 }
 
@@ -139,6 +138,51 @@ pub(crate) fn put(row: &mut [i8], index: usize, u: i32) {
     row.get_mut(half + index).into_iter().for_each(|byte| *byte = lower);
 }
 
+/// How far `lower` lies behind `row`, both of one place in the arena; assembly reads it so.
+#[cfg(any(
+    feature = "armv6m",
+    feature = "armv7m",
+    feature = "armv7em",
+    feature = "rv32",
+    feature = "helium",
+    feature = "rvv"
+))]
+pub(crate) fn distance(row: &[i8], lower: &[i8]) -> usize {
+    if !Feature::Stream16.is_on() {
+        return 0;
+    }
+    lower.as_ptr().expose_provenance().wrapping_sub(row.as_ptr().addr())
+}
+
+/// The shortcut of a convolution that makes such a tensor, with all of the output's channels and both
+/// bytes: one that has not is copied to where the output goes.
+#[cfg(any(feature = "helium", feature = "rvv"))]
+pub(crate) fn in_reach<'s>(
+    conv: &super::conv::Conv<'_>,
+    shortcut: &super::Shortcut<'s>,
+    output: &mut [i8],
+) -> super::Shortcut<'s> {
+    use super::Shortcut;
+    let shape = conv.window.output;
+    let [columns, outputs] = [shape.columns, shape.channels].map(usize::from);
+    match *shortcut {
+        Shortcut::Row { row, lower, channels, stride, before: 0, .. }
+            if channels == outputs
+                && row.len() >= columns.saturating_sub(1) * stride * channels + channels
+                && lower.len() == row.len() => {}
+        Shortcut::Row { .. } => {
+            for x in 0..columns {
+                for o in 0..outputs {
+                    put(output, x * outputs + o, shortcut.number_at(x, o, 0));
+                }
+            }
+            return Shortcut::InPlace;
+        }
+        Shortcut::InPlace => {}
+    }
+    *shortcut
+}
+
 /// Adds a row to `sums`, one a channel; the first row sets them.
 pub(crate) fn sum_row(first: bool, row: &[i8], sums: &mut [i32]) {
     if first {
@@ -170,14 +214,12 @@ pub(super) fn check(layer: &LayerRecord) -> Result<(), Fault> {
 }
 
 /// Bound of what is added behind the requantization of a layer that makes such a tensor; its fault if
-/// that leaves 32 bits.
+/// that is out of range.
 pub(super) fn offset(stream: &Stream16, layer: &LayerRecord) -> Result<u32, Fault> {
     let in_range = (0..=MAX_FACTOR).contains(&stream.factor);
     let alone = layer.shortcut().is_none() && stream.factor != 0;
-    match stream.largest_term() {
-        Some(largest) if in_range && !alone => Ok(largest),
-        _ => Err(Fault::Quantization),
-    }
+    let small = stream.offset.unsigned_abs() <= MAX_OFFSET;
+    if in_range && small && !alone { Ok(stream.largest_term()) } else { Err(Fault::Quantization) }
 }
 
 /// The model's layers read both rows of such an input, and no others do.

@@ -122,7 +122,7 @@ pub(crate) fn interpret(program: &Program, image: &[u8]) -> Vec<Vec<i16>> {
                                 let [factor, offset] = [factor, offset].map(|m| i64::from(m.get()));
                                 let u =
                                     if record.shortcut().is_some() { shortcut(y, x, c) } else { 0 };
-                                let term = (i64::from(u) * factor + offset).div_euclid(1 << 10);
+                                let term = (i64::from(u) * factor).div_euclid(1 << 10) + offset;
                                 let s = (i64::from(value) + term).div_euclid(16);
                                 output.push((s.clamp(256 * min, 256 * max + 127) + 128) as i16);
                                 continue;

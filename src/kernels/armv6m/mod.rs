@@ -105,4 +105,31 @@ macro_rules! saturate {
     };
 }
 
+/// `r0` within the numbers of a stream in 16 bits, and 128.
+#[cfg(feature = "stream16")]
+macro_rules! saturate_number {
+    () => {
+        "sxth r1, r0
+         cmp r1, r0
+         beq 1f
+         asrs r0, r0, #31
+         movs r1, #1
+         lsls r1, r1, #15
+         subs r1, #1
+         eors r0, r1
+         1:
+         adds r0, #128
+         sxth r1, r0
+         cmp r1, r0
+         beq 1f
+         movs r0, #1
+         lsls r0, r0, #15
+         subs r0, #1
+         1:
+         "
+    };
+}
+
+#[cfg(feature = "stream16")]
+use saturate_number;
 use {requantize, saturate};

@@ -39,9 +39,10 @@ pub(super) struct Args {
     pub(super) stride: usize,
     /// Pairs of channels, one at least.
     pub(super) left: usize,
-    /// Behind the requantization: twice what is added, or by how much is shifted.
+    /// Behind the requantization: twice what is added, by how much is shifted, or an offset.
     pub(super) last: i32,
-    /// Null, or aligned to words, 128 of which can be read to both sides.
+    /// Null, or aligned to words, 128 of which can be read to both sides, or `STREAM16`: then what
+    /// is said of outputs and shortcuts holds likewise `lower` and `shortcut_lower` bytes further on.
     pub(super) table: *const I32,
     /// With a table, two bytes for each of `left` can be read, at four columns that are
     /// `shortcut_stride` bytes apart. It may be the output.
@@ -56,6 +57,10 @@ pub(super) struct Args {
     pub(super) parts: usize,
     /// Whether weights are int16.
     pub(super) int16: usize,
+    /// Of a stream in 16 bits: what the shortcut is multiplied by.
+    pub(super) factor: i32,
+    pub(super) lower: usize,
+    pub(super) shortcut_lower: usize,
 }
 
 consecutive!(Args: patch weights);
@@ -116,9 +121,180 @@ macro_rules! join_one {
     };
 }
 
+/// Goes where a stream in 16 bits is made, if `r1` says so.
+#[cfg(feature = "stream16")]
+macro_rules! to_stream16 {
+    ($stream:literal) => {
+        concat!("lsls lr, r1, #31\n", "bmi.w ", $stream, "f\n")
+    };
+}
+
+#[cfg(not(feature = "stream16"))]
+macro_rules! to_stream16 {
+    ($stream:literal) => {
+        ""
+    };
+}
+
+/// Adds the number at a place of the shortcut, times the factor: `r1` is where the upper bytes are,
+/// `r2` the lower, `r12` the factor.
+#[cfg(feature = "stream16")]
+macro_rules! add_number {
+    ($acc:literal, $upper:literal, $lower:literal) => {
+        concat!(
+            "ldrsb r3, ",
+            $upper,
+            "\n",
+            "ldrb r0, ",
+            $lower,
+            "\n",
+            "add r3, r0, r3, lsl #8\n",
+            "mul r3, r3, r12\n",
+            "add ",
+            $acc,
+            ", ",
+            $acc,
+            ", r3, asr #10\n",
+        )
+    };
+}
+
+/// Finishes a channel of a stream in 16 bits, and goes on at `$done`: `r12` is the shift, `r2` the
+/// mantissa, `r3` the offset. 14 instructions for an output.
+#[cfg(feature = "stream16")]
+macro_rules! stream16_channel {
+    ($o:literal $a:literal $b:literal $c:literal $d:literal $stream:literal $done:literal) => {
+        concat!(
+            $stream,
+            ":\n",
+            "cmp r12, #0\n",
+            "ble 1f\n",
+            "mov lr, #1\n",
+            "lsl lr, lr, r12\n",
+            ".irp acc, ",
+            $a,
+            ", ",
+            $b,
+            ", ",
+            $c,
+            ", ",
+            $d,
+            "\n",
+            "lsl \\acc, \\acc, #1\n",
+            "smmulr \\acc, \\acc, r2\n",
+            "add r1, \\acc, lr, asr #1\n",
+            "add \\acc, r1, \\acc, asr #31\n",
+            "asr \\acc, \\acc, r12\n",
+            "add \\acc, \\acc, r3\n",
+            ".endr\n",
+            "b 2f\n",
+            "1:\n",
+            "rsb r12, r12, #1\n",
+            ".irp acc, ",
+            $a,
+            ", ",
+            $b,
+            ", ",
+            $c,
+            ", ",
+            $d,
+            "\n",
+            "lsl \\acc, \\acc, r12\n",
+            "smmlar \\acc, \\acc, r2, r3\n",
+            ".endr\n",
+            "2:\n",
+            "ldr r1, [r0, #{shortcut}]\n",
+            "ldr r2, [r0, #{shortcut_lower}]\n",
+            "ldr lr, [r0, #{shortcut_stride}]\n",
+            "ldr r12, [r0, #{factor}]\n",
+            "add r1, r1, #",
+            $o,
+            "\n",
+            "add r2, r2, r1\n",
+            add_number!($a, "[r1]", "[r2]"),
+            add_number!($b, "[r1, lr]", "[r2, lr]"),
+            "add r1, r1, lr, lsl #1\n",
+            "add r2, r2, lr, lsl #1\n",
+            add_number!($c, "[r1]", "[r2]"),
+            add_number!($d, "[r1, lr]", "[r2, lr]"),
+            "ldr r0, [sp]\n",
+            "mov r3, #128\n",
+            "ldr lr, [r0, #{lower}]\n",
+            "ldrd r1, r2, [r0, #{output}]\n",
+            ".irp acc, ",
+            $a,
+            ", ",
+            $b,
+            ", ",
+            $c,
+            ", ",
+            $d,
+            "\n",
+            "ssat \\acc, #16, \\acc, asr #4\n",
+            "qadd16 \\acc, \\acc, r3\n",
+            ".endr\n",
+            "add r1, r1, #",
+            $o,
+            "\n",
+            "add lr, lr, r1\n",
+            "strb ",
+            $a,
+            ", [lr]\n",
+            "strb ",
+            $b,
+            ", [lr, r2]\n",
+            "add lr, lr, r2, lsl #1\n",
+            "strb ",
+            $c,
+            ", [lr]\n",
+            "strb ",
+            $d,
+            ", [lr, r2]\n",
+            ".irp acc, ",
+            $a,
+            ", ",
+            $b,
+            ", ",
+            $c,
+            ", ",
+            $d,
+            "\n",
+            "asr \\acc, \\acc, #8\n",
+            ".endr\n",
+            "strb ",
+            $a,
+            ", [r1]\n",
+            "strb ",
+            $b,
+            ", [r1, r2]\n",
+            "add r1, r1, r2, lsl #1\n",
+            "strb ",
+            $c,
+            ", [r1]\n",
+            "strb ",
+            $d,
+            ", [r1, r2]\n",
+            "b.w ",
+            $done,
+            "b\n",
+        )
+    };
+}
+
+#[cfg(not(feature = "stream16"))]
+macro_rules! stream16_channel {
+    ($o:literal $a:literal $b:literal $c:literal $d:literal $stream:literal $done:literal) => {
+        // What is not used must be named.
+        "@ {factor} {lower} {shortcut_lower}\n"
+    };
+}
+
 /// Finishes a channel, from its sums in four registers.
 macro_rules! finish_channel {
-    ($o:literal $a:literal $b:literal $c:literal $d:literal $join:literal $store:literal) => {
+    (
+        $o:literal $a:literal $b:literal $c:literal $d:literal
+        $join:literal $store:literal $stream:literal $done:literal
+    ) => {
         concat!(
             "ldrd r1, r3, [r0, #{mantissas}]\n",
             "ldr r2, [r1, #4 * ", $o, "]\n",
@@ -131,6 +307,7 @@ macro_rules! finish_channel {
             requantize_four!($a $b $c $d),
             "b ", $store, "f\n",
             $join, ":\n",
+            to_stream16!($stream),
             "cmp r12, #0\n",
             "ble 11f\n",
             "mov lr, #1\n",
@@ -163,6 +340,7 @@ macro_rules! finish_channel {
             "add r3, r1, r2, lsl #1\n",
             "strb ", $c, ", [r3]\n",
             "strb ", $d, ", [r3, r2]\n",
+            $done, ":\n",
         )
     };
 }
@@ -284,8 +462,8 @@ pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
         "stm r2, {{r4-r11}}",
         "b 9f",
         "4:",
-        finish_channel!("0" "r4" "r5" "r6" "r7" "5" "6"),
-        finish_channel!("1" "r8" "r9" "r10" "r11" "7" "8"),
+        finish_channel!("0" "r4" "r5" "r6" "r7" "5" "6" "13" "14"),
+        finish_channel!("1" "r8" "r9" "r10" "r11" "7" "8" "15" "16"),
         "ldrd r1, r2, [r0, #{mantissas}]",
         "add r1, r1, #8",
         "add r2, r2, #2",
@@ -303,6 +481,8 @@ pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
         "bne.w 2b",
         "add sp, sp, #16",
         "pop {{r4-r11, pc}}",
+        stream16_channel!("0" "r4" "r5" "r6" "r7" "13" "14"),
+        stream16_channel!("1" "r8" "r9" "r10" "r11" "15" "16"),
         int8_pair = const 13 * 4,
         int16_pair = const 11 * 4,
         pairs = const offset_of!(Args, pairs),
@@ -319,5 +499,8 @@ pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
         left = const offset_of!(Args, left),
         last = const offset_of!(Args, last),
         shortcut_stride = const offset_of!(Args, shortcut_stride),
+        factor = const offset_of!(Args, factor),
+        lower = const offset_of!(Args, lower),
+        shortcut_lower = const offset_of!(Args, shortcut_lower),
     )
 }

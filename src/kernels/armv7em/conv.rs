@@ -269,6 +269,9 @@ fn multiply(
         skip: width * (2 * taps - 4 * pairs),
         parts: first_chunk | KEEP,
         int16,
+        factor: 0,
+        lower: 0,
+        shortcut_lower: 0,
     };
     if let Some(finisher) = finisher {
         let places = finisher.places(first, PATCH_COLUMNS, group, channels, output);
@@ -277,6 +280,8 @@ fn multiply(
         (args.mantissas, args.shifts) = (places.mantissas, places.shifts);
         args.output = places.output;
         (args.shortcut, args.shortcut_stride) = (places.shortcut, places.shortcut_stride);
+        (args.factor, args.lower) = (finisher.factor, places.lower);
+        args.shortcut_lower = places.shortcut_lower;
         args.parts = first_chunk;
     }
     if args.left > 0 {
@@ -285,7 +290,7 @@ fn multiply(
         // channels to the next, `bias` a word a channel of the group, and `acc` the sums of each
         // pair of channels. `left` counts whole pairs, and is not zero. With a `finisher`,
         // `Finisher::of` found that mantissas and the table are aligned, and that the table reaches
-        // 128 words to both sides of its middle. `Finisher::places` found mantissas, shifts,
+        // 128 words to both sides of its middle, or is `STREAM16`. `Finisher::places` found mantissas, shifts,
         // outputs and shortcut for the group, at four columns.
         unsafe { blocks(&mut args) }
     }

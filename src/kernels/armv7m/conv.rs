@@ -72,6 +72,84 @@ macro_rules! requantize_four {
     };
 }
 
+/// Goes where a stream in 16 bits is made, if the table at `r5` is none.
+#[cfg(feature = "stream16")]
+macro_rules! to_stream16 {
+    () => {
+        "lsls r4, r5, #31\n bmi.w 11f"
+    };
+}
+
+#[cfg(not(feature = "stream16"))]
+macro_rules! to_stream16 {
+    () => {
+        ""
+    };
+}
+
+/// Finishes a channel of a stream in 16 bits, but for the upper bytes: `r2` is the mantissa, `r12` the
+/// shift, `r6` the offset.
+#[cfg(feature = "stream16")]
+macro_rules! stream16 {
+    () => {
+        concat!(
+            "11:
+             cmp r12, #0
+             ble 1f
+             mov lr, #1
+             lsl lr, lr, r12
+             asr lr, lr, #1
+            ",
+            requantize_four!(),
+            "
+             .irp acc, r9, r8, r11, r10
+             add \\acc, \\acc, r6
+             .endr
+             b 2f
+             1:
+             rsb r12, r12, #1
+             .irp acc, r9, r8, r11, r10
+             lsl \\acc, \\acc, r12
+             smull r4, \\acc, \\acc, r2
+             lsls r4, r4, #1
+             adc \\acc, \\acc, r6
+             .endr
+             2:
+             ldrd r1, r7, [r0, #{shortcut}]
+             ldr lr, [r0, #{shortcut_lower}]
+             ldr r12, [r0, #{factor}]
+             ldrd r5, r6, [r0, #{output}]
+             ldr r4, [r0, #{lower}]
+             add r1, r1, r3
+             add r5, r5, r3
+             add r5, r5, r4
+             .irp acc, r9, r8, r11, r10
+             ldrsb r4, [r1]
+             ldrb r2, [r1, lr]
+             add r1, r1, r7
+             add r4, r2, r4, lsl #8
+             mul r4, r4, r12
+             add \\acc, \\acc, r4, asr #10
+             ssat \\acc, #16, \\acc, asr #4
+             add \\acc, \\acc, #128
+             ssat \\acc, #16, \\acc
+             strb \\acc, [r5]
+             add r5, r5, r6
+             asr \\acc, \\acc, #8
+             .endr
+             b.w 12b",
+        )
+    };
+}
+
+#[cfg(not(feature = "stream16"))]
+macro_rules! stream16 {
+    () => {
+        // What is not used must be named.
+        "@ {factor} {lower} {shortcut_lower}"
+    };
+}
+
 /// To requantize, the high word of twice the sum times the mantissa is rounded by the carry out of
 /// the low word; it is shifted half away from zero, and the zero point goes through that shift. The
 /// sign is taken before the carry is added, which makes a difference where the high word is -1: then
@@ -173,6 +251,7 @@ pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
         requantize_four!(),
         "b 8f",
         "6:",
+        to_stream16!(),
         "cmp r12, #0",
         "ble 7f",
         "mov lr, #1",
@@ -203,6 +282,7 @@ pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
         ".irp acc, r9, r8, r11, r10",
         "ssat \\acc, #8, \\acc",
         ".endr",
+        "12:",
         "ldrd r1, r2, [r0, #{output}]",
         "add r1, r1, r3",
         "strb r9, [r1]",
@@ -224,6 +304,7 @@ pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
         "bne.w 2b",
         "add sp, sp, #20",
         "pop {{r4-r11, pc}}",
+        stream16!(),
         pair = const 11 * 4,
         patch = const offset_of!(Args, patch),
         pairs = const offset_of!(Args, pairs),
@@ -238,5 +319,8 @@ pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
         weights = const offset_of!(Args, weights),
         skip = const offset_of!(Args, skip),
         channels = const offset_of!(Args, channels),
+        factor = const offset_of!(Args, factor),
+        lower = const offset_of!(Args, lower),
+        shortcut_lower = const offset_of!(Args, shortcut_lower),
     )
 }

@@ -15,13 +15,14 @@
 
 use core::arch::naked_asm;
 use core::mem::offset_of;
-use core::ptr::null;
+use core::ptr::{null, without_provenance};
 
 use zerocopy::little_endian::I32;
 
 use super::Args;
 use crate::ops::Shortcut;
 use crate::ops::conv::{Conv, Finish, PATCH_COLUMNS};
+use crate::ops::stream16::distance;
 use crate::quant::Clamp;
 
 /// How the sums of a convolution become outputs.
@@ -30,7 +31,10 @@ pub(super) struct Finisher<'c> {
     pub(super) finish: unsafe extern "C" fn(),
     last: i32,
     table: *const I32,
-    shortcut: Option<(&'c [i8], usize)>,
+    /// A row, its stride, and how far behind it the lower bytes are.
+    shortcut: Option<(&'c [i8], usize, usize)>,
+    /// Whether the outputs are a stream in 16 bits.
+    both: bool,
 }
 
 impl<'c> Finisher<'c> {
@@ -54,8 +58,23 @@ impl<'c> Finisher<'c> {
                 } else {
                     requantize_any
                 };
-                Some(Self { finish, last: zero_point, table: null(), shortcut: None })
+                let (last, table) = (zero_point, null());
+                Some(Self { finish, last, table, shortcut: None, both: false })
             }
+            Finish::Stream(stream) if full => Some(Self {
+                finish: stream16(least >= 0)?,
+                last: stream.offset,
+                // A number and no pointer: `set` gives it to the assembly in its place.
+                table: without_provenance(stream.factor as usize),
+                shortcut: match *shortcut {
+                    Shortcut::Row { row, lower, stride, .. } if stream.factor != 0 => {
+                        Some((row, stride, distance(row, lower)))
+                    }
+                    // What is multiplied by zero may be anything.
+                    _ => None,
+                },
+                both: true,
+            }),
             Finish::Stream(_) => None,
             Finish::Join { table, bits } => {
                 // Made of the whole table, as assembly walks it to both sides.
@@ -69,18 +88,25 @@ impl<'c> Finisher<'c> {
                     table: middle,
                     shortcut: match *shortcut {
                         Shortcut::InPlace => None,
-                        Shortcut::Row { row, stride, .. } => Some((row, stride)),
+                        Shortcut::Row { row, stride, .. } => Some((row, stride, 0)),
                     },
+                    both: false,
                 })
             }
         }
     }
 
-    /// Sets what the assembly takes, but for the outputs.
-    pub(super) fn set(&self, args: &mut Args) {
+    /// Sets what the assembly takes, but for the outputs. Of a stream in 16 bits, `lower` is from
+    /// outputs to their lower bytes.
+    pub(super) fn set(&self, args: &mut Args, lower: usize) {
         args.finish = self.finish;
         args.last = self.last;
         args.table = self.table;
+        if self.both {
+            // In place of a range.
+            let shortcut_lower = self.shortcut.map_or(lower, |(_, _, lower)| lower);
+            (args.min, args.max) = (shortcut_lower as i32, lower as i32);
+        }
     }
 
     /// Where shortcuts from column `x` and channel `o` on begin, and how far it is from column to
@@ -93,13 +119,24 @@ impl<'c> Finisher<'c> {
         channels: usize,
     ) -> (*const i8, usize) {
         match self.shortcut {
-            Some((row, stride)) => {
+            Some((row, stride, _)) => {
                 let step = stride * channels;
                 (row.as_ptr().wrapping_add(x * step + o), step)
             }
             None => (output, channels),
         }
     }
+}
+
+/// The assembly for a stream in 16 bits; `None` in a build without.
+fn stream16(to_the_left: bool) -> Option<unsafe extern "C" fn()> {
+    #[cfg(feature = "stream16")]
+    return Some(if to_the_left { numbers } else { numbers_any });
+    #[cfg(not(feature = "stream16"))]
+    return {
+        let _ = to_the_left;
+        None
+    };
 }
 
 /// Makes nothing of the sums.
@@ -310,6 +347,9 @@ macro_rules! clamp {
 /// words to both sides.
 macro_rules! finish {
     ($(#[$doc:meta])* $name:ident: $($step:expr),+) => {
+        finish!($(#[$doc])* $name: $($step),+; "vstrb.16 q0, [r8, q5]\n vstrb.16 q2, [r8, q6]");
+    };
+    ($(#[$doc:meta])* $name:ident: $($step:expr),+; $store:expr) => {
         $(#[$doc])*
         #[unsafe(naked)]
         unsafe extern "C" fn $name() {
@@ -327,8 +367,7 @@ macro_rules! finish {
                 "vld42.32 {{q0, q1, q2, q3}}, [r0]",
                 "vld43.32 {{q0, q1, q2, q3}}, [r0]!",
                 $($step,)+
-                "vstrb.16 q0, [r8, q5]",
-                "vstrb.16 q2, [r8, q6]",
+                $store,
                 "add r8, r8, #4",
                 "letp lr, 2b",
                 "pop {{r7, pc}}",
@@ -361,4 +400,86 @@ finish!(
 finish!(
     /// Any shifts and any range: 71 instructions for 16.
     join_any: scale_any!(), add_shortcuts!(), clamp!()
+);
+
+/// Adds the numbers of a shortcut, times the factor, and the offset; what is left are the bits that are
+/// kept.
+#[cfg(feature = "stream16")]
+macro_rules! add_number {
+    ($value:literal $shortcut:literal) => {
+        concat!(
+            "vldrb.s32 q4, [",
+            $shortcut,
+            "]\n",
+            "add ",
+            $shortcut,
+            ", ",
+            $shortcut,
+            ", r11\n",
+            "vldrb.u32 q7, [",
+            $shortcut,
+            "], #4\n",
+            "sub ",
+            $shortcut,
+            ", ",
+            $shortcut,
+            ", r11\n",
+            "vshl.i32 q4, q4, #8\n",
+            "vadd.i32 q4, q4, q7\n",
+            "vmul.i32 q4, q4, r10\n",
+            "vshr.s32 q4, q4, #10\n",
+            "vadd.i32 ",
+            $value,
+            ", ",
+            $value,
+            ", r9\n",
+            "vadd.i32 ",
+            $value,
+            ", ",
+            $value,
+            ", q4\n",
+            "vshr.s32 ",
+            $value,
+            ", ",
+            $value,
+            ", #4\n",
+        )
+    };
+}
+
+/// Numbers of two columns at a time, and where their bytes go.
+#[cfg(feature = "stream16")]
+macro_rules! store_numbers {
+    () => {
+        concat!(
+            each!(add_number),
+            narrow!(),
+            "vmov.i16 q7, #128
+             vqadd.s16 q0, q0, q7
+             vqadd.s16 q2, q2, q7
+             add r8, r8, r12
+             vstrb.16 q0, [r8, q5]
+             vstrb.16 q2, [r8, q6]
+             sub r8, r8, r12
+             vshr.s16 q0, q0, #8
+             vshr.s16 q2, q2, #8
+             vstrb.16 q0, [r8, q5]
+             vstrb.16 q2, [r8, q6]
+            ",
+        )
+    };
+}
+
+#[cfg(feature = "stream16")]
+finish!(
+    /// A stream in 16 bits, shifts to the left or none: 76 instructions for 16. In place of a join's
+    /// bits and table, and of a range: offset, factor, and from shortcuts and outputs to their lower
+    /// bytes.
+    numbers: add_bias!(), "vldrb.s32 q4, [r3], #4", columns!("vshl.s32" "q4"), multiply!();
+        store_numbers!()
+);
+#[cfg(feature = "stream16")]
+finish!(
+    /// The same of any shifts.
+    numbers_any: scale_any!(); store_numbers!()
 );

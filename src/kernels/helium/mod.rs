@@ -45,7 +45,7 @@ use crate::ops::add::Add;
 use crate::ops::batch_norm::BatchNorm;
 use crate::ops::conv::{Conv, Finish, PATCH_COLUMNS, Padding};
 use crate::ops::max_pool::MaxPool;
-use crate::ops::{MAX_KERNEL, Rows, Shortcut, int8_mut};
+use crate::ops::{MAX_KERNEL, Rows, Shortcut, int8_mut, stream16};
 use crate::proved::proved;
 use finish::Finisher;
 use sums::ROUND;
@@ -102,7 +102,7 @@ impl Backend for Helium {
 /// to where the output goes.
 fn in_reach<'s>(conv: &Conv<'_>, shortcut: &Shortcut<'s>, output: &mut [i8]) -> Shortcut<'s> {
     if let Finish::Stream(_) = conv.finish {
-        return *shortcut;
+        return stream16::in_reach(conv, shortcut, output);
     }
     let (Finish::Join { .. }, Shortcut::Row { row, channels, stride, before, zero, .. }) =
         (conv.finish, *shortcut)
@@ -326,7 +326,7 @@ impl<'r> Row<'r> {
             channels: numbers(&group),
         };
         if let Some(finisher) = &self.finisher {
-            finisher.set(&mut args);
+            finisher.set(&mut args, self.output.len() / 2);
         }
         let mut x = 0;
         while x < columns {

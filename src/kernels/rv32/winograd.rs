@@ -111,6 +111,100 @@ macro_rules! of_six {
     };
 }
 
+/// Goes where a stream in 16 bits is made, if the table at `s8` is none.
+#[cfg(feature = "stream16")]
+macro_rules! to_stream16 {
+    () => {
+        "andi t1, s8, 1\n bnez t1, 11f"
+    };
+}
+
+#[cfg(not(feature = "stream16"))]
+macro_rules! to_stream16 {
+    () => {
+        ""
+    };
+}
+
+/// Numbers of a stream in 16 bits of four rows, and their lower bytes: `s7` is the offset, `t5` from a
+/// row's first output to this one.
+#[cfg(feature = "stream16")]
+macro_rules! stream16 {
+    () => {
+        concat!(
+            "11:\n",
+            stream16_row!("t0", "0"),
+            stream16_row!("t4", "4"),
+            stream16_row!("t2", "8"),
+            stream16_row!("t3", "12"),
+            clamp!(),
+            "
+             lw t5, {lower}(a0)
+             .irp acc, t0, t4, t2, t3
+             addi \\acc, \\acc, 128
+             .endr
+             add t1, a2, t5
+             sb t0, 0(t1)
+             add t1, a3, t5
+             sb t4, 0(t1)
+             add t1, a4, t5
+             sb t2, 0(t1)
+             add t1, a5, t5
+             sb t3, 0(t1)
+             .irp acc, t0, t4, t2, t3
+             srai \\acc, \\acc, 8
+             .endr
+             j 12b",
+        )
+    };
+}
+
+#[cfg(not(feature = "stream16"))]
+macro_rules! stream16 {
+    () => {
+        // What is not used must be named.
+        "# {factor} {lower} {shortcut_lower}"
+    };
+}
+
+/// One row of these.
+#[cfg(feature = "stream16")]
+macro_rules! stream16_row {
+    ($acc:literal, $row:literal) => {
+        concat!(
+            "lw t1, {shortcuts} + ",
+            $row,
+            "(a0)
+             lw t6, {shortcut_lower}(a0)
+             add t1, t1, t5
+             add t6, t6, t1
+             lb t1, 0(t1)
+             lbu t6, 0(t6)
+             slli t1, t1, 8
+             add t1, t1, t6
+             lw t6, {factor}(a0)
+             add ",
+            $acc,
+            ", ",
+            $acc,
+            ", s7
+             mul t1, t1, t6
+             srai t1, t1, 10
+             add ",
+            $acc,
+            ", ",
+            $acc,
+            ", t1
+             srai ",
+            $acc,
+            ", ",
+            $acc,
+            ", 4
+            ",
+        )
+    };
+}
+
 /// ```text
 /// a0 arguments   a1 sums   a2 … a5 outputs   a6 stack   a7 tiles left   ra  channels left
 /// s0 NINTH   s1 6   s2 24   s3 64 times the bias   s4 mantissa   s5 shift to the right, or to the
@@ -213,6 +307,7 @@ unsafe extern "C" fn finish_tiles(args: &mut winograd::Args, sums: &winograd::Su
         ".endr",
         "9:",
         clamp!(),
+        "12:",
         "sb t0, 0(a2)",
         "sb t4, 0(a3)",
         "sb t2, 0(a4)",
@@ -252,11 +347,13 @@ unsafe extern "C" fn finish_tiles(args: &mut winograd::Args, sums: &winograd::Su
         "8:",
         "lw t5, {outputs}(a0)",
         "sub t5, a2, t5", // from a row's first output to this one
+        to_stream16!(),
         "join_row t0, {shortcuts}",
         "join_row t4, {shortcuts} + 4",
         "join_row t2, {shortcuts} + 8",
         "join_row t3, {shortcuts} + 12",
         "j 9b",
+        stream16!(),
         ".purgem join_row",
         ".option pop",
         ninth = const NINTH,
@@ -271,5 +368,8 @@ unsafe extern "C" fn finish_tiles(args: &mut winograd::Args, sums: &winograd::Su
         shifts = const offset_of!(winograd::Args, shifts),
         tiles = const offset_of!(winograd::Args, tiles),
         shortcuts = const offset_of!(winograd::Args, shortcuts),
+        factor = const offset_of!(winograd::Args, factor),
+        lower = const offset_of!(winograd::Args, lower),
+        shortcut_lower = const offset_of!(winograd::Args, shortcut_lower),
     )
 }

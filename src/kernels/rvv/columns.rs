@@ -303,6 +303,93 @@ unsafe extern "C" fn repeat(
     )
 }
 
+/// Goes where a stream in 16 bits is made, if the table in `t0` is none.
+#[cfg(feature = "stream16")]
+macro_rules! to_stream16 {
+    () => {
+        "andi t2, t0, 1\n bnez t2, 10f"
+    };
+}
+
+#[cfg(not(feature = "stream16"))]
+macro_rules! to_stream16 {
+    () => {
+        ""
+    };
+}
+
+/// Finishes blocks of a stream in 16 bits: `t1` is the offset.
+#[cfg(feature = "stream16")]
+macro_rules! stream16 {
+    ($($sums:literal),+) => {
+        concat!(
+            "10:
+             lw t0, {factor}(a0)
+             lw t2, {shortcut}(a0)
+             lw t3, {shortcut_step}(a0)
+             lw t5, {shortcut_lower}(a0)
+             add t2, t2, s1
+             add t5, t5, t2
+            ",
+            $(
+                "vsetvli zero, zero, e16, m4, ta, ma
+                 vlse8.v v0, (t2), t3
+                 vlse8.v v2, (t5), t3
+                 vsext.vf2 v4, v0
+                 vsll.vi v4, v4, 8
+                 vzext.vf2 v0, v2
+                 vadd.vv v4, v4, v0
+                 vwmul.vx v0, v4, t0
+                 vsetvli zero, zero, e32, m8, ta, ma
+                 vsra.vi v0, v0, 10
+                 vadd.vv ", $sums, ", ", $sums, ", v0
+                 vadd.vx ", $sums, ", ", $sums, ", t1
+                 vsra.vi ", $sums, ", ", $sums, ", 4
+                 addi t2, t2, 1
+                 addi t5, t5, 1
+                ",
+            )+
+            "lw t0, {min}(a0)
+             lw t1, {max}(a0)
+             lw t2, {output}(a0)
+             lw t3, {output_step}(a0)
+             lw t5, {lower}(a0)
+             add t2, t2, s1
+             add t5, t5, t2
+             li t6, 128
+             vsetvli zero, zero, e16, m4, ta, ma
+            ",
+            $(
+                "vnclip.wi ", $sums, ", ", $sums, ", 0
+                 vmax.vx ", $sums, ", ", $sums, ", t0
+                 vmin.vx ", $sums, ", ", $sums, ", t1
+                 vadd.vx ", $sums, ", ", $sums, ", t6
+                ",
+            )+
+            "vsetvli zero, zero, e8, m2, ta, ma
+            ",
+            $(
+                "vnsrl.wi v0, ", $sums, ", 0
+                 vsse8.v v0, (t5), t3
+                 vnsrl.wi ", $sums, ", ", $sums, ", 8
+                 vsse8.v ", $sums, ", (t2), t3
+                 addi t2, t2, 1
+                 addi t5, t5, 1
+                ",
+            )+
+            "j 11b",
+        )
+    };
+}
+
+#[cfg(not(feature = "stream16"))]
+macro_rules! stream16 {
+    ($($sums:literal),+) => {
+        // What is not used must be named.
+        "# {factor} {lower} {shortcut_lower}"
+    };
+}
+
 /// Sums and finishes blocks of channels, each with its number, its scalar and its sums.
 ///
 /// ```text
@@ -408,6 +495,7 @@ macro_rules! channels {
                 "j 5f",
                 // The join.
                 "4:",
+                to_stream16!(),
                 "lw t2, {shortcut}(a0)",
                 "lw t3, {shortcut_step}(a0)",
                 "add t2, t2, s1",
@@ -436,6 +524,7 @@ macro_rules! channels {
                     "vsse8.v ", $sums, ", (t2), t3\n",
                     "addi t2, t2, 1",
                 ),)+
+                "11:",
                 "vsetvli zero, zero, e32, m8, ta, ma",
                 $(concat!("addi s1, s1, 1 // ", $sums),)+
                 "addi s0, s0, -1",
@@ -444,6 +533,7 @@ macro_rules! channels {
                 "lw s1, 4(sp)",
                 "addi sp, sp, 16",
                 "ret",
+                stream16!($($sums),+),
                 ".option pop",
                 round = const ROUND,
                 bytes = const pair_bytes([$($o),+].len()),
@@ -470,6 +560,9 @@ macro_rules! channels {
                 output_step = const offset_of!(Args, finish) + offset_of!(Finish, output_step),
                 shortcut = const offset_of!(Args, finish) + offset_of!(Finish, shortcut),
                 shortcut_step = const offset_of!(Args, finish) + offset_of!(Finish, shortcut_step),
+                factor = const offset_of!(Args, finish) + offset_of!(Finish, factor),
+                lower = const offset_of!(Args, finish) + offset_of!(Finish, lower),
+                shortcut_lower = const offset_of!(Args, finish) + offset_of!(Finish, shortcut_lower),
             )
         }
     };

@@ -56,11 +56,12 @@ use core::ptr::null;
 use zerocopy::little_endian::I32;
 
 use super::shared::nibbles;
-use super::{Backend, Isa, Reference, reference};
+use super::{Backend, Isa};
 use crate::ops::add::Add;
 use crate::ops::batch_norm::BatchNorm;
 use crate::ops::conv::{self, Conv, Padding, Strip};
 use crate::ops::max_pool::MaxPool;
+use crate::ops::stream16::{self, Stream16};
 use crate::ops::{MAX_KERNEL, Outputs, Rows, Shortcut, Shortcuts, int8_mut};
 use crate::proved::proved;
 
@@ -83,10 +84,7 @@ impl Backend for Rvv {
             return nibbles::conv(self, unpacked, conv, rows, shortcut, scratch, output);
         }
         let window = &conv.window;
-        if let conv::Finish::Stream(_) = conv.finish {
-            return Reference.conv(conv, rows, shortcut, scratch, output);
-        }
-        let whole = output.len() == conv.row_bytes();
+        let whole = output.len() == conv.output_bytes();
         if !proved!(whole && is_sound(conv)) {
             return;
         }
@@ -107,9 +105,6 @@ impl Backend for Rvv {
         scratch: &mut [u8],
         outputs: &mut Outputs<'_>,
     ) {
-        if let conv::Finish::Stream(_) = conv.finish {
-            return reference::conv_rows(conv, rows, shortcuts, outputs);
-        }
         if proved!(is_sound(conv)) {
             tiles::conv(conv, rows, shortcuts, scratch, outputs);
         }
@@ -164,10 +159,11 @@ struct Finish {
     bias: *const I32,
     mantissas: *const I32,
     shifts: *const i8,
-    /// The middle of the table of a join, or null.
+    /// The middle of the table of a join, null, or [`STREAM16`].
     table: *const I32,
-    /// The extra bits of a join, or the zero point.
+    /// The extra bits of a join, the zero point, or the offset of a stream in 16 bits.
     last: i32,
+    /// Range of the output; of a stream in 16 bits that of its numbers.
     min: i32,
     max: i32,
     output: *mut i8,
@@ -176,7 +172,15 @@ struct Finish {
     shortcut: *const i8,
     /// From one column's shortcut to the next.
     shortcut_step: usize,
+    /// Of a stream in 16 bits: what shortcuts are multiplied by, and how far behind outputs and
+    /// shortcuts the lower bytes are.
+    factor: i32,
+    lower: usize,
+    shortcut_lower: usize,
 }
+
+/// In place of a join's table: the outputs are a stream in 16 bits.
+const STREAM16: *const I32 = core::ptr::without_provenance(1);
 
 impl Finish {
     /// That of the first channel and column. The output has all columns.
@@ -186,7 +190,9 @@ impl Finish {
         let (table, last) = match conv.finish {
             conv::Finish::Requantize { zero_point } => (null(), zero_point),
             conv::Finish::Join { table, bits } => (table.as_ptr().wrapping_add(128), bits as i32),
-            conv::Finish::Stream(_) => (null(), 0),
+            conv::Finish::Stream(stream) => {
+                return Self::of_stream16(conv, stream, shortcut, output);
+            }
         };
         let beside = match *shortcut {
             Shortcut::Row { row, channels: theirs, stride, before, zero, .. }
@@ -222,6 +228,48 @@ impl Finish {
             output_step: channels,
             shortcut,
             shortcut_step,
+            factor: 0,
+            lower: 0,
+            shortcut_lower: 0,
+        }
+    }
+
+    /// The same for a stream in 16 bits.
+    fn of_stream16(
+        conv: &Conv<'_>,
+        stream: Stream16,
+        shortcut: &Shortcut<'_>,
+        output: &mut [i8],
+    ) -> Self {
+        let channels = usize::from(conv.window.output.channels);
+        let lower = output.len() / 2;
+        // What is multiplied by zero may be anything.
+        let shortcut = match stream.factor {
+            0 => Shortcut::InPlace,
+            _ => stream16::in_reach(conv, shortcut, output),
+        };
+        let output = output.as_mut_ptr();
+        let (shortcut, shortcut_step, shortcut_lower) = match shortcut {
+            Shortcut::InPlace => (output.cast_const(), channels, lower),
+            Shortcut::Row { row, lower, stride, .. } => {
+                (row.as_ptr(), stride * channels, stream16::distance(row, lower))
+            }
+        };
+        Self {
+            bias: conv.bias.as_ptr(),
+            mantissas: conv.mantissas.as_ptr(),
+            shifts: conv.shifts.as_ptr(),
+            table: STREAM16,
+            last: stream.offset,
+            min: 256 * i32::from(conv.clamp.min),
+            max: 256 * i32::from(conv.clamp.max) + 127,
+            output,
+            output_step: channels,
+            shortcut,
+            shortcut_step,
+            factor: stream.factor,
+            lower,
+            shortcut_lower,
         }
     }
 

@@ -120,9 +120,11 @@ pub(super) fn conv(
     for (((place, beside), step), (output, shortcut)) in
         places.zip(outputs.iter_mut().zip(shortcuts))
     {
-        if output.len() == columns * channels {
+        if output.len() == conv.output_bytes() {
             let finish = Finish::of(conv, shortcut, output);
             (*place, *beside, *step) = (finish.output, finish.shortcut, finish.shortcut_step);
+            tile.finish.lower = finish.lower;
+            tile.finish.shortcut_lower = finish.shortcut_lower;
             tile.rows += 1;
         }
     }

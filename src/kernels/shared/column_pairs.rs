@@ -107,9 +107,10 @@ pub(in crate::kernels) struct Args {
     pub(in crate::kernels) stride: usize,
     /// One at least.
     pub(in crate::kernels) channels: usize,
-    /// Behind the requantization: twice the zero point and a half, or a join's bits.
+    /// Behind the requantization: twice the zero point and a half, a join's bits, or an offset.
     pub(in crate::kernels) last: i32,
-    /// Null, or aligned to words, 128 of which can be read to both sides.
+    /// Null, or aligned to words, 128 of which can be read to both sides, or `STREAM16`: then what
+    /// is said of outputs and shortcuts holds likewise `lower` and `shortcut_lower` bytes further on.
     pub(in crate::kernels) table: *const I32,
     /// With a table, a byte for each channel can be read, at four columns that are `shortcut_stride`
     /// bytes apart. It may be the output.
@@ -123,6 +124,10 @@ pub(in crate::kernels) struct Args {
     pub(in crate::kernels) parts: usize,
     /// Pairs of taps in all chunks.
     pub(in crate::kernels) all_pairs: usize,
+    /// Of a stream in 16 bits: what the shortcut is multiplied by.
+    pub(in crate::kernels) factor: i32,
+    pub(in crate::kernels) lower: usize,
+    pub(in crate::kernels) shortcut_lower: usize,
 }
 
 /// Sums begin with what is kept, and not with the bias.
@@ -303,6 +308,9 @@ fn multiply<P: ColumnPairs>(
         skip: EIGHT * (taps - 1),
         parts,
         all_pairs: taps / 2,
+        factor: 0,
+        lower: 0,
+        shortcut_lower: 0,
     };
     if let Some(finisher) = finisher {
         let places = finisher.places(first, PATCH_COLUMNS, group, stride, output);
@@ -311,11 +319,13 @@ fn multiply<P: ColumnPairs>(
         (args.mantissas, args.shifts) = (places.mantissas, places.shifts);
         args.output = places.output;
         (args.shortcut, args.shortcut_stride) = (places.shortcut, places.shortcut_stride);
+        (args.factor, args.lower) = (finisher.factor, places.lower);
+        args.shortcut_lower = places.shortcut_lower;
     }
     // SAFETY: `there` says that the patch has all pairs, the weights those of all eights, the
     // bias and, if sums are kept, what is kept one for each channel; both counts are not zero. That
     // biases are aligned, `conv` asked. Without `KEEP` there is `finisher`: `Finisher::of` found that
-    // mantissas and table are aligned, and `Finisher::places` found mantissas, shifts, outputs and
+    // mantissas are aligned, and the table is or is `STREAM16`, and `Finisher::places` found mantissas, shifts, outputs and
     // shortcut for the whole group, at four columns.
     unsafe { (P::BLOCKS)(&mut args) }
 }

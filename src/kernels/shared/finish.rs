@@ -6,27 +6,43 @@ use core::ptr::null;
 
 use zerocopy::little_endian::I32;
 
+use crate::feature::Feature;
 use crate::kernels::reference;
 use crate::ops::Shortcut;
 use crate::ops::add::Add;
 use crate::ops::conv::{Conv, Finish, PATCH_COLUMNS};
+use crate::ops::stream16::{Stream16, distance};
 use crate::quant::{Clamp, Multiplier};
 
 /// The parameters of a convolution whose every output the assembly can finish.
 pub(in crate::kernels) struct Finisher<'c> {
-    /// Behind the requantization: twice the zero point and a half, or a join's bits.
+    /// Behind the requantization: twice the zero point and a half, a join's bits, or the offset of a
+    /// stream in 16 bits.
     pub(in crate::kernels) last: i32,
-    /// The middle of a join's table, or null.
+    /// The middle of a join's table, null, or [`STREAM16`].
     pub(in crate::kernels) table: *const I32,
+    /// What the shortcut is multiplied by in a stream in 16 bits.
+    pub(in crate::kernels) factor: i32,
     mantissas: &'c [I32],
     shifts: &'c [i8],
-    shortcut: Option<(&'c [i8], usize)>,
+    shortcut: Option<Beside<'c>>,
 }
+
+/// A shortcut that is not where the output goes.
+struct Beside<'c> {
+    row: &'c [i8],
+    /// From a byte of it to the lower one of the same number, if it has two.
+    lower: usize,
+    stride: usize,
+}
+
+/// In place of a join's table: the outputs are a stream in 16 bits.
+pub(in crate::kernels) const STREAM16: *const I32 = core::ptr::without_provenance(1);
 
 impl<'c> Finisher<'c> {
     /// `None` where anything is out of the ordinary: an activation that cuts what fits into int8,
     /// a factor of a half or more without a join, or next to nothing, a shortcut with other
-    /// channels, a file that lies where its words are not aligned.
+    /// channels or of less than the output's bytes, a file that lies where its words are not aligned.
     pub(in crate::kernels) fn of(conv: &'c Conv<'_>, shortcut: &Shortcut<'c>) -> Option<Self> {
         let channels = usize::from(conv.window.output.channels);
         let ordinary = channels > 0
@@ -38,34 +54,43 @@ impl<'c> Finisher<'c> {
             && aligned(conv.mantissas);
         let largest = match conv.finish {
             Finish::Requantize { .. } => -1,
-            Finish::Join { .. } => Multiplier::MAX_SHIFT,
-            Finish::Stream(_) => return None,
+            Finish::Join { .. } | Finish::Stream(_) => Multiplier::MAX_SHIFT,
         };
         if !ordinary || !conv.shifts.iter().all(|shift| (-22..=largest).contains(shift)) {
             return None;
         }
         let (mantissas, shifts) = (conv.mantissas, conv.shifts);
-        match (conv.finish, *shortcut) {
-            (Finish::Requantize { zero_point }, _) => {
+        let beside = |both: bool| match *shortcut {
+            Shortcut::InPlace => Some(None),
+            Shortcut::Row { row, lower, channels: theirs, stride, before: 0, .. }
+                if theirs == channels && (!both || lower.len() == row.len()) =>
+            {
+                Some(Some(Beside { row, lower: distance(row, lower), stride }))
+            }
+            Shortcut::Row { .. } => None,
+        };
+        match conv.finish {
+            Finish::Requantize { zero_point } => {
                 // And one half, for the rounding, as it goes through the shift.
                 let last = 2 * zero_point + 1;
-                Some(Self { last, table: null(), mantissas, shifts, shortcut: None })
+                Some(Self { last, table: null(), factor: 0, mantissas, shifts, shortcut: None })
             }
-            (Finish::Join { table, bits }, shortcut) => {
-                let middle = middle(table).filter(|_| aligned(table))?;
-                let shortcut = match shortcut {
-                    Shortcut::InPlace => None,
-                    Shortcut::Row { row, channels: theirs, stride, before: 0, .. }
-                        if theirs == channels =>
-                    {
-                        Some((row, stride))
-                    }
-                    Shortcut::Row { .. } => return None,
-                };
-                Some(Self { last: bits as i32, table: middle, mantissas, shifts, shortcut })
+            Finish::Join { table, bits } => {
+                let table = middle(table).filter(|_| aligned(table))?;
+                let shortcut = beside(false)?;
+                Some(Self { last: bits as i32, table, factor: 0, mantissas, shifts, shortcut })
             }
-            (Finish::Stream(_), _) => None,
+            Finish::Stream(Stream16 { factor, offset, .. }) => {
+                // What is multiplied by zero may be anything: what lies where the output goes.
+                let shortcut = if factor == 0 { None } else { beside(true)? };
+                Some(Self { last: offset, table: STREAM16, factor, mantissas, shifts, shortcut })
+            }
         }
+    }
+
+    /// Whether the outputs are a stream in 16 bits.
+    pub(in crate::kernels) fn is_stream16(&self) -> bool {
+        Feature::Stream16.is_on() && self.table == STREAM16
     }
 
     /// Where outputs and shortcut of a group of channels are at output column `first`, and what the
@@ -79,22 +104,31 @@ impl<'c> Finisher<'c> {
         row: &mut [i8],
     ) -> Option<Places> {
         let o = group.start;
-        let pixels = row.get_mut(first * channels..(first + columns) * channels)?;
-        if o >= channels {
+        // Of a stream in 16 bits, from the upper bytes to the lower.
+        let lower = if self.is_stream16() { row.len() / 2 } else { 0 };
+        if row.len() < lower + (first + columns) * channels || o >= channels {
             return None;
         }
         let mantissas = self.mantissas.get(group.clone())?.as_ptr();
         let shifts = self.shifts.get(group.clone())?.as_ptr();
         // In place the shortcut is read where outputs are written: one pointer is for both.
-        let output = pixels.as_mut_ptr().wrapping_add(o);
-        let Some((row, stride)) = self.shortcut else {
-            let (shortcut, shortcut_stride) = (output.cast_const(), channels);
-            return Some(Places { mantissas, shifts, output, shortcut, shortcut_stride });
+        let output = row.as_mut_ptr().wrapping_add(first * channels + o);
+        let mut places = Places {
+            mantissas,
+            shifts,
+            output,
+            lower,
+            shortcut: output.cast_const(),
+            shortcut_stride: channels,
+            shortcut_lower: lower,
         };
-        let (from, stride) = (first * stride * channels, stride * channels);
-        let row = row.get(from..from + columns.saturating_sub(1) * stride + channels)?;
-        let shortcut = row.as_ptr().wrapping_add(o);
-        Some(Places { mantissas, shifts, output, shortcut, shortcut_stride: stride })
+        if let Some(Beside { row, lower, stride }) = self.shortcut {
+            let (from, stride) = (first * stride * channels, stride * channels);
+            let row = row.get(from..from + columns.saturating_sub(1) * stride + channels)?;
+            places.shortcut = row.as_ptr().wrapping_add(o);
+            (places.shortcut_stride, places.shortcut_lower) = (stride, lower);
+        }
+        Some(places)
     }
 }
 
@@ -106,10 +140,14 @@ pub(in crate::kernels) struct Places {
     pub(in crate::kernels) shifts: *const i8,
     /// Where outputs are written, a column as far from the one before as there are channels.
     pub(in crate::kernels) output: *mut i8,
+    /// How far behind that lower bytes are written, of a stream in 16 bits.
+    pub(in crate::kernels) lower: usize,
     /// Where the shortcut is read.
     pub(in crate::kernels) shortcut: *const i8,
     /// How far a column of it is from the one before.
     pub(in crate::kernels) shortcut_stride: usize,
+    /// How far behind that lower bytes are read, of a stream in 16 bits.
+    pub(in crate::kernels) shortcut_lower: usize,
 }
 
 /// The middle of a join's table, of which 128 words to both sides are good; `None` if it has not as

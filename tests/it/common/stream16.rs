@@ -1,7 +1,7 @@
 //! Random networks with a residual stream in 16 bits.
 
 use brooklet::format::{NONE, Operator, flags};
-use brooklet::ops::stream16::{DROPPED, EXACT, FRACTION, TERM_SHIFT};
+use brooklet::ops::stream16::{DROPPED, EXACT, FRACTION, Stream16, TERM_SHIFT};
 use brooklet::quant::Multiplier;
 use brooklet_plan::program::{Program, largest_sum};
 
@@ -32,21 +32,14 @@ pub fn with_stream16(mut program: Program, seed: u64) -> Program {
         let operand = record.shortcut().map(|of| program.layers[of].record);
         let layer = &mut program.layers[index];
         layer.record.flags |= flags::STREAM16;
-        let zero = |zero_point: i8| 256 * i64::from(zero_point);
+        let zero = |zero_point: i8| 256 * i32::from(zero_point);
         let ratio = if operand.is_some() { 0.25 + g.below(1000) as f64 / 600.0 } else { 0.0 };
-        let mut factor = ((ratio * one) as i64).min(i16::MAX.into());
-        let (offset, largest) = loop {
-            let theirs = operand.map_or(0, |of| factor * (zero(of.zero_point) + i64::from(EXACT)));
-            let offset = zero(record.zero_point) * one as i64 - theirs + (one / 2.0) as i64;
-            let ends = [i16::MIN, i16::MAX].map(|u| factor * i64::from(u) + offset);
-            let largest = ends.map(i64::unsigned_abs).into_iter().max().unwrap();
-            if largest < 1 << 31 {
-                break (offset, (largest >> TERM_SHIFT) as u32 + 1);
-            }
-            factor = factor * 3 / 4;
-        };
+        let factor = ((ratio * one) as i32).min(i16::MAX.into());
+        let theirs = operand.map_or(0, |of| (factor * (zero(of.zero_point) + EXACT)) >> TERM_SHIFT);
+        let offset = (zero(record.zero_point) << DROPPED) - theirs + 8;
+        let largest = Stream16::new(factor, offset).unwrap().largest_term();
         for word in [(0, factor), (1, offset)] {
-            layer.record.multiplier_mantissas[word.0].set(word.1.try_into().unwrap());
+            layer.record.multiplier_mantissas[word.0].set(word.1);
         }
         let more = (FRACTION - record.join_bits) as i8;
         layer.record.join_bits = FRACTION;

@@ -5,14 +5,15 @@ use core::ptr::{null, null_mut};
 use zerocopy::little_endian::I32;
 
 use super::{CHANNELS, SPAN, Span, Sums, finish};
+use crate::feature::Feature;
 use crate::format::TILE_ROWS;
 #[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em"))]
 use crate::kernels::shared::finish::aligned;
-use crate::kernels::shared::finish::middle;
+use crate::kernels::shared::finish::{STREAM16, middle};
 #[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em"))]
 use crate::ops::conv::Conv;
 use crate::ops::conv::{Finish, TILE_COLUMNS, TILES};
-use crate::ops::{Outputs, Shortcut};
+use crate::ops::{Outputs, Shortcut, stream16};
 use crate::proved::proved;
 #[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em"))]
 use crate::quant::Clamp;
@@ -28,14 +29,19 @@ pub(in crate::kernels) struct Args {
     pub(in crate::kernels) bias: *const I32,
     pub(in crate::kernels) mantissas: *const I32,
     pub(in crate::kernels) shifts: *const i8,
-    /// The zero point, or a join's bits.
+    /// The zero point, a join's bits, or the offset of a stream in 16 bits.
     pub(in crate::kernels) last: i32,
-    /// The middle of a join's table, or null.
+    /// The middle of a join's table, null, or [`STREAM16`].
     pub(in crate::kernels) table: *const I32,
-    /// Range of the output.
+    /// Range of the output; of a stream in 16 bits that of its numbers.
     pub(in crate::kernels) clamp: [i32; 2],
     pub(in crate::kernels) channels: usize,
     pub(in crate::kernels) tiles: usize,
+    /// Of a stream in 16 bits: what shortcuts are multiplied by, and how far behind outputs and
+    /// shortcuts the lower bytes are.
+    pub(in crate::kernels) factor: i32,
+    pub(in crate::kernels) lower: usize,
+    pub(in crate::kernels) shortcut_lower: usize,
 }
 
 impl Args {
@@ -46,6 +52,8 @@ impl Args {
         let stride = usize::from(conv.window.output.channels);
         let channels = CHANNELS.min(stride.checked_sub(o).filter(|left| *left > 0)?);
         let shifts = conv.shifts.get(o..o + channels)?;
+        let [min, max] = [i32::from(conv.clamp.min), i32::from(conv.clamp.max)];
+        let (mut clamp, mut factor) = ([min, max], 0);
         let (last, table) = match conv.finish {
             Finish::Requantize { zero_point } => {
                 if shifts.iter().any(|&shift| shift >= 0) {
@@ -54,7 +62,10 @@ impl Args {
                 (zero_point, null())
             }
             Finish::Join { table, bits } => (bits as i32, middle(table)?),
-            Finish::Stream(_) => return None,
+            Finish::Stream(stream) => {
+                (clamp, factor) = ([256 * min, 256 * max + 127], stream.factor);
+                (stream.offset, STREAM16)
+            }
         };
         Some(Self {
             outputs: [null_mut(); TILE_ROWS],
@@ -65,24 +76,39 @@ impl Args {
             shifts: shifts.as_ptr(),
             last,
             table,
-            clamp: [i32::from(conv.clamp.min), i32::from(conv.clamp.max)],
+            clamp,
             channels,
             tiles: TILES.min(columns.div_ceil(TILE_COLUMNS)),
+            factor,
+            lower: 0,
+            shortcut_lower: 0,
         })
     }
 
     /// Lets the outputs go where they belong, from channel `o` on; `None` where a row or a column of
-    /// the tiles is none of the output, or a shortcut has other columns or channels.
+    /// the tiles is none of the output, or a shortcut has other columns or channels, or not both bytes.
     fn on_rows(&mut self, span: &Span<'_>, o: usize, outputs: &mut Outputs<'_>) -> Option<()> {
         let Span { shortcuts, x, .. } = *span;
         let (start, end) = (x * self.stride + o, (x + self.tiles * TILE_COLUMNS) * self.stride);
+        let both = self.is_stream16();
         let places = self.outputs.iter_mut().zip(&mut self.shortcuts);
         for ((place, there), (output, shortcut)) in places.zip(outputs.iter_mut().zip(shortcuts)) {
-            *place = output.get_mut(start..end)?.as_mut_ptr();
+            let bytes = if both { output.len() / 2 } else { output.len() };
+            if end > bytes {
+                return None;
+            }
+            *place = output.as_mut_ptr().wrapping_add(start);
+            self.lower = bytes;
+            self.shortcut_lower = bytes;
             *there = match *shortcut {
-                Shortcut::Row { row, channels: theirs, stride: 1, before: 0, .. }
-                    if theirs == self.stride && !self.table.is_null() =>
+                // What is multiplied by zero may be anything.
+                _ if both && self.factor == 0 => *place,
+                Shortcut::Row { row, lower, channels: theirs, stride: 1, before: 0, .. }
+                    if theirs == self.stride
+                        && !self.table.is_null()
+                        && (!both || lower.len() == row.len()) =>
                 {
+                    self.shortcut_lower = stream16::distance(row, lower);
                     row.get(start..end)?.as_ptr()
                 }
                 Shortcut::Row { .. } if !self.table.is_null() => return None,
@@ -95,16 +121,28 @@ impl Args {
     /// Lets them go into a block, and take their shortcuts from there.
     fn on_block(&mut self, block: &mut Block) {
         self.stride = CHANNELS;
+        let bytes = block.as_flattened_mut().as_flattened_mut().as_flattened_mut().as_mut_ptr();
         let places = self.outputs.iter_mut().zip(&mut self.shortcuts);
-        for ((place, there), row) in places.zip(block) {
-            *place = row.as_flattened_mut().as_mut_ptr();
+        for (row, (place, there)) in places.enumerate() {
+            *place = bytes.wrapping_add(row * SPAN * CHANNELS);
             *there = *place;
         }
+        self.lower = TILE_ROWS * SPAN * CHANNELS;
+        self.shortcut_lower = self.lower;
+    }
+
+    /// Whether the outputs are a stream in 16 bits.
+    fn is_stream16(&self) -> bool {
+        Feature::Stream16.is_on() && self.table == STREAM16
     }
 }
 
-/// The outputs of a span for four channels: rows, columns, channels.
-type Block = [[[i8; CHANNELS]; SPAN]; TILE_ROWS];
+/// Bytes that an output may have.
+const BYTES: usize = if Feature::Stream16.is_on() { 2 } else { 1 };
+
+/// The outputs of a span for four channels: rows, columns, channels. Of a stream in 16 bits the upper
+/// bytes, and then the lower.
+type Block = [[[[i8; CHANNELS]; SPAN]; TILE_ROWS]; BYTES];
 
 /// See [`Tiles::finish`]: by assembly, `assembly`. At the ends of the output, where some of the
 /// tiles' rows or columns are none of it, that goes into a block, and what there is, out of it.
@@ -150,6 +188,10 @@ fn exchange(
     what: Exchange,
 ) {
     let channels = usize::from(span.conv.window.output.channels).max(1);
+    if let (Finish::Stream(_), [upper, .., lower]) = (span.conv.finish, &mut block[..]) {
+        return exchange_numbers(span, o, outputs, [upper, lower], what);
+    }
+    let Some(block) = block.first_mut() else { return };
     for ((output, shortcut), row) in outputs.iter_mut().zip(span.shortcuts).zip(block) {
         let pixels = output.chunks_exact_mut(channels).skip(span.x);
         for ((x, pixel), values) in (span.x..).zip(pixels).zip(row) {
@@ -161,6 +203,43 @@ fn exchange(
                     }
                 }
                 Exchange::Outputs => places.for_each(|(output, value)| *output = *value),
+            }
+        }
+    }
+}
+
+/// A row of a block for each row of the tiles.
+type Half = [[[i8; CHANNELS]; SPAN]; TILE_ROWS];
+
+/// The same of numbers of a stream in 16 bits.
+fn exchange_numbers(
+    span: &Span<'_>,
+    o: usize,
+    outputs: &mut Outputs<'_>,
+    [upper, lower]: [&mut Half; 2],
+    what: Exchange,
+) {
+    let channels = usize::from(span.conv.window.output.channels);
+    let columns = usize::from(span.conv.window.output.columns);
+    let rows = outputs.iter_mut().zip(span.shortcuts).zip(upper.iter_mut().zip(lower));
+    for ((output, shortcut), (upper, lower)) in rows.filter(|((output, _), _)| !output.is_empty()) {
+        let pixels = upper.iter_mut().zip(lower).enumerate();
+        for (x, (upper, lower)) in pixels.map(|(x, pixel)| (span.x + x, pixel)) {
+            let places = upper.iter_mut().zip(lower).enumerate();
+            for (o, (upper, lower)) in places.map(|(c, place)| (o + c, place)) {
+                let index = x * channels + o;
+                if x >= columns || o >= channels {
+                    continue;
+                }
+                match what {
+                    Exchange::Shortcuts => {
+                        let number = shortcut.number_at(x, o, stream16::at(output, index));
+                        [*upper, *lower] = stream16::bytes(number);
+                    }
+                    Exchange::Outputs => {
+                        stream16::put(output, index, stream16::number([*upper, *lower]));
+                    }
+                }
             }
         }
     }

@@ -13,7 +13,7 @@
 
 use brooklet::format::{Operator, Packing, flags};
 use brooklet::ops::conv::MAX_JOIN_BITS;
-use brooklet::ops::stream16;
+use brooklet::ops::stream16::{self, Stream16};
 use brooklet::quant::Multiplier;
 use brooklet_plan::Preprocess;
 use brooklet_plan::records::{set_add, set_softmax};
@@ -317,36 +317,31 @@ fn set_stream16(
     shortcut: Option<&Layer>,
 ) -> Result<(), Unrepresentable> {
     let unit = f64::from(1u32 << stream16::FRACTION);
-    // The unit of a term, of which bits are dropped before it is added, and then behind the sum.
-    let [one, half] = [stream16::DROPPED + stream16::TERM_SHIFT, stream16::TERM_SHIFT];
-    let zero = |zero_point: i8| 256 * i64::from(zero_point);
+    // Of a term bits are dropped before it is added, and of the sum behind.
+    let one = stream16::DROPPED + stream16::TERM_SHIFT;
+    let zero = |zero_point: i8| 256 * i32::from(zero_point);
     let real = |layer: &Layer| f64::from(layer.record.scale.get());
     let ratio = shortcut.map_or(0.0, |shortcut| real(shortcut) / real(layer));
     let factor = (ratio * f64::from(1u32 << one)).round();
-    let halves = (1i64 << (one - 1)) + (1 << (half - 1));
+    if factor > f64::from(stream16::MAX_FACTOR) {
+        let what = "its range is too small for what it adds";
+        return Err(Unrepresentable::new(&layer.name, what));
+    }
+    let factor = factor as i32;
     let theirs = shortcut.map_or(0, |shortcut| {
-        factor as i64 * (zero(shortcut.record.zero_point) + i64::from(stream16::EXACT))
+        let u = zero(shortcut.record.zero_point) + stream16::EXACT;
+        (u * factor) >> stream16::TERM_SHIFT
     });
-    let offset = (zero(layer.record.zero_point) << one) - theirs + halves;
-    let end = |u: i64| i32::try_from(factor as i64 * u + offset).ok();
-    let ends = (end(i64::from(i16::MIN)), end(i64::from(i16::MAX)));
-    let largest = match ends {
-        (Some(low), Some(high)) if factor <= f64::from(stream16::MAX_FACTOR) => {
-            let largest = |end: i32| (end >> stream16::TERM_SHIFT).unsigned_abs();
-            largest(low).max(largest(high))
-        }
-        _ => {
-            let what = "its range is too small for what it adds";
-            return Err(Unrepresentable::new(&layer.name, what));
-        }
-    };
+    let half = 1 << (stream16::DROPPED - 1);
+    let offset = (zero(layer.record.zero_point) << stream16::DROPPED) - theirs + half;
+    let largest = Stream16::new(factor, offset).map_or(0, |stream| stream.largest_term());
     let reals: Vec<f64> = reals.iter().map(|real| real * unit).collect();
     layer.multipliers = multipliers(layer, &reals, largest).ok_or_else(|| {
         Unrepresentable::new(&layer.name, "its range is too small for its weights")
     })?;
     layer.record.join_bits = stream16::FRACTION;
-    layer.record.multiplier_mantissas[0].set(factor as i32);
-    layer.record.multiplier_mantissas[1].set(offset as i32);
+    layer.record.multiplier_mantissas[0].set(factor);
+    layer.record.multiplier_mantissas[1].set(offset);
     Ok(())
 }
 

@@ -63,12 +63,21 @@ pub struct Options {
     /// Height and width of the input for bare weights; default: what the architecture was
     /// published with (224×224 or 32×32).
     pub input: Option<[usize; 2]>,
+    /// Names of the outputs that are wanted, of a network that has several; none: all.
+    pub outputs: Vec<String>,
 }
 
 /// Reads the network in `path`.
 pub fn load(path: impl AsRef<Path>, options: &Options) -> Result<Imported, ImportError> {
     let path = path.as_ref();
-    load_file(path, options).map_err(|problem| problem.in_file(path))
+    let network = load_file(path, options).and_then(|network| match (network, &options.outputs) {
+        (network, names) if names.is_empty() => Ok(network),
+        (Imported::Float(network), names) => network.with_outputs(names).map(Imported::Float),
+        (Imported::Quantized(network), names) => {
+            network.with_outputs(names).map(Imported::Quantized)
+        }
+    });
+    network.map_err(|problem| problem.in_file(path))
 }
 
 fn load_file(path: &Path, options: &Options) -> Result<Imported, LayerProblem> {

@@ -15,6 +15,26 @@ pub struct ModelProto {
     pub graph: Option<GraphProto>,
     #[prost(message, repeated, tag = "8")]
     pub opset_import: Vec<OperatorSetIdProto>,
+    #[prost(message, repeated, tag = "25")]
+    pub functions: Vec<FunctionProto>,
+}
+
+/// A function that the file defines itself.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct FunctionProto {
+    #[prost(string, optional, tag = "1")]
+    pub name: Option<String>,
+    #[prost(string, repeated, tag = "4")]
+    pub input: Vec<String>,
+    #[prost(string, repeated, tag = "5")]
+    pub output: Vec<String>,
+    #[prost(message, repeated, tag = "7")]
+    pub node: Vec<NodeProto>,
+    #[prost(string, optional, tag = "10")]
+    pub domain: Option<String>,
+    /// Attributes with their defaults.
+    #[prost(message, repeated, tag = "11")]
+    pub attribute_proto: Vec<AttributeProto>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -72,6 +92,9 @@ pub struct AttributeProto {
     /// One of [`attribute_type`].
     #[prost(int32, optional, tag = "20")]
     pub r#type: Option<i32>,
+    /// In a function: the attribute of its use that this one has the value of.
+    #[prost(string, optional, tag = "21")]
+    pub ref_attr_name: Option<String>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -47,6 +47,7 @@ pub(crate) fn encode(
     graph.output.push(ValueInfoProto { name: Some(value(*nodes.end())), r#type: None });
     ModelProto {
         ir_version: Some(8),
+        functions: vec![],
         graph: Some(graph),
         opset_import: vec![OperatorSetIdProto { domain: Some(String::new()), version: Some(17) }],
     }

@@ -305,6 +305,7 @@ mod tests {
             shape: [8, 8, 3],
             scale,
             zero_point,
+            int16: false,
             activation: Activation::None,
         }
     }

@@ -71,6 +71,7 @@ fn dead_channels_and_mean() -> QuantizedNetwork {
         shape,
         scale,
         zero_point,
+        int16: false,
         activation: Activation::None,
     };
     let mut weights = Array4::zeros((4, 1, 1, 2));

@@ -48,6 +48,9 @@ pub struct Args {
     /// Height and width of the input of bare weights.
     #[arg(long, value_name = "HxW", value_parser = size)]
     input: Option<[u32; 2]>,
+    /// Outputs of a network that has several, as `quantize` was told.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    outputs: Vec<String>,
     /// Order of the channels that the network takes, as `quantize` was told.
     #[arg(long, value_parser = choice::<Channels>(), default_value_t)]
     channels: Channels,
@@ -105,6 +108,7 @@ fn load(args: &Args, file: &ModelFile) -> Result<Network> {
         arch: args.arch,
         variant: args.variant.into(),
         input: args.input.map(|size| size.map(|n| n as usize)),
+        outputs: args.outputs.clone(),
     };
     let network = match import::load(&args.network, &options)? {
         Imported::Float(network) => {

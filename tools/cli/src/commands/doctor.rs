@@ -46,6 +46,9 @@ pub struct Args {
     /// Height and width of the input of bare weights.
     #[arg(long, value_name = "HxW", value_parser = size)]
     input: Option<[u32; 2]>,
+    /// Outputs of a network that has several; images are judged by the first.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    outputs: Vec<String>,
     /// Resizes images as `quantize` does.
     #[arg(long, value_name = "PIXELS")]
     resize: Option<u32>,
@@ -204,6 +207,7 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
         arch: args.arch,
         variant: args.variant.into(),
         input: args.input.map(|size| size.map(|n| n as usize)),
+        outputs: args.outputs.clone(),
     };
     let at = |error: EngineError| failed(&args.network, error.into());
     let (subject, input, classes) = match import::load(&args.network, &options)? {

@@ -24,6 +24,7 @@ impl Remedy for ImportError {
             Problem::NoVariant { option, .. } => {
                 format!("leave out {option}, or choose another of {}", list())
             }
+            Problem::NoOutput { names, .. } => format!("give --outputs of {names}"),
             Problem::MissingTensor { holds, .. } => {
                 format!("check --arch; the file holds {holds}")
             }

@@ -15,7 +15,7 @@ fn made(line: &str, variant: Variant, input: Option<[usize; 2]>) -> (u64, Networ
     let path = folder.path().join("a.safetensors");
     let report = json(folder.path(), &format!("new {line} -o a.safetensors"));
     let arch: Arch = line.split(' ').next().unwrap().parse().unwrap();
-    let options = Options { arch: Some(arch), variant, input };
+    let options = Options { arch: Some(arch), variant, input, ..Options::default() };
     let Imported::Float(network) = import::load(&path, &options).unwrap() else {
         panic!("new weights are float");
     };

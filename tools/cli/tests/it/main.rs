@@ -31,6 +31,7 @@ mod real_networks;
 mod refusals;
 mod scores;
 mod shell;
+mod spelled;
 mod spellings;
 mod terminal;
 mod threads;

@@ -185,8 +185,11 @@ fn what_cannot_be_kept_is_named() {
     let input = || Onnx::new(&[1, 3, 4, 4]).qdq("x", "x1", 0.5, 0, Type::INT8);
     let conv = || input().weights("w", &[4, 3, 1, 1], 0).node("Conv", "x1 w", "c", &[]);
     let cases = [
-        (block(), "made.onnx: `sum`: its output is not quantized"),
-        (conv().qdq("c", "y", 0.1, 0, Type::INT16), "`y.q`: quantized to element type 5"),
+        (
+            conv().node("GlobalAveragePool", "c", "m", &[]).qdq("m", "y", 0.1, 0, Type::INT8),
+            "made.onnx: `c`: its output is not quantized",
+        ),
+        (conv().qdq("c", "y", 0.1, 0, Type::INT16), "`y.q`: quantized to 16 bits"),
         (
             input().floats("w", &[4, 3, 1, 1], scale).node("Conv", "x1 w", "c", &[]).qdq(
                 "c",
@@ -217,26 +220,85 @@ fn what_cannot_be_kept_is_named() {
             "`z.q`: a map, or a copy of it, is quantized with two scales",
         ),
         (
-            conv().qdq("c", "y", 0.1, 0, Type::INT8).node("Relu", "y", "r", &[]).qdq(
-                "r",
-                "z",
-                0.1,
-                0,
-                Type::INT8,
-            ),
-            "`r`: an activation of a map that is quantized before it",
-        ),
-        (
             conv().qdq("c", "y", f32::NAN, 0, Type::INT8),
             "`y.q`: is not a valid ONNX file: a scale of NaN",
         ),
         (
-            Onnx::new(&[1, 3, 4, 4]).node("QLinearConv", "x", "y", &[]),
-            "`y`: operator QLinearConv: of quantized ONNX networks only the QDQ form is read",
+            Onnx::new(&[1, 3, 4, 4]).node("ConvInteger", "x", "y", &[]),
+            "`y`: operator ConvInteger: of quantized ONNX networks only the QDQ form is read",
         ),
     ];
     for (onnx, expected) in cases {
         let text = refused(onnx);
         assert!(text.contains(expected), "{text}\ninstead of {expected}");
     }
+}
+
+/// What quantizers leave in float, or round twice, has the numbers around it.
+#[test]
+fn what_is_left_in_float() {
+    const INT8: DataType = DataType::INT8;
+    let input = || Onnx::new(&[1, 3, 4, 4]).qdq("x", "x1", 0.5, 0, INT8);
+    let conv = || input().weights("w", &[4, 3, 1, 1], 0).node("Conv", "x1 w", "c", &[]);
+    // A ReLU of what is quantized already, with one scale for both.
+    let relu = conv().qdq("c", "y", 0.1, 0, INT8).node("Relu", "y", "r", &[]);
+    let fused = quantized(relu.qdq("r", "z", 0.1, 0, INT8));
+    assert_eq!(fused.nodes.len(), 2);
+    assert_eq!((fused.nodes[1].activation, fused.nodes[1].zero_point), (Activation::Relu, 0));
+    // Scores: 16 bits for all that they can be.
+    let scores = quantized(conv());
+    let (node, QuantizedOp::Conv(weights)) = (&scores.nodes[1], &scores.nodes[1].op) else {
+        panic!()
+    };
+    assert!(node.int16 && node.zero_point == 0);
+    let largest = weights.weights.outer_iter().zip(&weights.scales).map(|(channel, &scale)| {
+        let sum: f32 = channel.iter().map(|&weight| f32::from(weight).abs() * 64.0).sum();
+        sum * scale
+    });
+    let largest = largest.fold(0.0, f32::max);
+    assert!((node.scale * 32767.0 / largest - 1.0).abs() < 0.01, "{} {largest}", node.scale);
+    lower(&scores, &Preprocess::default()).unwrap();
+    // A convolution before an addition: all that the sum can tell.
+    let sum = conv()
+        .weights("v", &[4, 3, 1, 1], 0)
+        .node("Conv", "x1 v", "d", &[])
+        .qdq("d", "d1", 0.25, 0, INT8)
+        .node("Add", "c d1", "sum", &[])
+        .qdq("sum", "y", 0.5, 0, INT8);
+    let sum = quantized(sum);
+    let open = sum.nodes.iter().find(|node| node.source == "c").unwrap();
+    let reach = [-128, 127].map(|end| (end - open.zero_point) as f32 * open.scale);
+    assert!((reach[0] + 95.75).abs() < 0.5 && (reach[1] - 95.5).abs() < 0.5, "{reach:?}");
+}
+
+/// QLinearConv and the like are float operators between QuantizeLinear and DequantizeLinear.
+#[test]
+fn quantized_operators_are_read_as_float_ones() {
+    const INT8: DataType = DataType::INT8;
+    let made = |onnx: Onnx| {
+        onnx.floats("xs", &[], |_| 0.5).integers("xz", &[], INT8, |_| 3).node(
+            "QuantizeLinear",
+            "x xs xz",
+            "q",
+            &[],
+        )
+    };
+    let network = quantized(
+        made(Onnx::new(&[1, 3, 4, 4]))
+            .integers("w", &[4, 3, 1, 1], INT8, step)
+            .floats("ws", &[4], scale)
+            .integers("wz", &[4], INT8, |_| 0)
+            .floats("ys", &[], |_| 0.125)
+            .integers("yz", &[], INT8, |_| -128)
+            .integers("b", &[4], DataType::INT32, |index| index as i32 * 100)
+            .node("QLinearConv", "q xs xz w ws wz ys yz b", "c", &[])
+            .node("DequantizeLinear", "c ys yz", "y", &[]),
+    );
+    let (node, QuantizedOp::Conv(conv)) = (&network.nodes[1], &network.nodes[1].op) else {
+        panic!()
+    };
+    assert_eq!((node.scale, node.zero_point), (0.125, -128));
+    assert_eq!(conv.bias, [0, 100, 200, 300]);
+    assert_eq!(conv.scales, (0..4).map(scale).collect::<Vec<_>>());
+    assert_eq!(conv.weights[[1, 0, 0, 2]], step(5) as i8);
 }

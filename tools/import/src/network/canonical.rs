@@ -39,17 +39,21 @@ impl QuantizedNetwork {
     }
 }
 
-/// What makes one of some outputs, by its name.
+/// What makes some of the outputs, by their names.
 pub(super) fn chosen<N: Placed>(
     nodes: Vec<N>,
-    outputs: Vec<Output>,
-    name: &str,
+    outputs: &[Output],
+    names: &[String],
 ) -> Result<(Vec<N>, Vec<Output>), LayerProblem> {
-    let names: Vec<&str> = outputs.iter().map(|output| output.name.as_str()).collect();
-    let Some(place) = names.iter().position(|&other| other == name) else {
-        return Err(Problem::NoOutput { name: name.into(), names: names.join(", ") }.into());
+    let of = |name: &String| {
+        let found = outputs.iter().find(|output| output.name == *name);
+        found.cloned().ok_or_else(|| {
+            let names: Vec<&str> = outputs.iter().map(|output| output.name.as_str()).collect();
+            Problem::NoOutput { name: name.clone(), names: names.join(", ") }.into()
+        })
     };
-    Ok(ordered(nodes, vec![outputs[place].clone()]))
+    let chosen = names.iter().map(of).collect::<Result<_, LayerProblem>>()?;
+    Ok(ordered(nodes, chosen))
 }
 
 /// A node of either network.

@@ -256,14 +256,14 @@ impl Network {
         self.outputs.first().is_some_and(|output| output.ending == Ending::Sigmoid)
     }
 
-    /// The same network with one of its outputs alone.
+    /// The same network with some of its outputs alone, in this order.
     ///
     /// # Errors
     ///
     /// The names that there are.
-    pub fn with_output(mut self, name: &str) -> Result<Network, LayerProblem> {
+    pub fn with_outputs(mut self, names: &[String]) -> Result<Network, LayerProblem> {
         let outputs = std::mem::take(&mut self.outputs);
-        let (nodes, outputs) = chosen(self.nodes, outputs, name)?;
+        let (nodes, outputs) = chosen(self.nodes, &outputs, names)?;
         Ok(Network { input: self.input, nodes, outputs })
     }
 

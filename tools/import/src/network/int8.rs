@@ -40,6 +40,8 @@ pub struct QuantizedNode {
     pub scale: f32,
     /// int8 value that stands for zero.
     pub zero_point: i32,
+    /// The output is int16, with the zero point 0: scores that a file leaves in float.
+    pub int16: bool,
     /// Clamp of the output.
     pub activation: Activation,
 }
@@ -48,8 +50,8 @@ impl PartialEq for QuantizedNode {
     fn eq(&self, other: &Self) -> bool {
         (&self.name, &self.op, &self.inputs, self.shape)
             == (&other.name, &other.op, &other.inputs, other.shape)
-            && (self.scale.to_bits(), self.zero_point, self.activation)
-                == (other.scale.to_bits(), other.zero_point, other.activation)
+            && (self.scale.to_bits(), self.zero_point, self.int16, self.activation)
+                == (other.scale.to_bits(), other.zero_point, other.int16, other.activation)
     }
 }
 
@@ -201,14 +203,14 @@ impl QuantizedNetwork {
         self.outputs.first().is_some_and(|output| output.ending == Ending::Sigmoid)
     }
 
-    /// The same network with one of its outputs alone.
+    /// The same network with some of its outputs alone, in this order.
     ///
     /// # Errors
     ///
     /// The names that there are.
-    pub fn with_output(mut self, name: &str) -> Result<QuantizedNetwork, LayerProblem> {
+    pub fn with_outputs(mut self, names: &[String]) -> Result<QuantizedNetwork, LayerProblem> {
         let outputs = std::mem::take(&mut self.outputs);
-        let (nodes, outputs) = chosen(self.nodes, outputs, name)?;
+        let (nodes, outputs) = chosen(self.nodes, &outputs, names)?;
         Ok(QuantizedNetwork { input: self.input, nodes, outputs })
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use ndarray::{ArrayD, Axis, IxDyn, concatenate};
 
 use super::constant::{Constant, each};
-use super::node::{attribute, corrupt, int, ints, op_type};
+use super::node::{attribute, corrupt, float, int, ints, op_type};
 use super::shapes::{
     axis, broadcast, checked_count, permutation, range_count, ranges, reshape_target, shape,
     squeezed, within,
@@ -40,7 +40,7 @@ impl<'a> Given<'a> {
 type Evaluate = fn(&Given<'_>) -> Result<Constant, Problem>;
 
 /// The operators that work on constants.
-const OPERATORS: [(&str, Evaluate); 18] = [
+const OPERATORS: [(&str, Evaluate); 25] = [
     ("Constant", |given| literal(given.node)),
     ("Identity", identity),
     ("Shape", shape_of),
@@ -52,6 +52,13 @@ const OPERATORS: [(&str, Evaluate); 18] = [
     ("Sub", arithmetic),
     ("Mul", arithmetic),
     ("Div", arithmetic),
+    ("Clip", bounded),
+    ("Max", bounded),
+    ("Min", bounded),
+    ("Neg", each_value),
+    ("Sqrt", each_value),
+    ("Reciprocal", each_value),
+    ("Flatten", flatten),
     ("Concat", concat),
     ("Gather", gather),
     ("Slice", slice),
@@ -85,7 +92,12 @@ fn shape_of(given: &Given<'_>) -> Result<Constant, Problem> {
 }
 
 fn cast(given: &Given<'_>) -> Result<Constant, Problem> {
-    const FLOATS: [i64; 2] = [data_type::FLOAT as i64, data_type::DOUBLE as i64];
+    const FLOATS: [i64; 4] = [
+        data_type::FLOAT as i64,
+        data_type::DOUBLE as i64,
+        data_type::FLOAT16 as i64,
+        data_type::BFLOAT16 as i64,
+    ];
     Ok(match (given.input(0)?, FLOATS.contains(&int(given.node, "to", 0))) {
         (Constant::Ints(array), true) => Constant::Floats(array.mapv(|x| x as f32)),
         (Constant::Floats(array), false) => Constant::Ints(array.mapv(|x| x as i64)),
@@ -181,6 +193,67 @@ fn reshape(given: &Given<'_>) -> Result<Constant, Problem> {
     let allow_zero = int(given.node, "allowzero", 0) != 0;
     let target = reshape_target(constant.shape(), &given.input(1)?.to_ints()?, allow_zero)?;
     constant.reshaped(&target)
+}
+
+fn flatten(given: &Given<'_>) -> Result<Constant, Problem> {
+    let constant = given.input(0)?;
+    let shape = constant.shape();
+    let at = match int(given.node, "axis", 1) {
+        at if at == shape.len() as i64 => shape.len(),
+        at => axis(at, shape.len())?,
+    };
+    constant.reshaped(&[shape[..at].iter().product(), shape[at..].iter().product()])
+}
+
+/// Clip by two numbers, Max and Min with one.
+fn bounded(given: &Given<'_>) -> Result<Constant, Problem> {
+    let node = given.node;
+    let numbers = |index: usize| given.inputs.get(index).copied().flatten();
+    let (low, high) = match op_type(node) {
+        "Clip" => (numbers(1), numbers(2)),
+        "Max" => (numbers(1), None),
+        _ => (None, numbers(1)),
+    };
+    Ok(match given.input(0)? {
+        Constant::Floats(array) => {
+            let bound = |bound: Option<&Constant>, name: &str, open: f32| match bound {
+                Some(bound) => single(bound.floats()?.iter()),
+                None => Ok(float(node, name, open)),
+            };
+            let (low, high) = (bound(low, "min", f32::MIN)?, bound(high, "max", f32::MAX)?);
+            Constant::Floats(array.mapv(|value| value.max(low).min(high)))
+        }
+        Constant::Ints(array) => {
+            let bound = |bound: Option<&Constant>, open: i64| match bound {
+                Some(bound) => single(bound.to_ints()?.iter()),
+                None => Ok(open),
+            };
+            let (low, high) = (bound(low, i64::MIN)?, bound(high, i64::MAX)?);
+            Constant::Ints(array.mapv(|value| value.max(low).min(high)))
+        }
+    })
+}
+
+/// The only number of a constant.
+fn single<'a, T: Copy + 'a>(mut numbers: impl Iterator<Item = &'a T>) -> Result<T, Problem> {
+    match (numbers.next(), numbers.next()) {
+        (Some(&number), None) => Ok(number),
+        _ => Err(corrupt("a bound that is not one number")),
+    }
+}
+
+fn each_value(given: &Given<'_>) -> Result<Constant, Problem> {
+    let op = op_type(given.node);
+    match given.input(0)? {
+        Constant::Ints(array) if op == "Neg" => {
+            Ok(Constant::Ints(array.mapv(|value| value.wrapping_neg())))
+        }
+        constant => Ok(Constant::Floats(constant.floats()?.mapv(|value| match op {
+            "Neg" => -value,
+            "Sqrt" => value.sqrt(),
+            _ => value.recip(),
+        }))),
+    }
 }
 
 fn squeeze(given: &Given<'_>) -> Result<Constant, Problem> {

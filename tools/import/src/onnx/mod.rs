@@ -10,12 +10,14 @@ mod call;
 mod constant;
 mod derived;
 mod evaluate;
+mod functions;
 mod importer;
 mod input;
 mod map;
 mod node;
 mod operators;
 mod qdq;
+mod qoperator;
 mod shapes;
 mod tensor;
 mod walk;
@@ -39,7 +41,9 @@ const HELD: usize = 1 << 29;
 /// Reads the network in `bytes`; weights kept in other files are looked up in `folder`.
 pub(crate) fn read(bytes: &[u8], folder: &Path) -> Result<Imported, LayerProblem> {
     let model = ModelProto::decode(bytes).map_err(|error| corrupt(error.to_string()))?;
-    let graph = model.graph.ok_or_else(|| corrupt("it has no graph"))?;
+    let mut graph = model.graph.ok_or_else(|| corrupt("it has no graph"))?;
+    functions::inline(&mut graph, &model.functions)?;
+    qoperator::expand(&mut graph)?;
     operators::refuse_others(&graph)?;
     let (values, held) = initializers(&graph, folder)?;
     let read = |last: bool| read_graph(&graph, values.clone(), held, last);

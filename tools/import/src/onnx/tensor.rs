@@ -3,6 +3,7 @@
 use std::io::{Seek, SeekFrom};
 use std::path::{Component, Path};
 
+use half::{bf16, f16};
 use ndarray::{ArrayD, IxDyn};
 
 use super::constant::{Constant, MAX_ELEMENTS};
@@ -28,7 +29,9 @@ pub(super) fn read(tensor: &TensorProto, folder: &Path) -> Result<Constant, Prob
         data_type::FLOAT | data_type::INT32 => 4,
         data_type::INT64 | data_type::DOUBLE => 8,
         data_type::INT16 | data_type::UINT16 => 2,
+        data_type::FLOAT16 | data_type::BFLOAT16 => 2,
         data_type::BOOL | data_type::INT8 | data_type::UINT8 => 1,
+        data_type::INT4 | data_type::UINT4 => return nibbles(tensor, kind, &shape, folder),
         other => {
             return Err(Problem::ElementType { found: name(other).into() });
         }
@@ -49,6 +52,19 @@ pub(super) fn read(tensor: &TensorProto, folder: &Path) -> Result<Constant, Prob
         (data_type::FLOAT, None) => floats(tensor.float_data.clone()),
         (data_type::DOUBLE, Some(raw)) => floats(words(&raw, |b| f64::from_le_bytes(b) as f32)),
         (data_type::DOUBLE, None) => floats(tensor.double_data.iter().map(|&x| x as f32).collect()),
+        (data_type::FLOAT16, Some(raw)) => floats(words(&raw, |b| f16::from_le_bytes(b).to_f32())),
+        (data_type::BFLOAT16, Some(raw)) => {
+            floats(words(&raw, |b| bf16::from_le_bytes(b).to_f32()))
+        }
+        // In the low halves of 32 bits each.
+        (data_type::FLOAT16, None) => {
+            let values = tensor.int32_data.iter();
+            floats(values.map(|&bits| f16::from_bits(bits as u16).to_f32()).collect())
+        }
+        (data_type::BFLOAT16, None) => {
+            let values = tensor.int32_data.iter();
+            floats(values.map(|&bits| bf16::from_bits(bits as u16).to_f32()).collect())
+        }
         (data_type::INT64, Some(raw)) => ints(words(&raw, i64::from_le_bytes)),
         (data_type::INT64, None) => ints(tensor.int64_data.clone()),
         (data_type::INT32, Some(raw)) => ints(words(&raw, |b| i32::from_le_bytes(b).into())),
@@ -60,13 +76,35 @@ pub(super) fn read(tensor: &TensorProto, folder: &Path) -> Result<Constant, Prob
     }
 }
 
+/// Integers of four bits, two in a byte, the first in the lower half.
+fn nibbles(
+    tensor: &TensorProto,
+    kind: i32,
+    shape: &[usize],
+    folder: &Path,
+) -> Result<Constant, Problem> {
+    let count: usize = shape.iter().product();
+    let length = count.div_ceil(2);
+    let bytes = match (tensor.data_location, &tensor.raw_data) {
+        (Some(1), _) => external(tensor, folder, length)?,
+        (_, Some(raw)) if !raw.is_empty() => raw.clone(),
+        _ => tensor.int32_data.iter().map(|&pair| pair as u8).collect(),
+    };
+    if bytes.len() != length {
+        let detail = format!("{} bytes of data for shape {:?}", bytes.len(), tensor.dims);
+        return Err(corrupt(detail));
+    }
+    let halves = bytes.iter().flat_map(|&byte| [byte & 15, byte >> 4]).take(count);
+    let value = |half: u8| match kind {
+        data_type::INT4 => i64::from((half << 4) as i8 >> 4),
+        _ => i64::from(half),
+    };
+    array(shape, halves.map(value).collect()).map(Constant::Ints)
+}
+
 fn name(kind: i32) -> &'static str {
     match kind {
-        data_type::FLOAT16 => "float16",
-        data_type::BFLOAT16 => "bfloat16",
         data_type::STRING => "string",
-        data_type::UINT4 => "uint4",
-        data_type::INT4 => "int4",
         _ => "a type that networks are not made of",
     }
 }
@@ -89,7 +127,8 @@ fn external(tensor: &TensorProto, folder: &Path, length: usize) -> Result<Vec<u8
     };
     let location = entry("location").ok_or_else(|| corrupt("weights at an unnamed location"))?;
     // A network must not make us read files elsewhere.
-    if !Path::new(location).components().all(|part| matches!(part, Component::Normal(_))) {
+    let inside = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
+    if !Path::new(location).components().all(inside) {
         return Err(corrupt(format!("weights at the location `{location}`")));
     }
     let offset = entry("offset").unwrap_or("0").parse().map_err(|_| corrupt("its data offset"))?;

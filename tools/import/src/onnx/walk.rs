@@ -26,7 +26,10 @@ impl Importer<'_> {
     /// The value of a node's output.
     fn value(&mut self, node: &NodeProto) -> Result<Value, Problem> {
         let domain = node.domain.as_deref().unwrap_or("");
-        if !matches!(domain, "" | "ai.onnx") {
+        // ONNX Runtime's own for integers that older opsets have not.
+        let same = domain == "com.microsoft"
+            && matches!(op_type(node), "QuantizeLinear" | "DequantizeLinear");
+        if !matches!(domain, "" | "ai.onnx") && !same {
             return Err(Problem::UnsupportedOperator {
                 op: format!("{domain}.{}", op_type(node)),
                 remedy: "export the network with standard ONNX operators only".into(),

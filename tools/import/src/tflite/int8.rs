@@ -146,6 +146,7 @@ fn quantized_node(
         shape: layer.shape,
         scale,
         zero_point,
+        int16: false,
         activation,
     })
 }

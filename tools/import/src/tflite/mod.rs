@@ -23,6 +23,7 @@ use self::float::float_network;
 use self::graph::Graph;
 use self::importer::{Computation, Conv, Importer};
 use self::int8::quantized_network;
+use self::operators::wide;
 use self::schema::{corrupt, element, element_name};
 use crate::error::{AtLayer, LayerProblem, unsupported};
 use crate::network::{Imported, most_elements, too_many_elements};
@@ -67,12 +68,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Imported, LayerProblem> {
     match first.kind {
         element::INT8 => quantized_network(&graph, &layers, &ends).map(Imported::Quantized),
         element::FLOAT32 => float_network(&constants, &layers, &ends).map(Imported::Float),
-        element::INT16 => Err(unsupported(
-            "its maps are int16 (quantized 16x8)",
-            "give the float network: brooklet quantizes it itself, with --int16 for the layers \
-             that need it; or convert it to int8",
-        ))
-        .at(&first.name),
+        element::INT16 => Err(wide()).at(&first.name),
         other => Err(unsupported(
             format!("its maps are of element type {}", element_name(other)),
             "convert the network to int8 (or to float) with TensorFlow 2's converter",

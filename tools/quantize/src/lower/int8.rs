@@ -110,6 +110,9 @@ fn set_quantization(layer: &mut Layer, node: &QuantizedNode) -> Result<(), Unrep
         .map_err(|_| Unrepresentable::new(&node.name, "its zero point is not within int8"))?;
     layer.record.scale = F32::new(node.scale);
     layer.record.zero_point = zero_point;
+    if node.int16 {
+        layer.record.flags |= flags::INT16 | flags::HAS_INT16;
+    }
     let level = |real: f32| {
         let q = f64::from(real / node.scale).round() + f64::from(node.zero_point);
         q.clamp(-128.0, 127.0) as i8
@@ -153,6 +156,16 @@ fn set_conv(
             f64::from(input.scale) * f64::from(scale)
         };
         let factor = product / f64::from(node.scale);
+        if node.int16 {
+            let multiplier = multiplier(node, factor)?;
+            let (true, Ok(bias)) = (multiplier.is_valid_int16(), i32::try_from(bias)) else {
+                return Err(Unrepresentable::new(&node.name, "its scales are out of proportion"));
+            };
+            layer.weights.extend(weights);
+            layer.bias.push(bias);
+            layer.multipliers.push(multiplier);
+            continue;
+        }
         let (zero_point, clamp) = (layer.record.zero_point, layer.record.clamp());
         let channel =
             constant::channel(weights, bias, multiplier(node, factor)?, zero_point, clamp);

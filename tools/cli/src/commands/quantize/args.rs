@@ -82,6 +82,9 @@ pub struct Args {
     /// Height and width of the input of bare weights.
     #[arg(long, value_name = "HxW", value_parser = size)]
     pub(super) input: Option<[u32; 2]>,
+    /// Outputs of a network that has several: names in the file. [default: all]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub(super) outputs: Vec<String>,
     /// Resizes images so that the shorter side has this number of pixels.
     #[arg(long, value_name = "PIXELS", value_parser = pixels)]
     pub(super) resize: Option<u32>,

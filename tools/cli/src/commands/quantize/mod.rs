@@ -92,6 +92,7 @@ fn load(args: &Args) -> Result<Imported> {
         arch: args.arch,
         variant: args.variant.into(),
         input: args.input.map(|size| size.map(|n| n as usize)),
+        outputs: args.outputs.clone(),
     };
     Ok(import::load(&args.network, &options)?)
 }

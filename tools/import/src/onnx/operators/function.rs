@@ -3,6 +3,7 @@
 use crate::error::{Problem, unsupported};
 use crate::network::{Function, Op};
 use crate::onnx::call::Call;
+use crate::onnx::constant::Constant;
 use crate::onnx::importer::{Importer, Value};
 use crate::onnx::map::{Channel, Map};
 use crate::onnx::node::{float, op_type, text};
@@ -35,6 +36,14 @@ pub(super) fn function(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<M
 }
 
 pub(super) fn clip(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
+    // Of integers between QuantizeLinear and DequantizeLinear, as Brevitas writes it.
+    let is_integer = |index: usize| match call.inputs.get(index) {
+        Some(Some(Value::Constant(constant))) => matches!(**constant, Constant::Ints(_)),
+        _ => false,
+    };
+    if is_integer(1) || is_integer(2) {
+        return Ok(call.map(0)?.clone());
+    }
     // Bounds are attributes up to opset 10, inputs since.
     let low = call.scalar(1)?.unwrap_or(float(call.node, "min", f32::MIN));
     let high = call.scalar(2)?.unwrap_or(float(call.node, "max", f32::MAX));

@@ -7,6 +7,7 @@ mod pool;
 mod quantized;
 mod sums;
 
+pub(super) use self::quantized::wide;
 use super::call::{Call, Made};
 use super::importer::Importer;
 use crate::error::Problem;

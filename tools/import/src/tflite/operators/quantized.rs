@@ -57,6 +57,9 @@ fn converted(
         let layer = call.layer(Computation::Requantize, vec![node], shape, Activation::None);
         return Ok(Made::Layer(importer.push(layer)));
     }
+    if to.kind == element::INT16 {
+        return Err(wide());
+    }
     Err(unsupported(
         format!(
             "a change from {} to {} inside the network",
@@ -76,4 +79,13 @@ fn last(importer: &Importer<'_, '_>, output: i32, op: &str) -> Result<(), Proble
         format!("{op} inside the network: parts of it are float"),
         "convert the whole network to int8",
     ))
+}
+
+/// What is wrong with a network of int16 maps and int8 weights.
+pub(in crate::tflite) fn wide() -> Problem {
+    unsupported(
+        "its maps are int16 (quantized 16x8)",
+        "give the float network: brooklet quantizes it itself, with --int16 for the layers that need \
+         it; or convert it to int8",
+    )
 }

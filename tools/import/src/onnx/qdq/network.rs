@@ -1,0 +1,390 @@
+//! The quantized network of a graph that was walked.
+
+use ndarray::{Array4, Axis};
+
+use super::{Integers, Qdq, REMEDY};
+use crate::error::{AtLayer, LayerProblem, Problem, unsupported};
+use crate::network::{
+    Activation, BatchNorm, Conv, Network, Node, NodeId, Op, Output, QuantizedConv,
+    QuantizedNetwork, QuantizedNode, QuantizedOp, QuantizedSlopes,
+};
+use crate::onnx::node::corrupt;
+
+/// How far a bias's scale may be from the product of input's and weights', relatively.
+const BIAS_TOLERANCE: f64 = 1e-4;
+
+/// Scale and zero point of probabilities.
+const PROBABILITIES: (f32, i32) = (1.0 / 256.0, -128);
+
+/// A graph on its way to a quantized network.
+struct Builder<'f> {
+    qdq: Qdq,
+    float: &'f Network,
+    outputs: Vec<Output>,
+    readers: Vec<usize>,
+    /// For each node that has one the activation that becomes part of it.
+    activations: Vec<Option<NodeId>>,
+    nodes: Vec<QuantizedNode>,
+    /// For each node of the graph its place among those.
+    places: Vec<Option<usize>>,
+}
+
+impl Qdq {
+    /// The quantized network that computes what these nodes do.
+    pub(in crate::onnx) fn network(
+        self,
+        float: &Network,
+        ends: &[(NodeId, String)],
+    ) -> Result<QuantizedNetwork, LayerProblem> {
+        let mut outputs = float.endings(ends)?;
+        for output in &mut outputs {
+            // A softmax of scores that are not quantized changes no order of them.
+            let node = &float.nodes[output.node];
+            if node.op == Op::Softmax && !self.is_quantized(node.inputs[0]) {
+                output.node = node.inputs[0];
+            }
+        }
+        let needed = float.needed(&outputs);
+        let mut readers = vec![0; float.nodes.len()];
+        for (_, node) in float.nodes.iter().enumerate().filter(|&(id, _)| needed[id]) {
+            node.inputs.iter().for_each(|&input| readers[input] += 1);
+        }
+        let mut activations = vec![None; float.nodes.len()];
+        for (id, node) in float.nodes.iter().enumerate().filter(|&(id, _)| needed[id]) {
+            if matches!(node.op, Op::Relu | Op::Relu6) && readers[node.inputs[0]] == 1 {
+                activations[node.inputs[0]] = Some(id);
+            }
+        }
+        let places = vec![None; float.nodes.len()];
+        let nodes = Vec::new();
+        let mut builder =
+            Builder { qdq: self, float, outputs, readers, activations, nodes, places };
+        for (id, node) in float.nodes.iter().enumerate().filter(|&(id, _)| needed[id]) {
+            if !builder.activations.contains(&Some(id)) {
+                builder.add(id).at(&node.source)?;
+            }
+        }
+        let Builder { outputs, nodes, places, .. } = builder;
+        let missing = || corrupt("no node computes the output");
+        let outputs = outputs.into_iter().map(|output| {
+            let node = places[output.node].ok_or_else(missing)?;
+            Ok(Output { node, ..output })
+        });
+        let outputs = outputs.collect::<Result<Vec<Output>, LayerProblem>>()?;
+        let network = QuantizedNetwork { input: float.input, nodes, outputs: vec![] };
+        Ok(network.canonical(outputs))
+    }
+}
+
+impl Builder<'_> {
+    /// Adds the node that computes what `id` does, with the activation behind it.
+    fn add(&mut self, id: NodeId) -> Result<(), Problem> {
+        let node = &self.float.nodes[id];
+        let end = self.activations[id].unwrap_or(id);
+        let activation = match self.float.nodes[end].op {
+            Op::Relu => Activation::Relu,
+            Op::Relu6 => Activation::Relu6,
+            _ => Activation::None,
+        };
+        let inputs: Option<Vec<usize>> =
+            node.inputs.iter().map(|&input| self.places[input]).collect();
+        let mut inputs = inputs.ok_or_else(|| corrupt("it reads what no earlier node computes"))?;
+        let kept = inputs.first().map(|&input| self.quantization(input));
+        let (scale, zero_point, int16) = self.output(id, end, kept)?;
+        if let Op::Concat = node.op {
+            for input in &mut inputs {
+                *input = self.rescaled(*input, (scale, zero_point), &node.source);
+            }
+        }
+        let op = match &node.op {
+            Op::Input => QuantizedOp::Input,
+            Op::Conv(conv) => QuantizedOp::Conv(self.conv(id, conv, kept)?),
+            Op::Add => QuantizedOp::Add,
+            Op::Multiply => QuantizedOp::Multiply,
+            Op::Concat => QuantizedOp::Concat,
+            Op::Function(function) => QuantizedOp::Function(*function),
+            Op::PRelu(slopes) => QuantizedOp::PRelu(quantized_slopes(slopes)),
+            Op::Subsample(subsample) => QuantizedOp::Subsample(*subsample),
+            Op::MaxPool(window) => QuantizedOp::MaxPool(*window),
+            Op::AveragePool(pool) => QuantizedOp::AveragePool(*pool),
+            Op::GlobalAveragePool => QuantizedOp::Mean,
+            Op::Softmax => QuantizedOp::Softmax,
+            Op::Relu | Op::Relu6 => QuantizedOp::Requantize,
+            Op::BatchNorm(norm) => QuantizedOp::Conv(scaling(norm, kept)),
+            other @ (Op::Border(_) | Op::Ending(_)) => {
+                let what = format!("{} in a network that is quantized already", other.name());
+                let remedy = "give the float network, which brooklet quantizes itself";
+                return Err(unsupported(what, remedy));
+            }
+        };
+        let activation = match node.op {
+            Op::Relu => Activation::Relu,
+            Op::Relu6 => Activation::Relu6,
+            _ => activation,
+        };
+        let Node { source, shape, .. } = node.clone();
+        let name = source.clone();
+        // Copies and poolings keep the scale of what they read.
+        let own = match kept {
+            Some(kept) if is_copy(&node.op) && kept != (scale, zero_point) => kept,
+            _ => (scale, zero_point),
+        };
+        self.nodes.push(QuantizedNode {
+            name,
+            source: source.clone(),
+            op,
+            inputs,
+            shape,
+            scale: own.0,
+            zero_point: own.1,
+            int16,
+            activation,
+        });
+        let place = self.nodes.len() - 1;
+        self.places[end] = Some(self.rescaled(place, (scale, zero_point), &source));
+        Ok(())
+    }
+
+    fn quantization(&self, place: usize) -> (f32, i32) {
+        (self.nodes[place].scale, self.nodes[place].zero_point)
+    }
+
+    /// A node with the values of another, at this scale.
+    fn rescaled(&mut self, place: usize, wanted: (f32, i32), source: &str) -> usize {
+        if self.quantization(place) == wanted {
+            return place;
+        }
+        self.nodes.push(QuantizedNode {
+            name: source.into(),
+            source: source.into(),
+            op: QuantizedOp::Requantize,
+            inputs: vec![place],
+            shape: self.nodes[place].shape,
+            scale: wanted.0,
+            zero_point: wanted.1,
+            int16: false,
+            activation: Activation::None,
+        });
+        self.nodes.len() - 1
+    }
+
+    /// Scale and zero point of what `id` makes with the activation at `end`, and whether it is of
+    /// 16 bits. `kept` is those of what it reads.
+    fn output(
+        &self,
+        id: NodeId,
+        end: NodeId,
+        kept: Option<(f32, i32)>,
+    ) -> Result<(f32, i32, bool), Problem> {
+        let node = &self.float.nodes[id];
+        let eight = |(scale, zero_point)| Ok((scale, zero_point, false));
+        let is_output = self.outputs.iter().any(|output| output.node == end);
+        let known = [end, id].iter().find_map(|id| self.qdq.maps.get(id)).copied();
+        let known = known.or_else(|| self.copied(end));
+        match (known, kept) {
+            (known, _) if node.op == Op::Softmax => match known {
+                // How the file quantizes its answer says nothing of how it is computed.
+                None | Some(PROBABILITIES) => eight(PROBABILITIES),
+                Some(_) if is_output => eight(PROBABILITIES),
+                Some((scale, zero)) => {
+                    let what = format!("a softmax with scale {scale} and zero point {zero}");
+                    Err(unsupported(what, "leave the softmax, or its output, in float"))
+                }
+            },
+            (Some(known), _) => eight(known),
+            (None, Some(kept))
+                if is_copy(&node.op) || matches!(node.op, Op::GlobalAveragePool | Op::Relu) =>
+            {
+                eight(kept)
+            }
+            (None, Some(kept)) => match (&node.op, self.sum_behind(id), self.sum_of(id, end)) {
+                (Op::Conv(conv), _, _) if is_output => scores(conv, kept),
+                (_, Some([low, high]), Some([least, most])) => {
+                    eight(affine([low.max(least), high.min(most)]))
+                }
+                (_, Some(range), None) | (_, None, Some(range)) => eight(affine(range)),
+                _ => Err(unsupported("its output is not quantized", REMEDY)),
+            },
+            (None, None) => Err(unsupported("its output is not quantized", REMEDY)),
+        }
+    }
+
+    /// The quantization of a node that is quantized behind a copy or a maximum of it.
+    fn copied(&self, end: NodeId) -> Option<(f32, i32)> {
+        if self.readers[end] != 1 {
+            return None;
+        }
+        let reads = |node: &Node| node.inputs.first() == Some(&end);
+        let next = self.float.nodes.iter().position(reads)?;
+        match self.float.nodes[next].op {
+            Op::MaxPool(_) | Op::Subsample(_) => self.qdq.maps.get(&next).copied(),
+            _ => None,
+        }
+    }
+
+    /// All that the sum of two maps can be.
+    fn sum_of(&self, id: NodeId, end: NodeId) -> Option<[f64; 2]> {
+        let node = &self.float.nodes[id];
+        let (Op::Add, &[one, two]) = (&node.op, &node.inputs[..]) else { return None };
+        let of = |id: NodeId| self.places[id].map(|place| ends(self.quantization(place)));
+        let (one, two) = (of(one)?, of(two)?);
+        let [low, high] = [one[0] + two[0], one[1] + two[1]];
+        Some(match self.float.nodes[end].op {
+            Op::Relu => [0.0, high],
+            Op::Relu6 => [0.0, high.min(6.0)],
+            _ => [low, high],
+        })
+    }
+
+    /// The range of a node that only an addition reads, where the file leaves it in float: what is
+    /// beyond it leaves the range of the sum, whatever is added.
+    fn sum_behind(&self, id: NodeId) -> Option<[f64; 2]> {
+        let of_sum = |node: &Node| node.op == Op::Add && node.inputs.contains(&id);
+        let add = self.float.nodes.iter().position(of_sum).filter(|_| self.readers[id] == 1)?;
+        let end = self.activations[add].unwrap_or(add);
+        let range = |id: NodeId| self.qdq.maps.get(&id).map(|&known| ends(known));
+        let [low, high] = range(end).or_else(|| range(add))?;
+        let other = self.float.nodes[add].inputs.iter().find(|&&input| input != id)?;
+        let [other_low, other_high] = range(*other).unwrap_or([low, high]);
+        Some([low - other_high, high - other_low])
+    }
+
+    /// A convolution of a map with this scale and zero point, with its integers.
+    fn conv(
+        &mut self,
+        id: NodeId,
+        conv: &Conv,
+        input: Option<(f32, i32)>,
+    ) -> Result<QuantizedConv, Problem> {
+        let (mut scales, bias) = match self.qdq.convs.remove(&id) {
+            Some(known) => known,
+            // Zeros around a map.
+            None if conv.weights.iter().all(|&weight| weight == 1.0) => {
+                (vec![1.0; conv.bias.len()], None)
+            }
+            None => return Err(unsupported("its weights are not quantized", REMEDY)),
+        };
+        if scales.is_empty() {
+            let what = "its weights' scales are not one for each output channel";
+            return Err(unsupported(what, REMEDY));
+        }
+        let mut weights = conv.weights.mapv(|_| 0i8);
+        for (channel, scale) in scales.iter_mut().enumerate() {
+            let reals = conv.weights.index_axis(Axis(0), channel);
+            let mut integers = weights.index_axis_mut(Axis(0), channel);
+            // The product was rounded once: the quotient is next to the integer.
+            let steps = |real: f32, scale: f32| (f64::from(real) / f64::from(scale)).round();
+            let largest = reals.iter().fold(0.0f32, |largest, real| largest.max(real.abs()));
+            if steps(largest, *scale) > 127.0 {
+                // uint8 weights with a zero point reach further at one end than int8 does.
+                *scale = largest / 127.0;
+            }
+            for (integer, &real) in integers.iter_mut().zip(&reals) {
+                *integer = steps(real, *scale) as i8;
+            }
+        }
+        let input = f64::from(input.map_or(1.0, |(scale, _)| scale));
+        let units: Vec<f64> = scales.iter().map(|&scale| input * f64::from(scale)).collect();
+        let own = |bias: &Integers| {
+            let mut scales = bias.scales.iter().cycle().zip(&units);
+            bias.values.len() == units.len()
+                && scales
+                    .all(|(&scale, &unit)| (f64::from(scale) / unit - 1.0).abs() < BIAS_TOLERANCE)
+        };
+        let bias: Vec<f64> = match bias.filter(own) {
+            Some(bias) => bias.values.iter().map(|&value| value as f64).collect(),
+            None => {
+                let reals = conv.bias.iter().zip(&units);
+                reals.map(|(&real, unit)| (f64::from(real) / unit).round()).collect()
+            }
+        };
+        if bias.iter().any(|bias| bias.abs() > f64::from(i32::MAX)) {
+            return Err(unsupported("a bias beyond 32 bits beside its weights", REMEDY));
+        }
+        Ok(QuantizedConv {
+            weights,
+            scales,
+            bias: bias.into_iter().map(|bias| bias as i32).collect(),
+            stride: conv.stride,
+            pads: conv.pads,
+            dilation: conv.dilation,
+            groups: conv.groups,
+            fully_connected: conv.fully_connected,
+        })
+    }
+}
+
+/// A factor and an offset a channel as a depthwise convolution by one, of an input with this
+/// quantization: its factors are as exact as its scales.
+fn scaling(norm: &BatchNorm, input: Option<(f32, i32)>) -> QuantizedConv {
+    let channels = norm.scale.len();
+    let input = f64::from(input.map_or(1.0, |(scale, _)| scale));
+    let mut conv = QuantizedConv {
+        weights: Array4::zeros((channels, 1, 1, 1)),
+        scales: vec![1.0; channels],
+        bias: vec![0; channels],
+        stride: [1, 1],
+        pads: [0; 4],
+        dilation: [1, 1],
+        groups: channels,
+        fully_connected: false,
+    };
+    for channel in 0..channels {
+        let (factor, offset) = norm.affine(channel);
+        // A channel of the offset alone has a scale that holds it.
+        let least = (offset.abs() / input / f64::from(1 << 24)).max(1e-12);
+        let scale = ((factor / 127.0).abs()).max(least) as f32;
+        conv.scales[channel] = scale;
+        conv.weights[[channel, 0, 0, 0]] = (factor / f64::from(scale)).round() as i8;
+        conv.bias[channel] = (offset / (input * f64::from(scale))).round() as i32;
+    }
+    conv
+}
+
+/// Whether an operator keeps the scale of its input.
+fn is_copy(op: &Op) -> bool {
+    matches!(op, Op::Subsample(_) | Op::MaxPool(_) | Op::AveragePool(_))
+}
+
+/// The reals at the ends of int8.
+fn ends((scale, zero_point): (f32, i32)) -> [f64; 2] {
+    [-128, 127].map(|end| f64::from(end - zero_point) * f64::from(scale))
+}
+
+/// Scale and zero point of int8 for a range.
+fn affine([low, high]: [f64; 2]) -> (f32, i32) {
+    let (low, high) = (low.min(0.0), high.max(0.0));
+    let scale = ((high - low) / 255.0).max(f64::from(f32::MIN_POSITIVE));
+    (scale as f32, (-128.0 - low / scale).round().clamp(-128.0, 127.0) as i32)
+}
+
+/// Scores that the file leaves in float, of an input with this quantization: 16 bits for all that the
+/// weights can make of it.
+fn scores(conv: &Conv, input: (f32, i32)) -> Result<(f32, i32, bool), Problem> {
+    let reach = ends(input);
+    let largest = conv.weights.outer_iter().zip(&conv.bias).map(|(weights, &bias)| {
+        let sums = [0, 1].map(|side| {
+            let sum: f64 = weights
+                .iter()
+                .map(|&weight| {
+                    let [one, two] = reach.map(|end| end * f64::from(weight));
+                    if side == 0 { one.min(two) } else { one.max(two) }
+                })
+                .sum();
+            (sum + f64::from(bias)).abs()
+        });
+        sums[0].max(sums[1])
+    });
+    let largest = largest.fold(0.0, f64::max);
+    if !largest.is_finite() {
+        return Err(unsupported("its output is not quantized", REMEDY));
+    }
+    Ok(((largest / 32767.0).max(f64::from(f32::MIN_POSITIVE)) as f32, 0, true))
+}
+
+fn quantized_slopes(slopes: &[f32]) -> QuantizedSlopes {
+    let largest = slopes.iter().fold(f32::MIN_POSITIVE, |largest, slope| largest.max(slope.abs()));
+    let scale = largest / 127.0;
+    let values = slopes.iter().map(|slope| (slope / scale).round() as i8).collect();
+    QuantizedSlopes { values, scale, zero_point: 0 }
+}

@@ -5,7 +5,8 @@
 //! arena. The application does the rest, the same on every board:
 //!
 //! - [`loader`] checks the model in the slot at start-up;
-//! - [`line`](mod@line) keeps what the serial line brings while nobody reads;
+//! - [`line`](mod@line) keeps what the serial line brings while nobody reads, or a chip's crate does
+//!   ([`kept`]);
 //! - [`link`](mod@link) takes requests from the serial link, queues rows, and answers;
 //! - [`engine`] takes rows from the queue and runs the network, a bounded step at a time. When
 //!   there is nothing to run, it reads the model in flash again, piece by piece; if that changed,
@@ -25,6 +26,7 @@
 extern crate std;
 
 pub mod engine;
+pub mod kept;
 pub mod line;
 pub mod link;
 pub mod loader;

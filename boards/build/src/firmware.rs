@@ -53,6 +53,9 @@ impl Spec {
              {queue_bytes}, {profiled_layers},\n>;\n\
              /// What comes over the line while the network computes.\n#[allow(dead_code)]\npub(crate) type Ring =\n\
              brooklet_app::line::Ring<{{ brooklet_app::line_bytes({row_bytes}) + 1 }}>;\n\
+             /// Likewise, for a chip's crate that has a ring of its own; an even number.\n\
+             #[allow(dead_code)]\npub(crate) type Received =\n\
+             [u8; (brooklet_app::line_bytes({row_bytes}) + 1).next_multiple_of(2)];\n\
              /// What the core is clocked at.\n#[allow(dead_code)]\npub(crate) const CLOCK_HZ: u32 = {clock_hz};\n"
         )
     }

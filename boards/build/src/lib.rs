@@ -47,6 +47,9 @@ pub struct Spec {
     /// `brooklet-app`, which its crate asks for, too.
     #[serde(default)]
     pub int16: bool,
+    /// Whether it is built where everything is tested, and else left out.
+    #[serde(default)]
+    pub only_in_all: bool,
     /// Where firmware lies. If the model's slot is in here, too, it ends the firmware's part.
     pub flash: Region,
     /// Where the application's buffers live, and, if no other memory has them, arena and stack.
@@ -185,7 +188,7 @@ mod tests {
         assert_eq!(small, "`DTCM` has 512 bytes, and shall hold 1024");
         let other = tcm(65_536, r#"["stack"]"#).replace("DTCM", "CCM").replace("0x3000", "0x1000");
         let both = refused(&(tcm(65_536, r#"["stack"]"#) + &other));
-        assert_eq!(both, "`DTCM` and `CCM` cannot both hold the Stack");
+        assert_eq!(both, "`DTCM` and `CCM` cannot both hold the stack");
         let over = refused(&tcm(65_536, "[]").replace("0x3000_0000", "0x2001_0000"));
         assert_eq!(over, "the memories `DTCM` and `ram` overlap");
     }

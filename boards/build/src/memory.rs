@@ -106,7 +106,8 @@ impl Spec {
                 }
                 [first, second, ..] => {
                     let names = format!("`{}` and `{}`", first.name, second.name);
-                    return Err(format!("{names} cannot both hold the {what:?}"));
+                    let what = if what == Holds::Arena { "arena" } else { "stack" };
+                    return Err(format!("{names} cannot both hold the {what}"));
                 }
             }
         }

@@ -35,6 +35,23 @@ impl OutputPin for Bit {
     }
 }
 
+/// A pin that is low where it should be high, as those of LEDs that hang at the supply.
+#[derive(Debug)]
+pub struct Inverted<P>(pub P);
+
+impl<P: OutputPin> ErrorType for Inverted<P> {
+    type Error = P::Error;
+}
+
+impl<P: OutputPin> OutputPin for Inverted<P> {
+    fn set_low(&mut self) -> Result<(), P::Error> {
+        self.0.set_high()
+    }
+    fn set_high(&mut self) -> Result<(), P::Error> {
+        self.0.set_low()
+    }
+}
+
 /// A pin that leads nowhere, for emulated chips without pins: QEMU's `virt` has no GPIO at
 /// all, its STM32F405 only addresses that ignore what is written to them, and nobody sees those
 /// of its micro:bit and SiFive E. Firmware for real silicon replaces it by the pin of a HAL.

@@ -196,6 +196,15 @@ pub enum FirmwareError {
         drive: String,
     },
 
+    /// A debug probe is not there, or cannot do it.
+    #[error("{board}: the debug probe: {reason}")]
+    Probe {
+        /// The board.
+        board: String,
+        /// What is wrong.
+        reason: String,
+    },
+
     /// There is no emulator of the board.
     #[error("{board} has no emulator")]
     NoEmulator {

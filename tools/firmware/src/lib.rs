@@ -51,6 +51,8 @@ pub mod cycles;
 mod error;
 mod flash_image;
 mod link;
+#[cfg(feature = "probe")]
+pub mod probe;
 mod qemu;
 mod registry;
 mod remedy;

@@ -24,6 +24,8 @@ impl FirmwareError {
             Self::NoPort { .. } => "name it with --port".to_owned(),
             Self::Port { .. } => "check that it is there, that no other program has it, and that you may use it (on Linux: \
          the group `dialout`)".to_owned(),
+            Self::Probe { .. } => "check that it is plugged in and that you may use it (on Linux: probe-rs's udev rules); \
+         where there are several, name one: --probe VID:PID or VID:PID:SERIAL".to_owned(),
             Self::NoDrive { .. } => "hold the board's BOOTSEL button while you plug it in, and mount the drive that comes; \
          --drive DIR says where it is, --uf2 FILE writes a file for it".to_owned(),
             Self::NoEmulator { .. } => "boards that can be emulated are those whose board.toml has `qemu` or \

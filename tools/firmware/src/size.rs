@@ -54,7 +54,30 @@ pub fn firmware(
     spec: &Spec,
     report: Report<'_>,
 ) -> Result<Sizes, FirmwareError> {
-    measure(&compile::firmware(registry, spec, &[], report)?)
+    let path = compile::firmware(registry, spec, &[], report)?;
+    for section in &spec.sections {
+        has_section(spec, &path, &section.name)?;
+    }
+    measure(&path)
+}
+
+/// Bytes at the beginning of flash in which boot ROMs look for their sections.
+const BOOT_ROM_LOOKS: u64 = 4096;
+
+/// That a section is there for the boot ROM: a linker drops what it holds to be unused.
+fn has_section(spec: &Spec, path: &Path, name: &str) -> Result<(), FirmwareError> {
+    let fault = |reason: String| FirmwareError::Elf { path: path.to_owned(), reason };
+    let bytes = std::fs::read(path)
+        .map_err(|source| FirmwareError::Read { path: path.to_owned(), source })?;
+    let elf = object::File::parse(bytes.as_slice()).map_err(|error| fault(error.to_string()))?;
+    let section = elf.section_by_name(name).filter(|section| section.size() > 0);
+    let section = section.ok_or_else(|| fault(format!("it has nothing in the section {name}")))?;
+    let end = section.address() + section.size();
+    let flash = u64::from(spec.flash.address);
+    match (flash..=flash + BOOT_ROM_LOOKS).contains(&end) {
+        true => Ok(()),
+        false => Err(fault(format!("{name} is not where the boot ROM looks: it ends at {end:#x}"))),
+    }
 }
 
 /// Sections that only name what other sections leave of RAM.
@@ -99,4 +122,21 @@ fn measure(path: &Path) -> Result<Sizes, FirmwareError> {
     // An alias is another name for the same bytes.
     sizes.functions.dedup();
     Ok(sizes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A boot ROM finds its section only at the beginning of flash.
+    #[test]
+    fn sections_of_boot_roms_are_looked_for() {
+        let registry = Registry::find().unwrap();
+        let spec = registry.board("rpi-pico").unwrap();
+        let firmware = compile::firmware(&registry, spec, &[], &mut |_| {}).unwrap();
+        has_section(spec, &firmware, ".boot2").unwrap();
+        let reason = |name| has_section(spec, &firmware, name).unwrap_err().to_string();
+        assert!(reason(".start_block").contains("nothing in the section .start_block"));
+        assert!(reason(".rodata").contains("not where the boot ROM looks"));
+    }
 }

@@ -1,8 +1,9 @@
 //! The chores, but for the demo, the benchmark, and what CI runs.
 
 use brooklet::kernels::Isa;
-use brooklet_firmware::{FirmwareError, Registry, Toolchain, compile, ensure_emulator, size};
+use brooklet_firmware::{FirmwareError, Registry, Spec, Toolchain, compile, ensure_emulator, size};
 
+use crate::sizes::Sizes;
 use crate::steps::{Failure, Lane, run_phases, say, step};
 
 /// All features of the runtime at once: what is proved of these is proved of fewer.
@@ -53,24 +54,31 @@ pub(crate) fn emulators(registry: &Registry) -> crate::steps::Step<'_> {
     })
 }
 
-/// Builds all firmware, and proves that the runtime cannot panic.
-pub(crate) fn cross() -> Result<(), Failure> {
+/// Builds firmware, with `all` of all boards, and proves that the runtime cannot panic.
+pub(crate) fn cross(all: bool) -> Result<(), Failure> {
     let registry = Registry::find()?;
     let prepare = vec![compilers(&registry)];
-    run_phases(vec![vec![prepare], vec![builds(&registry, true)]], &[])
+    run_phases(vec![vec![prepare], vec![builds(&registry, true, all)]], &[])
 }
 
-/// Builds all firmware, and proves that the runtime cannot panic: with all its features at once;
-/// with `each` in every form that a network may need, too.
-pub(crate) fn builds(registry: &Registry, each: bool) -> Lane<'_> {
+/// The boards that are built: with `all` all of them.
+pub(crate) fn built(registry: &Registry, all: bool) -> impl Iterator<Item = &Spec> {
+    registry.boards().iter().filter(move |spec| all || !spec.only_in_all)
+}
+
+/// Builds firmware, with `all` of all boards, and proves that the runtime cannot panic: with all its
+/// features at once; with `each` in every form that a network may need, too.
+pub(crate) fn builds(registry: &Registry, each: bool, all: bool) -> Lane<'_> {
     vec![
-        step("firmware", || {
-            for spec in registry.boards() {
+        step("firmware", move || {
+            let mut golden = Sizes::read(registry)?;
+            for spec in built(registry, all) {
                 let sizes = size::firmware(registry, spec, &mut say)?;
                 let (taken, room) = (sizes.text_bytes + sizes.rodata_bytes, spec.firmware().bytes);
                 say(&format!("{}: {taken} of {room} bytes of flash", spec.name));
+                golden.compare(&spec.name, taken);
             }
-            Ok(())
+            golden.end()
         }),
         step("no-panic", move || {
             for Isa { name: backend, target, .. } in Isa::DEVICES {

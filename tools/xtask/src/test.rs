@@ -5,7 +5,7 @@ use std::process::Command;
 
 use brooklet_firmware::{Registry, Toolchain};
 
-use crate::chores::{builds, compilers, emulators};
+use crate::chores::{builds, built, compilers, emulators};
 use crate::dependencies::check;
 use crate::fuzz::fuzz;
 use crate::steps::{Failure, Step, run, run_phases, say, step};
@@ -19,11 +19,15 @@ pub(crate) fn test(wanted: &[&str], all: bool) -> Result<(), Failure> {
     let registry = Registry::find()?;
     let host = vec![format(&registry), step("dependencies", || check(&registry)), lints(&registry)];
     let prepare = vec![compilers(&registry), emulators(&registry)];
-    let mut boards = builds(&registry, all);
+    let mut boards = builds(&registry, all, all);
     boards.push(lints_of_firmware(&registry, all));
     let tests = vec![tests(&registry, all), docs(&registry)];
     let mut beside =
         vec![tests_of_boards(&registry), alone(&registry), step("bench", crate::bench::bench)];
+    // The library behind it takes minutes to build.
+    if all || wanted.contains(&"probe") {
+        beside.push(probe(&registry));
+    }
     // All tools are built once more for it, with what guides a fuzzer.
     if all || wanted.contains(&"fuzz") {
         beside.push(step("fuzz", || fuzz(&registry)));
@@ -70,7 +74,7 @@ fn lints(registry: &Registry) -> Step<'_> {
 fn lints_of_firmware(registry: &Registry, all: bool) -> Step<'_> {
     step("firmware-lints", move || {
         let mut targets = Vec::new();
-        for spec in registry.boards() {
+        for spec in built(registry, all) {
             let toolchain = Toolchain::ensure(&spec.target, &mut say)?;
             let first = !targets.contains(&&spec.target);
             targets.push(&spec.target);
@@ -117,6 +121,17 @@ fn tests(registry: &Registry, all: bool) -> Step<'_> {
         }
         let tests = run(&mut tests);
         tests.and(run(&mut cargo(registry.root(), &["test", "--workspace", "--doc"])))
+    })
+}
+
+/// The command with debug probes: lints, and a chip that is none.
+fn probe(registry: &Registry) -> Step<'_> {
+    step("probe", || {
+        let feature = ["--package", "brooklet-cli", "--features", "probe", "--", "-D", "warnings"];
+        run(&mut cargo(registry.root(), &[&["clippy"], &feature[..]].concat()))?;
+        let test =
+            ["test", "--package", "brooklet-firmware", "--features", "probe", "--lib", "probe"];
+        run(&mut cargo(registry.root(), &test))
     })
 }
 

@@ -27,12 +27,16 @@ pub(crate) struct DeviceArgs {
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     ram: Option<u32>,
     /// In the board's emulator. Default: where the board has one, and none is attached.
-    #[arg(long, conflicts_with_all = ["port", "drive"])]
+    #[arg(long, conflicts_with_all = ["port", "drive", "probe"])]
     emulate: bool,
     /// The serial port that the board is at. Without a way to write to the board, it has to have the
     /// model already.
     #[arg(long)]
     port: Option<String>,
+    /// Writes by a debug probe: the only one, or that which is named VID:PID or VID:PID:SERIAL. The
+    /// board's serial port is the probe's, if --port says no other.
+    #[arg(long, value_name = "PROBE", num_args = 0..=1, default_missing_value = "", conflicts_with = "drive")]
+    probe: Option<String>,
     /// Writes to the drive of the board's boot loader: the one in DIR, or that which is mounted.
     #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "")]
     drive: Option<String>,
@@ -46,6 +50,8 @@ pub(crate) struct DeviceArgs {
 pub(crate) enum Way {
     /// It is emulated.
     Emulator,
+    /// By this debug probe, or the only one.
+    Probe(Option<String>),
     /// By this drive of its boot loader.
     Drive(PathBuf),
     /// It runs, at this serial port.
@@ -62,6 +68,9 @@ impl DeviceArgs {
                 false => Err(FirmwareError::NoEmulator { board: board.clone() }.into()),
             };
         }
+        if let Some(probe) = &self.probe {
+            return Ok(Way::Probe((!probe.is_empty()).then(|| probe.clone())));
+        }
         let found = uf2::drive(spec);
         match (&self.drive, &self.port) {
             (Some(folder), _) if !folder.is_empty() => Ok(Way::Drive(folder.into())),
@@ -72,7 +81,9 @@ impl DeviceArgs {
             (None, Some(port)) => Ok(found.map_or_else(|| Way::Attached(port.clone()), Way::Drive)),
             (None, None) => match found {
                 Some(drive) => Ok(Way::Drive(drive)),
+                // A probe may be another board's; that of a board without emulator is the only way.
                 None if spec.is_emulated() => Ok(Way::Emulator),
+                None if spec.probe.is_some() => Ok(Way::Probe(None)),
                 None => Err(failure!(
                     help = "attach it, and say where with --port",
                     "{board} has no emulator, and none is attached"
@@ -156,18 +167,30 @@ pub(crate) fn start(file: &ModelFile, args: &DeviceArgs, options: &Options) -> R
     let mut board = match args.way(&target.spec)? {
         Way::Emulator => emulate(&target, model, args, options, &spinner)
             .map_err(|error| named(error, file.path()))?,
+        Way::Probe(probe) => {
+            let image = target.image(args, file, &spinner)?;
+            spinner.set_message("writing flash");
+            let written = by_probe(&target.spec, &image, probe.as_deref())?;
+            let Written { probe, sectors, changed, serial_number } = written;
+            say(
+                &spinner,
+                &format!("{probe}: wrote {changed} of {sectors} sectors, which differed"),
+            );
+            let port = args.port.as_deref();
+            attach(&target.spec, port, serial_number.as_deref(), Duration::from_secs(5))?
+        }
         Way::Drive(drive) => {
             let image = target.image(args, file, &spinner)?;
             let path = uf2::copy(&target.spec, &drive, &image)?;
             say(&spinner, &format!("wrote {}", path.display()));
-            attach(&target.spec, args.port.as_deref(), Duration::from_secs(5))?
+            attach(&target.spec, args.port.as_deref(), None, Duration::from_secs(5))?
         }
-        Way::Attached(port) => attach(&target.spec, Some(&port), Duration::ZERO)?,
+        Way::Attached(port) => attach(&target.spec, Some(&port), None, Duration::ZERO)?,
     };
     let loaded = board.link().check()?;
     if loaded.crc != model.model().header().crc.get() {
         return Err(failure!(
-            help = "write this one to it first: by its boot loader's drive (--drive)",
+            help = "write this one to it first: by a debug probe (--probe) or its boot loader's drive (--drive)",
             "{}: {} has another model",
             file.path().display(),
             args.board
@@ -176,6 +199,50 @@ pub(crate) fn start(file: &ModelFile, args: &DeviceArgs, options: &Options) -> R
     spinner.finish_and_clear();
     let Target { registry, spec, packed, .. } = target;
     Ok(Started { registry, spec, board, loaded, packed })
+}
+
+/// What a probe wrote, or would.
+#[cfg(feature = "probe")]
+pub(crate) use brooklet_firmware::probe::Written;
+
+/// What a probe would have written.
+#[cfg(not(feature = "probe"))]
+pub(crate) struct Written {
+    probe: String,
+    sectors: usize,
+    changed: usize,
+    serial_number: Option<String>,
+}
+
+/// Writes by a debug probe.
+#[cfg(feature = "probe")]
+fn by_probe(spec: &Spec, image: &FlashImage, probe: Option<&str>) -> Result<Written> {
+    Ok(brooklet_firmware::probe::write(spec, image, probe)?)
+}
+
+/// Checks that a debug probe could write this.
+#[cfg(feature = "probe")]
+pub(crate) fn check_probe(spec: &Spec, image: &FlashImage) -> Result<()> {
+    Ok(brooklet_firmware::probe::dry_run(spec, image)?)
+}
+
+#[cfg(not(feature = "probe"))]
+fn by_probe(spec: &Spec, _: &FlashImage, _: Option<&str>) -> Result<Written> {
+    Err(without_probes(spec))
+}
+
+#[cfg(not(feature = "probe"))]
+pub(crate) fn check_probe(spec: &Spec, _: &FlashImage) -> Result<()> {
+    Err(without_probes(spec))
+}
+
+#[cfg(not(feature = "probe"))]
+fn without_probes(spec: &Spec) -> crate::failure::Failure {
+    failure!(
+        help = "with them: `cargo install --path tools/cli --features probe`",
+        "{}: this command was built without debug probes",
+        spec.name
+    )
 }
 
 /// Starts the emulator.
@@ -192,14 +259,19 @@ fn emulate(
     Board::start_with(&target.registry, &target.spec, Some(model.path()), &options, report)
 }
 
-/// The board at a serial port: the one that is named, or the only one that there is before the time
-/// is over.
-fn attach(spec: &Spec, port: Option<&str>, patience: Duration) -> Result<Board> {
+/// The board at a serial port: the one that is named, that of the probe with this serial number, or
+/// the only one; as soon as it is there, before the time is over.
+fn attach(
+    spec: &Spec,
+    port: Option<&str>,
+    probe: Option<&str>,
+    patience: Duration,
+) -> Result<Board> {
     let deadline = Instant::now() + patience;
     loop {
         let port = match port {
             Some(port) => Ok(port.to_owned()),
-            None => serial::port_of(&spec.name, &serial::ports(), None),
+            None => serial::port_of(&spec.name, &serial::ports(), probe),
         };
         let board = port.and_then(|port| Board::attach(spec, &port));
         match board {

@@ -6,7 +6,7 @@ use std::fmt;
 use brooklet_firmware::{Board, FlashImage, LineErrors, Options, Profile, Spec, Unit, uf2};
 use serde::Serialize;
 
-use super::device::{DeviceArgs, Started, Target, Way, start};
+use super::device::{DeviceArgs, Started, Target, Way, check_probe, start};
 use super::run::ImageReport;
 use super::{Output, spinner};
 use crate::failure::{Result, failure};
@@ -188,6 +188,11 @@ fn written(args: &Args, file: &ModelFile, output: Output) -> Result<()> {
         }
         None => match args.device.way(spec)? {
             Way::Emulator => "in the emulator, which loads".to_owned(),
+            Way::Probe(_) => {
+                check_probe(spec, &image)?;
+                let chip = spec.probe.as_ref().map_or("", |probe| &probe.chip);
+                format!("by a debug probe, which knows {chip} and its flash")
+            }
             Way::Drive(drive) => format!("as a UF2 file, to {}", drive.display()),
             Way::Attached(port) => {
                 format!("nothing: the board at {port} has to run already; it needs")

@@ -72,7 +72,9 @@ fn fit_plan_and_flash_agree() {
         succeed(folder, &format!("quantize {line} {options}"));
         let file = ModelFile::open(folder.join("m.brook")).unwrap();
         let report = json(folder, "fit m.brook");
-        for (spec, verdict) in registry.boards().iter().zip(report["boards"].as_array().unwrap()) {
+        let verdicts = report["boards"].as_array().unwrap();
+        let boards = registry.boards().iter().zip(verdicts);
+        for (spec, verdict) in boards.filter(|(spec, _)| !spec.only_in_all) {
             let packed = tempfile::tempdir().unwrap();
             let packed = packed_into(packed.path(), spec, &file).unwrap();
             let model = packed.as_ref().unwrap_or(&file).model();

@@ -1,0 +1,66 @@
+//! Firmware for the Raspberry Pi Pico 2: an RP2350 on its Cortex-M33, with embassy's HAL.
+//!
+//! UART 0 is on GP0 (to the host) and GP1 (from it), at 115,200 baud; an interrupt takes out of it
+//! what comes. The LED is the status, GP15 is high during an inference. SysTick counts cycles.
+#![no_std]
+#![no_main]
+
+use brooklet_app::Parts;
+use brooklet_app::kept::Kept;
+use brooklet_app::line::Bad;
+use brooklet_parts::{memory, stack, systick::Cycles};
+use cortex_m_rt::entry;
+#[cfg(feature = "defmt")]
+use defmt_rtt as _;
+use embassy_rp::bind_interrupts;
+use embassy_rp::block::ImageDef;
+use embassy_rp::gpio::{Level, Output};
+use embassy_rp::peripherals::UART0;
+use embassy_rp::uart::{BufferedInterruptHandler, BufferedUart, Config, Error};
+use static_cell::ConstStaticCell;
+
+/// Constants from `board.toml`.
+mod board {
+    include!(concat!(env!("OUT_DIR"), "/board.rs"));
+}
+
+bind_interrupts!(struct Interrupts {
+    UART0_IRQ => BufferedInterruptHandler<UART0>;
+});
+
+/// What the boot ROM looks for in the first 4 KiB of the flash: secure code for the Cortex-M33.
+#[unsafe(link_section = ".start_block")]
+#[used]
+static IMAGE: ImageDef = ImageDef::secure_exe();
+
+static MEMORY: board::Memory = board::Memory::new();
+static SENT: ConstStaticCell<[u8; 64]> = ConstStaticCell::new([0; 64]);
+static RECEIVED: ConstStaticCell<board::Received> =
+    ConstStaticCell::new([0; size_of::<board::Received>()]);
+
+#[entry]
+fn main() -> ! {
+    stack::paint();
+    let Some(core) = cortex_m::Peripherals::take() else { unreachable!("main runs once") };
+    // Clocks as at power-on of a Pico 2: 150 MHz of a crystal of 12 MHz.
+    let chip = embassy_rp::init(Default::default());
+    let uart = |room| {
+        let (uart, to, from) = (chip.UART0, chip.PIN_0, chip.PIN_1);
+        BufferedUart::new(uart, to, from, Interrupts, SENT.take(), room, Config::default())
+    };
+    let sort = |error: &Error| match error {
+        Error::Overrun => Bad::Overrun,
+        _ => Bad::Framing,
+    };
+    let parts = Parts {
+        link: Kept::new(RECEIVED.take(), |room| uart(room), sort),
+        counter: Cycles::new(core.SYST),
+        busy: Output::new(chip.PIN_15, Level::Low),
+        status: Output::new(chip.PIN_25, Level::Low),
+        stack_bytes: stack::high_water,
+    };
+    // SAFETY: the slot is flash behind the firmware, executed in place and readable at any time;
+    // this firmware does not program flash, so nothing writes to it while it runs.
+    let slot = unsafe { memory::slot(board::SLOT_ADDRESS, board::SLOT_BYTES) };
+    memory::run(parts, board::ABOUT, slot, MEMORY.take())
+}

@@ -1,0 +1,171 @@
+//! Debug probes: firmware and model into a chip's flash, by probe-rs.
+
+use board_build::Spec;
+use probe_rs::flashing::{DownloadOptions, FlashProgress, ProgressEvent, ProgressOperation};
+use probe_rs::probe::list::Lister;
+use probe_rs::probe::{DebugProbeInfo, DebugProbeSelector};
+use probe_rs::{Permissions, Session};
+
+use crate::{FirmwareError, FlashImage};
+
+/// What a probe wrote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The probe.
+    pub probe: String,
+    /// Its USB serial number, by which its serial port is found.
+    pub serial_number: Option<String>,
+    /// Sectors of flash that firmware and model lie in.
+    pub sectors: usize,
+    /// Those of them that held something else, and were written.
+    pub changed: usize,
+}
+
+/// The probes that are plugged in.
+pub fn list() -> Vec<String> {
+    Lister::new().list_all().iter().map(ToString::to_string).collect()
+}
+
+/// Writes an image, only the sectors that differ; reads it again, and starts the chip. `selector` is
+/// `VID:PID` or `VID:PID:SERIAL`; without, there has to be one probe.
+pub fn write(
+    spec: &Spec,
+    image: &FlashImage,
+    selector: Option<&str>,
+) -> Result<Written, FirmwareError> {
+    let fault = |reason: String| FirmwareError::Probe { board: spec.name.clone(), reason };
+    let selector: Option<DebugProbeSelector> = selector
+        .map(|text| text.parse().map_err(|error| fault(format!("{text}: {error}"))))
+        .transpose()?;
+    let lister = Lister::new();
+    let found = lister.list(selector.as_ref());
+    let info = only(&found).map_err(&fault)?;
+    let probe = info.open().map_err(|error| fault(chain(&error)))?;
+    let session = probe.attach(chip(spec)?, Permissions::default());
+    let mut session = session.map_err(|error| fault(chain(&error)))?;
+    let (mut sectors, mut changed) = (0, 0);
+    let count = |event| match event {
+        ProgressEvent::FlashLayoutReady { flash_layout } => {
+            sectors = flash_layout.iter().map(|layout| layout.sectors().len()).sum();
+        }
+        ProgressEvent::Progress { operation: ProgressOperation::Erase, .. } => changed += 1,
+        _ => {}
+    };
+    commit(spec, image, &mut session, FlashProgress::new(count), false)?;
+    let reset = session.core(0).and_then(|mut core| core.reset());
+    reset.map_err(|error| fault(chain(&error)))?;
+    Ok(Written {
+        probe: info.to_string(),
+        serial_number: info.serial_number.clone(),
+        sectors,
+        changed,
+    })
+}
+
+/// Prepares all that is needed to write an image, with a probe that is none: whether the chip is
+/// known, and whether all bytes are where it has flash.
+pub fn dry_run(spec: &Spec, image: &FlashImage) -> Result<(), FirmwareError> {
+    use probe_rs::probe::fake_probe::FakeProbe;
+
+    let probe = FakeProbe::with_mocked_core().into_probe();
+    let mut session = probe.attach(chip(spec)?, Permissions::default()).map_err(|error| {
+        FirmwareError::Probe { board: spec.name.clone(), reason: chain(&error) }
+    })?;
+    commit(spec, image, &mut session, FlashProgress::empty(), true)
+}
+
+fn commit(
+    spec: &Spec,
+    image: &FlashImage,
+    session: &mut Session,
+    progress: FlashProgress<'_>,
+    dry_run: bool,
+) -> Result<(), FirmwareError> {
+    let mut loader = session.target().flash_loader();
+    let mut options = DownloadOptions::new();
+    options.progress = progress;
+    options.preverify = !dry_run;
+    options.verify = true;
+    options.dry_run = dry_run;
+    image
+        .parts()
+        .try_for_each(|(address, bytes)| loader.add_data(address.into(), bytes))
+        .and_then(|()| loader.commit(session, options))
+        .map_err(|error| FirmwareError::Probe { board: spec.name.clone(), reason: chain(&error) })
+}
+
+fn chip(spec: &Spec) -> Result<&str, FirmwareError> {
+    spec.probe.as_ref().map(|probe| probe.chip.as_str()).ok_or_else(|| FirmwareError::Probe {
+        board: spec.name.clone(),
+        reason: "board.toml names no chip (`probe`)".to_owned(),
+    })
+}
+
+/// The only one. The error lists what there is.
+fn only(found: &[DebugProbeInfo]) -> Result<&DebugProbeInfo, String> {
+    match found {
+        [probe] => Ok(probe),
+        [] => Err("none is plugged in".to_owned()),
+        _ => {
+            let list: Vec<String> = found.iter().map(ToString::to_string).collect();
+            Err(format!("there are several: {}", list.join(", ")))
+        }
+    }
+}
+
+/// An error and its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text += &format!(": {error}");
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Registry;
+
+    fn image(spec: &Spec, model_at: u32) -> FlashImage {
+        let mut image = FlashImage::default();
+        image.add(spec.flash.address, &[1; 5_000]).unwrap();
+        image.add(model_at, &[2; 70_000]).unwrap();
+        image
+    }
+
+    /// Boards whose chips the library asks for nothing that a fake probe does not know.
+    const BOARDS: [&str; 2] = ["rpi-pico", "nucleo-f446re"];
+
+    #[test]
+    fn images_lie_in_flash_of_the_chip() {
+        let registry = Registry::find().unwrap();
+        for name in BOARDS {
+            let spec = registry.board(name).unwrap();
+            dry_run(spec, &image(spec, spec.slot.address)).unwrap();
+            let error = dry_run(spec, &image(spec, 0x3000_0000)).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("{name}: the debug probe: ")), "{error}");
+        }
+        // All chips are known by the names that their boards have.
+        for spec in registry.boards().iter().filter(|spec| spec.probe.is_some()) {
+            let chip = chip(spec).unwrap();
+            let known =
+                probe_rs::config::Registry::from_builtin_families().get_target_by_name(chip);
+            assert!(known.is_ok(), "{}: {chip}", spec.name);
+        }
+        let board = registry.board("qemu-microbit").unwrap();
+        let error = dry_run(board, &image(board, board.slot.address)).unwrap_err().to_string();
+        assert!(error.contains("board.toml names no chip"), "{error}");
+    }
+
+    #[test]
+    fn a_probe_that_is_not_there_is_told() {
+        let registry = Registry::find().unwrap();
+        let spec = registry.board("rpi-pico").unwrap();
+        let image = image(spec, spec.slot.address);
+        let error = write(spec, &image, Some("ffff:fffe:none")).unwrap_err().to_string();
+        assert_eq!(error, "rpi-pico: the debug probe: none is plugged in");
+    }
+}

@@ -4,7 +4,7 @@ use board_build::Spec;
 use probe_rs::flashing::{DownloadOptions, FlashProgress, ProgressEvent, ProgressOperation};
 use probe_rs::probe::list::Lister;
 use probe_rs::probe::{DebugProbeInfo, DebugProbeSelector};
-use probe_rs::{Permissions, Session};
+use probe_rs::{CoreType, Permissions, Session};
 
 use crate::{FirmwareError, FlashImage};
 
@@ -41,7 +41,7 @@ pub fn write(
     let found = lister.list(selector.as_ref());
     let info = only(&found).map_err(&fault)?;
     let probe = info.open().map_err(|error| fault(chain(&error)))?;
-    let session = probe.attach(chip(spec)?, Permissions::default());
+    let session = probe.attach(chip_of(spec)?, Permissions::default());
     let mut session = session.map_err(|error| fault(chain(&error)))?;
     let (mut sectors, mut changed) = (0, 0);
     let count = |event| match event {
@@ -68,10 +68,33 @@ pub fn dry_run(spec: &Spec, image: &FlashImage) -> Result<(), FirmwareError> {
     use probe_rs::probe::fake_probe::FakeProbe;
 
     let probe = FakeProbe::with_mocked_core().into_probe();
-    let mut session = probe.attach(chip(spec)?, Permissions::default()).map_err(|error| {
+    let mut session = probe.attach(chip_of(spec)?, Permissions::default()).map_err(|error| {
         FirmwareError::Probe { board: spec.name.clone(), reason: chain(&error) }
     })?;
     commit(spec, image, &mut session, FlashProgress::empty(), true)
+}
+
+/// A chip by probe-rs's name: the architecture of its core as a core that has it, the largest RAM,
+/// and the flash that it starts from.
+pub fn chip(name: &str) -> Option<(&'static str, u32, u32)> {
+    use probe_rs::config::{MemoryRegion, Registry};
+
+    let target = Registry::from_builtin_families().get_target_by_name(name).ok()?;
+    let core = match target.default_core().core_type {
+        CoreType::Armv6m => "cortex-m0",
+        CoreType::Armv7m => "cortex-m3",
+        CoreType::Armv7em => "cortex-m4",
+        CoreType::Armv8m => "cortex-m33",
+        CoreType::Riscv => "rv32imac",
+        _ => return None,
+    };
+    let bytes =
+        |range: &std::ops::Range<u64>| (range.end - range.start).min(u32::MAX.into()) as u32;
+    let ram = target.memory_map.iter().filter_map(MemoryRegion::as_ram_region);
+    let flash = target.memory_map.iter().filter_map(MemoryRegion::as_nvm_region);
+    let ram = ram.map(|region| bytes(&region.range)).max()?;
+    let flash = flash.filter(|region| !region.is_alias).map(|region| bytes(&region.range)).max()?;
+    Some((core, ram, flash))
 }
 
 fn commit(
@@ -94,7 +117,7 @@ fn commit(
         .map_err(|error| FirmwareError::Probe { board: spec.name.clone(), reason: chain(&error) })
 }
 
-fn chip(spec: &Spec) -> Result<&str, FirmwareError> {
+fn chip_of(spec: &Spec) -> Result<&str, FirmwareError> {
     spec.probe.as_ref().map(|probe| probe.chip.as_str()).ok_or_else(|| FirmwareError::Probe {
         board: spec.name.clone(),
         reason: "board.toml names no chip (`probe`)".to_owned(),
@@ -150,7 +173,7 @@ mod tests {
         }
         // All chips are known by the names that their boards have.
         for spec in registry.boards().iter().filter(|spec| spec.probe.is_some()) {
-            let chip = chip(spec).unwrap();
+            let chip = chip_of(spec).unwrap();
             let known =
                 probe_rs::config::Registry::from_builtin_families().get_target_by_name(chip);
             assert!(known.is_ok(), "{}: {chip}", spec.name);
@@ -158,6 +181,12 @@ mod tests {
         let board = registry.board("qemu-microbit").unwrap();
         let error = dry_run(board, &image(board, board.slot.address)).unwrap_err().to_string();
         assert!(error.contains("board.toml names no chip"), "{error}");
+    }
+
+    #[test]
+    fn chips_have_cores_and_memories() {
+        assert_eq!(chip("STM32F446RETx"), Some(("cortex-m4", 131_072, 524_288)));
+        assert_eq!(chip("no such chip"), None);
     }
 
     #[test]

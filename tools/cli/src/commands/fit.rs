@@ -10,7 +10,7 @@ use brooklet::Model;
 use brooklet_firmware::{Registry, Spec};
 use serde::Serialize;
 
-use super::Output;
+use super::{Output, bytes, chip};
 use crate::failure::{Failure, Result, failure};
 use crate::report::{table, thousands};
 use brooklet_files::InputPath;
@@ -22,6 +22,16 @@ use brooklet_plan::packing::packed_for;
 pub struct Args {
     /// The model file.
     model: InputPath,
+    /// Not on the boards, but on a chip without one, by its core, such as cortex-m4 or rv32imac; with
+    /// --ram and --flash.
+    #[arg(long)]
+    chip: Option<String>,
+    /// RAM that the arena may have, such as 192K.
+    #[arg(long, value_name = "BYTES", value_parser = bytes, requires = "chip")]
+    ram: Option<u32>,
+    /// Flash that the model file may have, such as 256K.
+    #[arg(long, value_name = "BYTES", value_parser = bytes, requires = "chip")]
+    flash: Option<u32>,
 }
 
 #[derive(Debug, Serialize)]
@@ -150,9 +160,14 @@ impl fmt::Display for Report {
 pub fn run(args: &Args, output: Output) -> Result<()> {
     let file = ModelFile::open(&args.model)?;
     let model = file.model();
-    let registry = Registry::find()?;
-    let boards = registry.boards().iter().map(|spec| Verdict::new(spec, &file));
-    let boards = boards.collect::<Result<_>>()?;
+    let boards = match &args.chip {
+        Some(chip) => vec![Verdict::new(&chip::board(chip, args.ram, args.flash)?, &file)?],
+        None => {
+            let registry = Registry::find()?;
+            let boards = registry.boards().iter().map(|spec| Verdict::new(spec, &file));
+            boards.collect::<Result<_>>()?
+        }
+    };
     output.print(&Report {
         model_bytes: file.bytes().len(),
         arena_bytes: model.arena_bytes(),

@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod boards;
 pub mod check;
+mod chip;
 mod choice;
 pub mod compare;
 mod device;

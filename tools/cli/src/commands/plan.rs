@@ -7,6 +7,7 @@ use brooklet::format::{Packing, WEIGHTS_ALIGN};
 use brooklet_firmware::{Registry, Spec};
 use serde::Serialize;
 
+use super::chip;
 use super::choice::kernels;
 use super::fit::Verdict;
 use super::{Output, bytes};
@@ -43,10 +44,14 @@ pub struct Args {
 #[derive(Debug, clap::Args)]
 pub(super) struct Budget {
     /// The board that the plan is for; `brooklet boards` lists them.
-    #[arg(long)]
+    #[arg(long, group = "device")]
     board: Option<String>,
+    /// A chip without a board, by its core, such as cortex-m4 or rv32imac; with --ram and --flash. A
+    /// command with debug probes takes the names of chips, too, such as STM32F446RETx.
+    #[arg(long, group = "device")]
+    chip: Option<String>,
     /// RAM that the arena may have, such as 192K. Default: what the board has for it.
-    #[arg(long, value_name = "BYTES", value_parser = bytes, requires = "board")]
+    #[arg(long, value_name = "BYTES", value_parser = bytes, requires = "device")]
     ram: Option<u32>,
     /// Flash that the model file may have, such as 256K. Default: the board's slot. `quantize`
     /// gives weights 4 bits, layer by layer, until it fits.
@@ -71,10 +76,13 @@ enum Optimize {
 impl Budget {
     /// The board, with as much memory as the options say.
     pub(super) fn board(&self) -> Result<Option<Spec>> {
+        if let Some(chip) = &self.chip {
+            return chip::board(chip, self.ram, self.flash).map(Some);
+        }
         let Some(name) = &self.board else {
             if self.optimize == Optimize::Speed {
                 return Err(failure!(
-                    help = "add --board NAME; `brooklet boards` lists them",
+                    help = "add --board NAME, `brooklet boards` lists them, or --chip CORE",
                     "--optimize speed needs to know how much RAM there is"
                 ));
             }
@@ -205,7 +213,7 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
     let board = args.budget.board()?;
     if board.is_none() && args.budget.flash.is_some() {
         return Err(failure!(
-            help = "add --board NAME; `brooklet boards` lists them",
+            help = "add --board NAME, `brooklet boards` lists them, or --chip CORE",
             "--flash needs to know for which kernels"
         ));
     }

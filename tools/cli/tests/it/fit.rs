@@ -94,6 +94,42 @@ fn fit_plan_and_flash_agree() {
     assert!(fitting > 20 && others > 5, "{fitting} fit, {others} do not");
 }
 
+/// A chip without a board is planned for as a board of its kernels and memory.
+#[test]
+fn a_chip_needs_no_board() {
+    let folder = resnet8();
+    let folder = folder.path();
+    let network = "a.safetensors --arch resnet8 --effort fast --calibrate random:1";
+    let chip = "--chip cortex-m4 --ram 60K --flash 512K";
+    let made = json(folder, &format!("quantize {network} {chip} --optimize speed -o a.brook"));
+    assert_eq!(
+        (&made["verdict"]["board"], &made["verdict"]["fits"]),
+        (&"cortex-m4".into(), &true.into())
+    );
+    let board = "--board qemu-mps2-an386 --ram 60K --flash 512K";
+    let mut plans = Vec::new();
+    for (device, file) in [(chip, "c.brook"), (board, "b.brook")] {
+        let plan = json(folder, &format!("plan a.brook {device} --optimize speed -o {file}"));
+        let verdict = &plan["verdict"];
+        plans.push([&verdict["slot_bytes_left"], &verdict["arena_bytes_left"]].map(Value::clone));
+    }
+    assert_eq!(plans[0], plans[1]);
+    let [chip_file, board_file] =
+        ["c.brook", "b.brook"].map(|name| fs::read(folder.join(name)).unwrap());
+    assert!(chip_file == board_file, "the same kernels, the same budget, the same bytes");
+
+    let fit = json(folder, "fit c.brook --chip CORTEX-M0 --ram 8K --flash 1M");
+    let verdict = &fit["boards"][0];
+    assert_eq!(fit["boards"].as_array().unwrap().len(), 1);
+    assert!(verdict["fits"] == false && verdict["arena_bytes_left"].as_i64() < Some(0), "{fit}");
+    let refused = |line: &str| brooklet(folder, line).unwrap_err();
+    let error = refused("plan c.brook --chip cortex-m9 --ram 8K --flash 1M");
+    assert!(error.contains("no such core") && error.contains("rv32imac"), "{error}");
+    let error = refused("plan c.brook --chip cortex-m4 --ram 8K");
+    assert!(error.contains("how much RAM and flash"), "{error}");
+    assert!(refused("fit c.brook --ram 8K").contains("--chip"));
+}
+
 /// What `inspect` predicts for a file that is packed for other kernels is what it predicts after
 /// `plan`: of every convolution.
 #[test]

@@ -20,7 +20,7 @@ impl Format {
             "onnx" => Some(Format::Onnx),
             "tflite" => Some(Format::Tflite),
             "safetensors" => Some(Format::Safetensors),
-            "pt" | "pth" | "th" => Some(Format::Checkpoint),
+            "pt" | "pth" | "th" | "pt2" | "bin" | "ckpt" => Some(Format::Checkpoint),
             "h5" | "hdf5" | "keras" => Some(Format::Other("a Keras file")),
             "pb" => Some(Format::Other("a TensorFlow graph")),
             "brook" => Some(Format::Other("a brooklet model, already quantized and planned")),

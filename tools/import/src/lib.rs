@@ -103,6 +103,7 @@ fn load_file(path: &Path, options: &Options) -> Result<Imported, LayerProblem> {
             )?)
         }
         Format::Checkpoint => {
+            pytorch::refuse_programs(&bytes)?;
             let arch = arch()?;
             Imported::Float(arch.build(options.variant, pytorch::read(path)?, options.input)?)
         }

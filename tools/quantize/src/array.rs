@@ -31,6 +31,15 @@ pub fn npy<T: ReadableElement, D: Dimension>(bytes: &[u8]) -> Result<Array<T, D>
     Array::read_npy(bytes).map_err(|error| error.to_string())
 }
 
+/// The type of the elements of an `.npy` file, such as `<f4`.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub(crate) fn element(bytes: &[u8]) -> Result<String, String> {
+    Header::read(bytes).map(|header| header.descr.to_owned())
+}
+
 /// What a header says.
 #[derive(Debug, PartialEq)]
 struct Header<'b> {
@@ -156,7 +165,7 @@ impl Npz {
     pub(crate) fn open(path: &Path) -> Result<Self, DataProblem> {
         let (file, _) = files::open(path)?;
         let zip = ZipArchive::new(file).map_err(|error| {
-            let detail = format!("is not an array of uint8 images, in an .npz file: {error}");
+            let detail = format!("is not an array of images or features, in an .npz file: {error}");
             DataProblem::Data { detail }
         })?;
         Ok(Self { zip })

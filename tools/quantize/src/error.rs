@@ -64,7 +64,7 @@ pub enum DataProblem {
     },
 
     /// An image that cannot be decoded.
-    #[error("is not a png or jpeg image: {detail}")]
+    #[error("is not an image that is read here (png, jpeg, bmp, ppm, webp): {detail}")]
     Image {
         /// The decoder's words.
         detail: String,

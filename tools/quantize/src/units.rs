@@ -70,6 +70,43 @@ impl Convention {
     }
 }
 
+/// A network that normalizes its image itself as one that does not, and what normalizes it then: for
+/// pixels that are normalized as `preprocess` says before. Unchanged where channels beyond the third,
+/// or negative factors, cannot be said so.
+pub fn normalization_outside(network: Network, preprocess: &Preprocess) -> (Network, Preprocess) {
+    let (without, affine) = network.clone().without_normalization();
+    let Some(affine) = affine else { return (network, *preprocess) };
+    let alike = affine.iter().skip(2).all(|&channel| channel == affine[2]);
+    if !alike || affine.iter().any(|&(factor, _)| factor <= 0.0) {
+        return (network, *preprocess);
+    }
+    let raw = preprocess.mean.is_none() && preprocess.std.is_none();
+    let (mut mean, mut std) = ([0.0; 3], [1.0; 3]);
+    for channel in 0..3 {
+        let (factor, offset) = affine[channel.min(affine.len() - 1)];
+        // Of pixels in 0 to 1.
+        let (before_mean, before_std) = match raw {
+            true => (0.0, 1.0 / 255.0),
+            false => (
+                preprocess.mean.map_or(0.0, |mean| f64::from(mean[channel])),
+                preprocess.std.map_or(1.0, |std| f64::from(std[channel])),
+            ),
+        };
+        std[channel] = (before_std / factor) as f32;
+        mean[channel] = (before_mean - offset * before_std / factor) as f32;
+    }
+    (without, Preprocess { mean: Some(mean), std: Some(std), ..*preprocess })
+}
+
+/// What makes bytes of numbers from `low` to `high`, and numbers of bytes: zero is one of them.
+pub fn of_numbers([low, high]: [f32; 2], preprocess: &Preprocess) -> Preprocess {
+    let (low, high) = (f64::from(low.min(0.0)), f64::from(high.max(0.0)));
+    let scale = ((high - low) / 255.0).max(f64::from(f32::MIN_POSITIVE) * 255.0);
+    let zero = (-low / scale).round();
+    let (mean, std) = ((zero / 255.0) as f32, (1.0 / (255.0 * scale)) as f32);
+    Preprocess { mean: Some([mean; 3]), std: Some([std; 3]), ..*preprocess }
+}
+
 /// Units by which a pixel may miss its int8 value and still be as near as a rounded one, and what
 /// float arithmetic adds.
 const HALF_LEVEL: f64 = 0.5 + 1e-3;

@@ -30,6 +30,7 @@ use brooklet_quantize::error::EngineError;
 use brooklet_quantize::evaluate::{self, FloatAnswers, answers, score};
 use brooklet_quantize::forward::BATCH;
 use brooklet_quantize::forward::FloatModel;
+use brooklet_quantize::units;
 
 /// Options of `brooklet compare`.
 #[derive(Debug, clap::Args)]
@@ -112,6 +113,8 @@ fn load(args: &Args, file: &ModelFile) -> Result<Network> {
     };
     let network = match import::load(&args.network, &options)? {
         Imported::Float(network) => {
+            // The model file says how pixels are normalized, as `quantize` found it in the network.
+            let (network, _) = units::normalization_outside(network, &file.preprocess());
             network.for_rgb(args.channels).map_err(|problem| problem.in_file(&args.network))?
         }
         Imported::Quantized(_) => {

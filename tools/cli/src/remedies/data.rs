@@ -12,7 +12,7 @@ impl Remedy for DataError {
             DataProblem::File(problem) => return problem.remedy(),
             DataProblem::Data { .. } => {
                 "data is a folder of png or jpeg images with one subfolder a class, a CIFAR-10 \
-                 binary file, an .npy or .npz file of uint8 images, or random:N"
+                 binary file, an .npy, .npz or IDX file of images or features, or random:N"
                     .to_owned()
             }
             DataProblem::Label { .. } => {

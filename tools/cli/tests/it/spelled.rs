@@ -4,8 +4,12 @@
 use crate::common::shared_cases;
 use brooklet_import::network::{Ending, Op};
 use brooklet_import::{Imported, Options, load};
-use brooklet_quantize::data::Preprocess;
+use brooklet_quantize::array::npy;
+use brooklet_quantize::data::{Dataset, Preprocess, range_of_numbers};
+use brooklet_quantize::forward::FloatModel;
 use brooklet_quantize::lower::int8::lower;
+use brooklet_quantize::units::{normalization_outside, of_numbers};
+use ndarray::Array4;
 
 /// What a file gives.
 enum Gives {
@@ -116,4 +120,74 @@ fn one_of_two_heads_is_chosen_by_name() {
     }
     let refused = network.with_outputs(&["gemm_55".into()]).unwrap_err().problem.to_string();
     assert_eq!(refused, "has no output `gemm_55`; its outputs are gemm_54, gemm_57");
+}
+
+/// Features of sound: float32 and int8, and images of an IDX file.
+#[test]
+fn data_that_are_no_pictures() {
+    let Some(cases) = shared_cases("data_that_are_no_pictures") else { return };
+    let data = cases.join("13-data-that-is-no-picture");
+    let float = data.join("kws_f32.npy");
+    let range = range_of_numbers(float.to_str().unwrap()).unwrap().unwrap();
+    let preprocess = of_numbers(range, &Preprocess::default());
+    let read = Dataset::open(float.to_str().unwrap(), [49, 10, 1], &preprocess).unwrap();
+    let bytes = files(&float);
+    let numbers: Array4<f32> = npy(&bytes).unwrap();
+    let step = (range[1] - range[0]) / 255.0;
+    let batch = read.batch(0..40).unwrap();
+    for (number, found) in numbers.iter().zip(&batch) {
+        assert!((number - found).abs() <= 0.501 * step, "{number} is {found}");
+    }
+    // Zero is a byte of its own.
+    let zero = (preprocess.mean.unwrap()[0] * 255.0).round() as u8;
+    assert!(preprocess.normalize(zero, 0).abs() < 1e-4);
+
+    let int8 = data.join("kws_i8.npy");
+    let range = range_of_numbers(int8.to_str().unwrap()).unwrap();
+    assert_eq!(range, Some([-128.0, 127.0]));
+    let preprocess = of_numbers(range.unwrap(), &Preprocess::default());
+    let read = Dataset::open(int8.to_str().unwrap(), [49, 10, 1], &preprocess).unwrap();
+    let bytes = files(&int8);
+    let numbers: Array4<i8> = npy(&bytes).unwrap();
+    for (index, number) in numbers.outer_iter().enumerate() {
+        let pixels = read.get(index).unwrap().pixels;
+        let alike = number.iter().zip(&pixels).all(|(&n, &p)| i16::from(n) + 128 == i16::from(p));
+        assert!(alike, "{index}");
+    }
+
+    let idx = data.join("train-images-idx3-ubyte");
+    assert_eq!(range_of_numbers(idx.to_str().unwrap()).unwrap(), None);
+    let read = Dataset::open(idx.to_str().unwrap(), [28, 28, 1], &Preprocess::default()).unwrap();
+    assert_eq!(read.len(), 50);
+    let bytes = files(&idx);
+    assert_eq!(read.get(1).unwrap().pixels.as_slice().unwrap(), &bytes[16 + 784..16 + 2 * 784]);
+}
+
+fn files(path: &std::path::Path) -> Vec<u8> {
+    std::fs::read(path).unwrap()
+}
+
+/// What a network does to its image itself is what pixels are for it.
+#[test]
+fn normalization_inside_becomes_mean_and_std() {
+    let Some(cases) = shared_cases("normalization_inside") else { return };
+    let file = cases.join("08-tflite-rescaling-inside/rescale_float.tflite");
+    let Ok(Imported::Float(network)) = load(file, &Options::default()) else { panic!() };
+    let Op::BatchNorm(norm) = &network.nodes[1].op else { panic!() };
+    let (without, preprocess) = normalization_outside(network.clone(), &Preprocess::default());
+    assert_eq!(without.nodes.len(), network.nodes.len() - 1);
+    for pixel in [0, 1, 100, 255] {
+        let (factor, offset) = norm.affine(0);
+        let inside = f64::from(pixel) * factor + offset;
+        let outside = f64::from(preprocess.normalize(pixel, 0));
+        assert!((inside - outside).abs() < 1e-5, "{inside} {outside}");
+    }
+    let batch = |preprocess: &Preprocess| {
+        let data = Dataset::open("random:2", network.input, preprocess).unwrap();
+        data.batch(0..2).unwrap()
+    };
+    let inside = FloatModel::new(&network).unwrap().run(batch(&Preprocess::default()).view());
+    let outside = FloatModel::new(&without).unwrap().run(batch(&preprocess).view());
+    let far = (&inside.unwrap() - &outside.unwrap()).iter().fold(0f32, |far, d| far.max(d.abs()));
+    assert!(far < 1e-4, "{far}");
 }

@@ -31,6 +31,29 @@ impl Network {
     }
 }
 
+impl Network {
+    /// The same network without the factors and offsets of its image, where it begins with such and
+    /// nothing else reads the image; and those, for each channel.
+    pub fn without_normalization(mut self) -> (Network, Option<Vec<(f64, f64)>>) {
+        let begins = self.nodes.get(1).filter(|node| node.inputs == [0]);
+        let norm = match begins.map(|node| &node.op) {
+            Some(Op::BatchNorm(norm)) => norm,
+            _ => return (self, None),
+        };
+        let channels = self.input[2];
+        let affine: Vec<(f64, f64)> = (0..channels).map(|c| norm.affine(c)).collect();
+        let alone = self.nodes.iter().filter(|node| node.inputs.contains(&0)).count() == 1;
+        if !alone || self.outputs.iter().any(|output| output.node < 2) {
+            return (self, None);
+        }
+        for node in &mut self.nodes[2..] {
+            node.inputs.iter_mut().filter(|input| **input == 1).for_each(|input| *input = 0);
+        }
+        let (nodes, outputs) = ordered(self.nodes, self.outputs);
+        (Network { input: self.input, nodes, outputs }, Some(affine))
+    }
+}
+
 impl QuantizedNetwork {
     /// The network that computes `outputs`, with its nodes ordered and named by structure.
     pub(crate) fn canonical(self, outputs: Vec<Output>) -> QuantizedNetwork {

@@ -1,5 +1,6 @@
 //! Named weights without a structure, which [`Arch`](crate::Arch) supplies.
 
+mod names;
 pub(crate) mod pytorch;
 mod random;
 pub(crate) mod safetensors;

@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use half::{bf16, f16};
 use ndarray::{ArrayD, IxDyn};
 use pytorch_reader::{DType, PytorchError, PytorchReader};
 
-use super::tensors::{Tensors, ignored};
-use crate::error::{AtLayer, LayerProblem, Problem};
+use super::tensors::{Tensors, halves, ignored};
+use crate::error::{AtLayer, LayerProblem, Problem, unsupported};
 
 /// Keys under which training scripts nest the weights, beside epoch numbers and optimizers.
 const NESTS: [&str; 3] = ["state_dict.", "model_state_dict.", "model."];
@@ -16,8 +17,13 @@ const NESTS: [&str; 3] = ["state_dict.", "model_state_dict.", "model."];
 /// Every float tensor of the state dictionary.
 pub(crate) fn read(path: &Path) -> Result<Tensors, LayerProblem> {
     let corrupt = |detail: String| Problem::Corrupt { format: "PyTorch checkpoint", detail };
-    let reader =
-        PytorchReader::new(path).map_err(|error: PytorchError| corrupt(error.to_string()))?;
+    let reader = PytorchReader::new(path).map_err(|error: PytorchError| {
+        let detail = error.to_string();
+        match detail.split_once("Expected a dictionary at the root") {
+            Some((_, found)) => whole(found.rsplit(' ').next().unwrap_or("unknown")),
+            None => corrupt(detail),
+        }
+    })?;
     let nest =
         NESTS.into_iter().find(|nest| reader.tensors().keys().any(|key| key.starts_with(nest)));
     let mut tensors = BTreeMap::new();
@@ -30,15 +36,66 @@ pub(crate) fn read(path: &Path) -> Result<Tensors, LayerProblem> {
         if ignored(name) {
             continue;
         }
-        if tensor.dtype() != DType::F32 {
-            return Err(Problem::ElementType { found: format!("{:?}", tensor.dtype()) }).at(name);
-        }
-        let bytes = tensor.read().map_err(|error| corrupt(error.to_string())).at(name)?;
-        let values = bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+        let bytes = || tensor.read().map_err(|error| corrupt(error.to_string())).at(name);
+        let values = match tensor.dtype() {
+            DType::F32 => bytes()?.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
+            DType::F16 => halves(&bytes()?, |b| f16::from_le_bytes(b).to_f32()),
+            DType::BF16 => halves(&bytes()?, |b| bf16::from_le_bytes(b).to_f32()),
+            DType::F64 => {
+                bytes()?.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b) as f32).collect()
+            }
+            other => return Err(Problem::ElementType { found: format!("{other:?}") }).at(name),
+        };
         let array = ArrayD::from_shape_vec(IxDyn(tensor.shape()), values)
             .map_err(|error| corrupt(error.to_string()))
             .at(name)?;
         tensors.insert(name.to_owned(), array);
     }
     Ok(Tensors::new(tensors))
+}
+
+/// Bytes at the end of an archive in which its table of contents is sought.
+const CONTENTS: usize = 1 << 20;
+
+/// Refuses archives that hold a program: what PyTorch runs, not weights by name.
+///
+/// # Errors
+///
+/// Names the kind, and how it becomes an ONNX file.
+pub(crate) fn refuse_programs(bytes: &[u8]) -> Result<(), Problem> {
+    let contents = &bytes[bytes.len().saturating_sub(CONTENTS)..];
+    let has = |name: &str| contents.windows(name.len()).any(|window| window == name.as_bytes());
+    if !bytes.starts_with(b"PK") {
+        return Ok(());
+    }
+    if has("/models/model.json") || has("serialized_exported_program.json") {
+        return Err(program(
+            "a program of torch.export (.pt2)",
+            "torch.export.load(FILE).module()",
+        ));
+    }
+    if has("/constants.pkl") {
+        return Err(program("a TorchScript archive", "torch.jit.load(FILE).eval()"));
+    }
+    Ok(())
+}
+
+/// A whole network, of a class that is Python code.
+fn whole(class: &str) -> Problem {
+    program(
+        &format!("a whole Python object (of the class {class})"),
+        "torch.load(FILE, weights_only=False).eval()",
+    )
+}
+
+fn program(what: &str, load: &str) -> Problem {
+    unsupported(
+        format!("is {what}, which only Python can run"),
+        format!(
+            "export it as ONNX, with the size of your images:\n\
+             import torch; model = {load}\n\
+             x = torch.zeros(1, 3, 32, 32)\n\
+             torch.onnx.export(model, x, \"model.onnx\")"
+        ),
+    )
 }

@@ -5,11 +5,17 @@ use std::collections::btree_map::Keys;
 
 use ndarray::ArrayD;
 
+use super::names::plain;
 use super::random::Maker;
 
 /// Counters that PyTorch keeps with its batch norms and inference does not need.
 pub(super) fn ignored(name: &str) -> bool {
     name.ends_with("num_batches_tracked")
+}
+
+/// Floats of 16 bits.
+pub(super) fn halves(bytes: &[u8], value: impl Fn([u8; 2]) -> f32) -> Vec<f32> {
+    bytes.as_chunks().0.iter().map(|bytes| value(*bytes)).collect()
 }
 
 /// Named weights.
@@ -22,14 +28,9 @@ pub(crate) struct Tensors {
 }
 
 impl Tensors {
-    /// Names lose the prefixes that PyTorch's wrappers (data parallel, compiled) put before all.
-    pub(super) fn new(mut map: Weights) -> Tensors {
-        for prefix in ["module.", "_orig_mod."] {
-            if !map.is_empty() && map.keys().all(|name| name.starts_with(prefix)) {
-                map = map.into_iter().map(|(name, t)| (name[prefix.len()..].into(), t)).collect();
-            }
-        }
-        Tensors { map, maker: None }
+    /// Names become those of PyTorch's own ResNets, as the structures have them.
+    pub(super) fn new(map: Weights) -> Tensors {
+        Tensors { map: plain(map), maker: None }
     }
 
     /// Whether there is a tensor of this name.

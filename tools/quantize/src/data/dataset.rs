@@ -37,8 +37,8 @@ impl Dataset {
     /// `.npz` file, or `random:N`, for a network of this input.
     pub fn open(spec: &str, input: Shape, preprocess: &Preprocess) -> Result<Dataset, DataError> {
         let path = PathBuf::from(spec);
-        let (source, classes) =
-            Source::open(spec, &path, input).map_err(|problem| problem.in_file(&path))?;
+        let (source, classes) = Source::open(spec, &path, input, preprocess)
+            .map_err(|problem| problem.in_file(&path))?;
         let dataset = Dataset { spec: path, source, classes, input, preprocess: *preprocess };
         if dataset.is_empty() {
             let detail = "holds no images".into();

@@ -1,4 +1,4 @@
-//! png and jpeg images, and resizing them, in bounded memory: a few kilobytes can stand for an
+//! Images of the usual formats, and resizing them, in bounded memory: a few kilobytes can stand for an
 //! image of gigabytes.
 
 use std::io::Cursor;
@@ -18,7 +18,7 @@ const BYTES: u64 = 1 << 28;
 /// which resizing makes in between with 16 bytes a pixel.
 const RESIZED_PIXELS: u64 = 1 << 24;
 
-/// Decodes a png or jpeg image, if its size is within bounds.
+/// Decodes a png, jpeg, bmp, ppm or webp image, if its size is within bounds.
 pub(crate) fn decode(bytes: &[u8]) -> Result<DynamicImage, DataProblem> {
     let wrong = |detail: String| DataProblem::Image { detail };
     let mut reader = ImageReader::new(Cursor::new(bytes))
@@ -96,7 +96,7 @@ mod tests {
         }
         // As many as are allowed: what is missing is the pixels.
         let refused = decode(&png(8192, 8192)).unwrap_err().to_string();
-        assert!(refused.contains("is not a png or jpeg"), "{refused}");
+        assert!(refused.contains("is not an image that is read here"), "{refused}");
     }
 
     #[test]

@@ -9,8 +9,10 @@ mod dataset;
 mod decode;
 mod fit;
 mod noise;
+mod numbers;
 mod source;
 
 pub use brooklet_plan::Preprocess;
 pub use dataset::{Dataset, Image};
 pub use fit::{normalized, read_image};
+pub use source::range_of_numbers;

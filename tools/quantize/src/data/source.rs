@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use brooklet_files::{self as files, Limit};
-use ndarray::{Array4, Axis, Ix1, Ix4};
+use brooklet_plan::Preprocess;
+use ndarray::{Array4, Axis, Ix1};
 
+use super::numbers::{self, Numbers};
 use crate::array::{self, Npz};
-use crate::error::DataProblem;
+use crate::error::{DataError, DataProblem};
 use crate::network::Shape;
 
 /// Where images are.
@@ -37,6 +39,7 @@ impl Source {
         spec: &str,
         path: &Path,
         input: Shape,
+        preprocess: &Preprocess,
     ) -> Result<(Source, Option<Vec<String>>), DataProblem> {
         if let Some(count) = spec.strip_prefix("random:") {
             let count = count.parse().map_err(|_| DataProblem::Data {
@@ -51,11 +54,13 @@ impl Source {
         match extension.map(str::to_ascii_lowercase).as_deref() {
             Some("npy") => {
                 let bytes = files::read(path, Limit::Array)?;
-                let images = array::npy::<u8, Ix4>(&bytes).map_err(not_images)?;
-                Ok((Source::Array { images: channels_last(images, input), labels: None }, None))
+                let images = Numbers::read(&bytes).map_err(not_images)?;
+                let images = images.images(input, preprocess)?;
+                Ok((Source::Array { images, labels: None }, None))
             }
-            Some("npz") => npz(path, input),
-            Some("png" | "jpg" | "jpeg") => {
+            Some("npz") => npz(path, input, preprocess),
+            _ if is_idx(path) => idx_images(path, input),
+            Some("png" | "jpg" | "jpeg" | "bmp" | "ppm" | "pgm" | "webp") => {
                 Err(DataProblem::Data { detail: "is one image, not a folder of images".into() })
             }
             _ => {
@@ -78,7 +83,9 @@ impl Source {
 }
 
 fn not_images(error: impl std::fmt::Display) -> DataProblem {
-    DataProblem::Data { detail: format!("is not an array of uint8 images [N, H, W, C]: {error}") }
+    DataProblem::Data {
+        detail: format!("is not an array of images or features [N, H, W, C]: {error}"),
+    }
 }
 
 /// The images in a folder, by subfolder and name; without subfolders they have no classes.
@@ -95,7 +102,8 @@ fn folder(path: &Path) -> Result<(Source, Option<Vec<String>>), DataProblem> {
     let is_image = |path: &PathBuf| {
         let extension = path.extension().and_then(|extension| extension.to_str());
         let extension = extension.map(str::to_ascii_lowercase);
-        matches!(extension.as_deref(), Some("png" | "jpg" | "jpeg")) && path.is_file()
+        const IMAGES: [&str; 7] = ["png", "jpg", "jpeg", "bmp", "ppm", "pgm", "webp"];
+        extension.is_some_and(|extension| IMAGES.contains(&&*extension)) && path.is_file()
     };
     let entries = sorted(path)?;
     let classes: Vec<&PathBuf> = entries.iter().filter(|path| path.is_dir()).collect();
@@ -114,23 +122,79 @@ fn folder(path: &Path) -> Result<(Source, Option<Vec<String>>), DataProblem> {
 }
 
 /// Images under `x`, labels, if any, under `y` (or some other usual names).
-fn npz(path: &Path, input: Shape) -> Result<(Source, Option<Vec<String>>), DataProblem> {
-    let mut file = Npz::open(path)?;
-    let names = file.names();
-    let find = |wanted: &[&str]| {
-        let stem = |name: &String| name.strip_suffix(".npy").unwrap_or(name).to_owned();
-        let found = wanted.iter().find_map(|w| names.iter().find(|name| stem(name) == **w));
-        found.cloned()
-    };
-    let images = find(&["x", "x_test", "images", "data", "arr_0"])
-        .ok_or_else(|| not_images(format!("it holds {}, but no `x`", names.join(", "))))?;
-    let images = file.member(&images).and_then(|bytes| array::npy::<u8, Ix4>(&bytes));
-    let images = images.map_err(not_images)?;
-    let labels = match find(&["y", "y_test", "labels", "arr_1"]) {
+fn npz(
+    path: &Path,
+    input: Shape,
+    preprocess: &Preprocess,
+) -> Result<(Source, Option<Vec<String>>), DataProblem> {
+    let (mut file, numbers) = numbers_of(path)?;
+    let images = numbers.images(input, preprocess)?;
+    let labels = match find(&file.names(), &["y", "y_test", "labels", "arr_1"]) {
         None => None,
         Some(name) => Some(labels(&mut file, &name, images.len_of(Axis(0)))?),
     };
-    Ok((Source::Array { images: channels_last(images, input), labels }, None))
+    Ok((Source::Array { images, labels }, None))
+}
+
+/// The name of an array, by its usual names.
+fn find(names: &[String], wanted: &[&str]) -> Option<String> {
+    let stem = |name: &String| name.strip_suffix(".npy").unwrap_or(name).to_owned();
+    let found = wanted.iter().find_map(|w| names.iter().find(|name| stem(name) == **w));
+    found.cloned()
+}
+
+/// The numbers in an `.npz` file.
+fn numbers_of(path: &Path) -> Result<(Npz, Numbers), DataProblem> {
+    let mut file = Npz::open(path)?;
+    let names = file.names();
+    let images = find(&names, &["x", "x_test", "images", "data", "arr_0"])
+        .ok_or_else(|| not_images(format!("it holds {}, but no `x`", names.join(", "))))?;
+    let images = file.member(&images).and_then(|bytes| Numbers::read(&bytes));
+    Ok((file, images.map_err(not_images)?))
+}
+
+/// The least and the largest of the numbers of an array that are no pixels, and zero; nothing of other
+/// data.
+///
+/// # Errors
+///
+/// If the file cannot be read, or holds what is no number.
+pub fn range_of_numbers(spec: &str) -> Result<Option<[f32; 2]>, DataError> {
+    let path = Path::new(spec);
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    let range = || {
+        let numbers = match extension.map(str::to_ascii_lowercase).as_deref() {
+            Some("npy") => Numbers::read(&files::read(path, Limit::Array)?).map_err(not_images)?,
+            Some("npz") => numbers_of(path)?.1,
+            _ => return Ok(None),
+        };
+        numbers.range().map_err(|detail| DataProblem::Data { detail })
+    };
+    range().map_err(|problem: DataProblem| problem.in_file(path))
+}
+
+/// Whether a file is named as MNIST's are.
+fn is_idx(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.ends_with("-ubyte") || name.ends_with(".idx") || name.contains("idx3")
+}
+
+/// Images of an IDX file, and their labels, if a file of these is beside it.
+fn idx_images(path: &Path, input: Shape) -> Result<(Source, Option<Vec<String>>), DataProblem> {
+    let wrong = |detail: String| DataProblem::Data { detail };
+    let images = numbers::idx(&files::read(path, Limit::Array)?).map_err(wrong)?;
+    let images = Numbers::Bytes(images).images(input, &Preprocess::default())?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let beside = name.replace("images", "labels").replace("idx3", "idx1");
+    let beside = path.with_file_name(&beside);
+    let mut all = None;
+    if beside != path && beside.is_file() {
+        let found = numbers::idx(&files::read(&beside, Limit::Array)?).map_err(wrong)?;
+        if found.len() == images.len_of(Axis(0)) {
+            all = Some(found.iter().map(|&label| label.into()).collect());
+        }
+    }
+    Ok((Source::Array { images, labels: all }, None))
 }
 
 fn labels(file: &mut Npz, name: &str, count: usize) -> Result<Vec<usize>, DataProblem> {
@@ -153,16 +217,6 @@ fn labels(file: &mut Npz, name: &str, count: usize) -> Result<Vec<usize>, DataPr
         usize::try_from(label).map_err(|_| negative())
     });
     labels.collect()
-}
-
-/// Images as NHWC; they are taken for NCHW only if they cannot be anything else.
-fn channels_last(images: Array4<u8>, [_, _, channels]: Shape) -> Array4<u8> {
-    let (_, one, _, three) = images.dim();
-    if three != channels && one == channels {
-        images.permuted_axes([0, 2, 3, 1]).as_standard_layout().into_owned()
-    } else {
-        images
-    }
 }
 
 /// The class of a CIFAR-10 record.

@@ -18,6 +18,7 @@ use brooklet_import as import;
 use brooklet_import::Imported;
 use brooklet_plan::model_file::ModelFile;
 use brooklet_quantize::data::Dataset;
+use brooklet_quantize::data::range_of_numbers;
 use brooklet_quantize::evaluate::Score;
 use brooklet_quantize::ranges::Ranges;
 use brooklet_quantize::units;
@@ -37,14 +38,22 @@ use crate::report::contents::Contents;
 
 /// Runs the command.
 pub fn run(args: &Args, output: Output) -> Result<()> {
-    let preprocess = args.preprocess()?;
+    let mut preprocess = args.preprocess()?;
     let labels = args.labels()?;
     args.check_int16()?;
     let board = args.budget.board()?;
     let mut warnings: Vec<String> = units::of_255(&preprocess).into_iter().collect();
+    if let Some(data) =
+        args.calibrate.as_ref().filter(|_| preprocess.mean.or(preprocess.std).is_none())
+        && let Some(range) = range_of_numbers(data)?
+    {
+        preprocess = units::of_numbers(range, &preprocess);
+        warnings.push(features(range));
+    }
     let mut made = match load(args)? {
         Imported::Quantized(network) => int8::make(args, network, &preprocess, &mut warnings)?,
         Imported::Float(network) => {
+            let (network, preprocess) = units::normalization_outside(network, &preprocess);
             let (labels, board) = (labels.as_deref(), board.as_ref());
             let asked = Asked { args, preprocess: &preprocess, labels, board };
             asked.make(network, &mut warnings)?
@@ -74,6 +83,14 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
     let model = args.output.to_path_buf();
     output.print(&Report { model, contents, evidence, int16, verdict, warnings })?;
     refused.map_or(Ok(()), Err)
+}
+
+/// What is done with numbers that are no pixels.
+fn features([low, high]: [f32; 2]) -> String {
+    format!(
+        "the data are numbers from {low} to {high}, no pixels: a byte stands for each, with one scale \
+         for all, which the model file holds as mean and std"
+    )
 }
 
 /// The network.

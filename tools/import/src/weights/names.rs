@@ -1,0 +1,144 @@
+//! Names of weights, as libraries have them.
+
+use super::tensors::Weights;
+
+/// The first layer of each structure, by which a prefix of all is known.
+const FIRST: &str = "conv1.weight";
+
+/// What frameworks put before the network's own names where heads beside it have others.
+const WRAPPERS: [&str; 9] = [
+    "module.",
+    "_orig_mod.",
+    "model.",
+    "net.",
+    "network.",
+    "backbone.",
+    "encoder.",
+    "resnet.",
+    "base.",
+];
+
+/// What libraries call the last linear layer.
+const HEADS: [&str; 6] = ["classifier.1", "classifier", "head.fc", "head", "last_linear", "output"];
+
+/// The same weights under the names of PyTorch's own ResNets.
+pub(super) fn plain(map: Weights) -> Weights {
+    let map = without_wrappers(hugging_face(map));
+    let has_head = ["fc.", "linear."].iter().any(|head| map.keys().any(|k| k.starts_with(head)));
+    let head = HEADS.iter().find(|head| map.contains_key(&format!("{head}.weight")));
+    match head {
+        Some(head) if !has_head => renamed(map, |name| {
+            let part = name.strip_prefix(head)?.strip_prefix('.')?;
+            Some(format!("fc.{part}"))
+        }),
+        _ => map,
+    }
+}
+
+/// The same under other names, where there are such.
+fn renamed(map: Weights, name: impl Fn(&str) -> Option<String>) -> Weights {
+    map.into_iter().map(|(old, tensor)| (name(&old).unwrap_or(old), tensor)).collect()
+}
+
+/// Names without what wrappers (data parallel, compiled, a field of another module) put before them.
+fn without_wrappers(mut map: Weights) -> Weights {
+    while !map.is_empty() && !map.contains_key(FIRST) {
+        // Before all of them; or, beside heads, before the first layer.
+        let first = map.keys().next().and_then(|name| name.split_once('.')).map(|(word, _)| word);
+        let all = first.map(|word| format!("{word}."));
+        let all = all.filter(|prefix| map.keys().all(|name| name.starts_with(prefix.as_str())));
+        let known = || {
+            let before_first =
+                |prefix: &str| map.keys().any(|k| k.starts_with(prefix) && k.ends_with(FIRST));
+            WRAPPERS.iter().find(|prefix| before_first(prefix)).map(|&prefix| prefix.to_owned())
+        };
+        let is_layer = |prefix: &String| prefix.starts_with("layer") || prefix.starts_with("conv");
+        let Some(prefix) = all.filter(|prefix| !is_layer(prefix)).or_else(known) else { break };
+        map = renamed(map, |name| name.strip_prefix(&prefix).map(str::to_owned));
+    }
+    map
+}
+
+/// Names of Hugging Face's ResNets: `resnet.encoder.stages.0.layers.1.layer.0.convolution.weight`.
+fn hugging_face(map: Weights) -> Weights {
+    if !map.keys().any(|name| name.contains("embedder.embedder.convolution.")) {
+        return map;
+    }
+    let part = |kind: &str| match kind {
+        "convolution" => Some("conv"),
+        "normalization" => Some("bn"),
+        _ => None,
+    };
+    renamed(map, |name| {
+        let words: Vec<&str> = name.split('.').collect();
+        let at = words.iter().position(|word| ["embedder", "stages"].contains(word))?;
+        match words[at..] {
+            ["embedder", "embedder", kind, last] => Some(format!("{}1.{last}", part(kind)?)),
+            ["stages", stage, "layers", block, "layer", number, kind, last] => {
+                let [stage, number] = [stage, number].map(|n| n.parse::<usize>().ok());
+                let (stage, number) = (stage? + 1, number? + 1);
+                Some(format!("layer{stage}.{block}.{}{number}.{last}", part(kind)?))
+            }
+            ["stages", stage, "layers", block, "shortcut", kind, last] => {
+                let stage = stage.parse::<usize>().ok()? + 1;
+                let place = usize::from(part(kind)? == "bn");
+                Some(format!("layer{stage}.{block}.downsample.{place}.{last}"))
+            }
+            _ => None,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::ArrayD;
+
+    use super::*;
+
+    fn names(names: &[&str]) -> Vec<String> {
+        let empty = || ArrayD::zeros(vec![0]);
+        plain(names.iter().map(|&name| (name.to_owned(), empty())).collect()).into_keys().collect()
+    }
+
+    #[test]
+    fn prefixes_and_heads() {
+        assert_eq!(
+            names(&["module.model.conv1.weight", "module.model.fc.weight"]),
+            ["conv1.weight", "fc.weight"]
+        );
+        assert_eq!(
+            names(&["_orig_mod.net.conv1.weight", "_orig_mod.net.layer1.0.conv1.weight"]),
+            ["conv1.weight", "layer1.0.conv1.weight"]
+        );
+        // A head beside the network.
+        assert_eq!(
+            names(&["backbone.conv1.weight", "head.bias", "head.weight"]),
+            ["conv1.weight", "fc.bias", "fc.weight"]
+        );
+        // Nothing to take away.
+        assert_eq!(names(&["layer1.0.conv1.weight"]), ["layer1.0.conv1.weight"]);
+        assert_eq!(names(&["a.b"]), ["b"]);
+    }
+
+    #[test]
+    fn hugging_face_has_other_words() {
+        assert_eq!(
+            names(&[
+                "classifier.1.bias",
+                "classifier.1.weight",
+                "resnet.embedder.embedder.convolution.weight",
+                "resnet.embedder.embedder.normalization.running_var",
+                "resnet.encoder.stages.1.layers.0.layer.1.convolution.weight",
+                "resnet.encoder.stages.1.layers.0.shortcut.normalization.bias",
+            ]),
+            [
+                "bn1.running_var",
+                "conv1.weight",
+                "fc.bias",
+                "fc.weight",
+                "layer2.0.conv2.weight",
+                "layer2.0.downsample.1.bias",
+            ]
+        );
+    }
+}

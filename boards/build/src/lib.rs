@@ -99,10 +99,16 @@ impl Spec {
     /// Reads a `board.toml`. The error is a text that names what is wrong, not the file.
     pub fn read(path: &Path) -> Result<Self, String> {
         let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
-        let spec: Self = toml::from_str(&text).map_err(|error| error.to_string())?;
+        let spec = Self::parse(&text)?;
         if path.parent().and_then(Path::file_name).is_none_or(|folder| *folder != *spec.name) {
             return Err(format!("the name `{}` is not that of its folder", spec.name));
         }
+        Ok(spec)
+    }
+
+    /// A board by the text of its `board.toml`.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let spec: Self = toml::from_str(text).map_err(|error| error.to_string())?;
         spec.check()?;
         Ok(spec)
     }

@@ -1,13 +1,28 @@
-//! Debian's packages, for what a fresh machine lacks.
+//! Debian's packages, for what a fresh machine lacks. Only chores of the checkout install any.
 
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use crate::Report;
+
+/// Whether this program may install packages.
+static ALLOWED: AtomicBool = AtomicBool::new(false);
+
+/// Lets this program install packages, with apt-get, and sudo where it is not root: for chores of the
+/// checkout. The command never does.
+pub fn allow() {
+    ALLOWED.store(true, Relaxed);
+}
 
 /// Installs the first of `packages` groups that apt knows. Says what it installs, and why.
 /// The error tells what apt said.
 pub fn install(packages: &[&str], why: &str, report: Report<'_>) -> Result<(), String> {
+    if !ALLOWED.load(Relaxed) {
+        return Err(
+            "this program installs no packages; in a checkout, `cargo xtask setup` does".into()
+        );
+    }
     if !runs("apt-get", &["--version"]) {
         return Err("there is no apt-get to install it with".into());
     }
@@ -82,4 +97,16 @@ pub fn runs(program: &str, arguments: &[&str]) -> bool {
         .stderr(Stdio::null())
         .status()
         .is_ok_and(|status| status.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_leave_nothing_is_installed() {
+        let mut said = Vec::new();
+        let error = install(&["hello"], "", &mut |line| said.push(line.to_owned())).unwrap_err();
+        assert!(error.contains("cargo xtask setup") && said.is_empty(), "{error} {said:?}");
+    }
 }

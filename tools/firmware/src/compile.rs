@@ -21,6 +21,10 @@ pub fn firmware(
     let full = registry.board(&spec.name)?;
     let limits = [spec.ram.bytes, spec.arena_bytes];
     let limits = ([full.ram.bytes, full.arena_bytes] != limits).then_some(limits);
+    if !registry.is_checkout() {
+        let prebuilt = registry.prebuilt(spec).filter(|_| limits.is_none() && features.is_empty());
+        return prebuilt.ok_or(FirmwareError::NoCheckout);
+    }
     crate_for(registry, &spec.name, &spec.target, features, limits, report)
 }
 
@@ -37,6 +41,7 @@ pub fn runtime(
 
 /// Builds the plugin that counts in QEMU (`tools/plugin`), for this computer. Returns the library.
 pub fn plugin(registry: &Registry) -> Result<PathBuf, FirmwareError> {
+    registry.checkout()?;
     let folder = registry.target_dir().join("plugin");
     let mut command = Command::new("cargo");
     command
@@ -71,7 +76,7 @@ fn crate_for(
     type Key = (PathBuf, String, String, Option<[u32; 2]>);
     static BUILT: Mutex<BTreeMap<Key, PathBuf>> = Mutex::new(BTreeMap::new());
     let built = || BUILT.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    let key = (registry.folder().join(name), target.to_owned(), features.join(","), limits);
+    let key = (registry.checkout()?.join(name), target.to_owned(), features.join(","), limits);
     if let Some(program) = built().get(&key) {
         return Ok(program.clone());
     }

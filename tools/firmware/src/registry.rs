@@ -1,4 +1,4 @@
-//! Which boards there are: those with a `board.toml` in the checkout.
+//! Which boards there are: those with a `board.toml` in the checkout, or that are built in.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -7,19 +7,25 @@ use board_build::Spec;
 
 use crate::FirmwareError;
 
-/// The boards of a checkout, by name.
+/// The boards as they were when this program was built.
+const BUILT_IN: &[&str] = &include!(concat!(env!("OUT_DIR"), "/boards.rs"));
+
+/// The boards of a checkout, by name; or, without one, those that are built in.
 #[derive(Clone, Debug)]
 pub struct Registry {
-    folder: PathBuf,
+    /// The folder `boards` of the checkout.
+    folder: Option<PathBuf>,
     boards: Vec<Spec>,
 }
 
 impl Registry {
-    /// The checkout that `BROOKLET_BOARDS` names; else the one around the current folder;
-    /// else the one that this program was built from.
+    /// The checkout that `BROOKLET_BOARDS` names; else the one around the current folder; else the
+    /// one that this program was built from; else, or if `BROOKLET_BOARDS` is empty, what is built in.
     pub fn find() -> Result<Self, FirmwareError> {
-        if let Some(folder) = env::var_os("BROOKLET_BOARDS") {
-            return Self::read(Path::new(&folder));
+        match env::var_os("BROOKLET_BOARDS") {
+            Some(folder) if folder.is_empty() => return Self::built_in(),
+            Some(folder) => return Self::read(Path::new(&folder)),
+            None => {}
         }
         let here = env::current_dir().unwrap_or_default();
         let built_from = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -27,8 +33,22 @@ impl Registry {
             .chain(built_from.ancestors())
             .map(|folder| folder.join("boards"))
             .find(|folder| is_ours(folder))
-            .ok_or(FirmwareError::NoCheckout)
-            .and_then(|folder| Self::read(&folder))
+            .map_or_else(Self::built_in, |folder| Self::read(&folder))
+    }
+
+    /// The boards that are built in.
+    pub fn built_in() -> Result<Self, FirmwareError> {
+        let spec = |text: &&str| {
+            let path = PathBuf::from("board.toml");
+            Spec::parse(text).map_err(|reason| FirmwareError::BoardToml { path, reason })
+        };
+        let boards = BUILT_IN.iter().map(spec).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self::sorted(None, boards))
+    }
+
+    fn sorted(folder: Option<PathBuf>, mut boards: Vec<Spec>) -> Self {
+        boards.sort_by(|a, b| a.name.cmp(&b.name));
+        Self { folder, boards }
     }
 
     /// The boards in `folder`.
@@ -47,8 +67,7 @@ impl Registry {
                 boards.push(spec);
             }
         }
-        boards.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(Self { folder, boards })
+        Ok(Self::sorted(Some(folder), boards))
     }
 
     /// All boards, by name.
@@ -90,23 +109,50 @@ impl Registry {
         targets
     }
 
-    /// The folder `boards`.
+    /// Whether there is a checkout, in which firmware can be built.
+    pub fn is_checkout(&self) -> bool {
+        self.folder.is_some()
+    }
+
+    /// The folder `boards`, if there is a checkout.
+    pub fn checkout(&self) -> Result<&Path, FirmwareError> {
+        self.folder.as_deref().ok_or(FirmwareError::NoCheckout)
+    }
+
+    /// Likewise; without a checkout the current folder.
     pub fn folder(&self) -> &Path {
-        &self.folder
+        self.folder.as_deref().unwrap_or(Path::new(""))
     }
 
     /// The checkout's root.
     pub fn root(&self) -> &Path {
-        self.folder.parent().unwrap_or(&self.folder)
+        self.folder().parent().unwrap_or(self.folder())
     }
 
-    /// Where firmware is built: beside what else the checkout builds, shared by all boards.
+    /// Where firmware is built: beside what else the checkout builds, shared by all boards. Without a
+    /// checkout, where emulators are installed.
     pub fn target_dir(&self) -> PathBuf {
-        match env::var_os("CARGO_TARGET_DIR") {
-            Some(folder) => self.root().join(folder).join("boards"),
-            None => self.root().join("target").join("boards"),
+        match (&self.folder, env::var_os("CARGO_TARGET_DIR")) {
+            (None, _) => cache(),
+            (Some(_), Some(folder)) => self.root().join(folder).join("boards"),
+            (Some(_), None) => self.root().join("target").join("boards"),
         }
     }
+
+    /// Firmware of a board that was built before: in the folder that `BROOKLET_FIRMWARE` names, else
+    /// in the user's cache. `cargo xtask firmware` fills such a folder.
+    pub fn prebuilt(&self, spec: &Spec) -> Option<PathBuf> {
+        let folder = env::var_os("BROOKLET_FIRMWARE").map(PathBuf::from);
+        let folder = folder.unwrap_or_else(|| cache().join("firmware"));
+        Some(folder.join(format!("{}.elf", spec.name))).filter(|file| file.is_file())
+    }
+}
+
+/// The user's folder for what can be had again.
+fn cache() -> PathBuf {
+    let of_user = env::var_os("XDG_CACHE_HOME").or_else(|| env::var_os("LOCALAPPDATA"));
+    let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    of_user.map(PathBuf::from).or_else(home).unwrap_or_else(env::temp_dir).join("brooklet")
 }
 
 /// Is this the folder of brooklet's boards, and not of someone else's?
@@ -143,6 +189,13 @@ mod tests {
                 std::iter::once(&qemu.binary).chain(&qemu.args).map(|word| quoted(word)).collect();
             assert!(config.contains(&format!("runner = [{}", command.join(", "))), "{}", spec.name);
         }
+    }
+
+    #[test]
+    fn the_boards_that_are_built_in_are_those_of_the_checkout() {
+        let built_in = Registry::built_in().unwrap();
+        assert_eq!(built_in.boards(), checkout().boards());
+        assert!(matches!(built_in.checkout(), Err(FirmwareError::NoCheckout)));
     }
 
     #[test]

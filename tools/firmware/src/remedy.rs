@@ -7,7 +7,8 @@ impl FirmwareError {
     pub fn remedy(&self) -> Option<String> {
         Some(match self {
             Self::NoCheckout => "firmware is built from source: run this inside of a checkout, or set BROOKLET_BOARDS \
-         to the path of its `boards` folder".to_owned(),
+         to the path of its `boards` folder; or give firmware that was built before, with --firmware FILE.elf, \
+         or by the folder in BROOKLET_FIRMWARE, which `cargo xtask firmware` fills".to_owned(),
             Self::BoardToml { .. } => "`boards/build` says what a board.toml holds".to_owned(),
             Self::UnknownBoard { known, .. } => format!("the boards are: {}", known.join(", ")),
             Self::NoToolchain { target, .. } => format!("with rustup: `rustup target add {target}`"),

@@ -61,6 +61,22 @@ pub(crate) fn cross(all: bool) -> Result<(), Failure> {
     run_phases(vec![vec![prepare], vec![builds(&registry, true, all)]], &[])
 }
 
+/// Firmware of all boards, an ELF file each, in one folder.
+pub(crate) fn firmware() -> Result<(), Failure> {
+    let registry = Registry::find()?;
+    let target = registry.target_dir();
+    let folder = target.parent().unwrap_or(&target).join("firmware");
+    let failed = |error: std::io::Error| Failure(format!("error: {}: {error}", folder.display()));
+    std::fs::create_dir_all(&folder).map_err(failed)?;
+    for spec in registry.boards() {
+        let elf = compile::firmware(&registry, spec, &[], &mut say)?;
+        std::fs::copy(&elf, folder.join(format!("{}.elf", spec.name))).map_err(failed)?;
+        say(&spec.name);
+    }
+    say(&format!("BROOKLET_FIRMWARE={} is where they are", folder.display()));
+    Ok(())
+}
+
 /// The boards that are built: with `all` all of them.
 pub(crate) fn built(registry: &Registry, all: bool) -> impl Iterator<Item = &Spec> {
     registry.boards().iter().filter(move |spec| all || !spec.only_in_all)

@@ -29,10 +29,12 @@ Chores of this repository.
     cargo xtask setup    install what the boards need: compilers, QEMU
     cargo xtask cross    build firmware, and prove that the runtime cannot panic; with --all, firmware
                          of the boards that CI leaves out, too
+    cargo xtask firmware firmware of all boards as ELF files, for `brooklet` away from a checkout
     cargo xtask size     what runtime and firmware take of each board's flash
 ";
 
 fn main() -> ExitCode {
+    brooklet_firmware::apt::allow();
     let arguments: Vec<String> = env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match arguments[..] {
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         ["setup"] => chores::setup(),
         ["cross"] => chores::cross(false),
         ["cross", "--all"] => chores::cross(true),
+        ["firmware"] => chores::firmware(),
         ["size"] => chores::size(),
         ["help" | "--help" | "-h"] | [] => {
             print!("{HELP}");

@@ -67,10 +67,12 @@ struct Report {
     session_bytes: u32,
     /// The deepest that the stack of the whole firmware was.
     stack_bytes: u32,
-    /// Code of the runtime, as far as this model needs it.
-    text_bytes: u64,
+    /// Code of the runtime, as far as this model needs it; not known away from a checkout.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text_bytes: Option<u64>,
     /// Read-only data of the runtime.
-    rodata_bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rodata_bytes: Option<u64>,
     /// As many as the board has room to count.
     layers: Vec<LayerProfile>,
     #[serde(skip)]
@@ -133,7 +135,13 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
     spinner.set_message("measuring the runtime's size");
     let needed = |feature: &Feature| model.layers().iter().any(|l| feature.is_needed_by(l));
     let features: Vec<&str> = Feature::ALL.into_iter().filter(needed).map(Feature::name).collect();
-    let sizes = size::runtime(&registry, &spec, &features, &mut |line| say(&spinner, line))?;
+    let sizes = match registry.is_checkout() {
+        true => {
+            let report = &mut |line: &str| say(&spinner, line);
+            Some(size::runtime(&registry, &spec, &features, report)?)
+        }
+        false => None,
+    };
     spinner.finish_and_clear();
     let layers = profile
         .layers
@@ -168,8 +176,8 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
         arena_bytes: loaded.arena_bytes,
         session_bytes: loaded.session_bytes,
         stack_bytes: profile.stack_bytes,
-        text_bytes: sizes.text_bytes,
-        rodata_bytes: sizes.rodata_bytes,
+        text_bytes: sizes.as_ref().map(|sizes| sizes.text_bytes),
+        rodata_bytes: sizes.as_ref().map(|sizes| sizes.rodata_bytes),
         layers,
     };
     output.print(&report)
@@ -253,11 +261,10 @@ impl fmt::Display for Report {
             thousands(self.session_bytes),
             thousands(self.stack_bytes),
         )?;
-        writeln!(
-            f,
-            "runtime       {} bytes of code, {} of read-only data",
-            thousands(self.text_bytes),
-            thousands(self.rodata_bytes),
-        )
+        let (Some(text), Some(rodata)) = (self.text_bytes, self.rodata_bytes) else {
+            return Ok(());
+        };
+        let [text, rodata] = [text, rodata].map(thousands);
+        writeln!(f, "runtime       {text} bytes of code, {rodata} of read-only data")
     }
 }

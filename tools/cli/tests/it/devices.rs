@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use brooklet_firmware::{FlashImage, Registry, compile, uf2};
 use brooklet_plan::model_file::ModelFile;
@@ -66,4 +67,41 @@ fn ways_that_a_board_has_not_are_refused() {
     assert!(error.contains("takes no UF2 files"), "{error}");
     let error = brooklet(folder, &flash("--board qemu-mps2-an386 --drive")).unwrap_err();
     assert!(error.contains("there is no drive"), "{error}");
+}
+
+/// Away from a checkout the boards are those that are built in, and firmware is what was built before.
+#[test]
+fn away_from_a_checkout() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Registry::find().unwrap();
+    let spec = registry.board("qemu-mps2-an386").unwrap();
+    let firmware = compile::firmware(&registry, spec, &[], &mut |_| {}).unwrap();
+    let model = tiny();
+    let away = |line: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_brooklet"))
+            .args(line.split_whitespace())
+            .current_dir(folder.path())
+            .env("BROOKLET_BOARDS", "")
+            .env("XDG_CACHE_HOME", folder.path())
+            .output()
+            .unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.success(), text(output.stdout) + &text(output.stderr))
+    };
+    let model = model.display();
+    let (done, said) = away("boards");
+    assert!(done && said.contains("rpi-pico") && said.contains("qemu-sifive-e"), "{said}");
+    let (done, said) = away(&format!("fit {model}"));
+    assert!(done && said.contains("nucleo-f446re"), "{said}");
+    let bench = format!("bench {model} --board qemu-mps2-an386");
+    let (done, said) = away(&bench);
+    assert!(!done && said.contains("no checkout") && said.contains("--firmware"), "{said}");
+    let (done, said) = away(&format!("{bench} --firmware {}", firmware.display()));
+    assert!(done && said.contains("instructions  "), "{said}");
+    // A folder of firmware does as well.
+    let cached = folder.path().join("brooklet/firmware");
+    fs::create_dir_all(&cached).unwrap();
+    fs::copy(&firmware, cached.join("qemu-mps2-an386.elf")).unwrap();
+    let (done, said) = away(&bench);
+    assert!(done && said.contains("instructions  "), "{said}");
 }

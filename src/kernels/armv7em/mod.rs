@@ -31,13 +31,15 @@
 
 mod blocks;
 mod conv;
+mod depthwise;
 mod elements;
 mod winograd;
 
-use super::shared::{finish, nibbles, winograd as squares};
+use super::shared::{self, finish, nibbles, winograd as squares};
 use super::{Backend, Isa, portable};
 use crate::ops::add::Add;
 use crate::ops::conv::Conv;
+use crate::ops::depthwise_conv::DepthwiseConv;
 use crate::ops::max_pool::MaxPool;
 use crate::ops::{Outputs, Rows, Shortcut, Shortcuts};
 
@@ -75,6 +77,11 @@ impl Backend for Armv7em {
 
     fn add(&self, add: &Add<'_>, input: &[i8], shortcut: &Shortcut<'_>, output: &mut [i8]) {
         finish::add(elements::add_bytes, add, input, shortcut, output);
+    }
+
+    fn depthwise_conv(&self, conv: &DepthwiseConv<'_>, rows: &Rows<'_>, output: &mut [i8]) {
+        // SAFETY: the assembly asks for no more than [`Args`](shared::depthwise::Args) say, and that channels come by fours.
+        unsafe { shared::depthwise::conv::<4>(depthwise::conv, conv, rows, output) }
     }
 
     fn max_pool(&self, pool: &MaxPool, rows: &Rows<'_>, output: &mut [i8]) {

@@ -26,6 +26,7 @@
 
 #![allow(unsafe_code)]
 
+mod depthwise;
 mod finish;
 mod rows;
 mod sums;
@@ -38,12 +39,13 @@ use core::ptr::{null, null_mut};
 use zerocopy::FromBytes;
 use zerocopy::little_endian::I32;
 
-use super::shared::nibbles;
+use super::shared::{self, nibbles};
 use super::{Backend, Isa};
 use crate::format::{VECTOR, VECTOR_CHANNELS};
 use crate::ops::add::Add;
 use crate::ops::batch_norm::BatchNorm;
 use crate::ops::conv::{Conv, Finish, PATCH_COLUMNS, Padding};
+use crate::ops::depthwise_conv::DepthwiseConv;
 use crate::ops::max_pool::MaxPool;
 use crate::ops::{MAX_KERNEL, Rows, Shortcut, int8_mut, stream16};
 use crate::proved::proved;
@@ -91,6 +93,11 @@ impl Backend for Helium {
 
     fn sum_row(&self, first: bool, row: &[i8], sums: &mut [i32]) {
         rows::sum_row(first, row, sums);
+    }
+
+    fn depthwise_conv(&self, conv: &DepthwiseConv<'_>, rows: &Rows<'_>, output: &mut [i8]) {
+        // SAFETY: the assembly asks for no more than [`Args`](shared::depthwise::Args) say.
+        unsafe { shared::depthwise::conv::<1>(depthwise::conv, conv, rows, output) }
     }
 
     fn batch_norm(&self, norm: &BatchNorm<'_>, input: &[i8], output: &mut [i8]) {

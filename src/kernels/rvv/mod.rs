@@ -45,6 +45,7 @@
 
 mod channels;
 mod columns;
+mod depthwise;
 mod elements;
 mod tile_outputs;
 mod tile_values;
@@ -55,11 +56,12 @@ use core::ptr::null;
 
 use zerocopy::little_endian::I32;
 
-use super::shared::nibbles;
+use super::shared::{self, nibbles};
 use super::{Backend, Isa};
 use crate::ops::add::Add;
 use crate::ops::batch_norm::BatchNorm;
 use crate::ops::conv::{self, Conv, Padding, Strip};
+use crate::ops::depthwise_conv::DepthwiseConv;
 use crate::ops::max_pool::MaxPool;
 use crate::ops::stream16::{self, Stream16};
 use crate::ops::{MAX_KERNEL, Outputs, Rows, Shortcut, Shortcuts, int8_mut};
@@ -120,6 +122,11 @@ impl Backend for Rvv {
 
     fn sum_row(&self, first: bool, row: &[i8], sums: &mut [i32]) {
         elements::sum_row(first, row, sums);
+    }
+
+    fn depthwise_conv(&self, conv: &DepthwiseConv<'_>, rows: &Rows<'_>, output: &mut [i8]) {
+        // SAFETY: the assembly asks for no more than [`Args`](shared::depthwise::Args) say.
+        unsafe { shared::depthwise::conv::<1>(depthwise::conv, conv, rows, output) }
     }
 
     fn batch_norm(&self, norm: &BatchNorm<'_>, input: &[i8], output: &mut [i8]) {

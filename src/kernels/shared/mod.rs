@@ -1,7 +1,14 @@
 //! What several instruction sets drive: loops around their assembly, and what they share of it.
 
 #![cfg_attr(
-    any(feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "rv32"),
+    any(
+        feature = "armv6m",
+        feature = "armv7m",
+        feature = "armv7em",
+        feature = "helium",
+        feature = "rv32",
+        feature = "rvv"
+    ),
     allow(unsafe_code)
 )]
 
@@ -9,6 +16,8 @@
 pub(super) mod assembly;
 #[cfg(any(feature = "armv6m", feature = "armv7m", feature = "rv32"))]
 pub(super) mod column_pairs;
+#[cfg(any(feature = "armv7em", feature = "helium", feature = "rvv"))]
+pub(super) mod depthwise;
 #[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "rv32"))]
 pub(super) mod finish;
 pub(super) mod nibbles;

@@ -104,6 +104,14 @@ Examples:
     /// Counts instructions, memory and code on a board.
     #[command(after_help = "Example:\n  brooklet bench net.brook --board qemu-mps2-an386 --json")]
     Bench(commands::bench::Args),
+    /// Prints completions for a shell.
+    #[command(
+        after_help = "Example:\n  brooklet completions bash > /etc/bash_completion.d/brooklet"
+    )]
+    Completions(commands::shell::Completions),
+    /// Prints the manual page, or that of a subcommand.
+    #[command(after_help = "Example:\n  brooklet man quantize | man -l -")]
+    Man(commands::shell::Man),
     /// Lists the boards.
     #[command(after_help = "Example:\n  brooklet boards --json")]
     Boards,
@@ -137,6 +145,8 @@ fn main() -> ExitCode {
         Command::Fit(args) => commands::fit::run(args, output),
         Command::Flash(args) => commands::flash::run(args, output),
         Command::Bench(args) => commands::bench::run(args, output),
+        Command::Completions(args) => commands::shell::completions(args, command.clone()),
+        Command::Man(args) => commands::shell::man(args, command.clone()),
         Command::Boards => commands::boards::run(output),
     };
     // No command begins with files that it would lose.

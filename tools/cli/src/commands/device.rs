@@ -20,7 +20,7 @@ use brooklet_plan::packing::packed_into;
 #[derive(Debug, clap::Args)]
 pub(crate) struct DeviceArgs {
     /// The board; `brooklet boards` lists them.
-    #[arg(long)]
+    #[arg(long, env = "BROOKLET_BOARD")]
     pub(crate) board: String,
     /// As if the board had only this much RAM, such as 192K: the model's arena, the application's
     /// buffers and the stack must fit into it.

@@ -17,6 +17,7 @@ pub mod new;
 pub mod plan;
 pub mod quantize;
 pub mod run;
+pub mod shell;
 
 use crate::failure::{Result, failure};
 use std::fmt::Display;

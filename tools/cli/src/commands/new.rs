@@ -64,6 +64,15 @@ impl fmt::Display for Report {
 
 /// Runs the command.
 pub fn run(args: &Args, output: Output) -> Result<()> {
+    let extension = args.output.extension().unwrap_or_default();
+    if !extension.is_empty() && extension != "safetensors" {
+        return Err(failure!(
+            help = "name it NETWORK.safetensors; other tools write ONNX and TFLite",
+            "{}: a network of random weights is written as safetensors, and not as `{}`",
+            args.output.display(),
+            extension.display()
+        ));
+    }
     let classes = args.classes.unwrap_or(args.arch.default_classes());
     let input = args.input.map(|size| size.map(|n| n as usize));
     let weights = args

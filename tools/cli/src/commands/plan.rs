@@ -43,7 +43,7 @@ pub struct Args {
 /// What there is to plan for.
 #[derive(Debug, clap::Args)]
 pub(super) struct Budget {
-    /// The board that the plan is for; `brooklet boards` lists them.
+    /// The board that the plan is for; `brooklet boards` lists them. Default: $BROOKLET_BOARD.
     #[arg(long, group = "device")]
     board: Option<String>,
     /// A chip without a board, by its core, such as cortex-m4 or rv32imac; with --ram and --flash. A
@@ -79,7 +79,9 @@ impl Budget {
         if let Some(chip) = &self.chip {
             return chip::board(chip, self.ram, self.flash).map(Some);
         }
-        let Some(name) = &self.board else {
+        // Read here, and not by the parser, where it would be at odds with --chip.
+        let usual = std::env::var("BROOKLET_BOARD").ok();
+        let Some(name) = self.board.as_ref().or(usual.as_ref()) else {
             if self.optimize == Optimize::Speed {
                 return Err(failure!(
                     help = "add --board NAME, `brooklet boards` lists them, or --chip CORE",

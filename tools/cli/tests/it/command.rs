@@ -267,3 +267,27 @@ fn a_model_carries_its_test_images_wherever_it_is_rewritten() {
         &["tiny.brook: there is nothing to check"],
     );
 }
+
+/// Shells, `man` and the environment know the command.
+#[test]
+fn shells_and_manuals_know_the_command() {
+    let desk = Desk::new();
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let script = desk.succeeds(&format!("completions {shell}"));
+        assert!(script.contains("brooklet") && script.contains("calibrate"), "{shell}");
+    }
+    assert!(desk.succeeds("man").contains("quantize"));
+    assert!(desk.succeeds("man quantize").contains("calibrate"));
+    desk.refuses("man nothing", &["no subcommand `nothing`"]);
+    desk.refuses("new resnet8 -o net.onnx", &["net.onnx: ", "as safetensors, and not as `onnx`"]);
+    // The option wins over the environment.
+    let plan = |line: &str| {
+        let mut command = desk.command(line);
+        let output = command.env("BROOKLET_BOARD", "qemu-microbit").output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let [own, named, other] = ["", " --board qemu-microbit", " --board qemu-mps3-an547"]
+        .map(|option| plan(&format!("plan tiny.brook --json{option}")));
+    assert_eq!(own, named);
+    assert_ne!(own, other);
+}

@@ -81,7 +81,7 @@ impl Desk {
     pub(crate) fn command(&self, line: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_brooklet"));
         command.args(line.split_whitespace()).current_dir(self.folder.path());
-        command.env_remove("BROOKLET_BOARDS");
+        command.env_remove("BROOKLET_BOARDS").env_remove("BROOKLET_BOARD");
         command
     }
 

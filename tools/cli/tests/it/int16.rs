@@ -124,14 +124,17 @@ fn what_is_no_layer_is_refused() {
     assert_eq!(in_int16(&json(folder, &format!("{from} first"))), ["stem"]);
 }
 
-/// On a trained network each layer that is taken brings its gain, and the model all of them: more
-/// than 6 dB on ResNet-8, whose int8 model has 37.4 dB on images that it has not seen.
+/// On a trained network each layer that is taken brings its gain, and the model all of them: of
+/// ResNet-8, whose int8 model has 37.4 dB on images that it has not seen, more than 6 dB. Where weights
+/// are not learned there is less to gain, and less to wait for.
 #[test]
 fn what_is_worth_it_is_found() {
     let Some(data) = crate::common::shared_data("int16") else { return };
     let data = data.canonicalize().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
+    let (effort, of_last, of_found) =
+        crate::common::tries(("--effort fast", 0.5, 0.5), ("", 2.0, 5.0));
     let path = |name: &str| data.join(name).display().to_string();
     let network = path("models/mlperf_resnet8_float_opset17_bn.onnx");
     let calibration = path("cifar10/calib_train_1000.bin");
@@ -139,18 +142,18 @@ fn what_is_worth_it_is_found() {
     let float = path("expected/mlperf_resnet8_float_logits_1000.npy");
     let [int8, last, found] = ["", "--int16 last", "--int16 auto"].map(|options| {
         let from = format!("{network} --calibrate {calibration}");
-        let report = json(folder, &format!("quantize {from} -o a.brook {options}"));
+        let report = json(folder, &format!("quantize {from} -o a.brook {effort} {options}"));
         let eval = json(folder, &format!("eval a.brook {test} --limit 1000 --float {float}"));
         let db = eval["sqnr_db"].as_f64().unwrap();
         println!("{options}: {db:.2} dB, {:?}", in_int16(&report));
         (report, db)
     });
-    assert!(last.1 >= int8.1 + 2.0, "{} dB, in int8 {} dB", last.1, int8.1);
-    assert!(found.1 >= int8.1 + 5.0, "{} dB, in int8 {} dB", found.1, int8.1);
+    assert!(last.1 >= int8.1 + of_last, "{} dB, in int8 {} dB", last.1, int8.1);
+    assert!(found.1 >= int8.1 + of_found, "{} dB, in int8 {} dB", found.1, int8.1);
     let int16 = &found.0["int16"];
     let (before, now) = (&int16["int8_sqnr_db"], &found.0["evidence"]["sqnr_db"]);
     assert_eq!(before, &int8.0["evidence"]["sqnr_db"]);
-    assert!(now.as_f64().unwrap() > before.as_f64().unwrap() + 5.0);
+    assert!(now.as_f64().unwrap() > before.as_f64().unwrap() + of_found);
     let layers = int16["layers"].as_array().unwrap();
     assert_eq!(layers.len(), in_int16(&found.0).len());
     for layer in layers {

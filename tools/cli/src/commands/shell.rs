@@ -1,0 +1,58 @@
+//! `brooklet completions` and `brooklet man`: what shells and `man` are told of the command.
+
+use std::io::{self, Write};
+
+use clap::Command;
+use clap_complete::Shell;
+
+use crate::failure::{Result, failure};
+
+/// Options of `brooklet completions`.
+#[derive(Debug, clap::Args)]
+pub struct Completions {
+    /// The shell.
+    shell: Shell,
+}
+
+/// Options of `brooklet man`.
+#[derive(Debug, clap::Args)]
+pub struct Man {
+    /// The subcommand. Default: the page of the command as a whole.
+    #[arg(value_name = "COMMAND")]
+    subcommand: Option<String>,
+}
+
+/// Prints the completions of `command` for a shell.
+pub fn completions(args: &Completions, mut command: Command) -> Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut command, "brooklet", &mut script);
+    print(&script)
+}
+
+/// Prints the manual page of `command`, or of one of its subcommands.
+pub fn man(args: &Man, mut command: Command) -> Result<()> {
+    command.build();
+    let of = match &args.subcommand {
+        None => command,
+        Some(name) => command.find_subcommand(name).cloned().ok_or_else(|| {
+            failure!(
+                help = "`brooklet help` lists the subcommands",
+                "brooklet has no subcommand `{name}`"
+            )
+        })?,
+    };
+    let mut page = Vec::new();
+    let rendered = clap_mangen::Man::new(of).render(&mut page);
+    rendered.map_err(|error| failure!("the page cannot be made: {error}"))?;
+    print(&page)
+}
+
+fn print(text: &[u8]) -> Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(failure!("the text cannot be written: {error}"))
+        }
+        _ => Ok(()),
+    }
+}

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use ndarray::ArrayView4;
 
 use crate::error::Unrepresentable;
-use crate::lower::known;
+use crate::lower::{READ_ON, answer_last, known};
 use crate::network::{Network, NodeId, Op, Subsample};
 use crate::weights::rounding::Bits;
 
@@ -60,7 +60,8 @@ impl<'n> Fused<'n> {
 
     fn with_joins(network: &'n Network, joins: bool) -> Result<Self, Unrepresentable> {
         known::float(network)?;
-        let readers = network.consumers();
+        let mut readers = network.consumers();
+        network.outputs.iter().skip(1).for_each(|output| readers[output.node] += 1);
         let mut units: Vec<Unit> = Vec::new();
         // For each node the unit whose output it is.
         let mut unit_of: HashMap<NodeId, usize> = HashMap::new();
@@ -69,7 +70,8 @@ impl<'n> Fused<'n> {
         for (id, node) in network.nodes.iter().enumerate() {
             if joins && matches!(node.op, Op::Add) {
                 let main = node.inputs[0];
-                if matches!(network.nodes[main].op, Op::Conv(_)) && readers[main] == 1 {
+                let is_plain = |op: &Op| matches!(op, Op::Conv(conv) if conv.groups == 1);
+                if is_plain(&network.nodes[main].op) && readers[main] == 1 {
                     joined.insert(main, id);
                 }
             }
@@ -86,20 +88,28 @@ impl<'n> Fused<'n> {
                 Ok(Unit { node, output: id, input, shortcut: None })
             };
             let new = match &node.op {
-                Op::Relu | Op::Relu6 => {
+                op if op.bounds().is_some() => {
                     let before = node.inputs[0];
                     let Some(&index) = unit_of.get(&before) else {
                         return Err(Unrepresentable::new(&node.name, "an activation of nothing"));
                     };
-                    if readers[before] > 1 || units[index].output != before || index == 0 {
-                        return Err(Unrepresentable::new(
-                            &node.name,
-                            "an activation of a map that is also used without it",
-                        ));
+                    let alone = readers[before] == 1 && units[index].output == before;
+                    if alone && clips(&network.nodes[units[index].node].op) {
+                        units[index].output = id;
+                        unit_of.insert(id, index);
+                        continue;
                     }
-                    units[index].output = id;
-                    unit_of.insert(id, index);
-                    continue;
+                    unit(id, before)?
+                }
+                Op::Multiply | Op::Concat => {
+                    let mut unit = unit(id, node.inputs[0])?;
+                    let other = node.inputs.get(1).and_then(|other| unit_of.get(other));
+                    let Some(&other) = other else {
+                        let what = "reads a map that is not there";
+                        return Err(Unrepresentable::new(&node.name, what));
+                    };
+                    unit.shortcut = Some((other, None));
+                    unit
                 }
                 Op::Subsample(_) => continue,
                 Op::Conv(_) if joined.contains_key(&id) => continue,
@@ -128,6 +138,7 @@ impl<'n> Fused<'n> {
             unit_of.insert(id, units.len());
             units.push(new);
         }
+        let units = with_answer_last(network, units)?;
         let (in_four_bits, int16, stream16) = Default::default();
         Ok(Self { network, units, in_four_bits, int16, stream16 })
     }
@@ -140,7 +151,17 @@ impl<'n> Fused<'n> {
     /// The same with int16 outputs of the units of these nodes, and of max-pools behind them.
     /// Convolutions that read or make int16 have weights in eight bits.
     pub fn with_int16(mut self, nodes: &BTreeSet<NodeId>) -> Self {
-        self.int16.clone_from(nodes);
+        let kept: Vec<NodeId> = self
+            .units
+            .iter()
+            .filter(|unit| in_int8_alone(self.network, unit.node))
+            .flat_map(|unit| {
+                let shortcut = unit.shortcut.map(|(shortcut, _)| self.units[shortcut].node);
+                [Some(unit.node), Some(self.units[unit.input].node), shortcut]
+            })
+            .flatten()
+            .collect();
+        self.int16 = nodes.iter().copied().filter(|node| !kept.contains(node)).collect();
         for unit in &self.units {
             let reads = |of: usize| self.int16.contains(&self.units[of].node);
             let shortcut = unit.shortcut.is_some_and(|(shortcut, _)| reads(shortcut));
@@ -188,7 +209,7 @@ impl<'n> Fused<'n> {
     pub(crate) fn pooled(&self, index: usize) -> usize {
         let unit = &self.units[index];
         match self.network.nodes[unit.node].op {
-            Op::MaxPool(_) => self.pooled(unit.input),
+            Op::MaxPool(_) | Op::AveragePool(_) => self.pooled(unit.input),
             _ => index,
         }
     }
@@ -210,7 +231,7 @@ impl<'n> Fused<'n> {
             .filter(|unit| {
                 !matches!(
                     self.network.nodes[unit.node].op,
-                    Op::Input | Op::MaxPool(_) | Op::Softmax
+                    Op::Input | Op::MaxPool(_) | Op::AveragePool(_) | Op::Softmax
                 )
             })
             .map(|unit| unit.output)
@@ -250,6 +271,57 @@ impl<'n> Fused<'n> {
         // What a unit reads, and what it makes.
         (1..self.units.len()).map(|at| live(at) + bytes(&self.units[at])).max().unwrap_or(0)
     }
+}
+
+/// Whether layers of a node's operator neither read nor make int16.
+fn in_int8_alone(network: &Network, node: NodeId) -> bool {
+    match &network.nodes[node].op {
+        Op::Conv(conv) => conv.groups > 1,
+        Op::Input
+        | Op::BatchNorm(_)
+        | Op::Add
+        | Op::Subsample(_)
+        | Op::MaxPool(_)
+        | Op::GlobalAveragePool
+        | Op::Softmax => false,
+        _ => true,
+    }
+}
+
+/// Whether a layer of that operator can clip what it makes, as an activation behind it does.
+fn clips(op: &Op) -> bool {
+    !matches!(
+        op,
+        Op::Input
+            | Op::Softmax
+            | Op::Concat
+            | Op::PRelu(_)
+            | Op::Function(_)
+            | Op::Relu
+            | Op::Relu6
+    )
+}
+
+/// The units with those last that only the main answer needs: a model ends in it.
+fn with_answer_last(network: &Network, units: Vec<Unit>) -> Result<Vec<Unit>, Unrepresentable> {
+    let reads: Vec<Vec<usize>> = units
+        .iter()
+        .map(|unit| [unit.input].into_iter().chain(unit.shortcut.map(|(of, _)| of)).collect())
+        .collect();
+    let outputs: Vec<NodeId> = network.outputs.iter().skip(1).map(|output| output.node).collect();
+    let others = units.iter().map(|unit| outputs.contains(&unit.output)).collect();
+    let answer = units.iter().position(|unit| unit.output == network.output()).unwrap_or(0);
+    let Some(order) = answer_last(&reads, others, answer) else {
+        return Err(Unrepresentable::new(&network.nodes[network.output()].name, READ_ON));
+    };
+    let mut now = vec![0; units.len()];
+    order.iter().enumerate().for_each(|(place, &old)| now[old] = place);
+    let moved = |&old: &usize| {
+        let unit = units[old].clone();
+        let shortcut = unit.shortcut.map(|(shortcut, subsample)| (now[shortcut], subsample));
+        Unit { input: now[unit.input], shortcut, ..unit }
+    };
+    Ok(order.iter().map(moved).collect())
 }
 
 /// Maps to go on from where unit `first` has `output`: those of units before that are still read.

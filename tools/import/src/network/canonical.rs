@@ -12,6 +12,7 @@ use super::output::Output;
 use super::structure::{Outline, Role};
 use crate::error::{AtLayer, LayerProblem, Problem};
 use crate::rewrite::batch_norm::{check_finite, fold_batch_norms};
+use crate::rewrite::layers::bring_to_layers;
 use crate::rewrite::spellings::simplify;
 
 impl Network {
@@ -25,7 +26,8 @@ impl Network {
         simplify(&mut self, &outputs.iter().map(|output| output.node).collect::<Vec<_>>());
         let moved = fold_batch_norms(&mut self, &outputs)?;
         let moved = |output: Output| Output { node: moved[output.node], ..output };
-        let outputs = outputs.into_iter().map(moved).collect();
+        let mut outputs: Vec<Output> = outputs.into_iter().map(moved).collect();
+        bring_to_layers(&mut self, &mut outputs);
         let (nodes, outputs) = ordered(self.nodes, outputs);
         Ok(Network { input: self.input, nodes, outputs })
     }

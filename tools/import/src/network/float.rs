@@ -12,7 +12,6 @@ use super::geometry::{
 };
 use super::output::{Ending, Output};
 use super::shapes::output_shape;
-use super::structure::odd;
 use crate::error::{LayerProblem, Problem, unsupported};
 
 /// A float network.
@@ -119,7 +118,7 @@ impl Op {
     }
 
     /// The bounds of a clip.
-    pub(crate) fn bounds(&self) -> Option<[f32; 2]> {
+    pub fn bounds(&self) -> Option<[f32; 2]> {
         match *self {
             Op::Relu => Some([0.0, f32::MAX]),
             Op::Relu6 => Some([0.0, 6.0]),
@@ -267,20 +266,23 @@ impl Network {
         Ok(Network { input: self.input, nodes, outputs })
     }
 
-    /// Why the network is no chain of layers and residual blocks (two branches of one layer that
-    /// meet in an addition), with one output; and the first node for which it is none.
-    pub fn not_a_chain(&self) -> Option<(NodeId, String)> {
-        if self.outputs.len() > 1 {
-            return Some((
-                self.outputs[1].node,
-                format!("is one of {} outputs", self.outputs.len()),
-            ));
-        }
-        let is_sum = |node: &Node| matches!(node.op, Op::Add);
-        let nodes: Vec<(bool, &[NodeId])> =
-            self.nodes.iter().map(|node| (is_sum(node), &node.inputs[..])).collect();
-        let names: Vec<&str> = self.nodes.iter().map(|node| node.name.as_str()).collect();
-        odd(&nodes, &names)
+    /// Whether it has no other operators than residual networks of the papers: convolutions of one
+    /// group, batch norms, ReLU and ReLU6, additions, subsampled copies, max-pools, a mean over the
+    /// map and a softmax.
+    pub fn is_of_plain_layers(&self) -> bool {
+        self.nodes.iter().all(|node| match &node.op {
+            Op::Conv(conv) => conv.is_plain(),
+            Op::Input
+            | Op::BatchNorm(_)
+            | Op::Relu
+            | Op::Relu6
+            | Op::Add
+            | Op::Subsample(_)
+            | Op::MaxPool(_)
+            | Op::GlobalAveragePool
+            | Op::Softmax => true,
+            _ => false,
+        })
     }
 
     /// Whether no value of a node's output is negative, as far as operators show.

@@ -9,7 +9,6 @@ use super::canonical::chosen;
 use super::function::Function;
 use super::geometry::{AveragePool, NodeId, Pads, Shape, Subsample, Window};
 use super::output::{Ending, Output};
-use super::structure::odd;
 use crate::error::LayerProblem;
 
 /// A network of int8 maps and weights.
@@ -181,21 +180,6 @@ impl QuantizedNetwork {
             QuantizedOp::Softmax => self.nodes[last].inputs[0],
             _ => last,
         }
-    }
-
-    /// As [`Network::not_a_chain`](super::Network::not_a_chain).
-    pub fn not_a_chain(&self) -> Option<(NodeId, String)> {
-        if self.outputs.len() > 1 {
-            return Some((
-                self.outputs[1].node,
-                format!("is one of {} outputs", self.outputs.len()),
-            ));
-        }
-        let is_sum = |node: &QuantizedNode| matches!(node.op, QuantizedOp::Add);
-        let nodes: Vec<(bool, &[NodeId])> =
-            self.nodes.iter().map(|node| (is_sum(node), &node.inputs[..])).collect();
-        let names: Vec<&str> = self.nodes.iter().map(|node| node.name.as_str()).collect();
-        odd(&nodes, &names)
     }
 
     /// Whether a sigmoid follows the answer, which is then its argument.

@@ -2,5 +2,6 @@
 
 pub(crate) mod batch_norm;
 pub(crate) mod channels;
+pub(crate) mod layers;
 pub(crate) mod spellings;
 pub(crate) mod view;

@@ -19,7 +19,8 @@ use brooklet_plan::Preprocess;
 use brooklet_plan::records::{set_add, set_softmax};
 use zerocopy::little_endian::F32;
 
-use super::{set_kernel, set_shortcut, set_window, shape};
+use super::elements::{set_average, set_concat, set_functions, set_product, table};
+use super::{operator_of_conv, set_groups, set_kernel, set_shortcut, set_window, shape};
 use crate::error::Unrepresentable;
 use crate::fuse::{Fused, Unit};
 use crate::network::{BatchNorm, Conv, Node, Op};
@@ -53,7 +54,13 @@ impl Fused<'_> {
             layers.push(layer);
         }
         let logits = self.network.logits();
-        let logits = self.units.iter().position(|unit| unit.output == logits).unwrap_or(0);
+        let unit_of = |node| self.units.iter().position(|unit| unit.output == node);
+        let logits = unit_of(logits).unwrap_or(0);
+        for output in self.network.outputs.iter().skip(1) {
+            if let Some(layer) = unit_of(output.node).and_then(|unit| layers.get_mut(unit)) {
+                layer.record.flags |= flags::OUTPUT;
+            }
+        }
         if self.network.sigmoid() {
             layers[logits].record.flags |= flags::SIGMOID;
         }
@@ -88,7 +95,7 @@ impl Fused<'_> {
     ) -> Result<Layer, Unrepresentable> {
         let node = &self.network.nodes[unit.node];
         let output = &self.network.nodes[unit.output];
-        let operator = operator(node)?;
+        let operator = self.operator(node)?;
         let mut layer = Layer::new(&node.name, operator, unit.input, shape(output.shape));
         let input = layers.get(unit.input);
         let wide = |of: usize| layers.get(of).is_some_and(|layer| layer.record.is_int16());
@@ -104,7 +111,9 @@ impl Fused<'_> {
         }
         let (scale, zero_point) = match (operator, input) {
             (Operator::Input, _) | (_, None) => (1.0, -128),
-            (Operator::MaxPool, Some(input)) => (input.record.scale.get(), input.record.zero_point),
+            (Operator::MaxPool | Operator::WindowAverage, Some(input)) => {
+                (input.record.scale.get(), input.record.zero_point)
+            }
             (Operator::Softmax, _) => (1.0 / 256.0, -128),
             _ => quantization(output, ranges, widened, int16)?,
         };
@@ -137,6 +146,11 @@ impl Fused<'_> {
         let shortcut = unit.shortcut.map(|(shortcut, _)| &layers[shortcut]);
         match &node.op {
             Op::Conv(conv) => {
+                if conv.groups > 1 && pixels.is_some() {
+                    let what = "is a convolution of the image in groups: begin with one group";
+                    return Err(Unrepresentable::new(&node.name, what));
+                }
+                set_groups(layer, conv.groups);
                 let nearest;
                 let weights = match learned.get(&unit.node) {
                     Some(learned) => learned,
@@ -155,6 +169,30 @@ impl Fused<'_> {
             Op::BatchNorm(norm) => set_batch_norm(layer, norm, input, pixels),
             Op::MaxPool(window) => set_window(layer, window),
             Op::GlobalAveragePool => set_mean(layer, input),
+            Op::AveragePool(pool) => set_average(layer, pool),
+            Op::Function(_) | Op::Relu | Op::Relu6 => {
+                let function = |real| match &node.op {
+                    Op::Function(function) => function.value(real),
+                    Op::Relu6 => real.clamp(0.0, 6.0),
+                    _ => real.max(0.0),
+                };
+                set_functions(layer, &[table(input, layer, function)])
+            }
+            Op::PRelu(slopes) => {
+                let slope =
+                    |real: f64, slope: f32| real.max(0.0) + real.min(0.0) * f64::from(slope);
+                let tables: Vec<_> =
+                    slopes.iter().map(|&of| table(input, layer, |real| slope(real, of))).collect();
+                set_functions(layer, &tables)
+            }
+            Op::Multiply | Op::Concat => {
+                let (of, shortcut) =
+                    unit.shortcut.map_or((0, &layers[0]), |(of, _)| (of, &layers[of]));
+                match node.op {
+                    Op::Concat => set_concat(layer, input, of, shortcut),
+                    _ => set_product(layer, input, of, shortcut),
+                }
+            }
             Op::Softmax => set_softmax(layer, input.record.scale.get()).ok_or_else(|| {
                 let what = "its input's range is too large";
                 Unrepresentable::of_range(&node.name, what, preprocess)
@@ -162,22 +200,28 @@ impl Fused<'_> {
             _ => Ok(()),
         }
     }
-}
 
-/// The core's operator for a node that begins a unit.
-fn operator(node: &Node) -> Result<Operator, Unrepresentable> {
-    Ok(match node.op {
-        Op::Input => Operator::Input,
-        Op::Conv(_) => Operator::Conv,
-        Op::Add => Operator::Add,
-        Op::MaxPool(_) => Operator::MaxPool,
-        Op::GlobalAveragePool => Operator::AveragePool,
-        Op::Softmax => Operator::Softmax,
-        Op::BatchNorm(_) => Operator::BatchNorm,
-        _ => {
-            return Err(Unrepresentable::new(&node.name, "has no layer of its own"));
-        }
-    })
+    /// The core's operator for a node that begins a unit.
+    fn operator(&self, node: &Node) -> Result<Operator, Unrepresentable> {
+        Ok(match &node.op {
+            Op::Input => Operator::Input,
+            Op::Conv(conv) => {
+                operator_of_conv(conv.groups, self.network.nodes[node.inputs[0]].shape[2])
+            }
+            Op::Function(_) | Op::PRelu(_) | Op::Relu | Op::Relu6 => Operator::Lookup,
+            Op::Multiply => Operator::Multiply,
+            Op::Concat => Operator::Concat,
+            Op::AveragePool(_) => Operator::WindowAverage,
+            Op::Add => Operator::Add,
+            Op::MaxPool(_) => Operator::MaxPool,
+            Op::GlobalAveragePool => Operator::AveragePool,
+            Op::Softmax => Operator::Softmax,
+            Op::BatchNorm(_) => Operator::BatchNorm,
+            _ => {
+                return Err(Unrepresentable::new(&node.name, "has no layer of its own"));
+            }
+        })
+    }
 }
 
 /// Scale and zero point of an output, by its range.
@@ -208,11 +252,12 @@ fn set_clamp(layer: &mut Layer, activation: &Op) {
     let quantized = |real: f32| {
         (f64::from(real / scale).round() + f64::from(zero_point)).clamp(-128.0, 127.0) as i8
     };
-    if matches!(activation, Op::Relu | Op::Relu6) {
-        layer.record.clamp_min = quantized(0.0);
+    let Some([min, max]) = activation.bounds() else { return };
+    if min > f32::MIN {
+        layer.record.clamp_min = quantized(min);
     }
-    if matches!(activation, Op::Relu6) {
-        layer.record.clamp_max = quantized(6.0);
+    if max < f32::MAX {
+        layer.record.clamp_max = quantized(max);
     }
 }
 

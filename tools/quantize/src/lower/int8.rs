@@ -1,15 +1,23 @@
 //! An int8 TFLite or ONNX network as a [`Program`]: its scales, zero points, weights and roundings kept.
 
+use std::borrow::Cow;
+
 use brooklet::format::{Operator, flags};
 use brooklet::quant::Multiplier;
 use fixed::types::I1F31;
+use ndarray::{Array4, s};
 use zerocopy::little_endian::F32;
 
 use super::constant::{self, TooLarge};
-use super::{known, set_kernel, set_shortcut, set_window, shape};
+use super::elements::{set_average, set_concat, set_functions, set_product, table};
+use super::{
+    READ_ON, answer_last, known, operator_of_conv, set_groups, set_kernel, set_shortcut,
+    set_window, shape,
+};
 use crate::error::Unrepresentable;
-use crate::network::Subsample;
-use crate::network::{Activation, QuantizedConv, QuantizedNetwork, QuantizedNode, QuantizedOp};
+use crate::network::{
+    Activation, NodeId, QuantizedConv, QuantizedNetwork, QuantizedNode, QuantizedOp, Subsample,
+};
 use crate::program::{Layer, Program, Table};
 use crate::units::is_plain;
 use brooklet_plan::Preprocess;
@@ -36,7 +44,11 @@ pub fn lower(
             continue;
         }
         let input = node.inputs.first().copied().unwrap_or(0);
-        if matches!(network.nodes[input].op, QuantizedOp::Subsample(_)) {
+        let subsampled = |place: usize, of: &NodeId| {
+            let shortcut = place == 1 && node.op == QuantizedOp::Add;
+            !shortcut && matches!(network.nodes[*of].op, QuantizedOp::Subsample(_))
+        };
+        if node.inputs.iter().enumerate().any(|(place, of)| subsampled(place, of)) {
             return Err(Unrepresentable::new(
                 &node.name,
                 "reads a subsampled map on its main path",
@@ -44,7 +56,13 @@ pub fn lower(
         }
         let operator = match &node.op {
             QuantizedOp::Input => Operator::Input,
-            QuantizedOp::Conv(_) => Operator::Conv,
+            QuantizedOp::Conv(conv) => operator_of_conv(conv.groups, network.nodes[input].shape[2]),
+            QuantizedOp::Function(_) | QuantizedOp::PRelu(_) | QuantizedOp::Requantize => {
+                Operator::Lookup
+            }
+            QuantizedOp::Multiply => Operator::Multiply,
+            QuantizedOp::Concat => Operator::Concat,
+            QuantizedOp::AveragePool(_) => Operator::WindowAverage,
             QuantizedOp::Add => Operator::Add,
             QuantizedOp::MaxPool(_) => Operator::MaxPool,
             QuantizedOp::GlobalAveragePool | QuantizedOp::Mean | QuantizedOp::TfliteMean => {
@@ -52,7 +70,6 @@ pub fn lower(
             }
             QuantizedOp::Softmax => Operator::Softmax,
             QuantizedOp::Subsample(_) => continue,
-            other => return Err(Unrepresentable::new(&node.name, other.name())),
         };
         let mut layer = Layer::new(&node.name, operator, layer_of[input], shape(node.shape));
         set_quantization(&mut layer, node)?;
@@ -69,6 +86,60 @@ pub fn lower(
                         Unrepresentable::new(&node.name, "its scales are out of proportion")
                     })?;
             }
+            QuantizedOp::Function(function) => {
+                let of = &program.layers[layer_of[input]];
+                let table = table(of, &layer, |real| function.value(real));
+                let table = clipped(table, &layer);
+                set_functions(&mut layer, &[table])?;
+            }
+            QuantizedOp::Requantize => {
+                let table = table(&program.layers[layer_of[input]], &layer, |real| real);
+                let table = clipped(table, &layer);
+                set_functions(&mut layer, &[table])?;
+            }
+            QuantizedOp::PRelu(slopes) => {
+                let of = &program.layers[layer_of[input]];
+                let slope = |slope: f64| {
+                    let function = |real: f64| real.max(0.0) + real.min(0.0) * slope;
+                    clipped(table(of, &layer, function), &layer)
+                };
+                let tables: Vec<_> = slopes
+                    .values
+                    .iter()
+                    .map(|&value| {
+                        slope(
+                            f64::from(slopes.scale)
+                                * f64::from(i32::from(value) - slopes.zero_point),
+                        )
+                    })
+                    .collect();
+                set_functions(&mut layer, &tables)?;
+            }
+            QuantizedOp::Multiply => {
+                let of = layer_of[node.inputs[1]];
+                set_product(&mut layer, &program.layers[layer_of[input]], of, &program.layers[of])?;
+            }
+            QuantizedOp::Concat => {
+                let mut parts = node.inputs.iter().map(|&part| layer_of[part]);
+                let mut joined = parts.next().unwrap_or(0);
+                let last = node.inputs.len() - 2;
+                for (place, part) in parts.enumerate() {
+                    let (first, second) = (&program.layers[joined], &program.layers[part]);
+                    let mut both = layer.clone();
+                    let channels = first.record.channels.get() + second.record.channels.get();
+                    both.record.channels.set(channels);
+                    both.record.input.set(joined as u16);
+                    set_concat(&mut both, first, part, second)?;
+                    if place == last {
+                        layer = both;
+                        break;
+                    }
+                    both.name = format!("{}.{place}", layer.name);
+                    joined = program.layers.len();
+                    program.layers.push(both);
+                }
+            }
+            QuantizedOp::AveragePool(pool) => set_average(&mut layer, pool)?,
             QuantizedOp::MaxPool(window) => set_window(&mut layer, window)?,
             QuantizedOp::TfliteMean => {
                 let [rows, columns, _] = from.shape;
@@ -91,10 +162,65 @@ pub fn lower(
         program.layers.push(layer);
     }
     program.logits = layer_of[network.logits()];
+    for output in network.outputs.iter().skip(1) {
+        program.layers[layer_of[output.node]].record.flags |= flags::OUTPUT;
+    }
     if network.sigmoid() {
         program.layers[program.logits].record.flags |= flags::SIGMOID;
     }
+    in_order(program, network)
+}
+
+/// The program with its main answer last, as a model ends in it.
+fn in_order(mut program: Program, network: &QuantizedNetwork) -> Result<Program, Unrepresentable> {
+    let reads: Vec<Vec<usize>> = program
+        .layers
+        .iter()
+        .map(|layer| {
+            let shortcut = layer.record.shortcut();
+            [Some(usize::from(layer.record.input.get())), shortcut].into_iter().flatten().collect()
+        })
+        .collect();
+    let is_output = |layer: &Layer| layer.record.flags & flags::OUTPUT != 0;
+    let others: Vec<bool> = program.layers.iter().map(is_output).collect();
+    let Some(order) = answer_last(&reads, others, program.logits) else {
+        let name = &network.nodes[network.logits()].name;
+        return Err(Unrepresentable::new(name, READ_ON));
+    };
+    let mut now = vec![0; order.len()];
+    order.iter().enumerate().for_each(|(place, &old)| now[old] = place);
+    let mut layers: Vec<Option<Layer>> = program.layers.into_iter().map(Some).collect();
+    let moved = |&old: &usize| {
+        let mut layer = layers[old].take().expect("each layer has one place");
+        let record = &mut layer.record;
+        record.input.set(now[usize::from(record.input.get())] as u16);
+        if let Some(shortcut) = record.shortcut() {
+            record.shortcut.set(now[shortcut] as u16);
+        }
+        layer
+    };
+    program.layers = order.iter().map(moved).collect();
+    program.logits = now[program.logits];
     Ok(program)
+}
+
+/// The convolution with zeros between the weights of a dilated kernel.
+fn spread(conv: &QuantizedConv) -> Cow<'_, QuantizedConv> {
+    let [down, across] = conv.dilation;
+    if conv.dilation == [1, 1] {
+        return Cow::Borrowed(conv);
+    }
+    let (outputs, rows, columns, inputs) = conv.weights.dim();
+    let size = (outputs, (rows - 1) * down + 1, (columns - 1) * across + 1, inputs);
+    let mut weights = Array4::zeros(size);
+    weights.slice_mut(s![.., ..;down, ..;across, ..]).assign(&conv.weights);
+    Cow::Owned(QuantizedConv { weights, dilation: [1, 1], ..conv.clone() })
+}
+
+/// A table whose outputs are within what the layer clips.
+fn clipped(table: [i8; 256], layer: &Layer) -> [i8; 256] {
+    let clamp = layer.record.clamp();
+    table.map(|value| value.clamp(clamp.min, clamp.max))
 }
 
 /// The node that a shortcut reads, and how.
@@ -137,8 +263,10 @@ fn set_conv(
     input: &QuantizedNode,
     node: &QuantizedNode,
 ) -> Result<(), Unrepresentable> {
+    let conv = &spread(conv);
     let (_, height, width, _) = conv.weights.dim();
     set_kernel(layer, [height, width], conv.stride, conv.pads)?;
+    set_groups(layer, conv.groups);
     if conv.fully_connected {
         layer.record.flags |= flags::FULLY_CONNECTED;
     }

@@ -1,66 +1,67 @@
 //! What networks may hold that layers can be made of.
 
-use crate::error::Unrepresentable;
-use crate::network::{Network, NodeId, Op, QuantizedNetwork, QuantizedOp};
+use brooklet::ops::MAX_KERNEL;
 
-/// Refuses a float network with an operator, or of a structure, that has no layers.
+use crate::error::Unrepresentable;
+use crate::network::{AveragePool, Network, Op, QuantizedNetwork, QuantizedOp};
+
+/// Refuses a float network with an operator that has no layers.
 pub(crate) fn float(network: &Network) -> Result<(), Unrepresentable> {
     for node in &network.nodes {
-        let known = match &node.op {
-            Op::Conv(conv) => conv.is_plain(),
-            Op::Function(_)
-            | Op::PRelu(_)
-            | Op::Multiply
-            | Op::Concat
-            | Op::Border(_)
-            | Op::AveragePool(_)
-            | Op::Ending(_) => false,
-            _ => true,
+        let problem = match &node.op {
+            Op::Conv(conv) => kernel(conv.kernel(), conv.dilation),
+            Op::MaxPool(window) => kernel(window.kernel, [1, 1]),
+            Op::AveragePool(pool) => average(pool),
+            Op::Border(_) | Op::Ending(_) => Some("which no layer computes in int8".into()),
+            _ => None,
         };
-        if !known {
-            return Err(unknown(&node.name, &node.source, node.op.name()));
+        if let Some(problem) = problem {
+            return Err(unknown(&node.name, &node.source, node.op.name(), &problem));
         }
     }
-    chain(network.not_a_chain(), |id| network.nodes[id].name.as_str())
+    Ok(())
 }
 
-/// Refuses an int8 network with an operator, or of a structure, that has no layers.
+/// Refuses an int8 network with an operator that has no layers.
 pub(crate) fn int8(network: &QuantizedNetwork) -> Result<(), Unrepresentable> {
     for node in &network.nodes {
-        let known = match &node.op {
-            QuantizedOp::Conv(conv) => conv.groups == 1 && conv.dilation == [1, 1],
-            QuantizedOp::Function(_)
-            | QuantizedOp::PRelu(_)
-            | QuantizedOp::Multiply
-            | QuantizedOp::Concat
-            | QuantizedOp::Requantize
-            | QuantizedOp::AveragePool(_) => false,
-            _ => true,
+        let problem = match &node.op {
+            QuantizedOp::Conv(conv) => {
+                let (_, rows, columns, _) = conv.weights.dim();
+                kernel([rows, columns], conv.dilation)
+            }
+            QuantizedOp::MaxPool(window) => kernel(window.kernel, [1, 1]),
+            QuantizedOp::AveragePool(pool) => average(pool),
+            _ => None,
         };
-        if !known {
-            return Err(unknown(&node.name, &node.source, node.op.name()));
+        if let Some(problem) = problem {
+            return Err(unknown(&node.name, &node.source, node.op.name(), &problem));
         }
     }
-    chain(network.not_a_chain(), |id| network.nodes[id].name.as_str())
+    Ok(())
 }
 
-fn unknown(name: &str, source: &str, operator: &str) -> Unrepresentable {
+/// What is wrong with a kernel, if anything is.
+fn kernel(kernel: [usize; 2], dilation: [usize; 2]) -> Option<String> {
+    let size = |axis: usize| (kernel[axis] - 1) * dilation[axis] + 1;
+    (size(0) > MAX_KERNEL || size(1) > MAX_KERNEL).then(|| {
+        format!(
+            "whose kernel reaches over {}×{} of the map: layers have up to {MAX_KERNEL}×{MAX_KERNEL}",
+            size(0),
+            size(1)
+        )
+    })
+}
+
+/// What is wrong with an average, if anything is.
+fn average(pool: &AveragePool) -> Option<String> {
+    let uneven = pool.counted != [0; 4] && pool.counted != pool.window.pads;
+    kernel(pool.window.kernel, [1, 1]).or_else(|| {
+        uneven.then(|| "which counts a part of its padding: count all of it, or none".into())
+    })
+}
+
+fn unknown(name: &str, source: &str, operator: &str, problem: &str) -> Unrepresentable {
     let file = if source == name { String::new() } else { format!(" (`{source}` in the file)") };
-    Unrepresentable::new(name, format!("is {operator}{file}, which no layer computes in int8"))
-}
-
-fn chain<'n>(
-    odd: Option<(NodeId, String)>,
-    name: impl Fn(NodeId) -> &'n str,
-) -> Result<(), Unrepresentable> {
-    match odd {
-        Some((id, what)) => Err(Unrepresentable::new(
-            name(id),
-            format!(
-                "{what}: of float networks any graph is read, but in int8 only a chain of layers \
-                 and residual blocks (two branches of one layer that meet in an addition) runs"
-            ),
-        )),
-        None => Ok(()),
-    }
+    Unrepresentable::new(name, format!("is {operator}{file}, {problem}"))
 }

@@ -2,12 +2,14 @@
 //! ranges and weights.
 
 mod constant;
+mod elements;
 pub mod float;
 pub mod int8;
 pub(crate) mod known;
 
 use brooklet::Shape;
-use zerocopy::little_endian::U16;
+use brooklet::format::Operator;
+use zerocopy::little_endian::{I32, U16};
 
 use crate::error::Unrepresentable;
 use crate::network::{Pads, Subsample, Window};
@@ -54,6 +56,46 @@ pub(crate) fn set_kernel(
     layer.record.stride = stride.map(|n| n as u8);
     layer.record.pads = pads.map(|n| n as u8);
     Ok(())
+}
+
+/// The core's operator for a convolution in groups of an input of that number of channels.
+pub(crate) fn operator_of_conv(groups: usize, channels: usize) -> Operator {
+    match groups {
+        1 => Operator::Conv,
+        _ if groups == channels => Operator::DepthwiseConv,
+        _ => Operator::GroupedConv,
+    }
+}
+
+/// Why the main answer cannot be the last layer.
+pub(crate) const READ_ON: &str =
+    "is the main output, and another output is made of it: choose one with --output";
+
+/// An order of layers in which those come last that only `answer` needs: what each reads comes before
+/// it. `others` are the other outputs. `None` if one of these needs the answer.
+pub(crate) fn answer_last(
+    reads: &[Vec<usize>],
+    mut others: Vec<bool>,
+    answer: usize,
+) -> Option<Vec<usize>> {
+    for (index, reads) in reads.iter().enumerate().rev() {
+        if others[index] && index > 0 {
+            reads.iter().for_each(|&of| others[of] = true);
+        }
+    }
+    if others[answer] && answer > 0 {
+        return None;
+    }
+    let mut order: Vec<usize> = (0..reads.len()).collect();
+    order.sort_by_key(|&index| !others[index] && index > 0);
+    Some(order)
+}
+
+/// Sets the number of groups, where the operator asks for it.
+pub(crate) fn set_groups(layer: &mut Layer, groups: usize) {
+    if layer.record.operator() == Operator::GroupedConv {
+        layer.record.parameter = I32::new(groups as i32);
+    }
 }
 
 pub(crate) fn set_window(layer: &mut Layer, window: &Window) -> Result<(), Unrepresentable> {

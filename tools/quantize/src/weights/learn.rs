@@ -207,6 +207,41 @@ fn targets(
         .collect()
 }
 
+/// Learns a convolution in groups, each by itself.
+fn learn_groups(
+    conv: &Conv,
+    bits: Bits,
+    input_scales: &[(f64, f64)],
+    inputs: &[&Array4<f32>],
+    targets: &[Array4<f32>],
+    options: &Options,
+    rng: &ChaCha8Rng,
+) -> Weights {
+    let (outputs, _, _, depth) = conv.weights.dim();
+    let each = outputs / conv.groups;
+    let mut learned = Weights { channels: Vec::new(), bias: Vec::new() };
+    for group in 0..conv.groups {
+        let (made, read) = (group * each..(group + 1) * each, group * depth..(group + 1) * depth);
+        let part = Conv {
+            weights: conv.weights.slice(s![made.clone(), .., .., ..]).to_owned(),
+            bias: conv.bias[made.clone()].to_vec(),
+            groups: 1,
+            ..conv.clone()
+        };
+        let of = |maps: &Array4<f32>, channels: &std::ops::Range<usize>| {
+            maps.slice(s![.., channels.clone(), .., ..]).to_owned()
+        };
+        let inputs: Vec<_> = inputs.iter().map(|maps| of(maps, &read)).collect();
+        let targets: Vec<_> = targets.iter().map(|maps| of(maps, &made)).collect();
+        let inputs: Vec<_> = inputs.iter().collect();
+        let weights =
+            learn_conv(&part, bits, input_scales, &inputs, &targets, options, rng.clone());
+        learned.channels.extend(weights.channels);
+        learned.bias.extend(weights.bias);
+    }
+    learned
+}
+
 /// Learns a convolution from what it reads and what it should make.
 fn learn_conv(
     conv: &Conv,
@@ -218,6 +253,9 @@ fn learn_conv(
     mut rng: ChaCha8Rng,
 ) -> Weights {
     let nearest = Weights::nearest(conv, input_scales, bits);
+    if conv.groups > 1 {
+        return learn_groups(conv, bits, input_scales, inputs, targets, options, &rng);
+    }
     let all: usize = inputs.iter().map(|batch| batch.len_of(Axis(0))).sum();
     let images = (0..all).filter(|&image| !options.holds_out(image)).count();
     if !(options.rounding || options.bias_correction) || images < 2 {

@@ -122,6 +122,9 @@ fn offsets(op: &Op) -> Vec<f64> {
 pub(super) fn places(network: &Network, fused: &Fused<'_>) -> Vec<Place> {
     let place = |(unit, of): (usize, &Unit)| {
         let op = |node: NodeId| &network.nodes[node].op;
+        if !network.is_of_plain_layers() {
+            return None;
+        }
         let has_bias = matches!(op(of.node), Op::Conv(_) | Op::BatchNorm(_));
         // What clips at 6 would have to clip at another value in each channel.
         if !has_bias || matches!(op(of.output), Op::Relu6) {

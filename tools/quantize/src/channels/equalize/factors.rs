@@ -32,14 +32,15 @@ impl Factors {
         }
         let mut sets = Sets((0..count).collect());
         let logits = network.logits();
-        let mut stays = vec![false; count];
+        // What other operators do to a factor of a channel is not looked at.
+        let mut stays = vec![!network.is_of_plain_layers(); count];
         for (id, node) in network.nodes.iter().enumerate() {
             let channels = node.shape[2];
             if id == logits || matches!(node.op, Op::Input | Op::Relu6 | Op::Softmax) {
                 stays[first[id]..first[id] + channels].fill(true);
             }
             let before = match node.op {
-                Op::Input | Op::Conv(_) | Op::BatchNorm(_) => continue,
+                Op::Input | Op::Conv(_) | Op::BatchNorm(_) | Op::Concat | Op::Multiply => continue,
                 Op::Subsample(subsample) => subsample.channels_before,
                 _ => 0,
             };

@@ -1,0 +1,114 @@
+//! What layers compute in another form: concatenations of two maps, convolutions without dilation,
+//! subsampled copies as convolutions, pools of a size that layers have.
+
+use ndarray::{Array4, s};
+
+use crate::network::{Conv, Network, Node, NodeId, Op, Output, Subsample, Window};
+
+/// Largest number of rows and columns of a kernel that a layer has.
+const MAX_KERNEL: usize = 16;
+
+/// The network with such nodes in the form that layers have, where there is one; what is made of a
+/// node in several steps comes before it.
+pub(crate) fn bring_to_layers(network: &mut Network, outputs: &mut [Output]) {
+    let shortcuts = shortcuts(network);
+    let nodes = std::mem::take(&mut network.nodes);
+    let mut made: Vec<Node> = Vec::with_capacity(nodes.len());
+    let mut now: Vec<NodeId> = Vec::with_capacity(nodes.len());
+    for (id, mut node) in nodes.into_iter().enumerate() {
+        node.inputs.iter_mut().for_each(|input| *input = now[*input]);
+        match &mut node.op {
+            Op::Conv(conv) => spread(conv),
+            Op::Concat => in_pairs(&mut node, &mut made),
+            Op::MaxPool(_) => in_steps(&mut node, &mut made),
+            Op::Subsample(subsample) if !shortcuts[id] => {
+                let channels = made[node.inputs[0]].shape[2];
+                node.op = Op::Conv(copying(subsample, channels));
+            }
+            _ => {}
+        }
+        now.push(made.len());
+        made.push(node);
+    }
+    network.nodes = made;
+    outputs.iter_mut().for_each(|output| output.node = now[output.node]);
+}
+
+/// Whether nothing reads a node but additions, as their shortcut.
+fn shortcuts(network: &Network) -> Vec<bool> {
+    let mut shortcuts = vec![true; network.nodes.len()];
+    for node in &network.nodes {
+        for (place, &input) in node.inputs.iter().enumerate() {
+            shortcuts[input] &= matches!(node.op, Op::Add) && place == 1;
+        }
+    }
+    shortcuts
+}
+
+/// Puts zeros between the weights of a dilated kernel, where a layer has one of that size.
+fn spread(conv: &mut Conv) {
+    let (outputs, rows, columns, inputs) = conv.weights.dim();
+    let [down, across] = conv.dilation;
+    let size = [(rows - 1) * down + 1, (columns - 1) * across + 1];
+    if conv.dilation == [1, 1] || size.iter().any(|&size| size > MAX_KERNEL) {
+        return;
+    }
+    let mut weights = Array4::zeros((outputs, size[0], size[1], inputs));
+    weights.slice_mut(s![.., ..;down, ..;across, ..]).assign(&conv.weights);
+    conv.weights = weights;
+    conv.dilation = [1, 1];
+}
+
+/// A concatenation of many as concatenations of two.
+fn in_pairs(node: &mut Node, made: &mut Vec<Node>) {
+    while node.inputs.len() > 2 {
+        let [first, second] = [node.inputs[0], node.inputs[1]];
+        let [height, width, channels] = made[first].shape;
+        let shape = [height, width, channels + made[second].shape[2]];
+        let inputs = vec![first, second];
+        made.push(Node { op: Op::Concat, inputs, shape, statistics: None, ..node.clone() });
+        node.inputs.splice(..2, [made.len() - 1]);
+    }
+}
+
+/// A max-pool whose window is larger than a layer's as one of a part of the window, and one of what
+/// that found: for windows that lie on the map side by side.
+fn in_steps(node: &mut Node, made: &mut Vec<Node>) {
+    let Op::MaxPool(window) = &mut node.op else { return };
+    let [height, width, channels] = made[node.inputs[0]].shape;
+    // The largest part that divides a window, and that a layer has.
+    let part = |kernel: usize| (1..=MAX_KERNEL).rev().find(|part| kernel.is_multiple_of(*part));
+    let large = window.kernel.iter().any(|&kernel| kernel > MAX_KERNEL);
+    let (Some(down), Some(across)) = (part(window.kernel[0]), part(window.kernel[1])) else {
+        return;
+    };
+    let aside = window.stride == window.kernel || [height, width] == window.kernel;
+    let rest = [window.kernel[0] / down, window.kernel[1] / across];
+    if !large || !aside || window.pads != [0; 4] || rest.iter().any(|&rest| rest > MAX_KERNEL) {
+        return;
+    }
+    let first = Window { kernel: [down, across], stride: [down, across], pads: [0; 4] };
+    let shape = [height / down, width / across, channels];
+    let inputs = node.inputs.clone();
+    *window = Window { kernel: rest, stride: rest, pads: [0; 4] };
+    made.push(Node { op: Op::MaxPool(first), inputs, shape, statistics: None, ..node.clone() });
+    node.inputs = vec![made.len() - 1];
+}
+
+/// The convolution that makes a subsampled copy with zero channels around.
+fn copying(subsample: &Subsample, channels: usize) -> Conv {
+    let outputs = subsample.channels_before + channels + subsample.channels_after;
+    let mut weights = Array4::zeros((outputs, 1, 1, channels));
+    for channel in 0..channels {
+        weights[[subsample.channels_before + channel, 0, 0, channel]] = 1.0;
+    }
+    Conv {
+        weights,
+        bias: vec![0.0; outputs],
+        stride: subsample.stride,
+        pads: [0; 4],
+        dilation: [1, 1],
+        groups: 1,
+        fully_connected: false,
+    }
+}

@@ -28,11 +28,13 @@ pub enum Feature {
     Concat,
     /// Averages over a window.
     WindowAverage,
+    /// Borders that repeat what is inside.
+    Border,
 }
 
 impl Feature {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Int16,
         Self::Stream16,
         Self::Int4,
@@ -43,6 +45,7 @@ impl Feature {
         Self::Multiply,
         Self::Concat,
         Self::WindowAverage,
+        Self::Border,
     ];
 
     /// What `Cargo.toml` calls it.
@@ -58,6 +61,7 @@ impl Feature {
             Self::Multiply => "multiply",
             Self::Concat => "concat",
             Self::WindowAverage => "window-average",
+            Self::Border => "border",
         }
     }
 
@@ -75,6 +79,7 @@ impl Feature {
             Self::Multiply => cfg!(feature = "multiply"),
             Self::Concat => cfg!(feature = "concat"),
             Self::WindowAverage => cfg!(feature = "window-average"),
+            Self::Border => cfg!(feature = "border"),
         }
     }
 }

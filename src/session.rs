@@ -14,6 +14,7 @@ use crate::model::Model;
 use crate::ops::add::Add;
 use crate::ops::average_pool::AveragePool;
 use crate::ops::batch_norm::BatchNorm;
+use crate::ops::border::Border;
 use crate::ops::concat::Concat;
 use crate::ops::conv::Conv;
 use crate::ops::depthwise_conv::DepthwiseConv;
@@ -336,6 +337,9 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
             }
             Operator::DepthwiseConv if Feature::DepthwiseConv.is_on() => {
                 backend.depthwise_conv(&DepthwiseConv::new(model, layer), &under, output);
+            }
+            Operator::Border if Feature::Border.is_on() => {
+                Border::new(model, layer).run(step, &under, output);
             }
             Operator::WindowAverage if Feature::WindowAverage.is_on() => {
                 backend.window_average(&WindowAverage::new(model, layer), &under, output);

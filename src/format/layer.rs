@@ -67,6 +67,8 @@ pub enum Operator {
     Concat = 11,
     /// [`ops::window_average`](crate::ops::window_average)
     WindowAverage = 12,
+    /// [`ops::border`](crate::ops::border)
+    Border = 13,
 }
 
 impl Operator {
@@ -86,6 +88,7 @@ impl Operator {
             10 if Feature::Multiply.is_on() => Self::Multiply,
             11 if Feature::Concat.is_on() => Self::Concat,
             12 if Feature::WindowAverage.is_on() => Self::WindowAverage,
+            13 if Feature::Border.is_on() => Self::Border,
             _ => return None,
         })
     }
@@ -100,6 +103,7 @@ impl Operator {
             10 => Feature::Multiply,
             11 => Feature::Concat,
             12 => Feature::WindowAverage,
+            13 => Feature::Border,
             _ => return None,
         })
     }
@@ -126,6 +130,7 @@ impl Operator {
                 | Self::DepthwiseConv
                 | Self::MaxPool
                 | Self::WindowAverage
+                | Self::Border
         )
     }
 
@@ -225,7 +230,7 @@ pub struct LayerRecord {
     pub step_rows: u8,
     /// A number more, of operators that need one. Softmax: differences to the largest logit below
     /// this have no weight. Grouped convolution: groups. Lookup: tables. Window average: what sums
-    /// are divided by, or 0.
+    /// are divided by, or 0. Border: what it repeats, and its height.
     pub parameter: I32,
     /// Steps that make the output. This and what follows, and `step_rows`, can be
     /// [derived](crate::ops::Derived).

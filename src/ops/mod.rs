@@ -11,6 +11,7 @@
 pub mod add;
 pub mod average_pool;
 pub mod batch_norm;
+pub mod border;
 pub mod concat;
 pub mod conv;
 pub mod depthwise_conv;
@@ -340,6 +341,7 @@ pub(crate) fn check(model: &Model<'_>, index: usize) -> Result<(), Fault> {
             Operator::Multiply => multiply::check(model, layer)?,
             Operator::Concat => concat::check(model, layer)?,
             Operator::WindowAverage => window_average::check(model, layer)?,
+            Operator::Border => border::check(model, layer)?,
         }
     }
     if Derived::from(layer) != Derived::of(layer, model.input_of(layer).shape()) {
@@ -364,8 +366,13 @@ fn has_no_unused(layer: &LayerRecord) -> bool {
     let has_channels = operator.has_channels();
     let has_weights = has_channels || operator == Operator::Lookup;
     let has_padding = is(&[Operator::Conv, Operator::GroupedConv, Operator::DepthwiseConv]);
-    let has_parameter =
-        is(&[Operator::Softmax, Operator::GroupedConv, Operator::Lookup, Operator::WindowAverage]);
+    let has_parameter = is(&[
+        Operator::Softmax,
+        Operator::GroupedConv,
+        Operator::Lookup,
+        Operator::WindowAverage,
+        Operator::Border,
+    ]);
     let has_table = match layer.has_int16() || layer.is_stream16() {
         true => operator == Operator::Input,
         false => joins || is(&[Operator::Input, Operator::Add, Operator::Lookup, Operator::Concat]),

@@ -54,7 +54,8 @@ fn what_an_operator_has_no_use_for_is_zero() {
         use Operator::*;
         const CHANNELS: &[Operator] = &[Conv, GroupedConv, DepthwiseConv, BatchNorm];
         const CONVS: &[Operator] = &[Conv, GroupedConv, DepthwiseConv];
-        const WINDOWS: &[Operator] = &[Conv, GroupedConv, DepthwiseConv, MaxPool, WindowAverage];
+        const WINDOWS: &[Operator] =
+            &[Conv, GroupedConv, DepthwiseConv, MaxPool, WindowAverage, Border];
         const WEIGHTS: &[Operator] = &[Conv, GroupedConv, DepthwiseConv, BatchNorm, Lookup];
         [
             ("packing", &[Conv, GroupedConv], |r| r.packing = 1),
@@ -70,7 +71,7 @@ fn what_an_operator_has_no_use_for_is_zero() {
             ("table", &[Input, Add, Lookup, Concat], |r| r.table = U32::new(4)),
             ("multiplier", &[Add, AveragePool, Softmax, Multiply], |r| r.multiplier_shifts[0] = 1),
             ("third multiplier", &[], |r| r.multiplier_mantissas[2] = I32::new(1 << 30)),
-            ("parameter", &[Softmax, GroupedConv, Lookup, WindowAverage], |r| {
+            ("parameter", &[Softmax, GroupedConv, Lookup, WindowAverage, Border], |r| {
                 r.parameter = I32::new(-1);
             }),
         ]

@@ -170,6 +170,18 @@ pub(crate) fn interpret(program: &Program, image: &[u8]) -> Vec<Vec<i16>> {
                             };
                             tables[(i32::from(value) + 128 + table) as usize].into()
                         }
+                        Operator::Border => {
+                            let [mode, top, ..] = record.parameter.get().to_le_bytes();
+                            let inside = |i: i64, n: i64| match mode {
+                                0 if i < 0 => -i,
+                                0 if i >= n => 2 * (n - 1) - i,
+                                _ => i.clamp(0, n - 1),
+                            };
+                            let (rows, columns) = (from.rows.get(), from.columns.get());
+                            let yy = inside(y as i64 - i64::from(top), rows.into());
+                            let xx = inside(x as i64 - i64::from(record.pads[1]), columns.into());
+                            at(yy, xx, c).unwrap()
+                        }
                         Operator::WindowAverage => {
                             let [top, left, ..] = record.pads.map(i64::from);
                             let [sy, sx] = record.stride.map(i64::from);

@@ -36,10 +36,11 @@ pub use avx2::Avx2;
 pub use avx512_vnni::Avx512Vnni;
 use zerocopy::little_endian::I32;
 
+use super::{Backend, Reference};
 use crate::ops::add::Add;
 use crate::ops::conv::{Conv, Finish};
 use crate::ops::max_pool::MaxPool;
-use crate::ops::{Rows, Shortcut, Window, stream16};
+use crate::ops::{MAX_KERNEL, Rows, Shortcut, Window, stream16};
 use crate::quant::{Clamp, Requantizers};
 
 /// Output channels of a block.
@@ -104,6 +105,16 @@ fn conv<V: Vectors>(
 ) {
     let Window { input, output, kernel: [kernel_rows, kernel_columns], stride, .. } = conv.window;
     let (inputs, channels) = (usize::from(input.channels), usize::from(output.channels));
+    // A kernel of more than 144 positions has not even four input channels in a block.
+    if 4 * kernel_rows * kernel_columns > TAPS {
+        for (r, (output, shortcut)) in outputs.iter_mut().zip(shortcuts).enumerate() {
+            let mut under: Rows<'_> = [&[]; MAX_KERNEL];
+            let below = rows.iter().skip(r * stride[0]);
+            under.iter_mut().zip(below).for_each(|(slot, row)| *slot = row);
+            Reference.conv(conv, &under, shortcut, &mut [], output);
+        }
+        return;
+    }
     let made = outputs.iter().take_while(|output| !output.is_empty()).count().max(1);
     let under = kernel_rows + (made - 1) * stride[0];
     // Input channels of a block, as many as there is room for their weights; then columns, as many

@@ -5,7 +5,7 @@ use brooklet::Shape;
 use brooklet::format::{Operator, flags};
 use brooklet::quant::Multiplier;
 use brooklet_plan::program::{Program, Table};
-use brooklet_plan::records::set_lookup;
+use brooklet_plan::records::{set_border, set_lookup};
 use zerocopy::little_endian::{I32, U16};
 
 use super::{Builder, Generator};
@@ -124,6 +124,24 @@ impl Builder {
         self.last()
     }
 
+    fn border(&mut self, input: usize) -> usize {
+        let from = self.shape(input);
+        let most = from.rows.min(from.columns).min(4) as u64;
+        let [top, left, bottom, right] = std::array::from_fn(|_| self.g.below(most) as u8);
+        let (top, bottom) = (top.min(2), bottom.min(3));
+        let mode = self.g.below(2) as u8;
+        let zero_point = self.program.layers[input].record.zero_point;
+        let shape = Shape::new(
+            from.rows + u16::from(top) + u16::from(bottom),
+            from.columns + u16::from(left) + u16::from(right),
+            from.channels,
+        );
+        let layer = self.push(Operator::Border, input, shape);
+        layer.record.zero_point = zero_point;
+        set_border(layer, [top, left, bottom, right], mode == 0);
+        self.last()
+    }
+
     fn window_average(&mut self, input: usize) -> usize {
         let from = self.shape(input);
         let window = Window::any(&mut self.g, from);
@@ -151,7 +169,7 @@ pub fn network_of_families(seed: u64, parts: usize) -> Program {
     let mut stream = b.conv(0, channels, 3, 1, [1; 4]);
     let mut outputs = Vec::new();
     for _ in 0..parts {
-        stream = match b.g.below(9) {
+        stream = match b.g.below(10) {
             0 => b.depthwise(stream),
             1 => b.grouped(stream),
             2 => b.lookup(stream),
@@ -169,6 +187,7 @@ pub fn network_of_families(seed: u64, parts: usize) -> Program {
                 if b.g.chance() { b.concat(stream, grown) } else { b.concat(grown, stream) }
             }
             6 => b.window_average(stream),
+            8 => b.border(stream),
             7 => {
                 // A kernel as large as the map, with padding around.
                 let shape = b.shape(stream);

@@ -257,6 +257,7 @@ pub fn work(layer: &LayerRecord, input: Shape) -> (&'static str, Work) {
         Operator::Lookup => ("lookup", 0, 0, 0),
         Operator::Multiply => ("multiply", 0, 0, 0),
         Operator::Concat => ("concat", 0, 0, 0),
+        Operator::Border => ("border", 0, 0, 0),
         Operator::GroupedConv => unreachable!("is the work of its groups"),
     };
     let outputs = output.bytes();

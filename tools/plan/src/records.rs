@@ -2,6 +2,7 @@
 
 use brooklet::format::{LayerRecord, NONE, Operator, flags};
 use brooklet::ops::add::LEFT_SHIFT;
+use brooklet::ops::border::rows_under;
 use brooklet::ops::softmax::Softmax;
 use brooklet::quant::{Multiplier, requantize};
 use zerocopy::little_endian::I32;
@@ -62,6 +63,16 @@ pub fn set_lookup(layer: &mut Layer, tables: &[[i8; 256]]) -> Option<()> {
     Some(())
 }
 
+/// Makes a layer one that repeats rows and columns of its input around it: a mirrored map, or its edges.
+pub fn set_border(layer: &mut Layer, [top, left, bottom, right]: [u8; 4], mirrored: bool) {
+    let [above, rows] = rows_under(top, bottom);
+    let record = &mut layer.record;
+    (record.kernel, record.stride) = ([rows, 1], [1, 1]);
+    let below = (top + bottom + rows).saturating_sub(above + 1);
+    record.pads = [above, left, below, right];
+    record.parameter = I32::from_bytes([u8::from(!mirrored), top, bottom, 0]);
+}
+
 /// What a layer is called in reports.
 pub fn kind(layer: &LayerRecord) -> &'static str {
     match layer.operator() {
@@ -80,5 +91,6 @@ pub fn kind(layer: &LayerRecord) -> &'static str {
         Operator::Multiply => "multiply",
         Operator::Concat => "concat",
         Operator::WindowAverage => "window_average",
+        Operator::Border => "border",
     }
 }

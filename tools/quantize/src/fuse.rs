@@ -209,7 +209,7 @@ impl<'n> Fused<'n> {
     pub(crate) fn pooled(&self, index: usize) -> usize {
         let unit = &self.units[index];
         match self.network.nodes[unit.node].op {
-            Op::MaxPool(_) | Op::AveragePool(_) => self.pooled(unit.input),
+            Op::MaxPool(_) | Op::AveragePool(_) | Op::Border(_) => self.pooled(unit.input),
             _ => index,
         }
     }
@@ -231,7 +231,7 @@ impl<'n> Fused<'n> {
             .filter(|unit| {
                 !matches!(
                     self.network.nodes[unit.node].op,
-                    Op::Input | Op::MaxPool(_) | Op::AveragePool(_) | Op::Softmax
+                    Op::Input | Op::MaxPool(_) | Op::AveragePool(_) | Op::Border(_) | Op::Softmax
                 )
             })
             .map(|unit| unit.output)
@@ -295,6 +295,7 @@ fn clips(op: &Op) -> bool {
         Op::Input
             | Op::Softmax
             | Op::Concat
+            | Op::Border(_)
             | Op::PRelu(_)
             | Op::Function(_)
             | Op::Relu

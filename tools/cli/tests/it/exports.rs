@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use crate::common::shared_cases;
+use crate::shell::brooklet;
 use brooklet_import::{Imported, Options, load};
 use brooklet_quantize::forward::FloatModel;
 use ndarray::{Array2, Array4, ArrayD, Axis, Ix4};
@@ -22,6 +23,9 @@ const REFUSED: [(&str, &str); 4] = [
 /// Files whose weights have fewer digits.
 const HALF: &str = "saved.ddp-half.pt";
 
+/// Least signal to noise of the quantized networks, in decibels.
+const LEAST: f64 = 26.0;
+
 /// Largest error, relative to the largest output.
 const TOLERANCE: f32 = 1e-4;
 
@@ -34,11 +38,28 @@ fn every_export_imports_and_computes_what_pytorch_does() {
     files.sort();
     assert!(files.len() >= 60, "{} files", files.len());
     let mut wrong = BTreeMap::new();
+    let mut models: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     for file in files {
         let name = file.file_name().unwrap().to_str().unwrap().to_owned();
         let refused = REFUSED.iter().find(|(start, _)| name.starts_with(start));
         let problem = match (check(&file), refused) {
-            (Ok(()), None) => continue,
+            // A checkpoint's network is one of these.
+            (Ok(()), None) if file.extension().is_some_and(|extension| extension != "onnx") => {
+                continue;
+            }
+            (Ok(()), None) => match quantized(&file) {
+                Ok((_, db)) if db < LEAST => format!("has {db} dB in int8"),
+                Err(message) => message,
+                Ok((model, _)) => {
+                    // The same model, whichever exporter wrote the network.
+                    let network = name.split('.').next().unwrap().to_owned();
+                    let other = models.entry(network).or_insert_with(|| model.clone());
+                    if other.len() == model.len() {
+                        continue;
+                    }
+                    format!("is a model of {} bytes, not {}", model.len(), other.len())
+                }
+            },
             (Ok(()), Some(_)) => "is imported".to_owned(),
             (Err(message), Some((_, words))) if message.contains(words) => continue,
             (Err(message), _) => message,
@@ -46,6 +67,17 @@ fn every_export_imports_and_computes_what_pytorch_does() {
         wrong.insert(name, problem);
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// A model of the network, and its error on other noise than it was quantized with.
+fn quantized(file: &Path) -> Result<(Vec<u8>, f64), String> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = file.display();
+    let line = format!("quantize {file} --effort fast --calibrate random:8 -o a.brook --json");
+    let output = brooklet(folder.path(), &line)?;
+    let report: serde_json::Value = serde_json::from_str(&output).unwrap();
+    let db = report["evidence"]["sqnr_db"].as_f64().ok_or("has no evidence")?;
+    Ok((fs::read(folder.path().join("a.brook")).unwrap(), db))
 }
 
 /// Compares a network's outputs with those in the file beside it.

@@ -34,12 +34,15 @@ pub(crate) fn bring_to_layers(network: &mut Network, outputs: &mut [Output]) {
     outputs.iter_mut().for_each(|output| output.node = now[output.node]);
 }
 
-/// Whether nothing reads a node but additions, as their shortcut.
+/// Whether nothing reads a node but additions, of which it can be the shortcut.
 fn shortcuts(network: &Network) -> Vec<bool> {
     let mut shortcuts = vec![true; network.nodes.len()];
+    let is_copy = |id: NodeId| matches!(network.nodes[id].op, Op::Subsample(_));
     for node in &network.nodes {
         for (place, &input) in node.inputs.iter().enumerate() {
-            shortcuts[input] &= matches!(node.op, Op::Add) && place == 1;
+            // Of two copies one is the shortcut.
+            let main = place == 0 && node.inputs.get(1).is_some_and(|&other| is_copy(other));
+            shortcuts[input] &= matches!(node.op, Op::Add) && !main;
         }
     }
     shortcuts

@@ -16,14 +16,14 @@ use brooklet::ops::conv::MAX_JOIN_BITS;
 use brooklet::ops::stream16::{self, Stream16};
 use brooklet::quant::Multiplier;
 use brooklet_plan::Preprocess;
-use brooklet_plan::records::{set_add, set_softmax};
+use brooklet_plan::records::{set_add, set_border, set_softmax};
 use zerocopy::little_endian::F32;
 
 use super::elements::{set_average, set_concat, set_functions, set_product, table};
 use super::{operator_of_conv, set_groups, set_kernel, set_shortcut, set_window, shape};
 use crate::error::Unrepresentable;
 use crate::fuse::{Fused, Unit};
-use crate::network::{BatchNorm, Conv, Node, Op};
+use crate::network::{BatchNorm, Conv, Node, Op, Repeats};
 use crate::program::{Layer, Program, Table, largest_sum};
 use crate::ranges::Ranges;
 use crate::weights::rounding::{Bits, QuantizedChannel};
@@ -111,7 +111,7 @@ impl Fused<'_> {
         }
         let (scale, zero_point) = match (operator, input) {
             (Operator::Input, _) | (_, None) => (1.0, -128),
-            (Operator::MaxPool | Operator::WindowAverage, Some(input)) => {
+            (Operator::MaxPool | Operator::WindowAverage | Operator::Border, Some(input)) => {
                 (input.record.scale.get(), input.record.zero_point)
             }
             (Operator::Softmax, _) => (1.0 / 256.0, -128),
@@ -170,6 +170,12 @@ impl Fused<'_> {
             Op::MaxPool(window) => set_window(layer, window),
             Op::GlobalAveragePool => set_mean(layer, input),
             Op::AveragePool(pool) => set_average(layer, pool),
+            Op::Border(border) => {
+                // Refused where they are more.
+                let pads = border.pads.map(|pad| pad as u8);
+                set_border(layer, pads, border.repeats == Repeats::Mirrored);
+                Ok(())
+            }
             Op::Function(_) | Op::Relu | Op::Relu6 => {
                 let function = |real| match &node.op {
                     Op::Function(function) => function.value(real),
@@ -212,6 +218,7 @@ impl Fused<'_> {
             Op::Multiply => Operator::Multiply,
             Op::Concat => Operator::Concat,
             Op::AveragePool(_) => Operator::WindowAverage,
+            Op::Border(_) => Operator::Border,
             Op::Add => Operator::Add,
             Op::MaxPool(_) => Operator::MaxPool,
             Op::GlobalAveragePool => Operator::AveragePool,

@@ -12,7 +12,14 @@ pub(crate) fn float(network: &Network) -> Result<(), Unrepresentable> {
             Op::Conv(conv) => kernel(conv.kernel(), conv.dilation),
             Op::MaxPool(window) => kernel(window.kernel, [1, 1]),
             Op::AveragePool(pool) => average(pool),
-            Op::Border(_) | Op::Ending(_) => Some("which no layer computes in int8".into()),
+            Op::Border(border) => {
+                let [top, _, bottom, _] = border.pads;
+                let rows = 2 * (top + bottom) + 1;
+                (rows > MAX_KERNEL).then(|| {
+                    format!("of {top} and {bottom} rows: layers have up to 3 above and below")
+                })
+            }
+            Op::Ending(_) => Some("which no layer computes in int8".into()),
             _ => None,
         };
         if let Some(problem) = problem {

@@ -9,7 +9,7 @@ use crate::kernels::shared::depthwise::Args;
 ///
 /// ```text
 /// r0 arguments   r1 values   r2 weights   r3 channels of a pixel   r4 the row's pointers
-/// r5 rows left   r6 bytes to the column's values   r7 columns left   r8 the column's output
+/// r5 rows left   r6 bytes to the column's values   r7 the column's output   r8 columns left
 /// r9 the block's channel   r10 channels left   r11 r12 anything   lr kernel columns left
 /// q0 sums   q1 values   q2 weights   q3 mantissas   q4 shifts to the right   q5 q6 range
 /// q7 starts   on the stack: shifts to the left
@@ -50,9 +50,9 @@ pub(super) unsafe extern "C" fn conv(args: &Args) {
         "vmin.s32 q4, q4, q1",
         "vstrw.32 q2, [sp]",
         "mov r6, #0",
-        "ldr r7, [r0, #{columns}]",
-        "ldr r8, [r0, #{output}]",
-        "add r8, r8, r9",
+        "ldr r8, [r0, #{columns}]",
+        "ldr r7, [r0, #{output}]",
+        "add r7, r7, r9",
         // The next column.
         "2:",
         "vmov q0, q7",
@@ -92,11 +92,11 @@ pub(super) unsafe extern "C" fn conv(args: &Args) {
         "vmax.s32 q0, q0, q5",
         "vmin.s32 q0, q0, q6",
         "vpst",
-        "vstrbt.32 q0, [r8]",
-        "add r8, r8, r3",
+        "vstrbt.32 q0, [r7]",
+        "add r7, r7, r3",
         "ldr r11, [r0, #{step}]",
         "add r6, r6, r11",
-        "subs r7, r7, #1",
+        "subs r8, r8, #1",
         "bne 2b",
         "add r9, r9, #4",
         "subs r10, r10, #4",

@@ -221,6 +221,13 @@ fn follow(draft: &mut Draft, random: &mut Random) {
                 record.channels = input.channels;
             }
             Some(Operator::AveragePool) => record.channels = input.channels,
+            Some(Operator::Border) => {
+                let [_, top, bottom, _] = old.parameter.to_bytes().map(u16::from);
+                let [_, left, _, right] = old.pads.map(u16::from);
+                record.rows.set(input.rows.get().saturating_add(top + bottom));
+                record.columns.set(input.columns.get().saturating_add(left + right));
+                record.channels = input.channels;
+            }
             Some(Operator::Concat) => {
                 let other = record.shortcut().map_or(0, |of| draft.layer(of).channels.get());
                 let channels = input.channels.get().saturating_add(other);

@@ -85,7 +85,11 @@ fn a_sigmoid_inside_is_an_activation() {
     succeed(folder.path(), line);
     let report = json(folder.path(), "inspect a.brook");
     let layer = &report["layers"][2];
-    assert_eq!((&layer["kind"], &layer["name"]), (&"lookup".into(), &"stem.sigmoid".into()), "{report}");
+    assert_eq!(
+        (&layer["kind"], &layer["name"]),
+        (&"lookup".into(), &"stem.sigmoid".into()),
+        "{report}"
+    );
 }
 
 #[test]

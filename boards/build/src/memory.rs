@@ -128,7 +128,7 @@ impl Spec {
     }
 
     /// The linker script that tells memory apart.
-    pub(crate) fn memory_x(&self) -> String {
+    pub fn memory_x(&self) -> String {
         let is_riscv = self.target.starts_with("riscv");
         let mut regions = Vec::new();
         let mut flash = self.firmware();

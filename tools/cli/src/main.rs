@@ -38,6 +38,7 @@ Examples:
   brooklet fit resnet20.brook
   brooklet flash resnet20.brook --board qemu-mps2-an386 --run cat.png --check
   brooklet bench resnet20.brook --board qemu-riscv-virt
+  brooklet init my-camera --board rpi-pico --model resnet20.brook
   brooklet new resnet50 -o resnet50.safetensors
   brooklet boards";
 
@@ -101,6 +102,14 @@ Examples:
         after_help = "Example:\n  brooklet flash net.brook --board qemu-mps2-an386 --run cat.png --check"
     )]
     Flash(commands::flash::Args),
+    /// Makes a firmware project of your own, which runs a model.
+    #[command(
+        after_help = "Example:\n  brooklet init my-camera --board rpi-pico --model net.brook"
+    )]
+    Init(commands::init::Args),
+    /// Shows the lines that firmware says at its serial port.
+    #[command(after_help = "Example:\n  brooklet monitor --board rpi-pico --port /dev/ttyUSB0")]
+    Monitor(commands::monitor::Args),
     /// Counts instructions, memory and code on a board.
     #[command(after_help = "Example:\n  brooklet bench net.brook --board qemu-mps2-an386 --json")]
     Bench(commands::bench::Args),
@@ -144,6 +153,8 @@ fn main() -> ExitCode {
         Command::Plan(args) => commands::plan::run(args, output),
         Command::Fit(args) => commands::fit::run(args, output),
         Command::Flash(args) => commands::flash::run(args, output),
+        Command::Init(args) => commands::init::run(args, output),
+        Command::Monitor(args) => commands::monitor::run(args),
         Command::Bench(args) => commands::bench::run(args, output),
         Command::Completions(args) => commands::shell::completions(args, command.clone()),
         Command::Man(args) => commands::shell::man(args, command.clone()),

@@ -148,11 +148,11 @@ function wire() {
   nextByte = clock.nanos + byteNanos;
 }
 
-// Answers are frames that end with a zero.
+// Answers are frames that end with a zero, or lines.
 const answer = [];
 uart.onByte = (byte) => {
   answer.push(byte);
-  if (byte === 0) writeSync(1, Buffer.from(answer.splice(0)));
+  if (byte === 0 || byte === 10) writeSync(1, Buffer.from(answer.splice(0)));
 };
 
 function burst() {

@@ -51,7 +51,7 @@ impl Counting {
 
 /// The emulator's process.
 #[derive(Debug)]
-struct Running(Child);
+pub(crate) struct Running(pub(crate) Child);
 
 /// What can be chosen when a board is started.
 #[derive(Clone, Debug, Default)]

@@ -51,6 +51,7 @@ pub mod cycles;
 mod error;
 mod flash_image;
 mod link;
+pub mod monitor;
 #[cfg(feature = "probe")]
 pub mod probe;
 mod qemu;

@@ -87,6 +87,19 @@ pub fn port_of(
 /// How long a port waits for a byte before it looks whether it is still wanted.
 const TURN: Duration = Duration::from_millis(100);
 
+/// What comes at a port, for as long as it is there.
+pub(crate) fn reader(
+    spec: &Spec,
+    port: &str,
+) -> Result<impl io::Read + Send + use<>, FirmwareError> {
+    let opened = serialport::new(port, spec.baud).timeout(Duration::MAX).open();
+    opened.map_err(|error| FirmwareError::Port {
+        board: spec.name.clone(),
+        port: port.to_owned(),
+        reason: error.to_string(),
+    })
+}
+
 /// Opens a port, for a board that is there or not.
 pub(crate) fn open(spec: &Spec, port: &str) -> Result<Link, FirmwareError> {
     let fault = |error: serialport::Error| FirmwareError::Port {

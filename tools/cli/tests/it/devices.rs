@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use brooklet_firmware::{FlashImage, Registry, compile, uf2};
-use brooklet_plan::model_file::ModelFile;
+use brooklet_plan::model_file::{HostBackend, ModelFile};
 use brooklet_plan::packing::packed_into;
 
 use crate::shell::{brooklet, json, succeed};
@@ -104,4 +104,55 @@ fn away_from_a_checkout() {
     fs::copy(&firmware, cached.join("qemu-mps2-an386.elf")).unwrap();
     let (done, said) = away(&bench);
     assert!(done && said.contains("instructions  "), "{said}");
+}
+
+/// A project of one's own builds as it is, and on the emulated chip its network sees what the
+/// simulator sees.
+#[test]
+fn a_project_of_ones_own_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Registry::find().unwrap();
+    let model = tiny();
+    let model = model.display();
+    let boards: &[&str] =
+        crate::common::tries(&["rpi-pico"], &["nucleo-f446re", "rpi-pico2", "rpi-pico"]);
+    for board in boards {
+        let spec = registry.board(board).unwrap();
+        let project = folder.path().join(format!("my-{board}"));
+        succeed(folder.path(), &format!("init my-{board} --board {board} --model {model}"));
+        // The versions that are there already.
+        fs::copy(registry.folder().join("Cargo.lock"), project.join("Cargo.lock")).unwrap();
+        let target = registry.target_dir();
+        let mut cargo = Command::new("cargo");
+        cargo.args(["build", "--release", "--target", &spec.target]).current_dir(&project);
+        cargo.env("CARGO_TARGET_DIR", &target).env_remove("RUSTC_BOOTSTRAP");
+        let built = cargo.output().unwrap();
+        assert!(built.status.success(), "{board}: {}", String::from_utf8_lossy(&built.stderr));
+        if spec.emulator.is_none() {
+            continue;
+        }
+        let firmware = target.join(&spec.target).join("release").join(format!("my-{board}"));
+        let monitor =
+            format!("monitor --board {board} --lines 2 --firmware {}", firmware.display());
+        let said = succeed(folder.path(), &monitor);
+        let file = ModelFile::open(project.join("net.brook")).unwrap();
+        let input = file.model().input();
+        let pixel = |y: usize| move |x: usize| (7 * x + 13 * y) as u8;
+        let rows = (0..usize::from(input.rows)).flat_map(|y| (0..input.row_bytes()).map(pixel(y)));
+        let image: Vec<u8> = rows.collect();
+        let logits = file.simulator(HostBackend::Reference).unwrap().run(&image).logits;
+        let best = brooklet_quantize::evaluate::ranked(&logits)[0];
+        let line = format!("class {best}: {}", file.model().label(best).unwrap_or("no name"));
+        assert_eq!(said.lines().collect::<Vec<_>>(), [&line, &line]);
+    }
+    let refused = |line: &str| brooklet(folder.path(), line).unwrap_err();
+    let error = refused(&format!("init my-rpi-pico --board rpi-pico --model {model}"));
+    assert!(error.contains("has files in it"), "{error}");
+    let error = refused(&format!("init other --board qemu-microbit --model {model}"));
+    assert!(
+        error.contains("no project for qemu-microbit") && error.contains("rpi-pico2"),
+        "{error}"
+    );
+    let error = refused(&format!("init Camera --board rpi-pico --model {model}"));
+    assert!(error.contains("no name of a package"), "{error}");
 }

@@ -1,0 +1,96 @@
+//! What firmware says at its serial port, a line at a time: firmware of anybody's, not only that which
+//! speaks the protocol.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::Stdio;
+
+use board_build::Spec;
+use tempfile::NamedTempFile;
+
+use crate::board::{Running, ensure_emulator};
+use crate::flash_image::FlashImage;
+use crate::{FirmwareError, Registry, Report, rp2040, serial};
+
+/// Lines that a board says, until it ends or is unplugged.
+pub struct Lines {
+    from: Box<dyn BufRead + Send>,
+    /// The emulator, and the file that it loads.
+    _running: Option<(Running, NamedTempFile)>,
+}
+
+impl Lines {
+    /// Those of a board at a serial port of this computer.
+    pub fn of_port(spec: &Spec, port: &str) -> Result<Self, FirmwareError> {
+        let from = serial::reader(spec, port)?;
+        Ok(Self { from: Box::new(BufReader::new(from)), _running: None })
+    }
+
+    /// Those of an emulated board with this firmware, an ELF file.
+    pub fn of_emulator(
+        registry: &Registry,
+        spec: &Spec,
+        firmware: &Path,
+        report: Report<'_>,
+    ) -> Result<Self, FirmwareError> {
+        let (Some(_), Some(uf2)) = (spec.emulator, &spec.uf2) else {
+            return Err(FirmwareError::NoEmulator { board: spec.name.clone() });
+        };
+        ensure_emulator(registry, spec, report)?;
+        // Firmware may have a model in it, wherever it lies.
+        let whole = Spec { slot: spec.ram, ..spec.clone() };
+        let image = FlashImage::new(&whole, firmware, None)?;
+        let (mut command, file) = rp2040::command(registry, spec.baud, uf2, &image)?;
+        let mut child = command
+            .stderr(Stdio::inherit())
+            .spawn()
+            .map_err(|source| FirmwareError::Run { program: "node".to_owned(), source })?;
+        let output: Box<dyn Read + Send> = match child.stdout.take() {
+            Some(output) => Box::new(output),
+            None => Box::new(std::io::empty()),
+        };
+        let from = Box::new(BufReader::new(output));
+        Ok(Self { from, _running: Some((Running(child), file)) })
+    }
+}
+
+impl Iterator for Lines {
+    type Item = String;
+
+    fn next(&mut self) -> Option<String> {
+        let mut line = Vec::new();
+        match self.from.read_until(b'\n', &mut line) {
+            Ok(0) | Err(_) => None,
+            Ok(_) => Some(String::from_utf8_lossy(&line).trim_end().to_owned()),
+        }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::io::Write;
+    use std::thread;
+    use std::time::Duration;
+
+    use serialport::{SerialPort, TTYPort};
+
+    use super::*;
+
+    #[test]
+    fn lines_come_from_a_port() {
+        let (mut board, host) = TTYPort::pair().unwrap();
+        let name = host.name().unwrap();
+        drop(host);
+        let registry = Registry::find().unwrap();
+        let spec = registry.board("nucleo-f446re").unwrap();
+        let lines = Lines::of_port(spec, &name).unwrap();
+        // A board says something, and after a while the rest.
+        thread::spawn(move || {
+            board.write_all(b"class 3: cat\r\nclass").unwrap();
+            thread::sleep(Duration::from_millis(200));
+            board.write_all(b" 4: \xff\r\n").unwrap();
+            thread::sleep(Duration::from_millis(200));
+        });
+        assert_eq!(lines.take(2).collect::<Vec<_>>(), ["class 3: cat", "class 4: \u{fffd}"]);
+    }
+}

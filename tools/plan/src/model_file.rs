@@ -287,6 +287,19 @@ impl Simulator<'_> {
         on!(self.kernels, backend => self.run_on(backend, pixels))
     }
 
+    /// Runs one image: the numbers of all outputs but the last, each with the number of its layer.
+    pub fn run_others(&mut self, pixels: &[u8]) -> Vec<(usize, Vec<i16>)> {
+        on!(self.kernels, backend => {
+            let mut session = self.session(backend);
+            session.run_image(pixels).expect("the image has the input's size");
+            let outputs = session.outputs().expect("the image is complete");
+            let mut outputs: Vec<_> =
+                outputs.map(|(layer, scores)| (layer, scores.scores().collect())).collect();
+            outputs.pop();
+            outputs
+        })
+    }
+
     /// Runs the test images that the model carries.
     pub fn self_test(&mut self) -> SelfTest {
         on!(self.kernels, backend => self.session(backend).self_test())

@@ -44,6 +44,18 @@ pub struct ImageReport {
     /// The score of a network of one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub score: Option<OneScore>,
+    /// What else the network says, if it has several outputs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<OtherOutput>,
+}
+
+/// An output beside the last.
+#[derive(Debug, Serialize)]
+pub struct OtherOutput {
+    /// The layer that makes it.
+    pub layer: String,
+    /// Its numbers, as reals.
+    pub values: Vec<f32>,
 }
 
 /// The score of a network that has one.
@@ -79,7 +91,8 @@ impl ImageReport {
             let probability = sigmoid.then(|| self::sigmoid(score));
             let name = model.label(0).map(str::to_owned);
             let score = Some(OneScore { name, score, probability });
-            return Self { image, device, logits: answer.logits.clone(), top: vec![], score };
+            let (logits, others) = (answer.logits.clone(), Vec::new());
+            return Self { image, device, logits, top: vec![], score, others };
         }
         let layer = model.layer(model.logits());
         let reals = answer.logits.iter().map(|&logit| quantization.dequantize(logit));
@@ -99,13 +112,29 @@ impl ImageReport {
                 probability: probabilities[class],
             })
             .collect();
-        Self { image, device, logits: answer.logits.clone(), top, score: None }
+        let (logits, others) = (answer.logits.clone(), Vec::new());
+        Self { image, device, logits, top, score: None, others }
+    }
+
+    /// With the other outputs of a network that has several.
+    fn with_others(self, file: &ModelFile, others: Vec<(usize, Vec<i16>)>) -> Self {
+        let model = file.model();
+        let others = others.into_iter().map(|(layer, numbers)| {
+            let quantization = model.layer(layer).quantization();
+            let values = numbers.into_iter().map(|q| quantization.dequantize(q)).collect();
+            OtherOutput { layer: model.name(layer).to_owned(), values }
+        });
+        Self { others: others.collect(), ..self }
     }
 }
 
 impl fmt::Display for ImageReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} on {}", self.image, self.device)?;
+        for OtherOutput { layer, values } in &self.others {
+            let values: Vec<String> = values.iter().map(|value| format!("{value:.4}")).collect();
+            writeln!(f, "  {layer}: {}", values.join(" "))?;
+        }
         if let Some(OneScore { name, score, probability }) = &self.score {
             let name = name.as_deref().unwrap_or("score");
             return match probability {
@@ -155,9 +184,14 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
     for path in &args.images {
         let pixels = read_image(path, input, &preprocess)?;
         let pixels = pixels.as_standard_layout();
-        let answer = simulator.run(pixels.as_slice().unwrap_or(&[]));
+        let pixels = pixels.as_slice().unwrap_or(&[]);
+        let answer = simulator.run(pixels);
         let name = path.display().to_string();
-        reports.push(ImageReport::new(&file, name, "host".to_owned(), &answer));
+        let mut report = ImageReport::new(&file, name, "host".to_owned(), &answer);
+        if file.model().outputs().count() > 1 {
+            report = report.with_others(&file, simulator.run_others(pixels));
+        }
+        reports.push(report);
         answers.push((answer, None));
     }
     if let Some(path) = &args.logits {

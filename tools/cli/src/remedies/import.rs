@@ -55,10 +55,7 @@ fn fixed(problem: &Problem) -> Option<&'static str> {
             "training diverged or the file is damaged: use an earlier checkpoint"
         }
         Problem::Shape { .. } => "the network is inconsistent: export it again",
-        Problem::Topology { .. } => {
-            "brooklet runs networks that are one chain of layers and residual blocks (two branches \
-             that meet in an addition)"
-        }
+        Problem::Topology { .. } => "brooklet runs networks of at least one layer",
         Problem::TensorShape { .. } => {
             "check --arch, and that the network's widths are the standard ones"
         }

@@ -36,6 +36,11 @@ const SMALL: &[Network] = &[
     ("pre-activation ResNet-20, 32×32", &["preact-resnet20"]),
     ("MXNet's `resnet-28-small`, n = 3, 28×28", &["mxnet-small20"]),
     ("ResNet-8 and ResNet-20 as an ensemble", &["resnet8", "resnet20"]),
+    ("SE-ResNet-20, 32×32", &["se-resnet20"]),
+    ("ResNeXt-20, 8 groups, 32×32", &["resnext20"]),
+    ("DenseNet-BC, L = 40, k = 12, 32×32", &["densenet40"]),
+    ("Highway network of 20 layers, 32×32", &["highway20"]),
+    ("MobileNetV2 0.35, 96×96", &["mobilenetv2-35"]),
 ];
 
 const LARGE: &[Network] = &[
@@ -51,6 +56,7 @@ const LARGE: &[Network] = &[
     ("pre-activation ResNet-1001, 32×32", &["preact-resnet1001"]),
     ("ResNet-18, 96×96", &["resnet18 --input 96x96"]),
     ("ResNet-18, 224×224", &["resnet18"]),
+    ("ResNet-18-D, 224×224", &["resnet18d"]),
     ("ResNet-34, 224×224", &["resnet34"]),
     ("plain-18, 224×224", &["plain18"]),
     ("plain-34, 224×224", &["plain34"]),

@@ -109,3 +109,32 @@ fn networks_with_a_sigmoid_are_imported() {
         assert!(run["score"]["probability"].is_f64(), "{name}: {run}");
     }
 }
+
+/// Two heads: both run, or the one that is chosen.
+#[test]
+fn both_heads_run_or_one_is_chosen() {
+    let folder = tempfile::tempdir().unwrap();
+    let network = Onnx::new(&[1, 3, 8, 8])
+        .floats("w0", &[4, 3, 1, 1], |index| 0.1 * (index as f32 - 5.0))
+        .floats("w1", &[3, 4], |index| 0.3 * (index as f32 - 6.0))
+        .floats("w2", &[1, 4], |index| index as f32 - 1.0)
+        .node("Conv", "x w0", "c", &[attribute("pads", &[0; 4])])
+        .node("GlobalAveragePool", "c", "p", &[])
+        .node("Flatten", "p", "f", &[])
+        .node("Gemm", "f w2", "angle", &[scalar("transB", 1)])
+        .node("Gemm", "f w1", "y", &[scalar("transB", 1)]);
+    fs::write(folder.path().join("a.onnx"), network.bytes_with_outputs(&["y", "angle"])).unwrap();
+    let line = "quantize a.onnx --calibrate random:4 --effort fast -o a.brook";
+    succeed(folder.path(), line);
+    RgbImage::from_pixel(8, 8, image::Rgb([200, 10, 90]))
+        .save(folder.path().join("x.png"))
+        .unwrap();
+    let both = json(folder.path(), "run a.brook x.png");
+    assert_eq!(both[0]["logits"].as_array().unwrap().len(), 3, "{both}");
+    assert_eq!(both[0]["others"][0]["values"].as_array().unwrap().len(), 1, "{both}");
+    succeed(folder.path(), &format!("{line} --outputs angle"));
+    let one = json(folder.path(), "run a.brook x.png");
+    let angle = one[0]["score"]["score"].as_f64().unwrap();
+    let other = both[0]["others"][0]["values"][0].as_f64().unwrap();
+    assert!((angle - other).abs() < 0.05 * angle.abs().max(1.0), "{angle} {other}");
+}

@@ -54,7 +54,26 @@ impl Arch {
     }
 }
 
-struct Builder {
+/// A convolution to build.
+#[derive(Clone, Copy)]
+pub(super) struct Layer {
+    /// Output channels.
+    pub(super) out: usize,
+    /// Rows and columns of the kernel.
+    pub(super) kernel: usize,
+    pub(super) stride: usize,
+    pub(super) groups: usize,
+}
+
+impl Layer {
+    /// At stride 1, of one group.
+    pub(super) fn new(out: usize, kernel: usize) -> Self {
+        Self { out, kernel, stride: 1, groups: 1 }
+    }
+}
+
+/// A network that is built of the tensors of a file, or of new ones.
+pub(super) struct Builder {
     arch: Arch,
     variant: Variant,
     tensors: Tensors,
@@ -80,11 +99,27 @@ impl Builder {
 
     fn network(&mut self) -> Result<NodeId, LayerProblem> {
         let Arch { family, width, stages, .. } = self.arch;
+        let x = match family {
+            Family::Dense => self.dense(width, stages)?,
+            Family::Highway => self.highway(width, stages)?,
+            Family::Mobile => self.mobile()?,
+            _ => self.residual()?,
+        };
+        let x = self.network.push(Op::GlobalAveragePool, &[x], "avgpool").at("avgpool")?;
+        self.fully_connected(x)
+    }
+
+    /// A stem, and stages of blocks.
+    fn residual(&mut self) -> Result<NodeId, LayerProblem> {
+        let Arch { family, width, stages, .. } = self.arch;
         let (stem, stride) = if family.is_imagenet() { (7, 2) } else { (3, 1) };
         let before = self.arch.blocks == Blocks::PreActivation;
         let norm = if before { None } else { Some("bn1") };
-        let mut x = self.conv_norm(0, "conv1", norm, width, stem, stride)?;
-        if !before {
+        let mut x = match family {
+            Family::Averaged => self.deep_stem(width)?,
+            _ => self.conv_norm(0, "conv1", norm, width, stem, stride)?,
+        };
+        if !before && family != Family::Averaged {
             x = self.relu(x)?;
         }
         if family.is_imagenet() {
@@ -95,14 +130,16 @@ impl Builder {
             for block in 0..blocks {
                 let prefix = format!("layer{}.{block}", stage + 1);
                 let stride = if stage > 0 && block == 0 { 2 } else { 1 };
-                x = self.block(x, &prefix, width << stage, stride)?;
+                x = match family {
+                    Family::Aggregated => self.aggregated(x, &prefix, width << stage, stride)?,
+                    _ => self.block(x, &prefix, width << stage, stride)?,
+                };
             }
         }
         if before {
             x = self.norm_relu(x, "bn")?;
         }
-        x = self.network.push(Op::GlobalAveragePool, &[x], "avgpool").at("avgpool")?;
-        self.fully_connected(x)
+        Ok(x)
     }
 
     /// A residual block of `width` channels (its output has four times as many in a bottleneck).
@@ -142,6 +179,9 @@ impl Builder {
         }
         if self.arch.blocks == Blocks::Plain {
             return self.relu(main);
+        }
+        if self.arch.family == Family::Squeezed {
+            main = self.squeezed(main, &key("se"))?;
         }
         let shortcut = self.shortcut(x, &key, out, stride)?;
         let name = key("add");
@@ -193,10 +233,17 @@ impl Builder {
             Some(ShortcutOption::A) => false,
             Some(ShortcutOption::B) => changes,
             Some(ShortcutOption::C) => true,
-            None => named.is_some() || changes && family != Family::Cifar,
+            None => {
+                let options = [Family::Cifar, Family::Squeezed];
+                named.is_some() || changes && !options.contains(&family)
+            }
         };
         if projects {
             let name = named.unwrap_or_else(|| key("downsample"));
+            let (mut x, mut stride) = (x, stride);
+            if family == Family::Averaged && stride > 1 {
+                (x, stride) = (self.halved(x, &format!("{name}.pool"))?, 1);
+            }
             let normalized = family != Family::MlPerf && self.arch.blocks == Blocks::Residual;
             let norm = normalized.then(|| format!("{name}.1"));
             return self.conv_norm(x, &format!("{name}.0"), norm.as_deref(), out, 1, stride);
@@ -214,12 +261,27 @@ impl Builder {
         self.network.push(Op::Subsample(subsample), &[x], &name).at(&name)
     }
 
-    fn relu(&mut self, x: NodeId) -> Result<NodeId, LayerProblem> {
+    pub(super) fn relu(&mut self, x: NodeId) -> Result<NodeId, LayerProblem> {
         let name = format!("{}.relu", self.network.nodes[x].source);
         self.network.push(Op::Relu, &[x], &name).at(&name)
     }
 
-    /// A convolution, padded to keep the size (at stride 1), and its batch norm.
+    /// The network so far.
+    pub(super) fn network_so_far(&self) -> &Network {
+        &self.network
+    }
+
+    /// Appends a node.
+    pub(super) fn push(
+        &mut self,
+        op: Op,
+        inputs: &[NodeId],
+        name: &str,
+    ) -> Result<NodeId, LayerProblem> {
+        self.network.push(op, inputs, name).at(name)
+    }
+
+    /// A convolution of one group, and its batch norm.
     fn conv_norm(
         &mut self,
         x: NodeId,
@@ -229,7 +291,18 @@ impl Builder {
         kernel: usize,
         stride: usize,
     ) -> Result<NodeId, LayerProblem> {
-        let channels = self.network.nodes[x].shape[2];
+        self.layer(x, conv, norm, Layer { stride, ..Layer::new(out, kernel) })
+    }
+
+    /// A convolution, padded to keep the size (at stride 1), and its batch norm.
+    pub(super) fn layer(
+        &mut self,
+        x: NodeId,
+        conv: &str,
+        norm: Option<&str>,
+        Layer { out, kernel, stride, groups }: Layer,
+    ) -> Result<NodeId, LayerProblem> {
+        let channels = self.network.nodes[x].shape[2] / groups;
         let weights = self.take(&format!("{conv}.weight"), &[out, channels, kernel, kernel])?;
         let bias = if self.arch.family.has_biases() {
             self.take(&format!("{conv}.bias"), &[out])?.into_raw_vec_and_offset().0
@@ -242,7 +315,7 @@ impl Builder {
             stride: [stride, stride],
             pads: [kernel / 2; 4],
             dilation: [1, 1],
-            groups: 1,
+            groups,
             fully_connected: false,
         });
         let y = self.network.push(op, &[x], conv).at(conv)?;
@@ -252,7 +325,7 @@ impl Builder {
         }
     }
 
-    fn norm_relu(&mut self, x: NodeId, norm: &str) -> Result<NodeId, LayerProblem> {
+    pub(super) fn norm_relu(&mut self, x: NodeId, norm: &str) -> Result<NodeId, LayerProblem> {
         let y = self.norm(x, norm)?;
         self.relu(y)
     }

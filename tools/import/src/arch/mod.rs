@@ -6,6 +6,7 @@
 //! convolutions a block has, is read from the keys.
 
 mod builder;
+mod families;
 mod table;
 mod variant;
 

@@ -42,6 +42,18 @@ pub(super) enum Family {
     Basic,
     /// The same stem, bottleneck blocks, of four times as many channels.
     Bottleneck,
+    /// The basic ones with a stem of three convolutions, and averages before projections.
+    Averaged,
+    /// As the first, and each block's channels weighed by their means.
+    Squeezed,
+    /// As the first, with bottlenecks of convolutions in groups.
+    Aggregated,
+    /// Blocks of layers that read all before them.
+    Dense,
+    /// Layers whose output is gated.
+    Highway,
+    /// Inverted residuals.
+    Mobile,
 }
 
 impl Family {
@@ -50,7 +62,7 @@ impl Family {
     }
 
     pub(super) fn is_imagenet(self) -> bool {
-        matches!(self, Self::Basic | Self::Bottleneck)
+        matches!(self, Self::Basic | Self::Bottleneck | Self::Averaged)
     }
 
     /// Whether convolutions have biases, batch norm or not.
@@ -99,6 +111,12 @@ impl Arch {
         "mxnet-small56" Mxnet Residual 16 [9, 9, 9],
         "resnet8" MlPerf Residual 16 [1, 1, 1],
         "resnet8-26" MlPerf Residual 26 [1, 1, 1],
+        "resnet18d" Averaged Residual 64 [2, 2, 2, 2],
+        "se-resnet20" Squeezed Residual 16 [3, 3, 3],
+        "resnext20" Aggregated Residual 64 [2, 2, 2],
+        "densenet40" Dense Residual 24 [6, 6, 6],
+        "highway20" Highway Residual 16 [5, 5, 5],
+        "mobilenetv2-35" Mobile Residual 16 [1, 2, 3, 4, 3, 3, 1],
     };
 
     /// Name, as `--arch` takes it.
@@ -109,22 +127,37 @@ impl Arch {
     /// Height and width of the images that it was published for.
     pub fn default_input(self) -> [usize; 2] {
         match self.family {
-            Family::Cifar | Family::CifarBottleneck | Family::MlPerf => [32, 32],
+            Family::Cifar
+            | Family::CifarBottleneck
+            | Family::MlPerf
+            | Family::Squeezed
+            | Family::Aggregated
+            | Family::Dense
+            | Family::Highway => [32, 32],
             Family::Mxnet => [28, 28],
-            Family::Basic | Family::Bottleneck => [224, 224],
+            Family::Basic | Family::Bottleneck | Family::Averaged => [224, 224],
+            Family::Mobile => [96, 96],
         }
     }
 
     /// Classes that it was published with.
     pub fn default_classes(self) -> u16 {
-        if self.family.is_imagenet() { 1000 } else { 10 }
+        if self.family.is_imagenet() || self.family == Family::Mobile { 1000 } else { 10 }
     }
 
     /// Whether there is such a variant.
     pub(super) fn check(self, variant: &Variant) -> Result<(), Problem> {
         let bottleneck = self.family.has_bottlenecks();
+        let fixed = matches!(
+            self.family,
+            Family::Aggregated | Family::Dense | Family::Highway | Family::Mobile
+        );
         let wrong = |option, why| Err(Problem::NoVariant { arch: self.name.into(), option, why });
         match variant {
+            Variant { shortcut: Some(_), .. } if fixed => wrong("--shortcut", "has its own"),
+            Variant { block_convs: Some(_), .. } if fixed => {
+                wrong("--block-convs", "has blocks of its own")
+            }
             Variant { shortcut: Some(_), .. } if self.blocks == Blocks::Plain => {
                 wrong("--shortcut", "has no shortcuts")
             }

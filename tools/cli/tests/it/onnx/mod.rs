@@ -99,9 +99,16 @@ impl Onnx {
 
     /// The file.
     pub(crate) fn bytes(self) -> Vec<u8> {
+        let output = self.graph.node.last().unwrap().output[0].clone();
+        self.bytes_with_outputs(&[&output])
+    }
+
+    /// The file of a network of several outputs.
+    pub(crate) fn bytes_with_outputs(self, outputs: &[&str]) -> Vec<u8> {
         let mut graph = self.graph;
-        let output = graph.node.last().unwrap().output[0].clone();
-        graph.output.push(ValueInfoProto { name: Some(output), r#type: None });
+        for output in outputs {
+            graph.output.push(ValueInfoProto { name: Some((*output).into()), r#type: None });
+        }
         let model = ModelProto {
             ir_version: Some(8),
             graph: Some(graph),

@@ -78,3 +78,20 @@ pub unsafe fn slot(address: usize, bytes: usize) -> &'static [u8] {
     // no invalid values.
     unsafe { core::slice::from_raw_parts(core::ptr::with_exposed_provenance(address), bytes) }
 }
+
+/// The bytes of an arena in a memory of its own, all zero.
+///
+/// # Safety
+///
+/// These addresses are RAM, aligned to [`brooklet::ARENA_ALIGN`], of which nothing else knows: no
+/// static, no stack, no second call.
+#[cfg(target_os = "none")]
+pub unsafe fn arena(address: usize, bytes: usize) -> &'static mut [u8] {
+    let start = core::ptr::with_exposed_provenance_mut::<u8>(address);
+    // SAFETY: RAM that nothing else knows of, by this function's contract. It holds anything at
+    // power-on, and is written before it is read.
+    unsafe {
+        start.write_bytes(0, bytes);
+        core::slice::from_raw_parts_mut(start, bytes)
+    }
+}

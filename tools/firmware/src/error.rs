@@ -138,6 +138,13 @@ pub enum FirmwareError {
         ram: u32,
     },
 
+    /// The board's RAM is in several memories.
+    #[error("{board} cannot be limited in RAM: it has several memories")]
+    SeveralMemories {
+        /// The board.
+        board: String,
+    },
+
     /// A board limited in RAM has too little for the model.
     #[error(
         "{board}: with {ram} bytes of RAM it has {lacking} too few: the model's arena takes \

@@ -95,6 +95,9 @@ impl Registry {
     ) -> Result<Spec, FirmwareError> {
         let spec = self.board(name)?;
         let (board, ram) = (spec.name.clone(), spec.ram.bytes);
+        if !spec.memories.is_empty() {
+            return Err(FirmwareError::SeveralMemories { board });
+        }
         if ram_bytes > ram {
             return Err(FirmwareError::LimitTooLarge { board, asked: ram_bytes, ram });
         }

@@ -20,6 +20,7 @@ impl FirmwareError {
             Self::ModelTooLarge { .. } => "choose a board with more flash (`brooklet boards`), or a smaller network".to_owned(),
             Self::ArenaTooLarge { .. } => "choose a board with more RAM (`brooklet boards`), a smaller network, or a smaller input".to_owned(),
             Self::LimitTooLarge { .. } => "choose fewer bytes, or a board with more RAM (`brooklet boards`)".to_owned(),
+            Self::SeveralMemories { board } => format!("change `memory` in boards/{board}/board.toml"),
             Self::RamTooSmall { .. } => "allow it more RAM, or choose a smaller network or a smaller input".to_owned(),
             Self::Ended { .. } => "QEMU 7.2 or newer is needed, or Node.js 18; its own words are above".to_owned(),
             Self::NoPort { .. } => "name it with --port".to_owned(),

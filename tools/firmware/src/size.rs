@@ -10,7 +10,7 @@
 
 use std::path::{Path, PathBuf};
 
-use board_build::Spec;
+use board_build::{Holds, Memory, Spec};
 use object::{Object, ObjectSection, ObjectSymbol, SectionKind, SymbolKind};
 
 use crate::{FirmwareError, Registry, Report, compile};
@@ -58,7 +58,24 @@ pub fn firmware(
     for section in &spec.sections {
         has_section(spec, &path, &section.name)?;
     }
+    if let Some(memory) = spec.holding(Holds::Stack) {
+        stack_is_in(memory, &path)?;
+    }
     measure(&path)
+}
+
+/// That the stack is in the memory that shall hold it.
+fn stack_is_in(memory: &Memory, path: &Path) -> Result<(), FirmwareError> {
+    let fault = |reason: String| FirmwareError::Elf { path: path.to_owned(), reason };
+    let bytes = std::fs::read(path)
+        .map_err(|source| FirmwareError::Read { path: path.to_owned(), source })?;
+    let elf = object::File::parse(bytes.as_slice()).map_err(|error| fault(error.to_string()))?;
+    let top = elf.symbols().find(|symbol| symbol.name() == Ok("_stack_start"));
+    let top = top.map_or(0, |symbol| symbol.address());
+    match top == u64::from(memory.address) + u64::from(memory.bytes) {
+        true => Ok(()),
+        false => Err(fault(format!("the stack begins at {top:#x}, not in `{}`", memory.name))),
+    }
 }
 
 /// Bytes at the beginning of flash in which boot ROMs look for their sections.
@@ -138,5 +155,12 @@ mod tests {
         let reason = |name| has_section(spec, &firmware, name).unwrap_err().to_string();
         assert!(reason(".start_block").contains("nothing in the section .start_block"));
         assert!(reason(".rodata").contains("not where the boot ROM looks"));
+        let ram = |address, bytes| {
+            let name = "RAM".to_owned();
+            stack_is_in(&Memory { name, address, bytes, holds: Vec::new() }, &firmware)
+        };
+        ram(spec.ram.address, spec.ram.bytes).unwrap();
+        let error = ram(0x2004_0000, 4_096).unwrap_err().to_string();
+        assert!(error.contains("not in `RAM`"), "{error}");
     }
 }

@@ -96,6 +96,25 @@ impl Function {
         }
     }
 
+    /// Where its value changes by more than half a thousandth: beyond it is flat.
+    pub fn changes_within(self) -> [f32; 2] {
+        const ANY: f32 = f32::INFINITY;
+        match self {
+            Function::LeakyRelu { .. } => [-ANY, ANY],
+            Function::Clip { min, max } => [min, max],
+            Function::Sigmoid => [-8.0, 8.0],
+            Function::HardSigmoid { slope, offset } => {
+                let [a, b] = [-offset / slope, (1.0 - offset) / slope];
+                if a.is_finite() && b.is_finite() { [a.min(b), a.max(b)] } else { [-ANY, ANY] }
+            }
+            Function::HardSwish => [-3.0, ANY],
+            Function::Silu => [-11.0, ANY],
+            Function::Tanh => [-4.5, 4.5],
+            Function::Elu { .. } | Function::Softplus => [-8.0, ANY],
+            Function::Gelu => [-4.0, ANY],
+        }
+    }
+
     /// Its parameters.
     pub(crate) fn parameters(self) -> Vec<f32> {
         match self {

@@ -1,5 +1,6 @@
 //! What layers compute in another form: concatenations of two maps, convolutions without dilation,
-//! subsampled copies as convolutions, pools of a size that layers have.
+//! kernels that never lie on padding alone, subsampled copies as convolutions, pools of a size that
+//! layers have.
 
 use ndarray::{Array4, s};
 
@@ -18,7 +19,10 @@ pub(crate) fn bring_to_layers(network: &mut Network, outputs: &mut [Output]) {
     for (id, mut node) in nodes.into_iter().enumerate() {
         node.inputs.iter_mut().for_each(|input| *input = now[*input]);
         match &mut node.op {
-            Op::Conv(conv) => spread(conv),
+            Op::Conv(conv) => {
+                spread(conv);
+                widen(conv);
+            }
             Op::Concat => in_pairs(&mut node, &mut made),
             Op::MaxPool(_) => in_steps(&mut node, &mut made),
             Op::Subsample(subsample) if !shortcuts[id] => {
@@ -60,6 +64,26 @@ fn spread(conv: &mut Conv) {
     weights.slice_mut(s![.., ..;down, ..;across, ..]).assign(&conv.weights);
     conv.weights = weights;
     conv.dilation = [1, 1];
+}
+
+/// Puts zeros around a kernel that can lie wholly on padding, as no layer's does: those before it let it
+/// reach over the padding behind the map, and those behind it over what is before.
+fn widen(conv: &mut Conv) {
+    let (outputs, rows, columns, inputs) = conv.weights.dim();
+    let [top, left, bottom, right] = conv.pads;
+    let more = |pad: usize, kernel: usize| (pad + 1).saturating_sub(kernel);
+    let (above, below) = (more(bottom, rows), more(top, rows));
+    let (before, behind) = (more(right, columns), more(left, columns));
+    let size = [rows + above + below, columns + before + behind];
+    if size == [rows, columns] || size.iter().any(|&size| size > MAX_KERNEL) {
+        return;
+    }
+    let mut weights = Array4::zeros((outputs, size[0], size[1], inputs));
+    weights
+        .slice_mut(s![.., above..above + rows, before..before + columns, ..])
+        .assign(&conv.weights);
+    conv.weights = weights;
+    conv.pads = [top + above, left + before, bottom + below, right + behind];
 }
 
 /// A concatenation of many as concatenations of two.

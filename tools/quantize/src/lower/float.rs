@@ -115,7 +115,7 @@ impl Fused<'_> {
                 (input.record.scale.get(), input.record.zero_point)
             }
             (Operator::Softmax, _) => (1.0 / 256.0, -128),
-            _ => quantization(output, ranges, widened, int16)?,
+            _ => quantization(output, ranges, widened, self.told_apart(unit), int16)?,
         };
         layer.record.scale = F32::new(scale);
         layer.record.zero_point = zero_point;
@@ -207,6 +207,19 @@ impl Fused<'_> {
         }
     }
 
+    /// The values of a unit's output that those who read it tell apart: a sigmoid is flat far from zero.
+    fn told_apart(&self, unit: &Unit) -> [f32; 2] {
+        const ANY: [f32; 2] = [f32::NEG_INFINITY, f32::INFINITY];
+        let is_output = self.network.outputs.iter().any(|output| output.node == unit.output);
+        let readers = self.network.nodes.iter().filter(|node| node.inputs.contains(&unit.output));
+        let within = readers.map(|reader| match reader.op {
+            Op::Function(function) => function.changes_within(),
+            _ => ANY,
+        });
+        let both = |[a, b]: [f32; 2], [c, d]: [f32; 2]| [a.min(c), b.max(d)];
+        within.reduce(both).filter(|_| !is_output).unwrap_or(ANY)
+    }
+
     /// The core's operator for a node that begins a unit.
     fn operator(&self, node: &Node) -> Result<Operator, Unrepresentable> {
         Ok(match &node.op {
@@ -236,6 +249,7 @@ fn quantization(
     output: &Node,
     ranges: &Ranges,
     widened: f32,
+    [least, most]: [f32; 2],
     int16: bool,
 ) -> Result<(f32, i8), Unrepresentable> {
     let mut range = *ranges
@@ -244,6 +258,8 @@ fn quantization(
         .ok_or_else(|| Unrepresentable::new(&output.name, "the ranges file has no range for it"))?;
     range.min *= widened;
     range.max *= widened;
+    range.min = range.min.max(least.min(0.0));
+    range.max = range.max.min(most.max(0.0));
     if int16 && matches!(output.op, Op::Relu6) {
         // The end of the range is what clips.
         range.max = range.max.min(6.0);

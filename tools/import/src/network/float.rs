@@ -358,6 +358,23 @@ impl Conv {
         Conv { weights, groups: 1, ..Conv::padding(channels, [0; 4]) }
     }
 
+    /// Some channels of a map, in this order.
+    pub(crate) fn choosing(channels: usize, chosen: &[usize]) -> Conv {
+        let mut weights = Array4::zeros((chosen.len(), 1, 1, channels));
+        for (place, &channel) in chosen.iter().enumerate() {
+            weights[[place, 0, 0, channel]] = 1.0;
+        }
+        let bias = vec![0.0; chosen.len()];
+        Conv { weights, bias, groups: 1, ..Conv::padding(chosen.len(), [0; 4]) }
+    }
+
+    /// A map without these rows and columns at its edges.
+    pub(crate) fn cropping(channels: usize, [top, left, bottom, right]: Pads) -> Conv {
+        let mut weights = Array4::zeros((channels, top + bottom + 1, left + right + 1, 1));
+        weights.slice_mut(ndarray::s![.., top, left, ..]).fill(1.0);
+        Conv { weights, ..Conv::padding(channels, [0; 4]) }
+    }
+
     /// The sum of all channels, times a factor.
     pub(crate) fn summing(channels: usize, factor: f32) -> Conv {
         let weights = Array4::from_elem((1, 1, 1, channels), factor);

@@ -88,7 +88,18 @@ fn identity(given: &Given<'_>) -> Result<Constant, Problem> {
 }
 
 fn shape_of(given: &Given<'_>) -> Result<Constant, Problem> {
-    Ok(Constant::ints(given.input(0)?.shape().iter().map(|&n| n as i64).collect()))
+    let sizes: Vec<i64> = given.input(0)?.shape().iter().map(|&n| n as i64).collect();
+    Ok(Constant::ints(from_to(given.node, &sizes)))
+}
+
+/// The part of a shape that a Shape asks for.
+pub(super) fn from_to(node: &NodeProto, sizes: &[i64]) -> Vec<i64> {
+    let rank = sizes.len() as i64;
+    let place = |name: &str, open: i64| {
+        let at = int(node, name, open);
+        (if at < 0 { at.saturating_add(rank) } else { at }).clamp(0, rank) as usize
+    };
+    sizes.get(place("start", 0)..place("end", rank)).unwrap_or(&[]).to_vec()
 }
 
 fn cast(given: &Given<'_>) -> Result<Constant, Problem> {

@@ -5,22 +5,52 @@ use std::rc::Rc;
 use super::call::Call;
 use super::constant::Constant;
 use super::derived::{Derived, derived};
-use super::evaluate::{Given, evaluate};
+use super::evaluate::{Given, evaluate, from_to};
 use super::importer::{Importer, Value};
 use super::node::{corrupt, node_name, op_type};
-use super::operators::operator;
+use super::operators::{operator, split};
 use crate::error::{AtLayer, LayerProblem, Problem};
 use crate::proto::NodeProto;
 
 impl Importer<'_> {
     /// Adds what a node computes.
     pub(super) fn add(&mut self, node: &NodeProto) -> Result<(), LayerProblem> {
+        if op_type(node) == "Split" && self.reads_map(node) {
+            let inputs = self.inputs(node).at(&node_name(node))?;
+            let call = Call { node, name: node_name(node), inputs };
+            let parts = split(self, &call).at(&call.name)?;
+            for (name, part) in node.output.iter().zip(parts) {
+                self.values.insert(name.clone(), Value::Map(part));
+            }
+            return Ok(());
+        }
         let value = self.value(node).at(&node_name(node))?;
         let Some(name) = node.output.first() else {
             return Err(corrupt("a node has no output")).at(&node_name(node));
         };
         self.values.insert(name.clone(), value);
         Ok(())
+    }
+
+    /// Whether the node's first input is a map.
+    fn reads_map(&self, node: &NodeProto) -> bool {
+        let first = node.input.first().and_then(|name| self.values.get(name));
+        matches!(first, Some(Value::Map(_)))
+    }
+
+    /// The values of a node's inputs.
+    fn inputs(&self, node: &NodeProto) -> Result<Vec<Option<Value>>, Problem> {
+        let mut inputs = Vec::with_capacity(node.input.len());
+        for name in &node.input {
+            // An empty name stands for an optional input that is left out.
+            inputs.push(if name.is_empty() {
+                None
+            } else {
+                let value = self.values.get(name);
+                Some(value.cloned().ok_or_else(|| corrupt(format!("nothing computes `{name}`")))?)
+            });
+        }
+        Ok(inputs)
     }
 
     /// The value of a node's output.
@@ -35,16 +65,7 @@ impl Importer<'_> {
                 remedy: "export the network with standard ONNX operators only".into(),
             });
         }
-        let mut inputs = Vec::with_capacity(node.input.len());
-        for name in &node.input {
-            // An empty name stands for an optional input that is left out.
-            inputs.push(if name.is_empty() {
-                None
-            } else {
-                let value = self.values.get(name);
-                Some(value.cloned().ok_or_else(|| corrupt(format!("nothing computes `{name}`")))?)
-            });
-        }
+        let inputs = self.inputs(node)?;
         let constants: Option<Vec<Option<&Constant>>> = inputs
             .iter()
             .map(|input| match input {
@@ -65,7 +86,8 @@ impl Importer<'_> {
             && let Some(Some(Value::Map(map) | Value::Derived(Derived { of: map, .. }))) =
                 inputs.first()
         {
-            let sizes = map.sizes().into_iter().map(|size| size as i64).collect();
+            let sizes: Vec<i64> = map.sizes().into_iter().map(|size| size as i64).collect();
+            let sizes = from_to(node, &sizes);
             return Ok(Value::Constant(Rc::new(Constant::ints(sizes))));
         }
         let call = Call { node, name: node_name(node), inputs };

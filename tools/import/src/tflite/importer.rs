@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::constant::Constants;
 use super::graph::Graph;
+use super::operators::Length;
 use super::schema::{corrupt, operator_name};
 use crate::error::{AtLayer, LayerProblem, Problem, unsupported};
 use crate::network::{
@@ -46,6 +47,7 @@ pub(super) enum Computation {
 #[derive(Clone, Copy)]
 pub(super) struct Conv {
     pub(super) weights: i32,
+    pub(super) kernel: [usize; 2],
     pub(super) bias: Option<i32>,
     pub(super) stride: [usize; 2],
     pub(super) pads: Pads,
@@ -73,6 +75,10 @@ pub(super) struct Importer<'g, 'a> {
     pub(super) layers: Vec<Computed>,
     /// What tensors hold that are computed from constants.
     pub(super) constants: Constants<'g, 'a>,
+    /// Maps that SPACE_TO_BATCH_ND took apart, by tensor, with its block.
+    pub(super) spaced: HashMap<i32, [usize; 2]>,
+    /// Lengths of vectors, by tensor, whose maps are the vectors.
+    pub(super) lengths: HashMap<i32, Length>,
     /// Maps by tensor. A view's padding holds the zero point, so it is the same padding as a
     /// convolution's own.
     pub(super) values: HashMap<i32, View>,

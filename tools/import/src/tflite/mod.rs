@@ -32,8 +32,14 @@ use crate::network::{Imported, most_elements, too_many_elements};
 pub(crate) fn read(bytes: &[u8]) -> Result<Imported, LayerProblem> {
     let graph = Graph::read(bytes)?;
     let constants = Constants::new(&graph);
-    let mut importer =
-        Importer { graph: &graph, layers: vec![], constants, values: HashMap::new() };
+    let mut importer = Importer {
+        graph: &graph,
+        layers: vec![],
+        constants,
+        spaced: HashMap::new(),
+        lengths: HashMap::new(),
+        values: HashMap::new(),
+    };
     let &[input] = &graph.inputs[..] else {
         return Err(unsupported(
             format!("has {} inputs", graph.inputs.len()),

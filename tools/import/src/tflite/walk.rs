@@ -4,9 +4,9 @@ use super::call::{Call, Made};
 use super::constant::evaluate;
 use super::graph::Operator;
 use super::importer::Importer;
-use super::operators::function;
+use super::operators::{function, length};
 use super::schema::{corrupt, operator_name};
-use crate::error::Problem;
+use crate::error::{Problem, unsupported};
 use crate::rewrite::view::View;
 
 impl Importer<'_, '_> {
@@ -32,7 +32,26 @@ impl Importer<'_, '_> {
             self.constants.insert(output, constant);
             return Ok(());
         }
-        let layer = match function(name)?(self, &call)? {
+        const OF_SPACED: [&str; 6] = [
+            "BATCH_TO_SPACE_ND",
+            "CONV_2D",
+            "DEPTHWISE_CONV_2D",
+            "EXPAND_DIMS",
+            "RESHAPE",
+            "SQUEEZE",
+        ];
+        let reads_spaced = operator.inputs.iter().any(|input| self.spaced.contains_key(input));
+        if reads_spaced && !OF_SPACED.contains(&name.as_str()) {
+            return Err(unsupported(
+                format!("{name} between SPACE_TO_BATCH_ND and BATCH_TO_SPACE_ND"),
+                "only a convolution may be there",
+            ));
+        }
+        let made = match length(self, &call)? {
+            Some(made) => made,
+            None => function(name)?(self, &call)?,
+        };
+        let layer = match made {
             Made::View(view) => {
                 self.values.insert(output, view);
                 return Ok(());
@@ -43,7 +62,10 @@ impl Importer<'_, '_> {
         self.values.insert(output, View::new(layer, shape));
         // The file's own idea of the shape must be the same; a batch left open is none.
         let argmax = name == "ARG_MAX";
-        if !argmax && out.map_shape().is_ok_and(|stated| stated != shape) {
+        if !argmax
+            && !self.spaced.contains_key(&output)
+            && out.map_shape().is_ok_and(|stated| stated != shape)
+        {
             return Err(corrupt(format!(
                 "its output has shape {:?} in the file, but {shape:?} by its parameters",
                 out.shape

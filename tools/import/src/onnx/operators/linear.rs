@@ -1,6 +1,6 @@
 //! Fully connected layers, from Gemm or MatMul.
 
-use ndarray::{Ix2, IxDyn};
+use ndarray::{Array2, Ix2, IxDyn};
 
 use crate::error::{Problem, unsupported};
 use crate::network::{Conv, Op};
@@ -32,6 +32,9 @@ pub(super) fn matrix(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map
     let weights = if transposed { weights } else { weights.reversed_axes() };
     let (out, depth) = weights.dim();
     let [height, width, channels] = map.view.shape();
+    if !gemm && map.dims.len() > 2 && map.dims.last() == Some(&vec![Channel]) && depth == channels {
+        return over_pixels(importer, call, map, weights.as_standard_layout().into_owned());
+    }
     let flat = map.dims.len() == 2 && map.size(0) == 1 && map.size(1) == depth;
     if !flat || depth != height * width * channels {
         return Err(unsupported(
@@ -70,4 +73,28 @@ pub(super) fn matrix(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map
     let axis = usize::from(!transposed);
     importer.qdq.conv(id, [call.node.input.get(1), call.node.input.get(2)], axis, out);
     Ok(Map { view: importer.view(id), dims: vec![vec![], vec![Channel]] })
+}
+
+/// A linear layer of each pixel: a convolution by one.
+fn over_pixels(
+    importer: &mut Importer<'_>,
+    call: &Call<'_>,
+    map: &Map,
+    weights: Array2<f32>,
+) -> Result<Map, Problem> {
+    let (out, depth) = weights.dim();
+    let weights = weights.into_shape_with_order((out, 1, 1, depth)).expect("as many elements");
+    let op = Op::Conv(Conv {
+        weights,
+        bias: vec![0.0; out],
+        stride: [1, 1],
+        pads: [0; 4],
+        dilation: [1, 1],
+        groups: 1,
+        fully_connected: false,
+    });
+    let input = importer.settle(map, &call.name)?;
+    let id = importer.network.push(op, &[input], &call.name)?;
+    importer.qdq.conv(id, [call.node.input.get(1), None], 1, out);
+    Ok(Map { view: importer.view(id), dims: map.dims.clone() })
 }

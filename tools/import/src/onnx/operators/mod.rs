@@ -10,6 +10,7 @@ mod pool;
 mod quantized;
 mod sums;
 
+pub(super) use self::parts::split;
 use super::call::Call;
 use super::importer::Importer;
 use super::map::Map;
@@ -75,7 +76,7 @@ const OPERATORS: [(&str, Operator); 50] = [
 ];
 
 /// Operators of other families of networks, and the nearest thing that works.
-const OTHERS: [(&[&str], &str); 6] = [
+const OTHERS: [(&[&str], &str); 5] = [
     (
         &["InstanceNormalization", "GroupNormalization", "LayerNormalization", "LpPool", "LRN"],
         "it normalizes by each image's own mean and deviation, which no constant factor a channel \
@@ -98,7 +99,6 @@ const OTHERS: [(&[&str], &str); 6] = [
         &["NonMaxSuppression", "TopK", "RoiAlign", "NonZero"],
         "end the network at its scores, and do this where its answers are used",
     ),
-    (&["Split"], "write each part as a convolution of its own"),
 ];
 
 /// What to do about an operator that is not there.

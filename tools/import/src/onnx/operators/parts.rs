@@ -3,7 +3,7 @@
 use ndarray::Axis as NdAxis;
 
 use crate::error::{Problem, unsupported};
-use crate::network::{Border, Op, Repeats};
+use crate::network::{Border, Conv, Op, Pads, Repeats};
 use crate::onnx::call::Call;
 use crate::onnx::importer::{Importer, Value};
 use crate::onnx::map::{Axis, Channel, Height, Map, Width};
@@ -80,22 +80,125 @@ fn subsampled(map: &Map, dim: usize, step: usize) -> Result<Map, Problem> {
     Ok(Map { view: map.view.subsampled(stride)?, dims: map.dims.clone() })
 }
 
-pub(super) fn slice(_: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
+pub(super) fn slice(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
     let mut map = call.map(0)?.clone();
     let sizes = map.sizes();
     for (dim, range) in slices(call, &sizes)?.into_iter().enumerate() {
-        if range.start != 0
-            || range.step < 1
-            || range.count != sizes[dim].div_ceil(range.step as usize)
-        {
-            return Err(unsupported(
-                format!("slices dimension {dim} to a part"),
-                "only every n-th row or column, from the first, can be taken",
-            ));
-        }
-        map = subsampled(&map, dim, extent(range.step)?)?;
+        map = part(importer, map, dim, range, call)?;
     }
     Ok(map)
+}
+
+/// A range of a map's positions along a dimension.
+fn part(
+    importer: &mut Importer<'_>,
+    map: Map,
+    dim: usize,
+    range: shapes::Range,
+    call: &Call<'_>,
+) -> Result<Map, Problem> {
+    let size = map.size(dim);
+    if range.step == 1 && range.count == size {
+        return Ok(map);
+    }
+    if range.count == 0 || range.step < 1 {
+        return Err(unsupported(
+            format!("takes {} of the {size} positions of dimension {dim}", range.count),
+            "at least one position can be taken, in their order",
+        ));
+    }
+    let from_first = range.start == 0 && range.count == size.div_ceil(range.step as usize);
+    match map.dims[dim][..] {
+        [Channel] => {
+            let step = range.step as usize;
+            let chosen: Vec<usize> = (0..range.count).map(|i| range.start + i * step).collect();
+            channels(importer, &map, &chosen, call)
+        }
+        [Height | Width] if from_first => subsampled(&map, dim, extent(range.step)?),
+        [axis @ (Height | Width)] if range.step == 1 => {
+            let behind = size - range.start - range.count;
+            let mut edges = [0; 4];
+            let side = usize::from(axis == Width);
+            (edges[side], edges[side + 2]) = (range.start, behind);
+            cropped(importer, &map, edges, call)
+        }
+        _ => Err(unsupported(
+            format!("slices dimension {dim} to a part"),
+            "a range of rows, of columns or of channels, or every n-th from the first, can be taken",
+        )),
+    }
+}
+
+/// Some channels of a map.
+fn channels(
+    importer: &mut Importer<'_>,
+    map: &Map,
+    chosen: &[usize],
+    call: &Call<'_>,
+) -> Result<Map, Problem> {
+    let all = map.extent(Channel);
+    importer.take(all.saturating_mul(chosen.len()))?;
+    let conv = Conv::choosing(all, chosen);
+    importer.elementwise(map, Op::Conv(conv), &call.name)
+}
+
+/// A map without some rows and columns at its edges: those that padding of the convolution before
+/// made are not made, others are taken off by a convolution.
+fn cropped(
+    importer: &mut Importer<'_>,
+    map: &Map,
+    edges: Pads,
+    call: &Call<'_>,
+) -> Result<Map, Problem> {
+    let name = call.node.input.first().map_or("", String::as_str);
+    let once = importer.uses.get(name) == Some(&1);
+    let plain = map.view == importer.view(map.view.node);
+    let node = &importer.network.nodes[map.view.node];
+    if let (Op::Conv(conv), true, true) = (&node.op, once, plain)
+        && conv.stride == [1, 1]
+        && (0..4).all(|side| conv.pads[side] >= edges[side])
+        && !importer.qdq.is_quantized(map.view.node)
+    {
+        let pads = std::array::from_fn(|side| conv.pads[side] - edges[side]);
+        let (op, inputs) = (Op::Conv(Conv { pads, ..conv.clone() }), node.inputs.clone());
+        let id = importer.network.push(op, &inputs, &call.name)?;
+        return Ok(Map { view: importer.view(id), dims: map.dims.clone() });
+    }
+    let conv = Conv::cropping(map.extent(Channel), edges);
+    importer.take(conv.weights.len())?;
+    importer.elementwise(map, Op::Conv(conv), &call.name)
+}
+
+/// Split: its outputs, each a range along a dimension.
+pub(in crate::onnx) fn split(
+    importer: &mut Importer<'_>,
+    call: &Call<'_>,
+) -> Result<Vec<Map>, Problem> {
+    let map = call.map(0)?.clone();
+    let dim = map.axis(int(call.node, "axis", 0))?;
+    let (size, count) = (map.size(dim), call.node.output.len());
+    // Sizes are an attribute in older opsets, an input since, or even parts but for the last.
+    let sizes: Vec<usize> = match (call.optional_ints(1)?, ints(call.node, "split")) {
+        (Some(sizes), _) => sizes.iter().map(|&size| extent(size)).collect::<Result<_, _>>()?,
+        (None, sizes @ [_, ..]) => {
+            sizes.iter().map(|&size| extent(size)).collect::<Result<_, _>>()?
+        }
+        (None, []) => {
+            let even = size.div_ceil(count.max(1));
+            (0..count).map(|part| even.min(size.saturating_sub(part * even))).collect()
+        }
+    };
+    if sizes.len() != count || sizes.iter().sum::<usize>() != size {
+        return Err(corrupt(format!("splits {size} positions into {sizes:?}")));
+    }
+    let mut start = 0;
+    let mut parts = Vec::with_capacity(count);
+    for count in sizes {
+        let range = shapes::Range { start, step: 1, count };
+        parts.push(part(importer, map.clone(), dim, range, call)?);
+        start += count;
+    }
+    Ok(parts)
 }
 
 /// A Slice's ranges for all dimensions.
@@ -111,7 +214,7 @@ fn slices(call: &Call<'_>, sizes: &[usize]) -> Result<Vec<shapes::Range>, Proble
 
 /// Some exporters write x[:, :, ::2] as a Gather of 0, 2, 4, …, and a map in another layout as one
 /// of all its positions.
-pub(super) fn gather(_: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
+pub(super) fn gather(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
     let map = call.map(0)?;
     let dim = map.axis(int(call.node, "axis", 0))?;
     let indices = call.constant(1)?;
@@ -119,6 +222,15 @@ pub(super) fn gather(_: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Probl
     if let Some(dims) = laid_out(map, dim, indices.shape(), &list) {
         let dims = [&map.dims[..dim], &dims, &map.dims[dim + 1..]].concat();
         return Ok(Map { view: map.view, dims });
+    }
+    if map.dims[dim] == [Channel] && indices.rank() == 1 {
+        let place = |&at: &i64| {
+            let at = if at < 0 { at.saturating_add(map.size(dim) as i64) } else { at };
+            usize::try_from(at).ok().filter(|&at| at < map.size(dim))
+        };
+        let chosen: Option<Vec<usize>> = list.iter().map(place).collect();
+        let chosen = chosen.ok_or_else(|| corrupt("gathers beyond the end"))?;
+        return channels(importer, map, &chosen, call);
     }
     let step = if list.len() > 1 { list[1].saturating_sub(list[0]) } else { 1 };
     let regular = (0..).step_by(usize::try_from(step).ok().filter(|&n| n > 0).unwrap_or(1));

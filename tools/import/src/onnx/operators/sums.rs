@@ -45,6 +45,10 @@ pub(super) fn sum_of_all(importer: &mut Importer<'_>, call: &Call<'_>) -> Result
 
 fn sum(importer: &mut Importer<'_>, a: &Map, b: &Map, name: &str) -> Result<Map, Problem> {
     let ids = [importer.settle(a, name)?, importer.settle(b, name)?];
+    if ids[0] == ids[1] && a.dims == b.dims {
+        let norm = BatchNorm::affine_of(&[2.0], &[0.0], a.extent(Channel));
+        return importer.elementwise(a, Op::BatchNorm(norm), name);
+    }
     if !a.broadcasts(b) || a.dims.len() != b.dims.len() {
         return Err(unsupported(
             "adds maps of different layouts",

@@ -258,8 +258,8 @@ impl Builder<'_> {
     ) -> Result<QuantizedConv, Problem> {
         let (mut scales, bias) = match self.qdq.convs.remove(&id) {
             Some(known) => known,
-            // Zeros around a map.
-            None if conv.weights.iter().all(|&weight| weight == 1.0) => {
+            // Zeros around a map, or a part of it.
+            None if conv.weights.iter().all(|&weight| weight == 0.0 || weight == 1.0) => {
                 (vec![1.0; conv.bias.len()], None)
             }
             None => return Err(unsupported("its weights are not quantized", REMEDY)),

@@ -1,6 +1,6 @@
 //! Convolutions and fully connected layers.
 
-use crate::error::Problem;
+use crate::error::{Problem, unsupported};
 use crate::network::{check_extents, dilated, window_output};
 use crate::tflite::call::{Call, Made};
 use crate::tflite::importer::{Computation, Conv, Importer};
@@ -31,16 +31,32 @@ pub(super) fn conv_2d(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Resul
         return Err(corrupt(format!("weights for {last} of {channels} channels")));
     }
     let field = if depthwise { 4 } else { 3 };
-    let dilation = [options.extent(field + 2, 1)?, options.extent(field + 1, 1)?];
+    let mut dilation = [options.extent(field + 2, 1)?, options.extent(field + 1, 1)?];
     let kernel = [kernel_height, kernel_width];
+    let block = importer.spaced.get(&call.input(0)?).copied();
+    if let Some(block) = block {
+        let plain = (dilation, options.window(view.shape(), kernel)?);
+        if plain != ([1, 1], ([1, 1], [0; 4])) {
+            return Err(unsupported(
+                "a strided or padded convolution between SPACE_TO_BATCH_ND and BATCH_TO_SPACE_ND",
+                "convert the network with dilations, or without",
+            ));
+        }
+        dilation = block;
+        importer.spaced.insert(call.output, block);
+    }
     let reach = std::array::from_fn(|side| dilated(kernel[side], dilation[side]));
-    let (stride, own) = options.window(view.shape(), reach)?;
+    let (stride, own) = match block {
+        Some(_) => ([1, 1], [0; 4]),
+        None => options.window(view.shape(), reach)?,
+    };
     let added = view.take_pads();
     let pads = std::array::from_fn(|side| own[side] + added[side]);
     let node = importer.settle(view, call.source, call.input(0)?)?;
     let shape = window_output(importer.layers[node].shape, filters, reach, stride, pads)?;
     let op = Computation::Conv(Conv {
         weights,
+        kernel,
         bias: call.optional(2),
         stride,
         pads,
@@ -64,6 +80,7 @@ pub(super) fn fully_connected(
     check_extents(&shape, "output")?;
     let op = Computation::Conv(Conv {
         weights,
+        kernel: [1, 1],
         bias: call.optional(2),
         stride: [1, 1],
         pads: [0; 4],

@@ -2,11 +2,14 @@
 
 mod activation;
 mod conv;
+mod length;
 mod parts;
 mod pool;
 mod quantized;
+mod spaced;
 mod sums;
 
+pub(super) use self::length::{Length, length};
 pub(super) use self::quantized::wide;
 use super::call::{Call, Made};
 use super::importer::Importer;
@@ -16,10 +19,11 @@ use crate::error::Problem;
 pub(super) type Function = fn(&mut Importer<'_, '_>, &Call<'_>) -> Result<Made, Problem>;
 
 /// The operators, by TFLite's names.
-const OPERATORS: [(&str, Function); 36] = [
+const OPERATORS: [(&str, Function); 38] = [
     ("ADD", sums::arithmetic),
     ("ARG_MAX", activation::ending),
     ("AVERAGE_POOL_2D", pool::pool_2d),
+    ("BATCH_TO_SPACE_ND", spaced::to_space),
     ("CONCATENATION", sums::concatenation),
     ("CONV_2D", conv::conv_2d),
     ("DEPTHWISE_CONV_2D", conv::conv_2d),
@@ -48,6 +52,7 @@ const OPERATORS: [(&str, Function); 36] = [
     ("RELU_N1_TO_1", activation::function),
     ("RESHAPE", parts::reshape),
     ("SOFTMAX", activation::softmax),
+    ("SPACE_TO_BATCH_ND", spaced::to_batch),
     ("SQUEEZE", parts::reshape),
     ("STRIDED_SLICE", parts::strided_slice),
     ("SUB", sums::arithmetic),

@@ -12,6 +12,10 @@ use crate::tflite::schema::corrupt;
 pub(super) fn reshape(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Result<Made, Problem> {
     // Only ever flattens: a linear layer reads the map in its own order, NHWC.
     let view = importer.view(call.input(0)?)?;
+    if let Some(&block) = importer.spaced.get(&call.input(0)?) {
+        importer.spaced.insert(call.output, block);
+        return Ok(Made::View(view));
+    }
     let from = view.shape();
     let asked = call.optional(1).filter(|_| call.name == "RESHAPE");
     let asked = asked.and_then(|at| importer.constants.ints(at).ok());

@@ -325,8 +325,10 @@ fn measure(
                 }
             }
             if node == logits_node {
-                let (count, classes) = (map.dim().0, map.dim().3);
-                let rows = map.to_owned().into_shape_with_order((count, classes));
+                // Of a map all its numbers, pixel by pixel.
+                let (count, classes) = (map.dim().0, map.len() / map.dim().0.max(1));
+                let rows =
+                    map.as_standard_layout().into_owned().into_shape_with_order((count, classes));
                 logits.extend(rows.ok());
             }
         })?;

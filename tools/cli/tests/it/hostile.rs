@@ -73,7 +73,7 @@ fn ends_well(folder: &Path, line: &str) -> Option<String> {
     let obeyed = |c: char| c.is_control() && c != '\n';
     assert!(!output.contains(obeyed) && !errors.contains(obeyed), "{told:?}");
     if status.success() {
-        assert!(errors.is_empty(), "{told}");
+        assert!(errors.is_empty() || errors.starts_with("warning: "), "{told}");
         return None;
     }
     let names = line.split_whitespace().filter_map(|word| Path::new(word).file_name());

@@ -1,10 +1,12 @@
 //! A board that runs: an emulator, with a firmware and a model.
 
 use std::io::{Read, Write};
+#[cfg(unix)]
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
+#[cfg(unix)]
 use std::time::{Duration, Instant};
 use std::{fs, io, thread};
 
@@ -285,6 +287,7 @@ impl Drop for Running {
 }
 
 /// Connects to the emulator's socket, as soon as it is there.
+#[cfg(unix)]
 fn connect(socket: &Path, child: &mut Child) -> io::Result<UnixStream> {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
@@ -296,6 +299,12 @@ fn connect(socket: &Path, child: &mut Child) -> io::Result<UnixStream> {
             Err(_) => thread::sleep(Duration::from_millis(20)),
         }
     }
+}
+
+/// Logs and counts go by sockets that only Unix has.
+#[cfg(not(unix))]
+fn connect(_: &Path, _: &mut Child) -> io::Result<std::net::TcpStream> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Refuses a model that is seen not to fit the board.

@@ -64,8 +64,34 @@ impl QuantizedNetwork {
     }
 }
 
+impl Network {
+    /// The same network with some of its outputs alone, in this order.
+    ///
+    /// # Errors
+    ///
+    /// The names that there are.
+    pub fn with_outputs(mut self, names: &[String]) -> Result<Network, LayerProblem> {
+        let outputs = std::mem::take(&mut self.outputs);
+        let (nodes, outputs) = chosen(self.nodes, &outputs, names)?;
+        Ok(Network { input: self.input, nodes, outputs })
+    }
+}
+
+impl QuantizedNetwork {
+    /// The same network with some of its outputs alone, in this order.
+    ///
+    /// # Errors
+    ///
+    /// The names that there are.
+    pub fn with_outputs(mut self, names: &[String]) -> Result<QuantizedNetwork, LayerProblem> {
+        let outputs = std::mem::take(&mut self.outputs);
+        let (nodes, outputs) = chosen(self.nodes, &outputs, names)?;
+        Ok(QuantizedNetwork { input: self.input, nodes, outputs })
+    }
+}
+
 /// What makes some of the outputs, by their names.
-pub(super) fn chosen<N: Placed>(
+fn chosen<N: Placed>(
     nodes: Vec<N>,
     outputs: &[Output],
     names: &[String],
@@ -82,7 +108,7 @@ pub(super) fn chosen<N: Placed>(
 }
 
 /// A node of either network.
-pub(super) trait Placed {
+trait Placed {
     /// The node without its numbers.
     fn outline(&self) -> Outline;
     /// The same node at another place.

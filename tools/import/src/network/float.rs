@@ -5,14 +5,12 @@
 
 use ndarray::{Array4, ArrayD, Ix4};
 
-use super::canonical::chosen;
 use super::function::Function;
 use super::geometry::{
-    AveragePool, Border, MAX_NODES, NodeId, Pads, Repeats, Shape, Subsample, Window, check_extents,
+    AveragePool, Border, NodeId, Pads, Repeats, Shape, Subsample, Window, check_extents,
 };
 use super::output::{Ending, Output};
-use super::shapes::output_shape;
-use crate::error::{LayerProblem, Problem, unsupported};
+use crate::error::Problem;
 
 /// A float network.
 #[derive(Debug, Clone, PartialEq)]
@@ -205,27 +203,6 @@ impl Network {
         Ok(Network { input, nodes: vec![node], outputs: vec![] })
     }
 
-    /// Appends a node and returns its id; shapes that do not fit are refused.
-    pub fn push(&mut self, op: Op, inputs: &[NodeId], source: &str) -> Result<NodeId, Problem> {
-        let shapes: Vec<Shape> = inputs.iter().map(|&id| self.nodes[id].shape).collect();
-        let shape = output_shape(&op, &shapes)?;
-        if self.nodes.len() >= MAX_NODES {
-            return Err(unsupported(
-                format!("the network has more than {MAX_NODES} layers"),
-                "brooklet runs networks of at most as many layers as its model format can number",
-            ));
-        }
-        self.nodes.push(Node {
-            name: source.into(),
-            source: source.into(),
-            op,
-            inputs: inputs.to_vec(),
-            shape,
-            statistics: None,
-        });
-        Ok(self.nodes.len() - 1)
-    }
-
     /// Multiply-accumulates of its convolutions for an image, those on padding included.
     pub fn macs(&self) -> usize {
         let macs = |node: &Node| match &node.op {
@@ -253,17 +230,6 @@ impl Network {
     /// Whether a sigmoid follows the answer, which is then its argument.
     pub fn sigmoid(&self) -> bool {
         self.outputs.first().is_some_and(|output| output.ending == Ending::Sigmoid)
-    }
-
-    /// The same network with some of its outputs alone, in this order.
-    ///
-    /// # Errors
-    ///
-    /// The names that there are.
-    pub fn with_outputs(mut self, names: &[String]) -> Result<Network, LayerProblem> {
-        let outputs = std::mem::take(&mut self.outputs);
-        let (nodes, outputs) = chosen(self.nodes, &outputs, names)?;
-        Ok(Network { input: self.input, nodes, outputs })
     }
 
     /// Whether it has no other operators than residual networks of the papers: convolutions of one

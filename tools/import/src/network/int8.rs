@@ -5,11 +5,9 @@
 
 use ndarray::Array4;
 
-use super::canonical::chosen;
 use super::function::Function;
 use super::geometry::{AveragePool, NodeId, Pads, Shape, Subsample, Window};
 use super::output::{Ending, Output};
-use crate::error::LayerProblem;
 
 /// A network of int8 maps and weights.
 #[derive(Debug, Clone, PartialEq)]
@@ -185,16 +183,5 @@ impl QuantizedNetwork {
     /// Whether a sigmoid follows the answer, which is then its argument.
     pub fn sigmoid(&self) -> bool {
         self.outputs.first().is_some_and(|output| output.ending == Ending::Sigmoid)
-    }
-
-    /// The same network with some of its outputs alone, in this order.
-    ///
-    /// # Errors
-    ///
-    /// The names that there are.
-    pub fn with_outputs(mut self, names: &[String]) -> Result<QuantizedNetwork, LayerProblem> {
-        let outputs = std::mem::take(&mut self.outputs);
-        let (nodes, outputs) = chosen(self.nodes, &outputs, names)?;
-        Ok(QuantizedNetwork { input: self.input, nodes, outputs })
     }
 }

@@ -1,11 +1,36 @@
-//! Shapes of what operators make.
+//! Shapes of what operators make, which a node that is appended must fit.
 
-use super::float::Op;
-use super::geometry::{Border, Repeats, Shape, check_extents, mismatch, window_output};
-use crate::error::Problem;
+use super::float::{Network, Node, Op};
+use super::geometry::{
+    Border, MAX_NODES, NodeId, Repeats, Shape, check_extents, mismatch, window_output,
+};
+use crate::error::{Problem, unsupported};
+
+impl Network {
+    /// Appends a node and returns its id; shapes that do not fit are refused.
+    pub fn push(&mut self, op: Op, inputs: &[NodeId], source: &str) -> Result<NodeId, Problem> {
+        let shapes: Vec<Shape> = inputs.iter().map(|&id| self.nodes[id].shape).collect();
+        let shape = output_shape(&op, &shapes)?;
+        if self.nodes.len() >= MAX_NODES {
+            return Err(unsupported(
+                format!("the network has more than {MAX_NODES} layers"),
+                "brooklet runs networks of at most as many layers as its model format can number",
+            ));
+        }
+        self.nodes.push(Node {
+            name: source.into(),
+            source: source.into(),
+            op,
+            inputs: inputs.to_vec(),
+            shape,
+            statistics: None,
+        });
+        Ok(self.nodes.len() - 1)
+    }
+}
 
 /// Shape of what `op` makes of maps of these shapes.
-pub(super) fn output_shape(op: &Op, inputs: &[Shape]) -> Result<Shape, Problem> {
+fn output_shape(op: &Op, inputs: &[Shape]) -> Result<Shape, Problem> {
     let arity = match op {
         Op::Input => 0,
         Op::Add | Op::Multiply => 2,

@@ -4,7 +4,7 @@
 
 use super::call::Call;
 use super::constant::Constant;
-use super::importer::{Importer, Value};
+use super::importer::{Derived, Importer, Kind, Value};
 use super::map::{Channel, Map};
 use super::node::{ints, op_type};
 use crate::error::{Problem, unsupported};
@@ -13,38 +13,6 @@ use crate::network::{BatchNorm, Ending, Function, Op};
 /// Largest number that may be added to a length, or that it may be bounded by, without being more
 /// than a guard against a division by zero.
 const GUARD: f32 = 1e-3;
-
-/// What is computed from a map.
-#[derive(Clone, Debug)]
-pub(super) struct Derived {
-    kind: Kind,
-    /// The map.
-    pub(super) of: Map,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Kind {
-    /// Whether values are positive.
-    Positive,
-    /// The vector's length to this power, which is 2, 1 or −1.
-    Length(i8),
-}
-
-impl Derived {
-    /// What is wrong where another operator reads it.
-    pub(super) fn misplaced(&self) -> Problem {
-        match self.kind {
-            Kind::Positive => unsupported(
-                "reads a comparison of a map with zero",
-                "write the activation as ReLU, LeakyReLU or PReLU",
-            ),
-            Kind::Length(_) => unsupported(
-                "reads the length of a vector (its L2 norm)",
-                "only the division of the last layer's output by its length is supported",
-            ),
-        }
-    }
-}
 
 /// The value of a node that begins, goes on with or ends such a computation.
 pub(super) fn derived(

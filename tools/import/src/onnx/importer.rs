@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::constant::Constant;
-use super::derived::Derived;
 use super::map::Map;
 use super::node::corrupt;
 use super::qdq::Qdq;
@@ -18,6 +17,38 @@ pub(super) enum Value {
     Constant(Rc<Constant>),
     Map(Map),
     Derived(Derived),
+}
+
+/// What is computed from a map.
+#[derive(Clone, Debug)]
+pub(super) struct Derived {
+    pub(super) kind: Kind,
+    /// The map.
+    pub(super) of: Map,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Kind {
+    /// Whether values are positive.
+    Positive,
+    /// The vector's length to this power, which is 2, 1 or −1.
+    Length(i8),
+}
+
+impl Derived {
+    /// What is wrong where another operator reads it.
+    pub(super) fn misplaced(&self) -> Problem {
+        match self.kind {
+            Kind::Positive => unsupported(
+                "reads a comparison of a map with zero",
+                "write the activation as ReLU, LeakyReLU or PReLU",
+            ),
+            Kind::Length(_) => unsupported(
+                "reads the length of a vector (its L2 norm)",
+                "only the division of the last layer's output by its length is supported",
+            ),
+        }
+    }
 }
 
 pub(super) struct Importer<'g> {

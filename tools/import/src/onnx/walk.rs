@@ -4,9 +4,9 @@ use std::rc::Rc;
 
 use super::call::Call;
 use super::constant::Constant;
-use super::derived::{Derived, derived};
+use super::derived::derived;
 use super::evaluate::{Given, evaluate, from_to};
-use super::importer::{Importer, Value};
+use super::importer::{Derived, Importer, Value};
 use super::node::{corrupt, node_name, op_type};
 use super::operators::{operator, split};
 use crate::error::{AtLayer, LayerProblem, Problem};

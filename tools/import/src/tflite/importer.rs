@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use super::constant::Constants;
 use super::graph::Graph;
-use super::operators::Length;
 use super::schema::{corrupt, operator_name};
 use crate::error::{AtLayer, LayerProblem, Problem, unsupported};
 use crate::network::{
@@ -67,6 +66,19 @@ pub(super) struct Computed {
     /// The file's tensor that holds the output's scale.
     pub(super) tensor: i32,
     pub(super) activation: Activation,
+}
+
+/// How far a vector's length is computed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Length {
+    /// The squares of its elements.
+    Squares,
+    /// Their sum.
+    Square,
+    /// The root of that.
+    Root,
+    /// One by the root.
+    Reciprocal,
 }
 
 /// The layers so far, and what the file's tensors stand for.

@@ -7,6 +7,7 @@
 
 mod call;
 mod constant;
+mod evaluate;
 mod float;
 mod graph;
 mod importer;

@@ -1,7 +1,7 @@
 //! The walk over the operators.
 
 use super::call::{Call, Made};
-use super::constant::evaluate;
+use super::evaluate::evaluate;
 use super::graph::Operator;
 use super::importer::Importer;
 use super::operators::{function, length};

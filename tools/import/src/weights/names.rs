@@ -1,6 +1,11 @@
 //! Names of weights, as libraries have them.
 
-use super::tensors::Weights;
+use std::collections::BTreeMap;
+
+use ndarray::ArrayD;
+
+/// Named weights.
+type Weights = BTreeMap<String, ArrayD<f32>>;
 
 /// The first layer of each structure, by which a prefix of all is known.
 const FIRST: &str = "conv1.weight";
@@ -91,8 +96,6 @@ fn hugging_face(map: Weights) -> Weights {
 
 #[cfg(test)]
 mod tests {
-    use ndarray::ArrayD;
-
     use super::*;
 
     fn names(names: &[&str]) -> Vec<String> {

@@ -3,23 +3,10 @@
 use crate::error::{Problem, unsupported};
 use crate::network::{Activation, Ending};
 use crate::tflite::call::{Call, Made};
-use crate::tflite::importer::{Computation, Importer};
+use crate::tflite::importer::{Computation, Importer, Length};
 
 /// Smallest bound of a reciprocal length, and largest of a length, that only guards a division.
 const GUARD: f32 = 1e-3;
-
-/// How far a vector's length is computed.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(in crate::tflite) enum Length {
-    /// The squares of its elements.
-    Squares,
-    /// Their sum.
-    Square,
-    /// The root of that.
-    Root,
-    /// One by the root.
-    Reciprocal,
-}
 
 /// What an operator makes of a length, where it begins, goes on with or ends such a computation.
 pub(in crate::tflite) fn length(

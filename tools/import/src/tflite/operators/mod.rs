@@ -9,7 +9,7 @@ mod quantized;
 mod spaced;
 mod sums;
 
-pub(super) use self::length::{Length, length};
+pub(super) use self::length::length;
 pub(super) use self::quantized::wide;
 use super::call::{Call, Made};
 use super::importer::Importer;

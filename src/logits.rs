@@ -9,6 +9,8 @@ use zerocopy::IntoBytes;
 
 use crate::format::LayerRecord;
 use crate::ops::int8;
+#[cfg(feature = "stream16")]
+use crate::ops::stream16;
 #[cfg(feature = "int16")]
 use crate::proved::proved;
 use crate::quant::Quantization;
@@ -37,6 +39,9 @@ enum Values<'a> {
     Int8(&'a [i8]),
     #[cfg(feature = "int16")]
     Int16(&'a [i16]),
+    /// The row of [a stream in 16 bits](stream16).
+    #[cfg(feature = "stream16")]
+    Stream16(&'a [i8]),
 }
 
 /// A class and its score.
@@ -55,13 +60,17 @@ pub struct Candidate {
 impl<'a> Logits<'a> {
     /// Those of a layer, from its row.
     pub(crate) fn new(row: &'a [u8], layer: &LayerRecord) -> Self {
-        let values = match layer.is_int16() {
+        #[cfg(feature = "stream16")]
+        let stream16 = Some(Values::Stream16(int8(row))).filter(|_| layer.is_stream16());
+        #[cfg(not(feature = "stream16"))]
+        let stream16 = None;
+        let values = stream16.unwrap_or_else(|| match layer.is_int16() {
             #[cfg(feature = "int16")]
             true => {
                 Values::Int16(proved!(zerocopy::FromBytes::ref_from_bytes(row)).unwrap_or_default())
             }
             _ => Values::Int8(int8(row)),
-        };
+        });
         let shown = match layer.channels.get() {
             _ if layer.has_probabilities() => Shown::Itself,
             _ if layer.has_sigmoid() => Shown::Sigmoid,
@@ -71,21 +80,26 @@ impl<'a> Logits<'a> {
         Self { values, quantization: layer.quantization(), shown }
     }
 
-    /// The int8 scores; none where they are int16.
+    /// The int8 scores; none where they have 16 bits.
     pub fn as_slice(&self) -> &'a [i8] {
         match self.values {
             Values::Int8(values) => values,
             #[cfg(feature = "int16")]
             Values::Int16(_) => &[],
+            #[cfg(feature = "stream16")]
+            Values::Stream16(_) => &[],
         }
     }
 
-    /// The scores as they lie in memory: a byte each, or two.
+    /// The scores as they lie in memory: a byte each, or two; of a stream in 16 bits the upper bytes of
+    /// all, and then the lower.
     pub fn as_bytes(&self) -> &'a [u8] {
         match self.values {
             Values::Int8(values) => values.as_bytes(),
             #[cfg(feature = "int16")]
             Values::Int16(values) => values.as_bytes(),
+            #[cfg(feature = "stream16")]
+            Values::Stream16(row) => row.as_bytes(),
         }
     }
 
@@ -94,9 +108,14 @@ impl<'a> Logits<'a> {
         let narrow = self.as_slice().iter().map(|&score| i16::from(score));
         #[cfg(feature = "int16")]
         let narrow = narrow.chain(match self.values {
-            Values::Int8(_) => [].iter().copied(),
             Values::Int16(values) => values.iter().copied(),
+            _ => [].iter().copied(),
         });
+        #[cfg(feature = "stream16")]
+        let narrow = narrow.chain(stream16::scores(match self.values {
+            Values::Stream16(row) => row,
+            _ => &[],
+        }));
         narrow
     }
 

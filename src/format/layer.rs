@@ -293,9 +293,11 @@ impl LayerRecord {
         numbers << u32::from(self.is_int16() || self.is_stream16())
     }
 
-    /// Quantization of the output.
+    /// Quantization of the output; of scores in 16 bits that of these.
     pub fn quantization(&self) -> Quantization {
-        Quantization { scale: self.scale.get(), zero_point: self.zero_point }
+        let scale = self.scale.get();
+        let scale = if self.is_stream16() { scale / 256.0 } else { scale };
+        Quantization { scale, zero_point: self.zero_point }
     }
 
     /// Whether the output is probabilities.

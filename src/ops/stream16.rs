@@ -27,6 +27,8 @@
 //! `lower` = 128, and where there is none, *u* is that of zero. `factor` is 2¹⁴ · the shortcut's
 //! scale / the output's, or 0 without a shortcut; `offset` has zero points and one half.
 //!
+//! Scores, too, can be such a tensor, with a zero point of 0: s with a scale of `scale / 256`.
+//!
 //! In the record `factor` is the mantissa of multiplier 0, `offset` that of multiplier 1, and
 //! `join_bits` is 12.
 
@@ -44,8 +46,6 @@ pub const DROPPED: u32 = FRACTION as u32 - 8;
 pub const TERM_SHIFT: u32 = 10;
 /// Largest factor.
 pub const MAX_FACTOR: i32 = i16::MAX as i32;
-/// Largest magnitude of an offset.
-pub const MAX_OFFSET: u32 = 1 << 24;
 /// What a number's lower byte is where it is exact in int8.
 pub const EXACT: i32 = 128;
 
@@ -97,6 +97,16 @@ impl Stream16 {
         s.max(256 * i32::from(clamp.min)).min(256 * i32::from(clamp.max) + 127) + EXACT
     }
 
+    /// Whether it is one that kernels can compute with: product and offset, before the shift, stay within
+    /// 32 bits.
+    pub fn is_valid(&self) -> bool {
+        let end = |u: i16| {
+            let product = i64::from(self.factor) * i64::from(u);
+            i32::try_from(product + (i64::from(self.offset) << TERM_SHIFT)).is_ok()
+        };
+        (0..=MAX_FACTOR).contains(&self.factor) && end(i16::MIN) && end(i16::MAX)
+    }
+
     /// Bound of what is added behind the requantization, in whatever order.
     pub fn largest_term(&self) -> u32 {
         let term = self.factor.unsigned_abs() << (15 - TERM_SHIFT);
@@ -120,6 +130,18 @@ pub fn number([upper, lower]: [i8; 2]) -> i32 {
 #[inline(always)]
 pub fn halves(row: &[i8]) -> (&[i8], &[i8]) {
     row.split_at_checked(row.len() / 2).unwrap_or((row, &[]))
+}
+
+/// The numbers of a row whose zero point is 0, each with that of zero taken off: scores.
+pub fn scores(row: &[i8]) -> impl Iterator<Item = i16> + Clone + '_ {
+    let (upper, lower) = halves(row);
+    upper.iter().zip(lower).map(|(&upper, &lower)| (number([upper, lower]) - EXACT) as i16)
+}
+
+/// The bytes of a row of such scores.
+pub fn row_of_scores(scores: impl Iterator<Item = i16> + Clone) -> impl Iterator<Item = u8> {
+    let bytes = |half: usize| move |score: i16| bytes(i32::from(score) + EXACT)[half] as u8;
+    scores.clone().map(bytes(0)).chain(scores.map(bytes(1)))
 }
 
 /// Where the number in place of column and channel `index` is in a row that is written.
@@ -197,13 +219,16 @@ pub(crate) fn sum_row(first: bool, row: &[i8], sums: &mut [i32]) {
     }
 }
 
-/// Checks that the layer may make such a tensor: scores are none.
+/// Checks that the layer may make such a tensor.
 pub(super) fn check(layer: &LayerRecord) -> Result<(), Fault> {
     if !layer.is_stream16() {
         return Ok(());
     }
     let makes = layer.operator() == Operator::Conv && !layer.has_int16();
-    let in_bytes = layer.packing().unpacked().is_none() && layer.last_reader.get() != NONE;
+    let in_bytes = layer.packing().unpacked().is_none();
+    // Scores have no other zero, and lie in one row.
+    let scores = layer.zero_point == 0 && layer.rows.get() == 1;
+    let in_bytes = in_bytes && (layer.last_reader.get() != NONE || scores);
     #[cfg(feature = "stream16")]
     if !makes || !in_bytes {
         return Err(Fault::Stream16);
@@ -216,10 +241,8 @@ pub(super) fn check(layer: &LayerRecord) -> Result<(), Fault> {
 /// Bound of what is added behind the requantization of a layer that makes such a tensor; its fault if
 /// that is out of range.
 pub(super) fn offset(stream: &Stream16, layer: &LayerRecord) -> Result<u32, Fault> {
-    let in_range = (0..=MAX_FACTOR).contains(&stream.factor);
     let alone = layer.shortcut().is_none() && stream.factor != 0;
-    let small = stream.offset.unsigned_abs() <= MAX_OFFSET;
-    if in_range && small && !alone { Ok(stream.largest_term()) } else { Err(Fault::Quantization) }
+    if stream.is_valid() && !alone { Ok(stream.largest_term()) } else { Err(Fault::Quantization) }
 }
 
 /// The model's layers read both rows of such an input, and no others do.

@@ -388,7 +388,11 @@ fn a_stream_in_16_bits_is_checked() {
         }
     };
     let logits = program.logits;
-    assert_eq!(fault(logits, &|record| record.flags |= stream16), Fault::Stream16);
+    let scores = |record: &mut LayerRecord| {
+        record.flags |= stream16;
+        record.zero_point = 1;
+    };
+    assert_eq!(fault(logits, &scores), Fault::Stream16);
     let pool = |of: &Layer| of.record.operator() == Operator::AveragePool;
     let pool = program.layers.iter().position(pool).unwrap();
     assert_eq!(fault(pool, &|record| record.flags |= stream16), Fault::Stream16);
@@ -398,7 +402,7 @@ fn a_stream_in_16_bits_is_checked() {
         let change = |record: &mut LayerRecord| record.multiplier_mantissas[0].set(factor);
         assert_eq!(fault(join, &change), Fault::Quantization);
     }
-    for offset in [i32::MIN, -(1 << 24) - 1, (1 << 24) + 1] {
+    for offset in [i32::MIN, -(1 << 22), 1 << 22] {
         let change = |record: &mut LayerRecord| record.multiplier_mantissas[1].set(offset);
         assert_eq!(fault(join, &change), Fault::Quantization);
     }

@@ -257,7 +257,8 @@ pub(crate) fn interpret(program: &Program, image: &[u8]) -> Vec<Vec<i16>> {
                                 diff_min: record.parameter.get(),
                             };
                             let mut values = vec![0; usize::from(shape.channels)];
-                            let numbers = input.unwrap().iter().map(|&q| i32::from(q));
+                            let read = |&q: &i16| if from.is_stream16() { rounded(q) } else { q };
+                            let numbers = input.unwrap().iter().map(read).map(i32::from);
                             softmax.run_on(numbers, &mut values);
                             values[c].into()
                         }
@@ -266,6 +267,13 @@ pub(crate) fn interpret(program: &Program, image: &[u8]) -> Vec<Vec<i16>> {
             }
         }
         tensors.push(output);
+    }
+    // Scores are counted from their zero.
+    let layers = program.layers.iter().zip(program.last_readers());
+    for (tensor, (layer, last)) in tensors.iter_mut().zip(layers) {
+        if last == brooklet::format::NONE && layer.record.is_stream16() {
+            tensor.iter_mut().for_each(|u| *u -= 128);
+        }
     }
     tensors
 }

@@ -137,7 +137,7 @@ macro_rules! to_stream16 {
 }
 
 /// Adds the number at a place of the shortcut, times the factor: `r1` is where the upper bytes are,
-/// `r2` the lower, `r12` the factor.
+/// `r2` the lower, `r12` 2⁶ times the factor.
 #[cfg(feature = "stream16")]
 macro_rules! add_number {
     ($acc:literal, $upper:literal, $lower:literal) => {
@@ -149,12 +149,12 @@ macro_rules! add_number {
             $lower,
             "\n",
             "add r3, r0, r3, lsl #8\n",
-            "mul r3, r3, r12\n",
-            "add ",
+            // As much as the product shifted by ten.
+            "smlawb ",
             $acc,
-            ", ",
+            ", r12, r3, ",
             $acc,
-            ", r3, asr #10\n",
+            "\n",
         )
     };
 }
@@ -207,6 +207,8 @@ macro_rules! stream16_channel {
             "ldr r2, [r0, #{shortcut_lower}]\n",
             "ldr lr, [r0, #{shortcut_stride}]\n",
             "ldr r12, [r0, #{factor}]\n",
+            "lsls r12, r12, #6\n",
+            "beq 3f\n",
             "add r1, r1, #",
             $o,
             "\n",
@@ -218,6 +220,7 @@ macro_rules! stream16_channel {
             add_number!($c, "[r1]", "[r2]"),
             add_number!($d, "[r1, lr]", "[r2, lr]"),
             "ldr r0, [sp]\n",
+            "3:\n",
             "mov r3, #128\n",
             "ldr lr, [r0, #{lower}]\n",
             "ldrd r1, r2, [r0, #{output}]\n",

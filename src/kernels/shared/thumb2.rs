@@ -470,7 +470,7 @@ macro_rules! to_stream16 {
 }
 
 /// Makes numbers of a stream in 16 bits of four rows, and writes their lower bytes; the upper ones are
-/// left: `r12` is the factor, `lr` the offset, `r11` from a row's first shortcut to the lower byte of
+/// left: `r12` is the factor, `lr` the offset as the product has it, `r11` from a row's first shortcut to the lower byte of
 /// this one.
 #[cfg(feature = "stream16")]
 macro_rules! stream16_rows {
@@ -480,6 +480,7 @@ macro_rules! stream16_rows {
              ldr r11, [r0, #{shortcut_lower}]
              ldr r12, [r0, #{factor}]
              ldr lr, [r0, #{last}]
+             lsl lr, lr, #10
              add r11, r11, r2
              ldr r10, [r0, #{lower}]
              add r10, r10, r2
@@ -512,15 +513,10 @@ macro_rules! stream16_row {
              ldrsb r5, [r9, r2]
              ldrb r9, [r9, r11]
              add r5, r9, r5, lsl #8
-             mul r5, r5, r12
+             mla r5, r5, r12, lr
              ldr r9, [r0, #{outputs} + ",
             $row,
             "]
-             add ",
-            $acc,
-            ", ",
-            $acc,
-            ", lr
              add ",
             $acc,
             ", ",

@@ -26,18 +26,30 @@ pub fn with_stream16(mut program: Program, seed: u64) -> Program {
             program.layers[index].record.set_multiplier(0, multiplier);
         }
         let is_conv = record.operator() == Operator::Conv && !record.has_int16();
-        if !is_conv || last == NONE || g.below(4) == 0 {
+        if !is_conv || g.below(4) == 0 {
             continue;
         }
+        if last == NONE {
+            // Scores have no other zero.
+            program.layers[index].record.zero_point = 0;
+        }
+        let record = program.layers[index].record;
         let operand = record.shortcut().map(|of| program.layers[of].record);
         let layer = &mut program.layers[index];
         layer.record.flags |= flags::STREAM16;
         let zero = |zero_point: i8| 256 * i32::from(zero_point);
         let ratio = if operand.is_some() { 0.25 + g.below(1000) as f64 / 600.0 } else { 0.0 };
-        let factor = ((ratio * one) as i32).min(i16::MAX.into());
-        let theirs = operand.map_or(0, |of| (factor * (zero(of.zero_point) + EXACT)) >> TERM_SHIFT);
-        let offset = (zero(record.zero_point) << DROPPED) - theirs + 8;
-        let largest = Stream16::new(factor, offset).unwrap().largest_term();
+        let mut factor = ((ratio * one) as i32).min(i16::MAX.into());
+        let stream = loop {
+            let u = operand.map_or(0, |of| zero(of.zero_point) + EXACT);
+            let theirs = (factor * u) >> TERM_SHIFT;
+            let offset = (zero(record.zero_point) << DROPPED) - theirs + 8;
+            match Stream16::new(factor, offset).filter(Stream16::is_valid) {
+                Some(stream) => break stream,
+                None => factor = factor * 3 / 4,
+            }
+        };
+        let (factor, offset, largest) = (stream.factor, stream.offset, stream.largest_term());
         for word in [(0, factor), (1, offset)] {
             layer.record.multiplier_mantissas[word.0].set(word.1);
         }

@@ -172,7 +172,8 @@ pub fn run(backend: &impl Backend, memory: &mut Memory) -> Outcome {
                     for operand in [g.below(2), 2 + g.below(2)] {
                         let factor = g.below(1 + MAX_FACTOR as u32) as i32;
                         let factor = if operand == 0 { 0 } else { factor };
-                        let stream = Stream16::new(factor, g.next() as i32 >> 11);
+                        let stream = Stream16::new(factor, g.next() as i32 >> 12);
+                        let stream = stream.filter(Stream16::is_valid);
                         if stream.is_some() && packing.unpacked().is_none() {
                             count(conv(backend, memory, case, values, packing, operand, stream, g));
                         }

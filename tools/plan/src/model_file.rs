@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 #[cfg(target_arch = "x86_64")]
 use brooklet::kernels::{Avx2, Avx512Vnni};
 use brooklet::kernels::{Backend, Portable, Reference};
+use brooklet::ops::stream16;
 use brooklet::{Model, SelfTest, Session};
 use strum::{Display, EnumMessage, IntoStaticStr, VariantArray};
 use zerocopy::IntoBytes;
@@ -130,16 +131,21 @@ impl ModelFile {
         (model.classes() == 1).then(|| model.layer(model.logits()).has_sigmoid())
     }
 
-    /// Whether the logits are int16.
+    /// Whether the logits have 16 bits.
     pub fn logits_int16(&self) -> bool {
         let model = self.model();
-        model.layer(model.logits()).is_int16()
+        let logits = model.layer(model.logits());
+        logits.is_int16() || logits.is_stream16()
     }
 
     /// What a board answered, which sends bytes.
     pub fn answer(&self, logits: &[u8], output: &[u8]) -> Answer {
         let model = self.model();
         let values = |layer, bytes: &[u8]| match model.layer(layer).is_int16() {
+            _ if model.layer(layer).is_stream16() => {
+                let row: Vec<i8> = bytes.iter().map(|&byte| byte.cast_signed()).collect();
+                stream16::scores(&row).collect()
+            }
             true => bytes.as_chunks().0.iter().map(|&pair| i16::from_le_bytes(pair)).collect(),
             false => bytes.iter().map(|&byte| byte.cast_signed().into()).collect(),
         };

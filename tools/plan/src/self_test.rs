@@ -6,6 +6,7 @@ use crate::model_file::{HostBackend, ModelError, ModelFile};
 use crate::plan::Plan;
 use crate::program::Program;
 use crate::test_image::TestImage;
+use brooklet::ops::stream16;
 
 impl Program {
     /// Takes these images as its test images. [`build`] computes their answers; until then, they
@@ -39,7 +40,11 @@ pub fn build(program: &Program, plan: &Plan, path: &Path) -> Result<ModelFile, M
     for image in &mut program.test_images {
         let answer = simulator.run(&image.pixels);
         let bytes = |layer: usize, values: &[i16]| -> Vec<u8> {
-            match program.layers[layer].record.is_int16() {
+            let record = &program.layers[layer].record;
+            match record.is_int16() {
+                _ if record.is_stream16() => {
+                    stream16::row_of_scores(values.iter().copied()).collect()
+                }
                 true => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
                 false => values.iter().map(|&value| value as u8).collect(),
             }

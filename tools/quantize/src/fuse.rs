@@ -178,15 +178,23 @@ impl<'n> Fused<'n> {
         self
     }
 
-    /// The same with the residual stream in 16 bits: what ends residual blocks, and convolutions that
-    /// are added to that, as those of the stem and of shortcuts. They have weights in eight bits.
+    /// The same with the residual stream in 16 bits: what ends residual blocks, convolutions that are
+    /// added to that, as those of the stem and of shortcuts, and the scores behind. They have weights in
+    /// eight bits.
     pub fn with_stream16(mut self) -> Self {
         let is_conv = |unit: &Unit| matches!(self.network.nodes[unit.node].op, Op::Conv(_));
-        let can_be = |unit: &&Unit| is_conv(unit) && unit.output != self.network.logits();
+        let scores = |unit: &&Unit| unit.output == self.network.logits();
+        let can_be = |unit: &&Unit| is_conv(unit) && !scores(unit);
         for unit in self.units.iter().filter(can_be) {
             let Some((shortcut, _)) = unit.shortcut else { continue };
             let shortcut = Some(&self.units[shortcut]).filter(can_be);
             self.stream16.extend([Some(unit), shortcut].into_iter().flatten().map(|of| of.node));
+        }
+        if !self.stream16.is_empty() {
+            let one_row = |unit: &&Unit| self.network.nodes[unit.output].shape[0] == 1;
+            let scores = self.units.iter().find(scores).filter(|unit| is_conv(unit));
+            let scores = scores.filter(one_row);
+            self.stream16.extend(scores.map(|unit| unit.node));
         }
         self.stream16 = &self.stream16 - &self.int16;
         self.in_four_bits = &self.in_four_bits - &self.stream16;
@@ -196,6 +204,13 @@ impl<'n> Fused<'n> {
     /// Whether the output of a unit is a stream in 16 bits.
     pub(crate) fn is_stream16(&self, unit: &Unit) -> bool {
         self.stream16.contains(&unit.node)
+    }
+
+    /// Whether the output of a unit are scores of 16 bits, of whichever kind: its range is that of
+    /// many levels, to both sides of zero.
+    pub(crate) fn is_fine(&self, unit: &Unit) -> bool {
+        let scores = unit.output == self.network.logits();
+        self.is_int16(unit) || scores && self.is_stream16(unit)
     }
 
     /// Whether a unit reads both bytes of its input, if that is a stream in 16 bits. One that reads

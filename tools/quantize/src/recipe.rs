@@ -262,7 +262,7 @@ impl Recipe {
                 .iter()
                 .map(|(node, histogram)| {
                     let unit = fused.units.iter().find(|unit| unit.output == *node);
-                    let int16 = unit.is_some_and(|unit| fused.is_int16(unit));
+                    let int16 = unit.is_some_and(|unit| fused.is_fine(unit));
                     (*node, histogram.range_in(method, int16))
                 })
                 .collect(),
@@ -357,7 +357,7 @@ fn choose(
         let Some((_, histogram)) = histograms.iter().find(|(node, _)| *node == unit.output) else {
             continue;
         };
-        let int16 = fused.is_int16(unit);
+        let int16 = fused.is_fine(unit);
         // At the output itself the least squared error is the least error.
         let one = int16 || unit.output == logits;
         let methods = if one { &Method::ALL[..1] } else { &Method::ALL };

@@ -221,27 +221,49 @@ fn exchange_numbers(
 ) {
     let channels = usize::from(span.conv.window.output.channels);
     let columns = usize::from(span.conv.window.output.columns);
+    let count = CHANNELS.min(channels.saturating_sub(o));
+    let there = span.x..columns.min(span.x + SPAN);
     let rows = outputs.iter_mut().zip(span.shortcuts).zip(upper.iter_mut().zip(lower));
-    for ((output, shortcut), (upper, lower)) in rows.filter(|((output, _), _)| !output.is_empty()) {
-        let pixels = upper.iter_mut().zip(lower).enumerate();
-        for (x, (upper, lower)) in pixels.map(|(x, pixel)| (span.x + x, pixel)) {
-            let places = upper.iter_mut().zip(lower).enumerate();
-            for (o, (upper, lower)) in places.map(|(c, place)| (o + c, place)) {
-                let index = x * channels + o;
-                if x >= columns || o >= channels {
-                    continue;
+    for ((output, shortcut), (upper, lower)) in rows {
+        let (uppers, lowers) = output.split_at_mut_checked(output.len() / 2).unwrap_or_default();
+        for (x, (upper, lower)) in there.clone().zip(upper.iter_mut().zip(lower)) {
+            let from = x * channels + o;
+            let place = from..from + count;
+            let (Some(above), Some(below)) = (uppers.get_mut(place.clone()), lowers.get_mut(place))
+            else {
+                break;
+            };
+            match (what, *shortcut) {
+                (Exchange::Outputs, _) => {
+                    copy(above, upper);
+                    copy(below, lower);
                 }
-                match what {
-                    Exchange::Shortcuts => {
-                        let number = shortcut.number_at(x, o, stream16::at(output, index));
-                        [*upper, *lower] = stream16::bytes(number);
-                    }
-                    Exchange::Outputs => {
-                        stream16::put(output, index, stream16::number([*upper, *lower]));
+                (_, Shortcut::InPlace) => {
+                    copy(upper, above);
+                    copy(lower, below);
+                }
+                (_, Shortcut::Row { channels: theirs, before, zero, .. })
+                    if o + count <= before || o >= before + theirs =>
+                {
+                    *upper = [zero; CHANNELS];
+                    *lower = [stream16::EXACT as i8; CHANNELS];
+                }
+                (_, Shortcut::Row { .. }) => {
+                    for (c, (upper, lower)) in (o..).zip(upper.iter_mut().zip(lower)) {
+                        [*upper, *lower] = stream16::bytes(shortcut.number_at(x, c, 0));
                     }
                 }
             }
         }
+    }
+}
+
+/// Copies up to four bytes, as many as both have.
+#[inline(always)]
+fn copy(to: &mut [i8], from: &[i8]) {
+    match (<&mut [i8; CHANNELS]>::try_from(&mut *to), <&[i8; CHANNELS]>::try_from(from)) {
+        (Ok(to), Ok(from)) => *to = *from,
+        _ => to.iter_mut().zip(from).for_each(|(to, from)| *to = *from),
     }
 }
 

@@ -134,7 +134,7 @@ impl Contents {
                     ring_rows: arena_offsets.len(),
                     arena_offsets,
                     row_bytes: record.row_bytes(),
-                    activation_bits: if record.is_int16() { 16 } else { 8 },
+                    activation_bits: if record.is_int16() || record.is_stream16() { 16 } else { 8 },
                     in_place: record.shortcut().is_some_and(|shortcut| {
                         model.row(shortcut, 0).start == model.row(index, 0).start
                     }),

@@ -114,6 +114,17 @@ fn boards_agree_with_the_host() {
     });
 }
 
+/// A stream in 16 bits is exact, too, whatever a board's kernels are.
+#[test]
+fn boards_agree_with_a_stream_in_16_bits() {
+    let (file, data) = golden("tiny-stream16.brook");
+    let expected = host_answers(&file, &data);
+    on_boards_with(0, |registry, spec| {
+        let answers = board_answers(registry, spec, &file, &data);
+        assert_eq!(answers, expected[..images(spec)], "{}", spec.name);
+    });
+}
+
 /// Layers of int16 are exact, too, and firmware without them says what it lacks.
 #[test]
 fn boards_agree_in_int16_or_refuse_it() {

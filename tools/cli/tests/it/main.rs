@@ -33,6 +33,7 @@ mod scores;
 mod shell;
 mod spelled;
 mod spellings;
+mod stream;
 mod terminal;
 mod threads;
 mod units;

@@ -115,6 +115,12 @@ impl Fused<'_> {
                 (input.record.scale.get(), input.record.zero_point)
             }
             (Operator::Softmax, _) => (1.0 / 256.0, -128),
+            _ if self.is_fine(unit) && !int16 => {
+                // What int16 has in 2¹⁵ steps, int8 has in 2⁷.
+                let (scale, _) =
+                    quantization(output, ranges, widened, self.told_apart(unit), true)?;
+                (256.0 * scale * 32767.0 / 32639.0, 0)
+            }
             _ => quantization(output, ranges, widened, self.told_apart(unit), int16)?,
         };
         layer.record.scale = F32::new(scale);
@@ -391,18 +397,17 @@ fn set_stream16(
     let real = |layer: &Layer| f64::from(layer.record.scale.get());
     let ratio = shortcut.map_or(0.0, |shortcut| real(shortcut) / real(layer));
     let factor = (ratio * f64::from(1u32 << one)).round();
-    if factor > f64::from(stream16::MAX_FACTOR) {
-        let what = "its range is too small for what it adds";
-        return Err(Unrepresentable::new(&layer.name, what));
-    }
-    let factor = factor as i32;
+    let factor = factor.min(f64::from(i16::MAX) + 1.0) as i32;
     let theirs = shortcut.map_or(0, |shortcut| {
         let u = zero(shortcut.record.zero_point) + stream16::EXACT;
-        (u * factor) >> stream16::TERM_SHIFT
+        (u.wrapping_mul(factor)) >> stream16::TERM_SHIFT
     });
     let half = 1 << (stream16::DROPPED - 1);
     let offset = (zero(layer.record.zero_point) << stream16::DROPPED) - theirs + half;
-    let largest = Stream16::new(factor, offset).map_or(0, |stream| stream.largest_term());
+    let stream = Stream16::new(factor, offset).filter(Stream16::is_valid).ok_or_else(|| {
+        Unrepresentable::new(&layer.name, "its range is too small for what it adds")
+    })?;
+    let largest = stream.largest_term();
     let reals: Vec<f64> = reals.iter().map(|real| real * unit).collect();
     layer.multipliers = multipliers(layer, &reals, largest).ok_or_else(|| {
         Unrepresentable::new(&layer.name, "its range is too small for its weights")

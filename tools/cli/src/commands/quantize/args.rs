@@ -56,9 +56,12 @@ pub struct Args {
     /// of 0.25 dB each. Takes twice the bytes for their rows, and more instructions.
     #[arg(long, value_name = "LAYERS", value_delimiter = ',')]
     pub(super) int16: Vec<String>,
-    /// Bits of the residual stream, what blocks add to. With 16 deep networks lose less: its rows
-    /// take twice the bytes, weights and instructions stay about the same.
-    #[arg(long, value_parser = choice::<Stream>(), value_name = "BITS", default_value = "8")]
+    /// Bits of the residual stream, what blocks add to, and of the scores. With 16 deep networks lose
+    /// less: the stream's rows take twice the bytes, instructions grow by a few percent.
+    #[arg(
+        long, value_parser = choice::<Stream>(), value_name = "BITS", default_value = "8",
+        conflicts_with = "int16"
+    )]
     pub(super) stream: Stream,
     /// Of what is drawn by lot: the same seed and data make the same model.
     #[arg(long, default_value_t = 0)]
@@ -180,8 +183,14 @@ impl Args {
         self.int16.iter().any(|word| word == "auto")
     }
 
-    /// Refuses words for int16 that contradict each other, or this input.
+    /// Refuses words for int16 and the stream that contradict each other, or this input.
     pub(super) fn check_int16(&self) -> Result<()> {
+        if self.stream == Stream::Auto && self.calibrate.is_none() {
+            return Err(failure!(
+                help = "add --calibrate DATA, or say --stream 8 or 16",
+                "--stream auto: gains are measured on images",
+            ));
+        }
         if self.finds_int16() && self.int16.len() > 1 {
             return Err(failure!(
                 help = "either --int16 auto, or names",

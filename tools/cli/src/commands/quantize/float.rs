@@ -13,7 +13,7 @@ use brooklet_quantize::fuse::Fused;
 use brooklet_quantize::precision::bits::{self, WeightBits};
 use brooklet_quantize::precision::int16;
 use brooklet_quantize::ranges::Ranges;
-use brooklet_quantize::recipe::{Quantized, Recipe};
+use brooklet_quantize::recipe::{Quantized, Recipe, Stream};
 use brooklet_quantize::weights::Learned;
 use ndarray::Array2;
 
@@ -21,9 +21,9 @@ use super::args::Args;
 use super::bars::Bars;
 use super::doubts::doubts;
 use super::flash::FlashBudget;
-use super::made::{Made, WithoutInt16};
+use super::made::{Made, WithoutInt16, WithoutStream};
 use super::model::check_names;
-use super::precision::{find_int16, program, sqnr_db};
+use super::precision::{find_int16, find_stream, program, sqnr_db};
 use super::saved::read_ranges;
 use crate::failure::{Result, failed, failure};
 
@@ -45,6 +45,7 @@ struct Parts {
     float: Option<Array2<f32>>,
     calibration: Option<Dataset>,
     int8: WithoutInt16,
+    stream: WithoutStream,
 }
 
 impl Asked<'_> {
@@ -111,6 +112,10 @@ impl Asked<'_> {
             quantized.map_err(|error| failed(&args.network, error))
         };
         let mut quantized = run(&recipe)?;
+        let mut stream = WithoutStream::default();
+        if args.stream == Stream::Auto {
+            stream = find_stream(self, &mut recipe, &mut quantized, &data, &run)?;
+        }
         let mut int8 = WithoutInt16::default();
         if args.finds_int16()
             && let Some(found) = find_int16(args, &recipe, &quantized, &data, preprocess, &bars)?
@@ -134,7 +139,7 @@ impl Asked<'_> {
         warnings.extend(doubts(args, &network, &data, preprocess, &quantized)?);
         let Quantized { network, ranges, learned, logits } = quantized;
         let (float, calibration) = (Some(logits), Some(data));
-        Ok(Parts { recipe, network, ranges, learned, float, calibration, int8 })
+        Ok(Parts { recipe, network, ranges, learned, float, calibration, int8, stream })
     }
 
     /// With the ranges of an earlier calibration.
@@ -144,20 +149,27 @@ impl Asked<'_> {
         let shifts = Shifts::named(network, &fused, &ranges.absorption);
         let factors = Factors::named(network, &ranges.equalization);
         let network = factors.apply(&shifts.apply(network));
-        let (float, calibration, int8) = (None, None, WithoutInt16::default());
-        Ok(Parts { recipe, network, ranges, learned: Learned::new(), float, calibration, int8 })
+        let (float, calibration, learned) = (None, None, Learned::new());
+        let (int8, stream) = (WithoutInt16::default(), WithoutStream::default());
+        Ok(Parts { recipe, network, ranges, learned, float, calibration, int8, stream })
     }
 
     /// In the core's records.
     fn lowered(&self, parts: Parts) -> Result<Made> {
         let &Self { args, preprocess, .. } = self;
         let at = |error: Unrepresentable| error.in_file(&args.network);
-        let Parts { recipe, network, ranges, learned, float, calibration, mut int8 } = parts;
+        let Parts { recipe, network, ranges, learned, float, calibration, .. } = parts;
+        let Parts { mut int8, mut stream, .. } = parts;
         let fused = recipe.fused(&network).map_err(at)?;
         // What cannot be represented are then the ranges, if they come from a file.
         let from = args.ranges.as_ref().unwrap_or(&args.network);
         let program = fused.quantize(&ranges, preprocess, &learned);
         let program = program.map_err(|error| error.in_file(from))?;
+        if recipe.stream16 && stream.program.is_none() {
+            let without = Recipe { stream16: false, ..recipe.clone() };
+            let without = without.fused(&network).map_err(at)?;
+            stream.program = without.quantize(&ranges, preprocess, &learned).ok();
+        }
         if !recipe.int16.is_empty() && int8.program.is_none() {
             let without = Recipe { int16: BTreeSet::new(), ..recipe };
             let without = without.fused(&network).map_err(at)?;
@@ -165,6 +177,6 @@ impl Asked<'_> {
             int8.program = without.quantize(&ranges, preprocess, &learned).ok();
         }
         let measured = Some((ranges, float));
-        Ok(Made { program, preprocess: *preprocess, measured, calibration, int8 })
+        Ok(Made { program, preprocess: *preprocess, measured, calibration, int8, stream })
     }
 }

@@ -4,6 +4,7 @@ use brooklet_import::network::QuantizedNetwork;
 use brooklet_quantize::data::Preprocess;
 use brooklet_quantize::lower::int8::lower;
 use brooklet_quantize::precision::bits::WeightBits;
+use brooklet_quantize::recipe::Stream;
 
 use super::args::Args;
 use super::doubts::int8_units;
@@ -27,6 +28,13 @@ pub(super) fn make(
     if args.weights == Some(WeightBits::Four) {
         return Err(failure!(
             help = "leave out --weights, or quantize the float network that it was made of",
+            "{}: is already int8",
+            args.network.display(),
+        ));
+    }
+    if args.stream != Stream::Eight {
+        return Err(failure!(
+            help = "leave out --stream, or quantize the float network that it was made of",
             "{}: is already int8",
             args.network.display(),
         ));

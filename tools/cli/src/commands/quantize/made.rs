@@ -6,11 +6,12 @@ use brooklet_plan::preprocessing::to_record;
 use brooklet_plan::program::Program;
 use brooklet_quantize::data::{Dataset, Preprocess};
 use brooklet_quantize::ranges::Ranges;
+use brooklet_quantize::recipe;
 use ndarray::Array2;
 
 use super::args::Args;
 use super::model::set_test_images;
-use super::report::Int16;
+use super::report::{Int16, OtherStream, Stream};
 use crate::failure::Result;
 
 /// A program, and what is known of it.
@@ -24,6 +25,17 @@ pub(super) struct Made {
     pub(super) calibration: Option<Dataset>,
     /// Of a program with layers in int16.
     pub(super) int8: WithoutInt16,
+    /// Of one whose stream has 16 bits, or might have.
+    pub(super) stream: WithoutStream,
+}
+
+/// A program whose stream has 16 bits as it would be with 8, or the other way round.
+#[derive(Default)]
+pub(super) struct WithoutStream {
+    /// The program.
+    pub(super) program: Option<Program>,
+    /// How good that is on the calibration data.
+    pub(super) sqnr_db: Option<f64>,
 }
 
 /// A program with layers in int16 as it would be without.
@@ -40,8 +52,9 @@ pub(super) struct WithoutInt16 {
 impl Made {
     /// Of an int8 network.
     pub(super) fn of_int8(program: Program, preprocess: Preprocess) -> Self {
-        let (measured, calibration, int8) = (None, None, WithoutInt16::default());
-        Self { program, preprocess, measured, calibration, int8 }
+        let (measured, calibration) = (None, None);
+        let (int8, stream) = (WithoutInt16::default(), WithoutStream::default());
+        Self { program, preprocess, measured, calibration, int8, stream }
     }
 
     /// Gives the program what the file says beside its layers: preprocessing, names of classes, test
@@ -58,6 +71,26 @@ impl Made {
             program.labels = vec![named.clone()];
         }
         Ok(())
+    }
+
+    /// What the report says of the stream, where something else than 8 bits was asked for.
+    pub(super) fn stream(&mut self, args: &Args, board: Option<&Spec>) -> Result<Option<Stream>> {
+        if args.stream == recipe::Stream::Eight {
+            return Ok(None);
+        }
+        let bits = |program: &Program| {
+            let wide = program.layers.iter().any(|layer| layer.record.is_stream16());
+            if wide { 16 } else { 8 }
+        };
+        let mut stream = Stream { bits: bits(&self.program), other: None };
+        if let Some(mut other) = self.stream.program.take() {
+            other.preprocessing = self.program.preprocessing;
+            let bits = bits(&other);
+            let (_, plan) = args.budget.plan(other, board, &args.network)?;
+            let (arena_bytes, sqnr_db) = (plan.arena_bytes, self.stream.sqnr_db);
+            stream.other = Some(OtherStream { bits, sqnr_db, arena_bytes });
+        }
+        Ok(Some(stream))
     }
 
     /// What the report says of int16, where it was asked for.

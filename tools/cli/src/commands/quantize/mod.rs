@@ -61,6 +61,7 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
     };
     made.complete(args, labels)?;
     let int16 = made.int16(args, board.as_ref())?;
+    let stream = made.stream(args, board.as_ref())?;
     if args.calibrate.is_none() {
         in_eight_bits(args, &made.program, board.as_ref())?;
     }
@@ -81,7 +82,7 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
     let refused = refused.map(|verdict| verdict.refused(&args.output, "is written, but "));
     warn(&warnings);
     let model = args.output.to_path_buf();
-    output.print(&Report { model, contents, evidence, int16, verdict, warnings })?;
+    output.print(&Report { model, contents, evidence, int16, stream, verdict, warnings })?;
     refused.map_or(Ok(()), Err)
 }
 

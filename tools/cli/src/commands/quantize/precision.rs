@@ -12,6 +12,8 @@ use brooklet_quantize::recipe::{Quantized, Recipe};
 
 use super::args::Args;
 use super::bars::Bars;
+use super::float::Asked;
+use super::made::WithoutStream;
 use super::model::{build, judge};
 use crate::failure::{Result, failed};
 
@@ -60,6 +62,44 @@ pub(super) fn program(
 ) -> Result<Program, Unrepresentable> {
     let Quantized { network, ranges, learned, .. } = quantized;
     recipe.fused(network)?.quantize(ranges, preprocess, learned)
+}
+
+/// By how much the noise of the logits has to fall, in dB, for a stream to get 16 bits.
+const STREAM_MARGIN_DB: f64 = 0.5;
+
+/// The other form of a network whose stream has 16 bits, or might have: tries 16 where `--stream auto`
+/// says so, and keeps it where it brings enough, and where the board has the RAM.
+pub(super) fn find_stream(
+    asked: &Asked<'_>,
+    recipe: &mut Recipe,
+    quantized: &mut Quantized,
+    data: &Dataset,
+    run: &dyn Fn(&Recipe) -> Result<Quantized>,
+) -> Result<WithoutStream> {
+    let &Asked { args, preprocess, board, .. } = asked;
+    let made = |recipe: &Recipe, quantized: &Quantized| {
+        let program = program(recipe, quantized, preprocess);
+        program.map_err(|error| error.in_file(&args.network))
+    };
+    let eight = made(recipe, quantized)?;
+    let wide = Recipe { stream16: true, ..recipe.clone() };
+    // What it takes does not depend on its numbers.
+    let sixteen = made(&wide, quantized)?;
+    if let Some(board) = board {
+        let (_, plan) = args.budget.plan(sixteen.clone(), Some(board), &args.network)?;
+        if plan.arena_bytes > board.arena_bytes as usize {
+            return Ok(WithoutStream { program: Some(sixteen), sqnr_db: None });
+        }
+    }
+    let eight_db = sqnr_db(&eight, data, quantized, args)?;
+    let learned = run(&wide)?;
+    let sixteen = made(&wide, &learned)?;
+    let sixteen_db = sqnr_db(&sixteen, data, &learned, args)?;
+    if sixteen_db > eight_db.map(|db| db + STREAM_MARGIN_DB) {
+        (*recipe, *quantized) = (wide, learned);
+        return Ok(WithoutStream { program: Some(eight), sqnr_db: eight_db });
+    }
+    Ok(WithoutStream { program: Some(sixteen), sqnr_db: sixteen_db })
 }
 
 /// How good a program is on the calibration data.

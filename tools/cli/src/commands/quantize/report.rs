@@ -77,6 +77,36 @@ impl fmt::Display for Int16 {
     }
 }
 
+/// What the residual stream is in, and what it would take in the other form.
+#[derive(Debug, Serialize)]
+pub(super) struct Stream {
+    /// Bits of it.
+    pub(super) bits: u32,
+    pub(super) other: Option<OtherStream>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct OtherStream {
+    pub(super) bits: u32,
+    /// SQNR on the calibration data, if it was measured.
+    pub(super) sqnr_db: Option<f64>,
+    pub(super) arena_bytes: usize,
+}
+
+impl fmt::Display for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "stream: {} bits", self.bits)?;
+        if let Some(other) = &self.other {
+            write!(f, "; in {} bits it is ", other.bits)?;
+            if let Some(db) = other.sqnr_db {
+                write!(f, "{db:.2} dB, ")?;
+            }
+            write!(f, "an arena of {} bytes", thousands(other.arena_bytes))?;
+        }
+        writeln!(f)
+    }
+}
+
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     pub(super) model: PathBuf,
@@ -86,6 +116,8 @@ pub(super) struct Report {
     pub(super) evidence: Option<Score>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) int16: Option<Int16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) stream: Option<Stream>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) verdict: Option<Verdict>,
     /// Signs that something is not as it should be.
@@ -116,6 +148,9 @@ impl fmt::Display for Report {
         let halves: Vec<_> = halves.map(|layer| layer.name.as_str()).collect();
         if !halves.is_empty() {
             writeln!(f, "weights in 4 bits: {}", halves.join(", "))?;
+        }
+        if let Some(stream) = &self.stream {
+            write!(f, "{stream}")?;
         }
         if let Some(int16) = &self.int16 {
             write!(f, "{int16}")?;

@@ -189,7 +189,7 @@ pub trait Backend {
         shortcut: &Shortcut<'_>,
         output: &mut [i8],
     ) {
-        reference::multiply(multiply, input, shortcut, output);
+        portable::product(multiply, input, shortcut, output);
     }
 
     /// One output row of an average over a window; a row of padding is empty.

@@ -20,8 +20,10 @@ use crate::format::Packing;
 use crate::ops::conv::{Channel, Conv};
 use crate::ops::depthwise_conv::DepthwiseConv;
 use crate::ops::max_pool::MaxPool;
+use crate::ops::multiply::Multiply;
 use crate::ops::{Outputs, Rows, Shortcut, Shortcuts};
 use crate::proved::proved;
+use crate::quant::Requantizer;
 
 /// Whether the core has vectors that the compiler uses, as hosts do.
 const WIDE: bool = cfg!(target_pointer_width = "64");
@@ -131,6 +133,35 @@ pub(super) fn depthwise_conv(conv: &DepthwiseConv<'_>, rows: &Rows<'_>, output: 
             for ((o, out), acc) in (first..).zip(outputs).zip(acc) {
                 let padding = if padded { conv.padding(rows, &on_input, o) } else { 0 };
                 *out = conv.output(acc.wrapping_add(conv.bias(o)).wrapping_add(padding), o);
+            }
+        }
+    }
+}
+
+/// One row of a product, see [`Backend::multiply`]: its multiplier is made ready once.
+pub(super) fn product(
+    multiply: &Multiply,
+    input: &[i8],
+    shortcut: &Shortcut<'_>,
+    output: &mut [i8],
+) {
+    let channels = usize::from(multiply.shape.channels).max(1);
+    let [a_zero, b_zero, zero_point] = multiply.zero_points;
+    let requantizer = Requantizer::new(multiply.multiplier);
+    let output_of = |a: i8, b: i8| {
+        let product = (i32::from(a) - a_zero) * (i32::from(b) - b_zero);
+        multiply.clamp.apply(zero_point + requantizer.apply(product))
+    };
+    for (x, pixel) in output.chunks_exact_mut(channels).enumerate() {
+        let values = input.get(x * channels..).unwrap_or(&[]);
+        match *shortcut {
+            Shortcut::InPlace => {
+                pixel.iter_mut().zip(values).for_each(|(out, &a)| *out = output_of(a, *out));
+            }
+            Shortcut::Row { row, stride, .. } => {
+                let others = row.get(x * stride * channels..).unwrap_or(&[]);
+                let pairs = values.iter().zip(others);
+                pixel.iter_mut().zip(pairs).for_each(|(out, (&a, &b))| *out = output_of(a, b));
             }
         }
     }

@@ -65,6 +65,16 @@ impl Backend for Reference {
         }
     }
 
+    fn multiply(
+        &self,
+        multiply: &Multiply,
+        input: &[i8],
+        shortcut: &Shortcut<'_>,
+        output: &mut [i8],
+    ) {
+        self::multiply(multiply, input, shortcut, output);
+    }
+
     fn depthwise_conv(&self, conv: &DepthwiseConv<'_>, rows: &Rows<'_>, output: &mut [i8]) {
         let outputs = usize::from(conv.window.output.channels).max(1);
         for (x, pixel) in output.chunks_exact_mut(outputs).enumerate() {

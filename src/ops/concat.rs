@@ -50,8 +50,11 @@ impl<'m> Concat<'m> {
         let Shortcut::Row { row, .. } = *shortcut else { return };
         let channels = usize::from(self.shape.channels).max(1);
         let others = channels.saturating_sub(self.inputs).max(1);
-        let operands = input.chunks_exact(self.inputs.max(1)).zip(row.chunks_exact(others));
-        for (pixel, (input, shortcut)) in output.chunks_exact_mut(channels).zip(operands) {
+        // Not zipped: how many there are of two at a time is a division, which could be by zero.
+        let (mut inputs, mut rows) =
+            (input.chunks_exact(self.inputs.max(1)), row.chunks_exact(others));
+        for pixel in output.chunks_exact_mut(channels) {
+            let (Some(input), Some(shortcut)) = (inputs.next(), rows.next()) else { return };
             let Some((first, second)) = pixel.split_at_mut_checked(self.inputs) else { return };
             self.copy(0, input, first);
             self.copy(1, shortcut, second);

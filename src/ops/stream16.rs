@@ -212,7 +212,10 @@ pub(crate) fn sum_row(first: bool, row: &[i8], sums: &mut [i32]) {
     }
     let (upper, lower) = halves(row);
     let channels = sums.len().max(1);
-    for (upper, lower) in upper.chunks_exact(channels).zip(lower.chunks_exact(channels)) {
+    // Not zipped: how many there are of two at a time is a division, which could be by zero.
+    let mut lowers = lower.chunks_exact(channels);
+    for upper in upper.chunks_exact(channels) {
+        let Some(lower) = lowers.next() else { return };
         for ((sum, &upper), &lower) in sums.iter_mut().zip(upper).zip(lower) {
             *sum = sum.wrapping_add(number([upper, lower]));
         }

@@ -32,6 +32,15 @@ use crate::schedule::{Next, Schedule};
 use crate::scrub::{Scrub, Verification};
 use crate::steps;
 
+/// Whether this build has operators beside those of residual networks that read rows under a kernel.
+const OTHER_WINDOWS: bool = Feature::GroupedConv.is_on()
+    || Feature::DepthwiseConv.is_on()
+    || Feature::WindowAverage.is_on()
+    || Feature::Border.is_on();
+/// Whether it has such that read a row.
+const OTHER_ROWS: bool =
+    Feature::Lookup.is_on() || Feature::Multiply.is_on() || Feature::Concat.is_on();
+
 /// What a [`step`](Session::step) did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -278,8 +287,10 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
                 self.conv_rows(index, step);
             }
             Operator::Conv | Operator::MaxPool => self.window(index, step),
-            operator if operator.has_window() => self.other_window(index, step),
-            Operator::Lookup | Operator::Multiply | Operator::Concat => self.other_row(index, step),
+            operator if OTHER_WINDOWS && operator.has_window() => self.other_window(index, step),
+            Operator::Lookup | Operator::Multiply | Operator::Concat if OTHER_ROWS => {
+                self.other_row(index, step);
+            }
             _ => self.row(index, step),
         }
     }

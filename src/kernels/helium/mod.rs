@@ -190,8 +190,8 @@ struct Args {
     channels: usize,
 }
 
-/// Where rows under a kernel begin.
-type Begins = [*const i8; MAX_KERNEL];
+/// Where rows under a kernel begin: as many as it has are written, and no others.
+type Begins = [MaybeUninit<*const i8>; MAX_KERNEL];
 
 /// A row of the output in the making.
 struct Row<'r> {
@@ -250,16 +250,15 @@ impl<'r> Row<'r> {
         // Whether any of the values are padding.
         let last = columns.max(1) * step - step + kernel_columns * inputs;
         let mut padded = window.pad_left > 0 || last > row_bytes;
-        let (mut begins, mut copies) = ([null(); MAX_KERNEL], [null(); MAX_KERNEL]);
+        let mut begins: Begins = [MaybeUninit::uninit(); MAX_KERNEL];
+        let mut copies = begins;
         let copy = spans.as_mut_ptr();
         let under = begins.iter_mut().zip(&mut copies).zip(rows).take(kernel_rows);
         for (ky, ((begin, to), row)) in under.enumerate() {
-            if row.len() == row_bytes {
-                *begin = row.as_ptr();
-                *to = copy.wrapping_add(ky * span).cast_const();
-            } else {
-                padded = true;
-            }
+            let there = row.len() == row_bytes;
+            begin.write(if there { row.as_ptr() } else { null() });
+            to.write(if there { copy.wrapping_add(ky * span).cast_const() } else { null() });
+            padded |= !there;
         }
         match conv.padding {
             Padding::Same(value) if padded => set(value, padding),
@@ -302,12 +301,12 @@ impl<'r> Row<'r> {
             finish: finish::keep,
             left: 1,
             count: PATCH_COLUMNS,
-            rows: self.begins.as_ptr(),
+            rows: self.begins.as_ptr().cast(),
             kernel_rows: window.kernel[0],
             at: 0,
             last_at: 0,
             row_bytes,
-            spans: self.spans.as_ptr(),
+            spans: self.spans.as_ptr().cast(),
             span_bytes: 0,
             padding: self.padding,
             step,

@@ -1,10 +1,13 @@
 //! Of networks.
 
-use brooklet_files::FileProblem;
+use brooklet_files::{FileProblem, text};
 use brooklet_import::Arch;
 use brooklet_import::error::{ImportError, Problem};
 
 use super::Remedy;
+
+/// Most characters of names from a file.
+const NAMES: usize = 400;
 
 impl Remedy for ImportError {
     fn remedy(&self) -> Option<String> {
@@ -24,9 +27,12 @@ impl Remedy for ImportError {
             Problem::NoVariant { option, .. } => {
                 format!("leave out {option}, or choose another of {}", list())
             }
-            Problem::NoOutput { names, .. } => format!("give --outputs of {names}"),
+            // Remedies may have lines, names from files may not.
+            Problem::NoOutput { names, .. } => {
+                format!("give --outputs of {}", text::line(names, NAMES))
+            }
             Problem::MissingTensor { holds, .. } => {
-                format!("check --arch; the file holds {holds}")
+                format!("check --arch; the file holds {}", text::line(holds, NAMES))
             }
             other => fixed(other)?.to_owned(),
         })

@@ -183,7 +183,7 @@ impl Draft {
         for record in &mut layers {
             // What a layer has no use for is 0, and so may be what it uses.
             let operator = Operator::from_number(record.operator);
-            let int8 = record.flags & flags::HAS_INT16 == 0;
+            let int8 = record.flags & (flags::HAS_INT16 | flags::STREAM16) == 0;
             if operator == Some(Operator::Lookup) {
                 record.weights = moved_if_any(record.weights);
             }
@@ -234,8 +234,8 @@ impl Draft {
 
 /// Bytes of a row of a layer's output, in as many bits as it takes.
 pub(crate) fn row_bytes(record: &LayerRecord) -> u64 {
-    let int16 = record.flags & flags::INT16 != 0;
-    let pixel = u64::from(record.channels.get()) << u32::from(int16);
+    let wide = record.flags & (flags::INT16 | flags::STREAM16) != 0;
+    let pixel = u64::from(record.channels.get()) << u32::from(wide);
     u64::from(record.columns.get()) * pixel
 }
 

@@ -60,17 +60,15 @@ pub struct Candidate {
 impl<'a> Logits<'a> {
     /// Those of a layer, from its row.
     pub(crate) fn new(row: &'a [u8], layer: &LayerRecord) -> Self {
-        #[cfg(feature = "stream16")]
-        let stream16 = Some(Values::Stream16(int8(row))).filter(|_| layer.is_stream16());
-        #[cfg(not(feature = "stream16"))]
-        let stream16 = None;
-        let values = stream16.unwrap_or_else(|| match layer.is_int16() {
+        let values = match (layer.is_int16(), layer.is_stream16()) {
             #[cfg(feature = "int16")]
-            true => {
+            (true, _) => {
                 Values::Int16(proved!(zerocopy::FromBytes::ref_from_bytes(row)).unwrap_or_default())
             }
+            #[cfg(feature = "stream16")]
+            (_, true) => Values::Stream16(int8(row)),
             _ => Values::Int8(int8(row)),
-        });
+        };
         let shown = match layer.channels.get() {
             _ if layer.has_probabilities() => Shown::Itself,
             _ if layer.has_sigmoid() => Shown::Sigmoid,

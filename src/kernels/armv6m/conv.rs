@@ -3,9 +3,8 @@
 use core::arch::naked_asm;
 use core::mem::offset_of;
 
-#[cfg(feature = "stream16")]
-use super::saturate_number;
-use super::{requantize, saturate};
+use super::stream16::{stream16_columns, terms, to_stream16};
+use super::{requantize, saturate, with_term};
 use crate::kernels::shared::assembly::assert_length;
 use crate::kernels::shared::column_pairs::{Args, Columns};
 
@@ -74,129 +73,13 @@ macro_rules! store {
 macro_rules! join {
     ($acc:literal, $at:literal) => {
         concat!(
-            "mov r0, ",
-            $acc,
-            "\n",
-            requantize!(),
-            "ldr r1, [sp, #16 + ",
-            $at,
-            "]
-            adds r0, r0, r1
-            ldr r1, [sp, #32]
+            with_term!($acc, $at),
+            "ldr r1, [sp, #32]
             asrs r0, r1
             ",
             saturate!(),
             "strb r1, [r3]\n add r3, lr",
         )
-    };
-}
-
-/// Of a stream in 16 bits, the terms of four columns, in place of what a table has: `r0` arguments,
-/// `r1` shortcut, `r2` table, `r6` its stride.
-#[cfg(feature = "stream16")]
-macro_rules! terms {
-    () => {
-        "lsls r2, r2, #31
-         bpl 1f
-         ldr r2, [r0, #{factor}]
-         mov lr, r2
-         ldr r2, [r0, #{shortcut_lower}]
-         .irp at, 0, 4, 8, 12
-         movs r3, #0
-         ldrsb r0, [r1, r3]
-         ldrb r3, [r1, r2]
-         lsls r0, r0, #8
-         adds r0, r0, r3
-         mov r3, lr
-         muls r0, r3, r0
-         asrs r0, r0, #10
-         ldr r3, [sp, #32]
-         adds r0, r0, r3
-         str r0, [sp, #16 + \\at]
-         adds r1, r1, r6
-         .endr
-         b 14f
-         1:
-         ldr r2, [r0, #{table}]"
-    };
-}
-
-#[cfg(not(feature = "stream16"))]
-macro_rules! terms {
-    () => {
-        ""
-    };
-}
-
-/// Goes where a stream in 16 bits is made: `r0` arguments.
-#[cfg(feature = "stream16")]
-macro_rules! to_stream16 {
-    () => {
-        "ldr r1, [r0, #{table}]
-         lsls r1, r1, #31
-         bpl 1f
-         b 13f
-         1:"
-    };
-}
-
-#[cfg(not(feature = "stream16"))]
-macro_rules! to_stream16 {
-    () => {
-        ""
-    };
-}
-
-/// Makes a number of a stream in 16 bits of a sum, writes it to `r3`, and leads that to the next
-/// column.
-#[cfg(feature = "stream16")]
-macro_rules! store_number {
-    ($acc:literal, $at:literal) => {
-        concat!(
-            "mov r0, ",
-            $acc,
-            "\n",
-            requantize!(),
-            "ldr r1, [sp, #16 + ",
-            $at,
-            "]
-            adds r0, r0, r1
-            asrs r0, r0, #4
-            ",
-            saturate_number!(),
-            "ldr r2, [sp, #32]
-             strb r0, [r3, r2]
-             asrs r0, r0, #8
-             strb r0, [r3]
-             add r3, lr
-            ",
-        )
-    };
-}
-
-/// Finishes a channel of a stream in 16 bits: `r0` arguments, `r3` output, `lr` its stride.
-#[cfg(feature = "stream16")]
-macro_rules! stream16 {
-    () => {
-        concat!(
-            "13:
-             ldr r1, [r0, #{lower}]
-             str r1, [sp, #32]
-            ",
-            store_number!("r8", "0"),
-            store_number!("r9", "4"),
-            store_number!("r10", "8"),
-            store_number!("r11", "12"),
-            "b 9b",
-        )
-    };
-}
-
-#[cfg(not(feature = "stream16"))]
-macro_rules! stream16 {
-    () => {
-        // What is not used must be named.
-        "@ {factor} {lower} {shortcut_lower}"
     };
 }
 
@@ -393,7 +276,7 @@ pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
         "mov lr, r1",
         "ldr r1, [r0, #{output}]",
         "adds r3, r3, r1",
-        to_stream16!(),
+        to_stream16!("ldr r1, [r0, #{table}]" "r1"),
         join!("r8", "0"),
         join!("r9", "4"),
         join!("r10", "8"),
@@ -422,7 +305,7 @@ pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
         "mov r10, r6",
         "mov r11, r7",
         "pop {{r4-r7, pc}}",
-        stream16!(),
+        stream16_columns!(),
         patch = const offset_of!(Args, patch),
         pairs = const offset_of!(Args, pairs),
         parts = const offset_of!(Args, parts),

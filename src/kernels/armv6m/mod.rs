@@ -30,6 +30,7 @@
 
 mod conv;
 mod elements;
+mod stream16;
 mod transform;
 mod winograd;
 
@@ -105,31 +106,21 @@ macro_rules! saturate {
     };
 }
 
-/// `r0` within the numbers of a stream in 16 bits, and 128.
-#[cfg(feature = "stream16")]
-macro_rules! saturate_number {
-    () => {
-        "sxth r1, r0
-         cmp r1, r0
-         beq 1f
-         asrs r0, r0, #31
-         movs r1, #1
-         lsls r1, r1, #15
-         subs r1, #1
-         eors r0, r1
-         1:
-         adds r0, #128
-         sxth r1, r0
-         cmp r1, r0
-         beq 1f
-         movs r0, #1
-         lsls r0, r0, #15
-         subs r0, #1
-         1:
-         "
+/// Requantizes the sum in that register into `r0`, and adds the term of its column.
+macro_rules! with_term {
+    ($acc:literal, $at:literal) => {
+        concat!(
+            "mov r0, ",
+            $acc,
+            "\n",
+            $crate::kernels::armv6m::requantize!(),
+            "ldr r1, [sp, #16 + ",
+            $at,
+            "]
+            adds r0, r0, r1
+            ",
+        )
     };
 }
 
-#[cfg(feature = "stream16")]
-use saturate_number;
-use {requantize, saturate};
+use {requantize, saturate, with_term};

@@ -3,8 +3,7 @@
 use core::arch::naked_asm;
 use core::mem::offset_of;
 
-#[cfg(feature = "stream16")]
-use super::saturate_number;
+use super::stream16::{stream16_rows, to_stream16};
 use super::transform::transform_tiles;
 use super::{Armv6m, requantize, saturate};
 use crate::kernels::shared::assembly::consecutive;
@@ -229,95 +228,6 @@ macro_rules! join_row {
     };
 }
 
-/// Goes where a stream in 16 bits is made, if the table at `r0` is none.
-#[cfg(feature = "stream16")]
-macro_rules! to_stream16 {
-    () => {
-        "lsls r0, r0, #31
-         bpl 1f
-         b 13f
-         1:"
-    };
-}
-
-#[cfg(not(feature = "stream16"))]
-macro_rules! to_stream16 {
-    () => {
-        ""
-    };
-}
-
-/// A row of a stream in 16 bits: first the term, which goes where sums were that are used up.
-#[cfg(feature = "stream16")]
-macro_rules! number_row {
-    ($acc:literal, $row:literal) => {
-        concat!(
-            "ldr r0, [sp, #168]
-             ldr r1, [sp, #132 + ",
-            $row,
-            "]
-             ldr r2, [r0, #{shortcut_lower}]
-             adds r2, r2, r1
-             ldrsb r1, [r1, r3]
-             ldrb r2, [r2, r3]
-             lsls r1, r1, #8
-             adds r1, r1, r2
-             ldr r2, [r0, #{factor}]
-             muls r1, r2, r1
-             asrs r1, r1, #10
-             ldr r2, [sp, #152]
-             adds r1, r1, r2
-             ldr r2, [sp, #180]
-             subs r2, #24
-             str r1, [r2]
-             mov r0, ",
-            $acc,
-            "\n",
-            requantize!(),
-            "ldr r2, [sp, #180]
-             subs r2, #24
-             ldr r1, [r2]
-             adds r0, r0, r1
-             asrs r0, r0, #4
-            ",
-            saturate_number!(),
-            "ldr r1, [sp, #168]
-             ldr r2, [sp, #116 + ",
-            $row,
-            "]
-             ldr r1, [r1, #{lower}]
-             adds r1, r1, r2
-             strb r0, [r1, r3]
-             asrs r0, r0, #8
-             strb r0, [r2, r3]
-            ",
-        )
-    };
-}
-
-/// The rows of a stream in 16 bits.
-#[cfg(feature = "stream16")]
-macro_rules! stream16 {
-    () => {
-        concat!(
-            "13:\n",
-            number_row!("r8", "0"),
-            number_row!("r9", "4"),
-            number_row!("r10", "8"),
-            number_row!("r11", "12"),
-            "b 9b",
-        )
-    };
-}
-
-#[cfg(not(feature = "stream16"))]
-macro_rules! stream16 {
-    () => {
-        // What is not used must be named.
-        "@ {factor} {lower} {shortcut_lower}"
-    };
-}
-
 consecutive!(winograd::Args: outputs [4] shortcuts [4] stride);
 
 /// ```text
@@ -461,7 +371,7 @@ unsafe extern "C" fn finish_tiles(args: &mut winograd::Args, sums: &Sums, ninth:
         "b 9f",
         // A join.
         "7:",
-        to_stream16!(),
+        to_stream16!("" "r0"),
         join_row!("r8", "0"),
         join_row!("r9", "4"),
         join_row!("r10", "8"),
@@ -506,7 +416,7 @@ unsafe extern "C" fn finish_tiles(args: &mut winograd::Args, sums: &Sums, ninth:
         "mov r10, r6",
         "mov r11, r7",
         "pop {{r4-r7, pc}}",
-        stream16!(),
+        stream16_rows!(),
         table = const offset_of!(winograd::Args, table),
         stride = const offset_of!(winograd::Args, stride),
         last = const offset_of!(winograd::Args, last),

@@ -5,7 +5,7 @@ use core::mem::offset_of;
 
 use zerocopy::little_endian::I32;
 
-use crate::kernels::shared::assembly::{assert_length, consecutive};
+use crate::kernels::shared::assembly::{assert_length, consecutive, if_stream16};
 use crate::ops::conv::PATCH_COLUMNS;
 
 /// Two values, one after the other under the kernel, for each column of a patch.
@@ -122,17 +122,21 @@ macro_rules! join_one {
 }
 
 /// Goes where a stream in 16 bits is made, if `r1` says so.
-#[cfg(feature = "stream16")]
 macro_rules! to_stream16 {
     ($stream:literal) => {
-        concat!("lsls lr, r1, #31\n", "bmi.w ", $stream, "f\n")
+        if_stream16!({
+            concat!("lsls lr, r1, #31\n", "bmi.w ", $stream, "f\n")
+        } else {
+            ""
+        })
     };
 }
 
-#[cfg(not(feature = "stream16"))]
-macro_rules! to_stream16 {
-    ($stream:literal) => {
-        ""
+/// The lines for each of four registers, which they call `\\acc`.
+#[cfg(feature = "stream16")]
+macro_rules! each {
+    ($a:literal $b:literal $c:literal $d:literal: $($line:literal)+) => {
+        concat!(".irp acc, ", $a, ", ", $b, ", ", $c, ", ", $d, "\n", $($line,)+ ".endr\n")
     };
 }
 
@@ -161,134 +165,83 @@ macro_rules! add_number {
 
 /// Finishes a channel of a stream in 16 bits, and goes on at `$done`: `r12` is the shift, `r2` the
 /// mantissa, `r3` the offset. 14 instructions for an output.
-#[cfg(feature = "stream16")]
 macro_rules! stream16_channel {
     ($o:literal $a:literal $b:literal $c:literal $d:literal $stream:literal $done:literal) => {
-        concat!(
-            $stream,
-            ":\n",
-            "cmp r12, #0\n",
-            "ble 1f\n",
-            "mov lr, #1\n",
-            "lsl lr, lr, r12\n",
-            ".irp acc, ",
-            $a,
-            ", ",
-            $b,
-            ", ",
-            $c,
-            ", ",
-            $d,
-            "\n",
-            "lsl \\acc, \\acc, #1\n",
-            "smmulr \\acc, \\acc, r2\n",
-            "add r1, \\acc, lr, asr #1\n",
-            "add \\acc, r1, \\acc, asr #31\n",
-            "asr \\acc, \\acc, r12\n",
-            "add \\acc, \\acc, r3\n",
-            ".endr\n",
-            "b 2f\n",
-            "1:\n",
-            "rsb r12, r12, #1\n",
-            ".irp acc, ",
-            $a,
-            ", ",
-            $b,
-            ", ",
-            $c,
-            ", ",
-            $d,
-            "\n",
-            "lsl \\acc, \\acc, r12\n",
-            "smmlar \\acc, \\acc, r2, r3\n",
-            ".endr\n",
-            "2:\n",
-            "ldr r1, [r0, #{shortcut}]\n",
-            "ldr r2, [r0, #{shortcut_lower}]\n",
-            "ldr lr, [r0, #{shortcut_stride}]\n",
-            "ldr r12, [r0, #{factor}]\n",
-            "lsls r12, r12, #6\n",
-            "beq 3f\n",
-            "add r1, r1, #",
-            $o,
-            "\n",
-            "add r2, r2, r1\n",
-            add_number!($a, "[r1]", "[r2]"),
-            add_number!($b, "[r1, lr]", "[r2, lr]"),
-            "add r1, r1, lr, lsl #1\n",
-            "add r2, r2, lr, lsl #1\n",
-            add_number!($c, "[r1]", "[r2]"),
-            add_number!($d, "[r1, lr]", "[r2, lr]"),
-            "ldr r0, [sp]\n",
-            "3:\n",
-            "mov r3, #128\n",
-            "ldr lr, [r0, #{lower}]\n",
-            "ldrd r1, r2, [r0, #{output}]\n",
-            ".irp acc, ",
-            $a,
-            ", ",
-            $b,
-            ", ",
-            $c,
-            ", ",
-            $d,
-            "\n",
-            "ssat \\acc, #16, \\acc, asr #4\n",
-            "qadd16 \\acc, \\acc, r3\n",
-            ".endr\n",
-            "add r1, r1, #",
-            $o,
-            "\n",
-            "add lr, lr, r1\n",
-            "strb ",
-            $a,
-            ", [lr]\n",
-            "strb ",
-            $b,
-            ", [lr, r2]\n",
-            "add lr, lr, r2, lsl #1\n",
-            "strb ",
-            $c,
-            ", [lr]\n",
-            "strb ",
-            $d,
-            ", [lr, r2]\n",
-            ".irp acc, ",
-            $a,
-            ", ",
-            $b,
-            ", ",
-            $c,
-            ", ",
-            $d,
-            "\n",
-            "asr \\acc, \\acc, #8\n",
-            ".endr\n",
-            "strb ",
-            $a,
-            ", [r1]\n",
-            "strb ",
-            $b,
-            ", [r1, r2]\n",
-            "add r1, r1, r2, lsl #1\n",
-            "strb ",
-            $c,
-            ", [r1]\n",
-            "strb ",
-            $d,
-            ", [r1, r2]\n",
-            "b.w ",
-            $done,
-            "b\n",
-        )
-    };
-}
-
-#[cfg(not(feature = "stream16"))]
-macro_rules! stream16_channel {
-    ($o:literal $a:literal $b:literal $c:literal $d:literal $stream:literal $done:literal) => {
-        // What is not used must be named.
-        "@ {factor} {lower} {shortcut_lower}\n"
+        if_stream16!({
+            concat!(
+                $stream,
+                ":\n",
+                "cmp r12, #0\n",
+                "ble 1f\n",
+                "mov lr, #1\n",
+                "lsl lr, lr, r12\n",
+                each!($a $b $c $d: "lsl \\acc, \\acc, #1\n" "smmulr \\acc, \\acc, r2\n" "add r1, \\acc, lr, asr #1\n" "add \\acc, r1, \\acc, asr #31\n" "asr \\acc, \\acc, r12\n" "add \\acc, \\acc, r3\n"),
+                "b 2f\n",
+                "1:\n",
+                "rsb r12, r12, #1\n",
+                each!($a $b $c $d: "lsl \\acc, \\acc, r12\n" "smmlar \\acc, \\acc, r2, r3\n"),
+                "2:\n",
+                "ldr r1, [r0, #{shortcut}]\n",
+                "ldr r2, [r0, #{shortcut_lower}]\n",
+                "ldr lr, [r0, #{shortcut_stride}]\n",
+                "ldr r12, [r0, #{factor}]\n",
+                "lsls r12, r12, #6\n",
+                "beq 3f\n",
+                "add r1, r1, #",
+                $o,
+                "\n",
+                "add r2, r2, r1\n",
+                add_number!($a, "[r1]", "[r2]"),
+                add_number!($b, "[r1, lr]", "[r2, lr]"),
+                "add r1, r1, lr, lsl #1\n",
+                "add r2, r2, lr, lsl #1\n",
+                add_number!($c, "[r1]", "[r2]"),
+                add_number!($d, "[r1, lr]", "[r2, lr]"),
+                "ldr r0, [sp]\n",
+                "3:\n",
+                "mov r3, #128\n",
+                "ldr lr, [r0, #{lower}]\n",
+                "ldrd r1, r2, [r0, #{output}]\n",
+                each!($a $b $c $d: "ssat \\acc, #16, \\acc, asr #4\n" "qadd16 \\acc, \\acc, r3\n"),
+                "add r1, r1, #",
+                $o,
+                "\n",
+                "add lr, lr, r1\n",
+                "strb ",
+                $a,
+                ", [lr]\n",
+                "strb ",
+                $b,
+                ", [lr, r2]\n",
+                "add lr, lr, r2, lsl #1\n",
+                "strb ",
+                $c,
+                ", [lr]\n",
+                "strb ",
+                $d,
+                ", [lr, r2]\n",
+                each!($a $b $c $d: "asr \\acc, \\acc, #8\n"),
+                "strb ",
+                $a,
+                ", [r1]\n",
+                "strb ",
+                $b,
+                ", [r1, r2]\n",
+                "add r1, r1, r2, lsl #1\n",
+                "strb ",
+                $c,
+                ", [r1]\n",
+                "strb ",
+                $d,
+                ", [r1, r2]\n",
+                "b.w ",
+                $done,
+                "b\n",
+            )
+        } else {
+            // What is not used must be named.
+            "@ {factor} {lower} {shortcut_lower}\n"
+        })
     };
 }
 

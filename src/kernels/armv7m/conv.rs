@@ -3,7 +3,7 @@
 use core::arch::naked_asm;
 use core::mem::offset_of;
 
-use crate::kernels::shared::assembly::{assert_length, consecutive};
+use crate::kernels::shared::assembly::{assert_length, consecutive, if_stream16};
 use crate::kernels::shared::column_pairs::{Args, Columns};
 
 consecutive!(Args: patch weights);
@@ -73,80 +73,72 @@ macro_rules! requantize_four {
 }
 
 /// Goes where a stream in 16 bits is made, if the table at `r5` is none.
-#[cfg(feature = "stream16")]
 macro_rules! to_stream16 {
     () => {
-        "lsls r4, r5, #31\n bmi.w 11f"
-    };
-}
-
-#[cfg(not(feature = "stream16"))]
-macro_rules! to_stream16 {
-    () => {
-        ""
+        if_stream16!({
+            "lsls r4, r5, #31\n bmi.w 11f"
+        } else {
+            ""
+        })
     };
 }
 
 /// Finishes a channel of a stream in 16 bits, but for the upper bytes: `r2` is the mantissa, `r12` the
 /// shift, `r6` the offset.
-#[cfg(feature = "stream16")]
 macro_rules! stream16 {
     () => {
-        concat!(
-            "11:
-             cmp r12, #0
-             ble 1f
-             mov lr, #1
-             lsl lr, lr, r12
-             asr lr, lr, #1
-            ",
-            requantize_four!(),
-            "
-             .irp acc, r9, r8, r11, r10
-             add \\acc, \\acc, r6
-             .endr
-             b 2f
-             1:
-             rsb r12, r12, #1
-             .irp acc, r9, r8, r11, r10
-             lsl \\acc, \\acc, r12
-             smull r4, \\acc, \\acc, r2
-             lsls r4, r4, #1
-             adc \\acc, \\acc, r6
-             .endr
-             2:
-             ldrd r1, r7, [r0, #{shortcut}]
-             ldr lr, [r0, #{shortcut_lower}]
-             ldr r12, [r0, #{factor}]
-             ldrd r5, r6, [r0, #{output}]
-             ldr r4, [r0, #{lower}]
-             add r1, r1, r3
-             add r5, r5, r3
-             add r5, r5, r4
-             .irp acc, r9, r8, r11, r10
-             ldrsb r4, [r1]
-             ldrb r2, [r1, lr]
-             add r1, r1, r7
-             add r4, r2, r4, lsl #8
-             mul r4, r4, r12
-             add \\acc, \\acc, r4, asr #10
-             ssat \\acc, #16, \\acc, asr #4
-             add \\acc, \\acc, #128
-             ssat \\acc, #16, \\acc
-             strb \\acc, [r5]
-             add r5, r5, r6
-             asr \\acc, \\acc, #8
-             .endr
-             b.w 12b",
-        )
-    };
-}
-
-#[cfg(not(feature = "stream16"))]
-macro_rules! stream16 {
-    () => {
-        // What is not used must be named.
-        "@ {factor} {lower} {shortcut_lower}"
+        if_stream16!({
+            concat!(
+                "11:
+                 cmp r12, #0
+                 ble 1f
+                 mov lr, #1
+                 lsl lr, lr, r12
+                 asr lr, lr, #1
+                ",
+                requantize_four!(),
+                "
+                 .irp acc, r9, r8, r11, r10
+                 add \\acc, \\acc, r6
+                 .endr
+                 b 2f
+                 1:
+                 rsb r12, r12, #1
+                 .irp acc, r9, r8, r11, r10
+                 lsl \\acc, \\acc, r12
+                 smull r4, \\acc, \\acc, r2
+                 lsls r4, r4, #1
+                 adc \\acc, \\acc, r6
+                 .endr
+                 2:
+                 ldrd r1, r7, [r0, #{shortcut}]
+                 ldr lr, [r0, #{shortcut_lower}]
+                 ldr r12, [r0, #{factor}]
+                 ldrd r5, r6, [r0, #{output}]
+                 ldr r4, [r0, #{lower}]
+                 add r1, r1, r3
+                 add r5, r5, r3
+                 add r5, r5, r4
+                 .irp acc, r9, r8, r11, r10
+                 ldrsb r4, [r1]
+                 ldrb r2, [r1, lr]
+                 add r1, r1, r7
+                 add r4, r2, r4, lsl #8
+                 mul r4, r4, r12
+                 add \\acc, \\acc, r4, asr #10
+                 ssat \\acc, #16, \\acc, asr #4
+                 add \\acc, \\acc, #128
+                 ssat \\acc, #16, \\acc
+                 strb \\acc, [r5]
+                 add r5, r5, r6
+                 asr \\acc, \\acc, #8
+                 .endr
+                 b.w 12b",
+            )
+        } else {
+            // What is not used must be named.
+            "@ {factor} {lower} {shortcut_lower}"
+        })
     };
 }
 

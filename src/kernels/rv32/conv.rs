@@ -4,6 +4,7 @@ use core::arch::naked_asm;
 use core::mem::offset_of;
 
 use super::{clamp, requantize_left, requantize_right};
+use crate::kernels::shared::assembly::if_stream16;
 use crate::kernels::shared::column_pairs::{Args, Columns};
 
 /// ```text
@@ -67,65 +68,57 @@ pub(super) unsafe extern "C" fn widen(
 }
 
 /// Goes where a stream in 16 bits is made, if the table at `s3` is none.
-#[cfg(feature = "stream16")]
 macro_rules! to_stream16 {
     () => {
-        "andi t1, s3, 1\n bnez t1, 11f"
-    };
-}
-
-#[cfg(not(feature = "stream16"))]
-macro_rules! to_stream16 {
-    () => {
-        ""
+        if_stream16!({
+            "andi t1, s3, 1\n bnez t1, 11f"
+        } else {
+            ""
+        })
     };
 }
 
 /// Finishes a channel of a stream in 16 bits, but for the upper bytes: `s7` is the offset.
-#[cfg(feature = "stream16")]
 macro_rules! stream16 {
     () => {
-        "11:
-         lw a1, {factor}(a0)
-         lw a2, {shortcut_lower}(a0)
-         lw a5, {lower}(a0)
-         li a6, -32768
-         li a7, 32639
-         mv t5, s8
-         add a2, a2, s8
-         add a5, a5, s1
-         .irp acc, t0, t4, t2, t3
-         lb t1, 0(t5)
-         lbu t6, 0(a2)
-         add t5, t5, s11
-         add a2, a2, s11
-         slli t1, t1, 8
-         add t1, t1, t6
-         mul t1, t1, a1
-         add \\acc, \\acc, s7
-         srai t1, t1, 10
-         add \\acc, \\acc, t1
-         srai \\acc, \\acc, 4
-         bge \\acc, a6, 1f
-         mv \\acc, a6
-         1:
-         bge a7, \\acc, 1f
-         mv \\acc, a7
-         1:
-         addi \\acc, \\acc, 128
-         sb \\acc, 0(a5)
-         add a5, a5, s2
-         srai \\acc, \\acc, 8
-         .endr
-         j 12b"
-    };
-}
-
-#[cfg(not(feature = "stream16"))]
-macro_rules! stream16 {
-    () => {
-        // What is not used must be named.
-        "# {factor} {lower} {shortcut_lower}"
+        if_stream16!({
+            "11:
+             lw a1, {factor}(a0)
+             lw a2, {shortcut_lower}(a0)
+             lw a5, {lower}(a0)
+             li a6, -32768
+             li a7, 32639
+             mv t5, s8
+             add a2, a2, s8
+             add a5, a5, s1
+             .irp acc, t0, t4, t2, t3
+             lb t1, 0(t5)
+             lbu t6, 0(a2)
+             add t5, t5, s11
+             add a2, a2, s11
+             slli t1, t1, 8
+             add t1, t1, t6
+             mul t1, t1, a1
+             add \\acc, \\acc, s7
+             srai t1, t1, 10
+             add \\acc, \\acc, t1
+             srai \\acc, \\acc, 4
+             bge \\acc, a6, 1f
+             mv \\acc, a6
+             1:
+             bge a7, \\acc, 1f
+             mv \\acc, a7
+             1:
+             addi \\acc, \\acc, 128
+             sb \\acc, 0(a5)
+             add a5, a5, s2
+             srai \\acc, \\acc, 8
+             .endr
+             j 12b"
+        } else {
+            // What is not used must be named.
+            "# {factor} {lower} {shortcut_lower}"
+        })
     };
 }
 

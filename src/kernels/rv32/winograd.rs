@@ -5,6 +5,7 @@ use core::mem::offset_of;
 
 use super::transform::{transform_kernels, transform_tiles};
 use super::{Rv32, clamp, requantize_left, requantize_right};
+use crate::kernels::shared::assembly::if_stream16;
 use crate::kernels::shared::winograd::{self, NINTH};
 
 winograd::winograd_tiles!(
@@ -112,58 +113,50 @@ macro_rules! of_six {
 }
 
 /// Goes where a stream in 16 bits is made, if the table at `s8` is none.
-#[cfg(feature = "stream16")]
 macro_rules! to_stream16 {
     () => {
-        "andi t1, s8, 1\n bnez t1, 11f"
-    };
-}
-
-#[cfg(not(feature = "stream16"))]
-macro_rules! to_stream16 {
-    () => {
-        ""
+        if_stream16!({
+            "andi t1, s8, 1\n bnez t1, 11f"
+        } else {
+            ""
+        })
     };
 }
 
 /// Numbers of a stream in 16 bits of four rows, and their lower bytes: `s7` is the offset, `t5` from a
 /// row's first output to this one.
-#[cfg(feature = "stream16")]
 macro_rules! stream16 {
     () => {
-        concat!(
-            "11:\n",
-            stream16_row!("t0", "0"),
-            stream16_row!("t4", "4"),
-            stream16_row!("t2", "8"),
-            stream16_row!("t3", "12"),
-            clamp!(),
-            "
-             lw t5, {lower}(a0)
-             .irp acc, t0, t4, t2, t3
-             addi \\acc, \\acc, 128
-             .endr
-             add t1, a2, t5
-             sb t0, 0(t1)
-             add t1, a3, t5
-             sb t4, 0(t1)
-             add t1, a4, t5
-             sb t2, 0(t1)
-             add t1, a5, t5
-             sb t3, 0(t1)
-             .irp acc, t0, t4, t2, t3
-             srai \\acc, \\acc, 8
-             .endr
-             j 12b",
-        )
-    };
-}
-
-#[cfg(not(feature = "stream16"))]
-macro_rules! stream16 {
-    () => {
-        // What is not used must be named.
-        "# {factor} {lower} {shortcut_lower}"
+        if_stream16!({
+            concat!(
+                "11:\n",
+                stream16_row!("t0", "0"),
+                stream16_row!("t4", "4"),
+                stream16_row!("t2", "8"),
+                stream16_row!("t3", "12"),
+                clamp!(),
+                "
+                 lw t5, {lower}(a0)
+                 .irp acc, t0, t4, t2, t3
+                 addi \\acc, \\acc, 128
+                 .endr
+                 add t1, a2, t5
+                 sb t0, 0(t1)
+                 add t1, a3, t5
+                 sb t4, 0(t1)
+                 add t1, a4, t5
+                 sb t2, 0(t1)
+                 add t1, a5, t5
+                 sb t3, 0(t1)
+                 .irp acc, t0, t4, t2, t3
+                 srai \\acc, \\acc, 8
+                 .endr
+                 j 12b",
+            )
+        } else {
+            // What is not used must be named.
+            "# {factor} {lower} {shortcut_lower}"
+        })
     };
 }
 

@@ -3,6 +3,7 @@
 use core::arch::naked_asm;
 use core::mem::offset_of;
 
+use super::stream16::{finish_stream16, to_stream16};
 use super::{Finish, fill};
 use crate::kernels::shared::assembly::assert_length;
 use crate::ops::conv::{Conv, Strip};
@@ -121,91 +122,6 @@ pub(super) fn conv(
     }
 }
 
-/// Goes where a stream in 16 bits is made, if the table in `t0` is none.
-#[cfg(feature = "stream16")]
-macro_rules! to_stream16 {
-    () => {
-        "andi t2, t0, 1\n bnez t2, 10f"
-    };
-}
-
-#[cfg(not(feature = "stream16"))]
-macro_rules! to_stream16 {
-    () => {
-        ""
-    };
-}
-
-/// Finishes blocks of a stream in 16 bits: `t1` is the offset.
-#[cfg(feature = "stream16")]
-macro_rules! stream16 {
-    ($($sums:literal),+) => {
-        concat!(
-            "10:
-             lw t0, {factor}(a0)
-             add t2, s4, s2
-             lw t3, {shortcut_step}(a0)
-             lw t5, {shortcut_lower}(a0)
-             add t5, t5, t2
-            ",
-            $(
-                "vsetvli zero, zero, e16, m4, ta, ma
-                 vle8.v v0, (t2)
-                 vle8.v v2, (t5)
-                 vsext.vf2 v4, v0
-                 vsll.vi v4, v4, 8
-                 vzext.vf2 v0, v2
-                 vadd.vv v4, v4, v0
-                 vwmul.vx v0, v4, t0
-                 vsetvli zero, zero, e32, m8, ta, ma
-                 vsra.vi v0, v0, 10
-                 vadd.vv ", $sums, ", ", $sums, ", v0
-                 vadd.vx ", $sums, ", ", $sums, ", t1
-                 vsra.vi ", $sums, ", ", $sums, ", 4
-                 add t2, t2, t3
-                 add t5, t5, t3
-                ",
-            )+
-            "lw t0, {min}(a0)
-             lw t1, {max}(a0)
-             add t2, s3, s2
-             lw t3, {output_step}(a0)
-             lw t5, {lower}(a0)
-             add t5, t5, t2
-             li t6, 128
-             vsetvli zero, zero, e16, m4, ta, ma
-            ",
-            $(
-                "vnclip.wi ", $sums, ", ", $sums, ", 0
-                 vmax.vx ", $sums, ", ", $sums, ", t0
-                 vmin.vx ", $sums, ", ", $sums, ", t1
-                 vadd.vx ", $sums, ", ", $sums, ", t6
-                ",
-            )+
-            "vsetvli zero, zero, e8, m2, ta, ma
-            ",
-            $(
-                "vnsrl.wi v0, ", $sums, ", 0
-                 vse8.v v0, (t5)
-                 vnsrl.wi ", $sums, ", ", $sums, ", 8
-                 vse8.v ", $sums, ", (t2)
-                 add t2, t2, t3
-                 add t5, t5, t3
-                ",
-            )+
-            "j 11b",
-        )
-    };
-}
-
-#[cfg(not(feature = "stream16"))]
-macro_rules! stream16 {
-    ($($sums:literal),+) => {
-        // What is not used must be named.
-        "# {factor} {lower} {shortcut_lower}"
-    };
-}
-
 /// Sums and finishes blocks of columns, each with its pointer, its scalar and its sums.
 ///
 /// ```text
@@ -321,7 +237,7 @@ macro_rules! block {
                 "j 5f",
                 // The join.
                 "4:",
-                to_stream16!(),
+                to_stream16!("t0"),
                 "add t2, s4, s2",
                 "lw t3, {shortcut_step}(a0)",
                 $(concat!(
@@ -371,7 +287,13 @@ macro_rules! block {
                 ".endr",
                 "addi sp, sp, 32",
                 "ret",
-                stream16!($($sums),+),
+                finish_stream16!(
+                    $($sums),+;
+                    shortcut: "add t2, s4, s2",
+                    output: "add t2, s3, s2",
+                    next: "add t2, t2, t3\n add t5, t5, t3",
+                    load: "vle8.v", store: "vse8.v", stride: ""
+                ),
                 ".option pop",
                 max_kernel = const MAX_KERNEL,
                 round = const ROUND,

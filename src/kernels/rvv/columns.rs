@@ -17,6 +17,7 @@ use core::arch::naked_asm;
 use core::mem::offset_of;
 use core::ptr::null;
 
+use super::stream16::{finish_stream16, to_stream16};
 use super::{Finish, fill, pad};
 use crate::kernels::shared::assembly::assert_length;
 use crate::ops::Rows;
@@ -303,93 +304,6 @@ unsafe extern "C" fn repeat(
     )
 }
 
-/// Goes where a stream in 16 bits is made, if the table in `t0` is none.
-#[cfg(feature = "stream16")]
-macro_rules! to_stream16 {
-    () => {
-        "andi t2, t0, 1\n bnez t2, 10f"
-    };
-}
-
-#[cfg(not(feature = "stream16"))]
-macro_rules! to_stream16 {
-    () => {
-        ""
-    };
-}
-
-/// Finishes blocks of a stream in 16 bits: `t1` is the offset.
-#[cfg(feature = "stream16")]
-macro_rules! stream16 {
-    ($($sums:literal),+) => {
-        concat!(
-            "10:
-             lw t0, {factor}(a0)
-             lw t2, {shortcut}(a0)
-             lw t3, {shortcut_step}(a0)
-             lw t5, {shortcut_lower}(a0)
-             add t2, t2, s1
-             add t5, t5, t2
-            ",
-            $(
-                "vsetvli zero, zero, e16, m4, ta, ma
-                 vlse8.v v0, (t2), t3
-                 vlse8.v v2, (t5), t3
-                 vsext.vf2 v4, v0
-                 vsll.vi v4, v4, 8
-                 vzext.vf2 v0, v2
-                 vadd.vv v4, v4, v0
-                 vwmul.vx v0, v4, t0
-                 vsetvli zero, zero, e32, m8, ta, ma
-                 vsra.vi v0, v0, 10
-                 vadd.vv ", $sums, ", ", $sums, ", v0
-                 vadd.vx ", $sums, ", ", $sums, ", t1
-                 vsra.vi ", $sums, ", ", $sums, ", 4
-                 addi t2, t2, 1
-                 addi t5, t5, 1
-                ",
-            )+
-            "lw t0, {min}(a0)
-             lw t1, {max}(a0)
-             lw t2, {output}(a0)
-             lw t3, {output_step}(a0)
-             lw t5, {lower}(a0)
-             add t2, t2, s1
-             add t5, t5, t2
-             li t6, 128
-             vsetvli zero, zero, e16, m4, ta, ma
-            ",
-            $(
-                "vnclip.wi ", $sums, ", ", $sums, ", 0
-                 vmax.vx ", $sums, ", ", $sums, ", t0
-                 vmin.vx ", $sums, ", ", $sums, ", t1
-                 vadd.vx ", $sums, ", ", $sums, ", t6
-                ",
-            )+
-            "vsetvli zero, zero, e8, m2, ta, ma
-            ",
-            $(
-                "vnsrl.wi v0, ", $sums, ", 0
-                 vsse8.v v0, (t5), t3
-                 vnsrl.wi ", $sums, ", ", $sums, ", 8
-                 vsse8.v ", $sums, ", (t2), t3
-                 addi t2, t2, 1
-                 addi t5, t5, 1
-                ",
-            )+
-            "j 11b",
-        )
-    };
-}
-
-#[cfg(not(feature = "stream16"))]
-macro_rules! stream16 {
-    ($($sums:literal),+) => {
-        // What is not used must be named.
-        "# {factor} {lower} {shortcut_lower}"
-    };
-}
-
 /// Sums and finishes blocks of channels, each with its number, its scalar and its sums.
 ///
 /// ```text
@@ -495,7 +409,7 @@ macro_rules! channels {
                 "j 5f",
                 // The join.
                 "4:",
-                to_stream16!(),
+                to_stream16!("t0"),
                 "lw t2, {shortcut}(a0)",
                 "lw t3, {shortcut_step}(a0)",
                 "add t2, t2, s1",
@@ -533,7 +447,13 @@ macro_rules! channels {
                 "lw s1, 4(sp)",
                 "addi sp, sp, 16",
                 "ret",
-                stream16!($($sums),+),
+                finish_stream16!(
+                    $($sums),+;
+                    shortcut: "lw t2, {shortcut}(a0)\n add t2, t2, s1",
+                    output: "lw t2, {output}(a0)\n add t2, t2, s1",
+                    next: "addi t2, t2, 1\n addi t5, t5, 1",
+                    load: "vlse8.v", store: "vsse8.v", stride: ", t3"
+                ),
                 ".option pop",
                 round = const ROUND,
                 bytes = const pair_bytes([$($o),+].len()),

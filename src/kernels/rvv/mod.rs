@@ -47,6 +47,7 @@ mod channels;
 mod columns;
 mod depthwise;
 mod elements;
+mod stream16;
 mod tile_outputs;
 mod tile_values;
 mod tiles;
@@ -63,7 +64,7 @@ use crate::ops::batch_norm::BatchNorm;
 use crate::ops::conv::{self, Conv, Padding, Strip};
 use crate::ops::depthwise_conv::DepthwiseConv;
 use crate::ops::max_pool::MaxPool;
-use crate::ops::stream16::{self, Stream16};
+use crate::ops::stream16::{Stream16, distance, in_reach};
 use crate::ops::{MAX_KERNEL, Outputs, Rows, Shortcut, Shortcuts, int8_mut};
 use crate::proved::proved;
 
@@ -253,13 +254,13 @@ impl Finish {
         // What is multiplied by zero may be anything.
         let shortcut = match stream.factor {
             0 => Shortcut::InPlace,
-            _ => stream16::in_reach(conv, shortcut, output),
+            _ => in_reach(conv, shortcut, output),
         };
         let output = output.as_mut_ptr();
         let (shortcut, shortcut_step, shortcut_lower) = match shortcut {
             Shortcut::InPlace => (output.cast_const(), channels, lower),
             Shortcut::Row { row, lower, stride, .. } => {
-                (row.as_ptr(), stride * channels, stream16::distance(row, lower))
+                (row.as_ptr(), stride * channels, distance(row, lower))
             }
         };
         Self {

@@ -4,7 +4,9 @@ use core::arch::naked_asm;
 use core::mem::offset_of;
 
 use super::Finish;
+use super::stream16::to_stream16;
 use super::tiles::{POSITION, POSITIONS_ROW, SUMS, Tile};
+use crate::kernels::shared::assembly::if_stream16;
 use crate::kernels::shared::winograd::NINTH;
 use crate::ops::conv::TILE_POSITIONS;
 
@@ -53,113 +55,73 @@ macro_rules! of_six {
     };
 }
 
-/// Goes where a stream in 16 bits is made, if the table in `a7` is none.
-#[cfg(feature = "stream16")]
-macro_rules! to_stream16 {
-    () => {
-        "andi t2, a7, 1\n bnez t2, 10f"
-    };
-}
-
-#[cfg(not(feature = "stream16"))]
-macro_rules! to_stream16 {
-    () => {
-        ""
-    };
-}
-
 /// Makes numbers of a stream in 16 bits of rows: `t6` is the offset, and `a7` the factor, or 128.
-#[cfg(feature = "stream16")]
 macro_rules! stream16 {
-    () => {
-        "10:
-         lw a7, {factor}(a0)
-         lw s4, {rows}(a0)
-         slli s4, s4, 2
-         add s4, s4, a0
-         mv t2, a0
-         .irp v, v24, v16, v20, v8
-         beq t2, s4, 12f
-         lw s5, {shortcut_steps}(t2)
-         lw s6, {shortcuts}(t2)
-         mul s5, s5, a5
-         add s6, s6, a3
-         add s6, s6, s5
-         lw s5, {shortcut_lower}(a0)
-         add s5, s5, s6
-         vsetvli zero, zero, e16, m2, ta, ma
-         vle8.v v4, (s6)
-         vle8.v v5, (s5)
-         vsext.vf2 v6, v4
-         vsll.vi v6, v6, 8
-         vzext.vf2 v4, v5
-         vadd.vv v6, v6, v4
-         vwmul.vx v12, v6, a7
-         vsetvli zero, zero, e32, m4, ta, ma
-         vsra.vi v12, v12, 10
-         vadd.vv \\v, \\v, v12
-         vadd.vx \\v, \\v, t6
-         vsra.vi \\v, \\v, 4
-         addi t2, t2, 4
-         .endr
-         12:
-         vsetvli zero, zero, e16, m2, ta, ma
-         lw t2, {min}(a0)
-         lw s4, {max}(a0)
-         li a7, 128
-         .irp v, v24, v16, v20, v8
-         vnclip.wi \\v, \\v, 0
-         vmax.vx \\v, \\v, t2
-         vmin.vx \\v, \\v, s4
-         vadd.vx \\v, \\v, a7
-         .endr
-         vsetvli zero, zero, e8, m1, ta, ma
-         lw a7, {rows}(a0)
-         lw s4, {lower}(a0)
-         lw t2, {outputs}(a0)
-         add t2, t2, s2
-         add s5, t2, s4
-         vnsrl.wi v4, v24, 0
-         vse8.v v4, (s5)
-         vnsrl.wi v24, v24, 8
-         vse8.v v24, (t2)
-         addi a7, a7, -1
-         beqz a7, 13f
-         lw t2, {outputs} + 4(a0)
-         add t2, t2, s2
-         add s5, t2, s4
-         vnsrl.wi v4, v16, 0
-         vse8.v v4, (s5)
-         vnsrl.wi v16, v16, 8
-         vse8.v v16, (t2)
-         addi a7, a7, -1
-         beqz a7, 13f
-         lw t2, {outputs} + 8(a0)
-         add t2, t2, s2
-         add s5, t2, s4
-         vnsrl.wi v4, v20, 0
-         vse8.v v4, (s5)
-         vnsrl.wi v20, v20, 8
-         vse8.v v20, (t2)
-         addi a7, a7, -1
-         beqz a7, 13f
-         lw t2, {outputs} + 12(a0)
-         add t2, t2, s2
-         add s5, t2, s4
-         vnsrl.wi v4, v8, 0
-         vse8.v v4, (s5)
-         vnsrl.wi v8, v8, 8
-         vse8.v v8, (t2)
-         13:
-         j 8b"
-    };
-}
-
-#[cfg(not(feature = "stream16"))]
-macro_rules! stream16 {
-    () => {
-        // What is not used must be named.
-        "# {factor} {lower} {shortcut_lower}"
+    ($($place:literal $sums:literal),+) => {
+        if_stream16!({
+            concat!("10:
+             lw a7, {factor}(a0)
+             lw s4, {rows}(a0)
+             slli s4, s4, 2
+             add s4, s4, a0
+             mv t2, a0
+             .irp v, v24, v16, v20, v8
+             beq t2, s4, 12f
+             lw s5, {shortcut_steps}(t2)
+             lw s6, {shortcuts}(t2)
+             mul s5, s5, a5
+             add s6, s6, a3
+             add s6, s6, s5
+             lw s5, {shortcut_lower}(a0)
+             add s5, s5, s6
+             vsetvli zero, zero, e16, m2, ta, ma
+             vle8.v v4, (s6)
+             vle8.v v5, (s5)
+             vsext.vf2 v6, v4
+             vsll.vi v6, v6, 8
+             vzext.vf2 v4, v5
+             vadd.vv v6, v6, v4
+             vwmul.vx v12, v6, a7
+             vsetvli zero, zero, e32, m4, ta, ma
+             vsra.vi v12, v12, 10
+             vadd.vv \\v, \\v, v12
+             vadd.vx \\v, \\v, t6
+             vsra.vi \\v, \\v, 4
+             addi t2, t2, 4
+             .endr
+             12:
+             vsetvli zero, zero, e16, m2, ta, ma
+             lw t2, {min}(a0)
+             lw s4, {max}(a0)
+             li a7, 128
+             .irp v, v24, v16, v20, v8
+             vnclip.wi \\v, \\v, 0
+             vmax.vx \\v, \\v, t2
+             vmin.vx \\v, \\v, s4
+             vadd.vx \\v, \\v, a7
+             .endr
+             vsetvli zero, zero, e8, m1, ta, ma
+             lw a7, {rows}(a0)
+             lw s4, {lower}(a0)
+            ",
+            $(
+                "lw t2, {outputs} + ", $place, "(a0)
+                 add t2, t2, s2
+                 add s5, t2, s4
+                 vnsrl.wi v4, ", $sums, ", 0
+                 vse8.v v4, (s5)
+                 vnsrl.wi ", $sums, ", ", $sums, ", 8
+                 vse8.v ", $sums, ", (t2)
+                 addi a7, a7, -1
+                 beqz a7, 13f
+                ",
+            )+
+            "13:
+             j 8b")
+        } else {
+            // What is not used must be named.
+            "# {factor} {lower} {shortcut_lower}"
+        })
     };
 }
 
@@ -278,7 +240,7 @@ pub(super) unsafe extern "C" fn finish(tile: &Tile) {
         "j 7f",
         // The join.
         "6:",
-        to_stream16!(),
+        to_stream16!("a7"),
         "lw s4, {rows}(a0)",
         "slli s4, s4, 2",
         "add s4, s4, a0",
@@ -350,7 +312,7 @@ pub(super) unsafe extern "C" fn finish(tile: &Tile) {
         ".endr",
         "addi sp, sp, 32",
         "ret",
-        stream16!(),
+        stream16!("0" "v24", "4" "v16", "8" "v20", "12" "v8"),
         ".option pop",
         channel = const offset_of!(Tile, channel),
         channels = const offset_of!(Tile, channels),

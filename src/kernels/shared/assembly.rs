@@ -21,6 +21,7 @@ macro_rules! consecutive {
 ///
 /// The assembler knows the number only when all code has its place. That is too late for `.if`, but
 /// not for `.space`, which refuses a number below zero.
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "rvv"))]
 macro_rules! assert_length {
     ($from:literal, $bytes:literal) => {
         concat!(
@@ -38,6 +39,18 @@ macro_rules! assert_length {
     };
 }
 
+/// The first lines in builds that make [streams in 16 bits](crate::ops::stream16), else the others.
+#[cfg(feature = "stream16")]
+macro_rules! if_stream16 {
+    ({ $($with:tt)* } else { $($without:tt)* }) => { $($with)* };
+}
+#[cfg(not(feature = "stream16"))]
+macro_rules! if_stream16 {
+    ({ $($with:tt)* } else { $($without:tt)* }) => { $($without)* };
+}
+
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "rvv"))]
 pub(in crate::kernels) use assert_length;
 #[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em"))]
 pub(in crate::kernels) use consecutive;
+pub(in crate::kernels) use if_stream16;

@@ -12,7 +12,13 @@
     allow(unsafe_code)
 )]
 
-#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "rvv"))]
+#[cfg(any(
+    feature = "armv6m",
+    feature = "armv7m",
+    feature = "armv7em",
+    feature = "rv32",
+    feature = "rvv"
+))]
 pub(super) mod assembly;
 #[cfg(any(feature = "armv6m", feature = "armv7m", feature = "rv32"))]
 pub(super) mod column_pairs;

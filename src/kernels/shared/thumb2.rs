@@ -8,6 +8,8 @@
 //!
 //! Instructions: 180 for the 36 values of a tile and channel; 24 an output from its sums on.
 
+pub(in crate::kernels) mod stream16;
+
 use core::arch::naked_asm;
 
 use super::assembly::consecutive;
@@ -404,14 +406,14 @@ macro_rules! finish_tiles {
                 "b.w 7b",
                 // A join.
                 "8:",
-                $crate::kernels::shared::thumb2::to_stream16!(),
+                $crate::kernels::shared::thumb2::stream16::to_stream16!(),
                 "ldr r12, [r0, #{last}]",
                 $crate::kernels::shared::thumb2::join_row!("r4", "{shortcuts}"),
                 $crate::kernels::shared::thumb2::join_row!("r8", "{shortcuts} + 4"),
                 $crate::kernels::shared::thumb2::join_row!("r6", "{shortcuts} + 8"),
                 $crate::kernels::shared::thumb2::join_row!("r7", "{shortcuts} + 12"),
                 "b.w 9b",
-                $crate::kernels::shared::thumb2::stream16_rows!(),
+                $crate::kernels::shared::thumb2::stream16::stream16_rows!(),
                 ninth = const $crate::kernels::shared::winograd::NINTH,
                 bias = const core::mem::offset_of!($crate::kernels::shared::winograd::Args, bias),
                 mantissas = const core::mem::offset_of!($crate::kernels::shared::winograd::Args, mantissas),
@@ -454,104 +456,4 @@ macro_rules! join_row {
     };
 }
 
-/// Goes where a stream in 16 bits is made, if the table at `r5` is none.
-#[cfg(feature = "stream16")]
-macro_rules! to_stream16 {
-    () => {
-        "lsls r9, r5, #31\n bmi.w 11f"
-    };
-}
-
-#[cfg(not(feature = "stream16"))]
-macro_rules! to_stream16 {
-    () => {
-        ""
-    };
-}
-
-/// Makes numbers of a stream in 16 bits of four rows, and writes their lower bytes; the upper ones are
-/// left: `r12` is the factor, `lr` the offset as the product has it, `r11` from a row's first shortcut to the lower byte of
-/// this one.
-#[cfg(feature = "stream16")]
-macro_rules! stream16_rows {
-    () => {
-        concat!(
-            "11:
-             ldr r11, [r0, #{shortcut_lower}]
-             ldr r12, [r0, #{factor}]
-             ldr lr, [r0, #{last}]
-             lsl lr, lr, #10
-             add r11, r11, r2
-             ldr r10, [r0, #{lower}]
-             add r10, r10, r2
-            ",
-            $crate::kernels::shared::thumb2::stream16_row!("r4", "0"),
-            $crate::kernels::shared::thumb2::stream16_row!("r8", "4"),
-            $crate::kernels::shared::thumb2::stream16_row!("r6", "8"),
-            $crate::kernels::shared::thumb2::stream16_row!("r7", "12"),
-            "b.w 12b",
-        )
-    };
-}
-
-#[cfg(not(feature = "stream16"))]
-macro_rules! stream16_rows {
-    () => {
-        // What is not used must be named.
-        "@ {factor} {lower} {shortcut_lower}"
-    };
-}
-
-/// One row of these.
-#[cfg(feature = "stream16")]
-macro_rules! stream16_row {
-    ($acc:literal, $row:literal) => {
-        concat!(
-            "ldr r9, [r0, #{shortcuts} + ",
-            $row,
-            "]
-             ldrsb r5, [r9, r2]
-             ldrb r9, [r9, r11]
-             add r5, r9, r5, lsl #8
-             mla r5, r5, r12, lr
-             ldr r9, [r0, #{outputs} + ",
-            $row,
-            "]
-             add ",
-            $acc,
-            ", ",
-            $acc,
-            ", r5, asr #10
-             ssat ",
-            $acc,
-            ", #16, ",
-            $acc,
-            ", asr #4
-             add ",
-            $acc,
-            ", ",
-            $acc,
-            ", #128
-             ssat ",
-            $acc,
-            ", #16, ",
-            $acc,
-            "
-             strb ",
-            $acc,
-            ", [r9, r10]
-             asr ",
-            $acc,
-            ", ",
-            $acc,
-            ", #8
-            ",
-        )
-    };
-}
-
-#[cfg(feature = "stream16")]
-pub(in crate::kernels) use stream16_row;
-pub(in crate::kernels) use {
-    finish_tiles, join_row, of_six, stream16_rows, to_stream16, transform_kernels,
-};
+pub(in crate::kernels) use {finish_tiles, join_row, of_six, transform_kernels};

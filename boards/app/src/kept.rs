@@ -13,18 +13,23 @@ use crate::line::{Bad, Line};
 
 /// A line that keeps `ROOM` bytes, and forgets its errors but for their number.
 #[derive(Debug)]
-pub struct Kept<L: ErrorType, const ROOM: usize> {
+pub struct Kept<L, F, const ROOM: usize> {
     line: L,
-    sort: fn(&L::Error) -> Bad,
+    sort: F,
     errors: LineErrors,
 }
 
-impl<L: ErrorType, const ROOM: usize> Kept<L, ROOM> {
+/// Tells a chip's error of an overrun from all others.
+pub fn overrun_is<E: PartialEq>(overrun: E) -> impl Fn(&E) -> Bad {
+    move |error| if *error == overrun { Bad::Overrun } else { Bad::Framing }
+}
+
+impl<L: ErrorType, F: Fn(&L::Error) -> Bad, const ROOM: usize> Kept<L, F, ROOM> {
     /// The line that `make` makes with this memory for what comes. `sort` tells errors apart.
     pub fn new(
         room: &'static mut [u8; ROOM],
-        make: impl FnOnce(&'static mut [u8; ROOM]) -> L,
-        sort: fn(&L::Error) -> Bad,
+        make: impl FnOnce(&'static mut [u8]) -> L,
+        sort: F,
     ) -> Self {
         Self { line: make(room), sort, errors: LineErrors::default() }
     }
@@ -38,18 +43,18 @@ impl<L: ErrorType, const ROOM: usize> Kept<L, ROOM> {
     }
 }
 
-impl<L: ErrorType, const ROOM: usize> ErrorType for Kept<L, ROOM> {
+impl<L: ErrorType, F, const ROOM: usize> ErrorType for Kept<L, F, ROOM> {
     type Error = Infallible;
 }
 
-impl<L: ReadReady, const ROOM: usize> ReadReady for Kept<L, ROOM> {
+impl<L: ReadReady, F, const ROOM: usize> ReadReady for Kept<L, F, ROOM> {
     fn read_ready(&mut self) -> Result<bool, Infallible> {
         // An error is there to be read.
         Ok(self.line.read_ready().unwrap_or(true))
     }
 }
 
-impl<L: Read, const ROOM: usize> Read for Kept<L, ROOM> {
+impl<L: Read, F: Fn(&L::Error) -> Bad, const ROOM: usize> Read for Kept<L, F, ROOM> {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Infallible> {
         loop {
             match self.line.read(buffer) {
@@ -60,7 +65,7 @@ impl<L: Read, const ROOM: usize> Read for Kept<L, ROOM> {
     }
 }
 
-impl<L: Write, const ROOM: usize> Write for Kept<L, ROOM> {
+impl<L: Write, F, const ROOM: usize> Write for Kept<L, F, ROOM> {
     fn write(&mut self, bytes: &[u8]) -> Result<usize, Infallible> {
         // What could not be sent is lost: the host asks again.
         Ok(self.line.write(bytes).unwrap_or(bytes.len()))
@@ -72,7 +77,11 @@ impl<L: Write, const ROOM: usize> Write for Kept<L, ROOM> {
     }
 }
 
-impl<L: Read + ReadReady + Write, const ROOM: usize> Line for Kept<L, ROOM> {
+impl<L, F, const ROOM: usize> Line for Kept<L, F, ROOM>
+where
+    L: Read + ReadReady + Write,
+    F: Fn(&L::Error) -> Bad,
+{
     const KEEPS: usize = ROOM - 1;
 
     fn errors(&self) -> LineErrors {

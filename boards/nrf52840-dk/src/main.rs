@@ -39,7 +39,7 @@ fn main() -> ! {
     stack::paint();
     let Some(core) = cortex_m::Peripherals::take() else { unreachable!("main runs once") };
     let chip = embassy_nrf::init(Default::default());
-    let uart = |room| {
+    let uart = |room: &'static mut [u8]| {
         Waiting(BufferedUarte::new(
             chip.UARTE0,
             chip.TIMER1,
@@ -54,10 +54,9 @@ fn main() -> ! {
             SENT.take(),
         ))
     };
-    // It has no other errors.
-    let sort = |_: &Error| Bad::Overrun;
     let parts = Parts {
-        link: Kept::new(RECEIVED.take(), |room| uart(room), sort),
+        // It has no other errors.
+        link: Kept::new(RECEIVED.take(), uart, |_: &Error| Bad::Overrun),
         counter: Cycles::new(core.SYST),
         busy: Inverted(Output::new(chip.P0_14, Level::High, OutputDrive::Standard)),
         status: Inverted(Output::new(chip.P0_13, Level::High, OutputDrive::Standard)),

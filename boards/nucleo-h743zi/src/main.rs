@@ -7,8 +7,7 @@
 #![no_main]
 
 use brooklet_app::Parts;
-use brooklet_app::kept::Kept;
-use brooklet_app::line::Bad;
+use brooklet_app::kept::{Kept, overrun_is};
 use brooklet_parts::{memory, stack, systick::Cycles};
 use cortex_m_rt::entry;
 #[cfg(feature = "defmt")]
@@ -67,20 +66,13 @@ fn main() -> ! {
     let chip = embassy_stm32::init(clocks());
     // Code and weights come from flash.
     core.SCB.enable_icache();
-    let uart = |room| {
+    let uart = |room: &'static mut [u8]| {
         let (uart, to, from) = (chip.USART3, chip.PD8, chip.PD9);
-        let sent = SENT.take();
-        match BufferedUart::new(uart, from, to, sent, room, Interrupts, Config::default()) {
-            Ok(uart) => uart,
-            Err(_) => unreachable!("a usual rate"),
-        }
-    };
-    let sort = |error: &Error| match error {
-        Error::Overrun => Bad::Overrun,
-        _ => Bad::Framing,
+        BufferedUart::new(uart, from, to, SENT.take(), room, Interrupts, Config::default())
+            .unwrap_or_else(|_| unreachable!("a usual rate"))
     };
     let parts = Parts {
-        link: Kept::new(RECEIVED.take(), |room| uart(room), sort),
+        link: Kept::new(RECEIVED.take(), uart, overrun_is(Error::Overrun)),
         counter: Cycles::new(core.SYST),
         busy: Output::new(chip.PB14, Level::Low, Speed::Low),
         status: Output::new(chip.PB0, Level::Low, Speed::Low),

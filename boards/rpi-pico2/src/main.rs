@@ -6,8 +6,7 @@
 #![no_main]
 
 use brooklet_app::Parts;
-use brooklet_app::kept::Kept;
-use brooklet_app::line::Bad;
+use brooklet_app::kept::{Kept, overrun_is};
 use brooklet_parts::{memory, stack, systick::Cycles};
 use cortex_m_rt::entry;
 #[cfg(feature = "defmt")]
@@ -44,16 +43,12 @@ fn main() -> ! {
     let Some(core) = cortex_m::Peripherals::take() else { unreachable!("main runs once") };
     // Clocks as at power-on of a Pico 2: 150 MHz of a crystal of 12 MHz.
     let chip = embassy_rp::init(Default::default());
-    let uart = |room| {
+    let uart = |room: &'static mut [u8]| {
         let (uart, to, from) = (chip.UART0, chip.PIN_0, chip.PIN_1);
         BufferedUart::new(uart, to, from, Interrupts, SENT.take(), room, Config::default())
     };
-    let sort = |error: &Error| match error {
-        Error::Overrun => Bad::Overrun,
-        _ => Bad::Framing,
-    };
     let parts = Parts {
-        link: Kept::new(RECEIVED.take(), |room| uart(room), sort),
+        link: Kept::new(RECEIVED.take(), uart, overrun_is(Error::Overrun)),
         counter: Cycles::new(core.SYST),
         busy: Output::new(chip.PIN_15, Level::Low),
         status: Output::new(chip.PIN_25, Level::Low),

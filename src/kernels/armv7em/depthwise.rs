@@ -1,9 +1,6 @@
 //! Depthwise convolution: four channels at a time.
 
-use core::arch::naked_asm;
-use core::mem::offset_of;
-
-use crate::kernels::shared::depthwise::Args;
+use crate::kernels::shared::depthwise::{Args, depthwise_asm};
 
 /// Bytes of the stack frame.
 const FRAME: usize = 16;
@@ -24,7 +21,7 @@ const FRAME: usize = 16;
 /// The arguments are as [`Args`] says, their channels a multiple of four.
 #[unsafe(naked)]
 pub(super) unsafe extern "C" fn conv(args: &Args) {
-    naked_asm!(
+    depthwise_asm!(
         ".cpu cortex-m33",
         // Adds the products of four channels.
         ".macro dw_products",
@@ -156,23 +153,8 @@ pub(super) unsafe extern "C" fn conv(args: &Args) {
         ".purgem dw_products",
         ".purgem dw_finish",
         frame = const FRAME,
-        values = const offset_of!(Args, values),
-        weights = const offset_of!(Args, weights),
-        rows = const offset_of!(Args, rows),
-        kernel_columns = const offset_of!(Args, kernel_columns),
-        channels = const offset_of!(Args, channels),
-        pitch = const offset_of!(Args, pitch),
-        step = const offset_of!(Args, step),
-        columns = const offset_of!(Args, columns),
-        starts = const offset_of!(Args, starts),
-        mantissas = const offset_of!(Args, mantissas),
-        shifts = const offset_of!(Args, shifts),
-        zero_point = const offset_of!(Args, zero_point),
-        min = const offset_of!(Args, min),
-        max = const offset_of!(Args, max),
-        output = const offset_of!(Args, output),
     )
 }
 
 // Rows are counted from where the arguments begin.
-const _: () = assert!(offset_of!(Args, values) == 0);
+const _: () = assert!(core::mem::offset_of!(Args, values) == 0);

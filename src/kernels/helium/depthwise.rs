@@ -1,9 +1,6 @@
 //! Depthwise convolution: a lane a channel.
 
-use core::arch::naked_asm;
-use core::mem::offset_of;
-
-use crate::kernels::shared::depthwise::Args;
+use crate::kernels::shared::depthwise::{Args, depthwise_asm};
 
 /// For a kernel position of four channels 7 instructions; 20 to finish four outputs.
 ///
@@ -20,7 +17,7 @@ use crate::kernels::shared::depthwise::Args;
 /// The arguments are as [`Args`] says.
 #[unsafe(naked)]
 pub(super) unsafe extern "C" fn conv(args: &Args) {
-    naked_asm!(
+    depthwise_asm!(
         ".cpu cortex-m55",
         "push {{r4-r11, lr}}",
         "vpush {{d8-d15}}",
@@ -104,20 +101,5 @@ pub(super) unsafe extern "C" fn conv(args: &Args) {
         "add sp, sp, #16",
         "vpop {{d8-d15}}",
         "pop {{r4-r11, pc}}",
-        values = const offset_of!(Args, values),
-        weights = const offset_of!(Args, weights),
-        rows = const offset_of!(Args, rows),
-        kernel_columns = const offset_of!(Args, kernel_columns),
-        channels = const offset_of!(Args, channels),
-        pitch = const offset_of!(Args, pitch),
-        step = const offset_of!(Args, step),
-        columns = const offset_of!(Args, columns),
-        starts = const offset_of!(Args, starts),
-        mantissas = const offset_of!(Args, mantissas),
-        shifts = const offset_of!(Args, shifts),
-        zero_point = const offset_of!(Args, zero_point),
-        min = const offset_of!(Args, min),
-        max = const offset_of!(Args, max),
-        output = const offset_of!(Args, output),
     )
 }

@@ -1,9 +1,7 @@
 //! Depthwise convolution: a lane a channel.
 
-use core::arch::naked_asm;
-use core::mem::offset_of;
-
-use crate::kernels::shared::depthwise::Args;
+use super::elements::{multipliers, requantize};
+use crate::kernels::shared::depthwise::{Args, depthwise_asm};
 
 /// For a kernel position of as many channels as four vectors hold words 10 instructions; 17 to finish
 /// them.
@@ -21,7 +19,7 @@ use crate::kernels::shared::depthwise::Args;
 /// The arguments are as [`Args`] says.
 #[unsafe(naked)]
 pub(super) unsafe extern "C" fn conv(args: &Args) {
-    naked_asm!(
+    depthwise_asm!(
         ".option push",
         ".option arch, +m, +v",
         "csrwi vxrm, 0", // halves are rounded up
@@ -41,17 +39,7 @@ pub(super) unsafe extern "C" fn conv(args: &Args) {
         "lw t1, {starts}(a0)",
         "add t1, t1, t6",
         "vle32.v v4, (t1)",
-        "lw t1, {mantissas}(a0)",
-        "add t1, t1, t6",
-        "vle32.v v12, (t1)",
-        "lw t1, {shifts}(a0)",
-        "add t1, t1, t5",
-        "vle8.v v2, (t1)",
-        "vsext.vf4 v16, v2",
-        "vmax.vx v20, v16, zero",
-        "vmslt.vx v1, v16, zero",
-        "vrsub.vi v16, v16, 0",
-        "vmax.vx v16, v16, zero",
+        multipliers!("a0"),
         "lw a7, {output}(a0)",
         "add a7, a7, t5",
         "lw a5, {columns}(a0)",
@@ -85,21 +73,7 @@ pub(super) unsafe extern "C" fn conv(args: &Args) {
         "addi t6, t6, -1",
         "bnez t6, 3b",
         "vsetvli zero, zero, e32, m4, ta, ma",
-        "vsll.vv v24, v24, v20",
-        "vsmul.vv v24, v24, v12",
-        "vmslt.vx v0, v24, zero",
-        "vmand.mm v0, v0, v1",
-        "vadd.vi v24, v24, -1, v0.t",
-        "vssra.vv v24, v24, v16",
-        "vadd.vx v24, v24, t2",
-        "vmax.vx v24, v24, t3",
-        "vmin.vx v24, v24, t4",
-        "vsetvli zero, zero, e16, m2, ta, ma",
-        "vncvt.x.x.w v24, v24",
-        "vsetvli zero, zero, e8, m1, ta, ma",
-        "vncvt.x.x.w v24, v24",
-        "vse8.v v24, (a7)",
-        "vsetvli zero, zero, e32, m4, ta, ma",
+        requantize!(),
         "add a7, a7, a4",
         "lw t5, {step}(a0)",
         "add a6, a6, t5",
@@ -110,20 +84,5 @@ pub(super) unsafe extern "C" fn conv(args: &Args) {
         "addi sp, sp, 16",
         "ret",
         ".option pop",
-        values = const offset_of!(Args, values),
-        weights = const offset_of!(Args, weights),
-        rows = const offset_of!(Args, rows),
-        kernel_columns = const offset_of!(Args, kernel_columns),
-        channels = const offset_of!(Args, channels),
-        pitch = const offset_of!(Args, pitch),
-        step = const offset_of!(Args, step),
-        columns = const offset_of!(Args, columns),
-        starts = const offset_of!(Args, starts),
-        mantissas = const offset_of!(Args, mantissas),
-        shifts = const offset_of!(Args, shifts),
-        zero_point = const offset_of!(Args, zero_point),
-        min = const offset_of!(Args, min),
-        max = const offset_of!(Args, max),
-        output = const offset_of!(Args, output),
     )
 }

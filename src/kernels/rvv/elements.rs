@@ -156,6 +156,53 @@ struct NormArgs {
     max: i32,
 }
 
+/// Loads the multipliers of as many channels as four vectors hold words, from what the arguments in that
+/// register name: `t5` is how many channels are done, `t6` four times as many. v12 are the mantissas, v16 the
+/// shifts to the right, v20 those to the left, v1 says which are to the right; v28 and `t1` are lost.
+macro_rules! multipliers {
+    ($args:literal) => {
+        concat!(
+            "lw t1, {mantissas}(",
+            $args,
+            ")
+             add t1, t1, t6
+             vle32.v v12, (t1)
+             lw t1, {shifts}(",
+            $args,
+            ")
+             add t1, t1, t5
+             vle8.v v28, (t1)
+             vsext.vf4 v16, v28
+             vmax.vx v20, v16, zero
+             vmslt.vx v1, v16, zero
+             vrsub.vi v16, v16, 0
+             vmax.vx v16, v16, zero"
+        )
+    };
+}
+
+/// Requantizes the words in v24 by these [`multipliers`], adds the zero point in `t2`, and writes them within
+/// `t3` and `t4` to `a7`; v0 is lost.
+macro_rules! requantize {
+    () => {
+        "vsll.vv v24, v24, v20
+         vsmul.vv v24, v24, v12
+         vmslt.vx v0, v24, zero
+         vmand.mm v0, v0, v1
+         vadd.vi v24, v24, -1, v0.t
+         vssra.vv v24, v24, v16
+         vadd.vx v24, v24, t2
+         vmax.vx v24, v24, t3
+         vmin.vx v24, v24, t4
+         vsetvli zero, zero, e16, m2, ta, ma
+         vncvt.x.x.w v24, v24
+         vsetvli zero, zero, e8, m1, ta, ma
+         vncvt.x.x.w v24, v24
+         vse8.v v24, (a7)
+         vsetvli zero, zero, e32, m4, ta, ma"
+    };
+}
+
 /// See [`Backend::batch_norm`](crate::kernels::Backend::batch_norm).
 pub(super) fn batch_norm(norm: &BatchNorm<'_>, input: &[i8], output: &mut [i8]) {
     let channels = usize::from(norm.shape.channels);
@@ -224,17 +271,7 @@ unsafe extern "C" fn normalize(input: *const i8, output: *mut i8, args: &NormArg
         "lw t1, {bias}(a2)",
         "add t1, t1, t6",
         "vle32.v v4, (t1)",
-        "lw t1, {mantissas}(a2)",
-        "add t1, t1, t6",
-        "vle32.v v12, (t1)",
-        "lw t1, {shifts}(a2)",
-        "add t1, t1, t5",
-        "vle8.v v28, (t1)",
-        "vsext.vf4 v16, v28",
-        "vmax.vx v20, v16, zero",
-        "vmslt.vx v1, v16, zero",
-        "vrsub.vi v16, v16, 0",
-        "vmax.vx v16, v16, zero",
+        multipliers!("a2"),
         "add a6, a0, t5",
         "add a7, a1, t5",
         "lw a5, {pixels}(a2)",
@@ -243,21 +280,7 @@ unsafe extern "C" fn normalize(input: *const i8, output: *mut i8, args: &NormArg
         "vsext.vf4 v24, v28",
         "vmul.vv v24, v24, v8",
         "vadd.vv v24, v24, v4",
-        "vsll.vv v24, v24, v20",
-        "vsmul.vv v24, v24, v12",
-        "vmslt.vx v0, v24, zero",
-        "vmand.mm v0, v0, v1",
-        "vadd.vi v24, v24, -1, v0.t",
-        "vssra.vv v24, v24, v16",
-        "vadd.vx v24, v24, t2",
-        "vmax.vx v24, v24, t3",
-        "vmin.vx v24, v24, t4",
-        "vsetvli zero, zero, e16, m2, ta, ma",
-        "vncvt.x.x.w v24, v24",
-        "vsetvli zero, zero, e8, m1, ta, ma",
-        "vncvt.x.x.w v24, v24",
-        "vse8.v v24, (a7)",
-        "vsetvli zero, zero, e32, m4, ta, ma",
+        requantize!(),
         "add a6, a6, a4",
         "add a7, a7, a4",
         "addi a5, a5, -1",
@@ -395,3 +418,5 @@ unsafe extern "C" fn sum(values: *const i8, columns: usize, channels: usize, sum
         ".option pop",
     )
 }
+
+pub(super) use {multipliers, requantize};

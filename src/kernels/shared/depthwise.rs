@@ -63,6 +63,30 @@ pub(in crate::kernels) struct Args {
     pub(in crate::kernels) output: *mut i8,
 }
 
+/// `naked_asm!` of a function that takes [`Args`], and finds each field by its name.
+macro_rules! depthwise_asm {
+    ($($assembly:tt)*) => {
+        core::arch::naked_asm!(
+            $($assembly)*
+            values = const core::mem::offset_of!($crate::kernels::shared::depthwise::Args, values),
+            weights = const core::mem::offset_of!($crate::kernels::shared::depthwise::Args, weights),
+            rows = const core::mem::offset_of!($crate::kernels::shared::depthwise::Args, rows),
+            kernel_columns = const core::mem::offset_of!($crate::kernels::shared::depthwise::Args, kernel_columns),
+            channels = const core::mem::offset_of!($crate::kernels::shared::depthwise::Args, channels),
+            pitch = const core::mem::offset_of!($crate::kernels::shared::depthwise::Args, pitch),
+            step = const core::mem::offset_of!($crate::kernels::shared::depthwise::Args, step),
+            columns = const core::mem::offset_of!($crate::kernels::shared::depthwise::Args, columns),
+            starts = const core::mem::offset_of!($crate::kernels::shared::depthwise::Args, starts),
+            mantissas = const core::mem::offset_of!($crate::kernels::shared::depthwise::Args, mantissas),
+            shifts = const core::mem::offset_of!($crate::kernels::shared::depthwise::Args, shifts),
+            zero_point = const core::mem::offset_of!($crate::kernels::shared::depthwise::Args, zero_point),
+            min = const core::mem::offset_of!($crate::kernels::shared::depthwise::Args, min),
+            max = const core::mem::offset_of!($crate::kernels::shared::depthwise::Args, max),
+            output = const core::mem::offset_of!($crate::kernels::shared::depthwise::Args, output),
+        )
+    };
+}
+
 /// One output row, see [`Backend::depthwise_conv`](crate::kernels::Backend::depthwise_conv), by
 /// `assembly` that takes multiples of `GRANULE` channels.
 ///
@@ -154,3 +178,5 @@ pub(in crate::kernels) unsafe fn conv<const GRANULE: usize>(
         first = block + count;
     }
 }
+
+pub(in crate::kernels) use depthwise_asm;

@@ -13,9 +13,9 @@
 
 use zerocopy::little_endian::I32;
 
-use super::conv::channel_multiplier;
-use super::conv::check::bound_with;
-use super::{int8, part, words};
+use super::conv::check::{bound_with, check_numbers};
+use super::conv::{Numbers, channel_multiplier};
+use super::{int8, part};
 use crate::error::{Fault, Part};
 use crate::format::{LayerRecord, Packing};
 use crate::model::Model;
@@ -46,14 +46,14 @@ impl<'m> BatchNorm<'m> {
     /// The batch norm of a record that was checked.
     pub(crate) fn new(model: &Model<'m>, layer: &LayerRecord) -> Self {
         let shape = layer.shape();
-        let channels = usize::from(shape.channels);
-        let bytes = |offset: u32, bytes: usize| proved!(model.bytes(offset, bytes)).unwrap_or(&[]);
+        let weights = proved!(model.bytes(layer.weights.get(), shape.channels.into()));
+        let Numbers { bias, mantissas, shifts, .. } = Numbers::of(model, layer);
         Self {
             shape,
-            weights: int8(bytes(layer.weights.get(), channels)),
-            bias: words(bytes(layer.bias.get(), 4 * channels)),
-            mantissas: words(bytes(layer.mantissas.get(), 4 * channels)),
-            shifts: int8(bytes(layer.shifts.get(), channels)),
+            weights: int8(weights.unwrap_or(&[])),
+            bias,
+            mantissas,
+            shifts,
             zero_point: i32::from(layer.zero_point),
             clamp: layer.clamp(),
         }
@@ -83,10 +83,7 @@ pub(super) fn check_parts(model: &Model<'_>, layer: &LayerRecord) -> Result<(), 
     let channels = usize::from(layer.channels.get());
     let align = crate::format::WEIGHTS_ALIGN;
     part(model, Part::Weights, layer.weights, channels, align)?;
-    part(model, Part::Bias, layer.bias, 4 * channels, 4)?;
-    part(model, Part::Multipliers, layer.mantissas, 4 * channels, 4)?;
-    part(model, Part::Multipliers, layer.shifts, channels, 1)?;
-    Ok(())
+    check_numbers(model, layer)
 }
 
 pub(super) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault> {

@@ -104,16 +104,36 @@ pub enum Finish<'m> {
     Stream(Stream16),
 }
 
+/// What each channel of a layer has beside its weights.
+pub(super) struct Numbers<'m> {
+    pub(super) bias: &'m [I32],
+    pub(super) mantissas: &'m [I32],
+    pub(super) shifts: &'m [i8],
+    pub(super) padding: Padding<'m>,
+}
+
+impl<'m> Numbers<'m> {
+    /// Those of a record whose parts of the file were checked.
+    pub(super) fn of(model: &Model<'m>, layer: &LayerRecord) -> Self {
+        let (input, channels) = (model.input_of(layer), usize::from(layer.channels.get()));
+        let bytes = |offset: u32, bytes: usize| proved!(model.bytes(offset, bytes)).unwrap_or(&[]);
+        Self {
+            bias: words(bytes(layer.bias.get(), 4 * channels)),
+            mantissas: words(bytes(layer.mantissas.get(), 4 * channels)),
+            shifts: int8(bytes(layer.shifts.get(), channels)),
+            padding: match layer.padding_values.get() {
+                0 => Padding::Same(input.zero_point),
+                offset => Padding::PerChannel(int8(bytes(offset, input.channels.get().into()))),
+            },
+        }
+    }
+}
+
 impl<'m> Conv<'m> {
     /// The convolution of a record that was checked.
     pub(crate) fn new(model: &Model<'m>, layer: &LayerRecord) -> Self {
         let window = Window::of(model, layer);
-        let channels = window.output.channels as usize;
-        let bytes = |offset: u32, bytes: usize| proved!(model.bytes(offset, bytes)).unwrap_or(&[]);
-        let padding = match layer.padding_values.get() {
-            0 => Padding::Same(model.input_of(layer).zero_point),
-            offset => Padding::PerChannel(int8(bytes(offset, window.input.channels as usize))),
-        };
+        let Numbers { bias, mantissas, shifts, padding } = Numbers::of(model, layer);
         let finish = match (Stream16::of(layer), layer.shortcut()) {
             (Some(stream), _) => Finish::Stream(stream),
             // Joins that read or make int16 have no table.
@@ -121,7 +141,7 @@ impl<'m> Conv<'m> {
                 Finish::Requantize { zero_point: i32::from(layer.zero_point) }
             }
             _ => Finish::Join {
-                table: words(bytes(layer.table.get(), 1024)),
+                table: words(proved!(model.bytes(layer.table.get(), 1024)).unwrap_or(&[])),
                 bits: u32::from(layer.join_bits),
             },
         };
@@ -132,9 +152,9 @@ impl<'m> Conv<'m> {
             weights: int8(
                 model.bytes(layer.weights.get(), layer.weight_bytes.get() as usize).unwrap_or(&[]),
             ),
-            bias: words(bytes(layer.bias.get(), 4 * channels)),
-            mantissas: words(bytes(layer.mantissas.get(), 4 * channels)),
-            shifts: int8(bytes(layer.shifts.get(), channels)),
+            bias,
+            mantissas,
+            shifts,
             padding,
             finish,
             clamp: layer.clamp(),

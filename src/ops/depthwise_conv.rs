@@ -21,8 +21,8 @@
 use zerocopy::little_endian::I32;
 
 use super::conv::check::{bound_with, check_numbers};
-use super::conv::{Padding, channel_multiplier};
-use super::{Rows, Window, check_window, int8, part, words};
+use super::conv::{Numbers, Padding, channel_multiplier};
+use super::{Rows, Window, check_window, int8, part};
 use crate::error::{Fault, Part};
 use crate::format::{LayerRecord, Packing, WEIGHTS_ALIGN};
 use crate::model::Model;
@@ -61,18 +61,14 @@ impl<'m> DepthwiseConv<'m> {
     /// The convolution of a record that was checked.
     pub(crate) fn new(model: &Model<'m>, layer: &LayerRecord) -> Self {
         let window = Window::of(model, layer);
-        let channels = usize::from(window.output.channels);
-        let bytes = |offset: u32, bytes: usize| proved!(model.bytes(offset, bytes)).unwrap_or(&[]);
-        let padding = match layer.padding_values.get() {
-            0 => Padding::Same(model.input_of(layer).zero_point),
-            offset => Padding::PerChannel(int8(bytes(offset, usize::from(window.input.channels)))),
-        };
+        let weights = proved!(model.bytes(layer.weights.get(), weight_bytes(layer)));
+        let Numbers { bias, mantissas, shifts, padding } = Numbers::of(model, layer);
         Self {
             window,
-            weights: int8(bytes(layer.weights.get(), weight_bytes(layer))),
-            bias: words(bytes(layer.bias.get(), 4 * channels)),
-            mantissas: words(bytes(layer.mantissas.get(), 4 * channels)),
-            shifts: int8(bytes(layer.shifts.get(), channels)),
+            weights: int8(weights.unwrap_or(&[])),
+            bias,
+            mantissas,
+            shifts,
             padding,
             zero_point: i32::from(layer.zero_point),
             clamp: layer.clamp(),

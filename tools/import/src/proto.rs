@@ -97,6 +97,33 @@ pub struct AttributeProto {
     pub ref_attr_name: Option<String>,
 }
 
+impl AttributeProto {
+    fn of(name: &str, r#type: i32) -> Self {
+        Self { name: Some(name.into()), r#type: Some(r#type), ..Self::default() }
+    }
+
+    /// An integer.
+    pub fn int(name: &str, value: i64) -> Self {
+        Self { i: Some(value), ..Self::of(name, attribute_type::INT) }
+    }
+
+    /// Sizes, or places.
+    pub fn ints(name: &str, values: &[usize]) -> Self {
+        let ints = values.iter().map(|&value| value as i64).collect();
+        Self { ints, ..Self::of(name, attribute_type::INTS) }
+    }
+
+    /// A number.
+    pub fn float(name: &str, value: f32) -> Self {
+        Self { f: Some(value), ..Self::of(name, attribute_type::FLOAT) }
+    }
+
+    /// A word.
+    pub fn text(name: &str, value: &str) -> Self {
+        Self { s: Some(value.into()), ..Self::of(name, attribute_type::STRING) }
+    }
+}
+
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct TensorProto {
     #[prost(int64, repeated, packed = "false", tag = "1")]

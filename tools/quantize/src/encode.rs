@@ -8,8 +8,7 @@ use crate::network::{
 };
 use crate::proto::{
     AttributeProto, DimensionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
-    TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto, attribute_type,
-    data_type,
+    TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto, data_type,
 };
 
 /// Name of a node's output in the ONNX model.
@@ -79,7 +78,7 @@ impl Encoder<'_> {
             Op::Add => "Add",
             Op::Multiply => "Mul",
             Op::Concat => {
-                self.attribute.push(int("axis", 1));
+                self.attribute.push(AttributeProto::int("axis", 1));
                 "Concat"
             }
             Op::Subsample(subsample) => self.subsample(subsample),
@@ -91,7 +90,7 @@ impl Encoder<'_> {
                 let pads = [0, 0, *top, *left, 0, 0, *bottom, *right];
                 let pads = self.constant("pads", &[8], Data::Ints(&pads));
                 self.inputs.push(pads);
-                self.attribute.push(text(
+                self.attribute.push(AttributeProto::text(
                     "mode",
                     match repeats {
                         Repeats::Mirrored => "reflect",
@@ -103,7 +102,7 @@ impl Encoder<'_> {
             Op::AveragePool(pool) => self.average_pool(pool),
             Op::GlobalAveragePool => "GlobalAveragePool",
             Op::Softmax => {
-                self.attribute.push(int("axis", 1));
+                self.attribute.push(AttributeProto::int("axis", 1));
                 "Softmax"
             }
             // Part of the network's output, of a network in canonical form.
@@ -148,8 +147,8 @@ impl Encoder<'_> {
         let bias = self.constant("bias", &[conv.bias.len()], Data::Floats(&conv.bias));
         self.inputs.extend([weights, bias]);
         self.attribute = window(conv.kernel(), conv.stride, conv.pads);
-        self.attribute.push(ints("dilations", &conv.dilation));
-        self.attribute.push(int("group", conv.groups));
+        self.attribute.push(AttributeProto::ints("dilations", &conv.dilation));
+        self.attribute.push(AttributeProto::int("group", conv.groups as i64));
         "Conv"
     }
 
@@ -164,13 +163,16 @@ impl Encoder<'_> {
     fn function(&mut self, function: Function) -> &'static str {
         match function {
             Function::LeakyRelu { slope } => {
-                self.attribute.push(float("alpha", slope));
+                self.attribute.push(AttributeProto::float("alpha", slope));
                 "LeakyRelu"
             }
             Function::Clip { min, max } => self.clip(min, max),
             Function::Sigmoid => "Sigmoid",
             Function::HardSigmoid { slope, offset } => {
-                self.attribute.extend([float("alpha", slope), float("beta", offset)]);
+                self.attribute.extend([
+                    AttributeProto::float("alpha", slope),
+                    AttributeProto::float("beta", offset),
+                ]);
                 "HardSigmoid"
             }
             Function::HardSwish => "HardSwish",
@@ -181,7 +183,7 @@ impl Encoder<'_> {
             }
             Function::Tanh => "Tanh",
             Function::Elu { alpha } => {
-                self.attribute.push(float("alpha", alpha));
+                self.attribute.push(AttributeProto::float("alpha", alpha));
                 "Elu"
             }
             Function::Gelu => "Gelu",
@@ -203,7 +205,7 @@ impl Encoder<'_> {
         }
         let rest = std::array::from_fn(|side| pool.window.pads[side] - pool.counted[side]);
         self.attribute = window(pool.window.kernel, pool.window.stride, rest);
-        self.attribute.push(int("count_include_pad", 0));
+        self.attribute.push(AttributeProto::int("count_include_pad", 0));
         "AveragePool"
     }
 
@@ -238,7 +240,7 @@ impl Encoder<'_> {
             let constant = self.constant(part, &[values.len()], Data::Floats(values));
             self.inputs.push(constant);
         }
-        self.attribute.push(float("epsilon", norm.eps));
+        self.attribute.push(AttributeProto::float("epsilon", norm.eps));
         "BatchNormalization"
     }
 
@@ -271,41 +273,9 @@ enum Data<'a> {
 }
 
 fn window(kernel: [usize; 2], stride: [usize; 2], pads: Pads) -> Vec<AttributeProto> {
-    vec![ints("kernel_shape", &kernel), ints("strides", &stride), ints("pads", &pads)]
-}
-
-fn ints(name: &str, values: &[usize]) -> AttributeProto {
-    AttributeProto {
-        name: Some(name.into()),
-        ints: values.iter().map(|&value| value as i64).collect(),
-        r#type: Some(attribute_type::INTS),
-        ..Default::default()
-    }
-}
-
-fn int(name: &str, value: usize) -> AttributeProto {
-    AttributeProto {
-        name: Some(name.into()),
-        i: Some(value as i64),
-        r#type: Some(attribute_type::INT),
-        ..Default::default()
-    }
-}
-
-fn float(name: &str, value: f32) -> AttributeProto {
-    AttributeProto {
-        name: Some(name.into()),
-        f: Some(value),
-        r#type: Some(attribute_type::FLOAT),
-        ..Default::default()
-    }
-}
-
-fn text(name: &str, value: &str) -> AttributeProto {
-    AttributeProto {
-        name: Some(name.into()),
-        s: Some(value.into()),
-        r#type: Some(attribute_type::STRING),
-        ..Default::default()
-    }
+    vec![
+        AttributeProto::ints("kernel_shape", &kernel),
+        AttributeProto::ints("strides", &stride),
+        AttributeProto::ints("pads", &pads),
+    ]
 }

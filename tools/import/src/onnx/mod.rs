@@ -43,7 +43,7 @@ pub(crate) fn read(bytes: &[u8], folder: &Path) -> Result<Imported, LayerProblem
     let model = ModelProto::decode(bytes).map_err(|error| corrupt(error.to_string()))?;
     let mut graph = model.graph.ok_or_else(|| corrupt("it has no graph"))?;
     functions::inline(&mut graph, &model.functions)?;
-    qoperator::expand(&mut graph)?;
+    qoperator::expand(&mut graph, folder)?;
     operators::refuse_others(&graph)?;
     let (values, held) = initializers(&graph, folder)?;
     let read = |last: bool| read_graph(&graph, values.clone(), held, last);

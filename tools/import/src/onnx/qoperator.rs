@@ -2,10 +2,13 @@
 //! operator between QuantizeLinear and DequantizeLinear that it stands for.
 
 use std::collections::HashMap;
+use std::path::Path;
 
+use super::constant::Constant;
 use super::node::{attribute, corrupt, node_name, op_type};
+use super::tensor;
 use crate::error::{AtLayer, LayerProblem, Problem};
-use crate::proto::{AttributeProto, GraphProto, NodeProto, TensorProto, attribute_type, data_type};
+use crate::proto::{AttributeProto, GraphProto, NodeProto, TensorProto, data_type};
 
 /// Where an operator has what, counted in its inputs.
 struct Form {
@@ -96,13 +99,18 @@ const FORMS: [Form; 10] = [
 ];
 
 /// Writes quantized operators as float ones between QuantizeLinear and DequantizeLinear.
-pub(super) fn expand(graph: &mut GraphProto) -> Result<(), LayerProblem> {
+///
+/// Weights kept in other files are looked up in `folder`.
+pub(super) fn expand(graph: &mut GraphProto, folder: &Path) -> Result<(), LayerProblem> {
     let is_quantized = |node: &NodeProto| op_type(node).starts_with("Q");
     if !graph.node.iter().any(is_quantized) {
         return Ok(());
     }
-    let scales: HashMap<String, Vec<f32>> =
-        graph.initializer.iter().filter_map(|t| Some((t.name.clone()?, floats(t)?))).collect();
+    let floats = |tensor: &TensorProto| match tensor::read(tensor, folder) {
+        Ok(Constant::Floats(values)) => Some((tensor.name.clone()?, values.into_iter().collect())),
+        _ => None,
+    };
+    let scales: HashMap<String, Vec<f32>> = graph.initializer.iter().filter_map(floats).collect();
     let nodes = std::mem::take(&mut graph.node);
     for (index, node) in nodes.into_iter().enumerate() {
         let name = node_name(&node);
@@ -137,7 +145,12 @@ fn one(
     for [value, scale, zero] in form.values {
         let made = format!("{}/dequantized{index}.{value}", input(*value)?);
         let parts = vec![input(*value)?, input(*scale)?, input(*zero)?];
-        graph.node.push(plain("DequantizeLinear", parts, &made, vec![int("axis", axis)]));
+        graph.node.push(plain(
+            "DequantizeLinear",
+            parts,
+            &made,
+            vec![AttributeProto::int("axis", axis)],
+        ));
         inputs.push(made);
     }
     if let Some(bias) = form.bias.and_then(|at| input(at).ok()) {
@@ -158,7 +171,12 @@ fn one(
         });
         let made = format!("{bias}/dequantized{index}");
         let parts = vec![bias, name];
-        graph.node.push(plain("DequantizeLinear", parts, &made, vec![int("axis", 0)]));
+        graph.node.push(plain(
+            "DequantizeLinear",
+            parts,
+            &made,
+            vec![AttributeProto::int("axis", 0)],
+        ));
         inputs.push(made);
     }
     let output = node.output.first().cloned().unwrap_or_default();
@@ -210,27 +228,5 @@ fn plain(op: &str, input: Vec<String>, output: &str, attribute: Vec<AttributePro
         name: Some(output.into()),
         attribute,
         ..Default::default()
-    }
-}
-
-fn int(name: &str, value: i64) -> AttributeProto {
-    AttributeProto {
-        name: Some(name.into()),
-        i: Some(value),
-        r#type: Some(attribute_type::INT),
-        ..Default::default()
-    }
-}
-
-/// A tensor's floats, where it holds them itself.
-fn floats(tensor: &TensorProto) -> Option<Vec<f32>> {
-    if tensor.data_type != Some(data_type::FLOAT) {
-        return None;
-    }
-    match &tensor.raw_data {
-        Some(raw) if !raw.is_empty() => {
-            Some(raw.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
-        }
-        _ => Some(tensor.float_data.clone()),
     }
 }

@@ -114,7 +114,8 @@ pub fn learn(
             let targets = targets(&float, network, fused, unit, &live)?;
             let inputs: Vec<_> = live[&unit.input].iter().map(Maps::read).collect();
             let bits = fused.bits(unit.node);
-            let weights = learn_conv(conv, bits, &input_scales, &inputs, &targets, options, rng);
+            let learner = Learner { options, bits, input_scales: &input_scales };
+            let weights = learner.conv(conv, &inputs, &targets, rng);
             let mut changed = network.clone();
             changed.nodes[unit.node].op = Op::Conv(weights.dequantize(conv, &input_scales));
             learned.insert(unit.node, weights);
@@ -207,121 +208,129 @@ fn targets(
         .collect()
 }
 
-/// Learns a convolution in groups, each by itself.
-fn learn_groups(
-    conv: &Conv,
+/// How a layer's weights are learned.
+struct Learner<'l> {
+    options: &'l Options,
     bits: Bits,
-    input_scales: &[(f64, f64)],
-    inputs: &[&Array4<f32>],
-    targets: &[Array4<f32>],
-    options: &Options,
-    rng: &ChaCha8Rng,
-) -> Weights {
-    let (outputs, _, _, depth) = conv.weights.dim();
-    let each = outputs / conv.groups;
-    let mut learned = Weights { channels: Vec::new(), bias: Vec::new() };
-    for group in 0..conv.groups {
-        let (made, read) = (group * each..(group + 1) * each, group * depth..(group + 1) * depth);
-        let part = Conv {
-            weights: conv.weights.slice(s![made.clone(), .., .., ..]).to_owned(),
-            bias: conv.bias[made.clone()].to_vec(),
-            groups: 1,
-            ..conv.clone()
-        };
-        let of = |maps: &Array4<f32>, channels: &std::ops::Range<usize>| {
-            maps.slice(s![.., channels.clone(), .., ..]).to_owned()
-        };
-        let inputs: Vec<_> = inputs.iter().map(|maps| of(maps, &read)).collect();
-        let targets: Vec<_> = targets.iter().map(|maps| of(maps, &made)).collect();
-        let inputs: Vec<_> = inputs.iter().collect();
-        let weights =
-            learn_conv(&part, bits, input_scales, &inputs, &targets, options, rng.clone());
-        learned.channels.extend(weights.channels);
-        learned.bias.extend(weights.bias);
-    }
-    learned
+    /// Scale and zero point of each input channel.
+    input_scales: &'l [(f64, f64)],
 }
 
-/// Learns a convolution from what it reads and what it should make.
-fn learn_conv(
-    conv: &Conv,
-    bits: Bits,
-    input_scales: &[(f64, f64)],
-    inputs: &[&Array4<f32>],
-    targets: &[Array4<f32>],
-    options: &Options,
-    mut rng: ChaCha8Rng,
-) -> Weights {
-    let nearest = Weights::nearest(conv, input_scales, bits);
-    if conv.groups > 1 {
-        return learn_groups(conv, bits, input_scales, inputs, targets, options, &rng);
+impl Learner<'_> {
+    /// Learns a convolution in groups, each by itself.
+    fn groups(
+        &self,
+        conv: &Conv,
+        inputs: &[&Array4<f32>],
+        targets: &[Array4<f32>],
+        rng: &ChaCha8Rng,
+    ) -> Weights {
+        let (outputs, _, _, depth) = conv.weights.dim();
+        let each = outputs / conv.groups;
+        let mut learned = Weights { channels: Vec::new(), bias: Vec::new() };
+        for group in 0..conv.groups {
+            let (made, read) =
+                (group * each..(group + 1) * each, group * depth..(group + 1) * depth);
+            let part = Conv {
+                weights: conv.weights.slice(s![made.clone(), .., .., ..]).to_owned(),
+                bias: conv.bias[made.clone()].to_vec(),
+                groups: 1,
+                ..conv.clone()
+            };
+            let of = |maps: &Array4<f32>, channels: &std::ops::Range<usize>| {
+                maps.slice(s![.., channels.clone(), .., ..]).to_owned()
+            };
+            let inputs: Vec<_> = inputs.iter().map(|maps| of(maps, &read)).collect();
+            let targets: Vec<_> = targets.iter().map(|maps| of(maps, &made)).collect();
+            let inputs: Vec<_> = inputs.iter().collect();
+            let weights = self.conv(&part, &inputs, &targets, rng.clone());
+            learned.channels.extend(weights.channels);
+            learned.bias.extend(weights.bias);
+        }
+        learned
     }
-    let all: usize = inputs.iter().map(|batch| batch.len_of(Axis(0))).sum();
-    let images = (0..all).filter(|&image| !options.holds_out(image)).count();
-    if !(options.rounding || options.bias_correction) || images < 2 {
-        return nearest;
-    }
-    let (channels, kernel_rows, kernel_columns, depth) = conv.weights.dim();
-    let (_, _, height, width) = targets[0].dim();
-    let taps = kernel_rows * kernel_columns * depth;
-    let samples = options.samples.min(MEMORY / (size_of::<f32>() * taps));
-    let each = samples.div_ceil(images).min(height * width);
-    let factors: Vec<f32> = input_scales.iter().map(|&(scale, _)| (1.0 / scale) as f32).collect();
-    let mut halves = [0, 1].map(|half| {
-        let count = each * ((images + 1 - half) / 2);
-        (Array2::zeros((count, taps)), Array2::zeros((count, channels)), 0)
-    });
-    let all = inputs.iter().zip(targets);
-    let all = all.flat_map(|(input, target)| input.outer_iter().zip(target.outer_iter()));
-    let seen = all.enumerate().filter(|&(image, _)| !options.holds_out(image));
-    for (image, (_, (input, target))) in seen.enumerate() {
-        let (x, t, row) = &mut halves[image % 2];
-        for place in sample(&mut rng, height * width, each) {
-            let (top, left) = (place / width * conv.stride[0], place % width * conv.stride[1]);
-            t.row_mut(*row).assign(&target.slice(s![.., place / width, place % width]));
-            let mut taps = x.row_mut(*row).into_iter();
-            for ky in 0..kernel_rows {
-                let y = (top + ky).checked_sub(conv.pads[0]);
-                for kx in 0..kernel_columns {
-                    let x = (left + kx).checked_sub(conv.pads[1]);
-                    for ((i, factor), tap) in factors.iter().enumerate().zip(&mut taps) {
-                        // Outside of the map it is zero.
-                        let value = y.zip(x).and_then(|(y, x)| input.get((i, y, x)));
-                        *tap = value.map_or(0.0, |value| value * factor);
+
+    /// Learns a convolution from what it reads and what it should make.
+    fn conv(
+        &self,
+        conv: &Conv,
+        inputs: &[&Array4<f32>],
+        targets: &[Array4<f32>],
+        mut rng: ChaCha8Rng,
+    ) -> Weights {
+        let Self { options, bits, input_scales } = *self;
+        let nearest = Weights::nearest(conv, input_scales, bits);
+        if conv.groups > 1 {
+            return self.groups(conv, inputs, targets, &rng);
+        }
+        let all: usize = inputs.iter().map(|batch| batch.len_of(Axis(0))).sum();
+        let images = (0..all).filter(|&image| !options.holds_out(image)).count();
+        if !(options.rounding || options.bias_correction) || images < 2 {
+            return nearest;
+        }
+        let (channels, kernel_rows, kernel_columns, depth) = conv.weights.dim();
+        let (_, _, height, width) = targets[0].dim();
+        let taps = kernel_rows * kernel_columns * depth;
+        let samples = options.samples.min(MEMORY / (size_of::<f32>() * taps));
+        let each = samples.div_ceil(images).min(height * width);
+        let factors: Vec<f32> =
+            input_scales.iter().map(|&(scale, _)| (1.0 / scale) as f32).collect();
+        let mut halves = [0, 1].map(|half| {
+            let count = each * ((images + 1 - half) / 2);
+            (Array2::zeros((count, taps)), Array2::zeros((count, channels)), 0)
+        });
+        let all = inputs.iter().zip(targets);
+        let all = all.flat_map(|(input, target)| input.outer_iter().zip(target.outer_iter()));
+        let seen = all.enumerate().filter(|&(image, _)| !options.holds_out(image));
+        for (image, (_, (input, target))) in seen.enumerate() {
+            let (x, t, row) = &mut halves[image % 2];
+            for place in sample(&mut rng, height * width, each) {
+                let (top, left) = (place / width * conv.stride[0], place % width * conv.stride[1]);
+                t.row_mut(*row).assign(&target.slice(s![.., place / width, place % width]));
+                let mut taps = x.row_mut(*row).into_iter();
+                for ky in 0..kernel_rows {
+                    let y = (top + ky).checked_sub(conv.pads[0]);
+                    for kx in 0..kernel_columns {
+                        let x = (left + kx).checked_sub(conv.pads[1]);
+                        for ((i, factor), tap) in factors.iter().enumerate().zip(&mut taps) {
+                            // Outside of the map it is zero.
+                            let value = y.zip(x).and_then(|(y, x)| input.get((i, y, x)));
+                            *tap = value.map_or(0.0, |value| value * factor);
+                        }
                     }
                 }
+                *row += 1;
             }
-            *row += 1;
         }
-    }
-    let halves = halves.each_ref().map(|(x, t, rows)| {
-        let rows = s![..*rows, ..];
-        (x.slice(rows), t.slice(rows))
-    });
-    let mut weights = nearest;
-    if options.rounding && taps <= MOST_TAPS {
-        let trained: Vec<f64> = conv
-            .weights
-            .iter()
-            .zip(input_scales.iter().cycle())
-            .map(|(&weight, &(scale, _))| f64::from(weight) * scale)
-            .collect();
-        let trained = Trained {
-            weights: DMatrix::from_column_slice(taps, channels, &trained),
-            bias: weights.bias.clone(),
-            smallest_scales: weights.bias.iter().map(|&bias| smallest_scale(bias)).collect(),
-            free_bias: options.bias_correction,
-            bits,
-        };
-        let [a, b] = halves.map(|(x, t)| Moments::new(x, t));
-        weights.channels = rounding::learn([&a, &b], &trained);
-    }
-    if options.bias_correction {
-        let [a, b] = halves.map(|(x, t)| Means::new(x, t));
-        let means = a.with(&b);
-        for (o, (channel, bias)) in weights.channels.iter().zip(&mut weights.bias).enumerate() {
-            *bias = means.bias(o, channel.reals());
+        let halves = halves.each_ref().map(|(x, t, rows)| {
+            let rows = s![..*rows, ..];
+            (x.slice(rows), t.slice(rows))
+        });
+        let mut weights = nearest;
+        if options.rounding && taps <= MOST_TAPS {
+            let trained: Vec<f64> = conv
+                .weights
+                .iter()
+                .zip(input_scales.iter().cycle())
+                .map(|(&weight, &(scale, _))| f64::from(weight) * scale)
+                .collect();
+            let trained = Trained {
+                weights: DMatrix::from_column_slice(taps, channels, &trained),
+                bias: weights.bias.clone(),
+                smallest_scales: weights.bias.iter().map(|&bias| smallest_scale(bias)).collect(),
+                free_bias: options.bias_correction,
+                bits,
+            };
+            let [a, b] = halves.map(|(x, t)| Moments::new(x, t));
+            weights.channels = rounding::learn([&a, &b], &trained);
         }
+        if options.bias_correction {
+            let [a, b] = halves.map(|(x, t)| Means::new(x, t));
+            let means = a.with(&b);
+            for (o, (channel, bias)) in weights.channels.iter().zip(&mut weights.bias).enumerate() {
+                *bias = means.bias(o, channel.reals());
+            }
+        }
+        weights
     }
-    weights
 }

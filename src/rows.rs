@@ -10,14 +10,18 @@
 
 use core::ops::Range;
 
+use heapless::Vec;
+
 use crate::proved::proved;
 use crate::steps::MAX_STEP_ROWS;
 
 /// What can be read: where it begins, and its bytes.
-type Gaps<'a> = [(usize, &'a [u8]); MAX_STEP_ROWS + 2];
+type Gaps<'a> = Vec<(usize, &'a [u8]), { MAX_STEP_ROWS + 2 }>;
 
 /// An arena cut into what a step writes and what it may read. See the [module](self).
-#[derive(Debug)]
+///
+/// It is filled where it lies: moved, its rows would be copied at every step.
+#[derive(Debug, Default)]
 pub(crate) struct Carved<'a> {
     /// What is before, between and behind the output rows and the scratch memory: where it
     /// begins, and its bytes.
@@ -25,16 +29,18 @@ pub(crate) struct Carved<'a> {
 }
 
 impl<'a> Carved<'a> {
-    /// Cuts `arena` at `places`, which do not overlap: returns what can be read, and the bytes of
-    /// each. What lies outside of the arena comes out empty.
+    /// Cuts `arena` at `places`, which do not overlap, and returns the bytes of each; what is left
+    /// can be read. What lies outside of the arena comes out empty.
     #[inline]
-    pub(crate) fn new<const N: usize>(
+    pub(crate) fn cut<const N: usize>(
+        &mut self,
         arena: &'a mut [u8],
         places: &[Range<usize>; N],
-    ) -> (Self, [&'a mut [u8]; N]) {
+    ) -> [&'a mut [u8]; N] {
         const { assert!(N < MAX_STEP_ROWS + 2) };
         let mut cuts: [&'a mut [u8]; N] = core::array::from_fn(|_| Default::default());
-        (Self { read: carve(arena, places, &mut cuts) }, cuts)
+        carve(arena, places, &mut cuts, &mut self.read);
+        cuts
     }
 
     /// The bytes of `range`; empty if the step writes some of them.
@@ -51,30 +57,29 @@ impl<'a> Carved<'a> {
     }
 }
 
-/// Cuts `arena` at `places`, and returns what is before, between and behind them.
+/// Cuts `arena` at `places`, and adds what is before, between and behind them to `gaps`.
 #[inline(never)]
-fn carve<'a>(arena: &'a mut [u8], places: &[Range<usize>], cuts: &mut [&'a mut [u8]]) -> Gaps<'a> {
-    let mut gaps: Gaps<'a> = [(0, &[]); MAX_STEP_ROWS + 2];
+fn carve<'a>(
+    arena: &'a mut [u8],
+    places: &[Range<usize>],
+    cuts: &mut [&'a mut [u8]],
+    gaps: &mut Gaps<'a>,
+) {
     let (mut rest, mut start) = (arena, 0);
-    // In the order of their addresses. What is empty lies nowhere: it cuts nothing.
-    let mut left = [true; MAX_STEP_ROWS + 1];
-    for (left, place) in left.iter_mut().zip(places) {
-        *left = !place.is_empty();
-    }
-    for gap in gaps.iter_mut().take(places.len()) {
-        let next = places.iter().zip(&mut left).zip(&mut *cuts).filter(|((_, left), _)| **left);
-        if let Some(((place, left), bytes)) = next.min_by_key(|((place, _), _)| place.start) {
-            *left = false;
-            let (before, cut_start, cut, after) = cut(rest, start, place.clone());
-            *gap = (start, before);
-            (rest, start) = (after, cut_start + cut.len());
-            *bytes = cut;
+    loop {
+        // In the order of their addresses. What is empty lies nowhere: it cuts nothing.
+        let next = places.iter().zip(&mut *cuts);
+        let next = next.filter(|(place, _)| place.start >= start && !place.is_empty());
+        let Some((place, bytes)) = next.min_by_key(|(place, _)| place.start) else { break };
+        let (before, cut_start, cut, after) = cut(rest, start, place.clone());
+        let _ = gaps.push((start, before));
+        (rest, start) = (after, cut_start + cut.len());
+        *bytes = cut;
+        if rest.is_empty() {
+            break;
         }
     }
-    if let Some(last) = gaps.get_mut(places.len()) {
-        *last = (start, rest);
-    }
-    gaps
+    let _ = gaps.push((start, rest));
 }
 
 /// Cuts `range` out of `bytes`, whose first is number `start`: before, where the cut is, the
@@ -95,15 +100,16 @@ fn cut(
 mod tests {
     extern crate std;
     use super::*;
-    use std::vec::Vec;
+    use std::vec;
 
     #[test]
     fn carving_separates() {
-        let mut arena: Vec<u8> = (0..100).collect();
+        let mut arena: vec::Vec<u8> = (0..100).collect();
         for (output, scratch) in
             [(10..20, 50..60), (50..60, 10..20), (0..5, 15..20), (30..40, 0..0)]
         {
-            let (read, [o, s]) = Carved::new(&mut arena, &[output.clone(), scratch.clone()]);
+            let mut read = Carved::default();
+            let [o, s] = read.cut(&mut arena, &[output.clone(), scratch.clone()]);
             assert_eq!((o[0] as usize, o.len()), (output.start, output.len()));
             assert_eq!(s.len(), scratch.len());
             assert_eq!(read.bytes(70..80)[0], 70);
@@ -114,10 +120,11 @@ mod tests {
 
     #[test]
     fn what_is_empty_cuts_nothing() {
-        let mut arena: Vec<u8> = (0..100).collect();
+        let mut arena: vec::Vec<u8> = (0..100).collect();
         for empty in [0..0, 25..25, 50..50, 15..15, 100..100, 400..400] {
             for places in [[10..20, empty.clone()], [empty.clone(), 10..20]] {
-                let (read, _) = Carved::new(&mut arena, &places);
+                let mut read = Carved::default();
+                read.cut(&mut arena, &places);
                 assert_eq!(read.bytes(20..100).len(), 80, "{empty:?}");
                 assert_eq!(read.bytes(0..10).len(), 10, "{empty:?}");
             }
@@ -126,9 +133,10 @@ mod tests {
 
     #[test]
     fn as_many_cuts_as_a_step_makes_rows() {
-        let mut arena: Vec<u8> = (0..100).collect();
+        let mut arena: vec::Vec<u8> = (0..100).collect();
         let places = [60..70, 20..30, 0..0, 90..100, 30..40];
-        let (read, cuts) = Carved::new(&mut arena, &places);
+        let mut read = Carved::default();
+        let cuts = read.cut(&mut arena, &places);
         for (place, cut) in places.iter().zip(&cuts) {
             assert_eq!(cut.len(), place.len());
             assert!(cut.iter().map(|&byte| usize::from(byte)).eq(place.clone()));

@@ -24,7 +24,7 @@ use crate::ops::max_pool::MaxPool;
 use crate::ops::multiply::Multiply;
 use crate::ops::softmax::Softmax;
 use crate::ops::window_average::WindowAverage;
-use crate::ops::{self, MAX_KERNEL, MAX_STEP_ROWS, Rows, Shortcut};
+use crate::ops::{self, MAX_STEP_ROWS, RowList, Shortcut};
 use crate::proved::proved;
 use crate::rows::Carved;
 use crate::schedule::{Next, Schedule};
@@ -305,13 +305,15 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
         let place = |y: u16| if y < end { model.row(index, y) } else { 0..0 };
         let places: [_; MAX_STEP_ROWS] = core::array::from_fn(|i| place(first + i as u16));
         let [a, b, c, d] = places.clone();
-        let (read, [a, b, c, d, scratch]) = Carved::new(arena, &[a, b, c, d, model.scratch(layer)]);
+        let mut read = Carved::default();
+        let [a, b, c, d, scratch] = read.cut(arena, &[a, b, c, d, model.scratch(layer)]);
         let mut outputs = [a, b, c, d].map(ops::int8_mut);
         let shortcuts = core::array::from_fn(|i| {
             let place = proved!(places.get(i)).cloned().unwrap_or_default();
             shortcut(model, layer, &read, first + i as u16, &place)
         });
-        let under = under(model, layer, step, &read);
+        let mut under = RowList::new();
+        rows_under(model, layer, step, &read, &mut under);
         let conv = Conv::new(model, layer);
         backend.conv_rows(&conv, &under, &shortcuts, scratch, &mut outputs);
     }
@@ -322,9 +324,11 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
         let Self { model, arena, backend, .. } = self;
         let layer = model.layer(index);
         let place = model.row(index, step);
-        let (read, [output, scratch]) = Carved::new(arena, &[place.clone(), model.scratch(layer)]);
+        let mut read = Carved::default();
+        let [output, scratch] = read.cut(arena, &[place.clone(), model.scratch(layer)]);
         let output = ops::int8_mut(output);
-        let under = under(model, layer, step, &read);
+        let mut under = RowList::new();
+        rows_under(model, layer, step, &read, &mut under);
         if layer.operator() == Operator::MaxPool {
             return backend.max_pool(&MaxPool::new(model, layer), &under, output);
         }
@@ -338,10 +342,11 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
     fn other_window(&mut self, index: usize, step: u16) {
         let Self { model, arena, backend, .. } = self;
         let layer = model.layer(index);
-        let (read, [output, scratch]) =
-            Carved::new(arena, &[model.row(index, step), model.scratch(layer)]);
+        let mut read = Carved::default();
+        let [output, scratch] = read.cut(arena, &[model.row(index, step), model.scratch(layer)]);
         let output = ops::int8_mut(output);
-        let under = under(model, layer, step, &read);
+        let mut under = RowList::new();
+        rows_under(model, layer, step, &read, &mut under);
         match layer.operator() {
             Operator::GroupedConv if Feature::GroupedConv.is_on() => {
                 GroupedConv::new(model, layer).run(backend, &under, scratch, output);
@@ -365,7 +370,8 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
         let Self { model, arena, backend, .. } = self;
         let layer = model.layer(index);
         let place = model.row(index, step);
-        let (read, [output]) = Carved::new(arena, core::array::from_ref(&place));
+        let mut read = Carved::default();
+        let [output] = read.cut(arena, core::array::from_ref(&place));
         let output = ops::int8_mut(output);
         let row = ops::int8(read.bytes(model.row(layer.input.get() as usize, step)));
         match layer.operator() {
@@ -392,7 +398,8 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
         let made = steps::rows_made(layer, step);
         let makes = made < steps::rows_made(layer, step + 1);
         let place = if makes { model.row(index, made) } else { 0..0 };
-        let (read, [output, scratch]) = Carved::new(arena, &[place.clone(), model.scratch(layer)]);
+        let mut read = Carved::default();
+        let [output, scratch] = read.cut(arena, &[place.clone(), model.scratch(layer)]);
         let output = ops::int8_mut(output);
         let both = ops::int8(read.bytes(model.row(layer.input.get() as usize, step)));
         let row = upper(model.input_of(layer), both);
@@ -445,15 +452,24 @@ fn upper<'a>(layer: &LayerRecord, row: &'a [i8]) -> &'a [i8] {
     if layer.is_stream16() { ops::stream16::halves(row).0 } else { row }
 }
 
-/// The input's rows under a kernel; those on padding are empty.
+/// Fills the list with the input's rows under a kernel, where it lies; those on padding are empty.
 #[inline(never)]
-fn under<'a>(model: &Model<'_>, layer: &LayerRecord, step: u16, read: &Carved<'a>) -> Rows<'a> {
-    let mut under: Rows<'a> = [&[]; MAX_KERNEL];
+fn rows_under<'a>(
+    model: &Model<'_>,
+    layer: &LayerRecord,
+    step: u16,
+    read: &Carved<'a>,
+    under: &mut RowList<'a>,
+) {
     let input = model.input_of(layer);
     let (above, places) = (steps::rows_above(layer, step), model.places(input));
-    let rows = steps::rows_read(layer, step, input.rows.get());
-    for (slot, y) in under.iter_mut().skip(above).zip(rows) {
-        *slot = upper(input, ops::int8(read.bytes(places.row(y))));
+    let mut rows = steps::rows_read(layer, step, input.rows.get());
+    for slot in 0..usize::from(layer.step_span) {
+        let row: &[i8] = match if slot < above { None } else { rows.next() } {
+            Some(y) => upper(input, ops::int8(read.bytes(places.row(y)))),
+            None => &[],
+        };
+        // There is room for the rows of the largest kernel.
+        let _ = under.push(row);
     }
-    under
 }

@@ -22,7 +22,7 @@ use crate::ops::max_pool::MaxPool;
 use crate::ops::multiply::Multiply;
 use crate::ops::softmax::Softmax;
 use crate::ops::window_average::WindowAverage;
-use crate::ops::{MAX_KERNEL, Outputs, Rows, Shortcut, Shortcuts};
+use crate::ops::{Outputs, Rows, Shortcut, Shortcuts};
 
 /// The backend that defines the others.
 #[derive(Debug, Clone, Copy, Default)]
@@ -100,12 +100,8 @@ pub fn conv_rows(
     outputs: &mut Outputs<'_>,
 ) {
     for (r, (output, shortcut)) in outputs.iter_mut().zip(shortcuts).enumerate() {
-        let mut under: Rows<'_> = [&[]; MAX_KERNEL];
-        let first = r * conv.window.stride[0];
-        for (slot, row) in under.iter_mut().zip(rows.iter().skip(first)) {
-            *slot = row;
-        }
-        Reference.conv(conv, &under, shortcut, &mut [], output);
+        let under = rows.get(r * conv.window.stride[0]..).unwrap_or(&[]);
+        Reference.conv(conv, under, shortcut, &mut [], output);
     }
 }
 

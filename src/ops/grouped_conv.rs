@@ -20,14 +20,13 @@
 
 use super::conv::check::{can_be_addressed, check_channels, check_numbers, packing_of};
 use super::conv::{self, Conv, Padding};
-use super::{Rows, Shortcut, Window, check_window, int8_mut, part};
+use super::{RowList, Rows, Shortcut, Window, check_window, int8_mut, part};
 use crate::error::{Fault, Part};
 use crate::format::{LayerRecord, Packing, WEIGHTS_ALIGN};
 use crate::kernels::Backend;
 use crate::model::Model;
 use crate::proved::proved;
 use crate::shape::Shape;
-use crate::steps::MAX_KERNEL;
 
 /// A grouped convolution, ready to run.
 #[derive(Debug, Clone, Copy)]
@@ -152,15 +151,16 @@ impl<'m> GroupedConv<'m> {
         window: &Window,
         rows: &Rows<'_>,
         copies: &'a mut [u8],
-    ) -> Rows<'a> {
+    ) -> RowList<'a> {
         let bytes = window.input.row_bytes();
         let inputs = usize::from(window.input.channels).max(1);
         let all = usize::from(self.conv.window.input.channels).max(1);
         let distance = bytes.next_multiple_of(crate::arena::ARENA_ALIGN).max(1);
-        let mut under: Rows<'a> = [&[]; MAX_KERNEL];
+        let mut under = RowList::new();
         let places = copies.chunks_exact_mut(distance);
-        for ((row, room), slot) in rows.iter().take(window.kernel[0]).zip(places).zip(&mut under) {
+        for (row, room) in rows.iter().take(window.kernel[0]).zip(places) {
             if row.is_empty() {
+                let _ = under.push(&[]);
                 continue;
             }
             let place = proved!(int8_mut(room).get_mut(..bytes)).unwrap_or_default();
@@ -169,7 +169,7 @@ impl<'m> GroupedConv<'m> {
                 let pixel = proved!(pixels.next()).unwrap_or_default();
                 copy(part_of(pixel, g * inputs, inputs), to);
             }
-            *slot = place;
+            let _ = under.push(place);
         }
         under
     }

@@ -248,7 +248,8 @@ pub(crate) fn run(model: &Model<'_>, index: usize, step: u16, arena: &mut [u8]) 
     let made = crate::steps::rows_made(layer, step);
     let makes = made < crate::steps::rows_made(layer, step + 1);
     let place = if makes { model.row(index, made) } else { 0..0 };
-    let (read, [output, scratch]) = Carved::new(arena, &[place.clone(), model.scratch(layer)]);
+    let mut read = Carved::default();
+    let [output, scratch] = read.cut(arena, &[place.clone(), model.scratch(layer)]);
     let places = model.places(input);
     let row = |y: u16| Numbers::of(input, read.bytes(places.row(y)));
     let mut output = Output::new(model, layer, made, &place, &read, output);

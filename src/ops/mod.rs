@@ -40,7 +40,10 @@ pub use crate::steps::{MAX_KERNEL, MAX_STEP_ROWS, can_update};
 
 /// Rows that a step reads, from top to bottom, each columns × channels of int8.
 /// A row of padding is empty.
-pub type Rows<'a> = [&'a [i8]; MAX_KERNEL];
+pub type Rows<'a> = [&'a [i8]];
+
+/// [`Rows`] with room for those of the largest kernel.
+pub(crate) type RowList<'a> = heapless::Vec<&'a [i8], MAX_KERNEL>;
 
 /// Rows that a step makes, from top to bottom; one that the output does not have is empty.
 pub type Outputs<'a> = [&'a mut [i8]; MAX_STEP_ROWS];

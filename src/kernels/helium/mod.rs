@@ -73,7 +73,8 @@ impl Backend for Helium {
         }
         let channels = usize::from(conv.window.output.channels);
         let shortcut = in_reach(conv, shortcut, output);
-        let Some(mut row) = Row::new(conv, rows, &shortcut, scratch, output) else {
+        let mut begins = [const { MaybeUninit::uninit() }; 2 * MAX_KERNEL];
+        let Some(mut row) = Row::new(conv, rows, &shortcut, scratch, output, &mut begins) else {
             return;
         };
         let mut start = 0;
@@ -190,16 +191,17 @@ struct Args {
     channels: usize,
 }
 
-/// Where rows under a kernel begin: as many as it has are written, and no others.
-type Begins = [MaybeUninit<*const i8>; MAX_KERNEL];
+/// Where rows under a kernel begin, and then their copies: of each as many as it has are written, and
+/// no others.
+type Begins = [MaybeUninit<*const i8>; 2 * MAX_KERNEL];
 
 /// A row of the output in the making.
 struct Row<'r> {
     conv: &'r Conv<'r>,
     shortcut: &'r Shortcut<'r>,
     /// Where the rows under the kernel begin, and their copies; null if they are padding.
-    begins: Begins,
-    spans: Begins,
+    begins: *const *const i8,
+    spans: *const *const i8,
     /// As many bytes of padding as a span has.
     padding: *const i8,
     sums: &'r mut [i32],
@@ -220,6 +222,7 @@ impl<'r> Row<'r> {
         shortcut: &'r Shortcut<'r>,
         scratch: &'r mut [u8],
         output: &'r mut [i8],
+        begins: &'r mut Begins,
     ) -> Option<Self> {
         let window = &conv.window;
         let [inputs, channels] = [window.input, window.output].map(|s| usize::from(s.channels));
@@ -240,6 +243,7 @@ impl<'r> Row<'r> {
             && output.len() >= columns * channels
             && spans.len() >= kernel_rows * span
             && (1..=MAX_KERNEL).contains(&kernel_rows)
+            && rows.len() >= kernel_rows
             && window.pad_left < kernel_columns
             && (columns.max(1) - 1) * step < row_bytes + window.pad_left * inputs
             && packed > 0
@@ -250,10 +254,9 @@ impl<'r> Row<'r> {
         // Whether any of the values are padding.
         let last = columns.max(1) * step - step + kernel_columns * inputs;
         let mut padded = window.pad_left > 0 || last > row_bytes;
-        let mut begins: Begins = [MaybeUninit::uninit(); MAX_KERNEL];
-        let mut copies = begins;
+        let (begins, copies) = begins.split_at_mut(MAX_KERNEL);
         let copy = spans.as_mut_ptr();
-        let under = begins.iter_mut().zip(&mut copies).zip(rows).take(kernel_rows);
+        let under = begins.iter_mut().zip(&mut *copies).zip(rows).take(kernel_rows);
         for (ky, ((begin, to), row)) in under.enumerate() {
             let there = row.len() == row_bytes;
             begin.write(if there { row.as_ptr() } else { null() });
@@ -274,8 +277,8 @@ impl<'r> Row<'r> {
         Some(Self {
             conv,
             shortcut,
-            begins,
-            spans: copies,
+            begins: begins.as_ptr().cast(),
+            spans: copies.as_ptr().cast(),
             padding: padding.as_ptr(),
             sums: proved!(<[i32]>::mut_from_bytes(sums)).ok()?,
             output,
@@ -301,12 +304,12 @@ impl<'r> Row<'r> {
             finish: finish::keep,
             left: 1,
             count: PATCH_COLUMNS,
-            rows: self.begins.as_ptr().cast(),
+            rows: self.begins,
             kernel_rows: window.kernel[0],
             at: 0,
             last_at: 0,
             row_bytes,
-            spans: self.spans.as_ptr().cast(),
+            spans: self.spans,
             span_bytes: 0,
             padding: self.padding,
             step,

@@ -1,7 +1,7 @@
 //! A lane an output channel: see [the backend](super).
 
 use core::arch::naked_asm;
-use core::mem::offset_of;
+use core::mem::{MaybeUninit, offset_of};
 
 use super::stream16::{finish_stream16, to_stream16};
 use super::{Finish, fill};
@@ -23,9 +23,9 @@ const fn pair_bytes(columns: usize) -> usize {
 struct Args {
     /// The values under each kernel row at the first column of the next block; the first round may
     /// begin in its middle, so they begin before those.
-    values: [*const i8; MAX_KERNEL],
+    values: [MaybeUninit<*const i8>; MAX_KERNEL],
     /// From one block to the next.
-    advance: [usize; MAX_KERNEL],
+    advance: [MaybeUninit<usize>; MAX_KERNEL],
     /// Of the first channel, at that column.
     finish: Finish,
     channels: usize,
@@ -62,8 +62,8 @@ pub(super) fn conv(
     // `Model::parse` checked that the scratch memory is this large.
     let Some(scratch) = proved!(scratch.get_mut(..window.kernel[0] * strip.line)) else { return };
     let mut args = Args {
-        values: [core::ptr::null(); MAX_KERNEL],
-        advance: [0; MAX_KERNEL],
+        values: [const { MaybeUninit::uninit() }; MAX_KERNEL],
+        advance: [const { MaybeUninit::uninit() }; MAX_KERNEL],
         finish,
         channels,
         weights: conv.weights.as_ptr(),
@@ -90,7 +90,7 @@ pub(super) fn conv(
             let on_row = begin.filter(|_| blocks > 0 && row.len() >= far);
             let start = match on_row.and_then(|begin| row.get(begin..)) {
                 Some(values) => {
-                    *advance = Strip::SUMS * step;
+                    advance.write(Strip::SUMS * step);
                     values.as_ptr()
                 }
                 None => {
@@ -98,11 +98,11 @@ pub(super) fn conv(
                     if !row.is_empty() || x == 0 {
                         fill(conv, row, x * window.stride[1], line);
                     }
-                    *advance = 0;
+                    advance.write(0);
                     line.as_ptr()
                 }
             };
-            *values = start.wrapping_sub(2 * left_out);
+            values.write(start.wrapping_sub(2 * left_out));
         }
         let (run, bytes): (unsafe extern "C" fn(&mut Args), _) = match block {
             1 => (one, pair_bytes(1)),

@@ -88,7 +88,7 @@ impl Backend for Rvv {
         }
         let window = &conv.window;
         let whole = output.len() == conv.output_bytes();
-        if !proved!(whole && is_sound(conv)) {
+        if !proved!(whole && is_sound(conv, rows)) {
             return;
         }
         let finish = Finish::of(conv, shortcut, output);
@@ -108,7 +108,7 @@ impl Backend for Rvv {
         scratch: &mut [u8],
         outputs: &mut Outputs<'_>,
     ) {
-        if proved!(is_sound(conv)) {
+        if proved!(is_sound(conv, rows)) {
             tiles::conv(conv, rows, shortcuts, scratch, outputs);
         }
     }
@@ -136,7 +136,7 @@ impl Backend for Rvv {
 }
 
 /// Whether there is all that was checked when the model was, and lies where words do.
-fn is_sound(conv: &Conv<'_>) -> bool {
+fn is_sound(conv: &Conv<'_>, rows: &Rows<'_>) -> bool {
     let window = &conv.window;
     let channels = usize::from(window.output.channels);
     let taps = window.kernel[1] * usize::from(window.input.channels);
@@ -148,6 +148,7 @@ fn is_sound(conv: &Conv<'_>) -> bool {
     channels > 0
         && taps > 0
         && (1..=MAX_KERNEL).contains(&window.kernel[0])
+        && rows.len() >= window.kernel[0]
         && conv.packing.fits(window.kernel, window.stride)
         && conv.weights.len() == conv.packing.bytes(channels, [window.kernel[0], taps])
         && conv.weights.as_ptr().addr().is_multiple_of(2)

@@ -11,6 +11,8 @@
 //!             output[column, channel] = finish(acc)
 //! ```
 
+use core::mem::MaybeUninit;
+
 use zerocopy::little_endian::I32;
 
 use crate::kernels::portable;
@@ -32,9 +34,9 @@ const BLOCK: usize = 32;
 #[repr(C)]
 pub(in crate::kernels) struct Args {
     /// For each kernel row on the input: its values at the first position and column.
-    pub(in crate::kernels) values: [*const i8; MAX_KERNEL],
+    pub(in crate::kernels) values: [MaybeUninit<*const i8>; MAX_KERNEL],
     /// For each of them its weights at the first position.
-    pub(in crate::kernels) weights: [*const i8; MAX_KERNEL],
+    pub(in crate::kernels) weights: [MaybeUninit<*const i8>; MAX_KERNEL],
     /// Kernel rows on the input.
     pub(in crate::kernels) rows: usize,
     /// Kernel columns on the input.
@@ -138,8 +140,8 @@ pub(in crate::kernels) unsafe fn conv<const GRANULE: usize>(
                 *start = conv.bias(o).wrapping_add(padding);
             }
             let mut args = Args {
-                values: [core::ptr::null(); MAX_KERNEL],
-                weights: [core::ptr::null(); MAX_KERNEL],
+                values: [const { MaybeUninit::uninit() }; MAX_KERNEL],
+                weights: [const { MaybeUninit::uninit() }; MAX_KERNEL],
                 rows: 0,
                 kernel_columns: on_input.len(),
                 channels: count,
@@ -162,8 +164,8 @@ pub(in crate::kernels) unsafe fn conv<const GRANULE: usize>(
                 let (values, weights) =
                     (proved!(args.values.get_mut(args.rows)), args.weights.get_mut(args.rows));
                 if let (Some(values), Some(slot)) = (values, weights) {
-                    *values = row.as_ptr().wrapping_add(column * channels + block);
-                    *slot = conv.weights.as_ptr().wrapping_add(tap);
+                    values.write(row.as_ptr().wrapping_add(column * channels + block));
+                    slot.write(conv.weights.as_ptr().wrapping_add(tap));
                     args.rows += 1;
                 }
             }

@@ -40,7 +40,7 @@ use super::{Backend, Reference};
 use crate::ops::add::Add;
 use crate::ops::conv::{Conv, Finish};
 use crate::ops::max_pool::MaxPool;
-use crate::ops::{MAX_KERNEL, Rows, Shortcut, Window, stream16};
+use crate::ops::{Rows, Shortcut, Window, stream16};
 use crate::quant::{Clamp, Requantizers};
 
 /// Output channels of a block.
@@ -108,10 +108,8 @@ fn conv<V: Vectors>(
     // A kernel of more than 144 positions has not even four input channels in a block.
     if 4 * kernel_rows * kernel_columns > TAPS {
         for (r, (output, shortcut)) in outputs.iter_mut().zip(shortcuts).enumerate() {
-            let mut under: Rows<'_> = [&[]; MAX_KERNEL];
-            let below = rows.iter().skip(r * stride[0]);
-            under.iter_mut().zip(below).for_each(|(slot, row)| *slot = row);
-            Reference.conv(conv, &under, shortcut, &mut [], output);
+            let under = rows.get(r * stride[0]..).unwrap_or(&[]);
+            Reference.conv(conv, under, shortcut, &mut [], output);
         }
         return;
     }

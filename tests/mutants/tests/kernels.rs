@@ -66,9 +66,10 @@ impl<'p> Places<'p> {
         <[T]>::mut_from_bytes(self.bytes(from.as_bytes(), align)).expect("it is aligned")
     }
 
-    fn rows(&mut self, rows: &Rows<'_>) -> Rows<'p> {
+    fn rows(&mut self, rows: &Rows<'_>) -> Vec<&'p [i8]> {
         // A row of padding is empty, wherever it lies.
-        rows.map(|row| if row.is_empty() { &[][..] } else { &*self.of(row, 1) })
+        let mut place = |row: &&[i8]| if row.is_empty() { &[][..] } else { &*self.of(row, 1) };
+        rows.iter().map(&mut place).collect()
     }
 
     fn shortcut(&mut self, shortcut: &Shortcut<'_>) -> Shortcut<'p> {

@@ -21,7 +21,7 @@ use brooklet::ops::conv::{Conv, Finish, Padding};
 use brooklet::ops::max_pool::MaxPool;
 use brooklet::ops::softmax::Softmax;
 use brooklet::ops::stream16::{MAX_FACTOR, Stream16};
-use brooklet::ops::{MAX_KERNEL, MAX_STEP_ROWS, Outputs, Rows, Shortcut, Shortcuts, Window};
+use brooklet::ops::{MAX_KERNEL, MAX_STEP_ROWS, Outputs, Shortcut, Shortcuts, Window};
 use brooklet::quant::{Clamp, Multiplier};
 use zerocopy::little_endian::I32;
 
@@ -299,13 +299,14 @@ fn conv(
             _ => Clamp { min: zero.min(100), max: 101 },
         },
     };
-    let mut rows: Rows<'_> = [&[]; MAX_KERNEL];
+    let mut rows: [&[i8]; MAX_KERNEL] = [&[]; MAX_KERNEL];
     for (y, row) in rows.iter_mut().take(under).enumerate() {
         let on_padding = if top { y < padded_rows } else { y >= under - padded_rows };
         if !on_padding {
             *row = &memory.rows[y][..case.columns as usize * inputs];
         }
     }
+    let rows = &rows[..under];
     let shortcut_columns = (columns - 1) * stride + 1;
     let needed = shortcut_columns * shortcut_channels;
     let length = columns * outputs * if stream.is_some() { 2 } else { 1 };
@@ -336,13 +337,13 @@ fn conv(
         backend(scratch, &mut outputs);
     };
     let expected = |_: &mut [u8], outputs: &mut Outputs<'_>| {
-        reference::conv_rows(&conv, &rows, &shortcuts, outputs);
+        reference::conv_rows(&conv, rows, &shortcuts, outputs);
     };
     let computed = |scratch: &mut [u8], outputs: &mut Outputs<'_>| match outputs {
         [output, ..] if packing.rows_a_step() == 1 => {
-            backend.conv(&conv, &rows, &shortcuts[0], scratch, output);
+            backend.conv(&conv, rows, &shortcuts[0], scratch, output);
         }
-        outputs => backend.conv_rows(&conv, &rows, &shortcuts, scratch, outputs),
+        outputs => backend.conv_rows(&conv, rows, &shortcuts, scratch, outputs),
     };
     run(&expected, &mut memory.expected);
     run(&computed, &mut memory.outputs);
@@ -444,12 +445,12 @@ fn pools(backend: &impl Backend, memory: &mut Memory, input: Shape, g: &mut Gene
         pad_left: 1,
     };
     let pool = MaxPool { window, clamp: Clamp { min: -100, max: 120 } };
-    let mut rows: Rows<'_> = [&[]; MAX_KERNEL];
+    let mut rows: [&[i8]; MAX_KERNEL] = [&[]; MAX_KERNEL];
     rows[1] = &memory.rows[1][..length];
     rows[2] = &memory.rows[2][..length];
     let written = window.output.row_bytes();
-    Reference.max_pool(&pool, &rows, &mut memory.expected[0][..written]);
-    backend.max_pool(&pool, &rows, &mut memory.outputs[0][..written]);
+    Reference.max_pool(&pool, &rows[..3], &mut memory.expected[0][..written]);
+    backend.max_pool(&pool, &rows[..3], &mut memory.outputs[0][..written]);
     if memory.expected[0][..written] != memory.outputs[0][..written] {
         return false;
     }

@@ -9,7 +9,7 @@ use brooklet::ops::grouped_conv::GroupedConv;
 use brooklet::ops::lookup::Lookup;
 use brooklet::ops::multiply::Multiply;
 use brooklet::ops::window_average::WindowAverage;
-use brooklet::ops::{MAX_KERNEL, Rows, Shortcut, Window};
+use brooklet::ops::{MAX_KERNEL, Shortcut, Window};
 use brooklet::quant::Clamp;
 use zerocopy::little_endian::I32;
 
@@ -77,8 +77,8 @@ fn under<'a>(
     memory: &'a [[i8; crate::ROW]],
     window: &Window,
     (padded, top): (usize, bool),
-) -> Rows<'a> {
-    let mut rows: Rows<'a> = [&[]; MAX_KERNEL];
+) -> [&'a [i8]; MAX_KERNEL] {
+    let mut rows: [&[i8]; MAX_KERNEL] = [&[]; MAX_KERNEL];
     let count = window.kernel[0];
     for (y, (slot, row)) in rows.iter_mut().zip(memory).take(count).enumerate() {
         let on_padding = if top { y < padded } else { y >= count - padded };
@@ -134,9 +134,10 @@ fn depthwise_conv(
         clamp: [Clamp::FULL, Clamp { min: zero.min(100), max: 101 }][g.below(2) as usize],
     };
     let rows = under(&memory.rows, &window, padded);
+    let rows = &rows[..window.kernel[0]];
     let length = output.row_bytes();
-    Reference.depthwise_conv(&conv, &rows, &mut memory.expected[0][..length]);
-    backend.depthwise_conv(&conv, &rows, &mut memory.outputs[0][..length]);
+    Reference.depthwise_conv(&conv, rows, &mut memory.expected[0][..length]);
+    backend.depthwise_conv(&conv, rows, &mut memory.outputs[0][..length]);
     memory.expected[0][..length] == memory.outputs[0][..length]
 }
 
@@ -179,10 +180,11 @@ fn grouped_conv(
     };
     let conv = GroupedConv { conv, groups };
     let rows = under(&memory.rows, window, padded);
+    let rows = &rows[..window.kernel[0]];
     let length = window.output.row_bytes();
     let scratch = &mut memory.scratch.0[..conv.scratch_bytes()];
-    conv.run(&Reference, &rows, scratch, &mut memory.expected[0][..length]);
-    conv.run(backend, &rows, scratch, &mut memory.outputs[0][..length]);
+    conv.run(&Reference, rows, scratch, &mut memory.expected[0][..length]);
+    conv.run(backend, rows, scratch, &mut memory.outputs[0][..length]);
     memory.expected[0][..length] == memory.outputs[0][..length]
 }
 
@@ -194,6 +196,7 @@ fn window_average(
 ) -> bool {
     let padded = fill(memory, window, Values::Any, g);
     let rows = under(&memory.rows, window, padded);
+    let rows = &rows[..window.kernel[0]];
     let pixels = (window.kernel[0] * window.kernel[1]) as u32;
     let pool = WindowAverage {
         window: *window,
@@ -202,8 +205,8 @@ fn window_average(
         clamp: Clamp { min: -120, max: 127 },
     };
     let length = window.output.row_bytes();
-    Reference.window_average(&pool, &rows, &mut memory.expected[0][..length]);
-    backend.window_average(&pool, &rows, &mut memory.outputs[0][..length]);
+    Reference.window_average(&pool, rows, &mut memory.expected[0][..length]);
+    backend.window_average(&pool, rows, &mut memory.outputs[0][..length]);
     memory.expected[0][..length] == memory.outputs[0][..length]
 }
 

@@ -45,6 +45,8 @@
 extern crate std;
 
 mod arena;
+#[cfg(feature = "async")]
+mod asynchronous;
 mod error;
 mod feature;
 pub mod format;

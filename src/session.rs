@@ -131,7 +131,7 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
     pub fn step(&mut self) -> Step {
         match self.schedule.next(self.model.graph()) {
             Next::Run { layer, step } => {
-                self.run(layer, step);
+                self.run_step(layer, step);
                 self.schedule.complete(self.model.graph(), layer);
                 Step::Ran { layer: layer as u16 }
             }
@@ -213,12 +213,17 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
         self.scrub.advance(self.model.file(), budget)
     }
 
+    /// Begins a pass of [`verify_weights`](Self::verify_weights); one that was under way is dropped.
+    #[cfg(feature = "self-test")]
+    pub fn restart_verification(&mut self) {
+        self.scrub.restart();
+    }
+
     /// Reads the whole model file in one call: what a pass of
-    /// [`verify_weights`](Self::verify_weights) finds that begins now. The pass that was under
-    /// way is dropped.
+    /// [`verify_weights`](Self::verify_weights) finds that begins now.
     #[cfg(feature = "self-test")]
     pub fn verify_all(&mut self) -> Verification {
-        self.scrub.restart();
+        self.restart_verification();
         self.verify_weights(usize::MAX)
     }
 
@@ -275,7 +280,7 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
 
     /// Runs a step of a layer. What runs has a frame of its own on the stack, so that it takes as
     /// much as this layer needs, and not as the greediest does.
-    fn run(&mut self, index: usize, step: u16) {
+    fn run_step(&mut self, index: usize, step: u16) {
         let layer = self.model.layer(index);
         #[cfg(feature = "int16")]
         if layer.has_int16() {

@@ -1,5 +1,6 @@
 //! The tests of the core: one program, so that what they share is compiled and linked once.
 
+mod asynchronous;
 mod backends;
 mod common;
 mod format;

@@ -1,6 +1,7 @@
 //! Takes rows from the queue, runs the network a step at a time, and keeps count.
 
 use brooklet::{SelfTest, Session, Step, Verification, kernels::Backend};
+use embassy_futures::yield_now;
 use embedded_hal::digital::OutputPin;
 use heapless::spsc::Consumer;
 
@@ -49,6 +50,9 @@ enum State {
 /// Bytes of the model that are read again in a turn of the idle loop: fewer instructions than
 /// the serial line takes for a byte.
 const SCRUBBED: usize = 64;
+
+/// Bytes that are read between two turns of other tasks where the host waits for all of them.
+const VERIFIED: usize = 4096;
 
 /// The network, and what feeds and measures it.
 pub struct Engine<'a, B, C, P> {
@@ -144,8 +148,13 @@ impl<'a, B: Backend, C: Counter, P: OutputPin> Engine<'a, B, C, P> {
 
     /// Reads the whole model again. Returns whether it is the one of start-up, and was at all
     /// times.
-    pub(crate) fn verify(&mut self) -> bool {
-        let found = self.session.verify_all();
+    pub(crate) async fn verify(&mut self) -> bool {
+        self.session.restart_verification();
+        let mut found = self.session.verify_weights(VERIFIED);
+        while let Verification::InProgress { .. } = found {
+            yield_now().await;
+            found = self.session.verify_weights(VERIFIED);
+        }
         self.note(found);
         !self.changed
     }
@@ -180,9 +189,10 @@ impl<'a, B: Backend, C: Counter, P: OutputPin> Engine<'a, B, C, P> {
     }
 
     /// Works until the logits are there. The link calls this when all rows have come.
-    pub(crate) fn finish(&mut self) {
+    pub(crate) async fn finish(&mut self) {
         while self.can_work() {
             self.turn();
+            yield_now().await;
         }
     }
 

@@ -1,11 +1,9 @@
 //! Lines of chips' crates: those whose interrupt or DMA keeps what comes, as a [`Line`].
 
 use core::convert::Infallible;
-use core::future::Future;
-use core::pin::pin;
-use core::task::{Context, Poll, Waker};
 
 use brooklet_protocol::LineErrors;
+use embassy_futures::block_on;
 use embedded_io::{ErrorType, Read, ReadReady, Write};
 use embedded_io_async as asynchronous;
 
@@ -93,18 +91,6 @@ where
 #[derive(Debug)]
 pub struct Waiting<L>(pub L);
 
-/// Asks a future until it is ready. An interrupt moves it on.
-fn wait<F: Future>(future: F) -> F::Output {
-    let mut future = pin!(future);
-    let mut context = Context::from_waker(Waker::noop());
-    loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
-            return output;
-        }
-        core::hint::spin_loop();
-    }
-}
-
 impl<L: ErrorType> ErrorType for Waiting<L> {
     type Error = L::Error;
 }
@@ -117,23 +103,24 @@ impl<L: ReadReady> ReadReady for Waiting<L> {
 
 impl<L: asynchronous::Read> Read for Waiting<L> {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, L::Error> {
-        wait(self.0.read(buffer))
+        block_on(self.0.read(buffer))
     }
 }
 
 impl<L: asynchronous::Write> Write for Waiting<L> {
     fn write(&mut self, bytes: &[u8]) -> Result<usize, L::Error> {
-        wait(self.0.write(bytes))
+        block_on(self.0.write(bytes))
     }
 
     fn flush(&mut self) -> Result<(), L::Error> {
-        wait(self.0.flush())
+        block_on(self.0.flush())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use core::future::poll_fn;
+    use core::task::Poll;
     use std::collections::VecDeque;
     use std::vec::Vec;
 

@@ -35,6 +35,7 @@ mod log;
 use brooklet::Session;
 use brooklet::kernels::Backend;
 use brooklet_protocol::{ANSWER_BYTES, Frames};
+use embassy_futures::{block_on, yield_now};
 use embedded_hal::digital::OutputPin;
 use heapless::spsc::{Consumer, Producer, Queue};
 
@@ -221,6 +222,28 @@ where
     P: OutputPin,
     S: OutputPin,
 {
+    block_on(run_async(parts, about, slot, arena, buffers))
+}
+
+/// [`run`] as a task of an executor, whose other tasks have their turn after each step of the
+/// network, however long the host has waited for its answer. What takes longer than a step is the
+/// check of the model at start-up, a self-test, and a line that cannot take an answer at once.
+///
+/// The task never sleeps: when there is nothing else to do, it reads the model in flash again.
+pub async fn run_async<B, L, C, P, S, const REQUEST: usize>(
+    parts: Parts<L, C, P, S>,
+    about: About<B>,
+    slot: &[u8],
+    arena: &mut [u8],
+    buffers: Buffers<'_, REQUEST>,
+) -> Result<core::convert::Infallible, L::Error>
+where
+    B: Backend + Copy,
+    L: Line,
+    C: Counter,
+    P: OutputPin,
+    S: OutputPin,
+{
     const {
         assert!(L::KEEPS > REQUEST, "the link keeps a request and the zero before it");
     }
@@ -262,20 +285,21 @@ where
     let mut link = Link::new(link, C::UNIT, frames, answer, pixels_in, about, memory, loaded);
 
     loop {
-        // Without a model there is nothing to do but to wait for a byte.
-        let served = engine.is_none() || link.has_bytes()?;
+        let served = link.has_bytes()?;
         if served {
-            link.serve(engine.as_mut())?;
+            link.serve(engine.as_mut()).await?;
         }
-        let Some(engine) = &mut engine else { continue };
-        if engine.can_work() {
-            engine.turn();
-        } else if !served {
-            engine.scrub();
+        if let Some(engine) = &mut engine {
+            if engine.can_work() {
+                engine.turn();
+            } else if !served {
+                engine.scrub();
+            }
+            if engine.is_changed() {
+                let _ = status.set_low();
+            }
         }
-        if engine.is_changed() {
-            let _ = status.set_low();
-        }
+        yield_now().await;
     }
 }
 

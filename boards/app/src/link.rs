@@ -9,6 +9,7 @@ use brooklet_protocol::{
     ProfilePage, REASON_BYTES, Request, Response, Unit, VALUES_PER_PAGE, ValuesPage, decode,
     encode,
 };
+use embassy_futures::yield_now;
 use embedded_hal::digital::OutputPin;
 use heapless::{String, spsc::Producer};
 
@@ -75,7 +76,7 @@ impl<'a, B: Backend, L: Line> Link<'a, B, L> {
     }
 
     /// Reads what has come, at least one byte; answers if that completes a request.
-    pub(crate) fn serve<C: Counter, P: OutputPin>(
+    pub(crate) async fn serve<C: Counter, P: OutputPin>(
         &mut self,
         engine: Option<&mut Engine<'_, B, C, P>>,
     ) -> Result<(), L::Error> {
@@ -89,7 +90,7 @@ impl<'a, B: Backend, L: Line> Link<'a, B, L> {
         let request = frame.and_then(decode::<Request<'_>>);
         let mut text = String::new();
         let response = match request {
-            Ok(request) => self.desk.answer(request, engine, &mut text),
+            Ok(request) => self.desk.answer(request, engine, &mut text).await,
             Err(FrameError::Garbled) => Err(Fault::Garbled),
             Err(FrameError::TooLong) => Err(Fault::FrameTooLong),
         };
@@ -116,7 +117,7 @@ impl<'a, B: Backend, L: Line> Link<'a, B, L> {
 type Text = String<REASON_BYTES>;
 
 impl<B: Backend> Desk<'_, B> {
-    fn answer<'r, C: Counter, P: OutputPin>(
+    async fn answer<'r, C: Counter, P: OutputPin>(
         &'r mut self,
         request: Request<'_>,
         engine: Option<&'r mut Engine<'_, B, C, P>>,
@@ -156,7 +157,7 @@ impl<B: Backend> Desk<'_, B> {
         };
         // Not what was found at start-up, but what flash holds now.
         let sound = match request {
-            Request::Check => engine.verify(),
+            Request::Check => engine.verify().await,
             _ => !engine.is_changed(),
         };
         if !sound {
@@ -177,17 +178,17 @@ impl<B: Backend> Desk<'_, B> {
                 };
                 Ok(Response::SelfTest { images, differs })
             }
-            Request::Row { y, pixels } => self.row(y, pixels, &loaded, engine),
+            Request::Row { y, pixels } => self.row(y, pixels, &loaded, engine).await,
             Request::Logits { first } => {
-                self.complete(&loaded, engine)?;
+                self.complete(&loaded, engine).await?;
                 values(engine.session().logits(), first)
             }
             Request::Output { first } => {
-                self.complete(&loaded, engine)?;
+                self.complete(&loaded, engine).await?;
                 values(engine.session().output(), first)
             }
             Request::Profile { first } => {
-                self.complete(&loaded, engine)?;
+                self.complete(&loaded, engine).await?;
                 Ok(Response::Profile(self.profile(first, &loaded, engine)))
             }
             Request::Reset => {
@@ -198,7 +199,7 @@ impl<B: Backend> Desk<'_, B> {
         }
     }
 
-    fn row<'r, C: Counter, P: OutputPin>(
+    async fn row<'r, C: Counter, P: OutputPin>(
         &mut self,
         y: u16,
         pixels: &[u8],
@@ -220,6 +221,7 @@ impl<B: Backend> Desk<'_, B> {
         // While there is no room, the queue holds a row, so the engine has work until it is taken.
         while self.pixels.capacity() - self.pixels.len() < pixels.len() && engine.can_work() {
             engine.turn();
+            yield_now().await;
         }
         for &pixel in pixels {
             self.pixels
@@ -231,7 +233,7 @@ impl<B: Backend> Desk<'_, B> {
     }
 
     /// Lets the engine finish the image, if all of its rows have come.
-    fn complete<C: Counter, P: OutputPin>(
+    async fn complete<C: Counter, P: OutputPin>(
         &self,
         loaded: &Loaded,
         engine: &mut Engine<'_, B, C, P>,
@@ -239,7 +241,7 @@ impl<B: Backend> Desk<'_, B> {
         if self.seen != loaded.rows {
             return Err(Fault::RowsMissing { seen: self.seen, of: loaded.rows });
         }
-        engine.finish();
+        engine.finish().await;
         if engine.is_done() {
             Ok(())
         } else {

@@ -1,9 +1,11 @@
 //! The application on the host: what it answers to whatever comes over the link.
 
+use core::cell::Cell;
 use std::vec::Vec;
 
 use brooklet::kernels::Portable;
 use brooklet_protocol::{Fault, Frames, Request, Response, decode, encode};
+use embassy_futures::select::{Either, select};
 use embedded_hal::digital::{ErrorType, OutputPin};
 
 use embedded_io::{Read, ReadReady, Write};
@@ -222,6 +224,60 @@ fn a_image_gets_the_answer_of_the_runtime() {
     assert_eq!(status, [true]);
     assert_eq!(busy.last(), Some(&false));
     assert_eq!(busy.iter().filter(|high| **high).count(), 2, "two images were begun");
+}
+
+/// Notes how often another task had its turn, at the beginning of each span.
+struct Turns<'t> {
+    turns: &'t Cell<usize>,
+    seen: &'t mut Vec<usize>,
+}
+
+impl Counter for Turns<'_> {
+    const UNIT: Unit = Unit::Cycles;
+
+    fn start(&mut self) {
+        self.seen.push(self.turns.get());
+    }
+
+    fn stop(&mut self) -> u64 {
+        1
+    }
+}
+
+#[test]
+fn other_tasks_have_their_turn_between_steps_while_the_host_waits() {
+    let input = brooklet::Model::parse(TINY).unwrap().input();
+    let image = std::vec![9; input.bytes()];
+    let rows = image.chunks(input.row_bytes()).enumerate();
+    let mut sent: Vec<u8> =
+        rows.flat_map(|(y, pixels)| frame(&Request::Row { y: y as u16, pixels })).collect();
+    sent.extend(frame(&Request::Logits { first: 0 }));
+    let (turns, mut seen, mut answers) = (Cell::new(0), Vec::new(), Vec::new());
+    let parts = Parts {
+        link: Tape { sent: &sent, answers: &mut answers, pauses: &mut |_| false },
+        counter: Turns { turns: &turns, seen: &mut seen },
+        busy: Lamp(&mut Vec::new()),
+        status: Lamp(&mut Vec::new()),
+        stack_bytes: || 77,
+    };
+    let mut arena = brooklet::Arena::<4096>::new();
+    let mut storage = Storage::<ROW, REQUEST, { 2 * ROW + 1 }, 4>::new();
+    let board = run_async(parts, ABOUT, TINY, &mut arena, storage.view());
+    let other = async {
+        loop {
+            turns.set(turns.get() + 1);
+            yield_now().await;
+        }
+    };
+    match block_on(select(board, other)) {
+        Either::First(ended) => assert_eq!(ended.unwrap_err(), End),
+        Either::Second(never) => never,
+    }
+    // The first two spans are the check at start-up, before any turn.
+    let (start, spans) = seen.split_at(2);
+    assert_eq!(start, [0, 0]);
+    assert!(spans.len() > usize::from(input.rows), "{}", spans.len());
+    assert!(spans.is_sorted_by(|a, b| a < b), "{spans:?}");
 }
 
 #[test]

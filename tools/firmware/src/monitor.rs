@@ -10,13 +10,13 @@ use tempfile::NamedTempFile;
 
 use crate::board::{Running, ensure_emulator};
 use crate::flash_image::FlashImage;
-use crate::{FirmwareError, Registry, Report, rp2040, serial};
+use crate::{FirmwareError, Registry, Report, qemu, rp2040, serial};
 
 /// Lines that a board says, until it ends or is unplugged.
 pub struct Lines {
     from: Box<dyn BufRead + Send>,
     /// The emulator, and the file that it loads.
-    _running: Option<(Running, NamedTempFile)>,
+    _running: Option<(Running, Option<NamedTempFile>)>,
 }
 
 impl Lines {
@@ -33,18 +33,27 @@ impl Lines {
         firmware: &Path,
         report: Report<'_>,
     ) -> Result<Self, FirmwareError> {
-        let (Some(_), Some(uf2)) = (spec.emulator, &spec.uf2) else {
-            return Err(FirmwareError::NoEmulator { board: spec.name.clone() });
-        };
         ensure_emulator(registry, spec, report)?;
-        // Firmware may have a model in it, wherever it lies.
-        let whole = Spec { slot: spec.ram, ..spec.clone() };
-        let image = FlashImage::new(&whole, firmware, None)?;
-        let (mut command, file) = rp2040::command(registry, spec.baud, uf2, &image)?;
+        let (mut command, file) = match (&spec.qemu, spec.emulator, &spec.uf2) {
+            (Some(qemu), ..) => {
+                let mut command = qemu::command(registry, qemu, firmware, None)?;
+                command.args(["-serial", "stdio"]).stdin(Stdio::null()).stdout(Stdio::piped());
+                (command, None)
+            }
+            (None, Some(_), Some(uf2)) => {
+                // Firmware may have a model in it, wherever it lies.
+                let whole = Spec { slot: spec.ram, ..spec.clone() };
+                let image = FlashImage::new(&whole, firmware, None)?;
+                let (command, file) = rp2040::command(registry, spec.baud, uf2, &image)?;
+                (command, Some(file))
+            }
+            _ => return Err(FirmwareError::NoEmulator { board: spec.name.clone() }),
+        };
+        let program = command.get_program().to_string_lossy().into_owned();
         let mut child = command
             .stderr(Stdio::inherit())
             .spawn()
-            .map_err(|source| FirmwareError::Run { program: "node".to_owned(), source })?;
+            .map_err(|source| FirmwareError::Run { program, source })?;
         let output: Box<dyn Read + Send> = match child.stdout.take() {
             Some(output) => Box::new(output),
             None => Box::new(std::io::empty()),

@@ -26,35 +26,107 @@ pub struct Args {
     /// The model file. It becomes a part of the firmware.
     #[arg(long, value_name = "MODEL.brook")]
     model: InputPath,
+    /// The network runs as a task of an executor (embassy's), and rows are captured beside it.
+    #[arg(long = "async")]
+    asynchronous: bool,
 }
 
 /// What a board's project has of its own.
 struct Template {
     board: &'static str,
-    /// Its dependencies.
+    /// What waits for the network.
+    blocking: Variant,
+    /// What runs the network beside other tasks of an executor.
+    asynchronous: Variant,
+    /// Fields of the texts.
+    fields: &'static [(&'static str, &'static str)],
+    /// Files of its own.
+    more: &'static [(&'static str, &'static str)],
+}
+
+/// One of the two forms of a project.
+struct Variant {
+    /// The chip's dependencies.
     chip: &'static str,
     main: &'static str,
 }
 
-const TEMPLATES: [Template; 3] = [
+/// What the boot ROM of an RP2350 wants to find.
+const IMAGE: &str = "\n\
+/// What the boot ROM looks for in the first 4 KiB of the flash: secure code for the Cortex-M33.
+#[unsafe(link_section = \".start_block\")]
+#[used]
+static IMAGE: embassy_rp::block::ImageDef = embassy_rp::block::ImageDef::secure_exe();
+";
+
+const TEMPLATES: [Template; 4] = [
     Template {
         board: "nucleo-f446re",
-        chip: "embassy-stm32 = { version = \"0.6\", default-features = false, features = [\"rt\", \
-               \"stm32f446re\"] }",
-        main: include_str!("../../templates/nucleo-f446re.rs.txt"),
+        blocking: Variant {
+            chip: "embassy-stm32 = { version = \"0.6\", default-features = false, features = \
+                   [\"rt\", \"stm32f446re\"] }",
+            main: include_str!("../../templates/nucleo-f446re.rs.txt"),
+        },
+        asynchronous: Variant {
+            chip: "embassy-stm32 = { version = \"0.6\", default-features = false, features = \
+                   [\"rt\", \"stm32f446re\", \"time-driver-any\"] }",
+            main: include_str!("../../templates/nucleo-f446re_async.rs.txt"),
+        },
+        fields: &[],
+        more: &[],
+    },
+    Template {
+        board: "qemu-mps2-an386",
+        blocking: Variant {
+            chip: "vcell = \"0.1\"",
+            main: include_str!("../../templates/qemu-mps2-an386.rs.txt"),
+        },
+        asynchronous: Variant {
+            chip: "embassy-time-driver = { version = \"0.2\", features = [\"tick-hz-1_000_000\"] }\n\
+                   systick-timer = { version = \"0.2\", features = [\"embassy-time-driver\"] }\n\
+                   vcell = \"0.1\"",
+            main: include_str!("../../templates/qemu-mps2-an386_async.rs.txt"),
+        },
+        fields: &[],
+        more: &[("src/uart.rs", include_str!("../../templates/uart.rs.txt"))],
     },
     Template {
         board: "rpi-pico",
-        chip: "rp2040-boot2 = \"0.3\"\nrp2040-hal = { version = \"0.12\", features = [\"rt\", \
-               \"disable-intrinsics\"] }",
-        main: include_str!("../../templates/rpi-pico.rs.txt"),
+        blocking: Variant {
+            chip: "rp2040-boot2 = \"0.3\"\nrp2040-hal = { version = \"0.12\", features = [\"rt\", \
+                   \"disable-intrinsics\"] }",
+            main: include_str!("../../templates/rpi-pico.rs.txt"),
+        },
+        asynchronous: Variant {
+            chip: "embassy-rp = { version = \"0.10\", features = [\"rp2040\", \"time-driver\"] }",
+            main: include_str!("../../templates/rpi-pico_async.rs.txt"),
+        },
+        fields: &[("board", "Raspberry Pi Pico"), ("image", "")],
+        more: &[],
     },
     Template {
         board: "rpi-pico2",
-        chip: "embassy-rp = { version = \"0.10\", features = [\"rp235xa\", \"time-driver\"] }",
-        main: include_str!("../../templates/rpi-pico2.rs.txt"),
+        blocking: Variant {
+            chip: "embassy-rp = { version = \"0.10\", features = [\"rp235xa\", \"time-driver\"] }",
+            main: include_str!("../../templates/rpi-pico2.rs.txt"),
+        },
+        asynchronous: Variant {
+            chip: "embassy-rp = { version = \"0.10\", features = [\"rp235xa\", \"time-driver\"] }",
+            main: include_str!("../../templates/rpi-pico_async.rs.txt"),
+        },
+        fields: &[("board", "Raspberry Pi Pico 2"), ("image", IMAGE)],
+        more: &[],
     },
 ];
+
+/// What an executor's tasks need.
+const ASYNC: &str = "\
+embassy-executor = { version = \"0.10\", features = [\"executor-thread\", \"platform-cortex-m\"] }
+embassy-sync = \"0.8\"
+embassy-time = \"0.5\"
+embedded-io-async = \"0.7\"
+heapless = \"0.9\"
+";
 
 #[derive(Debug, Serialize)]
 struct Report {
@@ -117,7 +189,7 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
     if !verdict.fits {
         return Err(verdict.refused(&args.model, ""));
     }
-    for (path, contents) in files(&registry, &whole, template, name, model) {
+    for (path, contents) in files(&registry, &whole, template, args.asynchronous, name, model) {
         let path = folder.join(path);
         let parent = path.parent().unwrap_or(folder);
         std::fs::create_dir_all(parent).map_err(|error| {
@@ -140,37 +212,64 @@ fn files(
     registry: &Registry,
     spec: &Spec,
     template: &Template,
+    asynchronous: bool,
     name: &str,
     file: &ModelFile,
 ) -> Vec<(&'static str, Vec<u8>)> {
     let model = file.model();
     let needed = |feature: &Feature| model.layers().iter().any(|layer| feature.is_needed_by(layer));
-    let features = Feature::ALL.into_iter().filter(needed);
-    let features: Vec<String> = features.map(|feature| format!("\"{}\"", feature.name())).collect();
-    let kernels = format!("\"{}\"", spec.backend);
-    let separator = if features.is_empty() { "" } else { ", " };
+    let features: Vec<&str> =
+        Feature::ALL.into_iter().filter(needed).map(|feature| feature.name()).collect();
+    let list = |features: &[&str]| {
+        features.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ")
+    };
+    let mut kernels = vec![spec.backend.as_str()];
+    kernels.extend(asynchronous.then_some("async"));
+    kernels.extend(&features);
     let brooklet = match registry.is_checkout() {
         true => format!("path = {:?}", registry.root()),
         false => format!("version = \"{}\"", env!("CARGO_PKG_VERSION")),
     };
+    let (variant, network, tasks, io, function) = match asynchronous {
+        true => {
+            let network = include_str!("../../templates/network_async.rs.txt");
+            (&template.asynchronous, network, ASYNC, "embedded_io_async", "async ")
+        }
+        false => {
+            let network = include_str!("../../templates/network.rs.txt");
+            (&template.blocking, network, "", "embedded_io", "")
+        }
+    };
     let fill = |text: &str| {
-        text.replace("{{name}}", name)
-            .replace("{{brooklet}}", &brooklet)
-            .replace("{{kernels}}", &(kernels.clone() + separator))
-            .replace("{{features}}", &features.join(", "))
-            .replace("{{chip}}", template.chip)
-            .replace("{{row_bytes}}", &model.input().row_bytes().to_string())
-            .into_bytes()
+        let fields = [
+            ("name", name),
+            ("brooklet", &brooklet),
+            ("kernels", &list(&kernels)),
+            ("features", &list(&features)),
+            ("chip", variant.chip),
+            ("tasks", tasks),
+            ("io", io),
+            ("async", function),
+            ("rows", &model.input().rows.to_string()),
+            ("row_bytes", &model.input().row_bytes().to_string()),
+        ];
+        let filled =
+            fields.iter().chain(template.fields).fold(text.to_owned(), |text, (field, value)| {
+                text.replace(&format!("{{{{{field}}}}}"), value)
+            });
+        filled.into_bytes()
     };
     let config = format!("[build]\ntarget = \"{}\"\n", spec.target);
-    vec![
+    let mut files = vec![
         ("Cargo.toml", fill(include_str!("../../templates/Cargo.toml.txt"))),
         ("build.rs", fill(include_str!("../../templates/build.rs.txt"))),
         ("memory.x", spec.memory_x().into_bytes()),
         (".cargo/config.toml", config.into_bytes()),
         (".gitignore", b"/target\n".to_vec()),
         ("net.brook", file.bytes().to_vec()),
-        ("src/main.rs", fill(template.main)),
-        ("src/network.rs", fill(include_str!("../../templates/network.rs.txt"))),
-    ]
+        ("src/main.rs", fill(variant.main)),
+        ("src/network.rs", fill(network)),
+    ];
+    files.extend(template.more.iter().map(|(path, text)| (*path, fill(text))));
+    files
 }

@@ -106,6 +106,43 @@ fn away_from_a_checkout() {
     assert!(done && said.contains("instructions  "), "{said}");
 }
 
+/// What firmware of a project of one's own says, if an emulator runs it.
+fn said_by_project(
+    registry: &Registry,
+    folder: &Path,
+    board: &str,
+    options: &str,
+) -> Option<String> {
+    let spec = registry.board(board).unwrap();
+    let name = format!("my-{board}{}", if options.contains("--async") { "-async" } else { "" });
+    let project = folder.join(&name);
+    succeed(folder, &format!("init {name} --board {board} {options}"));
+    // The versions that are there already.
+    fs::copy(registry.folder().join("Cargo.lock"), project.join("Cargo.lock")).unwrap();
+    let target = registry.target_dir();
+    let mut cargo = Command::new("cargo");
+    cargo.args(["build", "--release", "--target", &spec.target]).current_dir(&project);
+    cargo.env("CARGO_TARGET_DIR", &target).env_remove("RUSTC_BOOTSTRAP");
+    let built = cargo.output().unwrap();
+    assert!(built.status.success(), "{name}: {}", String::from_utf8_lossy(&built.stderr));
+    let firmware = target.join(&spec.target).join("release").join(name);
+    let monitor = format!("monitor --board {board} --lines 3 --firmware {}", firmware.display());
+    // The Pico's emulator does not wake an executor that sleeps.
+    let runs = spec.qemu.is_some() || spec.is_emulated() && !options.contains("--async");
+    runs.then(|| succeed(folder, &monitor))
+}
+
+/// The line that a project says of the image that templates have in place of a camera's.
+fn said_by_simulator(file: &ModelFile) -> String {
+    let input = file.model().input();
+    let pixel = |y: usize| move |x: usize| (7 * x + 13 * y) as u8;
+    let rows = (0..usize::from(input.rows)).flat_map(|y| (0..input.row_bytes()).map(pixel(y)));
+    let image: Vec<u8> = rows.collect();
+    let logits = file.simulator(HostBackend::Reference).unwrap().run(&image).logits;
+    let best = brooklet_quantize::evaluate::ranked(&logits)[0];
+    format!("class {best}: {}", file.model().label(best).unwrap_or("no name"))
+}
+
 /// A project of one's own builds as it is, and on the emulated chip its network sees what the
 /// simulator sees.
 #[test]
@@ -113,37 +150,18 @@ fn a_project_of_ones_own_runs() {
     let folder = tempfile::tempdir().unwrap();
     let registry = Registry::find().unwrap();
     let model = tiny();
+    let line = said_by_simulator(&ModelFile::open(&model).unwrap());
     let model = model.display();
-    let boards: &[&str] =
-        crate::common::tries(&["rpi-pico"], &["nucleo-f446re", "rpi-pico2", "rpi-pico"]);
+    let boards: &[&str] = crate::common::tries(
+        &["rpi-pico"],
+        &["nucleo-f446re", "rpi-pico2", "qemu-mps2-an386", "rpi-pico"],
+    );
     for board in boards {
-        let spec = registry.board(board).unwrap();
-        let project = folder.path().join(format!("my-{board}"));
-        succeed(folder.path(), &format!("init my-{board} --board {board} --model {model}"));
-        // The versions that are there already.
-        fs::copy(registry.folder().join("Cargo.lock"), project.join("Cargo.lock")).unwrap();
-        let target = registry.target_dir();
-        let mut cargo = Command::new("cargo");
-        cargo.args(["build", "--release", "--target", &spec.target]).current_dir(&project);
-        cargo.env("CARGO_TARGET_DIR", &target).env_remove("RUSTC_BOOTSTRAP");
-        let built = cargo.output().unwrap();
-        assert!(built.status.success(), "{board}: {}", String::from_utf8_lossy(&built.stderr));
-        if spec.emulator.is_none() {
-            continue;
+        if let Some(said) =
+            said_by_project(&registry, folder.path(), board, &format!("--model {model}"))
+        {
+            assert_eq!(said.lines().collect::<Vec<_>>(), [&line, &line, &line], "{board}");
         }
-        let firmware = target.join(&spec.target).join("release").join(format!("my-{board}"));
-        let monitor =
-            format!("monitor --board {board} --lines 2 --firmware {}", firmware.display());
-        let said = succeed(folder.path(), &monitor);
-        let file = ModelFile::open(project.join("net.brook")).unwrap();
-        let input = file.model().input();
-        let pixel = |y: usize| move |x: usize| (7 * x + 13 * y) as u8;
-        let rows = (0..usize::from(input.rows)).flat_map(|y| (0..input.row_bytes()).map(pixel(y)));
-        let image: Vec<u8> = rows.collect();
-        let logits = file.simulator(HostBackend::Reference).unwrap().run(&image).logits;
-        let best = brooklet_quantize::evaluate::ranked(&logits)[0];
-        let line = format!("class {best}: {}", file.model().label(best).unwrap_or("no name"));
-        assert_eq!(said.lines().collect::<Vec<_>>(), [&line, &line]);
     }
     let refused = |line: &str| brooklet(folder.path(), line).unwrap_err();
     let error = refused(&format!("init my-rpi-pico --board rpi-pico --model {model}"));
@@ -155,4 +173,30 @@ fn a_project_of_ones_own_runs() {
     );
     let error = refused(&format!("init Camera --board rpi-pico --model {model}"));
     assert!(error.contains("no name of a package"), "{error}");
+}
+
+/// On an executor, a camera's task captures a row a thousand times a second while the network runs,
+/// and is never late.
+#[test]
+fn a_camera_misses_no_beat_while_the_network_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Registry::find().unwrap();
+    succeed(folder.path(), "new resnet8 -o net.safetensors");
+    succeed(
+        folder.path(),
+        "quantize net.safetensors --arch resnet8 --calibrate random:2 --effort fast --board qemu-mps2-an386 -o net.brook",
+    );
+    let model = folder.path().join("net.brook");
+    let line = said_by_simulator(&ModelFile::open(&model).unwrap());
+    let line = format!("{line}, 0 rows late");
+    let options = format!("--async --model {}", model.display());
+    let boards: &[&str] = crate::common::tries(
+        &["qemu-mps2-an386"],
+        &["nucleo-f446re", "rpi-pico2", "rpi-pico", "qemu-mps2-an386"],
+    );
+    for board in boards {
+        if let Some(said) = said_by_project(&registry, folder.path(), board, &options) {
+            assert_eq!(said.lines().collect::<Vec<_>>(), [&line, &line, &line], "{board}");
+        }
+    }
 }

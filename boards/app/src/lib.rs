@@ -31,13 +31,22 @@ pub mod line;
 pub mod link;
 pub mod loader;
 mod log;
+#[cfg(feature = "updates")]
+pub mod updates;
 
 use brooklet::Session;
 use brooklet::kernels::Backend;
 use brooklet_protocol::{ANSWER_BYTES, Frames};
-use embassy_futures::{block_on, yield_now};
+pub use embassy_futures::block_on;
+use embassy_futures::yield_now;
 use embedded_hal::digital::OutputPin;
 use heapless::spsc::{Consumer, Producer, Queue};
+
+/// What takes models over the link, if anything does.
+#[cfg(feature = "updates")]
+type Installing<'a> = Option<&'a mut dyn updates::Installer>;
+#[cfg(not(feature = "updates"))]
+type Installing<'a> = Option<&'a mut core::convert::Infallible>;
 
 /// Whether the runtime has layers that read or make int16.
 pub const INT16: bool = cfg!(feature = "int16");
@@ -59,6 +68,18 @@ pub trait Counter {
     fn start(&mut self);
     /// Ends it: what was counted since [`start`](Self::start).
     fn stop(&mut self) -> u64;
+}
+
+impl<C: Counter> Counter for &mut C {
+    const UNIT: Unit = C::UNIT;
+
+    fn start(&mut self) {
+        (**self).start();
+    }
+
+    fn stop(&mut self) -> u64 {
+        (**self).stop()
+    }
 }
 
 /// What the board's crate knows about itself, from its `board.toml`.
@@ -244,6 +265,71 @@ where
     P: OutputPin,
     S: OutputPin,
 {
+    serve(parts, about, slot, arena, buffers, None).await?;
+    // Without an installer that does not end.
+    core::future::pending().await
+}
+
+/// [`run_async`] on the newest good model of two [slots](brooklet_slots). A signed model that comes over
+/// the link goes into the other slot; then the board starts with it, without a reset.
+///
+/// `key` is the public key of those who sign models.
+///
+/// # Errors
+///
+/// The link's.
+#[cfg(feature = "updates")]
+pub async fn run_from_slots<
+    B,
+    L,
+    C,
+    P,
+    S,
+    F,
+    const ROW: usize,
+    const REQUEST: usize,
+    const QUEUE: usize,
+    const LAYERS: usize,
+>(
+    mut parts: Parts<L, C, P, S>,
+    about: About<B>,
+    slots: &mut [F; 2],
+    key: &[u8; 32],
+    arena: &mut [u8],
+    storage: &mut Storage<ROW, REQUEST, QUEUE, LAYERS>,
+) -> Result<core::convert::Infallible, L::Error>
+where
+    B: Backend + Copy,
+    L: Line,
+    C: Counter,
+    P: OutputPin,
+    S: OutputPin,
+    F: updates::Slot,
+{
+    loop {
+        let (slot, mut other) = updates::start(slots, key, about.kernels, ROW, arena);
+        let Parts { link, counter, busy, status, stack_bytes } = &mut parts;
+        let parts = Parts { link, counter, busy, status, stack_bytes: *stack_bytes };
+        serve(parts, about, slot, arena, storage.view(), Some(&mut other)).await?;
+    }
+}
+
+/// Runs the application until a model was installed.
+async fn serve<'b, B, L, C, P, S, const REQUEST: usize>(
+    parts: Parts<L, C, P, S>,
+    about: About<B>,
+    slot: &'b [u8],
+    arena: &'b mut [u8],
+    buffers: Buffers<'b, REQUEST>,
+    installer: Installing<'b>,
+) -> Result<(), L::Error>
+where
+    B: Backend + Copy,
+    L: Line,
+    C: Counter,
+    P: OutputPin,
+    S: OutputPin,
+{
     const {
         assert!(L::KEEPS > REQUEST, "the link keeps a request and the zero before it");
     }
@@ -283,8 +369,9 @@ where
     };
     let frames = Frames::new(&mut request[..]);
     let mut link = Link::new(link, C::UNIT, frames, answer, pixels_in, about, memory, loaded);
+    link.with_installer(installer);
 
-    loop {
+    while !link.is_over() {
         let served = link.has_bytes()?;
         if served {
             link.serve(engine.as_mut()).await?;
@@ -301,6 +388,7 @@ where
         }
         yield_now().await;
     }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -21,6 +21,14 @@ pub trait Line: Read + ReadReady + Write {
     fn errors(&self) -> LineErrors;
 }
 
+impl<L: Line> Line for &mut L {
+    const KEEPS: usize = L::KEEPS;
+
+    fn errors(&self) -> LineErrors {
+        (**self).errors()
+    }
+}
+
 /// Why a UART has no byte, or a wrong one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bad {

@@ -4,6 +4,8 @@ use core::fmt::Write as _;
 
 use brooklet::kernels::Backend;
 use brooklet::{Logits, RowError, SelfTest};
+#[cfg(feature = "updates")]
+use brooklet_protocol::SlotsState;
 use brooklet_protocol::{
     Accepted, Counts, Fault, FrameError, Frames, Identity, LAYERS_PER_PAGE, LineErrors, Loaded,
     ProfilePage, REASON_BYTES, Request, Response, Unit, VALUES_PER_PAGE, ValuesPage, decode,
@@ -16,7 +18,7 @@ use heapless::{String, spsc::Producer};
 use crate::engine::Engine;
 use crate::line::Line;
 use crate::loader::Refusal;
-use crate::{About, Counter, log};
+use crate::{About, Counter, Installing, log};
 
 /// The board's memory, as the host is told of it.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +52,8 @@ struct Desk<'a, B> {
     unit: Unit,
     /// Of the line, as of the request under way.
     errors: LineErrors,
+    #[cfg(feature = "updates")]
+    installer: Installing<'a>,
 }
 
 impl<'a, B: Backend, L: Line> Link<'a, B, L> {
@@ -66,8 +70,36 @@ impl<'a, B: Backend, L: Line> Link<'a, B, L> {
         loaded: Result<Loaded, Refusal>,
     ) -> Self {
         let errors = LineErrors::default();
-        let desk = Desk { pixels, seen: 0, about, memory, loaded, unit, errors };
+        let desk = Desk {
+            pixels,
+            seen: 0,
+            about,
+            memory,
+            loaded,
+            unit,
+            errors,
+            #[cfg(feature = "updates")]
+            installer: None,
+        };
         Self { io, frames, sending, desk }
+    }
+
+    /// Takes models, if the board does.
+    pub(crate) fn with_installer(&mut self, installer: Installing<'a>) {
+        #[cfg(feature = "updates")]
+        {
+            self.desk.installer = installer;
+        }
+        #[cfg(not(feature = "updates"))]
+        let _ = installer;
+    }
+
+    /// Whether a model was installed, and the board starts with it now.
+    pub(crate) fn is_over(&self) -> bool {
+        #[cfg(feature = "updates")]
+        return self.desk.installer.as_ref().is_some_and(|installer| installer.is_installed());
+        #[cfg(not(feature = "updates"))]
+        false
     }
 
     /// Has the host sent something?
@@ -142,6 +174,13 @@ impl<B: Backend> Desk<'_, B> {
                 unit: self.unit,
             }));
         }
+        if let Request::Slots
+        | Request::Update { .. }
+        | Request::Part { .. }
+        | Request::Install { .. } = request
+        {
+            return self.update(request, text);
+        }
         // All other requests are about the model.
         let (loaded, engine) = match (self.loaded, engine) {
             (Ok(loaded), Some(engine)) => (loaded, engine),
@@ -164,9 +203,14 @@ impl<B: Backend> Desk<'_, B> {
             return Err(Fault::ModelChanged);
         }
         match request {
-            Request::Identify | Request::Suite | Request::Line | Request::Check => {
-                Ok(Response::Loaded(loaded))
-            }
+            Request::Check => Ok(Response::Loaded(loaded)),
+            Request::Identify
+            | Request::Suite
+            | Request::Line
+            | Request::Slots
+            | Request::Update { .. }
+            | Request::Part { .. }
+            | Request::Install { .. } => Err(Fault::Internal { reason: "answered before" }),
             Request::SelfTest => {
                 self.seen = 0;
                 let (images, differs) = match engine.self_test() {
@@ -197,6 +241,38 @@ impl<B: Backend> Desk<'_, B> {
                 Ok(Response::Ready)
             }
         }
+    }
+
+    /// Answers what is about slots.
+    #[cfg(feature = "updates")]
+    fn update<'r>(
+        &mut self,
+        request: Request<'_>,
+        text: &'r mut Text,
+    ) -> Result<Response<'r>, Fault<'r>> {
+        let installer = self.installer.as_deref_mut().ok_or(Fault::NoUpdates)?;
+        let unit = installer.unit();
+        let slots = |running| Response::Slots(SlotsState { running, unit });
+        let done = match request {
+            Request::Update { bytes } => installer.begin(bytes).map(|()| Response::Ready),
+            Request::Part { offset, bytes } => {
+                installer.part(offset, bytes).map(|()| Response::Ready)
+            }
+            Request::Install { counter, signature } => {
+                installer.install(counter, signature).map(|()| slots(Some(counter)))
+            }
+            _ => Ok(slots(installer.running())),
+        };
+        done.map_err(|fault| {
+            let _ = write!(text, "{fault}");
+            Fault::Update { reason: text }
+        })
+    }
+
+    /// Firmware for use in one place has no updates.
+    #[cfg(not(feature = "updates"))]
+    fn update<'r>(&mut self, _: Request<'_>, _: &'r mut Text) -> Result<Response<'r>, Fault<'r>> {
+        Err(Fault::NoUpdates)
     }
 
     async fn row<'r, C: Counter, P: OutputPin>(

@@ -114,9 +114,46 @@ pub(crate) const ABOUT: About<Portable> =
 pub(crate) const ROW: usize = 96;
 pub(crate) const REQUEST: usize = request_bytes(ROW);
 
+/// Rows that wait, and one place more.
+pub(crate) const QUEUED: usize = 2 * ROW + 1;
+
+/// A host at the other end of a [`Tape`], and what it sees of the board.
+#[derive(Default)]
+pub(crate) struct Host {
+    answers: Vec<u8>,
+    busy: Vec<bool>,
+    status: Vec<bool>,
+}
+
+impl Host {
+    /// Parts of a board that this host talks to.
+    pub(crate) fn parts<'t>(
+        &'t mut self,
+        sent: &'t [u8],
+        pauses: &'t mut dyn FnMut(usize) -> bool,
+    ) -> Parts<impl Line<Error = End> + 't, impl Counter, impl OutputPin + 't, impl OutputPin + 't>
+    {
+        let Self { answers, busy, status } = self;
+        let link = Tape { sent, answers, pauses };
+        Parts { link, counter: One, busy: Lamp(busy), status: Lamp(status), stack_bytes: || 77 }
+    }
+
+    /// The board's answers, one frame each.
+    pub(crate) fn answers(&self) -> Vec<Vec<u8>> {
+        let mut frames = Frames::new([0; ANSWER_BYTES]);
+        let mut cut = Vec::new();
+        for &byte in &self.answers {
+            if let Some(frame) = frames.push(byte) {
+                cut.push(frame.unwrap().to_vec());
+            }
+        }
+        cut
+    }
+}
+
 /// Runs the application on what the host sends until that ends. Returns its answers, one
 /// frame each, and what its two pins showed.
-fn play(slot: &[u8], sent: &[u8]) -> (Vec<Vec<u8>>, Vec<bool>, Vec<bool>) {
+pub(crate) fn play(slot: &[u8], sent: &[u8]) -> (Vec<Vec<u8>>, Vec<bool>, Vec<bool>) {
     play_with(slot, sent, &mut |_| false)
 }
 
@@ -126,26 +163,12 @@ fn play_with(
     sent: &[u8],
     pauses: &mut dyn FnMut(usize) -> bool,
 ) -> (Vec<Vec<u8>>, Vec<bool>, Vec<bool>) {
-    let (mut answers, mut busy, mut status) = (Vec::new(), Vec::new(), Vec::new());
-    let parts = Parts {
-        link: Tape { sent, answers: &mut answers, pauses },
-        counter: One,
-        busy: Lamp(&mut busy),
-        status: Lamp(&mut status),
-        stack_bytes: || 77,
-    };
+    let mut host = Host::default();
     let mut arena = brooklet::Arena::<4096>::new();
-    let mut storage = Storage::<ROW, REQUEST, { 2 * ROW + 1 }, 4>::new();
-    assert_eq!(run(parts, ABOUT, slot, &mut arena, storage.view()).unwrap_err(), End);
-
-    let mut frames = Frames::new([0; ANSWER_BYTES]);
-    let mut cut = Vec::new();
-    for byte in answers {
-        if let Some(frame) = frames.push(byte) {
-            cut.push(frame.unwrap().to_vec());
-        }
-    }
-    (cut, busy, status)
+    let mut storage = Storage::<ROW, REQUEST, QUEUED, 4>::new();
+    let ended = run(host.parts(sent, pauses), ABOUT, slot, &mut arena, storage.view());
+    assert_eq!(ended.unwrap_err(), End);
+    (host.answers(), host.busy, host.status)
 }
 
 pub(crate) fn frame(request: &Request<'_>) -> Vec<u8> {
@@ -363,11 +386,16 @@ fn test_images_are_run_on_request() {
         (images, differs)
     };
     assert_eq!(ask(TINY), (0, None));
-    let mut wrong = file.clone();
+    assert_eq!(ask(&with_wrong_answer()), (1, Some(0)));
+}
+
+/// The tiny model with a test image, and an answer that it does not give for that.
+pub(crate) fn with_wrong_answer() -> Vec<u8> {
+    let mut wrong = tested();
     let last = wrong.len() - 1;
     wrong[last] ^= 1;
     let length = wrong.len() as u32;
-    assert_eq!(ask(&sealed(wrong, length)), (1, Some(0)));
+    sealed(wrong, length)
 }
 
 /// A slot that changes while the application runs.

@@ -47,6 +47,9 @@ pub struct Spec {
     /// `brooklet-app`, which its crate asks for, too.
     #[serde(default)]
     pub int16: bool,
+    /// Whether its crate has the feature `updates`: firmware that takes signed models over its link.
+    #[serde(default)]
+    pub updates: bool,
     /// Whether it is built where everything is tested, and else left out.
     #[serde(default)]
     pub only_in_all: bool,

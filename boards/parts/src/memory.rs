@@ -48,6 +48,18 @@ impl<
     pub fn take(&'static self) -> (&'static mut [u8], Buffers<'static, REQUEST>) {
         (self.arena.take(), self.storage.take().view())
     }
+
+    /// Arena and storage, for an application that begins again.
+    ///
+    /// # Panics
+    ///
+    /// If called again, or after [`take`](Self::take).
+    #[cfg(feature = "updates")]
+    pub fn take_storage(
+        &'static self,
+    ) -> (&'static mut [u8], &'static mut Storage<ROW, REQUEST, QUEUE, LAYERS>) {
+        (self.arena.take(), self.storage.take())
+    }
 }
 
 /// Runs the application for good, in the memory that was taken, on a link that cannot fail.

@@ -2,8 +2,13 @@
 //!
 //! Arm's application notes 385, 386, 500, 505 and 547 describe the FPGA images.
 
+use core::convert::Infallible;
+
 use brooklet_app::kernels::Backend;
-use brooklet_app::{About, Buffers, Parts};
+use brooklet_app::line::Line;
+use brooklet_app::{About, Buffers, Counter, Parts};
+use embedded_hal::digital::OutputPin;
+use embedded_io::ErrorType;
 use vcell::VolatileCell;
 
 use crate::{memory, pin::Bit, stack, systick::Ticks, uart::Cmsdk};
@@ -27,8 +32,36 @@ pub const AN505: Map = Map { uart: 0x5020_0000, leds: 0x5030_2000 };
 /// The MPS3 with FPGA image AN547 (application note 547, memory map).
 pub const AN547: Map = Map { uart: 0x4930_3000, leds: 0x4930_2000 };
 
-/// Runs the application: all that `main` does. LED 0 is the status, LED 1 is on during an
-/// inference.
+/// What the application needs of the board. LED 0 is the status, LED 1 is on during an inference.
+///
+/// # Safety
+///
+/// `map` is the map of the board that this runs on.
+unsafe fn parts(
+    map: Map,
+    clock_hz: u32,
+) -> Parts<impl Line + ErrorType<Error = Infallible>, impl Counter, impl OutputPin, impl OutputPin>
+{
+    stack::paint();
+    let Some(core) = cortex_m::Peripherals::take() else { unreachable!("main runs once") };
+    let uart = core::ptr::with_exposed_provenance::<Cmsdk>(map.uart);
+    let leds = core::ptr::with_exposed_provenance::<VolatileCell<u32>>(map.leds);
+    // SAFETY: by this function's contract UART 0 is at this address, which is aligned; it is
+    // always there, and laid out as `Cmsdk`. All access to it, here and anywhere, is through
+    // `VolatileCell`s.
+    let uart = unsafe { &*uart };
+    // SAFETY: likewise the LEDs.
+    let leds = unsafe { &*leds };
+    Parts {
+        link: uart.enable(clock_hz),
+        counter: Ticks::new(core.SYST, clock_hz),
+        busy: Bit::new(leds, 1),
+        status: Bit::new(leds, 0),
+        stack_bytes: stack::high_water,
+    }
+}
+
+/// Runs the application: all that `main` does.
 ///
 /// # Safety
 ///
@@ -41,24 +74,42 @@ pub unsafe fn run<const REQUEST: usize>(
     (slot_address, slot_bytes): (usize, usize),
     ram: (&mut [u8], Buffers<'_, REQUEST>),
 ) -> ! {
-    stack::paint();
-    let Some(core) = cortex_m::Peripherals::take() else { unreachable!("main runs once") };
-    let uart = core::ptr::with_exposed_provenance::<Cmsdk>(map.uart);
-    let leds = core::ptr::with_exposed_provenance::<VolatileCell<u32>>(map.leds);
-    // SAFETY: by this function's contract UART 0 is at this address, which is aligned; it is
-    // always there, and laid out as `Cmsdk`. All access to it, here and anywhere, is through
-    // `VolatileCell`s.
-    let uart = unsafe { &*uart };
-    // SAFETY: likewise the LEDs.
-    let leds = unsafe { &*leds };
-    let parts = Parts {
-        link: uart.enable(clock_hz),
-        counter: Ticks::new(core.SYST, clock_hz),
-        busy: Bit::new(leds, 1),
-        status: Bit::new(leds, 0),
-        stack_bytes: stack::high_water,
-    };
+    // SAFETY: the board's map by this function's contract.
+    let parts = unsafe { parts(map, clock_hz) };
     // SAFETY: readable and constant by this function's contract.
     let slot = unsafe { memory::slot(slot_address, slot_bytes) };
     memory::run(parts, about, slot, ram)
+}
+
+/// Runs the application that takes signed models over its link, which go into the halves of the slot.
+///
+/// # Safety
+///
+/// `map` is the map of the board that this runs on. `slot` (address, bytes) is RAM of which nothing
+/// else knows.
+#[cfg(feature = "updates")]
+pub unsafe fn run_from_slots<
+    const ROW: usize,
+    const REQUEST: usize,
+    const QUEUE: usize,
+    const LAYERS: usize,
+>(
+    map: Map,
+    about: About<impl Backend + Copy>,
+    clock_hz: u32,
+    (slot_address, slot_bytes): (usize, usize),
+    key: &[u8; 32],
+    (arena, storage): (&mut [u8], &mut brooklet_app::Storage<ROW, REQUEST, QUEUE, LAYERS>),
+) -> ! {
+    // SAFETY: the board's map by this function's contract.
+    let parts = unsafe { parts(map, clock_hz) };
+    let start = core::ptr::with_exposed_provenance_mut(slot_address);
+    // SAFETY: RAM that nothing else knows of, by this function's contract; bytes have no alignment and
+    // no invalid values.
+    let memory = unsafe { core::slice::from_raw_parts_mut(start, slot_bytes) };
+    let (first, second) = memory.split_at_mut(slot_bytes / 2);
+    let mut slots = [first, second].map(brooklet_app::updates::InMemory);
+    let board = brooklet_app::run_from_slots(parts, about, &mut slots, key, arena, storage);
+    let (Ok(never) | Err(never)) = brooklet_app::block_on(board);
+    match never {}
 }

@@ -46,12 +46,12 @@ mod message;
 
 pub use frame::{EncodeError, FrameError, Frames, decode, encode};
 pub use message::{
-    Accepted, Counts, Fault, Identity, LineErrors, Loaded, ProfilePage, Request, Response, Unit,
-    ValuesPage,
+    Accepted, Counts, Fault, Identity, LineErrors, Loaded, ProfilePage, Request, Response,
+    SlotsState, Unit, ValuesPage,
 };
 
 /// The version of this protocol. A board answers requests of its own version only.
-pub const VERSION: u16 = 5;
+pub const VERSION: u16 = 6;
 
 /// Values in one [`ValuesPage`].
 pub const VALUES_PER_PAGE: usize = 192;
@@ -70,6 +70,12 @@ pub const ANSWER_BYTES: usize = 224;
 /// two numbers, checksum, final zero, and one byte in 254 for COBS.
 pub const fn request_bytes(row_bytes: usize) -> usize {
     row_bytes + row_bytes / 254 + 16
+}
+
+/// Room for the longest part of an update in a request to a board that takes rows of up to `row_bytes`,
+/// in multiples of `unit`: a part has no more bytes than a row, and a number more that is four bytes.
+pub const fn part_bytes(row_bytes: usize, unit: usize) -> usize {
+    row_bytes.saturating_sub(4) / unit * unit
 }
 
 /// Bytes that may come while a board that takes such rows is busy: a host waits for the answer

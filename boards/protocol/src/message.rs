@@ -49,6 +49,39 @@ pub enum Request<'a> {
     SelfTest,
     /// What went wrong on the line? Answered with [`Response::Line`].
     Line,
+    /// Which model runs? Answered with [`Response::Slots`], by firmware that takes models.
+    Slots,
+    /// Begin an update: a model file of this length follows. What the other slot held is gone.
+    /// Answered with [`Response::Ready`].
+    Update {
+        /// Bytes of the model file.
+        bytes: u32,
+    },
+    /// A part of the model file. Parts come in order; each but the last is as long as a multiple of
+    /// [`SlotsState::unit`]. Answered with [`Response::Ready`].
+    Part {
+        /// Where it begins in the model file.
+        offset: u32,
+        /// The part.
+        bytes: &'a [u8],
+    },
+    /// The end of an update. Answered with [`Response::Slots`], of which `running` is the new model;
+    /// then the board starts with it.
+    Install {
+        /// The model's version.
+        counter: u32,
+        /// The signature over it and the model file, 64 bytes.
+        signature: &'a [u8],
+    },
+}
+
+/// What a board says of its slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotsState {
+    /// Counter of the model that runs, if one does.
+    pub running: Option<u32>,
+    /// Bytes that a part is a multiple of.
+    pub unit: u32,
 }
 
 /// What a board's counter counts.
@@ -121,6 +154,8 @@ pub enum Response<'a> {
     },
     /// To [`Request::Line`].
     Line(LineErrors),
+    /// To [`Request::Slots`] and [`Request::Install`].
+    Slots(SlotsState),
     /// To any request that could not be carried out.
     Failed(Fault<'a>),
 }
@@ -250,6 +285,13 @@ pub enum Fault<'a> {
         /// Rows of an image.
         of: u16,
     },
+    /// An update does not go on.
+    Update {
+        /// Why not, in words.
+        reason: &'a str,
+    },
+    /// The firmware takes no models.
+    NoUpdates,
     /// The board's firmware met a state that it holds to be impossible.
     Internal {
         /// Which.
@@ -279,6 +321,8 @@ impl core::fmt::Display for Fault<'_> {
             Self::RowsMissing { seen, of } => {
                 write!(f, "only {seen} of the image's {of} rows have come")
             }
+            Self::Update { reason } => write!(f, "the update was refused: {reason}"),
+            Self::NoUpdates => f.write_str("the firmware takes no models over its link"),
             Self::Internal { reason } => write!(f, "the firmware failed: {reason}"),
         }
     }

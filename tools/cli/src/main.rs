@@ -110,6 +110,19 @@ Examples:
     /// Shows the lines that firmware says at its serial port.
     #[command(after_help = "Example:\n  brooklet monitor --board rpi-pico --port /dev/ttyUSB0")]
     Monitor(commands::monitor::Args),
+    /// Makes keys to sign models with.
+    #[command(after_help = "Example:\n  brooklet key new models.key")]
+    Key(commands::sign::KeyArgs),
+    /// Signs a model, for boards that take models over their link.
+    #[command(
+        after_help = "Example:\n  brooklet sign net.brook --key models.key --counter 7 -o net.signed"
+    )]
+    Sign(commands::sign::SignArgs),
+    /// Sends a signed model to a board, into the slot that is not in use, and starts it.
+    #[command(
+        after_help = "Example:\n  brooklet push net.signed --board qemu-mps2-an386 --key models.key.pub"
+    )]
+    Push(commands::push::Args),
     /// Counts instructions, memory and code on a board.
     #[command(after_help = "Example:\n  brooklet bench net.brook --board qemu-mps2-an386 --json")]
     Bench(commands::bench::Args),
@@ -154,6 +167,9 @@ fn main() -> ExitCode {
         Command::Fit(args) => commands::fit::run(args, output),
         Command::Flash(args) => commands::flash::run(args, output),
         Command::Init(args) => commands::init::run(args, output),
+        Command::Key(args) => commands::sign::key(args, output),
+        Command::Sign(args) => commands::sign::run(args, output),
+        Command::Push(args) => commands::push::run(args, output),
         Command::Monitor(args) => commands::monitor::run(args),
         Command::Bench(args) => commands::bench::run(args, output),
         Command::Completions(args) => commands::shell::completions(args, command.clone()),

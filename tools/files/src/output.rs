@@ -119,13 +119,28 @@ impl OutputPath {
     ///
     /// [`WriteError`]; what was there before is untouched.
     pub fn write(&self, bytes: &[u8]) -> Result<(), WriteError> {
+        self.write_with(bytes, None)
+    }
+
+    /// Likewise, a file that nobody but its owner may read.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`]; what was there before is untouched.
+    pub fn write_secret(&self, bytes: &[u8]) -> Result<(), WriteError> {
+        self.write_with(bytes, owners())
+    }
+
+    /// Writes the file with these permissions, or with those that it has.
+    fn write_with(&self, bytes: &[u8], chosen: Option<Permissions>) -> Result<(), WriteError> {
         let write = || match self.place()? {
             Place::Device(mut device) => Ok(device.write_all(bytes)?),
             Place::Beside { mut temporary, target, permissions } => {
-                temporary.file().write_all(bytes)?;
-                if let Some(permissions) = permissions {
+                // Before there is anything to read.
+                if let Some(permissions) = chosen.or(permissions) {
                     temporary.file().set_permissions(permissions)?;
                 }
+                temporary.file().write_all(bytes)?;
                 temporary.file().sync_all()?;
                 Ok(temporary.persist(&target)?)
             }
@@ -162,6 +177,14 @@ impl OutputPath {
         let permissions = old.map(|old| old.permissions());
         Ok(Place::Beside { temporary, target, permissions })
     }
+}
+
+/// Permissions of a file that nobody but its owner may read, where there are such.
+fn owners() -> Option<Permissions> {
+    #[cfg(unix)]
+    return Some(<Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o600));
+    #[cfg(not(unix))]
+    None
 }
 
 /// Where bytes go.
@@ -224,6 +247,8 @@ mod tests {
         }
         output(&path).write(b"three").unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+        output(&path).write_secret(b"four").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         output(Path::new("/dev/null")).write(b"gone").unwrap();
         assert!(!fs::metadata("/dev/null").unwrap().is_file());
     }

@@ -68,6 +68,9 @@ pub struct Options {
     pub unchecked: bool,
     /// Have the instructions counted, for [`Board::counts`].
     pub count: bool,
+    /// Firmware that takes models over its link, signed by this key; see
+    /// [`compile::firmware_with_slots`]. What the slot is filled with is a signed model then.
+    pub public_key: Option<String>,
     /// Firmware that was built before; without, it is built.
     pub firmware: Option<PathBuf>,
 }
@@ -94,6 +97,7 @@ impl Board {
     ) -> Result<Self, FirmwareError> {
         if let Some(model) = model
             && !options.unchecked
+            && options.public_key.is_none()
         {
             fits(spec, model)?;
         }
@@ -104,9 +108,10 @@ impl Board {
         if options.firmware.is_none() {
             enough_ram(registry, spec, report)?;
         }
-        let firmware = match &options.firmware {
-            Some(firmware) => firmware.clone(),
-            None => compile::firmware(registry, spec, &features, report)?,
+        let firmware = match (&options.firmware, &options.public_key) {
+            (Some(firmware), _) => firmware.clone(),
+            (None, Some(key)) => compile::firmware_with_slots(registry, spec, key, report)?,
+            (None, None) => compile::firmware(registry, spec, &features, report)?,
         };
         let counting = match options.count {
             true => Some(Counting::new(spec, &firmware)?),

@@ -25,7 +25,22 @@ pub fn firmware(
         let prebuilt = registry.prebuilt(spec).filter(|_| limits.is_none() && features.is_empty());
         return prebuilt.ok_or(FirmwareError::NoCheckout);
     }
-    crate_for(registry, &spec.name, &spec.target, features, limits, report)
+    let limits: Vec<_> = LIMITS.into_iter().zip(limits.into_iter().flatten()).collect();
+    let limits: Vec<_> =
+        limits.into_iter().map(|(name, bytes)| (name, bytes.to_string())).collect();
+    crate_for(registry, &spec.name, &spec.target, features, &limits, report)
+}
+
+/// Builds firmware of a board that takes models over its link, signed by those whose public key this
+/// is, in 64 hexadecimal digits. Returns its ELF file.
+pub fn firmware_with_slots(
+    registry: &Registry,
+    spec: &Spec,
+    public_key: &str,
+    report: Report<'_>,
+) -> Result<PathBuf, FirmwareError> {
+    let key = [("BROOKLET_PUBLIC_KEY", public_key.to_owned())];
+    crate_for(registry, &spec.name, &spec.target, &["updates"], &key, report)
 }
 
 /// Builds the runtime alone (`boards/no-panic`), which only links if it cannot panic.
@@ -36,7 +51,7 @@ pub fn runtime(
     features: &[&str],
     report: Report<'_>,
 ) -> Result<PathBuf, FirmwareError> {
-    crate_for(registry, "no-panic", target, features, None, report)
+    crate_for(registry, "no-panic", target, features, &[], report)
 }
 
 /// Builds the plugin that counts in QEMU (`tools/plugin`), for this computer. Returns the library.
@@ -70,17 +85,22 @@ fn crate_for(
     name: &str,
     target: &str,
     features: &[&str],
-    limits: Option<[u32; 2]>,
+    environment: &[(&'static str, String)],
     report: Report<'_>,
 ) -> Result<PathBuf, FirmwareError> {
-    type Key = (PathBuf, String, String, Option<[u32; 2]>);
+    type Key = (PathBuf, String, String, Vec<(&'static str, String)>);
     static BUILT: Mutex<BTreeMap<Key, PathBuf>> = Mutex::new(BTreeMap::new());
     let built = || BUILT.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    let key = (registry.checkout()?.join(name), target.to_owned(), features.join(","), limits);
+    let key = (
+        registry.checkout()?.join(name),
+        target.to_owned(),
+        features.join(","),
+        environment.to_vec(),
+    );
     if let Some(program) = built().get(&key) {
         return Ok(program.clone());
     }
-    let program = build(registry, name, target, features, limits, report)?;
+    let program = build(registry, name, target, features, environment, report)?;
     built().insert(key, program.clone());
     Ok(program)
 }
@@ -90,28 +110,28 @@ fn build(
     name: &str,
     target: &str,
     features: &[&str],
-    limits: Option<[u32; 2]>,
+    environment: &[(&'static str, String)],
     report: Report<'_>,
 ) -> Result<PathBuf, FirmwareError> {
     let toolchain = Toolchain::ensure(target, report)?;
-    // Firmware with other features or limits is another program; it gets a place of its own, so
+    // Firmware with other features, limits or keys is another program; it gets a place of its own, so
     // that the two do not overwrite each other. What they are made of is built once for all.
     let mut folder = registry.target_dir();
     for feature in features {
         folder = folder.join(feature);
     }
-    if let Some([ram_bytes, arena_bytes]) = limits {
-        folder = folder.join(format!("ram-{ram_bytes}-arena-{arena_bytes}"));
+    if !environment.is_empty() {
+        let values: Vec<&str> = environment.iter().map(|(_, value)| value.as_str()).collect();
+        folder = folder.join(values.join("-"));
     }
     let mut command = toolchain.cargo("build", target);
-    for (name, bytes) in LIMITS.iter().zip(limits.into_iter().flatten()) {
-        command.env(name, bytes.to_string());
-    }
     command
+        .envs(environment.iter().map(|(name, value)| (*name, value)))
         .args(["--release", "--features", &features.join(",")])
         .current_dir(registry.folder().join(name))
         .env("CARGO_TARGET_DIR", &folder);
-    if limits.is_none() {
+    // What they are made of is the same whoever signs.
+    if environment.iter().all(|(name, _)| !LIMITS.contains(name)) {
         command.env("CARGO_BUILD_BUILD_DIR", registry.target_dir());
     }
     let output = run(&mut command)?;

@@ -212,6 +212,20 @@ pub enum FirmwareError {
         reason: String,
     },
 
+    /// A model was installed, and does not run.
+    #[error("{board}: the model with counter {counter} is installed, but {} runs", match running {
+        Some(running) => format!("that with counter {running}"),
+        None => "none".to_owned(),
+    })]
+    NotStarted {
+        /// The board.
+        board: String,
+        /// That which was sent.
+        counter: u32,
+        /// That which runs.
+        running: Option<u32>,
+    },
+
     /// There is no emulator of the board.
     #[error("{board} has no emulator")]
     NoEmulator {

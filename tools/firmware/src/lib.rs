@@ -68,7 +68,7 @@ pub use board_build::{Region, Spec};
 pub use brooklet_protocol::{Identity, LineErrors, Loaded, Unit};
 pub use error::FirmwareError;
 pub use flash_image::FlashImage;
-pub use link::{Answer, BoardIdentity, Link, Profile};
+pub use link::{Answer, BoardIdentity, Link, Profile, SignedModel};
 pub use registry::Registry;
 pub use toolchain::Toolchain;
 

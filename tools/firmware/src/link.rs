@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use brooklet_protocol::{
-    ANSWER_BYTES, Fault, Frames, LineErrors, Loaded, Request, Response, Unit, VERSION, decode,
-    encode, request_bytes,
+    ANSWER_BYTES, Fault, Frames, LineErrors, Loaded, Request, Response, SlotsState, Unit, VERSION,
+    decode, encode, part_bytes, request_bytes,
 };
 
 use crate::FirmwareError;
@@ -49,6 +49,17 @@ pub struct BoardIdentity {
     pub row_bytes: u32,
     /// What its counts are of.
     pub unit: Unit,
+}
+
+/// A model file and who vouches for it.
+#[derive(Clone, Copy, Debug)]
+pub struct SignedModel<'m> {
+    /// Its version.
+    pub counter: u32,
+    /// The signature, 64 bytes.
+    pub signature: &'m [u8],
+    /// The model file.
+    pub file: &'m [u8],
 }
 
 /// What a board made of an image.
@@ -264,6 +275,48 @@ impl Link {
         })
     }
 
+    /// Which model runs: its counter, if the board takes signed models and has one.
+    pub fn running(&mut self) -> Result<Option<u32>, FirmwareError> {
+        Ok(self.slots()?.running)
+    }
+
+    fn slots(&mut self) -> Result<SlotsState, FirmwareError> {
+        self.ask("slots", &Request::Slots, |response| match response {
+            Response::Slots(state) => Some(state),
+            _ => None,
+        })
+    }
+
+    /// Sends a signed model, as `boards/slots` describes it, into the slot that is not in use. When
+    /// this returns the board has started with it. `progress` gets the bytes that were sent.
+    pub fn install(
+        &mut self,
+        model: &SignedModel<'_>,
+        mut progress: impl FnMut(usize),
+    ) -> Result<(), FirmwareError> {
+        let row = self.identify()?.row_bytes as usize;
+        let unit = self.slots()?.unit.max(1) as usize;
+        let ready = |response: Response<'_>| matches!(response, Response::Ready).then_some(());
+        self.ask("update", &Request::Update { bytes: model.file.len() as u32 }, ready)?;
+        let part = part_bytes(row, unit).max(unit);
+        for (i, bytes) in model.file.chunks(part).enumerate() {
+            let offset = i * part;
+            self.ask("part", &Request::Part { offset: offset as u32, bytes }, ready)?;
+            progress(offset + bytes.len());
+        }
+        let SignedModel { counter, signature, .. } = *model;
+        self.ask("install", &Request::Install { counter, signature }, |response| {
+            matches!(response, Response::Slots(state) if state.running == Some(counter))
+                .then_some(())
+        })?;
+        match self.running()? {
+            Some(running) if running == counter => Ok(()),
+            running => {
+                Err(FirmwareError::NotStarted { board: self.board.clone(), counter, running })
+            }
+        }
+    }
+
     /// Sends bytes as they are, with a frame's end: for tests of what a board does with
     /// noise. Returns the board's fault.
     pub fn send_noise(&mut self, noise: &[u8]) -> Result<(), FirmwareError> {
@@ -278,7 +331,12 @@ impl Link {
         request: &Request<'_>,
         read: impl FnOnce(Response<'_>) -> Option<T>,
     ) -> Result<T, FirmwareError> {
-        let row = if let Request::Row { pixels, .. } = request { pixels.len() } else { 0 };
+        let row = match request {
+            Request::Row { pixels: bytes, .. }
+            | Request::Part { bytes, .. }
+            | Request::Install { signature: bytes, .. } => bytes.len() + 4,
+            _ => 0,
+        };
         let mut buffer = vec![0; request_bytes(row)];
         let Ok(frame) = encode(request, &mut buffer) else {
             unreachable!("every request fits: the protocol's tests show it")

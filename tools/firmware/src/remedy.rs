@@ -30,6 +30,8 @@ impl FirmwareError {
          where there are several, name one: --probe VID:PID or VID:PID:SERIAL".to_owned(),
             Self::NoDrive { .. } => "hold the board's BOOTSEL button while you plug it in, and mount the drive that comes; \
          --drive DIR says where it is, --uf2 FILE writes a file for it".to_owned(),
+            Self::NotStarted { board, .. } => format!("it does not fit the board, or fails its self-test: `brooklet plan MODEL --board {board}` \
+         packs a model for it"),
             Self::NoEmulator { .. } => "boards that can be emulated are those whose board.toml has `qemu` or \
          `emulator`: `brooklet boards` tells".to_owned(),
             Self::NoPlugins { .. } => "take Debian's QEMU, or build yours with --enable-plugins".to_owned(),

@@ -11,7 +11,8 @@ use crate::fuzz::fuzz;
 use crate::steps::{Failure, Step, run, run_phases, say, step};
 
 /// The crates of the boards' workspace that run on a host, too.
-const HOST_SIDE: [&str; 6] = ["-p", "board-build", "-p", "brooklet-protocol", "-p", "brooklet-app"];
+const HOST_SIDE: [&str; 8] =
+    ["-p", "board-build", "-p", "brooklet-protocol", "-p", "brooklet-slots", "-p", "brooklet-app"];
 
 /// Everything that CI checks, or the steps that `wanted` names; with `all` the large networks and
 /// the slow proofs, too.

@@ -54,6 +54,7 @@ pub(super) fn board(chip: &str, ram: Option<u32>, flash: Option<u32>) -> Result<
         clock_hz: 0,
         backend: core.kernels.name.to_owned(),
         int16: true,
+        updates: false,
         only_in_all: false,
         flash: Region { address: 0, bytes: flash },
         ram: Region { address: 0, bytes: ram },

@@ -17,9 +17,11 @@ pub mod inspect;
 pub mod monitor;
 pub mod new;
 pub mod plan;
+pub mod push;
 pub mod quantize;
 pub mod run;
 pub mod shell;
+pub mod sign;
 
 use crate::failure::{Result, failure};
 use std::fmt::Display;

@@ -27,6 +27,7 @@ mod onnx;
 mod page;
 mod pictures;
 mod plan;
+mod push;
 mod qdq;
 mod real_networks;
 mod refusals;

@@ -1,0 +1,74 @@
+//! Two slots of flash for signed models, of which the newest good one starts.
+//!
+//! A slot holds a model file behind a header of [`HEADER_BYTES`]:
+//!
+//! ```text
+//!   0  signature 64        Ed25519 (RFC 8032), over all that follows up to the file's end
+//!  64  magic "BRSLOT1\0" 8
+//!  72  counter 4           the model's version: a larger number is newer
+//!  76  length 4            of the model file
+//!  80  zeros 48
+//! 128  the model file
+//!      …
+//! end - unit               all zero once the model was confirmed; a unit is what the flash writes
+//! ```
+//!
+//! Numbers are little-endian. [`choose`] takes the newest slot whose signature is good, whose counter is
+//! not below one that was confirmed, and whose model passes the test that the firmware makes. Then it
+//! confirms it. An [`Update`] goes into the other slot. It begins by erasing that slot's header and ends
+//! by writing it, so at each moment of it the slot in use is whole, and the other is whole or is none.
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(test)]
+extern crate std;
+
+mod header;
+mod memory;
+#[cfg(test)]
+mod tests;
+mod update;
+
+pub use self::header::{HEADER_BYTES, SIGNATURE, Signed, SlotFault, header, key_of_hex, open};
+#[cfg(feature = "sign")]
+pub use self::header::{public_key, sign};
+pub use memory::InMemory;
+pub use update::{Update, UpdateFault};
+
+use self::header::mark;
+use embedded_storage::nor_flash::NorFlash;
+
+/// A slot of flash that can also be read as memory. What was written is seen there.
+pub trait Slot: NorFlash {
+    /// All of it.
+    fn bytes(&self) -> &[u8];
+}
+
+/// The slot to start, if there is a good one: the newest that passes `is_good`, which gets its model
+/// file. It is confirmed before this returns.
+///
+/// A slot whose counter is below that of a confirmed one is not looked at, so nobody brings an old model
+/// back by writing it again.
+pub fn choose<F: Slot>(
+    slots: &mut [F; 2],
+    key: &[u8; 32],
+    mut is_good: impl FnMut(&[u8]) -> bool,
+) -> Option<usize> {
+    let [first, second] = slots.each_ref().map(|slot| open::<F>(slot.bytes(), key).ok());
+    let confirmed = [&first, &second].into_iter().flatten().filter(|slot| slot.confirmed);
+    let least = confirmed.map(|slot| slot.counter).max().unwrap_or(0);
+    // Of two that are equally new the one that was confirmed.
+    let age = |slot: &Option<Signed<'_>>| slot.as_ref().map(|slot| (slot.counter, slot.confirmed));
+    let order = if age(&second) > age(&first) { [1, 0] } else { [0, 1] };
+    let candidates = [first, second];
+    let found = order.into_iter().find(|&index| {
+        let slot = candidates.get(index).and_then(Option::as_ref);
+        slot.is_some_and(|slot| slot.counter >= least && is_good(slot.file))
+    })?;
+    let confirmed = candidates.get(found).and_then(Option::as_ref)?.confirmed;
+    if !confirmed && let Some(slot) = slots.get_mut(found) {
+        // A mark that cannot be written is tried again at the next start.
+        let _ = mark(slot);
+    }
+    Some(found)
+}

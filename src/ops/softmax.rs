@@ -73,7 +73,7 @@ impl Softmax {
     #[inline(never)]
     fn exponential(&self, difference: i32) -> Option<i32> {
         (difference >= self.diff_min)
-            .then(|| exp_of_negative(requantize(difference, self.multiplier)))
+            .then(|| exp_of_negative::<5>(requantize(difference, self.multiplier)))
     }
 }
 
@@ -90,20 +90,22 @@ fn reciprocal(sum: i32) -> (i32, i32) {
     (one_over_one_plus(fraction), 12 - headroom as i32)
 }
 
-/// exp(`a`) as Q0.31, for `a` ≤ 0 in Q5.26.
-fn exp_of_negative(a: i32) -> i32 {
-    const QUARTER: i32 = 1 << 24;
+/// exp(`a`) as Q0.31, for `a` ≤ 0 with this number of integer bits, up to 5: gemmlowp's
+/// `exp_on_negative_values`.
+pub fn exp_of_negative<const INTEGER_BITS: u32>(a: i32) -> i32 {
+    const { assert!(INTEGER_BITS <= 5) };
+    let quarter: i32 = 1 << (29 - INTEGER_BITS);
     // exp(−2^k) as Q0.31, for k = −2 … 4.
     const FACTORS: [i32; 7] = [1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242];
     if a == 0 {
         return i32::MAX;
     }
     // a = (something in [−¼, 0)) − (a multiple of ¼), the latter bit by bit.
-    let in_quarter = (a & (QUARTER - 1)) - QUARTER;
+    let in_quarter = (a & (quarter - 1)) - quarter;
     let remainder = in_quarter.wrapping_sub(a);
-    let mut result = exp_in_last_quarter(in_quarter << 5);
+    let mut result = exp_in_last_quarter(in_quarter << INTEGER_BITS);
     for (k, factor) in FACTORS.into_iter().enumerate() {
-        if remainder & (QUARTER << k) != 0 {
+        if remainder & (quarter << k) != 0 {
             result = high_mul(result, factor);
         }
     }
@@ -122,8 +124,21 @@ fn exp_in_last_quarter(a: i32) -> i32 {
     EXP_MINUS_EIGHTH.saturating_add(high_mul(EXP_MINUS_EIGHTH, x + higher))
 }
 
-/// 1 / (1 + `a`) as Q0.31, for `a` in [0, 1) as Q0.31: three steps of Newton's method.
-fn one_over_one_plus(a: i32) -> i32 {
+/// 1 / (1 + `a`) as Q0.31, for `a` in [0, 1) as Q0.31: gemmlowp's
+/// `one_over_one_plus_x_for_x_in_0_1`.
+pub fn one_over_one_plus(a: i32) -> i32 {
+    two_over_one_plus(a).saturating_mul(2)
+}
+
+/// (1 − `a`) / (1 + `a`) as Q0.31, for `a` in [0, 1) as Q0.31: gemmlowp's
+/// `one_minus_x_over_one_plus_x_for_x_in_0_1`.
+pub fn one_minus_over_one_plus(a: i32) -> i32 {
+    two_over_one_plus(a).wrapping_sub(1 << 29).saturating_mul(4)
+}
+
+/// 2 / (1 + `a`) as Q2.29, for `a` in [0, 1) as Q0.31: three steps of Newton's method.
+#[inline]
+fn two_over_one_plus(a: i32) -> i32 {
     const C48_OVER_17: i32 = 1515870810;
     const MINUS_32_OVER_17: i32 = -1010580540;
     const ONE: i32 = 1 << 29;
@@ -135,7 +150,7 @@ fn one_over_one_plus(a: i32) -> i32 {
         let error = ONE - high_mul(half_denominator, x);
         x = x.wrapping_add(high_mul(x, error).saturating_mul(4));
     }
-    x.saturating_mul(2)
+    x
 }
 
 pub(super) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault> {
@@ -163,7 +178,7 @@ mod tests {
     fn exponential_is_near_the_real_one() {
         for tenths in 0..300 {
             let real = -f64::from(tenths) / 10.0;
-            let e = f64::from(exp_of_negative((real * f64::from(1 << 26)) as i32));
+            let e = f64::from(exp_of_negative::<5>((real * f64::from(1 << 26)) as i32));
             let want = libm_exp(real) * 2f64.powi(31);
             assert!((e - want).abs() < 100.0 + want * 1e-6, "{real}: {e} {want}");
         }

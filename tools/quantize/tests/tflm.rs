@@ -87,6 +87,7 @@ fn dead_channels_and_mean() -> QuantizedNetwork {
         dilation: [1, 1],
         groups: 1,
         fully_connected: false,
+        float_product: false,
     };
     QuantizedNetwork {
         input: [5, 7, 2],

@@ -12,7 +12,7 @@ use super::output::Output;
 use super::structure::{Outline, Role};
 use crate::error::{AtLayer, LayerProblem, Problem};
 use crate::rewrite::batch_norm::{check_finite, fold_batch_norms};
-use crate::rewrite::layers::bring_to_layers;
+use crate::rewrite::layers::{bring_to_layers, widen};
 use crate::rewrite::spellings::simplify;
 
 impl Network {
@@ -58,7 +58,14 @@ impl Network {
 
 impl QuantizedNetwork {
     /// The network that computes `outputs`, with its nodes ordered and named by structure.
-    pub(crate) fn canonical(self, outputs: Vec<Output>) -> QuantizedNetwork {
+    pub(crate) fn canonical(mut self, outputs: Vec<Output>) -> QuantizedNetwork {
+        for node in &mut self.nodes {
+            if let QuantizedOp::Conv(conv) = &mut node.op
+                && conv.dilation == [1, 1]
+            {
+                widen(&mut conv.weights, &mut conv.pads);
+            }
+        }
         let (nodes, outputs) = ordered(self.nodes, outputs);
         QuantizedNetwork { input: self.input, nodes, outputs }
     }
@@ -187,10 +194,12 @@ impl From<&QuantizedOp> for Role {
             QuantizedOp::Conv(_) => Role::Conv,
             QuantizedOp::Function(function) => Role::Activation(function.place()),
             QuantizedOp::PRelu(_) => Role::Activation("prelu"),
+            QuantizedOp::Tflite(function) => Role::Activation(function.place()),
             QuantizedOp::Requantize => Role::Activation("rescale"),
             QuantizedOp::Multiply => Role::Multiply,
             QuantizedOp::Concat => Role::Concat,
             QuantizedOp::Add => Role::Add,
+            QuantizedOp::Subtract => Role::Subtract,
             QuantizedOp::Subsample(_) => Role::Subsample,
             QuantizedOp::MaxPool(_) => Role::MaxPool,
             QuantizedOp::AveragePool(_)

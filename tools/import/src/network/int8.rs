@@ -8,6 +8,7 @@ use ndarray::Array4;
 use super::function::Function;
 use super::geometry::{AveragePool, NodeId, Pads, Shape, Subsample, Window};
 use super::output::{Ending, Output};
+use super::tflite::{QuantizedConstant, TfliteFunction};
 
 /// A network of int8 maps and weights.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,9 +63,13 @@ pub enum QuantizedOp {
     /// A function of each value.
     Function(Function),
     /// A value where it is positive, else it times a slope.
-    PRelu(QuantizedSlopes),
+    PRelu(QuantizedConstant),
+    /// A function of each value, as TFLite computes it.
+    Tflite(TfliteFunction),
     /// Sum of two maps of one shape, each with its own scale.
     Add,
+    /// Difference of two maps of one shape, each with its own scale, as TFLite computes it.
+    Subtract,
     /// Product of two maps of one shape, or of a map and one value a channel.
     Multiply,
     /// The channels of several maps, one after another, all with one scale.
@@ -99,7 +104,9 @@ impl QuantizedOp {
             QuantizedOp::Conv(_) => "a grouped convolution",
             QuantizedOp::Function(function) => function.name(),
             QuantizedOp::PRelu(_) => "PReLU",
+            QuantizedOp::Tflite(function) => function.name(),
             QuantizedOp::Add => "an addition",
+            QuantizedOp::Subtract => "a subtraction",
             QuantizedOp::Multiply => "a multiplication of two maps",
             QuantizedOp::Concat => "a concatenation",
             QuantizedOp::Requantize => "a change of scale",
@@ -134,17 +141,9 @@ pub struct QuantizedConv {
     pub groups: usize,
     /// The file calls it a fully connected layer.
     pub fully_connected: bool,
-}
-
-/// Slopes of a PReLU: one, or one a channel.
-#[derive(Debug, Clone, PartialEq)]
-pub struct QuantizedSlopes {
-    /// The integers.
-    pub values: Vec<i8>,
-    /// Real value of 1.
-    pub scale: f32,
-    /// The integer that stands for zero.
-    pub zero_point: i32,
+    /// The product of the scales of input and weights is rounded to f32, as TFLite takes it for a
+    /// fully connected layer with one scale.
+    pub float_product: bool,
 }
 
 /// A clamp in real values.

@@ -15,15 +15,15 @@ mod order;
 mod output;
 mod shapes;
 mod structure;
+mod tflite;
 
 pub use float::{BatchNorm, Conv, Network, Node, Op, Statistics};
 pub use function::Function;
 pub use geometry::{AveragePool, Border, NodeId, Pads, Repeats, Shape, Subsample, Window};
 pub use imported::Imported;
-pub use int8::{
-    Activation, QuantizedConv, QuantizedNetwork, QuantizedNode, QuantizedOp, QuantizedSlopes,
-};
+pub use int8::{Activation, QuantizedConv, QuantizedNetwork, QuantizedNode, QuantizedOp};
 pub use output::{Ending, Output};
+pub use tflite::{QuantizedConstant, TfliteFunction};
 
 pub(crate) use float::ohwi;
 pub(crate) use geometry::{

@@ -100,6 +100,7 @@ fn plain(role: Role) -> &'static str {
         Role::BatchNorm => "norm",
         Role::Activation(name) => name,
         Role::Add => "add",
+        Role::Subtract => "subtract",
         Role::Multiply => "multiply",
         Role::Concat => "concat",
         Role::Subsample => "subsample",

@@ -12,6 +12,7 @@ pub(crate) enum Role {
     /// With what it is called.
     Activation(&'static str),
     Add,
+    Subtract,
     Multiply,
     Concat,
     Subsample,

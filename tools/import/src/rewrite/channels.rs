@@ -95,11 +95,18 @@ impl Ordered for QuantizedNode {
             QuantizedOp::Conv(_) => Flow::Reads,
             QuantizedOp::Subsample(subsample) if adds_channels(subsample) => Flow::Orders,
             QuantizedOp::Softmax | QuantizedOp::PRelu(_) | QuantizedOp::Concat => Flow::Orders,
+            QuantizedOp::Tflite(function)
+                if function.constant().is_some_and(|constant| constant.values.len() > 1) =>
+            {
+                Flow::Orders
+            }
             QuantizedOp::Function(_)
             | QuantizedOp::Multiply
             | QuantizedOp::Requantize
             | QuantizedOp::AveragePool(_)
             | QuantizedOp::Add
+            | QuantizedOp::Subtract
+            | QuantizedOp::Tflite(_)
             | QuantizedOp::Subsample(_)
             | QuantizedOp::MaxPool(_)
             | QuantizedOp::GlobalAveragePool

@@ -4,7 +4,7 @@
 
 use ndarray::{Array4, s};
 
-use crate::network::{Conv, Network, Node, NodeId, Op, Output, Subsample, Window};
+use crate::network::{Conv, Network, Node, NodeId, Op, Output, Pads, Subsample, Window};
 
 /// Largest number of rows and columns of a kernel that a layer has.
 const MAX_KERNEL: usize = 16;
@@ -21,7 +21,7 @@ pub(crate) fn bring_to_layers(network: &mut Network, outputs: &mut [Output]) {
         match &mut node.op {
             Op::Conv(conv) => {
                 spread(conv);
-                widen(conv);
+                widen(&mut conv.weights, &mut conv.pads);
             }
             Op::Concat => in_pairs(&mut node, &mut made),
             Op::MaxPool(_) => in_steps(&mut node, &mut made),
@@ -68,9 +68,9 @@ fn spread(conv: &mut Conv) {
 
 /// Puts zeros around a kernel that can lie wholly on padding, as no layer's does: those before it let it
 /// reach over the padding behind the map, and those behind it over what is before.
-fn widen(conv: &mut Conv) {
-    let (outputs, rows, columns, inputs) = conv.weights.dim();
-    let [top, left, bottom, right] = conv.pads;
+pub(crate) fn widen<T: Clone + Default>(weights: &mut Array4<T>, pads: &mut Pads) {
+    let (outputs, rows, columns, inputs) = weights.dim();
+    let [top, left, bottom, right] = *pads;
     let more = |pad: usize, kernel: usize| (pad + 1).saturating_sub(kernel);
     let (above, below) = (more(bottom, rows), more(top, rows));
     let (before, behind) = (more(right, columns), more(left, columns));
@@ -78,12 +78,10 @@ fn widen(conv: &mut Conv) {
     if size == [rows, columns] || size.iter().any(|&size| size > MAX_KERNEL) {
         return;
     }
-    let mut weights = Array4::zeros((outputs, size[0], size[1], inputs));
-    weights
-        .slice_mut(s![.., above..above + rows, before..before + columns, ..])
-        .assign(&conv.weights);
-    conv.weights = weights;
-    conv.pads = [top + above, left + before, bottom + below, right + behind];
+    let mut wide = Array4::from_elem((outputs, size[0], size[1], inputs), T::default());
+    wide.slice_mut(s![.., above..above + rows, before..before + columns, ..]).assign(weights);
+    *weights = wide;
+    *pads = [top + above, left + before, bottom + below, right + behind];
 }
 
 /// A concatenation of many as concatenations of two.

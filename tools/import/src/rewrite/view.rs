@@ -63,6 +63,11 @@ impl View {
         Ok(self)
     }
 
+    /// The spatial padding.
+    pub(crate) fn pads(&self) -> Pads {
+        self.pads
+    }
+
     /// Takes the spatial padding away, for a convolution that does it itself.
     pub(crate) fn take_pads(&mut self) -> Pads {
         std::mem::take(&mut self.pads)

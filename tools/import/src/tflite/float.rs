@@ -27,7 +27,7 @@ fn float_layer(
     layer: &Computed,
     places: &[NodeId],
 ) -> Result<NodeId, Problem> {
-    let inputs: Vec<NodeId> = layer.inputs.iter().map(|&input| places[input]).collect();
+    let mut inputs: Vec<NodeId> = layer.inputs.iter().map(|&input| places[input]).collect();
     let channels = layer.shape[2];
     let op = match &layer.op {
         Computation::Conv(conv) => {
@@ -50,7 +50,7 @@ fn float_layer(
                 fully_connected: conv.fully_connected,
             })
         }
-        Computation::Affine { factors, offsets } => {
+        Computation::Affine { factors, offsets, .. } => {
             Op::BatchNorm(BatchNorm::affine_of(factors, offsets, channels))
         }
         Computation::Rectifier(activation) => {
@@ -69,6 +69,12 @@ fn float_layer(
         }
         Computation::Input => Op::Input,
         Computation::Add => Op::Add,
+        Computation::Subtract => {
+            let negative =
+                BatchNorm::affine_of(&vec![-1.0; channels], &vec![0.0; channels], channels);
+            inputs[1] = network.push(Op::BatchNorm(negative), &inputs[1..2], &layer.source)?;
+            Op::Add
+        }
         Computation::Multiply => Op::Multiply,
         Computation::Concat => Op::Concat,
         Computation::Pad(pads) => Op::Conv(Conv::padding(channels, *pads)),

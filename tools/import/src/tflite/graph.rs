@@ -185,6 +185,7 @@ impl Tensor<'_> {
             self.shape.iter().map(|&n| usize::try_from(n).unwrap_or(0)).collect();
         let shape = match dims[..] {
             [out, height, width, depth] => (out, height, width, depth),
+            [out, inputs] if inputs == input[2] => (out, 1, 1, inputs),
             [out, inputs] if inputs == input.iter().product::<usize>() => {
                 (out, input[0], input[1], input[2])
             }

@@ -7,8 +7,8 @@ use super::graph::Graph;
 use super::schema::{corrupt, operator_name};
 use crate::error::{AtLayer, LayerProblem, Problem, unsupported};
 use crate::network::{
-    Activation, AveragePool, Ending, Function, NodeId, Pads, Shape, Subsample, Window,
-    check_extents,
+    Activation, AveragePool, Ending, Function, NodeId, Pads, QuantizedConstant, Shape, Subsample,
+    TfliteFunction, Window, check_extents,
 };
 use crate::rewrite::view::View;
 
@@ -20,6 +20,8 @@ pub(super) enum Computation {
     Affine {
         factors: Vec<f32>,
         offsets: Vec<f32>,
+        /// Of an int8 network: what TFLite computes, and the tensor of its constant.
+        operation: Option<(Operation, i32)>,
     },
     /// An activation of its own, behind what it is not fused into.
     Rectifier(Activation),
@@ -27,6 +29,7 @@ pub(super) enum Computation {
     /// With the tensor of its slopes.
     PRelu(i32),
     Add,
+    Subtract,
     Multiply,
     Concat,
     /// Zeros around.
@@ -42,6 +45,9 @@ pub(super) enum Computation {
     Ending(Ending),
 }
 
+/// A function of each value that has a constant.
+pub(super) type Operation = fn(QuantizedConstant) -> TfliteFunction;
+
 /// A convolution or a linear layer.
 #[derive(Clone, Copy)]
 pub(super) struct Conv {
@@ -54,7 +60,10 @@ pub(super) struct Conv {
     pub(super) groups: usize,
     /// The file has its weights as `[1, height, width, out channels]`.
     pub(super) depthwise: bool,
+    /// It reads the whole map.
     pub(super) fully_connected: bool,
+    /// The file calls it fully connected: over the whole map, or over each pixel.
+    pub(super) linear: bool,
 }
 
 /// A layer of the file's network.

@@ -7,8 +7,8 @@ use super::importer::{Computation, Computed, Conv};
 use super::schema::{corrupt, element};
 use crate::error::{AtLayer, LayerProblem, Problem, unsupported};
 use crate::network::{
-    Ending, Function, NodeId, Output, QuantizedConv, QuantizedNetwork, QuantizedNode, QuantizedOp,
-    QuantizedSlopes, Shape,
+    Activation, Ending, Function, NodeId, Output, QuantizedConstant, QuantizedConv,
+    QuantizedNetwork, QuantizedNode, QuantizedOp, Shape, TfliteFunction,
 };
 
 /// The network of these layers.
@@ -46,7 +46,12 @@ fn outputs(layers: &[Computed], ends: &[(NodeId, String)]) -> Result<Vec<Output>
     }
     let output = |(end, name): &(NodeId, String)| {
         let ending = match layers[*end].op {
-            Computation::Function(Function::Sigmoid) if !read(*end) => Ending::Sigmoid,
+            // Of a map it is a layer.
+            Computation::Function(Function::Sigmoid)
+                if !read(*end) && layers[*end].shape[..2] == [1, 1] =>
+            {
+                Ending::Sigmoid
+            }
             Computation::Ending(ending) => ending,
             _ => Ending::None,
         };
@@ -65,11 +70,11 @@ fn quantized_node(
     let input = layer.inputs.first().map(|&input| &nodes[input]);
     let keeps_scale =
         input.is_some_and(|input| (input.scale, input.zero_point) == (scale, zero_point));
-    let op = match layer.op {
+    let op = match &layer.op {
         Computation::Input => QuantizedOp::Input,
         Computation::Conv(conv) => {
             let shape = input.map_or([0; 3], |input| input.shape);
-            let (weights, scales) = quantized_weights(graph.tensor(conv.weights)?, shape, conv)?;
+            let (weights, scales) = quantized_weights(graph.tensor(conv.weights)?, shape, *conv)?;
             let bias = quantized_bias(graph, conv.bias, scales.len())?;
             QuantizedOp::Conv(QuantizedConv {
                 weights,
@@ -80,26 +85,28 @@ fn quantized_node(
                 dilation: conv.dilation,
                 groups: conv.groups,
                 fully_connected: conv.fully_connected,
+                float_product: conv.linear && graph.tensor(conv.weights)?.scales.len() == 1,
             })
         }
-        Computation::Function(function) => QuantizedOp::Function(function),
+        Computation::Function(function) => function_of(*function, (scale, zero_point)),
         Computation::PRelu(slopes) => {
-            let tensor = graph.tensor(slopes)?;
-            let (scale, zero_point) = tensor.quantization()?;
-            let values = tensor.words(i8::from_le_bytes);
-            QuantizedOp::PRelu(QuantizedSlopes { values, scale, zero_point })
+            QuantizedOp::Tflite(TfliteFunction::PRelu(constant(graph, *slopes)?))
         }
         Computation::Multiply => QuantizedOp::Multiply,
         Computation::Concat => QuantizedOp::Concat,
-        Computation::Requantize => QuantizedOp::Requantize,
-        Computation::Rectifier(_) => QuantizedOp::Requantize,
-        Computation::Affine { .. } => {
+        Computation::Requantize => QuantizedOp::Tflite(TfliteFunction::Quantize),
+        Computation::Rectifier(Activation::Relu6) => QuantizedOp::Tflite(TfliteFunction::Relu6),
+        Computation::Rectifier(_) => QuantizedOp::Tflite(TfliteFunction::Relu),
+        Computation::Affine { operation: Some((operation, at)), .. } => {
+            QuantizedOp::Tflite(operation(constant(graph, *at)?))
+        }
+        Computation::Affine { operation: None, .. } => {
             return Err(unsupported(
-                "arithmetic with a constant in an int8 network",
+                "DIV by a constant in an int8 network",
                 "give the float network, which brooklet quantizes itself",
             ));
         }
-        Computation::Ending(ending) => return Err(inside(ending)),
+        Computation::Ending(ending) => return Err(inside(*ending)),
         Computation::Pad(pads) if keeps_scale => {
             let channels = layer.shape[2];
             QuantizedOp::Conv(QuantizedConv {
@@ -107,13 +114,15 @@ fn quantized_node(
                 scales: vec![1.0; channels],
                 bias: vec![0; channels],
                 stride: [1, 1],
-                pads,
+                pads: *pads,
                 dilation: [1, 1],
                 groups: channels,
                 fully_connected: false,
+                float_product: false,
             })
         }
         Computation::Add => QuantizedOp::Add,
+        Computation::Subtract => QuantizedOp::Subtract,
         Computation::Mean => QuantizedOp::TfliteMean,
         Computation::Softmax => QuantizedOp::Softmax,
         Computation::Pad(_)
@@ -128,15 +137,11 @@ fn quantized_node(
                 "convert the network with TensorFlow 2's converter, which keeps it",
             ));
         }
-        Computation::Subsample(subsample) => QuantizedOp::Subsample(subsample),
-        Computation::MaxPool(window) => QuantizedOp::MaxPool(window),
-        Computation::AveragePool(pool) => QuantizedOp::AveragePool(pool),
+        Computation::Subsample(subsample) => QuantizedOp::Subsample(*subsample),
+        Computation::MaxPool(window) => QuantizedOp::MaxPool(*window),
+        Computation::AveragePool(pool) => QuantizedOp::AveragePool(*pool),
         Computation::GlobalAveragePool => QuantizedOp::GlobalAveragePool,
         Computation::Pad(_) => return Err(corrupt("a padding of another scale")),
-    };
-    let activation = match layer.op {
-        Computation::Rectifier(activation) => activation,
-        _ => layer.activation,
     };
     Ok(QuantizedNode {
         name: layer.source.clone(),
@@ -147,8 +152,28 @@ fn quantized_node(
         scale,
         zero_point,
         int16: false,
-        activation,
+        activation: layer.activation,
     })
+}
+
+/// TFLite's function, or the nearest bytes to one that TFLM has not, or that a file has at a scale
+/// which TFLite never gives it.
+fn function_of(function: Function, output: (f32, i32)) -> QuantizedOp {
+    let own = match function {
+        Function::Sigmoid if output == (1.0 / 256.0, -128) => TfliteFunction::Logistic,
+        Function::Tanh if output == (1.0 / 128.0, 0) => TfliteFunction::Tanh,
+        Function::HardSwish => TfliteFunction::HardSwish,
+        Function::LeakyRelu { slope } => TfliteFunction::LeakyRelu { slope },
+        other => return QuantizedOp::Function(other),
+    };
+    QuantizedOp::Tflite(own)
+}
+
+/// The integers of a constant.
+fn constant(graph: &Graph<'_>, at: i32) -> Result<QuantizedConstant, Problem> {
+    let tensor = graph.tensor(at)?;
+    let (scale, zero_point) = tensor.quantization()?;
+    Ok(QuantizedConstant { values: tensor.words(i8::from_le_bytes), scale, zero_point })
 }
 
 /// Weights of a convolution of a map of this shape, and a scale for each output channel.

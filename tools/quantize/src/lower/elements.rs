@@ -17,10 +17,20 @@ fn quantization(layer: &Layer) -> (f64, f64) {
 /// For each int8 of `input` the nearest int8 of `output` to a function of the real that it stands
 /// for, by the input's byte + 128.
 pub(crate) fn table(input: &Layer, output: &Layer, function: impl Fn(f64) -> f64) -> [i8; 256] {
-    let ((scale, zero), (output_scale, output_zero)) = (quantization(input), quantization(output));
+    let of = |layer: &Layer| (layer.record.scale.get(), i32::from(layer.record.zero_point));
+    nearest(of(input), of(output), function)
+}
+
+/// The same, of scales and zero points.
+pub(crate) fn nearest(
+    (scale, zero): (f32, i32),
+    (output_scale, output_zero): (f32, i32),
+    function: impl Fn(f64) -> f64,
+) -> [i8; 256] {
     std::array::from_fn(|index| {
-        let real = function(scale * (index as f64 - 128.0 - zero));
-        ((real / output_scale).round() + output_zero).clamp(-128.0, 127.0) as i8
+        let real = function(f64::from(scale) * f64::from(index as i32 - 128 - zero));
+        let value = (real / f64::from(output_scale)).round() + f64::from(output_zero);
+        value.clamp(-128.0, 127.0) as i8
     })
 }
 

@@ -12,7 +12,7 @@ use super::constant::{self, TooLarge};
 use super::elements::{set_average, set_concat, set_functions, set_product, table};
 use super::{
     READ_ON, answer_last, known, operator_of_conv, set_groups, set_kernel, set_shortcut,
-    set_window, shape,
+    set_window, shape, tflite,
 };
 use crate::error::Unrepresentable;
 use crate::network::{
@@ -57,13 +57,14 @@ pub fn lower(
         let operator = match &node.op {
             QuantizedOp::Input => Operator::Input,
             QuantizedOp::Conv(conv) => operator_of_conv(conv.groups, network.nodes[input].shape[2]),
-            QuantizedOp::Function(_) | QuantizedOp::PRelu(_) | QuantizedOp::Requantize => {
-                Operator::Lookup
-            }
+            QuantizedOp::Function(_)
+            | QuantizedOp::PRelu(_)
+            | QuantizedOp::Tflite(_)
+            | QuantizedOp::Requantize => Operator::Lookup,
             QuantizedOp::Multiply => Operator::Multiply,
             QuantizedOp::Concat => Operator::Concat,
             QuantizedOp::AveragePool(_) => Operator::WindowAverage,
-            QuantizedOp::Add => Operator::Add,
+            QuantizedOp::Add | QuantizedOp::Subtract => Operator::Add,
             QuantizedOp::MaxPool(_) => Operator::MaxPool,
             QuantizedOp::GlobalAveragePool | QuantizedOp::Mean | QuantizedOp::TfliteMean => {
                 Operator::AveragePool
@@ -82,9 +83,22 @@ pub fn lower(
                 set_shortcut(&mut layer, layer_of[shortcut.0], shortcut.1)?;
                 let operands = [from, &network.nodes[node.inputs[1]]];
                 set_add(&mut layer, operands.map(|node| (node.scale, node.zero_point)))
-                    .ok_or_else(|| {
-                        Unrepresentable::new(&node.name, "its scales are out of proportion")
-                    })?;
+                    .ok_or_else(|| out_of_proportion(node))?;
+            }
+            QuantizedOp::Subtract => {
+                let of = resolve(network, node.inputs[1]);
+                set_shortcut(&mut layer, layer_of[of.0], of.1)?;
+                let operands = [from, &network.nodes[node.inputs[1]]];
+                tflite::set_subtract(
+                    &mut layer,
+                    operands.map(|node| (node.scale, node.zero_point)),
+                )
+                .ok_or_else(|| out_of_proportion(node))?;
+            }
+            QuantizedOp::Tflite(function) => {
+                let tables = tflite::tables(function, from, node, layer.record.clamp())
+                    .ok_or_else(|| out_of_proportion(node))?;
+                set_functions(&mut layer, &tables)?;
             }
             QuantizedOp::Function(function) => {
                 let of = &program.layers[layer_of[input]];
@@ -217,6 +231,10 @@ fn spread(conv: &QuantizedConv) -> Cow<'_, QuantizedConv> {
     Cow::Owned(QuantizedConv { weights, dilation: [1, 1], ..conv.clone() })
 }
 
+fn out_of_proportion(node: &QuantizedNode) -> Unrepresentable {
+    Unrepresentable::new(&node.name, "its scales are out of proportion")
+}
+
 /// A table whose outputs are within what the layer clips.
 fn clipped(table: [i8; 256], layer: &Layer) -> [i8; 256] {
     let clamp = layer.record.clamp();
@@ -276,9 +294,7 @@ fn set_conv(
     for (o, ((weights, &bias), &scale)) in channels {
         let sum: i64 = weights.iter().map(|&w| i64::from(w)).sum();
         let bias = i64::from(bias) - i64::from(input.zero_point) * sum;
-        // TFLite takes the product of the scales in float for a fully connected layer, and in
-        // double for a convolution.
-        let product = if conv.fully_connected {
+        let product = if conv.float_product {
             f64::from(input.scale * scale)
         } else {
             f64::from(input.scale) * f64::from(scale)

@@ -6,6 +6,7 @@ mod elements;
 pub mod float;
 pub mod int8;
 pub(crate) mod known;
+mod tflite;
 mod weighted;
 
 use brooklet::Shape;

@@ -5,8 +5,8 @@ use ndarray::{Array4, Axis};
 use super::{Integers, Qdq, REMEDY};
 use crate::error::{AtLayer, LayerProblem, Problem, unsupported};
 use crate::network::{
-    Activation, BatchNorm, Conv, Network, Node, NodeId, Op, Output, QuantizedConv,
-    QuantizedNetwork, QuantizedNode, QuantizedOp, QuantizedSlopes,
+    Activation, BatchNorm, Conv, Network, Node, NodeId, Op, Output, QuantizedConstant,
+    QuantizedConv, QuantizedNetwork, QuantizedNode, QuantizedOp,
 };
 use crate::onnx::node::corrupt;
 
@@ -310,6 +310,7 @@ impl Builder<'_> {
             dilation: conv.dilation,
             groups: conv.groups,
             fully_connected: conv.fully_connected,
+            float_product: conv.fully_connected,
         })
     }
 }
@@ -328,6 +329,7 @@ fn scaling(norm: &BatchNorm, input: Option<(f32, i32)>) -> QuantizedConv {
         dilation: [1, 1],
         groups: channels,
         fully_connected: false,
+        float_product: false,
     };
     for channel in 0..channels {
         let (factor, offset) = norm.affine(channel);
@@ -382,9 +384,9 @@ fn scores(conv: &Conv, input: (f32, i32)) -> Result<(f32, i32, bool), Problem> {
     Ok(((largest / 32767.0).max(f64::from(f32::MIN_POSITIVE)) as f32, 0, true))
 }
 
-fn quantized_slopes(slopes: &[f32]) -> QuantizedSlopes {
+fn quantized_slopes(slopes: &[f32]) -> QuantizedConstant {
     let largest = slopes.iter().fold(f32::MIN_POSITIVE, |largest, slope| largest.max(slope.abs()));
     let scale = largest / 127.0;
     let values = slopes.iter().map(|slope| (slope / scale).round() as i8).collect();
-    QuantizedSlopes { values, scale, zero_point: 0 }
+    QuantizedConstant { values, scale, zero_point: 0 }
 }

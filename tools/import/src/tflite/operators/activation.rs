@@ -18,6 +18,12 @@ pub(super) fn relu(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Result<M
     let before = &mut importer.layers[view.node];
     let fuses = matches!(before.op, Computation::Conv(_) | Computation::Add);
     let own = view == View::new(view.node, before.shape) && before.tensor == at;
+    // Of int8 maps a clamp alone is the same: another scale is a rounding of its own.
+    let quantization = |at: i32| {
+        let tensor = importer.graph.tensor(at)?;
+        Ok::<_, Problem>((&tensor.scales, &tensor.zero_points))
+    };
+    let own = own && quantization(at)? == quantization(call.output)?;
     if once && own && fuses && before.activation == Activation::None {
         (before.activation, before.tensor) = (activation, call.output);
         return Ok(Made::Layer(view.node));

@@ -64,6 +64,7 @@ pub(super) fn conv_2d(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Resul
         groups,
         depthwise,
         fully_connected: false,
+        linear: false,
     });
     let activation = options.activation(field)?;
     Ok(Made::Layer(importer.push(call.layer(op, vec![node], shape, activation))))
@@ -75,8 +76,14 @@ pub(super) fn fully_connected(
 ) -> Result<Made, Problem> {
     let weights = call.input(1)?;
     let node = importer.settle(importer.view(call.input(0)?)?, call.source, call.input(0)?)?;
-    let filters = importer.constants.tensor(weights)?.shape.first().copied().unwrap_or(0);
-    let shape = [1, 1, usize::try_from(filters).unwrap_or(0)];
+    let &[filters, inputs] = &importer.constants.tensor(weights)?.shape[..] else {
+        return Err(corrupt("the weights of a fully connected layer have two dimensions"));
+    };
+    let [filters, inputs] = [filters, inputs].map(|n| usize::try_from(n).unwrap_or(0));
+    // As many weights as a pixel has channels: the same layer for each pixel.
+    let [height, width, channels] = importer.layers[node].shape;
+    let each = inputs == channels && [height, width] != [1, 1];
+    let shape = if each { [height, width, filters] } else { [1, 1, filters] };
     check_extents(&shape, "output")?;
     let op = Computation::Conv(Conv {
         weights,
@@ -87,7 +94,8 @@ pub(super) fn fully_connected(
         dilation: [1, 1],
         groups: 1,
         depthwise: false,
-        fully_connected: true,
+        fully_connected: !each,
+        linear: true,
     });
     let activation = call.options().activation(0)?;
     Ok(Made::Layer(importer.push(call.layer(op, vec![node], shape, activation))))

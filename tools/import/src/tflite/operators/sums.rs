@@ -1,9 +1,9 @@
 //! Additions, multiplications and concatenations, of maps and with constants.
 
 use crate::error::{Problem, unsupported};
-use crate::network::Activation;
+use crate::network::{Activation, TfliteFunction};
 use crate::tflite::call::{Call, Made};
-use crate::tflite::importer::{Computation, Importer};
+use crate::tflite::importer::{Computation, Importer, Operation};
 
 /// ADD, SUB, MUL and DIV.
 pub(super) fn arithmetic(
@@ -22,14 +22,7 @@ pub(super) fn arithmetic(
     let [a, b] = [nodes[0], nodes[1]].map(|node| importer.layers[node].shape);
     let op = match call.name {
         "ADD" if a == b => Computation::Add,
-        "SUB" if a == b => {
-            let channels = a[2];
-            let op =
-                Computation::Affine { factors: vec![-1.0; channels], offsets: vec![0.0; channels] };
-            let negative = call.layer(op, vec![nodes[1]], a, Activation::None);
-            nodes[1] = importer.push(negative);
-            Computation::Add
-        }
+        "SUB" if a == b => Computation::Subtract,
         "MUL" => {
             if a.iter().product::<usize>() < b.iter().product() {
                 nodes.reverse();
@@ -94,7 +87,15 @@ fn affine(
             ));
         }
     };
-    let op = Computation::Affine { factors, offsets };
+    let operation: Option<Operation> = match (call.name, constant) {
+        ("ADD", _) => Some(TfliteFunction::Add),
+        ("SUB", 1) => Some(TfliteFunction::Subtract),
+        ("SUB", _) => Some(TfliteFunction::SubtractFrom),
+        ("MUL", _) => Some(TfliteFunction::Multiply),
+        _ => None,
+    };
+    let operation = operation.map(|operation| (operation, at));
+    let op = Computation::Affine { factors, offsets, operation };
     Ok(Made::Layer(importer.push(call.layer(op, vec![node], shape, activation))))
 }
 

@@ -1,0 +1,137 @@
+//! Files of single operators, made by TensorFlow's converter, give the bytes of TensorFlow Lite for
+//! Microcontrollers; `tflm/make.py` made the files and asked for the answers.
+
+use std::fs::{self, File};
+use std::path::Path;
+
+use brooklet::kernels::Reference;
+use brooklet::{Model, Session};
+use brooklet_import::network::{
+    Activation, Ending, Output, QuantizedConv, QuantizedNetwork, QuantizedNode, QuantizedOp,
+};
+use brooklet_import::{Imported, Options, load};
+use brooklet_plan::Preprocess;
+use brooklet_plan::plan::{Goal, plan};
+use brooklet_quantize::lower::int8::lower;
+use ndarray::{Array1, Array2, Array4};
+use ndarray_npy::NpzReader;
+use rayon::prelude::*;
+
+/// Operators, and the least number of files of each.
+const OPERATORS: usize = 26;
+const FILES: usize = 200;
+
+/// Bytes of the input of a file, by its number.
+fn image(number: usize, size: usize) -> Vec<i8> {
+    let byte = |index: usize| ((index + number * 7919) as u64 * 2_654_435_761) >> 11;
+    (0..size).map(|index| byte(index) as i8).collect()
+}
+
+/// Makes each row of the network's answer an output, as an output is one row: by depthwise
+/// convolutions of the answer with a single one.
+fn answer_by_rows(network: &mut QuantizedNetwork) {
+    let answer = network.outputs[0].node;
+    let node = network.nodes[answer].clone();
+    let [rows, columns, channels] = node.shape;
+    let mut ends = Vec::new();
+    for row in 0..if rows == 1 { 0 } else { rows } {
+        let mut weights = Array4::zeros((channels, rows, 1, 1));
+        weights.index_axis_mut(ndarray::Axis(1), row).fill(1);
+        let conv = QuantizedConv {
+            weights,
+            scales: vec![1.0; channels],
+            bias: vec![0; channels],
+            stride: [1, 1],
+            pads: [0; 4],
+            dilation: [1, 1],
+            groups: channels,
+            fully_connected: false,
+            float_product: false,
+        };
+        ends.push(network.nodes.len());
+        network.nodes.push(QuantizedNode {
+            name: format!("row{row}"),
+            op: QuantizedOp::Conv(conv),
+            inputs: vec![answer],
+            shape: [1, columns, channels],
+            activation: Activation::None,
+            ..node.clone()
+        });
+    }
+    if rows > 1 {
+        // The first is the main one, which is the last layer.
+        ends.rotate_right(1);
+        let output = |node| Output { name: String::new(), node, ending: Ending::None };
+        network.outputs = ends.into_iter().map(output).collect();
+    }
+}
+
+/// What brooklet computes of the file's image: the bytes of the last layer.
+fn answer(file: &Path, number: usize) -> Result<Vec<i8>, String> {
+    let network = load(file, &Options::default()).map_err(|error| error.to_string())?;
+    let Imported::Quantized(mut network) = network else { return Err("a float network".into()) };
+    let image = image(number, network.input.iter().product());
+    answer_by_rows(&mut network);
+    let mut program = lower(&network, &Preprocess::default()).map_err(|error| error.to_string())?;
+    // The input is int8 as it is: a byte is 128 more.
+    program.layers[0].table = None;
+    let image: Vec<u8> = image.iter().map(|&q| (q as u8) ^ 0x80).collect();
+    let plan = plan(&program, Goal::Size).map_err(|error| error.to_string())?;
+    let file = program.write(&plan);
+    let model = Model::parse(&file).map_err(|error| error.to_string())?;
+    let mut arena = vec![0u128; model.arena_bytes().div_ceil(16)];
+    let arena = zerocopy::IntoBytes::as_mut_bytes(&mut arena[..]);
+    let mut session = Session::new(&model, Reference, arena).map_err(|error| error.to_string())?;
+    session.run_image(&image).map_err(|error| error.to_string())?;
+    let outputs = session.outputs().map_err(|error| error.to_string())?;
+    Ok(outputs
+        .flat_map(|(_, row)| row.scores().map(|score| score as i8).collect::<Vec<_>>())
+        .collect())
+}
+
+#[test]
+fn operators_give_the_bytes_of_tflm() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tflm");
+    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "npz"));
+    files.sort();
+    assert_eq!(files.len(), OPERATORS);
+    let wrong: Vec<String> = files.par_iter().flat_map(|path| of_operator(path)).collect();
+    assert!(wrong.is_empty(), "{} files: {wrong:#?}", wrong.len());
+}
+
+/// The files of an operator that are wrong.
+fn of_operator(path: &Path) -> Vec<String> {
+    let name = path.file_stem().unwrap().to_str().unwrap();
+    let mut archive = NpzReader::new(File::open(path).unwrap()).unwrap();
+    let files: Array1<u8> = archive.by_name("files.npy").unwrap();
+    let answers: Array1<i8> = archive.by_name("answers.npy").unwrap();
+    let sizes: Array2<u32> = archive.by_name("sizes.npy").unwrap();
+    assert!(sizes.nrows() >= FILES, "{name}: {} files", sizes.nrows());
+    let folder = tempfile::tempdir().unwrap();
+    let (mut files, mut answers) = (files.as_slice().unwrap(), answers.as_slice().unwrap());
+    let mut wrong = Vec::new();
+    for (number, size) in sizes.outer_iter().enumerate() {
+        let (file, expected);
+        (file, files) = files.split_at(size[0] as usize);
+        (expected, answers) = answers.split_at(size[1] as usize);
+        let path = folder.path().join(format!("{number}.tflite"));
+        fs::write(&path, file).unwrap();
+        match answer(&path, number) {
+            Ok(found) if found == expected => {}
+            Ok(found) => {
+                let pairs = found.iter().zip(expected).enumerate();
+                let mut unequal = pairs.filter(|(_, (found, expected))| found != expected);
+                wrong.push(format!(
+                    "{name} {number}: {} of {} bytes, {} of them wrong, first {:?}",
+                    found.len(),
+                    expected.len(),
+                    unequal.clone().count(),
+                    unequal.next(),
+                ));
+            }
+            Err(error) => wrong.push(format!("{name} {number}: {error}")),
+        }
+    }
+    wrong
+}

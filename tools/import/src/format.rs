@@ -9,6 +9,10 @@ pub(crate) enum Format {
     Tflite,
     Safetensors,
     Checkpoint,
+    /// `.keras`: an archive.
+    KerasArchive,
+    /// `.h5`.
+    KerasHdf5,
     /// Recognized, but not read; with what to call it.
     Other(&'static str),
 }
@@ -21,7 +25,8 @@ impl Format {
             "tflite" => Some(Format::Tflite),
             "safetensors" => Some(Format::Safetensors),
             "pt" | "pth" | "th" | "pt2" | "bin" | "ckpt" => Some(Format::Checkpoint),
-            "h5" | "hdf5" | "keras" => Some(Format::Other("a Keras file")),
+            "keras" => Some(Format::KerasArchive),
+            "h5" | "hdf5" => Some(Format::KerasHdf5),
             "pb" => Some(Format::Other("a TensorFlow graph")),
             "brook" => Some(Format::Other("a brooklet model, already quantized and planned")),
             _ => None,
@@ -40,7 +45,7 @@ impl Format {
         } else if head.starts_with(b"PK\x03\x04") || matches!(head, [0x80, 2..=5, ..]) {
             Some(Format::Checkpoint)
         } else if head.starts_with(b"\x89HDF") {
-            Some(Format::Other("an HDF5 (Keras) file"))
+            Some(Format::KerasHdf5)
         } else if head.starts_with(b"version https://git-lfs") {
             Some(Format::Other("a Git LFS pointer, not the file itself (run `git lfs pull`)"))
         } else if head.starts_with(b"<") || head.starts_with(b"{") {
@@ -58,6 +63,8 @@ impl Format {
             Format::Tflite => "a TFLite network",
             Format::Safetensors => "a safetensors file",
             Format::Checkpoint => "a PyTorch checkpoint",
+            Format::KerasArchive => "a Keras archive",
+            Format::KerasHdf5 => "an HDF5 (Keras) file",
             Format::Other(name) => name,
         }
     }

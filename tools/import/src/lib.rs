@@ -2,7 +2,7 @@
 //! [`QuantizedNetwork`](network::QuantizedNetwork) where the file is int8 already.
 //!
 //! The file's extension says what it should be, its first bytes what it is; both must agree.
-//! ONNX and TFLite files hold the structure themselves; safetensors files and PyTorch checkpoints
+//! ONNX, TFLite and Keras files hold the structure themselves; safetensors files and PyTorch checkpoints
 //! hold named weights only, so [`Arch`] supplies the structure.
 //!
 //! ```
@@ -27,13 +27,14 @@
 //!
 //! ```text
 //! onnx ────────┐
-//! tflite ──────┼──> network: float, int8 ──> rewrite: batch norms, views, channels ──> canonical
+//! tflite, keras┼──> network: float, int8 ──> rewrite: batch norms, views, channels ──> canonical
 //! weights, arch┘
 //! ```
 
 mod arch;
 pub mod error;
 mod format;
+mod keras;
 pub mod network;
 mod onnx;
 pub mod proto;
@@ -84,6 +85,9 @@ fn load_file(path: &Path, options: &Options) -> Result<Imported, LayerProblem> {
     let bytes = files::read(path, Limit::Network)?;
     let content = Format::of_content(&bytes[..bytes.len().min(64)], bytes.len() as u64);
     let kind = match (Format::of_extension(path), content) {
+        // Both are archives; and Keras 2 wrote HDF5 whatever the name.
+        (Some(Format::KerasArchive), Some(Format::Checkpoint)) => Format::KerasArchive,
+        (Some(Format::KerasArchive), Some(Format::KerasHdf5)) => Format::KerasHdf5,
         (Some(named), Some(found)) if named != found && !matches!(named, Format::Other(_)) => {
             return Err(Problem::WrongType { named: named.name(), found: found.name() }.into());
         }
@@ -94,6 +98,8 @@ fn load_file(path: &Path, options: &Options) -> Result<Imported, LayerProblem> {
     Ok(match kind {
         Format::Onnx => onnx::read(&bytes, path.parent().unwrap_or(path))?,
         Format::Tflite => tflite::read(&bytes)?,
+        Format::KerasArchive => Imported::Float(keras::read_archive(&bytes)?),
+        Format::KerasHdf5 => Imported::Float(keras::read_hdf5(&bytes)?),
         Format::Safetensors => {
             let arch = arch()?;
             Imported::Float(arch.build(

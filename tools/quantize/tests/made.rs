@@ -1,5 +1,5 @@
-//! Small networks of all operators that are read, against what ONNX Runtime and TensorFlow Lite
-//! computed of them; `made/make.py` made both.
+//! Small networks of all operators that are read, against what ONNX Runtime, TensorFlow Lite and Keras
+//! computed of them; `made/make.py` and `made/make_keras.py` made both.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -17,10 +17,11 @@ fn networks_compute_what_their_own_engines_do() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/made");
     let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
     files.retain(|path| {
-        path.extension().is_some_and(|extension| extension == "onnx" || extension == "tflite")
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        matches!(extension, Some("onnx" | "tflite" | "keras" | "h5"))
     });
     files.sort();
-    assert!(files.len() >= 25, "{} files", files.len());
+    assert!(files.len() >= 35, "{} files", files.len());
     let wrong: Vec<String> = files.iter().filter_map(|file| check(file).err()).collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
 }

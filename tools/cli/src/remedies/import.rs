@@ -43,8 +43,8 @@ impl Remedy for ImportError {
 fn fixed(problem: &Problem) -> Option<&'static str> {
     Some(match problem {
         Problem::UnknownType { .. } => {
-            "give an .onnx, .tflite or .safetensors file or a PyTorch checkpoint (.pt, .pth, .th); \
-             a Keras .h5 or SavedModel can be converted to .onnx with tf2onnx"
+            "give an .onnx, .tflite, .keras, .h5 or .safetensors file or a PyTorch checkpoint (.pt, \
+             .pth, .th); a TensorFlow SavedModel can be converted to .onnx with tf2onnx"
         }
         Problem::WrongType { .. } => "give the file its right extension, or fetch it again",
         Problem::Corrupt { .. } => "the file is damaged or incomplete: fetch or export it again",

@@ -107,6 +107,8 @@ fn files_of_the_wrong_kind_are_told_apart() {
     let error = problem(&write("net.onnx", b"version https://git-lfs.github.com/spec/v1\n"));
     assert!(error.to_string().contains("Git LFS pointer"), "{error}");
     let error = problem(&write("net.h5", b"\x89HDF\r\n"));
+    assert!(matches!(error.problem, Problem::Corrupt { format: "Keras", .. }), "{error}");
+    let error = problem(&write("net.pb", b"\x0a\x05"));
     assert!(message(&error).contains("tf2onnx"), "{error}");
     assert!(matches!(problem(&write("notes", b"hello")).problem, Problem::UnknownType { .. }));
     assert!(matches!(problem(&folder.path().join("gone.onnx")).problem, Problem::File(_)));

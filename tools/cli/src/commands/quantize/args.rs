@@ -28,7 +28,8 @@ const EXTENTS: RangeInclusive<u32> = 1..=u16::MAX as u32;
 /// Options of `brooklet quantize`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The network: .onnx, .tflite (float, or already int8), .safetensors, .pt, .pth or .th.
+    /// The network: .onnx, .tflite (float, or already int8), .keras, .h5, .safetensors, .pt, .pth or
+    /// .th.
     pub(super) network: InputPath,
     /// The model file to write.
     #[arg(short, long, value_name = "MODEL.brook")]

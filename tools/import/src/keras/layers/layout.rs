@@ -1,0 +1,100 @@
+//! Layers that lay a map out in another way, pad it, or do nothing outside of training.
+
+use serde_json::Value;
+
+use super::Map;
+use super::conv::dimensions;
+use crate::error::{Problem, unsupported};
+use crate::keras::corrupt;
+use crate::keras::graph::{Call, Walk};
+use crate::network::{Conv, Op, Pads, Shape};
+use crate::rewrite::view::View;
+
+/// What only training has: noise, dropout, augmentation.
+pub(super) fn same(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem> {
+    walk.only(call).copied()
+}
+
+pub(super) fn flatten(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem> {
+    call.layer.require_channels_last()?;
+    Ok(Map { dimensions: 1, ..*walk.only(call)? })
+}
+
+/// To a vector, to a map of one pixel, or of the input to any shape.
+pub(super) fn reshape(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem> {
+    let map = *walk.only(call)?;
+    let from = map.view.shape();
+    let elements: usize = from.iter().product();
+    let wrong = || corrupt(format!("a target shape of {}", call.layer.config["target_shape"]));
+    let target = call.layer.config["target_shape"].as_array().ok_or_else(wrong)?;
+    let known: i64 = target.iter().filter_map(Value::as_i64).filter(|&size| size > 0).product();
+    let size = |size: &Value| match size.as_i64()? {
+        -1 => (elements as i64).checked_div(known).and_then(|rest| usize::try_from(rest).ok()),
+        size => usize::try_from(size).ok(),
+    };
+    let sizes: Vec<usize> = target.iter().map(size).collect::<Option<_>>().ok_or_else(wrong)?;
+    let to: Shape = match sizes[..] {
+        [height, width, channels] => [height, width, channels],
+        [width, channels] => [1, width, channels],
+        [channels] => [1, 1, channels],
+        _ => return Err(wrong()),
+    };
+    if to.iter().product::<usize>() != elements {
+        return Err(wrong());
+    }
+    let dimensions = sizes.len();
+    if to == from || dimensions == 1 {
+        return Ok(Map { view: map.view, dimensions });
+    }
+    let network = walk.network()?;
+    if map.view == View::new(0, network.input) && network.nodes.len() == 1 {
+        crate::network::check_extents(&to, "input size")?;
+        (network.input, network.nodes[0].shape) = (to, to);
+        return Ok(Map { view: View::new(0, to), dimensions });
+    }
+    Err(unsupported(
+        format!("reshapes a map of {from:?} to {to:?}"),
+        "only flattening, or a new shape of the input, is supported",
+    ))
+}
+
+/// Top, left, bottom, right of a layer's `padding` or `cropping`.
+fn sides(call: &Call<'_>, key: &str) -> Result<Pads, Problem> {
+    let value = &call.layer.config[key];
+    let one = |value: &Value| value.as_u64().and_then(|n| usize::try_from(n).ok());
+    let pair = |value: &Value| match value.as_array().map(Vec::as_slice) {
+        Some([before, behind]) => Some([one(before)?, one(behind)?]),
+        Some(_) => None,
+        None => one(value).map(|both| [both, both]),
+    };
+    let sides = match (dimensions(call), value.as_array().map(Vec::as_slice)) {
+        (2, Some([rows, columns])) => pair(rows).zip(pair(columns)),
+        (2, None) => pair(value).zip(pair(value)),
+        (1, _) => pair(value).map(|columns| ([0, 0], columns)),
+        _ => None,
+    };
+    let wrong = || corrupt(format!("`{key}` is {value}"));
+    let ([top, bottom], [left, right]) = sides.ok_or_else(wrong)?;
+    Ok([top, left, bottom, right])
+}
+
+pub(super) fn pad(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem> {
+    let map = *walk.only(call)?;
+    super::conv::require(call, &map)?;
+    let view = map.view.padded(sides(call, "padding")?, [0, 0])?;
+    Ok(Map { view, ..map })
+}
+
+pub(super) fn crop(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem> {
+    let map = *walk.only(call)?;
+    super::conv::require(call, &map)?;
+    let sides = sides(call, "cropping")?;
+    crate::network::check_extents(&sides.map(|side| side.saturating_add(1)), "cropping")?;
+    let node = walk.settle(&map, call.layer.name)?;
+    // As a kernel that long would be refused anyway, it is not made.
+    if sides[0] + sides[2] > 255 || sides[1] + sides[3] > 255 {
+        return Err(unsupported(format!("crops by {sides:?}"), "crop the images before"));
+    }
+    let channels = map.view.shape()[2];
+    walk.push(Op::Conv(Conv::cropping(channels, sides)), &[node], call, map.dimensions)
+}

@@ -1,0 +1,152 @@
+//! Layers, a function each.
+
+mod activation;
+mod conv;
+mod layout;
+mod norm;
+mod pool;
+mod sums;
+
+use super::EXPORT;
+use super::graph::{Call, Walk, own_code};
+use crate::error::{Problem, unsupported};
+use crate::network::{Network, NodeId, Op};
+use crate::rewrite::view::View;
+
+/// What a tensor stands for: a map, under as many dimensions beside the batch as the tensor has.
+///
+/// One of two dimensions lies along the width; one of a single dimension is the map's values in their
+/// order.
+#[derive(Clone, Copy)]
+pub(super) struct Map {
+    pub(super) view: View,
+    pub(super) dimensions: usize,
+}
+
+/// What a layer makes of its inputs.
+type Function = fn(&mut Walk, &Call<'_>) -> Result<Map, Problem>;
+
+/// The layers, by class.
+const LAYERS: [(&str, Function); 50] = [
+    ("Activation", activation::activation),
+    ("ActivityRegularization", layout::same),
+    ("Add", sums::add),
+    ("Average", sums::average),
+    ("AveragePooling1D", pool::pool),
+    ("AveragePooling2D", pool::pool),
+    ("BatchNormalization", norm::batch_norm),
+    ("Concatenate", sums::concatenate),
+    ("Conv1D", conv::conv),
+    ("Conv2D", conv::conv),
+    ("Cropping1D", layout::crop),
+    ("Cropping2D", layout::crop),
+    ("Dense", conv::dense),
+    ("DepthwiseConv1D", conv::depthwise),
+    ("DepthwiseConv2D", conv::depthwise),
+    ("Dropout", layout::same),
+    ("ELU", activation::elu),
+    ("Flatten", layout::flatten),
+    ("GaussianDropout", layout::same),
+    ("GaussianNoise", layout::same),
+    ("GlobalAveragePooling1D", pool::global),
+    ("GlobalAveragePooling2D", pool::global),
+    ("GlobalMaxPooling1D", pool::global),
+    ("GlobalMaxPooling2D", pool::global),
+    ("LeakyReLU", activation::leaky_relu),
+    ("MaxPooling1D", pool::pool),
+    ("MaxPooling2D", pool::pool),
+    ("Multiply", sums::multiply),
+    ("Normalization", norm::normalization),
+    ("PReLU", activation::prelu),
+    ("RandomBrightness", layout::same),
+    ("RandomContrast", layout::same),
+    ("RandomFlip", layout::same),
+    ("RandomHeight", layout::same),
+    ("RandomRotation", layout::same),
+    ("RandomTranslation", layout::same),
+    ("RandomWidth", layout::same),
+    ("RandomZoom", layout::same),
+    ("ReLU", activation::relu),
+    ("Rescaling", norm::rescaling),
+    ("Reshape", layout::reshape),
+    ("SeparableConv1D", conv::separable),
+    ("SeparableConv2D", conv::separable),
+    ("Softmax", activation::softmax),
+    ("SpatialDropout1D", layout::same),
+    ("SpatialDropout2D", layout::same),
+    ("Subtract", sums::subtract),
+    ("UnitNormalization", activation::unit_length),
+    ("ZeroPadding1D", layout::pad),
+    ("ZeroPadding2D", layout::pad),
+];
+
+/// What a call of a layer makes.
+pub(super) fn run(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem> {
+    let class = call.layer.class;
+    if call.layer.registered().is_some() {
+        return Err(own_code(class));
+    }
+    if call.constants {
+        return Err(unsupported(
+            format!("{class} with a number"),
+            "write it as a layer: Rescaling multiplies and adds numbers",
+        ));
+    }
+    match LAYERS.iter().find(|(name, _)| *name == class) {
+        Some((_, function)) => function(walk, call),
+        None => Err(unknown(class)),
+    }
+}
+
+fn unknown(class: &str) -> Problem {
+    let remedy = match class {
+        "Conv2DTranspose" | "Conv1DTranspose" | "UpSampling1D" | "UpSampling2D" => {
+            "brooklet runs residual networks, whose maps only shrink: no decoders that enlarge maps; \
+             save the encoder alone"
+        }
+        "LSTM" | "GRU" | "SimpleRNN" | "RNN" | "Bidirectional" | "TimeDistributed" => {
+            "brooklet runs networks that only go forward: no recurrent layers"
+        }
+        "Attention" | "AdditiveAttention" | "MultiHeadAttention" => {
+            "brooklet runs residual networks of convolutions: no attention"
+        }
+        "LayerNormalization" | "GroupNormalization" => {
+            "it normalizes by each image's own mean and deviation, which no constant factor a channel \
+             can stand for: train the network with batch norms"
+        }
+        "Lambda" | "TFOpLambda" => return own_code(class),
+        _ => EXPORT,
+    };
+    Problem::UnsupportedOperator { op: class.into(), remedy: remedy.into() }
+}
+
+impl Walk {
+    /// The one input of a call.
+    fn only<'c>(&self, call: &'c Call<'_>) -> Result<&'c Map, Problem> {
+        match &call.inputs[..] {
+            [one] => Ok(one),
+            several => {
+                Err(super::corrupt(format!("{} with {} inputs", call.layer.class, several.len())))
+            }
+        }
+    }
+
+    /// A node of an operator, as a map of as many dimensions.
+    fn push(
+        &mut self,
+        op: Op,
+        inputs: &[NodeId],
+        call: &Call<'_>,
+        dimensions: usize,
+    ) -> Result<Map, Problem> {
+        let network: &mut Network = self.network()?;
+        let node = network.push(op, inputs, call.layer.name)?;
+        Ok(Map { view: View::new(node, network.nodes[node].shape), dimensions })
+    }
+
+    /// An operator that keeps the shape.
+    fn elementwise(&mut self, op: Op, map: &Map, call: &Call<'_>) -> Result<Map, Problem> {
+        let node = self.settle(map, call.layer.name)?;
+        self.push(op, &[node], call, map.dimensions)
+    }
+}

@@ -1,5 +1,8 @@
 //! Counts how good a model's answers are.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use ndarray::Array2;
 use ndarray_npy::{WriteNpyError, WriteNpyExt};
 use rayon::prelude::*;
@@ -78,6 +81,54 @@ pub enum FloatAnswers {
     Best(Vec<usize>),
 }
 
+/// How the images of one class were answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ClassScore {
+    /// The class.
+    pub class: usize,
+    /// Images of it.
+    pub images: usize,
+    /// Images of which it was the best class.
+    pub right: usize,
+    /// The class that most of the others were taken for.
+    pub taken_for: Option<usize>,
+}
+
+/// Scores each class that has labelled images. `dequantize` and `threshold` are those of [`score`].
+pub fn by_class(
+    answers: &[(Answer, Option<usize>)],
+    dequantize: impl Fn(i16) -> f32,
+    threshold: f32,
+) -> Vec<ClassScore> {
+    // Of each class: which were answered, and how often.
+    let mut answered: BTreeMap<usize, BTreeMap<usize, usize>> = BTreeMap::new();
+    for (answer, label) in answers {
+        let Some(label) = label else { continue };
+        let said = answered_class(answer, &dequantize, threshold);
+        *answered.entry(*label).or_default().entry(said).or_default() += 1;
+    }
+    let score = |(class, said): (usize, BTreeMap<usize, usize>)| ClassScore {
+        class,
+        images: said.values().sum(),
+        right: said.get(&class).copied().unwrap_or(0),
+        taken_for: said
+            .iter()
+            .filter(|(other, _)| **other != class)
+            // Of equal ones the lower number.
+            .max_by_key(|&(other, count)| (*count, Reverse(*other)))
+            .map(|(other, _)| *other),
+    };
+    answered.into_iter().map(score).collect()
+}
+
+/// The class that an answer says.
+fn answered_class(answer: &Answer, dequantize: impl Fn(i16) -> f32, threshold: f32) -> usize {
+    match answer.logits[..] {
+        [logit] => best(&[dequantize(logit)], threshold),
+        ref logits => best(logits, 0),
+    }
+}
+
 /// Scores answers against labels, and against the float network's if given.
 ///
 /// `dequantize` turns a logit, int8 or int16, into a real. Networks of one score say class 1 from
@@ -100,10 +151,7 @@ pub fn score(
             .filter(|(ranked, label)| ranked.iter().take(k).any(|class| class == label))
             .count()
     };
-    let answered = |answer: &Answer| match answer.logits[..] {
-        [logit] => best(&[dequantize(logit)], threshold),
-        ref logits => best(logits, 0),
-    };
+    let answered = |answer: &Answer| answered_class(answer, &dequantize, threshold);
     let known = answers.iter().filter_map(|(answer, label)| Some(answered(answer) == (*label)?));
     score.top1 = share(known.filter(|&right| right).count(), labelled.len());
     // One score has no best five.
@@ -144,18 +192,38 @@ pub fn logits_npy(
     answers: &[(Answer, Option<usize>)],
     int16: bool,
 ) -> Result<Vec<u8>, WriteNpyError> {
-    let (logits, mut bytes) = (logits(answers), Vec::new());
-    let written = match int16 {
-        true => logits.write_npy(&mut bytes),
-        false => logits.mapv(|logit| logit as i8).write_npy(&mut bytes),
-    };
-    written?;
+    npy(logits(answers), int16)
+}
+
+/// Likewise what the network ends in: after a softmax, if it has one.
+///
+/// # Errors
+///
+/// None in practice.
+pub fn outputs_npy(
+    answers: &[(Answer, Option<usize>)],
+    int16: bool,
+) -> Result<Vec<u8>, WriteNpyError> {
+    npy(rows(answers, |answer| &answer.output), int16)
+}
+
+fn npy(numbers: Array2<i16>, int16: bool) -> Result<Vec<u8>, WriteNpyError> {
+    let mut bytes = Vec::new();
+    match int16 {
+        true => numbers.write_npy(&mut bytes)?,
+        false => numbers.mapv(|number| number as i8).write_npy(&mut bytes)?,
+    }
     Ok(bytes)
+}
+
+/// Numbers of each answer, a row an image.
+fn rows(answers: &[(Answer, Option<usize>)], of: impl Fn(&Answer) -> &Vec<i16>) -> Array2<i16> {
+    let columns = answers.first().map_or(0, |(answer, _)| of(answer).len());
+    let all: Vec<i16> = answers.iter().flat_map(|(answer, _)| of(answer).clone()).collect();
+    Array2::from_shape_vec((answers.len(), columns), all).expect("each has all of them")
 }
 
 /// The logits, a row an image.
 pub fn logits(answers: &[(Answer, Option<usize>)]) -> Array2<i16> {
-    let classes = answers.first().map_or(0, |(answer, _)| answer.logits.len());
-    let all: Vec<i16> = answers.iter().flat_map(|(answer, _)| answer.logits.clone()).collect();
-    Array2::from_shape_vec((answers.len(), classes), all).expect("each has all classes")
+    rows(answers, |answer| &answer.logits)
 }

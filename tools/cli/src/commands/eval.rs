@@ -11,12 +11,14 @@ use serde::Serialize;
 use super::choice::choice;
 use super::{Output, progress, read, warn};
 use crate::failure::{Result, failure};
-use crate::report::percent;
+use crate::report::{percent, table};
 use brooklet_files::{InputData, InputPath, Limit, OutputPath};
 use brooklet_plan::model_file::{Answer, HostBackend, ModelFile};
 use brooklet_quantize::array;
 use brooklet_quantize::data::Dataset;
-use brooklet_quantize::evaluate::{FloatAnswers, Score, answers, logits_npy, score};
+use brooklet_quantize::evaluate::{
+    ClassScore, FloatAnswers, Score, answers, by_class, logits_npy, outputs_npy, score,
+};
 use brooklet_quantize::units::Right;
 
 /// Options of `brooklet eval`.
@@ -35,6 +37,12 @@ pub struct Args {
     /// Writes the int8 logits, a row an image, in the data's order.
     #[arg(long, value_name = "FILE.npy")]
     logits: Option<OutputPath>,
+    /// Likewise what the network ends in: probabilities, if it ends in a softmax.
+    #[arg(long = "output", value_name = "FILE.npy")]
+    ends_in: Option<OutputPath>,
+    /// Prints how the images of each class were answered. JSON always has it.
+    #[arg(long)]
+    per_class: bool,
     /// Float logits of the same images, in the data's order: adds agreement and
     /// signal-to-noise. Numbers of the best classes alone add the agreement.
     #[arg(long, value_name = "LOGITS.npy")]
@@ -52,6 +60,12 @@ pub struct Args {
 struct Report {
     #[serde(flatten)]
     score: Score,
+    /// Of each class with labelled images.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    classes: Vec<Class>,
+    /// Whether people read of them.
+    #[serde(skip)]
+    per_class: bool,
     /// Of one score.
     #[serde(skip_serializing_if = "Option::is_none")]
     threshold: Option<f32>,
@@ -62,6 +76,29 @@ struct Report {
     /// The kernels, and how many images are computed at a time.
     backend: &'static str,
     threads: usize,
+}
+
+/// How the images of a class were answered.
+#[derive(Debug, Serialize)]
+struct Class {
+    #[serde(flatten)]
+    score: ClassScore,
+    /// Its name.
+    name: String,
+    /// The name of that which most others were taken for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    taken_for_name: Option<String>,
+}
+
+impl Class {
+    fn new(file: &ModelFile, score: ClassScore) -> Self {
+        // Of a network with one score the classes are whether it says what it is asked for.
+        let name = |class: usize| match file.one_score() {
+            Some(_) => format!("class {class}"),
+            None => file.label(class),
+        };
+        Self { name: name(score.class), taken_for_name: score.taken_for.map(name), score }
+    }
 }
 
 /// What the float network said of the images `range`, from a file of logits (float32,
@@ -163,14 +200,30 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
     if let Some(path) = &args.logits {
         path.write(&logits_npy(&answers, file.logits_int16())?)?;
     }
+    if let Some(path) = &args.ends_in {
+        let last = model.layer(model.output());
+        path.write(&outputs_npy(&answers, last.is_int16() || last.is_stream16())?)?;
+    }
     let quantization = model.logits_quantization();
     let logit = threshold.map_or(0.0, |threshold| logit(threshold, &file));
     let score = score(&answers, float.as_ref(), |q| quantization.dequantize(q), logit);
+    let classes = by_class(&answers, |q| quantization.dequantize(q), logit);
+    let classes = classes.into_iter().map(|score| Class::new(&file, score)).collect();
     let warnings = doubts(args, &answers, &score, &file);
     warn(&warnings);
     let images_per_second = score.images as f64 / seconds;
     let (backend, threads) = (simulator.backend(), rayon::current_num_threads());
-    output.print(&Report { score, threshold, warnings, images_per_second, backend, threads })
+    let per_class = args.per_class;
+    output.print(&Report {
+        score,
+        classes,
+        per_class,
+        threshold,
+        warnings,
+        images_per_second,
+        backend,
+        threads,
+    })
 }
 
 /// Where a network of one score says class 1, as it is reported.
@@ -240,6 +293,20 @@ impl fmt::Display for Report {
         writeln!(
             f,
             "speed         {images_per_second:.0} images a second: backend {backend}, {threads} at a time"
-        )
+        )?;
+        if !self.per_class {
+            return Ok(());
+        }
+        let mut table = table(["class", "images", "right", "", "others taken for"], &[1, 2, 3]);
+        for Class { score, name, taken_for_name } in &self.classes {
+            table.add_row([
+                name.clone(),
+                score.images.to_string(),
+                score.right.to_string(),
+                percent(score.right as f64 / score.images as f64),
+                taken_for_name.clone().unwrap_or_default(),
+            ]);
+        }
+        writeln!(f, "\n{table}")
     }
 }

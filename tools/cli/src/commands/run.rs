@@ -1,17 +1,18 @@
 //! `brooklet run`: images through the host simulator.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use brooklet::quant::Quantization;
 use serde::Serialize;
 
 use super::Output;
 use super::choice::choice;
-use crate::failure::Result;
+use crate::failure::{Result, failure};
 use crate::report::{percent, table};
 use brooklet_files::{InputPath, OutputPath};
 use brooklet_plan::model_file::{Answer, HostBackend, ModelFile};
-use brooklet_quantize::data::read_image;
+use brooklet_quantize::data::{images_in, read_image};
 use brooklet_quantize::evaluate::{logits_npy, ranked};
 
 /// Options of `brooklet run`.
@@ -19,7 +20,7 @@ use brooklet_quantize::evaluate::{logits_npy, ranked};
 pub struct Args {
     /// The model file.
     model: InputPath,
-    /// Images, png or jpeg; resized and cropped as the model says.
+    /// Images, or folders of images; resized and cropped as the model says.
     #[arg(required = true)]
     images: Vec<InputPath>,
     /// Writes the int8 logits, a row an image.
@@ -174,6 +175,27 @@ fn softmax(logits: &[i16], quantization: Quantization) -> Vec<f64> {
     exponentials.into_iter().map(|e| e / sum).collect()
 }
 
+/// The images, in the order in which they are named; those of a folder by name.
+fn images(args: &Args) -> Result<Vec<PathBuf>> {
+    let mut images = Vec::new();
+    for path in &args.images {
+        if !path.is_dir() {
+            images.push(path.to_path_buf());
+            continue;
+        }
+        let found = images_in(path)?;
+        if found.is_empty() {
+            return Err(failure!(
+                help = "name the folder in which the images lie; subfolders are not looked into",
+                "{}: has no images in it",
+                path.display()
+            ));
+        }
+        images.extend(found);
+    }
+    Ok(images)
+}
+
 /// Runs the command.
 pub fn run(args: &Args, output: Output) -> Result<()> {
     let file = ModelFile::open(&args.model)?;
@@ -181,7 +203,7 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
     let (input, preprocess) = (file.input(), file.preprocess());
     let mut reports = Vec::new();
     let mut answers = Vec::new();
-    for path in &args.images {
+    for path in &images(args)? {
         let pixels = read_image(path, input, &preprocess)?;
         let pixels = pixels.as_standard_layout();
         let pixels = pixels.as_slice().unwrap_or(&[]);

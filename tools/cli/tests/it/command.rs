@@ -74,17 +74,22 @@ fn reports_as_json() {
 
     let real = logits.row(0).broadcast((10, 10)).unwrap().mapv(f32::from);
     write_npy(desk.path("float.npy"), &real).unwrap();
-    let score = desk
-        .report("eval new/a.brook data --skip 2 --limit 5 --float float.npy --logits new/eval.npy");
+    let score = desk.report(
+        "eval new/a.brook data --skip 2 --limit 5 --float float.npy --logits new/eval.npy \
+         --output new/output.npy",
+    );
     has(&score, &["images", "top1", "top5", "agreement", "sqnr_db", "images_per_second"]);
     assert_eq!((&score["images"], &score["agreement"]), (&json!(5), &json!(1.0)));
-    assert_eq!(read_npy::<_, Array2<i8>>(desk.path("new/eval.npy")).unwrap().nrows(), 5);
+    let logits: Array2<i8> = read_npy(desk.path("new/eval.npy")).unwrap();
+    // This network ends in its logits.
+    assert_eq!(read_npy::<_, Array2<i8>>(desk.path("new/output.npy")).unwrap(), logits);
+    assert_eq!(logits.nrows(), 5);
 
     for board in desk.report("boards").as_array().unwrap() {
         has(board, &["name", "core", "clock_hz", "flash_bytes", "ram_bytes", "backend"]);
     }
     assert!(desk.files().iter().all(|name| !name.to_string_lossy().starts_with('.')));
-    assert_eq!(fs::read_dir(desk.path("new")).unwrap().count(), 4, "nothing temporary is left");
+    assert_eq!(fs::read_dir(desk.path("new")).unwrap().count(), 5, "nothing temporary is left");
 }
 
 /// What networks of the paper take: what lives at the worst moment and little more.

@@ -62,6 +62,25 @@ fn one_score_is_reported_as_what_it_is() {
         let high = if sigmoid { "0.99" } else { "9" };
         let report = json(folder, &format!("eval a.brook data --threshold {high}"));
         assert_eq!(report["top1"], 0.5, "{report}");
+        let [night, day] = [0, 1].map(|class| report["classes"][class].clone());
+        let found = |class: &serde_json::Value| {
+            let number = |field: &str| class[field].as_u64();
+            (number("class"), number("images"), number("right"), number("taken_for"))
+        };
+        assert_eq!(found(&night), (Some(0), Some(10), Some(10), None), "{report}");
+        assert_eq!(found(&day), (Some(1), Some(10), Some(0), Some(0)), "{report}");
+        let table = succeed(folder, &format!("eval a.brook data --threshold {high} --per-class"));
+        assert!(table.contains("others taken for") && table.contains("0.00 %"), "{table}");
+        // A folder stands for the images that lie in it, by name.
+        let each = json(folder, "run a.brook data/2-day data/1-night/0.png");
+        let names: Vec<&str> =
+            each.as_array().unwrap().iter().map(|image| image["image"].as_str().unwrap()).collect();
+        assert_eq!(
+            (names.len(), names[0], names[9], names[10]),
+            (11, "data/2-day/0.png", "data/2-day/9.png", "data/1-night/0.png")
+        );
+        let empty = brooklet(folder, "run a.brook data").unwrap_err();
+        assert!(empty.contains("data: has no images in it"), "{empty}");
         let compared = succeed(folder, "compare a.onnx a.brook data");
         assert!(compared.contains("float top-1   100.00 %"), "{compared}");
         let refused = brooklet(folder, "ensemble a.brook a.brook -o all.brook").unwrap_err();

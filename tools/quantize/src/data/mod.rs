@@ -15,4 +15,4 @@ mod source;
 pub use brooklet_plan::Preprocess;
 pub use dataset::{Dataset, Image};
 pub use fit::{normalized, read_image};
-pub use source::range_of_numbers;
+pub use source::{images_in, range_of_numbers};

@@ -88,23 +88,36 @@ fn not_images(error: impl std::fmt::Display) -> DataProblem {
     }
 }
 
+/// What is in a folder, by name, but for what is hidden.
+fn sorted(path: &Path) -> Result<Vec<PathBuf>, DataProblem> {
+    let entries = fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.path()));
+    let mut entries = entries.collect::<Result<Vec<_>, _>>()?;
+    entries.retain(|path| {
+        !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
+    });
+    entries.sort();
+    Ok(entries)
+}
+
+fn is_image(path: &PathBuf) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    let extension = extension.map(str::to_ascii_lowercase);
+    const IMAGES: [&str; 7] = ["png", "jpg", "jpeg", "bmp", "ppm", "pgm", "webp"];
+    extension.is_some_and(|extension| IMAGES.contains(&&*extension)) && path.is_file()
+}
+
+/// The images that lie in a folder itself, by name.
+///
+/// # Errors
+///
+/// [`DataError`] if it cannot be read.
+pub fn images_in(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let found = sorted(folder).map_err(|problem| problem.in_file(folder))?;
+    Ok(found.into_iter().filter(is_image).collect())
+}
+
 /// The images in a folder, by subfolder and name; without subfolders they have no classes.
 fn folder(path: &Path) -> Result<(Source, Option<Vec<String>>), DataProblem> {
-    let sorted = |path: &Path| -> Result<Vec<PathBuf>, DataProblem> {
-        let entries = fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.path()));
-        let mut entries = entries.collect::<Result<Vec<_>, _>>()?;
-        entries.retain(|path| {
-            !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
-        });
-        entries.sort();
-        Ok(entries)
-    };
-    let is_image = |path: &PathBuf| {
-        let extension = path.extension().and_then(|extension| extension.to_str());
-        let extension = extension.map(str::to_ascii_lowercase);
-        const IMAGES: [&str; 7] = ["png", "jpg", "jpeg", "bmp", "ppm", "pgm", "webp"];
-        extension.is_some_and(|extension| IMAGES.contains(&&*extension)) && path.is_file()
-    };
     let entries = sorted(path)?;
     let classes: Vec<&PathBuf> = entries.iter().filter(|path| path.is_dir()).collect();
     if classes.is_empty() {

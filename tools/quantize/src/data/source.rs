@@ -99,7 +99,7 @@ fn sorted(path: &Path) -> Result<Vec<PathBuf>, DataProblem> {
     Ok(entries)
 }
 
-fn is_image(path: &PathBuf) -> bool {
+fn is_image(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str());
     let extension = extension.map(str::to_ascii_lowercase);
     const IMAGES: [&str; 7] = ["png", "jpg", "jpeg", "bmp", "ppm", "pgm", "webp"];
@@ -113,7 +113,7 @@ fn is_image(path: &PathBuf) -> bool {
 /// [`DataError`] if it cannot be read.
 pub fn images_in(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     let found = sorted(folder).map_err(|problem| problem.in_file(folder))?;
-    Ok(found.into_iter().filter(is_image).collect())
+    Ok(found.into_iter().filter(|path| is_image(path)).collect())
 }
 
 /// The images in a folder, by subfolder and name; without subfolders they have no classes.
@@ -121,12 +121,13 @@ fn folder(path: &Path) -> Result<(Source, Option<Vec<String>>), DataProblem> {
     let entries = sorted(path)?;
     let classes: Vec<&PathBuf> = entries.iter().filter(|path| path.is_dir()).collect();
     if classes.is_empty() {
-        let files = entries.into_iter().filter(is_image).map(|path| (path, None)).collect();
+        let files =
+            entries.into_iter().filter(|path| is_image(path)).map(|path| (path, None)).collect();
         return Ok((Source::Folder(files), None));
     }
     let mut files = vec![];
     for (class, path) in classes.iter().enumerate() {
-        let images = sorted(path)?.into_iter().filter(is_image);
+        let images = sorted(path)?.into_iter().filter(|path| is_image(path));
         files.extend(images.map(|path| (path, Some(class))));
     }
     let name =

@@ -185,9 +185,13 @@ impl Packing {
 
     /// The packing of a number; those in four bits only with the crate's feature `int4`.
     #[inline]
-    pub fn from_number(number: u8) -> Option<Self> {
+    pub const fn from_number(number: u8) -> Option<Self> {
         let there = Feature::Int4.is_on() || !Self::is_in_four_bits(number);
-        Self::ALL.get(usize::from(number)).copied().filter(|_| there)
+        if there && (number as usize) < Self::ALL.len() {
+            Some(Self::ALL[number as usize])
+        } else {
+            None
+        }
     }
 
     /// Whether a packing of that number has weights in four bits.

@@ -31,6 +31,8 @@ pub mod line;
 pub mod link;
 pub mod loader;
 mod log;
+#[cfg(feature = "mlperf")]
+pub mod mlperf;
 #[cfg(feature = "updates")]
 pub mod updates;
 

@@ -138,6 +138,11 @@ impl Host {
         Parts { link, counter: One, busy: Lamp(busy), status: Lamp(status), stack_bytes: || 77 }
     }
 
+    /// All that the board said.
+    pub(crate) fn said(&self) -> &[u8] {
+        &self.answers
+    }
+
     /// The board's answers, one frame each.
     pub(crate) fn answers(&self) -> Vec<Vec<u8>> {
         let mut frames = Frames::new([0; ANSWER_BYTES]);

@@ -81,6 +81,29 @@ pub unsafe fn run<const REQUEST: usize>(
     memory::run(parts, about, slot, ram)
 }
 
+/// Runs the application for MLPerf Tiny's runner; `image` has room for its images.
+///
+/// # Safety
+///
+/// As of [`run`].
+#[cfg(feature = "mlperf")]
+pub unsafe fn run_mlperf(
+    map: Map,
+    about: About<impl Backend + Copy>,
+    benchmark: brooklet_app::mlperf::Benchmark,
+    (slot_address, slot_bytes): (usize, usize),
+    arena: &mut [u8],
+    image: &mut [u8],
+) -> ! {
+    // SAFETY: the board's map by this function's contract.
+    let Parts { link, counter, .. } = unsafe { parts(map, benchmark.clock_hz) };
+    // SAFETY: readable and constant by this function's contract.
+    let slot = unsafe { memory::slot(slot_address, slot_bytes) };
+    let (Ok(never) | Err(never)) =
+        brooklet_app::mlperf::run(link, counter, about, benchmark, slot, arena, image);
+    match never {}
+}
+
 /// Runs the application that takes signed models over its link, which go into the halves of the slot.
 ///
 /// # Safety

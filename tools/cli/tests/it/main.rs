@@ -22,6 +22,7 @@ mod float_forward;
 #[cfg(target_os = "linux")]
 mod hostile;
 mod int16;
+mod mlperf;
 mod networks;
 mod onnx;
 mod page;

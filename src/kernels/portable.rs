@@ -14,7 +14,7 @@
 //! outside; they are summed once for a run of columns, not for each.
 
 use super::shared::nibbles;
-use super::shared::winograd::{self, Tiles};
+use super::shared::winograd::{self, Span, Sums, Tiles};
 use super::{Backend, Isa};
 use crate::format::Packing;
 use crate::ops::conv::{Channel, Conv};
@@ -174,7 +174,20 @@ pub(super) fn larger(values: &mut [i8], others: &[i8]) {
     }
 }
 
-impl Tiles for Portable {}
+impl Tiles for Portable {
+    type Ready = ();
+
+    fn finish(
+        &self,
+        span: &Span<'_>,
+        (): &mut (),
+        sums: &Sums,
+        o: usize,
+        outputs: &mut Outputs<'_>,
+    ) {
+        winograd::finish(span, sums, o, outputs);
+    }
+}
 
 /// Blocks of columns, for `N` output channels from `o` on.
 fn channel_block<const N: usize>(

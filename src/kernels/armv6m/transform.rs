@@ -1,8 +1,8 @@
-//! What Winograd's convolution does with values: see [`winograd`](crate::kernels::shared).
+//! What Winograd's convolution does with values and kernels: see [`winograd`](crate::kernels::shared).
 
 use core::arch::naked_asm;
 
-use crate::kernels::shared::winograd::Values;
+use crate::kernels::shared::winograd::{KERNEL, Values, Weights};
 
 /// Bᵀ · `r0` … `r5`, in place.
 macro_rules! under_tile {
@@ -28,7 +28,8 @@ macro_rules! under_tile {
     };
 }
 
-/// Bᵀ · a row of six values of two channels, `$from` bytes behind `r8`, to `$to` bytes behind `r9`.
+/// Bᵀ · a row of six values of two channels, `$from` bytes behind `r8`, to `$to` bytes behind `r9`. What
+/// the low half has borrowed is in the fifth, which is once in all positions but the last, and in the sixth.
 macro_rules! row {
     ($from:literal, $to:literal) => {
         concat!(
@@ -40,6 +41,8 @@ macro_rules! row {
             ldr r3, [r7, #72]
             ldr r4, [r7, #96]
             ldr r5, [r7, #120]
+            add r4, r12
+            add r5, r12
             ",
             under_tile!(),
             "
@@ -49,7 +52,6 @@ macro_rules! row {
             $to,
             "
             .irp value, r0, r1, r2, r3, r4, r5
-            adds \\value, \\value, r6
             eors \\value, r6
             str \\value, [r7]
             add r7, r10
@@ -200,6 +202,124 @@ pub(super) unsafe extern "C" fn transform_tiles(
         "7:",
         "add sp, #500",
         "add sp, #48",
+        "pop {{r4-r7}}",
+        "mov r8, r4",
+        "mov r9, r5",
+        "mov r10, r6",
+        "mov r11, r7",
+        "pop {{r4-r7, pc}}",
+    )
+}
+
+/// G · `r1`, `r2`, `r3`. Comes out in `r1`, `r4`, `r5`, `r7`, `r6`, `r3`.
+macro_rules! of_three {
+    () => {
+        "adds r4, r1, r3
+         subs r5, r4, r2
+         adds r4, r4, r2
+         lsls r6, r3, #2
+         adds r6, r6, r1
+         lsls r2, r2, #1
+         adds r7, r6, r2
+         subs r6, r6, r2"
+    };
+}
+
+/// Two kernels go through the transform in one register, as values do.
+///
+/// ```text
+/// columns:  r0 kernels   r1 … r7 three weights of two kernels, and six of these
+/// rows:     r0 stack, then weights   r1 … r7 likewise, then r2 0x8000
+/// r8 kernels   r9 weights of a row   r10 stack   r11 weights of these kernels   r12 0x8000
+/// lr bytes of a position
+/// [sp] columns that are transformed: three of each of six rows   [sp, 72] where weights of a position end
+/// ```
+///
+/// # Safety
+///
+/// `pairs` is not zero. There are eight kernels a pair, and room for `pairs` weights at each
+/// position, at a multiple of four.
+#[unsafe(naked)]
+pub(super) unsafe extern "C" fn transform_kernels(
+    kernels: *const [i8; KERNEL],
+    weights: *mut Weights,
+    pairs: usize,
+) {
+    naked_asm!(
+        "push {{r4-r7, lr}}",
+        "mov r4, r8",
+        "mov r5, r9",
+        "mov r6, r10",
+        "mov r7, r11",
+        "push {{r4-r7}}",
+        "sub sp, #76",
+        "mov r8, r0",
+        "mov r11, r1",
+        "lsls r2, r2, #4",
+        "mov lr, r2",
+        "adds r2, r2, r1",
+        "str r2, [sp, #72]",
+        "movs r3, #1",
+        "lsls r3, r3, #15",
+        "mov r12, r3",
+        // The next two kernels.
+        "2:",
+        "mov r0, r8",
+        ".macro two_weights weights, at",
+        "ldrb \\weights, [r0, #\\at]",
+        "ldrb r4, [r0, #9 + \\at]",
+        "sxtb \\weights, \\weights",
+        "lsls r4, r4, #24",
+        "asrs r4, r4, #8",
+        "adds \\weights, \\weights, r4",
+        ".endm",
+        ".irp column, 0, 1, 2",
+        "two_weights r1, \\column",
+        "two_weights r2, 3 + \\column",
+        "two_weights r3, 6 + \\column",
+        of_three!(),
+        "str r1, [sp, #4 * \\column]",
+        "str r4, [sp, #4 * \\column + 12]",
+        "str r5, [sp, #4 * \\column + 24]",
+        "str r7, [sp, #4 * \\column + 36]",
+        "str r6, [sp, #4 * \\column + 48]",
+        "str r3, [sp, #4 * \\column + 60]",
+        ".endr",
+        ".purgem two_weights",
+        "adds r0, #18",
+        "mov r8, r0",
+        "mov r9, r11",
+        "mov r10, sp",
+        // The next row.
+        "3:",
+        "mov r0, r10",
+        "ldm r0!, {{r1-r3}}",
+        "mov r10, r0",
+        // What the low half will have borrowed: the first is once in all positions but the last, which
+        // is the third.
+        "add r1, r12",
+        of_three!(),
+        "add r3, r12",
+        "mov r2, r12",
+        "mov r0, r9",
+        ".irp value, r1, r4, r5, r7, r6, r3",
+        "eors \\value, r2",
+        "str \\value, [r0]",
+        "add r0, lr",
+        ".endr",
+        "mov r9, r0",
+        "add r1, sp, #72",
+        "cmp r1, r10",
+        "bne 3b",
+        "mov r0, r11",
+        "adds r0, #4",
+        "mov r11, r0",
+        "ldr r1, [sp, #72]",
+        "cmp r0, r1",
+        "beq 4f",
+        "b 2b",
+        "4:",
+        "add sp, #76",
         "pop {{r4-r7}}",
         "mov r8, r4",
         "mov r9, r5",

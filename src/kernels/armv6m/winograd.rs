@@ -4,14 +4,14 @@ use core::arch::naked_asm;
 use core::mem::offset_of;
 
 use super::stream16::{stream16_rows, to_stream16};
-use super::transform::transform_tiles;
+use super::transform::{transform_kernels, transform_tiles};
 use super::{Armv6m, requantize, saturate};
 use crate::kernels::shared::assembly::consecutive;
 use crate::kernels::shared::winograd::{self, NINTH, Sums, Values, Weights};
 
 winograd::winograd_tiles!(
     Armv6m, winograd::is_ordinary,
-    transform: transform_tiles,
+    transform: transform_tiles, weights: transform_kernels,
     multiply: multiply_tiles, finish: |args, sums| finish_tiles(args, sums, NINTH)
 );
 
@@ -154,30 +154,28 @@ unsafe extern "C" fn multiply_tiles(
     )
 }
 
-/// Aᵀ · `r1` … `r6`. Comes out in `r1`, `r5`, `r3`, `r4`.
+/// Aᵀ · `r1` … `r6`. Comes out in `r1`, `r5`, `r3`, `r4`, of which the last three are less than they should
+/// be by a factor of two, four and four: what comes behind makes up for it.
 macro_rules! of_six {
     () => {
         "adds r7, r2, r3
          subs r2, r2, r3
          adds r3, r4, r5
          subs r4, r4, r5
-         lsls r7, r7, #2
-         lsls r2, r2, #2
-         lsls r4, r4, #1
          lsls r0, r1, #1
          adds r1, r1, r0
          lsls r1, r1, #1
          adds r1, r1, r3
-         subs r1, r1, r7
-         subs r5, r4, r2
-         lsls r3, r3, #2
+         lsls r0, r7, #2
+         subs r1, r1, r0
+         lsls r0, r2, #1
+         subs r5, r4, r0
          subs r3, r3, r7
-         lsls r4, r4, #2
-         subs r4, r4, r2
          lsls r0, r6, #1
          adds r6, r6, r0
-         lsls r6, r6, #3
-         adds r4, r4, r6"
+         adds r4, r4, r6
+         lsls r4, r4, #1
+         subs r4, r4, r2"
     };
 }
 
@@ -235,7 +233,7 @@ consecutive!(winograd::Args: outputs [4] shortcuts [4] stride);
 /// then: r8 … r11 outputs   r4 … r7 r12 as `requantize` says   r0 r1 r2 values
 /// r3 lr  from a row's first output to this one
 /// [sp] Aᵀ · sums, of each of four columns six rows   [sp, 96] r4 … r7
-/// [sp, 112] 64 times the bias   outputs, a row each   their shortcuts   table   zero_point, or bits
+/// [sp, 112] the bias   outputs, a row each   their shortcuts   table   zero_point, or bits
 /// [sp, 156] shift to the left   channel   tiles left   arguments   sums   NINTH   the next column
 /// ```
 ///
@@ -274,7 +272,6 @@ unsafe extern "C" fn finish_tiles(args: &mut winograd::Args, sums: &Sums, ninth:
         "lsls r2, r3, #2",
         "ldr r1, [r0, #{bias}]",
         "ldr r1, [r1, r2]",
-        "lsls r1, r1, #6",
         "str r1, [sp, #112]",
         "ldr r1, [r0, #{mantissas}]",
         "ldr r4, [r1, r2]",
@@ -330,6 +327,9 @@ unsafe extern "C" fn finish_tiles(args: &mut winograd::Args, sums: &Sums, ninth:
         "adds r7, #64",
         "mov r8, r7",
         of_six!(),
+        "lsls r5, r5, #1",
+        "lsls r3, r3, #2",
+        "lsls r4, r4, #2",
         "str r1, [sp, #\\at]",
         "str r5, [sp, #24 + \\at]",
         "str r3, [sp, #48 + \\at]",
@@ -346,10 +346,16 @@ unsafe extern "C" fn finish_tiles(args: &mut winograd::Args, sums: &Sums, ninth:
         "ldr r0, [sp, #176]",
         "ldr r2, [sp, #112]",
         "ldr r6, [sp, #156]",
+        // The sum with the bias, of 64, 32, 16 and 16 times the sum.
         ".irp acc, r1, r5, r3, r4",
         "muls \\acc, r0, \\acc",
+        ".endr",
+        "asrs r1, r1, #6",
+        "asrs r5, r5, #5",
+        "asrs r3, r3, #4",
+        "asrs r4, r4, #4",
+        ".irp acc, r1, r5, r3, r4",
         "adds \\acc, \\acc, r2",
-        "asrs \\acc, \\acc, #6",
         "lsls \\acc, r6",
         ".endr",
         "mov r8, r1",

@@ -1,6 +1,6 @@
 //! Winograd's convolution in two dimensions with DSP instructions: `SMLAD` multiplies two input
 //! channels at once. Instructions: 11 for 16 products, which is 64 multiply-accumulates; 188 to
-//! transform two kernels. Measured for ResNet-8, a multiply-accumulate: 0.19 for the products, 0.14 to
+//! transform two kernels. Measured for ResNet-8, a multiply-accumulate: 0.19 for the products, 0.13 to
 //! finish, 0.06 for values, and on the fly 0.32 for kernels, with eight columns and rows.
 
 use core::arch::naked_asm;
@@ -101,6 +101,7 @@ thumb2::transform_kernels!(
     "pkhbt r4, r4, r7, lsl #16
      pkhbt r5, r5, r8, lsl #16
      pkhbt r6, r6, r9, lsl #16",
+    "",
     "sadd16 r8, r4, r6
      sadd16 r7, r8, r5
      ssub16 r8, r8, r5

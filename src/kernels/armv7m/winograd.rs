@@ -17,15 +17,16 @@ thumb2::transform_kernels!(
     "add r4, r4, r7, lsl #16
      add r5, r5, r8, lsl #16
      add r6, r6, r9, lsl #16",
+    // What the low half will have borrowed.
+    "add r4, r4, #0x8000",
     "add r8, r4, r6
      add r7, r8, r5
      sub r8, r8, r5
      add r10, r4, r6, lsl #2
      add r9, r10, r5, lsl #1
      sub r10, r10, r5, lsl #1",
-    // What the low half has borrowed.
-    ".irp value, r4, r7, r8, r9, r10, r6
-     add \\value, \\value, #0x8000
+    "add r6, r6, #0x8000
+     .irp value, r4, r7, r8, r9, r10, r6
      eor \\value, \\value, #0x8000
      .endr"
 );
@@ -44,7 +45,7 @@ thumb2::finish_tiles!(
 ///
 /// # Safety
 ///
-/// `pairs` is not zero. Each of the 36 positions has `pairs` values and `pairs` weights.
+/// `pairs` is even, and not zero. Each of the 36 positions has `pairs` values and `pairs` weights.
 #[unsafe(naked)]
 unsafe extern "C" fn multiply_tiles(
     values: *const winograd::Values,
@@ -59,14 +60,7 @@ unsafe extern "C" fn multiply_tiles(
         "add r12, r3, #36 * 32",
         "strd r2, r3, [sp]",
         "str r12, [sp, #8]",
-        // The next position.
-        "2:",
-        "ldr r2, [sp]",
-        ".irp acc, r4, r5, r6, r7, r8, r9, r10, r11",
-        "mov \\acc, #0",
-        ".endr",
-        "add r2, r2, r0",
-        "3:",
+        ".macro second_of_two",
         "ldrsh r12, [r0, #2]",
         "ldrsh lr, [r0, #6]",
         "ldrsh r3, [r1, #2]",
@@ -81,6 +75,8 @@ unsafe extern "C" fn multiply_tiles(
         "ldrsh r3, [r1, #14]",
         "mla r10, r12, r3, r10",
         "mla r11, lr, r3, r11",
+        ".endm",
+        ".macro first_of_two",
         "ldrsh lr, [r0, #4]",
         "ldrsh r12, [r0], #8",
         "ldrsh r3, [r1, #4]",
@@ -95,6 +91,32 @@ unsafe extern "C" fn multiply_tiles(
         "ldrsh r3, [r1], #16",
         "mla r4, r12, r3, r4",
         "mla r5, lr, r3, r5",
+        ".endm",
+        // The next position. Its first products are the sums.
+        "2:",
+        "ldr r2, [sp]",
+        "add r2, r2, r0",
+        "ldrsh r12, [r0, #2]",
+        "ldrsh lr, [r0, #6]",
+        "ldrsh r3, [r1, #2]",
+        "mul r4, r12, r3",
+        "mul r5, lr, r3",
+        "ldrsh r3, [r1, #6]",
+        "mul r6, r12, r3",
+        "mul r7, lr, r3",
+        "ldrsh r3, [r1, #10]",
+        "mul r8, r12, r3",
+        "mul r9, lr, r3",
+        "ldrsh r3, [r1, #14]",
+        "mul r10, r12, r3",
+        "mul r11, lr, r3",
+        "b 4f",
+        "3:",
+        "second_of_two",
+        "4:",
+        "first_of_two",
+        "second_of_two",
+        "first_of_two",
         "cmp r0, r2",
         "bne 3b",
         "ldrd r3, r12, [sp, #4]",
@@ -104,5 +126,7 @@ unsafe extern "C" fn multiply_tiles(
         "bne 2b",
         "add sp, sp, #12",
         "pop {{r4-r11, pc}}",
+        ".purgem second_of_two",
+        ".purgem first_of_two",
     )
 }

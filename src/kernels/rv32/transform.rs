@@ -232,9 +232,11 @@ pub(super) unsafe extern "C" fn transform_kernels(
         // A row of two kernels, transformed to six positions: two int16 each, of which the low one has
         // borrowed from the high one.
         ".macro kernel_row a, b, c",
+        // The first is once in all positions but the last, which is the third.
+        "add \\a, \\a, a4",
         "of_three \\a, \\b, \\c, t3, t4, t5, t6",
+        "add \\c, \\c, a4",
         ".irp value, \\a, t3, t4, \\b, t5, \\c",
-        "add \\value, \\value, a4",
         "xor \\value, \\value, a4",
         "sw \\value, 0(ra)",
         "add ra, ra, a3",

@@ -15,14 +15,14 @@ winograd::winograd_tiles!(
 );
 
 /// ```text
-/// a0 values   a1 weights   a2 bytes of a position's values   a3 sums   a4 where they end
-/// a5 where values of this position end   a6 a7 values   t3 … t6 weights and products
+/// a0 values   a1 weights   t0 bytes of a position's values   a3 sums   a4 where they end
+/// a5 where values of this position end   a6 a7 values   t3 … t6 weights   a2 a product
 /// t1 t2 s0 … s5 sums, channel by channel
 /// ```
 ///
 /// # Safety
 ///
-/// `pairs` is not zero. Each of the 36 positions has `pairs` values and `pairs` weights.
+/// `pairs` is even, and not zero. Each of the 36 positions has `pairs` values and `pairs` weights.
 #[unsafe(naked)]
 unsafe extern "C" fn multiply_tiles(
     values: *const winograd::Values,
@@ -37,41 +37,57 @@ unsafe extern "C" fn multiply_tiles(
         ".irp at, 0, 1, 2, 3, 4, 5",
         "sw s\\at, 4 * \\at(sp)",
         ".endr",
-        "slli a2, a2, 3",
+        "slli t0, a2, 3",
         "addi a4, a3, 36 * 32",
-        // The next position.
-        "2:",
-        "add a5, a0, a2",
-        ".irp acc, t1, t2, s0, s1, s2, s3, s4, s5",
-        "li \\acc, 0",
-        ".endr",
-        "3:",
-        ".irp lane, 0, 2",
-        "lh a6, 0 + \\lane(a0)",
-        "lh a7, 4 + \\lane(a0)",
-        "lh t3, 0 + \\lane(a1)",
-        "lh t4, 4 + \\lane(a1)",
-        "lh t5, 8 + \\lane(a1)",
-        "mul t6, t3, a6",
+        ".macro lane values, weights, first",
+        "lh a6, \\values(a0)",
+        "lh a7, 4 + \\values(a0)",
+        "lh t3, \\weights(a1)",
+        "lh t4, 4 + \\weights(a1)",
+        "lh t5, 8 + \\weights(a1)",
+        "lh t6, 12 + \\weights(a1)",
+        ".ifnb \\first",
+        "mul t1, t3, a6",
+        "mul t2, t3, a7",
+        "mul s0, t4, a6",
+        "mul s1, t4, a7",
+        "mul s2, t5, a6",
+        "mul s3, t5, a7",
+        "mul s4, t6, a6",
+        "mul s5, t6, a7",
+        ".else",
+        "mul a2, t3, a6",
         "mul t3, t3, a7",
-        "add t1, t1, t6",
+        "add t1, t1, a2",
         "add t2, t2, t3",
-        "lh t3, 12 + \\lane(a1)",
-        "mul t6, t4, a6",
+        "mul a2, t4, a6",
         "mul t4, t4, a7",
-        "add s0, s0, t6",
+        "add s0, s0, a2",
         "add s1, s1, t4",
-        "mul t6, t5, a6",
+        "mul a2, t5, a6",
         "mul t5, t5, a7",
-        "add s2, s2, t6",
+        "add s2, s2, a2",
         "add s3, s3, t5",
-        "mul a6, t3, a6",
-        "mul a7, t3, a7",
+        "mul a6, t6, a6",
+        "mul a7, t6, a7",
         "add s4, s4, a6",
         "add s5, s5, a7",
-        ".endr",
-        "addi a0, a0, 8",
-        "addi a1, a1, 16",
+        ".endif",
+        ".endm",
+        // The next position. Its first products are the sums.
+        "2:",
+        "add a5, a0, t0",
+        "lane 0, 0, first",
+        "j 4f",
+        // Four input channels.
+        "3:",
+        "lane 0, 0",
+        "4:",
+        "lane 2, 2",
+        "lane 8, 16",
+        "lane 10, 18",
+        "addi a0, a0, 16",
+        "addi a1, a1, 32",
         "bne a0, a5, 3b",
         "sw t1, 0(a3)",
         "sw t2, 4(a3)",
@@ -85,30 +101,30 @@ unsafe extern "C" fn multiply_tiles(
         ".endr",
         "addi sp, sp, 32",
         "ret",
+        ".purgem lane",
         ".option pop",
     )
 }
 
-/// Aᵀ · `t0` … `t5`. Comes out in `t0`, `t4`, `t2`, `t3`.
+/// Aᵀ · `t0` … `t5`. Comes out in `t0`, `t4`, `t2`, `t3`, of which the last three are less than they should
+/// be by a factor of two, four and four: what comes behind makes up for it.
 macro_rules! of_six {
     () => {
         "add t6, t1, t2
-         slli t6, t6, 2
          sub t1, t1, t2
-         slli t1, t1, 2
          add t2, t3, t4
          sub t3, t3, t4
-         slli t3, t3, 1
          mul t0, t0, s1
          add t0, t0, t2
-         sub t0, t0, t6
-         sub t4, t3, t1
-         slli t2, t2, 2
+         slli t4, t6, 2
+         sub t0, t0, t4
+         slli t4, t1, 1
+         sub t4, t3, t4
          sub t2, t2, t6
-         slli t3, t3, 2
-         sub t3, t3, t1
-         mul t5, t5, s2
-         add t3, t3, t5"
+         mul t5, t5, s1
+         slli t3, t3, 1
+         add t3, t3, t5
+         sub t3, t3, t1"
     };
 }
 
@@ -200,7 +216,7 @@ macro_rules! stream16_row {
 
 /// ```text
 /// a0 arguments   a1 sums   a2 … a5 outputs   a6 stack   a7 tiles left   ra  channels left
-/// s0 NINTH   s1 6   s2 24   s3 64 times the bias   s4 mantissa   s5 shift to the right, or to the
+/// s1 6   s2 NINTH by the factor of a column   s3 twice the bias   s4 mantissa   s5 shift to the right, or to the
 /// left where s6 is zero   s6 a half before that   s7 zero_point, or a join's bits   s8 table, or null
 /// s9 s10 range   s11 stride   t0 t4 t2 t3 outputs of four rows
 /// [sp] Aᵀ · sums: four columns of each of six rows
@@ -225,14 +241,20 @@ unsafe extern "C" fn finish_tiles(args: &mut winograd::Args, sums: &winograd::Su
         "add \\acc, \\acc, t1",
         "sra \\acc, \\acc, s7",
         ".endm",
-        "addi sp, sp, -160",
-        "sw ra, 96(sp)",
+        "addi sp, sp, -176",
+        "sw ra, 112(sp)",
         ".irp at, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11",
-        "sw s\\at, 100 + 4 * \\at(sp)",
+        "sw s\\at, 116 + 4 * \\at(sp)",
         ".endr",
-        "li s0, {ninth}",
+        // What `of_six` has left out of a column.
+        "li t0, {ninth}",
+        "slli t1, t0, 1",
+        "slli t2, t0, 2",
+        "sw t0, 96(sp)",
+        "sw t1, 100(sp)",
+        "sw t2, 104(sp)",
+        "sw t2, 108(sp)",
         "li s1, 6",
-        "li s2, 24",
         "lw a2, {outputs}(a0)",
         "lw a3, {outputs} + 4(a0)",
         "lw a4, {outputs} + 8(a0)",
@@ -257,7 +279,7 @@ unsafe extern "C" fn finish_tiles(args: &mut winograd::Args, sums: &winograd::Su
         "sw t0, {bias}(a0)",
         "sw t1, {mantissas}(a0)",
         "sw t2, {shifts}(a0)",
-        "slli s3, s3, 6",
+        "slli s3, s3, 1",
         "li s6, 0",
         "bgez s5, 3f",
         "neg s5, s5",
@@ -285,11 +307,17 @@ unsafe extern "C" fn finish_tiles(args: &mut winograd::Args, sums: &winograd::Su
         "lw t\\y, 16 * \\y(a6)",
         ".endr",
         of_six!(),
-        // Twice the sum with the bias.
+        "lw s2, 96(a6)",
+        // Twice the sum with the bias, of 64, 32, 16 and 16 times the sum.
         ".irp acc, t0, t4, t2, t3",
-        "mul \\acc, \\acc, s0",
+        "mul \\acc, \\acc, s2",
+        ".endr",
+        "srai t0, t0, 5",
+        "srai t4, t4, 4",
+        "srai t2, t2, 3",
+        "srai t3, t3, 3",
+        ".irp acc, t0, t4, t2, t3",
         "add \\acc, \\acc, s3",
-        "srai \\acc, \\acc, 5",
         ".endr",
         "beqz s6, 6f",
         requantize_right!(),
@@ -326,11 +354,11 @@ unsafe extern "C" fn finish_tiles(args: &mut winograd::Args, sums: &winograd::Su
         ".endr",
         "addi ra, ra, -1",
         "bnez ra, 2b",
-        "lw ra, 96(sp)",
+        "lw ra, 112(sp)",
         ".irp at, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11",
-        "lw s\\at, 100 + 4 * \\at(sp)",
+        "lw s\\at, 116 + 4 * \\at(sp)",
         ".endr",
-        "addi sp, sp, 160",
+        "addi sp, sp, 176",
         "ret",
         // A factor of one or more.
         "6:",

@@ -6,7 +6,7 @@
 //! good when they are stored. Bytes come as 128 more, unsigned, which cancels at all positions but
 //! the second: there, a column at a time, it makes −6 · 128.
 //!
-//! Instructions: 180 for the 36 values of a tile and channel; 24 an output from its sums on.
+//! Instructions: 169 for the 36 values of a tile and channel; 22 an output from its sums on.
 
 pub(in crate::kernels) mod stream16;
 
@@ -122,6 +122,10 @@ pub(in crate::kernels) unsafe extern "C" fn transform_tiles(
         ".irp step, 16, 24, 16, 24",
         "ldm r3, {{r4-r9}}",
         "add r3, r3, #\\step",
+        // The fifth is once in all positions but the last, the sixth there: so what the low half has
+        // borrowed is made good by these two, and by the exclusive or.
+        "add r8, r8, #0x8000",
+        "add r9, r9, #0x8000",
         "sub r10, r8, r6",         // even
         "sub r11, r7, r5",         // odd
         "sub r12, r8, r6, lsl #2", // outer
@@ -134,9 +138,7 @@ pub(in crate::kernels) unsafe extern "C" fn transform_tiles(
         "sub r10, r10, r11, lsl #1",
         "sub r9, r9, r7",
         "sub r9, r9, r11, lsl #2",
-        // What the low half has borrowed.
         ".irp value, r4, r6, r12, r5, r10, r9",
-        "add \\value, \\value, #0x8000",
         "eor \\value, \\value, #0x8000",
         ".endr",
         "str r6, [r0, r1]",
@@ -171,7 +173,8 @@ pub(in crate::kernels) unsafe extern "C" fn transform_tiles(
 /// [`Tiles::weights`](super::winograd::Tiles::weights). Two of them go through the
 /// transform in one register, as values do: `$pair` makes `r4`, `r5`, `r6` of `r4` and
 /// `r7`, `r5` and `r8`, `r6` and `r9`. `$of_three` is G · `r4`, `r5`, `r6`, which comes out in `r4`,
-/// `r7`, `r8`, `r9`, `r10`, `r6`, and `$mend` what makes two int16 of each of these.
+/// `r7`, `r8`, `r9`, `r10`, `r6`. `$before` and `$mend` around it make two int16 of each of these: the
+/// first weight is once in all but the last, which is the third.
 ///
 /// ```text
 /// r0 kernels   r1 weights   r2 bytes of a position   r3 three positions on   r4 r5 r6 three weights
@@ -180,7 +183,7 @@ pub(in crate::kernels) unsafe extern "C" fn transform_tiles(
 /// [sp] columns that are transformed: three of each of six rows
 /// ```
 macro_rules! transform_kernels {
-    ($name:ident, $cpu:literal, $pair:literal, $of_three:literal, $mend:literal) => {
+    ($name:ident, $cpu:literal, $pair:literal, $before:literal, $of_three:literal, $mend:literal) => {
         /// # Safety
         ///
         /// `pairs` is not zero. There are eight kernels a pair, and room for `pairs` weights at
@@ -221,6 +224,7 @@ macro_rules! transform_kernels {
                 "mov r11, sp",
                 ".rept 6",
                 "ldm r11!, {{r4-r6}}",
+                $before,
                 $of_three,
                 $mend,
                 "add r3, r1, r12, lsr #1",
@@ -244,7 +248,8 @@ macro_rules! transform_kernels {
     };
 }
 
-/// Aᵀ · `r4` … `r9`. Comes out in `r4`, `r8`, `r6`, `r7`.
+/// Aᵀ · `r4` … `r9`. Comes out in `r4`, `r8`, `r6`, `r7`, of which the last three are less than they should
+/// be by a factor of two, four and four: what comes behind makes up for it.
 macro_rules! of_six {
     () => {
         "add r10, r5, r6
@@ -255,13 +260,10 @@ macro_rules! of_six {
          add r4, r6, r4, lsl #1
          sub r4, r4, r10, lsl #2
          sub r8, r7, r5, lsl #1
-         lsl r8, r8, #1
          sub r6, r6, r10
-         lsl r6, r6, #2
          add r9, r9, r9, lsl #1
          add r7, r7, r9
-         rsb r7, r5, r7, lsl #1
-         lsl r7, r7, #2"
+         rsb r7, r5, r7, lsl #1"
     };
 }
 
@@ -274,11 +276,10 @@ consecutive!(Args: channels tiles);
 ///
 /// ```text
 /// r0 arguments   r1 sums   r2 from a row's first output to this one   r3 stack
-/// r4 … r9 sums   r4 r8 r6 r7 outputs of four rows   r10 r11  NINTH, 64 times the bias   r10 mantissa
+/// r4 … r9 sums   r4 r8 r6 r7 outputs of four rows   r9 NINTH   r10 mantissa   r11 twice the bias
 /// r12 shift   lr  twice what is added before it
-/// [sp] Aᵀ · sums, of each of four columns six rows
-/// [sp, 96] NINTH, 64 times the bias, mantissa, shift, twice what is added
-/// [sp, 116] channel   [sp, 120] tiles left
+/// [sp] of each of four columns Aᵀ · sums of six rows, NINTH by its factor, mantissa
+/// [sp, 128] channel   [sp, 132] tiles left   [sp, 136] twice the bias, shift, twice what is added
 /// ```
 macro_rules! finish_tiles {
     ($name:ident, $cpu:literal, $high:literal) => {
@@ -294,22 +295,30 @@ macro_rules! finish_tiles {
             core::arch::naked_asm!(
                 $cpu,
                 "push {{r4-r11, lr}}",
-                "sub sp, sp, #132",
+                "sub sp, sp, #148",
+                // What `of_six` has left out of a column.
                 "movw r3, #{ninth} & 0xffff",
                 "movt r3, #({ninth} >> 16) & 0xffff",
-                "str r3, [sp, #96]",
+                "str r3, [sp, #24]",
+                "lsl r3, r3, #1",
+                "str r3, [sp, #56]",
+                "lsl r3, r3, #1",
+                "str r3, [sp, #88]",
+                "str r3, [sp, #120]",
                 "mov r2, #0",
                 // The next channel.
                 "2:",
-                "str r2, [sp, #116]",
+                "str r2, [sp, #128]",
                 "ldr r3, [r0, #{bias}]",
                 "ldr r4, [r3], #4",
                 "str r3, [r0, #{bias}]",
                 "ldr r3, [r0, #{mantissas}]",
                 "ldr r5, [r3], #4",
                 "str r3, [r0, #{mantissas}]",
-                "lsl r4, r4, #6",
-                "strd r4, r5, [sp, #100]",
+                "lsl r11, r4, #1",
+                ".irp at, 28, 60, 92, 124",
+                "str r5, [sp, #\\at]",
+                ".endr",
                 "ldr r3, [r0, #{shifts}]",
                 "ldrsb r12, [r3], #1",
                 "str r3, [r0, #{shifts}]",
@@ -321,10 +330,11 @@ macro_rules! finish_tiles {
                 "it ne",
                 "movne r5, #0",
                 "add r5, r5, #1",
-                "lsl r5, r5, r12",
-                "strd r12, r5, [sp, #108]",
+                "lsl lr, r5, r12",
+                "str r11, [sp, #136]",
+                "strd r12, lr, [sp, #140]",
                 "ldr r3, [r0, #{tiles}]",
-                "str r3, [sp, #120]",
+                "str r3, [sp, #132]",
                 // The next tile.
                 "4:",
                 ".irp y, 0, 1, 2, 3, 4, 5",
@@ -336,23 +346,24 @@ macro_rules! finish_tiles {
                 "ldr r9, [r1, #192 * \\y + 160]",
                 $crate::kernels::shared::thumb2::of_six!(),
                 "str r4, [sp, #4 * \\y]",
-                "str r8, [sp, #4 * \\y + 24]",
-                "str r6, [sp, #4 * \\y + 48]",
-                "str r7, [sp, #4 * \\y + 72]",
+                "str r8, [sp, #4 * \\y + 32]",
+                "str r6, [sp, #4 * \\y + 64]",
+                "str r7, [sp, #4 * \\y + 96]",
                 ".endr",
                 "mov r3, sp",
                 // The next column.
                 "5:",
                 "ldm r3!, {{r4-r9}}",
                 $crate::kernels::shared::thumb2::of_six!(),
-                // Twice the sum with the bias.
-                "ldrd r10, r11, [sp, #96]",
+                "ldrd r9, r10, [r3], #8",
+                // Twice the sum with the bias, of 64, 32, 16 and 16 times the sum.
                 ".irp acc, r4, r8, r6, r7",
-                "mla \\acc, \\acc, r10, r11",
-                "asr \\acc, \\acc, #5",
+                "mul \\acc, \\acc, r9",
                 ".endr",
-                "ldrd r10, r12, [sp, #104]",
-                "ldr lr, [sp, #112]",
+                "add r4, r11, r4, asr #5",
+                "add r8, r11, r8, asr #4",
+                "add r6, r11, r6, asr #3",
+                "add r7, r11, r7, asr #3",
                 "cmp r12, #0",
                 "ble.w 6f",
                 ".irp acc, r4, r8, r6, r7",
@@ -378,23 +389,23 @@ macro_rules! finish_tiles {
                 "strb r7, [r9, r2]",
                 "ldr r5, [r0, #{stride}]",
                 "add r2, r2, r5",
-                "add r5, sp, #96",
+                "add r5, sp, #128",
                 "cmp r3, r5",
                 "bne.w 5b",
-                "ldr r5, [sp, #120]",
+                "ldr r5, [sp, #132]",
                 "add r1, r1, #4",
                 "subs r5, r5, #1",
-                "str r5, [sp, #120]",
+                "str r5, [sp, #132]",
                 "bne.w 4b",
                 // Back to the first tile, one channel on.
                 "ldrd r4, r5, [r0, #{channels}]",
-                "ldr r2, [sp, #116]",
+                "ldr r2, [sp, #128]",
                 "sub r1, r1, r5, lsl #2",
                 "add r1, r1, #8",
                 "add r2, r2, #1",
                 "cmp r2, r4",
                 "bne.w 2b",
-                "add sp, sp, #132",
+                "add sp, sp, #148",
                 "pop {{r4-r11, pc}}",
                 // A factor of one half or more.
                 "6:",
@@ -403,15 +414,17 @@ macro_rules! finish_tiles {
                 "lsl \\acc, \\acc, r12",
                 $high,
                 ".endr",
+                "rsb r12, r12, #0",
                 "b.w 7b",
                 // A join.
                 "8:",
                 $crate::kernels::shared::thumb2::stream16::to_stream16!(),
-                "ldr r12, [r0, #{last}]",
-                $crate::kernels::shared::thumb2::join_row!("r4", "{shortcuts}"),
-                $crate::kernels::shared::thumb2::join_row!("r8", "{shortcuts} + 4"),
-                $crate::kernels::shared::thumb2::join_row!("r6", "{shortcuts} + 8"),
-                $crate::kernels::shared::thumb2::join_row!("r7", "{shortcuts} + 12"),
+                $crate::kernels::shared::thumb2::join_rows!("r4", "r8", "{shortcuts}"),
+                $crate::kernels::shared::thumb2::join_rows!("r6", "r7", "{shortcuts} + 8"),
+                "ldr r5, [r0, #{last}]",
+                ".irp acc, r4, r8, r6, r7",
+                "asr \\acc, \\acc, r5",
+                ".endr",
                 "b.w 9b",
                 $crate::kernels::shared::thumb2::stream16::stream16_rows!(),
                 ninth = const $crate::kernels::shared::winograd::NINTH,
@@ -433,27 +446,29 @@ macro_rules! finish_tiles {
     };
 }
 
-/// Adds to a sum what the table at `r5` has for the shortcut's byte, and rounds.
-macro_rules! join_row {
-    ($acc:literal, $shortcut:literal) => {
+/// Adds to the sums of two rows what the table at `r5` has for their shortcuts' bytes.
+macro_rules! join_rows {
+    ($acc:literal, $other:literal, $shortcuts:literal) => {
         concat!(
-            "ldr r9, [r0, #",
-            $shortcut,
+            "ldrd r9, r10, [r0, #",
+            $shortcuts,
             "]\n",
             "ldrsb r9, [r9, r2]\n",
+            "ldrsb r10, [r10, r2]\n",
             "ldr r9, [r5, r9, lsl #2]\n",
+            "ldr r10, [r5, r10, lsl #2]\n",
             "add ",
             $acc,
             ", ",
             $acc,
             ", r9\n",
-            "asr ",
-            $acc,
+            "add ",
+            $other,
             ", ",
-            $acc,
-            ", r12\n",
+            $other,
+            ", r10\n",
         )
     };
 }
 
-pub(in crate::kernels) use {finish_tiles, join_row, of_six, transform_kernels};
+pub(in crate::kernels) use {finish_tiles, join_rows, of_six, transform_kernels};

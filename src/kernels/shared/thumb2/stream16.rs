@@ -31,7 +31,9 @@ macro_rules! stream16_rows {
                 $crate::kernels::shared::thumb2::stream16::stream16_row!("r8", "4"),
                 $crate::kernels::shared::thumb2::stream16::stream16_row!("r6", "8"),
                 $crate::kernels::shared::thumb2::stream16::stream16_row!("r7", "12"),
-                "b.w 12b",
+                "ldr r11, [sp, #136]
+                 ldrd r12, lr, [sp, #140]
+                 b.w 12b",
             )
         } else {
             // What is not used must be named.

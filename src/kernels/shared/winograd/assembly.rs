@@ -10,9 +10,7 @@ use crate::format::TILE_ROWS;
 #[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em"))]
 use crate::kernels::shared::finish::aligned;
 use crate::kernels::shared::finish::{STREAM16, middle};
-#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em"))]
-use crate::ops::conv::Conv;
-use crate::ops::conv::{Finish, TILE_COLUMNS, TILES};
+use crate::ops::conv::{Conv, Finish, TILE_COLUMNS, TILES};
 use crate::ops::{Outputs, Shortcut, stream16};
 use crate::proved::proved;
 #[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em"))]
@@ -45,22 +43,13 @@ pub(in crate::kernels) struct Args {
 }
 
 impl Args {
-    /// For up to four channels from `o` on; `None` where a factor is one or more without a join.
-    /// The outputs are nowhere yet.
-    fn of(Span { conv, x, .. }: &Span<'_>, o: usize) -> Option<Self> {
+    /// For a span, without channels, whose outputs are nowhere yet; `None` if a join's table is none.
+    fn of(Span { conv, x, .. }: &Span<'_>) -> Option<Self> {
         let columns = usize::from(conv.window.output.columns).saturating_sub(*x).max(1);
-        let stride = usize::from(conv.window.output.channels);
-        let channels = CHANNELS.min(stride.checked_sub(o).filter(|left| *left > 0)?);
-        let shifts = conv.shifts.get(o..o + channels)?;
         let [min, max] = [i32::from(conv.clamp.min), i32::from(conv.clamp.max)];
         let (mut clamp, mut factor) = ([min, max], 0);
         let (last, table) = match conv.finish {
-            Finish::Requantize { zero_point } => {
-                if shifts.iter().any(|&shift| shift >= 0) {
-                    return None;
-                }
-                (zero_point, null())
-            }
+            Finish::Requantize { zero_point } => (zero_point, null()),
             Finish::Join { table, bits } => (bits as i32, middle(table)?),
             Finish::Stream(stream) => {
                 (clamp, factor) = ([256 * min, 256 * max + 127], stream.factor);
@@ -70,14 +59,14 @@ impl Args {
         Some(Self {
             outputs: [null_mut(); TILE_ROWS],
             shortcuts: [null(); TILE_ROWS],
-            stride,
-            bias: conv.bias.get(o..o + channels)?.as_ptr(),
-            mantissas: conv.mantissas.get(o..o + channels)?.as_ptr(),
-            shifts: shifts.as_ptr(),
+            stride: usize::from(conv.window.output.channels),
+            bias: null(),
+            mantissas: null(),
+            shifts: null(),
             last,
             table,
             clamp,
-            channels,
+            channels: 0,
             tiles: TILES.min(columns.div_ceil(TILE_COLUMNS)),
             factor,
             lower: 0,
@@ -85,11 +74,27 @@ impl Args {
         })
     }
 
-    /// Lets the outputs go where they belong, from channel `o` on; `None` where a row or a column of
-    /// the tiles is none of the output, or a shortcut has other columns or channels, or not both bytes.
-    fn on_rows(&mut self, span: &Span<'_>, o: usize, outputs: &mut Outputs<'_>) -> Option<()> {
+    /// The numbers of up to four channels from `o` on; `None` where a factor is one or more without a
+    /// join.
+    fn channels(&mut self, conv: &Conv<'_>, o: usize) -> Option<()> {
+        let left = conv.bias.len().checked_sub(o).filter(|left| *left > 0)?;
+        let channels = CHANNELS.min(left);
+        let shifts = conv.shifts.get(o..o + channels)?;
+        if matches!(conv.finish, Finish::Requantize { .. }) && largest(shifts) >= 0 {
+            return None;
+        }
+        self.channels = channels;
+        self.bias = conv.bias.get(o..o + channels)?.as_ptr();
+        self.mantissas = conv.mantissas.get(o..o + channels)?.as_ptr();
+        self.shifts = shifts.as_ptr();
+        Some(())
+    }
+
+    /// Lets the outputs go where they belong, from the first channel on; `None` where a row or a column
+    /// of the tiles is none of the output, or a shortcut has other columns or channels, or not both bytes.
+    fn on_rows(&mut self, span: &Span<'_>, outputs: &mut Outputs<'_>) -> Option<()> {
         let Span { shortcuts, x, .. } = *span;
-        let (start, end) = (x * self.stride + o, (x + self.tiles * TILE_COLUMNS) * self.stride);
+        let (start, end) = (x * self.stride, (x + self.tiles * TILE_COLUMNS) * self.stride);
         let both = self.is_stream16();
         let places = self.outputs.iter_mut().zip(&mut self.shortcuts);
         for ((place, there), (output, shortcut)) in places.zip(outputs.iter_mut().zip(shortcuts)) {
@@ -118,6 +123,14 @@ impl Args {
         Some(())
     }
 
+    /// Moves on by so many channels.
+    fn advance(&mut self, channels: usize) {
+        for (place, there) in self.outputs.iter_mut().zip(&mut self.shortcuts) {
+            *place = place.wrapping_add(channels);
+            *there = there.wrapping_add(channels);
+        }
+    }
+
     /// Lets them go into a block, and take their shortcuts from there.
     fn on_block(&mut self, block: &mut Block) {
         self.stride = CHANNELS;
@@ -144,6 +157,16 @@ const BYTES: usize = if Feature::Stream16.is_on() { 2 } else { 1 };
 /// bytes, and then the lower.
 type Block = [[[[i8; CHANNELS]; SPAN]; TILE_ROWS]; BYTES];
 
+/// What is ready for four channels of a span after the other, as long as their outputs are where they
+/// belong, and no output is written but through it.
+#[derive(Default)]
+pub(in crate::kernels) struct Ready {
+    /// From channel `o` of the span at column `x` on.
+    args: Option<Args>,
+    x: usize,
+    o: usize,
+}
+
 /// See [`Tiles::finish`]: by assembly, `assembly`. At the ends of the output, where some of the
 /// tiles' rows or columns are none of it, that goes into a block, and what there is, out of it.
 ///
@@ -153,15 +176,48 @@ type Block = [[[[i8; CHANNELS]; SPAN]; TILE_ROWS]; BYTES];
 #[inline(always)]
 pub(in crate::kernels) fn finish_by(
     span: &Span<'_>,
+    ready: &mut Ready,
     sums: &Sums,
     o: usize,
     outputs: &mut Outputs<'_>,
     assembly: impl Fn(&mut Args),
 ) {
-    let Some(mut args) = Args::of(span, o) else { return finish(span, sums, o, outputs) };
-    if args.on_rows(span, o, outputs).is_some() {
-        return assembly(&mut args);
+    if let (Some(args), true) = (&mut ready.args, ready.x == span.x && ready.o <= o) {
+        args.advance(o - ready.o);
+        ready.o = o;
+    } else {
+        let args = Args::of(span);
+        let on_rows = |mut args: Args| {
+            args.on_rows(span, outputs)?;
+            args.advance(o);
+            Some(args)
+        };
+        *ready = Ready { args: args.and_then(on_rows), x: span.x, o };
     }
+    if let Some(args) = &mut ready.args
+        && args.channels(span.conv, o).is_some()
+    {
+        return assembly(args);
+    }
+    *ready = Ready::default();
+    into_block(span, sums, o, outputs, assembly);
+}
+
+/// The same by way of a block; or without assembly, where that cannot. Not inlined, so that layers
+/// which need no block have none on their stack.
+#[inline(never)]
+fn into_block(
+    span: &Span<'_>,
+    sums: &Sums,
+    o: usize,
+    outputs: &mut Outputs<'_>,
+    assembly: impl Fn(&mut Args),
+) {
+    let args = Args::of(span);
+    let Some(mut args) = args.and_then(|mut args| args.channels(span.conv, o).map(|()| args))
+    else {
+        return finish(span, sums, o, outputs);
+    };
     let mut block = Block::default();
     if !args.table.is_null() {
         exchange(span, o, outputs, &mut block, Exchange::Shortcuts);
@@ -267,6 +323,25 @@ fn copy(to: &mut [i8], from: &[i8]) {
     }
 }
 
+/// The largest shift of up to four channels.
+#[inline(always)]
+fn largest(shifts: &[i8]) -> i8 {
+    match *shifts {
+        [a, b, c, d, ..] => a.max(b).max(c.max(d)),
+        _ => shifts.iter().copied().fold(i8::MIN, i8::max),
+    }
+}
+
+/// The smallest.
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em"))]
+#[inline(always)]
+fn smallest(shifts: &[i8]) -> i8 {
+    match *shifts {
+        [a, b, c, d, ..] => a.min(b).min(c.min(d)),
+        _ => shifts.iter().copied().fold(i8::MAX, i8::min),
+    }
+}
+
 /// Whether the outputs of four channels from `o` on are of the whole range of int8, and of factors
 /// that the zero point can go through, and the file lies where its words are aligned.
 #[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em"))]
@@ -277,7 +352,7 @@ pub(in crate::kernels) fn is_ordinary(conv: &Conv<'_>, o: usize) -> bool {
         Finish::Requantize { .. } | Finish::Stream(_) => true,
     };
     conv.clamp == Clamp::FULL
-        && shifts.iter().take(CHANNELS).all(|&shift| shift >= -22)
+        && smallest(shifts) >= -22
         && aligned(conv.bias)
         && aligned(conv.mantissas)
         && table
@@ -343,17 +418,21 @@ macro_rules! winograd_tiles {
                 }
             }
 
+            type Ready = $crate::kernels::shared::winograd::Ready;
+
             fn finish(
                 &self,
                 span: &$crate::kernels::shared::winograd::Span<'_>,
+                ready: &mut Self::Ready,
                 sums: &$crate::kernels::shared::winograd::Sums,
                 o: usize,
                 outputs: &mut $crate::ops::Outputs<'_>,
             ) {
                 if !$ordinary(span.conv, o) {
+                    *ready = Self::Ready::default();
                     return $crate::kernels::shared::winograd::finish(span, sums, o, outputs);
                 }
-                $crate::kernels::shared::winograd::finish_by(span, sums, o, outputs, |args| {
+                $crate::kernels::shared::winograd::finish_by(span, ready, sums, o, outputs, |args| {
                     // SAFETY: `finish_by` says what all pointers are good for; where this core
                     // cannot load words that are not aligned, `$ordinary` found that they are.
                     unsafe { $finish(args, sums) }

@@ -37,7 +37,7 @@ mod assembly;
 mod plain;
 
 use zerocopy::little_endian::I16;
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::format::{Packing, SIDE_BY_SIDE, TILE_KERNEL};
 use crate::ops::conv::{
@@ -49,7 +49,7 @@ use crate::proved::proved;
 #[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em"))]
 pub(in crate::kernels) use assembly::is_ordinary;
 #[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "rv32"))]
-pub(in crate::kernels) use assembly::{Args, finish_by, winograd_tiles};
+pub(in crate::kernels) use assembly::{Args, Ready, finish_by, winograd_tiles};
 pub(in crate::kernels) use plain::finish;
 
 /// Rows and columns under a tile.
@@ -81,6 +81,9 @@ pub(in crate::kernels) type Sums = [[[i32; TILES]; CHANNELS]; TILE_POSITIONS];
 
 /// What takes the time of it. The default is safe Rust.
 pub(in crate::kernels) trait Tiles {
+    /// What [`finish`](Self::finish) keeps from four channels of a span to the next.
+    type Ready: Default;
+
     /// Transforms what lies under the tiles: `pixels` are six rows of ten columns of `inputs`
     /// channels, a multiple of four. `values` has all of a position, then of the next.
     fn transform(&self, pixels: &[i8], inputs: usize, values: &mut [Values]) {
@@ -100,9 +103,14 @@ pub(in crate::kernels) trait Tiles {
     }
 
     /// Writes the outputs of the span from the sums of four channels from `o` on.
-    fn finish(&self, span: &Span<'_>, sums: &Sums, o: usize, outputs: &mut Outputs<'_>) {
-        finish(span, sums, o, outputs);
-    }
+    fn finish(
+        &self,
+        span: &Span<'_>,
+        ready: &mut Self::Ready,
+        sums: &Sums,
+        o: usize,
+        outputs: &mut Outputs<'_>,
+    );
 }
 
 /// Where outputs go: those of two tiles, from column `x` on.
@@ -145,7 +153,8 @@ pub(in crate::kernels) fn conv(
         true => &[],
         false => proved!(<[Weights]>::ref_from_bytes(conv.weights.as_bytes())).unwrap_or_default(),
     };
-    let mut sums = [[[0; TILES]; CHANNELS]; TILE_POSITIONS];
+    // At once: in a literal each position is cleared by itself.
+    let mut sums = Sums::new_zeroed();
     for first in (0..columns).step_by((spans * SPAN).max(SPAN)) {
         let there = || (first..columns).step_by(SPAN);
         for (x, values) in there().zip(values.chunks_exact_mut(each)) {
@@ -160,6 +169,7 @@ pub(in crate::kernels) fn conv(
             }
             tiles.transform(pixels, inputs, values);
         }
+        let mut ready = Default::default();
         for group in 0..groups {
             let weights = if on_the_fly {
                 let kernels_each = inputs * CHANNELS;
@@ -172,9 +182,19 @@ pub(in crate::kernels) fn conv(
             for (x, values) in there().zip(values.chunks_exact(each)) {
                 tiles.multiply(values, weights, &mut sums);
                 let span = Span { conv, shortcuts, x };
-                tiles.finish(&span, &sums, CHANNELS * group, outputs);
+                tiles.finish(&span, &mut ready, &sums, CHANNELS * group, outputs);
             }
         }
+    }
+}
+
+/// Pixels of three channels, with a fourth that meets weights of zero. Not inlined, so that the loop has
+/// registers.
+#[inline(never)]
+fn colours(row: &[i8], pixels: &mut [i8]) {
+    let (pixels, _) = pixels.as_chunks_mut::<4>();
+    for (pixel, &[r, g, b]) in pixels.iter_mut().zip(row.as_chunks::<3>().0) {
+        *pixel = [r, g, b, 0];
     }
 }
 
@@ -191,7 +211,9 @@ pub(in crate::kernels) fn fill(
     let left = window.pad_left.saturating_sub(x).min(TILES_SPAN);
     let first = (x + left).saturating_sub(window.pad_left);
     let row = row.get(first * inputs..).unwrap_or(&[]);
-    let there = (row.len() / inputs).min(TILES_SPAN - left);
+    // No division, as not all cores have one. A row of padding has no columns.
+    let columns = if row.is_empty() { 0 } else { usize::from(window.input.columns) };
+    let there = columns.saturating_sub(first).min(TILES_SPAN - left);
     let Some((before, rest)) = proved!(under.split_at_mut_checked(left * fours)) else { return };
     let Some((inside, after)) = proved!(rest.split_at_mut_checked(there * fours)) else { return };
     for pixels in [before, after].into_iter().filter(|pixels| !pixels.is_empty()) {
@@ -208,6 +230,9 @@ pub(in crate::kernels) fn fill(
     if inputs == fours && row.len() == inside.len() {
         inside.copy_from_slice(row);
         return;
+    }
+    if let (3, 4) = (inputs, fours) {
+        return colours(row, inside);
     }
     let mut rest = row;
     for pixel in inside.chunks_exact_mut(fours.max(1)) {

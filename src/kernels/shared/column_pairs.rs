@@ -31,8 +31,6 @@ use zerocopy::little_endian::I32;
 use super::finish::{self, Finisher, aligned};
 use super::patch::{Kernel, fill_edge, numbers};
 use crate::format::EIGHT;
-use crate::kernels::reference;
-use crate::ops::add::Add;
 use crate::ops::conv::scratch::kept_channels;
 use crate::ops::conv::{CHUNK_TAPS, Conv, PATCH_COLUMNS};
 use crate::ops::{Rows, Shortcut, int8_mut};
@@ -63,23 +61,10 @@ pub(in crate::kernels) trait ColumnPairs {
     const BLOCKS: unsafe extern "C" fn(&mut Args);
 
     /// Adds two rows.
-    const ADD: Option<AddBytes> = None;
+    const ADD: AddBytes;
 
     /// The sums of four columns, from what `BLOCKS` keeps of a channel.
     fn sums(kept: [i32; PATCH_COLUMNS]) -> [i32; PATCH_COLUMNS];
-}
-
-/// One row of a sum; see [`Backend::add`](crate::kernels::Backend::add).
-pub(in crate::kernels) fn add<P: ColumnPairs>(
-    add: &Add<'_>,
-    input: &[i8],
-    shortcut: &Shortcut<'_>,
-    output: &mut [i8],
-) {
-    match P::ADD {
-        Some(add_bytes) => finish::add(add_bytes, add, input, shortcut, output),
-        None => reference::add(add, input, shortcut, output),
-    }
 }
 
 /// What the assembly takes: a patch, and output channels one by one.
@@ -375,7 +360,8 @@ macro_rules! backend {
                 shortcut: &$crate::ops::Shortcut<'_>,
                 output: &mut [i8],
             ) {
-                $crate::kernels::shared::column_pairs::add::<Self>(add, input, shortcut, output);
+                let add_bytes = <Self as $crate::kernels::shared::column_pairs::ColumnPairs>::ADD;
+                $crate::kernels::shared::finish::add(add_bytes, add, input, shortcut, output);
             }
 
             fn max_pool(

@@ -1,12 +1,16 @@
 //! Builds firmware, each board in its own folder, all in one target directory.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
+use std::io::Read;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use board_build::{LIMITS, Spec};
+use wait4::Wait4;
 
 use crate::{FirmwareError, Registry, Report, Toolchain};
 
@@ -115,7 +119,8 @@ fn build(
 ) -> Result<PathBuf, FirmwareError> {
     let toolchain = Toolchain::ensure(target, report)?;
     // Firmware with other features, limits or keys is another program; it gets a place of its own, so
-    // that the two do not overwrite each other. What they are made of is built once for all.
+    // that the two do not overwrite each other. What they are made of is built once for all; with
+    // other limits or keys only the board's own crate is built again.
     let mut folder = registry.target_dir();
     for feature in features {
         folder = folder.join(feature);
@@ -129,11 +134,8 @@ fn build(
         .envs(environment.iter().map(|(name, value)| (*name, value)))
         .args(["--release", "--features", &features.join(",")])
         .current_dir(registry.folder().join(name))
-        .env("CARGO_TARGET_DIR", &folder);
-    // What they are made of is the same whoever signs.
-    if environment.iter().all(|(name, _)| !LIMITS.contains(name)) {
-        command.env("CARGO_BUILD_BUILD_DIR", registry.target_dir());
-    }
+        .env("CARGO_TARGET_DIR", &folder)
+        .env("CARGO_BUILD_BUILD_DIR", registry.target_dir());
     let output = run(&mut command)?;
     if !output.0 {
         return Err(FirmwareError::Build {
@@ -145,13 +147,31 @@ fn build(
     Ok(folder.join(target).join("release").join(name))
 }
 
+thread_local! {
+    /// What the commands took that this thread has run.
+    static CPU_TIME: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+}
+
+/// The processor time of all builds that this thread has asked for.
+pub fn cpu_time() -> Duration {
+    CPU_TIME.get()
+}
+
 /// Runs a command quietly. Returns whether it succeeded, and what it said.
 pub(crate) fn run(command: &mut Command) -> Result<(bool, String), FirmwareError> {
-    let output = command.stdin(Stdio::null()).output().map_err(|source| FirmwareError::Run {
-        program: command.get_program().to_string_lossy().into_owned(),
-        source,
-    })?;
-    Ok((output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned()))
+    let program = command.get_program().to_string_lossy().into_owned();
+    let failed = |source| FirmwareError::Run { program, source };
+    let (mut said, quiet) = (Vec::new(), || Stdio::null());
+    let spawned = command.stdin(quiet()).stdout(quiet()).stderr(Stdio::piped()).spawn();
+    let ended = spawned.and_then(|mut child| {
+        if let Some(mut errors) = child.stderr.take() {
+            errors.read_to_end(&mut said)?;
+        }
+        child.wait4()
+    });
+    let ended = ended.map_err(failed)?;
+    CPU_TIME.set(CPU_TIME.get() + ended.rusage.utime + ended.rusage.stime);
+    Ok((ended.status.success(), String::from_utf8_lossy(&said).into_owned()))
 }
 
 /// The last lines of a text.

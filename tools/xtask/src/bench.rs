@@ -9,7 +9,7 @@ use brooklet_firmware::Registry;
 use comfy_table::{CellAlignment, Table, presets};
 use serde::{Deserialize, Serialize};
 
-use crate::steps::{Failure, run, say};
+use crate::steps::{Failure, output_of, run, say};
 
 /// Instructions for the same network, in thousands, by the core's name: the best of CMSIS-NN
 /// (July 2026; gcc 12 and clang 19, -O3), muRISCV-NN and TensorFlow Lite Micro, built and counted
@@ -69,11 +69,15 @@ type Boards = BTreeMap<String, BTreeMap<String, Figures>>;
 /// same network, and a model file of 280 kB.
 const QUICK: [u32; 2] = [54_996, 280_000];
 
-/// Measures MLPerf Tiny's ResNet-8, with weights of `brooklet new`, on all boards.
-pub(crate) fn bench() -> Result<(), Failure> {
+/// Builds the command alone.
+pub(crate) const BUILD: [&str; 3] = ["build", "--package", "brooklet-cli"];
+
+/// Measures MLPerf Tiny's ResNet-8, with weights of `brooklet new`, on all boards, by the command
+/// that `cargo` with the arguments `build` builds.
+pub(crate) fn bench(build: &[&str]) -> Result<(), Failure> {
     let registry = Registry::find()?;
     let root = registry.root();
-    run(Command::new("cargo").args(["build", "--package", "brooklet-cli"]).current_dir(root))?;
+    run(Command::new("cargo").args(build).current_dir(root))?;
     // Firmware is built in a folder below the host's.
     let target = registry.target_dir();
     let target = target.parent().unwrap_or(&target);
@@ -99,15 +103,8 @@ pub(crate) fn bench() -> Result<(), Failure> {
             let mut command = call(&[&["plan", "--board", &spec.name], options].concat());
             run(command.arg(&model).arg("-o").arg(&planned))?;
             let mut command = call(&["bench", "--json", "--board", &spec.name]);
-            let output = command
-                .arg(&planned)
-                .output()
-                .map_err(|error| Failure(format!("error: {}: {error}", brooklet.display())))?;
-            if !output.status.success() {
-                let said = String::from_utf8_lossy(&output.stderr);
-                return Err(Failure(format!("error: {} cannot be measured:\n{said}", spec.name)));
-            }
-            let figures = serde_json::from_slice(&output.stdout)
+            let output = output_of(command.arg(&planned))?;
+            let figures = serde_json::from_slice(&output)
                 .map_err(|error| Failure(format!("error: `brooklet bench --json`: {error}")))?;
             boards.entry(spec.name.clone()).or_default().insert(plan.to_owned(), figures);
         }

@@ -1,15 +1,16 @@
 //! Steps of a chore. Independent steps run side by side, in *lanes*; a phase ends when its lanes
 //! have. Each line of output begins with the name of its step, and a summary closes the chore.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Command, Stdio};
+use std::process::{ChildStdout, Command, Stdio};
 use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use brooklet_firmware::FirmwareError;
+use brooklet_firmware::{FirmwareError, compile};
+use wait4::Wait4;
 
 /// Why a step or a chore failed, in words.
 pub(crate) struct Failure(pub(crate) String);
@@ -59,6 +60,8 @@ pub(crate) type Lane<'a> = Vec<Step<'a>>;
 struct Taken {
     name: String,
     time: Duration,
+    /// Of the processors, for the commands that it ran.
+    cpu: Duration,
     passed: bool,
 }
 
@@ -71,6 +74,9 @@ const SLOWEST: usize = 10;
 thread_local! {
     /// The name of the step that this thread is at.
     static STEP: RefCell<String> = const { RefCell::new(String::new()) };
+
+    /// The processor time of the commands that this thread has run.
+    static CPU_TIME: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
 /// Runs phases of lanes; of their steps those that `wanted` names, or all if it names none.
@@ -113,14 +119,20 @@ pub(crate) fn run_phases(phases: Vec<Vec<Lane<'_>>>, wanted: &[&str]) -> Result<
 fn take(step: Step<'_>) -> Taken {
     STEP.set(step.name.clone());
     say("begins");
-    let start = Instant::now();
+    let (start, cpu) = (Instant::now(), cpu_time());
     let result = (step.work)();
     if let Err(failure) = &result {
         failure.to_string().lines().for_each(say);
     }
     let time = start.elapsed();
     say(&format!("ends after {:.1} s", time.as_secs_f32()));
-    Taken { name: step.name, time, passed: result.is_ok() }
+    let cpu = cpu_time() - cpu;
+    Taken { name: step.name, time, cpu, passed: result.is_ok() }
+}
+
+/// What this thread's commands took of the processors so far: here, and to build firmware.
+fn cpu_time() -> Duration {
+    CPU_TIME.get() + compile::cpu_time()
 }
 
 fn summary(taken: &[Taken], time: Duration) {
@@ -135,15 +147,33 @@ fn summary(taken: &[Taken], time: Duration) {
     println!("\n── summary");
     for step in taken {
         let verdict = if step.passed { "ok    " } else { "FAILED" };
-        println!("{verdict} {:>6.1} s  {}", step.time.as_secs_f32(), step.name);
+        let [time, cpu] = [step.time, step.cpu].map(|time| time.as_secs_f32());
+        println!("{verdict} {time:>6.1} s  {cpu:>6.1} s of CPU  {}", step.name);
     }
     let passed = taken.iter().filter(|step| step.passed).count();
-    println!("{:.1} min in all, steps side by side", time.as_secs_f32() / 60.0);
+    let cpu: Duration = taken.iter().map(|step| step.cpu).sum();
+    let [time, cpu] = [time, cpu].map(|time| time.as_secs_f32() / 60.0);
+    println!("{time:.1} min in all, steps side by side; {cpu:.1} min of CPU");
     println!("{passed} passed, {} failed", taken.len() - passed);
 }
 
 /// Runs a command, shown as it would be typed.
 pub(crate) fn run(command: &mut Command) -> Result<(), Failure> {
+    run_for(command, pass_on)
+}
+
+/// Likewise; returns its output, which is not shown.
+pub(crate) fn output_of(command: &mut Command) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    run_for(command, |_, mut output| {
+        // What breaks off is found to be cut short by whoever reads it.
+        let _ = output.read_to_end(&mut bytes);
+    })?;
+    Ok(bytes)
+}
+
+/// Runs a command whose output `read` takes.
+fn run_for(command: &mut Command, read: impl FnOnce(&str, ChildStdout)) -> Result<(), Failure> {
     let mut line = command.get_program().to_string_lossy().into_owned();
     for argument in command.get_args() {
         line.push(' ');
@@ -158,6 +188,8 @@ pub(crate) fn run(command: &mut Command) -> Result<(), Failure> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
+        // What is built once needs no notes for the next build: they take time and room.
+        .env("CARGO_INCREMENTAL", "0")
         .spawn()
         .map_err(failed)?;
     let (output, errors) = (child.stdout.take(), child.stderr.take());
@@ -167,14 +199,15 @@ pub(crate) fn run(command: &mut Command) -> Result<(), Failure> {
             scope.spawn(|| pass_on(&step, errors));
         }
         if let Some(output) = output {
-            pass_on(&step, output);
+            read(&step, output);
         }
     });
-    let status = child.wait().map_err(failed)?;
-    if status.success() {
+    let ended = child.wait4().map_err(failed)?;
+    CPU_TIME.set(CPU_TIME.get() + ended.rusage.utime + ended.rusage.stime);
+    if ended.status.success() {
         Ok(())
     } else {
-        Err(Failure(format!("error: `{line}` failed: {status}")))
+        Err(Failure(format!("error: `{line}` failed: {}", ended.status)))
     }
 }
 

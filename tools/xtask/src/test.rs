@@ -5,7 +5,8 @@ use std::process::Command;
 
 use brooklet_firmware::{Registry, Toolchain};
 
-use crate::chores::{builds, built, compilers, emulators};
+use crate::bench::bench;
+use crate::chores::{builds, compilers, emulators};
 use crate::dependencies::check;
 use crate::fuzz::fuzz;
 use crate::steps::{Failure, Step, run, run_phases, say, step};
@@ -14,26 +15,35 @@ use crate::steps::{Failure, Step, run, run_phases, say, step};
 const HOST_SIDE: [&str; 8] =
     ["-p", "board-build", "-p", "brooklet-protocol", "-p", "brooklet-slots", "-p", "brooklet-app"];
 
+/// All packages but that whose dependencies take long to build: the step `log` has it.
+const WORKSPACE: [&str; 3] = ["--workspace", "--exclude", "brooklet-log"];
+
 /// Everything that CI checks, or the steps that `wanted` names; with `all` the large networks and
 /// the slow proofs, too.
 pub(crate) fn test(wanted: &[&str], all: bool) -> Result<(), Failure> {
     let registry = Registry::find()?;
-    let host = vec![format(&registry), step("dependencies", || check(&registry)), lints(&registry)];
+    let quick = vec![format(&registry), step("dependencies", || check(&registry))];
     let prepare = vec![compilers(&registry), emulators(&registry)];
+    // While tests run, the other lane has the compiler's time.
+    let mut host = vec![tests(&registry, all), lints(&registry), docs(&registry)];
+    host.extend([tests_of_boards(&registry), alone(&registry)]);
     let mut boards = builds(&registry, all, all);
     boards.push(lints_of_firmware(&registry, all));
-    let tests = vec![tests(&registry, all), docs(&registry)];
-    let mut beside =
-        vec![tests_of_boards(&registry), alone(&registry), step("bench", crate::bench::bench)];
+    // With the whole workspace: alone the command would have other features of its dependencies,
+    // and these would be compiled again.
+    boards.push(step("bench", || bench(&[&BUILD_TESTS[..], &["--no-run"]].concat())));
     // The library behind it takes minutes to build.
     if all || wanted.contains(&"probe") {
-        beside.push(probe(&registry));
+        host.push(probe(&registry));
     }
-    // All tools are built once more for it, with what guides a fuzzer.
+    // These two build a part of the tools once more.
+    if all || wanted.contains(&"log") {
+        host.push(log(&registry));
+    }
     if all || wanted.contains(&"fuzz") {
-        beside.push(step("fuzz", || fuzz(&registry)));
+        host.push(step("fuzz", || fuzz(&registry)));
     }
-    run_phases(vec![vec![host, prepare], vec![tests, boards], vec![beside]], wanted)
+    run_phases(vec![vec![quick, prepare], vec![host, boards]], wanted)
 }
 
 /// `cargo ARGUMENTS` in the folder.
@@ -59,7 +69,8 @@ fn format(registry: &Registry) -> Step<'_> {
 
 fn lints(registry: &Registry) -> Step<'_> {
     step("lints", || {
-        let lints = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+        let lints =
+            [&["clippy", "--all-targets"], &WORKSPACE[..], &["--", "-D", "warnings"]].concat();
         run(&mut cargo(registry.root(), &lints))?;
         let lints =
             [&["clippy", "--all-targets"], &HOST_SIDE[..], &["--", "-D", "warnings"]].concat();
@@ -67,23 +78,26 @@ fn lints(registry: &Registry) -> Step<'_> {
     })
 }
 
-/// Clippy on firmware: on that which logs, and of one board a target, or with `all` of each, on that
-/// which does not. Where the compiler that builds it has no Clippy, its own lints run while firmware
-/// is built; then only firmware that logs is left, of one board a target if not of `all`.
+/// Clippy on firmware that logs: of one board a target, one in QEMU, whose chip has no large crate.
+/// With `all` on that of each board, and on that which does not log, too. Where the compiler that
+/// builds it has no Clippy, its own lints run while firmware is built; then only firmware that logs is
+/// left.
 ///
 /// In the profile of the builds, so that macros and build scripts are compiled once for both.
 fn lints_of_firmware(registry: &Registry, all: bool) -> Step<'_> {
     step("firmware-lints", move || {
         let mut targets = Vec::new();
-        for spec in built(registry, all) {
-            let toolchain = Toolchain::ensure(&spec.target, &mut say)?;
-            let first = !targets.contains(&&spec.target);
+        for spec in registry.boards() {
+            if !all && (spec.qemu.is_none() || targets.contains(&&spec.target)) {
+                continue;
+            }
             targets.push(&spec.target);
+            let toolchain = Toolchain::ensure(&spec.target, &mut say)?;
+            let logs = ["--features", "defmt"];
             let (subcommand, features): (_, &[&[&str]]) = match toolchain.can_lint() {
-                true if first || all => ("clippy", &[&[], &["--features", "defmt"]]),
-                true => ("clippy", &[&["--features", "defmt"]]),
-                false if first || all => ("check", &[&["--features", "defmt"]]),
-                false => continue,
+                true if all => ("clippy", &[&[], &logs]),
+                true => ("clippy", &[&logs]),
+                false => ("check", &[&logs]),
             };
             for features in features {
                 let mut lints = toolchain.cargo(subcommand, &spec.target);
@@ -106,22 +120,24 @@ fn tests_of_boards(registry: &Registry) -> Step<'_> {
     step("boards-host", || run(&mut boards_cargo(registry, &[&["test"], &HOST_SIDE[..]].concat())))
 }
 
+/// All tests of the workspace, built, with the features that all packages together ask for.
+const BUILD_TESTS: [&str; 5] = ["test", "--all-targets", WORKSPACE[0], WORKSPACE[1], WORKSPACE[2]];
+
 /// All tests of the workspace, those on emulated boards included.
 fn tests(registry: &Registry, all: bool) -> Step<'_> {
     step("tests", move || {
         // One failure does not hide the next. That a test says how long it took is a feature that
         // the test harness has behind a flag; its environment alone is told.
-        let tests = ["test", "--workspace", "--all-targets", "--no-fail-fast", "--"];
-        let timed = ["-Zunstable-options", "--report-time"];
+        let timed = ["--no-fail-fast", "--", "-Zunstable-options", "--report-time"];
         let large: &[&str] = if all { &["--include-ignored"] } else { &[] };
-        let mut tests = cargo(registry.root(), &[&tests[..], &timed, large].concat());
+        let mut tests = cargo(registry.root(), &[&BUILD_TESTS[..], &timed, large].concat());
         let runner = env!("XTASK_HOST").to_uppercase().replace('-', "_");
         tests.env(format!("CARGO_TARGET_{runner}_RUNNER"), "env RUSTC_BOOTSTRAP=1");
         if all {
             tests.env("BROOKLET_THOROUGH", "1");
         }
         let tests = run(&mut tests);
-        tests.and(run(&mut cargo(registry.root(), &["test", "--workspace", "--doc"])))
+        tests.and(run(&mut cargo(registry.root(), &[&["test", "--doc"], &WORKSPACE[..]].concat())))
     })
 }
 
@@ -136,6 +152,16 @@ fn probe(registry: &Registry) -> Step<'_> {
     })
 }
 
+/// The log of a board, decoded.
+fn log(registry: &Registry) -> Step<'_> {
+    step("log", || {
+        let lints =
+            ["clippy", "--package", "brooklet-log", "--all-targets", "--", "-D", "warnings"];
+        run(&mut cargo(registry.root(), &lints))?;
+        run(&mut cargo(registry.root(), &["test", "--package", "brooklet-log"]))
+    })
+}
+
 fn alone(registry: &Registry) -> Step<'_> {
     step("features", || {
         let mut alone = cargo(registry.root(), &["test", "--package", "brooklet-suite"]);
@@ -145,7 +171,7 @@ fn alone(registry: &Registry) -> Step<'_> {
 
 fn docs(registry: &Registry) -> Step<'_> {
     step("docs", || {
-        let mut docs = cargo(registry.root(), &["doc", "--workspace", "--no-deps"]);
+        let mut docs = cargo(registry.root(), &[&["doc", "--no-deps"], &WORKSPACE[..]].concat());
         run(docs.env("RUSTDOCFLAGS", "-D warnings"))?;
         let mut docs = boards_cargo(registry, &[&["doc", "--no-deps"], &HOST_SIDE[..]].concat());
         run(docs.env("RUSTDOCFLAGS", "-D warnings"))

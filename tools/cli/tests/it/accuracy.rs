@@ -165,8 +165,9 @@ fn quantized_agrees_with_float(network: &str, apart: &[&str], folded: &[&str]) {
     let best: Array1<u8> = read_npy(best).unwrap();
     let best = FloatAnswers::Best(best.iter().map(|&class| class.into()).collect());
     let logits = FloatAnswers::Logits(read_npy(logits).unwrap());
+    let images = tries(1000, 5000);
     for model in apart.into_iter().take(1).chain(folded.iter().map(model)) {
-        let answers = answers(&model, HostBackend::Auto, 5000);
+        let answers = answers(&model, HostBackend::Auto, images);
         let quantization = model.model().logits_quantization();
         let score = |answers, float| {
             evaluate::score(answers, Some(float), |q| quantization.dequantize(q), 0.0)

@@ -1,6 +1,7 @@
 //! Every board computes what the host computes, and what the outside world expects, byte for
 //! byte.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -44,6 +45,24 @@ fn on_boards_with(ram_bytes: u32, test: impl Fn(&Registry, &Spec)) {
             && only.as_ref().is_none_or(|name| *name == spec.name)
     };
     registry.boards().iter().filter(wanted).for_each(|spec| test(&registry, spec));
+}
+
+/// Likewise for a board of each backend, with int16 and without: for what kernels compute, whatever
+/// chip they are on. In a thorough run for every board.
+fn on_backends_with(ram_bytes: u32, test: impl Fn(&Registry, &Spec)) {
+    let boards = Registry::find().unwrap();
+    let mut first: BTreeMap<_, &Spec> = BTreeMap::new();
+    let fast = boards.boards().iter().filter(|spec| spec.qemu.is_some());
+    for spec in fast.filter(|spec| spec.ram.bytes >= ram_bytes) {
+        first.entry((&spec.backend, spec.int16)).or_insert(spec);
+    }
+    let one_of_each = |spec: &Spec| first.values().any(|first| first.name == spec.name);
+    let named = std::env::var_os("BROOKLET_BOARD").is_some();
+    on_boards_with(ram_bytes, |registry, spec| {
+        if named || crate::common::tries(one_of_each(spec), true) {
+            test(registry, spec);
+        }
+    });
 }
 
 /// A board with the model, packed for its kernels.
@@ -119,7 +138,7 @@ fn boards_agree_with_the_host() {
 fn boards_agree_with_a_stream_in_16_bits() {
     let (file, data) = golden("tiny-stream16.brook");
     let expected = host_answers(&file, &data);
-    on_boards_with(0, |registry, spec| {
+    on_backends_with(0, |registry, spec| {
         let answers = board_answers(registry, spec, &file, &data);
         assert_eq!(answers, expected[..images(spec)], "{}", spec.name);
     });
@@ -130,7 +149,7 @@ fn boards_agree_with_a_stream_in_16_bits() {
 fn boards_agree_in_int16_or_refuse_it() {
     let (file, data) = golden("tiny-16.brook");
     let expected = host_answers(&file, &data);
-    on_boards_with(0, |registry, spec| {
+    on_backends_with(0, |registry, spec| {
         if spec.int16 {
             let answers = board_answers(registry, spec, &file, &data);
             assert_eq!(answers, expected[..images(spec)], "{}", spec.name);
@@ -157,9 +176,9 @@ fn model(network: &Path, preprocess: &Preprocess, folder: &Path) -> ModelFile {
     ModelFile::open(&path).unwrap()
 }
 
-/// What TFLite Micro computes, every board with enough RAM computes.
+/// What TFLite Micro computes, boards compute: `each` says which.
 fn boards_are_exact(
-    ram_bytes: u32,
+    each: impl Fn(&dyn Fn(&Registry, &Spec)),
     network: &str,
     preprocess: &Preprocess,
     logits: &str,
@@ -177,7 +196,7 @@ fn boards_are_exact(
     };
     let logits = read(logits);
     let softmax = softmax.map(read);
-    on_boards_with(ram_bytes, |registry, spec| {
+    each(&|registry, spec| {
         for (index, answer) in board_answers(registry, spec, &file, &data).iter().enumerate() {
             assert_eq!(answer.logits, logits.row(index).to_vec(), "{}: {index}", spec.name);
             if let Some(softmax) = &softmax {
@@ -190,7 +209,7 @@ fn boards_are_exact(
 #[test]
 fn mlperf_resnet8_is_exact_on_every_board() {
     boards_are_exact(
-        0,
+        |test| on_boards_with(0, test),
         "mlperf_resnet8_int8.tflite",
         &Preprocess::default(),
         "mlperf_resnet8_int8_logits_5000_tflm.npy",
@@ -199,14 +218,14 @@ fn mlperf_resnet8_is_exact_on_every_board() {
 }
 
 #[test]
-fn tensorflow_resnet20_is_exact_on_boards_with_room_for_it() {
+fn tensorflow_resnet20_is_exact_on_every_backend() {
     let preprocess = Preprocess {
         mean: Some([0.485, 0.456, 0.406]),
         std: Some([0.229, 0.224, 0.225]),
         ..Preprocess::default()
     };
     boards_are_exact(
-        AMPLE,
+        |test| on_backends_with(AMPLE, test),
         "resnet20_tensorflow_int8.tflite",
         &preprocess,
         "resnet20_tensorflow_int8_logits_1000_tflm.npy",
@@ -218,7 +237,7 @@ fn tensorflow_resnet20_is_exact_on_boards_with_room_for_it() {
 /// others has no room for it beside the arena.
 #[test]
 fn the_suite_passes_on_boards() {
-    on_boards_with(3 * AMPLE, |registry, spec| {
+    on_backends_with(3 * AMPLE, |registry, spec| {
         let options = Options { suite: true, ..Options::default() };
         let mut board = Board::start_with(registry, spec, None, &options, &mut report).unwrap();
         let (cases, failures) = board.link().suite().unwrap();

@@ -3,6 +3,7 @@
 use std::fs;
 use std::process::Command;
 
+use crate::common::tries;
 use crate::shell::resnet8;
 
 #[test]
@@ -15,7 +16,8 @@ fn model_files_are_the_same_bytes_for_any_number_of_threads() {
         ("int16", "--int16 auto"),
         ("small", "--flash 60K"),
     ] {
-        let made = ["1", "2", "4"].map(|threads| {
+        let threads: &[&str] = tries(&["1", "4"], &["1", "2", "4"]);
+        let made = threads.iter().map(|threads| {
             let output = format!("{name}{threads}.brook");
             let mut command = Command::new(env!("CARGO_BIN_EXE_brooklet"));
             command.args(format!("{quantize} {output} {options}").split_whitespace());
@@ -24,6 +26,7 @@ fn model_files_are_the_same_bytes_for_any_number_of_threads() {
             assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
             fs::read(desk.path().join(output)).unwrap()
         });
-        assert!(made[0] == made[1] && made[0] == made[2], "{name}");
+        let made: Vec<_> = made.collect();
+        assert!(made.iter().all(|other| *other == made[0]), "{name}");
     }
 }

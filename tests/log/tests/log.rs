@@ -1,5 +1,5 @@
-//! Proof that logging works from end to end: firmware with the feature `defmt` runs in QEMU,
-//! and its log, a few bytes a line, is decoded here with the words in the firmware's ELF file.
+//! Proof that logging works from end to end: firmware with the feature `defmt` runs in QEMU, and its
+//! log, a few bytes a line, is decoded here with the words in the firmware's ELF file.
 
 use std::fs;
 use std::path::Path;

@@ -3,12 +3,13 @@
 use std::io::{IsTerminal, Write, stderr};
 use std::process::ExitCode;
 
+use anstream::ColorChoice;
 use brooklet_cli::arguments::check_files;
 use brooklet_cli::commands::{self, Output};
 use brooklet_cli::failure::Failure;
 use brooklet_cli::terminal::Handler;
 use brooklet_files::remove_on_signals;
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use miette::MietteHandlerOpts;
 
 /// Quantizes trained ResNets, runs them on the host as a microcontroller would, and puts them
@@ -19,8 +20,27 @@ struct Cli {
     /// Prints figures as JSON.
     #[arg(long, global = true)]
     json: bool,
+    /// Says nothing of how the work goes: the report, warnings and errors remain.
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    /// Colours of errors.
+    #[arg(long, global = true, value_name = "WHEN", default_value_t)]
+    color: Colors,
     #[command(subcommand)]
     command: Command,
+}
+
+/// When errors have colours.
+#[derive(Debug, Clone, Copy, Default, ValueEnum, strum::Display)]
+#[strum(serialize_all = "lowercase")]
+enum Colors {
+    /// On a terminal, if the environment does not ask for none (`NO_COLOR`).
+    #[default]
+    Auto,
+    /// Everywhere.
+    Always,
+    /// Nowhere.
+    Never,
 }
 
 const EXAMPLES: &str = "\
@@ -140,11 +160,6 @@ Examples:
 }
 
 fn main() -> ExitCode {
-    // Files' names stay whole, and what a program reads stays in one line.
-    let wrap = stderr().is_terminal();
-    let options = MietteHandlerOpts::new().break_words(false).wrap_lines(wrap);
-    // It fails if there is a hook already; there is none.
-    let _ = miette::set_hook(Box::new(move |_| Box::new(Handler::new(options.clone()))));
     // Whatever was killed without notice before, this one leaves nothing behind.
     if let Err(error) = remove_on_signals() {
         let _ = writeln!(anstream::stderr(), "signals are not handled: {error}");
@@ -153,6 +168,10 @@ fn main() -> ExitCode {
     let matches = command.clone().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let output = Output { json: cli.json };
+    if cli.quiet {
+        commands::be_quiet();
+    }
+    show_errors(cli.color);
     let run = || match &cli.command {
         Command::Quantize(args) => commands::quantize::run(args, output),
         Command::New(args) => commands::new::run(args, output),
@@ -185,6 +204,21 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Sets how errors are shown.
+fn show_errors(colors: Colors) {
+    // Files' names stay whole, and what a program reads stays in one line.
+    let wrap = stderr().is_terminal();
+    let options = MietteHandlerOpts::new().break_words(false).wrap_lines(wrap);
+    let (options, choice) = match colors {
+        Colors::Auto => (options, ColorChoice::Auto),
+        Colors::Always => (options.color(true), ColorChoice::Always),
+        Colors::Never => (options.color(false), ColorChoice::Never),
+    };
+    choice.write_global();
+    // It fails if there is a hook already; there is none.
+    let _ = miette::set_hook(Box::new(move |_| Box::new(Handler::new(options.clone()))));
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ use crate::failure::{Result, failure};
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -35,6 +36,18 @@ use serde::Serialize;
 use brooklet_files::text;
 use brooklet_files::{self as files, Limit};
 use brooklet_import::error::{ImportError, LayerProblem};
+
+/// Whether nothing is said of how the work goes.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// From now on nothing is said of how the work goes.
+pub fn be_quiet() {
+    QUIET.store(true, Relaxed);
+}
+
+fn is_quiet() -> bool {
+    QUIET.load(Relaxed)
+}
 
 /// How figures are printed.
 #[derive(Debug, Clone, Copy)]
@@ -89,12 +102,16 @@ pub(crate) fn bytes(text: &str) -> Result<u32, String> {
 pub(crate) fn progress(length: usize, what: &'static str) -> ProgressBar {
     let style = ProgressStyle::with_template("{msg:12} {bar:32} {pos}/{len} {eta}")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(length as u64).with_style(style).with_message(what)
+    let bar = if is_quiet() { ProgressBar::hidden() } else { ProgressBar::new(length as u64) };
+    bar.with_style(style).with_message(what)
 }
 
 /// A spinner on the terminal, for work of unknown length. Lines are shown beside it, or
 /// printed to the error stream where there is no terminal.
 pub(crate) fn spinner() -> ProgressBar {
+    if is_quiet() {
+        return ProgressBar::hidden();
+    }
     let spinner = ProgressBar::new_spinner();
     spinner.enable_steady_tick(Duration::from_millis(100));
     spinner
@@ -102,6 +119,9 @@ pub(crate) fn spinner() -> ProgressBar {
 
 /// A line of news beside a spinner.
 pub(crate) fn say(spinner: &ProgressBar, line: &str) {
+    if is_quiet() {
+        return;
+    }
     let line = text::report(line);
     if spinner.is_hidden() {
         // Where nobody listens, news are lost.

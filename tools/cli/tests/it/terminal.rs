@@ -96,3 +96,35 @@ fn names_in_errors_are_shown_not_obeyed_and_cut() {
         assert!(!succeeds && is_harmless(&told), "{told:?}");
     }
 }
+
+/// Colours are where they are asked for, and by default not where there is no terminal.
+#[test]
+fn errors_have_colours_where_they_are_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    for (option, coloured) in
+        [("", false), ("--color auto", false), ("--color always", true), ("--color never", false)]
+    {
+        let (done, text) = prints(folder.path(), &format!("inspect nothing.brook {option}"));
+        assert_eq!((done, text.contains('\u{1b}')), (false, coloured), "{option}: {text:?}");
+        assert!(text.contains("nothing.brook"), "{text}");
+    }
+    let (done, text) = prints(folder.path(), "inspect nothing.brook --color red");
+    assert!(!done && text.contains("auto, always, never"), "{text}");
+}
+
+/// A quiet command says no more than its report.
+#[test]
+fn quiet_commands_say_nothing_of_their_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let golden = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden");
+    let bench = |options: &str| {
+        let model = golden.join("tiny.brook");
+        let line = format!("bench {} --board qemu-mps2-an386 --json {options}", model.display());
+        prints(folder.path(), &line)
+    };
+    // It packs the model for the board's kernels, and says so.
+    let (done, text) = bench("");
+    assert!(done && text.contains("packed for the board's kernels"), "{text}");
+    let (done, text) = bench("--quiet");
+    assert!(done && serde_json::from_str::<serde_json::Value>(&text).is_ok(), "{text}");
+}

@@ -230,7 +230,8 @@ pub struct LayerRecord {
     pub step_rows: u8,
     /// A number more, of operators that need one. Softmax: differences to the largest logit below
     /// this have no weight. Grouped convolution: groups. Lookup: tables. Window average: what sums
-    /// are divided by, or 0. Border: what it repeats, and its height.
+    /// are divided by, or 0. Border: what it repeats, and its height. Add and average pool of int16: 1
+    /// for TFLite's roundings.
     pub parameter: I32,
     /// Steps that make the output. This and what follows, and `step_rows`, can be
     /// [derived](crate::ops::Derived).

@@ -10,6 +10,15 @@
 //! output = clamp(zero point + ((sum + half) >> join_bits))
 //! ```
 //!
+//! An add or an average pool whose parameter is [`AS_TFLITE`] reads and makes int16 alone, in the
+//! roundings of TFLite's 16x8:
+//!
+//! ```text
+//! add:           sum = requantize(input · 2¹⁵, multiplier 1) + requantize(shortcut · 2¹⁵, multiplier 0)
+//!                output = clamp(requantize(sum, multiplier 2))
+//! average pool:  output = clamp(requantize(Σ input, multiplier 0))
+//! ```
+//!
 //! *m* is the channel's multiplier, of an add multiplier 1, of a pool multiplier 0. Without a
 //! shortcut there is no second term, and `join_bits` and *half*, 2^(join_bits − 1), are 0. So what
 //! ends a residual block is rounded once, like the [join](super::conv) in int8, but needs no
@@ -22,7 +31,8 @@
 //! The nearest relative is TFLite's 16x8 quantization specification: int8 weights, int16
 //! activations whose zero point is 0, sums in 64 bits. There all activations of a network are
 //! int16 and biases int64, and multipliers have 16 bits; here any tensor but the image can be
-//! either, biases are int32, and multipliers have 31 bits ([`requantize_int16`]).
+//! either, biases are int32, and multipliers have 31 bits ([`requantize_int16`]). A convolution whose
+//! multipliers' lower 16 bits are zero computes what TFLite's does.
 
 use core::ops::Range;
 
@@ -37,8 +47,17 @@ use crate::error::Fault;
 use crate::format::{LayerRecord, Operator, Packing};
 use crate::model::Model;
 use crate::proved::proved;
-use crate::quant::{Multiplier, requantize_int16};
+use crate::quant::{Multiplier, requantize, requantize_int16};
 use crate::rows::Carved;
+
+/// The parameter of an add or an average pool in TFLite's roundings.
+pub const AS_TFLITE: i32 = 1;
+
+/// Bits by which TFLite's `ADD` for int16 shifts both operands before they are scaled.
+pub const LEFT_SHIFT: u32 = 15;
+
+/// Largest magnitude of the sum of two operands that were shifted and scaled by at most ½.
+const LARGEST_SUM: u32 = 2 * ((1 << (15 + LEFT_SHIFT - 1)) + 1);
 
 /// Products of int8 and int16 that a sum in 32 bits holds.
 const PRODUCTS: usize = 256;
@@ -208,21 +227,38 @@ impl<'a> Output<'a> {
         let mut sum = requantize_int16(acc, multiplier);
         let index = x * self.channels + c;
         if let Some(shortcut) = &self.shortcut {
-            let operand = match (shortcut.row, c.checked_sub(shortcut.before)) {
-                (None, _) => match &self.row {
-                    Row::Int8(row) => Numbers::Int8(row).at(index),
-                    Row::Int16(row) => Numbers::Int16(row).at(index),
-                },
-                (Some(row), Some(c)) if c < shortcut.channels => {
-                    row.at(x * shortcut.stride * shortcut.channels + c)
-                }
-                _ => shortcut.zero_point,
-            };
-            let centred = i64::from(operand - shortcut.zero_point);
+            let centred = i64::from(self.operand(shortcut, x, c));
             let half = 1i64.wrapping_shl(self.bits) >> 1;
             sum += requantize_int16(centred, shortcut.multiplier) + half;
         }
         self.put(index, sum);
+    }
+
+    /// The shortcut's number at a column and a channel, less its zero point.
+    fn operand(&self, shortcut: &Shortcut<'_>, x: usize, c: usize) -> i32 {
+        let index = x * self.channels + c;
+        let operand = match (shortcut.row, c.checked_sub(shortcut.before)) {
+            (None, _) => match &self.row {
+                Row::Int8(row) => Numbers::Int8(row).at(index),
+                Row::Int16(row) => Numbers::Int16(row).at(index),
+            },
+            (Some(row), Some(c)) if c < shortcut.channels => {
+                row.at(x * shortcut.stride * shortcut.channels + c)
+            }
+            _ => shortcut.zero_point,
+        };
+        operand - shortcut.zero_point
+    }
+
+    /// Writes the sum of an int16 and the shortcut's in TFLite's roundings.
+    fn set_as_tflite(&mut self, x: usize, c: usize, input: i32, layer: &LayerRecord) {
+        let Some(shortcut) = &self.shortcut else { return };
+        let term = |operand: i32, multiplier: Multiplier| {
+            requantize(operand.wrapping_shl(LEFT_SHIFT), multiplier)
+        };
+        let other = term(self.operand(shortcut, x, c), shortcut.multiplier);
+        let sum = term(input, layer.multiplier(1)).wrapping_add(other);
+        self.put(x * self.channels + c, requantize(sum, layer.multiplier(2)).into());
     }
 
     /// Writes the number at an index of the row, its zero point not yet in it.
@@ -253,6 +289,7 @@ pub(crate) fn run(model: &Model<'_>, index: usize, step: u16, arena: &mut [u8]) 
     let places = model.places(input);
     let row = |y: u16| Numbers::of(input, read.bytes(places.row(y)));
     let mut output = Output::new(model, layer, made, &place, &read, output);
+    let as_tflite = layer.parameter.get() == AS_TFLITE;
     let channels = output.channels.max(1);
     let columns = 0..usize::from(layer.columns.get());
     let pixels = columns.flat_map(|x| (0..channels).map(move |c| (x, c)));
@@ -273,8 +310,12 @@ pub(crate) fn run(model: &Model<'_>, index: usize, step: u16, arena: &mut [u8]) 
         Operator::Add => {
             let (row, zero_point) = (row(step), i32::from(input.zero_point));
             for (i, (x, c)) in (0..row.len()).zip(pixels) {
-                let centred = i64::from(row.at(i) - zero_point);
-                output.set(x, c, centred, layer.multiplier(1));
+                let centred = row.at(i) - zero_point;
+                if as_tflite {
+                    output.set_as_tflite(x, c, centred, layer);
+                } else {
+                    output.set(x, c, centred.into(), layer.multiplier(1));
+                }
             }
         }
         Operator::BatchNorm => {
@@ -301,8 +342,11 @@ pub(crate) fn run(model: &Model<'_>, index: usize, step: u16, arena: &mut [u8]) 
                 let pool = AveragePool::new(model, layer);
                 let zeros = i64::from(pool.pixels()) * i64::from(input.zero_point);
                 for (c, &sum) in sums.iter().enumerate() {
-                    let centred = i64::from(sum) - zeros;
-                    output.set(0, c, centred, layer.multiplier(0));
+                    if as_tflite {
+                        output.put(c, requantize(sum, layer.multiplier(0)).into());
+                    } else {
+                        output.set(0, c, i64::from(sum) - zeros, layer.multiplier(0));
+                    }
                 }
             }
         }
@@ -442,6 +486,9 @@ pub(super) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault>
     if !layer.has_int16() {
         return Ok(());
     }
+    if matches!(operator, Operator::Add | Operator::AveragePool) && layer.parameter.get() != 0 {
+        return check_as_tflite(model, layer);
+    }
     if layer.shortcut().is_some() {
         let valid = layer.join_bits <= MAX_JOIN_BITS && layer.multiplier(0).is_valid_int16();
         require(valid, Fault::Quantization)?;
@@ -481,4 +528,29 @@ pub(super) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault>
         Operator::Softmax => super::softmax::check(model, layer),
         _ => Ok(()),
     }
+}
+
+/// An add or an average pool in TFLite's roundings, which all stay within 32 bits.
+fn check_as_tflite(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault> {
+    let require = |holds: bool, cause| if holds { Ok(()) } else { Err(cause) };
+    let input = model.input_of(layer);
+    let int16 = |of: Option<usize>| of.is_none_or(|of| model.layer(of).is_int16());
+    let all = layer.is_int16() && input.is_int16() && int16(layer.shortcut());
+    require(layer.parameter.get() == AS_TFLITE && all, Fault::Int16Flags)?;
+    if layer.operator() == Operator::Add {
+        require(input.shape() == layer.shape(), Fault::Shape)?;
+        require(layer.shortcut().is_some(), Fault::Operands)?;
+        // At most one half.
+        let halves =
+            [0, 1].map(|operand| layer.multiplier(operand)).into_iter().all(|multiplier| {
+                let half = multiplier.shift == 0 && multiplier.mantissa.to_bits() == 1 << 30;
+                multiplier.is_valid() && (multiplier.shift < 0 || half)
+            });
+        let valid = halves && layer.join_bits == 0 && layer.multiplier(2).takes(LARGEST_SUM);
+        return require(valid, Fault::Quantization);
+    }
+    super::average_pool::check_shape(model, layer)?;
+    let bound = AveragePool::new(model, layer).pixels().saturating_mul(1 << 15);
+    let valid = layer.multiplier(0).takes_of_any_mantissa(bound);
+    require(valid, Fault::Quantization)
 }

@@ -360,7 +360,13 @@ fn has_no_unused(layer: &LayerRecord) -> bool {
     let joins = operator == Operator::Conv && layer.shortcut().is_some();
     let int16_sum = layer.has_int16() && layer.shortcut().is_some();
     let multipliers = match operator {
-        Operator::Add if layer.has_int16() => 2,
+        Operator::Add if layer.has_int16() => {
+            if layer.parameter.get() == 0 {
+                2
+            } else {
+                3
+            }
+        }
         _ if layer.is_stream16() => 2,
         Operator::Add | Operator::AveragePool | Operator::Softmax | Operator::Multiply => 1,
         _ if int16_sum => 1,
@@ -375,7 +381,7 @@ fn has_no_unused(layer: &LayerRecord) -> bool {
         Operator::Lookup,
         Operator::WindowAverage,
         Operator::Border,
-    ]);
+    ]) || layer.has_int16() && is(&[Operator::Add, Operator::AveragePool]);
     let has_table = match layer.has_int16() || layer.is_stream16() {
         true => operator == Operator::Input,
         false => joins || is(&[Operator::Input, Operator::Add, Operator::Lookup, Operator::Concat]),

@@ -137,8 +137,9 @@ fn levels<'i>(
 
 /// Whether pixel − 128 is the int8 value of every pixel, to half a level: as near as rounding is.
 pub(crate) fn is_plain(input: &QuantizedNode, preprocess: &Preprocess) -> bool {
-    levels(input, preprocess)
-        .all(|(pixel, level)| (level - (f64::from(pixel) - 128.0)).abs() <= HALF_LEVEL)
+    !input.int16
+        && levels(input, preprocess)
+            .all(|(pixel, level)| (level - (f64::from(pixel) - 128.0)).abs() <= HALF_LEVEL)
 }
 
 /// An int8 input that pixels do not fit, in the units that they have.
@@ -157,17 +158,20 @@ pub struct Misfit {
 impl Misfit {
     /// If pixels saturate, or take a small part of the input.
     pub fn of(input: &QuantizedNode, preprocess: &Preprocess) -> Option<Self> {
+        let bits = if input.int16 { 15 } else { 7 };
+        let (least, most) = (-f64::from(1 << bits), f64::from((1 << bits) - 1));
         let (mut count, mut beyond) = (0.0, 0.0);
         let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
         for (_, level) in levels(input, preprocess) {
             count += 1.0;
-            beyond += f64::from(u8::from(!(-129.0..=128.0).contains(&level)));
+            beyond += f64::from(u8::from(!(least - 1.0..=most + 1.0).contains(&level)));
             (low, high) = (low.min(level), high.max(level));
         }
-        let (saturated, taken) = (beyond / count, (high.min(127.0) - low.max(-128.0)) / 255.0);
+        let (saturated, taken) =
+            (beyond / count, (high.min(most) - low.max(least)) / (most - least));
         let real = |level: f64| (level - f64::from(input.zero_point)) * f64::from(input.scale);
         let misfit = Self {
-            input: [-128.0, 127.0].map(real),
+            input: [least, most].map(real),
             pixels: [low, high].map(real),
             saturated,
             taken: taken.max(0.0),

@@ -1,5 +1,6 @@
 //! Files of single operators, made by TensorFlow's converter, give the bytes of TensorFlow Lite for
-//! Microcontrollers; `tflm/make.py` made the files and asked for the answers.
+//! Microcontrollers, and so do small networks of 16 bits; `tflm/make.py` made the files and asked for
+//! the answers.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -18,8 +19,11 @@ use ndarray_npy::NpzReader;
 use rayon::prelude::*;
 
 /// Operators, and the least number of files of each.
-const OPERATORS: usize = 26;
+const OPERATORS: usize = 27;
 const FILES: usize = 200;
+
+/// The least number of networks of 16 bits.
+const WIDE: usize = 60;
 
 /// Bytes of the input of a file, by its number.
 fn image(number: usize, size: usize) -> Vec<i8> {
@@ -67,7 +71,7 @@ fn answer_by_rows(network: &mut QuantizedNetwork) {
 }
 
 /// What brooklet computes of the file's image: the bytes of the last layer.
-fn answer(file: &Path, number: usize) -> Result<Vec<i8>, String> {
+fn answer(file: &Path, number: usize) -> Result<Vec<i16>, String> {
     let network = load(file, &Options::default()).map_err(|error| error.to_string())?;
     let Imported::Quantized(mut network) = network else { return Err("a float network".into()) };
     let image = image(number, network.input.iter().product());
@@ -84,9 +88,7 @@ fn answer(file: &Path, number: usize) -> Result<Vec<i8>, String> {
     let mut session = Session::new(&model, Reference, arena).map_err(|error| error.to_string())?;
     session.run_image(&image).map_err(|error| error.to_string())?;
     let outputs = session.outputs().map_err(|error| error.to_string())?;
-    Ok(outputs
-        .flat_map(|(_, row)| row.scores().map(|score| score as i8).collect::<Vec<_>>())
-        .collect())
+    Ok(outputs.flat_map(|(_, row)| row.scores().collect::<Vec<_>>()).collect())
 }
 
 #[test]
@@ -105,11 +107,18 @@ fn of_operator(path: &Path) -> Vec<String> {
     let name = path.file_stem().unwrap().to_str().unwrap();
     let mut archive = NpzReader::new(File::open(path).unwrap()).unwrap();
     let files: Array1<u8> = archive.by_name("files.npy").unwrap();
-    let answers: Array1<i8> = archive.by_name("answers.npy").unwrap();
+    let wide = name == "wide";
+    let answers: Vec<i16> = if wide {
+        let answers: Array1<i16> = archive.by_name("answers.npy").unwrap();
+        answers.to_vec()
+    } else {
+        let answers: Array1<i8> = archive.by_name("answers.npy").unwrap();
+        answers.iter().map(|&answer| answer.into()).collect()
+    };
     let sizes: Array2<u32> = archive.by_name("sizes.npy").unwrap();
-    assert!(sizes.nrows() >= FILES, "{name}: {} files", sizes.nrows());
+    assert!(sizes.nrows() >= if wide { WIDE } else { FILES }, "{name}: {} files", sizes.nrows());
     let folder = tempfile::tempdir().unwrap();
-    let (mut files, mut answers) = (files.as_slice().unwrap(), answers.as_slice().unwrap());
+    let (mut files, mut answers) = (files.as_slice().unwrap(), &answers[..]);
     let mut wrong = Vec::new();
     for (number, size) in sizes.outer_iter().enumerate() {
         let (file, expected);

@@ -189,7 +189,16 @@ fn what_cannot_be_kept_is_named() {
             conv().node("GlobalAveragePool", "c", "m", &[]).qdq("m", "y", 0.1, 0, Type::INT8),
             "made.onnx: `c`: its output is not quantized",
         ),
-        (conv().qdq("c", "y", 0.1, 0, Type::INT16), "`y.q`: quantized to 16 bits"),
+        (
+            conv().qdq("c", "d", 0.1, 0, Type::INT16).node("Tanh", "d", "t", &[]).qdq(
+                "t",
+                "y",
+                0.1,
+                0,
+                Type::INT16,
+            ),
+            "`t`: tanh of maps quantized to 16 bits",
+        ),
         (
             input().floats("w", &[4, 3, 1, 1], scale).node("Conv", "x1 w", "c", &[]).qdq(
                 "c",

@@ -9,6 +9,7 @@ use super::function::Function;
 use super::geometry::{AveragePool, NodeId, Pads, Shape, Subsample, Window};
 use super::output::{Ending, Output};
 use super::tflite::{QuantizedConstant, TfliteFunction};
+use crate::error::{Problem, unsupported};
 
 /// A network of int8 maps and weights.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,7 +39,8 @@ pub struct QuantizedNode {
     pub scale: f32,
     /// int8 value that stands for zero.
     pub zero_point: i32,
-    /// The output is int16, with the zero point 0: scores that a file leaves in float.
+    /// The output is int16, with the zero point 0: maps of a network that is quantized to 16 bits, and
+    /// scores that a file leaves in float.
     pub int16: bool,
     /// Clamp of the output.
     pub activation: Activation,
@@ -118,6 +120,36 @@ impl QuantizedOp {
             }
             QuantizedOp::Softmax => "a softmax",
         }
+    }
+}
+
+impl QuantizedOp {
+    /// Refuses what layers of int16 do not compute, with this activation and the output's scale.
+    pub(crate) fn check_int16(&self, activation: Activation, scale: f32) -> Result<(), Problem> {
+        let known = matches!(
+            self,
+            QuantizedOp::Input
+                | QuantizedOp::Conv(_)
+                | QuantizedOp::Add
+                | QuantizedOp::Subsample(_)
+                | QuantizedOp::MaxPool(_)
+                | QuantizedOp::GlobalAveragePool
+                | QuantizedOp::Mean
+                | QuantizedOp::TfliteMean
+        );
+        // Layers of int16 clip to a multiple of 256 steps.
+        let clips = activation == Activation::Relu6 && (6.0 / scale).round() < f32::from(i16::MAX);
+        let what = match (known, clips) {
+            (true, false) => return Ok(()),
+            (true, true) => "a ReLU6 whose 6 is not the largest number",
+            (false, _) => self.name(),
+        };
+        Err(unsupported(
+            format!("{what} of maps quantized to 16 bits"),
+            "of these convolutions, additions, max-pools and means are computed: give the float \
+             network, which brooklet quantizes itself, with --int16 for the layers that need it; or \
+             quantize activations to int8",
+        ))
     }
 }
 

@@ -154,9 +154,14 @@ impl Tensor<'_> {
         }
     }
 
-    /// The one scale and zero point of an int8 map.
+    /// The one scale and zero point of an int8 map, or of an int16 one, which has the zero point 0.
     pub(super) fn quantization(&self) -> Result<(f32, i32), Problem> {
-        self.require(element::INT8, "a map")?;
+        let int16 = self.kind == element::INT16;
+        if !int16 {
+            self.require(element::INT8, "a map")?;
+        } else if self.zero_points.iter().any(|&zero| zero != 0) {
+            return Err(corrupt("a map of int16 with a zero point"));
+        }
         let (&[scale], &[zero_point]) = (&self.scales[..], &self.zero_points[..]) else {
             return Err(corrupt(format!("{} scales for a map", self.scales.len())));
         };

@@ -66,7 +66,13 @@ fn quantized_node(
     nodes: &[QuantizedNode],
     layer: &Computed,
 ) -> Result<QuantizedNode, Problem> {
-    let (scale, zero_point) = graph.tensor(layer.tensor)?.quantization()?;
+    let tensor = graph.tensor(layer.tensor)?;
+    // TFLite's softmax of int16 is one of int8 here: what it is made of is the answer.
+    let int16 = tensor.kind == element::INT16 && !matches!(layer.op, Computation::Softmax);
+    let (scale, zero_point) = match layer.op {
+        Computation::Softmax if tensor.kind == element::INT16 => (1.0 / 256.0, -128),
+        _ => tensor.quantization()?,
+    };
     let input = layer.inputs.first().map(|&input| &nodes[input]);
     let keeps_scale =
         input.is_some_and(|input| (input.scale, input.zero_point) == (scale, zero_point));
@@ -143,6 +149,9 @@ fn quantized_node(
         Computation::GlobalAveragePool => QuantizedOp::GlobalAveragePool,
         Computation::Pad(_) => return Err(corrupt("a padding of another scale")),
     };
+    if int16 {
+        op.check_int16(layer.activation, scale)?;
+    }
     Ok(QuantizedNode {
         name: layer.source.clone(),
         source: layer.source.clone(),
@@ -151,7 +160,7 @@ fn quantized_node(
         shape: layer.shape,
         scale,
         zero_point,
-        int16: false,
+        int16,
         activation: layer.activation,
     })
 }
@@ -215,8 +224,20 @@ fn quantized_bias(graph: &Graph<'_>, bias: Option<i32>, out: usize) -> Result<Ve
     let bias = match bias {
         Some(bias) => {
             let bias = graph.tensor(bias)?;
-            bias.require(element::INT32, "a bias")?;
-            bias.words(i32::from_le_bytes)
+            if bias.kind == element::INT64 {
+                // Of networks of int16.
+                let narrow = |wide: i64| i32::try_from(wide).map_err(|_| wide);
+                let all = bias.words(|bytes| narrow(i64::from_le_bytes(bytes)));
+                all.into_iter().collect::<Result<_, i64>>().map_err(|wide| {
+                    unsupported(
+                        format!("a bias of {wide}, beyond 32 bits"),
+                        "give the float network, which brooklet quantizes itself",
+                    )
+                })?
+            } else {
+                bias.require(element::INT32, "a bias")?;
+                bias.words(i32::from_le_bytes)
+            }
         }
         None => vec![0; out],
     };

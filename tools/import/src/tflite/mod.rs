@@ -24,7 +24,6 @@ use self::float::float_network;
 use self::graph::Graph;
 use self::importer::{Computation, Conv, Importer};
 use self::int8::quantized_network;
-use self::operators::wide;
 use self::schema::{corrupt, element, element_name};
 use crate::error::{AtLayer, LayerProblem, unsupported};
 use crate::network::{Imported, most_elements, too_many_elements};
@@ -73,9 +72,10 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Imported, LayerProblem> {
     let first = graph.tensor(importer.layers[0].tensor)?;
     let Importer { layers, constants, .. } = importer;
     match first.kind {
-        element::INT8 => quantized_network(&graph, &layers, &ends).map(Imported::Quantized),
+        element::INT8 | element::INT16 => {
+            quantized_network(&graph, &layers, &ends).map(Imported::Quantized)
+        }
         element::FLOAT32 => float_network(&constants, &layers, &ends).map(Imported::Float),
-        element::INT16 => Err(wide()).at(&first.name),
         other => Err(unsupported(
             format!("its maps are of element type {}", element_name(other)),
             "convert the network to int8 (or to float) with TensorFlow 2's converter",

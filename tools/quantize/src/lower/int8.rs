@@ -11,7 +11,7 @@ use zerocopy::little_endian::F32;
 use super::constant::{self, TooLarge};
 use super::elements::{set_average, set_concat, set_functions, set_product, table};
 use super::{
-    READ_ON, answer_last, known, operator_of_conv, set_groups, set_kernel, set_shortcut,
+    READ_ON, answer_last, int16, known, operator_of_conv, set_groups, set_kernel, set_shortcut,
     set_window, shape, tflite,
 };
 use crate::error::Unrepresentable;
@@ -56,6 +56,7 @@ pub fn lower(
         }
         let operator = match &node.op {
             QuantizedOp::Input => Operator::Input,
+            QuantizedOp::Conv(_) if node.int16 || network.nodes[input].int16 => Operator::Conv,
             QuantizedOp::Conv(conv) => operator_of_conv(conv.groups, network.nodes[input].shape[2]),
             QuantizedOp::Function(_)
             | QuantizedOp::PRelu(_)
@@ -75,15 +76,32 @@ pub fn lower(
         let mut layer = Layer::new(&node.name, operator, layer_of[input], shape(node.shape));
         set_quantization(&mut layer, node)?;
         let from = &network.nodes[input];
+        if from.int16 && id > 0 {
+            layer.record.flags |= flags::HAS_INT16;
+        }
         match &node.op {
+            QuantizedOp::Input if node.int16 => {
+                program.layers.extend(int16::input(node, preprocess)?);
+                layer_of[id] = program.layers.len() - 1;
+                continue;
+            }
             QuantizedOp::Input => layer.table = pixel_table(node, preprocess),
             QuantizedOp::Conv(conv) => set_conv(&mut layer, conv, from, node)?,
             QuantizedOp::Add => {
                 let shortcut = resolve(network, node.inputs[1]);
                 set_shortcut(&mut layer, layer_of[shortcut.0], shortcut.1)?;
                 let operands = [from, &network.nodes[node.inputs[1]]];
-                set_add(&mut layer, operands.map(|node| (node.scale, node.zero_point)))
-                    .ok_or_else(|| out_of_proportion(node))?;
+                if operands.iter().any(|operand| operand.int16 != node.int16) {
+                    let what = "adds maps of 8 and of 16 bits";
+                    return Err(Unrepresentable::new(&node.name, what));
+                }
+                let set = match node.int16 {
+                    true => int16::set_add(&mut layer, operands.map(|node| node.scale)),
+                    false => {
+                        set_add(&mut layer, operands.map(|node| (node.scale, node.zero_point)))
+                    }
+                };
+                set.ok_or_else(|| out_of_proportion(node))?;
             }
             QuantizedOp::Subtract => {
                 let of = resolve(network, node.inputs[1]);
@@ -160,6 +178,14 @@ pub fn lower(
                 let scales = multiplier(node, f64::from(from.scale) / f64::from(node.scale))?;
                 let mean = mean_multiplier(scales, (rows * columns) as i64);
                 layer.record.set_multiplier(0, mean);
+                if node.int16 {
+                    int16::set_mean(&mut layer);
+                }
+            }
+            QuantizedOp::GlobalAveragePool if node.int16 => {
+                let [rows, columns, _] = from.shape;
+                let real = 1.0 / (rows * columns) as f64;
+                layer.record.set_multiplier(0, multiplier(node, real)?);
             }
             QuantizedOp::Mean => {
                 let [rows, columns, _] = from.shape;
@@ -282,6 +308,8 @@ fn set_conv(
     node: &QuantizedNode,
 ) -> Result<(), Unrepresentable> {
     let conv = &spread(conv);
+    let int16 = node.int16 || input.int16;
+    let conv = &if int16 { int16::in_one_group(conv) } else { Cow::Borrowed(&**conv) };
     let (_, height, width, _) = conv.weights.dim();
     set_kernel(layer, [height, width], conv.stride, conv.pads)?;
     set_groups(layer, conv.groups);
@@ -300,8 +328,9 @@ fn set_conv(
             f64::from(input.scale) * f64::from(scale)
         };
         let factor = product / f64::from(node.scale);
-        if node.int16 {
+        if int16 {
             let multiplier = multiplier(node, factor)?;
+            let multiplier = if input.int16 { int16::short(multiplier) } else { multiplier };
             let (true, Ok(bias)) = (multiplier.is_valid_int16(), i32::try_from(bias)) else {
                 return Err(Unrepresentable::new(&node.name, "its scales are out of proportion"));
             };

@@ -4,6 +4,7 @@
 mod constant;
 mod elements;
 pub mod float;
+mod int16;
 pub mod int8;
 pub(crate) mod known;
 mod tflite;

@@ -27,6 +27,13 @@ def image(number, size):
     return ((index * np.uint64(2654435761)) >> np.uint64(11)).astype(np.uint8).view(np.int8)
 
 
+def levels(file, x):
+    """What the input of 16 bits has of pixels, which are bytes + 128."""
+    interpreter = tf.lite.Interpreter(model_content=file)
+    scale = np.float64(interpreter.get_input_details()[0]["quantization"][0])
+    return np.round((x.astype(np.float64) + 128) / scale).clip(-32768, 32767).astype(np.int16)
+
+
 class Lot:
     """What one file is made of."""
 
@@ -223,6 +230,31 @@ def hard_swish(x):
     return x * tf.nn.relu6(x + 3.0) * (1.0 / 6.0)
 
 
+def wide(lot):
+    """A small network of the operators that are quantized to 16 bits."""
+    shape = lot.map((4, 9), (4, 9), (1, 4))
+    first, second, last = lot.int(2, 7), lot.pick(1, 2), lot.int(2, 9)
+    stem = lot.floats(3, 3, shape[2], first, scale=lot.real(0.05, 0.6))
+    inner = lot.floats(3, 3, first, first, scale=lot.real(0.05, 0.6))
+    shortcut = lot.floats(1, 1, first, first, scale=lot.real(0.1, 0.6))
+    deep = lot.floats(3, 3, first, 1, scale=lot.real(0.1, 0.6))
+    linear = lot.floats(first, last, scale=lot.real(0.1, 0.6))
+    bias = [lot.floats(size, scale=0.3) for size in (first, first, first, last)]
+    pools = lot.int(0, 1)
+
+    def compute(x):
+        x = tf.nn.relu(tf.nn.conv2d(x, stem, 1, "SAME") + bias[0])
+        if pools:
+            x = tf.nn.max_pool2d(x, 2, 2, "SAME")
+        y = tf.nn.conv2d(x, inner, second, "SAME") + bias[1]
+        x = x if second == 1 else tf.nn.conv2d(x, shortcut, second, "SAME")
+        x = tf.nn.relu(x + y)
+        x = tf.nn.depthwise_conv2d(x, deep, [1] * 4, "SAME") + bias[2]
+        return tf.matmul(tf.reduce_mean(x, [1, 2]), linear) + bias[3]
+
+    return shape, (0.0, 255.0), compute
+
+
 OPERATORS = {
     "logistic": function(lambda _: tf.sigmoid),
     "tanh": function(lambda _: tf.tanh),
@@ -250,10 +282,11 @@ OPERATORS = {
     "fully_connected": linear(False),
     "fully_connected_map": linear(True),
     "softmax": softmax,
+    "wide": wide,
 }
 
 
-def converted(lot, shape, ends, compute):
+def converted(lot, shape, ends, compute, bits):
     signature = [tf.TensorSpec([1] + shape, tf.float32)]
     graph = tf.function(compute, input_signature=signature, autograph=False)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([graph.get_concrete_function()])
@@ -264,8 +297,15 @@ def converted(lot, shape, ends, compute):
         x.flat[0], x.flat[-1] = ends
         images.append([x])
     converter.representative_dataset = lambda: iter(images)
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.inference_input_type = converter.inference_output_type = tf.int8
+    if bits == 8:
+        operators, kind = tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.int8
+    else:
+        operators = (
+            tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+        )
+        kind = tf.int16
+    converter.target_spec.supported_ops = [operators]
+    converter.inference_input_type = converter.inference_output_type = kind
     return converter.convert()
 
 
@@ -311,7 +351,8 @@ def wraps(file):
 def make(name):
     files, answers = [], []
     seed = 0
-    while len(files) < COUNT:
+    # Networks take more room than operators.
+    while len(files) < (COUNT if name != "wide" else 60):
         seed += 1
         lot = Lot([zlib.crc32(name.encode()), seed])
         shape, ends, compute = OPERATORS[name](lot)
@@ -319,8 +360,11 @@ def make(name):
             raise SystemExit(f"{name}: TFLM runs none")
         if ends[0] >= ends[1]:
             continue
-        file = converted(lot, shape, ends, compute)
+        bits = 16 if name == "wide" else 8
+        file = converted(lot, shape, ends, compute, bits)
         x = image(len(files), int(np.prod(shape))).reshape([1] + shape)
+        if bits == 16:
+            x = levels(file, x)
         y = by_tflm(file, x)
         if y is None or wraps(file):
             print(f"{name} {seed}: left out", flush=True)

@@ -31,6 +31,8 @@ pub(in crate::onnx) struct Qdq {
     constants: HashMap<String, Integers>,
     /// Scale and zero point of nodes' outputs.
     maps: HashMap<NodeId, (f32, i32)>,
+    /// The nodes of those whose outputs have 16 bits, and whether they are 0 or more.
+    wide: HashMap<NodeId, bool>,
     /// Weight scales of convolutions, and their biases if those are integers.
     convs: HashMap<NodeId, (Vec<f32>, Option<Integers>)>,
 }
@@ -179,12 +181,20 @@ impl Qdq {
                 kind.copied().unwrap_or(data_type::UINT8)
             }
         };
-        let (low, high) = bounds(kind)?;
+        let wide = matches!(kind, data_type::INT16 | data_type::UINT16);
+        let (low, high) = if wide { wide_bounds(kind) } else { bounds(kind)? };
         if !(low..=high).contains(&zero) {
             return Err(corrupt(format!("a zero point of {zero}")));
         }
-        // From uint8 to int8.
-        let quantization = (scale, (zero - low - 128) as i32);
+        let quantization = if wide {
+            // Maps of int16 have the zero point 0: the range is that of its larger side.
+            let largest = (zero - low).max(high - zero) as f64 * f64::from(scale);
+            self.wide.insert(id, zero == low);
+            ((largest / f64::from(i16::MAX)) as f32, 0)
+        } else {
+            // From uint8 to int8.
+            (scale, (zero - low - 128) as i32)
+        };
         match self.maps.get(&id) {
             None if whole => {
                 self.maps.insert(id, quantization);
@@ -229,15 +239,19 @@ fn quantized_kind(node: &NodeProto, kinds: &HashMap<String, i32>) -> i32 {
     }
 }
 
+/// Smallest and largest integer of int16 or uint16.
+fn wide_bounds(kind: i32) -> (i64, i64) {
+    if kind == data_type::INT16 { (-32_768, 32_767) } else { (0, 65_535) }
+}
+
 /// Smallest and largest integer of an element type.
 fn bounds(kind: i32) -> Result<(i64, i64), Problem> {
     match kind {
         data_type::UINT8 => Ok((0, 255)),
         data_type::INT8 => Ok((-128, 127)),
         data_type::INT16 | data_type::UINT16 => Err(unsupported(
-            "quantized to 16 bits, which int8 networks are not",
-            "give the float network: brooklet quantizes it itself, with --int16 for the layers \
-             that need it; or quantize activations to int8",
+            "weights quantized to 16 bits",
+            "give the float network, which brooklet quantizes itself; or quantize weights to int8",
         )),
         _ => Err(unsupported(format!("quantized to element type {kind}, not to 8 bits"), REMEDY)),
     }

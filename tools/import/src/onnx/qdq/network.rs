@@ -91,6 +91,12 @@ impl Builder<'_> {
         let mut inputs = inputs.ok_or_else(|| corrupt("it reads what no earlier node computes"))?;
         let kept = inputs.first().map(|&input| self.quantization(input));
         let (scale, zero_point, int16) = self.output(id, end, kept)?;
+        // Quantizers drop a ReLU in front of a range that begins with 0.
+        let from_zero = [end, id].iter().find_map(|id| self.qdq.wide.get(id)) == Some(&true);
+        let activation = match activation {
+            Activation::None if int16 && from_zero => Activation::Relu,
+            activation => activation,
+        };
         if let Op::Concat = node.op {
             for input in &mut inputs {
                 *input = self.rescaled(*input, (scale, zero_point), &node.source);
@@ -125,6 +131,9 @@ impl Builder<'_> {
         let Node { source, shape, .. } = node.clone();
         let name = source.clone();
         // Copies and poolings keep the scale of what they read.
+        if int16 {
+            op.check_int16(activation, scale)?;
+        }
         let own = match kept {
             Some(kept) if is_copy(&node.op) && kept != (scale, zero_point) => kept,
             _ => (scale, zero_point),
@@ -191,11 +200,15 @@ impl Builder<'_> {
                     Err(unsupported(what, "leave the softmax, or its output, in float"))
                 }
             },
-            (Some(known), _) => eight(known),
-            (None, Some(kept))
+            (Some((scale, zero_point)), _) => {
+                let wide = [end, id].iter().any(|id| self.qdq.wide.contains_key(id));
+                Ok((scale, zero_point, wide))
+            }
+            (None, Some((scale, zero_point)))
                 if is_copy(&node.op) || matches!(node.op, Op::GlobalAveragePool | Op::Relu) =>
             {
-                eight(kept)
+                let input = node.inputs.first().and_then(|&input| self.places[input]);
+                Ok((scale, zero_point, input.is_some_and(|place| self.nodes[place].int16)))
             }
             (None, Some(kept)) => match (&node.op, self.sum_behind(id), self.sum_of(id, end)) {
                 (Op::Conv(conv), _, _) if is_output => scores(conv, kept),

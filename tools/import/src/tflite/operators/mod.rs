@@ -10,7 +10,6 @@ mod spaced;
 mod sums;
 
 pub(super) use self::length::length;
-pub(super) use self::quantized::wide;
 use super::call::{Call, Made};
 use super::importer::Importer;
 use crate::error::Problem;

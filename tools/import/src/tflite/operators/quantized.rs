@@ -42,8 +42,10 @@ fn converted(
                 .eq(signed.zero_points.iter().copied())
     };
     let at_input = matches!(importer.layers[view.node].op, Computation::Input);
-    if at_input && to.kind == element::INT8 && (from.kind == element::FLOAT32 || shifted(from, to))
-    {
+    let to_wide = to.kind == element::INT16 && from.kind == element::FLOAT32;
+    let to_narrow =
+        to.kind == element::INT8 && (from.kind == element::FLOAT32 || shifted(from, to));
+    if at_input && (to_wide || to_narrow) {
         importer.layers[view.node].tensor = call.output;
         return Ok(Made::View(view));
     }
@@ -56,9 +58,6 @@ fn converted(
         let shape = importer.layers[node].shape;
         let layer = call.layer(Computation::Requantize, vec![node], shape, Activation::None);
         return Ok(Made::Layer(importer.push(layer)));
-    }
-    if to.kind == element::INT16 {
-        return Err(wide());
     }
     Err(unsupported(
         format!(
@@ -79,13 +78,4 @@ fn last(importer: &Importer<'_, '_>, output: i32, op: &str) -> Result<(), Proble
         format!("{op} inside the network: parts of it are float"),
         "convert the whole network to int8",
     ))
-}
-
-/// What is wrong with a network of int16 maps and int8 weights.
-pub(in crate::tflite) fn wide() -> Problem {
-    unsupported(
-        "its maps are int16 (quantized 16x8)",
-        "give the float network: brooklet quantizes it itself, with --int16 for the layers that need \
-         it; or convert it to int8",
-    )
 }

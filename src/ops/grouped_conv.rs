@@ -202,7 +202,12 @@ pub(super) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault>
         return Err(Fault::OutOfBounds(Part::Weights));
     }
     let window = window_of_group(&whole, groups);
-    part(model, Part::Weights, layer.weights, weight_bytes(layer, input.shape()), WEIGHTS_ALIGN)?;
+    let bytes = weight_bytes(layer, input.shape());
+    part(model, Part::Weights, layer.weights, bytes, WEIGHTS_ALIGN)?;
+    // What the record says of it is compared last, but groups are cut out of that before.
+    if layer.weight_bytes.get() as usize != bytes {
+        return Err(Fault::Derived);
+    }
     check_numbers(model, layer)?;
     let whole = GroupedConv { conv: Conv::new(model, layer), groups };
     for g in 0..groups {

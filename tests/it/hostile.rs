@@ -255,3 +255,37 @@ fn the_files_that_were_found_are_refused() {
     let file = std::fs::read(folder.join("rz.brook")).unwrap();
     assert_eq!(Model::parse(&file).and_then(|model| model.check_preprocessing()), Ok(()));
 }
+
+/// What is derived is compared, whatever it says, and nothing relies on it before.
+#[test]
+fn wrong_derived_numbers_are_refused() {
+    type Change = fn(&mut LayerRecord, u32);
+    let changes: [Change; 6] = [
+        |record, other| record.weight_bytes.set(other),
+        |record, other| record.scratch_bytes.set(other),
+        |record, other| record.steps.set(other as u16),
+        |record, other| record.step_rows = other as u8,
+        |record, other| record.step_stride = other as u8,
+        |record, other| record.step_span = other as u8,
+    ];
+    let mut refused = std::collections::BTreeSet::new();
+    for seed in 0..24 {
+        let program = if seed % 3 == 0 { network(seed, 2) } else { network_of_families(seed, 4) };
+        let file = model_file(&program);
+        let model = Model::parse(&file).unwrap();
+        for (index, layer) in model.layers().iter().enumerate() {
+            for change in changes {
+                for other in [0, 1, 7, 16, layer.weight_bytes.get() / 2, u32::MAX] {
+                    let changed = changed(&file, index, |record| change(record, other));
+                    // Some of these are what it was.
+                    if changed == file {
+                        continue;
+                    }
+                    assert!(refusal(&changed).is_some(), "{seed}, layer {index}: {other}");
+                    refused.insert(layer.operator);
+                }
+            }
+        }
+    }
+    assert_eq!(refused.len(), 14, "{refused:?}");
+}

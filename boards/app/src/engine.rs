@@ -1,7 +1,6 @@
 //! Takes rows from the queue, runs the network a step at a time, and keeps count.
 
 use brooklet::{SelfTest, Session, Step, Verification, kernels::Backend};
-use embassy_futures::yield_now;
 use embedded_hal::digital::OutputPin;
 use heapless::spsc::Consumer;
 
@@ -51,7 +50,7 @@ enum State {
 /// the serial line takes for a byte.
 const SCRUBBED: usize = 64;
 
-/// Bytes that are read between two turns of other tasks where the host waits for all of them.
+/// Bytes of it that are read in a turn while the host waits for all of them.
 const VERIFIED: usize = 4096;
 
 /// The network, and what feeds and measures it.
@@ -146,17 +145,16 @@ impl<'a, B: Backend, C: Counter, P: OutputPin> Engine<'a, B, C, P> {
         self.note(found);
     }
 
-    /// Reads the whole model again. Returns whether it is the one of start-up, and was at all
-    /// times.
-    pub(crate) async fn verify(&mut self) -> bool {
+    /// Begins to read the whole model again.
+    pub(crate) fn begin_verifying(&mut self) {
         self.session.restart_verification();
-        let mut found = self.session.verify_weights(VERIFIED);
-        while let Verification::InProgress { .. } = found {
-            yield_now().await;
-            found = self.session.verify_weights(VERIFIED);
-        }
+    }
+
+    /// Reads a piece of it. Returns whether that was the last.
+    pub(crate) fn verify(&mut self) -> bool {
+        let found = self.session.verify_weights(VERIFIED);
         self.note(found);
-        !self.changed
+        !matches!(found, Verification::InProgress { .. })
     }
 
     fn note(&mut self, found: Verification) {
@@ -186,14 +184,6 @@ impl<'a, B: Backend, C: Counter, P: OutputPin> Engine<'a, B, C, P> {
         self.session.reset();
         let _ = self.busy.set_low();
         self.state = State::WantsRow { begun: false };
-    }
-
-    /// Works until the logits are there. The link calls this when all rows have come.
-    pub(crate) async fn finish(&mut self) {
-        while self.can_work() {
-            self.turn();
-            yield_now().await;
-        }
     }
 
     pub(crate) fn session(&mut self) -> &mut Session<'a, 'a, B> {

@@ -44,12 +44,6 @@ use embassy_futures::yield_now;
 use embedded_hal::digital::OutputPin;
 use heapless::spsc::{Consumer, Producer, Queue};
 
-/// What takes models over the link, if anything does.
-#[cfg(feature = "updates")]
-type Installing<'a> = Option<&'a mut dyn updates::Installer>;
-#[cfg(not(feature = "updates"))]
-type Installing<'a> = Option<&'a mut core::convert::Infallible>;
-
 /// Whether the runtime has layers that read or make int16.
 pub const INT16: bool = cfg!(feature = "int16");
 
@@ -245,7 +239,10 @@ where
     P: OutputPin,
     S: OutputPin,
 {
-    block_on(run_async(parts, about, slot, arena, buffers))
+    let mut board = Board::start(parts, about, slot, arena, buffers);
+    loop {
+        board.turn()?;
+    }
 }
 
 /// [`run`] as a task of an executor, whose other tasks have their turn after each step of the
@@ -267,9 +264,11 @@ where
     P: OutputPin,
     S: OutputPin,
 {
-    serve(parts, about, slot, arena, buffers, None).await?;
-    // Without an installer that does not end.
-    core::future::pending().await
+    let mut board = Board::start(parts, about, slot, arena, buffers);
+    loop {
+        board.turn()?;
+        yield_now().await;
+    }
 }
 
 /// [`run_async`] on the newest good model of two [slots](brooklet_slots). A signed model that comes over
@@ -312,19 +311,23 @@ where
         let (slot, mut other) = updates::start(slots, key, about.kernels, ROW, arena);
         let Parts { link, counter, busy, status, stack_bytes } = &mut parts;
         let parts = Parts { link, counter, busy, status, stack_bytes: *stack_bytes };
-        serve(parts, about, slot, arena, storage.view(), Some(&mut other)).await?;
+        let mut board = Board::start(parts, about, slot, arena, storage.view());
+        board.link.with_installer(&mut other);
+        while !board.link.is_over() {
+            board.turn()?;
+            yield_now().await;
+        }
     }
 }
 
-/// Runs the application until a model was installed.
-async fn serve<'b, B, L, C, P, S, const REQUEST: usize>(
-    parts: Parts<L, C, P, S>,
-    about: About<B>,
-    slot: &'b [u8],
-    arena: &'b mut [u8],
-    buffers: Buffers<'b, REQUEST>,
-    installer: Installing<'b>,
-) -> Result<(), L::Error>
+/// The application at work.
+struct Board<'b, B, L, C, P, S> {
+    engine: Option<Engine<'b, B, C, P>>,
+    link: Link<'b, B, L>,
+    status: S,
+}
+
+impl<'b, B, L, C, P, S> Board<'b, B, L, C, P, S>
 where
     B: Backend + Copy,
     L: Line,
@@ -332,65 +335,75 @@ where
     P: OutputPin,
     S: OutputPin,
 {
-    const {
-        assert!(L::KEEPS > REQUEST, "the link keeps a request and the zero before it");
-    }
-    let Parts { link, mut counter, busy, mut status, stack_bytes } = parts;
-    log::info!("{=str}: {=str}, backend {=str}", about.board, about.core, B::ISA.name);
-
-    let Buffers { row, request, answer, pixels_in, pixels_out, counts } = buffers;
-    let memory = link::Memory { slot: slot.len(), arena: arena.len(), row: row.len(), stack_bytes };
-    counter.start();
-    let model = loader::load(slot);
-    let check_count = counter.stop();
-    // Who counts by these spans from outside forgets this one: none ends between it and the next.
-    counter.start();
-    let session = match &model {
-        Ok(model) => Session::new(model, about.kernels, arena),
-        Err(error) => Err(*error),
-    };
-    let loaded = loader::report(&session, row.len(), check_count);
-    match &loaded {
-        Ok(loaded) => log::info!(
-            "model checked: {=u32} bytes, {=u16} layers, arena {=u32}",
-            loaded.model_bytes,
-            loaded.layers,
-            loaded.arena_bytes
-        ),
-        Err(refusal) => log::error!("no model that can run here: {}", refusal),
-    }
-    // A pin that cannot be set is no reason to stop: pins only show.
-    let _ = if loaded.is_ok() { status.set_high() } else { status.set_low() };
-
-    let mut engine = match (session, &loaded) {
-        (Ok(session), Ok(_)) => {
-            let tally = Tally::new(counts, session.model().layers().len());
-            Some(Engine::new(session, pixels_out, row, counter, busy, tally))
+    /// Checks the model, and makes a session of it. Where the caller keeps it, it is made: there is not
+    /// room for two on every stack.
+    #[inline(always)]
+    fn start<const REQUEST: usize>(
+        parts: Parts<L, C, P, S>,
+        about: About<B>,
+        slot: &'b [u8],
+        arena: &'b mut [u8],
+        buffers: Buffers<'b, REQUEST>,
+    ) -> Self {
+        const {
+            assert!(L::KEEPS > REQUEST, "the link keeps a request and the zero before it");
         }
-        _ => None,
-    };
-    let frames = Frames::new(&mut request[..]);
-    let mut link = Link::new(link, C::UNIT, frames, answer, pixels_in, about, memory, loaded);
-    link.with_installer(installer);
+        let Parts { link, mut counter, busy, mut status, stack_bytes } = parts;
+        log::info!("{=str}: {=str}, backend {=str}", about.board, about.core, B::ISA.name);
 
-    while !link.is_over() {
-        let served = link.has_bytes()?;
-        if served {
-            link.serve(engine.as_mut()).await?;
+        let Buffers { row, request, answer, pixels_in, pixels_out, counts } = buffers;
+        let memory =
+            link::Memory { slot: slot.len(), arena: arena.len(), row: row.len(), stack_bytes };
+        counter.start();
+        let model = loader::load(slot);
+        let check_count = counter.stop();
+        // Who counts by these spans from outside forgets this one: none ends between it and the next.
+        counter.start();
+        let session = match &model {
+            Ok(model) => Session::new(model, about.kernels, arena),
+            Err(error) => Err(*error),
+        };
+        let loaded = loader::report(&session, row.len(), check_count);
+        match &loaded {
+            Ok(loaded) => log::info!(
+                "model checked: {=u32} bytes, {=u16} layers, arena {=u32}",
+                loaded.model_bytes,
+                loaded.layers,
+                loaded.arena_bytes
+            ),
+            Err(refusal) => log::error!("no model that can run here: {}", refusal),
         }
-        if let Some(engine) = &mut engine {
+        // A pin that cannot be set is no reason to stop: pins only show.
+        let _ = if loaded.is_ok() { status.set_high() } else { status.set_low() };
+
+        let engine = match (session, &loaded) {
+            (Ok(session), Ok(_)) => {
+                let tally = Tally::new(counts, session.model().layers().len());
+                Some(Engine::new(session, pixels_out, row, counter, busy, tally))
+            }
+            _ => None,
+        };
+        let frames = Frames::new(&mut request[..]);
+        let link = Link::new(link, C::UNIT, frames, answer, pixels_in, about, memory, loaded);
+        Self { engine, link, status }
+    }
+
+    /// Looks after the link, and does a piece of the engine's work.
+    #[inline(always)]
+    fn turn(&mut self) -> Result<(), L::Error> {
+        let served = self.link.serve(self.engine.as_mut())?;
+        if let Some(engine) = &mut self.engine {
             if engine.can_work() {
                 engine.turn();
             } else if !served {
                 engine.scrub();
             }
             if engine.is_changed() {
-                let _ = status.set_low();
+                let _ = self.status.set_low();
             }
         }
-        yield_now().await;
+        Ok(())
     }
-    Ok(())
 }
 
 #[cfg(test)]

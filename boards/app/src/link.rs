@@ -11,14 +11,15 @@ use brooklet_protocol::{
     ProfilePage, REASON_BYTES, Request, Response, Unit, VALUES_PER_PAGE, ValuesPage, decode,
     encode,
 };
-use embassy_futures::yield_now;
 use embedded_hal::digital::OutputPin;
 use heapless::{String, spsc::Producer};
 
 use crate::engine::Engine;
 use crate::line::Line;
 use crate::loader::Refusal;
-use crate::{About, Counter, Installing, log};
+#[cfg(feature = "updates")]
+use crate::updates::Installer;
+use crate::{About, Counter, log};
 
 /// The board's memory, as the host is told of it.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +40,19 @@ pub struct Link<'a, B, L> {
     frames: Frames<&'a mut [u8]>,
     sending: &'a mut [u8],
     desk: Desk<'a, B>,
+    /// What the host asked for, and waits for until the engine is ready.
+    waiting: Option<Waiting>,
+}
+
+/// A request that the engine has to work for first. Meanwhile nothing else is read from the line.
+#[derive(Clone, Copy)]
+enum Waiting {
+    /// For results, until the network has run.
+    Results(Request<'static>),
+    /// A row, until there is room for it: its number, and where its pixels are in the frame.
+    Row { y: u16, first: usize, bytes: usize },
+    /// A check, until the model was read again.
+    Check,
 }
 
 /// Everything but the transport, apart so that a frame can be borrowed while it is answered.
@@ -53,7 +67,7 @@ struct Desk<'a, B> {
     /// Of the line, as of the request under way.
     errors: LineErrors,
     #[cfg(feature = "updates")]
-    installer: Installing<'a>,
+    installer: Option<&'a mut dyn Installer>,
 }
 
 impl<'a, B: Backend, L: Line> Link<'a, B, L> {
@@ -81,67 +95,102 @@ impl<'a, B: Backend, L: Line> Link<'a, B, L> {
             #[cfg(feature = "updates")]
             installer: None,
         };
-        Self { io, frames, sending, desk }
+        Self { io, frames, sending, desk, waiting: None }
     }
 
-    /// Takes models, if the board does.
-    pub(crate) fn with_installer(&mut self, installer: Installing<'a>) {
-        #[cfg(feature = "updates")]
-        {
-            self.desk.installer = installer;
-        }
-        #[cfg(not(feature = "updates"))]
-        let _ = installer;
+    /// Takes models.
+    #[cfg(feature = "updates")]
+    pub(crate) fn with_installer(&mut self, installer: &'a mut dyn Installer) {
+        self.desk.installer = Some(installer);
     }
 
     /// Whether a model was installed, and the board starts with it now.
+    #[cfg(feature = "updates")]
     pub(crate) fn is_over(&self) -> bool {
-        #[cfg(feature = "updates")]
-        return self.desk.installer.as_ref().is_some_and(|installer| installer.is_installed());
-        #[cfg(not(feature = "updates"))]
-        false
+        self.desk.installer.as_ref().is_some_and(|installer| installer.is_installed())
     }
 
-    /// Has the host sent something?
-    pub(crate) fn has_bytes(&mut self) -> Result<bool, L::Error> {
-        self.io.read_ready()
-    }
-
-    /// Reads what has come, at least one byte; answers if that completes a request.
-    pub(crate) async fn serve<C: Counter, P: OutputPin>(
+    /// Reads what has come, and answers if that completes a request, or if the engine is ready for one
+    /// that waits. Returns whether it did anything.
+    pub(crate) fn serve<C: Counter, P: OutputPin>(
         &mut self,
         engine: Option<&mut Engine<'_, B, C, P>>,
-    ) -> Result<(), L::Error> {
-        let mut byte = [0];
-        if self.io.read(&mut byte)? == 0 {
-            return Ok(());
-        }
-        let Some(frame) = self.frames.push(byte[0]) else { return Ok(()) };
-
-        self.desk.errors = self.io.errors();
-        let request = frame.and_then(decode::<Request<'_>>);
+    ) -> Result<bool, L::Error> {
+        let (Self { io, frames, sending, desk, waiting }, mut engine) = (self, engine);
         let mut text = String::new();
-        let response = match request {
-            Ok(request) => self.desk.answer(request, engine, &mut text).await,
-            Err(FrameError::Garbled) => Err(Fault::Garbled),
-            Err(FrameError::TooLong) => Err(Fault::FrameTooLong),
+        let response = if let Some(request) = *waiting {
+            if !desk.is_ready(request, engine.as_deref_mut()) {
+                return Ok(false);
+            }
+            *waiting = None;
+            match request {
+                Waiting::Results(request) => desk.answer(request, engine, &mut text),
+                Waiting::Check => desk.answer(Request::Check, engine, &mut text),
+                Waiting::Row { y, first, bytes } => {
+                    let pixels = frames.last(first..first + bytes);
+                    desk.answer(Request::Row { y, pixels }, engine, &mut text)
+                }
+            }
+        } else {
+            if !io.read_ready()? {
+                return Ok(false);
+            }
+            let mut byte = [0];
+            if io.read(&mut byte)? == 0 {
+                return Ok(true);
+            }
+            let Some(frame) = frames.push(byte[0]) else { return Ok(true) };
+            desk.errors = io.errors();
+            let start = frame.as_ref().map_or(0, |frame| frame.as_ptr().addr());
+            match frame.and_then(decode::<Request<'_>>) {
+                Ok(request) => {
+                    *waiting = Waiting::of(request, start);
+                    if let Some(request) = *waiting {
+                        desk.begin(request, engine.as_deref_mut());
+                        if !desk.is_ready(request, engine.as_deref_mut()) {
+                            return Ok(true);
+                        }
+                        *waiting = None;
+                    }
+                    desk.answer(request, engine, &mut text)
+                }
+                Err(FrameError::Garbled) => Err(Fault::Garbled),
+                Err(FrameError::TooLong) => Err(Fault::FrameTooLong),
+            }
         };
         let response = response.unwrap_or_else(|fault| {
             log::error!("request refused: {}", fault);
             Response::Failed(fault)
         });
 
-        let bytes = match encode(&response, self.sending) {
+        let bytes = match encode(&response, sending) {
             Ok(bytes) => bytes,
             // The protocol's tests show that every message fits; without an answer, though,
             // a host would wait in vain.
             Err(_) => {
                 let fault = Fault::Internal { reason: "the answer is too long" };
-                encode(&Response::Failed(fault), self.sending).unwrap_or_default()
+                encode(&Response::Failed(fault), sending).unwrap_or_default()
             }
         };
-        self.io.write_all(bytes)?;
-        self.io.flush()
+        io.write_all(bytes)?;
+        io.flush()?;
+        Ok(true)
+    }
+}
+
+impl Waiting {
+    /// What may have to wait of a request in a frame that begins at address `start`.
+    fn of(request: Request<'_>, start: usize) -> Option<Self> {
+        Some(match request {
+            Request::Logits { first } => Self::Results(Request::Logits { first }),
+            Request::Output { first } => Self::Results(Request::Output { first }),
+            Request::Profile { first } => Self::Results(Request::Profile { first }),
+            Request::Row { y, pixels } => {
+                Self::Row { y, first: pixels.as_ptr().addr() - start, bytes: pixels.len() }
+            }
+            Request::Check => Self::Check,
+            _ => return None,
+        })
     }
 }
 
@@ -149,7 +198,40 @@ impl<'a, B: Backend, L: Line> Link<'a, B, L> {
 type Text = String<REASON_BYTES>;
 
 impl<B: Backend> Desk<'_, B> {
-    async fn answer<'r, C: Counter, P: OutputPin>(
+    /// Begins what a request waits for.
+    fn begin<C: Counter, P: OutputPin>(
+        &mut self,
+        request: Waiting,
+        engine: Option<&mut Engine<'_, B, C, P>>,
+    ) {
+        let Some(engine) = engine else { return };
+        match request {
+            Waiting::Check => engine.begin_verifying(),
+            // Row 0 begins an image: what waits of another is dropped.
+            Waiting::Row { y: 0, bytes, .. } if self.takes(0, bytes).is_ok() => engine.reset(),
+            _ => {}
+        }
+    }
+
+    /// Whether a request can be answered now. A check reads a piece of the model each time it is asked.
+    fn is_ready<C: Counter, P: OutputPin>(
+        &self,
+        request: Waiting,
+        engine: Option<&mut Engine<'_, B, C, P>>,
+    ) -> bool {
+        // Without a model, or for what will be refused, there is nothing to wait for.
+        let Some(engine) = engine else { return true };
+        match request {
+            Waiting::Check => engine.verify(),
+            Waiting::Results(_) => !engine.can_work(),
+            // While there is no room, the queue holds a row, so the engine has work until it is taken.
+            Waiting::Row { bytes, .. } => {
+                self.pixels.capacity() - self.pixels.len() >= bytes || !engine.can_work()
+            }
+        }
+    }
+
+    fn answer<'r, C: Counter, P: OutputPin>(
         &'r mut self,
         request: Request<'_>,
         engine: Option<&'r mut Engine<'_, B, C, P>>,
@@ -195,11 +277,7 @@ impl<B: Backend> Desk<'_, B> {
             (Ok(_), None) => return Err(Fault::Internal { reason: "a model without a session" }),
         };
         // Not what was found at start-up, but what flash holds now.
-        let sound = match request {
-            Request::Check => engine.verify().await,
-            _ => !engine.is_changed(),
-        };
-        if !sound {
+        if engine.is_changed() {
             return Err(Fault::ModelChanged);
         }
         match request {
@@ -222,17 +300,17 @@ impl<B: Backend> Desk<'_, B> {
                 };
                 Ok(Response::SelfTest { images, differs })
             }
-            Request::Row { y, pixels } => self.row(y, pixels, &loaded, engine).await,
+            Request::Row { y, pixels } => self.row(y, pixels),
             Request::Logits { first } => {
-                self.complete(&loaded, engine).await?;
+                self.complete(&loaded, engine)?;
                 values(engine.session().logits(), first)
             }
             Request::Output { first } => {
-                self.complete(&loaded, engine).await?;
+                self.complete(&loaded, engine)?;
                 values(engine.session().output(), first)
             }
             Request::Profile { first } => {
-                self.complete(&loaded, engine).await?;
+                self.complete(&loaded, engine)?;
                 Ok(Response::Profile(self.profile(first, &loaded, engine)))
             }
             Request::Reset => {
@@ -275,30 +353,26 @@ impl<B: Backend> Desk<'_, B> {
         Err(Fault::NoUpdates)
     }
 
-    async fn row<'r, C: Counter, P: OutputPin>(
-        &mut self,
-        y: u16,
-        pixels: &[u8],
-        loaded: &Loaded,
-        engine: &mut Engine<'_, B, C, P>,
-    ) -> Result<Response<'r>, Fault<'r>> {
+    /// Whether row `y` of so many bytes is due.
+    fn takes(&self, y: u16, bytes: usize) -> Result<(), Fault<'static>> {
+        let Ok(loaded) = self.loaded else {
+            return Err(Fault::Internal { reason: "a row without a model" });
+        };
         // Row 0 begins an image, whatever became of the one before.
         let expected = if self.seen == loaded.rows || y == 0 { 0 } else { self.seen };
         if y != expected {
             return Err(Fault::RowOutOfOrder { expected });
         }
         let expected = u32::from(loaded.columns) * u32::from(loaded.channels);
-        if pixels.len() != expected as usize {
+        if bytes != expected as usize {
             return Err(Fault::RowBytes { expected });
         }
-        if y == 0 {
-            engine.reset();
-        }
-        // While there is no room, the queue holds a row, so the engine has work until it is taken.
-        while self.pixels.capacity() - self.pixels.len() < pixels.len() && engine.can_work() {
-            engine.turn();
-            yield_now().await;
-        }
+        Ok(())
+    }
+
+    /// Takes a row for which there is room.
+    fn row<'r>(&mut self, y: u16, pixels: &[u8]) -> Result<Response<'r>, Fault<'r>> {
+        self.takes(y, pixels.len())?;
         for &pixel in pixels {
             self.pixels
                 .enqueue(pixel)
@@ -308,8 +382,8 @@ impl<B: Backend> Desk<'_, B> {
         Ok(Response::Accepted(Accepted { rows: self.seen }))
     }
 
-    /// Lets the engine finish the image, if all of its rows have come.
-    async fn complete<C: Counter, P: OutputPin>(
+    /// Whether the image is complete, and the network has run.
+    fn complete<C: Counter, P: OutputPin>(
         &self,
         loaded: &Loaded,
         engine: &mut Engine<'_, B, C, P>,
@@ -317,7 +391,6 @@ impl<B: Backend> Desk<'_, B> {
         if self.seen != loaded.rows {
             return Err(Fault::RowsMissing { seen: self.seen, of: loaded.rows });
         }
-        engine.finish().await;
         if engine.is_done() {
             Ok(())
         } else {

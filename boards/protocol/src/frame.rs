@@ -74,6 +74,11 @@ impl<M: AsMut<[u8]>> Frames<M> {
         Self { memory, length: 0 }
     }
 
+    /// Bytes `range` of the last frame, as [`decode`] left them, until the next byte is taken.
+    pub fn last(&mut self, range: core::ops::Range<usize>) -> &[u8] {
+        self.memory.as_mut().get(range).unwrap_or_default()
+    }
+
     /// Takes one byte. Returns a frame, still stuffed but without its final zero, when the
     /// byte ends one. Empty frames are passed over.
     pub fn push(&mut self, byte: u8) -> Option<Result<&mut [u8], FrameError>> {

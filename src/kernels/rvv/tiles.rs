@@ -147,6 +147,8 @@ pub(super) fn conv(
         let begin = x.checked_sub(window.pad_left).map(|column| column * inputs);
         let mut under = [core::ptr::null(); TILES_ROWS];
         let lines = pixels.chunks_exact_mut((TILES_SPAN * twos).max(1));
+        // Where a step makes fewer rows there are fewer under it; the others are padding.
+        let rows = rows.iter().copied().chain(core::iter::repeat(&[][..]));
         for ((under, row), line) in under.iter_mut().zip(rows).zip(lines) {
             let on_row = begin.filter(|_| inputs == twos);
             let on_row = on_row.and_then(|begin| row.get(begin..begin + line.len()));

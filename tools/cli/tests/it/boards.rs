@@ -248,7 +248,6 @@ fn the_suite_passes_on_boards() {
 
 /// The kernels for vectors ask how long these are: the same firmware with longer ones.
 #[test]
-#[ignore = "minutes, since QEMU emulates vectors slowly: cargo xtask test --all"]
 fn the_suite_passes_with_longer_vectors() {
     let registry = Registry::find().unwrap();
     let mut spec = registry.board("qemu-riscv-virt-rvv").unwrap().clone();

@@ -24,26 +24,31 @@ pub(crate) fn test(wanted: &[&str], all: bool) -> Result<(), Failure> {
     let registry = Registry::find()?;
     let quick = vec![format(&registry), step("dependencies", || check(&registry))];
     let prepare = vec![compilers(&registry), emulators(&registry)];
-    // While tests run, the other lane has the compiler's time.
-    let mut host = vec![tests(&registry, all), lints(&registry), docs(&registry)];
-    host.extend([tests_of_boards(&registry), alone(&registry)]);
-    let mut boards = builds(&registry, all, all);
-    boards.push(lints_of_firmware(&registry, all));
+    // Tests compile first and compute then; all that mostly compiles is in the lane beside them.
+    let tests = vec![tests(&registry, all)];
+    let mut beside = builds(&registry, all, all);
+    beside.push(lints_of_firmware(&registry, all));
     // With the whole workspace: alone the command would have other features of its dependencies,
     // and these would be compiled again.
-    boards.push(step("bench", || bench(&[&BUILD_TESTS[..], &["--no-run"]].concat())));
+    beside.push(step("bench", || bench(&[&BUILD_TESTS[..], &["--no-run"]].concat())));
+    beside.extend([
+        lints(&registry),
+        docs(&registry),
+        tests_of_boards(&registry),
+        alone(&registry),
+    ]);
     // The library behind it takes minutes to build.
     if all || wanted.contains(&"probe") {
-        host.push(probe(&registry));
+        beside.push(probe(&registry));
     }
     // These two build a part of the tools once more.
     if all || wanted.contains(&"log") {
-        host.push(log(&registry));
+        beside.push(log(&registry));
     }
     if all || wanted.contains(&"fuzz") {
-        host.push(step("fuzz", || fuzz(&registry)));
+        beside.push(step("fuzz", || fuzz(&registry)));
     }
-    run_phases(vec![vec![quick, prepare], vec![host, boards]], wanted)
+    run_phases(vec![vec![quick, prepare], vec![tests, beside]], wanted)
 }
 
 /// `cargo ARGUMENTS` in the folder.

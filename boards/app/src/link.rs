@@ -353,7 +353,7 @@ impl<B: Backend> Desk<'_, B> {
         Err(Fault::NoUpdates)
     }
 
-    /// Whether row `y` of so many bytes is due.
+    /// Whether row `y` is due, and has this number of bytes.
     fn takes(&self, y: u16, bytes: usize) -> Result<(), Fault<'static>> {
         let Ok(loaded) = self.loaded else {
             return Err(Fault::Internal { reason: "a row without a model" });

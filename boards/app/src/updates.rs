@@ -14,7 +14,7 @@ pub(crate) trait Installer {
     fn running(&self) -> Option<u32>;
     /// Bytes that a part is a multiple of.
     fn unit(&self) -> u32;
-    /// Begins an update of a model file of so many bytes.
+    /// Begins an update. `bytes` is the length of the model file.
     fn begin(&mut self, bytes: u32) -> Result<(), UpdateFault>;
     /// Writes a part of the model file.
     fn part(&mut self, offset: u32, bytes: &[u8]) -> Result<(), UpdateFault>;

@@ -163,7 +163,7 @@ pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
         "srai t0, t0, 16",
         "add \\other_high, \\other_high, t0",
         ".endm",
-        // Two taps of four channels, so many bytes behind the pointers.
+        // Two taps of four channels, at these byte offsets from the pointers.
         ".macro taps at",
         "lw t3, \\at(a2)",
         "lw t4, 4 + \\at(a2)",

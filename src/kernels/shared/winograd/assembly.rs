@@ -123,7 +123,7 @@ impl Args {
         Some(())
     }
 
-    /// Moves on by so many channels.
+    /// Moves on by this number of channels.
     fn advance(&mut self, channels: usize) {
         for (place, there) in self.outputs.iter_mut().zip(&mut self.shortcuts) {
             *place = place.wrapping_add(channels);

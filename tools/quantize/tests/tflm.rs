@@ -79,15 +79,9 @@ fn dead_channels_and_mean() -> QuantizedNetwork {
     weights[[3, 0, 0, 0]] = 60;
     weights[[3, 0, 0, 1]] = -59;
     let conv = QuantizedConv {
-        weights,
         scales: vec![1e-8, 1e-8, 1e-8, 0.004],
         bias: vec![1 << 30, -(1 << 30), -(1 << 30), 900],
-        stride: [1, 1],
-        pads: [0; 4],
-        dilation: [1, 1],
-        groups: 1,
-        fully_connected: false,
-        float_product: false,
+        ..QuantizedConv::of_weights(weights, 1)
     };
     QuantizedNetwork {
         input: [5, 7, 2],

@@ -41,17 +41,7 @@ fn answer_by_rows(network: &mut QuantizedNetwork) {
     for row in 0..if rows == 1 { 0 } else { rows } {
         let mut weights = Array4::zeros((channels, rows, 1, 1));
         weights.index_axis_mut(ndarray::Axis(1), row).fill(1);
-        let conv = QuantizedConv {
-            weights,
-            scales: vec![1.0; channels],
-            bias: vec![0; channels],
-            stride: [1, 1],
-            pads: [0; 4],
-            dilation: [1, 1],
-            groups: channels,
-            fully_connected: false,
-            float_product: false,
-        };
+        let conv = QuantizedConv::of_weights(weights, channels);
         ends.push(network.nodes.len());
         network.nodes.push(QuantizedNode {
             name: format!("row{row}"),

@@ -178,6 +178,24 @@ pub struct QuantizedConv {
     pub float_product: bool,
 }
 
+impl QuantizedConv {
+    /// One of stride 1 without padding, whose scales are 1 and whose biases are 0.
+    pub fn of_weights(weights: Array4<i8>, groups: usize) -> Self {
+        let channels = weights.dim().0;
+        Self {
+            weights,
+            scales: vec![1.0; channels],
+            bias: vec![0; channels],
+            stride: [1, 1],
+            pads: [0; 4],
+            dilation: [1, 1],
+            groups,
+            fully_connected: false,
+            float_product: false,
+        }
+    }
+}
+
 /// A clamp in real values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Activation {

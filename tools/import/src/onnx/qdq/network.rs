@@ -333,17 +333,7 @@ impl Builder<'_> {
 fn scaling(norm: &BatchNorm, input: Option<(f32, i32)>) -> QuantizedConv {
     let channels = norm.scale.len();
     let input = f64::from(input.map_or(1.0, |(scale, _)| scale));
-    let mut conv = QuantizedConv {
-        weights: Array4::zeros((channels, 1, 1, 1)),
-        scales: vec![1.0; channels],
-        bias: vec![0; channels],
-        stride: [1, 1],
-        pads: [0; 4],
-        dilation: [1, 1],
-        groups: channels,
-        fully_connected: false,
-        float_product: false,
-    };
+    let mut conv = QuantizedConv::of_weights(Array4::zeros((channels, 1, 1, 1)), channels);
     for channel in 0..channels {
         let (factor, offset) = norm.affine(channel);
         // A channel of the offset alone has a scale that holds it.

@@ -98,12 +98,7 @@ macro_rules! join {
 #[unsafe(naked)]
 pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
     naked_asm!(
-        "push {{r4-r7, lr}}",
-        "mov r4, r8",
-        "mov r5, r9",
-        "mov r6, r10",
-        "mov r7, r11",
-        "push {{r4-r7}}",
+        save_registers!(),
         "sub sp, #36",
         "str r0, [sp]",
         // The first round begins in its middle, so that those after it are whole.
@@ -299,12 +294,7 @@ pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
         "b 2b",
         "1:",
         "add sp, #36",
-        "pop {{r4-r7}}",
-        "mov r8, r4",
-        "mov r9, r5",
-        "mov r10, r6",
-        "mov r11, r7",
-        "pop {{r4-r7, pc}}",
+        restore_registers!(),
         stream16_columns!(),
         patch = const offset_of!(Args, patch),
         pairs = const offset_of!(Args, pairs),

@@ -19,12 +19,7 @@ use crate::kernels::shared::finish::AddArgs;
 #[unsafe(naked)]
 pub(super) unsafe extern "C" fn add_bytes(input: *const i8, output: *mut i8, args: &AddArgs) {
     naked_asm!(
-        "push {{r4-r7, lr}}",
-        "mov r4, r8",
-        "mov r5, r9",
-        "mov r6, r10",
-        "mov r7, r11",
-        "push {{r4-r7}}",
+        save_registers!(),
         "ldr r3, [r2, #{length}]",
         "adds r0, r0, r3",
         "adds r1, r1, r3",
@@ -67,12 +62,7 @@ pub(super) unsafe extern "C" fn add_bytes(input: *const i8, output: *mut i8, arg
         "strb r1, [r2, r3]",
         "adds r3, #1",
         "bne 2b",
-        "pop {{r4-r7}}",
-        "mov r8, r4",
-        "mov r9, r5",
-        "mov r10, r6",
-        "mov r11, r7",
-        "pop {{r4-r7, pc}}",
+        restore_registers!(),
         length = const offset_of!(AddArgs, length),
         shortcut = const offset_of!(AddArgs, shortcut),
         mine = const offset_of!(AddArgs, mine),

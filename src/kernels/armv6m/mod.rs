@@ -28,6 +28,30 @@
 
 #![allow(unsafe_code)]
 
+/// Puts what a caller expects to keep on the stack: `r4` to `r11` and the link register, 36 bytes.
+macro_rules! save_registers {
+    () => {
+        "push {{r4-r7, lr}}
+         mov r4, r8
+         mov r5, r9
+         mov r6, r10
+         mov r7, r11
+         push {{r4-r7}}"
+    };
+}
+
+/// Takes them back, and returns.
+macro_rules! restore_registers {
+    () => {
+        "pop {{r4-r7}}
+         mov r8, r4
+         mov r9, r5
+         mov r10, r6
+         mov r11, r7
+         pop {{r4-r7, pc}}"
+    };
+}
+
 mod conv;
 mod elements;
 mod stream16;

@@ -87,12 +87,7 @@ pub(super) unsafe extern "C" fn transform_tiles(
     inputs: usize,
 ) {
     naked_asm!(
-        "push {{r4-r7, lr}}",
-        "mov r4, r8",
-        "mov r5, r9",
-        "mov r6, r10",
-        "mov r7, r11",
-        "push {{r4-r7}}",
+        save_registers!(),
         "sub sp, #500",
         "sub sp, #48",
         "adds r3, r0, r2",
@@ -202,12 +197,7 @@ pub(super) unsafe extern "C" fn transform_tiles(
         "7:",
         "add sp, #500",
         "add sp, #48",
-        "pop {{r4-r7}}",
-        "mov r8, r4",
-        "mov r9, r5",
-        "mov r10, r6",
-        "mov r11, r7",
-        "pop {{r4-r7, pc}}",
+        restore_registers!(),
     )
 }
 
@@ -246,12 +236,7 @@ pub(super) unsafe extern "C" fn transform_kernels(
     pairs: usize,
 ) {
     naked_asm!(
-        "push {{r4-r7, lr}}",
-        "mov r4, r8",
-        "mov r5, r9",
-        "mov r6, r10",
-        "mov r7, r11",
-        "push {{r4-r7}}",
+        save_registers!(),
         "sub sp, #76",
         "mov r8, r0",
         "mov r11, r1",
@@ -320,11 +305,6 @@ pub(super) unsafe extern "C" fn transform_kernels(
         "b 2b",
         "4:",
         "add sp, #76",
-        "pop {{r4-r7}}",
-        "mov r8, r4",
-        "mov r9, r5",
-        "mov r10, r6",
-        "mov r11, r7",
-        "pop {{r4-r7, pc}}",
+        restore_registers!(),
     )
 }

@@ -112,12 +112,7 @@ unsafe extern "C" fn multiply_tiles(
     sums: *mut Sums,
 ) {
     naked_asm!(
-        "push {{r4-r7, lr}}",
-        "mov r4, r8",
-        "mov r5, r9",
-        "mov r6, r10",
-        "mov r7, r11",
-        "push {{r4-r7}}",
+        save_registers!(),
         "sub sp, #8",
         "lsls r4, r2, #4",
         "str r4, [sp]",
@@ -145,12 +140,7 @@ unsafe extern "C" fn multiply_tiles(
         "b 2b",
         "4:",
         "add sp, #8",
-        "pop {{r4-r7}}",
-        "mov r8, r4",
-        "mov r9, r5",
-        "mov r10, r6",
-        "mov r11, r7",
-        "pop {{r4-r7, pc}}",
+        restore_registers!(),
     )
 }
 
@@ -244,12 +234,7 @@ consecutive!(winograd::Args: outputs [4] shortcuts [4] stride);
 #[unsafe(naked)]
 unsafe extern "C" fn finish_tiles(args: &mut winograd::Args, sums: &Sums, ninth: i32) {
     naked_asm!(
-        "push {{r4-r7, lr}}",
-        "mov r4, r8",
-        "mov r5, r9",
-        "mov r6, r10",
-        "mov r7, r11",
-        "push {{r4-r7}}",
+        save_registers!(),
         "sub sp, #184",
         "str r0, [sp, #168]",
         "str r1, [sp, #172]",
@@ -416,12 +401,7 @@ unsafe extern "C" fn finish_tiles(args: &mut winograd::Args, sums: &Sums, ninth:
         "b 2b",
         "1:",
         "add sp, #184",
-        "pop {{r4-r7}}",
-        "mov r8, r4",
-        "mov r9, r5",
-        "mov r10, r6",
-        "mov r11, r7",
-        "pop {{r4-r7, pc}}",
+        restore_registers!(),
         stream16_rows!(),
         table = const offset_of!(winograd::Args, table),
         stride = const offset_of!(winograd::Args, stride),

@@ -185,9 +185,11 @@ impl Waiting {
             Request::Logits { first } => Self::Results(Request::Logits { first }),
             Request::Output { first } => Self::Results(Request::Output { first }),
             Request::Profile { first } => Self::Results(Request::Profile { first }),
-            Request::Row { y, pixels } => {
-                Self::Row { y, first: pixels.as_ptr().addr() - start, bytes: pixels.len() }
-            }
+            Request::Row { y, pixels } => Self::Row {
+                y,
+                first: pixels.as_ptr().addr().saturating_sub(start),
+                bytes: pixels.len(),
+            },
             Request::Check => Self::Check,
             _ => return None,
         })
@@ -223,10 +225,11 @@ impl<B: Backend> Desk<'_, B> {
         let Some(engine) = engine else { return true };
         match request {
             Waiting::Check => engine.verify(),
-            Waiting::Results(_) => !engine.can_work(),
+            Waiting::Results(_) => self.has_all_rows().is_err() || !engine.can_work(),
             // While there is no room, the queue holds a row, so the engine has work until it is taken.
-            Waiting::Row { bytes, .. } => {
-                self.pixels.capacity() - self.pixels.len() >= bytes || !engine.can_work()
+            Waiting::Row { y, bytes, .. } => {
+                let room = self.pixels.capacity() - self.pixels.len();
+                self.takes(y, bytes).is_err() || room >= bytes || !engine.can_work()
             }
         }
     }
@@ -302,15 +305,15 @@ impl<B: Backend> Desk<'_, B> {
             }
             Request::Row { y, pixels } => self.row(y, pixels),
             Request::Logits { first } => {
-                self.complete(&loaded, engine)?;
+                self.complete(engine)?;
                 values(engine.session().logits(), first)
             }
             Request::Output { first } => {
-                self.complete(&loaded, engine)?;
+                self.complete(engine)?;
                 values(engine.session().output(), first)
             }
             Request::Profile { first } => {
-                self.complete(&loaded, engine)?;
+                self.complete(engine)?;
                 Ok(Response::Profile(self.profile(first, &loaded, engine)))
             }
             Request::Reset => {
@@ -382,15 +385,22 @@ impl<B: Backend> Desk<'_, B> {
         Ok(Response::Accepted(Accepted { rows: self.seen }))
     }
 
+    /// Whether all rows of the image have come.
+    fn has_all_rows(&self) -> Result<(), Fault<'static>> {
+        match self.loaded {
+            Ok(loaded) if self.seen != loaded.rows => {
+                Err(Fault::RowsMissing { seen: self.seen, of: loaded.rows })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether the image is complete, and the network has run.
     fn complete<C: Counter, P: OutputPin>(
         &self,
-        loaded: &Loaded,
         engine: &mut Engine<'_, B, C, P>,
     ) -> Result<(), Fault<'static>> {
-        if self.seen != loaded.rows {
-            return Err(Fault::RowsMissing { seen: self.seen, of: loaded.rows });
-        }
+        self.has_all_rows()?;
         if engine.is_done() {
             Ok(())
         } else {

@@ -78,6 +78,12 @@ pub struct Spec {
     /// Cycles that the core waits where flash has to be read and no cache has it.
     #[serde(default)]
     pub flash_wait: u32,
+    /// Bytes that such a read brings: a line of the cache, or what the flash is wide.
+    #[serde(default = "usual_line")]
+    pub flash_line: u32,
+    /// Bytes of the cache that code and weights in flash share; 0: weights have none.
+    #[serde(default)]
+    pub flash_cache: u32,
     /// Bits a second on the line between host and board.
     #[serde(default = "usual_baud")]
     pub baud: u32,
@@ -91,6 +97,11 @@ pub struct Spec {
     pub uf2: Option<Uf2>,
     /// How Espressif's boot loader takes it.
     pub espflash: Option<Espflash>,
+}
+
+/// A line of the caches of RP2040 and RP2350.
+const fn usual_line() -> u32 {
+    8
 }
 
 /// What firmware sets up where nothing else is said.

@@ -78,6 +78,11 @@ impl Section {
 impl Spec {
     /// Whether the memories agree. The error says which do not.
     pub(crate) fn check(&self) -> Result<(), String> {
+        let line = self.flash_line;
+        if !line.is_power_of_two() || !self.flash_cache.is_multiple_of(line) {
+            let cache = self.flash_cache;
+            return Err(format!("a flash_cache of {cache} bytes has no lines of {line} bytes"));
+        }
         for (index, memory) in self.memories.iter().enumerate() {
             let others = self.memories[..index].iter().map(|other| (&*other.name, other.region()));
             let all = others.chain([("ram", self.ram), ("flash", self.flash)]);

@@ -1,24 +1,25 @@
 //! The instruction counter of RISC-V: `minstret`, which counts just that.
 
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
 use brooklet_app::{Counter, Unit};
 use riscv::register::minstret;
 
+/// The lower half of the counter as a span began. It is written as each span begins, and read as it
+/// ends: so who looks on from outside knows the spans (`tools/plugin`).
+static BEGAN: AtomicU32 = AtomicU32::new(0);
+
 /// Counts retired instructions.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Retired {
-    start: u64,
+    /// The upper half.
+    began: u32,
 }
 
 impl Retired {
     /// The counter of this hart.
-    pub fn new() -> Self {
-        Self { start: minstret::read64() }
-    }
-}
-
-impl Default for Retired {
-    fn default() -> Self {
-        Self::new()
+    pub const fn new() -> Self {
+        Self { began: 0 }
     }
 }
 
@@ -26,10 +27,13 @@ impl Counter for Retired {
     const UNIT: Unit = Unit::Instructions;
 
     fn start(&mut self) {
-        self.start = minstret::read64();
+        let now = minstret::read64();
+        self.began = (now >> 32) as u32;
+        BEGAN.store(now as u32, Relaxed);
     }
 
     fn stop(&mut self) -> u64 {
-        minstret::read64() - self.start
+        let now = minstret::read64();
+        now - (u64::from(self.began) << 32 | u64::from(BEGAN.load(Relaxed)))
     }
 }

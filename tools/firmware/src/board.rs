@@ -13,7 +13,7 @@ use std::{fs, io, thread};
 use board_build::{Emulator, Runner, Spec};
 use tempfile::TempDir;
 
-use crate::counts::{self, Counts};
+use crate::counts::{self, Cache, Counts, Marks};
 use crate::flash_image::FlashImage;
 use crate::{FirmwareError, Link, Registry, Report, compile, qemu, rp2040, serial, size};
 
@@ -33,13 +33,15 @@ pub(crate) struct Counting {
     /// Where counts and the monitor's socket are.
     folder: TempDir,
     firmware: PathBuf,
+    pub(crate) marks: Marks,
 }
 
 impl Counting {
-    fn new(spec: &Spec, firmware: &Path) -> Result<Self, FirmwareError> {
+    fn new(spec: &Spec, firmware: &Path, cache: Option<Cache>) -> Result<Self, FirmwareError> {
         let folder = tempfile::tempdir()
             .map_err(|source| FirmwareError::Create { path: std::env::temp_dir(), source })?;
-        Ok(Self { board: spec.name.clone(), folder, firmware: firmware.to_owned() })
+        let marks = Marks::of(spec, firmware, cache)?;
+        Ok(Self { board: spec.name.clone(), folder, firmware: firmware.to_owned(), marks })
     }
 
     pub(crate) fn output(&self) -> PathBuf {
@@ -68,6 +70,8 @@ pub struct Options {
     pub unchecked: bool,
     /// Have the instructions counted, for [`Board::counts`].
     pub count: bool,
+    /// If they are: in front of flash, for [`Counts::misses`].
+    pub cache: Option<Cache>,
     /// Firmware that takes models over its link, signed by this key; see
     /// [`compile::firmware_with_slots`]. What the slot is filled with is a signed model then.
     pub public_key: Option<String>,
@@ -114,7 +118,7 @@ impl Board {
             (None, None) => compile::firmware(registry, spec, &features, report)?,
         };
         let counting = match options.count {
-            true => Some(Counting::new(spec, &firmware)?),
+            true => Some(Counting::new(spec, &firmware, options.cache)?),
             false => None,
         };
         // Files are kept until the board answers: by then they are loaded.

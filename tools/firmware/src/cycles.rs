@@ -298,7 +298,7 @@ mod tests {
                 Counted { address: start, code, executed: 1, left, function: None }
             })
             .collect();
-        let cycles = estimate(&Counts { instructions, functions: Vec::new() });
+        let cycles = estimate(&Counts { instructions, ..Counts::default() });
         assert_eq!(cycles.most - cycles.estimate, cycles.estimate - cycles.least);
         cycles.estimate - MIDDLE.refill
     }
@@ -358,6 +358,7 @@ mod tests {
                 counted(6, 0x4770, 1, 1, None),
             ],
             functions: vec!["sum".to_owned()],
+            misses: None,
         };
         let cycles = estimate(&counts);
         assert_eq!(cycles.instructions, 31);

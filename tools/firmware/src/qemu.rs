@@ -33,10 +33,10 @@ pub(crate) fn command(
         Some(counting) => {
             let plugin = counts::plugin(registry, &qemu.binary)?;
             let [plugin, output] = [&plugin, &counting.output()].map(|path| escaped(path));
-            let mark = counts::MARK;
+            let marks = counting.marks.options();
             command
                 .arg("-plugin")
-                .arg(format!("{plugin},output={output},mark={mark:#x}"))
+                .arg(format!("{plugin},output={output},{marks}"))
                 .arg("-monitor")
                 .arg(format!("unix:{},server=on,wait=off", escaped(&counting.monitor())));
         }

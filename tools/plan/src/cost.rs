@@ -25,16 +25,56 @@ use brooklet::ops::Window;
 use brooklet::ops::conv::{CHUNK_TAPS, PATCH_COLUMNS, Strip, TILE_COLUMNS, TILE_LANES, TILES};
 use serde::{Deserialize, Serialize};
 
+use crate::flash::Flash;
+
 /// What a kernel does for a layer: products, outputs, joined outputs, outputs apart, values, blocks,
 /// rows.
 pub type Work = [f64; 7];
 
-/// The coefficients of a backend's kernels, by their names: instructions for each kind of work.
+/// The coefficients of a backend's kernels, by their names: instructions for each kind of work. And
+/// what these take on a core.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Coefficients {
     /// By the kernels' names.
     pub kernels: BTreeMap<String, Work>,
+    /// The core that runs them: by default one of a cycle an instruction, whose flash never waits.
+    #[serde(skip)]
+    pub core: Core,
+}
+
+/// What instructions take on a core.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Core {
+    /// Cycles an instruction of the kernels, on the average.
+    pub cycles: f64,
+    /// Its flash.
+    pub flash: Flash,
+}
+
+impl Default for Core {
+    fn default() -> Self {
+        Self { cycles: 1.0, flash: Flash::default() }
+    }
+}
+
+/// Cycles an instruction of the kernels, estimated: for ResNet-8's quickest plan by the timings of
+/// `bench --cycles`. RV32: measured on the RTL of Hazard3, 1.03 to 1.04.
+const CYCLES: [(&str, f64); 6] = [
+    ("armv6m", 1.3),
+    ("armv7m", 1.4),
+    ("armv7em", 1.4),
+    ("helium", 1.5),
+    ("rv32", 1.04),
+    ("rvv", 1.0),
+];
+
+impl Core {
+    /// That of a board.
+    pub fn of(spec: &Spec) -> Self {
+        let known = CYCLES.iter().find(|(backend, _)| *backend == spec.backend);
+        Self { cycles: known.map_or(1.0, |(_, cycles)| *cycles), flash: Flash::of(spec) }
+    }
 }
 
 /// The coefficients, by the backend's name.
@@ -52,6 +92,7 @@ pub fn all() -> &'static Costs {
 /// The coefficients of a board's backend, if there are any: of the kernels that the board has.
 pub fn of(spec: &Spec) -> Option<Coefficients> {
     let mut core = COSTS.get(&spec.backend)?.clone();
+    core.core = Core::of(spec);
     if !spec.makes_several_rows() {
         core.kernels.retain(|name, _| !name.starts_with("winograd"));
     }
@@ -62,7 +103,8 @@ pub fn of(spec: &Spec) -> Option<Coefficients> {
 pub fn similar(spec: &Spec, packing: Packing) -> Coefficients {
     let runs = |core: &&Coefficients| core.kernels.contains_key(packing.name());
     let any = || COSTS.values().find(runs).cloned();
-    of(spec).filter(|core| runs(&core)).or_else(any).unwrap_or_default()
+    let similar = of(spec).filter(|core| runs(&core)).or_else(any).unwrap_or_default();
+    Coefficients { core: Core::of(spec), ..similar }
 }
 
 impl Coefficients {
@@ -78,6 +120,13 @@ impl Coefficients {
         let input = |layer: &LayerRecord| layers[usize::from(layer.input.get())].shape();
         let each = layers.iter().map(|layer| self.instructions(layer, input(layer)));
         each.sum::<Option<f64>>().map(|sum| sum as u64)
+    }
+
+    /// Cycles of a layer with such an input for one image, estimated: of its instructions, and those
+    /// in which the core waits for flash.
+    pub fn cycles(&self, layer: &LayerRecord, input: Shape) -> Option<f64> {
+        let Core { cycles, flash } = self.core;
+        Some(self.instructions(layer, input)? * cycles + flash.waits(layer, input))
     }
 
     /// Instructions of a layer with such an input for one image, if the core has a kernel for it.

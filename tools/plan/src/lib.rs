@@ -43,6 +43,7 @@
 
 pub mod cost;
 pub mod ensemble;
+pub mod flash;
 pub mod knapsack;
 pub mod memory_map;
 pub mod model_file;

@@ -89,8 +89,8 @@ impl Kernels {
     }
 
     /// The program packed for them, and its plan. For speed convolutions are packed so that all
-    /// together take the fewest instructions, by what a core's kernels cost, within the arena of
-    /// the goal and a model file of `file_bytes`.
+    /// together take the fewest cycles of the core with its flash, by what its kernels cost, within
+    /// the arena of the goal and a model file of `file_bytes`.
     /// Weights in four bits, which were asked for to save flash, keep them.
     ///
     /// # Errors
@@ -122,7 +122,7 @@ impl Kernels {
         Ok((program, smallest))
     }
 
-    /// The program with the packings that take the fewest instructions in sum, within `room` bytes
+    /// The program with the packings that take the fewest cycles in sum, within `room` bytes
     /// more, and no more scratch memory.
     fn quickest(
         self,
@@ -147,7 +147,7 @@ impl Kernels {
     }
 
     /// The packings that a layer can have, the first as it is: with the bytes that they take more,
-    /// and the instructions.
+    /// and the cycles.
     fn choices(
         self,
         program: &Program,
@@ -158,7 +158,7 @@ impl Kernels {
         let layer = &program.layers[index];
         let shape = program.layers[usize::from(layer.record.input.get())].record.shape();
         let (now, packing) = (layer.record, layer.record.packing());
-        let cost = |record: &LayerRecord| costs.instructions(record, shape).unwrap_or_default();
+        let cost = |record: &LayerRecord| costs.cycles(record, shape).unwrap_or_default();
         let as_it_is = (packing, Choice { bytes: 0, cost: cost(&now) });
         if packing.bits() == 4 {
             return vec![as_it_is];

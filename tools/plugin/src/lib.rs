@@ -2,28 +2,35 @@
 //! elsewhere than to the next one.
 //!
 //! ```text
-//! qemu-system-arm … -plugin libbrooklet_plugin.so,output=FILE,mark=ADDRESS
+//! qemu-system-arm … -plugin libbrooklet_plugin.so,output=FILE,mark=ADDRESS,cache=CACHE
 //! ```
 //!
 //! Only spans are counted: each begins after a store to `mark` and ends with a load from it. That is
 //! how firmware uses the timer by which it counts itself (`boards/parts/src/systick.rs`), so the two
-//! count the same, and firmware needs no marks of its own. A second store begins anew: the first
-//! set the timer up, and what was counted is forgotten.
+//! count the same, and firmware needs no marks of its own. On RISC-V, whose counter has no address,
+//! the mark is where firmware keeps what it began with (`boards/parts/src/minstret.rs`). A second store
+//! begins anew: the first set the timer up, and what was counted is forgotten.
 //!
 //! When QEMU quits, the file is written: a line an instruction that was executed, with its address,
-//! its bytes, how often, and how often the next one was another than that behind it.
+//! its bytes, how often, and how often the next one was another than that behind it. With `cache`,
+//! that of one in front of flash: the last line is `misses` and their number, of code and data;
+//! [`Cache::parse`] says how a cache is written.
 //!
 //! The interface is version 1 of QEMU's (`docs/devel/tcg-plugins.rst` there), which QEMU 7.2
 //! takes. One core is emulated, so all calls but the first and the last come from its thread.
 
 #![allow(unsafe_code, reason = "QEMU's interface is C's")]
 
+mod cache;
+
 use std::collections::BTreeMap;
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::fmt::Write;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use cache::Cache;
 
 /// The version of the interface that is spoken here.
 #[unsafe(no_mangle)]
@@ -83,6 +90,8 @@ static ALL: Mutex<BTreeMap<u64, &'static Counted>> = Mutex::new(BTreeMap::new())
 static COUNTING: AtomicBool = AtomicBool::new(false);
 /// The instruction before, in the span.
 static LAST: AtomicPtr<Counted> = AtomicPtr::new(ptr::null_mut());
+/// What lies in front of flash, if it is to be known.
+static CACHE: OnceLock<Mutex<Cache>> = OnceLock::new();
 /// From the options.
 static OPTIONS: OnceLock<Options> = OnceLock::new();
 
@@ -113,11 +122,18 @@ pub unsafe extern "C" fn qemu_plugin_install(
             Some(("mark", address)) => {
                 mark = u64::from_str_radix(address.trim_start_matches("0x"), 16).ok();
             }
+            Some(("cache", text)) => {
+                let Some(cache) = Cache::parse(text) else {
+                    eprintln!("brooklet's plugin: `{text}` is no cache");
+                    return 1;
+                };
+                let _ = CACHE.set(Mutex::new(cache));
+            }
             _ => {}
         }
     }
     let (Some(output), Some(mark)) = (output, mark) else {
-        eprintln!("brooklet's plugin takes output=FILE,mark=ADDRESS");
+        eprintln!("brooklet's plugin takes output=FILE,mark=ADDRESS,cache=CACHE");
         return 1;
     };
     if OPTIONS.set(Options { output, mark }).is_err() {
@@ -164,14 +180,27 @@ extern "C" fn translated(_: u64, block: *mut Block) {
     }
 }
 
+/// The cache, if there is one.
+fn cache() -> Option<MutexGuard<'static, Cache>> {
+    Some(CACHE.get()?.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// The core reads at an address, code or data.
+fn read(address: u64) {
+    if let Some(mut cache) = cache() {
+        cache.read(address, COUNTING.load(Relaxed));
+    }
+}
+
 /// An instruction is executed.
 extern "C" fn executed(_: c_uint, data: *mut c_void) {
-    if !COUNTING.load(Relaxed) {
-        return;
-    }
     let counted = data.cast::<Counted>();
     // SAFETY: the data of this callback are a counter, which is never freed.
     let this = unsafe { &*counted };
+    read(this.address);
+    if !COUNTING.load(Relaxed) {
+        return;
+    }
     // SAFETY: what is in `LAST` came from here, if it is not null.
     if let Some(last) = unsafe { LAST.swap(counted, Relaxed).as_ref() }
         && last.address + last.bytes.len() as u64 != this.address
@@ -183,6 +212,7 @@ extern "C" fn executed(_: c_uint, data: *mut c_void) {
 
 /// Memory is accessed.
 extern "C" fn accessed(_: c_uint, info: u32, address: u64, _: *mut c_void) {
+    read(address);
     if OPTIONS.get().is_none_or(|options| options.mark != address) {
         return;
     }
@@ -192,6 +222,9 @@ extern "C" fn accessed(_: c_uint, info: u32, address: u64, _: *mut c_void) {
         for counted in ALL.lock().unwrap_or_else(PoisonError::into_inner).values() {
             counted.executed.store(0, Relaxed);
             counted.left.store(0, Relaxed);
+        }
+        if let Some(mut cache) = cache() {
+            cache.misses = 0;
         }
     }
     LAST.store(ptr::null_mut(), Relaxed);
@@ -210,6 +243,9 @@ extern "C" fn quits(_: u64, _: *mut c_void) {
             }
             let _ = writeln!(lines, " {executed} {}", counted.left.load(Relaxed));
         }
+    }
+    if let Some(cache) = cache() {
+        let _ = writeln!(lines, "misses {}", cache.misses);
     }
     if let Err(error) = std::fs::write(output, lines) {
         eprintln!("brooklet's plugin: {output}: {error}");

@@ -29,6 +29,9 @@ const CORES: [Core; 11] = [
 /// Bytes of stack of a chip about which nothing is said: enough for any kernels.
 const STACK: u32 = 8_192;
 
+/// Bytes of a line of flash about which nothing is said: what serial flash's caches have.
+const LINE: u32 = 8;
+
 /// A chip as the board that it would be, of which a model has this RAM and flash.
 pub(super) fn board(chip: &str, ram: Option<u32>, flash: Option<u32>) -> Result<Spec> {
     let known = CORES.iter().find(|core| core.word.eq_ignore_ascii_case(chip));
@@ -68,6 +71,8 @@ pub(super) fn board(chip: &str, ram: Option<u32>, flash: Option<u32>) -> Result<
         memories: Vec::new(),
         sections: Vec::new(),
         flash_wait: 0,
+        flash_line: LINE,
+        flash_cache: 0,
         baud: 0,
         qemu: None,
         emulator: None,

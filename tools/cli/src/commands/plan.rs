@@ -57,11 +57,18 @@ pub(super) struct Budget {
     /// gives weights 4 bits, layer by layer, until it fits.
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     flash: Option<u32>,
+    /// Cycles that the core waits where flash has to be read, for `--optimize speed`. Default: what
+    /// the board's flash takes, or none.
+    #[arg(long, value_name = "CYCLES", requires = "device")]
+    flash_wait: Option<u32>,
+    /// The cache in front of that flash, such as 16K. Default: the board's, or none.
+    #[arg(long, value_name = "BYTES", value_parser = bytes, requires = "device")]
+    cache: Option<u32>,
     /// The kernels that shall run it: weights are packed for them. Default: the board's, or those
     /// that it is packed for.
     #[arg(long, value_parser = kernels())]
     backend: Option<Kernels>,
-    /// The smallest arena, or the fewest instructions that the board's RAM allows.
+    /// The smallest arena, or the fewest cycles that the board's RAM and flash allow.
     #[arg(long, value_enum, default_value_t)]
     optimize: Optimize,
 }
@@ -77,7 +84,7 @@ impl Budget {
     /// The board, with as much memory as the options say.
     pub(super) fn board(&self) -> Result<Option<Spec>> {
         if let Some(chip) = &self.chip {
-            return chip::board(chip, self.ram, self.flash).map(Some);
+            return chip::board(chip, self.ram, self.flash).map(|spec| Some(self.waiting(spec)));
         }
         // Read here, and not by the parser, where it would be at odds with --chip.
         let usual = std::env::var("BROOKLET_BOARD").ok();
@@ -93,7 +100,16 @@ impl Budget {
         let mut spec = Registry::find()?.board(name)?.clone();
         spec.arena_bytes = self.ram.unwrap_or(spec.arena_bytes);
         spec.slot.bytes = self.flash.unwrap_or(spec.slot.bytes);
-        Ok(Some(spec))
+        Ok(Some(self.waiting(spec)))
+    }
+
+    /// The board, with a flash that waits as the options say.
+    fn waiting(&self, mut spec: Spec) -> Spec {
+        spec.flash_wait = self.flash_wait.unwrap_or(spec.flash_wait);
+        // Whole lines.
+        let cache = self.cache.map(|bytes| bytes - bytes % spec.flash_line);
+        spec.flash_cache = cache.unwrap_or(spec.flash_cache);
+        spec
     }
 
     /// Bytes that the model file may have, if the user says.

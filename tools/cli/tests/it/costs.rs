@@ -249,7 +249,7 @@ fn compare(folder: &Path, networks: &[&str], bless: bool) {
             }
             let fit = |(kernel, counts): (&str, Vec<&Count>)| (kernel.to_owned(), fit(&counts));
             let kernels = kernels.into_iter().map(fit).collect();
-            fitted = Coefficients { kernels };
+            fitted = Coefficients { kernels, core: fitted.core };
         }
         for network in &networks {
             let counted: f64 = network.iter().map(|count| count.2).sum();

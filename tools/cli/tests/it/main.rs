@@ -18,6 +18,7 @@ mod ensemble;
 mod exports;
 mod files;
 mod fit;
+mod flash_waits;
 mod float_forward;
 #[cfg(target_os = "linux")]
 mod hostile;

@@ -90,6 +90,12 @@ fn speed_takes_the_flash_that_it_is_given_and_changes_no_answer() {
     }
     // All of 3x3 at stride 1.
     assert_eq!(fewest, 17);
+    // Where flash waits, what is read again and again is small.
+    let quick = report(folder.path(), "--optimize speed --flash-wait 60 --cache 16K");
+    assert!(quick["model_bytes"].as_u64().unwrap() < 300_000, "{quick}");
+    let (now, winograd) = instructions();
+    assert!(now > most && winograd == 17, "{now} instructions, {winograd} layers");
+    assert_eq!(answer(folder.path()), before);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use core::ops::Range;
 use crate::arena::ARENA_ALIGN;
 use crate::error::{Error, Fault, Part};
 use crate::format::{self, LayerRecord, MAGIC, MAX_SEGMENT_LAYERS, NONE, Operator, VERSION, flags};
-use crate::ops;
+use crate::ops::{self, Known};
 use crate::schedule::{Next, Schedule};
 use crate::steps;
 
@@ -25,7 +25,8 @@ impl<'m> Model<'m> {
     ///
     /// Takes time in proportion to the file's length, and no memory but a few hundred bytes of stack.
     /// So what is out of proportion is refused: layers that name more bytes than the file has, those
-    /// that several share counted for each; and a schedule of more steps than the file has bytes. The
+    /// that several share counted for each, but for the weights of convolutions ([`SHARED_WITHIN`]);
+    /// and a schedule of more steps than the file has bytes. The
     /// schedule is walked once, or more often where the rows that are needed at a moment fill the arena
     /// in more than 32 stretches, with gaps between: each walk sees to as many of these. No plan of
     /// brooklet's comes near.
@@ -58,12 +59,17 @@ impl<'m> Model<'m> {
     fn check(&self) -> Result<(), Error> {
         self.check_header()?;
         self.check_segments()?;
-        // Bytes that the layers left may name. What several layers share counts for each of them.
+        // Bytes that the layers left may name. What several layers share counts for each of them, but for
+        // weights that are not looked at again.
         let mut bytes = self.file().len() as u64;
         for (index, layer) in self.graph().layers.iter().enumerate() {
-            let named = ops::named_bytes(layer, self.input_of(layer));
+            let mut known = Known::of(self.graph(), index);
+            let named = ops::named_bytes(layer, self.input_of(layer), &known);
             bytes = bytes.checked_sub(named).ok_or(Error::Work)?;
-            self.check_layer(index).map_err(|fault| Error::layer(index, fault))?;
+            self.check_layer(index, &mut known).map_err(|fault| Error::layer(index, fault))?;
+            if known.weights {
+                bytes = bytes.checked_sub(known.read).ok_or(Error::Work)?;
+            }
         }
         self.check_readers()?;
         self.check_schedule()
@@ -115,9 +121,9 @@ impl<'m> Model<'m> {
     }
 
     /// What the layer says of itself; and that rows and scratch memory lie inside the arena.
-    fn check_layer(&self, layer: usize) -> Result<(), Fault> {
+    fn check_layer(&self, layer: usize, known: &mut Known) -> Result<(), Fault> {
         self.name_bytes(layer).ok_or(Fault::OutOfBounds(Part::Names))?;
-        ops::check(self, layer)?;
+        ops::check(self, layer, known)?;
         let record = self.layer(layer);
         let places = record.places.get();
         let rows = self.bytes(places, 4 * usize::from(record.rows.get()));

@@ -28,6 +28,8 @@
 //!
 //! Only the header's place is fixed. Parts may be shared by layers, as far as all layers together
 //! name no more bytes than the file has: so checking it takes time in proportion to its length.
+//! Convolutions whose weights an earlier one has, at most [`SHARED_WITHIN`] layers before, name none: so
+//! a block that runs several times is stored once.
 //! Bytes that no part names are padding and mean nothing.
 //!
 //! # Layers and tensors
@@ -109,6 +111,10 @@ pub const VERSION: u16 = 2;
 
 /// Largest number of layers in a segment: the session holds a counter for each.
 pub const MAX_SEGMENT_LAYERS: usize = 64;
+
+/// How many layers before a convolution one is looked for that has the same weights: what was found
+/// of them is not looked for again.
+pub const SHARED_WITHIN: usize = 64;
 
 /// Alignment of weights in the file, in bytes.
 pub const WEIGHTS_ALIGN: usize = 16;

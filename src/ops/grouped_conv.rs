@@ -20,7 +20,7 @@
 
 use super::conv::check::{can_be_addressed, check_channels, check_numbers, packing_of};
 use super::conv::{self, Conv, Padding};
-use super::{RowList, Rows, Shortcut, Window, check_window, int8_mut, part};
+use super::{Known, RowList, Rows, Shortcut, Window, check_window, int8_mut, part};
 use crate::error::{Fault, Part};
 use crate::format::{LayerRecord, Packing, WEIGHTS_ALIGN};
 use crate::kernels::Backend;
@@ -186,7 +186,11 @@ fn part_of<T>(items: &[T], start: usize, length: usize) -> &[T] {
     proved!(items.get(start..start + length)).unwrap_or(&[])
 }
 
-pub(super) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault> {
+pub(super) fn check(
+    model: &Model<'_>,
+    layer: &LayerRecord,
+    known: &mut Known,
+) -> Result<(), Fault> {
     let (groups, input) = (groups(layer), model.input_of(layer));
     let divides = |channels: u16| groups > 0 && usize::from(channels).is_multiple_of(groups);
     if !divides(input.channels.get()) || !divides(layer.channels.get()) {
@@ -212,7 +216,7 @@ pub(super) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault>
     let whole = GroupedConv { conv: Conv::new(model, layer), groups };
     for g in 0..groups {
         let first = g * usize::from(window.output.channels);
-        check_channels(&whole.group(g), first as u16, 128)?;
+        check_channels(&whole.group(g), first as u16, 128, known)?;
     }
     Ok(())
 }

@@ -25,6 +25,7 @@ pub mod multiply;
 pub mod softmax;
 pub mod stream16;
 pub mod window_average;
+mod work;
 
 use core::ops::Range;
 
@@ -37,6 +38,7 @@ use crate::model::Model;
 use crate::proved::proved;
 use crate::shape::Shape;
 pub use crate::steps::{MAX_KERNEL, MAX_STEP_ROWS, can_update};
+pub(crate) use work::{Known, named_bytes};
 
 /// Rows that a step reads, from top to bottom, each columns × channels of int8.
 /// A row of padding is empty.
@@ -267,36 +269,13 @@ fn scratch_bytes_in_full(layer: &LayerRecord, input: Shape) -> u64 {
     }
 }
 
-/// Bytes of the file that a layer names: of its parts, of its places and of its name. Checking the
-/// layer takes time in proportion to these.
-pub(crate) fn named_bytes(layer: &LayerRecord, input: &LayerRecord) -> u64 {
-    let channels = u64::from(layer.channels.get());
-    let table = |bytes: u64| if layer.table.get() == 0 { 0 } else { bytes };
-    let parts = match layer.operator() {
-        Operator::Conv | Operator::GroupedConv | Operator::DepthwiseConv => {
-            let padded = layer.padding_values.get() != 0;
-            let padding = if padded { input.channels.get().into() } else { 0 };
-            let joins = layer.shortcut().is_some();
-            9 * channels + padding + if joins { table(1024) } else { 0 }
-        }
-        Operator::BatchNorm => 9 * channels,
-        Operator::Lookup => lookup::table_bytes(layer),
-        Operator::Concat => table(concat::TABLE_BYTES as u64),
-        Operator::Add => table(add::TABLE_BYTES as u64),
-        Operator::Input => table(256 * channels),
-        _ => 0,
-    };
-    let places = 4 * u64::from(layer.rows.get());
-    u64::from(layer.weight_bytes.get()) + parts + places + u64::from(layer.name_bytes.get())
-}
-
 /// Whether the scratch memory keeps something from one step to the next.
 pub fn scratch_persists(layer: &LayerRecord) -> bool {
     matches!(layer.operator(), Operator::AveragePool)
 }
 
-/// Checks what every layer has in common, then what its operator asks for.
-pub(crate) fn check(model: &Model<'_>, index: usize) -> Result<(), Fault> {
+/// Checks what every layer has in common, then what its operator asks for, but for what is `known`.
+pub(crate) fn check(model: &Model<'_>, index: usize, known: &mut Known) -> Result<(), Fault> {
     let layer = model.layer(index);
     let mut missing = Feature::ALL.into_iter().filter(|feature| !feature.is_on());
     if let Some(feature) = missing.find(|feature| feature.is_needed_by(layer)) {
@@ -332,13 +311,13 @@ pub(crate) fn check(model: &Model<'_>, index: usize) -> Result<(), Fault> {
     if !layer.has_int16() {
         match operator {
             Operator::Input => input::check(model, layer)?,
-            Operator::Conv => conv::check::check(model, layer)?,
+            Operator::Conv => conv::check::check(model, layer, known)?,
             Operator::Add => add::check(model, layer)?,
             Operator::MaxPool => max_pool::check(model, layer)?,
             Operator::AveragePool => average_pool::check(model, layer)?,
             Operator::Softmax => softmax::check(model, layer)?,
             Operator::BatchNorm => batch_norm::check(model, layer)?,
-            Operator::GroupedConv => grouped_conv::check(model, layer)?,
+            Operator::GroupedConv => grouped_conv::check(model, layer, known)?,
             Operator::DepthwiseConv => depthwise_conv::check(model, layer)?,
             Operator::Lookup => lookup::check(model, layer)?,
             Operator::Multiply => multiply::check(model, layer)?,

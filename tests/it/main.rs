@@ -9,4 +9,5 @@ mod interpreter;
 mod networks;
 mod planner;
 mod self_test;
+mod shared_weights;
 mod weights;

@@ -17,7 +17,12 @@ use proptest::prelude::*;
 use zerocopy::IntoBytes;
 
 /// Runs an image in an arena of poison: logits, and the last layer's output.
-fn run(file: &[u8], backend: impl Backend, image: &[u8], poison: u8) -> (Vec<i16>, Vec<i16>) {
+pub(crate) fn run(
+    file: &[u8],
+    backend: impl Backend,
+    image: &[u8],
+    poison: u8,
+) -> (Vec<i16>, Vec<i16>) {
     let model = Model::parse(file).unwrap();
     // Bytes behind the arena must stay as they are.
     let mut memory = vec![u128::from_ne_bytes([poison; 16]); model.arena_bytes().div_ceil(16) + 1];

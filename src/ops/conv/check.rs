@@ -6,7 +6,7 @@ use crate::error::{Fault, Part};
 use crate::format::{LayerRecord, Packing};
 use crate::model::Model;
 use crate::ops::stream16::{self, Stream16};
-use crate::ops::{Window, check_window, part, words};
+use crate::ops::{Known, Window, check_window, part, words};
 use zerocopy::little_endian::I32;
 
 /// Bytes that a packing makes of a weight, at most.
@@ -72,7 +72,11 @@ pub(in crate::ops) fn check_numbers(model: &Model<'_>, layer: &LayerRecord) -> R
     Ok(())
 }
 
-pub(in crate::ops) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault> {
+pub(in crate::ops) fn check(
+    model: &Model<'_>,
+    layer: &LayerRecord,
+    known: &mut Known,
+) -> Result<(), Fault> {
     check_parts(model, layer)?;
     // What is added behind the requantization, at most.
     let mut offset = 128;
@@ -85,7 +89,7 @@ pub(in crate::ops) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<()
         let table = part(model, Part::ShortcutTable, layer.table, 1024, 4)?;
         offset = largest(words(table));
     }
-    check_channels(&Conv::new(model, layer), 0, offset)
+    check_channels(&Conv::new(model, layer), 0, offset, known)
 }
 
 /// Checks weights, multipliers and sums of all output channels, of which the first has the number
@@ -94,6 +98,7 @@ pub(in crate::ops) fn check_channels(
     conv: &Conv<'_>,
     first: u16,
     offset: u32,
+    known: &mut Known,
 ) -> Result<(), Fault> {
     let (packing, kernel) = (conv.packing, kernel_taps(&conv.window));
     for o in 0..usize::from(conv.window.output.channels) {
@@ -102,13 +107,16 @@ pub(in crate::ops) fn check_channels(
         if !multiplier.is_valid() {
             return Err(Fault::Quantization);
         }
-        if !packing.is_sound(conv.weights, o, kernel) {
+        if !known.weights && !packing.is_sound(conv.weights, o, kernel) {
             return Err(Fault::Transform { channel });
         }
         let holds = |bound| bound < sum_bound(packing) && multiplier.holds(bound, offset);
         // What any weights can add is nearly always little enough: then they need not be read.
-        if !holds(bound_of_any(conv, o)) && !holds(accumulator_bound(conv, o)) {
-            return Err(Fault::Accumulator { channel });
+        if !holds(bound_of_any(conv, o)) {
+            known.read += (kernel[0] * kernel[1]) as u64;
+            if !holds(accumulator_bound(conv, o)) {
+                return Err(Fault::Accumulator { channel });
+            }
         }
     }
     Ok(())

@@ -1,14 +1,31 @@
 //! From a program and its plan to the bytes of a model file.
 
-use brooklet::format::{Header, LayerRecord, WEIGHTS_ALIGN, Writer};
+use brooklet::format::{Header, LayerRecord, SHARED_WITHIN, WEIGHTS_ALIGN, Writer};
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::{U16, U32};
 
 use crate::plan::Plan;
-use crate::program::{Program, Table};
+use crate::program::{Layer, Program, Table};
 use crate::test_image::TestImage;
 
 impl Program {
+    /// The last earlier layer that has the same weights as layer `index` in the same form, of those that
+    /// a reader looks at: they are stored once.
+    fn same_weights(&self, index: usize, planned: &LayerRecord, plan: &Plan) -> Option<usize> {
+        let layer = &self.layers[index];
+        let form = |layer: &Layer, record: &LayerRecord| {
+            let inputs = self.layers[usize::from(record.input.get())].record.channels;
+            let groups = record.parameter;
+            (record.operator, record.packing, record.kernel, layer.bias.len(), inputs, groups)
+        };
+        let can_be = planned.operator().has_packing() && !planned.has_int16();
+        (index.saturating_sub(SHARED_WITHIN)..index).rev().filter(|_| can_be).find(|&earlier| {
+            let (other, record) = (&self.layers[earlier], &plan.layers[earlier]);
+            let same = form(other, record) == form(layer, planned) && !record.has_int16();
+            same && other.weights == layer.weights
+        })
+    }
+
     /// The bytes of the model file. The same program and plan give the same bytes.
     pub fn write(&self, plan: &Plan) -> Vec<u8> {
         let data: usize = self
@@ -62,7 +79,7 @@ impl Program {
             [] => U32::ZERO,
             images => writer.append(images, 4)?,
         };
-        let mut records = Vec::with_capacity(self.layers.len());
+        let mut records: Vec<LayerRecord> = Vec::with_capacity(self.layers.len());
         let mut name_offset = 0;
         for ((layer, planned), places) in self.layers.iter().zip(&plan.layers).zip(&plan.places) {
             let mut record = *planned;
@@ -71,8 +88,10 @@ impl Program {
             record.name_bytes = U16::new(layer.name.len() as u16);
             name_offset += layer.name.len() as u32;
             if !layer.weights.is_empty() {
-                let packed = layer.pack();
-                record.weights = writer.append(packed.as_bytes(), WEIGHTS_ALIGN)?;
+                record.weights = match self.same_weights(records.len(), planned, plan) {
+                    Some(earlier) => records[earlier].weights,
+                    None => writer.append(layer.pack().as_bytes(), WEIGHTS_ALIGN)?,
+                };
             }
             if !layer.bias.is_empty() {
                 record.bias = writer.append(layer.bias.as_bytes(), 4)?;

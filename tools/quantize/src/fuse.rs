@@ -1,6 +1,6 @@
 //! Which nodes of a float network become one layer.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::RangeInclusive;
 
 use ndarray::ArrayView4;
@@ -9,6 +9,7 @@ use crate::error::Unrepresentable;
 use crate::lower::{READ_ON, answer_last, known};
 use crate::network::{Network, NodeId, Op, Subsample};
 use crate::weights::rounding::Bits;
+use crate::weights::shared::shared;
 
 /// A float network whose activations are fused into the layers that they follow: what becomes
 /// one layer, and so which tensors there are.
@@ -23,6 +24,8 @@ pub struct Fused<'n> {
     int16: BTreeSet<NodeId>,
     /// Of those whose outputs are a stream in 16 bits.
     stream16: BTreeSet<NodeId>,
+    /// For each convolution that has another's weights, the first that has them.
+    pub(crate) shared: BTreeMap<NodeId, NodeId>,
 }
 
 /// Nodes that become one layer.
@@ -140,7 +143,7 @@ impl<'n> Fused<'n> {
         }
         let units = with_answer_last(network, units)?;
         let (in_four_bits, int16, stream16) = Default::default();
-        Ok(Self { network, units, in_four_bits, int16, stream16 })
+        Ok(Self { network, units, in_four_bits, int16, stream16, shared: shared(network) })
     }
 
     /// The same with weights in four bits of these convolutions.

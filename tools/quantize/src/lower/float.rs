@@ -158,8 +158,11 @@ impl Fused<'_> {
                 let weights = match learned.get(&unit.node) {
                     Some(learned) => learned,
                     None => {
-                        let input_scales = input_scales(conv.weights.dim().3, input, pixels);
-                        nearest = Weights::nearest(conv, &input_scales, self.bits(unit.node));
+                        let again = self.weights_used_again(unit, conv, layers, learned);
+                        nearest = again.unwrap_or_else(|| {
+                            let input_scales = input_scales(conv.weights.dim().3, input, pixels);
+                            Weights::nearest(conv, &input_scales, self.bits(unit.node))
+                        });
                         &nearest
                     }
                 };

@@ -3,7 +3,8 @@
 //! Float and quantized network go through the images side by side. Of each convolution the
 //! inputs are what the quantized layers before it make, the targets what the float network has
 //! there: so a layer also makes up for what those before it lost. At the end of a residual block
-//! the target is the float sum less the quantized shortcut.
+//! the target is the float sum less the quantized shortcut. A convolution that has an earlier one's
+//! weights keeps its integers and learns biases.
 
 use std::collections::HashMap;
 
@@ -114,8 +115,9 @@ pub fn learn(
             let targets = targets(&float, network, fused, unit, &live)?;
             let inputs: Vec<_> = live[&unit.input].iter().map(Maps::read).collect();
             let bits = fused.bits(unit.node);
+            let again = fused.weights_used_again(unit, conv, &layers, &learned);
             let learner = Learner { options, bits, input_scales: &input_scales };
-            let weights = learner.conv(conv, &inputs, &targets, rng);
+            let weights = learner.conv(conv, again, &inputs, &targets, rng);
             let mut changed = network.clone();
             changed.nodes[unit.node].op = Op::Conv(weights.dequantize(conv, &input_scales));
             learned.insert(unit.node, weights);
@@ -221,6 +223,7 @@ impl Learner<'_> {
     fn groups(
         &self,
         conv: &Conv,
+        again: Option<Weights>,
         inputs: &[&Array4<f32>],
         targets: &[Array4<f32>],
         rng: &ChaCha8Rng,
@@ -243,29 +246,36 @@ impl Learner<'_> {
             let inputs: Vec<_> = inputs.iter().map(|maps| of(maps, &read)).collect();
             let targets: Vec<_> = targets.iter().map(|maps| of(maps, &made)).collect();
             let inputs: Vec<_> = inputs.iter().collect();
-            let weights = self.conv(&part, &inputs, &targets, rng.clone());
+            let again = again.as_ref().map(|again| Weights {
+                channels: again.channels[made.clone()].to_vec(),
+                bias: again.bias[made.clone()].to_vec(),
+            });
+            let weights = self.conv(&part, again, &inputs, &targets, rng.clone());
             learned.channels.extend(weights.channels);
             learned.bias.extend(weights.bias);
         }
         learned
     }
 
-    /// Learns a convolution from what it reads and what it should make.
+    /// Learns a convolution from what it reads and what it should make; of one whose weights are those
+    /// of an earlier one, given as `again`, the biases.
     fn conv(
         &self,
         conv: &Conv,
+        again: Option<Weights>,
         inputs: &[&Array4<f32>],
         targets: &[Array4<f32>],
         mut rng: ChaCha8Rng,
     ) -> Weights {
         let Self { options, bits, input_scales } = *self;
-        let nearest = Weights::nearest(conv, input_scales, bits);
         if conv.groups > 1 {
-            return self.groups(conv, inputs, targets, &rng);
+            return self.groups(conv, again, inputs, targets, &rng);
         }
+        let rounding = options.rounding && again.is_none();
+        let nearest = again.unwrap_or_else(|| Weights::nearest(conv, input_scales, bits));
         let all: usize = inputs.iter().map(|batch| batch.len_of(Axis(0))).sum();
         let images = (0..all).filter(|&image| !options.holds_out(image)).count();
-        if !(options.rounding || options.bias_correction) || images < 2 {
+        if !(rounding || options.bias_correction) || images < 2 {
             return nearest;
         }
         let (channels, kernel_rows, kernel_columns, depth) = conv.weights.dim();
@@ -307,7 +317,7 @@ impl Learner<'_> {
             (x.slice(rows), t.slice(rows))
         });
         let mut weights = nearest;
-        if options.rounding && taps <= MOST_TAPS {
+        if rounding && taps <= MOST_TAPS {
             let trained: Vec<f64> = conv
                 .weights
                 .iter()

@@ -2,12 +2,14 @@
 
 pub mod learn;
 pub mod rounding;
+pub(crate) mod shared;
 
 use std::collections::BTreeMap;
 
 use brooklet::format::LayerRecord;
 
-use crate::network::{Conv, NodeId};
+use crate::fuse::{Fused, Unit};
+use crate::network::{Conv, NodeId, Op};
 use crate::program::Layer;
 use crate::ranges::Range;
 use brooklet_plan::Preprocess;
@@ -100,6 +102,33 @@ impl Affine {
         self.stream16.then_some(move |value: f32| {
             ((value / self.scale + zero + 0.5).floor().clamp(-128.0, 127.0) - zero) * self.scale
         })
+    }
+}
+
+impl Fused<'_> {
+    /// The weights of a convolution that has those of an earlier one, where one file can hold both;
+    /// its biases are the network's. `layers` are those before it.
+    pub(crate) fn weights_used_again(
+        &self,
+        unit: &Unit,
+        conv: &Conv,
+        layers: &[Layer],
+        learned: &Learned,
+    ) -> Option<Weights> {
+        let first = *self.shared.get(&unit.node)?;
+        let scale_of = |unit: &Unit| layers.get(unit.input).map(|of| of.record.scale.get().into());
+        let of = self.units.iter().find(|unit| unit.node == first)?;
+        let (before, now): (f64, f64) = (scale_of(of)?, scale_of(unit)?);
+        if self.bits(first) != self.bits(unit.node) {
+            return None;
+        }
+        let Op::Conv(earlier) = &self.network.nodes[first].op else { return None };
+        let nearest = || {
+            let scales = vec![(before, 0.0); earlier.weights.dim().3];
+            Weights::nearest(earlier, &scales, self.bits(first))
+        };
+        let weights = learned.get(&first).cloned().unwrap_or_else(nearest);
+        weights.used_again(conv, now / before)
     }
 }
 

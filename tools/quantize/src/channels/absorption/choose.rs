@@ -222,7 +222,9 @@ mod tests {
         let main = push(Op::Conv(conv(4, 4, 3, 1)), &[main]);
         let main = push(Op::Relu, &[main]);
         let main = push(Op::Conv(conv(6, 4, 1, 0)), &[main]);
-        let shortcut = push(Op::Conv(conv(6, 4, 1, 0)), &[pool]);
+        let mut other = conv(6, 4, 1, 0);
+        other.weights.mapv_inplace(|weight| 0.75 * weight);
+        let shortcut = push(Op::Conv(other), &[pool]);
         let sum = push(Op::Add, &[main, shortcut]);
         let norm = BatchNorm {
             scale: vec![1.5, 0.2, 1.5, 0.2, 1.5, 0.2],

@@ -270,7 +270,13 @@ mod tests {
         reader: impl Fn(usize, usize) -> f32,
     ) -> Network {
         let mut network = Network::new([4, 4, 3], "x").unwrap();
-        let mut push = |op: Op, inputs: &[NodeId]| network.push(op, inputs, "").unwrap();
+        let mut push = |mut op: Op, inputs: &[NodeId]| {
+            // No two convolutions have the same weights.
+            if let Op::Conv(conv) = &mut op {
+                conv.weights.mapv_inplace(|weight| weight * (1.0 + inputs[0] as f32 / 256.0));
+            }
+            network.push(op, inputs, "").unwrap()
+        };
         let stem = push(conv(4, 3, stem), &[0]);
         let stem = push(Op::Relu, &[stem]);
         let inner = push(conv(4, 4, &reader), &[stem]);

@@ -4,6 +4,7 @@ use ndarray::ArrayView3;
 
 use crate::network::{BatchNorm, Network, NodeId, Op};
 use crate::ranges::ByName;
+use crate::weights::shared::shared;
 
 /// Factors are powers of two to a multiple of this. So [`Factors::of_model`] can tell them from
 /// what rounding does to weights.
@@ -34,6 +35,13 @@ impl Factors {
         let logits = network.logits();
         // What other operators do to a factor of a channel is not looked at.
         let mut stays = vec![!network.is_of_plain_layers(); count];
+        let shared = shared(network);
+        // Weights that several layers have stay the same for all.
+        for id in shared.iter().flat_map(|(&id, &of)| [id, of]) {
+            for of in [id, network.nodes[id].inputs[0]] {
+                stays[first[of]..first[of] + network.nodes[of].shape[2]].fill(true);
+            }
+        }
         for (id, node) in network.nodes.iter().enumerate() {
             let channels = node.shape[2];
             if id == logits || matches!(node.op, Op::Input | Op::Relu6 | Op::Softmax) {

@@ -1,0 +1,67 @@
+//! How much there is to check of a layer, where layers share weights.
+//!
+//! A block whose weights are used several times (a *recursive* block) is stored once: several layers
+//! name the same bytes. What was found of them is true for the later layers, too, and is not found
+//! again, so that checking a file takes time in proportion to its length.
+
+use super::{add, concat, lookup};
+use crate::format::{LayerRecord, Operator, SHARED_WITHIN};
+use crate::graph::Graph;
+
+/// What is known of a layer's weights, and what was read of them nevertheless.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// Whether an earlier layer names the same weights in the same form.
+    pub(crate) weights: bool,
+    /// Weights that were read to bound a channel's sum: that depends on the bias, too.
+    pub(crate) read: u64,
+}
+
+impl Known {
+    /// Of layer `index`, when the layers before it are checked.
+    pub(crate) fn of(graph: &Graph<'_>, index: usize) -> Self {
+        let layer = graph.layer(index);
+        let weights = layer.operator().has_packing()
+            && (index.saturating_sub(SHARED_WITHIN)..index)
+                .any(|earlier| same_weights(graph, graph.layer(earlier), layer));
+        Self { weights, read: 0 }
+    }
+}
+
+/// Whether two layers name the same weights, and see the same in them.
+fn same_weights(graph: &Graph<'_>, a: &LayerRecord, b: &LayerRecord) -> bool {
+    let form = |layer: &LayerRecord| {
+        let inputs = graph.input_of(layer).channels;
+        let groups = match layer.operator() {
+            Operator::GroupedConv => layer.parameter.get(),
+            _ => 1,
+        };
+        (layer.operator, layer.packing, layer.kernel, layer.channels, inputs, groups)
+    };
+    // Layers of int16 do not look into their weights.
+    a.weights == b.weights && !a.has_int16() && form(a) == form(b)
+}
+
+/// Bytes of the file that a layer names: of its parts, of its places and of its name, but for weights
+/// that are `known`. Checking the layer takes time in proportion to these.
+pub(crate) fn named_bytes(layer: &LayerRecord, input: &LayerRecord, known: &Known) -> u64 {
+    let channels = u64::from(layer.channels.get());
+    let weights = if known.weights { 0 } else { layer.weight_bytes.get() };
+    let table = |bytes: u64| if layer.table.get() == 0 { 0 } else { bytes };
+    let parts = match layer.operator() {
+        Operator::Conv | Operator::GroupedConv | Operator::DepthwiseConv => {
+            let padded = layer.padding_values.get() != 0;
+            let padding = if padded { input.channels.get().into() } else { 0 };
+            let joins = layer.shortcut().is_some();
+            9 * channels + padding + if joins { table(1024) } else { 0 }
+        }
+        Operator::BatchNorm => 9 * channels,
+        Operator::Lookup => lookup::table_bytes(layer),
+        Operator::Concat => table(concat::TABLE_BYTES as u64),
+        Operator::Add => table(add::TABLE_BYTES as u64),
+        Operator::Input => table(256 * channels),
+        _ => 0,
+    };
+    let places = 4 * u64::from(layer.rows.get());
+    u64::from(weights) + parts + places + u64::from(layer.name_bytes.get())
+}

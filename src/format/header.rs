@@ -74,15 +74,17 @@ pub struct SegmentRecord {
 #[derive(Debug, Clone, Copy, Default, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct PreprocessingRecord {
-    /// Pixels of the shorter side after resizing, at most [`MAX_RESIZE`](Self::MAX_RESIZE); 0: not
-    /// resized.
+    /// Pixels of the shorter side after resizing, at most [`MAX_RESIZE`](Self::MAX_RESIZE), or rows
+    /// where `settings` names the columns; 0: not resized.
     pub resize: U16,
     /// Rows cut out of the centre; 0: not cropped.
     pub crop_rows: U16,
     /// Columns cut out of the centre.
     pub crop_columns: U16,
-    /// 1: `mean` and `std` were given; 0: the network takes raw 0…255.
-    pub normalized: U16,
+    /// Bit 0: `mean` and `std` were given; without, the network takes raw 0…255. Bits 1 to 15: columns
+    /// after resizing to a size that does not keep the sides' ratio, at most
+    /// [`MAX_RESIZE`](Self::MAX_RESIZE); 0: the ratio is kept.
+    pub settings: U16,
     /// Mean a channel, of pixels in 0…1.
     pub mean: [F32; 3],
     /// Standard deviation a channel, of pixels in 0…1.
@@ -90,15 +92,26 @@ pub struct PreprocessingRecord {
 }
 
 impl PreprocessingRecord {
-    /// Largest `resize`: images are resized in memory.
+    /// Largest side after resizing: images are resized in memory.
     pub const MAX_RESIZE: u16 = 4096;
+
+    /// Whether `mean` and `std` were given.
+    pub fn is_normalized(&self) -> bool {
+        self.settings.get() & 1 != 0
+    }
+
+    /// Columns after resizing; 0 where the sides keep their ratio.
+    pub fn resize_columns(&self) -> u16 {
+        self.settings.get() >> 1
+    }
 
     /// Whether everything is in its range.
     pub(crate) fn is_valid(&self) -> bool {
         let in_range = |number: &F32| number.get().is_finite();
         self.resize.get() <= Self::MAX_RESIZE
             && (self.crop_rows.get() == 0) == (self.crop_columns.get() == 0)
-            && self.normalized.get() <= 1
+            && self.resize_columns() <= Self::MAX_RESIZE
+            && (self.resize_columns() == 0 || self.resize.get() != 0)
             && self.mean.iter().all(in_range)
             && self.std.iter().all(|std| in_range(std) && std.get() > 0.0)
     }

@@ -205,7 +205,7 @@ fn preprocessing_is_checked() {
         resize: U16::new(PreprocessingRecord::MAX_RESIZE),
         crop_rows: U16::new(8),
         crop_columns: U16::new(8),
-        normalized: U16::new(1),
+        settings: U16::new(1),
         mean: [F32::new(0.5); 3],
         std: [F32::new(0.25); 3],
     };
@@ -218,12 +218,16 @@ fn preprocessing_is_checked() {
     };
     assert_eq!(check(valid), Ok(()));
     type Change = fn(&mut PreprocessingRecord);
-    let changes: [Change; 9] = [
+    let most = PreprocessingRecord::MAX_RESIZE;
+    let columns = PreprocessingRecord { settings: U16::new(2 * most), ..valid };
+    assert_eq!(check(columns), Ok(()));
+    let changes: [Change; 10] = [
         |r| r.resize = U16::new(PreprocessingRecord::MAX_RESIZE + 1),
         |r| r.resize = U16::new(u16::MAX),
         |r| r.crop_rows = U16::new(0),
         |r| r.crop_columns = U16::new(0),
-        |r| r.normalized = U16::new(2),
+        |r| r.settings = U16::new(2 * (PreprocessingRecord::MAX_RESIZE + 1)),
+        |r| (r.resize, r.settings) = (U16::new(0), U16::new(2)),
         |r| r.mean[1] = F32::new(f32::NAN),
         |r| r.std[2] = F32::new(0.0),
         |r| r.std[0] = F32::new(-1.0),

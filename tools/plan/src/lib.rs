@@ -58,4 +58,4 @@ pub mod timeline;
 mod writer;
 
 pub use board_build::Spec;
-pub use preprocessing::Preprocess;
+pub use preprocessing::{Preprocess, Resize};

@@ -81,15 +81,12 @@ pub enum DataProblem {
 
     /// Resizing would make more pixels than are made.
     #[error(
-        "is {}×{} (height, width), which resizing the shorter side to {short} makes {}×{}: too \
-         many pixels",
+        "is {}×{} (height, width), which resizing makes {}×{}: too many pixels",
         from[0], from[1], to[0], to[1]
     )]
     Resized {
         /// Height and width before.
         from: [u64; 2],
-        /// The shorter side that it should have.
-        short: u64,
         /// Height and width that it would have.
         to: [u64; 2],
         /// Most pixels.

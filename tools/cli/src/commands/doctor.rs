@@ -7,7 +7,7 @@ use ndarray::{Array2, Array4, Axis, concatenate};
 use serde::Serialize;
 
 use super::choice::VariantArgs;
-use super::quantize::{arch, size};
+use super::quantize::{arch, resize, size};
 use super::{Output, progress, read};
 use crate::failure::{Result, failed, failure};
 use crate::report::{percent, table};
@@ -17,7 +17,7 @@ use brooklet_import::Channels;
 use brooklet_import::{Arch, Imported};
 use brooklet_plan::model_file::{HostBackend, ModelFile};
 use brooklet_plan::plan::{Goal, plan};
-use brooklet_quantize::data::{Dataset, Preprocess};
+use brooklet_quantize::data::{Dataset, Preprocess, Resize};
 use brooklet_quantize::error::EngineError;
 use brooklet_quantize::evaluate::best;
 use brooklet_quantize::forward::BATCH;
@@ -50,8 +50,8 @@ pub struct Args {
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     outputs: Vec<String>,
     /// Resizes images as `quantize` does.
-    #[arg(long, value_name = "PIXELS")]
-    resize: Option<u32>,
+    #[arg(long, value_name = "PIXELS", value_parser = resize)]
+    resize: Option<Resize>,
     /// Crops images as `quantize` does.
     #[arg(long, value_name = "HxW", value_parser = size)]
     crop: Option<[u32; 2]>,

@@ -27,8 +27,9 @@ impl Remedy for DataError {
                  {most} pixels are made"
             ),
             DataProblem::ImageSize { wanted: [height, width, _], .. } => format!(
-                "`brooklet quantize` with --resize {} --crop {height}x{width} makes a model that \
-                 takes images of any size; or give images of the network's size",
+                "`brooklet quantize` with --resize {} --crop {height}x{width}, or with \
+                 --resize {height}x{width}, which changes their ratio, makes a model that takes \
+                 images of any size; or give images of the network's size",
                 height.max(width)
             ),
             DataProblem::CropSize { crop: [height, width], .. } => format!(

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::common::shared_data;
 use brooklet_cli::remedies::Remedy;
-use brooklet_quantize::data::{Dataset, Preprocess, read_image};
+use brooklet_quantize::data::{Dataset, Preprocess, Resize, read_image};
 use brooklet_quantize::error::{DataError, DataProblem};
 use image::{Rgb, RgbImage};
 use ndarray::{Array1, Array4, Axis};
@@ -42,11 +42,17 @@ fn a_folder_with_a_subfolder_a_class() {
     assert!(text.contains("--resize 8 --crop 8x8"), "{text}");
 
     // 4×5 to 8×10, then the middle.
-    let fitted = Preprocess { resize: Some(8), crop: Some([8, 8]), ..RAW };
+    let fitted = Preprocess { resize: Some(Resize::Shorter(8)), crop: Some([8, 8]), ..RAW };
     assert_eq!(
         open(folder.path(), [8, 8, 3], &fitted).unwrap().get(0).unwrap().pixels.dim(),
         (8, 8, 3)
     );
+    // To a size of another ratio, nothing cut away: columns 0 and 4 are still at the ends.
+    let stretched = Preprocess { resize: Some(Resize::To([8, 5])), ..RAW };
+    let image = open(folder.path(), [8, 5, 3], &stretched).unwrap().get(0).unwrap();
+    let columns: Vec<u8> = (0..5).map(|x| image.pixels[[0, x, 1]]).collect();
+    assert_eq!(columns, [0, 1, 2, 3, 4]);
+    assert_eq!((image.pixels[[0, 0, 2]], image.pixels[[7, 0, 2]]), (0, 3));
     let crop = Preprocess { crop: Some([9, 9]), ..RAW };
     let error = open(folder.path(), [9, 9, 3], &crop).unwrap().get(0).unwrap_err();
     assert!(matches!(error.problem, DataProblem::CropSize { .. }));

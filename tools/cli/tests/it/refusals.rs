@@ -148,6 +148,8 @@ fn options_and_data_that_are_refused() {
         ("--crop 9x9", &["tiny.onnx: a crop of 9x9 does not fit its input of 8x8", "to 8x8"]),
         ("--resize 0", &["'0'", "from 1 to 65535"]),
         ("--resize 100000", &["from 1 to 65535"]),
+        ("--resize 8x", &["write HxW"]),
+        ("--resize 8x5000", &["at most 4096 pixels"]),
         ("--preprocess zero.json", &["zero.json: ", "from 1 to 65535"]),
         ("--preprocess large.json", &["large.json: ", "from 1 to 65535"]),
         ("--preprocess still.json", &["still.json: std must be above zero"]),

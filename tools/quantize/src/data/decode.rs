@@ -6,6 +6,8 @@ use std::io::Cursor;
 use image::imageops::FilterType;
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
 
+use brooklet_plan::Resize;
+
 use crate::error::DataProblem;
 
 /// Most pixels of an image.
@@ -36,15 +38,23 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<DynamicImage, DataProblem> {
     DynamicImage::from_decoder(decoder).map_err(|error| wrong(error.to_string()))
 }
 
-/// An image whose shorter side has that number of pixels: bilinear, with antialiasing. The longer side is
-/// rounded down, as torchvision does.
-pub(crate) fn resize(image: DynamicImage, short: u32) -> Result<DynamicImage, DataProblem> {
+/// An image of that size: bilinear, with antialiasing. Where the shorter side alone is given, the longer
+/// is rounded down, as torchvision does.
+pub(crate) fn resize(image: DynamicImage, to: Resize) -> Result<DynamicImage, DataProblem> {
     let [old_width, old_height] = [image.width().max(1), image.height().max(1)].map(u64::from);
-    let short = u64::from(short.max(1));
-    let scaled = |side: u64, other: u64| (short * side / other).max(1);
-    let (width, height) = match old_width <= old_height {
-        true => (short, scaled(old_height, old_width)),
-        false => (scaled(old_width, old_height), short),
+    let (width, height) = match to {
+        Resize::To(sides) => {
+            let [height, width] = sides.map(|side| u64::from(side.max(1)));
+            (width, height)
+        }
+        Resize::Shorter(short) => {
+            let short = u64::from(short.max(1));
+            let scaled = |side: u64, other: u64| (short * side / other).max(1);
+            match old_width <= old_height {
+                true => (short, scaled(old_height, old_width)),
+                false => (scaled(old_width, old_height), short),
+            }
+        }
     };
     if (width, height) == (old_width, old_height) {
         return Ok(image);
@@ -54,7 +64,6 @@ pub(crate) fn resize(image: DynamicImage, short: u32) -> Result<DynamicImage, Da
     let sides = sides.filter(|_| within(width, height) && within(old_width, height));
     let (width, height) = sides.ok_or(DataProblem::Resized {
         from: [old_height, old_width],
-        short,
         to: [height, width],
         most: RESIZED_PIXELS,
     })?;
@@ -103,10 +112,18 @@ mod tests {
     fn resizing_is_bounded_in_its_result_and_in_between() {
         let size = |image: DynamicImage| [image.height(), image.width()];
         let gray = |height, width| DynamicImage::from(image::GrayImage::new(width, height));
-        assert_eq!(size(resize(gray(30, 45), 20).unwrap()), [20, 30]);
-        assert_eq!(size(resize(gray(45, 31), 20).unwrap()), [29, 20]);
-        for (height, width, short) in [(1, 1_000_000, 256), (32, 32, 65_535), (2, 600_000, 64)] {
-            let refused = resize(gray(height, width), short).unwrap_err().to_string();
+        let short = Resize::Shorter;
+        assert_eq!(size(resize(gray(30, 45), short(20)).unwrap()), [20, 30]);
+        assert_eq!(size(resize(gray(45, 31), short(20)).unwrap()), [29, 20]);
+        assert_eq!(size(resize(gray(45, 31), Resize::To([16, 24])).unwrap()), [16, 24]);
+        for (height, width, to) in [
+            (1, 1_000_000, short(256)),
+            (32, 32, short(65_535)),
+            (2, 600_000, short(64)),
+            (32, 32, Resize::To([4096, 8192])),
+            (2, 600_000, Resize::To([64, 64])),
+        ] {
+            let refused = resize(gray(height, width), to).unwrap_err().to_string();
             assert!(refused.contains("too many pixels"), "{refused}");
         }
     }

@@ -18,8 +18,8 @@ pub(super) fn fit(
     input: Shape,
 ) -> Result<Array3<u8>, DataProblem> {
     let mut image = image;
-    if let Some(short) = preprocess.resize {
-        image = decode::resize(image, short)?;
+    if let Some(resize) = preprocess.resize {
+        image = decode::resize(image, resize)?;
     }
     if let Some([height, width]) = preprocess.crop {
         let found = [image.height(), image.width()];

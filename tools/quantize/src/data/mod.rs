@@ -12,7 +12,7 @@ mod noise;
 mod numbers;
 mod source;
 
-pub use brooklet_plan::Preprocess;
+pub use brooklet_plan::{Preprocess, Resize};
 pub use dataset::{Dataset, Image};
 pub use fit::{normalized, read_image};
 pub use source::{images_in, range_of_numbers};

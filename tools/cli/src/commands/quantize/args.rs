@@ -16,7 +16,7 @@ use brooklet_files::{InputData, InputPath, Limit, OutputPath};
 use brooklet_import::Arch;
 use brooklet_import::Channels;
 use brooklet_import::network::{Network, NodeId, Shape};
-use brooklet_quantize::data::Preprocess;
+use brooklet_quantize::data::{Preprocess, Resize};
 use brooklet_quantize::fuse::Fused;
 use brooklet_quantize::precision::bits::WeightBits;
 use brooklet_quantize::precision::int16;
@@ -89,9 +89,10 @@ pub struct Args {
     /// Outputs of a network that has several: names in the file. [default: all]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub(super) outputs: Vec<String>,
-    /// Resizes images so that the shorter side has this number of pixels.
-    #[arg(long, value_name = "PIXELS", value_parser = pixels)]
-    pub(super) resize: Option<u32>,
+    /// Resizes images so that the shorter side has this number of pixels; or, given HxW, to this
+    /// height and width.
+    #[arg(long, value_name = "PIXELS", value_parser = resize)]
+    pub(super) resize: Option<Resize>,
     /// Cuts this number of pixels out of the centre of an image, after resizing.
     #[arg(long, value_name = "HxW", value_parser = size)]
     pub(super) crop: Option<[u32; 2]>,
@@ -133,15 +134,15 @@ impl Args {
             failure!(help = remedy, "{}{what}", file.unwrap_or_default())
         };
         let finite = |numbers: [f32; 3]| numbers.iter().all(|number| number.is_finite());
-        let mut extents =
-            preprocess.resize.into_iter().chain(preprocess.crop.into_iter().flatten());
-        if !extents.all(|extent| EXTENTS.contains(&extent)) {
+        let sides = preprocess.resize.iter().flat_map(Resize::sides);
+        let mut extents = sides.chain(preprocess.crop.iter().flatten());
+        if !extents.all(|extent| EXTENTS.contains(extent)) {
             return Err(wrong("resize and crop must be from 1 to 65535", "give sizes in pixels"));
         }
         let most = u32::from(PreprocessingRecord::MAX_RESIZE);
-        if preprocess.resize.is_some_and(|resize| resize > most) {
+        if preprocess.resize.iter().flat_map(Resize::sides).any(|&side| side > most) {
             let what = format!("images are resized to at most {most} pixels");
-            return Err(wrong(&what, "give the size of the shorter side in pixels"));
+            return Err(wrong(&what, "give the size of the shorter side, or HxW, in pixels"));
         }
         if !preprocess.mean.is_none_or(finite) {
             return Err(wrong("a mean must be a number", "give the training's values"));
@@ -277,6 +278,14 @@ fn pixels(text: &str) -> Result<u32, String> {
     match text.trim().parse() {
         Ok(number) if EXTENTS.contains(&number) => Ok(number),
         _ => Err(format!("`{text}` is not a number of pixels from 1 to {}", EXTENTS.end())),
+    }
+}
+
+/// `256` for the shorter side, or `96x128` for height and width.
+pub(in crate::commands) fn resize(text: &str) -> Result<Resize, String> {
+    match text.contains(['x', ',']) {
+        true => size(text).map(Resize::To),
+        false => pixels(text).map(Resize::Shorter),
     }
 }
 

@@ -25,7 +25,7 @@ use brooklet_quantize::units;
 use ndarray::Array2;
 
 pub use args::Args;
-pub(super) use args::{arch, size};
+pub(super) use args::{arch, resize, size};
 
 use self::flash::in_eight_bits;
 use self::float::Asked;

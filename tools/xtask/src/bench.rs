@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use brooklet_firmware::Registry;
+use brooklet_firmware::{Registry, cycles};
 use comfy_table::{CellAlignment, Table, presets};
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +43,10 @@ struct Figures {
     #[serde(skip_serializing_if = "Option::is_none")]
     cycles: Option<u64>,
     predicted_instructions: u64,
+    /// Of a core whose timings are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    estimated_cycles: Option<Estimate>,
+    clock_hz: u64,
     macs: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     check_instructions: Option<u64>,
@@ -55,7 +59,18 @@ struct Figures {
     text_bytes: u64,
 }
 
+/// Of the estimate what is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Estimate {
+    estimate: u64,
+}
+
 impl Figures {
+    /// Cycles of an image, counted or estimated.
+    fn cycles(&self) -> Option<u64> {
+        self.cycles.or(self.estimated_cycles.as_ref().map(|cycles| cycles.estimate))
+    }
+
     /// Of an image, in what the board counts.
     fn count(&self) -> u64 {
         self.instructions.or(self.cycles).unwrap_or(0)
@@ -103,6 +118,8 @@ pub(crate) fn bench(build: &[&str]) -> Result<(), Failure> {
             let mut command = call(&[&["plan", "--board", &spec.name], options].concat());
             run(command.arg(&model).arg("-o").arg(&planned))?;
             let mut command = call(&["bench", "--json", "--board", &spec.name]);
+            // A core that is not known has no estimate.
+            command.args(cycles::Core::of(spec).map(|_| "--cycles"));
             let output = output_of(command.arg(&planned))?;
             let figures = serde_json::from_slice(&output)
                 .map_err(|error| Failure(format!("error: `brooklet bench --json`: {error}")))?;
@@ -133,6 +150,8 @@ fn print(boards: &Boards) {
         "thousands",
         "of",
         "a MAC",
+        "k cycles",
+        "ms",
         "best other engine",
         "model",
         "arena",
@@ -149,6 +168,13 @@ fn print(boards: &Boards) {
             (figures.count() / 1000).to_string(),
             if figures.cycles.is_some() { "cycles" } else { "instructions" }.to_owned(),
             format!("{:.2}", figures.count() as f64 / figures.macs as f64),
+            figures.cycles().map_or(String::new(), |cycles| {
+                let estimated = if figures.cycles.is_none() { "~" } else { "" };
+                format!("{estimated}{}", cycles / 1000)
+            }),
+            figures.cycles().map_or(String::new(), |cycles| {
+                format!("{:.0}", cycles as f64 * 1e3 / figures.clock_hz as f64)
+            }),
             peer.map_or(String::new(), |(_, thousands)| thousands.to_string()),
             figures.model_bytes.to_string(),
             figures.arena_bytes.to_string(),
@@ -159,7 +185,7 @@ fn print(boards: &Boards) {
     for column in table.column_iter_mut().skip(4) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    println!("{table}");
+    println!("{table}\n~ is an estimate by the core's timings, without wait states of memory");
 }
 
 fn write(path: &Path, boards: &Boards) -> Result<(), Failure> {
@@ -197,7 +223,7 @@ fn compare(boards: &Boards, path: &PathBuf) -> Result<(), Failure> {
         let none = |figure: Option<u64>| figure.unwrap_or(0);
         for (what, now, before) in [
             ("instructions", none(figures.instructions), none(before.instructions)),
-            ("cycles", none(figures.cycles), none(before.cycles)),
+            ("cycles", none(figures.cycles()), none(before.cycles())),
             (
                 "instructions to check the model",
                 none(figures.check_instructions),

@@ -15,7 +15,7 @@ use crate::report::count::{keyed, milliseconds, time, unit_name};
 use crate::report::{percent, table, thousands};
 use brooklet_files::InputPath;
 use brooklet_firmware::cycles;
-use brooklet_firmware::cycles::{Cycles, Share};
+use brooklet_firmware::cycles::{Core, Cycles, Share};
 use brooklet_plan::cost;
 use brooklet_plan::model_file::ModelFile;
 use brooklet_plan::records::kind;
@@ -28,9 +28,10 @@ pub struct Args {
     model: InputPath,
     #[command(flatten)]
     device: DeviceArgs,
-    /// Adds an estimate of the cycles that a Cortex-M4 takes, and in which functions.
-    #[arg(long)]
-    cycles: bool,
+    /// Adds an estimate of the cycles that the board's core takes, and in which functions; or another
+    /// core that runs the same code, such as Cortex-M0+.
+    #[arg(long, value_name = "CORE", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    cycles: Option<String>,
 }
 
 /// What an image costs. Sizes are in bytes.
@@ -50,7 +51,10 @@ struct Report {
     /// By the model that the planner goes by.
     #[serde(skip_serializing_if = "Option::is_none")]
     predicted_instructions: Option<u64>,
-    /// By the core's documented timings.
+    /// What these take at the board's clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    estimated_milliseconds: Option<f64>,
+    /// By the core's timings.
     #[serde(skip_serializing_if = "Option::is_none")]
     estimated_cycles: Option<Cycles>,
     macs: u64,
@@ -96,22 +100,37 @@ struct LayerProfile {
     counted: BTreeMap<String, u64>,
 }
 
+/// The core whose timings are asked for: the board's, or that of a name.
+fn core(board: &str, name: &str) -> Result<Core> {
+    let registry = Registry::find()?;
+    let spec = registry.board(board)?;
+    let (own, other) = (Core::of(spec), Core::instead(spec, name));
+    match own {
+        Some(own) if name.is_empty() => Ok(own),
+        Some(own) => other.ok_or_else(|| {
+            failure!(
+                help = format!("cores are {}", Core::ALL.map(Core::name).join(", ")),
+                "--cycles: timings of {name} are not known, or it does not run what {} runs",
+                own.name()
+            )
+        }),
+        None => {
+            let known = registry.boards().iter().filter(|spec| Core::of(spec).is_some());
+            let known: Vec<&str> = known.map(|spec| spec.name.as_str()).collect();
+            Err(failure!(
+                help = format!("boards whose core's timings are known: {}", known.join(", ")),
+                "--cycles: those of the core of {board} are not known, or its emulator does not count \
+                 instructions one by one",
+            ))
+        }
+    }
+}
+
 /// Runs the command.
 pub fn run(args: &Args, output: Output) -> Result<()> {
     let file = ModelFile::open(&args.model)?;
-    if args.cycles {
-        let registry = Registry::find()?;
-        let boards = registry.boards().iter().filter(|spec| cycles::are_known(spec));
-        if !cycles::are_known(registry.board(&args.device.board)?) {
-            let known: Vec<&str> = boards.map(|spec| spec.name.as_str()).collect();
-            return Err(failure!(
-                help = format!("boards whose core's timings are known: {}", known.join(", ")),
-                "--cycles: those of the core of {} are not known",
-                args.device.board,
-            ));
-        }
-    }
-    let options = Options { count: args.cycles, ..Options::default() };
+    let core = args.cycles.as_ref().map(|name| core(&args.device.board, name)).transpose()?;
+    let options = Options { count: core.is_some(), ..Options::default() };
     let Started { registry, spec, mut board, loaded, packed } =
         start(&file, &args.device, &options)?;
     let model = packed.as_ref().unwrap_or(&file).model();
@@ -128,9 +147,9 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
             brooklet_firmware::FirmwareError::Stack { board: spec.name, taken, kept }.into()
         );
     }
-    let cycles = match args.cycles {
-        true => Some(cycles::estimate(&board.counts()?)),
-        false => None,
+    let cycles = match core {
+        Some(core) => Some(cycles::estimate(core, &board.counts()?)),
+        None => None,
     };
     spinner.set_message("measuring the runtime's size");
     let needed = |feature: &Feature| model.layers().iter().any(|l| feature.is_needed_by(l));
@@ -163,6 +182,9 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
         unit: unit_name(unit),
         total: keyed("", unit, profile.total),
         milliseconds: milliseconds(unit, profile.total, spec.clock_hz),
+        estimated_milliseconds: cycles
+            .as_ref()
+            .and_then(|cycles| milliseconds(Unit::Cycles, cycles.estimate, spec.clock_hz)),
         count: profile.total,
         kind_of_count: unit,
         predicted_instructions: predicted,
@@ -240,8 +262,11 @@ impl fmt::Display for Report {
         if let Some(cycles) = &self.estimated_cycles {
             writeln!(
                 f,
-                "cycles        {} estimated, between {} and {}, without wait states of memory",
+                "cycles        {} of a {} estimated{}, between {} and {}, without wait states of memory",
                 thousands(cycles.estimate),
+                cycles.core,
+                time(Unit::Cycles, cycles.estimate, self.clock_hz)
+                    .map_or(String::new(), |time| format!(" ({time})")),
                 thousands(cycles.least),
                 thousands(cycles.most),
             )?;

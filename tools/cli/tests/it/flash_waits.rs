@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::shell::succeed;
 use brooklet::format::Packing;
 use brooklet_firmware::counts::Cache;
+use brooklet_firmware::cycles::{Core, estimate};
 use brooklet_firmware::{Board, Options, Registry, Spec};
 use brooklet_plan::cost;
 use brooklet_plan::flash::Flash;
@@ -48,6 +49,10 @@ fn counted(registry: &Registry, spec: &Spec, path: &Path) -> Counted {
     let instructions = counts.instructions.iter().map(|counted| counted.executed).sum::<u64>();
     // The plugin's spans are the firmware's, but for how these end.
     assert!(instructions.abs_diff(profiled) * 1000 < profiled, "{instructions} of {profiled}");
+    // On the RTL of Hazard3 the kernels took 1.03 to 1.04 cycles an instruction.
+    let cycles = estimate(Core::of(spec).unwrap(), &counts).estimate as f64;
+    let each = cycles / instructions as f64;
+    assert!((1.01..1.05).contains(&each), "{each} cycles an instruction");
     Counted { instructions, misses: counts.misses.unwrap() }
 }
 

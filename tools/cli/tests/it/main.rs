@@ -11,6 +11,7 @@ mod command;
 mod common;
 mod corrupt;
 mod costs;
+mod cycles;
 mod desk;
 mod devices;
 mod doctor;

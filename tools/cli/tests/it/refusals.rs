@@ -343,8 +343,8 @@ fn boards_that_are_unknown_or_too_small() {
     }
     desk.refuses("flash tiny.brook --board qemu-mps2-an386 --check", &["--run"]);
     desk.refuses(
-        "bench tiny.brook --board qemu-riscv-virt --cycles",
-        &["--cycles", "qemu-riscv-virt", "qemu-mps2-an386"],
+        "bench tiny.brook --board qemu-riscv-virt-rvv --cycles",
+        &["--cycles", "qemu-riscv-virt-rvv", "qemu-mps2-an386"],
     );
     let mut elsewhere = desk.command("boards");
     let output = elsewhere.env("BROOKLET_BOARDS", desk.folder.path()).output().unwrap();

@@ -1,0 +1,97 @@
+//! Timings of cores, held against LLVM's scheduling models.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use crate::shell::succeed;
+use brooklet_firmware::counts::{Counted, Counts};
+use brooklet_firmware::cycles::{Core, estimate};
+use brooklet_firmware::{Board, Options, Registry};
+
+/// How far the two may be apart, in percent.
+const TOLERANCE: f64 = 15.0;
+
+/// What a program of LLVM's says to `input`; nothing if it is not there.
+fn llvm(program: &str, arguments: &[&str], input: &str) -> Option<String> {
+    let mut command = Command::new(format!("{program}-19"));
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().ok()?;
+    child.stdin.take()?.write_all(input.as_bytes()).ok()?;
+    String::from_utf8(child.wait_with_output().ok()?.stdout).ok()
+}
+
+/// Loops without a branch inside, the one that takes most first: instructions in a row that run equally
+/// often, the last of which goes elsewhere more often than not.
+fn loops(counts: &Counts) -> Vec<&[Counted]> {
+    let behind = |c: &Counted| c.address + c.code.len() as u64;
+    let in_a_row = |a: &Counted, b: &Counted| {
+        behind(a) == b.address && a.executed == b.executed && a.left == 0
+    };
+    let is_loop = |row: &&[Counted]| {
+        row.last().is_some_and(|last| 2 * last.left > last.executed && row.len() > 8)
+    };
+    let mut loops: Vec<_> = counts.instructions.chunk_by(in_a_row).filter(is_loop).collect();
+    loops.sort_by_key(|row| std::cmp::Reverse(row.len() as u64 * row[0].executed));
+    loops
+}
+
+/// For maintainers: it needs `llvm-mca-19` and `llvm-mc-19`, Debian's package llvm-19.
+#[test]
+#[ignore = "needs LLVM: cargo xtask test --all"]
+fn hot_loops_take_what_llvm_mca_says() {
+    if llvm("llvm-mca", &["--version"], "").is_none() {
+        println!("SKIPPED hot loops: there is no llvm-mca-19 (Debian's package llvm-19)");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let shape = "--input 16x16";
+    succeed(folder, &format!("new resnet8 {shape} -o net.safetensors"));
+    let from = format!("net.safetensors --arch resnet8 {shape} --effort fast --calibrate random:2");
+    let registry = Registry::find().unwrap();
+    for (board, triple, core) in [
+        ("qemu-mps2-an500", "thumbv7em-none-eabi", "cortex-m7"),
+        ("qemu-mps3-an547", "thumbv8.1m.main-none-eabi", "cortex-m55"),
+    ] {
+        let plan = format!("--board {board} --optimize speed -o {board}.brook");
+        succeed(folder, &format!("quantize {from} {plan}"));
+        let spec = registry.board(board).unwrap();
+        let options = Options { count: true, ..Options::default() };
+        let path = folder.join(format!("{board}.brook"));
+        let mut report = |line: &str| eprintln!("{line}");
+        let mut board =
+            Board::start_with(&registry, spec, Some(&path), &options, &mut report).unwrap();
+        board.link().infer((0..16).map(|_| [100_u8; 48])).unwrap();
+        let counts = board.counts().unwrap();
+        let mut compared = 0;
+        for hot in loops(&counts).into_iter().take(3) {
+            let bytes = hot.iter().flat_map(|counted| &counted.code);
+            let bytes: String = bytes.map(|byte| format!("{byte:#04x} ")).collect();
+            let [triple, cpu] = [format!("--triple={triple}"), format!("--mcpu={core}")];
+            let text = llvm("llvm-mc", &["--disassemble", &triple, &cpu], &bytes).unwrap();
+            let triple = triple.replace("--triple", "--mtriple");
+            let said = llvm("llvm-mca", &[&triple, &cpu, "--iterations=100"], &text).unwrap();
+            let cycles = said.lines().find_map(|line| line.strip_prefix("Total Cycles:"));
+            let Some(cycles) = cycles else {
+                println!("{core}: LLVM does not take what it disassembles to:\n{text}");
+                continue;
+            };
+            // To its Cortex-M55 any number of registers is one.
+            let several = text.lines().filter_map(|line| line.split_once('{'));
+            let halves = several.map(|(_, list)| list.split(',').count().div_ceil(2) - 1);
+            let more = if core == "cortex-m55" { halves.sum() } else { 0 };
+            let theirs = cycles.trim().parse::<f64>().unwrap() / 100.0 + more as f64;
+            let alone = Counts { instructions: hot.to_vec(), ..Counts::default() };
+            let refilled = estimate(Core::of(spec).unwrap(), &alone).least;
+            let ours = refilled as f64 / hot[0].executed as f64;
+            println!(
+                "{core}: a loop of {} instructions: {ours:.0} cycles, {theirs:.0} by LLVM",
+                hot.len()
+            );
+            let off = 100.0 * (ours / theirs - 1.0);
+            assert!(off.abs() < TOLERANCE, "{core}: {ours} of {theirs} cycles\n{text}");
+            compared += 1;
+        }
+        assert!(compared > 0, "{core}");
+    }
+}

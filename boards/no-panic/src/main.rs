@@ -16,20 +16,7 @@
 
 use core::hint::black_box;
 
-#[cfg(feature = "armv6m")]
-use brooklet::kernels::Armv6m as Kernels;
-#[cfg(feature = "armv7em")]
-use brooklet::kernels::Armv7em as Kernels;
-#[cfg(feature = "armv7m")]
-use brooklet::kernels::Armv7m as Kernels;
-#[cfg(feature = "helium")]
-use brooklet::kernels::Helium as Kernels;
-#[cfg(feature = "portable")]
-use brooklet::kernels::Portable as Kernels;
-#[cfg(feature = "rv32")]
-use brooklet::kernels::Rv32 as Kernels;
-#[cfg(feature = "rvv")]
-use brooklet::kernels::Rvv as Kernels;
+use brooklet::kernels::Native as Kernels;
 use brooklet::{Model, Session, Step};
 
 unsafe extern "C" {

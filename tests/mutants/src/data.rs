@@ -100,11 +100,11 @@ fn fixed_bits(bits: i32) -> fixed::types::I1F31 {
 
 pub(crate) fn preprocessing(draft: &mut Draft, random: &mut Random) {
     let mut short = || U16::new(random.of(&[0, 1, 8, 32, 224, 256, 4096, 32_767, 65_535]));
-    let [resize, crop_rows, crop_columns, normalized] = [short(), short(), short(), short()];
+    let [resize, crop_rows, crop_columns, settings] = [short(), short(), short(), short()];
     let mut float = || F32::new(random.of(&[0.0, 0.5, 1.0, -1.0, 1e-45, 3e38, f32::NAN]));
     let mean = [float(), float(), float()];
     let std = [float(), float(), float()];
-    let record = PreprocessingRecord { resize, crop_rows, crop_columns, normalized, mean, std };
+    let record = PreprocessingRecord { resize, crop_rows, crop_columns, settings, mean, std };
     let offset = draft.append(record.as_bytes(), 4);
     let offset = offset.wrapping_add(random.of(&[0, 0, 0, 1, 16]));
     draft.change_header(|header| header.preprocessing_offset.set(offset));

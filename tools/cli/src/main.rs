@@ -54,8 +54,10 @@ Examples:
   brooklet run resnet20.brook cat.png
   brooklet eval resnet20.brook test_batch.bin --json
   brooklet doctor resnet20.onnx test_batch.bin
-  brooklet compare resnet20.onnx resnet20.brook test_batch.bin --html report.html
+  brooklet compare resnet20.onnx resnet20.brook test_batch.bin
+  brooklet report resnet20.onnx resnet20.brook test_batch.bin -o report.html
   brooklet fit resnet20.brook
+  brooklet fit resnet20.onnx --calibrate images/ --board rpi-pico -o resnet20.brook
   brooklet flash resnet20.brook --board qemu-mps2-an386 --run cat.png --check
   brooklet bench resnet20.brook --board qemu-riscv-virt
   brooklet init my-camera --board rpi-pico --model resnet20.brook
@@ -103,9 +105,14 @@ Examples:
     Doctor(commands::doctor::Args),
     /// Shows what quantization costs, layer by layer, and what would mend it.
     #[command(
-        after_help = "Example:\n  brooklet compare net.onnx net.brook test_batch.bin --html report.html"
+        after_help = "Example:\n  brooklet compare net.onnx net.brook test_batch.bin --limit 1000"
     )]
     Compare(commands::compare::Args),
+    /// Writes a page on what quantization costs, in which the model runs.
+    #[command(
+        after_help = "Example:\n  brooklet report net.onnx net.brook test_batch.bin --board rpi-pico -o report.html"
+    )]
+    Report(Box<commands::report::Args>),
     /// Makes one model of several, whose probabilities are averaged.
     #[command(after_help = "Example:\n  brooklet ensemble a.brook b.brook c.brook -o abc.brook")]
     Ensemble(commands::ensemble::Args),
@@ -114,9 +121,13 @@ Examples:
         after_help = "Example:\n  brooklet plan net.brook --board qemu-mps2-an386 --optimize speed --svg map.svg -o fast.brook"
     )]
     Plan(commands::plan::Args),
-    /// Says on which boards a model fits, and what others lack.
-    #[command(after_help = "Example:\n  brooklet fit net.brook")]
-    Fit(commands::fit::Args),
+    /// Says on which boards a model fits, and what others lack; finds the best models of a network.
+    #[command(after_help = "\
+Examples:
+  brooklet fit net.brook
+  brooklet fit net.onnx --calibrate images/ --test test_batch.bin --board rpi-pico -o net.brook
+  brooklet fit net.onnx --calibrate images/ --chip cortex-m4 --ram 96K --flash 512K --mhz 64 --max-ms 200")]
+    Fit(Box<commands::fit::Args>),
     /// Puts firmware and a model on a board, and sends images to it.
     #[command(
         after_help = "Example:\n  brooklet flash net.brook --board qemu-mps2-an386 --run cat.png --check"
@@ -181,6 +192,7 @@ fn main() -> ExitCode {
         Command::Eval(args) => commands::eval::run(args, output),
         Command::Doctor(args) => commands::doctor::run(args, output),
         Command::Compare(args) => commands::compare::run(args, output),
+        Command::Report(args) => commands::report::run(args, output),
         Command::Ensemble(args) => commands::ensemble::run(args, output),
         Command::Plan(args) => commands::plan::run(args, output),
         Command::Fit(args) => commands::fit::run(args, output),

@@ -58,6 +58,19 @@ pub fn runtime(
     crate_for(registry, "no-panic", target, features, &[], report)
 }
 
+/// The target of [`page`].
+pub const PAGE_TARGET: &str = "wasm32v1-none";
+
+/// Builds the core for web pages (`boards/page`), for speed and without names. Returns the WebAssembly
+/// module.
+pub fn page(registry: &Registry, report: Report<'_>) -> Result<PathBuf, FirmwareError> {
+    let profile =
+        [("CARGO_PROFILE_RELEASE_STRIP", "true"), ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "3")];
+    let profile = profile.map(|(name, value)| (name, value.to_owned()));
+    let program = crate_for(registry, "page", PAGE_TARGET, &[], &profile, report)?;
+    Ok(program.with_extension("wasm"))
+}
+
 /// Builds the plugin that counts in QEMU (`tools/plugin`), for this computer. Returns the library.
 pub fn plugin(registry: &Registry) -> Result<PathBuf, FirmwareError> {
     registry.checkout()?;

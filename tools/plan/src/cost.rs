@@ -72,10 +72,15 @@ const CYCLES: [(&str, f64); 8] = [
 ];
 
 impl Core {
-    /// That of a board.
+    /// That of a board. Of a core of which nothing is known: a cycle an instruction.
     pub fn of(spec: &Spec) -> Self {
+        Self { cycles: Self::known(spec).unwrap_or(1.0), flash: Flash::of(spec) }
+    }
+
+    /// Cycles an instruction of a board's core, where something is known of it.
+    pub fn known(spec: &Spec) -> Option<f64> {
         let known = CYCLES.iter().find(|(core, _)| spec.core.starts_with(core));
-        Self { cycles: known.map_or(1.0, |(_, cycles)| *cycles), flash: Flash::of(spec) }
+        known.map(|(_, cycles)| *cycles)
     }
 }
 
@@ -122,6 +127,17 @@ impl Coefficients {
         let input = |layer: &LayerRecord| layers[usize::from(layer.input.get())].shape();
         let each = layers.iter().map(|layer| self.instructions(layer, input(layer)));
         each.sum::<Option<f64>>().map(|sum| sum as u64)
+    }
+
+    /// Cycles of a network for one image, estimated, from its layers' records; nothing if it has a layer
+    /// that no kernel of the core runs.
+    pub fn total_cycles<'l>(
+        &self,
+        layers: impl IntoIterator<Item = &'l LayerRecord>,
+    ) -> Option<f64> {
+        let layers: Vec<&LayerRecord> = layers.into_iter().collect();
+        let input = |layer: &LayerRecord| layers[usize::from(layer.input.get())].shape();
+        layers.iter().map(|layer| self.cycles(layer, input(layer))).sum()
     }
 
     /// Cycles of a layer with such an input for one image, estimated: of its instructions, and those

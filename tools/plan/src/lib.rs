@@ -52,6 +52,7 @@ pub mod plan;
 pub mod preprocessing;
 pub mod program;
 pub mod records;
+pub mod replay;
 pub mod self_test;
 pub mod test_image;
 pub mod timeline;

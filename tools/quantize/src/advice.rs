@@ -1,5 +1,7 @@
 //! What to do about what quantization costs.
 
+use serde::Serialize;
+
 use crate::compare::LayerLoss;
 
 /// Signal to noise of logits, in dB, of which nothing need be mended: they are within 1 % of float.
@@ -7,51 +9,78 @@ const ENOUGH: f64 = 40.0;
 /// Share of a layer's outputs that clipping may take before it is its trouble.
 const CLIPPED: f64 = 1e-3;
 
-/// What to do about the layer that brings most of the error: names it and the option that mends
-/// it. A model does not say with which options it was made; where the option may have been given
-/// already, it says what then is left to do.
-pub fn advice(layers: &[LayerLoss], sqnr_db: Option<f64>) -> String {
+/// Share of the error that the rounding of the residual stream may bring before 16 bits are worth it.
+const STREAM: f64 = 0.4;
+
+/// What to do about what quantization costs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Advice {
+    /// In words.
+    pub text: String,
+    /// Options of `quantize` that do it, where some do.
+    pub options: Option<String>,
+}
+
+/// What to do about the layer that brings most of the error, or about the residual stream where that
+/// brings more: names it and the option that mends it. A model does not say with which options it was
+/// made; where the option may have been given already, it says what then is left to do.
+pub fn advice(layers: &[LayerLoss], sqnr_db: Option<f64>) -> Advice {
     let worst = layers.iter().enumerate().max_by(|a, b| a.1.share.total_cmp(&b.1.share));
     let Some((index, worst)) = worst.filter(|(_, worst)| worst.share > 0.0) else {
-        return "No layer brings an error.".into();
-    };
-    let last = layers.iter().rposition(|layer| layer.alone_db.is_some());
-    let why = if index == 0 {
-        "by the scale that its pixels are rounded to, which is the network file's own: quantize the \
-         float network, whose pixels are exact"
-            .into()
-    } else if worst.saturation > CLIPPED {
-        format!(
-            "clips {:.2} % of its values: quantize with --calibration min-max; if it was, with \
-             --calibrate on more images like these",
-            100.0 * worst.saturation,
-        )
-    } else if worst.weights_part > 0.5 && worst.weight_bits == Some(4) {
-        "most of it by its weights, which have 4 bits: quantize with --weights 8, or with a larger \
-         --flash"
-            .into()
-    } else if worst.weights_part > 0.5 || worst.activation_bits == 16 {
-        "most of it by its weights: quantize with --effort best, which learns their rounding from \
-         more samples; if it was, with --calibrate on more images"
-            .into()
-    } else if last == Some(index) {
-        "most of it by the rounding of the logits themselves to int8: the layers before it need \
-         no mending; with --int16 last they are int16"
-            .into()
-    } else {
-        format!(
-            "most of it by the rounding of its output: quantize with --effort best, which tries \
-             other ranges and scales of channels, and keeps those with the least error of the \
-             logits; if it was, this is what eight bits leave: --int16 {} keeps its output in \
-             int16, where the device has room and time for that",
-            worst.name,
-        )
+        return Advice { text: "No layer brings an error.".into(), options: None };
     };
     let end = match sqnr_db {
         Some(db) if db >= ENOUGH => " That is little: the logits are within 1 % of float.",
         _ => "",
     };
-    format!("`{}` brings {:.0} % of the error, {why}.{end}", worst.name, 100.0 * worst.share)
+    let last = layers.iter().rposition(|layer| layer.alone_db.is_some());
+    // What ends a block rounds the stream.
+    let joins = || layers.iter().filter(|layer| layer.kind.ends_with("add"));
+    let rounding: f64 = joins().map(|layer| layer.share * (1.0 - layer.weights_part)).sum();
+    if rounding >= STREAM.max(worst.share) && joins().all(|layer| layer.activation_bits == 8) {
+        let text = format!(
+            "The ends of the {} residual blocks, which round the stream, bring {:.0} % of the error: \
+             with --stream 16 the stream keeps 16 bits, for twice the bytes of its rows.{end}",
+            joins().count(),
+            100.0 * rounding,
+        );
+        return Advice { text, options: Some("--stream 16".into()) };
+    }
+    let (why, options): (String, Option<String>) = if index == 0 {
+        let why = "by the scale that its pixels are rounded to, which is the network file's own: \
+                   quantize the float network, whose pixels are exact";
+        (why.into(), None)
+    } else if worst.saturation > CLIPPED {
+        let why = format!(
+            "clips {:.2} % of its values: quantize with --calibration min-max; if it was, with \
+             --calibrate on more images like these",
+            100.0 * worst.saturation,
+        );
+        (why, Some("--calibration min-max".into()))
+    } else if worst.weights_part > 0.5 && worst.weight_bits == Some(4) {
+        let why = "most of it by its weights, which have 4 bits: quantize with --weights 8, or with a \
+                   larger --flash";
+        (why.into(), Some("--weights 8".into()))
+    } else if worst.weights_part > 0.5 || worst.activation_bits == 16 {
+        let why = "most of it by its weights: quantize with --effort default, which learns their \
+                   rounding, and not with fast; if it was, with --calibrate on more images, and \
+                   images like those it will see";
+        (why.into(), Some("--effort default".into()))
+    } else if last == Some(index) {
+        let why = "most of it by the rounding of the logits themselves to int8: the layers before it \
+                   need no mending; with --int16 last they are int16";
+        (why.into(), Some("--int16 last".into()))
+    } else {
+        let why = format!(
+            "most of it by the rounding of its output to eight bits: --int16 {} keeps its output in \
+             int16, where the device has room and time for that",
+            worst.name,
+        );
+        (why, Some(format!("--int16 {}", worst.name)))
+    };
+    let text =
+        format!("`{}` brings {:.0} % of the error, {why}.{end}", worst.name, 100.0 * worst.share);
+    Advice { text, options }
 }
 
 #[cfg(test)]
@@ -82,14 +111,14 @@ mod tests {
     fn the_worst_layer_is_named_with_what_mends_it() {
         let told = |worst: LayerLoss| {
             let layers = [layer("input", 0.0), worst, layer("b", 0.2), layer("logits", 0.3)];
-            advice(&layers, Some(30.0))
+            advice(&layers, Some(30.0)).text
         };
         let weights = LayerLoss { weights_part: 0.9, ..layer("a", 0.5) };
         let halves = LayerLoss { weight_bits: Some(4), ..weights.clone() };
         let clips = LayerLoss { saturation: 0.02, ..halves.clone() };
         for (worst, says) in [
-            (layer("a", 0.5), "rounding of its output: quantize with --effort best"),
-            (weights, "its weights: quantize with --effort best"),
+            (layer("a", 0.5), "rounding of its output to eight bits: --int16 a keeps"),
+            (weights, "its weights: quantize with --effort default"),
             (halves, "which have 4 bits: quantize with --weights 8"),
             (clips, "clips 2.00 % of its values: quantize with --calibration min-max"),
         ] {
@@ -99,14 +128,24 @@ mod tests {
         }
         assert!(told(layer("a", 0.1)).contains("`logits` brings 30 % of the error, most of it by"));
         let pixels = [layer("input", 0.9), layer("a", 0.1)];
-        assert!(advice(&pixels, Some(30.0)).contains("quantize the float network"));
+        assert!(advice(&pixels, Some(30.0)).text.contains("quantize the float network"));
+
+        // Together the ends of blocks bring more than the worst layer.
+        let end = |share| LayerLoss { kind: "conv+add", ..layer("end", share) };
+        let blocks = [layer("a", 0.3), end(0.25), end(0.25), layer("logits", 0.2)];
+        let told = advice(&blocks, Some(30.0));
+        assert!(told.text.starts_with("The ends of the 2 residual blocks"), "{told:?}");
+        assert!(told.text.contains("bring 50 %"), "{told:?}");
+        assert_eq!(told.options.as_deref(), Some("--stream 16"));
+        let wide = blocks.map(|layer| LayerLoss { activation_bits: 16, ..layer });
+        assert_ne!(advice(&wide, Some(30.0)).options.as_deref(), Some("--stream 16"));
     }
 
     #[test]
     fn little_is_said_to_be_little() {
         let layers = [layer("input", 0.0), layer("a", 0.5), layer("b", 0.5)];
-        assert!(advice(&layers, Some(40.0)).ends_with("within 1 % of float."));
-        assert!(!advice(&layers, Some(39.0)).contains("little"));
-        assert_eq!(advice(&[layer("a", 0.0)], None), "No layer brings an error.");
+        assert!(advice(&layers, Some(40.0)).text.ends_with("within 1 % of float."));
+        assert!(!advice(&layers, Some(39.0)).text.contains("little"));
+        assert_eq!(advice(&[layer("a", 0.0)], None).text, "No layer brings an error.");
     }
 }

@@ -54,6 +54,18 @@ pub(crate) fn emulators(registry: &Registry) -> crate::steps::Step<'_> {
     })
 }
 
+/// Compiles the core for the pages of `brooklet report`, which embed it.
+pub(crate) fn wasm() -> Result<(), Failure> {
+    let registry = Registry::find()?;
+    let module = compile::page(&registry, &mut say)?;
+    let place = registry.root().join("tools/cli/src/report/page/core.wasm");
+    let failed = |error: std::io::Error| Failure(format!("error: {}: {error}", place.display()));
+    let bytes = std::fs::read(&module).map_err(failed)?;
+    std::fs::write(&place, &bytes).map_err(failed)?;
+    say(&format!("{}: {} bytes", place.display(), bytes.len()));
+    Ok(())
+}
+
 /// Builds firmware, with `all` of all boards, and proves that the runtime cannot panic.
 pub(crate) fn cross(all: bool) -> Result<(), Failure> {
     let registry = Registry::find()?;

@@ -30,6 +30,7 @@ Chores of this repository.
     cargo xtask cross    build firmware, and prove that the runtime cannot panic; with --all, firmware
                          of the boards that CI leaves out, too
     cargo xtask firmware firmware of all boards as ELF files, for `brooklet` away from a checkout
+    cargo xtask wasm     compile the core for the pages of `brooklet report`, after it changed
     cargo xtask size     what runtime and firmware take of each board's flash
 ";
 
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         ["cross"] => chores::cross(false),
         ["cross", "--all"] => chores::cross(true),
         ["firmware"] => chores::firmware(),
+        ["wasm"] => chores::wasm(),
         ["size"] => chores::size(),
         ["help" | "--help" | "-h"] | [] => {
             print!("{HELP}");

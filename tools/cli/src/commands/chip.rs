@@ -1,9 +1,62 @@
-//! A chip without a board: its core, and the memory that a model may have of it.
+//! What a model is planned for: a board, or a chip without one, and the memory that the model may
+//! have of it.
 
 use brooklet::kernels::Isa;
-use brooklet_firmware::{Region, Spec};
+use brooklet_firmware::{Region, Registry, Spec};
 
+use super::bytes;
 use crate::failure::{Failure, Result, failure};
+
+/// A board or a chip, with its memory.
+#[derive(Debug, clap::Args)]
+pub(super) struct Device {
+    /// The board that the plan is for; `brooklet boards` lists them. Default: $BROOKLET_BOARD.
+    #[arg(long, group = "device")]
+    pub(super) board: Option<String>,
+    /// A chip without a board, by its core, such as cortex-m4 or rv32imac; with --ram and --flash. A
+    /// command with debug probes takes the names of chips, too, such as STM32F446RETx.
+    #[arg(long, group = "device")]
+    pub(super) chip: Option<String>,
+    /// RAM that the arena may have, such as 192K. Default: what the board has for it.
+    #[arg(long, value_name = "BYTES", value_parser = bytes, requires = "device")]
+    pub(super) ram: Option<u32>,
+    /// Flash that the model file may have, such as 256K. Default: the board's slot. `quantize`
+    /// gives weights 4 bits, layer by layer, until it fits.
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    pub(super) flash: Option<u32>,
+    /// Cycles that the core waits where flash has to be read, for `--optimize speed`. Default: what
+    /// the board's flash takes, or none.
+    #[arg(long, value_name = "CYCLES", requires = "device")]
+    pub(super) flash_wait: Option<u32>,
+    /// The cache in front of that flash, such as 16K. Default: the board's, or none.
+    #[arg(long, value_name = "BYTES", value_parser = bytes, requires = "device")]
+    pub(super) cache: Option<u32>,
+}
+
+impl Device {
+    /// The board, with a flash that waits as the options say.
+    fn waiting(&self, mut spec: Spec) -> Spec {
+        spec.flash_wait = self.flash_wait.unwrap_or(spec.flash_wait);
+        // Whole lines.
+        let cache = self.cache.map(|bytes| bytes - bytes % spec.flash_line);
+        spec.flash_cache = cache.unwrap_or(spec.flash_cache);
+        spec
+    }
+
+    /// The board, with as much memory as the options say.
+    pub(super) fn spec(&self) -> Result<Option<Spec>> {
+        if let Some(chip) = &self.chip {
+            return board(chip, self.ram, self.flash).map(|spec| Some(self.waiting(spec)));
+        }
+        // Read here, and not by the parser, where it would be at odds with --chip.
+        let usual = std::env::var("BROOKLET_BOARD").ok();
+        let Some(name) = self.board.as_ref().or(usual.as_ref()) else { return Ok(None) };
+        let mut spec = Registry::find()?.board(name)?.clone();
+        spec.arena_bytes = self.ram.unwrap_or(spec.arena_bytes);
+        spec.slot.bytes = self.flash.unwrap_or(spec.slot.bytes);
+        Ok(Some(self.waiting(spec)))
+    }
+}
 
 /// A core by the word of `--chip`.
 struct Core {
@@ -33,7 +86,7 @@ const STACK: u32 = 8_192;
 const LINE: u32 = 8;
 
 /// A chip as the board that it would be, of which a model has this RAM and flash.
-pub(super) fn board(chip: &str, ram: Option<u32>, flash: Option<u32>) -> Result<Spec> {
+fn board(chip: &str, ram: Option<u32>, flash: Option<u32>) -> Result<Spec> {
     let known = CORES.iter().find(|core| core.word.eq_ignore_ascii_case(chip));
     let (core, ram, flash) = match known {
         Some(core) => (core, ram, flash),

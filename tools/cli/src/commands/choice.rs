@@ -52,6 +52,17 @@ pub(crate) struct VariantArgs {
     block_convs: Option<u8>,
 }
 
+impl VariantArgs {
+    /// The options that were given, with their values.
+    pub(crate) fn words(self) -> Vec<(&'static str, String)> {
+        let Self { shortcut, stride_in, block_convs } = self;
+        let shortcut = shortcut.map(|option| ("--shortcut", word(option).to_owned()));
+        let stride_in = stride_in.map(|place| ("--stride-in", word(place).to_owned()));
+        let block_convs = block_convs.map(|convs| ("--block-convs", convs.to_string()));
+        [shortcut, stride_in, block_convs].into_iter().flatten().collect()
+    }
+}
+
 impl From<VariantArgs> for Variant {
     fn from(args: VariantArgs) -> Self {
         let VariantArgs { shortcut, stride_in, block_convs } = args;

@@ -6,15 +6,15 @@ use std::path::Path;
 use ndarray::{Array2, Array4, Axis, concatenate};
 use serde::Serialize;
 
-use super::choice::VariantArgs;
-use super::quantize::{arch, resize, size};
+use super::images::resize;
+use super::network::{NetworkArgs, size};
 use super::{Output, progress, read};
 use crate::failure::{Result, failed, failure};
 use crate::report::{percent, table};
 use brooklet_files::{InputData, InputPath, Limit};
-use brooklet_import as import;
 use brooklet_import::Channels;
-use brooklet_import::{Arch, Imported};
+use brooklet_import::Imported;
+use brooklet_import::network::QuantizedNetwork;
 use brooklet_plan::model_file::{HostBackend, ModelFile};
 use brooklet_plan::plan::{Goal, plan};
 use brooklet_quantize::data::{Dataset, Preprocess, Resize};
@@ -38,17 +38,8 @@ pub struct Args {
     /// Tries up to this number of images, from the whole of the data.
     #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..))]
     images: u32,
-    /// Architecture of bare weights.
-    #[arg(long, value_name = "NAME", value_parser = arch(), ignore_case = true)]
-    arch: Option<Arch>,
     #[command(flatten)]
-    variant: VariantArgs,
-    /// Height and width of the input of bare weights.
-    #[arg(long, value_name = "HxW", value_parser = size)]
-    input: Option<[u32; 2]>,
-    /// Outputs of a network that has several; images are judged by the first.
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
-    outputs: Vec<String>,
+    source: NetworkArgs,
     /// Resizes images as `quantize` does.
     #[arg(long, value_name = "PIXELS", value_parser = resize)]
     resize: Option<Resize>,
@@ -98,7 +89,7 @@ impl Tried {
 /// A network to try.
 enum Subject {
     Float(Box<FloatModel>),
-    Quantized(import::network::QuantizedNetwork),
+    Quantized(QuantizedNetwork),
 }
 
 /// A way to number the classes of the data: for each of its classes the network's.
@@ -203,14 +194,8 @@ fn is_better(one: &Tried, other: &Tried) -> bool {
 
 /// Runs the command.
 pub fn run(args: &Args, output: Output) -> Result<()> {
-    let options = import::Options {
-        arch: args.arch,
-        variant: args.variant.into(),
-        input: args.input.map(|size| size.map(|n| n as usize)),
-        outputs: args.outputs.clone(),
-    };
     let at = |error: EngineError| failed(&args.network, error.into());
-    let (subject, input, classes) = match import::load(&args.network, &options)? {
+    let (subject, input, classes) = match args.source.load(&args.network)? {
         Imported::Float(network) => {
             let classes = network.nodes[network.logits()].shape.iter().product();
             let model = FloatModel::new(&network).map_err(at)?;

@@ -10,7 +10,7 @@ use zerocopy::IntoBytes;
 
 use super::Output;
 use super::choice::VariantArgs;
-use super::quantize::{arch, size};
+use super::network::{arch, size};
 use crate::failure::{Result, failure};
 use crate::report::thousands;
 use brooklet_files::OutputPath;

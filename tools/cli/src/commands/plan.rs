@@ -4,13 +4,13 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use brooklet::format::{Packing, WEIGHTS_ALIGN};
-use brooklet_firmware::{Registry, Spec};
+use brooklet_firmware::Spec;
 use serde::Serialize;
 
-use super::chip;
+use super::Output;
+use super::chip::Device;
 use super::choice::kernels;
 use super::fit::Verdict;
-use super::{Output, bytes};
 use crate::failure::{Failure, Result, failure};
 use crate::report::{self, thousands};
 use brooklet_files::text;
@@ -43,27 +43,8 @@ pub struct Args {
 /// What there is to plan for.
 #[derive(Debug, clap::Args)]
 pub(super) struct Budget {
-    /// The board that the plan is for; `brooklet boards` lists them. Default: $BROOKLET_BOARD.
-    #[arg(long, group = "device")]
-    board: Option<String>,
-    /// A chip without a board, by its core, such as cortex-m4 or rv32imac; with --ram and --flash. A
-    /// command with debug probes takes the names of chips, too, such as STM32F446RETx.
-    #[arg(long, group = "device")]
-    chip: Option<String>,
-    /// RAM that the arena may have, such as 192K. Default: what the board has for it.
-    #[arg(long, value_name = "BYTES", value_parser = bytes, requires = "device")]
-    ram: Option<u32>,
-    /// Flash that the model file may have, such as 256K. Default: the board's slot. `quantize`
-    /// gives weights 4 bits, layer by layer, until it fits.
-    #[arg(long, value_name = "BYTES", value_parser = bytes)]
-    flash: Option<u32>,
-    /// Cycles that the core waits where flash has to be read, for `--optimize speed`. Default: what
-    /// the board's flash takes, or none.
-    #[arg(long, value_name = "CYCLES", requires = "device")]
-    flash_wait: Option<u32>,
-    /// The cache in front of that flash, such as 16K. Default: the board's, or none.
-    #[arg(long, value_name = "BYTES", value_parser = bytes, requires = "device")]
-    cache: Option<u32>,
+    #[command(flatten)]
+    pub(super) device: Device,
     /// The kernels that shall run it: weights are packed for them. Default: the board's, or those
     /// that it is packed for.
     #[arg(long, value_parser = kernels())]
@@ -83,38 +64,19 @@ enum Optimize {
 impl Budget {
     /// The board, with as much memory as the options say.
     pub(super) fn board(&self) -> Result<Option<Spec>> {
-        if let Some(chip) = &self.chip {
-            return chip::board(chip, self.ram, self.flash).map(|spec| Some(self.waiting(spec)));
+        let board = self.device.spec()?;
+        if board.is_none() && self.optimize == Optimize::Speed {
+            return Err(failure!(
+                help = "add --board NAME, `brooklet boards` lists them, or --chip CORE",
+                "--optimize speed needs to know how much RAM there is"
+            ));
         }
-        // Read here, and not by the parser, where it would be at odds with --chip.
-        let usual = std::env::var("BROOKLET_BOARD").ok();
-        let Some(name) = self.board.as_ref().or(usual.as_ref()) else {
-            if self.optimize == Optimize::Speed {
-                return Err(failure!(
-                    help = "add --board NAME, `brooklet boards` lists them, or --chip CORE",
-                    "--optimize speed needs to know how much RAM there is"
-                ));
-            }
-            return Ok(None);
-        };
-        let mut spec = Registry::find()?.board(name)?.clone();
-        spec.arena_bytes = self.ram.unwrap_or(spec.arena_bytes);
-        spec.slot.bytes = self.flash.unwrap_or(spec.slot.bytes);
-        Ok(Some(self.waiting(spec)))
-    }
-
-    /// The board, with a flash that waits as the options say.
-    fn waiting(&self, mut spec: Spec) -> Spec {
-        spec.flash_wait = self.flash_wait.unwrap_or(spec.flash_wait);
-        // Whole lines.
-        let cache = self.cache.map(|bytes| bytes - bytes % spec.flash_line);
-        spec.flash_cache = cache.unwrap_or(spec.flash_cache);
-        spec
+        Ok(board)
     }
 
     /// Bytes that the model file may have, if the user says.
     pub(super) fn flash(&self) -> Option<usize> {
-        self.flash.map(|bytes| bytes as usize)
+        self.device.flash.map(|bytes| bytes as usize)
     }
 
     fn kernels(&self, board: Option<&Spec>) -> Result<Option<Kernels>> {
@@ -229,7 +191,7 @@ struct Holds {
 pub fn run(args: &Args, output: Output) -> Result<()> {
     let file = ModelFile::open(&args.model)?;
     let board = args.budget.board()?;
-    if board.is_none() && args.budget.flash.is_some() {
+    if board.is_none() && args.budget.flash().is_some() {
         return Err(failure!(
             help = "add --board NAME, `brooklet boards` lists them, or --chip CORE",
             "--flash needs to know for which kernels"

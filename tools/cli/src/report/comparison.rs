@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use brooklet_quantize::advice::Advice;
 use brooklet_quantize::compare::LayerLoss;
 use brooklet_quantize::evaluate::Score;
 use serde::Serialize;
@@ -23,12 +24,14 @@ pub(crate) struct Comparison {
     /// The layers, the input first.
     pub(crate) layers: Vec<LayerLoss>,
     /// What to do about the worst layer.
-    pub(crate) advice: String,
+    pub(crate) advice: Advice,
 }
 
 /// An image on which float network and model have different answers.
 #[derive(Debug, Serialize)]
 pub(crate) struct Parted {
+    /// Its number.
+    pub(crate) index: usize,
     /// The image.
     pub(crate) image: String,
     /// Its class, if known.
@@ -73,13 +76,13 @@ impl fmt::Display for Comparison {
             writeln!(f, "logits' SQNR  {db:.2} dB")?;
         }
         const SHOWN: usize = 10;
-        for Parted { image, label, float, model } in self.parted.iter().take(SHOWN) {
+        for Parted { image, label, float, model, .. } in self.parted.iter().take(SHOWN) {
             let label = label.as_ref().map_or(String::new(), |label| format!(", it is {label}"));
             writeln!(f, "{image}: float says {float}, the model {model}{label}")?;
         }
         if self.parted.len() > SHOWN {
             writeln!(f, "and {} more images; --json lists all", self.parted.len() - SHOWN)?;
         }
-        writeln!(f, "\n{}", self.advice)
+        writeln!(f, "\n{}", self.advice.text)
     }
 }

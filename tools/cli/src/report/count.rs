@@ -1,8 +1,12 @@
 //! Counts of a board, in its own unit.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use brooklet_firmware::Unit;
+use brooklet::format::LayerRecord;
+use brooklet_firmware::{Spec, Unit};
+use brooklet_plan::cost::{Coefficients, Core};
+use serde::Serialize;
 
 /// The plural of a unit.
 pub(crate) fn unit_name(unit: Unit) -> &'static str {
@@ -31,6 +35,34 @@ pub(crate) fn milliseconds(unit: Unit, count: u64, clock_hz: u32) -> Option<f64>
 pub(crate) fn time(unit: Unit, count: u64, clock_hz: u32) -> Option<String> {
     let milliseconds = milliseconds(unit, count, clock_hz)?;
     Some(format!("{milliseconds:.1} ms at {} MHz", f64::from(clock_hz) / 1e6))
+}
+
+/// How long an image is predicted to take.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(crate) struct Time {
+    /// At the board's clock.
+    pub(crate) milliseconds: f64,
+    /// Whether nothing is known of the core's timings: at one instruction a cycle.
+    pub(crate) at_least: bool,
+}
+
+impl Time {
+    /// Of a model's layers on a board whose clock is known, by what its core costs.
+    pub(crate) fn of<'l>(
+        spec: &Spec,
+        costs: &Coefficients,
+        layers: impl IntoIterator<Item = &'l LayerRecord>,
+    ) -> Option<Self> {
+        let milliseconds = costs.total_cycles(layers)? * 1e3 / f64::from(spec.clock_hz);
+        let at_least = Core::known(spec).is_none();
+        milliseconds.is_finite().then_some(Self { milliseconds, at_least })
+    }
+}
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{:.1}", if self.at_least { ">= " } else { "" }, self.milliseconds)
+    }
 }
 
 #[cfg(test)]

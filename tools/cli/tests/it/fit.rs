@@ -178,3 +178,101 @@ fn a_model_of_saved_ranges_has_no_evidence() {
     assert!(json(folder, &line)["evidence"].is_null());
     assert!(!succeed(folder, &line).contains("calibration"), "{line}");
 }
+
+/// Of an untrained ResNet-8, quantized quickly.
+const SEARCH: &str = "a.safetensors --arch resnet8 --calibrate random:6 --effort fast";
+
+/// Each point is what its command makes, the front is the front, and the chosen model is written.
+#[test]
+fn a_network_is_made_into_the_best_model_for_a_board() {
+    let folder = resnet8();
+    let folder = folder.path();
+    let line = format!("fit {SEARCH} --board qemu-mps2-an386 --ram 40K --flash 1M -o best.brook");
+    let report = json(folder, &line);
+    let points = report["points"].as_array().unwrap();
+    let number = |point: &Value, key: &str| point[key].as_f64().unwrap();
+    let costs = ["milliseconds", "arena_bytes", "model_bytes"];
+    for point in points {
+        assert!(number(point, "arena_bytes") <= 40.0 * 1024.0, "{point}");
+        assert!(number(point, "milliseconds") > number(point, "instructions") / 25e3, "{point}");
+        let beaten = points.iter().any(|other| {
+            let quality = |point| (number(point, "agreement"), number(point, "sqnr_db"));
+            let better = |key: &&str| number(other, key) < number(point, key);
+            let as_good = |key: &&str| number(other, key) <= number(point, key);
+            quality(other) >= quality(point)
+                && costs.iter().all(as_good)
+                && (quality(other) > quality(point) || costs.iter().any(better))
+        });
+        assert_eq!(point["on_front"], !beaten, "{point}");
+    }
+    let bits: Vec<_> = points.iter().map(|point| &point["weights"]).collect();
+    assert!(bits.contains(&&8.into()) && bits.contains(&&4.into()), "{report}");
+
+    let chosen = points.iter().find(|point| point["name"] == report["chosen"]).unwrap();
+    let best = fs::read(folder.join("best.brook")).unwrap();
+    assert_eq!(chosen["model_bytes"], best.len());
+    // One of the quickest, and the smallest.
+    let least = points.iter().min_by_key(|point| point["arena_bytes"].as_u64()).unwrap();
+    for point in [chosen, least] {
+        let command = point["command"].as_str().unwrap();
+        let (command, _) = command.split_once(" -o ").unwrap();
+        let (_, options) = point["command"].as_str().unwrap().split_once("best.brook").unwrap();
+        let line = format!("{}{options} -o again.brook", &command["brooklet ".len()..]);
+        let made = json(folder, &line);
+        assert_eq!(made["arena_bytes"], point["arena_bytes"], "{line}");
+        let evidence = &made["evidence"];
+        assert_eq!(evidence["sqnr_db"], point["sqnr_db"], "judged by the same images: {line}");
+        let inspected = json(folder, "inspect again.brook --board qemu-mps2-an386");
+        assert_eq!(inspected["instructions"], point["instructions"], "{line}");
+        if point["name"] == chosen["name"] {
+            assert!(fs::read(folder.join("again.brook")).unwrap() == best, "{line}");
+        }
+    }
+}
+
+/// Where nothing fits, by how much, and what would.
+#[test]
+fn what_does_not_fit_is_told_with_what_would() {
+    let folder = resnet8();
+    let folder = folder.path();
+    let line = format!("fit {SEARCH} --input 36x36 --board qemu-microbit");
+    let refused = brooklet(folder, &line).unwrap_err();
+    let says = [
+        "no model fits qemu-microbit: the closest has 8-bit weights, 8-bit stream, and lacks",
+        "bytes of RAM",
+        "images of 32x32: --allow-smaller-input tries them",
+        "another board: qemu-mps2-an385,",
+    ];
+    let told = refused.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(says.iter().all(|say| told.contains(say)), "{refused}");
+
+    let report = json(folder, &format!("{line} --allow-smaller-input -o small.brook"));
+    let points = report["points"].as_array().unwrap();
+    let sizes = [32, 28].map(|side| serde_json::json!([side, side]));
+    for size in &sizes {
+        assert!(points.iter().any(|point| point["input"] == *size), "{report}");
+    }
+    assert!(points.iter().all(|point| sizes.contains(&point["input"])), "{report}");
+    let verdict = json(folder, "fit small.brook --board qemu-microbit");
+    assert_eq!(verdict["boards"][0]["fits"], true, "{verdict}");
+    let file = ModelFile::open(folder.join("small.brook")).unwrap();
+    let chosen = points.iter().find(|point| point["name"] == report["chosen"]).unwrap();
+    let [side, _, _] = file.input();
+    assert_eq!(chosen["input"], serde_json::json!([side, side]), "{chosen}");
+    assert_eq!(file.preprocess().crop, Some([side as u32; 2]));
+
+    let board = "--chip cortex-m4 --ram 60K --flash 512K";
+    let late = format!("fit {SEARCH} {board} --max-ms 50");
+    assert!(brooklet(folder, &late).unwrap_err().contains("add --mhz"));
+    let refused = brooklet(folder, &format!("{late} --mhz 64")).unwrap_err();
+    assert!(refused.contains("no model fits cortex-m4") && refused.contains(" ms"), "{refused}");
+    let report = json(folder, &format!("fit {SEARCH} {board} --max-ms 250 --mhz 64"));
+    let points = report["points"].as_array().unwrap();
+    assert!(!points.is_empty(), "{report}");
+    assert!(points.iter().all(|point| point["milliseconds"].as_f64() <= Some(250.0)), "{report}");
+
+    let refused = brooklet(folder, "fit a.safetensors --arch resnet8").unwrap_err();
+    assert!(refused.contains("is a network") && refused.contains("--calibrate DATA"), "{refused}");
+    let refused = brooklet(folder, &format!("fit {SEARCH}")).unwrap_err();
+    assert!(refused.contains("which board"), "{refused}");
+}

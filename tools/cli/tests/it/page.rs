@@ -1,4 +1,4 @@
-//! The page of `brooklet compare`, and what a browser says of it.
+//! The page of `brooklet report`, and what a browser says of it.
 
 use std::fs;
 use std::path::Path;
@@ -6,6 +6,8 @@ use std::process::Command;
 
 use crate::shell::succeed;
 use brooklet_firmware::apt;
+use ndarray::Array2;
+use ndarray_npy::read_npy;
 use serde_json::Value;
 
 /// What a browser makes of a page, and what it says on the way.
@@ -31,7 +33,7 @@ fn open(page: &Path) -> (String, String) {
 }
 
 #[test]
-fn a_browser_has_nothing_to_say_of_the_page() {
+fn a_page_runs_the_model_and_a_browser_has_nothing_to_say_of_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     succeed(folder.path(), "new resnet8 -o r8.safetensors");
@@ -53,23 +55,37 @@ fn a_browser_has_nothing_to_say_of_the_page() {
     let all = report["sqnr_db"].as_f64().unwrap();
     assert!(layers.iter().all(|layer| layer["alone_db"].as_f64().is_none_or(|db| db > all - 1.0)));
 
-    let html = "--html page.html --board qemu-mps2-an386";
-    let text = succeed(folder.path(), &format!("{compare} {html}"));
-    let advice = text.trim_end().lines().last().unwrap();
-    assert_eq!(advice, report["advice"]);
-    let page = fs::read_to_string(path("page.html")).unwrap();
-    // Nothing is fetched: the only addresses are the page's own, and names of XML's.
-    let addresses = page.matches("://").count();
-    assert_eq!(addresses, page.matches("http://www.w3.org/2000/svg").count());
-    assert!(!page.contains("<script"));
-    let (dom, said) = open(&path("page.html"));
-    assert!(!said.contains("CONSOLE"), "{said}");
-    for (index, layer) in layers.iter().enumerate().skip(1) {
-        assert!(dom.contains(&format!("id=\"layer{index}\"")), "{layer}");
-        // Once in the drawing, once in the table.
-        assert_eq!(dom.matches(&format!("href=\"#layer{index}\"")).count(), 2, "{layer}");
+    succeed(folder.path(), "eval r8.brook random:6 --logits logits.npy");
+    let logits: Array2<i8> = read_npy(path("logits.npy")).unwrap();
+    // As it is packed for a board, and in a packing that only the definition runs in the page.
+    let plan = "plan r8.brook --board qemu-mps2-an386 --optimize speed -o quick.brook";
+    succeed(folder.path(), plan);
+    for (model, board) in [("r8.brook", "--board qemu-mps2-an386"), ("quick.brook", "")] {
+        let line = format!("{compare} {board} -o page.html");
+        let line = line.replace("compare ", "report ").replace("r8.brook", model);
+        let text = succeed(folder.path(), &line);
+        assert!(text.contains("the model runs in it"), "{text}");
+        assert!(text.contains(report["advice"]["text"].as_str().unwrap()), "{text}");
+        let page = fs::read_to_string(path("page.html")).unwrap();
+        // Nothing is fetched: the only addresses are names of XML's.
+        let addresses = page.matches("://").count();
+        assert_eq!(addresses, page.matches("http://www.w3.org/2000/svg").count());
+        assert!(!page.contains(&*folder.path().to_string_lossy()), "{model}: names its folder");
+        assert!(page.len() < 1_500_000, "{model}: {} bytes", page.len());
+        let (dom, said) = open(&path("page.html"));
+        assert!(!said.contains("CONSOLE"), "{said}");
+        for (index, layer) in layers.iter().enumerate().skip(1) {
+            assert!(dom.contains(&format!("id=\"layer{index}\"")), "{layer}");
+            // Once in the drawing, once in the table.
+            assert_eq!(dom.matches(&format!("href=\"#layer{index}\"")).count(), 2, "{layer}");
+        }
+        // The page has run the first image, with the simulator's scores, and shows its rows.
+        let scores: Vec<_> = logits.row(0).iter().map(|score| score.to_string()).collect();
+        assert!(dom.contains(&format!("data-scores=\"{}\"", scores.join(" "))), "{model}: {dom}");
+        assert!(dom.contains("data-same=\"true\""), "{model}");
+        assert!(dom.contains("class=\"kept\"") && dom.contains("class=\"row\""), "{model}");
+        assert!(dom.trim_end().ends_with("</html>"));
     }
-    assert!(dom.trim_end().ends_with("</html>"));
 
     // The browser would have said something.
     fs::write(path("broken.html"), "<!DOCTYPE html><script>nothing()</script>").unwrap();

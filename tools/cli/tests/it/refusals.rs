@@ -34,6 +34,9 @@ fn networks_that_are_refused() {
     });
     desk.write("nan.onnx", &conv(8, 8, 3, 4, |_| f32::NAN).bytes());
     desk.write("huge.onnx", &conv(8, 8, 3, 4, |_| f32::MAX).bytes());
+    // Its kernel is as large as its map.
+    let fixed = Onnx::new(&[1, 3, 8, 8]).floats("w", &[4, 3, 8, 8], weight);
+    desk.write("whole.onnx", &fixed.node("Conv", "x w", "y", &[]).bytes());
     let arch = "the file holds";
     let empty = [("conv1.weight", [16usize, 3, 3, 3])].map(|(name, shape)| {
         let data: &[u8] = &[0; 16 * 27 * 4];
@@ -60,7 +63,8 @@ fn networks_that_are_refused() {
         ("open.onnx", &["open.onnx: ", "has no fixed size", "fixed height, width"]),
         ("nan.onnx", &["nan.onnx: `bad_conv`: the weights contain NaN", "earlier checkpoint"]),
         ("huge.onnx", &["huge.onnx: `bad_conv`: ", "not finite", "--mean"]),
-        ("tiny.onnx --input 9x9", &["tiny.onnx: says the size of its input", "leave out --input"]),
+        ("whole.onnx --input 9x9", &["whole.onnx: `y`: the output is [1, 1, 4]", "export"]),
+        ("whole.onnx --input 7x8", &["whole.onnx: `y`: "]),
     ] {
         desk.refuses(&format!("quantize {network} --calibrate random:2 -o out.brook"), says);
     }

@@ -43,7 +43,7 @@ fn labels_are_shown_not_obeyed() {
     let report: serde_json::Value = serde_json::from_str(&shown).unwrap();
     let top = &report[0]["top"][0];
     assert_eq!(top["name"], format!("{}{NAME}", top["class"]));
-    let line = "compare a.safetensors a.brook random:8 --arch resnet8 --html page.html";
+    let line = "report a.safetensors a.brook random:8 --arch resnet8 -o page.html";
     assert!(is_harmless(&succeed(folder, line)));
     assert!(is_harmless(&fs::read_to_string(folder.join("page.html")).unwrap()));
 }

@@ -4,7 +4,7 @@ use super::float::{Network, Node, Op};
 use super::geometry::{
     Border, MAX_NODES, NodeId, Repeats, Shape, check_extents, mismatch, window_output,
 };
-use crate::error::{Problem, unsupported};
+use crate::error::{AtLayer, LayerProblem, Problem, unsupported};
 
 impl Network {
     /// Appends a node and returns its id; shapes that do not fit are refused.
@@ -26,6 +26,39 @@ impl Network {
             statistics: None,
         });
         Ok(self.nodes.len() - 1)
+    }
+}
+
+impl Network {
+    /// The same network for images of another height and width. Paddings stay as they are.
+    ///
+    /// # Errors
+    ///
+    /// Names the first layer that the maps no longer fit, or an output that would have another shape:
+    /// that of a layer whose kernel is as large as its map.
+    pub fn resized(mut self, [height, width]: [usize; 2]) -> Result<Network, LayerProblem> {
+        let remedy = "export the network again with another input, or leave out --input";
+        self.input = [height, width, self.input[2]];
+        check_extents(&self.input, "input size")?;
+        for id in 0..self.nodes.len() {
+            let shapes: Vec<Shape> =
+                self.nodes[id].inputs.iter().map(|&input| self.nodes[input].shape).collect();
+            let node = &self.nodes[id];
+            let shape = match node.op {
+                Op::Input => self.input,
+                _ => output_shape(&node.op, &shapes).at(&node.source)?,
+            };
+            if shape != node.shape && self.outputs.iter().any(|output| output.node == id) {
+                let what = format!(
+                    "the output is {:?} (height, width, channels), and with an input of \
+                     {height}×{width} would be {shape:?}",
+                    node.shape,
+                );
+                return Err(unsupported(what, remedy)).at(&node.source);
+            }
+            self.nodes[id].shape = shape;
+        }
+        Ok(self)
     }
 }
 
@@ -144,4 +177,37 @@ fn output_shape(op: &Op, inputs: &[Shape]) -> Result<Shape, Problem> {
 /// Rows or columns that a dilated kernel covers.
 pub(crate) fn dilated(kernel: usize, dilation: usize) -> usize {
     kernel.saturating_sub(1).saturating_mul(dilation).saturating_add(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::Window;
+    use crate::{Arch, Imported, Options, load};
+
+    /// A network that is resized is the one that is built for that size.
+    #[test]
+    fn another_input_is_another_network_of_the_same_weights() {
+        let made = |input| {
+            let arch = Some("resnet20".parse::<Arch>().unwrap());
+            let options = Options { arch, input, ..Options::default() };
+            match load("../demo/resnet20.safetensors", &options).unwrap() {
+                Imported::Float(network) => network,
+                Imported::Quantized(_) => panic!("its weights are float"),
+            }
+        };
+        let resized = made(None).resized([24, 20]).unwrap();
+        assert!(resized == made(Some([24, 20])));
+        assert_eq!(resized.nodes[1].shape, [24, 20, 16]);
+        // Nothing is left of so small an image behind a kernel without padding.
+        let mut alone = Network::new([8, 8, 1], "x").unwrap();
+        let window = Window { kernel: [8, 8], stride: [1, 1], pads: [0; 4] };
+        alone.push(Op::MaxPool(window), &[0], "pool").unwrap();
+        let alone = alone.canonical(&[(1, "pool".into())]).unwrap();
+        assert!(alone.clone().resized([8, 8]).unwrap() == alone);
+        for size in [[4, 8], [9, 9]] {
+            let refused = alone.clone().resized(size).unwrap_err();
+            assert_eq!(refused.layer.as_deref(), Some("pool"), "{refused:?}");
+        }
+    }
 }

@@ -1,36 +1,29 @@
 //! The options of `brooklet quantize`, and what of them is wrong by itself.
 
 use std::collections::BTreeSet;
-use std::ops::RangeInclusive;
-use std::path::Path;
 
-use brooklet::format::{MAX_TEST_IMAGES, PreprocessingRecord};
-use clap::builder::{PossibleValuesParser, TypedValueParser};
-use serde::de::DeserializeOwned;
+use brooklet::format::MAX_TEST_IMAGES;
+use clap::builder::TypedValueParser;
 
-use crate::commands::choice::{VariantArgs, choice};
+use crate::commands::choice::choice;
+use crate::commands::images::ImageArgs;
+use crate::commands::network::NetworkArgs;
 use crate::commands::plan::Budget;
-use crate::commands::read;
 use crate::failure::{Result, failure};
-use brooklet_files::{InputData, InputPath, Limit, OutputPath};
-use brooklet_import::Arch;
-use brooklet_import::Channels;
+use brooklet_files::{InputData, InputPath, OutputPath};
 use brooklet_import::network::{Network, NodeId, Shape};
-use brooklet_quantize::data::{Preprocess, Resize};
+use brooklet_quantize::data::Preprocess;
 use brooklet_quantize::fuse::Fused;
 use brooklet_quantize::precision::bits::WeightBits;
 use brooklet_quantize::precision::int16;
 use brooklet_quantize::recipe::{Calibration, Effort, Recipe, Stage, Stream};
-
-/// Sizes of images, resized and cropped.
-const EXTENTS: RangeInclusive<u32> = 1..=u16::MAX as u32;
 
 /// Options of `brooklet quantize`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The network: .onnx, .tflite (float, or already int8), .keras, .h5, .safetensors, .pt, .pth or
     /// .th.
-    pub(super) network: InputPath,
+    pub(in crate::commands) network: InputPath,
     /// The model file to write.
     #[arg(short, long, value_name = "MODEL.brook")]
     pub(super) output: OutputPath,
@@ -78,81 +71,15 @@ pub struct Args {
     /// Saves the activation ranges, and how good the model was on the calibration data.
     #[arg(long, value_name = "FILE.json", requires = "calibrate", conflicts_with = "ranges")]
     pub(super) save_ranges: Option<OutputPath>,
-    /// Architecture of bare weights, as `new` makes them.
-    #[arg(long, value_name = "NAME", value_parser = arch(), ignore_case = true)]
-    pub(super) arch: Option<Arch>,
     #[command(flatten)]
-    pub(super) variant: VariantArgs,
-    /// Height and width of the input of bare weights.
-    #[arg(long, value_name = "HxW", value_parser = size)]
-    pub(super) input: Option<[u32; 2]>,
-    /// Outputs of a network that has several: names in the file. [default: all]
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
-    pub(super) outputs: Vec<String>,
-    /// Resizes images so that the shorter side has this number of pixels; or, given HxW, to this
-    /// height and width.
-    #[arg(long, value_name = "PIXELS", value_parser = resize)]
-    pub(super) resize: Option<Resize>,
-    /// Cuts this number of pixels out of the centre of an image, after resizing.
-    #[arg(long, value_name = "HxW", value_parser = size)]
-    pub(super) crop: Option<[u32; 2]>,
-    /// Mean of red, green and blue, of pixels in 0 to 1. Without mean and std the network takes
-    /// raw 0 to 255.
-    #[arg(long, value_name = "R,G,B", value_parser = triple)]
-    pub(super) mean: Option<[f32; 3]>,
-    /// Standard deviation of red, green and blue, of pixels in 0 to 1.
-    #[arg(long, value_name = "R,G,B", value_parser = triple)]
-    pub(super) std: Option<[f32; 3]>,
-    /// Order of the channels that the network takes: images are read as red, green, blue, and for
-    /// a network of blue, green, red the first layer's weights are exchanged. --mean and --std are
-    /// of red, green, blue all the same.
-    #[arg(long, value_parser = choice::<Channels>(), default_value_t)]
-    pub(super) channels: Channels,
-    /// Resize, crop, mean and std from a JSON file: {"resize": 256, "crop": [224, 224], "mean": …}.
-    #[arg(long, value_name = "FILE.json", conflicts_with_all = ["resize", "crop", "mean", "std"])]
-    pub(super) preprocess: Option<InputPath>,
-    /// Names of the classes, a line each. Default: the calibration data's.
-    #[arg(long, value_name = "FILE.txt")]
-    pub(super) labels: Option<InputPath>,
+    pub(in crate::commands) source: NetworkArgs,
     #[command(flatten)]
-    pub(super) budget: Budget,
+    pub(in crate::commands) images: ImageArgs,
+    #[command(flatten)]
+    pub(in crate::commands) budget: Budget,
 }
 
 impl Args {
-    pub(super) fn preprocess(&self) -> Result<Preprocess> {
-        let preprocess = match &self.preprocess {
-            Some(path) => {
-                let remedy = "write JSON, as in {\"resize\": 256, \"crop\": [224, 224]}";
-                read_json(path, "preprocessing", remedy)?
-            }
-            None => {
-                Preprocess { resize: self.resize, crop: self.crop, mean: self.mean, std: self.std }
-            }
-        };
-        let wrong = |what: &str, remedy: &'static str| {
-            let file = self.preprocess.as_ref().map(|path| format!("{}: ", path.display()));
-            failure!(help = remedy, "{}{what}", file.unwrap_or_default())
-        };
-        let finite = |numbers: [f32; 3]| numbers.iter().all(|number| number.is_finite());
-        let sides = preprocess.resize.iter().flat_map(Resize::sides);
-        let mut extents = sides.chain(preprocess.crop.iter().flatten());
-        if !extents.all(|extent| EXTENTS.contains(extent)) {
-            return Err(wrong("resize and crop must be from 1 to 65535", "give sizes in pixels"));
-        }
-        let most = u32::from(PreprocessingRecord::MAX_RESIZE);
-        if preprocess.resize.iter().flat_map(Resize::sides).any(|&side| side > most) {
-            let what = format!("images are resized to at most {most} pixels");
-            return Err(wrong(&what, "give the size of the shorter side, or HxW, in pixels"));
-        }
-        if !preprocess.mean.is_none_or(finite) {
-            return Err(wrong("a mean must be a number", "give the training's values"));
-        }
-        if !preprocess.std.is_none_or(|std| finite(std) && std.iter().all(|std| *std > 0.0)) {
-            return Err(wrong("std must be above zero", "give the training's values"));
-        }
-        Ok(preprocess)
-    }
-
     /// Refuses options that would be of no use for this network.
     pub(super) fn check(&self, preprocess: &Preprocess, input: Shape) -> Result<()> {
         let [height, width, _] = input.map(|size| size as u32);
@@ -229,88 +156,14 @@ impl Args {
     /// Where the names of the classes come from.
     pub(super) fn names(&self) -> String {
         let shown = |path: &InputPath| path.display().to_string();
-        let labels = self.labels.as_ref().map(shown);
+        let labels = self.images.labels.as_ref().map(shown);
         let data = labels.or_else(|| self.calibrate.as_ref().map(|data| data.to_string()));
         let from = data.or_else(|| self.ranges.as_ref().map(shown));
         from.unwrap_or_else(|| "the network".to_owned())
     }
-
-    pub(super) fn labels(&self) -> Result<Option<Vec<String>>> {
-        let Some(path) = &self.labels else { return Ok(None) };
-        let text = read_text(path, "names of classes, a line each")?;
-        Ok(Some(text.lines().map(str::to_owned).collect()))
-    }
-}
-
-fn read_text(path: &Path, what: &str) -> Result<String> {
-    String::from_utf8(read(path, Limit::Text)?).map_err(|_| {
-        failure!(
-            help = format!("give a text file of {what}"),
-            "{}: is not UTF-8 text",
-            path.display()
-        )
-    })
-}
-
-pub(super) fn read_json<T: DeserializeOwned>(
-    path: &Path,
-    what: &'static str,
-    remedy: &'static str,
-) -> Result<T> {
-    serde_json::from_str(&read_text(path, what)?).map_err(|error| {
-        failure!(help = remedy, "{}: does not hold {what}: {error}", path.display())
-    })
-}
-
-/// The names that `--arch` takes.
-pub(in crate::commands) fn arch() -> impl TypedValueParser<Value = Arch> {
-    PossibleValuesParser::new(Arch::ALL.iter().map(|arch| arch.name()))
-        .try_map(|name| name.parse::<Arch>())
 }
 
 /// A number of test images that the model format can have.
 fn test_images() -> impl TypedValueParser<Value = u16> {
     clap::value_parser!(u16).range(0..=MAX_TEST_IMAGES as i64)
-}
-
-/// A number of pixels that the model format can say.
-fn pixels(text: &str) -> Result<u32, String> {
-    match text.trim().parse() {
-        Ok(number) if EXTENTS.contains(&number) => Ok(number),
-        _ => Err(format!("`{text}` is not a number of pixels from 1 to {}", EXTENTS.end())),
-    }
-}
-
-/// `256` for the shorter side, or `96x128` for height and width.
-pub(in crate::commands) fn resize(text: &str) -> Result<Resize, String> {
-    match text.contains(['x', ',']) {
-        true => size(text).map(Resize::To),
-        false => pixels(text).map(Resize::Shorter),
-    }
-}
-
-/// `224x224`, or `224` for both.
-pub(in crate::commands) fn size(text: &str) -> Result<[u32; 2], String> {
-    let wrong = |error| format!("{error}: write HxW, as in 224x224");
-    match text.split_once(['x', ',']) {
-        Some((height, width)) => {
-            Ok([pixels(height).map_err(wrong)?, pixels(width).map_err(wrong)?])
-        }
-        None => pixels(text).map(|number| [number, number]).map_err(wrong),
-    }
-}
-
-/// `0.485,0.456,0.406`, or one number for all.
-fn triple(text: &str) -> Result<[f32; 3], String> {
-    let wrong = || format!("`{text}` is not three numbers: write R,G,B, as in 0.485,0.456,0.406");
-    let numbers: Vec<f32> = text
-        .split(',')
-        .map(|number| number.trim().parse::<f32>().ok().filter(|number| number.is_finite()))
-        .collect::<Option<_>>()
-        .ok_or_else(wrong)?;
-    match numbers[..] {
-        [one] => Ok([one; 3]),
-        [red, green, blue] => Ok([red, green, blue]),
-        _ => Err(wrong()),
-    }
 }

@@ -54,7 +54,7 @@ impl Asked<'_> {
         let &Self { args, preprocess, .. } = self;
         let at = |error: Unrepresentable| error.in_file(&args.network);
         args.check(preprocess, network.input)?;
-        let network = network.for_rgb(args.channels);
+        let network = network.for_rgb(args.images.channels);
         let network = network.map_err(|problem| problem.in_file(&args.network))?;
         let classes: usize = network.nodes[network.logits()].shape.iter().product();
         check_names(args, classes, self.labels.unwrap_or_default())?;

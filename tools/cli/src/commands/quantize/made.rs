@@ -15,10 +15,10 @@ use super::report::{Int16, OtherStream, Stream};
 use crate::failure::Result;
 
 /// A program, and what is known of it.
-pub(super) struct Made {
-    pub(super) program: Program,
+pub(in crate::commands) struct Made {
+    pub(in crate::commands) program: Program,
     /// How images become the network's rows.
-    pub(super) preprocess: Preprocess,
+    pub(in crate::commands) preprocess: Preprocess,
     /// Of a float network its ranges, and its logits, if these were measured.
     pub(super) measured: Option<(Ranges, Option<Array2<f32>>)>,
     /// The images that they were measured on.

@@ -12,36 +12,39 @@ mod precision;
 mod report;
 mod saved;
 
-use std::ffi::OsStr;
-
-use brooklet_import as import;
+use brooklet_firmware::Spec;
 use brooklet_import::Imported;
 use brooklet_plan::model_file::ModelFile;
-use brooklet_quantize::data::Dataset;
 use brooklet_quantize::data::range_of_numbers;
+use brooklet_quantize::data::{Dataset, Preprocess};
 use brooklet_quantize::evaluate::Score;
 use brooklet_quantize::ranges::Ranges;
 use brooklet_quantize::units;
 use ndarray::Array2;
 
+pub(super) use self::made::Made;
+pub(super) use self::model::{build, judge};
 pub use args::Args;
-pub(super) use args::{arch, resize, size};
 
 use self::flash::in_eight_bits;
 use self::float::Asked;
-use self::model::{build, judge};
 use self::report::Report;
 use super::fit::Verdict;
 use super::{Output, warn};
-use crate::failure::{Result, failure};
+use crate::failure::Result;
 use crate::report::contents::Contents;
 
-/// Runs the command.
-pub fn run(args: &Args, output: Output) -> Result<()> {
-    let mut preprocess = args.preprocess()?;
-    let labels = args.labels()?;
+/// A network as it was read.
+pub(super) struct Prepared {
+    pub(super) network: Imported,
+    pub(super) preprocess: Preprocess,
+    pub(super) warnings: Vec<String>,
+}
+
+/// Reads the network, and finds out how its images are to be normalized.
+pub(super) fn prepare(args: &Args) -> Result<Prepared> {
+    let mut preprocess = args.images.preprocess()?;
     args.check_int16()?;
-    let board = args.budget.board()?;
     let mut warnings: Vec<String> = units::of_255(&preprocess).into_iter().collect();
     if let Some(data) =
         args.calibrate.as_ref().filter(|_| preprocess.mean.or(preprocess.std).is_none())
@@ -50,16 +53,40 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
         preprocess = units::of_numbers(range, &preprocess);
         warnings.push(features(range));
     }
-    let mut made = match load(args)? {
-        Imported::Quantized(network) => int8::make(args, network, &preprocess, &mut warnings)?,
+    let (network, preprocess) = match args.source.load(&args.network)? {
         Imported::Float(network) => {
             let (network, preprocess) = units::normalization_outside(network, &preprocess);
-            let (labels, board) = (labels.as_deref(), board.as_ref());
-            let asked = Asked { args, preprocess: &preprocess, labels, board };
+            (Imported::Float(network), preprocess)
+        }
+        quantized => (quantized, preprocess),
+    };
+    Ok(Prepared { network, preprocess, warnings })
+}
+
+/// The program of a network, with what the file says beside its layers.
+pub(super) fn make(
+    args: &Args,
+    prepared: Prepared,
+    labels: Option<Vec<String>>,
+    board: Option<&Spec>,
+) -> Result<(Made, Vec<String>)> {
+    let Prepared { network, preprocess, mut warnings } = prepared;
+    let mut made = match network {
+        Imported::Quantized(network) => int8::make(args, network, &preprocess, &mut warnings)?,
+        Imported::Float(network) => {
+            let asked = Asked { args, preprocess: &preprocess, labels: labels.as_deref(), board };
             asked.make(network, &mut warnings)?
         }
     };
     made.complete(args, labels)?;
+    Ok((made, warnings))
+}
+
+/// Runs the command.
+pub fn run(args: &Args, output: Output) -> Result<()> {
+    let board = args.budget.board()?;
+    let labels = args.images.labels()?;
+    let (mut made, warnings) = make(args, prepare(args)?, labels, board.as_ref())?;
     let int16 = made.int16(args, board.as_ref())?;
     let stream = made.stream(args, board.as_ref())?;
     if args.calibrate.is_none() {
@@ -92,27 +119,6 @@ fn features([low, high]: [f32; 2]) -> String {
         "the data are numbers from {low} to {high}, no pixels: a byte stands for each, with one scale \
          for all, which the model file holds as mean and std"
     )
-}
-
-/// The network.
-fn load(args: &Args) -> Result<Imported> {
-    let extension = args.network.extension().and_then(OsStr::to_str).map(str::to_ascii_lowercase);
-    if let Some("onnx" | "tflite") = extension.as_deref()
-        && args.input.is_some()
-    {
-        return Err(failure!(
-            help = "leave out --input, which is for bare weights; export the network again with another input",
-            "{}: says the size of its input itself",
-            args.network.display(),
-        ));
-    }
-    let options = import::Options {
-        arch: args.arch,
-        variant: args.variant.into(),
-        input: args.input.map(|size| size.map(|n| n as usize)),
-        outputs: args.outputs.clone(),
-    };
-    Ok(import::load(&args.network, &options)?)
 }
 
 /// How good the model is on the calibration data; saves that with the ranges, if asked for.

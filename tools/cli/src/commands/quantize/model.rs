@@ -61,7 +61,7 @@ pub(super) fn check_names(args: &Args, classes: usize, names: &[String]) -> Resu
 }
 
 /// The model file of a program, checked by the core.
-pub(super) fn build(program: &Program, plan: &Plan, args: &Args) -> Result<ModelFile> {
+pub(in crate::commands) fn build(program: &Program, plan: &Plan, args: &Args) -> Result<ModelFile> {
     check_names(args, program.classes(), &program.labels)?;
     let file = self_test::build(program, plan, &args.output);
     file.map_err(|error| match error.problem {
@@ -76,11 +76,17 @@ pub(super) fn build(program: &Program, plan: &Plan, args: &Args) -> Result<Model
     })
 }
 
-/// How good the model is on the calibration data, against the float network.
-pub(super) fn judge(file: &ModelFile, data: &Dataset, float: Array2<f32>) -> Result<Score> {
+/// How good the model is on the first images of the data, against the float network's logits of
+/// these.
+pub(in crate::commands) fn judge(
+    file: &ModelFile,
+    data: &Dataset,
+    float: Array2<f32>,
+) -> Result<Score> {
     let simulator = file.simulator(HostBackend::Auto)?;
-    let bar = progress(data.len(), "evaluating");
-    let answers = answers(&simulator, data, 0..data.len(), || bar.inc(1))?;
+    let count = float.nrows();
+    let bar = progress(count, "evaluating");
+    let answers = answers(&simulator, data, 0..count, || bar.inc(1))?;
     bar.finish_and_clear();
     let quantization = file.model().logits_quantization();
     let float = FloatAnswers::Logits(float);

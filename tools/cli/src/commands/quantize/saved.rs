@@ -6,7 +6,7 @@ use brooklet_import::network::Network;
 use brooklet_quantize::fuse::Fused;
 use brooklet_quantize::ranges::{Range, Ranges};
 
-use super::args::read_json;
+use crate::commands::images::read_json;
 use crate::failure::{Result, failure};
 
 /// The ranges of a file, which must be this network's.

@@ -1,0 +1,273 @@
+//! The models that a network may be made into: ways to quantize it, and goals to plan for. Each is a
+//! command line of `quantize`, which is what runs, and what is shown.
+
+use clap::Parser;
+
+use brooklet_firmware::Spec;
+use brooklet_plan::cost;
+use brooklet_plan::model_file::ModelFile;
+use brooklet_plan::program::Program;
+use brooklet_quantize::data::Preprocess;
+use serde::Serialize;
+
+use super::Args;
+use crate::commands::images::resize_word;
+use crate::commands::quantize::{self, build};
+use crate::failure::{Result, failure};
+use crate::report::count::Time;
+
+/// How a network is quantized.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Way {
+    /// Bits of weights; none where each layer has as many as flash allows.
+    pub(super) weights: Option<u32>,
+    /// Bits of the residual stream.
+    pub(super) stream: u32,
+    /// Whether mean and logits are int16.
+    pub(super) int16_last: bool,
+    /// Height and width of the image, if it is smaller than the network's.
+    pub(super) input: Option<[u32; 2]>,
+    /// How images are brought to that size.
+    #[serde(skip)]
+    pub(super) preprocess: Preprocess,
+}
+
+impl Way {
+    /// All ways with an input of the network's own size.
+    pub(super) fn all(preprocess: Preprocess, spec: &Spec) -> Vec<Way> {
+        let way = |weights, stream, int16_last| Way {
+            weights,
+            stream,
+            int16_last,
+            input: None,
+            preprocess,
+        };
+        let mut ways = vec![
+            way(Some(8), 8, false),
+            way(Some(8), 16, false),
+            way(None, 8, false),
+            way(Some(4), 8, false),
+            way(Some(4), 16, false),
+        ];
+        if spec.int16 {
+            ways.insert(2, way(Some(8), 8, true));
+        }
+        ways
+    }
+
+    /// `8-bit weights, 16-bit stream`.
+    pub(super) fn words(&self) -> String {
+        let weights = self.weights.map_or("mixed".to_owned(), |bits| format!("{bits}-bit"));
+        let mut words = format!("{weights} weights, {}-bit stream", self.stream);
+        if self.int16_last {
+            words += ", last layers in int16";
+        }
+        if let Some([height, width]) = self.input {
+            words += &format!(", input {height}x{width}");
+        }
+        words
+    }
+
+    /// The size of the input, and how images are brought to it.
+    fn sizes(&self, own: Option<[u32; 2]>) -> Vec<String> {
+        let pair = |[height, width]: [u32; 2]| format!("{height}x{width}");
+        let options = [
+            ("--input", self.input.or(own).map(pair)),
+            ("--resize", self.preprocess.resize.map(resize_word)),
+            ("--crop", self.preprocess.crop.map(pair)),
+        ];
+        let said = options.into_iter().filter_map(|(option, value)| Some((option, value?)));
+        said.flat_map(|(option, value)| [option.to_owned(), value]).collect()
+    }
+
+    fn options(&self) -> Vec<String> {
+        let weights = self.weights.map(|bits| ["--weights".to_owned(), bits.to_string()]);
+        let mut options: Vec<String> = weights.into_iter().flatten().collect();
+        // It does not go with int16, not even where it is 8.
+        match self.int16_last {
+            true => options.extend(["--int16", "last"].map(str::to_owned)),
+            false if self.stream != 8 => {
+                options.extend(["--stream".to_owned(), self.stream.to_string()]);
+            }
+            false => {}
+        }
+        options
+    }
+}
+
+/// What a program is planned for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Goal {
+    /// The fewest instructions, or the smallest arena.
+    pub(super) speed: bool,
+    /// Bytes of RAM, if not all that there is.
+    pub(super) ram: Option<u32>,
+    /// Bytes of flash, likewise.
+    pub(super) flash: Option<u32>,
+}
+
+/// The smallest arena.
+const SMALLEST: Goal = Goal { speed: false, ram: None, flash: None };
+
+/// A model that was planned.
+pub(super) struct Planned {
+    pub(super) file: ModelFile,
+    pub(super) instructions: Option<u64>,
+    pub(super) time: Option<Time>,
+    pub(super) words: Words,
+}
+
+/// The words of a command line of `quantize`.
+#[derive(Debug, Clone)]
+pub(super) struct Words {
+    /// Those of all models.
+    common: Vec<String>,
+    /// Those of this one.
+    options: Vec<String>,
+}
+
+impl Words {
+    fn all(&self) -> impl Iterator<Item = &str> {
+        self.common.iter().chain(&self.options).map(String::as_str)
+    }
+
+    /// The whole command, as a shell takes it.
+    pub(super) fn command(&self) -> String {
+        shell(["brooklet", "quantize"].into_iter().chain(self.all()))
+    }
+
+    /// What of it all models have.
+    pub(super) fn common(&self) -> String {
+        shell(["brooklet", "quantize"].into_iter().chain(self.common.iter().map(String::as_str)))
+    }
+
+    /// What of it is this model's.
+    pub(super) fn options(&self) -> String {
+        shell(self.options.iter().map(String::as_str))
+    }
+}
+
+fn shell<'w>(words: impl Iterator<Item = &'w str>) -> String {
+    // Only a zero byte cannot be quoted, which no argument has.
+    shlex::try_join(words).unwrap_or_default()
+}
+
+#[derive(Debug, Parser)]
+#[command(no_binary_name = true)]
+struct Line {
+    #[command(flatten)]
+    args: quantize::Args,
+}
+
+/// What makes models of one network for one board.
+pub(super) struct Maker<'a> {
+    pub(super) args: &'a Args,
+    /// Words of the data to calibrate with, and the effort.
+    pub(super) calibrate: Vec<String>,
+    pub(super) spec: &'a Spec,
+    pub(super) labels: Option<Vec<String>>,
+}
+
+impl Maker<'_> {
+    /// The words of `quantize` for such a model.
+    fn words(&self, way: &Way, goal: Goal) -> Words {
+        let Self { args, spec, .. } = self;
+        let mut common = vec![args.file.display().to_string()];
+        common.extend(self.calibrate.iter().cloned());
+        common.extend(args.source.words());
+        common.extend(args.images.words(&way.preprocess));
+        if args.seed != 0 {
+            common.extend(["--seed".to_owned(), args.seed.to_string()]);
+        }
+        let device = if args.device.chip.is_some() { "--chip" } else { "--board" };
+        common.extend([device.to_owned(), spec.name.clone()]);
+        let waits = [("--flash-wait", args.device.flash_wait), ("--cache", args.device.cache)];
+        for (option, number) in waits {
+            common.extend(number.map(|n| [option.to_owned(), n.to_string()]).into_iter().flatten());
+        }
+        let output = match &args.output {
+            Some(path) => path.display().to_string(),
+            None => args.file.with_extension("brook").display().to_string(),
+        };
+        common.extend(["-o".to_owned(), output]);
+
+        let mut options = way.options();
+        let sizes = if args.allow_smaller_input { &mut options } else { &mut common };
+        sizes.extend(way.sizes(args.source.input));
+        // Layers get four bits until the file has room: that has to be said.
+        let slot = (way.weights.is_none() || args.device.chip.is_some()).then_some(spec.slot.bytes);
+        let flash = goal.flash.or(args.device.flash).or(slot);
+        let arena = args.device.chip.is_some().then_some(spec.arena_bytes);
+        let ram = goal.ram.or(args.device.ram).or(arena);
+        for (option, bytes) in [("--ram", ram), ("--flash", flash)] {
+            options.extend(bytes.map(|n| [option.to_owned(), n.to_string()]).into_iter().flatten());
+        }
+        if goal.speed {
+            options.extend(["--optimize", "speed"].map(str::to_owned));
+        }
+        Words { common, options }
+    }
+
+    fn line(&self, words: &Words) -> Result<quantize::Args> {
+        match Line::try_parse_from(words.all()) {
+            Ok(line) => Ok(line.args),
+            Err(error) => Err(failure!("{}: {error}", words.command())),
+        }
+    }
+
+    /// The arguments of `quantize` for its smallest model.
+    pub(super) fn arguments(&self, way: &Way) -> Result<quantize::Args> {
+        self.line(&self.words(way, SMALLEST))
+    }
+
+    /// The network quantized in such a way.
+    pub(super) fn program(&self, way: &Way) -> Result<(Program, Vec<String>)> {
+        let args = self.arguments(way)?;
+        let prepared = quantize::prepare(&args)?;
+        let made = quantize::make(&args, prepared, self.labels.clone(), Some(self.spec))?;
+        let (made, warnings) = made;
+        Ok((made.program, warnings))
+    }
+
+    /// Its model for a goal.
+    pub(super) fn plan(&self, way: &Way, program: &Program, goal: Goal) -> Result<Planned> {
+        let words = self.words(way, goal);
+        let args = self.line(&words)?;
+        let board = args.budget.board()?;
+        let (program, plan) = args.budget.plan(program.clone(), board.as_ref(), &args.network)?;
+        let file = build(&program, &plan, &args)?;
+        let costs = cost::of(self.spec);
+        let layers = || file.model().layers();
+        let instructions = costs.as_ref().and_then(|costs| costs.total(layers()));
+        let time = costs.as_ref().and_then(|costs| Time::of(self.spec, costs, layers()));
+        Ok(Planned { file, instructions, time, words })
+    }
+
+    /// The models of a program, for all goals: the smallest arena, the fewest instructions in
+    /// all of the memory, and what lies between. Equal ones once.
+    pub(super) fn plans(&self, way: &Way, program: &Program) -> Result<Vec<Planned>> {
+        let size = self.plan(way, program, SMALLEST)?;
+        let arena = size.file.model().arena_bytes() as u32;
+        let bytes = size.file.bytes().len() as u32;
+        let mut plans = vec![size];
+        if arena > self.spec.arena_bytes || bytes > self.spec.slot.bytes {
+            return Ok(plans);
+        }
+        let speed = |ram, flash| self.plan(way, program, Goal { speed: true, ram, flash });
+        let quickest = speed(None, None)?;
+        let most = quickest.file.model().arena_bytes() as u32;
+        plans.push(speed(Some(arena), None)?);
+        plans.push(speed(Some(arena + most.saturating_sub(arena) / 2), None)?);
+        if way.weights.is_some() {
+            plans.push(speed(None, Some(bytes))?);
+        }
+        plans.push(quickest);
+        let mut kept: Vec<Planned> = Vec::new();
+        for plan in plans {
+            if kept.iter().all(|other| other.file.bytes() != plan.file.bytes()) {
+                kept.push(plan);
+            }
+        }
+        Ok(kept)
+    }
+}

@@ -1,0 +1,457 @@
+//! The search: what fits is found out with noise first, which takes seconds, since memory and
+//! instructions do not depend on the weights; what may fit is then quantized, and judged.
+
+use std::iter;
+
+use brooklet_files::InputData;
+use brooklet_firmware::{Registry, Spec};
+use brooklet_import::Imported;
+use brooklet_import::network::Network;
+use brooklet_quantize::data::{Dataset, Preprocess, Resize};
+use brooklet_quantize::evaluate::{Score, best};
+use ndarray::Array2;
+
+use super::Args;
+use super::candidates::{Maker, Planned, Way};
+use super::points::{Point, Refused, Report, choose, sort};
+use super::verdict::Verdict;
+use crate::commands::float::float_logits;
+use crate::commands::quantize::{self, judge};
+use crate::commands::{Output, say, spinner, warn};
+use crate::failure::{Result, failure};
+
+/// Calibration data that says what a model takes, and nothing of how good it is.
+const NOISE: [&str; 4] = ["--calibrate", "random:4", "--effort", "fast"];
+
+/// Sizes of smaller images that are quantized and judged: the largest that fit.
+const SMALLER: usize = 2;
+
+/// The network, and the images that models are judged by.
+struct Judge {
+    network: Network,
+    data: Dataset,
+    float: Array2<f32>,
+    top1: Option<f64>,
+    /// Names of the classes, as the calibration data has them: they are in each model.
+    classes: Option<Vec<String>>,
+}
+
+/// Ways that may fit, and those that do not.
+#[derive(Default)]
+struct Found {
+    ways: Vec<Way>,
+    refused: Vec<Refused>,
+    /// The smallest models of ways that do not fit.
+    smallest: Vec<Planned>,
+}
+
+struct Search<'a> {
+    args: &'a Args,
+    spec: Spec,
+    /// As the user says it.
+    preprocess: Preprocess,
+    labels: Option<Vec<String>>,
+    calibrate: &'a InputData,
+}
+
+/// Runs the command.
+pub(super) fn run(args: &Args, calibrate: &InputData, output: Output) -> Result<()> {
+    let mut search = Search::new(args, calibrate)?;
+    let judge = search.judge()?;
+    search.labels = search.labels.take().or(judge.classes.clone());
+    let own = [judge.network.input[0], judge.network.input[1]].map(|side| side as u32);
+    let mut found = search.look(Way::all(search.preprocess, &search.spec))?;
+    let mut would = Vec::new();
+    if found.ways.is_empty() || args.allow_smaller_input {
+        let smaller = search.smaller(own, &judge)?;
+        match args.allow_smaller_input {
+            true => found.ways.extend(smaller),
+            false => would.extend(smaller.first().and_then(|way| way.input).map(|[h, w]| {
+                format!(
+                    "images of {h}x{w}: --allow-smaller-input tries them, and says what it costs"
+                )
+            })),
+        }
+    }
+    if found.ways.is_empty() {
+        would.extend(search.roomier(&found.smallest)?);
+    }
+    let Made { mut points, files, common, warnings } = search.make(&found.ways, &judge)?;
+    warn(&warnings);
+    sort(&mut points);
+    let chosen = choose(&points, judge.top1.unwrap_or(1.0), args.within / 100.0);
+    let written = match (&args.output, chosen) {
+        (Some(path), Some((index, _))) => {
+            let point = &points[index];
+            let file = files.iter().find(|(command, _)| *command == point.command);
+            file.map(|(_, bytes)| path.write(bytes)).transpose()?;
+            Some(path.to_path_buf())
+        }
+        _ => None,
+    };
+    let spec = &search.spec;
+    let report = Report {
+        network: args.file.to_path_buf(),
+        board: spec.name.clone(),
+        clock_hz: (spec.clock_hz > 0).then_some(spec.clock_hz),
+        ram_bytes: spec.arena_bytes,
+        flash_bytes: spec.slot.bytes,
+        images: judge.float.nrows(),
+        float_top1: judge.top1,
+        chosen: chosen.map(|(index, _)| points[index].name.clone()),
+        points,
+        refused: found.refused,
+        within: args.within,
+        is_within: chosen.is_some_and(|(_, is_within)| is_within),
+        command: common,
+        model: written,
+        what_would_fit: would,
+    };
+    output.print(&report)?;
+    if chosen.is_some() {
+        return Ok(());
+    }
+    let least = report.refused.iter().min_by_key(|refused| {
+        refused.arena_bytes_lacking.max(0) + refused.slot_bytes_lacking.max(0)
+    });
+    let lacks = least.map_or(String::new(), |refused| {
+        format!(": the closest has {}, and lacks {}", refused.way.words(), refused.lacks)
+    });
+    let help = match report.what_would_fit[..] {
+        [] => "a smaller network, or a board with more memory".to_owned(),
+        ref would => would.join("; or "),
+    };
+    Err(failure!(help = help, "{}: no model fits {}{lacks}", args.file.display(), spec.name))
+}
+
+impl<'a> Search<'a> {
+    fn new(args: &'a Args, calibrate: &'a InputData) -> Result<Self> {
+        let mut spec = args.device.spec()?.ok_or_else(|| {
+            failure!(
+                help = "add --board NAME, `brooklet boards` lists them, or --chip CORE with --ram and --flash",
+                "--calibrate: which board the models are for is not said"
+            )
+        })?;
+        if let Some(mhz) = args.mhz {
+            spec.clock_hz = (mhz * 1e6) as u32;
+        }
+        if args.max_ms.is_some() && spec.clock_hz == 0 {
+            return Err(failure!(
+                help = "add --mhz, the clock of its core",
+                "--max-ms: the clock of {} is not known",
+                spec.name
+            ));
+        }
+        let preprocess = args.images.preprocess()?;
+        let labels = args.images.labels()?;
+        Ok(Self { args, spec, preprocess, labels, calibrate })
+    }
+
+    /// What makes models with the user's images, or quickly.
+    fn maker(&self, quickly: bool) -> Maker<'_> {
+        let mut calibrate = NOISE.map(str::to_owned).to_vec();
+        if !quickly {
+            calibrate.truncate(2);
+            calibrate[1] = self.calibrate.to_string();
+            let effort = self.args.effort.map(<&str>::from);
+            calibrate.extend(
+                effort.map(|effort| ["--effort", effort].map(str::to_owned)).into_iter().flatten(),
+            );
+        }
+        Maker { args: self.args, calibrate, spec: &self.spec, labels: self.labels.clone() }
+    }
+
+    /// The network in float, for images of this size, and how its images are normalized.
+    fn network(&self, way: &Way) -> Result<(Network, Preprocess)> {
+        let args = self.maker(false).arguments(way)?;
+        let prepared = quantize::prepare(&args)?;
+        let Imported::Float(network) = prepared.network else {
+            return Err(failure!(
+                help = "quantize it, and ask `brooklet fit MODEL.brook`; or give the float network that it \
+                        was made of",
+                "{}: is already int8: there is nothing to search",
+                self.args.file.display()
+            ));
+        };
+        let network = network.for_rgb(self.args.images.channels);
+        let network = network.map_err(|problem| problem.in_file(&self.args.file))?;
+        Ok((network, prepared.preprocess))
+    }
+
+    /// The images to judge by, for a network.
+    fn data(
+        &self,
+        network: &Network,
+        preprocess: &Preprocess,
+        names: Option<&Vec<String>>,
+    ) -> Result<(Dataset, usize)> {
+        let spec = self.args.test.as_ref().unwrap_or(self.calibrate);
+        let mut data = Dataset::open(spec, network.input, preprocess)?;
+        if let Some(names) = names {
+            data.number_by(names)?;
+        }
+        let count = self.args.limit.map_or(data.len(), |limit| data.len().min(limit as usize));
+        let classes = network.nodes[network.logits()].shape.iter().product();
+        data.check_labels(0..count, classes)?;
+        Ok((data, count))
+    }
+
+    /// What models are judged by.
+    fn judge(&self) -> Result<Judge> {
+        let preprocess = self.preprocess;
+        let way = Way { weights: Some(8), stream: 8, int16_last: false, input: None, preprocess };
+        let (network, preprocess) = self.network(&way)?;
+        let calibration = Dataset::open(self.calibrate, network.input, &preprocess)?;
+        let classes = calibration.classes().map(<[_]>::to_vec);
+        let names = self.labels.as_ref().or(classes.as_ref());
+        let (data, count) = self.data(&network, &preprocess, names)?;
+        let float = float_logits(&self.args.file, &network, &data, count)?;
+        let top1 = top1(&float, &data)?;
+        Ok(Judge { network, data, float, top1, classes })
+    }
+
+    /// Whether a model fits, and otherwise what it lacks.
+    fn fits(&self, planned: &Planned) -> Result<(), Refusal> {
+        let verdict = Verdict::of_packed(&self.spec, &planned.file.model());
+        let late = match (planned.time, self.args.max_ms) {
+            (Some(time), Some(most)) if time.milliseconds > most => {
+                Some(format!("{:.1} ms", time.milliseconds - most))
+            }
+            _ => None,
+        };
+        if verdict.fits && late.is_none() {
+            return Ok(());
+        }
+        let lacks = Some(verdict.lacks()).filter(|lacks| !lacks.is_empty());
+        let lacks = lacks.into_iter().chain(late).collect::<Vec<_>>().join(", ");
+        Err(Refusal { lacks, arena: -verdict.arena_bytes_left, slot: -verdict.slot_bytes_left })
+    }
+
+    /// Finds out which ways may fit.
+    fn look(&self, ways: Vec<Way>) -> Result<Found> {
+        let spinner = spinner();
+        let maker = self.maker(true);
+        let mut found = Found::default();
+        let mut in_eight_bits_lacks_flash = false;
+        for way in ways {
+            // Where eight bits have room, no layer gets four to save it.
+            if way.weights.is_none() && !in_eight_bits_lacks_flash {
+                continue;
+            }
+            spinner.set_message(way.words());
+            // What noise cannot be quantized for may still be with images.
+            let Ok((program, _)) = maker.program(&way) else {
+                if way.weights.is_some() {
+                    found.ways.push(way);
+                }
+                continue;
+            };
+            let mut closest: Option<(Refusal, Planned)> = None;
+            let mut fits = false;
+            for planned in maker.plans(&way, &program)? {
+                match self.fits(&planned) {
+                    Ok(()) => fits = true,
+                    // The last one is the quickest, and the first the smallest.
+                    Err(refusal) => closest = Some((refusal, planned)),
+                }
+            }
+            in_eight_bits_lacks_flash |= way.weights == Some(8)
+                && closest.as_ref().is_some_and(|(refusal, _)| refusal.slot > 0);
+            match closest {
+                Some((Refusal { lacks, arena, slot }, planned)) if !fits => {
+                    found.smallest.push(planned);
+                    found.refused.push(Refused {
+                        way,
+                        lacks,
+                        arena_bytes_lacking: arena,
+                        slot_bytes_lacking: slot,
+                    });
+                }
+                _ => found.ways.push(way),
+            }
+        }
+        spinner.finish_and_clear();
+        Ok(found)
+    }
+
+    /// Ways with smaller images that may fit: of the largest sizes, each with images cut or shrunk, as
+    /// the float network has more of them right.
+    fn smaller(&self, own: [u32; 2], judge: &Judge) -> Result<Vec<Way>> {
+        let mut ways: Vec<Way> = Vec::new();
+        for eighths in (4..8).rev() {
+            let size = own.map(|side| (side * eighths / 8).next_multiple_of(4).min(side));
+            let made = ways.iter().filter_map(|way| way.input).collect::<Vec<_>>();
+            if size == own || made.contains(&size) || distinct(&made) == SMALLER {
+                continue;
+            }
+            let sized = Way::all(self.preprocess, &self.spec).into_iter();
+            let sized = sized.filter(|way| way.weights.is_some() && !way.int16_last);
+            let sized = sized.map(|way| Way {
+                input: Some(size),
+                preprocess: cut(&self.preprocess, size),
+                ..way
+            });
+            let fitting = self.look(sized.collect())?.ways;
+            if fitting.is_empty() {
+                continue;
+            }
+            let preprocess = self.better(own, size, judge)?;
+            ways.extend(fitting.into_iter().map(|way| Way { preprocess, ..way }));
+        }
+        Ok(ways)
+    }
+
+    /// How images are brought to a smaller size.
+    fn better(&self, own: [u32; 2], size: [u32; 2], judge: &Judge) -> Result<Preprocess> {
+        let mut best: Option<(f64, Preprocess)> = None;
+        for preprocess in [cut(&self.preprocess, size), shrink(&self.preprocess, own, size)] {
+            let input = Some(size);
+            let way = Way { weights: Some(8), stream: 8, int16_last: false, input, preprocess };
+            let (network, normalized) = self.network(&way)?;
+            let (data, count) = self.data(&network, &normalized, self.labels.as_ref())?;
+            let logits = float_logits(&self.args.file, &network, &data, count)?;
+            let quality = match top1(&logits, &data)? {
+                Some(share) => share,
+                None => agreement(&logits, &judge.float),
+            };
+            if best.is_none_or(|(other, _)| quality > other) {
+                best = Some((quality, preprocess));
+            }
+        }
+        Ok(best.map_or(self.preprocess, |(_, preprocess)| preprocess))
+    }
+
+    /// Boards that have room for one of the models, in words.
+    fn roomier(&self, models: &[Planned]) -> Result<Option<String>> {
+        /// Boards that are named.
+        const NAMED: usize = 5;
+        let registry = Registry::find()?;
+        let mut names = Vec::new();
+        // What runs here comes first.
+        let mut boards: Vec<_> = registry.boards().iter().collect();
+        boards.sort_by_key(|spec| !spec.is_emulated());
+        for spec in boards.into_iter().filter(|spec| spec.name != self.spec.name) {
+            let fits = |planned: &Planned| Verdict::new(spec, &planned.file);
+            let verdicts: Vec<_> = models.iter().map(fits).collect::<Result<_>>()?;
+            if verdicts.iter().any(|verdict| verdict.fits) {
+                names.push(spec.name.as_str());
+            }
+        }
+        let more = match names.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more, which `brooklet fit` lists for a model file"),
+        };
+        names.truncate(NAMED);
+        Ok((!names.is_empty()).then(|| format!("another board: {}{more}", names.join(", "))))
+    }
+
+    /// Makes the models of these ways.
+    fn make(&self, ways: &[Way], judge: &Judge) -> Result<Made> {
+        let maker = self.maker(false);
+        let spinner = spinner();
+        let (mut points, mut files, mut all_warnings) = (Vec::new(), Vec::new(), Vec::new());
+        let mut common = String::new();
+        for (index, way) in ways.iter().enumerate() {
+            say(&spinner, &format!("{} of {}: {}", index + 1, ways.len(), way.words()));
+            let (program, warnings) = maker.program(way)?;
+            all_warnings.extend(warnings);
+            let mut score = None;
+            for planned in maker.plans(way, &program)? {
+                if self.fits(&planned).is_err() {
+                    continue;
+                }
+                // Whatever the plan, the answers are the same.
+                let score = match &score {
+                    Some(score) => score,
+                    None => score.insert(self.score(way, &planned, judge)?),
+                };
+                let model = planned.file.model();
+                let command = planned.words.command();
+                common = planned.words.common();
+                points.push(Point {
+                    name: String::new(),
+                    way: way.clone(),
+                    top1: score.top1,
+                    agreement: score.agreement,
+                    sqnr_db: score.sqnr_db,
+                    instructions: planned.instructions,
+                    milliseconds: planned.time.map(|time| time.milliseconds),
+                    milliseconds_at_least: planned.time.is_some_and(|time| time.at_least),
+                    arena_bytes: model.arena_bytes(),
+                    model_bytes: planned.file.bytes().len(),
+                    on_front: false,
+                    command: command.clone(),
+                    options: planned.words.options(),
+                });
+                files.push((command, planned.file.bytes().to_vec()));
+            }
+        }
+        spinner.finish_and_clear();
+        all_warnings.sort();
+        all_warnings.dedup();
+        Ok(Made { points, files, common, warnings: all_warnings })
+    }
+
+    /// How good a model is. With smaller images, too, what counts is the network as it was given.
+    fn score(&self, way: &Way, planned: &Planned, judge: &Judge) -> Result<Score> {
+        let float = judge.float.clone();
+        let Some(_) = way.input else { return self::judge(&planned.file, &judge.data, float) };
+        let (network, preprocess) = self.network(way)?;
+        let (data, _) = self.data(&network, &preprocess, self.labels.as_ref())?;
+        self::judge(&planned.file, &data, float)
+    }
+}
+
+/// The models that were made.
+struct Made {
+    points: Vec<Point>,
+    /// For each command the file that it makes.
+    files: Vec<(String, Vec<u8>)>,
+    /// What all commands have in common.
+    common: String,
+    warnings: Vec<String>,
+}
+
+/// What a model lacks, and of which memory how many bytes; negative where it has some left.
+struct Refusal {
+    lacks: String,
+    arena: i64,
+    slot: i64,
+}
+
+fn distinct(sizes: &[[u32; 2]]) -> usize {
+    sizes.chunk_by(|a, b| a == b).count()
+}
+
+/// The centre of images, of this size.
+fn cut(preprocess: &Preprocess, size: [u32; 2]) -> Preprocess {
+    Preprocess { crop: Some(size), ..*preprocess }
+}
+
+/// Whole images, shrunk to this size.
+fn shrink(preprocess: &Preprocess, own: [u32; 2], size: [u32; 2]) -> Preprocess {
+    let less = |side: u32, axis: usize| (side * size[axis]).div_ceil(own[axis]);
+    let resize = match preprocess.resize {
+        Some(Resize::To(sides)) => Resize::To([less(sides[0], 0), less(sides[1], 1)]),
+        Some(Resize::Shorter(short)) => Resize::Shorter(less(short, 0).max(less(short, 1))),
+        None => Resize::To(size),
+    };
+    // What is cut off stays the same share; what is left is never too small.
+    Preprocess { resize: Some(resize), crop: Some(size), ..*preprocess }
+}
+
+/// Share of labelled images that logits have right.
+fn top1(logits: &Array2<f32>, data: &Dataset) -> Result<Option<f64>> {
+    let labels = data.labels()?;
+    let answers = logits.outer_iter().zip(labels);
+    let known: Vec<bool> =
+        answers.filter_map(|(row, label)| Some(best(&row.to_vec(), 0.0) == label?)).collect();
+    let right = known.iter().filter(|&&right| right).count();
+    Ok((!known.is_empty()).then(|| right as f64 / known.len() as f64))
+}
+
+fn agreement(logits: &Array2<f32>, others: &Array2<f32>) -> f64 {
+    let rows = iter::zip(logits.outer_iter(), others.outer_iter());
+    let same = rows.filter(|(a, b)| best(&a.to_vec(), 0.0) == best(&b.to_vec(), 0.0)).count();
+    same as f64 / logits.nrows().max(1) as f64
+}

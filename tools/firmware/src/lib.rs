@@ -52,6 +52,7 @@ mod error;
 mod flash_image;
 mod link;
 pub mod monitor;
+pub mod npm;
 #[cfg(feature = "probe")]
 pub mod probe;
 mod qemu;

@@ -9,6 +9,7 @@ mod dependencies;
 mod fuzz;
 mod miri;
 mod mutants;
+mod pages;
 mod sizes;
 mod steps;
 mod test;
@@ -31,6 +32,7 @@ Chores of this repository.
                          of the boards that CI leaves out, too
     cargo xtask firmware firmware of all boards as ELF files, for `brooklet` away from a checkout
     cargo xtask wasm     compile the core for the pages of `brooklet report`, after it changed
+    cargo xtask pages    pictures of that page in four widths, light and dark, and what axe-core finds
     cargo xtask size     what runtime and firmware take of each board's flash
 ";
 
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         ["cross", "--all"] => chores::cross(true),
         ["firmware"] => chores::firmware(),
         ["wasm"] => chores::wasm(),
+        ["pages"] => pages::pages(),
         ["size"] => chores::size(),
         ["help" | "--help" | "-h"] | [] => {
             print!("{HELP}");

@@ -9,6 +9,7 @@ use crate::bench::bench;
 use crate::chores::{builds, compilers, emulators};
 use crate::dependencies::check;
 use crate::fuzz::fuzz;
+use crate::pages::pages;
 use crate::steps::{Failure, Step, run, run_phases, say, step};
 
 /// The crates of the boards' workspace that run on a host, too.
@@ -47,6 +48,10 @@ pub(crate) fn test(wanted: &[&str], all: bool) -> Result<(), Failure> {
     }
     if all || wanted.contains(&"fuzz") {
         beside.push(step("fuzz", || fuzz(&registry)));
+    }
+    // A browser opens it a dozen times.
+    if all || wanted.contains(&"pages") {
+        beside.push(step("pages", pages));
     }
     run_phases(vec![vec![quick, prepare], vec![tests, beside]], wanted)
 }

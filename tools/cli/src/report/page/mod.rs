@@ -63,7 +63,8 @@ pub(crate) fn page(page: &Page<'_>) -> String {
                 header {
                     h1 { (title) }
                     p.faint { (page.names[0]) " in float, and " (page.names[1]) ", on "
-                        (thousands(report.score.images)) " images." }
+                        (thousands(report.score.images))
+                        @if report.score.images == 1 { " image." } @else { " images." } }
                     (headlines(page))
                 }
                 main {
@@ -155,7 +156,11 @@ fn headlines(page: &Page<'_>) -> Markup {
         let clock = page.board.map_or(0.0, |spec| f64::from(spec.clock_hz) / 1e6);
         let kind = if time.at_least { "at least, at one instruction a cycle" } else { "predicted" };
         let words = format!("an image, {kind}, on {board} at {clock} MHz");
-        (format!("{:.1} ms", time.milliseconds), words)
+        let value = match time.milliseconds {
+            short @ ..100.0 => format!("{short:.1} ms"),
+            long => format!("{} ms", thousands(format!("{long:.0}"))),
+        };
+        (value, words)
     });
     let instructions = contents.instructions.map(|count| {
         (format!("{:.1} M", count as f64 / 1e6), format!("an image, predicted, on {board}"))

@@ -151,10 +151,19 @@
   }
 
   const slider = byId("step");
-  /// Shows the page after so many steps.
-  function show(steps) {
+  /// Milliseconds that a whole image takes, and those that a picture of many may.
+  let whole = 0;
+  const QUICK = 40;
+  let later = 0;
+  /// Shows the page after so many steps. Where the core takes long for that and `moving`, the arena's bytes
+  /// follow when it stands still.
+  function show(steps, moving = false) {
     slider.value = steps;
-    run(steps);
+    clearTimeout(later);
+    const follows = moving && (whole * steps) / END > QUICK;
+    byId("bytes").hidden = follows;
+    if (follows) later = setTimeout(() => show(steps), 200);
+    else run(steps);
     // The last step that was taken; before the first nothing is there.
     const at = steps - 1;
     showLayers(at);
@@ -178,7 +187,7 @@
     if (!on) return;
     if (Number(slider.value) >= END) slider.value = 0;
     const tick = () => {
-      show(Number(slider.value) + 1);
+      show(Number(slider.value) + 1, true);
       if (Number(slider.value) >= END) return play(false);
       timer = setTimeout(tick, 60);
     };
@@ -207,6 +216,7 @@
     const begin = performance.now();
     const scores = run(0xffffffff);
     const time = performance.now() - begin;
+    whole = time;
     if (!scores) return;
     const shares = probabilities(scores);
     const best = shares.map((share, index) => [share, index]).sort((a, b) => b[0] - a[0] || a[1] - b[1]);
@@ -277,7 +287,7 @@
     take(event.dataTransfer.files[0]);
   });
 
-  slider.addEventListener("input", () => { play(false); show(Number(slider.value)); });
+  slider.addEventListener("input", () => { play(false); show(Number(slider.value), true); });
   byId("back").addEventListener("click", () => go(-1));
   byId("forth").addEventListener("click", () => go(1));
   byId("play").addEventListener("click", () => play(timer === 0));

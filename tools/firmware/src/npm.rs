@@ -1,0 +1,64 @@
+//! Packages of npm, beside what is built.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::Command;
+
+use crate::{FirmwareError, Report, apt, compile};
+
+/// Finds Node.js, or installs it, and has npm put the packages of a `package.json` and its
+/// `package-lock.json` into a folder: once. `what` they are, and `why` they are needed, is for people.
+///
+/// # Errors
+///
+/// [`FirmwareError`] if there is no Node.js, or npm fails.
+pub fn install(
+    folder: &Path,
+    [package, packages]: [&str; 2],
+    what: &str,
+    why: &str,
+    report: Report<'_>,
+) -> Result<(), FirmwareError> {
+    node(why, report)?;
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| FirmwareError::Create { path, source }
+    };
+    fs::create_dir_all(folder).map_err(failed(folder))?;
+    // Processes that need it at the same time install it once.
+    let lock = folder.join("lock");
+    let _lock =
+        File::create(&lock).and_then(|lock| lock.lock().map(|()| lock)).map_err(failed(&lock))?;
+    let installed = folder.join("installed");
+    if fs::read_to_string(&installed).is_ok_and(|found| found == packages) {
+        return Ok(());
+    }
+    for (name, text) in [("package.json", package), ("package-lock.json", packages)] {
+        let path = folder.join(name);
+        fs::write(&path, text).map_err(failed(&path))?;
+    }
+    report(&format!("installing {what} with npm, {why}"));
+    let mut npm = Command::new("npm");
+    npm.args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]).current_dir(folder);
+    let (done, said) = compile::run(&mut npm)?;
+    if !done {
+        let (program, reason) = (what.to_owned(), compile::tail(&said, 6));
+        return Err(FirmwareError::NoProgram { program, packages: "npm".to_owned(), reason });
+    }
+    fs::write(&installed, packages).map_err(failed(&installed))
+}
+
+/// Finds Node.js and npm, or installs them.
+fn node(why: &str, report: Report<'_>) -> Result<(), FirmwareError> {
+    let present = || ["node", "npm"].iter().all(|program| apt::runs(program, &["--version"]));
+    if present() {
+        return Ok(());
+    }
+    let reason = match apt::install(&["nodejs", "npm"], why, report) {
+        Ok(()) if present() => return Ok(()),
+        Ok(()) => "the packages do not have it".to_owned(),
+        Err(said) => said,
+    };
+    let packages = "nodejs and npm".to_owned();
+    Err(FirmwareError::NoProgram { program: "node".to_owned(), packages, reason })
+}

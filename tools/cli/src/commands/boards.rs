@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::Output;
 use crate::failure::Result;
-use crate::report::{table, thousands};
+use crate::report::{fitted, table, thousands};
 
 /// A board.
 #[derive(Debug, Serialize)]
@@ -73,6 +73,6 @@ impl fmt::Display for Report {
                 board.description.clone(),
             ]);
         }
-        writeln!(f, "{table}")
+        writeln!(f, "{}", fitted(table, &[7, 9, 3, 8, 4]))
     }
 }

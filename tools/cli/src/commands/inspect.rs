@@ -44,5 +44,5 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
     let packed = packed_for(spec, &file)?;
     let model = packed.as_ref().unwrap_or(&file).model();
     let packed_for = packed.as_ref().map(|_| spec.name.clone());
-    output.print(&Contents { packed_for, ..report.on(&model, &costs(spec)?) })
+    output.print(&Contents { packed_for, ..report.on(&model, spec, &costs(spec)?) })
 }

@@ -11,7 +11,6 @@ use super::images::resize_word;
 use super::{Output, inspect};
 use crate::failure::{Result, failure};
 use crate::report::contents::Contents;
-use crate::report::count::Time;
 use crate::report::page::answers::Answers;
 use crate::report::page::live::{Live, Sample, Shown};
 use crate::report::page::{Page, page};
@@ -186,9 +185,8 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
     let model = packed.model();
     let mut contents = Contents::new(&model);
     if let Some(spec) = &spec {
-        contents = contents.on(&model, &inspect::costs(spec)?);
+        contents = contents.on(&model, spec, &inspect::costs(spec)?);
     }
-    let time = spec.as_ref().and_then(|spec| Time::of(spec, &cost::of(spec)?, model.layers()));
     let live = live(&compared, packed)?;
     let parted = compared.comparison.parted.iter().map(|parted| parted.index);
     let thumbnails = samples(&compared, parted, THUMBNAILS, THUMBNAIL_BYTES)?;
@@ -201,7 +199,7 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
         report: &compared.comparison,
         contents: &contents,
         board: spec.as_ref(),
-        time,
+        time: contents.time,
         command: options.map(|options| command(args, &compared.file, options)),
         answers: Answers::new(&compared.file, &compared.answers, &compared.float),
         live: live.as_ref(),

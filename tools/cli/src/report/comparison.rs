@@ -7,7 +7,7 @@ use brooklet_quantize::compare::LayerLoss;
 use brooklet_quantize::evaluate::Score;
 use serde::Serialize;
 
-use super::{percent, table};
+use super::{fitted, percent, table};
 
 /// What quantization costs.
 #[derive(Debug, Serialize)]
@@ -60,7 +60,7 @@ impl fmt::Display for Comparison {
                 format!("{:.0} %", 100.0 * layer.weights_part),
             ]);
         }
-        writeln!(f, "{table}\n")?;
+        writeln!(f, "{}\n", fitted(table, &[3, 4, 7, 1, 2]))?;
         writeln!(f, "images      {} (layers: {})", self.score.images, self.layers_on)?;
         let shares = [
             ("float top-1", self.float_top1),

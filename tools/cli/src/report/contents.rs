@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use brooklet::{ARENA_ALIGN, Model, ops};
+use brooklet_firmware::Spec;
 use brooklet_plan::cost::Coefficients;
 use brooklet_plan::model_file::session_bytes;
 use brooklet_plan::records::kind;
 use brooklet_plan::test_image::TestImage;
 use serde::Serialize;
 
-use super::{table, thousands};
+use super::count::Time;
+use super::{fitted, table, thousands};
 
 /// What is in a model file. Sizes are in bytes.
 #[derive(Debug, Serialize)]
@@ -26,6 +28,13 @@ pub(crate) struct Contents {
     /// Instructions an image on the board that was asked for, as the planner predicts them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) instructions: Option<u64>,
+    /// Likewise the milliseconds at its clock, and whether nothing is known of the core's timings: these
+    /// are the least, then.
+    #[serde(flatten)]
+    pub(crate) time: Option<Time>,
+    /// The clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) clock_hz: Option<u32>,
     /// The board, if instructions are predicted for the file packed again for it, as `flash` does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) packed_for: Option<String>,
@@ -149,6 +158,8 @@ impl Contents {
             session_bytes: session_bytes(),
             macs: layers.iter().map(|layer| layer.macs).sum(),
             instructions: None,
+            time: None,
+            clock_hz: None,
             packed_for: None,
             weight_bytes: layers.iter().map(|layer| layer.weight_bytes).sum(),
             input: [input.rows, input.columns, input.channels],
@@ -159,16 +170,22 @@ impl Contents {
         }
     }
 
-    /// With the instructions on a core that has such costs.
-    pub(crate) fn on(mut self, model: &Model<'_>, costs: &Coefficients) -> Self {
+    /// With the instructions on a board whose core has such costs, and the time that they take.
+    pub(crate) fn on(mut self, model: &Model<'_>, spec: &Spec, costs: &Coefficients) -> Self {
         for (layer, record) in self.layers.iter_mut().zip(model.layers()) {
             let instructions = costs.instructions(record, model.input_of(record).shape());
             layer.instructions = instructions.map(|count| count as u64);
         }
         self.instructions = costs.total(model.layers());
+        self.time = Time::of(spec, costs, model.layers());
+        self.clock_hz = self.time.map(|_| spec.clock_hz);
         self
     }
 }
+
+/// Columns of the table that a narrow terminal has not, the least important first: segment, zero point,
+/// scale, scratch memory, places, packing, bits, rows, kind.
+const LEAST: [usize; 9] = [10, 4, 3, 13, 12, 9, 8, 11, 1];
 
 impl fmt::Display for Contents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -216,7 +233,7 @@ impl fmt::Display for Contents {
             ]);
         }
         let [rows, columns, channels] = self.input;
-        writeln!(f, "{table}\n")?;
+        writeln!(f, "{}\n", fitted(table, &LEAST))?;
         writeln!(f, "input         {rows}x{columns}x{channels}, {} classes", self.classes)?;
         writeln!(f, "MACs          {}", thousands(self.macs))?;
         if let Some(instructions) = self.instructions {
@@ -225,6 +242,13 @@ impl fmt::Display for Contents {
             });
             let packed = packed.unwrap_or_default();
             writeln!(f, "instructions  {}, predicted{packed}", thousands(instructions))?;
+        }
+        if let (Some(time), Some(hz)) = (self.time, self.clock_hz) {
+            let (mhz, each) = (f64::from(hz) / 1e6, 1e3 / time.milliseconds);
+            writeln!(
+                f,
+                "time          {time} ms at {mhz} MHz, predicted: {each:.1} images a second"
+            )?;
         }
         writeln!(
             f,

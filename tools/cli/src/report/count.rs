@@ -43,6 +43,7 @@ pub(crate) struct Time {
     /// At the board's clock.
     pub(crate) milliseconds: f64,
     /// Whether nothing is known of the core's timings: at one instruction a cycle.
+    #[serde(rename = "milliseconds_at_least")]
     pub(crate) at_least: bool,
 }
 

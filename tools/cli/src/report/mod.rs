@@ -6,8 +6,10 @@ pub(crate) mod count;
 pub(crate) mod page;
 
 use std::fmt::Display;
+use std::io::stdout;
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, ColumnConstraint, Table, presets};
+use terminal_size::{Width, terminal_size_of};
 
 /// A table whose columns, but the first `text`, are numbers.
 pub(crate) fn table<const N: usize>(header: [&str; N], text: &[usize]) -> Table {
@@ -19,6 +21,53 @@ pub(crate) fn table<const N: usize>(header: [&str; N], text: &[usize]) -> Table 
         }
     }
     table
+}
+
+/// Columns of the terminal that the report goes to, if it is one.
+fn terminal_columns() -> Option<usize> {
+    terminal_size_of(stdout()).map(|(Width(columns), _)| usize::from(columns))
+}
+
+/// A table as text: without its empty columns, and on a terminal without as many of those columns,
+/// `least` important first, as it has no room for. They are named under it.
+pub(crate) fn fitted(table: Table, least: &[usize]) -> String {
+    fitted_to(table, least, terminal_columns())
+}
+
+fn fitted_to(mut table: Table, least: &[usize], columns: Option<usize>) -> String {
+    let is_empty = |table: &Table, index: usize| {
+        table
+            .row_iter()
+            .all(|row| row.cell_iter().nth(index).is_none_or(|cell| cell.content().is_empty()))
+    };
+    let count = table.column_iter().count();
+    let empty: Vec<usize> = (0..count).filter(|&index| is_empty(&table, index)).collect();
+    let hide = |table: &mut Table, index: usize| {
+        if let Some(column) = table.column_mut(index) {
+            column.set_constraint(ColumnConstraint::Hidden);
+        }
+    };
+    for &index in &empty {
+        hide(&mut table, index);
+    }
+    let Some(columns) = columns else { return table.to_string() };
+    let widest = |table: &Table| table.lines().map(|line| line.trim_end().chars().count()).max();
+    let mut hidden = Vec::new();
+    for &index in least.iter().filter(|index| !empty.contains(index)) {
+        if widest(&table).is_none_or(|widest| widest <= columns) {
+            break;
+        }
+        let head = table.header().and_then(|header| header.cell_iter().nth(index));
+        hidden.extend(head.map(|cell| cell.content()));
+        hide(&mut table, index);
+    }
+    match hidden.is_empty() {
+        true => table.to_string(),
+        false => format!(
+            "{table}\n\n(a terminal of {columns} columns has no room for: {}; --json has them)",
+            hidden.join(", ")
+        ),
+    }
 }
 
 /// 1234567 as 1,234,567.
@@ -41,7 +90,30 @@ pub(crate) fn percent(share: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::thousands;
+    use super::{fitted_to, table, thousands};
+
+    #[test]
+    fn a_table_has_the_columns_that_a_terminal_has_room_for() {
+        let made = || {
+            let mut table = table(["name", "empty", "number", "note"], &[0, 3]);
+            table.add_row(["stage1.block1.conv1", "", "12,345", "some words"]);
+            table.add_row(["fc", "", "7", "more words than others"]);
+            table
+        };
+        let all = fitted_to(made(), &[3, 2], None);
+        assert!(all.contains("more words") && !all.contains("empty"), "{all}");
+        assert_eq!(fitted_to(made(), &[3, 2], Some(80)), all);
+        let widest = |text: &str| text.lines().take(3).map(|line| line.trim_end().len()).max();
+        for (columns, named) in [(40, "note;"), (24, "note, number;")] {
+            let narrow = fitted_to(made(), &[3, 2], Some(columns));
+            assert!(widest(&narrow) <= Some(columns), "{narrow}");
+            assert!(narrow.contains(&format!("no room for: {named}")), "{narrow}");
+            assert!(
+                narrow.contains("stage1.block1.conv1") && !narrow.contains("words"),
+                "{narrow}"
+            );
+        }
+    }
 
     #[test]
     fn digits_are_grouped_by_three() {

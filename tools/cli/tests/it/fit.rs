@@ -160,6 +160,10 @@ fn instructions_are_predicted_for_the_file_as_it_is_flashed() {
             }
             let report = json(folder, &format!("inspect a.brook --board {board}"));
             assert_eq!(report["packed_for"], **board, "{report}");
+            let least = report["instructions"].as_f64().unwrap() * 1e3 / f64::from(spec.clock_hz);
+            let time = report["milliseconds"].as_f64().unwrap() / least;
+            assert!((0.7..3.0).contains(&time), "{board}: {time} cycles an instruction");
+            assert_eq!(report["clock_hz"], spec.clock_hz, "{report}");
             let text = succeed(folder, &format!("inspect a.brook --board {board}"));
             assert!(text.contains(&format!("predicted for the file packed for {board}")), "{text}");
         }

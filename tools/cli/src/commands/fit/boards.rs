@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::verdict::Verdict;
 use crate::commands::Output;
 use crate::failure::Result;
-use crate::report::{table, thousands};
+use crate::report::{fitted, table, thousands};
 use brooklet_plan::model_file::ModelFile;
 
 #[derive(Debug, Serialize)]
@@ -42,7 +42,8 @@ impl fmt::Display for Report {
         writeln!(
             f,
             "{model} bytes of flash, {arena} bytes of arena as it is packed, rows of {row}; \
-             packed for the kernels of each board:\n\n{table}"
+             packed for the kernels of each board:\n\n{}",
+            fitted(table, &[4, 5])
         )
     }
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::candidates::Way;
-use crate::report::{percent, table, thousands};
+use crate::report::{fitted, percent, table, thousands};
 
 /// A model that fits.
 #[derive(Debug, Clone, Serialize)]
@@ -270,7 +270,7 @@ impl Report {
                 notes.join(", "),
             ]);
         }
-        writeln!(f, "{rows}\n\n{}", self.plot())?;
+        writeln!(f, "{}\n\n{}", fitted(rows, &[3, 8, 7, 9, 2]), self.plot())?;
         if self.front().any(|point| point.milliseconds_at_least) {
             writeln!(
                 f,

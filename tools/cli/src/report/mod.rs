@@ -57,10 +57,21 @@ fn fitted_to(mut table: Table, least: &[usize], columns: Option<usize>) -> Strin
         if widest(&table).is_none_or(|widest| widest <= columns) {
             break;
         }
-        let head = table.header().and_then(|header| header.cell_iter().nth(index));
-        hidden.extend(head.map(|cell| cell.content()));
         hide(&mut table, index);
+        hidden.push(index);
     }
+    // What a wide column made room for comes back, the most important first.
+    for index in hidden.clone().into_iter().rev() {
+        if let Some(column) = table.column_mut(index) {
+            column.remove_constraint();
+        }
+        match widest(&table).is_some_and(|widest| widest > columns) {
+            true => hide(&mut table, index),
+            false => hidden.retain(|&other| other != index),
+        }
+    }
+    let head = |index: &usize| table.header().and_then(|header| header.cell_iter().nth(*index));
+    let hidden: Vec<String> = hidden.iter().filter_map(head).map(|cell| cell.content()).collect();
     match hidden.is_empty() {
         true => table.to_string(),
         false => format!(
@@ -103,8 +114,11 @@ mod tests {
         let all = fitted_to(made(), &[3, 2], None);
         assert!(all.contains("more words") && !all.contains("empty"), "{all}");
         assert_eq!(fitted_to(made(), &[3, 2], Some(80)), all);
+        // Without the note there is room for the number again.
+        let back = fitted_to(made(), &[2, 3], Some(34));
+        assert!(back.contains("12,345") && back.contains("no room for: note;"), "{back}");
         let widest = |text: &str| text.lines().take(3).map(|line| line.trim_end().len()).max();
-        for (columns, named) in [(40, "note;"), (24, "note, number;")] {
+        for (columns, named) in [(34, "note;"), (24, "note, number;")] {
             let narrow = fitted_to(made(), &[3, 2], Some(columns));
             assert!(widest(&narrow) <= Some(columns), "{narrow}");
             assert!(narrow.contains(&format!("no room for: {named}")), "{narrow}");

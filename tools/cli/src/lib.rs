@@ -3,6 +3,7 @@
 pub mod arguments;
 pub mod commands;
 pub mod failure;
+pub mod project;
 pub mod remedies;
 mod report;
 pub mod terminal;

@@ -7,6 +7,7 @@ use anstream::ColorChoice;
 use brooklet_cli::arguments::check_files;
 use brooklet_cli::commands::{self, Output};
 use brooklet_cli::failure::Failure;
+use brooklet_cli::project;
 use brooklet_cli::terminal::Handler;
 use brooklet_files::remove_on_signals;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
@@ -176,7 +177,21 @@ fn main() -> ExitCode {
         let _ = writeln!(anstream::stderr(), "signals are not handled: {error}");
     }
     let command = Cli::command();
-    let matches = command.clone().get_matches();
+    let (words, added) = match project::words(&command, std::env::args_os().collect()) {
+        Ok(words) => words,
+        Err(error) => {
+            let _ = writeln!(anstream::stderr(), "Error: {:?}", Failure::from(error));
+            return ExitCode::FAILURE;
+        }
+    };
+    let matches = command.clone().try_get_matches_from(words).unwrap_or_else(|error| {
+        let _ = error.print();
+        if error.use_stderr() && !added.is_empty() {
+            // What was not typed may be what is wrong.
+            let _ = writeln!(anstream::stderr(), "\n{} adds: {}", project::FILE, added.join(" "));
+        }
+        std::process::exit(error.exit_code())
+    });
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let output = Output { json: cli.json };
     if cli.quiet {

@@ -1,5 +1,6 @@
 //! Of files.
 
+use crate::project::ProjectError;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -47,5 +48,17 @@ fn folder_of(file: &Path) -> PathBuf {
     match fs::read_link(file) {
         Ok(link) => folder(&folder(file).join(link)).to_owned(),
         Err(_) => folder(file).to_owned(),
+    }
+}
+
+impl Remedy for ProjectError {
+    fn remedy(&self) -> Option<String> {
+        match self {
+            Self::File(problem) => problem.remedy(),
+            Self::Toml(_) => Some("write options as in: board = \"rpi-pico\"".to_owned()),
+            Self::Unknown(_) => {
+                Some("`brooklet --help` lists commands, and COMMAND --help its options".to_owned())
+            }
+        }
     }
 }

@@ -296,3 +296,36 @@ fn shells_and_manuals_know_the_command() {
     assert_eq!(own, named);
     assert_ne!(own, other);
 }
+
+/// Options of `brooklet.toml` are as if they were typed, and what is typed goes before them.
+#[test]
+fn a_project_has_options_of_its_own() {
+    let folder = crate::shell::resnet8();
+    let folder = folder.path();
+    let json = |line: &str| crate::shell::json(folder, line);
+    let typed = "quantize a.safetensors --arch resnet8 --effort fast --calibrate random:2 -o";
+    json(&format!("{typed} typed.brook --weights 4 --board qemu-mps2-an386"));
+    let text = "arch = \"resnet8\"\nboard = \"qemu-mps2-an386\"\n[quantize]\neffort = \"fast\"\n\
+                calibrate = \"random:2\"\nweights = 4\noutput = \"a.brook\"\n";
+    fs::write(folder.join("brooklet.toml"), text).unwrap();
+    let made = json("quantize a.safetensors");
+    assert_eq!(made["verdict"]["board"], "qemu-mps2-an386", "{made}");
+    assert!(
+        fs::read(folder.join("a.brook")).unwrap() == fs::read(folder.join("typed.brook")).unwrap()
+    );
+    json("quantize a.safetensors --weights 8 --chip cortex-m0 --ram 64K --flash 1M -o b.brook");
+    assert_eq!(json("inspect b.brook")["layers"][1]["weight_bits"], 8);
+    assert_eq!(json("inspect b.brook")["clock_hz"], 25_000_000, "the board is inspect's, too");
+
+    fs::write(folder.join("brooklet.toml"), "bord = \"rpi-pico\"\n").unwrap();
+    let refused = crate::shell::brooklet(folder, "boards").unwrap_err();
+    assert!(refused.contains("brooklet.toml: `bord`: no command has"), "{refused}");
+    fs::write(folder.join("brooklet.toml"), "effort = \"bset\"\n").unwrap();
+    let refused =
+        crate::shell::brooklet(folder, &format!("{typed} c.brook").replace("--effort fast", ""));
+    let refused = refused.unwrap_err();
+    assert!(
+        refused.contains("bset") && refused.contains("brooklet.toml adds: --effort bset"),
+        "{refused}"
+    );
+}

@@ -1,7 +1,9 @@
 //! The models that a network may be made into: ways to quantize it, and goals to plan for. Each is a
 //! command line of `quantize`, which is what runs, and what is shown.
 
-use clap::Parser;
+use std::ffi::OsString;
+
+use clap::{CommandFactory, Parser};
 
 use brooklet_firmware::Spec;
 use brooklet_plan::cost;
@@ -14,6 +16,7 @@ use super::Args;
 use crate::commands::images::resize_word;
 use crate::commands::quantize::{self, build};
 use crate::failure::{Result, failure};
+use crate::project;
 use crate::report::count::Time;
 
 /// How a network is quantized.
@@ -153,7 +156,7 @@ fn shell<'w>(words: impl Iterator<Item = &'w str>) -> String {
 }
 
 #[derive(Debug, Parser)]
-#[command(no_binary_name = true)]
+#[command(name = "quantize", no_binary_name = true)]
 struct Line {
     #[command(flatten)]
     args: quantize::Args,
@@ -209,7 +212,10 @@ impl Maker<'_> {
     }
 
     fn line(&self, words: &Words) -> Result<quantize::Args> {
-        match Line::try_parse_from(words.all()) {
+        // As the command would have it here: what the project's file says goes for it, too.
+        let typed: Vec<OsString> = words.all().map(OsString::from).collect();
+        let added = project::added_to(&Line::command(), &typed)?;
+        match Line::try_parse_from(typed.into_iter().chain(added.into_iter().map(OsString::from))) {
             Ok(line) => Ok(line.args),
             Err(error) => Err(failure!("{}: {error}", words.command())),
         }

@@ -10,8 +10,9 @@ use crate::error::RowError;
 use crate::kernels::Backend;
 use crate::logits::Logits;
 use crate::session::{Session, Step};
+use crate::weights::Weights;
 
-impl<B: Backend> Session<'_, '_, B> {
+impl<B: Backend, W: Weights> Session<'_, '_, B, W> {
     /// Classifies one image, whose rows come from a stream: columns × channels bytes each.
     ///
     /// After each [`step`](Self::step) the other tasks of the executor have their turn. While the

@@ -166,6 +166,31 @@ pub enum Error {
         /// The backend.
         backend: &'static str,
     },
+    /// The weights do not lie behind the rest of the file in memory, and are not read through the
+    /// window that checked it ([`Session::with_weights`](crate::Session::with_weights)).
+    #[cfg(feature = "weights-window")]
+    WeightsElsewhere,
+    /// The driver could not read the model file.
+    #[cfg(feature = "weights-window")]
+    Read,
+    /// There is less RAM than for all that comes before the weights.
+    #[cfg(feature = "weights-window")]
+    ResidentTooSmall {
+        /// Bytes that come before them.
+        needed: usize,
+        /// Bytes that there are.
+        got: usize,
+    },
+    /// The window is smaller than the smallest part that the weights of a layer can be cut into.
+    #[cfg(feature = "weights-window")]
+    WindowTooSmall {
+        /// The layer.
+        layer: u16,
+        /// Bytes of the part, and of its outputs.
+        needed: usize,
+        /// Bytes of the window.
+        got: usize,
+    },
     /// The weights are packed for another backend.
     Packing {
         /// The first layer packed so.
@@ -285,6 +310,22 @@ impl fmt::Display for Error {
                 f,
                 "for the backend `{backend}` the model file must start at a multiple of {align} bytes"
             ),
+            #[cfg(feature = "weights-window")]
+            Self::WeightsElsewhere => f.write_str(
+                "the model's weights are not in memory, nor behind the window that is given",
+            ),
+            #[cfg(feature = "weights-window")]
+            Self::Read => f.write_str("the model file could not be read"),
+            #[cfg(feature = "weights-window")]
+            Self::ResidentTooSmall { needed, got } => write!(
+                f,
+                "there are {got} bytes for what comes before the weights, which has {needed}; \
+                 plan the model with its weights last"
+            ),
+            #[cfg(feature = "weights-window")]
+            Self::WindowTooSmall { layer, needed, got } => {
+                write!(f, "layer {layer}: its weights need a window of {needed} bytes, not {got}")
+            }
             Self::Packing { layer, packing, backend } => write!(
                 f,
                 "layer {layer}: its weights are packed as `{packing}`, which the backend \
@@ -315,6 +356,10 @@ pub enum RowError {
         /// Rows that are still to be pushed.
         rows: u16,
     },
+    /// The driver could not read weights: the image is lost. [`reset`](crate::Session::reset) begins
+    /// the next one.
+    #[cfg(feature = "weights-window")]
+    Weights,
 }
 
 impl fmt::Display for RowError {
@@ -325,6 +370,8 @@ impl fmt::Display for RowError {
             }
             Self::Complete => f.write_str("the image is complete"),
             Self::Missing { rows } => write!(f, "{rows} rows are still to be pushed"),
+            #[cfg(feature = "weights-window")]
+            Self::Weights => f.write_str("the weights could not be read: the image is lost"),
         }
     }
 }

@@ -27,6 +27,8 @@
 //! # }
 //! ```
 //!
+//! Weights that the core cannot address, as in an SPI flash, go through a window: the feature `weights-window`.
+//!
 //! The [`guide`] says how to make the model file, which networks run, and what they cost.
 //!
 //! # Building tools and backends
@@ -68,6 +70,9 @@ mod session;
 mod shape;
 mod steps;
 mod verify;
+mod weights;
+#[cfg(feature = "weights-window")]
+mod window;
 
 /// The examples of the README are tests.
 #[cfg(doctest)]
@@ -103,3 +108,8 @@ pub use scrub::Verification;
 pub use self_test::{SelfTest, TestImage, TestImages};
 pub use session::{Session, Step};
 pub use shape::Shape;
+pub use weights::{Mapped, Weights};
+#[cfg(feature = "weights-window")]
+pub use window::{
+    Flash, WeightsSource, WeightsWindow, resident_bytes, smallest_window, weight_bytes_read,
+};

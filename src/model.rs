@@ -74,9 +74,24 @@ impl<'m> Model<'m> {
         Ok(Self { file, graph })
     }
 
-    /// The file's bytes.
+    /// The file's bytes; of a file whose weights are behind a driver, those before the weights.
     pub fn file(&self) -> &'m [u8] {
         self.file
+    }
+
+    /// Whether the weights are behind a driver.
+    #[inline(always)]
+    pub(crate) fn is_windowed(&self) -> bool {
+        cfg!(feature = "weights-window") && self.file.len() < self.header().length.get() as usize
+    }
+
+    /// Bytes of the file, wherever they are.
+    #[inline(always)]
+    pub(crate) fn length(&self) -> usize {
+        match self.is_windowed() {
+            true => self.header().length.get() as usize,
+            false => self.file.len(),
+        }
     }
 
     /// The header.

@@ -29,7 +29,7 @@ const BEFORE_CRC: u32 = 20;
 
 /// How far a pass over the file is.
 #[derive(Debug, Clone)]
-pub(crate) struct Scrub {
+pub struct Scrub {
     /// The file's checksum when the session was made.
     expected: u32,
     /// The checksum of the bytes so far.
@@ -60,13 +60,53 @@ impl Scrub {
         if piece.len() < left.len() {
             return Verification::InProgress { bytes: self.bytes as usize };
         }
-        let header = Header::ref_from_prefix(file).is_ok_and(|(header, _)| {
-            header.magic == MAGIC
-                && header.version.get() == VERSION
-                && header.reserved.get() == 0
-                && header.length.get() as usize == file.len()
-                && header.crc.get() == self.expected
-        });
+        let header = Header::ref_from_prefix(file)
+            .is_ok_and(|(header, _)| self.is_the_same(header, file.len()));
+        self.end(header)
+    }
+
+    /// Likewise, of a file that `read` copies from an offset on, with this header when it was checked.
+    /// What cannot be read has changed.
+    #[cfg(feature = "weights-window")]
+    pub(crate) fn advance_by(
+        &mut self,
+        checked: &Header,
+        budget: usize,
+        mut read: impl FnMut(u32, &mut [u8]) -> bool,
+    ) -> Verification {
+        use zerocopy::{FromZeros, IntoBytes};
+        let length = checked.length.get();
+        let end = self.bytes.saturating_add(u32::try_from(budget).unwrap_or(u32::MAX)).min(length);
+        let mut piece = [0; 64];
+        while self.bytes < end {
+            let there = piece.len().min((end - self.bytes) as usize);
+            let piece = piece.get_mut(..there).unwrap_or_default();
+            if !read(self.bytes, piece) {
+                return self.end(false);
+            }
+            self.crc = format::crc_after(self.crc, piece);
+            self.bytes += there as u32;
+        }
+        if end < length {
+            return Verification::InProgress { bytes: self.bytes as usize };
+        }
+        let mut header = Header::new_zeroed();
+        let there = read(0, header.as_mut_bytes());
+        let same = there && self.is_the_same(&header, length as usize);
+        self.end(same)
+    }
+
+    /// Whether a header is that of the file, which has that many bytes.
+    fn is_the_same(&self, header: &Header, length: usize) -> bool {
+        header.magic == MAGIC
+            && header.version.get() == VERSION
+            && header.reserved.get() == 0
+            && header.length.get() as usize == length
+            && header.crc.get() == self.expected
+    }
+
+    /// Ends a pass, whose header was the same or not.
+    fn end(&mut self, header: bool) -> Verification {
         let same = header && self.crc == self.expected;
         self.restart();
         if same { Verification::Verified } else { Verification::Corrupt }

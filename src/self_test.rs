@@ -10,6 +10,7 @@ use crate::format::{MAX_TEST_IMAGES, SelfTestRecord};
 use crate::kernels::Backend;
 use crate::model::Model;
 use crate::session::Session;
+use crate::weights::Weights;
 
 /// The result of [`Session::self_test`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,7 +109,7 @@ impl<'m> Model<'m> {
     }
 }
 
-impl<B: Backend> Session<'_, '_, B> {
+impl<B: Backend, W: Weights> Session<'_, '_, B, W> {
     /// Runs the test images that the model file carries, and compares logits and output with
     /// the stored ones, byte by byte. So a device tests kernels, memory and model in place.
     ///

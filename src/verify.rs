@@ -25,8 +25,8 @@ impl<'m> Model<'m> {
     ///
     /// Takes time in proportion to the file's length, and no memory but a few hundred bytes of stack.
     /// So what is out of proportion is refused: layers that name more bytes than the file has, those
-    /// that several share counted for each, but for the weights of convolutions ([`SHARED_WITHIN`]);
-    /// and a schedule of more steps than the file has bytes. The
+    /// that several share counted for each, but for the weights of convolutions
+    /// ([`SHARED_WITHIN`](format::SHARED_WITHIN)); and a schedule of more steps than the file has bytes. The
     /// schedule is walked once, or more often where the rows that are needed at a moment fill the arena
     /// in more than 32 stretches, with gaps between: each walk sees to as many of these. No plan of
     /// brooklet's comes near.
@@ -56,12 +56,12 @@ impl<'m> Model<'m> {
     }
 
     /// Everything but what the header says of the file as a whole.
-    fn check(&self) -> Result<(), Error> {
+    pub(crate) fn check(&self) -> Result<(), Error> {
         self.check_header()?;
         self.check_segments()?;
         // Bytes that the layers left may name. What several layers share counts for each of them, but for
         // weights that are not looked at again.
-        let mut bytes = self.file().len() as u64;
+        let mut bytes = self.length() as u64;
         for (index, layer) in self.graph().layers.iter().enumerate() {
             let mut known = Known::of(self.graph(), index);
             let named = ops::named_bytes(layer, self.input_of(layer), &known);
@@ -185,7 +185,7 @@ impl<'m> Model<'m> {
     /// A walk sees to a [window](super::taken) of the arena: all of it, but where rows are
     /// scattered.
     fn check_schedule(&self) -> Result<(), Error> {
-        let mut steps = self.file().len() / BYTES_A_STEP;
+        let mut steps = self.length() / BYTES_A_STEP;
         let mut window = Some(0);
         while let Some(start) = window {
             let mut taken = Taken::from(start);

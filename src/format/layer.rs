@@ -120,6 +120,13 @@ impl Operator {
         matches!(self, Self::Conv | Self::GroupedConv | Self::DepthwiseConv | Self::BatchNorm)
     }
 
+    /// Whether its weights are kernels, most of a file: they can lie behind a driver. A batch norm's are
+    /// as few as its biases.
+    #[inline]
+    pub const fn has_kernels(self) -> bool {
+        matches!(self, Self::Conv | Self::GroupedConv | Self::DepthwiseConv)
+    }
+
     /// Whether it reads rows under a kernel.
     #[inline]
     pub const fn has_window(self) -> bool {

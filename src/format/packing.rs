@@ -125,13 +125,14 @@ const _: () = {
     }
 };
 
+/// As many output channels side by side as there are: this power of two is more.
+const ALL: u8 = 16;
+
 /// The layouts of all packings, by their numbers. Those in four bits have that of what they are
 /// [unpacked](Packing::unpacked) to.
 static LAYOUTS: [Layout; Packing::ALL.len()] = {
     use Element::{Int8, Int16, Kernel, Position};
     use Order::{EvenFirst, Interleaved, Plain};
-    // As many output channels side by side as there are: this power of two is more.
-    const ALL: u8 = 16;
     let ohwi =
         Layout { channels_log2: 0, taps_log2: 0, fill_log2: [0, 0], order: Plain, element: Int8 };
     let pairs = Layout {
@@ -278,6 +279,18 @@ impl Packing {
         match UNPACKED_BYTES.checked_div(self.layout().bytes(EIGHT, kernel)) {
             Some(eights) if eights > 0 => EIGHT * eights,
             _ => EIGHT,
+        }
+    }
+
+    /// Output channels whose weights lie together: bytes of whole numbers of them are one behind the
+    /// other. [`usize::MAX`] where those of all channels do.
+    #[cfg(feature = "weights-window")]
+    pub(crate) const fn together(self, kernel: [usize; 2]) -> usize {
+        let layout = self.layout();
+        match self.bits() {
+            4 => self.group(kernel),
+            _ if layout.channels_log2 == ALL => usize::MAX,
+            _ => 1 << layout.channels_log2,
         }
     }
 

@@ -13,6 +13,8 @@ pub struct Writer<'a> {
     buffer: &'a mut [u8],
     length: usize,
     header: Header,
+    /// Where room for the tables is, if it is not at the end.
+    tables: Option<usize>,
 }
 
 impl<'a> Writer<'a> {
@@ -21,7 +23,7 @@ impl<'a> Writer<'a> {
         let mut header: Header = zerocopy::FromZeros::new_zeroed();
         header.magic = MAGIC;
         header.version = U16::new(VERSION);
-        Self { buffer, length: size_of::<Header>(), header }
+        Self { buffer, length: size_of::<Header>(), header, tables: None }
     }
 
     /// The header, to set what the parts do not say: `arena_bytes`, `logits`, `output`.
@@ -39,12 +41,27 @@ impl<'a> Writer<'a> {
         Some(U32::new(u32::try_from(start).ok()?))
     }
 
-    /// Appends the tables, and finishes: returns the bytes of the file.
+    /// Makes room here for the tables, which [`finish`](Self::finish) else appends: for files whose
+    /// weights are last.
+    pub fn tables(&mut self, segments: usize, layers: usize) -> Option<()> {
+        let start = self.length.checked_next_multiple_of(4)?;
+        let segments = segments.checked_mul(size_of::<SegmentRecord>())?;
+        let layers = layers.checked_mul(size_of::<LayerRecord>())?;
+        let end = start.checked_add(segments)?.checked_add(layers)?;
+        self.buffer.get_mut(self.length..end)?.fill(0);
+        (self.tables, self.length) = (Some(start), end);
+        Some(())
+    }
+
+    /// Writes the tables, and finishes: returns the bytes of the file.
     pub fn finish(mut self, segments: &[SegmentRecord], layers: &[LayerRecord]) -> Option<usize> {
+        let end = self.length;
+        self.length = self.tables.unwrap_or(end);
         self.header.segment_count = U16::new(u16::try_from(segments.len()).ok()?);
         self.header.layer_count = U16::new(u16::try_from(layers.len()).ok()?);
         self.header.segments_offset = self.append(segments.as_bytes(), 4)?;
         self.header.layers_offset = self.append(layers.as_bytes(), 4)?;
+        self.length = self.length.max(end);
         self.header.length = U32::new(u32::try_from(self.length).ok()?);
         self.buffer.get_mut(..size_of::<Header>())?.copy_from_slice(self.header.as_bytes());
         seal(self.buffer.get_mut(..self.length)?)?;

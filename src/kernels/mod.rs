@@ -37,7 +37,7 @@ pub mod reference;
 pub mod rv32;
 #[cfg(feature = "rvv")]
 pub mod rvv;
-mod shared;
+pub(crate) mod shared;
 #[cfg(all(feature = "x86_64", target_arch = "x86_64"))]
 pub mod x86_64;
 

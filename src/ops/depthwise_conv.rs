@@ -22,9 +22,9 @@ use zerocopy::little_endian::I32;
 
 use super::conv::check::{bound_with, check_numbers};
 use super::conv::{Numbers, Padding, channel_multiplier};
-use super::{Rows, Window, check_window, int8, part};
-use crate::error::{Fault, Part};
-use crate::format::{LayerRecord, Packing, WEIGHTS_ALIGN};
+use super::{Rows, Window, check_window, int8, weights_part};
+use crate::error::Fault;
+use crate::format::{LayerRecord, Packing};
 use crate::model::Model;
 use crate::proved::proved;
 use crate::quant::{Clamp, Multiplier, requantize};
@@ -61,7 +61,8 @@ impl<'m> DepthwiseConv<'m> {
     /// The convolution of a record that was checked.
     pub(crate) fn new(model: &Model<'m>, layer: &LayerRecord) -> Self {
         let window = Window::of(model, layer);
-        let weights = proved!(model.bytes(layer.weights.get(), weight_bytes(layer)));
+        // Behind a driver there are none.
+        let weights = model.bytes(layer.weights.get(), weight_bytes(layer));
         let Numbers { bias, mantissas, shifts, padding } = Numbers::of(model, layer);
         Self {
             window,
@@ -144,11 +145,15 @@ pub(super) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault>
     if layer.packing != Packing::Ohwi as u8 {
         return Err(Fault::UnknownPacking(layer.packing));
     }
-    part(model, Part::Weights, layer.weights, weight_bytes(layer), WEIGHTS_ALIGN)?;
+    weights_part(model, layer.weights, weight_bytes(layer))?;
     check_numbers(model, layer)?;
-    let conv = DepthwiseConv::new(model, layer);
+    if model.is_windowed() { Ok(()) } else { check_channels(&DepthwiseConv::new(model, layer)) }
+}
+
+/// Checks multipliers and sums.
+pub(super) fn check_channels(conv: &DepthwiseConv<'_>) -> Result<(), Fault> {
     let [rows, columns] = conv.window.kernel;
-    for channel in 0..layer.channels.get() {
+    for channel in 0..conv.window.output.channels {
         let o = usize::from(channel);
         let multiplier = conv.multiplier(o);
         if !multiplier.is_valid() {

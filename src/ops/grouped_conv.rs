@@ -18,9 +18,11 @@
 //! multiple of 16 bytes on. Groups of one channel are faster as a
 //! [depthwise convolution](super::depthwise_conv).
 
+use core::ops::Range;
+
 use super::conv::check::{can_be_addressed, check_channels, check_numbers, packing_of};
 use super::conv::{self, Conv, Padding};
-use super::{Known, RowList, Rows, Shortcut, Window, check_window, int8_mut, part};
+use super::{Known, RowList, Rows, Shortcut, Window, check_window, int8_mut, weights_part};
 use crate::error::{Fault, Part};
 use crate::format::{LayerRecord, Packing, WEIGHTS_ALIGN};
 use crate::kernels::Backend;
@@ -29,12 +31,14 @@ use crate::proved::proved;
 use crate::shape::Shape;
 
 /// A grouped convolution, ready to run.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct GroupedConv<'m> {
     /// All of it, but that its weights are those of the groups one after another.
     pub conv: Conv<'m>,
     /// Number of groups.
     pub groups: usize,
+    /// Of these, those whose weights there are.
+    pub(crate) part: Range<usize>,
 }
 
 /// The window of one of `groups`.
@@ -52,7 +56,7 @@ fn group_distance(window: &Window, packing: Packing) -> usize {
 }
 
 /// Number of groups that a record says.
-fn groups(layer: &LayerRecord) -> usize {
+pub(crate) fn groups(layer: &LayerRecord) -> usize {
     usize::try_from(layer.parameter.get()).unwrap_or(0)
 }
 
@@ -81,7 +85,21 @@ pub(super) fn scratch_bytes(layer: &LayerRecord, input: Shape) -> u64 {
 impl<'m> GroupedConv<'m> {
     /// The convolution of a record that was checked.
     pub(crate) fn new(model: &Model<'m>, layer: &LayerRecord) -> Self {
-        Self { conv: Conv::new(model, layer), groups: groups(layer).max(1) }
+        Self::of(Conv::new(model, layer), groups(layer).max(1))
+    }
+
+    /// That of all of it, and the number of groups.
+    pub fn of(conv: Conv<'m>, groups: usize) -> Self {
+        Self { conv, groups, part: 0..groups }
+    }
+
+    /// The groups of these output channels, which have these weights.
+    #[cfg(feature = "weights-window")]
+    pub(crate) fn of_channels(self, channels: Range<usize>, weights: &'m [i8]) -> Self {
+        let outputs = usize::from(self.conv.window.output.channels);
+        let outputs = outputs.checked_div(self.groups).unwrap_or(0).max(1);
+        let part = channels.start / outputs..channels.end.div_ceil(outputs);
+        Self { conv: Conv { weights, ..self.conv }, part, ..self }
     }
 
     /// Group `g`, as a convolution by itself.
@@ -96,7 +114,7 @@ impl<'m> GroupedConv<'m> {
         let distance = group_distance(&window, whole.packing);
         Conv {
             window,
-            weights: part_of(whole.weights, g * distance, bytes),
+            weights: part_of(whole.weights, (g - self.part.start) * distance, bytes),
             bias: part_of(whole.bias, first, outputs),
             mantissas: part_of(whole.mantissas, first, outputs),
             shifts: part_of(whole.shifts, first, outputs),
@@ -131,7 +149,7 @@ impl<'m> GroupedConv<'m> {
         let (made, rest) = proved!(rest.split_at_mut_checked(made)).unwrap_or_default();
         let row = window.output.row_bytes();
         let made = proved!(int8_mut(made).get_mut(..row)).unwrap_or_default();
-        for g in 0..self.groups {
+        for g in self.part.clone() {
             let under = self.under(g, &window, rows, copies);
             backend.conv(&self.group(g), &under, &Shortcut::InPlace, rest, made);
             let outputs = usize::from(window.output.channels).max(1);
@@ -205,18 +223,25 @@ pub(super) fn check(
     if !can_be_addressed(&whole) {
         return Err(Fault::OutOfBounds(Part::Weights));
     }
-    let window = window_of_group(&whole, groups);
     let bytes = weight_bytes(layer, input.shape());
-    part(model, Part::Weights, layer.weights, bytes, WEIGHTS_ALIGN)?;
+    weights_part(model, layer.weights, bytes)?;
     // What the record says of it is compared last, but groups are cut out of that before.
     if layer.weight_bytes.get() as usize != bytes {
         return Err(Fault::Derived);
     }
     check_numbers(model, layer)?;
-    let whole = GroupedConv { conv: Conv::new(model, layer), groups };
-    for g in 0..groups {
-        let first = g * usize::from(window.output.channels);
-        check_channels(&whole.group(g), first as u16, 128, known)?;
+    if model.is_windowed() {
+        return Ok(());
+    }
+    check_groups(&GroupedConv::new(model, layer), known)
+}
+
+/// Checks weights, multipliers and sums of the groups whose weights there are.
+pub(super) fn check_groups(conv: &GroupedConv<'_>, known: &mut Known) -> Result<(), Fault> {
+    for g in conv.part.clone() {
+        let group = conv.group(g);
+        let first = g * usize::from(group.window.output.channels);
+        check_channels(&group, first as u16, 128, known)?;
     }
     Ok(())
 }

@@ -34,13 +34,15 @@
 //! either, biases are int32, and multipliers have 31 bits ([`requantize_int16`]). A convolution whose
 //! multipliers' lower 16 bits are zero computes what TFLite's does.
 
+mod convolution;
+
 use core::ops::Range;
 
 use zerocopy::FromBytes;
 
 use super::average_pool::AveragePool;
 use super::batch_norm::{self, BatchNorm};
-use super::conv::{self, Conv, MAX_JOIN_BITS, Padding};
+use super::conv::{self, Conv, MAX_JOIN_BITS};
 use super::softmax::Softmax;
 use super::{MAX_KERNEL, Window, int8, int8_mut};
 use crate::error::Fault;
@@ -49,6 +51,7 @@ use crate::model::Model;
 use crate::proved::proved;
 use crate::quant::{Multiplier, requantize, requantize_int16};
 use crate::rows::Carved;
+use crate::weights::Weights;
 
 /// The parameter of an add or an average pool in TFLite's roundings.
 pub const AS_TFLITE: i32 = 1;
@@ -278,7 +281,13 @@ impl<'a> Output<'a> {
 
 /// Runs a step of a layer in the arena.
 #[inline(never)]
-pub(crate) fn run(model: &Model<'_>, index: usize, step: u16, arena: &mut [u8]) {
+pub(crate) fn run(
+    model: &Model<'_>,
+    index: usize,
+    step: u16,
+    arena: &mut [u8],
+    weights: &mut impl Weights,
+) {
     let layer = model.layer(index);
     let input = model.input_of(layer);
     let made = crate::steps::rows_made(layer, step);
@@ -302,7 +311,7 @@ pub(crate) fn run(model: &Model<'_>, index: usize, step: u16, arena: &mut [u8]) 
                 *slot = row(y);
             }
             if layer.operator() == Operator::Conv {
-                conv_row(&Conv::new(model, layer), &rows, &mut output);
+                convolution::run(weights, model, index, &rows, &mut output);
             } else {
                 max_pool(&Window::of(model, layer), &rows, &mut output);
             }
@@ -357,97 +366,6 @@ pub(crate) fn run(model: &Model<'_>, index: usize, step: u16, arena: &mut [u8]) 
         }
         _ => {}
     }
-}
-
-/// Two output channels at two columns at a time; where there is one left, it is taken twice.
-fn conv_row(conv: &Conv<'_>, rows: &[Numbers<'_>; MAX_KERNEL], output: &mut Output<'_>) {
-    let window = &conv.window;
-    let inputs = usize::from(window.input.channels);
-    let [kernel_rows, taps] = conv.kernel_taps();
-    let channels = usize::from(window.output.channels);
-    let columns = usize::from(window.output.columns);
-    for first in (0..channels).step_by(2) {
-        // Where code is to be small, mapping over an array is a loop: these are spelled out.
-        let second = (first + 1).min(channels - 1);
-        let (of_first, of_second) = (conv.multiplier(first), conv.multiplier(second));
-        let mut x = 0;
-        while x < columns {
-            // Columns from x on whose kernel lies on the input alike.
-            let (on_input, _) = window.columns_on_input(x);
-            let mut end = x + 1;
-            while end < columns && window.columns_on_input(end).0 == on_input {
-                end += 1;
-            }
-            let start = [
-                i64::from(conv.bias(first)) + padding(conv, rows, &on_input, first),
-                i64::from(conv.bias(second)) + padding(conv, rows, &on_input, second),
-            ];
-            let part = on_input.start * inputs..on_input.end * inputs;
-            while x < end {
-                let beside = (x + 1).min(end - 1);
-                let (place, next) =
-                    (window.columns_on_input(x).1, window.columns_on_input(beside).1);
-                let mut acc = [start; 2];
-                for (ky, row) in rows.iter().take(kernel_rows).enumerate() {
-                    if row.len() > 0 {
-                        let weights = |o: usize| {
-                            let at = (o * kernel_rows + ky) * taps;
-                            proved!(conv.weights.get(at + part.start..at + part.end)).unwrap_or(&[])
-                        };
-                        let weights = [weights(first), weights(second)];
-                        row.multiply(weights, [place * inputs, next * inputs], &mut acc);
-                    }
-                }
-                let [here, there] = acc;
-                output.set(x, first, here[0], of_first);
-                if second != first {
-                    output.set(x, second, here[1], of_second);
-                }
-                if beside != x {
-                    output.set(beside, first, there[0], of_first);
-                    if second != first {
-                        output.set(beside, second, there[1], of_second);
-                    }
-                }
-                x += 2;
-            }
-            x = end;
-        }
-    }
-}
-
-/// The products of output channel `o`'s weights with what lies outside of the input.
-fn padding(
-    conv: &Conv<'_>,
-    rows: &[Numbers<'_>; MAX_KERNEL],
-    on_input: &Range<usize>,
-    o: usize,
-) -> i64 {
-    let inputs = usize::from(conv.window.input.channels);
-    let taps = conv.kernel_taps();
-    let mut sum = 0;
-    if matches!(conv.padding, Padding::Same(0)) {
-        return sum;
-    }
-    for (ky, row) in rows.iter().take(conv.window.kernel[0]).enumerate() {
-        for kx in 0..conv.window.kernel[1] {
-            if row.len() == 0 || !on_input.contains(&kx) {
-                let at = (o * taps[0] + ky) * taps[1] + kx * inputs;
-                let weights = proved!(conv.weights.get(at..at + inputs)).unwrap_or(&[]);
-                sum += match conv.padding {
-                    Padding::Same(value) => {
-                        let sum = weights.iter().fold(0i32, |sum, &w| sum.wrapping_add(w.into()));
-                        i64::from(sum) * i64::from(value)
-                    }
-                    Padding::PerChannel(values) => {
-                        let products = weights.iter().zip(values);
-                        products.map(|(&w, &v)| i64::from(i32::from(w) * i32::from(v))).sum()
-                    }
-                };
-            }
-        }
-    }
-    sum
 }
 
 fn max_pool(window: &Window, rows: &[Numbers<'_>; MAX_KERNEL], output: &mut Output<'_>) {

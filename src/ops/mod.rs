@@ -24,6 +24,7 @@ pub mod max_pool;
 pub mod multiply;
 pub mod softmax;
 pub mod stream16;
+mod weights;
 pub mod window_average;
 mod work;
 
@@ -37,6 +38,10 @@ use crate::format::{LayerRecord, NONE, Operator, flags};
 use crate::model::Model;
 use crate::proved::proved;
 use crate::shape::Shape;
+#[cfg(feature = "weights-window")]
+pub(crate) use weights::check_weights;
+use weights::weights_part;
+
 pub use crate::steps::{MAX_KERNEL, MAX_STEP_ROWS, can_update};
 pub(crate) use work::{Known, named_bytes};
 

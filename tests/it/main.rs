@@ -11,3 +11,4 @@ mod planner;
 mod self_test;
 mod shared_weights;
 mod weights;
+mod window;

@@ -30,7 +30,7 @@ fn conv(input: usize, shape: Shape, kernel: u8, pad: u8, weight: impl Fn(usize) 
 }
 
 /// Convolutions one behind the other: the last makes scores, `count` before it have the same weights.
-fn chain(count: usize, packing: Packing) -> Program {
+pub(crate) fn chain(count: usize, packing: Packing) -> Program {
     let map = Shape::new(SIDE, SIDE, CHANNELS);
     let mut input = Layer::new("input", Operator::Input, 0, map);
     input.record.scale = F32::new(1.0);

@@ -1,6 +1,7 @@
 //! Takes rows from the queue, runs the network a step at a time, and keeps count.
 
-use brooklet::{SelfTest, Session, Step, Verification, kernels::Backend};
+use brooklet::kernels::Backend;
+use brooklet::{Mapped, RowError, SelfTest, Session, Step, Verification, Weights};
 use embedded_hal::digital::OutputPin;
 use heapless::spsc::Consumer;
 
@@ -54,8 +55,8 @@ const SCRUBBED: usize = 64;
 const VERIFIED: usize = 4096;
 
 /// The network, and what feeds and measures it.
-pub struct Engine<'a, B, C, P> {
-    session: Session<'a, 'a, B>,
+pub struct Engine<'a, B, C, P, W = Mapped> {
+    session: Session<'a, 'a, B, W>,
     pixels: Consumer<'a, u8>,
     /// The row that is pushed next, whole.
     row: &'a mut [u8],
@@ -67,10 +68,10 @@ pub struct Engine<'a, B, C, P> {
     changed: bool,
 }
 
-impl<'a, B: Backend, C: Counter, P: OutputPin> Engine<'a, B, C, P> {
+impl<'a, B: Backend, C: Counter, P: OutputPin, W: Weights> Engine<'a, B, C, P, W> {
     /// Before the first image. `row` has room for a row of the model's.
     pub(crate) fn new(
-        session: Session<'a, 'a, B>,
+        session: Session<'a, 'a, B, W>,
         pixels: Consumer<'a, u8>,
         row: &'a mut [u8],
         counter: C,
@@ -117,7 +118,7 @@ impl<'a, B: Backend, C: Counter, P: OutputPin> Engine<'a, B, C, P> {
                 let pushed = self.session.push_row(self.row);
                 self.tally.total += self.counter.stop();
                 // The link lets only rows of the right length and number through.
-                debug_assert!(pushed.is_ok());
+                debug_assert!(!matches!(pushed, Err(RowError::Length { .. } | RowError::Complete)));
                 self.state = State::Running;
             }
             State::Running => {
@@ -186,7 +187,7 @@ impl<'a, B: Backend, C: Counter, P: OutputPin> Engine<'a, B, C, P> {
         self.state = State::WantsRow { begun: false };
     }
 
-    pub(crate) fn session(&mut self) -> &mut Session<'a, 'a, B> {
+    pub(crate) fn session(&mut self) -> &mut Session<'a, 'a, B, W> {
         &mut self.session
     }
 

@@ -36,8 +36,10 @@ pub mod mlperf;
 #[cfg(feature = "updates")]
 pub mod updates;
 
-use brooklet::Session;
 use brooklet::kernels::Backend;
+use brooklet::{Error, Mapped, Session, Weights};
+#[cfg(feature = "weights-window")]
+pub use brooklet::{Flash, WeightsSource, WeightsWindow};
 use brooklet_protocol::{ANSWER_BYTES, Frames};
 pub use embassy_futures::block_on;
 use embassy_futures::yield_now;
@@ -245,6 +247,45 @@ where
     }
 }
 
+/// [`run`] with a model behind a driver: its weights go through a window, all that comes before them
+/// stays in `resident`.
+///
+/// # Errors
+///
+/// The link's.
+#[cfg(feature = "weights-window")]
+pub fn run_from_source<B, L, C, P, S, R, const REQUEST: usize>(
+    parts: Parts<L, C, P, S>,
+    about: About<B>,
+    mut weights: WeightsWindow<'_, R>,
+    resident: &mut [u8],
+    arena: &mut [u8],
+    buffers: Buffers<'_, REQUEST>,
+) -> Result<core::convert::Infallible, L::Error>
+where
+    B: Backend + Copy,
+    L: Line,
+    C: Counter,
+    P: OutputPin,
+    S: OutputPin,
+    R: WeightsSource,
+{
+    let slot = weights.source().capacity();
+    let load = |counter: &mut C, arena| {
+        counter.start();
+        let model = weights.parse(resident);
+        let check_count = counter.stop();
+        counter.start();
+        let session =
+            model.and_then(|model| Session::with_weights(&model, about.kernels, arena, weights));
+        (session, check_count)
+    };
+    let mut board = Board::start_with(parts, about, slot, arena, buffers, load);
+    loop {
+        board.turn()?;
+    }
+}
+
 /// [`run`] as a task of an executor, whose other tasks have their turn after each step of the
 /// network, however long the host has waited for its answer. What takes longer than a step is the
 /// check of the model at start-up, a self-test, and a line that cannot take an answer at once.
@@ -321,8 +362,8 @@ where
 }
 
 /// The application at work.
-struct Board<'b, B, L, C, P, S> {
-    engine: Option<Engine<'b, B, C, P>>,
+struct Board<'b, B, L, C, P, S, W = Mapped> {
+    engine: Option<Engine<'b, B, C, P, W>>,
     link: Link<'b, B, L>,
     status: S,
 }
@@ -345,6 +386,42 @@ where
         arena: &'b mut [u8],
         buffers: Buffers<'b, REQUEST>,
     ) -> Self {
+        let load = |counter: &mut C, arena| {
+            counter.start();
+            let model = loader::load(slot);
+            let check_count = counter.stop();
+            // Who counts by these spans from outside forgets this one: none ends between it and the next.
+            counter.start();
+            let session = match &model {
+                Ok(model) => Session::new(model, about.kernels, arena),
+                Err(error) => Err(*error),
+            };
+            (session, check_count)
+        };
+        Self::start_with(parts, about, slot.len(), arena, buffers, load)
+    }
+}
+
+impl<'b, B, L, C, P, S, W> Board<'b, B, L, C, P, S, W>
+where
+    B: Backend + Copy,
+    L: Line,
+    C: Counter,
+    P: OutputPin,
+    S: OutputPin,
+    W: Weights,
+{
+    /// [`start`](Board::start) with a model of `slot` bytes at most, that `load` makes a session of; and
+    /// what it counted while it checked it.
+    #[inline(always)]
+    fn start_with<const REQUEST: usize>(
+        parts: Parts<L, C, P, S>,
+        about: About<B>,
+        slot: usize,
+        arena: &'b mut [u8],
+        buffers: Buffers<'b, REQUEST>,
+        load: impl FnOnce(&mut C, &'b mut [u8]) -> (Result<Session<'b, 'b, B, W>, Error>, u64),
+    ) -> Self {
         const {
             assert!(L::KEEPS > REQUEST, "the link keeps a request and the zero before it");
         }
@@ -352,17 +429,8 @@ where
         log::info!("{=str}: {=str}, backend {=str}", about.board, about.core, B::ISA.name);
 
         let Buffers { row, request, answer, pixels_in, pixels_out, counts } = buffers;
-        let memory =
-            link::Memory { slot: slot.len(), arena: arena.len(), row: row.len(), stack_bytes };
-        counter.start();
-        let model = loader::load(slot);
-        let check_count = counter.stop();
-        // Who counts by these spans from outside forgets this one: none ends between it and the next.
-        counter.start();
-        let session = match &model {
-            Ok(model) => Session::new(model, about.kernels, arena),
-            Err(error) => Err(*error),
-        };
+        let memory = link::Memory { slot, arena: arena.len(), row: row.len(), stack_bytes };
+        let (session, check_count) = load(&mut counter, arena);
         let loaded = loader::report(&session, row.len(), check_count);
         match &loaded {
             Ok(loaded) => log::info!(

@@ -3,7 +3,7 @@
 use core::fmt::Write as _;
 
 use brooklet::kernels::Backend;
-use brooklet::{Logits, RowError, SelfTest};
+use brooklet::{Logits, RowError, SelfTest, Weights};
 #[cfg(feature = "updates")]
 use brooklet_protocol::SlotsState;
 use brooklet_protocol::{
@@ -112,9 +112,9 @@ impl<'a, B: Backend, L: Line> Link<'a, B, L> {
 
     /// Reads what has come, and answers if that completes a request, or if the engine is ready for one
     /// that waits. Returns whether it did anything.
-    pub(crate) fn serve<C: Counter, P: OutputPin>(
+    pub(crate) fn serve<C: Counter, P: OutputPin, W: Weights>(
         &mut self,
-        engine: Option<&mut Engine<'_, B, C, P>>,
+        engine: Option<&mut Engine<'_, B, C, P, W>>,
     ) -> Result<bool, L::Error> {
         let (Self { io, frames, sending, desk, waiting }, mut engine) = (self, engine);
         let mut text = String::new();
@@ -201,10 +201,10 @@ type Text = String<REASON_BYTES>;
 
 impl<B: Backend> Desk<'_, B> {
     /// Begins what a request waits for.
-    fn begin<C: Counter, P: OutputPin>(
+    fn begin<C: Counter, P: OutputPin, W: Weights>(
         &mut self,
         request: Waiting,
-        engine: Option<&mut Engine<'_, B, C, P>>,
+        engine: Option<&mut Engine<'_, B, C, P, W>>,
     ) {
         let Some(engine) = engine else { return };
         match request {
@@ -216,10 +216,10 @@ impl<B: Backend> Desk<'_, B> {
     }
 
     /// Whether a request can be answered now. A check reads a piece of the model each time it is asked.
-    fn is_ready<C: Counter, P: OutputPin>(
+    fn is_ready<C: Counter, P: OutputPin, W: Weights>(
         &self,
         request: Waiting,
-        engine: Option<&mut Engine<'_, B, C, P>>,
+        engine: Option<&mut Engine<'_, B, C, P, W>>,
     ) -> bool {
         // Without a model, or for what will be refused, there is nothing to wait for.
         let Some(engine) = engine else { return true };
@@ -234,10 +234,10 @@ impl<B: Backend> Desk<'_, B> {
         }
     }
 
-    fn answer<'r, C: Counter, P: OutputPin>(
+    fn answer<'r, C: Counter, P: OutputPin, W: Weights>(
         &'r mut self,
         request: Request<'_>,
-        engine: Option<&'r mut Engine<'_, B, C, P>>,
+        engine: Option<&'r mut Engine<'_, B, C, P, W>>,
         text: &'r mut Text,
     ) -> Result<Response<'r>, Fault<'r>> {
         if let Request::Suite = request {
@@ -396,9 +396,9 @@ impl<B: Backend> Desk<'_, B> {
     }
 
     /// Whether the image is complete, and the network has run.
-    fn complete<C: Counter, P: OutputPin>(
+    fn complete<C: Counter, P: OutputPin, W: Weights>(
         &self,
-        engine: &mut Engine<'_, B, C, P>,
+        engine: &mut Engine<'_, B, C, P, W>,
     ) -> Result<(), Fault<'static>> {
         self.has_all_rows()?;
         if engine.is_done() {
@@ -408,11 +408,11 @@ impl<B: Backend> Desk<'_, B> {
         }
     }
 
-    fn profile<C: Counter, P: OutputPin>(
+    fn profile<C: Counter, P: OutputPin, W: Weights>(
         &self,
         first: u16,
         loaded: &Loaded,
-        engine: &Engine<'_, B, C, P>,
+        engine: &Engine<'_, B, C, P, W>,
     ) -> ProfilePage {
         let tally = engine.tally();
         let counts: Counts =
@@ -432,8 +432,12 @@ fn values<'r>(
     results: Result<Logits<'r>, RowError>,
     first: u32,
 ) -> Result<Response<'r>, Fault<'r>> {
-    let missing = |_| Fault::Internal { reason: "no results at the network's end" };
-    let all = results.map_err(missing)?.as_bytes();
+    let reason = |error| match error {
+        #[cfg(feature = "weights-window")]
+        RowError::Weights => "the weights could not be read",
+        _ => "no results at the network's end",
+    };
+    let all = results.map_err(|error| Fault::Internal { reason: reason(error) })?.as_bytes();
     let rest = all.get(first as usize..).unwrap_or_default();
     let page = rest.get(..VALUES_PER_PAGE).unwrap_or(rest);
     Ok(Response::Values(ValuesPage { count: all.len() as u32, first, values: page }))

@@ -1,7 +1,7 @@
 //! The model in the flash slot: checked once, at start-up, and reported.
 
 use brooklet::kernels::Backend;
-use brooklet::{Error, Model, Session};
+use brooklet::{Error, Model, Session, Weights};
 use brooklet_protocol::Loaded;
 
 /// Checks what `slot` holds. Whatever that is, the answer is a model or a named error.
@@ -26,8 +26,8 @@ pub enum Refusal {
 
 /// What the host is told of a model and its session on this board, which takes rows of up to
 /// `limit` bytes, and counted that much while it checked the model.
-pub fn report<B: Backend>(
-    session: &Result<Session<'_, '_, B>, Error>,
+pub fn report<B: Backend, W: Weights>(
+    session: &Result<Session<'_, '_, B, W>, Error>,
     limit: usize,
     check_count: u64,
 ) -> Result<Loaded, Refusal> {
@@ -39,7 +39,7 @@ pub fn report<B: Backend>(
         return Err(Refusal::RowTooLong { bytes, limit });
     }
     Ok(Loaded {
-        model_bytes: model.file().len() as u32,
+        model_bytes: model.header().length.get(),
         crc: model.header().crc.get(),
         arena_bytes: model.arena_bytes() as u32,
         session_bytes: size_of_val(session) as u32,

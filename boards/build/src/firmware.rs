@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::{env, fs};
 
-use crate::{Holds, LIMITS, Region, Spec};
+use crate::{Holds, LIMITS, Region, Spec, WeightsWindow};
 
 impl Spec {
     /// The firmware's constants.
@@ -41,8 +41,16 @@ impl Spec {
              \"board.toml and Cargo.toml differ in int16\");\n",
             if self.int16 { "" } else { "!" }
         );
+        let window = self.weights_window.map_or(String::new(), |window| {
+            let WeightsWindow { bytes, resident_bytes } = window;
+            format!(
+                "/// Bytes that weights are read into.\npub(crate) const WINDOW_BYTES: usize = {bytes};\n\
+                 /// Bytes for what comes before the weights.\n\
+                 pub(crate) const RESIDENT_BYTES: usize = {resident_bytes};\n"
+            )
+        });
         format!(
-            "{int16}{arena}/// What the board is.\n\
+            "{int16}{arena}{window}/// What the board is.\n\
              pub(crate) const ABOUT: brooklet_app::About<{kernels}> = brooklet_app::About {{\n\
              board: {name:?}, core: {core:?}, kernels: {value},\n\
              firmware: env!(\"CARGO_PKG_VERSION\"),\n}};\n\

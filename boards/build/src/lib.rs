@@ -16,7 +16,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 pub use firmware::generate;
-pub use memory::{Holds, Memory, Region, Section};
+pub use memory::{Holds, Memory, Region, Section, WeightsWindow};
 pub use start::{Emulator, Espflash, Probe, Qemu, Runner, Uf2};
 
 /// The environment variables by which the host builds firmware for a board with less RAM than
@@ -69,6 +69,9 @@ pub struct Spec {
     pub profiled_layers: u32,
     /// Bytes that must be left for the stack: the link fails if they are not.
     pub stack_bytes: u32,
+    /// If the slot is behind a driver: what there is for weights that go through a window. The slot's
+    /// address is that in the driver's flash.
+    pub weights_window: Option<WeightsWindow>,
     /// Memories besides `flash` and `ram`.
     #[serde(default, rename = "memory")]
     pub memories: Vec<Memory>,

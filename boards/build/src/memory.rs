@@ -25,6 +25,16 @@ impl Region {
     }
 }
 
+/// RAM for a model whose weights are behind a driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WeightsWindow {
+    /// Bytes that weights are read into.
+    pub bytes: u32,
+    /// Bytes for what comes before the weights in the file.
+    pub resident_bytes: u32,
+}
+
 /// What a memory can be for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]

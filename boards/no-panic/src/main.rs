@@ -49,6 +49,50 @@ pub extern "C" fn infer() {
     #[cfg(feature = "direct")]
     let kernels = brooklet::kernels::Direct(kernels);
     let Ok(mut session) = Session::new(&model, kernels, arena) else { return };
+    classify(&mut session, rows);
+    #[cfg(feature = "weights-window")]
+    behind_a_driver(kernels, rows);
+}
+
+/// Likewise with weights behind a driver.
+#[cfg(feature = "weights-window")]
+fn behind_a_driver(kernels: impl brooklet::kernels::Backend, rows: &[&[u8]]) {
+    let (resident, window, arena): (&mut [u8], &mut [u8], &mut [u8]) =
+        black_box((&mut [], &mut [], &mut []));
+    let mut weights = brooklet::WeightsWindow::new(Anything, window);
+    let Ok(model) = weights.parse(resident) else { return };
+    let Ok(mut session) = Session::with_weights(&model, kernels, arena, weights) else { return };
+    classify(&mut session, rows);
+    black_box(session.weights().bytes_read());
+}
+
+/// A driver that gives what nobody knows.
+#[cfg(feature = "weights-window")]
+struct Anything;
+
+#[cfg(feature = "weights-window")]
+impl brooklet::WeightsSource for Anything {
+    type Error = ();
+
+    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), ()> {
+        black_box((offset, bytes));
+        black_box(Ok(()))
+    }
+
+    fn capacity(&self) -> usize {
+        black_box(0)
+    }
+
+    fn announce(&mut self, offset: u32, bytes: usize) {
+        black_box((offset, bytes));
+    }
+}
+
+/// One image, and what there is of it.
+fn classify<B: brooklet::kernels::Backend, W: brooklet::Weights>(
+    session: &mut Session<'_, '_, B, W>,
+    rows: &[&[u8]],
+) {
     for row in rows {
         while let Step::Ran { layer } = session.step() {
             black_box(layer);

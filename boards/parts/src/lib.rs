@@ -4,6 +4,7 @@
 //! - [`pin`]: pins as embedded-hal
 //! - `systick`, `minstret`: the instruction counters of Arm and RISC-V under QEMU
 //! - [`stack`]: the stack's high-water mark
+//! - `spi_flash`: a flash chip at SiFive's SPI controller, as embedded-storage
 //! - [`memory`]: the application's RAM, and the model's slot
 //! - `mps`, `virt`: what Arm's MPS boards, and QEMU's RISC-V machines, have in common
 //!
@@ -18,6 +19,8 @@ pub mod minstret;
 #[cfg(target_arch = "arm")]
 pub mod mps;
 pub mod pin;
+#[cfg(feature = "weights-window")]
+pub mod spi_flash;
 #[cfg(target_os = "none")]
 pub mod stack;
 #[cfg(target_arch = "arm")]

@@ -80,6 +80,28 @@ where
     match never {}
 }
 
+/// Runs the application for good, with a model behind a driver.
+#[cfg(feature = "weights-window")]
+pub fn run_from_source<B, L, C, P, S, R, const REQUEST: usize>(
+    parts: Parts<L, C, P, S>,
+    about: About<B>,
+    weights: brooklet_app::WeightsWindow<'_, R>,
+    resident: &mut [u8],
+    (arena, buffers): (&mut [u8], Buffers<'_, REQUEST>),
+) -> !
+where
+    B: Backend + Copy,
+    L: ErrorType<Error = Infallible> + Line,
+    C: Counter,
+    P: OutputPin,
+    S: OutputPin,
+    R: brooklet_app::WeightsSource,
+{
+    let (Ok(never) | Err(never)) =
+        brooklet_app::run_from_source(parts, about, weights, resident, arena, buffers);
+    match never {}
+}
+
 /// The bytes of a model's slot.
 ///
 /// # Safety

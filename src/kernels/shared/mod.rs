@@ -20,6 +20,7 @@
     feature = "rvv"
 ))]
 pub(super) mod assembly;
+pub(crate) mod channels;
 #[cfg(any(feature = "armv6m", feature = "armv7m", feature = "rv32"))]
 pub(super) mod column_pairs;
 #[cfg(any(feature = "armv7em", feature = "helium", feature = "rvv"))]

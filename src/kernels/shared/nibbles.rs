@@ -12,13 +12,13 @@
 //! So each weight is unpacked once for a row of the output, whatever the backend, and there is no
 //! other arithmetic than that of weights in bytes.
 
+use super::channels::{conv_of, gather, scatter};
 use crate::format::{Packing, unpack_halves};
 use crate::kernels::Backend;
 use crate::ops::conv::scratch::unpacked_parts;
 use crate::ops::conv::{Conv, Finish};
-use crate::ops::{Rows, Shortcut, Window, int8_mut};
+use crate::ops::{Rows, Shortcut, int8_mut};
 use crate::proved::proved;
-use crate::shape::Shape;
 
 /// One output row; see [`Backend::conv`]. `unpacked` is what the weights are unpacked to, which
 /// the backend runs.
@@ -46,34 +46,12 @@ pub(in crate::kernels) fn conv<B: Backend>(
     while first < channels {
         let count = group.min(channels - first).max(1);
         unpack_halves(conv.packing.of_group(conv.weights, first, kernel), weights);
-        let part = |all: usize| first..(first + count).min(all);
-        let part = Conv {
-            window: Window {
-                output: Shape { channels: count as u16, ..conv.window.output },
-                ..conv.window
-            },
-            packing: unpacked,
-            weights: proved!(weights.get(..unpacked.bytes(count, kernel))).unwrap_or(&[]),
-            bias: proved!(conv.bias.get(part(conv.bias.len()))).unwrap_or(&[]),
-            mantissas: proved!(conv.mantissas.get(part(conv.mantissas.len()))).unwrap_or(&[]),
-            shifts: proved!(conv.shifts.get(part(conv.shifts.len()))).unwrap_or(&[]),
-            ..*conv
-        };
+        let of_group = first..first + count;
+        let weights = proved!(weights.get(..unpacked.bytes(count, kernel))).unwrap_or(&[]);
+        let part = conv_of(conv, &of_group, unpacked, weights);
         let alone = count == channels;
-        // Where a column's channels of the group are in the output, and in the row.
-        let at = |x: usize| {
-            let start = x * channels + first;
-            (start..start + count, x * count..(x + 1) * count)
-        };
         if !alone && matches!(conv.finish, Finish::Join { .. }) {
-            for x in 0..columns {
-                let (here, place) = at(x);
-                let here = proved!(output.get(here)).unwrap_or(&[]).iter();
-                let place = proved!(row.get_mut(place)).unwrap_or_default();
-                for (c, (here, place)) in (first..).zip(here.zip(place)) {
-                    *place = shortcut.at(x, c, *here);
-                }
-            }
+            gather(conv, &of_group, shortcut, output, row);
         }
         let length = count * columns;
         let (shortcut, target) = match alone {
@@ -82,12 +60,7 @@ pub(in crate::kernels) fn conv<B: Backend>(
         };
         backend.conv(&part, rows, shortcut, scratch, target);
         if !alone {
-            for x in 0..columns {
-                let (place, values) = at(x);
-                let values = proved!(row.get(values)).unwrap_or(&[]);
-                let place = proved!(output.get_mut(place)).unwrap_or_default();
-                place.iter_mut().zip(values).for_each(|(place, value)| *place = *value);
-            }
+            scatter(conv, &of_group, columns, row, output);
         }
         first += count;
     }

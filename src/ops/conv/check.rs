@@ -6,7 +6,7 @@ use crate::error::{Fault, Part};
 use crate::format::{LayerRecord, Packing};
 use crate::model::Model;
 use crate::ops::stream16::{self, Stream16};
-use crate::ops::{Known, Window, check_window, part, words};
+use crate::ops::{Known, Window, check_window, part, weights_part, words};
 use zerocopy::little_endian::I32;
 
 /// Bytes that a packing makes of a weight, at most.
@@ -36,9 +36,7 @@ pub(in crate::ops) fn check_parts(
     if !can_be_addressed(&window) {
         return Err(Fault::OutOfBounds(Part::Weights));
     }
-    let align = crate::format::WEIGHTS_ALIGN;
-    let weights = weight_bytes(&window, layer.packing());
-    part(model, Part::Weights, layer.weights, weights, align)?;
+    weights_part(model, layer.weights, weight_bytes(&window, layer.packing()))?;
     check_numbers(model, layer)?;
     Ok((window, packing))
 }
@@ -78,7 +76,15 @@ pub(in crate::ops) fn check(
     known: &mut Known,
 ) -> Result<(), Fault> {
     check_parts(model, layer)?;
-    // What is added behind the requantization, at most.
+    let offset = offset(model, layer)?;
+    if model.is_windowed() {
+        return Ok(());
+    }
+    check_channels(&Conv::new(model, layer), 0, offset, known)
+}
+
+/// What is added behind the requantization, at most.
+pub(in crate::ops) fn offset(model: &Model<'_>, layer: &LayerRecord) -> Result<u32, Fault> {
     let mut offset = 128;
     if let Some(stream) = Stream16::of(layer) {
         offset = stream16::offset(&stream, layer)?;
@@ -89,7 +95,7 @@ pub(in crate::ops) fn check(
         let table = part(model, Part::ShortcutTable, layer.table, 1024, 4)?;
         offset = largest(words(table));
     }
-    check_channels(&Conv::new(model, layer), 0, offset, known)
+    Ok(offset)
 }
 
 /// Checks weights, multipliers and sums of all output channels, of which the first has the number

@@ -224,6 +224,25 @@ fn set_shortcut(record: &mut LayerRecord, shortcut: usize, from: Shape, to: Shap
     record.shortcut_channels_before = U16::new((to.channels - from.channels) / 2);
 }
 
+/// A residual network of one block and a projection, with so many channels and half as many.
+pub fn wide_network(seed: u64, channels: u16) -> Program {
+    let mut b = Builder { program: Program::default(), g: Generator(seed) };
+    b.push(Operator::Input, 0, Shape::new(6, 6, 3));
+    let stem = b.conv(0, channels / 2, 3, 1, [1; 4]);
+    let shortcut = b.conv(stem, channels, 1, 2, [0; 4]);
+    let inner = b.conv(stem, channels, 3, 2, [1; 4]);
+    b.conv(inner, channels, 3, 1, [1; 4]);
+    b.join(shortcut);
+    let joined = b.last();
+    let zero_point = b.program.layers[joined].record.zero_point;
+    let pool = b.push(Operator::AveragePool, joined, Shape::new(1, 1, channels));
+    pool.record.zero_point = zero_point;
+    let pooled = b.last();
+    let logits = b.conv(pooled, 10, 1, 1, [0; 4]);
+    b.program.logits = logits;
+    b.program
+}
+
 /// A residual network of `blocks` blocks, of random shapes and numbers.
 pub fn network(seed: u64, blocks: usize) -> Program {
     let mut b = Builder { program: Program::default(), g: Generator(seed) };

@@ -178,7 +178,7 @@ fn grouped_conv(
         finish: Finish::Requantize { zero_point: i32::from(zero) },
         clamp: Clamp::FULL,
     };
-    let conv = GroupedConv { conv, groups };
+    let conv = GroupedConv::of(conv, groups);
     let rows = under(&memory.rows, window, padded);
     let rows = &rows[..window.kernel[0]];
     let length = window.output.row_bytes();

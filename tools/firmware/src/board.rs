@@ -126,7 +126,14 @@ impl Board {
         let (command, socket) = match (&spec.qemu, spec.emulator, &spec.uf2) {
             (Some(qemu), ..) => {
                 let mut command = qemu::command(registry, qemu, &firmware, counting.as_ref())?;
-                if let Some(model) = model {
+                if let Some(model) = model
+                    && spec.weights_window.is_some()
+                {
+                    let chip = qemu::flash(model, spec.slot.bytes)?;
+                    let file = qemu::escaped(chip.path());
+                    command.arg("-drive").arg(format!("if=mtd,format=raw,file={file}"));
+                    files.push(chip);
+                } else if let Some(model) = model {
                     let image = qemu::image(model, spec.slot.address)?;
                     command
                         .arg("-device")

@@ -86,6 +86,19 @@ pub(crate) fn image(path: &Path, address: u32) -> Result<NamedTempFile, Firmware
     written.map_err(|source| FirmwareError::Create { path: std::env::temp_dir(), source })
 }
 
+/// A file of `bytes` bytes, as those of a flash chip, that begins with the contents of another.
+pub(crate) fn flash(path: &Path, bytes: u32) -> Result<NamedTempFile, FirmwareError> {
+    let contents =
+        fs::read(path).map_err(|source| FirmwareError::Read { path: path.to_owned(), source })?;
+    let written = NamedTempFile::with_suffix(".flash").and_then(|mut file| {
+        file.write_all(&contents)?;
+        // It takes no room on the disk.
+        file.as_file().set_len(bytes.into())?;
+        Ok(file)
+    });
+    written.map_err(|source| FirmwareError::Create { path: std::env::temp_dir(), source })
+}
+
 /// A path as a value of a QEMU option, where a comma is doubled.
 pub(crate) fn escaped(path: &Path) -> String {
     path.display().to_string().replace(',', ",,")

@@ -194,10 +194,12 @@ pub fn packed_for(spec: &Spec, file: &ModelFile) -> Result<Option<ModelFile>, Pa
     let other = |layer: &LayerRecord| {
         layer.operator().has_packing() && !layer.has_int16() && !runs(layer.packing())
     };
-    if !model.layers().iter().any(other) {
+    let mut program = Program::read(&model);
+    let first = spec.weights_window.is_some() && !program.weights_last;
+    if !first && !model.layers().iter().any(other) {
         return Ok(None);
     }
-    let mut program = Program::read(&model);
+    program.weights_last |= first;
     for layer in program.layers.iter_mut().filter(|layer| other(&layer.record)) {
         layer.record.packing = kernels.smallest(layer.record.packing()) as u8;
     }

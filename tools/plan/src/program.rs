@@ -25,6 +25,9 @@ pub struct Program {
     pub preprocessing: Option<PreprocessingRecord>,
     /// Images that the file carries, with their answers.
     pub test_images: Vec<TestImage>,
+    /// Whether the file has its weights last: for weights behind a driver, where what comes before them
+    /// is in RAM.
+    pub weights_last: bool,
 }
 
 /// A layer: its record, all but the places, and the numbers that go into the file's data.
@@ -265,6 +268,8 @@ impl Program {
                 .collect(),
             preprocessing: model.preprocessing().copied(),
             test_images: TestImage::read(model),
+            weights_last: (model.header().layers_offset.get() as usize)
+                < brooklet::resident_bytes(model.file()),
         }
     }
 

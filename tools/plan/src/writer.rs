@@ -26,6 +26,20 @@ impl Program {
         })
     }
 
+    /// Appends the weights of the layer behind `records`, or finds them in one of these.
+    fn append_weights(
+        &self,
+        records: &[LayerRecord],
+        planned: &LayerRecord,
+        plan: &Plan,
+        writer: &mut Writer<'_>,
+    ) -> Option<U32> {
+        match self.same_weights(records.len(), planned, plan) {
+            Some(earlier) => Some(records[earlier].weights),
+            None => writer.append(self.layers[records.len()].pack().as_bytes(), WEIGHTS_ALIGN),
+        }
+    }
+
     /// The bytes of the model file. The same program and plan give the same bytes.
     pub fn write(&self, plan: &Plan) -> Vec<u8> {
         let data: usize = self
@@ -56,7 +70,8 @@ impl Program {
             + test_images.len()
             + 1024;
         let mut file = vec![0; room];
-        let length = self.append(plan, &labels, &test_images, Writer::new(&mut file));
+        let writer = Writer::new(&mut file);
+        let length = self.append(plan, &labels, &test_images, writer);
         file.truncate(length.expect("the buffer is larger than all parts together"));
         file
     }
@@ -87,11 +102,9 @@ impl Program {
             record.name_offset = U32::new(name_offset);
             record.name_bytes = U16::new(layer.name.len() as u16);
             name_offset += layer.name.len() as u32;
-            if !layer.weights.is_empty() {
-                record.weights = match self.same_weights(records.len(), planned, plan) {
-                    Some(earlier) => records[earlier].weights,
-                    None => writer.append(layer.pack().as_bytes(), WEIGHTS_ALIGN)?,
-                };
+            let later = self.weights_last && planned.operator().has_kernels();
+            if !layer.weights.is_empty() && !later {
+                record.weights = self.append_weights(&records, planned, plan, &mut writer)?;
             }
             if !layer.bias.is_empty() {
                 record.bias = writer.append(layer.bias.as_bytes(), 4)?;
@@ -112,6 +125,16 @@ impl Program {
                 None => {}
             }
             records.push(record);
+        }
+        if self.weights_last {
+            writer.tables(plan.segments.len(), records.len())?;
+            for (index, layer) in self.layers.iter().enumerate() {
+                let (before, record) = (&records[..index], &plan.layers[index]);
+                if !layer.weights.is_empty() && record.operator().has_kernels() {
+                    let weights = self.append_weights(before, record, plan, &mut writer)?;
+                    records[index].weights = weights;
+                }
+            }
         }
         let header = writer.header();
         header.arena_bytes = U32::new(plan.arena_bytes as u32);

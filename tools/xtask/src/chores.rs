@@ -7,7 +7,7 @@ use crate::sizes::Sizes;
 use crate::steps::{Failure, Lane, run_phases, say, step};
 
 /// All features of the runtime at once: what is proved of these is proved of fewer.
-const UNION: [&str; 5] = ["int16", "int4", "operators", "self-test", "stream16"];
+const UNION: [&str; 6] = ["int16", "int4", "operators", "self-test", "stream16", "weights-window"];
 
 /// The symbol that `boards/no-panic` leaves undefined.
 const PANIC: &str = "the_runtime_can_panic";

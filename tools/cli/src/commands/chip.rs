@@ -121,6 +121,7 @@ fn board(chip: &str, ram: Option<u32>, flash: Option<u32>) -> Result<Spec> {
         queued_rows: 1,
         profiled_layers: 0,
         stack_bytes: STACK,
+        weights_window: None,
         memories: Vec::new(),
         sections: Vec::new(),
         flash_wait: 0,

@@ -7,10 +7,10 @@ use brooklet::format::{Packing, WEIGHTS_ALIGN};
 use brooklet_firmware::Spec;
 use serde::Serialize;
 
-use super::Output;
 use super::chip::Device;
 use super::choice::kernels;
 use super::fit::Verdict;
+use super::{Output, bytes};
 use crate::failure::{Failure, Result, failure};
 use crate::report::{self, thousands};
 use brooklet_files::text;
@@ -45,6 +45,10 @@ pub struct Args {
 pub(super) struct Budget {
     #[command(flatten)]
     pub(super) device: Device,
+    /// The weights shall be read into a window of so many bytes, from flash behind a driver: they are
+    /// written last. Default: the board's, if its slot is behind a driver.
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    weights_window: Option<u32>,
     /// The kernels that shall run it: weights are packed for them. Default: the board's, or those
     /// that it is packed for.
     #[arg(long, value_parser = kernels())]
@@ -77,6 +81,12 @@ impl Budget {
     /// Bytes that the model file may have, if the user says.
     pub(super) fn flash(&self) -> Option<usize> {
         self.device.flash.map(|bytes| bytes as usize)
+    }
+
+    /// Bytes of the window that weights are read into, if they are.
+    fn weights_window(&self, board: Option<&Spec>) -> Option<u32> {
+        let of_board = || Some(board?.weights_window?.bytes);
+        self.weights_window.or_else(of_board)
     }
 
     fn kernels(&self, board: Option<&Spec>) -> Result<Option<Kernels>> {
@@ -114,14 +124,18 @@ impl Budget {
     /// The program packed for the kernels that shall run it, and its plan.
     pub(super) fn plan(
         &self,
-        program: Program,
+        mut program: Program,
         board: Option<&Spec>,
         network: &Path,
     ) -> Result<(Program, Plan)> {
+        program.weights_last |= self.weights_window(board).is_some();
         let kernels = self.kernels(board)?;
         let (goal, file_bytes) = match (self.optimize, board) {
             (Optimize::Speed, Some(spec)) => {
-                (Goal::Speed { arena_bytes: spec.arena_bytes as usize }, spec.slot.bytes as usize)
+                // What is read again and again takes no more bytes to be quicker.
+                let window = self.weights_window(board);
+                let file_bytes = if window.is_some() { 0 } else { spec.slot.bytes as usize };
+                (Goal::Speed { arena_bytes: spec.arena_bytes as usize }, file_bytes)
             }
             _ => (Goal::Size, usize::MAX),
         };
@@ -153,9 +167,39 @@ struct Report {
     segments: Vec<Segment>,
     peak: Peak,
     #[serde(skip_serializing_if = "Option::is_none")]
+    weights_window: Option<Window>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     verdict: Option<Verdict>,
     #[serde(skip)]
     map: String,
+}
+
+/// What reading weights into a window takes.
+#[derive(Debug, Serialize)]
+struct Window {
+    bytes: usize,
+    /// Of the smallest that would do.
+    smallest_bytes: usize,
+    /// Of RAM for what comes before the weights.
+    resident_bytes: usize,
+    /// Of weights in the file.
+    weight_bytes: usize,
+    /// Of weights that are read for an image.
+    read_bytes: u64,
+}
+
+impl Window {
+    fn new(file: &ModelFile, bytes: u32) -> Result<Self> {
+        let (model, bytes) = (file.model(), bytes as usize);
+        let smallest_bytes = brooklet::smallest_window(model.graph());
+        let resident_bytes = brooklet::resident_bytes(file.bytes());
+        let read_bytes = brooklet::weight_bytes_read(model.graph(), bytes).map_err(|error| {
+            let help = format!("--weights-window {smallest_bytes} is the smallest");
+            failure!(help = help, "{}: {error}", file.path().display())
+        })?;
+        let weight_bytes = file.bytes().len() - resident_bytes;
+        Ok(Self { bytes, smallest_bytes, resident_bytes, weight_bytes, read_bytes })
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -214,8 +258,12 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
     if let Some(path) = &written {
         path.write(file.bytes())?;
     }
+    let window = args.budget.weights_window(board.as_ref());
+    let window = window.map(|bytes| Window::new(&file, bytes)).transpose()?;
     let verdict = board.map(|spec| Verdict::new(&spec, &file)).transpose()?;
-    output.print(&Report::new(&file, written.is_some(), &map, whole.arena_bytes, verdict))
+    let mut report = Report::new(&file, written.is_some(), &map, whole.arena_bytes, verdict);
+    report.weights_window = window;
+    output.print(&report)
 }
 
 impl Report {
@@ -256,6 +304,7 @@ impl Report {
                 bytes: map.bytes_at(peak),
                 holds: holds.collect(),
             },
+            weights_window: None,
             verdict,
             map: map.text(),
         }
@@ -294,6 +343,19 @@ impl fmt::Display for Report {
             ]);
         }
         writeln!(f, "{table}")?;
+        if let Some(window) = &self.weights_window {
+            let Window { bytes, smallest_bytes, resident_bytes, weight_bytes, read_bytes } = window;
+            let [ram, bytes, smallest, resident, weights] =
+                [bytes + resident_bytes, *bytes, *smallest_bytes, *resident_bytes, *weight_bytes]
+                    .map(thousands);
+            let read = thousands(read_bytes);
+            writeln!(
+                f,
+                "\nweights behind a driver: {ram} bytes of RAM beside the arena, {bytes} for the window \
+                 (at least {smallest}) and {resident} for what comes before the weights; of {weights} \
+                 bytes of weights an image reads {read}"
+            )?;
+        }
         if let Some(verdict) = &self.verdict {
             write!(f, "\n{verdict}")?;
         }

@@ -78,8 +78,13 @@ fn fit_plan_and_flash_agree() {
             let packed = tempfile::tempdir().unwrap();
             let packed = packed_into(packed.path(), spec, &file).unwrap();
             let model = packed.as_ref().unwrap_or(&file).model();
+            let in_window = spec.weights_window.is_none_or(|window| {
+                brooklet::resident_bytes(model.file()) <= window.resident_bytes as usize
+                    && brooklet::smallest_window(model.graph()) <= window.bytes as usize
+            });
             // What the loader of the firmware asks.
             let fits = model.arena_bytes() <= spec.arena_bytes as usize
+                && in_window
                 && model.file().len() <= spec.slot.bytes as usize
                 && model.input().row_bytes() <= spec.row_bytes as usize;
             assert_eq!(verdict["fits"], fits, "{line} on {}", spec.name);

@@ -129,3 +129,34 @@ fn the_map_shows_every_row() {
     assert_eq!(map.bytes_at(map.peak()), model.arena_bytes());
     assert!(map.text().lines().count() == 17 && !map.text().is_empty());
 }
+
+/// Weights behind a driver are written last; a larger window reads less, and no answer changes.
+#[test]
+fn a_weights_window_takes_what_it_says() {
+    let folder = resnet20();
+    let path = folder.path().join("a.brook");
+    let before = answer(folder.path());
+    let (mut least, mut resident) = (u64::MAX, 0);
+    for bytes in [8_192, 20_000, 65_536, 1_000_000] {
+        let plan = report(folder.path(), &format!("--weights-window {bytes}"));
+        let window = &plan["weights_window"];
+        let read = window["read_bytes"].as_u64().unwrap();
+        assert!(window["bytes"] == bytes && read < least, "{plan}");
+        (least, resident) = (read, window["resident_bytes"].as_u64().unwrap());
+        let weights = window["weight_bytes"].as_u64().unwrap();
+        let all = plan["model_bytes"].as_u64().unwrap();
+        assert!(weights + resident == all && weights > 9 * all / 10, "{plan}");
+        // Each of them once, where the segments run one after the other.
+        assert!(bytes < 1_000_000 || read <= weights, "{read} of {weights}");
+    }
+    let file = ModelFile::open(&path).unwrap();
+    assert_eq!(brooklet::resident_bytes(file.bytes()) as u64, resident);
+    assert_eq!(answer(folder.path()), before);
+    // What was written so stays so.
+    let written = fs::read(&path).unwrap();
+    report(folder.path(), "");
+    assert!(fs::read(&path).unwrap() == written);
+    let small = brooklet(folder.path(), "plan a.brook --weights-window 1K").unwrap_err();
+    let smallest = brooklet::smallest_window(file.model().graph());
+    assert!(small.contains(&format!("--weights-window {smallest} is the smallest")), "{small}");
+}

@@ -23,6 +23,10 @@ pub(in crate::commands) struct Verdict {
     pub(super) arena_bytes_left: i64,
     /// Of the longest row of an image that the board takes.
     pub(super) row_bytes_left: i64,
+    /// Where weights are behind a driver: of the RAM for what comes before them, or of the window, if
+    /// that lacks more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    window_bytes_left: Option<i64>,
     /// Whether the model has int16, which the board's firmware does not run.
     lacks_int16: bool,
 }
@@ -40,10 +44,23 @@ impl Verdict {
         let slot_bytes_left = left(spec.slot.bytes, model.file().len());
         let arena_bytes_left = left(spec.arena_bytes, model.arena_bytes());
         let row_bytes_left = left(spec.row_bytes, model.input().row_bytes());
+        let window_bytes_left = spec.weights_window.map(|window| {
+            let resident = left(window.resident_bytes, brooklet::resident_bytes(model.file()));
+            resident.min(left(window.bytes, brooklet::smallest_window(model.graph())))
+        });
         let lacks_int16 = !spec.int16 && model.layers().iter().any(|layer| layer.has_int16());
-        let fits = slot_bytes_left.min(arena_bytes_left).min(row_bytes_left) >= 0 && !lacks_int16;
-        let board = spec.name.clone();
-        Self { board, fits, slot_bytes_left, arena_bytes_left, row_bytes_left, lacks_int16 }
+        let all =
+            [slot_bytes_left, arena_bytes_left, row_bytes_left, window_bytes_left.unwrap_or(0)];
+        let fits = all.iter().all(|&left| left >= 0) && !lacks_int16;
+        Self {
+            board: spec.name.clone(),
+            fits,
+            slot_bytes_left,
+            arena_bytes_left,
+            row_bytes_left,
+            window_bytes_left,
+            lacks_int16,
+        }
     }
 
     /// The error for a model that does not fit, `but` was made, if that is to be said.
@@ -58,6 +75,7 @@ impl Verdict {
             (self.slot_bytes_left, "flash"),
             (self.arena_bytes_left, "RAM"),
             (self.row_bytes_left, "a row"),
+            (self.window_bytes_left.unwrap_or(0), "RAM for its weights"),
         ];
         let lacks = left.iter().filter(|(bytes, _)| *bytes < 0);
         let lacks = lacks.map(|(bytes, what)| bytes_of(*bytes, what));
@@ -67,6 +85,9 @@ impl Verdict {
     pub(super) fn remedy(&self) -> &'static str {
         let lacks = [self.slot_bytes_left, self.arena_bytes_left, self.row_bytes_left];
         match lacks.map(|left| left < 0) {
+            [false, false, false] if self.window_bytes_left.is_some_and(|left| left < 0) => {
+                "fewer labels and layers, or a larger `weights_window` in its board.toml"
+            }
             [false, false, false] if self.lacks_int16 => {
                 "a model without --int16, or firmware with `int16` in its board.toml and Cargo.toml"
             }

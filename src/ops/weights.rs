@@ -1,0 +1,64 @@
+//! Checks of weights, wherever they are.
+
+#[cfg(feature = "weights-window")]
+use core::ops::Range;
+
+use zerocopy::little_endian::U32;
+
+use super::part;
+#[cfg(feature = "weights-window")]
+use super::{
+    Known,
+    conv::{Conv, check},
+    depthwise_conv::{self, DepthwiseConv},
+    grouped_conv::{self, GroupedConv},
+};
+use crate::error::{Fault, Part};
+use crate::format::WEIGHTS_ALIGN;
+#[cfg(feature = "weights-window")]
+use crate::format::{LayerRecord, Operator};
+#[cfg(feature = "weights-window")]
+use crate::kernels::shared::channels::conv_of;
+use crate::model::Model;
+
+/// Checks that a layer's weights are in the file, and aligned.
+pub(super) fn weights_part(model: &Model<'_>, offset: U32, bytes: usize) -> Result<(), Fault> {
+    if !model.is_windowed() {
+        return part(model, Part::Weights, offset, bytes, WEIGHTS_ALIGN).map(|_| ());
+    }
+    let (length, start) = (u64::from(model.header().length.get()), u64::from(offset.get()));
+    let there = start.saturating_add(bytes as u64) <= length;
+    let aligned = start.is_multiple_of(WEIGHTS_ALIGN as u64);
+    if there && aligned { Ok(()) } else { Err(Fault::OutOfBounds(Part::Weights)) }
+}
+
+/// Checks the weights of some output channels of a layer that was checked but for these, but for what is
+/// `known`.
+#[cfg(feature = "weights-window")]
+pub(crate) fn check_weights(
+    model: &Model<'_>,
+    layer: &LayerRecord,
+    channels: Range<usize>,
+    weights: &[i8],
+    known: &mut Known,
+) -> Result<(), Fault> {
+    if layer.has_int16() {
+        return Ok(());
+    }
+    match layer.operator() {
+        Operator::Conv => {
+            let (conv, offset) = (Conv::new(model, layer), check::offset(model, layer)?);
+            let part = conv_of(&conv, &channels, conv.packing, weights);
+            check::check_channels(&part, channels.start as u16, offset, known)
+        }
+        Operator::GroupedConv => {
+            let conv = GroupedConv::new(model, layer);
+            grouped_conv::check_groups(&conv.of_channels(channels, weights), known)
+        }
+        Operator::DepthwiseConv => {
+            let conv = DepthwiseConv::new(model, layer);
+            depthwise_conv::check_channels(&DepthwiseConv { weights, ..conv })
+        }
+        _ => Ok(()),
+    }
+}

@@ -15,10 +15,39 @@ use rten_tensor::prelude::*;
 use crate::encode::{encode, value};
 use crate::error::EngineError;
 use crate::fuse::Fused;
-use crate::network::{Ending, Function, Network, NodeId, Output, Shape};
+use crate::network::{Ending, Function, Network, NodeId, Op, Output, Shape};
 
 /// Images that go through the float network at once.
 pub const BATCH: usize = 25;
+
+/// A network some of whose operators can be others for a while, without a copy of all the weights each
+/// time.
+pub(crate) struct Changed(Network);
+
+impl Changed {
+    pub(crate) fn new(network: &Network) -> Self {
+        Self(network.clone())
+    }
+
+    /// Hands `visit` the network in which these nodes have other operators.
+    pub(crate) fn with<R>(
+        &mut self,
+        others: Vec<(NodeId, Op)>,
+        visit: impl FnOnce(&Network) -> R,
+    ) -> R {
+        let swap = |network: &mut Network, others: Vec<(NodeId, Op)>| -> Vec<(NodeId, Op)> {
+            let swapped = |(node, op): (NodeId, Op)| {
+                (node, std::mem::replace(&mut network.nodes[node].op, op))
+            };
+            others.into_iter().map(swapped).collect()
+        };
+        let before = swap(&mut self.0, others);
+        let result = visit(&self.0);
+        swap(&mut self.0, before);
+        result
+    }
+}
+
 /// What the network makes of a batch: each unit's output, `[images, channels, height, width]`.
 pub struct Maps<'b> {
     input: ArrayView4<'b, f32>,

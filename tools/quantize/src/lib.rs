@@ -58,6 +58,7 @@ pub mod evaluate;
 pub mod forward;
 pub mod fuse;
 pub mod lower;
+pub mod memory;
 pub mod precision;
 pub mod ranges;
 pub mod recipe;

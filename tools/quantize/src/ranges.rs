@@ -108,6 +108,64 @@ impl Tail {
     }
 }
 
+/// Sums over some values: of their counts, of the values and of their squares.
+#[derive(Debug, Clone, Copy, Default)]
+struct Moments {
+    count: f64,
+    values: f64,
+    squares: f64,
+}
+
+impl Moments {
+    /// The sum of the squared distances from `limit`.
+    fn from(self, limit: f64) -> f64 {
+        (self.squares - 2.0 * limit * self.values + limit * limit * self.count).max(0.0)
+    }
+}
+
+/// Sums over sorted values: of all below each.
+struct Sums {
+    values: Vec<f64>,
+    /// Of the values before each, and of all.
+    before: Vec<Moments>,
+}
+
+impl Sums {
+    fn new(counted: impl Iterator<Item = (f64, u64)>) -> Self {
+        let mut sums = Self { values: Vec::new(), before: vec![Moments::default()] };
+        let mut all = Moments::default();
+        for (value, count) in counted {
+            let count = count as f64;
+            all.count += count;
+            all.values += count * value;
+            all.squares += count * value * value;
+            sums.values.push(value);
+            sums.before.push(all);
+        }
+        sums
+    }
+
+    /// Of values less than a limit.
+    fn below(&self, limit: f64) -> Moments {
+        self.before[self.values.partition_point(|&value| value < limit)]
+    }
+
+    /// Of values larger than a limit.
+    fn above(&self, limit: f64) -> Moments {
+        let all = self.before[self.values.len()];
+        let rest = self.before[self.values.partition_point(|&value| value <= limit)];
+        Moments {
+            count: all.count - rest.count,
+            values: all.values - rest.values,
+            squares: all.squares - rest.squares,
+        }
+    }
+
+    fn all(&self) -> f64 {
+        self.before[self.values.len()].count
+    }
+}
+
 /// How often a tensor had which values.
 #[derive(Debug, Clone)]
 pub struct Histogram {
@@ -211,19 +269,12 @@ impl Histogram {
         let low = Tail::new(
             self.counted().rev().filter(|&(value, _)| value < 0.0).map(|(v, count)| (-v, count)),
         );
-        let counted: Vec<(f64, f64)> =
-            self.counted().map(|(value, count)| (value, count as f64)).collect();
+        let sums = Sums::new(self.counted());
         let error = |min: f64, max: f64| {
             let scale = (max - min) / f64::from(levels - 1);
-            let (mut inside, mut above, mut below) = (0.0, 0.0, 0.0);
-            for &(value, count) in &counted {
-                match value {
-                    value if value > max => above += count * (value - max).powi(2),
-                    value if value < min => below += count * (value - min).powi(2),
-                    _ => inside += count * scale * scale / 12.0,
-                }
-            }
-            inside + above.max(high.clipped(max)) + below.max(low.clipped(-min))
+            let [above, below] = [sums.above(max), sums.below(min)];
+            let inside = (sums.all() - above.count - below.count) * scale * scale / 12.0;
+            inside + above.from(max).max(high.clipped(max)) + below.from(min).max(low.clipped(-min))
         };
         let shares = |extreme: f32| -> Vec<f64> {
             if extreme == 0.0 {
@@ -234,7 +285,8 @@ impl Histogram {
         // One end after the other, until neither moves: the error is smooth in both.
         let (mut min, mut max) = (f64::from(self.min), f64::from(self.max));
         let best = |candidates: Vec<f64>, error: &dyn Fn(f64) -> f64| {
-            candidates.into_iter().min_by(|&a, &b| error(a).total_cmp(&error(b))).unwrap_or(0.0)
+            let errors = candidates.into_iter().map(|candidate| (error(candidate), candidate));
+            errors.min_by(|a, b| a.0.total_cmp(&b.0)).map_or(0.0, |(_, best)| best)
         };
         for _ in 0..4 {
             let before = (min, max);
@@ -313,6 +365,21 @@ mod tests {
         let range = spread.least_squares(16);
         assert!(range.max < 8.0, "{range:?}");
         assert_eq!(spread.range(Method::MinMax).max, 10.0);
+    }
+
+    #[test]
+    fn sums_are_those_of_the_values_beyond_a_limit() {
+        let counted = [(-3.0, 2), (-1.0, 5), (0.5, 7), (2.0, 1), (4.0, 3)];
+        let sums = Sums::new(counted.into_iter());
+        for limit in [-4.0, -3.0, -2.0, 0.0, 0.5, 1.0, 4.0, 5.0] {
+            let beyond = |far: &dyn Fn(f64) -> bool| {
+                let far = counted.iter().filter(|(value, _)| far(*value));
+                far.map(|&(value, count)| count as f64 * (value - limit).powi(2)).sum::<f64>()
+            };
+            assert_eq!(sums.above(limit).from(limit), beyond(&|value| value > limit), "{limit}");
+            assert_eq!(sums.below(limit).from(limit), beyond(&|value| value < limit), "{limit}");
+        }
+        assert_eq!(sums.all(), 18.0);
     }
 
     #[test]

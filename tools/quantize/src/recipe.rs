@@ -12,10 +12,10 @@ use crate::data::{Dataset, Preprocess};
 use crate::error::EngineError;
 use crate::error::QuantizeError;
 use crate::error::Unrepresentable;
-use crate::forward::BATCH;
 use crate::forward::{FloatModel, squared_error};
 use crate::fuse::Fused;
 use crate::fuse::given;
+use crate::memory::Memory;
 use crate::network::{Network, NodeId};
 use crate::ranges::ByName;
 use crate::ranges::{Histogram, Method, Range, Ranges};
@@ -112,6 +112,8 @@ pub struct Recipe {
     pub int16: BTreeSet<NodeId>,
     /// Whether the residual stream is in 16 bits.
     pub stream16: bool,
+    /// How much memory it may take.
+    pub memory: Memory,
 }
 
 /// What a recipe made of a network.
@@ -181,14 +183,16 @@ impl Recipe {
             images,
             samples,
             seed: self.seed,
+            memory: self.memory,
             // What is tried is compared on images that it was not learned from.
             hold_out: self.effort == Effort::Best,
         };
         let absorbed;
         let (network, absorption) = if with(Stage::Absorption) {
             let fused = Fused::new(network)?;
-            progress.begin("absorbing", absorption::batches(network, data));
-            let shifts = absorption::choose(network, &fused, data, || progress.advance(1))?;
+            progress.begin("absorbing", absorption::batches(network, data, self.memory));
+            let shifts =
+                absorption::choose(network, &fused, data, self.memory, || progress.advance(1))?;
             absorbed = shifts.apply(network);
             (&absorbed, shifts.names(network))
         } else {
@@ -198,9 +202,10 @@ impl Recipe {
         let mut candidates = vec![Factors::ones(network)];
         if with(Stage::Equalization) {
             let fused = self.fused(network)?;
-            progress.begin("equalizing", equalize::batches(network, data));
+            progress.begin("equalizing", equalize::batches(network, data, self.memory));
             let done = || progress.advance(1);
-            let choice = equalize::choose(network, &fused, data, options.rounding, done)?;
+            let choice =
+                equalize::choose(network, &fused, data, options.rounding, self.memory, done)?;
             candidates.insert(0, choice.best);
             match self.effort {
                 Effort::Best => candidates.extend(choice.uniform),
@@ -256,7 +261,7 @@ impl Recipe {
         let equalization = factors.names(network);
         let network = factors.apply(network);
         let fused = self.fused(&network)?;
-        let (histograms, logits) = measure(&network, &fused, data, progress)?;
+        let (histograms, logits) = measure(&network, &fused, data, self.memory, progress)?;
         let ranges: Vec<_> = match calibration.method() {
             Some(method) => histograms
                 .iter()
@@ -266,7 +271,7 @@ impl Recipe {
                     (*node, histogram.range_in(method, int16))
                 })
                 .collect(),
-            None => choose(&network, &fused, data, &histograms, progress)?,
+            None => choose(&network, &fused, data, &histograms, self.memory, progress)?,
         };
         let name = |node: NodeId| network.nodes[node].name.clone();
         let ranges = ranges.into_iter().map(|(node, range)| (name(node), range)).collect();
@@ -302,6 +307,7 @@ fn measure(
     network: &Network,
     fused: &Fused<'_>,
     data: &Dataset,
+    memory: Memory,
     progress: &dyn Progress,
 ) -> Result<(Histograms, Array2<f32>), QuantizeError> {
     let model = FloatModel::new(network)?;
@@ -309,8 +315,9 @@ fn measure(
         fused.calibrated().map(|node| (node, Histogram::default())).collect();
     let mut logits = Vec::new();
     progress.begin("calibrating", data.len());
-    for start in (0..data.len()).step_by(BATCH) {
-        let batch = data.batch(start..data.len().min(start + BATCH))?;
+    let together = memory.batch_of_nodes(network);
+    for start in (0..data.len()).step_by(together) {
+        let batch = data.batch(start..data.len().min(start + together))?;
         let logits_node = network.logits();
         let mut overflow = None;
         model.run_all(batch.view(), |node, map| {
@@ -348,6 +355,7 @@ fn choose(
     fused: &Fused<'_>,
     data: &Dataset,
     histograms: &[(NodeId, Histogram)],
+    memory: Memory,
     progress: &dyn Progress,
 ) -> Result<Vec<(NodeId, Range)>, QuantizeError> {
     let model = FloatModel::new(network)?;
@@ -366,8 +374,9 @@ fn choose(
         candidates.push(Candidates { unit: index, ranges });
     }
     let images = data.spread(IMAGES_FOR_RANGES);
-    progress.begin("choosing", candidates.len() * images.len().div_ceil(BATCH));
-    for images in images.chunks(BATCH) {
+    let together = memory.batch_of_nodes(network);
+    progress.begin("choosing", candidates.len() * images.len().div_ceil(together));
+    for images in images.chunks(together) {
         let batch = data.batch(images.iter().copied())?;
         let maps = model.maps(batch.view(), fused)?;
         for Candidates { unit, ranges } in &mut candidates {

@@ -16,8 +16,9 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::data::{Dataset, Preprocess};
 use crate::error::{DataError, EngineError, QuantizeError};
-use crate::forward::{BATCH, FloatModel};
+use crate::forward::{BATCH, Changed, FloatModel};
 use crate::fuse::{Fused, Unit};
+use crate::memory::Memory;
 use crate::network::{Conv, Network, NodeId, Op};
 use crate::program::Layer;
 use crate::ranges::Ranges;
@@ -25,8 +26,6 @@ use crate::weights::rounding;
 use crate::weights::rounding::{Bits, Means, Moments, Trained};
 use crate::weights::{Affine, Learned, Weights, input_scales, smallest_scale};
 
-/// Bytes that the maps of all images may take, and as many the samples of a layer.
-const MEMORY: usize = 400 << 20;
 /// Taps up to which rounding is learned: its cost grows with their cube.
 const MOST_TAPS: usize = 2400;
 
@@ -43,6 +42,8 @@ pub struct Options {
     pub samples: usize,
     /// Of the choice of these.
     pub seed: u64,
+    /// Bytes that the maps of all images may take, and as many the samples of a layer.
+    pub memory: Memory,
     /// Whether every fourth image is kept back: the error of the logits is then of these.
     pub hold_out: bool,
 }
@@ -86,13 +87,14 @@ pub fn learn(
     mut done: impl FnMut(),
 ) -> Result<(Learned, Vec<f64>), QuantizeError> {
     let float = FloatModel::new(network)?;
+    let mut changed = Changed::new(network);
     let mut learned = Learned::new();
     let mut layers: Vec<Layer> = Vec::new();
     let mut live = Live::new();
     let last_readers = fused.last_readers();
     let logits = network.logits();
     let mut errors = Vec::new();
-    let most = MEMORY / fused.live_bytes().max(1);
+    let most = options.memory.0 / fused.live_bytes().max(1);
     let images = data.spread(options.images.min(most.max(1)));
     for (index, unit) in fused.units.iter().enumerate() {
         if index == 0 {
@@ -118,10 +120,10 @@ pub fn learn(
             let again = fused.weights_used_again(unit, conv, &layers, &learned);
             let learner = Learner { options, bits, input_scales: &input_scales };
             let weights = learner.conv(conv, again, &inputs, &targets, rng);
-            let mut changed = network.clone();
-            changed.nodes[unit.node].op = Op::Conv(weights.dequantize(conv, &input_scales));
+            let op = Op::Conv(weights.dequantize(conv, &input_scales));
             learned.insert(unit.node, weights);
-            quantized = Some(FloatModel::part(&changed, unit.node..=unit.output)?);
+            let part = |network: &Network| FloatModel::part(network, unit.node..=unit.output);
+            quantized = Some(changed.with(vec![(unit.node, op)], part)?);
         }
         let layer = fused.layer(unit, &layers, ranges, preprocess, &learned)?;
         let model = quantized.as_ref().unwrap_or(&float);
@@ -281,7 +283,7 @@ impl Learner<'_> {
         let (channels, kernel_rows, kernel_columns, depth) = conv.weights.dim();
         let (_, _, height, width) = targets[0].dim();
         let taps = kernel_rows * kernel_columns * depth;
-        let samples = options.samples.min(MEMORY / (size_of::<f32>() * taps));
+        let samples = options.samples.min(options.memory.0 / (size_of::<f32>() * taps));
         let each = samples.div_ceil(images).min(height * width);
         let factors: Vec<f32> =
             input_scales.iter().map(|&(scale, _)| (1.0 / scale) as f32).collect();

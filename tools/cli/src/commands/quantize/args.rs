@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use brooklet::format::MAX_TEST_IMAGES;
 use clap::builder::TypedValueParser;
 
+use crate::commands::bytes;
 use crate::commands::choice::choice;
 use crate::commands::images::ImageArgs;
 use crate::commands::network::NetworkArgs;
@@ -14,6 +15,7 @@ use brooklet_files::{InputData, InputPath, OutputPath};
 use brooklet_import::network::{Network, NodeId, Shape};
 use brooklet_quantize::data::Preprocess;
 use brooklet_quantize::fuse::Fused;
+use brooklet_quantize::memory::Memory;
 use brooklet_quantize::precision::bits::WeightBits;
 use brooklet_quantize::precision::int16;
 use brooklet_quantize::recipe::{Calibration, Effort, Recipe, Stage, Stream};
@@ -60,6 +62,10 @@ pub struct Args {
     /// Of what is drawn by lot: the same seed and data make the same model.
     #[arg(long, default_value_t = 0)]
     pub(super) seed: u64,
+    /// Memory that weights and images' maps may take, such as 400M: with less, fewer images go through the
+    /// network at once, and layers learn from fewer.
+    #[arg(long, value_name = "BYTES", default_value = "400M", value_parser = bytes)]
+    pub(super) memory: u32,
     /// Stores up to 4 images in the model file, and what the model answers: a device tests itself
     /// with them. Calibration images, or noise where there are none.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = test_images())]
@@ -104,6 +110,7 @@ impl Args {
             in_four_bits: BTreeSet::new(),
             int16: BTreeSet::new(),
             stream16: self.stream == Stream::Sixteen,
+            memory: Memory(self.memory as usize),
         }
     }
 

@@ -6,8 +6,9 @@ use super::shifts::{Place, Shifts, below, places};
 use crate::channels::images::{Images, MARGIN};
 use crate::data::Dataset;
 use crate::error::QuantizeError;
-use crate::forward::{BATCH, FloatModel, squared_error};
+use crate::forward::{FloatModel, squared_error};
 use crate::fuse::{Fused, given};
+use crate::memory::Memory;
 use crate::network::{Network, Op};
 use crate::ranges::{Histogram, Method};
 use crate::weights::Affine;
@@ -92,6 +93,7 @@ pub fn choose(
     network: &Network,
     fused: &Fused<'_>,
     data: &Dataset,
+    memory: Memory,
     mut done: impl FnMut(),
 ) -> Result<Shifts, QuantizeError> {
     let mut places: Vec<(Place, Vec<Spread>)> = places(network, fused)
@@ -107,8 +109,8 @@ pub fn choose(
     let model = FloatModel::new(network)?;
     let clips =
         |place: &Place| matches!(network.nodes[fused.units[place.unit].output].op, Op::Relu);
-    let Images { seen, unseen } = Images::new(network, data);
-    for images in seen.chunks(BATCH) {
+    let Images { seen, unseen, batch } = Images::new(network, data, memory);
+    for images in seen.chunks(batch) {
         let batch = data.batch(images.iter().copied())?;
         let maps = model.maps(batch.view(), fused)?;
         for (place, spreads) in &mut places {
@@ -127,7 +129,7 @@ pub fn choose(
     if tried.is_empty() {
         return Ok(Shifts::default());
     }
-    for images in seen.chunks(BATCH) {
+    for images in seen.chunks(batch) {
         let batch = data.batch(images.iter().copied())?;
         let maps = model.maps(batch.view(), fused)?;
         for (place, trials) in &mut tried {
@@ -138,7 +140,7 @@ pub fn choose(
         }
         done();
     }
-    for images in unseen.chunks(BATCH) {
+    for images in unseen.chunks(batch) {
         let batch = data.batch(images.iter().copied())?;
         let maps = model.maps(batch.view(), fused)?;
         let map = |unit| maps.of(unit);
@@ -164,8 +166,8 @@ pub fn choose(
 }
 
 /// How often [`choose`] calls `done`.
-pub fn batches(network: &Network, data: &Dataset) -> usize {
-    Images::new(network, data).batches()
+pub fn batches(network: &Network, data: &Dataset, memory: Memory) -> usize {
+    Images::new(network, data, memory).batches()
 }
 
 /// What is tried with a map whose channels are spread so.
@@ -246,7 +248,7 @@ mod tests {
 
     fn chosen(network: &Network) -> Shifts {
         let fused = Fused::new(network).unwrap();
-        choose(network, &fused, &data(network), || ()).unwrap()
+        choose(network, &fused, &data(network), Memory::default(), || ()).unwrap()
     }
 
     fn logits(network: &Network) -> ndarray::Array2<f32> {
@@ -310,6 +312,7 @@ mod tests {
                 in_four_bits: Default::default(),
                 int16: Default::default(),
                 stream16: false,
+                memory: Memory::default(),
             };
             let made = recipe.run(&network, &data, &preprocess, &Quiet).unwrap();
             let fused = Fused::new(&made.network).unwrap();

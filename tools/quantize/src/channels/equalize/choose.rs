@@ -8,8 +8,9 @@ use super::factors::{Factors, MOST, Sets, snapped};
 use crate::channels::images::{Images, MARGIN};
 use crate::data::Dataset;
 use crate::error::{EngineError, QuantizeError};
-use crate::forward::{BATCH, FloatModel, squared_error};
-use crate::fuse::{Fused, given};
+use crate::forward::{Changed, FloatModel, squared_error};
+use crate::fuse::{Fused, Unit, given};
+use crate::memory::Memory;
 use crate::network::{Network, NodeId, Op};
 use crate::ranges::{Histogram, Method};
 use crate::weights::{Affine, Weights};
@@ -55,14 +56,15 @@ pub fn choose(
     fused: &Fused<'_>,
     data: &Dataset,
     learned: bool,
+    memory: Memory,
     mut done: impl FnMut(),
 ) -> Result<Choice, QuantizeError> {
     let model = FloatModel::new(network)?;
     let ones = Factors::ones(network);
     let calibrated: Vec<NodeId> = fused.calibrated().collect();
     let mut largest: HashMap<NodeId, Vec<f64>> = HashMap::new();
-    let Images { seen, unseen } = Images::new(network, data);
-    for images in seen.chunks(BATCH) {
+    let Images { seen, unseen, batch } = Images::new(network, data, memory);
+    for images in seen.chunks(batch) {
         let batch = data.batch(images.iter().copied())?;
         let maps = model.maps(batch.view(), fused)?;
         let units = fused.units.iter().map(|unit| unit.output).enumerate().skip(1);
@@ -76,7 +78,7 @@ pub fn choose(
         done();
     }
     let mut parts = parts(fused, &ones, &largest);
-    for images in seen.chunks(BATCH) {
+    for images in seen.chunks(batch) {
         let batch = data.batch(images.iter().copied())?;
         let maps = model.maps(batch.view(), fused)?;
         for Group { units, tried } in &mut parts {
@@ -91,7 +93,8 @@ pub fn choose(
         }
         done();
     }
-    for images in unseen.chunks(BATCH) {
+    let mut changed = Changed::new(network);
+    for images in unseen.chunks(batch) {
         let batch = data.batch(images.iter().copied())?;
         let maps = model.maps(batch.view(), fused)?;
         let (map, logits) = (|unit| maps.of(unit), network.logits());
@@ -99,11 +102,9 @@ pub fn choose(
             for at in 0..part.tried.len() {
                 let wrong = part.rounded(at, &model, fused, &map, logits)?;
                 part.tried[at].maps += squared_error(wrong.view(), maps.logits());
-                let first = part.units[0];
-                let changed = part.with_rounded_weights(at, network, fused);
-                let changed = FloatModel::part(&changed, fused.nodes_from(first + 1))?;
-                let given = given(fused, first, map(first), &map);
-                let wrong = changed.output(&given, logits)?;
+                let others = part.rounded_weights(at, network, fused);
+                let with = |changed: &Network| part.made_with(changed, &model, fused, &map);
+                let wrong = changed.with(others, with)?;
                 part.tried[at].weights += squared_error(wrong.view(), maps.logits());
             }
         }
@@ -127,8 +128,8 @@ pub fn choose(
 }
 
 /// How often [`choose`] calls `done`.
-pub fn batches(network: &Network, data: &Dataset) -> usize {
-    Images::new(network, data).batches()
+pub fn batches(network: &Network, data: &Dataset, memory: Memory) -> usize {
+    Images::new(network, data, memory).batches()
 }
 
 /// The parts of a network that can be scaled apart from each other, the largest first.
@@ -212,20 +213,60 @@ impl Group {
         model.output(&with(fused, first, &made, map), logits)
     }
 
-    /// The network with the weights rounded to the nearest that read the part's maps.
-    fn with_rounded_weights(&self, at: usize, network: &Network, fused: &Fused<'_>) -> Network {
+    /// The logits that a network makes of the part's first map whose weights behind it are others than
+    /// those of `model`. If one unit alone reads what has changed, the rest is `model`'s.
+    fn made_with<'m>(
+        &self,
+        changed: &Network,
+        model: &FloatModel,
+        fused: &Fused<'_>,
+        map: &impl Fn(usize) -> ArrayView4<'m, f32>,
+    ) -> Result<Array4<f32>, EngineError> {
+        let (first, logits) = (self.units[0], changed.logits());
+        let mut readers = self.readers(fused);
+        if let (Some((index, reader)), None) = (readers.next(), readers.next()) {
+            let part = FloatModel::part(changed, reader.node..=reader.output)?;
+            let shortcut = reader.shortcut.map(|(shortcut, _)| shortcut);
+            let other = shortcut.filter(|&shortcut| shortcut != reader.input);
+            let read = [Some(reader.input), other].into_iter().flatten();
+            let maps: Vec<_> = read.map(|unit| (fused.units[unit].output, map(unit))).collect();
+            let output = part.output(&maps, reader.output)?;
+            if reader.output == logits {
+                return Ok(output);
+            }
+            return model.output(&given(fused, index, output.view(), map), logits);
+        }
+        let changed = FloatModel::part(changed, fused.nodes_from(first + 1))?;
+        changed.output(&given(fused, first, map(first), map), logits)
+    }
+
+    /// The convolutions that read the part's maps, and their numbers.
+    fn readers<'f>(&'f self, fused: &'f Fused<'_>) -> impl Iterator<Item = (usize, &'f Unit)> {
+        let reads = |(_, unit): &(usize, &Unit)| {
+            self.units.contains(&unit.input)
+                && matches!(fused.network.nodes[unit.node].op, Op::Conv(_))
+        };
+        fused.units.iter().enumerate().filter(reads)
+    }
+
+    /// The convolutions that read the part's maps, with weights rounded to the nearest.
+    fn rounded_weights(
+        &self,
+        at: usize,
+        network: &Network,
+        fused: &Fused<'_>,
+    ) -> Vec<(NodeId, Op)> {
         let factors = &self.tried[at].factors;
-        let mut changed = network.clone();
-        for unit in fused.units.iter().filter(|unit| self.units.contains(&unit.input)) {
-            let Op::Conv(conv) = &mut changed.nodes[unit.node].op else { continue };
+        let rounded = |(_, unit): (usize, &Unit)| {
+            let Op::Conv(conv) = &network.nodes[unit.node].op else { return None };
             let input_scales: Vec<(f64, f64)> = factors
                 .channels(network.nodes[unit.node].inputs[0])
                 .map(|s| (1.0 / s, 0.0))
                 .collect();
-            *conv = Weights::nearest(conv, &input_scales, fused.bits(unit.node))
-                .dequantize(conv, &input_scales);
-        }
-        changed
+            let weights = Weights::nearest(conv, &input_scales, fused.bits(unit.node));
+            Some((unit.node, Op::Conv(weights.dequantize(conv, &input_scales))))
+        };
+        self.readers(fused).filter_map(rounded).collect()
     }
 }
 
@@ -307,7 +348,7 @@ mod tests {
     fn chosen(network: &Network) -> Choice {
         let fused = Fused::new(network).unwrap();
         let data = Dataset::open("random:12", network.input, &Default::default()).unwrap();
-        choose(network, &fused, &data, true, || ()).unwrap()
+        choose(network, &fused, &data, true, Memory::default(), || ()).unwrap()
     }
 
     #[test]
@@ -351,6 +392,38 @@ mod tests {
             });
         }
         assert_eq!(Factors::of_model(&uneven_network, &noisy), choice.best);
+    }
+
+    #[test]
+    fn where_one_layer_reads_a_map_the_rest_goes_on_from_that_to_the_same_logits() {
+        let network = network(wave, wave);
+        let fused = Fused::new(&network).unwrap();
+        let data = Dataset::open("random:3", network.input, &Default::default()).unwrap();
+        let batch = data.batch(0..3).unwrap();
+        let model = FloatModel::new(&network).unwrap();
+        let maps = model.maps(batch.view(), &fused).unwrap();
+        let mut changed = Changed::new(&network);
+        let mut alone = 0;
+        for unit in 1..fused.units.len() - 1 {
+            let factors = Factors::ones(&network);
+            let trial = Trial { factors, histograms: Vec::new(), maps: 0.0, weights: 0.0 };
+            let group = Group { units: vec![unit], tried: vec![trial] };
+            let others = group.rounded_weights(0, &network, &fused);
+            if others.is_empty() {
+                continue;
+            }
+            alone += usize::from(others.len() == 1);
+            let mut whole = network.clone();
+            others.iter().for_each(|(node, op)| whole.nodes[*node].op = op.clone());
+            let expected = FloatModel::new(&whole).unwrap().run(batch.view()).unwrap();
+            let with =
+                |changed: &Network| group.made_with(changed, &model, &fused, &|unit| maps.of(unit));
+            let made = changed.with(others, with).unwrap();
+            assert!(made.iter().eq(expected.iter()), "{unit}");
+            assert!(!made.iter().eq(maps.logits().iter()), "{unit}: nothing was rounded");
+        }
+        assert!(alone > 1);
+        assert_eq!(changed.with(Vec::new(), Network::clone), network);
     }
 
     #[test]

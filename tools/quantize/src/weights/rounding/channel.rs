@@ -80,6 +80,7 @@ pub(super) fn scale(weights: &[f64], bits: Bits) -> f64 {
     };
     (0..(100.0 * bits.less()) as u32 + 4)
         .map(|i| reach * (1.0 - f64::from(i) * 0.01))
-        .min_by(|&a, &b| error(a).total_cmp(&error(b)))
-        .unwrap_or(0.0)
+        .map(|scale| (error(scale), scale))
+        .min_by(|a, b| a.0.total_cmp(&b.0))
+        .map_or(0.0, |(_, scale)| scale)
 }

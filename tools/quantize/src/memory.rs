@@ -1,0 +1,69 @@
+//! How much memory quantizing may take.
+
+use crate::forward::BATCH;
+use crate::network::{Network, Op};
+
+/// Bytes that weights and maps may take, about. A network of which one image's maps take more than
+/// that takes more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory(pub usize);
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self(400 << 20)
+    }
+}
+
+/// How often the weights of a network are in memory: as they were read, as they are changed, and as the
+/// engine has them.
+const COPIES: usize = 3;
+
+impl Memory {
+    /// Images whose maps fit beside the weights, if those of one take `bytes`: one at least, and at most
+    /// [`BATCH`].
+    pub(crate) fn batch(self, network: &Network, bytes: usize) -> usize {
+        let maps = self.0.saturating_sub(COPIES * weight_bytes(network));
+        (maps / bytes.max(1)).clamp(1, BATCH)
+    }
+
+    /// Images of which all nodes' outputs fit.
+    pub(crate) fn batch_of_nodes(self, network: &Network) -> usize {
+        let numbers = network.nodes.iter().map(|node| node.shape.iter().product::<usize>());
+        self.batch(network, size_of::<f32>() * numbers.sum::<usize>())
+    }
+}
+
+fn weight_bytes(network: &Network) -> usize {
+    let numbers = network.nodes.iter().map(|node| match &node.op {
+        Op::Conv(conv) => conv.weights.len(),
+        _ => 0,
+    });
+    size_of::<f32>() * numbers.sum::<usize>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::Conv;
+
+    #[test]
+    fn less_memory_is_fewer_images_and_one_at_least() {
+        let mut network = Network::new([4, 4, 3], "x").unwrap();
+        let conv = Conv {
+            weights: ndarray::Array4::zeros((5, 1, 1, 3)),
+            bias: vec![0.0; 5],
+            stride: [1, 1],
+            pads: [0; 4],
+            dilation: [1, 1],
+            groups: 1,
+            fully_connected: false,
+        };
+        network.push(Op::Conv(conv), &[0], "").unwrap();
+        assert_eq!(weight_bytes(&network), 60);
+        let batch = |bytes: usize| Memory(bytes).batch_of_nodes(&network);
+        // 16 pixels of 3 and of 5 channels are 512 bytes, the weights three times 60.
+        assert_eq!([batch(0), batch(691), batch(180 + 1024)], [1, 1, 2]);
+        assert_eq!(batch(180 + 512 * BATCH - 1), BATCH - 1);
+        assert_eq!(Memory::default().batch_of_nodes(&network), BATCH);
+    }
+}

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use brooklet_firmware::{Registry, apt, npm};
+use brooklet_firmware::{Registry, apt, compile, npm};
 
 use crate::steps::{Failure, output_of, run, say};
 
@@ -43,6 +43,8 @@ pub(crate) fn pages() -> Result<(), Failure> {
     if !apt::runs("chromium", &["--version"]) {
         apt::install(&["chromium"], "to open pages", &mut say).map_err(Failure)?;
     }
+    // What is in the repository was made of such a build: it still compiles.
+    compile::page(&registry, &mut say)?;
     let page = report(&registry, &folder)?;
     for [width, height] in SIZES {
         for (theme, number) in THEMES {

@@ -1,6 +1,6 @@
 //! `brooklet fit`: on which boards a model runs; and, of a network, the best models for a board.
 //!
-//! [`Verdict::new`] is the one answer to whether a model fits, of `plan`, `quantize` and `flash` too: of
+//! `Verdict::new` is the one answer to whether a model fits, of `plan`, `quantize` and `flash` too: of
 //! the model as the board's firmware runs it, which is what the firmware itself checks.
 
 mod boards;

@@ -49,6 +49,9 @@ use heapless::spsc::{Consumer, Producer, Queue};
 /// Whether the runtime has layers that read or make int16.
 pub const INT16: bool = cfg!(feature = "int16");
 
+/// Whether kernels are in RAM.
+pub const HOT_SECTION: bool = cfg!(feature = "hot-section");
+
 pub use brooklet::kernels;
 pub use brooklet_protocol::{LineErrors, Unit, line_bytes, request_bytes};
 use engine::{Engine, Tally};

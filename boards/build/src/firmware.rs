@@ -41,6 +41,11 @@ impl Spec {
              \"board.toml and Cargo.toml differ in int16\");\n",
             if self.int16 { "" } else { "!" }
         );
+        let hot = format!(
+            "const _: () = assert!({}brooklet_app::HOT_SECTION, \
+             \"board.toml and Cargo.toml differ in hot_section\");\n",
+            if self.hot_section { "" } else { "!" }
+        );
         let window = self.weights_window.map_or(String::new(), |window| {
             let WeightsWindow { bytes, resident_bytes } = window;
             format!(
@@ -50,7 +55,7 @@ impl Spec {
             )
         });
         format!(
-            "{int16}{arena}{window}/// What the board is.\n\
+            "{int16}{hot}{arena}{window}/// What the board is.\n\
              pub(crate) const ABOUT: brooklet_app::About<{kernels}> = brooklet_app::About {{\n\
              board: {name:?}, core: {core:?}, kernels: {value},\n\
              firmware: env!(\"CARGO_PKG_VERSION\"),\n}};\n\

@@ -50,6 +50,10 @@ pub struct Spec {
     /// Whether its crate has the feature `updates`: firmware that takes signed models over its link.
     #[serde(default)]
     pub updates: bool,
+    /// Whether the firmware's kernels are in RAM: the feature `hot-section` of `brooklet-app`, which its
+    /// crate asks for, too.
+    #[serde(default)]
+    pub hot_section: bool,
     /// Whether it is built where everything is tested, and else left out.
     #[serde(default)]
     pub only_in_all: bool,

@@ -17,6 +17,7 @@ use crate::kernels::shared::finish::AddArgs;
 ///
 /// [`AddArgs::of`] made the arguments; input and output are theirs, and were not used since.
 #[unsafe(naked)]
+#[cfg_attr(feature = "hot-section", unsafe(link_section = ".data.brooklet_hot"))]
 pub(super) unsafe extern "C" fn add_bytes(input: *const i8, output: *mut i8, args: &AddArgs) {
     naked_asm!(
         save_registers!(),

@@ -81,6 +81,7 @@ macro_rules! row {
 /// `inputs` is a multiple of four, and not zero. `pixels`, a multiple of four, has six rows of ten
 /// columns of `inputs` bytes. Each position has room for the values of each two inputs.
 #[unsafe(naked)]
+#[cfg_attr(feature = "hot-section", unsafe(link_section = ".data.brooklet_hot"))]
 pub(super) unsafe extern "C" fn transform_tiles(
     pixels: *const i8,
     values: *mut Values,
@@ -230,6 +231,7 @@ macro_rules! of_three {
 /// `pairs` is not zero. There are eight kernels a pair, and room for `pairs` weights at each
 /// position, at a multiple of four.
 #[unsafe(naked)]
+#[cfg_attr(feature = "hot-section", unsafe(link_section = ".data.brooklet_hot"))]
 pub(super) unsafe extern "C" fn transform_kernels(
     kernels: *const [i8; KERNEL],
     weights: *mut Weights,

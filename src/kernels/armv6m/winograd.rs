@@ -105,6 +105,7 @@ macro_rules! position {
 ///
 /// `pairs` is even, and not zero. Each of the 36 positions has `pairs` values and `pairs` weights.
 #[unsafe(naked)]
+#[cfg_attr(feature = "hot-section", unsafe(link_section = ".data.brooklet_hot"))]
 unsafe extern "C" fn multiply_tiles(
     values: *const Values,
     weights: *const Weights,
@@ -232,6 +233,7 @@ consecutive!(winograd::Args: outputs [4] shortcuts [4] stride);
 /// The pointers are good for what the numbers beside them say: see
 /// [`finish_by`](winograd::finish_by). Words are aligned.
 #[unsafe(naked)]
+#[cfg_attr(feature = "hot-section", unsafe(link_section = ".data.brooklet_hot"))]
 unsafe extern "C" fn finish_tiles(args: &mut winograd::Args, sums: &Sums, ninth: i32) {
     naked_asm!(
         save_registers!(),

@@ -338,6 +338,7 @@ macro_rules! sixteen_pairs {
 ///
 /// Each field of the arguments is what [`Args`] says of it.
 #[unsafe(naked)]
+#[cfg_attr(feature = "hot-section", unsafe(link_section = ".data.brooklet_hot"))]
 pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
     naked_asm!(
         ".cpu cortex-m33",

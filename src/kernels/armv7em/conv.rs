@@ -148,6 +148,7 @@ fn widen(
 /// further on and so on, and two words for each be written at `target`, `target + 4` …, for
 /// the next column from `target + 1` on.
 #[unsafe(naked)]
+#[cfg_attr(feature = "hot-section", unsafe(link_section = ".data.brooklet_hot"))]
 unsafe extern "C" fn widen_columns(
     values: *const i8,
     target: *mut u32,

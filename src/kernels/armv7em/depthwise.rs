@@ -20,6 +20,7 @@ const FRAME: usize = 16;
 ///
 /// The arguments are as [`Args`] says, their channels a multiple of four.
 #[unsafe(naked)]
+#[cfg_attr(feature = "hot-section", unsafe(link_section = ".data.brooklet_hot"))]
 pub(super) unsafe extern "C" fn conv(args: &Args) {
     depthwise_asm!(
         ".cpu cortex-m33",

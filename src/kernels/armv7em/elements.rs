@@ -28,6 +28,7 @@ pub(super) fn larger(values: &mut [i8], others: &[i8]) {
 ///
 /// `fours` is not zero. Four times as many bytes can be read at both, and be written at `values`.
 #[unsafe(naked)]
+#[cfg_attr(feature = "hot-section", unsafe(link_section = ".data.brooklet_hot"))]
 unsafe extern "C" fn larger_bytes(values: *mut i8, others: *const i8, fours: usize) {
     naked_asm!(
         ".cpu cortex-m33",
@@ -58,6 +59,7 @@ consecutive!(AddArgs: mine theirs mantissa before right length shortcut);
 ///
 /// [`AddArgs::of`] made the arguments; input and output are theirs, and were not used since.
 #[unsafe(naked)]
+#[cfg_attr(feature = "hot-section", unsafe(link_section = ".data.brooklet_hot"))]
 pub(super) unsafe extern "C" fn add_bytes(input: *const i8, output: *mut i8, args: &AddArgs) {
     naked_asm!(
         ".cpu cortex-m33",

@@ -26,6 +26,7 @@ squares::winograd_tiles!(
 ///
 /// `pairs` is two or more. Each of the 36 positions has `pairs` values and `pairs` weights.
 #[unsafe(naked)]
+#[cfg_attr(feature = "hot-section", unsafe(link_section = ".data.brooklet_hot"))]
 unsafe extern "C" fn multiply(
     values: *const squares::Values,
     weights: *const squares::Weights,

@@ -21,6 +21,7 @@ consecutive!(Args: shortcut shortcut_stride);
 /// `pairs` is not zero. `a` and `b` each have two bytes a pair. `patch` has room for two words a pair,
 /// 16 bytes from one pair to the next.
 #[unsafe(naked)]
+#[cfg_attr(feature = "hot-section", unsafe(link_section = ".data.brooklet_hot"))]
 pub(super) unsafe extern "C" fn widen(
     a: *const i8,
     b: *const i8,
@@ -159,6 +160,7 @@ macro_rules! stream16 {
 ///
 /// Each field of the arguments is what [`Args`] says of it.
 #[unsafe(naked)]
+#[cfg_attr(feature = "hot-section", unsafe(link_section = ".data.brooklet_hot"))]
 pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
     naked_asm!(
         "push {{r4-r11, lr}}",

@@ -18,6 +18,7 @@ consecutive!(AddArgs: mine theirs mantissa before right length shortcut);
 ///
 /// [`AddArgs::of`] made the arguments; input and output are theirs, and were not used since.
 #[unsafe(naked)]
+#[cfg_attr(feature = "hot-section", unsafe(link_section = ".data.brooklet_hot"))]
 pub(super) unsafe extern "C" fn add_bytes(input: *const i8, output: *mut i8, args: &AddArgs) {
     naked_asm!(
         "push {{r4-r8, lr}}",

@@ -47,6 +47,7 @@ thumb2::finish_tiles!(
 ///
 /// `pairs` is even, and not zero. Each of the 36 positions has `pairs` values and `pairs` weights.
 #[unsafe(naked)]
+#[cfg_attr(feature = "hot-section", unsafe(link_section = ".data.brooklet_hot"))]
 unsafe extern "C" fn multiply_tiles(
     values: *const winograd::Values,
     weights: *const winograd::Weights,

@@ -16,6 +16,7 @@ use crate::kernels::shared::column_pairs::{Args, Columns};
 /// `pairs` is not zero. `a` and `b` each have two bytes a pair. `patch` has room for two words a pair,
 /// 16 bytes from one pair to the next.
 #[unsafe(naked)]
+#[cfg_attr(feature = "hot-section", unsafe(link_section = ".data.brooklet_hot"))]
 pub(super) unsafe extern "C" fn widen(
     a: *const i8,
     b: *const i8,
@@ -140,6 +141,7 @@ macro_rules! stream16 {
 ///
 /// Each field of the arguments is what [`Args`] says of it.
 #[unsafe(naked)]
+#[cfg_attr(feature = "hot-section", unsafe(link_section = ".data.brooklet_hot"))]
 pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
     naked_asm!(
         ".option push",

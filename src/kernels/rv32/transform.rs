@@ -23,6 +23,7 @@ use crate::kernels::shared::winograd::{self, KERNEL};
 /// `inputs` is a multiple of four, and not zero. `pixels`, a multiple of four, has six rows of ten
 /// columns of `inputs` bytes. Each position has room for the values of each two inputs.
 #[unsafe(naked)]
+#[cfg_attr(feature = "hot-section", unsafe(link_section = ".data.brooklet_hot"))]
 pub(super) unsafe extern "C" fn transform_tiles(
     pixels: *const i8,
     values: *mut winograd::Values,
@@ -197,6 +198,7 @@ pub(super) unsafe extern "C" fn transform_tiles(
 /// `pairs` is not zero. There are eight kernels a pair, and room for `pairs` weights at each
 /// position.
 #[unsafe(naked)]
+#[cfg_attr(feature = "hot-section", unsafe(link_section = ".data.brooklet_hot"))]
 pub(super) unsafe extern "C" fn transform_kernels(
     kernels: *const [i8; KERNEL],
     weights: *mut winograd::Weights,

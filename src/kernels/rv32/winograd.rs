@@ -24,6 +24,7 @@ winograd::winograd_tiles!(
 ///
 /// `pairs` is even, and not zero. Each of the 36 positions has `pairs` values and `pairs` weights.
 #[unsafe(naked)]
+#[cfg_attr(feature = "hot-section", unsafe(link_section = ".data.brooklet_hot"))]
 unsafe extern "C" fn multiply_tiles(
     values: *const winograd::Values,
     weights: *const winograd::Weights,
@@ -226,6 +227,7 @@ macro_rules! stream16_row {
 ///
 /// The pointers are good for what the numbers beside them say: see [`winograd::finish_by`].
 #[unsafe(naked)]
+#[cfg_attr(feature = "hot-section", unsafe(link_section = ".data.brooklet_hot"))]
 unsafe extern "C" fn finish_tiles(args: &mut winograd::Args, sums: &winograd::Sums) {
     naked_asm!(
         ".option push",

@@ -73,6 +73,7 @@ macro_rules! column {
 /// `inputs` is a multiple of four, and not zero. `pixels` has six rows of ten columns of `inputs`
 /// bytes. Each position has room for the values of each two inputs.
 #[unsafe(naked)]
+#[cfg_attr(feature = "hot-section", unsafe(link_section = ".data.brooklet_hot"))]
 pub(in crate::kernels) unsafe extern "C" fn transform_tiles(
     pixels: *const i8,
     values: *mut Values,
@@ -189,6 +190,7 @@ macro_rules! transform_kernels {
         /// `pairs` is not zero. There are eight kernels a pair, and room for `pairs` weights at
         /// each position.
         #[unsafe(naked)]
+        #[cfg_attr(feature = "hot-section", unsafe(link_section = ".data.brooklet_hot"))]
         unsafe extern "C" fn $name(
             kernels: *const [i8; $crate::kernels::shared::winograd::KERNEL],
             weights: *mut $crate::kernels::shared::winograd::Weights,
@@ -288,6 +290,7 @@ macro_rules! finish_tiles {
         /// The pointers are good for what the numbers beside them say: see
         /// [`finish_by`](super::winograd::finish_by).
         #[unsafe(naked)]
+        #[cfg_attr(feature = "hot-section", unsafe(link_section = ".data.brooklet_hot"))]
         unsafe extern "C" fn $name(
             args: &mut $crate::kernels::shared::winograd::Args,
             sums: &$crate::kernels::shared::winograd::Sums,

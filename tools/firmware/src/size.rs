@@ -10,7 +10,7 @@
 
 use std::path::{Path, PathBuf};
 
-use board_build::{Holds, Memory, Spec};
+use board_build::{Holds, Memory, Region, Spec};
 use object::{Object, ObjectSection, ObjectSymbol, SectionKind, SymbolKind};
 
 use crate::{FirmwareError, Registry, Report, compile};
@@ -61,7 +61,32 @@ pub fn firmware(
     if let Some(memory) = spec.holding(Holds::Stack) {
         stack_is_in(memory, &path)?;
     }
+    if spec.hot_section {
+        kernels_are_in(&spec.ram, &path)?;
+    }
     measure(&path)
+}
+
+/// A part of the path of each kernel in assembly, and of nothing else.
+const KERNELS: [&str; 2] = ["::blocks", "::transform_tiles"];
+
+/// That kernels are in RAM: a linker may have another name for the section.
+fn kernels_are_in(ram: &Region, path: &Path) -> Result<(), FirmwareError> {
+    let fault = |reason: String| FirmwareError::Elf { path: path.to_owned(), reason };
+    let bytes = std::fs::read(path)
+        .map_err(|source| FirmwareError::Read { path: path.to_owned(), source })?;
+    let elf = object::File::parse(bytes.as_slice()).map_err(|error| fault(error.to_string()))?;
+    for kernel in KERNELS {
+        let mut there = elf.symbols().filter_map(|symbol| {
+            let name = format!("{:#}", rustc_demangle::demangle(symbol.name().ok()?));
+            (name.contains("::kernels::") && name.ends_with(kernel)).then(|| symbol.address())
+        });
+        let address = there.next().ok_or_else(|| fault(format!("it has no kernel {kernel}")))?;
+        if !u32::try_from(address).is_ok_and(|address| ram.contains(address)) {
+            return Err(fault(format!("the kernel {kernel} is at {address:#x}, not in RAM")));
+        }
+    }
+    Ok(())
 }
 
 /// That the stack is in the memory that shall hold it.
@@ -160,6 +185,9 @@ mod tests {
             stack_is_in(&Memory { name, address, bytes, holds: Vec::new() }, &firmware)
         };
         ram(spec.ram.address, spec.ram.bytes).unwrap();
+        kernels_are_in(&spec.ram, &firmware).unwrap();
+        let error = kernels_are_in(&spec.flash, &firmware).unwrap_err().to_string();
+        assert!(error.contains("not in RAM"), "{error}");
         let error = ram(0x2004_0000, 4_096).unwrap_err().to_string();
         assert!(error.contains("not in `RAM`"), "{error}");
     }

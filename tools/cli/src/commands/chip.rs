@@ -111,6 +111,7 @@ fn board(chip: &str, ram: Option<u32>, flash: Option<u32>) -> Result<Spec> {
         backend: core.kernels.name.to_owned(),
         int16: true,
         updates: false,
+        hot_section: false,
         only_in_all: false,
         flash: Region { address: 0, bytes: flash },
         ram: Region { address: 0, bytes: ram },

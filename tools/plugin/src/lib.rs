@@ -14,7 +14,7 @@
 //! When QEMU quits, the file is written: a line an instruction that was executed, with its address,
 //! its bytes, how often, and how often the next one was another than that behind it. With `cache`,
 //! that of one in front of flash: the last line is `misses` and their number, of code and data;
-//! [`Cache::parse`] says how a cache is written.
+//! `Cache::parse` says how a cache is written.
 //!
 //! The interface is version 1 of QEMU's (`docs/devel/tcg-plugins.rst` there), which QEMU 7.2
 //! takes. One core is emulated, so all calls but the first and the last come from its thread.

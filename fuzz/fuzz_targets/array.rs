@@ -4,7 +4,7 @@
 #![no_main]
 
 use brooklet_fuzz::{in_file, readable};
-use brooklet_quantize::data::{Dataset, Preprocess};
+use brooklet_quantize::data::{Dataset, Preprocess, Resize};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -15,7 +15,7 @@ fuzz_target!(|bytes: &[u8]| {
     } else {
         "d.bin"
     };
-    let crops = Preprocess { resize: Some(9), crop: Some([8, 8]), ..Preprocess::default() };
+    let crops = Preprocess { resize: Some(Resize::Shorter(9)), crop: Some([8, 8]), ..Preprocess::default() };
     in_file(name, bytes, |path| {
         let path = path.to_str().expect("its name is text");
         for (input, preprocess) in [([2, 2, 3], Preprocess::default()), ([8, 8, 3], crops)] {

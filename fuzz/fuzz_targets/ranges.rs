@@ -25,6 +25,8 @@ fn network() -> Network {
             bias: vec![0.1; outputs],
             stride: [1; 2],
             pads: [kernel / 2; 4],
+            dilation: [1; 2],
+            groups: 1,
             fully_connected: false,
         })
     };

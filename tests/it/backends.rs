@@ -13,7 +13,8 @@ fn is_the_reference<B: Backend>(backend: Option<B>) {
         return skipped(&format!("this machine lacks what backend {} needs", B::ISA.name));
     };
     let outcome = run(&backend, &mut Box::new(Memory::new()));
-    assert_eq!(outcome.failures, 0, "{outcome:?}");
+    let first = outcome.first.map(|first| first.to_string()).unwrap_or_default();
+    assert_eq!(outcome.failures, 0, "of {} cases; {first}", outcome.cases);
     assert!(outcome.cases > 300, "{outcome:?}");
 }
 
@@ -51,4 +52,11 @@ fn the_suite_finds_a_mistake() {
     };
     let outcome = run(&Watched::<_, _>(Reference, spoil), &mut Box::new(Memory::new()));
     assert!(outcome.failures > 0, "{outcome:?}");
+    // A case says what it is, and what is wrong of it.
+    let first = outcome.first.unwrap().to_string();
+    println!("{first}");
+    let conv =
+        ": conv, 3×3 kernel, stride 1, 1 padded on the left, 1 columns of 4 channels to 1 of 4";
+    assert!(first.contains(conv), "{first}");
+    assert!(first.contains("; ohwi, no shortcut, any values: row 0, number 3 is "), "{first}");
 }

@@ -446,13 +446,21 @@ fn values<'r>(
 /// Runs every case of the kernels' suite on this core.
 #[cfg(feature = "suite")]
 fn suite<'r>(kernels: &impl Backend) -> Result<Response<'r>, Fault<'r>> {
+    use brooklet_protocol::SuiteFailure;
     use brooklet_suite::{Memory, run};
     use static_cell::ConstStaticCell;
 
     static MEMORY: ConstStaticCell<Memory> = ConstStaticCell::new(Memory::new());
     let memory = MEMORY.try_take().ok_or(Fault::Internal { reason: "the suite ran before" })?;
     let outcome = run(kernels, memory);
-    Ok(Response::Suite { cases: outcome.cases, failures: outcome.failures })
+    let first = outcome.first.map(|brooklet_suite::Failure { case, difference }| SuiteFailure {
+        case: case.0,
+        row: difference.row,
+        index: difference.index,
+        expected: difference.expected,
+        computed: difference.computed,
+    });
+    Ok(Response::Suite { cases: outcome.cases, failures: outcome.failures, first })
 }
 
 /// Firmware for use has no suite.

@@ -47,11 +47,11 @@ mod message;
 pub use frame::{EncodeError, FrameError, Frames, decode, encode};
 pub use message::{
     Accepted, Counts, Fault, Identity, LineErrors, Loaded, ProfilePage, Request, Response,
-    SlotsState, Unit, ValuesPage,
+    SlotsState, SuiteFailure, Unit, ValuesPage,
 };
 
 /// The version of this protocol. A board answers requests of its own version only.
-pub const VERSION: u16 = 6;
+pub const VERSION: u16 = 7;
 
 /// Values in one [`ValuesPage`].
 pub const VALUES_PER_PAGE: usize = 192;

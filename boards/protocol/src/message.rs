@@ -151,6 +151,8 @@ pub enum Response<'a> {
         cases: u32,
         /// Cases that differ from the reference.
         failures: u32,
+        /// The first of these.
+        first: Option<SuiteFailure>,
     },
     /// To [`Request::Line`].
     Line(LineErrors),
@@ -158,6 +160,21 @@ pub enum Response<'a> {
     Slots(SlotsState),
     /// To any request that could not be carried out.
     Failed(Fault<'a>),
+}
+
+/// A case of the kernels' test suite that differs from the reference, as the suite has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SuiteFailure {
+    /// Its number.
+    pub case: u32,
+    /// The row, of those that a step makes.
+    pub row: u16,
+    /// The first number of the row that differs.
+    pub index: u16,
+    /// What the reference has there.
+    pub expected: i32,
+    /// What the board has.
+    pub computed: i32,
 }
 
 /// A board introduces itself.

@@ -226,7 +226,8 @@ fn stays_inside<B: Backend>(backend: impl Fn() -> Option<B>) {
             return std::io::stderr().write_all(line.as_bytes()).expect("standard error is there");
         };
         let outcome = run(&Between::new(backend, side), &mut Box::new(Memory::new()));
-        assert_eq!(outcome.failures, 0, "{side:?}: {outcome:?}");
+        let first = outcome.first.map(|first| first.to_string()).unwrap_or_default();
+        assert_eq!(outcome.failures, 0, "{side:?}: {first}");
         assert!(outcome.cases > 300, "{outcome:?}");
     }
 }

@@ -1,5 +1,8 @@
 //! The convolutions that are tried.
 
+use brooklet::Shape;
+use brooklet::ops::Window;
+
 /// A convolution to try: kernel, stride, left pad, columns, channels in and out.
 pub(crate) struct Case {
     pub(crate) kernel: [usize; 2],
@@ -9,6 +12,21 @@ pub(crate) struct Case {
     pub(crate) columns: u16,
     pub(crate) inputs: u16,
     pub(crate) outputs: u16,
+}
+
+impl Case {
+    /// As an operator has it.
+    pub(crate) fn window(&self) -> Window {
+        let padded = usize::from(self.columns) + self.pad_left + self.pad_right;
+        let columns = (padded - self.kernel[1]) / self.stride + 1;
+        Window {
+            input: Shape::new(9, self.columns, self.inputs),
+            output: Shape::new(1, columns as u16, self.outputs),
+            kernel: self.kernel,
+            stride: [self.stride; 2],
+            pad_left: self.pad_left,
+        }
+    }
 }
 
 const fn case(

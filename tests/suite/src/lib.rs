@@ -9,7 +9,10 @@
 #![no_std]
 
 mod cases;
+mod name;
 mod others;
+
+use core::fmt;
 
 use brooklet::Shape;
 use brooklet::format::Packing;
@@ -25,7 +28,10 @@ use brooklet::ops::{MAX_KERNEL, MAX_STEP_ROWS, Outputs, Shortcut, Shortcuts, Win
 use brooklet::quant::{Clamp, Multiplier};
 use zerocopy::little_endian::I32;
 
-use cases::{CASES, Case};
+use cases::Case;
+use name::{Name, each};
+
+pub use name::CaseNumber;
 
 /// Largest number of output channels of a case.
 const CHANNELS: usize = 66;
@@ -93,9 +99,52 @@ pub struct Outcome {
     pub cases: u32,
     /// Cases that differ from the reference.
     pub failures: u32,
-    /// The first of these, by number.
-    pub first_failure: Option<u32>,
+    /// The first of these.
+    pub first: Option<Failure>,
 }
+
+/// A case that differs from the reference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failure {
+    /// Which.
+    pub case: CaseNumber,
+    /// Where.
+    pub difference: Difference,
+}
+
+/// The first number that is another than the reference's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Difference {
+    /// The row, of those that a step makes.
+    pub row: u16,
+    /// The number in the row.
+    pub index: u16,
+    /// What the reference has.
+    pub expected: i32,
+    /// What the backend has.
+    pub computed: i32,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Difference { row, index, expected, computed } = self.difference;
+        write!(f, "{}: row {row}, number {index} is {computed}, not {expected}", self.case)
+    }
+}
+
+/// Where two rows differ first, if they do.
+fn difference<T: Copy + PartialEq + Into<i32>>(
+    expected: &[T],
+    computed: &[T],
+) -> Option<Difference> {
+    let index =
+        expected.iter().zip(computed).position(|(expected, computed)| expected != computed)?;
+    let (expected, computed) = (expected[index].into(), computed[index].into());
+    Some(Difference { row: 0, index: index as u16, expected, computed })
+}
+
+/// The outcome of a case: `None` where it is no case of the backend.
+type Tried = Option<Option<Difference>>;
 
 /// Numbers that look random (xorshift32).
 struct Generator(u32);
@@ -149,51 +198,46 @@ impl Values {
 /// Runs all cases.
 pub fn run(backend: &impl Backend, memory: &mut Memory) -> Outcome {
     let mut outcome = Outcome::default();
-    let mut count = |same: bool| {
-        if !same {
-            outcome.failures += 1;
-            outcome.first_failure.get_or_insert(outcome.cases);
-        }
-        outcome.cases += 1;
-    };
     let mut generator = Generator(0x9e37_79b9);
-    for case in &CASES {
-        for values in [Values::Any, Values::Extreme, Values::Largest] {
-            for packing in Packing::ALL {
-                // A packing that the backend does not run, or that is for other kernels, is no case
-                // of it.
-                if backend.runs(packing) && packing.fits(case.kernel, [case.stride; 2]) {
-                    for operand in 0..4 {
-                        let g = &mut generator;
-                        count(conv(backend, memory, case, values, packing, operand, None, g));
-                    }
-                    // A stream in 16 bits, in builds that have it: of its operands one of each two.
-                    let g = &mut generator;
-                    for operand in [g.below(2), 2 + g.below(2)] {
-                        let factor = g.below(1 + MAX_FACTOR as u32) as i32;
-                        let factor = if operand == 0 { 0 } else { factor };
-                        let stream = Stream16::new(factor, g.next() as i32 >> 12);
-                        let stream = stream.filter(Stream16::is_valid);
-                        if stream.is_some() && packing.unpacked().is_none() {
-                            count(conv(backend, memory, case, values, packing, operand, stream, g));
-                        }
-                    }
-                }
-            }
+    let mut number = 0;
+    each(|name| {
+        let case = CaseNumber(number);
+        number += 1;
+        let Some(difference) = tried(backend, memory, name, &mut generator) else { return };
+        outcome.cases += 1;
+        if let Some(difference) = difference {
+            outcome.failures += 1;
+            outcome.first.get_or_insert(Failure { case, difference });
         }
-    }
-    for columns in [1, 2, 7, 16] {
-        for channels in [1, 3, 16, 33] {
-            count(add(backend, memory, Shape::new(1, columns, channels), &mut generator));
-            count(batch_norm(backend, memory, Shape::new(1, columns, channels), &mut generator));
-            count(pools(backend, memory, Shape::new(5, columns, channels), &mut generator));
-        }
-    }
-    for channels in [1, 2, 10, 257] {
-        count(softmax(backend, memory, channels, &mut generator));
-    }
-    others::run(backend, memory, &mut generator, count);
+    });
     outcome
+}
+
+/// Runs a case.
+fn tried(backend: &impl Backend, memory: &mut Memory, name: Name, g: &mut Generator) -> Tried {
+    match name {
+        // A packing that the backend does not run is no case of it.
+        Name::Conv { packing, .. } | Name::GroupedConv(_, packing) if !backend.runs(packing) => {
+            None
+        }
+        Name::Conv { case, values, packing, operand, stream16: false } => {
+            conv(backend, memory, case, values, packing, operand, None, g)
+        }
+        Name::Conv { case, values, packing, operand, .. } => {
+            // A stream in 16 bits, in builds that have it: of its operands one of each two.
+            let tried = operand % 2 == g.below(2);
+            let factor = g.below(1 + MAX_FACTOR as u32) as i32;
+            let factor = if operand == 0 { 0 } else { factor };
+            let stream = Stream16::new(factor, g.next() as i32 >> 12).filter(Stream16::is_valid);
+            let stream = stream.filter(|_| tried && packing.unpacked().is_none())?;
+            conv(backend, memory, case, values, packing, operand, Some(stream), g)
+        }
+        Name::Add(shape) => Some(add(backend, memory, shape, g)),
+        Name::BatchNorm(shape) => Some(batch_norm(backend, memory, shape, g)),
+        Name::Pools(shape) => Some(pools(backend, memory, shape, g)),
+        Name::Softmax(channels) => Some(softmax(backend, memory, channels.into(), g)),
+        other => Some(others::run(backend, memory, other, g)),
+    }
 }
 
 #[allow(clippy::too_many_arguments)]
@@ -206,16 +250,9 @@ fn conv(
     operand: u32,
     stream: Option<Stream16>,
     generator: &mut Generator,
-) -> bool {
-    let padded = case.columns as usize + case.pad_left + case.pad_right;
-    let columns = (padded - case.kernel[1]) / case.stride + 1;
-    let window = Window {
-        input: Shape::new(9, case.columns, case.inputs),
-        output: Shape::new(1, columns as u16, case.outputs),
-        kernel: case.kernel,
-        stride: [case.stride; 2],
-        pad_left: case.pad_left,
-    };
+) -> Tried {
+    let window = case.window();
+    let columns = usize::from(window.output.columns);
     let (inputs, outputs) = (usize::from(case.inputs), usize::from(case.outputs));
     let taps = case.kernel[0] * case.kernel[1] * inputs;
     let row = case.kernel[1] * inputs;
@@ -312,7 +349,7 @@ fn conv(
     let length = columns * outputs * if stream.is_some() { 2 } else { 1 };
     // The largest rows have no room for two bytes a number.
     if length > ROW {
-        return true;
+        return None;
     }
     // A shortcut may have one byte.
     let both = stream.is_some() && 2 * needed <= ROW && generator.below(4) > 0;
@@ -347,7 +384,11 @@ fn conv(
     };
     run(&expected, &mut memory.expected);
     run(&computed, &mut memory.outputs);
-    memory.expected == memory.outputs
+    let rows = memory.expected.iter().zip(&memory.outputs).enumerate();
+    let mut differences = rows.filter_map(|(row, (expected, output))| {
+        Some(Difference { row: row as u16, ..difference(expected, output)? })
+    });
+    Some(differences.next())
 }
 
 fn multiplier(generator: &mut Generator, shifts: core::ops::Range<i32>) -> Multiplier {
@@ -358,7 +399,12 @@ fn multiplier(generator: &mut Generator, shifts: core::ops::Range<i32>) -> Multi
     Multiplier::from_real(real * power).unwrap_or(Multiplier::from_real(0.5).expect("in range"))
 }
 
-fn add(backend: &impl Backend, memory: &mut Memory, shape: Shape, g: &mut Generator) -> bool {
+fn add(
+    backend: &impl Backend,
+    memory: &mut Memory,
+    shape: Shape,
+    g: &mut Generator,
+) -> Option<Difference> {
     for word in &mut memory.table.0 {
         *word = I32::new(g.next() as i32 >> 4);
     }
@@ -374,7 +420,7 @@ fn add(backend: &impl Backend, memory: &mut Memory, shape: Shape, g: &mut Genera
         memory.rows[0][i] = g.int8();
         memory.shortcuts[0][i] = g.int8();
     }
-    [false, true].into_iter().all(|in_place| {
+    [false, true].into_iter().find_map(|in_place| {
         let shortcut = if in_place {
             Shortcut::InPlace
         } else {
@@ -393,7 +439,7 @@ fn add(backend: &impl Backend, memory: &mut Memory, shape: Shape, g: &mut Genera
         let input = &memory.rows[0][..length];
         Reference.add(&add, input, &shortcut, &mut memory.expected[0][..length]);
         backend.add(&add, input, &shortcut, &mut memory.outputs[0][..length]);
-        memory.expected[0][..length] == memory.outputs[0][..length]
+        difference(&memory.expected[0][..length], &memory.outputs[0][..length])
     })
 }
 
@@ -402,7 +448,7 @@ fn batch_norm(
     memory: &mut Memory,
     shape: Shape,
     g: &mut Generator,
-) -> bool {
+) -> Option<Difference> {
     let channels = usize::from(shape.channels);
     for c in 0..channels {
         memory.weights[c] = Values::Extreme.weight(g);
@@ -426,10 +472,15 @@ fn batch_norm(
     let input = &memory.rows[0][..length];
     Reference.batch_norm(&norm, input, &mut memory.expected[0][..length]);
     backend.batch_norm(&norm, input, &mut memory.outputs[0][..length]);
-    memory.expected[0][..length] == memory.outputs[0][..length]
+    difference(&memory.expected[0][..length], &memory.outputs[0][..length])
 }
 
-fn pools(backend: &impl Backend, memory: &mut Memory, input: Shape, g: &mut Generator) -> bool {
+fn pools(
+    backend: &impl Backend,
+    memory: &mut Memory,
+    input: Shape,
+    g: &mut Generator,
+) -> Option<Difference> {
     let length = input.row_bytes();
     for row in &mut memory.rows {
         for value in &mut row[..length] {
@@ -451,12 +502,10 @@ fn pools(backend: &impl Backend, memory: &mut Memory, input: Shape, g: &mut Gene
     let written = window.output.row_bytes();
     Reference.max_pool(&pool, &rows[..3], &mut memory.expected[0][..written]);
     backend.max_pool(&pool, &rows[..3], &mut memory.outputs[0][..written]);
-    if memory.expected[0][..written] != memory.outputs[0][..written] {
-        return false;
-    }
+    let max_pool = difference(&memory.expected[0][..written], &memory.outputs[0][..written]);
     let channels = usize::from(input.channels);
     let mut sums = [[0i32; CHANNELS]; 2];
-    [None, Some(multiplier(g, -8..-2))].into_iter().all(|multiplier| {
+    let average = [None, Some(multiplier(g, -8..-2))].into_iter().find_map(|multiplier| {
         let average = AveragePool {
             window: Window { output: Shape::new(1, 1, input.channels), ..window },
             zero_points: [3, -5],
@@ -469,8 +518,10 @@ fn pools(backend: &impl Backend, memory: &mut Memory, input: Shape, g: &mut Gene
         }
         Reference.average(&average, &sums[0][..channels], &mut memory.expected[0][..channels]);
         backend.average(&average, &sums[1][..channels], &mut memory.outputs[0][..channels]);
-        sums[0] == sums[1] && memory.expected[0][..channels] == memory.outputs[0][..channels]
-    })
+        let [expected, computed] = [&memory.expected, &memory.outputs].map(|of| &of[0][..channels]);
+        difference(&sums[0], &sums[1]).or_else(|| difference(expected, computed))
+    });
+    max_pool.or(average)
 }
 
 fn softmax(
@@ -478,7 +529,7 @@ fn softmax(
     memory: &mut Memory,
     channels: usize,
     g: &mut Generator,
-) -> bool {
+) -> Option<Difference> {
     let multiplier = multiplier(g, 20..26);
     let softmax = Softmax { multiplier, diff_min: Softmax::smallest_difference(multiplier) };
     for value in &mut memory.rows[0][..channels] {
@@ -487,5 +538,5 @@ fn softmax(
     let input = &memory.rows[0][..channels];
     Reference.softmax(&softmax, input, &mut memory.expected[0][..channels]);
     backend.softmax(&softmax, input, &mut memory.outputs[0][..channels]);
-    memory.expected[0][..channels] == memory.outputs[0][..channels]
+    difference(&memory.expected[0][..channels], &memory.outputs[0][..channels])
 }

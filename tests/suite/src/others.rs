@@ -13,54 +13,24 @@ use brooklet::ops::{MAX_KERNEL, Shortcut, Window};
 use brooklet::quant::Clamp;
 use zerocopy::little_endian::I32;
 
-use crate::{Generator, Memory, Values, multiplier};
+use crate::name::Name;
+use crate::{Difference, Generator, Memory, Values, difference, multiplier};
 
-/// Runs the cases; `count` takes whether one was as the reference has it.
+/// Runs a case of these operators; of others there is nothing to run.
 pub(crate) fn run(
     backend: &impl Backend,
     memory: &mut Memory,
+    name: Name,
     g: &mut Generator,
-    mut count: impl FnMut(bool),
-) {
-    for values in [Values::Any, Values::Extreme, Values::Largest] {
-        for kernel in [[3, 3], [1, 1], [5, 5], [2, 3], [1, 9]] {
-            for (stride, pad_left, columns) in [(1, 1, 9), (2, 0, 16), (2, 1, 8), (1, 0, 10)] {
-                for channels in [1, 3, 4, 16, 18, 37] {
-                    let input = Shape::new(9, columns, channels);
-                    let window = window(input, kernel, stride, pad_left, channels);
-                    count(depthwise_conv(backend, memory, &window, values, g));
-                    count(window_average(backend, memory, &window, g));
-                }
-                for packing in Packing::ALL {
-                    if backend.runs(packing) && packing.rows_a_step() == 1 {
-                        let input = Shape::new(9, columns, 12);
-                        let window = window(input, kernel, stride, pad_left, 15);
-                        count(grouped_conv(backend, memory, &window, packing, g));
-                    }
-                }
-            }
-        }
+) -> Option<Difference> {
+    match name {
+        Name::DepthwiseConv(window, values) => depthwise_conv(backend, memory, &window, values, g),
+        Name::GroupedConv(window, packing) => grouped_conv(backend, memory, &window, packing, g),
+        Name::WindowAverage(window) => window_average(backend, memory, &window, g),
+        Name::Lookup(shape) => lookup(backend, memory, shape, g),
+        Name::Multiply(shape) => multiply(backend, memory, shape, g),
+        _ => None,
     }
-    for columns in [1, 7, 16] {
-        for channels in [1, 3, 16, 33] {
-            count(lookup(backend, memory, Shape::new(1, columns, channels), g));
-            count(multiply(backend, memory, Shape::new(1, columns, channels), g));
-        }
-    }
-}
-
-fn window(
-    input: Shape,
-    kernel: [usize; 2],
-    stride: usize,
-    pad_left: usize,
-    channels: u16,
-) -> Window {
-    // A pad is smaller than the kernel.
-    let pad_left = pad_left.min(kernel[1] - 1);
-    let columns = (usize::from(input.columns) + pad_left - kernel[1]) / stride + 1;
-    let output = Shape::new(1, columns as u16, channels);
-    Window { input, output, kernel, stride: [stride; 2], pad_left }
 }
 
 /// Fills the input's rows, and returns how many of them at the top, or at the bottom, lie on padding.
@@ -109,7 +79,7 @@ fn depthwise_conv(
     window: &Window,
     values: Values,
     g: &mut Generator,
-) -> bool {
+) -> Option<Difference> {
     // Now and then two output channels for each of the input.
     let times = 1 + u16::from(g.below(4) == 0 && window.output.channels < 20);
     let output = Shape { channels: times * window.output.channels, ..window.output };
@@ -138,7 +108,7 @@ fn depthwise_conv(
     let length = output.row_bytes();
     Reference.depthwise_conv(&conv, rows, &mut memory.expected[0][..length]);
     backend.depthwise_conv(&conv, rows, &mut memory.outputs[0][..length]);
-    memory.expected[0][..length] == memory.outputs[0][..length]
+    difference(&memory.expected[0][..length], &memory.outputs[0][..length])
 }
 
 fn grouped_conv(
@@ -147,7 +117,7 @@ fn grouped_conv(
     window: &Window,
     packing: Packing,
     g: &mut Generator,
-) -> bool {
+) -> Option<Difference> {
     let groups = 3;
     let (inputs, outputs) =
         (usize::from(window.input.channels) / groups, usize::from(window.output.channels) / groups);
@@ -185,7 +155,7 @@ fn grouped_conv(
     let scratch = &mut memory.scratch.0[..conv.scratch_bytes()];
     conv.run(&Reference, rows, scratch, &mut memory.expected[0][..length]);
     conv.run(backend, rows, scratch, &mut memory.outputs[0][..length]);
-    memory.expected[0][..length] == memory.outputs[0][..length]
+    difference(&memory.expected[0][..length], &memory.outputs[0][..length])
 }
 
 fn window_average(
@@ -193,7 +163,7 @@ fn window_average(
     memory: &mut Memory,
     window: &Window,
     g: &mut Generator,
-) -> bool {
+) -> Option<Difference> {
     let padded = fill(memory, window, Values::Any, g);
     let rows = under(&memory.rows, window, padded);
     let rows = &rows[..window.kernel[0]];
@@ -207,10 +177,15 @@ fn window_average(
     let length = window.output.row_bytes();
     Reference.window_average(&pool, rows, &mut memory.expected[0][..length]);
     backend.window_average(&pool, rows, &mut memory.outputs[0][..length]);
-    memory.expected[0][..length] == memory.outputs[0][..length]
+    difference(&memory.expected[0][..length], &memory.outputs[0][..length])
 }
 
-fn lookup(backend: &impl Backend, memory: &mut Memory, shape: Shape, g: &mut Generator) -> bool {
+fn lookup(
+    backend: &impl Backend,
+    memory: &mut Memory,
+    shape: Shape,
+    g: &mut Generator,
+) -> Option<Difference> {
     let channels = usize::from(shape.channels);
     memory.packed.0[..512].fill_with(|| g.int8());
     let mut numbers = [0u8; 64];
@@ -223,10 +198,15 @@ fn lookup(backend: &impl Backend, memory: &mut Memory, shape: Shape, g: &mut Gen
     let input = &memory.rows[0][..length];
     Reference.lookup(&lookup, input, &mut memory.expected[0][..length]);
     backend.lookup(&lookup, input, &mut memory.outputs[0][..length]);
-    memory.expected[0][..length] == memory.outputs[0][..length]
+    difference(&memory.expected[0][..length], &memory.outputs[0][..length])
 }
 
-fn multiply(backend: &impl Backend, memory: &mut Memory, shape: Shape, g: &mut Generator) -> bool {
+fn multiply(
+    backend: &impl Backend,
+    memory: &mut Memory,
+    shape: Shape,
+    g: &mut Generator,
+) -> Option<Difference> {
     let channels = usize::from(shape.channels);
     let multiply = Multiply {
         shape,
@@ -237,7 +217,7 @@ fn multiply(backend: &impl Backend, memory: &mut Memory, shape: Shape, g: &mut G
     let length = shape.row_bytes();
     memory.rows[0][..length].fill_with(|| g.int8());
     memory.shortcuts[0][..length].fill_with(|| g.int8());
-    [0, 1, 2].into_iter().all(|operand| {
+    [0, 1, 2].into_iter().find_map(|operand| {
         // In place, a row, and one pixel.
         let (row, stride) = match operand {
             1 => (&memory.shortcuts[0][..length], 1),
@@ -253,6 +233,6 @@ fn multiply(backend: &impl Backend, memory: &mut Memory, shape: Shape, g: &mut G
         let input = &memory.rows[0][..length];
         Reference.multiply(&multiply, input, &shortcut, &mut memory.expected[0][..length]);
         backend.multiply(&multiply, input, &shortcut, &mut memory.outputs[0][..length]);
-        memory.expected[0][..length] == memory.outputs[0][..length]
+        difference(&memory.expected[0][..length], &memory.outputs[0][..length])
     })
 }

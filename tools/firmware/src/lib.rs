@@ -66,7 +66,7 @@ pub mod uf2;
 
 pub use board::{Board, Options, ensure_emulator};
 pub use board_build::{Region, Spec};
-pub use brooklet_protocol::{Identity, LineErrors, Loaded, Unit};
+pub use brooklet_protocol::{Identity, LineErrors, Loaded, SuiteFailure, Unit};
 pub use error::FirmwareError;
 pub use flash_image::FlashImage;
 pub use link::{Answer, BoardIdentity, Link, Profile, SignedModel};

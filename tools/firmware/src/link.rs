@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use brooklet_protocol::{
-    ANSWER_BYTES, Fault, Frames, LineErrors, Loaded, Request, Response, SlotsState, Unit, VERSION,
-    decode, encode, part_bytes, request_bytes,
+    ANSWER_BYTES, Fault, Frames, LineErrors, Loaded, Request, Response, SlotsState, SuiteFailure,
+    Unit, VERSION, decode, encode, part_bytes, request_bytes,
 };
 
 use crate::FirmwareError;
@@ -258,11 +258,11 @@ impl Link {
         })
     }
 
-    /// Runs the kernels' test suite on the board: cases, and how many of them failed. Needs
-    /// firmware with [`Options::suite`](crate::Options::suite).
-    pub fn suite(&mut self) -> Result<(u32, u32), FirmwareError> {
+    /// Runs the kernels' test suite on the board: cases, how many of them failed, and the first of
+    /// these. Needs firmware with [`Options::suite`](crate::Options::suite).
+    pub fn suite(&mut self) -> Result<(u32, u32, Option<SuiteFailure>), FirmwareError> {
         self.ask("suite", &Request::Suite, |response| match response {
-            Response::Suite { cases, failures } => Some((cases, failures)),
+            Response::Suite { cases, failures, first } => Some((cases, failures, first)),
             _ => None,
         })
     }

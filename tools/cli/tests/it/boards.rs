@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::shell::succeed;
 use brooklet_firmware::cycles::{Core, Share, estimate};
-use brooklet_firmware::{Board, FirmwareError, Options, Registry, Spec};
+use brooklet_firmware::{Board, FirmwareError, Options, Registry, Spec, SuiteFailure};
 use brooklet_import as import;
 use brooklet_import::Imported;
 use brooklet_plan::model_file::{Answer, HostBackend, ModelFile};
@@ -20,6 +20,7 @@ use brooklet_plan::self_test::build;
 use brooklet_plan::test_image::TestImage;
 use brooklet_quantize::data::{Dataset, Preprocess};
 use brooklet_quantize::lower::int8::lower;
+use brooklet_suite::{CaseNumber, Difference, Failure};
 use ndarray::Array2;
 use ndarray_npy::read_npy;
 
@@ -234,6 +235,18 @@ fn tensorflow_resnet20_is_exact_on_every_backend() {
     );
 }
 
+/// The board runs the suite; the first failure is said by name.
+fn the_suite_passes(board: &mut Board, spec: &Spec) {
+    let (cases, failures, first) = board.link().suite().unwrap();
+    assert!(cases > 300, "{}: {cases} cases", spec.name);
+    let first = first.map(|SuiteFailure { case, row, index, expected, computed }| Failure {
+        case: CaseNumber(case),
+        difference: Difference { row, index, expected, computed },
+    });
+    let first = first.map(|first| first.to_string()).unwrap_or_default();
+    assert_eq!(failures, 0, "{}: of {cases} cases {failures} differ; {first}", spec.name);
+}
+
 /// The suite that the host's backends pass, on the boards' cores. The RAM of the
 /// others has no room for it beside the arena.
 #[test]
@@ -241,9 +254,7 @@ fn the_suite_passes_on_boards() {
     on_backends_with(3 * AMPLE, |registry, spec| {
         let options = Options { suite: true, ..Options::default() };
         let mut board = Board::start_with(registry, spec, None, &options, &mut report).unwrap();
-        let (cases, failures) = board.link().suite().unwrap();
-        assert!(cases > 300, "{}: {cases} cases", spec.name);
-        assert_eq!(failures, 0, "{}: of {cases} cases", spec.name);
+        the_suite_passes(&mut board, spec);
     });
 }
 
@@ -259,8 +270,7 @@ fn the_suite_passes_with_longer_vectors() {
     assert!(qemu.args.iter().any(|argument| argument.contains("vlen=256")));
     let options = Options { suite: true, ..Options::default() };
     let mut board = Board::start_with(&registry, &spec, None, &options, &mut report).unwrap();
-    let (cases, failures) = board.link().suite().unwrap();
-    assert_eq!(failures, 0, "of {cases} cases");
+    the_suite_passes(&mut board, &spec);
 }
 
 /// More weights than the board has RAM for them: read from SPI flash, whose driver copies, through a

@@ -19,27 +19,27 @@ pub(crate) struct Known {
 
 impl Known {
     /// Of layer `index`, when the layers before it are checked.
+    #[inline(never)]
     pub(crate) fn of(graph: &Graph<'_>, index: usize) -> Self {
         let layer = graph.layer(index);
-        let weights = layer.operator().has_packing()
-            && (index.saturating_sub(SHARED_WITHIN)..index)
-                .any(|earlier| same_weights(graph, graph.layer(earlier), layer));
+        let form = form(graph, layer);
+        let mut before = index.saturating_sub(SHARED_WITHIN)..index;
+        // Layers of int16 do not look into their weights.
+        let same = |of: &LayerRecord| self::form(graph, of) == form && !of.has_int16();
+        let weights = layer.operator().has_packing() && before.any(|at| same(graph.layer(at)));
         Self { weights, read: 0 }
     }
 }
 
-/// Whether two layers name the same weights, and see the same in them.
-fn same_weights(graph: &Graph<'_>, a: &LayerRecord, b: &LayerRecord) -> bool {
-    let form = |layer: &LayerRecord| {
-        let inputs = graph.input_of(layer).channels;
-        let groups = match layer.operator() {
-            Operator::GroupedConv => layer.parameter.get(),
-            _ => 1,
-        };
-        (layer.operator, layer.packing, layer.kernel, layer.channels, inputs, groups)
-    };
-    // Layers of int16 do not look into their weights.
-    a.weights == b.weights && !a.has_int16() && form(a) == form(b)
+/// Which weights a layer names, and what says how they are looked at.
+#[inline(never)]
+fn form(graph: &Graph<'_>, layer: &LayerRecord) -> [u32; 4] {
+    let inputs = graph.input_of(layer).channels.get();
+    let channels = u32::from(layer.channels.get()) << 16 | u32::from(inputs);
+    let kernel =
+        u32::from_le_bytes([layer.operator, layer.packing, layer.kernel[0], layer.kernel[1]]);
+    // The parameter is the number of groups.
+    [layer.weights.get(), channels, kernel, layer.parameter.get() as u32]
 }
 
 /// Bytes of the file that a layer names: of its parts, of its places and of its name, but for weights

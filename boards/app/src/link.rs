@@ -448,11 +448,12 @@ fn values<'r>(
 fn suite<'r>(kernels: &impl Backend) -> Result<Response<'r>, Fault<'r>> {
     use brooklet_protocol::SuiteFailure;
     use brooklet_suite::{Memory, run};
-    use static_cell::ConstStaticCell;
+    use static_cell::{ConstStaticCell, StaticCell};
 
     static MEMORY: ConstStaticCell<Memory> = ConstStaticCell::new(Memory::new());
     let memory = MEMORY.try_take().ok_or(Fault::Internal { reason: "the suite ran before" })?;
     let outcome = run(kernels, memory);
+    static FIRST: StaticCell<[u8; 16]> = StaticCell::new();
     let first = outcome.first.map(|brooklet_suite::Failure { case, difference }| SuiteFailure {
         case: case.0,
         row: difference.row,
@@ -460,6 +461,10 @@ fn suite<'r>(kernels: &impl Backend) -> Result<Response<'r>, Fault<'r>> {
         expected: difference.expected,
         computed: difference.computed,
     });
+    let first: &[u8] = match first {
+        Some(first) => FIRST.init(first.to_bytes()),
+        None => &[],
+    };
     Ok(Response::Suite { cases: outcome.cases, failures: outcome.failures, first })
 }
 

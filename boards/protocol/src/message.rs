@@ -151,8 +151,9 @@ pub enum Response<'a> {
         cases: u32,
         /// Cases that differ from the reference.
         failures: u32,
-        /// The first of these.
-        first: Option<SuiteFailure>,
+        /// The first of these, if there is one: [`SuiteFailure::to_bytes`]. Firmware without the suite
+        /// has no code for its fields so.
+        first: &'a [u8],
     },
     /// To [`Request::Line`].
     Line(LineErrors),
@@ -163,7 +164,12 @@ pub enum Response<'a> {
 }
 
 /// A case of the kernels' test suite that differs from the reference, as the suite has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+///
+/// ```text
+/// 0      4      6       8          12         16
+/// │ case │ row  │ index │ expected │ computed │   little-endian
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SuiteFailure {
     /// Its number.
     pub case: u32,
@@ -175,6 +181,33 @@ pub struct SuiteFailure {
     pub expected: i32,
     /// What the board has.
     pub computed: i32,
+}
+
+impl SuiteFailure {
+    /// As a message has it.
+    pub fn to_bytes(&self) -> [u8; 16] {
+        let words = [
+            self.case,
+            u32::from(self.row) | u32::from(self.index) << 16,
+            self.expected as u32,
+            self.computed as u32,
+        ];
+        let mut bytes = [0; 16];
+        for (place, word) in bytes.chunks_exact_mut(4).zip(words) {
+            place.copy_from_slice(&word.to_le_bytes());
+        }
+        bytes
+    }
+
+    /// From what a message has; `None` for anything else.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let bytes: &[u8; 16] = bytes.try_into().ok()?;
+        let (words, _) = bytes.as_chunks();
+        let [case, place, expected, computed] =
+            core::array::from_fn(|i| words.get(i).map_or(0, |&word| u32::from_le_bytes(word)));
+        let (row, index) = (place as u16, (place >> 16) as u16);
+        Some(Self { case, row, index, expected: expected as i32, computed: computed as i32 })
+    }
 }
 
 /// A board introduces itself.
@@ -342,5 +375,18 @@ impl core::fmt::Display for Fault<'_> {
             Self::NoUpdates => f.write_str("the firmware takes no models over its link"),
             Self::Internal { reason } => write!(f, "the firmware failed: {reason}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_read_as_it_was_written() {
+        let failure =
+            SuiteFailure { case: 70_000, row: 3, index: 600, expected: -128, computed: 127 };
+        assert_eq!(SuiteFailure::from_bytes(&failure.to_bytes()), Some(failure));
+        assert_eq!(SuiteFailure::from_bytes(&[]), None);
     }
 }

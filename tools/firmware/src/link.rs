@@ -262,7 +262,9 @@ impl Link {
     /// these. Needs firmware with [`Options::suite`](crate::Options::suite).
     pub fn suite(&mut self) -> Result<(u32, u32, Option<SuiteFailure>), FirmwareError> {
         self.ask("suite", &Request::Suite, |response| match response {
-            Response::Suite { cases, failures, first } => Some((cases, failures, first)),
+            Response::Suite { cases, failures, first } => {
+                Some((cases, failures, SuiteFailure::from_bytes(first)))
+            }
             _ => None,
         })
     }

@@ -12,6 +12,7 @@ use super::choice::kernels;
 use super::fit::Verdict;
 use super::{Output, bytes};
 use crate::failure::{Failure, Result, failure};
+use crate::report::count::Time;
 use crate::report::{self, thousands};
 use brooklet_files::text;
 use brooklet_files::{InputPath, OutputPath};
@@ -168,6 +169,11 @@ struct Report {
     peak: Peak,
     #[serde(skip_serializing_if = "Option::is_none")]
     weights_window: Option<Window>,
+    /// How long an image is predicted to take on the board.
+    #[serde(flatten)]
+    time: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clock_hz: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     verdict: Option<Verdict>,
     #[serde(skip)]
@@ -260,9 +266,13 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
     }
     let window = args.budget.weights_window(board.as_ref());
     let window = window.map(|bytes| Window::new(&file, bytes)).transpose()?;
-    let verdict = board.map(|spec| Verdict::new(&spec, &file)).transpose()?;
+    let verdict = board.as_ref().map(|spec| Verdict::new(spec, &file)).transpose()?;
     let mut report = Report::new(&file, written.is_some(), &map, whole.arena_bytes, verdict);
     report.weights_window = window;
+    if let Some((spec, costs)) = board.as_ref().zip(board.as_ref().and_then(cost::of)) {
+        report.time = Time::of(spec, &costs, file.model().layers());
+        report.clock_hz = report.time.map(|_| spec.clock_hz);
+    }
     output.print(&report)
 }
 
@@ -305,6 +315,8 @@ impl Report {
                 holds: holds.collect(),
             },
             weights_window: None,
+            time: None,
+            clock_hz: None,
             verdict,
             map: map.text(),
         }
@@ -355,6 +367,9 @@ impl fmt::Display for Report {
                  (at least {smallest}) and {resident} for what comes before the weights; of {weights} \
                  bytes of weights an image reads {read}"
             )?;
+        }
+        if let (Some(time), Some(hz)) = (self.time, self.clock_hz) {
+            writeln!(f, "\ntime: {}", time.at(hz))?;
         }
         if let Some(verdict) = &self.verdict {
             write!(f, "\n{verdict}")?;

@@ -244,11 +244,7 @@ impl fmt::Display for Contents {
             writeln!(f, "instructions  {}, predicted{packed}", thousands(instructions))?;
         }
         if let (Some(time), Some(hz)) = (self.time, self.clock_hz) {
-            let (mhz, each) = (f64::from(hz) / 1e6, 1e3 / time.milliseconds);
-            writeln!(
-                f,
-                "time          {time} ms at {mhz} MHz, predicted: {each:.1} images a second"
-            )?;
+            writeln!(f, "time          {}", time.at(hz))?;
         }
         writeln!(
             f,

@@ -58,6 +58,12 @@ impl Time {
         let at_least = Core::known(spec).is_none();
         milliseconds.is_finite().then_some(Self { milliseconds, at_least })
     }
+
+    /// In words, of a core with that clock.
+    pub(crate) fn at(&self, clock_hz: u32) -> String {
+        let (mhz, each) = (f64::from(clock_hz) / 1e6, 1e3 / self.milliseconds);
+        format!("{self} ms at {mhz} MHz, predicted: {each:.1} images a second")
+    }
 }
 
 impl fmt::Display for Time {

@@ -14,6 +14,7 @@ mod saved;
 
 use brooklet_firmware::Spec;
 use brooklet_import::Imported;
+use brooklet_plan::cost;
 use brooklet_plan::model_file::ModelFile;
 use brooklet_quantize::data::range_of_numbers;
 use brooklet_quantize::data::{Dataset, Preprocess};
@@ -102,7 +103,11 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
         _ => None,
     };
     args.output.write(file.bytes())?;
-    let contents = Contents::new(&file.model());
+    let mut contents = Contents::new(&file.model());
+    // Of a backend that is new, nothing may be known.
+    if let Some((board, costs)) = board.as_ref().zip(board.as_ref().and_then(cost::of)) {
+        contents = contents.on(&file.model(), board, &costs);
+    }
     let verdict = board.map(|board| Verdict::new(&board, &file)).transpose()?;
     // The file is written: it took work, and other boards may run it.
     let refused = verdict.as_ref().filter(|verdict| !verdict.fits);

@@ -155,6 +155,9 @@ impl fmt::Display for Report {
         if let Some(int16) = &self.int16 {
             write!(f, "{int16}")?;
         }
+        if let (Some(time), Some(hz)) = (self.contents.time, self.contents.clock_hz) {
+            writeln!(f, "time: {}", time.at(hz))?;
+        }
         if let Some(verdict) = &self.verdict {
             write!(f, "{verdict}")?;
         }

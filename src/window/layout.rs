@@ -83,7 +83,7 @@ impl<'m> Cut<'m> {
         part.min(self.whole())
     }
 
-    /// Bytes of the outputs of so many channels.
+    /// Bytes of the outputs of that number of channels.
     fn outputs_of(&self, channels: usize) -> usize {
         if channels >= self.channels { 0 } else { aligned(self.outputs.saturating_mul(channels)) }
     }

@@ -93,7 +93,7 @@ pub extern "C" fn scores() -> *const i32 {
     ANSWER.0.get().cast()
 }
 
-/// Checks a model file of so many bytes: the bytes of its arena, or a negative number.
+/// Checks a model file of that number of bytes: the bytes of its arena, or a negative number.
 // SAFETY: as above.
 #[unsafe(no_mangle)]
 pub extern "C" fn check(bytes: usize) -> i32 {
@@ -106,7 +106,7 @@ pub extern "C" fn check(bytes: usize) -> i32 {
     }
 }
 
-/// Runs the image from its start with a model file of so many bytes, for that many steps, of which a row
+/// Runs the image from its start with a model file of that number of bytes, for that many steps, of which a row
 /// of the image is one, too. The number of scores, if it came to its end; 0 if it did not; or a negative
 /// number.
 // SAFETY: as above.

@@ -57,7 +57,7 @@ pub(crate) fn gather(
     }
 }
 
-/// Puts the outputs of these channels in `row`, at so many columns, where they belong.
+/// Puts the outputs of these channels in `row`, at that number of columns, where they belong.
 #[inline(always)]
 pub(crate) fn scatter(
     conv: &Conv<'_>,

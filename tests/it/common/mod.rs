@@ -224,7 +224,7 @@ fn set_shortcut(record: &mut LayerRecord, shortcut: usize, from: Shape, to: Shap
     record.shortcut_channels_before = U16::new((to.channels - from.channels) / 2);
 }
 
-/// A residual network of one block and a projection, with so many channels and half as many.
+/// A residual network of one block and a projection, with that number of channels and half of it.
 pub fn wide_network(seed: u64, channels: u16) -> Program {
     let mut b = Builder { program: Program::default(), g: Generator(seed) };
     b.push(Operator::Input, 0, Shape::new(6, 6, 3));

@@ -46,7 +46,7 @@ pub struct Args {
 pub(super) struct Budget {
     #[command(flatten)]
     pub(super) device: Device,
-    /// The weights shall be read into a window of so many bytes, from flash behind a driver: they are
+    /// The weights shall be read into a window of that number of bytes, from flash behind a driver: they are
     /// written last. Default: the board's, if its slot is behind a driver.
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     weights_window: Option<u32>,

@@ -67,7 +67,7 @@ impl Answers {
     }
 }
 
-/// Where a share of so many lies with a confidence of 95 % (Wilson's score interval).
+/// Where a share of that number lies with a confidence of 95 % (Wilson's score interval).
 pub(super) fn interval(share: f64, of: usize) -> [f64; 2] {
     const Z: f64 = 1.959_964;
     let n = (of as f64).max(1.0);

@@ -56,15 +56,7 @@ impl<'m> MemoryMap<'m> {
     /// The map of a model.
     pub fn new(model: Model<'m>) -> Self {
         let timeline = Timeline::of(model.graph());
-        let mut offsets = vec![0; timeline.items.len()];
-        for (layer, rows) in timeline.rows.iter().enumerate() {
-            for (y, &item) in rows.iter().enumerate() {
-                offsets[item] = model.row(layer, y as u16).start;
-            }
-            if let Some(item) = timeline.scratch[layer] {
-                offsets[item] = model.layer(layer).scratch_offset.get() as usize;
-            }
-        }
+        let offsets = timeline.offsets(&model);
         let taken = timeline.bytes_taken();
         Self { model, timeline, offsets, taken }
     }

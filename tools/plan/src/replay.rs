@@ -53,15 +53,7 @@ impl Replay {
     /// Of a model, whatever the image.
     pub fn new(model: &Model<'_>) -> Self {
         let timeline = Timeline::of(model.graph());
-        let mut offsets = vec![0; timeline.items.len()];
-        for (layer, rows) in timeline.rows.iter().enumerate() {
-            for (y, &item) in rows.iter().enumerate() {
-                offsets[item] = model.row(layer, y as u16).start;
-            }
-            if let Some(item) = timeline.scratch[layer] {
-                offsets[item] = model.layer(layer).scratch_offset.get() as usize;
-            }
-        }
+        let offsets = timeline.offsets(model);
         let layers = timeline.rows.into_iter().enumerate().map(|(layer, places)| {
             let record = model.layer(layer);
             ReplayLayer {

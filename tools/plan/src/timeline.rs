@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use brooklet::schedule::{Next, Schedule};
-use brooklet::{ARENA_ALIGN, Graph, ops};
+use brooklet::{ARENA_ALIGN, Graph, Model, ops};
 
 /// What an [`Item`] holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,6 +175,20 @@ impl Timeline {
                 }
             }
         }
+    }
+
+    /// Where a model has each item in the arena.
+    pub(crate) fn offsets(&self, model: &Model<'_>) -> Vec<usize> {
+        let mut offsets = vec![0; self.items.len()];
+        for (layer, rows) in self.rows.iter().enumerate() {
+            for (y, &item) in rows.iter().enumerate() {
+                offsets[item] = model.row(layer, y as u16).start;
+            }
+            if let Some(item) = self.scratch[layer] {
+                offsets[item] = model.layer(layer).scratch_offset.get() as usize;
+            }
+        }
+        offsets
     }
 
     /// Bytes that are taken during each step.

@@ -92,6 +92,8 @@ static COUNTING: AtomicBool = AtomicBool::new(false);
 static LAST: AtomicPtr<Counted> = AtomicPtr::new(ptr::null_mut());
 /// What lies in front of flash, if it is to be known.
 static CACHE: OnceLock<Mutex<Cache>> = OnceLock::new();
+/// Whether instructions are those of Thumb.
+static THUMB: AtomicBool = AtomicBool::new(false);
 /// From the options.
 static OPTIONS: OnceLock<Options> = OnceLock::new();
 
@@ -105,14 +107,17 @@ struct Options {
 ///
 /// # Safety
 ///
-/// `arguments` are `count` C strings.
+/// `arguments` are `count` C strings, and what is at `info` begins with the name of the target, another.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qemu_plugin_install(
     id: u64,
-    _: *const c_void,
+    info: *const *const c_char,
     count: c_int,
     arguments: *const *const c_char,
 ) -> c_int {
+    // SAFETY: by this function's contract.
+    let target = unsafe { CStr::from_ptr(*info) }.to_bytes();
+    THUMB.store(target == b"arm", Relaxed);
     let (mut output, mut mark) = (None, None);
     for index in 0..usize::try_from(count).unwrap_or(0) {
         // SAFETY: by this function's contract.
@@ -147,6 +152,17 @@ pub unsafe extern "C" fn qemu_plugin_install(
     0
 }
 
+/// An instruction without what QEMU reads behind it: at the end of a page it looks whether the next of
+/// Thumb's would cross that, and counts what it saw to the one before.
+fn alone(bytes: &[u8]) -> &[u8] {
+    // Those of 32 bits begin with 0b11101, 0b11110 or 0b11111.
+    let length = if bytes.get(1).is_some_and(|&byte| byte >= 0b11101 << 3) { 4 } else { 2 };
+    match THUMB.load(Relaxed) {
+        true => bytes.get(..length).unwrap_or(bytes),
+        false => bytes,
+    }
+}
+
 /// QEMU has translated a block: it shall call for each instruction.
 extern "C" fn translated(_: u64, block: *mut Block) {
     let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
@@ -158,6 +174,7 @@ extern "C" fn translated(_: u64, block: *mut Block) {
             let address = qemu_plugin_insn_vaddr(instruction);
             let size = qemu_plugin_insn_size(instruction);
             let bytes = std::slice::from_raw_parts(qemu_plugin_insn_data(instruction), size);
+            let bytes = alone(bytes);
             let counted = *all.entry(address).or_insert_with(|| {
                 Box::leak(Box::new(Counted {
                     address,

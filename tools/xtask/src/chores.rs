@@ -1,7 +1,9 @@
 //! The chores, but for the demo, the benchmark, and what CI runs.
 
 use brooklet::kernels::Isa;
-use brooklet_firmware::{FirmwareError, Registry, Spec, Toolchain, compile, ensure_emulator, size};
+use brooklet_firmware::{
+    FirmwareError, Registry, Spec, Toolchain, apt, compile, ensure_emulator, size,
+};
 
 use crate::sizes::Sizes;
 use crate::steps::{Failure, Lane, run_phases, say, step};
@@ -49,6 +51,17 @@ pub(crate) fn emulators(registry: &Registry) -> crate::steps::Step<'_> {
                 say(emulator);
                 known.push(emulator);
             }
+        }
+        Ok(())
+    })
+}
+
+/// LLVM's scheduling models, that timings of cores are held against.
+pub(crate) fn llvm() -> crate::steps::Step<'static> {
+    step("llvm", || {
+        if !apt::runs("llvm-mca-19", &["--version"]) {
+            apt::install(&["llvm-19"], "timings of cores are held against its models", &mut say)
+                .map_err(|reason| Failure(format!("error: llvm-mca-19: {reason}")))?;
         }
         Ok(())
     })

@@ -6,7 +6,7 @@ use std::process::Command;
 use brooklet_firmware::{Registry, Toolchain};
 
 use crate::bench::bench;
-use crate::chores::{builds, compilers, emulators};
+use crate::chores::{builds, compilers, emulators, llvm};
 use crate::dependencies::check;
 use crate::fuzz::fuzz;
 use crate::pages::pages;
@@ -24,7 +24,10 @@ const WORKSPACE: [&str; 3] = ["--workspace", "--exclude", "brooklet-log"];
 pub(crate) fn test(wanted: &[&str], all: bool) -> Result<(), Failure> {
     let registry = Registry::find()?;
     let quick = vec![format(&registry), step("dependencies", || check(&registry))];
-    let prepare = vec![compilers(&registry), emulators(&registry)];
+    let mut prepare = vec![compilers(&registry), emulators(&registry)];
+    if all {
+        prepare.push(llvm());
+    }
     // Tests compile first and compute then; all that mostly compiles is in the lane beside them.
     let tests = vec![tests(&registry, all)];
     let mut beside = builds(&registry, all, all);

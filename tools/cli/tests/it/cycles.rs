@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use crate::common::{skipped, tries};
 use crate::shell::succeed;
 use brooklet_firmware::counts::{Counted, Counts};
 use brooklet_firmware::cycles::{Core, estimate};
@@ -35,13 +36,13 @@ fn loops(counts: &Counts) -> Vec<&[Counted]> {
     loops
 }
 
-/// For maintainers: it needs `llvm-mca-19` and `llvm-mc-19`, Debian's package llvm-19.
+/// Needs `llvm-mca-19` and `llvm-mc-19`, Debian's package llvm-19; in a thorough run they have to be there.
 #[test]
-#[ignore = "needs LLVM: cargo xtask test --all"]
 fn hot_loops_take_what_llvm_mca_says() {
     if llvm("llvm-mca", &["--version"], "").is_none() {
-        println!("SKIPPED hot loops: there is no llvm-mca-19 (Debian's package llvm-19)");
-        return;
+        let missing = "hot loops: there is no llvm-mca-19 (Debian's package llvm-19)";
+        assert!(!tries(false, true), "{missing}");
+        return skipped(missing);
     }
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
@@ -49,9 +50,10 @@ fn hot_loops_take_what_llvm_mca_says() {
     succeed(folder, &format!("new resnet8 {shape} -o net.safetensors"));
     let from = format!("net.safetensors --arch resnet8 {shape} --effort fast --calibrate random:2");
     let registry = Registry::find().unwrap();
-    for (board, triple, core) in [
-        ("qemu-mps2-an500", "thumbv7em-none-eabi", "cortex-m7"),
-        ("qemu-mps3-an547", "thumbv8.1m.main-none-eabi", "cortex-m55"),
+    // LLVM does not take all loops of vectors that it disassembles: of these two are compared.
+    for (board, triple, core, most) in [
+        ("qemu-mps2-an500", "thumbv7em-none-eabi", "cortex-m7", 3),
+        ("qemu-mps3-an547", "thumbv8.1m.main-none-eabi", "cortex-m55", 2),
     ] {
         let plan = format!("--board {board} --optimize speed -o {board}.brook");
         succeed(folder, &format!("quantize {from} {plan}"));
@@ -64,7 +66,10 @@ fn hot_loops_take_what_llvm_mca_says() {
         board.link().infer((0..16).map(|_| [100_u8; 48])).unwrap();
         let counts = board.counts().unwrap();
         let mut compared = 0;
-        for hot in loops(&counts).into_iter().take(3) {
+        for hot in loops(&counts) {
+            if compared == most {
+                break;
+            }
             let bytes = hot.iter().flat_map(|counted| &counted.code);
             let bytes: String = bytes.map(|byte| format!("{byte:#04x} ")).collect();
             let [triple, cpu] = [format!("--triple={triple}"), format!("--mcpu={core}")];
@@ -92,6 +97,6 @@ fn hot_loops_take_what_llvm_mca_says() {
             assert!(off.abs() < TOLERANCE, "{core}: {ours} of {theirs} cycles\n{text}");
             compared += 1;
         }
-        assert!(compared > 0, "{core}");
+        assert_eq!(compared, most, "{core}");
     }
 }

@@ -20,6 +20,8 @@ const CACHE: Cache = Cache { bytes: 16_384, ways: 2, line: 8 };
 /// Of the quick plan.
 const ARENA_BYTES: usize = 54_996;
 const FILE_BYTES: usize = 280_000;
+/// Cycles that the chosen plan may take at 20 a miss.
+const MOST: f64 = 25e6;
 
 /// What an image takes on a board with that cache.
 #[derive(Debug, Clone, Copy)]
@@ -75,13 +77,12 @@ fn all_in(program: &Program, packing: Packing) -> Program {
 
 /// For each wait the plan that is chosen takes the fewest cycles of those that are chosen for other
 /// waits, and of those with one packing; within what the model can tell apart.
-fn the_chosen_plan_is_the_best(pixels: &str, most: Option<f64>) {
+#[test]
+fn the_chosen_plan_of_resnet8_is_the_best_for_any_flash() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    succeed(folder, &format!("new resnet8 --input {pixels} -o net.safetensors"));
-    let from = format!(
-        "net.safetensors --arch resnet8 --input {pixels} --effort fast --calibrate random:2"
-    );
+    succeed(folder, "new resnet8 -o net.safetensors");
+    let from = "net.safetensors --arch resnet8 --effort fast --calibrate random:2";
     succeed(folder, &format!("quantize {from} -o net.brook"));
     let file = ModelFile::open(folder.join("net.brook")).unwrap();
     let registry = Registry::find().unwrap();
@@ -133,21 +134,8 @@ fn the_chosen_plan_is_the_best(pixels: &str, most: Option<f64>) {
         let least = cycles.iter().copied().fold(f64::INFINITY, f64::min);
         println!("{wait} cycles a miss: {cycles:.0?}");
         assert!(cycles[number] <= 1.01 * least, "{wait} cycles a miss: {cycles:.0?}");
-        if wait == 20
-            && let Some(most) = most
-        {
-            assert!(cycles[number] <= most, "{:.0} cycles of {most}", cycles[number]);
+        if wait == 20 {
+            assert!(cycles[number] <= MOST, "{:.0} cycles", cycles[number]);
         }
     }
-}
-
-#[test]
-fn the_chosen_plan_of_a_small_network_is_the_best_for_any_flash() {
-    the_chosen_plan_is_the_best("16x16", None);
-}
-
-#[test]
-#[ignore = "seconds a plan: cargo xtask test --all"]
-fn the_chosen_plan_of_resnet8_is_the_best_for_any_flash() {
-    the_chosen_plan_is_the_best("32x32", Some(25e6));
 }

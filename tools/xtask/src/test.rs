@@ -12,10 +12,6 @@ use crate::fuzz::fuzz;
 use crate::pages::pages;
 use crate::steps::{Failure, Step, run, run_phases, say, step};
 
-/// The crates of the boards' workspace that run on a host, too.
-const HOST_SIDE: [&str; 8] =
-    ["-p", "board-build", "-p", "brooklet-protocol", "-p", "brooklet-slots", "-p", "brooklet-app"];
-
 /// All packages but that whose dependencies take long to build: the step `log` has it.
 const WORKSPACE: [&str; 3] = ["--workspace", "--exclude", "brooklet-log"];
 
@@ -35,12 +31,7 @@ pub(crate) fn test(wanted: &[&str], all: bool) -> Result<(), Failure> {
     // With the whole workspace: alone the command would have other features of its dependencies,
     // and these would be compiled again.
     beside.push(step("bench", || bench(&[&BUILD_TESTS[..], &["--no-run"]].concat())));
-    beside.extend([
-        lints(&registry),
-        docs(&registry),
-        tests_of_boards(&registry),
-        alone(&registry),
-    ]);
+    beside.extend([lints(&registry), docs(&registry), alone(&registry)]);
     // The library behind it takes minutes to build.
     if all || wanted.contains(&"probe") {
         beside.push(probe(&registry));
@@ -66,13 +57,6 @@ fn cargo(folder: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// Likewise in the boards' workspace, for the host.
-fn boards_cargo(registry: &Registry, arguments: &[&str]) -> Command {
-    let mut command = cargo(registry.folder(), arguments);
-    command.env("CARGO_TARGET_DIR", registry.target_dir());
-    command
-}
-
 fn format(registry: &Registry) -> Step<'_> {
     step("format", || {
         run(&mut cargo(registry.root(), &["fmt", "--all", "--check"]))?;
@@ -84,10 +68,7 @@ fn lints(registry: &Registry) -> Step<'_> {
     step("lints", || {
         let lints =
             [&["clippy", "--all-targets"], &WORKSPACE[..], &["--", "-D", "warnings"]].concat();
-        run(&mut cargo(registry.root(), &lints))?;
-        let lints =
-            [&["clippy", "--all-targets"], &HOST_SIDE[..], &["--", "-D", "warnings"]].concat();
-        run(&mut boards_cargo(registry, &lints))
+        run(&mut cargo(registry.root(), &lints))
     })
 }
 
@@ -127,10 +108,6 @@ fn lints_of_firmware(registry: &Registry, all: bool) -> Step<'_> {
         }
         Ok(())
     })
-}
-
-fn tests_of_boards(registry: &Registry) -> Step<'_> {
-    step("boards-host", || run(&mut boards_cargo(registry, &[&["test"], &HOST_SIDE[..]].concat())))
 }
 
 /// All tests of the workspace, built, with the features that all packages together ask for.
@@ -185,8 +162,6 @@ fn alone(registry: &Registry) -> Step<'_> {
 fn docs(registry: &Registry) -> Step<'_> {
     step("docs", || {
         let mut docs = cargo(registry.root(), &[&["doc", "--no-deps"], &WORKSPACE[..]].concat());
-        run(docs.env("RUSTDOCFLAGS", "-D warnings"))?;
-        let mut docs = boards_cargo(registry, &[&["doc", "--no-deps"], &HOST_SIDE[..]].concat());
         run(docs.env("RUSTDOCFLAGS", "-D warnings"))
     })
 }

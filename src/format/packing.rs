@@ -284,7 +284,6 @@ impl Packing {
 
     /// Output channels whose weights lie together: bytes of whole numbers of them are one behind the
     /// other. [`usize::MAX`] where those of all channels do.
-    #[cfg(feature = "weights-window")]
     pub(crate) const fn together(self, kernel: [usize; 2]) -> usize {
         let layout = self.layout();
         match self.bits() {

@@ -4,17 +4,102 @@
 //! packed for another backend are.
 
 use super::{Backend, Isa};
-use crate::ops::add::Add;
-use crate::ops::average_pool::AveragePool;
-use crate::ops::batch_norm::BatchNorm;
 use crate::ops::conv::Conv;
-use crate::ops::depthwise_conv::DepthwiseConv;
-use crate::ops::lookup::Lookup;
-use crate::ops::max_pool::MaxPool;
-use crate::ops::multiply::Multiply;
-use crate::ops::softmax::Softmax;
-use crate::ops::window_average::WindowAverage;
 use crate::ops::{Outputs, Rows, Shortcut, Shortcuts};
+
+/// The methods of a backend but those of convolutions, by the backend in a field.
+macro_rules! others_of {
+    ($field:tt) => {
+        fn add(
+            &self,
+            add: &$crate::ops::add::Add<'_>,
+            input: &[i8],
+            shortcut: &$crate::ops::Shortcut<'_>,
+            output: &mut [i8],
+        ) {
+            self.$field.add(add, input, shortcut, output);
+        }
+
+        fn max_pool(
+            &self,
+            pool: &$crate::ops::max_pool::MaxPool,
+            rows: &$crate::ops::Rows<'_>,
+            output: &mut [i8],
+        ) {
+            self.$field.max_pool(pool, rows, output);
+        }
+
+        fn sum_row(&self, first: bool, row: &[i8], sums: &mut [i32]) {
+            self.$field.sum_row(first, row, sums);
+        }
+
+        fn average(
+            &self,
+            pool: &$crate::ops::average_pool::AveragePool,
+            sums: &[i32],
+            output: &mut [i8],
+        ) {
+            self.$field.average(pool, sums, output);
+        }
+
+        fn depthwise_conv(
+            &self,
+            conv: &$crate::ops::depthwise_conv::DepthwiseConv<'_>,
+            rows: &$crate::ops::Rows<'_>,
+            output: &mut [i8],
+        ) {
+            self.$field.depthwise_conv(conv, rows, output);
+        }
+
+        fn lookup(
+            &self,
+            lookup: &$crate::ops::lookup::Lookup<'_>,
+            input: &[i8],
+            output: &mut [i8],
+        ) {
+            self.$field.lookup(lookup, input, output);
+        }
+
+        fn multiply(
+            &self,
+            multiply: &$crate::ops::multiply::Multiply,
+            input: &[i8],
+            shortcut: &$crate::ops::Shortcut<'_>,
+            output: &mut [i8],
+        ) {
+            self.$field.multiply(multiply, input, shortcut, output);
+        }
+
+        fn window_average(
+            &self,
+            pool: &$crate::ops::window_average::WindowAverage,
+            rows: &$crate::ops::Rows<'_>,
+            output: &mut [i8],
+        ) {
+            self.$field.window_average(pool, rows, output);
+        }
+
+        fn batch_norm(
+            &self,
+            norm: &$crate::ops::batch_norm::BatchNorm<'_>,
+            input: &[i8],
+            output: &mut [i8],
+        ) {
+            self.$field.batch_norm(norm, input, output);
+        }
+
+        fn softmax(
+            &self,
+            softmax: &$crate::ops::softmax::Softmax,
+            input: &[i8],
+            output: &mut [i8],
+        ) {
+            self.$field.softmax(softmax, input, output);
+        }
+    };
+}
+
+pub(super) use others_of;
 
 /// A backend without Winograd's convolutions, whose [steps make several rows](crate::format::Packing::rows_a_step):
 /// a fifth less code, and 2 KB less of stack, which small boards do not have.
@@ -47,49 +132,5 @@ impl<B: Backend> Backend for Direct<B> {
     ) {
     }
 
-    fn add(&self, add: &Add<'_>, input: &[i8], shortcut: &Shortcut<'_>, output: &mut [i8]) {
-        self.0.add(add, input, shortcut, output);
-    }
-
-    fn max_pool(&self, pool: &MaxPool, rows: &Rows<'_>, output: &mut [i8]) {
-        self.0.max_pool(pool, rows, output);
-    }
-
-    fn sum_row(&self, first: bool, row: &[i8], sums: &mut [i32]) {
-        self.0.sum_row(first, row, sums);
-    }
-
-    fn average(&self, pool: &AveragePool, sums: &[i32], output: &mut [i8]) {
-        self.0.average(pool, sums, output);
-    }
-
-    fn depthwise_conv(&self, conv: &DepthwiseConv<'_>, rows: &Rows<'_>, output: &mut [i8]) {
-        self.0.depthwise_conv(conv, rows, output);
-    }
-
-    fn lookup(&self, lookup: &Lookup<'_>, input: &[i8], output: &mut [i8]) {
-        self.0.lookup(lookup, input, output);
-    }
-
-    fn multiply(
-        &self,
-        multiply: &Multiply,
-        input: &[i8],
-        shortcut: &Shortcut<'_>,
-        output: &mut [i8],
-    ) {
-        self.0.multiply(multiply, input, shortcut, output);
-    }
-
-    fn window_average(&self, pool: &WindowAverage, rows: &Rows<'_>, output: &mut [i8]) {
-        self.0.window_average(pool, rows, output);
-    }
-
-    fn batch_norm(&self, norm: &BatchNorm<'_>, input: &[i8], output: &mut [i8]) {
-        self.0.batch_norm(norm, input, output);
-    }
-
-    fn softmax(&self, softmax: &Softmax, input: &[i8], output: &mut [i8]) {
-        self.0.softmax(softmax, input, output);
-    }
+    others_of!(0);
 }

@@ -38,6 +38,7 @@ pub mod rv32;
 #[cfg(feature = "rvv")]
 pub mod rvv;
 pub(crate) mod shared;
+pub mod split;
 #[cfg(all(feature = "x86_64", target_arch = "x86_64"))]
 pub mod x86_64;
 
@@ -70,6 +71,7 @@ pub use reference::Reference;
 pub use rv32::Rv32;
 #[cfg(feature = "rvv")]
 pub use rvv::Rvv;
+pub use split::{Cores, OtherCore, Split};
 #[cfg(all(feature = "x86_64", target_arch = "x86_64"))]
 pub use x86_64::{Avx2, Avx512Vnni};
 

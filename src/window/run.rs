@@ -1,16 +1,14 @@
 //! Runs steps with the weights of some output channels after the other.
 
-use core::ops::Range;
-
 use crate::feature::Feature;
 use crate::format::{LayerRecord, Operator};
 use crate::kernels::Backend;
-use crate::kernels::shared::channels::{conv_of, gather, scatter};
+use crate::kernels::shared::channels::{conv_of, put, take};
 use crate::model::Model;
-use crate::ops::conv::{Conv, Finish};
+use crate::ops::conv::Conv;
 use crate::ops::depthwise_conv::DepthwiseConv;
 use crate::ops::grouped_conv::GroupedConv;
-use crate::ops::{MAX_STEP_ROWS, Outputs, Rows, Shortcut, Shortcuts, stream16};
+use crate::ops::{MAX_STEP_ROWS, Outputs, Rows, Shortcut, Shortcuts};
 use crate::proved::proved;
 use crate::weights::{Part, Weights};
 
@@ -83,42 +81,6 @@ pub(crate) fn conv_rows(
             put(&whole, &channels, made, output);
         }
     });
-}
-
-/// Copies what the outputs of these channels are added to into `row`, where that is in its place.
-#[inline(never)]
-fn take(
-    conv: &Conv<'_>,
-    channels: &Range<usize>,
-    shortcut: &Shortcut<'_>,
-    output: &[i8],
-    row: &mut [i8],
-) {
-    match conv.finish {
-        // A row that the output does not have is empty.
-        _ if output.is_empty() => {}
-        Finish::Requantize { .. } => {}
-        Finish::Join { .. } => gather(conv, channels, shortcut, output, row),
-        Finish::Stream(_) => {
-            let (all, count) = (usize::from(conv.window.output.channels), channels.len());
-            for x in 0..usize::from(conv.window.output.columns) {
-                for (i, c) in channels.clone().enumerate() {
-                    let number = shortcut.number_at(x, c, stream16::at(output, x * all + c));
-                    stream16::put(row, x * count + i, number);
-                }
-            }
-        }
-    }
-}
-
-/// Puts the outputs of these channels in `row` where they belong.
-#[inline(never)]
-fn put(conv: &Conv<'_>, channels: &Range<usize>, row: &[i8], output: &mut [i8]) {
-    // Of a stream in 16 bits there are two rows of bytes.
-    let rows = if matches!(conv.finish, Finish::Stream(_)) { 2 } else { 1 };
-    let columns =
-        if output.is_empty() { 0 } else { rows * usize::from(conv.window.output.columns) };
-    scatter(conv, channels, columns, row, output);
 }
 
 /// One output row of a convolution in groups, or of each channel by itself.

@@ -10,5 +10,6 @@ mod networks;
 mod planner;
 mod self_test;
 mod shared_weights;
+mod split;
 mod weights;
 mod window;

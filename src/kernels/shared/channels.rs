@@ -9,8 +9,8 @@
 use core::ops::Range;
 
 use crate::format::Packing;
-use crate::ops::conv::Conv;
-use crate::ops::{Shortcut, Window};
+use crate::ops::conv::{Conv, Finish};
+use crate::ops::{Shortcut, Window, stream16};
 use crate::proved::proved;
 use crate::shape::Shape;
 
@@ -73,4 +73,40 @@ pub(crate) fn scatter(
         let place = proved!(output.get_mut(place..place + count)).unwrap_or_default();
         place.iter_mut().zip(values).for_each(|(place, value)| *place = *value);
     }
+}
+
+/// Copies what the outputs of these channels are added to into `row`, where that is in its place.
+#[inline(never)]
+pub(crate) fn take(
+    conv: &Conv<'_>,
+    channels: &Range<usize>,
+    shortcut: &Shortcut<'_>,
+    output: &[i8],
+    row: &mut [i8],
+) {
+    match conv.finish {
+        // A row that the output does not have is empty.
+        _ if output.is_empty() => {}
+        Finish::Requantize { .. } => {}
+        Finish::Join { .. } => gather(conv, channels, shortcut, output, row),
+        Finish::Stream(_) => {
+            let (all, count) = (usize::from(conv.window.output.channels), channels.len());
+            for x in 0..usize::from(conv.window.output.columns) {
+                for (i, c) in channels.clone().enumerate() {
+                    let number = shortcut.number_at(x, c, stream16::at(output, x * all + c));
+                    stream16::put(row, x * count + i, number);
+                }
+            }
+        }
+    }
+}
+
+/// Puts the outputs of these channels in `row` where they belong.
+#[inline(never)]
+pub(crate) fn put(conv: &Conv<'_>, channels: &Range<usize>, row: &[i8], output: &mut [i8]) {
+    // Of a stream in 16 bits there are two rows of bytes.
+    let rows = if matches!(conv.finish, Finish::Stream(_)) { 2 } else { 1 };
+    let columns =
+        if output.is_empty() { 0 } else { rows * usize::from(conv.window.output.columns) };
+    scatter(conv, channels, columns, row, output);
 }

@@ -107,33 +107,33 @@ impl<O> fmt::Debug for Cores<'_, O> {
 /// # Ok(())
 /// # }
 /// ```
-pub struct Split<'c, B, O> {
+pub struct Split<'c, 'r, B, O> {
     backend: B,
-    cores: &'c Cores<'c, O>,
+    cores: &'c Cores<'r, O>,
 }
 
-impl<'c, B, O> Split<'c, B, O> {
+impl<'c, 'r, B, O> Split<'c, 'r, B, O> {
     /// That backend on these cores.
-    pub fn new(backend: B, cores: &'c Cores<'c, O>) -> Self {
+    pub fn new(backend: B, cores: &'c Cores<'r, O>) -> Self {
         Self { backend, cores }
     }
 }
 
-impl<B: Clone, O> Clone for Split<'_, B, O> {
+impl<B: Clone, O> Clone for Split<'_, '_, B, O> {
     fn clone(&self) -> Self {
         Self { backend: self.backend.clone(), cores: self.cores }
     }
 }
 
-impl<B: Copy, O> Copy for Split<'_, B, O> {}
+impl<B: Copy, O> Copy for Split<'_, '_, B, O> {}
 
-impl<B: fmt::Debug, O> fmt::Debug for Split<'_, B, O> {
+impl<B: fmt::Debug, O> fmt::Debug for Split<'_, '_, B, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Split").field(&self.backend).finish()
     }
 }
 
-impl<B: Backend + Sync, O: OtherCore> Backend for Split<'_, B, O> {
+impl<B: Backend + Sync, O: OtherCore> Backend for Split<'_, '_, B, O> {
     const ISA: &'static Isa = B::ISA;
     const SEVERAL_ROWS: bool = B::SEVERAL_ROWS;
 

@@ -96,6 +96,14 @@ pub struct About<B> {
     pub firmware: &'static str,
 }
 
+impl<B> About<B> {
+    /// The same board with other kernels.
+    pub fn with_kernels<K>(self, kernels: K) -> About<K> {
+        let Self { board, core, firmware, .. } = self;
+        About { board, core, kernels, firmware }
+    }
+}
+
 /// What the board's crate has brought up.
 #[derive(Debug)]
 pub struct Parts<L, C, P, S> {

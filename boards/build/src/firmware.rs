@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::{env, fs};
 
-use crate::{Holds, LIMITS, Region, Spec, WeightsWindow};
+use crate::{Holds, LIMITS, Region, SecondCore, Spec, WeightsWindow};
 
 impl Spec {
     /// The firmware's constants.
@@ -54,8 +54,17 @@ impl Spec {
                  pub(crate) const RESIDENT_BYTES: usize = {resident_bytes};\n"
             )
         });
+        let second = self.second_core.map_or(String::new(), |core| {
+            let SecondCore { room_bytes, stack_bytes } = core;
+            format!(
+                "/// What the two cores make of a convolution.\n#[allow(dead_code)]\n\
+                 pub(crate) type Room = brooklet_parts::memory::Room<{room_bytes}>;\n\
+                 /// Bytes of the second core's stack.\n#[allow(dead_code)]\n\
+                 pub(crate) const SECOND_STACK_BYTES: usize = {stack_bytes};\n"
+            )
+        });
         format!(
-            "{int16}{hot}{arena}{window}/// What the board is.\n\
+            "{int16}{hot}{arena}{window}{second}/// What the board is.\n\
              pub(crate) const ABOUT: brooklet_app::About<{kernels}> = brooklet_app::About {{\n\
              board: {name:?}, core: {core:?}, kernels: {value},\n\
              firmware: env!(\"CARGO_PKG_VERSION\"),\n}};\n\

@@ -16,7 +16,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 pub use firmware::generate;
-pub use memory::{Holds, Memory, Region, Section, WeightsWindow};
+pub use memory::{Holds, Memory, Region, SecondCore, Section, WeightsWindow};
 pub use start::{Emulator, Espflash, Probe, Qemu, Runner, Uf2};
 
 /// The environment variables by which the host builds firmware for a board with less RAM than
@@ -76,6 +76,8 @@ pub struct Spec {
     /// If the slot is behind a driver: what there is for weights that go through a window. The slot's
     /// address is that in the driver's flash.
     pub weights_window: Option<WeightsWindow>,
+    /// If its crate has the feature `two-cores`: what firmware with that keeps for the second core.
+    pub second_core: Option<SecondCore>,
     /// Memories besides `flash` and `ram`.
     #[serde(default, rename = "memory")]
     pub memories: Vec<Memory>,

@@ -35,6 +35,16 @@ pub struct WeightsWindow {
     pub resident_bytes: u32,
 }
 
+/// RAM for a second core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecondCore {
+    /// Bytes for what the two make of a convolution.
+    pub room_bytes: u32,
+    /// Bytes of its stack.
+    pub stack_bytes: u32,
+}
+
 /// What a memory can be for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -2,7 +2,8 @@
 
 use core::convert::Infallible;
 
-use brooklet::Arena;
+/// Aligned memory.
+pub use brooklet::Arena;
 use brooklet_app::kernels::Backend;
 use brooklet_app::line::Line;
 use brooklet_app::{About, Buffers, Counter, Parts, Storage};
@@ -61,6 +62,9 @@ impl<
         (self.arena.take(), self.storage.take())
     }
 }
+
+/// Memory for what two cores make of a convolution.
+pub type Room<const BYTES: usize> = ConstStaticCell<Arena<BYTES>>;
 
 /// Runs the application for good, in the memory that was taken, on a link that cannot fail.
 pub fn run<B, L, C, P, S, const REQUEST: usize>(

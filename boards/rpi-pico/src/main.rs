@@ -2,8 +2,12 @@
 //!
 //! UART 0 is on GP0 (to the host) and GP1 (from it), at 115,200 baud; an interrupt takes out of it
 //! what comes. The LED is the status, GP15 is high during an inference. SysTick counts cycles.
+//! With the feature `two-cores` convolutions are shared out between both cores.
 #![no_std]
 #![no_main]
+
+#[cfg(feature = "two-cores")]
+mod two_cores;
 
 use core::cell::RefCell;
 
@@ -89,7 +93,8 @@ fn main() -> ! {
     ) else {
         unreachable!("the crystal's frequency is one that the PLLs take")
     };
-    let sio = hal::Sio::new(chip.SIO);
+    #[cfg_attr(not(feature = "two-cores"), expect(unused_mut, reason = "core 1 is woken by it"))]
+    let mut sio = hal::Sio::new(chip.SIO);
     let pins = Pins::new(chip.IO_BANK0, chip.PADS_BANK0, sio.gpio_bank0, &mut chip.RESETS);
     let uart_pins = (pins.gpio0.into_function(), pins.gpio1.into_function());
     let uart = UartPeripheral::new(chip.UART0, uart_pins, &mut chip.RESETS);
@@ -116,5 +121,12 @@ fn main() -> ! {
     // SAFETY: the slot is flash behind the firmware, executed in place and readable at any time;
     // this firmware does not program flash, so nothing writes to it while it runs.
     let slot = unsafe { memory::slot(board::SLOT_ADDRESS, board::SLOT_BYTES) };
+    #[cfg(feature = "two-cores")]
+    {
+        let cores = two_cores::start(&mut chip.PSM, &mut chip.PPB, &mut sio.fifo);
+        let kernels = brooklet_app::kernels::Split::new(board::ABOUT.kernels, &cores);
+        memory::run(parts, board::ABOUT.with_kernels(kernels), slot, MEMORY.take())
+    }
+    #[cfg(not(feature = "two-cores"))]
     memory::run(parts, board::ABOUT, slot, MEMORY.take())
 }

@@ -2,8 +2,12 @@
 //!
 //! UART 0 is on GP0 (to the host) and GP1 (from it), at 115,200 baud; an interrupt takes out of it
 //! what comes. The LED is the status, GP15 is high during an inference. SysTick counts cycles.
+//! With the feature `two-cores` convolutions are shared out between both cores.
 #![no_std]
 #![no_main]
+
+#[cfg(feature = "two-cores")]
+mod two_cores;
 
 use brooklet_app::Parts;
 use brooklet_app::kept::{Kept, overrun_is};
@@ -57,5 +61,12 @@ fn main() -> ! {
     // SAFETY: the slot is flash behind the firmware, executed in place and readable at any time;
     // this firmware does not program flash, so nothing writes to it while it runs.
     let slot = unsafe { memory::slot(board::SLOT_ADDRESS, board::SLOT_BYTES) };
+    #[cfg(feature = "two-cores")]
+    {
+        let cores = two_cores::start(chip.CORE1);
+        let kernels = brooklet_app::kernels::Split::new(board::ABOUT.kernels, &cores);
+        memory::run(parts, board::ABOUT.with_kernels(kernels), slot, MEMORY.take())
+    }
+    #[cfg(not(feature = "two-cores"))]
     memory::run(parts, board::ABOUT, slot, MEMORY.take())
 }

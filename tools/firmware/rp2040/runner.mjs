@@ -103,6 +103,99 @@ for (const uart of chip.uart) {
   };
 }
 
+// The second core, which rp2040js lacks: registers of its own, the FIFOs between the two, events, and
+// what its boot ROM does. It shares memory and peripherals, and no access to these ever waits.
+const other = new core.constructor(chip);
+const PROC1 = 1 << 16;
+const FIFO_DEPTH = 8;
+/** What core 1 has of the SIO: a divider and interpolators. */
+const sios = [chip.sio, new chip.sio.constructor(chip)];
+/** Words for core 0, and for core 1. */
+const fifos = [[], []];
+/** Whether core 1 runs firmware; until then its boot ROM answers. */
+let launched = false;
+/** Which words of the sequence it has had: 0, 0, 1, vectors, stack, entry. */
+let launch = [];
+
+/** A word for core 1's boot ROM, which says it again, and goes where the sixth says. */
+function answer_of_rom(word) {
+  const expected = [0, 0, 1];
+  const right = launch.length >= 3 || word === expected[launch.length];
+  launch = right ? [...launch, word] : word === 0 ? [0] : [];
+  fifos[0].push(word);
+  if (launch.length < 6) return;
+  const [, , , vectors, stack, entry] = launch;
+  other.reset();
+  [other.VTOR, other.SP, other.PC] = [vectors, stack, entry & ~1];
+  launched = true;
+}
+
+sios.forEach((sio, id) => {
+  const read = sio.readUint32.bind(sio);
+  const write = sio.writeUint32.bind(sio);
+  const [mine, theirs] = [fifos[id], fifos[1 - id]];
+  sio.readUint32 = (offset) => {
+    if (offset === 0) return id;
+    if (offset === 0x50) return (mine.length ? 1 : 0) | (theirs.length < FIFO_DEPTH ? 2 : 0);
+    if (offset === 0x58) return mine.shift() ?? 0;
+    return read(offset);
+  };
+  sio.writeUint32 = (offset, value) => {
+    if (offset === 0x50) return;
+    if (offset !== 0x54) return write(offset, value);
+    if (id === 0 && !launched) return answer_of_rom(value >>> 0);
+    if (theirs.length < FIFO_DEPTH) theirs.push(value >>> 0);
+    event();
+  };
+});
+
+/** Both cores hear of an event. */
+function event() {
+  for (const one of [core, other]) {
+    if (one.waiting) one.waiting = false;
+    else one.eventRegistered = true;
+  }
+}
+
+// Registers of the memory protection unit, with which firmware guards core 1's stack: they keep what is
+// written, and nothing is protected.
+const mpu = new Map();
+const is_mpu = (offset) => offset >= 0xd94 && offset <= 0xda0;
+const [read_ppb, write_ppb] = [chip.ppb.readUint32, chip.ppb.writeUint32].map((f) => f.bind(chip.ppb));
+chip.ppb.readUint32 = (offset) => (is_mpu(offset) ? (mpu.get(offset) ?? 0) : read_ppb(offset));
+chip.ppb.writeUint32 = (offset, value) => {
+  if (is_mpu(offset)) mpu.set(offset, value);
+  else write_ppb(offset, value);
+};
+
+const psm = chip.peripherals[0x40010];
+const write_psm = psm.writeUint32.bind(psm);
+psm.writeUint32 = (offset, value) => {
+  write_psm(offset, value);
+  if (psm.frceOff & PROC1) {
+    [launched, launch] = [false, []];
+    fifos.forEach((fifo) => fifo.splice(0));
+  }
+};
+
+// SEV does nothing in rp2040js, but it says that it was there.
+chip.logger.info = (_, what) => { if (what === 'SEV') event(); };
+
+/** Core 1 runs for that number of cycles, and what it ran over is kept. */
+let ahead = 0;
+function run_other(cycles) {
+  if (!launched) return;
+  ahead -= cycles;
+  if (other.waiting || ahead >= 0) {
+    ahead = Math.max(ahead, 0);
+    return;
+  }
+  [chip.core, chip.sio] = [other, sios[1]];
+  while (ahead < 0 && !other.waiting) ahead += other.executeInstruction();
+  if (other.waiting) ahead = 0;
+  [chip.core, chip.sio] = [core, sios[0]];
+}
+
 // A thread reads standard input, into a ring that both share: `marks` are the bytes written to it
 // and read from it so far.
 const RING = 65536;
@@ -157,11 +250,17 @@ uart.onByte = (byte) => {
 
 function burst() {
   for (let i = 0; i < BURST; i++) {
-    if (core.waiting) {
+    if (core.waiting && launched && !other.waiting) {
+      run_other(1);
+      clock.tick(CYCLE_NANOS);
+      if (i % LOOK === 0) wire();
+    } else if (core.waiting) {
       clock.tick(Math.min(clock.nanosToNextAlarm || byteNanos, byteNanos));
       wire();
     } else {
-      clock.tick(core.executeInstruction() * CYCLE_NANOS);
+      const cycles = core.executeInstruction();
+      clock.tick(cycles * CYCLE_NANOS);
+      run_other(cycles);
       if (i % LOOK === 0) wire();
     }
   }

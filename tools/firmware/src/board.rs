@@ -75,6 +75,8 @@ pub struct Options {
     /// Firmware that takes models over its link, signed by this key; see
     /// [`compile::firmware_with_slots`]. What the slot is filled with is a signed model then.
     pub public_key: Option<String>,
+    /// Firmware that runs convolutions on both cores.
+    pub two_cores: bool,
     /// Firmware that was built before; without, it is built.
     pub firmware: Option<PathBuf>,
 }
@@ -109,6 +111,7 @@ impl Board {
         let mut features = Vec::new();
         features.extend(options.log.is_some().then_some("defmt"));
         features.extend(options.suite.then_some("suite"));
+        features.extend(options.two_cores.then_some(compile::TWO_CORES));
         if options.firmware.is_none() {
             enough_ram(registry, spec, report)?;
         }

@@ -14,6 +14,9 @@ use wait4::Wait4;
 
 use crate::{FirmwareError, Registry, Report, Toolchain};
 
+/// The feature of firmware that runs convolutions on both cores; boards with a `second_core` have it.
+pub const TWO_CORES: &str = "two-cores";
+
 /// Builds a board's firmware: for the board itself, or for one that has
 /// [less RAM](Spec::limited). Returns its ELF file.
 pub fn firmware(

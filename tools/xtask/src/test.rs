@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use brooklet_firmware::compile::TWO_CORES;
 use brooklet_firmware::{Registry, Toolchain};
 
 use crate::bench::bench;
@@ -60,7 +61,13 @@ fn cargo(folder: &Path, arguments: &[&str]) -> Command {
 fn format(registry: &Registry) -> Step<'_> {
     step("format", || {
         run(&mut cargo(registry.root(), &["fmt", "--all", "--check"]))?;
-        run(&mut cargo(registry.folder(), &["fmt", "--all", "--check"]))
+        run(&mut cargo(registry.folder(), &["fmt", "--all", "--check"]))?;
+        // Boards that are workspaces of their own.
+        let folders = registry.boards().iter().map(|spec| registry.folder().join(&spec.name));
+        for folder in folders.filter(|folder| folder.join("Cargo.lock").is_file()) {
+            run(&mut cargo(&folder, &["fmt", "--check"]))?;
+        }
+        Ok(())
     })
 }
 
@@ -93,11 +100,13 @@ fn lints_of_firmware(registry: &Registry, all: bool) -> Step<'_> {
                 true => ("clippy", &[&logs]),
                 false => ("check", &[&logs]),
             };
-            for features in features {
+            let two_cores = ["--features", TWO_CORES];
+            let more = spec.second_core.is_some().then_some(&two_cores[..]);
+            for features in features.iter().copied().chain(more) {
                 let mut lints = toolchain.cargo(subcommand, &spec.target);
                 lints
                     .arg("--release")
-                    .args(*features)
+                    .args(features)
                     .current_dir(registry.folder().join(&spec.name))
                     .env("CARGO_TARGET_DIR", registry.target_dir());
                 if toolchain.can_lint() {

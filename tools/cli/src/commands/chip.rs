@@ -131,6 +131,7 @@ fn board(chip: &str, ram: Option<u32>, flash: Option<u32>) -> Result<Spec> {
         baud: 0,
         qemu: None,
         emulator: None,
+        second_core: None,
         probe: None,
         uf2: None,
         espflash: None,

@@ -43,6 +43,9 @@ pub(crate) struct DeviceArgs {
     /// Firmware that was built before, an ELF file. Without it, firmware is built.
     #[arg(long, value_name = "FILE.elf", conflicts_with = "ram")]
     firmware: Option<InputPath>,
+    /// With firmware that runs convolutions on both cores of a chip with two.
+    #[arg(long, conflicts_with = "firmware")]
+    two_cores: bool,
 }
 
 /// How a board is reached.
@@ -59,6 +62,11 @@ pub(crate) enum Way {
 }
 
 impl DeviceArgs {
+    /// Features of the firmware.
+    fn features(&self) -> &'static [&'static str] {
+        if self.two_cores { &[compile::TWO_CORES] } else { &[] }
+    }
+
     /// The way that the options name, or that there is.
     pub(crate) fn way(&self, spec: &Spec) -> Result<Way> {
         let board = &spec.name;
@@ -117,6 +125,9 @@ impl Target {
             say(spinner, &format!("{path}: packed for the board's kernels; {remedy}"));
         }
         let model = packed.as_ref().unwrap_or(file);
+        if args.two_cores && registry.board(board)?.second_core.is_none() {
+            return Err(failure!("{board} has firmware for one core only"));
+        }
         let spec = match args.ram {
             Some(bytes) => registry.limited(board, bytes, model.model().arena_bytes() as u32)?,
             None => registry.board(board)?.clone(),
@@ -140,7 +151,7 @@ impl Target {
             None => {
                 spinner.set_message("building firmware");
                 let report = &mut |line: &str| say(spinner, line);
-                compile::firmware(&self.registry, &self.spec, &[], report)?
+                compile::firmware(&self.registry, &self.spec, args.features(), report)?
             }
         };
         let model = self.packed.as_ref().unwrap_or(file).path();
@@ -254,7 +265,7 @@ fn emulate(
     spinner: &ProgressBar,
 ) -> std::result::Result<Board, FirmwareError> {
     let firmware = args.firmware.as_ref().map(|path| path.to_path_buf());
-    let options = Options { firmware, ..options.clone() };
+    let options = Options { firmware, two_cores: args.two_cores, ..options.clone() };
     let report = &mut |line: &str| say(spinner, line);
     Board::start_with(&target.registry, &target.spec, Some(model.path()), &options, report)
 }

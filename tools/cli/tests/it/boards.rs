@@ -302,6 +302,44 @@ fn weights_behind_a_driver_give_the_hosts_bytes() {
     }
 }
 
+/// The bytes of one core, in less time. The emulator has two cores that never wait for each other's
+/// memory, so a chip gains less.
+#[test]
+fn two_cores_agree_with_the_host() {
+    let registry = Registry::find().unwrap();
+    let spec = registry.board("rpi-pico").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    succeed(folder.path(), "new resnet8 -o a.safetensors");
+    let options = "--effort fast --calibrate random:1 --board rpi-pico";
+    for goal in crate::common::tries(&["speed"][..], &["speed", "size"]) {
+        let line = format!("quantize a.safetensors --arch resnet8 {options} -o a.brook");
+        succeed(folder.path(), &line);
+        succeed(
+            folder.path(),
+            &format!("plan a.brook --board rpi-pico --optimize {goal} -o b.brook"),
+        );
+        let file = ModelFile::open(folder.path().join("b.brook")).unwrap();
+        let data = Dataset::open("random:1", file.input(), &Preprocess::default()).unwrap();
+        let pixels = data.get(0).unwrap().pixels.as_standard_layout().into_owned();
+        let pixels = pixels.as_slice().unwrap();
+        let host = file.simulator(HostBackend::Auto).unwrap().run(pixels);
+        let [one, two] = [false, true].map(|two_cores| {
+            let options = Options { two_cores, ..Options::default() };
+            let path = file.path();
+            let mut board =
+                Board::start_with(&registry, spec, Some(path), &options, &mut report).unwrap();
+            let row = file.model().input().row_bytes();
+            let answer = board.link().infer(pixels.chunks(row)).unwrap();
+            assert_eq!(file.answer(&answer.logits, &answer.output), host, "{two_cores}");
+            let profile = board.link().profile().unwrap();
+            assert!(profile.stack_bytes < spec.stack_bytes, "{}", profile.stack_bytes);
+            profile.total
+        });
+        println!("{goal}: {one} cycles on one core, {two} on two");
+        assert!(two * 100 < one * 70, "{goal}: {one} cycles on one core, {two} on two");
+    }
+}
+
 /// A board with just the RAM that a model, the application and the stack need.
 #[test]
 fn a_board_limited_in_ram_agrees_with_the_host() {

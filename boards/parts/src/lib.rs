@@ -3,6 +3,7 @@
 //! - [`uart`]: chips' serial ports, polled, as embedded-io
 //! - [`pin`]: pins as embedded-hal
 //! - `systick`, `minstret`: the instruction counters of Arm and RISC-V under QEMU
+//! - `mcycle`: the cycle counter of RISC-V chips
 //! - [`stack`]: the stack's high-water mark
 //! - `spi_flash`: a flash chip at SiFive's SPI controller, as embedded-storage
 //! - [`memory`]: the application's RAM, and the model's slot
@@ -13,6 +14,8 @@
 //! address into such a borrow is a board's start-up, and has to give its reason there.
 #![no_std]
 
+#[cfg(target_arch = "riscv32")]
+pub mod mcycle;
 pub mod memory;
 #[cfg(target_arch = "riscv32")]
 pub mod minstret;

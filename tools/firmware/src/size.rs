@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use board_build::{Holds, Memory, Region, Spec};
 use object::{Object, ObjectSection, ObjectSymbol, SectionKind, SymbolKind};
 
+use crate::flash_image::FlashImage;
 use crate::{FirmwareError, Registry, Report, compile};
 
 /// Bytes of a program.
@@ -57,6 +58,9 @@ pub fn firmware(
     let path = compile::firmware(registry, spec, &[], report)?;
     for section in &spec.sections {
         has_section(spec, &path, &section.name)?;
+    }
+    if spec.uf2.as_ref().is_some_and(|uf2| RP2350.contains(&uf2.family)) {
+        has_image_definition(spec, &path)?;
     }
     if let Some(memory) = spec.holding(Holds::Stack) {
         stack_is_in(memory, &path)?;
@@ -105,6 +109,32 @@ fn stack_is_in(memory: &Memory, path: &Path) -> Result<(), FirmwareError> {
 
 /// Bytes at the beginning of flash in which boot ROMs look for their sections.
 const BOOT_ROM_LOOKS: u64 = 4096;
+
+/// The families of UF2 files that the RP2350's boot ROM takes firmware of: Arm, RISC-V.
+const RP2350: [u32; 2] = [0xe48b_ff59, 0xe48b_ff5a];
+
+/// That the RP2350's boot ROM finds a block that says what to run, and on which of its cores.
+fn has_image_definition(spec: &Spec, path: &Path) -> Result<(), FirmwareError> {
+    const START: u32 = 0xffff_ded3;
+    const END: u32 = 0xab12_3579;
+    const CPU: u32 = 0x0700_0000;
+    let fault = |reason: &str| FirmwareError::Elf { path: path.to_owned(), reason: reason.into() };
+    let image = FlashImage::new(spec, path, None)?;
+    let looks = spec.flash.address..spec.flash.address + BOOT_ROM_LOOKS as u32;
+    let pages = image.pages().into_iter().filter(|(address, _)| looks.contains(address));
+    let bytes: Vec<u8> = pages.flat_map(|(_, page)| page).collect();
+    let words: Vec<u32> =
+        bytes.as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word)).collect();
+    let block = words.iter().position(|word| *word == START).and_then(|at| words.get(at..at + 5));
+    let Some(&[_, what, _, _, END]) = block else {
+        return Err(fault("it has no block for the boot ROM in its first 4 KiB"));
+    };
+    let wanted = if spec.target.starts_with("riscv") { 0x0100_0000 } else { 0 };
+    match what & CPU == wanted {
+        true => Ok(()),
+        false => Err(fault("its block for the boot ROM names other cores")),
+    }
+}
 
 /// That a section is there for the boot ROM: a linker drops what it holds to be unused.
 fn has_section(spec: &Spec, path: &Path, name: &str) -> Result<(), FirmwareError> {
@@ -180,6 +210,8 @@ mod tests {
         let reason = |name| has_section(spec, &firmware, name).unwrap_err().to_string();
         assert!(reason(".start_block").contains("nothing in the section .start_block"));
         assert!(reason(".rodata").contains("not where the boot ROM looks"));
+        let error = has_image_definition(spec, &firmware).unwrap_err().to_string();
+        assert!(error.contains("no block for the boot ROM"), "{error}");
         let ram = |address, bytes| {
             let name = "RAM".to_owned();
             stack_is_in(&Memory { name, address, bytes, holds: Vec::new() }, &firmware)

@@ -1,0 +1,125 @@
+//! Firmware for the Raspberry Pi Pico 2: an RP2350 on its RISC-V cores (Hazard3), with the chip's HAL.
+//!
+//! UART 0 is on GP0 (to the host) and GP1 (from it), at 115,200 baud; an interrupt takes out of it
+//! what comes. The LED is the status, GP15 is high during an inference. `mcycle` counts cycles.
+#![no_std]
+#![no_main]
+
+use core::cell::RefCell;
+
+use brooklet_app::Parts;
+use brooklet_app::line::{Bad, Inlet};
+use brooklet_parts::{mcycle::Cycles, memory, stack};
+use critical_section::Mutex;
+#[cfg(feature = "defmt")]
+use defmt_rtt as _;
+use rp235x_hal as hal;
+
+use hal::Clock;
+use hal::block::ImageDef;
+use hal::fugit::RateExtU32;
+use hal::gpio::bank0::{Gpio0, Gpio1};
+use hal::gpio::{FunctionUart, Pin, Pins, PullDown};
+use hal::uart::{DataBits, ReadErrorType, Reader, StopBits, UartConfig, UartPeripheral};
+use static_cell::ConstStaticCell;
+
+/// Constants from `board.toml`.
+mod board {
+    include!(concat!(env!("OUT_DIR"), "/board.rs"));
+}
+
+/// What the crystal of the board swings at.
+const CRYSTAL_HZ: u32 = 12_000_000;
+
+/// What the boot ROM looks for in the first 4 KiB of the flash: secure code for Hazard3, whose entry is at
+/// the flash's beginning. So it lies behind that.
+#[unsafe(link_section = ".init.rust")]
+#[used]
+static IMAGE: ImageDef = ImageDef::secure_exe();
+
+static MEMORY: board::Memory = board::Memory::new();
+static RING: ConstStaticCell<board::Ring> = ConstStaticCell::new(board::Ring::new());
+
+type UartPins = (Pin<Gpio0, FunctionUart, PullDown>, Pin<Gpio1, FunctionUart, PullDown>);
+
+/// What the interrupt needs: the receiving half of the UART, and where bytes go.
+struct Receiver {
+    uart: Reader<hal::pac::UART0, UartPins>,
+    inlet: Inlet<'static>,
+}
+
+static RECEIVER: Mutex<RefCell<Option<Receiver>>> = Mutex::new(RefCell::new(None));
+
+// SAFETY: the HAL calls this name, of this type, for that interrupt.
+#[unsafe(no_mangle)]
+#[expect(non_snake_case, reason = "the interrupt's name")]
+fn UART0_IRQ() {
+    critical_section::with(|token| {
+        let mut receiver = RECEIVER.borrow_ref_mut(token);
+        let Some(Receiver { uart, inlet }) = receiver.as_mut() else { return };
+        let mut byte = [0];
+        loop {
+            match uart.read_raw(&mut byte) {
+                Ok(_) => inlet.receive(byte[0]),
+                Err(nb::Error::WouldBlock) => break,
+                Err(nb::Error::Other(error)) => {
+                    // With an overrun comes a byte that is good.
+                    error.discarded.iter().for_each(|&byte| inlet.receive(byte));
+                    inlet.note(match error.err_type {
+                        ReadErrorType::Overrun => Bad::Overrun,
+                        _ => Bad::Framing,
+                    });
+                }
+            }
+        }
+    });
+}
+
+#[hal::entry]
+fn main() -> ! {
+    stack::paint();
+    let Some(mut chip) = hal::pac::Peripherals::take() else { unreachable!("main runs once") };
+    let mut watchdog = hal::Watchdog::new(chip.WATCHDOG);
+    let Ok(clocks) = hal::clocks::init_clocks_and_plls(
+        CRYSTAL_HZ,
+        chip.XOSC,
+        chip.CLOCKS,
+        chip.PLL_SYS,
+        chip.PLL_USB,
+        &mut chip.RESETS,
+        &mut watchdog,
+    ) else {
+        unreachable!("the crystal's frequency is one that the PLLs take")
+    };
+    let sio = hal::Sio::new(chip.SIO);
+    let pins = Pins::new(chip.IO_BANK0, chip.PADS_BANK0, sio.gpio_bank0, &mut chip.RESETS);
+    let uart_pins = (pins.gpio0.into_function(), pins.gpio1.into_function());
+    let uart = UartPeripheral::new(chip.UART0, uart_pins, &mut chip.RESETS);
+    let config = UartConfig::new(115_200.Hz(), DataBits::Eight, None, StopBits::One);
+    let Ok(mut uart) = uart.enable(config, clocks.peripheral_clock.freq()) else {
+        unreachable!("a usual rate")
+    };
+    uart.enable_rx_interrupt();
+    let (uart, sender) = uart.split();
+    let (inlet, link) = RING.take().split(sender);
+    critical_section::with(|token| {
+        RECEIVER.borrow_ref_mut(token).replace(Receiver { uart, inlet });
+    });
+    // SAFETY: what the interrupt needs is there, and this is no critical section.
+    unsafe {
+        hal::arch::interrupt_unmask(hal::pac::Interrupt::UART0_IRQ);
+        hal::arch::interrupt_enable();
+    }
+
+    let parts = Parts {
+        link,
+        counter: Cycles::new(),
+        busy: pins.gpio15.into_push_pull_output(),
+        status: pins.gpio25.into_push_pull_output(),
+        stack_bytes: stack::high_water,
+    };
+    // SAFETY: the slot is flash behind the firmware, executed in place and readable at any time;
+    // this firmware does not program flash, so nothing writes to it while it runs.
+    let slot = unsafe { memory::slot(board::SLOT_ADDRESS, board::SLOT_BYTES) };
+    memory::run(parts, board::ABOUT, slot, MEMORY.take())
+}

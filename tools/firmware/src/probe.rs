@@ -52,14 +52,25 @@ pub fn write(
         _ => {}
     };
     commit(spec, image, &mut session, FlashProgress::new(count), false)?;
-    let reset = session.core(0).and_then(|mut core| core.reset());
-    reset.map_err(|error| fault(chain(&error)))?;
+    start(spec, &mut session).map_err(|error| fault(chain(&error)))?;
     Ok(Written {
         probe: info.to_string(),
         serial_number: info.serial_number.clone(),
         sectors,
         changed,
     })
+}
+
+/// Starts the firmware: by a reset, or, if it is in RAM, where no reset leads, by its vectors.
+fn start(spec: &Spec, session: &mut Session) -> Result<(), probe_rs::Error> {
+    let begin = u64::from(spec.firmware().address);
+    let map = &session.target().memory_map;
+    let in_ram = map.iter().filter_map(|region| region.as_ram_region());
+    if in_ram.into_iter().any(|region| region.range.contains(&begin)) {
+        session.prepare_running_on_ram(begin, 0)?;
+        return session.core(0)?.run();
+    }
+    session.core(0)?.reset()
 }
 
 /// Prepares all that is needed to write an image, with a probe that is none: whether the chip is

@@ -1,0 +1,5 @@
+//! Memory map, constants and linker arguments, all from `board.toml`.
+
+fn main() {
+    board_build::generate();
+}

@@ -67,6 +67,11 @@ impl DeviceArgs {
         if self.two_cores { &[compile::TWO_CORES] } else { &[] }
     }
 
+    /// Whether no option names a way.
+    pub(crate) fn is_any(&self) -> bool {
+        !self.emulate && self.port.is_none() && self.probe.is_none() && self.drive.is_none()
+    }
+
     /// The way that the options name, or that there is.
     pub(crate) fn way(&self, spec: &Spec) -> Result<Way> {
         let board = &spec.name;

@@ -186,17 +186,23 @@ fn written(args: &Args, file: &ModelFile, output: Output) -> Result<()> {
             path.write(&uf2::encode(&image, format))?;
             format!("{} is written, for the drive {}", path.display(), format.drive)
         }
-        None => match args.device.way(spec)? {
-            Way::Emulator => "in the emulator, which loads".to_owned(),
-            Way::Probe(_) => {
-                check_probe(spec, &image)?;
-                let chip = spec.probe.as_ref().map_or("", |probe| &probe.chip);
-                format!("by a debug probe, which knows {chip} and its flash")
+        None => match (&spec.uf2, args.device.way(spec)) {
+            // What a board would get that only its boot loader writes to.
+            (Some(format), Err(_)) if args.device.is_any() => {
+                format!("as a UF2 file, to the drive {}, when it is there", format.drive)
             }
-            Way::Drive(drive) => format!("as a UF2 file, to {}", drive.display()),
-            Way::Attached(port) => {
-                format!("nothing: the board at {port} has to run already; it needs")
-            }
+            (_, way) => match way? {
+                Way::Emulator => "in the emulator, which loads".to_owned(),
+                Way::Probe(_) => {
+                    check_probe(spec, &image)?;
+                    let chip = spec.probe.as_ref().map_or("", |probe| &probe.chip);
+                    format!("by a debug probe, which knows {chip} and its flash")
+                }
+                Way::Drive(drive) => format!("as a UF2 file, to {}", drive.display()),
+                Way::Attached(port) => {
+                    format!("nothing: the board at {port} has to run already; it needs")
+                }
+            },
         },
     };
     output.print(&Written::new(spec, way, &image))

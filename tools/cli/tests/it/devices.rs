@@ -57,6 +57,24 @@ fn a_pico_gets_firmware_and_model_by_its_drive() {
     assert_eq!(fs::read(drive.join("rpi-pico.uf2")).unwrap(), written);
 }
 
+/// What a board would get that is not there, and that only its boot loader writes to.
+#[test]
+fn a_dry_run_needs_no_board() {
+    let folder = tempfile::tempdir().unwrap();
+    let boards: &[_] = crate::common::tries(&[], &["rpi-pico2-riscv"]);
+    if boards.is_empty() {
+        crate::common::skipped("firmware of boards that are built where everything is tested");
+    }
+    for board in boards {
+        let line = format!("flash {} --board {board} --dry-run", tiny().display());
+        let plan = json(folder.path(), &line);
+        assert_eq!(plan["way"], "as a UF2 file, to the drive RP2350, when it is there");
+        let parts = plan["parts"].as_array().unwrap();
+        assert_eq!(parts.first().unwrap()["address"], 0x1000_0000);
+        assert_eq!(parts.last().unwrap()["what"], "model");
+    }
+}
+
 #[test]
 fn ways_that_a_board_has_not_are_refused() {
     let folder = tempfile::tempdir().unwrap();

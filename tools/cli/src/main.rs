@@ -57,6 +57,7 @@ Examples:
   brooklet doctor resnet20.onnx test_batch.bin
   brooklet compare resnet20.onnx resnet20.brook test_batch.bin
   brooklet report resnet20.onnx resnet20.brook test_batch.bin -o report.html
+  brooklet export resnet20.brook -o resnet20.onnx
   brooklet fit resnet20.brook
   brooklet fit resnet20.onnx --calibrate images/ --board rpi-pico -o resnet20.brook
   brooklet flash resnet20.brook --board qemu-mps2-an386 --run cat.png --check
@@ -117,6 +118,11 @@ Examples:
     /// Makes one model of several, whose probabilities are averaged.
     #[command(after_help = "Example:\n  brooklet ensemble a.brook b.brook c.brook -o abc.brook")]
     Ensemble(commands::ensemble::Args),
+    /// Writes a model as a quantized ONNX network, for viewers and other engines.
+    #[command(
+        after_help = "Example:\n  brooklet export net.brook -o net.onnx --compare test_batch.bin"
+    )]
+    Export(commands::export::Args),
     /// Plans a model's memory for a board, and shows what is where and when.
     #[command(
         after_help = "Example:\n  brooklet plan net.brook --board qemu-mps2-an386 --optimize speed --svg map.svg -o fast.brook"
@@ -209,6 +215,7 @@ fn main() -> ExitCode {
         Command::Compare(args) => commands::compare::run(args, output),
         Command::Report(args) => commands::report::run(args, output),
         Command::Ensemble(args) => commands::ensemble::run(args, output),
+        Command::Export(args) => commands::export::run(args, output),
         Command::Plan(args) => commands::plan::run(args, output),
         Command::Fit(args) => commands::fit::run(args, output),
         Command::Flash(args) => commands::flash::run(args, output),

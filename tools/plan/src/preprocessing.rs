@@ -70,7 +70,8 @@ pub fn to_record(preprocess: &Preprocess) -> PreprocessingRecord {
     }
 }
 
-pub(crate) fn from_record(record: &PreprocessingRecord) -> Preprocess {
+/// The preprocessing of a record.
+pub fn from_record(record: &PreprocessingRecord) -> Preprocess {
     let normalized = record.is_normalized();
     let some = |n: u16| (n != 0).then_some(u32::from(n));
     let resize = |rows: u32| match some(record.resize_columns()) {

@@ -46,9 +46,9 @@ pub(crate) fn encode(
     graph.output.push(ValueInfoProto { name: Some(value(*nodes.end())), r#type: None });
     ModelProto {
         ir_version: Some(8),
-        functions: vec![],
         graph: Some(graph),
         opset_import: vec![OperatorSetIdProto { domain: Some(String::new()), version: Some(17) }],
+        ..Default::default()
     }
 }
 
@@ -272,7 +272,7 @@ enum Data<'a> {
     Ints(&'a [usize]),
 }
 
-fn window(kernel: [usize; 2], stride: [usize; 2], pads: Pads) -> Vec<AttributeProto> {
+pub(crate) fn window(kernel: [usize; 2], stride: [usize; 2], pads: Pads) -> Vec<AttributeProto> {
     vec![
         AttributeProto::ints("kernel_shape", &kernel),
         AttributeProto::ints("strides", &stride),

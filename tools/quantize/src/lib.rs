@@ -55,6 +55,7 @@ pub mod data;
 mod encode;
 pub mod error;
 pub mod evaluate;
+pub mod export;
 pub mod forward;
 pub mod fuse;
 pub mod lower;

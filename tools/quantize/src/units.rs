@@ -339,6 +339,7 @@ mod tests {
 
     fn input(scale: f32, zero_point: i32) -> QuantizedNode {
         QuantizedNode {
+            summed: false,
             name: String::new(),
             source: String::new(),
             op: QuantizedOp::Input,

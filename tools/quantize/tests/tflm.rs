@@ -64,6 +64,7 @@ fn networks_give_the_bytes_of_tflm() {
 /// Images of 5 × 7 pixels, a convolution whose first channels are dead, and a mean of 35 pixels.
 fn dead_channels_and_mean() -> QuantizedNetwork {
     let node = |name: &str, op, inputs: &[usize], shape, scale, zero_point| QuantizedNode {
+        summed: false,
         name: name.to_owned(),
         source: name.to_owned(),
         op,
@@ -79,6 +80,7 @@ fn dead_channels_and_mean() -> QuantizedNetwork {
     weights[[3, 0, 0, 0]] = 60;
     weights[[3, 0, 0, 1]] = -59;
     let conv = QuantizedConv {
+        zeros: None,
         scales: vec![1e-8, 1e-8, 1e-8, 0.004],
         bias: vec![1 << 30, -(1 << 30), -(1 << 30), 900],
         ..QuantizedConv::of_weights(weights, 1)

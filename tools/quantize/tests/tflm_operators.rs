@@ -44,6 +44,7 @@ fn answer_by_rows(network: &mut QuantizedNetwork) {
         let conv = QuantizedConv::of_weights(weights, channels);
         ends.push(network.nodes.len());
         network.nodes.push(QuantizedNode {
+            summed: false,
             name: format!("row{row}"),
             op: QuantizedOp::Conv(conv),
             inputs: vec![answer],

@@ -10,6 +10,7 @@ mod device;
 pub mod doctor;
 pub mod ensemble;
 pub mod eval;
+pub mod export;
 pub mod fit;
 pub mod flash;
 mod float;

@@ -16,6 +16,7 @@ mod desk;
 mod devices;
 mod doctor;
 mod ensemble;
+mod export;
 mod exports;
 mod files;
 mod fit;

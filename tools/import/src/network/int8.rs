@@ -44,6 +44,9 @@ pub struct QuantizedNode {
     pub int16: bool,
     /// Clamp of the output.
     pub activation: Activation,
+    /// A convolution whose sums only an addition reads, and which are not rounded before it: what it
+    /// says of its output means nothing.
+    pub summed: bool,
 }
 
 impl PartialEq for QuantizedNode {
@@ -52,6 +55,7 @@ impl PartialEq for QuantizedNode {
             == (&other.name, &other.op, &other.inputs, other.shape)
             && (self.scale.to_bits(), self.zero_point, self.int16, self.activation)
                 == (other.scale.to_bits(), other.zero_point, other.int16, other.activation)
+            && self.summed == other.summed
     }
 }
 
@@ -163,6 +167,8 @@ pub struct QuantizedConv {
     /// One value an output channel, at scale in·weight. It does not contain the input's zero
     /// point.
     pub bias: Vec<i32>,
+    /// Zero points of the input's channels, where each has its own: they lie around the input, too.
+    pub zeros: Option<Vec<i8>>,
     /// Rows, columns.
     pub stride: [usize; 2],
     /// Zero points around the input.
@@ -186,6 +192,7 @@ impl QuantizedConv {
             weights,
             scales: vec![1.0; channels],
             bias: vec![0; channels],
+            zeros: None,
             stride: [1, 1],
             pads: [0; 4],
             dilation: [1, 1],

@@ -90,6 +90,7 @@ impl Importer<'_> {
             let sizes = from_to(node, &sizes);
             return Ok(Value::Constant(Rc::new(Constant::ints(sizes))));
         }
+        self.qdq.check_reader(node)?;
         let call = Call { node, name: node_name(node), inputs };
         if let Some(value) = derived(self, &call)? {
             return Ok(value);

@@ -83,6 +83,7 @@ fn quantized_node(
             let (weights, scales) = quantized_weights(graph.tensor(conv.weights)?, shape, *conv)?;
             let bias = quantized_bias(graph, conv.bias, scales.len())?;
             QuantizedOp::Conv(QuantizedConv {
+                zeros: None,
                 weights,
                 scales,
                 bias,
@@ -116,6 +117,7 @@ fn quantized_node(
         Computation::Pad(pads) if keeps_scale => {
             let channels = layer.shape[2];
             QuantizedOp::Conv(QuantizedConv {
+                zeros: None,
                 weights: Array4::ones((channels, 1, 1, 1)),
                 scales: vec![1.0; channels],
                 bias: vec![0; channels],
@@ -153,6 +155,7 @@ fn quantized_node(
         op.check_int16(layer.activation, scale)?;
     }
     Ok(QuantizedNode {
+        summed: false,
         name: layer.source.clone(),
         source: layer.source.clone(),
         op,

@@ -1,5 +1,7 @@
 //! An int8 TFLite or ONNX network as a [`Program`]: its scales, zero points, weights and roundings kept.
 
+mod join;
+
 use std::borrow::Cow;
 
 use brooklet::format::{Operator, flags};
@@ -53,6 +55,17 @@ pub fn lower(
                 &node.name,
                 "reads a subsampled map on its main path",
             ));
+        }
+        // What is rounded behind an addition is part of the layer that adds.
+        if node.summed {
+            continue;
+        }
+        let summed = node.inputs.iter().position(|&of| network.nodes[of].summed);
+        if let (QuantizedOp::Add, Some(place)) = (&node.op, summed) {
+            let operands = [node.inputs[place], node.inputs[1 - place]];
+            program.layers.push(join::joined(network, &program, &layer_of, node, operands)?);
+            layer_of[id] = program.layers.len() - 1;
+            continue;
         }
         let operator = match &node.op {
             QuantizedOp::Input => Operator::Input,
@@ -301,6 +314,44 @@ fn multiplier(node: &QuantizedNode, real: f64) -> Result<Multiplier, Unrepresent
     })
 }
 
+/// Kernel, groups, and what lies around the input.
+fn set_form(layer: &mut Layer, conv: &QuantizedConv) -> Result<(), Unrepresentable> {
+    let (_, height, width, _) = conv.weights.dim();
+    set_kernel(layer, [height, width], conv.stride, conv.pads)?;
+    set_groups(layer, conv.groups);
+    if conv.fully_connected {
+        layer.record.flags |= flags::FULLY_CONNECTED;
+    }
+    layer.padding_values = conv.zeros.clone().filter(|_| conv.pads != [0; 4]);
+    Ok(())
+}
+
+/// For each output channel its weights, its bias with the input's zero points, and the real of a step
+/// of its sum.
+fn channels<'w>(
+    conv: &'w QuantizedConv,
+    weights: &'w [i8],
+    input: &'w QuantizedNode,
+) -> impl Iterator<Item = (&'w [i8], i64, f64)> {
+    let outputs = conv.bias.len();
+    let (taps, inputs) = (weights.len() / outputs, conv.weights.dim().3);
+    let all = weights.chunks(taps).zip(&conv.bias).zip(&conv.scales).enumerate();
+    all.map(move |(channel, ((weights, &bias), &scale))| {
+        let group = channel * conv.groups / outputs;
+        let zero = |tap: usize| match &conv.zeros {
+            Some(zeros) => zeros.get(group * inputs + tap % inputs).map_or(0, |&zero| zero.into()),
+            None => i64::from(input.zero_point),
+        };
+        let offset = weights.iter().enumerate().map(|(tap, &weight)| zero(tap) * i64::from(weight));
+        let product = if conv.float_product {
+            f64::from(input.scale * scale)
+        } else {
+            f64::from(input.scale) * f64::from(scale)
+        };
+        (weights, i64::from(bias) - offset.sum::<i64>(), product)
+    })
+}
+
 fn set_conv(
     layer: &mut Layer,
     conv: &QuantizedConv,
@@ -310,23 +361,9 @@ fn set_conv(
     let conv = &spread(conv);
     let int16 = node.int16 || input.int16;
     let conv = &if int16 { int16::in_one_group(conv) } else { Cow::Borrowed(&**conv) };
-    let (_, height, width, _) = conv.weights.dim();
-    set_kernel(layer, [height, width], conv.stride, conv.pads)?;
-    set_groups(layer, conv.groups);
-    if conv.fully_connected {
-        layer.record.flags |= flags::FULLY_CONNECTED;
-    }
+    set_form(layer, conv)?;
     let weights: Vec<i8> = conv.weights.iter().copied().collect();
-    let taps = weights.len() / conv.bias.len();
-    let channels = weights.chunks(taps).zip(&conv.bias).zip(&conv.scales).enumerate();
-    for (o, ((weights, &bias), &scale)) in channels {
-        let sum: i64 = weights.iter().map(|&w| i64::from(w)).sum();
-        let bias = i64::from(bias) - i64::from(input.zero_point) * sum;
-        let product = if conv.float_product {
-            f64::from(input.scale * scale)
-        } else {
-            f64::from(input.scale) * f64::from(scale)
-        };
+    for (o, (weights, bias, product)) in channels(conv, &weights, input).enumerate() {
         let factor = product / f64::from(node.scale);
         if int16 {
             let multiplier = multiplier(node, factor)?;

@@ -2,7 +2,7 @@
 //! ranges and weights.
 
 mod constant;
-mod elements;
+pub(crate) mod elements;
 pub mod float;
 mod int16;
 pub mod int8;

@@ -49,12 +49,22 @@ pub(super) fn set_conv(
     let Some(shortcut) = shortcut else {
         return set_multipliers(layer, &reals);
     };
-    let ratio = f64::from(shortcut.record.scale.get()) / output_scale;
     if layer.record.has_int16() {
+        let ratio = f64::from(shortcut.record.scale.get()) / output_scale;
         let bits = set_wide_join(layer, ratio, &reals)?;
         let reals: Vec<f64> = reals.iter().map(|real| real * f64::from(1u32 << bits)).collect();
         return set_multipliers(layer, &reals);
     }
+    set_join(layer, &reals, shortcut)
+}
+
+/// Sets the multipliers of a join, which are `reals` and its extra bits, and the table of its shortcut.
+pub(super) fn set_join(
+    layer: &mut Layer,
+    reals: &[f64],
+    shortcut: &Layer,
+) -> Result<(), Unrepresentable> {
+    let ratio = f64::from(shortcut.record.scale.get()) / f64::from(layer.record.scale.get());
     for bits in (0..=JOIN_BITS.min(MAX_JOIN_BITS)).rev() {
         let unit = f64::from(1u32 << bits);
         let half = if bits == 0 { 0 } else { 1i64 << (bits - 1) };

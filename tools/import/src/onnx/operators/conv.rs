@@ -47,6 +47,6 @@ pub(super) fn conv(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, 
     });
     let input = importer.settle(&map, &call.name)?;
     let id = importer.network.push(op, &[input], &call.name)?;
-    importer.qdq.conv(id, [call.node.input.get(1), call.node.input.get(2)], 0, out);
+    importer.qdq.conv(id, [0, 1, 2].map(|input| call.node.input.get(input)), 0, out);
     Ok(map.like(importer.view(id)))
 }

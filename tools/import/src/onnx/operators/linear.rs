@@ -71,7 +71,7 @@ pub(super) fn matrix(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map
     let input = importer.settle(map, &call.name)?;
     let id = importer.network.push(op, &[input], &call.name)?;
     let axis = usize::from(!transposed);
-    importer.qdq.conv(id, [call.node.input.get(1), call.node.input.get(2)], axis, out);
+    importer.qdq.conv(id, [0, 1, 2].map(|input| call.node.input.get(input)), axis, out);
     Ok(Map { view: importer.view(id), dims: vec![vec![], vec![Channel]] })
 }
 
@@ -95,6 +95,6 @@ fn over_pixels(
     });
     let input = importer.settle(map, &call.name)?;
     let id = importer.network.push(op, &[input], &call.name)?;
-    importer.qdq.conv(id, [call.node.input.get(1), None], 1, out);
+    importer.qdq.conv(id, [call.node.input.first(), call.node.input.get(1), None], 1, out);
     Ok(Map { view: importer.view(id), dims: map.dims.clone() })
 }

@@ -33,8 +33,20 @@ pub(in crate::onnx) struct Qdq {
     maps: HashMap<NodeId, (f32, i32)>,
     /// The nodes of those whose outputs have 16 bits, and whether they are 0 or more.
     wide: HashMap<NodeId, bool>,
-    /// Weight scales of convolutions, and their biases if those are integers.
-    convs: HashMap<NodeId, (Vec<f32>, Option<Integers>)>,
+    /// What is known of convolutions.
+    convs: HashMap<NodeId, ConvIntegers>,
+    /// Zero points of a map's channels, by the name of what was made of it with them.
+    channels: HashMap<String, Vec<i8>>,
+}
+
+/// What is known of a convolution's integers.
+struct ConvIntegers {
+    /// One a channel; none where they are along another axis.
+    scales: Vec<f32>,
+    /// If it has integers.
+    bias: Option<Integers>,
+    /// Zero points of its input's channels, if each has its own.
+    zeros: Option<Vec<i8>>,
 }
 
 /// Integers and their scales: one, or one for each index of an axis.
@@ -165,6 +177,21 @@ impl Qdq {
     ) -> Result<(), Problem> {
         let scales = inputs[0].ok_or_else(|| corrupt("its scale is not a constant"))?.floats()?;
         let zeros = inputs[1].map_or(Ok(vec![0]), Constant::to_ints)?;
+        if zeros.len() > 1
+            && let Some(&(scale, _)) = self.maps.get(&id)
+            && op_type(node) == "DequantizeLinear"
+            && int(node, "axis", 1) == 1
+            && scales.iter().all(|&of| of == scale)
+        {
+            let kind = node.input.get(2).and_then(|name| self.kinds.get(name));
+            let (low, high) = bounds(kind.copied().unwrap_or(data_type::UINT8))?;
+            if let Some(zero) = zeros.iter().find(|zero| !(low..=high).contains(zero)) {
+                return Err(corrupt(format!("a zero point of {zero}")));
+            }
+            let zeros = zeros.iter().map(|zero| (zero - low - 128) as i8).collect();
+            self.channels.insert(node.output.first().cloned().unwrap_or_default(), zeros);
+            return Ok(());
+        }
         let (1, Some(&scale), &[zero]) = (scales.len(), scales.first(), &zeros[..]) else {
             let what = format!("a map of {} scales", scales.len());
             return Err(unsupported(what, REMEDY));
@@ -208,16 +235,28 @@ impl Qdq {
         }
     }
 
-    /// Notes the weights' scales of a convolution, and its bias; the names are the file's, `axis`
-    /// is that of the output channels.
+    /// Refuses a node that reads a map whose channels have zero points of their own, and is no
+    /// convolution.
+    pub(in crate::onnx) fn check_reader(&self, node: &NodeProto) -> Result<(), Problem> {
+        let reads = node.input.iter().any(|name| self.channels.contains_key(name));
+        if reads && op_type(node) != "Conv" {
+            let what = "reads a map whose channels have zero points of their own";
+            return Err(unsupported(what, REMEDY));
+        }
+        Ok(())
+    }
+
+    /// Notes the weights' scales of a convolution, its bias and its input's zero points; the names of
+    /// the three inputs are the file's, `axis` is that of the output channels.
     pub(in crate::onnx) fn conv(
         &mut self,
         id: NodeId,
-        names: [Option<&String>; 2],
+        names: [Option<&String>; 3],
         axis: usize,
         out: usize,
     ) {
-        let [weights, bias] = names.map(|name| self.constants.get(name?).cloned());
+        let zeros = names[0].and_then(|name| self.channels.get(name)).cloned();
+        let [_, weights, bias] = names.map(|name| self.constants.get(name?).cloned());
         let Some(weights) = weights else { return };
         let scales = match weights.scales[..] {
             [scale] => vec![scale; out],
@@ -225,7 +264,7 @@ impl Qdq {
             // Told when the network is put together.
             _ => vec![],
         };
-        self.convs.insert(id, (scales, bias));
+        self.convs.insert(id, ConvIntegers { scales, bias, zeros });
     }
 }
 

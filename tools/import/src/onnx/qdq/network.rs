@@ -2,7 +2,7 @@
 
 use ndarray::{Array4, Axis};
 
-use super::{Integers, Qdq, REMEDY};
+use super::{ConvIntegers, Integers, Qdq, REMEDY};
 use crate::error::{AtLayer, LayerProblem, Problem, unsupported};
 use crate::network::{
     Activation, BatchNorm, Conv, Network, Node, NodeId, Op, Output, QuantizedConstant,
@@ -148,6 +148,7 @@ impl Builder<'_> {
             zero_point: own.1,
             int16,
             activation,
+            summed: self.is_summed(id),
         });
         let place = self.nodes.len() - 1;
         self.places[end] = Some(self.rescaled(place, (scale, zero_point), &source));
@@ -173,6 +174,7 @@ impl Builder<'_> {
             zero_point: wanted.1,
             int16: false,
             activation: Activation::None,
+            summed: false,
         });
         self.nodes.len() - 1
     }
@@ -262,6 +264,36 @@ impl Builder<'_> {
         Some([low - other_high, high - other_low])
     }
 
+    /// Whether a node is a convolution whose sums an addition reads as they are, beside a map that is
+    /// quantized: both are rounded once, behind the addition.
+    fn is_summed(&self, id: NodeId) -> bool {
+        let quantized = |id: NodeId| self.qdq.is_quantized(id) && !self.qdq.wide.contains_key(&id);
+        let Op::Conv(conv) = &self.float.nodes[id].op else { return false };
+        let input = self.float.nodes[id].inputs[0];
+        let of_sum = |node: &Node| node.op == Op::Add && node.inputs.contains(&id);
+        let Some(add) = self.float.nodes.iter().position(of_sum) else { return false };
+        let end = self.activations[add].unwrap_or(add);
+        let other = self.float.nodes[add].inputs.iter().find(|&&input| input != id);
+        // A copy has the quantization of what it is of.
+        let source = |id: NodeId| match self.float.nodes[id].op {
+            Op::Subsample(_) => self.float.nodes[id].inputs[0],
+            _ => id,
+        };
+        let is_output = self
+            .outputs
+            .iter()
+            .any(|output| [id, add].contains(&output.node) && output.node != end);
+        self.readers[id] == 1
+            && conv.groups == 1
+            && conv.dilation == [1, 1]
+            && self.activations[id].is_none()
+            && !self.qdq.is_quantized(id)
+            && !self.qdq.wide.contains_key(&input)
+            && !is_output
+            && (quantized(end) || quantized(add))
+            && other.is_some_and(|&other| quantized(other) || quantized(source(other)))
+    }
+
     /// A convolution of a map with this scale and zero point, with its integers.
     fn conv(
         &mut self,
@@ -269,11 +301,11 @@ impl Builder<'_> {
         conv: &Conv,
         input: Option<(f32, i32)>,
     ) -> Result<QuantizedConv, Problem> {
-        let (mut scales, bias) = match self.qdq.convs.remove(&id) {
+        let ConvIntegers { mut scales, bias, zeros } = match self.qdq.convs.remove(&id) {
             Some(known) => known,
             // Zeros around a map, or a part of it.
             None if conv.weights.iter().all(|&weight| weight == 0.0 || weight == 1.0) => {
-                (vec![1.0; conv.bias.len()], None)
+                ConvIntegers { scales: vec![1.0; conv.bias.len()], bias: None, zeros: None }
             }
             None => return Err(unsupported("its weights are not quantized", REMEDY)),
         };
@@ -318,6 +350,7 @@ impl Builder<'_> {
             weights,
             scales,
             bias: bias.into_iter().map(|bias| bias as i32).collect(),
+            zeros,
             stride: conv.stride,
             pads: conv.pads,
             dilation: conv.dilation,

@@ -1,0 +1,155 @@
+//! Functions of one number: by name where the table is that function's, else the table itself.
+
+use brooklet_import::network::Function;
+use brooklet_import::proto::AttributeProto;
+
+use super::graph::{Data, Kind, Scale};
+use super::layers::{Exporter, Map, pre, scale};
+use crate::lower::elements::nearest;
+use crate::program::{Layer, Table};
+
+impl Exporter<'_> {
+    /// A table of each number.
+    pub(super) fn lookup(&mut self, layer: &Layer, name: &str, read: &Map) -> Map {
+        let to = scale(&layer.record);
+        let tables: &[i8] = match &layer.table {
+            Some(Table::Bytes(tables)) => tables,
+            _ => &[],
+        };
+        let (tables_of, _) = tables.as_chunks::<256>();
+        let value = read.value.clone();
+        let known = match tables_of {
+            [table] => known(table, read.scale, to).map(|found| self.known(found, &value, name)),
+            many => slopes(many, read.scale, to).map(|slopes| {
+                let channels = layer.weights.iter();
+                let slopes: Vec<f32> =
+                    channels.map(|&number| slopes[usize::from(number.cast_unsigned())]).collect();
+                let dims = if read.flat { vec![slopes.len()] } else { vec![slopes.len(), 1, 1] };
+                let slopes =
+                    self.graph.constant(&format!("{name}.slopes"), &dims, Data::Floats(&slopes));
+                self.graph.node("PRelu", &[&value, &slopes], &pre(name), vec![])
+            }),
+        };
+        let integers = match known {
+            Some(value) => self.graph.quantized(&value, name, to),
+            None => self.gathered(name, read, tables, &layer.weights),
+        };
+        let value = self.graph.dequantized(&integers, name, to);
+        read.with(value, integers, to)
+    }
+
+    fn known(&mut self, known: Known, value: &str, name: &str) -> String {
+        let function = match known {
+            Known::Same => return value.to_owned(),
+            Known::Relu => return self.graph.node("Relu", &[value], &pre(name), vec![]),
+            Known::Function(function) => function,
+        };
+        let float = AttributeProto::float;
+        let (op, attributes) = match function {
+            Function::LeakyRelu { slope } => ("LeakyRelu", vec![float("alpha", slope)]),
+            Function::Sigmoid => ("Sigmoid", vec![]),
+            Function::HardSigmoid { slope, offset } => {
+                ("HardSigmoid", vec![float("alpha", slope), float("beta", offset)])
+            }
+            Function::HardSwish => ("HardSwish", vec![]),
+            Function::Tanh => ("Tanh", vec![]),
+            Function::Elu { alpha } => ("Elu", vec![float("alpha", alpha)]),
+            Function::Gelu => ("Gelu", vec![]),
+            Function::Softplus => ("Softplus", vec![]),
+            Function::Silu => {
+                let gate = self.graph.node("Sigmoid", &[value], &format!("{name}.gate"), vec![]);
+                return self.graph.node("Mul", &[value, &gate], &pre(name), vec![]);
+            }
+            Function::Clip { min, max } => {
+                let [min, max] = [("min", min), ("max", max)]
+                    .map(|(part, bound)| self.graph.float(&format!("{name}.{part}"), bound));
+                return self.graph.node("Clip", &[value, &min, &max], &pre(name), vec![]);
+            }
+        };
+        self.graph.node(op, &[value], &pre(name), attributes)
+    }
+}
+
+/// What a table computes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Known {
+    /// The number itself, at another scale.
+    Same,
+    Relu,
+    Function(Function),
+}
+
+/// The function whose table this is.
+fn known(table: &[i8; 256], from: Scale, to: Scale) -> Option<Known> {
+    if is_of(table, from, to, |real| real) {
+        return Some(Known::Same);
+    }
+    if is_of(table, from, to, |real| real.max(0.0)) {
+        return Some(Known::Relu);
+    }
+    let mut functions = vec![
+        Function::Sigmoid,
+        Function::Tanh,
+        Function::HardSwish,
+        Function::Silu,
+        Function::HardSigmoid { slope: 1.0 / 6.0, offset: 0.5 },
+        Function::HardSigmoid { slope: 0.2, offset: 0.5 },
+        Function::Elu { alpha: 1.0 },
+        Function::Gelu,
+        Function::Softplus,
+    ];
+    functions.extend(slope(table, from, to).map(|slope| Function::LeakyRelu { slope }));
+    let found = |function: &Function| is_of(table, from, to, |real| function.value(real));
+    functions.into_iter().find(found).map(Known::Function)
+}
+
+/// The slopes of a PReLU that has these tables.
+fn slopes(tables: &[[i8; 256]], from: Scale, to: Scale) -> Option<Vec<f32>> {
+    tables.iter().map(|table| slope(table, from, to)).collect()
+}
+
+/// The factor of negative numbers of a leaky ReLU that has this table.
+fn slope(table: &[i8; 256], from: Scale, to: Scale) -> Option<f32> {
+    let leaky = |slope: f64| move |real: f64| if real < 0.0 { real * slope } else { real };
+    // Each entry below zero bounds the slope from both sides.
+    let (mut low, mut high) = (f64::NEG_INFINITY, f64::INFINITY);
+    for (index, &entry) in table.iter().enumerate() {
+        let real = f64::from(from.real(index as i32 - 128));
+        if real >= 0.0 {
+            continue;
+        }
+        let steps = f64::from(i32::from(entry) - i32::from(to.zero)) * f64::from(to.scale) / real;
+        let half = (0.5 * f64::from(to.scale) / real).abs();
+        let (mut from_here, mut to_here) = (steps - half, steps + half);
+        // A saturated entry bounds it from one side.
+        match entry {
+            i8::MIN => to_here = f64::INFINITY,
+            i8::MAX => from_here = f64::NEG_INFINITY,
+            _ => {}
+        }
+        (low, high) = (low.max(from_here), high.min(to_here));
+    }
+    let middle = (low + high) / 2.0;
+    // Short numbers first: they are what the network was given.
+    let short = (1..=6).map(|digits| {
+        let unit = 10f64.powi(digits);
+        (middle * unit).round() / unit
+    });
+    let fits = |slope: &f64| slope.is_finite() && is_of(table, from, to, leaky(*slope));
+    short.chain([middle]).find(fits).map(|slope| slope as f32)
+}
+
+fn is_of(table: &[i8; 256], from: Scale, to: Scale, function: impl Fn(f64) -> f64) -> bool {
+    if [from.kind, to.kind] != [Kind::Int8; 2] {
+        return false;
+    }
+    let of = |scale: Scale| (scale.scale, i32::from(scale.zero));
+    nearest(of(from), of(to), function) == *table
+}
+
+impl Map {
+    /// A map of the same form with other numbers.
+    fn with(&self, value: String, integers: String, scale: Scale) -> Self {
+        Self { value, integers, scale, upper: None, flat: self.flat }
+    }
+}

@@ -1,0 +1,264 @@
+//! An ONNX graph as it grows: values, constants, and how numbers become integers.
+
+use std::collections::HashSet;
+
+use brooklet_import::proto::{
+    AttributeProto, DimensionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
+    StringStringEntryProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto,
+    ValueInfoProto, data_type,
+};
+
+/// What the graph is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// A file, of opset 21, which has integers of 16 and of 4 bits.
+    File,
+    /// The float engine, which has neither: rounding to 16 bits is arithmetic on floats there.
+    Engine,
+}
+
+/// Integers of a map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Int8,
+    Int16,
+}
+
+/// How the reals of a map are integers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Scale {
+    pub(super) scale: f32,
+    pub(super) zero: i16,
+    pub(super) kind: Kind,
+}
+
+impl Scale {
+    pub(super) fn int8(scale: f32, zero: i8) -> Self {
+        Self { scale, zero: zero.into(), kind: Kind::Int8 }
+    }
+
+    /// The real of an integer.
+    pub(super) fn real(self, q: i32) -> f32 {
+        (q - i32::from(self.zero)) as f32 * self.scale
+    }
+
+    /// The integer of a real, before it saturates.
+    pub(super) fn level(self, real: f32) -> i32 {
+        (f64::from(real / self.scale).round() + f64::from(self.zero)) as i32
+    }
+}
+
+/// A constant's numbers.
+pub(super) enum Data<'a> {
+    Floats(&'a [f32]),
+    Int64(&'a [i64]),
+    Int32(&'a [i32]),
+    Int16(&'a [i16]),
+    Int8(&'a [i8]),
+    /// Of -8 to 7, two in a byte.
+    Int4(&'a [i8]),
+}
+
+/// A graph under construction.
+pub(super) struct Graph {
+    pub(super) dialect: Dialect,
+    proto: GraphProto,
+    taken: HashSet<String>,
+}
+
+impl Graph {
+    pub(super) fn new(dialect: Dialect) -> Self {
+        let proto = GraphProto { name: Some("brooklet".into()), ..GraphProto::default() };
+        Self { dialect, proto, taken: HashSet::new() }
+    }
+
+    /// A name that nothing has yet: `wanted`, if it is free.
+    pub(super) fn name(&mut self, wanted: &str) -> String {
+        let numbered = (2..).map(|number| format!("{wanted}.{number}"));
+        let mut names = std::iter::once(wanted.to_owned()).chain(numbered);
+        let free = names.find(|name| !self.taken.contains(name)).unwrap_or_default();
+        self.taken.insert(free.clone());
+        free
+    }
+
+    pub(super) fn constant(&mut self, wanted: &str, dims: &[usize], data: Data<'_>) -> String {
+        let name = self.name(wanted);
+        let (kind, bytes) = raw(data);
+        self.proto.initializer.push(TensorProto {
+            dims: dims.iter().map(|&dim| dim as i64).collect(),
+            data_type: Some(kind),
+            name: Some(name.clone()),
+            raw_data: Some(bytes),
+            ..Default::default()
+        });
+        name
+    }
+
+    pub(super) fn float(&mut self, wanted: &str, value: f32) -> String {
+        self.constant(wanted, &[], Data::Floats(&[value]))
+    }
+
+    pub(super) fn sizes(&mut self, wanted: &str, sizes: &[i64]) -> String {
+        self.constant(wanted, &[sizes.len()], Data::Int64(sizes))
+    }
+
+    /// Adds a node, and returns the name of its output.
+    pub(super) fn node(
+        &mut self,
+        op: &str,
+        inputs: &[&str],
+        wanted: &str,
+        attribute: Vec<AttributeProto>,
+    ) -> String {
+        let output = self.name(wanted);
+        self.proto.node.push(NodeProto {
+            op_type: Some(op.into()),
+            input: inputs.iter().map(|&input| input.into()).collect(),
+            output: vec![output.clone()],
+            name: Some(output.clone()),
+            attribute,
+            ..Default::default()
+        });
+        output
+    }
+
+    fn zero(&mut self, name: &str, scale: Scale) -> String {
+        match scale.kind {
+            Kind::Int8 => self.constant(name, &[], Data::Int8(&[scale.zero as i8])),
+            Kind::Int16 => self.constant(name, &[], Data::Int16(&[scale.zero])),
+        }
+    }
+
+    /// The integers of a float map; of the engine's 16 bits the reals that they stand for.
+    pub(super) fn quantized(&mut self, value: &str, name: &str, scale: Scale) -> String {
+        let step = self.float(&format!("{name}.scale"), scale.scale);
+        if (self.dialect, scale.kind) == (Dialect::Engine, Kind::Int16) {
+            let bounds = [i16::MIN, i16::MAX].map(|q| f32::from(q) - f32::from(scale.zero));
+            let [low, high] = bounds.map(|bound| self.float(&format!("{name}.bound"), bound));
+            let steps = self.node("Div", &[value, &step], &format!("{name}.steps"), vec![]);
+            let whole = self.node("Round", &[&steps], &format!("{name}.whole"), vec![]);
+            let inputs = [&whole, &low, &high].map(|input| input.as_str());
+            let whole = self.node("Clip", &inputs, &format!("{name}.clip"), vec![]);
+            return self.node("Mul", &[&whole, &step], &format!("{name}.reals"), vec![]);
+        }
+        let zero = self.zero(&format!("{name}.zero_point"), scale);
+        self.node("QuantizeLinear", &[value, &step, &zero], &format!("{name}.quantized"), vec![])
+    }
+
+    /// The reals of integers.
+    pub(super) fn dequantized(&mut self, integers: &str, name: &str, scale: Scale) -> String {
+        if (self.dialect, scale.kind) == (Dialect::Engine, Kind::Int16) {
+            return integers.to_owned();
+        }
+        let step = self.float(&format!("{name}.scale"), scale.scale);
+        let zero = self.zero(&format!("{name}.zero_point"), scale);
+        self.node("DequantizeLinear", &[integers, &step, &zero], name, vec![])
+    }
+
+    /// The reals of integers that have zero points of their own a channel.
+    pub(super) fn dequantized_by_channel(
+        &mut self,
+        integers: &str,
+        name: &str,
+        (scale, zeros): (f32, &[i8]),
+    ) -> String {
+        let scales = vec![scale; zeros.len()];
+        let count = [zeros.len()];
+        let scales = self.constant(&format!("{name}.scale"), &count, Data::Floats(&scales));
+        let zeros = self.constant(&format!("{name}.zero_point"), &count, Data::Int8(zeros));
+        let axis = vec![AttributeProto::int("axis", 1)];
+        self.node("DequantizeLinear", &[integers, &scales, &zeros], name, axis)
+    }
+
+    /// Constants of integers times a scale for each index of the first axis.
+    pub(super) fn scaled(
+        &mut self,
+        name: &str,
+        dims: &[usize],
+        data: Data<'_>,
+        scales: &[f32],
+    ) -> String {
+        let integers = self.constant(&format!("{name}.quantized"), dims, data);
+        let count = [scales.len()];
+        let scales = self.constant(&format!("{name}.scale"), &count, Data::Floats(scales));
+        let axis = vec![AttributeProto::int("axis", 0)];
+        self.node("DequantizeLinear", &[&integers, &scales], name, axis)
+    }
+
+    /// A float input, of an open batch, channels first.
+    pub(super) fn input(&mut self, wanted: &str, [rows, columns, channels]: [usize; 3]) -> String {
+        let name = self.name(wanted);
+        let info = info(&name, &[channels, rows, columns]);
+        self.proto.input.push(info);
+        name
+    }
+
+    pub(super) fn output(&mut self, name: &str, sizes: &[usize]) {
+        self.proto.output.push(info(name, sizes));
+    }
+
+    /// The names of the outputs.
+    pub(super) fn outputs(&self) -> Vec<String> {
+        self.proto.output.iter().filter_map(|output| output.name.clone()).collect()
+    }
+
+    /// The file's message.
+    pub(super) fn model(self, about: String, metadata: Vec<(&str, String)>) -> ModelProto {
+        let opset = match self.dialect {
+            Dialect::File => 21,
+            Dialect::Engine => 17,
+        };
+        let entry = |(key, value): (&str, String)| StringStringEntryProto {
+            key: Some(key.into()),
+            value: Some(value),
+        };
+        ModelProto {
+            ir_version: Some(10),
+            producer_name: Some("brooklet".into()),
+            doc_string: Some(about),
+            graph: Some(self.proto),
+            opset_import: vec![OperatorSetIdProto {
+                domain: Some(String::new()),
+                version: Some(opset),
+            }],
+            metadata_props: metadata.into_iter().map(entry).collect(),
+            ..Default::default()
+        }
+    }
+}
+
+/// A float value of an open batch.
+fn info(name: &str, sizes: &[usize]) -> ValueInfoProto {
+    let batch = DimensionProto { dim_param: Some("N".into()), ..Default::default() };
+    let fixed =
+        |&size: &usize| DimensionProto { dim_value: Some(size as i64), ..Default::default() };
+    let dim = std::iter::once(batch).chain(sizes.iter().map(fixed)).collect();
+    let tensor = TensorTypeProto {
+        elem_type: Some(data_type::FLOAT),
+        shape: Some(TensorShapeProto { dim }),
+    };
+    ValueInfoProto {
+        name: Some(name.into()),
+        r#type: Some(TypeProto { tensor_type: Some(tensor) }),
+    }
+}
+
+/// Element type and bytes.
+fn raw(data: Data<'_>) -> (i32, Vec<u8>) {
+    fn bytes<T: Copy, const N: usize>(values: &[T], to: impl Fn(T) -> [u8; N]) -> Vec<u8> {
+        values.iter().flat_map(|&value| to(value)).collect()
+    }
+    match data {
+        Data::Floats(values) => (data_type::FLOAT, bytes(values, f32::to_le_bytes)),
+        Data::Int64(values) => (data_type::INT64, bytes(values, i64::to_le_bytes)),
+        Data::Int32(values) => (data_type::INT32, bytes(values, i32::to_le_bytes)),
+        Data::Int16(values) => (data_type::INT16, bytes(values, i16::to_le_bytes)),
+        Data::Int8(values) => (data_type::INT8, bytes(values, i8::to_le_bytes)),
+        Data::Int4(values) => {
+            let half = |value: i8| value.cast_unsigned() & 15;
+            let pair =
+                |pair: &[i8]| half(pair[0]) | pair.get(1).map_or(0, |&value| half(value) << 4);
+            (data_type::INT4, values.chunks(2).map(pair).collect())
+        }
+    }
+}

@@ -32,7 +32,7 @@ pub(crate) fn test(wanted: &[&str], all: bool) -> Result<(), Failure> {
     // With the whole workspace: alone the command would have other features of its dependencies,
     // and these would be compiled again.
     beside.push(step("bench", || bench(&[&BUILD_TESTS[..], &["--no-run"]].concat())));
-    beside.extend([lints(&registry), docs(&registry), alone(&registry)]);
+    beside.extend([lints(&registry), docs(&registry), alone(&registry), packages(&registry, all)]);
     // The library behind it takes minutes to build.
     if all || wanted.contains(&"probe") {
         beside.push(probe(&registry));
@@ -172,5 +172,29 @@ fn docs(registry: &Registry) -> Step<'_> {
     step("docs", || {
         let mut docs = cargo(registry.root(), &[&["doc", "--no-deps"], &WORKSPACE[..]].concat());
         run(docs.env("RUSTDOCFLAGS", "-D warnings"))
+    })
+}
+
+/// The libraries that can be published, those first that others need.
+const LIBRARIES: [&str; 6] = [
+    "brooklet",
+    "brooklet-files",
+    "board-build",
+    "brooklet-plan",
+    "brooklet-import",
+    "brooklet-quantize",
+];
+
+/// The libraries as packages for a registry; with `all` each is built from its package.
+fn packages(registry: &Registry, all: bool) -> Step<'_> {
+    step("packages", move || {
+        let mut package = cargo(registry.root(), &["package", "--quiet", "--allow-dirty"]);
+        for library in LIBRARIES {
+            package.args(["--package", library]);
+        }
+        if !all {
+            package.arg("--no-verify");
+        }
+        run(&mut package)
     })
 }

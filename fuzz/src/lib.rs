@@ -1,9 +1,11 @@
 //! What fuzz targets have in common.
 
 use std::cell::OnceCell;
+use std::error::Error;
 use std::fs;
 use std::path::Path;
 
+use brooklet_files::text;
 use tempfile::TempDir;
 
 /// Calls `read` with a file of these bytes: what is fuzzed reads files, by their names.
@@ -19,8 +21,17 @@ pub fn in_file<T>(name: &str, bytes: &[u8], read: impl FnOnce(&Path) -> T) -> T 
     })
 }
 
-/// An error is one that people can read, whatever the file says.
-pub fn readable(error: &impl std::fmt::Display) {
-    let text = error.to_string();
-    assert!(text.len() < 65_536, "an error of {} bytes", text.len());
+/// Longest message of an error, in bytes.
+const MESSAGE: usize = 4096;
+
+/// An error, and each of its causes, is one that people can read at a terminal, whatever the file
+/// says: it is not endless, and nothing in it has to be cleaned.
+pub fn readable(error: &dyn Error) {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let message = error.to_string();
+        assert!(message.len() <= MESSAGE, "an error of {} bytes", message.len());
+        assert_eq!(text::report(&message), message, "an error that a terminal may obey");
+        next = error.source();
+    }
 }

@@ -14,6 +14,8 @@ pub enum Feature {
     Stream16,
     /// Weights in four bits.
     Int4,
+    /// Weights in three, five and six bits.
+    SubByte,
     /// Batch norms that no convolution takes in.
     BatchNorm,
     /// Grouped convolutions.
@@ -34,10 +36,11 @@ pub enum Feature {
 
 impl Feature {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Int16,
         Self::Stream16,
         Self::Int4,
+        Self::SubByte,
         Self::BatchNorm,
         Self::GroupedConv,
         Self::DepthwiseConv,
@@ -54,6 +57,7 @@ impl Feature {
             Self::Int16 => "int16",
             Self::Stream16 => "stream16",
             Self::Int4 => "int4",
+            Self::SubByte => "sub-byte",
             Self::BatchNorm => "batch-norm",
             Self::GroupedConv => "grouped-conv",
             Self::DepthwiseConv => "depthwise-conv",
@@ -72,6 +76,7 @@ impl Feature {
             Self::Int16 => cfg!(feature = "int16"),
             Self::Stream16 => cfg!(feature = "stream16"),
             Self::Int4 => cfg!(feature = "int4"),
+            Self::SubByte => cfg!(feature = "sub-byte"),
             Self::BatchNorm => cfg!(feature = "batch-norm"),
             Self::GroupedConv => cfg!(feature = "grouped-conv"),
             Self::DepthwiseConv => cfg!(feature = "depthwise-conv"),

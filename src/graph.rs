@@ -76,11 +76,9 @@ impl<'m> Graph<'m> {
                 let [rows, columns] = record.kernel.map(usize::from);
                 let taps = rows * columns * self.channels_read(record);
                 let weights = taps.saturating_mul(usize::from(record.channels.get()));
-                if operator.has_packing() && record.packing().bits() == 4 {
-                    weights.div_ceil(2)
-                } else {
-                    weights
-                }
+                let bits =
+                    if operator.has_packing() { record.packing().bits() as usize } else { 8 };
+                weights / 8 * bits + (weights % 8 * bits).div_ceil(8)
             }
             Operator::BatchNorm => usize::from(record.channels.get()),
             _ => 0,

@@ -371,9 +371,9 @@ impl Feature {
         match self {
             Self::Int16 => layer.flags & (flags::INT16 | flags::HAS_INT16) != 0,
             Self::Stream16 => layer.flags & flags::STREAM16 != 0,
-            Self::Int4 => {
+            Self::Int4 | Self::SubByte => {
                 let packed = [Operator::Conv as u8, Operator::GroupedConv as u8];
-                packed.contains(&layer.operator) && Packing::is_in_four_bits(layer.packing)
+                packed.contains(&layer.operator) && Packing::feature(layer.packing) == Some(self)
             }
             _ => Operator::feature(layer.operator) == Some(self),
         }

@@ -53,7 +53,7 @@
 //! # Weights
 //!
 //! Output × kernel rows × kernel columns × input channels (OHWI) numbers of int8 in
-//! [-127, 127], or of [four bits](Packing::unpacked), in one of the orders of [`Packing`]. A bias
+//! [-127, 127], or of [three to six bits](Packing::unpacked), in one of the orders of [`Packing`]. A bias
 //! holds, besides the network's bias, `-Σ zero_point · weight`, so that kernels multiply raw int8
 //! values.
 //!
@@ -85,20 +85,21 @@
 //! | 1 | 0.1.0 | the first |
 //! | 2 | 0.1.0 | layers say what follows from them; no Winograd in one dimension, packings have other numbers |
 
-mod halves;
 mod header;
 mod layer;
 mod layout;
 mod packing;
+mod planes;
 mod self_test;
+mod tables;
 mod tiles;
 mod unpack;
 mod writer;
 
-pub(crate) use halves::unpack_halves;
 pub use header::{Header, PreprocessingRecord, SegmentRecord, arena_bytes, crc, crc_after};
 pub use layer::{LayerRecord, NONE, Operator, flags};
 pub use packing::{EIGHT, Packing, SIDE_BY_SIDE, TILE_ROWS, VECTOR, VECTOR_CHANNELS};
+pub(crate) use planes::unpack;
 pub use self_test::{MAX_TEST_IMAGES, SelfTestRecord};
 pub use tiles::{TILE_KERNEL, TILE_TRANSFORM};
 pub use writer::Writer;

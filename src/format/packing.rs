@@ -1,7 +1,8 @@
 //! The orders in which the weights of a convolution lie.
 
-use super::layout::{Element, Layout, Order, int16_at};
-use super::tiles;
+use super::layout::{Element, Layout, int16_at};
+use super::tables::{ALL, IN_BYTES, LAYOUTS, NARROW};
+use super::{planes, tiles};
 use crate::feature::Feature;
 
 /// In which order, and in which form, the weights of a convolution lie. The numbers are those of
@@ -103,6 +104,36 @@ pub enum Packing {
     Vectors4 = 12,
     /// [`Hwio`](Self::Hwio) in [four bits](Self::unpacked).
     Hwio4 = 13,
+    /// [`Ohwi`](Self::Ohwi) in [three bits](Self::unpacked).
+    Ohwi3 = 14,
+    /// [`Pairs`](Self::Pairs) in [three bits](Self::unpacked).
+    Pairs3 = 15,
+    /// [`Eights`](Self::Eights) in [three bits](Self::unpacked).
+    Eights3 = 16,
+    /// [`Vectors`](Self::Vectors) in [three bits](Self::unpacked).
+    Vectors3 = 17,
+    /// [`Hwio`](Self::Hwio) in [three bits](Self::unpacked).
+    Hwio3 = 18,
+    /// [`Ohwi`](Self::Ohwi) in [five bits](Self::unpacked).
+    Ohwi5 = 19,
+    /// [`Pairs`](Self::Pairs) in [five bits](Self::unpacked).
+    Pairs5 = 20,
+    /// [`Eights`](Self::Eights) in [five bits](Self::unpacked).
+    Eights5 = 21,
+    /// [`Vectors`](Self::Vectors) in [five bits](Self::unpacked).
+    Vectors5 = 22,
+    /// [`Hwio`](Self::Hwio) in [five bits](Self::unpacked).
+    Hwio5 = 23,
+    /// [`Ohwi`](Self::Ohwi) in [six bits](Self::unpacked).
+    Ohwi6 = 24,
+    /// [`Pairs`](Self::Pairs) in [six bits](Self::unpacked).
+    Pairs6 = 25,
+    /// [`Eights`](Self::Eights) in [six bits](Self::unpacked).
+    Eights6 = 26,
+    /// [`Vectors`](Self::Vectors) in [six bits](Self::unpacked).
+    Vectors6 = 27,
+    /// [`Hwio`](Self::Hwio) in [six bits](Self::unpacked).
+    Hwio6 = 28,
 }
 
 /// Weights that [`Packing::Vectors`] has in a vector.
@@ -125,49 +156,12 @@ const _: () = {
     }
 };
 
-/// As many output channels side by side as there are: this power of two is more.
-const ALL: u8 = 16;
-
-/// The layouts of all packings, by their numbers. Those in four bits have that of what they are
-/// [unpacked](Packing::unpacked) to.
-static LAYOUTS: [Layout; Packing::ALL.len()] = {
-    use Element::{Int8, Int16, Kernel, Position};
-    use Order::{EvenFirst, Interleaved, Plain};
-    let ohwi =
-        Layout { channels_log2: 0, taps_log2: 0, fill_log2: [0, 0], order: Plain, element: Int8 };
-    let pairs = Layout {
-        channels_log2: 1,
-        taps_log2: 2,
-        fill_log2: [1, 2],
-        order: Interleaved,
-        element: Int8,
-    };
-    let wide_pairs = Layout { order: EvenFirst, element: Int16, ..pairs };
-    let eights = Layout { channels_log2: 3, fill_log2: [3, 1], ..ohwi };
-    let hwio = Layout { channels_log2: ALL, taps_log2: 1, fill_log2: [0, 1], ..ohwi };
-    let vectors = Layout { channels_log2: 6, taps_log2: 4, fill_log2: [1, 4], ..ohwi };
-    let kernels = Layout {
-        channels_log2: 2,
-        taps_log2: 2,
-        fill_log2: [2, 2],
-        order: EvenFirst,
-        element: Kernel,
-    };
-    let winograd = Layout { element: Position, ..kernels };
-    let hwio_tiles = Layout { element: Position, ..hwio };
-    [
-        ohwi, pairs, wide_pairs, eights, hwio, vectors, winograd, kernels, hwio_tiles, ohwi, pairs,
-        eights, vectors, hwio,
-    ]
-};
-/// Bytes that weights in four bits are unpacked to at a time, about.
+/// Bytes that weights in fewer bits are unpacked to at a time, about.
 const UNPACKED_BYTES: usize = 2304;
-/// Bytes whose lower halves lie together, and whose upper ones do.
-pub(super) const HALVES: usize = 16;
 
 impl Packing {
     /// All packings, by their numbers.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 29] = [
         Self::Ohwi,
         Self::Pairs,
         Self::WidePairs,
@@ -182,12 +176,34 @@ impl Packing {
         Self::Eights4,
         Self::Vectors4,
         Self::Hwio4,
+        Self::Ohwi3,
+        Self::Pairs3,
+        Self::Eights3,
+        Self::Vectors3,
+        Self::Hwio3,
+        Self::Ohwi5,
+        Self::Pairs5,
+        Self::Eights5,
+        Self::Vectors5,
+        Self::Hwio5,
+        Self::Ohwi6,
+        Self::Pairs6,
+        Self::Eights6,
+        Self::Vectors6,
+        Self::Hwio6,
     ];
 
-    /// The packing of a number; those in four bits only with the crate's feature `int4`.
+    /// Bits that a weight can have.
+    pub const WIDTHS: [u32; 5] = [3, 4, 5, 6, 8];
+
+    /// The packing of a number; those in four bits only with the crate's feature `int4`, those in
+    /// three, five and six only with `sub-byte`.
     #[inline]
     pub const fn from_number(number: u8) -> Option<Self> {
-        let there = Feature::Int4.is_on() || !Self::is_in_four_bits(number);
+        let there = match Self::feature(number) {
+            Some(feature) => feature.is_on(),
+            None => true,
+        };
         if there && (number as usize) < Self::ALL.len() {
             Some(Self::ALL[number as usize])
         } else {
@@ -195,9 +211,15 @@ impl Packing {
         }
     }
 
-    /// Whether a packing of that number has weights in four bits.
-    pub(crate) const fn is_in_four_bits(number: u8) -> bool {
-        number >= Self::Ohwi4 as u8 && (number as usize) < Self::ALL.len()
+    /// What a build needs to run the packing of a number.
+    pub(crate) const fn feature(number: u8) -> Option<Feature> {
+        if number < Self::Ohwi4 as u8 || number as usize >= Self::ALL.len() {
+            None
+        } else if number < Self::Ohwi3 as u8 {
+            Some(Feature::Int4)
+        } else {
+            Some(Feature::SubByte)
+        }
     }
 
     /// Its name in reports and options.
@@ -217,60 +239,93 @@ impl Packing {
             Self::Eights4 => "eights-4",
             Self::Vectors4 => "vectors-4",
             Self::Hwio4 => "hwio-4",
+            Self::Ohwi3 => "ohwi-3",
+            Self::Pairs3 => "pairs-3",
+            Self::Eights3 => "eights-3",
+            Self::Vectors3 => "vectors-3",
+            Self::Hwio3 => "hwio-3",
+            Self::Ohwi5 => "ohwi-5",
+            Self::Pairs5 => "pairs-5",
+            Self::Eights5 => "eights-5",
+            Self::Vectors5 => "vectors-5",
+            Self::Hwio5 => "hwio-5",
+            Self::Ohwi6 => "ohwi-6",
+            Self::Pairs6 => "pairs-6",
+            Self::Eights6 => "eights-6",
+            Self::Vectors6 => "vectors-6",
+            Self::Hwio6 => "hwio-6",
         }
     }
 
-    /// How it has weights side by side.
+    /// How it has weights side by side: as what it is unpacked to.
     #[inline]
     pub(super) const fn layout(self) -> &'static Layout {
         &LAYOUTS[self as usize]
     }
 
-    /// What weights in four bits are unpacked to: a packing in bytes, in which kernels multiply
-    /// them; `None` of those that are in bytes, or larger, themselves.
-    ///
-    /// Weights are from -8 to 7, in two's complement. Output channels come in
-    /// [groups](Self::group), as many as are unpacked at a time; each group, the last with fewer
-    /// channels, is packed by itself: the numbers *n₀*, *n₁* … of its form in bytes lie two in a
-    /// byte, low half and high half, by thirty-two.
-    ///
-    /// ```text
-    /// byte     0        1        …  15           16         …
-    ///          n₀  n₁₆  n₁  n₁₇  …  n₁₅  n₃₁     n₃₂  n₄₈   …
-    /// ```
-    ///
-    /// The last that are fewer than thirty-two are halved likewise, and a high half that is left
-    /// over is zero. So unpacking needs no order of its own: a word becomes two words, a vector
-    /// two vectors.
-    pub const fn unpacked(self) -> Option<Self> {
-        match self {
-            _ if !Feature::Int4.is_on() => None,
-            Self::Ohwi4 => Some(Self::Ohwi),
-            Self::Pairs4 => Some(Self::Pairs),
-            Self::Eights4 => Some(Self::Eights),
-            Self::Vectors4 => Some(Self::Vectors),
-            Self::Hwio4 => Some(Self::Hwio),
+    /// The row of a packing in fewer bits than a byte.
+    #[inline]
+    const fn narrow(self) -> Option<&'static (u8, Self)> {
+        match (self as usize).checked_sub(IN_BYTES) {
+            Some(row) if Feature::Int4.is_on() && row < NARROW.len() => Some(&NARROW[row]),
             _ => None,
         }
     }
 
-    /// The packing in four bits that is unpacked to this one; itself where it is one.
-    pub fn in_four_bits(self) -> Option<Self> {
-        let halves = |packing: &Self| *packing == self || packing.unpacked() == Some(self);
-        Self::ALL.into_iter().filter(|packing| packing.unpacked().is_some()).find(halves)
+    /// What weights in fewer bits than a byte are unpacked to: a packing in bytes, in which kernels
+    /// multiply them; `None` of those that are in bytes, or larger, themselves.
+    ///
+    /// Weights are in two's complement: from -8 to 7 in four bits. Output channels come in
+    /// [groups](Self::group), as many as are unpacked at a time; each group, the last with fewer
+    /// channels, is packed by itself: the numbers *n₀*, *n₁* … of its form in bytes, in blocks of
+    /// thirty-two, the last with those that are left.
+    ///
+    /// A block is one or two planes, which have some bits of each number: 3 bits are 2 and 1, 4 are
+    /// 4, 5 are 4 and 1, 6 are 4 and 2. The lower bits come first. A plane of *p* bits of *m* numbers is
+    /// *m·p*/8 bytes, rounded up; number *n* is in byte *n* mod that, in bits *p* · (*n* div that) and
+    /// above. So a whole block in five bits is
+    ///
+    /// ```text
+    /// byte       0       1       …  15       16                    …  19
+    /// bits 0 …   n₀      n₁      …  n₁₅      n₀ n₄ n₈ … n₂₈        …  n₃ n₇ … n₃₁
+    /// bits 4 …   n₁₆     n₁₇     …  n₃₁
+    ///            bits 0 to 3 of each         bit 4 of each
+    /// ```
+    ///
+    /// Bits that are left over are zero. Unpacking needs no order of its own: a word of a plane holds
+    /// fields of four consecutive numbers, one above the other, and a shift and a mask make a word of
+    /// bytes of them.
+    #[inline]
+    pub const fn unpacked(self) -> Option<Self> {
+        match self.narrow() {
+            Some(&(_, unpacked)) => Some(unpacked),
+            None => None,
+        }
+    }
+
+    /// The packing of that number of bits with the same form in bytes; `None` where there is none.
+    pub fn in_bits(self, bits: u32) -> Option<Self> {
+        let form = self.unpacked().unwrap_or(self);
+        let is = |packing: &Self| packing.unpacked().unwrap_or(*packing) == form;
+        Self::ALL.into_iter().filter(is).find(|packing| packing.bits() == bits)
     }
 
     /// Bits of a weight, before any transform.
     pub const fn bits(self) -> u32 {
-        if self.unpacked().is_some() { 4 } else { 8 }
+        match self.narrow() {
+            Some(&(bits, _)) if Feature::SubByte.is_on() => bits as u32,
+            Some(_) => 4,
+            None => 8,
+        }
     }
 
     /// Whether it can hold that weight.
     pub const fn holds(self, weight: i8) -> bool {
-        self.bits() == 8 || (weight >= -8 && weight <= 7)
+        let above = 8 - self.bits();
+        weight << above >> above == weight
     }
 
-    /// Output channels that are unpacked at a time, where weights have four bits: a multiple of
+    /// Output channels that are unpacked at a time, where weights have fewer bits than a byte: a multiple of
     /// eight whose weights take 2,304 bytes, or eight.
     pub const fn group(self, kernel: [usize; 2]) -> usize {
         if self.bits() == 8 {
@@ -287,9 +342,9 @@ impl Packing {
     pub(crate) const fn together(self, kernel: [usize; 2]) -> usize {
         let layout = self.layout();
         match self.bits() {
-            4 => self.group(kernel),
-            _ if layout.channels_log2 == ALL => usize::MAX,
-            _ => 1 << layout.channels_log2,
+            8 if layout.channels_log2 == ALL => usize::MAX,
+            8 => 1 << layout.channels_log2,
+            _ => self.group(kernel),
         }
     }
 
@@ -300,8 +355,7 @@ impl Packing {
             return packed;
         }
         let group = self.group(kernel);
-        // Eights are of an even number of bytes.
-        let bytes = self.layout().bytes(group, kernel) / 2;
+        let bytes = planes::bytes(self.bits() as usize, self.layout().bytes(group, kernel));
         let start = first.checked_div(group).unwrap_or(0).saturating_mul(bytes);
         let rest = packed.get(start..).unwrap_or(&[]);
         rest.get(..bytes).unwrap_or(rest)
@@ -333,8 +387,9 @@ impl Packing {
             Some(groups) => groups,
             None => 0,
         };
-        let rest = layout.bytes(channels - groups * group, kernel);
-        groups * (layout.bytes(group, kernel) / 2) + rest.div_ceil(2)
+        let (bits, rest) = (self.bits() as usize, channels - groups * group);
+        groups * planes::bytes(bits, layout.bytes(group, kernel))
+            + planes::bytes(bits, layout.bytes(rest, kernel))
     }
 
     /// The weight of output channel `channel` that is number `tap` of kernel row `ky`: kernel
@@ -348,11 +403,9 @@ impl Packing {
         tap: usize,
         kernel: [usize; 2],
     ) -> i8 {
-        if self.bits() == 4 {
-            let place = self.nibble(packed, channel, ky, tap, kernel);
-            let Some((group, byte, high)) = place else { return 0 };
-            let pair = group.get(byte).copied().unwrap_or(0);
-            return if high { pair >> 4 } else { pair << 4 >> 4 };
+        if self.bits() < 8 {
+            let (group, number) = self.number(packed, channel, ky, tap, kernel);
+            return planes::get(self.bits() as usize, group, number);
         }
         let layout = self.layout();
         match layout.element {
@@ -378,14 +431,12 @@ impl Packing {
         kernel: [usize; 2],
         weight: i8,
     ) {
-        if self.bits() == 4 {
-            let place = self.nibble(packed, channel, ky, tap, kernel);
-            let Some((group, byte, high)) = place else { return };
-            let at = group.as_ptr().addr() - packed.as_ptr().addr() + byte;
-            if let Some(pair) = packed.get_mut(at) {
-                *pair = if high { *pair & 15 | weight << 4 } else { *pair & !15 | weight & 15 };
-            }
-            return;
+        if self.bits() < 8 {
+            let (group, number) = self.number(packed, channel, ky, tap, kernel);
+            let start = group.as_ptr().addr() - packed.as_ptr().addr();
+            let group = start..start + group.len();
+            let group = packed.get_mut(group).unwrap_or_default();
+            return planes::put(self.bits() as usize, group, number, weight);
         }
         let layout = self.layout();
         if layout.element == Element::Position {
@@ -440,25 +491,20 @@ impl Packing {
         }
     }
 
-    /// Where a weight in four bits lies: its group, the byte in it, and whether it is the upper
-    /// half of that.
+    /// Where a weight in fewer bits than a byte lies: its group, and which of the numbers there it is.
     #[inline(always)]
-    fn nibble(
+    fn number(
         self,
         packed: &[i8],
         channel: usize,
         ky: usize,
         tap: usize,
         kernel: [usize; 2],
-    ) -> Option<(&[i8], usize, bool)> {
+    ) -> (&[i8], usize) {
         let group = self.of_group(packed, channel, kernel);
-        let channel = channel.checked_rem(self.group(kernel))?;
-        // Whoever has to know how many bytes there are has an even number of them.
-        let index = self.layout().weight(2 * group.len(), channel, ky, tap, kernel);
-        let start = index / (2 * HALVES) * HALVES;
-        let halves = group.len().checked_sub(start)?.min(HALVES);
-        let place = index - 2 * start;
-        let high = place >= halves;
-        Some((group, start + if high { place - halves } else { place }, high))
+        let channel = channel.checked_rem(self.group(kernel)).unwrap_or(0);
+        // A few more than there are, but too few for another channel.
+        let numbers = planes::numbers(self.bits() as usize, group.len());
+        (group, self.layout().weight(numbers, channel, ky, tap, kernel))
     }
 }

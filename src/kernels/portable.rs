@@ -13,7 +13,7 @@
 //! The products with padding depend on the channel and on which part of the kernel lies
 //! outside; they are summed once for a run of columns, not for each.
 
-use super::shared::nibbles;
+use super::shared::narrow;
 use super::shared::winograd::{self, Span, Sums, Tiles};
 use super::{Backend, Isa};
 use crate::format::Packing;
@@ -48,7 +48,7 @@ impl Backend for Portable {
         output: &mut [i8],
     ) {
         if let Some(unpacked) = conv.packing.unpacked() {
-            return nibbles::conv(self, unpacked, conv, rows, shortcut, scratch, output);
+            return narrow::conv(self, unpacked, conv, rows, shortcut, scratch, output);
         }
         let channels = conv.window.output.channels as usize;
         let mut o = 0;

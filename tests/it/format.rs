@@ -1,7 +1,7 @@
 //! Nothing that could go wrong later is accepted as a model file.
 
 use crate::common::{
-    Watched, image, in_four_bits, model_file, network, sealed, tries, with_int16, with_stream16,
+    Watched, image, in_bits_of, model_file, network, sealed, tries, with_int16, with_stream16,
 };
 use crate::interpreter::interpret;
 use brooklet::format::{Header, LayerRecord, Operator, Packing, flags};
@@ -329,8 +329,9 @@ fn hex(bytes: &[u8]) -> String {
 /// The golden files of the documentation's examples: what is written today is what was written.
 #[test]
 fn the_golden_files_are_reproduced() {
-    // And, for the fuzzer, with weights in four bits.
-    let narrow = in_four_bits(golden(), Packing::Ohwi4);
+    // And, for the fuzzer, with weights in four bits, and in five.
+    let narrow = in_bits_of(golden(), Packing::Ohwi4);
+    let in_planes = in_bits_of(golden(), Packing::Ohwi5);
     // And with some tensors in int16, the logits among them.
     let int16 = |seed| with_int16(golden(), seed);
     let logits = |program: &Program| program.layers[program.logits].record.is_int16();
@@ -340,6 +341,7 @@ fn the_golden_files_are_reproduced() {
     for (program, path) in [
         (golden(), "tests/golden/tiny.brook"),
         (narrow, "tests/golden/tiny-4.brook"),
+        (in_planes, "tests/golden/tiny-5.brook"),
         (wide, "tests/golden/tiny-16.brook"),
         (stream, "tests/golden/tiny-stream16.brook"),
     ] {

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use crate::common::families::network_of_families;
 use crate::common::{
-    Watched, image, in_four_bits, model_file, network, tries, with_int16, with_stream16,
+    Watched, image, in_bits_of, model_file, network, tries, with_int16, with_stream16,
 };
 use crate::interpreter::interpret;
 use brooklet::format::Packing;
@@ -73,19 +73,22 @@ proptest! {
             prop_assert_eq!(&run(file, Portable, &image, 0x55), &expected);
             prop_assert_eq!(&run(file, Reference, &image, 0xaa), &expected);
         }
-        let narrow = in_four_bits(program.clone(), Packing::Ohwi);
-        let plain = narrow.write(&plan(&narrow, Goal::Size).unwrap());
-        let tensors = interpret(&narrow, &image);
-        let of_narrow = (tensors[narrow.logits].clone(), tensors.last().unwrap().clone());
-        for packing in Packing::ALL.into_iter().filter(|packing| packing.bits() == 4) {
-            let packed = narrow.clone().packed(packing);
-            let file = packed.write(&plan(&packed, Goal::Size).unwrap());
-            prop_assert_eq!(&run(&file, Reference, &image, 0xaa), &of_narrow);
-            if packing == Packing::Ohwi4 {
-                prop_assert_eq!(&run(&file, Portable, &image, 0x55), &of_narrow);
+        for bits in Packing::WIDTHS.into_iter().filter(|&bits| bits < 8) {
+            let ohwi = Packing::Ohwi.in_bits(bits).unwrap();
+            let narrow = in_bits_of(program.clone(), ohwi).packed(Packing::Ohwi);
+            let plain = narrow.write(&plan(&narrow, Goal::Size).unwrap());
+            let tensors = interpret(&narrow, &image);
+            let of_narrow = (tensors[narrow.logits].clone(), tensors.last().unwrap().clone());
+            for packing in Packing::ALL.into_iter().filter(|packing| packing.bits() == bits) {
+                let packed = narrow.clone().packed(packing);
+                let file = packed.write(&plan(&packed, Goal::Size).unwrap());
+                prop_assert_eq!(&run(&file, Reference, &image, 0xaa), &of_narrow);
+                if packing == ohwi {
+                    prop_assert_eq!(&run(&file, Portable, &image, 0x55), &of_narrow);
+                }
+                let read = Program::read(&Model::parse(&file).unwrap()).packed(Packing::Ohwi);
+                prop_assert_eq!(&read.write(&plan(&read, Goal::Size).unwrap()), &plain);
             }
-            let read = Program::read(&Model::parse(&file).unwrap()).packed(Packing::Ohwi);
-            prop_assert_eq!(&read.write(&plan(&read, Goal::Size).unwrap()), &plain);
         }
         for arena_bytes in [smallest.arena_bytes * 3 / 2, usize::MAX] {
             let quick = plan(&program, Goal::Speed { arena_bytes }).unwrap();

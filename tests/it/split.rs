@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use crate::common::families::network_of_families;
-use crate::common::{image, in_four_bits, model_file, network, tries, wide_network, with_stream16};
+use crate::common::{image, in_bits_of, model_file, network, tries, wide_network, with_stream16};
 use brooklet::format::{Operator, Packing};
 #[cfg(target_arch = "x86_64")]
 use brooklet::kernels::Avx2;
@@ -110,7 +110,7 @@ fn layers_with_many_channels_are_shared_out() {
         assert!(steps > 0 && count >= steps, "{count} of {steps}");
     }
     for packing in [Packing::Pairs4, Packing::Eights4, Packing::Vectors4] {
-        is_exact(&in_four_bits(program.clone(), packing), Reference, 1);
+        is_exact(&in_bits_of(program.clone(), packing), Reference, 1);
     }
 }
 
@@ -125,7 +125,7 @@ fn networks_are_exact() {
         for packing in [Packing::Winograd, Packing::WinogradInt8] {
             is_exact(&program.clone().packed(packing), Portable, seed);
         }
-        is_exact(&in_four_bits(program.clone(), Packing::Ohwi4), Portable, seed);
+        is_exact(&in_bits_of(program.clone(), Packing::Ohwi4), Portable, seed);
         is_exact(&with_stream16(program.packed(Packing::WinogradInt8), seed), Portable, seed);
         is_exact(&network_of_families(seed, 4), Portable, seed);
         is_exact(&network_of_families(seed, 4).packed(Packing::Eights), Reference, seed);

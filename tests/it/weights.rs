@@ -1,6 +1,6 @@
 //! Packed weights are checked to be the form of int8 that their packing has.
 
-use crate::common::{in_four_bits, model_file, network, sealed};
+use crate::common::{in_bits_of, model_file, network, sealed};
 use brooklet::format::{LayerRecord, Packing};
 use brooklet::{Error, Fault, Model};
 use brooklet_plan::program::Program;
@@ -56,12 +56,13 @@ fn what_fills_pairs_up_is_zero() {
     }
 }
 
-/// In a layer whose kernel rows are filled up, every half of every byte that is no weight is
-/// checked: whatever is accepted is a file of the same program.
+/// In a layer whose kernel rows are filled up, what is no weight is checked: whatever is accepted is a
+/// file of the same program.
 #[test]
-fn what_fills_weights_in_four_bits_up_is_zero() {
-    for packing in [Packing::Pairs4, Packing::Eights4, Packing::Vectors4, Packing::Hwio4] {
-        let program = in_four_bits(network(8, 3), packing);
+fn what_fills_weights_in_few_bits_up_is_zero() {
+    let fills = |packing: &Packing| packing.bits() < 8 && packing.unpacked() != Some(Packing::Ohwi);
+    for packing in Packing::ALL.into_iter().filter(fills) {
+        let program = in_bits_of(network(8, 3), packing);
         let file = model_file(&program);
         let model = Model::parse(&file).unwrap();
         let odd = |layer: &LayerRecord| {
@@ -74,9 +75,9 @@ fn what_fills_weights_in_four_bits_up_is_zero() {
         let kernel = [usize::from(record.kernel[0]), usize::from(record.kernel[1]) * inputs];
         let channels = usize::from(record.channels.get());
         let (mut refused, mut weights) = (0, 0);
-        for half in 0..2 * packing.bytes(channels, kernel) {
+        for bit in 0..8 * packing.bytes(channels, kernel) {
             let mut broken = file.clone();
-            broken[record.weights.get() as usize + half / 2] ^= 1 << (4 * (half % 2));
+            broken[record.weights.get() as usize + bit / 8] ^= 1 << (bit % 8);
             match Model::parse(&sealed(broken)) {
                 Err(Error::Layer { fault: Fault::Transform { .. }, .. }) => refused += 1,
                 Err(error) => panic!("{packing:?}: {error}"),
@@ -87,7 +88,8 @@ fn what_fills_weights_in_four_bits_up_is_zero() {
                 }
             }
         }
-        assert_eq!(weights, channels * kernel[0] * kernel[1], "{packing:?}");
+        let bits = packing.bits() as usize;
+        assert_eq!(weights, bits * channels * kernel[0] * kernel[1], "{packing:?}");
         assert!(refused >= channels * kernel[0], "{packing:?}: {refused}");
     }
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use crate::common::families::network_of_families;
 use crate::common::{
-    Generator, image, in_four_bits, network, sealed, tries, wide_network, with_int16, with_stream16,
+    Generator, image, in_bits_of, network, sealed, tries, wide_network, with_int16, with_stream16,
 };
 use crate::shared_weights::chain;
 use brooklet::format::{LayerRecord, Packing};
@@ -126,8 +126,8 @@ fn a_window_is_exact_for_many_channels() {
         is_exact(&program.clone().packed(packing), Reference, 1);
         is_exact(&with_stream16(program.clone().packed(packing), 2), Reference, 1);
     }
-    for packing in [Packing::Pairs4, Packing::Eights4, Packing::Vectors4] {
-        is_exact(&in_four_bits(program.clone(), packing), Reference, 1);
+    for packing in [Packing::Pairs4, Packing::Eights3, Packing::Vectors5, Packing::Vectors4] {
+        is_exact(&in_bits_of(program.clone(), packing), Reference, 1);
     }
 }
 
@@ -147,10 +147,10 @@ proptest! {
         for packing in [Packing::Hwio, Packing::HwioTiles] {
             is_exact(&program.clone().packed(packing), Reference, seed);
         }
-        for packing in [Packing::Ohwi4, Packing::Eights4, Packing::Hwio4] {
-            is_exact(&in_four_bits(program.clone(), packing), Reference, seed);
+        for packing in [Packing::Ohwi4, Packing::Eights5, Packing::Hwio3, Packing::Hwio6] {
+            is_exact(&in_bits_of(program.clone(), packing), Reference, seed);
         }
-        is_exact(&in_four_bits(program.clone(), Packing::Ohwi4), Portable, seed);
+        is_exact(&in_bits_of(program.clone(), Packing::Ohwi4), Portable, seed);
         is_exact(&with_int16(program.clone(), seed), Portable, seed);
         is_exact(&with_stream16(program.clone(), seed), Portable, seed);
         is_exact(&with_stream16(program.packed(Packing::WinogradInt8), seed), Portable, seed);
@@ -314,7 +314,7 @@ fn what_is_refused_in_memory_is_refused_behind_a_driver() {
     };
     let of = |packing| network(8, 2).packed(packing);
     for program in
-        [of(Packing::Ohwi), of(Packing::Winograd), in_four_bits(network(8, 2), Packing::Eights4)]
+        [of(Packing::Ohwi), of(Packing::Winograd), in_bits_of(network(8, 2), Packing::Eights4)]
     {
         let good = file(&program);
         let bytes = good.len();

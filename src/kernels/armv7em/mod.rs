@@ -35,7 +35,7 @@ mod depthwise;
 mod elements;
 mod winograd;
 
-use super::shared::{self, finish, nibbles, winograd as squares};
+use super::shared::{self, finish, narrow, winograd as squares};
 use super::{Backend, Isa, portable};
 use crate::ops::add::Add;
 use crate::ops::conv::Conv;
@@ -59,7 +59,7 @@ impl Backend for Armv7em {
         output: &mut [i8],
     ) {
         if let Some(unpacked) = conv.packing.unpacked() {
-            return nibbles::conv(self, unpacked, conv, rows, shortcut, scratch, output);
+            return narrow::conv(self, unpacked, conv, rows, shortcut, scratch, output);
         }
         conv::conv(conv, rows, shortcut, scratch, output);
     }

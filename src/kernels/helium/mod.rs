@@ -39,7 +39,7 @@ use core::ptr::{null, null_mut};
 use zerocopy::FromBytes;
 use zerocopy::little_endian::I32;
 
-use super::shared::{self, nibbles};
+use super::shared::{self, narrow};
 use super::{Backend, Isa};
 use crate::format::{VECTOR, VECTOR_CHANNELS};
 use crate::ops::add::Add;
@@ -69,7 +69,7 @@ impl Backend for Helium {
         output: &mut [i8],
     ) {
         if let Some(unpacked) = conv.packing.unpacked() {
-            return nibbles::conv(self, unpacked, conv, rows, shortcut, scratch, output);
+            return narrow::conv(self, unpacked, conv, rows, shortcut, scratch, output);
         }
         let channels = usize::from(conv.window.output.channels);
         let shortcut = in_reach(conv, shortcut, output);

@@ -57,7 +57,7 @@ use core::ptr::null;
 
 use zerocopy::little_endian::I32;
 
-use super::shared::{self, nibbles};
+use super::shared::{self, narrow};
 use super::{Backend, Isa};
 use crate::ops::add::Add;
 use crate::ops::batch_norm::BatchNorm;
@@ -84,7 +84,7 @@ impl Backend for Rvv {
         output: &mut [i8],
     ) {
         if let Some(unpacked) = conv.packing.unpacked() {
-            return nibbles::conv(self, unpacked, conv, rows, shortcut, scratch, output);
+            return narrow::conv(self, unpacked, conv, rows, shortcut, scratch, output);
         }
         let window = &conv.window;
         let whole = output.len() == conv.output_bytes();

@@ -330,7 +330,7 @@ macro_rules! backend {
                 output: &mut [i8],
             ) {
                 if let Some(unpacked) = conv.packing.unpacked() {
-                    $crate::kernels::shared::nibbles::conv(
+                    $crate::kernels::shared::narrow::conv(
                         self, unpacked, conv, rows, shortcut, scratch, output,
                     );
                 } else {

@@ -27,7 +27,7 @@ pub(super) mod column_pairs;
 pub(super) mod depthwise;
 #[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "rv32"))]
 pub(super) mod finish;
-pub(super) mod nibbles;
+pub(super) mod narrow;
 #[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "rv32"))]
 pub(super) mod patch;
 #[cfg(any(feature = "armv7m", feature = "armv7em"))]

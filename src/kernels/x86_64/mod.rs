@@ -418,7 +418,7 @@ macro_rules! with_features {
                 output: &mut [i8],
             ) {
                 if let Some(unpacked) = conv.packing.unpacked() {
-                    return $crate::kernels::shared::nibbles::conv(
+                    return $crate::kernels::shared::narrow::conv(
                         self, unpacked, conv, rows, shortcut, scratch, output,
                     );
                 }

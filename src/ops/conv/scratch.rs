@@ -167,12 +167,6 @@ pub(in crate::ops) fn scratch_for(packing: Packing, window: &Window) -> u64 {
             let transformed = 2 * TILE_POSITIONS * (spans * TILES + SIDE_BY_SIDE);
             return (transformed + UNDER_TILES) as u64 * inputs as u64;
         }
-        // Unpacked above.
-        Packing::Ohwi4
-        | Packing::Pairs4
-        | Packing::Eights4
-        | Packing::Vectors4
-        | Packing::Hwio4 => 0,
         // The values under the kernel at some columns, as many of padding as under a row of it,
         // and a sum for each channel there.
         Packing::Vectors => {
@@ -181,11 +175,13 @@ pub(in crate::ops) fn scratch_for(packing: Packing, window: &Window) -> u64 {
             let span = (PATCH_COLUMNS - 1) * step + row.next_multiple_of(VECTOR);
             PATCH_COLUMNS * 4 * sums + (1 + rows) * span.next_multiple_of(VECTOR)
         }
+        // Unpacked above.
+        _ => 0,
     };
     bytes as u64
 }
 
-/// Bytes of scratch memory for a group of output channels whose weights have four bits: for these
+/// Bytes of scratch memory for a group of output channels whose weights have fewer bits than a byte: for these
 /// in bytes, and for its outputs. Both are aligned as the arena is.
 pub(crate) fn unpacked_parts(packing: Packing, window: &Window, group: usize) -> [usize; 2] {
     let align = |bytes: usize| bytes.next_multiple_of(crate::ARENA_ALIGN);

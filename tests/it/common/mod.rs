@@ -298,11 +298,11 @@ pub fn network(seed: u64, blocks: usize) -> Program {
     b.program
 }
 
-/// The network with the upper four bits of its convolutions' weights, in that packing.
-pub fn in_four_bits(mut program: Program, packing: Packing) -> Program {
+/// The network with the upper bits of its convolutions' weights, as many as that packing has.
+pub fn in_bits_of(mut program: Program, packing: Packing) -> Program {
     for layer in &mut program.layers {
         if layer.record.operator() == Operator::Conv {
-            layer.weights.iter_mut().for_each(|weight| *weight >>= 4);
+            layer.weights.iter_mut().for_each(|weight| *weight >>= 8 - packing.bits());
         }
     }
     program.packed(packing)

@@ -9,7 +9,7 @@ use brooklet_plan::plan::{Goal, plan};
 use brooklet_plan::program::Program;
 
 use common::families::network_of_families;
-use common::{in_four_bits, model_file, network, with_int16, with_stream16};
+use common::{in_bits_of, model_file, network, with_int16, with_stream16};
 
 /// Networks of each packing.
 const EACH: u64 = 5;
@@ -20,10 +20,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
     for (index, packing) in (0..).zip(Packing::ALL) {
         for seed in EACH * index..EACH * (index + 1) {
             let program = network(seed, 1 + seed as usize % 3);
-            programs.push(match packing.bits() {
-                4 => in_four_bits(program, packing),
-                _ => program.packed(packing),
-            });
+            programs.push(in_bits_of(program, packing));
         }
     }
     for seed in 100..116 {

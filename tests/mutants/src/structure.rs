@@ -65,7 +65,7 @@ pub(crate) fn packing(draft: &mut Draft, near: usize, random: &mut Random) {
         let mut again = vec![0; new.bytes(channels, kernel)];
         for (o, ky, tap) in all_taps(channels, kernel) {
             let weight = old.weight(&packed, o, ky, tap, kernel);
-            let weight = if new.holds(weight) { weight } else { weight >> 4 };
+            let weight = if new.holds(weight) { weight } else { weight >> (8 - new.bits()) };
             new.put(&mut again, o, ky, tap, kernel, weight);
         }
         let weights = draft.append(again.as_bytes(), 16);
@@ -287,7 +287,8 @@ fn fill(draft: &mut Draft, layer: usize, weight_bytes: u32, random: &mut Random)
     if channels * rows * row <= MOST_WEIGHTS {
         for (o, ky, tap) in all_taps(channels, kernel) {
             let weight = (random.bits() as i8).max(-127);
-            let weight = if packing.holds(weight) { weight } else { weight >> 4 };
+            let weight =
+                if packing.holds(weight) { weight } else { weight >> (8 - packing.bits()) };
             packing.put(&mut weights, o, ky, tap, kernel, weight);
         }
     }

@@ -11,6 +11,7 @@ fn needing(feature: Feature) -> Vec<u8> {
         Feature::Int16 => include_bytes!("../../golden/tiny-16.brook").to_vec(),
         Feature::Stream16 => include_bytes!("../../golden/tiny-stream16.brook").to_vec(),
         Feature::Int4 => include_bytes!("../../golden/tiny-4.brook").to_vec(),
+        Feature::SubByte => include_bytes!("../../golden/tiny-5.brook").to_vec(),
         // Not one that could run: a convolution that calls itself another operator.
         _ => {
             let number = (0..=u8::MAX).find(|&n| Operator::feature(n) == Some(feature)).unwrap();

@@ -11,7 +11,7 @@
 //! output ends inside of their block, or as their shortcut has other columns or channels; *values*
 //! those that the kernel brings into another form first; *blocks* are runs of output columns that
 //! it computes at once. No coefficient is negative. Of layers that read or make int16, values are
-//! kernel rows under outputs. Of weights in four bits, what is unpacked counts in place of rows.
+//! kernel rows under outputs. Of weights in fewer bits than a byte, what is unpacked counts in place of rows.
 //! The coefficients, of each backend and kernel, are in `costs.json`: all cores that run a backend
 //! take the same instructions. The test `costs` holds them against the boards, and fits them anew.
 
@@ -155,8 +155,9 @@ impl Coefficients {
     }
 }
 
-/// Kernels, and their names where they multiply weights that were unpacked from four bits.
-const IN_FOUR_BITS: [(&str, &str); 7] = [
+/// Kernels, and their names where they multiply weights that were unpacked: named after four bits, from
+/// which others differ by less than one percent.
+const UNPACKED: [(&str, &str); 7] = [
     ("ohwi", "ohwi in 4 bits"),
     ("pairs", "pairs in 4 bits"),
     ("eights", "eights in 4 bits"),
@@ -166,9 +167,9 @@ const IN_FOUR_BITS: [(&str, &str); 7] = [
     ("hwio by columns", "hwio in 4 bits by columns"),
 ];
 
-/// Of a layer whose weights have four bits: the work of all its groups, and in place of rows the
+/// Of a layer whose weights have fewer bits than a byte: the work of all its groups, and in place of rows the
 /// numbers that are unpacked for these.
-fn work_in_four_bits(layer: &LayerRecord, input: Shape, unpacked: Packing) -> (&'static str, Work) {
+fn work_unpacked(layer: &LayerRecord, input: Shape, unpacked: Packing) -> (&'static str, Work) {
     let [kernel_rows, kernel_columns] = layer.kernel.map(usize::from);
     let kernel = [kernel_rows, kernel_columns * usize::from(input.channels)];
     let channels = usize::from(layer.channels.get());
@@ -190,7 +191,7 @@ fn work_in_four_bits(layer: &LayerRecord, input: Shape, unpacked: Packing) -> (&
             *all += rest;
         }
     }
-    let names = IN_FOUR_BITS.iter().find(|(in_bytes, _)| *in_bytes == name);
+    let names = UNPACKED.iter().find(|(in_bytes, _)| *in_bytes == name);
     (names.map_or(name, |(_, name)| name), all)
 }
 
@@ -284,7 +285,7 @@ fn work_of_conv(layer: &LayerRecord, input: Shape) -> (&'static str, usize, usiz
             let name = if three { "vectors by three" } else { "vectors" };
             (name, fours * channels.div_ceil(2) * vectors, fours * vectors, fours)
         }
-        // Weights in four bits are looked at above.
+        // Weights in fewer bits than a byte are looked at above.
         _ => {
             let taps = kernel_rows * kernel_columns * inputs;
             let values = rows * columns * kernel_rows;
@@ -297,7 +298,7 @@ fn work_of_conv(layer: &LayerRecord, input: Shape) -> (&'static str, usize, usiz
 /// The kernel that computes a layer, and what it does for one image.
 pub fn work(layer: &LayerRecord, input: Shape) -> (&'static str, Work) {
     if let (Operator::Conv, Some(unpacked)) = (layer.operator(), layer.packing().unpacked()) {
-        return work_in_four_bits(layer, input, unpacked);
+        return work_unpacked(layer, input, unpacked);
     }
     if layer.has_int16() {
         return work_in_int16(layer, input);

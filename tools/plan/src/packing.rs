@@ -69,10 +69,7 @@ impl Kernels {
 
     /// The smallest packing for weights of as many bits as those of `packing`.
     pub fn smallest(self, packing: Packing) -> Packing {
-        match packing.bits() {
-            4 => self.packing().in_four_bits().unwrap_or(packing),
-            _ => self.packing(),
-        }
+        self.packing().in_bits(packing.bits()).unwrap_or(packing)
     }
 
     /// Whether they run that packing.
@@ -80,7 +77,7 @@ impl Kernels {
         self.0.runs(packing)
     }
 
-    /// The program with the smallest packings: weights in four bits keep them.
+    /// The program with the smallest packings: weights keep their bits.
     pub fn packed(self, mut program: Program) -> Program {
         for layer in program.layers.iter_mut().filter(|layer| layer.can_be(self.packing())) {
             layer.record.packing = self.smallest(layer.record.packing()) as u8;
@@ -91,7 +88,7 @@ impl Kernels {
     /// The program packed for them, and its plan. For speed convolutions are packed so that all
     /// together take the fewest cycles of the core with its flash, by what its kernels cost, within
     /// the arena of the goal and a model file of `file_bytes`.
-    /// Weights in four bits, which were asked for to save flash, keep them.
+    /// Weights in fewer bits than a byte, which were asked for to save flash, keep them.
     ///
     /// # Errors
     ///
@@ -160,7 +157,7 @@ impl Kernels {
         let (now, packing) = (layer.record, layer.record.packing());
         let cost = |record: &LayerRecord| costs.cycles(record, shape).unwrap_or_default();
         let as_it_is = (packing, Choice { bytes: 0, cost: cost(&now) });
-        if packing.bits() == 4 {
+        if packing.bits() < 8 {
             return vec![as_it_is];
         }
         let scratch = program.scratch_bytes(index).max(scratch_bytes);

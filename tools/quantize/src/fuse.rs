@@ -18,8 +18,8 @@ pub struct Fused<'n> {
     pub(crate) network: &'n Network,
     /// The layers to be.
     pub units: Vec<Unit>,
-    /// The convolutions whose weights get 4 bits.
-    in_four_bits: BTreeSet<NodeId>,
+    /// Bits of the weights of convolutions that have fewer than eight.
+    bits: BTreeMap<NodeId, Bits>,
     /// Nodes of the units whose outputs are int16.
     int16: BTreeSet<NodeId>,
     /// Of those whose outputs are a stream in 16 bits.
@@ -142,13 +142,13 @@ impl<'n> Fused<'n> {
             units.push(new);
         }
         let units = with_answer_last(network, units)?;
-        let (in_four_bits, int16, stream16) = Default::default();
-        Ok(Self { network, units, in_four_bits, int16, stream16, shared: shared(network) })
+        let (bits, int16, stream16) = Default::default();
+        Ok(Self { network, units, bits, int16, stream16, shared: shared(network) })
     }
 
-    /// The same with weights in four bits of these convolutions.
-    pub fn with_four_bits(self, nodes: &BTreeSet<NodeId>) -> Self {
-        Self { in_four_bits: nodes.clone(), ..self }
+    /// The same with weights of these convolutions in fewer bits than eight.
+    pub fn with_bits(self, bits: &BTreeMap<NodeId, Bits>) -> Self {
+        Self { bits: bits.clone(), ..self }
     }
 
     /// The same with int16 outputs of the units of these nodes, and of max-pools behind them.
@@ -173,7 +173,7 @@ impl<'n> Fused<'n> {
                 Op::MaxPool(_) if reads(unit.input) => drop(self.int16.insert(unit.node)),
                 Op::MaxPool(_) => drop(self.int16.remove(&unit.node)),
                 _ if shortcut || reads(unit.input) || self.int16.contains(&unit.node) => {
-                    self.in_four_bits.remove(&unit.node);
+                    self.bits.remove(&unit.node);
                 }
                 _ => {}
             }
@@ -200,7 +200,7 @@ impl<'n> Fused<'n> {
             self.stream16.extend(scores.map(|unit| unit.node));
         }
         self.stream16 = &self.stream16 - &self.int16;
-        self.in_four_bits = &self.in_four_bits - &self.stream16;
+        self.bits.retain(|node, _| !self.stream16.contains(node));
         self
     }
 
@@ -239,7 +239,7 @@ impl<'n> Fused<'n> {
 
     /// Bits of a convolution's weights.
     pub(crate) fn bits(&self, node: NodeId) -> Bits {
-        if self.in_four_bits.contains(&node) { Bits::Four } else { Bits::Eight }
+        self.bits.get(&node).copied().unwrap_or_default()
     }
 
     /// Nodes whose ranges are needed: outputs of layers that have a scale of their own.

@@ -1,6 +1,6 @@
 //! How a float network is quantized: calibration, ranges, weights.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ndarray::{Array2, Axis, concatenate};
 use strum::{EnumMessage, IntoStaticStr, VariantArray};
@@ -21,6 +21,7 @@ use crate::ranges::ByName;
 use crate::ranges::{Histogram, Method, Range, Ranges};
 use crate::weights::learn;
 use crate::weights::learn::learn;
+use crate::weights::rounding::Bits;
 use crate::weights::{Affine, Learned};
 
 /// How much work is put into a network.
@@ -106,8 +107,8 @@ pub struct Recipe {
     pub without: Vec<Stage>,
     /// Of what is drawn by lot.
     pub seed: u64,
-    /// Convolutions whose weights get four bits.
-    pub in_four_bits: BTreeSet<NodeId>,
+    /// Bits of the weights of convolutions that get fewer than eight.
+    pub bits: BTreeMap<NodeId, Bits>,
     /// Nodes of the layers whose outputs are int16.
     pub int16: BTreeSet<NodeId>,
     /// Whether the residual stream is in 16 bits.
@@ -156,7 +157,7 @@ impl Recipe {
     /// A network's layers to be.
     pub fn fused<'n>(&self, network: &'n Network) -> Result<Fused<'n>, Unrepresentable> {
         let fused = Fused::new(network)?;
-        let fused = fused.with_four_bits(&self.in_four_bits).with_int16(&self.int16);
+        let fused = fused.with_bits(&self.bits).with_int16(&self.int16);
         Ok(if self.stream16 { fused.with_stream16() } else { fused })
     }
 

@@ -9,7 +9,8 @@ use crate::sizes::Sizes;
 use crate::steps::{Failure, Lane, run_phases, say, step};
 
 /// All features of the runtime at once: what is proved of these is proved of fewer.
-const UNION: [&str; 6] = ["int16", "int4", "operators", "self-test", "stream16", "weights-window"];
+const UNION: [&str; 6] =
+    ["int16", "operators", "self-test", "stream16", "sub-byte", "weights-window"];
 
 /// The symbol that `boards/no-panic` leaves undefined.
 const PANIC: &str = "the_runtime_can_panic";
@@ -150,8 +151,8 @@ pub(crate) fn builds(registry: &Registry, each: bool, all: bool) -> Lane<'_> {
 
 /// The runtime as networks need it: what it is called, and features of `boards/no-panic`.
 const RUNTIMES: [(&str, &[&str]); 6] = [
-    ("all", &["int4", "operators"]),
-    ("four bits", &["int4", "batch-norm"]),
+    ("all", &["sub-byte", "operators"]),
+    ("few bits", &["sub-byte", "batch-norm"]),
     ("ResNet", &[]),
     ("direct", &["direct"]),
     ("built in", &["built-in"]),
@@ -162,7 +163,7 @@ const RUNTIMES: [(&str, &[&str]); 6] = [
 pub(crate) fn size() -> Result<(), Failure> {
     let registry = Registry::find()?;
     println!(
-        "The runtime's code: all of it; with four bits and batch norms; without what a ResNet does not \
+        "The runtime's code: all of it; with weights in three to six bits and batch norms; without what a ResNet does not \
          need; of this the kernels of `Direct`; for a model that is built in and was checked there; \
          both.\n"
     );

@@ -26,7 +26,7 @@ pub(crate) fn miri() -> Result<(), Failure> {
     let target = registry.target_dir().join("miri");
     let mut miri = Command::new("rustup");
     miri.args(["run", "nightly", "cargo", "miri", "test", "--package", "brooklet", "--lib"]);
-    miri.args(["--features", "int4,int16,operators,self-test"]);
+    miri.args(["--features", "int16,operators,self-test,sub-byte"]);
     miri.arg("--").args(TESTS).args(["--skip", "verify::"]).current_dir(registry.root());
     // Addresses are made of pointers alone.
     miri.env("MIRIFLAGS", "-Zmiri-disable-isolation -Zmiri-strict-provenance");

@@ -1,5 +1,6 @@
 //! `brooklet plan`: a model's memory, planned for a board and shown.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -98,28 +99,27 @@ impl Budget {
         }
     }
 
-    /// Bytes of the program's smallest model file, and of its layers those that the weights would
-    /// save in four bits.
+    /// Bytes of the program's smallest model file, and those of each layer's weights in so many bits: in
+    /// eight where they cannot have fewer.
     pub(super) fn smallest(
         &self,
         program: Program,
         board: Option<&Spec>,
         network: &Path,
-    ) -> Result<(usize, Vec<usize>)> {
+    ) -> Result<(usize, Vec<BTreeMap<u32, usize>>)> {
         let packing = self.kernels(board)?.map_or(Packing::Ohwi, Kernels::packing);
         let program = program.packed(packing);
         let plan = plan(&program, Goal::Size).map_err(|error| uncuttable(&error, network))?;
         // Parts of the file are aligned.
         let bytes =
             |layer: &Layer, packing| layer.bytes_as(packing).next_multiple_of(WEIGHTS_ALIGN);
-        let saved = |layer: &Layer| {
-            if layer.record.has_int16() {
-                return 0;
-            }
-            let halves = packing.in_four_bits().unwrap_or(packing);
-            bytes(layer, packing).saturating_sub(bytes(layer, halves))
+        let of_widths = |layer: &Layer| {
+            let narrow = !layer.record.has_int16() && !layer.record.is_stream16();
+            let widths = Packing::WIDTHS.into_iter().filter(|&bits| narrow || bits == 8);
+            let packings = widths.filter_map(|bits| Some((bits, packing.in_bits(bits)?)));
+            packings.map(|(bits, packing)| (bits, bytes(layer, packing))).collect()
         };
-        Ok((program.write(&plan).len(), program.layers.iter().map(saved).collect()))
+        Ok((program.write(&plan).len(), program.layers.iter().map(of_widths).collect()))
     }
 
     /// The program packed for the kernels that shall run it, and its plan.

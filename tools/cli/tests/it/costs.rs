@@ -25,8 +25,8 @@ fn packed(program: &Program, packing: Packing, spec: &Spec) -> Program {
     let mut packed = program.clone();
     for index in 0..packed.layers.len() {
         let before = packed.layers[index].record.packing;
-        let in_four_bits = packed.layers[index].record.packing().bits() == 4;
-        if !in_four_bits && packed.layers[index].can_be(packing) {
+        let in_bytes = packed.layers[index].record.packing().bits() == 8;
+        if in_bytes && packed.layers[index].can_be(packing) {
             packed.layers[index].record.packing = packing as u8;
             let planned = plan(&packed, Goal::Size).unwrap();
             let fits = planned.arena_bytes <= spec.arena_bytes as usize
@@ -137,10 +137,16 @@ fn predictions_are_near_the_counts_of_all_networks() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let mut networks = made(folder, &["resnet8", "resnet8-26", "resnet20", "preact-resnet20"]);
-    for (name, in_four_bits) in [("resnet8", "resnet8-4"), ("resnet8-26", "resnet8-26-4")] {
+    for (name, bits, narrow) in [
+        ("resnet8", 4, "resnet8-4"),
+        ("resnet8-26", 4, "resnet8-26-4"),
+        ("resnet8", 3, "resnet8-3"),
+        ("resnet8", 5, "resnet8-5"),
+        ("resnet8-26", 6, "resnet8-26-6"),
+    ] {
         let from = format!("{name}.safetensors --arch {name} --effort fast --calibrate random:2");
-        succeed(folder, &format!("quantize {from} --weights 4 -o {in_four_bits}.brook"));
-        networks.push(in_four_bits);
+        succeed(folder, &format!("quantize {from} --weights {bits} -o {narrow}.brook"));
+        networks.push(narrow);
     }
     // One tensor in int16 makes several layers wide: those that make it, read it, add it.
     for (name, layers, in_int16) in [

@@ -25,7 +25,6 @@ use crate::fuse::{Fused, Unit};
 use crate::network::{Node, Op, Repeats};
 use crate::program::{Layer, Program};
 use crate::ranges::Ranges;
-use crate::weights::rounding::Bits;
 use crate::weights::{Affine, Learned, Weights, input_scales};
 
 /// How much wider than its values the range of a stream in 16 bits may become, so that it has room
@@ -166,8 +165,8 @@ impl Fused<'_> {
                         &nearest
                     }
                 };
-                if self.bits(unit.node) == Bits::Four {
-                    layer.record.packing = Packing::Ohwi4 as u8;
+                if let Some(packing) = Packing::Ohwi.in_bits(self.bits(unit.node).count()) {
+                    layer.record.packing = packing as u8;
                 }
                 set_conv(layer, conv, input, pixels, shortcut, weights)
             }

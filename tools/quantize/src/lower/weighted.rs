@@ -156,7 +156,7 @@ pub(super) fn set_batch_norm(
     for (channel, &scale) in input_scales(norm.scale.len(), input, pixels).iter().enumerate() {
         let (factor, offset) = norm.affine(channel);
         let factor =
-            QuantizedChannel::nearest(&[factor * scale.0], smallest_scale(offset), Bits::Eight);
+            QuantizedChannel::nearest(&[factor * scale.0], smallest_scale(offset), Bits::EIGHT);
         push_channel(layer, &factor, offset, &[scale])?;
         reals.push(factor.scale / output_scale);
     }

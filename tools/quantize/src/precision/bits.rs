@@ -1,12 +1,14 @@
-//! Which convolutions get weights in four bits, where flash is scarce.
+//! How many bits the weights of each convolution get, where flash is scarce.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use brooklet::format::Operator;
 use strum::{EnumMessage, IntoStaticStr, VariantArray};
 
 use crate::data::{Dataset, Preprocess};
 use crate::error::QuantizeError;
+use brooklet_plan::knapsack::{self, Choice};
+
 use crate::forward::BATCH;
 use crate::forward::{FloatModel, squared_error};
 use crate::fuse::Fused;
@@ -26,22 +28,46 @@ const IMAGES: usize = 100;
 #[strum(serialize_all = "kebab-case")]
 pub enum WeightBits {
     /// In all convolutions but the first and the last, which have few weights.
+    #[strum(serialize = "3")]
+    Three,
+    /// Likewise.
     #[strum(serialize = "4")]
     Four,
+    /// Likewise.
+    #[strum(serialize = "5")]
+    Five,
+    /// Likewise.
+    #[strum(serialize = "6")]
+    Six,
     /// In no layer less.
     #[strum(serialize = "8")]
     Eight,
 }
 
-/// A convolution that could have weights in four bits.
+impl WeightBits {
+    /// Bits of all convolutions but the first and the last, if fewer than eight.
+    pub fn narrow(self) -> Option<Bits> {
+        let [three, four, five, six] = Bits::NARROW;
+        match self {
+            Self::Three => Some(three),
+            Self::Four => Some(four),
+            Self::Five => Some(five),
+            Self::Six => Some(six),
+            Self::Eight => None,
+        }
+    }
+}
+
+/// A convolution that could have weights in fewer bits than eight.
 #[derive(Debug, Clone, Copy)]
 pub struct Candidate {
     /// Its unit, and so its layer.
     pub unit: usize,
     /// Its node.
     pub node: NodeId,
-    /// Squared error of the logits, with its weights alone in four bits and all else in float.
-    pub error: f64,
+    /// Squared error of the logits, with its weights alone in each of [`Bits::NARROW`] and all else in
+    /// float.
+    pub errors: [f64; Bits::NARROW.len()],
 }
 
 /// The convolutions, in order.
@@ -54,10 +80,14 @@ fn convolutions<'f>(
     units.map(|(index, unit)| (index, unit.node)).filter(move |&(_, node)| is_conv(node))
 }
 
-/// All convolutions but the first and the last.
-pub fn inner(network: &Network, fused: &Fused<'_>) -> BTreeSet<NodeId> {
+/// All convolutions but the first and the last, with weights of so many bits.
+pub fn inner(network: &Network, fused: &Fused<'_>, bits: Bits) -> BTreeMap<NodeId, Bits> {
     let all: Vec<NodeId> = convolutions(network, fused).map(|(_, node)| node).collect();
-    all.get(1..all.len().saturating_sub(1)).unwrap_or(&[]).iter().copied().collect()
+    all.get(1..all.len().saturating_sub(1))
+        .unwrap_or(&[])
+        .iter()
+        .map(|&node| (node, bits))
+        .collect()
 }
 
 /// What each convolution would cost, rounded to the nearest.
@@ -75,57 +105,78 @@ pub fn candidates(
     let float = FloatModel::new(network)?;
     let logits = network.logits();
     let mut candidates: Vec<Candidate> = convolutions(network, fused)
-        .map(|(unit, node)| Candidate { unit, node, error: 0.0 })
+        .map(|(unit, node)| Candidate { unit, node, errors: Default::default() })
         .collect();
     let images = data.spread(IMAGES);
-    progress.begin("trying 4 bits", candidates.len() * images.len().div_ceil(BATCH));
+    progress.begin("trying fewer bits", candidates.len() * images.len().div_ceil(BATCH));
     for images in images.chunks(BATCH) {
         let batch = data.batch(images.iter().copied())?;
         let maps = float.maps(batch.view(), fused)?;
         for candidate in &mut candidates {
-            let mut changed = network.clone();
-            let (unit, node) = (&fused.units[candidate.unit], &mut changed.nodes[candidate.node]);
-            if let Op::Conv(conv) = &node.op {
-                // Scales of activations are all one to the nearest weights.
-                let pixels = (unit.input == 0).then_some(preprocess);
-                let input = network.nodes[fused.units[unit.input].output].shape;
-                let mut layer = Layer::new("", Operator::Input, 0, shape(input));
-                layer.record.scale.set(1.0);
-                let input_scales = input_scales(conv.weights.dim().3, &layer, pixels);
-                let weights = Weights::nearest(conv, &input_scales, Bits::Four);
-                node.op = Op::Conv(weights.dequantize(conv, &input_scales));
-            }
             let before = candidate.unit - 1;
             let given = given(fused, before, maps.of(before), &|unit| maps.of(unit));
-            let behind = FloatModel::part(&changed, fused.nodes_from(candidate.unit))?;
-            let wrong = behind.output(&given, logits)?;
-            candidate.error += squared_error(wrong.view(), maps.logits());
+            for (bits, error) in Bits::NARROW.into_iter().zip(&mut candidate.errors) {
+                let mut changed = network.clone();
+                let (unit, node) =
+                    (&fused.units[candidate.unit], &mut changed.nodes[candidate.node]);
+                if let Op::Conv(conv) = &node.op {
+                    // Scales of activations are all one to the nearest weights.
+                    let pixels = (unit.input == 0).then_some(preprocess);
+                    let input = network.nodes[fused.units[unit.input].output].shape;
+                    let mut layer = Layer::new("", Operator::Input, 0, shape(input));
+                    layer.record.scale.set(1.0);
+                    let input_scales = input_scales(conv.weights.dim().3, &layer, pixels);
+                    let weights = Weights::nearest(conv, &input_scales, bits);
+                    node.op = Op::Conv(weights.dequantize(conv, &input_scales));
+                }
+                let behind = FloatModel::part(&changed, fused.nodes_from(candidate.unit))?;
+                let wrong = behind.output(&given, logits)?;
+                *error += squared_error(wrong.view(), maps.logits());
+            }
             progress.advance(1);
         }
     }
     Ok(candidates)
 }
 
-/// The convolutions that get four bits so that the model file takes at most `file_bytes`: one by
-/// one, those first that save the most bytes for an error of the logits. `bytes_saved` is by unit;
-/// `None` if all together do not save enough.
+/// Bytes of the weights of each unit's layer, by their bits.
+type Bytes = [BTreeMap<u32, usize>];
+
+/// Bits of convolutions that get fewer than eight so that the model file, which takes `now` bytes with
+/// eight, takes at most `file_bytes`, with the least sum of errors; `None` if the fewest are too many.
 pub fn within(
     file_bytes: usize,
     now: usize,
-    mut candidates: Vec<Candidate>,
-    bytes_saved: impl Fn(usize) -> usize,
-) -> Option<BTreeSet<NodeId>> {
-    let worth = |candidate: &Candidate| bytes_saved(candidate.unit) as f64 / candidate.error;
-    candidates.sort_by(|a, b| worth(b).total_cmp(&worth(a)));
-    let (mut left, mut chosen) = (now, BTreeSet::new());
-    for candidate in candidates {
-        if left <= file_bytes {
-            break;
-        }
-        left = left.saturating_sub(bytes_saved(candidate.unit));
-        chosen.insert(candidate.node);
-    }
-    (left <= file_bytes).then_some(chosen)
+    candidates: &[Candidate],
+    bytes: &Bytes,
+) -> Option<BTreeMap<NodeId, Bits>> {
+    let choices = |candidate: &Candidate| -> Vec<(Bits, Choice)> {
+        let narrow = Bits::NARROW.into_iter().zip(candidate.errors);
+        let all = narrow.chain([(Bits::EIGHT, 0.0)]);
+        let choice = |(bits, cost): (Bits, f64)| {
+            let bytes = *bytes[candidate.unit].get(&bits.count())?;
+            Some((bits, Choice { bytes, cost }))
+        };
+        all.filter_map(choice).collect()
+    };
+    let choices: Vec<Vec<(Bits, Choice)>> = candidates.iter().map(choices).collect();
+    let groups: Vec<Vec<Choice>> =
+        choices.iter().map(|of| of.iter().map(|&(_, choice)| choice).collect()).collect();
+    let eight = |candidate: &Candidate| bytes[candidate.unit].get(&8).copied().unwrap_or(0);
+    let others = now - candidates.iter().map(eight).sum::<usize>();
+    let numbers = knapsack::cheapest(&groups, file_bytes.checked_sub(others)?)?;
+    let chosen = candidates.iter().zip(&choices).zip(numbers);
+    let chosen = chosen.map(|((candidate, choices), number)| (candidate.node, choices[number].0));
+    Some(chosen.filter(|&(_, bits)| bits != Bits::EIGHT).collect())
+}
+
+/// Bytes of the model file with the fewest bits in all convolutions.
+pub fn least(now: usize, candidates: &[Candidate], bytes: &Bytes) -> usize {
+    let saved = |candidate: &Candidate| {
+        let bytes = &bytes[candidate.unit];
+        bytes.get(&8).unwrap_or(&0) - bytes.values().min().unwrap_or(&0)
+    };
+    now - candidates.iter().map(saved).sum::<usize>()
 }
 
 #[cfg(test)]
@@ -133,18 +184,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn layers_that_save_the_most_for_their_error_come_first() {
-        let candidate = |unit, error| Candidate { unit, node: 10 + unit, error };
-        let all =
-            || vec![candidate(1, 1.0), candidate(2, 1.0), candidate(3, 0.1), candidate(4, 0.0)];
-        let saved = |unit| [0, 100, 300, 50, 10][unit];
-        let chosen = |bytes| within(bytes, 1000, all(), saved).map(Vec::from_iter);
-        assert_eq!(chosen(1000), Some(vec![]));
-        assert_eq!(chosen(995), Some(vec![14]));
-        assert_eq!(chosen(990), Some(vec![14]));
-        assert_eq!(chosen(989), Some(vec![13, 14]));
-        assert_eq!(chosen(900), Some(vec![12, 13, 14]));
-        assert_eq!(chosen(540), Some(vec![11, 12, 13, 14]));
-        assert_eq!(chosen(539), None);
+    fn errors_are_the_least_that_fit() {
+        let candidate = |unit, errors| Candidate { unit, node: 10 + unit, errors };
+        let candidates = [
+            candidate(1, [9.0, 4.0, 2.0, 1.0]),
+            candidate(2, [90.0, 40.0, 20.0, 10.0]),
+            candidate(3, [0.9, 0.4, 0.2, 0.1]),
+        ];
+        let widths =
+            |each| BTreeMap::from([3, 4, 5, 6, 8].map(|bits| (bits, each * bits as usize)));
+        // The input has no weights; those of the third are in 8 bits at any rate.
+        let only_eight = BTreeMap::from([(8, 160)]);
+        let bytes = [BTreeMap::new(), widths(16), widths(32), only_eight];
+        let now = 1000 + 128 + 256 + 160;
+        let chosen = |file| {
+            let bits = within(file, now, &candidates, &bytes)?;
+            Some([11, 12, 13].map(|node| bits.get(&node).map_or(8, |bits| bits.count())))
+        };
+        assert_eq!(chosen(now), Some([8, 8, 8]));
+        assert_eq!(chosen(now - 1), Some([6, 8, 8]));
+        assert_eq!(chosen(now - 64), Some([4, 8, 8]));
+        assert_eq!(chosen(now - 128), Some([4, 6, 8]));
+        let fewest = now - 5 * (16 + 32);
+        assert_eq!(chosen(fewest), Some([3, 3, 8]));
+        assert_eq!(least(now, &candidates, &bytes), fewest);
+        assert_eq!(chosen(fewest - 1), None);
+        assert_eq!(chosen(100), None);
     }
 }

@@ -1,6 +1,6 @@
 //! The options of `brooklet quantize`, and what of them is wrong by itself.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use brooklet::format::MAX_TEST_IMAGES;
 use clap::builder::TypedValueParser;
@@ -43,8 +43,8 @@ pub struct Args {
     /// Leaves stages out.
     #[arg(long, value_parser = choice::<Stage>(), value_name = "STAGES", value_delimiter = ',', requires = "calibrate")]
     pub(super) without: Vec<Stage>,
-    /// Bits of weights. With 4 the first and the last convolution keep 8. [default: 8, and with
-    /// --flash 4 where it takes them to fit]
+    /// Bits of weights. With fewer than 8 the first and the last convolution keep 8. [default: 8, and
+    /// with --flash as many as fit, for each layer those that cost the least accuracy]
     #[arg(long, value_parser = choice::<WeightBits>(), value_name = "BITS")]
     pub(super) weights: Option<WeightBits>,
     /// Keeps outputs of these layers in int16, where int8 is not enough: names of layers or blocks,
@@ -107,7 +107,7 @@ impl Args {
             calibration: self.calibration,
             without: self.without.clone(),
             seed: self.seed,
-            in_four_bits: BTreeSet::new(),
+            bits: BTreeMap::new(),
             int16: BTreeSet::new(),
             stream16: self.stream == Stream::Sixteen,
             memory: Memory(self.memory as usize),

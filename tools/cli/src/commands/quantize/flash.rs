@@ -1,6 +1,6 @@
-//! A model file within the flash that it may take: which layers get weights in four bits.
+//! A model file within the flash that it may take: how many bits the weights of each layer get.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use brooklet_firmware::Spec;
 use brooklet_import::network::{Network, NodeId};
@@ -10,6 +10,7 @@ use brooklet_quantize::data::{Dataset, Preprocess};
 use brooklet_quantize::error::Unrepresentable;
 use brooklet_quantize::precision::bits;
 use brooklet_quantize::recipe::{Effort, Recipe};
+use brooklet_quantize::weights::rounding::Bits;
 
 use super::args::Args;
 use super::bars::Bars;
@@ -25,7 +26,7 @@ pub(super) struct FlashBudget<'b> {
 }
 
 impl FlashBudget<'_> {
-    /// The convolutions that get weights in four bits.
+    /// Bits of the weights of the convolutions that get fewer than eight.
     pub(super) fn choose(
         self,
         args: &Args,
@@ -33,7 +34,7 @@ impl FlashBudget<'_> {
         data: &Dataset,
         preprocess: &Preprocess,
         bars: &Bars,
-    ) -> Result<BTreeSet<NodeId>> {
+    ) -> Result<BTreeMap<NodeId, Bits>> {
         let failed = |failure| failed(&args.network, failure);
         // Any ranges will do: how large the file is does not depend on them.
         let int16 = args.named_int16(network)?;
@@ -46,17 +47,18 @@ impl FlashBudget<'_> {
         program.preprocessing = Some(to_record(preprocess));
         program.labels = self.labels.unwrap_or_default();
         set_test_images(&mut program, args, Some(data), preprocess)?;
-        let (now, saved) = args.budget.smallest(program, self.board, &args.network)?;
+        let (now, bytes) = args.budget.smallest(program, self.board, &args.network)?;
         if now <= self.bytes {
-            return Ok(BTreeSet::new());
+            return Ok(BTreeMap::new());
         }
         let candidates = bits::candidates(network, &fused, preprocess, data, bars);
-        let chosen = bits::within(self.bytes, now, candidates.map_err(failed)?, |unit| saved[unit]);
-        let least = now - saved.iter().sum::<usize>();
+        let candidates = candidates.map_err(failed)?;
+        let chosen = bits::within(self.bytes, now, &candidates, &bytes);
+        let least = bits::least(now, &candidates, &bytes);
         chosen.ok_or_else(|| {
             failure!(
                 help = format!("a network with fewer weights, or --flash {least}"),
-                "{}: takes {} bytes of flash with all weights in 4 bits, not {}",
+                "{}: takes {} bytes of flash with all weights in 3 bits, not {}",
                 args.network.display(),
                 thousands(least),
                 thousands(self.bytes),
@@ -65,7 +67,7 @@ impl FlashBudget<'_> {
     }
 }
 
-/// Without images no layer is given four bits: refuses what does not fit with eight, if the user
+/// Without images no layer is given fewer bits: refuses what does not fit with eight, if the user
 /// left the choice.
 pub(super) fn in_eight_bits(args: &Args, program: &Program, board: Option<&Spec>) -> Result<()> {
     let (None, Some(bytes)) = (args.weights, args.budget.flash()) else { return Ok(()) };
@@ -75,7 +77,7 @@ pub(super) fn in_eight_bits(args: &Args, program: &Program, board: Option<&Spec>
     }
     let (why, remedy) = match args.ranges {
         Some(_) => (
-            "which layers may have 4 is measured on images, not on saved ranges",
+            "which layers may have fewer is measured on images, not on saved ranges",
             format!(
                 "--calibrate DATA instead of --ranges; or --weights 4, for all layers but the first \
                  and the last; or --flash {now}"

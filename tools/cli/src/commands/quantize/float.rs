@@ -59,8 +59,8 @@ impl Asked<'_> {
         let classes: usize = network.nodes[network.logits()].shape.iter().product();
         check_names(args, classes, self.labels.unwrap_or_default())?;
         let mut recipe = Recipe { int16: args.named_int16(&network)?, ..args.recipe() };
-        if args.weights == Some(WeightBits::Four) {
-            recipe.in_four_bits = bits::inner(&network, &Fused::new(&network).map_err(at)?);
+        if let Some(bits) = args.weights.and_then(WeightBits::narrow) {
+            recipe.bits = bits::inner(&network, &Fused::new(&network).map_err(at)?, bits);
         }
         let parts = match (&args.calibrate, &args.ranges) {
             (Some(spec), _) => {
@@ -105,7 +105,7 @@ impl Asked<'_> {
         if let (None, Some(bytes)) = (args.weights, args.budget.flash()) {
             let labels = self.labels.or(data.classes()).map(<[_]>::to_vec);
             let budget = FlashBudget { bytes, board, labels };
-            recipe.in_four_bits = budget.choose(args, &network, &data, preprocess, &bars)?;
+            recipe.bits = budget.choose(args, &network, &data, preprocess, &bars)?;
         }
         let run = |recipe: &Recipe| {
             let quantized = recipe.run(&network, &data, preprocess, &bars);

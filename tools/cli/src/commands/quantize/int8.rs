@@ -25,7 +25,7 @@ pub(super) fn make(
             args.network.display(),
         ));
     }
-    if args.weights == Some(WeightBits::Four) {
+    if args.weights.and_then(WeightBits::narrow).is_some() {
         return Err(failure!(
             help = "leave out --weights, or quantize the float network that it was made of",
             "{}: is already int8",

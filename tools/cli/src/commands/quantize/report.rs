@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::commands::fit::Verdict;
 use crate::report::contents::Contents;
 use crate::report::{percent, thousands};
+use brooklet::format::Packing;
 use brooklet_plan::program::Program;
 use brooklet_quantize::evaluate::Score;
 use brooklet_quantize::precision::int16;
@@ -144,10 +145,14 @@ impl fmt::Display for Report {
             parts.extend(evidence.sqnr_db.map(|db| format!("SQNR {db:.2} dB")));
             writeln!(f, "{}", parts.join(", "))?;
         }
-        let halves = self.contents.layers.iter().filter(|layer| layer.weight_bits == Some(4));
-        let halves: Vec<_> = halves.map(|layer| layer.name.as_str()).collect();
-        if !halves.is_empty() {
-            writeln!(f, "weights in 4 bits: {}", halves.join(", "))?;
+        for bits in Packing::WIDTHS.into_iter().filter(|&bits| bits < 8) {
+            let narrow =
+                self.contents.layers.iter().filter(|layer| layer.weight_bits == Some(bits));
+            let narrow: Vec<_> = narrow.map(|layer| layer.name.as_str()).collect();
+            if narrow.is_empty() {
+                continue;
+            }
+            writeln!(f, "weights in {bits} bits: {}", narrow.join(", "))?;
         }
         if let Some(stream) = &self.stream {
             write!(f, "{stream}")?;

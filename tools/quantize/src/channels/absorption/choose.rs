@@ -309,7 +309,7 @@ mod tests {
                 calibration: None,
                 without,
                 seed: 0,
-                in_four_bits: Default::default(),
+                bits: Default::default(),
                 int16: Default::default(),
                 stream16: false,
                 memory: Memory::default(),

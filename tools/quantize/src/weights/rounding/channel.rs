@@ -1,21 +1,29 @@
 //! The weights of one output channel.
 
 /// How many bits a weight has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Bits {
-    /// Integers from -8 to 7.
-    Four,
-    /// Integers from -127 to 127.
-    #[default]
-    Eight,
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Bits(u32);
+
+impl Default for Bits {
+    fn default() -> Self {
+        Self::EIGHT
+    }
 }
 
 impl Bits {
+    /// Those that there are packings for, beside eight.
+    pub const NARROW: [Self; 4] = [Self(3), Self(4), Self(5), Self(6)];
+    /// Integers from -127 to 127. With fewer bits they are those in two's complement.
+    pub const EIGHT: Self = Self(8);
+
+    /// How many.
+    pub const fn count(self) -> u32 {
+        self.0
+    }
+
     pub(super) fn ends(self) -> [f64; 2] {
-        match self {
-            Self::Four => [-8.0, 7.0],
-            Self::Eight => [-127.0, 127.0],
-        }
+        let half = f64::from(1 << (self.0 - 1));
+        if self == Self::EIGHT { [1.0 - half, half - 1.0] } else { [-half, half - 1.0] }
     }
 
     /// The nearest level.
@@ -32,9 +40,11 @@ impl Bits {
 
     /// How much less than that is looked for, at most: clipping pays where levels are few.
     pub(super) fn less(self) -> f64 {
-        match self {
-            Self::Four => 0.63,
-            Self::Eight => 0.36,
+        match self.0 {
+            ..=4 => 0.63,
+            5 => 0.54,
+            6 => 0.45,
+            _ => 0.36,
         }
     }
 }

@@ -144,7 +144,7 @@ mod tests {
                 QuantizedChannel::nearest(
                     weights.column(o).as_slice(),
                     smallest_scales[o],
-                    Bits::Four,
+                    Bits::NARROW[1],
                 )
             })
             .collect();
@@ -153,7 +153,7 @@ mod tests {
             bias: vec![0.5; 2],
             smallest_scales,
             free_bias: true,
-            bits: Bits::Four,
+            bits: Bits::NARROW[1],
         };
         let learned = learn([&a, &b], &trained);
         let errors = [&learned, &nearest].map(|weights| unseen.error(weights, None));
@@ -175,7 +175,7 @@ mod tests {
             bias: vec![0.0],
             smallest_scales: vec![0.0],
             free_bias: true,
-            bits: Bits::Eight,
+            bits: Bits::EIGHT,
         };
         let learned = learn([&moments, &moments], &trained);
         assert!(learned[0].reals().all(|real| (real - 0.3).abs() < 1e-9), "{learned:?}");

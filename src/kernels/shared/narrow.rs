@@ -1,9 +1,9 @@
-//! Convolutions whose weights have four bits: unpacked to bytes, a group of output channels at a
-//! time, and multiplied by the kernel for these.
+//! Convolutions whose weights have fewer bits than a byte: unpacked to bytes, a group of output channels
+//! at a time, and multiplied by the kernel for these.
 //!
 //! ```text
 //! for each group of output channels:
-//!     weights = unpack(weights of the group)         four operations for four weights
+//!     weights = unpack(weights of the group)         five to eight operations for four weights
 //!     row = what a join adds to, at these channels
 //!     row = conv(weights, row)                       the backend's own
 //!     output[column, channels of the group] = row[column]
@@ -13,7 +13,7 @@
 //! other arithmetic than that of weights in bytes.
 
 use super::channels::{conv_of, gather, scatter};
-use crate::format::{Packing, unpack_halves};
+use crate::format::{Packing, unpack};
 use crate::kernels::Backend;
 use crate::ops::conv::scratch::unpacked_parts;
 use crate::ops::conv::{Conv, Finish};
@@ -45,7 +45,8 @@ pub(in crate::kernels) fn conv<B: Backend>(
     let mut first = 0;
     while first < channels {
         let count = group.min(channels - first).max(1);
-        unpack_halves(conv.packing.of_group(conv.weights, first, kernel), weights);
+        let packed = conv.packing.of_group(conv.weights, first, kernel);
+        unpack(conv.packing.bits(), packed, weights);
         let of_group = first..first + count;
         let weights = proved!(weights.get(..unpacked.bytes(count, kernel))).unwrap_or(&[]);
         let part = conv_of(conv, &of_group, unpacked, weights);

@@ -354,11 +354,17 @@ impl Packing {
         if self.bits() == 8 {
             return packed;
         }
-        let group = self.group(kernel);
-        let bytes = planes::bytes(self.bits() as usize, self.layout().bytes(group, kernel));
-        let start = first.checked_div(group).unwrap_or(0).saturating_mul(bytes);
+        let (start, bytes) = self.place_of_group(first, kernel);
         let rest = packed.get(start..).unwrap_or(&[]);
         rest.get(..bytes).unwrap_or(rest)
+    }
+
+    /// Where that group begins, and its bytes if it is no last one with fewer channels.
+    #[inline(always)]
+    fn place_of_group(self, first: usize, kernel: [usize; 2]) -> (usize, usize) {
+        let group = self.group(kernel);
+        let bytes = planes::bytes(self.bits() as usize, self.layout().bytes(group, kernel));
+        (first.checked_div(group).unwrap_or(0).saturating_mul(bytes), bytes)
     }
 
     /// Whether it can be that of a convolution with such a kernel and stride: rows, columns.
@@ -433,9 +439,10 @@ impl Packing {
     ) {
         if self.bits() < 8 {
             let (group, number) = self.number(packed, channel, ky, tap, kernel);
-            let start = group.as_ptr().addr() - packed.as_ptr().addr();
-            let group = start..start + group.len();
-            let group = packed.get_mut(group).unwrap_or_default();
+            let (start, bytes) = (self.place_of_group(channel, kernel).0, group.len());
+            // Empty where there is no room for the group.
+            let rest = packed.get_mut(start..).unwrap_or_default();
+            let group = rest.get_mut(..bytes).unwrap_or_default();
             return planes::put(self.bits() as usize, group, number, weight);
         }
         let layout = self.layout();

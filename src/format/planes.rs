@@ -233,6 +233,7 @@ mod tests {
     use std::vec::Vec;
 
     use super::*;
+    use crate::format::Packing;
 
     const WIDTHS: [usize; 4] = [3, 4, 5, 6];
 
@@ -282,5 +283,15 @@ mod tests {
         put(4, &mut packed, 3, 2);
         put(4, &mut packed, 5, -1);
         assert_eq!(packed.map(|byte| byte as u8), [0x21, 0, 0xf0]);
+    }
+
+    /// As in a file whose record says fewer bytes than its channels take.
+    #[test]
+    fn a_weight_without_room_is_not_put() {
+        let mut packed = [0; 8];
+        Packing::Ohwi4.put(&mut packed, 500, 0, 0, [1, 64], 7);
+        assert_eq!(packed, [0; 8]);
+        Packing::Ohwi4.put(&mut packed, 0, 0, 0, [1, 64], 7);
+        assert_eq!(packed[0], 7);
     }
 }

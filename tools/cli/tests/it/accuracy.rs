@@ -277,6 +277,9 @@ fn resnet20_agrees_with_float() {
 
 #[test]
 fn resnet56_agrees_with_float() {
+    if !tries(false, true) {
+        return skipped("ResNet-56 against its float network: BROOKLET_THOROUGH is not set");
+    }
     quantized_agrees_with_float(
         "resnet56",
         &["resnet56.safetensors", "resnet56_opset17_bn.onnx"],

@@ -33,7 +33,7 @@ pub(super) const fn bytes(bits: usize, count: usize) -> usize {
     count / BLOCK * (BLOCK / 8 * bits) + (rest * lower).div_ceil(8) + (rest * upper).div_ceil(8)
 }
 
-/// Numbers that so many bytes hold, with what fills the last block up.
+/// The number of numbers that `bytes` bytes hold, with those that fill up the last block.
 pub(super) const fn numbers(bits: usize, bytes: usize) -> usize {
     match (8 * bytes).checked_div(bits) {
         Some(numbers) => numbers,
@@ -107,8 +107,8 @@ pub(super) fn put(bits: usize, packed: &mut [i8], number: usize, value: i8) {
     }
 }
 
-/// Unpacks numbers of [so many bits](super::Packing::unpacked) to bytes; what has no place in `bytes`
-/// is left out.
+/// Unpacks numbers of `bits` bits each, [as packings have them](super::Packing::unpacked), to bytes. What
+/// has no place in `bytes` is left out.
 #[inline]
 pub(crate) fn unpack(bits: u32, packed: &[i8], bytes: &mut [i8]) {
     if Feature::SubByte.is_on() {

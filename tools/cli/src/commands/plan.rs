@@ -99,8 +99,8 @@ impl Budget {
         }
     }
 
-    /// Bytes of the program's smallest model file, and those of each layer's weights in so many bits: in
-    /// eight where they cannot have fewer.
+    /// Bytes of the program's smallest model file; and for each layer the bytes of its weights, by their
+    /// number of bits: eight alone where they cannot have fewer.
     pub(super) fn smallest(
         &self,
         program: Program,

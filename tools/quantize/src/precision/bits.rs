@@ -80,7 +80,7 @@ fn convolutions<'f>(
     units.map(|(index, unit)| (index, unit.node)).filter(move |&(_, node)| is_conv(node))
 }
 
-/// All convolutions but the first and the last, with weights of so many bits.
+/// All convolutions but the first and the last, with weights of `bits` bits.
 pub fn inner(network: &Network, fused: &Fused<'_>, bits: Bits) -> BTreeMap<NodeId, Bits> {
     let all: Vec<NodeId> = convolutions(network, fused).map(|(_, node)| node).collect();
     all.get(1..all.len().saturating_sub(1))

@@ -113,7 +113,8 @@ const BOOT_ROM_LOOKS: u64 = 4096;
 /// The families of UF2 files that the RP2350's boot ROM takes firmware of: Arm, RISC-V.
 const RP2350: [u32; 2] = [0xe48b_ff59, 0xe48b_ff5a];
 
-/// That the RP2350's boot ROM finds a block that says what to run, and on which of its cores.
+/// That the RP2350's boot ROM finds a block that says what to run, and on which of its cores: its markers
+/// and its first item, IMAGE_TYPE (RP2350 datasheet, sections 5.1 and 5.9).
 fn has_image_definition(spec: &Spec, path: &Path) -> Result<(), FirmwareError> {
     const START: u32 = 0xffff_ded3;
     const END: u32 = 0xab12_3579;

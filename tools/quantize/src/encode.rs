@@ -4,12 +4,10 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use crate::network::{
-    AveragePool, BatchNorm, Border, Conv, Function, Network, NodeId, Op, Pads, Repeats, Subsample,
+    AveragePool, BatchNorm, Border, Conv, Function, Network, NodeId, Op, Repeats, Subsample,
 };
-use crate::proto::{
-    AttributeProto, DimensionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
-    TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto, data_type,
-};
+use crate::onnx::{self, Computed, Data, window};
+use crate::proto::{AttributeProto, GraphProto, ModelProto, OperatorSetIdProto, ValueInfoProto};
 
 /// Name of a node's output in the ONNX model.
 pub(crate) fn value(node: NodeId) -> String {
@@ -29,19 +27,9 @@ pub(crate) fn encode(
         let inputs = node.inputs.iter().map(|&input| value(input)).collect();
         Encoder { graph: &mut graph, id, inputs, attribute: vec![] }.encode(&node.op);
     }
-    let fixed = |size: usize| DimensionProto { dim_value: Some(size as i64), ..Default::default() };
-    let open = DimensionProto { dim_param: Some("N".into()), ..Default::default() };
     for &id in read {
         let [height, width, channels] = network.nodes[id].shape;
-        let dim = vec![open.clone(), fixed(channels), fixed(height), fixed(width)];
-        let tensor = TensorTypeProto {
-            elem_type: Some(data_type::FLOAT),
-            shape: Some(TensorShapeProto { dim }),
-        };
-        graph.input.push(ValueInfoProto {
-            name: Some(value(id)),
-            r#type: Some(TypeProto { tensor_type: Some(tensor) }),
-        });
+        graph.input.push(onnx::float_value(&value(id), &[channels, height, width]));
     }
     graph.output.push(ValueInfoProto { name: Some(value(*nodes.end())), r#type: None });
     ModelProto {
@@ -88,7 +76,7 @@ impl Encoder<'_> {
             }
             Op::Border(Border { pads: [top, left, bottom, right], repeats }) => {
                 let pads = [0, 0, *top, *left, 0, 0, *bottom, *right];
-                let pads = self.constant("pads", &[8], Data::Ints(&pads));
+                let pads = self.sizes("pads", &pads);
                 self.inputs.push(pads);
                 self.attribute.push(AttributeProto::text(
                     "mode",
@@ -108,36 +96,21 @@ impl Encoder<'_> {
             // Part of the network's output, of a network in canonical form.
             Op::Ending(_) => "Identity",
         };
-        self.graph.node.push(NodeProto {
-            op_type: Some(op_type.into()),
-            input: self.inputs,
-            output: vec![value(self.id)],
-            name: Some(value(self.id)),
-            attribute: self.attribute,
-            ..Default::default()
-        });
+        let node = onnx::node(op_type, self.inputs, &value(self.id), self.attribute);
+        self.graph.node.push(node);
     }
 
     /// Adds an initializer, and returns its name.
     fn constant(&mut self, part: &str, dims: &[usize], data: Data<'_>) -> String {
         let name = format!("n{}.{part}", self.id);
-        let mut tensor = TensorProto {
-            dims: dims.iter().map(|&dim| dim as i64).collect(),
-            name: Some(name.clone()),
-            ..Default::default()
-        };
-        match data {
-            Data::Floats(values) => {
-                tensor.data_type = Some(data_type::FLOAT);
-                tensor.float_data = values.to_vec();
-            }
-            Data::Ints(values) => {
-                tensor.data_type = Some(data_type::INT64);
-                tensor.int64_data = values.iter().map(|&value| value as i64).collect();
-            }
-        }
-        self.graph.initializer.push(tensor);
+        self.graph.initializer.push(onnx::constant(&name, dims, data));
         name
+    }
+
+    /// Adds an initializer of sizes.
+    fn sizes(&mut self, part: &str, sizes: &[usize]) -> String {
+        let sizes: Vec<i64> = sizes.iter().map(|&size| size as i64).collect();
+        self.constant(part, &[sizes.len()], Data::Int64(&sizes))
     }
 
     fn conv(&mut self, conv: &Conv) -> &'static str {
@@ -161,33 +134,17 @@ impl Encoder<'_> {
     }
 
     fn function(&mut self, function: Function) -> &'static str {
-        match function {
-            Function::LeakyRelu { slope } => {
-                self.attribute.push(AttributeProto::float("alpha", slope));
-                "LeakyRelu"
+        match onnx::computed(function) {
+            Computed::By(op, attributes) => {
+                self.attribute = attributes;
+                op
             }
-            Function::Clip { min, max } => self.clip(min, max),
-            Function::Sigmoid => "Sigmoid",
-            Function::HardSigmoid { slope, offset } => {
-                self.attribute.extend([
-                    AttributeProto::float("alpha", slope),
-                    AttributeProto::float("beta", offset),
-                ]);
-                "HardSigmoid"
-            }
-            Function::HardSwish => "HardSwish",
-            Function::Silu => {
+            Computed::Clip { min, max } => self.clip(min, max),
+            Computed::Gated => {
                 let gate = self.before("Sigmoid", "gate", self.inputs.clone(), vec![]);
                 self.inputs.push(gate);
                 "Mul"
             }
-            Function::Tanh => "Tanh",
-            Function::Elu { alpha } => {
-                self.attribute.push(AttributeProto::float("alpha", alpha));
-                "Elu"
-            }
-            Function::Gelu => "Gelu",
-            Function::Softplus => "Softplus",
         }
     }
 
@@ -198,7 +155,7 @@ impl Encoder<'_> {
             let pads = [0, 0, top, left, 0, 0, bottom, right];
             let inputs = vec![
                 self.inputs.remove(0),
-                self.constant("pads", &[8], Data::Ints(&pads)),
+                self.sizes("pads", &pads),
                 self.constant("zero", &[], Data::Floats(&[0.0])),
             ];
             self.inputs = vec![self.before("Pad", "padded", inputs, vec![])];
@@ -218,14 +175,7 @@ impl Encoder<'_> {
         attribute: Vec<AttributeProto>,
     ) -> String {
         let name = format!("n{}.{part}", self.id);
-        self.graph.node.push(NodeProto {
-            op_type: Some(op_type.into()),
-            input,
-            output: vec![name.clone()],
-            name: Some(name.clone()),
-            attribute,
-            ..Default::default()
-        });
+        self.graph.node.push(onnx::node(op_type, input, &name, attribute));
         name
     }
 
@@ -249,33 +199,19 @@ impl Encoder<'_> {
         const ALL: usize = i64::MAX as usize;
         let inputs = vec![
             self.inputs.remove(0),
-            self.constant("starts", &[2], Data::Ints(&[0, 0])),
-            self.constant("ends", &[2], Data::Ints(&[ALL, ALL])),
-            self.constant("axes", &[2], Data::Ints(&[2, 3])),
-            self.constant("steps", &[2], Data::Ints(&subsample.stride)),
+            self.sizes("starts", &[0, 0]),
+            self.sizes("ends", &[ALL, ALL]),
+            self.sizes("axes", &[2, 3]),
+            self.sizes("steps", &subsample.stride),
         ];
         let slice = self.before("Slice", "slice", inputs, vec![]);
         let (before, after) = (subsample.channels_before, subsample.channels_after);
         let pads = [0, before, 0, 0, 0, after, 0, 0];
         self.inputs = vec![
             slice,
-            self.constant("pads", &[8], Data::Ints(&pads)),
+            self.sizes("pads", &pads),
             self.constant("zero", &[], Data::Floats(&[0.0])),
         ];
         "Pad"
     }
-}
-
-/// Values of an initializer.
-enum Data<'a> {
-    Floats(&'a [f32]),
-    Ints(&'a [usize]),
-}
-
-pub(crate) fn window(kernel: [usize; 2], stride: [usize; 2], pads: Pads) -> Vec<AttributeProto> {
-    vec![
-        AttributeProto::ints("kernel_shape", &kernel),
-        AttributeProto::ints("strides", &stride),
-        AttributeProto::ints("pads", &pads),
-    ]
 }

@@ -60,6 +60,7 @@ pub mod forward;
 pub mod fuse;
 pub mod lower;
 pub mod memory;
+mod onnx;
 pub mod precision;
 pub mod ranges;
 pub mod recipe;

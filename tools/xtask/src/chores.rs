@@ -163,9 +163,9 @@ const RUNTIMES: [(&str, &[&str]); 6] = [
 pub(crate) fn size() -> Result<(), Failure> {
     let registry = Registry::find()?;
     println!(
-        "The runtime's code: all of it; with weights in three to six bits and batch norms; without what a ResNet does not \
-         need; of this the kernels of `Direct`; for a model that is built in and was checked there; \
-         both.\n"
+        "The runtime's code: all of it; with weights in three to six bits and batch norms; without what \
+         a ResNet does not need; of this the kernels of `Direct`; for a model that is built in and was \
+         checked there; both.\n"
     );
     let cell = |cell: &dyn std::fmt::Display| print!("{cell:>10}");
     print!("{:<20}", "");

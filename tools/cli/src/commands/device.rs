@@ -131,7 +131,10 @@ impl Target {
         }
         let model = packed.as_ref().unwrap_or(file);
         if args.two_cores && registry.board(board)?.second_core.is_none() {
-            return Err(failure!("{board} has firmware for one core only"));
+            return Err(failure!(
+                help = "leave out --two-cores, or name a board whose board.toml has a second_core",
+                "{board} has firmware for one core only"
+            ));
         }
         let spec = match args.ram {
             Some(bytes) => registry.limited(board, bytes, model.model().arena_bytes() as u32)?,

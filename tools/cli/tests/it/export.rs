@@ -75,6 +75,15 @@ fn a_residual_network_comes_back() {
     let wide = std::fs::metadata(folder.join("a.onnx")).unwrap().len();
     let four = std::fs::metadata(folder.join("four.onnx")).unwrap().len();
     assert!(four * 10 < wide * 7, "weights are two in a byte: {four} of {wide}");
+    // ONNX has integers of four bits: three go into them, five and six do not.
+    for (bits, halved) in [(3, true), (5, false), (6, false)] {
+        let name = format!("in{bits}");
+        quantize(&format!("-o {name}.brook --weights {bits} {NORMALIZED}"));
+        exported(folder, &name);
+        comes_back(folder, &name, 99);
+        let bytes = std::fs::metadata(folder.join(format!("{name}.onnx"))).unwrap().len();
+        assert_eq!(bytes * 10 < wide * 7, halved, "{bits} bits: {bytes} of {wide}");
+    }
     // What has 16 bits is read by other engines alone.
     quantize("-o stream.brook --stream 16");
     exported(folder, "stream");

@@ -11,6 +11,7 @@ use super::graph::Dialect;
 use super::{Pixels, write};
 use crate::data::Dataset;
 use crate::error::{EngineError, QuantizeError};
+use crate::evaluate::best;
 use crate::forward::BATCH;
 use crate::program::Program;
 
@@ -107,7 +108,7 @@ impl Sums {
         self.images += 1;
         let same = match (answer, found) {
             (&[answer], &[found]) => f64::from(answer - found).abs() < step,
-            _ => best(answer) == best(found),
+            _ => best(answer, 0.0) == best(found, 0.0),
         };
         self.same_class += usize::from(same);
         for (&answer, &found) in answer.iter().zip(found) {
@@ -126,10 +127,4 @@ impl Sums {
             sqnr_db: Some(decibels).filter(|decibels| decibels.is_finite()),
         }
     }
-}
-
-/// The largest number's place, the first of several.
-fn best(values: &[f32]) -> usize {
-    let better = |best: usize, at: usize| if values[at] > values[best] { at } else { best };
-    (0..values.len()).fold(0, better)
 }

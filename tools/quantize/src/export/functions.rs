@@ -1,11 +1,11 @@
 //! Functions of one number: by name where the table is that function's, else the table itself.
 
-use brooklet_import::network::Function;
-use brooklet_import::proto::AttributeProto;
+use crate::network::Function;
 
-use super::graph::{Data, Kind, Scale};
+use super::graph::{Kind, Scale};
 use super::layers::{Exporter, Map, pre, scale};
 use crate::lower::elements::nearest;
+use crate::onnx::{Computed, Data, computed};
 use crate::program::{Layer, Table};
 
 impl Exporter<'_> {
@@ -44,29 +44,18 @@ impl Exporter<'_> {
             Known::Relu => return self.graph.node("Relu", &[value], &pre(name), vec![]),
             Known::Function(function) => function,
         };
-        let float = AttributeProto::float;
-        let (op, attributes) = match function {
-            Function::LeakyRelu { slope } => ("LeakyRelu", vec![float("alpha", slope)]),
-            Function::Sigmoid => ("Sigmoid", vec![]),
-            Function::HardSigmoid { slope, offset } => {
-                ("HardSigmoid", vec![float("alpha", slope), float("beta", offset)])
-            }
-            Function::HardSwish => ("HardSwish", vec![]),
-            Function::Tanh => ("Tanh", vec![]),
-            Function::Elu { alpha } => ("Elu", vec![float("alpha", alpha)]),
-            Function::Gelu => ("Gelu", vec![]),
-            Function::Softplus => ("Softplus", vec![]),
-            Function::Silu => {
+        match computed(function) {
+            Computed::By(op, attributes) => self.graph.node(op, &[value], &pre(name), attributes),
+            Computed::Gated => {
                 let gate = self.graph.node("Sigmoid", &[value], &format!("{name}.gate"), vec![]);
-                return self.graph.node("Mul", &[value, &gate], &pre(name), vec![]);
+                self.graph.node("Mul", &[value, &gate], &pre(name), vec![])
             }
-            Function::Clip { min, max } => {
+            Computed::Clip { min, max } => {
                 let [min, max] = [("min", min), ("max", max)]
                     .map(|(part, bound)| self.graph.float(&format!("{name}.{part}"), bound));
-                return self.graph.node("Clip", &[value, &min, &max], &pre(name), vec![]);
+                self.graph.node("Clip", &[value, &min, &max], &pre(name), vec![])
             }
-        };
-        self.graph.node(op, &[value], &pre(name), attributes)
+        }
     }
 }
 

@@ -2,10 +2,9 @@
 
 use std::collections::HashSet;
 
-use brooklet_import::proto::{
-    AttributeProto, DimensionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
-    StringStringEntryProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto,
-    ValueInfoProto, data_type,
+use crate::onnx::{self, Data};
+use crate::proto::{
+    AttributeProto, GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto,
 };
 
 /// What the graph is for.
@@ -48,17 +47,6 @@ impl Scale {
     }
 }
 
-/// A constant's numbers.
-pub(super) enum Data<'a> {
-    Floats(&'a [f32]),
-    Int64(&'a [i64]),
-    Int32(&'a [i32]),
-    Int16(&'a [i16]),
-    Int8(&'a [i8]),
-    /// Of -8 to 7, two in a byte.
-    Int4(&'a [i8]),
-}
-
 /// A graph under construction.
 pub(super) struct Graph {
     pub(super) dialect: Dialect,
@@ -83,14 +71,7 @@ impl Graph {
 
     pub(super) fn constant(&mut self, wanted: &str, dims: &[usize], data: Data<'_>) -> String {
         let name = self.name(wanted);
-        let (kind, bytes) = raw(data);
-        self.proto.initializer.push(TensorProto {
-            dims: dims.iter().map(|&dim| dim as i64).collect(),
-            data_type: Some(kind),
-            name: Some(name.clone()),
-            raw_data: Some(bytes),
-            ..Default::default()
-        });
+        self.proto.initializer.push(onnx::constant(&name, dims, data));
         name
     }
 
@@ -111,14 +92,8 @@ impl Graph {
         attribute: Vec<AttributeProto>,
     ) -> String {
         let output = self.name(wanted);
-        self.proto.node.push(NodeProto {
-            op_type: Some(op.into()),
-            input: inputs.iter().map(|&input| input.into()).collect(),
-            output: vec![output.clone()],
-            name: Some(output.clone()),
-            attribute,
-            ..Default::default()
-        });
+        let inputs = inputs.iter().map(|&input| input.into()).collect();
+        self.proto.node.push(onnx::node(op, inputs, &output, attribute));
         output
     }
 
@@ -188,13 +163,12 @@ impl Graph {
     /// A float input, of an open batch, channels first.
     pub(super) fn input(&mut self, wanted: &str, [rows, columns, channels]: [usize; 3]) -> String {
         let name = self.name(wanted);
-        let info = info(&name, &[channels, rows, columns]);
-        self.proto.input.push(info);
+        self.proto.input.push(onnx::float_value(&name, &[channels, rows, columns]));
         name
     }
 
     pub(super) fn output(&mut self, name: &str, sizes: &[usize]) {
-        self.proto.output.push(info(name, sizes));
+        self.proto.output.push(onnx::float_value(name, sizes));
     }
 
     /// The names of the outputs.
@@ -223,42 +197,6 @@ impl Graph {
             }],
             metadata_props: metadata.into_iter().map(entry).collect(),
             ..Default::default()
-        }
-    }
-}
-
-/// A float value of an open batch.
-fn info(name: &str, sizes: &[usize]) -> ValueInfoProto {
-    let batch = DimensionProto { dim_param: Some("N".into()), ..Default::default() };
-    let fixed =
-        |&size: &usize| DimensionProto { dim_value: Some(size as i64), ..Default::default() };
-    let dim = std::iter::once(batch).chain(sizes.iter().map(fixed)).collect();
-    let tensor = TensorTypeProto {
-        elem_type: Some(data_type::FLOAT),
-        shape: Some(TensorShapeProto { dim }),
-    };
-    ValueInfoProto {
-        name: Some(name.into()),
-        r#type: Some(TypeProto { tensor_type: Some(tensor) }),
-    }
-}
-
-/// Element type and bytes.
-fn raw(data: Data<'_>) -> (i32, Vec<u8>) {
-    fn bytes<T: Copy, const N: usize>(values: &[T], to: impl Fn(T) -> [u8; N]) -> Vec<u8> {
-        values.iter().flat_map(|&value| to(value)).collect()
-    }
-    match data {
-        Data::Floats(values) => (data_type::FLOAT, bytes(values, f32::to_le_bytes)),
-        Data::Int64(values) => (data_type::INT64, bytes(values, i64::to_le_bytes)),
-        Data::Int32(values) => (data_type::INT32, bytes(values, i32::to_le_bytes)),
-        Data::Int16(values) => (data_type::INT16, bytes(values, i16::to_le_bytes)),
-        Data::Int8(values) => (data_type::INT8, bytes(values, i8::to_le_bytes)),
-        Data::Int4(values) => {
-            let half = |value: i8| value.cast_unsigned() & 15;
-            let pair =
-                |pair: &[i8]| half(pair[0]) | pair.get(1).map_or(0, |&value| half(value) << 4);
-            (data_type::INT4, values.chunks(2).map(pair).collect())
         }
     }
 }

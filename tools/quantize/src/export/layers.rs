@@ -1,10 +1,10 @@
 //! The nodes of each layer.
 
+use crate::proto::AttributeProto;
 use brooklet::format::{LayerRecord, Operator};
-use brooklet_import::proto::AttributeProto;
 
-use super::graph::{Data, Graph, Kind, Scale};
-use crate::encode::window;
+use super::graph::{Graph, Kind, Scale};
+use crate::onnx::{Data, window};
 use crate::program::{Layer, Program, Table};
 
 /// A layer's output in the graph.

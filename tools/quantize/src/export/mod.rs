@@ -19,8 +19,8 @@ mod graph;
 mod layers;
 mod weights;
 
+use crate::proto::ModelProto;
 use brooklet::format::{Operator, flags};
-use brooklet_import::proto::ModelProto;
 use brooklet_plan::Preprocess;
 use brooklet_plan::preprocessing::from_record;
 use prost::Message;

@@ -1,11 +1,11 @@
 //! Layers with weights: convolutions, with or without a join, and batch norms.
 
+use crate::proto::AttributeProto;
 use brooklet::format::{Operator, flags};
-use brooklet_import::proto::AttributeProto;
 
-use super::graph::{Data, Dialect, Kind};
+use super::graph::{Dialect, Kind};
 use super::layers::{Exporter, Map, pre, shape, spatial};
-use crate::encode::window;
+use crate::onnx::{Data, window};
 use crate::program::Layer;
 
 /// Weights of a layer as ONNX has them.
@@ -44,9 +44,10 @@ impl Exporter<'_> {
             true => vec![weights.dims[0], weights.dims[1..].iter().product()],
             false => weights.dims.to_vec(),
         };
+        // ONNX has integers of four bits, and none of five or six.
         let halves = self.graph.dialect == Dialect::File
             && record.operator().has_packing()
-            && record.packing().unpacked().is_some();
+            && record.packing().bits() <= 4;
         let data = match halves {
             true => Data::Int4(&weights.integers),
             false => Data::Int8(&weights.integers),

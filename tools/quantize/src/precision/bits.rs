@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 
 use brooklet::format::Operator;
+use brooklet_plan::knapsack::{self, Choice};
 use strum::{EnumMessage, IntoStaticStr, VariantArray};
 
 use crate::data::{Dataset, Preprocess};
 use crate::error::QuantizeError;
-use brooklet_plan::knapsack::{self, Choice};
-
 use crate::forward::BATCH;
 use crate::forward::{FloatModel, squared_error};
 use crate::fuse::Fused;

@@ -3,7 +3,7 @@
 /// Alignment of an arena, and of rows and scratch memory in it, in bytes.
 pub const ARENA_ALIGN: usize = 16;
 
-/// `N` bytes for the rows of a network, at the right alignment.
+/// `N` bytes for the rows of a network, with the right alignment.
 ///
 /// ```
 /// # const MODEL: &[u8] = brooklet::include_model!("../tests/golden/tiny.brook");

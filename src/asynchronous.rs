@@ -16,10 +16,10 @@ impl<B: Backend, W: Weights> Session<'_, '_, B, W> {
     /// Classifies one image, whose rows come from a stream: columns × channels bytes each.
     ///
     /// After each [`step`](Self::step) the other tasks of the executor have their turn. While the
-    /// network needs a row, the task sleeps until the stream has one. So frames are captured while
-    /// the network runs, and nobody waits longer than a step takes.
+    /// network needs a row, the task sleeps until the stream has one. Images are thus captured
+    /// while the network runs, and no task waits longer than one step takes.
     ///
-    /// An image that was under way is dropped. So is this one, if the future is: the next call
+    /// An unfinished image is dropped. If the future is dropped, so is its image: the next call
     /// begins another.
     ///
     /// ```
@@ -40,7 +40,7 @@ impl<B: Backend, W: Weights> Session<'_, '_, B, W> {
     /// # Errors
     ///
     /// [`RowError::Length`] if a row has a wrong length; [`RowError::Missing`] if the stream ends
-    /// before the image does. Rows behind the image stay in the stream.
+    /// before the image does. Rows after the end of the image stay in the stream.
     pub async fn run<R: AsRef<[u8]>>(
         &mut self,
         rows: impl Stream<Item = R>,

@@ -1,4 +1,4 @@
-//! What can be wrong with a model file, an arena, or a row.
+//! What can be wrong with a model file, an arena or a row.
 
 use core::fmt;
 
@@ -41,9 +41,9 @@ pub enum Fault {
     UnknownOperator(u8),
     /// The packing's number is not one of the format's.
     UnknownPacking(u8),
-    /// The packing is not for this kernel and stride.
+    /// The packing is not for a kernel with this shape and stride.
     Packing(Packing),
-    /// The packed weights are not the form of int8 that the packing has.
+    /// The packed weights are not what the packing makes of any int8 weights.
     Transform {
         /// The output channel.
         channel: u16,
@@ -54,31 +54,32 @@ pub enum Fault {
     Shape,
     /// A kernel has more than [`MAX_KERNEL`](crate::ops::MAX_KERNEL) rows or columns.
     Kernel,
-    /// The layer reads a tensor that is not made before it, or one too few or too many.
+    /// The layer reads a tensor that is not made before it, or it reads one tensor too few or too
+    /// many.
     Operands,
-    /// The layer is read by a later one than its record says, or by none.
+    /// A layer after the recorded last reader reads this layer, or no layer does.
     Readers,
-    /// The shortcut's stride or channels do not fit the output.
+    /// The stride or channels of the shortcut do not fit the output.
     Shortcut,
-    /// The sum of a channel can leave 32 bits.
+    /// The sum of a channel can overflow 32 bits.
     Accumulator {
         /// The output channel.
         channel: u16,
     },
     /// A multiplier, shift, scale or clamp is outside of its range.
     Quantization,
-    /// This build does not run it: it lacks a feature of the crate.
+    /// This build cannot run the layer: it lacks a feature of the crate.
     Feature(Feature),
-    /// The layer makes int16 where none can be, or its flags are not what it reads and makes.
+    /// The layer makes int16 where that is not possible, or its flags contradict its operands.
     #[cfg(feature = "int16")]
     Int16Flags,
-    /// The layer makes a stream in 16 bits and is none that can.
+    /// The layer makes a 16-bit stream, but its operator or packing cannot.
     #[cfg(feature = "stream16")]
     Stream16,
-    /// Its steps, or the bytes of its weights or of its scratch memory, are not what follows from
+    /// The number of steps, or of bytes of weights or scratch memory, does not follow from
     /// operator, shapes and packing.
     Derived,
-    /// What its operator has no use for is not zero.
+    /// A field that the operator does not use is not zero.
     Unused,
     /// A step of this layer would overwrite bytes that are still needed.
     Overwrites,
@@ -86,17 +87,17 @@ pub enum Fault {
 
 /// Why a model file was refused, or a session could not be made.
 ///
-/// [`Model::parse`](crate::Model::parse) finds everything that could go wrong later;
-/// after it, running neither errors nor panics.
+/// [`Model::parse`](crate::Model::parse) finds everything that could go wrong later: with a model
+/// that it accepts, running neither errors nor panics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Error {
     /// The bytes end before the file does.
     TooShort {
-        /// Bytes that the file says it has, or that a header takes.
+        /// Number of bytes that the file has by its header, or that a header takes.
         needed: usize,
-        /// Bytes that there are.
+        /// Number of bytes given.
         got: usize,
     },
     /// The first eight bytes are not those of a model file.
@@ -106,7 +107,7 @@ pub enum Error {
         /// The file's version.
         found: u16,
     },
-    /// The bytes are not those that were written.
+    /// The bytes of the file changed after it was written.
     Checksum {
         /// CRC-32 in the header.
         stored: u32,
@@ -132,11 +133,11 @@ pub enum Error {
     },
     /// The names or labels are not UTF-8 ([`Model::check_text`](crate::Model::check_text)).
     Text,
-    /// The preprocessing record says what no image can be brought to
+    /// No image can be processed as the preprocessing record says
     /// ([`Model::check_preprocessing`](crate::Model::check_preprocessing)).
     Preprocessing,
-    /// To check it takes more than in proportion to its length: layers share what they name, or
-    /// rows lie scattered over the arena ([`Model::parse`](crate::Model::parse)).
+    /// Checking would take too long for the length of the file: layers share data, or rows lie
+    /// scattered over the arena ([`Model::parse`](crate::Model::parse)).
     Work,
     /// A layer contradicts itself or the layers that it reads.
     Layer {
@@ -145,55 +146,55 @@ pub enum Error {
         /// What is wrong.
         fault: Fault,
     },
-    /// No operator of the segment can run, and it is not finished.
+    /// No layer of the segment can run, and the segment is not finished.
     Stalls {
         /// The segment.
         segment: u16,
     },
     /// The arena is smaller than the model's.
     ArenaTooSmall {
-        /// Bytes that the model needs.
+        /// Number of bytes that the model needs.
         needed: usize,
-        /// Bytes that there are.
+        /// Number of bytes given.
         got: usize,
     },
     /// The arena does not start at a multiple of [`ARENA_ALIGN`](crate::ARENA_ALIGN).
     ArenaMisaligned,
-    /// The model file does not start at a multiple of what the backend's kernels load.
+    /// The model file does not start at a multiple of the unit that the backend's kernels load.
     ModelMisaligned {
-        /// Bytes.
+        /// The unit, in bytes.
         align: usize,
         /// The backend.
         backend: &'static str,
     },
-    /// The weights do not lie behind the rest of the file in memory, and are not read through the
-    /// window that checked it ([`Session::with_weights`](crate::Session::with_weights)).
+    /// The weights are neither in memory after the rest of the file, nor read through the window
+    /// that checked it ([`Session::with_weights`](crate::Session::with_weights)).
     #[cfg(feature = "weights-window")]
     WeightsElsewhere,
     /// The driver could not read the model file.
     #[cfg(feature = "weights-window")]
     Read,
-    /// There is less RAM than for all that comes before the weights.
+    /// The RAM given is too small for the part of the file that precedes the weights.
     #[cfg(feature = "weights-window")]
     ResidentTooSmall {
-        /// Bytes that come before them.
+        /// Number of bytes before the weights.
         needed: usize,
-        /// Bytes that there are.
+        /// Number of bytes given.
         got: usize,
     },
-    /// The window is smaller than the smallest part that the weights of a layer can be cut into.
+    /// The window is smaller than the smallest part into which a layer's weights can be cut.
     #[cfg(feature = "weights-window")]
     WindowTooSmall {
         /// The layer.
         layer: u16,
-        /// Bytes of the part, and of its outputs.
+        /// Number of bytes of the part and of its outputs.
         needed: usize,
-        /// Bytes of the window.
+        /// Number of bytes of the window.
         got: usize,
     },
     /// The weights are packed for another backend.
     Packing {
-        /// The first layer packed so.
+        /// The first layer with this packing.
         layer: u16,
         /// The packing's name.
         packing: &'static str,
@@ -248,7 +249,7 @@ impl fmt::Display for Fault {
             Self::Shape => f.write_str("the shapes of input and output do not fit"),
             Self::Kernel => f.write_str("the kernel is larger than 16x16"),
             Self::Operands => f.write_str("it reads a tensor that is not there"),
-            Self::Readers => f.write_str("its last reader is not the one on record"),
+            Self::Readers => f.write_str("its recorded last reader is wrong"),
             Self::Shortcut => f.write_str("the shortcut does not fit the output"),
             Self::Accumulator { channel } => {
                 write!(f, "the sum of output channel {channel} can overflow 32 bits")
@@ -256,12 +257,14 @@ impl fmt::Display for Fault {
             Self::Quantization => f.write_str("a scale, multiplier or clamp is out of range"),
             Self::Feature(feature) => write!(f, "it needs brooklet's feature `{feature}`"),
             #[cfg(feature = "int16")]
-            Self::Int16Flags => f.write_str("its int16 is not where its operands' is"),
+            Self::Int16Flags => f.write_str("its int16 flags contradict its operands"),
             #[cfg(feature = "stream16")]
             Self::Stream16 => {
                 f.write_str("only a convolution with weights in bytes makes a stream in 16 bits")
             }
-            Self::Derived => f.write_str("its steps or bytes are not what its operator takes"),
+            Self::Derived => f.write_str(
+                "its number of steps or bytes does not follow from operator, shapes and packing",
+            ),
             Self::Unused => f.write_str("a field that its operator does not use is not zero"),
             Self::Overwrites => f.write_str("a step overwrites rows that are still needed"),
         }
@@ -295,11 +298,11 @@ impl fmt::Display for Error {
             Self::Text => f.write_str("the names or labels are not UTF-8"),
             Self::Preprocessing => f.write_str("the preprocessing record is out of range"),
             Self::Work => f.write_str(
-                "the model file takes too long to check: its layers share their parts, or its rows \
-                 lie scattered; plan it anew",
+                "the model file takes too long to check: its layers share data, or its rows lie \
+                 scattered over the arena; plan it again",
             ),
             Self::Layer { layer, fault } => write!(f, "layer {layer}: {fault}"),
-            Self::Stalls { segment } => write!(f, "segment {segment}: no layer can go on"),
+            Self::Stalls { segment } => write!(f, "segment {segment}: no layer can run"),
             Self::ArenaTooSmall { needed, got } => {
                 write!(f, "the arena has {got} bytes, the model needs {needed}")
             }
@@ -312,14 +315,14 @@ impl fmt::Display for Error {
             ),
             #[cfg(feature = "weights-window")]
             Self::WeightsElsewhere => f.write_str(
-                "the model's weights are not in memory, nor behind the window that is given",
+                "the model's weights are neither in memory nor read through the given window",
             ),
             #[cfg(feature = "weights-window")]
             Self::Read => f.write_str("the model file could not be read"),
             #[cfg(feature = "weights-window")]
             Self::ResidentTooSmall { needed, got } => write!(
                 f,
-                "there are {got} bytes for what comes before the weights, which has {needed}; \
+                "the model file has {needed} bytes before its weights, the memory for them {got}; \
                  plan the model with its weights last"
             ),
             #[cfg(feature = "weights-window")]
@@ -342,18 +345,18 @@ impl core::error::Error for Error {}
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum RowError {
-    /// The row has another length than columns × channels of the input.
+    /// The length of the row is not columns × channels of the input.
     Length {
-        /// Bytes of a row.
+        /// Number of bytes of a row.
         needed: usize,
-        /// Bytes given.
+        /// Number of bytes given.
         got: usize,
     },
     /// The image is complete; [`reset`](crate::Session::reset) begins the next one.
     Complete,
     /// The result needs further rows.
     Missing {
-        /// Rows that are still to be pushed.
+        /// Number of rows that are still to be pushed.
         rows: u16,
     },
     /// The driver could not read weights: the image is lost. [`reset`](crate::Session::reset) begins

@@ -1,9 +1,9 @@
-//! What not every network has, and so not every build.
+//! Features of the crate that not every network needs.
 
 use core::fmt;
 
-/// A feature of the crate that runs what not every network has. Builds without it refuse a model
-/// that needs it ([`Fault::Feature`](crate::Fault::Feature)), and link nothing of it.
+/// A feature of the crate that runs what not every network has. A build without the feature refuses
+/// a model that needs it ([`Fault::Feature`](crate::Fault::Feature)), and links no code for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
@@ -16,13 +16,13 @@ pub enum Feature {
     Int4,
     /// Weights in three, five and six bits.
     SubByte,
-    /// Batch norms that no convolution takes in.
+    /// Batch norms that could not be folded into a convolution.
     BatchNorm,
     /// Grouped convolutions.
     GroupedConv,
     /// Depthwise convolutions.
     DepthwiseConv,
-    /// Functions of one number, by tables.
+    /// Functions of one value, computed by tables.
     Lookup,
     /// Products of two tensors.
     Multiply,
@@ -30,7 +30,7 @@ pub enum Feature {
     Concat,
     /// Averages over a window.
     WindowAverage,
-    /// Borders that repeat what is inside.
+    /// Borders that repeat values of the image.
     Border,
 }
 
@@ -51,7 +51,7 @@ impl Feature {
         Self::Border,
     ];
 
-    /// What `Cargo.toml` calls it.
+    /// The name of the feature in `Cargo.toml`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Int16 => "int16",

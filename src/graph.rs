@@ -5,9 +5,9 @@ use core::ops::Range;
 use crate::format::{LayerRecord, Operator, SegmentRecord};
 use crate::shape::Shape;
 
-/// The tables of a model file: what the [schedule](crate::schedule) needs to know.
+/// The layers and segments of a model file, which are what the [schedule](crate::schedule) needs.
 ///
-/// Tools make one from tables of their own to find out how a plan would run.
+/// Tools build one from their own tables to find out how a plan would run.
 #[derive(Debug, Clone, Copy)]
 pub struct Graph<'m> {
     /// The segments.
@@ -16,11 +16,11 @@ pub struct Graph<'m> {
     pub layers: &'m [LayerRecord],
 }
 
-/// What stands where a checked index would have been wrong.
+/// Stands in for a layer whose index is wrong, which the checks have ruled out.
 static NO_LAYER: LayerRecord = zerocopy::transmute!([0u8; size_of::<LayerRecord>()]);
 
 impl<'m> Graph<'m> {
-    /// A layer; one of zeros if there is none of that number.
+    /// The layer with this index; a layer of zeros if there is none.
     #[inline]
     pub fn layer(&self, index: usize) -> &'m LayerRecord {
         self.layers.get(index).unwrap_or(&NO_LAYER)
@@ -32,7 +32,7 @@ impl<'m> Graph<'m> {
         self.layer(layer.input.get() as usize)
     }
 
-    /// Numbers of the layers of a segment.
+    /// The indices of the layers of a segment.
     pub fn segment(&self, index: usize) -> Range<usize> {
         self.segments.get(index).map_or(0..0, |segment| {
             let first = segment.first_layer.get() as usize;
@@ -40,7 +40,7 @@ impl<'m> Graph<'m> {
         })
     }
 
-    /// Input channels that an output channel of a convolution reads.
+    /// Number of input channels that one output channel of a convolution reads.
     pub fn channels_read(&self, record: &LayerRecord) -> usize {
         let inputs = usize::from(self.input_of(record).channels.get());
         match record.operator() {
@@ -53,7 +53,7 @@ impl<'m> Graph<'m> {
         }
     }
 
-    /// Multiply-accumulates of a layer for one image, those on padding included.
+    /// Number of multiply-accumulates of a layer for one image, including those on padding.
     pub fn macs(&self, layer: usize) -> u64 {
         let record = self.layer(layer);
         match record.operator() {
@@ -68,7 +68,7 @@ impl<'m> Graph<'m> {
         }
     }
 
-    /// Bytes of weights of a layer.
+    /// Number of bytes of a layer's weights.
     pub fn weight_bytes(&self, layer: usize) -> usize {
         let record = self.layer(layer);
         match record.operator() {

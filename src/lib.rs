@@ -2,9 +2,9 @@
 //!
 //! # Running a model
 //!
-//! A firmware needs four names of this crate: a [`Model`] is a model file that was checked, an
+//! Firmware needs four names of this crate: a [`Model`] is a model file that was checked, an
 //! [`Arena`] is the memory for its rows, a backend of [`kernels`] computes, and a [`Session`] takes
-//! rows of an image and gives [`Logits`].
+//! the rows of an image and returns [`Logits`].
 //!
 //! ```
 //! use brooklet::{Arena, Model, Session, arena_bytes, kernels::Portable};
@@ -27,7 +27,8 @@
 //! # }
 //! ```
 //!
-//! Weights that the core cannot address, as in an SPI flash, go through a window: the feature `weights-window`.
+//! Weights that the core cannot address, such as those in an SPI flash, go through a window in RAM:
+//! the feature `weights-window`.
 //!
 //! The [`guide`] says how to make the model file, which networks run, and what they cost.
 //!

@@ -1,4 +1,4 @@
-//! Results.
+//! The results of a network.
 
 use core::cmp::Reverse;
 
@@ -15,7 +15,7 @@ use crate::ops::stream16;
 use crate::proved::proved;
 use crate::quant::Quantization;
 
-/// The outputs of a network, int8 or int16, one a class, and what they stand for.
+/// The outputs of a network, one score for each class, in int8 or int16, and their quantization.
 #[derive(Debug, Clone, Copy)]
 pub struct Logits<'a> {
     values: Values<'a>,
@@ -23,14 +23,14 @@ pub struct Logits<'a> {
     shown: Shown,
 }
 
-/// What is shown of a score.
+/// What is shown for a score.
 #[derive(Debug, Clone, Copy)]
 enum Shown {
-    /// Its share in a softmax of all.
+    /// Its share in a softmax of all scores.
     Softmax,
     /// Its sigmoid.
     Sigmoid,
-    /// Itself: it is a probability, or no class at all.
+    /// The score itself: it is a probability, or does not stand for a class.
     Itself,
 }
 
@@ -39,7 +39,7 @@ enum Values<'a> {
     Int8(&'a [i8]),
     #[cfg(feature = "int16")]
     Int16(&'a [i16]),
-    /// The row of [a stream in 16 bits](stream16).
+    /// The row of [a 16-bit stream](stream16).
     #[cfg(feature = "stream16")]
     Stream16(&'a [i8]),
 }
@@ -48,17 +48,17 @@ enum Values<'a> {
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Candidate {
-    /// The class's number.
+    /// The class's index.
     pub class: u16,
     /// Its score, int8 or int16.
     pub score: i16,
-    /// Its probability in 0…1, for display. Of a network with one score that is no argument of a
-    /// sigmoid, which knows no probability: the score as a real.
+    /// Its probability in 0…1, for display. If the network has one score that is not the argument
+    /// of a sigmoid, there is no probability: this is the score as a real number.
     pub probability: f32,
 }
 
 impl<'a> Logits<'a> {
-    /// Those of a layer, from its row.
+    /// The logits of a layer, from its row.
     pub(crate) fn new(row: &'a [u8], layer: &LayerRecord) -> Self {
         let values = match (layer.is_int16(), layer.is_stream16()) {
             #[cfg(feature = "int16")]
@@ -78,7 +78,7 @@ impl<'a> Logits<'a> {
         Self { values, quantization: layer.quantization(), shown }
     }
 
-    /// The int8 scores; none where they have 16 bits.
+    /// The int8 scores; empty if the scores have 16 bits.
     pub fn as_slice(&self) -> &'a [i8] {
         match self.values {
             Values::Int8(values) => values,
@@ -89,8 +89,8 @@ impl<'a> Logits<'a> {
         }
     }
 
-    /// The scores as they lie in memory: a byte each, or two; of a stream in 16 bits the upper bytes of
-    /// all, and then the lower.
+    /// The scores as they lie in memory: one or two bytes for each. A 16-bit stream has the upper
+    /// bytes of all scores first, and then the lower bytes.
     pub fn as_bytes(&self) -> &'a [u8] {
         match self.values {
             Values::Int8(values) => values.as_bytes(),
@@ -117,7 +117,7 @@ impl<'a> Logits<'a> {
         narrow
     }
 
-    /// How many there are.
+    /// Number of scores.
     #[expect(clippy::len_without_is_empty, reason = "there is a class at least")]
     pub fn len(&self) -> usize {
         self.scores().count()
@@ -128,16 +128,17 @@ impl<'a> Logits<'a> {
         self.quantization
     }
 
-    /// The `K` best classes, best first; of equal scores the smaller class number is better.
+    /// The `K` best classes, best first; of equal scores the one with the smaller class index comes
+    /// first.
     ///
-    /// Where the scores are not probabilities themselves, these are a softmax, or the sigmoid in which
-    /// the network ends, in float with micromath's approximate exponential (about three digits): fit
-    /// to be shown. The order comes from the integers.
+    /// If the scores are not probabilities, these are computed as a softmax, or as the sigmoid in
+    /// which the network ends. They are floats from micromath's approximate exponential (about
+    /// three digits), good enough for display. The order comes from the integers.
     pub fn top_k<const K: usize>(&self) -> Vec<Candidate, K> {
         let mut best: Vec<(i16, u16), K> = Vec::new();
         let better = |a: (i16, u16), b: (i16, u16)| (a.0, Reverse(a.1)) > (b.0, Reverse(b.1));
         for (class, score) in self.scores().enumerate() {
-            // What is worse moves one place on, and the last one out of a full list.
+            // A worse candidate moves down one place; the last one drops out of a full list.
             let mut new = (score, class as u16);
             for old in &mut best {
                 if better(new, *old) {
@@ -159,7 +160,7 @@ impl<'a> Logits<'a> {
                 Shown::Sigmoid => 1.0 / (1.0 + F32Ext::exp(-real)),
                 Shown::Softmax => exponential(score) / sum,
             };
-            // As many as `best` has, which has room for `K`.
+            // `top` gets the same number of entries as `best`, so there is room for them.
             let _ = top.push(Candidate { class, score, probability });
         }
         top

@@ -1,4 +1,4 @@
-//! A model file that was checked: the borrow. How it is checked is in `verify.rs`.
+//! A model file that was checked, borrowed in place. The checks are in `verify.rs`.
 
 use core::ops::Range;
 
@@ -12,25 +12,26 @@ use crate::proved::proved;
 use crate::quant::Quantization;
 use crate::shape::Shape;
 
-/// A model file, borrowed where it lies and checked whole.
+/// A model file, borrowed in place and checked as a whole.
 ///
-/// [`parse`](Self::parse) verifies everything that running relies on: bounds, shapes, places
-/// in the arena, the range of every accumulator, checksum and version, and that the
-/// [schedule](crate::schedule) overwrites nothing and ends.
+/// [`parse`](Self::parse) checks everything that running relies on: bounds, shapes, positions in
+/// the arena, the range of every accumulator, checksum and version. It also proves that the
+/// [schedule](crate::schedule) ends and overwrites nothing that is still needed.
 #[derive(Debug, Clone, Copy)]
 pub struct Model<'m> {
     file: &'m [u8],
     graph: Graph<'m>,
 }
 
-/// What stands where a checked header would have been missing.
+/// Stands in for a header that is missing, which the checks have ruled out.
 static NO_HEADER: Header = zerocopy::transmute!([0u8; size_of::<Header>()]);
 
 impl<'m> Model<'m> {
-    /// A model file that [`parse`](Self::parse) has accepted before: where firmware is built, for a
-    /// model that is built into it. So firmware has no code for checks, and starts at once.
+    /// Borrows a model file that [`parse`](Self::parse) has accepted before, such as a built-in
+    /// model that the firmware's build has checked. The firmware then contains no code for the
+    /// checks, and starts at once.
     ///
-    /// Of a file that `parse` would refuse, results mean nothing, and may never come.
+    /// If `parse` would refuse the file, the results mean nothing, and running may never end.
     ///
     /// # Errors
     ///
@@ -40,9 +41,9 @@ impl<'m> Model<'m> {
         Self::with_tables(whole(bytes, header)?, header)
     }
 
-    /// Checks the preprocessing record, which running does not rely on: no more
-    /// pixels after resizing than [`MAX_RESIZE`](PreprocessingRecord::MAX_RESIZE), rows and columns of a
-    /// crop or neither, means and standard deviations that are numbers, the latter positive.
+    /// Checks the preprocessing record, which running does not rely on. Resizing makes at most
+    /// [`MAX_RESIZE`](PreprocessingRecord::MAX_RESIZE) pixels, a crop has both rows and columns or
+    /// neither, means and standard deviations are numbers, and standard deviations are positive.
     ///
     /// # Errors
     ///
@@ -52,8 +53,8 @@ impl<'m> Model<'m> {
         if valid { Ok(()) } else { Err(Error::Preprocessing) }
     }
 
-    /// Checks that names and labels are UTF-8, which running does not rely on: those that are not
-    /// read as empty.
+    /// Checks that names and labels are UTF-8, which running does not rely on: text that is not
+    /// UTF-8 reads as empty.
     ///
     /// # Errors
     ///
@@ -74,7 +75,7 @@ impl<'m> Model<'m> {
         Ok(Self { file, graph })
     }
 
-    /// The file's bytes; of a file whose weights are behind a driver, those before the weights.
+    /// The file's bytes; if the weights are behind a driver, only the bytes before the weights.
     pub fn file(&self) -> &'m [u8] {
         self.file
     }
@@ -85,7 +86,7 @@ impl<'m> Model<'m> {
         cfg!(feature = "weights-window") && self.file.len() < self.header().length.get() as usize
     }
 
-    /// Bytes of the file, wherever they are.
+    /// Number of bytes of the file, in memory or behind a driver.
     #[inline(always)]
     pub(crate) fn length(&self) -> usize {
         match self.is_windowed() {
@@ -99,17 +100,17 @@ impl<'m> Model<'m> {
         Header::ref_from_prefix(self.file).map_or(&NO_HEADER, |(header, _)| header)
     }
 
-    /// Bytes of the arena.
+    /// Number of bytes of the arena.
     pub fn arena_bytes(&self) -> usize {
         self.header().arena_bytes.get() as usize
     }
 
-    /// Shape of the image.
+    /// Shape of the input image.
     pub fn input(&self) -> Shape {
         self.layer(0).shape()
     }
 
-    /// Number of classes: channels of the logits.
+    /// Number of classes, which is the number of channels of the logits.
     pub fn classes(&self) -> usize {
         self.layer(self.logits()).shape().bytes()
     }
@@ -124,7 +125,7 @@ impl<'m> Model<'m> {
         self.graph.layers
     }
 
-    /// A layer; one of zeros if there is none of that number.
+    /// The layer with this index; a layer of zeros if there is none.
     #[inline]
     pub fn layer(&self, index: usize) -> &'m LayerRecord {
         self.graph.layer(index)
@@ -146,7 +147,7 @@ impl<'m> Model<'m> {
         self.header().output.get() as usize
     }
 
-    /// The layers whose outputs are the network's: those beside the last, and the last.
+    /// The layers whose outputs the network returns: those marked as outputs, and the last.
     pub fn outputs(&self) -> impl Iterator<Item = usize> + use<'m> {
         let (layers, last) = (self.graph.layers, self.output());
         let is_output = move |layer: &usize| {
@@ -175,7 +176,7 @@ impl<'m> Model<'m> {
         self.text(self.bytes(header.labels_offset.get(), bytes))
     }
 
-    /// How an image becomes the network's rows, if the file says so.
+    /// How an image becomes the network's rows, if the file has a preprocessing record.
     pub fn preprocessing(&self) -> Option<&'m PreprocessingRecord> {
         let offset = self.header().preprocessing_offset.get();
         let bytes = self.bytes(offset, size_of::<PreprocessingRecord>())?;
@@ -187,13 +188,13 @@ impl<'m> Model<'m> {
         self.layer(self.logits()).quantization()
     }
 
-    /// Where row `y` of a layer's output is in the arena.
+    /// The position of row `y` of a layer's output in the arena.
     #[inline]
     pub fn row(&self, layer: usize, y: u16) -> Range<usize> {
         self.places(self.layer(layer)).row(y)
     }
 
-    /// Where the rows of a layer's output are in the arena.
+    /// The positions of the rows of a layer's output in the arena.
     #[inline]
     pub(crate) fn places(&self, layer: &LayerRecord) -> Places<'m> {
         let bytes = self.bytes(layer.places.get(), 4 * usize::from(layer.rows.get()));
@@ -201,13 +202,14 @@ impl<'m> Model<'m> {
         Places { rows: proved!(rows).unwrap_or(&[]), row_bytes: layer.row_bytes() }
     }
 
-    /// The file from `offset` on; `None` for 0, which stands for a part that is not there.
+    /// The bytes of the file from `offset` on; `None` for 0, which stands for a part that is
+    /// missing.
     #[cfg(feature = "self-test")]
     pub(crate) fn bytes_from(&self, offset: u32) -> Option<&'m [u8]> {
         if offset == 0 { None } else { self.file.get(offset as usize..) }
     }
 
-    /// `length` bytes of the file from `offset`; `None` if they reach beyond it.
+    /// `length` bytes of the file from `offset` on; `None` if they reach beyond its end.
     #[inline]
     pub(crate) fn bytes(&self, offset: u32, length: usize) -> Option<&'m [u8]> {
         self.file.get(offset as usize..)?.get(..length)
@@ -224,14 +226,14 @@ impl<'m> Model<'m> {
         core::str::from_utf8(bytes?).ok()
     }
 
-    /// Bytes of a layer's scratch memory in the arena.
+    /// The bytes of a layer's scratch memory in the arena.
     #[inline]
     pub(crate) fn scratch(&self, layer: &LayerRecord) -> Range<usize> {
         let start = layer.scratch_offset.get() as usize;
         start..start.saturating_add(layer.scratch_bytes.get() as usize)
     }
 
-    /// The first layer whose weights `runs` does not take.
+    /// The first layer whose packing `runs` rejects, with that packing.
     pub(crate) fn first_packing(&self, runs: impl Fn(Packing) -> bool) -> Option<(u16, Packing)> {
         self.graph
             .layers
@@ -243,7 +245,7 @@ impl<'m> Model<'m> {
     }
 }
 
-/// Where the rows of a layer's output are in the arena.
+/// The positions of the rows of a layer's output in the arena.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Places<'m> {
     rows: &'m [U32],
@@ -251,8 +253,8 @@ pub(crate) struct Places<'m> {
 }
 
 impl Places<'_> {
-    /// Where row `y` is; of a row that there is none of, where the first might be: a step asks for
-    /// shortcuts of all rows that it can make.
+    /// The position of row `y`. If there is no such row, the range starts at 0: a step asks for the
+    /// shortcuts of all rows that it could make.
     #[inline]
     pub(crate) fn row(&self, y: u16) -> Range<usize> {
         let start = self.rows.get(usize::from(y)).map_or(0, |place| place.get() as usize);
@@ -266,7 +268,7 @@ pub(crate) fn header(file: &[u8]) -> Result<&Header, Error> {
     Header::ref_from_prefix(file).map(|(header, _)| header).map_err(too_short)
 }
 
-/// What of `bytes` is the file.
+/// The part of `bytes` that is the model file.
 pub(crate) fn whole<'m>(bytes: &'m [u8], header: &Header) -> Result<&'m [u8], Error> {
     let length = header.length.get() as usize;
     let needed = length.max(size_of::<Header>());
@@ -274,7 +276,7 @@ pub(crate) fn whole<'m>(bytes: &'m [u8], header: &Header) -> Result<&'m [u8], Er
     file.ok_or(Error::TooShort { needed, got: bytes.len() })
 }
 
-/// A table of records that lie one after the other.
+/// A table of consecutive records.
 fn table<T: FromBytes + zerocopy::KnownLayout + zerocopy::Immutable>(
     file: &[u8],
     offset: u32,

@@ -1,10 +1,11 @@
-//! What cannot be missing, as it was proved before: most of it by [`Model::parse`](crate::Model::parse).
+//! Values that cannot be missing: most of them were proved by
+//! [`Model::parse`](crate::Model::parse).
 //!
-//! Running has no panics, so a line that would need one has a way out that is never taken:
-//! `proved!(bytes.get(range)).unwrap_or(&[])`. Where assertions are on, as in tests, taking it
-//! panics. Else `proved!` is nothing.
+//! Running must not panic, so a line that would otherwise panic has a fallback that is never taken:
+//! `proved!(bytes.get(range)).unwrap_or(&[])`. With debug assertions, as in tests, taking the
+//! fallback panics. Without them `proved!` does nothing.
 
-/// An expression that is `Some`, `Ok` or `true`, as was proved.
+/// An expression that was proved to be `Some`, `Ok` or `true`.
 #[cfg(debug_assertions)]
 macro_rules! proved {
     ($what:expr) => {
@@ -17,7 +18,7 @@ macro_rules! proved {
     };
 }
 
-/// An expression that is `Some`, `Ok` or `true`, as was proved.
+/// An expression that was proved to be `Some`, `Ok` or `true`.
 #[cfg(not(debug_assertions))]
 macro_rules! proved {
     ($what:expr) => {
@@ -27,10 +28,10 @@ macro_rules! proved {
 
 pub(crate) use proved;
 
-/// What may be there or not, or hold or not.
+/// A value that can be missing, or a condition that can fail.
 #[cfg(debug_assertions)]
 pub(crate) trait Proved {
-    /// Whether it is there, or holds.
+    /// Whether the value is there, or the condition holds.
     fn is_there(&self) -> bool;
 }
 

@@ -1,4 +1,4 @@
-//! The arithmetic between integers and the reals that they stand for.
+//! The arithmetic between integers and the real numbers that they stand for.
 //!
 //! ```text
 //! real = scale · (q − zero_point)          q: int8, one scale and zero point a tensor
@@ -16,14 +16,14 @@ use fixed::types::I1F31;
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Quantization {
-    /// Reals a step; positive and finite.
+    /// Difference of the reals of two consecutive integers; positive and finite.
     pub scale: f32,
     /// The integer that stands for zero, in -128…127.
     pub zero_point: i8,
 }
 
 impl Quantization {
-    /// The real that `q` stands for, int8 or int16.
+    /// The real number that `q` stands for; `q` is int8 or int16.
     pub fn dequantize(self, q: impl Into<i32>) -> f32 {
         self.scale * (q.into() - i32::from(self.zero_point)) as f32
     }
@@ -35,7 +35,7 @@ impl Quantization {
 pub struct Multiplier {
     /// Q31 mantissa.
     pub mantissa: I1F31,
-    /// Power of two; positive shifts left, before the product.
+    /// Exponent of two; a positive shift goes to the left, before the product.
     pub shift: i8,
 }
 
@@ -44,24 +44,25 @@ impl Multiplier {
     pub const MAX_SHIFT: i8 = 30;
     /// Largest shift to the right.
     pub const MIN_SHIFT: i8 = -31;
-    /// Largest shift to the left of sums in 64 bits.
+    /// Largest shift to the left of 64-bit sums.
     pub const MAX_INT16_SHIFT: i8 = 15;
 
-    /// The factor nearest to `real`, as TFLite's `QuantizeMultiplier` finds it: a 31-bit
-    /// mantissa, halves rounded away from zero. Below 2⁻³² it is zero; a `real` that is
-    /// negative, not finite, or at least 2³⁰ has none.
+    /// The multiplier nearest to `real`, as TFLite's `QuantizeMultiplier` finds it: a 31-bit
+    /// mantissa, with halves rounded away from zero. Below 2⁻³² it is zero. A `real` that is
+    /// negative, not finite, or at least 2³⁰ gives `None`.
     pub fn from_real(real: f64) -> Option<Self> {
         if !(0.0..1_073_741_824.0).contains(&real) {
             return None;
         }
-        // A double is 1.fraction · 2^(exponent − 1023); as [½, 1) its exponent is one more.
+        // A double is 1.fraction · 2^(exponent − 1023); with a mantissa in [½, 1) the exponent is
+        // one more.
         let bits = real.to_bits();
         let exponent = (bits >> 52) as i32 - 1022;
         if exponent < i32::from(Self::MIN_SHIFT) {
             return Some(Self { mantissa: I1F31::ZERO, shift: 0 });
         }
         let significand = (bits & ((1 << 52) - 1)) | (1 << 52);
-        // 53 bits to 31: drop 22, halves up.
+        // From 53 bits to 31: 22 are dropped, with halves rounded up.
         let mantissa = (significand + (1 << 21)) >> 22;
         let (mantissa, shift) =
             if mantissa == 1 << 31 { (1 << 30, exponent + 1) } else { (mantissa, exponent) };
@@ -75,7 +76,7 @@ impl Multiplier {
         (bits == 0 || bits >= 1 << 30) && (Self::MIN_SHIFT..=Self::MAX_SHIFT).contains(&self.shift)
     }
 
-    /// Whether it is one for [`requantize_int16`].
+    /// Whether [`requantize_int16`] can use it.
     pub fn is_valid_int16(self) -> bool {
         self.is_valid() && self.shift <= Self::MAX_INT16_SHIFT
     }
@@ -85,15 +86,15 @@ impl Multiplier {
         self.is_valid() && self.takes_of_any_mantissa(bound)
     }
 
-    /// Whether [`requantize`] takes every value of at most `bound` in magnitude: it needs no mantissa
-    /// of at least ½.
+    /// Whether [`requantize`] can use it for every value of at most `bound` in magnitude. The
+    /// mantissa may be less than ½.
     pub(crate) fn takes_of_any_mantissa(self, bound: u32) -> bool {
         (Self::MIN_SHIFT..=Self::MAX_SHIFT).contains(&self.shift)
             && self.mantissa.to_bits() >= 0
             && bound <= (i32::MAX as u32) >> self.shift.max(0)
     }
 
-    /// Whether every sum of at most `bound` in magnitude can be requantized, and `offset` be added,
+    /// Whether every sum of at most `bound` in magnitude can be requantized, and `offset` added,
     /// within 32 bits. Kernels may take the high word of twice the sum.
     pub fn holds(self, bound: u32, offset: u32) -> bool {
         if !self.takes(bound.saturating_mul(2)) {
@@ -106,8 +107,8 @@ impl Multiplier {
     }
 }
 
-/// `value · multiplier`, rounded twice: the high product half up, the shift right half away
-/// from zero (TFLite's `MultiplyByQuantizedMultiplier` with double rounding).
+/// `value · multiplier`, rounded twice: the high product with halves up, the right shift with
+/// halves away from zero (TFLite's `MultiplyByQuantizedMultiplier` with double rounding).
 #[inline]
 pub fn requantize(value: i32, multiplier: Multiplier) -> i32 {
     let left = multiplier.shift.max(0) as u32;
@@ -115,32 +116,33 @@ pub fn requantize(value: i32, multiplier: Multiplier) -> i32 {
     rounding_shift_right(high_mul(value.wrapping_shl(left), multiplier.mantissa.to_bits()), right)
 }
 
-/// `value · multiplier`, rounded once, half up: the sums of layers that read or make int16.
+/// `value · multiplier`, rounded once, with halves up. It is used for the sums of layers that read
+/// or make int16.
 ///
-/// Of any value below 2⁴⁶ in magnitude and any [valid](Multiplier::is_valid_int16) multiplier the
-/// result is exact, and below 2⁶¹. TFLite's `MultiplyByQuantizedMultiplier` for int64 rounds the
-/// mantissa to 16 bits before; this keeps all 31.
+/// For any value below 2⁴⁶ in magnitude and any [valid](Multiplier::is_valid_int16) multiplier the
+/// result is exact, and below 2⁶¹. TFLite's `MultiplyByQuantizedMultiplier` for int64 first rounds
+/// the mantissa to 16 bits; this function keeps all 31.
 #[inline]
 pub fn requantize_int16(value: i64, multiplier: Multiplier) -> i64 {
     let mantissa = i64::from(multiplier.mantissa.to_bits());
-    // The product has up to 77 bits. Of its parts the lower is brought to the upper's unit, 2¹⁶:
-    // what that drops does not reach the result, as at least as many bits are dropped of it.
+    // The product has up to 77 bits. Its lower part is rounded to the unit of the upper part, 2¹⁶.
+    // The bits that this drops do not affect the result, which drops at least as many bits.
     let (high, low) = (value >> 16, value & 0xffff);
     let shift = (i32::from(Multiplier::MAX_INT16_SHIFT) - i32::from(multiplier.shift)) as u32;
     let half = 1i64.wrapping_shl(shift + 15);
     (high * mantissa + ((low * mantissa + half) >> 16)).wrapping_shr(shift)
 }
 
-/// [`requantize`] made ready for many values of one multiplier.
+/// [`requantize`] prepared for many values with the same multiplier.
 ///
-/// For values of which twice [the multiplier takes](Multiplier::takes).
+/// The multiplier must [take](Multiplier::takes) twice each value.
 #[derive(Debug, Clone, Copy)]
 pub struct Requantizer {
     left: u32,
     mantissa: i32,
     right: u32,
     half: i32,
-    /// All ones where there is something to round.
+    /// All ones if there is something to round.
     rounds: i32,
 }
 
@@ -163,13 +165,13 @@ impl Requantizer {
     pub fn apply(&self, value: i32) -> i32 {
         let product = i64::from(value.wrapping_shl(self.left)) * i64::from(self.mantissa);
         let high = (product.wrapping_add(1 << 30) >> 31) as i32;
-        // Half away from zero: below zero a little less than half is added.
+        // Half away from zero: for values below zero, one less than half is added.
         let below_zero = (high >> 31) & self.rounds;
         high.wrapping_add(self.half).wrapping_add(below_zero).wrapping_shr(self.right)
     }
 }
 
-/// [`Requantizer`]s of `N` multipliers, for vectors of values.
+/// [`Requantizer`]s of `N` multipliers, for vectors of `N` values.
 #[derive(Debug, Clone, Copy)]
 pub struct Requantizers<const N: usize> {
     left: [u32; N],
@@ -180,7 +182,7 @@ pub struct Requantizers<const N: usize> {
 }
 
 impl<const N: usize> Requantizers<N> {
-    /// For a multiplier each.
+    /// One multiplier for each value.
     #[inline(always)]
     pub fn new(multipliers: [Multiplier; N]) -> Self {
         let each = multipliers.map(Requantizer::new);
@@ -211,7 +213,7 @@ impl<const N: usize> Requantizers<N> {
     }
 }
 
-/// `a · b / 2³¹`, rounded half up; the one product that leaves the range saturates
+/// `a · b / 2³¹`, with halves rounded up. The one product that leaves the range saturates
 /// (gemmlowp's `SaturatingRoundingDoublingHighMul`).
 #[inline]
 pub fn high_mul(a: i32, b: i32) -> i32 {
@@ -234,11 +236,11 @@ pub fn rounding_shift_right(value: i32, bits: u32) -> i32 {
 pub fn rounding_divide(value: i32, divisor: u32) -> i32 {
     let divisor = divisor.clamp(1, i32::MAX as u32) as i32;
     let half = if value > 0 { divisor / 2 } else { -(divisor / 2) };
-    // Neither zero nor -1 divides here: the divisor is at least one.
+    // The division cannot fail: the divisor is at least one.
     proved!((value + half).checked_div(divisor)).unwrap_or(0)
 }
 
-/// The range of an activation, in steps of the output: [min, max] within int8.
+/// The range of an activation, in integers of the output: [min, max] within int8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Clamp {
@@ -252,7 +254,8 @@ impl Clamp {
     /// All of int8.
     pub const FULL: Self = Self { min: i8::MIN, max: i8::MAX };
 
-    /// The same ends in int16, where each step is 256: the last of them is all in the range.
+    /// The same range in int16, where each int8 step is 256 int16 steps. All 256 of the last step
+    /// are in the range.
     pub const fn int16(self) -> [i16; 2] {
         [self.min as i16 * 256, self.max as i16 * 256 + 255]
     }
@@ -273,7 +276,7 @@ mod tests {
         (m.mantissa.to_bits(), m.shift)
     }
 
-    /// A sequence of bits, the upper ones random enough.
+    /// A sequence of integers whose upper bits are sufficiently random.
     fn noise(mut state: u64) -> impl FnMut() -> u64 {
         move || {
             state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);

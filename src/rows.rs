@@ -1,8 +1,8 @@
 //! Rows in the arena.
 //!
-//! What a step reads and writes are rows of one arena, so they are taken out of it together:
-//! [`Carved`] cuts the arena at the places that the step writes, and finds rows to read in
-//! what is left.
+//! The rows that a step reads and writes lie in one arena, so they are taken out of it together:
+//! [`Carved`] cuts the arena at the places that the step writes, and finds rows to read in the
+//! rest.
 //!
 //! ```text
 //! arena   ├──── read ────┤ output row ├──── read ────┤ scratch ├──── read ────┤
@@ -15,22 +15,23 @@ use heapless::Vec;
 use crate::proved::proved;
 use crate::steps::MAX_STEP_ROWS;
 
-/// What can be read: where it begins, and its bytes.
+/// The parts that can be read: the position and the bytes of each.
 type Gaps<'a> = Vec<(usize, &'a [u8]), { MAX_STEP_ROWS + 2 }>;
 
-/// An arena cut into what a step writes and what it may read. See the [module](self).
+/// An arena cut into the parts that a step writes and the parts that it may read. See the
+/// [module](self).
 ///
-/// It is filled where it lies: moved, its rows would be copied at every step.
+/// It is filled in place: moving it would copy its list at every step.
 #[derive(Debug, Default)]
 pub(crate) struct Carved<'a> {
-    /// What is before, between and behind the output rows and the scratch memory: where it
-    /// begins, and its bytes.
+    /// The parts before, between and after the output rows and the scratch memory: the position and
+    /// the bytes of each.
     read: Gaps<'a>,
 }
 
 impl<'a> Carved<'a> {
-    /// Cuts `arena` at `places`, which do not overlap, and returns the bytes of each; what is left
-    /// can be read. What lies outside of the arena comes out empty.
+    /// Cuts `arena` at `places`, which do not overlap, and returns the bytes of each; the rest can
+    /// be read. Bytes outside of the arena come out empty.
     #[inline]
     pub(crate) fn cut<const N: usize>(
         &mut self,
@@ -57,7 +58,7 @@ impl<'a> Carved<'a> {
     }
 }
 
-/// Cuts `arena` at `places`, and adds what is before, between and behind them to `gaps`.
+/// Cuts `arena` at `places`, and adds the parts before, between and after them to `gaps`.
 #[inline(never)]
 fn carve<'a>(
     arena: &'a mut [u8],
@@ -67,7 +68,7 @@ fn carve<'a>(
 ) {
     let (mut rest, mut start) = (arena, 0);
     loop {
-        // In the order of their addresses. What is empty lies nowhere: it cuts nothing.
+        // In the order of their addresses. An empty place cuts nothing.
         let next = places.iter().zip(&mut *cuts);
         let next = next.filter(|(place, _)| place.start >= start && !place.is_empty());
         let Some((place, bytes)) = next.min_by_key(|(place, _)| place.start) else { break };
@@ -82,8 +83,8 @@ fn carve<'a>(
     let _ = gaps.push((start, rest));
 }
 
-/// Cuts `range` out of `bytes`, whose first is number `start`: before, where the cut is, the
-/// cut, after.
+/// Cuts `range` out of `bytes`, the first of which has the index `start`. Returns the bytes before
+/// the cut, the position of the cut, the cut, and the bytes after it.
 fn cut(
     bytes: &mut [u8],
     start: usize,

@@ -1,9 +1,10 @@
-//! In which order the rows of a network are made.
+//! The order in which the rows of a network are made.
 //!
-//! Every layer makes its output in *steps* of one row, from top to bottom; where weights are
-//! packed for several rows at once, of [that number](crate::format::Packing::rows_a_step), the last of
-//! what is left. An average pool takes one row of its input a step, and makes its output with the
-//! last. A step can run when the rows that it reads are made:
+//! Every layer makes its output in *steps* of one row, from top to bottom. If its weights are
+//! packed for several rows at once, a step makes [that number of
+//! rows](crate::format::Packing::rows_a_step), and the last step the remaining ones. An average
+//! pool reads one row of its input in each step, and makes its output in the last step. A step can
+//! run when all rows that it reads are made:
 //!
 //! ```text
 //! loop {
@@ -13,12 +14,12 @@
 //! }
 //! ```
 //!
-//! So a row is used as soon as it can be, and its memory is free for others early.
+//! A row is therefore used as soon as possible, and its memory becomes free early.
 //!
-//! The order follows from the model file alone, not from when rows are pushed. So
-//! [`Model::parse`](crate::Model::parse) walks the very schedule that a
-//! [`Session`](crate::Session) runs, and proves for each step that it overwrites nothing that
-//! is still needed, and that the schedule comes to its end.
+//! The order follows from the model file alone, not from when rows are pushed.
+//! [`Model::parse`](crate::Model::parse) walks the same schedule that a [`Session`](crate::Session)
+//! runs. It proves for each step that it overwrites nothing that is still needed, and proves that
+//! the schedule ends.
 
 use crate::format::MAX_SEGMENT_LAYERS;
 use crate::graph::Graph;
@@ -39,26 +40,26 @@ pub enum Next {
         /// The row, from 0.
         row: u16,
     },
-    /// Nothing: all is done.
+    /// Nothing: everything is done.
     Done,
-    /// Nothing, although not all is done. Never happens with a model that was checked.
+    /// Nothing, although not everything is done. This never happens with a model that was checked.
     Stalled,
 }
 
-/// How far each layer of the current segment is.
+/// How far each layer of the current segment has come.
 #[derive(Debug, Clone)]
 pub struct Schedule {
     segment: u16,
     first: u16,
     end: u16,
-    /// The deepest layer that can possibly run.
+    /// The deepest layer that may be able to run.
     cursor: u16,
-    /// Steps done, for each layer of the segment.
+    /// Number of steps done, for each layer of the segment.
     done: [u16; MAX_SEGMENT_LAYERS],
 }
 
 impl Schedule {
-    /// The beginning.
+    /// The start of the schedule.
     pub fn new(graph: &Graph<'_>) -> Self {
         let mut schedule =
             Self { segment: 0, first: 0, end: 0, cursor: 0, done: [0; MAX_SEGMENT_LAYERS] };
@@ -80,7 +81,7 @@ impl Schedule {
         self.segment as usize
     }
 
-    /// What comes next. Does not change what [`complete`](Self::complete) counts.
+    /// What comes next. The counts of [`complete`](Self::complete) stay the same.
     pub fn next(&mut self, graph: &Graph<'_>) -> Next {
         loop {
             while self.cursor >= self.first && self.cursor < self.end {
@@ -117,11 +118,11 @@ impl Schedule {
         {
             *done = done.saturating_add(1);
         }
-        // Only who reads what was made can run now and could not before.
+        // Only the layers that read the new row may have become able to run.
         self.cursor = graph.layer(layer).last_reader.get().min(self.end.saturating_sub(1));
     }
 
-    /// Steps of `layer` that are done. Layers of earlier segments are finished.
+    /// Number of steps of `layer` that are done. Layers of earlier segments are finished.
     #[inline]
     fn done(&self, layer: usize) -> u16 {
         match layer.checked_sub(self.first as usize) {
@@ -130,7 +131,7 @@ impl Schedule {
         }
     }
 
-    /// Rows of `layer`'s output that are made.
+    /// Number of rows of `layer`'s output that are made.
     #[inline]
     pub fn made(&self, graph: &Graph<'_>, layer: usize) -> u16 {
         let record = graph.layer(layer);
@@ -154,8 +155,9 @@ impl Schedule {
                 .is_none_or(|of| self.made(graph, of) >= steps::shortcut_rows(record, step).end)
     }
 
-    /// The first row of `layer`'s output that is still needed in this segment or a later one, by
-    /// others than the layer `besides`; or any row up to `enough`, if one is needed.
+    /// The first row of `layer`'s output that layers other than `besides` still need, in this
+    /// segment or a later one. If that is at most `enough`, any needed row up to `enough` may be
+    /// returned.
     #[inline(never)]
     pub fn needed_from(
         &self,
@@ -171,7 +173,7 @@ impl Schedule {
         }
         let mut needed = u16::MAX;
         let first = (layer + 1).max(usize::from(self.first));
-        // The last is the one that most often needs the most.
+        // The last reader is the one that most often needs the earliest row.
         for reader in (first..usize::from(last) + 1).rev() {
             let of = graph.layer(reader);
             let reads = usize::from(of.input.get()) == layer || of.shortcut() == Some(layer);

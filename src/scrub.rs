@@ -1,4 +1,4 @@
-//! The model file, read again while it is in use: flash can change after start-up.
+//! Reads the model file again while it is in use, because flash can change after start-up.
 
 use core::hint::black_box;
 
@@ -7,16 +7,16 @@ use zerocopy::FromBytes;
 use crate::format::{self, Header, MAGIC, VERSION};
 use crate::proved::proved;
 
-/// What [`Session::verify_weights`](crate::Session::verify_weights) knows of the model file.
+/// What [`Session::verify_weights`](crate::Session::verify_weights) knows about the model file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Verification {
-    /// The pass has not come to the file's end.
+    /// The pass has not reached the end of the file.
     InProgress {
-        /// Bytes of the file that this pass has read, from its start.
+        /// Number of bytes of the file that this pass has read, from its start.
         bytes: usize,
     },
-    /// A pass ended: the file is the one that the session was made for. The next call begins
+    /// A pass ended, and the file is the one that the session was made for. The next call begins
     /// another pass.
     Verified,
     /// A pass ended: the file changed since the session was made, so no result of it can be
@@ -24,34 +24,34 @@ pub enum Verification {
     Corrupt,
 }
 
-/// Bytes of a header that its checksum does not cover: they are compared one by one.
+/// Number of bytes of a header that its checksum does not cover: they are compared one by one.
 const BEFORE_CRC: u32 = 20;
 
-/// How far a pass over the file is.
+/// How far a pass over the file has come.
 #[derive(Debug, Clone)]
 pub struct Scrub {
     /// The file's checksum when the session was made.
     expected: u32,
-    /// The checksum of the bytes so far.
+    /// The checksum of the bytes read so far.
     crc: u32,
-    /// Bytes of the file so far.
+    /// Number of bytes of the file read so far.
     bytes: u32,
 }
 
 impl Scrub {
-    /// Before the first pass over a file with this header.
+    /// The state before the first pass over a file with this header.
     pub(crate) fn new(header: &Header) -> Self {
         Self { expected: header.crc.get(), crc: 0, bytes: BEFORE_CRC }
     }
 
-    /// Drops the pass that is under way.
+    /// Drops the unfinished pass.
     pub(crate) fn restart(&mut self) {
         (self.crc, self.bytes) = (0, BEFORE_CRC);
     }
 
-    /// Reads up to `budget` bytes more of the file.
+    /// Reads up to `budget` further bytes of the file.
     pub(crate) fn advance(&mut self, file: &[u8], budget: usize) -> Verification {
-        // So that the compiler reads again what it may have seen before.
+        // Forces the compiler to read again what it may have seen before.
         let file = black_box(file);
         let left = proved!(file.get(self.bytes as usize..)).unwrap_or(&[]);
         let piece = left.get(..budget).unwrap_or(left);
@@ -65,8 +65,8 @@ impl Scrub {
         self.end(header)
     }
 
-    /// Likewise, of a file that `read` copies from an offset on, with this header when it was checked.
-    /// What cannot be read has changed.
+    /// As [`advance`](Self::advance), for a file that `read` copies from an offset on. `checked` is
+    /// its header when it was checked. Bytes that cannot be read count as changed.
     #[cfg(feature = "weights-window")]
     pub(crate) fn advance_by(
         &mut self,
@@ -96,7 +96,7 @@ impl Scrub {
         self.end(same)
     }
 
-    /// Whether a header is that of the file, which has that many bytes.
+    /// Whether a header is that of the file, which has `length` bytes.
     fn is_the_same(&self, header: &Header, length: usize) -> bool {
         header.magic == MAGIC
             && header.version.get() == VERSION
@@ -105,7 +105,7 @@ impl Scrub {
             && header.crc.get() == self.expected
     }
 
-    /// Ends a pass, whose header was the same or not.
+    /// Ends a pass; `header` says whether the header was the same.
     fn end(&mut self, header: bool) -> Verification {
         let same = header && self.crc == self.expected;
         self.restart();

@@ -1,5 +1,5 @@
-//! Test images that a model file carries: what a device computes, compared with what was
-//! computed where the model was made.
+//! Test images in a model file: a device compares its results with those computed where the model
+//! was made.
 
 use core::slice::ChunksExact;
 
@@ -18,26 +18,26 @@ use crate::weights::Weights;
 pub enum SelfTest {
     /// The model file has no test images.
     NoneStored,
-    /// Each test image gave the stored bytes.
+    /// Each test image gave the stored results.
     Passed {
         /// Number of test images.
         images: u16,
     },
-    /// A test image gave other logits, or another output, than those that are stored.
+    /// A test image gave other logits, or another output, than the stored ones.
     Differs {
-        /// The first such image, counted from 0.
+        /// The index of the first such image.
         image: u16,
     },
 }
 
-/// A test image and the answer that is stored with it.
+/// A test image and the stored results for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TestImage<'m> {
     /// The image as it is pushed: rows × columns × channels bytes.
     pub pixels: &'m [u8],
     /// The logits as they lie in memory: int8, or int16 in little-endian.
     pub logits: &'m [u8],
-    /// Likewise the output, where a layer follows the logits; else empty.
+    /// The output in the same form, if a layer follows the logits; otherwise empty.
     pub output: &'m [u8],
 }
 
@@ -66,16 +66,16 @@ impl<'m> Iterator for TestImages<'m> {
 impl ExactSizeIterator for TestImages<'_> {}
 
 impl<'m> Model<'m> {
-    /// The test images that the file carries; none if it has none.
+    /// The test images in the file; an empty iterator if it has none.
     pub fn test_images(&self) -> TestImages<'m> {
         let (stored, [pixels, logits, output]) = self.stored_tests().unwrap_or_default();
-        // An image has a pixel at least: `parse` has checked the input's shape.
+        // An image has at least one pixel: `parse` has checked the input's shape.
         let each = (pixels + logits + output).max(1);
         TestImages { stored: stored.chunks_exact(each), pixels, logits }
     }
 
-    /// All test images, and the bytes of one, of its logits and of its output. `None` without a
-    /// record, or if it reaches beyond the file.
+    /// The bytes of all test images, and the number of bytes of an image, of its logits and of its
+    /// output. `None` if there is no record, or if it reaches beyond the end of the file.
     fn stored_tests(&self) -> Option<(&'m [u8], [usize; 3])> {
         let offset = self.header().self_test_offset.get();
         let (record, rest) = SelfTestRecord::ref_from_prefix(self.bytes_from(offset)?).ok()?;
@@ -88,7 +88,7 @@ impl<'m> Model<'m> {
         Some((stored, bytes))
     }
 
-    /// Checks what the header says of test images.
+    /// Checks the header's statements about test images.
     pub(crate) fn check_test_images(&self) -> Result<(), Error> {
         let offset = self.header().self_test_offset.get();
         if offset == 0 {
@@ -110,11 +110,11 @@ impl<'m> Model<'m> {
 }
 
 impl<B: Backend, W: Weights> Session<'_, '_, B, W> {
-    /// Runs the test images that the model file carries, and compares logits and output with
-    /// the stored ones, byte by byte. So a device tests kernels, memory and model in place.
+    /// Runs the test images in the model file, and compares logits and output with the stored ones,
+    /// byte by byte. A device thus tests kernels, memory and model in place.
     ///
-    /// Takes as long as that many images. Drops the image that is under way, and the results of
-    /// the last: the next row that is pushed is the first of an image.
+    /// Takes as long as running these images. Drops an unfinished image, and the results of the
+    /// last: the next row that is pushed is the first of an image.
     pub fn self_test(&mut self) -> SelfTest {
         let model = *self.model();
         let (mut images, separate) = (0, model.output() != model.logits());

@@ -16,22 +16,22 @@ use crate::weights::{Mapped, Weights};
 #[cfg(feature = "weights-window")]
 use crate::window::{WeightsSource, WeightsWindow};
 
-/// What a [`step`](Session::step) did.
+/// What a call of [`step`](Session::step) did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Step {
-    /// It made a row of this layer, or a few.
+    /// It made one row of this layer, or the several rows of one step.
     Ran {
         /// The layer.
         layer: u16,
     },
-    /// It cannot go on before the next row of the image is pushed.
+    /// It cannot continue before the next row of the image is pushed.
     NeedsRow,
-    /// All is done: the logits are there.
+    /// Everything is done: the logits are ready.
     Done,
 }
 
-/// A model at work in an arena.
+/// A model that runs in an arena.
 ///
 /// ```
 /// use brooklet::{Arena, Model, Session, kernels::Portable};
@@ -62,7 +62,7 @@ pub struct Session<'m, 'a, B, W = Mapped> {
 }
 
 impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
-    /// A session that computes in `arena`, with the kernels of `backend`.
+    /// Makes a session that computes in `arena` with the kernels of `backend`.
     ///
     /// # Errors
     ///
@@ -79,10 +79,10 @@ impl<'m, 'a, B: Backend> Session<'m, 'a, B> {
 
 #[cfg(feature = "weights-window")]
 impl<'m, 'a, 'w, B: Backend, S: WeightsSource> Session<'m, 'a, B, WeightsWindow<'w, S>> {
-    /// A session whose weights are behind a driver, and go through the window that [checked the
-    /// model](WeightsWindow::parse).
+    /// Makes a session whose weights are behind a driver, and go through the window that [checked
+    /// the model](WeightsWindow::parse).
     ///
-    /// It gives the bytes that a session with weights in memory gives. If weights cannot be read, the
+    /// Its results are the same bytes as with weights in memory. If weights cannot be read, the
     /// image is lost, and [`RowError::Weights`] says so.
     ///
     /// # Errors
@@ -138,14 +138,14 @@ impl<'m, 'a, B: Backend, W: Weights> Session<'m, 'a, B, W> {
         &self.model
     }
 
-    /// Begins the next image. Rows that were pushed and not used up are dropped.
+    /// Begins the next image. Rows of an unfinished image are dropped.
     pub fn reset(&mut self) {
         self.weights.recover();
         self.schedule = Schedule::new(self.model.graph());
     }
 
-    /// Makes one row of one layer, or the four of a packing for these, and returns: a bounded
-    /// amount of work.
+    /// Runs one step and returns: one row of one layer, or up to four rows where the packing makes
+    /// several at once. The amount of work is bounded.
     pub fn step(&mut self) -> Step {
         if self.weights.has_failed() {
             return Step::Done;
@@ -168,7 +168,7 @@ impl<'m, 'a, B: Backend, W: Weights> Session<'m, 'a, B, W> {
         }
     }
 
-    /// The layer that runs next, if it can without a row.
+    /// The layer that runs next, if it needs no further row of the image.
     fn follows(&mut self) -> Option<usize> {
         match self.schedule.next(self.model.graph()) {
             Next::Run { layer, .. } => Some(layer),
@@ -176,16 +176,15 @@ impl<'m, 'a, B: Backend, W: Weights> Session<'m, 'a, B, W> {
         }
     }
 
-    /// Takes the next row of the image: columns × channels bytes, channels in the order
-    /// of the network (red, green, blue).
+    /// Takes the next row of the image: columns × channels bytes, channels in the order of the
+    /// network (red, green, blue).
     ///
-    /// The row is taken when no layer can run without it; until then this runs them. To do
-    /// so in portions, call [`step`](Self::step) until it asks for a row.
+    /// First runs all steps that are possible without the row, then takes it. To do this in
+    /// portions, call [`step`](Self::step) until it asks for a row.
     ///
     /// # Errors
     ///
-    /// [`RowError`] if the row has a wrong length, or the image is complete; nothing is
-    /// changed then.
+    /// [`RowError`] if the row has a wrong length, or the image is complete; then nothing changes.
     pub fn push_row(&mut self, row: &[u8]) -> Result<(), RowError> {
         let input = self.model.input();
         let needed = input.row_bytes();
@@ -228,8 +227,8 @@ impl<'m, 'a, B: Backend, W: Weights> Session<'m, 'a, B, W> {
     ///
     /// # Errors
     ///
-    /// [`RowError::Length`] if it has another size; `needed` and `got` are then those of the
-    /// row at which it ends.
+    /// [`RowError::Length`] if the image has another size; `needed` and `got` are those of the row
+    /// at which it ends.
     pub fn run_image(&mut self, image: &[u8]) -> Result<Logits<'_>, RowError> {
         self.reset();
         let needed = self.model.input().row_bytes();
@@ -239,14 +238,14 @@ impl<'m, 'a, B: Backend, W: Weights> Session<'m, 'a, B, W> {
         self.logits()
     }
 
-    /// Reads up to `budget` bytes more of the model file, and says what is known of it: a pass
-    /// over the whole file computes its checksum, and compares that and the header with those
-    /// that the session was made with.
+    /// Reads up to `budget` further bytes of the model file, and says what is known about it. A
+    /// pass over the whole file computes its checksum, and compares it and the header with those
+    /// that the file had when the session was made.
     ///
-    /// Firmware calls this in the background, between images or between steps: it changes
-    /// nothing of the image that is under way, and takes 7 to 12 instructions a byte. A pass ends
-    /// with [`Verification::Verified`] or [`Verification::Corrupt`], and the next call begins
-    /// another. With a budget of 0 nothing is read.
+    /// Firmware calls this in the background, between images or between steps. It changes nothing
+    /// of the current image, and takes 7 to 12 instructions for each byte. A pass ends with
+    /// [`Verification::Verified`] or [`Verification::Corrupt`], and the next call begins another.
+    /// With a budget of 0 nothing is read.
     ///
     /// ```
     /// # use brooklet::{Arena, Model, Session, Verification, kernels::Portable};
@@ -265,26 +264,26 @@ impl<'m, 'a, B: Backend, W: Weights> Session<'m, 'a, B, W> {
         self.weights.verify(&self.model, &mut self.scrub, budget)
     }
 
-    /// Begins a pass of [`verify_weights`](Self::verify_weights); one that was under way is dropped.
+    /// Begins a pass of [`verify_weights`](Self::verify_weights), and drops an unfinished one.
     #[cfg(feature = "self-test")]
     pub fn restart_verification(&mut self) {
         self.scrub.restart();
     }
 
-    /// Reads the whole model file in one call: what a pass of
-    /// [`verify_weights`](Self::verify_weights) finds that begins now.
+    /// Reads the whole model file in one call: the result of a pass of
+    /// [`verify_weights`](Self::verify_weights) that begins now.
     #[cfg(feature = "self-test")]
     pub fn verify_all(&mut self) -> Verification {
         self.restart_verification();
         self.verify_weights(usize::MAX)
     }
 
-    /// Rows of the image that are still to be pushed.
+    /// Number of rows of the image that are still to be pushed.
     pub fn rows_missing(&self) -> u16 {
         self.model.input().rows.saturating_sub(self.schedule.made(self.model.graph(), 0))
     }
 
-    /// Runs what is left to run, and returns the logits.
+    /// Runs the remaining steps, and returns the logits.
     ///
     /// # Errors
     ///
@@ -293,8 +292,8 @@ impl<'m, 'a, B: Backend, W: Weights> Session<'m, 'a, B, W> {
         self.finish(self.model.logits())
     }
 
-    /// Runs what is left to run, and returns the last layer's output: the probabilities, if
-    /// the network ends in a softmax, or else the logits.
+    /// Runs the remaining steps, and returns the last layer's output: the probabilities if the
+    /// network ends in a softmax, otherwise the logits.
     ///
     /// # Errors
     ///
@@ -303,8 +302,8 @@ impl<'m, 'a, B: Backend, W: Weights> Session<'m, 'a, B, W> {
         self.finish(self.model.output())
     }
 
-    /// Runs what is left to run, and returns the outputs of a network that has several, each with the
-    /// number of its layer: those beside the last, and the [last](Self::output).
+    /// Runs the remaining steps, and returns the outputs of a network that has several, each with
+    /// the index of its layer. The [output of the last layer](Self::output) comes last.
     ///
     /// # Errors
     ///

@@ -1,6 +1,7 @@
 //! Shapes of tensors.
 
-/// Shape of a tensor, NHWC with N = 1: `rows` × `columns` × `channels` numbers, bytes of int8.
+/// Shape of a tensor, NHWC with N = 1: `rows` × `columns` × `channels` values, which are bytes for
+/// int8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Shape {
@@ -18,12 +19,12 @@ impl Shape {
         Self { rows, columns, channels }
     }
 
-    /// Bytes of one row: columns × channels.
+    /// Number of bytes of one row: columns × channels.
     pub const fn row_bytes(self) -> usize {
         self.columns as usize * self.channels as usize
     }
 
-    /// Bytes of the whole tensor; the largest number there is where they are more.
+    /// Number of bytes of the whole tensor; saturates at the largest `usize`.
     pub const fn bytes(self) -> usize {
         (self.rows as usize).saturating_mul(self.row_bytes())
     }

@@ -1,5 +1,5 @@
-//! Which rows a step of a layer reads, and which it makes: what the schedule and the checks need to
-//! know of a layer's record.
+//! The rows that a step of a layer reads and makes: what the schedule and the checks need to know
+//! about a layer's record.
 
 use core::ops::Range;
 
@@ -12,7 +12,7 @@ pub const MAX_KERNEL: usize = 16;
 /// Largest number of output rows of a step.
 pub const MAX_STEP_ROWS: usize = TILE_ROWS;
 
-/// Output rows that `steps` steps have made.
+/// Number of output rows that `steps` steps have made.
 #[inline]
 pub(crate) fn rows_made(layer: &LayerRecord, steps: u16) -> u16 {
     if steps >= layer.steps.get() {
@@ -21,8 +21,8 @@ pub(crate) fn rows_made(layer: &LayerRecord, steps: u16) -> u16 {
     steps.wrapping_mul(u16::from(layer.step_rows))
 }
 
-/// The input rows that step `step` reads, of `rows` that there are. With padding on top,
-/// or in a kernel wholly on padding, the range is what lies on the input.
+/// The input rows that step `step` reads, if the input has `rows` rows. Kernel rows on padding are
+/// left out; the range is empty if the kernel lies entirely on padding.
 #[inline]
 pub(crate) fn rows_read(layer: &LayerRecord, step: u16, rows: u16) -> Range<u16> {
     let top = u32::from(step) * u32::from(layer.step_stride);
@@ -31,19 +31,19 @@ pub(crate) fn rows_read(layer: &LayerRecord, step: u16, rows: u16) -> Range<u16>
     on_input(top)..on_input(top + u32::from(layer.step_span))
 }
 
-/// Kernel rows of step `step` that lie on the padding above the input.
+/// Number of kernel rows of step `step` that lie on the padding above the input.
 #[inline]
 pub(crate) fn rows_above(layer: &LayerRecord, step: u16) -> usize {
     usize::from(layer.pads[0]).saturating_sub(usize::from(step) * usize::from(layer.step_stride))
 }
 
-/// The row of the shortcut that goes into row `y` of the output.
+/// The row of the shortcut that is used for row `y` of the output.
 #[inline]
 pub(crate) fn shortcut_row(layer: &LayerRecord, y: u16) -> u16 {
     y.saturating_mul(u16::from(layer.shortcut_stride))
 }
 
-/// The rows of the shortcut that step `step` reads, with those between them.
+/// The rows of the shortcut that step `step` reads, including skipped rows between them.
 #[inline]
 pub(crate) fn shortcut_rows(layer: &LayerRecord, step: u16) -> Range<u16> {
     let end = rows_made(layer, step + 1);
@@ -51,8 +51,8 @@ pub(crate) fn shortcut_rows(layer: &LayerRecord, step: u16) -> Range<u16> {
         ..shortcut_row(layer, end.saturating_sub(1)).saturating_add(1)
 }
 
-/// The first row of tensor `of`, with that record, that the layer's steps from `step` on read;
-/// beyond all rows if they read none.
+/// The first row of tensor `of`, which has the record `record`, that the layer's steps from `step`
+/// on read; `u16::MAX` if they read none.
 #[inline]
 pub(crate) fn first_needed(layer: &LayerRecord, step: u16, of: usize, record: &LayerRecord) -> u16 {
     if step >= layer.steps.get() {
@@ -68,8 +68,8 @@ pub(crate) fn first_needed(layer: &LayerRecord, step: u16, of: usize, record: &L
     first
 }
 
-/// Whether rows of the layer's output can take the place of its shortcut's rows: each number
-/// of one is computed from its counterpart in the other, and from nothing else of it.
+/// Whether rows of the layer's output can take the place of its shortcut's rows. They can if each
+/// output value depends on the shortcut only through the value at the same position.
 pub fn can_update(graph: &Graph<'_>, layer: &LayerRecord) -> bool {
     layer.shortcut().is_some_and(|shortcut| {
         graph.layer(shortcut).shape() == layer.shape()

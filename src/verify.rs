@@ -1,4 +1,4 @@
-//! The checks that make a [`Model`] of bytes.
+//! The checks that turn bytes into a [`Model`].
 
 mod taken;
 #[cfg(test)]
@@ -16,24 +16,25 @@ use crate::steps;
 use crate::model::{Model, header, whole};
 use taken::Taken;
 
-/// Bytes that a file has for each step that walking its schedule takes.
+/// The schedule may have one step for each `BYTES_A_STEP` bytes of the file.
 const BYTES_A_STEP: usize = 1;
 
 impl<'m> Model<'m> {
-    /// Checks the model file at the start of `bytes`; what follows it (the rest of a flash
-    /// slot) is not looked at.
+    /// Checks the model file at the start of `bytes`. What follows the file, such as the rest of a
+    /// flash slot, is ignored.
     ///
-    /// Takes time in proportion to the file's length, and no memory but a few hundred bytes of stack.
-    /// So what is out of proportion is refused: layers that name more bytes than the file has, those
-    /// that several share counted for each, but for the weights of convolutions
-    /// ([`SHARED_WITHIN`](format::SHARED_WITHIN)); and a schedule of more steps than the file has bytes. The
-    /// schedule is walked once, or more often where the rows that are needed at a moment fill the arena
-    /// in more than 32 stretches, with gaps between: each walk sees to as many of these. No plan of
-    /// brooklet's comes near.
+    /// Takes time in proportion to the file's length, and a few hundred bytes of stack as its only
+    /// memory. Files that would take longer are refused: those whose layers refer to more bytes
+    /// than the file has, and those whose schedule has more steps than the file has bytes. Data
+    /// shared by several layers counts once for each of them, except for the weights of
+    /// convolutions ([`SHARED_WITHIN`](format::SHARED_WITHIN)). Rows that are needed at the same
+    /// time can fill the arena in more than 32 stretches with gaps between them. Then the schedule
+    /// is walked several times, and each walk checks up to 32 stretches. Plans that brooklet makes
+    /// are far from these limits.
     ///
     /// # Errors
     ///
-    /// [`Error`] names the first thing that is wrong, and the layer.
+    /// [`Error`] names the first fault, and the layer.
     pub fn parse(bytes: &'m [u8]) -> Result<Self, Error> {
         let header = header(bytes)?;
         if header.magic != MAGIC {
@@ -55,12 +56,12 @@ impl<'m> Model<'m> {
         Ok(model)
     }
 
-    /// Everything but what the header says of the file as a whole.
+    /// Checks everything except the header's statements about the file as a whole.
     pub(crate) fn check(&self) -> Result<(), Error> {
         self.check_header()?;
         self.check_segments()?;
-        // Bytes that the layers left may name. What several layers share counts for each of them, but for
-        // weights that are not looked at again.
+        // The number of bytes that the remaining layers may still refer to. Data shared by several
+        // layers counts once for each of them, except for weights, which are checked only once.
         let mut bytes = self.length() as u64;
         for (index, layer) in self.graph().layers.iter().enumerate() {
             let mut known = Known::of(self.graph(), index);
@@ -80,7 +81,8 @@ impl<'m> Model<'m> {
         let out_of_bounds = |part| Error::OutOfBounds { part };
         let (last, logits, output) =
             (self.graph().layers.len().saturating_sub(1), self.logits(), self.output());
-        // The output is the last layer, and the logits are it or what it is a softmax of.
+        // The output is the last layer. The logits are either the output or the input of its
+        // softmax.
         let after_logits = self.layer(output).operator() == Operator::Softmax
             && self.layer(output).input.get() as usize == logits;
         if output != last || !(logits == output || after_logits) || output == 0 {
@@ -120,7 +122,7 @@ impl<'m> Model<'m> {
         if next == self.graph().layers.len() { Ok(()) } else { Err(Error::Segments) }
     }
 
-    /// What the layer says of itself; and that rows and scratch memory lie inside the arena.
+    /// Checks the layer's record, and that its rows and scratch memory lie inside the arena.
     fn check_layer(&self, layer: usize, known: &mut Known) -> Result<(), Fault> {
         self.name_bytes(layer).ok_or(Fault::OutOfBounds(Part::Names))?;
         ops::check(self, layer, known)?;
@@ -130,8 +132,8 @@ impl<'m> Model<'m> {
         if !places.is_multiple_of(4) || rows.is_none() {
             return Err(Fault::OutOfBounds(Part::Places));
         }
-        // In 64 bits, so that every core gives the same answer. After it none of what is computed
-        // of a place leaves 32.
+        // In 64 bits, so that the answer is the same on every core. Later computations with places
+        // then fit into 32 bits.
         let arena = u64::from(self.header().arena_bytes.get());
         let inside = |start: usize, bytes: u64| {
             let end = (start as u64).saturating_add(bytes);
@@ -148,7 +150,7 @@ impl<'m> Model<'m> {
         Ok(())
     }
 
-    /// Each `last_reader` is what it says: nobody reads after it, and it does read.
+    /// Checks each `last_reader`: that layer reads the tensor, and no later layer does.
     fn check_readers(&self) -> Result<(), Error> {
         for (index, record) in self.graph().layers.iter().enumerate().skip(1) {
             for operand in [Some(record.input.get() as usize), record.shortcut()] {
@@ -176,14 +178,14 @@ impl<'m> Model<'m> {
         Ok(())
     }
 
-    /// Walks the schedule, and checks that no step writes what is still needed.
+    /// Walks the schedule, and checks that no step writes bytes that are still needed.
     ///
-    /// A byte is needed when it belongs to a row that is made and that a later step reads, or
-    /// to scratch memory that keeps something. As every write is checked against all of
-    /// these, every step finds the rows that it reads as they were made.
+    /// A byte is needed if it belongs to a finished row that a later step reads, or to scratch
+    /// memory that keeps something. Every write is checked against all needed bytes, so every step
+    /// finds the rows that it reads unchanged.
     ///
-    /// A walk sees to a [window](super::taken) of the arena: all of it, but where rows are
-    /// scattered.
+    /// A walk checks a [window](super::taken) of the arena. This is the whole arena, unless rows
+    /// are scattered.
     fn check_schedule(&self) -> Result<(), Error> {
         let mut steps = self.length() / BYTES_A_STEP;
         let mut window = Some(0);
@@ -209,7 +211,7 @@ impl<'m> Model<'m> {
         Ok(())
     }
 
-    /// Does a step: `false` if it writes what is still needed.
+    /// Does a step; returns `false` if it writes bytes that are still needed.
     fn check_step(
         &self,
         schedule: &mut Schedule,
@@ -221,19 +223,21 @@ impl<'m> Model<'m> {
         let record = self.layer(layer);
         let (first, end) = (steps::rows_made(record, step), steps::rows_made(record, step + 1));
         let (places, scratch) = (self.places(record), self.scratch(record));
-        // Scratch memory that keeps something is taken from the first step to the last.
+        // Scratch memory that keeps something is taken from the first step of the layer to its
+        // last.
         let kept =
             |schedule: &Schedule| ops::scratch_persists(record) && schedule.underway(graph, layer);
         if !scratch.is_empty() && !kept(schedule) && !taken.take(&scratch) {
             return false;
         }
-        // Of what the step reads, rows are needed no more but by others.
+        // After the step, the rows that it has read are free, unless another layer still needs
+        // them.
         let input = record.input.get() as usize;
         let shortcut = record.shortcut().map(|of| {
             let others = schedule.needed_from(graph, of, Some(layer), first);
             (of, others, self.places(self.layer(of)))
         });
-        // The row of the shortcut that becomes the output is read before it is overwritten.
+        // A row of the shortcut that becomes the output is read before it is overwritten.
         let updates = steps::can_update(graph, record);
         let becomes_output = |y: u16| {
             updates
@@ -249,7 +253,7 @@ impl<'m> Model<'m> {
             let rows = self.used_up(schedule, record, step, of, others);
             rows.filter(|&y| !passed_on(y)).for_each(|y| taken.free(&places.row(y)));
         }
-        // Of the image there was nothing to read.
+        // The input layer reads no other layer.
         if layer > 0 {
             let mut rows = self.used_up(schedule, record, step, input, u16::MAX);
             if !rows.is_empty() {
@@ -258,7 +262,7 @@ impl<'m> Model<'m> {
             }
             rows.for_each(|y| taken.free(&self.row(input, y)));
         }
-        // Nor are rows that nobody reads.
+        // Rows that no layer reads are free at once.
         let needed = schedule.needed_from(graph, layer, None, first);
         (first..end.min(needed)).for_each(|y| taken.free(&places.row(y)));
         if !scratch.is_empty() && !kept(schedule) {
@@ -267,8 +271,8 @@ impl<'m> Model<'m> {
         true
     }
 
-    /// The rows of tensor `of` that the reader needs no more after that step, and did until then;
-    /// but for those that others need from row `others` on, and those that are not made.
+    /// The rows of tensor `of` that the reader needs up to this step and no longer. Rows from
+    /// `others` on, which other layers need, and rows that are not made yet are left out.
     fn used_up(
         &self,
         schedule: &Schedule,

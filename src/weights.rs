@@ -6,17 +6,17 @@ use crate::model::Model;
 #[cfg(feature = "self-test")]
 use crate::scrub::{Scrub, Verification};
 
-/// Where a [`Session`](crate::Session) has its weights from: [`Mapped`], or, with the crate's feature
-/// `weights-window`, a `WeightsWindow`. There are no others.
+/// Where a [`Session`](crate::Session) gets its weights: [`Mapped`], or a `WeightsWindow` with the
+/// crate's feature `weights-window`. There are no others.
 pub trait Weights: Sealed {}
 
 impl<W: Sealed> Weights for W {}
 
-/// Weights lie in memory that the core reads, with the rest of the model file.
+/// The weights lie in memory that the core can read, with the rest of the model file.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Mapped;
 
-/// Weights of some output channels of a layer, and room for what is made with them.
+/// The weights of some output channels of a layer, and room for the outputs made with them.
 #[derive(Debug)]
 #[cfg_attr(
     not(feature = "weights-window"),
@@ -27,32 +27,32 @@ pub struct Part<'w> {
     pub(crate) channels: Range<usize>,
     /// Their weights, in the layer's packing.
     pub(crate) weights: &'w [i8],
-    /// Room for their outputs, if they are not all of the layer.
+    /// Room for their outputs, unless the part has all channels of the layer.
     pub(crate) rows: &'w mut [i8],
 }
 
 /// What a session asks of its weights.
 pub trait Sealed {
-    /// Whether they lie in memory. Then nothing else is asked but [`verify`](Self::verify).
+    /// Whether they lie in memory. If so, only [`verify`](Self::verify) is called.
     const MAPPED: bool;
 
-    /// Runs `run` with the weights of some output channels of a layer, until it has had all of them.
-    /// Where they cannot be read, it [fails](Self::has_failed) instead.
+    /// Calls `run` with the weights of some output channels of a layer, until all channels are
+    /// done. If the weights cannot be read, it [fails](Self::has_failed) instead.
     fn each_part(&mut self, model: &Model<'_>, layer: usize, run: impl FnMut(Part<'_>));
 
-    /// Says which layer runs behind the one that runs now, if that is known.
+    /// Says which layer runs after the current one, if that is known.
     fn follows(&mut self, layer: Option<usize>);
 
-    /// Lets the driver begin to read what that layer needs first.
+    /// Lets the driver begin to read what `layer` needs first.
     fn announce(&mut self, model: &Model<'_>, layer: usize);
 
-    /// Whether they could not be read since the last [`recover`](Self::recover).
+    /// Whether weights could not be read since the last [`recover`](Self::recover).
     fn has_failed(&self) -> bool;
 
-    /// Forgets that.
+    /// Clears the failure.
     fn recover(&mut self);
 
-    /// Reads more of the model file for a pass over it.
+    /// Reads further bytes of the model file for a pass over it.
     #[cfg(feature = "self-test")]
     fn verify(&mut self, model: &Model<'_>, scrub: &mut Scrub, budget: usize) -> Verification;
 }

@@ -1,4 +1,4 @@
-//! Runs a step of a layer: cuts its rows out of the arena, and hands them to the backend.
+//! Runs a step of a layer: cuts the step's rows out of the arena, and passes them to the backend.
 
 use core::ops::Range;
 
@@ -30,18 +30,18 @@ use crate::weights::Weights;
 #[cfg(feature = "weights-window")]
 use crate::window::run;
 
-/// Whether this build has operators beside those of residual networks that read rows under a kernel.
+/// Whether this build has window operators other than those of residual networks.
 const OTHER_WINDOWS: bool = Feature::GroupedConv.is_on()
     || Feature::DepthwiseConv.is_on()
     || Feature::WindowAverage.is_on()
     || Feature::Border.is_on();
-/// Whether it has such that read a row.
+/// Whether this build has operators, other than those of residual networks, that read a single row.
 const OTHER_ROWS: bool =
     Feature::Lookup.is_on() || Feature::Multiply.is_on() || Feature::Concat.is_on();
 
 impl<B: Backend, W: Weights> Session<'_, '_, B, W> {
-    /// Runs a step of a layer. What runs has a frame of its own on the stack, so that it takes as
-    /// much as this layer needs, and not as the greediest does.
+    /// Runs a step of a layer. Each kind of step has a stack frame of its own, so that a layer
+    /// takes only the stack that it needs, not that of the largest.
     pub(super) fn run_step(&mut self, index: usize, step: u16) {
         let layer = self.model.layer(index);
         #[cfg(feature = "int16")]
@@ -49,7 +49,8 @@ impl<B: Backend, W: Weights> Session<'_, '_, B, W> {
             return ops::int16::run(&self.model, index, step, self.arena, &mut self.weights);
         }
         match layer.operator() {
-            // That it runs the packing was checked. So asked, a backend without such links nothing.
+            // The packing was checked before. With this condition, a backend without such packings
+            // links no code for them.
             Operator::Conv if B::SEVERAL_ROWS && layer.packing().rows_a_step() > 1 => {
                 self.conv_rows(index, step);
             }
@@ -93,7 +94,7 @@ impl<B: Backend, W: Weights> Session<'_, '_, B, W> {
         backend.conv_rows(&conv, &under, &shortcuts, scratch, &mut outputs);
     }
 
-    /// Runs a step of a layer whose kernel lies on several rows.
+    /// Runs a step of a layer whose kernel covers several rows.
     #[inline(never)]
     fn window(&mut self, index: usize, step: u16) {
         let Self { model, arena, backend, weights, .. } = self;
@@ -117,7 +118,7 @@ impl<B: Backend, W: Weights> Session<'_, '_, B, W> {
         backend.conv(&conv, &under, &shortcut, scratch, output);
     }
 
-    /// [`window`](Self::window) of operators that not every build has.
+    /// As [`window`](Self::window), for operators that not every build has.
     #[inline(never)]
     fn other_window(&mut self, index: usize, step: u16) {
         let Self { model, arena, backend, weights, .. } = self;
@@ -149,7 +150,7 @@ impl<B: Backend, W: Weights> Session<'_, '_, B, W> {
         }
     }
 
-    /// [`row`](Self::row) of operators that not every build has.
+    /// As [`row`](Self::row), for operators that not every build has.
     #[inline(never)]
     fn other_row(&mut self, index: usize, step: u16) {
         let Self { model, arena, backend, .. } = self;
@@ -214,7 +215,7 @@ impl<B: Backend, W: Weights> Session<'_, '_, B, W> {
     }
 }
 
-/// The shortcut of row `y`, whose place is `place`.
+/// The shortcut of output row `y`, which is at `place`.
 fn shortcut<'a>(
     model: &Model<'_>,
     layer: &LayerRecord,
@@ -231,13 +232,13 @@ fn shortcut<'a>(
     }
 }
 
-/// The numbers of a row in int8: of a stream in 16 bits its upper bytes.
+/// The int8 values of a row; of a 16-bit stream these are the upper bytes.
 #[inline(always)]
 fn upper<'a>(layer: &LayerRecord, row: &'a [i8]) -> &'a [i8] {
     if layer.is_stream16() { ops::stream16::halves(row).0 } else { row }
 }
 
-/// Fills the list with the input's rows under a kernel, where it lies; those on padding are empty.
+/// Fills the list with the input rows under the kernel; rows on padding are empty.
 #[inline(never)]
 fn rows_under<'a>(
     model: &Model<'_>,

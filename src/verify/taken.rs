@@ -1,30 +1,30 @@
-//! Which bytes of the arena are taken, from step to step of a walk over the schedule.
+//! The bytes of the arena that are taken, from step to step of a walk over the schedule.
 //!
-//! However many rows lie in the arena, they lie side by side: what is kept here are the *stretches*
-//! that they fill, the gaps between them left out. A row that is taken makes a stretch, or makes
-//! one longer; a row that is freed makes one shorter, or two of it.
+//! Rows lie side by side in the arena, so only the *stretches* that they fill together are
+//! recorded. Taking a row adds a stretch or makes one longer; freeing a row makes a stretch shorter
+//! or splits it in two.
 //!
 //! ```text
 //! arena   │ row │ row │ row │        │ row │ row │ scratch │       │ row │
 //! kept    ├── a stretch ────┤        ├─── a stretch ───────┤       ├─────┤
 //! ```
 //!
-//! There is room for [`STRETCHES`] of them. Where there are more, the walk goes on with the lower ones alone, and
-//! another walk begins where they end: each sees to a *window* of the arena.
+//! There is room for [`STRETCHES`] of them. If there are more, the walk continues with the lower
+//! ones alone, and another walk begins where they end: each walk covers a *window* of the arena.
 
 use core::ops::Range;
 
 use crate::arena::ARENA_ALIGN;
 
-/// Stretches that there is room for.
+/// Largest number of stretches.
 const STRETCHES: usize = 32;
 
-/// What is taken, of a window of the arena, in units of [`ARENA_ALIGN`] bytes. See the
+/// The taken bytes in a window of the arena, in units of [`ARENA_ALIGN`] bytes. See the
 /// [module](self).
 #[derive(Clone)]
 pub(super) struct Taken {
     window: Stretch,
-    /// Apart from each other, in the order of their addresses.
+    /// Separate from each other, in the order of their addresses.
     stretches: heapless::Vec<Stretch, STRETCHES>,
 }
 
@@ -35,18 +35,19 @@ struct Stretch {
 }
 
 impl Taken {
-    /// Nothing; the window begins at unit `start`, and ends with the arena.
+    /// Makes an empty one; its window begins at unit `start` and reaches to the end of the arena.
     pub(super) fn from(start: u32) -> Self {
         Self { window: Stretch { start, end: u32::MAX }, stretches: heapless::Vec::new() }
     }
 
-    /// Where the window ends: from there on nothing was kept. `None`: with the arena.
+    /// The unit at which the window ends, if that is before the end of the arena. From there on
+    /// nothing was recorded.
     pub(super) fn end(&self) -> Option<u32> {
         (self.window.end < u32::MAX).then_some(self.window.end)
     }
 
-    /// What of these bytes is in the window, if anything is. They begin at a multiple of
-    /// [`ARENA_ALIGN`]: those that fill up the last unit can be of nobody else.
+    /// The units of `place` that are in the window. A place begins at a multiple of
+    /// [`ARENA_ALIGN`], so no other row uses the rest of its last unit.
     fn within(&self, place: &Range<usize>) -> Option<Stretch> {
         #[cfg(test)]
         self.count();
@@ -56,7 +57,7 @@ impl Taken {
         (start < end).then_some(Stretch { start, end })
     }
 
-    /// The first stretch that ends at `unit` or behind it.
+    /// The index of the first stretch that ends at `unit` or after it.
     #[inline]
     fn first_to(&self, unit: u32) -> usize {
         let mut index = 0;
@@ -66,12 +67,13 @@ impl Taken {
         index
     }
 
-    /// Takes the bytes of a place; `false` if some of them are taken.
+    /// Takes the bytes of a place; returns `false` if some of them are taken already.
     #[must_use]
     pub(super) fn take(&mut self, place: &Range<usize>) -> bool {
         let Some(new) = self.within(place) else { return true };
         let index = self.first_to(new.start);
-        // The stretch that ends where the place begins, and the one that begins where it ends.
+        // The stretch that ends where the place begins, and the stretch that begins where the place
+        // ends.
         let below = self.stretches.get(index).is_some_and(|stretch| stretch.end == new.start);
         let next = index + usize::from(below);
         let above = match self.stretches.get(next) {
@@ -96,7 +98,7 @@ impl Taken {
         true
     }
 
-    /// Frees the bytes of a place that are taken.
+    /// Frees the bytes of a place, which are taken.
     pub(super) fn free(&mut self, place: &Range<usize>) {
         let Some(old) = self.within(place) else { return };
         let index = self.first_to(old.end);
@@ -116,8 +118,8 @@ impl Taken {
         }
     }
 
-    /// Makes a stretch that of number `index`. Where there is no room for all, the window ends
-    /// before the highest.
+    /// Inserts a stretch at `index`. If there is no room for another, the window ends before the
+    /// highest.
     fn insert(&mut self, index: usize, mut new: Stretch) {
         for stretch in self.stretches.iter_mut().skip(index) {
             core::mem::swap(stretch, &mut new);
@@ -127,7 +129,7 @@ impl Taken {
         }
     }
 
-    /// Takes out the stretch of number `index`.
+    /// Removes the stretch at `index`.
     fn remove(&mut self, index: usize) -> Option<Stretch> {
         let mut above = self.stretches.pop()?;
         for stretch in self.stretches.iter_mut().skip(index).rev() {
@@ -148,7 +150,7 @@ pub(super) mod tests {
         static LOOKED_AT: Cell<u64> = const { Cell::new(0) };
     }
 
-    /// Stretches that this thread has looked at.
+    /// Number of stretches that this thread has looked at.
     pub(in super::super) fn looked_at() -> u64 {
         LOOKED_AT.get()
     }
@@ -159,8 +161,8 @@ pub(super) mod tests {
         }
     }
 
-    /// Whatever is taken and freed, in windows that begin where the one before ended, is what an
-    /// array of units says.
+    /// Windows that begin where the one before ended give the same answers as an array with one
+    /// flag for each unit, for any sequence of takes and frees.
     #[test]
     fn stretches_are_what_an_array_of_units_says() {
         const UNITS: usize = 1000;
@@ -172,7 +174,7 @@ pub(super) mod tests {
         let mut windows = 0;
         for longest in [1, 2, 3, 20] {
             let (mut places, mut units) = (vec![], vec![false; UNITS]);
-            // What is done: takes or frees a place, and whether that is possible.
+            // The operations: each takes or frees a place; for takes, whether that is possible.
             let mut done = vec![];
             for _ in 0..4000 {
                 if below(3) == 0 && !places.is_empty() {
@@ -191,7 +193,7 @@ pub(super) mod tests {
                 done.push((place, Some(free)));
             }
             let mut start = 0;
-            // A place that is refused has to be by some window, all others by none.
+            // Some window must refuse a place that is not free; no window may refuse any other.
             let mut refused = vec![false; done.len()];
             loop {
                 let mut taken = Taken::from(start);
@@ -201,7 +203,7 @@ pub(super) mod tests {
                         None => taken.free(&bytes),
                         Some(true) => assert!(taken.take(&bytes)),
                         Some(false) => {
-                            // A walk ends where a place is refused; this one goes on.
+                            // A real walk ends where a place is refused; this one continues.
                             let before = taken.clone();
                             *refused |= !taken.take(&bytes);
                             taken = before;

@@ -1,4 +1,5 @@
-//! How long checking takes, in what it looks at, and what is refused for taking longer.
+//! How much work checking is, counted in stretches looked at, and which files are refused because
+//! they take too much.
 
 use std::vec;
 use std::vec::Vec;
@@ -13,25 +14,27 @@ use crate::model::Model;
 use crate::ops::Derived;
 use crate::shape::Shape;
 
-/// A network of 1×1 convolutions, of rows of one byte.
+/// A network of 1×1 convolutions whose rows have one byte.
 struct Chain {
     rows: u16,
-    /// Layers whose maps are whole when those after them begin, and are read by the last ones.
+    /// Number of layers whose outputs are complete before the layers after them begin; the last
+    /// layers read them.
     whole: u16,
-    /// Layers that have two rows at a time.
+    /// Number of layers that hold two rows at a time.
     streams: u16,
-    /// Units of the arena from a row of a whole map to the next.
+    /// Units of the arena from one row of a complete output to the next.
     distance: u32,
-    /// How many layers have the weights, and the places, of one.
+    /// Number of layers that share one layer's weights and places.
     sharing: usize,
-    /// Pools of the input, beside the one at the end, and each with a layer that adds it to that.
+    /// Number of pools of the input beside the one at the end; a layer adds each of them to that
+    /// one.
     pools: u16,
 }
 
 const CHAIN: Chain = Chain { rows: 100, whole: 4, streams: 20, distance: 1, sharing: 1, pools: 0 };
 
 impl Chain {
-    /// What parsing it gives, and how many stretches of the arena it looks at.
+    /// Parses it: the result, and the number of stretches looked at.
     fn parse(&self) -> (Result<(), Error>, u64) {
         let file = self.file();
         let before = looked_at();
@@ -88,7 +91,7 @@ impl Chain {
                 let parts = add(&mut writer, usize::from(index));
                 (record.weights, record.bias) = (parts[0], parts[1]);
                 (record.mantissas, record.shifts) = (parts[2], parts[3]);
-                // The last of the convolutions read the whole maps, too.
+                // The last of the convolutions also read the complete outputs.
                 let beside = (index + self.whole).checked_sub(convs).filter(|_| conv);
                 let beside = beside.filter(|&of| of < self.whole);
                 if let Some(of) = beside.or(sum.then(|| index - 2)) {
@@ -141,7 +144,7 @@ impl Chain {
     }
 }
 
-/// With twice as many rows, twice as much is looked at, however many are needed at a moment.
+/// Twice as many rows take twice as much work, however many rows are needed at the same time.
 #[test]
 fn work_grows_with_rows() {
     let work = |rows| {
@@ -156,7 +159,7 @@ fn work_grows_with_rows() {
     }
 }
 
-/// Rows with gaps between them: more walks, as far as the file's length allows.
+/// Rows with gaps between them need more walks, up to a limit that follows from the file's length.
 #[test]
 fn scattered_rows_take_more_walks_or_are_refused() {
     let (side_by_side, work) = Chain { rows: 30, ..CHAIN }.parse();
@@ -168,7 +171,7 @@ fn scattered_rows_take_more_walks_or_are_refused() {
     assert_eq!(refused, Err(Error::Work));
 }
 
-/// A part that several layers name is checked for each, so it counts for each.
+/// A part that several layers share is checked for each of them, so it counts once for each.
 #[test]
 fn parts_shared_without_bound_are_refused() {
     assert_eq!(Chain { rows: 1000, sharing: 1, ..CHAIN }.parse().0, Ok(()));
@@ -176,7 +179,7 @@ fn parts_shared_without_bound_are_refused() {
     assert_eq!((shared, work), (Err(Error::Work), 0));
 }
 
-/// Pools take a step for each row of their input, and name few bytes.
+/// A pool takes a step for each row of its input, but refers to few bytes.
 #[test]
 fn steps_without_bound_are_refused() {
     let pooled = |pools| Chain { rows: 10_000, streams: 1, whole: 1, pools, ..CHAIN }.parse().0;

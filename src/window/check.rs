@@ -11,16 +11,16 @@ use crate::model::Model;
 use crate::ops::{self, Known};
 use crate::weights::Sealed;
 
-/// Bytes of the header that its checksum does not cover.
+/// Number of bytes of the header that its checksum does not cover.
 const BEFORE_CRC: usize = 20;
 
 impl<S: WeightsSource> WeightsWindow<'_, S> {
-    /// Checks the model file in the source as [`Model::parse`] does one in memory, and gives the model.
-    /// What comes before its weights is copied to `resident`, and checked there: [`resident_bytes`] are
-    /// needed.
+    /// Checks the model file in the source as [`Model::parse`] checks one in memory, and returns
+    /// the model. The part of the file before the weights is copied to `resident` and checked
+    /// there, which takes [`resident_bytes`].
     ///
-    /// The file is read once for its checksum, and its weights once more. What the source gives later may
-    /// be something else: that makes wrong results, but nothing is read or written elsewhere.
+    /// The file is read once for its checksum, and its weights once more. If the source changes
+    /// later, results are wrong, but nothing is read or written out of bounds.
     ///
     /// # Errors
     ///
@@ -38,7 +38,7 @@ impl<S: WeightsSource> WeightsWindow<'_, S> {
         let (needed, got) = (self.resident(&header)?, resident.len());
         let resident = resident.get_mut(..needed).ok_or(Error::ResidentTooSmall { needed, got })?;
         self.read(0, resident)?;
-        // From here on what is in RAM counts, whatever was read before.
+        // From here on only what is in RAM counts, whatever was read before.
         let resident: &'m [u8] = resident;
         let header = crate::model::header(resident)?;
         check_header(header)?;
@@ -53,7 +53,7 @@ impl<S: WeightsSource> WeightsWindow<'_, S> {
         for segment in 0..graph.segments.len() {
             self.layout.fill(graph, segment, self.window.len())?;
         }
-        // Bytes that may be read again of weights that several layers share.
+        // Number of bytes of shared weights that may be read again.
         let mut again = model.length() as u64;
         for layer in 0..graph.layers.len() {
             self.check_weights(&model, layer, &mut again)?;
@@ -67,7 +67,7 @@ impl<S: WeightsSource> WeightsWindow<'_, S> {
         self.source.read(offset, bytes).map_err(|_| Error::Read)
     }
 
-    /// Bytes that come before the weights, by the records in the source.
+    /// Number of bytes before the weights, according to the records in the source.
     fn resident(&mut self, header: &Header) -> Result<usize, Error> {
         let (mut end, first) = (header.length.get(), header.layers_offset.get() as usize);
         for layer in 0..usize::from(header.layer_count.get()) {
@@ -84,7 +84,7 @@ impl<S: WeightsSource> WeightsWindow<'_, S> {
         Ok((end as usize).max(size_of::<Header>()))
     }
 
-    /// The checksum of the file, whose first bytes are in RAM.
+    /// The checksum of the file, the first part of which is in RAM.
     fn crc(&mut self, header: &Header, resident: &[u8]) -> Result<u32, Error> {
         let mut crc = format::crc(resident.get(BEFORE_CRC..).unwrap_or(&[]));
         let (mut at, end) = (resident.len(), header.length.get() as usize);
@@ -109,13 +109,13 @@ impl<S: WeightsSource> WeightsWindow<'_, S> {
         again: &mut u64,
     ) -> Result<(), Error> {
         let record = model.layer(layer);
-        // Of layers of int16 nothing is asked of weights.
+        // Nothing is required of the weights of int16 layers.
         if !record.operator().has_kernels() || record.has_int16() {
             return Ok(());
         }
         let mut known = Known::of(model.graph(), layer);
         if known.weights {
-            // What is known of them may do: then they are not read again.
+            // If what is known about them suffices, they are not read again.
             if record.operator() == Operator::Conv {
                 let all = 0..usize::from(record.channels.get());
                 let found = ops::check_weights(model, record, all, &[], &mut known);
@@ -141,7 +141,7 @@ impl<S: WeightsSource> WeightsWindow<'_, S> {
     }
 }
 
-/// What a header says of itself.
+/// Checks a header on its own.
 fn check_header(header: &Header) -> Result<(), Error> {
     if header.magic != format::MAGIC {
         return Err(Error::BadMagic);
@@ -160,13 +160,13 @@ fn check_header(header: &Header) -> Result<(), Error> {
     }
 }
 
-/// Bytes of RAM for all that comes before the weights of the model in `file`, at compile time: for
-/// [`WeightsWindow::parse`]. Tools write files so that it is little (`brooklet plan
-/// --weights-window`).
+/// Number of bytes of RAM for the part before the weights of the model in `file`, at compile time:
+/// for [`WeightsWindow::parse`]. `brooklet plan --weights-window` writes files in which this part
+/// is small.
 ///
 /// # Panics
 ///
-/// If `file` does not begin as a model file does. In a `const`, that is a compile error.
+/// If `file` does not begin as a model file does. In a `const` this is a compile error.
 pub const fn resident_bytes(file: &[u8]) -> usize {
     let _ = arena_bytes(file);
     let layers = u16::from_le_bytes([file[30], file[31]]) as usize;

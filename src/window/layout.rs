@@ -4,10 +4,11 @@
 //! window   │ kept: whole layers, or their first parts │ room for outputs │ a part that was read │
 //! ```
 //!
-//! A layer's weights go through the window in *parts* of equally many output channels, but for the
-//! last. What a layer reads at each of its steps is worth most to keep, so layers with the most steps
-//! are kept first: for as long as their segment runs. If they are not all kept, half of the window is
-//! for parts that are read, or as much as the largest part needs that cannot be cut smaller.
+//! A layer's weights go through the window in *parts*. All parts but the last have the same number
+//! of output channels. A layer reads its weights at each of its steps, so it is worth most to keep
+//! those of the layers with the most steps. These are kept first, for as long as their segment
+//! runs. If not all weights can be kept, half of the window is for parts that are read, or more if
+//! the weights of a layer cannot be cut that small.
 
 use core::ops::Range;
 
@@ -16,20 +17,20 @@ use crate::format::{LayerRecord, MAX_SEGMENT_LAYERS, Operator};
 use crate::graph::Graph;
 use crate::ops::grouped_conv;
 
-/// Alignment of what is in the window.
+/// Alignment of weights and outputs in the window.
 const ALIGN: usize = crate::ARENA_ALIGN;
 
-/// How the weights of a layer can be cut.
+/// How a layer's weights can be cut.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Cut<'m> {
     record: &'m LayerRecord,
-    /// Output channels.
+    /// Number of output channels.
     channels: usize,
-    /// Output channels whose weights cannot be cut, at most all.
+    /// Number of output channels whose weights cannot be separated, at most all of them.
     together: usize,
-    /// Bytes of their weights.
+    /// Number of bytes of the weights of these channels.
     bytes: usize,
-    /// Bytes of the outputs of a channel that a step makes, where parts need room for them.
+    /// Number of output bytes that a step makes for one channel, if parts need room for them.
     outputs: usize,
     kernel: [usize; 2],
 }
@@ -57,14 +58,14 @@ impl<'m> Cut<'m> {
         Some(Self { bytes: cut.begin(together), ..cut })
     }
 
-    /// Where the weights of output channel `channel` begin, which is a multiple of those that lie
-    /// together, or all.
+    /// The offset of the weights of output channel `channel`, which is a multiple of `together`, or
+    /// the number of channels.
     fn begin(&self, channel: usize) -> usize {
         let all = self.record.weight_bytes.get() as usize;
         match self.record.operator() {
             _ if channel >= self.channels => all,
             Operator::Conv => self.record.packing().bytes(channel, self.kernel),
-            // Groups are equally far apart.
+            // All groups have the same number of bytes.
             _ => {
                 let groups = self.channels.checked_div(self.together).unwrap_or(1).max(1);
                 all / groups * (channel / self.together.max(1))
@@ -72,24 +73,25 @@ impl<'m> Cut<'m> {
         }
     }
 
-    /// Bytes of the whole layer in the window.
+    /// Number of bytes that the whole layer takes in the window.
     fn whole(&self) -> usize {
         aligned(self.begin(self.channels))
     }
 
-    /// Bytes of the smallest part, and of its outputs; or of the whole layer, if that is less.
+    /// Number of bytes of the smallest part and of its outputs, or of the whole layer if that is
+    /// less.
     fn smallest(&self) -> usize {
         let part = aligned(self.bytes).saturating_add(self.outputs_of(self.together));
         part.min(self.whole())
     }
 
-    /// Bytes of the outputs of that number of channels.
+    /// Number of bytes of the outputs of `channels` channels.
     fn outputs_of(&self, channels: usize) -> usize {
         if channels >= self.channels { 0 } else { aligned(self.outputs.saturating_mul(channels)) }
     }
 
-    /// Output channels of a part, if there is room for `room` bytes of weights and outputs: as many in
-    /// each part as there can be with that number of parts.
+    /// Number of output channels of a part, if there are `room` bytes for weights and outputs: the
+    /// channels are divided evenly among the smallest number of parts that fit.
     fn channels_for(&self, room: usize) -> usize {
         if self.whole() <= room {
             return self.channels;
@@ -101,7 +103,7 @@ impl<'m> Cut<'m> {
         (blocks.div_ceil(parts) * self.together).min(self.channels)
     }
 
-    /// What keeping a byte of it saves, in bytes that are read.
+    /// How many bytes need not be read for each byte that is kept.
     fn worth(&self, once: bool) -> u16 {
         self.record.steps.get().saturating_sub(u16::from(!once))
     }
@@ -110,36 +112,38 @@ impl<'m> Cut<'m> {
 /// How a layer's weights go through the window.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Split {
-    /// Output channels of a part; 0: it has no weights here, or has no place yet.
+    /// Number of output channels of a part; 0 if the layer has no weights here, or has no place
+    /// yet.
     channels: u16,
-    /// Parts that are kept: the first.
+    /// Number of parts that are kept, from the first on.
     pub(super) kept: u16,
-    /// Where they are.
+    /// The position of the first part in the window.
     at: u32,
 }
 
-/// How the weights of a segment's layers share the window. It is filled where it lies: stacks are small.
+/// How the weights of a segment's layers share the window. It is filled in place, because stacks
+/// are small.
 #[derive(Debug)]
 pub(super) struct Layout {
-    /// The layers.
+    /// The layers of the segment.
     layers: Range<usize>,
     splits: [Split; MAX_SEGMENT_LAYERS],
-    /// Where in the window there is room for outputs and parts that are read.
+    /// Where the room for outputs and for parts that are read begins in the window.
     room: usize,
 }
 
 impl Layout {
-    /// Of no segment.
+    /// The layout of no segment.
     pub(super) const fn none() -> Self {
         let nothing = Split { channels: 0, kept: 0, at: 0 };
         Self { layers: 0..0, splits: [nothing; MAX_SEGMENT_LAYERS], room: 0 }
     }
 
-    /// Becomes that of a segment, in a window of `bytes` bytes.
+    /// Becomes the layout of a segment, in a window of `bytes` bytes.
     ///
     /// # Errors
     ///
-    /// [`Error::WindowTooSmall`]. It is that of no segment then.
+    /// [`Error::WindowTooSmall`]. The layout is then that of no segment.
     #[inline(never)]
     pub(super) fn fill(
         &mut self,
@@ -194,28 +198,28 @@ impl Layout {
         Ok(())
     }
 
-    /// Of the layers that are not placed yet, the one of the highest rank below `bound`.
+    /// Of the layers that have no place yet, the one with the highest rank below `bound`.
     fn next<'m>(&self, graph: &Graph<'m>, once: bool, bound: u32) -> Option<(usize, Cut<'m>, u32)> {
         let ranked = self.layers.clone().filter_map(|layer| {
             let cut = Cut::of(graph, layer).filter(|_| self.split(layer).channels == 0)?;
-            // Of layers with as many steps the first.
+            // Of layers with the same number of steps, the first has the highest rank.
             let place = (MAX_SEGMENT_LAYERS - 1).saturating_sub(layer - self.layers.start) as u32;
             Some((layer, cut, u32::from(cut.worth(once)) << 8 | place))
         });
         ranked.filter(|&(.., rank)| rank < bound).max_by_key(|&(.., rank)| rank)
     }
 
-    /// Whether a layer is one of the segment's.
+    /// Whether a layer is in the segment.
     pub(super) fn has(&self, layer: usize) -> bool {
         self.layers.contains(&layer)
     }
 
-    /// The bit of a layer.
+    /// The bit of a layer in the set of layers that have been read.
     pub(super) fn bit(&self, layer: usize) -> u64 {
         1u64.checked_shl(layer.wrapping_sub(self.layers.start) as u32).unwrap_or(0)
     }
 
-    /// How many parts a layer's weights have.
+    /// Number of parts of a layer's weights.
     pub(super) fn parts(cut: &Cut<'_>, split: Split) -> u16 {
         cut.channels.div_ceil(usize::from(split.channels).max(1)) as u16
     }
@@ -241,8 +245,8 @@ impl Layout {
         Placed { channels, bytes, window: at, rows, kept }
     }
 
-    /// Bytes that are read while the segment runs once: those of parts that are kept, and those of the
-    /// others.
+    /// Numbers of bytes that are read while the segment runs once: for the parts that are kept, and
+    /// for the others.
     fn bytes_read(&self, graph: &Graph<'_>) -> [u64; 2] {
         let mut read = [0; 2];
         for layer in self.layers.clone() {
@@ -262,17 +266,17 @@ impl Layout {
 pub(super) struct Placed {
     /// The output channels.
     pub(super) channels: Range<usize>,
-    /// Its bytes, of those of the layer's weights.
+    /// Its bytes, as a range of the layer's weights.
     pub(super) bytes: Range<usize>,
     /// Where in the window they go.
     pub(super) window: usize,
-    /// Where in the window there is room for outputs.
+    /// Where in the window the room for its outputs is.
     pub(super) rows: Range<usize>,
-    /// Whether they are kept.
+    /// Whether its weights are kept.
     pub(super) kept: bool,
 }
 
-/// Whether but one segment has weights that go through the window.
+/// Whether only one segment has weights that go through the window.
 fn only_segment(graph: &Graph<'_>) -> bool {
     let has =
         |segment: &usize| graph.segment(*segment).any(|layer| Cut::of(graph, layer).is_some());
@@ -283,8 +287,8 @@ fn aligned(bytes: usize) -> usize {
     bytes.checked_next_multiple_of(ALIGN).unwrap_or(usize::MAX)
 }
 
-/// Bytes of weights that are read for an image, where they go through a window of `bytes` bytes: of an
-/// image that follows another.
+/// Number of bytes of weights that are read for an image that follows another, with a window of
+/// `bytes` bytes.
 ///
 /// # Errors
 ///
@@ -294,13 +298,13 @@ pub fn weight_bytes_read(graph: &Graph<'_>, bytes: usize) -> Result<u64, Error> 
     for segment in 0..graph.segments.len() {
         layout.fill(graph, segment, bytes)?;
         let [kept, others] = layout.bytes_read(graph);
-        // What is kept of the only segment is there for the next image.
+        // What is kept of the only segment is still there for the next image.
         sum += others + if only_segment(graph) { 0 } else { kept };
     }
     Ok(sum)
 }
 
-/// Bytes of the smallest window that the weights can go through.
+/// Number of bytes of the smallest window that the weights can go through.
 pub fn smallest_window(graph: &Graph<'_>) -> usize {
     let cuts = (0..graph.layers.len()).filter_map(|layer| Cut::of(graph, layer));
     cuts.map(|cut| cut.smallest()).max().unwrap_or(0)

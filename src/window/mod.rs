@@ -1,8 +1,8 @@
 //! Weights behind a driver, such as that of an SPI flash, read into a window in RAM.
 //!
-//! What comes before the weights in the model file stays in RAM: records, biases, tables, places. A
-//! tool writes the weights last. Each step of a convolution runs with the weights of some output
-//! channels after the other, as the [layout](layout) of the window has them.
+//! The part of the model file before the weights stays in RAM: records, biases, tables and
+//! positions of rows. Tools write the weights last. Each step of a convolution runs with the
+//! weights of some output channels, then of the next, following the [layout](layout) of the window.
 
 mod check;
 mod layout;
@@ -24,11 +24,11 @@ pub use source::{Flash, WeightsSource};
 
 /// Weights that are read from a [`WeightsSource`] into a window in RAM, some output channels at a time.
 ///
-/// The model's records, biases and tables are in RAM, and checked there: what is in the source can
-/// change or be hostile, and nothing of it decides where anything is read or written. Weights that change
-/// behind the check make wrong results, as those in memory-mapped flash would, and
-/// [`verify_weights`](crate::Session::verify_weights) finds them. Where debug assertions are on, sums of
-/// such weights can overflow, and panic.
+/// The model's records, biases and tables are checked in RAM and stay there. The source can change
+/// or be hostile, but its bytes do not decide where anything is read or written. If weights change
+/// after the check, results are wrong, as with memory-mapped flash, and
+/// [`verify_weights`](crate::Session::verify_weights) finds the change. With debug assertions, sums
+/// of such weights can overflow, and panic.
 ///
 /// ```no_run
 /// use brooklet::kernels::Portable;
@@ -47,7 +47,7 @@ pub use source::{Flash, WeightsSource};
 /// # }
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let spi = Spi;
-/// // `spi` is a driver of the flash that the model is in, from its first byte on.
+/// `spi` is a driver of the flash that holds the model, from its first byte on.
 /// let (mut resident, mut window) = (Arena::<8192>::new(), Arena::<4096>::new());
 /// let mut weights = WeightsWindow::new(Flash::new(spi, 0), &mut window);
 /// let model = weights.parse(&mut resident)?;
@@ -64,20 +64,20 @@ pub struct WeightsWindow<'w, S> {
     source: S,
     window: &'w mut [u8],
     layout: Layout,
-    /// The layers of the segment whose parts that are kept have been read.
+    /// The layers of the segment whose kept parts have been read, a bit for each.
     read: u64,
-    /// The layer that runs behind the one that runs now.
+    /// The layer that runs after the current one.
     follows: Option<usize>,
-    /// The checksum of the model that was checked.
+    /// The checksum of the model that this window has checked.
     checked: Option<u32>,
     failed: bool,
     bytes_read: u64,
 }
 
 impl<'w, S: WeightsSource> WeightsWindow<'w, S> {
-    /// A window on the model file at the start of `source`. [`smallest_window`] says how many bytes it
-    /// takes at least; with more, less is read, as a rule. A window that does not begin at a multiple of
-    /// [`ARENA_ALIGN`] is used from there on.
+    /// A window on the model file at the start of `source`. The window takes at least
+    /// [`smallest_window`] bytes; a larger one usually reads less. If it does not begin at a
+    /// multiple of [`ARENA_ALIGN`], the bytes before the first multiple are not used.
     pub fn new(source: S, window: &'w mut [u8]) -> Self {
         let skipped = window.as_ptr().addr().wrapping_neg() % ARENA_ALIGN;
         let window = window.get_mut(skipped..).unwrap_or_default();
@@ -98,8 +98,8 @@ impl<'w, S: WeightsSource> WeightsWindow<'w, S> {
         &self.source
     }
 
-    /// Bytes of weights that were read since the window was made; those that checking reads are not
-    /// counted.
+    /// Number of bytes of weights that were read since the window was made, except those read for
+    /// checks.
     pub fn bytes_read(&self) -> u64 {
         self.bytes_read
     }
@@ -109,7 +109,7 @@ impl<'w, S: WeightsSource> WeightsWindow<'w, S> {
         self.checked == Some(model.header().crc.get())
     }
 
-    /// Lays the window out for the segment of a layer.
+    /// Makes the layout of the window for the segment of a layer.
     fn enter(&mut self, model: &Model<'_>, layer: usize) -> Result<(), Error> {
         let graph = model.graph();
         let segment =
@@ -118,7 +118,8 @@ impl<'w, S: WeightsSource> WeightsWindow<'w, S> {
         self.layout.fill(graph, segment.unwrap_or(0), self.window.len())
     }
 
-    /// The next read of a layer's weights, from part `first` on: where in the file, and how many bytes.
+    /// The next read of a layer's weights, from part `first` on: the offset in the file, and the
+    /// number of bytes.
     fn next_read(&self, model: &Model<'_>, layer: usize, first: u16) -> Option<(u32, usize)> {
         let cut = Cut::of(model.graph(), layer).filter(|_| self.layout.has(layer))?;
         let split = self.layout.split(layer);
@@ -138,7 +139,7 @@ impl<'w, S: WeightsSource> WeightsWindow<'w, S> {
         }
     }
 
-    /// Reads part `index` of a layer's weights, unless it is there, and runs `run` with it.
+    /// Reads part `index` of a layer's weights unless it is in the window, and calls `run` with it.
     fn part(
         &mut self,
         model: &Model<'_>,
@@ -160,7 +161,7 @@ impl<'w, S: WeightsSource> WeightsWindow<'w, S> {
                 self.read |= bit;
             }
         }
-        // While this part runs, the next one may come.
+        // While this part runs, the driver may read the next one.
         let next = self.next_read(model, layer, index + 1);
         let next = match (next, self.follows) {
             (None, Some(follows)) if index + 1 >= Layout::parts(&cut, split) => {

@@ -1,4 +1,4 @@
-//! Runs steps with the weights of some output channels after the other.
+//! Runs a step with the weights of some output channels, then of the next.
 
 use crate::feature::Feature;
 use crate::format::{LayerRecord, Operator};
@@ -67,7 +67,7 @@ pub(crate) fn conv_rows(
             return backend.conv_rows(&conv, rows, shortcuts, scratch, outputs);
         }
         let mut places = room.chunks_exact_mut(conv.output_bytes().max(1));
-        // A row that the output does not have is empty.
+        // A row below the end of the output is empty.
         let mut made: Outputs<'_> = core::array::from_fn(|row| match outputs.get(row) {
             Some(output) if !output.is_empty() => proved!(places.next()).unwrap_or_default(),
             _ => Default::default(),
@@ -83,7 +83,7 @@ pub(crate) fn conv_rows(
     });
 }
 
-/// One output row of a convolution in groups, or of each channel by itself.
+/// One output row of a grouped or depthwise convolution.
 #[inline(never)]
 pub(crate) fn other(
     weights: &mut impl Weights,

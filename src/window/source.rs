@@ -1,51 +1,54 @@
-//! Where a model file can be read.
+//! Sources of model files.
 
 use embedded_storage::nor_flash::ReadNorFlash;
 
-/// Where a model file can be read: behind a driver that copies.
+/// A model file behind a driver that copies its bytes.
 ///
-/// [`Flash`] makes one of any driver for flash. A driver that can read while the core computes
-/// implements this itself, and begins at [`announce`](Self::announce).
+/// [`Flash`] makes a source from any driver for flash. A driver that can read while the core
+/// computes implements this trait itself, and begins to read at [`announce`](Self::announce).
 pub trait WeightsSource {
-    /// What can go wrong.
+    /// The driver's error.
     type Error;
 
     /// Copies bytes of the file from `offset` on.
     ///
     /// # Errors
     ///
-    /// What the driver says. The bytes have no meaning then.
+    /// The driver's error. The bytes then have no meaning.
     fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Self::Error>;
 
-    /// Bytes that there are from the file's first on.
+    /// Number of bytes that can be read, from the file's first byte on.
     fn capacity(&self) -> usize;
 
-    /// Says what will be read next, as far as that is known: the core computes until then. What was
-    /// announced may never be read, and something else before it. By default this does nothing.
+    /// Says what will be read next, as far as that is known; the core computes until then. An
+    /// announced read may never happen, and others may come before it. By default this does
+    /// nothing.
     fn announce(&mut self, offset: u32, bytes: usize) {
         let _ = (offset, bytes);
     }
 }
 
-/// A model file in flash behind a driver of [`embedded_storage`]: it is read when it is needed.
+/// A model file in flash behind a driver of [`embedded_storage`]; bytes are read when they are
+/// needed.
 #[derive(Debug)]
 pub struct Flash<F> {
     flash: F,
     start: u32,
 }
 
-/// Largest unit that a driver may read in.
+/// Largest unit that a driver may read in, in bytes.
 const UNIT: usize = 16;
 
 impl<F: ReadNorFlash> Flash<F> {
-    /// The model file that begins `start` bytes behind the beginning of the flash, at a multiple of what
-    /// the driver reads at a time. A driver that reads in units of more than 16 bytes does not compile.
+    /// The model file that begins at offset `start` of the flash, a multiple of the unit in which
+    /// the driver reads. A driver whose unit has more than 16 bytes does not compile.
     pub const fn new(flash: F, start: u32) -> Self {
         const { assert!(F::READ_SIZE > 0 && UNIT.is_multiple_of(F::READ_SIZE)) };
         Self { flash, start }
     }
 
-    /// Reads within one unit of the largest size: around it, and of that what was asked for.
+    /// Reads bytes that lie within one unit of the largest size: reads the units around them, and
+    /// copies what was asked for.
     fn read_unit(&mut self, at: u32, bytes: &mut [u8]) -> Result<(), F::Error> {
         let mut unit = [0; UNIT];
         let before = at as usize % F::READ_SIZE;
@@ -63,7 +66,7 @@ impl<F: ReadNorFlash> WeightsSource for Flash<F> {
 
     fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), F::Error> {
         let at = self.start.saturating_add(offset);
-        // Up to the first whole unit, whole units, and what is left.
+        // The bytes before the first whole unit, the whole units, and the rest.
         let head = (at as usize).wrapping_neg() % F::READ_SIZE;
         let Some((head, rest)) = bytes.split_at_mut_checked(head) else {
             return self.read_unit(at, bytes);

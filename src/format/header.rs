@@ -1,4 +1,4 @@
-//! The fixed records at the head of the file.
+//! The fixed records at the start of the file.
 
 use zerocopy::little_endian::{F32, U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -26,35 +26,35 @@ pub struct Header {
     pub version: U16,
     /// Zero.
     pub reserved: U16,
-    /// Bytes of the file.
+    /// Number of bytes of the file.
     pub length: U32,
     /// [`crc()`] of the bytes from 20 on.
     pub crc: U32,
-    /// Bytes of the arena: rings and scratch.
+    /// Number of bytes of the arena, for rows and scratch memory.
     pub arena_bytes: U32,
-    /// Where the segments start.
+    /// Offset of the segments.
     pub segments_offset: U32,
     /// Number of segments.
     pub segment_count: U16,
-    /// Number of layers, the input included.
+    /// Number of layers, including the input.
     pub layer_count: U16,
-    /// Where the layers start; a multiple of 4.
+    /// Offset of the layers; a multiple of 4.
     pub layers_offset: U32,
     /// The layer that makes the logits.
     pub logits: U16,
     /// The last layer: the logits, or a softmax of them.
     pub output: U16,
-    /// Where the names start.
+    /// Offset of the names.
     pub names_offset: U32,
-    /// Bytes of all names.
+    /// Number of bytes of all names.
     pub names_bytes: U32,
-    /// Where the labels start.
+    /// Offset of the labels.
     pub labels_offset: U32,
-    /// Bytes of all labels; 0: there are none.
+    /// Number of bytes of all labels; 0 if there are none.
     pub labels_bytes: U32,
-    /// Where the preprocessing record is; 0: there is none.
+    /// Offset of the preprocessing record; 0 if there is none.
     pub preprocessing_offset: U32,
-    /// Where the [test images](super::SelfTestRecord) are; 0: there are none.
+    /// Offset of the [test images](super::SelfTestRecord); 0 if there are none.
     pub self_test_offset: U32,
 }
 
@@ -64,35 +64,33 @@ pub struct Header {
 pub struct SegmentRecord {
     /// The first of its layers.
     pub first_layer: U16,
-    /// How many; at most [`MAX_SEGMENT_LAYERS`](super::MAX_SEGMENT_LAYERS).
+    /// Number of layers; at most [`MAX_SEGMENT_LAYERS`](super::MAX_SEGMENT_LAYERS).
     pub layer_count: U16,
 }
 
 /// How an image becomes the network's rows, for tools that read image files.
-/// A device is sent rows of the input's size and needs none of it: mean and standard
-/// deviation are already part of the first layers.
 #[derive(Debug, Clone, Copy, Default, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct PreprocessingRecord {
-    /// Pixels of the shorter side after resizing, at most [`MAX_RESIZE`](Self::MAX_RESIZE), or rows
-    /// where `settings` names the columns; 0: not resized.
+    /// Pixels of the shorter side after resizing, at most [`MAX_RESIZE`](Self::MAX_RESIZE); if
+    /// `settings` gives the number of columns, this is the number of rows. 0: not resized.
     pub resize: U16,
-    /// Rows cut out of the centre; 0: not cropped.
+    /// Number of rows cut out of the centre; 0: not cropped.
     pub crop_rows: U16,
-    /// Columns cut out of the centre.
+    /// Number of columns cut out of the centre.
     pub crop_columns: U16,
-    /// Bit 0: `mean` and `std` were given; without, the network takes raw 0…255. Bits 1 to 15: columns
-    /// after resizing to a size that does not keep the sides' ratio, at most
-    /// [`MAX_RESIZE`](Self::MAX_RESIZE); 0: the ratio is kept.
+    /// Bit 0: `mean` and `std` were given; otherwise the network takes raw values 0…255. Bits 1 to
+    /// 15: number of columns after resizing to a size with another aspect ratio, at most
+    /// [`MAX_RESIZE`](Self::MAX_RESIZE); 0 if the aspect ratio is kept.
     pub settings: U16,
-    /// Mean a channel, of pixels in 0…1.
+    /// Mean of each channel, for pixels in 0…1.
     pub mean: [F32; 3],
-    /// Standard deviation a channel, of pixels in 0…1.
+    /// Standard deviation of each channel, for pixels in 0…1.
     pub std: [F32; 3],
 }
 
 impl PreprocessingRecord {
-    /// Largest side after resizing: images are resized in memory.
+    /// Largest side after resizing, because images are resized in memory.
     pub const MAX_RESIZE: u16 = 4096;
 
     /// Whether `mean` and `std` were given.
@@ -100,12 +98,12 @@ impl PreprocessingRecord {
         self.settings.get() & 1 != 0
     }
 
-    /// Columns after resizing; 0 where the sides keep their ratio.
+    /// Number of columns after resizing; 0 if the aspect ratio is kept.
     pub fn resize_columns(&self) -> u16 {
         self.settings.get() >> 1
     }
 
-    /// Whether everything is in its range.
+    /// Whether all values are in their ranges.
     pub(crate) fn is_valid(&self) -> bool {
         let in_range = |number: &F32| number.get().is_finite();
         self.resize.get() <= Self::MAX_RESIZE
@@ -117,26 +115,27 @@ impl PreprocessingRecord {
     }
 }
 
-/// CRC-32/ISO-HDLC, that of Ethernet, zip and PNG.
+/// CRC-32/ISO-HDLC, the one of Ethernet, zip and PNG.
 pub fn crc(bytes: &[u8]) -> u32 {
     crc_after(0, bytes)
 }
 
-/// The [CRC](crc()) of bytes of which the first have the CRC `before`, and `bytes` are the others.
+/// The [CRC](crc()) of bytes of which the first part has the CRC `before`, and `bytes` are the
+/// rest.
 pub fn crc_after(before: u32, bytes: &[u8]) -> u32 {
     static CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
-    // The register behind a CRC is its complement; an initial value is given in the other order
-    // of bits.
+    // The register of a CRC holds its complement, and the initial value is given with its bits in
+    // reverse order.
     let mut digest = CRC.digest_with_initial((!before).reverse_bits());
     digest.update(bytes);
     digest.finalize()
 }
 
-/// Bytes of the arena that the model in `file` needs, at compile time.
+/// Number of bytes of the arena that the model in `file` needs, at compile time.
 ///
 /// # Panics
 ///
-/// If `file` does not begin as a model file does. In a `const`, that is a compile error.
+/// If `file` does not begin as a model file does. In a `const` this is a compile error.
 pub const fn arena_bytes(file: &[u8]) -> usize {
     assert!(file.len() >= size_of::<Header>(), "this is not a brooklet model file: too short");
     let mut i = 0;

@@ -10,34 +10,34 @@ use crate::proved::proved;
 use crate::quant::{Clamp, Multiplier, Quantization};
 use crate::shape::Shape;
 
-/// No layer, in [`shortcut`](LayerRecord::shortcut) and
+/// Stands for no layer, in [`shortcut`](LayerRecord::shortcut) and
 /// [`last_reader`](LayerRecord::last_reader).
 pub const NONE: u16 = u16::MAX;
 
 /// Bits of [`LayerRecord::flags`].
 pub mod flags {
-    /// A convolution that the network calls fully connected: for reports only.
+    /// A convolution that is fully connected in the network: for reports only.
     pub const FULLY_CONNECTED: u8 = 1;
-    /// The output is probabilities, as that of a softmax always is: for reports only.
+    /// The outputs are probabilities, as those of a softmax always are: for reports only.
     pub const PROBABILITIES: u8 = 2;
-    /// The output is int16, which some builds do not run (the crate's feature `int16`).
+    /// The output is int16. Only builds with the crate's feature `int16` run it.
     pub const INT16: u8 = 4;
     /// The layer reads or makes int16: it is [another kind](crate::ops#int16) of its operator.
     pub const HAS_INT16: u8 = 8;
-    /// The scores are arguments of a sigmoid, 1 / (1 + e^−score), whose values are probabilities, a
-    /// class by itself: for reports only, the output is the scores.
+    /// The scores are arguments of a sigmoid, 1 / (1 + e^−score), which gives each class a
+    /// probability of its own. This is for reports only: the output is the scores.
     pub const SIGMOID: u8 = 16;
-    /// The output is [a stream in 16 bits](crate::ops::stream16), which some builds do not run (the
-    /// crate's feature `stream16`).
+    /// The output is [a 16-bit stream](crate::ops::stream16). Only builds with the crate's feature
+    /// `stream16` run it.
     pub const STREAM16: u8 = 32;
-    /// The output is one of the network's, beside that of the last layer: it is kept to the end.
+    /// The output is one of the network's outputs, besides the last layer's: it is kept to the end.
     pub const OUTPUT: u8 = 64;
     /// All bits that have a meaning.
     pub const ALL: u8 =
         FULLY_CONNECTED | PROBABILITIES | INT16 | HAS_INT16 | SIGMOID | STREAM16 | OUTPUT;
 }
 
-/// What a layer does. The numbers are those of the file.
+/// What a layer does. The values are the operator numbers in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Operator {
@@ -72,7 +72,7 @@ pub enum Operator {
 }
 
 impl Operator {
-    /// The operator of a number, if [this build has it](Self::feature).
+    /// The operator with this number, if [this build has it](Self::feature).
     pub const fn from_number(number: u8) -> Option<Self> {
         Some(match number {
             0 => Self::Input,
@@ -93,7 +93,7 @@ impl Operator {
         })
     }
 
-    /// The feature of the crate that runs the operator, if not every build does.
+    /// The feature of the crate that an operator needs; `None` if every build runs it.
     pub const fn feature(number: u8) -> Option<Feature> {
         Some(match number {
             6 => Feature::BatchNorm,
@@ -114,14 +114,14 @@ impl Operator {
         matches!(self, Self::Conv | Self::GroupedConv)
     }
 
-    /// Whether it has a bias and a multiplier an output channel.
+    /// Whether it has a bias and a multiplier for each output channel.
     #[inline]
     pub const fn has_channels(self) -> bool {
         matches!(self, Self::Conv | Self::GroupedConv | Self::DepthwiseConv | Self::BatchNorm)
     }
 
-    /// Whether its weights are kernels, most of a file: they can lie behind a driver. A batch norm's are
-    /// as few as its biases.
+    /// Whether its weights are kernels. Kernels are most of a file, and can lie behind a driver.
+    /// The weights of a batch norm are as few as its biases.
     #[inline]
     pub const fn has_kernels(self) -> bool {
         matches!(self, Self::Conv | Self::GroupedConv | Self::DepthwiseConv)
@@ -148,7 +148,7 @@ impl Operator {
     }
 }
 
-/// 104 bytes that say all of a layer. What an operator has no use for is zero.
+/// The 104 bytes that describe a layer. Fields that an operator does not use are zero.
 ///
 /// ```text
 ///  0  operator 1   flags 1   zero_point 1   packing 1
@@ -168,88 +168,92 @@ impl Operator {
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct LayerRecord {
-    /// Number of the [`Operator`].
+    /// The number of the [`Operator`].
     pub operator: u8,
     /// Bits of [`flags`].
     pub flags: u8,
-    /// Zero point of the output; of int16 it is 0.
+    /// Zero point of the output; 0 for int16.
     pub zero_point: i8,
-    /// Number of the [`Packing`] of the weights.
+    /// The number of the weights' [`Packing`].
     pub packing: u8,
-    /// Rows of the output.
+    /// Number of rows of the output.
     pub rows: U16,
-    /// Columns of the output.
+    /// Number of columns of the output.
     pub columns: U16,
-    /// Channels of the output.
+    /// Number of channels of the output.
     pub channels: U16,
-    /// Output channels before the first that the shortcut has; the others' shortcut is zero.
+    /// Index of the first output channel that the shortcut has. For the other output channels the
+    /// shortcut is zero.
     pub shortcut_channels_before: U16,
-    /// Where in the file the places of the output's rows in the arena are: an offset a row.
+    /// Offset in the file of the positions of the output's rows in the arena, one offset for each
+    /// row.
     pub places: U32,
-    /// Where the layer's scratch memory starts in the arena; a multiple of 16.
+    /// Offset of the layer's scratch memory in the arena; a multiple of 16.
     pub scratch_offset: U32,
-    /// The layer whose output is read; 0 for the input itself.
+    /// The layer whose output is read; 0 in the input's own record.
     pub input: U16,
-    /// The layer whose output is the second operand of an add, a join, a product or a concatenation,
-    /// or [`NONE`].
+    /// The layer whose output is the second operand of an add, a join, a product or a
+    /// concatenation; [`NONE`] if there is no second operand.
     pub shortcut: U16,
-    /// The last layer that reads the output; [`NONE`]: it is kept to the end.
+    /// The last layer that reads the output; [`NONE`] if the output is kept to the end.
     pub last_reader: U16,
-    /// Smallest output; of int16 the 256th part of it.
+    /// Smallest output; for int16, 1/256 of it.
     pub clamp_min: i8,
-    /// Largest output; of int16 the 256th part of it, rounded down: 127 is 32,767.
+    /// Largest output; for int16, 1/256 of it, rounded down: 127 stands for 32,767.
     pub clamp_max: i8,
     /// Scale of the output.
     pub scale: F32,
-    /// Where the name starts, from the start of the names.
+    /// Offset of the name from the start of the names.
     pub name_offset: U32,
-    /// Bytes of the name.
+    /// Number of bytes of the name.
     pub name_bytes: U16,
-    /// Kernel: rows, columns.
+    /// Number of rows and columns of the kernel.
     pub kernel: [u8; 2],
-    /// Stride: rows, columns.
+    /// Stride in rows and in columns.
     pub stride: [u8; 2],
-    /// Padding: top, left, bottom, right.
+    /// Padding at the top, left, bottom and right.
     pub pads: [u8; 4],
-    /// Stride, in rows and in columns, at which the shortcut is read; 0 without a shortcut, and where
-    /// a product takes one pixel of it for all.
+    /// Stride in rows and in columns at which the shortcut is read; 0 if there is no shortcut, or
+    /// if a product takes one pixel of it for all pixels.
     pub shortcut_stride: u8,
-    /// Extra fractional bits of a join's sum.
+    /// Number of extra fractional bits in the sum of a join.
     pub join_bits: u8,
-    /// Where the weights are; a multiple of 16. Of a lookup: the number of each channel's table.
+    /// Offset of the weights, a multiple of 16. For a lookup: the index of each channel's table.
     pub weights: U32,
-    /// Where the biases are: int32 a channel.
+    /// Offset of the biases, an int32 for each channel.
     pub bias: U32,
-    /// Where the multipliers' mantissas are: Q31 a channel.
+    /// Offset of the multipliers' mantissas, a Q31 for each channel.
     pub mantissas: U32,
-    /// Where the multipliers' shifts are: int8 a channel.
+    /// Offset of the multipliers' shifts, an int8 for each channel.
     pub shifts: U32,
-    /// Where the padding values are: int8 an input channel; 0: all are the input's zero point.
+    /// Offset of the padding values, an int8 for each input channel; 0 if all are the input's zero
+    /// point.
     pub padding_values: U32,
-    /// Where the table is: of a join (int32 · 256), of an add (int32 · 512), of the input (int8 · 256
-    /// a channel), of a lookup (int8 · 256 each), or of a concatenation (int8 · 512).
+    /// Offset of the table of a join (int32 · 256), an add (int32 · 512), the input (int8 · 256 for
+    /// each channel), a lookup (int8 · 256 for each table), or a concatenation (int8 · 512).
     pub table: U32,
-    /// Mantissas of up to three multipliers. Which there are, the operators say.
+    /// Mantissas of up to three multipliers. The operators specify which of them they use.
     pub multiplier_mantissas: [I32; 3],
-    /// Their shifts.
+    /// Shifts of these multipliers.
     pub multiplier_shifts: [i8; 3],
-    /// Rows of the output that a step makes; the last makes what is left. 0: the last makes all.
+    /// Number of output rows that a step makes; the last step makes the remaining rows. If 0, the
+    /// last step makes all rows.
     pub step_rows: u8,
-    /// A number more, of operators that need one. Softmax: differences to the largest logit below
-    /// this have no weight. Grouped convolution: groups. Lookup: tables. Window average: what sums
-    /// are divided by, or 0. Border: what it repeats, and its height. Add and average pool of int16: 1
-    /// for TFLite's roundings.
+    /// One more value, for operators that need it. Softmax: logits whose difference to the largest
+    /// is below this have no weight. Grouped convolution: number of groups. Lookup: number of
+    /// tables. Window average: the divisor of the sums, or 0. Border: what it repeats, and its
+    /// height. Add and average pool with int16: 1 for TFLite's roundings.
     pub parameter: I32,
-    /// Steps that make the output. This and what follows, and `step_rows`, can be
+    /// Number of steps that make the output. This field, `step_rows` and all fields below can be
     /// [derived](crate::ops::Derived).
     pub steps: U16,
-    /// Rows of the input from a step to the next.
+    /// Number of input rows from one step to the next.
     pub step_stride: u8,
-    /// Rows of the input under a step, those on padding included.
+    /// Number of input rows under a step, including those on padding.
     pub step_span: u8,
-    /// Bytes of the weights.
+    /// Number of bytes of the weights.
     pub weight_bytes: U32,
-    /// Bytes of the scratch memory.
+    /// Number of bytes of the scratch memory.
     pub scratch_bytes: U32,
 }
 
@@ -259,7 +263,7 @@ impl LayerRecord {
         zerocopy::FromZeros::new_zeroed()
     }
 
-    /// The operator. A record that was checked has one.
+    /// The operator. A checked record always has a valid one.
     #[inline]
     pub fn operator(&self) -> Operator {
         Operator::from_number(self.operator).unwrap_or(Operator::Input)
@@ -289,31 +293,31 @@ impl LayerRecord {
         Feature::Stream16.is_on() && self.flags & flags::STREAM16 != 0
     }
 
-    /// Bytes of a row of the output. Those of a record that was checked are within 32 bits.
+    /// Number of bytes of a row of the output. In a checked record it fits into 32 bits.
     #[inline]
     pub fn row_bytes(&self) -> usize {
         self.shape().row_bytes() << u32::from(self.is_int16() || self.is_stream16())
     }
 
-    /// [`row_bytes`](Self::row_bytes) of any record, whatever an address has.
+    /// [`row_bytes`](Self::row_bytes) of any record, in 64 bits on every core.
     pub(crate) fn row_bytes_in_full(&self) -> u64 {
         let numbers = u64::from(self.columns.get()) * u64::from(self.channels.get());
         numbers << u32::from(self.is_int16() || self.is_stream16())
     }
 
-    /// Quantization of the output; of scores in 16 bits that of these.
+    /// Quantization of the output; for a 16-bit stream, that of the 16-bit scores.
     pub fn quantization(&self) -> Quantization {
         let scale = self.scale.get();
         let scale = if self.is_stream16() { scale / 256.0 } else { scale };
         Quantization { scale, zero_point: self.zero_point }
     }
 
-    /// Whether the output is probabilities.
+    /// Whether the outputs are probabilities.
     pub fn has_probabilities(&self) -> bool {
         self.operator() == Operator::Softmax || self.flags & flags::PROBABILITIES != 0
     }
 
-    /// Whether the output is arguments of a sigmoid.
+    /// Whether the outputs are arguments of a sigmoid.
     pub fn has_sigmoid(&self) -> bool {
         self.flags & flags::SIGMOID != 0
     }
@@ -324,13 +328,13 @@ impl LayerRecord {
         Clamp { min: self.clamp_min, max: self.clamp_max }
     }
 
-    /// Packing of the weights. A record that was checked has one.
+    /// Packing of the weights. A checked record always has a valid one.
     #[inline]
     pub fn packing(&self) -> Packing {
         Packing::from_number(self.packing).unwrap_or(Packing::Ohwi)
     }
 
-    /// Multiplier `i` of 0…2.
+    /// Multiplier `i`, for `i` in 0…2.
     #[inline]
     pub fn multiplier(&self, i: usize) -> Multiplier {
         Multiplier {
@@ -341,7 +345,7 @@ impl LayerRecord {
         }
     }
 
-    /// Sets multiplier `i` of 0…2.
+    /// Sets multiplier `i`, for `i` in 0…2.
     pub fn set_multiplier(&mut self, i: usize, multiplier: Multiplier) {
         if let (Some(mantissa), Some(shift)) =
             (self.multiplier_mantissas.get_mut(i), self.multiplier_shifts.get_mut(i))
@@ -351,7 +355,7 @@ impl LayerRecord {
         }
     }
 
-    /// The layer of the second operand.
+    /// The index of the layer of the second operand.
     #[inline]
     pub fn shortcut(&self) -> Option<usize> {
         let shortcut = self.shortcut.get();
@@ -366,7 +370,7 @@ impl Default for LayerRecord {
 }
 
 impl Feature {
-    /// Whether a layer needs it.
+    /// Whether a layer needs this feature.
     pub fn is_needed_by(self, layer: &LayerRecord) -> bool {
         match self {
             Self::Int16 => layer.flags & (flags::INT16 | flags::HAS_INT16) != 0,

@@ -1,11 +1,12 @@
-//! How packings have weights side by side: one rule for all of them, and what each makes of it.
+//! How packings lay out weights: one rule for all of them, with parameters for each.
 
 use super::tiles;
 
-/// Where the weights of a convolution lie.
+/// The layout of a convolution's weights.
 ///
-/// Output channels come in groups, the last with those that are left; in a group kernel row by
-/// kernel row, and there a few weights of each of its channels after the other:
+/// Output channels form groups; the last group has the remaining channels. A group is stored one
+/// kernel row after the other. In a kernel row, a few weights of each channel of the group follow
+/// each other:
 ///
 /// ```text
 /// channels_log2: 1, taps_log2: 2                      a block
@@ -16,47 +17,48 @@ use super::tiles;
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Layout {
-    /// Output channels of a group: the exponent of a power of two.
+    /// Number of output channels of a group, as the exponent of a power of two.
     pub(super) channels_log2: u8,
-    /// Weights of a channel that lie together: the exponent of a power of two.
+    /// Number of consecutive weights of one channel, as the exponent of a power of two.
     pub(super) taps_log2: u8,
-    /// Output channels, and weights of a kernel row, are filled up to multiples of powers of two:
-    /// their exponents.
+    /// The number of output channels, and of weights of a kernel row, are padded to multiples of
+    /// powers of two: these are the exponents.
     pub(super) fill_log2: [u8; 2],
-    /// In which order those of a block are.
+    /// The order of the elements of a block.
     pub(super) order: Order,
-    /// What a weight is.
+    /// What an element is.
     pub(super) element: Element,
 }
 
-/// In which order the numbers 0, 1, 2 … of a block lie.
+/// The order in which the elements 0, 1, 2 … of a block lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Order {
-    /// As they are.
+    /// In the order of their indices.
     Plain,
-    /// Those of even number first: 0 2 4 6   1 3 5 7.
+    /// Even indices first: 0 2 4 6   1 3 5 7.
     EvenFirst,
-    /// Likewise, and the halves of either in turn: 0 4 2 6   1 5 3 7.
+    /// Even indices first, and each half again in alternation: 0 4 2 6   1 5 3 7.
     Interleaved,
 }
 
-/// What lies in a place.
+/// What an element of a layout is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Element {
     /// A weight.
     Int8,
     /// A weight as int16.
     Int16,
-    /// An input channel's kernel, of nine int8: it stands for a weight of the one kernel row that
-    /// there is.
+    /// The kernel of an input channel, nine int8. There is only one kernel row, and its weights are
+    /// the kernels.
     Kernel,
-    /// A position of an input channel's transformed kernel, an int16: positions stand for kernel
-    /// rows, input channels for the weights of each.
+    /// A position of an input channel's transformed kernel, an int16. Positions take the place of
+    /// kernel rows, and input channels that of the weights in each.
     Position,
 }
 
 impl Layout {
-    /// Lines, and places in each that weights take: those of a kernel row, or at a position.
+    /// The number of lines, and of elements in each without padding. A line is a kernel row or a
+    /// position.
     pub(super) const fn grid(&self, [rows, row]: [usize; 2]) -> [usize; 2] {
         match self.element {
             Element::Int8 | Element::Int16 => [rows, row],
@@ -73,31 +75,32 @@ impl Layout {
         }
     }
 
-    /// `count` filled up to a multiple of a power of two.
+    /// `count` rounded up to a multiple of a power of two.
     const fn filled(count: usize, exponent: u8) -> usize {
         let below = (1 << exponent) - 1;
         (count + below) & !below
     }
 
-    /// Weights of a line, with those that fill it up.
+    /// Number of elements of a line, including padding.
     pub(super) const fn filled_line(&self, kernel: [usize; 2]) -> usize {
         Self::filled(self.grid(kernel)[1], self.fill_log2[1])
     }
 
-    /// Bytes of `channels` output channels.
+    /// Number of bytes of `channels` output channels.
     pub(super) const fn bytes(&self, channels: usize, kernel: [usize; 2]) -> usize {
         let places = self.grid(kernel)[0] * self.filled_line(kernel);
         self.element_bytes() * Self::filled(channels, self.fill_log2[0]) * places
     }
 
-    /// Kernel column and input channel of a weight of a kernel row with three columns.
+    /// Kernel column and input channel of a weight of a kernel row, if the kernel has three
+    /// columns.
     pub(super) fn tap(tap: usize, [_, row]: [usize; 2]) -> (usize, usize) {
         let inputs = (row / 3).max(1);
         (tap / inputs, tap % inputs)
     }
 
-    /// The byte at which a weight begins, of `bytes` in all: that of kernel row `ky` and number
-    /// `tap`.
+    /// The offset of weight `tap` of kernel row `ky`. `bytes` is the number of bytes of all
+    /// weights.
     #[cfg_attr(target_pointer_width = "64", inline(always))]
     pub(super) fn weight(
         &self,
@@ -114,7 +117,7 @@ impl Layout {
         self.place(bytes, channel, ky, tap, kernel)
     }
 
-    /// The byte at which a place begins, of `bytes` in all: number `at` of a line.
+    /// The offset of element `at` of a line. `bytes` is the number of bytes of all weights.
     #[cfg_attr(target_pointer_width = "64", inline(always))]
     pub(super) fn place(
         &self,
@@ -127,7 +130,7 @@ impl Layout {
         let (lines, filled) = (self.grid(kernel)[0], self.filled_line(kernel));
         let beside = channel & ((1 << self.channels_log2) - 1);
         let group = channel - beside;
-        // A group has fewer channels only where they are not filled up, and only the last one.
+        // Only the last group has fewer channels, and only if channels are not padded.
         let channels = match self.fill_log2[0] < self.channels_log2 {
             true => {
                 let all = (bytes / self.element_bytes()).checked_div(lines * filled).unwrap_or(0);
@@ -137,7 +140,7 @@ impl Layout {
         };
         let of_block = at & ((1 << self.taps_log2) - 1);
         let block = (line * filled + at - of_block) * channels;
-        // Half a block, a quarter: as powers of two.
+        // Half of a block and a quarter of it, as exponents of two.
         let half = (self.channels_log2 + self.taps_log2).saturating_sub(1);
         let quarter = half.saturating_sub(1);
         let number = (beside << self.taps_log2) + of_block;
@@ -153,7 +156,7 @@ impl Layout {
         (group * lines * filled + block + number) * self.element_bytes()
     }
 
-    /// The int16 of a place.
+    /// The int16 element `at` of a line.
     pub(super) fn int16(
         &self,
         packed: &[i8],
@@ -166,7 +169,7 @@ impl Layout {
     }
 }
 
-/// The int16 that begins at a byte.
+/// The int16 that begins at offset `at`.
 pub(super) fn int16_at(packed: &[i8], at: usize) -> i16 {
     match packed.get(at..).and_then(<[i8]>::first_chunk) {
         Some(&[low, high]) => i16::from_le_bytes([low as u8, high as u8]),

@@ -1,8 +1,8 @@
 //! The model file (`.brook`): the only contract between the tool and the board.
 //!
-//! All numbers are little-endian. Offsets count from the start of the file, except those of
-//! names, which count from the start of the names. A file is used where it lies, in flash;
-//! nothing of it is copied to RAM.
+//! All numbers are little-endian. Offsets count from the start of the file, except those of names,
+//! which count from the start of the names. A file is used in place, in flash; nothing is copied to
+//! RAM.
 //!
 //! ```text
 //!          ┌───────────────────────────────────────────┐
@@ -26,41 +26,43 @@
 //!          └───────────────────────────────────────────┘ length
 //! ```
 //!
-//! Only the header's place is fixed. Parts may be shared by layers, as far as all layers together
-//! name no more bytes than the file has: so checking it takes time in proportion to its length.
-//! Convolutions whose weights an earlier one has, at most [`SHARED_WITHIN`] layers before, name none: so
-//! a block that runs several times is stored once.
-//! Bytes that no part names are padding and mean nothing.
+//! Only the header has a fixed position. Layers may share parts, as long as all layers together
+//! refer to no more bytes than the file has: checking a file then takes time in proportion to its
+//! length. Weights that one of the [`SHARED_WITHIN`] layers before a convolution has already do not
+//! count for it, so a block that runs several times is stored once. Bytes to which no part refers
+//! are padding, and mean nothing.
 //!
 //! # Layers and tensors
 //!
-//! Layer *i* makes tensor *i*, and reads tensors of smaller numbers. Layer 0 is the input.
-//! A tensor is made and used row by row, and each of its rows has its own *place* in the arena:
-//! an offset in bytes, a multiple of 16 ([`ARENA_ALIGN`](crate::ARENA_ALIGN)). Rows that are not needed at one time share
-//! places, whatever tensors they belong to. A row that an add or join makes may have the place
-//! of the shortcut's row: it is then updated in place. A *segment* is a run of layers that
-//! stream rows through each other; segments run one after the other. How they run is specified
-//! in [`schedule`](crate::schedule), what each operator computes in [`ops`](crate::ops).
+//! Layer *i* makes tensor *i*, and reads tensors with smaller indices. Layer 0 is the input. A
+//! tensor is made and used row by row, and each of its rows has its own *place* in the arena: an
+//! offset in bytes, a multiple of 16 ([`ARENA_ALIGN`](crate::ARENA_ALIGN)). Rows that are not
+//! needed at the same time can share a place, even if they belong to different tensors. A row that
+//! an add or join makes may have the place of the shortcut's row, which is then updated in place. A
+//! *segment* is a series of consecutive layers that pass rows to each other; segments run one after
+//! the other. The module [`schedule`](crate::schedule) specifies how they run, and
+//! [`ops`](crate::ops) what each operator computes.
 //!
 //! ```text
 //! tensor 3      row 0   row 1   row 2   row 3   row 4
 //! places         512    1024     512    1024    2048     the fifth comes when tensor 1 is done
 //! ```
 //!
-//! The numbers of a tensor are int8, or int16 where a layer's [flags] say so: in the machine's byte
-//! order, in rows of twice the bytes. No file holds any.
+//! The values of a tensor are int8, or int16 if a layer's [flags] say so. Int16 values are in the
+//! byte order of the machine, in rows with twice the number of bytes; they do not occur in files.
 //!
 //! # Weights
 //!
-//! Output × kernel rows × kernel columns × input channels (OHWI) numbers of int8 in
-//! [-127, 127], or of [three to six bits](Packing::unpacked), in one of the orders of [`Packing`]. A bias
-//! holds, besides the network's bias, `-Σ zero_point · weight`, so that kernels multiply raw int8
-//! values.
+//! Weights are output channels × kernel rows × kernel columns × input channels (OHWI) values, int8
+//! in [-127, 127] or integers of [three to six bits](Packing::unpacked), in one of the orders of
+//! [`Packing`]. A bias is the network's bias minus `Σ zero_point · weight`, so that kernels
+//! multiply raw int8 values.
 //!
 //! # A file in full
 //!
 //! A network of two layers: the input, 1×1 pixel of one channel, and a 1×1 convolution that
-//! multiplies by 2 · 2⁻¹. The test `tests/format.rs` parses these bytes, read from here.
+//! multiplies by 2 · 2⁻¹. The test `tests/it/format.rs` reads these bytes from here and parses
+//! them.
 //!
 //! ```text
 #![doc = include_str!("example.hex")]
@@ -68,22 +70,22 @@
 //!
 //! # Compatibility
 //!
-//! `version` counts changes that an older reader would misread; a reader takes exactly its own
-//! ([`VERSION`]). Reserved fields are zero and are checked to be: they can get a meaning
-//! without a new version only where ignoring them is harmless, which is nowhere so far.
-//! Operators and packings may be added under the same version: a reader that does not know
-//! one refuses the file and names it. A check can become stricter under the same version where no
-//! tool of brooklet has written what it refuses: unused fields that are not zero, parts that layers
-//! share without bound, a preprocessing record out of range.
+//! `version` counts changes that an older reader would misread; a reader accepts only its own
+//! version ([`VERSION`]). Reserved fields must be zero, and are checked. A reserved field can get a
+//! meaning without a new version only if ignoring it is harmless, which has happened nowhere so
+//! far. Operators and packings may be added under the same version: a reader that does not know one
+//! refuses the file and names it. A check can become stricter under the same version if no tool of
+//! brooklet has written files that it refuses: unused fields that are not zero, unlimited sharing
+//! of parts between layers, and preprocessing records out of range were refused in this way.
 //!
-//! Test images came under version 2. Their offset was a reserved field: a reader from before them
-//! refuses a file that has some, and reads every other file. A reader that is built without the
-//! feature `self-test` does not look at them, which is harmless.
+//! Test images were added under version 2. Their offset was a reserved field before: an older
+//! reader refuses a file with test images, and reads every other file. A reader without the feature
+//! `self-test` ignores them, which is harmless.
 //!
 //! | version | since | what changed |
 //! |---|---|---|
 //! | 1 | 0.1.0 | the first |
-//! | 2 | 0.1.0 | layers say what follows from them; no Winograd in one dimension, packings have other numbers |
+//! | 2 | 0.1.0 | records hold derived values; no Winograd in one dimension; packings have other numbers |
 
 mod header;
 mod layer;
@@ -104,17 +106,17 @@ pub use self_test::{MAX_TEST_IMAGES, SelfTestRecord};
 pub use tiles::{TILE_KERNEL, TILE_TRANSFORM};
 pub use writer::Writer;
 
-/// The first eight bytes: not text, no line end that a transfer could change.
+/// The first eight bytes: they are not text, and contain no line end that a transfer could change.
 pub const MAGIC: [u8; 8] = *b"\x89BROOK\r\n";
 
 /// The format's version.
 pub const VERSION: u16 = 2;
 
-/// Largest number of layers in a segment: the session holds a counter for each.
+/// Largest number of layers in a segment, because a session holds a counter for each.
 pub const MAX_SEGMENT_LAYERS: usize = 64;
 
-/// How many layers before a convolution one is looked for that has the same weights: what was found
-/// of them is not looked for again.
+/// Number of layers before a convolution among which one with the same weights is looked for. What
+/// is known about these weights is not computed again.
 pub const SHARED_WITHIN: usize = 64;
 
 /// Alignment of weights in the file, in bytes.

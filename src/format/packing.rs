@@ -1,98 +1,97 @@
-//! The orders in which the weights of a convolution lie.
+//! The orders in which the weights of a convolution are stored.
 
 use super::layout::{Element, Layout, int16_at};
 use super::tables::{ALL, IN_BYTES, LAYOUTS, NARROW};
 use super::{planes, tiles};
 use crate::feature::Feature;
 
-/// In which order, and in which form, the weights of a convolution lie. The numbers are those of
-/// the file.
+/// The order and the form in which the weights of a convolution are stored. The values are the
+/// packing numbers in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(u8)]
 pub enum Packing {
-    /// Output channel, kernel row, kernel column, input channel: the last is consecutive.
+    /// Output channel, kernel row, kernel column, input channel: the last index is consecutive.
     Ohwi = 0,
-    /// For cores that widen bytes 0 and 2 of a word at once, and bytes 1 and 3: two output
-    /// channels side by side, *a* and *b* = *a* + 1, by four weights of each in the order of
-    /// [`Ohwi`](Self::Ohwi):
+    /// For cores that widen bytes 0 and 2 of a word in one instruction, and bytes 1 and 3 in
+    /// another. Two output channels *a* and *b* = *a* + 1 are interleaved, with four weights of
+    /// each in the order of [`Ohwi`](Self::Ohwi):
     ///
     /// ```text
     /// a0 b0 a2 b2   a1 b1 a3 b3   a4 b4 a6 b6   a5 b5 a7 b7   …
     /// ```
     ///
-    /// What is missing in a kernel row to a multiple of four, and a channel that is missing to
-    /// an even number, are zero.
+    /// Kernel rows are padded with zeros to a multiple of four weights, and channels to an even
+    /// number.
     Pairs = 1,
-    /// [`Pairs`](Self::Pairs) widened: each weight is an int16, and two of them a word.
+    /// [`Pairs`](Self::Pairs) widened: each weight is an int16, and a word holds two of them.
     ///
     /// ```text
     /// a0 a2   b0 b2   a1 a3   b1 b3   a4 a6   b4 b6   a5 a7   b5 b7   …
     /// ```
     WidePairs = 2,
-    /// Eight output channels *a* … *h* side by side, by weights in the order of
-    /// [`Ohwi`](Self::Ohwi): those of a channel are eight bytes apart.
+    /// Eight output channels *a* … *h* are interleaved, with weights in the order of
+    /// [`Ohwi`](Self::Ohwi): consecutive weights of a channel are eight bytes apart.
     ///
     /// ```text
     /// a0 b0 c0 d0 e0 f0 g0 h0   a1 b1 c1 d1 e1 f1 g1 h1   …
     /// ```
     ///
-    /// What is missing in a kernel row to an even number, and channels that are missing to a
-    /// multiple of eight, are zero.
+    /// Kernel rows are padded with zeros to an even number of weights, and channels to a multiple
+    /// of eight.
     Eights = 3,
-    /// For cores whose vectors have a lane for each output channel *a*, *b*, *c* …: kernel row by
-    /// kernel row, and there two weights of all output channels, in the order of
-    /// [`Ohwi`](Self::Ohwi), after the other:
+    /// For cores whose vectors have a lane for each output channel *a*, *b*, *c* …. In each kernel
+    /// row, two weights of all output channels follow each other, in the order of
+    /// [`Ohwi`](Self::Ohwi):
     ///
     /// ```text
     /// a0 a1 b0 b1 c0 c1 …   a2 a3 b2 b3 c2 c3 …   …
     /// ```
     ///
-    /// What is missing in a kernel row to an even number is zero.
+    /// Kernel rows are padded with zeros to an even number of weights.
     Hwio = 4,
-    /// For cores with vectors of 16 bytes. Up to [`VECTOR_CHANNELS`] output channels *a*, *b* …
-    /// are side by side, by [`VECTOR`] weights of a kernel row:
+    /// For cores with vectors of 16 bytes. Up to [`VECTOR_CHANNELS`] output channels *a*, *b* … are
+    /// interleaved, with [`VECTOR`] weights of a kernel row at a time:
     ///
     /// ```text
     /// kernel row 0:  a0 … a15   b0 … b15   …   a16 … a31   b16 … b31   …
     /// kernel row 1:  a0 …
     /// ```
     ///
-    /// What is missing in a kernel row to whole vectors, and a channel that is missing to an even
-    /// number, are zero.
+    /// Kernel rows are padded with zeros to whole vectors, and channels to an even number.
     Vectors = 5,
     /// Kernels of three rows by three columns at stride 1, transformed for Winograd's convolution
-    /// in two dimensions, F(4 × 4, 3 × 3): each kernel of an input channel is six by six int16,
-    /// [`TILE_TRANSFORM`](super::TILE_TRANSFORM) of its columns and of its rows. Four output
-    /// channels *a* … *d* are side by side, by two of four input channels, and positions row by
-    /// row:
+    /// in two dimensions, F(4 × 4, 3 × 3). The kernel of each input channel becomes six by six
+    /// int16: its columns and its rows are multiplied by [`TILE_TRANSFORM`](super::TILE_TRANSFORM).
+    /// Positions are stored row by row. In each position, four output channels *a* … *d* are
+    /// interleaved, with two of four input channels at a time:
     ///
     /// ```text
     /// position 0:  a0 a2 b0 b2 c0 c2 d0 d2   a1 a3 b1 b3 c1 c3 d1 d3   a4 a6 …
     /// position 1:  …
     /// ```
     ///
-    /// Channels that are missing to a multiple of four are zero. A step of such a layer makes
-    /// four rows.
+    /// Input and output channels are padded with zeros to a multiple of four. A step of such a
+    /// layer makes four rows.
     Winograd = 6,
-    /// The same kernels as they are, of nine int8: those that transform them as they run take an
-    /// eighth of the flash, and more scratch memory. Kernels lie in the order of the transformed ones
-    /// at a position:
+    /// The same kernels without the transform, as nine int8 each. The layer transforms them while
+    /// it runs: it takes an eighth of the flash, and more scratch memory. The order of the kernels
+    /// is that of the transformed ones in a position:
     ///
     /// ```text
     /// a0…  a2…  b0…  b2…  c0…  c2…  d0…  d2…   a1…  a3…  b1…  b3…
     /// ```
     WinogradInt8 = 7,
-    /// The transformed weights of [`Winograd`](Self::Winograd) for cores whose vectors have a
-    /// lane for each output channel *a*, *b*, *c* …: position by position, and there two input
-    /// channels of all output channels after the other:
+    /// The transformed weights of [`Winograd`](Self::Winograd) for cores whose vectors have a lane
+    /// for each output channel *a*, *b*, *c* …. In each position, two input channels of all output
+    /// channels follow each other:
     ///
     /// ```text
     /// position 0:  a0 a1 b0 b1 c0 c1 …   a2 a3 b2 b3 c2 c3 …   …
     /// position 1:  …
     /// ```
     ///
-    /// An input channel that is missing to an even number is zero.
+    /// Input channels are padded with zeros to an even number.
     HwioTiles = 8,
     /// [`Ohwi`](Self::Ohwi) in [four bits](Self::unpacked).
     Ohwi4 = 9,
@@ -136,18 +135,18 @@ pub enum Packing {
     Hwio6 = 28,
 }
 
-/// Weights that [`Packing::Vectors`] has in a vector.
+/// Number of weights in a vector of [`Packing::Vectors`].
 pub const VECTOR: usize = 16;
-/// Output channels that [`Packing::Vectors`] has side by side, at most.
+/// Largest number of output channels that [`Packing::Vectors`] interleaves.
 pub const VECTOR_CHANNELS: usize = 64;
-/// Output channels that [`Packing::Winograd`] and [`Packing::WinogradInt8`] have side by side.
+/// Number of output channels that [`Packing::Winograd`] and [`Packing::WinogradInt8`] interleave.
 pub const SIDE_BY_SIDE: usize = 4;
-/// Channels that [`Packing::Eights`] has side by side.
+/// Number of channels that [`Packing::Eights`] interleaves.
 pub const EIGHT: usize = 8;
-/// Rows of the output in a tile of [`Packing::Winograd`] and [`Packing::HwioTiles`].
+/// Number of output rows in a tile of [`Packing::Winograd`] and [`Packing::HwioTiles`].
 pub const TILE_ROWS: usize = 4;
 
-// A number is its packing's place.
+// Each packing's number is its index.
 const _: () = {
     let mut number = 0;
     while number < Packing::ALL.len() {
@@ -156,11 +155,11 @@ const _: () = {
     }
 };
 
-/// Bytes that weights in fewer bits are unpacked to at a time, about.
+/// Approximate number of bytes to which weights of less than eight bits are unpacked at a time.
 const UNPACKED_BYTES: usize = 2304;
 
 impl Packing {
-    /// All packings, by their numbers.
+    /// All packings, in the order of their numbers.
     pub const ALL: [Self; 29] = [
         Self::Ohwi,
         Self::Pairs,
@@ -193,11 +192,11 @@ impl Packing {
         Self::Hwio6,
     ];
 
-    /// Bits that a weight can have.
+    /// The possible numbers of bits of a weight.
     pub const WIDTHS: [u32; 5] = [3, 4, 5, 6, 8];
 
-    /// The packing of a number; those in four bits only with the crate's feature `int4`, those in
-    /// three, five and six only with `sub-byte`.
+    /// The packing with this number. Packings in four bits need the crate's feature `int4`; those
+    /// in three, five and six bits need `sub-byte`.
     #[inline]
     pub const fn from_number(number: u8) -> Option<Self> {
         let there = match Self::feature(number) {
@@ -211,7 +210,7 @@ impl Packing {
         }
     }
 
-    /// What a build needs to run the packing of a number.
+    /// The feature that a build needs to run the packing with this number.
     pub(crate) const fn feature(number: u8) -> Option<Feature> {
         if number < Self::Ohwi4 as u8 || number as usize >= Self::ALL.len() {
             None
@@ -257,13 +256,14 @@ impl Packing {
         }
     }
 
-    /// How it has weights side by side: as what it is unpacked to.
+    /// The layout of the weights; for weights of less than eight bits, that of the unpacked
+    /// weights.
     #[inline]
     pub(super) const fn layout(self) -> &'static Layout {
         &LAYOUTS[self as usize]
     }
 
-    /// The row of a packing in fewer bits than a byte.
+    /// The row of [`NARROW`] of a packing of less than eight bits.
     #[inline]
     const fn narrow(self) -> Option<&'static (u8, Self)> {
         match (self as usize).checked_sub(IN_BYTES) {
@@ -272,18 +272,19 @@ impl Packing {
         }
     }
 
-    /// What weights in fewer bits than a byte are unpacked to: a packing in bytes, in which kernels
-    /// multiply them; `None` of those that are in bytes, or larger, themselves.
+    /// For weights of less than eight bits: the packing in bytes to which they are unpacked, and in
+    /// which kernels multiply them. `None` for all other packings.
     ///
-    /// Weights are in two's complement: from -8 to 7 in four bits. Output channels come in
-    /// [groups](Self::group), as many as are unpacked at a time; each group, the last with fewer
-    /// channels, is packed by itself: the numbers *n₀*, *n₁* … of its form in bytes, in blocks of
-    /// thirty-two, the last with those that are left.
+    /// Weights are in two's complement, so in four bits they range from -8 to 7. Output channels
+    /// form [groups](Self::group), which are unpacked one at a time. The last group may have fewer
+    /// channels. Each group is packed by itself: the weights *n₀*, *n₁* … of its form in bytes, in
+    /// blocks of thirty-two; the last block has the remaining weights.
     ///
-    /// A block is one or two planes, which have some bits of each number: 3 bits are 2 and 1, 4 are
-    /// 4, 5 are 4 and 1, 6 are 4 and 2. The lower bits come first. A plane of *p* bits of *m* numbers is
-    /// *m·p*/8 bytes, rounded up; number *n* is in byte *n* mod that, in bits *p* · (*n* div that) and
-    /// above. So a whole block in five bits is
+    /// A block has one or two planes, each with some bits of every weight. Three bits are split
+    /// into 2 and 1, four into 4, five into 4 and 1, six into 4 and 2. The plane with the lower
+    /// bits comes first. A plane with *p* bits of *m* weights has *m·p*/8 bytes, rounded up, say
+    /// *b*. Weight *n* is in byte *n* mod *b*, from bit *p* · (*n* div *b*) on. A whole block in
+    /// five bits is
     ///
     /// ```text
     /// byte       0       1       …  15       16                    …  19
@@ -292,9 +293,8 @@ impl Packing {
     ///            bits 0 to 3 of each         bit 4 of each
     /// ```
     ///
-    /// Bits that are left over are zero. Unpacking needs no order of its own: a word of a plane holds
-    /// fields of four consecutive numbers, one above the other, and a shift and a mask make a word of
-    /// bytes of them.
+    /// Unused bits are zero. A word of a plane holds fields of four consecutive weights, one in
+    /// each byte, so that a shift and a mask turn it into a word of bytes.
     #[inline]
     pub const fn unpacked(self) -> Option<Self> {
         match self.narrow() {
@@ -303,14 +303,14 @@ impl Packing {
         }
     }
 
-    /// The packing of that number of bits with the same form in bytes; `None` where there is none.
+    /// The packing with weights of `bits` bits and the same form in bytes; `None` if there is none.
     pub fn in_bits(self, bits: u32) -> Option<Self> {
         let form = self.unpacked().unwrap_or(self);
         let is = |packing: &Self| packing.unpacked().unwrap_or(*packing) == form;
         Self::ALL.into_iter().filter(is).find(|packing| packing.bits() == bits)
     }
 
-    /// Bits of a weight, before any transform.
+    /// Number of bits of a weight, before any transform.
     pub const fn bits(self) -> u32 {
         match self.narrow() {
             Some(&(bits, _)) if Feature::SubByte.is_on() => bits as u32,
@@ -319,14 +319,14 @@ impl Packing {
         }
     }
 
-    /// Whether it can hold that weight.
+    /// Whether it can hold this weight.
     pub const fn holds(self, weight: i8) -> bool {
         let above = 8 - self.bits();
         weight << above >> above == weight
     }
 
-    /// Output channels that are unpacked at a time, where weights have fewer bits than a byte: a multiple of
-    /// eight whose weights take 2,304 bytes, or eight.
+    /// Number of output channels that are unpacked at a time, for weights of less than eight bits:
+    /// the multiple of eight whose unpacked weights take up to 2,304 bytes, but at least eight.
     pub const fn group(self, kernel: [usize; 2]) -> usize {
         if self.bits() == 8 {
             return usize::MAX;
@@ -337,8 +337,8 @@ impl Packing {
         }
     }
 
-    /// Output channels whose weights lie together: bytes of whole numbers of them are one behind the
-    /// other. [`usize::MAX`] where those of all channels do.
+    /// Number of output channels whose weights are interleaved: the weights of consecutive groups
+    /// of this size lie one after the other. [`usize::MAX`] if all channels are interleaved.
     pub(crate) const fn together(self, kernel: [usize; 2]) -> usize {
         let layout = self.layout();
         match self.bits() {
@@ -359,7 +359,8 @@ impl Packing {
         rest.get(..bytes).unwrap_or(rest)
     }
 
-    /// Where that group begins, and its bytes if it is no last one with fewer channels.
+    /// The offset of that group, and its number of bytes unless it is a last one with fewer
+    /// channels.
     #[inline(always)]
     fn place_of_group(self, first: usize, kernel: [usize; 2]) -> (usize, usize) {
         let group = self.group(kernel);
@@ -367,12 +368,13 @@ impl Packing {
         (first.checked_div(group).unwrap_or(0).saturating_mul(bytes), bytes)
     }
 
-    /// Whether it can be that of a convolution with such a kernel and stride: rows, columns.
+    /// Whether it can be the packing of a convolution with this kernel and stride, each given as
+    /// rows and columns.
     pub const fn fits(self, kernel: [usize; 2], stride: [usize; 2]) -> bool {
         self.rows_a_step() == 1 || matches!((kernel, stride), ([3, 3], [1, 1]))
     }
 
-    /// Rows of the output that a step makes.
+    /// Number of output rows that a step makes.
     #[inline]
     pub const fn rows_a_step(self) -> usize {
         match self {
@@ -381,8 +383,8 @@ impl Packing {
         }
     }
 
-    /// Bytes that the weights of `channels` output channels take, with a kernel of `kernel[0]`
-    /// rows and `kernel[1]` weights in each.
+    /// Number of bytes of the weights of `channels` output channels. The kernel has `kernel[0]`
+    /// rows with `kernel[1]` weights each.
     pub const fn bytes(self, channels: usize, kernel: [usize; 2]) -> usize {
         let layout = self.layout();
         if self.bits() == 8 {
@@ -398,8 +400,8 @@ impl Packing {
             + planes::bytes(bits, layout.bytes(rest, kernel))
     }
 
-    /// The weight of output channel `channel` that is number `tap` of kernel row `ky`: kernel
-    /// column × input channel.
+    /// Weight `tap` of kernel row `ky` of output channel `channel`. `tap` counts kernel columns ×
+    /// input channels.
     #[inline]
     pub fn weight(
         self,
@@ -427,7 +429,7 @@ impl Packing {
         }
     }
 
-    /// Packs a weight. Before the first, all of `packed` is zero.
+    /// Packs a weight. Before the first weight, all of `packed` must be zero.
     pub fn put(
         self,
         packed: &mut [i8],
@@ -440,7 +442,7 @@ impl Packing {
         if self.bits() < 8 {
             let (group, number) = self.number(packed, channel, ky, tap, kernel);
             let (start, bytes) = (self.place_of_group(channel, kernel).0, group.len());
-            // Empty where there is no room for the group.
+            // Empty if there is no room for the group.
             let rest = packed.get_mut(start..).unwrap_or_default();
             let group = rest.get_mut(..bytes).unwrap_or_default();
             return planes::put(self.bits() as usize, group, number, weight);
@@ -469,8 +471,8 @@ impl Packing {
         }
     }
 
-    /// Whether the weights of output channel `channel` are the packed form of int8, and what fills
-    /// them up is zero.
+    /// Whether the weights of output channel `channel` are the packed form of int8, with zeros as
+    /// padding.
     pub fn is_sound(self, packed: &[i8], channel: usize, kernel @ [rows, row]: [usize; 2]) -> bool {
         let layout = self.layout();
         let ([lines, line], filled) = (layout.grid(kernel), layout.filled_line(kernel));
@@ -489,7 +491,7 @@ impl Packing {
                 packed.get(at..at + tiles::TILE_KERNEL).is_some_and(|w| w.iter().all(|&w| w == 0))
             }),
             Element::Position => (0..filled).all(|input| {
-                // Positions are equally far apart.
+                // All positions have the same distance.
                 let [first, second] =
                     [0, 1].map(|line| layout.place(packed.len(), channel, line, input, kernel));
                 let at = |line: usize| int16_at(packed, first + line * (second - first));
@@ -498,7 +500,7 @@ impl Packing {
         }
     }
 
-    /// Where a weight in fewer bits than a byte lies: its group, and which of the numbers there it is.
+    /// The group of a weight of less than eight bits, and its index in that group.
     #[inline(always)]
     fn number(
         self,
@@ -510,7 +512,7 @@ impl Packing {
     ) -> (&[i8], usize) {
         let group = self.of_group(packed, channel, kernel);
         let channel = channel.checked_rem(self.group(kernel)).unwrap_or(0);
-        // A few more than there are, but too few for another channel.
+        // This can be a few more than there are, but too few for another channel.
         let numbers = planes::numbers(self.bits() as usize, group.len());
         (group, self.layout().weight(numbers, channel, ky, tap, kernel))
     }

@@ -1,19 +1,19 @@
-//! Numbers of three to six bits, as bytes.
+//! Unpacks integers of three to six bits to bytes.
 
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::feature::Feature;
 
-/// Numbers of a block: eight words of bytes.
+/// Number of values in a block: eight words of bytes.
 const BLOCK: usize = 32;
 /// A one in each byte of a word.
 const BYTES: u32 = 0x0101_0101;
 /// The lower half of each byte of a word.
 const HALVES: u32 = 15 * BYTES;
-/// Words of bytes in a block.
+/// Number of words of bytes in a block.
 const WORDS: usize = BLOCK / size_of::<u32>();
 
-/// Bits of a number in the lower plane, and in the upper one, if there is one.
+/// Number of bits in the lower plane, and in the upper plane, or 0 if there is none.
 const fn planes(bits: usize) -> [usize; 2] {
     if !Feature::SubByte.is_on() {
         return [4, 0];
@@ -24,7 +24,7 @@ const fn planes(bits: usize) -> [usize; 2] {
     }
 }
 
-/// Bytes that `count` numbers take.
+/// Number of bytes that `count` values take.
 pub(super) const fn bytes(bits: usize, count: usize) -> usize {
     if !Feature::SubByte.is_on() {
         return count.div_ceil(2);
@@ -33,7 +33,7 @@ pub(super) const fn bytes(bits: usize, count: usize) -> usize {
     count / BLOCK * (BLOCK / 8 * bits) + (rest * lower).div_ceil(8) + (rest * upper).div_ceil(8)
 }
 
-/// The number of numbers that `bytes` bytes hold, with those that fill up the last block.
+/// Number of values that `bytes` bytes hold, including padding of the last block.
 pub(super) const fn numbers(bits: usize, bytes: usize) -> usize {
     match (8 * bytes).checked_div(bits) {
         Some(numbers) => numbers,
@@ -45,12 +45,13 @@ pub(super) const fn numbers(bits: usize, bytes: usize) -> usize {
 #[derive(Clone, Copy)]
 struct Field {
     byte: usize,
-    /// The lowest of them.
+    /// The lowest bit.
     shift: usize,
     bits: usize,
 }
 
-/// Where a number of `packed` lies: in the lower plane, and in the upper one.
+/// The fields of value `number` in the lower plane and in the upper plane. `packed` is the number
+/// of bytes.
 #[inline]
 fn fields(bits: usize, packed: usize, number: usize) -> Option<[Field; 2]> {
     let (block, within) = (number / BLOCK, number % BLOCK);
@@ -65,7 +66,7 @@ fn fields(bits: usize, packed: usize, number: usize) -> Option<[Field; 2]> {
     Some([field(start, lower, of_lower), field(start + lower, upper, of_upper)])
 }
 
-/// Bytes of the planes of a block, of those of the block.
+/// Numbers of bytes of a block's two planes, for a block of `block` bytes.
 #[inline]
 fn split(bits: usize, block: usize) -> [usize; 2] {
     let upper = match planes(bits)[1] {
@@ -75,14 +76,14 @@ fn split(bits: usize, block: usize) -> [usize; 2] {
     [block - upper, upper]
 }
 
-/// A number of a sign.
+/// Extends the sign of a value.
 #[inline]
 fn signed(bits: usize, number: u8) -> i8 {
     let above = 8 - bits as u32;
     (number.wrapping_shl(above) as i8).wrapping_shr(above)
 }
 
-/// A number.
+/// Value `number`.
 #[inline(never)]
 pub(super) fn get(bits: usize, packed: &[i8], number: usize) -> i8 {
     let Some([lower, upper]) = fields(bits, packed.len(), number) else { return 0 };
@@ -96,7 +97,7 @@ pub(super) fn get(bits: usize, packed: &[i8], number: usize) -> i8 {
     }
 }
 
-/// Packs a number.
+/// Packs a value.
 pub(super) fn put(bits: usize, packed: &mut [i8], number: usize, value: i8) {
     let Some([lower, upper]) = fields(bits, packed.len(), number) else { return };
     for (field, value) in [(lower, value as u8), (upper, (value >> lower.bits) as u8)] {
@@ -107,8 +108,8 @@ pub(super) fn put(bits: usize, packed: &mut [i8], number: usize, value: i8) {
     }
 }
 
-/// Unpacks numbers of `bits` bits each, [as packings have them](super::Packing::unpacked), to bytes. What
-/// has no place in `bytes` is left out.
+/// Unpacks values of `bits` bits each, [stored as in a packing](super::Packing::unpacked), to
+/// bytes. Values that have no room in `bytes` are left out.
 #[inline]
 pub(crate) fn unpack(bits: u32, packed: &[i8], bytes: &mut [i8]) {
     if Feature::SubByte.is_on() {
@@ -122,7 +123,7 @@ pub(crate) fn unpack(bits: u32, packed: &[i8], bytes: &mut [i8]) {
     unpack_blocks::<4>(packed, bytes);
 }
 
-/// [`unpack`] of numbers of `BITS` bits: by words, eight for as many words as a number has bits.
+/// [`unpack`] for values of `BITS` bits. It works on words: `BITS` words of a block become eight.
 fn unpack_blocks<const BITS: usize>(packed: &[i8], bytes: &mut [i8]) {
     let block = BLOCK / 8 * BITS;
     let (places, _) = bytes.as_chunks_mut::<BLOCK>();
@@ -154,20 +155,20 @@ fn unpack_blocks<const BITS: usize>(packed: &[i8], bytes: &mut [i8]) {
                 ];
             }
         }
-        // A file may lie anywhere.
+        // A file may lie at any address.
         _ => {
             for (block, places) in blocks.chunks(block).zip(places) {
                 unpack_one::<BITS>(block, places);
             }
         }
     }
-    // The last block, which may have no room for what fills it up.
+    // The last block, for whose padding there may be no room.
     let rest = rest.get(..block).unwrap_or(rest);
     unpack_one::<BITS>(rest, bytes.get_mut(whole * BLOCK..).unwrap_or_default());
 }
 
-/// Word number `WORD` of a block's bytes. Of words that are as far apart as a plane has words, the
-/// fields lie side by side in one of its words.
+/// Word `WORD` of a block's bytes. Output words whose distance is the number of words of a plane
+/// have their fields in the same word of that plane.
 #[inline(always)]
 fn word<const BITS: usize, const WORD: usize>(words: &[u32; BITS]) -> u32 {
     let [lower, upper] = const { planes(BITS) };
@@ -180,7 +181,7 @@ fn word<const BITS: usize, const WORD: usize>(words: &[u32; BITS]) -> u32 {
                 [lower, upper] => lower + WORD % upper,
             }
         };
-        // Moved at once to where it belongs.
+        // Shifted directly to its final position.
         let (from, to) = (upper * WORD.checked_div(upper).unwrap_or(0), lower);
         let moved = match from > to {
             true => words[of_upper] >> (from - to),
@@ -191,15 +192,15 @@ fn word<const BITS: usize, const WORD: usize>(words: &[u32; BITS]) -> u32 {
     extend::<BITS>(number)
 }
 
-/// Extends the sign of each byte: the bits above are those of 128, then 0 or 1 more, so that nothing is
-/// borrowed from the next byte.
+/// Extends the sign of each byte. The upper bits are first set to those of 128, so that the
+/// subtraction borrows nothing from the next byte.
 #[inline(always)]
 const fn extend<const BITS: usize>(numbers: u32) -> u32 {
     let sign = BYTES << (BITS - 1);
     ((numbers ^ (BYTES << 7 | sign)) - sign) ^ BYTES << 7
 }
 
-/// A block, the last one with fewer numbers.
+/// Unpacks a block, which may be a last one with fewer values.
 #[inline(never)]
 fn unpack_one<const BITS: usize>(block: &[i8], places: &mut [i8]) {
     let [of_lower, of_upper] = const { planes(BITS) };
@@ -251,7 +252,7 @@ mod tests {
                 for (i, &value) in numbers.iter().enumerate() {
                     assert_eq!(get(bits, &packed, i), value, "number {i} of {count}, {bits} bits");
                 }
-                // Aligned as words are, and not.
+                // At aligned and unaligned addresses.
                 for offset in 0..5 {
                     let mut shifted = vec![0; offset];
                     shifted.extend(&packed);
@@ -266,7 +267,7 @@ mod tests {
     /// The drawing in the documentation of [`Packing::unpacked`](crate::format::Packing::unpacked).
     #[test]
     fn numbers_lie_where_the_documentation_says() {
-        // Sixteen numbers in a byte's halves, then the bits above.
+        // Sixteen values in the halves of the bytes, then the upper bits.
         let mut packed = [0; 20];
         if Feature::SubByte.is_on() {
             put(5, &mut packed, 0, 1);
@@ -285,7 +286,7 @@ mod tests {
         assert_eq!(packed.map(|byte| byte as u8), [0x21, 0, 0xf0]);
     }
 
-    /// As in a file whose record says fewer bytes than its channels take.
+    /// This happens in a file whose record gives fewer bytes than its channels take.
     #[test]
     fn a_weight_without_room_is_not_put() {
         let mut packed = [0; 8];

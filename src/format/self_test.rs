@@ -1,4 +1,4 @@
-//! Test images that a model file carries, with the answers that it must give.
+//! Test images in a model file, with the results that it must give.
 
 use zerocopy::little_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -6,7 +6,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 /// Largest number of test images in a file.
 pub const MAX_TEST_IMAGES: usize = 4;
 
-/// The head of the test images, which follow it, one after the other.
+/// The head of the test images, which follow it one after the other.
 ///
 /// ```text
 /// 0  count 2: 1 to 4       2  reserved 2
@@ -18,8 +18,8 @@ pub const MAX_TEST_IMAGES: usize = 4;
 ///      they are pushed
 /// ```
 ///
-/// The numbers of bytes follow from the layers. Logits and output are int8, or int16 where
-/// their layer is, little-endian.
+/// The numbers of bytes follow from the layers. Logits and output are int8, or little-endian int16
+/// if their layer's output is int16.
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct SelfTestRecord {

@@ -1,16 +1,18 @@
-//! Tables of the packings, a row each.
+//! Tables of the packings, with a row for each.
 
 use super::Packing;
 use super::layout::{Element, Layout, Order};
 use crate::feature::Feature;
 
-/// As many output channels side by side as there are: this power of two is more.
+/// The exponent for groups with all output channels: the power of two is larger than any number of
+/// channels.
 pub(super) const ALL: u8 = 16;
 
-/// The packings in bytes or int16: the first ones.
+/// Number of packings in bytes or int16, which come first.
 pub(super) const IN_BYTES: usize = Packing::Ohwi4 as usize;
-/// The packings in fewer bits than a byte, by their numbers: bits of a weight, and what they are
-/// [unpacked](Packing::unpacked) to. Those of other widths than four only with the feature `sub-byte`.
+/// The packings of less than eight bits, in the order of their numbers: the number of bits of a
+/// weight, and the packing to which they are [unpacked](Packing::unpacked). Widths other than four
+/// need the feature `sub-byte`.
 pub(super) static NARROW: [(u8, Packing); FORMS.len() * NARROW_WIDTHS.len()] = {
     let mut rows = [(0, Packing::Ohwi); FORMS.len() * NARROW_WIDTHS.len()];
     let mut row = 0;
@@ -20,14 +22,14 @@ pub(super) static NARROW: [(u8, Packing); FORMS.len() * NARROW_WIDTHS.len()] = {
     }
     rows
 };
-/// What each width has a packing for.
+/// The forms that exist in each width.
 const FORMS: [Packing; 5] =
     [Packing::Ohwi, Packing::Pairs, Packing::Eights, Packing::Vectors, Packing::Hwio];
-/// In the order of the packings' numbers.
+/// The widths, in the order of the packings' numbers.
 const NARROW_WIDTHS: &[u8] = if Feature::SubByte.is_on() { &[4, 3, 5, 6] } else { &[4] };
 
-/// The layouts of all packings, by their numbers. Those in fewer bits than a byte have that of what they
-/// are [unpacked](Packing::unpacked) to.
+/// The layouts of all packings, in the order of their numbers. A packing of less than eight bits
+/// has the layout of the packing to which it is [unpacked](Packing::unpacked).
 pub(super) static LAYOUTS: [Layout; Packing::ALL.len()] = {
     use Element::{Int8, Int16, Kernel, Position};
     use Order::{EvenFirst, Interleaved, Plain};

@@ -1,30 +1,32 @@
-//! Kernels of three rows by three columns, transformed for Winograd's convolution in two dimensions:
-//! what [`Packing::Winograd`](super::Packing::Winograd) and
-//! [`Packing::HwioTiles`](super::Packing::HwioTiles) have of them at each position.
+//! Transforms kernels of three rows by three columns for Winograd's convolution in two dimensions,
+//! as stored in [`Packing::Winograd`](super::Packing::Winograd) and
+//! [`Packing::HwioTiles`](super::Packing::HwioTiles).
 
-/// How three weights, of a kernel row or of a kernel column, become six: the matrix *G* of F(4, 3),
-/// each row times what makes it whole and smallest (Lavin and Gray, *Fast Algorithms for
-/// Convolutional Neural Networks*, 2016, section 4.3). The kernels multiply by the rest.
+/// How three weights of a kernel row or a kernel column become six: the matrix *G* of F(4, 3), with
+/// each row multiplied by the smallest factor that makes it integers (Lavin and Gray, *Fast
+/// Algorithms for Convolutional Neural Networks*, 2016, section 4.3). The kernels multiply by the
+/// remaining factors.
 pub const TILE_TRANSFORM: [[i16; 3]; SIDE] =
     [[1, 0, 0], [1, 1, 1], [1, -1, 1], [1, 2, 4], [1, -2, 4], [0, 0, 1]];
 
-/// Rows and columns of a transformed kernel.
+/// Number of rows and columns of a transformed kernel.
 const SIDE: usize = 6;
-/// Values of a transformed kernel, row by row.
+/// Number of values of a transformed kernel, stored row by row.
 pub(super) const POSITIONS: usize = SIDE * SIDE;
-/// Weights of a kernel that is transformed.
+/// Number of weights of a kernel before the transform.
 pub const TILE_KERNEL: usize = 9;
 
-/// What a weight of the kernel is multiplied by at each position.
+/// The factors of a weight of the kernel at each position.
 pub(super) fn factors([ky, kx]: [usize; 2]) -> impl Iterator<Item = i16> {
     let of = |row: &[i16; 3], k: usize| row.get(k).copied().unwrap_or(0);
     let along = move |down| TILE_TRANSFORM.iter().map(move |row| of(row, kx) * down);
     TILE_TRANSFORM.iter().flat_map(move |row| along(of(row, ky)))
 }
 
-/// A weight of the kernel, of what there is at each position.
+/// A weight of the kernel, recovered from the values at the positions.
 pub(super) fn weight(at: impl Fn(usize) -> i16, [ky, kx]: [usize; 2]) -> i8 {
-    // The outer ones are there as they are; twice the middle one is the second less the third.
+    // The outer weights are stored unchanged; twice the middle one is the second value minus the
+    // third.
     let terms = |k: usize| match k {
         0 => [0, 0],
         1 => [1, 2],
@@ -41,7 +43,7 @@ pub(super) fn weight(at: impl Fn(usize) -> i16, [ky, kx]: [usize; 2]) -> i8 {
     weight as i8
 }
 
-/// Whether what there is at the positions is the transform of int8.
+/// Whether the values at the positions are the transform of an int8 kernel.
 pub(super) fn is_transform(at: impl Fn(usize) -> i16) -> bool {
     let row = |ky| [0, 1, 2].map(|kx| i16::from(weight(&at, [ky, kx])));
     let rows = [row(0), row(1), row(2)].map(transform);

@@ -1,4 +1,4 @@
-//! Runs of weights from their packings, for kernels that want another order.
+//! Unpacks consecutive weights, for kernels that need another order.
 
 use core::array::from_fn;
 use core::ops::Range;
@@ -6,16 +6,17 @@ use core::ops::Range;
 use super::tiles::TILE_KERNEL;
 use super::{EIGHT, Packing, SIDE_BY_SIDE, TILE_TRANSFORM, VECTOR, VECTOR_CHANNELS};
 
-/// How one of three weights comes from the six that they were transformed into: the sum of some,
-/// times their signs, is a multiple of it.
+/// How one of three weights is recovered from the six values of the transform: a sum of some of
+/// them, with signs, is a multiple of the weight.
 struct Recovery {
-    /// Position, sign.
+    /// Position and sign.
     terms: &'static [(usize, i16)],
-    /// The multiple: this power of two.
+    /// The factor of the multiple, as a power of two.
     bits: u32,
 }
 
-/// From [`TILE_TRANSFORM`](super::TILE_TRANSFORM): once, twice and once the weights.
+/// For [`TILE_TRANSFORM`](super::TILE_TRANSFORM): the multiples are once, twice and once the
+/// weights.
 const OF_TILE: [Recovery; 3] = [
     Recovery { terms: &[(0, 1)], bits: 0 },
     Recovery { terms: &[(1, 1), (2, -1)], bits: 1 },
@@ -23,9 +24,10 @@ const OF_TILE: [Recovery; 3] = [
 ];
 
 impl Packing {
-    /// Weights number `taps` of kernel row `ky`, in fours, each by output channels `channels`:
-    /// what [`weight`](Self::weight) gives one by one. The first channel is a multiple of eight;
-    /// where there is none, or no weight, is zero.
+    /// Unpacks the weights `taps` of kernel row `ky` for the output channels `channels`: each
+    /// element of `fours` has four weights of each channel. They are the values that
+    /// [`weight`](Self::weight) returns one by one. The first channel is a multiple of eight.
+    /// Missing channels and weights are zero.
     #[inline]
     pub fn unpack<const N: usize>(
         self,
@@ -37,11 +39,12 @@ impl Packing {
         fours: &mut [[[i8; 4]; N]],
     ) {
         let from = |start: usize| packed.get(start..).unwrap_or(&[]);
-        // With the packing's name the compiler knows its layout.
+        // If the packing is a constant, the compiler knows its layout.
         let at = |packing: Self, channel, tap| {
             packing.layout().weight(packed.len(), channel, ky, tap, kernel)
         };
-        // Where the first channel's weights begin, and how far on those of the channel `by` further.
+        // The offset of the first channel's weights, and the distance to those of the channel `by`
+        // further.
         let begin = |packing: Self, by: usize| {
             let of = |channel| at(packing, channel, taps.start);
             let first = of(channels.start);
@@ -52,16 +55,17 @@ impl Packing {
             fours.fill([[0; 4]; N]);
         }
         let in_fours = taps.start.is_multiple_of(4) && taps.len().is_multiple_of(4);
-        // Whether each four is one of input channels, if the kernel has three columns.
+        // Whether the weights of each four belong to four input channels, if the kernel has three
+        // columns.
         let inputs = (row / 3).max(1);
         let in_column = taps.start % inputs + taps.len() <= inputs;
         let of_inputs = (taps.start % inputs).is_multiple_of(4)
             && (taps.end % inputs).is_multiple_of(4)
             && (in_column || inputs.is_multiple_of(4));
-        // Whether they are all in one group of vectors.
+        // Whether all channels are in one group of vectors.
         let group = |channel: usize| channel / VECTOR_CHANNELS;
         let beside = group(channels.start) == group(channels.end.saturating_sub(1));
-        // Whether the channels are fours with nothing to fill them up.
+        // Whether the channels are multiples of four, without padding.
         let filled = inputs.is_multiple_of(4) && channels.len().is_multiple_of(4);
         match self {
             Self::Ohwi => {
@@ -158,7 +162,7 @@ impl Packing {
                         let at = |position, input| {
                             self.layout().place(packed.len(), channel, position, input, kernel)
                         };
-                        // The input channels that come after the first two.
+                        // The index of the second pair of input channels.
                         let in_order = self == Self::HwioTiles;
                         let second = if in_order { input + 2 } else { input + 1 };
                         let first = at(0, input);
@@ -193,10 +197,11 @@ impl Packing {
     }
 }
 
-/// One weight of each kernel of an output channel, where kernels lie as they are.
+/// Reads one weight of each kernel of an output channel, if kernels are stored without the
+/// transform.
 #[inline]
 fn gather<const N: usize>(packed: &[i8], lane: usize, fours: &mut [[[i8; 4]; N]]) {
-    // The kernels of two input channels of four output channels are together.
+    // The kernels of two input channels of four output channels lie together.
     const PAIR: usize = 2 * SIDE_BY_SIDE * TILE_KERNEL;
     let places = fours.iter_mut().filter_map(|four| four.get_mut(lane));
     for (place, weights) in places.zip(packed.chunks(2 * PAIR)) {
@@ -206,23 +211,23 @@ fn gather<const N: usize>(packed: &[i8], lane: usize, fours: &mut [[[i8; 4]; N]]
     }
 }
 
-/// Where transformed weights of four output channels lie.
+/// Where transformed weights of four output channels lie, in bytes.
 #[derive(Clone, Copy)]
 struct Transformed {
-    /// The first.
+    /// Offset of the first.
     first: usize,
-    /// From a position to the next.
+    /// Distance from one position to the next.
     position: usize,
-    /// From two input channels to the next two.
+    /// Distance from two input channels to the next two.
     pair: usize,
 }
 
-/// Bytes of two input channels of four output channels.
+/// Number of bytes of two input channels of four output channels.
 const PAIR: usize = 4 * SIDE_BY_SIDE;
 
-/// Weights of four output channels and consecutive input channels, from how they come in a kernel's
-/// column and row. Two input channels are those of four in their order; else the first and the third
-/// are two.
+/// Recovers weights of four output channels and consecutive input channels from their recoveries in
+/// a kernel's column and row. With `IN_ORDER`, a pair has consecutive input channels; otherwise the
+/// first pair has the first and third of four.
 #[inline]
 fn recover<const N: usize, const IN_ORDER: bool>(
     packed: &[i8],
@@ -234,7 +239,7 @@ fn recover<const N: usize, const IN_ORDER: bool>(
     let bits = column.bits + row.bits;
     let mut first = at.first;
     for four in fours {
-        // Of two input channels each: those of an output channel are side by side.
+        // Two pairs of input channels; the two values of an output channel lie side by side.
         let (mut pair, mut other) = ([0; 2 * SIDE_BY_SIDE], [0; 2 * SIDE_BY_SIDE]);
         for &(y, sign_of_row) in column.terms {
             for &(x, sign) in row.terms {
@@ -256,7 +261,7 @@ fn recover<const N: usize, const IN_ORDER: bool>(
     }
 }
 
-/// Adds int16, times a sign, to sums.
+/// Adds int16 values to sums, multiplied by a sign.
 #[inline]
 fn add(packed: &[i8], start: usize, sign: i16, sums: &mut [i16; 2 * SIDE_BY_SIDE]) {
     let values = packed.get(start..).and_then(<[i8]>::first_chunk::<PAIR>);

@@ -5,20 +5,20 @@ use zerocopy::little_endian::{U16, U32};
 
 use super::{Header, LayerRecord, MAGIC, SegmentRecord, VERSION, crc};
 
-/// Appends the parts of a file to a buffer, and puts the header before them.
+/// Appends the parts of a file to a buffer, and writes the header before them.
 ///
-/// `None` anywhere means that the buffer is too short.
+/// All methods return `None` if the buffer is too short.
 #[derive(Debug)]
 pub struct Writer<'a> {
     buffer: &'a mut [u8],
     length: usize,
     header: Header,
-    /// Where room for the tables is, if it is not at the end.
+    /// The offset of the room for the tables, unless they come last.
     tables: Option<usize>,
 }
 
 impl<'a> Writer<'a> {
-    /// A writer that fills `buffer` from its start, behind room for the header.
+    /// A writer that fills `buffer` from its start, after leaving room for the header.
     pub fn new(buffer: &'a mut [u8]) -> Self {
         let mut header: Header = zerocopy::FromZeros::new_zeroed();
         header.magic = MAGIC;
@@ -26,7 +26,7 @@ impl<'a> Writer<'a> {
         Self { buffer, length: size_of::<Header>(), header, tables: None }
     }
 
-    /// The header, to set what the parts do not say: `arena_bytes`, `logits`, `output`.
+    /// The header, to set what does not follow from the parts: `arena_bytes`, `logits`, `output`.
     pub fn header(&mut self) -> &mut Header {
         &mut self.header
     }
@@ -41,8 +41,8 @@ impl<'a> Writer<'a> {
         Some(U32::new(u32::try_from(start).ok()?))
     }
 
-    /// Makes room here for the tables, which [`finish`](Self::finish) else appends: for files whose
-    /// weights are last.
+    /// Makes room for the tables here, for files whose weights come last. Otherwise
+    /// [`finish`](Self::finish) appends them.
     pub fn tables(&mut self, segments: usize, layers: usize) -> Option<()> {
         let start = self.length.checked_next_multiple_of(4)?;
         let segments = segments.checked_mul(size_of::<SegmentRecord>())?;
@@ -53,7 +53,7 @@ impl<'a> Writer<'a> {
         Some(())
     }
 
-    /// Writes the tables, and finishes: returns the bytes of the file.
+    /// Writes the tables and the header, and returns the number of bytes of the file.
     pub fn finish(mut self, segments: &[SegmentRecord], layers: &[LayerRecord]) -> Option<usize> {
         let end = self.length;
         self.length = self.tables.unwrap_or(end);

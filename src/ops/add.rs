@@ -5,11 +5,11 @@
 //! output = clamp(zero_point + requantize(sum, multiplier))
 //! ```
 //!
-//! The table has what TFLite computes for each element, which depends on its byte alone:
-//! `requantize((byte − zero point) · 2²⁰, scale / (2 · the larger scale))`. The multiplier is
-//! twice the larger scale / (2²⁰ · the output's). Source: TFLite's `ADD` for int8 (`left_shift`
-//! = 20). Networks that brooklet quantizes itself end their blocks with the
-//! [join](super::conv) instead.
+//! The table has the value that TFLite computes for each element. It depends only on the element's
+//! byte: `requantize((byte − zero point) · 2²⁰, scale / (2 · the larger scale))`. The multiplier is
+//! twice the larger scale / (2²⁰ · the output's). Source: TFLite's `ADD` for int8 (`left_shift` =
+//! 20). Networks that brooklet quantizes itself end their blocks with the [join](super::conv)
+//! instead.
 
 use zerocopy::little_endian::I32;
 
@@ -22,10 +22,10 @@ use crate::proved::proved;
 use crate::quant::{Clamp, Multiplier, requantize};
 use crate::shape::Shape;
 
-/// Bits by which both operands are shifted before they are scaled.
+/// Number of bits by which both operands are shifted before they are scaled.
 pub const LEFT_SHIFT: u32 = 20;
 
-/// Bytes of the table.
+/// Number of bytes of the table.
 pub(crate) const TABLE_BYTES: usize = 2 * 4 * 256;
 
 /// An add, ready to run.
@@ -33,7 +33,7 @@ pub(crate) const TABLE_BYTES: usize = 2 * 4 * 256;
 pub struct Add<'m> {
     /// Shape of the input and of the output.
     pub shape: Shape,
-    /// By the input's byte + 128, and then by the shortcut's.
+    /// The first 256 entries are indexed by the input's byte + 128, the others by the shortcut's.
     pub table: &'m [I32],
     /// Multiplier of the sum.
     pub multiplier: Multiplier,
@@ -54,8 +54,8 @@ impl<'m> Add<'m> {
         }
     }
 
-    /// The sum of `input` and the shortcut at column `x` and channel `c`, where `here` is what
-    /// lies at the output's place.
+    /// The sum of `input` and the shortcut at column `x` and channel `c`. `here` is the value at
+    /// the output's position.
     #[inline(always)]
     pub fn output(&self, input: i8, shortcut: &Shortcut<'_>, x: usize, c: usize, here: i8) -> i8 {
         let term = |q: i8, first: usize| {
@@ -77,7 +77,7 @@ pub(super) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault>
     part(model, Part::ShortcutTable, layer.table, TABLE_BYTES, 4)?;
     let add = Add::new(model, layer);
     let bound = add.table.chunks(256).map(largest).fold(0, u32::saturating_add);
-    // Kernels may take the high word of twice the sum. The zero point is added within 32 bits.
+    // Kernels may take the high word of twice the sum. Adding the zero point must fit into 32 bits.
     if add.multiplier.takes(bound.saturating_mul(2).saturating_add(256)) {
         Ok(())
     } else {

@@ -1,4 +1,4 @@
-//! Mean over all rows and columns. Rows are summed as they come, so none has to be kept.
+//! Mean over all rows and columns. Rows are summed as they arrive, so none has to be kept.
 //!
 //! ```text
 //! sum = Σ input[y, x, c]                                            over n pixels
@@ -7,14 +7,14 @@
 //! with one:              output[c] = clamp(zero_point + requantize(sum − n · input's, m))
 //! ```
 //!
-//! The first is TFLite's `AVERAGE_POOL_2D` (input and output have one scale). The second,
-//! with m = input scale / (n · output scale), gives the mean a scale of its own: a mean
-//! has a smaller range than what it is taken of. It is TFLite's `MEAN`, too, which divides the
-//! mantissa of input scale / output scale by n: this one may be less than ½.
+//! The first form is TFLite's `AVERAGE_POOL_2D` (input and output have the same scale). The second,
+//! with m = input scale / (n · output scale), gives the mean a scale of its own, because a mean has
+//! a smaller range than the values. It is also TFLite's `MEAN`, which divides the mantissa of input
+//! scale / output scale by n; that mantissa may be less than ½.
 //!
-//! Of [a stream in 16 bits](super::stream16) the numbers are summed as they are, and there is a
-//! multiplier: the input's scale is the 256th part then, and its zero point 128 + 256 · what the
-//! record says.
+//! The values of [a 16-bit stream](super::stream16) are summed in 16 bits, and there is always a
+//! multiplier. The input's scale is then 1/256 of the record's, and its zero point is 128 + 256 ·
+//! the record's.
 
 use super::{Window, stream16};
 use crate::error::Fault;
@@ -27,7 +27,7 @@ use crate::quant::{Clamp, Multiplier, requantize, rounding_divide};
 pub struct AveragePool {
     /// Shapes of input and output; the kernel is the whole input.
     pub window: Window,
-    /// Zero points: input, output.
+    /// Zero points of the input and of the output.
     pub zero_points: [i32; 2],
     /// The multiplier, if the output has a scale of its own.
     pub multiplier: Option<Multiplier>,
@@ -46,7 +46,7 @@ impl AveragePool {
         }
     }
 
-    /// Pixels that the mean is taken of.
+    /// Number of pixels of which the mean is taken.
     #[inline(always)]
     pub fn pixels(&self) -> u32 {
         u32::from(self.window.input.rows) * u32::from(self.window.input.columns)
@@ -65,7 +65,7 @@ impl AveragePool {
     }
 }
 
-/// The number that stands for zero.
+/// The integer that stands for zero.
 fn zero_of(input: &LayerRecord) -> i32 {
     let zero_point = i32::from(input.zero_point);
     if input.is_stream16() { 256 * zero_point + stream16::EXACT } else { zero_point }
@@ -81,7 +81,8 @@ pub(super) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault>
     check_shape(model, layer)?;
     let input = model.input_of(layer);
     let pool = AveragePool::new(model, layer);
-    // Sums and centred sums are at most 255 a pixel in magnitude, of a stream in 16 bits 65,535.
+    // Sums and centred sums are at most 255 for each pixel in magnitude, or 65,535 with a 16-bit
+    // stream.
     let largest = if input.is_stream16() { 0xffff } else { 0xff };
     let bound = pool.pixels().saturating_mul(largest);
     let valid = match pool.multiplier {
@@ -92,7 +93,7 @@ pub(super) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault>
                 && input.zero_point == layer.zero_point
                 && input.scale.get() == layer.scale.get()
         }
-        // The zero point is added within 32 bits, too.
+        // Adding the zero point must fit into 32 bits, too.
         Some(multiplier) => multiplier.takes_of_any_mantissa(bound.saturating_add(128)),
     };
     if valid { Ok(()) } else { Err(Fault::Quantization) }

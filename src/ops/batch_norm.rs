@@ -1,5 +1,5 @@
-//! A batch norm that no convolution takes in, as those of pre-activation ResNets that follow
-//! an add: a factor and an offset a channel.
+//! A batch norm that could not be folded into a convolution, such as those of pre-activation
+//! ResNets that follow an add: a factor and an offset for each channel.
 //!
 //! ```text
 //! acc = bias[c] + weight[c] · input[y, x, c]
@@ -28,13 +28,13 @@ use crate::shape::Shape;
 pub struct BatchNorm<'m> {
     /// Shape of the input and of the output.
     pub shape: Shape,
-    /// A weight a channel.
+    /// A weight for each channel.
     pub weights: &'m [i8],
-    /// An int32 a channel.
+    /// An int32 for each channel.
     pub bias: &'m [I32],
-    /// Q31 mantissas of the multipliers, one a channel.
+    /// Q31 mantissas of the multipliers, one for each channel.
     pub mantissas: &'m [I32],
-    /// Shifts of the multipliers, one a channel.
+    /// Shifts of the multipliers, one for each channel.
     pub shifts: &'m [i8],
     /// Zero point of the output.
     pub zero_point: i32,
@@ -43,7 +43,7 @@ pub struct BatchNorm<'m> {
 }
 
 impl<'m> BatchNorm<'m> {
-    /// The batch norm of a record that was checked.
+    /// The batch norm of a checked record.
     pub(crate) fn new(model: &Model<'m>, layer: &LayerRecord) -> Self {
         let shape = layer.shape();
         let weights = proved!(model.bytes(layer.weights.get(), shape.channels.into()));
@@ -75,7 +75,7 @@ impl<'m> BatchNorm<'m> {
     }
 }
 
-/// Checks that the parts of the file that it names are there.
+/// Checks that the parts to which the record refers are in the file.
 pub(super) fn check_parts(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault> {
     if layer.packing != Packing::Ohwi as u8 {
         return Err(Fault::UnknownPacking(layer.packing));

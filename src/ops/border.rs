@@ -1,5 +1,5 @@
-//! Rows and columns around a map that repeat some of its own, as PyTorch's `ReflectionPad2d` and
-//! `ReplicationPad2d` make them.
+//! Adds rows and columns around the input that repeat some of its own, as PyTorch's
+//! `ReflectionPad2d` and `ReplicationPad2d` do.
 //!
 //! ```text
 //! output[y, x, c] = input[inside(y − top, rows), inside(x − left, columns), c]
@@ -8,9 +8,10 @@
 //! inside(i, n), of edges:    0 where i < 0,     n − 1     where i ≥ n, else i
 //! ```
 //!
-//! Input and output have one scale. The record's parameter has three bytes: 0 for a mirror and 1 for
-//! edges, *top*, and *bottom*; pads 1 and 3 are *left* and *right*. Kernel rows and the other pads are
-//! [those of the rows that a step may read](rows_under): at the lower border that is a row far above.
+//! Input and output have the same scale. The record's parameter has three bytes: 0 for a mirror or
+//! 1 for edges, *top*, and *bottom*; pads 1 and 3 are *left* and *right*. The kernel rows and the
+//! other pads are those of the [rows that a step may read](rows_under), because a step at the lower
+//! border reads a row far above it.
 
 use super::{Rows, Window};
 use crate::error::Fault;
@@ -24,25 +25,25 @@ use crate::steps::MAX_KERNEL;
 pub struct Border {
     /// Shapes of input and output.
     pub window: Window,
-    /// Whether it mirrors the map, or repeats its edges.
+    /// Whether it mirrors the input; otherwise it repeats the edges.
     pub mirrored: bool,
-    /// Rows above the map.
+    /// Number of rows above the input.
     pub top: usize,
-    /// Columns before it.
+    /// Number of columns to its left.
     pub left: usize,
-    /// Rows under a step before the one with the output's number.
+    /// Number of rows under a step before the row with the output's index.
     above: usize,
 }
 
-/// The rows that a step may read of a map with such rows around: how many before the one with the
-/// output's number, and how many in all. The last mirrored row is as far above as the border is high
-/// twice, and the first as far below as its top.
+/// The rows that a step may read: the number of rows before the one with the output's index, and
+/// the number of rows in all. The last mirrored row is above the output row by twice the height of
+/// the border, and the first is below it by the height of the top border.
 pub const fn rows_under(top: u8, bottom: u8) -> [u8; 2] {
     let above = top.saturating_add(bottom.saturating_mul(2));
     [above, above.saturating_add(top).saturating_add(1)]
 }
 
-/// The place inside of a map that stands for place `i`, from −`before`.
+/// The index inside the input for index `i` of the output, which begins `before` outside.
 fn inside(i: usize, before: usize, length: usize, mirrored: bool) -> usize {
     let last = length.saturating_sub(1);
     match i.checked_sub(before) {
@@ -54,14 +55,14 @@ fn inside(i: usize, before: usize, length: usize, mirrored: bool) -> usize {
     }
 }
 
-/// The three bytes of the parameter, if it has no more.
+/// The three bytes of the parameter; `None` if it has a fourth or an unknown mode.
 fn parts(layer: &LayerRecord) -> Option<[u8; 3]> {
     let [mode, top, bottom, rest] = layer.parameter.get().to_le_bytes();
     (rest == 0 && mode <= 1).then_some([mode, top, bottom])
 }
 
 impl Border {
-    /// The border of a record that was checked.
+    /// The border of a checked record.
     pub(crate) fn new(model: &Model<'_>, layer: &LayerRecord) -> Self {
         let [mode, top, bottom] = parts(layer).unwrap_or_default();
         Self {
@@ -98,7 +99,7 @@ pub(super) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault>
     let sum = |length: u16, before: u8, after: u8| {
         u32::from(length) + u32::from(before) + u32::from(after)
     };
-    // A mirrored border is lower than the map, and narrower.
+    // A mirrored border has fewer rows and columns than the input.
     let fits = |length: u16, before: u8, after: u8| u16::from(before.max(after)) < length;
     if layer.stride != [1, 1]
         || layer.pads[0] != above

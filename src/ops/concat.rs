@@ -1,13 +1,13 @@
-//! The channels of two tensors one after the other, as those of DenseNet (Huang et al. 2017, "Densely
+//! The channels of two tensors, one after the other, as in DenseNet (Huang et al. 2017, "Densely
 //! Connected Convolutional Networks", section 3).
 //!
 //! ```text
 //! output[y, x] = input[y, x], shortcut[y, x]             of I and of O − I channels
 //! ```
 //!
-//! Where an operand's scale or zero point is another than the output's, the layer has a table: 256
-//! numbers of the input's, and 256 of the shortcut's, each by the byte + 128. More operands than two
-//! are several layers. TFLite's `CONCATENATION` for int8 is the form without a table.
+//! If an operand's scale or zero point differs from the output's, the layer has a table: 256 values
+//! for the input and 256 for the shortcut, each indexed by the byte + 128. More than two operands
+//! take several layers. TFLite's `CONCATENATION` for int8 is the form without a table.
 
 use super::{Shortcut, int8, part};
 use crate::error::{Fault, Part};
@@ -17,7 +17,7 @@ use crate::ops::lookup::Lookup;
 use crate::proved::proved;
 use crate::shape::Shape;
 
-/// Bytes of the table.
+/// Number of bytes of the table.
 pub(super) const TABLE_BYTES: usize = 2 * 256;
 
 /// A concatenation, ready to run.
@@ -25,14 +25,14 @@ pub(super) const TABLE_BYTES: usize = 2 * 256;
 pub struct Concat<'m> {
     /// Shape of the output.
     pub shape: Shape,
-    /// Channels of the input: the first of the output.
+    /// Number of channels of the input, which come first in the output.
     pub inputs: usize,
-    /// Of the input and of the shortcut, where one of them is to be brought to another scale.
+    /// The tables of the input and of the shortcut, if either has to be converted to another scale.
     pub tables: Option<&'m [[i8; 256]]>,
 }
 
 impl<'m> Concat<'m> {
-    /// The concatenation of a record that was checked.
+    /// The concatenation of a checked record.
     pub(crate) fn new(model: &Model<'m>, layer: &LayerRecord) -> Self {
         let table = |offset| proved!(model.bytes(offset, TABLE_BYTES)).unwrap_or(&[]);
         Self {
@@ -50,7 +50,8 @@ impl<'m> Concat<'m> {
         let Shortcut::Row { row, .. } = *shortcut else { return };
         let channels = usize::from(self.shape.channels).max(1);
         let others = channels.saturating_sub(self.inputs).max(1);
-        // Not zipped: how many there are of two at a time is a division, which could be by zero.
+        // Not zipped: zipping two `ChunksExact` computes the number of chunks with a division,
+        // which could be by zero.
         let (mut inputs, mut rows) =
             (input.chunks_exact(self.inputs.max(1)), row.chunks_exact(others));
         for pixel in output.chunks_exact_mut(channels) {
@@ -61,7 +62,7 @@ impl<'m> Concat<'m> {
         }
     }
 
-    /// Copies channels of an operand.
+    /// Copies the channels of an operand.
     #[inline(always)]
     fn copy(&self, operand: usize, from: &[i8], to: &mut [i8]) {
         match self.tables.and_then(|tables| tables.get(operand)) {

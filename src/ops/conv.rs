@@ -9,15 +9,14 @@
 //! output[y, x, o] = clamp(sum >> join_bits)
 //! ```
 //!
-//! Outside of the input there is its zero point, or a padding value of the input channel.
+//! Outside of the input, the values are its zero point, or a padding value for each input channel.
 //! The bias contains `-zero_point · Σ weight`.
 //!
-//! The plain form is that of TFLite's 8-bit quantization specification, with the double
-//! rounding of [`requantize`]. The join ends a residual block with
-//! one rounding: accumulator and shortcut are both brought to the output's scale with
-//! `join_bits` extra bits; the table, a function of the shortcut's byte, also contains the
-//! zero point and one half, so that the shift (an arithmetic one) rounds half up.
-//! A join of [a stream in 16 bits](super::stream16) keeps eight of these bits.
+//! Without a join, this is TFLite's 8-bit quantization specification, with the double rounding of
+//! [`requantize`]. The join ends a residual block with one rounding: accumulator and shortcut are
+//! both scaled to the output's scale with `join_bits` extra bits. The table maps the shortcut's
+//! byte to its scaled value, and also contains the zero point and one half, so that the arithmetic
+//! shift rounds half up. A join of [a 16-bit stream](super::stream16) keeps eight of these bits.
 
 use fixed::types::I1F31;
 use zerocopy::little_endian::I32;
@@ -47,17 +46,17 @@ pub const MAX_JOIN_BITS: u8 = 16;
 pub struct Conv<'m> {
     /// How it walks over the input.
     pub window: Window,
-    /// Order of the weights.
+    /// Packing of the weights.
     pub packing: Packing,
-    /// Weights of output channels × kernel rows × kernel columns × input channels, packed so.
+    /// Packed weights of output channels × kernel rows × kernel columns × input channels.
     pub weights: &'m [i8],
-    /// An int32 an output channel.
+    /// An int32 for each output channel.
     pub bias: &'m [I32],
-    /// Q31 mantissas of the multipliers, one an output channel.
+    /// Q31 mantissas of the multipliers, one for each output channel.
     pub mantissas: &'m [I32],
-    /// Shifts of the multipliers, one an output channel.
+    /// Shifts of the multipliers, one for each output channel.
     pub shifts: &'m [i8],
-    /// What lies outside of the input.
+    /// The values outside of the input.
     pub padding: Padding<'m>,
     /// How a sum becomes an output.
     pub finish: Finish<'m>,
@@ -65,12 +64,12 @@ pub struct Conv<'m> {
     pub clamp: Clamp,
 }
 
-/// What a convolution sees outside of its input.
+/// The values that a convolution reads outside of its input.
 #[derive(Debug, Clone, Copy)]
 pub enum Padding<'m> {
     /// The zero point of the input.
     Same(i8),
-    /// A value an input channel.
+    /// A value for each input channel.
     PerChannel(&'m [i8]),
 }
 
@@ -95,16 +94,16 @@ pub enum Finish<'m> {
     },
     /// Added to the shortcut's value from a table of 256 int32.
     Join {
-        /// By the shortcut's byte + 128.
+        /// Indexed by the shortcut's byte + 128.
         table: &'m [I32],
         /// Extra fractional bits of the sum.
         bits: u32,
     },
-    /// Made a number of a stream in 16 bits.
+    /// Made a value of a 16-bit stream.
     Stream(Stream16),
 }
 
-/// What each channel of a layer has beside its weights.
+/// The parameters of a layer's channels besides the weights.
 pub(super) struct Numbers<'m> {
     pub(super) bias: &'m [I32],
     pub(super) mantissas: &'m [I32],
@@ -113,7 +112,7 @@ pub(super) struct Numbers<'m> {
 }
 
 impl<'m> Numbers<'m> {
-    /// Those of a record whose parts of the file were checked.
+    /// Those of a record whose parts were checked.
     pub(super) fn of(model: &Model<'m>, layer: &LayerRecord) -> Self {
         let (input, channels) = (model.input_of(layer), usize::from(layer.channels.get()));
         let bytes = |offset: u32, bytes: usize| proved!(model.bytes(offset, bytes)).unwrap_or(&[]);
@@ -130,7 +129,7 @@ impl<'m> Numbers<'m> {
 }
 
 impl<'m> Conv<'m> {
-    /// The convolution of a record that was checked.
+    /// The convolution of a checked record.
     pub(crate) fn new(model: &Model<'m>, layer: &LayerRecord) -> Self {
         let window = Window::of(model, layer);
         let Numbers { bias, mantissas, shifts, padding } = Numbers::of(model, layer);
@@ -148,7 +147,8 @@ impl<'m> Conv<'m> {
         Self {
             window,
             packing: layer.packing(),
-            // Parsing compares their number last.
+            // `parse` checks the number of bytes last, so the weights can still be out of bounds
+            // here.
             weights: int8(
                 model.bytes(layer.weights.get(), layer.weight_bytes.get() as usize).unwrap_or(&[]),
             ),
@@ -161,33 +161,34 @@ impl<'m> Conv<'m> {
         }
     }
 
-    /// Weights an output channel.
+    /// Number of weights of an output channel.
     #[inline(always)]
     pub fn taps(&self) -> usize {
         self.window.kernel[0] * self.window.kernel[1] * self.window.input.channels as usize
     }
 
-    /// Weights of a kernel row with what the packing adds.
+    /// Number of weights of a kernel row, including the packing's padding.
     pub fn packed_row(&self) -> usize {
         packed_row(self.packing, kernel_taps(&self.window)[1])
     }
 
-    /// Rows of the kernel, and weights in each.
+    /// Number of kernel rows, and number of weights in each.
     pub(crate) fn kernel_taps(&self) -> [usize; 2] {
         kernel_taps(&self.window)
     }
 
-    /// Weights an output channel with what the packing adds.
+    /// Number of weights of an output channel, including the packing's padding.
     pub fn packed_taps(&self) -> usize {
         self.window.kernel[0] * self.packed_row()
     }
 
-    /// Bytes of scratch memory.
+    /// Number of bytes of scratch memory.
     pub fn scratch_bytes(&self) -> usize {
         scratch_for(self.packing, &self.window) as usize
     }
 
-    /// Weight `tap` of kernel row `ky` of output channel `o`: kernel columns × input channels.
+    /// Weight `tap` of kernel row `ky` of output channel `o`; `tap` counts kernel columns × input
+    /// channels.
     #[inline(always)]
     pub fn weight(&self, o: usize, ky: usize, tap: usize) -> i8 {
         self.packing.weight(self.weights, o, ky, tap, kernel_taps(&self.window))
@@ -205,8 +206,8 @@ impl<'m> Conv<'m> {
         channel_multiplier(self.mantissas, self.shifts, o)
     }
 
-    /// Writes the output for sum `acc` at column `x` and channel `o` into its row, where
-    /// `multiplier` is the channel's.
+    /// Writes the output for sum `acc` at column `x` and channel `o` into its row. `multiplier` is
+    /// the channel's.
     #[inline(always)]
     pub fn put(
         &self,
@@ -226,7 +227,7 @@ impl<'m> Conv<'m> {
         }
     }
 
-    /// Where in a row column `x` and channel `o` is.
+    /// The index of column `x` and channel `o` in a row.
     #[inline(always)]
     fn index(&self, x: usize, o: usize) -> usize {
         x * usize::from(self.window.output.channels) + o
@@ -241,44 +242,44 @@ impl<'m> Conv<'m> {
                 let byte = (shortcut.at(x, o, here) as u8) ^ 0x80;
                 (value + proved!(table.get(usize::from(byte))).map_or(0, |t| t.get())) >> bits
             }
-            // Two bytes: see `put`.
+            // These outputs have two bytes: see `put`.
             Finish::Stream(_) => 0,
         })
     }
 
-    /// Bytes of a row of the output.
+    /// Number of bytes of a row of the output.
     #[inline(always)]
     pub fn output_bytes(&self) -> usize {
         self.row_bytes() << u32::from(matches!(self.finish, Finish::Stream(_)))
     }
 
-    /// The row of one byte each of the output's numbers: of a stream in 16 bits the upper.
+    /// Number of values of a row of the output. A 16-bit stream has two bytes for each value.
     #[inline(always)]
     pub fn row_bytes(&self) -> usize {
         self.window.output.row_bytes()
     }
 }
 
-/// How the sums of an output channel become outputs.
+/// How the sums of one output channel become outputs.
 #[derive(Debug, Clone, Copy)]
 pub struct Channel {
-    /// The channel's number.
+    /// The channel's index.
     pub o: usize,
-    /// What is added to its sums.
+    /// Added to its sums.
     pub bias: i32,
     requantizer: Requantizer,
 }
 
 impl Conv<'_> {
-    /// Output channel `o`, made ready for many sums.
+    /// Output channel `o`, prepared for many sums.
     #[inline(always)]
     pub fn channel(&self, o: usize) -> Channel {
         Channel { o, bias: self.bias(o), requantizer: Requantizer::new(self.multiplier(o)) }
     }
 
-    /// Writes the outputs for the sums of a channel, its bias not yet in them, at columns from
-    /// `x` on, into their row. Not inlined: several kernels come here, most with what is out of the
-    /// ordinary.
+    /// Writes the outputs for the sums of a channel, which do not contain its bias yet, into their
+    /// row at columns from `x` on. It is not inlined because several kernels call it, most of them
+    /// for exceptional cases.
     #[inline(never)]
     pub fn finish(
         &self,
@@ -307,7 +308,7 @@ impl Conv<'_> {
     }
 }
 
-/// Multiplier of channel `c`, of a mantissa and a shift each.
+/// Multiplier of channel `c`, from its mantissa and its shift.
 #[inline(always)]
 pub(crate) fn channel_multiplier(mantissas: &[I32], shifts: &[i8], c: usize) -> Multiplier {
     Multiplier {
@@ -316,7 +317,7 @@ pub(crate) fn channel_multiplier(mantissas: &[I32], shifts: &[i8], c: usize) -> 
     }
 }
 
-/// Bytes of the packed weights.
+/// Number of bytes of the packed weights.
 pub(in crate::ops) fn weight_bytes(window: &Window, packing: Packing) -> usize {
     packing.bytes(window.output.channels as usize, kernel_taps(window))
 }

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! Padding and bias are those of a [convolution](super::conv). The arithmetic is that of TFLite's
-//! 8-bit `DEPTHWISE_CONV_2D`. The weights of all channels under a kernel position lie side by side,
-//! as the channels of a pixel do:
+//! 8-bit `DEPTHWISE_CONV_2D`. The weights of all channels for one kernel position are consecutive,
+//! like the channels of a pixel:
 //!
 //! ```text
 //! kernel row 0:  column 0: channels 0 1 2 …   column 1: channels 0 1 2 …
@@ -37,13 +37,13 @@ pub struct DepthwiseConv<'m> {
     pub window: Window,
     /// Weights of kernel rows × kernel columns × output channels.
     pub weights: &'m [i8],
-    /// An int32 an output channel.
+    /// An int32 for each output channel.
     pub bias: &'m [I32],
-    /// Q31 mantissas of the multipliers, one an output channel.
+    /// Q31 mantissas of the multipliers, one for each output channel.
     pub mantissas: &'m [I32],
-    /// Shifts of the multipliers, one an output channel.
+    /// Shifts of the multipliers, one for each output channel.
     pub shifts: &'m [i8],
-    /// What lies outside of the input.
+    /// The values outside of the input.
     pub padding: Padding<'m>,
     /// Zero point of the output.
     pub zero_point: i32,
@@ -51,17 +51,17 @@ pub struct DepthwiseConv<'m> {
     pub clamp: Clamp,
 }
 
-/// Bytes of the weights.
+/// Number of bytes of the weights.
 pub(super) fn weight_bytes(layer: &LayerRecord) -> usize {
     let [rows, columns] = layer.kernel.map(usize::from);
     rows * columns * usize::from(layer.channels.get())
 }
 
 impl<'m> DepthwiseConv<'m> {
-    /// The convolution of a record that was checked.
+    /// The convolution of a checked record.
     pub(crate) fn new(model: &Model<'m>, layer: &LayerRecord) -> Self {
         let window = Window::of(model, layer);
-        // Behind a driver there are none.
+        // Empty if the weights are behind a driver.
         let weights = model.bytes(layer.weights.get(), weight_bytes(layer));
         let Numbers { bias, mantissas, shifts, padding } = Numbers::of(model, layer);
         Self {
@@ -76,7 +76,7 @@ impl<'m> DepthwiseConv<'m> {
         }
     }
 
-    /// Output channels that read an input channel.
+    /// Number of output channels that read one input channel.
     #[inline]
     pub fn outputs_an_input(&self) -> usize {
         let inputs = usize::from(self.window.input.channels).max(1);
@@ -109,7 +109,7 @@ impl<'m> DepthwiseConv<'m> {
         self.clamp.apply(self.zero_point + requantize(acc, self.multiplier(o)))
     }
 
-    /// The value under kernel column `kx` of output column `x`, of input channel `i` in that row.
+    /// The value of input channel `i` under kernel column `kx` of output column `x`.
     #[inline(always)]
     pub fn value(&self, row: &[i8], x: usize, kx: usize, i: usize) -> i8 {
         let (window, inputs) = (&self.window, usize::from(self.window.input.channels));
@@ -120,8 +120,8 @@ impl<'m> DepthwiseConv<'m> {
             .unwrap_or(self.padding.at(i))
     }
 
-    /// The products of output channel `o` that lie on padding: rows of padding, and kernel columns
-    /// other than `on_input`.
+    /// The sum of the products of output channel `o` on padding: rows of padding, and kernel
+    /// columns outside of `on_input`.
     pub fn padding(&self, rows: &Rows<'_>, on_input: &core::ops::Range<usize>, o: usize) -> i32 {
         let value = i32::from(self.padding.at(o / self.outputs_an_input()));
         let mut weights = 0;

@@ -1,22 +1,22 @@
-//! Convolution in groups: each group of output channels reads its own input channels, as those of
-//! ResNeXt (Xie et al. 2017, "Aggregated Residual Transformations for Deep Neural Networks").
+//! Convolution in groups: each group of output channels reads its own input channels, as in ResNeXt
+//! (Xie et al. 2017, "Aggregated Residual Transformations for Deep Neural Networks").
 //!
 //! ```text
 //! for group g, of I = input channels / groups and O = output channels / groups:
 //!     output[y, x, g·O … g·O + O] = conv of input[y, x, g·I … g·I + I]
 //! ```
 //!
-//! What a group computes is a [convolution](super::conv) without a join, and is run as one: its
-//! channels of the rows under the kernel are copied side by side, the backend's kernels make a row of
-//! O channels of them, and its numbers go to their places in the output.
+//! Each group is a [convolution](super::conv) without a join, and runs as one. The group's input
+//! channels are copied from the rows under the kernel, the backend's kernels make a row of O
+//! channels, and its values are copied to their positions in the output.
 //!
 //! ```text
 //! scratch │ row 0, I channels │ row 1 … │ output row, O channels │ scratch of the convolution │
 //! ```
 //!
-//! The weights of a group are in the layer's [packing](crate::format::Packing), each group's from a
-//! multiple of 16 bytes on. Groups of one channel are faster as a
-//! [depthwise convolution](super::depthwise_conv).
+//! The weights of each group are in the layer's [packing](crate::format::Packing), and begin at a
+//! multiple of 16 bytes. Groups of one channel run faster as a [depthwise
+//! convolution](super::depthwise_conv).
 
 use core::ops::Range;
 
@@ -33,15 +33,15 @@ use crate::shape::Shape;
 /// A grouped convolution, ready to run.
 #[derive(Debug, Clone)]
 pub struct GroupedConv<'m> {
-    /// All of it, but that its weights are those of the groups one after another.
+    /// The whole layer, with the weights of the groups one after the other.
     pub conv: Conv<'m>,
     /// Number of groups.
     pub groups: usize,
-    /// Of these, those whose weights there are.
+    /// The groups whose weights are present.
     pub(crate) part: Range<usize>,
 }
 
-/// The window of one of `groups`.
+/// The window of one of `groups` groups.
 fn window_of_group(window: &Window, groups: usize) -> Window {
     let part = |shape: Shape| {
         let channels = usize::from(shape.channels) / groups.max(1);
@@ -50,23 +50,24 @@ fn window_of_group(window: &Window, groups: usize) -> Window {
     Window { input: part(window.input), output: part(window.output), ..*window }
 }
 
-/// Bytes from the weights of a group to those of the next, in a window of one group.
+/// Distance in bytes from the weights of one group to those of the next; `window` is that of one
+/// group.
 fn group_distance(window: &Window, packing: Packing) -> usize {
     conv::weight_bytes(window, packing).next_multiple_of(WEIGHTS_ALIGN)
 }
 
-/// Number of groups that a record says.
+/// The number of groups in a record.
 pub(crate) fn groups(layer: &LayerRecord) -> usize {
     usize::try_from(layer.parameter.get()).unwrap_or(0)
 }
 
-/// Bytes of the weights of all groups.
+/// Number of bytes of the weights of all groups.
 pub(super) fn weight_bytes(layer: &LayerRecord, input: Shape) -> usize {
     let window = window_of_group(&Window::over(input, layer), groups(layer));
     group_distance(&window, layer.packing()).saturating_mul(groups(layer))
 }
 
-/// Bytes of the rows that are copied, and of the row that is made.
+/// Numbers of bytes of the copied rows, and of the row that is made.
 fn row_bytes(window: &Window) -> [u64; 2] {
     let bytes = |shape: Shape| {
         let bytes = u64::from(shape.columns) * u64::from(shape.channels);
@@ -75,7 +76,7 @@ fn row_bytes(window: &Window) -> [u64; 2] {
     [window.kernel[0] as u64 * bytes(window.input), bytes(window.output)]
 }
 
-/// Bytes of the scratch memory.
+/// Number of bytes of scratch memory.
 pub(super) fn scratch_bytes(layer: &LayerRecord, input: Shape) -> u64 {
     let window = window_of_group(&Window::over(input, layer), groups(layer));
     let [inputs, output] = row_bytes(&window);
@@ -83,17 +84,17 @@ pub(super) fn scratch_bytes(layer: &LayerRecord, input: Shape) -> u64 {
 }
 
 impl<'m> GroupedConv<'m> {
-    /// The convolution of a record that was checked.
+    /// The convolution of a checked record.
     pub(crate) fn new(model: &Model<'m>, layer: &LayerRecord) -> Self {
         Self::of(Conv::new(model, layer), groups(layer).max(1))
     }
 
-    /// That of all of it, and the number of groups.
+    /// A grouped convolution, from one over all channels and the number of groups.
     pub fn of(conv: Conv<'m>, groups: usize) -> Self {
         Self { conv, groups, part: 0..groups }
     }
 
-    /// The groups of these output channels, which have these weights.
+    /// The groups of the output channels `channels`, whose weights are `weights`.
     #[cfg(feature = "weights-window")]
     pub(crate) fn of_channels(self, channels: Range<usize>, weights: &'m [i8]) -> Self {
         let outputs = usize::from(self.conv.window.output.channels);
@@ -102,7 +103,7 @@ impl<'m> GroupedConv<'m> {
         Self { conv: Conv { weights, ..self.conv }, part, ..self }
     }
 
-    /// Group `g`, as a convolution by itself.
+    /// Group `g` as a convolution of its own.
     #[inline(never)]
     pub fn group(&self, g: usize) -> Conv<'m> {
         let whole = &self.conv;
@@ -128,14 +129,14 @@ impl<'m> GroupedConv<'m> {
         }
     }
 
-    /// Bytes of scratch memory.
+    /// Number of bytes of scratch memory.
     pub fn scratch_bytes(&self) -> usize {
         let window = window_of_group(&self.conv.window, self.groups);
         let [inputs, output] = row_bytes(&window);
         (inputs + output + conv::scratch::scratch_for(self.conv.packing, &window)) as usize
     }
 
-    /// One output row; `scratch` is what [`scratch_bytes`](super::scratch_bytes) says.
+    /// Makes one output row; `scratch` has [`scratch_bytes`](super::scratch_bytes) bytes.
     pub fn run(
         &self,
         backend: &impl Backend,
@@ -162,7 +163,7 @@ impl<'m> GroupedConv<'m> {
         }
     }
 
-    /// The rows with the channels of a group alone, copied; rows of padding stay empty.
+    /// Copies of the rows with only the channels of group `g`; rows of padding stay empty.
     fn under<'a>(
         &self,
         g: usize,
@@ -193,13 +194,13 @@ impl<'m> GroupedConv<'m> {
     }
 }
 
-/// Copies numbers one by one: there are few.
+/// Copies values one by one, because there are few.
 #[inline(always)]
 fn copy<'t>(from: &[i8], to: impl IntoIterator<Item = &'t mut i8>) {
     to.into_iter().zip(from).for_each(|(to, &from)| *to = from);
 }
 
-/// `length` items from `start`; none if there are fewer.
+/// `length` items from index `start` on; empty if there are fewer.
 fn part_of<T>(items: &[T], start: usize, length: usize) -> &[T] {
     proved!(items.get(start..start + length)).unwrap_or(&[])
 }
@@ -225,7 +226,7 @@ pub(super) fn check(
     }
     let bytes = weight_bytes(layer, input.shape());
     weights_part(model, layer.weights, bytes)?;
-    // What the record says of it is compared last, but groups are cut out of that before.
+    // The record's number of bytes is checked last, but groups are cut out of the weights before.
     if layer.weight_bytes.get() as usize != bytes {
         return Err(Fault::Derived);
     }
@@ -236,7 +237,7 @@ pub(super) fn check(
     check_groups(&GroupedConv::new(model, layer), known)
 }
 
-/// Checks weights, multipliers and sums of the groups whose weights there are.
+/// Checks weights, multipliers and sums of the groups whose weights are present.
 pub(super) fn check_groups(conv: &GroupedConv<'_>, known: &mut Known) -> Result<(), Fault> {
     for g in conv.part.clone() {
         let group = conv.group(g);

@@ -5,15 +5,15 @@
 //! output[y, x, c] = table[c][pixel[y, x, c]]                with one
 //! ```
 //!
-//! A network that takes normalized pixels needs no table: mean and standard deviation are
-//! folded into its first convolution, whose padding is then one value a channel.
+//! A network that takes normalized pixels needs no table: mean and standard deviation are folded
+//! into its first convolution, which then has a padding value for each channel.
 
 use super::{int8, part};
 use crate::error::{Fault, Part};
 use crate::format::LayerRecord;
 use crate::model::Model;
 
-/// The table from pixels to int8, if there is one: 256 entries a channel.
+/// The table from pixels to int8, if there is one: 256 entries for each channel.
 pub(crate) fn table<'m>(model: &Model<'m>, layer: &LayerRecord) -> Option<&'m [i8]> {
     match layer.table.get() {
         0 => None,
@@ -21,7 +21,7 @@ pub(crate) fn table<'m>(model: &Model<'m>, layer: &LayerRecord) -> Option<&'m [i
     }
 }
 
-/// Writes a row of pixels as int8; both columns × channels.
+/// Writes a row of pixels as int8; both rows have columns × channels values.
 pub(crate) fn convert(pixels: &[u8], channels: usize, table: Option<&[i8]>, output: &mut [i8]) {
     let Some(table) = table else {
         let (words, rest) = output.as_chunks_mut::<4>();

@@ -1,4 +1,5 @@
-//! Layers that read or make int16: one portable path, the same on every backend.
+//! Layers that read or make int16. They have one portable implementation, the same for every
+//! backend.
 //!
 //! ```text
 //! conv:          acc = bias[o] + Σ weight · input            as in int8, in 64 bits
@@ -10,7 +11,7 @@
 //! output = clamp(zero point + ((sum + half) >> join_bits))
 //! ```
 //!
-//! An add or an average pool whose parameter is [`AS_TFLITE`] reads and makes int16 alone, in the
+//! An add or an average pool whose parameter is [`AS_TFLITE`] reads and makes only int16, with the
 //! roundings of TFLite's 16x8:
 //!
 //! ```text
@@ -19,20 +20,20 @@
 //! average pool:  output = clamp(requantize(Σ input, multiplier 0))
 //! ```
 //!
-//! *m* is the channel's multiplier, of an add multiplier 1, of a pool multiplier 0. Without a
-//! shortcut there is no second term, and `join_bits` and *half*, 2^(join_bits − 1), are 0. So what
-//! ends a residual block is rounded once, like the [join](super::conv) in int8, but needs no
-//! table. Numbers outside of the input are those of a convolution in int8. Max-pool and softmax
-//! are those of int8, over more values.
+//! *m* is the channel's multiplier; in an add it is multiplier 1, in a pool multiplier 0. Without a
+//! shortcut there is no second term, and `join_bits` and *half*, 2^(join_bits − 1), are 0. The end
+//! of a residual block is thus rounded once, like the [join](super::conv) in int8, but needs no
+//! table. The values outside of the input are those of a convolution in int8. Max-pool and softmax
+//! are those of int8, with more values.
 //!
-//! Weights are int8 in [`Packing::Ohwi`]. Every sum stays below 2⁴⁶: 2²² weights of 2⁷, numbers of
-//! 2¹⁵, and a bias of 2³¹. So there is no range to prove, but that of the multipliers.
+//! Weights are int8 in [`Packing::Ohwi`]. Every sum stays below 2⁴⁶: 2²² weights of 2⁷, values of
+//! 2¹⁵, and a bias of 2³¹. Only the ranges of the multipliers have to be checked.
 //!
 //! The nearest relative is TFLite's 16x8 quantization specification: int8 weights, int16
-//! activations whose zero point is 0, sums in 64 bits. There all activations of a network are
-//! int16 and biases int64, and multipliers have 16 bits; here any tensor but the image can be
-//! either, biases are int32, and multipliers have 31 bits ([`requantize_int16`]). A convolution whose
-//! multipliers' lower 16 bits are zero computes what TFLite's does.
+//! activations whose zero point is 0, and sums in 64 bits. There, all activations of a network are
+//! int16, biases are int64, and multipliers have 16 bits. Here, any tensor but the image can be
+//! int8 or int16, biases are int32, and multipliers have 31 bits ([`requantize_int16`]). A
+//! convolution whose multipliers' lower 16 bits are zero gives the results of TFLite's.
 
 mod convolution;
 
@@ -53,19 +54,19 @@ use crate::quant::{Multiplier, requantize, requantize_int16};
 use crate::rows::Carved;
 use crate::weights::Weights;
 
-/// The parameter of an add or an average pool in TFLite's roundings.
+/// The parameter of an add or an average pool with TFLite's roundings.
 pub const AS_TFLITE: i32 = 1;
 
-/// Bits by which TFLite's `ADD` for int16 shifts both operands before they are scaled.
+/// Number of bits by which TFLite's `ADD` for int16 shifts both operands before they are scaled.
 pub const LEFT_SHIFT: u32 = 15;
 
-/// Largest magnitude of the sum of two operands that were shifted and scaled by at most ½.
+/// Largest magnitude of the sum of two operands that were shifted and then scaled by at most ½.
 const LARGEST_SUM: u32 = 2 * ((1 << (15 + LEFT_SHIFT - 1)) + 1);
 
-/// Products of int8 and int16 that a sum in 32 bits holds.
+/// Number of products of int8 and int16 whose sum fits into 32 bits.
 const PRODUCTS: usize = 256;
 
-/// Numbers of a row.
+/// The values of a row.
 #[derive(Debug, Clone, Copy)]
 enum Numbers<'a> {
     Int8(&'a [i8]),
@@ -73,16 +74,16 @@ enum Numbers<'a> {
 }
 
 impl<'a> Numbers<'a> {
-    /// No numbers: a row of padding.
+    /// An empty row, which stands for padding.
     const NONE: Self = Self::Int8(&[]);
 
-    /// Those of a row of the layer's output.
+    /// The values of a row of the layer's output.
     fn of(layer: &LayerRecord, row: &'a [u8]) -> Self {
         if layer.is_int16() {
             // Rows are aligned to 16 bytes, as the arena is.
             Self::Int16(proved!(<[i16]>::ref_from_bytes(row)).unwrap_or_default())
         } else {
-            // Of a stream in 16 bits the upper bytes.
+            // Of a 16-bit stream, only the upper bytes.
             Self::Int8(int8(row.get(..layer.shape().row_bytes()).unwrap_or(row)))
         }
     }
@@ -101,7 +102,8 @@ impl<'a> Numbers<'a> {
         }
     }
 
-    /// Adds the products of two channels' `weights` with the numbers from two places on.
+    /// Multiplies the `weights` of two channels by the values from two indices on, and adds the
+    /// products.
     fn multiply(self, weights: [&[i8]; 2], from: [usize; 2], acc: &mut Sums) {
         let length = weights[0].len();
         match self {
@@ -117,7 +119,7 @@ impl<'a> Numbers<'a> {
     }
 }
 
-/// Sums of two output channels at each of two columns.
+/// Sums of two output channels for each of two columns.
 type Sums = [[i64; 2]; 2];
 
 fn multiply<T: Copy + Into<i32>>(weights: [&[i8]; 2], values: [&[T]; 2], acc: &mut Sums) {
@@ -138,8 +140,8 @@ fn multiply<T: Copy + Into<i32>>(weights: [&[i8]; 2], values: [&[T]; 2], acc: &m
     }
 }
 
-/// Sums of the products of `a` and `b` with `v`, and with `w`. A function of its own, so that all
-/// it needs is in registers.
+/// Sums of the products of `a` and `b` with `v` and with `w`. It is a function of its own so that
+/// all its variables are in registers.
 #[inline(never)]
 fn products<T: Copy + Into<i32>>(a: &[i8], b: &[i8], v: &[T], w: &[T]) -> [i32; 4] {
     let length = a.len();
@@ -148,7 +150,8 @@ fn products<T: Copy + Into<i32>>(a: &[i8], b: &[i8], v: &[T], w: &[T]) -> [i32; 
     }
     let mut sums = [0i32; 4];
     for i in 0..length {
-        // One by one: where code is to be small, mapping over an array is a loop.
+        // One by one, because mapping over an array becomes a loop when the compiler optimizes for
+        // size.
         let (a, b) = (i32::from(a[i]), i32::from(b[i]));
         let (v, w) = (v[i].into(), w[i].into());
         sums[0] = sums[0].wrapping_add(a * v);
@@ -159,7 +162,7 @@ fn products<T: Copy + Into<i32>>(a: &[i8], b: &[i8], v: &[T], w: &[T]) -> [i32; 
     sums
 }
 
-/// A row that is made, and how sums become its numbers.
+/// The row to make, and how sums become its values.
 struct Output<'a> {
     row: Row<'a>,
     channels: usize,
@@ -176,7 +179,7 @@ enum Row<'a> {
 
 /// The second operand of an add or a join.
 struct Shortcut<'a> {
-    /// Its row; `None`: it lies where the output goes.
+    /// Its row; `None` if it is at the output's position.
     row: Option<Numbers<'a>>,
     channels: usize,
     stride: usize,
@@ -208,7 +211,7 @@ impl<'a> Output<'a> {
         });
         let clamp = layer.clamp();
         let (row, range) = if layer.is_int16() {
-            // Where no row is made there is none, not even an aligned one.
+            // If this step makes no row, the slice is empty and may be unaligned.
             let row = <[i16]>::mut_from_bytes(row).unwrap_or_default();
             (Row::Int16(row), clamp.int16().map(i64::from))
         } else {
@@ -224,7 +227,7 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// Writes the number of a sum.
+    /// Writes the value for a sum.
     #[inline(never)]
     fn set(&mut self, x: usize, c: usize, acc: i64, multiplier: Multiplier) {
         let mut sum = requantize_int16(acc, multiplier);
@@ -237,7 +240,7 @@ impl<'a> Output<'a> {
         self.put(index, sum);
     }
 
-    /// The shortcut's number at a column and a channel, less its zero point.
+    /// The shortcut's value at column `x` and channel `c`, minus its zero point.
     fn operand(&self, shortcut: &Shortcut<'_>, x: usize, c: usize) -> i32 {
         let index = x * self.channels + c;
         let operand = match (shortcut.row, c.checked_sub(shortcut.before)) {
@@ -253,7 +256,7 @@ impl<'a> Output<'a> {
         operand - shortcut.zero_point
     }
 
-    /// Writes the sum of an int16 and the shortcut's in TFLite's roundings.
+    /// Writes the sum of an int16 and the shortcut's value with TFLite's roundings.
     fn set_as_tflite(&mut self, x: usize, c: usize, input: i32, layer: &LayerRecord) {
         let Some(shortcut) = &self.shortcut else { return };
         let term = |operand: i32, multiplier: Multiplier| {
@@ -264,7 +267,7 @@ impl<'a> Output<'a> {
         self.put(x * self.channels + c, requantize(sum, layer.multiplier(2)).into());
     }
 
-    /// Writes the number at an index of the row, its zero point not yet in it.
+    /// Writes the value at an index of the row, after adding the zero point.
     fn put(&mut self, index: usize, sum: i64) {
         let [min, max] = self.range;
         let value = (self.zero_point + sum.wrapping_shr(self.bits)).max(min).min(max);
@@ -377,7 +380,7 @@ fn max_pool(window: &Window, rows: &[Numbers<'_>; MAX_KERNEL], output: &mut Outp
             let values = under.flat_map(|row| {
                 (first..first + columns.len()).map(|column| row.at(column * channels + c))
             });
-            // The zero point comes on top of what is set; of int16 it is 0.
+            // `put` adds the zero point, which is 0 for int16.
             output.put(x * channels + c, values.max().map_or(i64::MIN >> 1, i64::from));
         }
     }
@@ -438,7 +441,7 @@ pub(super) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault>
         }
         Operator::AveragePool => {
             super::average_pool::check_shape(model, layer)?;
-            // Sums have 32 bits.
+            // Sums must fit into 32 bits.
             let bound = i64::from(AveragePool::new(model, layer).pixels()) << 15;
             let valid = layer.multiplier(0).is_valid_int16() && bound <= i64::from(i32::MAX);
             require(valid, Fault::Quantization)
@@ -448,7 +451,7 @@ pub(super) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault>
     }
 }
 
-/// An add or an average pool in TFLite's roundings, which all stay within 32 bits.
+/// Checks an add or an average pool with TFLite's roundings: all of them must fit into 32 bits.
 fn check_as_tflite(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault> {
     let require = |holds: bool, cause| if holds { Ok(()) } else { Err(cause) };
     let input = model.input_of(layer);
@@ -458,7 +461,7 @@ fn check_as_tflite(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault> 
     if layer.operator() == Operator::Add {
         require(input.shape() == layer.shape(), Fault::Shape)?;
         require(layer.shortcut().is_some(), Fault::Operands)?;
-        // At most one half.
+        // The multipliers must be at most one half.
         let halves =
             [0, 1].map(|operand| layer.multiplier(operand)).into_iter().all(|multiplier| {
                 let half = multiplier.shift == 0 && multiplier.mantissa.to_bits() == 1 << 30;

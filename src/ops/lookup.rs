@@ -1,13 +1,13 @@
-//! A function of one number, by a table: PReLU and leaky ReLU, hard-swish, SiLU, sigmoid, tanh, ELU,
-//! a change of scale.
+//! A function of one value, given by a table: PReLU and leaky ReLU, hard-swish, SiLU, sigmoid,
+//! tanh, ELU, or a change of scale.
 //!
 //! ```text
 //! output[y, x, c] = table[c][input[y, x, c] + 128]
 //! ```
 //!
-//! All channels have one table, or the layer names for each channel the number of its table, as a
-//! PReLU of several slopes does (He et al. 2015, "Delving Deep into Rectifiers", section 2.1). Whoever
-//! makes a table rounds as TFLite does where the network is TFLite's.
+//! All channels share one table, or the record gives the index of each channel's table, as for a
+//! PReLU with several slopes (He et al. 2015, "Delving Deep into Rectifiers", section 2.1). For a
+//! network from TFLite, the tool that makes the table rounds as TFLite does.
 
 use super::{int8, part};
 use crate::error::{Fault, Part};
@@ -16,7 +16,7 @@ use crate::model::Model;
 use crate::proved::proved;
 use crate::shape::Shape;
 
-/// Largest number of tables: a channel's is numbered in one byte.
+/// Largest number of tables, because a channel's table index is one byte.
 pub const MAX_TABLES: usize = 256;
 
 /// A lookup, ready to run.
@@ -24,29 +24,29 @@ pub const MAX_TABLES: usize = 256;
 pub struct Lookup<'m> {
     /// Shape of the input and of the output.
     pub shape: Shape,
-    /// The tables, each by the input's byte + 128.
+    /// The tables, each indexed by the input's byte + 128.
     pub tables: &'m [[i8; 256]],
-    /// The number of its table, a channel; none where there is one table.
+    /// The index of each channel's table; empty if there is only one table.
     pub numbers: &'m [u8],
 }
 
-/// Number of tables that a record says.
+/// The number of tables in a record.
 fn tables(layer: &LayerRecord) -> usize {
     usize::try_from(layer.parameter.get()).unwrap_or(0)
 }
 
-/// Bytes of the numbers of tables.
+/// Number of bytes of the table indices.
 pub(super) fn number_bytes(layer: &LayerRecord) -> usize {
     if tables(layer) > 1 { usize::from(layer.channels.get()) } else { 0 }
 }
 
-/// Bytes of the tables.
+/// Number of bytes of the tables.
 pub(super) fn table_bytes(layer: &LayerRecord) -> u64 {
     256 * tables(layer) as u64
 }
 
 impl<'m> Lookup<'m> {
-    /// The lookup of a record that was checked.
+    /// The lookup of a checked record.
     pub(crate) fn new(model: &Model<'m>, layer: &LayerRecord) -> Self {
         let bytes = |offset: u32, bytes: usize| proved!(model.bytes(offset, bytes)).unwrap_or(&[]);
         let (tables, _) = int8(bytes(layer.table.get(), table_bytes(layer) as usize)).as_chunks();
@@ -64,7 +64,7 @@ impl<'m> Lookup<'m> {
         proved!(self.tables.get(usize::from(number))).unwrap_or(&[0; 256])
     }
 
-    /// The output for `input` by a table.
+    /// The output for `input` from a table.
     #[inline(always)]
     pub fn output(table: &[i8; 256], input: i8) -> i8 {
         table[usize::from((input as u8) ^ 0x80)]

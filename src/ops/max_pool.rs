@@ -1,4 +1,4 @@
-//! Maximum over a window. What lies outside of the input does not take part.
+//! Maximum over a window. Values outside of the input are ignored.
 //!
 //! ```text
 //! output[y, x, c] = clamp(max of input[y·s + ky − top, x·s + kx − left, c] on the input)
@@ -13,7 +13,7 @@ use crate::quant::Clamp;
 /// A max-pool, ready to run.
 #[derive(Debug, Clone, Copy)]
 pub struct MaxPool {
-    /// How it walks over the input; as many channels out as in.
+    /// How it walks over the input; input and output have the same number of channels.
     pub window: Window,
     /// Range of the output.
     pub clamp: Clamp,

@@ -1,12 +1,12 @@
-//! The operators: what each computes, which rows it needs, and when its record is valid.
+//! The operators: what each computes, which rows it reads, and when its record is valid.
 //!
-//! One file an operator. Its documentation is the specification, the
-//! [reference backend](crate::kernels::reference) the definition.
+//! Each operator has a file. Its documentation is the specification, and the [reference
+//! backend](crate::kernels::reference) is the definition.
 //!
 //! # int16
 //!
-//! With the crate's feature `int16` a layer can read and make int16 in place of int8: then it runs
-//! by the one path of the module `int16`, whatever the backend.
+//! With the crate's feature `int16` a layer can read and make int16 instead of int8. It then runs
+//! in the module `int16`, the same for all backends.
 
 pub mod add;
 pub mod average_pool;
@@ -45,14 +45,14 @@ use weights::weights_part;
 pub use crate::steps::{MAX_KERNEL, MAX_STEP_ROWS, can_update};
 pub(crate) use work::{Known, named_bytes};
 
-/// Rows that a step reads, from top to bottom, each columns × channels of int8.
-/// A row of padding is empty.
+/// Rows that a step reads, from top to bottom, each with columns × channels int8. A row of padding
+/// is empty.
 pub type Rows<'a> = [&'a [i8]];
 
-/// [`Rows`] with room for those of the largest kernel.
+/// [`Rows`] with room for the rows of the largest kernel.
 pub(crate) type RowList<'a> = heapless::Vec<&'a [i8], MAX_KERNEL>;
 
-/// Rows that a step makes, from top to bottom; one that the output does not have is empty.
+/// Rows that a step makes, from top to bottom; a row beyond the end of the output is empty.
 pub type Outputs<'a> = [&'a mut [i8]; MAX_STEP_ROWS];
 
 /// The shortcuts of these rows.
@@ -65,11 +65,11 @@ pub struct Window {
     pub input: Shape,
     /// Shape of the output.
     pub output: Shape,
-    /// Kernel: rows, columns.
+    /// Number of rows and columns of the kernel.
     pub kernel: [usize; 2],
-    /// Stride: rows, columns.
+    /// Stride in rows and in columns.
     pub stride: [usize; 2],
-    /// Padding on the left, in columns. That on top is seen in the rows, the rest follows.
+    /// Padding on the left, in columns. Padding on top shows in the rows, and the rest follows.
     pub pad_left: usize,
 }
 
@@ -78,7 +78,7 @@ impl Window {
         Self::over(model.input_of(layer).shape(), layer)
     }
 
-    /// That of a layer with such an input.
+    /// The window of a layer whose input has the shape `input`.
     pub fn over(input: Shape, layer: &LayerRecord) -> Self {
         Self {
             input,
@@ -101,34 +101,34 @@ impl Window {
     }
 }
 
-/// The second operand of an add or a join: one row of it.
+/// One row of the second operand of an add or a join.
 ///
-/// With stride s, output column `x` takes column `s·x`. With channels before, output channel
-/// `c` takes channel `c − before`; where there is none, the operand is zero (shortcut option A
-/// of He et al. 2015, section 3.3, without a tensor of its own).
+/// With stride s, output column `x` reads column `s·x`. Output channel `c` reads channel
+/// `c − before`. If there is no such channel, the operand is zero (shortcut option A of He et al.
+/// 2015, section 3.3, without a tensor of its own).
 #[derive(Debug, Clone, Copy)]
 pub enum Shortcut<'a> {
-    /// The row lies where the output goes.
+    /// The row is at the output's position.
     InPlace,
-    /// The row lies elsewhere.
+    /// The row is elsewhere.
     Row {
         /// Columns × channels of int8.
         row: &'a [i8],
-        /// Of [a stream in 16 bits](stream16), the lower bytes, where the output is one; else empty.
+        /// The lower bytes of [a 16-bit stream](stream16), if the output is one; otherwise empty.
         lower: &'a [i8],
-        /// Channels of the row.
+        /// Number of channels of the row.
         channels: usize,
-        /// Distance of the columns that are read.
+        /// Distance between the columns that are read.
         stride: usize,
-        /// Output channels before the row's first.
+        /// Number of output channels before the row's first channel.
         before: usize,
-        /// The zero point: what there is where the row has no channel.
+        /// The zero point, which stands in for channels that the row does not have.
         zero: i8,
     },
 }
 
 impl Shortcut<'_> {
-    /// The operand at column `x` and channel `c`; `here` is what lies at the output's place.
+    /// The operand at column `x` and channel `c`. `here` is the value at the output's position.
     #[inline]
     pub fn at(&self, x: usize, c: usize, here: i8) -> i8 {
         match *self {
@@ -142,8 +142,8 @@ impl Shortcut<'_> {
         }
     }
 
-    /// The operand as a number of [a stream in 16 bits](stream16); `here` is the one at the output's
-    /// place.
+    /// The operand as a value of [a 16-bit stream](stream16). `here` is the value at the output's
+    /// position.
     #[inline]
     pub fn number_at(&self, x: usize, c: usize, here: i32) -> i32 {
         match *self {
@@ -157,9 +157,9 @@ impl Shortcut<'_> {
     }
 }
 
-/// What a record says that follows from the rest of it, so that running need not ask the operator:
-/// how the layer is made step by step, and how much memory there is to that. Tools set it,
-/// [`Model::parse`](crate::Model::parse) checks it.
+/// The fields of a record that follow from the other fields: how steps make the layer, and how much
+/// memory this takes. They are stored so that running need not ask the operator. Tools set them,
+/// and [`Model::parse`](crate::Model::parse) checks them.
 ///
 /// ```text
 ///          input                                        output
@@ -174,13 +174,13 @@ pub struct Derived {
     step_rows: u8,
     step_stride: u8,
     step_span: u8,
-    /// More than 32 bits hold is what no record can say.
+    /// In 64 bits; a record cannot hold more than 32.
     weight_bytes: u64,
     scratch_bytes: u64,
 }
 
 impl Derived {
-    /// What follows for a layer that reads such an input.
+    /// The derived fields of a layer whose input has the shape `input`.
     pub fn of(layer: &LayerRecord, input: Shape) -> Self {
         let [stride, kernel] = [layer.stride[0], layer.kernel[0]];
         let window = |rows: u8| {
@@ -195,7 +195,7 @@ impl Derived {
         let (steps, step_rows, step_stride, step_span) = match layer.operator() {
             Operator::Conv => window(layer.packing().rows_a_step() as u8),
             operator if operator.has_window() => window(1),
-            // Sums of all rows, and with the last of them the means.
+            // Each step sums a row, and the last step makes the means.
             Operator::AveragePool => (input.rows, 0, 1, 1),
             _ => (layer.rows.get(), 1, 1, 1),
         };
@@ -217,8 +217,8 @@ impl Derived {
         }
     }
 
-    /// Writes it into the layer's record; numbers beyond 32 bits as the largest that there is, which
-    /// [`Model::parse`](crate::Model::parse) refuses.
+    /// Writes the fields into the layer's record. Values beyond 32 bits are replaced by the
+    /// largest, which [`Model::parse`](crate::Model::parse) refuses.
     pub fn set(self, layer: &mut LayerRecord) {
         layer.steps.set(self.steps);
         layer.step_rows = self.step_rows;
@@ -228,7 +228,7 @@ impl Derived {
         layer.scratch_bytes.set(u32::try_from(self.scratch_bytes).unwrap_or(u32::MAX));
     }
 
-    /// What a record says.
+    /// The derived fields in a record.
     fn from(layer: &LayerRecord) -> Self {
         Self {
             steps: layer.steps.get(),
@@ -241,7 +241,7 @@ impl Derived {
     }
 }
 
-/// The shortcut's row, as the kernels take it.
+/// The shortcut's row in the form that kernels take.
 pub(crate) fn shortcut<'a>(model: &Model<'_>, layer: &LayerRecord, row: &'a [i8]) -> Shortcut<'a> {
     let operand = model.layer(proved!(layer.shortcut()).unwrap_or(0));
     let (row, lower) = match operand.is_stream16() {
@@ -258,13 +258,13 @@ pub(crate) fn shortcut<'a>(model: &Model<'_>, layer: &LayerRecord, row: &'a [i8]
     }
 }
 
-/// Scratch memory that a layer needs, in bytes; the largest number there is where it is more.
-/// Planning and checking both ask here.
+/// Number of bytes of scratch memory that a layer needs; saturates at the largest `usize`. Planning
+/// and checking both call this.
 pub fn scratch_bytes(layer: &LayerRecord, input: Shape) -> usize {
     usize::try_from(scratch_bytes_in_full(layer, input)).unwrap_or(usize::MAX)
 }
 
-/// [`scratch_bytes`], whatever an address has.
+/// [`scratch_bytes`] in 64 bits.
 fn scratch_bytes_in_full(layer: &LayerRecord, input: Shape) -> u64 {
     match layer.operator() {
         Operator::Conv => conv::scratch_bytes(layer, input),
@@ -279,7 +279,8 @@ pub fn scratch_persists(layer: &LayerRecord) -> bool {
     matches!(layer.operator(), Operator::AveragePool)
 }
 
-/// Checks what every layer has in common, then what its operator asks for, but for what is `known`.
+/// Checks the fields that all operators have, then those of the layer's operator. What is `known`
+/// is not checked again.
 pub(crate) fn check(model: &Model<'_>, index: usize, known: &mut Known) -> Result<(), Fault> {
     let layer = model.layer(index);
     let mut missing = Feature::ALL.into_iter().filter(|feature| !feature.is_on());
@@ -337,7 +338,7 @@ pub(crate) fn check(model: &Model<'_>, index: usize, known: &mut Known) -> Resul
     if has_no_unused(layer) { Ok(()) } else { Err(Fault::Unused) }
 }
 
-/// Whether all that the operator has no use for is zero.
+/// Whether all fields that the operator does not use are zero.
 fn has_no_unused(layer: &LayerRecord) -> bool {
     let operator = layer.operator();
     let is = |operators: &[Operator]| operators.contains(&operator);
@@ -396,7 +397,7 @@ fn check_shortcut(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault> {
     let (operand, output) = (model.layer(shortcut).shape(), layer.shape());
     let stride = u32::from(layer.shortcut_stride);
     let fits = |output: u16, operand: u16| (u32::from(output) - 1) * stride < u32::from(operand);
-    // What takes one pixel for all says so by a stride of 0.
+    // A shortcut of one pixel for all has a stride of 0.
     let one_pixel =
         layer.operator() == Operator::Multiply && multiply::is_of_one_pixel(layer, operand);
     if (stride == 0 && !one_pixel)
@@ -410,7 +411,8 @@ fn check_shortcut(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Checks that the output has as many rows and columns as a window over the input finds.
+/// Checks that the output has the number of rows and columns that follow from the window and the
+/// input.
 fn check_window(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault> {
     let (input, output) = (model.input_of(layer).shape(), layer.shape());
     let [top, left, bottom, right] = layer.pads.map(u32::from);
@@ -420,7 +422,7 @@ fn check_window(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault> {
             return Err(Fault::Kernel);
         }
         let padded = u32::from(input) + pads[0] + pads[1];
-        // A pad as wide as the kernel would make output from padding alone.
+        // With a pad as wide as the kernel, some outputs would see only padding.
         if stride == 0 || pads[0] >= kernel || pads[1] >= kernel || padded < kernel {
             return Err(Fault::Shape);
         }
@@ -430,7 +432,7 @@ fn check_window(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault> {
     axis(input.columns, output.columns, 1, [left, right])
 }
 
-/// The bytes of a part of the file that a layer names.
+/// The bytes of a part of the file to which a layer refers.
 fn part<'m>(
     model: &Model<'m>,
     part: Part,
@@ -443,7 +445,7 @@ fn part<'m>(
     aligned.ok_or(Fault::OutOfBounds(part))
 }
 
-/// `bytes` as little-endian words; a rest of fewer than four bytes is left out.
+/// `bytes` as little-endian words; up to three bytes at the end are left out.
 #[inline]
 pub(crate) fn words(bytes: &[u8]) -> &[I32] {
     let (words, _) = bytes.as_chunks::<4>();

@@ -1,5 +1,5 @@
-//! The product of two tensors, in TFLite's arithmetic: a map by a map, as gates have it, or a map by
-//! one value a channel, as squeeze-and-excite has it (Hu et al. 2018, "Squeeze-and-Excitation
+//! The product of two tensors, in TFLite's arithmetic: element by element, as in gates, or by one
+//! value for each channel, as in squeeze-and-excite (Hu et al. 2018, "Squeeze-and-Excitation
 //! Networks", section 3).
 //!
 //! ```text
@@ -7,8 +7,9 @@
 //! output = clamp(zero_point + requantize(product, multiplier))
 //! ```
 //!
-//! The multiplier is the product of the operands' scales by the output's. Source: TFLite's `MUL` for
-//! int8. One value a channel is a shortcut of one pixel, at stride 0.
+//! The multiplier is the product of the operands' scales divided by the output's scale. Source:
+//! TFLite's `MUL` for int8. With one value for each channel, the shortcut has one pixel and stride
+//! 0.
 
 use super::Shortcut;
 use crate::error::Fault;
@@ -25,7 +26,7 @@ const LARGEST: u32 = 255 * 255;
 pub struct Multiply {
     /// Shape of the input and of the output.
     pub shape: Shape,
-    /// Zero points: of the input, of the shortcut, of the output.
+    /// Zero points of the input, of the shortcut, and of the output.
     pub zero_points: [i32; 3],
     /// Multiplier of the product.
     pub multiplier: Multiplier,
@@ -34,7 +35,7 @@ pub struct Multiply {
 }
 
 impl Multiply {
-    /// The product of a record that was checked.
+    /// The product of a checked record.
     pub(crate) fn new(model: &Model<'_>, layer: &LayerRecord) -> Self {
         let shortcut = model.layer(layer.shortcut().unwrap_or(0));
         let zero_points = [model.input_of(layer), shortcut, layer];
@@ -46,8 +47,8 @@ impl Multiply {
         }
     }
 
-    /// The product of `input` and the shortcut at column `x` and channel `c`, where `here` is what
-    /// lies at the output's place.
+    /// The product of `input` and the shortcut at column `x` and channel `c`. `here` is the value
+    /// at the output's position.
     #[inline(always)]
     pub fn output(&self, input: i8, shortcut: &Shortcut<'_>, x: usize, c: usize, here: i8) -> i8 {
         let [a, b, zero_point] = self.zero_points;
@@ -56,7 +57,7 @@ impl Multiply {
     }
 }
 
-/// Whether the shortcut is one pixel that all of the output is multiplied by.
+/// Whether the shortcut is one pixel by which the whole output is multiplied.
 pub(super) fn is_of_one_pixel(layer: &LayerRecord, shortcut: Shape) -> bool {
     layer.shortcut_stride == 0
         && (shortcut.rows, shortcut.columns) == (1, 1)

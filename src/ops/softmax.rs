@@ -5,24 +5,24 @@
 //! output[c] = exp(difference) / Σ exp(difference) · 256 − 128
 //! ```
 //!
-//! Source: TFLite's int8 `SOFTMAX`, and gemmlowp's `fixedpoint.h` for
-//! `exp_on_negative_values` and `one_over_one_plus_x_for_x_in_0_1`. Numbers Qm.n are int32
-//! with m integer bits and n fractional bits.
+//! Source: TFLite's int8 `SOFTMAX`, and gemmlowp's `fixedpoint.h` for `exp_on_negative_values` and
+//! `one_over_one_plus_x_for_x_in_0_1`. Qm.n stands for an int32 with m integer bits and n
+//! fractional bits.
 
 use crate::error::Fault;
 use crate::format::LayerRecord;
 use crate::model::Model;
 use crate::quant::{self, Multiplier, Quantization, requantize, rounding_shift_right};
 
-/// The quantization of its output.
+/// The quantization of a softmax's output.
 pub const PROBABILITY: Quantization = Quantization { scale: 1.0 / 256.0, zero_point: -128 };
 
 /// A softmax, ready to run.
 #[derive(Debug, Clone, Copy)]
 pub struct Softmax {
-    /// From steps of the input to Q5.26.
+    /// Multiplier from differences of the input to Q5.26.
     pub multiplier: Multiplier,
-    /// Differences below this have no weight.
+    /// Inputs whose difference is below this have no weight.
     pub diff_min: i32,
 }
 
@@ -31,27 +31,27 @@ impl Softmax {
         Self { multiplier: layer.multiplier(0), diff_min: layer.parameter.get() }
     }
 
-    /// Integer bits of a difference.
+    /// Number of integer bits of a difference.
     pub const DIFFERENCE_BITS: u32 = 5;
 
-    /// The smallest difference that does not leave Q5.26 with a multiplier of this shift
-    /// (gemmlowp's `CalculateInputRadius`), negated.
+    /// The smallest difference that stays in Q5.26 with a multiplier of this shift (gemmlowp's
+    /// `CalculateInputRadius`, negated).
     pub fn smallest_difference(multiplier: Multiplier) -> i32 {
         let largest = ((1i64 << Self::DIFFERENCE_BITS) - 1) << (31 - Self::DIFFERENCE_BITS);
         -((largest >> multiplier.shift.clamp(0, 31)) as i32)
     }
 
-    /// Softmax of one pixel; both slices have its channels.
+    /// Softmax of one pixel; both slices have one value for each channel.
     pub fn run(&self, input: &[i8], output: &mut [i8]) {
         self.run_on(input.iter().map(|&q| i32::from(q)), output);
     }
 
-    /// The same, of int8 or int16.
+    /// Softmax of one pixel, for int8 or int16.
     #[inline]
     pub fn run_on(&self, input: impl Iterator<Item = i32> + Clone, output: &mut [i8]) {
         let max = input.clone().max().unwrap_or(0);
         let exponentials = input.map(|q| self.exponential(q - max));
-        // Q12.19: room for 4095 exponentials.
+        // Q12.19 has room for 4095 exponentials.
         let sum: i32 = exponentials
             .clone()
             .flatten()
@@ -69,7 +69,7 @@ impl Softmax {
         }
     }
 
-    /// The exponential of a difference to the largest, as Q0.31, if it has weight.
+    /// The exponential of a difference to the largest input, as Q0.31; `None` if it has no weight.
     #[inline(never)]
     fn exponential(&self, difference: i32) -> Option<i32> {
         (difference >= self.diff_min)
@@ -77,20 +77,20 @@ impl Softmax {
     }
 }
 
-/// [`quant::high_mul`], called: a softmax runs once an image.
+/// [`quant::high_mul`], not inlined, because a softmax runs once for each image.
 #[inline(never)]
 fn high_mul(a: i32, b: i32) -> i32 {
     quant::high_mul(a, b)
 }
 
-/// 1 / `sum` for a `sum` of Q12.19, at least one: a Q0.31 and the power of two that it lacks.
+/// 1 / `sum` for a `sum` in Q12.19 of at least one: a Q0.31 and the remaining power of two.
 fn reciprocal(sum: i32) -> (i32, i32) {
     let headroom = sum.leading_zeros();
     let fraction = ((sum as u32).wrapping_shl(headroom)).wrapping_sub(1 << 31) as i32;
     (one_over_one_plus(fraction), 12 - headroom as i32)
 }
 
-/// exp(`a`) as Q0.31, for `a` ≤ 0 with this number of integer bits, up to 5: gemmlowp's
+/// exp(`a`) as Q0.31, for `a` ≤ 0 with `INTEGER_BITS` integer bits, up to 5: gemmlowp's
 /// `exp_on_negative_values`.
 pub fn exp_of_negative<const INTEGER_BITS: u32>(a: i32) -> i32 {
     const { assert!(INTEGER_BITS <= 5) };
@@ -100,7 +100,7 @@ pub fn exp_of_negative<const INTEGER_BITS: u32>(a: i32) -> i32 {
     if a == 0 {
         return i32::MAX;
     }
-    // a = (something in [−¼, 0)) − (a multiple of ¼), the latter bit by bit.
+    // a = (a value in [−¼, 0)) − (a multiple of ¼), the latter bit by bit.
     let in_quarter = (a & (quarter - 1)) - quarter;
     let remainder = in_quarter.wrapping_sub(a);
     let mut result = exp_in_last_quarter(in_quarter << INTEGER_BITS);
@@ -161,7 +161,7 @@ pub(super) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault>
     let softmax = Softmax::new(layer);
     let m = softmax.multiplier;
     let steps = if input.is_int16() { 0xffff } else { 0xff };
-    // A difference may reach -diff_min before it is scaled, and not more.
+    // A difference may reach -diff_min before it is scaled, but no more.
     let valid = softmax.diff_min <= 0
         && softmax.diff_min >= Softmax::smallest_difference(m)
         && m.is_valid()

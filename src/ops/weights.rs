@@ -1,4 +1,4 @@
-//! Checks of weights, wherever they are.
+//! Checks weights, in memory or behind a driver.
 
 #[cfg(feature = "weights-window")]
 use core::ops::Range;
@@ -32,8 +32,8 @@ pub(super) fn weights_part(model: &Model<'_>, offset: U32, bytes: usize) -> Resu
     if there && aligned { Ok(()) } else { Err(Fault::OutOfBounds(Part::Weights)) }
 }
 
-/// Checks the weights of some output channels of a layer that was checked but for these, but for what is
-/// `known`.
+/// Checks the weights of some output channels of a layer whose other parts were checked. What is
+/// `known` is not checked again.
 #[cfg(feature = "weights-window")]
 pub(crate) fn check_weights(
     model: &Model<'_>,

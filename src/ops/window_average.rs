@@ -1,5 +1,5 @@
-//! Mean over a window, as those of the shortcuts of ResNet-D (He et al. 2019, "Bag of Tricks",
-//! section 4.2).
+//! Mean over a window, as in the shortcuts of ResNet-D (He et al. 2019, "Bag of Tricks", section
+//! 4.2).
 //!
 //! ```text
 //! sum = Σ input[y·s + ky − top, x·s + kx − left, c]          over what lies on the input, n pixels
@@ -8,8 +8,8 @@
 //! with divisor d:     output = clamp((sum + (d − n) · zero_point) / d)
 //! ```
 //!
-//! The first is TFLite's `AVERAGE_POOL_2D`; the second counts padding as zeros, as PyTorch's average
-//! pool does by default (`count_include_pad`). Input and output have one scale.
+//! The first form is TFLite's `AVERAGE_POOL_2D`. The second counts padding as zeros, as PyTorch's
+//! average pool does by default (`count_include_pad`). Input and output have the same scale.
 
 use super::{Window, check_window};
 use crate::error::Fault;
@@ -17,15 +17,16 @@ use crate::format::LayerRecord;
 use crate::model::Model;
 use crate::quant::{Clamp, rounding_divide};
 
-/// Largest divisor: as many pixels as the largest kernel has.
+/// Largest divisor: the number of pixels under the largest kernel.
 const MAX_DIVISOR: u32 = (crate::steps::MAX_KERNEL * crate::steps::MAX_KERNEL) as u32;
 
 /// An average over a window, ready to run.
 #[derive(Debug, Clone, Copy)]
 pub struct WindowAverage {
-    /// How it walks over the input; as many channels out as in.
+    /// How it walks over the input; input and output have the same number of channels.
     pub window: Window,
-    /// What sums are divided by, padding counted as zeros; 0: the number of pixels on the input.
+    /// The divisor of the sums, with padding counted as zeros; 0 if it is the number of pixels on
+    /// the input.
     pub divisor: u32,
     /// Zero point of input and output.
     pub zero_point: i32,
@@ -34,7 +35,7 @@ pub struct WindowAverage {
 }
 
 impl WindowAverage {
-    /// The average of a record that was checked.
+    /// The average of a checked record.
     pub(crate) fn new(model: &Model<'_>, layer: &LayerRecord) -> Self {
         Self {
             window: Window::of(model, layer),
@@ -44,7 +45,7 @@ impl WindowAverage {
         }
     }
 
-    /// The mean from the sum of that number of pixels on the input.
+    /// The mean, from the sum of `pixels` pixels on the input.
     #[inline(always)]
     pub fn output(&self, sum: i32, pixels: u32) -> i8 {
         self.clamp.apply(match self.divisor {

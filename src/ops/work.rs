@@ -1,37 +1,37 @@
-//! How much there is to check of a layer, where layers share weights.
+//! How much work it is to check a layer, if layers share weights.
 //!
-//! A block whose weights are used several times (a *recursive* block) is stored once: several layers
-//! name the same bytes. What was found of them is true for the later layers, too, and is not found
-//! again, so that checking a file takes time in proportion to its length.
+//! A block whose weights are used several times (a *recursive* block) is stored once: several
+//! layers refer to the same bytes. What is known about the weights is true for all these layers and
+//! is not computed again, so that checking a file takes time in proportion to its length.
 
 use super::{add, concat, lookup};
 use crate::format::{LayerRecord, Operator, SHARED_WITHIN};
 use crate::graph::Graph;
 
-/// What is known of a layer's weights, and what was read of them nevertheless.
+/// What is known about a layer's weights, and how many of them were read anyway.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
-    /// Whether an earlier layer names the same weights in the same form.
+    /// Whether an earlier layer refers to the same weights in the same form.
     pub(crate) weights: bool,
-    /// Weights that were read to bound a channel's sum: that depends on the bias, too.
+    /// Number of weights that were read to bound a channel's sum, which depends on the bias, too.
     pub(crate) read: u64,
 }
 
 impl Known {
-    /// Of layer `index`, when the layers before it are checked.
+    /// What is known about layer `index`, when the layers before it have been checked.
     #[inline(never)]
     pub(crate) fn of(graph: &Graph<'_>, index: usize) -> Self {
         let layer = graph.layer(index);
         let form = form(graph, layer);
         let mut before = index.saturating_sub(SHARED_WITHIN)..index;
-        // Layers of int16 do not look into their weights.
+        // Layers of int16 do not check their weights.
         let same = |of: &LayerRecord| self::form(graph, of) == form && !of.has_int16();
         let weights = layer.operator().has_packing() && before.any(|at| same(graph.layer(at)));
         Self { weights, read: 0 }
     }
 }
 
-/// Which weights a layer names, and what says how they are looked at.
+/// The weights to which a layer refers, and the fields that say how they are checked.
 #[inline(never)]
 fn form(graph: &Graph<'_>, layer: &LayerRecord) -> [u32; 4] {
     let inputs = graph.input_of(layer).channels.get();
@@ -42,8 +42,9 @@ fn form(graph: &Graph<'_>, layer: &LayerRecord) -> [u32; 4] {
     [layer.weights.get(), channels, kernel, layer.parameter.get() as u32]
 }
 
-/// Bytes of the file that a layer names: of its parts, of its places and of its name, but for weights
-/// that are `known`. Checking the layer takes time in proportion to these.
+/// Number of bytes of the file to which a layer refers: those of its parts, of its places and of
+/// its name, except for weights that are `known`. Checking the layer takes time in proportion to
+/// this number.
 pub(crate) fn named_bytes(layer: &LayerRecord, input: &LayerRecord, known: &Known) -> u64 {
     let channels = u64::from(layer.channels.get());
     let weights = if known.weights { 0 } else { layer.weight_bytes.get() };

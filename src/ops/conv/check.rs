@@ -1,4 +1,4 @@
-//! The checks of a convolution: its parts of the file, its weights, and the bound of its sums.
+//! Checks a convolution: its parts of the file, its weights, and the bound of its sums.
 
 use super::scratch::kernel_taps;
 use super::{Conv, MAX_JOIN_BITS, weight_bytes};
@@ -9,19 +9,19 @@ use crate::ops::stream16::{self, Stream16};
 use crate::ops::{Known, Window, check_window, part, weights_part, words};
 use zerocopy::little_endian::I32;
 
-/// Bytes that a packing makes of a weight, at most.
+/// Largest number of bytes that a packing makes of one weight.
 const LARGEST_WEIGHT: u64 = 8;
 
-/// What the sums of a channel must stay below in magnitude, for kernels of that packing.
+/// The sums of a channel must be smaller than this in magnitude, for kernels of the packing.
 pub const fn sum_bound(packing: Packing) -> u32 {
     match packing {
-        // Kernels have 64 times a sum in 32 bits.
+        // Kernels compute 64 times a sum in 32 bits.
         Packing::Winograd | Packing::WinogradInt8 | Packing::HwioTiles => 1 << 25,
         _ => 1 << 31,
     }
 }
 
-/// Checks the window, and that the parts of the file that the layer names are there.
+/// Checks the window, and that the parts to which the layer refers are in the file.
 #[inline]
 pub(in crate::ops) fn check_parts(
     model: &Model<'_>,
@@ -41,14 +41,14 @@ pub(in crate::ops) fn check_parts(
     Ok((window, packing))
 }
 
-/// The packing that the layer names.
+/// The packing in the layer's record.
 pub(in crate::ops) fn packing_of(layer: &LayerRecord) -> Result<Packing, Fault> {
     Packing::from_number(layer.packing).ok_or(Fault::UnknownPacking(layer.packing))
 }
 
-/// Whether 32 bits hold the number of bytes of the weights in any packing.
+/// Whether the number of bytes of the weights fits into 32 bits in any packing.
 pub(in crate::ops) fn can_be_addressed(window: &Window) -> bool {
-    // At most 8 · 16 · 16 · 65536 · 65536: only a 32-bit address can be too small for it.
+    // At most 8 · 16 · 16 · 65536 · 65536, so only a 32-bit address can be too small.
     let bytes = LARGEST_WEIGHT
         * window.kernel[0] as u64
         * window.kernel[1] as u64
@@ -57,7 +57,7 @@ pub(in crate::ops) fn can_be_addressed(window: &Window) -> bool {
     u32::try_from(bytes).is_ok()
 }
 
-/// Checks that the biases, the multipliers and the padding values that the layer names are there.
+/// Checks that the biases, the multipliers and the padding values are in the file.
 pub(in crate::ops) fn check_numbers(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault> {
     let channels = usize::from(layer.channels.get());
     part(model, Part::Bias, layer.bias, 4 * channels, 4)?;
@@ -83,7 +83,7 @@ pub(in crate::ops) fn check(
     check_channels(&Conv::new(model, layer), 0, offset, known)
 }
 
-/// What is added behind the requantization, at most.
+/// The largest magnitude of what is added after the requantization.
 pub(in crate::ops) fn offset(model: &Model<'_>, layer: &LayerRecord) -> Result<u32, Fault> {
     let mut offset = 128;
     if let Some(stream) = Stream16::of(layer) {
@@ -98,8 +98,8 @@ pub(in crate::ops) fn offset(model: &Model<'_>, layer: &LayerRecord) -> Result<u
     Ok(offset)
 }
 
-/// Checks weights, multipliers and sums of all output channels, of which the first has the number
-/// `first` in its layer, where up to `offset` is added behind the requantization.
+/// Checks weights, multipliers and sums of all output channels of `conv`. Its first channel is
+/// channel `first` of the layer. Up to `offset` is added after the requantization.
 pub(in crate::ops) fn check_channels(
     conv: &Conv<'_>,
     first: u16,
@@ -117,7 +117,8 @@ pub(in crate::ops) fn check_channels(
             return Err(Fault::Transform { channel });
         }
         let holds = |bound| bound < sum_bound(packing) && multiplier.holds(bound, offset);
-        // What any weights can add is nearly always little enough: then they need not be read.
+        // The bound for arbitrary weights is nearly always small enough: then the weights need not
+        // be read.
         if !holds(bound_of_any(conv, o)) {
             known.read += (kernel[0] * kernel[1]) as u64;
             if !holds(accumulator_bound(conv, o)) {
@@ -128,19 +129,19 @@ pub(in crate::ops) fn check_channels(
     Ok(())
 }
 
-/// The largest magnitude of a table's words.
+/// The largest magnitude of a table's entries.
 pub(in crate::ops) fn largest(table: &[I32]) -> u32 {
     table.iter().map(|term| term.get().unsigned_abs()).max().unwrap_or(0)
 }
 
-/// What [`accumulator_bound`] is at most, whatever the weights are.
+/// Upper bound of [`accumulator_bound`], for any weights.
 fn bound_of_any(conv: &Conv<'_>, o: usize) -> u32 {
     let taps: usize = kernel_taps(&conv.window).into_iter().product();
     let products = (taps as u32).saturating_mul(bound_with(0, i8::MIN));
     conv.bias(o).unsigned_abs().saturating_add(products)
 }
 
-/// Largest magnitude that the sum of output channel `o` can have, at any moment of summing.
+/// Largest magnitude that the sum of output channel `o` can have while it is summed.
 fn accumulator_bound(conv: &Conv<'_>, o: usize) -> u32 {
     let [rows, row] = kernel_taps(&conv.window);
     let mut bound = conv.bias(o).unsigned_abs();
@@ -152,8 +153,8 @@ fn accumulator_bound(conv: &Conv<'_>, o: usize) -> u32 {
     bound
 }
 
-/// Largest magnitude of a sum, `bound` so far, with one more product: of `weight` and any int8. It
-/// begins with the magnitude of the bias.
+/// Adds one product, of `weight` and any int8, to `bound`, the largest magnitude of a sum. The
+/// first `bound` is the magnitude of the bias.
 pub fn bound_with(bound: u32, weight: i8) -> u32 {
     bound.saturating_add(128 * u32::from(weight.unsigned_abs()))
 }

@@ -1,5 +1,5 @@
-//! Scratch memory of convolutions: what kernels for each packing compute at a time, and the bytes that
-//! this takes.
+//! Scratch memory of convolutions: how much the kernels for each packing compute at a time, and the
+//! number of bytes that this takes.
 
 use crate::format::{
     EIGHT, LayerRecord, Packing, SIDE_BY_SIDE, TILE_ROWS, TILE_TRANSFORM, VECTOR, VECTOR_CHANNELS,
@@ -7,7 +7,7 @@ use crate::format::{
 use crate::ops::Window;
 use crate::shape::Shape;
 
-/// Rows of the kernel, and weights in each.
+/// Number of kernel rows, and number of weights in each.
 pub(super) fn kernel_taps(window: &Window) -> [usize; 2] {
     [window.kernel[0], window.kernel[1] * usize::from(window.input.channels)]
 }
@@ -17,7 +17,7 @@ pub(in crate::ops) fn scratch_bytes(layer: &LayerRecord, input: Shape) -> u64 {
     scratch_for(layer.packing(), &Window::over(input, layer))
 }
 
-/// Weights of a kernel row with what the packing adds to those that there are.
+/// Number of weights of a kernel row, including the packing's padding.
 pub(super) fn packed_row(packing: Packing, row: usize) -> usize {
     match packing {
         Packing::Pairs | Packing::WidePairs => row.next_multiple_of(4),
@@ -26,66 +26,70 @@ pub(super) fn packed_row(packing: Packing, row: usize) -> usize {
     }
 }
 
-/// Columns of the output that kernels for [`Packing::Pairs`], [`Packing::Vectors`] and
+/// Number of output columns that kernels for [`Packing::Pairs`], [`Packing::Vectors`] and
 /// [`Packing::Eights`] compute at a time.
 pub const PATCH_COLUMNS: usize = 4;
-/// Weights of an output channel that they multiply at a time.
+/// Number of weights of an output channel that they multiply at a time.
 pub const CHUNK_TAPS: usize = 144;
-/// Output channels that they keep sums of.
+/// Number of output channels whose sums they keep.
 pub const GROUP_CHANNELS: usize = 64;
 
-/// Output channels that kernels for [`Packing::Eights`] keep sums of, with `taps` weights each: if
-/// not all weights are multiplied at a time half of them, within limits: whole eights.
+/// Number of output channels whose sums kernels for [`Packing::Eights`] keep, with `taps` weights
+/// each. If a channel has too many weights to be multiplied at once, they are half of the channels,
+/// within limits. They are a multiple of eight, or all channels.
 #[inline(always)]
 pub(crate) fn kept_channels(taps: usize, channels: usize) -> usize {
     let half = (channels / 2).next_multiple_of(EIGHT).clamp(GROUP_CHANNELS / 2, GROUP_CHANNELS);
     channels.min(if taps > CHUNK_TAPS { half } else { EIGHT })
 }
 
-/// Columns of the output in a tile of [`Packing::Winograd`].
+/// Number of output columns in a tile of [`Packing::Winograd`].
 pub const TILE_COLUMNS: usize = 4;
-/// Tiles that kernels for these compute at a time.
+/// Number of tiles that kernels for Winograd packings compute at a time.
 pub const TILES: usize = 2;
-/// Columns of the input under these tiles.
+/// Number of input columns under these tiles.
 pub const TILES_SPAN: usize = TILES * TILE_COLUMNS + 2;
-/// Output channels whose sums kernels for [`Packing::HwioTiles`] keep in scratch memory.
+/// Number of output channels whose sums kernels for [`Packing::HwioTiles`] keep in scratch memory.
 pub const TILE_LANES: usize = 32;
-/// Words that they keep for each: the sums at all positions, and two shifts.
+/// Number of words for each of these channels: the sums at all positions, and two shifts.
 pub const TILE_WORDS: usize = TILE_POSITIONS * TILES + 2;
-/// Rows of the input under the tiles of [`Packing::Winograd`].
+/// Number of input rows under the tiles of [`Packing::Winograd`].
 pub const TILES_ROWS: usize = TILE_ROWS + 2;
-/// Values that a tile of it is transformed into.
+/// Number of values into which a tile is transformed.
 pub const TILE_POSITIONS: usize = TILE_TRANSFORM.len() * TILE_TRANSFORM.len();
-/// Pixels of the input under its tiles.
+/// Number of input pixels under the tiles.
 pub const UNDER_TILES: usize = TILES_ROWS * TILES_SPAN;
 
-/// What kernels for [`Packing::Hwio`] compute at a time.
+/// The part of a row that kernels for [`Packing::Hwio`] compute at a time.
 #[derive(Debug, Clone, Copy)]
 pub struct Strip {
-    /// Columns of the output.
+    /// Number of output columns.
     pub columns: usize,
-    /// Whether each of them has a lane of a vector. Else each channel of the output has.
+    /// Whether each output column has a lane of a vector. Otherwise each output channel has one.
     pub lanes: bool,
-    /// Columns of the input under them.
+    /// Number of input columns under them.
     pub under: usize,
-    /// Bytes of a row of these, and of one more value, as the kernels take them by twos.
+    /// Number of bytes of these input columns in one row, plus one, because the kernels load two
+    /// values at a time.
     pub line: usize,
-    /// With a lane a column: vectors for a kernel row, each of two values at all columns, and
-    /// columns of such a vector. Where channels of the input come by twos, they are of these, and
-    /// serve all kernel columns; else of all that is under the kernel.
+    /// If each column has a lane: number of vectors for a kernel row. A vector has two values for
+    /// each of its columns. With an even number of input channels, the two values are of adjacent
+    /// input channels, and the vectors serve all kernel columns. With an odd number there are
+    /// vectors for all values under the kernel.
     pub vectors: usize,
-    /// See above.
+    /// Number of columns of such a vector.
     pub vector_columns: usize,
 }
 
 impl Strip {
-    /// Lanes that it is made for, those of 128-bit vectors; others do as well.
+    /// Number of lanes for which the strip is made, those of 128-bit vectors; other numbers work as
+    /// well.
     pub const LANES: usize = 32;
-    /// Sums that a lane has in registers: as many columns where lanes are channels, as many
-    /// channels where they are columns.
+    /// Number of sums that a lane has in registers: the number of columns if lanes are channels,
+    /// and of channels if lanes are columns.
     pub const SUMS: usize = 3;
 
-    /// That of a convolution: with lanes for what fills them better.
+    /// The strip of a convolution: whichever of columns and channels fill the lanes better.
     pub fn of(window: &Window) -> Self {
         let [columns, channels] = [window.output.columns, window.output.channels].map(usize::from);
         let lanes =
@@ -100,20 +104,20 @@ impl Strip {
         Self { columns, lanes, under, line: under * inputs + 1, vectors, vector_columns }
     }
 
-    /// Bytes of the vectors for a kernel row: values are int16.
+    /// Number of bytes of the vectors for a kernel row; their values are int16.
     pub fn plane(&self) -> usize {
         4 * self.vectors * self.vector_columns
     }
 }
 
-/// In 64 bits: there is no window whose scratch memory has a larger number of bytes. What is computed
-/// in `usize` stays below 2³² for every window.
+/// In 64 bits, which hold the number of bytes for every window. What is computed in `usize` stays
+/// below 2³² for every window.
 pub(in crate::ops) fn scratch_for(packing: Packing, window: &Window) -> u64 {
     let channels = usize::from(window.output.channels);
     let [rows, row] = kernel_taps(window);
     if let Some(unpacked) = packing.unpacked() {
-        // A group's weights in bytes, its outputs if there are others beside them, and what its
-        // own convolution asks for: the last group has fewer channels.
+        // The unpacked weights of a group, its outputs unless it is the only group, and the scratch
+        // memory of its own convolution. The last group has fewer channels.
         let group = packing.group([rows, row]).min(channels);
         let part = |channels: usize| {
             let channels = channels as u16;
@@ -126,21 +130,22 @@ pub(in crate::ops) fn scratch_for(packing: Packing, window: &Window) -> u64 {
     }
     let bytes = match packing {
         Packing::Ohwi => 0,
-        // The values under the kernel as int16, and a sum for each channel, at some columns.
+        // The values under the kernel as int16, and a sum for each channel, for several columns.
         Packing::Pairs | Packing::WidePairs => {
             let taps = rows * packed_row(packing, row);
             let sums = channels.next_multiple_of(2).min(GROUP_CHANNELS);
             PATCH_COLUMNS * (2 * taps.clamp(4, CHUNK_TAPS) + 4 * sums)
         }
-        // The values under the kernel, two columns a word, sums in the same form, and what of a
-        // kernel row lies on padding, at two columns.
+        // The values under the kernel with two columns in a word, the sums in the same form, and
+        // for two columns the part of a kernel row on padding.
         Packing::Eights => {
             let row = packed_row(packing, row);
             let sums = kept_channels(rows * row, channels);
             let patch = PATCH_COLUMNS * 2 * (rows * row).clamp(2, CHUNK_TAPS);
             patch + 4 * PATCH_COLUMNS * sums + 2 * row.min(CHUNK_TAPS)
         }
-        // The vectors of all kernel rows and a line, or a line of each.
+        // With a lane for each column: the vectors of all kernel rows, and one line. Otherwise a
+        // line for each kernel row.
         Packing::Hwio => {
             let strip = Strip::of(window);
             let (rows, line) = (rows as u64, strip.line as u64);
@@ -149,17 +154,17 @@ pub(in crate::ops) fn scratch_for(packing: Packing, window: &Window) -> u64 {
                 false => rows * line,
             };
         }
-        // Likewise, and sums.
+        // The transformed values, the values under the tiles, and the sums.
         Packing::HwioTiles => {
             let inputs = (row / 3).next_multiple_of(2);
             4 * TILE_LANES * TILE_WORDS + 2 * TILE_POSITIONS * TILES * inputs + UNDER_TILES * inputs
         }
-        // The transformed values as int16, and what lies under the tiles.
+        // The transformed values as int16, and the values under the tiles.
         Packing::Winograd => {
             let inputs = (row / 3).next_multiple_of(4);
             2 * TILE_POSITIONS * TILES * inputs + UNDER_TILES * inputs
         }
-        // The transformed values of all columns, what lies under two tiles, and the transformed
+        // The transformed values of all columns, the values under two tiles, and the transformed
         // weights of four channels.
         Packing::WinogradInt8 => {
             let inputs = (row / 3).next_multiple_of(4);
@@ -167,8 +172,8 @@ pub(in crate::ops) fn scratch_for(packing: Packing, window: &Window) -> u64 {
             let transformed = 2 * TILE_POSITIONS * (spans * TILES + SIDE_BY_SIDE);
             return (transformed + UNDER_TILES) as u64 * inputs as u64;
         }
-        // The values under the kernel at some columns, as many of padding as under a row of it,
-        // and a sum for each channel there.
+        // The values under the kernel for several columns, a row of padding of the same size, and a
+        // sum for each channel and column.
         Packing::Vectors => {
             let sums = channels.next_multiple_of(4).min(VECTOR_CHANNELS);
             let step = window.stride[1] * usize::from(window.input.channels);
@@ -181,8 +186,8 @@ pub(in crate::ops) fn scratch_for(packing: Packing, window: &Window) -> u64 {
     bytes as u64
 }
 
-/// Bytes of scratch memory for a group of output channels whose weights have fewer bits than a byte: for these
-/// in bytes, and for its outputs. Both are aligned as the arena is.
+/// Numbers of bytes of scratch memory for a group of output channels whose weights have less than
+/// eight bits: for the unpacked weights, and for the outputs. Both are aligned as the arena is.
 pub(crate) fn unpacked_parts(packing: Packing, window: &Window, group: usize) -> [usize; 2] {
     let align = |bytes: usize| bytes.next_multiple_of(crate::ARENA_ALIGN);
     let kernel = kernel_taps(window);

@@ -9,7 +9,7 @@ use crate::ops::conv::{Conv, Padding};
 use crate::proved::proved;
 use crate::weights::Weights;
 
-/// A convolution, with its weights from wherever they are.
+/// Runs a convolution, with its weights in memory or behind a driver.
 #[inline(always)]
 pub(super) fn run<W: Weights>(
     weights: &mut W,
@@ -29,8 +29,8 @@ pub(super) fn run<W: Weights>(
     });
 }
 
-/// The output channels whose weights there are: two of them at two columns at a time; where there is one
-/// left, it is taken twice.
+/// Makes the output channels whose weights are present, two channels at two columns at a time. If
+/// one channel is left, it is computed twice.
 fn conv_row(
     conv: &Conv<'_>,
     part: &Range<usize>,
@@ -42,12 +42,13 @@ fn conv_row(
     let [kernel_rows, taps] = conv.kernel_taps();
     let columns = usize::from(window.output.columns);
     for first in part.clone().step_by(2) {
-        // Where code is to be small, mapping over an array is a loop: these are spelled out.
+        // Spelled out, because mapping over an array becomes a loop when the compiler optimizes for
+        // size.
         let second = (first + 1).min(part.end - 1);
         let (of_first, of_second) = (conv.multiplier(first), conv.multiplier(second));
         let mut x = 0;
         while x < columns {
-            // Columns from x on whose kernel lies on the input alike.
+            // The columns from x on for which the same part of the kernel lies on the input.
             let (on_input, _) = window.columns_on_input(x);
             let mut end = x + 1;
             while end < columns && window.columns_on_input(end).0 == on_input {
@@ -92,8 +93,8 @@ fn conv_row(
     }
 }
 
-/// The products of an output channel's weights, number `o` of those that there are, with what lies
-/// outside of the input.
+/// The sum of the products on padding for output channel `o`, counted among those whose weights are
+/// present.
 fn padding(
     conv: &Conv<'_>,
     rows: &[Numbers<'_>; MAX_KERNEL],

@@ -10,7 +10,7 @@ use core::fmt;
 pub enum Feature {
     /// Layers that read or make int16.
     Int16,
-    /// A residual stream in 16 bits.
+    /// A residual 16-bit stream.
     Stream16,
     /// Weights in four bits.
     Int4,

@@ -287,7 +287,7 @@ impl LayerRecord {
         Feature::Int16.is_on() && self.flags & flags::HAS_INT16 != 0
     }
 
-    /// Whether the output is [a stream in 16 bits](crate::ops::stream16).
+    /// Whether the output is [a 16-bit stream](crate::ops::stream16).
     #[inline]
     pub fn is_stream16(&self) -> bool {
         Feature::Stream16.is_on() && self.flags & flags::STREAM16 != 0

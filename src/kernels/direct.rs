@@ -1,13 +1,13 @@
-//! Backends without some of their kernels: for less stack, and for less code.
+//! Backends without some of their kernels, which take less stack and less code.
 //!
-//! A kernel that no method reaches is not linked. Models packed for it are refused, as those
-//! packed for another backend are.
+//! A kernel that no method calls is not linked. Models packed for it are refused, as are those
+//! packed for another backend.
 
 use super::{Backend, Isa};
 use crate::ops::conv::Conv;
 use crate::ops::{Outputs, Rows, Shortcut, Shortcuts};
 
-/// The methods of a backend but those of convolutions, by the backend in a field.
+/// Forwards all methods of a backend, except those for convolutions, to the backend in a field.
 macro_rules! others_of {
     ($field:tt) => {
         fn add(
@@ -101,8 +101,9 @@ macro_rules! others_of {
 
 pub(super) use others_of;
 
-/// A backend without Winograd's convolutions, whose [steps make several rows](crate::format::Packing::rows_a_step):
-/// a fifth less code, and 2 KB less of stack, which small boards do not have.
+/// A backend without Winograd's convolutions, whose [steps make several
+/// rows](crate::format::Packing::rows_a_step). It saves a fifth of the code, and 2 KB of stack,
+/// which small boards do not have.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Direct<B>(pub B);
 
@@ -121,7 +122,7 @@ impl<B: Backend> Backend for Direct<B> {
         self.0.conv(conv, rows, shortcut, scratch, output);
     }
 
-    // Not called: what it is for is refused.
+    // Never called: models that would need it are refused.
     fn conv_rows(
         &self,
         _: &Conv<'_>,

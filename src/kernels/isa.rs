@@ -1,32 +1,32 @@
-//! The instruction sets that there are kernels for: one table for backends, tools and chores.
+//! The instruction sets that have kernels: one table for backends, tools and chores.
 
 use core::mem::offset_of;
 
 use crate::format::{LayerRecord, Operator, Packing, arena_bytes, flags};
 use crate::proved::proved;
 
-/// An instruction set, and what its kernels ask of a model file.
+/// An instruction set, and what its kernels require of a model file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Isa {
     /// Its name in options and reports.
     pub name: &'static str,
-    /// Cores that have it.
+    /// Examples of cores that have it.
     pub cores: &'static str,
-    /// The packings that its kernels run. The first is for kernels and strides of any kind, in
-    /// bytes or in [four bits](Packing::unpacked), and takes the least flash. The others take more
-    /// flash and fewer instructions.
+    /// The packings that its kernels run. The first runs kernels and strides of any kind, in bytes
+    /// or in [four bits](Packing::unpacked), and takes the least flash. The others take more flash
+    /// and fewer instructions.
     pub packings: &'static [Packing],
-    /// What the address of a model file has to be a multiple of: where kernels load whole words.
+    /// The address of a model file must be a multiple of this, because kernels load whole words.
     pub align: usize,
-    /// The crate's feature that has the kernels; `None`: they are always there.
+    /// The crate's feature with the kernels; `None` if they are always built.
     pub feature: Option<&'static str>,
-    /// A Rust target to prove and measure them on; `None`: they are for the simulator.
+    /// A Rust target for proofs and measurements; `None` if the kernels are for the simulator.
     pub target: Option<&'static str>,
 }
 
 use Packing::{Eights, Hwio, HwioTiles, Ohwi, Pairs, Vectors, WidePairs, Winograd, WinogradInt8};
 
-/// Alignment of kernels that load words.
+/// Alignment for kernels that load words.
 const WORDS: usize = align_of::<u32>();
 
 impl Isa {
@@ -112,7 +112,7 @@ impl Isa {
         ..Self::REFERENCE
     };
 
-    /// Those of devices.
+    /// The instruction sets of devices.
     pub const DEVICES: [Self; 7] = [
         Self::PORTABLE,
         Self::ARMV6M,
@@ -123,7 +123,7 @@ impl Isa {
         Self::RVV,
     ];
 
-    /// The instruction set of a device, by its name.
+    /// The instruction set of a device with this name.
     pub fn of_device(name: &str) -> Option<Self> {
         Self::DEVICES.into_iter().find(|isa| isa.name == name)
     }
@@ -134,7 +134,7 @@ impl Isa {
         proved!(self.packings.first()).copied().unwrap_or(Ohwi)
     }
 
-    /// Whether its kernels run that packing.
+    /// Whether its kernels run this packing.
     #[inline]
     pub fn runs(&self, packing: Packing) -> bool {
         let in_bytes = packing.unpacked();
@@ -142,8 +142,9 @@ impl Isa {
             || in_bytes.is_some_and(|packing| packing == self.packing())
     }
 
-    /// Fails to compile, in a `const`, if weights of a model file that is built in are packed for other
-    /// kernels: what [`Session::new`](crate::Session::new) would refuse on the device.
+    /// Asserts in a `const` that the weights of a built-in model file are packed for these kernels.
+    /// If not, the code does not compile; [`Session::new`](crate::Session::new) would refuse the
+    /// file on the device.
     ///
     /// ```
     /// use brooklet::kernels::{Backend, Native};
@@ -152,7 +153,7 @@ impl Isa {
     /// const _: () = Native::ISA.assert_runs(MODEL);
     /// ```
     ///
-    /// That file is for portable kernels, so this does not compile:
+    /// The file is packed for portable kernels, so this does not compile:
     ///
     /// ```compile_fail
     /// # use brooklet::kernels::Isa;
@@ -194,7 +195,7 @@ impl Isa {
         true
     }
 
-    /// [`runs`](Self::runs) of a packing by its number.
+    /// [`runs`](Self::runs) for the packing with this number.
     const fn runs_number(&self, number: u8) -> bool {
         let mut i = 0;
         while i < self.packings.len() {

@@ -1,7 +1,7 @@
-//! Kernels: they compute rows, from rows, into a row.
+//! Kernels: they compute output rows from input rows.
 //!
-//! A [`Backend`] is a type; a [`Session`](crate::Session) is made for one. What a backend does
-//! not do faster than the [`Reference`], it leaves to it.
+//! A [`Backend`] is a type, and a [`Session`](crate::Session) is made for one backend. Methods that
+//! a backend does not implement run the [`Reference`].
 //!
 //! | backend | for | weights |
 //! |---|---|---|
@@ -15,11 +15,12 @@
 //! | `Rvv` | RV32IM with V: vector instructions | `hwio`, `hwio-tiles` |
 //! | `Avx2`, `Avx512Vnni` | x86-64, the simulator: if the core at hand has the instructions | any packing |
 //!
-//! The table is [`Isa`]. [`Native`] is the backend of the features that the crate is built with.
-//! Each runs its first packing in four bits, too. Layers that read or make int16 are not theirs:
-//! they take [a path of their own](crate::ops#int16), the same on all.
+//! The table is [`Isa`]. [`Native`] is the backend of the feature with which the crate is built.
+//! Each backend also runs its first packing in four bits. Layers that read or make int16 do not use
+//! the backend: they have [an implementation of their own](crate::ops#int16), the same for all.
 //!
-//! Those in assembly are features of the crate, of their name; the last two are one, `x86_64`.
+//! Backends in assembly are features of the crate with the same names; the last two are the feature
+//! `x86_64`.
 
 #[cfg(feature = "armv6m")]
 pub mod armv6m;
@@ -77,8 +78,8 @@ pub use x86_64::{Avx2, Avx512Vnni};
 
 core::cfg_select! {
     doc => {
-        /// The backend of the target: that of the feature for devices that the crate is built with,
-        /// or [`Portable`] without any.
+        /// The backend of the target: the one whose feature for devices is on, or [`Portable`] if
+        /// none is.
         pub use portable::Portable as Native;
     }
     feature = "helium" => { pub use helium::Helium as Native; }
@@ -107,10 +108,10 @@ compile_error!(
 
 /// Computes rows. All backends give the same bytes.
 ///
-/// Rows hold columns × channels of int8. Where a shortcut is
-/// [in place](Shortcut::InPlace), `output` holds its row before it holds the output.
+/// Rows hold columns × channels of int8. If a shortcut is [in place](Shortcut::InPlace), `output`
+/// first holds the shortcut's row, and then the output.
 pub trait Backend {
-    /// The instruction set that it is for: its name, its packings, its alignment.
+    /// The instruction set for which it is: name, packings and alignment.
     const ISA: &'static Isa;
 
     /// Whether it runs packings whose [steps make several rows](Packing::rows_a_step).
@@ -121,9 +122,9 @@ pub trait Backend {
         Self::ISA.runs(packing) && (Self::SEVERAL_ROWS || packing.rows_a_step() == 1)
     }
 
-    /// One output row of a convolution, from as many rows as the kernel has; a row of padding
-    /// is empty. `scratch` is [what the packing asks for](crate::ops::scratch_bytes), aligned as
-    /// the arena is, its contents of no meaning.
+    /// Makes one output row of a convolution. `rows` has a row for each kernel row; a row of
+    /// padding is empty. `scratch` has [the number of bytes that the packing
+    /// needs](crate::ops::scratch_bytes), aligned as the arena is; its contents are arbitrary.
     fn conv(
         &self,
         conv: &Conv<'_>,
@@ -133,9 +134,9 @@ pub trait Backend {
         output: &mut [i8],
     );
 
-    /// The output rows of a step, for [packings](Packing::rows_a_step) whose steps make several:
-    /// from as many rows as there are under the kernel at all of these. Rows that the output does
-    /// not have are empty.
+    /// Makes the output rows of one step, for [packings](Packing::rows_a_step) whose steps make
+    /// several. `rows` has all rows under the kernel for any of these. Output rows that do not
+    /// exist are empty.
     fn conv_rows(
         &self,
         conv: &Conv<'_>,
@@ -158,7 +159,7 @@ pub trait Backend {
         reference::max_pool(pool, rows, output);
     }
 
-    /// Adds a row of the input to `sums`, one a channel; the first row sets them.
+    /// Adds a row of the input to `sums`, one for each channel; the first row sets them.
     fn sum_row(&self, first: bool, row: &[i8], sums: &mut [i32]) {
         reference::sum_row(first, row, sums);
     }

@@ -10,8 +10,8 @@
 //!         output[column, channel] = finish(acc)
 //! ```
 //!
-//! The products with padding depend on the channel and on which part of the kernel lies
-//! outside; they are summed once for a run of columns, not for each.
+//! The products with padding depend on the channel and on the part of the kernel that lies on
+//! padding. They are summed once for a run of columns, not for each column.
 
 use super::shared::narrow;
 use super::shared::winograd::{self, Span, Sums, Tiles};
@@ -27,9 +27,9 @@ use crate::quant::Requantizer;
 
 /// Whether the core has vectors that the compiler uses, as hosts do.
 const WIDE: bool = cfg!(target_pointer_width = "64");
-/// Output channels of a block: as many sums as the registers hold.
+/// Number of output channels of a block, limited by the registers that hold the sums.
 const CHANNELS: usize = if WIDE { 4 } else { 2 };
-/// Columns of a block.
+/// Number of columns of a block.
 const COLUMNS: usize = if WIDE { 4 } else { 2 };
 
 /// The backend that runs anywhere.
@@ -78,8 +78,8 @@ impl Backend for Portable {
     }
 }
 
-/// One output row of a max-pool, see [`Backend::max_pool`]: a pixel of the input at a time. `larger`
-/// leaves the larger of two values in the place of the first.
+/// One output row of a max-pool, see [`Backend::max_pool`], one pixel of the input at a time.
+/// `larger` replaces each value of the first slice by the larger of two.
 pub(super) fn max_pool(
     pool: &MaxPool,
     rows: &Rows<'_>,
@@ -100,11 +100,11 @@ pub(super) fn max_pool(
     }
 }
 
-/// Channels of a depthwise convolution that are summed together.
+/// Number of channels of a depthwise convolution that are summed together.
 const DEPTHWISE_CHANNELS: usize = if WIDE { 16 } else { 4 };
 
-/// One output row of a depthwise convolution, see [`Backend::depthwise_conv`]: some channels of a pixel
-/// at a time, their weights and values side by side.
+/// One output row of a depthwise convolution, see [`Backend::depthwise_conv`]: several channels of
+/// a pixel at a time, whose weights and values are consecutive.
 pub(super) fn depthwise_conv(conv: &DepthwiseConv<'_>, rows: &Rows<'_>, output: &mut [i8]) {
     if conv.outputs_an_input() > 1 {
         return super::Reference.depthwise_conv(conv, rows, output);
@@ -138,7 +138,7 @@ pub(super) fn depthwise_conv(conv: &DepthwiseConv<'_>, rows: &Rows<'_>, output: 
     }
 }
 
-/// One row of a product, see [`Backend::multiply`]: its multiplier is made ready once.
+/// One row of a product, see [`Backend::multiply`]. Its multiplier is prepared once.
 pub(super) fn product(
     multiply: &Multiply,
     input: &[i8],
@@ -167,7 +167,7 @@ pub(super) fn product(
     }
 }
 
-/// The larger of values, one by one.
+/// Replaces each value by the larger of it and its counterpart, one by one.
 pub(super) fn larger(values: &mut [i8], others: &[i8]) {
     for (value, other) in values.iter_mut().zip(others) {
         *value = (*value).max(*other);
@@ -189,7 +189,7 @@ impl Tiles for Portable {
     }
 }
 
-/// Blocks of columns, for `N` output channels from `o` on.
+/// Makes `N` output channels from `o` on, block of columns by block.
 fn channel_block<const N: usize>(
     conv: &Conv<'_>,
     rows: &Rows<'_>,
@@ -203,7 +203,7 @@ fn channel_block<const N: usize>(
     let mut x = 0;
     while x < columns {
         let (on_input, _) = window.columns_on_input(x);
-        // Columns from x on whose kernel lies on the input alike.
+        // The columns from x on for which the same part of the kernel lies on the input.
         let mut run = 1;
         while x + run < columns && window.columns_on_input(x + run).0 == on_input {
             run += 1;
@@ -242,20 +242,20 @@ fn finish<const N: usize, const M: usize>(
     }
 }
 
-/// `N` output channels at columns whose kernel lies on the input alike.
+/// `N` output channels, for columns at which the same part of the kernel lies on the input.
 struct Block<'b, const N: usize> {
     conv: &'b Conv<'b>,
     rows: &'b Rows<'b>,
-    /// Kernel columns that lie on the input.
+    /// The kernel columns that lie on the input.
     kernel_columns: core::ops::Range<usize>,
-    /// Products with padding.
+    /// The sums of the products with padding.
     start: [i32; N],
     /// The first output channel.
     o: usize,
 }
 
 impl<const N: usize> Block<'_, N> {
-    /// The sums of `M` neighbouring columns from `x` on, by column and channel.
+    /// The sums of `M` adjacent columns from `x` on, by column and channel.
     #[inline(always)]
     fn sums<const M: usize>(&self, x: usize) -> [[i32; N]; M] {
         let window = &self.conv.window;
@@ -280,16 +280,16 @@ impl<const N: usize> Block<'_, N> {
     }
 }
 
-/// `length` bytes from `start`.
+/// `length` bytes from index `start` on.
 #[inline(always)]
 fn part(bytes: &[i8], start: usize, length: usize) -> &[i8] {
     proved!(bytes.get(start..start + length)).unwrap_or(&[])
 }
 
-/// Adds the products of `N` runs of weights with `M` runs of values.
+/// Adds the products of `N` series of weights with `M` series of values.
 ///
-/// Wrapping, for speed where overflow is checked: that no sum leaves 32 bits was proved when the
-/// model was parsed, and the reference checks it.
+/// The additions wrap, for speed if overflow is checked. Parsing the model has proved that no sum
+/// overflows 32 bits, and the reference checks it.
 #[inline(always)]
 fn multiply<const N: usize, const M: usize>(
     weights: [&[i8]; N],
@@ -297,7 +297,7 @@ fn multiply<const N: usize, const M: usize>(
     acc: &mut [[i32; N]; M],
 ) {
     if WIDE {
-        // A sum at a time: the compiler makes vectors of it, and loads cost little.
+        // One sum at a time: the compiler vectorizes it, and loads cost little.
         for (acc, values) in acc.iter_mut().zip(values) {
             for (acc, weights) in acc.iter_mut().zip(weights) {
                 let products =
@@ -307,7 +307,7 @@ fn multiply<const N: usize, const M: usize>(
         }
         return;
     }
-    // All sums at once: each load serves as many products as there are sums across.
+    // All sums at once, so that each load serves several products.
     let length = weights.first().map_or(0, |run| run.len());
     if !proved!(weights.iter().chain(&values).all(|run| run.len() == length)) {
         return;
@@ -323,7 +323,7 @@ fn multiply<const N: usize, const M: usize>(
     }
 }
 
-/// The products of output channel `o`'s weights with what lies outside of the input.
+/// The sum of the products of output channel `o`'s weights on padding.
 fn padding(conv: &Conv<'_>, rows: &Rows<'_>, on_input: &core::ops::Range<usize>, o: usize) -> i32 {
     let window = &conv.window;
     let inputs = window.input.channels as usize;

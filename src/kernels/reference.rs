@@ -1,4 +1,4 @@
-//! The definition of every operator: naive, and frozen.
+//! The definition of every operator, naive and frozen.
 //!
 //! ```text
 //! for each column x, for each output channel o:
@@ -8,7 +8,7 @@
 //!     output[x, o] = finish(acc)
 //! ```
 //!
-//! Other backends are tested against these loops with `==`. They change only with the
+//! Other backends are tested against these loops with `==`. The loops change only with the
 //! arithmetic itself.
 
 use super::{Backend, Isa};

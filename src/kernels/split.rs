@@ -8,10 +8,11 @@
 //! output    │ a b c d   a b c d   a b c d   …               │   on this core
 //! ```
 //!
-//! The output channels are shared out, and not the columns of a row: late layers have many channels and
-//! few columns, and fully connected ones a single column. Each core reads half of the weights, which
-//! matters where flash waits. In a row the channels of a column lie side by side, so either core makes
-//! rows of its own, and one of them puts these together: neither ever writes where the other does.
+//! The output channels are divided between the cores, not the columns of a row: late layers have
+//! many channels and few columns, and fully connected layers have a single column. Each core reads
+//! half of the weights, which matters if flash is slow. The channels of a column are adjacent in a
+//! row, so each core makes rows of its own, and one core combines them. The two cores never write
+//! to the same memory.
 
 use core::cell::Cell;
 use core::fmt;
@@ -29,22 +30,23 @@ use crate::ops::{MAX_STEP_ROWS, Outputs, Rows, Shortcut, Shortcuts, int8_mut};
 
 /// Runs something on the other core of a chip.
 pub trait OtherCore {
-    /// Runs `there` on the other core and `here` on this one, each once, and returns when both are done.
+    /// Runs `there` on the other core and `here` on this one, once each, and returns when both are
+    /// done.
     fn both(&self, there: &mut (dyn FnMut() + Send), here: &mut dyn FnMut());
 }
 
-/// The other core, and memory for what the two of them make.
+/// The other core, and memory for the rows that both make.
 ///
-/// [`room_bytes`](Self::room_bytes) says how much memory a model takes. Convolutions for which there is
-/// not enough run on one core.
+/// [`room_bytes`](Self::room_bytes) says how much memory a model takes. Convolutions for which the
+/// memory is too small run on one core.
 pub struct Cores<'r, O> {
     other: O,
     room: Cell<&'r mut [u8]>,
 }
 
 impl<'r, O: OtherCore> Cores<'r, O> {
-    /// With that core, and that memory. Of memory that does not begin at a multiple of [`ARENA_ALIGN`]
-    /// what lies before that is left.
+    /// Uses the core `other` and the memory `room`. If `room` does not begin at a multiple of
+    /// [`ARENA_ALIGN`], the bytes before the first multiple are not used.
     pub fn new(other: O, room: &'r mut [u8]) -> Self {
         let skipped = room.as_ptr().addr().wrapping_neg() % ARENA_ALIGN;
         Self { other, room: Cell::new(room.get_mut(skipped..).unwrap_or_default()) }
@@ -52,7 +54,8 @@ impl<'r, O: OtherCore> Cores<'r, O> {
 }
 
 impl Cores<'_, ()> {
-    /// Bytes that the convolutions of a model take at the most, so that all that can be shared out are.
+    /// Largest number of bytes that a convolution of the model takes, so that all convolutions that
+    /// can be divided are.
     pub fn room_bytes(model: &Model<'_>) -> usize {
         let of = |layer: &LayerRecord| {
             let rows = layer.packing().rows_a_step().min(layer.rows.get().into());
@@ -75,13 +78,13 @@ impl<O> fmt::Debug for Cores<'_, O> {
     }
 }
 
-/// A backend whose convolutions are shared out between two cores: the same bytes, in less time.
+/// A backend that divides its convolutions between two cores: the same bytes, in less time.
 ///
 /// ```
 /// use brooklet::kernels::{Cores, OtherCore, Portable, Split};
 /// use brooklet::{Arena, Model, Session};
 ///
-/// /// On a chip: its second core, woken. Here: a thread.
+/// On a chip this wakes the second core; here it starts a thread.
 /// struct Thread;
 ///
 /// impl OtherCore for Thread {
@@ -113,7 +116,7 @@ pub struct Split<'c, 'r, B, O> {
 }
 
 impl<'c, 'r, B, O> Split<'c, 'r, B, O> {
-    /// That backend on these cores.
+    /// The backend `backend` on these cores.
     pub fn new(backend: B, cores: &'c Cores<'r, O>) -> Self {
         Self { backend, cores }
     }
@@ -179,8 +182,8 @@ impl<B: Backend + Sync, O: OtherCore> Backend for Split<'_, '_, B, O> {
 }
 
 impl<O: OtherCore> Cores<'_, O> {
-    /// Runs either half of a convolution on a core of its own; `None` if it has no halves, or there is
-    /// not room for them.
+    /// Runs each half of a convolution on a core of its own; `None` if it has no halves, or if
+    /// there is too little room for them.
     fn share(
         &self,
         whole: &Conv<'_>,
@@ -190,7 +193,7 @@ impl<O: OtherCore> Cores<'_, O> {
         run: impl Fn(&Conv<'_>, &mut [u8], &mut Outputs<'_>) + Sync,
     ) -> Option<()> {
         let middle = middle(whole)?;
-        // There is no convolution within another that would find it taken.
+        // Convolutions do not nest, so the room is free.
         let room = self.room.take();
         let halves = halves(whole, middle, shortcuts, scratch, outputs, room);
         let shared = halves.map(|[mut here, mut there]| {
@@ -208,16 +211,17 @@ impl<O: OtherCore> Cores<'_, O> {
     }
 }
 
-/// The first output channel of the second half: what lies together in the packing is not cut.
+/// The first output channel of the second half; channels that are interleaved in the packing are
+/// not separated.
 fn middle(conv: &Conv<'_>) -> Option<usize> {
     let channels = usize::from(conv.window.output.channels);
     let together = conv.packing.together(conv.kernel_taps());
     let groups = channels.div_ceil(together.max(1));
-    // The other core has the larger half: this one puts both together.
+    // The other core gets the larger half, because this one combines the rows.
     if groups > 1 { Some(groups / 2 * together) } else { None }
 }
 
-/// Bytes of room that a convolution takes whose steps make that number of rows.
+/// Number of bytes of room for a convolution whose steps make `rows` rows.
 fn room_for(conv: &Conv<'_>, rows: usize) -> usize {
     middle(conv).map_or(0, |middle| {
         let channels = middle..usize::from(conv.window.output.channels);
@@ -226,7 +230,7 @@ fn room_for(conv: &Conv<'_>, rows: usize) -> usize {
     })
 }
 
-/// What a core runs.
+/// What one core runs.
 struct Half<'h> {
     conv: Conv<'h>,
     channels: Range<usize>,
@@ -234,7 +238,7 @@ struct Half<'h> {
     made: Outputs<'h>,
 }
 
-/// Both halves: that of this core with the layer's own scratch memory, that of the other with room.
+/// Both halves: this core's uses the layer's own scratch memory, the other core's uses `room`.
 fn halves<'h>(
     whole: &Conv<'h>,
     middle: usize,

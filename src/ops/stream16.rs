@@ -1,5 +1,4 @@
-//! A residual stream in 16 bits, whose upper bytes are the int8 values that multiplying layers
-//! read.
+//! A residual 16-bit stream, whose upper bytes are the int8 values that multiplying layers read.
 //!
 //! A row of such a tensor is two rows of bytes, one after the other: the values rounded to int8,
 //! and the bits that the rounding dropped.

@@ -14,8 +14,8 @@ use crate::kernels::shared::column_pairs::{Args, Columns};
 ///
 /// # Safety
 ///
-/// `pairs` is not zero. `a` and `b` each have two bytes a pair. `patch` has room for two words a pair,
-/// 16 bytes from one pair to the next.
+/// `pairs` is not zero. `a` and `b` each have two bytes for each pair. `patch` has room for two
+/// words for each pair, 16 bytes from one pair to the next.
 #[unsafe(naked)]
 #[cfg_attr(feature = "hot-section", unsafe(link_section = ".data.brooklet_hot"))]
 pub(super) unsafe extern "C" fn widen(
@@ -26,7 +26,7 @@ pub(super) unsafe extern "C" fn widen(
 ) {
     naked_asm!(
         "push {{r4-r7, lr}}",
-        // The first round begins in its middle, so that those after it are whole.
+        // The first round may start in its middle, so that all others are whole.
         "rsbs r5, r3, #0",
         "movs r6, #3",
         "ands r5, r6",
@@ -63,14 +63,14 @@ pub(super) unsafe extern "C" fn widen(
     )
 }
 
-/// Makes an output of a sum, writes it to `r3`, and leads that to the next column.
+/// Makes an output from a sum, writes it to `r3`, and moves `r3` to the next column.
 macro_rules! store {
     ($acc:literal) => {
         concat!("mov r0, ", $acc, "\n", requantize!(), saturate!(), "strb r1, [r3]\n add r3, lr",)
     };
 }
 
-/// The same behind a join: adds what its table had for the shortcut.
+/// The same for a join: also adds the table's value for the shortcut.
 macro_rules! join {
     ($acc:literal, $at:literal) => {
         concat!(
@@ -95,7 +95,7 @@ macro_rules! join {
 ///
 /// # Safety
 ///
-/// Each field of the arguments is what [`Args`] says of it.
+/// Each field of the arguments is as [`Args`] specifies.
 #[unsafe(naked)]
 #[cfg_attr(feature = "hot-section", unsafe(link_section = ".data.brooklet_hot"))]
 pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
@@ -103,7 +103,7 @@ pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
         save_registers!(),
         "sub sp, #36",
         "str r0, [sp]",
-        // The first round begins in its middle, so that those after it are whole.
+        // The first round may start in its middle, so that all others are whole.
         "ldr r1, [r0, #{patch}]",
         "ldr r2, [r0, #{pairs}]",
         "lsls r3, r2, #4",
@@ -186,7 +186,7 @@ pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
         "mov r3, r9",
         "stm r1!, {{r2, r3, r6, r7}}",
         "b 9f",
-        // All are negative so far.
+        // All sums are negative so far.
         "6:",
         "lsls r1, r6, #16",
         "mov r2, r8",
@@ -219,7 +219,7 @@ pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
         "cmp r2, #0",
         "beq 6f",
         "b 7f",
-        // The zero point goes through the shift.
+        // The zero point is added before the shift.
         "6:",
         "lsls r6, r7",
         "asrs r6, r6, #1",
@@ -233,7 +233,7 @@ pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
         store!("r10"),
         store!("r11"),
         "b 9f",
-        // A join: what the table has for the shortcut.
+        // A join: the table's values for the shortcut.
         "7:",
         "str r6, [sp, #32]",
         "ldr r6, [r0, #{shortcut_stride}]",
@@ -255,8 +255,8 @@ pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
         "subs r6, #1",
         "cmp r7, #0",
         "bgt 8f",
-        // A factor of a half or more: with a join's extra bits the usual one. Then there is no
-        // shift, and what is added is nothing, as the carry always comes.
+        // A factor of a half or more, which is usual with the extra bits of a join. Then there is
+        // no shift, and the rounding term has no effect, because the carry is always set.
         "rsbs r7, r7, #0",
         ".irp acc, r8, r9, r10, r11",
         "mov r1, \\acc",

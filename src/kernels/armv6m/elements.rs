@@ -6,7 +6,7 @@ use core::mem::offset_of;
 use super::{requantize, saturate};
 use crate::kernels::shared::finish::AddArgs;
 
-/// 37 instructions an element, and 3 where it saturates.
+/// 37 instructions for each element, and 3 more if it saturates.
 ///
 /// ```text
 /// r0 r1 r2 values   r3 elements left, below zero   r4 … r7 r12 as `requantize` says
@@ -15,7 +15,8 @@ use crate::kernels::shared::finish::AddArgs;
 ///
 /// # Safety
 ///
-/// [`AddArgs::of`] made the arguments; input and output are theirs, and were not used since.
+/// [`AddArgs::of`] made the arguments, `input` and `output` are the ones in them, and no row was
+/// used since.
 #[unsafe(naked)]
 #[cfg_attr(feature = "hot-section", unsafe(link_section = ".data.brooklet_hot"))]
 pub(super) unsafe extern "C" fn add_bytes(input: *const i8, output: *mut i8, args: &AddArgs) {

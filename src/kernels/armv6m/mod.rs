@@ -1,8 +1,8 @@
 //! Cores of Armv6-M: Cortex-M0, M0+.
 //!
-//! The loops of `shared::column_pairs` and of `shared::winograd`, with assembly inside. Only eight registers take
-//! part in most instructions, a product takes the place of a factor, and only loads of several words
-//! lead to the next address by themselves. So:
+//! The loops of `shared::column_pairs` and of `shared::winograd`, with assembly inside. On these
+//! cores most instructions can use only eight registers, a product overwrites one of its factors,
+//! and only loads of several words advance the address. So:
 //!
 //! ```text
 //! two columns in a product, for each two taps:
@@ -16,19 +16,22 @@
 //!         acc += weight · value + weight' · value'
 //! ```
 //!
-//! The first of two taps is in the patch as its negative, and so are the sums: then what belongs to
-//! the lower column is from −2¹⁵ to less than 2¹⁵ for any weights, and that bit rounds exactly.
+//! The patch has the negative of the first of two taps, and the sums are negated as well. The part
+//! that belongs to the lower column is then from −2¹⁵ to less than 2¹⁵ for any weights, and the bit
+//! that is shifted out rounds exactly.
 //!
-//! Instructions: 16 for 8 multiply-accumulates, and a loop of 3 for 128: 2.02 each. Measured for
-//! ResNet-8, with all that is around them and the outputs made: 2.37 to 2.85 of three rows by three
-//! columns, the fewer the more channels there are. To finish an output 24, and 3 where it saturates;
-//! for the patch 6.75 a word. Of Winograd 61 for 16 products, which stand for four
-//! multiply-accumulates each: 0.95; 8 for a value that is transformed, 165 for a kernel, 50 for an output
-//! from its sums on; measured 1.31 to 1.67 a multiply-accumulate in all.
+//! Instructions: 16 for 8 multiply-accumulates, and a loop of 3 for 128: 2.02 for each. Measured
+//! for ResNet-8, including the code around the loops and the finishing of outputs: 2.37 to 2.85 for
+//! kernels of three rows by three columns, fewer with more channels. To finish an output takes 24,
+//! and 3 more if it saturates; the patch takes 6.75 for each word. Winograd takes 61 for 16
+//! products, which stand for four multiply-accumulates each: 0.95. It also takes 8 for each value
+//! that is transformed, 165 for each kernel, and 50 to make an output from its sums. Measured, this
+//! is 1.31 to 1.67 for each multiply-accumulate.
 
 #![allow(unsafe_code)]
 
-/// Puts what a caller expects to keep on the stack: `r4` to `r11` and the link register, 36 bytes.
+/// Saves the registers that a caller expects to keep on the stack: `r4` to `r11` and the link
+/// register, 36 bytes.
 macro_rules! save_registers {
     () => {
         "push {{r4-r7, lr}}
@@ -40,7 +43,7 @@ macro_rules! save_registers {
     };
 }
 
-/// Takes them back, and returns.
+/// Restores them, and returns.
 macro_rules! restore_registers {
     () => {
         "pop {{r4-r7}}
@@ -78,15 +81,17 @@ impl ColumnPairs for Armv6m {
     }
 }
 
-/// Requantizes the sum in `r0`. Both factors are halved with a sign, so that the products in the
-/// middle add up within 32 bits: a sum is less than 2³⁰ in magnitude, a mantissa less than 2³¹.
+/// Requantizes the sum in `r0`. Each factor is split into two signed halves, so that the sum of the
+/// middle products fits into 32 bits: a sum is less than 2³⁰ in magnitude, and a mantissa less than
+/// 2³¹.
 ///
 /// ```text
 /// sum · mantissa / 2³¹ = 2 · high · high + (high · low + low · high + low · low / 2¹⁶) / 2¹⁵
 /// ```
 ///
-/// The last bit that is shifted out rounds that. It is shifted half away from zero, and the zero
-/// point goes through that shift: what is added, less one, and the carry if it is not below zero.
+/// The last bit that is shifted out rounds this product. The shift that follows rounds halves away
+/// from zero. The zero point is added before this shift: `r6` is the sum of zero point and rounding
+/// term minus one, and the carry adds one unless the product is negative.
 ///
 /// ```text
 /// r0 r1 r2 values   r4 r5 upper and lower half of the mantissa   r6 what is added, less one
@@ -116,7 +121,7 @@ macro_rules! requantize {
     };
 }
 
-/// `r0` within int8, into `r1`.
+/// Saturates `r0` to int8, into `r1`.
 macro_rules! saturate {
     () => {
         "sxtb r1, r0
@@ -130,7 +135,7 @@ macro_rules! saturate {
     };
 }
 
-/// Requantizes the sum in that register into `r0`, and adds the term of its column.
+/// Requantizes the sum in register `$acc` into `r0`, and adds the term of its column.
 macro_rules! with_term {
     ($acc:literal, $at:literal) => {
         concat!(

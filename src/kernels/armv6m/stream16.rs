@@ -1,7 +1,7 @@
-//! How sums become numbers of a [stream in 16 bits](crate::ops::stream16): of a convolution, columns by
-//! columns, and of Winograd's, rows by rows.
+//! How sums become values of a [16-bit stream](crate::ops::stream16): column by column in a
+//! convolution, row by row in Winograd's.
 
-/// `r0` within the numbers of a stream in 16 bits, and 128.
+/// Clamps `r0` to the range of a 16-bit stream, and adds 128.
 #[cfg(feature = "stream16")]
 macro_rules! saturate_number {
     () => {
@@ -26,8 +26,8 @@ macro_rules! saturate_number {
     };
 }
 
-/// Goes where such numbers are made, if what `$load` leaves in that register, in place of a join's table, is
-/// odd.
+/// Jumps to the code for 16-bit streams if `$register` is odd after `$load`, which loads the
+/// pointer to a join's table.
 macro_rules! to_stream16 {
     ($load:literal $register:literal) => {
         $crate::kernels::shared::assembly::if_stream16!({
@@ -38,8 +38,8 @@ macro_rules! to_stream16 {
     };
 }
 
-/// Of a stream in 16 bits, the terms of four columns, in place of what a table has: `r0` arguments,
-/// `r1` shortcut, `r2` table, `r6` its stride.
+/// The shortcut's terms of four columns in a 16-bit stream, instead of a table's values. `r0` are
+/// the arguments, `r1` is the shortcut, `r2` the table, `r6` the stride of the shortcut.
 macro_rules! terms {
     () => {
         $crate::kernels::shared::assembly::if_stream16!({
@@ -71,7 +71,7 @@ macro_rules! terms {
     };
 }
 
-/// Makes a number of a stream in 16 bits of a sum, writes it to `r3`, and leads that to the next
+/// Makes a value of a 16-bit stream from a sum, writes it to `r3`, and moves `r3` to the next
 /// column.
 #[cfg(feature = "stream16")]
 macro_rules! store_number {
@@ -91,7 +91,8 @@ macro_rules! store_number {
     };
 }
 
-/// Finishes a channel of a stream in 16 bits: `r0` arguments, `r3` output, `lr` its stride.
+/// Finishes a channel of a 16-bit stream: `r0` are the arguments, `r3` is the output, `lr` its
+/// stride.
 macro_rules! stream16_columns {
     () => {
         $crate::kernels::shared::assembly::if_stream16!({
@@ -107,13 +108,13 @@ macro_rules! stream16_columns {
                 "b 9b",
             )
         } else {
-            // What is not used must be named.
+            // Operands that are not used must be named.
             "@ {factor} {lower} {shortcut_lower}"
         })
     };
 }
 
-/// A row of a stream in 16 bits: first the term, which goes where sums were that are used up.
+/// A row of a 16-bit stream. The term comes first, and overwrites sums that are no longer needed.
 #[cfg(feature = "stream16")]
 macro_rules! number_row {
     ($acc:literal, $row:literal) => {
@@ -161,7 +162,7 @@ macro_rules! number_row {
     };
 }
 
-/// The rows of a stream in 16 bits.
+/// The rows of a 16-bit stream.
 macro_rules! stream16_rows {
     () => {
         $crate::kernels::shared::assembly::if_stream16!({
@@ -174,7 +175,7 @@ macro_rules! stream16_rows {
                 "b 9b",
             )
         } else {
-            // What is not used must be named.
+            // Operands that are not used must be named.
             "@ {factor} {lower} {shortcut_lower}"
         })
     };

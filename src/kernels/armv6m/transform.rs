@@ -1,4 +1,5 @@
-//! What Winograd's convolution does with values and kernels: see [`winograd`](crate::kernels::shared).
+//! The transforms of values and kernels for Winograd's convolution: see
+//! [`winograd`](crate::kernels::shared).
 
 use core::arch::naked_asm;
 
@@ -28,8 +29,9 @@ macro_rules! under_tile {
     };
 }
 
-/// Bᵀ · a row of six values of two channels, `$from` bytes behind `r8`, to `$to` bytes behind `r9`. What
-/// the low half has borrowed is in the fifth, which is once in all positions but the last, and in the sixth.
+/// Bᵀ · a row of six values of two channels, from `$from` bytes after `r8` to `$to` bytes after
+/// `r9`. The borrow of the low half is corrected in the fifth value, which has the factor one in
+/// all positions but the last, and in the sixth.
 macro_rules! row {
     ($from:literal, $to:literal) => {
         concat!(
@@ -61,10 +63,11 @@ macro_rules! row {
     };
 }
 
-/// Two channels go through the transform in one register, as its low and its high half: it is
-/// linear, so the high one only borrows where the low one is below zero, and that is made good when
-/// they are stored. Bytes come as 128 more, unsigned, which cancels at all positions but the second:
-/// there, a column at a time, it makes -6 · 128.
+/// Two channels go through the transform in one register, as its low and its high half. The
+/// transform is linear, so the only interaction is a borrow from the high half if the low half is
+/// negative. It is corrected when the values are stored. Bytes enter as unsigned values, 128
+/// larger. This offset cancels at all positions but the second, where it contributes -6 · 128 in
+/// each column.
 ///
 /// ```text
 /// columns:  r5 pixels   r6 0x00ff00ff   r7 0x80808080   then r0 … r5 two channels each of six rows
@@ -79,7 +82,7 @@ macro_rules! row {
 /// # Safety
 ///
 /// `inputs` is a multiple of four, and not zero. `pixels`, a multiple of four, has six rows of ten
-/// columns of `inputs` bytes. Each position has room for the values of each two inputs.
+/// columns of `inputs` bytes. Each position has room for the values of all pairs of inputs.
 #[unsafe(naked)]
 #[cfg_attr(feature = "hot-section", unsafe(link_section = ".data.brooklet_hot"))]
 pub(super) unsafe extern "C" fn transform_tiles(
@@ -202,7 +205,7 @@ pub(super) unsafe extern "C" fn transform_tiles(
     )
 }
 
-/// G · `r1`, `r2`, `r3`. Comes out in `r1`, `r4`, `r5`, `r7`, `r6`, `r3`.
+/// G · `r1`, `r2`, `r3`. The results are in `r1`, `r4`, `r5`, `r7`, `r6`, `r3`.
 macro_rules! of_three {
     () => {
         "adds r4, r1, r3
@@ -228,7 +231,7 @@ macro_rules! of_three {
 ///
 /// # Safety
 ///
-/// `pairs` is not zero. There are eight kernels a pair, and room for `pairs` weights at each
+/// `pairs` is not zero. There are eight kernels for each pair, and room for `pairs` weights at each
 /// position, at a multiple of four.
 #[unsafe(naked)]
 #[cfg_attr(feature = "hot-section", unsafe(link_section = ".data.brooklet_hot"))]
@@ -282,8 +285,8 @@ pub(super) unsafe extern "C" fn transform_kernels(
         "mov r0, r10",
         "ldm r0!, {{r1-r3}}",
         "mov r10, r0",
-        // What the low half will have borrowed: the first is once in all positions but the last, which
-        // is the third.
+        // Corrects the borrow of the low half in advance: the first weight has the factor one in
+        // all positions but the last, which is the third weight.
         "add r1, r12",
         of_three!(),
         "add r3, r12",

@@ -1,4 +1,4 @@
-//! Winograd's convolution: its products, and outputs of their sums.
+//! Winograd's convolution: its products, and the outputs made from their sums.
 
 use core::arch::naked_asm;
 use core::mem::offset_of;
@@ -15,7 +15,7 @@ winograd::winograd_tiles!(
     multiply: multiply_tiles, finish: |args, sums| finish_tiles(args, sums, NINTH)
 );
 
-/// Adds the products of two int16 in `r6` and `r7` with those of two of four channels.
+/// Adds the products of two int16 in `r6` and `r7` with the weights of two of four channels.
 macro_rules! two_channels {
     ($a:literal $b:literal) => {
         concat!(
@@ -45,7 +45,8 @@ macro_rules! two_channels {
     };
 }
 
-/// All channels at a position, of the tile whose values are `$tile` bytes behind the first's.
+/// All channels at one position of the tile whose values are `$tile` bytes after those of the first
+/// tile.
 macro_rules! position {
     ($tile:literal) => {
         concat!(
@@ -145,8 +146,8 @@ unsafe extern "C" fn multiply_tiles(
     )
 }
 
-/// Aᵀ · `r1` … `r6`. Comes out in `r1`, `r5`, `r3`, `r4`, of which the last three are less than they should
-/// be by a factor of two, four and four: what comes behind makes up for it.
+/// Aᵀ · `r1` … `r6`. The results are in `r1`, `r5`, `r3`, `r4`. The last three are too small by
+/// factors of two, four and four, for which later code compensates.
 macro_rules! of_six {
     () => {
         "adds r7, r2, r3
@@ -170,7 +171,7 @@ macro_rules! of_six {
     };
 }
 
-/// Makes an output of a sum, and writes it into row `$row / 4`.
+/// Makes an output from a sum, and writes it into row `$row / 4`.
 macro_rules! store_row {
     ($acc:literal, $row:literal) => {
         concat!(
@@ -188,7 +189,7 @@ macro_rules! store_row {
     };
 }
 
-/// The same behind a join.
+/// The same for a join.
 macro_rules! join_row {
     ($acc:literal, $row:literal) => {
         concat!(
@@ -230,8 +231,7 @@ consecutive!(winograd::Args: outputs [4] shortcuts [4] stride);
 ///
 /// # Safety
 ///
-/// The pointers are good for what the numbers beside them say: see
-/// [`finish_by`](winograd::finish_by). Words are aligned.
+/// All pointers are valid as [`finish_by`](winograd::finish_by) specifies. Words are aligned.
 #[unsafe(naked)]
 #[cfg_attr(feature = "hot-section", unsafe(link_section = ".data.brooklet_hot"))]
 unsafe extern "C" fn finish_tiles(args: &mut winograd::Args, sums: &Sums, ninth: i32) {
@@ -272,7 +272,7 @@ unsafe extern "C" fn finish_tiles(args: &mut winograd::Args, sums: &Sums, ninth:
         "mvns r1, r1",
         "lsrs r1, r1, #1",
         "mov r12, r1",
-        // The zero point goes through the shift. A join adds its own behind it.
+        // The zero point is added before the shift. A join adds its own after it.
         "ldr r1, [sp, #148]",
         "ldr r6, [sp, #152]",
         "lsls r6, r6, #1",
@@ -287,7 +287,7 @@ unsafe extern "C" fn finish_tiles(args: &mut winograd::Args, sums: &Sums, ninth:
         "movs r1, #0",
         "cmp r7, #0",
         "bgt 1f",
-        // A factor of a half or more: no shift to the right, and the carry always comes.
+        // A factor of a half or more: there is no shift to the right, and the carry is always set.
         "rsbs r1, r7, #0",
         "movs r7, #0",
         "mvns r6, r7",
@@ -333,7 +333,7 @@ unsafe extern "C" fn finish_tiles(args: &mut winograd::Args, sums: &Sums, ninth:
         "ldr r0, [sp, #176]",
         "ldr r2, [sp, #112]",
         "ldr r6, [sp, #156]",
-        // The sum with the bias, of 64, 32, 16 and 16 times the sum.
+        // The sum with the bias, from 64, 32, 16 and 16 times the sum.
         ".irp acc, r1, r5, r3, r4",
         "muls \\acc, r0, \\acc",
         ".endr",
@@ -387,7 +387,7 @@ unsafe extern "C" fn finish_tiles(args: &mut winograd::Args, sums: &Sums, ninth:
         "str r1, [sp, #164]",
         "beq 1f",
         "b 4b",
-        // Back to the first tile, one channel on.
+        // Back to the first tile, and on to the next channel.
         "1:",
         "ldr r1, [r0, #{tiles}]",
         "lsls r1, r1, #2",

@@ -1,4 +1,4 @@
-//! The assembly of convolutions: products of a patch, and outputs of their sums.
+//! The assembly of convolutions: products with a patch, and the outputs made from their sums.
 
 use core::arch::naked_asm;
 use core::mem::offset_of;
@@ -8,56 +8,58 @@ use zerocopy::little_endian::I32;
 use crate::kernels::shared::assembly::{assert_length, consecutive, if_stream16};
 use crate::ops::conv::PATCH_COLUMNS;
 
-/// Two values, one after the other under the kernel, for each column of a patch.
+/// Two consecutive values under the kernel, for each column of a patch.
 pub(super) type Columns = [u32; PATCH_COLUMNS];
 
-/// The sums of two channels, each at the columns of a patch.
+/// The sums of two channels, for each column of a patch.
 pub(super) type Sums = [[i32; PATCH_COLUMNS]; 2];
 
-/// What the assembly takes: a patch, and output channels two by two.
+/// The arguments of the assembly: a patch, and output channels two by two.
 ///
-/// Assembly relies on what is said of each field. It moves `weights`, `bias`, `mantissas`, `shifts`,
-/// `output`, `shortcut` and `acc` on, and counts `left` down.
+/// The assembly relies on the comment of each field. It advances `weights`, `bias`, `mantissas`,
+/// `shifts`, `output`, `shortcut` and `acc`, and counts `left` down.
 #[repr(C)]
 pub(super) struct Args {
     /// `pairs` can be read.
     pub(super) patch: *const Columns,
-    /// For each two channels four weights for each of `pairs`, aligned to words if they are int16;
-    /// and `skip` bytes further on those of the next two.
+    /// Each two channels have four weights for each of `pairs` here, aligned to words if they are
+    /// int16. `skip` bytes further on are those of the next two channels.
     pub(super) weights: *const i8,
-    /// One at least.
+    /// At least one.
     pub(super) pairs: usize,
-    /// Aligned to words, two for each of `left`, unless `parts` has [`CONTINUE`].
+    /// Unless `parts` has [`CONTINUE`], aligned to words, two for each of `left`.
     pub(super) bias: *const I32,
-    /// Unless `parts` has [`KEEP`], aligned to words, two for each of `left`; likewise `shifts`, a
-    /// byte each.
+    /// Unless `parts` has [`KEEP`], aligned to words, two for each of `left`. The same holds for
+    /// `shifts`, with bytes.
     pub(super) mantissas: *const I32,
     pub(super) shifts: *const i8,
-    /// Unless `parts` has [`KEEP`], two bytes for each of `left` can be written, at four columns that
-    /// are `stride` bytes apart.
+    /// Unless `parts` has [`KEEP`], two bytes for each of `left` can be written at each of four
+    /// columns, `stride` bytes apart.
     pub(super) output: *mut i8,
     pub(super) stride: usize,
-    /// Pairs of channels, one at least.
+    /// Number of pairs of channels, at least one.
     pub(super) left: usize,
-    /// Behind the requantization: twice what is added, by how much is shifted, or an offset.
+    /// Applied after the requantization: twice the zero point plus one, the bits of a join, or an
+    /// offset.
     pub(super) last: i32,
-    /// Null, or aligned to words, 128 of which can be read to both sides, or `STREAM16`: then what
-    /// is said of outputs and shortcuts holds likewise `lower` and `shortcut_lower` bytes further on.
+    /// Null, a pointer aligned to words with 128 readable words on either side, or `STREAM16`. With
+    /// `STREAM16`, what is specified for outputs and shortcuts also holds `lower` and
+    /// `shortcut_lower` bytes further on.
     pub(super) table: *const I32,
-    /// With a table, two bytes for each of `left` can be read, at four columns that are
+    /// With a table, two bytes for each of `left` can be read at each of four columns,
     /// `shortcut_stride` bytes apart. It may be the output.
     pub(super) shortcut: *const i8,
     pub(super) shortcut_stride: usize,
-    /// Where sums are kept from one chunk of taps to the next: if `parts` is not zero, one for each
+    /// Where sums are kept from one chunk of taps to the next. If `parts` is not zero, one for each
     /// of `left` can be read and written.
     pub(super) acc: *mut Sums,
-    /// From the weights of this chunk for two channels to those for the next two.
+    /// Distance in bytes from the weights of this chunk for two channels to those for the next two.
     pub(super) skip: usize,
     /// [`CONTINUE`] and [`KEEP`].
     pub(super) parts: usize,
     /// Whether weights are int16.
     pub(super) int16: usize,
-    /// Of a stream in 16 bits: what the shortcut is multiplied by.
+    /// The factor of the shortcut in a 16-bit stream.
     pub(super) factor: i32,
     pub(super) lower: usize,
     pub(super) shortcut_lower: usize,
@@ -68,10 +70,10 @@ consecutive!(Args: mantissas shifts);
 consecutive!(Args: output stride);
 consecutive!(Args: last table);
 
-/// Sums begin with what is kept, and not with the bias.
+/// Sums start with the kept ones, not with the bias.
 pub(super) const CONTINUE: usize = 1;
 
-/// Sums are kept, and not made outputs.
+/// Sums are kept, not made into outputs.
 pub(super) const KEEP: usize = 2;
 
 /// Requantizes the sums of a channel, in four registers, with a shift to the right: `r2` is the
@@ -89,7 +91,7 @@ macro_rules! requantize_four {
     };
 }
 
-/// The same for shifts to the left, of which `r12` is one more.
+/// The same for shifts to the left; `r12` is the shift plus one.
 macro_rules! scale_four {
     ($($acc:literal)*) => {
         concat!($(
@@ -121,7 +123,7 @@ macro_rules! join_one {
     };
 }
 
-/// Goes where a stream in 16 bits is made, if `r1` says so.
+/// Jumps to the code for a 16-bit stream, if `r1` marks one.
 macro_rules! to_stream16 {
     ($stream:literal) => {
         if_stream16!({
@@ -132,7 +134,7 @@ macro_rules! to_stream16 {
     };
 }
 
-/// The lines for each of four registers, which they call `\\acc`.
+/// Expands the lines for each of four registers, which they call `\\acc`.
 #[cfg(feature = "stream16")]
 macro_rules! each {
     ($a:literal $b:literal $c:literal $d:literal: $($line:literal)+) => {
@@ -140,8 +142,8 @@ macro_rules! each {
     };
 }
 
-/// Adds the number at a place of the shortcut, times the factor: `r1` is where the upper bytes are,
-/// `r2` the lower, `r12` 2⁶ times the factor.
+/// Adds the shortcut's value at one position, multiplied by the factor. `r1` points to the upper
+/// bytes, `r2` to the lower; `r12` is 2⁶ times the factor.
 #[cfg(feature = "stream16")]
 macro_rules! add_number {
     ($acc:literal, $upper:literal, $lower:literal) => {
@@ -153,7 +155,7 @@ macro_rules! add_number {
             $lower,
             "\n",
             "add r3, r0, r3, lsl #8\n",
-            // As much as the product shifted by ten.
+            // Equal to the product shifted by ten bits.
             "smlawb ",
             $acc,
             ", r12, r3, ",
@@ -163,8 +165,8 @@ macro_rules! add_number {
     };
 }
 
-/// Finishes a channel of a stream in 16 bits, and goes on at `$done`: `r12` is the shift, `r2` the
-/// mantissa, `r3` the offset. 14 instructions for an output.
+/// Finishes a channel of a 16-bit stream, and continues at `$done`. `r12` is the shift, `r2` the
+/// mantissa, `r3` the offset. It takes 14 instructions for each output.
 macro_rules! stream16_channel {
     ($o:literal $a:literal $b:literal $c:literal $d:literal $stream:literal $done:literal) => {
         if_stream16!({
@@ -239,7 +241,7 @@ macro_rules! stream16_channel {
                 "b\n",
             )
         } else {
-            // What is not used must be named.
+            // Operands that are not used must be named.
             "@ {factor} {lower} {shortcut_lower}\n"
         })
     };
@@ -258,7 +260,7 @@ macro_rules! finish_channel {
             "ldrd r3, r1, [r0, #{last}]\n",
             "rsb r12, r12, #0\n",
             "cbnz r1, ", $join, "f\n",
-            // The zero point goes through the shift.
+            // The zero point is added before the shift.
             "lsl lr, r3, r12\n",
             requantize_four!($a $b $c $d),
             "b ", $store, "f\n",
@@ -270,7 +272,7 @@ macro_rules! finish_channel {
             "lsl lr, lr, r12\n",
             requantize_four!($a $b $c $d),
             "b 12f\n",
-            // A factor of a half or more: with a join's extra bits the usual one.
+            // A factor of a half or more, which is usual with the extra bits of a join.
             "11:\n",
             "rsb r12, r12, #1\n",
             scale_four!($a $b $c $d),
@@ -301,8 +303,8 @@ macro_rules! finish_channel {
     };
 }
 
-/// Adds the products of sixteen tap pairs; `$load` puts the weights of *a* for one into `r2`, and
-/// those of *b* into `r3`.
+/// Adds the products of sixteen tap pairs. For each of them `$load` puts the weights of *a* into
+/// `r2`, and those of *b* into `r3`.
 macro_rules! sixteen_pairs {
     ($($load:literal)+) => {
         concat!(
@@ -336,7 +338,7 @@ macro_rules! sixteen_pairs {
 ///
 /// # Safety
 ///
-/// Each field of the arguments is what [`Args`] says of it.
+/// Each field of the arguments is as [`Args`] specifies.
 #[unsafe(naked)]
 #[cfg_attr(feature = "hot-section", unsafe(link_section = ".data.brooklet_hot"))]
 pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
@@ -345,7 +347,7 @@ pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
         "push {{r4-r11, lr}}",
         "sub sp, sp, #16",
         "str r0, [sp]",
-        // The first round begins in its middle, so that those after it are whole.
+        // The first round may start in its middle, so that all others are whole.
         "ldr r1, [r0, #{pairs}]",
         "ldr r4, [r0, #{int16}]",
         "rsb r2, r1, #0",

@@ -1,4 +1,4 @@
-//! Convolutions: patches of four columns, and what the assembly multiplies them by.
+//! Convolutions: patches of four columns, and their products in assembly.
 
 use core::arch::naked_asm;
 use core::ops::Range;
@@ -60,8 +60,8 @@ pub(super) fn conv(
     }
 }
 
-/// Writes the values of the `taps` under the kernel into a patch, at up to four output columns
-/// from `first` on. In `edge` there is room for those of a column.
+/// Writes the values of the `taps` under the kernel into a patch, at up to four output columns from
+/// `first` on. `edge` has room for the values of one column.
 #[allow(clippy::too_many_arguments)]
 fn fill(
     conv: &Conv<'_>,
@@ -73,21 +73,21 @@ fn fill(
     patch: &mut [Columns],
     edge: &mut [i8],
 ) {
-    // Of the patch's columns those that lie inside, and where the first of them begins.
+    // The columns of the patch that lie inside, and the position at which the first of them begins.
     let (last, inside) = (first + columns, &kernel.inside);
     let begin = inside.start.max(first).min(last) - first;
     let end = inside.end.max(first + begin).min(last) - first;
     let left = ((first + begin) * kernel.step).saturating_sub(kernel.pad);
     let mut row_start = 0;
     for (row, _) in rows.iter().zip(0..conv.window.kernel[0]) {
-        // The part of this kernel row.
+        // The part of the taps in this kernel row.
         let from = taps.start.max(row_start);
         let to = taps.end.min(row_start + kernel.packed);
         if from < to {
             let part = from - row_start..to - row_start;
             let Some(patch) = proved!(patch.get_mut((from - taps.start) / 2..)) else { return };
             if let (true, Padding::Same(zero)) = (row.is_empty(), conv.padding) {
-                // What fills weights up to fours is zero, so that any value may meet it.
+                // Padding weights are zero, so that any value may be multiplied by them.
                 let zeros = u32::from(zero as i16 as u16) * 0x1_0001;
                 proved!(patch.get_mut(..(to - from) / 2))
                     .unwrap_or_default()
@@ -101,7 +101,7 @@ fn fill(
                     _ => (begin, end) = (columns, columns),
                 }
                 for column in (0..begin).chain(end..columns) {
-                    // On padding, or where the row ends.
+                    // On padding, or at the end of the row.
                     let edge = proved!(edge.get_mut(..numbers(&part))).unwrap_or_default();
                     fill_edge(conv, row, first + column, part.start, edge);
                     widen(edge, column, 1, 0, edge.len() / 4, patch);
@@ -112,8 +112,8 @@ fn fill(
     }
 }
 
-/// Writes runs of `words` · 4 values into columns of the patch from `column` on, each `step`
-/// values behind the one before.
+/// Writes `words` · 4 values into each column of the patch from `column` on. The values of
+/// consecutive columns are `step` values apart.
 #[inline(always)]
 fn widen(
     values: &[i8],
@@ -133,7 +133,7 @@ fn widen(
     }
     let target = patch.as_mut_ptr().cast::<u32>().wrapping_add(column);
     // SAFETY: as was just checked, `values` has `words` words for each of the columns, which are
-    // `step` bytes apart, and `patch` has room for two tap pairs a word.
+    // `step` bytes apart, and `patch` has room for two tap pairs for each word.
     unsafe { widen_columns(values.as_ptr(), target, words, step, columns) }
 }
 
@@ -144,9 +144,10 @@ fn widen(
 ///
 /// # Safety
 ///
-/// There is at least one word and one column. `words` words can be read at `values`, `step` bytes
-/// further on and so on, and two words for each be written at `target`, `target + 4` …, for
-/// the next column from `target + 1` on.
+/// There is at least one word and one column. For each column, `words` words can be read, at
+/// `values` for the first and `step` bytes further on for each of the others. For each word of a
+/// column, two words can be written, at `target` for the first column and one word further on for
+/// each of the others.
 #[unsafe(naked)]
 #[cfg_attr(feature = "hot-section", unsafe(link_section = ".data.brooklet_hot"))]
 unsafe extern "C" fn widen_columns(
@@ -220,8 +221,8 @@ unsafe extern "C" fn widen_columns(
     )
 }
 
-/// Adds the products of a chunk of taps for a group of output channels. With `finisher` they are
-/// the last, and become outputs.
+/// Adds the products of a chunk of taps for a group of output channels. With `finisher` it is the
+/// last chunk, and the sums become outputs.
 #[allow(clippy::too_many_arguments)]
 fn multiply(
     conv: &Conv<'_>,
@@ -286,16 +287,17 @@ fn multiply(
         args.parts = first_chunk;
     }
     if args.left > 0 {
-        // SAFETY: it was just checked that `patch` has the tap pairs that `args` counts, `weights`
-        // four bytes for each of them and each pair of channels, `skip` bytes from one pair of
-        // channels to the next, `bias` a word a channel of the group, and `acc` the sums of each
-        // pair of channels. `left` counts whole pairs, and is not zero. With a `finisher`,
-        // `Finisher::of` found that mantissas and the table are aligned, and that the table reaches
-        // 128 words to both sides of its middle, or is `STREAM16`. `Finisher::places` found mantissas, shifts,
-        // outputs and shortcut for the group, at four columns.
+        // SAFETY: as was just checked, `patch` has the tap pairs that `args` counts, `weights` has
+        // four bytes for each of them and each pair of channels, `skip` bytes apart from one pair
+        // of channels to the next, `bias` has a word for each channel of the group, and `acc` the
+        // sums of each pair of channels. `left` counts whole pairs, and is not zero. With a
+        // `finisher`, `Finisher::of` has checked that mantissas and the table are aligned, and that
+        // the table has 128 words on either side of its middle, or is `STREAM16`.
+        // `Finisher::places` has found mantissas, shifts, outputs and shortcut for the group, at
+        // four columns.
         unsafe { blocks(&mut args) }
     }
-    // One channel is left over: it has weights beside it that are zero.
+    // One channel is left. The packing pads it with a second one, whose weights are zero.
     if !numbers(group).is_multiple_of(2) && args.parts & KEEP != 0 {
         let last = proved!(bias.get(numbers(group) - 1)).copied().unwrap_or_default();
         let bias = [last, I32::ZERO];

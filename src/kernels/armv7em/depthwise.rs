@@ -2,10 +2,10 @@
 
 use crate::kernels::shared::depthwise::{Args, depthwise_asm};
 
-/// Bytes of the stack frame.
+/// Number of bytes of the stack frame.
 const FRAME: usize = 16;
 
-/// For a kernel position of a row of three 10 instructions, of others 14; 25 to finish an output.
+/// 10 instructions for a kernel position in a row of three, 14 for others; 25 to finish an output.
 ///
 /// ```text
 /// r0 arguments   r1 values   r2 weights   r3 kernel columns left   r4 … r7 sums
@@ -18,7 +18,7 @@ const FRAME: usize = 16;
 ///
 /// # Safety
 ///
-/// The arguments are as [`Args`] says, their channels a multiple of four.
+/// The arguments are as [`Args`] specifies, with a multiple of four channels.
 #[unsafe(naked)]
 #[cfg_attr(feature = "hot-section", unsafe(link_section = ".data.brooklet_hot"))]
 pub(super) unsafe extern "C" fn conv(args: &Args) {
@@ -35,7 +35,7 @@ pub(super) unsafe extern "C" fn conv(args: &Args) {
         "smlabb r5, r9, r11, r5",
         "smlatt r7, r9, r11, r7",
         ".endm",
-        // Half away from zero: of a sum below zero one less, where there is a shift.
+        // Half away from zero: one is subtracted from a negative sum, if there is a shift.
         ".macro dw_finish acc",
         "ldrsb r9, [r2], #1",
         "ldr r10, [r1], #4",
@@ -157,5 +157,5 @@ pub(super) unsafe extern "C" fn conv(args: &Args) {
     )
 }
 
-// Rows are counted from where the arguments begin.
+// Rows are counted from the start of the arguments.
 const _: () = assert!(core::mem::offset_of!(Args, values) == 0);

@@ -1,4 +1,4 @@
-//! Sums, and the larger of values.
+//! Sums, and element-wise maxima.
 
 use core::arch::naked_asm;
 
@@ -7,18 +7,18 @@ use crate::kernels::shared::assembly::{assert_length, consecutive};
 use crate::kernels::shared::finish::AddArgs;
 use crate::proved::proved;
 
-/// Leaves the larger of values in the place of the first.
+/// Replaces each value by the larger of it and its counterpart.
 pub(super) fn larger(values: &mut [i8], others: &[i8]) {
     let fours = values.len().min(others.len()) / 4;
     if fours > 0 {
-        // SAFETY: both have `fours` fours of bytes, of which the first can be written.
+        // SAFETY: both have `fours` groups of four bytes, and `values` can be written.
         unsafe { larger_bytes(values.as_mut_ptr(), others.as_ptr(), fours) }
     }
     let values = proved!(values.get_mut(4 * fours..)).unwrap_or_default();
     portable::larger(values, proved!(others.get(4 * fours..)).unwrap_or(&[]));
 }
 
-/// Leaves the larger of values in the place of the first: seven instructions for four.
+/// Replaces each value by the larger of two: seven instructions for four values.
 ///
 /// ```text
 /// r0 values   r1 others   r2 fours left   r3 r12 four each   r4 differences
@@ -26,7 +26,8 @@ pub(super) fn larger(values: &mut [i8], others: &[i8]) {
 ///
 /// # Safety
 ///
-/// `fours` is not zero. Four times as many bytes can be read at both, and be written at `values`.
+/// `fours` is not zero. Four times that number of bytes can be read from both, and written to
+/// `values`.
 #[unsafe(naked)]
 #[cfg_attr(feature = "hot-section", unsafe(link_section = ".data.brooklet_hot"))]
 unsafe extern "C" fn larger_bytes(values: *mut i8, others: *const i8, fours: usize) {
@@ -36,7 +37,7 @@ unsafe extern "C" fn larger_bytes(values: *mut i8, others: *const i8, fours: usi
         "2:",
         "ldr r3, [r0]",
         "ldr r12, [r1], #4",
-        // Flags say of each byte whether the difference is zero or more.
+        // The flags say for each byte whether the difference is zero or more.
         "ssub8 r4, r3, r12",
         "sel r3, r3, r12",
         "str r3, [r0], #4",
@@ -48,7 +49,7 @@ unsafe extern "C" fn larger_bytes(values: *mut i8, others: *const i8, fours: usi
 
 consecutive!(AddArgs: mine theirs mantissa before right length shortcut);
 
-/// 12 instructions an element, and half of one for the loop.
+/// 12 instructions for each element, and half a one for the loop.
 ///
 /// ```text
 /// r0 input   r1 shortcut   r2 output   r3 bytes left, by rounds of four   r4 r5 middles of the tables
@@ -57,7 +58,8 @@ consecutive!(AddArgs: mine theirs mantissa before right length shortcut);
 ///
 /// # Safety
 ///
-/// [`AddArgs::of`] made the arguments; input and output are theirs, and were not used since.
+/// [`AddArgs::of`] made the arguments, `input` and `output` are the ones in them, and no row was
+/// used since.
 #[unsafe(naked)]
 #[cfg_attr(feature = "hot-section", unsafe(link_section = ".data.brooklet_hot"))]
 pub(super) unsafe extern "C" fn add_bytes(input: *const i8, output: *mut i8, args: &AddArgs) {
@@ -68,7 +70,7 @@ pub(super) unsafe extern "C" fn add_bytes(input: *const i8, output: *mut i8, arg
         "mov r2, r1",
         "ldm r3!, {{r4-r8, r12}}",
         "ldr r1, [r3]",
-        // The first round begins in its middle, so that those after it are whole.
+        // The first round may start in its middle, so that all others are whole.
         "rsb r3, r12, #0",
         "and r3, r3, #3",
         "adr.w lr, 2f",

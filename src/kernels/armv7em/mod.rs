@@ -1,4 +1,4 @@
-//! Cores with the DSP instructions of Armv7E-M: Cortex-M4, M7, M55, and M33 where it has them.
+//! Cores with the DSP instructions of Armv7E-M: Cortex-M4, M7, M55, and those M33 that have them.
 //!
 //! ```text
 //! for each four columns of the output:
@@ -11,18 +11,18 @@
 //!         output[column, a and b] = finish(acc)
 //! ```
 //!
-//! `SXTB16` widens bytes 0 and 2 of a word, rotated bytes 1 and 3: so values are widened as they
-//! enter the patch, and [`Packing::Pairs`] has weights in the order that comes out. `SMLAD` adds
-//! two products, `SMMULR` is the high word of a product, rounded: a requantization but for its
-//! last shift.
+//! `SXTB16` widens bytes 0 and 2 of a word, or bytes 1 and 3 with a rotation. Values are therefore
+//! widened when they enter the patch, and [`Packing::Pairs`] stores weights in the order in which
+//! they come out. `SMLAD` adds two products. `SMMULR` is the high word of a product, rounded: a
+//! requantization without its last shift.
 //!
-//! Instructions: for a tap pair, which is 16 multiply-accumulates, 13 and the loop's half: 0.84
-//! each; of [`Packing::WidePairs`] 11: 0.71. To finish an output 10, behind a join 15. For the
-//! patch 1.1 a value. Measured for ResNet-8, outputs included: 0.95, and 0.85; with all that is
-//! around them 0.93 to 1.14 for 3×3 kernels, the fewer the more channels there are.
+//! Instructions: 13 and half of the loop for a tap pair, which is 16 multiply-accumulates: 0.84 for
+//! each; with [`Packing::WidePairs`] 11: 0.71. Finishing an output takes 10, with a join 15. The
+//! patch takes 1.1 for each value. Measured for ResNet-8, including outputs: 0.95, and 0.85.
+//! Including all surrounding code: 0.93 to 1.14 for 3×3 kernels, fewer with more channels.
 //!
-//! The targets of Armv8-M do not tell whether a core has these instructions. So the assembly
-//! names one that does, and uses of it what Armv7E-M has too.
+//! The targets of Armv8-M do not say whether a core has these instructions. The assembly therefore
+//! names a core that has them, and uses only those that Armv7E-M also has.
 //!
 //! [`Packing::Pairs`]: crate::format::Packing::Pairs
 //! [`Packing::WidePairs`]: crate::format::Packing::WidePairs
@@ -80,7 +80,8 @@ impl Backend for Armv7em {
     }
 
     fn depthwise_conv(&self, conv: &DepthwiseConv<'_>, rows: &Rows<'_>, output: &mut [i8]) {
-        // SAFETY: the assembly asks for no more than [`Args`](shared::depthwise::Args) say, and that channels come by fours.
+        // SAFETY: the assembly requires only what [`Args`](shared::depthwise::Args) specifies, and
+        // a multiple of four channels.
         unsafe { shared::depthwise::conv::<4>(depthwise::conv, conv, rows, output) }
     }
 

@@ -1,7 +1,8 @@
 //! Winograd's convolution in two dimensions with DSP instructions: `SMLAD` multiplies two input
 //! channels at once. Instructions: 11 for 16 products, which is 64 multiply-accumulates; 188 to
-//! transform two kernels. Measured for ResNet-8, a multiply-accumulate: 0.19 for the products, 0.13 to
-//! finish, 0.06 for values, and on the fly 0.32 for kernels, with eight columns and rows.
+//! transform two kernels. Measured for ResNet-8, for each multiply-accumulate: 0.19 for the
+//! products, 0.13 to finish, 0.06 for values, and 0.32 to transform kernels at run time, with eight
+//! columns and rows.
 
 use core::arch::naked_asm;
 
@@ -37,8 +38,8 @@ unsafe extern "C" fn multiply(
         ".cpu cortex-m33",
         "push {{r4-r11, lr}}",
         "sub sp, sp, #20",
-        // The first pair sets the sums. Of the others the first round begins in its middle, so that
-        // those after it are whole.
+        // The first pair sets the sums. The first round of the others may start in its middle, so
+        // that all later rounds are whole.
         "rsb r4, r2, #1",
         "and r4, r4, #7",
         "adr.w r5, 3f",

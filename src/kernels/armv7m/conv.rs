@@ -1,4 +1,4 @@
-//! Convolutions of two columns in one product: see [`column_pairs`](crate::kernels::shared).
+//! Convolutions with two columns in one product: see [`column_pairs`](crate::kernels::shared).
 
 use core::arch::naked_asm;
 use core::mem::offset_of;
@@ -18,8 +18,8 @@ consecutive!(Args: shortcut shortcut_stride);
 ///
 /// # Safety
 ///
-/// `pairs` is not zero. `a` and `b` each have two bytes a pair. `patch` has room for two words a pair,
-/// 16 bytes from one pair to the next.
+/// `pairs` is not zero. `a` and `b` each have two bytes for each pair. `patch` has room for two
+/// words for each pair, 16 bytes from one pair to the next.
 #[unsafe(naked)]
 #[cfg_attr(feature = "hot-section", unsafe(link_section = ".data.brooklet_hot"))]
 pub(super) unsafe extern "C" fn widen(
@@ -30,7 +30,7 @@ pub(super) unsafe extern "C" fn widen(
 ) {
     naked_asm!(
         "push {{r4-r7, lr}}",
-        // The first round begins in its middle, so that those after it are whole.
+        // The first round may start in its middle, so that all others are whole.
         "rsb r4, r3, #0",
         "and r4, r4, #3",
         "adr.w lr, 2f",
@@ -73,7 +73,7 @@ macro_rules! requantize_four {
     };
 }
 
-/// Goes where a stream in 16 bits is made, if the table at `r5` is none.
+/// Jumps to the code for a 16-bit stream, if `r5` marks one in place of a table.
 macro_rules! to_stream16 {
     () => {
         if_stream16!({
@@ -84,8 +84,8 @@ macro_rules! to_stream16 {
     };
 }
 
-/// Finishes a channel of a stream in 16 bits, but for the upper bytes: `r2` is the mantissa, `r12` the
-/// shift, `r6` the offset.
+/// Finishes a channel of a 16-bit stream, except for writing the upper bytes: `r2` is the mantissa,
+/// `r12` the shift, `r6` the offset.
 macro_rules! stream16 {
     () => {
         if_stream16!({
@@ -137,16 +137,17 @@ macro_rules! stream16 {
                  b.w 12b",
             )
         } else {
-            // What is not used must be named.
+            // Operands that are not used must be named.
             "@ {factor} {lower} {shortcut_lower}"
         })
     };
 }
 
 /// To requantize, the high word of twice the sum times the mantissa is rounded by the carry out of
-/// the low word; it is shifted half away from zero, and the zero point goes through that shift. The
-/// sign is taken before the carry is added, which makes a difference where the high word is -1: then
-/// zero is rounded, and a half less one is still rounded down to it.
+/// the low word. It is then shifted with halves away from zero, and the zero point is added before
+/// that shift. The sign is taken before the carry is added. This makes a difference only if the
+/// high word is -1 and the carry makes it zero: one less is then added before the shift, but the
+/// result is zero all the same.
 ///
 /// ```text
 /// while summing:   r0 patch   r1 weights   r2 r3 a weight of two taps   r4 … r7 patch
@@ -158,7 +159,7 @@ macro_rules! stream16 {
 ///
 /// # Safety
 ///
-/// Each field of the arguments is what [`Args`] says of it.
+/// Each field of the arguments is as [`Args`] specifies.
 #[unsafe(naked)]
 #[cfg_attr(feature = "hot-section", unsafe(link_section = ".data.brooklet_hot"))]
 pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
@@ -166,7 +167,7 @@ pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
         "push {{r4-r11, lr}}",
         "sub sp, sp, #20",
         "str r0, [sp]",
-        // The first round begins in its middle, so that those after it are whole.
+        // The first round may start in its middle, so that all others are whole.
         "ldr r1, [r0, #{patch}]",
         "ldr r2, [r0, #{pairs}]",
         "add r3, r1, r2, lsl #4",
@@ -185,7 +186,7 @@ pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
         "ldr r1, [r0, #{parts}]",
         "lsls r1, r1, #31",
         "bne 1f",
-        // What is added to round each pair is taken back here.
+        // The rounding terms of all pairs are subtracted here.
         "ldr r1, [r0, #{bias}]",
         "ldr r2, [r0, #{all_pairs}]",
         "ldr r8, [r1, r3, lsl #2]",
@@ -239,7 +240,7 @@ pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
         "ldrd r6, r5, [r0, #{last}]",
         "rsb r12, r12, #0",
         "cbnz r5, 6f",
-        // The zero point goes through the shift.
+        // The zero point is added before the shift.
         "lsl lr, r6, r12",
         "asr lr, lr, #1",
         requantize_four!(),
@@ -253,7 +254,7 @@ pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
         "asr lr, lr, #1",
         requantize_four!(),
         "b 6f",
-        // A factor of a half or more: with a join's extra bits the usual one.
+        // A factor of a half or more, which is usual with the extra bits of a join.
         "7:",
         "rsb r12, r12, #1",
         ".irp acc, r9, r8, r11, r10",

@@ -7,7 +7,7 @@ use crate::kernels::shared::finish::AddArgs;
 
 consecutive!(AddArgs: mine theirs mantissa before right length shortcut);
 
-/// 13 instructions an element, and half of one for the loop.
+/// 13 instructions for each element, and half a one for the loop.
 ///
 /// ```text
 /// r0 input   r1 shortcut   r2 output   r3 bytes left, by rounds of four   r4 r5 middles of the tables
@@ -16,7 +16,8 @@ consecutive!(AddArgs: mine theirs mantissa before right length shortcut);
 ///
 /// # Safety
 ///
-/// [`AddArgs::of`] made the arguments; input and output are theirs, and were not used since.
+/// [`AddArgs::of`] made the arguments, `input` and `output` are the ones in them, and no row was
+/// used since.
 #[unsafe(naked)]
 #[cfg_attr(feature = "hot-section", unsafe(link_section = ".data.brooklet_hot"))]
 pub(super) unsafe extern "C" fn add_bytes(input: *const i8, output: *mut i8, args: &AddArgs) {
@@ -26,7 +27,7 @@ pub(super) unsafe extern "C" fn add_bytes(input: *const i8, output: *mut i8, arg
         "mov r2, r1",
         "ldm r3!, {{r4-r8, r12}}",
         "ldr r1, [r3]",
-        // The first round begins in its middle, so that those after it are whole.
+        // The first round may start in its middle, so that all others are whole.
         "rsb r3, r12, #0",
         "and r3, r3, #3",
         "add r12, r12, r3",

@@ -1,4 +1,4 @@
-//! Cores of Armv7-M without DSP instructions: Cortex-M3, and M33 where it has none.
+//! Cores of Armv7-M without DSP instructions: Cortex-M3, and those M33 that have none.
 //!
 //! The loops of `shared::column_pairs` and of `shared::winograd`, with assembly inside.
 //!
@@ -10,16 +10,17 @@
 //!         sum += p
 //! ```
 //!
-//! Instructions: 11 for 8 multiply-accumulates, and a loop of 3 for 128: 1.40 each. Measured for
-//! ResNet-8, with all that is around them and the outputs made: 1.55 to 1.84 of three rows by three
-//! columns, the fewer the more channels there are. To finish an output 8.5, and 11 for what a channel
-//! needs; for the patch 3.6 a word. Of Winograd 28 for 16 products, which stand for four
-//! multiply-accumulates each, and half a loop of 2: 0.45; measured 0.63 to 0.81 in all.
+//! Instructions: 11 for 8 multiply-accumulates, and a loop of 3 for 128: 1.40 for each. Measured
+//! for ResNet-8, including the code around the loops and the finishing of outputs: 1.55 to 1.84 for
+//! kernels of three rows by three columns, fewer with more channels. Finishing takes 8.5 for each
+//! output, and 11 for each channel; the patch takes 3.6 for each word. Winograd takes 28 for 16
+//! products, which stand for four multiply-accumulates each, and half a loop of 2: 0.45; measured
+//! 0.63 to 0.81 in all.
 //!
-//! `SMLAL` would sum two columns that are 2²⁴ apart in one product, with nothing to take apart
-//! behind each pair: 0.88 instructions for a multiply-accumulate. But it takes a Cortex-M3 four to
-//! seven cycles, where `MLA` takes two (its Technical Reference Manual, instruction set summary): there
-//! would be fewer instructions, which take longer.
+//! `SMLAL` could sum two columns that are 2²⁴ apart in one product, without separating them after
+//! each pair: 0.88 instructions for each multiply-accumulate. But it takes a Cortex-M3 four to
+//! seven cycles, whereas `MLA` takes two (its Technical Reference Manual, instruction set summary):
+//! fewer instructions would take longer.
 
 #![allow(unsafe_code)]
 

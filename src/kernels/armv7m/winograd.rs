@@ -1,4 +1,4 @@
-//! Winograd's convolution: its products, and what [`thumb2`] has of the rest.
+//! Winograd's convolution: its products; the rest is in [`thumb2`].
 
 use core::arch::naked_asm;
 
@@ -17,7 +17,7 @@ thumb2::transform_kernels!(
     "add r4, r4, r7, lsl #16
      add r5, r5, r8, lsl #16
      add r6, r6, r9, lsl #16",
-    // What the low half will have borrowed.
+    // Corrects the borrow of the low half in advance.
     "add r4, r4, #0x8000",
     "add r8, r4, r6
      add r7, r8, r5
@@ -93,7 +93,7 @@ unsafe extern "C" fn multiply_tiles(
         "mla r4, r12, r3, r4",
         "mla r5, lr, r3, r5",
         ".endm",
-        // The next position. Its first products are the sums.
+        // The next position. Its first products set the sums.
         "2:",
         "ldr r2, [sp]",
         "add r2, r2, r0",

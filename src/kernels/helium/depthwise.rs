@@ -1,8 +1,8 @@
-//! Depthwise convolution: a lane a channel.
+//! Depthwise convolution with a lane for each channel.
 
 use crate::kernels::shared::depthwise::{Args, depthwise_asm};
 
-/// For a kernel position of four channels 7 instructions; 20 to finish four outputs.
+/// 7 instructions for a kernel position of four channels; 20 to finish four outputs.
 ///
 /// ```text
 /// r0 arguments   r1 values   r2 weights   r3 channels of a pixel   r4 the row's pointers
@@ -14,7 +14,7 @@ use crate::kernels::shared::depthwise::{Args, depthwise_asm};
 ///
 /// # Safety
 ///
-/// The arguments are as [`Args`] says.
+/// The arguments are as [`Args`] specifies.
 #[unsafe(naked)]
 pub(super) unsafe extern "C" fn conv(args: &Args) {
     depthwise_asm!(
@@ -79,7 +79,7 @@ pub(super) unsafe extern "C" fn conv(args: &Args) {
         "vldrw.u32 q2, [sp]",
         "vshl.s32 q0, q0, q2",
         "vqrdmulh.s32 q0, q0, q3",
-        // Half away from zero, where there is a shift.
+        // Half away from zero, if there is a shift.
         "vand q1, q0, q4",
         "vshr.s32 q1, q1, #31",
         "vadd.i32 q0, q0, q1",

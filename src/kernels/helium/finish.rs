@@ -1,4 +1,4 @@
-//! Outputs of sums: bias, requantization, join, the range of the activation.
+//! Makes outputs from sums: bias, requantization, join, the range of the activation.
 //!
 //! ```text
 //! for each four channels, a lane each:
@@ -9,9 +9,9 @@
 //!     two columns at a time as int16: output = clamp(value)
 //! ```
 //!
-//! `VQRDMULH` is the rounding of the high product. `VRSHL` rounds half up, so below zero one less
-//! is shifted. Where zero is the least output, as behind a ReLU, this makes no difference, and is
-//! left out.
+//! `VQRDMULH` rounds as the high product does. `VRSHL` rounds half up, so one is subtracted from
+//! negative values before the shift. If the smallest output is zero, as after a ReLU, this makes no
+//! difference and is left out.
 
 use core::arch::naked_asm;
 use core::mem::offset_of;
@@ -31,15 +31,15 @@ pub(super) struct Finisher<'c> {
     pub(super) finish: unsafe extern "C" fn(),
     last: i32,
     table: *const I32,
-    /// A row, its stride, and how far behind it the lower bytes are.
+    /// The shortcut's row, its stride, and the distance to its lower bytes.
     shortcut: Option<(&'c [i8], usize, usize)>,
-    /// Whether the outputs are a stream in 16 bits.
+    /// Whether the outputs are a 16-bit stream.
     both: bool,
 }
 
 impl<'c> Finisher<'c> {
-    /// `None` where the assembly cannot do it: with a table that is not aligned to words, or more
-    /// channels than it can count.
+    /// `None` if the assembly cannot do it: if a table is not aligned to words, or if there are
+    /// more channels than it can count.
     pub(super) fn of(conv: &Conv<'_>, shortcut: &Shortcut<'c>) -> Option<Self> {
         let channels = usize::from(conv.window.output.channels);
         if PATCH_COLUMNS * channels > usize::from(u16::MAX) {
@@ -64,20 +64,20 @@ impl<'c> Finisher<'c> {
             Finish::Stream(stream) if full => Some(Self {
                 finish: stream16(least >= 0)?,
                 last: stream.offset,
-                // A number and no pointer: `set` gives it to the assembly in its place.
+                // An integer, not a pointer: `set` passes it to the assembly in the table's place.
                 table: without_provenance(stream.factor as usize),
                 shortcut: match *shortcut {
                     Shortcut::Row { row, lower, stride, .. } if stream.factor != 0 => {
                         Some((row, stride, distance(row, lower)))
                     }
-                    // What is multiplied by zero may be anything.
+                    // With a factor of zero any operand will do.
                     _ => None,
                 },
                 both: true,
             }),
             Finish::Stream(_) => None,
             Finish::Join { table, bits } => {
-                // Made of the whole table, as assembly walks it to both sides.
+                // Derived from the whole table, because assembly reads on both sides of it.
                 let middle = (table.len() == 256).then(|| table.as_ptr().wrapping_add(128))?;
                 if !middle.addr().is_multiple_of(4) {
                     return None;
@@ -96,21 +96,21 @@ impl<'c> Finisher<'c> {
         }
     }
 
-    /// Sets what the assembly takes, but for the outputs. Of a stream in 16 bits, `lower` is from
-    /// outputs to their lower bytes.
+    /// Sets the arguments of the assembly except for the outputs. In a 16-bit stream, `lower` is
+    /// the distance from outputs to their lower bytes.
     pub(super) fn set(&self, args: &mut Args, lower: usize) {
         args.finish = self.finish;
         args.last = self.last;
         args.table = self.table;
         if self.both {
-            // In place of a range.
+            // In place of the range.
             let shortcut_lower = self.shortcut.map_or(lower, |(_, _, lower)| lower);
             (args.min, args.max) = (shortcut_lower as i32, lower as i32);
         }
     }
 
-    /// Where shortcuts from column `x` and channel `o` on begin, and how far it is from column to
-    /// column; that of outputs if there is no other.
+    /// The start of the shortcuts from column `x` and channel `o` on, and the distance from column
+    /// to column; those of the outputs if there is no shortcut elsewhere.
     pub(super) fn shortcut(
         &self,
         x: usize,
@@ -128,7 +128,7 @@ impl<'c> Finisher<'c> {
     }
 }
 
-/// The assembly for a stream in 16 bits; `None` in a build without.
+/// The assembly for a 16-bit stream; `None` in a build without it.
 fn stream16(to_the_left: bool) -> Option<unsafe extern "C" fn()> {
     #[cfg(feature = "stream16")]
     return Some(if to_the_left { numbers } else { numbers_any });
@@ -139,7 +139,7 @@ fn stream16(to_the_left: bool) -> Option<unsafe extern "C" fn()> {
     };
 }
 
-/// Makes nothing of the sums.
+/// Keeps the sums, and makes no outputs.
 ///
 /// # Safety
 ///
@@ -149,7 +149,8 @@ pub(super) unsafe extern "C" fn keep() {
     naked_asm!("bx lr")
 }
 
-/// The least and the most of `length` bytes, at least one: in the low word and in the high one.
+/// The smallest and the largest of `length` bytes, at least one: the smallest in the low word, the
+/// largest in the high word.
 ///
 /// ```text
 /// r0 bytes   r1 length   r2 least   r3 most   lr bytes left
@@ -178,7 +179,8 @@ unsafe extern "C" fn extremes(bytes: *const i8, length: usize) -> u64 {
     )
 }
 
-/// An instruction for each of four columns: `q0` … `q3` are their values, and `$operands` follow.
+/// An instruction for each of four columns, whose values are in `q0` … `q3`. `$operands` follow the
+/// register.
 macro_rules! columns {
     ($instruction:literal $operands:literal) => {
         concat!(
@@ -202,21 +204,21 @@ macro_rules! columns {
     };
 }
 
-/// Something for each of four columns.
+/// Expands a macro for each of four columns.
 macro_rules! each {
     ($each:ident) => {
         concat!($each!("q0" "r4"), $each!("q1" "r5"), $each!("q2" "r6"), $each!("q3" "r7"))
     };
 }
 
-/// One less below zero.
+/// Subtracts one from negative values.
 macro_rules! away {
     ($value:literal $shortcut:literal) => {
         concat!("vshr.s32 q7, ", $value, ", #31\n", "vadd.i32 ", $value, ", ", $value, ", q7\n",)
     };
 }
 
-/// One less below zero where there is a shift, of `q4`, to the right.
+/// Subtracts one from negative values if `q4` is a shift to the right.
 macro_rules! away_any {
     ($value:literal $shortcut:literal) => {
         concat!(
@@ -265,7 +267,7 @@ macro_rules! multiply {
     };
 }
 
-/// Shifts by what is in range, whichever way.
+/// Multiplies, with a shift in either direction.
 macro_rules! scale_any {
     () => {
         concat!(
@@ -284,7 +286,7 @@ macro_rules! scale_any {
     };
 }
 
-/// Two columns an int16 each: `q0` and `q2`.
+/// Narrows to int16, with two columns in each register: `q0` and `q2`.
 macro_rules! narrow {
     () => {
         concat!(
@@ -309,14 +311,14 @@ macro_rules! add_shortcuts {
     };
 }
 
-/// The range of int8.
+/// Saturates to int8.
 macro_rules! saturate {
     () => {
         concat!("vqmovnb.s16 q0, q0\n", "vqmovnb.s16 q2, q2\n")
     };
 }
 
-/// A range within int8.
+/// Clamps to a range within int8.
 macro_rules! clamp {
     () => {
         concat!(
@@ -330,7 +332,7 @@ macro_rules! clamp {
     };
 }
 
-/// Outputs of four columns and all channels: `$step` makes outputs, an int16 each, of the sums.
+/// Makes outputs of four columns and all channels: `$step` makes outputs, as int16, from the sums.
 ///
 /// ```text
 /// q0 … q3 values of the columns   q4 q7 parameters of the channels   q5 q6 places of the outputs
@@ -340,11 +342,11 @@ macro_rules! clamp {
 ///
 /// # Safety
 ///
-/// `r0` are [`Args`], and no register is kept: it is for the loops of [`sums`](super::sums). There
-/// is at least one channel. For each, a bias, a mantissa and a shift can be read, and four sums,
-/// also of those that are missing to a multiple of four; outputs can be written at all `places` of
-/// every four. Behind a join likewise shortcuts can be read, and the table reaches 128 aligned
-/// words to both sides.
+/// `r0` points to [`Args`], and no register is preserved: only the loops of [`sums`](super::sums)
+/// call this. There is at least one channel. For each channel a bias, a mantissa and a shift can be
+/// read, and so can four sums, also for the channels that pad them to a multiple of four. Outputs
+/// can be written at all `places` of every four channels. With a join, shortcuts can be read there,
+/// and the table has 128 aligned words on either side.
 macro_rules! finish {
     ($(#[$doc:meta])* $name:ident: $($step:expr),+) => {
         finish!($(#[$doc])* $name: $($step),+; "vstrb.16 q0, [r8, q5]\n vstrb.16 q2, [r8, q6]");
@@ -379,7 +381,7 @@ macro_rules! finish {
 }
 
 finish!(
-    /// Shifts to the right or none, and the least output is zero: 31 instructions for 16.
+    /// Shifts to the right or none, with zero as the smallest output: 31 instructions for 16.
     rectify: add_bias!(), multiply!(), "vldrb.s32 q4, [r3], #4", columns!("vrshl.s32" "q4"),
         add_zero_point!(), saturate!()
 );
@@ -402,8 +404,8 @@ finish!(
     join_any: scale_any!(), add_shortcuts!(), clamp!()
 );
 
-/// Adds the numbers of a shortcut, times the factor, and the offset; what is left are the bits that are
-/// kept.
+/// Adds the values of a shortcut, multiplied by the factor, and the offset; then drops the bits
+/// that are not kept.
 #[cfg(feature = "stream16")]
 macro_rules! add_number {
     ($value:literal $shortcut:literal) => {
@@ -447,7 +449,7 @@ macro_rules! add_number {
     };
 }
 
-/// Numbers of two columns at a time, and where their bytes go.
+/// Stores the values of two columns at a time.
 #[cfg(feature = "stream16")]
 macro_rules! store_numbers {
     () => {
@@ -472,14 +474,14 @@ macro_rules! store_numbers {
 
 #[cfg(feature = "stream16")]
 finish!(
-    /// A stream in 16 bits, shifts to the left or none: 76 instructions for 16. In place of a join's
-    /// bits and table, and of a range: offset, factor, and from shortcuts and outputs to their lower
-    /// bytes.
+    /// A 16-bit stream, with shifts to the left or none: 76 instructions for 16. Offset and factor
+    /// take the place of a join's bits and table. The distances from shortcuts and outputs to their
+    /// lower bytes take the place of a range.
     numbers: add_bias!(), "vldrb.s32 q4, [r3], #4", columns!("vshl.s32" "q4"), multiply!();
         store_numbers!()
 );
 #[cfg(feature = "stream16")]
 finish!(
-    /// The same of any shifts.
+    /// The same for any shifts.
     numbers_any: scale_any!(); store_numbers!()
 );

@@ -10,19 +10,19 @@
 //!             output[column, channels] = finish(bias + sums)
 //! ```
 //!
-//! `VMLADAVA` adds 16 products to a register of the core: the even ones are eight. Values stay
-//! in vector registers while the weights of all channels go by, so it is the sums that come from
-//! memory and go back: one `LDM` and one `STM` for eight. From four columns, a kernel of three
-//! columns at stride 1 sees six pixels, which stay in registers likewise: so it goes through three
-//! kernel columns at a time.
+//! `VMLADAVA` adds 16 products to a general-purpose register, of which the even ones are eight.
+//! Values stay in vector registers while the weights of all channels are loaded. The sums are
+//! therefore loaded from memory and stored again: one `LDM` and one `STM` for eight. For four
+//! columns, a kernel of three columns at stride 1 reads six pixels, which also stay in registers:
+//! three kernel columns are processed at a time.
 //!
-//! Rows are read where they lie. What four columns see is copied into scratch memory if some of
-//! it is padding, or the last vector reaches beyond the row.
+//! Rows are read in place. The values under four columns are copied into scratch memory if some of
+//! them are padding, or if the last vector reaches beyond the end of the row.
 //!
-//! Instructions: for two channels at four columns, 12.25 for 16 values each, which is 0.096 a
-//! multiply-accumulate; with three kernel columns 32.25 for 48 values, 0.084. To finish an output
-//! 1.9, behind a join 2.8. Counted with all around it, ResNet-8's 3×3 convolutions at stride 1
-//! take 0.098 a multiply-accumulate with 64 channels, 0.14 with 16.
+//! Instructions: 12.25 for two channels at four columns with 16 values each, which is 0.096 for
+//! each multiply-accumulate; with three kernel columns 32.25 for 48 values, 0.084. Finishing an
+//! output takes 1.9, with a join 2.8. Including all surrounding code, ResNet-8's 3×3 convolutions
+//! at stride 1 take 0.098 for each multiply-accumulate with 64 channels, and 0.14 with 16.
 
 #![allow(unsafe_code)]
 
@@ -52,7 +52,7 @@ use crate::proved::proved;
 use finish::Finisher;
 use sums::ROUND;
 
-/// The backend for vector instructions of Armv8.1-M. The firmware has enabled them, as it does the
+/// The backend for vector instructions of Armv8.1-M. The firmware must have enabled them, like the
 /// floating-point unit.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Helium;
@@ -97,7 +97,7 @@ impl Backend for Helium {
     }
 
     fn depthwise_conv(&self, conv: &DepthwiseConv<'_>, rows: &Rows<'_>, output: &mut [i8]) {
-        // SAFETY: the assembly asks for no more than [`Args`](shared::depthwise::Args) say.
+        // SAFETY: the assembly requires only what [`Args`](shared::depthwise::Args) specifies.
         unsafe { shared::depthwise::conv::<1>(depthwise::conv, conv, rows, output) }
     }
 
@@ -106,8 +106,8 @@ impl Backend for Helium {
     }
 }
 
-/// The shortcut, with all of the output's channels: one that has fewer, or ends early, is copied
-/// to where the output goes.
+/// The shortcut with all channels of the output. A shortcut that has fewer channels or ends early
+/// is copied to the output's position.
 fn in_reach<'s>(conv: &Conv<'_>, shortcut: &Shortcut<'s>, output: &mut [i8]) -> Shortcut<'s> {
     if let Finish::Stream(_) = conv.finish {
         return stream16::in_reach(conv, shortcut, output);
@@ -134,55 +134,56 @@ fn in_reach<'s>(conv: &Conv<'_>, shortcut: &Shortcut<'s>, output: &mut [i8]) -> 
     Shortcut::InPlace
 }
 
-/// What the assembly takes, and moves on from four columns to the next.
+/// The arguments of the assembly, which it advances from four columns to the next.
 #[repr(C)]
 struct Args {
-    /// Makes outputs of the sums.
+    /// Makes outputs from the sums.
     finish: unsafe extern "C" fn(),
-    /// Fours of columns that are left.
+    /// Number of groups of four columns that are left.
     left: usize,
-    /// Columns of each that there are.
+    /// Number of columns of each group that exist.
     count: usize,
-    /// Where kernel rows begin, null where they are padding, and how many there are.
+    /// Addresses of the kernel rows, null for rows of padding, and the number of kernel rows.
     rows: *const *const i8,
     kernel_rows: usize,
-    /// Where in them the values of the first column begin; below zero if on padding.
+    /// Offset in the rows of the values of the first column; negative if on padding.
     at: isize,
-    /// Where those of a four begin, at most, that are read where they lie.
+    /// Largest offset of a group of columns that is read in place.
     last_at: isize,
-    /// Bytes of a row.
+    /// Number of bytes of a row.
     row_bytes: usize,
-    /// Where the values of fours go that are copied, by kernel row; null as in `rows`.
+    /// Addresses of the copies of a group's values, by kernel row; null as in `rows`.
     spans: *const *const i8,
-    /// Bytes of these, and as many of padding.
+    /// Number of bytes of each copy, and the same number of bytes of padding.
     span_bytes: usize,
     padding: *const i8,
-    /// From the values of a column to those of the next.
+    /// Distance from the values of one column to those of the next.
     step: usize,
-    /// Vectors of values of a kernel row; of three kernel columns at a time those of a pixel.
+    /// Number of vectors of values of a kernel row; with three kernel columns at a time, of a
+    /// pixel.
     vectors: usize,
     weights: *const i8,
-    /// Pairs of channels that are missing to whole rounds of the loops.
+    /// Number of pairs of channels that are missing to whole rounds of the loops.
     skip: usize,
-    /// Where the sums end.
+    /// End of the sums.
     end: *mut i32,
-    /// From the outputs of a column to those of the next.
+    /// Distance from the outputs of one column to those of the next.
     pixel_bytes: usize,
-    /// Where the shortcuts of the first column are, and how far it is to those of the next.
+    /// Address of the shortcuts of the first column, and distance to those of the next.
     shortcut: *const i8,
     shortcut_step: usize,
-    // What follows is the assembly's: where values of each column begin, and outputs of the
-    // columns and of four channels.
+    // The assembly uses these fields: the addresses of the values of each column, and the offsets
+    // of the outputs of the columns and of four channels.
     columns: MaybeUninit<[usize; PATCH_COLUMNS]>,
     places: MaybeUninit<[[u16; 8]; 2]>,
-    // What follows is in the order in which it goes into registers.
+    // These fields have the order in which they are loaded into registers.
     sums: *mut i32,
     bias: *const I32,
     mantissas: *const I32,
     shifts: *const i8,
     shortcuts: MaybeUninit<[*const i8; PATCH_COLUMNS]>,
     output: *mut i8,
-    /// The output's zero point, or bits by which a join shifts, below zero.
+    /// The output's zero point, or the negated number of bits by which a join shifts.
     last: i32,
     /// The middle of the join's table.
     table: *const I32,
@@ -191,30 +192,30 @@ struct Args {
     channels: usize,
 }
 
-/// Where rows under a kernel begin, and then their copies: of each as many as it has are written, and
-/// no others.
+/// Addresses of the rows under a kernel, followed by those of their copies. Only as many entries
+/// are written as the kernel has rows.
 type Begins = [MaybeUninit<*const i8>; 2 * MAX_KERNEL];
 
-/// A row of the output in the making.
+/// An output row while it is made.
 struct Row<'r> {
     conv: &'r Conv<'r>,
     shortcut: &'r Shortcut<'r>,
-    /// Where the rows under the kernel begin, and their copies; null if they are padding.
+    /// Addresses of the rows under the kernel, and of their copies; null for rows of padding.
     begins: *const *const i8,
     spans: *const *const i8,
-    /// As many bytes of padding as a span has.
+    /// Padding, with the number of bytes of a span.
     padding: *const i8,
     sums: &'r mut [i32],
     output: &'r mut [i8],
     finisher: Option<Finisher<'r>>,
-    /// Bytes of values under a kernel row, with those of no weight.
+    /// Number of bytes of values under a kernel row, including the packing's padding.
     packed: usize,
-    /// Bytes from the values of an output column to those of the next.
+    /// Distance in bytes from the values of one output column to those of the next.
     step: usize,
 }
 
 impl<'r> Row<'r> {
-    /// `None` if anything has not the size that it must have.
+    /// `None` if anything has a wrong size.
     #[inline(always)]
     fn new(
         conv: &'r Conv<'r>,
@@ -288,7 +289,7 @@ impl<'r> Row<'r> {
         })
     }
 
-    /// Computes a group of channels that are packed side by side.
+    /// Computes a group of channels that are interleaved in the packing.
     #[inline(always)]
     fn channels(&mut self, group: Range<usize>) {
         let (conv, step) = (self.conv, self.step);
@@ -341,7 +342,8 @@ impl<'r> Row<'r> {
         while x < columns {
             let fours = (columns - x) / PATCH_COLUMNS;
             args.count = if fours > 0 { PATCH_COLUMNS } else { columns - x };
-            // Sums that are not finished by the assembly are, below, before the next.
+            // If the assembly cannot finish the sums, they are finished below, before the next
+            // columns.
             let at_once = if self.finisher.is_some() { fours.max(1) } else { 1 };
             args.left = at_once;
             args.at = (x * step) as isize - (window.pad_left * inputs) as isize;
@@ -354,13 +356,13 @@ impl<'r> Row<'r> {
                 (args.shortcut, args.shortcut_step) =
                     finisher.shortcut(x, group.start, output, channels);
             }
-            // SAFETY: `new` and `in_reach` found weights, biases, mantissas and shifts of all
-            // channels, sums of a group's, the output's columns, and the shortcut's at all of
-            // these. A table is all there and aligned, or there is no assembly for it. The columns
-            // are within the output. Rows are null or the image's, and their spans and the
-            // padding have room for four columns. A four begins before its row ends, and no
-            // further before it than a kernel reaches. Three kernel columns of whole vectors are a
-            // kernel row.
+            // SAFETY: `new` and `in_reach` have found the weights, biases, mantissas and shifts of
+            // all channels, the sums of a group, the output's columns, and the shortcut's at all of
+            // these. A table is complete and aligned, or there is no assembly for it. The columns
+            // are within the output. Rows are null or rows of the image, and their spans and the
+            // padding have room for four columns. A group of columns begins before the end of its
+            // row, and at most the width of the kernel before its start. If three kernel columns
+            // are processed at a time, they are a kernel row of whole vectors.
             unsafe {
                 if three && fours > 0 {
                     args.vectors = inputs / VECTOR;
@@ -377,7 +379,7 @@ impl<'r> Row<'r> {
         }
     }
 
-    /// Makes outputs of the sums where the assembly cannot.
+    /// Makes outputs from the sums if the assembly cannot.
     fn finish(&mut self, x: usize, count: usize, group: &Range<usize>) {
         let conv = self.conv;
         for column in 0..count {
@@ -391,8 +393,8 @@ impl<'r> Row<'r> {
     }
 }
 
-/// Numbers in a range: `Range::len` has an assertion that the compiler does not always see
-/// through.
+/// Number of integers in a range. `Range::len` has an assertion that the compiler cannot always
+/// remove.
 #[inline(always)]
 fn numbers(range: &Range<usize>) -> usize {
     range.end.saturating_sub(range.start)
@@ -400,7 +402,7 @@ fn numbers(range: &Range<usize>) -> usize {
 
 /// Sets all bytes to `value`.
 fn set(value: i8, to: &mut [i8]) {
-    // SAFETY: the slice has its length in bytes.
+    // SAFETY: the slice has `to.len()` bytes.
     unsafe { set_bytes(to.as_mut_ptr(), value.into(), to.len()) }
 }
 

@@ -1,4 +1,4 @@
-//! Rows of what has no weights to sum: adds, pools, batch norms.
+//! Operators without weights to sum: adds, pools, batch norms.
 
 use core::arch::naked_asm;
 
@@ -14,7 +14,8 @@ use crate::quant::Multiplier;
 /// See [`Backend::add`](crate::kernels::Backend::add).
 pub(super) fn add(add: &Add<'_>, input: &[i8], shortcut: &Shortcut<'_>, output: &mut [i8]) {
     let (channels, length) = (usize::from(add.shape.channels), output.len());
-    // In place the shortcut is read where outputs are written: one pointer is for both.
+    // If the shortcut is in place, it is read where outputs are written: one pointer is used for
+    // both.
     let place = output.as_mut_ptr();
     let other = match *shortcut {
         Shortcut::InPlace => Some(place.cast_const()),
@@ -47,13 +48,13 @@ pub(super) fn add(add: &Add<'_>, input: &[i8], shortcut: &Shortcut<'_>, output: 
         max: add.clamp.max.into(),
         length,
     };
-    // SAFETY: `length` bytes, at least one, can be read at `input` and `other`, and be written at
-    // `output`; `other` is the same place or another. 256 aligned words are around the middle of
-    // each table: the second lies whole words behind the first.
+    // SAFETY: `length` bytes, at least one, can be read at `input` and `other`, and written at
+    // `output`; `other` may be the same address. There are 256 aligned words around the middle of
+    // each table: the distance of the second table from the first is a multiple of words.
     unsafe { add_bytes(input.as_ptr(), other, place, &args) }
 }
 
-/// What the assembly of an add takes besides its rows.
+/// The arguments of the assembly of an add besides its rows.
 #[repr(C)]
 struct AddArgs {
     mine: *const I32,
@@ -75,8 +76,8 @@ struct AddArgs {
 ///
 /// # Safety
 ///
-/// There is at least one byte, and `length` of them in each row; the tables reach 128 aligned
-/// words to both sides. The shift is below zero.
+/// There is at least one byte, and each row has `length` bytes. The tables have 128 aligned words
+/// on either side of their middles. The shift is negative.
 #[unsafe(naked)]
 unsafe extern "C" fn add_bytes(
     input: *const i8,
@@ -209,12 +210,12 @@ pub(super) fn max_pool(pool: &MaxPool, rows: &Rows<'_>, output: &mut [i8]) {
             channels,
         };
         // SAFETY: there is at least one row, one column and one channel. Each row has the columns
-        // from `at` on that `args` counts, and the output has its channels.
+        // from `at` on that `args` counts, and the output has the channels.
         unsafe { max_pixel(&args) }
     }
 }
 
-/// What the assembly of a max-pool takes.
+/// The arguments of the assembly of a max-pool.
 #[repr(C)]
 struct MaxArgs {
     rows: *const *const i8,
@@ -238,7 +239,7 @@ struct MaxArgs {
 /// # Safety
 ///
 /// There is at least one row, column and channel. Each row has the columns that `args` counts from
-/// `at` on, and `output` has room for a byte a channel.
+/// `at` on, and `output` has room for a byte for each channel.
 #[unsafe(naked)]
 unsafe extern "C" fn max_pixel(args: &MaxArgs) {
     naked_asm!(
@@ -297,12 +298,12 @@ pub(super) fn batch_norm(norm: &BatchNorm<'_>, input: &[i8], output: &mut [i8]) 
         min: norm.clamp.min.into(),
         max: norm.clamp.max.into(),
     };
-    // SAFETY: there is at least one column and one channel, a byte of input and output for each,
-    // and for each channel a weight, shift, bias and mantissa.
+    // SAFETY: there is at least one column and one channel. Each has a byte of input and of output,
+    // and each channel has a weight, a shift, a bias and a mantissa.
     unsafe { norm_columns(&args) }
 }
 
-/// What the assembly of a batch norm takes.
+/// The arguments of the assembly of a batch norm.
 #[repr(C)]
 struct NormArgs {
     input: *const i8,
@@ -318,7 +319,7 @@ struct NormArgs {
     max: i32,
 }
 
-/// 18 instructions for four elements. Shifts to the left go into weights and biases.
+/// 18 instructions for four elements. Shifts to the left are applied to weights and biases.
 ///
 /// ```text
 /// r0 input   r1 output   r2 weights   r3 shifts   r4 bias   r5 mantissas   r6 columns
@@ -330,9 +331,9 @@ struct NormArgs {
 ///
 /// # Safety
 ///
-/// There is at least one column and one channel. For each channel weight, shift, bias and
-/// mantissa can be read; for each column of channels a byte at `input`, and one be written at
-/// `output`, which is another place.
+/// There is at least one column and one channel. For each channel a weight, a shift, a bias and a
+/// mantissa can be read. For each channel of each column a byte can be read at `input`, and one
+/// written at `output`, which does not overlap it.
 #[unsafe(naked)]
 unsafe extern "C" fn norm_columns(args: &NormArgs) {
     naked_asm!(
@@ -368,7 +369,7 @@ unsafe extern "C" fn norm_columns(args: &NormArgs) {
         "vmul.i32 q0, q0, q1",
         "vadd.i32 q0, q0, q2",
         "vqrdmulh.s32 q0, q0, q3",
-        // Half away from zero, where there is a shift.
+        // Half away from zero, if there is a shift.
         "vand q7, q0, q4",
         "vshr.s32 q7, q7, #31",
         "vadd.i32 q0, q0, q7",

@@ -1,14 +1,14 @@
-//! Sums of products at four columns, of all channels of a group.
+//! Sums of products at four columns, for all channels of a group.
 
 use core::arch::naked_asm;
 use core::mem::offset_of;
 
 use super::Args;
 
-/// Pairs of channels in a round of the innermost loops.
+/// Number of pairs of channels in a round of the innermost loops.
 pub(super) const ROUND: usize = 8;
 
-/// The products of a channel's weights, after their load, with vectors of values.
+/// Loads the weights of a channel, and multiplies them by vectors of values.
 macro_rules! channel {
     ($add:literal $weights:literal $at:literal: $($sum:literal $values:literal)+) => {
         concat!(
@@ -18,7 +18,7 @@ macro_rules! channel {
     };
 }
 
-/// One pair of channels: 12 instructions, for the first vector 11.
+/// One pair of channels: 12 instructions, or 11 for the first vector.
 macro_rules! one_pair {
     ($load:literal $add:literal) => {
         concat!(
@@ -30,7 +30,7 @@ macro_rules! one_pair {
     };
 }
 
-/// One pair of channels with three kernel columns: 32 instructions, for the first vector 31.
+/// One pair of channels with three kernel columns: 32 instructions, or 31 for the first vector.
 macro_rules! three_pair {
     ($load:literal $add:literal) => {
         concat!(
@@ -46,7 +46,8 @@ macro_rules! three_pair {
     };
 }
 
-/// The innermost loops, over the pairs of channels: `4` for the first vector, `5` for others.
+/// The innermost loops, over the pairs of channels: label `4` for the first vector, `5` for the
+/// others.
 macro_rules! loops {
     ($pair:ident) => {
         concat!(
@@ -72,8 +73,8 @@ macro_rules! loops {
     };
 }
 
-/// A function that makes outputs of fours of columns: what its loops need for each four, for each
-/// kernel row, and for each vector of values.
+/// A function that makes outputs of groups of four columns. Its parameters are the code for each
+/// group, for each kernel row, and for each vector of values.
 ///
 /// ```text
 /// r0 arguments, or a sum   r1 weights   r3 r9 sums, where they end
@@ -83,7 +84,7 @@ macro_rules! loops {
 /// [sp, 36] where the sums begin   [sp, 40] arguments   [sp, 44] where the four begins in its rows
 /// ```
 ///
-/// Loops begin in the middle of their first round, so that those after it are whole.
+/// The first round of a loop may start in its middle, so that all others are whole.
 macro_rules! fours {
     (
         $(#[$doc:meta])*
@@ -102,7 +103,7 @@ macro_rules! fours {
                 "vpush {{d8-d15}}",
                 "sub sp, sp, #52",
                 "str r0, [sp, #40]",
-                // Columns that are missing to four are the last once more.
+                // Columns that are missing to four repeat the last.
                 "ldr r3, [r0, #{count}]",
                 "sub r3, r3, #1",
                 "mov r2, #0",
@@ -117,7 +118,7 @@ macro_rules! fours {
                 "vmul.i32 q1, q0, r2",
                 "vadd.i32 q1, q1, r4",
                 "vstrw.32 q1, [r0, #{shortcuts}]",
-                // Places of outputs: two columns, a channel after the other.
+                // Offsets of outputs: two columns, channel by channel.
                 "mov r2, #0",
                 "vidup.u16 q0, r2, #1",
                 "vmov.i16 q1, #1",
@@ -135,7 +136,7 @@ macro_rules! fours {
                 "vadd.i16 q2, q2, q0",
                 "vstrw.32 q1, [r0, #{places}]",
                 "vstrw.32 q2, [r0, #{places} + 16]",
-                // Where the loops begin.
+                // Where the loops start.
                 "ldr r2, [r0, #{skip}]",
                 "adr.w r3, 4f",
                 "mov r1, #{first_bytes}",
@@ -156,7 +157,7 @@ macro_rules! fours {
                 "blt 8f",
                 "cmp r2, r1",
                 "ble 7f",
-                // What lies on padding, or too near to the end, is copied.
+                // Values on padding, or too close to the end of the row, are copied.
                 "8:",
                 "bl {fill}",
                 "mov r2, #0",
@@ -249,7 +250,7 @@ macro_rules! fours {
 }
 
 fours!(
-    /// Kernel rows are one run of values under each column.
+    /// Each column has one series of values in a kernel row.
     ///
     /// ```text
     /// q0 … q3 values of the columns   q4 q5 weights   r5 vectors left   [sp] the next values
@@ -257,12 +258,12 @@ fours!(
     ///
     /// # Safety
     ///
-    /// There is at least one four, one kernel row, one vector of values in it, and two channels.
-    /// Weights of all of these can be read; from `sums` to `end` four sums for each channel be
-    /// written. `skip` rounds the channels' pairs up to whole rounds. At `rows` and `spans` there
-    /// is a pointer for each kernel row, both null where the row is padding. In rows, vectors of
-    /// values can be read at each column of a four that begins from 0 to `last_at`. What
-    /// [`fill`] and `finish` ask for holds.
+    /// There is at least one group of four columns, one kernel row, one vector of values in it, and
+    /// two channels. The weights of all of these can be read, and from `sums` to `end` four sums
+    /// for each channel can be written. `skip` rounds the channels' pairs up to whole rounds.
+    /// `rows` and `spans` have a pointer for each kernel row, both null if the row is padding. In
+    /// the rows, vectors of values can be read at each column of a group that begins from 0 to
+    /// `last_at`. The requirements of [`fill`] and `finish` are met.
     one: one_pair, 44, 48,
     four: "ldr r1, [r0, #{weights}]",
     row:
@@ -285,7 +286,7 @@ fours!(
 );
 
 fours!(
-    /// Kernels of three columns at stride 1, and pixels of whole vectors: four columns see six
+    /// Kernels of three columns at stride 1, with pixels of whole vectors: four columns read six
     /// pixels.
     ///
     /// ```text
@@ -296,7 +297,7 @@ fours!(
     ///
     /// # Safety
     ///
-    /// As that of [`one`], with `vectors` of a pixel, three times as many under a column, and no
+    /// As for [`one`], with `vectors` for a pixel, three times that number for a column, and no
     /// column missing.
     three: three_pair, 124, 128,
     four:
@@ -333,7 +334,7 @@ fours!(
         "str r0, [sp]"
 );
 
-/// Copies the values under the kernel at four columns: padding, what is on the row, padding.
+/// Copies the values under the kernel at four columns: padding, values of the row, padding.
 ///
 /// ```text
 /// r0 arguments, kept   r1 rows   r2 spans   r3 rows left   r4 row   r5 padding   r6 before
@@ -342,10 +343,11 @@ fours!(
 ///
 /// # Safety
 ///
-/// `r0` are [`Args`], `r2` is where the four begins in its rows, and no other register is kept:
-/// it is for the loops of this module. There is at least one kernel row. `row_bytes` can be read
-/// at each row that is not null; `span_bytes` at `padding`, and be written at its span.
-/// What is before the row, on it, and behind it, is not below zero.
+/// `r0` points to [`Args`], `r2` is the offset of the group of columns in its rows, and no other
+/// register is preserved: only the loops of this module call this. There is at least one kernel
+/// row. `row_bytes` bytes can be read at each row that is not null. `span_bytes` bytes can be read
+/// at `padding`, and written at each row's span. The numbers of bytes before the row, on it, and
+/// after it are not negative.
 #[unsafe(naked)]
 unsafe extern "C" fn fill() {
     naked_asm!(

@@ -1,4 +1,4 @@
-//! Convolutions of two columns in one product: see [`column_pairs`](crate::kernels::shared).
+//! Convolutions with two columns in one product: see [`column_pairs`](crate::kernels::shared).
 
 use core::arch::naked_asm;
 use core::mem::offset_of;
@@ -13,8 +13,8 @@ use crate::kernels::shared::column_pairs::{Args, Columns};
 ///
 /// # Safety
 ///
-/// `pairs` is not zero. `a` and `b` each have two bytes a pair. `patch` has room for two words a pair,
-/// 16 bytes from one pair to the next.
+/// `pairs` is not zero. `a` and `b` each have two bytes for each pair. `patch` has room for two
+/// words for each pair, 16 bytes from one pair to the next.
 #[unsafe(naked)]
 #[cfg_attr(feature = "hot-section", unsafe(link_section = ".data.brooklet_hot"))]
 pub(super) unsafe extern "C" fn widen(
@@ -68,7 +68,7 @@ pub(super) unsafe extern "C" fn widen(
     )
 }
 
-/// Goes where a stream in 16 bits is made, if the table at `s3` is none.
+/// Jumps to the code for a 16-bit stream, if `s3` marks one in place of a table.
 macro_rules! to_stream16 {
     () => {
         if_stream16!({
@@ -79,7 +79,7 @@ macro_rules! to_stream16 {
     };
 }
 
-/// Finishes a channel of a stream in 16 bits, but for the upper bytes: `s7` is the offset.
+/// Finishes a channel of a 16-bit stream, except for writing the upper bytes: `s7` is the offset.
 macro_rules! stream16 {
     () => {
         if_stream16!({
@@ -117,14 +117,14 @@ macro_rules! stream16 {
              .endr
              j 12b"
         } else {
-            // What is not used must be named.
+            // Operands that are not used must be named.
             "# {factor} {lower} {shortcut_lower}"
         })
     };
 }
 
-/// Four channels at a time, of which the last may be fewer: what they have of weights is zero then,
-/// and nothing else is made of them.
+/// Four channels at a time. The last four may be fewer: the weights of the missing channels are
+/// zero, and their sums are not used.
 ///
 /// ```text
 /// while summing:   a1 weights   a2 patch   a3 where it ends   a4 0x8000   t3 … t6 patch
@@ -139,14 +139,14 @@ macro_rules! stream16 {
 ///
 /// # Safety
 ///
-/// Each field of the arguments is what [`Args`] says of it.
+/// Each field of the arguments is as [`Args`] specifies.
 #[unsafe(naked)]
 #[cfg_attr(feature = "hot-section", unsafe(link_section = ".data.brooklet_hot"))]
 pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
     naked_asm!(
         ".option push",
         ".option arch, +m",
-        // Two columns' products with the weights of a channel, added to their sums.
+        // Adds the products of two columns with the weights of a channel to their sums.
         ".macro channel channel, high, sum, other_high, other_sum",
         "lb t0, \\channel(a1)",
         "lb t1, 8 + \\channel(a1)",
@@ -165,7 +165,7 @@ pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
         "srai t0, t0, 16",
         "add \\other_high, \\other_high, t0",
         ".endm",
-        // Two taps of four channels, at these byte offsets from the pointers.
+        // Two taps of four channels, at byte offset `at` from the pointers.
         ".macro taps at",
         "lw t3, \\at(a2)",
         "lw t4, 4 + \\at(a2)",
@@ -183,7 +183,7 @@ pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
         ".endr",
         "sw a0, 64(sp)",
         "sw zero, 68(sp)",
-        // The next four channels: what their sums begin with.
+        // The next four channels: the start values of their sums.
         "2:",
         "lw t0, 68(sp)",
         "lw a1, {channels}(a0)",
@@ -202,7 +202,7 @@ pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
         "slli t2, t0, 2",
         "add t1, t1, t2",
         "lw t2, {all_pairs}(a0)",
-        "slli t2, t2, 15", // what is added to round is taken back here
+        "slli t2, t2, 15", // subtracts the rounding terms of all pairs
         "4:",
         "lw t3, 0(t1)",
         "addi t1, t1, 4",
@@ -226,7 +226,7 @@ pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
         "sw t2, 0(a3)",
         "addi a3, a3, 4",
         "bne a3, a4, 4b",
-        // Their products.
+        // The products of the four channels.
         "6:",
         "lw a2, {patch}(a0)",
         "lw a1, {weights}(a0)",
@@ -242,7 +242,7 @@ pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
         "lw a6, 52(sp)",
         "lw a7, 56(sp)",
         "lw ra, 60(sp)",
-        // Of an odd number of pairs the first is the second of a round.
+        // With an odd number of pairs, the first is the second of a round.
         "beqz t0, 7f",
         "addi a2, a2, -16",
         "addi a1, a1, -16",
@@ -261,7 +261,7 @@ pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
         "sw a6, 52(sp)",
         "sw a7, 56(sp)",
         "sw ra, 60(sp)",
-        // How many there are.
+        // The number of channels.
         "lw a0, 64(sp)",
         "lw s0, 68(sp)",
         "lw a1, {channels}(a0)",
@@ -276,7 +276,7 @@ pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
         "lw t1, {parts}(a0)",
         "andi t1, t1, 2",
         "beqz t1, 8f",
-        // They are kept.
+        // The sums are kept.
         "lw t1, {kept}(a0)",
         "slli t2, s0, 4",
         "add t1, t1, t2",
@@ -287,7 +287,7 @@ pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
         "addi t1, t1, 4",
         "bne a3, a4, 4b",
         "j 9f",
-        // They become outputs.
+        // The sums become outputs.
         "8:",
         "lw s1, {output}(a0)",
         "lw s2, {stride}(a0)",
@@ -321,7 +321,7 @@ pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
         ".endr",
         "bgez s5, 5f",
         "neg s5, s5",
-        "mv t1, s7", // the zero point goes through the shift
+        "mv t1, s7", // the zero point is added before the shift
         "beqz s3, 3f",
         "li t1, 1",
         "3:",

@@ -5,7 +5,7 @@ use core::mem::offset_of;
 
 use crate::kernels::shared::finish::AddArgs;
 
-/// 22 instructions an element, 2 where it is cut to the range, and one for the loop.
+/// 22 instructions for each element, 2 more if it is clamped, and one for the loop.
 ///
 /// ```text
 /// a0 input   a1 output   a2 shortcut   a3 a4 middles of the tables   a5 mantissa
@@ -15,7 +15,8 @@ use crate::kernels::shared::finish::AddArgs;
 ///
 /// # Safety
 ///
-/// [`AddArgs::of`] made the arguments; input and output are theirs, and were not used since.
+/// [`AddArgs::of`] made the arguments, `input` and `output` are the ones in them, and no row was
+/// used since.
 #[unsafe(naked)]
 #[cfg_attr(feature = "hot-section", unsafe(link_section = ".data.brooklet_hot"))]
 pub(super) unsafe extern "C" fn add_bytes(input: *const i8, output: *mut i8, args: &AddArgs) {

@@ -1,4 +1,4 @@
-//! RISC-V cores of 32 bits with multiplication: RV32IM and more.
+//! 32-bit RISC-V cores with multiplication: RV32IM and more.
 //!
 //! ```text
 //! two columns in a product, four channels, for each two taps:
@@ -11,10 +11,10 @@
 //!         acc[two tiles] += weight · values
 //! ```
 //!
-//! Instructions a multiply-accumulate: 68 for 32 and half the loop's, which is 2.2; 44 for 16 products
-//! of Winograd and half a loop's, which stand for four multiply-accumulates each: 0.71. To add two rows
-//! takes 24 an element. Measured for all of ResNet-8: 2.67, and 1.49 where its 3×3 kernels at stride 1 are
-//! Winograd's.
+//! Instructions for each multiply-accumulate: 68 for 32 and half of the loop's, which is 2.2; for
+//! Winograd 44 for 16 products and half of a loop's, where a product stands for four
+//! multiply-accumulates: 0.71. Adding two rows takes 24 for each element. Measured for all of
+//! ResNet-8: 2.67, and 1.49 if its 3×3 kernels at stride 1 use Winograd's convolution.
 
 #![allow(unsafe_code)]
 
@@ -42,7 +42,7 @@ impl ColumnPairs for Rv32 {
     }
 }
 
-/// Requantizes sums, each twice what it is, with a shift to the right.
+/// Requantizes sums, each of them doubled, with a shift to the right.
 macro_rules! requantize_right {
     () => {
         ".irp acc, t0, t4, t2, t3
@@ -71,7 +71,7 @@ macro_rules! requantize_left {
     };
 }
 
-/// Cuts outputs to the range from `s9` to `s10`.
+/// Clamps outputs to the range from `s9` to `s10`.
 macro_rules! clamp {
     () => {
         ".irp acc, t0, t4, t2, t3

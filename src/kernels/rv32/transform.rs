@@ -1,14 +1,14 @@
-//! What Winograd's convolution does with values and kernels: see
+//! The transforms of values and kernels for Winograd's convolution: see
 //! [`winograd`](crate::kernels::shared).
 
 use core::arch::naked_asm;
 
 use crate::kernels::shared::winograd::{self, KERNEL};
 
-/// Two channels go through the transform in one register, low and high half: it is linear, so the
-/// high one only borrows where the low one is below zero, and that is made good at the end. Bytes
-/// come as 128 more, which leaves all positions as they are but the second of the second row:
-/// there it makes 36 · 128.
+/// Two channels go through the transform in one register, as its low and its high half. The
+/// transform is linear, so the only interaction is a borrow from the high half if the low half is
+/// negative. It is corrected at the end. Bytes enter as unsigned values, 128 larger. This offset
+/// cancels at all positions but the second of the second row, where it contributes 36 · 128.
 ///
 /// ```text
 /// a0 pixels   a1 values   a2 inputs   s0 0x80808080   s1 0x00ff00ff   s2 bytes of a row of pixels
@@ -21,7 +21,7 @@ use crate::kernels::shared::winograd::{self, KERNEL};
 /// # Safety
 ///
 /// `inputs` is a multiple of four, and not zero. `pixels`, a multiple of four, has six rows of ten
-/// columns of `inputs` bytes. Each position has room for the values of each two inputs.
+/// columns of `inputs` bytes. Each position has room for the values of all pairs of inputs.
 #[unsafe(naked)]
 #[cfg_attr(feature = "hot-section", unsafe(link_section = ".data.brooklet_hot"))]
 pub(super) unsafe extern "C" fn transform_tiles(
@@ -32,8 +32,8 @@ pub(super) unsafe extern "C" fn transform_tiles(
     naked_asm!(
         ".option push",
         ".option arch, +m",
-        // Bᵀ · six registers, two values in each, of which `d` and `e` stay. Comes out in `a`, `t2`,
-        // `c`, `b`, `t0`, `t3`.
+        // Bᵀ · six registers with two values in each. `d` and `e` keep their values. The results
+        // are in `a`, `t2`, `c`, `b`, `t0`, `t3`.
         ".macro under_tile a, b, c, d, e, f, t0, t1, t2, t3",
         "sub \\t0, \\e, \\c", // even
         "sub \\t1, \\d, \\b", // odd
@@ -53,8 +53,8 @@ pub(super) unsafe extern "C" fn transform_tiles(
         "add \\b, \\t0, \\t1",
         "sub \\t0, \\t0, \\t1",
         ".endm",
-        // Writes what `under_tile` gives to the six positions of a row, `at` bytes behind their
-        // pointers: two int16 each, of which the low one has borrowed from the high one.
+        // Writes the results of `under_tile` to the six positions of a row, `at` bytes after their
+        // pointers. Each is two int16, and the low one has borrowed from the high one.
         ".macro store_positions a, b, c, d, e, f, at",
         "add \\a, \\a, s5",
         "add \\b, \\b, a3",
@@ -195,7 +195,7 @@ pub(super) unsafe extern "C" fn transform_tiles(
 ///
 /// # Safety
 ///
-/// `pairs` is not zero. There are eight kernels a pair, and room for `pairs` weights at each
+/// `pairs` is not zero. There are eight kernels for each pair, and room for `pairs` weights at each
 /// position.
 #[unsafe(naked)]
 #[cfg_attr(feature = "hot-section", unsafe(link_section = ".data.brooklet_hot"))]
@@ -205,7 +205,8 @@ pub(super) unsafe extern "C" fn transform_kernels(
     pairs: usize,
 ) {
     naked_asm!(
-        // G · three registers, two weights in each. Comes out in `a`, `t0`, `t1`, `b`, `t2`, `c`.
+        // G · three registers with two weights in each. The results are in `a`, `t0`, `t1`, `b`,
+        // `t2`, `c`.
         ".macro of_three a, b, c, t0, t1, t2, t3",
         "add \\t0, \\a, \\c",
         "sub \\t1, \\t0, \\b",
@@ -216,7 +217,7 @@ pub(super) unsafe extern "C" fn transform_kernels(
         "sub \\t2, \\t3, \\b",
         "add \\b, \\t3, \\b",
         ".endm",
-        // A column of two kernels, of three weights each, to three registers.
+        // Loads a column of two kernels, with three weights each, into three registers.
         ".macro kernel_column column, a, b, c",
         "lb \\a, \\column(a0)",
         "lb t3, 9 + \\column(a0)",
@@ -231,10 +232,11 @@ pub(super) unsafe extern "C" fn transform_kernels(
         "add \\b, \\b, t4",
         "add \\c, \\c, t5",
         ".endm",
-        // A row of two kernels, transformed to six positions: two int16 each, of which the low one has
+        // Transforms a row of two kernels to six positions. Each is two int16, and the low one has
         // borrowed from the high one.
         ".macro kernel_row a, b, c",
-        // The first is once in all positions but the last, which is the third.
+        // The first weight has the factor one in all positions but the last, which is the third
+        // weight.
         "add \\a, \\a, a4",
         "of_three \\a, \\b, \\c, t3, t4, t5, t6",
         "add \\c, \\c, a4",

@@ -1,4 +1,4 @@
-//! Winograd's convolution: its products, and outputs of their sums.
+//! Winograd's convolution: its products, and the outputs made from their sums.
 
 use core::arch::naked_asm;
 use core::mem::offset_of;
@@ -75,7 +75,7 @@ unsafe extern "C" fn multiply_tiles(
         "add s5, s5, a7",
         ".endif",
         ".endm",
-        // The next position. Its first products are the sums.
+        // The next position. Its first products set the sums.
         "2:",
         "add a5, a0, t0",
         "lane 0, 0, first",
@@ -107,8 +107,8 @@ unsafe extern "C" fn multiply_tiles(
     )
 }
 
-/// Aᵀ · `t0` … `t5`. Comes out in `t0`, `t4`, `t2`, `t3`, of which the last three are less than they should
-/// be by a factor of two, four and four: what comes behind makes up for it.
+/// Aᵀ · `t0` … `t5`. The results are in `t0`, `t4`, `t2`, `t3`. The last three are too small by
+/// factors of two, four and four, for which later code compensates.
 macro_rules! of_six {
     () => {
         "add t6, t1, t2
@@ -129,7 +129,7 @@ macro_rules! of_six {
     };
 }
 
-/// Goes where a stream in 16 bits is made, if the table at `s8` is none.
+/// Jumps to the code for a 16-bit stream, if `s8` marks one in place of a table.
 macro_rules! to_stream16 {
     () => {
         if_stream16!({
@@ -140,8 +140,8 @@ macro_rules! to_stream16 {
     };
 }
 
-/// Numbers of a stream in 16 bits of four rows, and their lower bytes: `s7` is the offset, `t5` from a
-/// row's first output to this one.
+/// Makes values of a 16-bit stream for four rows, and writes their lower bytes: `s7` is the offset,
+/// `t5` the distance from a row's first output to this one.
 macro_rules! stream16 {
     () => {
         if_stream16!({
@@ -171,7 +171,7 @@ macro_rules! stream16 {
                  j 12b",
             )
         } else {
-            // What is not used must be named.
+            // Operands that are not used must be named.
             "# {factor} {lower} {shortcut_lower}"
         })
     };
@@ -225,14 +225,14 @@ macro_rules! stream16_row {
 ///
 /// # Safety
 ///
-/// The pointers are good for what the numbers beside them say: see [`winograd::finish_by`].
+/// All pointers are valid as [`winograd::finish_by`] specifies.
 #[unsafe(naked)]
 #[cfg_attr(feature = "hot-section", unsafe(link_section = ".data.brooklet_hot"))]
 unsafe extern "C" fn finish_tiles(args: &mut winograd::Args, sums: &winograd::Sums) {
     naked_asm!(
         ".option push",
         ".option arch, +m",
-        // Adds to a sum what a join's table has for the shortcut's byte, and rounds.
+        // Adds the table's value for the shortcut's byte to a sum, and rounds.
         ".macro join_row acc, shortcut",
         "lw t1, \\shortcut(a0)",
         "add t1, t1, t5",
@@ -248,7 +248,7 @@ unsafe extern "C" fn finish_tiles(args: &mut winograd::Args, sums: &winograd::Su
         ".irp at, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11",
         "sw s\\at, 116 + 4 * \\at(sp)",
         ".endr",
-        // What `of_six` has left out of a column.
+        // The factors that `of_six` has left out of a column.
         "li t0, {ninth}",
         "slli t1, t0, 1",
         "slli t2, t0, 2",
@@ -310,7 +310,7 @@ unsafe extern "C" fn finish_tiles(args: &mut winograd::Args, sums: &winograd::Su
         ".endr",
         of_six!(),
         "lw s2, 96(a6)",
-        // Twice the sum with the bias, of 64, 32, 16 and 16 times the sum.
+        // Twice the sum with the bias, from 64, 32, 16 and 16 times the sum.
         ".irp acc, t0, t4, t2, t3",
         "mul \\acc, \\acc, s2",
         ".endr",
@@ -344,7 +344,7 @@ unsafe extern "C" fn finish_tiles(args: &mut winograd::Args, sums: &winograd::Su
         "addi a1, a1, 4",
         "addi a7, a7, -1",
         "bnez a7, 4b",
-        // Back to the first tile, one channel on.
+        // Back to the first tile, and on to the next channel.
         "lw t0, {tiles}(a0)",
         "slli t0, t0, 2",
         "sub a1, a1, t0",
@@ -369,7 +369,7 @@ unsafe extern "C" fn finish_tiles(args: &mut winograd::Args, sums: &winograd::Su
         // A join.
         "8:",
         "lw t5, {outputs}(a0)",
-        "sub t5, a2, t5", // from a row's first output to this one
+        "sub t5, a2, t5", // distance from a row's first output to this one
         to_stream16!(),
         "join_row t0, {shortcuts}",
         "join_row t4, {shortcuts} + 4",

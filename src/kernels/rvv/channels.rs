@@ -1,4 +1,4 @@
-//! A lane an output channel: see [the backend](super).
+//! Convolutions with a lane for each output channel: see [the backend](super).
 
 use core::arch::naked_asm;
 use core::mem::{MaybeUninit, offset_of};
@@ -10,35 +10,36 @@ use crate::ops::conv::{Conv, Strip};
 use crate::ops::{MAX_KERNEL, Rows};
 use crate::proved::proved;
 
-/// Pairs of weights in a round of the innermost loop.
+/// Number of pairs of weights in a round of the innermost loop.
 const ROUND: usize = 16;
 
-/// Bytes of the code for a pair, with that many columns.
+/// Number of bytes of the code for a pair, with `columns` columns.
 const fn pair_bytes(columns: usize) -> usize {
     4 * (4 + 4 * columns)
 }
 
-/// What the assembly takes.
+/// The arguments of the assembly.
 #[repr(C)]
 struct Args {
-    /// The values under each kernel row at the first column of the next block; the first round may
-    /// begin in its middle, so they begin before those.
+    /// Addresses of the values under each kernel row at the first column of the next block. The
+    /// first round may start in its middle; the addresses are then lower by the part that is left
+    /// out.
     values: [MaybeUninit<*const i8>; MAX_KERNEL],
-    /// From one block to the next.
+    /// Distance from one block to the next.
     advance: [MaybeUninit<usize>; MAX_KERNEL],
-    /// Of the first channel, at that column.
+    /// For the first channel, at that column.
     finish: Finish,
     channels: usize,
     weights: *const i8,
-    /// From two weights of a channel to its next two, in bytes.
+    /// Distance in bytes from two weights of a channel to its next two.
     pair: usize,
-    /// From one column's values to the next.
+    /// Distance from one column's values to the next.
     step: usize,
-    /// Bytes of `values`.
+    /// Number of bytes of `values` that are used.
     rows: usize,
-    /// Rounds for a kernel row.
+    /// Number of rounds for a kernel row.
     rounds: usize,
-    /// Where the first begins: bytes of code that it leaves out.
+    /// Where the first round starts: the number of bytes of code that it leaves out.
     entry: usize,
     blocks: usize,
 }
@@ -78,7 +79,7 @@ pub(super) fn conv(
     while x < columns {
         let block = (columns - x).min(Strip::SUMS);
         let reach = (block - 1) * step + 2 * pairs;
-        // Blocks from here on whose values lie on the rows whole.
+        // The blocks from here on whose values lie entirely on the rows.
         let begin = (x * step).checked_sub(pad);
         let room = begin.and_then(|begin| length.checked_sub(begin + reach));
         let blocks = room.and_then(|room| room.checked_div(Strip::SUMS * step));
@@ -94,7 +95,7 @@ pub(super) fn conv(
                     values.as_ptr()
                 }
                 None => {
-                    // One of padding is the same for all columns.
+                    // A row of padding is the same for all columns.
                     if !row.is_empty() || x == 0 {
                         fill(conv, row, x * window.stride[1], line);
                     }
@@ -112,17 +113,18 @@ pub(super) fn conv(
         args.entry = bytes * left_out;
         args.finish = finish.at(x, 0);
         args.blocks = blocks.max(1);
-        // SAFETY: each kernel row has `reach` values from the first column's on for each block: it
-        // was just checked that the row has them, or the line of scratch memory, which is as long. Weights, bias, mantissas and shifts have what all channels take, outputs
-        // and shortcuts `block` columns for each block from `x` on; the table of a join reaches
-        // 128 words to both sides: `is_sound` and `Finish` say so. Code that is left out is a
-        // part of a round.
+        // SAFETY: each kernel row has `reach` values from the first column on for each block. As
+        // was just checked, they are in the row, or in the line of scratch memory, which has that
+        // length. Weights, bias, mantissas and shifts have entries for all channels. Outputs and
+        // shortcuts have `block` columns for each block from `x` on. The table of a join has 128
+        // words on either side. `is_sound` and `Finish` have checked this. The code that is left
+        // out is part of a round.
         unsafe { run(&mut args) }
         x += block * blocks.max(1);
     }
 }
 
-/// Sums and finishes blocks of columns, each with its pointer, its scalar and its sums.
+/// Sums and finishes blocks of columns. Each column has a pointer, a scalar and sums.
 ///
 /// ```text
 /// while summing:   a0 arguments   a1 … a3 values of the columns   a4 weights   a5 from two
@@ -158,7 +160,7 @@ macro_rules! block {
                 "6:",
                 "lw s1, {channels}(a0)",
                 "li s2, 0",
-                // Its next channels.
+                // The next channels of the block.
                 "7:",
                 "vsetvli zero, s1, e32, m8, ta, ma",
                 "lw t0, {bias}(a0)",
@@ -202,7 +204,7 @@ macro_rules! block {
                 $(concat!("addi ", $pointer, ", ", $pointer, ", 32"),)+
                 "bnez a6, 3b",
                 "bne t3, t4, 2b",
-                // The shift to the left, the product.
+                // The shift to the left, and the product.
                 "vsetvli zero, zero, e32, m8, ta, ma",
                 "lw t0, {shifts}(a0)",
                 "lw t1, {mantissas}(a0)",
@@ -215,7 +217,8 @@ macro_rules! block {
                 $(concat!("vsll.vv ", $sums, ", ", $sums, ", v0"),)+
                 "vle32.v v0, (t1)",
                 $(concat!("vsmul.vv ", $sums, ", ", $sums, ", v0"),)+
-                // Half away from zero: one less below it, where there is a shift to the right.
+                // Half away from zero: one is subtracted from negative values, if there is a shift
+                // to the right.
                 "vle8.v v6, (t0)",
                 "vsext.vf4 v0, v6",
                 "vmslt.vx v0, v0, zero",

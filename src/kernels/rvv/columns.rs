@@ -1,4 +1,4 @@
-//! A lane a column of the output: see [the backend](super).
+//! Convolutions with a lane for each output column: see [the backend](super).
 //!
 //! ```text
 //! vectors[kernel row][two input channels][column] = values, int16      taken apart
@@ -11,7 +11,7 @@
 //!     output[0 … 2] = finish(sums)
 //! ```
 //!
-//! Where input channels are odd in number, vectors are of all that is under a kernel row.
+//! If the number of input channels is odd, there are vectors for all values under a kernel row.
 
 use core::arch::naked_asm;
 use core::mem::offset_of;
@@ -24,39 +24,40 @@ use crate::ops::Rows;
 use crate::ops::conv::{Conv, Strip};
 use crate::proved::proved;
 
-/// Pairs of values in a round of the innermost loop.
+/// Number of pairs of values in a round of the innermost loop.
 const ROUND: usize = 8;
 
-/// Bytes of the code for a pair, with that many channels.
+/// Number of bytes of the code for a pair, with `channels` channels.
 const fn pair_bytes(channels: usize) -> usize {
     4 * (3 + 4 * channels)
 }
 
-/// What the assembly takes.
+/// The arguments of the assembly.
 #[repr(C)]
 struct Args {
     finish: Finish,
-    /// Columns.
+    /// Number of columns.
     lanes: usize,
-    /// The vectors of the first kernel row.
+    /// Address of the vectors of the first kernel row.
     values: *const i8,
-    /// From one column's values to the next, and from one vector to the next, in bytes.
+    /// Distance in bytes from one column's values to the next, and from one vector to the next.
     lane: usize,
     vector: usize,
-    /// Bytes of vectors that follow each other, and how often they do in a kernel row: each time
-    /// a column further on.
+    /// Number of bytes of consecutive vectors, and how many times a kernel row reads them, each
+    /// time one column further on.
     span: usize,
     times: usize,
-    /// From where they end, then, to the next kernel row's.
+    /// Distance from the end of the last of these to the next kernel row.
     next: usize,
-    /// Kernel rows.
+    /// Number of kernel rows.
     rows: usize,
-    /// Where the first round of a span begins: bytes of code that it leaves out.
+    /// Where the first round of a span starts: the number of bytes of code that it leaves out.
     entry: usize,
-    /// The weights of the first channel, and from two of them to the next two, in bytes.
+    /// Address of the weights of the first channel, and distance in bytes from two of them to the
+    /// next two.
     weights: *const i8,
     pair: usize,
-    /// Number of groups of channels, each of the number that a call computes at once.
+    /// Number of groups of channels. A call computes the channels of a group at once.
     blocks: usize,
 }
 
@@ -116,7 +117,7 @@ pub(super) fn conv(
                 fill(conv, row, x * stride, line);
                 let vectors = strip.vectors;
                 // SAFETY: `strip.line` has the values under the kernel at all columns, and one
-                // more; the plane has a vector of all columns for each two of them.
+                // more. The plane has a vector of all columns for each pair of values.
                 unsafe {
                     gather(
                         line.as_ptr(),
@@ -136,11 +137,12 @@ pub(super) fn conv(
             args.weights = conv.weights.as_ptr();
             args.blocks = blocks;
             args.entry = pair_bytes(Strip::SUMS) * left_out;
-            // SAFETY: vectors are filled, for each kernel row as many as it takes, at `lanes` columns
-            // `lane` bytes apart, and for each of the kernel's columns one such further on.
-            // Weights, bias, mantissas and shifts have what all channels take, outputs and
-            // shortcuts `lanes` columns from `x` on; the table of a join reaches 128 words to both
-            // sides: `is_sound` and `Finish` say so. Code that is left out is a part of a round.
+            // SAFETY: for each kernel row its vectors are filled, with `lanes` columns `lane` bytes
+            // apart, and with one more column for each further column of the kernel. Weights, bias,
+            // mantissas and shifts have entries for all channels. Outputs and shortcuts have
+            // `lanes` columns from `x` on. The table of a join has 128 words on either side.
+            // `is_sound` and `Finish` have checked this. The code that is left out is part of a
+            // round.
             unsafe { three(&args) }
         }
         let o = blocks * Strip::SUMS;
@@ -158,8 +160,8 @@ pub(super) fn conv(
     }
 }
 
-/// Fills the vectors of a kernel row with columns from `first` on, counted with those of padding
-/// before the row: of padding is `pixel`.
+/// Fills the vectors of a kernel row with the columns from `first` on, where the columns of padding
+/// before the row are counted. `pixel` is a pixel of padding.
 fn spread(
     conv: &Conv<'_>,
     row: &[i8],
@@ -181,21 +183,21 @@ fn spread(
     }
     let at = |column: usize, plane: &mut [i8]| plane.as_mut_ptr().wrapping_add(4 * column);
     if before > 0 {
-        // SAFETY: as was just checked, `plane` has `vectors` vectors of `under` columns, and `before`
-        // is not more.
+        // SAFETY: as was just checked, `plane` has `vectors` vectors of `under` columns, and
+        // `before` is not larger.
         unsafe { repeat(pixel.as_ptr(), vectors, at(0, plane), vector, before) }
     }
     if there > 0 {
-        // SAFETY: likewise, and the row has `there` columns of `inputs` values.
+        // SAFETY: as before, and the row has `there` columns of `inputs` values.
         unsafe { gather(row.as_ptr(), inputs, there, vectors, at(before, plane), vector) }
     }
     if after > 0 {
-        // SAFETY: as the first.
+        // SAFETY: as for the first call.
         unsafe { repeat(pixel.as_ptr(), vectors, at(before + there, plane), vector, after) }
     }
 }
 
-/// Takes values apart: the first two at each column into one vector, the next two into the next.
+/// Separates values: the first two of each column go into one vector, the next two into the next.
 ///
 /// ```text
 /// a0 values   a1 from column to column   a2 columns left   a3 vectors   a4 the first
@@ -205,8 +207,8 @@ fn spread(
 ///
 /// # Safety
 ///
-/// `columns` and `vectors` are not zero. Each column has two values a vector. Each vector has room for
-/// `columns` words.
+/// `columns` and `vectors` are not zero. Each column has two values for each vector. Each vector
+/// has room for `columns` words.
 #[unsafe(naked)]
 unsafe extern "C" fn gather(
     values: *const i8,
@@ -257,7 +259,7 @@ unsafe extern "C" fn gather(
     )
 }
 
-/// Puts the same pixel at some columns.
+/// Writes the same pixel at several columns.
 ///
 /// ```text
 /// a0 values   a1 vectors left   a2 the next of these   a3 from vector to vector   a4 columns
@@ -267,8 +269,8 @@ unsafe extern "C" fn gather(
 ///
 /// # Safety
 ///
-/// There is a column and a vector at least. Twice as many values can be read as there are vectors,
-/// and a word for each column be written at each of these.
+/// There is at least one column and one vector. Two values can be read for each vector, and a word
+/// can be written for each column of each vector.
 #[unsafe(naked)]
 unsafe extern "C" fn repeat(
     values: *const i8,
@@ -304,7 +306,7 @@ unsafe extern "C" fn repeat(
     )
 }
 
-/// Sums and finishes blocks of channels, each with its number, its scalar and its sums.
+/// Sums and finishes blocks of channels. Each channel has an index, a scalar and sums.
 ///
 /// ```text
 /// while summing:   a0 arguments   a1 vectors   a2 weights   a3 from two weights to the next
@@ -397,7 +399,8 @@ macro_rules! channels {
                     "add t0, t0, t3\n",
                     "vsll.vx ", $sums, ", ", $sums, ", t0\n",
                     "vsmul.vx ", $sums, ", ", $sums, ", t1\n",
-                    // Half away from zero: one less below it, where there is a shift to the right.
+                    // Half away from zero: one is subtracted from negative values, if there is a
+                    // shift to the right.
                     "vmslt.vx v0, ", $sums, ", zero\n",
                     "vadd.vx ", $sums, ", ", $sums, ", t2, v0.t\n",
                     "vssra.vx ", $sums, ", ", $sums, ", t3",

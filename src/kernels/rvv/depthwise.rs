@@ -1,10 +1,10 @@
-//! Depthwise convolution: a lane a channel.
+//! Depthwise convolution with a lane for each channel.
 
 use super::elements::{multipliers, requantize};
 use crate::kernels::shared::depthwise::{Args, depthwise_asm};
 
-/// For a kernel position of as many channels as four vectors hold words 10 instructions; 17 to finish
-/// them.
+/// 10 instructions for a kernel position of as many channels as four vectors hold words; 17 to
+/// finish them.
 ///
 /// ```text
 /// a0 arguments   a1 values   a2 weights   a3 channels left   a4 channels of a pixel   a5 columns left
@@ -16,7 +16,7 @@ use crate::kernels::shared::depthwise::{Args, depthwise_asm};
 ///
 /// # Safety
 ///
-/// The arguments are as [`Args`] says.
+/// The arguments are as [`Args`] specifies.
 #[unsafe(naked)]
 pub(super) unsafe extern "C" fn conv(args: &Args) {
     depthwise_asm!(
@@ -29,7 +29,7 @@ pub(super) unsafe extern "C" fn conv(args: &Args) {
         "lw t3, {min}(a0)",
         "lw t4, {max}(a0)",
         "lw a3, {channels}(a0)",
-        // The next channels: those before them are on the stack.
+        // The next channels; the number of channels before them is on the stack.
         "1:",
         "lw t5, {channels}(a0)",
         "sub t5, t5, a3",

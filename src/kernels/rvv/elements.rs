@@ -1,4 +1,4 @@
-//! What is done element by element, or channel by channel.
+//! Operations on single elements or channels.
 
 use core::arch::naked_asm;
 use core::mem::offset_of;
@@ -12,7 +12,7 @@ use crate::ops::max_pool::MaxPool;
 use crate::ops::{Rows, Shortcut};
 use crate::quant::Clamp;
 
-/// What the assembly of an add takes besides its rows.
+/// The arguments of the assembly of an add besides its rows.
 #[repr(C)]
 struct AddArgs {
     /// The middles of the tables.
@@ -21,7 +21,7 @@ struct AddArgs {
     mantissa: i32,
     left: u32,
     right: u32,
-    /// What is added to a negative product: -1 where there is a shift to the right.
+    /// Added to negative products: -1 if there is a shift to the right.
     below_zero: i32,
     zero_point: i32,
     min: i32,
@@ -31,7 +31,8 @@ struct AddArgs {
 /// See [`Backend::add`](crate::kernels::Backend::add).
 pub(super) fn add(add: &Add<'_>, input: &[i8], shortcut: &Shortcut<'_>, output: &mut [i8]) {
     let length = output.len();
-    // In place the shortcut is read where outputs are written: one pointer is for both.
+    // If the shortcut is in place, it is read where outputs are written: one pointer is used for
+    // both.
     let place = output.as_mut_ptr();
     let other = match *shortcut {
         Shortcut::InPlace => Some(place.cast_const()),
@@ -60,9 +61,9 @@ pub(super) fn add(add: &Add<'_>, input: &[i8], shortcut: &Shortcut<'_>, output: 
         min: add.clamp.min.into(),
         max: add.clamp.max.into(),
     };
-    // SAFETY: `length` bytes, not none, can be read at `input` and `other`, and be written at
-    // `output`; `other` is the same place or another. The tables reach 128 words to both sides,
-    // and lie where words do.
+    // SAFETY: `length` bytes, at least one, can be read at `input` and `other`, and written at
+    // `output`; `other` may be the same address. The tables have 128 words on either side, and are
+    // aligned to words.
     unsafe { add_bytes(input.as_ptr(), other, place, length, &args) }
 }
 
@@ -76,8 +77,8 @@ pub(super) fn add(add: &Add<'_>, input: &[i8], shortcut: &Shortcut<'_>, output: 
 ///
 /// # Safety
 ///
-/// `length` is not zero, and each row has `length` bytes. The tables are aligned, and reach 128 words
-/// to both sides.
+/// `length` is not zero, and each row has `length` bytes. The tables are aligned, with 128 words on
+/// either side of their middles.
 #[unsafe(naked)]
 unsafe extern "C" fn add_bytes(
     input: *const i8,
@@ -142,7 +143,7 @@ unsafe extern "C" fn add_bytes(
     )
 }
 
-/// What the assembly of a batch norm takes besides its rows.
+/// The arguments of the assembly of a batch norm besides its rows.
 #[repr(C)]
 struct NormArgs {
     weights: *const i8,
@@ -156,9 +157,10 @@ struct NormArgs {
     max: i32,
 }
 
-/// Loads the multipliers of as many channels as four vectors hold words, from what the arguments in that
-/// register name: `t5` is how many channels are done, `t6` four times as many. v12 are the mantissas, v16 the
-/// shifts to the right, v20 those to the left, v1 says which are to the right; v28 and `t1` are lost.
+/// Loads the multipliers of as many channels as four vectors hold words. Register `$args` points to
+/// the arguments, `t5` is the number of channels done, and `t6` is four times that. The results are
+/// the mantissas in v12, the shifts to the right in v16, the shifts to the left in v20, and a mask
+/// of shifts to the right in v1. v28 and `t1` are overwritten.
 macro_rules! multipliers {
     ($args:literal) => {
         concat!(
@@ -181,8 +183,8 @@ macro_rules! multipliers {
     };
 }
 
-/// Requantizes the words in v24 by these [`multipliers`], adds the zero point in `t2`, and writes them within
-/// `t3` and `t4` to `a7`; v0 is lost.
+/// Requantizes the words in v24 by these [`multipliers`], adds the zero point in `t2`, clamps them
+/// to the range from `t3` to `t4`, and writes them to `a7`. v0 is overwritten.
 macro_rules! requantize {
     () => {
         "vsll.vv v24, v24, v20
@@ -231,8 +233,8 @@ pub(super) fn batch_norm(norm: &BatchNorm<'_>, input: &[i8], output: &mut [i8]) 
         min: norm.clamp.min.into(),
         max: norm.clamp.max.into(),
     };
-    // SAFETY: rows and parameters have what the numbers beside them say, as was just checked,
-    // and words lie where words do.
+    // SAFETY: as was just checked, rows and parameters have the sizes in the fields beside them,
+    // and words are aligned.
     unsafe { normalize(input.as_ptr(), output.as_mut_ptr(), &args) }
 }
 
@@ -247,7 +249,8 @@ pub(super) fn batch_norm(norm: &BatchNorm<'_>, input: &[i8], output: &mut [i8]) 
 ///
 /// # Safety
 ///
-/// The rows have the channels and pixels that `args` counts, one of each at least. Words are aligned.
+/// The rows have the channels and pixels that `args` counts, at least one of each. Words are
+/// aligned.
 #[unsafe(naked)]
 unsafe extern "C" fn normalize(input: *const i8, output: *mut i8, args: &NormArgs) {
     naked_asm!(
@@ -309,13 +312,14 @@ pub(super) fn max_pool(pool: &MaxPool, rows: &Rows<'_>, output: &mut [i8]) {
     for (x, pixel) in output.chunks_exact_mut(channels).enumerate() {
         let (columns, first) = window.columns_on_input(x);
         let columns = columns.end.saturating_sub(columns.start);
-        // The smallest output, and not the smallest value: it is the largest or more in the end.
+        // Starts with the smallest output, not with the smallest value, so that the result is
+        // clamped at once.
         pixel.fill(min);
         for row in rows.iter().take(window.kernel[0]) {
             let under = row.get(first * channels..(first + columns) * channels);
             if let Some(under) = under.filter(|under| !under.is_empty()) {
                 // SAFETY: `under` has `columns` columns of `channels` channels, and is not empty.
-                // The pixel has `channels` channels, and does not overlap, as it is borrowed
+                // The pixel has `channels` channels, and does not overlap, because it is borrowed
                 // mutably.
                 unsafe {
                     raise(under.as_ptr(), columns, channels, pixel.as_mut_ptr(), max.into());
@@ -325,7 +329,7 @@ pub(super) fn max_pool(pool: &MaxPool, rows: &Rows<'_>, output: &mut [i8]) {
     }
 }
 
-/// Takes maxima, but none above `max`.
+/// Takes maxima, limited to `max`.
 ///
 /// ```text
 /// a0 values   a1 columns   a2 channels   a3 maxima   a4 max   a5 channels left

@@ -1,5 +1,5 @@
-//! Cores with RISC-V's vector instructions, V 1.0, and registers of 128 bits or more: how long
-//! they are, `vsetvli` tells.
+//! Cores with RISC-V's vector instructions, V 1.0, and registers of at least 128 bits. `vsetvli`
+//! returns their length.
 //!
 //! ```text
 //! for each three columns, for as many channels as there are lanes:
@@ -11,10 +11,10 @@
 //!     output[0 … 2] = finish(sums)
 //! ```
 //!
-//! Lanes are as many as eight registers hold int32: 32, with 128 bits. Three such sums and two
-//! vectors of weights as int16 are all 32 registers. Two weights take 16 instructions for three
-//! columns: a load and its address, two to widen them, six scalars, six `vwmacc`. That is 0.083 a
-//! multiply-accumulate. Alternatives, at 128 bits:
+//! There are as many lanes as eight registers hold int32: 32, with 128 bits. Three such sums and
+//! two vectors of weights as int16 take all 32 registers. Two weights take 16 instructions for
+//! three columns: a load and its address, two to widen them, six scalars, six `vwmacc`. That is
+//! 0.083 for each multiply-accumulate (MAC). Alternatives, at 128 bits:
 //!
 //! | lanes | sums | two weights | a MAC |
 //! |---|---|---:|---:|
@@ -24,21 +24,21 @@
 //! | 64 channels, int8 | one column | 10 | 0.078 |
 //! | 32 columns | three channels | 15 | 0.078 |
 //!
-//! So 32 channels, or 64 by turns, take the first, and layers of fewer channels than columns the
-//! last: its vectors are values, as int16 and taken apart once a row, and its scalars the weights.
-//! Int8 with 64 lanes would be as quick for 64 channels; it needs two changes of width besides,
-//! and another loop. [`Strip`] chooses.
+//! The first loop is used for 32 channels, or for 64 in two passes; the last for layers with fewer
+//! channels than columns. Its vectors are values, widened to int16 and separated once for each row,
+//! and its scalars are the weights. Int8 with 64 lanes would be as fast for 64 channels, but it
+//! needs two changes of width, and another loop. [`Strip`] chooses.
 //!
-//! Winograd's F(4 × 4, 3 × 3) of [`Packing::HwioTiles`] takes a quarter of the products, with
-//! weights that are int16 already: 10 instructions for two of them at two tiles.
+//! Winograd's F(4 × 4, 3 × 3) with [`Packing::HwioTiles`] takes a quarter of the products, and its
+//! weights are int16 already: 10 instructions for two of them at two tiles.
 //!
-//! Instructions a multiply-accumulate, counted on ResNet-8 with all that its steps take, for 3×3
-//! kernels of 16, 32 and 64 channels at stride 1: 0.127, 0.116 and 0.100; by tiles 0.101 and 0.048
-//! for 16 and 32.
+//! Instructions for each multiply-accumulate, counted on ResNet-8 including all the code of its
+//! steps, for 3×3 kernels of 16, 32 and 64 channels at stride 1: 0.127, 0.116 and 0.100; with tiles
+//! 0.101 and 0.048 for 16 and 32.
 //!
-//! To finish sums takes 17 instructions a vector, behind a join 22. `vsmul` is the doubling high product with halves
-//! up. `vssra` shifts with halves up, too: so that they go away from zero, sums below it are made
-//! less by one before.
+//! Finishing sums takes 17 instructions for a vector, with a join 22. `vsmul` is the doubling high
+//! product with halves rounded up. `vssra` also shifts with halves rounded up. To round them away
+//! from zero, one is subtracted from negative sums before.
 //!
 //! [`Packing::HwioTiles`]: crate::format::Packing::HwioTiles
 #![allow(unsafe_code)]
@@ -126,7 +126,7 @@ impl Backend for Rvv {
     }
 
     fn depthwise_conv(&self, conv: &DepthwiseConv<'_>, rows: &Rows<'_>, output: &mut [i8]) {
-        // SAFETY: the assembly asks for no more than [`Args`](shared::depthwise::Args) say.
+        // SAFETY: the assembly requires only what [`Args`](shared::depthwise::Args) specifies.
         unsafe { shared::depthwise::conv::<1>(depthwise::conv, conv, rows, output) }
     }
 
@@ -135,7 +135,7 @@ impl Backend for Rvv {
     }
 }
 
-/// Whether there is all that was checked when the model was, and lies where words do.
+/// Whether everything that `parse` has checked is there, and words are aligned.
 fn is_sound(conv: &Conv<'_>, rows: &Rows<'_>) -> bool {
     let window = &conv.window;
     let channels = usize::from(window.output.channels);
@@ -160,8 +160,8 @@ fn is_sound(conv: &Conv<'_>, rows: &Rows<'_>) -> bool {
         && table
 }
 
-/// How sums become outputs, and where these go: for the channels and columns that the assembly
-/// computes at a time.
+/// How sums become outputs, and the positions of these outputs, for the channels and columns that
+/// the assembly computes at a time.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 struct Finish {
@@ -170,29 +170,29 @@ struct Finish {
     shifts: *const i8,
     /// The middle of the table of a join, null, or [`STREAM16`].
     table: *const I32,
-    /// The extra bits of a join, the zero point, or the offset of a stream in 16 bits.
+    /// The extra bits of a join, the zero point, or the offset of a 16-bit stream.
     last: i32,
-    /// Range of the output; of a stream in 16 bits that of its numbers.
+    /// Range of the output; for a 16-bit stream, that of its values.
     min: i32,
     max: i32,
     output: *mut i8,
-    /// From one column of the output to the next.
+    /// Distance from one column of the output to the next.
     output_step: usize,
     shortcut: *const i8,
-    /// From one column's shortcut to the next.
+    /// Distance from one column of the shortcut to the next.
     shortcut_step: usize,
-    /// Of a stream in 16 bits: what shortcuts are multiplied by, and how far behind outputs and
-    /// shortcuts the lower bytes are.
+    /// For a 16-bit stream: the factor of the shortcuts, and the distances from outputs and
+    /// shortcuts to their lower bytes.
     factor: i32,
     lower: usize,
     shortcut_lower: usize,
 }
 
-/// In place of a join's table: the outputs are a stream in 16 bits.
+/// Stands in place of a join's table if the outputs are a 16-bit stream.
 const STREAM16: *const I32 = core::ptr::without_provenance(1);
 
 impl Finish {
-    /// That of the first channel and column. The output has all columns.
+    /// For the first channel and column. The output has all columns.
     fn of(conv: &Conv<'_>, shortcut: &Shortcut<'_>, output: &mut [i8]) -> Self {
         let channels = usize::from(conv.window.output.channels).max(1);
         let columns = usize::from(conv.window.output.columns);
@@ -211,7 +211,7 @@ impl Finish {
                 if theirs == channels && before == 0 && row.len() >= reach {
                     Some((row.as_ptr(), stride * channels))
                 } else {
-                    // As it is read: into the output, to be updated there.
+                    // The shortcut is copied into the output, and updated there.
                     for (x, pixel) in output.chunks_exact_mut(channels).enumerate() {
                         pixel.fill(zero);
                         let there = proved!(row.get(x * stride * theirs..)).unwrap_or(&[]);
@@ -243,7 +243,7 @@ impl Finish {
         }
     }
 
-    /// The same for a stream in 16 bits.
+    /// The same for a 16-bit stream.
     fn of_stream16(
         conv: &Conv<'_>,
         stream: Stream16,
@@ -252,7 +252,7 @@ impl Finish {
     ) -> Self {
         let channels = usize::from(conv.window.output.channels);
         let lower = output.len() / 2;
-        // What is multiplied by zero may be anything.
+        // With a factor of zero any operand will do.
         let shortcut = match stream.factor {
             0 => Shortcut::InPlace,
             _ => in_reach(conv, shortcut, output),
@@ -282,7 +282,7 @@ impl Finish {
         }
     }
 
-    /// That of column `x` and channel `o`.
+    /// For column `x` and channel `o`.
     fn at(&self, x: usize, o: usize) -> Self {
         Self {
             bias: self.bias.wrapping_add(o),
@@ -295,8 +295,8 @@ impl Finish {
     }
 }
 
-/// Fills `line` with columns of a row from `first` on, counted with those of padding before it. A
-/// row of padding is empty.
+/// Fills `line` with the columns of a row from `first` on, where the columns of padding before the
+/// row are counted. A row of padding is empty.
 fn fill(conv: &Conv<'_>, row: &[i8], first: usize, line: &mut [i8]) {
     let window = &conv.window;
     let inputs = usize::from(window.input.channels).max(1);
@@ -310,7 +310,7 @@ fn fill(conv: &Conv<'_>, row: &[i8], first: usize, line: &mut [i8]) {
     let Some((inside, after)) = proved!(rest.split_at_mut_checked(there)) else { return };
     pad(conv, before);
     if there > 0 && row.len() >= there {
-        // SAFETY: both have `there` bytes. They do not overlap, as one is borrowed mutably.
+        // SAFETY: both have `there` bytes. They do not overlap, because one is borrowed mutably.
         unsafe { copy(row.as_ptr(), inside.as_mut_ptr(), there) }
     }
     pad(conv, after);
@@ -320,7 +320,7 @@ fn fill(conv: &Conv<'_>, row: &[i8], first: usize, line: &mut [i8]) {
 fn pad(conv: &Conv<'_>, pixels: &mut [i8]) {
     match conv.padding {
         Padding::Same(value) if !pixels.is_empty() => {
-            // SAFETY: the slice has its length, and one pixel at least.
+            // SAFETY: the slice has `pixels.len()` bytes, at least one.
             unsafe { set(pixels.as_mut_ptr(), value, pixels.len()) }
         }
         Padding::Same(_) => {}
@@ -338,7 +338,7 @@ fn pad(conv: &Conv<'_>, pixels: &mut [i8]) {
 ///
 /// # Safety
 ///
-/// `bytes` can be written at `to`, and are not zero.
+/// `bytes` bytes can be written at `to`, and `bytes` is not zero.
 #[unsafe(naked)]
 unsafe extern "C" fn set(to: *mut i8, value: i8, bytes: usize) {
     naked_asm!(
@@ -363,7 +363,7 @@ unsafe extern "C" fn set(to: *mut i8, value: i8, bytes: usize) {
 ///
 /// # Safety
 ///
-/// `bytes` can be read at `from` and be written at `to`, and are not zero.
+/// `bytes` bytes can be read at `from` and written at `to`, and `bytes` is not zero.
 #[unsafe(naked)]
 unsafe extern "C" fn copy(from: *const i8, to: *mut i8, bytes: usize) {
     naked_asm!(

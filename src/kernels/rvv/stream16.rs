@@ -1,7 +1,8 @@
-//! How sums become numbers of a [stream in 16 bits](crate::ops::stream16): with a lane for each channel
-//! and with a lane for each column.
+//! How sums become values of a [16-bit stream](crate::ops::stream16), with a lane for each channel
+//! or with a lane for each column.
 
-/// Goes where such numbers are made, if what stands for a join's table, in that register, is odd.
+/// Jumps to the code for 16-bit streams if register `$table`, which has the pointer to a join's
+/// table, is odd.
 macro_rules! to_stream16 {
     ($table:literal) => {
         $crate::kernels::shared::assembly::if_stream16!({
@@ -12,9 +13,9 @@ macro_rules! to_stream16 {
     };
 }
 
-/// Finishes blocks, each with its sums: `t1` is the offset. `shortcut` and `output` lead `t2` to the
-/// upper bytes of the first block, and `next` leads `t2` and `t5` to those of the next. `load` and
-/// `store` are of bytes that are `t3` apart, if `stride` says so.
+/// Finishes blocks, each with its sums. `t1` is the offset. `shortcut` and `output` set `t2` to the
+/// upper bytes of the first block, and `next` moves `t2` and `t5` to those of the next. `load` and
+/// `store` access bytes that are `t3` apart, if `stride` says so.
 macro_rules! finish_stream16 {
     (
         $($sums:literal),+;
@@ -78,7 +79,7 @@ macro_rules! finish_stream16 {
                 "j 11b",
             )
         } else {
-            // What is not used must be named.
+            // Operands that are not used must be named.
             "# {factor} {lower} {shortcut_lower}"
         })
     };

@@ -1,4 +1,4 @@
-//! Outputs of the sums of [tiles](super::tiles).
+//! Makes outputs from the sums of [tiles](super::tiles).
 
 use core::arch::naked_asm;
 use core::mem::offset_of;
@@ -10,8 +10,8 @@ use crate::kernels::shared::assembly::if_stream16;
 use crate::kernels::shared::winograd::NINTH;
 use crate::ops::conv::TILE_POSITIONS;
 
-/// Aᵀ of six vectors at `t1`, `$step` bytes apart: into v24, v16, v20, v8. v4 and v12 are lost,
-/// a7 too.
+/// Aᵀ of six vectors at `t1`, `$step` bytes apart. The results are in v24, v16, v20, v8. v4, v12
+/// and a7 are overwritten.
 macro_rules! of_six {
     ($step:literal) => {
         concat!(
@@ -55,7 +55,8 @@ macro_rules! of_six {
     };
 }
 
-/// Makes numbers of a stream in 16 bits of rows: `t6` is the offset, and `a7` the factor, or 128.
+/// Makes values of a 16-bit stream for several rows: `t6` is the offset, and `a7` the factor, or
+/// 128.
 macro_rules! stream16 {
     ($($place:literal $sums:literal),+) => {
         if_stream16!({
@@ -119,13 +120,13 @@ macro_rules! stream16 {
             "13:
              j 8b")
         } else {
-            // What is not used must be named.
+            // Operands that are not used must be named.
             "# {factor} {lower} {shortcut_lower}"
         })
     };
 }
 
-/// Makes outputs of sums.
+/// Makes outputs from sums.
 ///
 /// ```text
 /// a0 arguments   a1 the tile's sums   a2 channels left   a3 channels done   a4 columns left in
@@ -226,7 +227,8 @@ pub(super) unsafe extern "C" fn finish(tile: &Tile) {
         "vsra.vi \\v, \\v, 6",
         "vsll.vv \\v, \\v, v4",
         "vsmul.vv \\v, \\v, v28",
-        // Half away from zero: one less below it, where there is a shift to the right.
+        // Half away from zero: one is subtracted from negative values, if there is a shift to the
+        // right.
         "vmslt.vx v0, \\v, zero",
         "vmand.mm v0, v0, v1",
         "vadd.vi \\v, \\v, -1, v0.t",

@@ -1,10 +1,10 @@
-//! What lies under [tiles](super::tiles), transformed.
+//! Transforms the values under [tiles](super::tiles).
 
 use core::arch::naked_asm;
 
 use crate::ops::conv::{TILES, TILES_ROWS};
 
-/// Bᵀ of the six vectors v0, v4 … v20, in their places: a7 is four, v24 and v28 are lost.
+/// Bᵀ of the six vectors v0, v4 … v20, in place: a7 is four; v24 and v28 are overwritten.
 macro_rules! under_tile {
     () => {
         "vsub.vv v24, v16, v8
@@ -24,7 +24,7 @@ macro_rules! under_tile {
     };
 }
 
-/// Transforms what lies under the tiles: along the rows, then along the columns, in place.
+/// Transforms the values under the tiles: along the rows, then along the columns, in place.
 ///
 /// ```text
 /// a0 rows   a1 channels   a2 the tile's values   a3 tiles left   a4 from the rows to the tile's
@@ -35,8 +35,8 @@ macro_rules! under_tile {
 ///
 /// # Safety
 ///
-/// Ten pixels can be read at each of the six rows, and int16 be written for each tile and position;
-/// there is a channel at least.
+/// Ten pixels can be read at each of the six rows, and an int16 written for each channel, tile and
+/// position. There is at least one channel.
 #[unsafe(naked)]
 pub(super) unsafe extern "C" fn transform(
     rows: &[*const i8; TILES_ROWS],

@@ -1,4 +1,4 @@
-//! Winograd's convolution in two dimensions, with a lane an output channel.
+//! Winograd's convolution in two dimensions, with a lane for each output channel.
 //!
 //! ```text
 //! for each two tiles of four rows by four columns:
@@ -9,9 +9,9 @@
 //!         output[tile] = finish(Aᵀ · sums · A)
 //! ```
 //!
-//! The matrices are those of [`winograd`](crate::kernels), and so is what comes out: 24² times
-//! the sum. For 32 channels of each kind, four rows by 16 columns take 13,100 instructions for the
-//! products, 2,200 to transform values, and 5,600 to make outputs of sums.
+//! The matrices are those of [`winograd`](crate::kernels), and the result is also 24² times the
+//! sum. For 32 input and 32 output channels, four rows by 16 columns take 13,100 instructions for
+//! the products, 2,200 to transform values, and 5,600 to make outputs from sums.
 
 use core::arch::naked_asm;
 use core::mem::offset_of;
@@ -31,55 +31,57 @@ use crate::ops::conv::{
 use crate::ops::{Outputs, Rows, Shortcut, Shortcuts, int8_mut};
 use crate::proved::proved;
 
-/// Bytes of a tile's sums at a position.
+/// Number of bytes of a tile's sums at a position.
 pub(super) const SUMS: usize = 4 * TILE_LANES;
-/// Bytes of the sums of all tiles at a position, and at a row of positions.
+/// Numbers of bytes of the sums of all tiles at a position, and at a row of positions.
 pub(super) const POSITION: usize = TILES * SUMS;
 pub(super) const POSITIONS_ROW: usize = TILES_ROWS * POSITION;
-/// Pairs of input channels in a round of the innermost loop.
+/// Number of pairs of input channels in a round of the innermost loop.
 const ROUND: usize = 8;
-/// Bytes of the code for a pair.
+/// Number of bytes of the code for a pair.
 const PAIR_BYTES: usize = 4 * (2 + 4 * TILES);
-/// What the bias is multiplied by to be a part of the sum at the position that each output takes
-/// 16 times: outputs come out 24² times.
+/// Factor of the bias, which is added to the sum at the position that each output counts 16 times,
+/// because outputs are 24² times too large.
 const BIAS: i32 = 24 * 24 / 16;
 
-/// What the assembly takes for the products.
+/// The arguments of the assembly for the products.
 #[repr(C)]
 struct Products {
-    /// The values at the first position, and from one tile's and from one position's to the next.
-    /// The first round may begin in its middle, so they begin before those.
+    /// Address of the values at the first position, and distances from one tile's and from one
+    /// position's values to the next. The first round may start in its middle; the address is then
+    /// lower by the part that is left out.
     values: *const i8,
     tile: usize,
     position: usize,
-    /// The weights of the first channel, and from two input channels to the next two.
+    /// Address of the weights of the first channel, and distance from two input channels to the
+    /// next two.
     weights: *const i8,
     pair: usize,
     rounds: usize,
-    /// Where the first round begins: bytes of code that it leaves out.
+    /// Where the first round starts: the number of bytes of code that it leaves out.
     entry: usize,
     bias: *const I32,
     lanes: usize,
     sums: *mut i8,
 }
 
-/// What the assembly takes to make outputs of sums.
+/// The arguments of the assembly that makes outputs from sums.
 #[repr(C)]
 pub(super) struct Tile {
-    /// Of the first channel, for all rows.
+    /// For the first channel, and for all rows.
     pub(super) finish: Finish,
-    /// Of each row.
+    /// A pointer for each row.
     pub(super) outputs: [*mut i8; TILE_ROWS],
     pub(super) shortcuts: [*const i8; TILE_ROWS],
     pub(super) shortcut_steps: [usize; TILE_ROWS],
     pub(super) rows: usize,
-    /// The first column, and how many.
+    /// The first column, and the number of columns.
     pub(super) column: usize,
     pub(super) columns: usize,
-    /// Likewise channels.
+    /// The first channel, and the number of channels.
     pub(super) channel: usize,
     pub(super) channels: usize,
-    /// Where sums of the first channel of all would be.
+    /// Address that the sums of the layer's first channel would have.
     pub(super) sums: *mut i8,
 }
 
@@ -147,7 +149,7 @@ pub(super) fn conv(
         let begin = x.checked_sub(window.pad_left).map(|column| column * inputs);
         let mut under = [core::ptr::null(); TILES_ROWS];
         let lines = pixels.chunks_exact_mut((TILES_SPAN * twos).max(1));
-        // Where a step makes fewer rows there are fewer under it; the others are padding.
+        // If a step makes fewer rows, there are fewer rows under it; the others are padding.
         let rows = rows.iter().copied().chain(core::iter::repeat(&[][..]));
         for ((under, row), line) in under.iter_mut().zip(rows).zip(lines) {
             let on_row = begin.filter(|_| inputs == twos);
@@ -164,25 +166,26 @@ pub(super) fn conv(
                 }
             };
         }
-        // SAFETY: at each of these rows there are ten pixels of `twos` channels, in `values` as
-        // many int16 for each position and tile.
+        // SAFETY: each of these rows has ten pixels of `twos` channels, and `values` has room for
+        // that number of int16 for each position and tile.
         unsafe { transform(&under, twos, values) }
         for o in (0..channels).step_by(TILE_LANES) {
             products.lanes = (channels - o).min(TILE_LANES);
             products.weights = conv.weights.as_ptr().wrapping_add(4 * o);
             products.bias = conv.bias.as_ptr().wrapping_add(o);
-            // SAFETY: values are transformed, `weights` has two int16 for each position, pair of
-            // input channels and channel from `o` on, `bias` a word. `sums` has room for the sums of
-            // `TILE_LANES` channels. Code that is left out is a part of a round.
+            // SAFETY: values are transformed. `weights` has two int16 for each position, pair of
+            // input channels, and channel from `o` on, and `bias` has a word for each. `sums` has
+            // room for the sums of `TILE_LANES` channels. The code that is left out is part of a
+            // round.
             unsafe { multiply(&products) }
             (tile.channel, tile.channels) = (o, products.lanes);
             (tile.column, tile.columns) = (x, (columns - x).min(TILES * TILE_COLUMNS));
-            // The assembly counts channels from the first of all.
+            // The assembly counts channels from the layer's first.
             tile.sums = sums.wrapping_sub(4 * o);
-            // SAFETY: there are sums, mantissas and shifts of `tile.channels` channels, and room for
-            // two shifts a channel. Each of the `rows` outputs has `tile.columns` columns from `x`
-            // on, with `tile.channels` channels from `o` on. So have the shortcuts. The table of a
-            // join reaches 128 words to both sides.
+            // SAFETY: there are sums, mantissas and shifts of `tile.channels` channels, and room
+            // for two shifts for each channel. Each of the `rows` outputs has `tile.columns`
+            // columns from `x` on, with `tile.channels` channels from `o` on; so do the shortcuts.
+            // The table of a join has 128 words on either side.
             unsafe { finish(&tile) }
         }
     }
@@ -222,7 +225,7 @@ unsafe extern "C" fn multiply(products: &Products) {
         "1:",
         "vwsub.vv v8, v0, v0", // zero
         "vwsub.vv v16, v0, v0",
-        // The bias is a part of the sums in row 1 and column 1.
+        // The bias is added to the sums in row 1 and column 1.
         "li t0, {positions} - 7",
         "bne t3, t0, 2f",
         "lw t0, {bias}(a0)",

@@ -1,7 +1,7 @@
-//! Assertions about assembly, and about what it takes.
+//! Assertions about assembly, and about its arguments.
 
-/// Asserts that fields lie one after the other, as instructions that move several words need them:
-/// each a word, or `[words]`.
+/// Asserts that fields lie one after the other, as instructions that load several words require.
+/// Each is a word, or `[words]`.
 #[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em"))]
 macro_rules! consecutive {
     ($args:ty: $first:ident $([$words:literal])? $second:ident $($rest:tt)*) => {
@@ -17,10 +17,10 @@ macro_rules! consecutive {
 }
 
 /// Lines of assembly that take no room. They do not assemble unless there are `$bytes` bytes
-/// between the label `$from` and them: jumps into the middle of unrolled code rely on this.
+/// between the label `$from` and this place. Jumps into the middle of unrolled code rely on this.
 ///
-/// The assembler knows the number only when all code has its place. That is too late for `.if`, but
-/// not for `.space`, which refuses a number below zero.
+/// The assembler knows the number only after all code is placed. That is too late for `.if`, but
+/// not for `.space`, which refuses a negative number.
 #[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "rvv"))]
 macro_rules! assert_length {
     ($from:literal, $bytes:literal) => {
@@ -39,7 +39,7 @@ macro_rules! assert_length {
     };
 }
 
-/// The first lines in builds that make [streams in 16 bits](crate::ops::stream16), else the others.
+/// The first lines in builds with [16-bit streams](crate::ops::stream16), otherwise the second.
 #[cfg(feature = "stream16")]
 macro_rules! if_stream16 {
     ({ $($with:tt)* } else { $($without:tt)* }) => { $($with)* };

@@ -1,5 +1,5 @@
-//! Some output channels of a convolution: a convolution by itself, whose outputs are gathered beside,
-//! and put where they belong.
+//! Runs some output channels of a convolution as a convolution of its own. Its outputs are made in
+//! a separate row, and then copied to their positions in the output.
 //!
 //! ```text
 //! output   │ a b c d e │ a b c d e │ …        a column: its channels
@@ -14,7 +14,7 @@ use crate::ops::{Shortcut, Window, stream16};
 use crate::proved::proved;
 use crate::shape::Shape;
 
-/// The convolution of some output channels, whose weights are these.
+/// The convolution of the output channels `channels`, with their weights.
 #[inline(always)]
 pub(crate) fn conv_of<'c>(
     conv: &Conv<'c>,
@@ -37,7 +37,7 @@ pub(crate) fn conv_of<'c>(
     }
 }
 
-/// Copies what a join of these channels adds to into `row`, where that is in its place.
+/// Copies into `row` the shortcut of a join for these channels, if the shortcut is in place.
 #[inline(always)]
 pub(crate) fn gather(
     conv: &Conv<'_>,
@@ -57,7 +57,8 @@ pub(crate) fn gather(
     }
 }
 
-/// Puts the outputs of these channels in `row`, at that number of columns, where they belong.
+/// Copies the outputs of these channels from `row` to their positions in the output, for `columns`
+/// columns.
 #[inline(always)]
 pub(crate) fn scatter(
     conv: &Conv<'_>,
@@ -75,7 +76,8 @@ pub(crate) fn scatter(
     }
 }
 
-/// Copies what the outputs of these channels are added to into `row`, where that is in its place.
+/// Copies into `row` the shortcut that is added to the outputs of these channels, if it is in
+/// place.
 #[inline(never)]
 pub(crate) fn take(
     conv: &Conv<'_>,
@@ -85,7 +87,7 @@ pub(crate) fn take(
     row: &mut [i8],
 ) {
     match conv.finish {
-        // A row that the output does not have is empty.
+        // A row beyond the end of the output is empty.
         _ if output.is_empty() => {}
         Finish::Requantize { .. } => {}
         Finish::Join { .. } => gather(conv, channels, shortcut, output, row),
@@ -101,10 +103,10 @@ pub(crate) fn take(
     }
 }
 
-/// Puts the outputs of these channels in `row` where they belong.
+/// Copies the outputs of these channels from `row` to their positions in the output.
 #[inline(never)]
 pub(crate) fn put(conv: &Conv<'_>, channels: &Range<usize>, row: &[i8], output: &mut [i8]) {
-    // Of a stream in 16 bits there are two rows of bytes.
+    // A row of a 16-bit stream is two rows of bytes.
     let rows = if matches!(conv.finish, Finish::Stream(_)) { 2 } else { 1 };
     let columns =
         if output.is_empty() { 0 } else { rows * usize::from(conv.window.output.columns) };

@@ -1,4 +1,4 @@
-//! Convolutions for cores whose multiplication gives 32 bits: two columns in one product. For
+//! Convolutions for cores whose multiplication gives 32 bits: one product serves two columns. For
 //! weights in [`Packing::Eights`].
 //!
 //! ```text
@@ -13,12 +13,12 @@
 //!         output[columns] = finish(acc)
 //! ```
 //!
-//! Two products of int8 are at most 2¹⁵ together, and more than −2¹⁵: so the nearest multiple of
-//! 2¹⁶ to *p* is exactly what belongs to the upper column, and nothing is lost. What *sum* has above
-//! 32 bits is gone, but so it is in 2¹⁶ *high*.
+//! The sum of two products of int8 is at most 2¹⁵, and more than −2¹⁵. The multiple of 2¹⁶ nearest
+//! to *p* is therefore exactly the upper column's part, and nothing is lost. The bits of *sum*
+//! above the 32nd are lost, but they are also lost in 2¹⁶ *high*.
 //!
-//! The two columns are in the values and not in the weights, because a value in the patch serves
-//! all output channels, and weights stay as they are in the file: a byte each.
+//! The values, not the weights, hold two columns in a word. A value in the patch serves all output
+//! channels, and weights stay one byte each, as in the file.
 //!
 //! [`Packing::Eights`]: crate::format::Packing::Eights
 
@@ -42,11 +42,12 @@ pub(in crate::kernels) type Columns = [u32; 2];
 /// Two taps of a patch.
 pub(in crate::kernels) type Taps = [Columns; PATCH_COLUMNS / 2];
 
-/// Assembly that writes the values of two columns `a` and `b` into a patch, to a place of each of
-/// its [`Taps`].
+/// Assembly that writes the values of two columns `a` and `b` into a patch, to a position in each
+/// of its [`Taps`].
 ///
-/// It may be called if `pairs` is not zero, `2 * pairs` bytes can be read at `a` and at `b`, and at
-/// `patch` one [`Columns`] can be written, `pairs` times in all, [`Taps`] further on each time.
+/// It may be called if `pairs` is not zero, `2 * pairs` bytes can be read at `a` and at `b`, and
+/// `pairs` [`Columns`] can be written: the first at `patch`, and each of the others one [`Taps`]
+/// further on.
 pub(in crate::kernels) type Widen =
     unsafe extern "C" fn(a: *const i8, b: *const i8, patch: *mut Columns, pairs: usize);
 
@@ -55,69 +56,71 @@ pub(in crate::kernels) trait ColumnPairs {
     /// Writes columns into a patch.
     const WIDEN: Widen;
 
-    /// Adds the products of a chunk of taps for a group of output channels, and makes outputs of
-    /// the sums, or keeps them. It may be called if each field of the arguments is what [`Args`] says
-    /// of it.
+    /// Adds the products of a chunk of taps for a group of output channels, and makes outputs from
+    /// the sums, or keeps them. It may be called if each field of the arguments is as [`Args`]
+    /// specifies.
     const BLOCKS: unsafe extern "C" fn(&mut Args);
 
     /// Adds two rows.
     const ADD: AddBytes;
 
-    /// The sums of four columns, from what `BLOCKS` keeps of a channel.
+    /// The sums of four columns, from what `BLOCKS` keeps for a channel.
     fn sums(kept: [i32; PATCH_COLUMNS]) -> [i32; PATCH_COLUMNS];
 }
 
-/// What the assembly takes: a patch, and output channels one by one.
+/// The arguments of the assembly: a patch, and output channels one by one.
 ///
-/// Assembly relies on what is said of each field. It moves `weights`, `bias`, `mantissas`, `shifts`,
-/// `output`, `shortcut` and `kept` on, and counts `channels` down.
+/// The assembly relies on the comment of each field. It advances `weights`, `bias`, `mantissas`,
+/// `shifts`, `output`, `shortcut` and `kept`, and counts `channels` down.
 #[repr(C)]
 pub(in crate::kernels) struct Args {
     /// `pairs` [`Taps`] can be read.
     pub(in crate::kernels) patch: *const Taps,
-    /// Each group of eight channels, or of those that are left, has [`EIGHT`] · 2 · `pairs` bytes
-    /// here. `skip` bytes lie between a group's end and the next group.
+    /// Each group of eight channels, or of the remaining ones, has [`EIGHT`] · 2 · `pairs` bytes
+    /// here. `skip` bytes lie between the end of a group and the next group.
     pub(in crate::kernels) weights: *const i8,
-    /// One at least.
+    /// At least one.
     pub(in crate::kernels) pairs: usize,
     /// Aligned to words, one for each channel.
     pub(in crate::kernels) bias: *const I32,
-    /// Unless `parts` has [`KEEP`], aligned to words, one for each channel; likewise `shifts`, a
-    /// byte each.
+    /// Unless `parts` has [`KEEP`], aligned to words, one for each channel. The same holds for
+    /// `shifts`, with a byte for each channel.
     pub(in crate::kernels) mantissas: *const I32,
     pub(in crate::kernels) shifts: *const i8,
-    /// Unless `parts` has [`KEEP`], a byte for each channel can be written, at four columns that are
+    /// Unless `parts` has [`KEEP`], a byte for each channel can be written at each of four columns,
     /// `stride` bytes apart.
     pub(in crate::kernels) output: *mut i8,
     pub(in crate::kernels) stride: usize,
-    /// One at least.
+    /// At least one.
     pub(in crate::kernels) channels: usize,
-    /// Behind the requantization: twice the zero point and a half, a join's bits, or an offset.
+    /// Applied after the requantization: twice the zero point plus one, the bits of a join, or an
+    /// offset.
     pub(in crate::kernels) last: i32,
-    /// Null, or aligned to words, 128 of which can be read to both sides, or `STREAM16`: then what
-    /// is said of outputs and shortcuts holds likewise `lower` and `shortcut_lower` bytes further on.
+    /// Null, a pointer aligned to words with 128 readable words on either side, or `STREAM16`. With
+    /// `STREAM16`, what is specified for outputs and shortcuts also holds `lower` and
+    /// `shortcut_lower` bytes further on.
     pub(in crate::kernels) table: *const I32,
-    /// With a table, a byte for each channel can be read, at four columns that are `shortcut_stride`
+    /// With a table, a byte for each channel can be read at each of four columns, `shortcut_stride`
     /// bytes apart. It may be the output.
     pub(in crate::kernels) shortcut: *const i8,
     pub(in crate::kernels) shortcut_stride: usize,
     /// If `parts` is not zero, one for each channel can be read and written.
     pub(in crate::kernels) kept: *mut [i32; PATCH_COLUMNS],
-    /// From the weights of a channel, and one, to those of the next eight.
+    /// Distance in bytes from the end of one group's weights to the next group.
     pub(in crate::kernels) skip: usize,
     /// [`CONTINUE`] and [`KEEP`].
     pub(in crate::kernels) parts: usize,
-    /// Pairs of taps in all chunks.
+    /// Number of pairs of taps in all chunks.
     pub(in crate::kernels) all_pairs: usize,
-    /// Of a stream in 16 bits: what the shortcut is multiplied by.
+    /// The factor of the shortcut in a 16-bit stream.
     pub(in crate::kernels) factor: i32,
     pub(in crate::kernels) lower: usize,
     pub(in crate::kernels) shortcut_lower: usize,
 }
 
-/// Sums begin with what is kept, and not with the bias.
+/// Sums start with the kept ones, not with the bias.
 const CONTINUE: usize = 1;
-/// Sums are kept, and not made outputs.
+/// Sums are kept, not made into outputs.
 const KEEP: usize = 2;
 
 /// One output row; see [`Backend::conv`](crate::kernels::Backend::conv).
@@ -128,7 +131,7 @@ pub(in crate::kernels) fn conv<P: ColumnPairs>(
     scratch: &mut [u8],
     output: &mut [i8],
 ) {
-    // As the instruction set's `align` asks for.
+    // As the instruction set's `align` requires.
     if !proved!(aligned(conv.bias)) {
         return;
     }
@@ -173,7 +176,7 @@ pub(in crate::kernels) fn conv<P: ColumnPairs>(
 }
 
 /// Writes the values of the `taps` under the kernel into a patch, at four output columns from
-/// `first` on; in place of those behind the last there is the last.
+/// `first` on. Columns after the last one repeat the last.
 fn fill<P: ColumnPairs>(
     conv: &Conv<'_>,
     kernel: &Kernel,
@@ -186,7 +189,7 @@ fn fill<P: ColumnPairs>(
     let last = usize::from(conv.window.output.columns).saturating_sub(1);
     let mut row_start = 0;
     for row in rows.iter().take(conv.window.kernel[0]) {
-        // The part of this kernel row.
+        // The part of the taps in this kernel row.
         let from = taps.start.max(row_start);
         let to = taps.end.min(row_start + kernel.packed);
         if from < to {
@@ -207,22 +210,22 @@ fn fill<P: ColumnPairs>(
     }
 }
 
-/// Writes the values of two columns into a patch: to place `pair` of its [`Taps`]. The columns have
-/// as many values as these have taps.
+/// Writes the values of two columns into a patch, to position `pair` of its [`Taps`]. Each column
+/// has a value for each tap.
 #[inline(always)]
 fn widen<P: ColumnPairs>([a, b]: [&[i8]; 2], patch: &mut [Taps], pair: usize) {
     let pairs = patch.len();
     let whole = |column: &[i8]| column.len() >= 2 * pairs;
     if proved!(pairs > 0 && pair < PATCH_COLUMNS / 2 && whole(a) && whole(b)) {
         let place = patch.as_mut_ptr().cast::<Columns>().wrapping_add(pair);
-        // SAFETY: both columns have `pairs` pairs of values, and the patch `pairs` pairs of taps, one
-        // at least, of which the place of these columns is one.
+        // SAFETY: both columns have `pairs` pairs of values. The patch has `pairs` pairs of taps,
+        // at least one, and `place` points to these columns in the first.
         unsafe { (P::WIDEN)(a.as_ptr(), b.as_ptr(), place, pairs) }
     }
 }
 
-/// The `part` of what lies under a kernel row at column `x`: on the row, or in `edge` with what lies
-/// on padding.
+/// The `part` of the values under a kernel row at column `x`: directly in the row, or in `edge`
+/// with padding.
 #[inline(always)]
 fn values<'v>(
     conv: &Conv<'_>,
@@ -242,8 +245,8 @@ fn values<'v>(
     edge
 }
 
-/// Adds the products of a chunk of taps for a group of output channels. With `finisher` they are
-/// the last, and become outputs.
+/// Adds the products of a chunk of taps for a group of output channels. With `finisher` it is the
+/// last chunk, and the sums become outputs.
 #[allow(clippy::too_many_arguments)]
 fn multiply<P: ColumnPairs>(
     conv: &Conv<'_>,
@@ -307,11 +310,12 @@ fn multiply<P: ColumnPairs>(
         (args.factor, args.lower) = (finisher.factor, places.lower);
         args.shortcut_lower = places.shortcut_lower;
     }
-    // SAFETY: `there` says that the patch has all pairs, the weights those of all eights, the
-    // bias and, if sums are kept, what is kept one for each channel; both counts are not zero. That
-    // biases are aligned, `conv` asked. Without `KEEP` there is `finisher`: `Finisher::of` found that
-    // mantissas are aligned, and the table is or is `STREAM16`, and `Finisher::places` found mantissas, shifts, outputs and
-    // shortcut for the whole group, at four columns.
+    // SAFETY: `there` says that the patch has all pairs, that the weights are there for all groups
+    // of eight, that the bias has a word for each channel, and, if sums are kept, that `kept` has
+    // an entry for each channel. Both counts are not zero. `conv` has checked that biases are
+    // aligned. Without `KEEP` there is `finisher`: `Finisher::of` has checked that mantissas are
+    // aligned, and that the table is aligned or is `STREAM16`. `Finisher::places` has found
+    // mantissas, shifts, outputs and shortcut for the whole group, at four columns.
     unsafe { (P::BLOCKS)(&mut args) }
 }
 

@@ -1,4 +1,4 @@
-//! The loops of a depthwise convolution around assembly that has channels side by side.
+//! The loops of a depthwise convolution, around assembly that processes adjacent channels.
 //!
 //! ```text
 //! for each block of up to 32 channels:
@@ -20,40 +20,41 @@ use crate::ops::depthwise_conv::DepthwiseConv;
 use crate::ops::{MAX_KERNEL, Rows};
 use crate::proved::proved;
 
-/// Channels whose starts are kept at a time.
+/// Number of channels whose start values are kept at a time.
 const BLOCK: usize = 32;
 
-/// What the assembly takes: a block of channels at a run of columns.
+/// The arguments of the assembly: a block of channels at a run of columns.
 ///
-/// [`conv`] makes no others than these: there is at least one kernel row, kernel column, channel and
-/// column. From each of the first `rows` of `values` on, for each of `columns` columns `step` bytes
-/// apart and each of `kernel_columns` positions `pitch` bytes apart, `channels` bytes can be read; from
-/// those of `weights` on for each of the positions. `starts`, `mantissas` and `shifts` have `channels`
-/// items, words aligned. `output` can be written: `channels` bytes for each of the columns, `pitch`
-/// bytes apart; nothing that is read overlaps it.
+/// [`conv`] makes only arguments with the following properties. There is at least one kernel row,
+/// kernel column, channel and column. From each of the first `rows` pointers of `values` on,
+/// `channels` bytes can be read for each of `columns` columns, `step` bytes apart, and each of
+/// `kernel_columns` positions, `pitch` bytes apart. From each of the first `rows` pointers of
+/// `weights` on, `channels` bytes can be read for each of the positions. `starts`, `mantissas` and
+/// `shifts` have `channels` items, and words are aligned. `output` can be written: `channels` bytes
+/// for each of the columns, `pitch` bytes apart. Nothing that is read overlaps it.
 #[repr(C)]
 pub(in crate::kernels) struct Args {
-    /// For each kernel row on the input: its values at the first position and column.
+    /// For each kernel row on the input, the values at the first position and column.
     pub(in crate::kernels) values: [MaybeUninit<*const i8>; MAX_KERNEL],
-    /// For each of them its weights at the first position.
+    /// For each kernel row on the input, the weights at the first position.
     pub(in crate::kernels) weights: [MaybeUninit<*const i8>; MAX_KERNEL],
-    /// Kernel rows on the input.
+    /// Number of kernel rows on the input.
     pub(in crate::kernels) rows: usize,
-    /// Kernel columns on the input.
+    /// Number of kernel columns on the input.
     pub(in crate::kernels) kernel_columns: usize,
-    /// Channels of the block.
+    /// Number of channels of the block.
     pub(in crate::kernels) channels: usize,
-    /// Channels of a pixel.
+    /// Number of channels of a pixel.
     pub(in crate::kernels) pitch: usize,
-    /// Bytes from the values of a column to those of the next.
+    /// Distance in bytes from the values of one column to those of the next.
     pub(in crate::kernels) step: usize,
-    /// Columns of the run.
+    /// Number of columns of the run.
     pub(in crate::kernels) columns: usize,
-    /// What sums begin with.
+    /// Start values of the sums.
     pub(in crate::kernels) starts: *const i32,
     /// Mantissas of the multipliers.
     pub(in crate::kernels) mantissas: *const I32,
-    /// Their shifts, from −31 to 30.
+    /// Shifts of the multipliers, from −31 to 30.
     pub(in crate::kernels) shifts: *const i8,
     /// Zero point of the output.
     pub(in crate::kernels) zero_point: i32,
@@ -61,11 +62,11 @@ pub(in crate::kernels) struct Args {
     pub(in crate::kernels) min: i32,
     /// Largest output.
     pub(in crate::kernels) max: i32,
-    /// Where the outputs of the first column go.
+    /// Address of the outputs of the first column.
     pub(in crate::kernels) output: *mut i8,
 }
 
-/// `naked_asm!` of a function that takes [`Args`], and finds each field by its name.
+/// `naked_asm!` for a function that takes [`Args`] and uses each field by its name.
 macro_rules! depthwise_asm {
     ($($assembly:tt)*) => {
         core::arch::naked_asm!(
@@ -89,12 +90,12 @@ macro_rules! depthwise_asm {
     };
 }
 
-/// One output row, see [`Backend::depthwise_conv`](crate::kernels::Backend::depthwise_conv), by
-/// `assembly` that takes multiples of `GRANULE` channels.
+/// Makes one output row, see [`Backend::depthwise_conv`](crate::kernels::Backend::depthwise_conv),
+/// with `assembly`, which takes multiples of `GRANULE` channels.
 ///
 /// # Safety
 ///
-/// `assembly` may be called with [`Args`] that are as these say.
+/// `assembly` may be called with [`Args`] that have the properties documented there.
 pub(in crate::kernels) unsafe fn conv<const GRANULE: usize>(
     assembly: unsafe extern "C" fn(&Args),
     conv: &DepthwiseConv<'_>,
@@ -122,7 +123,7 @@ pub(in crate::kernels) unsafe fn conv<const GRANULE: usize>(
     }
     let mut first = 0;
     while first < channels {
-        // Behind the last whole granule some channels are computed a second time.
+        // After the last whole granule, some channels are computed a second time.
         let block = first.min(channels - GRANULE);
         let count = (channels - block).min(BLOCK) / GRANULE * GRANULE;
         let mut x = 0;
@@ -170,10 +171,10 @@ pub(in crate::kernels) unsafe fn conv<const GRANULE: usize>(
                 }
             }
             // SAFETY: by `whole`, rows on the input have all columns of all channels, and there is
-            // one; by `columns_on_input` the positions of all columns of the run lie on them, and
-            // there is one. The block's channels are of those that there are, and weights, starts,
-            // mantissas and shifts are there for each. The output has these columns and channels,
-            // and is borrowed mutably.
+            // at least one such row. By `columns_on_input`, the positions of all columns of the run
+            // lie on these rows, and there is at least one position. The block's channels exist,
+            // and weights, starts, mantissas and shifts are there for each. The output has these
+            // columns and channels, and is borrowed mutably.
             unsafe { assembly(&args) }
             x = end;
         }

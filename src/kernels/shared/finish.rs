@@ -1,5 +1,5 @@
-//! What kernels in assembly share that sum four columns at a time: which outputs they finish
-//! themselves, and how the others are.
+//! What assembly kernels that sum four columns at a time share: which outputs they finish
+//! themselves, and how the others are finished.
 
 use core::ops::Range;
 use core::ptr::null;
@@ -14,35 +14,35 @@ use crate::ops::conv::{Conv, Finish, PATCH_COLUMNS};
 use crate::ops::stream16::{Stream16, distance};
 use crate::quant::{Clamp, Multiplier};
 
-/// The parameters of a convolution whose every output the assembly can finish.
+/// The parameters of a convolution all of whose outputs the assembly can finish.
 pub(in crate::kernels) struct Finisher<'c> {
-    /// Behind the requantization: twice the zero point and a half, a join's bits, or the offset of a
-    /// stream in 16 bits.
+    /// Applied after the requantization: twice the zero point plus one, the bits of a join, or the
+    /// offset of a 16-bit stream.
     pub(in crate::kernels) last: i32,
     /// The middle of a join's table, null, or [`STREAM16`].
     pub(in crate::kernels) table: *const I32,
-    /// What the shortcut is multiplied by in a stream in 16 bits.
+    /// The factor of the shortcut in a 16-bit stream.
     pub(in crate::kernels) factor: i32,
     mantissas: &'c [I32],
     shifts: &'c [i8],
     shortcut: Option<Beside<'c>>,
 }
 
-/// A shortcut that is not where the output goes.
+/// A shortcut that is not at the output's position.
 struct Beside<'c> {
     row: &'c [i8],
-    /// From a byte of it to the lower one of the same number, if it has two.
+    /// The distance from a byte of the row to the lower byte of the same value, if it has two.
     lower: usize,
     stride: usize,
 }
 
-/// In place of a join's table: the outputs are a stream in 16 bits.
+/// Stands in place of a join's table if the outputs are a 16-bit stream.
 pub(in crate::kernels) const STREAM16: *const I32 = core::ptr::without_provenance(1);
 
 impl<'c> Finisher<'c> {
-    /// `None` where anything is out of the ordinary: an activation that cuts what fits into int8,
-    /// a factor of a half or more without a join, or next to nothing, a shortcut with other
-    /// channels or of less than the output's bytes, a file that lies where its words are not aligned.
+    /// `None` in unusual cases: an activation with a smaller range than int8, a factor of a half or
+    /// more without a join, a factor close to zero, a shortcut with other channels than the output
+    /// or with fewer bytes, or a file at an address where its words are not aligned.
     pub(in crate::kernels) fn of(conv: &'c Conv<'_>, shortcut: &Shortcut<'c>) -> Option<Self> {
         let channels = usize::from(conv.window.output.channels);
         let ordinary = channels > 0
@@ -71,7 +71,8 @@ impl<'c> Finisher<'c> {
         };
         match conv.finish {
             Finish::Requantize { zero_point } => {
-                // And one half, for the rounding, as it goes through the shift.
+                // Includes one half for the rounding, because the zero point is added before the
+                // shift.
                 let last = 2 * zero_point + 1;
                 Some(Self { last, table: null(), factor: 0, mantissas, shifts, shortcut: None })
             }
@@ -81,20 +82,20 @@ impl<'c> Finisher<'c> {
                 Some(Self { last: bits as i32, table, factor: 0, mantissas, shifts, shortcut })
             }
             Finish::Stream(Stream16 { factor, offset, .. }) => {
-                // What is multiplied by zero may be anything: what lies where the output goes.
+                // With a factor of zero any operand will do: it is read from the output's position.
                 let shortcut = if factor == 0 { None } else { beside(true)? };
                 Some(Self { last: offset, table: STREAM16, factor, mantissas, shifts, shortcut })
             }
         }
     }
 
-    /// Whether the outputs are a stream in 16 bits.
+    /// Whether the outputs are a 16-bit stream.
     pub(in crate::kernels) fn is_stream16(&self) -> bool {
         Feature::Stream16.is_on() && self.table == STREAM16
     }
 
-    /// Where outputs and shortcut of a group of channels are at output column `first`, and what the
-    /// group's sums are requantized by; `None` if there are fewer columns or channels of any.
+    /// The positions of the outputs and shortcuts of a group of channels at output column `first`,
+    /// and the multipliers of the group; `None` if any of them has too few columns or channels.
     pub(in crate::kernels) fn places(
         &self,
         first: usize,
@@ -104,14 +105,15 @@ impl<'c> Finisher<'c> {
         row: &mut [i8],
     ) -> Option<Places> {
         let o = group.start;
-        // Of a stream in 16 bits, from the upper bytes to the lower.
+        // In a 16-bit stream, the distance from the upper bytes to the lower.
         let lower = if self.is_stream16() { row.len() / 2 } else { 0 };
         if row.len() < lower + (first + columns) * channels || o >= channels {
             return None;
         }
         let mantissas = self.mantissas.get(group.clone())?.as_ptr();
         let shifts = self.shifts.get(group.clone())?.as_ptr();
-        // In place the shortcut is read where outputs are written: one pointer is for both.
+        // If the shortcut is in place, it is read where outputs are written: one pointer is used
+        // for both.
         let output = row.as_mut_ptr().wrapping_add(first * channels + o);
         let mut places = Places {
             mantissas,
@@ -132,46 +134,47 @@ impl<'c> Finisher<'c> {
     }
 }
 
-/// What [`Finisher::places`] finds: each is good for the channels of the group at all of the columns.
+/// What [`Finisher::places`] finds. Each pointer is valid for the channels of the group at all of
+/// the columns.
 pub(in crate::kernels) struct Places {
     /// Mantissas of the group's multipliers, aligned to words.
     pub(in crate::kernels) mantissas: *const I32,
-    /// Their shifts.
+    /// Shifts of the group's multipliers.
     pub(in crate::kernels) shifts: *const i8,
-    /// Where outputs are written, a column as far from the one before as there are channels.
+    /// Where outputs are written; the distance from column to column is the number of channels.
     pub(in crate::kernels) output: *mut i8,
-    /// How far behind that lower bytes are written, of a stream in 16 bits.
+    /// Distance from outputs to their lower bytes, in a 16-bit stream.
     pub(in crate::kernels) lower: usize,
     /// Where the shortcut is read.
     pub(in crate::kernels) shortcut: *const i8,
-    /// How far a column of it is from the one before.
+    /// Distance from one column of the shortcut to the next.
     pub(in crate::kernels) shortcut_stride: usize,
-    /// How far behind that lower bytes are read, of a stream in 16 bits.
+    /// Distance from the shortcut to its lower bytes, in a 16-bit stream.
     pub(in crate::kernels) shortcut_lower: usize,
 }
 
-/// The middle of a join's table, of which 128 words to both sides are good; `None` if it has not as
-/// many.
+/// The middle of a join's table, with 128 valid words on either side; `None` if it does not have
+/// that many.
 pub(in crate::kernels) fn middle(table: &[I32]) -> Option<*const I32> {
-    // Made of the whole table, as assembly walks it to both sides.
+    // Derived from the whole table, because assembly reads on both sides of it.
     (table.len() == 256).then(|| table.as_ptr().wrapping_add(128))
 }
 
-/// What the assembly of a sum takes.
+/// The arguments of the assembly for a sum.
 ///
-/// [`of`](Self::of) makes no others than those that assembly may be called with.
+/// [`of`](Self::of) makes only arguments with which the assembly may be called.
 #[repr(C)]
 pub(in crate::kernels) struct AddArgs {
-    /// The middle of the input's table: words can be loaded from it, 128 to both sides; likewise
-    /// from `theirs`, that of the shortcut's.
+    /// The middle of the input's table, with 128 readable words on either side. The same holds for
+    /// `theirs`, the middle of the shortcut's table.
     pub(in crate::kernels) mine: *const I32,
     pub(in crate::kernels) theirs: *const I32,
     pub(in crate::kernels) mantissa: i32,
-    /// What is added before the shift.
+    /// Added before the shift.
     pub(in crate::kernels) before: i32,
     /// The shift to the right, from 1 to 22.
     pub(in crate::kernels) right: u32,
-    /// One at least.
+    /// At least one.
     pub(in crate::kernels) length: usize,
     /// `length` bytes can be read; it may be the output.
     pub(in crate::kernels) shortcut: *const i8,
@@ -182,8 +185,8 @@ pub(in crate::kernels) struct AddArgs {
 }
 
 impl AddArgs {
-    /// `None` where anything is out of the ordinary, as with [`Finisher`]. They are good until one of
-    /// the rows is used again.
+    /// `None` in unusual cases, as with [`Finisher`]. The arguments are valid until one of the rows
+    /// is used again.
     pub(in crate::kernels) fn of(
         add: &Add<'_>,
         input: &[i8],
@@ -192,7 +195,8 @@ impl AddArgs {
     ) -> Option<Self> {
         let (channels, length) = (usize::from(add.shape.channels), output.len());
         let shift = add.multiplier.shift;
-        // In place the shortcut is read where outputs are written: one pointer is for both.
+        // If the shortcut is in place, it is read where outputs are written: one pointer is used
+        // for both.
         let output = output.as_mut_ptr();
         let shortcut = match *shortcut {
             Shortcut::InPlace => output,
@@ -213,7 +217,7 @@ impl AddArgs {
             mine: mine.as_ptr().wrapping_add(128),
             theirs: theirs.as_ptr().wrapping_add(128),
             mantissa: add.multiplier.mantissa.to_bits(),
-            // The zero point goes through the shift.
+            // The zero point is added before the shift.
             before: (1 << (right - 1)) + (add.zero_point << right),
             right,
             length,
@@ -224,14 +228,15 @@ impl AddArgs {
     }
 }
 
-/// Assembly that adds two rows: the input, the output, and the rest.
+/// Assembly that adds two rows. It takes the input, the output, and the other arguments.
 ///
-/// It may be called if [`AddArgs::of`] made the arguments, input and output are theirs, and no row
-/// was used since.
+/// It may be called if [`AddArgs::of`] made the arguments, `input` and `output` are the ones in
+/// them, and no row was used since.
 pub(in crate::kernels) type AddBytes =
     unsafe extern "C" fn(input: *const i8, output: *mut i8, args: &AddArgs);
 
-/// One row of a sum, by assembly where that can: see [`Backend::add`](crate::kernels::Backend::add).
+/// One row of a sum, in assembly where that is possible: see
+/// [`Backend::add`](crate::kernels::Backend::add).
 pub(in crate::kernels) fn add(
     add_bytes: AddBytes,
     add: &Add<'_>,
@@ -240,13 +245,13 @@ pub(in crate::kernels) fn add(
     output: &mut [i8],
 ) {
     match AddArgs::of(add, input, shortcut, output) {
-        // SAFETY: `AddArgs::of` just made the arguments: input and output are theirs.
+        // SAFETY: `AddArgs::of` just made the arguments, and input and output are the ones in them.
         Some(args) => unsafe { add_bytes(args.input, args.output, &args) },
         None => reference::add(add, input, shortcut, output),
     }
 }
 
-/// Whether words lie where any core can load them.
+/// Whether words are aligned so that any core can load them.
 pub(in crate::kernels) fn aligned(words: &[I32]) -> bool {
     words.as_ptr().addr().is_multiple_of(align_of::<u32>())
 }
@@ -261,7 +266,7 @@ pub(in crate::kernels) fn finish(
     row: &mut [i8],
 ) {
     let mut channel = conv.channel(o);
-    // It is in the sums.
+    // The bias is in the sums already.
     channel.bias = 0;
     conv.finish(&channel, &acc, shortcut, first, row);
 }

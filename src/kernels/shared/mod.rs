@@ -1,4 +1,4 @@
-//! What several instruction sets drive: loops around their assembly, and what they share of it.
+//! What several instruction sets share: loops around their assembly, and parts of the assembly.
 
 #![cfg_attr(
     any(

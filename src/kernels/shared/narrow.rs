@@ -1,5 +1,5 @@
-//! Convolutions whose weights have fewer bits than a byte: unpacked to bytes, a group of output channels
-//! at a time, and multiplied by the kernel for these.
+//! Convolutions whose weights have less than eight bits. The weights of one group of output
+//! channels at a time are unpacked to bytes, and multiplied by the kernel for these.
 //!
 //! ```text
 //! for each group of output channels:
@@ -9,8 +9,8 @@
 //!     output[column, channels of the group] = row[column]
 //! ```
 //!
-//! So each weight is unpacked once for a row of the output, whatever the backend, and there is no
-//! other arithmetic than that of weights in bytes.
+//! Each weight is thus unpacked once for each row of the output, on every backend, and the
+//! arithmetic is that of weights in bytes.
 
 use super::channels::{conv_of, gather, scatter};
 use crate::format::{Packing, unpack};
@@ -20,8 +20,8 @@ use crate::ops::conv::{Conv, Finish};
 use crate::ops::{Rows, Shortcut, int8_mut};
 use crate::proved::proved;
 
-/// One output row; see [`Backend::conv`]. `unpacked` is what the weights are unpacked to, which
-/// the backend runs.
+/// Makes one output row; see [`Backend::conv`]. `unpacked` is the packing to which the weights are
+/// unpacked, and which the backend runs.
 pub(in crate::kernels) fn conv<B: Backend>(
     backend: &B,
     unpacked: Packing,

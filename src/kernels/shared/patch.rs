@@ -1,4 +1,5 @@
-//! Patches: the values under the kernel at some columns of the output, as the products take them.
+//! Patches: the values under the kernel at some columns of the output, in the form in which they
+//! are multiplied.
 
 use core::ops::Range;
 
@@ -7,12 +8,13 @@ use crate::proved::proved;
 
 /// How a kernel lies on the rows.
 pub(in crate::kernels) struct Kernel {
-    /// Values under a kernel row, with those of no weight that are packed with them.
+    /// Number of values under a kernel row, including the packing's padding.
     pub(in crate::kernels) packed: usize,
-    /// Values from one output column to the next, and columns of padding in values.
+    /// Number of values from one output column to the next, and number of values in the columns of
+    /// padding.
     pub(in crate::kernels) step: usize,
     pub(in crate::kernels) pad: usize,
-    /// Output columns at which kernel rows, as packed, lie on the row whole.
+    /// The output columns at which packed kernel rows lie entirely on the row.
     pub(in crate::kernels) inside: Range<usize>,
 }
 
@@ -28,8 +30,8 @@ impl Kernel {
     }
 }
 
-/// Fills `edge` with what lies under a kernel row at column `x`, from value `start` of it on. Behind
-/// its end there is any value: it meets weights of zero.
+/// Fills `edge` with the values under a kernel row at column `x`, from value `start` on. Values
+/// after its end are arbitrary, because their weights are zero.
 #[inline(never)]
 pub(in crate::kernels) fn fill_edge(
     conv: &Conv<'_>,
@@ -41,7 +43,7 @@ pub(in crate::kernels) fn fill_edge(
     let inputs = usize::from(conv.window.input.channels).max(1);
     let (on_input, first) = conv.window.columns_on_input(x);
     let on_input = if row.is_empty() { 0..0 } else { on_input };
-    // Padding, what is on the row, padding.
+    // Padding, values of the row, padding.
     let length = edge.len();
     let cut = |kx: usize| (kx * inputs).saturating_sub(start).min(length);
     let (from, to) = (cut(on_input.start), cut(on_input.end));
@@ -51,7 +53,7 @@ pub(in crate::kernels) fn fill_edge(
     };
     let begin = (first * inputs + start + from).saturating_sub(on_input.start * inputs);
     if let Some(values) = proved!(row.get(begin..begin + inside.len()))
-        // Which the compiler does not always see.
+        // The compiler does not always see this.
         && values.len() == inside.len()
     {
         inside.copy_from_slice(values);
@@ -71,8 +73,8 @@ pub(in crate::kernels) fn fill_edge(
     }
 }
 
-/// Numbers in a range: `Range::len` has an assertion that the compiler does not always see
-/// through.
+/// Number of integers in a range. `Range::len` has an assertion that the compiler cannot always
+/// remove.
 #[inline(always)]
 pub(in crate::kernels) fn numbers(range: &Range<usize>) -> usize {
     range.end.saturating_sub(range.start)

@@ -1,12 +1,13 @@
-//! What cores of Armv7-M share, with DSP instructions and without: the transforms of Winograd's
+//! What cores of Armv7-M share, with and without DSP instructions: the transforms of Winograd's
 //! convolution in two dimensions.
 //!
-//! Two channels go through the transform of values in one register, as its low and its high half:
-//! it is linear, so the high one only borrows where the low one is below zero, and that is made
-//! good when they are stored. Bytes come as 128 more, unsigned, which cancels at all positions but
-//! the second: there, a column at a time, it makes −6 · 128.
+//! Two channels go through the transform of values in one register, as its low and its high half.
+//! The transform is linear, so the only interaction is a borrow from the high half if the low half
+//! is negative. It is corrected when the values are stored. Bytes enter as unsigned values, 128
+//! larger. This offset cancels at all positions but the second, where it contributes −6 · 128 in
+//! each column.
 //!
-//! Instructions: 169 for the 36 values of a tile and channel; 22 an output from its sums on.
+//! Instructions: 169 for the 36 values of a tile and channel; 22 to make an output from its sums.
 
 pub(in crate::kernels) mod stream16;
 
@@ -15,7 +16,8 @@ use core::arch::naked_asm;
 use super::assembly::consecutive;
 use super::winograd::{Args, Values};
 
-/// Bᵀ · a column of six pixels, of two of four channels: `r4` … `r9`, to `$pair` bytes behind `r1`.
+/// Bᵀ · a column of six pixels, for two of four channels: from `r4` … `r9`, to `$pair` bytes after
+/// `r1`.
 macro_rules! column {
     ($pair:literal) => {
         concat!(
@@ -71,7 +73,7 @@ macro_rules! column {
 /// # Safety
 ///
 /// `inputs` is a multiple of four, and not zero. `pixels` has six rows of ten columns of `inputs`
-/// bytes. Each position has room for the values of each two inputs.
+/// bytes. Each position has room for the values of all pairs of inputs.
 #[unsafe(naked)]
 #[cfg_attr(feature = "hot-section", unsafe(link_section = ".data.brooklet_hot"))]
 pub(in crate::kernels) unsafe extern "C" fn transform_tiles(
@@ -119,12 +121,12 @@ pub(in crate::kernels) unsafe extern "C" fn transform_tiles(
         "mov r3, sp",
         // The next row.
         "4:",
-        // From two channels' first tile to their second, and on to the first of two others.
+        // From the first tile of two channels to their second, and on to the first of two others.
         ".irp step, 16, 24, 16, 24",
         "ldm r3, {{r4-r9}}",
         "add r3, r3, #\\step",
-        // The fifth is once in all positions but the last, the sixth there: so what the low half has
-        // borrowed is made good by these two, and by the exclusive or.
+        // The fifth value has the factor one in all positions but the last, where the sixth has it.
+        // These two and the exclusive or therefore correct the borrow of the low half.
         "add r8, r8, #0x8000",
         "add r9, r9, #0x8000",
         "sub r10, r8, r6",         // even
@@ -149,7 +151,7 @@ pub(in crate::kernels) unsafe extern "C" fn transform_tiles(
         "str r4, [r0], #4",
         "str r5, [r2], #4",
         ".endr",
-        // Six positions on.
+        // Six positions further on.
         "add r12, r1, r1, lsl #1",
         "lsl r12, r12, #1",
         "sub r12, r12, #16",
@@ -171,11 +173,11 @@ pub(in crate::kernels) unsafe extern "C" fn transform_tiles(
 }
 
 /// The function `$name` that transforms kernels:
-/// [`Tiles::weights`](super::winograd::Tiles::weights). Two of them go through the
-/// transform in one register, as values do: `$pair` makes `r4`, `r5`, `r6` of `r4` and
-/// `r7`, `r5` and `r8`, `r6` and `r9`. `$of_three` is G · `r4`, `r5`, `r6`, which comes out in `r4`,
-/// `r7`, `r8`, `r9`, `r10`, `r6`. `$before` and `$mend` around it make two int16 of each of these: the
-/// first weight is once in all but the last, which is the third.
+/// [`Tiles::weights`](super::winograd::Tiles::weights). Two kernels go through the transform in one
+/// register, as values do. `$pair` makes `r4`, `r5`, `r6` from `r4` and `r7`, `r5` and `r8`, `r6`
+/// and `r9`. `$of_three` is G · `r4`, `r5`, `r6`; its results are in `r4`, `r7`, `r8`, `r9`, `r10`,
+/// `r6`. `$before` and `$mend` around it make two int16 from each of these: the first weight has
+/// the factor one in all positions but the last, which is the third weight.
 ///
 /// ```text
 /// r0 kernels   r1 weights   r2 bytes of a position   r3 three positions on   r4 r5 r6 three weights
@@ -187,8 +189,8 @@ macro_rules! transform_kernels {
     ($name:ident, $cpu:literal, $pair:literal, $before:literal, $of_three:literal, $mend:literal) => {
         /// # Safety
         ///
-        /// `pairs` is not zero. There are eight kernels a pair, and room for `pairs` weights at
-        /// each position.
+        /// `pairs` is not zero. There are eight kernels for each pair, and room for `pairs` weights
+        /// at each position.
         #[unsafe(naked)]
         #[cfg_attr(feature = "hot-section", unsafe(link_section = ".data.brooklet_hot"))]
         unsafe extern "C" fn $name(
@@ -250,8 +252,8 @@ macro_rules! transform_kernels {
     };
 }
 
-/// Aᵀ · `r4` … `r9`. Comes out in `r4`, `r8`, `r6`, `r7`, of which the last three are less than they should
-/// be by a factor of two, four and four: what comes behind makes up for it.
+/// Aᵀ · `r4` … `r9`. The results are in `r4`, `r8`, `r6`, `r7`. The last three are too small by
+/// factors of two, four and four, for which later code compensates.
 macro_rules! of_six {
     () => {
         "add r10, r5, r6
@@ -272,9 +274,9 @@ macro_rules! of_six {
 consecutive!(Args: last table);
 consecutive!(Args: channels tiles);
 
-/// The function `$name` that makes outputs of the sums of a span:
-/// [`Tiles::finish`](super::winograd::Tiles::finish). `$high` makes of a register
-/// `\\acc` the high word of its product with the mantissa, rounded.
+/// The function `$name` that makes outputs from the sums of a span:
+/// [`Tiles::finish`](super::winograd::Tiles::finish). `$high` replaces a register `\\acc` by the
+/// high word of its product with the mantissa, rounded.
 ///
 /// ```text
 /// r0 arguments   r1 sums   r2 from a row's first output to this one   r3 stack
@@ -287,8 +289,7 @@ macro_rules! finish_tiles {
     ($name:ident, $cpu:literal, $high:literal) => {
         /// # Safety
         ///
-        /// The pointers are good for what the numbers beside them say: see
-        /// [`finish_by`](super::winograd::finish_by).
+        /// All pointers are valid as [`finish_by`](super::winograd::finish_by) specifies.
         #[unsafe(naked)]
         #[cfg_attr(feature = "hot-section", unsafe(link_section = ".data.brooklet_hot"))]
         unsafe extern "C" fn $name(
@@ -299,7 +300,7 @@ macro_rules! finish_tiles {
                 $cpu,
                 "push {{r4-r11, lr}}",
                 "sub sp, sp, #148",
-                // What `of_six` has left out of a column.
+                // The factors that `of_six` has left out of a column.
                 "movw r3, #{ninth} & 0xffff",
                 "movt r3, #({ninth} >> 16) & 0xffff",
                 "str r3, [sp, #24]",
@@ -326,7 +327,7 @@ macro_rules! finish_tiles {
                 "ldrsb r12, [r3], #1",
                 "str r3, [r0, #{shifts}]",
                 "rsb r12, r12, #0",
-                // The zero point goes through the shift. A join adds its own behind it.
+                // The zero point is added before the shift. A join adds its own after it.
                 "ldrd r5, r4, [r0, #{last}]",
                 "lsl r5, r5, #1",
                 "cmp r4, #0",
@@ -359,7 +360,7 @@ macro_rules! finish_tiles {
                 "ldm r3!, {{r4-r9}}",
                 $crate::kernels::shared::thumb2::of_six!(),
                 "ldrd r9, r10, [r3], #8",
-                // Twice the sum with the bias, of 64, 32, 16 and 16 times the sum.
+                // Twice the sum with the bias, from 64, 32, 16 and 16 times the sum.
                 ".irp acc, r4, r8, r6, r7",
                 "mul \\acc, \\acc, r9",
                 ".endr",
@@ -400,7 +401,7 @@ macro_rules! finish_tiles {
                 "subs r5, r5, #1",
                 "str r5, [sp, #132]",
                 "bne.w 4b",
-                // Back to the first tile, one channel on.
+                // Back to the first tile, and on to the next channel.
                 "ldrd r4, r5, [r0, #{channels}]",
                 "ldr r2, [sp, #128]",
                 "sub r1, r1, r5, lsl #2",
@@ -449,7 +450,7 @@ macro_rules! finish_tiles {
     };
 }
 
-/// Adds to the sums of two rows what the table at `r5` has for their shortcuts' bytes.
+/// Adds the values of the table at `r5` for the shortcuts' bytes to the sums of two rows.
 macro_rules! join_rows {
     ($acc:literal, $other:literal, $shortcuts:literal) => {
         concat!(

@@ -9,8 +9,8 @@
 //!             acc += a0·v0 + a1·v1   a2·v2 + a3·v3   b0·v0 + b1·v1   …
 //! ```
 //!
-//! A channel's two sums are added at the end. Eight vectors of sums, two of values and one of
-//! weights are in registers.
+//! The two sums of a channel are added at the end. Registers hold eight vectors of sums, two of
+//! values and one of weights.
 
 use core::arch::x86_64::{
     __m256i, _mm256_add_epi32, _mm256_cvtepi8_epi16, _mm256_hadd_epi32, _mm256_madd_epi16,

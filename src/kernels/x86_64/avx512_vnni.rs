@@ -1,4 +1,4 @@
-//! AVX-512 VNNI: four products of bytes a lane, one factor unsigned.
+//! AVX-512 VNNI: four products of bytes in each lane, with one unsigned factor.
 //!
 //! ```text
 //! for each four input channels under the kernel:
@@ -8,8 +8,8 @@
 //!         acc += a0·v0 + a1·v1 + a2·v2 + a3·v3   b0·v0 + b1·v1 + b2·v2 + b3·v3   …
 //! ```
 //!
-//! The values are unsigned: activations + 128. So sums are 128 · Σ weights too large, which
-//! [`correction`](Vectors::correction) makes up for.
+//! The values are unsigned: activations + 128. Sums are therefore too large by 128 · Σ weights,
+//! which [`correction`](Vectors::correction) compensates.
 
 use core::arch::x86_64::{
     __m512i, _mm512_dpbusd_epi32, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_setzero_si512,
@@ -25,9 +25,9 @@ pub struct Avx512Vnni(());
 cpufeatures::new!(avx512, "avx512f", "avx512bw", "avx512vl");
 
 impl Avx512Vnni {
-    /// The backend, if this core has the instructions, and the system lets them be used.
+    /// The backend, if this core has the instructions, and the system allows their use.
     pub fn detect() -> Option<Self> {
-        // Intel's manual, CPUID: leaf 7, ECX, bit 11. Leaf 7 told of AVX-512 already.
+        // Intel's manual, CPUID: leaf 7, ECX, bit 11. `avx512` has already read leaf 7.
         let vnni = || core::arch::x86_64::__cpuid_count(7, 0).ecx & (1 << 11) != 0;
         (avx512::get() && vnni()).then_some(Self(()))
     }
@@ -77,7 +77,7 @@ impl Vectors for Avx512Vnni {
 fn correction(weights: &[Four]) -> Lanes {
     let mut acc = _mm512_setzero_si512();
     for weights in weights {
-        // Unsigned: 128.
+        // The unsigned value 128.
         acc = _mm512_dpbusd_epi32(acc, _mm512_set1_epi8(i8::MIN), vector(weights));
     }
     zerocopy::transmute!(_mm512_sub_epi32(_mm512_setzero_si512(), acc))

@@ -10,19 +10,21 @@
 //!         output[row, column] = finish(sums)
 //! ```
 //!
-//! A simulator runs every packing. So each step unpacks the weights, those for Winograd's
-//! convolutions as well, and all are multiplied in the same way; what is multiplied at many columns
-//! costs little to unpack. All memory is on the stack: scratch memory stays unused.
+//! A simulator runs every packing. Each step therefore unpacks the weights, including those for
+//! Winograd's convolutions, and all are multiplied in the same way. Unpacking costs little because
+//! the weights are multiplied at many columns. All memory is on the stack; scratch memory is not
+//! used.
 //!
-//! The instruction sets differ in the innermost loop (`Vectors`), for 16 channels and four inputs:
+//! The instruction sets differ in the innermost loop (`Vectors`), for 16 channels and four inputs.
+//! The figures are instructions for each multiply-accumulate (MAC):
 //!
 //! | backend | columns | loop | a MAC | as compiled |
 //! |---|---:|---|---:|---:|
 //! | [`Avx2`] | 2 | 4 `VPMOVSXBW`, 2 broadcasts, 8 `VPMADDWD`, 8 `VPADDD` | 0.17 | 28, which is 0.22 |
 //! | [`Avx512Vnni`] | 8 | 1 load, 8 broadcasts, 8 `VPDPBUSD` | 0.03 | 22, which is 0.04 |
 //!
-//! Of ResNet-8 a quarter of the time is this loop; the rest unpacks weights, fills windows and
-//! finishes outputs.
+//! This loop takes a quarter of the time of ResNet-8; the rest goes to unpacking weights, filling
+//! windows and finishing outputs.
 
 #![allow(unsafe_code)]
 
@@ -43,37 +45,37 @@ use crate::ops::max_pool::MaxPool;
 use crate::ops::{Rows, Shortcut, Window, stream16};
 use crate::quant::{Clamp, Requantizers};
 
-/// Output channels of a block.
+/// Number of output channels of a block.
 const LANES: usize = 16;
-/// Weights of an output channel in a block: nine of 64 inputs.
+/// Number of weights of an output channel in a block: nine for each of 64 inputs.
 const TAPS: usize = 576;
-/// Values of the input under a block.
+/// Number of values of the input under a block.
 const WINDOW: usize = 12 * 1024;
-/// Columns of a block, in all rows of the step.
+/// Number of columns of a block, in all rows of the step.
 const COLUMNS: usize = 64;
 
-/// A number for each output channel of a block.
+/// A value for each output channel of a block.
 type Lanes = [i32; LANES];
 
 /// Weights of a block's output channels for four input channels.
 type Four = [[i8; 4]; LANES];
 
-/// Those of all input channels of a block.
+/// The weights for all input channels of a block.
 #[repr(align(64))]
 struct Weights([Four; TAPS / 4]);
 
-/// What an instruction set multiplies, and how.
+/// The values that an instruction set multiplies, and how it does.
 trait Vectors: Copy {
-    /// An activation as the multiplier takes it.
+    /// An activation in the form in which it is multiplied.
     type Value: Copy + Default;
 
-    /// An activation made so.
+    /// Converts an activation.
     fn value(activation: i8) -> Self::Value;
 
-    /// What sums of products with these weights lack because values are no activations.
+    /// The correction for sums of products with these weights, because values are not activations.
     fn correction(self, weights: &[Four]) -> Lanes;
 
-    /// Adds the products at neighbouring columns to their sums; `values` begins under the first.
+    /// Adds the products at adjacent columns to their sums; `values` begins under the first column.
     fn multiply(
         self,
         weights: &[Four],
@@ -83,14 +85,14 @@ trait Vectors: Copy {
     );
 }
 
-/// How weights lie over values. All in fours.
+/// How weights lie over values, in units of four values.
 #[derive(Debug, Clone, Copy)]
 struct Walk {
-    /// Weights of a kernel row.
+    /// Number of weights of a kernel row.
     run: usize,
-    /// From a kernel row to the next.
+    /// Distance from one kernel row to the next.
     row: usize,
-    /// From a column to the next.
+    /// Distance from one column to the next.
     column: usize,
 }
 
@@ -105,7 +107,7 @@ fn conv<V: Vectors>(
 ) {
     let Window { input, output, kernel: [kernel_rows, kernel_columns], stride, .. } = conv.window;
     let (inputs, channels) = (usize::from(input.channels), usize::from(output.channels));
-    // A kernel of more than 144 positions has not even four input channels in a block.
+    // A block cannot hold even four input channels of a kernel with more than 144 positions.
     if 4 * kernel_rows * kernel_columns > TAPS {
         for (r, (output, shortcut)) in outputs.iter_mut().zip(shortcuts).enumerate() {
             let under = rows.get(r * stride[0]..).unwrap_or(&[]);
@@ -115,8 +117,8 @@ fn conv<V: Vectors>(
     }
     let made = outputs.iter().take_while(|output| !output.is_empty()).count().max(1);
     let under = kernel_rows + (made - 1) * stride[0];
-    // Input channels of a block, as many as there is room for their weights; then columns, as many
-    // as there is room for what is under them.
+    // The number of input channels of a block is limited by the room for their weights, then the
+    // number of columns by the room for the values under them.
     let at_once = inputs.next_multiple_of(4).min(TAPS / (kernel_rows * kernel_columns) / 4 * 4);
     let room = (WINDOW / (under * at_once)).saturating_sub(kernel_columns) / stride[1] + 1;
     let columns = room.min(COLUMNS / made).min(usize::from(output.columns));
@@ -138,7 +140,7 @@ fn conv<V: Vectors>(
                     row: pixels * fours,
                     column: stride[1] * fours,
                 };
-                // With all input channels at once, the window serves all output channels.
+                // If the block has all input channels, the window serves all output channels.
                 if filled != input.start {
                     filled = input.start;
                     for (row, values) in rows.iter().zip(values.chunks_mut(walk.row)).take(under) {
@@ -209,7 +211,8 @@ fn unpack(conv: &Conv<'_>, o: usize, channels: &Range<usize>, weights: &mut [[[i
     let window = &conv.window;
     let inputs = usize::from(window.input.channels);
     let kernel = [window.kernel[0], window.kernel[1] * inputs];
-    // A whole kernel row is one run, where all its weights are wanted and each pixel ends a four.
+    // A whole kernel row is one series, if all its weights are needed and each pixel ends at a
+    // multiple of four.
     let whole = channels.len() == inputs && inputs.is_multiple_of(4);
     let (runs, length) = if whole { (1, kernel[1]) } else { (window.kernel[1], channels.len()) };
     let outputs = o..usize::from(window.output.channels).min(o + LANES);
@@ -234,7 +237,7 @@ struct Block {
 impl Block {
     #[inline(always)]
     fn new(conv: &Conv<'_>, o: usize, correction: &Lanes) -> Self {
-        // Lanes without a channel make what is not written.
+        // Lanes without a channel make values that are not written.
         let last = usize::from(conv.window.output.channels) - 1;
         Self {
             o,
@@ -290,9 +293,10 @@ impl Block {
     }
 }
 
-// From here on loops, no closures: what is not inlined is compiled without the instructions.
+// From here on there are loops instead of closures: code that is not inlined would be compiled
+// without the instructions.
 
-/// Sums, which may wrap.
+/// Adds sums, which may wrap.
 #[inline(always)]
 fn sum(a: &Lanes, b: &Lanes) -> Lanes {
     let mut sums = *a;
@@ -302,7 +306,7 @@ fn sum(a: &Lanes, b: &Lanes) -> Lanes {
     sums
 }
 
-/// Writes the first values, within a range.
+/// Writes the first values, clamped to a range.
 #[inline(always)]
 fn write(values: &Lanes, clamp: Clamp, places: &mut [i8]) {
     let mut bytes = [0; LANES];
@@ -315,7 +319,8 @@ fn write(values: &Lanes, clamp: Clamp, places: &mut [i8]) {
     }
 }
 
-/// The shortcut at column `x` and channels from `o` on, where `here` lies at the output's place.
+/// The shortcut at column `x` and channels from `o` on. `here` holds the values at the output's
+/// position.
 #[inline(always)]
 fn operands(shortcut: &Shortcut<'_>, x: usize, o: usize, here: &[i8]) -> [i8; LANES] {
     let mut operands = [0; LANES];
@@ -338,7 +343,7 @@ fn operands(shortcut: &Shortcut<'_>, x: usize, o: usize, here: &[i8]) -> [i8; LA
     operands
 }
 
-/// The lower bytes of a stream in 16 bits, likewise.
+/// The same for the lower bytes of a 16-bit stream.
 #[inline(always)]
 fn lowers(shortcut: &Shortcut<'_>, x: usize, o: usize, here: &[i8]) -> [i8; LANES] {
     match *shortcut {
@@ -352,7 +357,7 @@ fn lowers(shortcut: &Shortcut<'_>, x: usize, o: usize, here: &[i8]) -> [i8; LANE
     }
 }
 
-/// What a table has for bytes.
+/// The table's values for bytes.
 #[inline(always)]
 fn terms(table: &[I32], bytes: &[i8; LANES]) -> Lanes {
     let mut terms = [0; LANES];
@@ -403,7 +408,8 @@ fn max_pool(pool: &MaxPool, rows: &Rows<'_>, output: &mut [i8]) {
     }
 }
 
-/// A backend whose value is the proof that the core has `$features`: it comes from `detect` alone.
+/// A backend whose value is the proof that the core has `$features`, because only `detect` makes
+/// it.
 macro_rules! with_features {
     ($backend:ident, $isa:ident, $features:literal) => {
         impl $crate::kernels::Backend for $backend {
@@ -422,7 +428,7 @@ macro_rules! with_features {
                         self, unpacked, conv, rows, shortcut, scratch, output,
                     );
                 }
-                // SAFETY: `self` is the proof that the core has what it asks for.
+                // SAFETY: `self` is the proof that the core has the required features.
                 unsafe { compiled::conv(*self, conv, rows, &[*shortcut], &mut [output]) }
             }
 

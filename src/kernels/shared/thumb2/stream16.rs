@@ -1,6 +1,6 @@
-//! How sums of Winograd's convolution become numbers of a [stream in 16 bits](crate::ops::stream16).
+//! How sums of Winograd's convolution become values of a [16-bit stream](crate::ops::stream16).
 
-/// Goes where a stream in 16 bits is made, if the table at `r5` is none.
+/// Jumps to the code for a 16-bit stream, if `r5` marks one in place of a table.
 macro_rules! to_stream16 {
     () => {
         $crate::kernels::shared::assembly::if_stream16!({
@@ -11,9 +11,9 @@ macro_rules! to_stream16 {
     };
 }
 
-/// Makes numbers of a stream in 16 bits of four rows, and writes their lower bytes; the upper ones are
-/// left: `r12` is the factor, `lr` the offset as the product has it, `r11` from a row's first shortcut to the lower byte of
-/// this one.
+/// Makes values of a 16-bit stream for four rows, and writes their lower bytes; the upper bytes
+/// stay in the registers. `r12` is the factor, `lr` the offset in the form of the product, `r11`
+/// the distance from a row's first shortcut to the lower byte of this one.
 macro_rules! stream16_rows {
     () => {
         $crate::kernels::shared::assembly::if_stream16!({
@@ -36,7 +36,7 @@ macro_rules! stream16_rows {
                  b.w 12b",
             )
         } else {
-            // What is not used must be named.
+            // Operands that are not used must be named.
             "@ {factor} {lower} {shortcut_lower}"
         })
     };

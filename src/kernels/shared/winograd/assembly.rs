@@ -1,4 +1,4 @@
-//! Winograd's convolution by assembly: what it takes, and where its outputs go.
+//! Winograd's convolution in assembly: its arguments, and the positions of its outputs.
 
 use core::ptr::{null, null_mut};
 
@@ -16,34 +16,35 @@ use crate::proved::proved;
 #[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em"))]
 use crate::quant::Clamp;
 
-/// What assembly takes that makes outputs of four rows from sums.
+/// The arguments of assembly that makes outputs of four rows from sums.
 #[repr(C)]
 pub(in crate::kernels) struct Args {
-    /// A row each, and its shortcut.
+    /// A pointer for each row, and one for its shortcut.
     pub(in crate::kernels) outputs: [*mut i8; TILE_ROWS],
     pub(in crate::kernels) shortcuts: [*const i8; TILE_ROWS],
-    /// Of both.
+    /// The stride of both.
     pub(in crate::kernels) stride: usize,
     pub(in crate::kernels) bias: *const I32,
     pub(in crate::kernels) mantissas: *const I32,
     pub(in crate::kernels) shifts: *const i8,
-    /// The zero point, a join's bits, or the offset of a stream in 16 bits.
+    /// The zero point, the bits of a join, or the offset of a 16-bit stream.
     pub(in crate::kernels) last: i32,
     /// The middle of a join's table, null, or [`STREAM16`].
     pub(in crate::kernels) table: *const I32,
-    /// Range of the output; of a stream in 16 bits that of its numbers.
+    /// Range of the output; for a 16-bit stream, that of its values.
     pub(in crate::kernels) clamp: [i32; 2],
     pub(in crate::kernels) channels: usize,
     pub(in crate::kernels) tiles: usize,
-    /// Of a stream in 16 bits: what shortcuts are multiplied by, and how far behind outputs and
-    /// shortcuts the lower bytes are.
+    /// For a 16-bit stream: the factor of the shortcuts, and the distances from outputs and
+    /// shortcuts to their lower bytes.
     pub(in crate::kernels) factor: i32,
     pub(in crate::kernels) lower: usize,
     pub(in crate::kernels) shortcut_lower: usize,
 }
 
 impl Args {
-    /// For a span, without channels, whose outputs are nowhere yet; `None` if a join's table is none.
+    /// For a span, without channels and without positions of outputs; `None` if the table of a join
+    /// has a wrong size.
     fn of(Span { conv, x, .. }: &Span<'_>) -> Option<Self> {
         let columns = usize::from(conv.window.output.columns).saturating_sub(*x).max(1);
         let [min, max] = [i32::from(conv.clamp.min), i32::from(conv.clamp.max)];
@@ -74,8 +75,8 @@ impl Args {
         })
     }
 
-    /// The numbers of up to four channels from `o` on; `None` where a factor is one or more without a
-    /// join.
+    /// Sets the parameters of up to four channels from `o` on; `None` if a factor is one or more
+    /// without a join.
     fn channels(&mut self, conv: &Conv<'_>, o: usize) -> Option<()> {
         let left = conv.bias.len().checked_sub(o).filter(|left| *left > 0)?;
         let channels = CHANNELS.min(left);
@@ -90,8 +91,9 @@ impl Args {
         Some(())
     }
 
-    /// Lets the outputs go where they belong, from the first channel on; `None` where a row or a column
-    /// of the tiles is none of the output, or a shortcut has other columns or channels, or not both bytes.
+    /// Sets the outputs to their positions in the rows, from the first channel on. `None` if a row
+    /// or a column of the tiles lies outside of the output, or if a shortcut has other columns or
+    /// channels, or lacks its lower bytes.
     fn on_rows(&mut self, span: &Span<'_>, outputs: &mut Outputs<'_>) -> Option<()> {
         let Span { shortcuts, x, .. } = *span;
         let (start, end) = (x * self.stride, (x + self.tiles * TILE_COLUMNS) * self.stride);
@@ -106,7 +108,7 @@ impl Args {
             self.lower = bytes;
             self.shortcut_lower = bytes;
             *there = match *shortcut {
-                // What is multiplied by zero may be anything.
+                // With a factor of zero any operand will do.
                 _ if both && self.factor == 0 => *place,
                 Shortcut::Row { row, lower, channels: theirs, stride: 1, before: 0, .. }
                     if theirs == self.stride
@@ -123,7 +125,7 @@ impl Args {
         Some(())
     }
 
-    /// Moves on by this number of channels.
+    /// Moves on by `channels` channels.
     fn advance(&mut self, channels: usize) {
         for (place, there) in self.outputs.iter_mut().zip(&mut self.shortcuts) {
             *place = place.wrapping_add(channels);
@@ -131,7 +133,7 @@ impl Args {
         }
     }
 
-    /// Lets them go into a block, and take their shortcuts from there.
+    /// Sets the outputs to positions in a block, which also holds their shortcuts.
     fn on_block(&mut self, block: &mut Block) {
         self.stride = CHANNELS;
         let bytes = block.as_flattened_mut().as_flattened_mut().as_flattened_mut().as_mut_ptr();
@@ -144,35 +146,36 @@ impl Args {
         self.shortcut_lower = self.lower;
     }
 
-    /// Whether the outputs are a stream in 16 bits.
+    /// Whether the outputs are a 16-bit stream.
     fn is_stream16(&self) -> bool {
         Feature::Stream16.is_on() && self.table == STREAM16
     }
 }
 
-/// Bytes that an output may have.
+/// Largest number of bytes of an output.
 const BYTES: usize = if Feature::Stream16.is_on() { 2 } else { 1 };
 
-/// The outputs of a span for four channels: rows, columns, channels. Of a stream in 16 bits the upper
-/// bytes, and then the lower.
+/// The outputs of a span for four channels: rows, columns, channels. A 16-bit stream has the upper
+/// bytes first, and then the lower.
 type Block = [[[[i8; CHANNELS]; SPAN]; TILE_ROWS]; BYTES];
 
-/// What is ready for four channels of a span after the other, as long as their outputs are where they
-/// belong, and no output is written but through it.
+/// The arguments for the next four channels of a span. They stay valid while outputs are written
+/// directly into their rows, and only through them.
 #[derive(Default)]
 pub(in crate::kernels) struct Ready {
-    /// From channel `o` of the span at column `x` on.
+    /// For channel `o` of the span at column `x`.
     args: Option<Args>,
     x: usize,
     o: usize,
 }
 
-/// See [`Tiles::finish`]: by assembly, `assembly`. At the ends of the output, where some of the
-/// tiles' rows or columns are none of it, that goes into a block, and what there is, out of it.
+/// See [`Tiles::finish`]; runs `assembly`. At the ends of the output, where some rows or columns of
+/// the tiles lie outside of it, the assembly writes into a block, and the outputs that exist are
+/// copied from there.
 ///
-/// All pointers that `assembly` gets are good for what the numbers beside them say: a bias, mantissa
-/// and shift for each channel; at the outputs and at their shortcuts the columns of all tiles, in
-/// each of four rows; around the middle of a table 128 words to both sides.
+/// All pointers that `assembly` gets are valid: a bias, mantissa and shift for each channel;
+/// outputs and shortcuts for the columns of all tiles, in each of four rows; and 128 words on
+/// either side of the middle of a table.
 #[inline(always)]
 pub(in crate::kernels) fn finish_by(
     span: &Span<'_>,
@@ -203,8 +206,8 @@ pub(in crate::kernels) fn finish_by(
     into_block(span, sums, o, outputs, assembly);
 }
 
-/// The same by way of a block; or without assembly, where that cannot. Not inlined, so that layers
-/// which need no block have none on their stack.
+/// The same through a block, or without assembly if that is not possible. It is not inlined, so
+/// that layers that need no block have none on their stack.
 #[inline(never)]
 fn into_block(
     span: &Span<'_>,
@@ -227,14 +230,15 @@ fn into_block(
     exchange(span, o, outputs, &mut block, Exchange::Outputs);
 }
 
-/// What a block is filled with, or gives.
+/// What is copied between a block and the rows.
 #[derive(Clone, Copy)]
 enum Exchange {
     Shortcuts,
     Outputs,
 }
 
-/// Moves what there is of four channels from `o` on: shortcuts into a block, or outputs out of it.
+/// Copies the values of four channels from `o` on that exist: shortcuts into a block, or outputs
+/// out of it.
 #[inline(never)]
 fn exchange(
     span: &Span<'_>,
@@ -267,7 +271,7 @@ fn exchange(
 /// A row of a block for each row of the tiles.
 type Half = [[[i8; CHANNELS]; SPAN]; TILE_ROWS];
 
-/// The same of numbers of a stream in 16 bits.
+/// The same for values of a 16-bit stream.
 fn exchange_numbers(
     span: &Span<'_>,
     o: usize,
@@ -314,7 +318,7 @@ fn exchange_numbers(
     }
 }
 
-/// Copies up to four bytes, as many as both have.
+/// Copies up to four bytes, limited by both lengths.
 #[inline(always)]
 fn copy(to: &mut [i8], from: &[i8]) {
     match (<&mut [i8; CHANNELS]>::try_from(&mut *to), <&[i8; CHANNELS]>::try_from(from)) {
@@ -332,7 +336,7 @@ fn largest(shifts: &[i8]) -> i8 {
     }
 }
 
-/// The smallest.
+/// The smallest shift of up to four channels.
 #[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em"))]
 #[inline(always)]
 fn smallest(shifts: &[i8]) -> i8 {
@@ -342,8 +346,8 @@ fn smallest(shifts: &[i8]) -> i8 {
     }
 }
 
-/// Whether the outputs of four channels from `o` on are of the whole range of int8, and of factors
-/// that the zero point can go through, and the file lies where its words are aligned.
+/// Whether the outputs of four channels from `o` on have the whole range of int8 and factors that
+/// allow the zero point to be added before the shift, and the words of the file are aligned.
 #[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em"))]
 pub(in crate::kernels) fn is_ordinary(conv: &Conv<'_>, o: usize) -> bool {
     let shifts = proved!(conv.shifts.get(o..)).unwrap_or(&[]);
@@ -358,9 +362,9 @@ pub(in crate::kernels) fn is_ordinary(conv: &Conv<'_>, o: usize) -> bool {
         && table
 }
 
-/// [`Tiles`] of a backend by its assembly: functions that transform what lies under the tiles,
-/// and kernels, if it has one, that sum products, and that make outputs of the sums, where
-/// `$ordinary` says that it can.
+/// [`Tiles`] of a backend with assembly: functions that transform the values under the tiles, that
+/// transform kernels, if there is such a function, that sum products, and that make outputs from
+/// the sums where `$ordinary` allows it.
 macro_rules! winograd_tiles {
     (
         $backend:ident, $ordinary:expr,
@@ -379,9 +383,9 @@ macro_rules! winograd_tiles {
                     && values.len() >= TILE_POSITIONS * inputs / 2
                     && pixels.as_ptr().addr().is_multiple_of(4);
                 if $crate::proved::proved!(there && inputs > 0 && inputs.is_multiple_of(4)) {
-                    // SAFETY: as was just checked, `inputs` is a multiple of four and not zero, each
-                    // pixel under the tiles has `inputs` bytes, a multiple of a word, and `values`
-                    // has room for each two of them.
+                    // SAFETY: as was just checked, `inputs` is a multiple of four and not zero,
+                    // each pixel under the tiles has `inputs` bytes, which is a multiple of a word,
+                    // and `values` has room for all pairs of them.
                     unsafe { $transform(pixels.as_ptr(), values.as_mut_ptr(), inputs) }
                 }
             }
@@ -395,8 +399,8 @@ macro_rules! winograd_tiles {
                     let pairs = weights.len() / $crate::ops::conv::TILE_POSITIONS;
                     let aligned = weights.as_ptr().addr().is_multiple_of(align_of::<u32>());
                     if $crate::proved::proved!(pairs > 0 && aligned && kernels.len() >= 8 * pairs) {
-                        // SAFETY: there are eight kernels for each of `pairs` weights at a position,
-                        // and these are where words can be stored.
+                        // SAFETY: there are eight kernels for each of `pairs` weights at a
+                        // position, and the weights are aligned to words.
                         unsafe { $weights(kernels.as_ptr(), weights.as_mut_ptr(), pairs) }
                     }
                 }
@@ -412,8 +416,8 @@ macro_rules! winograd_tiles {
                 let there = weights.len() >= values.len()
                     && weights.as_ptr().addr().is_multiple_of(align_of::<u32>());
                 if $crate::proved::proved!(there && pairs > 0 && pairs.is_multiple_of(2)) {
-                    // SAFETY: of each position there are `pairs` values, an even number and not
-                    // zero, and as many weights, all where words can be loaded.
+                    // SAFETY: for each position there are `pairs` values, an even number and not
+                    // zero, and the same number of weights, all aligned to words.
                     unsafe { $multiply(values.as_ptr(), weights.as_ptr(), pairs, sums) }
                 }
             }
@@ -433,8 +437,8 @@ macro_rules! winograd_tiles {
                     return $crate::kernels::shared::winograd::finish(span, sums, o, outputs);
                 }
                 $crate::kernels::shared::winograd::finish_by(span, ready, sums, o, outputs, |args| {
-                    // SAFETY: `finish_by` says what all pointers are good for; where this core
-                    // cannot load words that are not aligned, `$ordinary` found that they are.
+                    // SAFETY: `finish_by` specifies for what all pointers are valid. If this core
+                    // cannot load unaligned words, `$ordinary` has checked that they are aligned.
                     unsafe { $finish(args, sums) }
                 });
             }

@@ -1,6 +1,7 @@
-//! Winograd's convolution in two dimensions, F(4 × 4, 3 × 3): exact, and a quarter of the products.
-//! For kernels of three rows by three columns at stride 1: of weights in [`Packing::Winograd`], or
-//! in [`Packing::WinogradInt8`], which are transformed on the fly, once for the rows of a step.
+//! Winograd's convolution in two dimensions, F(4 × 4, 3 × 3). It is exact, and needs a quarter of
+//! the products. For kernels of three rows by three columns at stride 1, with weights in
+//! [`Packing::Winograd`], or in [`Packing::WinogradInt8`], which are transformed while the layer
+//! runs, once for the rows of a step.
 //!
 //! ```text
 //! for each two tiles of four rows by four columns:
@@ -13,8 +14,9 @@
 //! ```
 //!
 //! The transforms are those of Lavin and Gray, *Fast Algorithms for Convolutional Neural Networks*,
-//! 2016, section 4.3, in columns and in rows. Of *G*, each row is made whole and smallest, so that
-//! transformed weights stay below 49 · 127; *Aᵀ* makes up for it:
+//! 2016, section 4.3, along columns and along rows. Each row of *G* is multiplied by the smallest
+//! factor that makes it integers, so that transformed weights stay below 49 · 127. *Aᵀ* compensates
+//! for these factors:
 //!
 //! ```text
 //!      ⎡ 4   0  −5   0   1   0 ⎤       ⎡ 1   0   0 ⎤
@@ -25,9 +27,9 @@
 //!      ⎣ 0   4   0  −5   0   1 ⎦       ⎣ 0   0   1 ⎦
 //! ```
 //!
-//! All is whole, so nothing is rounded: what comes out is 24² times the sum. It may wrap. Times
-//! the inverse of 9 modulo 2³² it is 64 times the sum, and that fits into 32 bits: a model whose
-//! sums are larger is refused ([`sum_bound`](crate::ops::conv::check::sum_bound)).
+//! All values are integers, so nothing is rounded: the result is 24² times the sum. It may wrap.
+//! Multiplied by the inverse of 9 modulo 2³², it is 64 times the sum, which fits into 32 bits: a
+//! model whose sums are larger is refused ([`sum_bound`](crate::ops::conv::check::sum_bound)).
 //!
 //! [`Packing::Winograd`]: crate::format::Packing::Winograd
 //! [`Packing::WinogradInt8`]: crate::format::Packing::WinogradInt8
@@ -52,26 +54,26 @@ pub(in crate::kernels) use assembly::is_ordinary;
 pub(in crate::kernels) use assembly::{Args, Ready, finish_by, winograd_tiles};
 pub(in crate::kernels) use plain::finish;
 
-/// Rows and columns under a tile.
+/// Number of rows and columns under a tile.
 const SIDE: usize = TILES_ROWS;
-/// Output channels that are side by side.
+/// Number of output channels that are interleaved.
 pub(in crate::kernels) const CHANNELS: usize = SIDE_BY_SIDE;
 
-/// Columns of the output that are computed at once.
+/// Number of output columns that are computed at once.
 const SPAN: usize = TILES * TILE_COLUMNS;
 
-/// Weights of a kernel.
+/// Number of weights of a kernel.
 pub(in crate::kernels) const KERNEL: usize = TILE_KERNEL;
 
 /// The inverse of 9 modulo 2³².
 pub(in crate::kernels) const NINTH: i32 = 0x38e3_8e39;
 
-/// Two input channels, transformed, at a position: of each tile.
+/// The transformed values of two input channels at one position, for each tile.
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(8))]
 pub(in crate::kernels) struct Values([[i16; 2]; TILES]);
 
-/// The weights for them of four output channels, transformed, at that position.
+/// The transformed weights of four output channels for these input channels, at the same position.
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(in crate::kernels) struct Weights([[I16; 2]; CHANNELS]);
@@ -79,25 +81,26 @@ pub(in crate::kernels) struct Weights([[I16; 2]; CHANNELS]);
 /// The sums at all positions.
 pub(in crate::kernels) type Sums = [[[i32; TILES]; CHANNELS]; TILE_POSITIONS];
 
-/// What takes the time of it. The default is safe Rust.
+/// The time-consuming parts. The defaults are safe Rust.
 pub(in crate::kernels) trait Tiles {
-    /// What [`finish`](Self::finish) keeps from four channels of a span to the next.
+    /// What [`finish`](Self::finish) keeps from four channels of a span to the next four.
     type Ready: Default;
 
-    /// Transforms what lies under the tiles: `pixels` are six rows of ten columns of `inputs`
-    /// channels, a multiple of four. `values` has all of a position, then of the next.
+    /// Transforms the values under the tiles. `pixels` are six rows of ten columns of `inputs`
+    /// channels, a multiple of four. `values` has all values of one position, then those of the
+    /// next.
     fn transform(&self, pixels: &[i8], inputs: usize, values: &mut [Values]) {
         plain::transform(pixels, inputs, values);
     }
 
-    /// Transforms the kernels of four channels, of [`Packing::WinogradInt8`], to `weights`, which
-    /// have all of a position, then of the next.
+    /// Transforms the kernels of four channels from [`Packing::WinogradInt8`] to `weights`, which
+    /// has all weights of one position, then those of the next.
     fn weights(&self, kernels: &[[i8; KERNEL]], weights: &mut [Weights]) {
         plain::transform_kernels(kernels, weights);
     }
 
-    /// The sums of products for four channels. `values` and `weights` have all of a position, then
-    /// of the next.
+    /// The sums of products for four channels. `values` and `weights` have all entries of one
+    /// position, then those of the next.
     fn multiply(&self, values: &[Values], weights: &[Weights], sums: &mut Sums) {
         plain::multiply(values, weights, sums);
     }
@@ -113,7 +116,7 @@ pub(in crate::kernels) trait Tiles {
     );
 }
 
-/// Where outputs go: those of two tiles, from column `x` on.
+/// The positions of outputs: those of two tiles, from column `x` on.
 pub(in crate::kernels) struct Span<'s> {
     pub(in crate::kernels) conv: &'s Conv<'s>,
     pub(in crate::kernels) shortcuts: &'s Shortcuts<'s>,
@@ -122,7 +125,7 @@ pub(in crate::kernels) struct Span<'s> {
 
 /// The rows of a step; see [`Backend::conv_rows`](crate::kernels::Backend::conv_rows).
 ///
-/// Not inlined, as its sums take much of a stack, which other layers need not have.
+/// Not inlined, because its sums take much stack, which other layers do not need.
 #[inline(never)]
 pub(in crate::kernels) fn conv(
     tiles: &impl Tiles,
@@ -136,7 +139,8 @@ pub(in crate::kernels) fn conv(
     let columns = usize::from(conv.window.output.columns);
     let groups = usize::from(conv.window.output.channels).div_ceil(CHANNELS);
     let on_the_fly = conv.packing == Packing::WinogradInt8;
-    // Weights that are transformed serve all columns, those in flash two tiles.
+    // Weights transformed at run time serve all columns; weights transformed in flash serve two
+    // tiles.
     let spans = if on_the_fly { columns.div_ceil(SPAN) } else { 1 };
     // `Model::parse` checked that the scratch memory is this large.
     let each = TILE_POSITIONS * (inputs / 2);
@@ -153,7 +157,7 @@ pub(in crate::kernels) fn conv(
         true => &[],
         false => proved!(<[Weights]>::ref_from_bytes(conv.weights.as_bytes())).unwrap_or_default(),
     };
-    // At once: in a literal each position is cleared by itself.
+    // Zeroed at once: a literal would clear each position by itself.
     let mut sums = Sums::new_zeroed();
     for first in (0..columns).step_by((spans * SPAN).max(SPAN)) {
         let there = || (first..columns).step_by(SPAN);
@@ -188,8 +192,8 @@ pub(in crate::kernels) fn conv(
     }
 }
 
-/// Pixels of three channels, with a fourth that meets weights of zero. Not inlined, so that the loop has
-/// registers.
+/// Pixels of three channels, padded with a fourth whose weights are zero. It is not inlined, so
+/// that the loop has enough registers.
 #[inline(never)]
 fn colours(row: &[i8], pixels: &mut [i8]) {
     let (pixels, _) = pixels.as_chunks_mut::<4>();
@@ -198,7 +202,7 @@ fn colours(row: &[i8], pixels: &mut [i8]) {
     }
 }
 
-/// The part of a row under the tiles from output column `x` on, with padding around.
+/// The part of a row under the tiles from output column `x` on, with padding around it.
 pub(in crate::kernels) fn fill(
     conv: &Conv<'_>,
     row: &[i8],
@@ -211,7 +215,7 @@ pub(in crate::kernels) fn fill(
     let left = window.pad_left.saturating_sub(x).min(TILES_SPAN);
     let first = (x + left).saturating_sub(window.pad_left);
     let row = row.get(first * inputs..).unwrap_or(&[]);
-    // No division, as not all cores have one. A row of padding has no columns.
+    // No division, because not all cores have one. A row of padding has no columns.
     let columns = if row.is_empty() { 0 } else { usize::from(window.input.columns) };
     let there = columns.saturating_sub(first).min(TILES_SPAN - left);
     let Some((before, rest)) = proved!(under.split_at_mut_checked(left * fours)) else { return };

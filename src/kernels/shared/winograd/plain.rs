@@ -54,7 +54,7 @@ pub(super) fn transform(pixels: &[i8], inputs: usize, values: &mut [Values]) {
     }
 }
 
-/// Three weights along, transformed.
+/// Three weights, transformed.
 #[inline(always)]
 fn of_three([a, b, c]: [i16; 3]) -> [i16; SIDE] {
     let (near, far) = (a + c, a + 4 * c);
@@ -63,7 +63,7 @@ fn of_three([a, b, c]: [i16; 3]) -> [i16; SIDE] {
 
 /// See [`Tiles::weights`].
 pub(super) fn transform_kernels(kernels: &[[i8; KERNEL]], weights: &mut [Weights]) {
-    // Kernels are in the order of the weights at a position.
+    // Kernels have the order of the weights at a position.
     let weights: &mut [I16] = zerocopy::transmute_mut!(weights);
     for (k, kernel) in kernels.iter().enumerate() {
         let mut positions = weights.iter_mut().skip(k).step_by(kernels.len().max(1));
@@ -104,8 +104,8 @@ pub(super) fn multiply(values: &[Values], weights: &[Weights], sums: &mut Sums) 
     }
 }
 
-/// See [`Tiles::finish`]. Not inlined, as where assembly finishes it is seldom called, and
-/// its frame is no part of the others then.
+/// See [`Tiles::finish`]. It is not inlined: with assembly it is seldom called, and its frame stays
+/// out of its callers'.
 #[inline(never)]
 pub(in crate::kernels) fn finish(
     span: &Span<'_>,

@@ -6,7 +6,7 @@ pub const ARENA_ALIGN: usize = 16;
 /// `N` bytes for the rows of a network, with the right alignment.
 ///
 /// ```
-/// # const MODEL: &[u8] = brooklet::include_model!("../tests/golden/tiny.brook");
+/// # const MODEL: &[u8] = brooklet::include_model!("tests/golden/tiny.brook");
 /// // The size is read from the model file when the firmware is compiled.
 /// let mut arena = brooklet::Arena::<{ brooklet::arena_bytes(MODEL) }>::new();
 /// # let _ = &mut arena;

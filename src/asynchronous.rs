@@ -24,7 +24,7 @@ impl<B: Backend, W: Weights> Session<'_, '_, B, W> {
     ///
     /// ```
     /// # use brooklet::{Arena, Model, Session, kernels::Portable};
-    /// # const MODEL: &[u8] = brooklet::include_model!("../tests/golden/tiny.brook");
+    /// # const MODEL: &[u8] = brooklet::include_model!("tests/golden/tiny.brook");
     /// # let mut arena = Arena::<{ brooklet::arena_bytes(MODEL) }>::new();
     /// # let model = Model::parse(MODEL).unwrap();
     /// # let mut session = Session::new(&model, Portable, &mut arena).unwrap();

@@ -50,41 +50,57 @@ impl Feature {
         Self::WindowAverage,
         Self::Border,
     ];
+}
 
-    /// The name of the feature in `Cargo.toml`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Int16 => "int16",
-            Self::Stream16 => "stream16",
-            Self::Int4 => "int4",
-            Self::SubByte => "sub-byte",
-            Self::BatchNorm => "batch-norm",
-            Self::GroupedConv => "grouped-conv",
-            Self::DepthwiseConv => "depthwise-conv",
-            Self::Lookup => "lookup",
-            Self::Multiply => "multiply",
-            Self::Concat => "concat",
-            Self::WindowAverage => "window-average",
-            Self::Border => "border",
+/// The functions that follow from the names of the features in `Cargo.toml`.
+macro_rules! names {
+    ($($feature:ident = $name:literal,)*) => {
+        impl Feature {
+            /// The name of the feature in `Cargo.toml`.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$feature => $name,)* }
+            }
+
+            /// Whether this build has it.
+            #[inline(always)]
+            pub const fn is_on(self) -> bool {
+                match self { $(Self::$feature => cfg!(feature = $name),)* }
+            }
+
+            /// What the compiler says about a model that needs it, in a build without.
+            const fn lacking(self) -> &'static str {
+                match self {
+                    $(Self::$feature => concat!(
+                        "this model needs the feature `", $name, "` of brooklet: add it in Cargo.toml"
+                    ),)*
+                }
+            }
         }
-    }
+    };
+}
 
-    /// Whether this build has it.
-    #[inline(always)]
-    pub const fn is_on(self) -> bool {
-        match self {
-            Self::Int16 => cfg!(feature = "int16"),
-            Self::Stream16 => cfg!(feature = "stream16"),
-            Self::Int4 => cfg!(feature = "int4"),
-            Self::SubByte => cfg!(feature = "sub-byte"),
-            Self::BatchNorm => cfg!(feature = "batch-norm"),
-            Self::GroupedConv => cfg!(feature = "grouped-conv"),
-            Self::DepthwiseConv => cfg!(feature = "depthwise-conv"),
-            Self::Lookup => cfg!(feature = "lookup"),
-            Self::Multiply => cfg!(feature = "multiply"),
-            Self::Concat => cfg!(feature = "concat"),
-            Self::WindowAverage => cfg!(feature = "window-average"),
-            Self::Border => cfg!(feature = "border"),
+names! {
+    Int16 = "int16",
+    Stream16 = "stream16",
+    Int4 = "int4",
+    SubByte = "sub-byte",
+    BatchNorm = "batch-norm",
+    GroupedConv = "grouped-conv",
+    DepthwiseConv = "depthwise-conv",
+    Lookup = "lookup",
+    Multiply = "multiply",
+    Concat = "concat",
+    WindowAverage = "window-average",
+    Border = "border",
+}
+
+impl Feature {
+    /// Fails to compile, in a `const`, where a feature that is needed is not on.
+    pub(crate) const fn assert_on(needed: Option<Self>) {
+        if let Some(feature) = needed
+            && !feature.is_on()
+        {
+            panic!("{}", feature.lacking());
         }
     }
 }

@@ -9,7 +9,7 @@
 //! ```
 //! use brooklet::{Arena, Model, Session, arena_bytes, kernels::Portable};
 //!
-//! const MODEL: &[u8] = brooklet::include_model!("../tests/golden/tiny.brook");
+//! const MODEL: &[u8] = brooklet::include_model!("tests/golden/tiny.brook");
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! // On a device the arena is a `static`; its size is read from the model at compile time.
@@ -50,6 +50,7 @@ extern crate std;
 mod arena;
 #[cfg(feature = "async")]
 mod asynchronous;
+mod built_in;
 mod error;
 mod feature;
 pub mod format;
@@ -80,23 +81,8 @@ mod window;
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-/// A model file that is built into a program, where any backend can load its words: `&[u8]`.
-///
-/// ```
-/// const MODEL: &[u8] = brooklet::include_model!("../tests/golden/tiny.brook");
-/// # assert!(MODEL.as_ptr().addr().is_multiple_of(16));
-/// ```
-#[macro_export]
-macro_rules! include_model {
-    ($path:expr) => {{
-        #[repr(C, align(16))]
-        struct Aligned<B: ?Sized>(B);
-        static FILE: &Aligned<[u8]> = &Aligned(*include_bytes!($path));
-        &FILE.0
-    }};
-}
-
 pub use arena::{ARENA_ALIGN, Arena};
+pub use built_in::assert_runs;
 pub use error::{Error, Fault, Part, RowError};
 pub use feature::Feature;
 pub use format::arena_bytes;

@@ -36,7 +36,7 @@ pub enum Step {
 /// ```
 /// use brooklet::{Arena, Model, Session, kernels::Portable};
 ///
-/// const MODEL: &[u8] = brooklet::include_model!("../tests/golden/tiny.brook");
+/// const MODEL: &[u8] = brooklet::include_model!("tests/golden/tiny.brook");
 /// # fn main() -> Result<(), brooklet::Error> {
 /// let mut arena = Arena::<{ brooklet::arena_bytes(MODEL) }>::new();
 /// let model = Model::parse(MODEL)?;
@@ -249,7 +249,7 @@ impl<'m, 'a, B: Backend, W: Weights> Session<'m, 'a, B, W> {
     ///
     /// ```
     /// # use brooklet::{Arena, Model, Session, Verification, kernels::Portable};
-    /// # const MODEL: &[u8] = brooklet::include_model!("../tests/golden/tiny.brook");
+    /// # const MODEL: &[u8] = brooklet::include_model!("tests/golden/tiny.brook");
     /// # let mut arena = Arena::<{ brooklet::arena_bytes(MODEL) }>::new();
     /// # let model = Model::parse(MODEL).unwrap();
     /// # let mut session = Session::new(&model, Portable, &mut arena).unwrap();

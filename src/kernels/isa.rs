@@ -1,8 +1,6 @@
 //! The instruction sets that have kernels: one table for backends, tools and chores.
 
-use core::mem::offset_of;
-
-use crate::format::{LayerRecord, Operator, Packing, arena_bytes, flags};
+use crate::format::Packing;
 use crate::proved::proved;
 
 /// An instruction set, and what its kernels require of a model file.
@@ -142,61 +140,8 @@ impl Isa {
             || in_bytes.is_some_and(|packing| packing == self.packing())
     }
 
-    /// Asserts in a `const` that the weights of a built-in model file are packed for these kernels.
-    /// If not, the code does not compile; [`Session::new`](crate::Session::new) would refuse the
-    /// file on the device.
-    ///
-    /// ```
-    /// use brooklet::kernels::{Backend, Native};
-    ///
-    /// const MODEL: &[u8] = brooklet::include_model!("../../tests/golden/tiny.brook");
-    /// const _: () = Native::ISA.assert_runs(MODEL);
-    /// ```
-    ///
-    /// The file is packed for portable kernels, so this does not compile:
-    ///
-    /// ```compile_fail
-    /// # use brooklet::kernels::Isa;
-    /// # const MODEL: &[u8] = brooklet::include_model!("../../tests/golden/tiny.brook");
-    /// const _: () = Isa::HELIUM.assert_runs(MODEL);
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// If a layer's weights are in a packing that these kernels do not run, or if `file` does not begin
-    /// as a model file does.
-    pub const fn assert_runs(&self, file: &[u8]) {
-        assert!(
-            self.runs_all(file),
-            "this model is packed for other kernels: `brooklet plan MODEL --board BOARD -o MODEL` packs \
-             it for those of a board"
-        );
-    }
-
-    /// Whether its kernels run the packings of all layers of a model file.
-    const fn runs_all(&self, file: &[u8]) -> bool {
-        let _ = arena_bytes(file);
-        let layers = u16::from_le_bytes([file[30], file[31]]);
-        let first = u32::from_le_bytes([file[32], file[33], file[34], file[35]]) as usize;
-        let mut layer = 0;
-        while layer < layers as usize {
-            let record = first + layer * size_of::<LayerRecord>();
-            let [operator, flags] = [file[record], file[record + 1]];
-            let packing = file[record + offset_of!(LayerRecord, packing)];
-            let has_packing = match Operator::from_number(operator) {
-                Some(operator) => operator.has_packing(),
-                None => false,
-            };
-            if has_packing && flags & flags::HAS_INT16 == 0 && !self.runs_number(packing) {
-                return false;
-            }
-            layer += 1;
-        }
-        true
-    }
-
-    /// [`runs`](Self::runs) for the packing with this number.
-    const fn runs_number(&self, number: u8) -> bool {
+    /// [`runs`](Self::runs) of a packing by its number.
+    pub(crate) const fn runs_number(&self, number: u8) -> bool {
         let mut i = 0;
         while i < self.packings.len() {
             if self.packings[i] as u8 == number {

@@ -96,7 +96,7 @@ impl<O> fmt::Debug for Cores<'_, O> {
 ///     }
 /// }
 ///
-/// const MODEL: &[u8] = brooklet::include_model!("../../tests/golden/tiny.brook");
+/// const MODEL: &[u8] = brooklet::include_model!("tests/golden/tiny.brook");
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let model = Model::parse(MODEL)?;
 /// let mut room = Arena::<4096>::new();

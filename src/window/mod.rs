@@ -34,7 +34,7 @@ pub use source::{Flash, WeightsSource};
 /// use brooklet::kernels::Portable;
 /// use brooklet::{Arena, Flash, Session, WeightsWindow};
 /// # use embedded_storage::nor_flash::{ErrorType, NorFlashErrorKind, ReadNorFlash};
-/// # const MODEL: &[u8] = brooklet::include_model!("../../tests/golden/tiny.brook");
+/// # const MODEL: &[u8] = brooklet::include_model!("tests/golden/tiny.brook");
 /// # struct Spi;
 /// # impl ErrorType for Spi { type Error = NorFlashErrorKind; }
 /// # impl ReadNorFlash for Spi {

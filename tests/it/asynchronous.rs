@@ -8,7 +8,7 @@ use brooklet::{Arena, Model, RowError, Session, Step, arena_bytes};
 use embassy_futures::{block_on, select, yield_now};
 use futures_util::stream;
 
-const MODEL: &[u8] = brooklet::include_model!("../golden/tiny.brook");
+const MODEL: &[u8] = brooklet::include_model!("tests/golden/tiny.brook");
 
 fn with_session(test: impl FnOnce(Session<'_, '_, Portable>, &[Vec<u8>])) {
     let mut arena = Arena::<{ arena_bytes(MODEL) }>::new();

@@ -1,7 +1,10 @@
 //! What a build lacks it refuses, by the layer. Tested alone this crate builds the core without its
 //! features (`cargo test -p brooklet-suite`); with the others, which turn them on, nothing is refused.
 
+use std::panic::catch_unwind;
+
 use brooklet::format::{Header, LayerRecord, Operator, crc};
+use brooklet::kernels::Portable;
 use brooklet::{Error, Fault, Feature, Model};
 use zerocopy::FromBytes;
 
@@ -30,10 +33,18 @@ fn what_a_build_lacks_it_refuses() {
     let alone = std::env::var_os("BROOKLET_ALONE").is_some();
     for feature in Feature::ALL {
         assert!(!(alone && feature.is_on()), "{feature} is on, and so its lack is not tested");
-        let refused = match Model::parse(&needing(feature)) {
+        let file = needing(feature);
+        let refused = match Model::parse(&file) {
             Err(Error::Layer { fault: Fault::Feature(missing), .. }) => Some(missing),
             _ => None,
         };
         assert_eq!(refused, (!feature.is_on()).then_some(feature));
+        // Of a model that is built in, the compiler says it: an assertion in a `const`.
+        let said = catch_unwind(|| brooklet::assert_runs::<Portable>(&file)).err().map(|said| {
+            let text = said.downcast_ref::<&str>().map(ToString::to_string);
+            text.or_else(|| said.downcast_ref::<String>().cloned()).unwrap_or_default()
+        });
+        assert_eq!(said.is_some(), !feature.is_on(), "{feature}");
+        assert!(said.is_none_or(|said| said.contains(&format!("`{feature}`"))), "{feature}");
     }
 }

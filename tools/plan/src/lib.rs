@@ -19,8 +19,7 @@
 #![doc = include_str!("../examples/build_script.rs")]
 //! ```
 //!
-//! and then has the model by
-//! `brooklet::include_model!(concat!(env!("OUT_DIR"), "/model.brook"))`.
+//! and then has the model by `brooklet::include_model!(OUT_DIR / "model.brook")`.
 //!
 //! # Reading what is planned
 //!

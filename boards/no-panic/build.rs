@@ -1,4 +1,4 @@
-//! The linker's arguments: one entry, no start files, unused sections dropped.
+//! The linker's arguments: one entry, no start files, and no unused sections.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");

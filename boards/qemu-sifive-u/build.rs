@@ -2,7 +2,7 @@
 
 fn main() {
     board_build::generate();
-    // The machine has two cores at least. The others wait, and need no stack.
+    // The machine has at least two cores. The others wait, and need no stack.
     println!("cargo:rustc-link-arg-bins=--defsym=_max_hart_id=4");
     println!("cargo:rustc-link-arg-bins=--defsym=_hart_stack_size=0");
 }

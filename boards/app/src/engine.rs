@@ -1,4 +1,4 @@
-//! Takes rows from the queue, runs the network a step at a time, and keeps count.
+//! Takes rows from the queue, runs the network one step at a time, and counts what it costs.
 
 use brooklet::kernels::Backend;
 use brooklet::{Mapped, RowError, SelfTest, Session, Step, Verification, Weights};
@@ -7,12 +7,12 @@ use heapless::spsc::Consumer;
 
 use crate::{Counter, log};
 
-/// What an image has cost so far, in the counter's unit.
+/// The cost of an image so far, in the counter's unit.
 #[derive(Debug)]
 pub struct Tally<'b> {
-    /// Of all calls of the session since the image's first row.
+    /// The cost of all calls of the session since the image's first row.
     pub total: u64,
-    /// Those of each layer's steps, for as many layers as there is room for.
+    /// The cost of each layer's steps, for as many layers as there is room for.
     pub layers: &'b mut [u64],
 }
 
@@ -27,7 +27,7 @@ impl<'b> Tally<'b> {
         self.layers.fill(0);
     }
 
-    /// Adds to a layer's count. The total has those beyond the table, too.
+    /// Adds to a layer's count. Layers beyond the table count only in the total.
     fn charge(&mut self, layer: u16, spent: u64) {
         if let Some(count) = self.layers.get_mut(usize::from(layer)) {
             *count += spent;
@@ -35,41 +35,41 @@ impl<'b> Tally<'b> {
     }
 }
 
-/// What the engine is at. Kept here, and not asked from the session over and over, so that
-/// the count does not depend on how long the host let it wait.
+/// The state of the engine. It is kept here, so that the session is not asked for it repeatedly,
+/// and the count does not depend on how long the host waited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// The session wants its next row; `begun` if it has had one of this image.
+    /// The session needs its next row; `begun` if it has had one of this image.
     WantsRow { begun: bool },
-    /// A step can be done.
+    /// A step can run.
     Running,
-    /// The logits are there.
+    /// The logits are ready.
     Done,
 }
 
-/// Bytes of the model that are read again in a turn of the idle loop: fewer instructions than
-/// the serial line takes for a byte.
+/// Number of bytes of the model that are read again in a turn of the idle loop. This takes fewer
+/// instructions than the serial line takes for a byte.
 const SCRUBBED: usize = 64;
 
-/// Bytes of it that are read in a turn while the host waits for all of them.
+/// Number of bytes that are read in a turn while the host waits for the whole model to be checked.
 const VERIFIED: usize = 4096;
 
-/// The network, and what feeds and measures it.
+/// The network, with the queue that feeds it and the counter that measures it.
 pub struct Engine<'a, B, C, P, W = Mapped> {
     session: Session<'a, 'a, B, W>,
     pixels: Consumer<'a, u8>,
-    /// The row that is pushed next, whole.
+    /// The complete row that is pushed next.
     row: &'a mut [u8],
     counter: C,
     busy: P,
     tally: Tally<'a>,
     state: State,
-    /// Whether the model in flash was seen to be another than at start-up.
+    /// Whether the model in flash was found to differ from the one at start-up.
     changed: bool,
 }
 
 impl<'a, B: Backend, C: Counter, P: OutputPin, W: Weights> Engine<'a, B, C, P, W> {
-    /// Before the first image. `row` has room for a row of the model's.
+    /// The state before the first image. `row` has room for one row of the model's input.
     pub(crate) fn new(
         session: Session<'a, 'a, B, W>,
         pixels: Consumer<'a, u8>,
@@ -83,7 +83,7 @@ impl<'a, B: Backend, C: Counter, P: OutputPin, W: Weights> Engine<'a, B, C, P, W
         Self { session, pixels, row, counter, busy, tally, state, changed: false }
     }
 
-    /// Is there anything to do before more rows come?
+    /// Whether there is anything to do before more rows arrive.
     pub(crate) fn can_work(&self) -> bool {
         match self.state {
             State::WantsRow { .. } => self.pixels.len() >= self.row.len(),
@@ -92,13 +92,13 @@ impl<'a, B: Backend, C: Counter, P: OutputPin, W: Weights> Engine<'a, B, C, P, W
         }
     }
 
-    /// Are the logits there?
+    /// Whether the logits are ready.
     pub(crate) fn is_done(&self) -> bool {
         self.state == State::Done
     }
 
-    /// Does one bounded piece of work, if there is any: a step of one operator, or a row
-    /// taken in.
+    /// Does one bounded piece of work, if there is any: runs a step of one operator, or pushes a
+    /// row.
     pub(crate) fn turn(&mut self) {
         match self.state {
             State::WantsRow { begun } => {
@@ -117,7 +117,7 @@ impl<'a, B: Backend, C: Counter, P: OutputPin, W: Weights> Engine<'a, B, C, P, W
                 self.counter.start();
                 let pushed = self.session.push_row(self.row);
                 self.tally.total += self.counter.stop();
-                // The link lets only rows of the right length and number through.
+                // The link accepts only rows with the right length and index.
                 debug_assert!(!matches!(pushed, Err(RowError::Length { .. } | RowError::Complete)));
                 self.state = State::Running;
             }
@@ -140,18 +140,18 @@ impl<'a, B: Backend, C: Counter, P: OutputPin, W: Weights> Engine<'a, B, C, P, W
         }
     }
 
-    /// Reads a piece of the model again: for turns in which there is nothing else to do.
+    /// Reads a piece of the model again, in turns in which there is nothing else to do.
     pub(crate) fn scrub(&mut self) {
         let found = self.session.verify_weights(SCRUBBED);
         self.note(found);
     }
 
-    /// Begins to read the whole model again.
+    /// Starts to read the whole model again.
     pub(crate) fn begin_verifying(&mut self) {
         self.session.restart_verification();
     }
 
-    /// Reads a piece of it. Returns whether that was the last.
+    /// Reads a piece of it. Returns whether that was the last piece.
     pub(crate) fn verify(&mut self) -> bool {
         let found = self.session.verify_weights(VERIFIED);
         self.note(found);
@@ -165,13 +165,12 @@ impl<'a, B: Backend, C: Counter, P: OutputPin, W: Weights> Engine<'a, B, C, P, W
         }
     }
 
-    /// Whether the model was seen to have changed since start-up: then no result is to be
-    /// trusted.
+    /// Whether the model was found to have changed since start-up. If so, no result can be trusted.
     pub(crate) fn is_changed(&self) -> bool {
         self.changed
     }
 
-    /// Runs the test images that the model carries.
+    /// Runs the test images in the model.
     pub(crate) fn self_test(&mut self) -> SelfTest {
         self.reset();
         let found = self.session.self_test();
@@ -179,7 +178,7 @@ impl<'a, B: Backend, C: Counter, P: OutputPin, W: Weights> Engine<'a, B, C, P, W
         found
     }
 
-    /// Forgets the image that is under way, and the rows that wait.
+    /// Drops the unfinished image, and the queued rows.
     pub(crate) fn reset(&mut self) {
         while self.pixels.dequeue().is_some() {}
         self.session.reset();

@@ -1,4 +1,5 @@
-//! Lines of chips' crates: those whose interrupt or DMA keeps what comes, as a [`Line`].
+//! Lines from the crates of chips: their interrupt or DMA keeps received bytes, and this module
+//! makes a [`Line`] of them.
 
 use core::convert::Infallible;
 
@@ -9,7 +10,7 @@ use embedded_io_async as asynchronous;
 
 use crate::line::{Bad, Line};
 
-/// A line that keeps `ROOM` bytes, and forgets its errors but for their number.
+/// A line that keeps `ROOM` bytes. Errors are only counted.
 #[derive(Debug)]
 pub struct Kept<L, F, const ROOM: usize> {
     line: L,
@@ -17,13 +18,13 @@ pub struct Kept<L, F, const ROOM: usize> {
     errors: LineErrors,
 }
 
-/// Tells a chip's error of an overrun from all others.
+/// Distinguishes a chip's overrun error from all others.
 pub fn overrun_is<E: PartialEq>(overrun: E) -> impl Fn(&E) -> Bad {
     move |error| if *error == overrun { Bad::Overrun } else { Bad::Framing }
 }
 
 impl<L: ErrorType, F: Fn(&L::Error) -> Bad, const ROOM: usize> Kept<L, F, ROOM> {
-    /// The line that `make` makes with this memory for what comes. `sort` tells errors apart.
+    /// The line that `make` makes with this memory for received bytes. `sort` classifies errors.
     pub fn new(
         room: &'static mut [u8; ROOM],
         make: impl FnOnce(&'static mut [u8]) -> L,
@@ -47,7 +48,7 @@ impl<L: ErrorType, F, const ROOM: usize> ErrorType for Kept<L, F, ROOM> {
 
 impl<L: ReadReady, F, const ROOM: usize> ReadReady for Kept<L, F, ROOM> {
     fn read_ready(&mut self) -> Result<bool, Infallible> {
-        // An error is there to be read.
+        // An error counts as something to read.
         Ok(self.line.read_ready().unwrap_or(true))
     }
 }
@@ -65,7 +66,7 @@ impl<L: Read, F: Fn(&L::Error) -> Bad, const ROOM: usize> Read for Kept<L, F, RO
 
 impl<L: Write, F, const ROOM: usize> Write for Kept<L, F, ROOM> {
     fn write(&mut self, bytes: &[u8]) -> Result<usize, Infallible> {
-        // What could not be sent is lost: the host asks again.
+        // Bytes that could not be sent are lost: the host asks again.
         Ok(self.line.write(bytes).unwrap_or(bytes.len()))
     }
 
@@ -87,7 +88,7 @@ where
     }
 }
 
-/// A line of embedded-io-async as one of embedded-io, which waits.
+/// A line of embedded-io-async as a blocking line of embedded-io.
 #[derive(Debug)]
 pub struct Waiting<L>(pub L);
 
@@ -127,7 +128,7 @@ mod tests {
     use super::*;
     use crate::tests::End;
 
-    /// Every other time it is asked, it is not ready; every fourth byte is an error.
+    /// Every second call finds it not ready; every fourth byte is an error.
     #[derive(Default)]
     struct Chip {
         asked: u32,

@@ -1,23 +1,23 @@
 //! The application that every brooklet board runs.
 //!
-//! A board's crate starts its chip, and hands [`run`] what this chip has: a serial link, two
-//! pins, an instruction counter, the flash slot that a model may be in, and RAM for its
-//! arena. The application does the rest, the same on every board:
+//! A board's crate starts its chip, and passes to [`run`] what this chip has: a serial link, two
+//! pins, an instruction counter, the flash slot for a model, and RAM for its arena. The application
+//! does the rest, and is the same on every board:
 //!
 //! - [`loader`] checks the model in the slot at start-up;
-//! - [`line`](mod@line) keeps what the serial line brings while nobody reads, or a chip's crate does
-//!   ([`kept`]);
-//! - [`link`](mod@link) takes requests from the serial link, queues rows, and answers;
-//! - [`engine`] takes rows from the queue and runs the network, a bounded step at a time. When
-//!   there is nothing to run, it reads the model in flash again, piece by piece; if that changed,
-//!   the board says so, and gives no more results.
+//! - [`line`](mod@line) keeps the bytes that the serial line receives while nobody reads; in some
+//!   chips' crates the driver does this ([`kept`]);
+//! - [`link`](mod@link) receives requests over the serial link, queues rows, and answers;
+//! - [`engine`] takes rows from the queue and runs the network, one bounded step at a time. When
+//!   there is nothing to run, it reads the model in flash again, piece by piece; if the model
+//!   changed, the board says so, and gives no more results.
 //!
-//! The link and the engine meet in a queue of pixels ([`heapless::spsc`]), which is where a
-//! camera's interrupt would put its rows in the link's stead. Between any two steps of the
-//! network the link is looked after, so a host is answered while the network runs.
+//! The link and the engine share a queue of pixels ([`heapless::spsc`]). With a camera, its
+//! interrupt would put the rows there instead of the link. The link is served between any two steps
+//! of the network, so a host is answered while the network runs.
 //!
-//! All memory is the board's to size: a [`Storage`] of its constants, of which the application
-//! sees [`Buffers`], views of any length.
+//! The board determines the sizes of all memory: a [`Storage`] with its constants. The application
+//! uses it through [`Buffers`], views of any length.
 #![no_std]
 #![cfg_attr(not(test), forbid(unsafe_code))]
 #![cfg_attr(test, deny(unsafe_code))]
@@ -49,7 +49,7 @@ use heapless::spsc::{Consumer, Producer, Queue};
 /// Whether the runtime has layers that read or make int16.
 pub const INT16: bool = cfg!(feature = "int16");
 
-/// Whether kernels are in RAM.
+/// Whether the kernels are in RAM.
 pub const HOT_SECTION: bool = cfg!(feature = "hot-section");
 
 pub use brooklet::kernels;
@@ -58,16 +58,16 @@ use engine::{Engine, Tally};
 use line::Line;
 use link::Link;
 
-/// Counts what a span takes.
+/// Counts the cost of a span.
 ///
-/// Spans, and not a running total, because a timer that counts several instructions a tick
-/// can only repeat exactly if its tick begins with the span.
+/// It counts spans instead of a running total: a timer that counts several instructions in one tick
+/// repeats exactly only if its tick begins with the span.
 pub trait Counter {
-    /// What it counts.
+    /// The unit of its counts.
     const UNIT: Unit;
     /// Begins a span.
     fn start(&mut self);
-    /// Ends it: what was counted since [`start`](Self::start).
+    /// Ends the span: the count since [`start`](Self::start).
     fn stop(&mut self) -> u64;
 }
 
@@ -83,14 +83,14 @@ impl<C: Counter> Counter for &mut C {
     }
 }
 
-/// What the board's crate knows about itself, from its `board.toml`.
+/// What the board's crate knows about the board, from its `board.toml`.
 #[derive(Clone, Copy, Debug)]
 pub struct About<B> {
     /// The board's name.
     pub board: &'static str,
     /// Its processor core.
     pub core: &'static str,
-    /// The kernels that the firmware has.
+    /// The kernels in the firmware.
     pub kernels: B,
     /// The firmware's version.
     pub firmware: &'static str,
@@ -104,7 +104,7 @@ impl<B> About<B> {
     }
 }
 
-/// What the board's crate has brought up.
+/// What the board's crate has initialized.
 #[derive(Debug)]
 pub struct Parts<L, C, P, S> {
     /// The serial link to the host.
@@ -115,16 +115,16 @@ pub struct Parts<L, C, P, S> {
     pub busy: P,
     /// The status LED: on if the model can run.
     pub status: S,
-    /// The deepest that the stack has been, in bytes.
+    /// The maximum depth of the stack so far, in bytes.
     pub stack_bytes: fn() -> u32,
 }
 
-/// Memory of the application that does not live on the stack, so that the stack's high-water
-/// mark tells what calls need, not what buffers take.
+/// Memory of the application that is not on the stack, so that the stack's high-water mark shows
+/// what calls need, not what buffers take.
 ///
-/// `ROW` is the longest row of an image that the board takes, `REQUEST` the
-/// [`request_bytes`] of it, `QUEUE` how many pixel bytes wait for the network and one more,
-/// `LAYERS` how many layers a profile tells apart: later ones are in its total only.
+/// `ROW` is the number of bytes of the longest image row that the board accepts, `REQUEST` its
+/// [`request_bytes`], `QUEUE` the number of queued pixel bytes plus one, and `LAYERS` the number of
+/// layers in a profile: later layers count only in its total.
 #[derive(Debug)]
 pub struct Storage<const ROW: usize, const REQUEST: usize, const QUEUE: usize, const LAYERS: usize>
 {
@@ -153,7 +153,7 @@ impl<const ROW: usize, const REQUEST: usize, const QUEUE: usize, const LAYERS: u
         }
     }
 
-    /// What the application sees of it.
+    /// The application's view of it.
     pub fn view(&mut self) -> Buffers<'_, REQUEST> {
         let Self { row, request, answer, queue, counts } = self;
         let (pixels_in, pixels_out) = queue.split();
@@ -179,10 +179,10 @@ pub struct Buffers<'b, const REQUEST: usize> {
     counts: &'b mut [u64],
 }
 
-/// Runs the application until the link fails, which a board's UART never does.
+/// Runs the application until the link fails; a board's UART never does.
 ///
-/// A link that keeps fewer bytes than a request has does not compile: they would be lost while
-/// the network computes. So this does not:
+/// A link that keeps fewer bytes than a request has does not compile, because bytes would be lost
+/// while the network computes. So this does not compile:
 ///
 /// ```compile_fail
 /// # use brooklet_app::{About, Counter, Parts, Storage, Unit, kernels::Portable, line::Ring, line_bytes};
@@ -209,7 +209,7 @@ pub struct Buffers<'b, const REQUEST: usize> {
 /// # }
 /// ```
 ///
-/// With `line_bytes(96) + 1` it does:
+/// With `line_bytes(96) + 1` it compiles:
 ///
 /// ```
 /// # use brooklet_app::{About, Counter, Parts, Storage, Unit, kernels::Portable, line::Ring, line_bytes};
@@ -236,8 +236,8 @@ pub struct Buffers<'b, const REQUEST: usize> {
 /// # }
 /// ```
 ///
-/// `slot` is the flash that a model may be in: whatever it holds, it is checked before it is
-/// used. `arena` is aligned to [`brooklet::ARENA_ALIGN`].
+/// `slot` is the flash for a model. Its contents are checked before they are used. `arena` is
+/// aligned to [`brooklet::ARENA_ALIGN`].
 pub fn run<B, L, C, P, S, const REQUEST: usize>(
     parts: Parts<L, C, P, S>,
     about: About<B>,
@@ -258,8 +258,8 @@ where
     }
 }
 
-/// [`run`] with a model behind a driver: its weights go through a window, all that comes before them
-/// stays in `resident`.
+/// [`run`] with a model behind a driver: its weights go through a window, and everything before
+/// them stays in `resident`.
 ///
 /// # Errors
 ///
@@ -297,8 +297,8 @@ where
     }
 }
 
-/// [`run`] as a task of an executor, whose other tasks have their turn after each step of the
-/// network, however long the host has waited for its answer. What takes longer than a step is the
+/// [`run`] as a task of an executor. The other tasks have their turn after each step of the
+/// network, even if the host is waiting for its answer. Three things take longer than a step: the
 /// check of the model at start-up, a self-test, and a line that cannot take an answer at once.
 ///
 /// The task never sleeps: when there is nothing else to do, it reads the model in flash again.
@@ -323,10 +323,11 @@ where
     }
 }
 
-/// [`run_async`] on the newest good model of two [slots](brooklet_slots). A signed model that comes over
-/// the link goes into the other slot; then the board starts with it, without a reset.
+/// [`run_async`] with the newest good model of two [slots](brooklet_slots). A signed model that
+/// arrives over the link is written to the other slot; then the board starts with it, without a
+/// reset.
 ///
-/// `key` is the public key of those who sign models.
+/// `key` is the public key of the signers of models.
 ///
 /// # Errors
 ///
@@ -372,7 +373,7 @@ where
     }
 }
 
-/// The application at work.
+/// The running application.
 struct Board<'b, B, L, C, P, S, W = Mapped> {
     engine: Option<Engine<'b, B, C, P, W>>,
     link: Link<'b, B, L>,
@@ -387,8 +388,8 @@ where
     P: OutputPin,
     S: OutputPin,
 {
-    /// Checks the model, and makes a session of it. Where the caller keeps it, it is made: there is not
-    /// room for two on every stack.
+    /// Checks the model, and makes a session from it. It is made in the caller's frame, because not
+    /// every stack has room for two.
     #[inline(always)]
     fn start<const REQUEST: usize>(
         parts: Parts<L, C, P, S>,
@@ -401,7 +402,8 @@ where
             counter.start();
             let model = loader::load(slot);
             let check_count = counter.stop();
-            // Who counts by these spans from outside forgets this one: none ends between it and the next.
+            // A tool that counts these spans from outside discards this one: none ends between it
+            // and the next.
             counter.start();
             let session = match &model {
                 Ok(model) => Session::new(model, about.kernels, arena),
@@ -422,8 +424,8 @@ where
     S: OutputPin,
     W: Weights,
 {
-    /// [`start`](Board::start) with a model of `slot` bytes at most, that `load` makes a session of; and
-    /// what it counted while it checked it.
+    /// [`start`](Board::start) with a model of at most `slot` bytes. `load` makes a session from
+    /// it, and returns its count for the check.
     #[inline(always)]
     fn start_with<const REQUEST: usize>(
         parts: Parts<L, C, P, S>,
@@ -452,7 +454,7 @@ where
             ),
             Err(refusal) => log::error!("no model that can run here: {}", refusal),
         }
-        // A pin that cannot be set is no reason to stop: pins only show.
+        // A pin that cannot be set is no reason to stop: pins only indicate.
         let _ = if loaded.is_ok() { status.set_high() } else { status.set_low() };
 
         let engine = match (session, &loaded) {
@@ -467,7 +469,7 @@ where
         Self { engine, link, status }
     }
 
-    /// Looks after the link, and does a piece of the engine's work.
+    /// Serves the link, and does a piece of the engine's work.
     #[inline(always)]
     fn turn(&mut self) -> Result<(), L::Error> {
         let served = self.link.serve(self.engine.as_mut())?;

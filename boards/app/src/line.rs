@@ -1,9 +1,9 @@
-//! The serial line: what comes while nobody reads is kept.
+//! The serial line: it keeps what arrives while nobody reads.
 //!
 //! While a step of the network runs, for milliseconds, nobody reads. A chip's UART holds a few
-//! bytes, and loses the next. So an interrupt takes them out, into a [`Ring`] with room for a
-//! request. Errors of the line do no more than to be counted: frames have a checksum, and the host
-//! is told of a bad one.
+//! bytes, and loses the next. An interrupt therefore moves them into a [`Ring`] with room for a
+//! request. Errors of the line are only counted: frames have a checksum, and the host is told about
+//! a damaged one.
 
 use core::convert::Infallible;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -14,10 +14,11 @@ use heapless::spsc::{Consumer, Producer, Queue};
 
 /// A line to the host.
 pub trait Line: Read + ReadReady + Write {
-    /// Bytes that it keeps while nobody reads. [`line_bytes`](crate::line_bytes) are enough.
+    /// Number of bytes that it keeps while nobody reads. [`line_bytes`](crate::line_bytes) are
+    /// enough.
     const KEEPS: usize;
 
-    /// What went wrong so far.
+    /// The errors so far.
     fn errors(&self) -> LineErrors;
 }
 
@@ -34,11 +35,11 @@ impl<L: Line> Line for &mut L {
 pub enum Bad {
     /// Bytes before this one were lost.
     Overrun,
-    /// It has no proper end or the wrong parity, or is a break.
+    /// The byte has no proper end or the wrong parity, or is a break.
     Framing,
 }
 
-/// Counts of errors, written by an interrupt and read by the application.
+/// Numbers of errors, written by an interrupt and read by the application.
 #[derive(Debug, Default)]
 struct Counts {
     overruns: AtomicU32,
@@ -46,13 +47,13 @@ struct Counts {
     no_room: AtomicU32,
 }
 
-/// One more. There is one writer, so a load and a store do, which every core has.
+/// Adds one. There is one writer, so a load and a store suffice, which every core has.
 fn count(counter: &AtomicU32) {
     counter.store(counter.load(Relaxed).wrapping_add(1), Relaxed);
 }
 
-/// Memory between the interrupt that receives and the application: `ROOM` is one more than the
-/// bytes that it keeps, as full and empty differ.
+/// Memory between the receiving interrupt and the application. `ROOM` is the number of bytes that
+/// it keeps plus one, to distinguish full from empty.
 #[derive(Debug)]
 pub struct Ring<const ROOM: usize> {
     queue: Queue<u8, ROOM>,
@@ -70,7 +71,7 @@ impl<const ROOM: usize> Ring<ROOM> {
         Self { queue: Queue::new(), counts }
     }
 
-    /// The interrupt's end, and the application's, which sends by `sender`.
+    /// The interrupt's end, and the application's end, which sends with `sender`.
     pub fn split<S>(&mut self, sender: S) -> (Inlet<'_>, Buffered<'_, S, ROOM>) {
         let Self { queue, counts } = self;
         let (to, from) = queue.split();
@@ -91,15 +92,14 @@ pub struct Inlet<'r> {
 }
 
 impl Inlet<'_> {
-    /// Takes what the UART received. A byte that is wrong is kept out: so is, by its checksum, its
-    /// frame.
+    /// Takes a byte from the UART. A wrong byte is left out; the checksum then rejects its frame.
     pub fn receive(&mut self, byte: u8) {
         if self.to.enqueue(byte).is_err() {
             count(&self.counts.no_room);
         }
     }
 
-    /// Notes an error of the line.
+    /// Counts an error of the line.
     pub fn note(&mut self, bad: Bad) {
         match bad {
             Bad::Overrun => count(&self.counts.overruns),
@@ -108,7 +108,7 @@ impl Inlet<'_> {
     }
 }
 
-/// The application's end of a [`Ring`], which sends by `S`.
+/// The application's end of a [`Ring`], which sends with `S`.
 pub struct Buffered<'r, S, const ROOM: usize> {
     from: Consumer<'r, u8>,
     counts: &'r Counts,
@@ -140,7 +140,7 @@ impl<S, const ROOM: usize> Read for Buffered<'_, S, ROOM> {
 
 impl<S: Write, const ROOM: usize> Write for Buffered<'_, S, ROOM> {
     fn write(&mut self, bytes: &[u8]) -> Result<usize, Infallible> {
-        // A sender that fails has lost these: the host asks again.
+        // If the sender fails, these bytes are lost: the host asks again.
         Ok(self.sender.write(bytes).unwrap_or(bytes.len()))
     }
 

@@ -1,4 +1,4 @@
-//! Takes requests from the serial link, and answers each.
+//! Receives requests over the serial link, and answers each of them.
 
 use core::fmt::Write as _;
 
@@ -21,16 +21,16 @@ use crate::loader::Refusal;
 use crate::updates::Installer;
 use crate::{About, Counter, log};
 
-/// The board's memory, as the host is told of it.
+/// The board's memory, as reported to the host.
 #[derive(Clone, Copy, Debug)]
 pub struct Memory {
-    /// Bytes of the model's slot.
+    /// Number of bytes of the model's slot.
     pub slot: usize,
-    /// Bytes of RAM for an arena.
+    /// Number of bytes of RAM for an arena.
     pub arena: usize,
-    /// Bytes of the longest row.
+    /// Number of bytes of the longest row.
     pub row: usize,
-    /// The deepest that the stack has been.
+    /// The maximum depth of the stack so far.
     pub stack_bytes: fn() -> u32,
 }
 
@@ -40,38 +40,40 @@ pub struct Link<'a, B, L> {
     frames: Frames<&'a mut [u8]>,
     sending: &'a mut [u8],
     desk: Desk<'a, B>,
-    /// What the host asked for, and waits for until the engine is ready.
+    /// The request that waits until the engine is ready.
     waiting: Option<Waiting>,
 }
 
-/// A request that the engine has to work for first. Meanwhile nothing else is read from the line.
+/// A request for which the engine has to work first. Nothing else is read from the line in the
+/// meantime.
 #[derive(Clone, Copy)]
 enum Waiting {
-    /// For results, until the network has run.
+    /// A request for results, until the network has run.
     Results(Request<'static>),
-    /// A row, until there is room for it: its number, and where its pixels are in the frame.
+    /// A row, until there is room for it: its index, and the position of its pixels in the frame.
     Row { y: u16, first: usize, bytes: usize },
-    /// A check, until the model was read again.
+    /// A check, until the model has been read again.
     Check,
 }
 
-/// Everything but the transport, apart so that a frame can be borrowed while it is answered.
+/// Everything except the transport, kept apart so that a frame can be borrowed while it is
+/// answered.
 struct Desk<'a, B> {
     pixels: Producer<'a, u8>,
-    /// Rows of the current image that have been taken.
+    /// Number of rows of the current image that have been accepted.
     seen: u16,
     about: About<B>,
     memory: Memory,
     loaded: Result<Loaded, Refusal>,
     unit: Unit,
-    /// Of the line, as of the request under way.
+    /// Errors of the line, as of the current request.
     errors: LineErrors,
     #[cfg(feature = "updates")]
     installer: Option<&'a mut dyn Installer>,
 }
 
 impl<'a, B: Backend, L: Line> Link<'a, B, L> {
-    /// A link over `io`, of a board that counts in `unit`.
+    /// A link over `io`, for a board that counts in `unit`.
     #[expect(clippy::too_many_arguments, reason = "called once, with what `run` has")]
     pub(crate) fn new(
         io: L,
@@ -98,20 +100,20 @@ impl<'a, B: Backend, L: Line> Link<'a, B, L> {
         Self { io, frames, sending, desk, waiting: None }
     }
 
-    /// Takes models.
+    /// Accepts models over the link.
     #[cfg(feature = "updates")]
     pub(crate) fn with_installer(&mut self, installer: &'a mut dyn Installer) {
         self.desk.installer = Some(installer);
     }
 
-    /// Whether a model was installed, and the board starts with it now.
+    /// Whether a model was installed, with which the board now starts.
     #[cfg(feature = "updates")]
     pub(crate) fn is_over(&self) -> bool {
         self.desk.installer.as_ref().is_some_and(|installer| installer.is_installed())
     }
 
-    /// Reads what has come, and answers if that completes a request, or if the engine is ready for one
-    /// that waits. Returns whether it did anything.
+    /// Reads received bytes, and answers if they complete a request, or if the engine is ready for
+    /// a waiting one. Returns whether it did anything.
     pub(crate) fn serve<C: Counter, P: OutputPin, W: Weights>(
         &mut self,
         engine: Option<&mut Engine<'_, B, C, P, W>>,
@@ -165,8 +167,8 @@ impl<'a, B: Backend, L: Line> Link<'a, B, L> {
 
         let bytes = match encode(&response, sending) {
             Ok(bytes) => bytes,
-            // The protocol's tests show that every message fits; without an answer, though,
-            // a host would wait in vain.
+            // The protocol's tests show that every message fits; but without an answer the host
+            // would wait for nothing.
             Err(_) => {
                 let fault = Fault::Internal { reason: "the answer is too long" };
                 encode(&Response::Failed(fault), sending).unwrap_or_default()
@@ -179,7 +181,7 @@ impl<'a, B: Backend, L: Line> Link<'a, B, L> {
 }
 
 impl Waiting {
-    /// What may have to wait of a request in a frame that begins at address `start`.
+    /// The request in a frame that begins at address `start`, if it may have to wait.
     fn of(request: Request<'_>, start: usize) -> Option<Self> {
         Some(match request {
             Request::Logits { first } => Self::Results(Request::Logits { first }),
@@ -200,7 +202,7 @@ impl Waiting {
 type Text = String<REASON_BYTES>;
 
 impl<B: Backend> Desk<'_, B> {
-    /// Begins what a request waits for.
+    /// Starts the work for which a request waits.
     fn begin<C: Counter, P: OutputPin, W: Weights>(
         &mut self,
         request: Waiting,
@@ -209,24 +211,26 @@ impl<B: Backend> Desk<'_, B> {
         let Some(engine) = engine else { return };
         match request {
             Waiting::Check => engine.begin_verifying(),
-            // Row 0 begins an image: what waits of another is dropped.
+            // Row 0 begins an image: queued rows of another image are dropped.
             Waiting::Row { y: 0, bytes, .. } if self.takes(0, bytes).is_ok() => engine.reset(),
             _ => {}
         }
     }
 
-    /// Whether a request can be answered now. A check reads a piece of the model each time it is asked.
+    /// Whether a request can be answered now. A check reads a piece of the model each time it is
+    /// asked.
     fn is_ready<C: Counter, P: OutputPin, W: Weights>(
         &self,
         request: Waiting,
         engine: Option<&mut Engine<'_, B, C, P, W>>,
     ) -> bool {
-        // Without a model, or for what will be refused, there is nothing to wait for.
+        // Without a model, or if the request will be refused, there is nothing to wait for.
         let Some(engine) = engine else { return true };
         match request {
             Waiting::Check => engine.verify(),
             Waiting::Results(_) => self.has_all_rows().is_err() || !engine.can_work(),
-            // While there is no room, the queue holds a row, so the engine has work until it is taken.
+            // While there is no room, the queue holds a complete row, so the engine has work until
+            // it takes the row.
             Waiting::Row { y, bytes, .. } => {
                 let room = self.pixels.capacity() - self.pixels.len();
                 self.takes(y, bytes).is_err() || room >= bytes || !engine.can_work()
@@ -266,20 +270,20 @@ impl<B: Backend> Desk<'_, B> {
         {
             return self.update(request, text);
         }
-        // All other requests are about the model.
+        // All other requests need the model.
         let (loaded, engine) = match (self.loaded, engine) {
             (Ok(loaded), Some(engine)) => (loaded, engine),
             (Err(Refusal::RowTooLong { bytes, limit }), _) => {
                 return Err(Fault::RowTooLong { bytes: bytes as u32, limit: limit as u32 });
             }
             (Err(Refusal::Model(error)), _) => {
-                // Cut short if it does not fit: better than nothing.
+                // Truncated if it does not fit, which is better than nothing.
                 let _ = write!(text, "{error}");
                 return Err(Fault::Model { reason: text });
             }
             (Ok(_), None) => return Err(Fault::Internal { reason: "a model without a session" }),
         };
-        // Not what was found at start-up, but what flash holds now.
+        // The answer is about the present contents of flash, not about those at start-up.
         if engine.is_changed() {
             return Err(Fault::ModelChanged);
         }
@@ -324,7 +328,7 @@ impl<B: Backend> Desk<'_, B> {
         }
     }
 
-    /// Answers what is about slots.
+    /// Answers requests about slots.
     #[cfg(feature = "updates")]
     fn update<'r>(
         &mut self,
@@ -350,18 +354,18 @@ impl<B: Backend> Desk<'_, B> {
         })
     }
 
-    /// Firmware for use in one place has no updates.
+    /// Firmware without the feature takes no updates.
     #[cfg(not(feature = "updates"))]
     fn update<'r>(&mut self, _: Request<'_>, _: &'r mut Text) -> Result<Response<'r>, Fault<'r>> {
         Err(Fault::NoUpdates)
     }
 
-    /// Whether row `y` is due, and has this number of bytes.
+    /// Whether row `y` is the expected one, and has the right number of bytes.
     fn takes(&self, y: u16, bytes: usize) -> Result<(), Fault<'static>> {
         let Ok(loaded) = self.loaded else {
             return Err(Fault::Internal { reason: "a row without a model" });
         };
-        // Row 0 begins an image, whatever became of the one before.
+        // Row 0 begins an image, whatever the state of the one before.
         let expected = if self.seen == loaded.rows || y == 0 { 0 } else { self.seen };
         if y != expected {
             return Err(Fault::RowOutOfOrder { expected });
@@ -373,7 +377,7 @@ impl<B: Backend> Desk<'_, B> {
         Ok(())
     }
 
-    /// Takes a row for which there is room.
+    /// Accepts a row for which there is room.
     fn row<'r>(&mut self, y: u16, pixels: &[u8]) -> Result<Response<'r>, Fault<'r>> {
         self.takes(y, pixels.len())?;
         for &pixel in pixels {
@@ -385,7 +389,7 @@ impl<B: Backend> Desk<'_, B> {
         Ok(Response::Accepted(Accepted { rows: self.seen }))
     }
 
-    /// Whether all rows of the image have come.
+    /// Whether all rows of the image have arrived.
     fn has_all_rows(&self) -> Result<(), Fault<'static>> {
         match self.loaded {
             Ok(loaded) if self.seen != loaded.rows => {
@@ -435,7 +439,7 @@ fn values<'r>(
     let reason = |error| match error {
         #[cfg(feature = "weights-window")]
         RowError::Weights => "the weights could not be read",
-        _ => "no results at the network's end",
+        _ => "the network ended without results",
     };
     let all = results.map_err(|error| Fault::Internal { reason: reason(error) })?.as_bytes();
     let rest = all.get(first as usize..).unwrap_or_default();
@@ -443,7 +447,7 @@ fn values<'r>(
     Ok(Response::Values(ValuesPage { count: all.len() as u32, first, values: page }))
 }
 
-/// Runs every case of the kernels' suite on this core.
+/// Runs all cases of the kernels' suite on this core.
 #[cfg(feature = "suite")]
 fn suite<'r>(kernels: &impl Backend) -> Result<Response<'r>, Fault<'r>> {
     use brooklet_protocol::SuiteFailure;
@@ -468,7 +472,7 @@ fn suite<'r>(kernels: &impl Backend) -> Result<Response<'r>, Fault<'r>> {
     Ok(Response::Suite { cases: outcome.cases, failures: outcome.failures, first })
 }
 
-/// Firmware for use has no suite.
+/// Firmware without the feature has no suite.
 #[cfg(not(feature = "suite"))]
 fn suite<'r>(_: &impl Backend) -> Result<Response<'r>, Fault<'r>> {
     Err(Fault::Internal { reason: "this firmware is built without its feature `suite`" })

@@ -1,10 +1,10 @@
-//! The model in the flash slot: checked once, at start-up, and reported.
+//! Checks the model in the flash slot, once at start-up, and reports it.
 
 use brooklet::kernels::Backend;
 use brooklet::{Error, Model, Session, Weights};
 use brooklet_protocol::Loaded;
 
-/// Checks what `slot` holds. Whatever that is, the answer is a model or a named error.
+/// Checks the contents of `slot`. For any contents, the result is a model or a named error.
 pub fn load(slot: &[u8]) -> Result<Model<'_>, Error> {
     Model::parse(slot)
 }
@@ -13,19 +13,19 @@ pub fn load(slot: &[u8]) -> Result<Model<'_>, Error> {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// It is none, or does not fit this firmware.
+    /// It is not a model, or does not suit this firmware.
     Model(Error),
-    /// The rows of its images are longer than the board takes.
+    /// The rows of its images are longer than the board accepts.
     RowTooLong {
-        /// Bytes of a row.
+        /// Number of bytes of a row.
         bytes: usize,
-        /// Bytes of the longest row that the board takes.
+        /// Number of bytes of the longest row that the board accepts.
         limit: usize,
     },
 }
 
-/// What the host is told of a model and its session on this board, which takes rows of up to
-/// `limit` bytes, and counted that much while it checked the model.
+/// The report to the host about a model and its session on this board, which accepts rows of up to
+/// `limit` bytes. `check_count` is the count for checking the model.
 pub fn report<B: Backend, W: Weights>(
     session: &Result<Session<'_, '_, B, W>, Error>,
     limit: usize,

@@ -1,9 +1,9 @@
-//! Logging: defmt's macros with the feature `defmt`, nothing without.
+//! Logging: defmt's macros with the feature `defmt`, nothing otherwise.
 
 #[cfg(feature = "defmt")]
 pub(crate) use defmt::{error, info};
 
-/// Evaluates nothing, but keeps what would have been logged in use.
+/// Evaluates nothing, but counts as a use of the arguments.
 #[cfg(not(feature = "defmt"))]
 macro_rules! silent {
     ($format:literal $(, $argument:expr)* $(,)?) => {

@@ -1,7 +1,7 @@
-//! The text protocol of MLPerf Tiny's runner (EEMBC), by which it drives a device under test.
+//! The text protocol with which MLPerf Tiny's runner (EEMBC) drives a device under test.
 //!
-//! The application for it, in the place of [`run`](crate::run). Commands end with `%`; each is
-//! answered with lines, of which the last is `m-ready`:
+//! The application for this runner, instead of [`run`](crate::run). Commands end with `%`. Each is
+//! answered with lines, the last of which is `m-ready`:
 //!
 //! ```text
 //! runner                       board
@@ -16,7 +16,7 @@
 //! results%                     m-results-[0.004,0.000,…]
 //! ```
 //!
-//! What is not understood is answered with a line that begins with `e-`.
+//! A command that is not understood is answered with a line that begins with `e-`.
 
 use core::convert::Infallible;
 use core::fmt;
@@ -29,15 +29,15 @@ use heapless::Vec;
 
 use crate::{About, Counter};
 
-/// Characters of a command, its end not counted: as many as the runner's own firmware takes.
+/// Maximum number of characters of a command, without its end, as in the runner's own firmware.
 const COMMAND: usize = 80;
 
-/// What a board's crate says beside [`About`].
+/// What a board's crate adds to [`About`].
 #[derive(Clone, Copy, Debug)]
 pub struct Benchmark {
     /// MLPerf Tiny's name of the model, such as `ic01`.
     pub model: &'static str,
-    /// What the core is clocked at.
+    /// Clock frequency of the core.
     pub clock_hz: u32,
 }
 
@@ -48,15 +48,16 @@ struct Device<'a, B, L, C> {
     about: About<B>,
     benchmark: Benchmark,
     session: Result<Session<'a, 'a, B>, Error>,
-    /// Room for an image, of which `length` bytes come, and `filled` are there.
+    /// Room for an image. The image has `length` bytes, and `filled` of them are there.
     image: &'a mut [u8],
     length: usize,
     filled: usize,
-    /// What was counted so far.
+    /// The count so far.
     counted: u64,
 }
 
-/// Drives a network as the runner says, until the link fails. `image` has room for the runner's image.
+/// Runs a network as the runner asks, until the link fails. `image` has room for the runner's
+/// image.
 ///
 /// # Errors
 ///
@@ -87,14 +88,14 @@ pub fn run<B: Backend + Copy, L: Read + Write, C: Counter>(
         }
         match byte[0] {
             b'%' => {
-                // What is no text is no command.
+                // Bytes that are not text are not a command.
                 device.obey(str::from_utf8(&command).unwrap_or("?"))?;
                 device.say(format_args!("m-ready\r\n"))?;
                 command.clear();
             }
-            // Lines end between commands.
+            // Line ends between commands are ignored.
             b'\r' | b'\n' => {}
-            // What is too long is not understood, as it is cut.
+            // A command that is too long is truncated, and therefore not understood.
             byte => drop(command.push(byte)),
         }
     }
@@ -136,7 +137,7 @@ impl<B: Backend, L: Read + Write, C: Counter> Device<'_, B, L, C> {
         }
     }
 
-    /// Microseconds of what was counted; under QEMU an instruction takes a nanosecond.
+    /// The count in microseconds; under QEMU an instruction takes a nanosecond.
     fn timestamp(&mut self) -> Result<(), L::Error> {
         let microseconds = match C::UNIT {
             Unit::Instructions => self.counted / 1_000,
@@ -149,7 +150,7 @@ impl<B: Backend, L: Read + Write, C: Counter> Device<'_, B, L, C> {
         self.say(format_args!("m-lap-us-{microseconds}\r\n"))
     }
 
-    /// Begins an image.
+    /// Starts an image.
     fn load(&mut self, bytes: Option<usize>) -> Result<(), L::Error> {
         let needed = match &self.session {
             Ok(session) => session.model().input().bytes(),
@@ -181,7 +182,7 @@ impl<B: Backend, L: Read + Write, C: Counter> Device<'_, B, L, C> {
         for pair in digits.chunks(2) {
             let place = self.image.get_mut(..self.length).and_then(|all| all.get_mut(self.filled));
             let (Some(byte), Some(place)) = (number(pair), place) else {
-                return self.say(format_args!("e-[no byte of an image]\r\n"));
+                return self.say(format_args!("e-[not a byte of an image]\r\n"));
             };
             *place = byte;
             self.filled += 1;
@@ -208,13 +209,13 @@ impl<B: Backend, L: Read + Write, C: Counter> Device<'_, B, L, C> {
         if let Ok(session) = &mut self.session {
             self.counter.start();
             let done = session.run_image(image);
-            // Its length was compared when it came.
+            // The length was checked when the image was loaded.
             debug_assert!(done.is_ok());
             self.counted += self.counter.stop();
         }
     }
 
-    /// What the network ends in, as reals.
+    /// Sends the network's outputs as real numbers.
     fn results(&mut self) -> Result<(), L::Error> {
         let Self { link, session, .. } = self;
         let output = match session {
@@ -222,7 +223,7 @@ impl<B: Backend, L: Read + Write, C: Counter> Device<'_, B, L, C> {
             Err(error) => return say(link, format_args!("e-[no model that can run: {error}]\r\n")),
         };
         let Some(output) = output else {
-            return say(link, format_args!("e-[nothing was run]\r\n"));
+            return say(link, format_args!("e-[no image was run]\r\n"));
         };
         say(link, format_args!("m-results-["))?;
         let quantization = output.quantization();
@@ -240,7 +241,7 @@ fn say<W: Write>(link: &mut W, text: fmt::Arguments<'_>) -> Result<(), W::Error>
     match link.write_fmt(text) {
         Ok(()) => Ok(()),
         Err(embedded_io::WriteFmtError::Other(error)) => Err(error),
-        // Numbers and texts format always.
+        // Formatting numbers and text cannot fail.
         Err(embedded_io::WriteFmtError::FmtError) => Ok(()),
     }
 }

@@ -1,4 +1,5 @@
-//! The application on a wire: bytes come at their own pace, whoever computes meanwhile.
+//! The application on a simulated wire: bytes arrive at their own pace, even while the board
+//! computes.
 
 use core::cell::RefCell;
 use std::collections::VecDeque;
@@ -12,26 +13,26 @@ use crate::line::{Bad, Inlet, Line, Ring};
 use crate::tests::{ABOUT, End, Lamp, REQUEST, ROW, TINY, frame};
 use crate::{Counter, LineErrors, Parts, Storage, Unit, line_bytes, run};
 
-/// Bytes that the UART holds: as few as that of an STM32F4.
+/// Number of bytes that the UART holds, as in an STM32F4.
 const FIFO: usize = 1;
 
-/// What a step of the network takes, in times of a byte: 20 ms at 115,200 baud.
+/// Duration of a step of the network, in byte times: 20 ms at 115,200 baud.
 const STEP: u64 = 230;
 
-/// Questions to the UART in the time of a byte.
+/// Number of queries to the UART in one byte time.
 const QUESTIONS: u64 = 50;
 
-/// How long the host waits for an answer, in times of a byte.
+/// How long the host waits for an answer, in byte times.
 const PATIENCE: u64 = 10_000;
 
 /// A host, the wire, and the board's UART.
 struct Wire<'r> {
-    /// In times of a byte.
+    /// In byte times.
     now: u64,
     questions: u64,
-    /// Requests that the host has still to send: each when the one before is answered.
+    /// Requests that the host still has to send, each after the answer to the one before.
     requests: VecDeque<Vec<u8>>,
-    /// Of the request under way, the bytes that have not arrived yet.
+    /// The bytes of the current request that have not arrived yet.
     arriving: VecDeque<u8>,
     /// When the host began to wait.
     since: u64,
@@ -66,7 +67,7 @@ impl<'r> Wire<'r> {
         self.since = self.now;
     }
 
-    /// Time passes, and bytes arrive.
+    /// Lets time pass, and bytes arrive.
     fn pass(&mut self, time: u64) {
         self.now += time;
         for _ in 0..time {
@@ -79,7 +80,7 @@ impl<'r> Wire<'r> {
         }
     }
 
-    /// The board asks whether there is a byte, which takes a moment.
+    /// The board asks whether there is a byte, which takes some time.
     fn ask(&mut self) -> Result<(), End> {
         self.questions += 1;
         if self.questions.is_multiple_of(QUESTIONS) {
@@ -95,7 +96,7 @@ impl<'r> Wire<'r> {
     }
 }
 
-/// The UART, polled; or with an interrupt, whose ring is read.
+/// The UART, polled, or with an interrupt whose ring is read.
 struct Uart<'w, 'r, R> {
     wire: &'w RefCell<Wire<'r>>,
     ring: R,
@@ -136,7 +137,7 @@ impl Read for Uart<'_, '_, ()> {
 }
 
 impl Line for Uart<'_, '_, ()> {
-    /// It says so, and does not.
+    /// It claims so, but does not keep them.
     const KEEPS: usize = usize::MAX;
 
     fn errors(&self) -> LineErrors {
@@ -165,7 +166,7 @@ impl<R: Line> Line for Uart<'_, '_, Option<R>> {
     }
 }
 
-/// Lets time pass with each span: with each step of the network.
+/// Lets time pass with each span, which is each step of the network.
 struct Clock<'w, 'r>(&'w RefCell<Wire<'r>>);
 
 impl Counter for Clock<'_, '_> {
@@ -204,7 +205,7 @@ where
     cut
 }
 
-/// The requests for two images, the first left half way; the image.
+/// The requests for two images, the first of which is abandoned half way.
 fn requests(image: &[u8]) -> Vec<Request<'_>> {
     let model = brooklet::Model::parse(TINY).unwrap();
     let rows = || {
@@ -227,7 +228,7 @@ fn a_ring_keeps_what_comes_while_the_network_computes() {
     let expected = session.run_image(&image).unwrap().as_bytes().to_vec();
     let requests = requests(&image);
 
-    // Polled, the same application loses bytes, and says that it did.
+    // Polled, the same application loses bytes, and reports it.
     let wire = Wire::new(&requests, None);
     let answers = play(&wire, ());
     let failed = |answer: &Vec<u8>| matches!(decode(&mut answer.clone()), Ok(Response::Failed(_)));
@@ -248,7 +249,7 @@ fn a_ring_keeps_what_comes_while_the_network_computes() {
     assert_eq!(page.values, expected);
 }
 
-/// Errors of the line are counted and told, and nothing stops for them.
+/// Errors of the line are counted and reported, and nothing stops because of them.
 #[test]
 fn errors_of_the_line_are_told() {
     let mut ring = Ring::<{ line_bytes(ROW) + 1 }>::new();
@@ -261,7 +262,7 @@ fn errors_of_the_line_are_told() {
     }
     let told = LineErrors { overruns: 1, framing: 2, no_room: 7 };
     assert_eq!(buffered.errors(), told);
-    // What the ring holds is no frame. The host hears that first, and then why.
+    // The contents of the ring are not a frame. The host is first told this, and then why.
     let wire = Wire::new(&[Request::Line, Request::Line], Some(inlet));
     let mut answers = play(&wire, Some(buffered));
     let last = answers.pop().unwrap();

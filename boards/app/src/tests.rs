@@ -1,4 +1,4 @@
-//! The application on the host: what it answers to whatever comes over the link.
+//! The application on the host: its answers to anything that arrives over the link.
 
 use core::cell::Cell;
 use std::vec::Vec;
@@ -12,11 +12,11 @@ use embedded_io::{Read, ReadReady, Write};
 
 use super::*;
 
-/// A link that plays back what the host sends, keeps what the board answers, and then ends.
+/// A link that plays back what the host sends, records the board's answers, and then ends.
 struct Tape<'t> {
     sent: &'t [u8],
     answers: &'t mut Vec<u8>,
-    /// Whether the host pauses, with this number of bytes left to send.
+    /// Whether the host pauses, given the number of bytes left to send.
     pauses: &'t mut dyn FnMut(usize) -> bool,
 }
 
@@ -75,7 +75,7 @@ impl Line for Tape<'_> {
     }
 }
 
-/// A pin that remembers.
+/// A pin that records its states.
 pub(crate) struct Lamp<'l>(pub(crate) &'l mut Vec<bool>);
 
 impl ErrorType for Lamp<'_> {
@@ -110,14 +110,14 @@ impl Counter for One {
 pub(crate) const ABOUT: About<Portable> =
     About { board: "host", core: "any", kernels: Portable, firmware: "test" };
 
-/// The longest row that this board takes, and the request that it comes in.
+/// Number of bytes of the longest row that this board accepts, and of the request that contains it.
 pub(crate) const ROW: usize = 96;
 pub(crate) const REQUEST: usize = request_bytes(ROW);
 
-/// Rows that wait, and one place more.
+/// Room for queued rows, plus one byte.
 pub(crate) const QUEUED: usize = 2 * ROW + 1;
 
-/// A host at the other end of a [`Tape`], and what it sees of the board.
+/// A host at the other end of a [`Tape`], and its observations of the board.
 #[derive(Default)]
 pub(crate) struct Host {
     answers: Vec<u8>,
@@ -126,7 +126,7 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// Parts of a board that this host talks to.
+    /// The parts of a board that this host talks to.
     pub(crate) fn parts<'t>(
         &'t mut self,
         sent: &'t [u8],
@@ -138,12 +138,12 @@ impl Host {
         Parts { link, counter: One, busy: Lamp(busy), status: Lamp(status), stack_bytes: || 77 }
     }
 
-    /// All that the board said.
+    /// All bytes that the board sent.
     pub(crate) fn said(&self) -> &[u8] {
         &self.answers
     }
 
-    /// The board's answers, one frame each.
+    /// The board's answers, frame by frame.
     pub(crate) fn answers(&self) -> Vec<Vec<u8>> {
         let mut frames = Frames::new([0; ANSWER_BYTES]);
         let mut cut = Vec::new();
@@ -156,13 +156,13 @@ impl Host {
     }
 }
 
-/// Runs the application on what the host sends until that ends. Returns its answers, one
-/// frame each, and what its two pins showed.
+/// Runs the application on what the host sends, until that ends. Returns its answers, frame by
+/// frame, and the states of its two pins.
 pub(crate) fn play(slot: &[u8], sent: &[u8]) -> (Vec<Vec<u8>>, Vec<bool>, Vec<bool>) {
     play_with(slot, sent, &mut |_| false)
 }
 
-/// Likewise, with pauses of the host.
+/// [`play`] with pauses of the host.
 fn play_with(
     slot: &[u8],
     sent: &[u8],
@@ -220,7 +220,7 @@ fn a_image_gets_the_answer_of_the_runtime() {
     let mut session = Session::new(&model, Portable, &mut arena).unwrap();
     let expected: Vec<u8> = session.run_image(&image).unwrap().as_bytes().to_vec();
 
-    // Two images: the first is given up half way, the second is whole. Flash after the
+    // Two images: the first is abandoned half way, the second is complete. The flash after the
     // model is erased.
     let rows = || image.chunks(input.row_bytes()).enumerate();
     let row = |(y, pixels)| frame(&Request::Row { y: y as u16, pixels });
@@ -254,7 +254,7 @@ fn a_image_gets_the_answer_of_the_runtime() {
     assert_eq!(busy.iter().filter(|high| **high).count(), 2, "two images were begun");
 }
 
-/// Notes how often another task had its turn, at the beginning of each span.
+/// Records how many turns another task had, at the start of each span.
 struct Turns<'t> {
     turns: &'t Cell<usize>,
     seen: &'t mut Vec<usize>,
@@ -329,7 +329,7 @@ fn noise_is_answered_and_the_next_request_is_heard() {
 
 #[test]
 fn any_bytes_are_survived() {
-    // A linear congruential sequence, with frame ends strewn in.
+    // A linear congruential sequence, with frame ends in between.
     let mut state = 1_u32;
     let sent: Vec<u8> = core::iter::repeat_with(|| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -341,7 +341,7 @@ fn any_bytes_are_survived() {
     assert!(!answers.is_empty());
 }
 
-/// The tiny model with a test image of its own, and the answer that it gives for that.
+/// The tiny model with a test image of its own, and its result for that image.
 fn tested() -> Vec<u8> {
     let model = brooklet::Model::parse(TINY).unwrap();
     let image = std::vec![33; model.input().bytes()];
@@ -367,7 +367,7 @@ fn sealed(mut file: Vec<u8>, length: u32) -> Vec<u8> {
 fn test_images_are_run_on_request() {
     let file = tested();
     let image = std::vec![99; brooklet::Model::parse(&file).unwrap().input().bytes()];
-    // In the midst of an image, which is dropped; and the next one gets its answer.
+    // In the middle of an image, which is dropped; the next image gets its answer.
     let mut sent = rows(&image[..image.len() / 2]);
     sent.extend(frame(&Request::SelfTest));
     sent.extend(rows(&image));
@@ -394,7 +394,7 @@ fn test_images_are_run_on_request() {
     assert_eq!(ask(&with_wrong_answer()), (1, Some(0)));
 }
 
-/// The tiny model with a test image, and an answer that it does not give for that.
+/// The tiny model with a test image, and a result that it does not give for that image.
 pub(crate) fn with_wrong_answer() -> Vec<u8> {
     let mut wrong = tested();
     let last = wrong.len() - 1;
@@ -414,14 +414,14 @@ impl Flash {
     }
 
     fn slot(&self) -> &'static [u8] {
-        // SAFETY: the memory is leaked, and has that length.
+        // SAFETY: the memory is leaked, and has this length.
         unsafe { core::slice::from_raw_parts(self.0, self.1) }
     }
 
     fn flip(&self, bit: usize) {
         assert!(bit / 8 < self.1);
-        // SAFETY: inside of the memory. That it changes while a shared slice of it lives is what
-        // is tested; nothing of it is written or read at the same time.
+        // SAFETY: the byte is inside the memory. The test is about memory that changes while a
+        // shared slice of it exists; it is not written and read at the same time.
         unsafe {
             let byte = self.0.add(bit / 8);
             byte.write_volatile(byte.read_volatile() ^ 1 << (bit % 8));
@@ -429,7 +429,7 @@ impl Flash {
     }
 }
 
-/// Bits all over a file, one each in many bytes.
+/// Bits spread over a file, one in every 101st byte.
 fn bits(file: &[u8]) -> impl Iterator<Item = usize> {
     (0..file.len()).step_by(101).map(|byte| 8 * byte + byte % 8)
 }
@@ -446,7 +446,7 @@ fn a_check_reads_flash_again() {
     let second = frame(&Request::Check);
     sent.extend(&second);
     for bit in bits(TINY) {
-        // What lies behind the model in its slot may change.
+        // The bytes after the model in its slot may change.
         let flash = Flash::new(&[TINY, &[0xff; 100]].concat());
         let mut left = Some(bit);
         let (mut answers, ..) = play_with(flash.slot(), &sent, &mut |bytes| {
@@ -466,14 +466,15 @@ fn a_check_reads_flash_again() {
     assert!(matches!(decode(&mut answers[1]), Ok(Response::Loaded(_))));
 }
 
-/// A host that pauses for as long as a pass takes gets no result of a model that changed.
+/// If the host pauses for as long as a pass takes, it gets no result of a model that changed.
 #[test]
 fn idle_firmware_finds_that_flash_changed() {
     let image = std::vec![77; brooklet::Model::parse(TINY).unwrap().input().bytes()];
     let mut sent = rows(&image);
     let last = frame(&Request::Logits { first: 0 });
     sent.extend(&last);
-    // The network runs to its end first. Then two passes: the first may be behind the change.
+    // The network first runs to its end. Then come two passes, because the first may already be
+    // past the change.
     let (run, pass) = (1000, TINY.len() / 64 + 1);
     let turns = run + 2 * pass;
     let changed = |bit: Option<usize>| {

@@ -1,4 +1,4 @@
-//! Models that come over the link: signed, into the slot that is not in use.
+//! Models that arrive over the link: signed, and written to the slot that is not in use.
 
 #[cfg(test)]
 mod tests;
@@ -8,23 +8,23 @@ use brooklet::{Model, SelfTest, Session};
 pub use brooklet_slots::{InMemory, Slot, key_of_hex};
 use brooklet_slots::{Update, UpdateFault, choose, open};
 
-/// Takes an update, whatever flash it goes to.
+/// Takes an update, into any kind of flash.
 pub(crate) trait Installer {
-    /// Counter of the model that runs.
+    /// Counter of the running model.
     fn running(&self) -> Option<u32>;
-    /// Bytes that a part is a multiple of.
+    /// The number of bytes of which each part must be a multiple.
     fn unit(&self) -> u32;
-    /// Begins an update. `bytes` is the length of the model file.
+    /// Starts an update. `bytes` is the length of the model file.
     fn begin(&mut self, bytes: u32) -> Result<(), UpdateFault>;
     /// Writes a part of the model file.
     fn part(&mut self, offset: u32, bytes: &[u8]) -> Result<(), UpdateFault>;
-    /// Ends it.
+    /// Finishes the update.
     fn install(&mut self, counter: u32, signature: &[u8]) -> Result<(), UpdateFault>;
-    /// Whether a model is there to be started.
+    /// Whether there is a new model to start.
     fn is_installed(&self) -> bool;
 }
 
-/// An installer into one slot.
+/// An installer for one slot.
 pub(crate) struct Other<'f, F> {
     slot: &'f mut F,
     key: &'f [u8; 32],
@@ -43,7 +43,7 @@ impl<F: Slot> Installer for Other<'_, F> {
     }
 
     fn begin(&mut self, bytes: u32) -> Result<(), UpdateFault> {
-        // What was installed and not started is overwritten.
+        // A model that was installed but not started is overwritten.
         self.installed = false;
         self.update = None;
         self.update = Some(Update::begin(self.slot, bytes)?);
@@ -68,14 +68,15 @@ impl<F: Slot> Installer for Other<'_, F> {
     }
 }
 
-/// Whether a model file runs here, and gives the answers that it carries.
+/// Whether a model file runs here, and gives the results stored in it.
 fn is_good(file: &[u8], kernels: impl Backend, row: usize, arena: &mut [u8]) -> bool {
     let Ok(model) = Model::parse(file) else { return false };
     let Ok(mut session) = Session::new(&model, kernels, arena) else { return false };
     model.input().row_bytes() <= row && !matches!(session.self_test(), SelfTest::Differs { .. })
 }
 
-/// Chooses the slot to start: its model file, empty if there is none, and an installer into the other.
+/// Chooses the slot to start: its model file, empty if there is none, and an installer for the
+/// other slot.
 pub(crate) fn start<'f, F: Slot>(
     slots: &'f mut [F; 2],
     key: &'f [u8; 32],
@@ -86,7 +87,7 @@ pub(crate) fn start<'f, F: Slot>(
     let chosen = choose(slots, key, |file| is_good(file, kernels, row, arena));
     let [first, second] = slots;
     let (active, slot) = if chosen == Some(1) { (second, first) } else { (first, second) };
-    // It was opened a moment ago.
+    // It was opened a moment ago, so this succeeds.
     let found = chosen.and_then(|_| open::<F>((*active).bytes(), key).ok());
     let running = found.map(|found| found.counter);
     let file = found.map_or(&[][..], |found| found.file);

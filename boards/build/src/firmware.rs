@@ -1,4 +1,4 @@
-//! What a board's build script makes of its `board.toml`.
+//! What a board's build script makes from its `board.toml`.
 
 use std::path::PathBuf;
 use std::{env, fs};
@@ -11,19 +11,20 @@ impl Spec {
         let Self { name, core, backend, slot, clock_hz, .. } = self;
         let Self { arena_bytes, row_bytes, queued_rows, profiled_layers, .. } = self;
         let Region { address, bytes } = slot;
-        // An arena in a memory of its own is no static: the linker would want it in the file.
+        // An arena in a memory of its own is not a static, because the linker would store it in the
+        // file.
         let (arena, arena_bytes) = match self.holding(Holds::Arena) {
             Some(memory) => (
                 format!(
-                    "/// Where the arena begins.\npub(crate) const ARENA_ADDRESS: usize = {:#010x};\n\
-                     /// Bytes of the arena.\npub(crate) const ARENA_BYTES: usize = {arena_bytes};\n",
+                    "/// Address of the arena.\npub(crate) const ARENA_ADDRESS: usize = {:#010x};\n\
+                     /// Number of bytes of the arena.\npub(crate) const ARENA_BYTES: usize = {arena_bytes};\n",
                     memory.address
                 ),
                 &0,
             ),
             None => (String::new(), arena_bytes),
         };
-        // The queue's last place stays free, so that full and empty differ.
+        // The queue's last entry stays free, to distinguish full from empty.
         let queue_bytes = row_bytes * queued_rows + 1;
         // The type of a backend is its name, capitalized.
         let kernels =
@@ -35,7 +36,7 @@ impl Spec {
                 (format!("{direct}<{kernels}>"), format!("{direct}({kernels})"))
             }
         };
-        // That it is as `Cargo.toml` says.
+        // Asserts that it agrees with `Cargo.toml`.
         let int16 = format!(
             "const _: () = assert!({}brooklet_app::INT16, \
              \"board.toml and Cargo.toml differ in int16\");\n",
@@ -49,15 +50,15 @@ impl Spec {
         let window = self.weights_window.map_or(String::new(), |window| {
             let WeightsWindow { bytes, resident_bytes } = window;
             format!(
-                "/// Bytes that weights are read into.\npub(crate) const WINDOW_BYTES: usize = {bytes};\n\
-                 /// Bytes for what comes before the weights.\n\
+                "/// Number of bytes of the window.\npub(crate) const WINDOW_BYTES: usize = {bytes};\n\
+                 /// Number of bytes before the weights.\n\
                  pub(crate) const RESIDENT_BYTES: usize = {resident_bytes};\n"
             )
         });
         let second = self.second_core.map_or(String::new(), |core| {
             let SecondCore { room_bytes, stack_bytes } = core;
             format!(
-                "/// What the two cores make of a convolution.\n#[allow(dead_code)]\n\
+                "/// Room for the rows of both cores.\n#[allow(dead_code)]\n\
                  pub(crate) type Room = brooklet_parts::memory::Room<{room_bytes}>;\n\
                  /// Bytes of the second core's stack.\n#[allow(dead_code)]\n\
                  pub(crate) const SECOND_STACK_BYTES: usize = {stack_bytes};\n"
@@ -68,27 +69,27 @@ impl Spec {
              pub(crate) const ABOUT: brooklet_app::About<{kernels}> = brooklet_app::About {{\n\
              board: {name:?}, core: {core:?}, kernels: {value},\n\
              firmware: env!(\"CARGO_PKG_VERSION\"),\n}};\n\
-             /// Where the model's slot begins.\npub(crate) const SLOT_ADDRESS: usize = {address:#010x};\n\
-             /// Bytes of the slot.\npub(crate) const SLOT_BYTES: usize = {bytes};\n\
+             /// Address of the model's slot.\npub(crate) const SLOT_ADDRESS: usize = {address:#010x};\n\
+             /// Number of bytes of the slot.\npub(crate) const SLOT_BYTES: usize = {bytes};\n\
              /// Arena and buffers.\npub(crate) type Memory = brooklet_parts::memory::Memory<\n\
              {arena_bytes}, {row_bytes}, {{ brooklet_app::request_bytes({row_bytes}) }},\n\
              {queue_bytes}, {profiled_layers},\n>;\n\
-             /// What comes over the line while the network computes.\n#[allow(dead_code)]\npub(crate) type Ring =\n\
+             /// Keeps received bytes while the network computes.\n#[allow(dead_code)]\npub(crate) type Ring =\n\
              brooklet_app::line::Ring<{{ brooklet_app::line_bytes({row_bytes}) + 1 }}>;\n\
-             /// Likewise, for a chip's crate that has a ring of its own; an even number.\n\
+             /// The same for a chip's crate with its own ring; an even number of bytes.\n\
              #[allow(dead_code)]\npub(crate) type Received =\n\
              [u8; (brooklet_app::line_bytes({row_bytes}) + 1).next_multiple_of(2)];\n\
-             /// What the core is clocked at.\n#[allow(dead_code)]\npub(crate) const CLOCK_HZ: u32 = {clock_hz};\n"
+             /// Clock frequency of the core.\n#[allow(dead_code)]\npub(crate) const CLOCK_HZ: u32 = {clock_hz};\n"
         )
     }
 }
 
-/// What a board's build script does: `memory.x` for the linker, `board.rs` for the firmware,
-/// and the linker's arguments.
+/// The task of a board's build script: it writes `memory.x` for the linker and `board.rs` for the
+/// firmware, and sets the linker's arguments.
 ///
 /// # Panics
 ///
-/// If `board.toml` cannot be read or the results not written. In a build script, that is an
+/// If `board.toml` cannot be read, or the results cannot be written. In a build script, this is an
 /// error message.
 pub fn generate() {
     let folder = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("run by cargo"));
@@ -104,8 +105,8 @@ pub fn generate() {
         _ => spec,
     };
 
-    // A board is linked for its own target only; built for any other, say by an editor on
-    // the host, it should at least say so.
+    // A board is linked only for its own target. Built for another target, for example by an editor
+    // on the host, it should at least say so.
     let target = env::var("TARGET").expect("run by cargo");
     assert_eq!(target, spec.target, "`{}` is built from its own folder, for its target", spec.name);
 
@@ -121,6 +122,6 @@ pub fn generate() {
     if env::var_os("CARGO_FEATURE_DEFMT").is_some() {
         println!("cargo:rustc-link-arg-bins=-Tdefmt.x");
     }
-    // Sections need not begin at pages: there are none on a microcontroller.
+    // Sections need not begin at pages, because a microcontroller has none.
     println!("cargo:rustc-link-arg-bins=--nmagic");
 }

@@ -1,9 +1,9 @@
-//! What a board is: the contents of its `board.toml`.
+//! The description of a board: the contents of its `board.toml`.
 //!
-//! Everything that more than one place must know about a board is said once, in
-//! `boards/NAME/board.toml`. Two readers share this crate: the board's build script
-//! ([`generate`]), which makes the linker's `memory.x` and the firmware's constants of it,
-//! and the host (`tools/firmware`), which lists the boards, plans for them and starts them.
+//! Everything that several places need to know about a board is written once, in
+//! `boards/NAME/board.toml`. Two readers share this crate. The board's build script ([`generate`])
+//! makes the linker's `memory.x` and the firmware's constants from it. The host (`tools/firmware`)
+//! lists the boards, plans for them and starts them.
 #![forbid(unsafe_code)]
 
 mod firmware;
@@ -19,107 +19,111 @@ pub use firmware::generate;
 pub use memory::{Holds, Memory, Region, SecondCore, Section, WeightsWindow};
 pub use start::{Emulator, Espflash, Probe, Qemu, Runner, Uf2};
 
-/// The environment variables by which the host builds firmware for a board with less RAM than
-/// its `board.toml` says: bytes of its RAM, and of the arena in it.
+/// The environment variables with which the host builds firmware for a board with less RAM than its
+/// `board.toml` says: the number of bytes of its RAM, and of the arena in it.
 pub const LIMITS: [&str; 2] = ["BROOKLET_RAM_BYTES", "BROOKLET_ARENA_BYTES"];
 
-/// Bytes of stack that firmware takes with kernels whose steps make several rows: the most that was
-/// measured, 5,100 on a Cortex-M0, and some.
+/// Number of bytes of stack that firmware takes with kernels whose steps make several rows: the
+/// largest measured value, 5,100 on a Cortex-M0, and a reserve.
 const SEVERAL_ROWS_STACK: u32 = 6_144;
 
-/// A board, as its `board.toml` describes it.
+/// A board, as described in its `board.toml`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Spec {
     /// The name of the board, of its crate, and of its folder.
     pub name: String,
-    /// One line for people.
+    /// A description in one line.
     pub description: String,
     /// The processor core.
     pub core: String,
-    /// The compiler's name for it.
+    /// The compiler's name for the target.
     pub target: String,
-    /// What the core is clocked at.
+    /// Clock frequency of the core.
     pub clock_hz: u32,
-    /// The kernels that the firmware has.
+    /// The kernels in the firmware.
     pub backend: String,
-    /// Whether the firmware runs layers that read or make int16: the feature `int16` of
-    /// `brooklet-app`, which its crate asks for, too.
+    /// Whether the firmware runs layers that read or make int16. This is the feature `int16` of
+    /// `brooklet-app`, which the board's crate must also enable.
     #[serde(default)]
     pub int16: bool,
-    /// Whether its crate has the feature `updates`: firmware that takes signed models over its link.
+    /// Whether its crate has the feature `updates`: firmware that accepts signed models over its
+    /// link.
     #[serde(default)]
     pub updates: bool,
-    /// Whether the firmware's kernels are in RAM: the feature `hot-section` of `brooklet-app`, which its
-    /// crate asks for, too.
+    /// Whether the firmware's kernels are in RAM. This is the feature `hot-section` of
+    /// `brooklet-app`, which the board's crate must also enable.
     #[serde(default)]
     pub hot_section: bool,
-    /// Whether it is built where everything is tested, and else left out.
+    /// Whether it is built only by `--all`, which tests everything.
     #[serde(default)]
     pub only_in_all: bool,
-    /// Where firmware lies. If the model's slot is in here, too, it ends the firmware's part.
+    /// The memory for firmware. If it also contains the model's slot, the firmware's part ends
+    /// there.
     pub flash: Region,
-    /// Where the application's buffers live, and, if no other memory has them, arena and stack.
+    /// The memory for the application's buffers, and for arena and stack unless another memory
+    /// holds them.
     pub ram: Region,
-    /// Where a model lies.
+    /// The memory for a model.
     pub slot: Region,
-    /// Bytes of RAM for a model's arena.
+    /// Number of bytes of RAM for a model's arena.
     pub arena_bytes: u32,
-    /// The longest row of an image that it takes, in bytes.
+    /// Number of bytes of the longest image row that it accepts.
     pub row_bytes: u32,
-    /// How many such rows wait while the network runs.
+    /// Number of rows of this length that are queued while the network runs.
     pub queued_rows: u32,
-    /// How many layers a profile tells apart; later ones are in its total only.
+    /// Number of layers in a profile; later layers count only in its total.
     pub profiled_layers: u32,
-    /// Bytes that must be left for the stack: the link fails if they are not.
+    /// Number of bytes that must be left for the stack; otherwise the link fails.
     pub stack_bytes: u32,
-    /// If the slot is behind a driver: what there is for weights that go through a window. The slot's
-    /// address is that in the driver's flash.
+    /// If the slot is behind a driver: the RAM for weights that go through a window. The slot's
+    /// address is then the one in the driver's flash.
     pub weights_window: Option<WeightsWindow>,
-    /// If its crate has the feature `two-cores`: what firmware with that keeps for the second core.
+    /// If its crate has the feature `two-cores`: the RAM that such firmware keeps for the second
+    /// core.
     pub second_core: Option<SecondCore>,
     /// Memories besides `flash` and `ram`.
     #[serde(default, rename = "memory")]
     pub memories: Vec<Memory>,
-    /// Sections that the chip asks for in its flash, besides those of any firmware.
+    /// Sections that the chip requires in its flash, besides those of any firmware.
     #[serde(default, rename = "section")]
     pub sections: Vec<Section>,
-    /// Cycles that the core waits where flash has to be read and no cache has it.
+    /// Number of cycles that the core waits to read flash that is not in a cache.
     #[serde(default)]
     pub flash_wait: u32,
-    /// Bytes that such a read brings: a line of the cache, or what the flash is wide.
+    /// Number of bytes of such a read: a line of the cache, or the width of the flash.
     #[serde(default = "usual_line")]
     pub flash_line: u32,
-    /// Bytes of the cache that code and weights in flash share; 0: weights have none.
+    /// Number of bytes of the cache for code and weights in flash; 0 if weights have none.
     #[serde(default)]
     pub flash_cache: u32,
-    /// Bits a second on the line between host and board.
+    /// Bits per second on the line between host and board.
     #[serde(default = "usual_baud")]
     pub baud: u32,
     /// How QEMU emulates it.
     pub qemu: Option<Qemu>,
-    /// How another emulator does.
+    /// How another emulator emulates it.
     pub emulator: Option<Emulator>,
     /// How a debug probe writes to it.
     pub probe: Option<Probe>,
-    /// How a boot loader that is a drive takes it.
+    /// How a boot loader that appears as a drive takes firmware.
     pub uf2: Option<Uf2>,
     /// How Espressif's boot loader takes it.
     pub espflash: Option<Espflash>,
 }
 
-/// A line of the caches of RP2040 and RP2350.
+/// Cache line of the RP2040 and RP2350.
 const fn usual_line() -> u32 {
     8
 }
 
-/// What firmware sets up where nothing else is said.
+/// The rate that firmware sets up by default.
 const fn usual_baud() -> u32 {
     115_200
 }
 
 impl Spec {
-    /// Reads a `board.toml`. The error is a text that names what is wrong, not the file.
+    /// Reads a `board.toml`. The error is a text that says what is wrong, without the file's name.
     pub fn read(path: &Path) -> Result<Self, String> {
         let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
         let spec = Self::parse(&text)?;
@@ -129,14 +133,14 @@ impl Spec {
         Ok(spec)
     }
 
-    /// A board by the text of its `board.toml`.
+    /// A board from the text of its `board.toml`.
     pub fn parse(text: &str) -> Result<Self, String> {
         let spec: Self = toml::from_str(text).map_err(|error| error.to_string())?;
         spec.check()?;
         Ok(spec)
     }
 
-    /// The same board, as if it had less RAM.
+    /// The same board with less RAM.
     pub fn limited(mut self, ram_bytes: u32, arena_bytes: u32) -> Self {
         // Stacks begin at a multiple of 16 bytes.
         self.ram.bytes = ram_bytes / 16 * 16;
@@ -154,7 +158,7 @@ impl Spec {
         self.stack_bytes >= SEVERAL_ROWS_STACK
     }
 
-    /// The part of the flash that firmware may fill: all of it, or what lies before the slot.
+    /// The part of the flash that firmware may fill: all of it, or the part before the slot.
     pub fn firmware(&self) -> Region {
         let Region { address, bytes } = self.flash;
         if self.flash.contains(self.slot.address) {
@@ -214,7 +218,7 @@ mod tests {
 
         let refused = |more: &str| board(more).check().unwrap_err();
         let small = refused(&tcm(512, r#"["arena"]"#));
-        assert_eq!(small, "`DTCM` has 512 bytes, and shall hold 1024");
+        assert_eq!(small, "`DTCM` has 512 bytes, but must hold 1024");
         let other = tcm(65_536, r#"["stack"]"#).replace("DTCM", "CCM").replace("0x3000", "0x1000");
         let both = refused(&(tcm(65_536, r#"["stack"]"#) + &other));
         assert_eq!(both, "`DTCM` and `CCM` cannot both hold the stack");

@@ -1,4 +1,4 @@
-//! Memories, what they hold, and the linker's script of them.
+//! Memories, their contents, and the linker script made from them.
 
 use serde::Deserialize;
 
@@ -10,12 +10,12 @@ use crate::Spec;
 pub struct Region {
     /// The first address.
     pub address: u32,
-    /// How many bytes follow.
+    /// Number of bytes.
     pub bytes: u32,
 }
 
 impl Region {
-    /// Is that address in it?
+    /// Whether this address is in it.
     pub fn contains(&self, address: u32) -> bool {
         address.checked_sub(self.address).is_some_and(|offset| offset < self.bytes)
     }
@@ -29,9 +29,9 @@ impl Region {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WeightsWindow {
-    /// Bytes that weights are read into.
+    /// Number of bytes for weights that are read.
     pub bytes: u32,
-    /// Bytes for what comes before the weights in the file.
+    /// Number of bytes for the part of the file before the weights.
     pub resident_bytes: u32,
 }
 
@@ -39,19 +39,19 @@ pub struct WeightsWindow {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SecondCore {
-    /// Bytes for what the two make of a convolution.
+    /// Number of bytes for the rows that both cores make in a convolution.
     pub room_bytes: u32,
-    /// Bytes of its stack.
+    /// Number of bytes of its stack.
     pub stack_bytes: u32,
 }
 
-/// What a memory can be for.
+/// What a memory can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Holds {
-    /// The arena, at its beginning.
+    /// The arena, at its start.
     Arena,
-    /// The stack, behind the arena if that is there, too.
+    /// The stack, after the arena if both are there.
     Stack,
 }
 
@@ -59,11 +59,11 @@ pub enum Holds {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Memory {
-    /// What the linker calls it.
+    /// Its name in the linker script.
     pub name: String,
     /// The first address.
     pub address: u32,
-    /// How many bytes follow.
+    /// Number of bytes.
     pub bytes: u32,
     /// What it holds.
     pub holds: Vec<Holds>,
@@ -81,15 +81,16 @@ impl Memory {
 pub struct Section {
     /// Its name, such as `.boot2`.
     pub name: String,
-    /// The section that it follows; without, it begins the flash, and has `bytes` of it.
+    /// The section that it follows. Without it, the section begins the flash, and has `bytes`
+    /// bytes.
     pub after: Option<String>,
-    /// Bytes of flash that are kept for it.
+    /// Number of bytes of flash that are kept for it.
     #[serde(default)]
     pub bytes: u32,
 }
 
 impl Section {
-    /// Its name as that of a region or symbol.
+    /// Its name as the name of a region or symbol.
     fn symbol(&self) -> String {
         self.name.trim_start_matches('.').to_uppercase()
     }
@@ -101,7 +102,9 @@ impl Spec {
         let line = self.flash_line;
         if !line.is_power_of_two() || !self.flash_cache.is_multiple_of(line) {
             let cache = self.flash_cache;
-            return Err(format!("a flash_cache of {cache} bytes has no lines of {line} bytes"));
+            return Err(format!(
+                "a flash_cache of {cache} bytes cannot have lines of {line} bytes"
+            ));
         }
         for (index, memory) in self.memories.iter().enumerate() {
             let others = self.memories[..index].iter().map(|other| (&*other.name, other.region()));
@@ -111,7 +114,7 @@ impl Spec {
                     return Err(format!("the memories `{}` and `{name}` overlap", memory.name));
                 }
             }
-            // Arenas and stacks are aligned to 16 bytes at the most.
+            // Arenas and stacks are aligned to at most 16 bytes.
             if memory.address % 16 != 0 || memory.bytes % 16 != 0 {
                 return Err(format!("the memory `{}` is not aligned to 16 bytes", memory.name));
             }
@@ -127,7 +130,7 @@ impl Spec {
                 [memory] if memory.bytes >= needed => {}
                 [memory] => {
                     let (name, bytes) = (&memory.name, memory.bytes);
-                    return Err(format!("`{name}` has {bytes} bytes, and shall hold {needed}"));
+                    return Err(format!("`{name}` has {bytes} bytes, but must hold {needed}"));
                 }
                 [first, second, ..] => {
                     let names = format!("`{}` and `{}`", first.name, second.name);
@@ -139,7 +142,7 @@ impl Spec {
         for section in &self.sections {
             if section.after.is_some() == (section.bytes > 0) {
                 return Err(format!(
-                    "the section `{}` has either `after` or `bytes`",
+                    "the section `{}` must have either `after` or `bytes`",
                     section.name
                 ));
             }
@@ -152,7 +155,7 @@ impl Spec {
         self.memories.iter().find(|memory| memory.holds.contains(&what))
     }
 
-    /// The linker script that tells memory apart.
+    /// The linker script with the memories.
     pub fn memory_x(&self) -> String {
         let is_riscv = self.target.starts_with("riscv");
         let mut regions = Vec::new();

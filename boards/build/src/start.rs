@@ -1,4 +1,4 @@
-//! The ways to start a board: each is there or not.
+//! The ways to start a board, each of which is optional.
 
 use serde::Deserialize;
 
@@ -8,7 +8,7 @@ use serde::Deserialize;
 pub struct Qemu {
     /// The program.
     pub binary: String,
-    /// Its arguments that choose the machine.
+    /// The arguments that choose the machine.
     pub args: Vec<String>,
 }
 
@@ -16,7 +16,7 @@ pub struct Qemu {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Emulator {
-    /// Which.
+    /// Which emulator.
     pub runner: Runner,
 }
 
@@ -32,17 +32,17 @@ pub enum Runner {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Probe {
-    /// probe-rs's name of the chip.
+    /// The name of the chip in probe-rs.
     pub chip: String,
 }
 
-/// How a boot loader that is a drive takes firmware.
+/// How a boot loader that appears as a drive takes firmware.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Uf2 {
-    /// The family that the blocks are marked with.
+    /// The family ID of the blocks.
     pub family: u32,
-    /// What the drive is called.
+    /// The name of the drive.
     pub drive: String,
 }
 
@@ -50,6 +50,6 @@ pub struct Uf2 {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Espflash {
-    /// espflash's name of the chip.
+    /// The name of the chip in espflash.
     pub chip: String,
 }

@@ -1,7 +1,7 @@
-//! What one core of a chip leaves for the other to run.
+//! Passes work from one core of a chip to the other.
 //!
-//! A [`Mailbox`] is in memory that both cores see. One has its [`Giver`], which a
-//! [`Split`](brooklet::kernels::Split) backend uses; the other is started with the [`Worker`].
+//! A [`Mailbox`] is in memory that both cores see. One core has its [`Giver`], which a
+//! [`Split`](brooklet::kernels::Split) backend uses; the other core is started with the [`Worker`].
 #![no_std]
 #![allow(unsafe_code, reason = "a borrow goes to the other core, and is back before it ends")]
 
@@ -12,10 +12,10 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 
 use brooklet::kernels::OtherCore;
 
-/// What the other core runs once.
+/// A function that the other core runs once.
 type Work<'w> = &'w mut (dyn FnMut() + Send);
 
-/// A place in memory that both cores see.
+/// An entry in memory that both cores see.
 #[derive(Debug)]
 pub struct Mailbox {
     /// Null while there is nothing to run.
@@ -24,23 +24,23 @@ pub struct Mailbox {
     wait: fn(),
 }
 
-/// The end that gives work. It does not leave its core.
+/// The end that gives work. It stays on its core.
 #[derive(Debug)]
 pub struct Giver<'m> {
     mailbox: &'m Mailbox,
     here: PhantomData<Cell<()>>,
 }
 
-/// The end that works.
+/// The end that does the work.
 #[derive(Debug)]
 pub struct Worker<'m> {
     mailbox: &'m Mailbox,
 }
 
 impl Mailbox {
-    /// Empty. `tell` lets the other core see what this one has written, and know of it; `wait` waits until
-    /// the other core tells something, and returns at once if it has since the last wait. It may return
-    /// early.
+    /// An empty mailbox. `tell` makes what this core has written visible to the other, and signals
+    /// it. `wait` waits until the other core signals, and returns at once if it has since the last
+    /// wait. It may return early.
     pub const fn new(tell: fn(), wait: fn()) -> Self {
         Self { work: AtomicPtr::new(ptr::null_mut()), tell, wait }
     }
@@ -50,7 +50,7 @@ impl Mailbox {
         (Giver { mailbox: self, here: PhantomData }, Worker { mailbox: self })
     }
 
-    /// Lets the other core look.
+    /// Sets the work, and signals the other core.
     fn put(&self, work: *mut Work<'static>) {
         self.work.store(work, Ordering::Release);
         (self.tell)();
@@ -58,19 +58,20 @@ impl Mailbox {
 }
 
 impl Worker<'_> {
-    /// Runs what is given, for good.
+    /// Runs all work that is given, forever.
     pub fn work(mut self) -> ! {
         loop {
             self.turn();
         }
     }
 
-    /// Waits for something to run, and runs it, if it is there.
+    /// Runs the work that is there, or waits for some.
     fn turn(&mut self) {
         match NonNull::new(self.mailbox.work.load(Ordering::Acquire)) {
             Some(mut work) => {
-                // SAFETY: `Giver::both` put it there, which nobody else can, and neither touches it nor
-                // returns before it is gone from there. There is one worker, and it is done with it then.
+                // SAFETY: only `Giver::both` puts work there. It neither touches the work nor
+                // returns before the entry is cleared. There is only one worker, which is done with
+                // the work when it clears the entry.
                 unsafe { work.as_mut()() };
                 self.mailbox.put(ptr::null_mut());
             }
@@ -79,7 +80,8 @@ impl Worker<'_> {
     }
 }
 
-/// Waits until the other core is done: before what it works on is gone, even if this core panics.
+/// Waits until the other core is done, even if this core panics, so that its work is not dropped
+/// before.
 struct Done<'m>(&'m Mailbox);
 
 impl Drop for Done<'_> {
@@ -93,13 +95,13 @@ impl Drop for Done<'_> {
 impl OtherCore for Giver<'_> {
     fn both(&self, there: &mut (dyn FnMut() + Send), here: &mut dyn FnMut()) {
         if !self.mailbox.work.load(Ordering::Relaxed).is_null() {
-            // Called from `here` of a call that is under way.
+            // Called from within `here` of another call.
             there();
             return here();
         }
         let mut work: Work<'_> = there;
         let done = Done(self.mailbox);
-        // For as long as this function runs, and no longer.
+        // The work is borrowed until this function returns, and no longer.
         self.mailbox.put((&raw mut work).cast());
         here();
         drop(done);
@@ -114,7 +116,7 @@ mod tests {
     use std::thread;
     use std::vec::Vec;
 
-    /// Runs something with a thread for the other core.
+    /// Calls `run` with a thread as the other core.
     fn with_a_worker(run: impl FnOnce(&Giver<'_>)) {
         let mut mailbox = Mailbox::new(|| {}, thread::yield_now);
         let over = AtomicBool::new(false);
@@ -155,7 +157,7 @@ mod tests {
     fn a_call_from_within_runs_here() {
         with_a_worker(|giver| {
             let (mut outer, mut inner) = (0, 0);
-            // Until this core has made its call, the other is at work.
+            // The other core works until this core has made its call.
             let called = AtomicBool::new(false);
             giver.both(
                 &mut || {

@@ -1,15 +1,15 @@
-//! The runtime alone: proof that it cannot panic, and measure of its size.
+//! The runtime alone, as a proof that it cannot panic, and a measure of its size.
 //!
-//! This program has one entry, [`infer`]: it checks a model, makes a session, pushes rows,
-//! steps, and reads the results. Compilers know nothing of the model or the pixels, which
-//! come through `black_box`. The panic handler calls a function that exists nowhere. If any
-//! instruction that can be reached from the entry could panic, the handler would be linked,
-//! and with it the undefined symbol: the link fails and names it.
+//! This program has one entry, [`infer`]: it checks a model, makes a session, pushes rows, runs
+//! steps, and reads the results. The model and the pixels come through `black_box`, so the compiler
+//! knows nothing about them. The panic handler calls a function that does not exist. If any
+//! instruction reachable from the entry could panic, the handler would be linked, and with it the
+//! undefined symbol: the link fails and names it.
 //!
 //! `cargo xtask cross` links this for a Cortex-M and a RISC-V target, and then once more with
 //! the feature `planted-panic`, which must fail.
 //!
-//! As nothing but the runtime is in this program, its sections are the runtime's size
+//! The program contains only the runtime, so its sections have the runtime's size
 //! (`brooklet bench`, `text_bytes` and `rodata_bytes`).
 #![no_std]
 #![no_main]
@@ -20,7 +20,7 @@ use brooklet::kernels::Native as Kernels;
 use brooklet::{Model, Session, Step};
 
 unsafe extern "C" {
-    /// Defined nowhere: whoever links this has a reachable panic.
+    /// Defined nowhere: if this symbol is needed, a panic is reachable.
     safe fn the_runtime_can_panic() -> !;
 }
 
@@ -29,12 +29,12 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     the_runtime_can_panic()
 }
 
-/// All that a firmware asks of the runtime: the best three classes of one image, or
-/// nothing if the model cannot run.
+/// Everything that firmware asks of the runtime: the best three classes of one image, or nothing if
+/// the model cannot run.
 ///
 /// # Safety
 ///
-/// Never called: this program is linked, not run. As a function with a fixed name it is an
+/// It is never called: this program is linked, not run. As a function with a fixed name it is an
 /// entry that the linker can keep.
 // SAFETY: no other symbol of this program has this name.
 #[unsafe(no_mangle)]
@@ -54,7 +54,7 @@ pub extern "C" fn infer() {
     behind_a_driver(kernels, rows);
 }
 
-/// Likewise with weights behind a driver.
+/// The same with weights behind a driver.
 #[cfg(feature = "weights-window")]
 fn behind_a_driver(kernels: impl brooklet::kernels::Backend, rows: &[&[u8]]) {
     let (resident, window, arena): (&mut [u8], &mut [u8], &mut [u8]) =
@@ -66,7 +66,7 @@ fn behind_a_driver(kernels: impl brooklet::kernels::Backend, rows: &[&[u8]]) {
     black_box(session.weights().bytes_read());
 }
 
-/// A driver that gives what nobody knows.
+/// A driver that returns unknown bytes.
 #[cfg(feature = "weights-window")]
 struct Anything;
 
@@ -88,7 +88,7 @@ impl brooklet::WeightsSource for Anything {
     }
 }
 
-/// One image, and what there is of it.
+/// Classifies one image.
 fn classify<B: brooklet::kernels::Backend, W: brooklet::Weights>(
     session: &mut Session<'_, '_, B, W>,
     rows: &[&[u8]],

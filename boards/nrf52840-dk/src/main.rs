@@ -1,8 +1,8 @@
 //! Firmware for Nordic's nRF52840-DK, with embassy's HAL.
 //!
-//! UARTE 0 is the serial port of the board's debugger, at 115,200 baud, by DMA: timer 1 and two
-//! channels of PPI count what comes. LED 1 is the status, LED 2 is on during an inference; both are on
-//! when their pins are low. SysTick counts cycles.
+//! UARTE 0 is the serial port of the board's debugger, at 115,200 baud, with DMA: timer 1 and two
+//! channels of PPI count received bytes. LED 1 is the status, LED 2 is on during an inference; both
+//! are on when their pins are low. SysTick counts cycles.
 #![no_std]
 #![no_main]
 
@@ -55,14 +55,14 @@ fn main() -> ! {
         ))
     };
     let parts = Parts {
-        // It has no other errors.
+        // The driver reports no other errors.
         link: Kept::new(RECEIVED.take(), uart, |_: &Error| Bad::Overrun),
         counter: Cycles::new(core.SYST),
         busy: Inverted(Output::new(chip.P0_14, Level::High, OutputDrive::Standard)),
         status: Inverted(Output::new(chip.P0_13, Level::High, OutputDrive::Standard)),
         stack_bytes: stack::high_water,
     };
-    // SAFETY: the slot is flash, readable at any time; this firmware does not program flash, so
+    // SAFETY: the slot is flash, readable at any time. This firmware does not program flash, so
     // nothing writes to it while it runs.
     let slot = unsafe { memory::slot(board::SLOT_ADDRESS, board::SLOT_BYTES) };
     memory::run(parts, board::ABOUT, slot, MEMORY.take())

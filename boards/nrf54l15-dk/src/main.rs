@@ -1,7 +1,7 @@
 //! Firmware for Nordic's nRF54L15-DK, with embassy's HAL.
 //!
-//! UARTE 20 is the second serial port of the board's debugger, at 115,200 baud, by DMA.
-//! LED 0 is the status, LED 1 is on during an inference. SysTick counts cycles.
+//! UARTE 20 is the second serial port of the board's debugger, at 115,200 baud, with DMA. LED 0 is
+//! the status, LED 1 is on during an inference. SysTick counts cycles.
 #![no_std]
 #![no_main]
 
@@ -50,15 +50,15 @@ fn main() -> ! {
         ))
     };
     let parts = Parts {
-        // It has no other errors.
+        // The driver reports no other errors.
         link: Kept::new(RECEIVED.take(), uart, |_: &Error| Bad::Overrun),
         counter: Cycles::new(core.SYST),
         busy: Output::new(chip.P1_10, Level::Low, OutputDrive::Standard),
         status: Output::new(chip.P2_09, Level::Low, OutputDrive::Standard),
         stack_bytes: stack::high_water,
     };
-    // SAFETY: the slot is RRAM, readable at any time; this firmware does not program it, so
-    // nothing writes to it while it runs.
+    // SAFETY: the slot is RRAM, readable at any time. This firmware does not program it, so nothing
+    // writes to it while it runs.
     let slot = unsafe { memory::slot(board::SLOT_ADDRESS, board::SLOT_BYTES) };
     memory::run(parts, board::ABOUT, slot, MEMORY.take())
 }

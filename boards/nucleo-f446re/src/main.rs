@@ -1,7 +1,7 @@
 //! Firmware for ST's NUCLEO-F446RE: an STM32F446RE, with embassy's HAL.
 //!
-//! USART 2 is the serial port of the ST-LINK, at 115,200 baud; an interrupt takes out of it what
-//! comes. LD2 (PA5) is the status, D2 (PA10) is high during an inference. SysTick counts cycles.
+//! USART 2 is the serial port of the ST-LINK, at 115,200 baud; an interrupt reads received bytes
+//! from it. LD2 (PA5) is the status, D2 (PA10) is high during an inference. SysTick counts cycles.
 #![no_std]
 #![no_main]
 
@@ -34,8 +34,8 @@ static SENT: ConstStaticCell<[u8; 64]> = ConstStaticCell::new([0; 64]);
 static RECEIVED: ConstStaticCell<board::Received> =
     ConstStaticCell::new([0; size_of::<board::Received>()]);
 
-/// 180 MHz of the 16 MHz that the chip makes by itself; half of it for the fast peripherals, a
-/// quarter for the slow ones.
+/// 180 MHz from the chip's internal 16 MHz; half of it for the fast peripherals, a quarter for the
+/// slow ones.
 fn clocks() -> embassy_stm32::Config {
     let mut config = embassy_stm32::Config::default();
     config.rcc.hsi = true;
@@ -71,7 +71,7 @@ fn main() -> ! {
         status: Output::new(chip.PA5, Level::Low, Speed::Low),
         stack_bytes: stack::high_water,
     };
-    // SAFETY: the slot is flash (RM0390, sectors 5 to 7), readable at any time; this firmware does
+    // SAFETY: the slot is flash (RM0390, sectors 5 to 7), readable at any time. This firmware does
     // not program flash, so nothing writes to it while it runs.
     let slot = unsafe { memory::slot(board::SLOT_ADDRESS, board::SLOT_BYTES) };
     memory::run(parts, board::ABOUT, slot, MEMORY.take())

@@ -1,8 +1,8 @@
 //! Firmware for ST's NUCLEO-H743ZI: an STM32H743ZI, with embassy's HAL.
 //!
-//! USART 3 is the serial port of the ST-LINK, at 115,200 baud; an interrupt takes out of it what
-//! comes. Arena and stack are in the core's own memory (DTCM). LD1 (PB0) is the status, LD3 (PB14) is on
-//! during an inference. SysTick counts cycles.
+//! USART 3 is the serial port of the ST-LINK, at 115,200 baud; an interrupt reads received bytes
+//! from it. Arena and stack are in the core's own memory (DTCM). LD1 (PB0) is the status, LD3
+//! (PB14) is on during an inference. SysTick counts cycles.
 #![no_std]
 #![no_main]
 
@@ -36,7 +36,7 @@ static SENT: ConstStaticCell<[u8; 64]> = ConstStaticCell::new([0; 64]);
 static RECEIVED: ConstStaticCell<board::Received> =
     ConstStaticCell::new([0; size_of::<board::Received>()]);
 
-/// 400 MHz of the 64 MHz that the chip makes by itself; buses at half of it, and a quarter.
+/// 400 MHz from the chip's internal 64 MHz; buses at a half and a quarter of it.
 fn clocks() -> embassy_stm32::Config {
     let mut config = embassy_stm32::Config::default();
     config.rcc.hsi = Some(HSIPrescaler::DIV1);
@@ -64,7 +64,7 @@ fn main() -> ! {
     stack::paint();
     let Some(mut core) = cortex_m::Peripherals::take() else { unreachable!("main runs once") };
     let chip = embassy_stm32::init(clocks());
-    // Code and weights come from flash.
+    // Code and weights are in flash.
     core.SCB.enable_icache();
     let uart = |room: &'static mut [u8]| {
         let (uart, to, from) = (chip.USART3, chip.PD8, chip.PD9);
@@ -78,12 +78,12 @@ fn main() -> ! {
         status: Output::new(chip.PB0, Level::Low, Speed::Low),
         stack_bytes: stack::high_water,
     };
-    // SAFETY: the slot is flash (RM0433, from sector 2 on), readable at any time; this firmware does
-    // not program flash, so nothing writes to it while it runs.
+    // SAFETY: the slot is flash (RM0433, from sector 2 on), readable at any time. This firmware
+    // does not program flash, so nothing writes to it while it runs.
     let slot = unsafe { memory::slot(board::SLOT_ADDRESS, board::SLOT_BYTES) };
     let (_, buffers) = MEMORY.take();
-    // SAFETY: by the linker's script of `board.toml` the beginning of the DTCM is nothing else's: the
-    // stack ends behind it. `main` runs once, and nobody else asks for it.
+    // SAFETY: by the linker script made from `board.toml`, nothing else uses the beginning of the
+    // DTCM: the stack ends after it. `main` runs once, and nothing else calls this.
     let arena = unsafe { memory::arena(board::ARENA_ADDRESS, board::ARENA_BYTES) };
     memory::run(parts, board::ABOUT, slot, (arena, buffers))
 }

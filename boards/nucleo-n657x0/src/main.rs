@@ -1,8 +1,8 @@
 //! Firmware for ST's NUCLEO-N657X0-Q: an STM32N657X0, with embassy's HAL.
 //!
-//! USART 1 is the serial port of the ST-LINK, at 115,200 baud; an interrupt takes out of it what
-//! comes. The green LED (PG0) is the status, the blue one (PG8) is on during an inference. SysTick counts
-//! cycles. The chip has no flash: all is in RAM, and is gone with the power.
+//! USART 1 is the serial port of the ST-LINK, at 115,200 baud; an interrupt reads received bytes
+//! from it. The green LED (PG0) is the status, the blue one (PG8) is on during an inference.
+//! SysTick counts cycles. The chip has no flash: everything is in RAM, and is lost without power.
 #![no_std]
 #![no_main]
 
@@ -36,7 +36,7 @@ static RECEIVED: ConstStaticCell<board::Received> =
 fn main() -> ! {
     stack::paint();
     let Some(core) = cortex_m::Peripherals::take() else { unreachable!("main runs once") };
-    // The 64 MHz that the chip makes by itself.
+    // The chip's internal 64 MHz.
     let chip = embassy_stm32::init(Default::default());
     let uart = |room: &'static mut [u8]| {
         let (uart, to, from) = (chip.USART1, chip.PE5, chip.PE6);
@@ -50,8 +50,8 @@ fn main() -> ! {
         status: Output::new(chip.PG0, Level::Low, Speed::Low),
         stack_bytes: stack::high_water,
     };
-    // SAFETY: the slot is a part of AXISRAM 2 (RM0486) that the linker knows nothing of, readable at any
-    // time; this firmware does not write to it.
+    // SAFETY: the slot is a part of AXISRAM 2 (RM0486) that the linker does not use, readable at
+    // any time. This firmware does not write to it.
     let slot = unsafe { memory::slot(board::SLOT_ADDRESS, board::SLOT_BYTES) };
     memory::run(parts, board::ABOUT, slot, MEMORY.take())
 }

@@ -1,7 +1,7 @@
 //! Firmware for ST's NUCLEO-U575ZI-Q: an STM32U575ZI, with embassy's HAL.
 //!
-//! USART 1 is the serial port of the ST-LINK, at 115,200 baud; an interrupt takes out of it what
-//! comes. LD1 (PC7) is the status, LD2 (PB7) is on during an inference. SysTick counts cycles.
+//! USART 1 is the serial port of the ST-LINK, at 115,200 baud; an interrupt reads received bytes
+//! from it. LD1 (PC7) is the status, LD2 (PB7) is on during an inference. SysTick counts cycles.
 #![no_std]
 #![no_main]
 
@@ -32,7 +32,7 @@ static SENT: ConstStaticCell<[u8; 64]> = ConstStaticCell::new([0; 64]);
 static RECEIVED: ConstStaticCell<board::Received> =
     ConstStaticCell::new([0; size_of::<board::Received>()]);
 
-/// 160 MHz of the 16 MHz that the chip makes by itself.
+/// 160 MHz from the chip's internal 16 MHz.
 fn clocks() -> embassy_stm32::Config {
     let mut config = embassy_stm32::Config::default();
     config.rcc.hsi = true;
@@ -66,7 +66,7 @@ fn main() -> ! {
         status: Output::new(chip.PC7, Level::Low, Speed::Low),
         stack_bytes: stack::high_water,
     };
-    // SAFETY: the slot is flash (RM0456, its second bank), readable at any time; this firmware does
+    // SAFETY: the slot is flash (RM0456, its second bank), readable at any time. This firmware does
     // not program flash, so nothing writes to it while it runs.
     let slot = unsafe { memory::slot(board::SLOT_ADDRESS, board::SLOT_BYTES) };
     memory::run(parts, board::ABOUT, slot, MEMORY.take())

@@ -1,9 +1,10 @@
-//! The core in a web page: `cargo xtask wasm` compiles it to WebAssembly, and `brooklet report` embeds
-//! that.
+//! The core in a web page: `cargo xtask wasm` compiles it to WebAssembly, and `brooklet report`
+//! embeds the result.
 //!
-//! The page writes a model and an image into buffers of this module, and calls [`run`]; then it reads
-//! scores and arena. Nothing is kept from call to call but these bytes: a call runs the image from its
-//! first row on, for as many steps as are asked for. So the page can stop anywhere, go back, and look.
+//! The page writes a model and an image into buffers of this module, and calls [`run`]; then it
+//! reads scores and arena. Only these bytes are kept between calls: each call runs the image from
+//! its first row on, for the requested number of steps. The page can therefore stop anywhere, go
+//! back, and look.
 //!
 //! ```text
 //! page:   model(), image() ─► writes ─► check(bytes), run(bytes, steps) ─► reads scores(), arena()
@@ -15,40 +16,40 @@ use core::cell::UnsafeCell;
 use brooklet::kernels::{Backend, Portable, Reference};
 use brooklet::{Error, Model, Session, Step};
 
-/// Most bytes of a model file.
+/// Maximum number of bytes of a model file.
 const MODEL: usize = 4 << 20;
-/// Most bytes of an image.
+/// Maximum number of bytes of an image.
 const IMAGE: usize = 1 << 20;
-/// Most bytes of an arena.
+/// Maximum number of bytes of an arena.
 const ARENA: usize = 1 << 20;
-/// Most scores.
+/// Maximum number of scores.
 const SCORES: usize = 4096;
 
-/// What [`run`] and [`check`] say of a model that the core refuses.
+/// The result of [`run`] and [`check`] for a model that the core refuses.
 const REFUSED: i32 = -1;
-/// What they say of what is too large for the buffers.
+/// Their result for a model or image that is too large for the buffers.
 const TOO_LARGE: i32 = -2;
-/// What [`run`] says of an image of another size.
+/// The result of [`run`] for an image of another size.
 const OTHER_IMAGE: i32 = -3;
 
 /// Memory that page and module share, aligned as arenas are.
 #[repr(C, align(16))]
 struct Shared<T>(UnsafeCell<T>);
 
-// SAFETY: a module without threads has one caller, the page, whose calls do not nest: no function of
-// this module calls back.
+// SAFETY: a module without threads has one caller, the page, and its calls do not nest, because no
+// function of this module calls back.
 unsafe impl<T> Sync for Shared<T> {}
 
 impl<T> Shared<T> {
-    /// The memory, for the time of a call.
+    /// The memory, for the duration of a call.
     ///
     /// # Safety
     ///
-    /// At most once a call for each buffer. The page writes and reads between calls alone, since it
-    /// waits for each.
+    /// It must be taken at most once in each call. The page writes and reads only between calls,
+    /// because it waits for each.
     #[expect(clippy::mut_from_ref, reason = "each call takes it once")]
     unsafe fn take(&self) -> &mut T {
-        // SAFETY: the caller takes it once in this call, and no other call is under way (see `Sync`).
+        // SAFETY: the caller takes it once in this call, and no other call is active (see `Sync`).
         unsafe { &mut *self.0.get() }
     }
 }
@@ -58,42 +59,43 @@ static PIXELS: Shared<[u8; IMAGE]> = Shared(UnsafeCell::new([0; IMAGE]));
 static MEMORY: Shared<[u8; ARENA]> = Shared(UnsafeCell::new([0; ARENA]));
 static ANSWER: Shared<[i32; SCORES]> = Shared(UnsafeCell::new([0; SCORES]));
 
-/// What the core never does, once a model was checked.
+/// The core never panics after a model was checked.
 #[cfg(target_arch = "wasm32")]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     core::arch::wasm32::unreachable()
 }
 
-/// Where the page writes the model file.
+/// Address at which the page writes the model file.
 // SAFETY: no other symbol of this module has this name; likewise below.
 #[unsafe(no_mangle)]
 pub extern "C" fn model() -> *mut u8 {
     MODEL_FILE.0.get().cast()
 }
 
-/// Where the page writes an image: rows, columns, channels.
+/// Address at which the page writes an image: rows, columns, channels.
 // SAFETY: as above.
 #[unsafe(no_mangle)]
 pub extern "C" fn image() -> *mut u8 {
     PIXELS.0.get().cast()
 }
 
-/// Where the arena is.
+/// Address of the arena.
 // SAFETY: as above.
 #[unsafe(no_mangle)]
 pub extern "C" fn arena() -> *const u8 {
     MEMORY.0.get().cast()
 }
 
-/// Where the scores are, a number each.
+/// Address of the scores, an integer for each.
 // SAFETY: as above.
 #[unsafe(no_mangle)]
 pub extern "C" fn scores() -> *const i32 {
     ANSWER.0.get().cast()
 }
 
-/// Checks a model file of that number of bytes: the bytes of its arena, or a negative number.
+/// Checks a model file of `bytes` bytes. Returns the number of bytes of its arena, or a negative
+/// number.
 // SAFETY: as above.
 #[unsafe(no_mangle)]
 pub extern "C" fn check(bytes: usize) -> i32 {
@@ -106,9 +108,9 @@ pub extern "C" fn check(bytes: usize) -> i32 {
     }
 }
 
-/// Runs the image from its start with a model file of that number of bytes, for that many steps, of which a row
-/// of the image is one, too. The number of scores, if it came to its end; 0 if it did not; or a negative
-/// number.
+/// Runs the image from its start with a model file of `bytes` bytes, for `steps` steps; pushing a
+/// row of the image is also a step. Returns the number of scores if the run reached its end, 0 if
+/// it did not, or a negative number.
 // SAFETY: as above.
 #[unsafe(no_mangle)]
 pub extern "C" fn run(bytes: usize, steps: u32) -> i32 {
@@ -119,7 +121,7 @@ pub extern "C" fn run(bytes: usize, steps: u32) -> i32 {
     let Ok(model) = Model::parse(file) else { return REFUSED };
     let Some(pixels) = pixels.get(..model.input().bytes()) else { return TOO_LARGE };
     match session(&model, Portable, pixels, memory, answer, steps) {
-        // Its weights are packed for a device: the definition runs every packing.
+        // The weights are packed for a device; the reference runs every packing.
         Err(Error::Packing { .. }) => {
             session(&model, Reference, pixels, memory, answer, steps).unwrap_or(REFUSED)
         }
@@ -128,7 +130,7 @@ pub extern "C" fn run(bytes: usize, steps: u32) -> i32 {
     }
 }
 
-/// [`run`] on a backend.
+/// [`run`] on one backend.
 fn session<B: Backend>(
     model: &Model<'_>,
     backend: B,

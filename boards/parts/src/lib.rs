@@ -1,4 +1,4 @@
-//! Drivers that several boards' crates share.
+//! Drivers that the crates of several boards share.
 //!
 //! - [`uart`]: chips' serial ports, polled, as embedded-io
 //! - [`pin`]: pins as embedded-hal
@@ -9,9 +9,9 @@
 //! - [`memory`]: the application's RAM, and the model's slot
 //! - `mps`, `virt`: what Arm's MPS boards, and QEMU's RISC-V machines, have in common
 //!
-//! Registers are `VolatileCell`s in structures laid out as the chip's manual has them. A
-//! driver borrows its structure, so drivers are safe code: the one place that turns an
-//! address into such a borrow is a board's start-up, and has to give its reason there.
+//! Registers are `VolatileCell`s in structures with the layout of the chip's manual. A driver
+//! borrows its structure, so drivers are safe code. Only a board's start-up code turns an address
+//! into such a borrow, and has to justify it there.
 #![no_std]
 
 #[cfg(target_arch = "riscv32")]
@@ -32,8 +32,8 @@ pub mod uart;
 #[cfg(target_arch = "riscv32")]
 pub mod virt;
 
-/// Firmware that panics stops; the host's next request runs into its time-out and says so.
-/// The core never gets here (`boards/no-panic` is the proof), the application should not.
+/// After a panic the firmware stops; the host's next request times out and says so. The core never
+/// gets here (`boards/no-panic` is the proof), and the application should not.
 #[cfg(target_os = "none")]
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {

@@ -10,9 +10,9 @@ pub struct Cycles {
 }
 
 impl Cycles {
-    /// The counter of this hart, which need not count after a reset.
+    /// The counter of this hart. It may be stopped after a reset.
     pub fn new() -> Self {
-        // SAFETY: counting has no effect but on what is read of the counter.
+        // SAFETY: counting affects only what is read from the counter.
         unsafe { mcountinhibit::clear_cy() };
         Self { began: 0 }
     }

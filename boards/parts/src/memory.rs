@@ -1,4 +1,4 @@
-//! What firmware has besides its parts: RAM for the application, and the slot that a model is in.
+//! What firmware has besides its parts: RAM for the application, and the slot for a model.
 
 use core::convert::Infallible;
 
@@ -11,8 +11,8 @@ use embedded_hal::digital::OutputPin;
 use embedded_io::ErrorType;
 use static_cell::ConstStaticCell;
 
-/// The application's RAM but for its stack. A board's crate has one, in a `static`; its sizes,
-/// those of [`Storage`], come from `board.toml`.
+/// The application's RAM except its stack. A board's crate has one, in a `static`. Its sizes, those
+/// of [`Storage`], come from `board.toml`.
 pub struct Memory<
     const ARENA: usize,
     const ROW: usize,
@@ -45,12 +45,12 @@ impl<
     ///
     /// # Panics
     ///
-    /// If called again, which `main` cannot.
+    /// If called again, which `main` cannot do.
     pub fn take(&'static self) -> (&'static mut [u8], Buffers<'static, REQUEST>) {
         (self.arena.take(), self.storage.take().view())
     }
 
-    /// Arena and storage, for an application that begins again.
+    /// Arena and storage, for an application that restarts.
     ///
     /// # Panics
     ///
@@ -63,10 +63,10 @@ impl<
     }
 }
 
-/// Memory for what two cores make of a convolution.
+/// Memory for the rows that two cores make in a convolution.
 pub type Room<const BYTES: usize> = ConstStaticCell<Arena<BYTES>>;
 
-/// Runs the application for good, in the memory that was taken, on a link that cannot fail.
+/// Runs the application forever, in the memory that was taken, on a link that cannot fail.
 pub fn run<B, L, C, P, S, const REQUEST: usize>(
     parts: Parts<L, C, P, S>,
     about: About<B>,
@@ -84,7 +84,7 @@ where
     match never {}
 }
 
-/// Runs the application for good, with a model behind a driver.
+/// Runs the application forever, with a model behind a driver.
 #[cfg(feature = "weights-window")]
 pub fn run_from_source<B, L, C, P, S, R, const REQUEST: usize>(
     parts: Parts<L, C, P, S>,
@@ -121,13 +121,13 @@ pub unsafe fn slot(address: usize, bytes: usize) -> &'static [u8] {
 ///
 /// # Safety
 ///
-/// These addresses are RAM, aligned to [`brooklet::ARENA_ALIGN`], of which nothing else knows: no
+/// These addresses are RAM, aligned to [`brooklet::ARENA_ALIGN`], and nothing else uses them: no
 /// static, no stack, no second call.
 #[cfg(target_os = "none")]
 pub unsafe fn arena(address: usize, bytes: usize) -> &'static mut [u8] {
     let start = core::ptr::with_exposed_provenance_mut::<u8>(address);
-    // SAFETY: RAM that nothing else knows of, by this function's contract. It holds anything at
-    // power-on, and is written before it is read.
+    // SAFETY: by this function's contract, nothing else uses this RAM. Its contents are arbitrary
+    // at power-on, and are written before they are read.
     unsafe {
         start.write_bytes(0, bytes);
         core::slice::from_raw_parts_mut(start, bytes)

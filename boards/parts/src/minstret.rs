@@ -1,12 +1,12 @@
-//! The instruction counter of RISC-V: `minstret`, which counts just that.
+//! The instruction counter of RISC-V: `minstret`, which counts retired instructions.
 
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use brooklet_app::{Counter, Unit};
 use riscv::register::minstret;
 
-/// The lower half of the counter as a span began. It is written as each span begins, and read as it
-/// ends: so who looks on from outside knows the spans (`tools/plugin`).
+/// The lower half of the counter at the start of a span. It is written when each span begins, and
+/// read when it ends, so that an observer outside can detect the spans (`tools/plugin`).
 static BEGAN: AtomicU32 = AtomicU32::new(0);
 
 /// Counts retired instructions.

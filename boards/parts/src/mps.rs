@@ -13,7 +13,7 @@ use vcell::VolatileCell;
 
 use crate::{memory, pin::Bit, stack, systick::Ticks, uart::Cmsdk};
 
-/// Where an MPS board has what this module drives.
+/// Addresses of the peripherals of an MPS board that this module drives.
 #[derive(Clone, Copy, Debug)]
 pub struct Map {
     /// UART 0.
@@ -32,11 +32,12 @@ pub const AN505: Map = Map { uart: 0x5020_0000, leds: 0x5030_2000 };
 /// The MPS3 with FPGA image AN547 (application note 547, memory map).
 pub const AN547: Map = Map { uart: 0x4930_3000, leds: 0x4930_2000 };
 
-/// What the application needs of the board. LED 0 is the status, LED 1 is on during an inference.
+/// What the application needs of the board. LED 0 is the status, and LED 1 is on during an
+/// inference.
 ///
 /// # Safety
 ///
-/// `map` is the map of the board that this runs on.
+/// `map` is the map of the board on which this runs.
 unsafe fn parts(
     map: Map,
     clock_hz: u32,
@@ -46,11 +47,11 @@ unsafe fn parts(
     let Some(core) = cortex_m::Peripherals::take() else { unreachable!("main runs once") };
     let uart = core::ptr::with_exposed_provenance::<Cmsdk>(map.uart);
     let leds = core::ptr::with_exposed_provenance::<VolatileCell<u32>>(map.leds);
-    // SAFETY: by this function's contract UART 0 is at this address, which is aligned; it is
-    // always there, and laid out as `Cmsdk`. All access to it, here and anywhere, is through
-    // `VolatileCell`s.
+    // SAFETY: by this function's contract UART 0 is at this address, which is aligned; it is always
+    // there, with the layout of `Cmsdk`. It is accessed only through `VolatileCell`s, here and
+    // elsewhere.
     let uart = unsafe { &*uart };
-    // SAFETY: likewise the LEDs.
+    // SAFETY: the same holds for the LEDs.
     let leds = unsafe { &*leds };
     Parts {
         link: uart.enable(clock_hz),
@@ -61,12 +62,12 @@ unsafe fn parts(
     }
 }
 
-/// Runs the application: all that `main` does.
+/// Runs the application, which is the whole task of `main`.
 ///
 /// # Safety
 ///
-/// `map` is the map of the board that this runs on. A loader has filled `slot` (address,
-/// bytes), which is memory, before the core started, and nothing writes to it after.
+/// `map` is the map of the board on which this runs. `slot` (address, bytes) is memory. A loader
+/// has filled it before the core started, and nothing writes to it afterwards.
 pub unsafe fn run<const REQUEST: usize>(
     map: Map,
     about: About<impl Backend + Copy>,
@@ -74,9 +75,9 @@ pub unsafe fn run<const REQUEST: usize>(
     (slot_address, slot_bytes): (usize, usize),
     ram: (&mut [u8], Buffers<'_, REQUEST>),
 ) -> ! {
-    // SAFETY: the board's map by this function's contract.
+    // SAFETY: by this function's contract it is the board's map.
     let parts = unsafe { parts(map, clock_hz) };
-    // SAFETY: readable and constant by this function's contract.
+    // SAFETY: by this function's contract the slot is readable and constant.
     let slot = unsafe { memory::slot(slot_address, slot_bytes) };
     memory::run(parts, about, slot, ram)
 }
@@ -85,7 +86,7 @@ pub unsafe fn run<const REQUEST: usize>(
 ///
 /// # Safety
 ///
-/// As of [`run`].
+/// As for [`run`].
 #[cfg(feature = "mlperf")]
 pub unsafe fn run_mlperf(
     map: Map,
@@ -95,21 +96,22 @@ pub unsafe fn run_mlperf(
     arena: &mut [u8],
     image: &mut [u8],
 ) -> ! {
-    // SAFETY: the board's map by this function's contract.
+    // SAFETY: by this function's contract it is the board's map.
     let Parts { link, counter, .. } = unsafe { parts(map, benchmark.clock_hz) };
-    // SAFETY: readable and constant by this function's contract.
+    // SAFETY: by this function's contract the slot is readable and constant.
     let slot = unsafe { memory::slot(slot_address, slot_bytes) };
     let (Ok(never) | Err(never)) =
         brooklet_app::mlperf::run(link, counter, about, benchmark, slot, arena, image);
     match never {}
 }
 
-/// Runs the application that takes signed models over its link, which go into the halves of the slot.
+/// Runs the application that accepts signed models over its link, and writes them to the halves of
+/// the slot.
 ///
 /// # Safety
 ///
-/// `map` is the map of the board that this runs on. `slot` (address, bytes) is RAM of which nothing
-/// else knows.
+/// `map` is the map of the board on which this runs. `slot` (address, bytes) is RAM that nothing
+/// else uses.
 #[cfg(feature = "updates")]
 pub unsafe fn run_from_slots<
     const ROW: usize,
@@ -124,10 +126,10 @@ pub unsafe fn run_from_slots<
     key: &[u8; 32],
     (arena, storage): (&mut [u8], &mut brooklet_app::Storage<ROW, REQUEST, QUEUE, LAYERS>),
 ) -> ! {
-    // SAFETY: the board's map by this function's contract.
+    // SAFETY: by this function's contract it is the board's map.
     let parts = unsafe { parts(map, clock_hz) };
     let start = core::ptr::with_exposed_provenance_mut(slot_address);
-    // SAFETY: RAM that nothing else knows of, by this function's contract; bytes have no alignment and
+    // SAFETY: by this function's contract, nothing else uses this RAM; bytes have no alignment and
     // no invalid values.
     let memory = unsafe { core::slice::from_raw_parts_mut(start, slot_bytes) };
     let (first, second) = memory.split_at_mut(slot_bytes / 2);

@@ -7,7 +7,7 @@ use brooklet_app::Parts;
 use embedded_hal::digital::{ErrorType, OutputPin};
 use vcell::VolatileCell;
 
-/// One bit of a register that can be read back, such as a board's LEDs.
+/// One bit of a register that can be read back, such as one for a board's LEDs.
 pub struct Bit {
     register: &'static VolatileCell<u32>,
     mask: u32,
@@ -35,7 +35,7 @@ impl OutputPin for Bit {
     }
 }
 
-/// A pin that is low where it should be high, as those of LEDs that hang at the supply.
+/// A pin with inverted levels, such as that of an LED connected to the supply.
 #[derive(Debug)]
 pub struct Inverted<P>(pub P);
 
@@ -52,9 +52,9 @@ impl<P: OutputPin> OutputPin for Inverted<P> {
     }
 }
 
-/// A pin that leads nowhere, for emulated chips without pins: QEMU's `virt` has no GPIO at
-/// all, its STM32F405 only addresses that ignore what is written to them, and nobody sees those
-/// of its micro:bit and SiFive E. Firmware for real silicon replaces it by the pin of a HAL.
+/// A pin without a connection, for emulated chips without pins. QEMU's `virt` has no GPIO at all,
+/// its STM32F405 only has addresses that ignore writes, and those of its micro:bit and SiFive E
+/// have no effect. Firmware for real silicon replaces it by the pin of a HAL.
 #[derive(Debug)]
 pub struct Unconnected;
 
@@ -71,7 +71,7 @@ impl OutputPin for Unconnected {
     }
 }
 
-/// The parts of a board whose pins lead nowhere.
+/// The parts of a board whose pins have no connection.
 #[cfg(target_os = "none")]
 pub fn unconnected<L, C>(link: L, counter: C) -> Parts<L, C, Unconnected, Unconnected> {
     let stack_bytes = crate::stack::high_water;

@@ -1,7 +1,8 @@
-//! A flash chip at the SPI controller of SiFive's chips, read by its command for 32-bit addresses.
+//! A flash chip at the SPI controller of SiFive's chips, read with its command for 32-bit
+//! addresses.
 //!
-//! The controller has queues of eight bytes each way. Registers: SiFive FU540-C000 manual, chapter SPI.
-//! Command: JEDEC's 4-byte read, such as of ISSI's IS25WP256.
+//! The controller has a queue of eight bytes in each direction. Registers: SiFive FU540-C000
+//! manual, chapter SPI. Command: JEDEC's 4-byte read, as in ISSI's IS25WP256.
 
 use embedded_storage::nor_flash::{ErrorType, NorFlashErrorKind, ReadNorFlash, check_read};
 use vcell::VolatileCell;
@@ -26,7 +27,7 @@ pub struct SiFive {
     mapped: VolatileCell<u32>,
 }
 
-// Offsets of the manual.
+// Offsets from the manual.
 const _: () = {
     assert!(core::mem::offset_of!(SiFive, chip_mode) == 0x18);
     assert!(core::mem::offset_of!(SiFive, format) == 0x40);
@@ -34,29 +35,30 @@ const _: () = {
     assert!(core::mem::offset_of!(SiFive, mapped) == 0x60);
 };
 
-/// The chip is selected while frames are sent, and not between.
+/// The chip is selected only while frames are sent.
 const AUTO: u32 = 0;
 /// The chip stays selected.
 const HOLD: u32 = 2;
-/// Eight bits a frame, one wire each way, the most significant bit first; what comes is kept.
+/// Eight bits for each frame, one wire in each direction, the most significant bit first; received
+/// bytes are kept.
 const FRAME: u32 = 8 << 16;
-/// The queue is full, when it is sent to; empty, when it is received from.
+/// The queue is full (sending) or empty (receiving).
 const NOT_NOW: u32 = 1 << 31;
-/// Frames that a queue holds.
+/// Number of frames that a queue holds.
 const QUEUE: usize = 8;
 /// Read from an address of four bytes.
 const READ: u8 = 0x13;
 
-/// A flash chip at it.
+/// A flash chip at the controller.
 pub struct SpiFlash {
     port: &'static SiFive,
     bytes: usize,
 }
 
 impl SiFive {
-    /// The chip of that many bytes, at half the controller's clock divided by `divider` + 1.
+    /// The chip with `bytes` bytes, at half the controller's clock divided by `divider` + 1.
     pub fn flash(&'static self, divider: u32, bytes: usize) -> SpiFlash {
-        // Not mapped into memory any more: commands are sent by hand.
+        // No longer mapped into memory: commands are sent explicitly.
         self.mapped.set(0);
         self.divider.set(divider);
         self.clock_mode.set(0);

@@ -1,11 +1,11 @@
 //! The counter of Arm boards: SysTick.
 //!
-//! On a chip, [`Cycles`] counts cycles. In QEMU, [`Ticks`] counts instructions: under QEMU's `-icount shift=0` an instruction takes a nanosecond of the machine's time, so
-//! a tick of a clock of *f* Hz is 10⁹/*f* instructions: 62.5 at 16 MHz, 40 at 25 MHz, just
-//! under 6 at 168 MHz.
-//! A span begins by clearing the timer, which also puts the tick's phase at the span's
-//! beginning. Spans therefore repeat exactly, however long the firmware waited before; each
-//! is rounded down to a whole tick.
+//! On a chip, [`Cycles`] counts cycles. In QEMU, [`Ticks`] counts instructions: under QEMU's
+//! `-icount shift=0` an instruction takes a nanosecond of the machine's time, so a tick of a clock
+//! of *f* Hz is 10⁹/*f* instructions: 62.5 at 16 MHz, 40 at 25 MHz, just under 6 at 168 MHz. A span
+//! begins by clearing the timer, which also aligns the tick with the start of the span. Spans
+//! therefore repeat exactly, however long the firmware waited before; each is rounded down to a
+//! whole tick.
 
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -16,19 +16,19 @@ use cortex_m_rt::exception;
 /// The timer is 24 bits wide, and counts down.
 const TOP: u32 = 0x00ff_ffff;
 
-/// Virtual nanoseconds, and so instructions, of a second.
+/// Virtual nanoseconds, and therefore instructions, in a second.
 const INSTRUCTIONS_PER_SECOND: u64 = 1_000_000_000;
 
-/// How often the timer has wrapped since it was cleared.
+/// Number of times that the timer has wrapped since it was cleared.
 static WRAPS: AtomicU32 = AtomicU32::new(0);
 
 #[exception]
 fn SysTick() {
-    // One writer, which nothing interrupts; and a load and a store exist on every core.
+    // There is one writer, which nothing interrupts, and every core has a load and a store.
     WRAPS.store(WRAPS.load(Relaxed).wrapping_add(1), Relaxed);
 }
 
-/// Counts cycles by the SysTick timer of a chip.
+/// Counts cycles with the SysTick timer of a chip.
 pub struct Cycles {
     start: u64,
 }
@@ -63,12 +63,12 @@ fn started(mut timer: SYST) -> SYST {
     timer
 }
 
-/// Ticks since the timer was cleared.
+/// Number of ticks since the timer was cleared.
 fn now() -> u64 {
     loop {
         let wraps = WRAPS.load(Relaxed);
         let current = SYST::get_current();
-        // Read again if the timer wrapped meanwhile, or has and is not served yet.
+        // Read again if the timer wrapped in the meantime, or if a wrap is still pending.
         if wraps == WRAPS.load(Relaxed) && !SCB::is_pendst_pending() {
             // The first tick after clearing goes from 0 to the top.
             let down = if current == 0 { 0 } else { TOP - current + 1 };
@@ -77,14 +77,14 @@ fn now() -> u64 {
     }
 }
 
-/// Counts instructions by the SysTick timer of an emulated board.
+/// Counts instructions with the SysTick timer of an emulated board.
 pub struct Ticks {
     timer: SYST,
     clock_hz: u32,
 }
 
 impl Ticks {
-    /// Takes the timer of a core that is clocked at `clock_hz`.
+    /// Takes the timer of a core with a clock of `clock_hz`.
     pub fn new(timer: SYST, clock_hz: u32) -> Self {
         Self { timer: started(timer), clock_hz }
     }

@@ -1,7 +1,7 @@
 //! Serial ports, polled.
 //!
-//! Each chip's port implements [`Port`], three one-line questions to its registers;
-//! [`Polled`] makes embedded-io of any of them.
+//! Each chip's port implements [`Port`], three one-line queries of its registers; [`Polled`]
+//! provides embedded-io for any of them.
 
 use core::convert::Infallible;
 
@@ -10,20 +10,20 @@ use brooklet_app::line::Line;
 use embedded_io::{ErrorType, Read, ReadReady, Write};
 use vcell::VolatileCell;
 
-/// A serial port that holds one byte each way.
+/// A serial port that holds one byte in each direction.
 pub trait Port {
-    /// Has a byte been received?
+    /// Whether a byte has been received.
     fn received(&self) -> bool;
-    /// The byte that was received. Meaningless if none was.
+    /// The byte that was received; meaningless if there is none.
     fn take(&self) -> u8;
-    /// Can a byte be sent now?
+    /// Whether a byte can be sent now.
     fn can_send(&self) -> bool;
-    /// Sends a byte. Only if [`can_send`](Self::can_send).
+    /// Sends a byte. It may be called only if [`can_send`](Self::can_send) is true.
     fn send(&self, byte: u8);
 }
 
-/// A line over a [`Port`] that waits for its reader, as those of QEMU do: it hands over a byte when
-/// the one before was taken. A chip's port would lose it; see [`brooklet_app::line::Ring`].
+/// A line over a [`Port`] that waits for its reader, as QEMU's ports do: it delivers a byte when
+/// the previous one has been taken. A chip's port would lose it; see [`brooklet_app::line::Ring`].
 #[derive(Debug)]
 pub struct Polled<P>(pub P);
 
@@ -79,7 +79,7 @@ pub struct Cmsdk {
 }
 
 impl Cmsdk {
-    /// Switches both directions on, at 115,200 baud of a clock of `clock_hz`.
+    /// Switches both directions on, at 115,200 baud with a clock of `clock_hz`.
     pub fn enable(&'static self, clock_hz: u32) -> Polled<&'static Self> {
         self.divider.set(clock_hz / 115_200);
         self.control.set(0b11);
@@ -112,8 +112,8 @@ pub struct Stm32f4 {
 }
 
 impl Stm32f4 {
-    /// Switches both directions on, at 115,200 baud of a bus at `bus_hz`. The clock of the
-    /// port and the function of its pins are the board's to set.
+    /// Switches both directions on, at 115,200 baud with a bus at `bus_hz`. The board must set the
+    /// port's clock and the function of its pins.
     pub fn enable(&'static self, bus_hz: u32) -> Polled<&'static Self> {
         self.baud.set(bus_hz / 115_200);
         // Port on (13), transmitter (3), receiver (2).
@@ -149,7 +149,7 @@ pub struct Ns16550 {
 }
 
 impl Ns16550 {
-    /// Eight bits, no parity, FIFOs on. The emulated port has no baud rate to keep.
+    /// Eight bits, no parity, FIFOs on. The emulated port has no baud rate.
     pub fn enable(&'static self) -> Polled<&'static Self> {
         self.line_control.set(0b11);
         self.fifo.set(1);
@@ -172,7 +172,7 @@ impl Port for &Ns16550 {
     }
 }
 
-/// The UART of the nRF51: tasks and events are words at fixed places.
+/// The UART of the nRF51: tasks and events are words at fixed addresses.
 #[repr(C)]
 pub struct Nrf51 {
     start_receiving: VolatileCell<u32>,
@@ -191,7 +191,7 @@ pub struct Nrf51 {
     baud: VolatileCell<u32>,
 }
 
-// Offsets of the reference manual, chapter UART.
+// Offsets from the reference manual, chapter UART.
 const _: () = {
     assert!(core::mem::offset_of!(Nrf51, received) == 0x108);
     assert!(core::mem::offset_of!(Nrf51, sent) == 0x11c);
@@ -201,14 +201,13 @@ const _: () = {
 };
 
 impl Nrf51 {
-    /// Switches both directions on, at 115,200 baud. The function of its pins is the board's to
-    /// set.
+    /// Switches both directions on, at 115,200 baud. The board must set the function of its pins.
     pub fn enable(&'static self) -> Polled<&'static Self> {
         self.baud.set(0x01d7_e000);
         self.enable.set(4);
         self.start_receiving.set(1);
         self.start_sending.set(1);
-        // "Sent" is an event of the byte before: nothing was sent yet, so it is said here.
+        // The event "sent" belongs to the previous byte. Nothing was sent yet, so it is set here.
         self.sent.set(1);
         Polled(self)
     }
@@ -219,7 +218,7 @@ impl Port for &Nrf51 {
         self.received.get() != 0
     }
     fn take(&self) -> u8 {
-        // Cleared first: if another byte waits behind this one, reading raises it again.
+        // Cleared first: if another byte is waiting, reading this one raises the event again.
         self.received.set(0);
         self.receive.get() as u8
     }
@@ -245,11 +244,11 @@ pub struct SiFive {
 }
 
 impl SiFive {
-    /// Switches both directions on, at 115,200 baud of a clock of `clock_hz`.
+    /// Switches both directions on, at 115,200 baud with a clock of `clock_hz`.
     pub fn enable(&'static self, clock_hz: u32) -> Polled<&'static Self> {
         self.divider.set(clock_hz / 115_200 - 1);
         self.send_control.set(1);
-        // "Pending" means more bytes than the level in bits 16 to 18: none.
+        // "Pending" means more bytes than the level in bits 16 to 18, which is zero.
         self.receive_control.set(1);
         Polled(self)
     }

@@ -1,4 +1,4 @@
-//! QEMU's RISC-V machine `virt`, in machine mode. It has no GPIO, so its pins lead nowhere.
+//! QEMU's RISC-V machine `virt`, in machine mode. It has no GPIO, so its pins have no connection.
 
 use brooklet_app::kernels::Backend;
 use brooklet_app::{About, Buffers};
@@ -6,23 +6,23 @@ use riscv::register::mstatus;
 
 use crate::{memory, minstret::Retired, pin::unconnected, stack, uart::Ns16550};
 
-/// Where the machine's UART is (QEMU, hw/riscv/virt.c, memory map).
+/// Address of the machine's UART (QEMU, hw/riscv/virt.c, memory map).
 const UART: *const Ns16550 = core::ptr::without_provenance(0x1000_0000);
 
-/// Runs the application: all that `main` does.
+/// Runs the application, which is the whole task of `main`.
 ///
 /// # Safety
 ///
-/// This runs on such a machine. `slot` (address, bytes) is DRAM behind what the linker gives to
-/// this firmware; a loader has filled it before the core started.
+/// This runs on such a machine. `slot` (address, bytes) is DRAM after the part that the linker
+/// gives to this firmware. A loader has filled it before the core started.
 pub unsafe fn run<const REQUEST: usize>(
     about: About<impl Backend + Copy>,
     (slot_address, slot_bytes): (usize, usize),
     ram: (&mut [u8], Buffers<'_, REQUEST>),
 ) -> ! {
     stack::paint();
-    // SAFETY: by this function's contract the UART is at this address, and laid out as `Ns16550`,
-    // whose registers are bytes. All access to it is through `VolatileCell`s.
+    // SAFETY: by this function's contract the UART is at this address, with the layout of
+    // `Ns16550`, whose registers are bytes. It is accessed only through `VolatileCell`s.
     let uart = unsafe { &*UART };
     let parts = unconnected(uart.enable(), Retired::new());
     // SAFETY: by this function's contract nothing writes to it.
@@ -30,12 +30,13 @@ pub unsafe fn run<const REQUEST: usize>(
     memory::run(parts, about, slot, ram)
 }
 
-/// Switches the core's vector unit on. What the compiler makes does not use it, only kernels do.
+/// Switches the core's vector unit on. Only kernels use it, not the code that the compiler
+/// generates.
 ///
 /// # Safety
 ///
-/// The core has one.
+/// The core must have one.
 pub unsafe fn enable_vectors() {
-    // SAFETY: this changes nothing but whether vector instructions trap, and they exist.
+    // SAFETY: this changes only whether vector instructions trap, and they exist.
     unsafe { mstatus::set_vs(mstatus::VS::Initial) }
 }

@@ -1,4 +1,4 @@
-//! Frames: messages, their checksum, and where one ends and the next begins.
+//! Frames: messages with a checksum, and the boundaries between them.
 
 use crc::{CRC_16_IBM_SDLC, Crc};
 use postcard::{de_flavors, ser_flavors};
@@ -10,7 +10,7 @@ const CRC: Crc<u16> = Crc::<u16>::new(&CRC_16_IBM_SDLC);
 /// The end of a frame.
 const END: u8 = 0;
 
-/// Writes `message` as a frame, stuffed and ended, and returns the bytes to send.
+/// Writes `message` as a frame, stuffed and terminated, and returns the bytes to send.
 ///
 /// Fails if `buffer` is too short. [`ANSWER_BYTES`](crate::ANSWER_BYTES) is enough for every
 /// answer, [`request_bytes`](crate::request_bytes) for a request.
@@ -25,7 +25,7 @@ pub fn encode<'b, M: Serialize>(
     Ok(bytes)
 }
 
-/// Reads the message of a frame that [`Frames`] has cut out. Unstuffs in place; the message
+/// Reads the message of a frame that [`Frames`] has separated. Unstuffs in place; the message
 /// borrows from the frame.
 pub fn decode<'f, M: Deserialize<'f>>(frame: &'f mut [u8]) -> Result<M, FrameError> {
     let length = cobs::decode_in_place(frame).map_err(|_| FrameError::Garbled)?;
@@ -33,20 +33,20 @@ pub fn decode<'f, M: Deserialize<'f>>(frame: &'f mut [u8]) -> Result<M, FrameErr
     de_flavors::crc::from_bytes_u16(bytes, CRC.digest()).map_err(|_| FrameError::Garbled)
 }
 
-/// The message does not fit the buffer that it was to be written into.
+/// The message does not fit into the buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EncodeError;
 
-/// What was received is no message.
+/// What was received is not a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameError {
     /// Its stuffing, checksum or contents are wrong.
     Garbled,
-    /// It is longer than the receiver's memory for it.
+    /// It is longer than the receiver's memory.
     TooLong,
 }
 
-/// Cuts received bytes into frames, in memory of the receiver's choice.
+/// Separates received bytes into frames, in memory that the receiver chooses.
 ///
 /// ```
 /// use brooklet_protocol::{Frames, Request, decode, encode};
@@ -64,23 +64,24 @@ pub enum FrameError {
 #[derive(Debug)]
 pub struct Frames<M> {
     memory: M,
-    /// Bytes of the frame under way, with those that found no room.
+    /// Number of bytes of the current frame, including those without room.
     length: usize,
 }
 
 impl<M: AsMut<[u8]>> Frames<M> {
-    /// Before the first byte.
+    /// The state before the first byte.
     pub const fn new(memory: M) -> Self {
         Self { memory, length: 0 }
     }
 
-    /// Bytes `range` of the last frame, as [`decode`] left them, until the next byte is taken.
+    /// Bytes `range` of the last frame, as [`decode`] left them; valid until the next byte is
+    /// taken.
     pub fn last(&mut self, range: core::ops::Range<usize>) -> &[u8] {
         self.memory.as_mut().get(range).unwrap_or_default()
     }
 
-    /// Takes one byte. Returns a frame, still stuffed but without its final zero, when the
-    /// byte ends one. Empty frames are passed over.
+    /// Takes one byte. If the byte ends a frame, returns the frame, still stuffed but without its
+    /// final zero. Empty frames are skipped.
     pub fn push(&mut self, byte: u8) -> Option<Result<&mut [u8], FrameError>> {
         let memory = self.memory.as_mut();
         if byte != END {
@@ -106,7 +107,7 @@ mod tests {
     };
     use std::vec::Vec as Bytes;
 
-    /// The longest row that these tests send.
+    /// Number of bytes of the longest row that these tests send.
     const ROW_BYTES: usize = 1024;
 
     fn frame<M: Serialize>(message: &M) -> Bytes<u8> {
@@ -117,7 +118,7 @@ mod tests {
         assert!(encode(response, &mut [0; ANSWER_BYTES]).is_ok(), "{response:?}");
     }
 
-    /// Feeds bytes; what comes out of each frame, as a request's debug text or an error.
+    /// Feeds bytes, and returns for each frame a request's debug text or an error.
     fn receive(bytes: &[u8]) -> Bytes<Result<std::string::String, FrameError>> {
         let mut frames = Frames::new([0; request_bytes(ROW_BYTES)]);
         let mut out = Bytes::new();
@@ -176,7 +177,7 @@ mod tests {
 
     #[test]
     fn the_encoding_is_pinned() {
-        // Changing these bytes is changing the protocol: raise `VERSION`.
+        // A change of these bytes is a change of the protocol: raise `VERSION`.
         assert_eq!(frame(&Request::Identify), [1, 3, 0x78, 0xf0, 0]);
         assert_eq!(frame(&Request::Row { y: 2, pixels: &[9, 0] })[..5], [5, 2, 2, 2, 9]);
     }

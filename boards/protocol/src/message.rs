@@ -1,90 +1,90 @@
-//! The messages: what can be asked, and what can be answered.
+//! The messages: requests and answers.
 
 use serde::{Deserialize, Serialize};
 
 use crate::LAYERS_PER_PAGE;
 
-/// What a host asks of a board.
+/// A request of the host to a board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request<'a> {
-    /// Who is there? Answered with [`Response::Identity`].
+    /// Asks who is there. Answered with [`Response::Identity`].
     Identify,
-    /// Is there a model in the slot, and can it run here? The board reads the slot again.
-    /// Answered with [`Response::Loaded`], with [`Fault::Model`], or with
+    /// Asks whether there is a model in the slot, and whether it can run here. The board reads the
+    /// slot again. Answered with [`Response::Loaded`], with [`Fault::Model`], or with
     /// [`Fault::ModelChanged`].
     Check,
     /// One row of an image. Row 0 begins a new image; the others follow in order.
     /// Answered with [`Response::Accepted`] as soon as the row is queued.
     Row {
-        /// Counted from the top of the image.
+        /// Index of the row, counted from the top of the image.
         y: u16,
         /// RGB bytes, left to right.
         #[serde(borrow)]
         pixels: &'a [u8],
     },
-    /// The logits, from byte `first` on. Answered with [`Response::Values`] when the
+    /// Asks for the logits, from byte `first` on. Answered with [`Response::Values`] after the
     /// network has run to its end.
     Logits {
-        /// The first byte wanted; a page holds [`crate::VALUES_PER_PAGE`].
+        /// The first byte; a page holds [`crate::VALUES_PER_PAGE`].
         first: u32,
     },
-    /// Likewise, the network's outputs: after softmax where it has one, else the logits
-    /// again.
+    /// Asks for the network's outputs in the same way: after the softmax if the network has one,
+    /// otherwise the logits again.
     Output {
-        /// The first byte wanted.
+        /// The first byte.
         first: u32,
     },
-    /// What the last image cost, from layer `first` on. Answered with
+    /// Asks for the cost of the last image, from layer `first` on. Answered with
     /// [`Response::Profile`].
     Profile {
-        /// The first layer wanted; a page holds [`crate::LAYERS_PER_PAGE`].
+        /// The first layer; a page holds [`crate::LAYERS_PER_PAGE`].
         first: u16,
     },
-    /// Forget the image that is under way. Answered with [`Response::Ready`].
+    /// Drops the unfinished image. Answered with [`Response::Ready`].
     Reset,
-    /// Run the kernels' test suite. Answered with [`Response::Suite`], by firmware that has it.
+    /// Runs the kernels' test suite. Answered with [`Response::Suite`], by firmware that has it.
     Suite,
-    /// Run the test images that the model carries. Answered with [`Response::SelfTest`]. Drops
-    /// the image that is under way.
+    /// Runs the test images in the model. Answered with [`Response::SelfTest`]. Drops the
+    /// unfinished image.
     SelfTest,
-    /// What went wrong on the line? Answered with [`Response::Line`].
+    /// Asks for the errors of the line. Answered with [`Response::Line`].
     Line,
-    /// Which model runs? Answered with [`Response::Slots`], by firmware that takes models.
+    /// Asks which model runs. Answered with [`Response::Slots`], by firmware that accepts models.
     Slots,
-    /// Begin an update: a model file of this length follows. What the other slot held is gone.
-    /// Answered with [`Response::Ready`].
+    /// Starts an update: a model file of this length follows. The contents of the other slot are
+    /// erased. Answered with [`Response::Ready`].
     Update {
-        /// Bytes of the model file.
+        /// Number of bytes of the model file.
         bytes: u32,
     },
-    /// A part of the model file. Parts come in order; each but the last is as long as a multiple of
-    /// [`SlotsState::unit`]. Answered with [`Response::Ready`].
+    /// A part of the model file. Parts come in order. The length of each part but the last is a
+    /// multiple of [`SlotsState::unit`]. Answered with [`Response::Ready`].
     Part {
-        /// Where it begins in the model file.
+        /// Offset of the part in the model file.
         offset: u32,
         /// The part.
         bytes: &'a [u8],
     },
-    /// The end of an update. Answered with [`Response::Slots`], of which `running` is the new model;
+    /// Finishes an update. Answered with [`Response::Slots`], whose `running` is the new model;
     /// then the board starts with it.
     Install {
         /// The model's version.
         counter: u32,
-        /// The signature over it and the model file, 64 bytes.
+        /// The signature of counter and model file, 64 bytes.
         signature: &'a [u8],
     },
 }
 
-/// What a board says of its slots.
+/// The state of a board's slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SlotsState {
-    /// Counter of the model that runs, if one does.
+    /// Counter of the running model, if there is one.
     pub running: Option<u32>,
-    /// Bytes that a part is a multiple of.
+    /// The number of bytes of which each part must be a multiple.
     pub unit: u32,
 }
 
-/// What a board's counter counts.
+/// The unit of a board's counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Unit {
     /// Instructions.
@@ -95,16 +95,16 @@ pub enum Unit {
     Microseconds,
 }
 
-/// What went wrong on the line since start-up. A frame that lost bytes is answered with
-/// [`Fault::Garbled`]; this tells why.
+/// Errors of the line since start-up. A frame that lost bytes is answered with [`Fault::Garbled`];
+/// this says why.
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LineErrors {
-    /// Times that bytes came before the chip's were taken, and were lost.
+    /// Number of times that bytes were lost because the chip's were not taken in time.
     pub overruns: u32,
-    /// Bytes that had no proper end or the wrong parity, and breaks.
+    /// Number of bytes with no proper end or the wrong parity, and of breaks.
     pub framing: u32,
-    /// Bytes that found no room in the board's memory.
+    /// Number of bytes for which there was no room in the board's memory.
     pub no_room: u32,
 }
 
@@ -118,11 +118,11 @@ impl LineErrors {
 impl core::fmt::Display for LineErrors {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let Self { overruns, framing, no_room } = self;
-        write!(f, "{overruns} overruns, {framing} bytes badly framed, {no_room} without room")
+        write!(f, "{overruns} overruns, {framing} framing errors, {no_room} bytes without room")
     }
 }
 
-/// What a board answers.
+/// An answer of a board.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Response<'a> {
     /// To [`Request::Identify`].
@@ -140,30 +140,30 @@ pub enum Response<'a> {
     Ready,
     /// To [`Request::SelfTest`].
     SelfTest {
-        /// Number of test images that the model carries.
+        /// Number of test images in the model.
         images: u16,
-        /// The first, counted from 0, that gave other bytes than those stored with it.
+        /// The index of the first one, from 0, whose results differ from the stored ones.
         differs: Option<u16>,
     },
     /// To [`Request::Suite`].
     Suite {
-        /// Cases that were run.
+        /// Number of cases that were run.
         cases: u32,
-        /// Cases that differ from the reference.
+        /// Number of cases that differ from the reference.
         failures: u32,
-        /// The first of these, if there is one: [`SuiteFailure::to_bytes`]. Firmware without the suite
-        /// has no code for its fields so.
+        /// The first of these, if there is one, as [`SuiteFailure::to_bytes`] encodes it. Firmware
+        /// without the suite then contains no code for its fields.
         first: &'a [u8],
     },
     /// To [`Request::Line`].
     Line(LineErrors),
     /// To [`Request::Slots`] and [`Request::Install`].
     Slots(SlotsState),
-    /// To any request that could not be carried out.
+    /// To any request that failed.
     Failed(Fault<'a>),
 }
 
-/// A case of the kernels' test suite that differs from the reference, as the suite has it.
+/// A case of the kernels' test suite that differs from the reference.
 ///
 /// ```text
 /// 0      4      6       8          12         16
@@ -171,20 +171,20 @@ pub enum Response<'a> {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SuiteFailure {
-    /// Its number.
+    /// The index of the case.
     pub case: u32,
-    /// The row, of those that a step makes.
+    /// The row, among those that a step makes.
     pub row: u16,
-    /// The first number of the row that differs.
+    /// The index of the first value of the row that differs.
     pub index: u16,
-    /// What the reference has there.
+    /// The reference's value.
     pub expected: i32,
-    /// What the board has.
+    /// The board's value.
     pub computed: i32,
 }
 
 impl SuiteFailure {
-    /// As a message has it.
+    /// Encodes it for a message.
     pub fn to_bytes(&self) -> [u8; 16] {
         let words = [
             self.case,
@@ -199,7 +199,7 @@ impl SuiteFailure {
         bytes
     }
 
-    /// From what a message has; `None` for anything else.
+    /// Decodes it from a message; `None` for anything else.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let bytes: &[u8; 16] = bytes.try_into().ok()?;
         let (words, _) = bytes.as_chunks();
@@ -213,23 +213,23 @@ impl SuiteFailure {
 /// A board introduces itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity<'a> {
-    /// The protocol it speaks: [`crate::VERSION`]. Always the first field.
+    /// The version of its protocol: [`crate::VERSION`]. Always the first field.
     pub protocol: u16,
     /// The board's name, as `brooklet boards` lists it.
     pub board: &'a str,
     /// Its processor core.
     pub core: &'a str,
-    /// The kernels that its firmware has.
+    /// The kernels in its firmware.
     pub backend: &'a str,
     /// The firmware's version.
     pub firmware: &'a str,
-    /// Bytes of the flash slot that a model may fill.
+    /// Number of bytes of the flash slot for a model.
     pub slot_bytes: u32,
-    /// Bytes of RAM that the firmware sets aside for a model's arena.
+    /// Number of bytes of RAM that the firmware reserves for a model's arena.
     pub arena_bytes: u32,
-    /// The longest row of an image that it takes.
+    /// Number of bytes of the longest image row that it accepts.
     pub row_bytes: u32,
-    /// What its counts are of.
+    /// The unit of its counts.
     pub unit: Unit,
 }
 
@@ -240,35 +240,35 @@ pub struct Loaded {
     pub model_bytes: u32,
     /// The checksum in the model file's header, verified by the board.
     pub crc: u32,
-    /// Bytes of arena that it needs.
+    /// Number of bytes of arena that it needs.
     pub arena_bytes: u32,
-    /// Bytes of a session, beside the arena.
+    /// Number of bytes of a session, besides the arena.
     pub session_bytes: u32,
-    /// Rows of its input image.
+    /// Number of rows of its input image.
     pub rows: u16,
-    /// Pixels of a row.
+    /// Number of pixels of a row.
     pub columns: u16,
-    /// Bytes of a pixel.
+    /// Number of bytes of a pixel.
     pub channels: u16,
-    /// Number of its layers.
+    /// Number of layers.
     pub layers: u16,
-    /// What its check took at start-up, in the board's [`Unit`].
+    /// The cost of its check at start-up, in the board's [`Unit`].
     pub check_count: u64,
 }
 
-/// A row was taken.
+/// A row was accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accepted {
-    /// Rows of this image that the board has taken so far.
+    /// Number of rows of this image that the board has accepted so far.
     pub rows: u16,
 }
 
 /// A part of the results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ValuesPage<'a> {
-    /// Number of bytes in all: one a class, or two where the model's values are int16.
+    /// Number of bytes in all: one for each class, or two if the model's values are int16.
     pub count: u32,
-    /// The first one on this page.
+    /// The index of the first byte on this page.
     pub first: u32,
     /// Values as they are in memory, little-endian.
     pub values: &'a [u8],
@@ -277,74 +277,74 @@ pub struct ValuesPage<'a> {
 /// Counts of consecutive layers.
 pub type Counts = heapless::Vec<u64, LAYERS_PER_PAGE>;
 
-/// What the last image cost, in the board's [`Unit`].
+/// The cost of the last image, in the board's [`Unit`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProfilePage {
-    /// From the first row pushed to the logits ready. Only calls of the session are counted:
-    /// the serial link and its waits are not.
+    /// From the first row pushed until the logits are ready. Only calls of the session are counted,
+    /// not the serial link and its waits.
     pub total: u64,
-    /// The deepest that the stack has been since start-up, in bytes.
+    /// The maximum depth of the stack since start-up, in bytes.
     pub stack_bytes: u32,
-    /// Number of layers in all.
+    /// Number of all layers.
     pub layers: u16,
-    /// The first layer on this page.
+    /// The index of the first layer on this page.
     pub first: u16,
-    /// Of each layer, from `first` on; none beyond the last layer that the board has room to
-    /// count. Their sum is below `total`, which also has such layers and the
-    /// copying of the input rows.
+    /// The cost of each layer from `first` on, up to the last layer that the board has room to
+    /// count. Their sum is below `total`, which also includes later layers and the copying of the
+    /// input rows.
     pub counts: Counts,
 }
 
-/// Why a request could not be carried out.
+/// Why a request failed.
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Fault<'a> {
-    /// The frame holds no message: its stuffing, checksum or contents are wrong.
+    /// The frame does not contain a message: its stuffing, checksum or contents are wrong.
     Garbled,
     /// The frame is longer than the board's longest request ([`crate::request_bytes`]).
     FrameTooLong,
-    /// The slot holds no model that can run here.
+    /// The slot does not contain a model that can run here.
     Model {
-        /// Why not, in words.
+        /// The reason in words.
         reason: &'a str,
     },
-    /// The model in the slot is no longer the one that was loaded at start-up: the board gives no
+    /// The model in the slot is no longer the one that was loaded at start-up. The board gives no
     /// results until it is restarted.
     ModelChanged,
-    /// The rows of the model's images are longer than the board takes.
+    /// The rows of the model's images are longer than the board accepts.
     RowTooLong {
-        /// Bytes of a row.
+        /// Number of bytes of a row.
         bytes: u32,
-        /// Bytes of the longest row that the board takes: [`Identity::row_bytes`].
+        /// Number of bytes of the longest row that the board accepts: [`Identity::row_bytes`].
         limit: u32,
     },
-    /// A row arrived out of its order.
+    /// A row arrived out of order.
     RowOutOfOrder {
-        /// The row that the board waits for.
+        /// The index of the row that the board expects.
         expected: u16,
     },
-    /// A row has another length than the model's input.
+    /// The length of a row is not that of the model's input.
     RowBytes {
-        /// Bytes of a row.
+        /// Number of bytes of a row.
         expected: u32,
     },
-    /// Results were asked for before all rows had come.
+    /// Results were requested before all rows had arrived.
     RowsMissing {
-        /// Rows that came.
+        /// Number of rows that have arrived.
         seen: u16,
-        /// Rows of an image.
+        /// Number of rows of an image.
         of: u16,
     },
-    /// An update does not go on.
+    /// An update failed.
     Update {
-        /// Why not, in words.
+        /// The reason in words.
         reason: &'a str,
     },
-    /// The firmware takes no models.
+    /// The firmware does not accept models.
     NoUpdates,
-    /// The board's firmware met a state that it holds to be impossible.
+    /// The board's firmware reached a state that should be impossible.
     Internal {
-        /// Which.
+        /// Which state.
         reason: &'a str,
     },
 }

@@ -1,4 +1,4 @@
-//! Firmware for Arm's MPS2 board with FPGA image AN385, in the instructions of Armv6-M.
+//! Firmware for Arm's MPS2 board with FPGA image AN385, with only the instructions of Armv6-M.
 #![no_std]
 #![no_main]
 
@@ -17,6 +17,6 @@ static MEMORY: board::Memory = board::Memory::new();
 #[entry]
 fn main() -> ! {
     let slot = (board::SLOT_ADDRESS, board::SLOT_BYTES);
-    // SAFETY: this board is an MPS2, and its slot the PSRAM's 16 MiB at 0x2100_0000.
+    // SAFETY: this board is an MPS2, and its slot is the PSRAM's 16 MiB at 0x2100_0000.
     unsafe { mps::run(mps::MPS2, board::ABOUT, board::CLOCK_HZ, slot, MEMORY.take()) }
 }

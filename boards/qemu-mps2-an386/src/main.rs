@@ -12,19 +12,19 @@ mod board {
     include!(concat!(env!("OUT_DIR"), "/board.rs"));
 }
 
-/// The key of those who sign models.
+/// The key of the signers of models.
 #[cfg(feature = "updates")]
 const KEY: [u8; 32] = brooklet_app::updates::key_of_hex(env!("BROOKLET_PUBLIC_KEY"));
 
 static MEMORY: board::Memory = board::Memory::new();
 
-/// Where the model lies.
+/// Address and size of the model's slot.
 const SLOT: (usize, usize) = (board::SLOT_ADDRESS, board::SLOT_BYTES);
 
 #[cfg(not(any(feature = "mlperf", feature = "updates")))]
 #[entry]
 fn main() -> ! {
-    // SAFETY: this board is an MPS2, and its slot the PSRAM's 16 MiB at 0x2100_0000.
+    // SAFETY: this board is an MPS2, and its slot is the PSRAM's 16 MiB at 0x2100_0000.
     unsafe { mps::run(mps::MPS2, board::ABOUT, board::CLOCK_HZ, SLOT, MEMORY.take()) }
 }
 
@@ -32,8 +32,8 @@ fn main() -> ! {
 #[entry]
 fn main() -> ! {
     let ram = MEMORY.take_storage();
-    // SAFETY: this board is an MPS2, and its slot the PSRAM's 16 MiB at 0x2100_0000, of which nothing
-    // else knows.
+    // SAFETY: this board is an MPS2, and its slot is the PSRAM's 16 MiB at 0x2100_0000, which
+    // nothing else uses.
     unsafe { mps::run_from_slots(mps::MPS2, board::ABOUT, board::CLOCK_HZ, SLOT, &KEY, ram) }
 }
 
@@ -48,6 +48,6 @@ fn main() -> ! {
 
     let benchmark = Benchmark { model: "ic01", clock_hz: board::CLOCK_HZ };
     let (arena, _) = MEMORY.take();
-    // SAFETY: this board is an MPS2, and its slot the PSRAM's 16 MiB at 0x2100_0000.
+    // SAFETY: this board is an MPS2, and its slot is the PSRAM's 16 MiB at 0x2100_0000.
     unsafe { mps::run_mlperf(mps::MPS2, board::ABOUT, benchmark, SLOT, arena, IMAGE.take()) }
 }

@@ -17,6 +17,6 @@ static MEMORY: board::Memory = board::Memory::new();
 #[entry]
 fn main() -> ! {
     let slot = (board::SLOT_ADDRESS, board::SLOT_BYTES);
-    // SAFETY: this board is an MPS2, and its slot the PSRAM's 16 MiB at 0x6000_0000.
+    // SAFETY: this board is an MPS2, and its slot is the PSRAM's 16 MiB at 0x6000_0000.
     unsafe { mps::run(mps::MPS2, board::ABOUT, board::CLOCK_HZ, slot, MEMORY.take()) }
 }

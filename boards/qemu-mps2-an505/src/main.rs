@@ -17,6 +17,6 @@ static MEMORY: board::Memory = board::Memory::new();
 #[entry]
 fn main() -> ! {
     let slot = (board::SLOT_ADDRESS, board::SLOT_BYTES);
-    // SAFETY: this board is an MPS2 with AN505, and its slot the PSRAM's 16 MiB at 0x8000_0000.
+    // SAFETY: this board is an MPS2 with AN505, and its slot is the PSRAM's 16 MiB at 0x8000_0000.
     unsafe { mps::run(mps::AN505, board::ABOUT, board::CLOCK_HZ, slot, MEMORY.take()) }
 }

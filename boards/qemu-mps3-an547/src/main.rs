@@ -17,7 +17,7 @@ static MEMORY: board::Memory = board::Memory::new();
 #[entry]
 fn main() -> ! {
     let slot = (board::SLOT_ADDRESS, board::SLOT_BYTES);
-    // SAFETY: this board is an MPS3 with AN547, and its slot the first 64 MiB of its DDR at
-    // 0x6000_0000, which no part of this firmware is in.
+    // SAFETY: this board is an MPS3 with AN547, and its slot is the first 64 MiB of its DDR at
+    // 0x6000_0000, which no other part of this firmware uses.
     unsafe { mps::run(mps::AN547, board::ABOUT, board::CLOCK_HZ, slot, MEMORY.take()) }
 }

@@ -1,8 +1,8 @@
 //! Firmware for the Netduino Plus 2: an STM32F405RG, as QEMU emulates it.
 //!
-//! Memory is the real chip's, to the byte. QEMU's chip has no clock tree and no pins: it runs
-//! at 168 MHz from reset, its USART needs no pin functions, and GPIO is not there. Firmware
-//! for the silicon would set up the first two, and take its pins, with stm32f4xx-hal.
+//! Memory is the real chip's, to the byte. QEMU's chip has no clock tree and no pins: it runs at
+//! 168 MHz from reset, its USART needs no pin functions, and it has no GPIO. Firmware for the
+//! silicon would set up clocks and pin functions, and get its pins from stm32f4xx-hal.
 #![no_std]
 #![no_main]
 
@@ -16,7 +16,7 @@ mod board {
     include!(concat!(env!("OUT_DIR"), "/board.rs"));
 }
 
-/// Where USART 1 is.
+/// Address of USART 1.
 const USART1: *const Stm32f4 = core::ptr::without_provenance(0x4001_1000);
 
 static MEMORY: board::Memory = board::Memory::new();
@@ -25,14 +25,14 @@ static MEMORY: board::Memory = board::Memory::new();
 fn main() -> ! {
     stack::paint();
     let Some(core) = cortex_m::Peripherals::take() else { unreachable!("main runs once") };
-    // SAFETY: USART 1 is at this address (reference manual RM0090, memory map), aligned and
-    // laid out as `Stm32f4`. All access to it is through `VolatileCell`s.
+    // SAFETY: USART 1 is at this address (reference manual RM0090, memory map), aligned and with
+    // the layout of `Stm32f4`. It is accessed only through `VolatileCell`s.
     let usart = unsafe { &*USART1 };
     // USART 1 is on APB2, at half the core's clock.
     let parts =
         unconnected(usart.enable(board::CLOCK_HZ / 2), Ticks::new(core.SYST, board::CLOCK_HZ));
-    // SAFETY: the slot is flash (RM0090, sectors 5 to 11), readable at any time; this firmware
-    // does not program flash, so nothing writes to it while it runs.
+    // SAFETY: the slot is flash (RM0090, sectors 5 to 11), readable at any time. This firmware does
+    // not program flash, so nothing writes to it while it runs.
     let slot = unsafe { memory::slot(board::SLOT_ADDRESS, board::SLOT_BYTES) };
     memory::run(parts, board::ABOUT, slot, MEMORY.take())
 }

@@ -17,6 +17,7 @@ static MEMORY: board::Memory = board::Memory::new();
 #[entry]
 fn main() -> ! {
     let slot = (board::SLOT_ADDRESS, board::SLOT_BYTES);
-    // SAFETY: this board is such a machine; its slot is a part of the DRAM that is nobody else's.
+    // SAFETY: this board is such a machine, and its slot is a part of the DRAM that nothing else
+    // uses.
     unsafe { virt::run(board::ABOUT, slot, MEMORY.take()) }
 }

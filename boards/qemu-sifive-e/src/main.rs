@@ -1,7 +1,7 @@
-//! Firmware for QEMU's machine `sifive_e`, after the HiFive1: an E31 core, RV32IMAC in machine
-//! mode, with 16 KiB of RAM.
+//! Firmware for QEMU's machine `sifive_e`, modelled on the HiFive1: an E31 core, RV32IMAC in
+//! machine mode, with 16 KiB of RAM.
 //!
-//! The emulated UART needs no pins; the GPIO block is left alone.
+//! The emulated UART needs no pins; the GPIO block is not used.
 #![no_std]
 #![no_main]
 
@@ -15,7 +15,7 @@ mod board {
     include!(concat!(env!("OUT_DIR"), "/board.rs"));
 }
 
-/// Where UART 0 is.
+/// Address of UART 0.
 const UART: *const SiFive = core::ptr::without_provenance(0x1001_3000);
 
 static MEMORY: board::Memory = board::Memory::new();
@@ -23,11 +23,11 @@ static MEMORY: board::Memory = board::Memory::new();
 #[entry]
 fn main() -> ! {
     stack::paint();
-    // SAFETY: UART 0 is at this address (SiFive FE310-G000 manual, memory map), aligned and laid
-    // out as `SiFive`. All access to it is through `VolatileCell`s.
+    // SAFETY: UART 0 is at this address (SiFive FE310-G000 manual, memory map), aligned and with
+    // the layout of `SiFive`. It is accessed only through `VolatileCell`s.
     let uart = unsafe { &*UART };
     let parts = unconnected(uart.enable(board::CLOCK_HZ), Retired::new());
-    // SAFETY: the slot is SPI flash (the same map), readable at any time; this firmware does not
+    // SAFETY: the slot is SPI flash (the same map), readable at any time. This firmware does not
     // program flash, so nothing writes to it while it runs.
     let slot = unsafe { memory::slot(board::SLOT_ADDRESS, board::SLOT_BYTES) };
     memory::run(parts, board::ABOUT, slot, MEMORY.take())

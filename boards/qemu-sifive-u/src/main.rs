@@ -1,8 +1,8 @@
-//! Firmware for QEMU's machine `sifive_u`, after the HiFive Unleashed: its first core, in 32 bits and
-//! machine mode. The model is in the SPI flash, behind a driver that copies: its weights go through a
-//! window in RAM.
+//! Firmware for QEMU's machine `sifive_u`, modelled on the HiFive Unleashed: its first core, in 32
+//! bits and machine mode. The model is in the SPI flash, behind a driver that copies its bytes. Its
+//! weights go through a window in RAM.
 //!
-//! The emulated UART needs no pins; the GPIO block is left alone.
+//! The emulated UART needs no pins; the GPIO block is not used.
 #![no_std]
 #![no_main]
 
@@ -19,9 +19,9 @@ mod board {
     include!(concat!(env!("OUT_DIR"), "/board.rs"));
 }
 
-/// Where UART 0 is.
+/// Address of UART 0.
 const UART: *const uart::SiFive = core::ptr::without_provenance(0x1001_0000);
-/// Where the SPI controller of the flash is.
+/// Address of the SPI controller of the flash.
 const SPI: *const spi_flash::SiFive = core::ptr::without_provenance(0x1004_0000);
 
 static MEMORY: board::Memory = board::Memory::new();
@@ -32,10 +32,10 @@ static RESIDENT: ConstStaticCell<Arena<{ board::RESIDENT_BYTES }>> =
 #[entry]
 fn main() -> ! {
     stack::paint();
-    // SAFETY: UART 0 is at this address (SiFive FU540-C000 manual, memory map), aligned and laid
-    // out as `uart::SiFive`. All access to it is through `VolatileCell`s.
+    // SAFETY: UART 0 is at this address (SiFive FU540-C000 manual, memory map), aligned and with
+    // the layout of `uart::SiFive`. It is accessed only through `VolatileCell`s.
     let uart = unsafe { &*UART };
-    // SAFETY: likewise the SPI controller, laid out as `spi_flash::SiFive`.
+    // SAFETY: the same holds for the SPI controller, with the layout of `spi_flash::SiFive`.
     let spi = unsafe { &*SPI };
     let parts = unconnected(uart.enable(board::CLOCK_HZ), Retired::new());
     let flash = Flash::new(spi.flash(3, board::SLOT_BYTES), board::SLOT_ADDRESS as u32);

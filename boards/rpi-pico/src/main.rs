@@ -1,8 +1,8 @@
 //! Firmware for the Raspberry Pi Pico: an RP2040, with its HAL.
 //!
-//! UART 0 is on GP0 (to the host) and GP1 (from it), at 115,200 baud; an interrupt takes out of it
-//! what comes. The LED is the status, GP15 is high during an inference. SysTick counts cycles.
-//! With the feature `two-cores` convolutions are shared out between both cores.
+//! UART 0 is on GP0 (to the host) and GP1 (from it), at 115,200 baud; an interrupt reads received
+//! bytes from it. The LED is the status, GP15 is high during an inference. SysTick counts cycles.
+//! With the feature `two-cores`, convolutions are divided between both cores.
 #![no_std]
 #![no_main]
 
@@ -32,10 +32,10 @@ mod board {
     include!(concat!(env!("OUT_DIR"), "/board.rs"));
 }
 
-/// What the crystal of the board swings at.
+/// Frequency of the board's crystal.
 const CRYSTAL_HZ: u32 = 12_000_000;
 
-/// The flash's second stage of starting, for the chip that Picos have. The boot ROM checks its sum.
+/// The second-stage boot loader, for the flash chip of the Pico. The boot ROM checks its checksum.
 #[unsafe(link_section = ".boot2")]
 #[used]
 static BOOT2: [u8; 256] = rp2040_boot2::BOOT_LOADER_W25Q080;
@@ -45,7 +45,7 @@ static RING: ConstStaticCell<board::Ring> = ConstStaticCell::new(board::Ring::ne
 
 type UartPins = (Pin<Gpio0, FunctionUart, PullDown>, Pin<Gpio1, FunctionUart, PullDown>);
 
-/// What the interrupt needs: the receiving half of the UART, and where bytes go.
+/// The data of the interrupt: the receiving half of the UART, and the destination of its bytes.
 struct Receiver {
     uart: Reader<hal::pac::UART0, UartPins>,
     inlet: Inlet<'static>,
@@ -64,7 +64,7 @@ fn UART0_IRQ() {
                 Ok(_) => inlet.receive(byte[0]),
                 Err(nb::Error::WouldBlock) => break,
                 Err(nb::Error::Other(error)) => {
-                    // With an overrun comes a byte that is good.
+                    // An overrun error comes with bytes that are good.
                     error.discarded.iter().for_each(|&byte| inlet.receive(byte));
                     inlet.note(match error.err_type {
                         ReadErrorType::Overrun => Bad::Overrun,
@@ -108,7 +108,7 @@ fn main() -> ! {
     critical_section::with(|token| {
         RECEIVER.borrow_ref_mut(token).replace(Receiver { uart, inlet });
     });
-    // SAFETY: what the interrupt needs is there, and no critical section depends on its mask.
+    // SAFETY: the interrupt's data is there, and no critical section depends on its mask.
     unsafe { cortex_m::peripheral::NVIC::unmask(hal::pac::Interrupt::UART0_IRQ) };
 
     let parts = Parts {
@@ -118,8 +118,8 @@ fn main() -> ! {
         status: pins.gpio25.into_push_pull_output(),
         stack_bytes: stack::high_water,
     };
-    // SAFETY: the slot is flash behind the firmware, executed in place and readable at any time;
-    // this firmware does not program flash, so nothing writes to it while it runs.
+    // SAFETY: the slot is flash after the firmware, executed in place and readable at any time.
+    // This firmware does not program flash, so nothing writes to it while it runs.
     let slot = unsafe { memory::slot(board::SLOT_ADDRESS, board::SLOT_BYTES) };
     #[cfg(feature = "two-cores")]
     {

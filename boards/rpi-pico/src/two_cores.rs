@@ -1,4 +1,4 @@
-//! Core 1, which runs what core 0 leaves for it.
+//! Core 1, which runs the work that core 0 gives it.
 
 use brooklet_app::kernels::Cores;
 use brooklet_cores::{Giver, Mailbox};
@@ -15,13 +15,13 @@ static MAILBOX: ConstStaticCell<Mailbox> = ConstStaticCell::new(Mailbox::new(tel
 static ROOM: board::Room = board::Room::new(Arena::new());
 static STACK: Stack<{ board::SECOND_STACK_BYTES / 4 }> = Stack::new();
 
-/// What was written is there before the event that tells of it.
+/// Makes earlier writes visible before the event that signals them.
 fn tell() {
     dsb();
     sev();
 }
 
-/// Wakes core 1. It is called once.
+/// Wakes core 1. It is called only once.
 pub(crate) fn start(
     psm: &mut pac::PSM,
     ppb: &mut pac::PPB,

@@ -1,7 +1,7 @@
 //! Firmware for the Raspberry Pi Pico 2: an RP2350 on its RISC-V cores (Hazard3), with the chip's HAL.
 //!
-//! UART 0 is on GP0 (to the host) and GP1 (from it), at 115,200 baud; an interrupt takes out of it
-//! what comes. The LED is the status, GP15 is high during an inference. `mcycle` counts cycles.
+//! UART 0 is on GP0 (to the host) and GP1 (from it), at 115,200 baud; an interrupt reads received
+//! bytes from it. The LED is the status, GP15 is high during an inference. `mcycle` counts cycles.
 #![no_std]
 #![no_main]
 
@@ -28,11 +28,11 @@ mod board {
     include!(concat!(env!("OUT_DIR"), "/board.rs"));
 }
 
-/// What the crystal of the board swings at.
+/// Frequency of the board's crystal.
 const CRYSTAL_HZ: u32 = 12_000_000;
 
-/// What the boot ROM looks for in the first 4 KiB of the flash: secure code for Hazard3, whose entry is at
-/// the flash's beginning. So it lies behind that.
+/// The block that the boot ROM looks for in the first 4 KiB of the flash: secure code for Hazard3.
+/// The entry is at the start of the flash, so the block comes after it.
 #[unsafe(link_section = ".init.rust")]
 #[used]
 static IMAGE: ImageDef = ImageDef::secure_exe();
@@ -42,7 +42,7 @@ static RING: ConstStaticCell<board::Ring> = ConstStaticCell::new(board::Ring::ne
 
 type UartPins = (Pin<Gpio0, FunctionUart, PullDown>, Pin<Gpio1, FunctionUart, PullDown>);
 
-/// What the interrupt needs: the receiving half of the UART, and where bytes go.
+/// The data of the interrupt: the receiving half of the UART, and the destination of its bytes.
 struct Receiver {
     uart: Reader<hal::pac::UART0, UartPins>,
     inlet: Inlet<'static>,
@@ -50,7 +50,7 @@ struct Receiver {
 
 static RECEIVER: Mutex<RefCell<Option<Receiver>>> = Mutex::new(RefCell::new(None));
 
-// SAFETY: the HAL calls this name, of this type, for that interrupt.
+// SAFETY: the HAL calls a function with this name and type for that interrupt.
 #[unsafe(no_mangle)]
 #[expect(non_snake_case, reason = "the interrupt's name")]
 fn UART0_IRQ() {
@@ -63,7 +63,7 @@ fn UART0_IRQ() {
                 Ok(_) => inlet.receive(byte[0]),
                 Err(nb::Error::WouldBlock) => break,
                 Err(nb::Error::Other(error)) => {
-                    // With an overrun comes a byte that is good.
+                    // An overrun error comes with bytes that are good.
                     error.discarded.iter().for_each(|&byte| inlet.receive(byte));
                     inlet.note(match error.err_type {
                         ReadErrorType::Overrun => Bad::Overrun,
@@ -105,7 +105,7 @@ fn main() -> ! {
     critical_section::with(|token| {
         RECEIVER.borrow_ref_mut(token).replace(Receiver { uart, inlet });
     });
-    // SAFETY: what the interrupt needs is there, and this is no critical section.
+    // SAFETY: the interrupt's data is there, and this is not a critical section.
     unsafe {
         hal::arch::interrupt_unmask(hal::pac::Interrupt::UART0_IRQ);
         hal::arch::interrupt_enable();
@@ -118,8 +118,8 @@ fn main() -> ! {
         status: pins.gpio25.into_push_pull_output(),
         stack_bytes: stack::high_water,
     };
-    // SAFETY: the slot is flash behind the firmware, executed in place and readable at any time;
-    // this firmware does not program flash, so nothing writes to it while it runs.
+    // SAFETY: the slot is flash after the firmware, executed in place and readable at any time.
+    // This firmware does not program flash, so nothing writes to it while it runs.
     let slot = unsafe { memory::slot(board::SLOT_ADDRESS, board::SLOT_BYTES) };
     memory::run(parts, board::ABOUT, slot, MEMORY.take())
 }

@@ -1,8 +1,8 @@
 //! Firmware for the Raspberry Pi Pico 2: an RP2350 on its Cortex-M33, with embassy's HAL.
 //!
-//! UART 0 is on GP0 (to the host) and GP1 (from it), at 115,200 baud; an interrupt takes out of it
-//! what comes. The LED is the status, GP15 is high during an inference. SysTick counts cycles.
-//! With the feature `two-cores` convolutions are shared out between both cores.
+//! UART 0 is on GP0 (to the host) and GP1 (from it), at 115,200 baud; an interrupt reads received
+//! bytes from it. The LED is the status, GP15 is high during an inference. SysTick counts cycles.
+//! With the feature `two-cores`, convolutions are divided between both cores.
 #![no_std]
 #![no_main]
 
@@ -31,7 +31,8 @@ bind_interrupts!(struct Interrupts {
     UART0_IRQ => BufferedInterruptHandler<UART0>;
 });
 
-/// What the boot ROM looks for in the first 4 KiB of the flash: secure code for the Cortex-M33.
+/// The block that the boot ROM looks for in the first 4 KiB of the flash: secure code for the
+/// Cortex-M33.
 #[unsafe(link_section = ".start_block")]
 #[used]
 static IMAGE: ImageDef = ImageDef::secure_exe();
@@ -45,7 +46,7 @@ static RECEIVED: ConstStaticCell<board::Received> =
 fn main() -> ! {
     stack::paint();
     let Some(core) = cortex_m::Peripherals::take() else { unreachable!("main runs once") };
-    // Clocks as at power-on of a Pico 2: 150 MHz of a crystal of 12 MHz.
+    // Clocks as after power-on of a Pico 2: 150 MHz from a crystal of 12 MHz.
     let chip = embassy_rp::init(Default::default());
     let uart = |room: &'static mut [u8]| {
         let (uart, to, from) = (chip.UART0, chip.PIN_0, chip.PIN_1);
@@ -58,8 +59,8 @@ fn main() -> ! {
         status: Output::new(chip.PIN_25, Level::Low),
         stack_bytes: stack::high_water,
     };
-    // SAFETY: the slot is flash behind the firmware, executed in place and readable at any time;
-    // this firmware does not program flash, so nothing writes to it while it runs.
+    // SAFETY: the slot is flash after the firmware, executed in place and readable at any time.
+    // This firmware does not program flash, so nothing writes to it while it runs.
     let slot = unsafe { memory::slot(board::SLOT_ADDRESS, board::SLOT_BYTES) };
     #[cfg(feature = "two-cores")]
     {

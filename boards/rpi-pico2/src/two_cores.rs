@@ -1,4 +1,4 @@
-//! Core 1, which runs what core 0 leaves for it.
+//! Core 1, which runs the work that core 0 gives it.
 
 use brooklet_app::kernels::Cores;
 use brooklet_cores::{Giver, Mailbox};
@@ -16,13 +16,13 @@ static ROOM: board::Room = board::Room::new(Arena::new());
 static STACK: ConstStaticCell<Stack<{ board::SECOND_STACK_BYTES }>> =
     ConstStaticCell::new(Stack::new());
 
-/// What was written is there before the event that tells of it.
+/// Makes earlier writes visible before the event that signals them.
 fn tell() {
     dsb();
     sev();
 }
 
-/// Wakes core 1. It is called once.
+/// Wakes core 1. It is called only once.
 pub(crate) fn start(core: Peri<'static, CORE1>) -> Cores<'static, Giver<'static>> {
     let (giver, worker) = MAILBOX.take().split();
     spawn_core1(core, STACK.take(), || worker.work());

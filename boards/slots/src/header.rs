@@ -1,4 +1,4 @@
-//! What is in front of the model file in a slot.
+//! The header before the model file in a slot.
 
 use core::fmt;
 
@@ -9,18 +9,19 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::Slot;
 
-/// Bytes of the header: the model file behind it lies as it does at the beginning of a slot.
+/// Number of bytes of the header. The model file after it has the same alignment as at the start of
+/// a slot.
 pub const HEADER_BYTES: usize = 128;
 
-/// Bytes of a signature.
+/// Number of bytes of a signature.
 pub const SIGNATURE: usize = 64;
 
 const MAGIC: [u8; 8] = *b"BRSLOT1\0";
 
-/// The largest unit in which a flash is written: those of chips have up to 32 bytes.
+/// The largest supported unit in which a flash is written, in bytes; those of chips have up to 32.
 pub(crate) const LARGEST_UNIT: usize = 64;
 
-/// What is signed of a header.
+/// The fields of a header that are signed.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct Fields {
@@ -32,7 +33,7 @@ struct Fields {
 
 const _: () = assert!(SIGNATURE + size_of::<Fields>() == HEADER_BYTES);
 
-/// A slot whose signature is good.
+/// A slot with a valid signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Signed<'s> {
     /// The model's version.
@@ -43,16 +44,16 @@ pub struct Signed<'s> {
     pub confirmed: bool,
 }
 
-/// Why a slot has no model that may start.
+/// Why a slot does not have a model that may start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SlotFault {
     /// It does not begin with a header.
     NoHeader,
-    /// Its file does not end in the slot.
+    /// Its file is longer than the slot.
     Length,
-    /// The signature is not that of the key over this header and file.
+    /// The signature is not one of the key for this header and file.
     Signature,
-    /// The key is none.
+    /// The key is not a valid public key.
     Key,
 }
 
@@ -67,7 +68,7 @@ impl fmt::Display for SlotFault {
     }
 }
 
-/// Bytes at the end of a slot of flash `F` that say whether it was confirmed.
+/// Number of bytes at the end of a slot of flash `F` that record whether it was confirmed.
 pub(crate) const fn mark_bytes<F: NorFlash>() -> usize {
     if F::WRITE_SIZE > 4 { F::WRITE_SIZE } else { 4 }
 }
@@ -76,7 +77,7 @@ pub(crate) const fn mark_bytes<F: NorFlash>() -> usize {
 ///
 /// # Errors
 ///
-/// [`SlotFault`] says why it holds nothing that may start.
+/// [`SlotFault`] says why it contains nothing that may start.
 pub fn open<'s, F: NorFlash>(slot: &'s [u8], key: &[u8; 32]) -> Result<Signed<'s>, SlotFault> {
     let end = slot.len().checked_sub(mark_bytes::<F>()).ok_or(SlotFault::NoHeader)?;
     let (rest, mark) = slot.split_at_checked(end).ok_or(SlotFault::NoHeader)?;
@@ -95,7 +96,7 @@ pub fn open<'s, F: NorFlash>(slot: &'s [u8], key: &[u8; 32]) -> Result<Signed<'s
     Ok(Signed { counter: fields.counter.get(), file, confirmed })
 }
 
-/// Notes that the slot's model was started.
+/// Records that the slot's model was started.
 pub(crate) fn mark<F: Slot>(slot: &mut F) -> Result<(), F::Error> {
     let zeros = [0; LARGEST_UNIT];
     let bytes = mark_bytes::<F>();
@@ -103,11 +104,11 @@ pub(crate) fn mark<F: Slot>(slot: &mut F) -> Result<(), F::Error> {
     slot.write(offset as u32, zeros.get(..bytes).unwrap_or(&zeros))
 }
 
-/// A public key that is written as 64 hexadecimal digits: that which firmware is built with.
+/// A public key from 64 hexadecimal digits, for the one that is built into firmware.
 ///
 /// # Panics
 ///
-/// If it is anything else; in a constant that is an error of the compiler.
+/// If the text is anything else; in a constant this is a compile error.
 pub const fn key_of_hex(text: &str) -> [u8; 32] {
     const fn digit(byte: u8) -> u8 {
         match byte {
@@ -152,7 +153,7 @@ pub fn sign(file: &[u8], counter: u32, secret: &[u8; 32]) -> [u8; SIGNATURE] {
     SigningKey::from_bytes(secret).sign(&message).to_bytes()
 }
 
-/// The public key of a secret one.
+/// The public key for a secret key.
 #[cfg(feature = "sign")]
 pub fn public_key(secret: &[u8; 32]) -> [u8; 32] {
     ed25519_dalek::SigningKey::from_bytes(secret).verifying_key().to_bytes()

@@ -1,6 +1,6 @@
-//! Two slots of flash for signed models, of which the newest good one starts.
+//! Two slots of flash for signed models; the newest good one starts.
 //!
-//! A slot holds a model file behind a header of [`HEADER_BYTES`]:
+//! A slot holds a model file after a header of [`HEADER_BYTES`] bytes:
 //!
 //! ```text
 //!   0  signature 64        Ed25519 (RFC 8032), over all that follows up to the file's end
@@ -13,10 +13,11 @@
 //! end - unit               all zero once the model was confirmed; a unit is what the flash writes
 //! ```
 //!
-//! Numbers are little-endian. [`choose`] takes the newest slot whose signature is good, whose counter is
-//! not below one that was confirmed, and whose model passes the test that the firmware makes. Then it
-//! confirms it. An [`Update`] goes into the other slot. It begins by erasing that slot's header and ends
-//! by writing it, so at each moment of it the slot in use is whole, and the other is whole or is none.
+//! Numbers are little-endian. [`choose`] takes the newest slot whose signature is valid, whose
+//! counter is not below a confirmed one, and whose model passes the firmware's test. Then it
+//! confirms the slot. An [`Update`] is written to the other slot. It begins by erasing that slot's
+//! header, and ends by writing it. At any moment the slot in use is therefore complete, and the
+//! other is complete or has no model.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -38,17 +39,17 @@ pub use update::{Update, UpdateFault};
 use self::header::mark;
 use embedded_storage::nor_flash::NorFlash;
 
-/// A slot of flash that can also be read as memory. What was written is seen there.
+/// A slot of flash that can also be read as memory, where written bytes are visible.
 pub trait Slot: NorFlash {
-    /// All of it.
+    /// All of its bytes.
     fn bytes(&self) -> &[u8];
 }
 
-/// The slot to start, if there is a good one: the newest that passes `is_good`, which gets its model
-/// file. It is confirmed before this returns.
+/// The slot to start, if there is a good one: the newest that passes `is_good`, which is called
+/// with its model file. It is confirmed before this returns.
 ///
-/// A slot whose counter is below that of a confirmed one is not looked at, so nobody brings an old model
-/// back by writing it again.
+/// A slot whose counter is below that of a confirmed one is ignored, so that an old model cannot be
+/// brought back by writing it again.
 pub fn choose<F: Slot>(
     slots: &mut [F; 2],
     key: &[u8; 32],
@@ -57,7 +58,7 @@ pub fn choose<F: Slot>(
     let [first, second] = slots.each_ref().map(|slot| open::<F>(slot.bytes(), key).ok());
     let confirmed = [&first, &second].into_iter().flatten().filter(|slot| slot.confirmed);
     let least = confirmed.map(|slot| slot.counter).max().unwrap_or(0);
-    // Of two that are equally new the one that was confirmed.
+    // Of two slots with the same counter, the confirmed one.
     let age = |slot: &Option<Signed<'_>>| slot.as_ref().map(|slot| (slot.counter, slot.confirmed));
     let order = if age(&second) > age(&first) { [1, 0] } else { [0, 1] };
     let candidates = [first, second];
@@ -67,7 +68,7 @@ pub fn choose<F: Slot>(
     })?;
     let confirmed = candidates.get(found).and_then(Option::as_ref)?.confirmed;
     if !confirmed && let Some(slot) = slots.get_mut(found) {
-        // A mark that cannot be written is tried again at the next start.
+        // If the mark cannot be written, the next start tries again.
         let _ = mark(slot);
     }
     Some(found)

@@ -6,13 +6,13 @@ use embedded_storage::nor_flash::{
 
 use crate::Slot;
 
-/// RAM that behaves as flash: sectors of 4 KiB, units of four bytes, in which writing clears bits and
-/// only erasing sets them.
+/// RAM that behaves like flash: it has sectors of 4 KiB and units of four bytes; writing clears
+/// bits, and only erasing sets them.
 #[derive(Debug)]
 pub struct InMemory<'m>(pub &'m mut [u8]);
 
 impl InMemory<'_> {
-    /// What is at an offset.
+    /// The bytes at an offset.
     fn part(&mut self, offset: u32, bytes: usize) -> Result<&mut [u8], NorFlashErrorKind> {
         let rest = self.0.get_mut(offset as usize..);
         rest.and_then(|rest| rest.get_mut(..bytes)).ok_or(NorFlashErrorKind::OutOfBounds)

@@ -1,4 +1,4 @@
-//! Updates that end at any moment, and models that nobody signed.
+//! Updates that stop at any moment, and models without a valid signature.
 
 use std::vec::Vec;
 
@@ -10,11 +10,11 @@ use super::*;
 
 const SECRET: [u8; 32] = [7; 32];
 const SLOT: usize = 4096;
-/// Bytes of a part of an update.
+/// Number of bytes of a part of an update.
 const PART: usize = 64;
 
-/// A flash in memory, of sectors of 256 bytes and units of four. The power goes after a number of
-/// erases and writes: the last is done half, and no more after it.
+/// A flash in memory, with sectors of 256 bytes and units of four. The power fails after a number
+/// of erases and writes: the last one is done only half, and none after it.
 #[derive(Clone)]
 struct Chip {
     memory: Vec<u8>,
@@ -23,11 +23,11 @@ struct Chip {
 
 #[derive(Clone, Copy, Default)]
 struct Power {
-    /// Units written and sectors erased.
+    /// Number of units written and sectors erased.
     done: usize,
-    /// How many there will be.
+    /// The number after which the power fails.
     limit: Option<usize>,
-    /// What an interrupted one leaves.
+    /// What an interrupted operation leaves behind.
     noise: u8,
 }
 
@@ -41,7 +41,7 @@ impl NorFlashError for Fault {
 }
 
 impl Chip {
-    /// Does to a unit or a sector what `to` says for each of its bytes.
+    /// Changes each byte of a unit or a sector as `to` says.
     fn change(
         &mut self,
         place: core::ops::Range<usize>,
@@ -119,7 +119,7 @@ fn empty() -> [Chip; 2] {
     [chip.clone(), chip]
 }
 
-/// A model file that is none, of a length that fills no unit.
+/// Bytes in place of a model file, whose length is not a multiple of the unit.
 fn file(version: u32) -> Vec<u8> {
     (0..2_301_u32).map(|i| (i * 31 + version * 17 + i / 256) as u8).collect()
 }
@@ -128,13 +128,13 @@ fn key() -> [u8; 32] {
     public_key(&SECRET)
 }
 
-/// What starts: a slot and its counter.
+/// Which slot starts, and its counter.
 fn started(slots: &mut [Chip; 2]) -> Option<(usize, u32)> {
     let slot = choose(slots, &key(), |found| (1..9).any(|version| found == file(version)))?;
     Some((slot, open::<Chip>(&slots[slot].memory, &key()).unwrap().counter))
 }
 
-/// Brings `version` into a slot.
+/// Installs `version` in a slot.
 fn update(slot: &mut Chip, version: u32, running: u32) -> Result<(), UpdateFault> {
     let file = file(version);
     let mut update = Update::begin(slot, file.len() as u32)?;
@@ -144,7 +144,7 @@ fn update(slot: &mut Chip, version: u32, running: u32) -> Result<(), UpdateFault
     update.finish(slot, version, &sign(&file, version, &SECRET), &key(), running)
 }
 
-/// Slots in which `version` runs, in the first, and the version before it lies in the second.
+/// Two slots: `version` runs in the first, and the version before it is in the second.
 fn running(version: u32) -> [Chip; 2] {
     let mut slots = empty();
     update(&mut slots[1], version - 1, 0).unwrap();
@@ -154,8 +154,8 @@ fn running(version: u32) -> [Chip; 2] {
     slots
 }
 
-/// The power is cut at each erase and each write of an update, and of the start after it: a good
-/// model starts, and the update goes through when it is repeated.
+/// The power fails at each erase and each write of an update, and of the start after it. A good
+/// model starts, and the update succeeds when it is repeated.
 #[test]
 fn power_may_fail_at_any_moment() {
     let mut whole = running(2);
@@ -173,12 +173,12 @@ fn power_may_fail_at_any_moment() {
             let done = update(&mut slots[1], 3, 2);
             assert_eq!(done.is_ok(), limit >= written, "{limit}");
             if done.is_ok() {
-                // It starts, and cannot be confirmed.
+                // It starts, but cannot be confirmed.
                 assert_eq!(started(&mut slots), Some((1, 3)));
             }
             power.set(Power::default());
             let (slot, version) = started(&mut slots).unwrap();
-            // All of the header may be there although the power failed at its last write.
+            // The header may be complete although the power failed at its last write.
             assert!((slot, version) == (0, 2) || (slot, version) == (1, 3), "{limit}: {version}");
             assert!(done.is_err() || version == 3, "{limit}");
             update(&mut slots[1 - slot], 4, version).unwrap();
@@ -190,13 +190,13 @@ fn power_may_fail_at_any_moment() {
 #[test]
 fn the_newest_starts_that_is_good() {
     let mut slots = running(5);
-    // One that does not pass its test is left.
+    // A slot that does not pass its test is not started.
     update(&mut slots[1], 9, 5).unwrap();
     assert_eq!(started(&mut slots), Some((0, 5)));
-    // Of two with one number that which was started.
+    // Of two slots with the same counter, the one that was started before.
     update(&mut slots[1], 5, 5).unwrap();
     assert_eq!(started(&mut slots), Some((0, 5)));
-    // A bit of the one that runs is lost: the other starts, although it was never confirmed.
+    // The running slot loses a bit: the other starts, although it was never confirmed.
     slots[0].memory[1000] ^= 1;
     assert_eq!(started(&mut slots), Some((1, 5)));
     slots[1].memory[2000] ^= 1;
@@ -210,8 +210,8 @@ fn an_older_model_is_refused() {
     let refused = update(&mut slots[1], 4, 5);
     assert_eq!(refused, Err(UpdateFault::Older { counter: 4, running: 5 }));
     assert_eq!(started(&mut slots), Some((0, 5)));
-    // Nor does it start if somebody wrote it there, and the newer one fails its test: who could bring
-    // that about would bring the old one back.
+    // It does not start either if somebody wrote it there and the newer one fails its test.
+    // Otherwise, making the newer one fail would bring the old one back.
     update(&mut slots[1], 4, 0).unwrap();
     assert_eq!(choose(&mut slots, &key(), |found| found == file(4)), None);
 }
@@ -221,7 +221,7 @@ fn what_nobody_signed_is_refused() {
     let signed = running(2)[0].memory.clone();
     let open = |bytes: &[u8], key: &[u8; 32]| open::<Chip>(bytes, key).map(|found| found.counter);
     assert_eq!(open(&signed, &key()), Ok(2));
-    // Another key; one that is none.
+    // Another key, and an invalid key.
     assert_eq!(open(&signed, &public_key(&[8; 32])), Err(SlotFault::Signature));
     // Any bit of header and file.
     for byte in (0..HEADER_BYTES).chain([HEADER_BYTES, HEADER_BYTES + 1_000, HEADER_BYTES + 2_300])

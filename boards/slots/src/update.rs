@@ -1,4 +1,4 @@
-//! A signed model on its way into a slot.
+//! Writes a signed model to a slot.
 
 use core::fmt;
 
@@ -7,51 +7,52 @@ use embedded_storage::nor_flash::NorFlash;
 use crate::header::{HEADER_BYTES, LARGEST_UNIT, SIGNATURE, SlotFault, header, mark_bytes};
 use crate::{Slot, open};
 
-/// An update under way: the model file comes in parts, from its first byte to its last, and then the
-/// header.
+/// An update in progress: the model file arrives in parts, from its first byte to its last, and
+/// then the header.
 ///
-/// A part erases what it is about to fill, so no call takes longer than erasing one part's sectors.
+/// Each part erases the flash that it fills, so no call takes longer than erasing the sectors of
+/// one part.
 #[derive(Debug)]
 pub struct Update {
-    /// Where the model file ends in the slot.
+    /// End of the model file in the slot.
     end: u32,
-    /// Where the next part goes.
+    /// Offset of the next part.
     next: u32,
-    /// What is erased, from the slot's beginning.
+    /// Number of bytes that are erased, from the slot's start.
     erased: u32,
 }
 
-/// Why an update does not go on.
+/// Why an update failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpdateFault {
-    /// None is under way.
+    /// No update has begun.
     NotBegun,
-    /// Model and header are longer than the slot, which has room for this many bytes of a model.
+    /// Model and header are longer than the slot.
     TooLong {
-        /// Bytes.
+        /// Number of bytes for a model.
         room: u32,
     },
-    /// Another part is due: that from this byte of the model file on.
+    /// Another part is expected: the one from this byte of the model file on.
     Order {
         /// The byte.
         expected: u32,
     },
-    /// A part before the last has to be a multiple of this many bytes.
+    /// The length of a part before the last must be a multiple of this number of bytes.
     Unit {
         /// Bytes.
         bytes: u32,
     },
     /// The model file is not complete.
     Incomplete,
-    /// The flash did not do what it was told.
+    /// The flash reported an error.
     Flash,
-    /// What was written is no signed model.
+    /// What was written is not a signed model.
     Slot(SlotFault),
-    /// The model is older than that which runs.
+    /// The model is older than the running one.
     Older {
         /// Its counter.
         counter: u32,
-        /// The counter of that which runs.
+        /// The counter of the running model.
         running: u32,
     },
 }
@@ -59,17 +60,19 @@ pub enum UpdateFault {
 impl fmt::Display for UpdateFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotBegun => f.write_str("no update is under way"),
+            Self::NotBegun => f.write_str("no update has begun"),
             Self::TooLong { room } => {
-                write!(f, "the model is longer than the {room} bytes that a slot has for one")
+                write!(f, "the model is longer than {room} bytes, the room in a slot")
             }
-            Self::Order { expected } => write!(f, "the part from byte {expected} on is due"),
-            Self::Unit { bytes } => write!(f, "a part is no multiple of {bytes} bytes"),
+            Self::Order { expected } => write!(f, "the next part must begin at byte {expected}"),
+            Self::Unit { bytes } => {
+                write!(f, "the length of a part is not a multiple of {bytes} bytes")
+            }
             Self::Incomplete => f.write_str("parts of the model are missing"),
             Self::Flash => f.write_str("the flash could not be erased or written"),
             Self::Slot(fault) => fault.fmt(f),
             Self::Older { counter, running } => {
-                write!(f, "its counter {counter} is below {running}, that of the model that runs")
+                write!(f, "its counter {counter} is below {running}, the running model's")
             }
         }
     }
@@ -81,7 +84,7 @@ fn failed<E>(_: E) -> UpdateFault {
 }
 
 impl Update {
-    /// Begins one, of a model file of `length` bytes. What the slot held is gone.
+    /// Starts an update with a model file of `length` bytes. The contents of the slot are erased.
     ///
     /// # Errors
     ///
@@ -93,19 +96,19 @@ impl Update {
             return Err(UpdateFault::TooLong { room });
         }
         let sector = F::ERASE_SIZE as u32;
-        // The header first: without it the slot holds nothing.
+        // The header is erased first: without it the slot has no model.
         slot.erase(0, sector).map_err(failed)?;
         slot.erase(capacity.saturating_sub(sector), capacity).map_err(failed)?;
         let start = HEADER_BYTES as u32;
         Ok(Self { end: start + length, next: start, erased: sector })
     }
 
-    /// Writes a part of the model file, which begins at byte `offset` of it.
+    /// Writes a part of the model file, which begins at its byte `offset`.
     ///
     /// # Errors
     ///
-    /// [`UpdateFault::Order`], [`UpdateFault::Unit`], [`UpdateFault::TooLong`] if it reaches beyond the
-    /// length that was said, and [`UpdateFault::Flash`].
+    /// [`UpdateFault::Order`], [`UpdateFault::Unit`], [`UpdateFault::TooLong`] if it reaches beyond
+    /// the announced length, and [`UpdateFault::Flash`].
     pub fn write<F: NorFlash>(
         &mut self,
         slot: &mut F,
@@ -131,7 +134,7 @@ impl Update {
         }
         slot.write(self.next, whole).map_err(failed)?;
         if !rest.is_empty() {
-            // What fills the last unit up is as erased.
+            // The last unit is padded as erased flash.
             let mut last = [0xff; LARGEST_UNIT];
             let bytes = last.get_mut(..unit).ok_or(UpdateFault::Flash)?;
             bytes.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
@@ -141,12 +144,12 @@ impl Update {
         Ok(())
     }
 
-    /// Writes the header of a model of this version, and reads the slot. Its model starts next.
+    /// Writes the header of a model with this counter, and checks the slot. Its model starts next.
     ///
     /// # Errors
     ///
-    /// [`UpdateFault::Incomplete`]; [`UpdateFault::Older`] if the counter is below `running`; and what
-    /// [`open`] finds of the slot, which is as good as empty then.
+    /// [`UpdateFault::Incomplete`]; [`UpdateFault::Older`] if the counter is below `running`; and
+    /// the faults of [`open`]. After these the slot counts as empty.
     pub fn finish<F: Slot>(
         self,
         slot: &mut F,

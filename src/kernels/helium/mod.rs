@@ -10,11 +10,11 @@
 //!             output[column, channels] = finish(bias + sums)
 //! ```
 //!
-//! `VMLADAVA` adds 16 products to a general-purpose register, of which the even ones are eight.
-//! Values stay in vector registers while the weights of all channels are loaded. The sums are
-//! therefore loaded from memory and stored again: one `LDM` and one `STM` for eight. For four
-//! columns, a kernel of three columns at stride 1 reads six pixels, which also stay in registers:
-//! three kernel columns are processed at a time.
+//! `VMLADAVA` adds 16 products to one of the eight even general-purpose registers. Values stay in
+//! vector registers while the weights of all channels are loaded. The sums are therefore loaded
+//! from memory and stored again: one `LDM` and one `STM` for eight. For four columns, a kernel of
+//! three columns at stride 1 reads six pixels, which also stay in registers: three kernel columns
+//! are processed at a time.
 //!
 //! Rows are read in place. The values under four columns are copied into scratch memory if some of
 //! them are padding, or if the last vector reaches beyond the end of the row.

@@ -1,4 +1,4 @@
-//! A runner's script, and what a board answers.
+//! A runner's script, and the answers of a board.
 
 use std::format;
 use std::string::{String, ToString};
@@ -10,7 +10,7 @@ use super::*;
 use crate::Parts;
 use crate::tests::{ABOUT, End, Host, TINY};
 
-/// What a board says to these commands, line by line.
+/// The board's answers to these commands, line by line.
 fn answers(slot: &[u8], commands: &str) -> Vec<String> {
     let (mut host, mut pauses) = (Host::default(), |_| false);
     let mut arena = brooklet::Arena::<4096>::new();
@@ -25,7 +25,7 @@ fn answers(slot: &[u8], commands: &str) -> Vec<String> {
     said.split("\r\n").filter(|line| !line.is_empty()).map(String::from).collect()
 }
 
-/// The commands by which a runner sends an image, in pieces as long as its own are.
+/// The commands with which a runner sends an image, in pieces of the same length as the runner's.
 fn load(image: &[u8]) -> String {
     let digits = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let pieces = image.chunks(32).map(|bytes| format!("db {}%", digits(bytes)));
@@ -66,7 +66,7 @@ fn an_image_runs_as_often_as_the_runner_says() {
     let script = load(&std::vec![7; bytes]) + "infer 5 2%timestamp%results%";
     let lines = answers(TINY, &script);
     let from = lines.iter().position(|line| line == "m-warmup-start-2").unwrap();
-    // A span takes a cycle here, of a microsecond.
+    // A span takes one cycle here, of one microsecond.
     let expected =
         ["m-warmup-start-2", "m-warmup-done", "m-infer-start-5", "m-lap-us-2", "m-lap-us-7"];
     assert_eq!(lines[from..from + 5], expected);
@@ -82,12 +82,12 @@ fn what_is_not_understood_is_answered() {
         (TINY, "infer 1%", "e-[no image was loaded]"),
         (TINY, "infer 0%", "e-[infer takes numbers"),
         (TINY, "infer x%", "e-[infer takes numbers"),
-        (TINY, "results%", "e-[nothing was run]"),
+        (TINY, "results%", "e-[no image was run]"),
         (TINY, "db load 99999%", "e-[an image has 192 bytes"),
         (TINY, "db load%", "e-[an image has 192 bytes"),
-        (TINY, "db 00%", "e-[no byte of an image]"),
-        (TINY, "db load 192%db 0g%", "e-[no byte of an image]"),
-        (TINY, "db load 192%db 000%", "e-[no byte of an image]"),
+        (TINY, "db 00%", "e-[not a byte of an image]"),
+        (TINY, "db load 192%db 0g%", "e-[not a byte of an image]"),
+        (TINY, "db load 192%db 000%", "e-[not a byte of an image]"),
         (&[0; 64], "results%", "e-[no model that can run"),
         (&[0; 64], "db load 192%", "e-[no model that can run"),
         (TINY, "\u{e9}%", "e-[Unknown command: \u{e9}]"),
@@ -97,7 +97,7 @@ fn what_is_not_understood_is_answered() {
         assert_eq!(lines.last().unwrap(), "m-ready", "{script}");
         assert_eq!(lines[lines.len() - 2], "m-name-dut-[brooklet host]", "{script}");
     }
-    // A command that is too long is cut, and the next one is heard.
+    // A command that is too long is truncated, and the next one is heard.
     let lines = answers(TINY, &("db ".to_string() + &"0".repeat(500) + "%name%"));
     assert_eq!(lines[lines.len() - 2], "m-name-dut-[brooklet host]");
 }

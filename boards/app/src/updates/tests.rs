@@ -1,4 +1,4 @@
-//! A board that is sent models.
+//! A board that receives models.
 
 use std::vec::Vec;
 
@@ -25,7 +25,7 @@ fn slot(file: &[u8], counter: u32) -> Vec<u8> {
     slot
 }
 
-/// What a host sends to bring a model in, in parts of 92 bytes.
+/// What a host sends to install a model, in parts of 92 bytes.
 fn update(file: &[u8], counter: u32, signature: &[u8; SIGNATURE]) -> Vec<u8> {
     let part = brooklet_protocol::part_bytes(ROW, 4);
     let mut sent = frame(&Request::Update { bytes: file.len() as u32 });
@@ -36,7 +36,7 @@ fn update(file: &[u8], counter: u32, signature: &[u8; SIGNATURE]) -> Vec<u8> {
     sent
 }
 
-/// Runs a board on what the host sends; returns its answers.
+/// Runs a board on what the host sends, and returns its answers.
 fn play(slots: &mut [Vec<u8>; 2], sent: &[u8]) -> Vec<Vec<u8>> {
     let (mut host, mut pauses) = (Host::default(), |_| false);
     let mut slots = slots.each_mut().map(|slot| InMemory(slot));
@@ -49,7 +49,7 @@ fn play(slots: &mut [Vec<u8>; 2], sent: &[u8]) -> Vec<Vec<u8>> {
     host.answers()
 }
 
-/// What the host sends to have an image classified, and the answer that a model gives.
+/// What the host sends to have an image classified, and the model's answer.
 fn image(file: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let model = Model::parse(file).unwrap();
     let input = model.input();
@@ -91,7 +91,7 @@ fn a_model_comes_over_the_link_and_runs() {
     let parts = &mut answers[2 + rows..last - rows - 2];
     assert!(parts.len() > OTHER.len() / ROW);
     assert!(parts.iter_mut().all(|answer| decode(answer) == Ok(Response::Ready)));
-    // So it is after a reset. An older model is refused, and so is one that another key signed.
+    // The same after a reset. An older model is refused, and so is one signed with another key.
     let mut sent = update(TINY, 4, &sign(TINY, 4, &SECRET));
     sent.extend(update(TINY, 6, &sign(TINY, 6, &[9; 32])));
     sent.extend(&sent_rows);
@@ -108,10 +108,7 @@ fn a_model_comes_over_the_link_and_runs() {
         .collect();
     assert_eq!(
         refused,
-        [
-            "its counter 4 is below 5, that of the model that runs",
-            "its signature is not by this key"
-        ]
+        ["its counter 4 is below 5, the running model's", "its signature is not by this key"]
     );
     assert_eq!(values(&mut last), after, "it still runs");
 }
@@ -128,14 +125,14 @@ fn a_board_without_a_model_takes_one() {
     let mut answers = play(&mut slots, &sent);
     let state = SlotsState { running: None, unit: 4 };
     assert_eq!(decode(&mut answers[0]), Ok(Response::Slots(state)));
-    let reason = "no update is under way";
+    let reason = "no update has begun";
     assert_eq!(decode(&mut answers[1]), Ok(Response::Failed(Fault::Update { reason })));
     assert!(matches!(decode(&mut answers[2]), Ok(Response::Failed(Fault::Model { .. }))));
     let last = answers.len() - 1;
     assert_eq!(values(&mut answers[last]), expected);
 }
 
-/// A model whose test image it answers otherwise does not start, although it is newer and signed.
+/// A model that fails its test image does not start, although it is newer and signed.
 #[test]
 fn a_model_that_fails_its_test_is_left() {
     let wrong = crate::tests::with_wrong_answer();

@@ -1,5 +1,5 @@
-//! Bytes as a data set: `.npy`, `.npz`, or CIFAR-10's records. Its first images and its last are
-//! read, or it is refused.
+//! Bytes as a data set: `.npy`, `.npz`, or CIFAR-10's records. Its first and last images are read,
+//! or it is refused.
 
 #![no_main]
 

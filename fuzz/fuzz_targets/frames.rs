@@ -1,12 +1,12 @@
-//! Bytes as they come over a serial link: frames are found in them, and messages in frames. What is
-//! a message is written as it was, and a frame behind all of it is understood.
+//! Bytes as they arrive over a serial link: frames are separated, and their messages decoded. Each
+//! message is encoded again to the same bytes, and a frame after all the bytes is understood.
 
 #![no_main]
 
 use brooklet_protocol::{Frames, Request, Response, decode, encode, request_bytes};
 use libfuzzer_sys::fuzz_target;
 
-/// The longest row of an image.
+/// Number of bytes of the longest image row.
 const ROW_BYTES: usize = 96;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -27,7 +27,7 @@ fuzz_target!(|bytes: &[u8]| {
             assert_eq!(decode(&mut stuffed.to_vec()), Ok(response));
         }
     }
-    // The thread is found again at the next zero.
+    // The receiver synchronizes again at the next zero.
     let _ = frames.push(0);
     let sent = encode(&Request::Identify, &mut buffer).expect("it is short");
     let mut found = None;

@@ -1,4 +1,5 @@
-//! Bytes as an image file, PNG or JPEG: read as it is, and resized and cropped, or refused.
+//! Bytes as an image file, PNG or JPEG: read, then read again with resizing and cropping, or
+//! refused.
 
 #![no_main]
 

@@ -1,7 +1,7 @@
-//! Bytes as a model file: refused, or run to the end, with the same bytes from every backend.
+//! Bytes as a model file: refused, or run to its end with the same results on every backend.
 //!
-//! Half of the inputs are made by `brooklet_mutants`, which knows what a model file is made of. A
-//! wrong checksum would end every input at once, so it is put right first.
+//! Half of the inputs are made by `brooklet_mutants`, which knows the structure of a model file. A
+//! wrong checksum would end every input at once, so it is corrected first.
 
 #![no_main]
 

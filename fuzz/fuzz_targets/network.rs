@@ -1,5 +1,5 @@
-//! Bytes as a trained network: ONNX, TFLite, safetensors, or a PyTorch checkpoint. Read, or refused
-//! with an error that people can read.
+//! Bytes as a trained network: ONNX, TFLite, safetensors, or a PyTorch checkpoint. It is read, or
+//! refused with a readable error.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! Bytes as a file of activation ranges: refused, or a network is quantized with them, planned, and
-//! written; what was written is a model file, or what is wrong has a name.
+//! Bytes as a file of activation ranges. It is refused, or a network is quantized with it, planned
+//! and written; then the result is a model file, or refused with a named error.
 
 #![no_main]
 
@@ -12,7 +12,7 @@ use brooklet_quantize::ranges::{Range, Ranges};
 use brooklet_quantize::weights::Learned;
 use libfuzzer_sys::fuzz_target;
 
-/// A network of a residual block and a classifier, whose layers are `input`, `a`, `b` …
+/// A network with a residual block and a classifier, whose layers are `input`, `a`, `b` …
 fn network() -> Network {
     let conv = |outputs: usize, kernel: usize, inputs: usize| {
         let weights = (0..outputs * kernel * kernel * inputs).map(|i| (i % 7) as f32 / 9.0 - 0.3);
@@ -48,7 +48,7 @@ fn network() -> Network {
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(ranges) = serde_json::from_slice::<Ranges>(bytes) else { return };
-    // What the command asks of them, before.
+    // The command checks this first.
     let around_zero = |range: &Range| {
         range.min.is_finite() && range.max.is_finite() && range.min <= 0.0 && range.max >= 0.0
     };

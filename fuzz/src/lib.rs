@@ -1,4 +1,4 @@
-//! What fuzz targets have in common.
+//! What the fuzz targets share.
 
 use std::cell::OnceCell;
 use std::error::Error;
@@ -8,7 +8,7 @@ use std::path::Path;
 use brooklet_files::text;
 use tempfile::TempDir;
 
-/// Calls `read` with a file of these bytes: what is fuzzed reads files, by their names.
+/// Calls `read` with a file of these bytes, because the code under test reads files by name.
 pub fn in_file<T>(name: &str, bytes: &[u8], read: impl FnOnce(&Path) -> T) -> T {
     thread_local! {
         static FOLDER: OnceCell<TempDir> = const { OnceCell::new() };
@@ -21,11 +21,11 @@ pub fn in_file<T>(name: &str, bytes: &[u8], read: impl FnOnce(&Path) -> T) -> T 
     })
 }
 
-/// Longest message of an error, in bytes.
+/// Maximum length of an error message, in bytes.
 const MESSAGE: usize = 4096;
 
-/// An error, and each of its causes, is one that people can read at a terminal, whatever the file
-/// says: it is not endless, and nothing in it has to be cleaned.
+/// Asserts that an error and each of its causes can be read at a terminal, whatever the file
+/// contains: it is not too long, and nothing in it has to be removed.
 pub fn readable(error: &dyn Error) {
     let mut next = Some(error);
     while let Some(error) = next {

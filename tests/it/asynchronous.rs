@@ -1,4 +1,4 @@
-//! A session on an executor: it gives others their turn, and gives the answers that it always gives.
+//! A session on an executor: other tasks have their turn, and the results are those of any session.
 
 use std::cell::Cell;
 use std::task::Poll;
@@ -20,7 +20,7 @@ fn with_session(test: impl FnOnce(Session<'_, '_, Portable>, &[Vec<u8>])) {
     test(Session::new(&model, Portable, &mut arena).unwrap(), &image);
 }
 
-/// Polls of the session's task while it runs an image, and the logits.
+/// Runs an image as a task: the number of polls, and the logits.
 fn polls(session: &mut Session<'_, '_, Portable>, image: &[Vec<u8>]) -> (usize, Vec<i8>) {
     let turns = Cell::new(0);
     let others = async {
@@ -56,7 +56,7 @@ fn others_have_a_turn_after_each_step() {
 fn rows_are_waited_for() {
     with_session(|mut session, image| {
         let expected = session.run_image(&image.concat()).unwrap().as_slice().to_vec();
-        // Each row comes at the third time of asking.
+        // Each row arrives at the third poll.
         let asked = Cell::new(0_usize);
         let mut rows = image.iter();
         let camera = stream::poll_fn(|context| {
@@ -81,7 +81,7 @@ fn rows_that_are_wrong_or_missing_are_told() {
         assert_eq!(error, RowError::Length { needed, got: needed + 1 });
         let error = block_on(session.run(stream::iter(&image[1..]))).unwrap_err();
         assert_eq!(error, RowError::Missing { rows: 1 });
-        // Rows behind the image are not asked for.
+        // Rows after the end of the image are not taken.
         let mut left = stream::iter(image.iter().chain(image));
         block_on(session.run(&mut left)).unwrap();
         assert_eq!(futures_util::Stream::size_hint(&left).0, image.len());

@@ -1,4 +1,4 @@
-//! Every backend of the host computes what the reference computes.
+//! Every backend of the host computes the same as the reference.
 
 use crate::common::{Watched, skipped};
 #[cfg(target_arch = "x86_64")]
@@ -40,7 +40,7 @@ fn avx512_vnni_is_the_reference() {
     is_the_reference(Avx512Vnni::detect());
 }
 
-/// One mistake: the suite must find it.
+/// A backend with one mistake, which the suite must find.
 #[test]
 fn the_suite_finds_a_mistake() {
     let spoil = |conv: &Conv<'_>, row: &mut [i8]| {
@@ -52,7 +52,7 @@ fn the_suite_finds_a_mistake() {
     };
     let outcome = run(&Watched::<_, _>(Reference, spoil), &mut Box::new(Memory::new()));
     assert!(outcome.failures > 0, "{outcome:?}");
-    // A case says what it is, and what is wrong of it.
+    // A failure names its case, and the wrong value.
     let first = outcome.first.unwrap().to_string();
     println!("{first}");
     let conv =

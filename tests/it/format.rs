@@ -1,4 +1,4 @@
-//! Nothing that could go wrong later is accepted as a model file.
+//! No file that could fail later is accepted as a model file.
 
 use crate::common::{
     Watched, image, in_bits_of, model_file, network, sealed, tries, with_int16, with_stream16,
@@ -21,7 +21,7 @@ fn every_truncation_is_refused() {
             other => panic!("{length}: {other:?}"),
         }
     }
-    // What follows a file is not looked at.
+    // Bytes after the file are ignored.
     let mut longer = file.clone();
     longer.extend([0xff; 100]);
     assert!(Model::parse(&longer).is_ok());
@@ -78,7 +78,7 @@ fn causes_are_named() {
     ] {
         assert_eq!(parse(changed(1, derived)), fault(1, Fault::Derived));
     }
-    // What has no window has no padding.
+    // Layers without a window have no padding.
     let layers = network(8, 3).layers;
     let pool = |layer: &Layer| layer.record.operator() == Operator::AveragePool;
     let pool = layers.iter().position(pool).unwrap();
@@ -108,7 +108,7 @@ fn causes_are_named() {
     );
 }
 
-/// Puts row `y` of a layer at `place`, and seals the file.
+/// Sets the place of row `y` of a layer, and seals the file.
 fn placed(mut file: Vec<u8>, layer: usize, y: u16, place: u32) -> Vec<u8> {
     let places = Model::parse(&file).unwrap().layer(layer).places.get() as usize;
     let at = places + 4 * usize::from(y);
@@ -129,12 +129,13 @@ fn rows_outside_of_the_arena_are_refused() {
     }
 }
 
-/// Every row in every place: accepted exactly if the network still computes what it should.
+/// Tries every row in every place: the file is accepted exactly if the network still computes
+/// correctly.
 #[test]
 fn a_row_in_the_place_of_another_is_refused_or_harmless() {
     let (mut refused, mut accepted) = (0, 0);
     for seed in 0..tries(6, 24) {
-        // Steps of one row, and of several.
+        // Steps of one row, and steps of several.
         let packing = [Packing::Ohwi, Packing::Winograd][seed as usize % 2];
         let program = network(seed, 2);
         let program = if seed % 3 == 0 { with_int16(program, seed) } else { program };
@@ -177,7 +178,8 @@ fn sums_that_could_overflow_are_refused() {
         changed[bias..bias + 4].copy_from_slice(&value.to_le_bytes());
         Model::parse(&sealed(changed)).map(|_| ())
     };
-    // Kernels take the high word of twice the sum: with what its weights can add, to the last bit.
+    // Kernels take the high word of twice the sum. The test is exact to the last bit of what the
+    // weights can add.
     let layer = &program.layers[1];
     assert!(layer.multipliers[0].shift <= 0);
     let weights = &layer.weights[..layer.weights.len() / layer.bias.len()];
@@ -225,7 +227,7 @@ fn names_and_labels_are_text() {
         let mut broken = file.clone();
         broken[at.get() as usize] = 0xff;
         let broken = sealed(broken);
-        // Running does not ask what layers and classes are called.
+        // Running does not need the names of layers and classes.
         let model = Model::parse(&broken).unwrap();
         assert_eq!(model.check_text(), Err(Error::Text));
         assert!(model.name(0).is_empty() || model.label(0).is_none());
@@ -312,7 +314,7 @@ fn example() -> Vec<u8> {
     model_file(&program)
 }
 
-/// Offset, 16 bytes, and what of them is text.
+/// Offset, 16 bytes, and the text in them.
 fn hex(bytes: &[u8]) -> String {
     let mut text = String::new();
     for (index, line) in bytes.chunks(16).enumerate() {
@@ -326,17 +328,17 @@ fn hex(bytes: &[u8]) -> String {
     text
 }
 
-/// The golden files of the documentation's examples: what is written today is what was written.
+/// The golden files of the documentation's examples are reproduced byte by byte.
 #[test]
 fn the_golden_files_are_reproduced() {
-    // And, for the fuzzer, with weights in four bits, and in five.
+    // For the fuzzer, also with weights in four bits, and in five.
     let narrow = in_bits_of(golden(), Packing::Ohwi4);
     let in_planes = in_bits_of(golden(), Packing::Ohwi5);
-    // And with some tensors in int16, the logits among them.
+    // Also with some tensors in int16, including the logits.
     let int16 = |seed| with_int16(golden(), seed);
     let logits = |program: &Program| program.layers[program.logits].record.is_int16();
     let wide = (0..).map(int16).find(logits).expect("every second");
-    // And with its residual stream in 16 bits.
+    // Also with its residual stream in 16 bits.
     let stream = with_stream16(golden(), 1);
     for (program, path) in [
         (golden(), "tests/golden/tiny.brook"),
@@ -373,7 +375,7 @@ fn golden() -> Program {
     network((0..).find(wanted).expect("one of the many"), 3)
 }
 
-/// Of a stream in 16 bits all is checked that running relies on.
+/// Everything that running a 16-bit stream relies on is checked.
 #[test]
 fn a_stream_in_16_bits_is_checked() {
     let program = with_stream16(golden(), 1);
@@ -410,7 +412,7 @@ fn a_stream_in_16_bits_is_checked() {
     }
     let third = |record: &mut LayerRecord| record.multiplier_mantissas[2].set(1);
     assert_eq!(fault(join, &third), Fault::Unused);
-    // Rows of two bytes a number.
+    // Rows with two bytes for each value.
     let narrow = golden();
     let file = model_file(&narrow);
     let model = Model::parse(&file).unwrap();

@@ -1,4 +1,4 @@
-//! Files that someone made to deceive: what they declare is refused on every core alike.
+//! Files made to deceive are refused, on every core in the same way.
 
 use crate::common::families::network_of_families;
 use crate::common::{model_file, network, sealed, skipped, with_int16};
@@ -9,7 +9,7 @@ use brooklet_plan::program::{Layer, Program, Table};
 use zerocopy::FromBytes;
 use zerocopy::little_endian::{F32, I32, U16, U32};
 
-/// The file with another record of a layer, sealed.
+/// The file with a changed record of one layer, sealed.
 fn changed(file: &[u8], layer: usize, change: impl FnOnce(&mut LayerRecord)) -> Vec<u8> {
     let mut file = file.to_vec();
     let (header, _) = Header::ref_from_prefix(&file).unwrap();
@@ -23,7 +23,7 @@ fn refusal(file: &[u8]) -> Option<Error> {
     Model::parse(file).err()
 }
 
-/// Scratch memory of no bytes has no place: one in the middle of a row would cut it.
+/// Scratch memory of zero bytes has no place: one in the middle of a row would cut it.
 #[test]
 fn no_scratch_memory_lies_nowhere() {
     let mut tried = 0;
@@ -46,7 +46,7 @@ fn no_scratch_memory_lies_nowhere() {
     assert!(tried > 100);
 }
 
-/// Every field of every operator: it is used, or anything but zero is refused.
+/// Every field of every operator is used, or must be zero.
 #[test]
 fn what_an_operator_has_no_use_for_is_zero() {
     type Change = fn(&mut LayerRecord);
@@ -87,7 +87,7 @@ fn what_an_operator_has_no_use_for_is_zero() {
                     continue;
                 }
                 let error = refusal(&changed(&file, index, change));
-                // Batch norms and depthwise convolutions check their packing before.
+                // Batch norms and depthwise convolutions check their packing first.
                 let packing = Fault::UnknownPacking(1);
                 let faults = [Fault::Unused, packing]
                     .map(|fault| Some(Error::Layer { layer: index as u16, fault }));
@@ -99,8 +99,8 @@ fn what_an_operator_has_no_use_for_is_zero() {
     assert!(refused.len() > 50, "{refused:?}");
 }
 
-/// A convolution of the last layer, or of `input`, without padding but for what keeps the shape at
-/// a stride of 1.
+/// A convolution of the last layer, or of `input`, without padding unless it keeps the shape at
+/// stride 1.
 fn conv(program: &mut Program, input: usize, channels: u16, kernel: u8, stride: u8) {
     let from = program.layers[input].record.shape();
     let pad = if stride == 1 && kernel % 2 == 1 { kernel / 2 } else { 0 };
@@ -118,30 +118,30 @@ fn conv(program: &mut Program, input: usize, channels: u16, kernel: u8, stride: 
     program.layers.push(conv);
 }
 
-/// A network of the input alone.
+/// A network that consists of the input.
 fn image(shape: Shape) -> Program {
     let mut image = Layer::new("image", Operator::Input, 0, shape);
     (image.record.scale, image.record.zero_point) = (F32::new(1.0), -128);
     Program { layers: vec![image], ..Program::default() }
 }
 
-/// A network of the input and one convolution, of its own place in the arena.
+/// A network of the input and one convolution, with places of their own in the arena.
 fn convolution(input: Shape, channels: u16, kernel: u8) -> Program {
     let mut program = image(input);
     conv(&mut program, 0, channels, kernel, 1);
     program
 }
 
-/// A row that nobody reads is made after its reader has finished, and has a place like any other:
-/// not that of a row that is still needed.
+/// A row that no layer reads is made after its reader has finished. It has a place like any other,
+/// which must not be that of a row that is still needed.
 ///
 /// ```text
 /// image ─┬─ conv 1: 2×2, stride 2 ───────────────── conv 4 + ─ conv 5
 ///        └─ conv 2: 1×1 ─ conv 3: 1×1, stride 2 ───────────┘
 /// ```
 ///
-/// The last row of conv 3, from row 2 of the image, waits for that of conv 1, from rows 2 and 3.
-/// Before it row 3 of conv 2 is made.
+/// The last row of conv 3, made from row 2 of the image, waits for that of conv 1, made from rows 2
+/// and 3. Row 3 of conv 2 is made before it.
 #[test]
 fn a_row_that_nobody_reads_overwrites_nothing() {
     let mut program = image(Shape::new(4, 4, 1));
@@ -162,7 +162,7 @@ fn a_row_that_nobody_reads_overwrites_nothing() {
     assert_eq!(refusal(&sealed(file)), Some(overwrites));
 }
 
-/// Scratch memory of more bytes than 32 bits hold is no scratch memory of what is left of them.
+/// Scratch memory of more than 2³² bytes is not accepted with its size cut to 32 bits.
 #[test]
 fn scratch_memory_beyond_32_bits_is_refused() {
     let mut program = convolution(Shape::new(1, 3700, 65532), 1, 3);
@@ -178,7 +178,7 @@ fn scratch_memory_beyond_32_bits_is_refused() {
         });
         let mut file = file;
         file[20..24].copy_from_slice(&u32::MAX.to_le_bytes());
-        // The input's row has its place, whatever the plan made of that memory.
+        // The input's row keeps its place, whatever the plan made of that memory.
         let places = Header::ref_from_prefix(&file).unwrap().0.layers_offset.get() as usize + 12;
         let places = u32::from_le_bytes(file[places..places + 4].try_into().unwrap()) as usize;
         file[places..places + 4].fill(0);
@@ -186,7 +186,7 @@ fn scratch_memory_beyond_32_bits_is_refused() {
     }
 }
 
-/// A row of 2³² + 65,534 bytes is not one of 65,534.
+/// A row of 2³² + 65,534 bytes does not count as one of 65,534.
 #[test]
 fn rows_beyond_32_bits_are_refused() {
     let mut program = convolution(Shape::new(1, 32769, 1), 65535, 1);
@@ -213,7 +213,7 @@ fn preprocessing_is_checked() {
         let mut program = network(8, 3);
         program.preprocessing = Some(record);
         let file = model_file(&program);
-        // Running asks for none of it.
+        // Running needs none of this.
         Model::parse(&file).unwrap().check_preprocessing()
     };
     assert_eq!(check(valid), Ok(()));
@@ -240,7 +240,7 @@ fn preprocessing_is_checked() {
     }
 }
 
-/// The files that showed all of this, as they were found.
+/// The original files with which these faults were found.
 #[test]
 fn the_files_that_were_found_are_refused() {
     let folder = std::path::Path::new("../shared/cases/hostile");
@@ -260,7 +260,7 @@ fn the_files_that_were_found_are_refused() {
     assert_eq!(Model::parse(&file).and_then(|model| model.check_preprocessing()), Ok(()));
 }
 
-/// What is derived is compared, whatever it says, and nothing relies on it before.
+/// Derived values are compared for any value, and nothing relies on them before.
 #[test]
 fn wrong_derived_numbers_are_refused() {
     type Change = fn(&mut LayerRecord, u32);
@@ -281,7 +281,7 @@ fn wrong_derived_numbers_are_refused() {
             for change in changes {
                 for other in [0, 1, 7, 16, layer.weight_bytes.get() / 2, u32::MAX] {
                     let changed = changed(&file, index, |record| change(record, other));
-                    // Some of these are what it was.
+                    // Some of the new values equal the old.
                     if changed == file {
                         continue;
                     }

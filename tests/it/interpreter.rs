@@ -1,23 +1,24 @@
-//! Whole maps, layer by layer: it knows nothing of rows, places, packings or files.
+//! An interpreter for whole tensors, layer by layer: it knows nothing about rows, places, packings
+//! or files.
 
 use brooklet::format::{Operator, flags};
 use brooklet::ops::softmax::Softmax;
 use brooklet::quant::{Multiplier, requantize, rounding_divide};
 use brooklet_plan::program::{Program, Table};
 
-/// A sum times a multiplier, rounded once, half up; in as many bits as it takes.
+/// A sum times a multiplier, rounded once, half up, with as many bits as needed.
 fn rounded_once(value: i64, multiplier: Multiplier) -> i64 {
     let product = i128::from(value) * i128::from(multiplier.mantissa.to_bits());
     let bits = 31 - i32::from(multiplier.shift);
     ((product + (1 << (bits - 1))) >> bits) as i64
 }
 
-/// A number of a stream in 16 bits as layers read it in int8.
+/// A value of a 16-bit stream as layers read it in int8.
 fn rounded(u: i16) -> i16 {
     (i32::from(u) + 256 * 128).div_euclid(256) as i16 - 128
 }
 
-/// All tensors of the network for an image, each whole.
+/// All tensors of the network for an image, as a whole.
 pub(crate) fn interpret(program: &Program, image: &[u8]) -> Vec<Vec<i16>> {
     let mut tensors: Vec<Vec<i16>> = Vec::new();
     for layer in &program.layers {
@@ -61,7 +62,7 @@ pub(crate) fn interpret(program: &Program, image: &[u8]) -> Vec<Vec<i16>> {
         let (min, max) = if int16 { (256 * min, 256 * max + 255) } else { (min, max) };
         let clamp64 = |value: i64| value.clamp(min, max) as i16;
         let clamp = |value: i32| clamp64(value.into());
-        // What ends a layer that reads or makes int16: a shortcut, if there is one, and a rounding.
+        // The end of a layer that reads or makes int16: an optional shortcut, and rounding.
         let finish = |acc: i64, multiplier: Multiplier, y: usize, x: usize, c: usize| -> i16 {
             let mut sum = rounded_once(acc, multiplier);
             if let Some(of) = record.shortcut() {
@@ -268,7 +269,7 @@ pub(crate) fn interpret(program: &Program, image: &[u8]) -> Vec<Vec<i16>> {
         }
         tensors.push(output);
     }
-    // Scores are counted from their zero.
+    // Scores are relative to their zero.
     let layers = program.layers.iter().zip(program.last_readers());
     for (tensor, (layer, last)) in tensors.iter_mut().zip(layers) {
         if last == brooklet::format::NONE && layer.record.is_stream16() {

@@ -1,4 +1,4 @@
-//! The tests of the core: one program, so that what they share is compiled and linked once.
+//! The tests of the core: one program, so that shared code is compiled and linked once.
 
 mod asynchronous;
 mod backends;

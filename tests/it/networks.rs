@@ -1,4 +1,4 @@
-//! Random residual networks, streamed row by row, give what whole maps give.
+//! Random residual networks, streamed row by row, give the same results as with whole tensors.
 
 use std::cell::Cell;
 
@@ -16,7 +16,7 @@ use brooklet_plan::program::Program;
 use proptest::prelude::*;
 use zerocopy::IntoBytes;
 
-/// Runs an image in an arena of poison: logits, and the last layer's output.
+/// Runs an image in an arena full of `poison`: the logits, and the last layer's output.
 pub(crate) fn run(
     file: &[u8],
     backend: impl Backend,
@@ -24,7 +24,7 @@ pub(crate) fn run(
     poison: u8,
 ) -> (Vec<i16>, Vec<i16>) {
     let model = Model::parse(file).unwrap();
-    // Bytes behind the arena must stay as they are.
+    // Bytes after the arena must not change.
     let mut memory = vec![u128::from_ne_bytes([poison; 16]); model.arena_bytes().div_ceil(16) + 1];
     let bytes = memory.as_mut_bytes();
     let mut session = Session::new(&model, backend, bytes).unwrap();
@@ -34,7 +34,7 @@ pub(crate) fn run(
     (logits, output)
 }
 
-/// One small network, on the backends of the host that any machine may have.
+/// One small network, on the host's backends that any machine may have.
 #[test]
 fn a_network_is_the_same_on_each_backend() {
     let program = network(3, 1);
@@ -95,7 +95,7 @@ proptest! {
             prop_assert!(quick.arena_bytes <= arena_bytes);
             let quick = program.write(&quick);
             prop_assert_eq!(&run(&quick, Portable, &image, 0x55), &expected);
-            // Nothing is lost in a file: its program is read back whole.
+            // A file is complete: its program can be read back.
             let read = Program::read(&Model::parse(&quick).unwrap());
             prop_assert_eq!(&read.write(&plan(&read, Goal::Size).unwrap()), &ohwi);
             for packed in [&pairs, &tiles, &kernels] {
@@ -128,7 +128,7 @@ proptest! {
         }
         let quick = plan(&program, Goal::Speed { arena_bytes: usize::MAX }).unwrap();
         prop_assert_eq!(&run(&program.write(&quick), Portable, &image, 0x55), &expected);
-        // All outputs, with those that are kept while the rest runs.
+        // All outputs, including those that are kept while the rest runs.
         let model = Model::parse(&ohwi).unwrap();
         let mut memory = vec![0u128; model.arena_bytes().div_ceil(16)];
         let mut session = Session::new(&model, Portable, memory.as_mut_bytes()).unwrap();
@@ -246,7 +246,7 @@ fn a_session_is_used_again_and_by_steps() {
         let image = image(&program, seed);
         let expected = interpret(&program, &image)[program.logits].clone();
         session.reset();
-        // Half an image that is given up leaves no trace.
+        // An abandoned image leaves no trace.
         for row in image.chunks(model.input().row_bytes()).take(seed as usize) {
             session.push_row(row).unwrap();
         }

@@ -1,5 +1,5 @@
-//! The plan against a simulation that shares nothing with it but the rule: of the layers that
-//! can run, the deepest does; a row is taken from its step until every reader is past it.
+//! Compares the plan with a simulation that shares only the rule with it: of the layers that can
+//! run, the deepest runs, and a row's memory is taken from its step until every reader is past it.
 
 use crate::common::{network, tries};
 use brooklet::ARENA_ALIGN;
@@ -8,7 +8,7 @@ use brooklet_plan::plan::{Goal, Plan, plan};
 use brooklet_plan::program::Program;
 use proptest::prelude::*;
 
-/// The rows that a step reads: (tensor, first, end).
+/// The rows that a step reads: tensor, first row, end.
 type Reads = Vec<(usize, i64, i64)>;
 
 /// The rows that each step of a layer reads.
@@ -41,13 +41,13 @@ fn reads(program: &Program, layer: usize) -> Vec<Reads> {
     rows.chunks(rows_a_step(program, layer)).map(<[Reads]>::concat).collect()
 }
 
-/// Rows that a step makes.
+/// Number of rows that a step makes.
 fn rows_a_step(program: &Program, layer: usize) -> usize {
     let record = &program.layers[layer].record;
     if record.operator().has_packing() { record.packing().rows_a_step() } else { 1 }
 }
 
-/// Bytes that are taken at the worst moment.
+/// Largest number of bytes that are taken at the same time.
 fn brute_force(program: &Program, plan: &Plan) -> usize {
     let count = program.layers.len();
     let reads: Vec<_> = (0..count).map(|layer| reads(program, layer)).collect();
@@ -88,7 +88,7 @@ fn brute_force(program: &Program, plan: &Plan) -> usize {
                 taken += (0..made(&done, tensor)).filter(|&y| live(&done, tensor, y)).count()
                     * size(tensor);
             }
-            // Sums of a mean: from its first step to its last.
+            // Sums of a mean are kept from its first step to its last.
             for pool in (0..count).filter(|&pool| is_pool(pool)) {
                 if pool == layer || (1..reads[pool].len()).contains(&done[pool]) {
                     let channels = usize::from(program.layers[pool].record.channels.get());
@@ -101,7 +101,7 @@ fn brute_force(program: &Program, plan: &Plan) -> usize {
             let y = made(&done, layer);
             done[layer] += 1;
             for y in y..made(&done, layer) {
-                // In place: the shortcut's row is alike, and was read for the last time.
+                // In place: the shortcut's row has the same shape, and is read for the last time.
                 let updates = record.shortcut().is_some_and(|shortcut| {
                     program.layers[shortcut].record.shape() == record.shape()
                         && record.shortcut_stride == 1
@@ -129,7 +129,7 @@ proptest! {
         let plan = plan(&program, Goal::Size).unwrap();
         prop_assert_eq!(plan.peak_bytes, brute_force(&program, &plan));
         prop_assert!(plan.arena_bytes >= plan.peak_bytes);
-        // Rows of odd sizes leave gaps, but not many.
+        // Rows of odd sizes leave small gaps.
         prop_assert!(plan.arena_bytes <= plan.peak_bytes * 5 / 4, "{} for {}", plan.arena_bytes, plan.peak_bytes);
     }
 }

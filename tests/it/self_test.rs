@@ -1,4 +1,4 @@
-//! What is checked after start-up: the model file in flash, and the answers of its test images.
+//! Checks after start-up: the model file in flash, and the results of its test images.
 
 use crate::common::{image, network, with_int16};
 use brooklet::format::{Header, SelfTestRecord, crc, crc_after};
@@ -23,14 +23,14 @@ impl Flash {
     }
 
     fn bytes(&self) -> &'static [u8] {
-        // SAFETY: the memory is leaked, and has that length.
+        // SAFETY: the memory is leaked, and has this length.
         unsafe { std::slice::from_raw_parts(self.first, self.length) }
     }
 
     fn flip(&self, bit: usize) {
         assert!(bit / 8 < self.length);
-        // SAFETY: inside of the memory. That it changes while a shared slice of it lives is what
-        // is tested; nothing of it is written or read at the same time.
+        // SAFETY: the byte is inside the memory. The test is about memory that changes while a
+        // shared slice of it exists; it is not written and read at the same time.
         unsafe {
             let byte = self.first.add(bit / 8);
             byte.write_volatile(byte.read_volatile() ^ 1 << (bit % 8));
@@ -60,14 +60,14 @@ fn tested(mut program: Program, images: u64) -> (Program, Vec<u8>) {
     (Program::read(&file.model()), bytes)
 }
 
-/// Runs the test images of a file on two backends, which find the same.
+/// Runs the test images of a file on two backends, which must agree.
 fn self_test(file: &[u8]) -> SelfTest {
     let model = Model::parse(file).unwrap();
     let mut memory = vec![0x5a5a_5a5a_u128; model.arena_bytes().div_ceil(16)];
     let found =
         Session::new(&model, Reference, memory.as_mut_bytes()).map(|mut s| s.self_test()).unwrap();
     let mut session = Session::new(&model, Portable, memory.as_mut_bytes()).unwrap();
-    // An image that is under way is dropped, and the next one begins at its first row.
+    // An unfinished image is dropped, and the next one begins at its first row.
     session.push_row(&vec![7; model.input().row_bytes()]).unwrap();
     assert_eq!(session.self_test(), found);
     assert_eq!(session.rows_missing(), model.input().rows);
@@ -82,14 +82,14 @@ fn stored_images_give_the_stored_bytes() {
         let images = 1 + seed % 4;
         let (program, file) = tested(program, images);
         assert_eq!(self_test(&file), SelfTest::Passed { images: images as u16 });
-        // The pixels are stored as they are pushed, and the answer is what they give.
+        // The pixels are stored as they are pushed, with the results that they give.
         for (stored, seed) in program.test_images.iter().zip(0..) {
             assert_eq!(stored.pixels, image(&program, seed));
             let logits = &program.layers[program.logits].record;
             assert_eq!(stored.logits.len(), logits.row_bytes());
             assert!(stored.logits.iter().any(|&byte| byte != 0));
         }
-        // Each byte of an answer is compared.
+        // Each byte of a result is compared.
         let record = Header::ref_from_prefix(&file).unwrap().0.self_test_offset.get() as usize;
         let each = program.test_images[0].pixels.len();
         let answer = program.test_images[0].logits.len() + program.test_images[0].output.len();
@@ -124,7 +124,7 @@ fn test_images_outside_of_the_file_are_refused() {
     for far in [length, length - 3, length + 1, u32::MAX, u32::MAX - 3] {
         assert_eq!(parse(&at(far)), outside, "{far}");
     }
-    // A record that is whole, and images that are not.
+    // The record is complete, but the images are not.
     let count = |count: u16| {
         move |file: &mut Vec<u8>| {
             let count = count.to_le_bytes();
@@ -143,7 +143,7 @@ fn test_images_outside_of_the_file_are_refused() {
     assert_eq!(parse(&|file| file[offset as usize + 3] = 1), Err(Error::Reserved));
 }
 
-/// The CRC of a file in two parts is that of the whole.
+/// The CRC of a file in two parts is the CRC of the whole.
 #[test]
 fn checksums_go_on() {
     let bytes: Vec<u8> = (0..600_u32).map(|at| (at * at % 251) as u8).collect();
@@ -176,7 +176,7 @@ fn a_pass_reads_as_much_as_it_may() {
         assert_eq!(found, Verification::Verified, "{budget}");
         assert!(file.len() - read <= budget);
     }
-    // In the midst of an image, which is not disturbed; and in the midst of a pass.
+    // In the middle of an image, which is not disturbed, and in the middle of a pass.
     let image = image(&network(5, 2), 9);
     let expected = session.run_image(&image).unwrap().as_bytes().to_vec();
     session.reset();
@@ -201,8 +201,8 @@ fn each_changed_bit_is_found_and_named() {
         flash.flip(bit);
         assert_eq!(session.verify_all(), Verification::Verified, "bit {bit}");
     }
-    // In steps: what changes before it is read is found in this pass, what changes behind it in
-    // the next.
+    // In steps: a change ahead of the position of the pass is found by this pass, and a change
+    // behind it by the next.
     let pass = |session: &mut Session<'_, '_, Portable>| loop {
         match session.verify_weights(100) {
             Verification::InProgress { .. } => {}
@@ -219,7 +219,7 @@ fn each_changed_bit_is_found_and_named() {
     assert_eq!(pass(&mut session), Verification::Corrupt);
 }
 
-/// Another model that is sound in itself is not the one that was parsed.
+/// Another valid model is not the one that was parsed.
 #[test]
 fn a_model_that_takes_the_place_of_another_is_found() {
     let (_, file) = tested(network(5, 1), 1);

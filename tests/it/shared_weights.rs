@@ -13,7 +13,7 @@ use zerocopy::little_endian::F32;
 
 const CHANNELS: u16 = 16;
 const SIDE: u16 = 6;
-/// Bytes of the weights that the layers share.
+/// Number of bytes of the weights that the layers share.
 const WEIGHTS: usize = 9 * CHANNELS as usize * CHANNELS as usize;
 
 fn conv(input: usize, shape: Shape, kernel: u8, pad: u8, weight: impl Fn(usize) -> i8) -> Layer {
@@ -29,7 +29,7 @@ fn conv(input: usize, shape: Shape, kernel: u8, pad: u8, weight: impl Fn(usize) 
     layer
 }
 
-/// Convolutions one behind the other: the last makes scores, `count` before it have the same weights.
+/// A chain of convolutions: the last makes scores, and the `count` before it have the same weights.
 pub(crate) fn chain(count: usize, packing: Packing) -> Program {
     let map = Shape::new(SIDE, SIDE, CHANNELS);
     let mut input = Layer::new("input", Operator::Input, 0, map);
@@ -53,7 +53,7 @@ fn changed(file: &[u8], change: impl Fn(usize, &mut LayerRecord)) -> Vec<u8> {
     sealed(file)
 }
 
-/// More layers than the file has room for weights, and the answers of the network with maps as a whole.
+/// The layers' weights would together exceed the file, and the results are those of whole tensors.
 #[test]
 fn weights_are_stored_once() {
     for packing in [Packing::Ohwi, Packing::Winograd, Packing::WidePairs] {
@@ -73,20 +73,20 @@ fn weights_are_stored_once() {
     }
 }
 
-/// What was found of the first layer's weights is true for others of the same form alone.
+/// What is known about the first layer's weights holds only for layers of the same form.
 #[test]
 fn weights_of_another_form_count_again() {
     let file = model_file(&chain(20, Packing::Ohwi));
     let model = Model::parse(&file).unwrap();
     let own = |layer: usize| (1..21).contains(&layer);
-    // Every other layer names weights beside those of the first.
+    // Every second layer refers to weights next to those of the first.
     let beside = changed(&file, |index, layer| {
         if own(index) {
             layer.weights.set(layer.weights.get() + 16 * index as u32);
         }
     });
     assert_eq!(Model::parse(&beside).err(), Some(Error::Work));
-    // The sums of a layer are its own: its bias is too large.
+    // Sums depend on the layer: its bias is too large.
     let mut changes = file.clone();
     let bias = model.layers()[20].bias.get() as usize + 4 * 3;
     changes[bias..bias + 4].copy_from_slice(&(i32::MAX - 1).to_le_bytes());
@@ -100,7 +100,7 @@ fn weights_that_are_read_again_count() {
     let with_bias = |layers: std::ops::Range<usize>| {
         let mut program = chain(20, Packing::Ohwi);
         for layer in &mut program.layers[layers] {
-            // With any weights a sum can be 2³⁰ and more, with these it is less.
+            // With arbitrary weights a sum can be 2³⁰ and more; with these weights it is smaller.
             layer.bias.fill((1 << 30) - 1_000_000);
             layer.multipliers.fill(Multiplier::from_real(1e-9).unwrap());
         }

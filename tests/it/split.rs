@@ -1,4 +1,4 @@
-//! Convolutions on two cores, here threads, give the bytes of one core.
+//! Convolutions on two cores, here threads, give the same bytes as on one core.
 
 use std::cell::Cell;
 
@@ -13,7 +13,7 @@ use brooklet_plan::program::Program;
 use brooklet_suite::{Memory, run};
 use zerocopy::IntoBytes;
 
-/// A thread in place of a core, and how often it worked.
+/// A thread as the second core, and the number of times that it worked.
 #[derive(Default)]
 struct Thread(Cell<usize>);
 
@@ -53,7 +53,7 @@ fn every_case_of_the_suite_is_the_reference() {
     is_the_reference(Reference);
 }
 
-/// All scores of an image, on that backend.
+/// All scores of an image on a backend.
 fn scores(file: &[u8], backend: impl Backend, image: &[u8]) -> Vec<i16> {
     let model = Model::parse(file).unwrap();
     let mut arena = memory(model.arena_bytes(), 0xaa);
@@ -62,11 +62,12 @@ fn scores(file: &[u8], backend: impl Backend, image: &[u8]) -> Vec<i16> {
     session.output().unwrap().scores().collect()
 }
 
-/// How often a network's convolutions are shared out, with that much room, and whether it is exact.
+/// How many times a network's convolutions are divided with `room` bytes; asserts that the results
+/// are exact.
 fn shared(file: &[u8], backend: impl Backend + Copy + Sync, image: &[u8], room: usize) -> usize {
     let (thread, mut memory) = (Thread::default(), memory(room + 16, 0x77));
     {
-        // What lies before a multiple of the alignment is left.
+        // The bytes before a multiple of the alignment are not used.
         let room = &mut memory.as_mut_bytes()[15..][..room];
         let cores = Cores::new(&thread, room);
         let split = Split::new(backend, &cores);
@@ -77,7 +78,7 @@ fn shared(file: &[u8], backend: impl Backend + Copy + Sync, image: &[u8], room: 
     thread.0.get()
 }
 
-/// A network is exact with all the room it takes, with less, and with none.
+/// A network is exact with all the room that it needs, with less, and with none.
 fn is_exact(program: &Program, backend: impl Backend + Copy + Sync, seed: u64) {
     let (file, image) = (model_file(program), image(program, seed));
     let model = Model::parse(&file).unwrap();
@@ -92,7 +93,7 @@ fn is_exact(program: &Program, backend: impl Backend + Copy + Sync, seed: u64) {
     assert_eq!(shared(&file, backend, &image, 0), 0);
 }
 
-/// Each step of a convolution with channels that can be told apart is shared out.
+/// Each step of a convolution whose channels can be separated is divided.
 #[test]
 fn layers_with_many_channels_are_shared_out() {
     let program = wide_network(5, 70);

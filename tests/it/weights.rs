@@ -1,4 +1,4 @@
-//! Packed weights are checked to be the form of int8 that their packing has.
+//! Packed weights are checked to be the packed form of int8.
 
 use crate::common::{in_bits_of, model_file, network, sealed};
 use brooklet::format::{LayerRecord, Packing};
@@ -15,8 +15,8 @@ fn transformed_weights_are_checked() {
         let layer = model.layers().iter().position(transformed).unwrap();
         let at = model.layer(layer).weights.get() as usize;
         for byte in 0..16 {
-            // Of the first position, kernel row and channels: any other number is no transform,
-            // and what fills input channels up is zero.
+            // At the first position, kernel row and channels: any other value is not a transform,
+            // and padding of input channels must be zero.
             let mut broken = file.clone();
             broken[at + byte] ^= 1;
             let fault = Model::parse(&sealed(broken)).map(|_| ());
@@ -43,7 +43,8 @@ fn what_fills_pairs_up_is_zero() {
         let odd =
             |layer: &LayerRecord| layer.packing() == packing && !taps(layer).is_multiple_of(4);
         let layer = model.layers().iter().position(odd).unwrap();
-        // What fills up the first kernel row of channel 0: as a7 in the packing's documentation.
+        // The padding of the first kernel row of channel 0, such as a7 in the packing's
+        // documentation.
         let (width, from_end) = if packing == Packing::Pairs { (1, 2) } else { (2, 6) };
         let row = 2 * width * taps(model.layer(layer)).next_multiple_of(4);
         let mut broken = file.clone();
@@ -56,8 +57,8 @@ fn what_fills_pairs_up_is_zero() {
     }
 }
 
-/// In a layer whose kernel rows are filled up, what is no weight is checked: whatever is accepted is a
-/// file of the same program.
+/// In a layer with padded kernel rows, the padding is checked: any file that is accepted has the
+/// same program.
 #[test]
 fn what_fills_weights_in_few_bits_up_is_zero() {
     let fills = |packing: &Packing| packing.bits() < 8 && packing.unpacked() != Some(Packing::Ohwi);

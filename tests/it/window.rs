@@ -1,4 +1,4 @@
-//! Weights behind a driver, read through a window, give the bytes of weights in memory.
+//! Weights behind a driver, read through a window, give the same results as weights in memory.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -27,7 +27,7 @@ fn file(program: &Program) -> Vec<u8> {
     program.write(&plan(&program, Goal::Size).unwrap())
 }
 
-/// A file that is read.
+/// A file as a source.
 struct Source<'f>(&'f [u8]);
 
 impl WeightsSource for Source<'_> {
@@ -58,7 +58,8 @@ fn mapped(file: &[u8], backend: impl Backend, image: &[u8]) -> Vec<i16> {
     session.output().unwrap().scores().collect()
 }
 
-/// Likewise through a window of that many bytes; and bytes that a second image reads.
+/// Scores of an image with a window of `bytes` bytes, and the number of bytes that a second image
+/// reads.
 fn windowed(
     file: &[u8],
     backend: impl Backend,
@@ -66,7 +67,7 @@ fn windowed(
     bytes: usize,
 ) -> Result<(Vec<i16>, u64), Error> {
     let mut resident = memory(resident_bytes(file), 0x55);
-    // Bytes behind the window must stay as they are.
+    // Bytes after the window must not change.
     let mut window = memory(bytes + 16, 0x77);
     let (mut arena, logits, read);
     {
@@ -87,7 +88,7 @@ fn windowed(
     Ok((logits, read))
 }
 
-/// All sizes of windows that make a difference, more or less.
+/// Approximately all window sizes that make a difference.
 fn sizes(file: &[u8]) -> Vec<usize> {
     let model = Model::parse(file).unwrap();
     let smallest = smallest_window(model.graph());
@@ -98,7 +99,8 @@ fn sizes(file: &[u8]) -> Vec<usize> {
         .into()
 }
 
-/// A network gives the same through windows of any size, and reads less through larger ones.
+/// A network gives the same results through windows of any size, and reads less through larger
+/// ones.
 fn is_exact(program: &Program, backend: impl Backend + Copy, seed: u64) {
     let (file, image) = (file(program), image(program, seed));
     let expected = mapped(&file, backend, &image);
@@ -117,7 +119,7 @@ fn is_exact(program: &Program, backend: impl Backend + Copy, seed: u64) {
     );
 }
 
-/// Layers with more channels than packings have side by side.
+/// Layers with more channels than packings interleave.
 #[test]
 fn a_window_is_exact_for_many_channels() {
     let program = wide_network(5, 70);
@@ -163,12 +165,12 @@ proptest! {
     }
 }
 
-/// A source that keeps what it is asked for, fails at a read, and gives other bytes from one on.
+/// A source that records reads, fails at one of them, and returns other bytes from one on.
 struct Watched<'f> {
     file: &'f [u8],
     reads: Rc<Cell<usize>>,
     announced: Rc<Cell<Option<(u32, usize)>>>,
-    /// Reads that were not announced.
+    /// Number of reads that were not announced.
     surprises: Rc<Cell<usize>>,
     fails_at: Option<usize>,
     changes_at: Option<usize>,
@@ -231,7 +233,8 @@ fn a_driver_hears_of_each_read_before_it() {
         reads.set(0);
         surprises.set(0);
         session.run_image(&image).unwrap();
-        // But for the first of a segment, in which another may be laid out.
+        // The first read of a segment is not announced, because another segment's layout may be
+        // active.
         assert!(surprises.get() <= segments, "{} of {}", surprises.get(), reads.get());
         assert!(bytes > sizes(&file)[0] || reads.get() > 10 * segments, "{}", reads.get());
     }
@@ -275,7 +278,7 @@ fn a_read_that_fails_is_told_and_the_next_image_is_right() {
     assert!(all.get() > 30);
 }
 
-/// Whatever comes from the source behind the check, nothing but the result is wrong.
+/// Whatever the source returns after the check, only the results are wrong.
 #[test]
 fn a_source_that_changes_harms_nothing() {
     let packings = [Packing::Ohwi, Packing::WinogradInt8, Packing::Winograd];
@@ -304,7 +307,7 @@ fn a_source_that_changes_harms_nothing() {
     }
 }
 
-/// Damaged files with the right checksum are refused as those in memory are.
+/// Damaged files with the right checksum are refused as in memory.
 #[test]
 fn what_is_refused_in_memory_is_refused_behind_a_driver() {
     let check = |file: &[u8], bytes: usize| {
@@ -324,7 +327,7 @@ fn what_is_refused_in_memory_is_refused_behind_a_driver() {
             let mut broken = good.clone();
             for _ in 0..1 + g.below(2) {
                 let at = g.below(good.len() as u64) as usize;
-                // Weights are most of a file, but say little.
+                // Weights are most of a file, but reveal few faults.
                 let at = if g.below(2) == 0 { at % resident_bytes(&good) } else { at };
                 broken[at] ^= 1 << g.below(8);
             }
@@ -332,7 +335,7 @@ fn what_is_refused_in_memory_is_refused_behind_a_driver() {
             let in_memory = Model::parse(&broken).map(|_| ());
             let behind = check(&broken, bytes);
             assert!(behind.is_err() || in_memory.is_ok(), "{in_memory:?}");
-            // Parts that lie behind weights are a reason more.
+            // Parts after the weights are an additional reason to refuse a file.
             let outside = matches!(
                 behind,
                 Err(Error::OutOfBounds { .. })
@@ -348,7 +351,7 @@ fn what_is_refused_in_memory_is_refused_behind_a_driver() {
         assert!(matches!(check(&good[..good.len() - 1], bytes), Err(Error::TooShort { .. })));
         assert!(matches!(check(&good, 0), Err(Error::WindowTooSmall { .. })));
         let model = Model::parse(&good).unwrap();
-        // A transform, or an accumulator, of one layer.
+        // A fault in the transform or the accumulator of one layer.
         if program.layers.iter().any(|layer| layer.record.packing() == Packing::Winograd) {
             let winograd = |layer: &LayerRecord| layer.packing() == Packing::Winograd;
             let layer = model.layers().iter().position(winograd).unwrap();
@@ -363,7 +366,7 @@ fn what_is_refused_in_memory_is_refused_behind_a_driver() {
     }
 }
 
-/// Weights that several layers share are read for each of them, and looked at once.
+/// Shared weights are read for each layer, and checked once.
 #[test]
 fn shared_weights_go_through_a_window() {
     for packing in [Packing::Ohwi, Packing::Winograd] {

@@ -1,5 +1,5 @@
-//! Random small networks of other families: with groups, gates, concatenations, averages, and several
-//! outputs.
+//! Random small networks of other families, with groups, gates, concatenations, averages, and
+//! several outputs.
 
 use brooklet::Shape;
 use brooklet::format::{Operator, flags};
@@ -10,7 +10,7 @@ use zerocopy::little_endian::{I32, U16};
 
 use super::{Builder, Generator};
 
-/// Kernel, stride and pads of a window, the same on both axes but for the last pad.
+/// Kernel, stride and pads of a window, the same on both axes except for the last pad.
 struct Window {
     kernel: u8,
     stride: u8,
@@ -37,7 +37,7 @@ impl Window {
 }
 
 impl Builder {
-    /// A convolution of which each output channel reads `reads` input channels.
+    /// A convolution whose output channels each read `reads` input channels.
     fn part_conv(&mut self, operator: Operator, input: usize, outputs: u16, reads: u16) -> usize {
         let from = self.shape(input);
         let window = Window::any(&mut self.g, from);
@@ -101,7 +101,8 @@ impl Builder {
         self.last()
     }
 
-    /// What squeeze-and-excite multiplies a map by: its means, through a convolution and a function.
+    /// The factors of squeeze-and-excite for a tensor: its means, after a convolution and a
+    /// function.
     fn squeeze(&mut self, input: usize) -> usize {
         let from = self.shape(input);
         let zero_point = self.program.layers[input].record.zero_point;
@@ -189,7 +190,7 @@ pub fn network_of_families(seed: u64, parts: usize) -> Program {
             6 => b.window_average(stream),
             8 => b.border(stream),
             7 => {
-                // A kernel as large as the map, with padding around.
+                // A kernel as large as the input, with padding around it.
                 let shape = b.shape(stream);
                 let kernel = shape.rows.min(shape.columns).min(15) as u8;
                 b.conv(stream, 3, kernel, 1, [kernel / 2; 4])

@@ -1,4 +1,4 @@
-//! Random small residual networks, and a backend that tests look into.
+//! Random small residual networks, and a backend that tests can observe.
 
 #![allow(unreachable_pub, reason = "the other files of the tests use it")]
 
@@ -18,21 +18,21 @@ use zerocopy::little_endian::{F32, I32, U16};
 #[allow(unused_imports, reason = "the other files of the tests use it")]
 pub use stream16::with_stream16;
 
-/// Says that something is left out: past the capture of the test harness, which hides what passing
-/// tests print.
+/// Reports that a test is left out. It writes past the test harness's capture, which hides the
+/// output of passing tests.
 pub fn skipped(what: &str) {
     use std::io::Write;
     let line = format!("SKIPPED: {what}\n");
     std::io::stderr().write_all(line.as_bytes()).expect("standard error is there");
 }
 
-/// How often a test tries: `many` times where `BROOKLET_THOROUGH` is set, as
-/// `cargo xtask test --all` does, else `few`.
+/// Number of tries of a test: `many` if `BROOKLET_THOROUGH` is set, as `cargo xtask test --all`
+/// does, otherwise `few`.
 pub fn tries<T>(few: T, many: T) -> T {
     if std::env::var_os("BROOKLET_THOROUGH").is_some() { many } else { few }
 }
 
-/// Numbers that look random (splitmix64).
+/// Pseudorandom numbers (splitmix64).
 pub struct Generator(pub u64);
 
 impl Generator {
@@ -57,8 +57,8 @@ impl Generator {
     }
 }
 
-/// A backend, and what is done with each convolution and its row behind it; models have to lie at
-/// multiples of `ALIGN`.
+/// A backend, with a function that is called for each convolution and its row. Models must be
+/// aligned to `ALIGN`.
 pub struct Watched<B, F, const ALIGN: usize = 1>(pub B, pub F);
 
 impl<B: Backend, F: Fn(&Conv<'_>, &mut [i8]), const ALIGN: usize> Backend for Watched<B, F, ALIGN> {
@@ -197,7 +197,7 @@ impl Builder {
         let grow = if shrink { 1 + self.g.below(3) as u16 } else { 0 };
         let outputs = from.channels + grow;
         let shortcut = match self.g.below(3) {
-            // A projection, where one of its size comes out alike.
+            // A projection, if the shapes match.
             0 if pads == [1; 4] || shrink => Some(self.conv(input, outputs, 1, stride, [0; 4])),
             _ => None,
         };
@@ -224,7 +224,7 @@ fn set_shortcut(record: &mut LayerRecord, shortcut: usize, from: Shape, to: Shap
     record.shortcut_channels_before = U16::new((to.channels - from.channels) / 2);
 }
 
-/// A residual network of one block and a projection, with that number of channels and half of it.
+/// A residual network of one block and a projection, with `channels` channels and half of them.
 pub fn wide_network(seed: u64, channels: u16) -> Program {
     let mut b = Builder { program: Program::default(), g: Generator(seed) };
     b.push(Operator::Input, 0, Shape::new(6, 6, 3));
@@ -243,7 +243,7 @@ pub fn wide_network(seed: u64, channels: u16) -> Program {
     b.program
 }
 
-/// A residual network of `blocks` blocks, of random shapes and numbers.
+/// A residual network of `blocks` blocks with random shapes and values.
 pub fn network(seed: u64, blocks: usize) -> Program {
     let mut b = Builder { program: Program::default(), g: Generator(seed) };
     let (rows, columns) = (5 + b.g.below(9) as u16, 5 + b.g.below(9) as u16);
@@ -298,7 +298,7 @@ pub fn network(seed: u64, blocks: usize) -> Program {
     b.program
 }
 
-/// The network with the upper bits of its convolutions' weights, as many as that packing has.
+/// The network with as many upper bits of its convolutions' weights as the packing has.
 pub fn in_bits_of(mut program: Program, packing: Packing) -> Program {
     for layer in &mut program.layers {
         if layer.record.operator() == Operator::Conv {
@@ -308,7 +308,7 @@ pub fn in_bits_of(mut program: Program, packing: Packing) -> Program {
     program.packed(packing)
 }
 
-/// The network with some of its tensors in int16, and multipliers to suit.
+/// The network with some of its tensors in int16, and matching multipliers.
 pub fn with_int16(mut program: Program, seed: u64) -> Program {
     let mut g = Generator(seed ^ 0x1616);
     let mut int16: Vec<bool> = Vec::new();
@@ -343,7 +343,7 @@ pub fn with_int16(mut program: Program, seed: u64) -> Program {
         }
         let finer = |is: bool| if is { 8 } else { 0 };
         let unit = |finer: i32| f64::from(finer).exp2();
-        // As many extra bits as leave room for them.
+        // The largest number of extra bits for which there is room.
         let bits = layer.record.join_bits.min(6);
         let fewer = i32::from(layer.record.join_bits - bits);
         if shortcut.is_some() {
@@ -391,7 +391,7 @@ pub fn model_file(program: &Program) -> Vec<u8> {
     program.write(&plan)
 }
 
-/// The file with the right checksum for what it holds.
+/// The file with the correct checksum for its contents.
 pub fn sealed(mut file: Vec<u8>) -> Vec<u8> {
     if file.len() >= 20 {
         let crc = brooklet::format::crc(&file[20..]);

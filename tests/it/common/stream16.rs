@@ -7,7 +7,7 @@ use brooklet_plan::program::{Program, largest_sum};
 
 use super::Generator;
 
-/// The network with the outputs of some convolutions in 16 bits, and multipliers to suit.
+/// The network with the outputs of some convolutions in 16 bits, and matching multipliers.
 pub fn with_stream16(mut program: Program, seed: u64) -> Program {
     let mut g = Generator(seed ^ 0x5716);
     let last_readers = program.last_readers();
@@ -19,7 +19,7 @@ pub fn with_stream16(mut program: Program, seed: u64) -> Program {
             let shape = input.shape();
             let pixels = f64::from(shape.rows) * f64::from(shape.columns);
             let multiplier = Multiplier::from_real(1.7 / 256.0 / pixels);
-            // One that is int16 has a finer unit.
+            // An int16 tensor has a finer unit.
             let finer = if record.is_int16() { 8 } else { 0 };
             let mut multiplier = multiplier.unwrap();
             multiplier.shift += finer;
@@ -30,7 +30,7 @@ pub fn with_stream16(mut program: Program, seed: u64) -> Program {
             continue;
         }
         if last == NONE {
-            // Scores have no other zero.
+            // Scores must have the zero point 0.
             program.layers[index].record.zero_point = 0;
         }
         let record = program.layers[index].record;

@@ -1,1 +1,1 @@
-//! Nothing but tests: `tests/log.rs`.
+//! Only tests: `tests/log.rs`.

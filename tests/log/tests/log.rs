@@ -1,5 +1,5 @@
-//! Proof that logging works from end to end: firmware with the feature `defmt` runs in QEMU, and its
-//! log, a few bytes a line, is decoded here with the words in the firmware's ELF file.
+//! Proves that logging works from end to end: firmware with the feature `defmt` runs in QEMU, and
+//! its log, a few bytes for each line, is decoded here with the texts in the firmware's ELF file.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::path::Path;
 use brooklet_firmware::{Board, Options, Registry, compile};
 use defmt_decoder::{DecodeError, Table};
 
-/// Any file will do: what the load check says is what is looked for.
+/// Any file will do: the test looks for the result of the check at start-up.
 const NO_MODEL: &[u8] = b"this is no model file";
 
 #[test]

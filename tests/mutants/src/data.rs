@@ -1,4 +1,4 @@
-//! Changes of what layers and header name: numbers, texts, and where they are.
+//! Changes the data to which layers and header refer: values, texts, and their offsets.
 
 use brooklet::format::{PreprocessingRecord, SelfTestRecord};
 use brooklet::quant::Multiplier;
@@ -15,7 +15,7 @@ pub(crate) fn parts(draft: &mut Draft, layer: usize, random: &mut Random) {
     match random.below(4) {
         0 => set_field(draft, draft.layer_offset(layer), to, random),
         1 => copy_field(draft, [random.below(draft.len()), layer], [from, to]),
-        // The same part of another layer: parts may be shared.
+        // The same part of another layer, because parts may be shared.
         2 => {
             copy_field(draft, [random.below(draft.len()), layer], [to, to]);
             draft.lengthen();
@@ -29,7 +29,7 @@ pub(crate) fn parts(draft: &mut Draft, layer: usize, random: &mut Random) {
     }
 }
 
-/// A number that could be a multiplier's mantissa, or nearly.
+/// A valid or nearly valid mantissa of a multiplier.
 fn mantissa(random: &mut Random) -> i32 {
     let usual = (1 << 30) + random.below(1 << 30) as i32;
     random.of(&[usual, usual, 1 << 30, i32::MAX, 0, -usual, i32::MIN, (1 << 30) - 1])
@@ -93,7 +93,7 @@ pub(crate) fn record_numbers(draft: &mut Draft, layer: usize, random: &mut Rando
     });
 }
 
-/// A mantissa of these bits, as a record has it.
+/// A mantissa with these bits, in the form of a record.
 fn fixed_bits(bits: i32) -> fixed::types::I1F31 {
     fixed::types::I1F31::from_bits(bits)
 }
@@ -144,7 +144,7 @@ pub(crate) fn texts(draft: &mut Draft, layer: usize, random: &mut Random) {
     }
 }
 
-/// Test images, their answers of chance: runs must tell the same of them.
+/// Adds test images with random results: all runs must agree about them.
 pub(crate) fn self_test(draft: &mut Draft, random: &mut Random) {
     let header = draft.header();
     let [input, logits, output] =

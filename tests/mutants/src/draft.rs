@@ -1,15 +1,15 @@
-//! A model file that is being changed: its tables, wherever the header says that they are, as long
-//! as it says something that can be.
+//! A model file while it is changed: its tables at the offsets in the header, as long as these are
+//! possible.
 
 use brooklet::ARENA_ALIGN;
 use brooklet::format::{Header, LayerRecord, Operator, SegmentRecord, crc, flags};
 use zerocopy::little_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Rows of all layers that are given places of their own, at most.
+/// Maximum number of rows, over all layers, that are given places of their own.
 const MOST_ROWS: u64 = 1 << 16;
 
-/// Bytes that a file is lengthened to, at most.
+/// Maximum number of bytes to which a file is lengthened.
 const LONGEST: u64 = 2 << 20;
 
 /// The bytes of a file.
@@ -17,7 +17,7 @@ const LONGEST: u64 = 2 << 20;
 pub(crate) struct Draft(pub(crate) Vec<u8>);
 
 impl Draft {
-    /// The header; one of zeros where the file is too short for one.
+    /// The header; zeros if the file is too short.
     pub(crate) fn header(&self) -> Header {
         self.read(0).unwrap_or_else(zerocopy::FromZeros::new_zeroed)
     }
@@ -34,19 +34,19 @@ impl Draft {
         self.set_header(header);
     }
 
-    /// How many layers there are, of those that lie in the file.
+    /// Number of layers in the file.
     pub(crate) fn len(&self) -> usize {
         let header = self.header();
         let there = self.0.len().saturating_sub(header.layers_offset.get() as usize);
         usize::from(header.layer_count.get()).min(there / size_of::<LayerRecord>())
     }
 
-    /// Where in the file the record of a layer is.
+    /// Offset of a layer's record in the file.
     pub(crate) fn layer_offset(&self, layer: usize) -> usize {
         self.header().layers_offset.get() as usize + layer * size_of::<LayerRecord>()
     }
 
-    /// The record of a layer; one of zeros where there is none.
+    /// The record of a layer; zeros if there is none.
     pub(crate) fn layer(&self, layer: usize) -> LayerRecord {
         self.read(self.layer_offset(layer)).unwrap_or_default()
     }
@@ -77,7 +77,7 @@ impl Draft {
         (0..usize::from(header.segment_count.get())).map_while(|i| self.read(at(i))).collect()
     }
 
-    /// Puts a table of layers behind the file, in the place of the one that there is.
+    /// Appends a table of layers that replaces the present one.
     pub(crate) fn set_layers(&mut self, layers: &[LayerRecord]) {
         let offset = self.append(layers.as_bytes(), 4);
         self.change_header(|header| {
@@ -86,7 +86,7 @@ impl Draft {
         });
     }
 
-    /// Likewise of segments.
+    /// Appends a table of segments that replaces the present one.
     pub(crate) fn set_segments(&mut self, segments: &[SegmentRecord]) {
         let offset = self.append(segments.as_bytes(), 4);
         self.change_header(|header| {
@@ -95,7 +95,7 @@ impl Draft {
         });
     }
 
-    /// Where in the file the place of a row is.
+    /// Offset in the file of the place of a row.
     pub(crate) fn place_offset(&self, layer: usize, row: usize) -> usize {
         self.layer(layer).places.get() as usize + 4 * row
     }
@@ -110,7 +110,7 @@ impl Draft {
         self.write(self.place_offset(layer, row), &U32::new(place));
     }
 
-    /// Appends bytes at the next multiple of `align`, and returns where.
+    /// Appends bytes at the next multiple of `align`, and returns their offset.
     pub(crate) fn append(&mut self, bytes: &[u8], align: usize) -> u32 {
         self.0.resize(self.0.len().next_multiple_of(align), 0);
         let offset = self.0.len() as u32;
@@ -118,9 +118,10 @@ impl Draft {
         offset
     }
 
-    /// Gives every row a place of its own, and all scratch memory; with sizes cut to 32 bits, as a
-    /// program that is wrong would count them. Returns the bytes of the arena, uncut. Does nothing
-    /// for more rows than files of some size have, and says that no arena is large enough.
+    /// Gives every row and all scratch memory a place of their own. Sizes are cut to 32 bits, as an
+    /// incorrect program would count them. Returns the true number of bytes of the arena. If there
+    /// are more rows than files of any reasonable size have, it changes nothing, and returns a
+    /// number for which no arena is large enough.
     pub(crate) fn put_apart(&mut self) -> u64 {
         let rows: u64 = self.layers().iter().map(|layer| u64::from(layer.rows.get())).sum();
         if rows > MOST_ROWS {
@@ -152,8 +153,8 @@ impl Draft {
         true_end
     }
 
-    /// Makes the file as long as all that its layers name, together: parts may be shared, and parsing
-    /// is to take time in proportion to the file.
+    /// Makes the file as long as all the data to which its layers refer: parts may be shared, but
+    /// parsing must take time in proportion to the file.
     pub(crate) fn lengthen(&mut self) {
         let named = |record: &LayerRecord| {
             let channels = u64::from(record.channels.get());
@@ -165,13 +166,14 @@ impl Draft {
         self.0.resize(length as usize, 0);
     }
 
-    /// The same network with every row and all scratch memory in a place of its own, and the bytes
-    /// of its arena. Header and tables are new ones: parts of the file may lie in the old.
+    /// The same network with every row and all scratch memory in a place of their own, and the
+    /// number of bytes of its arena. Header and tables are new, because parts of the file may lie
+    /// in the old ones.
     pub(crate) fn apart(file: &[u8]) -> (Self, u64) {
         let old = Self(file.to_vec());
         let mut apart = Self([&[0; size_of::<Header>()], file].concat());
         let moved = |offset: U32| U32::new(offset.get().wrapping_add(size_of::<Header>() as u32));
-        // 0 says that there is none.
+        // 0 means that there is none.
         let moved_if_any = |offset: U32| if offset == 0 { offset } else { moved(offset) };
         let mut header = old.header();
         header.names_offset = moved(header.names_offset);
@@ -181,7 +183,7 @@ impl Draft {
         apart.set_header(header);
         let mut layers = old.layers();
         for record in &mut layers {
-            // What a layer has no use for is 0, and so may be what it uses.
+            // Fields that a layer does not use are 0; used fields may also be 0.
             let operator = Operator::from_number(record.operator);
             let int8 = record.flags & (flags::HAS_INT16 | flags::STREAM16) == 0;
             if operator == Some(Operator::Lookup) {
@@ -208,7 +210,7 @@ impl Draft {
         (apart, arena)
     }
 
-    /// The file, its length and checksum put right.
+    /// The file, with correct length and checksum.
     pub(crate) fn sealed(mut self) -> Vec<u8> {
         if self.0.len() >= size_of::<Header>() {
             let length = self.0.len() as u32;
@@ -218,12 +220,12 @@ impl Draft {
         self.0
     }
 
-    /// What is at an offset.
+    /// The value at an offset.
     pub(crate) fn read<T: FromBytes + Immutable + KnownLayout>(&self, offset: usize) -> Option<T> {
         T::read_from_prefix(self.0.get(offset..)?).ok().map(|(value, _)| value)
     }
 
-    /// Writes at an offset, if the file is long enough.
+    /// Writes a value at an offset, if the file is long enough.
     pub(crate) fn write<T: IntoBytes + Immutable>(&mut self, offset: usize, value: &T) {
         let place = self.0.get_mut(offset..).and_then(|rest| rest.get_mut(..size_of::<T>()));
         if let Some(place) = place {
@@ -232,14 +234,14 @@ impl Draft {
     }
 }
 
-/// Bytes of a row of a layer's output, in as many bits as it takes.
+/// Number of bytes of a row of a layer's output, with as many bits as needed.
 pub(crate) fn row_bytes(record: &LayerRecord) -> u64 {
     let wide = record.flags & (flags::INT16 | flags::STREAM16) != 0;
     let pixel = u64::from(record.channels.get()) << u32::from(wide);
     u64::from(record.columns.get()) * pixel
 }
 
-/// Puts the checksum right, for the bytes that the header says are the file.
+/// Corrects the checksum for the bytes that are the file by its header.
 pub fn seal(file: &mut [u8]) {
     let length = file.get(12..16).and_then(|bytes| bytes.try_into().ok()).map(u32::from_le_bytes);
     let end = (length.unwrap_or(0) as usize).min(file.len());

@@ -1,7 +1,7 @@
-//! Small networks of large numbers: what programs count in too few bits.
+//! Small networks with large numbers, for programs that count in too few bits.
 //!
-//! Sizes are just above 2³² bytes more often than chance would have it, and what is said of them
-//! is cut to 32 bits, as a program would that does not notice.
+//! Sizes are just above 2³² bytes more often than random ones would be. The sizes in the file are
+//! cut to 32 bits, as by a program that does not notice.
 
 use brooklet::format::{Header, LayerRecord, NONE, Operator, Packing, SegmentRecord, flags};
 use brooklet::ops::{Derived, scratch_bytes};
@@ -14,13 +14,13 @@ use zerocopy::little_endian::{F32, I32, U16};
 use crate::draft::{Draft, row_bytes};
 use crate::random::Random;
 
-/// Bytes of the largest weights.
+/// Maximum number of bytes of the weights.
 const LARGEST: u64 = 1 << 18;
 
-/// What is free to choose: rows, columns and channels of the image, channels of the convolution.
+/// The free parameters: rows, columns and channels of the image, channels of the convolution.
 type Numbers = [u16; 4];
 
-/// Which layers there are.
+/// The structure of the network.
 struct Form {
     kernel: u8,
     stride: u8,
@@ -34,7 +34,7 @@ pub(crate) fn network(random: &mut Random) -> Draft {
     loop {
         let raised = random.of(&[Size::Row, Size::Row, Size::Scratch, Size::Tensor, Size::Any]);
         let int16 = raised != Size::Scratch && random.one_in(2);
-        // One kind of scratch memory grows with the columns and without end.
+        // One kind of scratch memory grows with the columns, without limit.
         let packing = match raised {
             _ if int16 => Packing::Ohwi,
             Size::Scratch if !random.one_in(3) => Packing::WinogradInt8,
@@ -59,7 +59,7 @@ pub(crate) fn network(random: &mut Random) -> Draft {
             numbers[3] = 1 + random.below(4) as u16;
         }
         if raised != Size::Any {
-            // One large number does not do it alone.
+            // One large number does not suffice.
             let large = 1 + random.below(3);
             numbers[large] = random.of(&[4096, 32_768, 65_534, 65_535]);
             let other = 1 + (large + random.below(2)) % 3;
@@ -75,7 +75,7 @@ pub(crate) fn network(random: &mut Random) -> Draft {
     }
 }
 
-/// What is to be larger than 2³² bytes.
+/// The quantity that should exceed 2³² bytes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Size {
     Row,
@@ -93,8 +93,8 @@ fn number(random: &mut Random) -> u16 {
     }
 }
 
-/// Makes one of the numbers as large as brings a size of some layer just over 2³² bytes. False if
-/// nothing does.
+/// Makes one of the numbers so large that a size of some layer is just over 2³² bytes. Returns
+/// false if no value does.
 fn raise(form: &Form, numbers: &mut Numbers, which: usize, size: Size) -> bool {
     let reaches = |value: u16| {
         let mut numbers = *numbers;
@@ -122,7 +122,8 @@ fn raise(form: &Form, numbers: &mut Numbers, which: usize, size: Size) -> bool {
     true
 }
 
-/// The layers: an image, a convolution, something beside, a mean, and a convolution for the logits.
+/// The layers: an image, a convolution, an optional one beside it, a mean, and a convolution for
+/// the logits.
 fn layers(form: &Form, [rows, columns, channels, outputs]: Numbers) -> Vec<LayerRecord> {
     let int16 = if form.int16 { flags::INT16 | flags::HAS_INT16 } else { 0 };
     let shape = Shape::new(rows, columns, channels);
@@ -148,7 +149,7 @@ fn layers(form: &Form, [rows, columns, channels, outputs]: Numbers) -> Vec<Layer
         layers.push(layer);
     }
     let last = layers.len() as u16 - 1;
-    // What reads int16 says so; what makes int8 of it does not say more.
+    // A layer that reads int16 is marked; a layer that makes int8 from it has no further marks.
     let wide = int16 & flags::HAS_INT16;
     layers.push(record(Operator::AveragePool, last, Shape::new(1, 1, outputs), wide));
     let mut logits = record(Operator::Conv, last + 1, Shape::new(1, 1, 3), 0);
@@ -186,7 +187,7 @@ fn record(operator: Operator, input: u16, shape: Shape, flags: u8) -> LayerRecor
     record
 }
 
-/// The file: zeros for weights, biases and tables of all layers, places one after the other.
+/// The file: zeros for weights, biases and tables of all layers, with places one after the other.
 fn file(mut layers: Vec<LayerRecord>) -> Draft {
     let mut draft = Draft(vec![0; size_of::<Header>()]);
     let channels = layers.iter().map(|layer| layer.channels.get()).max().unwrap_or(0);

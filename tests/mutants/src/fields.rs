@@ -1,4 +1,4 @@
-//! Where the fields of header and layer records are, and what may be written into one.
+//! The fields of header and layer records, and values to write into them.
 
 use std::mem::offset_of;
 
@@ -18,14 +18,14 @@ macro_rules! fields {
     };
 }
 
-/// The header's, but for magic, length and checksum.
+/// The fields of the header, except magic, length and checksum.
 pub(crate) const HEADER: &[Field] = fields!(Header:
     version 2, reserved 2, arena_bytes 4, segments_offset 4, segment_count 2, layer_count 2,
     layers_offset 4, logits 2, output 2, names_offset 4, names_bytes 4, labels_offset 4,
     labels_bytes 4, preprocessing_offset 4, self_test_offset 4,
 );
 
-/// A layer's.
+/// The fields of a layer.
 pub(crate) const LAYER: &[Field] = fields!(LayerRecord:
     operator 1, flags 1, zero_point 1, packing 1, rows 2, columns 2, channels 2,
     shortcut_channels_before 2, places 4, scratch_offset 4, input 2, shortcut 2, last_reader 2,
@@ -35,12 +35,12 @@ pub(crate) const LAYER: &[Field] = fields!(LayerRecord:
     step_rows 1, parameter 4, steps 2, step_stride 1, step_span 1, weight_bytes 4, scratch_bytes 4,
 );
 
-/// Those that say where parts of the file are.
+/// The fields that are offsets of parts of the file.
 pub(crate) const PARTS: &[Field] = fields!(LayerRecord:
     places 4, weights 4, bias 4, mantissas 4, shifts 4, padding_values 4, table 4, name_offset 4,
 );
 
-/// Another number for a field of `bytes` bytes that has `old`, in a file of `length` bytes.
+/// Another value for a field of `bytes` bytes whose value is `old`, in a file of `length` bytes.
 pub(crate) fn other(random: &mut Random, old: u32, bytes: usize, length: usize) -> u32 {
     let bits = 8 * bytes as u32;
     let top = 1u32 << (bits - 1);

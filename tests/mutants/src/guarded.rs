@@ -1,10 +1,10 @@
-//! Memory between pages that nobody may touch.
+//! Memory between pages that cannot be accessed.
 
 #![allow(unsafe_code)]
 
 use region::{Allocation, Protection};
 
-/// Bytes with a page before and a page behind them whose use ends the program.
+/// Bytes with a page before and a page after them; accessing these pages ends the program.
 pub struct Guarded {
     pages: Allocation,
     page: usize,
@@ -12,7 +12,7 @@ pub struct Guarded {
 }
 
 impl Guarded {
-    /// At least `bytes` bytes, whole pages, all zero.
+    /// At least `bytes` bytes, in whole pages, all zero.
     ///
     /// # Panics
     ///
@@ -23,8 +23,8 @@ impl Guarded {
         let mut pages = region::alloc(page + bytes + page, Protection::NONE)
             .expect("the system has memory for a test");
         let start = pages.as_mut_ptr::<u8>().wrapping_add(page);
-        // SAFETY: these are pages of an allocation that is ours alone, and nothing refers to them:
-        // that they can be read and written from now on breaks nobody's assumption.
+        // SAFETY: these pages belong to an allocation that nothing else refers to, so making them
+        // readable and writable breaks no assumption.
         unsafe { region::protect(start, bytes, Protection::READ_WRITE) }
             .expect("own pages can be made readable");
         Self { pages, page, bytes }
@@ -33,8 +33,8 @@ impl Guarded {
     /// The bytes between the guards.
     pub fn bytes(&mut self) -> &mut [u8] {
         let start = self.pages.as_mut_ptr::<u8>().wrapping_add(self.page);
-        // SAFETY: `start` and the `bytes` bytes behind it lie inside one allocation, which lives as
-        // long as `self`; they were made readable and writable when it was made, and a fresh
+        // SAFETY: `start` and the `bytes` bytes after it lie inside one allocation, which lives as
+        // long as `self`. They were made readable and writable when it was made, and a fresh
         // mapping holds zeros. The borrow of `self` is exclusive, and so is that of the bytes.
         unsafe { std::slice::from_raw_parts_mut(start, self.bytes) }
     }

@@ -1,16 +1,16 @@
-//! What must hold of a model that was accepted, said anew in as many bits as it takes: what is too
-//! large to be run is checked so, too.
+//! The invariants of an accepted model, computed again with as many bits as needed. This also
+//! checks models that are too large to be run.
 
 use brooklet::format::{Operator, flags};
 use brooklet::{ARENA_ALIGN, Model, ops};
 
 use crate::draft::{Draft, row_bytes};
 
-/// Whether all of it holds.
+/// Whether all of them hold.
 ///
 /// # Errors
 ///
-/// What does not, and of which layer.
+/// Which invariant does not hold, and for which layer.
 pub(crate) fn hold(model: &Model<'_>) -> Result<(), String> {
     let draft = Draft(model.file().to_vec());
     let arena = u64::from(draft.header().arena_bytes.get());

@@ -1,18 +1,18 @@
-//! Changed model files, and whether what is made of them can be trusted.
+//! Changed model files, and checks whether their results can be trusted.
 //!
 //! ```text
 //! seeds ──> mutant(n) ──> file ──> Oracle::judge ──> refused | ran, all the same bytes
 //! ```
 //!
-//! A *mutant* is a model file with one change or a few: fields at the ends of their ranges, rows
-//! in the places of others, weights packed anew, segments cut. What follows from a record is put
-//! right in most of them, the checksum in all but some: else a reader would look no further.
+//! A *mutant* is a model file with one or several changes: fields at the ends of their ranges, rows
+//! in the places of others, weights packed again, segments cut. Derived values are corrected in
+//! most of them, and the checksum in nearly all; otherwise a reader would look no further.
 //!
-//! The [`Oracle`] asks of each that parsing ends in time; and of what is accepted that it runs,
-//! inside of its arena, and gives the same bytes: from the reference in arenas of other old
-//! contents, from every backend of this computer, and with each row in a place of its own.
+//! The [`Oracle`] checks that parsing each of them ends in time. If it is accepted, it must run
+//! inside its arena, and give the same bytes in all cases: with the reference in arenas with other
+//! old contents, with every backend of this computer, and with each row in a place of its own.
 //!
-//! `cargo xtask fuzz` runs many; `fuzz/README.md` says what was found.
+//! `cargo xtask fuzz` runs many mutants; `fuzz/README.md` says what was found.
 
 mod data;
 mod draft;

@@ -1,4 +1,4 @@
-//! Makes mutants, and judges them: what `cargo xtask fuzz` runs.
+//! Makes mutants, and judges them, for `cargo xtask fuzz`.
 //!
 //! ```text
 //! mutants run FIRST COUNT VERDICTS     makes mutants and judges them; a line of VERDICTS for each
@@ -8,9 +8,9 @@
 //! mutants file FILE…                   judges files
 //! ```
 //!
-//! A judge that is built for a core of 32 bits is given its mutants, as making them needs tools that
-//! are not built for it. Verdicts are written one by one: where a judge dies, the mutant that it
-//! died of is the one after the last.
+//! A judge built for a 32-bit core reads its mutants, because making them needs tools that are not
+//! built for it. Verdicts are written one by one: if a judge dies, the mutant that killed it is the
+//! one after the last verdict.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -19,7 +19,7 @@ use std::time::Instant;
 
 use brooklet_mutants::{Kind, Oracle, Report};
 
-/// How many mutants there are between two signs of life.
+/// Number of mutants between two progress messages.
 const SIGN_OF_LIFE: usize = 10_000;
 
 fn main() -> ExitCode {
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Not a number, or an error of files.
+/// An argument that is not a number, or an error of files.
 type Problem = Box<dyn std::error::Error>;
 
 fn command(arguments: &[&str]) -> Result<ExitCode, Problem> {
@@ -98,7 +98,7 @@ fn numbers(first: &str, count: &str) -> Result<std::ops::Range<u64>, Problem> {
     Ok(first..first + count.parse::<u64>()?)
 }
 
-/// Bytes, and before them their number; `None` at the end.
+/// Reads bytes after their number; `None` at the end.
 fn part(input: &mut impl Read) -> Result<Option<Vec<u8>>, Problem> {
     let mut length = [0; 4];
     match input.read_exact(&mut length) {
@@ -110,7 +110,7 @@ fn part(input: &mut impl Read) -> Result<Option<Vec<u8>>, Problem> {
     Ok(Some(bytes))
 }
 
-/// An oracle, what it has said so far, and where it is written down.
+/// An oracle, its verdicts so far, and the file with the verdicts.
 struct Judge {
     oracle: Oracle,
     report: Report,
@@ -121,7 +121,7 @@ struct Judge {
 
 impl Judge {
     fn new(first: u64, verdicts: &str) -> io::Result<Self> {
-        // A panic is a verdict here, and its mutant is named in the end.
+        // A panic is a verdict here, and its mutant is named at the end.
         std::panic::set_hook(Box::new(|_| ()));
         Ok(Self {
             oracle: Oracle::new(),

@@ -1,4 +1,5 @@
-//! Makes mutants: model files with one change or a few, most of which a reader could believe in.
+//! Makes mutants: model files with one or several changes, most of which look plausible to a
+//! reader.
 
 use brooklet::format::{LayerRecord, MAGIC, NONE, Operator, SegmentRecord};
 use zerocopy::little_endian::U16;
@@ -20,10 +21,10 @@ macro_rules! kinds {
             /// All kinds.
             pub const ALL: &[Self] = &[$(Self::$kind),*];
 
-            /// How often it is chosen, next to others.
+            /// Relative frequency of the kind.
             const WEIGHTS: &[usize] = &[$($weight),*];
 
-            /// What it is called.
+            /// The name of the kind.
             pub fn name(self) -> &'static str {
                 match self { $(Self::$kind => $text),* }
             }
@@ -65,21 +66,21 @@ pub struct Mutant {
     pub kinds: Vec<Kind>,
 }
 
-/// Mutant `number` of some seeds: the same for the same number.
+/// Mutant `number` of these seeds; it is always the same for the same number.
 pub fn mutant(seeds: &[Vec<u8>], number: u64) -> Mutant {
     let mut random = Random::new(number);
     let seed = &seeds[random.below(seeds.len())];
     changed(seed, &mut random)
 }
 
-/// One change of a file or a few.
+/// A file with one or several changes.
 pub fn changed(seed: &[u8], random: &mut Random) -> Mutant {
     let mut draft = Draft(seed.to_vec());
     let count = random.of(&[1, 1, 1, 1, 2, 2, 3, 4]);
     let mut kinds = Vec::new();
     for _ in 0..count {
         let kind = chosen(random);
-        // A network of its own is where changes begin.
+        // Other changes can follow a new network, but not precede it.
         if kind != Kind::Extreme || kinds.is_empty() {
             change(kind, &mut draft, random);
             kinds.push(kind);
@@ -93,7 +94,7 @@ pub fn changed(seed: &[u8], random: &mut Random) -> Mutant {
         file = Draft(file).sealed();
     }
     if random.one_in(100) {
-        // What is not sealed is refused, whatever else it is.
+        // A file that is not sealed is refused, whatever its other contents.
         let at = random.below(file.len());
         if let Some(byte) = file.get_mut(at) {
             *byte ^= 1 << random.below(8);
@@ -180,7 +181,8 @@ pub(crate) fn set_field(
     set_number(draft, at, bytes, value);
 }
 
-/// Copies a field of a layer over one of another: `layers` and `fields` are from where, and to.
+/// Copies a field of one layer over one of another: `layers` and `fields` are source and
+/// destination.
 pub(crate) fn copy_field(draft: &mut Draft, layers: [usize; 2], fields: [fields::Field; 2]) {
     let [from, to] = [0, 1].map(|i| draft.layer_offset(layers[i]) + fields[i].0);
     let value = number(draft, from, fields[0].1);
@@ -189,7 +191,7 @@ pub(crate) fn copy_field(draft: &mut Draft, layers: [usize; 2], fields: [fields:
 
 fn bytes(draft: &mut Draft, random: &mut Random) {
     for _ in 0..1 + random.below(8) {
-        // The tables more often than the rest: they lie at the end.
+        // The tables more often than the rest; they lie at the end.
         let length = draft.0.len();
         let tables = draft.header().layers_offset.get() as usize;
         let from = if random.one_in(2) && tables < length { tables } else { MAGIC.len() };
@@ -217,7 +219,7 @@ fn arena(draft: &mut Draft, random: &mut Random) {
     let old = draft.header().arena_bytes.get();
     let new = match random.below(4) {
         0 => other(random, old, 4, draft.0.len()),
-        // Larger is as good, whatever the number.
+        // A larger arena is as good, whatever its size.
         1 => old.saturating_add(random.below(1000) as u32),
         2 => old - (random.below(64) as u32).min(old),
         _ => old.saturating_add(4095) & !4095,
@@ -225,7 +227,7 @@ fn arena(draft: &mut Draft, random: &mut Random) {
     draft.change_header(|header| header.arena_bytes.set(new));
 }
 
-/// A place in the arena that could be a row's, or nearly.
+/// A valid or nearly valid place of a row in the arena.
 fn some_place(draft: &Draft, random: &mut Random) -> u32 {
     let layer = random.below(draft.len());
     let record = draft.layer(layer);
@@ -255,7 +257,7 @@ fn places(draft: &mut Draft, layer: usize, random: &mut Random) {
                 draft.set_place(layer, row, raw);
             }
             1 => {
-                // A ring of another length.
+                // A ring with another number of rows.
                 let round = 1 + random.below(4);
                 let from = draft.place(layer, row).unwrap_or(0);
                 if let Some(to) = row.checked_add(round).filter(|&to| to < rows) {
@@ -281,7 +283,7 @@ fn places(draft: &mut Draft, layer: usize, random: &mut Random) {
 }
 
 fn scratch(draft: &mut Draft, layer: usize, random: &mut Random) {
-    // Of layers that have none as often as of others.
+    // Layers without scratch memory are as likely as others.
     let place = match random.below(5) {
         0 => other(random, draft.layer(layer).scratch_offset.get(), 4, draft.0.len()),
         1 => draft.header().arena_bytes.get() & !15,
@@ -336,7 +338,7 @@ fn segments(draft: &mut Draft, random: &mut Random) {
         layer_count: U16::new(count),
     };
     match random.below(9) {
-        // Cut in two: what is made before is whole before the rest begins.
+        // Cut in two: the layers before are complete when the rest begins.
         0..=2 => {
             let at = 1 + random.below(usize::from(count.max(2)) - 1) as u16;
             segments[index] = segment(first, at);

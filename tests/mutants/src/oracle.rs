@@ -1,4 +1,4 @@
-//! What is asked of a model file.
+//! The checks of a model file.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -15,44 +15,45 @@ use crate::guarded::Guarded;
 use crate::invariants;
 use crate::random::Random;
 
-/// Bytes of the largest arena that is run.
+/// Maximum number of bytes of an arena that is run.
 const LARGEST_ARENA: usize = 1 << 20;
-/// The most products and other operations that are run.
+/// Maximum number of products and other operations that are run.
 const MOST_WORK: u128 = 4 << 20;
-/// Bytes of the largest arena with every row in a place of its own that is run.
+/// Maximum number of bytes of an arena that is run with every row in a place of its own.
 const LARGEST_APART: usize = 4 << 20;
-/// Bytes of the largest file that lies beside a guard.
+/// Maximum number of bytes of a file that is placed beside a guard.
 const LARGEST_FILE: usize = 4 << 20;
 
-/// What parsing may take at once,
+/// The time that parsing may always take,
 const PARSE_AT_LEAST: Duration = Duration::from_millis(20);
-/// for each byte of the file,
+/// plus this for each byte of the file,
 const PARSE_A_BYTE: Duration = Duration::from_nanos(200);
-/// and for each row of all layers. Some ten times of what it takes, in a build with all checks.
+/// plus this for each row of all layers. This is about ten times the time in a build with all
+/// checks.
 const PARSE_A_ROW: Duration = Duration::from_micros(5);
 
-/// What became of a model file. The same on every computer.
+/// The verdict on a model file. It is the same on every computer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// It is refused.
     Refused(Error),
-    /// It is accepted, and too large to be run here.
+    /// It is accepted, but too large to be run here.
     TooLarge,
     /// It ran.
     Ran {
-        /// The checksum of what came out.
+        /// The checksum of its results.
         crc: u32,
-        /// What it was compared with.
+        /// What the results were compared with.
         compared: Compared,
     },
 }
 
-/// What a run was compared with, the reference with two poisons apart.
+/// What a run was compared with, besides the reference with two poisons.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Compared {
-    /// Backends of this computer that run its packings.
+    /// Number of backends of this computer that run its packings.
     pub backends: usize,
-    /// The same network with every row in a place of its own.
+    /// Whether the same network was run with every row in a place of its own.
     pub apart: bool,
 }
 
@@ -82,10 +83,10 @@ impl Default for Oracle {
 /// Logits and output of an image, as they lie in memory.
 type Answer = [Vec<u8>; 2];
 
-/// What a run gave: answers for two images, and the verdict on those that the file carries.
+/// The results of a run: those for two images, and the verdict on the test images in the file.
 type Outcome = ([Answer; 2], SelfTest);
 
-/// Which guard the arena touches.
+/// The guard that the arena touches.
 #[derive(Debug, Clone, Copy)]
 enum Side {
     Left,
@@ -98,13 +99,13 @@ impl Oracle {
         Self { file: Guarded::new(LARGEST_FILE), arena: Guarded::new(LARGEST_APART) }
     }
 
-    /// What becomes of a file.
+    /// Judges a file.
     ///
     /// # Errors
     ///
-    /// What it does that no file may do: a panic, more time than is allowed, or bytes that depend
-    /// on old contents of the arena, on the backend, or on where rows are. What touches memory
-    /// around arena or file ends the program.
+    /// What it does that no file may do: a panic, more time than allowed, or results that depend on
+    /// old contents of the arena, on the backend, or on the places of rows. Access to memory around
+    /// arena or file ends the program.
     pub fn judge(&mut self, file: &[u8]) -> Result<Verdict, String> {
         catch_unwind(AssertUnwindSafe(|| self.judge_unguarded(file))).unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<String>().map(String::as_str);
@@ -126,7 +127,7 @@ impl Oracle {
         let model = match Model::parse(file) {
             Ok(model) => model,
             Err(error) => {
-                // Whoever is told must be able to read it.
+                // The reader of the message must be able to read it.
                 let length = error.to_string().len();
                 return if length < 400 {
                     Ok(Verdict::Refused(error))
@@ -150,7 +151,7 @@ impl Oracle {
             Some(_) => Ok(1),
             None => Ok(0),
         };
-        // In the other order: what an image leaves behind must not matter either.
+        // In the other order, because what an image leaves behind must not matter either.
         let answers =
             run(&model, Reference, &mut self.arena, Side::Right, 0x5a, [&images[1], &images[0]])?;
         is_expected(
@@ -183,8 +184,8 @@ impl Oracle {
     }
 }
 
-/// Whether parsing ends in time: of this thread's own, as the computer may be busy. What is late is
-/// given two more chances.
+/// Whether parsing ends in time, measured in this thread's time, because the computer may be busy.
+/// If it is late, it gets two more chances.
 fn in_time(file: &[u8]) -> Result<(), String> {
     let now = || {
         let time = clock_gettime(ClockId::ThreadCPUTime);
@@ -217,7 +218,7 @@ fn texts(model: &Model<'_>) {
     let _ = (model.preprocessing().copied(), model.logits_quantization());
 }
 
-/// Operations that an image takes, roughly.
+/// Approximate number of operations for an image.
 fn work(model: &Model<'_>) -> u128 {
     let all = |layer: usize| {
         let record = model.layer(layer);
@@ -244,8 +245,8 @@ fn images(model: &Model<'_>, seed: u32) -> [Vec<u8>; 2] {
     [random.bytes(bytes), random.bytes(bytes)]
 }
 
-/// What a backend makes of two images, and of those in the file, in an arena full of `poison`; `None` if it does not run the
-/// packings.
+/// Runs two images, and the test images in the file, on a backend in an arena full of `poison`;
+/// `None` if the backend does not run the packings.
 fn run(
     model: &Model<'_>,
     backend: impl Backend,
@@ -254,7 +255,7 @@ fn run(
     poison: u8,
     images: [&Vec<u8>; 2],
 ) -> Result<Option<Outcome>, String> {
-    /// Bytes that are looked at on the side where there is no guard.
+    /// Number of bytes that are checked on the side without a guard.
     const MARGIN: usize = 256;
     const OUTSIDE: u8 = 0xc3;
     let needed = model.arena_bytes();
@@ -300,7 +301,7 @@ fn run(
 mod tests {
     use super::*;
 
-    /// What the example of the format's documentation is: 1×1 pixel, and a convolution.
+    /// The example in the format's documentation: 1×1 pixel, and a convolution.
     fn example() -> Vec<u8> {
         let text = include_str!("../../../src/format/example.hex");
         let bytes = text
@@ -312,7 +313,8 @@ mod tests {
 
     #[test]
     fn what_depends_on_old_contents_is_found() {
-        /// One mistake: it fills the row, whatever is asked for; and reads what was there before.
+        /// A backend with one mistake: it fills the row, whatever is asked for, and reads its old
+        /// contents.
         struct Careless(bool);
         impl Backend for Careless {
             const ISA: &'static brooklet::kernels::Isa = &brooklet::kernels::Isa::PORTABLE;

@@ -1,11 +1,11 @@
-//! Numbers that look random, the same for the same seed everywhere.
+//! Pseudorandom numbers, the same everywhere for the same seed.
 
 /// A generator (splitmix64).
 #[derive(Debug, Clone)]
 pub struct Random(u64);
 
 impl Random {
-    /// That of a seed.
+    /// The generator of a seed.
     pub fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0xd134_2543_de82_ef95))
     }
@@ -34,7 +34,7 @@ impl Random {
         choices[self.below(choices.len())]
     }
 
-    /// Bytes; the ends of the range more often than others.
+    /// Bytes; the ends of the range are more likely than others.
     pub fn bytes(&mut self, count: usize) -> Vec<u8> {
         let mut byte = || match self.below(8) {
             0 => 0,

@@ -1,4 +1,4 @@
-//! What was tried, and what came of it.
+//! What was tried, and the results.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,26 +9,26 @@ use brooklet::format::Operator;
 use crate::mutate::Kind;
 use crate::oracle::Verdict;
 
-/// Counts of mutants.
+/// Numbers of mutants.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
-    /// All of them.
+    /// All mutants.
     pub tried: usize,
-    /// Those that are refused.
+    /// Those that were refused.
     pub refused: usize,
-    /// Those that are accepted, and too large to be run.
+    /// Those that were accepted, but too large to be run.
     pub too_large: usize,
     /// Those that ran.
     pub ran: usize,
     /// Runs of other backends, compared with the reference's.
     pub backends: usize,
-    /// Runs with every row in a place of its own, likewise.
+    /// Runs with every row in a place of its own, compared with the reference's.
     pub apart: usize,
-    /// What was found: the mutant, and what it does.
+    /// The faults that were found: the mutant, and what it does.
     pub found: Vec<(u64, String)>,
-    /// Accepted and tried, by what was changed.
+    /// Numbers of accepted and of tried mutants, by kind of change.
     kinds: BTreeMap<&'static str, [usize; 2]>,
-    /// Layers that ran, by their operator.
+    /// Numbers of layers that ran, by operator.
     layers: BTreeMap<String, usize>,
 }
 

@@ -1,4 +1,4 @@
-//! The files that mutants are made of: small networks that have, together, all that there is.
+//! The files from which mutants are made: small networks that together have everything.
 
 #[path = "../../it/common/mod.rs"]
 #[allow(dead_code, reason = "the tests of the core use the rest")]
@@ -11,10 +11,10 @@ use brooklet_plan::program::Program;
 use common::families::network_of_families;
 use common::{in_bits_of, model_file, network, with_int16, with_stream16};
 
-/// Networks of each packing.
+/// Number of networks for each packing.
 const EACH: u64 = 5;
 
-/// All of them. The same every time.
+/// All seeds, always the same.
 pub fn seeds() -> Vec<Vec<u8>> {
     let mut programs: Vec<Program> = Vec::new();
     for (index, packing) in (0..).zip(Packing::ALL) {
@@ -39,12 +39,12 @@ pub fn seeds() -> Vec<Vec<u8>> {
         programs.push(program.packed(packing));
     }
     let mut files: Vec<Vec<u8>> = programs.iter().map(model_file).collect();
-    // The shortest segments there can be, whole maps between them.
+    // The shortest possible segments, with whole tensors between them.
     for program in programs.iter().step_by(7) {
         let goal = Goal::Speed { arena_bytes: usize::MAX };
         files.push(program.write(&plan(program, goal).expect("a residual network can be cut")));
     }
-    // More layers than a segment holds.
+    // More layers than a segment can have.
     files.push(model_file(&network(200, 24)));
     files
 }

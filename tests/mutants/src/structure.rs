@@ -1,4 +1,4 @@
-//! Changes that the rest of the file follows, so that a reader accepts most of them.
+//! Changes that the rest of the file follows, so that most of them are accepted.
 
 use brooklet::format::{LayerRecord, NONE, Operator, Packing, SegmentRecord, flags};
 use brooklet::ops::{Derived, MAX_KERNEL};
@@ -10,12 +10,12 @@ use crate::fields::any;
 use crate::mutate::is_conv;
 use crate::random::Random;
 
-/// The most weights that are packed anew, one by one.
+/// Maximum number of weights that are packed again, one by one.
 const MOST_WEIGHTS: usize = 1 << 15;
-/// Layers of a segment.
+/// Maximum number of layers of a segment.
 const SEGMENT: usize = brooklet::format::MAX_SEGMENT_LAYERS;
 
-/// Writes into all records what follows from them.
+/// Writes the derived values into all records.
 pub(crate) fn derive(draft: &mut Draft) {
     for layer in 0..draft.len() {
         let derived = Derived::of(&draft.layer(layer), draft.input_of(layer).shape());
@@ -23,7 +23,7 @@ pub(crate) fn derive(draft: &mut Draft) {
     }
 }
 
-/// Writes into all records who reads their output last.
+/// Writes the last reader of each output into all records.
 pub(crate) fn set_readers(draft: &mut Draft) {
     let layers = draft.layers();
     let mut last = vec![NONE; layers.len()];
@@ -42,7 +42,7 @@ pub(crate) fn set_readers(draft: &mut Draft) {
     }
 }
 
-/// Rows of a kernel, and weights in each.
+/// Number of kernel rows, and number of weights in each.
 fn kernel_taps(draft: &Draft, layer: usize) -> [usize; 2] {
     let [rows, columns] = draft.layer(layer).kernel.map(usize::from);
     [rows, columns * usize::from(draft.input_of(layer).channels.get())]
@@ -73,7 +73,7 @@ pub(crate) fn packing(draft: &mut Draft, near: usize, random: &mut Random) {
     }
     draft.change_layer(layer, |record| record.packing = new as u8);
     if !random.one_in(4) {
-        // Kernels need other scratch memory now, which must lie somewhere.
+        // Kernels now need other scratch memory, which must have a place.
         derive(draft);
         draft.put_apart();
     }
@@ -87,7 +87,7 @@ fn all_taps(
         .flat_map(move |o| (0..rows).flat_map(move |ky| (0..row).map(move |tap| (o, ky, tap))))
 }
 
-/// The next layer of a kind, from one on.
+/// The next layer of a kind, from layer `near` on.
 fn some(draft: &Draft, near: usize, wanted: impl Fn(&LayerRecord) -> bool) -> Option<usize> {
     let layers = draft.len();
     (near..layers).chain(0..near.min(layers)).find(|&layer| wanted(&draft.layer(layer)))
@@ -119,7 +119,7 @@ pub(crate) fn window(draft: &mut Draft, near: usize, random: &mut Random) {
     }
 }
 
-/// Changes the shape of the image, or how many channels a convolution makes.
+/// Changes the shape of the image, or the number of channels of a convolution.
 pub(crate) fn shapes(draft: &mut Draft, random: &mut Random) {
     let small = [1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 23, 31, 32, 33, 64, 65];
     if random.one_in(3) {
@@ -130,7 +130,7 @@ pub(crate) fn shapes(draft: &mut Draft, random: &mut Random) {
         }
     } else {
         let (rows, columns) = match random.below(6) {
-            // As many rows as parsing has to be quick with.
+            // The number of rows for which parsing must still be fast.
             0 => (500 + random.below(3500) as u16, random.of(&[1, 2])),
             1 => (random.of(&[1, 2]), random.of(&[100, 255, 256, 257, 1000])),
             _ => (random.of(&small), random.of(&small)),
@@ -147,7 +147,7 @@ pub(crate) fn shapes(draft: &mut Draft, random: &mut Random) {
     follow(draft, random);
 }
 
-/// Puts copies of a layer behind it, each reading the one before.
+/// Inserts copies of a layer after it, each of which reads the one before.
 pub(crate) fn repeat(draft: &mut Draft, random: &mut Random) {
     let layers = draft.layers();
     let alike = |layer: &usize| {
@@ -198,7 +198,7 @@ pub(crate) fn repeat(draft: &mut Draft, random: &mut Random) {
     draft.lengthen();
 }
 
-/// Makes shapes follow from the image's, layer by layer, and with them all data and places.
+/// Computes all shapes from the image's, layer by layer, and with them all data and places.
 fn follow(draft: &mut Draft, random: &mut Random) {
     for layer in 0..draft.len() {
         let old = draft.layer(layer);
@@ -249,7 +249,7 @@ fn follow(draft: &mut Draft, random: &mut Random) {
         if let Some(shortcut) = record.shortcut() {
             let shape = draft.layer(shortcut).shape();
             let rows = shape.rows.div_ceil(record.rows.get().max(1)).min(255);
-            // What takes one pixel for all goes on to.
+            // A shortcut of one pixel for all stays one.
             if record.shortcut_stride > 0 {
                 record.shortcut_stride = rows as u8;
             }
@@ -269,7 +269,7 @@ fn follow(draft: &mut Draft, random: &mut Random) {
     draft.put_apart();
 }
 
-/// Gives a layer data of the size that it needs.
+/// Gives a layer data of the required size.
 fn fill(draft: &mut Draft, layer: usize, weight_bytes: u32, random: &mut Random) {
     let record = draft.layer(layer);
     let channels = usize::from(record.channels.get());

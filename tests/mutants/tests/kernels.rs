@@ -1,5 +1,5 @@
-//! Kernels of the host touch nothing around what they are given: each slice of a call ends where a
-//! page begins that nobody may touch, or begins where one ends.
+//! Kernels of the host access nothing around their arguments: each slice of a call ends where an
+//! inaccessible page begins, or begins where one ends.
 
 use std::cell::RefCell;
 use std::io::Write;
@@ -18,21 +18,21 @@ use brooklet_mutants::Guarded;
 use brooklet_suite::{Memory, run};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Bytes of the largest slice of a call.
+/// Maximum number of bytes of a slice of a call.
 const LARGEST: usize = 1 << 16;
-/// Slices of a call, at most.
+/// Maximum number of slices of a call.
 const SLICES: usize = 32;
-/// Alignment of scratch memory and sums, as that of the arena.
+/// Alignment of scratch memory and sums, which is that of the arena.
 const ALIGN: usize = 16;
 
-/// Which end of a slice is next to a guard.
+/// The end of a slice that is next to a guard.
 #[derive(Debug, Clone, Copy)]
 enum Side {
     Begin,
     End,
 }
 
-/// A backend whose every slice lies between guards.
+/// A backend whose slices all lie between guards.
 struct Between<B> {
     backend: B,
     side: Side,
@@ -58,7 +58,7 @@ impl<'p> Places<'p> {
         place
     }
 
-    /// The same, of numbers.
+    /// The same for values of another type.
     fn of<T>(&mut self, from: &[T], align: usize) -> &'p mut [T]
     where
         T: FromBytes + IntoBytes + Immutable + KnownLayout,
@@ -67,7 +67,7 @@ impl<'p> Places<'p> {
     }
 
     fn rows(&mut self, rows: &Rows<'_>) -> Vec<&'p [i8]> {
-        // A row of padding is empty, wherever it lies.
+        // A row of padding is empty at any address.
         let mut place = |row: &&[i8]| if row.is_empty() { &[][..] } else { &*self.of(row, 1) };
         rows.iter().map(&mut place).collect()
     }

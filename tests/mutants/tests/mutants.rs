@@ -1,11 +1,11 @@
-//! Changed model files are what they should be, and what is made of them can be trusted.
+//! Checks that changed model files are as intended, and that their results can be trusted.
 //! `cargo xtask fuzz` tries many more.
 
 #![cfg(feature = "seeds")]
 
 use brooklet_mutants::{Kind, Oracle, Report, Verdict, mutant, seeds};
 
-/// Mutants of this test.
+/// Number of mutants in this test.
 const MUTANTS: u64 = 3000;
 
 #[test]
@@ -20,7 +20,7 @@ fn mutants_are_refused_or_harmless() {
     }
     println!("{report}");
     assert!(report.found.is_empty(), "{report}");
-    // That there was something to find.
+    // Asserts that the mutants had a chance to find faults.
     assert!(report.ran * 4 > report.tried && report.refused * 4 > report.tried, "{report}");
     assert!(report.apart * 10 > report.ran * 9, "{report}");
 }

@@ -15,7 +15,7 @@ pub(crate) struct Case {
 }
 
 impl Case {
-    /// As an operator has it.
+    /// In the form of an operator.
     pub(crate) fn window(&self) -> Window {
         let padded = usize::from(self.columns) + self.pad_left + self.pad_right;
         let columns = (padded - self.kernel[1]) / self.stride + 1;

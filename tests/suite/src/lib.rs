@@ -1,10 +1,10 @@
-//! The cases that every backend must compute as the reference does: byte for byte, on the host
-//! and on every board.
+//! The cases that every backend must compute as the reference does, byte for byte, on the host and
+//! on every board.
 //!
-//! A case is a convolution, add or pool of a shape that is easy to get wrong: not a multiple of
-//! any block, one column wide, padded on one side, strided; with weights and activations at the
-//! ends of their range, and multipliers likewise. Numbers come from a small generator, so there
-//! is nothing to store. Needs no allocation: [`Memory`] holds the largest case.
+//! A case is a convolution, add or pool with a shape that is easy to get wrong: not a multiple of
+//! any block, one column wide, padded on one side, strided. Weights, activations and multipliers
+//! include the ends of their ranges. Values come from a small generator, so nothing has to be
+//! stored. Nothing is allocated: [`Memory`] holds the largest case.
 
 #![no_std]
 
@@ -38,7 +38,7 @@ pub use outcome::{Difference, Failure, Outcome};
 const CHANNELS: usize = 66;
 /// Largest number of weights of a case.
 const WEIGHTS: usize = 7 * 1024;
-/// Largest number of bytes that they take in any packing.
+/// Largest number of bytes of the weights in any packing.
 const PACKED: usize = 14 * 1024;
 /// Largest number of bytes of scratch memory.
 const SCRATCH: usize = 17 * 1024;
@@ -63,7 +63,7 @@ pub struct Memory {
     scratch: Aligned<[u8; SCRATCH]>,
 }
 
-/// Aligned as the arena is, and weights are.
+/// Aligned as the arena and weights are.
 #[derive(Debug)]
 #[repr(align(16))]
 struct Aligned<T>(T);
@@ -93,10 +93,10 @@ impl Default for Memory {
     }
 }
 
-/// The outcome of a case: `None` where it is no case of the backend.
+/// The outcome of a case; `None` if the backend does not run the case.
 type Tried = Option<Option<Difference>>;
 
-/// Numbers that look random (xorshift32).
+/// Pseudorandom numbers (xorshift32).
 struct Generator(u32);
 
 impl Generator {
@@ -116,14 +116,14 @@ impl Generator {
     }
 }
 
-/// How the numbers of a case are chosen.
+/// How the values of a case are chosen.
 #[derive(Clone, Copy)]
 enum Values {
-    /// From all of the range.
+    /// From the whole range.
     Any,
     /// Only the ends of the range.
     Extreme,
-    /// Weights at one end, activations at the other: the largest sums.
+    /// Weights at one end, activations at the other, for the largest sums.
     Largest,
 }
 
@@ -166,20 +166,21 @@ pub fn run(backend: &impl Backend, memory: &mut Memory) -> Outcome {
 /// Runs a case.
 fn tried(backend: &impl Backend, memory: &mut Memory, name: Name, g: &mut Generator) -> Tried {
     match name {
-        // A packing that the backend does not run is no case of it.
+        // A packing that the backend does not run is not a case for it.
         Name::Conv { packing, .. } | Name::GroupedConv(_, packing) if !backend.runs(packing) => {
             None
         }
         Name::Conv { case, values, packing, operand, stream16: false } => {
-            // Weights in few bits are unpacked for kernels that are tried with all operands: of these
-            // one of four, since the reference looks each weight up in its planes.
+            // Weights of less than eight bits are unpacked for kernels that are tried with all
+            // operands. Only one operand in four is tried, because the reference looks up each
+            // weight in its planes.
             if packing.unpacked().is_some() && g.below(4) > 0 {
                 return None;
             }
             conv(backend, memory, case, values, packing, operand, None, g)
         }
         Name::Conv { case, values, packing, operand, .. } => {
-            // A stream in 16 bits, in builds that have it: of its operands one of each two.
+            // A 16-bit stream, in builds with this feature: one of two operands is tried.
             let tried = operand % 2 == g.below(2);
             let factor = g.below(1 + MAX_FACTOR as u32) as i32;
             let factor = if operand == 0 { 0 } else { factor };
@@ -214,12 +215,12 @@ fn conv(
     let kernel = [case.kernel[0], row];
     let packed = packing.bytes(outputs, kernel);
     memory.packed.0[..packed].fill(0);
-    // The upper bits, of those that there are.
+    // The upper bits of the weights.
     let bits = packing.bits();
     for weight in &mut memory.weights[..taps * outputs] {
         *weight = values.weight(generator) >> (8 - bits);
     }
-    // Shifts to the right alone, to the left alone, or any.
+    // Only shifts to the right, only shifts to the left, or any.
     let lean = generator.below(4);
     for channel in 0..outputs {
         for tap in 0..taps {
@@ -228,7 +229,7 @@ fn conv(
             packing.put(packed, channel, tap / row, tap % row, kernel, weight);
         }
         memory.bias.0[channel] = I32::new(generator.next() as i32 >> 12);
-        // Both ends of the range, and what lies between.
+        // Both ends of the range, and values between.
         memory.mantissas.0[channel] = I32::new(match generator.below(8) {
             0 => i32::MAX,
             1 => 1 << 30,
@@ -242,7 +243,7 @@ fn conv(
             (_, 0) => -31,
             _ => -((bits - 8).max(0) as i8) + generator.below(3) as i8 - 1,
         };
-        // Of what is added to a stream more bits are kept.
+        // A 16-bit stream keeps more bits of a sum.
         let shift = &mut memory.shifts[channel];
         if stream.is_some() {
             *shift = (*shift + 10).min((30 - bits).clamp(0, 3) as i8);
@@ -257,7 +258,7 @@ fn conv(
         }
     }
     let padding_values: [i8; 3] = core::array::from_fn(|_| generator.int8());
-    // Without a shortcut, in place, beside, and subsampled with zero channels around.
+    // Without a shortcut, in place, elsewhere, and subsampled with zero channels around.
     let join = operand > 0;
     let stride = if operand == 3 { 2 } else { 1 };
     let shortcut_channels = if operand == 3 { outputs.div_ceil(2) } else { outputs };
@@ -265,7 +266,7 @@ fn conv(
         *value = generator.int8();
     }
     let zero = values.activation(generator);
-    // A step of several rows makes fewer where the output ends.
+    // The last step of several rows makes fewer.
     let made = 1 + generator.below(packing.rows_a_step() as u32) as usize;
     let under = case.kernel[0] + (made - 1) * case.stride;
     let padded_rows = generator.below(case.kernel[0] as u32) as usize;
@@ -302,11 +303,11 @@ fn conv(
     let shortcut_columns = (columns - 1) * stride + 1;
     let needed = shortcut_columns * shortcut_channels;
     let length = columns * outputs * if stream.is_some() { 2 } else { 1 };
-    // The largest rows have no room for two bytes a number.
+    // The largest rows have no room for two bytes for each value.
     if length > ROW {
         return None;
     }
-    // A shortcut may have one byte.
+    // A shortcut may have one byte for each value.
     let both = stream.is_some() && 2 * needed <= ROW && generator.below(4) > 0;
     let shortcuts: Shortcuts<'_> = core::array::from_fn(|row| match operand {
         1 => Shortcut::InPlace,

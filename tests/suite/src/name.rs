@@ -1,4 +1,4 @@
-//! Which cases there are, in the order in which they run, and what each is called.
+//! The cases, their order, and their names.
 
 use core::fmt;
 
@@ -12,7 +12,7 @@ use crate::cases::{CASES, Case};
 /// What a case computes.
 #[derive(Clone, Copy)]
 pub(crate) enum Name {
-    /// A convolution: the shortcut's kind is `operand`, as [`crate::conv`] has it.
+    /// A convolution. `operand` is the kind of shortcut, as in [`crate::conv`].
     Conv {
         case: &'static Case,
         values: Values,
@@ -93,14 +93,14 @@ fn window(
     pad_left: usize,
     channels: u16,
 ) -> Window {
-    // A pad is smaller than the kernel.
+    // A pad must be smaller than the kernel.
     let pad_left = pad_left.min(kernel[1] - 1);
     let columns = (usize::from(input.columns) + pad_left - kernel[1]) / stride + 1;
     let output = Shape::new(1, columns as u16, channels);
     Window { input, output, kernel, stride: [stride; 2], pad_left }
 }
 
-/// A case, by its number.
+/// A case, by its index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CaseNumber(pub u32);
 

@@ -1,4 +1,4 @@
-//! Cases of the operators that not every network has.
+//! Cases for the operators that not every network has.
 
 use brooklet::Shape;
 use brooklet::format::{Packing, WEIGHTS_ALIGN};
@@ -16,7 +16,7 @@ use zerocopy::little_endian::I32;
 use crate::name::Name;
 use crate::{Difference, Generator, Memory, Values, difference, multiplier};
 
-/// Runs a case of these operators; of others there is nothing to run.
+/// Runs a case of these operators; `None` for others.
 pub(crate) fn run(
     backend: &impl Backend,
     memory: &mut Memory,
@@ -33,7 +33,8 @@ pub(crate) fn run(
     }
 }
 
-/// Fills the input's rows, and returns how many of them at the top, or at the bottom, lie on padding.
+/// Fills the input's rows. Returns how many of them, and whether at the top or at the bottom, lie
+/// on padding.
 fn fill(memory: &mut Memory, window: &Window, values: Values, g: &mut Generator) -> (usize, bool) {
     for row in &mut memory.rows[..window.kernel[0]] {
         for value in &mut row[..window.input.row_bytes()] {
@@ -59,7 +60,7 @@ fn under<'a>(
     rows
 }
 
-/// Numbers of the output channels.
+/// Parameters of the output channels.
 fn channels(memory: &mut Memory, outputs: usize, taps: usize, g: &mut Generator) {
     let bits = (taps as u32 * 127 * 128).ilog2() as i32;
     for channel in 0..outputs {
@@ -80,7 +81,7 @@ fn depthwise_conv(
     values: Values,
     g: &mut Generator,
 ) -> Option<Difference> {
-    // Now and then two output channels for each of the input.
+    // Sometimes two output channels for each input channel.
     let times = 1 + u16::from(g.below(4) == 0 && window.output.channels < 20);
     let output = Shape { channels: times * window.output.channels, ..window.output };
     let window = Window { output, ..*window };

@@ -1,15 +1,15 @@
-//! What came out: how many cases differ, and where the first of them does.
+//! The outcome: how many cases differ, and the first difference.
 
 use core::fmt;
 
 use crate::CaseNumber;
 
-/// What came out.
+/// The outcome.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// Cases that were run.
+    /// Number of cases that were run.
     pub cases: u32,
-    /// Cases that differ from the reference.
+    /// Number of cases that differ from the reference.
     pub failures: u32,
     /// The first of these.
     pub first: Option<Failure>,
@@ -18,22 +18,22 @@ pub struct Outcome {
 /// A case that differs from the reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failure {
-    /// Which.
+    /// The case.
     pub case: CaseNumber,
-    /// Where.
+    /// The difference.
     pub difference: Difference,
 }
 
-/// The first number that is another than the reference's.
+/// The first value that differs from the reference's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Difference {
-    /// The row, of those that a step makes.
+    /// The row, among those that a step makes.
     pub row: u16,
-    /// The number in the row.
+    /// The index of the value in the row.
     pub index: u16,
-    /// What the reference has.
+    /// The reference's value.
     pub expected: i32,
-    /// What the backend has.
+    /// The backend's value.
     pub computed: i32,
 }
 
@@ -44,7 +44,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Where two rows differ first, if they do.
+/// The first difference of two rows, if there is one.
 pub(crate) fn difference<T: Copy + PartialEq + Into<i32>>(
     expected: &[T],
     computed: &[T],

@@ -1,5 +1,6 @@
-//! What a build lacks it refuses, by the layer. Tested alone this crate builds the core without its
-//! features (`cargo test -p brooklet-suite`); with the others, which turn them on, nothing is refused.
+//! A build refuses what it cannot run, and names the layer. Tested alone, this crate builds the
+//! core without its features (`cargo test -p brooklet-suite`); together with the others, which
+//! enable them, nothing is refused.
 
 use std::panic::catch_unwind;
 
@@ -15,7 +16,7 @@ fn needing(feature: Feature) -> Vec<u8> {
         Feature::Stream16 => include_bytes!("../../golden/tiny-stream16.brook").to_vec(),
         Feature::Int4 => include_bytes!("../../golden/tiny-4.brook").to_vec(),
         Feature::SubByte => include_bytes!("../../golden/tiny-5.brook").to_vec(),
-        // Not one that could run: a convolution that calls itself another operator.
+        // Not a file that could run: a convolution with the number of another operator.
         _ => {
             let number = (0..=u8::MAX).find(|&n| Operator::feature(n) == Some(feature)).unwrap();
             let mut file = include_bytes!("../../golden/tiny.brook").to_vec();

@@ -28,9 +28,9 @@
 //!
 //! Only the header has a fixed position. Layers may share parts, as long as all layers together
 //! refer to no more bytes than the file has: checking a file then takes time in proportion to its
-//! length. Weights that one of the [`SHARED_WITHIN`] layers before a convolution has already do not
-//! count for it, so a block that runs several times is stored once. Bytes to which no part refers
-//! are padding, and mean nothing.
+//! length. If one of the [`SHARED_WITHIN`] layers before a convolution has the same weights, they
+//! do not count for it, so a block that runs several times is stored once. Bytes to which no part
+//! refers are padding, and mean nothing.
 //!
 //! # Layers and tensors
 //!

@@ -36,13 +36,16 @@ pub(crate) fn hold(model: &Model<'_>) -> Result<(), String> {
             inside(record.scratch_offset.get(), scratch),
             "its scratch memory is outside of the arena",
         )?;
-        claim(record.flags & !flags::ALL == 0, "it has flags of no meaning")?;
+        claim(record.flags & !flags::ALL == 0, "it has unknown flags")?;
         if record.operator() == Operator::Conv {
             let inputs = model.graph().channels_read(record);
             let [rows, columns] = record.kernel.map(usize::from);
             let bytes =
                 record.packing().bytes(record.channels.get().into(), [rows, columns * inputs]);
-            claim(u64::from(record.weight_bytes.get()) == bytes as u64, "its weights are more")?;
+            claim(
+                u64::from(record.weight_bytes.get()) == bytes as u64,
+                "the number of bytes of its weights is wrong",
+            )?;
             let end = u64::from(record.weights.get()) + u64::from(record.weight_bytes.get());
             claim(end <= model.file().len() as u64, "its weights reach beyond the file")?;
         }

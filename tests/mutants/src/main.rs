@@ -87,7 +87,7 @@ fn command(arguments: &[&str]) -> Result<ExitCode, Problem> {
             }
             Ok(judge.close())
         }
-        _ => Err("the words are those of its documentation".into()),
+        _ => Err("unknown arguments: its documentation lists them".into()),
     }
 }
 

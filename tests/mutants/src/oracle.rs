@@ -110,7 +110,7 @@ impl Oracle {
         catch_unwind(AssertUnwindSafe(|| self.judge_unguarded(file))).unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<String>().map(String::as_str);
             let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-            Err(format!("a panic: {}", text.unwrap_or("of no words")))
+            Err(format!("a panic: {}", text.unwrap_or("without a message")))
         })
     }
 
@@ -286,7 +286,7 @@ fn run(
         [logits, session.output().expect("all rows are there").as_bytes().to_vec()]
     });
     if session.verify_all() != Verification::Verified {
-        return Err("the file is what it was, and a session denies it".to_owned());
+        return Err("the file is unchanged, but a session reports a change".to_owned());
     }
     let self_test = session.self_test();
     let mut outside = memory[around.start..start].iter().chain(&memory[start + needed..around.end]);

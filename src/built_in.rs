@@ -1,4 +1,4 @@
-//! Models that are built into a program: what the compiler finds out about them.
+//! Compile-time checks of models that are built into a program.
 
 use core::mem::offset_of;
 
@@ -6,23 +6,24 @@ use crate::feature::Feature;
 use crate::format::{LayerRecord, Operator, Packing, arena_bytes, flags};
 use crate::kernels::Backend;
 
-/// A model file that is built into a program: `&[u8]`, where any backend can load its words.
+/// Embeds a model file into the program, aligned for every backend, and gives it as `&[u8]`.
 ///
-/// The file is named as a build script of the same package names it, from the folder of `Cargo.toml` on:
+/// The path starts from the folder of `Cargo.toml`, as in a build script of the same package:
 ///
 /// ```
 /// const MODEL: &[u8] = brooklet::include_model!("tests/golden/tiny.brook");
 /// # assert!(MODEL.as_ptr().addr().is_multiple_of(16));
 /// ```
 ///
-/// `include_model!(OUT_DIR / "net.brook")` is one that the build script has written to the folder that
-/// `OUT_DIR` names.
+/// `include_model!(OUT_DIR / "net.brook")` embeds a file that the build script has written to the
+/// folder in `OUT_DIR`.
 ///
 /// # Compile errors
 ///
 /// A model that cannot run here does not compile: if its weights are packed for other kernels than
-/// those of [`Native`](crate::kernels::Native), if it needs a [`Feature`] that this build does
-/// not have, or if the file is no model. A session on another backend says so:
+/// those of [`Native`](crate::kernels::Native), if it needs a [`Feature`] that this build does not
+/// have, or if the file is not a model. For a session on another backend, the macro names the
+/// backend:
 ///
 /// ```
 /// use brooklet::kernels::{Direct, Portable};
@@ -30,7 +31,7 @@ use crate::kernels::Backend;
 /// const MODEL: &[u8] = brooklet::include_model!("tests/golden/tiny.brook" for Direct<Portable>);
 /// ```
 ///
-/// That file is for portable kernels, so this does not compile:
+/// This file is packed for portable kernels, so this does not compile:
 ///
 /// ```compile_fail,E0080
 /// # use brooklet::kernels::{Backend, Isa, Portable};
@@ -74,9 +75,10 @@ macro_rules! include_model {
     }};
 }
 
-/// Fails to compile, in a `const`, if a model file cannot run on that backend in this build: what
-/// [`Session::new`](crate::Session::new) and [`Model::parse`](crate::Model::parse) would refuse on the
-/// device. [`include_model!`](crate::include_model) asks it.
+/// Asserts in a `const` that a model file can run on the backend `B` in this build. If not, the
+/// code does not compile; [`Session::new`](crate::Session::new) or
+/// [`Model::parse`](crate::Model::parse) would refuse the file on the device.
+/// [`include_model!`](crate::include_model) calls this.
 ///
 /// ```
 /// use brooklet::kernels::Native;
@@ -121,7 +123,7 @@ pub const fn assert_runs<B: Backend>(file: &[u8]) {
     }
 }
 
-/// [`Backend::runs`] of a packing by its number.
+/// [`Backend::runs`] for the packing with this number.
 const fn runs<B: Backend>(number: u8) -> bool {
     let rows_a_step = match Packing::from_number(number) {
         Some(packing) => packing.rows_a_step(),
@@ -142,14 +144,14 @@ mod tests {
 
     const TINY: &[u8] = include_bytes!("../tests/golden/tiny.brook");
 
-    /// Why a file does not compile, if it does not.
+    /// The reason why a file does not compile, if it does not.
     fn refused<B: Backend>(file: &[u8]) -> Option<String> {
         let said = catch_unwind(|| assert_runs::<B>(file)).err()?;
         let text = said.downcast_ref::<&str>().map(ToString::to_string);
         text.or_else(|| said.downcast_ref::<String>().cloned())
     }
 
-    /// A backend of these kernels: only its constants are looked at.
+    /// A backend of which only the constants are used.
     struct Of<const HELIUM: bool>;
 
     impl<const HELIUM: bool> Backend for Of<HELIUM> {

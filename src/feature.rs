@@ -67,7 +67,7 @@ macro_rules! names {
                 match self { $(Self::$feature => cfg!(feature = $name),)* }
             }
 
-            /// What the compiler says about a model that needs it, in a build without.
+            /// The compiler's message for a model that needs it, in a build without it.
             const fn lacking(self) -> &'static str {
                 match self {
                     $(Self::$feature => concat!(
@@ -95,7 +95,7 @@ names! {
 }
 
 impl Feature {
-    /// Fails to compile, in a `const`, where a feature that is needed is not on.
+    /// Does not compile, in a `const`, if a required feature is not on.
     pub(crate) const fn assert_on(needed: Option<Self>) {
         if let Some(feature) = needed
             && !feature.is_on()

@@ -40,7 +40,7 @@ fn what_a_build_lacks_it_refuses() {
             _ => None,
         };
         assert_eq!(refused, (!feature.is_on()).then_some(feature));
-        // Of a model that is built in, the compiler says it: an assertion in a `const`.
+        // For a built-in model the compiler reports it: an assertion in a `const`.
         let said = catch_unwind(|| brooklet::assert_runs::<Portable>(&file)).err().map(|said| {
             let text = said.downcast_ref::<&str>().map(ToString::to_string);
             text.or_else(|| said.downcast_ref::<String>().cloned()).unwrap_or_default()

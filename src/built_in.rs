@@ -75,8 +75,9 @@ macro_rules! include_model {
     }};
 }
 
-/// Asserts in a `const` that a model file can run on the backend `B` in this build. If not, the
-/// code does not compile; [`Session::new`](crate::Session::new) or
+/// Asserts in a `const` that a model file can run on the backend `B` in this build.
+///
+/// If not, the code does not compile; [`Session::new`](crate::Session::new) or
 /// [`Model::parse`](crate::Model::parse) would refuse the file on the device.
 /// [`include_model!`](crate::include_model) calls this.
 ///

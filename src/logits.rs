@@ -89,8 +89,9 @@ impl<'a> Logits<'a> {
         }
     }
 
-    /// The scores as they lie in memory: one or two bytes for each. A 16-bit stream has the upper
-    /// bytes of all scores first, and then the lower bytes.
+    /// The scores as they lie in memory: one or two bytes for each.
+    ///
+    /// A 16-bit stream has the upper bytes of all scores first, and then the lower bytes.
     pub fn as_bytes(&self) -> &'a [u8] {
         match self.values {
             Values::Int8(values) => values.as_bytes(),

@@ -41,9 +41,11 @@ impl<'m> Model<'m> {
         Self::with_tables(whole(bytes, header)?, header)
     }
 
-    /// Checks the preprocessing record, which running does not rely on. Resizing makes at most
-    /// [`MAX_RESIZE`](PreprocessingRecord::MAX_RESIZE) pixels, a crop has both rows and columns or
-    /// neither, means and standard deviations are numbers, and standard deviations are positive.
+    /// Checks the preprocessing record, which running does not rely on.
+    ///
+    /// Resizing makes at most [`MAX_RESIZE`](PreprocessingRecord::MAX_RESIZE) pixels, a crop has
+    /// both rows and columns or neither, means and standard deviations are numbers, and standard
+    /// deviations are positive.
     ///
     /// # Errors
     ///

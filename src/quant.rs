@@ -116,8 +116,9 @@ pub fn requantize(value: i32, multiplier: Multiplier) -> i32 {
     rounding_shift_right(high_mul(value.wrapping_shl(left), multiplier.mantissa.to_bits()), right)
 }
 
-/// `value · multiplier`, rounded once, with halves up. It is used for the sums of layers that read
-/// or make int16.
+/// `value · multiplier`, rounded once, with halves up.
+///
+/// It is used for the sums of layers that read or make int16.
 ///
 /// For any value below 2⁴⁶ in magnitude and any [valid](Multiplier::is_valid_int16) multiplier the
 /// result is exact, and below 2⁶¹. TFLite's `MultiplyByQuantizedMultiplier` for int64 first rounds
@@ -213,8 +214,10 @@ impl<const N: usize> Requantizers<N> {
     }
 }
 
-/// `a · b / 2³¹`, with halves rounded up. The one product that leaves the range saturates
-/// (gemmlowp's `SaturatingRoundingDoublingHighMul`).
+/// `a · b / 2³¹`, with halves rounded up.
+///
+/// The one product that leaves the range saturates (gemmlowp's
+/// `SaturatingRoundingDoublingHighMul`).
 #[inline]
 pub fn high_mul(a: i32, b: i32) -> i32 {
     let product = i64::from(a) * i64::from(b);
@@ -254,8 +257,9 @@ impl Clamp {
     /// All of int8.
     pub const FULL: Self = Self { min: i8::MIN, max: i8::MAX };
 
-    /// The same range in int16, where each int8 step is 256 int16 steps. All 256 of the last step
-    /// are in the range.
+    /// The same range in int16, where each int8 step is 256 int16 steps.
+    ///
+    /// All 256 of the last step are in the range.
     pub const fn int16(self) -> [i16; 2] {
         [self.min as i16 * 256, self.max as i16 * 256 + 255]
     }

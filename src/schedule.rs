@@ -156,8 +156,9 @@ impl Schedule {
     }
 
     /// The first row of `layer`'s output that layers other than `besides` still need, in this
-    /// segment or a later one. If that is at most `enough`, any needed row up to `enough` may be
-    /// returned.
+    /// segment or a later one.
+    ///
+    /// If that is at most `enough`, any needed row up to `enough` may be returned.
     #[inline(never)]
     pub fn needed_from(
         &self,

@@ -145,7 +145,9 @@ impl<'m, 'a, B: Backend, W: Weights> Session<'m, 'a, B, W> {
     }
 
     /// Runs one step and returns: one row of one layer, or up to four rows where the packing makes
-    /// several at once. The amount of work is bounded.
+    /// several at once.
+    ///
+    /// The amount of work is bounded.
     pub fn step(&mut self) -> Step {
         if self.weights.has_failed() {
             return Step::Done;
@@ -238,8 +240,9 @@ impl<'m, 'a, B: Backend, W: Weights> Session<'m, 'a, B, W> {
         self.logits()
     }
 
-    /// Reads up to `budget` further bytes of the model file, and says what is known about it. A
-    /// pass over the whole file computes its checksum, and compares it and the header with those
+    /// Reads up to `budget` further bytes of the model file, and says what is known about it.
+    ///
+    /// A pass over the whole file computes its checksum, and compares it and the header with those
     /// that the file had when the session was made.
     ///
     /// Firmware calls this in the background, between images or between steps. It changes nothing
@@ -303,7 +306,9 @@ impl<'m, 'a, B: Backend, W: Weights> Session<'m, 'a, B, W> {
     }
 
     /// Runs the remaining steps, and returns the outputs of a network that has several, each with
-    /// the index of its layer. The [output of the last layer](Self::output) comes last.
+    /// the index of its layer.
+    ///
+    /// The [output of the last layer](Self::output) comes last.
     ///
     /// # Errors
     ///

@@ -68,8 +68,10 @@ pub(crate) fn first_needed(layer: &LayerRecord, step: u16, of: usize, record: &L
     first
 }
 
-/// Whether rows of the layer's output can take the place of its shortcut's rows. They can if each
-/// output value depends on the shortcut only through the value at the same position.
+/// Whether rows of the layer's output can take the place of its shortcut's rows.
+///
+/// They can if each output value depends on the shortcut only through the value at the same
+/// position.
 pub fn can_update(graph: &Graph<'_>, layer: &LayerRecord) -> bool {
     layer.shortcut().is_some_and(|shortcut| {
         graph.layer(shortcut).shape() == layer.shape()

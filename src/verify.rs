@@ -20,8 +20,9 @@ use taken::Taken;
 const BYTES_A_STEP: usize = 1;
 
 impl<'m> Model<'m> {
-    /// Checks the model file at the start of `bytes`. What follows the file, such as the rest of a
-    /// flash slot, is ignored.
+    /// Checks the model file at the start of `bytes`.
+    ///
+    /// What follows the file, such as the rest of a flash slot, is ignored.
     ///
     /// Takes time in proportion to the file's length, and a few hundred bytes of stack as its only
     /// memory. Files that would take longer are refused: those whose layers refer to more bytes

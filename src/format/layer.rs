@@ -20,15 +20,20 @@ pub mod flags {
     pub const FULLY_CONNECTED: u8 = 1;
     /// The outputs are probabilities, as those of a softmax always are: for reports only.
     pub const PROBABILITIES: u8 = 2;
-    /// The output is int16. Only builds with the crate's feature `int16` run it.
+    /// The output is int16.
+    ///
+    /// Only builds with the crate's feature `int16` run it.
     pub const INT16: u8 = 4;
     /// The layer reads or makes int16: it is [another kind](crate::ops#int16) of its operator.
     pub const HAS_INT16: u8 = 8;
     /// The scores are arguments of a sigmoid, 1 / (1 + e^−score), which gives each class a
-    /// probability of its own. This is for reports only: the output is the scores.
+    /// probability of its own.
+    ///
+    /// This is for reports only: the output is the scores.
     pub const SIGMOID: u8 = 16;
-    /// The output is [a 16-bit stream](crate::ops::stream16). Only builds with the crate's feature
-    /// `stream16` run it.
+    /// The output is [a 16-bit stream](crate::ops::stream16).
+    ///
+    /// Only builds with the crate's feature `stream16` run it.
     pub const STREAM16: u8 = 32;
     /// The output is one of the network's outputs, besides the last layer's: it is kept to the end.
     pub const OUTPUT: u8 = 64;
@@ -182,8 +187,9 @@ pub struct LayerRecord {
     pub columns: U16,
     /// Number of channels of the output.
     pub channels: U16,
-    /// Index of the first output channel that the shortcut has. For the other output channels the
-    /// shortcut is zero.
+    /// Index of the first output channel that the shortcut has.
+    ///
+    /// For the other output channels the shortcut is zero.
     pub shortcut_channels_before: U16,
     /// Offset in the file of the positions of the output's rows in the arena, one offset for each
     /// row.
@@ -236,8 +242,9 @@ pub struct LayerRecord {
     pub multiplier_mantissas: [I32; 3],
     /// Shifts of these multipliers.
     pub multiplier_shifts: [i8; 3],
-    /// Number of output rows that a step makes; the last step makes the remaining rows. If 0, the
-    /// last step makes all rows.
+    /// Number of output rows that a step makes; the last step makes the remaining rows.
+    ///
+    /// If 0, the last step makes all rows.
     pub step_rows: u8,
     /// One more value, for operators that need it. Softmax: logits whose difference to the largest
     /// is below this have no weight. Grouped convolution: number of groups. Lookup: number of

@@ -115,8 +115,9 @@ pub const VERSION: u16 = 2;
 /// Largest number of layers in a segment, because a session holds a counter for each.
 pub const MAX_SEGMENT_LAYERS: usize = 64;
 
-/// Number of layers before a convolution among which one with the same weights is looked for. What
-/// is known about these weights is not computed again.
+/// Number of layers before a convolution among which one with the same weights is looked for.
+///
+/// What is known about these weights is not computed again.
 pub const SHARED_WITHIN: usize = 64;
 
 /// Alignment of weights in the file, in bytes.

@@ -195,8 +195,10 @@ impl Packing {
     /// The possible numbers of bits of a weight.
     pub const WIDTHS: [u32; 5] = [3, 4, 5, 6, 8];
 
-    /// The packing with this number. Packings in four bits need the crate's feature `int4`; those
-    /// in three, five and six bits need `sub-byte`.
+    /// The packing with this number.
+    ///
+    /// Packings in four bits need the crate's feature `int4`; those in three, five and six bits
+    /// need `sub-byte`.
     #[inline]
     pub const fn from_number(number: u8) -> Option<Self> {
         let there = match Self::feature(number) {
@@ -273,7 +275,9 @@ impl Packing {
     }
 
     /// For weights of less than eight bits: the packing in bytes to which they are unpacked, and in
-    /// which kernels multiply them. `None` for all other packings.
+    /// which kernels multiply them.
+    ///
+    /// `None` for all other packings.
     ///
     /// Weights are in two's complement, so in four bits they range from -8 to 7. Output channels
     /// form [groups](Self::group), which are unpacked one at a time. The last group may have fewer
@@ -383,8 +387,9 @@ impl Packing {
         }
     }
 
-    /// Number of bytes of the weights of `channels` output channels. The kernel has `kernel[0]`
-    /// rows with `kernel[1]` weights each.
+    /// Number of bytes of the weights of `channels` output channels.
+    ///
+    /// The kernel has `kernel[0]` rows with `kernel[1]` weights each.
     pub const fn bytes(self, channels: usize, kernel: [usize; 2]) -> usize {
         let layout = self.layout();
         if self.bits() == 8 {
@@ -400,8 +405,9 @@ impl Packing {
             + planes::bytes(bits, layout.bytes(rest, kernel))
     }
 
-    /// Weight `tap` of kernel row `ky` of output channel `channel`. `tap` counts kernel columns ×
-    /// input channels.
+    /// Weight `tap` of kernel row `ky` of output channel `channel`.
+    ///
+    /// `tap` counts kernel columns × input channels.
     #[inline]
     pub fn weight(
         self,

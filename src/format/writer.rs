@@ -41,8 +41,9 @@ impl<'a> Writer<'a> {
         Some(U32::new(u32::try_from(start).ok()?))
     }
 
-    /// Makes room for the tables here, for files whose weights come last. Otherwise
-    /// [`finish`](Self::finish) appends them.
+    /// Makes room for the tables here, for files whose weights come last.
+    ///
+    /// Otherwise [`finish`](Self::finish) appends them.
     pub fn tables(&mut self, segments: usize, layers: usize) -> Option<()> {
         let start = self.length.checked_next_multiple_of(4)?;
         let segments = segments.checked_mul(size_of::<SegmentRecord>())?;

@@ -102,8 +102,9 @@ macro_rules! others_of {
 pub(super) use others_of;
 
 /// A backend without Winograd's convolutions, whose [steps make several
-/// rows](crate::format::Packing::rows_a_step). It saves a fifth of the code, and 2 KB of stack,
-/// which small boards do not have.
+/// rows](crate::format::Packing::rows_a_step).
+///
+/// It saves a fifth of the code, and 2 KB of stack, which small boards do not have.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Direct<B>(pub B);
 

@@ -140,7 +140,7 @@ impl Isa {
             || in_bytes.is_some_and(|packing| packing == self.packing())
     }
 
-    /// [`runs`](Self::runs) of a packing by its number.
+    /// [`runs`](Self::runs) for the packing with this number.
     pub(crate) const fn runs_number(&self, number: u8) -> bool {
         let mut i = 0;
         while i < self.packings.len() {

@@ -54,8 +54,9 @@ impl<'m> Add<'m> {
         }
     }
 
-    /// The sum of `input` and the shortcut at column `x` and channel `c`. `here` is the value at
-    /// the output's position.
+    /// The sum of `input` and the shortcut at column `x` and channel `c`.
+    ///
+    /// `here` is the value at the output's position.
     #[inline(always)]
     pub fn output(&self, input: i8, shortcut: &Shortcut<'_>, x: usize, c: usize, here: i8) -> i8 {
         let term = |q: i8, first: usize| {

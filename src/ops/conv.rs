@@ -206,8 +206,9 @@ impl<'m> Conv<'m> {
         channel_multiplier(self.mantissas, self.shifts, o)
     }
 
-    /// Writes the output for sum `acc` at column `x` and channel `o` into its row. `multiplier` is
-    /// the channel's.
+    /// Writes the output for sum `acc` at column `x` and channel `o` into its row.
+    ///
+    /// `multiplier` is the channel's.
     #[inline(always)]
     pub fn put(
         &self,
@@ -253,7 +254,9 @@ impl<'m> Conv<'m> {
         self.row_bytes() << u32::from(matches!(self.finish, Finish::Stream(_)))
     }
 
-    /// Number of values of a row of the output. A 16-bit stream has two bytes for each value.
+    /// Number of values of a row of the output.
+    ///
+    /// A 16-bit stream has two bytes for each value.
     #[inline(always)]
     pub fn row_bytes(&self) -> usize {
         self.window.output.row_bytes()

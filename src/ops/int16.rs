@@ -1,5 +1,6 @@
-//! Layers that read or make int16. They have one portable implementation, the same for every
-//! backend.
+//! Layers that read or make int16.
+//!
+//! They have one portable implementation, the same for every backend.
 //!
 //! ```text
 //! conv:          acc = bias[o] + Σ weight · input            as in int8, in 64 bits

@@ -128,7 +128,9 @@ pub enum Shortcut<'a> {
 }
 
 impl Shortcut<'_> {
-    /// The operand at column `x` and channel `c`. `here` is the value at the output's position.
+    /// The operand at column `x` and channel `c`.
+    ///
+    /// `here` is the value at the output's position.
     #[inline]
     pub fn at(&self, x: usize, c: usize, here: i8) -> i8 {
         match *self {
@@ -142,8 +144,9 @@ impl Shortcut<'_> {
         }
     }
 
-    /// The operand as a value of [a 16-bit stream](stream16). `here` is the value at the output's
-    /// position.
+    /// The operand as a value of [a 16-bit stream](stream16).
+    ///
+    /// `here` is the value at the output's position.
     #[inline]
     pub fn number_at(&self, x: usize, c: usize, here: i32) -> i32 {
         match *self {
@@ -217,8 +220,10 @@ impl Derived {
         }
     }
 
-    /// Writes the fields into the layer's record. Values beyond 32 bits are replaced by the
-    /// largest, which [`Model::parse`](crate::Model::parse) refuses.
+    /// Writes the fields into the layer's record.
+    ///
+    /// Values beyond 32 bits are replaced by the largest, which
+    /// [`Model::parse`](crate::Model::parse) refuses.
     pub fn set(self, layer: &mut LayerRecord) {
         layer.steps.set(self.steps);
         layer.step_rows = self.step_rows;

@@ -47,8 +47,9 @@ impl Multiply {
         }
     }
 
-    /// The product of `input` and the shortcut at column `x` and channel `c`. `here` is the value
-    /// at the output's position.
+    /// The product of `input` and the shortcut at column `x` and channel `c`.
+    ///
+    /// `here` is the value at the output's position.
     #[inline(always)]
     pub fn output(&self, input: i8, shortcut: &Shortcut<'_>, x: usize, c: usize, here: i8) -> i8 {
         let [a, b, zero_point] = self.zero_points;

@@ -10,7 +10,9 @@ use embedded_io_async as asynchronous;
 
 use crate::line::{Bad, Line};
 
-/// A line that keeps `ROOM` bytes. Errors are only counted.
+/// A line that keeps `ROOM` bytes.
+///
+/// Errors are only counted.
 #[derive(Debug)]
 pub struct Kept<L, F, const ROOM: usize> {
     line: L,

@@ -52,8 +52,9 @@ fn count(counter: &AtomicU32) {
     counter.store(counter.load(Relaxed).wrapping_add(1), Relaxed);
 }
 
-/// Memory between the receiving interrupt and the application. `ROOM` is the number of bytes that
-/// it keeps plus one, to distinguish full from empty.
+/// Memory between the receiving interrupt and the application.
+///
+/// `ROOM` is the number of bytes that it keeps plus one, to distinguish full from empty.
 #[derive(Debug)]
 pub struct Ring<const ROOM: usize> {
     queue: Queue<u8, ROOM>,

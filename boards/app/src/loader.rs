@@ -25,7 +25,9 @@ pub enum Refusal {
 }
 
 /// The report to the host about a model and its session on this board, which accepts rows of up to
-/// `limit` bytes. `check_count` is the count for checking the model.
+/// `limit` bytes.
+///
+/// `check_count` is the count for checking the model.
 pub fn report<B: Backend, W: Weights>(
     session: &Result<Session<'_, '_, B, W>, Error>,
     limit: usize,

@@ -43,16 +43,19 @@ pub struct Spec {
     pub clock_hz: u32,
     /// The kernels in the firmware.
     pub backend: String,
-    /// Whether the firmware runs layers that read or make int16. This is the feature `int16` of
-    /// `brooklet-app`, which the board's crate must also enable.
+    /// Whether the firmware runs layers that read or make int16.
+    ///
+    /// This is the feature `int16` of `brooklet-app`, which the board's crate must also enable.
     #[serde(default)]
     pub int16: bool,
     /// Whether its crate has the feature `updates`: firmware that accepts signed models over its
     /// link.
     #[serde(default)]
     pub updates: bool,
-    /// Whether the firmware's kernels are in RAM. This is the feature `hot-section` of
-    /// `brooklet-app`, which the board's crate must also enable.
+    /// Whether the firmware's kernels are in RAM.
+    ///
+    /// This is the feature `hot-section` of `brooklet-app`, which the board's crate must also
+    /// enable.
     #[serde(default)]
     pub hot_section: bool,
     /// Whether it is built only by `--all`, which tests everything.

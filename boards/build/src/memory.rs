@@ -81,8 +81,9 @@ impl Memory {
 pub struct Section {
     /// Its name, such as `.boot2`.
     pub name: String,
-    /// The section that it follows. Without it, the section begins the flash, and has `bytes`
-    /// bytes.
+    /// The section that it follows.
+    ///
+    /// Without it, the section begins the flash, and has `bytes` bytes.
     pub after: Option<String>,
     /// Number of bytes of flash that are kept for it.
     #[serde(default)]

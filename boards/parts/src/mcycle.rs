@@ -10,7 +10,9 @@ pub struct Cycles {
 }
 
 impl Cycles {
-    /// The counter of this hart. It may be stopped after a reset.
+    /// The counter of this hart.
+    ///
+    /// It may be stopped after a reset.
     pub fn new() -> Self {
         // SAFETY: counting affects only what is read from the counter.
         unsafe { mcountinhibit::clear_cy() };

@@ -73,14 +73,17 @@ pub const fn request_bytes(row_bytes: usize) -> usize {
 }
 
 /// Number of bytes of the longest part of an update in a request to a board that accepts rows of up
-/// to `row_bytes`, as a multiple of `unit`. A request with a part is no longer than one with a row,
-/// and contains one more number of up to four bytes.
+/// to `row_bytes`, as a multiple of `unit`.
+///
+/// A request with a part is no longer than one with a row, and contains one more number of up to
+/// four bytes.
 pub const fn part_bytes(row_bytes: usize, unit: usize) -> usize {
     row_bytes.saturating_sub(4) / unit * unit
 }
 
-/// Number of bytes that may arrive while a board that accepts such rows is busy. A host waits for
-/// the answer before it sends the next request, and sends a zero before each.
+/// Number of bytes that may arrive while a board that accepts such rows is busy.
+///
+/// A host waits for the answer before it sends the next request, and sends a zero before each.
 pub const fn line_bytes(row_bytes: usize) -> usize {
     request_bytes(row_bytes) + 1
 }

@@ -9,8 +9,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::Slot;
 
-/// Number of bytes of the header. The model file after it has the same alignment as at the start of
-/// a slot.
+/// Number of bytes of the header.
+///
+/// The model file after it has the same alignment as at the start of a slot.
 pub const HEADER_BYTES: usize = 128;
 
 /// Number of bytes of a signature.

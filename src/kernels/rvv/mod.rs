@@ -1,5 +1,6 @@
-//! Cores with RISC-V's vector instructions, V 1.0, and registers of at least 128 bits. `vsetvli`
-//! returns their length.
+//! Cores with RISC-V's vector instructions, V 1.0, and registers of at least 128 bits.
+//!
+//! `vsetvli` returns their length.
 //!
 //! ```text
 //! for each three columns, for as many channels as there are lanes:

@@ -1,5 +1,6 @@
-//! Runs some output channels of a convolution as a convolution of its own. Its outputs are made in
-//! a separate row, and then copied to their positions in the output.
+//! Runs some output channels of a convolution as a convolution of its own.
+//!
+//! Its outputs are made in a separate row, and then copied to their positions in the output.
 //!
 //! ```text
 //! output   │ a b c d e │ a b c d e │ …        a column: its channels

@@ -1,5 +1,7 @@
-//! Convolutions whose weights have less than eight bits. The weights of one group of output
-//! channels at a time are unpacked to bytes, and multiplied by the kernel for these.
+//! Convolutions whose weights have less than eight bits.
+//!
+//! The weights of one group of output channels at a time are unpacked to bytes, and multiplied by
+//! the kernel for these.
 //!
 //! ```text
 //! for each group of output channels:

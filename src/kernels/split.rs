@@ -84,7 +84,7 @@ impl<O> fmt::Debug for Cores<'_, O> {
 /// use brooklet::kernels::{Cores, OtherCore, Portable, Split};
 /// use brooklet::{Arena, Model, Session};
 ///
-/// On a chip this wakes the second core; here it starts a thread.
+/// /// On a chip this wakes the second core; here it starts a thread.
 /// struct Thread;
 ///
 /// impl OtherCore for Thread {

@@ -47,7 +47,7 @@ pub use source::{Flash, WeightsSource};
 /// # }
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let spi = Spi;
-/// `spi` is a driver of the flash that holds the model, from its first byte on.
+/// // `spi` is a driver of the flash that holds the model, from its first byte on.
 /// let (mut resident, mut window) = (Arena::<8192>::new(), Arena::<4096>::new());
 /// let mut weights = WeightsWindow::new(Flash::new(spi, 0), &mut window);
 /// let model = weights.parse(&mut resident)?;

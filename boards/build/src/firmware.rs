@@ -8,7 +8,7 @@ use crate::{Holds, LIMITS, Region, SecondCore, Spec, WeightsWindow};
 impl Spec {
     /// The firmware's constants.
     fn board_rs(&self) -> String {
-        let Self { name, core, backend, slot, clock_hz, .. } = self;
+        let Self { name, core, backend, slot, clock_hz, baud, .. } = self;
         let Self { arena_bytes, row_bytes, queued_rows, profiled_layers, .. } = self;
         let Region { address, bytes } = slot;
         // An arena in a memory of its own is not a static, because the linker would store it in the
@@ -55,6 +55,12 @@ impl Spec {
                  pub(crate) const RESIDENT_BYTES: usize = {resident_bytes};\n"
             )
         });
+        let mapped = self.espflash.as_ref().map_or(String::new(), |espflash| {
+            format!(
+                "/// Where in the flash chip the slot is.\npub(crate) const SLOT_OFFSET: usize = {:#x};\n",
+                espflash.slot_offset
+            )
+        });
         let second = self.second_core.map_or(String::new(), |core| {
             let SecondCore { room_bytes, stack_bytes } = core;
             format!(
@@ -65,7 +71,7 @@ impl Spec {
             )
         });
         format!(
-            "{int16}{hot}{arena}{window}{second}/// What the board is.\n\
+            "{int16}{hot}{arena}{window}{mapped}{second}/// What the board is.\n\
              pub(crate) const ABOUT: brooklet_app::About<{kernels}> = brooklet_app::About {{\n\
              board: {name:?}, core: {core:?}, kernels: {value},\n\
              firmware: env!(\"CARGO_PKG_VERSION\"),\n}};\n\
@@ -79,7 +85,8 @@ impl Spec {
              /// The same for a chip's crate with its own ring; an even number of bytes.\n\
              #[allow(dead_code)]\npub(crate) type Received =\n\
              [u8; (brooklet_app::line_bytes({row_bytes}) + 1).next_multiple_of(2)];\n\
-             /// Clock frequency of the core.\n#[allow(dead_code)]\npub(crate) const CLOCK_HZ: u32 = {clock_hz};\n"
+             /// Clock frequency of the core.\n#[allow(dead_code)]\npub(crate) const CLOCK_HZ: u32 = {clock_hz};\n\
+             /// Bits per second on the line to the host.\n#[allow(dead_code)]\npub(crate) const BAUD: u32 = {baud};\n"
         )
     }
 }
@@ -100,6 +107,7 @@ pub fn generate() {
         println!("cargo:rerun-if-env-changed={name}");
         env::var(name).ok().map(|bytes| bytes.parse().expect("a number of bytes"))
     };
+    let ram_bytes = spec.ram.bytes;
     let spec = match LIMITS.map(limit) {
         [Some(ram_bytes), Some(arena_bytes)] => spec.limited(ram_bytes, arena_bytes),
         _ => spec,
@@ -110,15 +118,21 @@ pub fn generate() {
     let target = env::var("TARGET").expect("run by cargo");
     assert_eq!(target, spec.target, "`{}` is built from its own folder, for its target", spec.name);
 
-    fs::write(out.join("memory.x"), spec.memory_x()).expect("OUT_DIR can be written");
+    // The HAL of Espressif's chips has a script of its own, with another name than `memory.x`, which is
+    // in that, too.
+    let (memory, name, script) = match &spec.espflash {
+        Some(_) => (spec.stack_x(ram_bytes - spec.ram.bytes), "stack-check.x", "linkall.x"),
+        None => (spec.memory_x(), "memory.x", "link.x"),
+    };
+    fs::write(out.join(name), memory).expect("OUT_DIR can be written");
     fs::write(out.join("board.rs"), spec.board_rs()).expect("OUT_DIR can be written");
     println!("cargo:rustc-link-search={}", out.display());
     println!("cargo:rerun-if-changed=board.toml");
 
     if spec.target.starts_with("riscv") {
-        println!("cargo:rustc-link-arg-bins=-Tmemory.x");
+        println!("cargo:rustc-link-arg-bins=-T{name}");
     }
-    println!("cargo:rustc-link-arg-bins=-Tlink.x");
+    println!("cargo:rustc-link-arg-bins=-T{script}");
     if env::var_os("CARGO_FEATURE_DEFMT").is_some() {
         println!("cargo:rustc-link-arg-bins=-Tdefmt.x");
     }

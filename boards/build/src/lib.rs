@@ -230,6 +230,30 @@ mod tests {
     }
 
     #[test]
+    fn firmware_and_slot_have_a_place_in_the_flash_chip() {
+        let place = |chip: u32, firmware: u32, slot: u32| {
+            board(&format!(
+                "[espflash]\nchip = \"c\"\nflash_bytes = {chip}\nfirmware_offset = {firmware}\n\
+                 slot_offset = {slot}\n"
+            ))
+        };
+        let good = place(0x40_0000, 0x1_0000, 0x10_0000);
+        assert_eq!(good.check(), Ok(()));
+        assert!(
+            good.stack_x(16).contains("_stack_start - _stack_end >= 2064"),
+            "{}",
+            good.stack_x(16)
+        );
+        let refused = |chip, firmware, slot| place(chip, firmware, slot).check().unwrap_err();
+        assert!(refused(0x40_0000, 0x1_0000, 0x10_0001).contains("multiples of 65536"));
+        let overlap = "firmware, slot and the boot loader overlap in flash";
+        assert_eq!(refused(0x40_0000, 0x1_0000, 0x2_0000), overlap);
+        assert_eq!(refused(0x40_0000, 0, 0x10_0000), overlap);
+        let large = refused(0x10_0000, 0x1_0000, 0x10_0000);
+        assert_eq!(large, "firmware and slot do not fit 1048576 bytes of flash");
+    }
+
+    #[test]
     fn sections_of_the_boot_rom_are_placed() {
         let boot2 = board("[[section]]\nname = \".boot2\"\nbytes = 256\n");
         assert_eq!(boot2.check(), Ok(()));

@@ -2,7 +2,10 @@
 
 use serde::Deserialize;
 
-use crate::Spec;
+use crate::{Espflash, Spec};
+
+/// Bytes that an entry of the MMU of Espressif's caches maps.
+const MMU_PAGE: u32 = 0x1_0000;
 
 /// A range of addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -140,6 +143,9 @@ impl Spec {
                 }
             }
         }
+        if let Some(espflash) = &self.espflash {
+            self.check_espflash(espflash)?;
+        }
         for section in &self.sections {
             if section.after.is_some() == (section.bytes > 0) {
                 return Err(format!(
@@ -149,6 +155,26 @@ impl Spec {
             }
         }
         Ok(())
+    }
+
+    /// Whether application and slot have a place in the flash chip, in whole pages of the cache's MMU.
+    fn check_espflash(&self, espflash: &Espflash) -> Result<(), String> {
+        let &Espflash { flash_bytes, firmware_offset, slot_offset, .. } = espflash;
+        let whole = |offset: u32| offset.is_multiple_of(MMU_PAGE);
+        let words = [firmware_offset, slot_offset, self.slot.address, self.slot.bytes];
+        if !words.into_iter().all(whole) {
+            return Err(format!("firmware and slot do not begin at multiples of {MMU_PAGE} bytes"));
+        }
+        let firmware = Region { address: firmware_offset, bytes: self.firmware().bytes };
+        let slot = Region { address: slot_offset, bytes: self.slot.bytes };
+        if firmware_offset < MMU_PAGE || firmware.overlaps(&slot) {
+            return Err("firmware, slot and the boot loader overlap in flash".to_owned());
+        }
+        let end = |region: Region| u64::from(region.address) + u64::from(region.bytes);
+        match end(firmware).max(end(slot)) <= flash_bytes.into() {
+            true => Ok(()),
+            false => Err(format!("firmware and slot do not fit {flash_bytes} bytes of flash")),
+        }
     }
 
     /// The memory besides `ram` that holds this, if there is one.
@@ -209,11 +235,24 @@ impl Spec {
                 "_stack_start = ORIGIN({name}) + LENGTH({name});\n_stack_end = ORIGIN({name}) + {below};\n"
             )
         });
-        let stack_bytes = self.stack_bytes;
+        let stack_check = stack_check(stack_end, self.stack_bytes);
         format!(
-            "/* From board.toml. */\nMEMORY\n{{\n{regions}}}\n{aliases}{stack}{sections}\
-             ASSERT(_stack_start - {stack_end} >= {stack_bytes}, \
-             \"The arena and buffers leave less RAM for the stack than board.toml's stack_bytes.\");\n"
+            "/* From board.toml. */\nMEMORY\n{{\n{regions}}}\n{aliases}{stack}{sections}{stack_check}"
         )
     }
+
+    /// What a linker script with a memory map of its own lacks: the name of the stack's end, and that
+    /// there is room, if the board has this much less RAM than the script knows.
+    pub fn stack_x(&self, less: u32) -> String {
+        let check = stack_check("_stack_end", self.stack_bytes + less);
+        format!("/* From board.toml. */\n__estack = _stack_end;\n{check}")
+    }
+}
+
+/// The linker's check that the stack has room.
+fn stack_check(end: &str, bytes: u32) -> String {
+    format!(
+        "ASSERT(_stack_start - {end} >= {bytes}, \
+         \"The arena and buffers leave less RAM for the stack than board.toml's stack_bytes.\");\n"
+    )
 }

@@ -46,10 +46,17 @@ pub struct Uf2 {
     pub drive: String,
 }
 
-/// How Espressif's boot loader takes firmware.
+/// How Espressif's boot loader takes firmware: over a serial port, into flash that the chip sees through
+/// the cache's MMU. The chip's HAL has the linker's script.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Espflash {
     /// The name of the chip in espflash.
     pub chip: String,
+    /// Bytes of the flash chip, at least.
+    pub flash_bytes: u32,
+    /// Where in it the application is.
+    pub firmware_offset: u32,
+    /// Where in it the model's slot is.
+    pub slot_offset: u32,
 }

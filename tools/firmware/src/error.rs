@@ -212,6 +212,15 @@ pub enum FirmwareError {
         reason: String,
     },
 
+    /// The boot loader of a chip of Espressif's is not there, or cannot do it.
+    #[error("{board}: the boot loader: {reason}")]
+    Espflash {
+        /// The board.
+        board: String,
+        /// What is wrong.
+        reason: String,
+    },
+
     /// A model was installed, and does not run.
     #[error("{board}: the model with counter {counter} is installed, but {} runs", match running {
         Some(running) => format!("that with counter {running}"),

@@ -49,6 +49,10 @@ pub mod compile;
 pub mod counts;
 pub mod cycles;
 mod error;
+#[cfg(feature = "espflash")]
+mod esp_image;
+#[cfg(feature = "espflash")]
+pub mod espflash;
 mod flash_image;
 mod link;
 pub mod monitor;

@@ -104,14 +104,6 @@ impl Registry {
         Ok(spec.clone().limited(ram_bytes, arena_bytes))
     }
 
-    /// The targets that the boards need, each once.
-    pub fn targets(&self) -> Vec<&str> {
-        let mut targets: Vec<_> = self.boards.iter().map(|spec| spec.target.as_str()).collect();
-        targets.sort_unstable();
-        targets.dedup();
-        targets
-    }
-
     /// Whether there is a checkout, in which firmware can be built.
     pub fn is_checkout(&self) -> bool {
         self.folder.is_some()

@@ -153,8 +153,8 @@ fn has_section(spec: &Spec, path: &Path, name: &str) -> Result<(), FirmwareError
     }
 }
 
-/// Sections that only name what other sections leave of RAM.
-const STACK: [&str; 2] = [".stack", ".heap"];
+/// Sections that only name what other sections leave of RAM, or addresses at which flash is not shown.
+const NOT_TAKEN: [&str; 4] = [".stack", ".heap", ".text_gap", ".rotext_dummy"];
 
 /// Adds up the sections of an ELF file.
 fn measure(path: &Path) -> Result<Sizes, FirmwareError> {
@@ -176,7 +176,7 @@ fn measure(path: &Path) -> Result<Sizes, FirmwareError> {
                 sizes.rodata_bytes += section.size();
             }
             SectionKind::Data | SectionKind::UninitializedData
-                if !section.name().is_ok_and(|name| STACK.contains(&name)) =>
+                if !section.name().is_ok_and(|name| NOT_TAKEN.contains(&name)) =>
             {
                 sizes.ram_bytes += section.size();
             }

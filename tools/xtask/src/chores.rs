@@ -1,5 +1,7 @@
 //! The chores, but for the demo, the benchmark, and what CI runs.
 
+use std::collections::BTreeSet;
+
 use brooklet::kernels::Isa;
 use brooklet_firmware::{
     FirmwareError, Registry, Spec, Toolchain, apt, compile, ensure_emulator, size,
@@ -24,13 +26,14 @@ error: the runtime has a panic that can be reached
 /// Installs what the boards need.
 pub(crate) fn setup() -> Result<(), Failure> {
     let registry = Registry::find()?;
-    run_phases(vec![vec![vec![compilers(&registry), emulators(&registry)]]], &[])
+    run_phases(vec![vec![vec![compilers(&registry, true), emulators(&registry)]]], &[])
 }
 
-/// Compilers for the boards' targets.
-pub(crate) fn compilers(registry: &Registry) -> crate::steps::Step<'_> {
-    step("compilers", || {
-        for target in registry.targets() {
+/// Compilers for the targets of the boards that are built: with `all` of all of them.
+pub(crate) fn compilers(registry: &Registry, all: bool) -> crate::steps::Step<'_> {
+    step("compilers", move || {
+        let targets: BTreeSet<&str> = built(registry, all).map(|spec| &*spec.target).collect();
+        for target in targets {
             let toolchain = Toolchain::ensure(target, &mut say)?;
             say(&format!("{target}: {}", toolchain.describe()));
         }
@@ -83,7 +86,7 @@ pub(crate) fn wasm() -> Result<(), Failure> {
 /// Builds firmware, with `all` of all boards, and proves that the runtime cannot panic.
 pub(crate) fn cross(all: bool) -> Result<(), Failure> {
     let registry = Registry::find()?;
-    let prepare = vec![compilers(&registry)];
+    let prepare = vec![compilers(&registry, all)];
     run_phases(vec![vec![prepare], vec![builds(&registry, true, all)]], &[])
 }
 

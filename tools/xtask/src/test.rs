@@ -8,7 +8,7 @@ use brooklet_firmware::{Registry, Toolchain};
 
 use crate::bench::bench;
 use crate::chores::{builds, compilers, emulators, llvm};
-use crate::dependencies::check;
+use crate::dependencies::{WORKSPACES, check};
 use crate::fuzz::fuzz;
 use crate::pages::pages;
 use crate::steps::{Failure, Step, run, run_phases, say, step};
@@ -21,7 +21,7 @@ const WORKSPACE: [&str; 3] = ["--workspace", "--exclude", "brooklet-log"];
 pub(crate) fn test(wanted: &[&str], all: bool) -> Result<(), Failure> {
     let registry = Registry::find()?;
     let quick = vec![format(&registry), step("dependencies", || check(&registry))];
-    let mut prepare = vec![compilers(&registry), emulators(&registry)];
+    let mut prepare = vec![compilers(&registry, all), emulators(&registry)];
     if all {
         prepare.push(llvm());
     }
@@ -36,6 +36,10 @@ pub(crate) fn test(wanted: &[&str], all: bool) -> Result<(), Failure> {
     // The library behind it takes minutes to build.
     if all || wanted.contains(&"probe") {
         beside.push(probe(&registry));
+    }
+    // Likewise, and firmware of boards that are built with everything.
+    if all || wanted.contains(&"espflash") {
+        beside.push(espflash(&registry));
     }
     // These two build a part of the tools once more.
     if all || wanted.contains(&"log") {
@@ -62,10 +66,9 @@ fn format(registry: &Registry) -> Step<'_> {
     step("format", || {
         run(&mut cargo(registry.root(), &["fmt", "--all", "--check"]))?;
         run(&mut cargo(registry.folder(), &["fmt", "--all", "--check"]))?;
-        // Boards that are workspaces of their own.
-        let folders = registry.boards().iter().map(|spec| registry.folder().join(&spec.name));
-        for folder in folders.filter(|folder| folder.join("Cargo.lock").is_file()) {
-            run(&mut cargo(&folder, &["fmt", "--check"]))?;
+        // Boards in workspaces of their own.
+        for folder in WORKSPACES.iter().filter(|folder| folder.starts_with("boards/")) {
+            run(&mut cargo(&registry.root().join(folder), &["fmt", "--all", "--check"]))?;
         }
         Ok(())
     })
@@ -148,6 +151,20 @@ fn probe(registry: &Registry) -> Step<'_> {
         let test =
             ["test", "--package", "brooklet-firmware", "--features", "probe", "--lib", "probe"];
         run(&mut cargo(registry.root(), &test))
+    })
+}
+
+/// The command with boot loaders of Espressif's chips: lints, the images of firmware that they take, and
+/// what the command says of these.
+fn espflash(registry: &Registry) -> Step<'_> {
+    step("espflash", || {
+        let with = |subcommand, package, more: &[&str]| {
+            let feature = [subcommand, "--package", package, "--features", "espflash"];
+            run(&mut cargo(registry.root(), &[&feature[..], more].concat()))
+        };
+        with("clippy", "brooklet-cli", &["--", "-D", "warnings"])?;
+        with("test", "brooklet-firmware", &["--lib", "espflash"])?;
+        with("test", "brooklet-cli", &["--test", "it", "espressif"])
     })
 }
 

@@ -34,7 +34,7 @@ impl From<&Spec> for Board {
             description: spec.description.clone(),
             core: spec.core.clone(),
             clock_hz: spec.clock_hz,
-            flash_bytes: spec.flash.bytes,
+            flash_bytes: spec.espflash.as_ref().map_or(spec.flash.bytes, |chip| chip.flash_bytes),
             ram_bytes: spec.ram.bytes,
             slot_bytes: spec.slot.bytes,
             arena_bytes: spec.arena_bytes,

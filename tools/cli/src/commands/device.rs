@@ -10,7 +10,7 @@ use brooklet_firmware::{
 use indicatif::ProgressBar;
 
 use super::fit::Verdict;
-use super::{bytes, say, spinner};
+use super::{bytes, espflash, say, spinner};
 use crate::failure::{Result, failure};
 use brooklet_files::{InputPath, TemporaryFolder};
 use brooklet_plan::model_file::ModelFile;
@@ -30,7 +30,7 @@ pub(crate) struct DeviceArgs {
     #[arg(long, conflicts_with_all = ["port", "drive", "probe"])]
     emulate: bool,
     /// The serial port that the board is at. Without a way to write to the board, it has to have the
-    /// model already.
+    /// model already; chips of Espressif's are written to over this port.
     #[arg(long)]
     port: Option<String>,
     /// Writes by a debug probe: the only one, or that which is named VID:PID or VID:PID:SERIAL. The
@@ -57,6 +57,8 @@ pub(crate) enum Way {
     Probe(Option<String>),
     /// By this drive of its boot loader.
     Drive(PathBuf),
+    /// By the boot loader of a chip of Espressif's, at this serial port or the only one.
+    Espflash(Option<String>),
     /// It runs, at this serial port.
     Attached(String),
 }
@@ -80,6 +82,9 @@ impl DeviceArgs {
                 true => Ok(Way::Emulator),
                 false => Err(FirmwareError::NoEmulator { board: board.clone() }.into()),
             };
+        }
+        if spec.espflash.is_some() && self.probe.is_none() && self.drive.is_none() {
+            return Ok(Way::Espflash(self.port.clone()));
         }
         if let Some(probe) = &self.probe {
             return Ok(Way::Probe((!probe.is_empty()).then(|| probe.clone())));
@@ -154,6 +159,9 @@ impl Target {
         file: &ModelFile,
         spinner: &ProgressBar,
     ) -> Result<FlashImage> {
+        if self.spec.espflash.is_some() {
+            espflash::is_there(&self.spec)?;
+        }
         let firmware = match &args.firmware {
             Some(firmware) => firmware.to_path_buf(),
             None => {
@@ -163,7 +171,10 @@ impl Target {
             }
         };
         let model = self.packed.as_ref().unwrap_or(file).path();
-        Ok(FlashImage::new(&self.spec, &firmware, Some(model))?)
+        match &self.spec.espflash {
+            Some(_) => espflash::image(&self.spec, &firmware, model),
+            None => Ok(FlashImage::new(&self.spec, &firmware, Some(model))?),
+        }
     }
 }
 
@@ -203,6 +214,14 @@ pub(crate) fn start(file: &ModelFile, args: &DeviceArgs, options: &Options) -> R
             let path = uf2::copy(&target.spec, &drive, &image)?;
             say(&spinner, &format!("wrote {}", path.display()));
             attach(&target.spec, args.port.as_deref(), None, Duration::from_secs(5))?
+        }
+        Way::Espflash(port) => {
+            let image = target.image(args, file, &spinner)?;
+            spinner.set_message("writing flash");
+            let espflash::Written { port, parts, changed } =
+                espflash::write(&target.spec, &image, port.as_deref())?;
+            say(&spinner, &format!("{port}: wrote {changed} of {parts} parts, which differed"));
+            attach(&target.spec, Some(&port), None, Duration::from_secs(5))?
         }
         Way::Attached(port) => attach(&target.spec, Some(&port), None, Duration::ZERO)?,
     };

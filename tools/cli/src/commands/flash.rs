@@ -140,10 +140,23 @@ struct Part {
     bytes: usize,
 }
 
+/// What is at an address: in memory, or, where a chip of Espressif's has it, in its flash.
+fn what(spec: &Spec, address: u32) -> &'static str {
+    let Some(espflash) = &spec.espflash else {
+        return if spec.slot.contains(address) { "model" } else { "firmware" };
+    };
+    match address {
+        0 => "boot loader",
+        _ if address < espflash.firmware_offset => "partition table",
+        _ if address < espflash.slot_offset => "firmware",
+        _ => "model",
+    }
+}
+
 impl Written {
     fn new(spec: &Spec, way: String, image: &FlashImage) -> Self {
         let part = |(address, bytes): (u32, &[u8])| Part {
-            what: if spec.slot.contains(address) { "model" } else { "firmware" },
+            what: what(spec, address),
             address,
             bytes: bytes.len(),
         };
@@ -199,6 +212,10 @@ fn written(args: &Args, file: &ModelFile, output: Output) -> Result<()> {
                     format!("by a debug probe, which knows {chip} and its flash")
                 }
                 Way::Drive(drive) => format!("as a UF2 file, to {}", drive.display()),
+                Way::Espflash(Some(port)) => format!("by the chip's boot loader, at {port}"),
+                Way::Espflash(None) => {
+                    "by the chip's boot loader, at the only serial port".to_owned()
+                }
                 Way::Attached(port) => {
                     format!("nothing: the board at {port} has to run already; it needs")
                 }

@@ -9,6 +9,7 @@ pub mod compare;
 mod device;
 pub mod doctor;
 pub mod ensemble;
+mod espflash;
 pub mod eval;
 pub mod export;
 pub mod fit;

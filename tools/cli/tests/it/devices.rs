@@ -75,6 +75,35 @@ fn a_dry_run_needs_no_board() {
     }
 }
 
+/// What the flash of a chip of Espressif's would get, for which the boot loader has to be known.
+#[test]
+fn a_chip_of_espressif_gets_boot_loader_table_firmware_and_model() {
+    let folder = tempfile::tempdir().unwrap();
+    for board in ["esp32-c3", "esp32-c6"] {
+        let flash = format!("flash {} --board {board} --dry-run", tiny().display());
+        if !cfg!(feature = "espflash") {
+            let error = brooklet(folder.path(), &flash).unwrap_err();
+            assert!(error.contains("--features espflash"), "{error}");
+            continue;
+        }
+        let plan = json(folder.path(), &format!("{flash} --port /dev/there-is-none"));
+        assert_eq!(plan["way"], "by the chip's boot loader, at /dev/there-is-none");
+        let parts = plan["parts"].as_array().unwrap();
+        let parts: Vec<_> = parts.iter().map(|part| (&part["what"], &part["address"])).collect();
+        let wanted = [
+            ("boot loader", 0),
+            ("partition table", 0x8000),
+            ("firmware", 0x1_0000),
+            ("model", 0x11_0000),
+        ];
+        let wanted = wanted.map(|(what, address)| (what.into(), address.into()));
+        assert_eq!(parts, wanted.each_ref().map(|(what, address)| (what, address)));
+        let at = format!("flash {} --board {board} --port /dev/there-is-none", tiny().display());
+        let error = brooklet(folder.path(), &at).unwrap_err();
+        assert!(error.contains("/dev/there-is-none"), "{error}");
+    }
+}
+
 #[test]
 fn ways_that_a_board_has_not_are_refused() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,0 +1,62 @@
+//! Boards with a chip of Espressif's, whose boot loader writes to flash over a serial port: by a library
+//! that takes a while to build, and so is behind a feature.
+
+use std::path::Path;
+
+use brooklet_firmware::{FlashImage, Spec};
+
+use crate::failure::Result;
+
+/// What was written.
+#[cfg(feature = "espflash")]
+pub(crate) use brooklet_firmware::espflash::Written;
+
+/// What would have been written.
+#[cfg(not(feature = "espflash"))]
+pub(crate) struct Written {
+    pub(crate) port: String,
+    pub(crate) parts: usize,
+    pub(crate) changed: usize,
+}
+
+/// What the board's flash shall hold, checked.
+#[cfg(feature = "espflash")]
+pub(crate) fn image(spec: &Spec, firmware: &Path, model: &Path) -> Result<FlashImage> {
+    Ok(brooklet_firmware::espflash::image(spec, firmware, Some(model))?)
+}
+
+/// Writes an image over the serial port.
+#[cfg(feature = "espflash")]
+pub(crate) fn write(spec: &Spec, image: &FlashImage, port: Option<&str>) -> Result<Written> {
+    Ok(brooklet_firmware::espflash::write(spec, image, port)?)
+}
+
+/// Whether this command has what it takes, which is known before firmware is built.
+#[cfg(feature = "espflash")]
+pub(crate) fn is_there(_: &Spec) -> Result<()> {
+    Ok(())
+}
+
+#[cfg(not(feature = "espflash"))]
+pub(crate) fn is_there(spec: &Spec) -> Result<()> {
+    Err(without(spec))
+}
+
+#[cfg(not(feature = "espflash"))]
+pub(crate) fn image(spec: &Spec, _: &Path, _: &Path) -> Result<FlashImage> {
+    Err(without(spec))
+}
+
+#[cfg(not(feature = "espflash"))]
+pub(crate) fn write(spec: &Spec, _: &FlashImage, _: Option<&str>) -> Result<Written> {
+    Err(without(spec))
+}
+
+#[cfg(not(feature = "espflash"))]
+fn without(spec: &Spec) -> crate::failure::Failure {
+    crate::failure::failure!(
+        help = "with them: `cargo install --path tools/cli --features espflash`",
+        "{}: this command was built without the boot loaders of Espressif's chips",
+        spec.name
+    )
+}

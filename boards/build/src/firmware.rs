@@ -57,7 +57,7 @@ impl Spec {
         });
         let mapped = self.espflash.as_ref().map_or(String::new(), |espflash| {
             format!(
-                "/// Where in the flash chip the slot is.\npub(crate) const SLOT_OFFSET: usize = {:#x};\n",
+                "/// Offset of the slot in the flash chip.\npub(crate) const SLOT_OFFSET: usize = {:#x};\n",
                 espflash.slot_offset
             )
         });
@@ -118,8 +118,8 @@ pub fn generate() {
     let target = env::var("TARGET").expect("run by cargo");
     assert_eq!(target, spec.target, "`{}` is built from its own folder, for its target", spec.name);
 
-    // The HAL of Espressif's chips has a script of its own, with another name than `memory.x`, which is
-    // in that, too.
+    // The HAL of Espressif's chips has a linker script of its own, which includes a `memory.x`.
+    // This script therefore has another name.
     let (memory, name, script) = match &spec.espflash {
         Some(_) => (spec.stack_x(ram_bytes - spec.ram.bytes), "stack-check.x", "linkall.x"),
         None => (spec.memory_x(), "memory.x", "link.x"),

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use crate::{Espflash, Spec};
 
-/// Bytes that an entry of the MMU of Espressif's caches maps.
+/// Number of bytes that an entry of the MMU of Espressif's caches maps.
 const MMU_PAGE: u32 = 0x1_0000;
 
 /// A range of addresses.
@@ -157,7 +157,7 @@ impl Spec {
         Ok(())
     }
 
-    /// Whether application and slot have a place in the flash chip, in whole pages of the cache's MMU.
+    /// Whether application and slot fit into the flash chip, in whole pages of the cache's MMU.
     fn check_espflash(&self, espflash: &Espflash) -> Result<(), String> {
         let &Espflash { flash_bytes, firmware_offset, slot_offset, .. } = espflash;
         let whole = |offset: u32| offset.is_multiple_of(MMU_PAGE);
@@ -241,8 +241,8 @@ impl Spec {
         )
     }
 
-    /// What a linker script with a memory map of its own lacks: the name of the stack's end, and that
-    /// there is room, if the board has this much less RAM than the script knows.
+    /// What a linker script with its own memory map lacks: the name of the stack's end, and the
+    /// check that the stack has room. The board has `less` bytes less RAM than the script assumes.
     pub fn stack_x(&self, less: u32) -> String {
         let check = stack_check("_stack_end", self.stack_bytes + less);
         format!("/* From board.toml. */\n__estack = _stack_end;\n{check}")

@@ -46,17 +46,17 @@ pub struct Uf2 {
     pub drive: String,
 }
 
-/// How Espressif's boot loader takes firmware: over a serial port, into flash that the chip sees through
-/// the cache's MMU. The chip's HAL has the linker's script.
+/// How Espressif's boot loader takes firmware: over a serial port, into flash that the cache's MMU
+/// maps into memory. The chip's HAL has the linker script.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Espflash {
     /// The name of the chip in espflash.
     pub chip: String,
-    /// Bytes of the flash chip, at least.
+    /// Minimum number of bytes of the flash chip.
     pub flash_bytes: u32,
-    /// Where in it the application is.
+    /// Offset of the application in the flash chip.
     pub firmware_offset: u32,
-    /// Where in it the model's slot is.
+    /// Offset of the model's slot in the flash chip.
     pub slot_offset: u32,
 }

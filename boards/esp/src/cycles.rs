@@ -1,11 +1,11 @@
-//! The cycle counter of Espressif's RISC-V cores, which have no `mcycle`: three registers of their own
-//! (ESP32-C3 Technical Reference Manual, section 1.5, performance counter).
+//! The cycle counter of Espressif's RISC-V cores. They have no `mcycle`, but three registers of
+//! their own (ESP32-C3 Technical Reference Manual, section 1.5, performance counter).
 
 use brooklet_app::{Counter, Unit};
 
-/// The register that says what is counted, and its bit for cycles.
+/// The register that selects what is counted.
 const EVENTS: u16 = 0x7e0;
-/// The register that says whether it is.
+/// The register that enables counting.
 const MODE: u16 = 0x7e1;
 /// The register that counts, 32 bits.
 const COUNT: u16 = 0x7e2;
@@ -19,8 +19,8 @@ pub struct Cycles {
 impl Cycles {
     /// The counter of this core.
     pub fn new() -> Self {
-        // SAFETY: counting has no effect but on what is read of the counter, and all of Espressif's
-        // RISC-V cores that this crate is for have these registers.
+        // SAFETY: counting affects only what is read from the counter, and all of Espressif's
+        // RISC-V cores that this crate supports have these registers.
         unsafe {
             core::arch::asm!(
                 "csrwi {events}, 1",
@@ -42,7 +42,7 @@ impl Default for Cycles {
 
 fn count() -> u32 {
     let count;
-    // SAFETY: reads a register that these cores have.
+    // SAFETY: this reads a register that these cores have.
     unsafe {
         core::arch::asm!(
             "csrr {count}, {register}",

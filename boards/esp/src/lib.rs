@@ -1,6 +1,6 @@
-//! What boards with a chip of Espressif's have in common: start-up, serial port, counter, and the model's slot.
+//! What boards with an Espressif chip share: start-up, serial port, counter, and the model's slot.
 //!
-//! An interrupt takes out of UART 0 what comes. The core counts its cycles.
+//! An interrupt reads received bytes from UART 0. The core counts its cycles.
 #![no_std]
 
 mod cycles;
@@ -20,7 +20,7 @@ pub use cycles::Cycles;
 pub use mapping::slot;
 pub use serial::{Sender, Wires};
 
-/// Pins that show what goes on.
+/// Pins that indicate the state of the application.
 #[derive(Debug)]
 pub struct Outputs {
     /// High during an inference.
@@ -29,14 +29,15 @@ pub struct Outputs {
     pub status: AnyPin<'static>,
 }
 
-/// Starts the chip, at its full clock. To be called first in `main`.
+/// Starts the chip, at its full clock. It must be called first in `main`.
 pub fn start() -> Peripherals {
-    // Before the HAL watches the word at the stack's end: painting writes it, too.
+    // This comes before the HAL watches the word at the stack's end, because painting overwrites
+    // it.
     stack::paint();
     esp_hal::init(esp_hal::Config::default().with_cpu_clock(CpuClock::max()))
 }
 
-/// What the application needs, once the chip has started.
+/// The parts for the application, after the chip has started.
 pub fn parts<const ROOM: usize>(
     uart: UART0<'static>,
     wires: Wires,

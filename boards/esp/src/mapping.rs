@@ -1,51 +1,53 @@
-//! The model's slot, shown in memory: the cache's MMU has an entry for each 64 KiB of addresses, and the boot
-//! loader fills those of the application only.
+//! Maps the model's slot into memory. The cache's MMU has an entry for each 64 KiB of addresses,
+//! and the boot loader fills only those of the application.
 
 use brooklet_parts::memory;
 
-/// Bytes of an entry, which the boot loader leaves at this.
+/// Number of bytes that an entry maps, as the boot loader configures it.
 const PAGE: usize = 0x1_0000;
 
 unsafe extern "C" {
-    /// Stops the cache, which has to run code from RAM then. Returns how [`Cache_Resume_ICache`] finds
-    /// it. In the chip's ROM.
+    /// Stops the cache; the core must then run code from RAM. Returns the argument for
+    /// [`Cache_Resume_ICache`]. In the chip's ROM.
     fn Cache_Suspend_ICache() -> u32;
-    /// Has it go on. Likewise.
+    /// Resumes the cache. In the chip's ROM.
     fn Cache_Resume_ICache(before: u32);
-    /// Has it forget what it had of these addresses. Likewise.
+    /// Invalidates the cache for these addresses. In the chip's ROM.
     fn Cache_Invalidate_Addr(address: u32, bytes: u32);
 }
 
-/// The bytes of a slot that is `offset` bytes into the flash chip, shown at an address.
+/// The bytes of the slot at `offset` in the flash chip, mapped to an address.
 ///
 /// # Safety
 ///
-/// Flash has `bytes` bytes at `offset`, to which nothing writes; both this and `address` are multiples of
-/// 64 KiB. The address is one at which the cache shows data, and nothing else is at it and behind.
+/// Flash has `bytes` bytes at `offset`, and nothing writes to them. `offset` and `address` are
+/// multiples of 64 KiB. The cache can map data at `address`, and nothing else uses it or the
+/// addresses after it.
 pub unsafe fn slot(offset: usize, address: usize, bytes: usize) -> &'static [u8] {
-    // SAFETY: the same contract.
+    // SAFETY: the contract is the same.
     unsafe { show(offset / PAGE, address, bytes.div_ceil(PAGE)) };
     // SAFETY: from now on the cache reads flash at these addresses, and nothing writes to it.
     unsafe { memory::slot(address, bytes) }
 }
 
-/// Shows pages of the flash at an address.
+/// Maps pages of the flash to an address.
 ///
-/// In RAM, and without interrupts, as nothing can be read from flash meanwhile.
+/// It runs from RAM and without interrupts, because flash cannot be read in the meantime.
 ///
 /// # Safety
 ///
-/// That of [`slot`].
+/// As for [`slot`].
 #[esp_hal::ram]
 unsafe fn show(page: usize, address: usize, pages: usize) {
     critical_section::with(|_| {
-        // SAFETY: this code and its stack are in RAM, so that the cache is not needed until it goes on.
+        // SAFETY: this code and its stack are in RAM, so that the cache is not needed until it
+        // resumes.
         let before = unsafe { Cache_Suspend_ICache() };
         for at in 0..pages {
-            // SAFETY: by the contract nothing uses these entries.
+            // SAFETY: by the contract, nothing uses these entries.
             unsafe { write_entry((address + at * PAGE) as u32, (page + at) as u16) };
         }
-        // SAFETY: as above; what the cache has of these addresses is of no use to anybody.
+        // SAFETY: as above; nothing uses the cache's contents for these addresses.
         unsafe {
             Cache_Invalidate_Addr(address as u32, (pages * PAGE) as u32);
             Cache_Resume_ICache(before);
@@ -53,7 +55,7 @@ unsafe fn show(page: usize, address: usize, pages: usize) {
     });
 }
 
-/// Writes the entry of an address: of 128, which code and constants share.
+/// Writes the entry of an address. There are 128 entries, which code and constants share.
 ///
 /// # Safety
 ///
@@ -63,12 +65,12 @@ unsafe fn show(page: usize, address: usize, pages: usize) {
 unsafe fn write_entry(address: u32, page: u16) {
     let entry = (address & 0x7f_ffff) as usize / PAGE;
     let table = esp_hal::peripherals::MMU_TABLE::PTR.cast::<u32>();
-    // SAFETY: the table has 128 words, and `entry` is below. A page without the bit behind it is a valid
-    // entry.
+    // SAFETY: the table has 128 words, and `entry` is below 128. A page without the bit above it is
+    // a valid entry.
     unsafe { table.cast_mut().add(entry).write_volatile(u32::from(page & 0xff)) };
 }
 
-/// Writes the entry of an address: of 256, one after the other by two registers.
+/// Writes the entry of an address. There are 256 entries, which are written through two registers.
 ///
 /// # Safety
 ///
@@ -79,7 +81,7 @@ unsafe fn write_entry(address: u32, page: u16) {
     const VALID: u32 = 1 << 9;
     let entry = (address & 0xff_ffff) / PAGE as u32;
     let flash = esp_hal::peripherals::SPI0::regs();
-    // SAFETY: an entry that there is, and a valid value of it.
+    // SAFETY: the entry exists, and the value is valid.
     unsafe {
         flash.mmu_item_index().write(|register| register.bits(entry));
         flash.mmu_item_content().write(|register| register.bits(u32::from(page & 0x1ff) | VALID));

@@ -1,4 +1,4 @@
-//! UART 0: an interrupt takes out of it what comes.
+//! UART 0: an interrupt reads received bytes from it.
 
 use core::cell::RefCell;
 use core::convert::Infallible;
@@ -11,7 +11,7 @@ use esp_hal::gpio::AnyPin;
 use esp_hal::peripherals::UART0;
 use esp_hal::uart::{Config, RxConfig, RxError, RxErrorKind, Uart, UartInterrupt};
 
-/// Bytes in the UART that raise the interrupt, of the 128 for which it has room.
+/// Number of bytes in the UART that raises the interrupt; there is room for 128.
 const ALARM: u16 = 32;
 
 /// The pins of the serial port.
@@ -23,7 +23,7 @@ pub struct Wires {
     pub from_host: AnyPin<'static>,
 }
 
-/// What the interrupt needs: the UART, and where bytes go.
+/// The data of the interrupt: the UART, and the destination of its bytes.
 struct Port {
     uart: Uart<'static, Blocking>,
     inlet: Inlet<'static>,
@@ -31,7 +31,7 @@ struct Port {
 
 static PORT: Mutex<RefCell<Option<Port>>> = Mutex::new(RefCell::new(None));
 
-/// Receives from now on.
+/// Starts to receive.
 pub(crate) fn receive(uart: UART0<'static>, wires: Wires, baud: u32, inlet: Inlet<'static>) {
     let errors = RxErrorKind::FifoOverflowed | RxErrorKind::FrameFormatViolated;
     let receiver = RxConfig::default().with_fifo_full_threshold(ALARM).with_reported_errors(errors);
@@ -40,7 +40,7 @@ pub(crate) fn receive(uart: UART0<'static>, wires: Wires, baud: u32, inlet: Inle
     let mut uart = uart.with_tx(wires.to_host).with_rx(wires.from_host);
     uart.set_interrupt_handler(on_bytes);
     critical_section::with(|token| {
-        // The boot loader has spoken and may have been spoken to.
+        // The boot loader has sent bytes, and may have received some.
         uart.clear_interrupts(UartInterrupt::RxFifoFull | UartInterrupt::RxTimeout);
         uart.listen(UartInterrupt::RxFifoFull | UartInterrupt::RxTimeout);
         PORT.borrow_ref_mut(token).replace(Port { uart, inlet });
@@ -76,7 +76,7 @@ impl ErrorType for Sender {
 impl Write for Sender {
     fn write(&mut self, bytes: &[u8]) -> Result<usize, Infallible> {
         loop {
-            // Interrupts wait no longer than it takes to fill the UART, and not for a full one.
+            // Interrupts are blocked only while the UART is filled, not while it is full.
             let written = critical_section::with(|token| {
                 let mut port = PORT.borrow_ref_mut(token);
                 let uart =

@@ -1,7 +1,7 @@
 //! Firmware for boards with an ESP32-C6, with the chip's HAL.
 //!
-//! UART 0 is on GPIO16 (to the host) and GPIO17 (from it), at 115,200 baud: the adapter of Espressif's boards.
-//! GPIO7 is high if the model can run, GPIO10 during an inference.
+//! UART 0 is on GPIO16 (to the host) and GPIO17 (from it), at 115,200 baud, for the adapter of
+//! Espressif's boards. GPIO7 is high if the model can run, GPIO10 during an inference.
 #![no_std]
 #![no_main]
 
@@ -13,7 +13,7 @@ mod board {
     include!(concat!(env!("OUT_DIR"), "/board.rs"));
 }
 
-// What the boot loader looks for at the beginning of the application.
+// The descriptor that the boot loader looks for at the start of the application.
 esp_bootloader_esp_idf::esp_app_desc!();
 
 static MEMORY: board::Memory = board::Memory::new();
@@ -25,8 +25,8 @@ fn main() -> ! {
     let outputs = Outputs { busy: chip.GPIO10.into(), status: chip.GPIO7.into() };
     let wires = Wires { to_host: chip.GPIO16.into(), from_host: chip.GPIO17.into() };
     let parts = brooklet_esp::parts(chip.UART0, wires, outputs, board::BAUD, RING.take());
-    // SAFETY: `board.toml` says where the slot is in flash, and that nothing else is at the addresses
-    // where it is shown. This firmware does not program flash.
+    // SAFETY: the offset of the slot in flash comes from `board.toml`, and nothing else is at the
+    // addresses to which it is mapped. This firmware does not program flash.
     let slot =
         unsafe { brooklet_esp::slot(board::SLOT_OFFSET, board::SLOT_ADDRESS, board::SLOT_BYTES) };
     brooklet_parts::memory::run(parts, board::ABOUT, slot, MEMORY.take())

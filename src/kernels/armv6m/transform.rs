@@ -286,7 +286,7 @@ pub(super) unsafe extern "C" fn transform_kernels(
         "ldm r0!, {{r1-r3}}",
         "mov r10, r0",
         // Corrects the borrow of the low half in advance: the first weight has the factor one in
-        // all positions but the last, which is the third weight.
+        // all positions but the last, and the last position is the third weight.
         "add r1, r12",
         of_three!(),
         "add r3, r12",

@@ -235,8 +235,8 @@ pub(super) unsafe extern "C" fn transform_kernels(
         // Transforms a row of two kernels to six positions. Each is two int16, and the low one has
         // borrowed from the high one.
         ".macro kernel_row a, b, c",
-        // The first weight has the factor one in all positions but the last, which is the third
-        // weight.
+        // The first weight has the factor one in all positions but the last, and the last position
+        // is the third weight.
         "add \\a, \\a, a4",
         "of_three \\a, \\b, \\c, t3, t4, t5, t6",
         "add \\c, \\c, a4",

@@ -177,7 +177,7 @@ pub(in crate::kernels) unsafe extern "C" fn transform_tiles(
 /// register, as values do. `$pair` makes `r4`, `r5`, `r6` from `r4` and `r7`, `r5` and `r8`, `r6`
 /// and `r9`. `$of_three` is G · `r4`, `r5`, `r6`; its results are in `r4`, `r7`, `r8`, `r9`, `r10`,
 /// `r6`. `$before` and `$mend` around it make two int16 from each of these: the first weight has
-/// the factor one in all positions but the last, which is the third weight.
+/// the factor one in all positions but the last, and the last position is the third weight.
 ///
 /// ```text
 /// r0 kernels   r1 weights   r2 bytes of a position   r3 three positions on   r4 r5 r6 three weights

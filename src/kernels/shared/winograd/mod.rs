@@ -139,8 +139,8 @@ pub(in crate::kernels) fn conv(
     let columns = usize::from(conv.window.output.columns);
     let groups = usize::from(conv.window.output.channels).div_ceil(CHANNELS);
     let on_the_fly = conv.packing == Packing::WinogradInt8;
-    // Weights transformed at run time serve all columns; weights transformed in flash serve two
-    // tiles.
+    // Weights transformed at run time serve all columns; weights stored with the transform serve
+    // two tiles.
     let spans = if on_the_fly { columns.div_ceil(SPAN) } else { 1 };
     // `Model::parse` checked that the scratch memory is this large.
     let each = TILE_POSITIONS * (inputs / 2);

@@ -4,6 +4,9 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use board_build::Spec;
 use tempfile::NamedTempFile;
@@ -14,7 +17,8 @@ use crate::{FirmwareError, Registry, Report, qemu, rp2040, serial};
 
 /// Lines that a board says, until it ends or is unplugged.
 pub struct Lines {
-    from: Box<dyn BufRead + Send>,
+    said: mpsc::Receiver<String>,
+    patience: Option<Duration>,
     /// The emulator, and the file that it loads.
     _running: Option<(Running, Option<NamedTempFile>)>,
 }
@@ -22,8 +26,14 @@ pub struct Lines {
 impl Lines {
     /// Those of a board at a serial port of this computer.
     pub fn of_port(spec: &Spec, port: &str) -> Result<Self, FirmwareError> {
-        let from = serial::reader(spec, port)?;
-        Ok(Self { from: Box::new(BufReader::new(from)), _running: None })
+        let said = listen(serial::reader(spec, port)?);
+        Ok(Self { said, patience: None, _running: None })
+    }
+
+    /// They end, too, where the board says nothing for so long. An emulated board is stopped then.
+    pub fn patient_for(mut self, patience: Duration) -> Self {
+        self.patience = Some(patience);
+        self
     }
 
     /// Those of an emulated board with this firmware, an ELF file.
@@ -58,19 +68,33 @@ impl Lines {
             Some(output) => Box::new(output),
             None => Box::new(std::io::empty()),
         };
-        let from = Box::new(BufReader::new(output));
-        Ok(Self { from, _running: Some((Running(child), file)) })
+        Ok(Self { said: listen(output), patience: None, _running: Some((Running(child), file)) })
     }
+}
+
+/// Reads lines as they come, until nobody takes them.
+fn listen(from: impl Read + Send + 'static) -> mpsc::Receiver<String> {
+    let (send, said) = mpsc::sync_channel(64);
+    thread::spawn(move || {
+        let (mut from, mut line) = (BufReader::new(from), Vec::new());
+        while let Ok(1..) = from.read_until(b'\n', &mut line) {
+            let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+            if send.send(text).is_err() {
+                return;
+            }
+            line.clear();
+        }
+    });
+    said
 }
 
 impl Iterator for Lines {
     type Item = String;
 
     fn next(&mut self) -> Option<String> {
-        let mut line = Vec::new();
-        match self.from.read_until(b'\n', &mut line) {
-            Ok(0) | Err(_) => None,
-            Ok(_) => Some(String::from_utf8_lossy(&line).trim_end().to_owned()),
+        match self.patience {
+            Some(patience) => self.said.recv_timeout(patience).ok(),
+            None => self.said.recv().ok(),
         }
     }
 }
@@ -78,8 +102,6 @@ impl Iterator for Lines {
 #[cfg(all(test, unix))]
 mod tests {
     use std::io::Write;
-    use std::thread;
-    use std::time::Duration;
 
     use serialport::{SerialPort, TTYPort};
 
@@ -92,14 +114,17 @@ mod tests {
         drop(host);
         let registry = Registry::find().unwrap();
         let spec = registry.board("nucleo-f446re").unwrap();
-        let lines = Lines::of_port(spec, &name).unwrap();
+        let mut lines = Lines::of_port(spec, &name).unwrap();
         // A board says something, and after a while the rest.
         thread::spawn(move || {
             board.write_all(b"class 3: cat\r\nclass").unwrap();
             thread::sleep(Duration::from_millis(200));
             board.write_all(b" 4: \xff\r\n").unwrap();
-            thread::sleep(Duration::from_millis(200));
+            thread::sleep(Duration::from_millis(400));
         });
-        assert_eq!(lines.take(2).collect::<Vec<_>>(), ["class 3: cat", "class 4: \u{fffd}"]);
+        let said: Vec<_> = lines.by_ref().take(2).collect();
+        assert_eq!(said, ["class 3: cat", "class 4: \u{fffd}"]);
+        // Nothing more comes, and the port stays open.
+        assert_eq!(lines.patient_for(Duration::from_millis(20)).next(), None);
     }
 }

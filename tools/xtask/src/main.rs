@@ -6,6 +6,7 @@ mod bench;
 mod chores;
 mod demo;
 mod dependencies;
+mod examples;
 mod fuzz;
 mod miri;
 mod mutants;

@@ -9,6 +9,7 @@ use brooklet_firmware::{Registry, Toolchain};
 use crate::bench::bench;
 use crate::chores::{builds, compilers, emulators, llvm};
 use crate::dependencies::{WORKSPACES, check};
+use crate::examples::{self, examples};
 use crate::fuzz::fuzz;
 use crate::pages::pages;
 use crate::steps::{Failure, Step, run, run_phases, say, step};
@@ -28,6 +29,7 @@ pub(crate) fn test(wanted: &[&str], all: bool) -> Result<(), Failure> {
     // Tests compile first and compute then; all that mostly compiles is in the lane beside them.
     let tests = vec![tests(&registry, all)];
     let mut beside = builds(&registry, all, all);
+    beside.push(step("examples", || examples(&registry)));
     beside.push(lints_of_firmware(&registry, all));
     // With the whole workspace: alone the command would have other features of its dependencies,
     // and these would be compiled again.
@@ -83,7 +85,7 @@ fn lints(registry: &Registry) -> Step<'_> {
 }
 
 /// Clippy on firmware that logs: of one board a target, one in QEMU, whose chip has no large crate.
-/// With `all` on that of each board, and on that which does not log, too. Where the compiler that
+/// With `all` on that of each board, and on that which does not log, and on the examples, too. Where the compiler that
 /// builds it has no Clippy, its own lints run while firmware is built; then only firmware that logs is
 /// left.
 ///
@@ -116,6 +118,16 @@ fn lints_of_firmware(registry: &Registry, all: bool) -> Step<'_> {
                     lints.args(["--", "-D", "warnings"]);
                 }
                 run(&mut lints)?;
+            }
+        }
+        for board in examples::BOARDS.iter().filter(|_| all) {
+            let spec = registry.board(board)?;
+            let toolchain = Toolchain::ensure(&spec.target, &mut say)?;
+            if toolchain.can_lint() {
+                let mut lints = toolchain.cargo("clippy", &spec.target);
+                lints.args(["--release", "--", "-D", "warnings"]);
+                lints.current_dir(registry.folder().join("examples"));
+                run(lints.env("CARGO_TARGET_DIR", registry.target_dir()))?;
             }
         }
         Ok(())

@@ -1,0 +1,87 @@
+//! An interrupt delivers rows, as a camera's does, while the network runs. A queue is between them.
+#![no_std]
+#![no_main]
+
+use core::cell::RefCell;
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use brooklet::kernels::Native;
+use brooklet::{Arena, Model, Session, arena_bytes};
+#[cfg(target_arch = "arm")]
+use cortex_m_rt::entry;
+use critical_section::Mutex;
+use embedded_io::Write;
+use examples::{ROW, chip, row};
+use heapless::spsc::{Producer, Queue};
+#[cfg(target_arch = "riscv32")]
+use riscv_rt::entry;
+use static_cell::ConstStaticCell;
+
+const MODEL: &[u8] = brooklet::include_model!(OUT_DIR / "net.brook");
+
+static ARENA: ConstStaticCell<Arena<{ arena_bytes(MODEL) }>> = ConstStaticCell::new(Arena::new());
+
+/// Rows that wait for the network: three, since one place stays free.
+static QUEUE: ConstStaticCell<Queue<[u8; ROW], 4>> = ConstStaticCell::new(Queue::new());
+
+/// Rows that found the queue full. An image that lacks one is of no use: count them.
+static LOST: AtomicU32 = AtomicU32::new(0);
+
+/// What the interrupt has.
+struct Camera {
+    captured: Producer<'static, [u8; ROW]>,
+    rows: usize,
+    row_bytes: usize,
+    image: usize,
+    y: usize,
+}
+
+static CAMERA: Mutex<RefCell<Option<Camera>>> = Mutex::new(RefCell::new(None));
+
+/// A row is there. Called by the interrupt.
+fn captured() {
+    critical_section::with(|section| {
+        let mut camera = CAMERA.borrow_ref_mut(section);
+        let Some(camera) = &mut *camera else { return };
+        let mut pixels = [0; ROW];
+        row(camera.image, camera.y, &mut pixels[..camera.row_bytes]);
+        if camera.captured.enqueue(pixels).is_err() {
+            LOST.store(LOST.load(Relaxed) + 1, Relaxed);
+        }
+        camera.y += 1;
+        if camera.y == camera.rows {
+            (camera.image, camera.y) = (camera.image + 1, 0);
+        }
+    });
+}
+
+#[entry]
+fn main() -> ! {
+    let mut console = chip::console();
+    let Ok(model) = Model::parse(MODEL) else { panic!("a damaged file would not have compiled") };
+    let Ok(mut session) = Session::new(&model, Native, ARENA.take()) else {
+        panic!("the arena is of the model's size")
+    };
+    let (rows, row_bytes) = (model.input().rows.into(), model.input().row_bytes());
+    let (captured_rows, mut waiting) = QUEUE.take().split();
+    let camera = Camera { captured: captured_rows, rows, row_bytes, image: 0, y: 0 };
+    critical_section::with(|section| CAMERA.replace(section, Some(camera)));
+    chip::every_millisecond(captured);
+    for image in 0.. {
+        session.reset();
+        while session.rows_missing() > 0 {
+            match waiting.dequeue() {
+                Some(pixels) if session.push_row(&pixels[..row_bytes]).is_err() => break,
+                Some(_) => {}
+                None => chip::wait(),
+            }
+        }
+        let Ok(logits) = session.logits() else { continue };
+        for best in logits.top_k::<1>() {
+            let lost = LOST.load(Relaxed);
+            let (class, score) = (best.class, best.score);
+            let _ = writeln!(console, "image {image}: class {class} ({score}), {lost} rows lost");
+        }
+    }
+    unreachable!("there is always another image")
+}

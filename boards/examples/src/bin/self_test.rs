@@ -1,0 +1,61 @@
+//! At start-up the model proves itself: its flash is sound, and this chip computes what the simulator
+//! computed for the test images that `brooklet quantize --self-test` has put into the file. Between images the
+//! flash is read again.
+#![no_std]
+#![no_main]
+
+use brooklet::kernels::Native;
+use brooklet::{Arena, Model, SelfTest, Session, Verification, arena_bytes};
+#[cfg(target_arch = "arm")]
+use cortex_m_rt::entry;
+use embedded_io::Write;
+use examples::{ROW, chip, row};
+#[cfg(target_arch = "riscv32")]
+use riscv_rt::entry;
+use static_cell::ConstStaticCell;
+
+const MODEL: &[u8] = brooklet::include_model!(OUT_DIR / "net.brook");
+
+static ARENA: ConstStaticCell<Arena<{ arena_bytes(MODEL) }>> = ConstStaticCell::new(Arena::new());
+
+/// Bytes of flash that are read between two images.
+const BUDGET: usize = 4 << 10;
+
+#[entry]
+fn main() -> ! {
+    let mut console = chip::console();
+    let Ok(model) = Model::parse(MODEL) else { panic!("a damaged file would not have compiled") };
+    let Ok(mut session) = Session::new(&model, Native, ARENA.take()) else {
+        panic!("the arena is of the model's size")
+    };
+    let tested = session.self_test();
+    let _ = match tested {
+        SelfTest::Passed { images } => writeln!(console, "{images} test images passed"),
+        SelfTest::Differs { image } => writeln!(console, "test image {image} differs"),
+        SelfTest::NoneStored => writeln!(console, "the model has no test images"),
+    };
+    let (rows, row_bytes) = (model.input().rows.into(), model.input().row_bytes());
+    let mut pixels = [0; ROW];
+    for image in 0.. {
+        session.reset();
+        for y in 0..rows {
+            row(image, y, &mut pixels[..row_bytes]);
+            if session.push_row(&pixels[..row_bytes]).is_err() {
+                break;
+            }
+        }
+        let Ok(logits) = session.logits() else { continue };
+        let best = logits.top_k::<1>();
+        // A failure here would be the place to stop, or to restart with a spare model.
+        let flash = match session.verify_weights(BUDGET) {
+            Verification::Verified => "verified",
+            Verification::InProgress { .. } => "being verified",
+            Verification::Corrupt => "corrupt",
+        };
+        for best in best {
+            let (class, score) = (best.class, best.score);
+            let _ = writeln!(console, "image {image}: class {class} ({score}), flash {flash}");
+        }
+    }
+    unreachable!("there is always another image")
+}

@@ -1,0 +1,62 @@
+//! Two networks take turns in one arena: the second looks at what the first finds worth it.
+#![no_std]
+#![no_main]
+
+use brooklet::kernels::Native;
+use brooklet::{Arena, Model, Session, arena_bytes};
+#[cfg(target_arch = "arm")]
+use cortex_m_rt::entry;
+use embedded_io::Write;
+use examples::{ROW, chip, row};
+#[cfg(target_arch = "riscv32")]
+use riscv_rt::entry;
+use static_cell::ConstStaticCell;
+
+const FIRST: &[u8] = brooklet::include_model!(OUT_DIR / "net.brook");
+const SECOND: &[u8] = brooklet::include_model!(OUT_DIR / "second.brook");
+
+/// Room for the larger of the two.
+const BYTES: usize = match [arena_bytes(FIRST), arena_bytes(SECOND)] {
+    [first, second] if first > second => first,
+    [_, second] => second,
+};
+static ARENA: ConstStaticCell<Arena<BYTES>> = ConstStaticCell::new(Arena::new());
+
+/// The score from which on the second is asked.
+const ENOUGH: i16 = -38;
+
+/// The class of an image, and its score.
+fn classify(model: &Model<'_>, arena: &mut [u8], image: usize) -> Option<(u16, i16)> {
+    // A session holds no more than where it is: it is made for an image, and the arena is free again.
+    let mut session = Session::new(model, Native, arena).ok()?;
+    let row_bytes = model.input().row_bytes();
+    let mut pixels = [0; ROW];
+    for y in 0..model.input().rows.into() {
+        row(image, y, &mut pixels[..row_bytes]);
+        session.push_row(&pixels[..row_bytes]).ok()?;
+    }
+    let best = session.logits().ok()?.top_k::<1>();
+    best.first().map(|best| (best.class, best.score))
+}
+
+#[entry]
+fn main() -> ! {
+    let mut console = chip::console();
+    let arena = ARENA.take();
+    // Checked once, at start-up.
+    let (Ok(first), Ok(second)) = (Model::parse(FIRST), Model::parse(SECOND)) else {
+        panic!("damaged files would not have compiled")
+    };
+    for image in 0.. {
+        let Some((class, score)) = classify(&first, arena, image) else { continue };
+        let worth_it = (score >= ENOUGH).then(|| classify(&second, arena, image)).flatten();
+        let _ = match worth_it {
+            Some((other, sure)) => writeln!(
+                console,
+                "image {image}: class {class} ({score}), the second says {other} ({sure})"
+            ),
+            None => writeln!(console, "image {image}: class {class} ({score})"),
+        };
+    }
+    unreachable!("there is always another image")
+}

@@ -1,0 +1,93 @@
+//! QEMU's RISC-V machine `virt`: a serial port, a timer, and memory that a loader has filled.
+
+use core::cell::Cell;
+use core::convert::Infallible;
+
+use brooklet_parts::{memory, uart};
+use critical_section::Mutex;
+use embedded_io::Write;
+use riscv::interrupt::Interrupt;
+use vcell::VolatileCell;
+
+use crate::Chip;
+
+/// Ticks of the timer in a millisecond.
+const MILLISECOND: u64 = 10_000;
+
+/// The timer's compare register of core 0, and its time: the low word, and the high one (QEMU,
+/// hw/riscv/virt.c, memory map; the timer is SiFive's CLINT).
+const COMPARE: *const [VolatileCell<u32>; 2] = core::ptr::without_provenance(0x0200_4000);
+const TIME: *const [VolatileCell<u32>; 2] = core::ptr::without_provenance(0x0200_bff8);
+
+/// What the timer's interrupt calls, and when it is due.
+static TICK: Mutex<Cell<(fn(), u64)>> = Mutex::new(Cell::new((|| {}, 0)));
+
+/// The serial port.
+pub fn console() -> impl Write<Error = Infallible> {
+    let port = core::ptr::without_provenance::<uart::Ns16550>(0x1000_0000);
+    // SAFETY: the UART is at this address (QEMU, hw/riscv/virt.c, memory map), laid out as
+    // `uart::Ns16550`, whose registers are bytes. All access to it is through `VolatileCell`s.
+    let port = unsafe { &*port };
+    port.enable()
+}
+
+/// Has `tick` called by an interrupt, a thousand times a second.
+pub fn every_millisecond(tick: fn()) {
+    let due = now() + MILLISECOND;
+    critical_section::with(|section| TICK.borrow(section).set((tick, due)));
+    interrupt_at(due);
+    // SAFETY: what the interrupt shares with others is behind critical sections.
+    unsafe {
+        riscv::register::mie::set_mtimer();
+        riscv::interrupt::enable();
+    }
+}
+
+#[riscv_rt::core_interrupt(Interrupt::MachineTimer)]
+fn timer() {
+    let tick = critical_section::with(|section| {
+        let (tick, due) = TICK.borrow(section).get();
+        // One that was missed is not made up for.
+        let due = due.max(now()) + MILLISECOND;
+        TICK.borrow(section).set((tick, due));
+        interrupt_at(due);
+        tick
+    });
+    tick();
+}
+
+/// The timer's time.
+fn now() -> u64 {
+    // SAFETY: the time is at this address, aligned; it is read through `VolatileCell`s alone.
+    let [low, high] = unsafe { &*TIME };
+    loop {
+        let (before, word) = (high.get(), low.get());
+        if before == high.get() {
+            return u64::from(before) << 32 | u64::from(word);
+        }
+    }
+}
+
+/// When the timer interrupts next.
+fn interrupt_at(time: u64) {
+    // SAFETY: the compare register is at this address, aligned; it is touched through `VolatileCell`s
+    // alone.
+    let [low, high] = unsafe { &*COMPARE };
+    // Between the words it is never due too early.
+    high.set(u32::MAX);
+    low.set(time as u32);
+    high.set((time >> 32) as u32);
+}
+
+/// Sleeps until an interrupt is due.
+pub fn wait() {
+    riscv::asm::wfi();
+}
+
+/// The flash that the model is in: the machine has no SPI controller, and a part of its DRAM, which a loader
+/// has filled, is read as a flash.
+pub fn spi_flash() -> Chip {
+    // SAFETY: with 128 MiB of DRAM these addresses are memory (`board.toml`), and nothing writes there after
+    // the loader.
+    Chip(unsafe { memory::slot(0x8400_0000, 1 << 24) })
+}

@@ -89,6 +89,14 @@ pub enum Fault {
 ///
 /// [`Model::parse`](crate::Model::parse) finds everything that could go wrong later: with a model
 /// that it accepts, running neither errors nor panics.
+///
+/// ```
+/// use brooklet::{Error, Model};
+///
+/// let error = Model::parse(b"not a model").unwrap_err();
+/// assert!(matches!(error, Error::TooShort { .. }));
+/// println!("{error}");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]

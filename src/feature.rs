@@ -4,6 +4,14 @@ use core::fmt;
 
 /// A feature of the crate that runs what not every network has. A build without the feature refuses
 /// a model that needs it ([`Fault::Feature`](crate::Fault::Feature)), and links no code for it.
+///
+/// ```
+/// use brooklet::Feature;
+///
+/// let on: Vec<&str> = Feature::ALL.iter().filter(|f| f.is_on()).map(|f| f.name()).collect();
+/// println!("this build has {}", on.join(", "));
+/// # assert_eq!(Feature::SubByte.to_string(), "sub-byte");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]

@@ -54,6 +54,15 @@ impl<'m> Graph<'m> {
     }
 
     /// Number of multiply-accumulates of a layer for one image, including those on padding.
+    ///
+    /// ```
+    /// # use brooklet::Model;
+    /// # const MODEL: &[u8] = brooklet::include_model!("tests/golden/tiny.brook");
+    /// # let model = Model::parse(MODEL).unwrap();
+    /// let graph = model.graph();
+    /// let macs: u64 = (0..graph.layers.len()).map(|layer| graph.macs(layer)).sum();
+    /// assert_eq!(macs, 87_010);
+    /// ```
     pub fn macs(&self, layer: usize) -> u64 {
         let record = self.layer(layer);
         match record.operator() {

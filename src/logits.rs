@@ -103,6 +103,22 @@ impl<'a> Logits<'a> {
     }
 
     /// The scores, int8 or int16.
+    ///
+    /// ```
+    /// # use brooklet::{Arena, Model, Session, kernels::Portable};
+    /// # const MODEL: &[u8] = brooklet::include_model!("tests/golden/tiny.brook");
+    /// # let mut arena = Arena::<{ brooklet::arena_bytes(MODEL) }>::new();
+    /// # let model = Model::parse(MODEL).unwrap();
+    /// # let mut session = Session::new(&model, Portable, &mut arena).unwrap();
+    /// # let image = vec![100; model.input().bytes()];
+    /// let logits = session.run_image(&image)?;
+    /// let real = logits.quantization();
+    /// for score in logits.scores() {
+    ///     println!("{score}, which stands for {}", real.dequantize(score));
+    /// }
+    /// # assert_eq!(logits.scores().count(), 6);
+    /// # Ok::<(), brooklet::RowError>(())
+    /// ```
     pub fn scores(&self) -> impl Iterator<Item = i16> + Clone + 'a {
         let narrow = self.as_slice().iter().map(|&score| i16::from(score));
         #[cfg(feature = "int16")]
@@ -135,6 +151,19 @@ impl<'a> Logits<'a> {
     /// If the scores are not probabilities, these are computed as a softmax, or as the sigmoid in
     /// which the network ends. They are floats from micromath's approximate exponential (about
     /// three digits), good enough for display. The order comes from the integers.
+    ///
+    /// ```
+    /// # use brooklet::{Arena, Model, Session, kernels::Portable};
+    /// # const MODEL: &[u8] = brooklet::include_model!("tests/golden/tiny.brook");
+    /// # let mut arena = Arena::<{ brooklet::arena_bytes(MODEL) }>::new();
+    /// # let model = Model::parse(MODEL).unwrap();
+    /// # let mut session = Session::new(&model, Portable, &mut arena).unwrap();
+    /// # let image = vec![100; model.input().bytes()];
+    /// let best = session.run_image(&image)?.top_k::<2>();
+    /// assert_eq!(best[0].class, 2);
+    /// assert!(best[0].score > best[1].score && best[0].probability > best[1].probability);
+    /// # Ok::<(), brooklet::RowError>(())
+    /// ```
     pub fn top_k<const K: usize>(&self) -> Vec<Candidate, K> {
         let mut best: Vec<(i16, u16), K> = Vec::new();
         let better = |a: (i16, u16), b: (i16, u16)| (a.0, Reverse(a.1)) > (b.0, Reverse(b.1));

@@ -17,6 +17,17 @@ use crate::shape::Shape;
 /// [`parse`](Self::parse) checks everything that running relies on: bounds, shapes, positions in
 /// the arena, the range of every accumulator, checksum and version. It also proves that the
 /// [schedule](crate::schedule) ends and overwrites nothing that is still needed.
+///
+/// ```
+/// # use brooklet::Model;
+/// # const MODEL: &[u8] = brooklet::include_model!("tests/golden/tiny.brook");
+/// let model = Model::parse(MODEL).unwrap();
+/// assert_eq!((model.arena_bytes(), model.classes()), (768, 6));
+/// for (number, layer) in model.layers().iter().enumerate() {
+///     println!("{}: {}", model.name(number), layer.shape());
+/// }
+/// # assert_eq!(model.layers().len(), 13);
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Model<'m> {
     file: &'m [u8],
@@ -32,6 +43,14 @@ impl<'m> Model<'m> {
     /// checks, and starts at once.
     ///
     /// If `parse` would refuse the file, the results mean nothing, and running may never end.
+    ///
+    /// ```
+    /// # const MODEL: &[u8] = brooklet::include_model!("tests/golden/tiny.brook");
+    /// // The build script has called `Model::parse` on the same file.
+    /// let model = brooklet::Model::checked_before(MODEL)?;
+    /// assert_eq!(model.classes(), 6);
+    /// # Ok::<(), brooklet::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -165,6 +184,14 @@ impl<'m> Model<'m> {
     }
 
     /// Name of a class, if the file has names.
+    ///
+    /// ```
+    /// # use brooklet::Model;
+    /// # const MODEL: &[u8] = brooklet::include_model!("tests/golden/tiny.brook");
+    /// # let model = Model::parse(MODEL).unwrap();
+    /// let name = model.label(2).unwrap_or("no name");
+    /// # assert_eq!(name, "no name");
+    /// ```
     pub fn label(&self, class: usize) -> Option<&'m str> {
         self.labels()?.lines().nth(class)
     }
@@ -191,6 +218,15 @@ impl<'m> Model<'m> {
     }
 
     /// The position of row `y` of a layer's output in the arena.
+    ///
+    /// ```
+    /// # use brooklet::Model;
+    /// # const MODEL: &[u8] = brooklet::include_model!("tests/golden/tiny.brook");
+    /// # let model = Model::parse(MODEL).unwrap();
+    /// // A row of the image: columns × channels bytes.
+    /// assert_eq!(model.row(0, 0).len(), 8 * 3);
+    /// assert!(model.row(0, 7).end <= model.arena_bytes());
+    /// ```
     #[inline]
     pub fn row(&self, layer: usize, y: u16) -> Range<usize> {
         self.places(self.layer(layer)).row(y)

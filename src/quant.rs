@@ -24,6 +24,11 @@ pub struct Quantization {
 
 impl Quantization {
     /// The real number that `q` stands for; `q` is int8 or int16.
+    ///
+    /// ```
+    /// let quantization = brooklet::quant::Quantization { scale: 0.5, zero_point: -128 };
+    /// assert_eq!(quantization.dequantize(-126_i8), 1.0);
+    /// ```
     pub fn dequantize(self, q: impl Into<i32>) -> f32 {
         self.scale * (q.into() - i32::from(self.zero_point)) as f32
     }
@@ -50,6 +55,14 @@ impl Multiplier {
     /// The multiplier nearest to `real`, as TFLite's `QuantizeMultiplier` finds it: a 31-bit
     /// mantissa, with halves rounded away from zero. Below 2⁻³² it is zero. A `real` that is
     /// negative, not finite, or at least 2³⁰ gives `None`.
+    ///
+    /// ```
+    /// use brooklet::quant::Multiplier;
+    ///
+    /// let half = Multiplier::from_real(0.5).unwrap();
+    /// assert_eq!((half.mantissa.to_num::<f64>(), half.shift), (0.5, 0));
+    /// assert_eq!(Multiplier::from_real(-1.0), None);
+    /// ```
     pub fn from_real(real: f64) -> Option<Self> {
         if !(0.0..1_073_741_824.0).contains(&real) {
             return None;
@@ -109,6 +122,13 @@ impl Multiplier {
 
 /// `value · multiplier`, rounded twice: the high product with halves up, the right shift with
 /// halves away from zero (TFLite's `MultiplyByQuantizedMultiplier` with double rounding).
+///
+/// ```
+/// use brooklet::quant::{Multiplier, requantize};
+///
+/// let quarter = Multiplier::from_real(0.25).unwrap();
+/// assert_eq!((requantize(1_000, quarter), requantize(10, quarter)), (250, 3));
+/// ```
 #[inline]
 pub fn requantize(value: i32, multiplier: Multiplier) -> i32 {
     let left = multiplier.shift.max(0) as u32;

@@ -67,6 +67,16 @@ impl ExactSizeIterator for TestImages<'_> {}
 
 impl<'m> Model<'m> {
     /// The test images in the file; an empty iterator if it has none.
+    ///
+    /// ```
+    /// # use brooklet::Model;
+    /// # const MODEL: &[u8] = brooklet::include_model!("tests/golden/tiny.brook");
+    /// # let model = Model::parse(MODEL).unwrap();
+    /// for image in model.test_images() {
+    ///     assert_eq!(image.pixels.len(), model.input().bytes());
+    /// }
+    /// # assert_eq!(model.test_images().len(), 0);
+    /// ```
     pub fn test_images(&self) -> TestImages<'m> {
         let (stored, [pixels, logits, output]) = self.stored_tests().unwrap_or_default();
         // An image has at least one pixel: `parse` has checked the input's shape.
@@ -115,6 +125,22 @@ impl<B: Backend, W: Weights> Session<'_, '_, B, W> {
     ///
     /// Takes as long as running these images. Drops an unfinished image, and the results of the
     /// last: the next row that is pushed is the first of an image.
+    ///
+    /// ```
+    /// # use brooklet::{Arena, Model, Session, kernels::Portable};
+    /// # const MODEL: &[u8] = brooklet::include_model!("tests/golden/tiny.brook");
+    /// # let mut arena = Arena::<{ brooklet::arena_bytes(MODEL) }>::new();
+    /// # let model = Model::parse(MODEL).unwrap();
+    /// # let mut session = Session::new(&model, Portable, &mut arena).unwrap();
+    /// use brooklet::SelfTest;
+    ///
+    /// match session.self_test() {
+    ///     SelfTest::Passed { images } => println!("{images} test images passed"),
+    ///     SelfTest::Differs { image } => panic!("test image {image} differs: do not trust this chip"),
+    ///     SelfTest::NoneStored => println!("`brooklet quantize --self-test 2` would have stored some"),
+    /// }
+    /// # assert_eq!(session.self_test(), SelfTest::NoneStored);
+    /// ```
     pub fn self_test(&mut self) -> SelfTest {
         let model = *self.model();
         let (mut images, separate) = (0, model.output() != model.logits());

@@ -139,6 +139,20 @@ impl<'m, 'a, B: Backend, W: Weights> Session<'m, 'a, B, W> {
     }
 
     /// Begins the next image. Rows of an unfinished image are dropped.
+    ///
+    /// ```
+    /// # use brooklet::{Arena, Model, Session, kernels::Portable};
+    /// # const MODEL: &[u8] = brooklet::include_model!("tests/golden/tiny.brook");
+    /// # let mut arena = Arena::<{ brooklet::arena_bytes(MODEL) }>::new();
+    /// # let model = Model::parse(MODEL).unwrap();
+    /// # let mut session = Session::new(&model, Portable, &mut arena).unwrap();
+    /// # let [row, other] = [[1; 24], [2; 24]];
+    /// session.push_row(&row)?;
+    /// session.reset(); // the camera begins anew
+    /// session.push_row(&other)?;
+    /// assert_eq!(session.rows_missing(), 7);
+    /// # Ok::<(), brooklet::RowError>(())
+    /// ```
     pub fn reset(&mut self) {
         self.weights.recover();
         self.schedule = Schedule::new(self.model.graph());
@@ -148,6 +162,27 @@ impl<'m, 'a, B: Backend, W: Weights> Session<'m, 'a, B, W> {
     /// several at once.
     ///
     /// The amount of work is bounded.
+    ///
+    /// ```
+    /// # use brooklet::{Arena, Model, Session, kernels::Portable};
+    /// # const MODEL: &[u8] = brooklet::include_model!("tests/golden/tiny.brook");
+    /// # let mut arena = Arena::<{ brooklet::arena_bytes(MODEL) }>::new();
+    /// # let model = Model::parse(MODEL).unwrap();
+    /// # let mut session = Session::new(&model, Portable, &mut arena).unwrap();
+    /// # use brooklet::Step;
+    /// # let (mut rows, mut fed) = (0, 0);
+    /// # let mut feed_the_watchdog = || fed += 1;
+    /// loop {
+    ///     match session.step() {
+    ///         Step::Ran { .. } => feed_the_watchdog(),
+    ///         Step::NeedsRow => session.push_row(&[100; 24])?,
+    ///         Step::Done => break,
+    ///     }
+    /// }
+    /// assert_eq!(session.logits()?.len(), 6);
+    /// # assert!(fed > 8);
+    /// # Ok::<(), brooklet::RowError>(())
+    /// ```
     pub fn step(&mut self) -> Step {
         if self.weights.has_failed() {
             return Step::Done;
@@ -183,6 +218,21 @@ impl<'m, 'a, B: Backend, W: Weights> Session<'m, 'a, B, W> {
     ///
     /// First runs all steps that are possible without the row, then takes it. To do this in
     /// portions, call [`step`](Self::step) until it asks for a row.
+    ///
+    /// ```
+    /// # use brooklet::{Arena, Model, Session, kernels::Portable};
+    /// # const MODEL: &[u8] = brooklet::include_model!("tests/golden/tiny.brook");
+    /// # let mut arena = Arena::<{ brooklet::arena_bytes(MODEL) }>::new();
+    /// # let model = Model::parse(MODEL).unwrap();
+    /// # let mut session = Session::new(&model, Portable, &mut arena).unwrap();
+    /// # use brooklet::RowError;
+    /// assert_eq!(session.push_row(&[0; 23]), Err(RowError::Length { needed: 24, got: 23 }));
+    /// for _ in 0..8 {
+    ///     session.push_row(&[0; 24])?;
+    /// }
+    /// assert_eq!(session.push_row(&[0; 24]), Err(RowError::Complete));
+    /// # Ok::<(), RowError>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -226,6 +276,18 @@ impl<'m, 'a, B: Backend, W: Weights> Session<'m, 'a, B, W> {
     }
 
     /// Classifies one image: rows × columns × channels bytes.
+    ///
+    /// ```
+    /// # use brooklet::{Arena, Model, Session, kernels::Portable};
+    /// # const MODEL: &[u8] = brooklet::include_model!("tests/golden/tiny.brook");
+    /// # let mut arena = Arena::<{ brooklet::arena_bytes(MODEL) }>::new();
+    /// # let model = Model::parse(MODEL).unwrap();
+    /// # let mut session = Session::new(&model, Portable, &mut arena).unwrap();
+    /// let image = vec![100; model.input().bytes()];
+    /// let best = session.run_image(&image)?.top_k::<1>()[0].class;
+    /// # assert_eq!(best, 2);
+    /// # Ok::<(), brooklet::RowError>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -275,6 +337,17 @@ impl<'m, 'a, B: Backend, W: Weights> Session<'m, 'a, B, W> {
 
     /// Reads the whole model file in one call: the result of a pass of
     /// [`verify_weights`](Self::verify_weights) that begins now.
+    ///
+    /// ```
+    /// # use brooklet::{Arena, Model, Session, kernels::Portable};
+    /// # const MODEL: &[u8] = brooklet::include_model!("tests/golden/tiny.brook");
+    /// # let mut arena = Arena::<{ brooklet::arena_bytes(MODEL) }>::new();
+    /// # let model = Model::parse(MODEL).unwrap();
+    /// # let mut session = Session::new(&model, Portable, &mut arena).unwrap();
+    /// use brooklet::Verification;
+    ///
+    /// assert_eq!(session.verify_all(), Verification::Verified);
+    /// ```
     #[cfg(feature = "self-test")]
     pub fn verify_all(&mut self) -> Verification {
         self.restart_verification();
@@ -282,6 +355,18 @@ impl<'m, 'a, B: Backend, W: Weights> Session<'m, 'a, B, W> {
     }
 
     /// Number of rows of the image that are still to be pushed.
+    ///
+    /// ```
+    /// # use brooklet::{Arena, Model, Session, kernels::Portable};
+    /// # const MODEL: &[u8] = brooklet::include_model!("tests/golden/tiny.brook");
+    /// # let mut arena = Arena::<{ brooklet::arena_bytes(MODEL) }>::new();
+    /// # let model = Model::parse(MODEL).unwrap();
+    /// # let mut session = Session::new(&model, Portable, &mut arena).unwrap();
+    /// assert_eq!(session.rows_missing(), 8);
+    /// session.push_row(&[0; 24])?;
+    /// assert_eq!(session.rows_missing(), 7);
+    /// # Ok::<(), brooklet::RowError>(())
+    /// ```
     pub fn rows_missing(&self) -> u16 {
         self.model.input().rows.saturating_sub(self.schedule.made(self.model.graph(), 0))
     }

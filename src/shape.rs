@@ -2,6 +2,12 @@
 
 /// Shape of a tensor, NHWC with N = 1: `rows` × `columns` × `channels` values, which are bytes for
 /// int8.
+///
+/// ```
+/// let shape = brooklet::Shape::new(32, 32, 3); // rows, columns, channels
+/// assert_eq!((shape.row_bytes(), shape.bytes()), (96, 3072));
+/// assert_eq!(shape.to_string(), "32x32x3");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Shape {

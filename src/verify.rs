@@ -33,6 +33,17 @@ impl<'m> Model<'m> {
     /// is walked several times, and each walk checks up to 32 stretches. Plans that brooklet makes
     /// are far from these limits.
     ///
+    /// ```
+    /// const MODEL: &[u8] = brooklet::include_model!("tests/golden/tiny.brook");
+    /// let model = brooklet::Model::parse(MODEL)?;
+    /// assert_eq!(model.input().to_string(), "8x8x3");
+    /// // A byte that changed is found, wherever it is.
+    /// let mut damaged = MODEL.to_vec();
+    /// damaged[4000] ^= 1;
+    /// assert!(matches!(brooklet::Model::parse(&damaged), Err(brooklet::Error::Checksum { .. })));
+    /// # Ok::<(), brooklet::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error`] names the first fault, and the layer.

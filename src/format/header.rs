@@ -133,6 +133,14 @@ pub fn crc_after(before: u32, bytes: &[u8]) -> u32 {
 
 /// Number of bytes of the arena that the model in `file` needs, at compile time.
 ///
+/// ```
+/// use brooklet::{Arena, arena_bytes};
+///
+/// const MODEL: &[u8] = brooklet::include_model!("tests/golden/tiny.brook");
+/// static ARENA: Arena<{ arena_bytes(MODEL) }> = Arena::new();
+/// assert_eq!(ARENA.len(), 768);
+/// ```
+///
 /// # Panics
 ///
 /// If `file` does not begin as a model file does. In a `const` this is a compile error.

@@ -199,6 +199,14 @@ impl Packing {
     ///
     /// Packings in four bits need the crate's feature `int4`; those in three, five and six bits
     /// need `sub-byte`.
+    ///
+    /// ```
+    /// use brooklet::format::Packing;
+    ///
+    /// let packing = Packing::from_number(0).unwrap();
+    /// assert_eq!((packing.name(), packing.bits(), packing.rows_a_step()), ("ohwi", 8, 1));
+    /// assert_eq!(Packing::Winograd.rows_a_step(), 4);
+    /// ```
     #[inline]
     pub const fn from_number(number: u8) -> Option<Self> {
         let there = match Self::feature(number) {

@@ -105,6 +105,13 @@ pub(super) use others_of;
 /// rows](crate::format::Packing::rows_a_step).
 ///
 /// It saves a fifth of the code, and 2 KB of stack, which small boards do not have.
+///
+/// ```
+/// use brooklet::format::Packing;
+/// use brooklet::kernels::{Backend, Direct, Portable};
+///
+/// assert!(Portable.runs(Packing::Winograd) && !Direct(Portable).runs(Packing::Winograd));
+/// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Direct<B>(pub B);
 

@@ -122,6 +122,15 @@ impl Isa {
     ];
 
     /// The instruction set of a device with this name.
+    ///
+    /// ```
+    /// use brooklet::format::Packing;
+    /// use brooklet::kernels::Isa;
+    ///
+    /// let isa = Isa::of_device("armv7em").unwrap();
+    /// assert_eq!((isa.packing(), isa.target), (Packing::Pairs, Some("thumbv7em-none-eabihf")));
+    /// assert!(Isa::of_device("arm").is_none());
+    /// ```
     pub fn of_device(name: &str) -> Option<Self> {
         Self::DEVICES.into_iter().find(|isa| isa.name == name)
     }

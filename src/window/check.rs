@@ -164,6 +164,12 @@ fn check_header(header: &Header) -> Result<(), Error> {
 /// for [`WeightsWindow::parse`]. `brooklet plan --weights-window` writes files in which this part
 /// is small.
 ///
+/// ```
+/// # const MODEL: &[u8] = brooklet::include_model!("tests/golden/tiny.brook");
+/// const RESIDENT: usize = brooklet::resident_bytes(MODEL);
+/// assert!(RESIDENT <= MODEL.len());
+/// ```
+///
 /// # Panics
 ///
 /// If `file` does not begin as a model file does. In a `const` this is a compile error.

@@ -305,6 +305,19 @@ pub fn weight_bytes_read(graph: &Graph<'_>, bytes: usize) -> Result<u64, Error> 
 }
 
 /// Number of bytes of the smallest window that the weights can go through.
+///
+/// ```
+/// # use brooklet::Model;
+/// # const MODEL: &[u8] = brooklet::include_model!("tests/golden/tiny.brook");
+/// # let model = Model::parse(MODEL).unwrap();
+/// use brooklet::{smallest_window, weight_bytes_read};
+///
+/// let least = smallest_window(model.graph());
+/// assert!(weight_bytes_read(model.graph(), least - 1).is_err());
+/// // With a larger window less is read.
+/// let read = |bytes| weight_bytes_read(model.graph(), bytes).unwrap();
+/// assert!(read(64 << 10) <= read(least));
+/// ```
 pub fn smallest_window(graph: &Graph<'_>) -> usize {
     let cuts = (0..graph.layers.len()).filter_map(|layer| Cut::of(graph, layer));
     cuts.map(|cut| cut.smallest()).max().unwrap_or(0)

@@ -57,6 +57,15 @@ pub struct ModelFile {
 impl ModelFile {
     /// Reads and checks a file.
     ///
+    /// ```
+    /// use brooklet_plan::model_file::ModelFile;
+    ///
+    /// let file = ModelFile::open("../../tests/golden/tiny.brook").unwrap();
+    /// assert_eq!(file.input(), [8, 8, 3]); // rows, columns, channels
+    /// let error = ModelFile::open("Cargo.toml").unwrap_err();
+    /// assert!(error.to_string().contains("Cargo.toml"));
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`ModelError`] names the file and what is wrong.

@@ -177,6 +177,21 @@ impl Kernels {
 /// The model as a board's firmware runs it: its weights packed for the board's kernels; nothing if
 /// they already are. The file keeps its path.
 ///
+/// ```
+/// use brooklet_plan::Spec;
+/// use brooklet_plan::model_file::ModelFile;
+/// use brooklet_plan::packing::packed_for;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let file = ModelFile::open("../../tests/golden/tiny.brook")?;
+/// let spec = Spec::read("../../boards/qemu-mps2-an386/board.toml".as_ref())?;
+/// let packed = packed_for(&spec, &file)?.expect("it was packed for portable kernels");
+/// assert_eq!(packed.model().layer(1).packing().name(), "pairs");
+/// assert!(packed_for(&spec, &packed)?.is_none());
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 ///
 /// [`PackError`] if there is no plan for it, or the board's `board.toml` names kernels that there

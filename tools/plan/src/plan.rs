@@ -69,6 +69,22 @@ pub enum Goal {
 
 /// Finds the plan that is best at `goal`.
 ///
+/// ```
+/// use brooklet_plan::model_file::ModelFile;
+/// use brooklet_plan::plan::{Goal, plan};
+/// use brooklet_plan::program::Program;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let file = ModelFile::open("../../tests/golden/tiny.brook")?;
+/// let program = Program::read(&file.model());
+/// let plan = plan(&program, Goal::Size)?;
+/// assert_eq!(plan.arena_bytes, file.model().arena_bytes());
+/// // The bytes of a model file: what the core parses.
+/// assert!(brooklet::Model::parse(&program.write(&plan)).is_ok());
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 ///
 /// [`Uncuttable`] for a network unlike a ResNet.

@@ -16,5 +16,7 @@ pub mod measurements {}
 pub mod networks {}
 #[doc = include_str!("quantizing.md")]
 pub mod quantizing {}
+#[doc = include_str!("reports.md")]
+pub mod reports {}
 #[doc = include_str!("troubleshooting.md")]
 pub mod troubleshooting {}

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anstream::ColorChoice;
 use brooklet_cli::arguments::check_files;
+use brooklet_cli::commands::progress::{self, Level, Stage};
 use brooklet_cli::commands::{self, Output};
 use brooklet_cli::failure::Failure;
 use brooklet_cli::project;
@@ -24,6 +25,9 @@ struct Cli {
     /// Says nothing of how the work goes: the report, warnings and errors remain.
     #[arg(short, long, global = true)]
     quiet: bool,
+    /// Says more of how the work goes: what was decided, and how long each stage took.
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    verbose: bool,
     /// Colours of errors.
     #[arg(long, global = true, value_name = "WHEN", default_value_t)]
     color: Colors,
@@ -172,6 +176,9 @@ Examples:
     /// Prints the manual page, or that of a subcommand.
     #[command(after_help = "Example:\n  brooklet man quantize | man -l -")]
     Man(commands::shell::Man),
+    /// Prints what a report as JSON has in it, as a JSON Schema.
+    #[command(after_help = "Examples:\n  brooklet schema\n  brooklet schema bench")]
+    Schema(commands::schema::Args),
     /// Lists the boards.
     #[command(after_help = "Example:\n  brooklet boards --json")]
     Boards,
@@ -200,8 +207,13 @@ fn main() -> ExitCode {
     });
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let output = Output { json: cli.json };
-    if cli.quiet {
-        commands::be_quiet();
+    progress::set_level(match (cli.quiet, cli.verbose) {
+        (true, _) => Level::Quiet,
+        (_, true) => Level::Verbose,
+        _ => Level::Usual,
+    });
+    if !added.is_empty() {
+        progress::detail(|| format!("{} adds: {}", project::FILE, added.join(" ")));
     }
     show_errors(cli.color);
     let run = || match &cli.command {
@@ -227,10 +239,14 @@ fn main() -> ExitCode {
         Command::Bench(args) => commands::bench::run(args, output),
         Command::Completions(args) => commands::shell::completions(args, command.clone()),
         Command::Man(args) => commands::shell::man(args, command.clone()),
+        Command::Schema(args) => commands::schema::run(args),
         Command::Boards => commands::boards::run(output),
     };
+    let all = Stage::new("in all");
     // No command begins with files that it would lose.
-    match check_files(&command, &matches).map_err(Failure::from).and_then(|()| run()) {
+    let done = check_files(&command, &matches).map_err(Failure::from).and_then(|()| run());
+    drop(all);
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Where nobody listens, the exit code says it.

@@ -1,5 +1,6 @@
 //! What to do about what quantization costs.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::compare::LayerLoss;
@@ -13,7 +14,7 @@ const CLIPPED: f64 = 1e-3;
 const STREAM: f64 = 0.4;
 
 /// What to do about what quantization costs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Advice {
     /// In words.
     pub text: String,

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use ndarray::{Array4, ArrayView4};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::channels::absorption::Shifts;
@@ -24,7 +25,7 @@ use crate::weights::{Affine, Weights, input_scales};
 pub const BARS: usize = 64;
 
 /// A layer, in float and as it was quantized.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct LayerLoss {
     /// Its name.
     pub name: String,

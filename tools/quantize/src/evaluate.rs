@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use ndarray::Array2;
 use ndarray_npy::{WriteNpyError, WriteNpyExt};
 use rayon::prelude::*;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::data::Dataset;
@@ -13,7 +14,7 @@ use crate::error::DataError;
 use crate::model_file::{Answer, Simulator};
 
 /// How good the answers are. Shares are of 1.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Score {
     /// Images.
     pub images: usize,
@@ -82,7 +83,7 @@ pub enum FloatAnswers {
 }
 
 /// How the images of one class were answered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ClassScore {
     /// The class.
     pub class: usize,

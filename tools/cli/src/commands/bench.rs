@@ -1,17 +1,18 @@
 //! `brooklet bench`: what an image costs on a board, counted by the board.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use brooklet::Feature;
 use brooklet_firmware::{Options, Registry, Unit, size};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::device::{DeviceArgs, Started, start};
 use super::flash::infer;
 use super::{Output, say, spinner};
 use crate::failure::{Result, failure};
-use crate::report::count::{keyed, milliseconds, time, unit_name};
+use crate::report::count::{Counted, Time, milliseconds, time, unit_name};
+use crate::report::schema::Reported;
 use crate::report::{percent, table, thousands};
 use brooklet_files::InputPath;
 use brooklet_firmware::cycles;
@@ -35,37 +36,48 @@ pub struct Args {
 }
 
 /// What an image costs. Sizes are in bytes.
-#[derive(Debug, Serialize)]
-struct Report {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Report {
+    /// Its name.
     board: String,
+    /// The board's processor core.
     core: String,
+    /// The kernels that its firmware has.
     backend: String,
     /// What the board counts: the name of the counts.
     unit: &'static str,
     /// From the first row pushed to the logits ready, by its unit.
     #[serde(flatten)]
-    total: BTreeMap<String, u64>,
+    total: Counted,
     /// The same at the board's clock, where that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     milliseconds: Option<f64>,
     /// By the model that the planner goes by.
     #[serde(skip_serializing_if = "Option::is_none")]
     predicted_instructions: Option<u64>,
+    /// What it takes at the board's clock by that model, where the board counts instructions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    predicted_milliseconds: Option<f64>,
+    #[serde(skip)]
+    predicted: Option<Time>,
     /// What these take at the board's clock.
     #[serde(skip_serializing_if = "Option::is_none")]
     estimated_milliseconds: Option<f64>,
     /// By the core's timings.
     #[serde(skip_serializing_if = "Option::is_none")]
     estimated_cycles: Option<Cycles>,
+    /// Multiply-accumulates an image.
     macs: u64,
-    /// Of the check of the model file, once at start-up, by its unit.
+    /// Of the check of the model file, once at start-up.
     #[serde(flatten)]
-    check: BTreeMap<String, u64>,
+    check: Check,
     /// Of the board's core.
     clock_hz: u32,
+    /// Of the model file.
     model_bytes: u32,
     /// What the board has.
     ram_bytes: u32,
+    /// Of RAM that the model's rows and scratch memory take.
     arena_bytes: u32,
     /// The session, arena apart.
     session_bytes: u32,
@@ -88,16 +100,40 @@ struct Report {
 }
 
 /// What a layer costs.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct LayerProfile {
+    /// Its name.
     name: String,
+    /// What it does.
     kind: &'static str,
+    /// Multiply-accumulates an image.
     macs: u64,
     #[serde(skip)]
     count: u64,
     /// By its unit.
     #[serde(flatten)]
-    counted: BTreeMap<String, u64>,
+    counted: Counted,
+}
+
+/// What the check of the model file takes, by its unit.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Check {
+    /// If the board counts instructions.
+    #[serde(rename = "check_instructions", skip_serializing_if = "Option::is_none")]
+    instructions: Option<u64>,
+    /// If it counts cycles.
+    #[serde(rename = "check_cycles", skip_serializing_if = "Option::is_none")]
+    cycles: Option<u64>,
+    /// If it counts microseconds.
+    #[serde(rename = "check_microseconds", skip_serializing_if = "Option::is_none")]
+    microseconds: Option<u64>,
+}
+
+impl From<Counted> for Check {
+    fn from(counted: Counted) -> Self {
+        let Counted { instructions, cycles, microseconds } = counted;
+        Self { instructions, cycles, microseconds }
+    }
 }
 
 /// The core whose timings are asked for: the board's, or that of a name.
@@ -171,26 +207,30 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
             kind: kind(model.layer(index)),
             macs: model.graph().macs(index),
             count,
-            counted: keyed("", unit, count),
+            counted: Counted::new(unit, count),
         })
         .collect::<Vec<_>>();
-    let predicted = cost::of(&spec).and_then(|costs| costs.total(model.layers()));
+    let costs = cost::of(&spec);
+    let predicted_instructions = costs.as_ref().and_then(|costs| costs.total(model.layers()));
+    let predicted = Time::where_none_is_measured(unit, &spec, model.layers());
     let report = Report {
         board: spec.name.clone(),
         core: spec.core.clone(),
         backend: spec.backend.clone(),
         unit: unit_name(unit),
-        total: keyed("", unit, profile.total),
+        total: Counted::new(unit, profile.total),
         milliseconds: milliseconds(unit, profile.total, spec.clock_hz),
         estimated_milliseconds: cycles
             .as_ref()
             .and_then(|cycles| milliseconds(Unit::Cycles, cycles.estimate, spec.clock_hz)),
         count: profile.total,
         kind_of_count: unit,
-        predicted_instructions: predicted,
+        predicted_instructions,
+        predicted_milliseconds: predicted.map(|time| time.milliseconds),
+        predicted,
         estimated_cycles: cycles,
         macs: (0..model.layers().len()).map(|index| model.graph().macs(index)).sum(),
-        check: keyed("check_", unit, loaded.check_count),
+        check: Counted::new(unit, loaded.check_count).into(),
         check_count: loaded.check_count,
         clock_hz: spec.clock_hz,
         model_bytes: loaded.model_bytes,
@@ -220,6 +260,10 @@ fn shares(title: &str, parts: &[Share], cycles: &Cycles) -> comfy_table::Table {
         ]);
     }
     table
+}
+
+impl Reported for Report {
+    const NAME: &str = "bench";
 }
 
 impl fmt::Display for Report {
@@ -257,7 +301,9 @@ impl fmt::Display for Report {
                 .map_or(String::new(), |time| format!("; {time}")),
         )?;
         if let Some(predicted) = self.predicted_instructions {
-            writeln!(f, "predicted     {} instructions", thousands(predicted))?;
+            let time = self.predicted.map(|time| format!("; {}", time.at(self.clock_hz)));
+            let instructions = thousands(predicted);
+            writeln!(f, "predicted     {instructions} instructions{}", time.unwrap_or_default())?;
         }
         if let Some(cycles) = &self.estimated_cycles {
             writeln!(

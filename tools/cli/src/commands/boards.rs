@@ -3,20 +3,28 @@
 use std::fmt;
 
 use brooklet_firmware::{Registry, Spec};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Output;
 use crate::failure::Result;
+use crate::report::schema::Reported;
 use crate::report::{fitted, table, thousands};
 
 /// A board.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Board {
+    /// What `--board` takes.
     name: String,
+    /// One line for people.
     description: String,
+    /// The processor core.
     core: String,
+    /// Of the core.
     clock_hz: u32,
+    /// Of flash.
     flash_bytes: u32,
+    /// Of the main RAM.
     ram_bytes: u32,
     /// What a model file may have.
     slot_bytes: u32,
@@ -24,6 +32,7 @@ struct Board {
     arena_bytes: u32,
     /// What a row of an image may have.
     row_bytes: u32,
+    /// The kernels that its firmware has.
     backend: String,
 }
 
@@ -44,13 +53,21 @@ impl From<&Spec> for Board {
     }
 }
 
-#[derive(Debug, Serialize)]
-#[serde(transparent)]
-struct Report(Vec<Board>);
+/// All boards.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Report {
+    /// By name.
+    boards: Vec<Board>,
+}
+
+impl Reported for Report {
+    const NAME: &str = "boards";
+}
 
 /// Runs the command.
 pub fn run(output: Output) -> Result<()> {
-    output.print(&Report(Registry::find()?.boards().iter().map(Board::from).collect()))
+    let boards = Registry::find()?.boards().iter().map(Board::from).collect();
+    output.print(&Report { boards })
 }
 
 impl fmt::Display for Report {
@@ -59,7 +76,7 @@ impl fmt::Display for Report {
             ["board", "core", "MHz", "flash", "RAM", "model slot", "arena", "row", "backend", ""],
             &[0, 1, 8, 9],
         );
-        for board in &self.0 {
+        for board in &self.boards {
             table.add_row([
                 board.name.clone(),
                 board.core.clone(),

@@ -4,11 +4,13 @@ use std::fmt;
 use std::path::PathBuf;
 
 use brooklet::SelfTest;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Output;
 use super::choice::choice;
 use crate::failure::{Result, failure};
+use crate::report::schema::Reported;
 use crate::report::thousands;
 use brooklet_files::InputPath;
 use brooklet_plan::model_file::{HostBackend, ModelFile};
@@ -23,9 +25,11 @@ pub struct Args {
     backend: Option<HostBackend>,
 }
 
-#[derive(Debug, Serialize)]
-struct Report {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Report {
+    /// The file.
     model: PathBuf,
+    /// Its length.
     model_bytes: usize,
     /// CRC-32, as the header has it.
     crc: u32,
@@ -69,6 +73,10 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
         }
     }
     output.print(&report)
+}
+
+impl Reported for Report {
+    const NAME: &str = "check";
 }
 
 impl fmt::Display for Report {

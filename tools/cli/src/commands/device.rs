@@ -1,5 +1,6 @@
 //! The board of `flash` and `bench`: emulated, or attached to this computer.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -7,10 +8,9 @@ use std::time::{Duration, Instant};
 use brooklet_firmware::{
     Board, FirmwareError, FlashImage, Loaded, Options, Registry, Spec, compile, serial, uf2,
 };
-use indicatif::ProgressBar;
 
 use super::fit::Verdict;
-use super::{bytes, espflash, say, spinner};
+use super::{Bar, bytes, detail, espflash, say, spinner};
 use crate::failure::{Result, failure};
 use brooklet_files::{InputPath, TemporaryFolder};
 use brooklet_plan::model_file::ModelFile;
@@ -61,6 +61,22 @@ pub(crate) enum Way {
     Espflash(Option<String>),
     /// It runs, at this serial port.
     Attached(String),
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Emulator => f.write_str("in the emulator"),
+            Self::Probe(None) => f.write_str("by the debug probe"),
+            Self::Probe(Some(probe)) => write!(f, "by the debug probe {probe}"),
+            Self::Drive(drive) => write!(f, "as a UF2 file, to {}", drive.display()),
+            Self::Espflash(None) => {
+                f.write_str("by the chip's boot loader, at the only serial port")
+            }
+            Self::Espflash(Some(port)) => write!(f, "by the chip's boot loader, at {port}"),
+            Self::Attached(port) => write!(f, "attached at {port}"),
+        }
+    }
 }
 
 impl DeviceArgs {
@@ -123,7 +139,7 @@ pub(crate) struct Target {
 impl Target {
     /// The board with all of its RAM or less, if the model fits it. Weights that are packed for other
     /// kernels are packed for the board's.
-    pub(crate) fn new(file: &ModelFile, args: &DeviceArgs, spinner: &ProgressBar) -> Result<Self> {
+    pub(crate) fn new(file: &ModelFile, args: &DeviceArgs, spinner: &Bar) -> Result<Self> {
         let registry = Registry::find()?;
         let board = &args.board;
         let folder = TemporaryFolder::new().map_err(|error| failure!("{error}"))?;
@@ -157,7 +173,7 @@ impl Target {
         &self,
         args: &DeviceArgs,
         file: &ModelFile,
-        spinner: &ProgressBar,
+        spinner: &Bar,
     ) -> Result<FlashImage> {
         if self.spec.espflash.is_some() {
             espflash::is_there(&self.spec)?;
@@ -170,6 +186,7 @@ impl Target {
                 compile::firmware(&self.registry, &self.spec, args.features(), report)?
             }
         };
+        detail(|| format!("firmware: {}", firmware.display()));
         let model = self.packed.as_ref().unwrap_or(file).path();
         match &self.spec.espflash {
             Some(_) => espflash::image(&self.spec, &firmware, model),
@@ -194,7 +211,9 @@ pub(crate) fn start(file: &ModelFile, args: &DeviceArgs, options: &Options) -> R
     let target = Target::new(file, args, &spinner)?;
     let model = target.packed.as_ref().unwrap_or(file);
     spinner.set_message(format!("starting {}", args.board));
-    let mut board = match args.way(&target.spec)? {
+    let way = args.way(&target.spec)?;
+    detail(|| format!("{}: {way}", args.board));
+    let mut board = match way {
         Way::Emulator => emulate(&target, model, args, options, &spinner)
             .map_err(|error| named(error, file.path()))?,
         Way::Probe(probe) => {
@@ -289,7 +308,7 @@ fn emulate(
     model: &ModelFile,
     args: &DeviceArgs,
     options: &Options,
-    spinner: &ProgressBar,
+    spinner: &Bar,
 ) -> std::result::Result<Board, FirmwareError> {
     let firmware = args.firmware.as_ref().map(|path| path.to_path_buf());
     let options = Options { firmware, two_cores: args.two_cores, ..options.clone() };

@@ -4,12 +4,14 @@ use std::fmt;
 use std::path::Path;
 
 use ndarray::{Array2, Array4, Axis, concatenate};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::images::resize;
 use super::network::{NetworkArgs, size};
 use super::{Output, progress, read};
 use crate::failure::{Result, failed, failure};
+use crate::report::schema::Reported;
 use crate::report::{percent, table};
 use brooklet_files::{InputData, InputPath, Limit};
 use brooklet_import::Channels;
@@ -49,11 +51,13 @@ pub struct Args {
 }
 
 /// What was tried, and what is right.
-#[derive(Debug, Serialize)]
-struct Report {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Report {
+    /// Images that were tried.
     images: usize,
     /// Share of right answers of one who knows the labels' shares alone.
     chance: f64,
+    /// Every convention, and how well it does.
     tried: Vec<Tried>,
     /// The options of `quantize` that it was trained with; none where nothing is convincing.
     options: Option<String>,
@@ -64,13 +68,17 @@ struct Report {
 }
 
 /// A convention, and how well it does.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Tried {
+    /// How pixels become numbers.
     convention: &'static str,
+    /// In which order.
     channels: &'static str,
     /// How classes are numbered.
     classes: &'static str,
+    /// The options of `quantize` for it.
     options: String,
+    /// Share of right answers.
     top1: f64,
     #[serde(skip)]
     right: Vec<bool>,
@@ -320,6 +328,10 @@ impl Report {
         let options = Some(first.options.clone());
         Self { images, chance, tried, options, alike, verdict }
     }
+}
+
+impl Reported for Report {
+    const NAME: &str = "doctor";
 }
 
 impl fmt::Display for Report {

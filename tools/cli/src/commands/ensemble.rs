@@ -3,11 +3,13 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Output;
 use crate::failure::{Result, failure};
 use crate::remedies::Remedy;
+use crate::report::schema::Reported;
 use crate::report::thousands;
 use brooklet_files::{InputPath, OutputPath};
 use brooklet_plan::ensemble::ensemble;
@@ -27,11 +29,15 @@ pub struct Args {
     output: OutputPath,
 }
 
-#[derive(Debug, Serialize)]
-struct Report {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Report {
+    /// The file that was written.
     model: PathBuf,
+    /// Models that it was made of.
     members: usize,
+    /// Its length.
     model_bytes: usize,
+    /// Of RAM that its rows and scratch memory take.
     arena_bytes: usize,
     /// Of the member that needs most.
     largest_member_arena_bytes: usize,
@@ -59,6 +65,10 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
         arena_bytes: file.model().arena_bytes(),
         largest_member_arena_bytes: arenas.max().unwrap_or(0),
     })
+}
+
+impl Reported for Report {
+    const NAME: &str = "ensemble";
 }
 
 impl fmt::Display for Report {

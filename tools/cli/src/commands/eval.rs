@@ -6,11 +6,13 @@ use std::path::Path;
 use std::time::Instant;
 
 use ndarray::{ArrayView1, Ix1, Ix2, s};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::choice::choice;
 use super::{Output, progress, read, warn};
 use crate::failure::{Result, failure};
+use crate::report::schema::Reported;
 use crate::report::{percent, table};
 use brooklet_files::{InputData, InputPath, Limit, OutputPath};
 use brooklet_plan::model_file::{Answer, HostBackend, ModelFile};
@@ -56,8 +58,8 @@ pub struct Args {
     backend: HostBackend,
 }
 
-#[derive(Debug, Serialize)]
-struct Report {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Report {
     #[serde(flatten)]
     score: Score,
     /// Of each class with labelled images.
@@ -72,14 +74,16 @@ struct Report {
     /// Signs that something is not as it should be.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
+    /// On this computer.
     images_per_second: f64,
     /// The kernels, and how many images are computed at a time.
     backend: &'static str,
+    /// Threads that computed.
     threads: usize,
 }
 
 /// How the images of a class were answered.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Class {
     #[serde(flatten)]
     score: ClassScore,
@@ -272,6 +276,10 @@ fn doubts(
         right.right,
         right.all
     )]
+}
+
+impl Reported for Report {
+    const NAME: &str = "eval";
 }
 
 impl fmt::Display for Report {

@@ -3,10 +3,12 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Output;
 use crate::failure::{Result, failure};
+use crate::report::schema::Reported;
 use crate::report::{percent, thousands};
 use brooklet_files::{InputData, InputPath, OutputPath};
 use brooklet_plan::model_file::{HostBackend, ModelFile};
@@ -30,13 +32,19 @@ pub struct Args {
     limit: usize,
 }
 
-#[derive(Debug, Serialize)]
-struct Report {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Report {
+    /// The file that was written.
     file: PathBuf,
+    /// Its length.
     bytes: usize,
-    /// What the network takes for an image.
-    input: String,
+    /// Rows, columns, channels of the image.
+    input: [usize; 3],
+    /// What the network takes for a pixel, in words.
+    pixels: String,
+    /// Names of the network's outputs.
     outputs: Vec<String>,
+    /// How an engine's answers agree with the simulator's.
     agreement: Agreement,
     /// Whether the images were noise.
     noise: bool,
@@ -62,18 +70,23 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
     output.print(&Report {
         file: args.output.to_path_buf(),
         bytes: exported.bytes.len(),
-        input: exported.input,
+        input: file.input(),
+        pixels: exported.input,
         outputs: exported.outputs,
         agreement,
         noise: data.is_noise(),
     })
 }
 
+impl Reported for Report {
+    const NAME: &str = "export";
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file, bytes, input, outputs, agreement, noise } = self;
+        let Self { file, bytes, pixels, outputs, agreement, noise, .. } = self;
         writeln!(f, "{}: ONNX, quantized (QDQ), {} bytes", file.display(), thousands(*bytes))?;
-        writeln!(f, "input       image, [N, channels, rows, columns]: {input}")?;
+        writeln!(f, "input       image, [N, channels, rows, columns]: {pixels}")?;
         writeln!(f, "output      {}", outputs.join(", "))?;
         let Agreement { images, same_class, sqnr_db } = agreement;
         let of = if *noise { " of noise" } else { "" };

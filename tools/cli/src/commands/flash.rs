@@ -1,16 +1,17 @@
 //! `brooklet flash`: firmware and model onto a board, and images to it.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use brooklet_firmware::{Board, FlashImage, LineErrors, Options, Profile, Spec, Unit, uf2};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::device::{DeviceArgs, Started, Target, Way, check_probe, start};
 use super::run::ImageReport;
 use super::{Output, spinner};
 use crate::failure::{Result, failure};
-use crate::report::count::{keyed, milliseconds, time, unit_name};
+use crate::report::count::{Counted, Time, milliseconds, time, unit_name};
+use crate::report::schema::Reported;
 use crate::report::{table, thousands};
 use brooklet_files::{InputPath, OutputPath};
 use brooklet_plan::model_file::{Answer, HostBackend, ModelFile};
@@ -42,17 +43,23 @@ pub struct Args {
     logits: Option<OutputPath>,
 }
 
-#[derive(Debug, Serialize)]
-struct Report {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Report {
+    /// Its name.
     board: String,
+    /// What the board has.
     ram_bytes: u32,
+    /// Of the model file.
     model_bytes: u32,
+    /// Of RAM that the model's rows and scratch memory take.
     arena_bytes: u32,
+    /// The session, arena apart.
     session_bytes: u32,
     /// Whether every answer was the host's, if that was asked.
     identical: Option<bool>,
     /// Test images for which the board gave the stored bytes, if that was asked.
     self_test_images: Option<u16>,
+    /// What the network says of each image.
     images: Vec<ImageReport>,
     /// What the last image cost.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,33 +70,46 @@ struct Report {
 }
 
 /// What an image costs, in what the board counts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Cost {
     #[serde(flatten)]
-    total: BTreeMap<String, u64>,
+    total: Counted,
+    /// At the board's clock, if it does not count instructions.
     #[serde(skip_serializing_if = "Option::is_none")]
     milliseconds: Option<f64>,
+    /// If it does: as the planner predicts them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    predicted_milliseconds: Option<f64>,
+    /// Of the board's core.
+    clock_hz: u32,
     #[serde(skip)]
     text: String,
 }
 
 impl Cost {
-    fn new(unit: Unit, profile: &Profile, clock_hz: u32) -> Self {
-        let total = profile.total;
+    fn new(unit: Unit, profile: &Profile, spec: &Spec, file: &ModelFile) -> Self {
+        let (total, clock_hz) = (profile.total, spec.clock_hz);
         let mut text = format!("{} {} an image", thousands(total), unit_name(unit));
-        if let Some(time) = time(unit, total, clock_hz) {
+        let predicted = Time::where_none_is_measured(unit, spec, file.model().layers());
+        let time = time(unit, total, clock_hz).or(predicted.map(|time| time.at(clock_hz)));
+        if let Some(time) = time {
             text += &format!(", {time}");
         }
         let milliseconds = milliseconds(unit, total, clock_hz);
-        Self { total: keyed("", unit, total), milliseconds, text }
+        let predicted_milliseconds = predicted.map(|time| time.milliseconds);
+        let total = Counted::new(unit, total);
+        Self { total, milliseconds, predicted_milliseconds, clock_hz, text }
     }
 }
 
 /// Errors of the line between host and board.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Line {
+    /// Times that bytes were lost because nobody took them out of the UART.
     overruns: u32,
+    /// Bytes without a proper end, or with wrong parity.
     framing: u32,
+    /// Bytes for which the ring had no room.
     no_room: u32,
     #[serde(skip)]
     text: String,
@@ -124,19 +144,24 @@ fn self_test(board: &mut Board, name: &str) -> Result<Option<u16>> {
 }
 
 /// What is written, or would be.
-#[derive(Debug, Serialize)]
-struct Written {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Written {
+    /// Its name.
     board: String,
     /// In words.
     way: String,
+    /// What goes where.
     parts: Vec<Part>,
 }
 
 /// Bytes of flash.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Part {
+    /// Boot loader, partition table, firmware or model.
     what: &'static str,
+    /// Where: in memory, or, of a chip of Espressif's, in its flash.
     address: u32,
+    /// How many.
     bytes: usize,
 }
 
@@ -162,6 +187,10 @@ impl Written {
         };
         Self { board: spec.name.clone(), way, parts: image.parts().map(part).collect() }
     }
+}
+
+impl Reported for Written {
+    const NAME: &str = "flash-dry-run";
 }
 
 impl fmt::Display for Written {
@@ -211,11 +240,7 @@ fn written(args: &Args, file: &ModelFile, output: Output) -> Result<()> {
                     let chip = spec.probe.as_ref().map_or("", |probe| &probe.chip);
                     format!("by a debug probe, which knows {chip} and its flash")
                 }
-                Way::Drive(drive) => format!("as a UF2 file, to {}", drive.display()),
-                Way::Espflash(Some(port)) => format!("by the chip's boot loader, at {port}"),
-                Way::Espflash(None) => {
-                    "by the chip's boot loader, at the only serial port".to_owned()
-                }
+                way @ (Way::Drive(_) | Way::Espflash(_)) => way.to_string(),
                 Way::Attached(port) => {
                     format!("nothing: the board at {port} has to run already; it needs")
                 }
@@ -248,7 +273,9 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
     }
     let name = &args.device.board;
     let mut simulator = file.simulator(HostBackend::Reference)?;
-    let Started { spec, mut board, loaded, .. } = start(&file, &args.device, &Options::default())?;
+    let started = start(&file, &args.device, &Options::default())?;
+    let Started { spec, mut board, loaded, packed, .. } = started;
+    let model = packed.as_ref().unwrap_or(&file);
     let mut report = Report {
         board: name.clone(),
         ram_bytes: spec.ram.bytes,
@@ -293,13 +320,17 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
     bar.finish_and_clear();
     if !args.run.is_empty() {
         let unit = board.link().identify()?.unit;
-        report.cost = Some(Cost::new(unit, &board.link().profile()?, spec.clock_hz));
+        report.cost = Some(Cost::new(unit, &board.link().profile()?, &spec, model));
     }
     report.line = Line::new(board.link().line_errors()?);
     if let Some(path) = &args.logits {
         path.write(&logits_npy(&answers, file.logits_int16())?)?;
     }
     output.print(&report)
+}
+
+impl Reported for Report {
+    const NAME: &str = "flash";
 }
 
 impl fmt::Display for Report {

@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 
 use brooklet::Feature;
 use brooklet_firmware::{Region, Registry, Spec};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Output;
 use super::fit::Verdict;
 use crate::failure::{Result, failure};
+use crate::report::schema::Reported;
 use brooklet_files::{InputPath, OutputPath};
 use brooklet_plan::model_file::ModelFile;
 use brooklet_plan::packing::packed_for;
@@ -128,12 +130,18 @@ embedded-io-async = \"0.7\"
 heapless = \"0.9\"
 ";
 
-#[derive(Debug, Serialize)]
-struct Report {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Report {
+    /// The project.
     folder: PathBuf,
+    /// The board that it is for.
     board: String,
     /// What it writes.
     firmware: PathBuf,
+}
+
+impl Reported for Report {
+    const NAME: &str = "init";
 }
 
 impl fmt::Display for Report {

@@ -22,38 +22,24 @@ pub mod monitor;
 mod network;
 pub mod new;
 pub mod plan;
+pub mod progress;
 pub mod push;
 pub mod quantize;
 pub mod report;
 pub mod run;
+pub mod schema;
 pub mod shell;
 pub mod sign;
 
+use self::progress::{Bar, Stage, detail, progress, say, spinner};
 use crate::failure::{Result, failure};
-use std::fmt::Display;
+use crate::report::schema::{Reported, json};
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Duration;
-
-use indicatif::{ProgressBar, ProgressStyle};
-use serde::Serialize;
 
 use brooklet_files::text;
 use brooklet_files::{self as files, Limit};
 use brooklet_import::error::{ImportError, LayerProblem};
-
-/// Whether nothing is said of how the work goes.
-static QUIET: AtomicBool = AtomicBool::new(false);
-
-/// From now on nothing is said of how the work goes.
-pub fn be_quiet() {
-    QUIET.store(true, Relaxed);
-}
-
-fn is_quiet() -> bool {
-    QUIET.load(Relaxed)
-}
 
 /// How figures are printed.
 #[derive(Debug, Clone, Copy)]
@@ -64,25 +50,30 @@ pub struct Output {
 
 impl Output {
     /// Prints a report: as JSON, or for people.
-    pub(crate) fn print<T: Serialize + Display>(self, report: &T) -> Result<()> {
+    pub(crate) fn print<T: Reported>(self, report: &T) -> Result<()> {
         let text = if self.json {
-            let json = serde_json::to_string_pretty(report)
+            let json = json(report)
                 .map_err(|error| failure!("the report cannot be written as JSON: {error}"))?;
             text::json(&json) + "\n"
         } else {
             text::report(&report.to_string())
         };
-        let mut out = io::stdout().lock();
-        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-            // The reader, such as `head`, has seen enough.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            result => result.map_err(|error| {
-                failure!(
-                    help = "check where the output goes, and the space that is left there",
-                    "the report cannot be written: {error}"
-                )
-            }),
-        }
+        write_out(text.as_bytes())
+    }
+}
+
+/// Writes to the standard output.
+fn write_out(text: &[u8]) -> Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text).and_then(|()| out.flush()) {
+        // The reader, such as `head`, has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.map_err(|error| {
+            failure!(
+                help = "check where the output goes, and the space that is left there",
+                "the report cannot be written: {error}"
+            )
+        }),
     }
 }
 
@@ -102,39 +93,6 @@ pub(crate) fn bytes(text: &str) -> Result<u32, String> {
     number
         .and_then(|number| number.checked_mul(unit))
         .ok_or_else(|| "a number of bytes below 4 GiB is expected, such as 196608 or 192K".into())
-}
-
-/// A progress bar on the terminal; nothing where there is none.
-pub(crate) fn progress(length: usize, what: &'static str) -> ProgressBar {
-    let style = ProgressStyle::with_template("{msg:12} {bar:32} {pos}/{len} {eta}")
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
-    let bar = if is_quiet() { ProgressBar::hidden() } else { ProgressBar::new(length as u64) };
-    bar.with_style(style).with_message(what)
-}
-
-/// A spinner on the terminal, for work of unknown length. Lines are shown beside it, or
-/// printed to the error stream where there is no terminal.
-pub(crate) fn spinner() -> ProgressBar {
-    if is_quiet() {
-        return ProgressBar::hidden();
-    }
-    let spinner = ProgressBar::new_spinner();
-    spinner.enable_steady_tick(Duration::from_millis(100));
-    spinner
-}
-
-/// A line of news beside a spinner.
-pub(crate) fn say(spinner: &ProgressBar, line: &str) {
-    if is_quiet() {
-        return;
-    }
-    let line = text::report(line);
-    if spinner.is_hidden() {
-        // Where nobody listens, news are lost.
-        let _ = writeln!(io::stderr(), "{line}");
-    } else {
-        spinner.println(line);
-    }
 }
 
 /// Warnings, a line each, beside what is printed.

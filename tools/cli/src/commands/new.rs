@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, serialize};
+use schemars::JsonSchema;
 use serde::Serialize;
 use zerocopy::IntoBytes;
 
@@ -12,6 +13,7 @@ use super::Output;
 use super::choice::VariantArgs;
 use super::network::{arch, size};
 use crate::failure::{Result, failure};
+use crate::report::schema::Reported;
 use crate::report::thousands;
 use brooklet_files::OutputPath;
 use brooklet_import::{Arch, Variant};
@@ -38,22 +40,31 @@ pub struct Args {
     seed: u64,
 }
 
-#[derive(Debug, Serialize)]
-struct Report {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Report {
+    /// The file that was written.
     network: PathBuf,
+    /// Its architecture.
     arch: &'static str,
+    /// Numbers that a training would find.
     parameters: usize,
+    /// Number of classes.
     classes: u16,
-    input: [usize; 2],
+    /// Rows, columns, channels of the image.
+    input: [usize; 3],
     #[serde(skip)]
     variant: Variant,
+}
+
+impl Reported for Report {
+    const NAME: &str = "new";
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (file, arch) = (self.network.display(), self.arch);
         writeln!(f, "{file}: {arch}, {} parameters, not trained", thousands(self.parameters))?;
-        let ([height, width], variant) = (self.input, self.variant);
+        let ([height, width, _], variant) = (self.input, self.variant);
         writeln!(
             f,
             "next: brooklet quantize {file} --arch {arch}{variant} --input {height}x{width} \
@@ -86,12 +97,13 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
     });
     let file = serialize(views, None).map_err(|error| failure!("{error}"))?;
     args.output.write(&file)?;
+    let [rows, columns] = input.unwrap_or(args.arch.default_input());
     output.print(&Report {
         network: args.output.to_path_buf(),
         arch: args.arch.name(),
         parameters: weights.values().map(|tensor| tensor.len()).sum(),
         classes,
-        input: input.unwrap_or(args.arch.default_input()),
+        input: [rows, columns, 3],
         variant: args.variant.into(),
     })
 }

@@ -6,14 +6,16 @@ use std::path::{Path, PathBuf};
 
 use brooklet::format::{Packing, WEIGHTS_ALIGN};
 use brooklet_firmware::Spec;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::chip::Device;
 use super::choice::kernels;
 use super::fit::Verdict;
-use super::{Output, bytes};
+use super::{Output, Stage, bytes, detail};
 use crate::failure::{Failure, Result, failure};
 use crate::report::count::Time;
+use crate::report::schema::Reported;
 use crate::report::{self, thousands};
 use brooklet_files::text;
 use brooklet_files::{InputPath, OutputPath};
@@ -129,6 +131,7 @@ impl Budget {
         board: Option<&Spec>,
         network: &Path,
     ) -> Result<(Program, Plan)> {
+        let _stage = Stage::new("planning");
         program.weights_last |= self.weights_window(board).is_some();
         let kernels = self.kernels(board)?;
         let (goal, file_bytes) = match (self.optimize, board) {
@@ -147,8 +150,28 @@ impl Budget {
             }
             None => plan(&program, goal).map(|plan| (program, plan)),
         };
-        planned.map_err(|error| uncuttable(&error, network))
+        let (program, plan) = planned.map_err(|error| uncuttable(&error, network))?;
+        detail(|| decided(&program, &plan));
+        Ok((program, plan))
     }
+}
+
+/// What the planner decided, in words.
+fn decided(program: &Program, plan: &Plan) -> String {
+    let mut packings: BTreeMap<&str, usize> = BTreeMap::new();
+    for record in program.layers.iter().map(|layer| &layer.record) {
+        if record.operator().has_packing() {
+            *packings.entry(record.packing().name()).or_default() += 1;
+        }
+    }
+    let packings: Vec<String> =
+        packings.iter().map(|(name, layers)| format!("{layers} layers {name}")).collect();
+    format!(
+        "plan: {} segments, arena {} bytes; weights are packed: {}",
+        plan.segments.len(),
+        thousands(plan.arena_bytes),
+        packings.join(", ")
+    )
 }
 
 fn uncuttable(error: &Uncuttable, network: &Path) -> Failure {
@@ -156,24 +179,32 @@ fn uncuttable(error: &Uncuttable, network: &Path) -> Failure {
 }
 
 /// Sizes are in bytes.
-#[derive(Debug, Serialize)]
-struct Report {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Report {
+    /// The file.
     model: PathBuf,
     /// Whether the plan is in that file now.
     written: bool,
+    /// Of the model file.
     model_bytes: usize,
+    /// The arena of this plan.
     arena_bytes: usize,
     /// What the arena would be if every layer ran by itself.
     whole_bytes: usize,
+    /// Parts of the network that run one after the other.
     segments: Vec<Segment>,
+    /// The fullest moment.
     peak: Peak,
+    /// If weights are read into a window: what that takes.
     #[serde(skip_serializing_if = "Option::is_none")]
     weights_window: Option<Window>,
     /// How long an image is predicted to take on the board.
     #[serde(flatten)]
     time: Option<Time>,
+    /// Of the board's core.
     #[serde(skip_serializing_if = "Option::is_none")]
     clock_hz: Option<u32>,
+    /// Whether it fits the board.
     #[serde(skip_serializing_if = "Option::is_none")]
     verdict: Option<Verdict>,
     #[serde(skip)]
@@ -181,8 +212,9 @@ struct Report {
 }
 
 /// What reading weights into a window takes.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Window {
+    /// Of the window.
     bytes: usize,
     /// Of the smallest that would do.
     smallest_bytes: usize,
@@ -208,32 +240,42 @@ impl Window {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Segment {
+    /// Its first layer.
     first: String,
+    /// Its last layer.
     last: String,
+    /// Steps that it takes.
     steps: usize,
     /// At its fullest.
     bytes: usize,
 }
 
 /// The fullest moment.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Peak {
+    /// The segment in which it is.
     segment: usize,
+    /// The step, of all segments.
     step: usize,
     /// The layer that takes the step.
     layer: String,
+    /// Taken of the arena.
     bytes: usize,
+    /// By what.
     holds: Vec<Holds>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Holds {
     #[serde(skip)]
     letter: char,
+    /// The layer that made it.
     layer: String,
+    /// Rows of its output.
     rows: usize,
+    /// That these take.
     bytes: usize,
 }
 
@@ -321,6 +363,10 @@ impl Report {
             map: map.text(),
         }
     }
+}
+
+impl Reported for Report {
+    const NAME: &str = "plan";
 }
 
 impl fmt::Display for Report {

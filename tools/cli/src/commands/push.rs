@@ -6,11 +6,13 @@ use brooklet_files::{InputPath, Limit};
 use brooklet_firmware::{Board, Options, Registry, SignedModel};
 use brooklet_plan::model_file::ModelFile;
 use brooklet_slots::{HEADER_BYTES, SIGNATURE, header};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::sign::read_public_key;
 use super::{Output, progress, read, say, spinner};
 use crate::failure::{Result, failure};
+use crate::report::schema::Reported;
 use crate::report::thousands;
 
 /// Options of `brooklet push`.
@@ -32,14 +34,20 @@ pub struct Args {
     installed: Option<InputPath>,
 }
 
-#[derive(Debug, Serialize)]
-struct Report {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Report {
+    /// Its name.
     board: String,
+    /// Of the model file.
     model_bytes: usize,
     /// Counter of the model that ran.
     before: Option<u32>,
     /// Counter of the model that runs.
     running: u32,
+}
+
+impl Reported for Report {
+    const NAME: &str = "push";
 }
 
 impl fmt::Display for Report {

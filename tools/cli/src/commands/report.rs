@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use brooklet_files::{OutputPath, text};
 use brooklet_firmware::{Registry, Spec};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::compare::{self, Compared, compare};
@@ -14,6 +15,7 @@ use crate::report::contents::Contents;
 use crate::report::page::answers::Answers;
 use crate::report::page::live::{Live, Sample, Shown};
 use crate::report::page::{Page, page};
+use crate::report::schema::Reported;
 use brooklet_import::Channels;
 use brooklet_plan::cost;
 use brooklet_plan::memory_map::MemoryMap;
@@ -52,14 +54,20 @@ pub struct Args {
 }
 
 /// What was written.
-#[derive(Debug, Serialize)]
-struct Report {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Report {
+    /// The file that was written.
     page: std::path::PathBuf,
+    /// Its length.
     page_bytes: usize,
     /// Whether the model runs in the page; not if it is larger than the page's core has room for.
     runs: bool,
     #[serde(flatten)]
     comparison: crate::report::comparison::Comparison,
+}
+
+impl Reported for Report {
+    const NAME: &str = "report";
 }
 
 impl std::fmt::Display for Report {

@@ -4,11 +4,13 @@ use std::fmt;
 use std::path::PathBuf;
 
 use brooklet::quant::Quantization;
+use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::Output;
 use super::choice::choice;
+use super::{Output, detail};
 use crate::failure::{Result, failure};
+use crate::report::schema::Reported;
 use crate::report::{percent, table};
 use brooklet_files::{InputPath, OutputPath};
 use brooklet_plan::model_file::{Answer, HostBackend, ModelFile};
@@ -32,7 +34,7 @@ pub struct Args {
 }
 
 /// What the network says of an image.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct ImageReport {
     /// The image.
     pub image: String,
@@ -51,7 +53,7 @@ pub struct ImageReport {
 }
 
 /// An output beside the last.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct OtherOutput {
     /// The layer that makes it.
     pub layer: String,
@@ -60,7 +62,7 @@ pub struct OtherOutput {
 }
 
 /// The score of a network that has one.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct OneScore {
     /// What it says to be there, if the model names it.
     pub name: Option<String>,
@@ -72,7 +74,7 @@ pub struct OneScore {
 }
 
 /// A class and its probability.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Class {
     /// Its number.
     pub class: usize,
@@ -151,13 +153,20 @@ impl fmt::Display for ImageReport {
     }
 }
 
-#[derive(Debug, Serialize)]
-#[serde(transparent)]
-struct Report(Vec<ImageReport>);
+/// What the network says of images.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Report {
+    /// In the order in which they are named; those of a folder by name.
+    images: Vec<ImageReport>,
+}
+
+impl Reported for Report {
+    const NAME: &str = "run";
+}
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|image| image.fmt(f))
+        self.images.iter().try_for_each(|image| image.fmt(f))
     }
 }
 
@@ -200,6 +209,7 @@ fn images(args: &Args) -> Result<Vec<PathBuf>> {
 pub fn run(args: &Args, output: Output) -> Result<()> {
     let file = ModelFile::open(&args.model)?;
     let mut simulator = file.simulator(args.backend)?;
+    detail(|| format!("kernels: {}", simulator.backend()));
     let (input, preprocess) = (file.input(), file.preprocess());
     let mut reports = Vec::new();
     let mut answers = Vec::new();
@@ -219,5 +229,5 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
     if let Some(path) = &args.logits {
         path.write(&logits_npy(&answers, file.logits_int16())?)?;
     }
-    output.print(&Report(reports))
+    output.print(&Report { images: reports })
 }

@@ -1,10 +1,9 @@
 //! `brooklet completions` and `brooklet man`: what shells and `man` are told of the command.
 
-use std::io::{self, Write};
-
 use clap::Command;
 use clap_complete::Shell;
 
+use super::write_out;
 use crate::failure::{Result, failure};
 
 /// Options of `brooklet completions`.
@@ -26,7 +25,7 @@ pub struct Man {
 pub fn completions(args: &Completions, mut command: Command) -> Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut command, "brooklet", &mut script);
-    print(&script)
+    write_out(&script)
 }
 
 /// Prints the manual page of `command`, or of one of its subcommands.
@@ -44,15 +43,5 @@ pub fn man(args: &Man, mut command: Command) -> Result<()> {
     let mut page = Vec::new();
     let rendered = clap_mangen::Man::new(of).render(&mut page);
     rendered.map_err(|error| failure!("the page cannot be made: {error}"))?;
-    print(&page)
-}
-
-fn print(text: &[u8]) -> Result<()> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(failure!("the text cannot be written: {error}"))
-        }
-        _ => Ok(()),
-    }
+    write_out(&page)
 }

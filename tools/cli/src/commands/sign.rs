@@ -6,10 +6,12 @@ use std::path::PathBuf;
 use brooklet_files::{InputPath, Limit, OutputPath};
 use brooklet_plan::model_file::ModelFile;
 use brooklet_slots::{header, public_key, sign};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Output, read};
 use crate::failure::{Result, failure};
+use crate::report::schema::Reported;
 use crate::report::thousands;
 
 /// Options of `brooklet key`.
@@ -47,11 +49,18 @@ pub struct SignArgs {
     output: OutputPath,
 }
 
-#[derive(Debug, Serialize)]
-struct KeyReport {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct KeyReport {
+    /// The file of the key that signs.
     secret_key: PathBuf,
+    /// The file of the key that boards have.
     public_key_file: PathBuf,
+    /// The latter, in hexadecimal digits.
     public_key: String,
+}
+
+impl Reported for KeyReport {
+    const NAME: &str = "key";
 }
 
 impl fmt::Display for KeyReport {
@@ -63,12 +72,20 @@ impl fmt::Display for KeyReport {
     }
 }
 
-#[derive(Debug, Serialize)]
-struct SignReport {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct SignReport {
+    /// The file that was written.
     signed: PathBuf,
+    /// What boards compare with that of the model they have.
     counter: u32,
+    /// Its length.
     bytes: usize,
+    /// The key that boards have, in hexadecimal digits.
     public_key: String,
+}
+
+impl Reported for SignReport {
+    const NAME: &str = "sign";
 }
 
 impl fmt::Display for SignReport {

@@ -5,12 +5,14 @@ use std::fmt;
 use brooklet_quantize::advice::Advice;
 use brooklet_quantize::compare::LayerLoss;
 use brooklet_quantize::evaluate::Score;
+use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::schema::Reported;
 use super::{fitted, percent, table};
 
 /// What quantization costs.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Comparison {
     /// Share of right answers of the float network.
     pub(crate) float_top1: Option<f64>,
@@ -28,7 +30,7 @@ pub(crate) struct Comparison {
 }
 
 /// An image on which float network and model have different answers.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Parted {
     /// Its number.
     pub(crate) index: usize,
@@ -40,6 +42,10 @@ pub(crate) struct Parted {
     pub(crate) float: String,
     /// The model's.
     pub(crate) model: String,
+}
+
+impl Reported for Comparison {
+    const NAME: &str = "compare";
 }
 
 impl fmt::Display for Comparison {

@@ -9,13 +9,15 @@ use brooklet_plan::cost::Coefficients;
 use brooklet_plan::model_file::session_bytes;
 use brooklet_plan::records::kind;
 use brooklet_plan::test_image::TestImage;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::count::Time;
+use super::schema::Reported;
 use super::{fitted, table, thousands};
 
 /// What is in a model file. Sizes are in bytes.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Contents {
     /// The whole file.
     pub(crate) model_bytes: usize,
@@ -53,7 +55,7 @@ pub(crate) struct Contents {
 }
 
 /// A layer.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct LayerContents {
     /// Its name.
     pub(crate) name: String,
@@ -186,6 +188,10 @@ impl Contents {
 /// Columns of the table that a narrow terminal has not, the least important first: segment, zero point,
 /// scale, scratch memory, places, packing, bits, rows, kind.
 const LEAST: [usize; 9] = [10, 4, 3, 13, 12, 9, 8, 11, 1];
+
+impl Reported for Contents {
+    const NAME: &str = "inspect";
+}
 
 impl fmt::Display for Contents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

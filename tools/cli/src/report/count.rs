@@ -1,11 +1,11 @@
 //! Counts of a board, in its own unit.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use brooklet::format::LayerRecord;
 use brooklet_firmware::{Spec, Unit};
-use brooklet_plan::cost::{Coefficients, Core};
+use brooklet_plan::cost::{self, Coefficients, Core};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// The plural of a unit.
@@ -18,8 +18,31 @@ pub(crate) fn unit_name(unit: Unit) -> &'static str {
 }
 
 /// A count by the name of its unit, so that a program that reads it takes none for another.
-pub(crate) fn keyed(prefix: &str, unit: Unit, count: u64) -> BTreeMap<String, u64> {
-    BTreeMap::from([(format!("{prefix}{}", unit_name(unit)), count)])
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, JsonSchema)]
+pub(crate) struct Counted {
+    /// If the board counts instructions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) instructions: Option<u64>,
+    /// If it counts cycles.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cycles: Option<u64>,
+    /// If it counts microseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) microseconds: Option<u64>,
+}
+
+impl Counted {
+    /// A count in that unit.
+    pub(crate) fn new(unit: Unit, count: u64) -> Self {
+        let mut counted = Self::default();
+        let field = match unit {
+            Unit::Instructions => &mut counted.instructions,
+            Unit::Cycles => &mut counted.cycles,
+            Unit::Microseconds => &mut counted.microseconds,
+        };
+        *field = Some(count);
+        counted
+    }
 }
 
 /// How long a count takes. Of instructions nobody knows.
@@ -31,14 +54,15 @@ pub(crate) fn milliseconds(unit: Unit, count: u64, clock_hz: u32) -> Option<f64>
     }
 }
 
-/// `380.1 ms at 125 MHz`.
+/// `380.1 ms at 125 MHz, 2.6 images a second`.
 pub(crate) fn time(unit: Unit, count: u64, clock_hz: u32) -> Option<String> {
     let milliseconds = milliseconds(unit, count, clock_hz)?;
-    Some(format!("{milliseconds:.1} ms at {} MHz", f64::from(clock_hz) / 1e6))
+    let (mhz, each) = (f64::from(clock_hz) / 1e6, 1e3 / milliseconds);
+    Some(format!("{milliseconds:.1} ms at {mhz} MHz, {each:.1} images a second"))
 }
 
 /// How long an image is predicted to take.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
 pub(crate) struct Time {
     /// At the board's clock.
     pub(crate) milliseconds: f64,
@@ -57,6 +81,16 @@ impl Time {
         let milliseconds = costs.total_cycles(layers)? * 1e3 / f64::from(spec.clock_hz);
         let at_least = Core::known(spec).is_none();
         milliseconds.is_finite().then_some(Self { milliseconds, at_least })
+    }
+
+    /// Likewise, if the board counts what says nothing of time.
+    pub(crate) fn where_none_is_measured<'l>(
+        unit: Unit,
+        spec: &Spec,
+        layers: impl IntoIterator<Item = &'l LayerRecord>,
+    ) -> Option<Self> {
+        let costs = cost::of(spec).filter(|_| unit == Unit::Instructions)?;
+        Self::of(spec, &costs, layers)
     }
 
     /// In words, of a core with that clock.
@@ -78,9 +112,12 @@ mod tests {
 
     #[test]
     fn none_is_taken_for_another() {
-        assert_eq!(keyed("check_", Unit::Cycles, 7)["check_cycles"], 7);
-        assert_eq!(time(Unit::Cycles, 47_500_000, 125_000_000).unwrap(), "380.0 ms at 125 MHz");
-        assert_eq!(time(Unit::Microseconds, 1_500, 64_500_000).unwrap(), "1.5 ms at 64.5 MHz");
+        let counted = serde_json::to_string(&Counted::new(Unit::Cycles, 7)).unwrap();
+        assert_eq!(counted, r#"{"cycles":7}"#);
+        let cycles = time(Unit::Cycles, 47_500_000, 125_000_000).unwrap();
+        assert_eq!(cycles, "380.0 ms at 125 MHz, 2.6 images a second");
+        let measured = time(Unit::Microseconds, 1_500, 64_500_000).unwrap();
+        assert_eq!(measured, "1.5 ms at 64.5 MHz, 666.7 images a second");
         assert_eq!(time(Unit::Instructions, 47_500_000, 125_000_000), None);
     }
 }

@@ -4,6 +4,7 @@ pub(crate) mod comparison;
 pub(crate) mod contents;
 pub(crate) mod count;
 pub(crate) mod page;
+pub(crate) mod schema;
 
 use std::fmt::Display;
 use std::io::stdout;

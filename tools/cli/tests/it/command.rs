@@ -62,7 +62,8 @@ fn reports_as_json() {
         assert!(sqnr > 20.0, "{calibration}: {sqnr}");
     }
 
-    let images = desk.report("run new/a.brook fits.png fits.png --logits new/run.npy");
+    let report = desk.report("run new/a.brook fits.png fits.png --logits new/run.npy");
+    let images = &report["images"];
     assert_eq!(images.as_array().unwrap().len(), 2);
     has(&images[0], &["image", "device", "logits", "top"]);
     let top = images[0]["top"].as_array().unwrap();
@@ -85,7 +86,7 @@ fn reports_as_json() {
     assert_eq!(read_npy::<_, Array2<i8>>(desk.path("new/output.npy")).unwrap(), logits);
     assert_eq!(logits.nrows(), 5);
 
-    for board in desk.report("boards").as_array().unwrap() {
+    for board in desk.report("boards")["boards"].as_array().unwrap() {
         has(board, &["name", "core", "clock_hz", "flash_bytes", "ram_bytes", "backend"]);
     }
     assert!(desk.files().iter().all(|name| !name.to_string_lossy().starts_with('.')));
@@ -111,7 +112,7 @@ fn networks_of_the_paper() {
         if side == 32 {
             let logits = |backend| {
                 let report = desk.report(&format!("run {arch}.brook fits.png --backend {backend}"));
-                report[0]["logits"].as_array().unwrap().clone()
+                report["images"][0]["logits"].as_array().unwrap().clone()
             };
             assert_eq!(logits("portable"), logits("reference"));
         }

@@ -98,9 +98,10 @@ impl Desk {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// The report, as JSON, of a command that must succeed.
+    /// The report, as JSON and as its schema says, of a command that must succeed.
     pub(crate) fn report(&self, line: &str) -> Value {
-        serde_json::from_str(&self.succeeds(&format!("{line} --json"))).unwrap()
+        let report = self.succeeds(&format!("{line} --json"));
+        crate::schema::checked(serde_json::from_str(&report).unwrap())
     }
 
     /// One error with all of `says` in it and a remedy; no panic; nothing written.

@@ -257,7 +257,7 @@ fn what_does_not_fit_is_told_with_what_would() {
 
     let report = json(folder, &format!("{line} --allow-smaller-input -o small.brook"));
     let points = report["points"].as_array().unwrap();
-    let sizes = [32, 28].map(|side| serde_json::json!([side, side]));
+    let sizes = [32, 28].map(|side| serde_json::json!([side, side, 3]));
     for size in &sizes {
         assert!(points.iter().any(|point| point["input"] == *size), "{report}");
     }
@@ -267,7 +267,7 @@ fn what_does_not_fit_is_told_with_what_would() {
     let file = ModelFile::open(folder.join("small.brook")).unwrap();
     let chosen = points.iter().find(|point| point["name"] == report["chosen"]).unwrap();
     let [side, _, _] = file.input();
-    assert_eq!(chosen["input"], serde_json::json!([side, side]), "{chosen}");
+    assert_eq!(chosen["input"], serde_json::json!([side, side, 3]), "{chosen}");
     assert_eq!(file.preprocess().crop, Some([side as u32; 2]));
 
     let board = "--chip cortex-m4 --ram 60K --flash 512K";

@@ -35,6 +35,7 @@ mod push;
 mod qdq;
 mod real_networks;
 mod refusals;
+mod schema;
 mod scores;
 mod shell;
 mod spellings;

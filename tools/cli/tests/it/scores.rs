@@ -43,8 +43,8 @@ fn one_score_is_reported_as_what_it_is() {
         assert_eq!(made["evidence"]["top1"], 1.0, "{made}");
         let text = succeed(folder, "run a.brook data/2-day/3.png");
         assert!(!text.contains("100.00 %") && text.contains("2-day"), "{text}");
-        let day = &json(folder, "run a.brook data/2-day/3.png")[0];
-        let night = &json(folder, "run a.brook data/1-night/3.png")[0];
+        let day = &json(folder, "run a.brook data/2-day/3.png")["images"][0];
+        let night = &json(folder, "run a.brook data/1-night/3.png")["images"][0];
         let score = |report: &serde_json::Value| report["score"]["score"].as_f64().unwrap();
         // 4 · (215 / 127.5 − 1), and 4 · (75 / 127.5 − 1).
         assert!((score(day) - 2.745).abs() < 0.05 && (score(night) + 1.647).abs() < 0.05, "{day}");
@@ -73,8 +73,12 @@ fn one_score_is_reported_as_what_it_is() {
         assert!(table.contains("others taken for") && table.contains("0.00 %"), "{table}");
         // A folder stands for the images that lie in it, by name.
         let each = json(folder, "run a.brook data/2-day data/1-night/0.png");
-        let names: Vec<&str> =
-            each.as_array().unwrap().iter().map(|image| image["image"].as_str().unwrap()).collect();
+        let names: Vec<&str> = each["images"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|image| image["image"].as_str().unwrap())
+            .collect();
         assert_eq!(
             (names.len(), names[0], names[9], names[10]),
             (11, "data/2-day/0.png", "data/2-day/9.png", "data/1-night/0.png")
@@ -124,7 +128,7 @@ fn networks_with_a_sigmoid_are_imported() {
         let report = json(folder, "inspect a.brook");
         let [rows, columns, _] = [0, 1, 2].map(|index| report["input"][index].as_u64().unwrap());
         RgbImage::new(columns as u32, rows as u32).save(folder.join("x.png")).unwrap();
-        let run = &json(folder, "run a.brook x.png")[0];
+        let run = &json(folder, "run a.brook x.png")["images"][0];
         assert!(run["score"]["probability"].is_f64(), "{name}: {run}");
     }
 }
@@ -148,11 +152,11 @@ fn both_heads_run_or_one_is_chosen() {
     RgbImage::from_pixel(8, 8, image::Rgb([200, 10, 90]))
         .save(folder.path().join("x.png"))
         .unwrap();
-    let both = json(folder.path(), "run a.brook x.png");
+    let both = &json(folder.path(), "run a.brook x.png")["images"];
     assert_eq!(both[0]["logits"].as_array().unwrap().len(), 3, "{both}");
     assert_eq!(both[0]["others"][0]["values"].as_array().unwrap().len(), 1, "{both}");
     succeed(folder.path(), &format!("{line} --outputs angle"));
-    let one = json(folder.path(), "run a.brook x.png");
+    let one = &json(folder.path(), "run a.brook x.png")["images"];
     let angle = one[0]["score"]["score"].as_f64().unwrap();
     let other = both[0]["others"][0]["values"][0].as_f64().unwrap();
     assert!((angle - other).abs() < 0.05 * angle.abs().max(1.0), "{angle} {other}");

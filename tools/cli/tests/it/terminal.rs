@@ -41,7 +41,7 @@ fn labels_are_shown_not_obeyed() {
     let shown = succeed(folder, "run a.brook 1.png --json");
     assert!(is_harmless(&shown), "{shown:?}");
     let report: serde_json::Value = serde_json::from_str(&shown).unwrap();
-    let top = &report[0]["top"][0];
+    let top = &report["images"][0]["top"][0];
     assert_eq!(top["name"], format!("{}{NAME}", top["class"]));
     let line = "report a.safetensors a.brook random:8 --arch resnet8 -o page.html";
     assert!(is_harmless(&succeed(folder, line)));
@@ -127,4 +127,10 @@ fn quiet_commands_say_nothing_of_their_work() {
     assert!(done && text.contains("packed for the board's kernels"), "{text}");
     let (done, text) = bench("--quiet");
     assert!(done && serde_json::from_str::<serde_json::Value>(&text).is_ok(), "{text}");
+    // With more words there are decisions, and times of stages and of all.
+    let (done, text) = bench("--verbose");
+    let says = ["qemu-mps2-an386: in the emulator", " s  running an image", " s  in all"];
+    assert!(done && says.iter().all(|words| text.contains(words)), "{text}");
+    let (done, text) = prints(folder.path(), "boards -q -v");
+    assert!(!done && text.contains("cannot be used with"), "{text}");
 }

@@ -18,7 +18,7 @@ fn warned(folder: &Path, line: &str) -> (Value, Vec<String>) {
     let output = command.current_dir(folder).args(words).output().unwrap();
     let told = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{line}: {told}");
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let report = crate::schema::checked(serde_json::from_slice(&output.stdout).unwrap());
     let warnings = report.get("warnings").and_then(Value::as_array).cloned().unwrap_or_default();
     let warnings: Vec<String> =
         warnings.iter().map(|warning| warning.as_str().unwrap().to_owned()).collect();

@@ -14,6 +14,7 @@ mod single;
 mod thumb;
 
 use board_build::Spec;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::counts::{Counted, Counts};
@@ -124,7 +125,7 @@ impl Range {
 }
 
 /// Cycles for an image, estimated.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Cycles {
     /// The core whose timings these are.
     pub core: &'static str,
@@ -143,7 +144,7 @@ pub struct Cycles {
 }
 
 /// A part of them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Share {
     /// Kind of instruction, or function.
     pub name: String,

@@ -5,6 +5,7 @@ use ndarray::Array4;
 use prost::Message;
 use rten::{ModelOptions, Value};
 use rten_tensor::NdTensorView;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::graph::Dialect;
@@ -16,7 +17,7 @@ use crate::forward::BATCH;
 use crate::program::Program;
 
 /// How an engine agrees with the program.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Agreement {
     /// Images that both answered.
     pub images: usize,

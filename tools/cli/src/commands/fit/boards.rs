@@ -3,27 +3,69 @@
 use std::fmt;
 
 use brooklet_firmware::{Registry, Spec};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::verdict::Verdict;
 use crate::commands::Output;
 use crate::failure::Result;
+use crate::report::count::Time;
+use crate::report::schema::Reported;
 use crate::report::{fitted, table, thousands};
 use brooklet_plan::model_file::ModelFile;
 
-#[derive(Debug, Serialize)]
-struct Report {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(in crate::commands) struct Report {
+    /// Of the model file.
     model_bytes: usize,
+    /// Of RAM that the model's rows and scratch memory take, as it is packed.
     arena_bytes: usize,
+    /// Of a row of the image.
     row_bytes: usize,
-    boards: Vec<Verdict>,
+    /// The boards, by name; or the one that was asked for.
+    boards: Vec<OnBoard>,
+}
+
+/// A board, and how the model does on it.
+#[derive(Debug, Serialize, JsonSchema)]
+struct OnBoard {
+    #[serde(flatten)]
+    verdict: Verdict,
+    /// An image, as predicted, packed for the board's kernels.
+    #[serde(flatten)]
+    time: Option<Time>,
+    /// Of the board's core.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clock_hz: Option<u32>,
+}
+
+impl OnBoard {
+    fn new(spec: &Spec, file: &ModelFile) -> Result<Self> {
+        let (verdict, time) = Verdict::with_time(spec, file)?;
+        Ok(Self { verdict, time, clock_hz: time.map(|_| spec.clock_hz) })
+    }
+}
+
+impl Reported for Report {
+    const NAME: &str = "fit-boards";
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let header = ["board", "fits", "flash left", "RAM left", "row left", "what would fit"];
-        let mut table = table(header, &[0, 1, 5]);
-        for verdict in &self.boards {
+        let header = [
+            "board",
+            "fits",
+            "flash left",
+            "RAM left",
+            "row left",
+            "ms",
+            "images/s",
+            "what would fit",
+        ];
+        let mut table = table(header, &[0, 1, 7]);
+        for OnBoard { verdict, time, .. } in &self.boards {
+            let time = time.filter(|_| verdict.fits);
+            let each = time.map(|time| format!("{:.1}", 1e3 / time.milliseconds));
             let left = |bytes: i64| match bytes {
                 0.. => thousands(bytes),
                 _ => format!("lacks {}", thousands(-bytes)),
@@ -34,6 +76,8 @@ impl fmt::Display for Report {
                 left(verdict.slot_bytes_left),
                 left(verdict.arena_bytes_left),
                 left(verdict.row_bytes_left),
+                time.map_or(String::new(), |time| time.to_string()),
+                each.unwrap_or_default(),
                 verdict.remedy().to_owned(),
             ]);
         }
@@ -43,7 +87,7 @@ impl fmt::Display for Report {
             f,
             "{model} bytes of flash, {arena} bytes of arena as it is packed, rows of {row}; \
              packed for the kernels of each board:\n\n{}",
-            fitted(table, &[4, 5])
+            fitted(table, &[4, 6, 7])
         )
     }
 }
@@ -52,10 +96,10 @@ impl fmt::Display for Report {
 pub(super) fn list(file: &ModelFile, one: Option<&Spec>, output: Output) -> Result<()> {
     let model = file.model();
     let boards = match one {
-        Some(spec) => vec![Verdict::new(spec, file)?],
+        Some(spec) => vec![OnBoard::new(spec, file)?],
         None => {
             let registry = Registry::find()?;
-            let boards = registry.boards().iter().map(|spec| Verdict::new(spec, file));
+            let boards = registry.boards().iter().map(|spec| OnBoard::new(spec, file));
             boards.collect::<Result<_>>()?
         }
     };

@@ -10,6 +10,7 @@ use brooklet_plan::cost;
 use brooklet_plan::model_file::ModelFile;
 use brooklet_plan::program::Program;
 use brooklet_quantize::data::Preprocess;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Args;
@@ -20,7 +21,7 @@ use crate::project;
 use crate::report::count::Time;
 
 /// How a network is quantized.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub(super) struct Way {
     /// Bits of weights; none where each layer has as many as flash allows.
     pub(super) weights: Option<u32>,
@@ -28,8 +29,8 @@ pub(super) struct Way {
     pub(super) stream: u32,
     /// Whether mean and logits are int16.
     pub(super) int16_last: bool,
-    /// Height and width of the image, if it is smaller than the network's.
-    pub(super) input: Option<[u32; 2]>,
+    /// Rows, columns, channels of the image, if it is smaller than the network's.
+    pub(super) input: Option<[u32; 3]>,
     /// How images are brought to that size.
     #[serde(skip)]
     pub(super) preprocess: Preprocess,
@@ -65,17 +66,22 @@ impl Way {
         if self.int16_last {
             words += ", last layers in int16";
         }
-        if let Some([height, width]) = self.input {
+        if let Some([height, width, _]) = self.input {
             words += &format!(", input {height}x{width}");
         }
         words
+    }
+
+    /// Height and width of the image, if it is smaller than the network's.
+    pub(super) fn size(&self) -> Option<[u32; 2]> {
+        self.input.map(|[height, width, _]| [height, width])
     }
 
     /// The size of the input, and how images are brought to it.
     fn sizes(&self, own: Option<[u32; 2]>) -> Vec<String> {
         let pair = |[height, width]: [u32; 2]| format!("{height}x{width}");
         let options = [
-            ("--input", self.input.or(own).map(pair)),
+            ("--input", self.size().or(own).map(pair)),
             ("--resize", self.preprocess.resize.map(resize_word)),
             ("--crop", self.preprocess.crop.map(pair)),
         ];

@@ -3,9 +3,9 @@
 //! `Verdict::new` is the one answer to whether a model fits, of `plan`, `quantize` and `flash` too: of
 //! the model as the board's firmware runs it, which is what the firmware itself checks.
 
-mod boards;
+pub(super) mod boards;
 mod candidates;
-mod points;
+pub(super) mod points;
 mod search;
 mod verdict;
 

@@ -4,21 +4,25 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::candidates::Way;
+use crate::report::schema::Reported;
 use crate::report::{fitted, percent, table, thousands};
 
 /// A model that fits.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(super) struct Point {
     /// How it is named in the table.
     pub(super) name: String,
     #[serde(flatten)]
     pub(super) way: Way,
+    /// Share of right answers.
     pub(super) top1: Option<f64>,
     /// With the float network.
     pub(super) agreement: Option<f64>,
+    /// Signal to quantization noise of the logits.
     pub(super) sqnr_db: Option<f64>,
     /// An image, as predicted.
     pub(super) instructions: Option<u64>,
@@ -26,7 +30,9 @@ pub(super) struct Point {
     pub(super) milliseconds: Option<f64>,
     /// Whether these are at one instruction a cycle, as nothing is known of the core's timings.
     pub(super) milliseconds_at_least: bool,
+    /// Of RAM that its rows and scratch memory take.
     pub(super) arena_bytes: usize,
+    /// Of the model file.
     pub(super) model_bytes: usize,
     /// Whether no other model is better in one respect and as good in all.
     pub(super) on_front: bool,
@@ -99,7 +105,7 @@ pub(super) fn choose(points: &[Point], float: f64, margin: f64) -> Option<(usize
 }
 
 /// A way of which no model fits.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Refused {
     #[serde(flatten)]
     pub(super) way: Way,
@@ -107,22 +113,30 @@ pub(super) struct Refused {
     pub(super) lacks: String,
     /// In which respect it is short, and by how many bytes.
     pub(super) arena_bytes_lacking: i64,
+    /// Likewise of flash.
     pub(super) slot_bytes_lacking: i64,
 }
 
 /// What was found.
-#[derive(Debug, Serialize)]
-pub(super) struct Report {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(in crate::commands) struct Report {
+    /// The file.
     pub(super) network: PathBuf,
+    /// The board or chip.
     pub(super) board: String,
+    /// Of the board's core.
     pub(super) clock_hz: Option<u32>,
+    /// What the arena may have.
     pub(super) ram_bytes: u32,
+    /// What the model file may have.
     pub(super) flash_bytes: u32,
+    /// Images that the models are judged by.
     pub(super) images: usize,
     /// Of the float network.
     pub(super) float_top1: Option<f64>,
     /// From the quickest on; those of the front first.
     pub(super) points: Vec<Point>,
+    /// Ways that do not fit.
     pub(super) refused: Vec<Refused>,
     /// The name of the point that was chosen.
     pub(super) chosen: Option<String>,
@@ -191,6 +205,10 @@ impl Report {
     }
 }
 
+impl Reported for Report {
+    const NAME: &str = "fit";
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [ram, flash] = [self.ram_bytes, self.flash_bytes].map(thousands);
@@ -250,7 +268,7 @@ impl Report {
             if way.int16_last {
                 notes.push("last layers in int16".to_owned());
             }
-            if let Some([height, width]) = way.input {
+            if let Some([height, width]) = way.size() {
                 notes.push(format!("input {height}x{width}"));
             }
             let time = point.milliseconds.map(|milliseconds| {

@@ -36,6 +36,13 @@ struct Judge {
     classes: Option<Vec<String>>,
 }
 
+impl Judge {
+    /// The shape of an image of that height and width.
+    fn shape(&self, [height, width]: [u32; 2]) -> [u32; 3] {
+        [height, width, self.network.input[2] as u32]
+    }
+}
+
 /// Ways that may fit, and those that do not.
 #[derive(Default)]
 struct Found {
@@ -66,7 +73,7 @@ pub(super) fn run(args: &Args, calibrate: &InputData, output: Output) -> Result<
         let smaller = search.smaller(own, &judge)?;
         match args.allow_smaller_input {
             true => found.ways.extend(smaller),
-            false => would.extend(smaller.first().and_then(|way| way.input).map(|[h, w]| {
+            false => would.extend(smaller.first().and_then(Way::size).map(|[h, w]| {
                 format!(
                     "images of {h}x{w}: --allow-smaller-input tries them, and says what it costs"
                 )
@@ -280,14 +287,14 @@ impl<'a> Search<'a> {
         let mut ways: Vec<Way> = Vec::new();
         for eighths in (4..8).rev() {
             let size = own.map(|side| (side * eighths / 8).next_multiple_of(4).min(side));
-            let made = ways.iter().filter_map(|way| way.input).collect::<Vec<_>>();
+            let made = ways.iter().filter_map(Way::size).collect::<Vec<_>>();
             if size == own || made.contains(&size) || distinct(&made) == SMALLER {
                 continue;
             }
             let sized = Way::all(self.preprocess, &self.spec).into_iter();
             let sized = sized.filter(|way| way.weights.is_some() && !way.int16_last);
             let sized = sized.map(|way| Way {
-                input: Some(size),
+                input: Some(judge.shape(size)),
                 preprocess: cut(&self.preprocess, size),
                 ..way
             });
@@ -305,7 +312,7 @@ impl<'a> Search<'a> {
     fn better(&self, own: [u32; 2], size: [u32; 2], judge: &Judge) -> Result<Preprocess> {
         let mut best: Option<(f64, Preprocess)> = None;
         for preprocess in [cut(&self.preprocess, size), shrink(&self.preprocess, own, size)] {
-            let input = Some(size);
+            let input = Some(judge.shape(size));
             let way = Way { weights: Some(8), stream: 8, int16_last: false, input, preprocess };
             let (network, normalized) = self.network(&way)?;
             let (data, count) = self.data(&network, &normalized, self.labels.as_ref())?;

@@ -5,18 +5,24 @@ use std::path::Path;
 
 use brooklet::Model;
 use brooklet_firmware::Spec;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::failure::{Failure, Result, failure};
+use crate::report::count::Time;
 use crate::report::thousands;
+use brooklet_plan::cost;
 use brooklet_plan::model_file::ModelFile;
 use brooklet_plan::packing::packed_for;
 
 /// Bytes that a board has left; negative: that it lacks.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(in crate::commands) struct Verdict {
+    /// Its name.
     pub(super) board: String,
+    /// Whether nothing is lacking.
     pub(in crate::commands) fits: bool,
+    /// Of flash for the model file.
     pub(super) slot_bytes_left: i64,
     /// Of what board.toml gives to the arena, packed for the board: the application's buffers,
     /// session and stack have theirs.
@@ -36,6 +42,14 @@ impl Verdict {
     pub(in crate::commands) fn new(spec: &Spec, file: &ModelFile) -> Result<Self> {
         let packed = packed_for(spec, file)?;
         Ok(Self::of_packed(spec, &packed.as_ref().unwrap_or(file).model()))
+    }
+
+    /// Likewise, with how long an image is predicted to take.
+    pub(super) fn with_time(spec: &Spec, file: &ModelFile) -> Result<(Self, Option<Time>)> {
+        let packed = packed_for(spec, file)?;
+        let model = packed.as_ref().unwrap_or(file).model();
+        let time = cost::of(spec).and_then(|costs| Time::of(spec, &costs, model.layers()));
+        Ok((Self::of_packed(spec, &model), time))
     }
 
     /// Of a model that is packed for the board.

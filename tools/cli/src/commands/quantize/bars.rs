@@ -2,15 +2,13 @@
 
 use std::cell::RefCell;
 
+use crate::commands::{Bar, progress};
 use brooklet_quantize::recipe::Progress;
-use indicatif::ProgressBar;
-
-use crate::commands::progress;
 
 /// A progress bar for each part of the work.
 #[derive(Default)]
 pub(super) struct Bars {
-    bar: RefCell<Option<ProgressBar>>,
+    bar: RefCell<Option<Bar>>,
 }
 
 impl Bars {

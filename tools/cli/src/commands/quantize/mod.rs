@@ -9,7 +9,7 @@ mod int8;
 mod made;
 mod model;
 mod precision;
-mod report;
+pub(super) mod report;
 mod saved;
 
 use brooklet_firmware::Spec;
@@ -31,7 +31,7 @@ use self::flash::in_eight_bits;
 use self::float::Asked;
 use self::report::Report;
 use super::fit::Verdict;
-use super::{Output, warn};
+use super::{Output, Stage, detail, warn};
 use crate::failure::Result;
 use crate::report::contents::Contents;
 
@@ -54,7 +54,11 @@ pub(super) fn prepare(args: &Args) -> Result<Prepared> {
         preprocess = units::of_numbers(range, &preprocess);
         warnings.push(features(range));
     }
-    let (network, preprocess) = match args.source.load(&args.network)? {
+    let stage = Stage::new(format!("reading {}", args.network.display()));
+    let network = args.source.load(&args.network)?;
+    drop(stage);
+    detail(|| read(&network));
+    let (network, preprocess) = match network {
         Imported::Float(network) => {
             let (network, preprocess) = units::normalization_outside(network, &preprocess);
             (Imported::Float(network), preprocess)
@@ -62,6 +66,15 @@ pub(super) fn prepare(args: &Args) -> Result<Prepared> {
         quantized => (quantized, preprocess),
     };
     Ok(Prepared { network, preprocess, warnings })
+}
+
+/// What was read, in words.
+fn read(network: &Imported) -> String {
+    let (kind, [rows, columns, channels], nodes) = match network {
+        Imported::Float(network) => ("float", network.input, network.nodes.len()),
+        Imported::Quantized(network) => ("quantized", network.input, network.nodes.len()),
+    };
+    format!("a {kind} network of {nodes} nodes, image {rows}x{columns}x{channels}")
 }
 
 /// The program of a network, with what the file says beside its layers.

@@ -3,10 +3,12 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::commands::fit::Verdict;
 use crate::report::contents::Contents;
+use crate::report::schema::Reported;
 use crate::report::{percent, thousands};
 use brooklet::format::Packing;
 use brooklet_plan::program::Program;
@@ -14,7 +16,7 @@ use brooklet_quantize::evaluate::Score;
 use brooklet_quantize::precision::int16;
 
 /// What int16 brings, and what it takes.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Int16 {
     /// The layers whose outputs are int16.
     pub(super) layers: Vec<Int16Layer>,
@@ -27,8 +29,9 @@ pub(super) struct Int16 {
     pub(super) instructions: Option<[u64; 2]>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Int16Layer {
+    /// Its name.
     pub(super) name: String,
     /// By how much it alone lowers the noise of the logits, beside those before it, if that was
     /// measured.
@@ -79,18 +82,21 @@ impl fmt::Display for Int16 {
 }
 
 /// What the residual stream is in, and what it would take in the other form.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Stream {
     /// Bits of it.
     pub(super) bits: u32,
+    /// What the other number of bits would be.
     pub(super) other: Option<OtherStream>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct OtherStream {
+    /// Bits of it.
     pub(super) bits: u32,
     /// SQNR on the calibration data, if it was measured.
     pub(super) sqnr_db: Option<f64>,
+    /// The arena with it.
     pub(super) arena_bytes: usize,
 }
 
@@ -108,22 +114,30 @@ impl fmt::Display for Stream {
     }
 }
 
-#[derive(Debug, Serialize)]
-pub(super) struct Report {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(in crate::commands) struct Report {
+    /// The file that was written.
     pub(super) model: PathBuf,
     #[serde(flatten)]
     pub(super) contents: Contents,
     /// On the calibration data.
     pub(super) evidence: Option<Score>,
+    /// Layers whose outputs are int16, if that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) int16: Option<Int16>,
+    /// The residual stream, if that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) stream: Option<Stream>,
+    /// Whether it fits the board.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) verdict: Option<Verdict>,
     /// Signs that something is not as it should be.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) warnings: Vec<String>,
+}
+
+impl Reported for Report {
+    const NAME: &str = "quantize";
 }
 
 impl fmt::Display for Report {

@@ -18,9 +18,10 @@ pub(crate) fn succeed(folder: &Path, line: &str) -> String {
     brooklet(folder, line).unwrap_or_else(|error| panic!("{line}: {error}"))
 }
 
-/// Its report as JSON.
+/// Its report as JSON, as its schema says.
 pub(crate) fn json(folder: &Path, line: &str) -> Value {
-    serde_json::from_str(&succeed(folder, &format!("{line} --json"))).unwrap()
+    let report = succeed(folder, &format!("{line} --json"));
+    crate::schema::checked(serde_json::from_str(&report).unwrap())
 }
 
 /// A folder with `a.safetensors`, an untrained ResNet-8.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use brooklet_files::{InputData, InputPath, OutputPath, WriteError, check};
 use clap::{ArgMatches, Command};
 
-/// Checks the files that a command reads and writes, before it does.
+/// Checks the files that a command reads and writes, before the command runs.
 ///
 /// # Errors
 ///
@@ -16,7 +16,7 @@ pub fn check_files(command: &Command, matches: &ArgMatches) -> Result<(), WriteE
     let mut inputs: Vec<PathBuf> = Vec::new();
     let mut outputs: Vec<(String, &OutputPath)> = Vec::new();
     for id in matches.ids().map(clap::Id::as_str) {
-        // What is of another type than was asked for is no file.
+        // An argument of another type is not a file.
         if let Ok(Some(paths)) = matches.try_get_many::<InputPath>(id) {
             inputs.extend(paths.map(|path| path.to_path_buf()));
         }

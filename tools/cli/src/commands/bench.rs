@@ -29,8 +29,8 @@ pub struct Args {
     model: InputPath,
     #[command(flatten)]
     device: DeviceArgs,
-    /// Adds an estimate of the cycles that the board's core takes, and in which functions; or another
-    /// core that runs the same code, such as Cortex-M0+.
+    /// Also estimates how many cycles the board's core takes, and in which functions; with a name,
+    /// for another core that runs the same code, such as Cortex-M0+.
     #[arg(long, value_name = "CORE", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     cycles: Option<String>,
 }
@@ -44,15 +44,15 @@ pub(super) struct Report {
     core: String,
     /// The kernels that its firmware has.
     backend: String,
-    /// What the board counts: the name of the counts.
+    /// The unit in which the board counts.
     unit: &'static str,
-    /// From the first row pushed to the logits ready, by its unit.
+    /// The count from the first row pushed until the logits are ready, keyed by its unit.
     #[serde(flatten)]
     total: Counted,
     /// The same at the board's clock, where that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     milliseconds: Option<f64>,
-    /// By the model that the planner goes by.
+    /// The instructions that the planner's cost model predicts.
     #[serde(skip_serializing_if = "Option::is_none")]
     predicted_instructions: Option<u64>,
     /// What it takes at the board's clock by that model, where the board counts instructions.
@@ -63,7 +63,7 @@ pub(super) struct Report {
     /// What these take at the board's clock.
     #[serde(skip_serializing_if = "Option::is_none")]
     estimated_milliseconds: Option<f64>,
-    /// By the core's timings.
+    /// The cycles estimated from the core's timings.
     #[serde(skip_serializing_if = "Option::is_none")]
     estimated_cycles: Option<Cycles>,
     /// Multiply-accumulates an image.
@@ -75,21 +75,21 @@ pub(super) struct Report {
     clock_hz: u32,
     /// Of the model file.
     model_bytes: u32,
-    /// What the board has.
+    /// RAM of the board.
     ram_bytes: u32,
     /// Of RAM that the model's rows and scratch memory take.
     arena_bytes: u32,
-    /// The session, arena apart.
+    /// Size of the session, without the arena.
     session_bytes: u32,
-    /// The deepest that the stack of the whole firmware was.
+    /// The greatest depth of the stack of the whole firmware.
     stack_bytes: u32,
-    /// Code of the runtime, as far as this model needs it; not known away from a checkout.
+    /// Code of the runtime that this model needs; known only in a checkout of the repository.
     #[serde(skip_serializing_if = "Option::is_none")]
     text_bytes: Option<u64>,
     /// Read-only data of the runtime.
     #[serde(skip_serializing_if = "Option::is_none")]
     rodata_bytes: Option<u64>,
-    /// As many as the board has room to count.
+    /// The layers that the board has room to count.
     layers: Vec<LayerProfile>,
     #[serde(skip)]
     count: u64,
@@ -110,7 +110,7 @@ struct LayerProfile {
     macs: u64,
     #[serde(skip)]
     count: u64,
-    /// By its unit.
+    /// The count, keyed by its unit.
     #[serde(flatten)]
     counted: Counted,
 }
@@ -136,7 +136,7 @@ impl From<Counted> for Check {
     }
 }
 
-/// The core whose timings are asked for: the board's, or that of a name.
+/// The core whose timings are asked for: the named one, or the board's if the name is empty.
 fn core(board: &str, name: &str) -> Result<Core> {
     let registry = Registry::find()?;
     let spec = registry.board(board)?;
@@ -155,8 +155,8 @@ fn core(board: &str, name: &str) -> Result<Core> {
             let known: Vec<&str> = known.map(|spec| spec.name.as_str()).collect();
             Err(failure!(
                 help = format!("boards whose core's timings are known: {}", known.join(", ")),
-                "--cycles: those of the core of {board} are not known, or its emulator does not count \
-                 instructions one by one",
+                "--cycles: the timings of {board}'s core are not known, or its emulator does not \
+                 count instructions one by one",
             ))
         }
     }
@@ -172,7 +172,7 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
     let model = packed.as_ref().unwrap_or(&file).model();
     let spinner = spinner();
     spinner.set_message("running an image");
-    // Counts do not depend on what is in the image but for a few hundredths of a percent.
+    // The content of the image changes the counts by a few hundredths of a percent only.
     let noise = Dataset::open("random:1", file.input(), &file.preprocess())?.get(0)?.pixels;
     infer(&mut board, &file, noise.as_slice().unwrap_or(&[]))?;
     let profile = board.link().profile()?;
@@ -245,7 +245,7 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
     output.print(&report)
 }
 
-/// Parts that are shown: the rest has little.
+/// Number of parts that are shown; the others take little.
 const SHOWN: usize = 10;
 
 /// Where the cycles go.

@@ -26,11 +26,11 @@ struct Board {
     flash_bytes: u32,
     /// Of the main RAM.
     ram_bytes: u32,
-    /// What a model file may have.
+    /// Room for a model file.
     slot_bytes: u32,
-    /// What a model's arena may have.
+    /// Room for a model's arena.
     arena_bytes: u32,
-    /// What a row of an image may have.
+    /// Room for a row of an image.
     row_bytes: u32,
     /// The kernels that its firmware has.
     backend: String,

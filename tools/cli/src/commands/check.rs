@@ -20,7 +20,7 @@ use brooklet_plan::model_file::{HostBackend, ModelFile};
 pub struct Args {
     /// The model file.
     model: InputPath,
-    /// The kernels that run its test images. Default: all that this computer has and that run it.
+    /// Kernels that run the test images. Default: all that run the model on this computer.
     #[arg(long, value_parser = choice::<HostBackend>())]
     backend: Option<HostBackend>,
 }
@@ -31,11 +31,11 @@ pub(super) struct Report {
     model: PathBuf,
     /// Its length.
     model_bytes: usize,
-    /// CRC-32, as the header has it.
+    /// CRC-32 from the file's header.
     crc: u32,
     /// Number of test images that the file carries.
     test_images: usize,
-    /// The backends that gave the stored bytes for each of them.
+    /// The backends that computed the stored bytes for each test image.
     backends: Vec<&'static str>,
 }
 
@@ -64,8 +64,8 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
                 return Err(failure!(
                     help = "quantize the network again; if it happens again, this is a bug in a \
                             kernel: please report it",
-                    "{}: self-test: backend {} gives other bytes for test image {image} than \
-                     those that the file has",
+                    "{}: self-test: backend {} computes other bytes for test image {image} \
+                     than the file stores",
                     args.model.display(),
                     simulator.backend(),
                 ));

@@ -1,5 +1,5 @@
 //! What a model is planned for: a board, or a chip without one, and the memory that the model may
-//! have of it.
+//! use.
 
 use brooklet::kernels::Isa;
 use brooklet_firmware::{Region, Registry, Spec};
@@ -10,34 +10,35 @@ use crate::failure::{Failure, Result, failure};
 /// A board or a chip, with its memory.
 #[derive(Debug, clap::Args)]
 pub(super) struct Device {
-    /// The board that the plan is for; `brooklet boards` lists them. Default: $BROOKLET_BOARD.
+    /// The board to plan for; `brooklet boards` lists them. Default: $BROOKLET_BOARD.
     #[arg(long, group = "device")]
     pub(super) board: Option<String>,
-    /// A chip without a board, by its core, such as cortex-m4 or rv32imac; with --ram and --flash. A
-    /// command with debug probes takes the names of chips, too, such as STM32F446RETx.
+    /// A chip without a board, named by its core, such as cortex-m4 or rv32imac; needs --ram and
+    /// --flash. A command built with debug probes also takes the name of a chip, such as
+    /// STM32F446RETx.
     #[arg(long, group = "device")]
     pub(super) chip: Option<String>,
-    /// RAM that the arena may have, such as 192K. Default: what the board has for it.
+    /// RAM for the arena, such as 192K. Default: what the board sets aside for it.
     #[arg(long, value_name = "BYTES", value_parser = bytes, requires = "device")]
     pub(super) ram: Option<u32>,
-    /// Flash that the model file may have, such as 256K. Default: the board's slot. `quantize`
-    /// gives weights 4 bits, layer by layer, until it fits.
+    /// Flash for the model file, such as 256K. Default: the board's slot. `quantize` gives layers
+    /// weights of fewer bits until the file fits.
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     pub(super) flash: Option<u32>,
-    /// Cycles that the core waits where flash has to be read, for `--optimize speed`. Default: what
-    /// the board's flash takes, or none.
+    /// Cycles that the core waits for a read of flash, for `--optimize speed`. Default: those of
+    /// the board's flash, or none.
     #[arg(long, value_name = "CYCLES", requires = "device")]
     pub(super) flash_wait: Option<u32>,
-    /// The cache in front of that flash, such as 16K. Default: the board's, or none.
+    /// Size of the cache in front of that flash, such as 16K. Default: the board's, or none.
     #[arg(long, value_name = "BYTES", value_parser = bytes, requires = "device")]
     pub(super) cache: Option<u32>,
 }
 
 impl Device {
-    /// The board, with a flash that waits as the options say.
+    /// The board, with the waits and the cache of its flash as the options say.
     fn waiting(&self, mut spec: Spec) -> Spec {
         spec.flash_wait = self.flash_wait.unwrap_or(spec.flash_wait);
-        // Whole lines.
+        // A cache consists of whole lines.
         let cache = self.cache.map(|bytes| bytes - bytes % spec.flash_line);
         spec.flash_cache = cache.unwrap_or(spec.flash_cache);
         spec
@@ -48,7 +49,7 @@ impl Device {
         if let Some(chip) = &self.chip {
             return board(chip, self.ram, self.flash).map(|spec| Some(self.waiting(spec)));
         }
-        // Read here, and not by the parser, where it would be at odds with --chip.
+        // The variable is read here: if the parser read it, it would conflict with --chip.
         let usual = std::env::var("BROOKLET_BOARD").ok();
         let Some(name) = self.board.as_ref().or(usual.as_ref()) else { return Ok(None) };
         let mut spec = Registry::find()?.board(name)?.clone();
@@ -58,7 +59,7 @@ impl Device {
     }
 }
 
-/// A core by the word of `--chip`.
+/// A core, and its name in `--chip`.
 struct Core {
     word: &'static str,
     name: &'static str,
@@ -79,13 +80,13 @@ const CORES: [Core; 11] = [
     Core { word: "rv32imac+v", name: "RV32IMAC + V", kernels: Isa::RVV },
 ];
 
-/// Bytes of stack of a chip about which nothing is said: enough for any kernels.
+/// Stack of a chip that is known by its core only, in bytes: enough for all kernels.
 const STACK: u32 = 8_192;
 
-/// Bytes of a line of flash about which nothing is said: what serial flash's caches have.
+/// Size of a line of flash of such a chip, in bytes: that of the caches of serial flash.
 const LINE: u32 = 8;
 
-/// A chip as the board that it would be, of which a model has this RAM and flash.
+/// A chip as a board whose RAM and flash for the model are these.
 fn board(chip: &str, ram: Option<u32>, flash: Option<u32>) -> Result<Spec> {
     let known = CORES.iter().find(|core| core.word.eq_ignore_ascii_case(chip));
     let (core, ram, flash) = match known {
@@ -98,8 +99,8 @@ fn board(chip: &str, ram: Option<u32>, flash: Option<u32>) -> Result<Spec> {
     };
     let (Some(ram), Some(flash)) = (ram, flash) else {
         return Err(failure!(
-            help = "such as --ram 96K --flash 384K: what application, stack and firmware leave of the chip's",
-            "--chip {chip}: how much RAM and flash the model may have is not said"
+            help = "such as --ram 96K --flash 384K: what is left of the chip's by firmware, application and stack",
+            "--chip {chip}: needs the RAM and flash that the model may use"
         ));
     };
     Ok(Spec {
@@ -117,7 +118,7 @@ fn board(chip: &str, ram: Option<u32>, flash: Option<u32>) -> Result<Spec> {
         ram: Region { address: 0, bytes: ram },
         slot: Region { address: 0, bytes: flash },
         arena_bytes: ram,
-        // A row that RAM has no room for has no arena, either.
+        // A longer row would not fit the arena either.
         row_bytes: ram,
         queued_rows: 1,
         profiled_layers: 0,
@@ -143,11 +144,11 @@ fn unknown(chip: &str) -> Failure {
     let also = if cfg!(feature = "probe") { ", or a chip that probe-rs knows" } else { "" };
     failure!(
         help = format!("name its core: {}{also}", words.join(", ")),
-        "--chip {chip}: there is no such core"
+        "--chip {chip}: is not a known core"
     )
 }
 
-/// A chip that probe-rs knows: the word of its core, its RAM and its flash.
+/// A chip that probe-rs knows: the name of its core, its RAM and its flash.
 #[cfg(feature = "probe")]
 fn by_name(chip: &str) -> Result<(&'static str, u32, u32)> {
     let known = brooklet_firmware::probe::chip(chip);

@@ -1,4 +1,4 @@
-//! Options that take one of a few words, and the words' help, from the libraries' enums.
+//! Options that take one of a few words; the words and their help come from the libraries' enums.
 
 use brooklet::kernels::Isa;
 use brooklet_plan::packing::Kernels;
@@ -35,19 +35,19 @@ pub(crate) fn kernels() -> impl TypedValueParser<Value = Kernels> {
         .try_map(|name| Kernels::named(&name).ok_or("no such kernels"))
 }
 
-/// What a network of bare weights does otherwise than its architecture was published with.
+/// Where a network of bare weights differs from its architecture as published.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct VariantArgs {
-    /// Shortcuts of the paper's section 3.3: a: where shapes change, subsampled, with channels of
-    /// zeros; b: projections there; c: projections everywhere. Default: as published, or as
-    /// the weights' names say.
+    /// Kind of shortcuts where shapes change, from the paper's section 3.3: a: subsampled, with
+    /// channels of zeros; b: projections; c: projections, also where shapes stay the same. Default:
+    /// as published, or as the weights' names say.
     #[arg(long, value_parser = choice::<ShortcutOption>(), ignore_case = true)]
     shortcut: Option<ShortcutOption>,
-    /// Where a bottleneck has its stride: in the first 1x1 as in the paper, or in the 3x3 as in
-    /// torchvision.
+    /// The convolution of a bottleneck that has the stride: the first 1x1, as in the paper, or the
+    /// 3x3, as in torchvision.
     #[arg(long, value_parser = choice::<StrideIn>())]
     stride_in: Option<StrideIn>,
-    /// Convolutions under a shortcut. Default: two, or as the weights' names say.
+    /// Number of convolutions under a shortcut. Default: 2, or as the weights' names say.
     #[arg(long, value_name = "N", value_parser = value_parser!(u8).range(1..=8))]
     block_convs: Option<u8>,
 }

@@ -23,7 +23,7 @@ use brooklet_quantize::units;
 #[derive(Debug, clap::Args)]
 #[group(id = "compared")]
 pub struct Args {
-    /// The float network that the model was made of.
+    /// The float network that the model was made from.
     pub(super) network: InputPath,
     /// The model file.
     pub(super) model: InputPath,
@@ -31,18 +31,18 @@ pub struct Args {
     data: InputData,
     #[command(flatten)]
     pub(super) source: NetworkArgs,
-    /// Order of the channels that the network takes, as `quantize` was told.
+    /// Order of the channels that the network takes, as it was given to `quantize`.
     #[arg(long, value_parser = choice::<Channels>(), default_value_t)]
     pub(super) channels: Channels,
-    /// Takes up to this number of images.
+    /// Uses up to this number of images.
     #[arg(long)]
     limit: Option<usize>,
-    /// Images of these that the layers are compared on.
+    /// Number of these images on which the layers are compared.
     #[arg(long, value_name = "IMAGES", default_value_t = 100)]
     layers_on: usize,
 }
 
-/// A comparison, and what it was made of.
+/// A comparison, and what went into it.
 pub(super) struct Compared {
     pub(super) file: ModelFile,
     pub(super) data: Dataset,
@@ -53,7 +53,7 @@ pub(super) struct Compared {
     pub(super) float: Vec<usize>,
 }
 
-/// The float network, which must be the one that the model was made of.
+/// The float network, which must be the one that the model was made from.
 fn load(args: &Args, file: &ModelFile) -> Result<Network> {
     let network = match args.source.load(&args.network)? {
         Imported::Float(network) => {
@@ -63,15 +63,15 @@ fn load(args: &Args, file: &ModelFile) -> Result<Network> {
         }
         Imported::Quantized(_) => {
             return Err(failure!(
-                help = "give the float network that it was made of",
-                "{}: is int8 itself: there is nothing to compare with",
+                help = "give the float network that it was made from",
+                "{}: is itself int8: there is no float network to compare with",
                 args.network.display(),
             ));
         }
     };
     if file.input() != network.input {
         return Err(failure!(
-            help = "give the network that the model was made of",
+            help = "give the network that the model was made from",
             "{}: takes {:?}, but {} takes {:?} (height, width, channels)",
             args.model.display(),
             file.input(),
@@ -82,7 +82,7 @@ fn load(args: &Args, file: &ModelFile) -> Result<Network> {
     Ok(network)
 }
 
-/// The images on which float network and model have different answers.
+/// The images that float network and model classify differently.
 fn parted(
     file: &ModelFile,
     data: &Dataset,

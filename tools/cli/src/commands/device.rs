@@ -16,34 +16,35 @@ use brooklet_files::{InputPath, TemporaryFolder};
 use brooklet_plan::model_file::ModelFile;
 use brooklet_plan::packing::packed_into;
 
-/// Options that say which board, and how it is reached.
+/// Options that name the board, and how it is reached.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DeviceArgs {
     /// The board; `brooklet boards` lists them.
     #[arg(long, env = "BROOKLET_BOARD")]
     pub(crate) board: String,
-    /// As if the board had only this much RAM, such as 192K: the model's arena, the application's
-    /// buffers and the stack must fit into it.
+    /// Treats the board as if it had only this much RAM, such as 192K: the model's arena, the
+    /// application's buffers and the stack must fit into it.
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     ram: Option<u32>,
-    /// In the board's emulator. Default: where the board has one, and none is attached.
+    /// Runs the board's emulator. This is the default if the board has an emulator and none is
+    /// attached.
     #[arg(long, conflicts_with_all = ["port", "drive", "probe"])]
     emulate: bool,
-    /// The serial port that the board is at. Without a way to write to the board, it has to have the
-    /// model already; chips of Espressif's are written to over this port.
+    /// The serial port of the board. Unless --probe or --drive writes the model, the board must
+    /// already have it; Espressif's chips are written to over this port.
     #[arg(long)]
     port: Option<String>,
-    /// Writes by a debug probe: the only one, or that which is named VID:PID or VID:PID:SERIAL. The
-    /// board's serial port is the probe's, if --port says no other.
+    /// Writes with a debug probe: the only one, or the one named VID:PID or VID:PID:SERIAL. The
+    /// serial port is the probe's, unless --port names another.
     #[arg(long, value_name = "PROBE", num_args = 0..=1, default_missing_value = "", conflicts_with = "drive")]
     probe: Option<String>,
-    /// Writes to the drive of the board's boot loader: the one in DIR, or that which is mounted.
+    /// Writes to the drive of the board's boot loader: DIR, or the one that is mounted.
     #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "")]
     drive: Option<String>,
-    /// Firmware that was built before, an ELF file. Without it, firmware is built.
+    /// Firmware that was built before, an ELF file. Default: firmware is built.
     #[arg(long, value_name = "FILE.elf", conflicts_with = "ram")]
     firmware: Option<InputPath>,
-    /// With firmware that runs convolutions on both cores of a chip with two.
+    /// Uses firmware that runs convolutions on both cores of a two-core chip.
     #[arg(long, conflicts_with = "firmware")]
     two_cores: bool,
 }
@@ -51,15 +52,15 @@ pub(crate) struct DeviceArgs {
 /// How a board is reached.
 #[derive(Debug)]
 pub(crate) enum Way {
-    /// It is emulated.
+    /// In its emulator.
     Emulator,
-    /// By this debug probe, or the only one.
+    /// With this debug probe, or the only one.
     Probe(Option<String>),
-    /// By this drive of its boot loader.
+    /// Through this drive of its boot loader.
     Drive(PathBuf),
-    /// By the boot loader of a chip of Espressif's, at this serial port or the only one.
+    /// With the boot loader of an Espressif chip, at this serial port or the only one.
     Espflash(Option<String>),
-    /// It runs, at this serial port.
+    /// It already runs, and is at this serial port.
     Attached(String),
 }
 
@@ -80,17 +81,17 @@ impl fmt::Display for Way {
 }
 
 impl DeviceArgs {
-    /// Features of the firmware.
+    /// Features that the firmware is built with.
     fn features(&self) -> &'static [&'static str] {
         if self.two_cores { &[compile::TWO_CORES] } else { &[] }
     }
 
-    /// Whether no option names a way.
+    /// Whether no option names a way to reach the board.
     pub(crate) fn is_any(&self) -> bool {
         !self.emulate && self.port.is_none() && self.probe.is_none() && self.drive.is_none()
     }
 
-    /// The way that the options name, or that there is.
+    /// The way that the options name, or else the one that is available.
     pub(crate) fn way(&self, spec: &Spec) -> Result<Way> {
         let board = &spec.name;
         if self.emulate {
@@ -115,12 +116,13 @@ impl DeviceArgs {
             (None, Some(port)) => Ok(found.map_or_else(|| Way::Attached(port.clone()), Way::Drive)),
             (None, None) => match found {
                 Some(drive) => Ok(Way::Drive(drive)),
-                // A probe may be another board's; that of a board without emulator is the only way.
+                // An attached probe may belong to another board; a board without an emulator has no
+                // other way.
                 None if spec.is_emulated() => Ok(Way::Emulator),
                 None if spec.probe.is_some() => Ok(Way::Probe(None)),
                 None => Err(failure!(
                     help = "attach it, and say where with --port",
-                    "{board} has no emulator, and none is attached"
+                    "{board} has no emulator, and no such board is attached"
                 )),
             },
         }
@@ -131,7 +133,7 @@ impl DeviceArgs {
 pub(crate) struct Target {
     pub(crate) registry: Registry,
     pub(crate) spec: Spec,
-    /// The model, if it had to be packed for the board's kernels; and where that file is.
+    /// The model, if it had to be packed for the board's kernels; and the path of that file.
     pub(crate) packed: Option<ModelFile>,
     _folder: TemporaryFolder,
 }
@@ -147,7 +149,7 @@ impl Target {
         if packed.is_some() {
             let path = file.path().display();
             let remedy =
-                format!("`brooklet plan {path} --board {board} --in-place` does it for good");
+                format!("`brooklet plan {path} --board {board} --in-place` packs the file itself");
             say(spinner, &format!("{path}: packed for the board's kernels; {remedy}"));
         }
         let model = packed.as_ref().unwrap_or(file);
@@ -168,7 +170,7 @@ impl Target {
         Ok(Self { registry, spec, packed, _folder: folder })
     }
 
-    /// Firmware, built or given, and the model.
+    /// The flash image of the model and the firmware, which is built unless it is given.
     pub(crate) fn image(
         &self,
         args: &DeviceArgs,
@@ -205,7 +207,7 @@ pub(crate) struct Started {
     pub(crate) packed: Option<ModelFile>,
 }
 
-/// Starts a board with a model, and makes sure that it can run it.
+/// Starts a board with a model, and checks that the board can run it.
 pub(crate) fn start(file: &ModelFile, args: &DeviceArgs, options: &Options) -> Result<Started> {
     let spinner = spinner();
     let target = Target::new(file, args, &spinner)?;
@@ -223,7 +225,7 @@ pub(crate) fn start(file: &ModelFile, args: &DeviceArgs, options: &Options) -> R
             let Written { probe, sectors, changed, serial_number } = written;
             say(
                 &spinner,
-                &format!("{probe}: wrote {changed} of {sectors} sectors, which differed"),
+                &format!("{probe}: wrote the {changed} of {sectors} sectors that differed"),
             );
             let port = args.port.as_deref();
             attach(&target.spec, port, serial_number.as_deref(), Duration::from_secs(5))?
@@ -247,7 +249,7 @@ pub(crate) fn start(file: &ModelFile, args: &DeviceArgs, options: &Options) -> R
     let loaded = board.link().check()?;
     if loaded.crc != model.model().header().crc.get() {
         return Err(failure!(
-            help = "write this one to it first: by a debug probe (--probe) or its boot loader's drive (--drive)",
+            help = "write this one first: with a debug probe (--probe) or to its boot loader's drive (--drive)",
             "{}: {} has another model",
             file.path().display(),
             args.board
@@ -258,11 +260,11 @@ pub(crate) fn start(file: &ModelFile, args: &DeviceArgs, options: &Options) -> R
     Ok(Started { registry, spec, board, loaded, packed })
 }
 
-/// What a probe wrote, or would.
+/// What a probe wrote, or would write.
 #[cfg(feature = "probe")]
 pub(crate) use brooklet_firmware::probe::Written;
 
-/// What a probe would have written.
+/// What a probe would write.
 #[cfg(not(feature = "probe"))]
 pub(crate) struct Written {
     probe: String,
@@ -271,7 +273,7 @@ pub(crate) struct Written {
     serial_number: Option<String>,
 }
 
-/// Writes by a debug probe.
+/// Writes with a debug probe.
 #[cfg(feature = "probe")]
 fn by_probe(spec: &Spec, image: &FlashImage, probe: Option<&str>) -> Result<Written> {
     Ok(brooklet_firmware::probe::write(spec, image, probe)?)
@@ -296,7 +298,7 @@ pub(crate) fn check_probe(spec: &Spec, _: &FlashImage) -> Result<()> {
 #[cfg(not(feature = "probe"))]
 fn without_probes(spec: &Spec) -> crate::failure::Failure {
     failure!(
-        help = "with them: `cargo install --path tools/cli --features probe`",
+        help = "install it with them: `cargo install --path tools/cli --features probe`",
         "{}: this command was built without debug probes",
         spec.name
     )
@@ -316,8 +318,8 @@ fn emulate(
     Board::start_with(&target.registry, &target.spec, Some(model.path()), &options, report)
 }
 
-/// The board at a serial port: the one that is named, that of the probe with this serial number, or
-/// the only one; as soon as it is there, before the time is over.
+/// The board at a serial port: the named port, the port of the probe with this serial number, or
+/// the only one. Waits until the port is there, up to a time limit.
 fn attach(
     spec: &Spec,
     port: Option<&str>,
@@ -342,7 +344,7 @@ fn attach(
     }
 }
 
-/// An error that names the file that the user gave, not the one that was packed of it.
+/// An error that names the file that the user gave, instead of the one that was packed from it.
 fn named(mut error: FirmwareError, file: &Path) -> FirmwareError {
     use FirmwareError as E;
     if let E::ModelTooLarge { path, .. } | E::ArenaTooLarge { path, .. } = &mut error {

@@ -34,10 +34,10 @@ pub struct Args {
     network: InputPath,
     /// Labelled images: a folder with a subfolder a class, a CIFAR-10 binary file, .npz.
     data: InputData,
-    /// Names of the classes in the network's order, a line each: those of the data's folders.
+    /// Names of the classes in the network's order, one per line: the names of the data's folders.
     #[arg(long, value_name = "FILE.txt")]
     labels: Option<InputPath>,
-    /// Tries up to this number of images, from the whole of the data.
+    /// Tries up to this number of images, spread over the whole of the data.
     #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..))]
     images: u32,
     #[command(flatten)]
@@ -55,15 +55,15 @@ pub struct Args {
 pub(super) struct Report {
     /// Images that were tried.
     images: usize,
-    /// Share of right answers of one who knows the labels' shares alone.
+    /// Share of right answers of someone who knows only how frequent each label is.
     chance: f64,
     /// Every convention, and how well it does.
     tried: Vec<Tried>,
-    /// The options of `quantize` that it was trained with; none where nothing is convincing.
+    /// The options of `quantize` that the network was trained with; none if nothing is convincing.
     options: Option<String>,
-    /// Other conventions with which it answers as well, as far as these images can tell.
+    /// Other conventions that do as well, as far as these images can tell.
     alike: Vec<String>,
-    /// In words.
+    /// The result in words.
     verdict: String,
 }
 
@@ -74,7 +74,7 @@ struct Tried {
     convention: &'static str,
     /// In which order.
     channels: &'static str,
-    /// How classes are numbered.
+    /// Name of the order of the classes.
     classes: &'static str,
     /// The options of `quantize` for it.
     options: String,
@@ -100,13 +100,13 @@ enum Subject {
     Quantized(QuantizedNetwork),
 }
 
-/// A way to number the classes of the data: for each of its classes the network's.
+/// A way to number the classes of the data: for each of them the network's class.
 struct Numbering {
     name: &'static str,
     classes: Option<Vec<usize>>,
 }
 
-/// The orders that classes may have: the data's, that of folders' names as numbers, that of a file.
+/// The possible orders of the classes: the data's, folder names sorted as numbers, a file's.
 fn numberings(args: &Args, data: &Dataset) -> Result<Vec<Numbering>> {
     let by_name = if data.classes().is_some() { "in order of names" } else { "as labelled" };
     let mut numberings = vec![Numbering { name: by_name, classes: None }];
@@ -124,7 +124,7 @@ fn numberings(args: &Args, data: &Dataset) -> Result<Vec<Numbering>> {
     if let Some(path) = &args.labels {
         let text = String::from_utf8(read(path, Limit::Text)?).map_err(|_| {
             failure!(
-                help = "give a text file with a line a class",
+                help = "give a text file with one class per line",
                 "{}: is not UTF-8 text",
                 path.display()
             )
@@ -134,7 +134,7 @@ fn numberings(args: &Args, data: &Dataset) -> Result<Vec<Numbering>> {
             lines.iter().position(|line| line == name).ok_or_else(|| {
                 failure!(
                     help =
-                        "give the names of the data's classes, a line each, in the network's order",
+                        "give the names of the data's classes, one per line, in the network's order",
                     "{}: has no line `{name}`, which is a class of {}",
                     path.display(),
                     args.data
@@ -147,7 +147,7 @@ fn numberings(args: &Args, data: &Dataset) -> Result<Vec<Numbering>> {
     Ok(numberings)
 }
 
-/// The logits of some images, each a row.
+/// The logits of some images, one row each.
 fn logits(
     subject: &Subject,
     data: &Dataset,
@@ -191,8 +191,8 @@ fn logits(
     Ok(concatenate(Axis(0), &views)?)
 }
 
-/// Whether one does better than another beyond doubt: of the images that only one has right, it has
-/// more than chance would give it.
+/// Whether one does better than the other by more than chance explains, counted on the images that
+/// only one of them has right.
 fn is_better(one: &Tried, other: &Tried) -> bool {
     let pairs = || one.right.iter().zip(&other.right);
     let only = pairs().filter(|&(&a, &b)| a && !b).count();
@@ -229,9 +229,9 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
     let labels: Vec<usize> = labels.into_iter().flatten().collect();
     if labels.is_empty() {
         return Err(failure!(
-            help = "give a folder of images with a subfolder a class, a CIFAR-10 binary file, or an \
-                    .npz file with labels",
-            "{}: has no labels, by which right answers are known",
+            help = "give a folder of images with a subfolder per class, a CIFAR-10 binary file, or \
+                    an .npz file with labels",
+            "{}: has no labels, which tell the right answers",
             args.data
         ));
     }
@@ -288,7 +288,7 @@ impl Report {
             .max()
             .unwrap_or(0);
         let chance = (1.0 / classes.max(2) as f64).max(most as f64 / images as f64);
-        // Of equal ones the first that was tried: the simplest.
+        // Of equal ones the first that was tried comes first: it is the simplest.
         tried.sort_by_key(|tried| std::cmp::Reverse(tried.count()));
         let first = &tried[0];
         let right = Right { right: first.count(), all: images };
@@ -313,7 +313,7 @@ impl Report {
         let mut verdict = format!("{found} {}: {}", first.name(), first.options);
         if first.classes == "in order of numbers" {
             verdict += "\nIts classes are in the order of the folders' names as numbers: give --labels \
-                        FILE.txt with these names in that order, a line each";
+                        FILE.txt with these names in that order, one per line";
         } else if first.classes == "as --labels"
             && let Some(labels) = &args.labels
         {

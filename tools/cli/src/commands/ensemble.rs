@@ -1,4 +1,4 @@
-//! `brooklet ensemble`: one model of several.
+//! `brooklet ensemble`: makes one model of several.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -39,7 +39,7 @@ pub(super) struct Report {
     model_bytes: usize,
     /// Of RAM that its rows and scratch memory take.
     arena_bytes: usize,
-    /// Of the member that needs most.
+    /// Arena of the member that needs the most.
     largest_member_arena_bytes: usize,
 }
 
@@ -51,7 +51,7 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
         let help = misfit.remedy();
         failure!(help = help.unwrap_or_default(), "{}: {misfit}", args.members[member].display())
     })?;
-    // Each member could be planned, and between two of them little lives.
+    // Each member by itself can be planned, and few rows live on between two members.
     let plan = plan(&program, Goal::Size).map_err(|error| {
         failure!(help = "leave out a member", "{}: {error}", args.output.display())
     })?;

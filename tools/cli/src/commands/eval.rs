@@ -28,32 +28,33 @@ use brooklet_quantize::units::Right;
 pub struct Args {
     /// The model file.
     model: InputPath,
-    /// Images: a folder with a subfolder a class, a CIFAR-10 binary file, .npy, .npz, random:N.
+    /// Images: a folder with a subfolder per class, a CIFAR-10 binary file, .npy, .npz, random:N.
     data: InputData,
     /// Evaluates up to this number of images.
     #[arg(long)]
     limit: Option<usize>,
-    /// Leaves out this number of images at the start.
+    /// Skips this number of images at the start.
     #[arg(long, default_value_t = 0)]
     skip: usize,
-    /// Writes the int8 logits, a row an image, in the data's order.
+    /// Writes the int8 logits, one row per image, in the data's order.
     #[arg(long, value_name = "FILE.npy")]
     logits: Option<OutputPath>,
-    /// Likewise what the network ends in: probabilities, if it ends in a softmax.
+    /// Writes the network's output in the same form: probabilities, if the network ends in a
+    /// softmax.
     #[arg(long = "output", value_name = "FILE.npy")]
     ends_in: Option<OutputPath>,
-    /// Prints how the images of each class were answered. JSON always has it.
+    /// Prints how the images of each class were classified. JSON always has it.
     #[arg(long)]
     per_class: bool,
-    /// Float logits of the same images, in the data's order: adds agreement and
-    /// signal-to-noise. Numbers of the best classes alone add the agreement.
+    /// Float logits of the same images, in the data's order: adds agreement and signal-to-noise
+    /// ratio. A file of best classes adds the agreement only.
     #[arg(long, value_name = "LOGITS.npy")]
     float: Option<InputPath>,
-    /// Of a network with one score: from which on it says class 1. Of a network that ends in a sigmoid
-    /// a probability, by default 0.5; else the score, by default 0.
+    /// Score above which a network with one score says class 1: a probability, by default 0.5, if
+    /// the network ends in a sigmoid; otherwise the score itself, by default 0.
     #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
     threshold: Option<f32>,
-    /// The kernels that compute.
+    /// Kernels that compute.
     #[arg(long, value_parser = choice::<HostBackend>(), default_value_t)]
     backend: HostBackend,
 }
@@ -62,21 +63,21 @@ pub struct Args {
 pub(super) struct Report {
     #[serde(flatten)]
     score: Score,
-    /// Of each class with labelled images.
+    /// Scores of each class that has labelled images.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     classes: Vec<Class>,
-    /// Whether people read of them.
+    /// Whether the classes are printed for people, too.
     #[serde(skip)]
     per_class: bool,
-    /// Of one score.
+    /// Threshold of a network with one score.
     #[serde(skip_serializing_if = "Option::is_none")]
     threshold: Option<f32>,
-    /// Signs that something is not as it should be.
+    /// Signs that something is wrong.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
     /// On this computer.
     images_per_second: f64,
-    /// The kernels, and how many images are computed at a time.
+    /// The kernels, and the number of images that are computed at a time.
     backend: &'static str,
     /// Threads that computed.
     threads: usize,
@@ -89,14 +90,14 @@ struct Class {
     score: ClassScore,
     /// Its name.
     name: String,
-    /// The name of that which most others were taken for.
+    /// Name of the wrong class that most of the others were taken for.
     #[serde(skip_serializing_if = "Option::is_none")]
     taken_for_name: Option<String>,
 }
 
 impl Class {
     fn new(file: &ModelFile, score: ClassScore) -> Self {
-        // Of a network with one score the classes are whether it says what it is asked for.
+        // The classes of a network with one score are no and yes.
         let name = |class: usize| match file.one_score() {
             Some(_) => format!("class {class}"),
             None => file.label(class),
@@ -105,15 +106,15 @@ impl Class {
     }
 }
 
-/// What the float network said of the images `range`, from a file of logits (float32,
-/// `[images, classes]`) or of best classes (uint8 or int64, `[images]`).
+/// The float network's answers for the images `range`, from a file of logits (float32, `[images,
+/// classes]`) or of best classes (uint8 or int64, `[images]`).
 fn float_answers(path: &Path, range: Range<usize>, classes: usize) -> Result<FloatAnswers> {
     let bytes = read(path, Limit::Array)?;
     let first = range.start;
     let enough = |rows: usize| {
         (rows >= range.end).then_some(()).ok_or_else(|| {
             failure!(
-                help = "--limit the images, or give answers for all",
+                help = "lower --limit, or give answers for all images",
                 "{}: has answers for {rows} images, but images {} to {} are evaluated",
                 path.display(),
                 range.start,
@@ -152,7 +153,7 @@ fn float_answers(path: &Path, range: Range<usize>, classes: usize) -> Result<Flo
     if logits.ncols() != classes {
         return Err(failure!(
             help = "give the float logits of the same network",
-            "{}: has {} logits an image, the model {classes}",
+            "{}: has {} logits per image, but the model has {classes}",
             path.display(),
             logits.ncols(),
         ));
@@ -230,7 +231,7 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
     })
 }
 
-/// Where a network of one score says class 1, as it is reported.
+/// The threshold of a network with one score, in the unit of the report.
 fn threshold(args: &Args, file: &ModelFile) -> Result<Option<f32>> {
     let remedy = |remedy: &'static str, what: &str| {
         Err(failure!(help = remedy, "{}: --threshold: {what}", args.model.display()))
@@ -241,13 +242,15 @@ fn threshold(args: &Args, file: &ModelFile) -> Result<Option<f32>> {
         (Some(number), Some(true)) if !(number > 0.0 && number < 1.0) => {
             remedy("give a probability above 0 and below 1", "it is one of a probability")
         }
-        (Some(number), Some(_)) if !number.is_finite() => remedy("give a score", "it is no number"),
+        (Some(number), Some(_)) if !number.is_finite() => {
+            remedy("give a score", "it is not finite")
+        }
         (Some(number), Some(_)) => Ok(Some(number)),
         (None, Some(sigmoid)) => Ok(Some(if sigmoid { 0.5 } else { 0.0 })),
     }
 }
 
-/// The logit of a threshold as it is reported.
+/// The logit of a threshold that is in the unit of the report.
 fn logit(threshold: f32, file: &ModelFile) -> f32 {
     match file.one_score() {
         Some(true) => (threshold / (1.0 - threshold)).ln(),
@@ -255,7 +258,7 @@ fn logit(threshold: f32, file: &ModelFile) -> f32 {
     }
 }
 
-/// Signs that images are in other units than the network was trained with.
+/// Signs that images are in other units than those of the network's training.
 fn doubts(
     args: &Args,
     answers: &[(Answer, Option<usize>)],
@@ -271,7 +274,7 @@ fn doubts(
     vec![format!(
         "{}: {} of {} labelled images are right, little more than chance: the network may have been \
          quantized without its --mean and --std, or labels and classes are in different orders; \
-         `brooklet doctor NETWORK DATA` tells which, on the network that it was made of",
+         `brooklet doctor NETWORK DATA` tells which, for the network that the model was made from",
         args.model.display(),
         right.right,
         right.all

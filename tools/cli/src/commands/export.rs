@@ -27,7 +27,7 @@ pub struct Args {
     /// Images on which the exported network is compared with the simulator.
     #[arg(long, value_name = "DATA", default_value = "random:32")]
     compare: InputData,
-    /// Compares on up to this number of them.
+    /// Compares up to this number of them.
     #[arg(long, default_value_t = 100)]
     limit: usize,
 }
@@ -93,6 +93,6 @@ impl fmt::Display for Report {
         let same = percent(*same_class);
         let sqnr = sqnr_db.map_or("the same numbers".into(), |sqnr| format!("{sqnr:.1} dB"));
         writeln!(f, "agreement   {same} same class, {sqnr} ({images} images{of}; engine: rten)")?;
-        writeln!(f, "            near to the device's answers, not bit for bit")
+        writeln!(f, "            close to the device's answers, not equal bit for bit")
     }
 }

@@ -1,4 +1,4 @@
-//! `brooklet flash`: firmware and model onto a board, and images to it.
+//! `brooklet flash`: writes firmware and model onto a board, and sends images to it.
 
 use std::fmt;
 
@@ -25,10 +25,10 @@ pub struct Args {
     model: InputPath,
     #[command(flatten)]
     device: DeviceArgs,
-    /// Prints what would be written where, and writes nothing.
+    /// Prints what would be written where, without writing it.
     #[arg(long, conflicts_with_all = ["run", "check", "logits"])]
     dry_run: bool,
-    /// Writes firmware and model as a UF2 file, for the drive of the board's boot loader, and no more.
+    /// Only writes firmware and model as a UF2 file, for the drive of the board's boot loader.
     #[arg(long, value_name = "FILE.uf2", conflicts_with_all = ["run", "check", "logits", "dry_run"])]
     uf2: Option<OutputPath>,
     /// Sends these images, and prints the board's answers.
@@ -38,7 +38,7 @@ pub struct Args {
     /// test images that the model carries; fails on any difference.
     #[arg(long)]
     check: bool,
-    /// Writes the board's int8 logits, a row an image.
+    /// Writes the board's int8 logits, one row per image.
     #[arg(long, value_name = "FILE.npy", requires = "run")]
     logits: Option<OutputPath>,
 }
@@ -55,16 +55,16 @@ pub(super) struct Report {
     arena_bytes: u32,
     /// The session, arena apart.
     session_bytes: u32,
-    /// Whether every answer was the host's, if that was asked.
+    /// Whether every answer was the host's, if they were compared.
     identical: Option<bool>,
-    /// Test images for which the board gave the stored bytes, if that was asked.
+    /// Number of test images for which the board computed the stored bytes, if it ran them.
     self_test_images: Option<u16>,
     /// What the network says of each image.
     images: Vec<ImageReport>,
     /// What the last image cost.
     #[serde(skip_serializing_if = "Option::is_none")]
     cost: Option<Cost>,
-    /// What went wrong on the line, if anything did.
+    /// Errors on the serial line, if there were any.
     #[serde(skip_serializing_if = "Option::is_none")]
     line: Option<Line>,
 }
@@ -130,7 +130,7 @@ pub(crate) fn infer(board: &mut Board, file: &ModelFile, pixels: &[u8]) -> Resul
     Ok(file.answer(&answer.logits, &answer.output))
 }
 
-/// Has the board run the test images that the model carries: how many, if it carries some.
+/// Has the board run the test images that the model carries; their number, if there are any.
 fn self_test(board: &mut Board, name: &str) -> Result<Option<u16>> {
     match board.link().self_test()? {
         (0, _) => Ok(None),
@@ -138,7 +138,7 @@ fn self_test(board: &mut Board, name: &str) -> Result<Option<u16>> {
         (_, Some(image)) => Err(failure!(
             help = "`brooklet check` runs the same images on the host: if it passes there, this is \
                     a bug in a kernel or in the board's emulation: please report it",
-            "{name}: self-test: test image {image} gives other bytes than those that the model has",
+            "{name}: self-test: test image {image} gives other bytes than the model stores",
         )),
     }
 }
@@ -148,7 +148,7 @@ fn self_test(board: &mut Board, name: &str) -> Result<Option<u16>> {
 pub(super) struct Written {
     /// Its name.
     board: String,
-    /// In words.
+    /// How it is written, in words.
     way: String,
     /// What goes where.
     parts: Vec<Part>,
@@ -209,7 +209,7 @@ impl fmt::Display for Written {
     }
 }
 
-/// Writes a UF2 file, or says what would be written.
+/// Writes a UF2 file, or reports what would be written.
 fn written(args: &Args, file: &ModelFile, output: Output) -> Result<()> {
     let spinner = spinner();
     let target = Target::new(file, &args.device, &spinner)?;
@@ -221,7 +221,7 @@ fn written(args: &Args, file: &ModelFile, output: Output) -> Result<()> {
             let Some(format) = &spec.uf2 else {
                 return Err(failure!(
                     help = "boards that take such files have `uf2` in their board.toml",
-                    "--uf2: the boot loader of {} takes no UF2 files",
+                    "--uf2: the boot loader of {} does not take UF2 files",
                     spec.name
                 ));
             };
@@ -229,9 +229,9 @@ fn written(args: &Args, file: &ModelFile, output: Output) -> Result<()> {
             format!("{} is written, for the drive {}", path.display(), format.drive)
         }
         None => match (&spec.uf2, args.device.way(spec)) {
-            // What a board would get that only its boot loader writes to.
+            // A board that only its boot loader writes to, which is not attached.
             (Some(format), Err(_)) if args.device.is_any() => {
-                format!("as a UF2 file, to the drive {}, when it is there", format.drive)
+                format!("as a UF2 file, to the drive {}, once it is mounted", format.drive)
             }
             (_, way) => match way? {
                 Way::Emulator => "in the emulator, which loads".to_owned(),
@@ -242,7 +242,7 @@ fn written(args: &Args, file: &ModelFile, output: Output) -> Result<()> {
                 }
                 way @ (Way::Drive(_) | Way::Espflash(_)) => way.to_string(),
                 Way::Attached(port) => {
-                    format!("nothing: the board at {port} has to run already; it needs")
+                    format!("nothing: the board at {port} must already run; it needs")
                 }
             },
         },
@@ -254,7 +254,7 @@ fn written(args: &Args, file: &ModelFile, output: Output) -> Result<()> {
 pub fn run(args: &Args, output: Output) -> Result<()> {
     let file = ModelFile::open(&args.model)?;
     let (input, preprocess) = (file.input(), file.preprocess());
-    // What cannot be read is known before the board is started.
+    // Images are read first, so that errors in them show before the board is started.
     let images = args
         .run
         .iter()

@@ -1,4 +1,4 @@
-//! What a float network says.
+//! What a float network answers.
 
 use std::path::Path;
 

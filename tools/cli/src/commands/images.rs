@@ -1,4 +1,4 @@
-//! How images become what a network takes.
+//! How images become the input of a network.
 
 use std::path::Path;
 
@@ -16,29 +16,30 @@ use crate::failure::{Result, failure};
 /// Preprocessing, and names of classes.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct ImageArgs {
-    /// Resizes images so that the shorter side has this number of pixels; or, given HxW, to this
-    /// height and width.
+    /// Resizes images so that the shorter side has this number of pixels; with HxW, to this height
+    /// and width.
     #[arg(long, value_name = "PIXELS", value_parser = resize)]
     resize: Option<Resize>,
-    /// Cuts this number of pixels out of the centre of an image, after resizing.
+    /// Crops the centre of an image to this size, after resizing.
     #[arg(long, value_name = "HxW", value_parser = size)]
     crop: Option<[u32; 2]>,
-    /// Mean of red, green and blue, of pixels in 0 to 1. Without mean and std the network takes
-    /// raw 0 to 255.
+    /// Mean of red, green and blue, for pixels from 0 to 1. Without mean and std the network takes
+    /// raw pixels from 0 to 255.
     #[arg(long, value_name = "R,G,B", value_parser = triple)]
     mean: Option<[f32; 3]>,
-    /// Standard deviation of red, green and blue, of pixels in 0 to 1.
+    /// Standard deviation of red, green and blue, for pixels from 0 to 1.
     #[arg(long, value_name = "R,G,B", value_parser = triple)]
     std: Option<[f32; 3]>,
-    /// Order of the channels that the network takes: images are read as red, green, blue, and for
-    /// a network of blue, green, red the first layer's weights are exchanged. --mean and --std are
-    /// of red, green, blue all the same.
+    /// Order of the channels that the network takes. Images are read as red, green, blue; for a
+    /// network that takes blue, green, red, the first layer's weights are swapped. --mean and --std
+    /// are in the order red, green, blue either way.
     #[arg(long, value_parser = choice::<Channels>(), default_value_t)]
     pub(super) channels: Channels,
-    /// Resize, crop, mean and std from a JSON file: {"resize": 256, "crop": [224, 224], "mean": …}.
+    /// Reads resize, crop, mean and std from a JSON file: {"resize": 256, "crop": [224, 224],
+    /// "mean": …}.
     #[arg(long, value_name = "FILE.json", conflicts_with_all = ["resize", "crop", "mean", "std"])]
     preprocess: Option<InputPath>,
-    /// Names of the classes, a line each. Default: the calibration data's.
+    /// Names of the classes, one per line. Default: the calibration data's.
     #[arg(long, value_name = "FILE.txt")]
     pub(super) labels: Option<InputPath>,
 }
@@ -80,12 +81,12 @@ impl ImageArgs {
 
     pub(super) fn labels(&self) -> Result<Option<Vec<String>>> {
         let Some(path) = &self.labels else { return Ok(None) };
-        let text = read_text(path, "names of classes, a line each")?;
+        let text = read_text(path, "names of classes, one per line")?;
         Ok(Some(text.lines().map(str::to_owned).collect()))
     }
 
-    /// The options, as they would be typed, with what a file of --preprocess says; but for resizing and
-    /// cropping.
+    /// The options as they would be typed, with what a file of --preprocess says, but without
+    /// resizing and cropping.
     pub(super) fn words(&self, preprocess: &Preprocess) -> Vec<String> {
         let mut words = Vec::new();
         let mut say = |option: &str, value: Option<String>| {
@@ -109,7 +110,7 @@ pub(super) fn resize(text: &str) -> Result<Resize, String> {
     }
 }
 
-/// A resizing, as it would be typed.
+/// A resizing as it would be typed.
 pub(super) fn resize_word(resize: Resize) -> String {
     match resize {
         Resize::Shorter(side) => side.to_string(),

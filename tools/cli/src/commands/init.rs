@@ -20,29 +20,29 @@ use brooklet_plan::packing::packed_for;
 /// Options of `brooklet init`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The folder of the project, which is made. Its last part is the project's name.
+    /// The folder to make for the project. Its last part is the project's name.
     folder: String,
     /// The board.
     #[arg(long)]
     board: String,
-    /// The model file. It becomes a part of the firmware.
+    /// The model file, which becomes a part of the firmware.
     #[arg(long, value_name = "MODEL.brook")]
     model: InputPath,
-    /// The network runs as a task of an executor (embassy's), and rows are captured beside it.
+    /// Runs the network as a task of an executor (embassy's), which captures rows meanwhile.
     #[arg(long = "async")]
     asynchronous: bool,
 }
 
-/// What a board's project has of its own.
+/// The parts of a project that depend on the board.
 struct Template {
     board: &'static str,
-    /// What waits for the network.
+    /// The project whose main function waits for the network.
     blocking: Variant,
-    /// What runs the network beside other tasks of an executor.
+    /// The project in which the network runs beside other tasks of an executor.
     asynchronous: Variant,
-    /// Fields of the texts.
+    /// Fields of the templates, and their texts.
     fields: &'static [(&'static str, &'static str)],
-    /// Files of its own.
+    /// Further files.
     more: &'static [(&'static str, &'static str)],
 }
 
@@ -53,7 +53,7 @@ struct Variant {
     main: &'static str,
 }
 
-/// What the boot ROM of an RP2350 wants to find.
+/// The block that the boot ROM of an RP2350 looks for.
 const IMAGE: &str = "\n\
 /// What the boot ROM looks for in the first 4 KiB of the flash: secure code for the Cortex-M33.
 #[unsafe(link_section = \".start_block\")]
@@ -121,7 +121,7 @@ const TEMPLATES: [Template; 4] = [
     },
 ];
 
-/// What an executor's tasks need.
+/// Crates that an executor's tasks need.
 const ASYNC: &str = "\
 embassy-executor = { version = \"0.10\", features = [\"executor-thread\", \"platform-cortex-m\"] }
 embassy-sync = \"0.8\"
@@ -136,7 +136,7 @@ pub(super) struct Report {
     folder: PathBuf,
     /// The board that it is for.
     board: String,
-    /// What it writes.
+    /// The file that the build writes.
     firmware: PathBuf,
 }
 
@@ -167,7 +167,7 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
     let Some(template) = TEMPLATES.iter().find(|template| template.board == spec.name) else {
         let known: Vec<&str> = TEMPLATES.iter().map(|template| template.board).collect();
         return Err(failure!(
-            help = format!("boards that have one: {}", known.join(", ")),
+            help = format!("boards that have a project: {}", known.join(", ")),
             "there is no project for {}",
             spec.name
         ));
@@ -178,13 +178,13 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
     if !name.starts_with(|c: char| c.is_ascii_lowercase()) || !name.chars().all(plain) {
         return Err(failure!(
             help = "lower-case letters, digits and hyphens, such as my-camera",
-            "`{name}` is no name of a package"
+            "`{name}` is not a valid package name"
         ));
     }
     if folder.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(failure!(
             help = "name a new folder; nothing was written",
-            "{}: has files in it",
+            "{}: is not empty",
             folder.display()
         ));
     }
@@ -192,7 +192,8 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
     let whole = whole_flash(spec);
     let packed = packed_for(&whole, &file)?;
     let model = packed.as_ref().unwrap_or(&file);
-    // What the firmware needs is its features', not the board's.
+    // The project is built with the features that the model needs, whatever the board's firmware
+    // has.
     let verdict = Verdict::of_packed(&Spec { int16: true, ..whole.clone() }, &model.model());
     if !verdict.fits {
         return Err(verdict.refused(&args.model, ""));
@@ -209,7 +210,7 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
     output.print(&Report { folder: folder.to_owned(), board: spec.name.clone(), firmware })
 }
 
-/// The board without a slot: the model is a part of the firmware.
+/// The board without a slot, since the model is a part of the firmware.
 fn whole_flash(spec: &Spec) -> Spec {
     let nowhere = Region { address: spec.ram.address, bytes: spec.flash.bytes };
     Spec { slot: nowhere, ..spec.clone() }

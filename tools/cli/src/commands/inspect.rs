@@ -1,4 +1,4 @@
-//! `brooklet inspect`: what is in a model file.
+//! `brooklet inspect`: lists what is in a model file.
 
 use brooklet_firmware::{Registry, Spec};
 
@@ -22,12 +22,12 @@ pub struct Args {
     board: Option<String>,
 }
 
-/// What the core of that board costs.
+/// The costs of the kernels on that board.
 pub(crate) fn costs(spec: &Spec) -> Result<Coefficients> {
     cost::of(spec).ok_or_else(|| {
         failure!(
             help = "the test `costs` of tools/cli counts all boards, and writes src/costs.json",
-            "{}: nothing is known of what backend `{}` costs",
+            "{}: the costs of backend `{}` are not known",
             spec.name,
             spec.backend
         )

@@ -1,4 +1,4 @@
-//! The subcommands of `brooklet`, a file each: options, work, report.
+//! The subcommands of `brooklet`, one file each: options, work, report.
 
 pub mod bench;
 pub mod boards;
@@ -77,7 +77,7 @@ fn write_out(text: &[u8]) -> Result<()> {
     }
 }
 
-/// The bytes of a file that the user named.
+/// Reads a file that the user named.
 pub(crate) fn read(path: &Path, limit: Limit) -> Result<Vec<u8>, ImportError> {
     files::read(path, limit).map_err(|problem| LayerProblem::from(problem).in_file(path))
 }
@@ -98,7 +98,7 @@ pub(crate) fn bytes(text: &str) -> Result<u32, String> {
 /// Warnings, a line each, beside what is printed.
 pub(crate) fn warn(warnings: &[String]) {
     for warning in warnings {
-        // Where nobody listens, they are lost; reports in JSON have them, too.
+        // If the error stream cannot be written, they are lost; reports in JSON have them, too.
         let _ = writeln!(io::stderr(), "warning: {}", text::report(warning));
     }
 }

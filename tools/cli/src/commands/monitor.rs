@@ -1,4 +1,4 @@
-//! `brooklet monitor`: what firmware says at its serial port.
+//! `brooklet monitor`: prints what firmware writes to its serial port.
 
 use std::io::{self, Write};
 
@@ -15,7 +15,7 @@ pub struct Args {
     /// The board.
     #[arg(long)]
     board: String,
-    /// The serial port that the board is at. Default: the only one of a USB device.
+    /// The serial port of the board. Default: the only USB serial port.
     #[arg(long, conflicts_with = "firmware")]
     port: Option<String>,
     /// Starts the board's emulator with this firmware, an ELF file.
@@ -47,7 +47,7 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let mut out = io::stdout().lock();
     for line in lines.take(args.lines.unwrap_or(usize::MAX)) {
-        // What a board says commands no terminal.
+        // The board's text is cleaned, so that it cannot control the terminal.
         match writeln!(out, "{}", text::report(&line)).and_then(|()| out.flush()) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
             written => written

@@ -1,4 +1,4 @@
-//! Which network a file holds, as far as the file does not say it itself.
+//! Reads a network, and takes from the options what its file does not say.
 
 use std::ops::RangeInclusive;
 
@@ -9,27 +9,28 @@ use super::choice::VariantArgs;
 use crate::failure::{Result, failure};
 use brooklet_files::InputPath;
 
-/// Numbers of pixels that the model format can say.
+/// Sizes in pixels that the model format can store.
 pub(super) const EXTENTS: RangeInclusive<u32> = 1..=u16::MAX as u32;
 
 /// What a network's file may leave open.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct NetworkArgs {
-    /// Architecture of bare weights, as `new` makes them.
+    /// Architecture of a file of bare weights, such as `new` writes.
     #[arg(long, value_name = "NAME", value_parser = arch(), ignore_case = true)]
     arch: Option<Arch>,
     #[command(flatten)]
     variant: VariantArgs,
-    /// Height and width of the input: of bare weights, or others than a float network's file says.
+    /// Height and width of the input: needed for bare weights; otherwise replaces the size in the
+    /// float network's file.
     #[arg(long, value_name = "HxW", value_parser = size)]
     pub(super) input: Option<[u32; 2]>,
-    /// Outputs of a network that has several: names in the file. [default: all]
+    /// Outputs to keep of a network that has several: names in the file. [default: all]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     outputs: Vec<String>,
 }
 
 impl NetworkArgs {
-    /// The network of a file.
+    /// Reads the network of a file.
     pub(super) fn load(&self, file: &InputPath) -> Result<Imported> {
         let input = self.input.map(|size| size.map(|n| n as usize));
         let options = import::Options {
@@ -46,7 +47,7 @@ impl NetworkArgs {
             (Imported::Quantized(network), Some(size)) if network.input[..2] != size => {
                 Err(failure!(
                     help = "leave out --input, or quantize the float network that it was made of",
-                    "{}: is already int8, and says the size of its input itself",
+                    "{}: is already int8, and its file gives the size of its input",
                     file.display(),
                 ))
             }
@@ -54,7 +55,7 @@ impl NetworkArgs {
         }
     }
 
-    /// The options, as they would be typed, but for the size of the input.
+    /// The options as they would be typed, without the size of the input.
     pub(super) fn words(&self) -> Vec<String> {
         let mut words = Vec::new();
         let mut say = |option: &str, value: Option<String>| {
@@ -75,7 +76,7 @@ pub(super) fn arch() -> impl TypedValueParser<Value = Arch> {
         .try_map(|name| name.parse::<Arch>())
 }
 
-/// A number of pixels that the model format can say.
+/// Parses a number of pixels that the model format can store.
 pub(super) fn pixels(text: &str) -> Result<u32, String> {
     match text.trim().parse() {
         Ok(number) if EXTENTS.contains(&number) => Ok(number),

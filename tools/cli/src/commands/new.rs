@@ -1,4 +1,4 @@
-//! `brooklet new`: a network that was not trained.
+//! `brooklet new`: writes an untrained network.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -29,13 +29,13 @@ pub struct Args {
     output: OutputPath,
     #[command(flatten)]
     variant: VariantArgs,
-    /// Height and width of the input. Default: what the architecture was published with.
+    /// Height and width of the input. Default: as the architecture was published.
     #[arg(long, value_name = "HxW", value_parser = size)]
     input: Option<[u32; 2]>,
-    /// Number of classes. Default: what the architecture was published with, 1000 or 10.
+    /// Number of classes. Default: as the architecture was published, 1000 or 10.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     classes: Option<u16>,
-    /// The same seed gives the same weights.
+    /// Seed of the weights: the same seed gives the same weights.
     #[arg(long, default_value_t = 0)]
     seed: u64,
 }
@@ -79,7 +79,7 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
     if !extension.is_empty() && extension != "safetensors" {
         return Err(failure!(
             help = "name it NETWORK.safetensors; other tools write ONNX and TFLite",
-            "{}: a network of random weights is written as safetensors, and not as `{}`",
+            "{}: a network of random weights is written as safetensors, not as `{}`",
             args.output.display(),
             extension.display()
         ));

@@ -1,4 +1,4 @@
-//! `brooklet plan`: a model's memory, planned for a board and shown.
+//! `brooklet plan`: plans a model's memory for a board, and shows it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -34,30 +34,30 @@ pub struct Args {
     /// The model file to write. Without it, and without --in-place, the plan is only shown.
     #[arg(short, long, value_name = "MODEL.brook", conflicts_with = "in_place")]
     output: Option<OutputPath>,
-    /// Writes the plan into the model file that is given.
+    /// Writes the plan into the given model file itself.
     #[arg(long)]
     in_place: bool,
     #[command(flatten)]
     budget: Budget,
-    /// Draws the memory map.
+    /// Draws the memory map as SVG.
     #[arg(long, value_name = "FILE.svg")]
     svg: Option<OutputPath>,
 }
 
-/// What there is to plan for.
+/// Options of what to plan for.
 #[derive(Debug, clap::Args)]
 pub(super) struct Budget {
     #[command(flatten)]
     pub(super) device: Device,
-    /// The weights shall be read into a window of that number of bytes, from flash behind a driver: they are
-    /// written last. Default: the board's, if its slot is behind a driver.
+    /// Size of the window through which weights in flash behind a driver are read. The weights are
+    /// then written last in the file. Default: the board's window, if its slot is behind a driver.
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     weights_window: Option<u32>,
-    /// The kernels that shall run it: weights are packed for them. Default: the board's, or those
-    /// that it is packed for.
+    /// Kernels to pack the weights for. Default: the board's, or those that the weights are packed
+    /// for already.
     #[arg(long, value_parser = kernels())]
     backend: Option<Kernels>,
-    /// The smallest arena, or the fewest cycles that the board's RAM and flash allow.
+    /// Plans for the smallest arena, or for the fewest cycles that the board's RAM and flash allow.
     #[arg(long, value_enum, default_value_t)]
     optimize: Optimize,
 }
@@ -76,18 +76,18 @@ impl Budget {
         if board.is_none() && self.optimize == Optimize::Speed {
             return Err(failure!(
                 help = "add --board NAME, `brooklet boards` lists them, or --chip CORE",
-                "--optimize speed needs to know how much RAM there is"
+                "--optimize speed needs to know how much RAM is available"
             ));
         }
         Ok(board)
     }
 
-    /// Bytes that the model file may have, if the user says.
+    /// The limit of the model file's bytes, if the user gives one.
     pub(super) fn flash(&self) -> Option<usize> {
         self.device.flash.map(|bytes| bytes as usize)
     }
 
-    /// Bytes of the window that weights are read into, if they are.
+    /// Size in bytes of the window that weights are read through, if there is one.
     fn weights_window(&self, board: Option<&Spec>) -> Option<u32> {
         let of_board = || Some(board?.weights_window?.bytes);
         self.weights_window.or_else(of_board)
@@ -101,8 +101,8 @@ impl Budget {
         }
     }
 
-    /// Bytes of the program's smallest model file; and for each layer the bytes of its weights, by their
-    /// number of bits: eight alone where they cannot have fewer.
+    /// The size of the program's smallest model file; and for each layer the size of its weights in
+    /// each number of bits that they can have. Both are in bytes.
     pub(super) fn smallest(
         &self,
         program: Program,
@@ -112,7 +112,7 @@ impl Budget {
         let packing = self.kernels(board)?.map_or(Packing::Ohwi, Kernels::packing);
         let program = program.packed(packing);
         let plan = plan(&program, Goal::Size).map_err(|error| uncuttable(&error, network))?;
-        // Parts of the file are aligned.
+        // Weights in the file are aligned.
         let bytes =
             |layer: &Layer, packing| layer.bytes_as(packing).next_multiple_of(WEIGHTS_ALIGN);
         let of_widths = |layer: &Layer| {
@@ -124,7 +124,7 @@ impl Budget {
         Ok((program.write(&plan).len(), program.layers.iter().map(of_widths).collect()))
     }
 
-    /// The program packed for the kernels that shall run it, and its plan.
+    /// The program packed for the kernels that will run it, and its plan.
     pub(super) fn plan(
         &self,
         mut program: Program,
@@ -136,7 +136,8 @@ impl Budget {
         let kernels = self.kernels(board)?;
         let (goal, file_bytes) = match (self.optimize, board) {
             (Optimize::Speed, Some(spec)) => {
-                // What is read again and again takes no more bytes to be quicker.
+                // Weights that are read through a window for every image must not grow to be
+                // faster.
                 let window = self.weights_window(board);
                 let file_bytes = if window.is_some() { 0 } else { spec.slot.bytes as usize };
                 (Goal::Speed { arena_bytes: spec.arena_bytes as usize }, file_bytes)
@@ -183,13 +184,13 @@ fn uncuttable(error: &Uncuttable, network: &Path) -> Failure {
 pub(super) struct Report {
     /// The file.
     model: PathBuf,
-    /// Whether the plan is in that file now.
+    /// Whether the plan was written into that file.
     written: bool,
     /// Of the model file.
     model_bytes: usize,
     /// The arena of this plan.
     arena_bytes: usize,
-    /// What the arena would be if every layer ran by itself.
+    /// Size of the arena if it held the whole maps of each layer.
     whole_bytes: usize,
     /// Parts of the network that run one after the other.
     segments: Vec<Segment>,
@@ -198,7 +199,7 @@ pub(super) struct Report {
     /// If weights are read into a window: what that takes.
     #[serde(skip_serializing_if = "Option::is_none")]
     weights_window: Option<Window>,
-    /// How long an image is predicted to take on the board.
+    /// Predicted time of an image on the board.
     #[serde(flatten)]
     time: Option<Time>,
     /// Of the board's core.
@@ -216,13 +217,13 @@ pub(super) struct Report {
 struct Window {
     /// Of the window.
     bytes: usize,
-    /// Of the smallest that would do.
+    /// The smallest window that would do.
     smallest_bytes: usize,
-    /// Of RAM for what comes before the weights.
+    /// RAM for the part of the file before the weights.
     resident_bytes: usize,
-    /// Of weights in the file.
+    /// Weights in the file.
     weight_bytes: usize,
-    /// Of weights that are read for an image.
+    /// Weights that are read for each image.
     read_bytes: u64,
 }
 
@@ -248,7 +249,7 @@ struct Segment {
     last: String,
     /// Steps that it takes.
     steps: usize,
-    /// At its fullest.
+    /// The most that it holds at a time.
     bytes: usize,
 }
 
@@ -259,7 +260,7 @@ struct Peak {
     segment: usize,
     /// The step, of all segments.
     step: usize,
-    /// The layer that takes the step.
+    /// The layer that runs in this step.
     layer: String,
     /// Taken of the arena.
     bytes: usize,
@@ -286,7 +287,7 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
     if board.is_none() && args.budget.flash().is_some() {
         return Err(failure!(
             help = "add --board NAME, `brooklet boards` lists them, or --chip CORE",
-            "--flash needs to know for which kernels"
+            "--flash needs a board or chip, whose kernels the weights are packed for"
         ));
     }
     let written = match args.in_place {
@@ -379,7 +380,10 @@ impl fmt::Display for Report {
             thousands(self.arena_bytes),
             thousands(self.whole_bytes),
         )?;
-        writeln!(f, "The arena, byte by byte downwards, over time; | begins a segment:\n")?;
+        writeln!(
+            f,
+            "The arena: bytes run downwards, time runs to the right; | begins a segment:\n"
+        )?;
         writeln!(f, "{}", self.map)?;
         let mut table = report::table(["segment", "layers", "", "steps", "bytes"], &[1, 2]);
         for (index, segment) in self.segments.iter().enumerate() {
@@ -409,9 +413,9 @@ impl fmt::Display for Report {
             let read = thousands(read_bytes);
             writeln!(
                 f,
-                "\nweights behind a driver: {ram} bytes of RAM beside the arena, {bytes} for the window \
-                 (at least {smallest}) and {resident} for what comes before the weights; of {weights} \
-                 bytes of weights an image reads {read}"
+                "\nweights behind a driver: {ram} bytes of RAM besides the arena: {bytes} for the \
+                 window (at least {smallest}), {resident} for the file up to the weights; each image \
+                 reads {read} bytes from {weights} bytes of weights"
             )?;
         }
         if let (Some(time), Some(hz)) = (self.time, self.clock_hz) {

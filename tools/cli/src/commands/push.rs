@@ -1,4 +1,4 @@
-//! `brooklet push`: a signed model onto a board that runs.
+//! `brooklet push`: sends a signed model to a running board.
 
 use std::fmt;
 
@@ -18,18 +18,18 @@ use crate::report::thousands;
 /// Options of `brooklet push`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The signed model: `brooklet sign` makes one.
+    /// The signed model, as `brooklet sign` writes it.
     model: InputPath,
     /// The board.
     #[arg(long, env = "BROOKLET_BOARD")]
     board: String,
-    /// The serial port that the board is at.
+    /// The serial port of the board.
     #[arg(long, required_unless_present = "key")]
     port: Option<String>,
-    /// Starts the board's emulator, with firmware that takes models signed for this public key.
+    /// Starts the board's emulator, with firmware that accepts models signed for this public key.
     #[arg(long, value_name = "FILE.pub", conflicts_with = "port")]
     key: Option<InputPath>,
-    /// The signed model that the emulated board has already.
+    /// The signed model that the emulated board already has.
     #[arg(long, value_name = "FILE.signed", requires = "key")]
     installed: Option<InputPath>,
 }
@@ -40,9 +40,9 @@ pub(super) struct Report {
     board: String,
     /// Of the model file.
     model_bytes: usize,
-    /// Counter of the model that ran.
+    /// Counter of the model that ran before.
     before: Option<u32>,
-    /// Counter of the model that runs.
+    /// Counter of the model that runs now.
     running: u32,
 }
 
@@ -59,12 +59,12 @@ impl fmt::Display for Report {
     }
 }
 
-/// Takes a signed file apart, and checks the model as a board would.
+/// Parses a signed file, and checks the model as a board would.
 fn read_signed<'f>(path: &InputPath, bytes: &'f [u8]) -> Result<SignedModel<'f>> {
     let wrong = || {
         failure!(
             help = "`brooklet sign MODEL.brook --key FILE --counter N -o FILE.signed` makes one",
-            "{}: is no signed model",
+            "{}: is not a signed model",
             path.display()
         )
     };
@@ -93,8 +93,8 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
                 let boards = registry.boards().iter().filter(|spec| spec.updates);
                 let boards: Vec<&str> = boards.map(|spec| spec.name.as_str()).collect();
                 return Err(failure!(
-                    help = format!("firmware that does is there for {}", boards.join(", ")),
-                    "the firmware of {} takes no models over its link",
+                    help = format!("boards whose firmware does: {}", boards.join(", ")),
+                    "the firmware of {} does not take models over its link",
                     spec.name
                 ));
             }

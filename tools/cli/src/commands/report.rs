@@ -1,4 +1,4 @@
-//! `brooklet report`: a network and its model on a page, in which the model runs.
+//! `brooklet report`: shows a network and its model on a page in which the model runs.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -25,17 +25,17 @@ use brooklet_plan::plan::Goal;
 use brooklet_plan::program::Program;
 use brooklet_plan::replay::Replay;
 
-/// The core for web pages: `cargo xtask wasm` makes it of `boards/page`.
+/// The core for web pages, which `cargo xtask wasm` builds from `boards/page`.
 const CORE: &[u8] = include_bytes!("../report/page/core.wasm");
 
-/// What the core for pages has room for, as `boards/page` says: model file, image, arena.
+/// Limits of the core for pages, as in `boards/page`: bytes of model file, image, arena.
 const ROOM: [usize; 3] = [4 << 20, 1 << 20, 1 << 20];
 
-/// Images that the page has at hand, and bytes that all of them may take.
+/// Number of images that the page carries, and the most bytes that they may take.
 const SAMPLES: usize = 12;
 const SAMPLE_BYTES: usize = 400_000;
 
-/// Thumbnails of images on which float and model part, and bytes that they may take.
+/// Number of thumbnails of images that float and model classify differently, and their most bytes.
 const THUMBNAILS: usize = 48;
 const THUMBNAIL_BYTES: usize = 400_000;
 
@@ -44,10 +44,10 @@ const THUMBNAIL_BYTES: usize = 400_000;
 pub struct Args {
     #[command(flatten)]
     compared: compare::Args,
-    /// The page to write: one file, which needs no network.
+    /// The page to write: one file, which needs no internet connection.
     #[arg(short, long, value_name = "FILE.html")]
     output: OutputPath,
-    /// Packs the model for that board, and says what it costs there; `brooklet boards` lists them.
+    /// Packs the model for that board, and shows its costs there; `brooklet boards` lists them.
     /// Default: $BROOKLET_BOARD.
     #[arg(long, env = "BROOKLET_BOARD", value_name = "NAME")]
     board: Option<String>,
@@ -60,7 +60,7 @@ pub(super) struct Report {
     page: std::path::PathBuf,
     /// Its length.
     page_bytes: usize,
-    /// Whether the model runs in the page; not if it is larger than the page's core has room for.
+    /// Whether the model runs in the page: it does not if it exceeds a limit of the page's core.
     runs: bool,
     #[serde(flatten)]
     comparison: crate::report::comparison::Comparison,
@@ -90,7 +90,7 @@ fn planned(file: &ModelFile, spec: &Spec) -> Result<ModelFile> {
     Ok(ModelFile::new(file.path(), program.write(&plan))?)
 }
 
-/// The command that does what the advice says.
+/// The command that follows the advice.
 fn command(args: &Args, file: &ModelFile, options: &str) -> String {
     let preprocess = file.preprocess();
     let name = |path: &std::path::Path| {
@@ -116,7 +116,7 @@ fn command(args: &Args, file: &ModelFile, options: &str) -> String {
     format!("{line} --calibrate DATA {options} -o {}", name(&args.compared.model))
 }
 
-/// An image for the page, if it still has room.
+/// An image for the page.
 fn sample(compared: &Compared, index: usize) -> Result<Sample> {
     let Compared { file, data, answers, float, .. } = compared;
     let pixels = data.get(index)?.pixels.as_standard_layout().iter().copied().collect::<Vec<u8>>();
@@ -132,7 +132,7 @@ fn sample(compared: &Compared, index: usize) -> Result<Sample> {
     })
 }
 
-/// So many of these images as there is room for.
+/// The samples of the first of these images, up to `most` of them and up to `bytes`.
 fn samples(
     compared: &Compared,
     images: impl IntoIterator<Item = usize>,
@@ -144,7 +144,7 @@ fn samples(
     images.into_iter().take(most).map(|index| sample(compared, index)).collect()
 }
 
-/// What the page needs to run the model.
+/// What the page needs to run the model; `None` if the model exceeds a limit.
 fn live(compared: &Compared, packed: &ModelFile) -> Result<Option<Live>> {
     let model = packed.model();
     let sizes = [packed.bytes().len(), model.input().bytes(), model.arena_bytes()];
@@ -159,7 +159,7 @@ fn live(compared: &Compared, packed: &ModelFile) -> Result<Option<Live>> {
         _ if model.classes() == 1 => Shown::Itself,
         _ => Shown::Softmax,
     };
-    // Of the images on which they part some, too.
+    // Some of the samples are images that float and model classify differently.
     let parted = compared.comparison.parted.iter().map(|parted| parted.index).take(SAMPLES / 3);
     let mut images: Vec<usize> = parted.collect();
     let count = compared.answers.len();

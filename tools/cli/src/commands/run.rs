@@ -1,4 +1,4 @@
-//! `brooklet run`: images through the host simulator.
+//! `brooklet run`: runs images through the host simulator.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -25,10 +25,10 @@ pub struct Args {
     /// Images, or folders of images; resized and cropped as the model says.
     #[arg(required = true)]
     images: Vec<InputPath>,
-    /// Writes the int8 logits, a row an image.
+    /// Writes the int8 logits, one row per image.
     #[arg(long, value_name = "FILE.npy")]
     logits: Option<OutputPath>,
-    /// The kernels that compute.
+    /// Kernels that compute.
     #[arg(long, value_parser = choice::<HostBackend>(), default_value_t)]
     backend: HostBackend,
 }
@@ -38,16 +38,16 @@ pub struct Args {
 pub struct ImageReport {
     /// The image.
     pub image: String,
-    /// Where it ran.
+    /// The device that ran it.
     pub device: String,
     /// The logits, int8 or int16.
     pub logits: Vec<i16>,
-    /// The best five classes, best first; none of a network of one score.
+    /// The best five classes, best first; empty for a network with one score.
     pub top: Vec<Class>,
-    /// The score of a network of one.
+    /// The score of a network that has only one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub score: Option<OneScore>,
-    /// What else the network says, if it has several outputs.
+    /// The other outputs of a network that has several.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<OtherOutput>,
 }
@@ -55,18 +55,18 @@ pub struct ImageReport {
 /// An output beside the last.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct OtherOutput {
-    /// The layer that makes it.
+    /// The layer that computes it.
     pub layer: String,
-    /// Its numbers, as reals.
+    /// Its values, dequantized.
     pub values: Vec<f32>,
 }
 
 /// The score of a network that has one.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct OneScore {
-    /// What it says to be there, if the model names it.
+    /// What a high score says is in the image, if the model names it.
     pub name: Option<String>,
-    /// The score as a real.
+    /// The dequantized score.
     pub score: f32,
     /// Its sigmoid, if the network ends in one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -80,7 +80,8 @@ pub struct Class {
     pub class: usize,
     /// Its name.
     pub name: String,
-    /// Softmax of the dequantized logits; the sigmoid of its own where the network ends in one.
+    /// Softmax of the dequantized logits, or the sigmoid of its own logit if the network ends in
+    /// sigmoids.
     pub probability: f64,
 }
 
@@ -119,7 +120,7 @@ impl ImageReport {
         Self { image, device, logits, top, score: None, others }
     }
 
-    /// With the other outputs of a network that has several.
+    /// Adds the other outputs of a network that has several.
     fn with_others(self, file: &ModelFile, others: Vec<(usize, Vec<i16>)>) -> Self {
         let model = file.model();
         let others = others.into_iter().map(|(layer, numbers)| {
@@ -184,7 +185,7 @@ fn softmax(logits: &[i16], quantization: Quantization) -> Vec<f64> {
     exponentials.into_iter().map(|e| e / sum).collect()
 }
 
-/// The images, in the order in which they are named; those of a folder by name.
+/// The images in the order in which they are named; those of a folder are sorted by name.
 fn images(args: &Args) -> Result<Vec<PathBuf>> {
     let mut images = Vec::new();
     for path in &args.images {
@@ -195,8 +196,8 @@ fn images(args: &Args) -> Result<Vec<PathBuf>> {
         let found = images_in(path)?;
         if found.is_empty() {
             return Err(failure!(
-                help = "name the folder in which the images lie; subfolders are not looked into",
-                "{}: has no images in it",
+                help = "name the folder that holds the images; subfolders are not searched",
+                "{}: holds no images",
                 path.display()
             ));
         }

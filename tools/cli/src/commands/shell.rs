@@ -1,4 +1,4 @@
-//! `brooklet completions` and `brooklet man`: what shells and `man` are told of the command.
+//! `brooklet completions` and `brooklet man`: texts for shells and for `man`.
 
 use clap::Command;
 use clap_complete::Shell;
@@ -16,7 +16,7 @@ pub struct Completions {
 /// Options of `brooklet man`.
 #[derive(Debug, clap::Args)]
 pub struct Man {
-    /// The subcommand. Default: the page of the command as a whole.
+    /// The subcommand. Default: the page of the whole command.
     #[arg(value_name = "COMMAND")]
     subcommand: Option<String>,
 }

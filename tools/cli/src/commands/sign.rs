@@ -1,4 +1,4 @@
-//! `brooklet key` and `brooklet sign`: who may bring a model onto a board.
+//! `brooklet key` and `brooklet sign`: control who can bring a model onto a board.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -21,13 +21,14 @@ pub struct KeyArgs {
     command: KeyCommand,
 }
 
-/// What is done with keys.
+/// Commands for keys.
 #[derive(Debug, clap::Subcommand)]
 enum KeyCommand {
-    /// Makes a key to sign models with, and the public key that firmware is built with.
+    /// Makes a secret key that signs models, and the public key that firmware is built with.
     #[command(after_help = "Example:\n  brooklet key new models.key")]
     New {
-        /// The file of the secret key; the public one is beside it, with `.pub` behind its name.
+        /// The file of the secret key; the public key goes beside it, with `.pub` added to the
+        /// name.
         key: OutputPath,
     },
 }
@@ -40,11 +41,11 @@ pub struct SignArgs {
     /// The secret key: `brooklet key new` makes one.
     #[arg(long, value_name = "FILE.key")]
     key: InputPath,
-    /// The model's version: boards start the model with the largest, and take none below that which
-    /// runs.
+    /// The model's version: boards start the model with the largest counter, and accept none below
+    /// that of the running model.
     #[arg(long, value_name = "N")]
     counter: u32,
-    /// The signed model.
+    /// The file of the signed model to write.
     #[arg(short, long, value_name = "FILE.signed")]
     output: OutputPath,
 }
@@ -66,8 +67,8 @@ impl Reported for KeyReport {
 impl fmt::Display for KeyReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (secret, public) = (self.secret_key.display(), self.public_key_file.display());
-        writeln!(f, "{secret}: the secret key; who has it brings models onto your boards")?;
-        writeln!(f, "{public}: the public key; firmware with it takes no other models:")?;
+        writeln!(f, "{secret}: the secret key; whoever has it can bring models onto your boards")?;
+        writeln!(f, "{public}: the public key; firmware that has it accepts no other models:")?;
         writeln!(f, "BROOKLET_PUBLIC_KEY={}", self.public_key)
     }
 }
@@ -106,7 +107,7 @@ pub(crate) fn read_key(path: &InputPath) -> Result<[u8; 32]> {
     let wrong = || {
         failure!(
             help = "`brooklet key new FILE` makes a pair of keys",
-            "{}: is no key: 64 hexadecimal digits in lower case",
+            "{}: is not a key, which is 64 hexadecimal digits in lower case",
             path.display()
         )
     };
@@ -134,11 +135,11 @@ pub fn key(args: &KeyArgs, output: Output) -> Result<()> {
     beside.push(".pub");
     let beside = OutputPath::from(beside);
     for path in [path, &beside] {
-        // A key that is lost cannot be made again.
+        // A lost key cannot be made again.
         if path.exists() {
             return Err(failure!(
                 help = "name another file; nothing was written",
-                "{}: is there already",
+                "{}: already exists",
                 path.display()
             ));
         }

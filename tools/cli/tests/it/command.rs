@@ -285,7 +285,7 @@ fn shells_and_manuals_know_the_command() {
     assert!(desk.succeeds("man").contains("quantize"));
     assert!(desk.succeeds("man quantize").contains("calibrate"));
     desk.refuses("man nothing", &["no subcommand `nothing`"]);
-    desk.refuses("new resnet8 -o net.onnx", &["net.onnx: ", "as safetensors, and not as `onnx`"]);
+    desk.refuses("new resnet8 -o net.onnx", &["net.onnx: ", "as safetensors, not as `onnx`"]);
     // The option wins over the environment.
     let plan = |line: &str| {
         let mut command = desk.command(line);

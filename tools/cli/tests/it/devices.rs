@@ -68,7 +68,7 @@ fn a_dry_run_needs_no_board() {
     for board in boards {
         let line = format!("flash {} --board {board} --dry-run", tiny().display());
         let plan = json(folder.path(), &line);
-        assert_eq!(plan["way"], "as a UF2 file, to the drive RP2350, when it is there");
+        assert_eq!(plan["way"], "as a UF2 file, to the drive RP2350, once it is mounted");
         let parts = plan["parts"].as_array().unwrap();
         assert_eq!(parts.first().unwrap()["address"], 0x1000_0000);
         assert_eq!(parts.last().unwrap()["what"], "model");
@@ -111,7 +111,7 @@ fn ways_that_a_board_has_not_are_refused() {
     let model = tiny();
     let flash = |options: &str| format!("flash {} {options}", model.display());
     let error = brooklet(folder, &flash("--board qemu-mps2-an386 --uf2 no.uf2")).unwrap_err();
-    assert!(error.contains("takes no UF2 files"), "{error}");
+    assert!(error.contains("does not take UF2 files"), "{error}");
     let error = brooklet(folder, &flash("--board qemu-mps2-an386 --drive")).unwrap_err();
     assert!(error.contains("there is no drive"), "{error}");
 }
@@ -212,14 +212,14 @@ fn a_project_of_ones_own_runs() {
     }
     let refused = |line: &str| brooklet(folder.path(), line).unwrap_err();
     let error = refused(&format!("init my-rpi-pico --board rpi-pico --model {model}"));
-    assert!(error.contains("has files in it"), "{error}");
+    assert!(error.contains("is not empty"), "{error}");
     let error = refused(&format!("init other --board qemu-microbit --model {model}"));
     assert!(
         error.contains("no project for qemu-microbit") && error.contains("rpi-pico2"),
         "{error}"
     );
     let error = refused(&format!("init Camera --board rpi-pico --model {model}"));
-    assert!(error.contains("no name of a package"), "{error}");
+    assert!(error.contains("not a valid package name"), "{error}");
 }
 
 /// On an executor, a camera's task captures a row a thousand times a second while the network runs,

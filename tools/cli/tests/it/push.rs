@@ -66,17 +66,20 @@ fn what_is_no_key_or_no_signed_model_is_refused() {
     fs::write(folder.join("cut.signed"), &cut).unwrap();
     let push = "--board qemu-mps2-an386 --key models.key.pub";
     for (line, words) in [
-        ("key new new.key", ["new.key: is there already", "nothing was written"]),
+        ("key new new.key", ["new.key: already exists", "nothing was written"]),
         (
             "sign 1.brook --key short.key --counter 1 -o a.signed",
-            ["short.key: is no key", "key new"],
+            ["short.key: is not a key", "key new"],
         ),
         ("sign 1.signed --key models.key --counter 1 -o a.signed", ["1.signed: ", "help: "]),
-        (&format!("push 1.brook {push}"), ["1.brook: is no signed model", "brooklet sign"]),
-        (&format!("push cut.signed {push}"), ["cut.signed: is no signed model", "brooklet sign"]),
+        (&format!("push 1.brook {push}"), ["1.brook: is not a signed model", "brooklet sign"]),
+        (
+            &format!("push cut.signed {push}"),
+            ["cut.signed: is not a signed model", "brooklet sign"],
+        ),
         (
             "push 1.signed --board rpi-pico --key models.key.pub",
-            ["rpi-pico takes no models over its link", "qemu-mps2-an386"],
+            ["rpi-pico does not take models over its link", "qemu-mps2-an386"],
         ),
     ] {
         let error = brooklet(folder, line).unwrap_err();

@@ -84,7 +84,7 @@ fn one_score_is_reported_as_what_it_is() {
             (11, "data/2-day/0.png", "data/2-day/9.png", "data/1-night/0.png")
         );
         let empty = brooklet(folder, "run a.brook data").unwrap_err();
-        assert!(empty.contains("data: has no images in it"), "{empty}");
+        assert!(empty.contains("data: holds no images"), "{empty}");
         let compared = succeed(folder, "compare a.onnx a.brook data");
         assert!(compared.contains("float top-1   100.00 %"), "{compared}");
         let refused = brooklet(folder, "ensemble a.brook a.brook -o all.brook").unwrap_err();

@@ -92,7 +92,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// Lists all boards, or says it of one.
+/// Lists all boards, or reports on one.
 pub(super) fn list(file: &ModelFile, one: Option<&Spec>, output: Output) -> Result<()> {
     let model = file.model();
     let boards = match one {

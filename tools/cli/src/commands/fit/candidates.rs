@@ -1,5 +1,5 @@
-//! The models that a network may be made into: ways to quantize it, and goals to plan for. Each is a
-//! command line of `quantize`, which is what runs, and what is shown.
+//! The models that can be made from a network: ways to quantize it, and goals to plan for. Each is
+//! a command line of `quantize`, which is run and shown.
 
 use std::ffi::OsString;
 
@@ -23,7 +23,7 @@ use crate::report::count::Time;
 /// How a network is quantized.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub(super) struct Way {
-    /// Bits of weights; none where each layer has as many as flash allows.
+    /// Bits of weights; `None` if each layer gets as many as flash allows.
     pub(super) weights: Option<u32>,
     /// Bits of the residual stream.
     pub(super) stream: u32,
@@ -92,7 +92,7 @@ impl Way {
     fn options(&self) -> Vec<String> {
         let weights = self.weights.map(|bits| ["--weights".to_owned(), bits.to_string()]);
         let mut options: Vec<String> = weights.into_iter().flatten().collect();
-        // It does not go with int16, not even where it is 8.
+        // `--stream` cannot be combined with int16, not even if it is 8.
         match self.int16_last {
             true => options.extend(["--int16", "last"].map(str::to_owned)),
             false if self.stream != 8 => {
@@ -107,11 +107,11 @@ impl Way {
 /// What a program is planned for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Goal {
-    /// The fewest instructions, or the smallest arena.
+    /// Whether to plan for the fewest instructions, instead of the smallest arena.
     pub(super) speed: bool,
-    /// Bytes of RAM, if not all that there is.
+    /// Limit of RAM in bytes, if it is less than all of it.
     pub(super) ram: Option<u32>,
-    /// Bytes of flash, likewise.
+    /// Limit of flash in bytes, likewise.
     pub(super) flash: Option<u32>,
 }
 
@@ -129,9 +129,9 @@ pub(super) struct Planned {
 /// The words of a command line of `quantize`.
 #[derive(Debug, Clone)]
 pub(super) struct Words {
-    /// Those of all models.
+    /// Words that all models share.
     common: Vec<String>,
-    /// Those of this one.
+    /// Words of this model only.
     options: Vec<String>,
 }
 
@@ -140,24 +140,24 @@ impl Words {
         self.common.iter().chain(&self.options).map(String::as_str)
     }
 
-    /// The whole command, as a shell takes it.
+    /// The whole command, quoted for a shell.
     pub(super) fn command(&self) -> String {
         shell(["brooklet", "quantize"].into_iter().chain(self.all()))
     }
 
-    /// What of it all models have.
+    /// The part of the command that all models share.
     pub(super) fn common(&self) -> String {
         shell(["brooklet", "quantize"].into_iter().chain(self.common.iter().map(String::as_str)))
     }
 
-    /// What of it is this model's.
+    /// The part of the command that is this model's only.
     pub(super) fn options(&self) -> String {
         shell(self.options.iter().map(String::as_str))
     }
 }
 
 fn shell<'w>(words: impl Iterator<Item = &'w str>) -> String {
-    // Only a zero byte cannot be quoted, which no argument has.
+    // Only a zero byte cannot be quoted, and no argument has one.
     shlex::try_join(words).unwrap_or_default()
 }
 
@@ -168,17 +168,17 @@ struct Line {
     args: quantize::Args,
 }
 
-/// What makes models of one network for one board.
+/// Makes models of one network for one board.
 pub(super) struct Maker<'a> {
     pub(super) args: &'a Args,
-    /// Words of the data to calibrate with, and the effort.
+    /// Words that give the calibration data and the effort.
     pub(super) calibrate: Vec<String>,
     pub(super) spec: &'a Spec,
     pub(super) labels: Option<Vec<String>>,
 }
 
 impl Maker<'_> {
-    /// The words of `quantize` for such a model.
+    /// The words of `quantize` for a model made in this way, planned for this goal.
     fn words(&self, way: &Way, goal: Goal) -> Words {
         let Self { args, spec, .. } = self;
         let mut common = vec![args.file.display().to_string()];
@@ -203,7 +203,7 @@ impl Maker<'_> {
         let mut options = way.options();
         let sizes = if args.allow_smaller_input { &mut options } else { &mut common };
         sizes.extend(way.sizes(args.source.input));
-        // Layers get four bits until the file has room: that has to be said.
+        // Mixed widths depend on the bytes of flash, so the command names them.
         let slot = (way.weights.is_none() || args.device.chip.is_some()).then_some(spec.slot.bytes);
         let flash = goal.flash.or(args.device.flash).or(slot);
         let arena = args.device.chip.is_some().then_some(spec.arena_bytes);
@@ -218,7 +218,7 @@ impl Maker<'_> {
     }
 
     fn line(&self, words: &Words) -> Result<quantize::Args> {
-        // As the command would have it here: what the project's file says goes for it, too.
+        // The line is read as the command would read it here, with what the project's file adds.
         let typed: Vec<OsString> = words.all().map(OsString::from).collect();
         let added = project::added_to(&Line::command(), &typed)?;
         match Line::try_parse_from(typed.into_iter().chain(added.into_iter().map(OsString::from))) {
@@ -232,7 +232,7 @@ impl Maker<'_> {
         self.line(&self.words(way, SMALLEST))
     }
 
-    /// The network quantized in such a way.
+    /// The program of the network quantized in this way, and warnings.
     pub(super) fn program(&self, way: &Way) -> Result<(Program, Vec<String>)> {
         let args = self.arguments(way)?;
         let prepared = quantize::prepare(&args)?;
@@ -241,7 +241,7 @@ impl Maker<'_> {
         Ok((made.program, warnings))
     }
 
-    /// Its model for a goal.
+    /// The model of a program, planned for a goal.
     pub(super) fn plan(&self, way: &Way, program: &Program, goal: Goal) -> Result<Planned> {
         let words = self.words(way, goal);
         let args = self.line(&words)?;
@@ -255,8 +255,8 @@ impl Maker<'_> {
         Ok(Planned { file, instructions, time, words })
     }
 
-    /// The models of a program, for all goals: the smallest arena, the fewest instructions in
-    /// all of the memory, and what lies between. Equal ones once.
+    /// The models of a program for all goals: the smallest arena, the fewest instructions in all of
+    /// the memory, and three between them. Equal models are kept once.
     pub(super) fn plans(&self, way: &Way, program: &Program) -> Result<Vec<Planned>> {
         let size = self.plan(way, program, SMALLEST)?;
         let arena = size.file.model().arena_bytes() as u32;

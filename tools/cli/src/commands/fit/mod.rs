@@ -1,7 +1,7 @@
-//! `brooklet fit`: on which boards a model runs; and, of a network, the best models for a board.
+//! `brooklet fit`: on which boards a model runs; and the best models of a network for a board.
 //!
-//! `Verdict::new` is the one answer to whether a model fits, of `plan`, `quantize` and `flash` too: of
-//! the model as the board's firmware runs it, which is what the firmware itself checks.
+//! `Verdict::new` alone decides whether a model fits, for `plan`, `quantize` and `flash`, too. It
+//! judges the model packed as the board's firmware runs it, by the limits that the firmware checks.
 
 pub(super) mod boards;
 mod candidates;
@@ -26,39 +26,40 @@ use brooklet_quantize::recipe::Effort;
 /// Options of `brooklet fit`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The model file; with --calibrate the network of which models are made.
+    /// The model file; with --calibrate, the network.
     file: InputPath,
-    /// Searches for the best models that a network makes for a board: quantizes it in several ways with
+    /// Searches for the best models of a network for a board: quantizes it in several ways with
     /// these images, as `quantize` does, and plans each for RAM, flash and speed.
     #[arg(long, value_name = "DATA")]
     calibrate: Option<InputData>,
     /// Writes the model that is chosen.
     #[arg(short, long, value_name = "MODEL.brook", requires = "calibrate")]
     output: Option<OutputPath>,
-    /// Images to judge the models by. Default: those of --calibrate.
+    /// Images on which the models are judged. Default: those of --calibrate.
     #[arg(long, value_name = "DATA", requires = "calibrate")]
     test: Option<InputData>,
-    /// Judges by up to this number of images.
+    /// Judges on up to this number of images.
     #[arg(long, value_name = "IMAGES", requires = "calibrate", value_parser = clap::value_parser!(u32).range(1..))]
     limit: Option<u32>,
     #[command(flatten)]
     device: Device,
-    /// Milliseconds that an image may take, as they are predicted.
+    /// Predicted time that an image may take, in milliseconds.
     #[arg(long, value_name = "MS", requires = "calibrate")]
     max_ms: Option<f64>,
     /// Clock of the core. Default: the board's.
     #[arg(long, value_name = "MHZ", requires = "calibrate")]
     mhz: Option<f64>,
-    /// Points of accuracy below float that the chosen model may be, for fewer milliseconds.
+    /// Accuracy that the chosen model may lose against float, in percentage points, if it is
+    /// faster.
     #[arg(long, value_name = "POINTS", default_value_t = 0.2)]
     within: f64,
-    /// Tries smaller images, too.
+    /// Also tries smaller images.
     #[arg(long, requires = "calibrate")]
     allow_smaller_input: bool,
-    /// How much work is put into each model. [default: default]
+    /// How much work goes into each model. [default: default]
     #[arg(long, value_parser = choice::<Effort>(), requires = "calibrate")]
     effort: Option<Effort>,
-    /// Of what is drawn by lot: the same seed and data make the same models.
+    /// Seed of everything random: the same seed and data make the same models.
     #[arg(long, default_value_t = 0)]
     seed: u64,
     #[command(flatten)]
@@ -76,9 +77,9 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
     let networks = ["onnx", "tflite", "keras", "h5", "safetensors", "pt", "pth", "th"];
     if networks.contains(&extension.to_ascii_lowercase().as_str()) {
         return Err(failure!(
-            help = "add --calibrate DATA and --board NAME to search for the best models that it makes; or \
+            help = "add --calibrate DATA and --board NAME to search for its best models; or \
                     give a model file, as `quantize` writes it",
-            "{}: is a network, and no model file",
+            "{}: is a network, not a model file",
             args.file.display()
         ));
     }
@@ -88,10 +89,10 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
     if device.flash.is_some() && !named {
         return Err(failure!(
             help = "add --board NAME, `brooklet boards` lists them, or --chip CORE",
-            "--flash needs to know for which kernels"
+            "--flash needs a board or chip, whose kernels the weights are packed for"
         ));
     }
-    // Without a board all of them are told, whatever the usual one is.
+    // Without --board or --chip all boards are listed, even if $BROOKLET_BOARD is set.
     let spec = if named { device.spec()? } else { None };
     boards::list(&file, spec.as_ref(), output)
 }

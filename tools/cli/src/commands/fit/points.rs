@@ -14,57 +14,57 @@ use crate::report::{fitted, percent, table, thousands};
 /// A model that fits.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(super) struct Point {
-    /// How it is named in the table.
+    /// Its name in the table.
     pub(super) name: String,
     #[serde(flatten)]
     pub(super) way: Way,
     /// Share of right answers.
     pub(super) top1: Option<f64>,
-    /// With the float network.
+    /// Share of answers that are the float network's.
     pub(super) agreement: Option<f64>,
     /// Signal to quantization noise of the logits.
     pub(super) sqnr_db: Option<f64>,
-    /// An image, as predicted.
+    /// Predicted number of instructions per image.
     pub(super) instructions: Option<u64>,
-    /// Likewise, where the clock is known.
+    /// Predicted time of an image, if the clock is known.
     pub(super) milliseconds: Option<f64>,
-    /// Whether these are at one instruction a cycle, as nothing is known of the core's timings.
+    /// Whether the time assumes one instruction per cycle, as the core's timings are not known.
     pub(super) milliseconds_at_least: bool,
     /// Of RAM that its rows and scratch memory take.
     pub(super) arena_bytes: usize,
     /// Of the model file.
     pub(super) model_bytes: usize,
-    /// Whether no other model is better in one respect and as good in all.
+    /// Whether no other model beats it: is better in one respect and at least as good in all.
     pub(super) on_front: bool,
-    /// What makes it.
+    /// The command that makes it.
     pub(super) command: String,
-    /// Of that what is not the same for all points.
+    /// The options of the command that differ between points.
     #[serde(skip)]
     pub(super) options: String,
 }
 
 impl Point {
-    /// Share of right answers, or, where that is not known, of answers that are float's.
+    /// Share of right answers, or, if that is not known, of answers that are the float network's.
     fn quality(&self) -> f64 {
         self.top1.or(self.agreement).unwrap_or(0.0)
     }
 
-    /// Of equal shares the one with less noise is better.
+    /// Compares quality; with equal shares, the point with less noise is better.
     fn by_quality(&self, other: &Self) -> Ordering {
         let noise = |point: &Self| point.sqnr_db.unwrap_or(f64::MIN);
         let by_noise = noise(self).total_cmp(&noise(other));
         self.quality().total_cmp(&other.quality()).then(by_noise)
     }
 
-    /// What is to be little.
+    /// Time, RAM and flash: less is better.
     fn costs(&self) -> [u64; 3] {
         let count = |bytes: usize| bytes as u64;
-        // Bits of numbers above zero have their order.
+        // The bits of positive floats are ordered as the floats are.
         let time = self.milliseconds.map(f64::to_bits).or(self.instructions);
         [time.unwrap_or(u64::MAX), count(self.arena_bytes), count(self.model_bytes)]
     }
 
-    /// Whether it is as good in all, and better in one.
+    /// Whether it is at least as good in all respects, and better in one.
     fn beats(&self, other: &Self) -> bool {
         let quality = self.by_quality(other);
         let costs = self.costs().into_iter().zip(other.costs());
@@ -74,7 +74,7 @@ impl Point {
     }
 }
 
-/// Marks the front, and orders points from the quickest on; names them.
+/// Marks the front, sorts the points with the fastest of the front first, and names them.
 pub(super) fn sort(points: &mut [Point]) {
     let all = points.to_vec();
     for point in points.iter_mut() {
@@ -90,10 +90,10 @@ pub(super) fn sort(points: &mut [Point]) {
     }
 }
 
-/// The quickest point that is at most `margin` below `float`, or else the best; and whether it is that
-/// close.
+/// The fastest point that is at most `margin` below `float`, or else the best point; and whether it
+/// is within the margin.
 pub(super) fn choose(points: &[Point], float: f64, margin: f64) -> Option<(usize, bool)> {
-    // Shares of images are compared: what is exactly at the margin is within.
+    // Shares are rounded: a point exactly at the margin is within.
     let least = float - margin - 1e-9;
     let close = points.iter().enumerate().filter(|(_, point)| point.quality() >= least);
     let quickest = close.min_by(|(_, a), (_, b)| a.costs().cmp(&b.costs()).then(b.by_quality(a)));
@@ -109,9 +109,9 @@ pub(super) fn choose(points: &[Point], float: f64, margin: f64) -> Option<(usize
 pub(super) struct Refused {
     #[serde(flatten)]
     pub(super) way: Way,
-    /// What it lacks.
+    /// What its closest model lacks, in words.
     pub(super) lacks: String,
-    /// In which respect it is short, and by how many bytes.
+    /// The bytes that the closest model lacks of RAM and of flash.
     pub(super) arena_bytes_lacking: i64,
     /// Likewise of flash.
     pub(super) slot_bytes_lacking: i64,
@@ -132,24 +132,24 @@ pub(in crate::commands) struct Report {
     pub(super) flash_bytes: u32,
     /// Images that the models are judged by.
     pub(super) images: usize,
-    /// Of the float network.
+    /// Top-1 of the float network.
     pub(super) float_top1: Option<f64>,
-    /// From the quickest on; those of the front first.
+    /// Those of the front first, the fastest first.
     pub(super) points: Vec<Point>,
     /// Ways that do not fit.
     pub(super) refused: Vec<Refused>,
     /// The name of the point that was chosen.
     pub(super) chosen: Option<String>,
-    /// Points below float that were allowed.
+    /// Accuracy below float that was allowed, in percentage points.
     pub(super) within: f64,
-    /// Whether the chosen one is within these.
+    /// Whether the chosen point is within that.
     pub(super) is_within: bool,
-    /// What makes each of the points, but for its options.
+    /// The command that makes the points, without the options of each.
     #[serde(skip)]
     pub(super) command: String,
-    /// Where it was written to.
+    /// The file that the chosen model was written to.
     pub(super) model: Option<PathBuf>,
-    /// What else would fit.
+    /// Other things that would fit.
     pub(super) what_would_fit: Vec<String>,
 }
 
@@ -158,7 +158,7 @@ impl Report {
         self.points.iter().filter(|point| point.on_front)
     }
 
-    /// The front: milliseconds or instructions to the right, quality upwards.
+    /// Draws the front: milliseconds or instructions to the right, quality upwards.
     fn plot(&self) -> String {
         const GRID: [usize; 2] = [60, 12];
         let x = |point: &Point| match point.milliseconds {
@@ -178,7 +178,7 @@ impl Report {
         for point in self.front() {
             let row = GRID[1] - 1 - cell(point.quality(), up, GRID[1]);
             let place = &mut grid[row][cell(x(point), across, GRID[0])];
-            // Where several lie, the first is shown.
+            // Where several points share a place, the first is shown.
             if *place == ' ' {
                 *place = point.name.chars().next().unwrap_or('?');
             }
@@ -220,10 +220,10 @@ impl fmt::Display for Report {
             self.board,
             clock.unwrap_or_default()
         )?;
-        write!(f, "judged by {} images", thousands(self.images))?;
+        write!(f, "judged on {} images", thousands(self.images))?;
         match self.float_top1 {
-            Some(share) => writeln!(f, "; in float {} of them are right\n", percent(share))?,
-            None => writeln!(f, ", by how often the answer is the float network's\n")?,
+            Some(share) => writeln!(f, "; the float network has {} right\n", percent(share))?,
+            None => writeln!(f, ", by agreement with the float network\n")?,
         }
         if !self.points.is_empty() {
             self.fmt_points(f)?;
@@ -242,7 +242,7 @@ impl fmt::Display for Report {
         let Some(point) = chosen else { return Ok(()) };
         let (name, margin) = (&point.name, self.within);
         match self.is_within {
-            true => writeln!(f, "{name} is the quickest within {margin} points of float")?,
+            true => writeln!(f, "{name} is the fastest within {margin} points of float")?,
             false => writeln!(
                 f,
                 "{name} is the best, but {:.2} points below float, not within {margin}",
@@ -292,10 +292,10 @@ impl Report {
         if self.front().any(|point| point.milliseconds_at_least) {
             writeln!(
                 f,
-                "Nothing is known of this core's timings: ms are at one instruction a cycle.\n"
+                "This core's timings are not known: ms assume one instruction per cycle.\n"
             )?;
         } else if self.clock_hz.is_some() {
-            writeln!(f, "ms are predicted; `brooklet bench --cycles` looks closer.\n")?;
+            writeln!(f, "ms are predicted; `brooklet bench --cycles` gives a better estimate.\n")?;
         }
         writeln!(f, "Each is made by\n\n{} OPTIONS\n", self.command)?;
         for point in self.front() {
@@ -342,7 +342,7 @@ mod tests {
         let front: Vec<_> = points.iter().map(|point| (point.on_front, point.costs()[0])).collect();
         assert_eq!(front, [(true, 10), (true, 20), (true, 30), (false, 20)]);
         assert_eq!(points[0].name, "a");
-        // The quickest that is close enough, or the best.
+        // The fastest point that is close enough, or else the best.
         assert_eq!(choose(&points, 0.912, 0.02), Some((0, true)));
         assert_eq!(choose(&points, 0.912, 0.002), Some((2, true)));
         assert_eq!(choose(&points, 0.95, 0.002), Some((2, false)));

@@ -1,5 +1,5 @@
-//! The search: what fits is found out with noise first, which takes seconds, since memory and
-//! instructions do not depend on the weights; what may fit is then quantized, and judged.
+//! The search. Memory and instructions do not depend on the weights, so noise tells within seconds
+//! what fits. Only what may fit is then quantized with images, and judged.
 
 use std::iter;
 
@@ -20,19 +20,19 @@ use crate::commands::quantize::{self, judge};
 use crate::commands::{Output, say, spinner, warn};
 use crate::failure::{Result, failure};
 
-/// Calibration data that says what a model takes, and nothing of how good it is.
+/// Calibration data that is enough to measure a model's size, but not its accuracy.
 const NOISE: [&str; 4] = ["--calibrate", "random:4", "--effort", "fast"];
 
-/// Sizes of smaller images that are quantized and judged: the largest that fit.
+/// Number of smaller image sizes that are quantized and judged: the largest that fit.
 const SMALLER: usize = 2;
 
-/// The network, and the images that models are judged by.
+/// The network, and the images on which models are judged.
 struct Judge {
     network: Network,
     data: Dataset,
     float: Array2<f32>,
     top1: Option<f64>,
-    /// Names of the classes, as the calibration data has them: they are in each model.
+    /// Names of the classes from the calibration data, which are stored in each model.
     classes: Option<Vec<String>>,
 }
 
@@ -48,14 +48,14 @@ impl Judge {
 struct Found {
     ways: Vec<Way>,
     refused: Vec<Refused>,
-    /// The smallest models of ways that do not fit.
+    /// The smallest models of the ways that do not fit.
     smallest: Vec<Planned>,
 }
 
 struct Search<'a> {
     args: &'a Args,
     spec: Spec,
-    /// As the user says it.
+    /// Preprocessing as the user's options say.
     preprocess: Preprocess,
     labels: Option<Vec<String>>,
     calibrate: &'a InputData,
@@ -75,7 +75,7 @@ pub(super) fn run(args: &Args, calibrate: &InputData, output: Output) -> Result<
             true => found.ways.extend(smaller),
             false => would.extend(smaller.first().and_then(Way::size).map(|[h, w]| {
                 format!(
-                    "images of {h}x{w}: --allow-smaller-input tries them, and says what it costs"
+                    "images of {h}x{w}: --allow-smaller-input tries them, and shows the loss of accuracy"
                 )
             })),
         }
@@ -136,7 +136,7 @@ impl<'a> Search<'a> {
         let mut spec = args.device.spec()?.ok_or_else(|| {
             failure!(
                 help = "add --board NAME, `brooklet boards` lists them, or --chip CORE with --ram and --flash",
-                "--calibrate: which board the models are for is not said"
+                "--calibrate needs the board that the models are for"
             )
         })?;
         if let Some(mhz) = args.mhz {
@@ -154,7 +154,7 @@ impl<'a> Search<'a> {
         Ok(Self { args, spec, preprocess, labels, calibrate })
     }
 
-    /// What makes models with the user's images, or quickly.
+    /// Makes models with the user's images, or `quickly` with noise.
     fn maker(&self, quickly: bool) -> Maker<'_> {
         let mut calibrate = NOISE.map(str::to_owned).to_vec();
         if !quickly {
@@ -168,14 +168,14 @@ impl<'a> Search<'a> {
         Maker { args: self.args, calibrate, spec: &self.spec, labels: self.labels.clone() }
     }
 
-    /// The network in float, for images of this size, and how its images are normalized.
+    /// The float network for images of this way's size, and how its images are normalized.
     fn network(&self, way: &Way) -> Result<(Network, Preprocess)> {
         let args = self.maker(false).arguments(way)?;
         let prepared = quantize::prepare(&args)?;
         let Imported::Float(network) = prepared.network else {
             return Err(failure!(
-                help = "quantize it, and ask `brooklet fit MODEL.brook`; or give the float network that it \
-                        was made of",
+                help = "quantize it, and run `brooklet fit MODEL.brook`; or give the float network that \
+                        it was made from",
                 "{}: is already int8: there is nothing to search",
                 self.args.file.display()
             ));
@@ -185,7 +185,7 @@ impl<'a> Search<'a> {
         Ok((network, prepared.preprocess))
     }
 
-    /// The images to judge by, for a network.
+    /// The images on which a network is judged, and their number.
     fn data(
         &self,
         network: &Network,
@@ -203,7 +203,7 @@ impl<'a> Search<'a> {
         Ok((data, count))
     }
 
-    /// What models are judged by.
+    /// Prepares what the models are judged with.
     fn judge(&self) -> Result<Judge> {
         let preprocess = self.preprocess;
         let way = Way { weights: Some(8), stream: 8, int16_last: false, input: None, preprocess };
@@ -217,7 +217,7 @@ impl<'a> Search<'a> {
         Ok(Judge { network, data, float, top1, classes })
     }
 
-    /// Whether a model fits, and otherwise what it lacks.
+    /// Whether a model fits, or else what it lacks.
     fn fits(&self, planned: &Planned) -> Result<(), Refusal> {
         let verdict = Verdict::of_packed(&self.spec, &planned.file.model());
         let late = match (planned.time, self.args.max_ms) {
@@ -241,12 +241,12 @@ impl<'a> Search<'a> {
         let mut found = Found::default();
         let mut in_eight_bits_lacks_flash = false;
         for way in ways {
-            // Where eight bits have room, no layer gets four to save it.
+            // If weights of eight bits fit, no layer needs fewer.
             if way.weights.is_none() && !in_eight_bits_lacks_flash {
                 continue;
             }
             spinner.set_message(way.words());
-            // What noise cannot be quantized for may still be with images.
+            // A network that cannot be quantized with noise may still be with images.
             let Ok((program, _)) = maker.program(&way) else {
                 if way.weights.is_some() {
                     found.ways.push(way);
@@ -258,7 +258,8 @@ impl<'a> Search<'a> {
             for planned in maker.plans(&way, &program)? {
                 match self.fits(&planned) {
                     Ok(()) => fits = true,
-                    // The last one is the quickest, and the first the smallest.
+                    // Plans come from the smallest arena to the fastest; the refusal of the fastest
+                    // is kept.
                     Err(refusal) => closest = Some((refusal, planned)),
                 }
             }
@@ -281,8 +282,8 @@ impl<'a> Search<'a> {
         Ok(found)
     }
 
-    /// Ways with smaller images that may fit: of the largest sizes, each with images cut or shrunk, as
-    /// the float network has more of them right.
+    /// Ways with smaller images that may fit, of the largest sizes. For each size images are
+    /// cropped or shrunk, whichever gives the float network more right answers.
     fn smaller(&self, own: [u32; 2], judge: &Judge) -> Result<Vec<Way>> {
         let mut ways: Vec<Way> = Vec::new();
         for eighths in (4..8).rev() {
@@ -328,9 +329,9 @@ impl<'a> Search<'a> {
         Ok(best.map_or(self.preprocess, |(_, preprocess)| preprocess))
     }
 
-    /// Boards that have room for one of the models, in words.
+    /// Names the boards that have room for one of the models.
     fn roomier(&self, models: &[Planned]) -> Result<Option<String>> {
-        /// Boards that are named.
+        /// Number of boards that are named.
         const NAMED: usize = 5;
         let registry = Registry::find()?;
         let mut names = Vec::new();
@@ -367,7 +368,7 @@ impl<'a> Search<'a> {
                 if self.fits(&planned).is_err() {
                     continue;
                 }
-                // Whatever the plan, the answers are the same.
+                // The answers do not depend on the plan.
                 let score = match &score {
                     Some(score) => score,
                     None => score.insert(self.score(way, &planned, judge)?),
@@ -399,7 +400,7 @@ impl<'a> Search<'a> {
         Ok(Made { points, files, common, warnings: all_warnings })
     }
 
-    /// How good a model is. With smaller images, too, what counts is the network as it was given.
+    /// How good a model is. A model of smaller images is also compared with the network as given.
     fn score(&self, way: &Way, planned: &Planned, judge: &Judge) -> Result<Score> {
         let float = judge.float.clone();
         let Some(_) = way.input else { return self::judge(&planned.file, &judge.data, float) };
@@ -412,14 +413,14 @@ impl<'a> Search<'a> {
 /// The models that were made.
 struct Made {
     points: Vec<Point>,
-    /// For each command the file that it makes.
+    /// Each command, and the file that it makes.
     files: Vec<(String, Vec<u8>)>,
-    /// What all commands have in common.
+    /// The part that all commands share.
     common: String,
     warnings: Vec<String>,
 }
 
-/// What a model lacks, and of which memory how many bytes; negative where it has some left.
+/// What a model lacks, in words and in bytes; negative if some are left.
 struct Refusal {
     lacks: String,
     arena: i64,
@@ -430,12 +431,12 @@ fn distinct(sizes: &[[u32; 2]]) -> usize {
     sizes.chunk_by(|a, b| a == b).count()
 }
 
-/// The centre of images, of this size.
+/// Crops the centre of images to this size.
 fn cut(preprocess: &Preprocess, size: [u32; 2]) -> Preprocess {
     Preprocess { crop: Some(size), ..*preprocess }
 }
 
-/// Whole images, shrunk to this size.
+/// Shrinks whole images to this size.
 fn shrink(preprocess: &Preprocess, own: [u32; 2], size: [u32; 2]) -> Preprocess {
     let less = |side: u32, axis: usize| (side * size[axis]).div_ceil(own[axis]);
     let resize = match preprocess.resize {
@@ -443,11 +444,11 @@ fn shrink(preprocess: &Preprocess, own: [u32; 2], size: [u32; 2]) -> Preprocess 
         Some(Resize::Shorter(short)) => Resize::Shorter(less(short, 0).max(less(short, 1))),
         None => Resize::To(size),
     };
-    // What is cut off stays the same share; what is left is never too small.
+    // Cropping cuts off the same share as before, and what is left is never too small.
     Preprocess { resize: Some(resize), crop: Some(size), ..*preprocess }
 }
 
-/// Share of labelled images that logits have right.
+/// Share of labelled images that the logits classify correctly.
 fn top1(logits: &Array2<f32>, data: &Dataset) -> Result<Option<f64>> {
     let labels = data.labels()?;
     let answers = logits.outer_iter().zip(labels);

@@ -24,21 +24,21 @@ pub(in crate::commands) struct Verdict {
     pub(in crate::commands) fits: bool,
     /// Of flash for the model file.
     pub(super) slot_bytes_left: i64,
-    /// Of what board.toml gives to the arena, packed for the board: the application's buffers,
-    /// session and stack have theirs.
+    /// Of the RAM that board.toml gives to the arena, for a model packed for the board. The
+    /// application's buffers, the session and the stack have RAM of their own.
     pub(super) arena_bytes_left: i64,
-    /// Of the longest row of an image that the board takes.
+    /// Of the longest image row that the board takes.
     pub(super) row_bytes_left: i64,
-    /// Where weights are behind a driver: of the RAM for what comes before them, or of the window, if
-    /// that lacks more.
+    /// For weights behind a driver: of the RAM for the part of the file before the weights, or of
+    /// the window, if that lacks more.
     #[serde(skip_serializing_if = "Option::is_none")]
     window_bytes_left: Option<i64>,
-    /// Whether the model has int16, which the board's firmware does not run.
+    /// Whether the model needs int16, which the board's firmware does not run.
     lacks_int16: bool,
 }
 
 impl Verdict {
-    /// Of a model on a board, packed as `flash` does.
+    /// The verdict on a model, packed for the board as `flash` does.
     pub(in crate::commands) fn new(spec: &Spec, file: &ModelFile) -> Result<Self> {
         let packed = packed_for(spec, file)?;
         Ok(Self::of_packed(spec, &packed.as_ref().unwrap_or(file).model()))
@@ -77,7 +77,7 @@ impl Verdict {
         }
     }
 
-    /// The error for a model that does not fit, `but` was made, if that is to be said.
+    /// The error for a model that does not fit; `but` may say that it was written all the same.
     pub(in crate::commands) fn refused(&self, model: &Path, but: &str) -> Failure {
         let (model, board, lacks) = (model.display(), &self.board, self.lacks());
         failure!(help = self.remedy(), "{model}: {but}does not fit {board}: it lacks {lacks}")
@@ -118,7 +118,7 @@ impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let board = &self.board;
         if self.fits {
-            // A row's room is of no interest.
+            // The room for a row is of no interest.
             let [flash, ram] = [(self.slot_bytes_left, "flash"), (self.arena_bytes_left, "RAM")]
                 .map(|(bytes, what)| bytes_of(bytes, what));
             writeln!(f, "fits {board}, with {flash}, {ram} to spare")

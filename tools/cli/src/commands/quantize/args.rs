@@ -1,4 +1,4 @@
-//! The options of `brooklet quantize`, and what of them is wrong by itself.
+//! The options of `brooklet quantize`, and checks of their combinations.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,52 +29,54 @@ pub struct Args {
     /// The model file to write.
     #[arg(short, long, value_name = "MODEL.brook")]
     pub(super) output: OutputPath,
-    /// Images to measure activation ranges on: a folder with a subfolder a class, a CIFAR-10
+    /// Images to measure activation ranges on: a folder with a subfolder per class, a CIFAR-10
     /// binary file, .npy, .npz, or random:N.
     #[arg(long, value_name = "DATA", conflicts_with = "ranges")]
     pub(super) calibrate: Option<InputData>,
-    /// How much work is put into it. [default: default]
+    /// How much work goes into quantizing. [default: default]
     #[arg(long, value_parser = choice::<Effort>(), requires = "calibrate")]
     pub(super) effort: Option<Effort>,
-    /// How activation ranges are chosen. [default: mse, and with --effort best
-    /// the better of mse and auto]
+    /// How activation ranges are chosen. [default: mse; with --effort best, the better of mse and
+    /// auto]
     #[arg(long, value_parser = choice::<Calibration>(), requires = "calibrate")]
     pub(super) calibration: Option<Calibration>,
-    /// Leaves stages out.
+    /// Stages to leave out.
     #[arg(long, value_parser = choice::<Stage>(), value_name = "STAGES", value_delimiter = ',', requires = "calibrate")]
     pub(super) without: Vec<Stage>,
-    /// Bits of weights. With fewer than 8 the first and the last convolution keep 8. [default: 8, and
-    /// with --flash as many as fit, for each layer those that cost the least accuracy]
+    /// Bits of weights. With fewer than 8, the first and the last convolution keep 8. [default: 8;
+    /// with --flash, as many as fit: the layers that lose the least accuracy get fewer]
     #[arg(long, value_parser = choice::<WeightBits>(), value_name = "BITS")]
     pub(super) weights: Option<WeightBits>,
-    /// Keeps outputs of these layers in int16, where int8 is not enough: names of layers or blocks,
-    /// `first` (convolution), `last` (mean and logits), or `auto`: those that bring a measured gain
-    /// of 0.25 dB each. Takes twice the bytes for their rows, and more instructions.
+    /// Keeps the outputs of these layers in int16, where int8 is not enough: names of layers or
+    /// blocks, `first` (convolution), `last` (mean and logits), or `auto`: the layers that each
+    /// gain at least 0.25 dB, as measured. Rows in int16 take twice the bytes, and more
+    /// instructions.
     #[arg(long, value_name = "LAYERS", value_delimiter = ',')]
     pub(super) int16: Vec<String>,
-    /// Bits of the residual stream, what blocks add to, and of the scores. With 16 deep networks lose
-    /// less: the stream's rows take twice the bytes, instructions grow by a few percent.
+    /// Bits of the residual stream, to which blocks add, and of the scores. With 16, deep networks
+    /// lose less accuracy; the stream's rows take twice the bytes, and instructions grow by a few
+    /// percent.
     #[arg(
         long, value_parser = choice::<Stream>(), value_name = "BITS", default_value = "8",
         conflicts_with = "int16"
     )]
     pub(super) stream: Stream,
-    /// Of what is drawn by lot: the same seed and data make the same model.
+    /// Seed of everything random: the same seed and data make the same model.
     #[arg(long, default_value_t = 0)]
     pub(super) seed: u64,
-    /// Memory that weights and images' maps may take, such as 400M: with less, fewer images go through the
-    /// network at once, and layers learn from fewer.
+    /// Memory for weights and for the maps of images, such as 400M. With less memory, fewer images
+    /// run through the network at once, and layers learn from fewer images.
     #[arg(long, value_name = "BYTES", default_value = "400M", value_parser = bytes)]
     pub(super) memory: u32,
-    /// Stores up to 4 images in the model file, and what the model answers: a device tests itself
-    /// with them. Calibration images, or noise where there are none.
+    /// Stores up to 4 images in the model file, and the model's answers to them, with which a
+    /// device tests itself. They are calibration images, or noise if there are none.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = test_images())]
     pub(super) self_test: u16,
-    /// Activation ranges saved by an earlier calibration; weights are then rounded to the
-    /// nearest.
+    /// Activation ranges that an earlier calibration saved; weights are then rounded to the nearest
+    /// value.
     #[arg(long, value_name = "FILE.json")]
     pub(super) ranges: Option<InputPath>,
-    /// Saves the activation ranges, and how good the model was on the calibration data.
+    /// Saves the activation ranges, and the model's accuracy on the calibration data.
     #[arg(long, value_name = "FILE.json", requires = "calibrate", conflicts_with = "ranges")]
     pub(super) save_ranges: Option<OutputPath>,
     #[command(flatten)]
@@ -86,7 +88,7 @@ pub struct Args {
 }
 
 impl Args {
-    /// Refuses options that would be of no use for this network.
+    /// Refuses a crop that this network's input does not take.
     pub(super) fn check(&self, preprocess: &Preprocess, input: Shape) -> Result<()> {
         let [height, width, _] = input.map(|size| size as u32);
         match preprocess.crop {
@@ -114,22 +116,22 @@ impl Args {
         }
     }
 
-    /// Whether layers in int16 are to be found.
+    /// Whether the layers for int16 are to be found.
     pub(super) fn finds_int16(&self) -> bool {
         self.int16.iter().any(|word| word == "auto")
     }
 
-    /// Refuses words for int16 and the stream that contradict each other, or this input.
+    /// Refuses options for int16 and the stream that contradict each other or need images.
     pub(super) fn check_int16(&self) -> Result<()> {
         if self.stream == Stream::Auto && self.calibrate.is_none() {
             return Err(failure!(
-                help = "add --calibrate DATA, or say --stream 8 or 16",
+                help = "add --calibrate DATA, or give --stream 8 or 16",
                 "--stream auto: gains are measured on images",
             ));
         }
         if self.finds_int16() && self.int16.len() > 1 {
             return Err(failure!(
-                help = "either --int16 auto, or names",
+                help = "give either --int16 auto or names",
                 "--int16: auto finds the layers itself",
             ));
         }
@@ -151,7 +153,7 @@ impl Args {
                 let names = fused.units.iter().skip(1).map(|unit| &*network.nodes[unit.node].name);
                 let names = names.collect::<Vec<_>>().join(", ");
                 failure!(
-                    help = format!("first, last, auto, or of: {names}"),
+                    help = format!("give first, last, auto, or some of: {names}"),
                     "{}: --int16: {what}",
                     self.network.display(),
                 )
@@ -170,7 +172,7 @@ impl Args {
     }
 }
 
-/// A number of test images that the model format can have.
+/// Parses a number of test images that the model format can store.
 fn test_images() -> impl TypedValueParser<Value = u16> {
     clap::value_parser!(u16).range(0..=MAX_TEST_IMAGES as i64)
 }

@@ -12,7 +12,7 @@ pub(super) struct Bars {
 }
 
 impl Bars {
-    /// Takes the last one off the terminal.
+    /// Removes the last bar from the terminal.
     pub(super) fn finish(&self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();

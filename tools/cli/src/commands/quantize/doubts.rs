@@ -1,4 +1,4 @@
-//! What `brooklet quantize` doubts: that images are in the units that the network was trained with.
+//! Warnings of `brooklet quantize` that images are in other units than in the network's training.
 
 use brooklet_import::network::Network;
 use brooklet_import::network::QuantizedNode;
@@ -11,10 +11,10 @@ use crate::failure::failed;
 use crate::failure::{Result, failure};
 use crate::report::percent;
 
-/// What finds the right units.
+/// The command that finds the right units.
 const DOCTOR: &str = "`brooklet doctor NETWORK DATA` finds the right ones on labelled images";
 
-/// What pixels are for an int8 network: what its input says, if the user does not.
+/// The units of pixels for an int8 network: the user's, or else those of its input's scale.
 pub(super) fn int8_units(
     args: &Args,
     input: &QuantizedNode,
@@ -52,7 +52,7 @@ pub(super) fn int8_units(
     }
 }
 
-/// Signs that images are in other units than the network was trained with.
+/// Signs that images are in other units than in the network's training.
 pub(super) fn doubts(
     args: &Args,
     network: &Network,
@@ -65,7 +65,7 @@ pub(super) fn doubts(
     }
     let failed = |failure| failed(&args.network, failure);
     let given = match (preprocess.mean, preprocess.std) {
-        (None, None) => "without --mean and --std it takes raw 0 to 255",
+        (None, None) => "without --mean and --std it takes raw pixels from 0 to 255",
         _ => "these --mean and --std may be another network's",
     };
     let mut doubts = Vec::new();
@@ -83,8 +83,8 @@ pub(super) fn doubts(
     let classes = quantized.logits.ncols();
     if right.is_chance(classes) {
         doubts.push(format!(
-            "{}: in float it has {} of {} labelled images right, little more than chance: {given}; or \
-             labels and classes are in different orders; {DOCTOR}",
+            "{}: the float network has {} of {} labelled images right, little more than chance: \
+             {given}; or labels and classes are in different orders; {DOCTOR}",
             args.network.display(),
             right.right,
             right.all

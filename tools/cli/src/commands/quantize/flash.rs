@@ -1,4 +1,4 @@
-//! A model file within the flash that it may take: how many bits the weights of each layer get.
+//! Fits a model file into a limit of flash: how many bits the weights of each layer get.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use super::model::set_test_images;
 use crate::failure::{Result, failed, failure};
 use crate::report::thousands;
 
-/// Bytes that the model file may take.
+/// The limit of the model file's bytes, and what its size depends on.
 pub(super) struct FlashBudget<'b> {
     pub(super) bytes: usize,
     pub(super) board: Option<&'b Spec>,
@@ -26,7 +26,7 @@ pub(super) struct FlashBudget<'b> {
 }
 
 impl FlashBudget<'_> {
-    /// Bits of the weights of the convolutions that get fewer than eight.
+    /// The bits of each convolution whose weights get fewer than eight.
     pub(super) fn choose(
         self,
         args: &Args,
@@ -36,7 +36,7 @@ impl FlashBudget<'_> {
         bars: &Bars,
     ) -> Result<BTreeMap<NodeId, Bits>> {
         let failed = |failure| failed(&args.network, failure);
-        // Any ranges will do: how large the file is does not depend on them.
+        // The size of the file does not depend on the ranges, so any will do.
         let int16 = args.named_int16(network)?;
         let recipe = Recipe { effort: Effort::Fast, calibration: None, int16, ..args.recipe() };
         let quick = recipe.run(network, data, preprocess, bars).map_err(failed)?;
@@ -58,7 +58,7 @@ impl FlashBudget<'_> {
         chosen.ok_or_else(|| {
             failure!(
                 help = format!("a network with fewer weights, or --flash {least}"),
-                "{}: takes {} bytes of flash with all weights in 3 bits, not {}",
+                "{}: takes {} bytes of flash even with all weights in 3 bits, more than {}",
                 args.network.display(),
                 thousands(least),
                 thousands(self.bytes),
@@ -67,8 +67,8 @@ impl FlashBudget<'_> {
     }
 }
 
-/// Without images no layer is given fewer bits: refuses what does not fit with eight, if the user
-/// left the choice.
+/// Refuses a program that does not fit with weights of eight bits: without images, no layer can be
+/// chosen to get fewer.
 pub(super) fn in_eight_bits(args: &Args, program: &Program, board: Option<&Spec>) -> Result<()> {
     let (None, Some(bytes)) = (args.weights, args.budget.flash()) else { return Ok(()) };
     let (now, _) = args.budget.smallest(program.clone(), board, &args.network)?;
@@ -90,7 +90,7 @@ pub(super) fn in_eight_bits(args: &Args, program: &Program, board: Option<&Spec>
     };
     Err(failure!(
         help = remedy,
-        "{}: takes {} bytes of flash with weights in 8 bits, not {}: {why}",
+        "{}: takes {} bytes of flash with weights in 8 bits, more than {}: {why}",
         args.network.display(),
         thousands(now),
         thousands(bytes),

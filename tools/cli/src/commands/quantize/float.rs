@@ -27,7 +27,7 @@ use super::precision::{find_int16, find_stream, program, sqnr_db};
 use super::saved::read_ranges;
 use crate::failure::{Result, failed, failure};
 
-/// What was asked for.
+/// What the user asked for.
 pub(super) struct Asked<'a> {
     pub(super) args: &'a Args,
     pub(super) preprocess: &'a Preprocess,
@@ -49,7 +49,7 @@ struct Parts {
 }
 
 impl Asked<'_> {
-    /// The program of a network.
+    /// Makes the program of a network.
     pub(super) fn make(&self, network: Network, warnings: &mut Vec<String>) -> Result<Made> {
         let &Self { args, preprocess, .. } = self;
         let at = |error: Unrepresentable| error.in_file(&args.network);
@@ -72,7 +72,7 @@ impl Asked<'_> {
             (None, None) => {
                 return Err(failure!(
                     help = "add --calibrate DATA (images like those it will see), or --ranges FILE \
-                            from an earlier calibration; random:100 only tries things out",
+                            from an earlier calibration; random:100 is enough to try things out",
                     "{}: activation ranges are needed to quantize a float network",
                     args.network.display(),
                 ));
@@ -92,7 +92,7 @@ impl Asked<'_> {
         Ok(data)
     }
 
-    /// Calibrated, and learned, on images.
+    /// Calibrates and learns on images.
     fn calibrated(
         &self,
         network: Network,
@@ -125,7 +125,7 @@ impl Asked<'_> {
             let program = program(&wide, &learned, preprocess);
             let program = program.map_err(|error| error.in_file(&args.network))?;
             let now = sqnr_db(&program, &data, &learned, args)?;
-            // What was found is a simulation's; what counts is the model.
+            // The gain was found by simulation; whether to keep it is decided on the model.
             if now >= found.int8_sqnr_db.map(|db| db + int16::MARGIN_DB) {
                 int8 = WithoutInt16 {
                     gains: found.gains,
@@ -142,7 +142,7 @@ impl Asked<'_> {
         Ok(Parts { recipe, network, ranges, learned, float, calibration, int8, stream })
     }
 
-    /// With the ranges of an earlier calibration.
+    /// Takes the ranges of an earlier calibration.
     fn saved(&self, path: &InputPath, network: &Network, recipe: Recipe) -> Result<Parts> {
         let fused = Fused::new(network).map_err(|error| error.in_file(&self.args.network))?;
         let ranges = read_ranges(path, network, &fused)?;
@@ -154,14 +154,14 @@ impl Asked<'_> {
         Ok(Parts { recipe, network, ranges, learned, float, calibration, int8, stream })
     }
 
-    /// In the core's records.
+    /// Makes the program, in the core's records.
     fn lowered(&self, parts: Parts) -> Result<Made> {
         let &Self { args, preprocess, .. } = self;
         let at = |error: Unrepresentable| error.in_file(&args.network);
         let Parts { recipe, network, ranges, learned, float, calibration, .. } = parts;
         let Parts { mut int8, mut stream, .. } = parts;
         let fused = recipe.fused(&network).map_err(at)?;
-        // What cannot be represented are then the ranges, if they come from a file.
+        // If the ranges come from a file, an error names that file.
         let from = args.ranges.as_ref().unwrap_or(&args.network);
         let program = fused.quantize(&ranges, preprocess, &learned);
         let program = program.map_err(|error| error.in_file(from))?;
@@ -173,7 +173,7 @@ impl Asked<'_> {
         if !recipe.int16.is_empty() && int8.program.is_none() {
             let without = Recipe { int16: BTreeSet::new(), ..recipe };
             let without = without.fused(&network).map_err(at)?;
-            // What it costs does not depend on the ranges, as long as there are some.
+            // The costs do not depend on the ranges, so any will do.
             int8.program = without.quantize(&ranges, preprocess, &learned).ok();
         }
         let measured = Some((ranges, float));

@@ -1,4 +1,4 @@
-//! From an int8 network to a program: its scales, zero points and weights are kept.
+//! From an int8 network to a program that keeps its scales, zero points and weights.
 
 use brooklet_import::network::QuantizedNetwork;
 use brooklet_quantize::data::Preprocess;
@@ -11,7 +11,7 @@ use super::doubts::int8_units;
 use super::made::Made;
 use crate::failure::{Result, failure};
 
-/// The program of a network.
+/// Makes the program of a network.
 pub(super) fn make(
     args: &Args,
     network: QuantizedNetwork,

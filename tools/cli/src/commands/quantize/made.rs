@@ -1,4 +1,4 @@
-//! What was made of a network, before it is planned.
+//! A program that is not planned yet, and what was measured while it was made.
 
 use brooklet_firmware::Spec;
 use brooklet_plan::cost;
@@ -14,51 +14,50 @@ use super::model::set_test_images;
 use super::report::{Int16, OtherStream, Stream};
 use crate::failure::Result;
 
-/// A program, and what is known of it.
+/// A program, and what is known about it.
 pub(in crate::commands) struct Made {
     pub(in crate::commands) program: Program,
     /// How images become the network's rows.
     pub(in crate::commands) preprocess: Preprocess,
-    /// Of a float network its ranges, and its logits, if these were measured.
+    /// The ranges of a float network, and its logits, if they were measured.
     pub(super) measured: Option<(Ranges, Option<Array2<f32>>)>,
-    /// The images that they were measured on.
+    /// The images on which these were measured.
     pub(super) calibration: Option<Dataset>,
-    /// Of a program with layers in int16.
+    /// The same program with all layers in int8, if it has layers in int16.
     pub(super) int8: WithoutInt16,
-    /// Of one whose stream has 16 bits, or might have.
+    /// The program with the other width of its stream, if that has 16 bits or could have.
     pub(super) stream: WithoutStream,
 }
 
-/// A program whose stream has 16 bits as it would be with 8, or the other way round.
+/// A program with a stream of 16 bits as it would be with 8, or the other way round.
 #[derive(Default)]
 pub(super) struct WithoutStream {
     /// The program.
     pub(super) program: Option<Program>,
-    /// How good that is on the calibration data.
+    /// Its SQNR on the calibration data.
     pub(super) sqnr_db: Option<f64>,
 }
 
-/// A program with layers in int16 as it would be without.
+/// A program with layers in int16, as it would be without them.
 #[derive(Default)]
 pub(super) struct WithoutInt16 {
-    /// What each layer brings, in dB.
+    /// What each layer gains, in dB.
     pub(super) gains: Vec<(String, f64)>,
-    /// All in int8.
+    /// The program with all layers in int8.
     pub(super) program: Option<Program>,
-    /// How good that is on the calibration data.
+    /// Its SQNR on the calibration data.
     pub(super) sqnr_db: Option<f64>,
 }
 
 impl Made {
-    /// Of an int8 network.
+    /// The program of an int8 network.
     pub(super) fn of_int8(program: Program, preprocess: Preprocess) -> Self {
         let (measured, calibration) = (None, None);
         let (int8, stream) = (WithoutInt16::default(), WithoutStream::default());
         Self { program, preprocess, measured, calibration, int8, stream }
     }
 
-    /// Gives the program what the file says beside its layers: preprocessing, names of classes, test
-    /// images.
+    /// Adds what the file stores besides its layers: preprocessing, names of classes, test images.
     pub(super) fn complete(&mut self, args: &Args, labels: Option<Vec<String>>) -> Result<()> {
         let Self { program, preprocess, measured, calibration, .. } = self;
         program.preprocessing = Some(to_record(preprocess));
@@ -67,13 +66,13 @@ impl Made {
         program.labels = labels.or_else(data).or_else(saved).unwrap_or_default();
         set_test_images(program, args, calibration.as_ref(), preprocess)?;
         if let ([_, named], 1) = (&program.labels[..], program.classes()) {
-            // What one score says to be there.
+            // A single score says whether the second class is there.
             program.labels = vec![named.clone()];
         }
         Ok(())
     }
 
-    /// What the report says of the stream, where something else than 8 bits was asked for.
+    /// What the report says of the stream, if --stream is not 8.
     pub(super) fn stream(&mut self, args: &Args, board: Option<&Spec>) -> Result<Option<Stream>> {
         if args.stream == recipe::Stream::Eight {
             return Ok(None);
@@ -93,7 +92,7 @@ impl Made {
         Ok(Some(stream))
     }
 
-    /// What the report says of int16, where it was asked for.
+    /// What the report says of int16, if it was asked for.
     pub(super) fn int16(&mut self, args: &Args, board: Option<&Spec>) -> Result<Option<Int16>> {
         if args.int16.is_empty() {
             return Ok(None);

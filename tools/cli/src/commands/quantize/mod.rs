@@ -42,7 +42,7 @@ pub(super) struct Prepared {
     pub(super) warnings: Vec<String>,
 }
 
-/// Reads the network, and finds out how its images are to be normalized.
+/// Reads the network, and finds out how its images are normalized.
 pub(super) fn prepare(args: &Args) -> Result<Prepared> {
     let mut preprocess = args.images.preprocess()?;
     args.check_int16()?;
@@ -117,12 +117,12 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
     };
     args.output.write(file.bytes())?;
     let mut contents = Contents::new(&file.model());
-    // Of a backend that is new, nothing may be known.
+    // For a new backend no costs may be known.
     if let Some((board, costs)) = board.as_ref().zip(board.as_ref().and_then(cost::of)) {
         contents = contents.on(&file.model(), board, &costs);
     }
     let verdict = board.map(|board| Verdict::new(&board, &file)).transpose()?;
-    // The file is written: it took work, and other boards may run it.
+    // The file is written even if it does not fit: it took work, and other boards may run it.
     let refused = verdict.as_ref().filter(|verdict| !verdict.fits);
     let refused = refused.map(|verdict| verdict.refused(&args.output, "is written, but "));
     warn(&warnings);
@@ -131,15 +131,15 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
     refused.map_or(Ok(()), Err)
 }
 
-/// What is done with numbers that are no pixels.
+/// A warning for data that are not pixels.
 fn features([low, high]: [f32; 2]) -> String {
     format!(
-        "the data are numbers from {low} to {high}, no pixels: a byte stands for each, with one scale \
-         for all, which the model file holds as mean and std"
+        "the data are numbers from {low} to {high}, not pixels: each is quantized to a byte, with one \
+         scale for all that the model file stores as mean and std"
     )
 }
 
-/// How good the model is on the calibration data; saves that with the ranges, if asked for.
+/// Measures the model on the calibration data, and saves the score with the ranges, if asked to.
 fn judged(
     args: &Args,
     file: &ModelFile,

@@ -1,4 +1,4 @@
-//! The model file of a program, and how good it is.
+//! The model file of a program, and its accuracy.
 
 use brooklet_plan::model_file::{HostBackend, ModelFile, ModelProblem};
 use brooklet_plan::plan::Plan;
@@ -13,8 +13,8 @@ use super::args::Args;
 use crate::commands::progress;
 use crate::failure::{Result, failure};
 
-/// Chooses the test images that the model file shall carry: from the whole of the data if there
-/// is some, else noise.
+/// Chooses the test images that the model file will carry: from the whole of the data if there is
+/// some, else noise.
 pub(super) fn set_test_images(
     program: &mut Program,
     args: &Args,
@@ -45,14 +45,14 @@ pub(super) fn set_test_images(
     Ok(())
 }
 
-/// Refuses names that are not one a class: before the long work, where they are known by then.
+/// Refuses a list of names that is not one per class, before the long work if possible.
 pub(super) fn check_names(args: &Args, classes: usize, names: &[String]) -> Result<()> {
-    // One score tells two classes apart.
+    // A single score tells two classes apart.
     if names.is_empty() || names.len() == classes || (names.len(), classes) == (2, 1) {
         return Ok(());
     }
     Err(failure!(
-        help = "give --labels FILE.txt with a line a class",
+        help = "give --labels FILE.txt with one class per line",
         "{}: has {classes} classes, but {} has {} names",
         args.network.display(),
         args.names(),
@@ -76,8 +76,7 @@ pub(in crate::commands) fn build(program: &Program, plan: &Plan, args: &Args) ->
     })
 }
 
-/// How good the model is on the first images of the data, against the float network's logits of
-/// these.
+/// Scores the model on the first images of the data, against the float network's logits for them.
 pub(in crate::commands) fn judge(
     file: &ModelFile,
     data: &Dataset,

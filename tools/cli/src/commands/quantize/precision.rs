@@ -1,4 +1,4 @@
-//! Layers that are worth int16.
+//! Finds layers that are worth int16, and streams that are worth 16 bits.
 
 use std::collections::BTreeSet;
 
@@ -20,15 +20,15 @@ use crate::failure::{Result, failed};
 /// Layers that seem to be worth int16.
 pub(super) struct Found {
     pub(super) nodes: BTreeSet<NodeId>,
-    /// Their names, and what each brings, in dB.
+    /// Their names, and what each gains, in dB.
     pub(super) gains: Vec<(String, f64)>,
-    /// All in int8.
+    /// The program with all layers in int8.
     pub(super) int8: Program,
-    /// How good that is on the calibration data.
+    /// Its SQNR on the calibration data.
     pub(super) int8_sqnr_db: Option<f64>,
 }
 
-/// Finds the layers of a network, quantized to int8, that are worth int16.
+/// Finds the layers of an int8 network that are worth int16.
 pub(super) fn find_int16(
     args: &Args,
     recipe: &Recipe,
@@ -64,11 +64,11 @@ pub(super) fn program(
     recipe.fused(network)?.quantize(ranges, preprocess, learned)
 }
 
-/// By how much the noise of the logits has to fall, in dB, for a stream to get 16 bits.
+/// The gain in SQNR of the logits, in dB, for which a stream gets 16 bits.
 const STREAM_MARGIN_DB: f64 = 0.5;
 
-/// The other form of a network whose stream has 16 bits, or might have: tries 16 where `--stream auto`
-/// says so, and keeps it where it brings enough, and where the board has the RAM.
+/// Finds out for `--stream auto` whether the stream gets 16 bits: if that gains enough, and the
+/// board has the RAM. Gives the program with the other width, which is not used.
 pub(super) fn find_stream(
     asked: &Asked<'_>,
     recipe: &mut Recipe,
@@ -83,7 +83,7 @@ pub(super) fn find_stream(
     };
     let eight = made(recipe, quantized)?;
     let wide = Recipe { stream16: true, ..recipe.clone() };
-    // What it takes does not depend on its numbers.
+    // The size of the arena does not depend on the numbers.
     let sixteen = made(&wide, quantized)?;
     if let Some(board) = board {
         let (_, plan) = args.budget.plan(sixteen.clone(), Some(board), &args.network)?;
@@ -102,7 +102,7 @@ pub(super) fn find_stream(
     Ok(WithoutStream { program: Some(sixteen), sqnr_db: sixteen_db })
 }
 
-/// How good a program is on the calibration data.
+/// The SQNR of a program on the calibration data.
 pub(super) fn sqnr_db(
     program: &Program,
     data: &Dataset,

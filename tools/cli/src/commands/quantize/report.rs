@@ -1,4 +1,4 @@
-//! What `brooklet quantize` says at its end.
+//! The report that `brooklet quantize` prints at its end.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -20,11 +20,11 @@ use brooklet_quantize::precision::int16;
 pub(super) struct Int16 {
     /// The layers whose outputs are int16.
     pub(super) layers: Vec<Int16Layer>,
-    /// SQNR on the calibration data with all in int8, if it was measured.
+    /// SQNR on the calibration data with all layers in int8, if it was measured.
     pub(super) int8_sqnr_db: Option<f64>,
-    /// The arena, with all in int8.
+    /// Size of the arena with all layers in int8.
     pub(super) int8_arena_bytes: Option<usize>,
-    /// Instructions an image on the board, as predicted: with all in int8, and now.
+    /// Predicted instructions per image on the board: with all layers in int8, and as it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) instructions: Option<[u64; 2]>,
 }
@@ -33,13 +33,13 @@ pub(super) struct Int16 {
 pub(super) struct Int16Layer {
     /// Its name.
     pub(super) name: String,
-    /// By how much it alone lowers the noise of the logits, beside those before it, if that was
+    /// The SQNR of the logits that this layer gains on top of those before it, if that was
     /// measured.
     pub(super) gain_db: Option<f64>,
 }
 
 impl Int16 {
-    /// Of a program in which `gains` were found, or layers were named.
+    /// The report on a program in which `gains` were found, or for which layers were named.
     pub(super) fn new(program: &Program, gains: &[(String, f64)]) -> Self {
         let gain = |name: &str| gains.iter().find(|(gained, _)| gained == name).map(|gain| gain.1);
         let int16 = program.layers.iter().filter(|layer| layer.record.is_int16());
@@ -58,7 +58,7 @@ impl fmt::Display for Int16 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.layers.is_empty() {
             let margin = int16::MARGIN_DB;
-            return writeln!(f, "int16: no layer brings {margin} dB, all stay int8");
+            return writeln!(f, "int16: no layer gains {margin} dB, all stay int8");
         }
         let layer = |layer: &Int16Layer| match layer.gain_db {
             Some(db) => format!("{} (+{db:.2} dB)", layer.name),
@@ -84,7 +84,7 @@ impl fmt::Display for Int16 {
 /// What the residual stream is in, and what it would take in the other form.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Stream {
-    /// Bits of it.
+    /// Its bits.
     pub(super) bits: u32,
     /// What the other number of bits would be.
     pub(super) other: Option<OtherStream>,
@@ -120,7 +120,7 @@ pub(in crate::commands) struct Report {
     pub(super) model: PathBuf,
     #[serde(flatten)]
     pub(super) contents: Contents,
-    /// On the calibration data.
+    /// Score on the calibration data.
     pub(super) evidence: Option<Score>,
     /// Layers whose outputs are int16, if that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -131,7 +131,7 @@ pub(in crate::commands) struct Report {
     /// Whether it fits the board.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) verdict: Option<Verdict>,
-    /// Signs that something is not as it should be.
+    /// Signs that something is wrong.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) warnings: Vec<String>,
 }

@@ -9,7 +9,7 @@ use brooklet_quantize::ranges::{Range, Ranges};
 use crate::commands::images::read_json;
 use crate::failure::{Result, failure};
 
-/// The ranges of a file, which must be this network's.
+/// Reads ranges from a file, and checks that they are this network's.
 pub(super) fn read_ranges(path: &Path, network: &Network, fused: &Fused<'_>) -> Result<Ranges> {
     const REMEDY: &str = "give the file that --save-ranges wrote for this network, or --calibrate \
                           again";
@@ -32,10 +32,10 @@ pub(super) fn read_ranges(path: &Path, network: &Network, fused: &Fused<'_>) -> 
             && values.iter().all(|&value| value.is_finite() && may(value))
     };
     if let Some((name, _)) = ranges.equalization.iter().find(|&of| !of_channels(of, |s| s > 0.0)) {
-        return Err(wrong(name, "its equalization is not one positive factor a channel"));
+        return Err(wrong(name, "its equalization is not one positive factor per channel"));
     }
     if let Some((name, _)) = ranges.absorption.iter().find(|&of| !of_channels(of, |c| c >= 0.0)) {
-        return Err(wrong(name, "its absorption is not one value of at least 0 a channel"));
+        return Err(wrong(name, "its absorption is not one value of at least 0 per channel"));
     }
     for node in fused.calibrated().map(|node| &network.nodes[node]) {
         if !ranges.ranges.contains_key(&node.name) {

@@ -1,7 +1,7 @@
-//! Why a command did not do its work, as the user is told.
+//! Failures of commands, as they are shown to the user.
 //!
-//! Libraries say what is wrong, each with an error type of its own. What the user can do about it,
-//! which often is an option of a command, is said by [`Remedy`].
+//! Libraries report what is wrong, each with an error type of its own. [`Remedy`] adds what the
+//! user can do about it, which is often an option of a command.
 
 use std::error::Error;
 use std::fmt;
@@ -15,10 +15,10 @@ use crate::remedies::Remedy;
 /// What is wrong, and what to do about it.
 pub struct Failure(miette::Report);
 
-/// What a command, or a part of it, gives.
+/// The result of a command, or of a part of it.
 pub type Result<T, E = Failure> = std::result::Result<T, E>;
 
-/// A failure in words: as `miette!`, whose arguments it takes.
+/// A failure described in words; it takes the arguments of `miette!`.
 macro_rules! failure {
     ($($words:tt)*) => {
         $crate::failure::Failure::from(miette::miette!($($words)*))
@@ -67,7 +67,7 @@ impl<E: Remedy> Diagnostic for Told<E> {
     }
 }
 
-/// What the user is told of a network that could not be run or quantized.
+/// The failure of a network that could not be run or quantized.
 pub(crate) fn failed(network: &Path, error: QuantizeError) -> Failure {
     match error {
         QuantizeError::Data(error) => error.into(),

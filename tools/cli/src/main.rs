@@ -14,15 +14,15 @@ use brooklet_files::remove_on_signals;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use miette::MietteHandlerOpts;
 
-/// Quantizes trained ResNets, runs them on the host as a microcontroller would, and puts them
-/// on boards.
+/// Quantizes trained ResNets, runs them on the host as a microcontroller would, and puts them on
+/// boards.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true, after_help = EXAMPLES)]
 struct Cli {
-    /// Prints figures as JSON.
+    /// Prints the report as JSON.
     #[arg(long, global = true)]
     json: bool,
-    /// Says nothing of how the work goes: the report, warnings and errors remain.
+    /// Does not show progress; the report, warnings and errors remain.
     #[arg(short, long, global = true)]
     quiet: bool,
     /// Says more of how the work goes: what was decided, and how long each stage took.
@@ -39,7 +39,7 @@ struct Cli {
 #[derive(Debug, Clone, Copy, Default, ValueEnum, strum::Display)]
 #[strum(serialize_all = "lowercase")]
 enum Colors {
-    /// On a terminal, if the environment does not ask for none (`NO_COLOR`).
+    /// On a terminal, unless the environment forbids it (`NO_COLOR`).
     #[default]
     Auto,
     /// Everywhere.
@@ -72,11 +72,11 @@ Examples:
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Makes a model file of a trained network.
+    /// Makes a model file from a trained network.
     ///
-    /// Batch norms are folded, activations fused, weights and activations quantized to int8,
-    /// memory planned. An int8 .tflite file, or .onnx file in QDQ form, keeps its scales, zero
-    /// points and weights.
+    /// Folds batch norms, fuses activations, quantizes weights and activations to int8, and plans
+    /// memory. An int8 .tflite file, or an .onnx file in QDQ form, keeps its scales, zero points
+    /// and weights.
     #[command(after_help = "\
 Examples:
   brooklet quantize net.onnx --calibrate images/ -o net.brook --resize 256 --crop 224x224 \\
@@ -85,7 +85,7 @@ Examples:
       --save-ranges ranges.json -o resnet20.brook
   brooklet quantize net_int8.tflite -o net.brook")]
     Quantize(Box<commands::quantize::Args>),
-    /// Makes a network that was not trained, to build, plan and measure with.
+    /// Makes an untrained network, to build, plan and measure with.
     #[command(after_help = "Example:\n  brooklet new resnet50 -o resnet50.safetensors")]
     New(commands::new::Args),
     /// Shows what is in a model file: layers, quantization, memory plan.
@@ -99,27 +99,27 @@ Examples:
         after_help = "Example:\n  brooklet run net.brook cat.png dog.jpg --logits logits.npy"
     )]
     Run(commands::run::Args),
-    /// Counts how many images are classified right.
+    /// Counts how many images are classified correctly.
     #[command(
         after_help = "Example:\n  brooklet eval net.brook test_batch.bin --limit 1000 --float logits.npy"
     )]
     Eval(commands::eval::Args),
-    /// Finds the preprocessing that a network was trained with, on labelled images.
+    /// Finds the preprocessing that a network was trained with, from labelled images.
     #[command(
         after_help = "Example:\n  brooklet doctor net.onnx images/ --resize 256 --crop 224x224"
     )]
     Doctor(commands::doctor::Args),
-    /// Shows what quantization costs, layer by layer, and what would mend it.
+    /// Shows what quantization costs, layer by layer, and what would help.
     #[command(
         after_help = "Example:\n  brooklet compare net.onnx net.brook test_batch.bin --limit 1000"
     )]
     Compare(commands::compare::Args),
-    /// Writes a page on what quantization costs, in which the model runs.
+    /// Writes a page that shows what quantization costs, and in which the model runs.
     #[command(
         after_help = "Example:\n  brooklet report net.onnx net.brook test_batch.bin --board rpi-pico -o report.html"
     )]
     Report(Box<commands::report::Args>),
-    /// Makes one model of several, whose probabilities are averaged.
+    /// Makes one model of several, which averages their probabilities.
     #[command(after_help = "Example:\n  brooklet ensemble a.brook b.brook c.brook -o abc.brook")]
     Ensemble(commands::ensemble::Args),
     /// Writes a model as a quantized ONNX network, for viewers and other engines.
@@ -127,35 +127,36 @@ Examples:
         after_help = "Example:\n  brooklet export net.brook -o net.onnx --compare test_batch.bin"
     )]
     Export(commands::export::Args),
-    /// Plans a model's memory for a board, and shows what is where and when.
+    /// Plans a model's memory for a board, and shows which rows are where and when.
     #[command(
         after_help = "Example:\n  brooklet plan net.brook --board qemu-mps2-an386 --optimize speed --svg map.svg -o fast.brook"
     )]
     Plan(commands::plan::Args),
-    /// Says on which boards a model fits, and what others lack; finds the best models of a network.
+    /// Shows on which boards a model fits, and what other boards lack; finds the best models of a
+    /// network.
     #[command(after_help = "\
 Examples:
   brooklet fit net.brook
   brooklet fit net.onnx --calibrate images/ --test test_batch.bin --board rpi-pico -o net.brook
   brooklet fit net.onnx --calibrate images/ --chip cortex-m4 --ram 96K --flash 512K --mhz 64 --max-ms 200")]
     Fit(Box<commands::fit::Args>),
-    /// Puts firmware and a model on a board, and sends images to it.
+    /// Writes firmware and a model to a board, and sends images to it.
     #[command(
         after_help = "Example:\n  brooklet flash net.brook --board qemu-mps2-an386 --run cat.png --check"
     )]
     Flash(commands::flash::Args),
-    /// Makes a firmware project of your own, which runs a model.
+    /// Makes a firmware project that runs a model.
     #[command(
         after_help = "Example:\n  brooklet init my-camera --board rpi-pico --model net.brook"
     )]
     Init(commands::init::Args),
-    /// Shows the lines that firmware says at its serial port.
+    /// Shows the lines that firmware writes to its serial port.
     #[command(after_help = "Example:\n  brooklet monitor --board rpi-pico --port /dev/ttyUSB0")]
     Monitor(commands::monitor::Args),
-    /// Makes keys to sign models with.
+    /// Makes keys that sign models.
     #[command(after_help = "Example:\n  brooklet key new models.key")]
     Key(commands::sign::KeyArgs),
-    /// Signs a model, for boards that take models over their link.
+    /// Signs a model, for boards that accept models over their link.
     #[command(
         after_help = "Example:\n  brooklet sign net.brook --key models.key --counter 7 -o net.signed"
     )]
@@ -165,7 +166,7 @@ Examples:
         after_help = "Example:\n  brooklet push net.signed --board qemu-mps2-an386 --key models.key.pub"
     )]
     Push(commands::push::Args),
-    /// Counts instructions, memory and code on a board.
+    /// Counts instructions or cycles, memory and code size on a board.
     #[command(after_help = "Example:\n  brooklet bench net.brook --board qemu-mps2-an386 --json")]
     Bench(commands::bench::Args),
     /// Prints completions for a shell.
@@ -173,7 +174,7 @@ Examples:
         after_help = "Example:\n  brooklet completions bash > /etc/bash_completion.d/brooklet"
     )]
     Completions(commands::shell::Completions),
-    /// Prints the manual page, or that of a subcommand.
+    /// Prints the manual page of the command, or of a subcommand.
     #[command(after_help = "Example:\n  brooklet man quantize | man -l -")]
     Man(commands::shell::Man),
     /// Prints what a report as JSON has in it, as a JSON Schema.
@@ -185,7 +186,7 @@ Examples:
 }
 
 fn main() -> ExitCode {
-    // Whatever was killed without notice before, this one leaves nothing behind.
+    // This run removes its temporary files, even if it is stopped by a signal.
     if let Err(error) = remove_on_signals() {
         let _ = writeln!(anstream::stderr(), "signals are not handled: {error}");
     }
@@ -200,7 +201,7 @@ fn main() -> ExitCode {
     let matches = command.clone().try_get_matches_from(words).unwrap_or_else(|error| {
         let _ = error.print();
         if error.use_stderr() && !added.is_empty() {
-            // What was not typed may be what is wrong.
+            // The error may be in an option that was not typed.
             let _ = writeln!(anstream::stderr(), "\n{} adds: {}", project::FILE, added.join(" "));
         }
         std::process::exit(error.exit_code())
@@ -249,7 +250,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Where nobody listens, the exit code says it.
+            // If the error stream cannot be written, the exit code still tells.
             let _ = writeln!(anstream::stderr(), "Error: {error:?}");
             ExitCode::FAILURE
         }
@@ -258,7 +259,7 @@ fn main() -> ExitCode {
 
 /// Sets how errors are shown.
 fn show_errors(colors: Colors) {
-    // Files' names stay whole, and what a program reads stays in one line.
+    // File names are not broken; an error that a program reads stays on one line.
     let wrap = stderr().is_terminal();
     let options = MietteHandlerOpts::new().break_words(false).wrap_lines(wrap);
     let (options, choice) = match colors {
@@ -267,7 +268,7 @@ fn show_errors(colors: Colors) {
         Colors::Never => (options.color(false), ColorChoice::Never),
     };
     choice.write_global();
-    // It fails if there is a hook already; there is none.
+    // Setting a hook fails only if there is one already, and there is none.
     let _ = miette::set_hook(Box::new(move |_| Box::new(Handler::new(options.clone()))));
 }
 
@@ -279,7 +280,7 @@ mod tests {
 
     use super::*;
 
-    /// Files are found by their types, so that each command's are checked.
+    /// Files are found by the types of their arguments, so that each command's files are checked.
     #[test]
     fn no_argument_is_a_bare_path() {
         for command in Cli::command().get_subcommands() {

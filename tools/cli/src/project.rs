@@ -1,4 +1,4 @@
-//! `brooklet.toml` in the current folder: options that are given again and again.
+//! `brooklet.toml` in the current folder: options that are given repeatedly.
 //!
 //! ```toml
 //! board = "rpi-pico"                # of every command that has such an option
@@ -8,7 +8,8 @@
 //! effort = "best"
 //! ```
 //!
-//! What is typed goes before what the file says, and so does what excludes it, such as `--chip` a board.
+//! Options that are typed replace those in the file, also by exclusion: `--chip` replaces a
+//! `board`.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -20,26 +21,26 @@ use toml::{Table, Value};
 /// The file's name.
 pub const FILE: &str = "brooklet.toml";
 
-/// Why the file is of no use.
+/// Why the file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ProjectError {
     /// It cannot be read.
     #[error("{FILE}: {0}")]
     File(FileProblem),
-    /// It is no TOML.
+    /// It is not TOML.
     #[error("{FILE}: is not valid: {0}")]
     Toml(String),
-    /// Something in it means nothing.
+    /// It has a key that is not an option or a command.
     #[error("{FILE}: {0}")]
     Unknown(String),
 }
 
-/// The words of the command line, with those that the file in the current folder adds at their end; and
-/// these by themselves, for messages.
+/// The words of the command line, followed by those that the file in the current folder adds; and
+/// the added words alone, for messages.
 ///
 /// # Errors
 ///
-/// [`ProjectError`] if there is such a file, and it is wrong, whatever command it is.
+/// [`ProjectError`] if there is such a file, and any part of it is wrong.
 pub fn words(
     command: &Command,
     typed: Vec<OsString>,
@@ -60,7 +61,7 @@ pub fn words(
 ///
 /// # Errors
 ///
-/// As [`words`], but for what other commands have.
+/// As [`words`], but only for the parts of the file that concern this command.
 pub fn added_to(command: &Command, typed: &[OsString]) -> Result<Vec<String>, ProjectError> {
     read()?.map_or(Ok(Vec::new()), |file| added(&built(command), typed, &file))
 }
@@ -79,7 +80,7 @@ fn read() -> Result<Option<Table>, ProjectError> {
         return Ok(None);
     }
     let bytes = files::read(path, Limit::Text).map_err(ProjectError::File)?;
-    let text = String::from_utf8(bytes).map_err(|_| ProjectError::Toml("no UTF-8 text".into()))?;
+    let text = String::from_utf8(bytes).map_err(|_| ProjectError::Toml("not UTF-8 text".into()))?;
     parse(&text).map(Some)
 }
 
@@ -111,7 +112,7 @@ fn added(chosen: &Command, typed: &[OsString], file: &Table) -> Result<Vec<Strin
     Ok(words)
 }
 
-/// Refuses what no command has.
+/// Refuses options and tables that no command has.
 fn check(command: &Command, file: &Table) -> Result<(), ProjectError> {
     let wrong = |what: String| Err(ProjectError::Unknown(what));
     for (key, value) in file {
@@ -153,8 +154,8 @@ fn is_typed(option: &Arg, typed: &[OsString]) -> bool {
     })
 }
 
-/// Whether what was typed does not go with an option: by itself, or as one of a group of which one is
-/// taken.
+/// Whether an option that was typed excludes this one: by itself, or as a member of the same group,
+/// of which only one may be given.
 fn is_excluded(command: &Command, option: &Arg, typed: &[OsString]) -> bool {
     let others = command.get_arg_conflicts_with(option);
     let by_itself = others.into_iter().any(|other| is_typed(other, typed));
@@ -168,15 +169,15 @@ fn is_excluded(command: &Command, option: &Arg, typed: &[OsString]) -> bool {
         })
 }
 
-/// A value as it is typed: what a list holds with commas between.
+/// A value as it is typed; the items of a list are separated by commas.
 fn written(key: &str, value: &Value) -> Result<String, ProjectError> {
     match value {
         Value::String(text) => Ok(text.clone()),
         Value::Integer(number) => Ok(number.to_string()),
         Value::Float(number) => Ok(number.to_string()),
-        Value::Boolean(_) => Err(ProjectError::Unknown(format!(
-            "`{key}`: --{key} takes a value, and no true or false"
-        ))),
+        Value::Boolean(_) => {
+            Err(ProjectError::Unknown(format!("`{key}`: --{key} takes a value, not true or false")))
+        }
         Value::Array(values) => {
             let words: Result<Vec<_>, _> = values.iter().map(|value| written(key, value)).collect();
             Ok(words?.join(","))

@@ -1,4 +1,4 @@
-//! Errors on their way to a terminal.
+//! Shows errors on a terminal.
 
 use std::error::Error;
 use std::fmt;
@@ -6,14 +6,14 @@ use std::fmt;
 use brooklet_files::text;
 use miette::{Diagnostic, MietteHandler, MietteHandlerOpts, ReportHandler};
 
-/// Longest message of an error, in characters.
+/// Maximum length of an error message, in characters.
 const MESSAGE: usize = 1000;
 
-/// Shows errors as miette does, without what a terminal may obey, and cut where they are endless.
+/// Shows errors as miette does, but without control characters, and cut off if they are too long.
 pub struct Handler(MietteHandler);
 
 impl Handler {
-    /// Of these options.
+    /// A handler with these options.
     pub fn new(options: MietteHandlerOpts) -> Self {
         Self(options.build())
     }
@@ -27,7 +27,7 @@ impl ReportHandler for Handler {
     }
 }
 
-/// A message of bounded length; its lines stay.
+/// A message of bounded length, whose lines are kept.
 fn cut(message: &str) -> String {
     let mut message = text::report(message);
     if let Some((end, _)) = message.char_indices().nth(MESSAGE) {
@@ -37,7 +37,7 @@ fn cut(message: &str) -> String {
     message
 }
 
-/// An error's words.
+/// An error reduced to text.
 #[derive(Debug)]
 struct Plain {
     message: String,

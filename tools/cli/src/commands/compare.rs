@@ -27,7 +27,7 @@ pub struct Args {
     pub(super) network: InputPath,
     /// The model file.
     pub(super) model: InputPath,
-    /// Images: a folder with a subfolder a class, a CIFAR-10 binary file, .npy, .npz, random:N.
+    /// Images: a folder with a subfolder per class, a CIFAR-10 binary file, .npy, .npz, random:N.
     data: InputData,
     #[command(flatten)]
     pub(super) source: NetworkArgs,

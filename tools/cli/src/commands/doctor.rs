@@ -32,7 +32,7 @@ use brooklet_quantize::units::{CONVENTIONS, Convention, Right, at_least};
 pub struct Args {
     /// The network, float or int8, as `quantize` takes it.
     network: InputPath,
-    /// Labelled images: a folder with a subfolder a class, a CIFAR-10 binary file, .npz.
+    /// Labelled images: a folder with a subfolder per class, a CIFAR-10 binary file, .npz.
     data: InputData,
     /// Names of the classes in the network's order, one per line: the names of the data's folders.
     #[arg(long, value_name = "FILE.txt")]

@@ -1,4 +1,4 @@
-//! Of images, and of networks that cannot be quantized.
+//! Remedies for errors of images, and of networks that cannot be quantized.
 
 use brooklet_quantize::error::{
     DataError, DataProblem, EngineError, QuantizeError, Unrepresentable,
@@ -11,7 +11,7 @@ impl Remedy for DataError {
         Some(match &self.problem {
             DataProblem::File(problem) => return problem.remedy(),
             DataProblem::Data { .. } => {
-                "data is a folder of png or jpeg images with one subfolder a class, a CIFAR-10 \
+                "data is a folder of png or jpeg images with one subfolder per class, a CIFAR-10 \
                  binary file, an .npy, .npz or IDX file of images or features, or random:N"
                     .to_owned()
             }
@@ -21,10 +21,10 @@ impl Remedy for DataError {
                     .to_owned()
             }
             DataProblem::Image { .. } => "give a whole png or jpeg file".to_owned(),
-            DataProblem::Pixels { most, .. } => format!("scale it down to {most} pixels at most"),
+            DataProblem::Pixels { most, .. } => format!("scale it down to at most {most} pixels"),
             DataProblem::Resized { most, .. } => format!(
-                "quantize with a smaller --resize, or give images that are less long: at most \
-                 {most} pixels are made"
+                "quantize with a smaller --resize, or give images that are less elongated: \
+                 they are resized to at most {most} pixels"
             ),
             DataProblem::ImageSize { wanted: [height, width, _], .. } => format!(
                 "`brooklet quantize` with --resize {} --crop {height}x{width}, or with \
@@ -34,7 +34,7 @@ impl Remedy for DataError {
             ),
             DataProblem::CropSize { crop: [height, width], .. } => format!(
                 "`brooklet quantize` with --resize {} scales images before they are cropped; or \
-                 give larger ones",
+                 give larger images",
                 height.max(width)
             ),
             _ => return None,
@@ -52,14 +52,14 @@ impl Remedy for Unrepresentable {
     fn remedy(&self) -> Option<String> {
         let pixels = match self.raw_pixels {
             true => {
-                "pixels went in as raw 0 to 255: if it was trained with others, give --mean and \
-                 --std (`brooklet doctor NETWORK DATA` finds them); else "
+                "pixels were raw values from 0 to 255: if it was trained with others, give --mean and \
+                 --std (`brooklet doctor NETWORK DATA` finds them); otherwise "
             }
             false => "",
         };
         Some(format!(
-            "{pixels}check that the network was trained and exported as it should: built of \
-             residual blocks, no scale zero, no layer as good as dead"
+            "{pixels}check that the network was trained and exported correctly: it must be built of \
+             residual blocks, and have no scale of zero and no layer that is all but zero"
         ))
     }
 }
@@ -71,7 +71,7 @@ impl Remedy for QuantizeError {
             Self::Data(error) => error.remedy(),
             Self::Unrepresentable(error) => error.remedy(),
             Self::Overflows { .. } => Some(
-                "check --mean and --std, and that the network was trained to the end: its weights \
+                "check --mean and --std, and that the training did not diverge: the network's weights \
                  may be far too large"
                     .to_owned(),
             ),

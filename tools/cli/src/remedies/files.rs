@@ -1,4 +1,4 @@
-//! Of files.
+//! Remedies for errors of files.
 
 use crate::project::ProjectError;
 use std::fs;
@@ -12,8 +12,8 @@ impl Remedy for FileProblem {
     fn remedy(&self) -> Option<String> {
         Some(match self {
             Self::Io(_) => "check the path and its permissions".to_owned(),
-            Self::NotAFile { .. } => "write what it gives to a file, and give that".to_owned(),
-            Self::TooLong { .. } => "check that it is the file that you mean".to_owned(),
+            Self::NotAFile { .. } => "write its contents to a file, and give that file".to_owned(),
+            Self::TooLong { .. } => "check that it is the intended file".to_owned(),
             Self::Memory { .. } => "close other programs, or give a smaller file".to_owned(),
             Self::Replaced { option } => format!("give {option} another name"),
         })
@@ -27,7 +27,7 @@ impl Remedy for WriteError {
                 format!("make the folder first: mkdir -p {}", folder_of(&self.file).display())
             }
             WriteProblem::Io(_) => format!(
-                "check the name, the permissions of {}, and the space that is left",
+                "check the name, the permissions of {}, and the free space",
                 folder(&self.file).display()
             ),
             WriteProblem::Folder => "give the name of a file, not of a folder".to_owned(),
@@ -43,7 +43,7 @@ impl Remedy for WriteError {
     }
 }
 
-/// The folder of what a path leads to.
+/// The folder of the file that a path leads to.
 fn folder_of(file: &Path) -> PathBuf {
     match fs::read_link(file) {
         Ok(link) => folder(&folder(file).join(link)).to_owned(),
@@ -56,9 +56,10 @@ impl Remedy for ProjectError {
         match self {
             Self::File(problem) => problem.remedy(),
             Self::Toml(_) => Some("write options as in: board = \"rpi-pico\"".to_owned()),
-            Self::Unknown(_) => {
-                Some("`brooklet --help` lists commands, and COMMAND --help its options".to_owned())
-            }
+            Self::Unknown(_) => Some(
+                "`brooklet --help` lists commands, and `brooklet COMMAND --help` their options"
+                    .to_owned(),
+            ),
         }
     }
 }

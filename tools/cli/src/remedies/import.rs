@@ -1,4 +1,4 @@
-//! Of networks.
+//! Remedies for errors of networks.
 
 use brooklet_files::{FileProblem, text};
 use brooklet_import::Arch;
@@ -6,7 +6,7 @@ use brooklet_import::error::{ImportError, Problem};
 
 use super::Remedy;
 
-/// Most characters of names from a file.
+/// Number of characters that names from a file may take in a remedy.
 const NAMES: usize = 400;
 
 impl Remedy for ImportError {
@@ -22,12 +22,12 @@ impl Remedy for ImportError {
             Problem::UnsupportedOperator { remedy, .. } | Problem::Unsupported { remedy, .. } => {
                 remedy.clone()
             }
-            Problem::ArchNeeded => format!("say which network it is with --arch: {}", list()),
+            Problem::ArchNeeded => format!("name its architecture with --arch: {}", list()),
             Problem::UnknownArch { .. } => format!("--arch takes one of {}", list()),
             Problem::NoVariant { option, .. } => {
                 format!("leave out {option}, or choose another of {}", list())
             }
-            // Remedies may have lines, names from files may not.
+            // A remedy may have several lines; names from a file may not.
             Problem::NoOutput { names, .. } => {
                 format!("give --outputs of {}", text::line(names, NAMES))
             }
@@ -39,7 +39,7 @@ impl Remedy for ImportError {
     }
 }
 
-/// Remedies that are the same for all errors of a kind.
+/// Remedies that do not depend on the error's details.
 fn fixed(problem: &Problem) -> Option<&'static str> {
     Some(match problem {
         Problem::UnknownType { .. } => {

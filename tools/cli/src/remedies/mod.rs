@@ -1,4 +1,4 @@
-//! What the user can do about errors, a file for each library that has them.
+//! What the user can do about errors, one file for each library that has them.
 
 mod data;
 mod files;
@@ -9,9 +9,9 @@ use std::error::Error;
 
 use brooklet_firmware::FirmwareError;
 
-/// An error that a user can do something about.
+/// An error about which the user can do something.
 pub trait Remedy: Error {
-    /// What to do.
+    /// What the user can do.
     fn remedy(&self) -> Option<String>;
 }
 

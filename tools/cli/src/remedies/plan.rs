@@ -1,4 +1,4 @@
-//! Of model files, and of their plans.
+//! Remedies for errors of model files, and of their plans.
 
 use brooklet::Error;
 use brooklet_plan::ensemble::Misfit;
@@ -13,25 +13,27 @@ impl Remedy for ModelError {
         let remedy = match &self.problem {
             ModelProblem::File(problem) => return problem.remedy(),
             ModelProblem::Uncuttable(_) => "check that the network is built of residual blocks",
-            ModelProblem::Backend { .. } => "without --backend, the fastest that it has is taken",
+            ModelProblem::Backend { .. } => {
+                "leave out --backend, and the fastest that this computer has is used"
+            }
             ModelProblem::Refused { error } => refused(error),
         };
         Some(remedy.to_owned())
     }
 }
 
-/// What to do about a file that the core refuses.
+/// The remedy for a file that the core refuses.
 fn refused(error: &Error) -> &'static str {
     match error {
         Error::BadMagic => "give a .brook file; `brooklet quantize` makes one from a network",
         Error::TooShort { .. } | Error::Checksum { .. } => {
-            "the file was damaged on its way: copy or quantize it again"
+            "the file is damaged: copy it again, or quantize the network again"
         }
         Error::UnsupportedVersion { .. } => {
             "quantize the network again with this version of brooklet"
         }
         Error::Packing { .. } => {
-            "pack it for the kernels that shall run it: brooklet plan MODEL --backend NAME -o PACKED"
+            "pack it for the kernels that will run it: brooklet plan MODEL --backend NAME -o PACKED"
         }
         _ => "quantize the network again; if it happens again, report it with the network",
     }
@@ -45,7 +47,7 @@ impl Remedy for Uncuttable {
 
 impl Remedy for NoSuchBackend {
     fn remedy(&self) -> Option<String> {
-        Some("`brooklet plan --help` lists those that there are".to_owned())
+        Some("`brooklet plan --help` lists the backends".to_owned())
     }
 }
 
@@ -65,9 +67,11 @@ impl Remedy for Misfit {
             Self::Preprocessing => {
                 "quantize all members with the same --resize, --crop, --mean and --std"
             }
-            Self::Classes => "an ensemble's members tell the same classes apart, in the same order",
+            Self::Classes => {
+                "the members of an ensemble must have the same classes, in the same order"
+            }
             Self::Scores => {
-                "an ensemble's members have a score for each class, of which one is right"
+                "the members of an ensemble must have one score per class, and one right class per image"
             }
             Self::Layers => "leave out a member",
             Self::Logits => "quantize it again, on images like those it will see",

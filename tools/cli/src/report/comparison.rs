@@ -16,23 +16,23 @@ use super::{fitted, percent, table};
 pub(crate) struct Comparison {
     /// Share of right answers of the float network.
     pub(crate) float_top1: Option<f64>,
-    /// How good the model is.
+    /// Score of the model.
     #[serde(flatten)]
     pub(crate) score: Score,
-    /// Images on which they part.
+    /// Images that float network and model classify differently.
     pub(crate) parted: Vec<Parted>,
-    /// Images that the layers were compared on.
+    /// Number of images on which the layers were compared.
     pub(crate) layers_on: usize,
     /// The layers, the input first.
     pub(crate) layers: Vec<LayerLoss>,
-    /// What to do about the worst layer.
+    /// Advice on the worst layer.
     pub(crate) advice: Advice,
 }
 
 /// An image on which float network and model have different answers.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Parted {
-    /// Its number.
+    /// Its index in the data.
     pub(crate) index: usize,
     /// The image.
     pub(crate) image: String,
@@ -40,7 +40,7 @@ pub(crate) struct Parted {
     pub(crate) label: Option<String>,
     /// The float network's answer.
     pub(crate) float: String,
-    /// The model's.
+    /// The model's answer.
     pub(crate) model: String,
 }
 

@@ -19,28 +19,27 @@ use super::{fitted, table, thousands};
 /// What is in a model file. Sizes are in bytes.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Contents {
-    /// The whole file.
+    /// Size of the whole file.
     pub(crate) model_bytes: usize,
-    /// Rows and scratch memory.
+    /// Size of rows and scratch memory.
     pub(crate) arena_bytes: usize,
-    /// The session on this host, arena apart.
+    /// Size of the session on this host, without the arena.
     pub(crate) session_bytes: usize,
-    /// Multiply-accumulates an image.
+    /// Multiply-accumulates per image.
     pub(crate) macs: u64,
-    /// Instructions an image on the board that was asked for, as the planner predicts them.
+    /// Instructions per image on the given board, as the planner predicts them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) instructions: Option<u64>,
-    /// Likewise the milliseconds at its clock, and whether nothing is known of the core's timings: these
-    /// are the least, then.
+    /// Predicted time at the board's clock; a lower bound if the core's timings are not known.
     #[serde(flatten)]
     pub(crate) time: Option<Time>,
-    /// The clock.
+    /// Clock of the board.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) clock_hz: Option<u32>,
-    /// The board, if instructions are predicted for the file packed again for it, as `flash` does.
+    /// The board, if the prediction is for the file repacked for it, as `flash` does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) packed_for: Option<String>,
-    /// Weights of all layers.
+    /// Size of the weights of all layers.
     pub(crate) weight_bytes: usize,
     /// Rows, columns, channels of the image.
     pub(crate) input: [u16; 3],
@@ -48,7 +47,7 @@ pub(crate) struct Contents {
     pub(crate) classes: usize,
     /// Number of test images that the file carries.
     pub(crate) test_images: usize,
-    /// Bytes that they take.
+    /// Bytes that the test images take.
     pub(crate) test_image_bytes: usize,
     /// The layers, the input first.
     pub(crate) layers: Vec<LayerContents>,
@@ -59,7 +58,7 @@ pub(crate) struct Contents {
 pub(crate) struct LayerContents {
     /// Its name.
     pub(crate) name: String,
-    /// What it does.
+    /// Kind of the layer.
     pub(crate) kind: &'static str,
     /// The segment in which it runs.
     pub(crate) segment: usize,
@@ -69,11 +68,11 @@ pub(crate) struct LayerContents {
     pub(crate) scale: f32,
     /// Zero point of the output.
     pub(crate) zero_point: i8,
-    /// Bits of a number of the output: 8, or 16.
+    /// Bits of each number of the output: 8 or 16.
     pub(crate) activation_bits: u32,
-    /// Multiply-accumulates an image.
+    /// Multiply-accumulates per image.
     pub(crate) macs: u64,
-    /// Instructions an image on the board that was asked for, as the planner predicts them.
+    /// Instructions per image on the given board, as the planner predicts them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) instructions: Option<u64>,
     /// Bytes of weights.
@@ -82,7 +81,8 @@ pub(crate) struct LayerContents {
     pub(crate) weight_bits: Option<u32>,
     /// Order of the weights.
     pub(crate) packing: Option<&'static str>,
-    /// Different places of the output's rows: as many as the ring has rows that they share.
+    /// Number of different places of the output's rows, which is the size of the ring that they
+    /// share.
     pub(crate) ring_rows: usize,
     /// The places: offsets in the arena.
     pub(crate) arena_offsets: Vec<usize>,
@@ -94,16 +94,16 @@ pub(crate) struct LayerContents {
     pub(crate) scratch_bytes: usize,
 }
 
-/// Different places of a layer's rows, from the lowest.
+/// The different places of a layer's rows, the lowest first.
 fn offsets(model: &Model<'_>, layer: usize) -> Vec<usize> {
     let rows = 0..model.layer(layer).rows.get();
     rows.map(|y| model.row(layer, y).start).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-/// Ranges of the arena that a line has room for.
+/// Number of ranges of the arena that a line has room for.
 const SHOWN: usize = 3;
 
-/// Offsets of rows, with neighbours taken together: `0..512, 1024..2048`.
+/// Ranges of the arena, in which neighbouring rows are joined: `0..512, 1024..2048`.
 fn ranges(offsets: &[usize], row_bytes: usize) -> String {
     let apart = |a: &usize, b: &usize| *b == *a + row_bytes.next_multiple_of(ARENA_ALIGN);
     let range = |run: &[usize]| format!("{}..{}", run[0], run[run.len() - 1] + row_bytes);
@@ -172,7 +172,7 @@ impl Contents {
         }
     }
 
-    /// With the instructions on a board whose core has such costs, and the time that they take.
+    /// Adds the instructions on a board whose core has these costs, and the time that they take.
     pub(crate) fn on(mut self, model: &Model<'_>, spec: &Spec, costs: &Coefficients) -> Self {
         for (layer, record) in self.layers.iter_mut().zip(model.layers()) {
             let instructions = costs.instructions(record, model.input_of(record).shape());
@@ -185,7 +185,7 @@ impl Contents {
     }
 }
 
-/// Columns of the table that a narrow terminal has not, the least important first: segment, zero point,
+/// Columns of the table in the order in which a narrow terminal drops them: segment, zero point,
 /// scale, scratch memory, places, packing, bits, rows, kind.
 const LEAST: [usize; 9] = [10, 4, 3, 13, 12, 9, 8, 11, 1];
 

@@ -45,7 +45,7 @@ impl Counted {
     }
 }
 
-/// How long a count takes. Of instructions nobody knows.
+/// The time that a count takes; `None` for instructions, whose time is not known.
 pub(crate) fn milliseconds(unit: Unit, count: u64, clock_hz: u32) -> Option<f64> {
     match unit {
         Unit::Instructions => None,
@@ -66,13 +66,13 @@ pub(crate) fn time(unit: Unit, count: u64, clock_hz: u32) -> Option<String> {
 pub(crate) struct Time {
     /// At the board's clock.
     pub(crate) milliseconds: f64,
-    /// Whether nothing is known of the core's timings: at one instruction a cycle.
+    /// Whether this assumes one instruction per cycle, as the core's timings are not known.
     #[serde(rename = "milliseconds_at_least")]
     pub(crate) at_least: bool,
 }
 
 impl Time {
-    /// Of a model's layers on a board whose clock is known, by what its core costs.
+    /// The time of a model's layers on a board, if its clock is known, by the costs of its core.
     pub(crate) fn of<'l>(
         spec: &Spec,
         costs: &Coefficients,

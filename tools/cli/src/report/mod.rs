@@ -1,4 +1,4 @@
-//! What commands print and draw, apart from the commands.
+//! Tables and drawings that commands print.
 
 pub(crate) mod comparison;
 pub(crate) mod contents;
@@ -12,7 +12,7 @@ use std::io::stdout;
 use comfy_table::{CellAlignment, ColumnConstraint, Table, presets};
 use terminal_size::{Width, terminal_size_of};
 
-/// A table whose columns, but the first `text`, are numbers.
+/// A table in which all columns are numbers, except those listed in `text`.
 pub(crate) fn table<const N: usize>(header: [&str; N], text: &[usize]) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_header(header);
@@ -24,13 +24,13 @@ pub(crate) fn table<const N: usize>(header: [&str; N], text: &[usize]) -> Table 
     table
 }
 
-/// Columns of the terminal that the report goes to, if it is one.
+/// Width of the terminal that the report goes to, if it goes to one.
 fn terminal_columns() -> Option<usize> {
     terminal_size_of(stdout()).map(|(Width(columns), _)| usize::from(columns))
 }
 
-/// A table as text: without its empty columns, and on a terminal without as many of those columns,
-/// `least` important first, as it has no room for. They are named under it.
+/// A table as text, without its empty columns. On a terminal it also drops columns until the rest
+/// fits, in the order of `least`, and names them below the table.
 pub(crate) fn fitted(table: Table, least: &[usize]) -> String {
     fitted_to(table, least, terminal_columns())
 }
@@ -61,7 +61,7 @@ fn fitted_to(mut table: Table, least: &[usize], columns: Option<usize>) -> Strin
         hide(&mut table, index);
         hidden.push(index);
     }
-    // What a wide column made room for comes back, the most important first.
+    // Where dropping a wide column made room, columns come back, the most important first.
     for index in hidden.clone().into_iter().rev() {
         if let Some(column) = table.column_mut(index) {
             column.remove_constraint();

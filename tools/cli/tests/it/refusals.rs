@@ -86,7 +86,7 @@ fn options_and_data_that_are_refused() {
     desk.write("noise.npz", b"PK");
     for (data, says) in [
         ("nothing", &["nothing: cannot be read"][..]),
-        ("none", &["none: holds no images", "one subfolder a class"]),
+        ("none", &["none: holds no images", "one subfolder per class"]),
         ("classes", &["classes: holds no images"]),
         ("two", &["tiny.onnx: has 10 classes, but two has 2 names", "--labels"]),
         ("sizes", &["sizes/1.png: is 7×9×3", "8×8×3", "--resize 8 --crop 8x8"]),

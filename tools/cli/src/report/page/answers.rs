@@ -1,4 +1,4 @@
-//! What network and model answer: by class, and where they part.
+//! The answers of network and model: by class, and where they differ.
 
 use brooklet_plan::model_file::{Answer, ModelFile};
 use brooklet_quantize::evaluate::best;
@@ -8,28 +8,28 @@ use super::live::Sample;
 use crate::report::comparison::Comparison;
 use crate::report::percent;
 
-/// Classes of which a confusion matrix still can be read.
+/// Number of classes up to which a confusion matrix is readable.
 const READABLE: usize = 20;
 
 /// Answers to labelled images.
 pub(crate) struct Answers {
-    /// Images that have a label.
+    /// Number of images that have a label.
     pub(super) labelled: usize,
     classes: Vec<Class>,
 }
 
 struct Class {
     name: String,
-    /// How often the model answers which class.
+    /// How often the model gives each class as its answer.
     said: Vec<usize>,
     images: usize,
     right: usize,
-    /// Of the float network.
+    /// Number of images that the float network classifies correctly.
     right_in_float: usize,
 }
 
 impl Answers {
-    /// Counts them.
+    /// Counts the answers.
     pub(crate) fn new(
         file: &ModelFile,
         answers: &[(Answer, Option<usize>)],
@@ -67,7 +67,7 @@ impl Answers {
     }
 }
 
-/// Where a share of that number lies with a confidence of 95 % (Wilson's score interval).
+/// The interval that holds a share of `of` images with 95 % confidence (Wilson's score interval).
 pub(super) fn interval(share: f64, of: usize) -> [f64; 2] {
     const Z: f64 = 1.959_964;
     let n = (of as f64).max(1.0);
@@ -76,7 +76,7 @@ pub(super) fn interval(share: f64, of: usize) -> [f64; 2] {
     [(middle - half).max(0.0), (middle + half).min(1.0)]
 }
 
-/// Accuracy of each class, and which are taken for which.
+/// The accuracy of each class, and the confusion matrix.
 pub(super) fn classes(answers: &Answers) -> Markup {
     let seen: Vec<&Class> = answers.classes.iter().filter(|class| class.images > 0).collect();
     html! {
@@ -113,15 +113,15 @@ pub(super) fn classes(answers: &Answers) -> Markup {
     }
 }
 
-/// What the model says of images of each class.
+/// The model's answers to the images of each class.
 fn confusion(answers: &Answers, seen: &[&Class]) -> Markup {
     let most = seen.iter().flat_map(|class| &class.said).copied().max().unwrap_or(1).max(1);
-    // Square roots: the few that are wrong are what it is about.
+    // The square root makes the few wrong answers visible.
     let strength = |count: usize| (count as f64 / most as f64).sqrt();
     html! {
         div.scroll tabindex="0" role="region" aria-label="Confusion matrix" {
             table.confusion {
-                caption { "What the int8 model says (columns) of each class (rows)" }
+                caption { "Answers of the int8 model (columns) to images of each class (rows)" }
                 thead { tr {
                     th scope="col" { "class" }
                     @for class in &answers.classes { th scope="col" { (class.name) } }
@@ -146,7 +146,7 @@ fn confusion(answers: &Answers, seen: &[&Class]) -> Markup {
     }
 }
 
-/// The images on which they part.
+/// The images that float network and model classify differently.
 pub(super) fn parted(report: &Comparison, thumbnails: &[Sample]) -> Markup {
     html! {
         @if report.parted.is_empty() {

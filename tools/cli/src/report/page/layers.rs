@@ -9,7 +9,7 @@ use super::{decibels, shade};
 use crate::report::contents::{Contents, LayerContents};
 use crate::report::thousands;
 
-/// Extents of a histogram.
+/// Width and height of a histogram.
 const CHART: [usize; 2] = [320, 110];
 
 /// The table of all layers.
@@ -18,7 +18,7 @@ pub(super) fn table(layers: &[LayerLoss]) -> Markup {
         div.scroll tabindex="0" role="region" aria-label="Figures of all layers" {
             table {
                 thead { tr {
-                    @for head in ["layer", "kind", "share of the error", "of it by weights", "SQNR", "cosine", "clipped", "alone"] {
+                    @for head in ["layer", "kind", "share of the error", "by weights", "SQNR", "cosine", "clipped", "alone"] {
                         th scope="col" { (head) }
                     }
                 } }
@@ -41,7 +41,7 @@ pub(super) fn table(layers: &[LayerLoss]) -> Markup {
     }
 }
 
-/// Histograms of a layer. They open when linked to, as the link's target lies inside.
+/// Histograms of a layer. A link to them opens them, as its target lies inside.
 pub(super) fn details(index: usize, layer: &LayerLoss) -> Markup {
     let range = layer.range;
     let extremes = layer.values.extremes;
@@ -55,7 +55,7 @@ pub(super) fn details(index: usize, layer: &LayerLoss) -> Markup {
             div.charts id=(format!("layer{index}")) {
                 figure {
                     figcaption {
-                        "Output in float (zeros apart); int" (layer.activation_bits) " stands for "
+                        "Output in float (without zeros); int" (layer.activation_bits) " stands for "
                         (format!("{:.3} to {:.3}", range.min, range.max))
                     }
                     (histogram(&layer.values.counts, ends, &[f64::from(range.min), f64::from(range.max)]))
@@ -71,12 +71,12 @@ pub(super) fn details(index: usize, layer: &LayerLoss) -> Markup {
     }
 }
 
-/// Bars, and lines at the ends of a range.
+/// Bars, and lines at both ends of a range.
 fn histogram(counts: &[u64; BARS], extremes: Range<f64>, ends: &[f64]) -> Markup {
     let [width, height] = CHART;
     let most = counts.iter().copied().max().unwrap_or(0).max(1);
     let bar = width as f64 / BARS as f64;
-    // Square roots: the few at the ends are what a range is about.
+    // The square root makes the few values at the ends visible, which matter for a range.
     let tall = |count: u64| (count as f64 / most as f64).sqrt() * (height - 24) as f64;
     let span = (extremes.end - extremes.start).max(f64::MIN_POSITIVE);
     let x = |value: f64| ((value - extremes.start) / span).clamp(0.0, 1.0) * width as f64;
@@ -97,7 +97,7 @@ fn histogram(counts: &[u64; BARS], extremes: Range<f64>, ends: &[f64]) -> Markup
     }
 }
 
-/// Bars of what each layer takes.
+/// The costs of each layer as bars.
 pub(super) fn costs(contents: &Contents, board: Option<&str>) -> Markup {
     let layers = &contents.layers;
     let most = |of: &dyn Fn(&LayerContents) -> u64| layers.iter().map(of).max().unwrap_or(0).max(1);
@@ -110,7 +110,7 @@ pub(super) fn costs(contents: &Contents, board: Option<&str>) -> Markup {
     };
     let mosts = [most(&macs), most(&bytes), most(&instructions)];
     html! {
-        @if let Some(board) = board { p { "Instructions as the cost model predicts them for " (board) "." } }
+        @if let Some(board) = board { p { "Instructions that the cost model predicts for " (board) "." } }
         div.scroll tabindex="0" role="region" aria-label="Costs of all layers" {
             table.costs {
                 thead { tr {

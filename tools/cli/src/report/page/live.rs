@@ -1,4 +1,4 @@
-//! The model at work in the page: what it needs, its controls, and its scripts.
+//! The model that runs in the page: its data, its controls, and its scripts.
 
 use brooklet_files::text;
 use brooklet_plan::replay::Replay;
@@ -7,7 +7,7 @@ use serde::Serialize;
 
 const SCRIPT: &str = include_str!("page.js");
 
-/// What the page needs to run the model. Bytes are in base 64.
+/// The data that the page needs to run the model. Bytes are in base 64.
 #[derive(Debug, Serialize)]
 pub(crate) struct Live {
     pub(crate) model: String,
@@ -18,7 +18,7 @@ pub(crate) struct Live {
     pub(crate) arena_bytes: usize,
     /// Names of the classes.
     pub(crate) labels: Vec<String>,
-    /// Of the scores.
+    /// Scale of the scores.
     pub(crate) scale: f32,
     pub(crate) zero_point: i32,
     pub(crate) shown: Shown,
@@ -26,15 +26,15 @@ pub(crate) struct Live {
     pub(crate) replay: Replay,
 }
 
-/// What is shown of a score.
+/// What is shown for a score.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Shown {
-    /// Its share in a softmax of all.
+    /// Its share in a softmax of all scores.
     Softmax,
     /// Its sigmoid.
     Sigmoid,
-    /// Itself.
+    /// The score itself.
     Itself,
 }
 
@@ -42,25 +42,25 @@ pub(crate) enum Shown {
 #[derive(Debug, Serialize)]
 pub(crate) struct Sample {
     pub(crate) name: String,
-    /// What it shows, if known.
+    /// Name of its class, if known.
     pub(crate) label: Option<String>,
-    /// What the float network says.
+    /// The float network's answer.
     pub(crate) float: String,
-    /// The simulator's scores, which the page's have to be.
+    /// The simulator's scores, which the page must reproduce.
     pub(crate) logits: Vec<i16>,
-    /// In base 64.
+    /// Its pixels, in base 64.
     pub(crate) pixels: String,
 }
 
-/// What the user steps and plays with.
+/// The controls of the running model.
 pub(super) fn controls(live: &Live) -> Markup {
     let last = live.replay.steps.len();
     html! {
-        noscript { p { "With scripts the model runs here." } }
+        noscript { p { "The model runs here if scripts are enabled." } }
         div.live id="live" hidden {
             p { "The model runs in this page, with the bytes of the device: the core itself, as \
-                 WebAssembly. Choose an image, or drop one of your own. Then step through the image's \
-                 way: rows light up as they are made, and the arena shows where they are." }
+                 WebAssembly. Choose an image, or drop one of your own. Then step through the rows of \
+                 the image: rows light up as they are made, and the arena shows where they are." }
             div.samples role="group" aria-label="Images" {
                 @for (index, sample) in live.samples.iter().enumerate() {
                     button type="button" data-sample=(index) aria-pressed="false" {
@@ -93,7 +93,7 @@ pub(super) fn controls(live: &Live) -> Markup {
     }
 }
 
-/// The data, and what runs.
+/// The data and the scripts.
 pub(super) fn scripts(live: &Live, thumbnails: &[Sample]) -> Markup {
     #[derive(Serialize)]
     struct Data<'a> {
@@ -102,7 +102,7 @@ pub(super) fn scripts(live: &Live, thumbnails: &[Sample]) -> Markup {
         thumbnails: Vec<&'a str>,
     }
     let thumbnails = thumbnails.iter().map(|sample| sample.pixels.as_str()).collect();
-    // Names come from files: none ends the script.
+    // Names come from files, and must not end the script.
     let data = serde_json::to_string(&Data { live, thumbnails }).unwrap_or_default();
     let data = text::json(&data).replace('<', "\\u003c");
     html! {

@@ -1,5 +1,5 @@
-//! The page that `brooklet report` writes: everything in one file, nothing fetched. Readable in light and
-//! dark, on a phone, and by keyboard. Without scripts all but the running model is there.
+//! The page that `brooklet report` writes: one file, which fetches nothing. It is readable in light
+//! and dark, on a phone, and by keyboard. Without scripts only the running model is missing.
 
 pub(crate) mod answers;
 mod layers;
@@ -18,24 +18,24 @@ use super::{percent, thousands};
 
 const STYLE: &str = include_str!("page.css");
 
-/// What the page may do: no more than what is in it.
+/// Allows the page what is in it, and nothing else.
 const POLICY: &str = "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; \
                       script-src 'unsafe-inline' 'wasm-unsafe-eval'";
 
-/// What the page is made of.
+/// The contents of the page.
 pub(crate) struct Page<'a> {
-    /// Of the files: network and model.
+    /// Names of the files: network and model.
     pub(crate) names: [String; 2],
     pub(crate) report: &'a Comparison,
     pub(crate) contents: &'a Contents,
     pub(crate) board: Option<&'a Spec>,
-    /// Of an image on that board.
+    /// Time of an image on that board.
     pub(crate) time: Option<Time>,
-    /// What does as the advice says.
+    /// The command that follows the advice.
     pub(crate) command: Option<String>,
     pub(crate) answers: Answers,
     pub(crate) live: Option<&'a Live>,
-    /// Images on which float network and model part, as many as there is room for.
+    /// Images that float network and model classify differently, up to a limit.
     pub(crate) thumbnails: &'a [Sample],
     /// The memory map, a whole SVG.
     pub(crate) map: &'a str,
@@ -53,7 +53,7 @@ pub(crate) fn page(page: &Page<'_>) -> String {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 meta http-equiv="Content-Security-Policy" content=(POLICY);
-                // Without one of its own, a browser asks a server for a page's icon.
+                // Without an icon of its own, a browser asks a server for one.
                 link rel="icon" href="data:,";
                 title { (title) }
                 style { (PreEscaped(STYLE)) }
@@ -89,13 +89,13 @@ pub(crate) fn page(page: &Page<'_>) -> String {
                         (answers::classes(&page.answers))
                     }
                     section aria-labelledby="parted" {
-                        h2 id="parted" { "Images on which they part" }
+                        h2 id="parted" { "Images that they classify differently" }
                         (answers::parted(report, page.thumbnails))
                     }
                     section aria-labelledby="layers" {
                         h2 id="layers" { "The layers" }
                         p { "On " (report.layers_on) " images. " em { "Alone" } " is the logits' \
-                             signal to noise with this layer quantized and all else in float." }
+                             signal to noise with only this layer quantized, and all others in float." }
                         (layers::table(&report.layers))
                         @for (index, layer) in report.layers.iter().enumerate().skip(1) {
                             (layers::details(index, layer))
@@ -107,10 +107,10 @@ pub(crate) fn page(page: &Page<'_>) -> String {
                     }
                     section aria-labelledby="memory" {
                         h2 id="memory" { "The arena over time" }
-                        p { "Steps to the right, " (thousands(contents.arena_bytes)) " bytes downwards. A \
+                        p { "Steps run to the right, " (thousands(contents.arena_bytes)) " bytes downwards. A \
                              colour is a layer; vertical lines begin segments. " code { "brooklet plan --svg" }
-                            " writes this map as a file in which every row says what it is." }
-                        // An image of its own: its style is not the page's.
+                            " writes this map as a file in which every row is labelled." }
+                        // The map is an image, so that its style does not mix with the page's.
                         figure.scroll tabindex="0" role="group" aria-label="Memory map" {
                             img src=(data_uri(page.map)) alt="Rows of the layers in the arena, over time";
                         }
@@ -124,7 +124,7 @@ pub(crate) fn page(page: &Page<'_>) -> String {
     .into_string()
 }
 
-/// An image in the address itself.
+/// An image as a `data:` address.
 fn data_uri(svg: &str) -> String {
     let mut uri = String::from("data:image/svg+xml,");
     for character in svg.chars() {
@@ -138,7 +138,7 @@ fn data_uri(svg: &str) -> String {
     uri
 }
 
-/// The figures that count, with what they are of.
+/// The main figures, each with its unit.
 fn headlines(page: &Page<'_>) -> Markup {
     let Page { report, contents, .. } = page;
     let score = &report.score;
@@ -154,7 +154,8 @@ fn headlines(page: &Page<'_>) -> Markup {
     let board = page.board.map_or("", |spec| &spec.name);
     let time = page.time.map(|time| {
         let clock = page.board.map_or(0.0, |spec| f64::from(spec.clock_hz) / 1e6);
-        let kind = if time.at_least { "at least, at one instruction a cycle" } else { "predicted" };
+        let kind =
+            if time.at_least { "at least, at one instruction per cycle" } else { "predicted" };
         let words = format!("an image, {kind}, on {board} at {clock} MHz");
         let value = match time.milliseconds {
             short @ ..100.0 => format!("{short:.1} ms"),

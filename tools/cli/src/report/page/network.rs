@@ -1,4 +1,4 @@
-//! The network as residual blocks, and the arena beside it.
+//! The network drawn as residual blocks, and the arena beside it.
 
 use brooklet_quantize::compare::LayerLoss;
 use maud::{Markup, html};
@@ -6,20 +6,20 @@ use maud::{Markup, html};
 use super::{SHADES, shade};
 use crate::report::contents::{Contents, LayerContents};
 
-/// Extents of a layer's box.
+/// Width and height of a layer's box.
 const BOX: [usize; 2] = [176, 58];
 const GAP: usize = 22;
 const LEFT: usize = 6;
-/// Radius of an addition's node.
+/// Radius of the node of an addition.
 const NODE: usize = 11;
 
-/// Layers that stand together: of one residual block, or a layer by itself.
+/// Layers that are drawn together: those of a residual block, or a single layer.
 struct Block<'a> {
     name: &'a str,
     layers: Vec<usize>,
 }
 
-/// Layers by the names of their blocks, which canonical names begin with.
+/// Groups layers by the names of their blocks, with which canonical names begin.
 fn blocks(layers: &[LayerLoss]) -> Vec<Block<'_>> {
     let mut blocks: Vec<Block<'_>> = Vec::new();
     for (index, layer) in layers.iter().enumerate() {
@@ -53,13 +53,13 @@ pub(super) fn drawing(layers: &[LayerLoss], contents: &Contents, live: bool) -> 
             }
             @if live {
                 figure.arena id="arena-figure" hidden {
-                    figcaption { "The arena: grey are its bytes, colours say whose row they are" }
+                    figcaption { "The arena: its bytes are grey, a colour shows the layer of a row" }
                     div.memory {
                         canvas id="bytes" aria-hidden="true" {}
                         svg id="arena" role="img" aria-label="Rows in the arena at this step"
                             preserveAspectRatio="none" {}
                     }
-                    p.faint id="owner" { "Point at a row to see whose it is." }
+                    p.faint id="owner" { "Point at a row to see its layer." }
                 }
             }
         }
@@ -94,7 +94,7 @@ fn drawn(block: &Block<'_>, layers: &[LayerLoss], contents: &[LayerContents]) ->
                     @let node = end + GAP + NODE;
                     (arrow(middle, end, node - NODE))
                     @let way = match side.first() {
-                        // By its box, or around all of them.
+                        // The shortcut runs through its own box, or around the block.
                         Some(_) => {
                             let x = LEFT + width + 12 + width / 2;
                             format!("M{middle} 2H{x}V{} M{x} {}V{node}H{}", y(0), y(0) + height, middle + NODE)

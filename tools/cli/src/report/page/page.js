@@ -1,6 +1,6 @@
 "use strict";
-// What runs in the page of `brooklet report`: the core as WebAssembly, and the step by step view of
-// it. Nothing is fetched; all that is needed is in the element `data`.
+// The script of the page of `brooklet report`: runs the core as WebAssembly, and shows it step by step.
+// It fetches nothing; its data is in the element `data`.
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const { replay, input, labels } = data;
@@ -9,7 +9,7 @@
   const bytesOf = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   const SVG = "http://www.w3.org/2000/svg";
 
-  /// Draws pixels, as they are in the data, at their own size.
+  /// Draws pixels of the data, one for one.
   function draw(canvas, pixels) {
     canvas.width = columns;
     canvas.height = rows;
@@ -42,14 +42,14 @@
   if (core.check(model.length) !== data.arena_bytes) return;
 
   let pixels = null;
-  /// Runs the image for so many steps; its scores, if it came to its end.
+  /// Runs the image for up to this number of steps; gives its scores if that was all of it.
   function run(steps) {
     new Uint8Array(core.memory.buffer, core.image(), pixels.length).set(pixels);
     const count = core.run(model.length, steps);
     return count > 0 ? Array.from(new Int32Array(core.memory.buffer, core.scores(), count)) : null;
   }
 
-  // Which rows there are, and from when on.
+  // The rows, and the steps at which they are made.
   const END = replay.steps.length;
   const madeAt = replay.layers.map(() => []);
   const doneAt = replay.layers.map(() => 0);
@@ -59,7 +59,7 @@
     const made = doneAt[layer] >= steps ? rows : doneAt[layer] * step_rows;
     while (madeAt[layer].length < made) madeAt[layer].push(at);
   });
-  // A place may be several layers' in turn: each updates the one before.
+  // Several layers may use a place in turn: each updates the one before.
   const owners = replay.items.map(() => []);
   replay.layers.forEach(({ places }, layer) => {
     places.forEach((item, row) => owners[item].push({ layer, row, from: madeAt[layer][row] }));
@@ -68,7 +68,7 @@
   const ownerAt = (item, at) => owners[item].findLast((owner) => owner.from <= at);
   const isLive = ({ life, moments }, at) =>
     life[0] <= at && at < life[1] && (!moments || moments.includes(at));
-  // The step after which most is taken: with the arena in use there is more to see than at the end.
+  // The step after which the arena is fullest: there is more to see than at the end.
   const takenAt = replay.steps.map((_, at) =>
     replay.items.reduce((sum, item) => sum + (isLive(item, at) ? item.bytes : 0), 0));
   const FULLEST = takenAt.indexOf(Math.max(...takenAt)) + 1;
@@ -87,7 +87,7 @@
     return rect;
   }
 
-  /// Shows how far each layer is, and which rows are kept.
+  /// Shows how many rows each layer has made, and which rows are kept.
   function showLayers(at) {
     const kept = new Map();
     replay.items.forEach((item, index) => {
@@ -110,9 +110,9 @@
     }
   }
 
-  /// Bytes of the arena in a line of its picture.
+  /// Number of bytes of the arena in a line of its picture.
   const LINE = 64;
-  /// Shows the arena: its bytes, and whose they are.
+  /// Shows the arena: its bytes, and the layers that they belong to.
   function showArena(at) {
     const lines = Math.ceil(data.arena_bytes / LINE);
     const canvas = byId("bytes");
@@ -151,12 +151,12 @@
   }
 
   const slider = byId("step");
-  /// Milliseconds that a whole image takes, and those that a picture of many may.
+  /// Time of a whole image, and the limit for a picture while the slider moves, in milliseconds.
   let whole = 0;
   const QUICK = 40;
   let later = 0;
-  /// Shows the page after so many steps. Where the core takes long for that and `moving`, the arena's bytes
-  /// follow when it stands still.
+  /// Shows the page after this number of steps. While it is `moving` and the core is slow, the arena's
+  /// bytes follow once it stands still.
   function show(steps, moving = false) {
     slider.value = steps;
     clearTimeout(later);
@@ -164,7 +164,7 @@
     byId("bytes").hidden = follows;
     if (follows) later = setTimeout(() => show(steps), 200);
     else run(steps);
-    // The last step that was taken; before the first nothing is there.
+    // The last step that was taken; before the first there is none.
     const at = steps - 1;
     showLayers(at);
     const taken = showArena(at);
@@ -172,10 +172,10 @@
     const layer = at < 0 ? null : replay.steps[at];
     const row = layer === null ? -1 : madeAt[layer].indexOf(at);
     const what = layer === null ? "Nothing has run yet" : layer === 0 ? `Row ${row} of the image comes in`
-      : row < 0 ? `${replay.layers[layer].name} takes a row in`
+      : row < 0 ? `${replay.layers[layer].name} reads a row`
       : `${replay.layers[layer].name} makes row ${row}`;
     byId("at").textContent =
-      `Step ${steps} of ${END}. ${what}; ${number(taken)} of ${number(data.arena_bytes)} bytes are taken.`;
+      `Step ${steps} of ${END}. ${what}; ${number(taken)} of ${number(data.arena_bytes)} bytes are in use.`;
     slider.setAttribute("aria-valuetext", `step ${steps}: ${what}`);
   }
 
@@ -208,7 +208,7 @@
     return each.map((value) => value / sum);
   }
 
-  /// Classifies an image; `known` are the simulator's scores of it.
+  /// Classifies an image; `known` holds the simulator's scores for it.
   function classify(image, known, words) {
     play(false);
     pixels = image;
@@ -254,7 +254,7 @@
     });
   });
 
-  /// An image of the user's, brought to the network's size: the shorter side fits, the centre is cut.
+  /// An image of the user's, resized so that the shorter side fits, and cropped to the centre.
   async function take(file) {
     if (!file || !file.type.startsWith("image/")) return;
     const bitmap = await createImageBitmap(file);

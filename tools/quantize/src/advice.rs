@@ -1,55 +1,57 @@
-//! What to do about what quantization costs.
+//! Advice on what quantization costs.
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::compare::LayerLoss;
 
-/// Signal to noise of logits, in dB, of which nothing need be mended: they are within 1 % of float.
+/// Signal to noise of the logits, in dB, at which nothing needs improving: they are within 1 % of
+/// float.
 const ENOUGH: f64 = 40.0;
-/// Share of a layer's outputs that clipping may take before it is its trouble.
+/// Share of a layer's outputs that may be clipped before clipping counts as its problem.
 const CLIPPED: f64 = 1e-3;
 
-/// Share of the error that the rounding of the residual stream may bring before 16 bits are worth it.
+/// Share of the error from rounding the residual stream above which 16 bits are worth it.
 const STREAM: f64 = 0.4;
 
 /// What to do about what quantization costs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Advice {
-    /// In words.
+    /// The advice in words.
     pub text: String,
-    /// Options of `quantize` that do it, where some do.
+    /// Options of `quantize` that follow the advice, if there are any.
     pub options: Option<String>,
 }
 
-/// What to do about the layer that brings most of the error, or about the residual stream where that
-/// brings more: names it and the option that mends it. A model does not say with which options it was
-/// made; where the option may have been given already, it says what then is left to do.
+/// Advice on the layer that causes most of the error, or on the residual stream if that causes
+/// more: names it, and the option that helps. A model does not store the options that it was made
+/// with; for an option that may have been given already, the advice says what to do then.
 pub fn advice(layers: &[LayerLoss], sqnr_db: Option<f64>) -> Advice {
     let worst = layers.iter().enumerate().max_by(|a, b| a.1.share.total_cmp(&b.1.share));
     let Some((index, worst)) = worst.filter(|(_, worst)| worst.share > 0.0) else {
-        return Advice { text: "No layer brings an error.".into(), options: None };
+        return Advice { text: "No layer causes an error.".into(), options: None };
     };
     let end = match sqnr_db {
         Some(db) if db >= ENOUGH => " That is little: the logits are within 1 % of float.",
         _ => "",
     };
     let last = layers.iter().rposition(|layer| layer.alone_db.is_some());
-    // What ends a block rounds the stream.
+    // The layers that end a block round the stream.
     let joins = || layers.iter().filter(|layer| layer.kind.ends_with("add"));
     let rounding: f64 = joins().map(|layer| layer.share * (1.0 - layer.weights_part)).sum();
     if rounding >= STREAM.max(worst.share) && joins().all(|layer| layer.activation_bits == 8) {
         let text = format!(
-            "The ends of the {} residual blocks, which round the stream, bring {:.0} % of the error: \
-             with --stream 16 the stream keeps 16 bits, for twice the bytes of its rows.{end}",
+            "The ends of the {} residual blocks, which round the stream, cause {:.0} % of the \
+             error: with --stream 16 the stream keeps 16 bits, for twice the bytes of its \
+             rows.{end}",
             joins().count(),
             100.0 * rounding,
         );
         return Advice { text, options: Some("--stream 16".into()) };
     }
     let (why, options): (String, Option<String>) = if index == 0 {
-        let why = "by the scale that its pixels are rounded to, which is the network file's own: \
-                   quantize the float network, whose pixels are exact";
+        let why = "through the scale that its pixels are rounded to, which the network's file \
+                   gives: quantize the float network, whose pixels are exact";
         (why.into(), None)
     } else if worst.saturation > CLIPPED {
         let why = format!(
@@ -59,28 +61,28 @@ pub fn advice(layers: &[LayerLoss], sqnr_db: Option<f64>) -> Advice {
         );
         (why, Some("--calibration min-max".into()))
     } else if worst.weights_part > 0.5 && worst.weight_bits == Some(4) {
-        let why = "most of it by its weights, which have 4 bits: quantize with --weights 8, or with a \
-                   larger --flash";
+        let why = "most of it through its weights, which have 4 bits: quantize with --weights 8, or with \
+                   a larger --flash";
         (why.into(), Some("--weights 8".into()))
     } else if worst.weights_part > 0.5 || worst.activation_bits == 16 {
-        let why = "most of it by its weights: quantize with --effort default, which learns their \
-                   rounding, and not with fast; if it was, with --calibrate on more images, and \
+        let why = "most of it through its weights: quantize with --effort default, which learns \
+                   their rounding, not with fast; if it was, with --calibrate on more images, and \
                    images like those it will see";
         (why.into(), Some("--effort default".into()))
     } else if last == Some(index) {
-        let why = "most of it by the rounding of the logits themselves to int8: the layers before it \
-                   need no mending; with --int16 last they are int16";
+        let why = "most of it through the rounding of the logits themselves to int8: the layers before \
+                   it need no improvement; with --int16 last the logits are int16";
         (why.into(), Some("--int16 last".into()))
     } else {
         let why = format!(
-            "most of it by the rounding of its output to eight bits: --int16 {} keeps its output in \
-             int16, where the device has room and time for that",
+            "most of it through the rounding of its output to eight bits: --int16 {} keeps its \
+             output in int16, if the device has the memory and the time for that",
             worst.name,
         );
         (why, Some(format!("--int16 {}", worst.name)))
     };
     let text =
-        format!("`{}` brings {:.0} % of the error, {why}.{end}", worst.name, 100.0 * worst.share);
+        format!("`{}` causes {:.0} % of the error, {why}.{end}", worst.name, 100.0 * worst.share);
     Advice { text, options }
 }
 
@@ -124,19 +126,21 @@ mod tests {
             (clips, "clips 2.00 % of its values: quantize with --calibration min-max"),
         ] {
             let told = told(worst);
-            assert!(told.starts_with("`a` brings 50 % of the error, "), "{told}");
+            assert!(told.starts_with("`a` causes 50 % of the error, "), "{told}");
             assert!(told.contains(says) && told.ends_with('.'), "{told}");
         }
-        assert!(told(layer("a", 0.1)).contains("`logits` brings 30 % of the error, most of it by"));
+        assert!(
+            told(layer("a", 0.1)).contains("`logits` causes 30 % of the error, most of it through")
+        );
         let pixels = [layer("input", 0.9), layer("a", 0.1)];
         assert!(advice(&pixels, Some(30.0)).text.contains("quantize the float network"));
 
-        // Together the ends of blocks bring more than the worst layer.
+        // Together the ends of blocks cause more than the worst layer.
         let end = |share| LayerLoss { kind: "conv+add", ..layer("end", share) };
         let blocks = [layer("a", 0.3), end(0.25), end(0.25), layer("logits", 0.2)];
         let told = advice(&blocks, Some(30.0));
         assert!(told.text.starts_with("The ends of the 2 residual blocks"), "{told:?}");
-        assert!(told.text.contains("bring 50 %"), "{told:?}");
+        assert!(told.text.contains("cause 50 %"), "{told:?}");
         assert_eq!(told.options.as_deref(), Some("--stream 16"));
         let wide = blocks.map(|layer| LayerLoss { activation_bits: 16, ..layer });
         assert_ne!(advice(&wide, Some(30.0)).options.as_deref(), Some("--stream 16"));
@@ -147,6 +151,6 @@ mod tests {
         let layers = [layer("input", 0.0), layer("a", 0.5), layer("b", 0.5)];
         assert!(advice(&layers, Some(40.0)).text.ends_with("within 1 % of float."));
         assert!(!advice(&layers, Some(39.0)).text.contains("little"));
-        assert_eq!(advice(&[layer("a", 0.0)], None).text, "No layer brings an error.");
+        assert_eq!(advice(&[layer("a", 0.0)], None).text, "No layer causes an error.");
     }
 }

@@ -1,8 +1,8 @@
 //! Arrays from `.npy` and `.npz` files.
 //!
-//! A file's header is read here, in time proportional to its length, and what it declares is
-//! compared with the bytes that are there before memory is taken for it: NumPy's headers are
-//! Python, and a general reader of Python can be made to work for ever.
+//! The header of a file is read here, in time proportional to its length, and its declared size is
+//! compared with the bytes of the file before memory is allocated. NumPy's headers are Python
+//! literals, and a general parser of Python can be made to run for ever.
 
 use std::fs::File;
 use std::io::Read;
@@ -21,11 +21,11 @@ const HEADER_BYTES: usize = 1 << 16;
 /// Most dimensions, as in NumPy.
 const DIMENSIONS: usize = 32;
 
-/// An array of these elements and dimensions from the bytes of an `.npy` file.
+/// An array of this element type and number of dimensions, from the bytes of an `.npy` file.
 ///
 /// # Errors
 ///
-/// What is wrong with it, or what else it holds.
+/// What is wrong with the file, or which array it holds instead.
 pub fn npy<T: ReadableElement, D: Dimension>(bytes: &[u8]) -> Result<Array<T, D>, String> {
     Header::read(bytes)?;
     Array::read_npy(bytes).map_err(|error| error.to_string())
@@ -92,7 +92,7 @@ impl<'b> Header<'b> {
     }
 }
 
-/// A reader of the dictionary that NumPy writes:
+/// A parser for the dictionary that NumPy writes:
 /// `{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }`.
 struct Parser<'t> {
     rest: &'t str,
@@ -122,7 +122,7 @@ impl<'t> Parser<'t> {
         self.rest.trim().is_empty().then_some(Header { descr: descr?, shape: shape? })
     }
 
-    /// A word or a sign, and what space is before it.
+    /// A given sign, after any space.
     fn take(&mut self, sign: &str) -> Option<()> {
         self.rest = self.rest.trim_start().strip_prefix(sign)?;
         Some(())
@@ -156,7 +156,7 @@ impl<'t> Parser<'t> {
     }
 }
 
-/// Arrays by name.
+/// Arrays with names.
 pub(crate) struct Npz {
     zip: ZipArchive<File>,
 }
@@ -176,26 +176,26 @@ impl Npz {
         self.zip.file_names().map(str::to_owned).collect()
     }
 
-    /// The bytes of an array, as of an `.npy` file.
+    /// The bytes of an array, in the form of an `.npy` file.
     ///
     /// # Errors
     ///
     /// What is wrong with it.
     pub(crate) fn member(&mut self, name: &str) -> Result<Vec<u8>, String> {
-        /// Deflate cannot do better.
+        /// The best ratio that deflate can reach.
         const BEST_RATIO: u64 = 1032;
         let mut member = self.zip.by_name(name).map_err(|error| error.to_string())?;
         let (packed, size) = (member.compressed_size(), member.size());
         if size > packed.saturating_mul(BEST_RATIO) {
-            return Err(format!("`{name}` declares {size} bytes, but {packed} are there"));
+            return Err(format!("`{name}` declares {size} bytes, but holds {packed}"));
         }
         let bytes = files::take(&mut member, size, Limit::Unpacked);
         let bytes = bytes.map_err(|problem| format!("`{name}`: {problem}"))?;
-        // The end is where its checksum is compared.
+        // The checksum is compared when the end is read.
         let more = member.read(&mut [0]).map_err(|error| format!("`{name}`: {error}"))?;
         match more == 0 && bytes.len() as u64 == size {
             true => Ok(bytes),
-            false => Err(format!("`{name}` has not the {size} bytes that it declares")),
+            false => Err(format!("`{name}` does not have the {size} bytes that it declares")),
         }
     }
 }

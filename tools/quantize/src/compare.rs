@@ -1,7 +1,7 @@
-//! What quantization costs, layer by layer: the float network and a model of it, side by side.
+//! Compares a float network with its model, layer by layer.
 //!
-//! The layers are compared in the float engine, the model's weights dequantized and each output
-//! rounded to its levels; what the model answers is the core's own.
+//! The layers are compared in the float engine, with the model's weights dequantized and each
+//! output rounded to its levels. The model's answers are computed by the core.
 
 use std::collections::HashMap;
 
@@ -21,7 +21,7 @@ use crate::ranges::Range;
 use crate::weights::rounding::QuantizedChannel;
 use crate::weights::{Affine, Weights, input_scales};
 
-/// Bars of the histograms.
+/// Number of bars in a histogram.
 pub const BARS: usize = 64;
 
 /// A layer, in float and as it was quantized.
@@ -29,39 +29,39 @@ pub const BARS: usize = 64;
 pub struct LayerLoss {
     /// Its name.
     pub name: String,
-    /// What it does.
+    /// Its kind.
     pub kind: &'static str,
-    /// Bits of a number of its output: 8, or 16.
+    /// Bits of each number of its output: 8 or 16.
     pub activation_bits: u32,
-    /// The layers that it reads: its input, and a shortcut.
+    /// The layers that it reads: its input, and a shortcut if it has one.
     pub reads: Vec<usize>,
     /// Signal to quantization noise of its output in the quantized network, in dB.
     pub sqnr_db: Option<f64>,
     /// Cosine of the angle between its output and the float network's.
     pub cosine: Option<f64>,
-    /// Share of its outputs that the ends of its range clip.
+    /// Share of its outputs that are clipped at the ends of its range.
     pub saturation: f64,
-    /// The reals that its output can stand for.
+    /// The range of reals that its output can represent.
     pub range: Range,
-    /// Signal to noise of the logits with all else in float and this layer quantized, in dB.
+    /// Signal to noise of the logits with only this layer quantized, in dB.
     pub alone_db: Option<f64>,
-    /// Its share of what all layers bring, each alone.
+    /// Its share of the sum of all layers' errors, each layer quantized alone.
     pub share: f64,
-    /// The part of that which its weights bring; the rest is the rounding of its output, and of what
-    /// it reads of a stream in 16 bits.
+    /// The part of its error that its weights cause. The rest comes from rounding its output, and
+    /// from reading only the upper bits of a stream in 16 bits.
     pub weights_part: f64,
     /// Bits of its weights.
     pub weight_bits: Option<u32>,
-    /// How often its float output has values in equal parts of its extremes.
+    /// Histogram of the values of its float output.
     #[serde(skip)]
     pub values: Bars,
-    /// How often its weights have which of 64 groups of values.
+    /// Histogram of its weights, in 64 groups of values.
     #[serde(skip)]
     pub weights: Option<[u64; BARS]>,
 }
 
 impl LayerLoss {
-    /// What it does, and that it makes int16, if it does.
+    /// Its kind, and whether it makes int16.
     pub fn shown_kind(&self) -> String {
         let int16 = if self.activation_bits == 16 { ", int16" } else { "" };
         format!("{}{int16}", self.kind)
@@ -73,11 +73,11 @@ impl LayerLoss {
 pub struct Bars {
     /// From the smallest to the largest value.
     pub extremes: Range,
-    /// Values in each part.
+    /// Number of values in each part.
     pub counts: [u64; BARS],
 }
 
-/// Sums over images of what is said of a layer.
+/// Sums over images that a layer's figures come from.
 #[derive(Default)]
 struct Sums {
     float: f64,
@@ -90,12 +90,12 @@ struct Sums {
     rounding: f64,
 }
 
-/// Compares the layers of a network and of its model on the first `images` of a data set;
-/// calls `done` after each layer of each batch.
+/// Compares the layers of a network and of its model on the first `images` of a data set; calls
+/// `done` after each layer of each batch.
 ///
 /// # Errors
 ///
-/// [`QuantizeError`], also where the model is not of this network.
+/// [`QuantizeError`], also if the model was not made from this network.
 pub fn layers(
     network: &Network,
     program: &Program,
@@ -105,12 +105,12 @@ pub fn layers(
     mut done: impl FnMut(),
 ) -> Result<Vec<LayerLoss>, QuantizeError> {
     let fused = as_lowered(network, program)?;
-    // Else a pixel is what it is.
+    // Without a table the pixels are exact.
     let rounds_input = program.layers[0].table.is_some();
     let preprocess = (!rounds_input).then_some(preprocess);
     let changed = dequantized(network, &fused, program, preprocess);
-    // The float network with its channels shifted and scaled as the model's are: else the layers'
-    // outputs could not be compared.
+    // The channels of the float network are shifted and scaled as the model's are, as otherwise the
+    // layers' outputs could not be compared.
     let factors = Factors::of_model(network, &changed);
     let largest = |unit: usize| Affine::of(&program.layers[unit]).range().max;
     let shifts = Shifts::of_model(network, &fused, &changed, &factors, largest);
@@ -133,7 +133,7 @@ pub fn layers(
     Ok(sides.losses())
 }
 
-/// The network's units as the model has them.
+/// The network's units, divided as in the model.
 fn as_lowered<'n>(network: &'n Network, program: &Program) -> Result<Fused<'n>, Unrepresentable> {
     let joined = Fused::new(network)?;
     let Some(layer) = differs(network, &joined, program) else { return Ok(joined) };
@@ -144,19 +144,19 @@ fn as_lowered<'n>(network: &'n Network, program: &Program) -> Result<Fused<'n>, 
     }
 }
 
-/// The float network and the model, side by side.
+/// The float network and the model, which run side by side.
 struct SideBySide<'n> {
     fused: &'n Fused<'n>,
     program: &'n Program,
     float: FloatModel,
-    /// The model's weights, in float.
+    /// The float network with the model's weights.
     model: FloatModel,
     logits: NodeId,
     last_readers: Vec<usize>,
-    /// Of each unit.
+    /// The sums of each unit.
     sums: Vec<Sums>,
     values: Vec<Option<Bars>>,
-    /// Squares of the logits.
+    /// Sum of the squares of the logits.
     signal: f64,
 }
 
@@ -171,7 +171,7 @@ impl SideBySide<'_> {
         let fused = self.fused;
         let maps = self.float.maps(batch, fused)?;
         self.signal += maps.logits().iter().map(|&value| f64::from(value).powi(2)).sum::<f64>();
-        // The quantized network's maps that are still read.
+        // The quantized network's maps that later units still read.
         let mut pixels = maps.of(0).to_owned();
         if rounds_input {
             let input = Affine::of(&self.program.layers[0]);
@@ -203,7 +203,7 @@ impl SideBySide<'_> {
         Ok(())
     }
 
-    /// Adds what a unit costs if all else is float.
+    /// Adds the error of a unit that is quantized alone.
     fn add_alone(&mut self, index: usize, unit: &Unit, maps: &Maps<'_>) -> Result<(), EngineError> {
         if self.last_readers[index] == 0 && unit.output != self.logits {
             return Ok(());
@@ -228,13 +228,13 @@ impl SideBySide<'_> {
         Ok(())
     }
 
-    /// What a unit that reads int8 has of its input, where that is a stream in 16 bits.
+    /// The input as a unit sees it that reads only the upper bits of a stream in 16 bits.
     fn as_read(&self, unit: &Unit, input: ArrayView4<'_, f32>) -> Option<Array4<f32>> {
         let read = Affine::of(&self.program.layers[unit.input]).read();
         read.filter(|_| !self.fused.reads_both(unit)).map(|read| input.mapv(read))
     }
 
-    /// The squared error of the logits, if this unit alone has such an output.
+    /// The squared error of the logits if only this unit has this output.
     fn error(
         &self,
         index: usize,
@@ -251,7 +251,7 @@ impl SideBySide<'_> {
         Ok(squared_error(self.float.output(&given, self.logits)?.view(), maps.logits()))
     }
 
-    /// What each layer costs.
+    /// The loss of each layer.
     fn losses(&self) -> Vec<LayerLoss> {
         let all: f64 = self.sums.iter().map(|sum| sum.alone).sum();
         let loss = |(index, unit): (usize, &Unit)| {
@@ -289,7 +289,7 @@ impl SideBySide<'_> {
 }
 
 impl Sums {
-    /// Rounds an output of the quantized network, and adds it up beside the float network's.
+    /// Rounds an output of the quantized network, and adds its error against the float network's.
     fn add(&mut self, quantized: &mut Array4<f32>, float: ArrayView4<'_, f32>, affine: &Affine) {
         for (value, &right) in quantized.iter_mut().zip(float) {
             let rounded = affine.round(*value);
@@ -305,12 +305,12 @@ impl Sums {
     }
 }
 
-/// `a / b`, 0 of nothing.
+/// `a / b`, or 0 if `b` is 0.
 fn ratio(a: f64, b: f64) -> f64 {
     if b > 0.0 { a / b } else { 0.0 }
 }
 
-/// The first layer that is not the network's, if any.
+/// The first layer that does not match the network, if any.
 fn differs(network: &Network, fused: &Fused<'_>, program: &Program) -> Option<String> {
     let same = |(unit, layer): &(&Unit, &Layer)| {
         let [rows, columns, channels] = network.nodes[unit.output].shape;
@@ -333,12 +333,12 @@ pub(crate) fn reads(unit: &Unit) -> Vec<usize> {
     [unit.input].into_iter().chain(shortcut).collect()
 }
 
-/// Signal to noise; none where there is no noise, or no signal.
+/// Signal to noise in dB; `None` if there is no noise or no signal.
 fn decibels(signal: f64, noise: f64) -> Option<f64> {
     Some(10.0 * (signal / noise).log10()).filter(|db| db.is_finite())
 }
 
-/// The float network with the model's weights; `pixels` says what a pixel stands for, if the input's
+/// The float network with the model's weights; `pixels` gives the reals of pixels, if the input's
 /// scale does not.
 pub(crate) fn dequantized(
     network: &Network,
@@ -390,10 +390,10 @@ fn batch_norm(layer: &Layer, input_scales: &[(f64, f64)]) -> BatchNorm {
     BatchNorm { scale, shift, mean: vec![0.0; channels], var: vec![1.0; channels], eps: 0.0 }
 }
 
-/// The weights of each of a layer's output channels, and its bias as a multiple of their scale.
+/// The weights of each output channel of a layer, and its bias as a multiple of their scale.
 fn channels_of(layer: &Layer) -> impl Iterator<Item = (QuantizedChannel, f64)> + '_ {
     let taps = layer.weights.len() / layer.bias.len().max(1);
-    // What the sums are multiplied by brings them to the output's scale, of a join with more bits.
+    // The multipliers bring the sums to the output's scale; those of a join have more bits.
     let unit = f64::from(layer.record.scale.get()) / f64::from(1u32 << layer.record.join_bits);
     let channels = layer.weights.chunks(taps.max(1)).zip(&layer.multipliers).zip(&layer.bias);
     channels.map(move |((weights, multiplier), &bias)| {
@@ -410,7 +410,7 @@ impl Default for Bars {
 }
 
 impl Bars {
-    /// Empty, for values like these and a little beyond.
+    /// An empty histogram, for values in the range of these and a little beyond.
     fn of(values: &ArrayView4<'_, f32>) -> Self {
         let (min, max) =
             values.iter().fold((0f32, 0f32), |(min, max), &v| (min.min(v), max.max(v)));
@@ -420,7 +420,7 @@ impl Bars {
     fn add(&mut self, values: &ArrayView4<'_, f32>) {
         let Range { min, max } = self.extremes;
         let bars = BARS as f32 / (max - min).max(f32::MIN_POSITIVE);
-        // Zeros are exact, and would hide the rest.
+        // Zeros are exact, and would dwarf the other bars.
         for value in values.iter().filter(|value| **value != 0.0) {
             self.counts[(((value - min) * bars) as usize).min(BARS - 1)] += 1;
         }

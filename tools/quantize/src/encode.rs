@@ -1,4 +1,4 @@
-//! A float network as an ONNX model in memory.
+//! Encodes a float network as an ONNX model in memory.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -14,8 +14,8 @@ pub(crate) fn value(node: NodeId) -> String {
     format!("n{node}")
 }
 
-/// Some nodes of a network, and those outside that they read, as ONNX, opset 17, NCHW with an open
-/// batch; all values keep four dimensions.
+/// Encodes some nodes of a network as ONNX, opset 17, in NCHW with an open batch size. Nodes
+/// outside that they read are inputs; all values have four dimensions.
 pub(crate) fn encode(
     network: &Network,
     nodes: &RangeInclusive<NodeId>,
@@ -40,7 +40,7 @@ pub(crate) fn encode(
     }
 }
 
-/// A node on its way into a graph.
+/// A node while it is added to a graph.
 struct Encoder<'g> {
     graph: &'g mut GraphProto,
     id: NodeId,
@@ -93,7 +93,7 @@ impl Encoder<'_> {
                 self.attribute.push(AttributeProto::int("axis", 1));
                 "Softmax"
             }
-            // Part of the network's output, of a network in canonical form.
+            // In canonical form an ending is a part of the network's output.
             Op::Ending(_) => "Identity",
         };
         let node = onnx::node(op_type, self.inputs, &value(self.id), self.attribute);
@@ -148,7 +148,7 @@ impl Encoder<'_> {
         }
     }
 
-    /// Those of the pads that count are zeros around the map.
+    /// Pads that count in the mean are added as zeros around the map.
     fn average_pool(&mut self, pool: &AveragePool) -> &'static str {
         let [top, left, bottom, right] = pool.counted;
         if pool.counted != [0; 4] {
@@ -166,7 +166,7 @@ impl Encoder<'_> {
         "AveragePool"
     }
 
-    /// Adds a node before this one, and returns its output's name.
+    /// Adds a node in front of this one, and returns the name of its output.
     fn before(
         &mut self,
         op_type: &str,
@@ -194,7 +194,7 @@ impl Encoder<'_> {
         "BatchNormalization"
     }
 
-    /// Channels are padded after the rows and columns are taken.
+    /// Pads channels after it has taken rows and columns.
     fn subsample(&mut self, subsample: &Subsample) -> &'static str {
         const ALL: usize = i64::MAX as usize;
         let inputs = vec![

@@ -1,4 +1,4 @@
-//! Why a network is not quantized, and why images cannot be used.
+//! Reasons why a network is not quantized, and why images cannot be used.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use brooklet_files::FileProblem;
 use brooklet_files::text::line;
 use brooklet_plan::Preprocess;
 
-/// Longest name that is shown, in characters.
+/// Maximum length of a name that is shown, in characters.
 const NAME: usize = 120;
 
 /// Images that cannot be used, and why.
@@ -23,7 +23,7 @@ pub struct DataError {
 
 impl fmt::Display for DataError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        /// Longest description that is shown, in characters.
+        /// Maximum length of a description that is shown, in characters.
         const MOST: usize = 600;
         write!(f, "{}: ", self.file.display())?;
         if let Some(image) = &self.image {
@@ -47,14 +47,14 @@ pub enum DataProblem {
     #[error(transparent)]
     File(#[from] FileProblem),
 
-    /// Data of a kind that is not read here, or not well formed.
+    /// The data have an unsupported type, or are malformed.
     #[error("{detail}")]
     Data {
         /// What is wrong.
         detail: String,
     },
 
-    /// A label that the network has no class for.
+    /// A label for which the network has no class.
     #[error("its label is class {label}, but the network's classes are 0 to {}", classes - 1)]
     Label {
         /// The label.
@@ -66,20 +66,20 @@ pub enum DataProblem {
     /// An image that cannot be decoded.
     #[error("is not an image that is read here (png, jpeg, bmp, ppm, webp): {detail}")]
     Image {
-        /// The decoder's words.
+        /// The decoder's message.
         detail: String,
     },
 
-    /// More pixels than are decoded.
-    #[error("has {}×{} pixels (height, width), too many to be decoded here", size[0], size[1])]
+    /// The image has too many pixels to decode.
+    #[error("has {}×{} pixels (height, width), too many to decode", size[0], size[1])]
     Pixels {
         /// Height and width.
         size: [u64; 2],
-        /// Most pixels.
+        /// The maximum number of pixels.
         most: u64,
     },
 
-    /// Resizing would make more pixels than are made.
+    /// The resized image would have too many pixels.
     #[error(
         "is {}×{} (height, width), which resizing makes {}×{}: too many pixels",
         from[0], from[1], to[0], to[1]
@@ -89,7 +89,7 @@ pub enum DataProblem {
         from: [u64; 2],
         /// Height and width that it would have.
         to: [u64; 2],
-        /// Most pixels.
+        /// The maximum number of pixels.
         most: u64,
     },
 
@@ -133,11 +133,11 @@ impl DataProblem {
     }
 }
 
-/// The float engine refused the network or failed while running it.
+/// The float engine refused the network, or failed while running it.
 #[derive(Debug, thiserror::Error)]
 #[error("the float engine failed: {detail}")]
 pub struct EngineError {
-    /// The engine's own words.
+    /// The engine's message.
     pub detail: String,
 }
 
@@ -147,7 +147,7 @@ impl EngineError {
     }
 }
 
-/// A network that cannot be brought into the core's form, and the layer.
+/// A network that cannot be represented by the core's records, with the layer.
 #[derive(Debug, thiserror::Error)]
 #[error("{}`{layer}`: {what}", file.as_ref().map(|file| format!("{}: ", file.display())).unwrap_or_default())]
 pub struct Unrepresentable {
@@ -157,7 +157,7 @@ pub struct Unrepresentable {
     pub layer: String,
     /// What cannot be represented.
     pub what: String,
-    /// Whether it is a range, measured on pixels without mean and deviation.
+    /// Whether it is a range that was measured on pixels without mean and deviation.
     pub raw_pixels: bool,
 }
 
@@ -166,19 +166,19 @@ impl Unrepresentable {
         Self { file: None, layer: layer.to_owned(), what: what.into(), raw_pixels: false }
     }
 
-    /// Of a range that images in other units may have.
+    /// An error about a range, which images in other units may have caused.
     pub(crate) fn of_range(layer: &str, what: &str, preprocess: &Preprocess) -> Self {
         let raw_pixels = preprocess.mean.is_none() && preprocess.std.is_none();
         Self { raw_pixels, ..Self::new(layer, what) }
     }
 
-    /// The same, with the network's file named.
+    /// The same error, with the name of the network's file.
     pub fn in_file(self, file: &Path) -> Self {
         Self { file: Some(file.to_owned()), ..self }
     }
 }
 
-/// Why a network is not quantized.
+/// Reasons why a network is not quantized.
 #[derive(Debug, thiserror::Error)]
 pub enum QuantizeError {
     /// The float engine failed.

@@ -1,4 +1,4 @@
-//! Counts how good a model's answers are.
+//! Scores a model's answers.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use crate::model_file::{Answer, Simulator};
 /// How good the answers are. Shares are of 1.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Score {
-    /// Images.
+    /// Number of images.
     pub images: usize,
     /// Share whose best class is the right one.
     pub top1: Option<f64>,
@@ -29,11 +29,11 @@ pub struct Score {
     pub sqnr_db: Option<f64>,
 }
 
-/// Answers for images `range` of a data set, on all cores, in order; `done` is called for each.
-///
+/// The model's answers to the images `range` of a data set, in order. They are computed on all
+/// cores, and `done` is called for each.
 /// # Errors
 ///
-/// The first image that cannot be read.
+/// An error for the first image that cannot be read.
 pub fn answers(
     simulator: &Simulator<'_>,
     data: &Dataset,
@@ -55,17 +55,17 @@ pub fn answers(
         .collect()
 }
 
-/// Classes, best first; of equal scores the lower number.
+/// The classes, best first; with equal scores, the lower number first.
 pub fn ranked<T: PartialOrd + Copy>(scores: &[T]) -> Vec<usize> {
     let mut classes: Vec<usize> = (0..scores.len()).collect();
-    // Stable: equal ones stay in order.
+    // The sort is stable: equal scores keep their order.
     classes
         .sort_by(|&a, &b| scores[b].partial_cmp(&scores[a]).unwrap_or(std::cmp::Ordering::Equal));
     classes
 }
 
-/// The answer of scores: the best class; of a network of one score class 1 if that is at least
-/// `threshold`, else class 0.
+/// The class that scores answer: the best one, or, for a network with one score, class 1 if the
+/// score is at least `threshold`, and otherwise class 0.
 pub fn best<T: PartialOrd + Copy>(scores: &[T], threshold: T) -> usize {
     match scores {
         [score] => usize::from(*score >= threshold),
@@ -73,7 +73,7 @@ pub fn best<T: PartialOrd + Copy>(scores: &[T], threshold: T) -> usize {
     }
 }
 
-/// What the float network said of the same images.
+/// The float network's answers to the same images.
 #[derive(Debug, Clone)]
 pub enum FloatAnswers {
     /// Its logits, [images, classes].
@@ -87,9 +87,9 @@ pub enum FloatAnswers {
 pub struct ClassScore {
     /// The class.
     pub class: usize,
-    /// Images of it.
+    /// Number of its images.
     pub images: usize,
-    /// Images of which it was the best class.
+    /// Number of its images that were classified correctly.
     pub right: usize,
     /// The class that most of the others were taken for.
     pub taken_for: Option<usize>,
@@ -101,7 +101,7 @@ pub fn by_class(
     dequantize: impl Fn(i16) -> f32,
     threshold: f32,
 ) -> Vec<ClassScore> {
-    // Of each class: which were answered, and how often.
+    // For each class, how often each class was the answer.
     let mut answered: BTreeMap<usize, BTreeMap<usize, usize>> = BTreeMap::new();
     for (answer, label) in answers {
         let Some(label) = label else { continue };
@@ -115,14 +115,14 @@ pub fn by_class(
         taken_for: said
             .iter()
             .filter(|(other, _)| **other != class)
-            // Of equal ones the lower number.
+            // With equal counts, the lower number counts.
             .max_by_key(|&(other, count)| (*count, Reverse(*other)))
             .map(|(other, _)| *other),
     };
     answered.into_iter().map(score).collect()
 }
 
-/// The class that an answer says.
+/// The class that an answer gives.
 fn answered_class(answer: &Answer, dequantize: impl Fn(i16) -> f32, threshold: f32) -> usize {
     match answer.logits[..] {
         [logit] => best(&[dequantize(logit)], threshold),
@@ -130,10 +130,10 @@ fn answered_class(answer: &Answer, dequantize: impl Fn(i16) -> f32, threshold: f
     }
 }
 
-/// Scores answers against labels, and against the float network's if given.
+/// Scores answers against labels, and against the float network's answers, if these are given.
 ///
-/// `dequantize` turns a logit, int8 or int16, into a real. Networks of one score say class 1 from
-/// the logit `threshold` on.
+/// `dequantize` turns a logit, int8 or int16, into a real. A network with one score answers class 1
+/// if its logit is at least `threshold`.
 pub fn score(
     answers: &[(Answer, Option<usize>)],
     float: Option<&FloatAnswers>,
@@ -155,7 +155,7 @@ pub fn score(
     let answered = |answer: &Answer| answered_class(answer, &dequantize, threshold);
     let known = answers.iter().filter_map(|(answer, label)| Some(answered(answer) == (*label)?));
     score.top1 = share(known.filter(|&right| right).count(), labelled.len());
-    // One score has no best five.
+    // A network with one score has no best five.
     let classes = answers.first().map_or(0, |(answer, _)| answer.logits.len());
     score.top5 = share(within(5), labelled.len()).filter(|_| classes > 1);
     let agreeing = |float: &mut dyn Iterator<Item = Option<usize>>| {
@@ -184,11 +184,11 @@ pub fn score(
     score
 }
 
-/// The logits, a row an image, as an `.npy` file of int8, or of int16 if they are.
+/// The logits, one row per image, as an `.npy` file of int8, or of int16 if the network's are.
 ///
 /// # Errors
 ///
-/// None in practice: memory takes what is written.
+/// Never in practice, as memory accepts all writes.
 pub fn logits_npy(
     answers: &[(Answer, Option<usize>)],
     int16: bool,
@@ -196,11 +196,11 @@ pub fn logits_npy(
     npy(logits(answers), int16)
 }
 
-/// Likewise what the network ends in: after a softmax, if it has one.
+/// The network's outputs in the same form: after a softmax, if it ends in one.
 ///
 /// # Errors
 ///
-/// None in practice.
+/// Never in practice.
 pub fn outputs_npy(
     answers: &[(Answer, Option<usize>)],
     int16: bool,
@@ -217,14 +217,14 @@ fn npy(numbers: Array2<i16>, int16: bool) -> Result<Vec<u8>, WriteNpyError> {
     Ok(bytes)
 }
 
-/// Numbers of each answer, a row an image.
+/// Numbers of each answer, one row per image.
 fn rows(answers: &[(Answer, Option<usize>)], of: impl Fn(&Answer) -> &Vec<i16>) -> Array2<i16> {
     let columns = answers.first().map_or(0, |(answer, _)| of(answer).len());
     let all: Vec<i16> = answers.iter().flat_map(|(answer, _)| of(answer).clone()).collect();
     Array2::from_shape_vec((answers.len(), columns), all).expect("each has all of them")
 }
 
-/// The logits, a row an image.
+/// The logits, one row per image.
 pub fn logits(answers: &[(Answer, Option<usize>)]) -> Array2<i16> {
     rows(answers, |answer| &answer.logits)
 }

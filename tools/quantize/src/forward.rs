@@ -1,7 +1,8 @@
-//! The float network's forward pass, for calibration and as the measure of the quantized one.
+//! The float network's forward pass, for calibration and as the reference for the quantized
+//! network.
 //!
-//! The network is written as an ONNX model in memory and run by rten. Every node's output can be
-//! had: graph optimization is off, so none is fused away.
+//! The network is encoded as an ONNX model in memory and run by rten. Graph optimization is off, so
+//! no node is fused away, and the output of each node is available.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -17,11 +18,10 @@ use crate::error::EngineError;
 use crate::fuse::Fused;
 use crate::network::{Ending, Function, Network, NodeId, Op, Output, Shape};
 
-/// Images that go through the float network at once.
+/// Maximum number of images that go through the float network at once.
 pub const BATCH: usize = 25;
 
-/// A network some of whose operators can be others for a while, without a copy of all the weights each
-/// time.
+/// A network in which operators can be replaced for a while, without copying all weights each time.
 pub(crate) struct Changed(Network);
 
 impl Changed {
@@ -29,7 +29,7 @@ impl Changed {
         Self(network.clone())
     }
 
-    /// Hands `visit` the network in which these nodes have other operators.
+    /// Passes `visit` the network with the operators of these nodes replaced.
     pub(crate) fn with<R>(
         &mut self,
         others: Vec<(NodeId, Op)>,
@@ -48,7 +48,7 @@ impl Changed {
     }
 }
 
-/// What the network makes of a batch: each unit's output, `[images, channels, height, width]`.
+/// The outputs of each unit for a batch, `[images, channels, height, width]`.
 pub struct Maps<'b> {
     input: ArrayView4<'b, f32>,
     outputs: Vec<Array4<f32>>,
@@ -70,7 +70,7 @@ impl Maps<'_> {
     }
 }
 
-/// The squared error of one map against another.
+/// The squared error of a map against the right one.
 pub fn squared_error(map: ArrayView4<'_, f32>, right: ArrayView4<'_, f32>) -> f64 {
     map.iter().zip(&right).map(|(a, b)| f64::from(a - b).powi(2)).sum()
 }
@@ -78,7 +78,7 @@ pub fn squared_error(map: ArrayView4<'_, f32>, right: ArrayView4<'_, f32>) -> f6
 /// A float network, ready to run.
 pub struct FloatModel {
     model: Model,
-    /// The engine's id for each node's output; none for nodes that the part does not know.
+    /// The engine's id for each node's output; `None` for nodes that the part does not have.
     ids: Vec<Option<rten::NodeId>>,
     input: Shape,
     outputs: Vec<Output>,
@@ -91,8 +91,8 @@ impl FloatModel {
         Self::part(network, 1..=network.nodes.len() - 1)
     }
 
-    /// Prepares these nodes of a network alone, to be [continued](Self::continued) from the maps
-    /// that they read: of a large network that takes much less.
+    /// Prepares only these nodes of a network, to be [continued](Self::continued) from the maps
+    /// that they read. For a large network this takes much less memory.
     pub fn part(
         network: &Network,
         nodes: RangeInclusive<NodeId>,
@@ -122,9 +122,9 @@ impl FloatModel {
         logits.into_shape_with_order((count, classes)).map_err(EngineError::new)
     }
 
-    /// What the network's outputs are for a batch `[images, height, width, channels]`, in the file's
-    /// order, as the file has them: what ends the network is computed, too. Each is `[images,
-    /// values]`, of a map channel by channel.
+    /// The network's outputs for a batch `[images, height, width, channels]`, in the order and form
+    /// of the file, with the operators that end the network computed, too. Each is
+    /// `[images, values]`; the values of a map are ordered channel by channel.
     pub fn answers(&self, batch: ArrayView4<'_, f32>) -> Result<Vec<Array2<f32>>, EngineError> {
         let nodes: Vec<NodeId> = self.outputs.iter().map(|output| output.node).collect();
         let values = self.values(batch, &nodes)?.into_iter().zip(&self.outputs);
@@ -136,9 +136,10 @@ impl FloatModel {
         values.map(answer).collect()
     }
 
-    /// Hands every node's output to `visit`, in the network's order, as `[images, height,
-    /// width, channels]`. In memory each image's channels come one after another, so
-    /// `map.permuted_axes([0, 3, 1, 2])` is contiguous. All outputs of a batch are held at once.
+    /// Passes each node's output to `visit`, in the network's order, as
+    /// `[images, height, width, channels]`. In memory the channels of an image follow one another,
+    /// so `map.permuted_axes([0, 3, 1, 2])` is contiguous. All outputs of a batch are in memory at
+    /// once.
     pub fn run_all(
         &self,
         batch: ArrayView4<'_, f32>,
@@ -169,7 +170,7 @@ impl FloatModel {
         self.continued(&[(0, batch.permuted_axes([0, 3, 1, 2]))], nodes)
     }
 
-    /// What the network makes of a batch `[images, height, width, channels]`, unit by unit.
+    /// The outputs of each unit for a batch `[images, height, width, channels]`.
     pub fn maps<'b>(
         &self,
         batch: ArrayView4<'b, f32>,
@@ -186,7 +187,7 @@ impl FloatModel {
         })
     }
 
-    /// The output of one node, where those of others are given.
+    /// The output of one node, computed from the given outputs of others.
     pub fn output(
         &self,
         given: &[(NodeId, ArrayView4<'_, f32>)],
@@ -195,8 +196,8 @@ impl FloatModel {
         self.continued(given, &[node])?.pop().ok_or_else(|| EngineError::new("it gave no output"))
     }
 
-    /// The outputs of some nodes, where those of others are given; what lies between is computed.
-    /// Maps are `[images, channels, height, width]`.
+    /// The outputs of some nodes, computed from the given outputs of others through the nodes in
+    /// between. Maps are `[images, channels, height, width]`.
     pub fn continued(
         &self,
         given: &[(NodeId, ArrayView4<'_, f32>)],
@@ -220,7 +221,7 @@ impl FloatModel {
     }
 }
 
-/// What the end of a network makes of scores, `[images, scores]`.
+/// Applies the operator that ends the network to scores, `[images, scores]`.
 fn ended(mut scores: Array2<f32>, ending: Ending) -> Array2<f32> {
     match ending {
         Ending::None => {}

@@ -1,4 +1,4 @@
-//! Which nodes of a float network become one layer.
+//! Decides which nodes of a float network become one layer.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::RangeInclusive;
@@ -11,33 +11,33 @@ use crate::network::{Network, NodeId, Op, Subsample};
 use crate::weights::rounding::Bits;
 use crate::weights::shared::shared;
 
-/// A float network whose activations are fused into the layers that they follow: what becomes
-/// one layer, and so which tensors there are.
+/// A float network whose activations are fused into the layers before them. Each unit becomes one
+/// layer, and its output one tensor.
 #[derive(Debug)]
 pub struct Fused<'n> {
     pub(crate) network: &'n Network,
-    /// The layers to be.
+    /// The units, each of which becomes a layer.
     pub units: Vec<Unit>,
-    /// Bits of the weights of convolutions that have fewer than eight.
+    /// Bits of the weights of those convolutions that have fewer than eight.
     bits: BTreeMap<NodeId, Bits>,
     /// Nodes of the units whose outputs are int16.
     int16: BTreeSet<NodeId>,
-    /// Of those whose outputs are a stream in 16 bits.
+    /// Nodes of the units whose outputs are streams in 16 bits.
     stream16: BTreeSet<NodeId>,
-    /// For each convolution that has another's weights, the first that has them.
+    /// For each convolution that shares another's weights, the first convolution that has them.
     pub(crate) shared: BTreeMap<NodeId, NodeId>,
 }
 
 /// Nodes that become one layer.
 #[derive(Debug, Clone)]
 pub struct Unit {
-    /// The node that computes; of a join, the convolution.
+    /// The node that computes; for a join, the convolution.
     pub node: NodeId,
     /// The node whose value is the layer's output: an activation, an add, or `node` itself.
     pub output: NodeId,
-    /// The unit that is read; 0 for the input itself.
+    /// The unit that it reads; 0 for the input itself.
     pub input: usize,
-    /// The second operand, and how it is read.
+    /// The second operand, and how it is subsampled.
     pub shortcut: Option<(usize, Option<Subsample>)>,
 }
 
@@ -51,8 +51,8 @@ impl<'n> Fused<'n> {
         Self::with_joins(network, true)
     }
 
-    /// The same with adds as layers of their own, as networks have them that were quantized
-    /// elsewhere.
+    /// The same, but additions stay layers of their own, as in networks that were quantized by
+    /// other tools.
     ///
     /// # Errors
     ///
@@ -68,7 +68,7 @@ impl<'n> Fused<'n> {
         let mut units: Vec<Unit> = Vec::new();
         // For each node the unit whose output it is.
         let mut unit_of: HashMap<NodeId, usize> = HashMap::new();
-        // Convolutions that wait for the add behind them.
+        // Convolutions that are followed by an addition.
         let mut joined: HashMap<NodeId, NodeId> = HashMap::new();
         for (id, node) in network.nodes.iter().enumerate() {
             if joins && matches!(node.op, Op::Add) {
@@ -94,7 +94,10 @@ impl<'n> Fused<'n> {
                 op if op.bounds().is_some() => {
                     let before = node.inputs[0];
                     let Some(&index) = unit_of.get(&before) else {
-                        return Err(Unrepresentable::new(&node.name, "an activation of nothing"));
+                        return Err(Unrepresentable::new(
+                            &node.name,
+                            "an activation without an input layer",
+                        ));
                     };
                     let alone = readers[before] == 1 && units[index].output == before;
                     if alone && clips(&network.nodes[units[index].node].op) {
@@ -108,7 +111,7 @@ impl<'n> Fused<'n> {
                     let mut unit = unit(id, node.inputs[0])?;
                     let other = node.inputs.get(1).and_then(|other| unit_of.get(other));
                     let Some(&other) = other else {
-                        let what = "reads a map that is not there";
+                        let what = "reads a map that does not exist";
                         return Err(Unrepresentable::new(&node.name, what));
                     };
                     unit.shortcut = Some((other, None));
@@ -130,7 +133,7 @@ impl<'n> Fused<'n> {
                     let Some(&from) = unit_of.get(&from) else {
                         return Err(Unrepresentable::new(
                             &node.name,
-                            "adds a map that is not there",
+                            "adds a map that does not exist",
                         ));
                     };
                     unit.shortcut = Some((from, subsample));
@@ -146,13 +149,13 @@ impl<'n> Fused<'n> {
         Ok(Self { network, units, bits, int16, stream16, shared: shared(network) })
     }
 
-    /// The same with weights of these convolutions in fewer bits than eight.
+    /// The same, with fewer than eight bits for the weights of these convolutions.
     pub fn with_bits(self, bits: &BTreeMap<NodeId, Bits>) -> Self {
         Self { bits: bits.clone(), ..self }
     }
 
-    /// The same with int16 outputs of the units of these nodes, and of max-pools behind them.
-    /// Convolutions that read or make int16 have weights in eight bits.
+    /// The same, with int16 outputs for the units of these nodes and for max-pools behind them.
+    /// Convolutions that read or write int16 have weights of eight bits.
     pub fn with_int16(mut self, nodes: &BTreeSet<NodeId>) -> Self {
         let kept: Vec<NodeId> = self
             .units
@@ -181,9 +184,9 @@ impl<'n> Fused<'n> {
         self
     }
 
-    /// The same with the residual stream in 16 bits: what ends residual blocks, convolutions that are
-    /// added to that, as those of the stem and of shortcuts, and the scores behind. They have weights in
-    /// eight bits.
+    /// The same, with the residual stream in 16 bits: the outputs of the layers that end residual
+    /// blocks, of the convolutions that are added to them (such as those of the stem and of
+    /// shortcuts), and the scores. These layers have weights of eight bits.
     pub fn with_stream16(mut self) -> Self {
         let is_conv = |unit: &Unit| matches!(self.network.nodes[unit.node].op, Op::Conv(_));
         let scores = |unit: &&Unit| unit.output == self.network.logits();
@@ -209,21 +212,22 @@ impl<'n> Fused<'n> {
         self.stream16.contains(&unit.node)
     }
 
-    /// Whether the output of a unit are scores of 16 bits, of whichever kind: its range is that of
-    /// many levels, to both sides of zero.
+    /// Whether the output of a unit has the fine levels of 16 bits around zero: int16, or scores in
+    /// 16 bits.
     pub(crate) fn is_fine(&self, unit: &Unit) -> bool {
         let scores = unit.output == self.network.logits();
         self.is_int16(unit) || scores && self.is_stream16(unit)
     }
 
-    /// Whether a unit reads both bytes of its input, if that is a stream in 16 bits. One that reads
-    /// a single map does so.
+    /// Whether a unit reads both bytes of its input, if that is a stream in 16 bits. The mean over
+    /// a whole map does, and a unit whose shortcut is its own input.
     pub(crate) fn reads_both(&self, unit: &Unit) -> bool {
         let pools = matches!(self.network.nodes[unit.node].op, Op::GlobalAveragePool);
         pools || unit.shortcut.is_some_and(|(shortcut, _)| shortcut == unit.input)
     }
 
-    /// The unit whose numbers a unit's output has: of a max-pool its input, else itself.
+    /// The unit whose quantization a unit's output has: for pools and borders that of their input,
+    /// otherwise its own.
     pub(crate) fn pooled(&self, index: usize) -> usize {
         let unit = &self.units[index];
         match self.network.nodes[unit.node].op {
@@ -242,7 +246,7 @@ impl<'n> Fused<'n> {
         self.bits.get(&node).copied().unwrap_or_default()
     }
 
-    /// Nodes whose ranges are needed: outputs of layers that have a scale of their own.
+    /// Nodes whose ranges are needed: outputs with a scale of their own.
     pub fn calibrated(&self) -> impl Iterator<Item = NodeId> + '_ {
         self.units
             .iter()
@@ -255,7 +259,7 @@ impl<'n> Fused<'n> {
             .map(|unit| unit.output)
     }
 
-    /// For each unit the last one that reads it; 0 for those that none reads.
+    /// For each unit the last unit that reads it; 0 if none does.
     pub(crate) fn last_readers(&self) -> Vec<usize> {
         let mut last = vec![0; self.units.len()];
         for (index, unit) in self.units.iter().enumerate().skip(1) {
@@ -267,16 +271,16 @@ impl<'n> Fused<'n> {
         last
     }
 
-    /// The nodes up to the logits that this unit and those behind it may need.
+    /// The nodes up to the logits that this unit and later ones may need.
     pub(crate) fn nodes_from(&self, unit: usize) -> RangeInclusive<NodeId> {
         let logits = self.network.logits();
-        // Convolutions of joins stand before their shortcuts, whose units come first.
+        // The convolution of a join stands before its shortcut, whose unit comes first.
         let first = self.units[unit..].iter().map(|unit| unit.node).min();
         first.unwrap_or(logits)..=logits
     }
 
-    /// Bytes of the float and the quantized maps of an image that are needed at once, where each
-    /// unit is run on all images before the next.
+    /// Bytes of the float and quantized maps of an image that are needed at once, if each unit runs
+    /// on all images before the next unit.
     pub(crate) fn live_bytes(&self) -> usize {
         let last = self.last_readers();
         let bytes = |unit: &Unit| {
@@ -286,12 +290,12 @@ impl<'n> Fused<'n> {
             let units = self.units.iter().zip(&last).take(at);
             units.filter(|&(_, &last)| last >= at).map(|(unit, _)| bytes(unit)).sum()
         };
-        // What a unit reads, and what it makes.
+        // A unit needs the maps that it reads and the one that it writes.
         (1..self.units.len()).map(|at| live(at) + bytes(&self.units[at])).max().unwrap_or(0)
     }
 }
 
-/// Whether layers of a node's operator neither read nor make int16.
+/// Whether the layers of a node's operator can neither read nor write int16.
 fn in_int8_alone(network: &Network, node: NodeId) -> bool {
     match &network.nodes[node].op {
         Op::Conv(conv) => conv.groups > 1,
@@ -306,7 +310,7 @@ fn in_int8_alone(network: &Network, node: NodeId) -> bool {
     }
 }
 
-/// Whether a layer of that operator can clip what it makes, as an activation behind it does.
+/// Whether a layer with this operator can clip its output, as an activation behind it does.
 fn clips(op: &Op) -> bool {
     !matches!(
         op,
@@ -321,7 +325,8 @@ fn clips(op: &Op) -> bool {
     )
 }
 
-/// The units with those last that only the main answer needs: a model ends in it.
+/// The units in an order in which those that only the main answer needs come last, since a model
+/// ends in it.
 fn with_answer_last(network: &Network, units: Vec<Unit>) -> Result<Vec<Unit>, Unrepresentable> {
     let reads: Vec<Vec<usize>> = units
         .iter()
@@ -343,7 +348,8 @@ fn with_answer_last(network: &Network, units: Vec<Unit>) -> Result<Vec<Unit>, Un
     Ok(order.iter().map(moved).collect())
 }
 
-/// Maps to go on from where unit `first` has `output`: those of units before that are still read.
+/// The maps from which to continue if unit `first` has this `output`: those of earlier units that
+/// are still read.
 pub(crate) fn given<'a, 'm: 'a>(
     fused: &Fused<'_>,
     first: usize,

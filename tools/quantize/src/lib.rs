@@ -1,4 +1,4 @@
-//! Makes an int8 program of a float network, and measures what that costs.
+//! Makes an int8 program from a float network, and measures what that costs.
 //!
 //! ```text
 //! network (float) ──> ranges ──> recipe: channels, precision, weights ──> lower ──> program
@@ -6,10 +6,10 @@
 //! program, data ──> evaluate, compare ──> advice
 //! ```
 //!
-//! A [`Recipe`](recipe::Recipe) runs the float network on images, and finds ranges of activations
-//! and, with more effort, channels and weights that cost less. [`Fused::quantize`](fuse::Fused::quantize)
-//! makes a [`Program`](brooklet_plan::program::Program) of that, which brooklet-plan gives its place
-//! in memory.
+//! A [`Recipe`](recipe::Recipe) runs the float network on images. It finds ranges of activations
+//! and, with more effort, channels and weights that cost less.
+//! [`Fused::quantize`](fuse::Fused::quantize) makes a [`Program`](brooklet_plan::program::Program)
+//! from the result, and brooklet-plan plans its memory.
 //!
 //! ```
 //! use brooklet_import::{Arch, Imported, Options, load};
@@ -30,7 +30,7 @@
 //!     std: Some([0.229, 0.224, 0.225]),
 //!     ..Preprocess::default()
 //! };
-//! // Noise; images like those that it will see are better.
+//! Noise will do here; images like those that it will see are better.
 //! let data = Dataset::open("random:8", network.input, &preprocess)?;
 //! let recipe = Recipe { effort: Effort::Fast, ..Recipe::default() };
 //! let quantized = recipe.run(&network, &data, &preprocess, &Silent)?;

@@ -1,10 +1,10 @@
-//! How much memory quantizing may take.
+//! Limits the memory that quantizing takes.
 
 use crate::forward::BATCH;
 use crate::network::{Network, Op};
 
-/// Bytes that weights and maps may take, about. A network of which one image's maps take more than
-/// that takes more.
+/// Approximate limit of the bytes of weights and maps. A network whose maps of a single image are
+/// larger takes more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Memory(pub usize);
 
@@ -14,19 +14,19 @@ impl Default for Memory {
     }
 }
 
-/// How often the weights of a network are in memory: as they were read, as they are changed, and as the
-/// engine has them.
+/// Number of copies of a network's weights in memory: as they were read, as they were changed, and
+/// in the engine.
 const COPIES: usize = 3;
 
 impl Memory {
-    /// Images whose maps fit beside the weights, if those of one take `bytes`: one at least, and at most
-    /// [`BATCH`].
+    /// Number of images whose maps fit besides the weights, if those of one image take `bytes`: at
+    /// least one, and at most [`BATCH`].
     pub(crate) fn batch(self, network: &Network, bytes: usize) -> usize {
         let maps = self.0.saturating_sub(COPIES * weight_bytes(network));
         (maps / bytes.max(1)).clamp(1, BATCH)
     }
 
-    /// Images of which all nodes' outputs fit.
+    /// Number of images for which the outputs of all nodes fit.
     pub(crate) fn batch_of_nodes(self, network: &Network) -> usize {
         let numbers = network.nodes.iter().map(|node| node.shape.iter().product::<usize>());
         self.batch(network, size_of::<f32>() * numbers.sum::<usize>())

@@ -1,4 +1,4 @@
-//! Parts of ONNX models that are written here: for the float engine, and as files.
+//! Parts of ONNX models, for the float engine and for files.
 
 use crate::network::{Function, Pads};
 use crate::proto::{
@@ -6,14 +6,14 @@ use crate::proto::{
     TypeProto, ValueInfoProto, data_type,
 };
 
-/// A constant's numbers.
+/// The numbers of a constant.
 pub(crate) enum Data<'a> {
     Floats(&'a [f32]),
     Int64(&'a [i64]),
     Int32(&'a [i32]),
     Int16(&'a [i16]),
     Int8(&'a [i8]),
-    /// Of -8 to 7, two in a byte.
+    /// Numbers from -8 to 7, two in a byte.
     Int4(&'a [i8]),
 }
 
@@ -51,7 +51,7 @@ pub(crate) fn constant(name: &str, dims: &[usize], data: Data<'_>) -> TensorProt
     }
 }
 
-/// A node of one output, whose name it has.
+/// A node with one output, which has the node's name.
 pub(crate) fn node(
     op: &str,
     input: Vec<String>,
@@ -68,7 +68,7 @@ pub(crate) fn node(
     }
 }
 
-/// A float value of an open batch.
+/// A float value with an open batch size.
 pub(crate) fn float_value(name: &str, sizes: &[usize]) -> ValueInfoProto {
     let batch = DimensionProto { dim_param: Some("N".into()), ..Default::default() };
     let fixed =
@@ -95,11 +95,11 @@ pub(crate) fn window(kernel: [usize; 2], stride: [usize; 2], pads: Pads) -> Vec<
 
 /// How ONNX computes a function of one number.
 pub(crate) enum Computed {
-    /// By an operator with these attributes.
+    /// With this operator and these attributes.
     By(&'static str, Vec<AttributeProto>),
-    /// By `Clip`, whose bounds are inputs.
+    /// With `Clip`, whose bounds are inputs.
     Clip { min: f32, max: f32 },
-    /// By `Mul`, of the number and its `Sigmoid`.
+    /// With `Mul` of the number and its `Sigmoid`.
     Gated,
 }
 

@@ -1,7 +1,7 @@
-//! Activation ranges, from images.
+//! Measures activation ranges on images.
 //!
-//! A histogram for each tensor, in bounded memory however many images there are, and what a
-//! [`Method`] makes of it.
+//! Each tensor has a histogram, whose memory does not grow with the number of images. A [`Method`]
+//! chooses a range from it.
 
 use std::collections::BTreeMap;
 
@@ -11,28 +11,28 @@ use strum::{EnumMessage, IntoStaticStr, VariantArray};
 
 use crate::evaluate::Score;
 
-/// Bins of a histogram; even.
+/// Number of bins of a histogram; must be even.
 const BINS: usize = 2048;
 
-/// A factor for each output channel of layers, by the name of the node that computes.
+/// A factor for each output channel of a layer, by the name of the node that computes it.
 pub type ByName = BTreeMap<String, Vec<f32>>;
 
-/// Ranges of tensors, by the canonical name of the node that makes them. Saved as JSON, they
-/// let a network be quantized again without its images.
+/// Ranges of tensors, by the canonical name of the node that writes them. They are saved as JSON,
+/// with which a network can be quantized again without its images.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Ranges {
-    /// Images that they were measured on.
+    /// Number of images on which they were measured.
     pub images: usize,
-    /// How good the quantized network was on them.
+    /// Score of the quantized network on these images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Score>,
     /// Names of the classes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
-    /// What is taken off channels before, for the ranges to be as they are.
+    /// Shifts that are subtracted from channels first.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub absorption: ByName,
-    /// By what they are scaled then.
+    /// Factors by which channels are scaled after that.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub equalization: ByName,
     /// The ranges.
@@ -54,34 +54,34 @@ pub struct Range {
 pub enum Method {
     /// From the smallest to the largest value.
     MinMax,
-    /// All values but 1 of 100,000, half of these at each end.
+    /// All values but 1 of 100,000, half of which at each end.
     Percentile,
-    /// The least squared error: what is clipped at the ends against the levels in between.
+    /// The range with the least squared error of clipping and rounding.
     Mse,
-    /// The least divergence of the quantized values' distribution from the values' (Kullback and
-    /// Leibler).
+    /// The range with the least divergence (Kullback and Leibler) between the distributions of the
+    /// values and of the quantized values.
     Entropy,
 }
 
 impl Method {
-    /// All of them.
+    /// All methods.
     pub const ALL: [Self; 4] = [Self::Mse, Self::MinMax, Self::Percentile, Self::Entropy];
 }
 
-/// Values at each end of a histogram that stand for the distribution's tail.
+/// Number of values at each end of a histogram from which the distribution's tail is estimated.
 const TAIL: u64 = 32;
 
-/// An end of a distribution: values beyond `from` are taken to fall off exponentially.
+/// An end of a distribution, in which values beyond `from` are assumed to fall off exponentially.
 #[derive(Debug, Clone, Copy)]
 struct Tail {
     count: f64,
     from: f64,
-    /// How far they lie beyond it, on average.
+    /// Average distance of the values beyond `from`.
     excess: f64,
 }
 
 impl Tail {
-    /// Of the largest of some values with counts, which are sorted.
+    /// The tail of sorted values with counts, from the largest values.
     fn new(values: impl DoubleEndedIterator<Item = (f64, u64)>) -> Self {
         let (mut count, mut sum, mut from) = (0, 0.0, 0.0);
         for (value, times) in values.rev() {
@@ -96,7 +96,7 @@ impl Tail {
         Self { count, from, excess: if count > 0.0 { sum / count - from } else { 0.0 } }
     }
 
-    /// Squared error of clipping its values at `limit`, of those beyond it.
+    /// Expected squared error of clipping the tail at `limit`.
     fn clipped(&self, limit: f64) -> f64 {
         let short = self.from - limit;
         let mean = self.excess;
@@ -109,7 +109,7 @@ impl Tail {
     }
 }
 
-/// Sums over some values: of their counts, of the values and of their squares.
+/// Sums over some values: number, sum, and sum of squares.
 #[derive(Debug, Clone, Copy, Default)]
 struct Moments {
     count: f64,
@@ -124,10 +124,10 @@ impl Moments {
     }
 }
 
-/// Sums over sorted values: of all below each.
+/// Running sums over sorted values.
 struct Sums {
     values: Vec<f64>,
-    /// Of the values before each, and of all.
+    /// Sums over the values before each value, and over all.
     before: Vec<Moments>,
 }
 
@@ -146,12 +146,12 @@ impl Sums {
         sums
     }
 
-    /// Of values less than a limit.
+    /// Sums over the values less than a limit.
     fn below(&self, limit: f64) -> Moments {
         self.before[self.values.partition_point(|&value| value < limit)]
     }
 
-    /// Of values larger than a limit.
+    /// Sums over the values larger than a limit.
     fn above(&self, limit: f64) -> Moments {
         let all = self.before[self.values.len()];
         let rest = self.before[self.values.partition_point(|&value| value <= limit)];
@@ -167,10 +167,10 @@ impl Sums {
     }
 }
 
-/// How often a tensor had which values.
+/// Histogram of a tensor's values.
 #[derive(Debug, Clone)]
 pub struct Histogram {
-    /// Counts of values in `-limit … limit`, zeros apart.
+    /// Counts of values in `-limit … limit`, without zeros.
     bins: Vec<u64>,
     limit: f32,
     min: f32,
@@ -184,7 +184,7 @@ impl Default for Histogram {
 }
 
 impl Histogram {
-    /// Counts `values`. A value that is not finite is not counted.
+    /// Counts `values`, except those that are not finite.
     pub fn add(&mut self, values: impl Iterator<Item = f32> + Clone) {
         for value in values.clone().filter(|value| value.is_finite()) {
             self.min = self.min.min(value);
@@ -204,7 +204,7 @@ impl Histogram {
         }
     }
 
-    /// Doubles the limit: neighbouring bins become one.
+    /// Doubles the limit: pairs of neighbouring bins become one.
     fn widen(&mut self) {
         let mut wide = vec![0; BINS];
         for (i, count) in self.bins.iter().enumerate() {
@@ -224,8 +224,8 @@ impl Histogram {
         }
     }
 
-    /// The range for int8 that a method chooses; or for int16 that of the least squared error,
-    /// whatever the method: its levels are so close that next to nothing is gained by clipping.
+    /// The range that a method chooses for int8; for int16 always the one with the least squared
+    /// error, as its levels are so close that clipping gains almost nothing.
     pub fn range_in(&self, method: Method, int16: bool) -> Range {
         if int16 { self.least_squares(1 << 16) } else { self.range(method) }
     }
@@ -236,13 +236,13 @@ impl Histogram {
         (bin as f64 + 0.5) * width - f64::from(self.limit)
     }
 
-    /// The bins that are not empty, from the smallest value on.
+    /// The bins that are not empty, in order of their values.
     fn counted(&self) -> impl DoubleEndedIterator<Item = (f64, u64)> + Clone + '_ {
         let bins = self.bins.iter().enumerate().filter(|&(_, &count)| count > 0);
         bins.map(|(bin, &count)| (self.centre(bin), count))
     }
 
-    /// All but a share of the values, half of it at each end.
+    /// The range of all but a share of the values, half of which at each end.
     fn percentile(&self, share: f64) -> Range {
         let all: u64 = self.bins.iter().sum();
         let apart = (all as f64 * share / 2.0) as u64;
@@ -260,11 +260,11 @@ impl Histogram {
         Range { min: min.clamp(self.min, 0.0), max: max.clamp(0.0, self.max) }
     }
 
-    /// The range with the least squared error, of `levels` (256 for int8).
+    /// The range with the least squared error, for this number of `levels` (256 for int8).
     ///
-    /// Inside of the range a value is off by scale² / 12 on average, but zero is exact;
-    /// outside by its distance, or as much as the tail is beyond what few images showed. Sought
-    /// on a grid: each end at a share of its extreme.
+    /// Inside the range the average error of a value is scale² / 12, but zero is exact. Outside it
+    /// is the distance from the range, or what the tail's estimate expects, if that is more. Both
+    /// ends are searched on a grid of shares of their extremes.
     fn least_squares(&self, levels: u32) -> Range {
         let high = Tail::new(self.counted().filter(|&(value, _)| value > 0.0));
         let low = Tail::new(
@@ -283,7 +283,7 @@ impl Histogram {
             }
             (0..=120).map(|i| f64::from(extreme) * (1.5 - f64::from(i) * 0.01)).collect()
         };
-        // One end after the other, until neither moves: the error is smooth in both.
+        // Searches one end after the other until neither moves: the error is smooth in both.
         let (mut min, mut max) = (f64::from(self.min), f64::from(self.max));
         let best = |candidates: Vec<f64>, error: &dyn Fn(f64) -> f64| {
             let errors = candidates.into_iter().map(|candidate| (error(candidate), candidate));
@@ -300,10 +300,11 @@ impl Histogram {
         Range { min: min as f32, max: max as f32 }
     }
 
-    /// The range of `levels` whose values are distributed most like the values themselves.
+    /// The range for which the distribution of the quantized values is closest to that of the
+    /// values.
     ///
-    /// What lies outside counts at the range's ends. A level's count is spread over those of its
-    /// bins that are not empty, as the quantized values cannot tell them apart.
+    /// Values outside count at the ends of the range. A level's count is spread over its bins that
+    /// are not empty, as quantized values cannot tell them apart.
     fn least_divergence(&self, levels: usize) -> Range {
         let divergence = |range: &Range| {
             let (min, max) = (f64::from(range.min), f64::from(range.max));
@@ -329,7 +330,7 @@ impl Histogram {
             let terms = values.iter().enumerate().filter(|&(_, &value)| value > 0.0);
             terms.fold(0.0, |divergence, (index, &value)| {
                 let (sum, bins) = sums[level(index)];
-                // A value at an end that only clipping brought there.
+                // A value that is at an end only because it was clipped.
                 let quantized = if bins > 0.0 { sum / bins / kept } else { 1e-9 };
                 divergence + value / all * (value / all / quantized).ln()
             })

@@ -24,17 +24,19 @@ use crate::weights::learn::learn;
 use crate::weights::rounding::Bits;
 use crate::weights::{Affine, Learned};
 
-/// How much work is put into a network.
+/// The amount of work to spend on a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, EnumMessage, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Effort {
-    /// Seconds: weights are rounded to the nearest.
+    /// Takes seconds: weights are rounded to the nearest.
     Fast,
-    /// Half a minute for a ResNet-20: channels are shifted and scaled, rounding and biases are learned.
+    /// Takes half a minute for a ResNet-20: channels are shifted and scaled, rounding and biases
+    /// are learned.
     #[default]
     Default,
-    /// Minutes: from more images; several ways to scale channels and to choose ranges are tried,
-    /// and one is kept that has less error at the output than the default's.
+    /// Takes minutes: uses more images, and tries several ways to scale channels and to choose
+    /// ranges. Replaces the default's only by one with less error of the logits, by more than
+    /// chance explains.
     Best,
 }
 
@@ -50,12 +52,12 @@ pub enum Calibration {
     Percentile,
     /// The least squared error.
     Mse,
-    /// The least divergence of the values' distribution.
+    /// The least divergence between the distributions of the values and of the quantized values.
     Entropy,
 }
 
 impl Calibration {
-    /// The method, if it is one for all tensors.
+    /// The method, if it is the same for all tensors.
     fn method(self) -> Option<Method> {
         match self {
             Self::Auto => None,
@@ -70,14 +72,14 @@ impl Calibration {
 /// Bits of the residual stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, EnumMessage, IntoStaticStr, VariantArray)]
 pub enum Stream {
-    /// int8: each block rounds the stream once more.
+    /// int8: each block rounds the stream again.
     #[default]
     #[strum(serialize = "8")]
     Eight,
-    /// 16 bits, of which convolutions read eight: twice the bytes for its rows.
+    /// 16 bits, of which convolutions read eight; its rows take twice the bytes.
     #[strum(serialize = "16")]
     Sixteen,
-    /// 16 where that brings more than 0.5 dB and fits the board.
+    /// 16 bits if that gains more than 0.5 dB and fits the board.
     #[strum(serialize = "auto")]
     Auto,
 }
@@ -86,59 +88,60 @@ pub enum Stream {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, EnumMessage, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Stage {
-    /// What all values of a channel have in common moves into the biases behind, where that helps.
+    /// Moves what all values of a channel have in common into the following biases, where that
+    /// helps.
     Absorption,
-    /// Channels are scaled, where that helps, so that they share a map's range evenly.
+    /// Scales channels so that they use a map's range evenly, where that helps.
     Equalization,
-    /// Weights are rounded so that a layer's outputs are off by little.
+    /// Rounds weights so that the errors of a layer's outputs are small.
     Rounding,
-    /// Biases make up for what the mean of a layer's outputs is off.
+    /// Corrects biases for the mean error of a layer's outputs.
     BiasCorrection,
 }
 
 /// How a network is quantized.
 #[derive(Debug, Clone, Default)]
 pub struct Recipe {
-    /// How much work is put into it.
+    /// The amount of work to spend.
     pub effort: Effort,
-    /// How ranges are chosen; if not said, as the effort has it.
+    /// How ranges are chosen; `None` leaves it to the effort.
     pub calibration: Option<Calibration>,
     /// Stages that are left out.
     pub without: Vec<Stage>,
-    /// Of what is drawn by lot.
+    /// Seed of everything random.
     pub seed: u64,
-    /// Bits of the weights of convolutions that get fewer than eight.
+    /// Bits of the weights of those convolutions that get fewer than eight.
     pub bits: BTreeMap<NodeId, Bits>,
     /// Nodes of the layers whose outputs are int16.
     pub int16: BTreeSet<NodeId>,
     /// Whether the residual stream is in 16 bits.
     pub stream16: bool,
-    /// How much memory it may take.
+    /// Limit of the memory that quantizing takes.
     pub memory: Memory,
 }
 
-/// What a recipe made of a network.
+/// The result of a recipe.
 #[derive(Debug)]
 pub struct Quantized {
-    /// The network that was quantized: the given one, channels shifted and scaled.
+    /// The network that was quantized: the given one, with channels shifted and scaled.
     pub network: Network,
-    /// Of the activations.
+    /// Ranges of the activations.
     pub ranges: Ranges,
     /// The weights that were learned.
     pub learned: Learned,
-    /// The float network's, a row an image.
+    /// The float network's logits, one row per image.
     pub logits: Array2<f32>,
 }
 
-/// Where news of the work go.
+/// Receives the progress of the work.
 pub trait Progress {
-    /// A part of the work begins, which has that number of items.
+    /// A part of the work begins, which consists of this number of items.
     fn begin(&self, what: &'static str, items: usize);
-    /// Some of its items are done.
+    /// This number of its items are done.
     fn advance(&self, items: usize);
 }
 
-/// No news.
+/// Ignores progress.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;
 
@@ -147,14 +150,14 @@ impl Progress for Silent {
     fn advance(&self, _: usize) {}
 }
 
-/// Standard errors by which a mean must be better to be so beyond doubt: by chance it is in one of
-/// 40 cases.
+/// Number of standard errors by which a mean must be better to count as better: chance explains
+/// that in one of 40 cases.
 const DEVIATIONS: f64 = 2.0;
-/// Images on which ranges are compared.
+/// Number of images on which ranges are compared.
 const IMAGES_FOR_RANGES: usize = 100;
 
 impl Recipe {
-    /// A network's layers to be.
+    /// The units of a network, which become its layers.
     pub fn fused<'n>(&self, network: &'n Network) -> Result<Fused<'n>, Unrepresentable> {
         let fused = Fused::new(network)?;
         let fused = fused.with_bits(&self.bits).with_int16(&self.int16);
@@ -185,7 +188,7 @@ impl Recipe {
             samples,
             seed: self.seed,
             memory: self.memory,
-            // What is tried is compared on images that it was not learned from.
+            // Candidates are compared on images that they were not learned from.
             hold_out: self.effort == Effort::Best,
         };
         let absorbed;
@@ -199,7 +202,7 @@ impl Recipe {
         } else {
             (network, ByName::new())
         };
-        // What `default` makes comes first: the others must be better beyond doubt.
+        // The default's factors come first: others must be better by more than chance explains.
         let mut candidates = vec![Factors::ones(network)];
         if with(Stage::Equalization) {
             let fused = self.fused(network)?;
@@ -218,7 +221,7 @@ impl Recipe {
             None if self.effort == Effort::Best => &[Calibration::Mse, Calibration::Auto],
             None => &[Calibration::Mse],
         };
-        // The first calibration with all factors, then the others with the best of these.
+        // Tries the first calibration with all factors, then the others with the best of these.
         let mut tried: Vec<Way> = Vec::new();
         let mut best: Option<(Way, Quantized, Vec<f64>)> = None;
         for (round, &calibration) in calibrations.iter().enumerate() {
@@ -240,7 +243,7 @@ impl Recipe {
         }
         let (way, mut made, _) = best.expect("one at least is tried");
         if options.hold_out {
-            // Once more, from all images.
+            // Learns again from all images.
             let all = learn::Options { hold_out: false, ..options };
             (made, _) = self.quantized(network, &way, data, preprocess, &all, progress)?;
         }
@@ -248,8 +251,8 @@ impl Recipe {
         Ok(made)
     }
 
-    /// The network quantized with such factors and ranges, and the squared errors of its logits on
-    /// the images that are held out; none where nothing is learned.
+    /// The network quantized with these factors and ranges, and the squared errors of its logits on
+    /// the images that are held out; no errors if nothing is learned.
     fn quantized(
         &self,
         network: &Network,
@@ -287,11 +290,11 @@ impl Recipe {
     }
 }
 
-/// How channels are scaled, and how ranges are chosen.
+/// Factors of channels, and how ranges are chosen.
 type Way = (Factors, Calibration);
 
-/// Whether errors are less than others of the same images beyond doubt: those of few images
-/// differ by chance, and the least of several would often be the luckiest.
+/// Whether errors are less than other errors on the same images by more than chance explains. On
+/// few images errors differ by chance, and the least of several would often be the luckiest.
 fn are_less(errors: &[f64], others: &[f64]) -> bool {
     let count = errors.len() as f64;
     let gains: Vec<f64> = others.iter().zip(errors).map(|(other, error)| other - error).collect();
@@ -300,10 +303,10 @@ fn are_less(errors: &[f64], others: &[f64]) -> bool {
     mean > DEVIATIONS * (variance / count).sqrt()
 }
 
-/// How often the output of each node that has a scale of its own had which values.
+/// Histograms of the outputs of all nodes that have a scale of their own.
 type Histograms = Vec<(NodeId, Histogram)>;
 
-/// Runs the float network over the data: how often tensors have which values, and its logits.
+/// Runs the float network over the data; gives histograms of tensors, and the logits.
 fn measure(
     network: &Network,
     fused: &Fused<'_>,
@@ -333,7 +336,7 @@ fn measure(
                 }
             }
             if node == logits_node {
-                // Of a map all its numbers, pixel by pixel.
+                // An answer that is a map gives all its numbers, pixel by pixel.
                 let (count, classes) = (map.dim().0, map.len() / map.dim().0.max(1));
                 let rows =
                     map.as_standard_layout().into_owned().into_shape_with_order((count, classes));
@@ -350,7 +353,8 @@ fn measure(
     Ok((histograms, logits))
 }
 
-/// For each tensor the range of the method with the least error of the logits, all else in float.
+/// For each tensor the range of the method with the least error of the logits, with all else in
+/// float.
 fn choose(
     network: &Network,
     fused: &Fused<'_>,
@@ -367,7 +371,7 @@ fn choose(
             continue;
         };
         let int16 = fused.is_fine(unit);
-        // At the output itself the least squared error is the least error.
+        // For the logits themselves the least squared error is the least error.
         let one = int16 || unit.output == logits;
         let methods = if one { &Method::ALL[..1] } else { &Method::ALL };
         let ranges = methods.iter().map(|&method| (histogram.range_in(method, int16), 0.0));
@@ -398,7 +402,7 @@ fn choose(
     Ok(candidates.into_iter().map(best).collect())
 }
 
-/// Ranges of a unit's output, and the squared errors of the logits with them.
+/// Candidate ranges of a unit's output, and the squared errors of the logits with each.
 struct Candidates {
     unit: usize,
     ranges: Vec<(Range, f64)>,
@@ -414,11 +418,11 @@ mod tests {
             (0..100).map(|i| 1.0 - gain + noise * f64::from(i % 2 * 2 - 1)).collect()
         };
         let others = errors(0.0, 0.0);
-        // A standard error of about a tenth of the noise.
+        // The standard error is about a tenth of the noise.
         assert!(are_less(&errors(0.1, 0.3), &others));
         assert!(!are_less(&errors(0.1, 0.9), &others));
         assert!(!are_less(&errors(-0.1, 0.3), &others));
-        // Without images, or with one, nothing is known.
+        // No image, or a single one, is not evidence.
         assert!(!are_less(&others, &others) && !are_less(&[], &[]) && !are_less(&[0.0], &[1.0]));
     }
 }

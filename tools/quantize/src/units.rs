@@ -1,12 +1,13 @@
-//! What a pixel is for a network: the usual conventions, and signs that a wrong one was taken.
+//! The units of pixels that a network takes: the usual conventions, and signs that a wrong one was
+//! used.
 //!
-//! A network that is fed pixels in other units than it was trained with still computes, and its
-//! answers are as good as chance. The signs, each with a bound that right units keep:
+//! A network that is fed pixels in other units than in its training still computes, but its answers
+//! are no better than chance. The signs, each with a bound that right units keep:
 //!
-//! - The input of an int8 network has a range; pixels that lie outside of it saturate, and pixels
-//!   in a small part of it are told apart by few levels.
-//! - A batch norm holds the mean and the deviation of the map before it, as training saw them.
-//! - Where images have labels, the share of right answers can be told from chance.
+//! - The input of an int8 network has a range: pixels outside of it saturate, and pixels in a small
+//!   part of it use only few levels.
+//! - A batch norm stores the mean and the deviation that the map before it had in training.
+//! - If images have labels, the share of right answers can be compared with chance.
 
 use ndarray::Axis;
 
@@ -18,18 +19,18 @@ use crate::network::QuantizedNode;
 use crate::network::{Network, Op};
 use brooklet_plan::Preprocess;
 
-/// A usual way to bring pixels into the numbers that a network takes.
+/// A usual way to convert pixels to the numbers that a network takes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Convention {
-    /// What people call it.
+    /// Its usual name.
     pub name: &'static str,
-    /// Mean of red, green and blue, of pixels in 0 to 1.
+    /// Mean of red, green and blue, for pixels from 0 to 1.
     pub mean: Option<[f32; 3]>,
-    /// Standard deviation of red, green and blue, of pixels in 0 to 1.
+    /// Standard deviation of red, green and blue, for pixels from 0 to 1.
     pub std: Option<[f32; 3]>,
 }
 
-/// The usual conventions. Those of int8 files come first.
+/// The usual conventions; those of int8 files come first.
 pub const CONVENTIONS: [Convention; 6] = [
     Convention { name: "raw 0 to 255", mean: None, std: None },
     Convention { name: "0 to 1", mean: Some([0.0; 3]), std: Some([1.0; 3]) },
@@ -57,7 +58,7 @@ impl Convention {
         Preprocess { mean: self.mean, std: self.std, ..*preprocess }
     }
 
-    /// The options of `brooklet quantize` that ask for it.
+    /// The options of `brooklet quantize` that select it.
     pub fn options(&self) -> String {
         let list = |numbers: [f32; 3]| match numbers {
             [one, two, three] if one == two && two == three => one.to_string(),
@@ -70,9 +71,9 @@ impl Convention {
     }
 }
 
-/// A network that normalizes its image itself as one that does not, and what normalizes it then: for
-/// pixels that are normalized as `preprocess` says before. Unchanged where channels beyond the third,
-/// or negative factors, cannot be said so.
+/// Takes the normalization of the image out of a network, and returns it as preprocessing, for
+/// pixels that were normalized by `preprocess` before. The network stays unchanged if the
+/// preprocessing cannot represent it: beyond three channels, or with negative factors.
 pub fn normalization_outside(network: Network, preprocess: &Preprocess) -> (Network, Preprocess) {
     let (without, affine) = network.clone().without_normalization();
     let Some(affine) = affine else { return (network, *preprocess) };
@@ -84,7 +85,7 @@ pub fn normalization_outside(network: Network, preprocess: &Preprocess) -> (Netw
     let (mut mean, mut std) = ([0.0; 3], [1.0; 3]);
     for channel in 0..3 {
         let (factor, offset) = affine[channel.min(affine.len() - 1)];
-        // Of pixels in 0 to 1.
+        // Mean and deviation of pixels from 0 to 1.
         let (before_mean, before_std) = match raw {
             true => (0.0, 1.0 / 255.0),
             false => (
@@ -98,7 +99,7 @@ pub fn normalization_outside(network: Network, preprocess: &Preprocess) -> (Netw
     (without, Preprocess { mean: Some(mean), std: Some(std), ..*preprocess })
 }
 
-/// What makes bytes of numbers from `low` to `high`, and numbers of bytes: zero is one of them.
+/// The mean and deviation that convert numbers from `low` to `high`, and zero, to bytes and back.
 pub fn of_numbers([low, high]: [f32; 2], preprocess: &Preprocess) -> Preprocess {
     let (low, high) = (f64::from(low.min(0.0)), f64::from(high.max(0.0)));
     let scale = ((high - low) / 255.0).max(f64::from(f32::MIN_POSITIVE) * 255.0);
@@ -107,12 +108,12 @@ pub fn of_numbers([low, high]: [f32; 2], preprocess: &Preprocess) -> Preprocess 
     Preprocess { mean: Some([mean; 3]), std: Some([std; 3]), ..*preprocess }
 }
 
-/// Units by which a pixel may miss its int8 value and still be as near as a rounded one, and what
-/// float arithmetic adds.
+/// Distance, in levels, at which a pixel still is as close to its int8 value as rounding is, with a
+/// margin for float arithmetic.
 const HALF_LEVEL: f64 = 0.5 + 1e-3;
-/// Share of the pixels' values that may saturate.
+/// Share of pixel values that may saturate.
 const MAY_SATURATE: f64 = 0.05;
-/// Share of the levels of an int8 input that pixels take at least.
+/// Least share of the levels of an int8 input that pixels should use.
 const TAKEN: f64 = 0.25;
 
 /// The int8 value of a pixel of this channel before it is rounded.
@@ -135,28 +136,29 @@ fn levels<'i>(
     pixels.map(move |(channel, pixel)| (pixel, level(input, preprocess, pixel, channel)))
 }
 
-/// Whether pixel − 128 is the int8 value of every pixel, to half a level: as near as rounding is.
+/// Whether pixel − 128 is the int8 value of every pixel, to half a level, which is as close as
+/// rounding.
 pub(crate) fn is_plain(input: &QuantizedNode, preprocess: &Preprocess) -> bool {
     !input.int16
         && levels(input, preprocess)
             .all(|(pixel, level)| (level - (f64::from(pixel) - 128.0)).abs() <= HALF_LEVEL)
 }
 
-/// An int8 input that pixels do not fit, in the units that they have.
+/// An int8 input and pixels that do not fit it in the given units.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Misfit {
-    /// The reals that the input can hold.
+    /// The range of reals that the input represents.
     pub input: [f64; 2],
-    /// The reals of pixels.
+    /// The range of the pixels' reals.
     pub pixels: [f64; 2],
-    /// Share of the pixels' values that saturate.
+    /// Share of pixel values that saturate.
     pub saturated: f64,
-    /// Share of the input's levels that pixels take.
+    /// Share of the input's levels that pixels use.
     pub taken: f64,
 }
 
 impl Misfit {
-    /// If pixels saturate, or take a small part of the input.
+    /// A misfit if pixels saturate, or use only a small part of the input's range.
     pub fn of(input: &QuantizedNode, preprocess: &Preprocess) -> Option<Self> {
         let bits = if input.int16 { 15 } else { 7 };
         let (least, most) = (-f64::from(1 << bits), f64::from((1 << bits) - 1));
@@ -180,8 +182,8 @@ impl Misfit {
     }
 }
 
-/// What pixels are for an int8 network, where the user does not say: that for which pixel − 128
-/// fits its input, if there is one among the conventions.
+/// The units of pixels for an int8 network if the user gives none: the convention for which pixel −
+/// 128 fits its input, if there is one.
 ///
 /// # Errors
 ///
@@ -197,10 +199,10 @@ pub fn of_int8(input: &QuantizedNode, preprocess: &Preprocess) -> Result<Preproc
     }
 }
 
-/// The largest mean of pixels in 0 to 1, and the largest deviation that was ever useful.
+/// The largest useful mean and deviation of pixels from 0 to 1.
 const LARGEST: [f32; 2] = [1.0, 2.0];
 
-/// What is wrong with a mean or deviation that is of pixels in 0 to 255, and the right options.
+/// The error for a mean or deviation of pixels from 0 to 255, with the right options.
 pub fn of_255(preprocess: &Preprocess) -> Option<String> {
     let above = |numbers: Option<[f32; 3]>, most: f32| {
         numbers.is_some_and(|numbers| numbers.iter().any(|&number| number > most))
@@ -216,28 +218,28 @@ pub fn of_255(preprocess: &Preprocess) -> Option<String> {
     });
     let options = options.collect::<Vec<_>>().join(" ");
     Some(format!(
-        "--mean and --std are of pixels in 0 to 1, and these are of pixels in 0 to 255: give {options}"
+        "--mean and --std are for pixels from 0 to 1, but these are for 0 to 255: give {options}"
     ))
 }
 
-/// Images that the first map is measured on.
+/// Number of images on which the first map is measured.
 const IMAGES: usize = 64;
-/// The first normalized map, beside what training saw of it.
+/// The spread of the first normalized map, relative to what training saw.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Spread {
-    /// Its deviation, in those of training: about 1 for images in the units of training.
+    /// Its deviation, relative to that of training: about 1 if the units are those of training.
     pub deviation: f64,
-    /// How far its mean is from that of training, in deviations of training: about 0.
+    /// Distance of its mean from that of training, in deviations of training: about 0.
     pub shift: f64,
 }
 
 impl Spread {
-    /// Of the first convolution of images; none if the network holds no batch norm's statistics of
-    /// it.
+    /// The spread behind the first convolution of images; `None` if no batch norm stores statistics
+    /// of it.
     ///
     /// # Errors
     ///
-    /// As of running the network.
+    /// Errors of running the network.
     pub fn of(network: &Network, data: &Dataset) -> Result<Option<Self>, QuantizeError> {
         let of_image = |op: &Op, inputs: &[usize]| matches!(op, Op::Conv(_)) && inputs == [0];
         let first = network.nodes.iter().position(|node| of_image(&node.op, &node.inputs));
@@ -264,26 +266,26 @@ impl Spread {
         Ok((trained > 0.0).then_some(Self { deviation, shift }))
     }
 
-    /// Whether it is that of other units than the training's.
+    /// Whether images are in other units than in training.
     pub fn is_off(self) -> bool {
         !(0.5..=2.0).contains(&self.deviation) || self.shift > 1.0
     }
 }
 
-/// By chance a bound is broken in one case of this number.
+/// The probability with which a bound may be broken by chance.
 const DOUBT: f64 = 1e-3;
 
-/// Right answers among labelled ones.
+/// The number of right answers to labelled images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Right {
-    /// Right answers.
+    /// Number of right answers.
     pub right: usize,
-    /// All.
+    /// Number of all answers.
     pub all: usize,
 }
 
 impl Right {
-    /// Of answers, each with its label.
+    /// Counts answers, each with its label.
     pub fn of<'a>(answers: impl Iterator<Item = (&'a [f32], Option<usize>)>) -> Self {
         let labelled = answers.filter_map(|(scores, label)| Some((best(scores, 0.0), label?)));
         labelled.fold(Self { right: 0, all: 0 }, |Self { right, all }, (best, label)| Self {
@@ -292,17 +294,17 @@ impl Right {
         })
     }
 
-    /// The share of right ones.
+    /// Share of right answers.
     pub fn share(self) -> f64 {
         self.right as f64 / self.all.max(1) as f64
     }
 
-    /// Whether there is no doubt that it is more than `chance`, of which it was the best of `tries`.
+    /// Whether it is more than `chance`, even as the best of `tries`, by more than chance explains.
     pub fn is_above(self, chance: f64, tries: usize) -> bool {
         at_least(self.right, self.all, chance) < DOUBT / tries as f64
     }
 
-    /// Whether there is no doubt that it is not even a tenth of the way from chance to all right.
+    /// Whether it is surely less than a tenth of the way from chance to all right.
     pub fn is_chance(self, classes: usize) -> bool {
         let chance = 1.0 / classes.max(2) as f64;
         let little = chance + 0.1 * (1.0 - chance);
@@ -310,8 +312,8 @@ impl Right {
     }
 }
 
-/// The probability of at least `right` right answers of `all`, each of which is with `chance`: the
-/// upper tail of the binomial distribution.
+/// The probability of at least `right` right answers of `all`, if each is right with probability
+/// `chance`: the upper tail of the binomial distribution.
 pub fn at_least(right: usize, all: usize, chance: f64) -> f64 {
     if right == 0 || chance >= 1.0 {
         return 1.0;
@@ -365,14 +367,14 @@ mod tests {
             assert_eq!(of_int8(&input(scale, zero_point), &none), Ok(wanted), "{scale}");
             assert!(is_plain(&input(scale, zero_point), &wanted));
         }
-        // An input of ImageNet's units asks; what the user says is taken.
+        // An input in ImageNet's units needs the user's options, which are then used.
         let imagenet = CONVENTIONS[3].apply(&none);
         let misfit = of_int8(&input(0.018_658_45, -14), &none).unwrap_err();
         assert!(misfit.saturated > 0.9 && misfit.pixels == [0.0, 255.0], "{misfit:?}");
         assert_eq!(of_int8(&input(0.018_658_45, -14), &imagenet), Ok(imagenet));
         assert_eq!(Misfit::of(&input(0.018_658_45, -14), &imagenet), None);
         assert!(!is_plain(&input(0.018_658_45, -14), &imagenet));
-        // Units of 0 to 255 where 0 to 1 are meant: all pixels are one level.
+        // With means for 0 to 255 instead of 0 to 1, all pixels are the same level.
         let wrong = Preprocess { mean: Some([123.7, 116.3, 103.5]), std: Some([58.4; 3]), ..none };
         assert!(Misfit::of(&input(0.018_658_45, -14), &wrong).unwrap().taken < 0.1);
         let told = of_255(&wrong).unwrap();
@@ -386,7 +388,7 @@ mod tests {
         assert!((at_least(3, 3, 0.1) - 1e-3).abs() < 1e-12);
         assert!((at_least(0, 9, 0.3) - 1.0).abs() < 1e-12 && at_least(10, 9, 0.3) == 0.0);
         let right = |right, all| Right { right, all };
-        // 11.7 % of ten classes is nothing, and few images say nothing.
+        // 11.7 % with ten classes is no better than chance, and a few images are not evidence.
         assert!(right(117, 1000).is_chance(10) && !right(300, 1000).is_chance(10));
         assert!(!right(0, 10).is_chance(10) && !right(9, 10).is_chance(10));
         assert!(!right(2, 1000).is_above(0.001, 1) && right(600, 1000).is_above(0.001, 12));

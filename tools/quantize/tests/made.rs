@@ -1,5 +1,5 @@
-//! Small networks of all operators that are read, against what ONNX Runtime, TensorFlow Lite and Keras
-//! computed of them; `made/make.py` and `made/make_keras.py` made both.
+//! Compares small networks of all supported operators with the results of ONNX Runtime, TensorFlow
+//! Lite and Keras; `made/make.py` and `made/make_keras.py` made both.
 
 use std::fs::{self, File};
 use std::path::Path;

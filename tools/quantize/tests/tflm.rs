@@ -1,4 +1,4 @@
-//! int8 files give the bytes of TensorFlow Lite for Microcontrollers.
+//! int8 files give the same bytes as TensorFlow Lite for Microcontrollers.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use brooklet_quantize::lower::int8::lower;
 use ndarray::{Array2, Array4};
 use ndarray_npy::ReadNpyExt;
 
-/// The logits of images, each rows × columns × channels bytes.
+/// The logits of images, each of rows × columns × channels bytes.
 fn logits(program: &Program, images: &[Vec<u8>]) -> Vec<Vec<i16>> {
     let plan = plan(program, Goal::Size).unwrap();
     let file = program.write(&plan);
@@ -35,7 +35,7 @@ fn case(folder: &str) -> Option<PathBuf> {
     if path.is_dir() {
         return Some(path);
     }
-    // Past the test runner's capture, which hides what passing tests print.
+    // Writes past the test runner's capture, which hides the output of passing tests.
     let line = format!("SKIPPED: there is no {}\n", path.display());
     std::io::stderr().write_all(line.as_bytes()).unwrap();
     None
@@ -61,7 +61,8 @@ fn networks_give_the_bytes_of_tflm() {
     }
 }
 
-/// Images of 5 × 7 pixels, a convolution whose first channels are dead, and a mean of 35 pixels.
+/// A network with images of 5 × 7 pixels, a convolution whose first channels are dead, and a mean
+/// of 35 pixels.
 fn dead_channels_and_mean() -> QuantizedNetwork {
     let node = |name: &str, op, inputs: &[usize], shape, scale, zero_point| QuantizedNode {
         summed: false,
@@ -96,13 +97,13 @@ fn dead_channels_and_mean() -> QuantizedNetwork {
     }
 }
 
-/// What TFLM computes of an image: each channel's sums requantized, and of the sum of these the
-/// product with a multiplier that was divided by the number of pixels.
+/// The answer that TFLM computes: each channel's sums are requantized and added up, and the result
+/// is multiplied with a multiplier that was divided by the number of pixels.
 fn by_tflm(network: &QuantizedNetwork, image: &[u8]) -> Vec<i16> {
     let QuantizedOp::Conv(conv) = &network.nodes[1].op else { panic!() };
     let [input, output] = [&network.nodes[1], &network.nodes[2]];
     let scales = Multiplier::from_real(f64::from(input.scale) / f64::from(output.scale)).unwrap();
-    // 35 pixels: five bits.
+    // 35 pixels take a shift of five bits.
     let mantissa = (i64::from(scales.mantissa.to_bits()) << 5) / 35;
     let mean = Multiplier {
         mantissa: fixed::types::I1F31::from_bits(mantissa as i32),
@@ -136,7 +137,7 @@ fn dead_channels_and_means_of_35_pixels_are_exact() {
     let expected: Vec<_> = images.iter().map(|image| by_tflm(&network, image)).collect();
     assert!(expected.iter().any(|logits| logits[3] != expected[0][3]));
     assert_eq!(logits(&program, &images), expected);
-    // Whatever the board: its kernels take all sums.
+    // All boards' kernels can use all sums.
     for kernels in
         ["armv7em", "armv6m", "helium", "rv32", "rvv"].map(|name| Kernels::named(name).unwrap())
     {

@@ -1,6 +1,6 @@
-//! Files of single operators, made by TensorFlow's converter, give the bytes of TensorFlow Lite for
-//! Microcontrollers, and so do small networks of 16 bits; `tflm/make.py` made the files and asked for
-//! the answers.
+//! Files of single operators, made by TensorFlow's converter, give the same bytes as in TensorFlow
+//! Lite for Microcontrollers, and so do small networks of 16 bits. `tflm/make.py` made the files,
+//! and the expected answers with TFLM.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -18,21 +18,21 @@ use ndarray::{Array1, Array2, Array4};
 use ndarray_npy::NpzReader;
 use rayon::prelude::*;
 
-/// Operators, and the least number of files of each.
+/// Number of operators, and the least number of files for each.
 const OPERATORS: usize = 27;
 const FILES: usize = 200;
 
-/// The least number of networks of 16 bits.
+/// Least number of networks of 16 bits.
 const WIDE: usize = 60;
 
-/// Bytes of the input of a file, by its number.
+/// Bytes for the input of a file, by its number.
 fn image(number: usize, size: usize) -> Vec<i8> {
     let byte = |index: usize| ((index + number * 7919) as u64 * 2_654_435_761) >> 11;
     (0..size).map(|index| byte(index) as i8).collect()
 }
 
-/// Makes each row of the network's answer an output, as an output is one row: by depthwise
-/// convolutions of the answer with a single one.
+/// Makes each row of the network's answer an output, since an output is one row: adds depthwise
+/// convolutions of the answer, each with a single one among its weights.
 fn answer_by_rows(network: &mut QuantizedNetwork) {
     let answer = network.outputs[0].node;
     let node = network.nodes[answer].clone();
@@ -54,21 +54,21 @@ fn answer_by_rows(network: &mut QuantizedNetwork) {
         });
     }
     if rows > 1 {
-        // The first is the main one, which is the last layer.
+        // The main output comes first, and is the last layer.
         ends.rotate_right(1);
         let output = |node| Output { name: String::new(), node, ending: Ending::None };
         network.outputs = ends.into_iter().map(output).collect();
     }
 }
 
-/// What brooklet computes of the file's image: the bytes of the last layer.
+/// The answer of brooklet to the file's image: the bytes of the last layer.
 fn answer(file: &Path, number: usize) -> Result<Vec<i16>, String> {
     let network = load(file, &Options::default()).map_err(|error| error.to_string())?;
     let Imported::Quantized(mut network) = network else { return Err("a float network".into()) };
     let image = image(number, network.input.iter().product());
     answer_by_rows(&mut network);
     let mut program = lower(&network, &Preprocess::default()).map_err(|error| error.to_string())?;
-    // The input is int8 as it is: a byte is 128 more.
+    // The input is int8 already: a byte is the value plus 128.
     program.layers[0].table = None;
     let image: Vec<u8> = image.iter().map(|&q| (q as u8) ^ 0x80).collect();
     let plan = plan(&program, Goal::Size).map_err(|error| error.to_string())?;
@@ -93,7 +93,7 @@ fn operators_give_the_bytes_of_tflm() {
     assert!(wrong.is_empty(), "{} files: {wrong:#?}", wrong.len());
 }
 
-/// The files of an operator that are wrong.
+/// The wrong answers for an operator's files.
 fn of_operator(path: &Path) -> Vec<String> {
     let name = path.file_stem().unwrap().to_str().unwrap();
     let mut archive = NpzReader::new(File::open(path).unwrap()).unwrap();

@@ -106,8 +106,8 @@ impl Class {
     }
 }
 
-/// The float network's answers for the images `range`, from a file of logits (float32, `[images,
-/// classes]`) or of best classes (uint8 or int64, `[images]`).
+/// The float network's answers for the images `range`, from a file of logits (float32,
+/// `[images, classes]`) or of best classes (uint8 or int64, `[images]`).
 fn float_answers(path: &Path, range: Range<usize>, classes: usize) -> Result<FloatAnswers> {
     let bytes = read(path, Limit::Array)?;
     let first = range.start;

@@ -1,28 +1,28 @@
-//! The images that changes are tried on: some to choose by, others to judge by.
+//! The images on which changes are tried: some to choose by, others to judge by.
 
 use crate::data::Dataset;
 use crate::memory::Memory;
 use crate::network::Network;
 
-/// An error must be less by this share to count as less.
+/// The share by which an error must be less to count as less.
 pub(crate) const MARGIN: f64 = 0.01;
-/// Multiplications that a pass over the images takes at most, if these are not too few then.
+/// Most multiplications of a pass over the images, unless that leaves too few images.
 const MACS: usize = 27_000_000_000;
-/// Images, at least and at most; one of three is to judge by.
+/// Least and most number of images; one of three is used to judge by.
 const IMAGES: [usize; 2] = [12, 450];
 
 /// Images of a data set, fewer of them for larger networks.
 pub(crate) struct Images {
-    /// Those that factors and ranges come from.
+    /// Images that factors and ranges come from.
     pub(crate) seen: Vec<usize>,
-    /// Those that errors are measured on. Of one image there is no other.
+    /// Images that errors are measured on; the same ones if there is only one.
     pub(crate) unseen: Vec<usize>,
-    /// Of these, as many at once as there is memory for.
+    /// Number of images that fit into memory at once.
     pub(crate) batch: usize,
 }
 
 impl Images {
-    /// For trials with a network.
+    /// Chooses images for trials with a network.
     pub(crate) fn new(network: &Network, data: &Dataset, memory: Memory) -> Self {
         let batch = memory.batch_of_nodes(network);
         let [least, most] = IMAGES;
@@ -38,7 +38,8 @@ impl Images {
         Self { seen, unseen, batch }
     }
 
-    /// Batches of two passes over the images to choose by, and one over those to judge by.
+    /// Number of batches in two passes over the images to choose by, and one over those to judge
+    /// by.
     pub(crate) fn batches(&self) -> usize {
         2 * self.seen.len().div_ceil(self.batch) + self.unseen.len().div_ceil(self.batch)
     }

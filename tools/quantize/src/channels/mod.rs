@@ -1,5 +1,5 @@
-//! Changes to the channels of a float network that leave its outputs as they are, and make it
-//! easier to quantize; and the images that they are tried on: some to choose by, others to judge by.
+//! Changes to the channels of a float network that keep its outputs and make it easier to quantize;
+//! and the images on which they are tried.
 
 pub mod absorption;
 pub mod equalize;

@@ -13,18 +13,18 @@ use super::source::{Source, label_byte, record};
 use crate::error::{DataError, DataProblem};
 use crate::network::Shape;
 
-/// An image and what it shows.
+/// An image and its label.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Image {
     /// Bytes, `[height, width, channels]`.
     pub pixels: Array3<u8>,
-    /// The number of its class, if known.
+    /// Index of its class, if known.
     pub label: Option<usize>,
 }
 
-/// Images by number.
+/// Images that are read by their index.
 pub struct Dataset {
-    /// As the user named it.
+    /// The data as the user named it.
     spec: PathBuf,
     source: Source,
     classes: Option<Vec<String>>,
@@ -33,8 +33,8 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Opens a folder of images (one subfolder a class), a CIFAR-10 binary file, an `.npy` or
-    /// `.npz` file, or `random:N`, for a network of this input.
+    /// Opens a folder of images (one subfolder per class), a CIFAR-10 binary file, an `.npy` or
+    /// `.npz` file, or `random:N`, for a network with this input.
     pub fn open(spec: &str, input: Shape, preprocess: &Preprocess) -> Result<Dataset, DataError> {
         let path = PathBuf::from(spec);
         let (source, classes) = Source::open(spec, &path, input, preprocess)
@@ -57,7 +57,7 @@ impl Dataset {
         }
     }
 
-    /// Never true: an empty data set does not open.
+    /// Always false: an empty data set does not open.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -67,7 +67,7 @@ impl Dataset {
         self.classes.as_deref()
     }
 
-    /// Name of an image: its file, or the data and its number.
+    /// Name of an image: its file name, or the data's name and its index.
     pub fn name(&self, index: usize) -> String {
         match &self.source {
             Source::Folder(files) => files[index].0.display().to_string(),
@@ -75,7 +75,7 @@ impl Dataset {
         }
     }
 
-    /// Image `index`, of the network's input size.
+    /// Image `index`, in the network's input size.
     ///
     /// # Panics
     ///
@@ -112,12 +112,12 @@ impl Dataset {
         }
     }
 
-    /// Refuses a label among these images that a network of `classes` classes does not have. A network
-    /// of one score tells two apart.
+    /// Refuses labels of these images that a network of `classes` classes does not have. A network
+    /// with one score has two classes.
     ///
     /// # Errors
     ///
-    /// Names the first image with such a label.
+    /// An error that names the first image with such a label.
     pub fn check_labels(&self, images: Range<usize>, classes: usize) -> Result<(), DataError> {
         let classes = classes.max(2);
         if self.is_noise() {
@@ -132,7 +132,7 @@ impl Dataset {
         Ok(())
     }
 
-    /// The labels of all images, where they are known.
+    /// The labels of all images, if they are known.
     ///
     /// # Errors
     ///
@@ -153,12 +153,12 @@ impl Dataset {
         })
     }
 
-    /// Whether the images are noise, of which nothing can be learned.
+    /// Whether the images are noise, from which nothing can be learned.
     pub fn is_noise(&self) -> bool {
         matches!(self.source, Source::Random(_))
     }
 
-    /// Some images as a batch that a float network takes, `[images, height, width, channels]`.
+    /// Some images as a batch for a float network, `[images, height, width, channels]`.
     pub fn batch(
         &self,
         images: impl ExactSizeIterator<Item = usize>,
@@ -166,11 +166,11 @@ impl Dataset {
         self.batch_with(images, &self.preprocess)
     }
 
-    /// The same with other means and deviations.
+    /// The same as [`batch`](Self::batch) with other means and deviations.
     ///
     /// # Errors
     ///
-    /// The first image that cannot be read.
+    /// An error for the first image that cannot be read.
     pub fn batch_with(
         &self,
         images: impl ExactSizeIterator<Item = usize>,
@@ -184,12 +184,12 @@ impl Dataset {
         Ok(batch)
     }
 
-    /// Numbers class folders as `names` does, the network's classes in its order. Where none of them
-    /// has such a name they stay numbered in the order of their own.
+    /// Numbers the class folders in the order of `names`, which are the network's classes. If no
+    /// folder has one of these names, the folders keep their own order.
     ///
     /// # Errors
     ///
-    /// Names a folder that is no such class, where others are.
+    /// An error that names a folder that is not a class, if other folders are.
     pub fn number_by(&mut self, names: &[String]) -> Result<(), DataError> {
         let (Source::Folder(files), Some(folders)) = (&mut self.source, &self.classes) else {
             return Ok(());
@@ -203,7 +203,7 @@ impl Dataset {
         }
         if let Some(stray) = places.iter().position(Option::is_none) {
             let folder = &folders[stray];
-            let detail = format!("its folder `{folder}` is none of the network's classes");
+            let detail = format!("its folder `{folder}` is not one of the network's classes");
             return Err(DataProblem::Data { detail }.in_file(&self.spec));
         }
         for (_, label) in files {
@@ -213,13 +213,13 @@ impl Dataset {
         Ok(())
     }
 
-    /// Up to `count` images from the whole of the data: folders come class by class.
+    /// Up to `count` images, spread over the whole of the data, since folders are sorted by class.
     pub fn spread(&self, count: usize) -> Vec<usize> {
         let count = count.min(self.len());
         (0..count).map(|index| index * self.len() / count).collect()
     }
 
-    /// Pixels from memory, fitted to the input.
+    /// Pixels from memory, resized and cropped to the input.
     fn fit(&self, pixels: Array3<u8>) -> Result<Array3<u8>, DataProblem> {
         let (height, width, channels) = pixels.dim();
         let found = [height, width, channels];

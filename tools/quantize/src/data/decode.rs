@@ -1,5 +1,5 @@
-//! Images of the usual formats, and resizing them, in bounded memory: a few kilobytes can stand for an
-//! image of gigabytes.
+//! Decodes and resizes images of the usual formats in bounded memory, as a few kilobytes can stand
+//! for an image of gigabytes.
 
 use std::io::Cursor;
 
@@ -10,14 +10,14 @@ use brooklet_plan::Resize;
 
 use crate::error::DataProblem;
 
-/// Most pixels of an image.
+/// Maximum number of pixels of an image.
 const PIXELS: u64 = 1 << 26;
 
-/// Most bytes of its pixels.
+/// Maximum number of bytes of its pixels.
 const BYTES: u64 = 1 << 28;
 
-/// Most pixels of a resized image, and of one of the original's width and the resized one's height,
-/// which resizing makes in between with 16 bytes a pixel.
+/// Maximum number of pixels of a resized image, and of the image in between that has the original's
+/// width and the resized image's height, which takes 16 bytes per pixel.
 const RESIZED_PIXELS: u64 = 1 << 24;
 
 /// Decodes a png, jpeg, bmp, ppm or webp image, if its size is within bounds.
@@ -38,8 +38,8 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<DynamicImage, DataProblem> {
     DynamicImage::from_decoder(decoder).map_err(|error| wrong(error.to_string()))
 }
 
-/// An image of that size: bilinear, with antialiasing. Where the shorter side alone is given, the longer
-/// is rounded down, as torchvision does.
+/// Resizes an image, bilinearly and with antialiasing. If only the shorter side is given, the
+/// longer is rounded down, as torchvision does.
 pub(crate) fn resize(image: DynamicImage, to: Resize) -> Result<DynamicImage, DataProblem> {
     let [old_width, old_height] = [image.width().max(1), image.height().max(1)].map(u64::from);
     let (width, height) = match to {
@@ -74,7 +74,7 @@ pub(crate) fn resize(image: DynamicImage, to: Resize) -> Result<DynamicImage, Da
 mod tests {
     use super::*;
 
-    /// A png of which only the header is there.
+    /// A png that has only a header.
     fn png(width: u32, height: u32) -> Vec<u8> {
         let mut bytes = Vec::new();
         let image = image::GrayImage::new(1, 1);
@@ -103,7 +103,7 @@ mod tests {
             let refused = decode(&png(width, height)).unwrap_err().to_string();
             assert!(refused.contains("too many"), "{refused}");
         }
-        // As many as are allowed: what is missing is the pixels.
+        // A png of the allowed size passes the check; only its pixels are missing.
         let refused = decode(&png(8192, 8192)).unwrap_err().to_string();
         assert!(refused.contains("is not an image that is read here"), "{refused}");
     }

@@ -1,4 +1,4 @@
-//! An image, fitted to a network's input.
+//! Fits an image to a network's input.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use super::decode;
 use crate::error::{DataError, DataProblem};
 use crate::network::Shape;
 
-/// An image of the network's input size.
+/// Resizes and crops an image to the network's input size.
 pub(super) fn fit(
     preprocess: &Preprocess,
     image: DynamicImage,
@@ -27,7 +27,7 @@ pub(super) fn fit(
             let [found, crop] = [found, [height, width]].map(|size| size.map(|n| n as usize));
             return Err(DataProblem::CropSize { found, crop });
         }
-        // Halves go to the even pixel, as in Python.
+        // Halves round to even, as in Python.
         let start = |all: u32, part: u32| (f64::from(all - part) / 2.0).round_ties_even() as u32;
         let (x, y) = (start(found[1], width), start(found[0], height));
         image = imageops::crop_imm(&image, x, y, width, height).to_image().into();

@@ -1,9 +1,9 @@
-//! Images to calibrate and to evaluate with, as bytes of exactly the network's input size.
+//! Images for calibration and evaluation, as bytes of exactly the network's input size.
 //!
-//! A [`Dataset`] gives any image by its number and reads it when asked, so it can be shared
-//! between threads and never holds more than a list of files (`.npy` and `.npz` excepted: those
-//! are held whole). [`Preprocess`] says how an image of another size is fitted, and how bytes
-//! become the numbers that a float network takes.
+//! A [`Dataset`] gives an image by its index and reads it on demand, so it can be shared between
+//! threads and holds no more than a list of files (except for `.npy` and `.npz`, which are held
+//! whole). [`Preprocess`] describes how images of other sizes are fitted, and how bytes become the
+//! numbers that a float network takes.
 
 mod dataset;
 mod decode;

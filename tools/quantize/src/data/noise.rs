@@ -1,4 +1,4 @@
-//! Noise in the place of images.
+//! Noise instead of images.
 
 /// A splitmix64 generator: the same bytes for the same seed, everywhere.
 pub(super) struct Noise {
@@ -6,7 +6,7 @@ pub(super) struct Noise {
 }
 
 impl Noise {
-    /// Of a seed.
+    /// A generator with this seed.
     pub(super) fn new(seed: u64) -> Noise {
         Noise { state: seed.wrapping_mul(0xd134_2543_de82_ef95) }
     }

@@ -1,7 +1,8 @@
-//! Arrays of images, and of numbers that are no pixels: features of sound or of motion.
+//! Arrays of images, and of numbers that are not pixels: features of sound or motion.
 //!
-//! A network takes a byte for each number of its input, whatever that is. Numbers become bytes by
-//! one scale and one zero point, which mean and deviation of [`Preprocess`] say.
+//! A network takes one byte for each number of its input, whatever it means. Numbers are quantized
+//! to bytes with one scale and one zero point, which are stored as mean and deviation of
+//! [`Preprocess`].
 
 use brooklet_plan::Preprocess;
 use ndarray::{Array4, ArrayD, Axis, Ix4, IxDyn};
@@ -10,18 +11,18 @@ use crate::array::{element, npy};
 use crate::error::DataProblem;
 use crate::network::Shape;
 
-/// What an array file holds.
+/// The contents of an array file.
 pub(crate) enum Numbers {
     /// Pixels.
     Bytes(ArrayD<u8>),
-    /// Numbers of a sensor, quantized already.
+    /// Numbers of a sensor that are already quantized.
     Int8(ArrayD<i8>),
     /// Other numbers.
     Floats(ArrayD<f32>),
 }
 
 impl Numbers {
-    /// From the bytes of an `.npy` file.
+    /// Reads the bytes of an `.npy` file.
     pub(crate) fn read(bytes: &[u8]) -> Result<Self, String> {
         let kind = element(bytes)?;
         Ok(match kind.trim_start_matches(['<', '>', '|', '=']) {
@@ -39,7 +40,7 @@ impl Numbers {
         })
     }
 
-    /// The least and the largest number that a byte must hold; none for pixels.
+    /// The smallest and the largest number that a byte must represent; `None` for pixels.
     pub(crate) fn range(&self) -> Result<Option<[f32; 2]>, String> {
         match self {
             Self::Bytes(_) => Ok(None),
@@ -54,7 +55,7 @@ impl Numbers {
         }
     }
 
-    /// Bytes, `[images, height, width, channels]`, for a network of this input.
+    /// The numbers as bytes, `[images, height, width, channels]`, for a network with this input.
     pub(crate) fn images(
         self,
         input: Shape,
@@ -65,7 +66,7 @@ impl Numbers {
         let raw = preprocess.mean.is_none() && preprocess.std.is_none();
         let byte = |value: f32, channel: usize| match raw {
             true => value.round().clamp(0.0, 255.0) as u8,
-            // As `Preprocess::normalize` reads it again.
+            // `Preprocess::normalize` turns these bytes back into the numbers.
             false => {
                 let share = value * std(channel) + mean(channel);
                 (255.0 * share).round().clamp(0.0, 255.0) as u8
@@ -90,8 +91,8 @@ fn bytes<T: Copy>(array: &Array4<T>, byte: impl Fn(T, usize) -> u8) -> Array4<u8
     result
 }
 
-/// Images as NHWC; they are taken for NCHW only if they cannot be anything else. Fewer dimensions
-/// are those of gray images, of sequences, or of all numbers in a row.
+/// Images as NHWC; they are taken as NCHW only if nothing else is possible. Arrays of fewer
+/// dimensions are gray images, sequences, or flat lists of numbers.
 fn laid_out<T: Clone>(array: ArrayD<T>, input: Shape) -> Result<Array4<T>, DataProblem> {
     let found = array.shape().to_vec();
     let [height, width, channels] = input;
@@ -101,7 +102,7 @@ fn laid_out<T: Clone>(array: ArrayD<T>, input: Shape) -> Result<Array4<T>, DataP
     let array = match found[..] {
         [_, one, _, three] if three != channels && one == channels => swapped(array, &[0, 2, 3, 1]),
         [_, _, _, _] => array,
-        // [N, width, channels] or [N, channels, width] of a sequence, else gray.
+        // `[N, width, channels]` or `[N, channels, width]` for a sequence, otherwise gray images.
         [_, one, two] if height == 1 && [one, two] == [width, channels] => {
             array.insert_axis(Axis(1))
         }
@@ -118,7 +119,7 @@ fn laid_out<T: Clone>(array: ArrayD<T>, input: Shape) -> Result<Array4<T>, DataP
         _ => {
             let detail = format!(
                 "is an array of shape {found:?}, but the network takes {height}×{width}×{channels} \
-                 (height, width, channels) an image"
+                 (height, width, channels) per image"
             );
             return Err(DataProblem::Data { detail });
         }
@@ -126,7 +127,7 @@ fn laid_out<T: Clone>(array: ArrayD<T>, input: Shape) -> Result<Array4<T>, DataP
     Ok(array.into_dimensionality::<Ix4>().expect("four dimensions"))
 }
 
-/// An IDX file of bytes, as MNIST has them: its images.
+/// The images of an IDX file of bytes, the format of MNIST.
 pub(super) fn idx(bytes: &[u8]) -> Result<ArrayD<u8>, String> {
     let [0, 0, 8, dimensions, rest @ ..] = bytes else {
         return Err("is not an IDX file of bytes".into());

@@ -1,4 +1,4 @@
-//! Where images are: folders, CIFAR-10's records, arrays, noise.
+//! Sources of images: folders, CIFAR-10's records, arrays, noise.
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
@@ -14,13 +14,13 @@ use crate::array::{self, Npz};
 use crate::error::{DataError, DataProblem};
 use crate::network::Shape;
 
-/// Where images are.
+/// A source of images.
 pub(super) enum Source {
     /// Files with their classes.
     Folder(Vec<(PathBuf, Option<usize>)>),
     /// A file of 3073-byte records.
     Cifar { file: Mutex<File>, records: usize },
-    /// Whole in memory, NHWC.
+    /// An array in memory, NHWC.
     Array { images: Array4<u8>, labels: Option<Vec<usize>> },
     /// Uniform noise.
     Random(usize),
@@ -30,11 +30,11 @@ pub(super) enum Source {
 const CIFAR_CLASSES: [&str; 10] =
     ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
 
-/// A label byte and three planes of 32×32.
+/// Size of a record: a label byte and three planes of 32×32.
 const CIFAR_RECORD: usize = 1 + 3 * 32 * 32;
 
 impl Source {
-    /// Opens what the user named.
+    /// Opens the source that the user named.
     pub(super) fn open(
         spec: &str,
         path: &Path,
@@ -68,7 +68,7 @@ impl Source {
                 let length = length as usize;
                 if length == 0 || !length.is_multiple_of(CIFAR_RECORD) {
                     let detail = format!(
-                        "is not a CIFAR-10 binary file: {length} bytes are no whole number of \
+                        "is not a CIFAR-10 binary file: {length} bytes are not a whole number of \
                          records of {CIFAR_RECORD} bytes"
                     );
                     return Err(DataProblem::Data { detail });
@@ -88,7 +88,7 @@ fn not_images(error: impl std::fmt::Display) -> DataProblem {
     }
 }
 
-/// What is in a folder, by name, but for what is hidden.
+/// The entries of a folder, sorted by name, without hidden ones.
 fn sorted(path: &Path) -> Result<Vec<PathBuf>, DataProblem> {
     let entries = fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.path()));
     let mut entries = entries.collect::<Result<Vec<_>, _>>()?;
@@ -106,7 +106,7 @@ fn is_image(path: &Path) -> bool {
     extension.is_some_and(|extension| IMAGES.contains(&&*extension)) && path.is_file()
 }
 
-/// The images that lie in a folder itself, by name.
+/// The images directly in a folder, sorted by name.
 ///
 /// # Errors
 ///
@@ -116,7 +116,7 @@ pub fn images_in(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     Ok(found.into_iter().filter(|path| is_image(path)).collect())
 }
 
-/// The images in a folder, by subfolder and name; without subfolders they have no classes.
+/// The images in a folder, sorted by subfolder and name; without subfolders they have no classes.
 fn folder(path: &Path) -> Result<(Source, Option<Vec<String>>), DataProblem> {
     let entries = sorted(path)?;
     let classes: Vec<&PathBuf> = entries.iter().filter(|path| path.is_dir()).collect();
@@ -135,7 +135,7 @@ fn folder(path: &Path) -> Result<(Source, Option<Vec<String>>), DataProblem> {
     Ok((Source::Folder(files), Some(classes.iter().map(name).collect())))
 }
 
-/// Images under `x`, labels, if any, under `y` (or some other usual names).
+/// Images from the array `x`, and labels, if there are any, from `y`, or from other usual names.
 fn npz(
     path: &Path,
     input: Shape,
@@ -150,14 +150,14 @@ fn npz(
     Ok((Source::Array { images, labels }, None))
 }
 
-/// The name of an array, by its usual names.
+/// The name of the array that has one of these usual names.
 fn find(names: &[String], wanted: &[&str]) -> Option<String> {
     let stem = |name: &String| name.strip_suffix(".npy").unwrap_or(name).to_owned();
     let found = wanted.iter().find_map(|w| names.iter().find(|name| stem(name) == **w));
     found.cloned()
 }
 
-/// The numbers in an `.npz` file.
+/// The numbers of an `.npz` file.
 fn numbers_of(path: &Path) -> Result<(Npz, Numbers), DataProblem> {
     let mut file = Npz::open(path)?;
     let names = file.names();
@@ -167,12 +167,12 @@ fn numbers_of(path: &Path) -> Result<(Npz, Numbers), DataProblem> {
     Ok((file, images.map_err(not_images)?))
 }
 
-/// The least and the largest of the numbers of an array that are no pixels, and zero; nothing of other
-/// data.
+/// The smallest and the largest of zero and an array's numbers, if these are not pixels; `None` for
+/// other data.
 ///
 /// # Errors
 ///
-/// If the file cannot be read, or holds what is no number.
+/// If the file cannot be read, or holds values that are not finite.
 pub fn range_of_numbers(spec: &str) -> Result<Option<[f32; 2]>, DataError> {
     let path = Path::new(spec);
     let extension = path.extension().and_then(|extension| extension.to_str());
@@ -187,13 +187,13 @@ pub fn range_of_numbers(spec: &str) -> Result<Option<[f32; 2]>, DataError> {
     range().map_err(|problem: DataProblem| problem.in_file(path))
 }
 
-/// Whether a file is named as MNIST's are.
+/// Whether a file has a name as MNIST's files have.
 fn is_idx(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     name.ends_with("-ubyte") || name.ends_with(".idx") || name.contains("idx3")
 }
 
-/// Images of an IDX file, and their labels, if a file of these is beside it.
+/// The images of an IDX file, and their labels, if a file of labels is beside it.
 fn idx_images(path: &Path, input: Shape) -> Result<(Source, Option<Vec<String>>), DataProblem> {
     let wrong = |detail: String| DataProblem::Data { detail };
     let images = numbers::idx(&files::read(path, Limit::Array)?).map_err(wrong)?;

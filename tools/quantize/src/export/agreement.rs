@@ -1,4 +1,4 @@
-//! How far an engine's answers to the exported network are from the program's.
+//! Measures how far an engine's answers to the exported network are from the program's.
 
 use brooklet_plan::model_file::{ModelFile, Simulator};
 use ndarray::Array4;
@@ -19,21 +19,22 @@ use crate::program::Program;
 /// How an engine agrees with the program.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Agreement {
-    /// Images that both answered.
+    /// Number of images that both classified.
     pub images: usize,
-    /// Share of them of which both say the same class; of one score, that differ by less than a step.
+    /// Share of images to which both give the same class; with one score, that differ by less than
+    /// a step.
     pub same_class: f64,
-    /// The program's numbers against what the engine's differ from them, in decibels; none where none
-    /// differs.
+    /// Signal to noise of the engine's numbers against the program's, in dB; `None` if they are
+    /// equal.
     pub sqnr_db: Option<f64>,
 }
 
-/// Runs the exported network in rten, an engine that has no code of brooklet's, on images, and
+/// Runs the exported network on images in rten, an engine that shares no code with brooklet, and
 /// compares the last output's numbers with the simulator's.
 ///
 /// # Errors
 ///
-/// If the engine refuses the network, or an image cannot be read.
+/// An error if the engine refuses the network, or an image cannot be read.
 pub fn agreement(
     file: &ModelFile,
     simulator: &Simulator<'_>,
@@ -77,7 +78,7 @@ pub fn agreement(
         let found = found.into_data();
         let numbers = found.len() / images.len().max(1);
         for (answer, found) in answers.iter().zip(found.chunks(numbers.max(1))) {
-            // The program's own answer is the argument of a sigmoid.
+            // The program's logit is the argument of the sigmoid.
             let inverse = |p: f32| (p / (1.0 - p)).ln();
             let found: Vec<f32> = match sigmoid {
                 true => found.iter().map(|&p| inverse(p)).collect(),
@@ -89,7 +90,7 @@ pub fn agreement(
     Ok(sums.agreement())
 }
 
-/// From channels first to channels last.
+/// Reorders values from channels first to channels last.
 fn by_rows(values: &[f32], [rows, columns]: [usize; 2]) -> Vec<f32> {
     let pixels = rows * columns;
     let channels = values.len() / pixels.max(1);
@@ -115,7 +116,7 @@ impl Sums {
         for (&answer, &found) in answer.iter().zip(found) {
             let difference = f64::from(answer - found);
             self.signal += f64::from(answer).powi(2);
-            // Floats stand for whole steps, but for their own rounding.
+            // The engine's floats stand for whole steps, up to their rounding.
             self.noise += if difference.abs() < step / 1e3 { 0.0 } else { difference.powi(2) };
         }
     }

@@ -1,4 +1,5 @@
-//! Functions of one number: by name where the table is that function's, else the table itself.
+//! Functions of one number: exported by name if the table is that of a known function, otherwise as
+//! a table.
 
 use crate::network::Function;
 
@@ -9,7 +10,7 @@ use crate::onnx::{Computed, Data, computed};
 use crate::program::{Layer, Table};
 
 impl Exporter<'_> {
-    /// A table of each number.
+    /// Adds a table lookup of each number.
     pub(super) fn lookup(&mut self, layer: &Layer, name: &str, read: &Map) -> Map {
         let to = scale(&layer.record);
         let tables: &[i8] = match &layer.table {
@@ -59,7 +60,7 @@ impl Exporter<'_> {
     }
 }
 
-/// What a table computes.
+/// A function that a table computes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Known {
     /// The number itself, at another scale.
@@ -68,7 +69,7 @@ enum Known {
     Function(Function),
 }
 
-/// The function whose table this is.
+/// The known function that has this table.
 fn known(table: &[i8; 256], from: Scale, to: Scale) -> Option<Known> {
     if is_of(table, from, to, |real| real) {
         return Some(Known::Same);
@@ -92,12 +93,12 @@ fn known(table: &[i8; 256], from: Scale, to: Scale) -> Option<Known> {
     functions.into_iter().find(found).map(Known::Function)
 }
 
-/// The slopes of a PReLU that has these tables.
+/// The slopes of a PReLU with these tables, if there are any.
 fn slopes(tables: &[[i8; 256]], from: Scale, to: Scale) -> Option<Vec<f32>> {
     tables.iter().map(|table| slope(table, from, to)).collect()
 }
 
-/// The factor of negative numbers of a leaky ReLU that has this table.
+/// The slope for negative numbers of a leaky ReLU with this table, if there is one.
 fn slope(table: &[i8; 256], from: Scale, to: Scale) -> Option<f32> {
     let leaky = |slope: f64| move |real: f64| if real < 0.0 { real * slope } else { real };
     // Each entry below zero bounds the slope from both sides.
@@ -110,7 +111,7 @@ fn slope(table: &[i8; 256], from: Scale, to: Scale) -> Option<f32> {
         let steps = f64::from(i32::from(entry) - i32::from(to.zero)) * f64::from(to.scale) / real;
         let half = (0.5 * f64::from(to.scale) / real).abs();
         let (mut from_here, mut to_here) = (steps - half, steps + half);
-        // A saturated entry bounds it from one side.
+        // A saturated entry bounds the slope from one side only.
         match entry {
             i8::MIN => to_here = f64::INFINITY,
             i8::MAX => from_here = f64::NEG_INFINITY,
@@ -119,7 +120,7 @@ fn slope(table: &[i8; 256], from: Scale, to: Scale) -> Option<f32> {
         (low, high) = (low.max(from_here), high.min(to_here));
     }
     let middle = (low + high) / 2.0;
-    // Short numbers first: they are what the network was given.
+    // Short decimal numbers are tried first: they are probably the network's.
     let short = (1..=6).map(|digits| {
         let unit = 10f64.powi(digits);
         (middle * unit).round() / unit
@@ -137,7 +138,7 @@ fn is_of(table: &[i8; 256], from: Scale, to: Scale, function: impl Fn(f64) -> f6
 }
 
 impl Map {
-    /// A map of the same form with other numbers.
+    /// A map of the same form with other values.
     fn with(&self, value: String, integers: String, scale: Scale) -> Self {
         Self { value, integers, scale, upper: None, flat: self.flat }
     }

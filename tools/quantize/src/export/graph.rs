@@ -1,4 +1,4 @@
-//! An ONNX graph as it grows: values, constants, and how numbers become integers.
+//! An ONNX graph under construction: values, constants, and quantization.
 
 use std::collections::HashSet;
 
@@ -7,23 +7,23 @@ use crate::proto::{
     AttributeProto, GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto,
 };
 
-/// What the graph is for.
+/// The use of the graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dialect {
-    /// A file, of opset 21, which has integers of 16 and of 4 bits.
+    /// A file in opset 21, which has integers of 16 and of 4 bits.
     File,
-    /// The float engine, which has neither: rounding to 16 bits is arithmetic on floats there.
+    /// The float engine, which has neither: it rounds to 16 bits by float arithmetic.
     Engine,
 }
 
-/// Integers of a map.
+/// The integer type of a map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Int8,
     Int16,
 }
 
-/// How the reals of a map are integers.
+/// Scale and zero point of a map.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Scale {
     pub(super) scale: f32,
@@ -36,12 +36,12 @@ impl Scale {
         Self { scale, zero: zero.into(), kind: Kind::Int8 }
     }
 
-    /// The real of an integer.
+    /// The real that an integer stands for.
     pub(super) fn real(self, q: i32) -> f32 {
         (q - i32::from(self.zero)) as f32 * self.scale
     }
 
-    /// The integer of a real, before it saturates.
+    /// The integer of a real, before saturation.
     pub(super) fn level(self, real: f32) -> i32 {
         (f64::from(real / self.scale).round() + f64::from(self.zero)) as i32
     }
@@ -60,7 +60,7 @@ impl Graph {
         Self { dialect, proto, taken: HashSet::new() }
     }
 
-    /// A name that nothing has yet: `wanted`, if it is free.
+    /// An unused name: `wanted`, if it is free.
     pub(super) fn name(&mut self, wanted: &str) -> String {
         let numbered = (2..).map(|number| format!("{wanted}.{number}"));
         let mut names = std::iter::once(wanted.to_owned()).chain(numbered);
@@ -104,7 +104,7 @@ impl Graph {
         }
     }
 
-    /// The integers of a float map; of the engine's 16 bits the reals that they stand for.
+    /// Quantizes a float map; for 16 bits in the engine, rounds it to the reals of the integers.
     pub(super) fn quantized(&mut self, value: &str, name: &str, scale: Scale) -> String {
         let step = self.float(&format!("{name}.scale"), scale.scale);
         if (self.dialect, scale.kind) == (Dialect::Engine, Kind::Int16) {
@@ -120,7 +120,7 @@ impl Graph {
         self.node("QuantizeLinear", &[value, &step, &zero], &format!("{name}.quantized"), vec![])
     }
 
-    /// The reals of integers.
+    /// Dequantizes integers.
     pub(super) fn dequantized(&mut self, integers: &str, name: &str, scale: Scale) -> String {
         if (self.dialect, scale.kind) == (Dialect::Engine, Kind::Int16) {
             return integers.to_owned();
@@ -130,7 +130,7 @@ impl Graph {
         self.node("DequantizeLinear", &[integers, &step, &zero], name, vec![])
     }
 
-    /// The reals of integers that have zero points of their own a channel.
+    /// Dequantizes integers that have a zero point per channel.
     pub(super) fn dequantized_by_channel(
         &mut self,
         integers: &str,
@@ -145,7 +145,7 @@ impl Graph {
         self.node("DequantizeLinear", &[integers, &scales, &zeros], name, axis)
     }
 
-    /// Constants of integers times a scale for each index of the first axis.
+    /// Adds constant integers, and multiplies them by a scale for each index of the first axis.
     pub(super) fn scaled(
         &mut self,
         name: &str,
@@ -160,7 +160,7 @@ impl Graph {
         self.node("DequantizeLinear", &[&integers, &scales], name, axis)
     }
 
-    /// A float input, of an open batch, channels first.
+    /// Adds a float input with an open batch size, channels first.
     pub(super) fn input(&mut self, wanted: &str, [rows, columns, channels]: [usize; 3]) -> String {
         let name = self.name(wanted);
         self.proto.input.push(onnx::float_value(&name, &[channels, rows, columns]));

@@ -1,4 +1,4 @@
-//! The nodes of each layer.
+//! Exports the nodes of each layer.
 
 use crate::proto::AttributeProto;
 use brooklet::format::{LayerRecord, Operator};
@@ -10,25 +10,25 @@ use crate::program::{Layer, Program, Table};
 /// A layer's output in the graph.
 #[derive(Debug, Clone)]
 pub(super) struct Map {
-    /// Its reals.
+    /// Name of its reals.
     pub(super) value: String,
-    /// The integers of those.
+    /// Name of its integers.
     pub(super) integers: String,
     pub(super) scale: Scale,
-    /// Of a stream in 16 bits, what reads int8 reads this.
+    /// For a stream in 16 bits, the map that readers of int8 use.
     pub(super) upper: Option<Box<Map>>,
     /// Whether it is `[N, channels]`, without rows and columns.
     pub(super) flat: bool,
 }
 
 impl Map {
-    /// What reads that has no use for a stream's lower bytes.
+    /// The map for readers that do not use a stream's lower bytes.
     pub(super) fn read(&self) -> &Map {
         self.upper.as_deref().unwrap_or(self)
     }
 }
 
-/// A program on its way into a graph.
+/// A program while it is exported to a graph.
 pub(super) struct Exporter<'p> {
     pub(super) program: &'p Program,
     pub(super) graph: Graph,
@@ -46,7 +46,7 @@ impl<'p> Exporter<'p> {
         self.maps[usize::from(record.input.get())].clone()
     }
 
-    /// Adds a layer; those before it are there.
+    /// Adds a layer; the layers before it must have been added.
     pub(super) fn layer(&mut self, index: usize) {
         let program = self.program;
         let layer = &program.layers[index];
@@ -61,7 +61,7 @@ impl<'p> Exporter<'p> {
         }
         let from = self.input(record);
         let read = from.read().clone();
-        // Of a stream in 16 bits only sums and scores are taken whole.
+        // Only sums and scores use all bits of a stream in 16 bits.
         let (value, flat) = match operator {
             Operator::Conv
             | Operator::GroupedConv
@@ -116,7 +116,8 @@ impl<'p> Exporter<'p> {
             Operator::Input => return,
         };
         let scale = scale(record);
-        // A copy has the scale of what it copies, which is that of pixels where the image is read.
+        // A copy has the scale of the map that it copies; a copy of the image has the scale of
+        // pixels.
         let scale = match super::is_copy(operator) {
             true => read.scale,
             false => scale,
@@ -131,14 +132,14 @@ impl<'p> Exporter<'p> {
         self.maps.push(Map { flat, ..map });
     }
 
-    /// Rounds a value to its integers.
+    /// Quantizes a value.
     fn quantize(&mut self, value: &str, name: &str, scale: Scale) -> Map {
         let integers = self.graph.quantized(value, name, scale);
         let value = self.graph.dequantized(&integers, name, scale);
         Map { value, integers, scale, upper: None, flat: false }
     }
 
-    /// A value within what the layer clips.
+    /// Clips a value as the layer does.
     fn clamped(&mut self, value: String, record: &LayerRecord, to: Scale, name: &str) -> String {
         let (low, high) = (i32::from(record.clamp_min), i32::from(record.clamp_max));
         let (unit, above) = match (to.kind, record.is_stream16()) {
@@ -190,7 +191,7 @@ impl<'p> Exporter<'p> {
     pub(super) fn shortcut(&mut self, record: &LayerRecord, name: &str, flat: bool) -> String {
         let Some(of) = record.shortcut() else { return String::new() };
         let map = self.maps[of].clone();
-        // Only what makes a stream, or int16, reads all bits of one.
+        // Only layers that make a stream or int16 use all bits of a stream.
         let map = if record.is_stream16() { map } else { map.read().clone() };
         let stride = i64::from(record.shortcut_stride);
         let map = if stride > 1 && !map.flat { self.sliced(map, record, name) } else { map };
@@ -213,8 +214,8 @@ impl<'p> Exporter<'p> {
         self.graph.node("Pad", &[&value, &pads], &format!("{name}.shortcut.pad"), vec![])
     }
 
-    /// The rows and columns of a shortcut that are read: taken of the integers, since ONNX Runtime
-    /// moves a slice of reals there, and loses their type on the way.
+    /// The rows and columns of a shortcut that are read. The integers are sliced: ONNX Runtime
+    /// moves a slice of reals in front of the dequantization, and then loses their type.
     fn sliced(&mut self, map: Map, record: &LayerRecord, name: &str) -> Map {
         let part = |part: &str| format!("{name}.shortcut.{part}");
         let stride = i64::from(record.shortcut_stride);
@@ -233,7 +234,7 @@ impl<'p> Exporter<'p> {
         Map { value, integers, ..map }
     }
 
-    /// A mean over a window.
+    /// Adds a mean over a window.
     fn average(&mut self, record: &LayerRecord, name: &str, read: &Map) -> String {
         let of = self.spatial(read, name);
         let area = record.kernel.map(i64::from).iter().product::<i64>();
@@ -248,7 +249,7 @@ impl<'p> Exporter<'p> {
         self.graph.node("Mul", &[&mean, &factor], &format!("{name}.divided"), vec![])
     }
 
-    /// Makes a layer's output one of the graph's.
+    /// Makes a layer's output an output of the graph.
     pub(super) fn output(&mut self, index: usize) {
         let (layer, map) = (&self.program.layers[index], self.maps[index].clone());
         let name = name(layer, index);
@@ -265,7 +266,7 @@ impl<'p> Exporter<'p> {
         self.graph.output(&value, if flat { &sizes[..1] } else { &sizes });
     }
 
-    /// A table of each number as a gather of integers.
+    /// Adds a table lookup of each number as a gather of integers.
     pub(super) fn gathered(
         &mut self,
         name: &str,
@@ -303,7 +304,7 @@ pub(super) fn pre(name: &str) -> String {
     format!("{name}.float")
 }
 
-/// How a layer's output is integers.
+/// Scale and zero point of a layer's output.
 pub(super) fn scale(record: &LayerRecord) -> Scale {
     let (scale, zero) = (record.scale.get(), record.zero_point);
     if record.is_stream16() {
@@ -329,7 +330,7 @@ pub(super) fn spatial(record: &LayerRecord) -> Vec<AttributeProto> {
     )
 }
 
-/// Whether a sum's second operand is subtracted: its table falls.
+/// Whether the second operand of a sum is subtracted, which is so if its table falls.
 fn subtracts(terms: &[i32]) -> bool {
     terms.get(256).zip(terms.last()).is_some_and(|(first, last)| first > last)
 }

@@ -1,17 +1,18 @@
-//! A program as an ONNX network in QDQ form: float operators between QuantizeLinear and
+//! Exports a program as an ONNX network in QDQ form: float operators between QuantizeLinear and
 //! DequantizeLinear, with the program's scales, zero points, weights and biases.
 //!
-//! Engines compute such a graph in integers, or in floats that are rounded at the same places. Either
-//! way numbers near to half a step can go to the other side, so an engine's answers are those of the
-//! program but for a few steps.
+//! Engines compute such a graph in integers, or in floats that are rounded at the same places.
+//! Either way, numbers close to half a step can be rounded to the other side, so the answers of an
+//! engine differ from the program's by a few steps.
 //!
 //! ```text
 //! image ─► QuantizeLinear ─► DequantizeLinear ─► Conv ─► Add ─► QuantizeLinear ─► …
 //!                                weights ────────┘       └─── DequantizeLinear of the shortcut
 //! ```
 //!
-//! A residual join stays in float between the convolution and its one rounding. A stream in 16 bits
-//! is quantized to int16 for what adds to it, and again to int8 for what multiplies.
+//! A residual join stays in float between the convolution and its single rounding. A stream in 16
+//! bits is quantized to int16 for layers that add to it, and again to int8 for layers that
+//! multiply.
 
 mod agreement;
 mod functions;
@@ -31,16 +32,16 @@ use layers::Exporter;
 
 use crate::program::{Program, Table};
 
-/// From a pixel, 0 to 255, to what the exported network takes for it.
+/// How a pixel, from 0 to 255, becomes the number that the exported network takes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Pixels {
     /// The pixel itself.
     Raw,
-    /// As the network was trained: by mean and standard deviation.
+    /// Normalized by the mean and standard deviation of the training.
     Normalized(Preprocess),
     /// `scale · (pixel − zero)`.
     Affine {
-        /// Real of a step.
+        /// Real value of one step.
         scale: f32,
         /// The pixel that stands for zero.
         zero: i16,
@@ -62,7 +63,7 @@ impl Pixels {
             let record = &program.layers[at].record;
             record.operator().has_channels() && record.shortcut() != Some(0)
         };
-        // What has weights has the pixels' units in them.
+        // Layers with weights have the units of pixels in their weights.
         if (1..program.layers.len()).filter(|&at| reads(at)).all(weighted) {
             return Self::Raw;
         }
@@ -71,7 +72,7 @@ impl Pixels {
         Self::Affine { scale: record.scale.get(), zero }
     }
 
-    /// What the network takes for a pixel of a channel.
+    /// The number that the network takes for a pixel of a channel.
     pub fn real(&self, pixel: u8, channel: usize) -> f32 {
         match self {
             Self::Raw => pixel.into(),
@@ -113,7 +114,7 @@ impl std::fmt::Display for Pixels {
 pub struct Exported {
     /// The ONNX file.
     pub bytes: Vec<u8>,
-    /// What it takes for an image, in words; its rows and columns follow the channels.
+    /// Description of the image that it takes, in which channels come before rows and columns.
     pub input: String,
     /// Names of its outputs, the main one last.
     pub outputs: Vec<String>,
@@ -151,7 +152,7 @@ fn write(program: &Program, dialect: Dialect) -> (ModelProto, Vec<String>) {
     (graph.model(about, metadata), outputs)
 }
 
-/// Whether a layer's output is what it reads, at the same scale.
+/// Whether a layer's output is a copy of its input, at the same scale.
 fn is_copy(operator: Operator) -> bool {
     matches!(operator, Operator::MaxPool | Operator::Border | Operator::WindowAverage)
 }

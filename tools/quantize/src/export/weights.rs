@@ -1,4 +1,4 @@
-//! Layers with weights: convolutions, with or without a join, and batch norms.
+//! Exports layers with weights: convolutions, with or without a join, and batch norms.
 
 use crate::proto::AttributeProto;
 use brooklet::format::{Operator, flags};
@@ -8,23 +8,25 @@ use super::layers::{Exporter, Map, pre, shape, spatial};
 use crate::onnx::{Data, window};
 use crate::program::Layer;
 
-/// Weights of a layer as ONNX has them.
+/// Weights of a layer in the form of ONNX.
 struct Weights {
     /// `[outputs, inputs, rows, columns]`.
     integers: Vec<i8>,
     dims: [usize; 4],
-    /// One an output channel.
+    /// One scale per output channel.
     scales: Vec<f32>,
-    /// Without the zero points of inputs.
+    /// The bias without the part of the inputs' zero points.
     bias: Vec<i64>,
 }
 
 impl Exporter<'_> {
-    /// The sums of a layer, in float, and whether they have no rows and columns.
+    /// Adds the sums of a layer in float; returns their name, and whether they have no rows and
+    /// columns.
     pub(super) fn weighted(&mut self, layer: &Layer, name: &str, from: &Map) -> (String, bool) {
         let (record, read) = (&layer.record, from.read());
         let pads = record.pads != [0; 4];
-        // Outside of an image there can be another value for each channel: each has its own zero then.
+        // Padding of an image can have another value in each channel: each then has its own zero
+        // point.
         let zeros = layer.padding_values.as_ref().filter(|_| pads);
         let weights = self.weights(layer, read, zeros.map(Vec::as_slice));
         let fully_connected = record.flags & flags::FULLY_CONNECTED != 0 && !pads;
@@ -44,7 +46,7 @@ impl Exporter<'_> {
             true => vec![weights.dims[0], weights.dims[1..].iter().product()],
             false => weights.dims.to_vec(),
         };
-        // ONNX has integers of four bits, and none of five or six.
+        // ONNX has integers of four bits, but none of five or six.
         let halves = self.graph.dialect == Dialect::File
             && record.operator().has_packing()
             && record.packing().bits() <= 4;
@@ -100,7 +102,7 @@ impl Exporter<'_> {
         let taps = layer.weights.len() / outputs;
         let inputs = taps / (rows * columns);
         let scale = f64::from(record.scale.get());
-        // A stream's extra bits, and those of a join, are part of the multipliers.
+        // The multipliers include the extra bits of a stream and of a join.
         let unit = f64::from(1u32 << record.join_bits) * f64::from(read.scale.scale) / scale;
         let mut weights = Weights {
             integers: Vec::with_capacity(layer.weights.len()),
@@ -113,7 +115,7 @@ impl Exporter<'_> {
             let mantissa = f64::from(multiplier.mantissa.to_bits()) / f64::from(1u32 << 31);
             let factor = mantissa * f64::from(multiplier.shift).exp2();
             if factor == 0.0 {
-                // The channel is 0; ONNX has no scale of it.
+                // The channel is always 0, and ONNX has no scale for that.
                 weights.integers.extend(vec![0; taps.len()]);
                 weights.scales.push(1.0);
                 weights.bias.push(0);
@@ -126,7 +128,7 @@ impl Exporter<'_> {
                 (Kind::Int16, _) => 0,
                 (Kind::Int8, None) => i64::from(read.scale.zero),
                 (Kind::Int8, Some(zeros)) => {
-                    // Of groups each reads channels of its own.
+                    // Each group reads channels of its own.
                     let group = channel * (zeros.len() / inputs) / outputs;
                     i64::from(zeros[group * inputs + input])
                 }

@@ -1,9 +1,10 @@
-//! Output channels whose sums are larger than kernels take.
+//! Output channels whose sums are too large for kernels.
 //!
 //! A kernel takes the high word of twice a sum. TensorFlow's converter writes channels whose sums
-//! leave no bit for that: where all weights are as good as zero and an activation never fires, the
-//! bias is up to 2³⁰ in magnitude, its scale near 10⁻⁸. What such a channel computes is a constant,
-//! or one of two neighbours: there are smaller numbers that give the same outputs for every input.
+//! leave no bit for that: if all weights are nearly zero and an activation never fires, the bias
+//! has a magnitude of up to 2³⁰, at a scale near 10⁻⁸. Such a channel computes a constant, or one
+//! of two neighbouring values, and there are smaller numbers that give the same outputs for every
+//! input.
 
 use brooklet::format::Packing;
 use brooklet::ops::conv::check::sum_bound;
@@ -11,21 +12,21 @@ use brooklet::quant::{Clamp, Multiplier, requantize};
 use brooklet_plan::program::largest_sum;
 use fixed::types::I1F31;
 
-/// What of an output channel makes outputs of inputs.
+/// The numbers with which an output channel computes outputs from inputs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Channel {
     /// Its weights.
     pub weights: Vec<i8>,
-    /// The bias, the input's zero point absorbed.
+    /// The bias, with the input's zero point absorbed.
     pub bias: i32,
     /// The multiplier of its sums.
     pub multiplier: Multiplier,
 }
 
-/// Why a channel has no such numbers.
+/// The error for a channel that has no such numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TooLarge {
-    /// What its sum can reach.
+    /// The largest magnitude that its sum can reach.
     pub sum: i64,
 }
 
@@ -37,12 +38,12 @@ fn sums(weights: &[i8], bias: i64) -> [i64; 2] {
     [bias + end(-128, 127), bias - end(128, -127)]
 }
 
-/// The channel of these numbers, in those that kernels take: as they are, or others that give the
-/// same outputs, which are `zero_point` and a requantized sum within `clamp`.
+/// A channel with numbers that kernels can use: the given ones, or others that give the same
+/// outputs. An output is `zero_point` plus a requantized sum, within `clamp`.
 ///
 /// # Errors
 ///
-/// [`TooLarge`] if the sum can leave 32 bits, or is too large and takes many values.
+/// [`TooLarge`] if the sum can exceed 32 bits, or is too large and takes many values.
 pub(crate) fn channel(
     weights: &[i8],
     bias: i64,
@@ -59,11 +60,11 @@ pub(crate) fn channel(
     let bound = largest_sum(&weights, bias);
     let holds = bound < sum_bound(Packing::Ohwi) && multiplier.holds(bound, 128);
     let as_it_is = Channel { weights, bias, multiplier };
-    // A sum that the quick kernels take, too.
+    // Winograd's kernels can use this sum, too.
     if holds && bound < sum_bound(Packing::Winograd) {
         return Ok(as_it_is);
     }
-    // What is shifted left beyond 32 bits is nothing that anybody computes alike.
+    // Engines differ in what they compute if a sum is shifted left beyond 32 bits.
     let left = multiplier.shift.clamp(0, 31);
     if within(smallest << left).is_err() || within(largest << left).is_err() {
         return if holds { Ok(as_it_is) } else { Err(too_large) };
@@ -84,8 +85,8 @@ pub(crate) fn channel(
     found.ok_or(too_large)
 }
 
-/// A channel of two values, the second from some sum on: the same with a multiplier that is a power
-/// of two so small that its sums take no third.
+/// A channel that takes two values, the second from a certain sum on: the same values with a power
+/// of two as multiplier, so small that no sum gives a third value.
 fn two_values(
     channel: &Channel,
     [low, high]: [i32; 2],
@@ -120,8 +121,8 @@ fn two_values(
 mod tests {
     use super::*;
 
-    /// Whatever the numbers: the outputs of the sums at both ends, and of many between, are those of
-    /// the channel as it was, and kernels take it.
+    /// Checks that the outputs of the smallest and the largest sum, and of many in between, are
+    /// those of the original channel, and that kernels can use the new one.
     fn is_the_same(weights: &[i8], bias: i32, real: f64, zero_point: i8, clamp: Clamp) -> Channel {
         let multiplier = Multiplier::from_real(real).unwrap();
         let channel = channel(weights, bias.into(), multiplier, zero_point, clamp).unwrap();
@@ -168,7 +169,7 @@ mod tests {
                 }
             }
         }
-        // As good as zero.
+        // These weights are nearly zero.
         let channel = is_the_same(&[3, -2, 1], -(1 << 30), 1e-8, -128, Clamp::FULL);
         assert_eq!(channel.weights, [0; 3]);
     }
@@ -178,7 +179,7 @@ mod tests {
         let mut stepped = 0;
         for value in [-90, -1, 0, 1, 35, 100] {
             for off in -400..400 {
-                // Sums at which the value is about to change.
+                // Sums close to where the value changes.
                 let real = 35.5 / f64::from(1 << 30);
                 let bias = ((f64::from(value) + 0.5) / real) as i64 + off * 7;
                 let Ok(bias) = i32::try_from(bias) else { continue };

@@ -1,5 +1,5 @@
 //! Layers that compute numbers one by one: functions, products, concatenations, and means over a
-//! window, of float networks and of int8 ones alike.
+//! window. They are the same for float and int8 networks.
 
 use brooklet_plan::records::{set_lookup, set_multiply};
 use zerocopy::little_endian::{I32, U16};
@@ -14,14 +14,14 @@ fn quantization(layer: &Layer) -> (f64, f64) {
     (f64::from(layer.record.scale.get()), f64::from(layer.record.zero_point))
 }
 
-/// For each int8 of `input` the nearest int8 of `output` to a function of the real that it stands
-/// for, by the input's byte + 128.
+/// For each int8 of `input` the int8 of `output` that is nearest to a function of its real, indexed
+/// by the int8 + 128.
 pub(crate) fn table(input: &Layer, output: &Layer, function: impl Fn(f64) -> f64) -> [i8; 256] {
     let of = |layer: &Layer| (layer.record.scale.get(), i32::from(layer.record.zero_point));
     nearest(of(input), of(output), function)
 }
 
-/// The same, of scales and zero points.
+/// The same as [`table`], from scales and zero points.
 pub(crate) fn nearest(
     (scale, zero): (f32, i32),
     (output_scale, output_zero): (f32, i32),
@@ -34,7 +34,7 @@ pub(crate) fn nearest(
     })
 }
 
-/// Sets the tables of functions: one, or one a channel.
+/// Sets the tables of functions: one for all channels, or one per channel.
 pub(crate) fn set_functions(
     layer: &mut Layer,
     tables: &[[i8; 256]],
@@ -44,7 +44,7 @@ pub(crate) fn set_functions(
     })
 }
 
-/// Sets a product with the layer of number `of`.
+/// Sets a product with the layer `of`.
 pub(crate) fn set_product(
     layer: &mut Layer,
     input: &Layer,
@@ -53,7 +53,7 @@ pub(crate) fn set_product(
 ) -> Result<(), Unrepresentable> {
     set_shortcut(layer, of, None)?;
     if shortcut.record.shape() != layer.record.shape() {
-        // One pixel for all of the map.
+        // One pixel is used for all of the map.
         layer.record.shortcut_stride = 0;
     }
     let scales = [input, shortcut].map(|operand| operand.record.scale.get());
@@ -61,7 +61,7 @@ pub(crate) fn set_product(
         .ok_or_else(|| Unrepresentable::new(&layer.name, "its scales are out of proportion"))
 }
 
-/// Sets a concatenation with the layer of number `of`.
+/// Sets a concatenation with the layer `of`.
 pub(crate) fn set_concat(
     layer: &mut Layer,
     input: &Layer,

@@ -1,14 +1,14 @@
-//! From a float network and its activation ranges to a [`Program`].
+//! Lowers a float network with its activation ranges to a [`Program`].
 //!
-//! - Weights: symmetric int8, or 4 bits where [asked for](crate::precision::bits), one scale an output channel,
-//!   with the least squared error.
-//! - Activations: int8, one scale and zero point a tensor; or int16, where
-//!   [asked for](crate::precision::int16), symmetric. Layers that read or make int16 have int8 weights.
+//! - Weights: symmetric int8, or fewer bits where [asked for](crate::precision::bits), with one
+//!   scale per output channel that has the least squared error.
+//! - Activations: int8 with one scale and zero point per tensor; or symmetric int16, where
+//!   [asked for](crate::precision::int16). Layers that read or write int16 have int8 weights.
 //! - The residual stream: int8, or [16 bits](brooklet::ops::stream16) of which convolutions read
 //!   eight.
-//! - The image: pixel − 128, exact. Mean and standard deviation fold into the convolutions
-//!   that read it, whose padding is then a value a channel.
-//! - Residual blocks: the last convolution and the add become one layer with one rounding,
+//! - The image: pixel − 128, which is exact. Mean and standard deviation fold into the
+//!   convolutions that read it; their padding then has a value per channel.
+//! - Residual blocks: the last convolution and the addition become one layer with one rounding,
 //!   the [join](brooklet::ops::conv).
 
 use brooklet::format::{Operator, Packing, flags};
@@ -27,17 +27,16 @@ use crate::program::{Layer, Program};
 use crate::ranges::Ranges;
 use crate::weights::{Affine, Learned, Weights, input_scales};
 
-/// How much wider than its values the range of a stream in 16 bits may become, so that it has room
-/// for what is added.
+/// Factors by which the range of a stream in 16 bits may be widened, so that the terms that are
+/// added fit.
 const WIDENINGS: [f32; 4] = [1.0, 2.0, 4.0, 8.0];
 
 impl Fused<'_> {
-    /// Quantizes with these ranges, and weights that were learned; others are rounded to the
-    /// nearest.
+    /// Quantizes with these ranges and learned weights; other weights are rounded to the nearest.
     ///
     /// # Errors
     ///
-    /// [`Unrepresentable`] names the layer: a range is missing, or too large or small.
+    /// [`Unrepresentable`], with the layer whose range is missing, or too large or small.
     pub fn quantize(
         &self,
         ranges: &Ranges,
@@ -63,7 +62,7 @@ impl Fused<'_> {
         Ok(Program { layers, logits, ..Program::default() })
     }
 
-    /// The layer of a unit behind `layers`.
+    /// The layer of a unit, after `layers`.
     pub(crate) fn layer(
         &self,
         unit: &Unit,
@@ -79,7 +78,7 @@ impl Fused<'_> {
             .fold(first, |made, &widened| made.or_else(|error| layer(widened).or(Err(error))))
     }
 
-    /// The same, with a range that many times as wide.
+    /// The same, with its range widened by this factor.
     fn widened(
         &self,
         unit: &Unit,
@@ -112,7 +111,7 @@ impl Fused<'_> {
             }
             (Operator::Softmax, _) => (1.0 / 256.0, -128),
             _ if self.is_fine(unit) && !int16 => {
-                // What int16 has in 2¹⁵ steps, int8 has in 2⁷.
+                // The scale is such that the 2¹⁵ steps of int16 are 2⁷ steps of int8.
                 let (scale, _) =
                     quantization(output, ranges, widened, self.told_apart(unit), true)?;
                 (256.0 * scale * 32767.0 / 32639.0, 0)
@@ -133,7 +132,7 @@ impl Fused<'_> {
         Ok(layer)
     }
 
-    /// Sets what the operator computes with.
+    /// Sets the numbers that the operator computes with.
     fn set_numbers(
         &self,
         layer: &mut Layer,
@@ -176,7 +175,7 @@ impl Fused<'_> {
             Op::GlobalAveragePool => set_mean(layer, input),
             Op::AveragePool(pool) => set_average(layer, pool),
             Op::Border(border) => {
-                // Refused where they are more.
+                // Larger pads have been refused.
                 let pads = border.pads.map(|pad| pad as u8);
                 set_border(layer, pads, border.repeats == Repeats::Mirrored);
                 Ok(())
@@ -212,7 +211,8 @@ impl Fused<'_> {
         }
     }
 
-    /// The values of a unit's output that those who read it tell apart: a sigmoid is flat far from zero.
+    /// The range of a unit's output in which its readers tell values apart: a sigmoid is flat far
+    /// from zero.
     fn told_apart(&self, unit: &Unit) -> [f32; 2] {
         const ANY: [f32; 2] = [f32::NEG_INFINITY, f32::INFINITY];
         let is_output = self.network.outputs.iter().any(|output| output.node == unit.output);
@@ -249,7 +249,7 @@ impl Fused<'_> {
     }
 }
 
-/// Scale and zero point of an output, by its range.
+/// Scale and zero point of an output, from its range.
 fn quantization(
     output: &Node,
     ranges: &Ranges,
@@ -266,7 +266,7 @@ fn quantization(
     range.min = range.min.max(least.min(0.0));
     range.max = range.max.min(most.max(0.0));
     if int16 && matches!(output.op, Op::Relu6) {
-        // The end of the range is what clips.
+        // The range ends where the activation clips.
         range.max = range.max.min(6.0);
     }
     let Affine { scale, zero_point, .. } = Affine::new(range, int16)
@@ -274,7 +274,7 @@ fn quantization(
     Ok((scale, zero_point))
 }
 
-/// Sets the ends of an output that an activation clips.
+/// Sets the bounds to which an activation clips the output.
 fn set_clamp(layer: &mut Layer, activation: &Op) {
     let (scale, zero_point) = (layer.record.scale.get(), layer.record.zero_point);
     let quantized = |real: f32| {
@@ -289,7 +289,7 @@ fn set_clamp(layer: &mut Layer, activation: &Op) {
     }
 }
 
-/// Multipliers of an addition, and its table in int8.
+/// Sets the multipliers of an addition, and its table for int8.
 fn set_sum(layer: &mut Layer, input: &Layer, shortcut: &Layer) -> Result<(), Unrepresentable> {
     let name = layer.name.clone();
     let apart = || Unrepresentable::new(&name, "its scales are out of proportion");
@@ -308,7 +308,7 @@ fn set_sum(layer: &mut Layer, input: &Layer, shortcut: &Layer) -> Result<(), Unr
     set_add(layer, operands).ok_or_else(apart)
 }
 
-/// The multiplier of a mean over the whole map.
+/// Sets the multiplier of a mean over the whole map.
 fn set_mean(layer: &mut Layer, input: &Layer) -> Result<(), Unrepresentable> {
     let shape = input.record.shape();
     let pixels = f64::from(shape.rows) * f64::from(shape.columns);

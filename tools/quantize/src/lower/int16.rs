@@ -15,10 +15,11 @@ use crate::error::Unrepresentable;
 use crate::network::{QuantizedConv, QuantizedNode};
 use crate::program::Layer;
 
-/// The weight of a pixel: levels of pixels that lie halfway between integers, too, are exact.
+/// The weight of a pixel, with which levels halfway between integers are exact, too.
 const WEIGHT: i8 = 64;
 
-/// The image, and its levels: bytes become int16 by a factor and an offset a channel.
+/// The image, and the layer of its levels: bytes become int16 by a factor and an offset per
+/// channel.
 pub(super) fn input(
     node: &QuantizedNode,
     preprocess: &Preprocess,
@@ -48,14 +49,14 @@ pub(super) fn input(
     Ok([image, levels])
 }
 
-/// A multiplier of 16 bits, as TFLite takes for sums in 64 bits.
+/// A multiplier of 16 bits, which TFLite uses for sums in 64 bits.
 pub(super) fn short(multiplier: Multiplier) -> Multiplier {
     let bits = multiplier.mantissa.to_bits();
     let short = if bits < 0x7fff_0000 { (bits + (1 << 15)) >> 16 } else { 0x7fff };
     Multiplier { mantissa: I1F31::from_bits(short << 16), ..multiplier }
 }
 
-/// The convolution in one group: those of int16 have no more.
+/// The convolution with its groups merged into one, as convolutions of int16 have only one.
 pub(super) fn in_one_group(conv: &QuantizedConv) -> Cow<'_, QuantizedConv> {
     if conv.groups == 1 {
         return Cow::Borrowed(conv);
@@ -70,7 +71,7 @@ pub(super) fn in_one_group(conv: &QuantizedConv) -> Cow<'_, QuantizedConv> {
     Cow::Owned(QuantizedConv { weights, groups: 1, ..conv.clone() })
 }
 
-/// Sets the multipliers of an add of two operands of these scales; `None` if they are out of
+/// Sets the multipliers of an addition whose operands have these scales; `None` if these are out of
 /// proportion.
 pub(super) fn set_add(layer: &mut Layer, [input, shortcut]: [f32; 2]) -> Option<()> {
     let twice_larger = 2.0 * f64::from(input.max(shortcut));
@@ -87,7 +88,7 @@ pub(super) fn set_add(layer: &mut Layer, [input, shortcut]: [f32; 2]) -> Option<
     Some(())
 }
 
-/// Makes a mean one in TFLite's roundings.
+/// Makes a layer a mean with TFLite's roundings.
 pub(super) fn set_mean(layer: &mut Layer) {
     layer.record.parameter = I32::new(AS_TFLITE);
 }

@@ -1,4 +1,5 @@
-//! An int8 TFLite or ONNX network as a [`Program`]: its scales, zero points, weights and roundings kept.
+//! Lowers an int8 TFLite or ONNX network to a [`Program`], and keeps its scales, zero points,
+//! weights and roundings.
 
 mod join;
 
@@ -25,21 +26,21 @@ use crate::units::is_plain;
 use brooklet_plan::Preprocess;
 use brooklet_plan::records::{set_add, set_softmax};
 
-/// Brings a quantized network into the core's form.
+/// Lowers a quantized network to the core's records.
 ///
-/// `preprocess` says what a pixel is for the network: with the input's scale and zero point it
-/// becomes a table from u8 to int8 for each channel.
+/// `preprocess` gives the units of pixels for the network: with the input's scale and zero point it
+/// becomes a table from u8 to int8 per channel.
 ///
 /// # Errors
 ///
-/// [`Unrepresentable`] names the layer.
+/// [`Unrepresentable`], with the layer.
 pub fn lower(
     network: &QuantizedNetwork,
     preprocess: &Preprocess,
 ) -> Result<Program, Unrepresentable> {
     known::int8(network)?;
     let mut program = Program::default();
-    // For each node its layer; a subsampled shortcut is part of the add that reads it.
+    // For each node its layer; a subsampled shortcut is part of the addition that reads it.
     let mut layer_of = vec![0; network.nodes.len()];
     for (id, node) in network.nodes.iter().enumerate() {
         if matches!(node.op, QuantizedOp::Subsample(_)) {
@@ -56,7 +57,7 @@ pub fn lower(
                 "reads a subsampled map on its main path",
             ));
         }
-        // What is rounded behind an addition is part of the layer that adds.
+        // A rounding behind an addition is part of the layer that adds.
         if node.summed {
             continue;
         }
@@ -224,7 +225,7 @@ pub fn lower(
     in_order(program, network)
 }
 
-/// The program with its main answer last, as a model ends in it.
+/// The program with its main answer last, since a model ends in it.
 fn in_order(mut program: Program, network: &QuantizedNetwork) -> Result<Program, Unrepresentable> {
     let reads: Vec<Vec<usize>> = program
         .layers
@@ -257,7 +258,7 @@ fn in_order(mut program: Program, network: &QuantizedNetwork) -> Result<Program,
     Ok(program)
 }
 
-/// The convolution with zeros between the weights of a dilated kernel.
+/// A dilated convolution as one with zeros between its weights.
 fn spread(conv: &QuantizedConv) -> Cow<'_, QuantizedConv> {
     let [down, across] = conv.dilation;
     if conv.dilation == [1, 1] {
@@ -274,13 +275,13 @@ fn out_of_proportion(node: &QuantizedNode) -> Unrepresentable {
     Unrepresentable::new(&node.name, "its scales are out of proportion")
 }
 
-/// A table whose outputs are within what the layer clips.
+/// A table whose outputs are clipped as the layer does.
 fn clipped(table: [i8; 256], layer: &Layer) -> [i8; 256] {
     let clamp = layer.record.clamp();
     table.map(|value| value.clamp(clamp.min, clamp.max))
 }
 
-/// The node that a shortcut reads, and how.
+/// The node that a shortcut reads, and how it is subsampled.
 fn resolve(network: &QuantizedNetwork, id: usize) -> (usize, Option<Subsample>) {
     match network.nodes[id].op {
         QuantizedOp::Subsample(subsample) => (network.nodes[id].inputs[0], Some(subsample)),
@@ -314,7 +315,7 @@ fn multiplier(node: &QuantizedNode, real: f64) -> Result<Multiplier, Unrepresent
     })
 }
 
-/// Kernel, groups, and what lies around the input.
+/// Sets kernel, groups and padding.
 fn set_form(layer: &mut Layer, conv: &QuantizedConv) -> Result<(), Unrepresentable> {
     let (_, height, width, _) = conv.weights.dim();
     set_kernel(layer, [height, width], conv.stride, conv.pads)?;
@@ -326,8 +327,8 @@ fn set_form(layer: &mut Layer, conv: &QuantizedConv) -> Result<(), Unrepresentab
     Ok(())
 }
 
-/// For each output channel its weights, its bias with the input's zero points, and the real of a step
-/// of its sum.
+/// For each output channel its weights, its bias with the inputs' zero points absorbed, and the
+/// real value of one step of its sum.
 fn channels<'w>(
     conv: &'w QuantizedConv,
     weights: &'w [i8],
@@ -394,8 +395,8 @@ fn set_conv(
     Ok(())
 }
 
-/// The multiplier of a mean, as TFLite's `MEAN` has it: that of the scales, divided by the number of
-/// pixels in whole numbers. As many bits are shifted in before as the number has, less one.
+/// The multiplier of a mean, as in TFLite's `MEAN`: that of the scales, divided by the number of
+/// pixels in integers. First it is shifted left by one bit less than that number has.
 fn mean_multiplier(scales: Multiplier, pixels: i64) -> Multiplier {
     let bits = 63 - pixels.max(1).leading_zeros() as i32;
     let bits = bits.min(31 + i32::from(scales.shift));
@@ -406,8 +407,8 @@ fn mean_multiplier(scales: Multiplier, pixels: i64) -> Multiplier {
     }
 }
 
-/// From pixels to the input's int8; none where pixel − 128 is as near to half a level: that is what
-/// devices feed, and x / 127.5 − 1 at scale 2/255 is a tie for every pixel.
+/// The table from pixels to the input's int8. `None` if pixel − 128 is right for every pixel to
+/// half a level: devices feed that, and for x / 127.5 − 1 at scale 2/255 every pixel is a tie.
 fn pixel_table(node: &QuantizedNode, preprocess: &Preprocess) -> Option<Table> {
     let channels = node.shape[2];
     if is_plain(node, preprocess) {

@@ -1,11 +1,11 @@
-//! What networks may hold that layers can be made of.
+//! Checks that networks only hold operators that layers exist for.
 
 use brooklet::ops::MAX_KERNEL;
 
 use crate::error::Unrepresentable;
 use crate::network::{AveragePool, Network, Op, QuantizedNetwork, QuantizedOp};
 
-/// Refuses a float network with an operator that has no layers.
+/// Refuses a float network with an operator for which there are no layers.
 pub(crate) fn float(network: &Network) -> Result<(), Unrepresentable> {
     for node in &network.nodes {
         let problem = match &node.op {
@@ -29,7 +29,7 @@ pub(crate) fn float(network: &Network) -> Result<(), Unrepresentable> {
     Ok(())
 }
 
-/// Refuses an int8 network with an operator that has no layers.
+/// Refuses an int8 network with an operator for which there are no layers.
 pub(crate) fn int8(network: &QuantizedNetwork) -> Result<(), Unrepresentable> {
     for node in &network.nodes {
         let problem = match &node.op {
@@ -53,7 +53,7 @@ fn kernel(kernel: [usize; 2], dilation: [usize; 2]) -> Option<String> {
     let size = |axis: usize| (kernel[axis] - 1) * dilation[axis] + 1;
     (size(0) > MAX_KERNEL || size(1) > MAX_KERNEL).then(|| {
         format!(
-            "whose kernel reaches over {}×{} of the map: layers have up to {MAX_KERNEL}×{MAX_KERNEL}",
+            "whose kernel spans {}×{} of the map: layers have up to {MAX_KERNEL}×{MAX_KERNEL}",
             size(0),
             size(1)
         )

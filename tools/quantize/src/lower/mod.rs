@@ -1,5 +1,5 @@
-//! From networks to [programs](crate::program::Program): int8 ones as they are, float ones with
-//! ranges and weights.
+//! Lowers networks to [programs](crate::program::Program): int8 networks as they are, float
+//! networks with ranges and weights.
 
 mod constant;
 pub(crate) mod elements;
@@ -18,7 +18,7 @@ use crate::error::Unrepresentable;
 use crate::network::{Pads, Subsample, Window};
 use crate::program::Layer;
 
-/// The core's shape; importers refuse larger ones.
+/// The core's shape; importers refuse larger shapes.
 pub(crate) fn shape([rows, columns, channels]: [usize; 3]) -> Shape {
     Shape::new(rows as u16, columns as u16, channels as u16)
 }
@@ -61,7 +61,7 @@ pub(crate) fn set_kernel(
     Ok(())
 }
 
-/// The core's operator for a convolution in groups of an input of that number of channels.
+/// The core's operator for a convolution in groups whose input has this number of channels.
 pub(crate) fn operator_of_conv(groups: usize, channels: usize) -> Operator {
     match groups {
         1 => Operator::Conv,
@@ -70,12 +70,12 @@ pub(crate) fn operator_of_conv(groups: usize, channels: usize) -> Operator {
     }
 }
 
-/// Why the main answer cannot be the last layer.
+/// The error if the main answer cannot be the last layer.
 pub(crate) const READ_ON: &str =
-    "is the main output, and another output is made of it: choose one with --output";
+    "is the main output, and another output is computed from it: choose one with --outputs";
 
-/// An order of layers in which those come last that only `answer` needs: what each reads comes before
-/// it. `others` are the other outputs. `None` if one of these needs the answer.
+/// An order of layers in which those that only `answer` needs come last, and each layer comes after
+/// those that it reads. `others` are the other outputs. `None` if one of these needs the answer.
 pub(crate) fn answer_last(
     reads: &[Vec<usize>],
     mut others: Vec<bool>,
@@ -94,7 +94,7 @@ pub(crate) fn answer_last(
     Some(order)
 }
 
-/// Sets the number of groups, where the operator asks for it.
+/// Sets the number of groups, if the operator has one.
 pub(crate) fn set_groups(layer: &mut Layer, groups: usize) {
     if layer.record.operator() == Operator::GroupedConv {
         layer.record.parameter = I32::new(groups as i32);

@@ -1,8 +1,8 @@
-//! Functions of one value in TFLite's arithmetic, as tables; and its subtraction.
+//! Functions of one value in TFLite's arithmetic, as tables; and TFLite's subtraction.
 //!
 //! Sources: the kernels of TensorFlow Lite for Microcontrollers and of TFLite's reference, and
-//! gemmlowp's `fixedpoint.h`. Where these take a quotient of scales in f32, so do these functions:
-//! it decides the last bit of a multiplier.
+//! gemmlowp's `fixedpoint.h`. Where these divide scales in f32, these functions do, too: it decides
+//! the last bit of a multiplier.
 
 use brooklet::ops::add::LEFT_SHIFT;
 use brooklet::ops::softmax::{exp_of_negative, one_minus_over_one_plus, one_over_one_plus};
@@ -12,11 +12,11 @@ use super::elements::nearest;
 use crate::network::{QuantizedConstant, QuantizedNode, TfliteFunction};
 use crate::program::{Layer, Table};
 
-/// Integer bits of what `LOGISTIC` and `TANH` compute with.
+/// Number of integer bits with which `LOGISTIC` and `TANH` compute.
 const INTEGER_BITS: u32 = 4;
 
-/// The tables of a function from `input` to `output`: one, or one a channel. `None` if the scales are
-/// out of proportion.
+/// The tables of a function from `input` to `output`: one for all channels, or one per channel.
+/// `None` if the scales are out of proportion.
 pub(super) fn tables(
     function: &TfliteFunction,
     input: &QuantizedNode,
@@ -28,7 +28,7 @@ pub(super) fn tables(
     (0..channels).map(|channel| map.table(function, channel)).collect()
 }
 
-/// A function's map, and the map that it makes.
+/// The input map of a function, and its output map.
 struct Map<'a> {
     input: &'a QuantizedNode,
     output: &'a QuantizedNode,
@@ -40,7 +40,7 @@ impl Map<'_> {
         let (from, to) = (self.input.scale, self.output.scale);
         match function {
             TfliteFunction::Logistic => self.sigmoid([-128, 127], |x| {
-                // Of what is negative: 1 less that of its magnitude.
+                // The value for a negative number is 1 minus that for its magnitude.
                 let positive = one_over_one_plus(exp_of_negative::<INTEGER_BITS>(-x.abs()));
                 let value = match x.signum() {
                     1 => positive,
@@ -50,7 +50,7 @@ impl Map<'_> {
                 rounding_shift_right(value, 31 - 8) - 128
             }),
             TfliteFunction::Tanh => self.sigmoid([-128, 127], |x| {
-                // exp(2x): the same bits with one integer bit more.
+                // exp(2x) has the same bits, with one more integer bit.
                 let positive =
                     one_minus_over_one_plus(exp_of_negative::<{ INTEGER_BITS + 1 }>(-x.abs()));
                 rounding_shift_right(x.signum() * positive, 31 - 7)
@@ -110,7 +110,7 @@ impl Map<'_> {
         }
     }
 
-    /// The outputs of a function from an input less its zero point to an output less its own.
+    /// The outputs of a function from input − zero point to output − zero point.
     fn of(&self, function: impl Fn(i32) -> i32) -> [i8; 256] {
         std::array::from_fn(|index| {
             let value = function(index as i32 - 128 - self.input.zero_point);
@@ -124,11 +124,11 @@ impl Map<'_> {
         Multiplier::from_real(a * b / f64::from(self.output.scale))
     }
 
-    /// The outputs of a function of Q4.27 that has its `ends` where that ends.
+    /// The outputs of a function of Q4.27, which takes the values `ends` beyond the range of Q4.27.
     fn sigmoid(&self, ends: [i8; 2], function: impl Fn(i32) -> i32) -> Option<[i8; 256]> {
         let unit = f64::from(1u32 << (31 - INTEGER_BITS));
         let multiplier = Multiplier::from_real(f64::from(self.input.scale) * unit)?;
-        // gemmlowp's `CalculateInputRadius`.
+        // This is gemmlowp's `CalculateInputRadius`.
         let largest = ((1i64 << INTEGER_BITS) - 1) << (31 - INTEGER_BITS);
         let shift = i32::from(multiplier.shift);
         let radius = if shift >= 0 { largest >> shift } else { largest << -shift };
@@ -144,8 +144,8 @@ impl Map<'_> {
         }))
     }
 
-    /// x · relu6(x + 3) / 6 in 16 bits; the nearest bytes where the output's scale is so small that
-    /// TFLM refuses it.
+    /// x · relu6(x + 3) / 6 in 16 bits. If the output's scale is too small for TFLM, which refuses
+    /// it, the nearest bytes.
     fn hard_swish(&self) -> Option<[i8; 256]> {
         let function = |real: f64| crate::network::Function::HardSwish.value(real);
         let fine = self.input.scale * (1.0 / 128.0);
@@ -167,9 +167,9 @@ impl Map<'_> {
                 0 => gate,
                 _ => rounding_shift_right(gate, -left as u32),
             };
-            // From −1…1 to 0…1.
+            // Maps −1…1 to 0…1.
             let gate = (gate + (1 << 15)) >> 1;
-            // Towards zero: of small negative values a rounding up would make positive ones.
+            // Rounds towards zero: rounding up would make small negative values positive.
             rounding_shift_right(gate * scaled / (1 << 15), -i32::from(output.shift) as u32)
         }))
     }
@@ -182,7 +182,7 @@ struct SumScales {
 }
 
 impl SumScales {
-    /// Of `ADD`, whose quotients are of double precision.
+    /// The scales of `ADD`, which divides in double precision.
     fn of_add(inputs: [f32; 2], output: f32) -> Option<Self> {
         let twice_larger = 2.0 * f64::from(inputs[0].max(inputs[1]));
         let [a, b] = inputs.map(|scale| Multiplier::from_real(f64::from(scale) / twice_larger));
@@ -191,7 +191,7 @@ impl SumScales {
         Some(Self { inputs: [a?, b?], output })
     }
 
-    /// Of `SUB`, whose quotients are of single precision.
+    /// The scales of `SUB`, which divides in single precision.
     fn of_subtract(inputs: [f32; 2], output: f32) -> Option<Self> {
         let twice_larger = 2.0 * inputs[0].max(inputs[1]);
         let [a, b] = inputs.map(|scale| Multiplier::from_real((scale / twice_larger).into()));
@@ -200,14 +200,14 @@ impl SumScales {
         Some(Self { inputs: [a?, b?], output })
     }
 
-    /// What is added of an operand, from its value less its zero point.
+    /// The term of an operand, from its value − its zero point.
     fn term(&self, operand: usize, value: i32) -> i32 {
         requantize(value << LEFT_SHIFT, self.inputs[operand])
     }
 }
 
-/// Sets table and multiplier of a difference of two operands, each with scale and zero point: a sum
-/// with the second's terms negated. `None` if the scales are out of proportion.
+/// Sets table and multiplier of a difference of two operands, each given by scale and zero point: a
+/// sum in which the second's terms are negated. `None` if the scales are out of proportion.
 pub(super) fn set_subtract(layer: &mut Layer, operands: [(f32, i32); 2]) -> Option<()> {
     let scales =
         SumScales::of_subtract(operands.map(|(scale, _)| scale), layer.record.scale.get())?;
@@ -220,7 +220,7 @@ pub(super) fn set_subtract(layer: &mut Layer, operands: [(f32, i32); 2]) -> Opti
     Some(())
 }
 
-/// A multiplier's mantissa in 16 bits.
+/// A multiplier's mantissa, reduced to 16 bits.
 fn short(multiplier: Multiplier) -> i32 {
     let mantissa = i64::from(multiplier.mantissa.to_bits());
     i32::from(i16::try_from((mantissa + (1 << 15)) >> 16).unwrap_or(i16::MAX))
@@ -234,7 +234,7 @@ fn shift_left(value: i32, bits: i32) -> i32 {
     saturated(value.saturating_mul(1 << bits.min(15)))
 }
 
-/// gemmlowp's `SaturatingRoundingDoublingHighMul` of 16 bits.
+/// gemmlowp's `SaturatingRoundingDoublingHighMul` for 16 bits.
 fn high_mul(a: i32, b: i32) -> i32 {
     let product = a * b;
     let nudge = if product >= 0 { 1 << 14 } else { 1 - (1 << 14) };

@@ -1,4 +1,4 @@
-//! Layers with weights, of float networks: convolutions, their joins, and batch norms.
+//! Layers with weights of float networks: convolutions, their joins, and batch norms.
 
 use brooklet::format::flags;
 use brooklet::ops::conv::MAX_JOIN_BITS;
@@ -13,12 +13,12 @@ use crate::program::{Layer, Table, largest_sum};
 use crate::weights::rounding::{Bits, QuantizedChannel};
 use crate::weights::{Weights, input_scales, smallest_scale};
 
-/// Extra fractional bits of a join, where the accumulator leaves room for them.
+/// Extra fractional bits of a join, if the accumulator has room for them.
 const JOIN_BITS: u8 = 12;
 
-/// Weights, biases and multipliers of a convolution, and the table of its join.
+/// Sets weights, biases and multipliers of a convolution, and the table of its join.
 ///
-/// With `pixels` the input is the image, and what its bytes stand for.
+/// With `pixels` the input is the image, and `pixels` gives the reals of its bytes.
 pub(super) fn set_conv(
     layer: &mut Layer,
     conv: &Conv,
@@ -58,7 +58,7 @@ pub(super) fn set_conv(
     set_join(layer, &reals, shortcut)
 }
 
-/// Sets the multipliers of a join, which are `reals` and its extra bits, and the table of its shortcut.
+/// Sets the multipliers of a join, from `reals` and its extra bits, and the table of its shortcut.
 pub(super) fn set_join(
     layer: &mut Layer,
     reals: &[f64],
@@ -88,14 +88,14 @@ pub(super) fn set_join(
     Err(Unrepresentable::new(&layer.name, "its range is too small for its weights"))
 }
 
-/// Sets the multipliers of a layer that makes a stream in 16 bits, and what it makes of its shortcut.
+/// Sets the multipliers of a layer that makes a stream in 16 bits, and the factor of its shortcut.
 fn set_stream16(
     layer: &mut Layer,
     reals: &[f64],
     shortcut: Option<&Layer>,
 ) -> Result<(), Unrepresentable> {
     let unit = f64::from(1u32 << stream16::FRACTION);
-    // Of a term bits are dropped before it is added, and of the sum behind.
+    // Bits are dropped from a term before it is added, and from the sum afterwards.
     let one = stream16::DROPPED + stream16::TERM_SHIFT;
     let zero = |zero_point: i8| 256 * i32::from(zero_point);
     let real = |layer: &Layer| f64::from(layer.record.scale.get());
@@ -123,7 +123,7 @@ fn set_stream16(
 }
 
 /// Sets the shortcut's multiplier of a layer that reads or makes int16, and as many extra bits as
-/// that and `reals`, by which the sum is multiplied, leave room for.
+/// that multiplier and `reals`, the factors of the sum, leave room for.
 pub(super) fn set_wide_join(
     layer: &mut Layer,
     shortcut: f64,
@@ -144,7 +144,7 @@ pub(super) fn set_wide_join(
     Err(Unrepresentable::new(&layer.name, "its range is too small for what it adds"))
 }
 
-/// Weights, biases and multipliers of a batch norm, with `pixels` of the image.
+/// Sets weights, biases and multipliers of a batch norm, with `pixels` if it reads the image.
 pub(super) fn set_batch_norm(
     layer: &mut Layer,
     norm: &BatchNorm,
@@ -163,8 +163,7 @@ pub(super) fn set_batch_norm(
     set_multipliers(layer, &reals)
 }
 
-/// Appends the weights and the bias of an output channel, whose inputs have these `input_scales` over
-/// and over.
+/// Appends the weights and the bias of an output channel, whose inputs repeat these `input_scales`.
 fn push_channel(
     layer: &mut Layer,
     channel: &QuantizedChannel,
@@ -179,7 +178,7 @@ fn push_channel(
         .sum();
     let bias = (bias / channel.scale - offset).round();
     if bias.abs() > f64::from(i32::MAX) {
-        let what = "a bias is too large beside its channel's weights";
+        let what = "a bias is too large compared with its channel's weights";
         return Err(Unrepresentable::new(&layer.name, what));
     }
     layer.weights.extend(&channel.weights);
@@ -195,8 +194,8 @@ fn set_multipliers(layer: &mut Layer, reals: &[f64]) -> Result<(), Unrepresentab
     Ok(())
 }
 
-/// The multipliers nearest to `reals`, if no sum of any channel can leave 32 bits with them, and
-/// `offset` added behind; those of layers that read or make int16 have 64.
+/// The multipliers nearest to `reals`, if with them no sum of any channel exceeds 32 bits, even
+/// with `offset` added; sums of layers that read or make int16 have 64 bits.
 fn multipliers(layer: &Layer, reals: &[f64], offset: u32) -> Option<Vec<Multiplier>> {
     let taps = layer.weights.len() / layer.bias.len();
     let channels = layer.weights.chunks(taps).zip(&layer.bias).zip(reals);

@@ -1,4 +1,4 @@
-//! How many bits the weights of each convolution get, where flash is scarce.
+//! Chooses how many bits the weights of each convolution get if flash is scarce.
 
 use std::collections::BTreeMap;
 
@@ -19,32 +19,32 @@ use crate::recipe::Progress;
 use crate::weights::rounding::Bits;
 use crate::weights::{Weights, input_scales};
 
-/// Images on which errors are measured, at most.
+/// Maximum number of images on which errors are measured.
 const IMAGES: usize = 100;
 
-/// Bits of weights, as the user wants them.
+/// Bits of weights, as the user asks for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, EnumMessage, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
 pub enum WeightBits {
-    /// In all convolutions but the first and the last, which have few weights.
+    /// 3 in all convolutions except the first and the last, which have few weights.
     #[strum(serialize = "3")]
     Three,
-    /// Likewise.
+    /// 4 in the same convolutions.
     #[strum(serialize = "4")]
     Four,
-    /// Likewise.
+    /// 5 in the same convolutions.
     #[strum(serialize = "5")]
     Five,
-    /// Likewise.
+    /// 6 in the same convolutions.
     #[strum(serialize = "6")]
     Six,
-    /// In no layer less.
+    /// 8 in all layers.
     #[strum(serialize = "8")]
     Eight,
 }
 
 impl WeightBits {
-    /// Bits of all convolutions but the first and the last, if fewer than eight.
+    /// Bits of all convolutions except the first and the last, if fewer than eight.
     pub fn narrow(self) -> Option<Bits> {
         let [three, four, five, six] = Bits::NARROW;
         match self {
@@ -57,15 +57,14 @@ impl WeightBits {
     }
 }
 
-/// A convolution that could have weights in fewer bits than eight.
+/// A convolution whose weights could have fewer than eight bits.
 #[derive(Debug, Clone, Copy)]
 pub struct Candidate {
-    /// Its unit, and so its layer.
+    /// Its unit, which is the number of its layer.
     pub unit: usize,
     /// Its node.
     pub node: NodeId,
-    /// Squared error of the logits, with its weights alone in each of [`Bits::NARROW`] and all else in
-    /// float.
+    /// Squared error of the logits with only its weights quantized, to each of [`Bits::NARROW`].
     pub errors: [f64; Bits::NARROW.len()],
 }
 
@@ -79,7 +78,7 @@ fn convolutions<'f>(
     units.map(|(index, unit)| (index, unit.node)).filter(move |&(_, node)| is_conv(node))
 }
 
-/// All convolutions but the first and the last, with weights of `bits` bits.
+/// All convolutions except the first and the last, with weights of `bits` bits.
 pub fn inner(network: &Network, fused: &Fused<'_>, bits: Bits) -> BTreeMap<NodeId, Bits> {
     let all: Vec<NodeId> = convolutions(network, fused).map(|(_, node)| node).collect();
     all.get(1..all.len().saturating_sub(1))
@@ -89,7 +88,7 @@ pub fn inner(network: &Network, fused: &Fused<'_>, bits: Bits) -> BTreeMap<NodeI
         .collect()
 }
 
-/// What each convolution would cost, rounded to the nearest.
+/// The error that each convolution would cause, with weights rounded to the nearest.
 ///
 /// # Errors
 ///
@@ -119,7 +118,7 @@ pub fn candidates(
                 let (unit, node) =
                     (&fused.units[candidate.unit], &mut changed.nodes[candidate.node]);
                 if let Op::Conv(conv) = &node.op {
-                    // Scales of activations are all one to the nearest weights.
+                    // The scales of activations do not matter for rounding to the nearest.
                     let pixels = (unit.input == 0).then_some(preprocess);
                     let input = network.nodes[fused.units[unit.input].output].shape;
                     let mut layer = Layer::new("", Operator::Input, 0, shape(input));
@@ -141,8 +140,9 @@ pub fn candidates(
 /// Bytes of the weights of each unit's layer, by their bits.
 type Bytes = [BTreeMap<u32, usize>];
 
-/// Bits of convolutions that get fewer than eight so that the model file, which takes `now` bytes with
-/// eight, takes at most `file_bytes`, with the least sum of errors; `None` if the fewest are too many.
+/// Bits of the convolutions that get fewer than eight so that the model file, which takes `now`
+/// bytes with eight, takes at most `file_bytes`, with the least sum of errors. `None` if the fewest
+/// bits still take more.
 pub fn within(
     file_bytes: usize,
     now: usize,
@@ -192,7 +192,7 @@ mod tests {
         ];
         let widths =
             |each| BTreeMap::from([3, 4, 5, 6, 8].map(|bits| (bits, each * bits as usize)));
-        // The input has no weights; those of the third are in 8 bits at any rate.
+        // The input has no weights; those of the third unit always have 8 bits.
         let only_eight = BTreeMap::from([(8, 160)]);
         let bytes = [BTreeMap::new(), widths(16), widths(32), only_eight];
         let now = 1000 + 128 + 256 + 160;

@@ -1,4 +1,4 @@
-//! Which layers get int16 outputs, where int8 is not enough and the user allows it.
+//! Chooses layers whose outputs get int16, where int8 is not enough and the user allows it.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -17,27 +17,25 @@ use crate::ranges::Range;
 use crate::recipe::Progress;
 use crate::weights::Affine;
 
-/// What a layer has to bring to be worth int16: the reduction of the logits' noise, in dB. A
-/// twentieth of the noise; what twice the bytes a row and slower sums are worth is the user's to
-/// say, by naming layers.
+/// The reduction of the logits' noise, in dB, for which a layer is worth int16: a twentieth of the
+/// noise. Users who want less for twice the bytes per row and slower sums can name layers.
 pub const MARGIN_DB: f64 = 0.25;
 
-/// Images on which it is measured, at most, what each layer brings alone, and together with
-/// others.
+/// Maximum numbers of images: to measure what each layer gains alone, and together with others.
 const IMAGES: [usize; 2] = [100, 200];
 
-/// A layer that is worth it.
+/// A layer that is worth int16.
 #[derive(Debug, Clone, Copy)]
 pub struct Gain {
     /// Its node.
     pub node: NodeId,
-    /// By how much the noise of the logits falls, in dB, on top of the gains before it.
+    /// Reduction of the logits' noise, in dB, on top of the layers before it.
     pub db: f64,
 }
 
-/// The layers that a word of `--int16` means: `first` (convolution), `last` (the logits, and the
-/// mean that they are computed from), the name of a layer, or of a block: what comes before a dot
-/// in the names of its layers. Names are those of reports, or of the network's file.
+/// The layers that a word of `--int16` selects: `first` (convolution), `last` (the logits, and the
+/// mean that they are computed from), the name of a layer, or that of a block, which is the part
+/// before a dot in the names of its layers. Names are those of reports, or of the network's file.
 ///
 /// # Errors
 ///
@@ -77,8 +75,8 @@ pub fn named(network: &Network, fused: &Fused<'_>, word: &str) -> Result<BTreeSe
     }
 }
 
-/// Layers whose outputs are worth int16, the most first: each brings the logits of the quantized
-/// network nearer to the float network's by [`MARGIN_DB`] at least, beside those before it.
+/// The layers whose outputs are worth int16, the best first: each reduces the noise of the
+/// quantized network's logits by at least [`MARGIN_DB`], on top of those before it.
 ///
 /// `program` is the network quantized to int8.
 ///
@@ -131,7 +129,7 @@ pub fn worthwhile(
     let alone = noises[0];
     let mut worth: Vec<(usize, f64)> =
         candidates.into_iter().zip(noises.into_iter().skip(1)).collect();
-    // What a few images say may be a little off.
+    // Gains that few images show are not exact, so half of the margin is enough here.
     worth.retain(|&(_, now)| decibels(alone, now) >= MARGIN_DB / 2.0);
     worth.sort_by(|a, b| a.1.total_cmp(&b.1));
     let mut gains = Vec::new();
@@ -151,16 +149,16 @@ pub fn worthwhile(
     Ok(gains)
 }
 
-/// The quantized network in the float engine, with any layers in int16.
+/// The quantized network in the float engine, in which any layers can be int16.
 struct Trial<'n> {
     float: FloatModel,
-    /// With the quantized weights.
+    /// The float network with the quantized weights.
     model: FloatModel,
     fused: &'n Fused<'n>,
     int8: Vec<Affine>,
-    /// For int16, by unit.
+    /// The range of each unit for int16.
     ranges: Vec<Range>,
-    /// Their unit.
+    /// The unit that makes the logits.
     logits: usize,
 }
 

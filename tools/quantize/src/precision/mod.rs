@@ -1,4 +1,4 @@
-//! Layers in fewer bits than eight, and in more.
+//! Layers with fewer than eight bits, and with more.
 
 pub mod bits;
 pub mod int16;

@@ -1,10 +1,10 @@
-//! Learns the weights of a quantized network layer after layer.
+//! Learns the weights of a quantized network, layer after layer.
 //!
-//! Float and quantized network go through the images side by side. Of each convolution the
-//! inputs are what the quantized layers before it make, the targets what the float network has
-//! there: so a layer also makes up for what those before it lost. At the end of a residual block
-//! the target is the float sum less the quantized shortcut. A convolution that has an earlier one's
-//! weights keeps its integers and learns biases.
+//! The float and the quantized network run over the images side by side. Each convolution learns
+//! from the outputs of the quantized layers before it, with the outputs of the float network as
+//! targets. So a layer also corrects errors of the layers before it. At the end of a residual block
+//! the target is the float sum minus the quantized shortcut. A convolution that shares an earlier
+//! one's weights keeps their integers and only learns biases.
 
 use std::collections::HashMap;
 
@@ -26,25 +26,26 @@ use crate::weights::rounding;
 use crate::weights::rounding::{Bits, Means, Moments, Trained};
 use crate::weights::{Affine, Learned, Weights, input_scales, smallest_scale};
 
-/// Taps up to which rounding is learned: its cost grows with their cube.
+/// Number of taps up to which rounding is learned, as its cost grows with their cube.
 const MOST_TAPS: usize = 2400;
 
-/// What is learned, and from how much.
+/// What is learned, and from how much data.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// Whether weights are rounded so that the outputs are off by little, or to the nearest.
+    /// Whether weights are rounded so that the outputs' errors are small, or to the nearest.
     pub rounding: bool,
-    /// Whether biases make up for what the mean of the outputs is off.
+    /// Whether biases correct the mean error of the outputs.
     pub bias_correction: bool,
-    /// Images, at most.
+    /// Maximum number of images.
     pub images: usize,
-    /// Outputs of a channel that a layer learns from, at most.
+    /// Maximum number of outputs per channel that a layer learns from.
     pub samples: usize,
-    /// Of the choice of these.
+    /// Seed of the choice of these outputs.
     pub seed: u64,
-    /// Bytes that the maps of all images may take, and as many the samples of a layer.
+    /// Limit of the bytes of the maps of all images; the samples of a layer may take as many again.
     pub memory: Memory,
-    /// Whether every fourth image is kept back: the error of the logits is then of these.
+    /// Whether every fourth image is held out: the error of the logits is then that of these
+    /// images.
     pub hold_out: bool,
 }
 
@@ -54,11 +55,11 @@ impl Options {
     }
 }
 
-/// A batch's maps, `[images, channels, height, width]`, of a unit.
+/// The maps of a unit for a batch, `[images, channels, height, width]`.
 struct Maps {
     float: Array4<f32>,
     quantized: Array4<f32>,
-    /// What layers that read int8 have of it, where that is something else.
+    /// The map as layers that read int8 see it, if that is different.
     read: Option<Array4<f32>>,
 }
 
@@ -68,11 +69,11 @@ impl Maps {
     }
 }
 
-/// The maps of the units that are still read, a batch each.
+/// The maps of the units that are still read, one per batch.
 type Live = HashMap<usize, Vec<Maps>>;
 
-/// Learns the weights of a network's convolutions; calls `done` behind each unit. Says, too, what
-/// the squared error of the logits is then, of each image that was held out, or of all.
+/// Learns the weights of a network's convolutions; calls `done` after each unit. Also returns the
+/// squared error of the logits for each image that was held out, or for all images.
 ///
 /// # Errors
 ///
@@ -158,7 +159,7 @@ pub fn learn(
     Ok((learned, errors))
 }
 
-/// The maps that a unit reads, and the nodes whose outputs they are.
+/// The maps that a unit reads, with the nodes whose outputs they are.
 fn given<'m>(
     fused: &Fused<'_>,
     unit: &Unit,
@@ -182,8 +183,8 @@ fn given<'m>(
         .collect()
 }
 
-/// What a convolution should make: what it makes in the float network, and at the end of a block
-/// what the quantized shortcut lacks.
+/// The target of a convolution: its output in the float network, and at the end of a block also the
+/// error of the quantized shortcut.
 fn targets(
     float: &FloatModel,
     network: &Network,
@@ -202,7 +203,7 @@ fn targets(
                 let mut lacks = &maps.float - &maps.quantized;
                 let from = fused.units[shortcut].output;
                 if operand != from {
-                    // A subsampled shortcut, which is linear.
+                    // The shortcut is subsampled, which is linear.
                     lacks = float.output(&[(from, lacks.view())], operand)?;
                 }
                 target += &lacks;
@@ -212,7 +213,7 @@ fn targets(
         .collect()
 }
 
-/// How a layer's weights are learned.
+/// Learns the weights of a layer.
 struct Learner<'l> {
     options: &'l Options,
     bits: Bits,
@@ -221,7 +222,7 @@ struct Learner<'l> {
 }
 
 impl Learner<'_> {
-    /// Learns a convolution in groups, each by itself.
+    /// Learns a convolution in groups, one group at a time.
     fn groups(
         &self,
         conv: &Conv,
@@ -259,8 +260,8 @@ impl Learner<'_> {
         learned
     }
 
-    /// Learns a convolution from what it reads and what it should make; of one whose weights are those
-    /// of an earlier one, given as `again`, the biases.
+    /// Learns a convolution from its inputs and targets. If it shares the weights of an earlier
+    /// one, given as `again`, only the biases are learned.
     fn conv(
         &self,
         conv: &Conv,
@@ -305,7 +306,7 @@ impl Learner<'_> {
                     for kx in 0..kernel_columns {
                         let x = (left + kx).checked_sub(conv.pads[1]);
                         for ((i, factor), tap) in factors.iter().enumerate().zip(&mut taps) {
-                            // Outside of the map it is zero.
+                            // Outside of the map there are zeros.
                             let value = y.zip(x).and_then(|(y, x)| input.get((i, y, x)));
                             *tap = value.map_or(0.0, |value| value * factor);
                         }

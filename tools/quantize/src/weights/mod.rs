@@ -1,4 +1,4 @@
-//! Quantized weights and activations: what integers stand for.
+//! Quantized weights and activations, and the reals that they represent.
 
 pub mod learn;
 pub mod rounding;
@@ -22,9 +22,9 @@ pub type Learned = BTreeMap<NodeId, Weights>;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Weights {
     /// For each output channel its weights, kernel rows × columns × input channels, as multiples of
-    /// its scale; of weights that are multiplied with the input's scale.
+    /// its scale. The scale of the input is multiplied into them.
     pub channels: Vec<QuantizedChannel>,
-    /// Real biases.
+    /// Biases, as reals.
     pub bias: Vec<f64>,
 }
 
@@ -37,14 +37,14 @@ pub(crate) struct Affine {
     stream16: bool,
 }
 
-/// Numbers of a stream in 16 bits for one in int8.
+/// Number of steps of a stream in 16 bits in one step of int8.
 const FINE: f32 = 256.0;
 
 impl Affine {
-    /// Of a range, if it is possible.
+    /// The scale and zero point for a range, if they are possible.
     pub(crate) fn new(range: Range, int16: bool) -> Option<Self> {
         let (min, max) = (range.min.min(0.0), range.max.max(0.0));
-        // A tensor that is always zero: any scale will do.
+        // For a tensor that is always zero any scale will do.
         let scale = match max > min {
             true if int16 => max.max(-min) / 32767.0,
             true => (max - min) / 255.0,
@@ -60,7 +60,7 @@ impl Affine {
         Some(Self { scale, zero_point: zero_point as i8, int16, stream16: false })
     }
 
-    /// Of a layer's output.
+    /// The scale and zero point of a layer's output.
     pub(crate) fn of(layer: &Layer) -> Self {
         let LayerRecord { scale, zero_point, .. } = layer.record;
         let (int16, stream16) = (layer.record.is_int16(), layer.record.is_stream16());
@@ -81,13 +81,13 @@ impl Affine {
         self.scale
     }
 
-    /// The reals that it stands for.
+    /// The range of reals that it represents.
     pub(crate) fn range(self) -> Range {
         let [min, max] = self.ends().map(|level| (level - f32::from(self.zero_point)) * self.scale);
         Range { min, max }
     }
 
-    /// The real that stands for `value`.
+    /// The representable real nearest to `value`.
     pub(crate) fn round(self, value: f32) -> f32 {
         let zero = f32::from(self.zero_point);
         let [min, max] = self.ends();
@@ -96,7 +96,7 @@ impl Affine {
         (level.clamp(min, max) - zero) * self.scale
     }
 
-    /// What a layer that reads int8 has of a value that was rounded, where that is not itself.
+    /// What layers that read int8 see of a rounded value, if that is different.
     pub(crate) fn read(self) -> Option<impl Fn(f32) -> f32> {
         let zero = f32::from(self.zero_point);
         self.stream16.then_some(move |value: f32| {
@@ -106,8 +106,8 @@ impl Affine {
 }
 
 impl Fused<'_> {
-    /// The weights of a convolution that has those of an earlier one, where one file can hold both;
-    /// its biases are the network's. `layers` are those before it.
+    /// The weights of a convolution that shares those of an earlier one, if the file can store them
+    /// once; the biases are its own. `layers` are the layers before it.
     pub(crate) fn weights_used_again(
         &self,
         unit: &Unit,
@@ -133,7 +133,7 @@ impl Fused<'_> {
 }
 
 impl Weights {
-    /// The nearest to a convolution's, whose inputs have these `input_scales`.
+    /// A convolution's weights rounded to the nearest; its inputs have these `input_scales`.
     pub(crate) fn nearest(conv: &Conv, input_scales: &[(f64, f64)], bits: Bits) -> Self {
         let bias: Vec<f64> = conv.bias.iter().map(|&bias| f64::from(bias)).collect();
         let channels = conv
@@ -152,7 +152,7 @@ impl Weights {
         Self { channels, bias }
     }
 
-    /// The convolution that has these weights, of inputs with these `input_scales`.
+    /// The convolution with these weights dequantized, for inputs with these `input_scales`.
     pub(crate) fn dequantize(&self, conv: &Conv, input_scales: &[(f64, f64)]) -> Conv {
         let mut conv = conv.clone();
         for (mut weights, channel) in conv.weights.outer_iter_mut().zip(&self.channels) {
@@ -173,7 +173,7 @@ pub(crate) fn input_scales(
     pixels: Option<&Preprocess>,
 ) -> Vec<(f64, f64)> {
     let quantization = |channel| match pixels {
-        // Linear in the pixel: its value at 0 and at 255 say all.
+        // The real is linear in the pixel, so its values at 0 and at 255 determine it.
         Some(pixels) => {
             let real = |pixel| f64::from(pixels.normalize(pixel, channel));
             let (black, white) = (real(0), real(255));
@@ -185,7 +185,7 @@ pub(crate) fn input_scales(
     (0..channels).map(quantization).collect()
 }
 
-/// Beside weights that are as good as zero, a bias must still fit into 32 bits.
+/// If weights are nearly zero, their scale must still be large enough for the bias to fit 32 bits.
 pub(crate) fn smallest_scale(bias: f64) -> f64 {
     bias.abs() / f64::from(1 << 24)
 }

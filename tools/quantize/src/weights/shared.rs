@@ -1,15 +1,16 @@
-//! Convolutions that have the weights of an earlier one, as those of a block that runs several times.
+//! Convolutions that share the weights of an earlier one, such as those of a block that runs
+//! several times.
 //!
-//! They get the integers of the first, so that the model file has these once. What differs from use
-//! to use is the scale of the input, and with it multipliers and biases.
+//! They get the integers of the first, so that the model file stores these once. The scale of the
+//! input differs from use to use, and with it multipliers and biases.
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::{Weights, smallest_scale};
 use crate::network::{Conv, Network, NodeId, Op};
 
-/// For each convolution that has another's weights, the first that has them. Those of the image are
-/// left out: each of its channels may have a scale of its own.
+/// For each convolution that shares another's weights, the first that has them. Convolutions of the
+/// image are left out, as each channel of the image may have a scale of its own.
 pub(crate) fn shared(network: &Network) -> BTreeMap<NodeId, NodeId> {
     let mut first: HashMap<Vec<u32>, Vec<NodeId>> = HashMap::new();
     let mut shared = BTreeMap::new();
@@ -18,7 +19,7 @@ pub(crate) fn shared(network: &Network) -> BTreeMap<NodeId, NodeId> {
         if node.inputs.first().is_none_or(|&input| matches!(network.nodes[input].op, Op::Input)) {
             continue;
         }
-        // A few numbers tell most of them apart.
+        // A few weights tell most convolutions apart.
         let few = conv.weights.iter().step_by(1 + conv.weights.len() / 64);
         let alike = first.entry(few.map(|weight| weight.to_bits()).collect()).or_default();
         let same = |&&of: &&NodeId| match &network.nodes[of].op {
@@ -34,8 +35,8 @@ pub(crate) fn shared(network: &Network) -> BTreeMap<NodeId, NodeId> {
 }
 
 impl Weights {
-    /// The same integers for a convolution whose inputs have a scale that is `ratio` times as large;
-    /// `None` where its biases are too large beside them.
+    /// The same integers for a convolution whose inputs have a scale `ratio` times as large; `None`
+    /// if its biases are too large for that.
     pub(super) fn used_again(&self, conv: &Conv, ratio: f64) -> Option<Self> {
         let bias: Vec<f64> = conv.bias.iter().map(|&bias| f64::from(bias)).collect();
         let mut channels = self.channels.clone();
@@ -75,8 +76,8 @@ mod tests {
         }
     }
 
-    /// A stem, a residual block that runs three times, and a classifier. What is added to the
-    /// block's weights each time says whether it is the same block.
+    /// A stem, a residual block that runs three times, and a classifier. `other` is added to the
+    /// block's weights each time: if it is 0, it is the same block.
     fn network(other: f32) -> Network {
         let mut network = Network::new([8, 8, 3], "x").unwrap();
         let mut push = |op: Op, inputs: &[NodeId]| network.push(op, inputs, "").unwrap();
@@ -86,7 +87,7 @@ mod tests {
             let block = |seed| {
                 let mut conv = conv(8, 8, 3, seed);
                 conv.weights.mapv_inplace(|weight| weight + other * f32::from(time));
-                // A batch norm may differ from time to time.
+                // The batch norm may differ between runs.
                 conv.bias[0] += f32::from(time) / 8.0;
                 Op::Conv(conv)
             };
@@ -101,8 +102,8 @@ mod tests {
         network.canonical(&[(logits, String::new())]).unwrap()
     }
 
-    /// A block that runs three times is stored once, whatever work is put into its weights, and the
-    /// logits are as near to the float network's as those of three blocks.
+    /// A block that runs three times is stored once at every effort, and the logits are as close to
+    /// the float network's as with three blocks.
     #[test]
     fn a_block_that_runs_several_times_is_stored_once() {
         for (effort, stream16) in
@@ -122,7 +123,7 @@ mod tests {
             let (recursive, sqnr_db) = made(&network(0.0));
             let (three, of_three) = made(&network(0.01));
             assert!(sqnr_db > 30.0 && sqnr_db > of_three - 3.0, "{sqnr_db} dB, {of_three} dB");
-            // Two blocks of two convolutions less.
+            // The file lacks two blocks of two convolutions.
             let less = three.len() - recursive.len();
             assert!(less >= 4 * 8 * 8 * 9, "{less} bytes less");
             let model = Model::parse(&recursive).unwrap();

@@ -1,4 +1,4 @@
-//! Which shifts serve a network.
+//! Chooses the shifts that help a network.
 
 use ndarray::{Array4, ArrayView3, ArrayView4, Axis};
 
@@ -13,7 +13,7 @@ use crate::network::{Network, Op};
 use crate::ranges::{Histogram, Method};
 use crate::weights::Affine;
 
-/// How a channel's values are spread.
+/// The spread of a channel's values.
 #[derive(Debug, Clone)]
 struct Spread {
     count: f64,
@@ -37,7 +37,7 @@ impl Spread {
         }
     }
 
-    /// The mean less three standard deviations.
+    /// The mean minus three standard deviations.
     fn three_deviations_down(&self) -> f64 {
         let mean = self.sum / self.count;
         let variance = (self.squares / self.count - mean * mean).max(0.0);
@@ -45,7 +45,7 @@ impl Spread {
     }
 }
 
-/// Shifts of a map's channels, what its values are with them, and the error of the logits.
+/// Shifts of a map's channels, the range of its values with them, and the error of the logits.
 struct Trial {
     by: Vec<f64>,
     histogram: Histogram,
@@ -57,7 +57,7 @@ impl Trial {
         Self { by, histogram: Histogram::default(), error: 0.0 }
     }
 
-    /// The map without what is taken off.
+    /// The map minus the shifts.
     fn shifted(&self, map: ArrayView4<'_, f32>, clips: bool) -> Array4<f32> {
         let mut map = map.to_owned();
         for (mut map, &by) in map.axis_iter_mut(Axis(1)).zip(&self.by) {
@@ -67,7 +67,7 @@ impl Trial {
         map
     }
 
-    /// What the readers see of the map.
+    /// The map as its readers see it once it is rounded.
     fn rounded(&self, map: ArrayView4<'_, f32>, clips: bool) -> Array4<f32> {
         let mut map = self.shifted(map, clips);
         if let Some(affine) = Affine::new(self.histogram.range(Method::Mse), false) {
@@ -80,11 +80,11 @@ impl Trial {
     }
 }
 
-/// A place and what is tried there, first nothing.
+/// A place and the shifts that are tried there; the first trial shifts nothing.
 type Tried = (Place, Vec<Trial>);
 
-/// Measures which shifts serve a network. Calls `done` for each batch of images, [`batches`]
-/// times at most.
+/// Measures which shifts help a network. Calls `done` for each batch of images, at most [`batches`]
+/// times.
 ///
 /// # Errors
 ///
@@ -165,12 +165,12 @@ pub fn choose(
     Ok(shifts)
 }
 
-/// How often [`choose`] calls `done`.
+/// Upper bound of the number of times that [`choose`] calls `done`.
 pub fn batches(network: &Network, data: &Dataset, memory: Memory) -> usize {
     Images::new(network, data, memory).batches()
 }
 
-/// What is tried with a map whose channels are spread so.
+/// The shifts to try on a map whose channels have these spreads.
 fn trials(spreads: &[Spread]) -> Vec<Trial> {
     let largest = spreads.iter().fold(0.0, |most: f64, spread| most.max(spread.most));
     let by = |of: fn(&Spread) -> f64| -> Vec<f64> {
@@ -205,8 +205,8 @@ mod tests {
         }
     }
 
-    /// A stem with two channels of large values and two of small ones, pooled, a bottleneck with a
-    /// projection whose first convolution has such biases, and a classifier.
+    /// A stem with two channels of large values and two of small ones, a pool, a bottleneck with a
+    /// projection and large biases in its first convolution, and a classifier.
     fn network(inner_bias: f32) -> Network {
         let mut network = Network::new([8, 8, 3], "x").unwrap();
         let mut push = |op: Op, inputs: &[NodeId]| network.push(op, inputs, "").unwrap();
@@ -273,7 +273,7 @@ mod tests {
             })
             .collect();
         let block = |name: &str| format!("stage1.block1.{name}");
-        // Neither the first convolution of the block nor its shortcut.
+        // The first convolution of the block and its shortcut are not shifted.
         let expected = [
             ("stem".to_owned(), vec![block("conv1"), block("shortcut")]),
             (block("conv2"), vec![block("conv3")]),
@@ -328,7 +328,7 @@ mod tests {
         let (with, made) = error(vec![]);
         let (without, plain) = error(vec![Stage::Absorption]);
         assert!(made.ranges.absorption.contains_key("stem") && plain.ranges.absorption.is_empty());
-        // So that scaled batch norms are compared, too.
+        // Checks that scaled batch norms are compared, too.
         assert!(made.ranges.equalization.contains_key("norm"));
         assert!(with[1] > without[1] + 10.0 && with[0] > without[0] + 0.5, "{with:?} {without:?}");
     }

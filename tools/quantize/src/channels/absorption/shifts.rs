@@ -1,12 +1,12 @@
-//! Shifts of channels, and what they do to a network.
+//! Shifts of channels, and their effect on a network.
 
 use crate::channels::equalize::Factors;
 use crate::fuse::{Fused, Unit};
 use crate::network::{Network, NodeId, Op};
 use crate::ranges::ByName;
 
-/// Shifts are powers of two to a multiple of this. So [`Shifts::of_model`] can tell them from what
-/// the correction of biases does.
+/// Shifts are powers of two whose exponents are multiples of this, so that [`Shifts::of_model`] can
+/// tell them from corrections of biases.
 const GRID: f64 = 0.25;
 /// The least shift, as a share of the map's largest value.
 const LEAST: f64 = 0.125;
@@ -21,12 +21,12 @@ pub(super) struct Place {
     pub(super) readers: Vec<NodeId>,
 }
 
-/// What is taken off the channels of maps.
+/// The shifts that are subtracted from the channels of maps.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Shifts(pub(super) Vec<(Place, Vec<f64>)>);
 
 impl Shifts {
-    /// Those that were saved.
+    /// The shifts that were saved.
     pub fn named(network: &Network, fused: &Fused<'_>, names: &ByName) -> Self {
         let saved = |place: Place| {
             let by = names.get(&network.nodes[place.writer].name)?;
@@ -35,7 +35,7 @@ impl Shifts {
         Self(places(network, fused).into_iter().filter_map(saved).collect())
     }
 
-    /// To be saved, by the layer that makes the map.
+    /// The shifts by the name of the layer that writes the map, for saving.
     pub fn names(&self, network: &Network) -> ByName {
         let saved = |(place, by): &(Place, Vec<f64>)| {
             let by = by.iter().map(|&by| by as f32).collect();
@@ -44,9 +44,9 @@ impl Shifts {
         self.0.iter().map(saved).collect()
     }
 
-    /// Those with which the convolutions and batch norms of `made` were made of the network's, its
-    /// channels scaled by `factors`; what biases were corrected by is not among them. `largest` says
-    /// what is the largest value of a unit's output in the model.
+    /// The shifts with which the convolutions and batch norms of `made` were made from the
+    /// network's, given the `factors` that its channels are scaled by. Corrections of biases are
+    /// told apart from them. `largest` gives the largest value of a unit's output in the model.
     pub fn of_model(
         network: &Network,
         fused: &Fused<'_>,
@@ -56,14 +56,14 @@ impl Shifts {
     ) -> Self {
         let mut shifts = Self::default();
         for place in places(network, fused) {
-            // With what the maps before have left it.
+            // The offsets that earlier maps' shifts leave.
             let before = offsets(&shifts.apply(network).nodes[place.writer].op);
             let after = offsets(&made.nodes[place.writer].op);
             let largest = f64::from(largest(place.unit));
             let channels = before.iter().zip(&after).zip(factors.channels(place.writer));
             let by = channels.map(|((before, after), factor)| {
                 let by = before - after / factor;
-                // As a share of what the map's largest was before, at most.
+                // The limit is a share of the map's largest value before the shift.
                 if by * factor < LEAST / 2.0 * (largest + by * factor) { 0.0 } else { nearest(by) }
             });
             shifts.push(place, by.collect());
@@ -77,8 +77,8 @@ impl Shifts {
         }
     }
 
-    /// The network with its channels shifted. It computes the same, but where a value is less than
-    /// what is taken off.
+    /// The network with its channels shifted. It computes the same outputs, except where a value is
+    /// less than its shift.
     pub fn apply(&self, network: &Network) -> Network {
         let mut network = network.clone();
         for (Place { writer, readers, .. }, by) in &self.0 {
@@ -109,7 +109,7 @@ impl Shifts {
     }
 }
 
-/// What a convolution or a batch norm adds to each of its channels.
+/// The offset that a convolution or a batch norm adds to each channel.
 fn offsets(op: &Op) -> Vec<f64> {
     match op {
         Op::Conv(conv) => conv.bias.iter().map(|&bias| bias.into()).collect(),
@@ -126,7 +126,7 @@ pub(super) fn places(network: &Network, fused: &Fused<'_>) -> Vec<Place> {
             return None;
         }
         let has_bias = matches!(op(of.node), Op::Conv(_) | Op::BatchNorm(_));
-        // What clips at 6 would have to clip at another value in each channel.
+        // A ReLU6 would have to clip each channel at another value.
         if !has_bias || matches!(op(of.output), Op::Relu6) {
             return None;
         }
@@ -150,13 +150,13 @@ pub(super) fn places(network: &Network, fused: &Fused<'_>) -> Vec<Place> {
     fused.units.iter().enumerate().filter_map(place).collect()
 }
 
-/// The nearest shift that is tried; `by` is above zero.
+/// The nearest shift that is tried; `by` must be above zero.
 fn nearest(by: f64) -> f64 {
-    // As it is saved.
+    // The precision in which it is saved.
     f64::from(((by.log2() / GRID).round() * GRID).exp2() as f32)
 }
 
-/// The next smaller shift that is tried, 0 if that is too small for a map of such values.
+/// The next smaller shift that is tried; 0 if that is too small for the values of the map.
 pub(super) fn below(by: f64, largest: f64) -> f64 {
     if !(by > 0.0 && by >= LEAST * largest) {
         return 0.0;

@@ -1,4 +1,4 @@
-//! Which factors serve a network.
+//! Chooses the factors that help a network.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -15,38 +15,38 @@ use crate::network::{Network, NodeId, Op};
 use crate::ranges::{Histogram, Method};
 use crate::weights::{Affine, Weights};
 
-/// Powers that are tried beside 0.
+/// Powers that are tried besides 0.
 const POWERS: [f64; 2] = [0.5, 1.0];
-/// Share of the error of weights rounded to the nearest that learned rounding leaves, about.
+/// Share of the error of nearest rounding that learned rounding leaves, about.
 const LEARNED: f64 = 0.25;
 
 /// Units whose maps share channels, and what was tried with them.
 struct Group {
     units: Vec<usize>,
-    /// For each power, 0 first: the ranges of the units' maps, and the errors of the logits.
+    /// For each power, with 0 first: the ranges of the units' maps, and the errors of the logits.
     tried: Vec<Trial>,
 }
 
 struct Trial {
     factors: Factors,
     histograms: Vec<Histogram>,
-    /// With the maps rounded.
+    /// Error of the logits with the maps rounded.
     maps: f64,
-    /// With the weights rounded that read them.
+    /// Error of the logits with the weights rounded that read the maps.
     weights: f64,
 }
 
-/// What was measured.
+/// The result of the measurement.
 #[derive(Debug)]
 pub struct Choice {
-    /// For each part of the network those with the least error.
+    /// The factors with the least error, for each part of the network.
     pub best: Factors,
-    /// For each power the factors of the whole network's larger parts, those of several maps.
+    /// For each power, the factors of the larger parts of the network, which span several maps.
     pub uniform: Vec<Factors>,
 }
 
-/// Measures which factors serve a network; `learned` says that rounding will be. Calls `done` for
-/// each batch of images, [`batches`] times.
+/// Measures which factors help a network; `learned` tells whether rounding will be learned. Calls
+/// `done` for each batch of images, [`batches`] times.
 ///
 /// # Errors
 ///
@@ -127,12 +127,12 @@ pub fn choose(
     Ok(Choice { uniform: uniform.collect(), best })
 }
 
-/// How often [`choose`] calls `done`.
+/// Number of times that [`choose`] calls `done`.
 pub fn batches(network: &Network, data: &Dataset, memory: Memory) -> usize {
     Images::new(network, data, memory).batches()
 }
 
-/// The parts of a network that can be scaled apart from each other, the largest first.
+/// The parts of a network that can be scaled independently, the largest first.
 fn parts(fused: &Fused<'_>, ones: &Factors, largest: &HashMap<NodeId, Vec<f64>>) -> Vec<Group> {
     let mut sets = Sets((0..ones.fixed.len()).collect());
     let free = |node: NodeId| ones.of[node].iter().copied().filter(|&group| !ones.fixed[group]);
@@ -149,13 +149,14 @@ fn parts(fused: &Fused<'_>, ones: &Factors, largest: &HashMap<NodeId, Vec<f64>>)
             units.entry(sets.root(first)).or_default().push(index);
         }
     }
-    // Sums of logarithms of how far channels are below their maps' largest, and how many.
+    // For each group the sum of the logarithms of how far its channels are below their maps'
+    // largest, and their number.
     let mut below = vec![(0.0, 0.0); ones.fixed.len()];
     for unit in fused.units.iter() {
         let Some(of) = largest.get(&unit.output) else { continue };
         let most = of.iter().copied().fold(0.0, f64::max);
         for (&group, &of) in ones.of[unit.output].iter().zip(of).filter(|_| most > 0.0) {
-            // What was never seen is left as it is.
+            // A channel without values is left as it is.
             below[group].0 += if of > 0.0 { (most / of).log2().min(MOST) } else { 0.0 };
             below[group].1 += 1.0;
         }
@@ -183,7 +184,7 @@ fn parts(fused: &Fused<'_>, ones: &Factors, largest: &HashMap<NodeId, Vec<f64>>)
 }
 
 impl Group {
-    /// The logits, with the part's maps rounded as trial `at` has them.
+    /// The logits, with the part's maps rounded as in trial `at`.
     fn rounded<'m>(
         &self,
         at: usize,
@@ -213,8 +214,8 @@ impl Group {
         model.output(&with(fused, first, &made, map), logits)
     }
 
-    /// The logits that a network makes of the part's first map whose weights behind it are others than
-    /// those of `model`. If one unit alone reads what has changed, the rest is `model`'s.
+    /// The logits of `changed`, in which the weights behind the part's first map differ from those
+    /// of `model`. If only one unit reads the map, the layers after it run in `model`.
     fn made_with<'m>(
         &self,
         changed: &Network,
@@ -270,7 +271,7 @@ impl Group {
     }
 }
 
-/// What [`given`] gives, with all maps that were `made`.
+/// The result of [`given`], plus all maps that were `made`.
 fn with<'a, 'm: 'a>(
     fused: &Fused<'_>,
     first: usize,
@@ -359,7 +360,7 @@ mod tests {
         let of = |name: &str| &ones.of[id(name)];
         assert_eq!(of("stem"), of("stage1.block1.add.relu"));
         assert_eq!(of("stage1.block1.conv2"), of("stem"));
-        // Behind the channel of zeros.
+        // The stem's channels follow one channel of zeros.
         assert_eq!(of("stage2.block1.add")[1..5], of("stem")[..]);
         assert_eq!(of("pool"), of("stage2.block1.conv1"));
         assert_ne!(of("stage1.block1.conv1"), of("stem"));
@@ -369,7 +370,8 @@ mod tests {
 
     #[test]
     fn uneven_channels_are_scaled_and_the_network_computes_the_same() {
-        // A channel of the stem is a hundred times the others, and read by a hundredth.
+        // One channel of the stem is a hundred times as large as the others, and is read by weights
+        // of a hundredth.
         let uneven = |o: usize| if o == 2 { 100.0 } else { 1.0 };
         let uneven_network =
             network(|o, i| wave(o, i).abs() * uneven(o), |o, i| wave(o, i) / uneven(i));
@@ -383,7 +385,7 @@ mod tests {
         let names = choice.best.names(&uneven_network);
         let again = Factors::named(&uneven_network, &names);
         assert_eq!(again, choice.best);
-        // What was done to a model shows in its weights, whatever rounding did to them.
+        // The factors of a model can be found in its weights, even after rounding.
         let mut noisy = scaled;
         for node in &mut noisy.nodes {
             let Op::Conv(conv) = &mut node.op else { continue };

@@ -1,4 +1,4 @@
-//! Factors of channels, and what they do to a network.
+//! Factors of channels, and their effect on a network.
 
 use ndarray::ArrayView3;
 
@@ -6,24 +6,25 @@ use crate::network::{BatchNorm, Network, NodeId, Op};
 use crate::ranges::ByName;
 use crate::weights::shared::shared;
 
-/// Factors are powers of two to a multiple of this. So [`Factors::of_model`] can tell them from
-/// what rounding does to weights.
+/// Factors are powers of two whose exponents are multiples of this, so that [`Factors::of_model`]
+/// can tell them from the rounding of weights.
 const GRID: f64 = 0.25;
 /// Largest factor, and inverse of the smallest, as a power of two.
 pub(super) const MOST: f64 = 3.0;
-/// Channels of a network that can only be scaled together, and a factor for each such group.
+/// Groups of channels that can only be scaled together, and a factor for each group.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Factors {
     /// The group of each channel, for each node.
     pub(super) of: Vec<Vec<usize>>,
-    /// Of each group, whether its scale must stay: pixels, logits, what a ReLU6 clips.
+    /// Whether the scale of each group is fixed: that of pixels, of logits, of maps that a ReLU6
+    /// clips.
     pub(super) fixed: Vec<bool>,
-    /// Of each group.
+    /// The factor of each group.
     pub(super) factors: Vec<f64>,
 }
 
 impl Factors {
-    /// Factors of one.
+    /// Factors that are all one.
     pub fn ones(network: &Network) -> Self {
         let mut first = Vec::with_capacity(network.nodes.len());
         let mut count = 0;
@@ -33,10 +34,10 @@ impl Factors {
         }
         let mut sets = Sets((0..count).collect());
         let logits = network.logits();
-        // What other operators do to a factor of a channel is not looked at.
+        // Networks with other operators are not scaled.
         let mut stays = vec![!network.is_of_plain_layers(); count];
         let shared = shared(network);
-        // Weights that several layers have stay the same for all.
+        // Weights that several layers share are not scaled.
         for id in shared.iter().flat_map(|(&id, &of)| [id, of]) {
             for of in [id, network.nodes[id].inputs[0]] {
                 stays[first[of]..first[of] + network.nodes[of].shape[2]].fill(true);
@@ -68,7 +69,7 @@ impl Factors {
         Self { of, fixed, factors: vec![1.0; count] }
     }
 
-    /// Those that were saved.
+    /// The factors that were saved.
     pub fn named(network: &Network, names: &ByName) -> Self {
         let mut factors = Self::ones(network);
         for (node, groups) in network.nodes.iter().zip(&factors.of) {
@@ -82,7 +83,7 @@ impl Factors {
         factors
     }
 
-    /// To be saved; without layers that are as they were.
+    /// The factors by layer, for saving, without layers that are not scaled.
     pub fn names(&self, network: &Network) -> ByName {
         let nodes = network.nodes.iter().enumerate();
         let layers = nodes.filter(|(_, node)| matches!(node.op, Op::Conv(_) | Op::BatchNorm(_)));
@@ -92,15 +93,15 @@ impl Factors {
             .collect()
     }
 
-    /// Those with which the convolutions and batch norms of `made` were made of the network's: what
-    /// brings its weights nearest.
+    /// The factors with which the convolutions and batch norms of `made` were made from the
+    /// network's: those that bring its weights nearest.
     pub fn of_model(network: &Network, made: &Network) -> Self {
         let mut factors = Self::ones(network);
         let mut known = factors.fixed.clone();
         for (id, (node, made)) in network.nodes.iter().zip(&made.nodes).enumerate() {
             let Some(&input) = node.inputs.first() else { continue };
             let inputs: Vec<f64> = factors.channels(input).collect();
-            // Of each channel its weights before and after.
+            // The weights of each channel, before and after.
             let channels: Vec<(Vec<f64>, Vec<f64>)> = match (&node.op, &made.op) {
                 (Op::Conv(before), Op::Conv(after)) => {
                     let all = |weights: ArrayView3<'_, f32>| {
@@ -110,7 +111,7 @@ impl Factors {
                     channels.map(|(before, after)| (all(before), all(after))).collect()
                 }
                 (Op::BatchNorm(before), Op::BatchNorm(after)) => {
-                    // A channel reads its like alone.
+                    // A channel of a batch norm reads only the same channel.
                     let factor = |norm: &BatchNorm, channel| norm.affine(channel).0;
                     let channel = |c| (vec![factor(before, c) / inputs[c]], vec![factor(after, c)]);
                     (0..inputs.len()).map(channel).collect()
@@ -142,12 +143,13 @@ impl Factors {
         factors
     }
 
-    /// Of a node's channels.
+    /// The factors of a node's channels.
     pub fn channels(&self, node: NodeId) -> impl Iterator<Item = f64> + Clone + '_ {
         self.of[node].iter().map(|&group| self.factors[group])
     }
 
-    /// The network with its channels scaled; it computes the same but for floats' rounding.
+    /// The network with its channels scaled; it computes the same outputs, up to the rounding of
+    /// floats.
     pub fn apply(&self, network: &Network) -> Network {
         let mut network = network.clone();
         for (id, node) in network.nodes.iter_mut().enumerate() {
@@ -177,7 +179,7 @@ impl Factors {
         network
     }
 
-    /// Those of `other` that are not one.
+    /// Takes those factors of `other` that are not one.
     pub(super) fn take(&mut self, other: &Self) {
         for (own, &other) in self.factors.iter_mut().zip(&other.factors) {
             if other != 1.0 {
@@ -189,7 +191,7 @@ impl Factors {
 
 /// The nearest factor that is tried.
 pub(super) fn snapped(log: f64) -> f64 {
-    // As it is saved.
+    // The precision in which it is saved.
     f64::from(((log / GRID).round() * GRID).clamp(-MOST, MOST).exp2() as f32)
 }
 

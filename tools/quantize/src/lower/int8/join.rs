@@ -1,4 +1,4 @@
-//! The end of a residual block whose sums are rounded once, behind the addition.
+//! The end of a residual block whose sums are rounded once, after the addition.
 
 use brooklet::format::Operator;
 
@@ -9,7 +9,7 @@ use crate::lower::{set_shortcut, shape};
 use crate::network::{NodeId, QuantizedNetwork, QuantizedNode, QuantizedOp};
 use crate::program::{Layer, Program};
 
-/// The layer of an addition `node` of a convolution's sums and of another map.
+/// The layer of the addition `node`, which adds another map to a convolution's sums.
 pub(super) fn joined(
     network: &QuantizedNetwork,
     program: &Program,
@@ -19,7 +19,7 @@ pub(super) fn joined(
 ) -> Result<Layer, Unrepresentable> {
     let main = &network.nodes[main];
     let too_large = || {
-        let what = "its sums are beyond what a join holds";
+        let what = "its sums are too large for a join";
         Unrepresentable::new(&main.name, what)
     };
     let QuantizedOp::Conv(conv) = &main.op else { return Err(too_large()) };

@@ -1,6 +1,6 @@
 //! The weights of one output channel.
 
-/// How many bits a weight has.
+/// The number of bits of a weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Bits(u32);
 
@@ -11,12 +11,12 @@ impl Default for Bits {
 }
 
 impl Bits {
-    /// Those that there are packings for, beside eight.
+    /// The numbers of bits besides eight for which there are packings.
     pub const NARROW: [Self; 4] = [Self(3), Self(4), Self(5), Self(6)];
-    /// Integers from -127 to 127. With fewer bits they are those in two's complement.
+    /// Integers from -127 to 127. With fewer bits all values of two's complement are used.
     pub const EIGHT: Self = Self(8);
 
-    /// How many.
+    /// The number of bits.
     pub const fn count(self) -> u32 {
         self.0
     }
@@ -32,13 +32,13 @@ impl Bits {
         levels.round().clamp(first, last)
     }
 
-    /// The smallest scale that clips none of these weights.
+    /// The smallest scale that does not clip any of these weights.
     pub(super) fn reach(self, weights: &[f64]) -> f64 {
         let [first, last] = self.ends();
         weights.iter().fold(0f64, |reach, &weight| reach.max(weight / first).max(weight / last))
     }
 
-    /// How much less than that is looked for, at most: clipping pays where levels are few.
+    /// How far below that a scale is searched, as a share: with few levels clipping helps.
     pub(super) fn less(self) -> f64 {
         match self.0 {
             ..=4 => 0.63,
@@ -59,7 +59,7 @@ pub struct QuantizedChannel {
 }
 
 impl QuantizedChannel {
-    /// The nearest ones, of the scale with the least squared error.
+    /// The weights rounded to the nearest, with the scale that has the least squared error.
     pub fn nearest(weights: &[f64], smallest_scale: f64, bits: Bits) -> Self {
         let scale = scale(weights, bits).max(smallest_scale);
         let scale = if scale > 0.0 { scale } else { 1.0 };
@@ -67,14 +67,14 @@ impl QuantizedChannel {
         Self { scale, weights: weights.iter().map(level).collect() }
     }
 
-    /// What the levels stand for.
+    /// The reals of the weights.
     pub fn reals(&self) -> impl Iterator<Item = f64> + '_ {
         self.weights.iter().map(|&weight| f64::from(weight) * self.scale)
     }
 }
 
-/// The scale of a channel's weights with the least squared error: the outermost levels reach the
-/// outermost weights, or clip them. 0 for weights that are all zero.
+/// The scale of a channel's weights with the least squared error. With it the outermost levels
+/// reach the outermost weights, or clip them. It is 0 if all weights are zero.
 pub(super) fn scale(weights: &[f64], bits: Bits) -> f64 {
     let reach = bits.reach(weights);
     if reach == 0.0 {
@@ -82,7 +82,8 @@ pub(super) fn scale(weights: &[f64], bits: Bits) -> f64 {
     }
     let [first, last] = bits.ends();
     let error = |scale: f64| -> f64 {
-        // Halves may go either way: the error is the same. So without a call for each weight.
+        // Adding and subtracting this rounds without a call per weight. Ties may go either way, as
+        // the error is the same.
         const WHOLE: f64 = 1.5 * (1u64 << 52) as f64;
         let level = |levels: f64| ((levels + WHOLE) - WHOLE).clamp(first, last);
         let inverse = 1.0 / scale;

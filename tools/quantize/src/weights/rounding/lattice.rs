@@ -1,24 +1,26 @@
-//! The closest point of a lattice.
+//! Searches the closest point of a lattice.
 
 use nalgebra::{DMatrix, DVector};
 use rayon::prelude::*;
 
 use super::channel::{Bits, QuantizedChannel, scale};
 
-/// Scales that are tried for each channel.
+/// Number of scales that are tried for each channel.
 pub(super) const SCALES: usize = 9;
-/// Channels' weights with a scale that are looked for at once, about: they stay in the cache.
+/// Approximate number of pairs of channel and scale that are searched together, so that they stay
+/// in the cache.
 const CANDIDATES: usize = 16;
-/// Passes of the descent.
+/// Maximum number of passes of the descent.
 const SWEEPS: usize = 8;
-/// Taps up to which several scales and priors are tried; the cost grows with their square and more.
+/// Number of taps up to which several scales and priors are tried, as the cost grows faster than
+/// its square.
 pub(super) const TAPS_TO_TRY: usize = 1200;
 
-/// The weights of all channels, and what their errors cost.
+/// The weights of all channels, and the cost of their errors.
 pub(super) struct Lattice {
     pub(super) squares: DMatrix<f64>,
     pub(super) lower: DMatrix<f64>,
-    /// Those without an error: a column a channel.
+    /// The real weights without error, one column per channel.
     pub(super) best: DMatrix<f64>,
     pub(super) bits: Bits,
 }
@@ -28,13 +30,13 @@ struct Candidate {
     channel: usize,
     scale: f64,
     levels: Vec<f64>,
-    /// What the best weights are more than these.
+    /// The best weights minus these.
     off: DVector<f64>,
     error: f64,
 }
 
 impl Lattice {
-    /// The closest weights found for each channel, of the best of these scales.
+    /// The closest weights found for each channel, with the best of `scales` scales.
     pub(super) fn closest(&self, smallest_scales: &[f64], scales: usize) -> Vec<QuantizedChannel> {
         let channels: Vec<usize> = (0..self.best.ncols()).collect();
         let closest: Vec<Candidate> = channels
@@ -58,7 +60,7 @@ impl Lattice {
             .collect()
     }
 
-    /// Up to `count` scales that may serve a channel.
+    /// Up to `count` scales to try for a channel.
     fn scales(&self, channel: usize, smallest_scale: f64, count: usize) -> Vec<f64> {
         let best = self.best.column(channel);
         let best = best.as_slice();
@@ -73,8 +75,8 @@ impl Lattice {
         [least_squares].into_iter().chain(more).collect()
     }
 
-    /// For each of some channels the closest of the nearest planes with its scales. All at once, for
-    /// each column of the factor to be fetched once.
+    /// For each of some channels the closest result of the nearest planes with its scales. They are
+    /// computed together, so that each column of the factor is loaded once.
     fn nearest_planes(
         &self,
         channels: impl Iterator<Item = (usize, Vec<f64>)>,
@@ -106,7 +108,7 @@ impl Lattice {
         candidates.into_iter().filter_map(least)
     }
 
-    /// Changes single taps as long as that lessens the error, whose slope is given.
+    /// Changes single taps as long as that reduces the error, whose slope is given.
     fn descend(&self, scale: f64, levels: &mut [f64], mut slope: DVector<f64>) {
         for _ in 0..SWEEPS {
             let mut changed = false;

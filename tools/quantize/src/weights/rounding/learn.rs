@@ -1,4 +1,4 @@
-//! Weights that are learned from samples.
+//! Learns weights from samples.
 
 use nalgebra::{Cholesky, DMatrix, DVector};
 
@@ -11,26 +11,26 @@ use super::moments::Moments;
 pub struct Trained {
     /// `[taps, channels]`.
     pub weights: DMatrix<f64>,
-    /// One a channel.
+    /// One bias per channel.
     pub bias: Vec<f64>,
     /// Lower bounds of the channels' scales.
     pub smallest_scales: Vec<f64>,
     /// Whether the bias will be corrected.
     pub free_bias: bool,
-    /// Of a weight.
+    /// Number of bits of a weight.
     pub bits: Bits,
 }
 
-/// How much the trained weights may count beside the samples, as shares of what an input does on
-/// average.
+/// Candidate strengths of the pull towards the trained weights, as multiples of an input's average
+/// effect.
 const PRIORS: [f64; 5] = [1e-2, 1e-1, 1.0, 10.0, 100.0];
-/// What serves where they are not tried.
+/// The strength if candidates are not tried.
 const PRIOR: f64 = 10.0;
 
 /// Weights of all output channels, from samples in two halves.
 ///
-/// How much the trained weights count beside the samples is what serves each half best when the
-/// weights are learned from the other.
+/// Samples are split into halves to choose how strongly weights are pulled towards the trained
+/// ones: the strength is best with which weights that are learned from one half fit the other.
 pub fn learn(halves: [&Moments; 2], trained: &Trained) -> Vec<QuantizedChannel> {
     let [a, b] = halves;
     let bias = (!trained.free_bias).then_some(&trained.bias[..]);
@@ -50,7 +50,7 @@ pub fn learn(halves: [&Moments; 2], trained: &Trained) -> Vec<QuantizedChannel> 
     learn_from(&a.with(b), trained, prior, SCALES)
 }
 
-/// Weights of all output channels, with `scales` scales tried.
+/// Learns the weights of all output channels, with `scales` scales tried.
 fn learn_from(
     moments: &Moments,
     trained: &Trained,
@@ -77,21 +77,21 @@ fn learn_from(
     if !(mean > 0.0 && mean.is_finite()) {
         return nearest();
     }
-    // Towards the weights that were trained, where the samples say little.
+    // Pulls towards the trained weights, which matters where the samples say little.
     let prior = mean * prior;
     for i in 0..taps {
         squares[(i, i)] += prior;
     }
     products += weights * prior;
-    // The taps that are read with the largest values are rounded first: the others make up for
-    // their errors. The solver goes from the last to the first.
+    // The taps with the largest inputs are rounded first, as the others compensate for their
+    // errors. The solver goes from the last to the first.
     let mut order: Vec<usize> = (0..taps).collect();
     order.sort_by(|&a, &b| squares[(a, a)].total_cmp(&squares[(b, b)]).then(b.cmp(&a)));
     let squares = DMatrix::from_fn(taps, taps, |i, j| squares[(order[i], order[j])]);
     let products = DMatrix::from_fn(taps, channels, |i, o| products[(order[i], o)]);
     let Some(cholesky) = Cholesky::new(squares.clone()) else { return nearest() };
     let best = cholesky.solve(&products);
-    // Rows of the upper factor are columns of the lower.
+    // The rows of the upper factor are the columns of the lower.
     let lattice = Lattice { squares, lower: cholesky.unpack(), best, bits };
     let mut learned = lattice.closest(smallest_scales, scales);
     for channel in &mut learned {
@@ -110,7 +110,7 @@ mod tests {
 
     use super::*;
 
-    /// Samples of inputs that go together, and what two channels make of them.
+    /// Samples of correlated inputs, and the outputs of two channels.
     fn samples(weights: &DMatrix<f64>, count: usize) -> [Array2<f32>; 2] {
         let wave = |i: usize| (i as f32 * 0.7).sin() + (i as f32 * 0.13).cos();
         let inputs = Array2::from_shape_fn((count, weights.nrows()), |(sample, tap)| {
@@ -137,7 +137,7 @@ mod tests {
             Moments::new(x.slice(rows), t.slice(rows))
         };
         let (a, b, unseen) = (part(0), part(1000), part(2000));
-        // Four bits, so that rounding counts.
+        // Four bits make rounding matter.
         let smallest_scales = vec![0.016; 2];
         let nearest: Vec<QuantizedChannel> = (0..2)
             .map(|o| {
@@ -160,7 +160,7 @@ mod tests {
         assert!(errors[0] < errors[1] / 4.0, "{errors:?}");
         let again = learn([&a, &b], &trained);
         assert_eq!(learned, again);
-        // A bias that is not free counts with what it is.
+        // A bias that is not free keeps its value.
         let fixed = Trained { free_bias: false, ..trained };
         let error = unseen.error(&learn([&a, &b], &fixed), Some(&fixed.bias));
         assert!(error < unseen.error(&nearest, Some(&fixed.bias)), "{error}");

@@ -1,9 +1,9 @@
-//! Rounding of a layer's weights so that its outputs, not its weights, are off by little.
+//! Rounds a layer's weights so that the errors of its outputs, not of its weights, are small.
 //!
-//! A channel's sums are `w · x`. With the second moments `H = Σ x xᵀ` of what it reads and
-//! `c = Σ t x`, where `t` are the sums that it should make, the squared error of weights `q` is
-//! that of the best real ones and `(w* − q)ᵀ H (w* − q)`, with `H w* = c`. To minimize it over
-//! the lattice of levels is the closest vector problem:
+//! A channel's sums are `w · x`. With the second moments `H = Σ x xᵀ` of its inputs and
+//! `c = Σ t x`, where `t` are the target sums, the squared error of weights `q` is that of the best
+//! real weights plus `(w* − q)ᵀ H (w* − q)`, with `H w* = c`. To minimize it over the lattice of
+//! levels is the closest vector problem:
 //!
 //! ```text
 //! H = Rᵀ R                               Cholesky; the error is |R (w* − q)|²

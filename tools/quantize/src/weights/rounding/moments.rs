@@ -1,4 +1,4 @@
-//! Sums over samples of what a layer reads and should make.
+//! Sums over samples of a layer's inputs and targets.
 
 use nalgebra::{DMatrix, DVector, DVectorView};
 use ndarray::{Array2, ArrayView1, ArrayView2, s};
@@ -6,13 +6,13 @@ use rayon::prelude::*;
 
 use super::channel::QuantizedChannel;
 
-/// Samples that are multiplied at once: few enough for sums in f32.
+/// Number of samples that are multiplied at once, few enough for sums in f32.
 const CHUNK: usize = 1024;
 
-/// The means of what a layer reads, and of what it should make of it.
+/// The sums of a layer's inputs and targets, from which their means follow.
 #[derive(Debug, Clone)]
 pub struct Means {
-    /// Samples.
+    /// Number of samples.
     count: f64,
     /// `Σ x`.
     pub(super) inputs: DVector<f64>,
@@ -21,7 +21,7 @@ pub struct Means {
 }
 
 impl Means {
-    /// Of samples, a row each: inputs `[samples, taps]`, targets `[samples, channels]`.
+    /// The sums over samples, one per row: inputs `[samples, taps]`, targets `[samples, channels]`.
     pub fn new(inputs: ArrayView2<'_, f32>, targets: ArrayView2<'_, f32>) -> Self {
         let sums = |of: ArrayView2<'_, f32>| {
             let column = |column: ArrayView1<'_, f32>| column.iter().map(|&x| f64::from(x)).sum();
@@ -30,7 +30,7 @@ impl Means {
         Self { count: inputs.nrows() as f64, inputs: sums(inputs), targets: sums(targets) }
     }
 
-    /// Of both.
+    /// The sums over both sets of samples.
     pub fn with(&self, other: &Self) -> Self {
         Self {
             count: self.count + other.count,
@@ -39,14 +39,14 @@ impl Means {
         }
     }
 
-    /// The bias with which the sums of `weights` have the mean of channel `o`'s targets.
+    /// The bias with which the sums of `weights` have the same mean as channel `o`'s targets.
     pub fn bias(&self, o: usize, weights: impl Iterator<Item = f64>) -> f64 {
         let sum: f64 = weights.zip(&self.inputs).map(|(weight, x)| weight * x).sum();
         (self.targets[o] - sum) / self.count
     }
 }
 
-/// What a layer reads, and what it should make of it, summed up over samples.
+/// The first and second moments of a layer's inputs and targets over samples.
 #[derive(Debug, Clone)]
 pub struct Moments {
     pub(super) means: Means,
@@ -54,12 +54,13 @@ pub struct Moments {
     target_squares: f64,
     /// `Σ x xᵀ`.
     pub(super) squares: DMatrix<f64>,
-    /// `Σ x tᵀ`: a column an output channel.
+    /// `Σ x tᵀ`, one column per output channel.
     pub(super) products: DMatrix<f64>,
 }
 
 impl Moments {
-    /// Of samples, a row each: inputs `[samples, taps]`, targets `[samples, channels]`.
+    /// The moments of samples, one per row: inputs `[samples, taps]`, targets
+    /// `[samples, channels]`.
     pub fn new(inputs: ArrayView2<'_, f32>, targets: ArrayView2<'_, f32>) -> Self {
         let (count, taps) = inputs.dim();
         let channels = targets.ncols();
@@ -75,14 +76,15 @@ impl Moments {
                 *into += f64::from(value);
             }
         };
-        // A few at a time, in order: the sums do not depend on the number of threads.
+        // A few chunks at a time, in order, so that the sums do not depend on the number of
+        // threads.
         for starts in starts.chunks(16) {
             let parts: Vec<_> = starts
                 .par_iter()
                 .map(|&start| {
                     let rows = s![start..(start + CHUNK).min(count), ..];
                     let (x, t) = (inputs.slice(rows), targets.slice(rows));
-                    // Transposed: nalgebra's matrices go down the columns.
+                    // They are transposed, as nalgebra's matrices are column-major.
                     (x.t().dot(&x), t.t().dot(&x))
                 })
                 .collect();
@@ -94,7 +96,7 @@ impl Moments {
         moments
     }
 
-    /// Of both.
+    /// The moments of both sets of samples.
     pub fn with(&self, other: &Self) -> Self {
         Self {
             means: self.means.with(&other.means),
@@ -104,7 +106,7 @@ impl Moments {
         }
     }
 
-    /// Squared error of all outputs with such weights, over the samples.
+    /// Squared error of all outputs with these weights, over the samples.
     pub(super) fn error(&self, channels: &[QuantizedChannel], bias: Option<&[f64]>) -> f64 {
         let Means { count, inputs, targets } = &self.means;
         let reals = channels.iter().flat_map(QuantizedChannel::reals);
@@ -119,7 +121,7 @@ impl Moments {
         self.target_squares + weights.column_iter().enumerate().map(error).sum::<f64>()
     }
 
-    /// About their means, so that a bias is free to make up for what the weights shift.
+    /// The moments about the means: the bias is free to correct a shift of the mean.
     pub(super) fn centred(&self) -> (DMatrix<f64>, DMatrix<f64>) {
         let Means { count, inputs, targets } = &self.means;
         let mut squares = self.squares.clone();

@@ -1,4 +1,4 @@
-//! What is wrong with a command's files, before it begins.
+//! Checks a command's files before the command begins.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -8,18 +8,18 @@ use super::identity::{Identity, target};
 use super::output::{OutputPath, WriteError, WriteProblem};
 
 /// Checks the files of a command: each output can be written, and is neither an input nor another
-/// output, whatever names and links lead there. Outputs come with the options that name them.
+/// output, whatever names and links lead to it. Outputs come with the options that name them.
 ///
 /// # Errors
 ///
-/// [`WriteError`] for the first output that cannot be.
+/// [`WriteError`] for the first output that fails.
 pub fn check(inputs: &[PathBuf], outputs: &[(String, &OutputPath)]) -> Result<(), WriteError> {
     let outputs = declared(inputs, outputs)?;
     declare(outputs);
     Ok(())
 }
 
-/// The identities of outputs, none of which is an input or another output.
+/// The identities of the outputs, none of which is an input or another output.
 fn declared(
     inputs: &[PathBuf],
     outputs: &[(String, &OutputPath)],
@@ -33,7 +33,7 @@ fn declared(
             Some(metadata) => Identity::of(&place, metadata),
             None => Some(Identity::Place(place)),
         };
-        // What is no regular file is not replaced.
+        // A device or a pipe is not replaced.
         let Some(identity) = identity else { continue };
         if found.is_some() {
             if let Some(input) = inputs.iter().find(|input| reads(input, &identity)) {
@@ -53,9 +53,9 @@ fn declared(
     Ok(declared)
 }
 
-/// Whether an input is that file, or a folder of images that it is in.
+/// Whether an input is that file, or a folder of images that contains it.
 fn reads(input: &Path, file: &Identity) -> bool {
-    /// A folder's images are in it, or in folders of their classes.
+    /// Images are in the folder itself, or in subfolders of their classes.
     const DEPTH: usize = 2;
     fn reads(input: &Path, file: &Identity, depth: usize) -> bool {
         let Ok(metadata) = fs::metadata(input) else { return false };
@@ -71,13 +71,13 @@ fn reads(input: &Path, file: &Identity) -> bool {
     reads(input, file, DEPTH)
 }
 
-/// Whether it is, by its name, what is read of a folder.
+/// Whether its name is that of a file that is read from a folder of images.
 fn is_image(path: &Path) -> bool {
     let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
     ["png", "jpg", "jpeg"].iter().any(|image| extension == *image)
 }
 
-/// Where reports and errors go, if these are files.
+/// The files that reports and errors go to, if they go to files.
 fn streams() -> impl Iterator<Item = Identity> {
     #[cfg(unix)]
     let streams = {

@@ -1,4 +1,5 @@
-//! Which file a path means, whatever the path's spelling and whatever links lead there.
+//! Identifies the file that a path leads to, however the path is spelled and whatever links it
+//! contains.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -9,15 +10,15 @@ use super::path::folder;
 /// A file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Identity {
-    /// One that exists, on a device.
+    /// An existing file, on a device.
     #[cfg(unix)]
     Node { device: u64, inode: u64 },
-    /// The place of one that does not, or of any where files have no numbers.
+    /// The path of a file that does not exist, or of any file where files have no numbers.
     Place(PathBuf),
 }
 
 impl Identity {
-    /// Of what is there; of devices and pipes none, which nothing replaces.
+    /// The identity of an existing file; `None` for devices and pipes, which nothing replaces.
     pub(crate) fn of(path: &Path, metadata: &Metadata) -> Option<Self> {
         if !metadata.is_file() {
             return None;
@@ -33,7 +34,7 @@ impl Identity {
     }
 }
 
-/// What is neither a file nor a folder.
+/// Describes something that is neither a file nor a folder.
 pub(crate) fn kind(metadata: &Metadata) -> &'static str {
     #[cfg(unix)]
     {
@@ -50,10 +51,10 @@ pub(crate) fn kind(metadata: &Metadata) -> &'static str {
     "a device"
 }
 
-/// Symbolic links that are followed, as Linux does.
+/// Maximum number of symbolic links that are followed, as in Linux.
 const LINKS: usize = 40;
 
-/// The file that `path` leads to through symbolic links, and what is there, if anything: a link may
+/// The file that `path` leads to through symbolic links, and its metadata if it exists: a link may
 /// lead to a file that is yet to be made.
 pub(crate) fn target(path: &Path) -> io::Result<(PathBuf, Option<Metadata>)> {
     let mut path = path.to_owned();

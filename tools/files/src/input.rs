@@ -1,4 +1,4 @@
-//! Reading files that come from anywhere.
+//! Reads files that are not trusted.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
@@ -7,8 +7,8 @@ use std::path::Path;
 use super::declared::replaced_by;
 use super::identity::kind;
 
-/// How long a file of a kind may be. What is longer is not what it claims to be, or more than is
-/// held in memory here.
+/// Maximum length of a kind of file. A longer file is of another kind, or too large to hold in
+/// memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
     /// Names, ranges, options: 64 MiB.
@@ -21,7 +21,7 @@ pub enum Limit {
     Network,
     /// An array of images or logits: 16 GiB.
     Array,
-    /// What a part of a compressed file unpacks to: 4 GiB.
+    /// A part of a compressed file, unpacked: 4 GiB.
     Unpacked,
 }
 
@@ -45,26 +45,26 @@ pub enum FileProblem {
     #[error("cannot be read: {0}")]
     Io(io::Error),
 
-    /// A device, a pipe or a socket, which has no end, or none that is known.
+    /// A device, a pipe or a socket, whose length is not known.
     #[error("is {what}, not a file")]
     NotAFile {
-        /// What it is.
+        /// Description of what it is.
         what: &'static str,
     },
 
-    /// Longer than files of its kind are.
-    #[error("has {bytes} bytes, but at most {} are read of a file of this kind", limit.bytes())]
+    /// It is longer than files of its kind may be.
+    #[error("has {bytes} bytes, but at most {} are read from a file of this kind", limit.bytes())]
     TooLong {
-        /// How long it is.
+        /// Its length.
         bytes: u64,
-        /// How long it may be.
+        /// The maximum length.
         limit: Limit,
     },
 
-    /// There is not as much memory.
-    #[error("takes {bytes} bytes of memory, which are not to be had")]
+    /// There is not enough memory.
+    #[error("takes {bytes} bytes of memory, which are not available")]
     Memory {
-        /// What it takes.
+        /// The memory that it takes.
         bytes: u64,
     },
 
@@ -76,20 +76,20 @@ pub enum FileProblem {
     },
 }
 
-// By hand: as a source it would be told twice.
+// Implemented by hand, since the error would otherwise be shown twice, also as the source.
 impl From<io::Error> for FileProblem {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
     }
 }
 
-/// Opens a regular file, and says how long it is.
+/// Opens a regular file, and returns its length.
 ///
 /// # Errors
 ///
-/// [`FileProblem`], also if an output of the command is that file.
+/// [`FileProblem`], also if an output of the command would replace the file.
 pub fn open(path: &Path) -> Result<(File, u64), FileProblem> {
-    // Asked before: opening a pipe waits for its writer.
+    // Checked first, since opening a pipe waits for its writer.
     regular(&fs::metadata(path)?)?;
     let file = File::open(path)?;
     let metadata = file.metadata()?;
@@ -114,28 +114,28 @@ fn regular(metadata: &Metadata) -> Result<(), FileProblem> {
 ///
 /// # Errors
 ///
-/// [`FileProblem`]; nothing is read of what is no regular file, or too long.
+/// [`FileProblem`]; nothing is read if it is not a regular file, or too long.
 pub fn read(path: &Path, limit: Limit) -> Result<Vec<u8>, FileProblem> {
     let (file, bytes) = open(path)?;
     take(file, bytes, limit)
 }
 
-/// All of a reader that says how many bytes it gives.
+/// Reads all bytes of a reader, of which there are `bytes`.
 ///
 /// # Errors
 ///
-/// [`FileProblem`] if these are too many, cannot be had or cannot be read.
+/// [`FileProblem`] if these are too many, do not fit into memory, or cannot be read.
 pub fn take(reader: impl Read, bytes: u64, limit: Limit) -> Result<Vec<u8>, FileProblem> {
     if bytes > limit.bytes() {
         return Err(FileProblem::TooLong { bytes, limit });
     }
     let mut contents = reserved(bytes)?;
-    // A file that grows is read as far as it was long.
+    // A file that grows meanwhile is read up to the length that it had.
     reader.take(bytes).read_to_end(&mut contents)?;
     Ok(contents)
 }
 
-/// Memory for a number of bytes, or an error instead of the end of the program.
+/// Reserves memory for a number of bytes; gives an error where an allocation would abort.
 fn reserved(bytes: u64) -> Result<Vec<u8>, FileProblem> {
     let lacking = || FileProblem::Memory { bytes };
     let mut memory = Vec::new();

@@ -1,10 +1,10 @@
 //! The files that a command reads and writes.
 //!
 //! Each command declares them by the types of its arguments: [`InputPath`], [`InputData`] and
-//! [`OutputPath`]. The tool finds them by these types, whatever the command, and has them checked
-//! before it runs ([`check()`]): no output replaces an input, nor another output, and each can be
-//! written. What is read goes through [`read`], which has a limit for each kind of file; what is
-//! written through [`OutputPath::write`], which writes it whole or not at all.
+//! [`OutputPath`]. The tool finds them by these types and checks them before the command runs
+//! ([`check()`]): no output replaces an input or another output, and each can be written. Files are
+//! read with [`read`], which has a limit for each kind of file, and written with
+//! [`OutputPath::write`], which writes a file whole or not at all.
 //!
 //! ```
 //! use brooklet_files::{Limit, OutputPath, TemporaryFolder, check, read};
@@ -16,7 +16,7 @@
 //! output.write(b"cat\ndog\n")?;
 //! assert_eq!(read(&path, Limit::Text)?, b"cat\ndog\n");
 //!
-//! // A command that reads it and would write it is refused before it begins.
+//! A command that would read and write the same file is refused before it begins.
 //! let refused = check(&[path], &[("--output".into(), &output)]).unwrap_err();
 //! assert!(refused.to_string().contains("--output would replace the input"));
 //! # Ok(())

@@ -47,22 +47,22 @@ pub struct WriteError {
 /// What is wrong with an output.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteProblem {
-    /// What the operating system said.
+    /// The error of the operating system.
     #[error("cannot be written: {0}")]
     Io(io::Error),
-    /// A folder, by what is there or by its name.
+    /// It is a folder, or its name is that of a folder.
     #[error("cannot be written: it is a folder")]
     Folder,
-    /// A pipe, a socket, a disk.
+    /// It is a pipe, a socket or a disk.
     #[error("cannot be written: it is {what}")]
     Kind {
-        /// What it is.
+        /// Description of what it is.
         what: &'static str,
     },
-    /// There is a file that must not be changed.
+    /// There is a file that is write-protected.
     #[error("is not replaced: the file there is write-protected ({0})")]
     Protected(io::Error),
-    /// It would replace what is read.
+    /// It would replace an input.
     #[error("{option} would replace the input {}", input.display())]
     Input {
         /// The option that names it.
@@ -70,13 +70,13 @@ pub enum WriteProblem {
         /// The input, as the user named it.
         input: PathBuf,
     },
-    /// It would replace where reports are printed.
+    /// It would replace the file that the report is printed to.
     #[error("{option} would replace the file that the report is printed to")]
     Stream {
         /// The option that names it.
         option: String,
     },
-    /// Two outputs are one file.
+    /// Two outputs are the same file.
     #[error("{} and {} would both write it", options[0], options[1])]
     Twice {
         /// The options that name it.
@@ -84,7 +84,7 @@ pub enum WriteProblem {
     },
 }
 
-// By hand: as a source it would be told twice.
+// Implemented by hand, since the error would otherwise be shown twice, also as the source.
 impl From<io::Error> for WriteProblem {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
@@ -92,7 +92,7 @@ impl From<io::Error> for WriteProblem {
 }
 
 impl OutputPath {
-    /// The output that replaces an input because the user says so.
+    /// An output that replaces an input because the user asks for it.
     ///
     /// # Errors
     ///
@@ -103,40 +103,41 @@ impl OutputPath {
         Ok(output)
     }
 
-    /// Finds out whether [`OutputPath::write`] could write it.
+    /// Checks that [`OutputPath::write`] could write it.
     ///
     /// # Errors
     ///
-    /// [`WriteError`] if not.
+    /// [`WriteError`] if it could not.
     pub(crate) fn check(&self) -> Result<(), WriteError> {
         self.place().map(|_| ()).map_err(|problem| self.error(problem))
     }
 
-    /// Writes the file whole or not at all: to a temporary file beside it, which then takes its
-    /// place and its permissions. Symbolic links stay, and what they lead to is written.
+    /// Writes the file whole or not at all: to a temporary file beside it, which then replaces it
+    /// and takes over its permissions. Symbolic links are kept, and the file that they lead to is
+    /// written.
     ///
     /// # Errors
     ///
-    /// [`WriteError`]; what was there before is untouched.
+    /// [`WriteError`]; the file that was there before is untouched.
     pub fn write(&self, bytes: &[u8]) -> Result<(), WriteError> {
         self.write_with(bytes, None)
     }
 
-    /// Likewise, a file that nobody but its owner may read.
+    /// Writes it in the same way, but so that only its owner may read it.
     ///
     /// # Errors
     ///
-    /// [`WriteError`]; what was there before is untouched.
+    /// [`WriteError`]; the file that was there before is untouched.
     pub fn write_secret(&self, bytes: &[u8]) -> Result<(), WriteError> {
         self.write_with(bytes, owners())
     }
 
-    /// Writes the file with these permissions, or with those that it has.
+    /// Writes the file with the chosen permissions, or else with those that it has.
     fn write_with(&self, bytes: &[u8], chosen: Option<Permissions>) -> Result<(), WriteError> {
         let write = || match self.place()? {
             Place::Device(mut device) => Ok(device.write_all(bytes)?),
             Place::Beside { mut temporary, target, permissions } => {
-                // Before there is anything to read.
+                // The permissions are set before the file has contents.
                 if let Some(permissions) = chosen.or(permissions) {
                     temporary.file().set_permissions(permissions)?;
                 }
@@ -152,9 +153,9 @@ impl OutputPath {
         WriteError { file: self.0.clone(), problem }
     }
 
-    /// Where its bytes go.
+    /// The place that its bytes go to.
     fn place(&self) -> Result<Place, WriteProblem> {
-        // Whatever is there: of `folder/` and `folder/.` a path drops the end.
+        // Checked by the name, since a `Path` drops the end of `folder/` and `folder/.`.
         let name = self.0.as_os_str().as_encoded_bytes();
         let ends = |end: &str| name.ends_with(end.as_bytes());
         let dots = name == b"." || ends("/.") || name == b".." || ends("/..");
@@ -179,7 +180,7 @@ impl OutputPath {
     }
 }
 
-/// Permissions of a file that nobody but its owner may read, where there are such.
+/// Permissions with which only the owner may read a file, where the system has them.
 fn owners() -> Option<Permissions> {
     #[cfg(unix)]
     return Some(<Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o600));
@@ -187,16 +188,16 @@ fn owners() -> Option<Permissions> {
     None
 }
 
-/// Where bytes go.
+/// The place that bytes go to.
 enum Place {
-    /// Into a temporary file, which then takes a path's place.
+    /// A temporary file, which then replaces the path.
     Beside { temporary: TemporaryFile, target: PathBuf, permissions: Option<Permissions> },
-    /// Into what cannot be replaced by a file, such as `/dev/null`.
+    /// A device that a file cannot replace, such as `/dev/null`.
     Device(File),
 }
 
-/// A character device takes bytes as they come. Pipes may wait for ever, and on a disk there is a
-/// file system that would be lost.
+/// Opens a character device, which takes bytes as they come. A pipe may wait for ever, and a disk
+/// may hold a file system that would be lost.
 fn device(target: &Path, found: &Metadata) -> Result<Place, WriteProblem> {
     #[cfg(unix)]
     {
@@ -239,7 +240,7 @@ mod tests {
         let (path, link) = (folder.path().join("a"), folder.path().join("link"));
         symlink("a", &link).unwrap();
         for bytes in [b"one", b"two"] {
-            // The first time the link leads nowhere.
+            // The first time the link leads to no file.
             output(&link).write(bytes).unwrap();
             assert!(link.is_symlink());
             assert_eq!(fs::read(&path).unwrap(), bytes);

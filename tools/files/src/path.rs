@@ -1,4 +1,4 @@
-//! What a command reads, as its arguments name it.
+//! Inputs of a command, as its arguments name them.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -29,7 +29,7 @@ impl AsRef<Path> for InputPath {
     }
 }
 
-/// Data that a command reads: a file, a folder, or words that name neither, such as `random:4`.
+/// Data that a command reads: a file, a folder, or a word such as `random:4`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InputData(String);
 

@@ -1,5 +1,5 @@
-//! Files and folders that are gone when the program is, whether it ends by itself, by an error, or
-//! by a signal.
+//! Files and folders that are removed when the program ends: by itself, by an error, or by a
+//! signal.
 
 use std::fs::{self, File};
 use std::io;
@@ -10,8 +10,8 @@ use tempfile::{NamedTempFile, TempDir};
 
 use super::path::folder;
 
-/// What is there now. Held while something is made, renamed or removed: a signal finds all of it,
-/// and no more.
+/// Temporary files that exist now. The lock is held while a file is made, renamed or removed, so
+/// that a signal finds exactly those that exist.
 static LIVE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 fn live() -> MutexGuard<'static, Vec<PathBuf>> {
@@ -38,10 +38,11 @@ fn ended<T>(path: &Path, end: impl FnOnce() -> T) -> T {
 pub(crate) struct TemporaryFile(Option<NamedTempFile>);
 
 impl TemporaryFile {
-    /// In the folder of another file, which it can take the place of.
+    /// A file in the folder of another file, which it can replace.
     pub(crate) fn beside(file: &Path) -> io::Result<Self> {
         let mut builder = tempfile::Builder::new();
-        // Temporary files are for their owner's eyes; this one becomes a file like any other.
+        // Temporary files are private to their owner; this one gets the permissions of ordinary
+        // files.
         #[cfg(unix)]
         builder
             .permissions(<fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o666));
@@ -54,7 +55,7 @@ impl TemporaryFile {
         self.0.as_mut().expect("until it is persisted").as_file_mut()
     }
 
-    /// Gives it another path, whatever was there.
+    /// Moves it to another path, and replaces what is there.
     pub(crate) fn persist(mut self, path: &Path) -> io::Result<()> {
         let file = self.0.take().expect("until it is persisted");
         let from = file.path().to_owned();
@@ -71,7 +72,7 @@ impl Drop for TemporaryFile {
     }
 }
 
-/// An error without the name of a temporary file, which would only confuse.
+/// An error without the name of the temporary file, which would confuse users.
 fn plain(error: io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(code) => io::Error::from_raw_os_error(code),
@@ -83,11 +84,11 @@ fn plain(error: io::Error) -> io::Error {
 pub struct TemporaryFolder(Option<TempDir>);
 
 impl TemporaryFolder {
-    /// Where the system has such.
+    /// A folder in the system's folder for temporary files.
     ///
     /// # Errors
     ///
-    /// What the operating system says.
+    /// The error of the operating system.
     pub fn new() -> io::Result<Self> {
         noted(tempfile::tempdir, TempDir::path).map(|folder| Self(Some(folder)))
     }
@@ -107,16 +108,16 @@ impl Drop for TemporaryFolder {
     }
 }
 
-/// From now on, a signal that ends the program removes temporary files first.
+/// From now on, a signal that ends the program first removes temporary files.
 ///
 /// # Errors
 ///
-/// What the operating system says if it cannot be told so.
+/// The error of the operating system if handlers cannot be set.
 #[cfg(unix)]
 pub fn remove_on_signals() -> io::Result<()> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     let ignored = ignored();
-    // What the caller has us ignore, as `nohup` does, stays ignored.
+    // Signals that the parent process had ignored, as `nohup` does, stay ignored.
     let signals = [SIGHUP, SIGINT, SIGTERM].into_iter().filter(|n| ignored >> (n - 1) & 1 == 0);
     let mut signals = signal_hook::iterator::Signals::new(signals)?;
     std::thread::Builder::new().name("signals".into()).spawn(move || {
@@ -128,14 +129,14 @@ pub fn remove_on_signals() -> io::Result<()> {
                     false => fs::remove_file(path),
                 };
             }
-            // The shell sees what ended it.
+            // The signal's default action lets the shell see what ended the program.
             let _ = signal_hook::low_level::emulate_default_handler(signal);
         }
     })?;
     Ok(())
 }
 
-/// The signals that this process was started to ignore, a bit each, where the system tells.
+/// The signals that this process was started to ignore, as a bit mask, if the system tells.
 #[cfg(unix)]
 fn ignored() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -143,11 +144,11 @@ fn ignored() -> u64 {
     bits.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or(0)
 }
 
-/// From now on, a signal that ends the program removes temporary files first: on Unix alone.
+/// From now on, a signal that ends the program first removes temporary files; on Unix only.
 ///
 /// # Errors
 ///
-/// None.
+/// Never.
 #[cfg(not(unix))]
 pub fn remove_on_signals() -> io::Result<()> {
     Ok(())

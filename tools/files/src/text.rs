@@ -1,28 +1,28 @@
-//! Text on its way to a terminal.
+//! Prepares text for a terminal.
 //!
-//! Names of layers, tensors, classes and files come from anywhere. What they hold of control
-//! characters is shown, not obeyed, and what is endless is cut.
+//! Names of layers, tensors, classes and files are not trusted. Control characters in them are
+//! shown instead of obeyed, and very long names are cut.
 
-/// Longest line of a report.
+/// Maximum length of a line of a report.
 const REPORT_LINE: usize = 4000;
 
-/// Whether a terminal may obey a character, or show what follows in another order.
+/// Whether a character may control the terminal, or change the order in which text is shown.
 fn is_control(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Text in one line of up to a number of characters.
+/// Text in one line of up to `most` characters.
 pub fn line(text: &str, most: usize) -> String {
     clean(text, most, false)
 }
 
-/// A drawing or a page, whatever its lines are.
+/// A drawing or a page, with lines of any length.
 pub fn page(text: &str) -> String {
     clean(text, usize::MAX, true)
 }
 
-/// A report's text, line by line.
+/// The text of a report, cut line by line.
 pub fn report(text: &str) -> String {
     clean(text, REPORT_LINE, true)
 }
@@ -50,12 +50,13 @@ fn clean(text: &str, most: usize, lines: bool) -> String {
     cleaned
 }
 
-/// JSON that means the same, without characters that a terminal may obey.
+/// JSON with the same meaning, without characters that may control a terminal.
 pub fn json(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match is_control(c) && c != '\n' {
-            // Outside of strings JSON has no such characters; none of them is a surrogate pair.
+            // Outside of strings, JSON has no such characters; and none of them needs a surrogate
+            // pair.
             true => escaped.push_str(&format!("\\u{:04x}", u32::from(c))),
             false => escaped.push(c),
         }

@@ -12,7 +12,7 @@ use brooklet_plan::{Spec, cost, self_test};
 
 /// `model.brook` and `board.toml` lie beside the build script.
 fn main() -> Result<(), Box<dyn Error>> {
-    // Only cargo's build scripts have a folder for what they make.
+    // `OUT_DIR` is set only for build scripts.
     let Some(out) = env::var_os("OUT_DIR").map(PathBuf::from) else { return Ok(()) };
     let [model, board] = ["model.brook", "board.toml"].map(Path::new);
     for file in [model, board] {
@@ -36,7 +36,7 @@ pub(crate) fn replan(model: &Path, board: &Path, output: &Path) -> Result<(), Bo
             format!("{}: {needed} bytes of arena do not fit {board}", model.display()).into()
         );
     }
-    // It is checked, and its test images, if it has some, get their answers anew.
+    // The model is checked, and the answers of its test images, if it has some, are computed again.
     let planned = self_test::build(&program, &plan, output)?;
     Ok(fs::write(output, planned.bytes())?)
 }

@@ -1,18 +1,20 @@
-//! How many instructions a layer takes: a linear model of what its kernel does, fitted to counts
-//! of all boards in QEMU.
+//! Predicts how many instructions a layer takes, by a linear model of its kernel's work that is
+//! fitted to counts of all boards in QEMU.
 //!
 //! ```text
 //! instructions = products · a + outputs · b + joined outputs · c + outputs apart · d
 //!              + values · e + blocks · f + rows · g
 //! ```
 //!
-//! *Products* are those that the kernel computes, with what fills its blocks up; *joined outputs*
-//! those that a shortcut is added to; *outputs apart* those that are finished one by one, as the
-//! output ends inside of their block, or as their shortcut has other columns or channels; *values*
-//! those that the kernel brings into another form first; *blocks* are runs of output columns that
-//! it computes at once. No coefficient is negative. Of layers that read or make int16, values are
-//! kernel rows under outputs. Of weights in fewer bits than a byte, what is unpacked counts in place of rows.
-//! The coefficients, of each backend and kernel, are in `costs.json`: all cores that run a backend
+//! *Products* are the multiplications that the kernel computes, with the padding of its blocks;
+//! *joined outputs* those to which a shortcut is added; *outputs apart* those that are finished one
+//! by one, because the output ends inside their block, or because their shortcut has other columns
+//! or channels; *values* those that the kernel first brings into another form; *blocks* the runs of
+//! output columns that it computes at once. No coefficient is negative. For layers that read or
+//! write int16, values are the kernel rows under outputs. For weights in fewer bits than a byte,
+//! the number of unpacked weights takes the place of rows. The coefficients of each backend and
+//! kernel are in `costs.json`: all cores that run a backend take the same instructions. The test
+//! `costs` compares them with the boards, and fits them again.
 //! take the same instructions. The test `costs` holds them against the boards, and fits them anew.
 
 use std::collections::BTreeMap;
@@ -27,26 +29,27 @@ use serde::{Deserialize, Serialize};
 
 use crate::flash::Flash;
 
-/// What a kernel does for a layer: products, outputs, joined outputs, outputs apart, values, blocks,
+/// Work of a kernel for a layer: products, outputs, joined outputs, outputs apart, values, blocks,
 /// rows.
 pub type Work = [f64; 7];
 
-/// The coefficients of a backend's kernels, by their names: instructions for each kind of work. And
-/// what these take on a core.
+/// The coefficients of a backend's kernels, by their names: instructions for each kind of work.
+/// With them the time that instructions take on a core.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Coefficients {
-    /// By the kernels' names.
+    /// Coefficients by the kernels' names.
     pub kernels: BTreeMap<String, Work>,
-    /// The core that runs them: by default one of a cycle an instruction, whose flash never waits.
+    /// The core that runs them. The default takes one cycle per instruction, and its flash never
+    /// waits.
     #[serde(skip)]
     pub core: Core,
 }
 
-/// What instructions take on a core.
+/// The time that instructions take on a core.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Core {
-    /// Cycles an instruction of the kernels, on the average.
+    /// Average number of cycles per instruction of the kernels.
     pub cycles: f64,
     /// Its flash.
     pub flash: Flash,
@@ -58,8 +61,9 @@ impl Default for Core {
     }
 }
 
-/// Cycles an instruction of the kernels, by how the core's name begins: for ResNet-8's quickest plan, as
-/// `bench --cycles` estimates them. RV32: as measured on the RTL of Hazard3, 1.03 to 1.04.
+/// Cycles per instruction of the kernels, by the beginning of the core's name, as `bench --cycles`
+/// estimates them for ResNet-8's fastest plan. For RV32 as measured on the RTL of Hazard3, 1.03 to
+/// 1.04.
 const CYCLES: [(&str, f64); 8] = [
     ("Cortex-M0", 1.3),
     ("Cortex-M33", 1.45),
@@ -72,19 +76,19 @@ const CYCLES: [(&str, f64); 8] = [
 ];
 
 impl Core {
-    /// That of a board. Of a core of which nothing is known: a cycle an instruction.
+    /// The core of a board; one cycle per instruction if its timings are not known.
     pub fn of(spec: &Spec) -> Self {
         Self { cycles: Self::known(spec).unwrap_or(1.0), flash: Flash::of(spec) }
     }
 
-    /// Cycles an instruction of a board's core, where something is known of it.
+    /// Cycles per instruction of a board's core, if they are known.
     pub fn known(spec: &Spec) -> Option<f64> {
         let known = CYCLES.iter().find(|(core, _)| spec.core.starts_with(core));
         known.map(|(_, cycles)| *cycles)
     }
 }
 
-/// The coefficients, by the backend's name.
+/// The coefficients by the backend's name.
 pub type Costs = BTreeMap<String, Coefficients>;
 
 static COSTS: LazyLock<Costs> = LazyLock::new(|| {
@@ -96,7 +100,7 @@ pub fn all() -> &'static Costs {
     &COSTS
 }
 
-/// The coefficients of a board's backend, if there are any: of the kernels that the board has.
+/// The coefficients of the board's kernels, if the costs of its backend are known.
 pub fn of(spec: &Spec) -> Option<Coefficients> {
     let mut core = COSTS.get(&spec.backend)?.clone();
     core.core = Core::of(spec);
@@ -106,7 +110,8 @@ pub fn of(spec: &Spec) -> Option<Coefficients> {
     Some(core)
 }
 
-/// Coefficients to choose packings by: those of a board's backend, or of any that runs `packing`.
+/// Coefficients to choose packings by: those of the board's backend, or of any backend that runs
+/// `packing`.
 pub fn similar(spec: &Spec, packing: Packing) -> Coefficients {
     let runs = |core: &&Coefficients| core.kernels.contains_key(packing.name());
     let any = || COSTS.values().find(runs).cloned();
@@ -115,13 +120,13 @@ pub fn similar(spec: &Spec, packing: Packing) -> Coefficients {
 }
 
 impl Coefficients {
-    /// Whether it has the kernel for such a layer.
+    /// Whether it has the kernel for this layer.
     pub fn runs(&self, layer: &LayerRecord, input: Shape) -> bool {
         self.kernels.contains_key(work(layer, input).0)
     }
 
-    /// Instructions of a network for one image, from its layers' records; nothing if it has a layer
-    /// that no kernel of the core runs.
+    /// Instructions of a network for one image, from its layers' records; `None` if no kernel of
+    /// the core runs one of its layers.
     pub fn total<'l>(&self, layers: impl IntoIterator<Item = &'l LayerRecord>) -> Option<u64> {
         let layers: Vec<&LayerRecord> = layers.into_iter().collect();
         let input = |layer: &LayerRecord| layers[usize::from(layer.input.get())].shape();
@@ -129,8 +134,8 @@ impl Coefficients {
         each.sum::<Option<f64>>().map(|sum| sum as u64)
     }
 
-    /// Cycles of a network for one image, estimated, from its layers' records; nothing if it has a layer
-    /// that no kernel of the core runs.
+    /// Estimated cycles of a network for one image, from its layers' records; `None` if no kernel
+    /// of the core runs one of its layers.
     pub fn total_cycles<'l>(
         &self,
         layers: impl IntoIterator<Item = &'l LayerRecord>,
@@ -140,14 +145,14 @@ impl Coefficients {
         layers.iter().map(|layer| self.cycles(layer, input(layer))).sum()
     }
 
-    /// Cycles of a layer with such an input for one image, estimated: of its instructions, and those
-    /// in which the core waits for flash.
+    /// Estimated cycles of a layer for one image: those of its instructions, and those in which the
+    /// core waits for flash.
     pub fn cycles(&self, layer: &LayerRecord, input: Shape) -> Option<f64> {
         let Core { cycles, flash } = self.core;
         Some(self.instructions(layer, input)? * cycles + flash.waits(layer, input))
     }
 
-    /// Instructions of a layer with such an input for one image, if the core has a kernel for it.
+    /// Instructions of a layer for one image, if the core has a kernel for it.
     pub fn instructions(&self, layer: &LayerRecord, input: Shape) -> Option<f64> {
         let (kernel, work) = work(layer, input);
         let each = self.kernels.get(kernel)?;
@@ -155,8 +160,8 @@ impl Coefficients {
     }
 }
 
-/// Kernels, and their names where they multiply weights that were unpacked: named after four bits, from
-/// which others differ by less than one percent.
+/// Kernels, and their names when they multiply unpacked weights. These name four bits; other widths
+/// differ by less than one percent.
 const UNPACKED: [(&str, &str); 7] = [
     ("ohwi", "ohwi in 4 bits"),
     ("pairs", "pairs in 4 bits"),
@@ -167,8 +172,8 @@ const UNPACKED: [(&str, &str); 7] = [
     ("hwio by columns", "hwio in 4 bits by columns"),
 ];
 
-/// Of a layer whose weights have fewer bits than a byte: the work of all its groups, and in place of rows the
-/// numbers that are unpacked for these.
+/// The work for a layer whose weights have fewer bits than a byte: the work of all its groups of
+/// channels, with the number of unpacked weights in place of rows.
 fn work_unpacked(layer: &LayerRecord, input: Shape, unpacked: Packing) -> (&'static str, Work) {
     let [kernel_rows, kernel_columns] = layer.kernel.map(usize::from);
     let kernel = [kernel_rows, kernel_columns * usize::from(input.channels)];
@@ -195,7 +200,7 @@ fn work_unpacked(layer: &LayerRecord, input: Shape, unpacked: Packing) -> (&'sta
     (names.map_or(name, |(_, name)| name), all)
 }
 
-/// Of a grouped convolution: the work of the convolution of each group.
+/// The work for a grouped convolution: that of the convolution of each group.
 fn work_of_groups(layer: &LayerRecord, input: Shape) -> (&'static str, Work) {
     let groups = layer.parameter.get().clamp(1, i32::from(u16::MAX)) as u16;
     let mut part = *layer;
@@ -206,7 +211,7 @@ fn work_of_groups(layer: &LayerRecord, input: Shape) -> (&'static str, Work) {
     (name, each.map(|each| each * f64::from(groups)))
 }
 
-/// Of a layer that reads or makes int16: values are kernel rows under outputs.
+/// The work for a layer that reads or writes int16, where values are kernel rows under outputs.
 fn work_in_int16(layer: &LayerRecord, input: Shape) -> (&'static str, Work) {
     let outputs = layer.shape().bytes();
     let [kernel_rows, kernel_columns] = layer.kernel.map(usize::from);
@@ -219,14 +224,14 @@ fn work_in_int16(layer: &LayerRecord, input: Shape) -> (&'static str, Work) {
         }
         Operator::MaxPool => ("int16, max pool", [under, outputs, 0, 0, 0, 0, 0]),
         Operator::AveragePool => ("int16, average pool", [input.bytes(), outputs, 0, 0, 0, 0, 0]),
-        // The same but for what it reads.
+        // It is the same softmax, except for what it reads.
         Operator::Softmax => ("softmax", [0, outputs, 0, 0, 0, 0, usize::from(layer.rows.get())]),
         _ => ("int16, others", [0, outputs, joined, 0, 0, 0, 0]),
     };
     (name, work.map(|count| count as f64))
 }
 
-/// Of a convolution in bytes: the kernel, and its products, values and blocks.
+/// The kernel for a convolution in bytes, and its products, values and blocks.
 fn work_of_conv(layer: &LayerRecord, input: Shape) -> (&'static str, usize, usize, usize) {
     let output = layer.shape();
     let [rows, columns, channels] = [output.rows, output.columns, output.channels].map(usize::from);
@@ -255,7 +260,7 @@ fn work_of_conv(layer: &LayerRecord, input: Shape) -> (&'static str, usize, usiz
             let window = Window::over(input, layer);
             let strip = Strip::of(&window);
             let pairs = kernel_rows * (kernel_columns * inputs).div_ceil(2);
-            // What has a lane, and what has sums in registers.
+            // Which of columns and channels have lanes, and which have sums in registers.
             let (lanes, sums) = match strip.lanes {
                 true => (columns, channels),
                 false => (channels, columns),
@@ -285,7 +290,7 @@ fn work_of_conv(layer: &LayerRecord, input: Shape) -> (&'static str, usize, usiz
             let name = if three { "vectors by three" } else { "vectors" };
             (name, fours * channels.div_ceil(2) * vectors, fours * vectors, fours)
         }
-        // Weights in fewer bits than a byte are looked at above.
+        // Weights in fewer bits than a byte are handled above.
         _ => {
             let taps = kernel_rows * kernel_columns * inputs;
             let values = rows * columns * kernel_rows;
@@ -295,7 +300,7 @@ fn work_of_conv(layer: &LayerRecord, input: Shape) -> (&'static str, usize, usiz
     }
 }
 
-/// The kernel that computes a layer, and what it does for one image.
+/// The kernel that computes a layer, and its work for one image.
 pub fn work(layer: &LayerRecord, input: Shape) -> (&'static str, Work) {
     if let (Operator::Conv, Some(unpacked)) = (layer.operator(), layer.packing().unpacked()) {
         return work_unpacked(layer, input, unpacked);
@@ -335,7 +340,7 @@ pub fn work(layer: &LayerRecord, input: Shape) -> (&'static str, Work) {
     (name, work.map(|count| count as f64))
 }
 
-/// Outputs of a layer that its kernel finishes one by one.
+/// Number of outputs of a layer that its kernel finishes one by one.
 fn apart(layer: &LayerRecord) -> usize {
     let output = layer.shape();
     let [rows, columns, channels] = [output.rows, output.columns, output.channels].map(usize::from);
@@ -346,7 +351,7 @@ fn apart(layer: &LayerRecord) -> usize {
     if joins && (layer.shortcut_stride > 1 || layer.shortcut_channels_before.get() > 0) {
         return output.bytes();
     }
-    // Of a row the columns in the last of its spans, if a tile of that is not whole.
+    // The columns of a row in its last span, if a tile in that is not whole.
     let in_span = match columns.is_multiple_of(TILE_COLUMNS) {
         true => 0,
         false => columns % (TILES * TILE_COLUMNS),

@@ -1,5 +1,5 @@
-//! Several networks in one model file: each runs in the arena that the one before has left, and
-//! their probabilities are averaged (He et al. 2015, section 4.1: the paper's 3.57 %).
+//! Several networks in one model file: they run one after another in the same arena, and their
+//! probabilities are averaged (He et al. 2015, section 4.1: the paper's 3.57 %).
 //!
 //! ```text
 //! input ─┬─> member 1 ─> softmax ───────┐
@@ -18,31 +18,32 @@ use zerocopy::little_endian::{F32, U16};
 use crate::program::{Layer, Program};
 use crate::records::{set_add, set_softmax};
 
-/// Why networks cannot be an ensemble.
+/// Reasons why networks cannot form an ensemble.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Misfit {
-    /// Not the same pixels, or not the same int8 numbers for them.
+    /// It takes other pixels, or other int8 values for them.
     #[error("takes other images than the first member")]
     Input,
-    /// Other preprocessing.
-    #[error("prepares images otherwise than the first member")]
+    /// It has other preprocessing.
+    #[error("preprocesses images differently from the first member")]
     Preprocessing,
-    /// Not the same classes.
-    #[error("tells other classes apart than the first member")]
+    /// It has other classes.
+    #[error("has other classes than the first member")]
     Classes,
-    /// Scores whose probabilities are no softmax.
+    /// The probabilities of its scores are not a softmax.
     #[error("has one score, or scores behind a sigmoid: only softmaxes are averaged")]
     Scores,
-    /// More than the model format can number.
+    /// It has more layers than the model format can number.
     #[error("makes an ensemble of more than {} layers", u16::MAX - 1)]
     Layers,
-    /// Logits whose scale is out of all proportion.
-    #[error("has logits whose scale no softmax takes")]
+    /// The scale of its logits is out of range.
+    #[error("has logits whose scale is out of range for a softmax")]
     Logits,
 }
 
-/// The ensemble of these members, at least one; or the first that does not fit, and why. Its test
-/// images are those of the first member that has some, without answers.
+/// The ensemble of these members, of which there must be at least one; or the first member that
+/// does not fit, and why. The test images are those of the first member that has some, without
+/// answers.
 ///
 /// # Errors
 ///
@@ -95,17 +96,17 @@ fn fits(whole: &Program, classes: Shape, member: &Program) -> Result<(), Misfit>
     Ok(())
 }
 
-/// Appends a member, all but its input, and a softmax where it has none; returns the layer of
+/// Appends a member without its input, and a softmax if it has none; returns the layer of
 /// its probabilities.
 fn append(whole: &mut Program, member: Program, number: usize) -> Result<usize, Misfit> {
     if member.classes() == 1 || member.layers[member.logits].record.has_sigmoid() {
         return Err(Misfit::Scores);
     }
-    // With room for a softmax and an add.
+    // A softmax and an addition must fit, too.
     if whole.layers.len() + member.layers.len() + 2 >= usize::from(NONE) {
         return Err(Misfit::Layers);
     }
-    // A member's layer 1 comes after all that are there; its input is everybody's.
+    // A member's layer 1 follows the layers that are there; all members share the input.
     let offset = whole.layers.len() - 1;
     let moved = |layer: usize| if layer == 0 { 0 } else { layer + offset };
     let logits = moved(member.logits);
@@ -132,7 +133,7 @@ fn append(whole: &mut Program, member: Program, number: usize) -> Result<usize, 
     Ok(whole.layers.len() - 1)
 }
 
-/// The mean of `count` members from that of all but the last.
+/// The mean of `count` members, from the mean of all except the last.
 fn average(whole: &mut Program, last: usize, mean: usize, count: usize) -> Option<usize> {
     let record = |layer: usize| &whole.layers[layer].record;
     let shape = record(last).shape();

@@ -1,16 +1,16 @@
-//! What it costs to read weights in flash: the bytes that a layer reads there, and the cycles that its
-//! core waits for them.
+//! The cost of weights in flash: the bytes that a layer reads there, and the cycles that its core
+//! waits for them.
 //!
 //! ```text
 //! a step:  the weights are read as often as the kernel begins anew with them: `passes`
 //! bytes = steps · (weights + (passes − 1) · missed)
 //! ```
 //!
-//! Other layers run between a layer's steps, so a step's first pass finds nothing in the cache. Of a
-//! later pass is *missed* what the cache does not keep: nothing of weights that it holds beside the
-//! code, all of weights that are more than one and a half times as large. Between the two some sets of a
-//! cache of two ways have to hold three lines; where they are read one after the other, round and
-//! round, such a set keeps none of them.
+//! Other layers run between the steps of a layer, so the first pass of a step finds nothing in the
+//! cache. *Missed* is the part that the cache does not keep for a later pass: nothing, if the
+//! weights fit beside the code; all of them, if they are more than one and a half times as large as
+//! that room. In between, some sets of a two-way cache have to hold three lines; if these are read
+//! in turn, such a set keeps none of them.
 
 use board_build::Spec;
 use brooklet::Shape;
@@ -18,21 +18,21 @@ use brooklet::format::{LayerRecord, Operator, Packing};
 use brooklet::ops::Window;
 use brooklet::ops::conv::{PATCH_COLUMNS, Strip, TILE_COLUMNS, TILES};
 
-/// Bytes that the code of a kernel and what it finishes outputs by take of a cache.
+/// Bytes of the cache that the code of a kernel and the tables for finishing outputs take.
 const CODE_BYTES: f64 = 2048.0;
 
-/// Lines that are read for each line of weights: these take the place of code and tables, which are read
-/// again. Fitted to plans of ResNet-8 on RV32, whose reads a simulated cache counted.
+/// Lines that are read for each line of weights: weights displace code and tables, which are then
+/// read again. Fitted to plans of ResNet-8 on RV32, whose reads a simulated cache counted.
 const LINES: f64 = 1.5;
 
-/// How a core reads its flash. The default is one that never waits.
+/// How a core reads its flash; the default never waits.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Flash {
-    /// Cycles that it waits for a line that the cache has not.
+    /// Cycles that it waits for a line that is not in the cache.
     pub wait: f64,
-    /// Bytes of a line.
+    /// Size of a line in bytes.
     pub line: f64,
-    /// Bytes of the cache.
+    /// Size of the cache in bytes.
     pub cache: f64,
 }
 
@@ -45,39 +45,39 @@ impl Default for Flash {
 /// How a layer reads its weights.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Reads {
-    /// Bytes that are read one after the other, and then again.
+    /// Size of a part that is read from start to end, and then again.
     bytes: f64,
-    /// How often they are read in a step.
+    /// Number of times that a part is read in a step.
     passes: f64,
-    /// Such bytes in all, as a multiple: groups of channels, one after the other.
+    /// Number of such parts, which are groups of channels, read one after another.
     parts: f64,
 }
 
 impl Flash {
-    /// That of a board.
+    /// The flash of a board.
     pub fn of(spec: &Spec) -> Self {
         let [wait, line, cache] =
             [spec.flash_wait, spec.flash_line, spec.flash_cache].map(f64::from);
         Self { wait, line: line.max(1.0), cache }
     }
 
-    /// Cycles that the core waits for a layer's weights, for one image.
+    /// Cycles that the core waits for a layer's weights for one image.
     pub fn waits(&self, layer: &LayerRecord, input: Shape) -> f64 {
         LINES * self.bytes_read(layer, input) / self.line * self.wait
     }
 
-    /// Bytes of weights that a layer reads from flash, and not from the cache, for one image.
+    /// Bytes of weights that a layer reads from flash, not from the cache, for one image.
     pub fn bytes_read(&self, layer: &LayerRecord, input: Shape) -> f64 {
         if !layer.operator().has_packing() && layer.operator() != Operator::DepthwiseConv {
             return 0.0;
         }
         let steps = usize::from(layer.rows.get()).div_ceil(layer.packing().rows_a_step());
         let Reads { bytes, passes, parts } = reads(layer, input);
-        // With groups one after the other, each finds as little of itself as the first did.
+        // Each part finds as little of itself in the cache as the first one did.
         steps as f64 * parts * (bytes + (passes - 1.0).max(0.0) * self.missed(bytes))
     }
 
-    /// Of bytes that are read again, those that the cache has not kept.
+    /// The number of these bytes that the cache has not kept when they are read again.
     fn missed(&self, bytes: f64) -> f64 {
         let room = (self.cache - CODE_BYTES).max(0.0);
         (3.0 * (bytes - room)).clamp(0.0, bytes)
@@ -103,7 +103,7 @@ fn reads(layer: &LayerRecord, input: Shape) -> Reads {
     let spans = columns.div_ceil(TILES * TILE_COLUMNS);
     let (parts, passes) = match packing {
         _ if layer.has_int16() => (1, columns),
-        // Unpacked once a row, or transformed once for four.
+        // They are unpacked once per row, or transformed once per four rows.
         _ if packing.unpacked().is_some() => (1, 1),
         Packing::WinogradInt8 => (1, 1),
         Packing::Winograd | Packing::HwioTiles => (1, spans),
@@ -133,7 +133,7 @@ mod tests {
 
     const FLASH: Flash = Flash { wait: 20.0, line: 8.0, cache: 16_384.0 };
 
-    /// Of 16 channels to 16, 32 rows by 32 columns.
+    /// A convolution from 16 channels to 16, with 32 rows of 32 columns.
     fn conv(packing: Packing) -> (LayerRecord, Shape) {
         let mut layer = LayerRecord::new();
         layer.operator = Operator::Conv as u8;
@@ -154,14 +154,15 @@ mod tests {
             flash.bytes_read(&layer, input)
         };
         let none = Flash { cache: 0.0, ..FLASH };
-        // 36 int16 a kernel, four spans a row of tiles, of which there are eight.
+        // 36 int16 per kernel, four spans per row of tiles, and eight such rows.
         assert_eq!(read(Packing::Winograd, none), 8.0 * 4.0 * 18_432.0);
         assert_eq!(read(Packing::WinogradInt8, none), 8.0 * 2_304.0);
-        // By four columns.
+        // Four columns at a time.
         assert_eq!(read(Packing::Eights, none), 32.0 * 8.0 * 2_304.0);
-        // These fit into the cache, and those do not.
+        // These weights fit into the cache; the next ones do not.
         assert_eq!(read(Packing::Eights, FLASH), 32.0 * 2_304.0);
-        // Of these a part: three for each byte too much, each of three later times.
+        // A part of these is missed: three bytes for each byte that does not fit, in each of three
+        // later passes.
         let missed = 3.0 * (18_432.0 - (FLASH.cache - CODE_BYTES));
         assert_eq!(read(Packing::Winograd, FLASH), 8.0 * (18_432.0 + 3.0 * missed));
         let larger = Flash { cache: 32_768.0, ..FLASH };

@@ -1,15 +1,16 @@
-//! The multiple-choice knapsack: of each group one choice, the cheapest in sum that fits.
+//! The multiple-choice knapsack: one choice of each group, so that all fit at the least total cost.
 //!
-//! By dynamic programming over the room (Kellerer, Pferschy and Pisinger, *Knapsack Problems*, 2004,
-//! section 11.5). It is exact, but for choices being taken to be whole units: a unit is what parts
-//! of a model file are aligned to, or in a room of more than 65,536 of these, that part of it.
+//! Solved by dynamic programming over the room (Kellerer, Pferschy and Pisinger, *Knapsack
+//! Problems*, 2004, section 11.5). It is exact, except that the size of each choice is rounded up
+//! to whole units. A unit is the alignment of the parts of a model file, or, in a room of more than
+//! 65,536 of these, 1/65,536 of the room.
 
 use brooklet::format::WEIGHTS_ALIGN;
 
-/// Units that a room is divided into, at most.
+/// Maximum number of units that a room is divided into.
 const UNITS: usize = 1 << 16;
 
-/// What can be taken of a group.
+/// A choice within a group.
 #[derive(Debug, Clone, Copy)]
 pub struct Choice {
     /// The room that it takes, in bytes.
@@ -18,18 +19,18 @@ pub struct Choice {
     pub cost: f64,
 }
 
-/// The number of the choice for each group; `None` if no choices fit. The cost is the least that
-/// choices within `room` bytes have.
+/// The index of the choice for each group; `None` if no choices fit. Their cost is the least of all
+/// choices within `room` bytes.
 pub fn cheapest(groups: &[Vec<Choice>], room: usize) -> Option<Vec<usize>> {
-    // More room than all of the largest take is of no use.
+    // Room beyond the largest choices of all groups is not needed.
     let largest = |group: &Vec<Choice>| group.iter().map(|choice| choice.bytes).max();
     let largest: Vec<usize> = groups.iter().filter_map(largest).collect();
     let unit =
         WEIGHTS_ALIGN * (largest.iter().sum::<usize>().min(room) / WEIGHTS_ALIGN / UNITS + 1);
     let room = largest.iter().map(|bytes| bytes.div_ceil(unit)).sum::<usize>().min(room / unit);
 
-    // The least cost of the groups so far within each number of units, and which choice of the
-    // last group it has.
+    // For each number of units, the least cost of the groups so far, and the choice of the last
+    // group that it takes.
     let mut least = vec![0.0; room + 1];
     let mut chosen = Vec::with_capacity(groups.len());
     for group in groups {
@@ -65,7 +66,7 @@ mod tests {
 
     use super::*;
 
-    /// The least cost, by trying all.
+    /// The least cost, found by trying all choices.
     fn brute_force(groups: &[Vec<Choice>], room: usize) -> Option<f64> {
         let Some((group, others)) = groups.split_first() else { return Some(0.0) };
         group

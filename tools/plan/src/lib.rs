@@ -5,23 +5,23 @@
 //! program ──> packing (by cost, knapsack) ──> plan (by timeline) ──> model_file ──> memory_map
 //! ```
 //!
-//! A [`Program`](program::Program) is a network as the core will run it, without places. A
-//! [`Plan`](plan::Plan) gives each of its rows a place in the arena. Both together are the bytes of
-//! a [`ModelFile`](model_file::ModelFile), which the core has checked.
+//! A [`Program`](program::Program) is a network as the core will run it, but without places. A
+//! [`Plan`](plan::Plan) gives each row a place in the arena. Both together give the bytes of a
+//! [`ModelFile`](model_file::ModelFile), which the core checks.
 //!
 //! # A build script that plans a model for its board
 //!
 //! A model file is packed for the kernels of one core, and planned for one size of RAM. A firmware
-//! that takes any model file plans it again where it is built. It needs this crate as a
+//! that accepts any model file can plan it again at build time. It needs this crate as a
 //! build-dependency, and this `build.rs`:
 //!
 //! ```no_run
 #![doc = include_str!("../examples/build_script.rs")]
 //! ```
 //!
-//! and then has the model by `brooklet::include_model!(OUT_DIR / "model.brook")`.
+//! and then includes the model with `brooklet::include_model!(OUT_DIR / "model.brook")`.
 //!
-//! # Reading what is planned
+//! # Reading a plan
 //!
 //! ```
 //! use brooklet_plan::memory_map::MemoryMap;
@@ -32,7 +32,7 @@
 //! let svg = MemoryMap::new(file.model()).svg();
 //! assert!(svg.starts_with("<svg"));
 //!
-//! // The core itself, on this machine's fastest kernels.
+//! The core itself, with the fastest kernels of this machine.
 //! let mut simulator = file.simulator(HostBackend::Auto)?;
 //! let image = vec![100; file.input().iter().product()];
 //! assert_eq!(simulator.run(&image).logits.len(), file.model().classes());

@@ -1,4 +1,4 @@
-//! What lies where in the arena, and when: for the terminal, and as an image.
+//! Draws what is where in the arena, and when: for the terminal, and as an image.
 //!
 //! ```text
 //!           time: a step of a layer after the other, segment by segment
@@ -18,13 +18,13 @@ use svg::node::element::{Group, Line, Rectangle, Style, Text, Title};
 
 use crate::timeline::{Content, Item, Timeline};
 
-/// Columns and lines of the map on the terminal.
+/// Number of columns and lines of the map on the terminal.
 const GRID: [usize; 2] = [72, 16];
 
-/// Extents of the image, without its margins.
+/// Width and height of the image, without its margins.
 const IMAGE: [f64; 2] = [1200.0, 480.0];
 const MARGIN: f64 = 60.0;
-/// Colours, in light and in dark.
+/// Colours in light and in dark mode.
 const STYLE: &str = "text{font:12px sans-serif;fill:#222}.end{text-anchor:end}\
      line{stroke:#222;stroke-width:.5}svg{background:#fff}\
      @media(prefers-color-scheme:dark){\
@@ -35,20 +35,20 @@ const STYLE: &str = "text{font:12px sans-serif;fill:#222}.end{text-anchor:end}\
 pub struct MemoryMap<'m> {
     model: Model<'m>,
     timeline: Timeline,
-    /// For each item where it lies.
+    /// The offset of each item.
     offsets: Vec<usize>,
-    /// Bytes that are taken during each step.
+    /// Bytes in use during each step.
     taken: Vec<usize>,
 }
 
-/// What one layer has in the arena at a moment.
+/// The memory of one layer in the arena at a moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
-    /// The layer. Of rows that are updated in place, the last one to do so.
+    /// The layer. For rows that are updated in place, it is the last one that updates them.
     pub layer: usize,
-    /// Rows of its output.
+    /// Number of rows of its output.
     pub rows: usize,
-    /// Bytes of these and of scratch memory, alignment included.
+    /// Bytes of these and of scratch memory, including alignment.
     pub bytes: usize,
 }
 
@@ -61,23 +61,23 @@ impl<'m> MemoryMap<'m> {
         Self { model, timeline, offsets, taken }
     }
 
-    /// The first step at which most is taken.
+    /// The first step at which the most bytes are in use.
     pub fn peak(&self) -> usize {
         self.fullest(0..self.taken.len())
     }
 
-    /// The first of these steps at which most is taken.
+    /// The first of these steps at which the most bytes are in use.
     fn fullest(&self, steps: Range<usize>) -> usize {
         let fuller = |a: usize, b: usize| if self.taken[b] > self.taken[a] { b } else { a };
         steps.clone().fold(steps.start, fuller)
     }
 
-    /// Bytes that are taken at a step.
+    /// Bytes in use at a step.
     pub fn bytes_at(&self, step: usize) -> usize {
         self.taken[step]
     }
 
-    /// The layer that takes a step.
+    /// The layer that runs in a step.
     pub fn layer_at(&self, step: usize) -> usize {
         usize::from(self.timeline.steps[step])
     }
@@ -94,8 +94,8 @@ impl<'m> MemoryMap<'m> {
         items.filter(move |(item, _)| item.life.contains(&(step as u32)))
     }
 
-    /// What is in the arena at a step, layer by layer: rows, and the scratch memory that the step
-    /// uses or that keeps something.
+    /// The contents of the arena at a step, layer by layer: rows, and scratch memory that the step
+    /// uses or that keeps data.
     pub fn held(&self, step: usize) -> Vec<Held> {
         let mut held: BTreeMap<usize, Held> = BTreeMap::new();
         let used = |item: &Item| {
@@ -110,13 +110,13 @@ impl<'m> MemoryMap<'m> {
         held.into_values().collect()
     }
 
-    /// The letter of a layer on the terminal's map: the alphabet over and over.
+    /// The letter of a layer in the terminal's map; letters repeat after the alphabet.
     pub fn letter(layer: usize) -> char {
         char::from(b'a' + (layer % 26) as u8)
     }
 
-    /// The map in letters, one a layer: time to the right, the arena from its start downwards.
-    /// Where a column stands for several steps, it shows the fullest.
+    /// The map in letters, one per layer: time runs to the right, and the arena downwards from its
+    /// start. A column that stands for several steps shows the fullest of them.
     pub fn text(&self) -> String {
         let steps = self.taken.len();
         let [columns, lines] = [GRID[0].min(steps), GRID[1]];
@@ -148,7 +148,7 @@ impl<'m> MemoryMap<'m> {
         text
     }
 
-    /// The map as an image. Each item says what it is when pointed at.
+    /// The map as an image, in which each item has a tooltip.
     pub fn svg(&self) -> String {
         let [width, height] = IMAGE;
         let arena = self.model.arena_bytes();
@@ -170,7 +170,7 @@ impl<'m> MemoryMap<'m> {
                 .set("y1", MARGIN - 12.0)
                 .set("y2", MARGIN + height);
             document = document.add(line);
-            // Numbers of many segments would hide each other.
+            // The numbers of narrow segments would overlap.
             if x(steps.end) - x(steps.start) > 24.0 {
                 let number = text(x(steps.start) + 3.0, MARGIN - 3.0, "", format!("{index}"));
                 document = document.add(number);
@@ -217,7 +217,7 @@ impl<'m> MemoryMap<'m> {
                 life.start,
                 life.end
             );
-            // Neighbours in the network get colours far apart: the golden angle.
+            // Neighbouring layers get very different colours, by the golden angle.
             let hue = item.layer * 137 % 360;
             let rectangle = Rectangle::new()
                 .set("x", x(life.start))

@@ -1,4 +1,4 @@
-//! Model files on the host: reading, running, writing.
+//! Reads, runs and writes model files on the host.
 
 use std::path::{Path, PathBuf};
 
@@ -36,13 +36,13 @@ pub enum ModelProblem {
     /// The machine cannot run the kernels that were asked for.
     #[error("this machine lacks what backend {backend} needs")]
     Backend {
-        /// Their name.
+        /// The backend's name.
         backend: &'static str,
     },
     /// The core refused it.
     #[error("{error}")]
     Refused {
-        /// The core's words.
+        /// The core's error.
         error: brooklet::Error,
     },
 }
@@ -68,7 +68,7 @@ impl ModelFile {
     ///
     /// # Errors
     ///
-    /// [`ModelError`] names the file and what is wrong.
+    /// [`ModelError`], with the file and what is wrong.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, ModelError> {
         let path = path.as_ref();
         let bytes = files::read(path, Limit::Model).map_err(|problem| ModelError {
@@ -82,7 +82,7 @@ impl ModelFile {
     ///
     /// # Errors
     ///
-    /// [`ModelError`] names the file and what is wrong.
+    /// [`ModelError`], with the file and what is wrong.
     pub fn new(path: impl AsRef<Path>, bytes: Vec<u8>) -> Result<Self, ModelError> {
         let file = Self { path: path.as_ref().to_owned(), bytes };
         match Model::parse(&file.bytes).and_then(check_more) {
@@ -134,7 +134,8 @@ impl ModelFile {
         (0..several).map(|class| model.label(class).map(str::to_owned)).collect()
     }
 
-    /// Whether the network has one score, and then whether it is the argument of a sigmoid.
+    /// `None` if the network has several scores; otherwise whether its one score is the argument of
+    /// a sigmoid.
     pub fn one_score(&self) -> Option<bool> {
         let model = self.model();
         (model.classes() == 1).then(|| model.layer(model.logits()).has_sigmoid())
@@ -147,7 +148,7 @@ impl ModelFile {
         logits.is_int16() || logits.is_stream16()
     }
 
-    /// What a board answered, which sends bytes.
+    /// The answer of a board, which sends it as bytes.
     pub fn answer(&self, logits: &[u8], output: &[u8]) -> Answer {
         let model = self.model();
         let values = |layer, bytes: &[u8]| match model.layer(layer).is_int16() {
@@ -161,7 +162,7 @@ impl ModelFile {
         Answer { logits: values(model.logits(), logits), output: values(model.output(), output) }
     }
 
-    /// The error that the core gave for this file.
+    /// An error of the core for this file.
     pub fn refused(&self, error: brooklet::Error) -> ModelError {
         ModelError { file: self.path.clone(), problem: ModelProblem::Refused { error } }
     }
@@ -199,7 +200,7 @@ impl ModelFile {
 )]
 #[strum(serialize_all = "kebab-case")]
 pub enum HostBackend {
-    /// The fastest that the machine has and that runs the model.
+    /// The fastest that this machine has and that runs the model.
     #[default]
     Auto,
     /// The naive definition.
@@ -212,7 +213,7 @@ pub enum HostBackend {
     Avx512Vnni,
 }
 
-/// Its kernels, as far as this machine has them.
+/// The kernels of a backend that this machine can have.
 #[derive(Debug, Clone, Copy)]
 enum HostKernels {
     Reference(Reference),
@@ -227,7 +228,7 @@ impl HostBackend {
     const FASTEST_FIRST: [Self; 4] =
         [Self::Avx512Vnni, Self::Avx2, Self::Portable, Self::Reference];
 
-    /// Those that this machine has, the fastest first.
+    /// The backends that this machine has, the fastest first.
     pub fn of_this_machine() -> impl Iterator<Item = Self> {
         Self::FASTEST_FIRST.into_iter().filter(|backend| backend.kernels().is_ok())
     }
@@ -252,7 +253,7 @@ impl HostBackend {
     }
 }
 
-/// Calls a function with whatever backend the kernels are.
+/// Calls a function with the backend that the kernels are.
 macro_rules! on {
     ($kernels:expr, $backend:ident => $call:expr) => {
         match $kernels {
@@ -266,7 +267,7 @@ macro_rules! on {
     };
 }
 
-/// The core, with an arena of its own.
+/// The core with an arena of its own.
 #[derive(Debug, Clone)]
 pub struct Simulator<'m> {
     model: Model<'m>,
@@ -274,12 +275,12 @@ pub struct Simulator<'m> {
     arena: Vec<u128>,
 }
 
-/// What a network says of an image.
+/// The network's answer to an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// Logits, int8 or int16.
     pub logits: Vec<i16>,
-    /// Output of the last layer: of a softmax, or the logits.
+    /// Output of the last layer: probabilities after a softmax, or the logits.
     pub output: Vec<i16>,
 }
 
@@ -302,7 +303,8 @@ impl Simulator<'_> {
         on!(self.kernels, backend => self.run_on(backend, pixels))
     }
 
-    /// Runs one image: the numbers of all outputs but the last, each with the number of its layer.
+    /// Runs one image; returns the numbers of all outputs except the last, each with the index of
+    /// its layer.
     pub fn run_others(&mut self, pixels: &[u8]) -> Vec<(usize, Vec<i16>)> {
         on!(self.kernels, backend => {
             let mut session = self.session(backend);
@@ -334,12 +336,12 @@ impl Simulator<'_> {
     }
 }
 
-/// Bytes of a session on the host, arena apart.
+/// Size of a session on the host, without the arena.
 pub fn session_bytes() -> usize {
     size_of::<Session<'_, '_, Portable>>()
 }
 
-/// What tools rely on, and running does not.
+/// Checks properties that tools rely on, but running does not.
 fn check_more(model: Model<'_>) -> Result<(), brooklet::Error> {
     model.check_text()?;
     model.check_preprocessing()

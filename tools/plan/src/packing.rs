@@ -1,4 +1,4 @@
-//! Weights in the order that a device's kernels want.
+//! Packs weights in the order that a device's kernels take.
 
 use std::fs;
 use std::path::Path;
@@ -14,17 +14,17 @@ use crate::model_file::{ModelError, ModelFile, ModelProblem};
 use crate::plan::{Goal, Plan, Uncuttable, plan};
 use crate::program::Program;
 
-/// A board whose description names a backend that does not exist.
+/// The error for a board whose description names a backend that does not exist.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("boards/{board}/board.toml: there is no backend `{backend}`")]
 pub struct NoSuchBackend {
     /// The board.
     pub board: String,
-    /// What it names.
+    /// The backend that it names.
     pub backend: String,
 }
 
-/// Why a model is not packed for a board.
+/// Reasons why a model is not packed for a board.
 #[derive(Debug, thiserror::Error)]
 pub enum PackError {
     /// The board's description is wrong.
@@ -40,16 +40,16 @@ pub enum PackError {
 pub struct Kernels(Isa);
 
 impl Kernels {
-    /// Those of a name of [`Isa::DEVICES`].
+    /// The kernels with a name of [`Isa::DEVICES`].
     pub fn named(name: &str) -> Option<Self> {
         Isa::of_device(name).map(Self)
     }
 
-    /// Those of a board.
+    /// The kernels of a board.
     ///
     /// # Errors
     ///
-    /// [`NoSuchBackend`] if its `board.toml` names another.
+    /// [`NoSuchBackend`] if its `board.toml` names a backend that does not exist.
     pub fn of(spec: &Spec) -> Result<Self, NoSuchBackend> {
         Self::named(&spec.backend).ok_or_else(|| NoSuchBackend {
             board: spec.name.clone(),
@@ -57,27 +57,27 @@ impl Kernels {
         })
     }
 
-    /// The packing for kernels and strides of any kind: the smallest.
+    /// The packing for kernels and strides of all kinds, which is the smallest.
     pub fn packing(self) -> Packing {
         self.0.packing()
     }
 
-    /// Packings that take more flash and fewer instructions.
+    /// Packings that take more flash but fewer instructions.
     pub fn quicker(self) -> &'static [Packing] {
         self.0.packings.get(1..).unwrap_or_default()
     }
 
-    /// The smallest packing for weights of as many bits as those of `packing`.
+    /// The smallest packing for weights with as many bits as those of `packing`.
     pub fn smallest(self, packing: Packing) -> Packing {
         self.packing().in_bits(packing.bits()).unwrap_or(packing)
     }
 
-    /// Whether they run that packing.
+    /// Whether the kernels run that packing.
     pub fn runs(self, packing: Packing) -> bool {
         self.0.runs(packing)
     }
 
-    /// The program with the smallest packings: weights keep their bits.
+    /// The program with the smallest packings; weights keep their bits.
     pub fn packed(self, mut program: Program) -> Program {
         for layer in program.layers.iter_mut().filter(|layer| layer.can_be(self.packing())) {
             layer.record.packing = self.smallest(layer.record.packing()) as u8;
@@ -85,14 +85,14 @@ impl Kernels {
         program
     }
 
-    /// The program packed for them, and its plan. For speed convolutions are packed so that all
-    /// together take the fewest cycles of the core with its flash, by what its kernels cost, within
-    /// the arena of the goal and a model file of `file_bytes`.
-    /// Weights in fewer bits than a byte, which were asked for to save flash, keep them.
+    /// The program packed for these kernels, and its plan. For speed, packings of convolutions are
+    /// chosen so that all layers together take the fewest cycles of the core and its flash, by the
+    /// given costs, within the arena of the goal and a model file of `file_bytes`. Weights in fewer
+    /// bits than a byte keep them, as they were chosen to save flash.
     ///
     /// # Errors
     ///
-    /// [`Uncuttable`] for a network unlike a ResNet.
+    /// [`Uncuttable`] if the network is not built of blocks.
     pub fn plan(
         self,
         program: Program,
@@ -104,7 +104,7 @@ impl Kernels {
         let smallest = plan(&program, goal)?;
         let Goal::Speed { arena_bytes } = goal else { return Ok((program, smallest)) };
         let room = file_bytes.saturating_sub(program.write(&smallest).len());
-        // Scratch memory may take what rows need: less and less of it is used.
+        // Scratch memory may need space that rows need, so less and less of it is allowed.
         let mut scratch_bytes = usize::MAX;
         while scratch_bytes > 0 && smallest.arena_bytes <= arena_bytes {
             let quick = self.quickest(program.clone(), room, scratch_bytes, costs);
@@ -119,8 +119,8 @@ impl Kernels {
         Ok((program, smallest))
     }
 
-    /// The program with the packings that take the fewest cycles in sum, within `room` bytes
-    /// more, and no more scratch memory.
+    /// The program with the packings that together take the fewest cycles, within `room` more
+    /// bytes, and with up to `scratch_bytes` of scratch memory per layer.
     fn quickest(
         self,
         mut program: Program,
@@ -135,7 +135,7 @@ impl Kernels {
             .iter()
             .map(|choices| choices.iter().map(|(_, choice)| *choice).collect())
             .collect();
-        // What a layer has takes no more room, so there is a solution.
+        // The present packings take no more room, so there is a solution.
         let numbers = knapsack::cheapest(&groups, room).unwrap_or_default();
         for ((layer, choices), number) in program.layers.iter_mut().zip(choices).zip(numbers) {
             layer.record.packing = choices[number].0 as u8;
@@ -143,8 +143,8 @@ impl Kernels {
         program
     }
 
-    /// The packings that a layer can have, the first as it is: with the bytes that they take more,
-    /// and the cycles.
+    /// The packings that a layer can have, the present one first, with the additional bytes and the
+    /// cycles of each.
     fn choices(
         self,
         program: &Program,
@@ -174,8 +174,8 @@ impl Kernels {
     }
 }
 
-/// The model as a board's firmware runs it: its weights packed for the board's kernels; nothing if
-/// they already are. The file keeps its path.
+/// The model as a board's firmware runs it, with its weights packed for the board's kernels; `None`
+/// if they already are. The file keeps its path.
 ///
 /// ```
 /// use brooklet_plan::Spec;
@@ -194,15 +194,15 @@ impl Kernels {
 ///
 /// # Errors
 ///
-/// [`PackError`] if there is no plan for it, or the board's `board.toml` names kernels that there
-/// are not.
+/// [`PackError`] if there is no plan for it, or the board's `board.toml` names kernels that do not
+/// exist.
 pub fn packed_for(spec: &Spec, file: &ModelFile) -> Result<Option<ModelFile>, PackError> {
     let kernels = Kernels::of(spec)?;
     let model = file.model();
     let runs = |packing: Packing| {
         kernels.runs(packing) && (packing.rows_a_step() == 1 || spec.makes_several_rows())
     };
-    // Layers of int16 are run as they are.
+    // Layers of int16 are not repacked.
     let other = |layer: &LayerRecord| {
         layer.operator().has_packing() && !layer.has_int16() && !runs(layer.packing())
     };
@@ -222,11 +222,11 @@ pub fn packed_for(spec: &Spec, file: &ModelFile) -> Result<Option<ModelFile>, Pa
     Ok(Some(ModelFile::new(file.path(), program.write(&plan))?))
 }
 
-/// [`packed_for`], written into `folder` under the file's name.
+/// Writes [`packed_for`] into `folder`, under the file's name.
 ///
 /// # Errors
 ///
-/// As [`packed_for`], and if the file cannot be written.
+/// The errors of [`packed_for`], and an error if the file cannot be written.
 pub fn packed_into(
     folder: &Path,
     spec: &Spec,

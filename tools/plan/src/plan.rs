@@ -1,11 +1,11 @@
-//! Gives every row its place: where the network is cut into segments, and where in the arena
-//! each row lies.
+//! Gives every row its place: decides where the network is cut into segments, and where in the
+//! arena each row is.
 //!
-//! How much a segment takes is not estimated: the core's own schedule is walked, and tells at
-//! which step each row is made and at which it is used for the last time ([`Timeline`]). Of all
-//! ways to cut, a shortest path finds the one whose largest segment is smallest; then rows are
-//! placed, those that live at one time apart. Rows of different tensors that live one after the
-//! other share places: where a map shrinks, the output grows into the input that it consumes.
+//! The size of a segment is not estimated: the core's own schedule is walked, which tells at which
+//! step each row is made, and at which it is used for the last time ([`Timeline`]). Of all ways to
+//! cut, a shortest path finds the one whose largest segment is smallest. Then rows are placed, so
+//! that those that live at the same time are apart. Rows of different tensors that live one after
+//! another share places: where a map shrinks, the output grows into the input that it consumes.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -18,34 +18,36 @@ use zerocopy::little_endian::{U16, U32};
 use crate::program::Program;
 use crate::timeline::{Item, Timeline};
 
-/// Tensors that live on from one segment to the next, at most: where more do, no network that is built
-/// of blocks is cut well.
+/// Maximum number of tensors that live on from one segment to the next. At a cut with more than
+/// this, a network that is built of blocks should not be cut.
 const MAX_CARRIED: usize = 4;
-/// Tries to place rows anew with those first that came out on top. More than enough: they
-/// stop as soon as the rows fill what they take at the worst moment.
+/// Number of tries to place the rows again, with those first that ended up highest. Tries stop as
+/// soon as the arena is as small as the peak.
 const TRIES: usize = 40;
-/// Rows, from which on two tries must do: more than the deepest network of the papers has.
+/// Number of rows above which there are only two tries: more than the deepest network of the papers
+/// has.
 const MANY: usize = 1 << 15;
-/// Steps whose items are kept together, to find those that live at one time.
+/// Number of steps in a bucket. Items are sorted into buckets to find those that live at the same
+/// time.
 const BUCKET: u32 = 128;
 
-/// Where everything is.
+/// The places of all rows.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// The segments.
     pub segments: Vec<SegmentRecord>,
-    /// The program's records, with scratch memory and last reader.
+    /// The program's records, with scratch memory and last readers filled in.
     pub layers: Vec<LayerRecord>,
     /// For each layer the places of its rows in the arena.
     pub places: Vec<Vec<U32>>,
-    /// Bytes of the arena.
+    /// Size of the arena in bytes.
     pub arena_bytes: usize,
-    /// Bytes of rows and scratch memory at the worst moment: no arena of this cut is smaller.
+    /// Bytes of rows and scratch memory at the fullest step: with these cuts no arena is smaller.
     pub peak_bytes: usize,
 }
 
-/// Why there is no plan: a part of the network between two places where it can be cut has too
-/// many layers for a segment.
+/// The error if there is no plan: a part of the network between two possible cuts has too many
+/// layers for a segment.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("layers `{first}` to `{last}` cannot be cut apart, and are more than {MAX_SEGMENT_LAYERS}")]
 pub struct Uncuttable {
@@ -53,21 +55,21 @@ pub struct Uncuttable {
     last: String,
 }
 
-/// What a plan is to be good at.
+/// The goal of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Goal {
     /// The smallest arena.
     Size,
-    /// The fewest instructions within an arena of that many bytes; where none is that small, the
-    /// smallest. Each step looks for its layer among those of its segment, so short segments
-    /// are quick, and take whole maps between them.
+    /// The fewest instructions within an arena of this many bytes; if no plan is that small, the
+    /// smallest. Each step searches its layer among those of its segment, so short segments are
+    /// fast, but they keep whole maps in between.
     Speed {
-        /// Bytes that the arena may have.
+        /// Maximum size of the arena in bytes.
         arena_bytes: usize,
     },
 }
 
-/// Finds the plan that is best at `goal`.
+/// Finds the best plan for `goal`.
 ///
 /// ```
 /// use brooklet_plan::model_file::ModelFile;
@@ -87,12 +89,12 @@ pub enum Goal {
 ///
 /// # Errors
 ///
-/// [`Uncuttable`] for a network unlike a ResNet.
+/// [`Uncuttable`] if the network is not built of blocks.
 pub fn plan(program: &Program, goal: Goal) -> Result<Plan, Uncuttable> {
     let smallest = plan_cut(program, Goal::Size)?;
     let Goal::Speed { arena_bytes } = goal else { return Ok(smallest) };
-    // What a cut needs at its worst moment is known before its rows are placed, what placing
-    // adds to it is not.
+    // The bytes that a cut needs at its fullest step are known before its rows are placed; the
+    // bytes that placing adds are not.
     let mut room = arena_bytes;
     while room >= smallest.peak_bytes && smallest.arena_bytes <= arena_bytes {
         let plan = plan_cut(program, Goal::Speed { arena_bytes: room })?;
@@ -104,7 +106,7 @@ pub fn plan(program: &Program, goal: Goal) -> Result<Plan, Uncuttable> {
     Ok(smallest)
 }
 
-/// The best cut, its rows placed.
+/// The best cut, with its rows placed.
 fn plan_cut(program: &Program, goal: Goal) -> Result<Plan, Uncuttable> {
     let mut layers = records(program);
     let segments = segments(&layers, &cuts(&layers), goal).map_err(|part| Uncuttable {
@@ -121,7 +123,7 @@ fn plan_cut(program: &Program, goal: Goal) -> Result<Plan, Uncuttable> {
     Ok(Plan { segments, layers, places, arena_bytes, peak_bytes: peak(&timeline) })
 }
 
-/// The records, with last readers and steps.
+/// The records, with last readers and steps filled in.
 fn records(program: &Program) -> Vec<LayerRecord> {
     let complete = |(layer, last): (&crate::program::Layer, u16)| {
         let mut record = layer.record;
@@ -133,28 +135,28 @@ fn records(program: &Program) -> Vec<LayerRecord> {
     program.layers.iter().zip(program.last_readers()).map(complete).collect()
 }
 
-/// Tensors that are made before `cut`, and used after.
+/// Tensors that are made before `cut` and used after it.
 fn crossing(layers: &[LayerRecord], cut: usize) -> impl Iterator<Item = usize> + use<'_> {
     (0..cut).filter(move |&layer| layers[layer].last_reader.get() as usize >= cut)
 }
 
-/// Layers before which the network can be cut.
+/// The layers before which the network can be cut.
 fn cuts(layers: &[LayerRecord]) -> Vec<usize> {
     let inner = (1..layers.len()).filter(|&cut| crossing(layers, cut).count() <= MAX_CARRIED);
     [0].into_iter().chain(inner).chain([layers.len()]).collect()
 }
 
-/// The best cut into segments: for size the one whose largest takes the fewest bytes; the part
-/// of the network that is too long for any segment, if there is one.
+/// The best cut into segments: for size, the one whose largest segment takes the fewest bytes. The
+/// error is the part of the network that is too long for a segment, if there is one.
 fn segments(
     layers: &[LayerRecord],
     cuts: &[usize],
     goal: Goal,
 ) -> Result<Vec<SegmentRecord>, Range<usize>> {
-    // Deep networks repeat themselves: what is alike takes as much.
+    // Deep networks repeat themselves, and equal segments take equal memory.
     let mut known: HashMap<Vec<u32>, (usize, usize)> = HashMap::new();
-    // For each cut: what the segments up to it cost (the bytes of the largest, or the layers
-    // that all steps look at), the number of segments, and the cut before.
+    // For each cut: the cost of the segments up to it (the bytes of the largest, or the layers that
+    // all steps search), the number of segments, and the previous cut.
     let mut best: Vec<Option<(usize, usize, usize)>> = vec![None; cuts.len()];
     best[0] = Some((0, 0, 0));
     for to in 1..cuts.len() {
@@ -178,7 +180,7 @@ fn segments(
                 best[to] = Some(candidate);
             }
         }
-        // For speed a cut may cost more than there is; cuts beyond it need not.
+        // For speed, a cut may need more than the arena, and then later cuts do not matter.
         if best[to].is_none() && goal == Goal::Size {
             return Err(cuts[to - 1]..cuts[to]);
         }
@@ -201,10 +203,10 @@ fn record(segment: &Range<usize>) -> SegmentRecord {
     }
 }
 
-/// All that the memory of a segment depends on.
+/// All numbers on which the memory of a segment depends.
 fn signature(layers: &[LayerRecord], segment: &Range<usize>) -> Vec<u32> {
     let carried: Vec<usize> = crossing(layers, segment.start).collect();
-    // Tensors by their number in the segment, with those that are carried in before.
+    // Tensors by their index in the segment, after those that are carried in.
     let number = |tensor: u16| match (tensor as usize).checked_sub(segment.start) {
         Some(inside) => (inside.min(segment.len()) + carried.len()) as u32,
         None => carried.iter().position(|&c| c == tensor as usize).map_or(u32::MAX, |c| c as u32),
@@ -235,16 +237,17 @@ fn signature(layers: &[LayerRecord], segment: &Range<usize>) -> Vec<u32> {
     signature
 }
 
-/// Bytes that are taken at the worst moment.
+/// Bytes in use at the fullest step.
 fn peak(timeline: &Timeline) -> usize {
     timeline.bytes_taken().into_iter().max().unwrap_or(0)
 }
 
-/// Places the items, those that live at one time apart: returns their offsets, and the bytes
-/// of the arena.
+/// Places the items so that those that live at the same time are apart; returns their offsets, and
+/// the size of the arena in bytes.
 ///
-/// First fit, in different orders: long-lived first, large first, as they come, and so behind
-/// scratch memory. Where that does not fill the `peak`, again with those first that lay highest.
+/// First fit in different orders: long-lived first, large first, in order of time, and each of
+/// these after scratch memory. If the result is larger than `peak`, again with those first that
+/// were placed highest.
 fn place(items: &[Item], peak: usize) -> (Vec<u32>, usize) {
     type Key = fn(&Item) -> (u64, u64);
     let orders: [Key; 5] = [
@@ -278,12 +281,12 @@ fn place(items: &[Item], peak: usize) -> (Vec<u32>, usize) {
     best
 }
 
-/// Each item at the lowest place that is free during its life.
+/// Places each item at the lowest offset that is free during its life.
 fn first_fit(items: &[Item], order: &[usize]) -> (Vec<u32>, usize) {
     let mut offsets = vec![0; items.len()];
     let mut end = 0;
-    // Items that are placed, by the buckets of steps that they live in. Two that live at one time
-    // have the bucket in which the later one begins, so none is needed behind the last beginning.
+    // Placed items, by the buckets of steps that they live in. Two items that live at the same time
+    // share the bucket in which the later one begins, so none is needed after the last beginning.
     let last = items.iter().map(first_bucket).max().unwrap_or(0);
     let last_bucket = |item: &Item| (item.life.end.saturating_sub(1) / BUCKET) as usize;
     let mut placed: Vec<Vec<usize>> = vec![Vec::new(); last + 1];
@@ -294,7 +297,7 @@ fn first_fit(items: &[Item], order: &[usize]) -> (Vec<u32>, usize) {
         let buckets = first..=last_bucket(&items[item]).clamp(first, last);
         taken.clear();
         for bucket in buckets.clone() {
-            // An item of several buckets is looked at in the first that both have.
+            // A pair of items is compared only in the first bucket that both have.
             let here = placed[bucket].iter().filter(|&&other| {
                 first_bucket(&items[other]).max(*buckets.start()) == bucket
                     && items[other].meets(&items[item])

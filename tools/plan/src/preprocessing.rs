@@ -8,14 +8,14 @@ use zerocopy::little_endian::{F32, U16};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Resize {
-    /// The shorter side has this number of pixels; the sides keep their ratio.
+    /// The shorter side has this number of pixels; the aspect ratio is kept.
     Shorter(u32),
-    /// Height and width, whatever the sides' ratio was.
+    /// Height and width, whatever the aspect ratio was.
     To([u32; 2]),
 }
 
 impl Resize {
-    /// Its numbers of pixels.
+    /// The numbers of pixels.
     pub fn sides(&self) -> &[u32] {
         match self {
             Self::Shorter(side) => std::slice::from_ref(side),
@@ -30,17 +30,17 @@ impl Resize {
 pub struct Preprocess {
     /// Size after resizing (bilinear with antialiasing), in pixels.
     pub resize: Option<Resize>,
-    /// Height and width of the part that is cut from the centre after that.
+    /// Height and width to which the centre is cropped after that.
     pub crop: Option<[u32; 2]>,
-    /// For each channel, of pixel / 255; default 0 if there is a `std`.
+    /// Mean of pixel / 255 for each channel; 0 by default if there is a `std`.
     pub mean: Option<[f32; 3]>,
-    /// For each channel, of pixel / 255; default 1 if there is a `mean`.
+    /// Standard deviation of pixel / 255 for each channel; 1 by default if there is a `mean`.
     pub std: Option<[f32; 3]>,
 }
 
 impl Preprocess {
-    /// What the float network takes for a pixel of this channel: (pixel / 255 − mean) / std, or
-    /// the pixel itself if there is neither mean nor std.
+    /// The number that the float network takes for a pixel of this channel: (pixel / 255 − mean) /
+    /// std, or the pixel itself if there is neither mean nor std.
     pub fn normalize(&self, pixel: u8, channel: usize) -> f32 {
         if self.mean.is_none() && self.std.is_none() {
             return f32::from(pixel);

@@ -1,5 +1,5 @@
-//! A quantized network as the core will run it: layer records and their numbers, not yet
-//! given a place in arena and file.
+//! A quantized network as the core will run it: layer records and their numbers, which have no
+//! places in arena and file yet.
 
 use brooklet::format::{
     LayerRecord, NONE, Operator, Packing, PreprocessingRecord, WEIGHTS_ALIGN, flags,
@@ -19,32 +19,32 @@ pub struct Program {
     pub layers: Vec<Layer>,
     /// The layer that makes the logits.
     pub logits: usize,
-    /// Names of the classes; none, or one for each.
+    /// Names of the classes: none, or one for each class.
     pub labels: Vec<String>,
     /// How an image becomes the network's rows.
     pub preprocessing: Option<PreprocessingRecord>,
-    /// Images that the file carries, with their answers.
+    /// Test images that the file carries, with their answers.
     pub test_images: Vec<TestImage>,
-    /// Whether the file has its weights last: for weights behind a driver, where what comes before them
-    /// is in RAM.
+    /// Whether the file has its weights last: needed for weights behind a driver, where the part
+    /// before them is copied to RAM.
     pub weights_last: bool,
 }
 
-/// A layer: its record, all but the places, and the numbers that go into the file's data.
+/// A layer: its record without places, and the numbers that go into the file's data.
 #[derive(Debug, Clone)]
 pub struct Layer {
     /// Name in reports.
     pub name: String,
     /// Operator, shapes, operands and quantization of the output.
     pub record: LayerRecord,
-    /// Weights in OHWI order, I being the input channels that an output channel reads; of a lookup with
-    /// several tables the number of each channel's.
+    /// Weights in OHWI order, where I are the input channels that an output channel reads; for a
+    /// lookup with several tables, the index of each channel's table.
     pub weights: Vec<i8>,
-    /// One an output channel.
+    /// One bias per output channel.
     pub bias: Vec<i32>,
-    /// One an output channel.
+    /// One multiplier per output channel.
     pub multipliers: Vec<Multiplier>,
-    /// One an input channel; none: the input's zero point.
+    /// One value per input channel; `None` for the input's zero point.
     pub padding_values: Option<Vec<i8>>,
     /// The table of a join or of the input.
     pub table: Option<Table>,
@@ -53,21 +53,21 @@ pub struct Layer {
 /// A table in the file's data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Table {
-    /// 256 int32: a shortcut's byte + 128 to its part of a join's sum; of an add 512, the input's
-    /// first.
+    /// 256 int32: maps a shortcut's int8 + 128 to its term in a join's sum. An addition has 512,
+    /// the input's terms first.
     Terms(Vec<i32>),
-    /// int8, by 256: of the input a channel, from pixels; of a lookup each of its tables; of a
-    /// concatenation the input's and the shortcut's.
+    /// 256 int8 each: for the input one table per channel, from pixels; for a lookup all its
+    /// tables; for a concatenation the input's and the shortcut's.
     Bytes(Vec<i8>),
 }
 
-/// Largest magnitude of a channel's sum, of any input.
+/// Largest magnitude of a channel's sum, over all inputs.
 pub fn largest_sum(weights: &[i8], bias: i32) -> u32 {
     weights.iter().fold(bias.unsigned_abs(), |bound, &weight| bound_with(bound, weight))
 }
 
 impl Layer {
-    /// A layer that reads `input`, with no numbers yet.
+    /// A layer that reads `input`, without numbers.
     pub fn new(name: impl Into<String>, operator: Operator, input: usize, shape: Shape) -> Self {
         let mut record = LayerRecord::new();
         record.operator = operator as u8;
@@ -89,12 +89,12 @@ impl Layer {
         }
     }
 
-    /// Weights an output channel.
+    /// Number of weights per output channel.
     fn taps(&self) -> usize {
         self.weights.len() / self.bias.len().max(1)
     }
 
-    /// Rows of the kernel, and weights in each; of what has no kernel, one row.
+    /// Number of kernel rows, and of weights in each; a layer without a kernel has one row.
     fn kernel_taps(&self) -> [usize; 2] {
         let rows = usize::from(self.record.kernel[0]).max(1);
         [rows, self.taps() / rows]
@@ -104,7 +104,7 @@ impl Layer {
         self.bytes_as(self.record.packing())
     }
 
-    /// Groups of a grouped convolution; else one.
+    /// Number of groups of a grouped convolution, or 1.
     fn groups(&self) -> usize {
         match self.record.operator() {
             Operator::GroupedConv => self.record.parameter.get() as usize,
@@ -112,7 +112,7 @@ impl Layer {
         }
     }
 
-    /// Bytes that the weights take in that packing.
+    /// Bytes of the weights in that packing.
     pub fn bytes_as(&self, packing: Packing) -> usize {
         match self.record.operator() {
             Operator::GroupedConv => {
@@ -147,13 +147,13 @@ impl Layer {
             && sums.all(|sum| sum < sum_bound(packing))
     }
 
-    /// The weights as the record's packing has them.
+    /// The weights in the record's packing.
     pub(crate) fn pack(&self) -> Vec<i8> {
         let (packing, taps) = (self.record.packing(), self.taps());
         match self.record.operator() {
             Operator::Lookup => return self.weights.clone(),
             Operator::DepthwiseConv => {
-                // From channel by channel to kernel position by kernel position.
+                // Reorders them from channel by channel to kernel position by kernel position.
                 let of_position = |tap| self.weights.iter().skip(tap).step_by(taps).copied();
                 return (0..taps).flat_map(of_position).collect();
             }
@@ -273,7 +273,7 @@ impl Program {
         }
     }
 
-    /// The same with the weights of all convolutions that can be in that packing.
+    /// The same program with that packing for all convolutions that can have it.
     pub fn packed(mut self, packing: Packing) -> Self {
         for layer in self.layers.iter_mut().filter(|layer| layer.can_be(packing)) {
             layer.record.packing = packing as u8;
@@ -287,7 +287,7 @@ impl Program {
         ops::scratch_bytes(record, self.layers[usize::from(record.input.get())].record.shape())
     }
 
-    /// For each layer the last one that reads it; [`NONE`] for what is kept to the end.
+    /// For each layer the last layer that reads it; [`NONE`] for outputs that are kept to the end.
     pub fn last_readers(&self) -> Vec<u16> {
         let mut last = vec![NONE; self.layers.len()];
         for (index, layer) in self.layers.iter().enumerate().skip(1) {

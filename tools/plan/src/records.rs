@@ -1,4 +1,4 @@
-//! Fields of layer records that several tools derive.
+//! Fields of layer records that several tools compute.
 
 use brooklet::format::{LayerRecord, NONE, Operator, flags};
 use brooklet::ops::add::LEFT_SHIFT;
@@ -9,9 +9,9 @@ use zerocopy::little_endian::I32;
 
 use crate::program::{Layer, Table};
 
-/// Sets table and multiplier of an add of two operands, each with scale and zero point, in the
-/// arithmetic of TFLite's `ADD`: both terms at twice the larger scale. `None` if the scales are
-/// out of proportion.
+/// Sets table and multiplier of an addition of two operands, each given by scale and zero point, in
+/// the arithmetic of TFLite's `ADD`: both terms have twice the larger scale. `None` if the scales
+/// are out of proportion.
 pub fn set_add(layer: &mut Layer, operands: [(f32, i32); 2]) -> Option<()> {
     let output = f64::from(layer.record.scale.get());
     let [a, b] = operands.map(|(scale, _)| f64::from(scale));
@@ -27,7 +27,7 @@ pub fn set_add(layer: &mut Layer, operands: [(f32, i32); 2]) -> Option<()> {
     Some(())
 }
 
-/// Sets the multiplier of a softmax of logits of this scale; `None` if it has none.
+/// Sets the multiplier of a softmax of logits with this scale; `None` if that is out of range.
 pub fn set_softmax(layer: &mut Layer, scale: f32) -> Option<()> {
     let unit = f64::from(1u32 << (31 - Softmax::DIFFERENCE_BITS));
     let multiplier = Multiplier::from_real((f64::from(scale) * unit).min(f64::from(i32::MAX)))?;
@@ -36,8 +36,8 @@ pub fn set_softmax(layer: &mut Layer, scale: f32) -> Option<()> {
     Some(())
 }
 
-/// Sets the multiplier of a product of two operands of these scales, as TFLite's `MUL`; `None` if the
-/// scales are out of proportion.
+/// Sets the multiplier of a product of two operands with these scales, as TFLite's `MUL` does;
+/// `None` if the scales are out of proportion.
 pub fn set_multiply(layer: &mut Layer, scales: [f32; 2]) -> Option<()> {
     let [a, b] = scales.map(f64::from);
     let multiplier = Multiplier::from_real(a * b / f64::from(layer.record.scale.get()))?;
@@ -45,8 +45,8 @@ pub fn set_multiply(layer: &mut Layer, scales: [f32; 2]) -> Option<()> {
     multiplier.holds(255 * 255, 128).then_some(())
 }
 
-/// Makes a layer that depends on each number by itself: with a table for each different function of
-/// `tables`, which are one for all channels, or one a channel.
+/// Makes a layer a lookup, whose outputs depend on one number each: `tables` has one table for all
+/// channels, or one per channel, and equal tables are stored once.
 pub fn set_lookup(layer: &mut Layer, tables: &[[i8; 256]]) -> Option<()> {
     let mut different: Vec<[i8; 256]> = Vec::new();
     let mut numbers = Vec::with_capacity(tables.len());
@@ -63,7 +63,7 @@ pub fn set_lookup(layer: &mut Layer, tables: &[[i8; 256]]) -> Option<()> {
     Some(())
 }
 
-/// Makes a layer one that repeats rows and columns of its input around it: a mirrored map, or its edges.
+/// Makes a layer repeat rows and columns of its input around it: a mirrored map, or its edges.
 pub fn set_border(layer: &mut Layer, [top, left, bottom, right]: [u8; 4], mirrored: bool) {
     let [above, rows] = rows_under(top, bottom);
     let record = &mut layer.record;
@@ -73,7 +73,7 @@ pub fn set_border(layer: &mut Layer, [top, left, bottom, right]: [u8; 4], mirror
     record.parameter = I32::from_bytes([u8::from(!mirrored), top, bottom, 0]);
 }
 
-/// What a layer is called in reports.
+/// The kind of a layer in reports.
 pub fn kind(layer: &LayerRecord) -> &'static str {
     match layer.operator() {
         Operator::Input => "input",

@@ -1,18 +1,18 @@
-//! An image's way through a model, step by step: what a page shows, or a figure.
+//! The steps in which an image runs through a model, for a page or a figure.
 
 use brooklet::Model;
 use serde::Serialize;
 
 use crate::timeline::{Content, Timeline};
 
-/// Steps, and what each keeps in the arena.
+/// Steps, and the contents of the arena at each.
 #[derive(Debug, Serialize)]
 pub struct Replay {
-    /// For each step its layer; 0 is the image, whose rows are steps, too.
+    /// The layer of each step; 0 is the image, whose rows are steps, too.
     pub steps: Vec<u16>,
     /// The layers.
     pub layers: Vec<ReplayLayer>,
-    /// What takes memory.
+    /// Everything that takes memory.
     pub items: Vec<ReplayItem>,
 }
 
@@ -21,13 +21,13 @@ pub struct Replay {
 pub struct ReplayLayer {
     /// Its name.
     pub name: String,
-    /// Rows of its output.
+    /// Number of rows of its output.
     pub rows: u16,
-    /// Steps that it takes.
+    /// Number of its steps.
     pub steps: u16,
-    /// Rows that a step makes; 0 where the last step makes all.
+    /// Number of rows that a step makes; 0 if the last step makes all.
     pub step_rows: u8,
-    /// For each row its item.
+    /// The item of each row.
     pub places: Vec<usize>,
 }
 
@@ -40,17 +40,17 @@ pub struct ReplayItem {
     pub scratch: bool,
     /// Its place in the arena.
     pub offset: usize,
-    /// How much it takes, alignment included.
+    /// Its size, including alignment.
     pub bytes: usize,
-    /// The first step during which it is taken, and the one after the last.
+    /// The first step during which it is in use, and the one after the last.
     pub life: [u32; 2],
-    /// Of scratch memory that keeps nothing: the steps that use it.
+    /// The steps that use it, if it is scratch memory that keeps no data.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub moments: Vec<u32>,
 }
 
 impl Replay {
-    /// Of a model, whatever the image.
+    /// The replay of a model, which does not depend on the image.
     pub fn new(model: &Model<'_>) -> Self {
         let timeline = Timeline::of(model.graph());
         let offsets = timeline.offsets(model);

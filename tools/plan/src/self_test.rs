@@ -1,4 +1,4 @@
-//! Answers of the test images that a model file carries.
+//! Computes the answers of the test images that a model file carries.
 
 use std::path::Path;
 
@@ -9,8 +9,8 @@ use crate::test_image::TestImage;
 use brooklet::ops::stream16;
 
 impl Program {
-    /// Takes these images as its test images. [`build`] computes their answers; until then, they
-    /// are zeros.
+    /// Sets these images as test images. [`build`] computes their answers; until then they are
+    /// zeros.
     pub fn set_test_images(&mut self, images: Vec<Vec<u8>>) {
         let (logits, output) = (self.logits, self.layers.len() - 1);
         let zeros = |layer: usize| vec![0; self.layers[layer].record.row_bytes()];
@@ -23,8 +23,8 @@ impl Program {
     }
 }
 
-/// The model file of a program, checked by the core, with the answers of its test images computed
-/// anew.
+/// The model file of a program, checked by the core. The answers of its test images are computed
+/// again.
 ///
 /// # Errors
 ///

@@ -5,19 +5,19 @@ use brooklet::format::SelfTestRecord;
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::U16;
 
-/// A test image and its answer, as they lie in a model file.
+/// A test image and its answer, as stored in a model file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TestImage {
     /// The image as it is pushed: rows × columns × channels bytes.
     pub pixels: Vec<u8>,
     /// The logits: int8, or int16 in little-endian.
     pub logits: Vec<u8>,
-    /// Likewise the output, where a layer follows the logits; else empty.
+    /// The output in the same form, if a layer follows the logits; otherwise empty.
     pub output: Vec<u8>,
 }
 
 impl TestImage {
-    /// Those of a model file.
+    /// The test images of a model file.
     pub fn read(model: &Model<'_>) -> Vec<Self> {
         let owned = |image: brooklet::TestImage<'_>| Self {
             pixels: image.pixels.to_vec(),
@@ -27,7 +27,7 @@ impl TestImage {
         model.test_images().map(owned).collect()
     }
 
-    /// The record of a model file and what follows it; nothing if there are no images.
+    /// The record of a model file and the data after it; empty if there are no images.
     pub fn write(images: &[Self]) -> Vec<u8> {
         if images.is_empty() {
             return Vec::new();

@@ -6,32 +6,32 @@ use std::ops::Range;
 use brooklet::schedule::{Next, Schedule};
 use brooklet::{ARENA_ALIGN, Graph, Model, ops};
 
-/// What an [`Item`] holds.
+/// The contents of an [`Item`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content {
-    /// A row: of several tensors in turn, where each updates the one before in place.
+    /// A row: of several tensors in turn, if each updates the one before in place.
     Row(u16),
     /// Scratch memory.
     Scratch,
 }
 
-/// Bytes that are taken for a time.
+/// Bytes that are in use for some time.
 #[derive(Debug, Clone)]
 pub struct Item {
     /// The layer that makes it, or the last one that updates it in place.
     pub layer: usize,
-    /// What it is.
+    /// Its contents.
     pub content: Content,
-    /// How much it takes, alignment included.
+    /// Its size, including alignment.
     pub bytes: usize,
-    /// The steps during which it is taken: all of these, or those of `moments`.
+    /// The steps during which it is in use: all of these, or those in `moments`.
     pub life: Range<u32>,
-    /// Of scratch memory that keeps nothing: the steps that use it, in order.
+    /// The steps that use it, in order, if it is scratch memory that keeps no data.
     pub moments: Vec<u32>,
 }
 
 impl Item {
-    /// Whether both are taken during some step.
+    /// Whether both are in use during some step.
     pub fn meets(&self, other: &Item) -> bool {
         let (a, b) = (&self.life, &other.life);
         let overlap = a.start.max(b.start)..a.end.min(b.end);
@@ -43,32 +43,32 @@ impl Item {
             _ if overlap.is_empty() => false,
             ([], []) => true,
             ([], moments) | (moments, []) => within(moments),
-            // A step is of one layer, and takes one scratch memory.
+            // Steps of different layers differ, and a step uses one scratch memory.
             _ => false,
         }
     }
 }
 
-/// Steps, and what each keeps in memory.
+/// Steps, and the contents of memory at each.
 #[derive(Debug, Clone)]
 pub struct Timeline {
-    /// What takes memory.
+    /// Everything that takes memory.
     pub items: Vec<Item>,
     /// For each layer the items of its rows.
     pub rows: Vec<Vec<usize>>,
     /// For each layer the item of its scratch memory.
     pub scratch: Vec<Option<usize>>,
-    /// For each layer the rows, from the first on, that are known to be dead.
+    /// For each layer the number of rows, from the first on, that are known to be dead.
     dead: Vec<usize>,
-    /// For each step its layer.
+    /// The layer of each step.
     pub steps: Vec<u16>,
     /// The step at which each segment ends.
     pub segment_ends: Vec<u32>,
 }
 
 impl Timeline {
-    /// Walks the graph's segments, which need not be all. Tensors that are made before them and
-    /// used in them or after are there from the start.
+    /// Walks the graph's segments, which may be a part of the network. Tensors that are made before
+    /// them and used in them or later are there from the start.
     pub fn of(graph: &Graph<'_>) -> Self {
         let layers = graph.layers.len();
         let mut timeline = Self {
@@ -118,14 +118,14 @@ impl Timeline {
         self.items.len() - 1
     }
 
-    /// A row that lives for good, until it is found to die.
+    /// Adds a row that lives to the end, unless it is found to die earlier.
     fn add_row(&mut self, graph: &Graph<'_>, layer: usize, row: u16) {
         let bytes = graph.layer(layer).row_bytes();
         let item = self.add(layer, Content::Row(row), bytes, self.now()..u32::MAX);
         self.rows[layer].push(item);
     }
 
-    /// Scratch memory of a step.
+    /// Adds scratch memory for a step.
     fn scratch(&mut self, graph: &Graph<'_>, layer: usize) {
         let now = self.now();
         let record = graph.layer(layer);
@@ -162,7 +162,8 @@ impl Timeline {
             }
         }
         self.steps.push(layer as u16);
-        // What was read may have been read for the last time; what was made may be for nobody.
+        // Rows that were read may have been read for the last time, and rows that were made may
+        // have no reader.
         let read = (layer > 0).then(|| record.input.get() as usize);
         for tensor in [read, record.shortcut(), Some(layer)].into_iter().flatten() {
             let dead = usize::from(schedule.needed_from(graph, tensor, None, 0));
@@ -177,7 +178,7 @@ impl Timeline {
         }
     }
 
-    /// Where a model has each item in the arena.
+    /// The offset of each item in a model's arena.
     pub(crate) fn offsets(&self, model: &Model<'_>) -> Vec<usize> {
         let mut offsets = vec![0; self.items.len()];
         for (layer, rows) in self.rows.iter().enumerate() {
@@ -191,7 +192,7 @@ impl Timeline {
         offsets
     }
 
-    /// Bytes that are taken during each step.
+    /// Bytes in use during each step.
     pub fn bytes_taken(&self) -> Vec<usize> {
         let steps = self.steps.len();
         let mut change = vec![0isize; steps + 1];

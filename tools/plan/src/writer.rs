@@ -1,4 +1,4 @@
-//! From a program and its plan to the bytes of a model file.
+//! Writes a program and its plan as the bytes of a model file.
 
 use brooklet::format::{Header, LayerRecord, SHARED_WITHIN, WEIGHTS_ALIGN, Writer};
 use zerocopy::IntoBytes;
@@ -9,8 +9,8 @@ use crate::program::{Layer, Program, Table};
 use crate::test_image::TestImage;
 
 impl Program {
-    /// The last earlier layer that has the same weights as layer `index` in the same form, of those that
-    /// a reader looks at: they are stored once.
+    /// The last earlier layer that has the same weights as layer `index` in the same form, among
+    /// those that a reader compares: their weights are stored once.
     fn same_weights(&self, index: usize, planned: &LayerRecord, plan: &Plan) -> Option<usize> {
         let layer = &self.layers[index];
         let form = |layer: &Layer, record: &LayerRecord| {
@@ -26,7 +26,7 @@ impl Program {
         })
     }
 
-    /// Appends the weights of the layer behind `records`, or finds them in one of these.
+    /// Appends the weights of the layer after `records`, or finds them in one of these.
     fn append_weights(
         &self,
         records: &[LayerRecord],
@@ -46,7 +46,7 @@ impl Program {
             .layers
             .iter()
             .map(|layer| {
-                // Data, and what aligning each part may add.
+                // The data, and the bytes that aligning each part may add.
                 layer.packed_bytes()
                     + 9 * layer.bias.len()
                     + 1024

@@ -1,4 +1,4 @@
-//! The build script of the documentation plans models for boards.
+//! The build script in the documentation plans models for boards.
 
 use std::fs;
 use std::path::Path;

@@ -64,7 +64,10 @@ fn the_order_of_the_classes_is_found_and_kept() {
     // One that is no class is named; the labels' file must have them all.
     fs::rename(folder.join("some/bird"), folder.join("some/birds")).unwrap();
     let refused = brooklet(folder, "eval a.brook some").unwrap_err();
-    assert!(refused.contains("its folder `birds` is not one of the network's classes"), "{refused}");
+    assert!(
+        refused.contains("its folder `birds` is not one of the network's classes"),
+        "{refused}"
+    );
     let refused = brooklet(folder, &format!("doctor {network} some --labels names.txt"));
     assert!(refused.unwrap_err().contains("has no line `birds`"));
 }

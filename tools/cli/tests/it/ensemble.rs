@@ -99,9 +99,9 @@ fn test_images_are_answered_by_the_ensemble() {
 fn members_that_do_not_fit_are_named() {
     let folder = members();
     for (member, words) in [
-        ("hundred", "hundred.brook: tells other classes apart"),
+        ("hundred", "hundred.brook: has other classes"),
         ("small", "small.brook: takes other images"),
-        ("mean", "mean.brook: prepares images otherwise"),
+        ("mean", "mean.brook: preprocesses images differently"),
         ("nothing", "nothing.brook: cannot be read"),
     ] {
         let line = format!("ensemble a.brook {member}.brook -o all.brook");

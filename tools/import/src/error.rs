@@ -1,4 +1,4 @@
-//! Why a network is not imported: the file, the layer where there is one, and what is wrong.
+//! Reasons why a network is not imported: the file, the layer if there is one, and what is wrong.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use brooklet_files::text::line;
 pub struct ImportError {
     /// The file, as the user named it.
     pub file: PathBuf,
-    /// The layer or tensor in it, by the file's own name.
+    /// The layer or tensor in the file, by its name there.
     pub layer: Option<String>,
     /// What is wrong.
     pub problem: Problem,
@@ -19,7 +19,7 @@ pub struct ImportError {
 
 impl fmt::Display for ImportError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        /// Longest name and longest description that are shown, in characters.
+        /// Maximum lengths of a name and of a description that are shown, in characters.
         const MOST: [usize; 2] = [120, 600];
         write!(f, "{}: ", self.file.display())?;
         if let Some(layer) = &self.layer {
@@ -39,32 +39,32 @@ impl std::error::Error for ImportError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error(transparent)]
     File(#[from] FileProblem),
 
-    /// The file beside it that holds its weights cannot be read.
+    /// The file with its weights, which should be beside it, cannot be read.
     #[error("its weights are in `{location}`, which {problem}")]
     Companion {
-        /// Its name, as the network has it.
+        /// The name of that file in the network.
         location: String,
-        /// What is wrong with it.
+        /// What is wrong with that file.
         problem: FileProblem,
     },
 
-    /// The file is not of a kind that is read here.
+    /// The file is of a type that is not supported.
     #[error("is not a kind of network that brooklet reads{}", found.map(|f| format!(" (it is {f})")).unwrap_or_default())]
     UnknownType {
-        /// What the content looks like, if known.
+        /// The type that the content shows, if it is known.
         found: Option<&'static str>,
     },
 
-    /// The name says one thing, the content another.
+    /// The file's name and its content disagree.
     #[error("is named like {named}, but its content is {found}")]
     WrongType {
-        /// What the extension stands for.
+        /// The type that the extension stands for.
         named: &'static str,
-        /// What the content looks like.
+        /// The type that the content shows.
         found: &'static str,
     },
 
@@ -77,16 +77,16 @@ pub enum Problem {
         detail: String,
     },
 
-    /// An operator that brooklet does not have.
+    /// The network has an operator that brooklet does not support.
     #[error("operator {op} is not supported")]
     UnsupportedOperator {
-        /// The operator's type in the file's own vocabulary.
+        /// The operator's type in the terms of the file.
         op: String,
         /// What the user can do.
         remedy: String,
     },
 
-    /// A known operator used in a way that brooklet does not have.
+    /// An operator is used in a way that brooklet does not support.
     #[error("{what}")]
     Unsupported {
         /// The unsupported use.
@@ -102,32 +102,32 @@ pub enum Problem {
         shape: String,
     },
 
-    /// A quantized ONNX network whose operators are quantized ones.
+    /// The quantized ONNX network has quantized operators that are not supported.
     #[error("operator {op}: of quantized ONNX networks only the QDQ form is read")]
     QuantizedOnnx {
         /// The first quantized operator.
         op: String,
     },
 
-    /// An output that the network does not have.
+    /// An output was asked for that the network does not have.
     #[error("has no output `{name}`; its outputs are {names}")]
     NoOutput {
         /// The name asked for.
         name: String,
-        /// The names that it has.
+        /// The names of its outputs.
         names: String,
     },
 
-    /// NaN or infinity among the weights.
+    /// A parameter is NaN or infinite.
     #[error("{what} contain {value}")]
     NotFinite {
-        /// Which parameter.
+        /// The parameter.
         what: &'static str,
-        /// The offending value.
+        /// The wrong value.
         value: f64,
     },
 
-    /// Shapes that do not fit together.
+    /// Shapes that do not match.
     #[error("{detail}")]
     Shape {
         /// What does not fit.
@@ -141,58 +141,58 @@ pub enum Problem {
         detail: String,
     },
 
-    /// Bare weights without an architecture.
+    /// The file has bare weights, and no architecture was given.
     #[error("holds weights only, not the network's structure")]
     ArchNeeded,
 
-    /// A name that no architecture has.
+    /// The name is not one of a known architecture.
     #[error("`{name}` is not a known architecture")]
     UnknownArch {
         /// The name given.
         name: String,
     },
 
-    /// A variant that the architecture does not have.
-    #[error("{arch} {why}: {option} means nothing for it")]
+    /// The architecture does not have this variant.
+    #[error("{arch} {why}: {option} does not apply to it")]
     NoVariant {
         /// The architecture asked for.
         arch: String,
         /// The option.
         option: &'static str,
-        /// What the architecture is like.
+        /// Why the option does not apply.
         why: &'static str,
     },
 
-    /// A tensor that the architecture needs is not there.
+    /// A tensor of the architecture is missing.
     #[error("is missing, but {arch} has it")]
     MissingTensor {
         /// The architecture asked for.
         arch: String,
-        /// A few names that the file does hold.
+        /// Some of the names in the file.
         holds: String,
     },
 
-    /// A tensor of another shape than the architecture's.
+    /// A tensor's shape is not that of the architecture.
     #[error("has shape {found:?}, but {arch} has {expected}")]
     TensorShape {
         /// The architecture asked for.
         arch: String,
         /// Shape in the file.
         found: Vec<usize>,
-        /// Shape it should have.
+        /// The expected shape.
         expected: String,
     },
 
-    /// Tensors that the architecture has no place for.
-    #[error("is not part of {arch}{}", if *others > 0 { format!(" (nor are {others} more tensors)") } else { String::new() })]
+    /// Tensors that do not belong to the architecture.
+    #[error("is not part of {arch}{}", if *others > 0 { format!(" ({others} more tensors are not, either)") } else { String::new() })]
     LeftOver {
         /// The architecture asked for.
         arch: String,
-        /// How many more there are.
+        /// Number of further such tensors.
         others: usize,
     },
 
-    /// A tensor that is not of float32.
+    /// A tensor is not of float32.
     #[error("has element type {found}")]
     ElementType {
         /// The element type in the file.
@@ -200,7 +200,7 @@ pub enum Problem {
     },
 }
 
-/// A problem on its way to the place that knows the file's name.
+/// A problem without the name of the file, which is added later.
 #[derive(Debug)]
 pub struct LayerProblem {
     /// The layer or tensor, if known.
@@ -228,13 +228,13 @@ impl From<std::io::Error> for LayerProblem {
 }
 
 impl LayerProblem {
-    /// Names the file.
+    /// Adds the name of the file.
     pub fn in_file(self, file: &Path) -> ImportError {
         ImportError { file: file.to_owned(), layer: self.layer, problem: self.problem }
     }
 }
 
-/// Adds the layer's name to a problem that has none yet.
+/// Adds the layer's name to a problem without one.
 pub trait AtLayer<T> {
     /// Adds the name.
     ///
@@ -254,7 +254,7 @@ impl<T, E: Into<LayerProblem>> AtLayer<T> for Result<T, E> {
     }
 }
 
-/// Shorthand for the commonest problem.
+/// Creates the most common problem.
 pub fn unsupported(what: impl Into<String>, remedy: impl Into<String>) -> Problem {
     Problem::Unsupported { what: what.into(), remedy: remedy.into() }
 }

@@ -1,8 +1,8 @@
-//! Which kind of file one is.
+//! Recognizes the type of a file.
 
 use std::path::Path;
 
-/// A kind of file, by its name or by its content.
+/// The type of a file, by its name or its content.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Format {
     Onnx,
@@ -13,7 +13,7 @@ pub(crate) enum Format {
     KerasArchive,
     /// `.h5`.
     KerasHdf5,
-    /// Recognized, but not read; with what to call it.
+    /// A known type that is not supported, with its name.
     Other(&'static str),
 }
 
@@ -33,8 +33,8 @@ impl Format {
         }
     }
 
-    /// What the content shows beyond doubt. (Protocol buffers and old tar checkpoints have no
-    /// magic number.)
+    /// The type that the content proves. Protocol buffers and old tar checkpoints have no magic
+    /// number.
     pub(crate) fn of_content(head: &[u8], length: u64) -> Option<Format> {
         let word = |at: usize| head.get(at..at + 8).and_then(|bytes| bytes.try_into().ok());
         let header = word(0).map_or(u64::MAX, u64::from_le_bytes);

@@ -1,9 +1,9 @@
-//! From a trained network's file to a [`Network`](network::Network), or to a
-//! [`QuantizedNetwork`](network::QuantizedNetwork) where the file is int8 already.
+//! Reads the file of a trained network as a [`Network`](network::Network), or as a
+//! [`QuantizedNetwork`](network::QuantizedNetwork) if it is already int8.
 //!
-//! The file's extension says what it should be, its first bytes what it is; both must agree.
-//! ONNX, TFLite and Keras files hold the structure themselves; safetensors files and PyTorch checkpoints
-//! hold named weights only, so [`Arch`] supplies the structure.
+//! The file's extension gives the expected type, its first bytes the actual type; both must agree.
+//! ONNX, TFLite and Keras files contain the structure of the network; safetensors files and PyTorch
+//! checkpoints only contain named weights, for which [`Arch`] supplies the structure.
 //!
 //! ```
 //! use brooklet_import::network::Op;
@@ -16,14 +16,14 @@
 //! };
 //! assert_eq!(network.input, [32, 32, 3]); // height, width, channels
 //! assert_eq!(network.macs(), 40_551_040);
-//! // Batch norms are folded, and nodes named by their places.
+//! Batch norms are folded, and nodes are named by their position.
 //! assert!(network.nodes.iter().all(|node| !matches!(node.op, Op::BatchNorm(_))));
 //! assert_eq!(network.nodes[1].name, "stem");
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! From whatever file a network comes, the same weights give the same value, bit for bit:
+//! The same weights give the same value, bit for bit, whatever type of file they come from:
 //!
 //! ```text
 //! onnx ────────┐
@@ -54,17 +54,17 @@ use crate::format::Format;
 use crate::weights::{pytorch, safetensors};
 use brooklet_files::{self as files, Limit};
 
-/// What the file itself does not say.
+/// Information that the file itself may not contain.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Which network bare weights belong to; other files ignore it.
+    /// The architecture of bare weights; other files ignore it.
     pub arch: Option<Arch>,
-    /// What the network does otherwise than the architecture was published with.
+    /// Differences between the network and its architecture as published.
     pub variant: Variant,
-    /// Height and width of the input for bare weights; default: what the architecture was
-    /// published with (224×224 or 32×32).
+    /// Height and width of the input for bare weights; `None`: as the architecture was published
+    /// (224×224 or 32×32).
     pub input: Option<[usize; 2]>,
-    /// Names of the outputs that are wanted, of a network that has several; none: all.
+    /// Names of the outputs to keep, if the network has several; all if empty.
     pub outputs: Vec<String>,
 }
 
@@ -85,7 +85,7 @@ fn load_file(path: &Path, options: &Options) -> Result<Imported, LayerProblem> {
     let bytes = files::read(path, Limit::Network)?;
     let content = Format::of_content(&bytes[..bytes.len().min(64)], bytes.len() as u64);
     let kind = match (Format::of_extension(path), content) {
-        // Both are archives; and Keras 2 wrote HDF5 whatever the name.
+        // Both types are zip archives; and Keras 2 wrote HDF5 under any name.
         (Some(Format::KerasArchive), Some(Format::Checkpoint)) => Format::KerasArchive,
         (Some(Format::KerasArchive), Some(Format::KerasHdf5)) => Format::KerasHdf5,
         (Some(named), Some(found)) if named != found && !matches!(named, Format::Other(_)) => {

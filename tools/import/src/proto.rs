@@ -1,8 +1,8 @@
 //! The messages of an ONNX file, as far as they are read or written here.
 //!
-//! Declared by hand for prost with the field numbers of the public schema, because a decoder for
-//! files from anywhere must hold on damaged ones: bounded recursion, no endless varint. The names
-//! are those of the schema, which documents them.
+//! They are declared by hand for prost with the field numbers of the public schema, because a
+//! decoder of untrusted files must survive damaged ones: with bounded recursion and bounded
+//! varints. The names are those of the schema, which documents them.
 
 #![expect(missing_docs, reason = "the public schema has it")]
 
@@ -100,7 +100,7 @@ pub struct AttributeProto {
     /// One of [`attribute_type`].
     #[prost(int32, optional, tag = "20")]
     pub r#type: Option<i32>,
-    /// In a function: the attribute of its use that this one has the value of.
+    /// In a function: the attribute of its use whose value this one takes.
     #[prost(string, optional, tag = "21")]
     pub ref_attr_name: Option<String>,
 }
@@ -115,7 +115,7 @@ impl AttributeProto {
         Self { i: Some(value), ..Self::of(name, attribute_type::INT) }
     }
 
-    /// Sizes, or places.
+    /// Sizes, or positions.
     pub fn ints(name: &str, values: &[usize]) -> Self {
         let ints = values.iter().map(|&value| value as i64).collect();
         Self { ints, ..Self::of(name, attribute_type::INTS) }
@@ -153,7 +153,7 @@ pub struct TensorProto {
     pub double_data: Vec<f64>,
     #[prost(message, repeated, tag = "13")]
     pub external_data: Vec<StringStringEntryProto>,
-    /// 1: in another file.
+    /// 1 if the data is in another file.
     #[prost(int32, optional, tag = "14")]
     pub data_location: Option<i32>,
 }

@@ -15,7 +15,7 @@ const UNITS: usize = 1 << 16;
 pub struct Choice {
     /// The room that it takes, in bytes.
     pub bytes: usize,
-    /// What it costs.
+    /// Its cost.
     pub cost: f64,
 }
 

@@ -8,16 +8,17 @@ use crate::error::{AtLayer, LayerProblem, Problem};
 use crate::network::{BatchNorm, Conv, Network, NodeId, Op, Subsample, Window, ohwi};
 use crate::weights::{Maker, Tensors, Weights};
 
-/// What PyTorch adds to a variance unless told otherwise.
+/// PyTorch's default epsilon of batch norms.
 const EPS: f32 = 1e-5;
 
 impl Arch {
-    /// Names and weights of a network that was not trained, for `classes` classes: for building,
-    /// planning and measuring where no trained weights are at hand. The same for the same seed.
+    /// Names and weights of an untrained network for `classes` classes, for building, planning and
+    /// measuring without trained weights. The same seed gives the same weights.
     ///
-    /// Normally distributed after He et al. 2015 ("Delving Deep into Rectifiers", section 2.2),
-    /// with batch norms that do nothing yet. Only what is last in each residual block scales by
-    /// 1 / √blocks: without training, nothing else keeps a thousand blocks from adding up.
+    /// Weights are normally distributed after He et al. 2015 ("Delving Deep into Rectifiers",
+    /// section 2.2), with batch norms that change nothing. Only the last layer of each residual
+    /// block scales by 1 / √blocks: without training, nothing else keeps the outputs of a thousand
+    /// blocks from adding up.
     pub fn new_weights(
         self,
         variant: Variant,
@@ -25,7 +26,8 @@ impl Arch {
         classes: usize,
         seed: u64,
     ) -> Result<Weights, LayerProblem> {
-        // A block's last convolution, of pre-activation networks: nothing scales behind it.
+        // In pre-activation networks it is the last convolution of a block, as no batch norm
+        // follows it.
         let last = if self.family.has_bottlenecks() { 3 } else { variant.convs() };
         let part = if self.blocks == Blocks::PreActivation { "conv" } else { "bn" };
         let last_of_blocks =
@@ -66,13 +68,13 @@ pub(super) struct Layer {
 }
 
 impl Layer {
-    /// At stride 1, of one group.
+    /// A convolution with stride 1 and one group.
     pub(super) fn new(out: usize, kernel: usize) -> Self {
         Self { out, kernel, stride: 1, groups: 1 }
     }
 }
 
-/// A network that is built of the tensors of a file, or of new ones.
+/// A network that is being built from the tensors of a file, or from new ones.
 pub(super) struct Builder {
     arch: Arch,
     variant: Variant,
@@ -142,7 +144,7 @@ impl Builder {
         Ok(x)
     }
 
-    /// A residual block of `width` channels (its output has four times as many in a bottleneck).
+    /// A residual block of `width` channels; the output of a bottleneck has four times as many.
     fn block(
         &mut self,
         x: NodeId,
@@ -157,7 +159,8 @@ impl Builder {
             let [first, second] = match self.variant.stride_in {
                 Some(StrideIn::First) => [stride, 1],
                 Some(StrideIn::Second) => [1, stride],
-                // As the authors' pre-activation networks, and as torchvision's others.
+                // The authors' pre-activation networks have it in the first convolution,
+                // torchvision's others in the second.
                 None if self.arch.blocks == Blocks::PreActivation => [stride, 1],
                 None => [1, stride],
             };
@@ -189,8 +192,8 @@ impl Builder {
         self.relu(sum)
     }
 
-    /// Batch norm and ReLU stand before each convolution. Where the shape changes, the shortcut
-    /// begins behind the first of them, as in the authors' code.
+    /// A block with a batch norm and a ReLU before each convolution. If the shape changes, the
+    /// shortcut begins after the first ReLU, as in the authors' code.
     fn pre_activation_block(
         &mut self,
         x: NodeId,
@@ -214,7 +217,7 @@ impl Builder {
         self.network.push(Op::Add, &[main, shortcut], &name).at(&name)
     }
 
-    /// What is added to a block's main path.
+    /// The shortcut of a block.
     fn shortcut(
         &mut self,
         x: NodeId,
@@ -352,7 +355,7 @@ impl Builder {
         let name = names.into_iter().find(|name| self.tensors.has(&format!("{name}.weight")));
         let name = name.unwrap_or(if self.arch.family.is_imagenet() { "fc" } else { "linear" });
         let key = format!("{name}.weight");
-        // The number of classes is the file's.
+        // The file gives the number of classes.
         let classes = self.tensors.outputs(&key).unwrap_or(0);
         let weights = self.take(&key, &[classes, channels])?;
         let weights = weights.into_dimensionality::<Ix2>().expect("its shape was checked");
@@ -372,7 +375,7 @@ impl Builder {
         self.network.push(op, &[x], name).at(name)
     }
 
-    /// The tensor of this key, which must have this shape; it is used up.
+    /// Takes the tensor of this key, which must have this shape.
     fn take(&mut self, key: &str, shape: &[usize]) -> Result<ArrayD<f32>, LayerProblem> {
         let arch = self.arch.name.to_owned();
         let Some(tensor) = self.tensors.take(key, shape) else {

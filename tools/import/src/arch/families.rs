@@ -1,4 +1,4 @@
-//! Networks of other families, untrained: for building, planning and measuring.
+//! Untrained networks of other families, for building, planning and measuring.
 //!
 //! | name | source |
 //! |---|---|
@@ -13,11 +13,11 @@ use super::builder::{Builder, Layer};
 use crate::error::LayerProblem;
 use crate::network::{AveragePool, BatchNorm, Function, NodeId, Op, Window};
 
-/// Channels that a layer of a DenseNet adds.
+/// Number of channels that a layer of a DenseNet adds.
 const GROWTH: usize = 12;
-/// Groups of a ResNeXt's convolutions.
+/// Number of groups of a ResNeXt's convolutions.
 const GROUPS: usize = 8;
-/// By how much squeeze-and-excite has fewer channels inside.
+/// Factor by which squeeze-and-excite reduces the channels inside.
 const REDUCTION: usize = 4;
 
 /// The stages of MobileNetV2: expansion, channels at width 1, blocks, stride.
@@ -31,7 +31,8 @@ const MOBILE: [[usize; 4]; 7] = [
     [6, 320, 1, 1],
 ];
 
-/// Channels at a width of 0.35: a multiple of eight, and no less than nine tenths.
+/// Number of channels at a width of 0.35: a multiple of eight, and not less than nine tenths of
+/// that.
 fn narrow(channels: usize) -> usize {
     let exact = channels as f64 * 0.35;
     let rounded = ((exact + 4.0) as usize / 8 * 8).max(8);
@@ -39,7 +40,8 @@ fn narrow(channels: usize) -> usize {
 }
 
 impl Builder {
-    /// Three blocks of layers that each read what all before them made, and transitions between.
+    /// Three blocks with transitions in between; each layer reads the outputs of all layers before
+    /// it in its block.
     pub(super) fn dense(&mut self, width: usize, stages: &[usize]) -> Result<NodeId, LayerProblem> {
         let mut x = self.layer(0, "conv1", None, Layer::new(width, 3))?;
         for (stage, &layers) in stages.iter().enumerate() {
@@ -62,7 +64,7 @@ impl Builder {
         self.norm_relu(x, "bn")
     }
 
-    /// Layers x + T · (H − x), of a convolution H and the sigmoid T of another.
+    /// Layers x + T · (H − x), where H is a convolution, and T the sigmoid of another.
     pub(super) fn highway(
         &mut self,
         width: usize,
@@ -111,7 +113,7 @@ impl Builder {
             }
         }
         let (conv, norm) = (format!("features.{number}.0"), format!("features.{number}.1"));
-        // The last layer keeps its width.
+        // The width of the last layer is not reduced.
         let last = self.layer(x, &conv, Some(&norm), Layer::new(1280, 1))?;
         self.relu6(last)
     }
@@ -142,7 +144,7 @@ impl Builder {
         }
     }
 
-    /// Three convolutions in place of a large one.
+    /// A stem of three convolutions instead of a large one.
     pub(super) fn deep_stem(&mut self, width: usize) -> Result<NodeId, LayerProblem> {
         let mut x = 0;
         for (index, channels) in [width / 2, width / 2, width].into_iter().enumerate() {
@@ -160,7 +162,8 @@ impl Builder {
         self.push(Op::AveragePool(AveragePool { window, counted: [0; 4] }), &[x], name)
     }
 
-    /// Squeeze-and-excite: each channel times what its mean, and those of the others, say.
+    /// Squeeze-and-excite: scales each channel by a factor that is computed from the means of all
+    /// channels.
     pub(super) fn squeezed(&mut self, x: NodeId, prefix: &str) -> Result<NodeId, LayerProblem> {
         let key = |part: &str| format!("{prefix}.{part}");
         let channels = self.channels(x);
@@ -172,7 +175,7 @@ impl Builder {
         self.push(Op::Multiply, &[x, gate], &key("scale"))
     }
 
-    /// A bottleneck with groups, of half as many channels inside.
+    /// A bottleneck with groups, which has half as many channels inside.
     pub(super) fn aggregated(
         &mut self,
         x: NodeId,

@@ -12,19 +12,20 @@ pub struct Arch {
     pub(super) name: &'static str,
     pub(super) family: Family,
     pub(super) blocks: Blocks,
-    /// Channels of the first stage; they double from stage to stage.
+    /// Number of channels of the first stage; it doubles from stage to stage.
     pub(super) width: usize,
-    /// Blocks in each stage.
+    /// Number of blocks in each stage.
     pub(super) stages: &'static [usize],
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Blocks {
-    /// With a shortcut around each.
+    /// Blocks with shortcuts.
     Residual,
-    /// The same, with batch norm and ReLU before the convolutions: the authors' follow-up.
+    /// Blocks with shortcuts, and with batch norm and ReLU before the convolutions: the authors'
+    /// follow-up.
     PreActivation,
-    /// The plain networks that the paper compares with: no shortcuts.
+    /// The plain networks without shortcuts, with which the paper compares.
     Plain,
 }
 
@@ -32,25 +33,25 @@ pub(super) enum Blocks {
 pub(super) enum Family {
     /// 3×3 stem, basic blocks, 32×32.
     Cifar,
-    /// The same with bottleneck blocks, of four times as many channels.
+    /// The same with bottleneck blocks, whose outputs have four times as many channels.
     CifarBottleneck,
-    /// The same for 28×28, with biases before the batch norms and 1×1 projections.
+    /// As `Cifar`, for 28×28, with biases before the batch norms and 1×1 projections.
     Mxnet,
-    /// The same for 32×32, and no batch norm after the projections.
+    /// As `Cifar`, with no batch norm after the projections.
     MlPerf,
     /// 7×7 stem and pooling, basic blocks.
     Basic,
-    /// The same stem, bottleneck blocks, of four times as many channels.
+    /// The same stem, and bottleneck blocks, whose outputs have four times as many channels.
     Bottleneck,
-    /// The basic ones with a stem of three convolutions, and averages before projections.
+    /// As `Basic`, with a stem of three convolutions, and averages before projections.
     Averaged,
-    /// As the first, and each block's channels weighed by their means.
+    /// As `Cifar`, with each block's channels scaled by squeeze-and-excite.
     Squeezed,
-    /// As the first, with bottlenecks of convolutions in groups.
+    /// As `Cifar`, with bottlenecks of grouped convolutions.
     Aggregated,
-    /// Blocks of layers that read all before them.
+    /// Blocks of layers that read all layers before them.
     Dense,
-    /// Layers whose output is gated.
+    /// Layers with gated outputs.
     Highway,
     /// Inverted residuals.
     Mobile,
@@ -65,7 +66,7 @@ impl Family {
         matches!(self, Self::Basic | Self::Bottleneck | Self::Averaged)
     }
 
-    /// Whether convolutions have biases, batch norm or not.
+    /// Whether convolutions have biases even with a batch norm.
     pub(super) fn has_biases(self) -> bool {
         matches!(self, Self::Mxnet | Self::MlPerf)
     }
@@ -84,7 +85,7 @@ macro_rules! table {
 }
 
 impl Arch {
-    /// All that are known.
+    /// All known structures.
     pub const ALL: &'static [Arch] = table! {
         "resnet18" Basic Residual 64 [2, 2, 2, 2],
         "resnet34" Basic Residual 64 [3, 4, 6, 3],
@@ -119,12 +120,12 @@ impl Arch {
         "mobilenetv2-35" Mobile Residual 16 [1, 2, 3, 4, 3, 3, 1],
     };
 
-    /// Name, as `--arch` takes it.
+    /// Its name in `--arch`.
     pub fn name(self) -> &'static str {
         self.name
     }
 
-    /// Height and width of the images that it was published for.
+    /// Height and width of the images for which it was published.
     pub fn default_input(self) -> [usize; 2] {
         match self.family {
             Family::Cifar
@@ -140,12 +141,12 @@ impl Arch {
         }
     }
 
-    /// Classes that it was published with.
+    /// Number of classes with which it was published.
     pub fn default_classes(self) -> u16 {
         if self.family.is_imagenet() || self.family == Family::Mobile { 1000 } else { 10 }
     }
 
-    /// Whether there is such a variant.
+    /// Refuses a variant that does not exist for this structure.
     pub(super) fn check(self, variant: &Variant) -> Result<(), Problem> {
         let bottleneck = self.family.has_bottlenecks();
         let fixed = matches!(

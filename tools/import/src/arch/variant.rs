@@ -1,28 +1,28 @@
-//! What a network does otherwise than its architecture was published with.
+//! Differences between a network and its architecture as published.
 
 use std::fmt;
 
 use strum::{Display, EnumMessage, IntoStaticStr, VariantArray};
 
-/// What a network may do otherwise than its architecture was published with.
+/// Differences between a network and its architecture as published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Variant {
-    /// Shortcuts of the paper's section 3.3: a: where shapes change, subsampled, with channels of
-    /// zeros; b: projections there; c: projections everywhere. Default: as published, or as
-    /// the weights' names say.
+    /// Kind of shortcuts where shapes change, from the paper's section 3.3: a: subsampled, with
+    /// channels of zeros; b: projections; c: projections, also where shapes stay the same. Default:
+    /// as published, or as the weights' names say.
     pub shortcut: Option<ShortcutOption>,
-    /// Where a bottleneck has its stride: in the first 1x1 as in the paper, or in the 3x3 as in
-    /// torchvision.
+    /// The convolution of a bottleneck that has the stride: the first 1x1, as in the paper, or the
+    /// 3x3, as in torchvision.
     pub stride_in: Option<StrideIn>,
-    /// Convolutions under a shortcut. Default: two, or as the weights' names say.
+    /// Number of convolutions under a shortcut. Default: 2, or as the weights' names say.
     pub block_convs: Option<u8>,
 }
 
-/// Shortcuts, as the paper's section 3.3 tells them apart.
+/// Kinds of shortcuts, from the paper's section 3.3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Display, EnumMessage, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
 pub enum ShortcutOption {
-    /// No weights: every `stride`-th pixel, and channels of zeros.
+    /// Without weights: every `stride`-th pixel, and channels of zeros.
     A,
     /// Projections where shapes change.
     B,
@@ -30,7 +30,7 @@ pub enum ShortcutOption {
     C,
 }
 
-/// The convolution of a bottleneck that has its stride.
+/// The convolution of a bottleneck that has the stride.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Display, EnumMessage, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
 pub enum StrideIn {
@@ -59,7 +59,7 @@ impl fmt::Display for Variant {
 }
 
 impl Variant {
-    /// Convolutions under a shortcut.
+    /// Number of convolutions under a shortcut.
     pub(super) fn convs(&self) -> usize {
         self.block_convs.map_or(2, usize::from)
     }

@@ -6,7 +6,7 @@ use super::corrupt;
 use crate::error::{Problem, unsupported};
 use crate::network::MAX_EXTENT;
 
-/// A layer as the network's configuration has it.
+/// A layer in the network's configuration.
 #[derive(Clone, Copy)]
 pub(super) struct Layer<'a> {
     /// Its class, without the module.
@@ -15,7 +15,7 @@ pub(super) struct Layer<'a> {
     pub(super) name: &'a str,
     /// Its own configuration.
     pub(super) config: &'a Value,
-    /// All that is said of it.
+    /// Its whole entry.
     pub(super) value: &'a Value,
 }
 
@@ -25,12 +25,12 @@ impl<'a> Layer<'a> {
         let class = text(value, "class_name").ok_or_else(|| corrupt("a layer without a class"))?;
         let class = class.rsplit('>').next().unwrap_or(class);
         let config = &value["config"];
-        // A Sequential of Keras 1 is its list of layers.
+        // In Keras 1 the configuration of a Sequential is a list of layers.
         let name = text(value, "name").or_else(|| text(config, "name")).unwrap_or(class);
         Ok(Self { class, name, config, value })
     }
 
-    /// Whether it comes from outside of Keras.
+    /// The name under which it was registered, if it is not one of Keras.
     pub(super) fn registered(&self) -> Option<&'a str> {
         let registered = self.value.get("registered_name").and_then(Value::as_str);
         registered.filter(|name| name.contains('>') && !name.starts_with("keras"))
@@ -48,7 +48,7 @@ impl<'a> Layer<'a> {
         number(self.config.get(key)?)
     }
 
-    /// One number, or one a channel.
+    /// One number, or one per channel.
     pub(super) fn numbers(&self, key: &str) -> Option<Vec<f32>> {
         let value = self.config.get(key)?;
         if let Some(one) = number(value) {
@@ -67,7 +67,7 @@ impl<'a> Layer<'a> {
         }
     }
 
-    /// A value for rows and one for columns, of a list of as many as the layer has dimensions.
+    /// A value for rows and one for columns, from a list with one value per dimension of the layer.
     pub(super) fn pair(
         &self,
         key: &str,
@@ -83,13 +83,13 @@ impl<'a> Layer<'a> {
         };
         match (all.as_deref(), dimensions) {
             (Some(&[rows, columns]), 2) => Ok([rows, columns]),
-            // Along the width.
+            // A layer with one dimension uses the width.
             (Some(&[columns]), 1) => Ok([1, columns]),
             _ => Err(wrong(key, value)),
         }
     }
 
-    /// Refuses what is laid out in another way than rows, columns, channels.
+    /// Refuses layouts other than rows, columns, channels.
     pub(super) fn require_channels_last(&self) -> Result<(), Problem> {
         match self.text("data_format") {
             Some("channels_first") => Err(unsupported(
@@ -100,7 +100,7 @@ impl<'a> Layer<'a> {
         }
     }
 
-    /// The class of an activation, or another object that is given by its configuration.
+    /// An activation, or another object that is given by class and configuration.
     pub(super) fn object(value: &'a Value) -> Option<Layer<'a>> {
         value.is_object().then(|| Layer::of(value).ok()).flatten()
     }

@@ -1,4 +1,4 @@
-//! The walk over the layers of a network's configuration.
+//! Walks the layers of a network's configuration.
 
 use std::collections::HashMap;
 
@@ -12,41 +12,41 @@ use crate::error::{AtLayer, LayerProblem, Problem, unsupported};
 use crate::network::{Conv, Network, NodeId, Op, most_elements, too_many_elements};
 use crate::rewrite::view::View;
 
-/// Models within one another.
+/// Maximum nesting of models.
 const MOST_DEPTH: usize = 16;
 
-/// The network as it grows.
+/// The network while it is built.
 pub(super) struct Walk {
-    /// What was made so far: nothing before the input is known.
+    /// The nodes so far; `None` until the input is known.
     pub(super) network: Option<Network>,
     weights: Store,
-    /// Elements that layers may still have.
+    /// Number of elements that further layers may have.
     room: usize,
     keras_2: bool,
 }
 
-/// A call of a layer: what it is called with, and with which weights.
+/// A call of a layer, with its inputs and the place of its weights.
 pub(super) struct Call<'a> {
     pub(super) layer: Layer<'a>,
     pub(super) inputs: Vec<Map>,
-    /// Numbers among its inputs.
+    /// Whether some of its inputs are numbers.
     pub(super) constants: bool,
     pub(super) place: Place,
 }
 
 impl<'a> Call<'a> {
-    /// The same layer, called with another map.
+    /// A call of the same layer with another map.
     pub(super) fn of(&self, map: Map) -> Call<'a> {
         let (layer, place) = (self.layer, self.place.clone());
         Call { layer, inputs: vec![map], constants: false, place }
     }
 }
 
-/// A tensor of the configuration: layer, call of it, output.
+/// A tensor of the configuration: layer, number of the call, number of the output.
 type Key = (String, usize, usize);
 
 impl Walk {
-    /// For a file of this number of bytes.
+    /// A walk over a file with this number of bytes.
     pub(super) fn new(weights: Store, bytes: usize, keras_2: bool) -> Self {
         Self { network: None, weights, room: most_elements(bytes), keras_2 }
     }
@@ -56,7 +56,7 @@ impl Walk {
         self.keras_2
     }
 
-    /// A whole network: the nodes that end it, with their names.
+    /// Walks a whole network; returns the nodes that end it, with their names.
     pub(super) fn model(&mut self, config: &Value) -> Result<Vec<(NodeId, String)>, LayerProblem> {
         let model = Layer::of(config)?;
         let maps = self.inner(model, None, None, 0)?;
@@ -67,7 +67,8 @@ impl Walk {
         Ok(ends)
     }
 
-    /// The outputs of a model, with their layers' names; `inputs` are those of a model in another.
+    /// The outputs of a model, with their layers' names. For a model within another, `inputs` are
+    /// given.
     fn inner(
         &mut self,
         model: Layer<'_>,
@@ -76,7 +77,7 @@ impl Walk {
         depth: usize,
     ) -> Result<Vec<(Map, String)>, LayerProblem> {
         if depth > MOST_DEPTH {
-            return Err(corrupt("models within one another without end").into());
+            return Err(corrupt("models are nested too deeply").into());
         }
         let layers = match model.config {
             Value::Array(layers) => layers,
@@ -145,8 +146,8 @@ impl Walk {
     ) -> Result<Vec<(Map, String)>, LayerProblem> {
         let begins = keys(&model.config["input_layers"]);
         let mut maps = HashMap::<Key, Map>::new();
-        // Calls that are left, in the file's order: a shared layer's later ones read what comes
-        // behind it there.
+        // The remaining calls in the file's order. Later calls of a shared layer read layers that
+        // come after it in the file.
         let mut open = Vec::new();
         for (layer, place) in layers.iter().zip(places) {
             if layer.class == "InputLayer" {
@@ -203,7 +204,7 @@ impl Walk {
         Ok(vec![map])
     }
 
-    /// The input of the network, as its layer says.
+    /// Reads the network's input from its layer.
     fn input(&mut self, layer: &Layer<'_>) -> Result<Map, Problem> {
         if self.network.is_some() {
             return Err(unsupported(
@@ -224,7 +225,7 @@ impl Walk {
             .collect();
         let map = match sizes.as_deref() {
             Some(&[height, width, channels]) => ([height, width, channels], 3),
-            // Of one dimension: along the width.
+            // A single dimension becomes the width.
             Some(&[width, channels]) => ([1, width, channels], 2),
             Some(&[channels]) => ([1, 1, channels], 1),
             _ => {
@@ -240,7 +241,7 @@ impl Walk {
         self.network.as_mut().ok_or_else(|| corrupt("a layer before the input"))
     }
 
-    /// A weight of a layer by one of its names and its number among the layer's.
+    /// A weight of a layer, by one of its names, or by its number in the layer.
     pub(super) fn weight(
         &mut self,
         call: &Call<'_>,
@@ -253,7 +254,7 @@ impl Walk {
         Ok(weight)
     }
 
-    /// The node that computes what is seen of a map.
+    /// The node that computes a map's view.
     pub(super) fn settle(&mut self, map: &Map, name: &str) -> Result<NodeId, Problem> {
         let mut view = map.view;
         let pads = view.take_pads();
@@ -265,7 +266,7 @@ impl Walk {
     }
 }
 
-/// The tensors that a call reads, in their order.
+/// The tensors that a call reads, in order.
 #[derive(Default)]
 struct Read {
     tensors: Vec<Key>,
@@ -273,8 +274,8 @@ struct Read {
 }
 
 impl Read {
-    /// Collects the tensors of a call: of Keras 3 objects with their history, of Keras 2 lists of
-    /// layer, call, output, and options.
+    /// Collects the tensors of a call: in Keras 3 objects with their history, in Keras 2 lists of
+    /// layer, call, output and options.
     fn all(&mut self, value: &Value, depth: usize) {
         if depth > MOST_DEPTH {
             return;
@@ -304,7 +305,7 @@ fn key(value: &Value) -> Option<Key> {
     Some((list.first()?.as_str()?.to_owned(), number(1)?, number(2)?))
 }
 
-/// A tensor, or a list of such.
+/// A tensor, or a list of tensors.
 fn keys(value: &Value) -> Vec<Key> {
     match key(value) {
         Some(one) => vec![one],
@@ -320,10 +321,10 @@ fn missing(layer: &Layer<'_>) -> Problem {
     corrupt(format!("`{}` reads what no layer computes", layer.name))
 }
 
-/// What is wrong with a model or a layer that only its author's code knows.
+/// The error for a model or a layer that only its author's code defines.
 pub(super) fn own_code(class: &str) -> Problem {
     unsupported(
-        format!("`{class}` is a class of somebody's own code, which a Keras file does not hold"),
+        format!("`{class}` is a class from custom code, which a Keras file does not contain"),
         EXPORT,
     )
 }

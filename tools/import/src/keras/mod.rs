@@ -1,8 +1,8 @@
-//! Keras networks: `.keras` archives and HDF5 files (`.h5`) with the structure beside the weights.
+//! Keras networks: `.keras` archives, and HDF5 files (`.h5`) with structure and weights.
 //!
-//! Both hold the network's [configuration](config) as JSON: layers, and which reads which. The
-//! [graph] is walked, with a function of [`layers`] for each call of a layer, whose [weights] are in
-//! HDF5. Nothing is executed: a layer of somebody's own code is refused.
+//! Both hold the network's [configuration](config) as JSON: its layers, and which layers each one
+//! reads. The [graph] is walked, with a function of [`layers`] for each call of a layer; [weights]
+//! are read from HDF5. Nothing is executed: a layer from custom code is refused.
 
 mod config;
 mod graph;
@@ -18,14 +18,14 @@ use self::weights::{File, Store};
 use crate::error::{LayerProblem, Problem, unsupported};
 use crate::network::Network;
 
-/// What the entries of an archive may have unpacked, in bytes for each of the file's.
+/// Maximum size of an unpacked entry of an archive, as a multiple of the file's size.
 const MOST_UNPACKED: u64 = 64;
 
-/// How to give the network in another format.
+/// How to export the network in another format.
 pub(crate) const EXPORT: &str = "export it with Python: `model = keras.saving.load_model(FILE)`, \
      `model.export(\"model.onnx\", format=\"onnx\")`, and import model.onnx; or convert it to TFLite";
 
-/// What is wrong with a broken file.
+/// The error for a broken file.
 fn corrupt(detail: impl Into<String>) -> Problem {
     Problem::Corrupt { format: "Keras", detail: detail.into() }
 }

@@ -1,4 +1,4 @@
-//! Weights of layers, in HDF5.
+//! Weights of layers from HDF5.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use ndarray::ArrayD;
 use super::corrupt;
 use crate::error::Problem;
 
-/// Groups within one another.
+/// Maximum nesting of groups.
 const MOST_DEPTH: usize = 32;
 
 /// An HDF5 file.
@@ -24,7 +24,7 @@ fn invalid(error: impl std::fmt::Display) -> Problem {
 impl File {
     pub(super) fn open(bytes: Vec<u8>) -> Result<Self, Problem> {
         let size = bytes.len();
-        // Weights are stored as they are, or packed a little.
+        // Weights are not compressed, or only a little.
         let most = size.saturating_mul(64);
         let options =
             OpenOptions::default().with_max_read_bytes(most).with_max_object_header_bytes(most);
@@ -32,7 +32,7 @@ impl File {
         Ok(Self { file, bytes: size })
     }
 
-    /// A text beside the root.
+    /// A text attribute of the root group.
     pub(super) fn attribute(&self, name: &str) -> Result<Option<String>, Problem> {
         let root = self.file.root_group().map_err(invalid)?;
         let all = root.attributes().map_err(invalid)?;
@@ -56,12 +56,12 @@ impl File {
     }
 }
 
-/// How a file orders its weights.
+/// The structure in which a file stores weights.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// `.h5`: below the network's layers by name, each by its own name.
+    /// `.h5`: grouped by the network's layers, with weights named as in the layer.
     Legacy,
-    /// `.keras`: by class and number, each by its number.
+    /// `.keras`: grouped by class and number, with weights numbered.
     Archive,
 }
 
@@ -69,14 +69,14 @@ pub(super) enum Kind {
 pub(super) struct Store {
     file: File,
     kind: Kind,
-    /// Of legacy files the paths of weights by layer and name, below a layer of the network.
+    /// Paths of the weights in legacy files, by layer and name, grouped by layer of the network.
     legacy: BTreeMap<String, BTreeMap<(String, String), String>>,
 }
 
-/// Where a layer's weights are.
+/// The place of a layer's weights.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Place {
-    /// Of an archive the path; of a legacy file the layer of the network.
+    /// In an archive the path; in a legacy file the layer of the network.
     pub(super) group: String,
     /// The layer's own name.
     pub(super) name: String,
@@ -87,7 +87,8 @@ impl Store {
         Self { file, kind, legacy: BTreeMap::new() }
     }
 
-    /// The place of a layer in a model at another: the layer is the `number`th of its class there.
+    /// The place of a layer in a model at another place; it is the `number`th layer of its class
+    /// there.
     pub(super) fn place(
         &self,
         model: Option<&Place>,
@@ -107,7 +108,8 @@ impl Store {
         Place { group, name: name.to_owned() }
     }
 
-    /// The weight of a layer by one of its names and its number; none if the layer has none such.
+    /// The weight of a layer, by one of its names or its number; `None` if the layer does not have
+    /// it.
     pub(super) fn find(
         &mut self,
         place: &Place,
@@ -127,7 +129,7 @@ impl Store {
         self.file.array(&dataset).map(Some)
     }
 
-    /// The weights below a layer of the network.
+    /// The weights in the group of a layer of the network.
     fn legacy_paths(
         &mut self,
         layer: &str,
@@ -153,7 +155,7 @@ impl Store {
     }
 }
 
-/// A class's name in an archive: `SeparableConv2D` is `separable_conv2d`.
+/// A class's name in archives: `SeparableConv2D` is `separable_conv2d`.
 pub(super) fn snake_case(class: &str) -> String {
     let letters: Vec<char> = class.chars().collect();
     let mut name = String::new();

@@ -1,8 +1,8 @@
-//! One form for networks from all sources.
+//! One canonical form for networks from all sources.
 //!
-//! Batch norms are folded into convolutions, what the output does not need is dropped, and nodes
-//! are ordered and named by the network's structure alone. Two files of one network then give equal
-//! values, bit for bit, whatever the order and the names in them.
+//! Batch norms are folded into convolutions, nodes that no output needs are dropped, and the others
+//! are ordered and named by the network's structure alone. Two files of the same network then give
+//! equal values, bit for bit, whatever the order and names in them.
 
 use super::float::{Network, Node, Op};
 use super::geometry::NodeId;
@@ -16,8 +16,8 @@ use crate::rewrite::layers::{bring_to_layers, widen};
 use crate::rewrite::spellings::simplify;
 
 impl Network {
-    /// The network that computes what these nodes do, in canonical form; with the names of the
-    /// outputs in the file.
+    /// The network that computes the outputs of these nodes, in canonical form; with the names of
+    /// the outputs in the file.
     pub fn canonical(mut self, ends: &[(NodeId, String)]) -> Result<Network, LayerProblem> {
         for node in &self.nodes {
             check_finite(&node.op).at(&node.source)?;
@@ -34,8 +34,8 @@ impl Network {
 }
 
 impl Network {
-    /// The same network without the factors and offsets of its image, where it begins with such and
-    /// nothing else reads the image; and those, for each channel.
+    /// Removes factors and offsets of the image, if the network begins with them and nothing else
+    /// reads the image. Returns the network, and the factor and offset of each channel.
     pub fn without_normalization(mut self) -> (Network, Option<Vec<(f64, f64)>>) {
         let begins = self.nodes.get(1).filter(|node| node.inputs == [0]);
         let norm = match begins.map(|node| &node.op) {
@@ -72,11 +72,11 @@ impl QuantizedNetwork {
 }
 
 impl Network {
-    /// The same network with some of its outputs alone, in this order.
+    /// The same network with only these outputs, in this order.
     ///
     /// # Errors
     ///
-    /// The names that there are.
+    /// An error with the names of the outputs that exist.
     pub fn with_outputs(mut self, names: &[String]) -> Result<Network, LayerProblem> {
         let outputs = std::mem::take(&mut self.outputs);
         let (nodes, outputs) = chosen(self.nodes, &outputs, names)?;
@@ -85,11 +85,11 @@ impl Network {
 }
 
 impl QuantizedNetwork {
-    /// The same network with some of its outputs alone, in this order.
+    /// The same network with only these outputs, in this order.
     ///
     /// # Errors
     ///
-    /// The names that there are.
+    /// An error with the names of the outputs that exist.
     pub fn with_outputs(mut self, names: &[String]) -> Result<QuantizedNetwork, LayerProblem> {
         let outputs = std::mem::take(&mut self.outputs);
         let (nodes, outputs) = chosen(self.nodes, &outputs, names)?;
@@ -97,7 +97,7 @@ impl QuantizedNetwork {
     }
 }
 
-/// What makes some of the outputs, by their names.
+/// The outputs with these names.
 fn chosen<N: Placed>(
     nodes: Vec<N>,
     outputs: &[Output],
@@ -116,9 +116,9 @@ fn chosen<N: Placed>(
 
 /// A node of either network.
 trait Placed {
-    /// The node without its numbers.
+    /// The node's structure, without its numbers.
     fn outline(&self) -> Outline;
-    /// The same node at another place.
+    /// The same node with another name and other inputs.
     fn placed(self, name: String, inputs: Vec<NodeId>) -> Self;
 }
 
@@ -144,7 +144,7 @@ impl Placed for QuantizedNode {
     }
 }
 
-/// The nodes that the outputs need, in their order and with their names; and the outputs.
+/// The nodes that the outputs need, ordered and named, and the outputs.
 fn ordered<N: Placed>(nodes: Vec<N>, outputs: Vec<Output>) -> (Vec<N>, Vec<Output>) {
     let outlines: Vec<Outline> = nodes.iter().map(Placed::outline).collect();
     let ends: Vec<NodeId> = outputs.iter().map(|output| output.node).collect();

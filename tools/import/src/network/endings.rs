@@ -1,4 +1,4 @@
-//! What follows the last layer becomes part of the output.
+//! Operators after the last layer become a part of the output.
 
 use super::float::{Network, Op};
 use super::function::Function;
@@ -7,7 +7,7 @@ use super::output::{Ending, Output};
 use crate::error::{AtLayer, LayerProblem, Problem, unsupported};
 
 impl Network {
-    /// Which nodes these outputs need.
+    /// Whether each node is needed by these outputs.
     pub(crate) fn needed(&self, outputs: &[Output]) -> Vec<bool> {
         let mut needed = vec![false; self.nodes.len()];
         for output in outputs {
@@ -21,11 +21,11 @@ impl Network {
         needed
     }
 
-    /// What ends the network in these nodes, with what they are called in the file, as its outputs.
+    /// The outputs that end in these nodes, with their names in the file.
     ///
     /// # Errors
     ///
-    /// Names a node that may only come last, but is read.
+    /// An error for a node that may only come last, but is read.
     pub(crate) fn endings(&self, ends: &[(NodeId, String)]) -> Result<Vec<Output>, LayerProblem> {
         let readers = self.consumers();
         for (id, node) in self.nodes.iter().enumerate() {

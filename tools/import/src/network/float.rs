@@ -1,7 +1,7 @@
-//! The float network: what every importer produces and what quantization starts from.
+//! The float network, which importers produce and from which quantization starts.
 //!
-//! Importers append nodes with [`Network::push`], which infers shapes and refuses what does not
-//! fit; [`Network::canonical`] then brings networks from different sources to one form.
+//! Importers append nodes with [`Network::push`], which infers shapes and refuses operands that do
+//! not match; [`Network::canonical`] then brings networks from different sources to one form.
 
 use ndarray::{Array4, ArrayD, Ix4};
 
@@ -17,9 +17,11 @@ use crate::error::Problem;
 pub struct Network {
     /// Shape of the image it takes.
     pub input: Shape,
-    /// The nodes; every node comes after its inputs. The last is the output, where there is one.
+    /// The nodes; each comes after its inputs. If the network has an output, the last node makes
+    /// it.
     pub nodes: Vec<Node>,
-    /// What it answers, in the file's order; the first is the main one. Empty while it is made.
+    /// Its outputs, in the file's order; the first is the main one. Empty while the network is
+    /// built.
     pub outputs: Vec<Output>,
 }
 
@@ -32,18 +34,18 @@ pub struct Node {
     pub source: String,
     /// What it computes.
     pub op: Op,
-    /// Its inputs: none for [`Op::Input`], two for [`Op::Add`] (in canonical form: main path,
-    /// shortcut) and [`Op::Multiply`] (the larger map first), two or more for [`Op::Concat`], else
-    /// one.
+    /// Its inputs: none for [`Op::Input`]; two for [`Op::Add`] (in canonical form the main path,
+    /// then the shortcut) and [`Op::Multiply`] (the larger map first); two or more for
+    /// [`Op::Concat`]; otherwise one.
     pub inputs: Vec<NodeId>,
     /// Shape of its output.
     pub shape: Shape,
-    /// What its output was like in training, if a batch norm that became part of it says so. Not
-    /// compared by `==`.
+    /// The mean and deviation of its output in training, if they are known from a batch norm that
+    /// was folded into it. Not compared by `==`.
     pub statistics: Option<Statistics>,
 }
 
-/// What a map was like in training, a value a channel.
+/// The mean and deviation of a map in training, one value per channel.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Statistics {
     /// Mean.
@@ -66,24 +68,25 @@ pub enum Op {
     Input,
     /// Convolution or fully connected layer.
     Conv(Conv),
-    /// `scale · (x − mean) / √(var + eps) + shift`; [`Network::canonical`] folds it into
-    /// the convolution before it, where there is one that nothing else reads.
+    /// `scale · (x − mean) / √(var + eps) + shift`; [`Network::canonical`] folds it into the
+    /// convolution before it, if nothing else reads that.
     BatchNorm(BatchNorm),
     /// `max(x, 0)`.
     Relu,
     /// `min(max(x, 0), 6)`.
     Relu6,
-    /// Another function of each value alone.
+    /// Another function of single values.
     Function(Function),
-    /// `x` where it is positive, else `x` times a slope a channel.
+    /// `x` if it is positive, otherwise `x` times a slope, of which there is one per channel.
     PRelu(Vec<f32>),
-    /// Sum of two maps of one shape.
+    /// Sum of two maps of the same shape.
     Add,
-    /// Product of two maps of one shape, or of a map and one value a channel.
+    /// Product of two maps of the same shape, or of a map and one value per channel.
     Multiply,
-    /// The channels of several maps of one height and width, one after another.
+    /// The channels of several maps of the same height and width, one after another.
     Concat,
-    /// The shortcut called option A: every `stride`-th row and column, with zero channels around.
+    /// The shortcut called option A: every `stride`-th row and column, with channels of zeros
+    /// added.
     Subsample(Subsample),
     /// The map with a border of its own rows and columns.
     Border(Border),
@@ -96,19 +99,20 @@ pub enum Op {
     GlobalAveragePool,
     /// Softmax over the channels.
     Softmax,
-    /// What may only come last; [`Network::canonical`] makes it part of the [`Output`].
+    /// An operator that may only come last; [`Network::canonical`] makes it a part of the
+    /// [`Output`].
     Ending(Ending),
 }
 
 impl Op {
-    /// `min(max(x, bounds[0]), bounds[1])`; nothing where that changes no value.
+    /// `min(max(x, bounds[0]), bounds[1])`; `None` if that changes no value.
     pub(crate) fn clip([min, max]: [f32; 2]) -> Option<Op> {
         match (min, max) {
             (0.0, 6.0) => Some(Op::Relu6),
             (0.0, max) if max >= f32::MAX => Some(Op::Relu),
             (min, max) if min <= f32::MIN && max >= f32::MAX => None,
             (min, max) => {
-                // Infinities are no bounds that a check of parameters lets through.
+                // The check of parameters does not allow infinite bounds.
                 let (min, max) = (min.max(f32::MIN), max.min(f32::MAX));
                 Some(Op::Function(Function::Clip { min, max }))
             }
@@ -125,7 +129,7 @@ impl Op {
         }
     }
 
-    /// What it is called in messages.
+    /// Its name in messages.
     pub fn name(&self) -> &'static str {
         match self {
             Op::Input => "the input",
@@ -158,22 +162,23 @@ impl Op {
 pub struct Conv {
     /// `[out channels, kernel height, kernel width, in channels of a group]`.
     pub weights: Array4<f32>,
-    /// One value an output channel.
+    /// One bias per output channel.
     pub bias: Vec<f32>,
-    /// Rows, columns.
+    /// Strides of rows and columns.
     pub stride: [usize; 2],
     /// Zeros around the input.
     pub pads: Pads,
-    /// Rows and columns from one weight to the next; 1 where they are neighbours.
+    /// Distance of rows and of columns between weights; 1 if they are neighbours.
     pub dilation: [usize; 2],
-    /// Groups of channels: those of the output's first group are made of those of the input's
-    /// first, and so on. Of a depthwise convolution as many as the input has channels.
+    /// Number of groups of channels. The first group of output channels is computed from the first
+    /// group of input channels, and so on. A depthwise convolution has as many groups as input
+    /// channels.
     pub groups: usize,
-    /// The file calls it a fully connected layer: the kernel is as large as the map.
+    /// Whether the file calls it a fully connected layer: its kernel is as large as the map.
     pub fully_connected: bool,
 }
 
-/// Parameters of a batch normalization, one value a channel.
+/// Parameters of a batch normalization, one value per channel.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BatchNorm {
     /// Factor (gamma).
@@ -184,12 +189,12 @@ pub struct BatchNorm {
     pub mean: Vec<f32>,
     /// Running variance.
     pub var: Vec<f32>,
-    /// Added to the variance.
+    /// The constant that is added to the variance.
     pub eps: f32,
 }
 
 impl Network {
-    /// A network of its input alone. `source` is the input's name in the file.
+    /// A network with only an input, which has the name `source` in the file.
     pub fn new(input: Shape, source: &str) -> Result<Network, Problem> {
         check_extents(&input, "input size")?;
         let node = Node {
@@ -203,7 +208,7 @@ impl Network {
         Ok(Network { input, nodes: vec![node], outputs: vec![] })
     }
 
-    /// Multiply-accumulates of its convolutions for an image, those on padding included.
+    /// Multiply-accumulates of its convolutions per image, including those with padding.
     pub fn macs(&self) -> usize {
         let macs = |node: &Node| match &node.op {
             Op::Conv(conv) => node.shape[0] * node.shape[1] * conv.weights.len(),
@@ -212,13 +217,12 @@ impl Network {
         self.nodes.iter().map(macs).sum()
     }
 
-    /// The node whose output is the answer, of several outputs the first; while it is made, the
-    /// last node.
+    /// The node that makes the main output; while the network is built, the last node.
     pub fn output(&self) -> NodeId {
         self.outputs.first().map_or(self.nodes.len() - 1, |output| output.node)
     }
 
-    /// The node whose output are the logits: the answer, or the one before the softmax.
+    /// The node that makes the logits: that of the main output, or the one before its softmax.
     pub fn logits(&self) -> NodeId {
         let last = self.output();
         match self.nodes[last].op {
@@ -227,14 +231,14 @@ impl Network {
         }
     }
 
-    /// Whether a sigmoid follows the answer, which is then its argument.
+    /// Whether a sigmoid of the main output follows.
     pub fn sigmoid(&self) -> bool {
         self.outputs.first().is_some_and(|output| output.ending == Ending::Sigmoid)
     }
 
-    /// Whether it has no other operators than residual networks of the papers: convolutions of one
-    /// group, batch norms, ReLU and ReLU6, additions, subsampled copies, max-pools, a mean over the
-    /// map and a softmax.
+    /// Whether it only has operators of the papers' residual networks: convolutions with one group,
+    /// batch norms, ReLU and ReLU6, additions, subsampled copies, max-pools, a mean over the map
+    /// and a softmax.
     pub fn is_of_plain_layers(&self) -> bool {
         self.nodes.iter().all(|node| match &node.op {
             Op::Conv(conv) => conv.is_plain(),
@@ -251,9 +255,9 @@ impl Network {
         })
     }
 
-    /// Whether no value of a node's output is negative, as far as operators show.
+    /// Whether operators show that no value of a node's output is negative.
     pub(crate) fn is_positive(&self, node: NodeId) -> bool {
-        /// Nodes that are looked at.
+        /// Maximum number of nodes that are examined.
         const MOST: usize = 64;
         let mut open = vec![node];
         for _ in 0..MOST {
@@ -291,7 +295,7 @@ impl Network {
 }
 
 impl BatchNorm {
-    /// `factor · x + offset`, with values that are repeated for all channels.
+    /// `factor · x + offset`, where single values are repeated for all channels.
     pub(crate) fn affine_of(factors: &[f32], offsets: &[f32], channels: usize) -> BatchNorm {
         let all = |values: &[f32]| values.iter().copied().cycle().take(channels).collect();
         BatchNorm {
@@ -305,7 +309,7 @@ impl BatchNorm {
 }
 
 impl Conv {
-    /// A map with zeros around it, as a depthwise convolution by one.
+    /// Adds zeros around a map, as a depthwise convolution with a weight of one.
     pub(crate) fn padding(channels: usize, pads: Pads) -> Conv {
         Conv {
             weights: Array4::ones((channels, 1, 1, 1)),
@@ -318,13 +322,13 @@ impl Conv {
         }
     }
 
-    /// A map of one channel, as often as there are channels.
+    /// Repeats a map of one channel for all channels.
     pub(crate) fn spreading(channels: usize) -> Conv {
         let weights = Array4::ones((channels, 1, 1, 1));
         Conv { weights, groups: 1, ..Conv::padding(channels, [0; 4]) }
     }
 
-    /// Some channels of a map, in this order.
+    /// Selects channels of a map, in this order.
     pub(crate) fn choosing(channels: usize, chosen: &[usize]) -> Conv {
         let mut weights = Array4::zeros((chosen.len(), 1, 1, channels));
         for (place, &channel) in chosen.iter().enumerate() {
@@ -334,7 +338,7 @@ impl Conv {
         Conv { weights, bias, groups: 1, ..Conv::padding(chosen.len(), [0; 4]) }
     }
 
-    /// A map without these rows and columns at its edges.
+    /// Removes these rows and columns from a map's edges.
     pub(crate) fn cropping(channels: usize, [top, left, bottom, right]: Pads) -> Conv {
         let mut weights = Array4::zeros((channels, top + bottom + 1, left + right + 1, 1));
         weights.slice_mut(ndarray::s![.., top, left, ..]).fill(1.0);
@@ -359,7 +363,7 @@ impl Conv {
     }
 }
 
-/// PyTorch's and ONNX's OIHW weights as OHWI, in memory order.
+/// Reorders weights from OIHW, as in PyTorch and ONNX, to OHWI, also in memory.
 pub(crate) fn ohwi(weights: ArrayD<f32>) -> Array4<f32> {
     let weights = weights.into_dimensionality::<Ix4>().expect("four dimensions, checked before");
     weights.permuted_axes([0, 2, 3, 1]).as_standard_layout().into_owned()

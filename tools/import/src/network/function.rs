@@ -1,9 +1,9 @@
 //! Functions of one value.
 
-/// A function of each value of a map alone.
+/// A function that is applied to each value of a map.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Function {
-    /// `x` where it is positive, else `slope · x`.
+    /// `x` if it is positive, otherwise `slope · x`.
     LeakyRelu {
         /// Factor of negative values.
         slope: f32,
@@ -21,7 +21,7 @@ pub enum Function {
     HardSigmoid {
         /// Factor.
         slope: f32,
-        /// Result of 0.
+        /// Result for 0.
         offset: f32,
     },
     /// `x · min(max(x + 3, 0), 6) / 6`.
@@ -30,7 +30,7 @@ pub enum Function {
     Silu,
     /// Hyperbolic tangent.
     Tanh,
-    /// `x` where it is positive, else `alpha · (e^x − 1)`.
+    /// `x` if it is positive, otherwise `alpha · (e^x − 1)`.
     Elu {
         /// Distance of the lower asymptote from 0.
         alpha: f32,
@@ -42,7 +42,7 @@ pub enum Function {
 }
 
 impl Function {
-    /// What it is called in messages.
+    /// Its name in messages.
     pub fn name(self) -> &'static str {
         match self {
             Function::LeakyRelu { .. } => "LeakyReLU",
@@ -58,7 +58,7 @@ impl Function {
         }
     }
 
-    /// How a node of it is called in a network.
+    /// Its name as a node of a network.
     pub(super) fn place(self) -> &'static str {
         match self {
             Function::LeakyRelu { .. } => "leaky_relu",
@@ -74,7 +74,7 @@ impl Function {
         }
     }
 
-    /// Its value, of `x`.
+    /// Its value for `x`.
     pub fn value(self, x: f64) -> f64 {
         let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
         match self {
@@ -91,12 +91,12 @@ impl Function {
             Function::Elu { alpha } if x < 0.0 => f64::from(alpha) * x.exp_m1(),
             Function::Elu { .. } => x,
             Function::Gelu => x * normal(x),
-            // Without overflow for large values.
+            // This form does not overflow for large values.
             Function::Softplus => x.max(0.0) + (-x.abs()).exp().ln_1p(),
         }
     }
 
-    /// Where its value changes by more than half a thousandth: beyond it is flat.
+    /// The range in which its value changes by more than half a thousandth; outside it is flat.
     pub fn changes_within(self) -> [f32; 2] {
         const ANY: f32 = f32::INFINITY;
         match self {
@@ -127,8 +127,8 @@ impl Function {
     }
 }
 
-/// The distribution function of the standard normal distribution, by the complementary error
-/// function's continued fraction far from 0 and its series near to it.
+/// The distribution function of the standard normal distribution: by the continued fraction of the
+/// complementary error function far from 0, and by the series of the error function near 0.
 fn normal(x: f64) -> f64 {
     let z = x.abs() / std::f64::consts::SQRT_2;
     let tail = if z < 3.0 {

@@ -1,4 +1,4 @@
-//! Sizes of maps and windows, and what is accepted of them.
+//! Sizes of maps and windows, and their limits.
 
 use crate::error::{Problem, unsupported};
 
@@ -12,22 +12,22 @@ pub type Shape = [usize; 3];
 /// `[top, left, bottom, right]`, in rows and columns.
 pub type Pads = [usize; 4];
 
-/// Largest height, width, number of channels, kernel, stride or padding that is accepted: what
-/// the model format can say, far above any real network, and small enough that products of three
-/// never overflow.
+/// Largest height, width, number of channels, kernel, stride or padding that is accepted: the
+/// largest that the model format can store. It is far above any real network, and products of three
+/// such numbers do not overflow.
 pub(crate) const MAX_EXTENT: usize = u16::MAX as usize;
 
-/// Most nodes: layers have 16-bit numbers in the model format.
+/// Maximum number of nodes, as layers have 16-bit numbers in the model format.
 pub(crate) const MAX_NODES: usize = u16::MAX as usize;
 
-/// Elements that a network's weights may have, all layers together, where its file holds as many:
-/// layers may share weights, and exporters transpose or scale them in the graph, but a few bytes
+/// Maximum number of elements of all weights together, for a file that holds `held` elements.
+/// Layers may share weights, and exporters transpose or scale them in the graph, but a few bytes
 /// must not become gigabytes.
 pub(crate) fn most_elements(held: usize) -> usize {
     held.saturating_mul(8).saturating_add(1 << 24)
 }
 
-/// What is wrong with a network that has more.
+/// The error for a network with more elements.
 pub(crate) fn too_many_elements() -> Problem {
     unsupported(
         "makes tensors that are far larger than the file",
@@ -35,14 +35,14 @@ pub(crate) fn too_many_elements() -> Problem {
     )
 }
 
-/// Strided copy with zero channels before and after.
+/// A subsampled copy, with channels of zeros before and after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Subsample {
-    /// Rows, columns; the first of each group is kept.
+    /// Strides of rows and columns; the first of each group is kept.
     pub stride: [usize; 2],
-    /// Zero channels before the copied ones.
+    /// Number of zero channels before the copied ones.
     pub channels_before: usize,
-    /// Zero channels after them.
+    /// Number of zero channels after them.
     pub channels_after: usize,
 }
 
@@ -53,19 +53,19 @@ pub struct Window {
     pub kernel: [usize; 2],
     /// Rows, columns.
     pub stride: [usize; 2],
-    /// Positions around the input that do not count.
+    /// Positions around the input, which do not count.
     pub pads: Pads,
 }
 
 impl Window {
-    /// Refuses a window that may lie wholly in the padding.
+    /// Refuses a window that may lie entirely in the padding.
     pub(crate) fn check(&self) -> Result<(), Problem> {
         let beyond = |side: usize| {
             self.pads[side] >= self.kernel[side] || self.pads[side + 2] >= self.kernel[side]
         };
         if (0..2).any(beyond) {
             return Err(unsupported(
-                "a pooling window lies wholly in the padding",
+                "a pooling window lies entirely in the padding",
                 "pad less than the window's size",
             ));
         }
@@ -73,16 +73,16 @@ impl Window {
     }
 }
 
-/// Rows and columns around a map that repeat some of its own.
+/// Rows and columns around a map that repeat rows and columns of the map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Border {
-    /// How many.
+    /// Number of rows and columns.
     pub pads: Pads,
-    /// Which they are.
+    /// The rows and columns that are repeated.
     pub repeats: Repeats,
 }
 
-/// What a border repeats.
+/// The rows and columns that a border repeats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repeats {
     /// The map mirrored at its outermost rows and columns, which are not repeated themselves.
@@ -91,12 +91,12 @@ pub enum Repeats {
     Edge,
 }
 
-/// An average over a window: the sum over those of its positions that count, by their number.
+/// An average over a window: the sum of the positions that count, divided by their number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AveragePool {
-    /// The window; its pads are all positions around the input that windows reach.
+    /// The window, with all positions around the input as its pads.
     pub window: Window,
-    /// Those of the pads that count, as zeros; at most as many as the window's.
+    /// The pads that count as zeros; at most those of the window.
     pub counted: Pads,
 }
 
@@ -127,8 +127,8 @@ pub(crate) fn window_output(
     Ok(shape)
 }
 
-/// Rows and columns that windows hang over the bottom and the right of a padded map where the
-/// number of windows is rounded up (`ceil_mode`): a window that begins behind the map is none.
+/// Rows and columns by which windows exceed the bottom and the right of a padded map if the number
+/// of windows is rounded up (`ceil_mode`). A window that begins after the map is left out.
 pub(crate) fn overhang(
     [height, width, _]: Shape,
     kernel: [usize; 2],
@@ -148,9 +148,9 @@ pub(crate) fn overhang(
     })
 }
 
-/// The four pads of TensorFlow's SAME: the output has ⌈input / stride⌉ rows and columns, and an
-/// odd row or column of padding goes to the bottom or right. `upper` false puts it first, as
-/// ONNX's SAME_LOWER does.
+/// The four pads of TensorFlow's SAME, with which the output has ⌈input / stride⌉ rows and columns.
+/// An odd row or column of padding goes to the bottom or right; if `upper` is false, to the top or
+/// left, as in ONNX's SAME_LOWER.
 pub(crate) fn same_pads(
     [height, width, _]: Shape,
     kernel: [usize; 2],
@@ -168,7 +168,7 @@ pub(crate) fn same_pads(
     [top, left, bottom, right]
 }
 
-/// Refuses zeros and absurd sizes.
+/// Refuses zeros and sizes that are too large.
 pub(crate) fn check_extents(extents: &[usize], what: &str) -> Result<(), Problem> {
     match extents.iter().find(|&&extent| extent == 0 || extent > MAX_EXTENT) {
         Some(extent) => Err(mismatch(format!("its {what} is impossible: {extents:?} ({extent})"))),
@@ -176,7 +176,7 @@ pub(crate) fn check_extents(extents: &[usize], what: &str) -> Result<(), Problem
     }
 }
 
-/// Shapes that do not fit together.
+/// An error for shapes that do not match.
 pub(crate) fn mismatch(detail: String) -> Problem {
     Problem::Shape { detail }
 }

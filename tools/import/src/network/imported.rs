@@ -1,4 +1,4 @@
-//! A network of either kind.
+//! A float or an int8 network.
 
 use super::float::Network;
 use super::int8::QuantizedNetwork;
@@ -6,8 +6,8 @@ use super::int8::QuantizedNetwork;
 /// An imported network, in canonical form.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Imported {
-    /// Float weights, to be quantized.
+    /// Float weights, which are yet to be quantized.
     Float(Network),
-    /// Already int8.
+    /// An int8 network.
     Quantized(QuantizedNetwork),
 }

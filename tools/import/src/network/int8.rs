@@ -1,7 +1,7 @@
-//! The quantized network: what an int8 TFLite or ONNX file gives.
+//! The quantized network, which int8 TFLite and ONNX files give.
 //!
-//! The same topology as [`Network`](super::Network) in its canonical form, except that
-//! activations are fused into the node that they follow. Scales are the file's own f32 values.
+//! It has the same topology as [`Network`](super::Network) in canonical form, except that
+//! activations are fused into the nodes before them. Scales are the file's f32 values.
 
 use ndarray::Array4;
 
@@ -16,9 +16,10 @@ use crate::error::{Problem, unsupported};
 pub struct QuantizedNetwork {
     /// Shape of the image it takes.
     pub input: Shape,
-    /// The nodes; every node comes after its inputs. Node 0 is the input, whose scale and zero point say what int8 values the network takes.
+    /// The nodes; each comes after its inputs. Node 0 is the input, whose scale and zero point
+    /// define the int8 values that the network takes.
     pub nodes: Vec<QuantizedNode>,
-    /// What it answers, in the file's order; the first is the main one.
+    /// Its outputs, in the file's order; the first is the main one.
     pub outputs: Vec<Output>,
 }
 
@@ -35,17 +36,17 @@ pub struct QuantizedNode {
     pub inputs: Vec<NodeId>,
     /// Shape of its output.
     pub shape: Shape,
-    /// Real value of 1 of the output.
+    /// Scale of its output: the real value of 1.
     pub scale: f32,
-    /// int8 value that stands for zero.
+    /// Zero point of its output: the int8 value that stands for zero.
     pub zero_point: i32,
-    /// The output is int16, with the zero point 0: maps of a network that is quantized to 16 bits, and
-    /// scores that a file leaves in float.
+    /// Whether the output is int16 with a zero point of 0. So are the maps of a network that is
+    /// quantized to 16 bits, and scores that a file leaves in float.
     pub int16: bool,
-    /// Clamp of the output.
+    /// Bounds to which the output is clipped.
     pub activation: Activation,
-    /// A convolution whose sums only an addition reads, and which are not rounded before it: what it
-    /// says of its output means nothing.
+    /// Whether it is a convolution whose sums are only read by an addition, and not rounded before
+    /// that. Its output's scale and zero point are then not used.
     pub summed: bool,
 }
 
@@ -68,39 +69,39 @@ pub enum QuantizedOp {
     Conv(QuantizedConv),
     /// A function of each value.
     Function(Function),
-    /// A value where it is positive, else it times a slope.
+    /// `x` if it is positive, otherwise `x` times a slope.
     PRelu(QuantizedConstant),
-    /// A function of each value, as TFLite computes it.
+    /// A function of single values, in TFLite's arithmetic.
     Tflite(TfliteFunction),
-    /// Sum of two maps of one shape, each with its own scale.
+    /// Sum of two maps of the same shape, each with its own scale.
     Add,
-    /// Difference of two maps of one shape, each with its own scale, as TFLite computes it.
+    /// Difference of two maps of the same shape, each with its own scale, in TFLite's arithmetic.
     Subtract,
-    /// Product of two maps of one shape, or of a map and one value a channel.
+    /// Product of two maps of the same shape, or of a map and one value per channel.
     Multiply,
-    /// The channels of several maps, one after another, all with one scale.
+    /// The channels of several maps, one after another, all with the same scale.
     Concat,
     /// The same values at another scale.
     Requantize,
-    /// Option A shortcut; the added channels hold the zero point. Same scale as its input.
+    /// Option A shortcut; the added channels hold the zero point. Its scale is that of its input.
     Subsample(Subsample),
-    /// Maximum over a window. Same scale as its input.
+    /// Maximum over a window. Its scale is that of its input.
     MaxPool(Window),
-    /// Mean over a window: int32 sum, rounded division. Same scale as its input.
+    /// Mean over a window: int32 sum, rounded division. Its scale is that of its input.
     AveragePool(AveragePool),
-    /// Mean over the whole map: int32 sum, rounded division. Same scale as its input.
+    /// Mean over the whole map: int32 sum, rounded division. Its scale is that of its input.
     GlobalAveragePool,
     /// Mean over the whole map, requantized to another scale.
     Mean,
-    /// The same as TFLite's MEAN computes it: its factor is rounded to a multiplier before it is
-    /// divided by the number of pixels, in whole numbers.
+    /// Mean over the whole map as in TFLite's MEAN: its factor is rounded to a multiplier, and then
+    /// divided by the number of pixels in integers.
     TfliteMean,
     /// int8 softmax.
     Softmax,
 }
 
 impl QuantizedOp {
-    /// What it is called in messages.
+    /// Its name in messages.
     pub fn name(&self) -> &'static str {
         match self {
             QuantizedOp::Input => "the input",
@@ -128,7 +129,7 @@ impl QuantizedOp {
 }
 
 impl QuantizedOp {
-    /// Refuses what layers of int16 do not compute, with this activation and the output's scale.
+    /// Refuses operators that layers of int16 do not compute with this activation and output scale.
     pub(crate) fn check_int16(&self, activation: Activation, scale: f32) -> Result<(), Problem> {
         let known = matches!(
             self,
@@ -141,7 +142,7 @@ impl QuantizedOp {
                 | QuantizedOp::Mean
                 | QuantizedOp::TfliteMean
         );
-        // Layers of int16 clip to a multiple of 256 steps.
+        // Layers of int16 clip at multiples of 256 steps.
         let clips = activation == Activation::Relu6 && (6.0 / scale).round() < f32::from(i16::MAX);
         let what = match (known, clips) {
             (true, false) => return Ok(()),
@@ -150,7 +151,7 @@ impl QuantizedOp {
         };
         Err(unsupported(
             format!("{what} of maps quantized to 16 bits"),
-            "of these convolutions, additions, max-pools and means are computed: give the float \
+            "only convolutions, additions, max-pools and means support it: give the float \
              network, which brooklet quantizes itself, with --int16 for the layers that need it; or \
              quantize activations to int8",
         ))
@@ -160,32 +161,32 @@ impl QuantizedOp {
 /// A quantized convolution.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QuantizedConv {
-    /// `[out channels, kernel height, kernel width, in channels]`, zero point 0.
+    /// `[out channels, kernel height, kernel width, in channels]`, with a zero point of 0.
     pub weights: Array4<i8>,
-    /// One scale an output channel (a file's single scale is repeated).
+    /// One scale per output channel; a file's single scale is repeated.
     pub scales: Vec<f32>,
-    /// One value an output channel, at scale in·weight. It does not contain the input's zero
-    /// point.
+    /// One bias per output channel, at the scale input · weight. It does not include the input's
+    /// zero point.
     pub bias: Vec<i32>,
-    /// Zero points of the input's channels, where each has its own: they lie around the input, too.
+    /// Zero points of the input's channels, if each has its own; they are also its padding.
     pub zeros: Option<Vec<i8>>,
-    /// Rows, columns.
+    /// Strides of rows and columns.
     pub stride: [usize; 2],
-    /// Zero points around the input.
+    /// Padding around the input, with zero points.
     pub pads: Pads,
-    /// Rows and columns from one weight to the next.
+    /// Distance of rows and of columns between weights.
     pub dilation: [usize; 2],
-    /// Groups of channels.
+    /// Number of groups of channels.
     pub groups: usize,
-    /// The file calls it a fully connected layer.
+    /// Whether the file calls it a fully connected layer.
     pub fully_connected: bool,
-    /// The product of the scales of input and weights is rounded to f32, as TFLite takes it for a
-    /// fully connected layer with one scale.
+    /// Whether the product of the scales of input and weights is rounded to f32, as TFLite does for
+    /// a fully connected layer with one scale.
     pub float_product: bool,
 }
 
 impl QuantizedConv {
-    /// One of stride 1 without padding, whose scales are 1 and whose biases are 0.
+    /// A convolution with stride 1 and without padding, whose scales are 1 and whose biases are 0.
     pub fn of_weights(weights: Array4<i8>, groups: usize) -> Self {
         let channels = weights.dim().0;
         Self {
@@ -203,10 +204,10 @@ impl QuantizedConv {
     }
 }
 
-/// A clamp in real values.
+/// Bounds to which an output is clipped, as reals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Activation {
-    /// The type's own range.
+    /// The range of the type.
     #[default]
     None,
     /// From 0.
@@ -227,7 +228,7 @@ impl Activation {
 }
 
 impl QuantizedNetwork {
-    /// The node whose output are the logits: the last, or the one before the softmax.
+    /// The node that makes the logits: the last, or the one before the softmax.
     pub fn logits(&self) -> NodeId {
         let last = self.outputs.first().map_or(self.nodes.len() - 1, |output| output.node);
         match self.nodes[last].op {
@@ -236,7 +237,7 @@ impl QuantizedNetwork {
         }
     }
 
-    /// Whether a sigmoid follows the answer, which is then its argument.
+    /// Whether a sigmoid of the main output follows.
     pub fn sigmoid(&self) -> bool {
         self.outputs.first().is_some_and(|output| output.ending == Ending::Sigmoid)
     }

@@ -1,7 +1,7 @@
 //! Networks as they are imported, float and int8.
 //!
-//! A network is a list of nodes in an order in which each comes after its inputs. All maps are NHWC
-//! with a batch of one, so a shape is `[height, width, channels]`; convolution weights are OHWI.
+//! A network is a list of nodes, each of which comes after its inputs. All maps are NHWC with a
+//! batch of one, so a shape is `[height, width, channels]`; weights of convolutions are OHWI.
 
 mod canonical;
 mod endings;

@@ -1,11 +1,12 @@
-//! Names of a network's nodes by their place: `stage1.block1.conv1`.
+//! Names a network's nodes by their position: `stage1.block1.conv1`.
 
 use std::collections::HashMap;
 
 use super::geometry::NodeId;
 use super::structure::{Block, Outline, Role};
 
-/// A name for each node, by old id; `chain`: outside of the blocks no node is read by two.
+/// A name for each node, by old id; `chain` tells that outside of the blocks no node has two
+/// readers.
 pub(crate) fn names(
     nodes: &[Outline],
     order: &[NodeId],
@@ -21,7 +22,7 @@ pub(crate) fn names(
     let (mut stage, mut number) = (0, 0);
     for add in order.iter().filter(|id| blocks.contains_key(id)) {
         let block = &blocks[add];
-        // The first block opens a stage, and so does every block that changes the shape.
+        // The first block begins a stage, and so does each block that changes the shape.
         if stage == 0 || nodes[block.fork].shape != nodes[*add].shape {
             (stage, number) = (stage + 1, 0);
         }
@@ -53,7 +54,7 @@ pub(crate) fn names(
             }
         }
     }
-    // What is left is outside of the blocks.
+    // The remaining nodes are outside of the blocks.
     let mut seen: HashMap<String, usize> = HashMap::new();
     let mut past = String::new();
     for &id in order {
@@ -77,8 +78,8 @@ pub(crate) fn names(
     names
 }
 
-/// For each activation the node that it follows, others between them left out, and how many it is
-/// behind that node: names of a long row of them stay short.
+/// For each activation the layer that it follows, and how many activations there are after that
+/// layer. So names in a long row of activations stay short.
 fn activated(nodes: &[Outline], order: &[NodeId]) -> Vec<(NodeId, usize)> {
     let mut after = vec![(0, 0); nodes.len()];
     for &id in order.iter().filter(|&&id| nodes[id].role.is_activation()) {

@@ -1,5 +1,5 @@
-//! The order of a network's nodes, by its structure alone: in a block the main path comes first,
-//! then the shortcut, then the addition.
+//! Orders a network's nodes by its structure alone: in a block the main path comes first, then the
+//! shortcut, then the addition.
 
 use std::collections::HashMap;
 
@@ -9,18 +9,18 @@ use super::structure::{Block, Outline, Role};
 
 /// A node's place in the canonical order.
 pub(crate) struct Place {
-    /// Its id before.
+    /// Its old id.
     pub(crate) old: NodeId,
     /// Its canonical name.
     pub(crate) name: String,
-    /// Its inputs by their ids now; for an addition the main path, then the shortcut.
+    /// Its inputs by their new ids; for an addition the main path, then the shortcut.
     pub(crate) inputs: Vec<NodeId>,
 }
 
-/// Orders the nodes that the outputs need, and names them: in a block the main path, then the
-/// shortcut, then the addition; elsewhere the longer path first.
+/// Orders and names the nodes that the outputs need. In a block the main path comes first, then the
+/// shortcut, then the addition; elsewhere the longer path comes first.
 pub(crate) fn arrange(nodes: &[Outline], outputs: &[NodeId]) -> Vec<Place> {
-    // Nodes that the outputs need, and how many of those read each.
+    // The nodes that the outputs need, and the number of those that read each.
     let mut needed = vec![false; nodes.len()];
     let mut readers = vec![0usize; nodes.len()];
     for &output in outputs {
@@ -47,7 +47,7 @@ pub(crate) fn arrange(nodes: &[Outline], outputs: &[NodeId]) -> Vec<Place> {
         }
     };
 
-    // Post-order from the outputs: each node after its inputs, the main path first.
+    // Post-order from the outputs: each node comes after its inputs, the main path first.
     let mut order = Vec::new();
     let mut position = vec![usize::MAX; nodes.len()];
     for &output in outputs {
@@ -75,7 +75,7 @@ pub(crate) fn arrange(nodes: &[Outline], outputs: &[NodeId]) -> Vec<Place> {
     order.iter().map(place).collect()
 }
 
-/// Nodes on the longest path to each node.
+/// Number of nodes on the longest path to each node.
 fn depths(nodes: &[Outline]) -> Vec<usize> {
     let mut depths = vec![0; nodes.len()];
     for (id, node) in nodes.iter().enumerate() {
@@ -84,8 +84,8 @@ fn depths(nodes: &[Outline]) -> Vec<usize> {
     depths
 }
 
-/// The residual blocks by the addition that ends each; and whether they are all there is: a chain
-/// in which no other node is read by two.
+/// The residual blocks, by the addition that ends each; and whether the network is a chain of them,
+/// in which no other node has two readers.
 fn blocks(nodes: &[Outline], needed: &[bool], readers: &[usize]) -> (HashMap<NodeId, Block>, bool) {
     let mut blocks: HashMap<NodeId, Block> = HashMap::new();
     let mut forks = vec![0usize; nodes.len()];
@@ -95,16 +95,16 @@ fn blocks(nodes: &[Outline], needed: &[bool], readers: &[usize]) -> (HashMap<Nod
             blocks.insert(id, block);
         }
     }
-    // A fork that is one of several blocks, or that others read too, is another kind of network.
+    // In residual networks a fork belongs to one block, and has no other readers.
     blocks.retain(|_, block| readers[block.fork] == 2 && forks[block.fork] == 1);
     let own = |id: NodeId| readers[id] < 2 || (readers[id] == 2 && forks[id] == 1);
     let chain = (0..nodes.len()).all(own);
     (blocks, chain)
 }
 
-/// The block that the addition `add` ends, if it joins two branches of one fork.
+/// The block that ends in the addition `add`, if it joins two branches of one fork.
 fn block(nodes: &[Outline], readers: &[usize], add: NodeId) -> Option<Block> {
-    // A branch runs back to the first node that someone else reads too.
+    // A branch runs back to the first node that has another reader.
     let branch = |end: NodeId| {
         let mut branch = Vec::new();
         let mut at = end;
@@ -189,7 +189,7 @@ mod tests {
         let places = arrange(&nodes, &[5]);
         let old: Vec<NodeId> = places.iter().map(|place| place.old).collect();
         assert_eq!(old, [0, 1, 3, 2, 4, 5]);
-        // The longer path first.
+        // The longer path comes first.
         assert_eq!((&places[4].inputs[..], &places[5].inputs[..]), (&[2, 3][..], &[4, 1][..]));
         let names: Vec<&str> = places.iter().map(|place| place.name.as_str()).collect();
         assert_eq!(names, ["input", "conv", "conv2", "conv3", "add", "add2"]);

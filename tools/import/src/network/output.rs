@@ -1,15 +1,16 @@
-//! What a network answers.
+//! The outputs of a network.
 
 use super::geometry::NodeId;
 
 /// An output of a network.
 #[derive(Debug, Clone)]
 pub struct Output {
-    /// Its name in the file. Not compared by `==`: each exporter has its own.
+    /// Its name in the file. Not compared by `==`, as each exporter chooses its own.
     pub name: String,
     /// The node that makes it.
     pub node: NodeId,
-    /// What the file does with it then: it is no node, as it changes no order of scores.
+    /// The operator that follows in the file. It is not a node, since it does not change the order
+    /// of scores.
     pub ending: Ending,
 }
 
@@ -19,7 +20,7 @@ impl PartialEq for Output {
     }
 }
 
-/// What may follow a network's last layer.
+/// Operators that may follow a network's last layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Ending {
     /// Nothing.
@@ -29,14 +30,14 @@ pub enum Ending {
     Sigmoid,
     /// The logarithm of a softmax over the scores.
     LogSoftmax,
-    /// The number of the largest score.
+    /// The index of the largest score.
     ArgMax,
     /// Division by the length of the vector (its L2 norm).
     UnitLength,
 }
 
 impl Ending {
-    /// What it is called in messages.
+    /// Its name in messages.
     pub fn name(self) -> &'static str {
         match self {
             Ending::None => "nothing",

@@ -1,4 +1,4 @@
-//! Shapes of what operators make, which a node that is appended must fit.
+//! Infers the shapes of outputs, and checks those of operands.
 
 use super::float::{Network, Node, Op};
 use super::geometry::{
@@ -7,14 +7,14 @@ use super::geometry::{
 use crate::error::{AtLayer, LayerProblem, Problem, unsupported};
 
 impl Network {
-    /// Appends a node and returns its id; shapes that do not fit are refused.
+    /// Appends a node and returns its id; refuses shapes that do not match.
     pub fn push(&mut self, op: Op, inputs: &[NodeId], source: &str) -> Result<NodeId, Problem> {
         let shapes: Vec<Shape> = inputs.iter().map(|&id| self.nodes[id].shape).collect();
         let shape = output_shape(&op, &shapes)?;
         if self.nodes.len() >= MAX_NODES {
             return Err(unsupported(
                 format!("the network has more than {MAX_NODES} layers"),
-                "brooklet runs networks of at most as many layers as its model format can number",
+                "the model format cannot number more layers",
             ));
         }
         self.nodes.push(Node {
@@ -30,12 +30,12 @@ impl Network {
 }
 
 impl Network {
-    /// The same network for images of another height and width. Paddings stay as they are.
+    /// The same network for images of another height and width; pads stay as they are.
     ///
     /// # Errors
     ///
-    /// Names the first layer that the maps no longer fit, or an output that would have another shape:
-    /// that of a layer whose kernel is as large as its map.
+    /// An error for the first layer that the maps no longer fit, or for an output that would have
+    /// another shape, as that of a layer whose kernel is as large as its map.
     pub fn resized(mut self, [height, width]: [usize; 2]) -> Result<Network, LayerProblem> {
         let remedy = "export the network again with another input, or leave out --input";
         self.input = [height, width, self.input[2]];
@@ -62,7 +62,7 @@ impl Network {
     }
 }
 
-/// Shape of what `op` makes of maps of these shapes.
+/// Shape of the output of `op` for inputs of these shapes.
 fn output_shape(op: &Op, inputs: &[Shape]) -> Result<Shape, Problem> {
     let arity = match op {
         Op::Input => 0,
@@ -185,7 +185,7 @@ mod tests {
     use crate::network::Window;
     use crate::{Arch, Imported, Options, load};
 
-    /// A network that is resized is the one that is built for that size.
+    /// A network that is resized equals one that is built for that size.
     #[test]
     fn another_input_is_another_network_of_the_same_weights() {
         let made = |input| {
@@ -199,7 +199,7 @@ mod tests {
         let resized = made(None).resized([24, 20]).unwrap();
         assert!(resized == made(Some([24, 20])));
         assert_eq!(resized.nodes[1].shape, [24, 20, 16]);
-        // Nothing is left of so small an image behind a kernel without padding.
+        // After a kernel without padding nothing is left of an image this small.
         let mut alone = Network::new([8, 8, 1], "x").unwrap();
         let window = Window { kernel: [8, 8], stride: [1, 1], pads: [0; 4] };
         alone.push(Op::MaxPool(window), &[0], "pool").unwrap();

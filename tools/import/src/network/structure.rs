@@ -1,15 +1,15 @@
-//! What order and names of a network's nodes depend on.
+//! The structure of a network, on which order and names of its nodes depend.
 
 use super::geometry::{NodeId, Shape};
 
-/// What an operator is in the network's structure.
+/// The role of an operator in the network's structure.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Role {
     Input,
     Conv,
     FullyConnected,
     BatchNorm,
-    /// With what it is called.
+    /// An activation, with its name.
     Activation(&'static str),
     Add,
     Subtract,
@@ -29,7 +29,7 @@ impl Role {
     }
 }
 
-/// A node without its numbers.
+/// A node's role, inputs and shape.
 pub(crate) struct Outline {
     pub(crate) role: Role,
     pub(crate) inputs: Vec<NodeId>,
@@ -38,7 +38,7 @@ pub(crate) struct Outline {
 
 /// A residual block.
 pub(crate) struct Block {
-    /// Where its two branches begin.
+    /// The node at which its two branches begin.
     pub(crate) fork: NodeId,
     /// Nodes of the longer branch and of the shortcut, in order.
     pub(crate) main: Vec<NodeId>,

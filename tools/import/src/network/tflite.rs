@@ -1,9 +1,9 @@
-//! Functions of one value as int8 TFLite files have them.
+//! Functions of single values in int8 TFLite files.
 
-/// A function of each value of a map alone, in the arithmetic of TFLite's operator of that name.
+/// A function of single values, in the arithmetic of TFLite's operator of that name.
 ///
-/// What these give are the bytes of TensorFlow Lite for Microcontrollers, which are not always those
-/// nearest to the function.
+/// The results are the bytes of TensorFlow Lite for Microcontrollers, which are not always the
+/// nearest to the function's values.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TfliteFunction {
     /// `LOGISTIC`.
@@ -21,7 +21,7 @@ pub enum TfliteFunction {
     PRelu(QuantizedConstant),
     /// `RELU`.
     Relu,
-    /// `RELU6`: a clamp of the bytes at the input's scale, whatever the output's.
+    /// `RELU6`: clips the bytes at the input's scale, even if the output's is another.
     Relu6,
     /// `QUANTIZE`: the same values at another scale.
     Quantize,
@@ -35,26 +35,26 @@ pub enum TfliteFunction {
     Multiply(QuantizedConstant),
 }
 
-/// Integers of a constant: one, or one a channel.
+/// A quantized constant with one value, or one per channel.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QuantizedConstant {
     /// The integers.
     pub values: Vec<i8>,
-    /// Real value of 1.
+    /// Its scale: the real value of 1.
     pub scale: f32,
-    /// The integer that stands for zero.
+    /// Its zero point: the integer that stands for zero.
     pub zero_point: i32,
 }
 
 impl QuantizedConstant {
-    /// The integer of a channel of several, less the zero point.
+    /// The value for a channel, minus the zero point.
     pub fn centred(&self, channel: usize) -> i32 {
         i32::from(self.values[channel]) - self.zero_point
     }
 }
 
 impl TfliteFunction {
-    /// TFLite's name of the operator.
+    /// The name of the operator in TFLite.
     pub fn name(&self) -> &'static str {
         match self {
             TfliteFunction::Logistic => "LOGISTIC",
@@ -72,7 +72,7 @@ impl TfliteFunction {
         }
     }
 
-    /// How a node of it is called in a network.
+    /// Its name as a node of a network.
     pub(super) fn place(&self) -> &'static str {
         match self {
             TfliteFunction::Logistic => "sigmoid",
@@ -89,7 +89,7 @@ impl TfliteFunction {
         }
     }
 
-    /// Its constant, where it has one.
+    /// Its constant, if it has one.
     pub fn constant(&self) -> Option<&QuantizedConstant> {
         match self {
             TfliteFunction::PRelu(constant)

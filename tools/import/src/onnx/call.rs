@@ -10,9 +10,9 @@ use crate::proto::NodeProto;
 /// A node with the values of its inputs.
 pub(super) struct Call<'n> {
     pub(super) node: &'n NodeProto,
-    /// What it is called in messages.
+    /// Its name in messages.
     pub(super) name: String,
-    /// Its inputs; `None`: left out.
+    /// Its inputs; `None` for one that is left out.
     pub(super) inputs: Vec<Option<Value>>,
 }
 
@@ -44,7 +44,7 @@ impl Call<'_> {
         Ok(self.constant(index)?.floats()?.iter().copied().collect())
     }
 
-    /// A constant's values as one value, or one a channel of a map; none if it is another's.
+    /// A constant's values, if it has one, or one per channel of a map; otherwise `None`.
     pub(super) fn a_channel(
         &self,
         map: &Map,

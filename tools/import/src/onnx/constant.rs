@@ -5,7 +5,7 @@ use ndarray::{ArrayD, IxDyn};
 use super::node::corrupt;
 use crate::error::Problem;
 
-/// Largest constant, in elements: a gigabyte of floats.
+/// Maximum number of elements of a constant: a gigabyte of floats.
 pub(super) const MAX_ELEMENTS: usize = 1 << 28;
 
 /// A constant tensor; integers of all widths and booleans are held as i64.
@@ -15,7 +15,7 @@ pub(super) enum Constant {
     Ints(ArrayD<i64>),
 }
 
-/// The same expression on either kind of array.
+/// Evaluates an expression for either kind of array.
 macro_rules! each {
     ($constant:expr, $array:ident => $result:expr) => {
         match $constant {

@@ -1,5 +1,5 @@
-//! Values that are computed from a map on the way to something that is an operator here: a
-//! comparison on the way to an activation, the length of a vector on the way to its
+//! Values that are computed from a map on the way to something that is one operator here: a
+//! comparison on the way to an activation, or the length of a vector on the way to its
 //! normalization.
 
 use super::call::Call;
@@ -10,11 +10,11 @@ use super::node::{ints, op_type};
 use crate::error::{Problem, unsupported};
 use crate::network::{BatchNorm, Ending, Function, Op};
 
-/// Largest number that may be added to a length, or that it may be bounded by, without being more
-/// than a guard against a division by zero.
+/// The largest number that can be added to a length, or bound it, and still count as a guard
+/// against division by zero.
 const GUARD: f32 = 1e-3;
 
-/// The value of a node that begins, goes on with or ends such a computation.
+/// The value of a node that begins, continues or ends such a computation.
 pub(super) fn derived(
     importer: &mut Importer<'_>,
     call: &Call<'_>,
@@ -121,7 +121,7 @@ fn single(constant: &Constant) -> Option<f32> {
     }
 }
 
-/// Whether a reduction is one over the channels of a map of one pixel.
+/// Whether a reduction is over the channels of a map of one pixel.
 fn over_channels(call: &Call<'_>, map: &Map) -> Result<bool, Problem> {
     let axes = match call.optional_ints(1)? {
         Some(axes) => axes,
@@ -141,7 +141,7 @@ fn normalized(
     Ok(Some(Value::Map(made)))
 }
 
-/// Where(x > 0, x, …): a ReLU, or with x times slopes in the other case a LeakyReLU or PReLU.
+/// Where(x > 0, x, …): a ReLU; or a LeakyReLU or PReLU, if the other case is x times slopes.
 fn chosen(importer: &mut Importer<'_>, call: &Call<'_>, of: &Map) -> Result<Value, Problem> {
     let refuse = || {
         unsupported(
@@ -169,7 +169,7 @@ fn chosen(importer: &mut Importer<'_>, call: &Call<'_>, of: &Map) -> Result<Valu
     importer.elementwise(map, op, &call.name).map(Value::Map)
 }
 
-/// The activation that multiplies negative values as this does, which adds nothing.
+/// The activation that multiplies negative values like this norm, which must add nothing.
 fn slopes(norm: &BatchNorm) -> Option<Op> {
     let affine: Vec<(f64, f64)> = (0..norm.scale.len()).map(|c| norm.affine(c)).collect();
     let slopes: Vec<f32> = affine.iter().map(|&(slope, _)| slope as f32).collect();

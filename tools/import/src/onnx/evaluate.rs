@@ -1,5 +1,5 @@
-//! What a graph computes from constants alone: shapes and paddings, spelled out operator by
-//! operator by exporters.
+//! Evaluates what a graph computes from constants alone: shapes and paddings, which exporters write
+//! operator by operator.
 
 use std::path::Path;
 
@@ -19,9 +19,9 @@ use crate::proto::{NodeProto, data_type};
 pub(super) struct Given<'a> {
     /// The node.
     pub(super) node: &'a NodeProto,
-    /// Its inputs; `None`: left out.
+    /// Its inputs; `None` for one that is left out.
     pub(super) inputs: &'a [Option<&'a Constant>],
-    /// Most elements that its value may have.
+    /// Maximum number of elements of its value.
     pub(super) room: usize,
 }
 
@@ -92,7 +92,7 @@ fn shape_of(given: &Given<'_>) -> Result<Constant, Problem> {
     Ok(Constant::ints(from_to(given.node, &sizes)))
 }
 
-/// The part of a shape that a Shape asks for.
+/// The part of a shape that a Shape selects.
 pub(super) fn from_to(node: &NodeProto, sizes: &[i64]) -> Vec<i64> {
     let rank = sizes.len() as i64;
     let place = |name: &str, open: i64| {

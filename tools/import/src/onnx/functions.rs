@@ -1,4 +1,4 @@
-//! Functions that a file defines itself: each use becomes the nodes of its body.
+//! Functions that a file defines itself: each use is replaced by the nodes of its body.
 
 use std::collections::HashMap;
 
@@ -6,13 +6,13 @@ use super::node::{corrupt, op_type};
 use crate::error::{Problem, unsupported};
 use crate::proto::{FunctionProto, GraphProto, NodeProto};
 
-/// Most nodes of a graph whose functions are written out.
+/// Maximum number of nodes of a graph after its functions are inlined.
 const MOST: usize = 1 << 18;
 
-/// Deepest use of functions in functions.
+/// Maximum nesting of functions.
 const DEPTH: usize = 16;
 
-/// Writes out what a graph uses of these functions.
+/// Inlines the uses of these functions in a graph.
 pub(super) fn inline(graph: &mut GraphProto, functions: &[FunctionProto]) -> Result<(), Problem> {
     if functions.is_empty() {
         return Ok(());
@@ -36,7 +36,7 @@ fn name(function: &FunctionProto) -> &str {
 struct Writer<'f> {
     known: HashMap<(&'f str, &'f str), &'f FunctionProto>,
     nodes: Vec<NodeProto>,
-    /// Uses so far, which tell the names in one from those in another.
+    /// Number of uses so far, which keeps the names of different uses apart.
     uses: usize,
 }
 
@@ -61,7 +61,7 @@ impl Writer<'_> {
         let outer = |inner: &String| -> String {
             let given = |inside: &[String], outside: &[String]| {
                 let at = inside.iter().position(|name| name == inner)?;
-                // What is left out has an empty name.
+                // An argument that is left out has an empty name.
                 Some(outside.get(at).cloned().unwrap_or_default())
             };
             match inner.as_str() {
@@ -79,7 +79,7 @@ impl Writer<'_> {
                 let part = inner.name.unwrap_or_default();
                 inner.name = Some(format!("{own}/{part}"));
             }
-            // Attributes that stand for the use's own, or for their default.
+            // Attributes that refer to those of the use, or to their defaults.
             inner.attribute.retain_mut(|attribute| {
                 let Some(of) = attribute.ref_attr_name.clone().filter(|of| !of.is_empty()) else {
                     return true;

@@ -1,4 +1,4 @@
-//! The network as it grows while the graph is walked.
+//! The network while the graph is walked.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -11,7 +11,7 @@ use crate::error::{Problem, unsupported};
 use crate::network::{Conv, Network, NodeId, Op, too_many_elements};
 use crate::rewrite::view::View;
 
-/// What a name in the graph stands for.
+/// The value that a name in the graph stands for.
 #[derive(Clone)]
 pub(super) enum Value {
     Constant(Rc<Constant>),
@@ -19,7 +19,7 @@ pub(super) enum Value {
     Derived(Derived),
 }
 
-/// What is computed from a map.
+/// A value that is computed from a map.
 #[derive(Clone, Debug)]
 pub(super) struct Derived {
     pub(super) kind: Kind,
@@ -36,7 +36,7 @@ pub(super) enum Kind {
 }
 
 impl Derived {
-    /// What is wrong where another operator reads it.
+    /// The error if another operator reads it.
     pub(super) fn misplaced(&self) -> Problem {
         match self.kind {
             Kind::Positive => unsupported(
@@ -52,28 +52,28 @@ impl Derived {
 }
 
 pub(super) struct Importer<'g> {
-    /// What was made so far.
+    /// The nodes so far.
     pub(super) network: Network,
-    /// What names stand for.
+    /// The values of names.
     pub(super) values: HashMap<String, Value>,
-    /// How often each name is read.
+    /// Number of times that each name is read.
     pub(super) uses: HashMap<&'g str, usize>,
     /// The operators that read each name.
     pub(super) readers: HashMap<&'g str, Vec<&'g str>>,
-    /// What is known of its quantization.
+    /// What is known about its quantization.
     pub(super) qdq: Qdq,
-    /// Elements that constants, and weights of layers, may still have.
+    /// Number of elements that further constants and weights may have.
     pub(super) room: usize,
 }
 
 impl Importer<'_> {
-    /// Takes this number of elements of those that the network may have.
+    /// Counts this number of elements towards the limit of the network.
     pub(super) fn take(&mut self, elements: usize) -> Result<(), Problem> {
         self.room = self.room.checked_sub(elements).ok_or_else(too_many_elements)?;
         Ok(())
     }
 
-    /// The node that computes what is seen of a map.
+    /// The node that computes a map's view.
     pub(super) fn settle(&mut self, map: &Map, name: &str) -> Result<NodeId, Problem> {
         let mut view = map.view;
         let pads = view.take_pads();
@@ -89,7 +89,7 @@ impl Importer<'_> {
         Ok(node)
     }
 
-    /// The node that makes an output of the graph.
+    /// The node that computes an output of the graph.
     pub(super) fn end(&mut self, name: &str) -> Result<NodeId, Problem> {
         match self.values.get(name).cloned() {
             Some(Value::Map(map)) => self.settle(&map, name),
@@ -106,7 +106,7 @@ impl Importer<'_> {
         View::new(node, self.network.nodes[node].shape)
     }
 
-    /// An operator that keeps shape and layout.
+    /// Appends an operator that keeps shape and layout.
     pub(super) fn elementwise(&mut self, map: &Map, op: Op, name: &str) -> Result<Map, Problem> {
         let input = self.settle(map, name)?;
         let node = self.network.push(op, &[input], name)?;

@@ -10,8 +10,8 @@ use crate::network::{Network, Shape};
 use crate::proto::{DimensionProto, GraphProto, ValueInfoProto};
 use crate::rewrite::view::View;
 
-/// The graph's one input: its name, its map and a network of it alone; with channels `last`, or as
-/// its first operator shows.
+/// The graph's only input: its name, its map, and a network with only that input. Channels are
+/// `last`, or where the first operator shows.
 pub(super) fn input(
     graph: &GraphProto,
     values: &HashMap<String, Value>,
@@ -72,7 +72,7 @@ pub(super) fn input(
     Ok((name, Map { view: View::new(0, shape), dims }, network))
 }
 
-/// The dimensions of a tensor, as far as they are known, and as text.
+/// The dimensions of a tensor, where they are known, each with its text.
 fn dimensions(info: &ValueInfoProto) -> Vec<(Option<i64>, String)> {
     let tensor = info.r#type.as_ref().and_then(|t| t.tensor_type.as_ref());
     let shape = tensor.and_then(|tensor| tensor.shape.as_ref());

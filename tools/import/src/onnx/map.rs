@@ -1,11 +1,11 @@
-//! A node's output as the file lays it out.
+//! A node's output in the layout of the file.
 
 use super::node::corrupt;
 use super::shapes;
 use crate::error::{Problem, unsupported};
 use crate::rewrite::view::View;
 
-/// Axis of a map; the batch is always 1 and needs none.
+/// Axis of a map; the batch is always 1 and has no axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Axis {
     Height = 0,
@@ -20,7 +20,7 @@ pub(super) use Axis::{Channel, Height, Width};
 pub(super) struct Map {
     pub(super) view: View,
     /// For each dimension of the tensor the axes that it runs over, outermost first; none for the
-    /// batch and for dimensions of size 1 that were put in.
+    /// batch and for added dimensions of size 1.
     pub(super) dims: Vec<Vec<Axis>>,
 }
 
@@ -30,7 +30,8 @@ impl Map {
         Map { view, dims: vec![vec![], vec![Channel], vec![Height], vec![Width]] }
     }
 
-    /// What an operator makes of this map, in ONNX's own layout with as many dimensions.
+    /// An output of an operator on this map, in ONNX's own layout with the same number of
+    /// dimensions.
     pub(super) fn like(&self, view: View) -> Map {
         match self.dims.len() {
             3 => Map { view, dims: vec![vec![], vec![Channel], vec![Width]] },
@@ -59,8 +60,8 @@ impl Map {
             && self.dims.iter().zip(wanted).all(|(dim, wanted)| wide(dim) == wide(wanted))
     }
 
-    /// Whether each dimension of `other`, the last dimensions aligned, runs over the same axes as
-    /// this one's, or over none.
+    /// Whether each dimension of `other`, with the last dimensions aligned, runs over the same axes
+    /// as this one's, or over none.
     pub(super) fn broadcasts(&self, other: &Map) -> bool {
         let wide = |map: &Map, dim: usize| -> Vec<Axis> {
             let axes = map.dims[dim].iter().copied();
@@ -73,7 +74,7 @@ impl Map {
         })
     }
 
-    /// Refuses maps that are not laid out as N, C, H, W or, of one dimension, as N, C, W.
+    /// Refuses maps that are not laid out as N, C, H, W, or as N, C, W if they have one dimension.
     pub(super) fn require_nchw(&self) -> Result<(), Problem> {
         if self.is_laid_out(&[&[], &[Channel], &[Height], &[Width]])
             || self.is_laid_out(&[&[], &[Channel], &[Width]])
@@ -91,7 +92,7 @@ impl Map {
         shapes::axis(dim, self.dims.len())
     }
 
-    /// The same values under other dimensions.
+    /// The same values with other dimensions.
     pub(super) fn reshaped(&self, target: &[usize]) -> Result<Map, Problem> {
         let mut axes = self.dims.iter().flatten().copied().filter(|&axis| self.extent(axis) > 1);
         let mut dims = Vec::with_capacity(target.len());

@@ -1,10 +1,10 @@
-//! ONNX networks, as PyTorch's two exporters, tf2onnx and others spell them: float, or quantized
-//! in the form called [QDQ](qdq).
+//! ONNX networks, in the forms that PyTorch's two exporters, tf2onnx and others write: float, or
+//! quantized in the form called [QDQ](qdq).
 //!
-//! The graph is [walked](walk) once. A value is either a constant, computed on the spot by
-//! [`evaluate`] (exporters compute paddings and shapes in the graph), or a [`Map`](map::Map): a
-//! node's output together with the way the file lays it out, so that Transpose, Flatten, Reshape and
-//! the like cost nothing and produce no node. [`operators`] has a function for each operator.
+//! The graph is [walked](walk) once. A value is either a constant, which [`evaluate`] computes at
+//! once (exporters compute paddings and shapes in the graph), or a [`Map`](map::Map): a node's
+//! output together with the layout of the file, so that Transpose, Flatten, Reshape and the like
+//! cost nothing and produce no node. [`operators`] has a function for each operator.
 
 mod call;
 mod constant;
@@ -35,10 +35,10 @@ use crate::error::{AtLayer, LayerProblem, unsupported};
 use crate::network::{Imported, NodeId, most_elements};
 use crate::proto::{GraphProto, ModelProto};
 
-/// Most elements of all tensors that a file holds.
+/// Maximum number of elements of all tensors in a file.
 const HELD: usize = 1 << 29;
 
-/// Reads the network in `bytes`; weights kept in other files are looked up in `folder`.
+/// Reads the network in `bytes`; weights in other files are looked up in `folder`.
 pub(crate) fn read(bytes: &[u8], folder: &Path) -> Result<Imported, LayerProblem> {
     let model = ModelProto::decode(bytes).map_err(|error| corrupt(error.to_string()))?;
     let mut graph = model.graph.ok_or_else(|| corrupt("it has no graph"))?;
@@ -47,11 +47,11 @@ pub(crate) fn read(bytes: &[u8], folder: &Path) -> Result<Imported, LayerProblem
     operators::refuse_others(&graph)?;
     let (values, held) = initializers(&graph, folder)?;
     let read = |last: bool| read_graph(&graph, values.clone(), held, last);
-    // Where the channels of the input are shows late in some files: by what does not fit.
+    // In some files only a later mismatch shows where the channels of the input are.
     read(false).or_else(|problem| read(true).map_err(|_| problem))
 }
 
-/// Reads a graph whose input has its channels `last`, or where its first operator shows them.
+/// Reads a graph whose input has its channels `last`, or where the first operator shows.
 fn read_graph(
     graph: &GraphProto,
     mut values: HashMap<String, Value>,
@@ -87,7 +87,7 @@ fn read_graph(
     }
 }
 
-/// The constants that the file holds, and how many elements they have.
+/// The constants in the file, and their number of elements.
 fn initializers(
     graph: &GraphProto,
     folder: &Path,

@@ -1,10 +1,10 @@
-//! A node's attributes, and what they mean for windows.
+//! A node's attributes, and their meaning for windows.
 
 use crate::error::{Problem, unsupported};
 use crate::network::{MAX_EXTENT, Pads, Shape, same_pads};
 use crate::proto::{AttributeProto, NodeProto};
 
-/// A file whose structure is broken.
+/// The error for a broken file.
 pub(super) fn corrupt(detail: impl Into<String>) -> Problem {
     Problem::Corrupt { format: "ONNX", detail: detail.into() }
 }
@@ -40,8 +40,8 @@ pub(super) fn text<'a>(node: &'a NodeProto, name: &str) -> &'a str {
     bytes.map_or("", |bytes| std::str::from_utf8(bytes).unwrap_or("?"))
 }
 
-/// Extents along height and width from an attribute; of one dimension along the width; absent
-/// means `default`.
+/// Sizes along height and width from an attribute, or `default` if it is absent. A single dimension
+/// is the width.
 pub(super) fn pair(
     node: &NodeProto,
     name: &str,
@@ -70,7 +70,7 @@ pub(super) fn no_dilation(node: &NodeProto) -> Result<(), Problem> {
     Err(unsupported("the window is dilated", "brooklet runs networks without dilation"))
 }
 
-/// The pads of a convolution or pooling, from `pads` or `auto_pad`.
+/// The pads of a convolution or a pooling, from `pads` or `auto_pad`.
 pub(super) fn pads(
     node: &NodeProto,
     input: Shape,

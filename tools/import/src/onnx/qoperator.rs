@@ -1,5 +1,5 @@
-//! Quantized ONNX networks whose operators are quantized ones (QOperator): each becomes the float
-//! operator between QuantizeLinear and DequantizeLinear that it stands for.
+//! Quantized ONNX networks with quantized operators (QOperator): each becomes the float operator
+//! that it stands for, between QuantizeLinear and DequantizeLinear.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -10,21 +10,21 @@ use super::tensor;
 use crate::error::{AtLayer, LayerProblem, Problem};
 use crate::proto::{AttributeProto, GraphProto, NodeProto, TensorProto, data_type};
 
-/// Where an operator has what, counted in its inputs.
+/// The positions of an operator's inputs.
 struct Form {
-    /// What it is called.
+    /// The name of the operator.
     name: &'static str,
     /// The float operator.
     float: &'static str,
-    /// Values with their scales and zero points.
+    /// Values, with their scales and zero points.
     values: &'static [[usize; 3]],
-    /// Scale and zero point of what it makes.
+    /// Scale and zero point of the output.
     made: [usize; 2],
-    /// An int32 bias, whose scale is the product of those of the first two values.
+    /// An int32 bias, whose scale is the product of the scales of the first two values.
     bias: Option<usize>,
 }
 
-/// The forms; those of Microsoft's domain are what ONNX Runtime's quantizer writes.
+/// The operators; ONNX Runtime's quantizer writes those in Microsoft's domain.
 const FORMS: [Form; 10] = [
     Form {
         name: "QLinearConv",
@@ -98,9 +98,9 @@ const FORMS: [Form; 10] = [
     },
 ];
 
-/// Writes quantized operators as float ones between QuantizeLinear and DequantizeLinear.
+/// Replaces quantized operators by float ones between QuantizeLinear and DequantizeLinear.
 ///
-/// Weights kept in other files are looked up in `folder`.
+/// Weights in other files are looked up in `folder`.
 pub(super) fn expand(graph: &mut GraphProto, folder: &Path) -> Result<(), LayerProblem> {
     let is_quantized = |node: &NodeProto| op_type(node).starts_with("Q");
     if !graph.node.iter().any(is_quantized) {
@@ -138,7 +138,8 @@ fn one(
         let name = node.input.get(at).filter(|name| !name.is_empty());
         name.cloned().ok_or_else(|| corrupt(format!("input {at} is missing")))
     };
-    // Weights have a scale for each output channel, which are the rows of Gemm's transposed matrix.
+    // Weights have a scale for each output channel; for Gemm with a transposed matrix these are its
+    // rows.
     let transposed = attribute(&node, "transB").and_then(|t| t.i).unwrap_or(0) != 0;
     let axis = i64::from(form.float != "Conv" && !transposed);
     let mut inputs = Vec::new();

@@ -1,11 +1,11 @@
-//! Shapes, as ONNX's operators compute them.
+//! Computes shapes as ONNX's operators do.
 
 use super::constant::MAX_ELEMENTS;
 use super::node::corrupt;
 use crate::error::Problem;
 use crate::network::too_many_elements;
 
-/// The shape to which both broadcast.
+/// The shape to which both can be broadcast.
 pub(super) fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, Problem> {
     let rank = a.len().max(b.len());
     let at =
@@ -26,7 +26,7 @@ pub(super) fn checked_count(shape: &[usize]) -> Result<usize, Problem> {
     count.ok_or_else(|| corrupt(format!("a tensor of shape {shape:?}")))
 }
 
-/// Refuses a tensor of more elements than there is room for.
+/// Refuses a tensor with more elements than `room`.
 pub(super) fn within(elements: usize, room: usize) -> Result<usize, Problem> {
     if elements <= room { Ok(elements) } else { Err(too_many_elements()) }
 }
@@ -53,14 +53,14 @@ pub(super) fn range_count(start: i64, limit: i64, step: i64) -> Result<usize, Pr
     count.ok_or_else(|| corrupt("a range without end"))
 }
 
-/// A dimension that may be counted from the end.
+/// A dimension, which may be counted from the end.
 pub(super) fn axis(axis: i64, rank: usize) -> Result<usize, Problem> {
     let from_start = if axis < 0 { axis.saturating_add(rank as i64) } else { axis };
     let found = usize::try_from(from_start).ok().filter(|&axis| axis < rank);
     found.ok_or_else(|| corrupt(format!("dimension {axis} of {rank}")))
 }
 
-/// The shape that a Reshape asks for: 0 keeps a size, −1 takes what is left.
+/// The target shape of a Reshape: 0 keeps a size, −1 takes the remaining elements.
 pub(super) fn reshape_target(
     sizes: &[usize],
     target: &[i64],
@@ -86,7 +86,7 @@ pub(super) fn reshape_target(
     Ok(result)
 }
 
-/// The shape after Squeeze (`remove`) or Unsqueeze; no axes: all of size 1.
+/// The shape after Squeeze (`remove`) or Unsqueeze; without axes, all of size 1 are removed.
 pub(super) fn squeezed(sizes: &[usize], axes: &[i64], remove: bool) -> Result<Vec<usize>, Problem> {
     let rank = if remove { sizes.len() } else { sizes.len() + axes.len() };
     let axes = axes.iter().map(|&a| axis(a, rank)).collect::<Result<Vec<_>, _>>()?;
@@ -105,7 +105,7 @@ pub(super) fn squeezed(sizes: &[usize], axes: &[i64], remove: bool) -> Result<Ve
     sizes.filter(|_| left.next().is_none()).ok_or_else(|| corrupt("unsqueezes a dimension twice"))
 }
 
-/// A Transpose's order; none given: reversed.
+/// The order of a Transpose; reversed by default.
 pub(super) fn permutation(perm: &[i64], rank: usize) -> Result<Vec<usize>, Problem> {
     if perm.is_empty() {
         return Ok((0..rank).rev().collect());
@@ -119,7 +119,7 @@ pub(super) fn permutation(perm: &[i64], rank: usize) -> Result<Vec<usize>, Probl
     Ok(order)
 }
 
-/// Positions `start`, `start + step`, …, `count` of them, all inside.
+/// The `count` positions `start`, `start + step`, …, which are all valid.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Range {
     pub(super) start: usize,

@@ -1,4 +1,4 @@
-//! An ONNX tensor's values, from wherever the file keeps them.
+//! Reads the values of an ONNX tensor, wherever the file stores them.
 
 use std::io::{Seek, SeekFrom};
 use std::path::{Component, Path};
@@ -12,7 +12,7 @@ use crate::error::Problem;
 use crate::proto::{TensorProto, data_type};
 use brooklet_files::{self as files, Limit};
 
-/// The tensor as a constant; `folder` is where the file's companions are.
+/// The tensor as a constant; `folder` is that of the file.
 pub(super) fn read(tensor: &TensorProto, folder: &Path) -> Result<Constant, Problem> {
     let mut shape = Vec::with_capacity(tensor.dims.len());
     let mut count = 1usize;
@@ -56,7 +56,7 @@ pub(super) fn read(tensor: &TensorProto, folder: &Path) -> Result<Constant, Prob
         (data_type::BFLOAT16, Some(raw)) => {
             floats(words(&raw, |b| bf16::from_le_bytes(b).to_f32()))
         }
-        // In the low halves of 32 bits each.
+        // Each is stored in the low half of 32 bits.
         (data_type::FLOAT16, None) => {
             let values = tensor.int32_data.iter();
             floats(values.map(|&bits| f16::from_bits(bits as u16).to_f32()).collect())
@@ -76,7 +76,7 @@ pub(super) fn read(tensor: &TensorProto, folder: &Path) -> Result<Constant, Prob
     }
 }
 
-/// Integers of four bits, two in a byte, the first in the lower half.
+/// Integers of four bits, two per byte, the first in the lower half.
 fn nibbles(
     tensor: &TensorProto,
     kind: i32,
@@ -119,14 +119,14 @@ fn words<const N: usize, T>(raw: &[u8], value: impl Fn([u8; N]) -> T) -> Vec<T> 
     raw.as_chunks().0.iter().map(|bytes| value(*bytes)).collect()
 }
 
-/// A tensor's bytes from the file that newer PyTorch exporters put beside the network.
+/// A tensor's bytes from the file that newer PyTorch exporters write beside the network.
 fn external(tensor: &TensorProto, folder: &Path, length: usize) -> Result<Vec<u8>, Problem> {
     let entry = |key: &str| {
         let found = tensor.external_data.iter().find(|entry| entry.key.as_deref() == Some(key));
         found.and_then(|entry| entry.value.as_deref())
     };
     let location = entry("location").ok_or_else(|| corrupt("weights at an unnamed location"))?;
-    // A network must not make us read files elsewhere.
+    // A network must not make us read files in other folders.
     let inside = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
     if !Path::new(location).components().all(inside) {
         return Err(corrupt(format!("weights at the location `{location}`")));

@@ -1,4 +1,4 @@
-//! The walk over the graph's nodes.
+//! Walks the graph's nodes.
 
 use std::rc::Rc;
 
@@ -13,7 +13,7 @@ use crate::error::{AtLayer, LayerProblem, Problem};
 use crate::proto::NodeProto;
 
 impl Importer<'_> {
-    /// Adds what a node computes.
+    /// Adds the output of a node.
     pub(super) fn add(&mut self, node: &NodeProto) -> Result<(), LayerProblem> {
         if op_type(node) == "Split" && self.reads_map(node) {
             let inputs = self.inputs(node).at(&node_name(node))?;
@@ -42,7 +42,7 @@ impl Importer<'_> {
     fn inputs(&self, node: &NodeProto) -> Result<Vec<Option<Value>>, Problem> {
         let mut inputs = Vec::with_capacity(node.input.len());
         for name in &node.input {
-            // An empty name stands for an optional input that is left out.
+            // An optional input that is left out has an empty name.
             inputs.push(if name.is_empty() {
                 None
             } else {
@@ -56,7 +56,7 @@ impl Importer<'_> {
     /// The value of a node's output.
     fn value(&mut self, node: &NodeProto) -> Result<Value, Problem> {
         let domain = node.domain.as_deref().unwrap_or("");
-        // ONNX Runtime's own for integers that older opsets have not.
+        // These are ONNX Runtime's, for integers that older opsets do not have.
         let same = domain == "com.microsoft"
             && matches!(op_type(node), "QuantizeLinear" | "DequantizeLinear");
         if !matches!(domain, "" | "ai.onnx") && !same {

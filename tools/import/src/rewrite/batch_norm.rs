@@ -1,11 +1,12 @@
-//! Batch norms become part of the convolutions before them.
+//! Folds batch norms into the convolutions before them.
 //!
-//! The folding is done in f64 and rounded once, so it does not depend on a network's source.
+//! Folding is done in f64 and rounded once, so the result does not depend on a network's source.
 
 use crate::error::{AtLayer, LayerProblem, Problem};
 use crate::network::{BatchNorm, Conv, Network, NodeId, Op, Output, Statistics};
 
-/// Folds batch norms into the convolutions before them; says where each node's value is now.
+/// Folds batch norms into the convolutions before them; returns the node that now has each node's
+/// value.
 pub(crate) fn fold_batch_norms(
     network: &mut Network,
     outputs: &[Output],
@@ -21,8 +22,8 @@ pub(crate) fn fold_batch_norms(
         for input in &mut node.inputs {
             *input = moved[*input];
         }
-        // Those of pre-activation ResNets stay where they follow a sum, or a convolution
-        // that the shortcut reads too.
+        // A batch norm of a pre-activation ResNet stays, if it follows a sum, or a convolution that
+        // the shortcut reads, too.
         let Op::BatchNorm(norm) = &node.op else { continue };
         let Op::Conv(conv) = &mut before[node.inputs[0]].op else { continue };
         if consumers[node.inputs[0]] > 1 {
@@ -46,7 +47,8 @@ fn fold(conv: &mut Conv, norm: &BatchNorm) {
 }
 
 impl BatchNorm {
-    /// What training saw of its output; nothing where it is a mere factor and offset.
+    /// The mean and deviation of its output in training; `None` if it is only a factor and an
+    /// offset.
     fn statistics(&self) -> Option<Statistics> {
         let trained = self.mean.iter().any(|&mean| mean != 0.0);
         let deviation = self.scale.iter().map(|scale| scale.abs()).collect();
@@ -74,7 +76,7 @@ pub(crate) fn check_finite(op: &Op) -> Result<(), Problem> {
             finite("the batch norm's shifts", norm.shift.iter().copied())?;
             finite("the batch norm's means", norm.mean.iter().copied())?;
             finite("the batch norm's variances", norm.var.iter().copied())?;
-            // A negative variance shows as NaN here.
+            // A negative variance gives NaN here.
             let inverse = norm.var.iter().map(|&var| (var + norm.eps).sqrt().recip());
             finite("the batch norm's inverse deviations", inverse)
         }

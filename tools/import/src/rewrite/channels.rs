@@ -1,9 +1,9 @@
-//! The order of an image's colours.
+//! The order of an image's colour channels.
 //!
-//! Data comes as red, green, blue. A network that was trained on blue, green, red is made one that
-//! takes the former: the input channels of the layers that read the image are exchanged, which
-//! changes no number of what it computes. So nothing behind the import knows of it, neither the
-//! model file nor a board.
+//! Data has the order red, green, blue. A network that was trained on blue, green, red is changed
+//! to take that order: the input channels of the layers that read the image are exchanged, which
+//! does not change the result. So nothing after the import depends on it, not even the model file
+//! or a board.
 
 use crate::error::{AtLayer, LayerProblem, unsupported};
 use crate::network::{
@@ -12,7 +12,7 @@ use crate::network::{
 use ndarray::{Array4, Axis};
 use strum::{Display, EnumMessage, IntoStaticStr, VariantArray};
 
-/// What a network takes as an image's channels.
+/// The order of an image's channels in a network.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Default, Display, EnumMessage, IntoStaticStr, VariantArray,
 )]
@@ -21,11 +21,11 @@ pub enum Channels {
     /// Red, green, blue.
     #[default]
     Rgb,
-    /// Blue, green, red, as Caffe and OpenCV have them.
+    /// Blue, green, red, as in Caffe and OpenCV.
     Bgr,
 }
 
-/// What an operation does with the order of its input's channels.
+/// The effect of an operation on the order of its input's channels.
 enum Flow {
     /// It is the image.
     Image,
@@ -39,13 +39,13 @@ enum Flow {
 
 /// A node of either network.
 trait Ordered {
-    /// What it does with the order of its input's channels.
+    /// Its effect on the order of its input's channels.
     fn flow(&self) -> Flow;
     /// The nodes that it reads.
     fn inputs(&self) -> &[NodeId];
-    /// What it is called in messages.
+    /// Its name in messages.
     fn source(&self) -> &str;
-    /// Its weights, if it multiplies each channel with weights of its own, for the reverse order.
+    /// Reverses the order of the input channels of its weights, if it has weights for each channel.
     fn reverse(&mut self);
 }
 
@@ -140,8 +140,8 @@ fn reverse<T: Clone>(weights: &mut Array4<T>) {
     *weights = weights.as_standard_layout().into_owned();
 }
 
-/// The nodes that read channels in an order, where the image's are exchanged; or the node whose
-/// output would be.
+/// The nodes that read the channels of the image, directly or through nodes that keep their order;
+/// or the node whose output would be in the wrong order.
 fn readers<'n>(
     nodes: impl ExactSizeIterator<Item = (Flow, &'n [NodeId])>,
 ) -> Result<Vec<NodeId>, NodeId> {
@@ -168,8 +168,7 @@ fn readers<'n>(
     Ok(readers)
 }
 
-/// Reverses the order of an image's channels, where the network's are not in that of red, green and
-/// blue.
+/// Reverses the order of the image's channels, if the network takes another than red, green, blue.
 fn reversed<N: Ordered>(
     nodes: &mut [N],
     input: Shape,
@@ -180,7 +179,7 @@ fn reversed<N: Ordered>(
     }
     if input[2] != 3 {
         return Err(unsupported(
-            format!("--channels bgr means nothing for an image of {} channels", input[2]),
+            format!("--channels bgr does not apply to an image of {} channels", input[2]),
             "leave out --channels",
         )
         .into());
@@ -191,20 +190,20 @@ fn reversed<N: Ordered>(
             Ok(())
         }
         Err(id) => Err(unsupported(
-            "uses the image's channels in their order before a convolution has read them",
-            "give it images with red, green and blue, and leave out --channels",
+            "depends on the order of the image's channels, but is not a convolution",
+            "train it on images of red, green and blue, and leave out --channels",
         ))
         .at(nodes[id].source()),
     }
 }
 
 impl Network {
-    /// The network that takes red, green and blue, of one that takes them as `channels` says.
+    /// The network changed to take red, green and blue instead of the given `channels`.
     ///
     /// # Errors
     ///
-    /// Names a layer that uses the image otherwise than by a convolution; or the input, if it has
-    /// not three channels.
+    /// An error for a layer that uses the image's channels other than by a convolution, or for the
+    /// input, if it does not have three channels.
     pub fn for_rgb(mut self, channels: Channels) -> Result<Self, LayerProblem> {
         reversed(&mut self.nodes, self.input, channels)?;
         Ok(self)

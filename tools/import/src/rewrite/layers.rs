@@ -1,16 +1,16 @@
-//! What layers compute in another form: concatenations of two maps, convolutions without dilation,
-//! kernels that never lie on padding alone, subsampled copies as convolutions, pools of a size that
-//! layers have.
+//! Rewrites nodes to forms that layers can compute: concatenations of two maps, convolutions
+//! without dilation, kernels that never lie on padding alone, subsampled copies as convolutions,
+//! pools of sizes that layers have.
 
 use ndarray::{Array4, s};
 
 use crate::network::{Conv, Network, Node, NodeId, Op, Output, Pads, Subsample, Window};
 
-/// Largest number of rows and columns of a kernel that a layer has.
+/// Maximum number of rows and columns of a layer's kernel.
 const MAX_KERNEL: usize = 16;
 
-/// The network with such nodes in the form that layers have, where there is one; what is made of a
-/// node in several steps comes before it.
+/// Rewrites the nodes of the network to forms that layers have, where possible. If a node becomes
+/// several, the others come before it.
 pub(crate) fn bring_to_layers(network: &mut Network, outputs: &mut [Output]) {
     let shortcuts = shortcuts(network);
     let nodes = std::mem::take(&mut network.nodes);
@@ -38,13 +38,13 @@ pub(crate) fn bring_to_layers(network: &mut Network, outputs: &mut [Output]) {
     outputs.iter_mut().for_each(|output| output.node = now[output.node]);
 }
 
-/// Whether nothing reads a node but additions, of which it can be the shortcut.
+/// Whether each node is only read by additions, of which it can be the shortcut.
 fn shortcuts(network: &Network) -> Vec<bool> {
     let mut shortcuts = vec![true; network.nodes.len()];
     let is_copy = |id: NodeId| matches!(network.nodes[id].op, Op::Subsample(_));
     for node in &network.nodes {
         for (place, &input) in node.inputs.iter().enumerate() {
-            // Of two copies one is the shortcut.
+            // If both operands are copies, the second is the shortcut.
             let main = place == 0 && node.inputs.get(1).is_some_and(|&other| is_copy(other));
             shortcuts[input] &= matches!(node.op, Op::Add) && !main;
         }
@@ -52,7 +52,7 @@ fn shortcuts(network: &Network) -> Vec<bool> {
     shortcuts
 }
 
-/// Puts zeros between the weights of a dilated kernel, where a layer has one of that size.
+/// Puts zeros between the weights of a dilated kernel, if a layer can have that size.
 fn spread(conv: &mut Conv) {
     let (outputs, rows, columns, inputs) = conv.weights.dim();
     let [down, across] = conv.dilation;
@@ -66,8 +66,9 @@ fn spread(conv: &mut Conv) {
     conv.dilation = [1, 1];
 }
 
-/// Puts zeros around a kernel that can lie wholly on padding, as no layer's does: those before it let it
-/// reach over the padding behind the map, and those behind it over what is before.
+/// Puts zeros around a kernel that can lie entirely on padding, which a layer's kernel cannot.
+/// Zeros before the weights let the kernel extend over the padding after the map, and zeros after
+/// them over the padding before it.
 pub(crate) fn widen<T: Clone + Default>(weights: &mut Array4<T>, pads: &mut Pads) {
     let (outputs, rows, columns, inputs) = weights.dim();
     let [top, left, bottom, right] = *pads;
@@ -84,7 +85,7 @@ pub(crate) fn widen<T: Clone + Default>(weights: &mut Array4<T>, pads: &mut Pads
     *pads = [top + above, left + before, bottom + below, right + behind];
 }
 
-/// A concatenation of many as concatenations of two.
+/// Replaces a concatenation of many maps by concatenations of two.
 fn in_pairs(node: &mut Node, made: &mut Vec<Node>) {
     while node.inputs.len() > 2 {
         let [first, second] = [node.inputs[0], node.inputs[1]];
@@ -96,12 +97,12 @@ fn in_pairs(node: &mut Node, made: &mut Vec<Node>) {
     }
 }
 
-/// A max-pool whose window is larger than a layer's as one of a part of the window, and one of what
-/// that found: for windows that lie on the map side by side.
+/// Replaces a max-pool whose window is too large for a layer by two: one of a part of the window,
+/// and one of its results. The windows must not overlap.
 fn in_steps(node: &mut Node, made: &mut Vec<Node>) {
     let Op::MaxPool(window) = &mut node.op else { return };
     let [height, width, channels] = made[node.inputs[0]].shape;
-    // The largest part that divides a window, and that a layer has.
+    // The largest part that divides the window, and that a layer can have.
     let part = |kernel: usize| (1..=MAX_KERNEL).rev().find(|part| kernel.is_multiple_of(*part));
     let large = window.kernel.iter().any(|&kernel| kernel > MAX_KERNEL);
     let (Some(down), Some(across)) = (part(window.kernel[0]), part(window.kernel[1])) else {
@@ -120,7 +121,7 @@ fn in_steps(node: &mut Node, made: &mut Vec<Node>) {
     node.inputs = vec![made.len() - 1];
 }
 
-/// The convolution that makes a subsampled copy with zero channels around.
+/// The convolution that makes a subsampled copy with channels of zeros added.
 fn copying(subsample: &Subsample, channels: usize) -> Conv {
     let outputs = subsample.channels_before + channels + subsample.channels_after;
     let mut weights = Array4::zeros((outputs, 1, 1, channels));

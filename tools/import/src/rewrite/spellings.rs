@@ -1,13 +1,14 @@
-//! One form for what files spell in several nodes: activations, means and scalings.
+//! Combines nodes that files write for one operator: activations, means and scalings.
 //!
-//! Nodes that become another's part stay in the list; nothing reads them any more.
+//! Nodes that become a part of another stay in the list, but nothing reads them.
 
 use crate::network::{AveragePool, BatchNorm, Function, Network, NodeId, Op};
 
-/// How far a factor may be from the one of an activation, relatively: files hold a sixth as float.
+/// Largest relative difference of a factor from that of an activation, since files store a sixth as
+/// float.
 const TOLERANCE: f64 = 1e-6;
 
-/// Brings what files spell in several nodes to one form.
+/// Combines nodes that together are one operator.
 pub(crate) fn simplify(network: &mut Network, outputs: &[NodeId]) {
     let mut readers = network.consumers();
     outputs.iter().for_each(|&output| readers[output] += 1);
@@ -24,7 +25,7 @@ pub(crate) fn simplify(network: &mut Network, outputs: &[NodeId]) {
             network.nodes[id].op = op;
             let before = std::mem::replace(&mut network.nodes[id].inputs, vec![input]);
             readers[input] += 1;
-            // What nothing reads any more reads nothing.
+            // A node without readers no longer reads its inputs.
             let mut left = before;
             while let Some(node) = left.pop() {
                 readers[node] -= 1;
@@ -36,10 +37,10 @@ pub(crate) fn simplify(network: &mut Network, outputs: &[NodeId]) {
     }
 }
 
-/// What a node becomes, and what it reads then.
+/// The new operator of a node, and the node that it reads.
 type Found = Option<(Op, NodeId)>;
 
-/// The node that only this one reads.
+/// The input of a node, if nothing else reads that.
 fn before(network: &Network, id: NodeId, readers: &[usize]) -> Option<NodeId> {
     let &input = network.nodes[id].inputs.first()?;
     (readers[input] == 1).then_some(input)
@@ -73,7 +74,7 @@ fn gated(network: &Network, id: NodeId) -> Found {
     })
 }
 
-/// A mean over the columns of a mean over the rows, or the other way round.
+/// A mean over the columns of a mean over the rows, or the reverse.
 fn means(network: &Network, id: NodeId, readers: &[usize]) -> Found {
     let input = before(network, id, readers)?;
     let Op::AveragePool(AveragePool { window, counted: [0, 0, 0, 0] }) = network.nodes[input].op
@@ -88,14 +89,14 @@ fn means(network: &Network, id: NodeId, readers: &[usize]) -> Found {
     (part && unmoved && whole).then_some((Op::GlobalAveragePool, from))
 }
 
-/// A factor and an offset that all channels have.
+/// A factor and an offset that are the same for all channels.
 fn uniform(op: &Op) -> Option<(f64, f64)> {
     let Op::BatchNorm(norm) = op else { return None };
     let first = norm.affine(0);
     (1..norm.scale.len()).all(|channel| norm.affine(channel) == first).then_some(first)
 }
 
-/// A sixth of `min(max(x + 3, 0), 6)`.
+/// `min(max(x + 3, 0), 6)` times a sixth.
 fn hard_sigmoid(network: &Network, id: NodeId, readers: &[usize]) -> Found {
     let (factor, 0.0) = uniform(&network.nodes[id].op)? else { return None };
     let clip = before(network, id, readers)?;
@@ -111,7 +112,7 @@ fn hard_sigmoid(network: &Network, id: NodeId, readers: &[usize]) -> Found {
     Some((Op::Function(Function::HardSigmoid { slope, offset }), network.nodes[sum].inputs[0]))
 }
 
-/// A sixth of `x · min(max(x + 3, 0), 6)`.
+/// `x · min(max(x + 3, 0), 6)` times a sixth.
 fn hard_swish(network: &Network, id: NodeId, readers: &[usize]) -> Found {
     let (factor, 0.0) = uniform(&network.nodes[id].op)? else { return None };
     let product = before(network, id, readers)?;
@@ -128,7 +129,7 @@ fn hard_swish(network: &Network, id: NodeId, readers: &[usize]) -> Found {
     })
 }
 
-/// A factor and an offset a channel of a factor and an offset.
+/// A factor and an offset per channel of another factor and offset.
 fn affine(network: &Network, id: NodeId, readers: &[usize]) -> Found {
     let input = before(network, id, readers)?;
     let (Op::BatchNorm(inner), Op::BatchNorm(outer)) =

@@ -1,9 +1,8 @@
-//! A map with padding and subsampling that are still to be done.
+//! A map with padding and subsampling that are not applied yet.
 //!
-//! Files spell a padded convolution as Pad + Conv, and the option A shortcut as slices and a Pad,
-//! or a Concat with zeros. A [`View`] collects these until it is known what they amount to: a
-//! convolution takes the spatial padding into its own pads, and what subsamples becomes one
-//! [`Subsample`] node.
+//! Files express a padded convolution as Pad + Conv, and the option A shortcut as slices and a Pad,
+//! or as a Concat with zeros. A [`View`] collects these until their use is known: a convolution
+//! takes over the spatial padding, and subsampling becomes a single [`Subsample`] node.
 
 use crate::error::{Problem, unsupported};
 use crate::network::{NodeId, Pads, Shape, Subsample};
@@ -15,7 +14,7 @@ pub(crate) struct View {
     /// Shape of the node's output.
     base: Shape,
     stride: [usize; 2],
-    /// Zero channels before and after.
+    /// Number of zero channels before and after.
     channels: [usize; 2],
     pads: Pads,
 }
@@ -26,7 +25,7 @@ impl View {
         View { node, base, stride: [1, 1], channels: [0, 0], pads: [0; 4] }
     }
 
-    /// Shape of what is seen.
+    /// Shape after subsampling and padding.
     pub(crate) fn shape(&self) -> Shape {
         let [top, left, bottom, right] = self.pads;
         [
@@ -50,7 +49,7 @@ impl View {
         Ok(self)
     }
 
-    /// Adds zeros around.
+    /// Adds zeros around the map.
     pub(crate) fn padded(mut self, pads: Pads, channels: [usize; 2]) -> Result<View, Problem> {
         for (sum, pad) in self.pads.iter_mut().zip(pads) {
             *sum = sum.saturating_add(pad);
@@ -68,12 +67,12 @@ impl View {
         self.pads
     }
 
-    /// Takes the spatial padding away, for a convolution that does it itself.
+    /// Removes the spatial padding, for a convolution that pads by itself.
     pub(crate) fn take_pads(&mut self) -> Pads {
         std::mem::take(&mut self.pads)
     }
 
-    /// The subsampling left to do, if any, beside the spatial padding.
+    /// The subsampling that is left, if any, without the spatial padding.
     pub(crate) fn subsample(&self) -> Option<Subsample> {
         let subsample = Subsample {
             stride: self.stride,

@@ -14,17 +14,17 @@ pub(super) struct Call<'a> {
     pub(super) operator: &'a Operator<'a>,
     /// Its type, by name.
     pub(super) name: &'a str,
-    /// What it is called in messages.
+    /// Its name in messages.
     pub(super) source: &'a str,
     /// The tensor that it makes.
     pub(super) output: i32,
 }
 
-/// What an operator makes.
+/// The result of an operator.
 pub(super) enum Made {
     /// The output of a layer.
     Layer(NodeId),
-    /// A map that no layer computes.
+    /// A map that is not a layer's output, but a view of one.
     View(View),
 }
 
@@ -44,7 +44,7 @@ impl<'a> Call<'a> {
         Options(self.operator.options)
     }
 
-    /// The layer that computes its output.
+    /// Appends the layer that computes its output.
     pub(super) fn layer(
         &self,
         op: Computation,

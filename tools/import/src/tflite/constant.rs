@@ -1,4 +1,4 @@
-//! Constants of a file: its own, and what is computed from these.
+//! Constants of a file: its own, and those computed from them.
 
 use std::collections::HashMap;
 
@@ -8,9 +8,9 @@ use super::graph::{Graph, Tensor};
 use super::schema::{corrupt, element, element_name};
 use crate::error::{Problem, unsupported};
 
-/// What a tensor without data of its own holds.
+/// The contents of a tensor without data of its own.
 pub(super) enum Constant {
-    /// The same as another tensor, as float.
+    /// The values of another tensor as floats.
     Dequantized(i32),
     /// A shape, or a part of one.
     Ints(Vec<i64>),
@@ -53,7 +53,7 @@ impl<'g, 'a> Constants<'g, 'a> {
         }
     }
 
-    /// Floats, or integers times their scales: of files whose weights alone are quantized.
+    /// Floats, or integers times their scales, as in files of which only the weights are quantized.
     pub(super) fn floats(&self, at: i32) -> Result<Vec<f32>, Problem> {
         let tensor = self.tensor(at)?;
         match tensor.kind {

@@ -1,16 +1,16 @@
-//! What is computed from constants alone: dequantized weights, and the shapes that converters spell
-//! out where a batch is open.
+//! Evaluates what is computed from constants alone: dequantized weights, and the shapes that
+//! converters compute in the graph if the batch size is open.
 
 use super::call::Call;
 use super::constant::{Constant, Constants};
 use super::schema::corrupt;
 use crate::error::{Problem, unsupported};
 
-/// Most numbers of a shape.
+/// Maximum number of sizes in a shape.
 const MOST: usize = 64;
 
-/// What an operator computes whose inputs are all constant; `shape` is that of a map that it asks
-/// for.
+/// The result of an operator whose inputs are all constant; `shape` is the shape of its input, if
+/// it reads one.
 pub(super) fn evaluate(
     call: &Call<'_>,
     constants: &Constants<'_, '_>,
@@ -43,7 +43,7 @@ pub(super) fn evaluate(
             };
             let begin = place(&begin, 0, options.int(0, 0)?) as usize;
             let end = place(&end, size, options.int(1, 0)?) as usize;
-            // An index instead of a range keeps one.
+            // An index instead of a range selects one element.
             let end = if options.int(4, 0)? & 1 != 0 { (begin + 1).min(list.len()) } else { end };
             list.get(begin..end).unwrap_or(&[]).to_vec()
         }

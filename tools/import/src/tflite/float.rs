@@ -1,18 +1,18 @@
-//! The float network that a file holds.
+//! Makes the float network of a file.
 
 use super::constant::Constants;
 use super::importer::{Computation, Computed};
 use crate::error::{AtLayer, LayerProblem, Problem};
 use crate::network::{Activation, BatchNorm, Conv, Function, Network, NodeId, Op};
 
-/// The network of these layers, which ends in some of them.
+/// The network of these layers, with its outputs.
 pub(super) fn float_network(
     constants: &Constants<'_, '_>,
     layers: &[Computed],
     ends: &[(NodeId, String)],
 ) -> Result<Network, LayerProblem> {
     let mut network = Network::new(layers[0].shape, &layers[0].source)?;
-    // Where each layer's output is in the network: activations are nodes there.
+    // The node of each layer's output: activations are nodes of their own.
     let mut places = vec![0; layers.len()];
     for (id, layer) in layers.iter().enumerate().skip(1) {
         places[id] = float_layer(constants, &mut network, layer, &places).at(&layer.source)?;

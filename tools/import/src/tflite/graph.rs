@@ -1,4 +1,4 @@
-//! The parts of a file that matter.
+//! The parts of a file that are used.
 
 use ndarray::Array4;
 
@@ -6,7 +6,7 @@ use super::schema::{Table, corrupt, element, element_name};
 use crate::error::{Problem, unsupported};
 use crate::network::{Shape, check_extents};
 
-/// The one graph of a file.
+/// The only graph of a file.
 pub(super) struct Graph<'a> {
     pub(super) tensors: Vec<Tensor<'a>>,
     pub(super) operators: Vec<Operator<'a>>,
@@ -14,7 +14,7 @@ pub(super) struct Graph<'a> {
     pub(super) outputs: Vec<i32>,
 }
 
-/// A tensor of the file; one without data is computed.
+/// A tensor of the file; a tensor without data is computed.
 pub(super) struct Tensor<'a> {
     pub(super) name: String,
     pub(super) shape: Vec<i32>,
@@ -23,7 +23,7 @@ pub(super) struct Tensor<'a> {
     pub(super) data: &'a [u8],
     pub(super) scales: Vec<f32>,
     pub(super) zero_points: Vec<i64>,
-    /// The dimension along which there are several scales.
+    /// The dimension along which the scales vary.
     pub(super) quantized_dimension: i32,
 }
 
@@ -35,7 +35,7 @@ pub(super) struct Operator<'a> {
     pub(super) options: Option<Table<'a>>,
 }
 
-/// A tensor's index, which an operator that leaves out an input has not.
+/// A tensor's index; an input that is left out has none.
 pub(super) fn index(tensor: i32) -> Result<usize, Problem> {
     usize::try_from(tensor).map_err(|_| corrupt("an operator's input is missing"))
 }
@@ -74,7 +74,7 @@ impl<'a> Graph<'a> {
         let operator = |table: Table<'a>| {
             let code = codes.get(table.number(0, 0u32)? as usize);
             let code = code.ok_or_else(|| corrupt("an operator without a code"))?;
-            // Files from before the codes outgrew a byte have the first field only.
+            // Older files only have the first field, as codes fit into a byte then.
             let code = code.number(3, 0i32)?.max(code.number(0, 0i8)?.into());
             Ok(Operator {
                 code,
@@ -99,8 +99,8 @@ impl<'a> Graph<'a> {
         self.tensors.get(index(at)?).ok_or_else(|| corrupt(format!("there is no tensor {at}")))
     }
 
-    /// The name of an operator's output, shortened: converters join the names of all that they
-    /// fused.
+    /// The name of an operator's output, shortened, since converters join the names of all
+    /// operators that they fused.
     pub(super) fn source(&self, operator: &Operator<'_>) -> String {
         let output = operator.outputs.first().and_then(|&at| self.tensor(at).ok());
         let name = output.map_or("", |tensor| tensor.name.as_str());
@@ -109,14 +109,13 @@ impl<'a> Graph<'a> {
 }
 
 impl Tensor<'_> {
-    /// Shape as height, width, channels; a batch of one, and dimensions that are not there, left
-    /// out.
+    /// The shape as height, width, channels, without the batch of one; missing dimensions are 1.
     pub(super) fn map_shape(&self) -> Result<Shape, Problem> {
         let extent = |size: i32| usize::try_from(size).ok().filter(|&size| size > 0);
         let sizes: Option<Vec<usize>> = self.shape.iter().map(|&size| extent(size)).collect();
         let shape = match sizes.as_deref() {
             Some(&[1, height, width, channels]) => [height, width, channels],
-            // Of one dimension: along the width.
+            // A single dimension is the width.
             Some(&[1, width, channels]) => [1, width, channels],
             Some(&[1, channels]) | Some(&[channels]) => [1, 1, channels],
             Some(_) => {
@@ -154,7 +153,7 @@ impl Tensor<'_> {
         }
     }
 
-    /// The one scale and zero point of an int8 map, or of an int16 one, which has the zero point 0.
+    /// The scale and zero point of an int8 map, or of an int16 map, whose zero point must be 0.
     pub(super) fn quantization(&self) -> Result<(f32, i32), Problem> {
         let int16 = self.kind == element::INT16;
         if !int16 {
@@ -184,7 +183,7 @@ impl Tensor<'_> {
         Ok(weights.permuted_axes([3, 1, 2, 0]).as_standard_layout().into_owned())
     }
 
-    /// Weights as OHWI; a fully connected layer's two dimensions become the map's four.
+    /// Weights as OHWI; the two dimensions of a fully connected layer become the map's four.
     pub(super) fn weights<T>(&self, values: Vec<T>, input: Shape) -> Result<Array4<T>, Problem> {
         let dims: Vec<usize> =
             self.shape.iter().map(|&n| usize::try_from(n).unwrap_or(0)).collect();

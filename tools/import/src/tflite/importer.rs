@@ -1,4 +1,4 @@
-//! The network as it grows while the operators are walked.
+//! The network while the operators are walked.
 
 use std::collections::HashMap;
 
@@ -12,18 +12,18 @@ use crate::network::{
 };
 use crate::rewrite::view::View;
 
-/// What a layer of the file's network computes; numbers are in the file's tensors.
+/// The operation of a layer; its numbers are in tensors of the file.
 pub(super) enum Computation {
     Input,
     Conv(Conv),
-    /// A linear layer with one weight and one bias a channel, which an operator with a constant is.
+    /// One weight and one bias per channel, from an operator with a constant.
     Affine {
         factors: Vec<f32>,
         offsets: Vec<f32>,
-        /// Of an int8 network: what TFLite computes, and the tensor of its constant.
+        /// In an int8 network, TFLite's operation, and the tensor of its constant.
         operation: Option<(Operation, i32)>,
     },
-    /// An activation of its own, behind what it is not fused into.
+    /// An activation that is not fused into another layer.
     Rectifier(Activation),
     Function(Function),
     /// With the tensor of its slopes.
@@ -32,7 +32,7 @@ pub(super) enum Computation {
     Subtract,
     Multiply,
     Concat,
-    /// Zeros around.
+    /// Zeros around the map.
     Pad(Pads),
     Subsample(Subsample),
     MaxPool(Window),
@@ -45,7 +45,7 @@ pub(super) enum Computation {
     Ending(Ending),
 }
 
-/// A function of each value that has a constant.
+/// Makes the function of single values that has this constant.
 pub(super) type Operation = fn(QuantizedConstant) -> TfliteFunction;
 
 /// A convolution or a linear layer.
@@ -58,11 +58,11 @@ pub(super) struct Conv {
     pub(super) pads: Pads,
     pub(super) dilation: [usize; 2],
     pub(super) groups: usize,
-    /// The file has its weights as `[1, height, width, out channels]`.
+    /// Whether the file has its weights as `[1, height, width, out channels]`.
     pub(super) depthwise: bool,
-    /// It reads the whole map.
+    /// Whether it reads the whole map.
     pub(super) fully_connected: bool,
-    /// The file calls it fully connected: over the whole map, or over each pixel.
+    /// Whether the file calls it fully connected: over the whole map, or over each pixel.
     pub(super) linear: bool,
 }
 
@@ -77,31 +77,30 @@ pub(super) struct Computed {
     pub(super) activation: Activation,
 }
 
-/// How far a vector's length is computed.
+/// The part of the computation of a vector's length that is done.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Length {
     /// The squares of its elements.
     Squares,
     /// Their sum.
     Square,
-    /// The root of that.
+    /// The square root of the sum.
     Root,
-    /// One by the root.
+    /// The reciprocal of the root.
     Reciprocal,
 }
 
-/// The layers so far, and what the file's tensors stand for.
+/// The layers so far, and the meaning of the file's tensors.
 pub(super) struct Importer<'g, 'a> {
     pub(super) graph: &'g Graph<'a>,
     pub(super) layers: Vec<Computed>,
-    /// What tensors hold that are computed from constants.
+    /// The values of tensors that are computed from constants.
     pub(super) constants: Constants<'g, 'a>,
-    /// Maps that SPACE_TO_BATCH_ND took apart, by tensor, with its block.
+    /// Maps that SPACE_TO_BATCH_ND divided, by tensor, with the size of its block.
     pub(super) spaced: HashMap<i32, [usize; 2]>,
-    /// Lengths of vectors, by tensor, whose maps are the vectors.
+    /// Lengths of vectors, by tensor; `values` has the vector.
     pub(super) lengths: HashMap<i32, Length>,
-    /// Maps by tensor. A view's padding holds the zero point, so it is the same padding as a
-    /// convolution's own.
+    /// Maps by tensor. The padding of a view is the zero point, as is that of a convolution.
     pub(super) values: HashMap<i32, View>,
 }
 
@@ -126,7 +125,7 @@ impl Importer<'_, '_> {
         Ok(())
     }
 
-    /// Whether the first operator takes the image from N, C, H, W to N, H, W, C.
+    /// Whether the first operator transposes the image from N, C, H, W to N, H, W, C.
     pub(super) fn channels_first(&self, at: i32) -> bool {
         let mut readers = self.graph.operators.iter().filter(|op| op.inputs.first() == Some(&at));
         readers.next().is_some_and(|operator| {
@@ -151,7 +150,7 @@ impl Importer<'_, '_> {
         self.layers.len() - 1
     }
 
-    /// The layer that computes a view; `tensor` holds its scale.
+    /// The layer that computes a view; `tensor` has its scale.
     pub(super) fn settle(
         &mut self,
         mut view: View,

@@ -1,4 +1,4 @@
-//! The int8 network that a file holds: every scale, zero point, weight and bias is kept as it is.
+//! Makes the int8 network of a file, and keeps every scale, zero point, weight and bias.
 
 use ndarray::Array4;
 
@@ -25,7 +25,7 @@ pub(super) fn quantized_network(
             && !outputs.iter().any(|output| output.node == id)
     };
     for (id, layer) in layers.iter().enumerate() {
-        // What ends the network is part of its output.
+        // An operator that ends the network is a part of its output.
         let layer = if ended(id) { &layers[layer.inputs[0]] } else { layer };
         let node = quantized_node(graph, &nodes, layer).at(&layer.source)?;
         nodes.push(node);
@@ -34,7 +34,7 @@ pub(super) fn quantized_network(
     Ok(network.canonical(outputs))
 }
 
-/// The outputs, and what follows each.
+/// The outputs, with the operators that follow each.
 fn outputs(layers: &[Computed], ends: &[(NodeId, String)]) -> Result<Vec<Output>, LayerProblem> {
     let read = |id: usize| layers.iter().any(|layer| layer.inputs.contains(&id));
     for (id, layer) in layers.iter().enumerate() {
@@ -46,7 +46,7 @@ fn outputs(layers: &[Computed], ends: &[(NodeId, String)]) -> Result<Vec<Output>
     }
     let output = |(end, name): &(NodeId, String)| {
         let ending = match layers[*end].op {
-            // Of a map it is a layer.
+            // A sigmoid of a map is a layer.
             Computation::Function(Function::Sigmoid)
                 if !read(*end) && layers[*end].shape[..2] == [1, 1] =>
             {
@@ -67,7 +67,7 @@ fn quantized_node(
     layer: &Computed,
 ) -> Result<QuantizedNode, Problem> {
     let tensor = graph.tensor(layer.tensor)?;
-    // TFLite's softmax of int16 is one of int8 here: what it is made of is the answer.
+    // A softmax is always int8 here, even where TFLite has int16: its input is the answer.
     let int16 = tensor.kind == element::INT16 && !matches!(layer.op, Computation::Softmax);
     let (scale, zero_point) = match layer.op {
         Computation::Softmax if tensor.kind == element::INT16 => (1.0 / 256.0, -128),
@@ -168,8 +168,8 @@ fn quantized_node(
     })
 }
 
-/// TFLite's function, or the nearest bytes to one that TFLM has not, or that a file has at a scale
-/// which TFLite never gives it.
+/// TFLite's function; or the exact function, rounded to the nearest bytes, if TFLM does not have
+/// it, or if the file has it at a scale that TFLite never uses.
 fn function_of(function: Function, output: (f32, i32)) -> QuantizedOp {
     let own = match function {
         Function::Sigmoid if output == (1.0 / 256.0, -128) => TfliteFunction::Logistic,
@@ -188,7 +188,7 @@ fn constant(graph: &Graph<'_>, at: i32) -> Result<QuantizedConstant, Problem> {
     Ok(QuantizedConstant { values: tensor.words(i8::from_le_bytes), scale, zero_point })
 }
 
-/// Weights of a convolution of a map of this shape, and a scale for each output channel.
+/// Weights of a convolution of a map of this shape, and one scale per output channel.
 fn quantized_weights(
     tensor: &Tensor<'_>,
     shape: Shape,
@@ -228,12 +228,12 @@ fn quantized_bias(graph: &Graph<'_>, bias: Option<i32>, out: usize) -> Result<Ve
         Some(bias) => {
             let bias = graph.tensor(bias)?;
             if bias.kind == element::INT64 {
-                // Of networks of int16.
+                // In networks of int16 biases have 64 bits.
                 let narrow = |wide: i64| i32::try_from(wide).map_err(|_| wide);
                 let all = bias.words(|bytes| narrow(i64::from_le_bytes(bytes)));
                 all.into_iter().collect::<Result<_, i64>>().map_err(|wide| {
                     unsupported(
-                        format!("a bias of {wide}, beyond 32 bits"),
+                        format!("a bias of {wide}, which exceeds 32 bits"),
                         "give the float network, which brooklet quantizes itself",
                     )
                 })?
@@ -250,7 +250,7 @@ fn quantized_bias(graph: &Graph<'_>, bias: Option<i32>, out: usize) -> Result<Ve
     Ok(bias)
 }
 
-/// What is wrong with what may only come last.
+/// The error for an operator that may only come last.
 fn inside(ending: Ending) -> Problem {
     unsupported(
         format!("{} inside of the network", ending.name()),

@@ -1,9 +1,9 @@
-//! TFLite networks: int8 with every scale, zero point, weight and bias kept as it is, or float.
+//! TFLite networks: int8, with every scale, zero point, weight and bias kept, or float.
 //!
-//! The graph is [walked](walk) once, into layers that say what is computed and which of the file's
-//! tensors hold the numbers; these become a [`QuantizedNetwork`](crate::network::QuantizedNetwork)
-//! or a [`Network`](crate::network::Network), as the file's tensors are [int8] or [float].
-//! [`operators`] has a function for each operator.
+//! The graph is [walked](walk) once, into layers that contain their operation and the file's
+//! tensors with its numbers. They become a [`QuantizedNetwork`](crate::network::QuantizedNetwork)
+//! or a [`Network`](crate::network::Network), depending on whether the tensors are [int8] or
+//! [float]. [`operators`] has a function for each operator.
 
 mod call;
 mod constant;

@@ -30,7 +30,7 @@ impl<'a> Options<'a> {
         extent.ok_or_else(|| corrupt(format!("an extent of {value}")))
     }
 
-    /// Stride and pads of a convolution or a pooling, whose options begin alike.
+    /// Stride and pads of a convolution or a pooling, whose options begin with the same fields.
     pub(super) fn window(
         self,
         input: Shape,

@@ -1,4 +1,4 @@
-//! The few tables of a TFLite file that are read, on top of planus, which checks every offset.
+//! The tables of a TFLite file that are used, read with planus, which checks every offset.
 //!
 //! A FlatBuffers table is a list of numbered fields, any of which may be absent. The numbers are
 //! those of the public TFLite schema, version 3.
@@ -9,7 +9,7 @@ use planus::{SliceWithStartOffset, TableRead, Vector, VectorRead};
 
 use crate::error::Problem;
 
-/// What is wrong with a file.
+/// The error for a broken file.
 pub(super) fn corrupt(detail: impl Into<String>) -> Problem {
     Problem::Corrupt { format: "TFLite", detail: detail.into() }
 }
@@ -29,7 +29,7 @@ impl<'a> TableRead<'a> for Table<'a> {
 
 impl<'a> TableRead<'a> for Tables<'a> {
     fn from_buffer(buffer: SliceWithStartOffset<'a>, offset: usize) -> Result<Self, ErrorKind> {
-        // An offset to the length; then one offset an element, each counted from its own place.
+        // An offset to the length; then one offset per element, each relative to its own position.
         let start = offset + <u32 as TableRead>::from_buffer(buffer, offset)? as usize;
         let length = <u32 as TableRead>::from_buffer(buffer, start)? as usize;
         let tables = (0..length).map(|i| Table::from_buffer(buffer, start + 4 + 4 * i));
@@ -49,7 +49,7 @@ impl<'a> Table<'a> {
         value.map_err(|error| corrupt(error.error_kind.to_string()))
     }
 
-    /// A number, or its default where the file leaves it out.
+    /// A number, or its default if the file leaves it out.
     pub(super) fn number<T: TableRead<'a>>(self, field: usize, default: T) -> Result<T, Problem> {
         Ok(self.field(field)?.unwrap_or(default))
     }
@@ -87,7 +87,7 @@ pub(super) mod element {
     pub(in crate::tflite) const INT8: i8 = 9;
 }
 
-/// What an element type is called.
+/// The name of an element type.
 pub(super) fn element_name(kind: i8) -> String {
     const NAMES: [&str; 20] = [
         "float32",
@@ -281,7 +281,7 @@ const OPERATORS: [&str; 162] = [
     "RIGHT_SHIFT",
 ];
 
-/// What an operator is called.
+/// The name of an operator.
 pub(super) fn operator_name(code: i32) -> String {
     let name = usize::try_from(code).ok().and_then(|code| OPERATORS.get(code));
     name.map_or_else(|| format!("number {code}"), |&name| name.to_owned())

@@ -1,4 +1,4 @@
-//! The walk over the operators.
+//! Walks the operators.
 
 use super::call::{Call, Made};
 use super::evaluate::evaluate;
@@ -10,7 +10,7 @@ use crate::error::{Problem, unsupported};
 use crate::rewrite::view::View;
 
 impl Importer<'_, '_> {
-    /// Adds what an operator computes.
+    /// Adds the output of an operator.
     pub(super) fn add(&mut self, operator: &Operator<'_>, source: &str) -> Result<(), Problem> {
         let &[output] = &operator.outputs[..] else {
             let name = operator_name(operator.code);
@@ -60,7 +60,7 @@ impl Importer<'_, '_> {
         };
         let shape = self.layers[layer].shape;
         self.values.insert(output, View::new(layer, shape));
-        // The file's own idea of the shape must be the same; a batch left open is none.
+        // The shape in the file must be the same, except for an open batch size.
         let argmax = name == "ARG_MAX";
         if !argmax
             && !self.spaced.contains_key(&output)
@@ -74,7 +74,7 @@ impl Importer<'_, '_> {
         Ok(())
     }
 
-    /// The sizes of a map's tensor, with a batch of one where it is open.
+    /// The sizes of a map's tensor, with a batch of one if it is open.
     fn sizes(&self, at: i32) -> Result<Vec<i64>, Problem> {
         let sizes = self.graph.tensor(at)?.shape.iter();
         Ok(sizes.map(|&size| i64::from(size.max(1))).collect())

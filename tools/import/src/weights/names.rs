@@ -1,4 +1,4 @@
-//! Names of weights, as libraries have them.
+//! Translates the names of weights from those of different libraries.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,11 @@ use ndarray::ArrayD;
 /// Named weights.
 type Weights = BTreeMap<String, ArrayD<f32>>;
 
-/// The first layer of each structure, by which a prefix of all is known.
+/// The first layer of each structure, which shows the common prefix of all names.
 const FIRST: &str = "conv1.weight";
 
-/// What frameworks put before the network's own names where heads beside it have others.
+/// Prefixes that frameworks put before the network's own names, if there are heads with other
+/// names.
 const WRAPPERS: [&str; 9] = [
     "module.",
     "_orig_mod.",
@@ -23,10 +24,10 @@ const WRAPPERS: [&str; 9] = [
     "base.",
 ];
 
-/// What libraries call the last linear layer.
+/// Names of the last linear layer in different libraries.
 const HEADS: [&str; 6] = ["classifier.1", "classifier", "head.fc", "head", "last_linear", "output"];
 
-/// The same weights under the names of PyTorch's own ResNets.
+/// The same weights, with the names of PyTorch's own ResNets.
 pub(super) fn plain(map: Weights) -> Weights {
     let map = without_wrappers(hugging_face(map));
     let has_head = ["fc.", "linear."].iter().any(|head| map.keys().any(|k| k.starts_with(head)));
@@ -40,15 +41,15 @@ pub(super) fn plain(map: Weights) -> Weights {
     }
 }
 
-/// The same under other names, where there are such.
+/// The same weights under other names, if `name` gives any.
 fn renamed(map: Weights, name: impl Fn(&str) -> Option<String>) -> Weights {
     map.into_iter().map(|(old, tensor)| (name(&old).unwrap_or(old), tensor)).collect()
 }
 
-/// Names without what wrappers (data parallel, compiled, a field of another module) put before them.
+/// Removes prefixes of wrappers (data parallel, compiled, a field of another module) from names.
 fn without_wrappers(mut map: Weights) -> Weights {
     while !map.is_empty() && !map.contains_key(FIRST) {
-        // Before all of them; or, beside heads, before the first layer.
+        // A prefix of all names; or, if there are heads, of the first layer.
         let first = map.keys().next().and_then(|name| name.split_once('.')).map(|(word, _)| word);
         let all = first.map(|word| format!("{word}."));
         let all = all.filter(|prefix| map.keys().all(|name| name.starts_with(prefix.as_str())));
@@ -113,12 +114,12 @@ mod tests {
             names(&["_orig_mod.net.conv1.weight", "_orig_mod.net.layer1.0.conv1.weight"]),
             ["conv1.weight", "layer1.0.conv1.weight"]
         );
-        // A head beside the network.
+        // A network beside a head.
         assert_eq!(
             names(&["backbone.conv1.weight", "head.bias", "head.weight"]),
             ["conv1.weight", "fc.bias", "fc.weight"]
         );
-        // Nothing to take away.
+        // Names without a prefix.
         assert_eq!(names(&["layer1.0.conv1.weight"]), ["layer1.0.conv1.weight"]);
         assert_eq!(names(&["a.b"]), ["b"]);
     }

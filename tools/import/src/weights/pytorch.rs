@@ -1,5 +1,5 @@
-//! Named weights from a PyTorch checkpoint, by a reader that knows a closed set of opcodes and
-//! cannot run code.
+//! Reads named weights from a PyTorch checkpoint, with a reader that knows a fixed set of opcodes
+//! and cannot run code.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,7 +11,7 @@ use pytorch_reader::{DType, PytorchError, PytorchReader};
 use super::tensors::{Tensors, halves, ignored};
 use crate::error::{AtLayer, LayerProblem, Problem, unsupported};
 
-/// Keys under which training scripts nest the weights, beside epoch numbers and optimizers.
+/// Keys under which training scripts store the weights, beside epoch numbers and optimizers.
 const NESTS: [&str; 3] = ["state_dict.", "model_state_dict.", "model."];
 
 /// Every float tensor of the state dictionary.
@@ -27,7 +27,7 @@ pub(crate) fn read(path: &Path) -> Result<Tensors, LayerProblem> {
     let nest =
         NESTS.into_iter().find(|nest| reader.tensors().keys().any(|key| key.starts_with(nest)));
     let mut tensors = BTreeMap::new();
-    // By name, so that of several mistakes always the same is told.
+    // They are sorted by name, so that among several errors always the same one is reported.
     let sorted: BTreeMap<_, _> = reader.tensors().iter().collect();
     for (key, tensor) in sorted {
         let Some(name) = key.strip_prefix(nest.unwrap_or("")) else {
@@ -54,14 +54,14 @@ pub(crate) fn read(path: &Path) -> Result<Tensors, LayerProblem> {
     Ok(Tensors::new(tensors))
 }
 
-/// Bytes at the end of an archive in which its table of contents is sought.
+/// Number of bytes at the end of an archive in which its table of contents is searched.
 const CONTENTS: usize = 1 << 20;
 
-/// Refuses archives that hold a program: what PyTorch runs, not weights by name.
+/// Refuses archives that contain a program for PyTorch to run, instead of named weights.
 ///
 /// # Errors
 ///
-/// Names the kind, and how it becomes an ONNX file.
+/// An error with the kind of archive, and how to convert it to ONNX.
 pub(crate) fn refuse_programs(bytes: &[u8]) -> Result<(), Problem> {
     let contents = &bytes[bytes.len().saturating_sub(CONTENTS)..];
     let has = |name: &str| contents.windows(name.len()).any(|window| window == name.as_bytes());
@@ -80,7 +80,7 @@ pub(crate) fn refuse_programs(bytes: &[u8]) -> Result<(), Problem> {
     Ok(())
 }
 
-/// A whole network, of a class that is Python code.
+/// The error for a whole network that is an object of a Python class.
 fn whole(class: &str) -> Problem {
     program(
         &format!("a whole Python object (of the class {class})"),

@@ -1,4 +1,4 @@
-//! Weights that are drawn by lot.
+//! Random weights.
 
 use std::collections::BTreeMap;
 
@@ -11,14 +11,14 @@ use rand_distr::{Distribution, StandardNormal};
 pub(crate) struct Maker {
     classes: usize,
     random: ChaCha8Rng,
-    /// How the keys of what scales a block last end, and its scale.
+    /// Suffix of the keys of the weights that scale the end of a block, and their scale.
     last_of_blocks: Option<String>,
     last_scale: f32,
     made: BTreeMap<String, ArrayD<f32>>,
 }
 
 impl Maker {
-    /// Of a network of `classes` classes and `blocks` blocks.
+    /// Makes weights for `classes` classes, and for `blocks` blocks.
     pub(crate) fn new(
         classes: usize,
         seed: u64,
@@ -39,12 +39,12 @@ impl Maker {
         self.classes
     }
 
-    /// All that was made.
+    /// All tensors that were made.
     pub(super) fn into_weights(self) -> BTreeMap<String, ArrayD<f32>> {
         self.made
     }
 
-    /// A tensor of that name and shape.
+    /// Makes a tensor with this name and shape.
     pub(super) fn make(&mut self, key: &str, shape: &[usize]) -> ArrayD<f32> {
         let part = key.rsplit('.').next().unwrap_or(key);
         let is_last = self.last_of_blocks.as_ref().is_some_and(|last| key.ends_with(last));

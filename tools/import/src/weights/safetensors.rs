@@ -1,4 +1,4 @@
-//! Named weights from a safetensors file.
+//! Reads named weights from a safetensors file.
 
 use std::collections::BTreeMap;
 

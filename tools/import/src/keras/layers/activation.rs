@@ -1,4 +1,4 @@
-//! Activations: layers of their own, and those of other layers.
+//! Activations: as layers of their own, and as parts of other layers.
 
 use serde_json::Value;
 
@@ -9,13 +9,13 @@ use crate::keras::corrupt;
 use crate::keras::graph::{Call, Walk, own_code};
 use crate::network::{Ending, Function, Op};
 
-/// The activation of a layer's configuration, after what the layer made.
+/// Applies the activation in a layer's configuration to the layer's output.
 pub(super) fn activated(walk: &mut Walk, map: Map, call: &Call<'_>) -> Result<Map, Problem> {
     let value = call.layer.config.get("activation").unwrap_or(&Value::Null);
     let name = match value {
         Value::Null => return Ok(map),
         Value::String(name) => name.as_str(),
-        // A function by its name, or a layer.
+        // It is the name of a function, or a layer.
         object => match Layer::object(object) {
             Some(layer) if layer.class == "function" => match object["config"].as_str() {
                 Some(name) => name,
@@ -53,7 +53,7 @@ pub(super) fn activated(walk: &mut Walk, map: Map, call: &Call<'_>) -> Result<Ma
     walk.elementwise(op, &map, call)
 }
 
-/// An activation that is a layer.
+/// Applies an activation that is given as a layer.
 fn as_layer(walk: &mut Walk, map: Map, call: &Call<'_>, layer: Layer<'_>) -> Result<Map, Problem> {
     if layer.class == "PReLU" {
         return Err(unsupported(
@@ -65,7 +65,7 @@ fn as_layer(walk: &mut Walk, map: Map, call: &Call<'_>, layer: Layer<'_>) -> Res
     super::run(walk, &inner)
 }
 
-/// The slope of the hard sigmoid: Keras 3 has PyTorch's, 1/6, Keras 2 had 0.2.
+/// The slope of the hard sigmoid: 1/6 in Keras 3, as in PyTorch, and 0.2 in Keras 2.
 fn hard_slope(walk: &Walk) -> f32 {
     if walk.is_keras_2() { 0.2 } else { 1.0 / 6.0 }
 }
@@ -75,7 +75,7 @@ pub(super) fn activation(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Proble
     activated(walk, map, call)
 }
 
-/// `ReLU`: with a largest value, a slope of what is negative, or a threshold.
+/// `ReLU`, which may have a largest value, a slope for negative values, or a threshold.
 pub(super) fn relu(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem> {
     let map = *walk.only(call)?;
     let of = |key: &str| call.layer.number(key).unwrap_or(0.0);
@@ -97,7 +97,7 @@ pub(super) fn relu(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem> {
 
 pub(super) fn leaky_relu(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem> {
     let slope = call.layer.number("negative_slope").or_else(|| {
-        // Keras 2's name, of a number or of an array of one.
+        // In Keras 2 it is called `alpha`, and is a number or an array with one number.
         let alpha = call.layer.config.get("alpha")?;
         number(alpha).or_else(|| call.layer.numbers("alpha")?.first().copied())
     });
@@ -118,7 +118,7 @@ pub(super) fn prelu(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem> {
     if slopes.len() != channels || slopes.shape().last() != Some(&channels) {
         return Err(unsupported(
             format!("slopes of shape {:?}", slopes.shape()),
-            "only one slope a channel (`shared_axes=[1, 2]`) is supported",
+            "only one slope per channel (`shared_axes=[1, 2]`) is supported",
         ));
     }
     walk.elementwise(Op::PRelu(slopes.iter().copied().collect()), &map, call)
@@ -134,7 +134,7 @@ pub(super) fn unit_length(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Probl
     scores(walk, &map, call, Op::Ending(Ending::UnitLength))
 }
 
-/// What is only made of the scores.
+/// Applies an operator that only scores may have.
 fn scores(walk: &mut Walk, map: &Map, call: &Call<'_>, op: Op) -> Result<Map, Problem> {
     let shape = map.view.shape();
     if shape[..2] != [1, 1] {

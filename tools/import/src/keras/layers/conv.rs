@@ -9,12 +9,12 @@ use crate::keras::corrupt;
 use crate::keras::graph::{Call, Walk};
 use crate::network::{Conv, Op, Pads, dilated, same_pads};
 
-/// Number of dimensions that a layer's class names, of rows and columns.
+/// Number of spatial dimensions, which is part of the class's name.
 pub(super) fn dimensions(call: &Call<'_>) -> usize {
     if call.layer.class.contains("1D") { 1 } else { 2 }
 }
 
-/// Refuses an input of another number of dimensions.
+/// Refuses an input with another number of dimensions.
 pub(super) fn require(call: &Call<'_>, map: &Map) -> Result<(), Problem> {
     call.layer.require_channels_last()?;
     match map.dimensions == dimensions(call) + 1 {
@@ -23,7 +23,7 @@ pub(super) fn require(call: &Call<'_>, map: &Map) -> Result<(), Problem> {
     }
 }
 
-/// The four pads of the layer's `padding`, of a kernel that reaches so far.
+/// The four pads of the layer's `padding`, for a kernel that spans `reach` rows and columns.
 pub(super) fn padding(
     call: &Call<'_>,
     map: &Map,
@@ -38,7 +38,7 @@ pub(super) fn padding(
     }
 }
 
-/// Weights of rows, columns, inputs, outputs; of one dimension without rows.
+/// Weights as rows, columns, inputs, outputs; those of a single dimension have no rows.
 fn kernel(weights: ArrayD<f32>, dimensions: usize) -> Result<Array4<f32>, Problem> {
     let shape = weights.shape().to_vec();
     let weights = if dimensions == 1 { weights.insert_axis(ndarray::Axis(0)) } else { weights };
@@ -46,7 +46,7 @@ fn kernel(weights: ArrayD<f32>, dimensions: usize) -> Result<Array4<f32>, Proble
     weights.map_err(|_| corrupt(format!("weights of shape {shape:?}")))
 }
 
-/// The same with a filter for each of the inputs' channels, in OHWI.
+/// The same in OHWI, for a filter of each input channel.
 fn depthwise_kernel(weights: Array4<f32>) -> Result<Array4<f32>, Problem> {
     let (rows, columns, inputs, each) = weights.dim();
     let weights = weights.as_standard_layout().into_owned();
@@ -55,12 +55,12 @@ fn depthwise_kernel(weights: Array4<f32>) -> Result<Array4<f32>, Problem> {
     Ok(ohwi(weights.permuted_axes([0, 1, 3, 2])))
 }
 
-/// Rows, columns, inputs, outputs as OHWI.
+/// Reorders rows, columns, inputs, outputs to OHWI.
 fn ohwi(weights: Array4<f32>) -> Array4<f32> {
     weights.permuted_axes([3, 0, 1, 2]).as_standard_layout().into_owned()
 }
 
-/// A bias a channel, which may be left out.
+/// One bias per channel, or zeros if the layer has none.
 fn bias(
     walk: &mut Walk,
     call: &Call<'_>,
@@ -77,7 +77,8 @@ fn bias(
     }
 }
 
-/// A convolution with what the layer says of its window; the input's padding becomes its own.
+/// A convolution with the layer's stride, dilation and padding; padding of the input becomes its
+/// own.
 fn windowed(
     walk: &mut Walk,
     call: &Call<'_>,
@@ -126,7 +127,7 @@ pub(super) fn depthwise(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem
     activated(walk, made, call)
 }
 
-/// A depthwise convolution, and one of single pixels behind it.
+/// A depthwise convolution, followed by a 1×1 convolution.
 pub(super) fn separable(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem> {
     let map = *walk.only(call)?;
     require(call, &map)?;
@@ -154,7 +155,7 @@ fn pointwise(weights: Array4<f32>, bias: Vec<f32>, fully_connected: bool) -> Con
     }
 }
 
-/// A linear layer of a vector, which may be a flattened map, or of each pixel of a map.
+/// A linear layer, which reads a vector, a flattened map, or each pixel of a map.
 pub(super) fn dense(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem> {
     let map = *walk.only(call)?;
     let node = walk.settle(&map, call.layer.name)?;

@@ -1,4 +1,4 @@
-//! Layers that lay a map out in another way, pad it, or do nothing outside of training.
+//! Layers that change a map's layout, pad it, or only matter in training.
 
 use serde_json::Value;
 
@@ -10,7 +10,7 @@ use crate::keras::graph::{Call, Walk};
 use crate::network::{Conv, Op, Pads, Shape};
 use crate::rewrite::view::View;
 
-/// What only training has: noise, dropout, augmentation.
+/// Layers that only matter in training: noise, dropout, augmentation.
 pub(super) fn same(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem> {
     walk.only(call).copied()
 }
@@ -20,7 +20,7 @@ pub(super) fn flatten(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem> 
     Ok(Map { dimensions: 1, ..*walk.only(call)? })
 }
 
-/// To a vector, to a map of one pixel, or of the input to any shape.
+/// Reshapes to a vector, or to a map of one pixel; the input can be reshaped to any shape.
 pub(super) fn reshape(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem> {
     let map = *walk.only(call)?;
     let from = map.view.shape();
@@ -91,7 +91,7 @@ pub(super) fn crop(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem> {
     let sides = sides(call, "cropping")?;
     crate::network::check_extents(&sides.map(|side| side.saturating_add(1)), "cropping")?;
     let node = walk.settle(&map, call.layer.name)?;
-    // As a kernel that long would be refused anyway, it is not made.
+    // A kernel of that size would be refused later, so it is not made.
     if sides[0] + sides[2] > 255 || sides[1] + sides[3] > 255 {
         return Err(unsupported(format!("crops by {sides:?}"), "crop the images before"));
     }

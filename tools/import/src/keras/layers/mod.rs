@@ -1,4 +1,4 @@
-//! Layers, a function each.
+//! Layers, with one function each.
 
 mod activation;
 mod conv;
@@ -13,17 +13,18 @@ use crate::error::{Problem, unsupported};
 use crate::network::{Network, NodeId, Op};
 use crate::rewrite::view::View;
 
-/// What a tensor stands for: a map, under as many dimensions beside the batch as the tensor has.
+/// A tensor of the network: a map, and the number of dimensions that the tensor has besides the
+/// batch.
 ///
-/// One of two dimensions lies along the width; one of a single dimension is the map's values in their
-/// order.
+/// A tensor with two dimensions is a map with a height of one; one with a single dimension has the
+/// map's values in order.
 #[derive(Clone, Copy)]
 pub(super) struct Map {
     pub(super) view: View,
     pub(super) dimensions: usize,
 }
 
-/// What a layer makes of its inputs.
+/// Computes the output of a layer from its inputs.
 type Function = fn(&mut Walk, &Call<'_>) -> Result<Map, Problem>;
 
 /// The layers, by class.
@@ -80,7 +81,7 @@ const LAYERS: [(&str, Function); 50] = [
     ("ZeroPadding2D", layout::pad),
 ];
 
-/// What a call of a layer makes.
+/// The output of a call of a layer.
 pub(super) fn run(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem> {
     let class = call.layer.class;
     if call.layer.registered().is_some() {
@@ -111,8 +112,8 @@ fn unknown(class: &str) -> Problem {
             "brooklet runs residual networks of convolutions: no attention"
         }
         "LayerNormalization" | "GroupNormalization" => {
-            "it normalizes by each image's own mean and deviation, which no constant factor a channel \
-             can stand for: train the network with batch norms"
+            "it normalizes by each image's own mean and deviation, which constant factors per \
+             channel cannot replace: train the network with batch norms"
         }
         "Lambda" | "TFOpLambda" => return own_code(class),
         _ => EXPORT,
@@ -121,7 +122,7 @@ fn unknown(class: &str) -> Problem {
 }
 
 impl Walk {
-    /// The one input of a call.
+    /// The input of a call that has only one.
     fn only<'c>(&self, call: &'c Call<'_>) -> Result<&'c Map, Problem> {
         match &call.inputs[..] {
             [one] => Ok(one),
@@ -131,7 +132,7 @@ impl Walk {
         }
     }
 
-    /// A node of an operator, as a map of as many dimensions.
+    /// Appends a node, whose output has as many dimensions as the input.
     fn push(
         &mut self,
         op: Op,
@@ -144,7 +145,7 @@ impl Walk {
         Ok(Map { view: View::new(node, network.nodes[node].shape), dimensions })
     }
 
-    /// An operator that keeps the shape.
+    /// Appends an operator that keeps the shape.
     fn elementwise(&mut self, op: Op, map: &Map, call: &Call<'_>) -> Result<Map, Problem> {
         let node = self.settle(map, call.layer.name)?;
         self.push(op, &[node], call, map.dimensions)

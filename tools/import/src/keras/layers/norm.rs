@@ -1,4 +1,4 @@
-//! Batch norms, and what normalizes the image.
+//! Batch norms, and layers that normalize the image.
 
 use super::Map;
 use crate::error::{Problem, unsupported};
@@ -9,7 +9,7 @@ use crate::network::{BatchNorm, Op};
 /// The least deviation that `Normalization` divides by.
 const LEAST_DEVIATION: f32 = 1e-7;
 
-/// Refuses a layer that normalizes another dimension than the channels.
+/// Refuses a layer that normalizes a dimension other than the channels.
 fn require_channels(call: &Call<'_>, map: &Map) -> Result<(), Problem> {
     let axis = match &call.layer.config["axis"] {
         serde_json::Value::Array(axes) => match &axes[..] {
@@ -28,7 +28,7 @@ fn require_channels(call: &Call<'_>, map: &Map) -> Result<(), Problem> {
     }
 }
 
-/// One value a channel of a weight.
+/// A weight with one value per channel.
 fn per_channel(
     walk: &mut Walk,
     call: &Call<'_>,
@@ -78,7 +78,7 @@ pub(super) fn rescaling(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem
     walk.elementwise(Op::BatchNorm(norm), &map, call)
 }
 
-/// `(x − mean) / √variance`, of numbers in the configuration or among the weights.
+/// `(x − mean) / √variance`, with numbers from the configuration or from the weights.
 pub(super) fn normalization(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem> {
     let map = *walk.only(call)?;
     let channels = map.view.shape()[2];

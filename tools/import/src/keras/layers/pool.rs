@@ -6,7 +6,7 @@ use crate::error::Problem;
 use crate::keras::graph::{Call, Walk};
 use crate::network::{AveragePool, Op, Pads, Window};
 
-/// Whether the layer takes means.
+/// Whether the layer computes means.
 fn averages(call: &Call<'_>) -> bool {
     call.layer.class.contains("Average")
 }
@@ -28,8 +28,8 @@ pub(super) fn pool(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem> {
     if averages(call) && kernel == [height, width] && pads == [0; 4] {
         return whole(walk, call, &map, map.dimensions);
     }
-    // Zeros around a map without negative values lose against it as padding does; in a mean they
-    // count, which those of the layer's own padding do not.
+    // Zeros around a map without negative values never win a maximum, just as padding does not. In
+    // a mean they count, unlike the layer's own padding.
     let joins =
         if averages(call) { pads == [0; 4] } else { walk.network()?.is_positive(map.view.node) };
     let added = map.view.pads();
@@ -48,7 +48,7 @@ pub(super) fn pool(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem> {
     walk.push(op, &[node], call, map.dimensions)
 }
 
-/// Over the whole map; of one pixel, or of a vector.
+/// Pools the whole map, to one pixel or to a vector.
 pub(super) fn global(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem> {
     let map = *walk.only(call)?;
     require(call, &map)?;

@@ -6,7 +6,7 @@ use crate::keras::corrupt;
 use crate::keras::graph::{Call, Walk};
 use crate::network::{BatchNorm, NodeId, Op};
 
-/// The nodes of the inputs, which are several.
+/// The nodes of the inputs, of which there must be several.
 fn nodes(walk: &mut Walk, call: &Call<'_>) -> Result<Vec<NodeId>, Problem> {
     if call.inputs.len() < 2 {
         return Err(corrupt(format!("{} of one input", call.layer.class)));
@@ -14,7 +14,7 @@ fn nodes(walk: &mut Walk, call: &Call<'_>) -> Result<Vec<NodeId>, Problem> {
     call.inputs.iter().map(|map| walk.settle(map, call.layer.name)).collect()
 }
 
-/// The inputs one after another by an operator of two.
+/// Combines the inputs one after another with an operator that takes two.
 fn folded(walk: &mut Walk, call: &Call<'_>, op: &Op) -> Result<Map, Problem> {
     let shape = call.inputs[0].view.shape();
     if let Some(other) = call.inputs.iter().find(|map| map.view.shape() != shape) {
@@ -54,7 +54,7 @@ pub(super) fn subtract(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem>
     folded(walk, &call, &Op::Add)
 }
 
-/// Maps of one shape, or a map and one value a channel.
+/// Multiplies maps of the same shape, or a map by one value per channel.
 pub(super) fn multiply(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem> {
     let [first, second] = call.inputs[..] else {
         return folded(walk, call, &Op::Multiply);
@@ -70,7 +70,7 @@ pub(super) fn multiply(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem>
     if small != [1, 1, large[2]] {
         return Err(unsupported(
             format!("multiplies maps of {large:?} and {small:?}"),
-            "a map is multiplied by a map of its shape, or by one value a channel",
+            "a map is multiplied by a map of its shape, or by one value per channel",
         ));
     }
     let nodes = [walk.settle(&a, call.layer.name)?, walk.settle(&b, call.layer.name)?];

@@ -15,7 +15,7 @@ pub(super) fn conv(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, 
     let weights = call.constant(1)?.floats()?;
     importer.take(weights.len())?;
     let weights = match weights.ndim() {
-        // Of one dimension: along the width.
+        // A single dimension is the width.
         3 => weights.clone().insert_axis(Axis(2)),
         4 => weights.clone(),
         _ => {

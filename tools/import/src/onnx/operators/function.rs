@@ -1,4 +1,4 @@
-//! Functions of each value alone.
+//! Functions of single values.
 
 use crate::error::{Problem, unsupported};
 use crate::network::{Function, Op};
@@ -8,7 +8,7 @@ use crate::onnx::importer::{Importer, Value};
 use crate::onnx::map::{Channel, Map};
 use crate::onnx::node::{float, op_type, text};
 
-/// An operator whose attributes are all that it depends on.
+/// An operator that only depends on its attributes.
 pub(super) fn function(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
     let number = |name: &str, default: f32| float(call.node, name, default);
     let op = match op_type(call.node) {
@@ -36,7 +36,7 @@ pub(super) fn function(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<M
 }
 
 pub(super) fn clip(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
-    // Of integers between QuantizeLinear and DequantizeLinear, as Brevitas writes it.
+    // Clip is used on integers between QuantizeLinear and DequantizeLinear, as Brevitas writes it.
     let is_integer = |index: usize| match call.inputs.get(index) {
         Some(Some(Value::Constant(constant))) => matches!(**constant, Constant::Ints(_)),
         _ => false,
@@ -44,7 +44,7 @@ pub(super) fn clip(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, 
     if is_integer(1) || is_integer(2) {
         return Ok(call.map(0)?.clone());
     }
-    // Bounds are attributes up to opset 10, inputs since.
+    // Bounds are attributes up to opset 10, and inputs since then.
     let low = call.scalar(1)?.unwrap_or(float(call.node, "min", f32::MIN));
     let high = call.scalar(2)?.unwrap_or(float(call.node, "max", f32::MAX));
     clipped(importer, call.map(0)?, [low, high], &call.name)
@@ -99,7 +99,7 @@ pub(super) fn prelu(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map,
         None => {
             return Err(unsupported(
                 format!("slopes of shape {:?}", slopes.shape()),
-                "only one slope, or one a channel, is supported",
+                "only one slope, or one per channel, is supported",
             ));
         }
     };
@@ -122,7 +122,7 @@ pub(super) fn softmax(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Ma
     importer.elementwise(map, op, &call.name)
 }
 
-/// The number of the largest score, as the last operator.
+/// The index of the largest score, as the last operator.
 pub(super) fn argmax(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
     let map = call.map(0)?;
     let axis = map.axis(crate::onnx::node::int(call.node, "axis", 0))?;

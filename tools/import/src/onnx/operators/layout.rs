@@ -1,4 +1,4 @@
-//! Operators that only lay a map out in another way.
+//! Operators that only change the layout of a map.
 
 use crate::error::{Problem, unsupported};
 use crate::onnx::call::Call;
@@ -7,12 +7,13 @@ use crate::onnx::map::Map;
 use crate::onnx::node::{int, ints, op_type};
 use crate::onnx::shapes;
 
-/// What changes nothing.
+/// Operators that change nothing.
 pub(super) fn keep(_: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
     Ok(call.map(0)?.clone())
 }
 
-/// A map of one pixel as large as another: its readers, which add or multiply, do that themselves.
+/// Enlarges a map of one pixel to another map's size. Its readers, which add or multiply, do that
+/// themselves, so nothing is computed.
 pub(super) fn expand(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
     let map = call.map(0)?;
     let target = call.ints(1)?;

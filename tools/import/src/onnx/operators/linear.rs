@@ -42,7 +42,7 @@ pub(super) fn matrix(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map
             "flatten the map before the linear layer",
         ));
     }
-    // The matrix's rows run over the map's axes in the order in which it was flattened.
+    // The rows of the matrix run over the map's axes in the order in which these were flattened.
     let mut order = map.dims[1].clone();
     order.extend([Height, Width, Channel].iter().filter(|axis| !map.dims[1].contains(axis)));
     let mut dims = vec![out];
@@ -75,7 +75,7 @@ pub(super) fn matrix(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map
     Ok(Map { view: importer.view(id), dims: vec![vec![], vec![Channel]] })
 }
 
-/// A linear layer of each pixel: a convolution by one.
+/// A linear layer of each pixel: a 1×1 convolution.
 fn over_pixels(
     importer: &mut Importer<'_>,
     call: &Call<'_>,

@@ -1,4 +1,4 @@
-//! Operators of maps, a function each.
+//! Operators of maps, with one function each.
 
 mod batch_norm;
 mod conv;
@@ -18,10 +18,10 @@ use super::node::{int, node_name, op_type};
 use crate::error::{AtLayer, LayerProblem, Problem};
 use crate::proto::{GraphProto, NodeProto, data_type};
 
-/// The map that an operator makes of at least one map.
+/// Computes the output of an operator that reads at least one map.
 pub(super) type Operator = fn(&mut Importer<'_>, &Call<'_>) -> Result<Map, Problem>;
 
-/// The operators, by ONNX's names.
+/// The operators, by their names in ONNX.
 const OPERATORS: [(&str, Operator); 50] = [
     ("Add", sums::arithmetic),
     ("ArgMax", function::argmax),
@@ -75,12 +75,12 @@ const OPERATORS: [(&str, Operator); 50] = [
     ("Unsqueeze", layout::squeeze),
 ];
 
-/// Operators of other families of networks, and the nearest thing that works.
+/// Operators of other families of networks, and the closest alternative.
 const OTHERS: [(&[&str], &str); 5] = [
     (
         &["InstanceNormalization", "GroupNormalization", "LayerNormalization", "LpPool", "LRN"],
-        "it normalizes by each image's own mean and deviation, which no constant factor a channel \
-         can stand for: train the network with batch norms",
+        "it normalizes by each image's own mean and deviation, which constant factors per channel \
+         cannot replace: train the network with batch norms",
     ),
     (
         &["Resize", "Upsample", "ConvTranspose", "DepthToSpace", "GridSample", "MaxUnpool"],
@@ -101,7 +101,7 @@ const OTHERS: [(&[&str], &str); 5] = [
     ),
 ];
 
-/// What to do about an operator that is not there.
+/// The remedy for an operator that is not supported.
 fn remedy(op: &str) -> &'static str {
     let other = OTHERS.iter().find(|(names, _)| names.contains(&op));
     other.map_or(
@@ -112,8 +112,8 @@ fn remedy(op: &str) -> &'static str {
     )
 }
 
-/// Refuses a graph of another family by the operator that makes it one: the operators before it
-/// often are unusual, too, but say less.
+/// Refuses a graph of another family, with an error for the operator that is typical of it: earlier
+/// operators are often not supported, either, but say less.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! Operators that pad a map, or take a part of it.
+//! Operators that pad a map, or select a part of it.
 
 use ndarray::Axis as NdAxis;
 
@@ -64,7 +64,7 @@ pub(super) fn pad(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, P
     }
 }
 
-/// The part of a map that keeps every `step`-th of all positions along a dimension.
+/// The part of a map with every `step`-th of all positions along a dimension.
 fn subsampled(map: &Map, dim: usize, step: usize) -> Result<Map, Problem> {
     let stride = match map.dims[dim][..] {
         _ if step == 1 => [1, 1],
@@ -89,7 +89,7 @@ pub(super) fn slice(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map,
     Ok(map)
 }
 
-/// A range of a map's positions along a dimension.
+/// Selects a range of a map's positions along a dimension.
 fn part(
     importer: &mut Importer<'_>,
     map: Map,
@@ -129,7 +129,7 @@ fn part(
     }
 }
 
-/// Some channels of a map.
+/// Selects channels of a map.
 fn channels(
     importer: &mut Importer<'_>,
     map: &Map,
@@ -142,8 +142,8 @@ fn channels(
     importer.elementwise(map, Op::Conv(conv), &call.name)
 }
 
-/// A map without some rows and columns at its edges: those that padding of the convolution before
-/// made are not made, others are taken off by a convolution.
+/// A map without some rows and columns at its edges. If they come from the padding of the
+/// convolution before, its padding is reduced; otherwise a convolution crops them.
 fn cropped(
     importer: &mut Importer<'_>,
     map: &Map,
@@ -169,7 +169,7 @@ fn cropped(
     importer.elementwise(map, Op::Conv(conv), &call.name)
 }
 
-/// Split: its outputs, each a range along a dimension.
+/// Split: each output is a range along a dimension.
 pub(in crate::onnx) fn split(
     importer: &mut Importer<'_>,
     call: &Call<'_>,
@@ -177,7 +177,8 @@ pub(in crate::onnx) fn split(
     let map = call.map(0)?.clone();
     let dim = map.axis(int(call.node, "axis", 0))?;
     let (size, count) = (map.size(dim), call.node.output.len());
-    // Sizes are an attribute in older opsets, an input since, or even parts but for the last.
+    // Sizes are an attribute in older opsets, and an input since then. By default all parts are
+    // equal, except for the last.
     let sizes: Vec<usize> = match (call.optional_ints(1)?, ints(call.node, "split")) {
         (Some(sizes), _) => sizes.iter().map(|&size| extent(size)).collect::<Result<_, _>>()?,
         (None, sizes @ [_, ..]) => {
@@ -212,8 +213,8 @@ fn slices(call: &Call<'_>, sizes: &[usize]) -> Result<Vec<shapes::Range>, Proble
     shapes::ranges(sizes, &starts, &ends, axes.as_deref(), steps.as_deref())
 }
 
-/// Some exporters write x[:, :, ::2] as a Gather of 0, 2, 4, …, and a map in another layout as one
-/// of all its positions.
+/// Some exporters write x[:, :, ::2] as a Gather of 0, 2, 4, …, and a change of layout as a Gather
+/// of all positions.
 pub(super) fn gather(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
     let map = call.map(0)?;
     let dim = map.axis(int(call.node, "axis", 0))?;
@@ -245,13 +246,13 @@ pub(super) fn gather(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map
     subsampled(map, dim, extent(step)?)
 }
 
-/// The dimensions that take a dimension's place where all its positions are gathered, each once, in
-/// an order that only exchanges its axes.
+/// The dimensions that replace a dimension if all its positions are gathered, each once, in an
+/// order that only exchanges its axes.
 fn laid_out(map: &Map, dim: usize, shape: &[usize], list: &[i64]) -> Option<Vec<Vec<Axis>>> {
     if list.len() != map.size(dim) || list.first() != Some(&0) {
         return None;
     }
-    // The dimension's axes with the distance of their positions, innermost first.
+    // The axes of the dimension, with the distance between their positions, innermost first.
     let mut axes = Vec::new();
     let mut distance = 1;
     for &axis in map.dims[dim].iter().rev().filter(|&&axis| map.extent(axis) > 1) {
@@ -294,7 +295,7 @@ fn laid_out(map: &Map, dim: usize, shape: &[usize], list: &[i64]) -> Option<Vec<
     (regular && all.len() == axes.len()).then_some(dims)
 }
 
-/// The channels of maps one after another; or zero channels before and after a map.
+/// Joins the channels of maps, or adds zero channels before and after a map.
 pub(super) fn concat(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
     let is_map = |input: &Option<Value>| matches!(input, Some(Value::Map(_)));
     let maps = call.inputs.iter().filter(|input| is_map(input)).count();
@@ -352,7 +353,7 @@ pub(super) fn concat(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map
     Ok(Map { view: map.view.padded([0; 4], channels)?, dims: map.dims.clone() })
 }
 
-/// Whether two maps are laid out alike, but for a dimension.
+/// Whether two maps have the same layout, except for one dimension.
 fn alike(a: &Map, b: &Map, but: usize) -> bool {
     let wide = |map: &Map, dim: usize| -> Vec<_> {
         let axes = map.dims[dim].iter().copied();

@@ -9,7 +9,8 @@ use crate::onnx::importer::Importer;
 use crate::onnx::map::{Axis, Channel, Height, Map, Width};
 use crate::onnx::node::{int, ints, no_dilation, op_type, pads, pair};
 
-/// Kernel, stride, the operator's own pads, and those and what windows hang over.
+/// Kernel, stride and the operator's pads; and these pads with those by which windows exceed the
+/// map.
 fn window(call: &Call<'_>, map: &Map) -> Result<(Window, Pads), Problem> {
     no_dilation(call.node)?;
     let (kernel, stride) =
@@ -17,7 +18,7 @@ fn window(call: &Call<'_>, map: &Map) -> Result<(Window, Pads), Problem> {
     let own = pads(call.node, map.view.shape(), kernel, stride)?;
     let mut pads = own;
     if int(call.node, "ceil_mode", 0) != 0 {
-        // Windows that hang over the edge are windows over more padding.
+        // The part of a window that exceeds the map is treated as more padding.
         let [below, right] = overhang(map.view.shape(), kernel, stride, own);
         (pads[2], pads[3]) = (pads[2] + below, pads[3] + right);
     }
@@ -35,7 +36,8 @@ pub(super) fn max_pool(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<M
     if window.kernel == [1, 1] && own == [0; 4] {
         return Ok(Map { view: map.view.subsampled(window.stride)?, ..map });
     }
-    // Zeros that a Pad put around a map without negative values lose against it as padding does.
+    // Zeros that a Pad adds around a map without negative values never win a maximum, just as
+    // padding does not.
     if importer.network.is_positive(map.view.node) {
         window.pads = beside(window.pads, map.view.take_pads());
     }
@@ -56,7 +58,7 @@ pub(super) fn average_pool(importer: &mut Importer<'_>, call: &Call<'_>) -> Resu
     if window.kernel == [height, width] && window.pads == [0; 4] {
         return global_average(importer, &map, &call.name);
     }
-    // Zeros that a Pad put around the map count.
+    // Zeros that a Pad adds around the map count in the mean.
     let added = map.view.take_pads();
     let counts = int(call.node, "count_include_pad", 0) != 0;
     let counted = beside(added, if counts { own } else { [0; 4] });
@@ -91,7 +93,7 @@ pub(super) fn global_max_pool(
 pub(super) fn reduce(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
     let map = call.map(0)?;
     let op = op_type(call.node);
-    // Axes are an attribute in older opsets, an input since.
+    // Axes are an attribute in older opsets, and an input since then.
     let axes = match call.optional_ints(1)? {
         Some(axes) => axes,
         None => ints(call.node, "axes").to_vec(),
@@ -135,7 +137,7 @@ pub(super) fn reduce(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map
     Ok(made)
 }
 
-/// A window over all rows, all columns or both.
+/// A window over all rows, all columns, or both.
 fn along(map: &Map, over: [bool; 2]) -> Window {
     let [height, width, _] = map.view.shape();
     let kernel = [if over[0] { height } else { 1 }, if over[1] { width } else { 1 }];

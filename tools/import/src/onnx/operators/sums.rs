@@ -30,7 +30,7 @@ pub(super) fn arithmetic(importer: &mut Importer<'_>, call: &Call<'_>) -> Result
     }
 }
 
-/// Sum: of one and more maps and constants.
+/// Sum, of one or more maps and constants.
 pub(super) fn sum_of_all(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
     let mut sum_of: Option<Map> = None;
     for index in 0..call.inputs.len() {
@@ -66,7 +66,7 @@ fn product(importer: &mut Importer<'_>, a: &Map, b: &Map, name: &str) -> Result<
     if !a.broadcasts(b) {
         return Err(unsupported(
             format!("multiplies maps laid out as {:?} and {:?}", a.dims, b.dims),
-            "a map is multiplied by a map of its shape, or by one value a channel",
+            "a map is multiplied by a map of its shape, or by one value per channel",
         ));
     }
     let ids = [importer.settle(a, name)?, importer.settle(b, name)?];
@@ -75,8 +75,8 @@ fn product(importer: &mut Importer<'_>, a: &Map, b: &Map, name: &str) -> Result<
     Ok(Map { view: importer.view(id), dims: a.dims.clone() })
 }
 
-/// The same two maps, where the second has one channel with as many as the first has: a
-/// convolution by ones.
+/// Both maps; if the second has one channel, it is repeated for the channels of the first by a
+/// convolution with ones.
 fn spread(
     importer: &mut Importer<'_>,
     [a, b]: [NodeId; 2],
@@ -91,8 +91,8 @@ fn spread(
     Ok([a, b])
 }
 
-/// Addition of a constant, or multiplication with one: a bias, or part of a batch norm that
-/// was taken apart.
+/// Addition of a constant, or multiplication by one: a bias, or a part of a batch norm that was
+/// split up.
 fn affine(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
     let (map, constant, first) = match (call.inputs.first(), call.inputs.get(1)) {
         (Some(Some(Value::Map(map))), Some(Some(Value::Constant(constant)))) => {
@@ -114,11 +114,11 @@ fn affine(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> 
     let Some(values) = call.a_channel(map, constant)? else {
         return Err(unsupported(
             format!(
-                "{} with a constant of shape {:?}, which is not one value, or one a channel",
+                "{} with a constant of shape {:?}, which is not one value, or one per channel",
                 op_type(call.node),
                 constant.shape()
             ),
-            "maps are added to and multiplied by one value a channel",
+            "maps are added to and multiplied by one value per channel",
         ));
     };
     let values = values.iter().cycle().take(channels);
@@ -139,7 +139,7 @@ fn affine(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> 
         factors.iter().all(|&factor| factor == 1.0) && matches!(op_type(call.node), "Add" | "Sub");
     let open = !importer.qdq.is_quantized(map.view.node);
     if is_sum && once && open && map.view == importer.view(map.view.node) {
-        // Into the layer that was just computed.
+        // A bias is added to the layer that was just appended.
         let bias = match &mut importer.network.nodes[map.view.node].op {
             Op::Conv(conv) => Some(&mut conv.bias),
             Op::BatchNorm(norm) => Some(&mut norm.shift),
@@ -160,7 +160,7 @@ pub(super) fn negative(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<M
     importer.elementwise(map, Op::BatchNorm(norm), &call.name)
 }
 
-/// Pow by two.
+/// Pow with an exponent of two.
 pub(super) fn square(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
     let map = call.map(0)?;
     let exponent = match call.constant(1)? {

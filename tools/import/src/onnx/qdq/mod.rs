@@ -1,11 +1,11 @@
 //! Quantized ONNX networks: float operators between QuantizeLinear and DequantizeLinear (QDQ).
 //!
-//! The graph is walked as a float network. On the way a [`Qdq`] notes with which scale and zero
-//! point each map is quantized, and which constants are integers; [`Qdq::network`] then makes of
-//! both a [`QuantizedNetwork`] that has the file's scales, zero points, weights and biases.
+//! The graph is walked as a float network. Meanwhile a [`Qdq`] records the scale and zero point
+//! with which each map is quantized, and the constants that are integers. [`Qdq::network`] then
+//! makes a [`QuantizedNetwork`] from both, with the file's scales, zero points, weights and biases.
 //!
-//! A map of uint8 is the same map of int8 with a zero point 128 less. Quantizers drop a ReLU whose
-//! output's zero point is the smallest value; nothing has to be done about that.
+//! A map of uint8 is treated as one of int8 whose zero point is 128 less. Quantizers drop a ReLU if
+//! its output's zero point is the smallest value; this needs no special treatment.
 
 mod network;
 
@@ -18,38 +18,38 @@ use crate::onnx::node::{attribute, corrupt, int, node_name, op_type};
 use crate::onnx::shapes;
 use crate::proto::{GraphProto, NodeProto, data_type};
 
-/// What the user can do where a file's quantization is not int8 throughout.
+/// The remedy if a file is not quantized to int8 throughout.
 const REMEDY: &str = "quantize with per-tensor int8 or uint8 activations and symmetric int8 weights, \
                       every layer's output included (with ONNX Runtime: quantize_static, \
                       QuantFormat.QDQ); or give the float network, which brooklet quantizes itself";
-/// What is known of a network's quantization.
+/// What is known about a network's quantization.
 #[derive(Default)]
 pub(in crate::onnx) struct Qdq {
-    /// Element types of the file's tensors.
+    /// Element types of tensors.
     kinds: HashMap<String, i32>,
     /// Constants that are integers times a scale, by the name of the product.
     constants: HashMap<String, Integers>,
     /// Scale and zero point of nodes' outputs.
     maps: HashMap<NodeId, (f32, i32)>,
-    /// The nodes of those whose outputs have 16 bits, and whether they are 0 or more.
+    /// Nodes whose outputs have 16 bits, and whether these are never negative.
     wide: HashMap<NodeId, bool>,
-    /// What is known of convolutions.
+    /// The integers of convolutions.
     convs: HashMap<NodeId, ConvIntegers>,
-    /// Zero points of a map's channels, by the name of what was made of it with them.
+    /// Zero points of a map's channels, by the name of the tensor that was quantized with them.
     channels: HashMap<String, Vec<i8>>,
 }
 
-/// What is known of a convolution's integers.
+/// The integers of a convolution.
 struct ConvIntegers {
-    /// One a channel; none where they are along another axis.
+    /// One scale per channel; empty if the scales are along another axis.
     scales: Vec<f32>,
-    /// If it has integers.
+    /// Its bias, if that has integers.
     bias: Option<Integers>,
     /// Zero points of its input's channels, if each has its own.
     zeros: Option<Vec<i8>>,
 }
 
-/// Integers and their scales: one, or one for each index of an axis.
+/// Integers and their scales: one scale, or one for each index of an axis.
 #[derive(Clone)]
 struct Integers {
     values: Vec<i64>,
@@ -58,7 +58,7 @@ struct Integers {
 }
 
 impl Qdq {
-    /// Of a graph that is to be walked.
+    /// Prepares a graph that is then walked.
     pub(in crate::onnx) fn new(graph: &GraphProto) -> Result<Self, LayerProblem> {
         let other = graph.node.iter().find(|node| {
             let op = op_type(node);
@@ -85,7 +85,7 @@ impl Qdq {
                     tensor.and_then(|tensor| tensor.data_type)
                 }
                 "QuantizeLinear" => Some(quantized_kind(node, &kinds)),
-                // What moves integers leaves their type.
+                // Operators that only move integers keep their type.
                 "Transpose" | "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" | "Identity"
                 | "MaxPool" | "Slice" | "Gather" | "Pad" | "Clip" | "Concat" => {
                     node.input.first().and_then(|name| kinds.get(name)).copied()
@@ -135,7 +135,7 @@ impl Qdq {
                 REMEDY,
             ));
         }
-        // Of the element at a place in the file's order.
+        // The scale of an element, by its position in the file's order.
         let behind: usize = shape.iter().skip(axis + 1).product();
         let extent = shape.get(axis).copied().unwrap_or(1);
         let along = |place: usize, count: usize| match count {
@@ -167,7 +167,7 @@ impl Qdq {
         Constant::of_floats(&shape, reals)
     }
 
-    /// Notes that a node's output, or (if not `whole`) a copy of a part of it, is quantized.
+    /// Records that a node's output, or a copy of a part of it (if not `whole`), is quantized.
     pub(in crate::onnx) fn map(
         &mut self,
         node: &NodeProto,
@@ -201,7 +201,7 @@ impl Qdq {
         }
         let kind = match op_type(node) {
             "QuantizeLinear" => quantized_kind(node, &self.kinds),
-            // The zero point has the type of what is dequantized.
+            // The zero point has the type of the tensor that is dequantized.
             _ => {
                 let mut names = [2, 0].into_iter().filter_map(|index| node.input.get(index));
                 let kind = names.find_map(|name| self.kinds.get(name));
@@ -214,12 +214,12 @@ impl Qdq {
             return Err(corrupt(format!("a zero point of {zero}")));
         }
         let quantization = if wide {
-            // Maps of int16 have the zero point 0: the range is that of its larger side.
+            // Maps of int16 have a zero point of 0, so their range is that of the larger side.
             let largest = (zero - low).max(high - zero) as f64 * f64::from(scale);
             self.wide.insert(id, zero == low);
             ((largest / f64::from(i16::MAX)) as f32, 0)
         } else {
-            // From uint8 to int8.
+            // Converts from uint8 to int8.
             (scale, (zero - low - 128) as i32)
         };
         match self.maps.get(&id) {
@@ -235,8 +235,8 @@ impl Qdq {
         }
     }
 
-    /// Refuses a node that reads a map whose channels have zero points of their own, and is no
-    /// convolution.
+    /// Refuses a node other than a convolution that reads a map whose channels have zero points of
+    /// their own.
     pub(in crate::onnx) fn check_reader(&self, node: &NodeProto) -> Result<(), Problem> {
         let reads = node.input.iter().any(|name| self.channels.contains_key(name));
         if reads && op_type(node) != "Conv" {
@@ -246,8 +246,8 @@ impl Qdq {
         Ok(())
     }
 
-    /// Notes the weights' scales of a convolution, its bias and its input's zero points; the names of
-    /// the three inputs are the file's, `axis` is that of the output channels.
+    /// Records the scales of a convolution's weights, its bias and its input's zero points. The
+    /// names of the three inputs are the file's, and `axis` is that of the output channels.
     pub(in crate::onnx) fn conv(
         &mut self,
         id: NodeId,
@@ -261,7 +261,7 @@ impl Qdq {
         let scales = match weights.scales[..] {
             [scale] => vec![scale; out],
             _ if weights.axis == axis && weights.scales.len() == out => weights.scales,
-            // Told when the network is put together.
+            // The error is reported when the network is put together.
             _ => vec![],
         };
         self.convs.insert(id, ConvIntegers { scales, bias, zeros });

@@ -1,4 +1,4 @@
-//! The quantized network of a graph that was walked.
+//! Makes the quantized network of a graph that was walked.
 
 use ndarray::{Array4, Axis};
 
@@ -10,27 +10,28 @@ use crate::network::{
 };
 use crate::onnx::node::corrupt;
 
-/// How far a bias's scale may be from the product of input's and weights', relatively.
+/// Largest relative difference between a bias's scale and the product of those of input and
+/// weights.
 const BIAS_TOLERANCE: f64 = 1e-4;
 
 /// Scale and zero point of probabilities.
 const PROBABILITIES: (f32, i32) = (1.0 / 256.0, -128);
 
-/// A graph on its way to a quantized network.
+/// A quantized network while it is made from a graph.
 struct Builder<'f> {
     qdq: Qdq,
     float: &'f Network,
     outputs: Vec<Output>,
     readers: Vec<usize>,
-    /// For each node that has one the activation that becomes part of it.
+    /// For each node the activation that is fused into it, if there is one.
     activations: Vec<Option<NodeId>>,
     nodes: Vec<QuantizedNode>,
-    /// For each node of the graph its place among those.
+    /// For each node of the graph its index in the quantized network.
     places: Vec<Option<usize>>,
 }
 
 impl Qdq {
-    /// The quantized network that computes what these nodes do.
+    /// The quantized network that computes the outputs of these nodes.
     pub(in crate::onnx) fn network(
         self,
         float: &Network,
@@ -38,7 +39,8 @@ impl Qdq {
     ) -> Result<QuantizedNetwork, LayerProblem> {
         let mut outputs = float.endings(ends)?;
         for output in &mut outputs {
-            // A softmax of scores that are not quantized changes no order of them.
+            // A softmax does not change the order of scores; it is dropped if these are not
+            // quantized.
             let node = &float.nodes[output.node];
             if node.op == Op::Softmax && !self.is_quantized(node.inputs[0]) {
                 output.node = node.inputs[0];
@@ -77,7 +79,7 @@ impl Qdq {
 }
 
 impl Builder<'_> {
-    /// Adds the node that computes what `id` does, with the activation behind it.
+    /// Adds the node that computes the output of `id`, with the activation after it.
     fn add(&mut self, id: NodeId) -> Result<(), Problem> {
         let node = &self.float.nodes[id];
         let end = self.activations[id].unwrap_or(id);
@@ -91,7 +93,7 @@ impl Builder<'_> {
         let mut inputs = inputs.ok_or_else(|| corrupt("it reads what no earlier node computes"))?;
         let kept = inputs.first().map(|&input| self.quantization(input));
         let (scale, zero_point, int16) = self.output(id, end, kept)?;
-        // Quantizers drop a ReLU in front of a range that begins with 0.
+        // Quantizers drop a ReLU before a range that begins with 0.
         let from_zero = [end, id].iter().find_map(|id| self.qdq.wide.get(id)) == Some(&true);
         let activation = match activation {
             Activation::None if int16 && from_zero => Activation::Relu,
@@ -130,7 +132,7 @@ impl Builder<'_> {
         };
         let Node { source, shape, .. } = node.clone();
         let name = source.clone();
-        // Copies and poolings keep the scale of what they read.
+        // Copies and poolings keep the scale of their input.
         if int16 {
             op.check_int16(activation, scale)?;
         }
@@ -179,8 +181,8 @@ impl Builder<'_> {
         self.nodes.len() - 1
     }
 
-    /// Scale and zero point of what `id` makes with the activation at `end`, and whether it is of
-    /// 16 bits. `kept` is those of what it reads.
+    /// Scale and zero point of the output of `id` with the activation at `end`, and whether it has
+    /// 16 bits. `kept` is the quantization of its input.
     fn output(
         &self,
         id: NodeId,
@@ -194,7 +196,7 @@ impl Builder<'_> {
         let known = known.or_else(|| self.copied(end));
         match (known, kept) {
             (known, _) if node.op == Op::Softmax => match known {
-                // How the file quantizes its answer says nothing of how it is computed.
+                // The scale of the file's output does not change how a softmax is computed.
                 None | Some(PROBABILITIES) => eight(PROBABILITIES),
                 Some(_) if is_output => eight(PROBABILITIES),
                 Some((scale, zero)) => {
@@ -224,7 +226,7 @@ impl Builder<'_> {
         }
     }
 
-    /// The quantization of a node that is quantized behind a copy or a maximum of it.
+    /// The quantization of a node that is only quantized after a copy or a maximum of it.
     fn copied(&self, end: NodeId) -> Option<(f32, i32)> {
         if self.readers[end] != 1 {
             return None;
@@ -237,7 +239,7 @@ impl Builder<'_> {
         }
     }
 
-    /// All that the sum of two maps can be.
+    /// The range that the sum of two maps can have.
     fn sum_of(&self, id: NodeId, end: NodeId) -> Option<[f64; 2]> {
         let node = &self.float.nodes[id];
         let (Op::Add, &[one, two]) = (&node.op, &node.inputs[..]) else { return None };
@@ -251,8 +253,8 @@ impl Builder<'_> {
         })
     }
 
-    /// The range of a node that only an addition reads, where the file leaves it in float: what is
-    /// beyond it leaves the range of the sum, whatever is added.
+    /// The range of a node that only an addition reads, if the file leaves it in float. Values
+    /// beyond this range leave the range of the sum, whatever the other term is.
     fn sum_behind(&self, id: NodeId) -> Option<[f64; 2]> {
         let of_sum = |node: &Node| node.op == Op::Add && node.inputs.contains(&id);
         let add = self.float.nodes.iter().position(of_sum).filter(|_| self.readers[id] == 1)?;
@@ -264,8 +266,8 @@ impl Builder<'_> {
         Some([low - other_high, high - other_low])
     }
 
-    /// Whether a node is a convolution whose sums an addition reads as they are, beside a map that is
-    /// quantized: both are rounded once, behind the addition.
+    /// Whether a node is a convolution whose sums are added, without rounding, to a map that is
+    /// quantized: the result is rounded once, after the addition.
     fn is_summed(&self, id: NodeId) -> bool {
         let quantized = |id: NodeId| self.qdq.is_quantized(id) && !self.qdq.wide.contains_key(&id);
         let Op::Conv(conv) = &self.float.nodes[id].op else { return false };
@@ -274,7 +276,7 @@ impl Builder<'_> {
         let Some(add) = self.float.nodes.iter().position(of_sum) else { return false };
         let end = self.activations[add].unwrap_or(add);
         let other = self.float.nodes[add].inputs.iter().find(|&&input| input != id);
-        // A copy has the quantization of what it is of.
+        // A copy has the quantization of its input.
         let source = |id: NodeId| match self.float.nodes[id].op {
             Op::Subsample(_) => self.float.nodes[id].inputs[0],
             _ => id,
@@ -294,7 +296,7 @@ impl Builder<'_> {
             && other.is_some_and(|&other| quantized(other) || quantized(source(other)))
     }
 
-    /// A convolution of a map with this scale and zero point, with its integers.
+    /// A convolution of a map with this scale and zero point, with the file's integers.
     fn conv(
         &mut self,
         id: NodeId,
@@ -303,7 +305,7 @@ impl Builder<'_> {
     ) -> Result<QuantizedConv, Problem> {
         let ConvIntegers { mut scales, bias, zeros } = match self.qdq.convs.remove(&id) {
             Some(known) => known,
-            // Zeros around a map, or a part of it.
+            // A convolution that adds zeros around a map, or selects a part of it.
             None if conv.weights.iter().all(|&weight| weight == 0.0 || weight == 1.0) => {
                 ConvIntegers { scales: vec![1.0; conv.bias.len()], bias: None, zeros: None }
             }
@@ -317,11 +319,11 @@ impl Builder<'_> {
         for (channel, scale) in scales.iter_mut().enumerate() {
             let reals = conv.weights.index_axis(Axis(0), channel);
             let mut integers = weights.index_axis_mut(Axis(0), channel);
-            // The product was rounded once: the quotient is next to the integer.
+            // The product was rounded once, so the quotient is close to the integer.
             let steps = |real: f32, scale: f32| (f64::from(real) / f64::from(scale)).round();
             let largest = reals.iter().fold(0.0f32, |largest, real| largest.max(real.abs()));
             if steps(largest, *scale) > 127.0 {
-                // uint8 weights with a zero point reach further at one end than int8 does.
+                // The range of uint8 weights with a zero point exceeds that of int8 at one end.
                 *scale = largest / 127.0;
             }
             for (integer, &real) in integers.iter_mut().zip(&reals) {
@@ -344,7 +346,10 @@ impl Builder<'_> {
             }
         };
         if bias.iter().any(|bias| bias.abs() > f64::from(i32::MAX)) {
-            return Err(unsupported("a bias beyond 32 bits beside its weights", REMEDY));
+            return Err(unsupported(
+                "a bias that exceeds 32 bits at the scale of its weights",
+                REMEDY,
+            ));
         }
         Ok(QuantizedConv {
             weights,
@@ -361,15 +366,15 @@ impl Builder<'_> {
     }
 }
 
-/// A factor and an offset a channel as a depthwise convolution by one, of an input with this
-/// quantization: its factors are as exact as its scales.
+/// A factor and an offset per channel as a depthwise 1×1 convolution, of an input with this
+/// quantization. Its factors are exact, as they become scales.
 fn scaling(norm: &BatchNorm, input: Option<(f32, i32)>) -> QuantizedConv {
     let channels = norm.scale.len();
     let input = f64::from(input.map_or(1.0, |(scale, _)| scale));
     let mut conv = QuantizedConv::of_weights(Array4::zeros((channels, 1, 1, 1)), channels);
     for channel in 0..channels {
         let (factor, offset) = norm.affine(channel);
-        // A channel of the offset alone has a scale that holds it.
+        // The scale of a channel that only has an offset must be large enough for it.
         let least = (offset.abs() / input / f64::from(1 << 24)).max(1e-12);
         let scale = ((factor / 127.0).abs()).max(least) as f32;
         conv.scales[channel] = scale;
@@ -384,7 +389,7 @@ fn is_copy(op: &Op) -> bool {
     matches!(op, Op::Subsample(_) | Op::MaxPool(_) | Op::AveragePool(_))
 }
 
-/// The reals at the ends of int8.
+/// The reals at both ends of int8.
 fn ends((scale, zero_point): (f32, i32)) -> [f64; 2] {
     [-128, 127].map(|end| f64::from(end - zero_point) * f64::from(scale))
 }
@@ -396,8 +401,8 @@ fn affine([low, high]: [f64; 2]) -> (f32, i32) {
     (scale as f32, (-128.0 - low / scale).round().clamp(-128.0, 127.0) as i32)
 }
 
-/// Scores that the file leaves in float, of an input with this quantization: 16 bits for all that the
-/// weights can make of it.
+/// Quantization of scores that the file leaves in float, from an input with this quantization: 16
+/// bits for the largest scores that the weights can make.
 fn scores(conv: &Conv, input: (f32, i32)) -> Result<(f32, i32, bool), Problem> {
     let reach = ends(input);
     let largest = conv.weights.outer_iter().zip(&conv.bias).map(|(weights, &bias)| {

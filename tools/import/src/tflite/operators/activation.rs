@@ -1,4 +1,4 @@
-//! Activations, and what may follow the scores.
+//! Activations, and operators that may follow the scores.
 
 use crate::error::{Problem, unsupported};
 use crate::network::{Activation, Ending, Function};
@@ -8,8 +8,7 @@ use crate::tflite::graph::Operator;
 use crate::tflite::importer::{Computation, Importer};
 
 pub(super) fn relu(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Result<Made, Problem> {
-    // As a layer of its own it is fused into the layer before, where nothing else
-    // reads that.
+    // It is fused into the layer before it, if nothing else reads that.
     let at = call.input(0)?;
     let view = importer.view(at)?;
     let reads = |op: &&Operator<'_>| op.inputs.contains(&at);
@@ -18,7 +17,8 @@ pub(super) fn relu(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Result<M
     let before = &mut importer.layers[view.node];
     let fuses = matches!(before.op, Computation::Conv(_) | Computation::Add);
     let own = view == View::new(view.node, before.shape) && before.tensor == at;
-    // Of int8 maps a clamp alone is the same: another scale is a rounding of its own.
+    // For int8 maps, clipping is only the same if the scale stays the same; another scale rounds
+    // again.
     let quantization = |at: i32| {
         let tensor = importer.graph.tensor(at)?;
         Ok::<_, Problem>((&tensor.scales, &tensor.zero_points))
@@ -59,7 +59,7 @@ pub(super) fn prelu(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Result<
     if slopes != 1 && (slopes != channels as i64 || shape.last() != Some(&(channels as i32))) {
         return Err(unsupported(
             format!("slopes of shape {shape:?}"),
-            "only one slope, or one a channel (Keras: shared_axes=[1, 2]), is supported",
+            "only one slope, or one per channel (Keras: shared_axes=[1, 2]), is supported",
         ));
     }
     elementwise(importer, call, Computation::PRelu(at))

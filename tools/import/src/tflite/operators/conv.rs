@@ -18,7 +18,7 @@ pub(super) fn conv_2d(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Resul
     let channels = view.shape()[2];
     let options = call.options();
     let depthwise = call.name == "DEPTHWISE_CONV_2D";
-    // Depthwise, or as the weights have fewer channels than the map.
+    // It is depthwise, or its weights have fewer channels than the map.
     let (filters, groups) = match depthwise {
         true => (last, channels),
         false => (first, channels.checked_div(last).unwrap_or(0)),
@@ -80,7 +80,7 @@ pub(super) fn fully_connected(
         return Err(corrupt("the weights of a fully connected layer have two dimensions"));
     };
     let [filters, inputs] = [filters, inputs].map(|n| usize::try_from(n).unwrap_or(0));
-    // As many weights as a pixel has channels: the same layer for each pixel.
+    // If there are as many weights as a pixel has channels, it is the same layer for each pixel.
     let [height, width, channels] = importer.layers[node].shape;
     let each = inputs == channels && [height, width] != [1, 1];
     let shape = if each { [height, width, filters] } else { [1, 1, filters] };

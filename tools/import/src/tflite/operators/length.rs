@@ -1,14 +1,15 @@
-//! The division of the last layer's output by its length (L2 norm), spelled out.
+//! The division of the last layer's output by its length (L2 norm), written as several operators.
 
 use crate::error::{Problem, unsupported};
 use crate::network::{Activation, Ending};
 use crate::tflite::call::{Call, Made};
 use crate::tflite::importer::{Computation, Importer, Length};
 
-/// Smallest bound of a reciprocal length, and largest of a length, that only guards a division.
+/// Smallest bound of a reciprocal length, or largest of a length, that is only a guard for a
+/// division.
 const GUARD: f32 = 1e-3;
 
-/// What an operator makes of a length, where it begins, goes on with or ends such a computation.
+/// The result of an operator on a length, if it begins, continues or ends such a computation.
 pub(in crate::tflite) fn length(
     importer: &mut Importer<'_, '_>,
     call: &Call<'_>,

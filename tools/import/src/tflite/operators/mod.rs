@@ -1,4 +1,4 @@
-//! Operators, a function each.
+//! Operators, with one function each.
 
 mod activation;
 mod conv;
@@ -14,10 +14,10 @@ use super::call::{Call, Made};
 use super::importer::Importer;
 use crate::error::Problem;
 
-/// What an operator makes of its inputs.
+/// Computes the output of an operator from its inputs.
 pub(super) type Function = fn(&mut Importer<'_, '_>, &Call<'_>) -> Result<Made, Problem>;
 
-/// The operators, by TFLite's names.
+/// The operators, by their names in TFLite.
 const OPERATORS: [(&str, Function); 38] = [
     ("ADD", sums::arithmetic),
     ("ARG_MAX", activation::ending),
@@ -85,8 +85,8 @@ pub(super) fn function(name: &str) -> Result<Function, Problem> {
             }
             "BATCH_MATMUL" => "brooklet runs residual networks of convolutions: no attention",
             "SQUARED_DIFFERENCE" | "RSQRT" => {
-                "it normalizes by each image's own mean and deviation, which no constant factor a \
-                 channel can stand for: train the network with batch norms"
+                "it normalizes by each image's own mean and deviation, which constant factors per \
+                 channel cannot replace: train the network with batch norms"
             }
             _ => {
                 "brooklet runs residual networks: convolutions, activations, additions, \

@@ -1,4 +1,4 @@
-//! Operators that lay a map out in another way, pad it, or take a part of it.
+//! Operators that change the layout of a map, pad it, or select a part of it.
 
 use crate::error::{Problem, unsupported};
 use crate::network::Shape;
@@ -10,7 +10,7 @@ use crate::tflite::schema::corrupt;
 
 /// RESHAPE, SQUEEZE and EXPAND_DIMS.
 pub(super) fn reshape(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Result<Made, Problem> {
-    // Only ever flattens: a linear layer reads the map in its own order, NHWC.
+    // They are only used to flatten: a linear layer reads the map in its own order, NHWC.
     let view = importer.view(call.input(0)?)?;
     if let Some(&block) = importer.spaced.get(&call.input(0)?) {
         importer.spaced.insert(call.output, block);
@@ -33,7 +33,7 @@ pub(super) fn reshape(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Resul
     Ok(Made::View(view))
 }
 
-/// The shape that a list asks for, whose −1 takes what is left.
+/// The shape that a list gives; −1 takes the remaining elements.
 fn target(asked: &[i64], elements: usize) -> Option<Shape> {
     let known: i64 = asked.iter().filter(|&&size| size > 0).product();
     let rest = (elements as i64).checked_div(known)?;
@@ -49,7 +49,7 @@ fn target(asked: &[i64], elements: usize) -> Option<Shape> {
     }
 }
 
-/// From N, C, H, W to N, H, W, C at the input, or of a map that has one pixel or one channel.
+/// From N, C, H, W to N, H, W, C at the input, or for a map that has one pixel or one channel.
 pub(super) fn transpose(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Result<Made, Problem> {
     let view = importer.view(call.input(0)?)?;
     let at_input = matches!(importer.layers[view.node].op, Computation::Input);
@@ -110,7 +110,7 @@ fn padded(view: View, amounts: &[i64]) -> Result<View, Problem> {
     }
 }
 
-/// Copies keep their scale; a file in which they do not is not TFLite's.
+/// TFLite's copies keep their scale, so a file in which they do not is broken.
 fn same_quantization(importer: &Importer<'_, '_>, input: i32, output: i32) -> Result<(), Problem> {
     let (from, to) = (importer.graph.tensor(input)?, importer.graph.tensor(output)?);
     if (&from.scales, &from.zero_points) == (&to.scales, &to.zero_points) {
@@ -119,7 +119,7 @@ fn same_quantization(importer: &Importer<'_, '_>, input: i32, output: i32) -> Re
     Err(corrupt("a copy of a map has another scale"))
 }
 
-/// Option A's x[:, ::2, ::2, :].
+/// The slices x[:, ::2, ::2, :] of option A.
 fn taken(
     view: View,
     begin: &[i64],

@@ -21,7 +21,8 @@ pub(super) fn pool_2d(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Resul
     }
     let mut counted = [0; 4];
     if average || importer.layers[view.node].activation != Activation::None {
-        // Zeros around a rectified map lose against it, as padding does; in a mean they count.
+        // Zeros around a rectified map never win a maximum, just as padding does not. In a mean
+        // they count.
         let added = view.take_pads();
         pads = std::array::from_fn(|side| pads[side] + added[side]);
         counted = added;
@@ -43,7 +44,7 @@ pub(super) fn reduce(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Result
     let node = importer.settle(importer.view(at)?, call.source, at)?;
     let rank = importer.graph.tensor(at)?.shape.len() as i64;
     let mut axes = importer.constants.ints(call.input(1)?)?;
-    // Of the four dimensions of a map.
+    // The axes, as if the map had four dimensions.
     axes.iter_mut().for_each(|axis| *axis = axis.rem_euclid(rank.max(1)) + 4 - rank);
     let over = [1, 2].map(|axis| axes.contains(&axis));
     if axes.iter().any(|axis| ![1, 2].contains(axis)) || rank < 3 {

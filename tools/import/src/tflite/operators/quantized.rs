@@ -22,15 +22,15 @@ pub(super) fn dequantize(
     Ok(Made::View(view))
 }
 
-/// QUANTIZE at the input (from float, or from uint8 at the same scale), at the output, and from one
-/// scale to another in between.
+/// QUANTIZE at the input (from float, or from uint8 with the same scale), at the output, and
+/// between two scales in the network.
 fn converted(
     importer: &mut Importer<'_, '_>,
     call: &Call<'_>,
     view: View,
 ) -> Result<Made, Problem> {
     let (from, to) = (importer.graph.tensor(call.input(0)?)?, importer.graph.tensor(call.output)?);
-    // uint8 and int8 of one scale are the same values, 128 apart.
+    // With the same scale, values of uint8 and int8 differ by 128.
     let shifted = |unsigned: &Tensor<'_>, signed: &Tensor<'_>| {
         unsigned.kind == element::UINT8
             && signed.kind == element::INT8
@@ -69,7 +69,7 @@ fn converted(
     ))
 }
 
-/// An operator that only changes the output's type must be the last one.
+/// An operator that changes only the output's type must be the last one.
 fn last(importer: &Importer<'_, '_>, output: i32, op: &str) -> Result<(), Problem> {
     if importer.graph.outputs.contains(&output) {
         return Ok(());

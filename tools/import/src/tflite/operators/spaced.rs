@@ -1,5 +1,5 @@
-//! Dilated convolutions as Keras' converter writes them: SPACE_TO_BATCH_ND, a convolution of what it
-//! made, BATCH_TO_SPACE_ND.
+//! Dilated convolutions as Keras' converter writes them: SPACE_TO_BATCH_ND, a convolution, and
+//! BATCH_TO_SPACE_ND.
 
 use crate::error::{Problem, unsupported};
 use crate::network::{dilated, window_output};
@@ -8,7 +8,7 @@ use crate::tflite::call::{Call, Made};
 use crate::tflite::importer::{Computation, Importer};
 use crate::tflite::schema::corrupt;
 
-/// Rows and columns from one position of a batch to the next, and amounts at the four edges.
+/// The distance of rows and columns that go to the same batch, and the amounts at the four edges.
 fn block(
     importer: &Importer<'_, '_>,
     call: &Call<'_>,
@@ -37,7 +37,7 @@ pub(super) fn to_batch(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Resu
     Ok(Made::View(view))
 }
 
-/// Back; what is cropped is padding that the convolution need not make.
+/// The reverse: cropped rows and columns are padding that the convolution leaves out.
 pub(super) fn to_space(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Result<Made, Problem> {
     let (block, crops) = block(importer, call)?;
     let view = importer.view(call.input(0)?)?;
@@ -47,7 +47,7 @@ pub(super) fn to_space(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Resu
     let own = View::new(view.node, layer.shape) == view;
     let refuse = || {
         unsupported(
-            "BATCH_TO_SPACE_ND of what no dilated convolution made",
+            "BATCH_TO_SPACE_ND that does not follow a dilated convolution",
             "convert the network with dilations, or without",
         )
     };

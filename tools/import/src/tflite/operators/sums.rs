@@ -31,7 +31,7 @@ pub(super) fn arithmetic(
             if a != b && b != [1, 1, a[2]] {
                 return Err(unsupported(
                     format!("multiplies maps of shapes {a:?} and {b:?}"),
-                    "a map is multiplied by a map of its shape, or by one value a channel",
+                    "a map is multiplied by a map of its shape, or by one value per channel",
                 ));
             }
             Computation::Multiply
@@ -53,8 +53,8 @@ pub(super) fn arithmetic(
     Ok(Made::Layer(importer.push(call.layer(op, nodes, shape, activation))))
 }
 
-/// Arithmetic with one value, or one a channel: a bias, or part of a batch norm or of what
-/// normalizes the image.
+/// Arithmetic with one value, or one per channel: a bias, or a part of a batch norm or of the
+/// image's normalization.
 fn affine(
     importer: &mut Importer<'_, '_>,
     call: &Call<'_>,
@@ -70,7 +70,7 @@ fn affine(
     if values.len() != 1 && !a_channel {
         return Err(unsupported(
             format!("{} with a constant of shape {sizes:?}", call.name),
-            "maps are added to and multiplied by one value, or one value a channel",
+            "maps are added to and multiplied by one value, or one value per channel",
         ));
     }
     let values = values.iter().cycle().take(shape[2]);

@@ -1,4 +1,4 @@
-//! Builds the list of boards in, for a program that runs away from the checkout.
+//! Includes the list of boards in the library, for programs that run outside of the checkout.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Tells the chores which target the host is.
+//! Passes the host's target to the chores.
 
 fn main() {
     let target = std::env::var("TARGET").unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Debian's packages, for what a fresh machine lacks. Only chores of the checkout install any.
+//! Installs Debian packages that a fresh machine lacks. Only chores of the checkout do so.
 
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -9,18 +9,19 @@ use crate::Report;
 /// Whether this program may install packages.
 static ALLOWED: AtomicBool = AtomicBool::new(false);
 
-/// Lets this program install packages, with apt-get, and sudo where it is not root: for chores of the
-/// checkout. The command never does.
+/// Allows this program to install packages, with apt-get, and with sudo if it is not root. Only
+/// chores of the checkout call it, never the command.
 pub fn allow() {
     ALLOWED.store(true, Relaxed);
 }
 
-/// Installs the first of `packages` groups that apt knows. Says what it installs, and why.
-/// The error tells what apt said.
+/// Installs `packages` with apt-get, and reports what it installs and why. The error contains apt's
+/// message.
 pub fn install(packages: &[&str], why: &str, report: Report<'_>) -> Result<(), String> {
     if !ALLOWED.load(Relaxed) {
         return Err(
-            "this program installs no packages; in a checkout, `cargo xtask setup` does".into()
+            "this program does not install packages; in a checkout, `cargo xtask setup` does"
+                .into(),
         );
     }
     if !runs("apt-get", &["--version"]) {
@@ -31,17 +32,17 @@ pub fn install(packages: &[&str], why: &str, report: Report<'_>) -> Result<(), S
     let first = apt(&[&["install", "--no-install-recommends"], packages].concat());
     let Err(first) = first else { return Ok(()) };
 
-    // QEMU's packages are of one version. Where a newer qemu-utils came from elsewhere (say,
-    // from backports), it must go back to the version that belongs to the emulator.
+    // QEMU's packages must have the same version. If a newer qemu-utils comes from elsewhere (such
+    // as backports), it must be replaced by the version that belongs to the emulator.
     let qemu = packages.iter().find(|package| package.starts_with("qemu-system"));
     let Some(version) = qemu.and_then(|package| candidate(package)) else { return Err(first) };
     let utils = format!("qemu-utils={version}");
-    report(&format!("that conflicts with the installed qemu-utils: again, with {utils}"));
+    report(&format!("that conflicts with the installed qemu-utils: trying again with {utils}"));
     let second = ["install", "--no-install-recommends", "--allow-downgrades", &utils];
     apt(&[&second, packages].concat())
 }
 
-/// Updates apt's lists, once in a run of this program.
+/// Updates apt's lists, once per run of this program.
 fn update(report: Report<'_>) -> Result<(), String> {
     static UPDATED: OnceLock<Result<(), String>> = OnceLock::new();
     UPDATED
@@ -61,7 +62,7 @@ fn candidate(package: &str) -> Option<String> {
     (version != "(none)").then(|| version.to_owned())
 }
 
-/// Runs apt-get, as root or with sudo. The error is the end of what it said.
+/// Runs apt-get, as root or with sudo. The error is the end of its output.
 fn apt(arguments: &[&str]) -> Result<(), String> {
     let is_root = Command::new("id")
         .arg("-u")
@@ -88,7 +89,7 @@ fn apt(arguments: &[&str]) -> Result<(), String> {
     Err(crate::compile::tail(&said, 6))
 }
 
-/// Is there such a program, and does it run?
+/// Whether this program exists and runs.
 pub fn runs(program: &str, arguments: &[&str]) -> bool {
     Command::new(program)
         .args(arguments)

@@ -1,4 +1,4 @@
-//! A board that runs: an emulator, with a firmware and a model.
+//! A running board: emulated or attached, with firmware and a model.
 
 use std::io::{Read, Write};
 #[cfg(unix)]
@@ -17,20 +17,20 @@ use crate::counts::{self, Cache, Counts, Marks};
 use crate::flash_image::FlashImage;
 use crate::{FirmwareError, Link, Registry, Report, compile, qemu, rp2040, serial, size};
 
-/// A board that runs. An emulated one is stopped when dropped.
+/// A running board. An emulated one is stopped when dropped.
 #[derive(Debug)]
 pub struct Board {
     link: Link,
-    /// Of an emulated one.
+    /// The process, if it is emulated.
     running: Option<Running>,
     counting: Option<Counting>,
 }
 
-/// What it takes to have the instructions counted.
+/// The files that counting instructions needs.
 #[derive(Debug)]
 pub(crate) struct Counting {
     board: String,
-    /// Where counts and the monitor's socket are.
+    /// The folder of the counts and of the monitor's socket.
     folder: TempDir,
     firmware: PathBuf,
     pub(crate) marks: Marks,
@@ -57,33 +57,33 @@ impl Counting {
 #[derive(Debug)]
 pub(crate) struct Running(pub(crate) Child);
 
-/// What can be chosen when a board is started.
+/// Options for starting a board.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Firmware that logs: where its log, in defmt's encoding, is written. The link is then
-    /// a socket beside it.
+    /// For firmware that logs: the file for its log, in defmt's encoding. The link is then a socket
+    /// beside that file.
     pub log: Option<PathBuf>,
     /// Firmware with the kernels' test suite, for [`Link::suite`].
     pub suite: bool,
-    /// Start with whatever the model's file holds. Without, a file that is seen not to fit
-    /// the board is refused here, before the board does it.
+    /// Starts with any model file. Otherwise a file that clearly does not fit the board is refused
+    /// here, before the board does so.
     pub unchecked: bool,
-    /// Have the instructions counted, for [`Board::counts`].
+    /// Counts instructions, for [`Board::counts`].
     pub count: bool,
-    /// If they are: in front of flash, for [`Counts::misses`].
+    /// A cache in front of flash in which misses are counted, too, for [`Counts::misses`].
     pub cache: Option<Cache>,
-    /// Firmware that takes models over its link, signed by this key; see
-    /// [`compile::firmware_with_slots`]. What the slot is filled with is a signed model then.
+    /// Uses firmware that takes models over its link, signed by this key; see
+    /// [`compile::firmware_with_slots`]. The model in the slot is then a signed one.
     pub public_key: Option<String>,
-    /// Firmware that runs convolutions on both cores.
+    /// Uses firmware that runs convolutions on both cores.
     pub two_cores: bool,
-    /// Firmware that was built before; without, it is built.
+    /// Firmware that was built before; by default it is built.
     pub firmware: Option<PathBuf>,
 }
 
 impl Board {
-    /// Builds firmware, starts the board with the model in its slot, and makes sure that it
-    /// answers. Whether it can run the model, [`Link::check`] tells.
+    /// Builds firmware, starts the board with the model in its slot, and waits until it answers.
+    /// [`Link::check`] tells whether it can run the model.
     pub fn start(
         registry: &Registry,
         spec: &Spec,
@@ -93,7 +93,7 @@ impl Board {
         Self::start_with(registry, spec, Some(model), &Options::default(), report)
     }
 
-    /// Likewise, with [`Options`], or with an empty slot.
+    /// The same with [`Options`]; the slot may be empty.
     pub fn start_with(
         registry: &Registry,
         spec: &Spec,
@@ -124,7 +124,7 @@ impl Board {
             true => Some(Counting::new(spec, &firmware, options.cache)?),
             false => None,
         };
-        // Files are kept until the board answers: by then they are loaded.
+        // The files are kept until the board answers, as they are loaded by then.
         let mut files = Vec::new();
         let (command, socket) = match (&spec.qemu, spec.emulator, &spec.uf2) {
             (Some(qemu), ..) => {
@@ -150,7 +150,7 @@ impl Board {
                 if options.count || options.log.is_some() {
                     return Err(FirmwareError::NoCounts {
                         board: spec.name.clone(),
-                        reason: "its emulator counts no single instructions, and takes no log"
+                        reason: "its emulator does not count single instructions, and takes no log"
                             .into(),
                     });
                 }
@@ -163,7 +163,7 @@ impl Board {
         };
         let (mut link, running) = spawn(command, spec, socket)?;
         match link.hello() {
-            // It has words for a plugin that it does not take.
+            // An emulator that does not support the plugin ends with an error.
             Err(FirmwareError::Ended { board, output }) if options.count => {
                 Err(FirmwareError::NoCounts { board, reason: output })
             }
@@ -179,8 +179,8 @@ impl Board {
         Ok(Self { link, running: None, counting: None })
     }
 
-    /// Which instructions ran, if that was to be counted: in all spans of the firmware's counter
-    /// so far. The board ends with it.
+    /// The instructions that ran, if they are counted: in all spans of the firmware's counter so
+    /// far. The board is stopped.
     pub fn counts(mut self) -> Result<Counts, FirmwareError> {
         let (Some(counting), Some(running)) = (self.counting.take(), &mut self.running) else {
             return Ok(Counts::default());
@@ -189,7 +189,7 @@ impl Board {
         connect(&counting.monitor(), &mut running.0)
             .and_then(|mut monitor| {
                 monitor.write_all(b"quit\n")?;
-                // It closes its end when it has quit.
+                // The emulator closes its end when it has quit.
                 io::copy(&mut monitor, &mut io::sink())?;
                 running.0.wait()
             })
@@ -197,7 +197,7 @@ impl Board {
         counts::read(&counting.output(), &counting.firmware, &board)
     }
 
-    /// The way to talk to it.
+    /// The link to the board.
     pub fn link(&mut self) -> &mut Link {
         &mut self.link
     }
@@ -218,10 +218,10 @@ pub fn ensure_emulator(
     }
 }
 
-/// Where QEMU has the board's serial port: at a socket, if that is returned.
+/// Sets up the board's serial port in QEMU; returns its socket, if it has one.
 fn serial(command: &mut Command, options: &Options) -> Result<Option<PathBuf>, FirmwareError> {
-    // The serial link is the emulator's standard input and output. Firmware that logs does
-    // so on standard output, through semihosting; then the link is a socket.
+    // The serial link is the emulator's standard input and output. Firmware that logs uses standard
+    // output for that, through semihosting, and the link is then a socket.
     let socket = options.log.as_ref().map(|log| log.with_extension("socket"));
     match (&options.log, &socket) {
         (Some(log), Some(socket)) => {
@@ -254,7 +254,7 @@ fn spawn(
 
     let errors = child.stderr.take();
     let pipes = child.stdin.take().zip(child.stdout.take());
-    // From here on, an error stops the child.
+    // From here on, the child is stopped if there is an error.
     let mut running = Running(child);
     let (input, output): (Box<dyn Write + Send>, Box<dyn Read + Send>) = match (pipes, &socket) {
         (Some((input, output)), _) => (Box::new(input), Box::new(output)),
@@ -271,7 +271,7 @@ fn spawn(
     Ok((Link::new(spec.name.clone(), input, received, said), running))
 }
 
-/// Reads what comes from the board, and what the emulator says of itself.
+/// Reads the board's output, and the emulator's messages.
 fn listen(
     mut output: Box<dyn Read + Send>,
     errors: Option<ChildStderr>,
@@ -291,7 +291,8 @@ fn listen(
                 return;
             }
         }
-        // The end: wait for the last words, so that whoever sees the end has them.
+        // At the end it waits for the last messages, so that they are there for whoever sees the
+        // end.
         let _ = listener.join();
     });
     (received, said)
@@ -299,13 +300,13 @@ fn listen(
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended by itself: then there is nothing to stop.
+        // If it has ended by itself, there is nothing to stop.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// Connects to the emulator's socket, as soon as it is there.
+/// Connects to the emulator's socket as soon as it exists.
 #[cfg(unix)]
 fn connect(socket: &Path, child: &mut Child) -> io::Result<UnixStream> {
     let deadline = Instant::now() + Duration::from_secs(10);
@@ -320,13 +321,13 @@ fn connect(socket: &Path, child: &mut Child) -> io::Result<UnixStream> {
     }
 }
 
-/// Logs and counts go by sockets that only Unix has.
+/// Logs and counts use sockets that only Unix has.
 #[cfg(not(unix))]
 fn connect(_: &Path, _: &mut Child) -> io::Result<std::net::TcpStream> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Refuses a model that is seen not to fit the board.
+/// Refuses a model that clearly does not fit the board.
 fn fits(spec: &Spec, path: &Path) -> Result<(), FirmwareError> {
     let bytes =
         fs::read(path).map_err(|source| FirmwareError::Read { path: path.to_owned(), source })?;
@@ -338,7 +339,7 @@ fn fits(spec: &Spec, path: &Path) -> Result<(), FirmwareError> {
             slot: spec.slot.bytes,
         });
     }
-    // The header's arena_bytes. A file that is no model is the board's to refuse.
+    // The header's arena_bytes. A file that is not a model is refused by the board.
     let arena = bytes.get(20..).and_then(<[u8]>::first_chunk).map(|word| u32::from_le_bytes(*word));
     match arena {
         Some(needed) if bytes.starts_with(b"\x89BROOK\r\n") && needed > spec.arena_bytes => {
@@ -353,9 +354,9 @@ fn fits(spec: &Spec, path: &Path) -> Result<(), FirmwareError> {
     }
 }
 
-/// Refuses a board with less RAM than `board.toml` says, if a model's arena, the application and
-/// the stack do not fit into it. What the application takes is known from the whole board's
-/// firmware. The linker checks the sum again.
+/// Refuses a board whose RAM is limited below `board.toml`, if a model's arena, the application and
+/// the stack do not fit into it. The size of the application is taken from the firmware for the
+/// whole board. The linker checks the sum again.
 fn enough_ram(registry: &Registry, spec: &Spec, report: Report<'_>) -> Result<(), FirmwareError> {
     let full = registry.board(&spec.name)?;
     if full.ram.bytes == spec.ram.bytes {

@@ -1,4 +1,4 @@
-//! Builds firmware, each board in its own folder, all in one target directory.
+//! Builds firmware: each board in its own folder, all in one target directory.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -14,7 +14,8 @@ use wait4::Wait4;
 
 use crate::{FirmwareError, Registry, Report, Toolchain};
 
-/// The feature of firmware that runs convolutions on both cores; boards with a `second_core` have it.
+/// The feature for firmware that runs convolutions on both cores; boards with a `second_core` have
+/// it.
 pub const TWO_CORES: &str = "two-cores";
 
 /// Builds a board's firmware: for the board itself, or for one that has
@@ -38,8 +39,8 @@ pub fn firmware(
     crate_for(registry, &spec.name, &spec.target, features, &limits, report)
 }
 
-/// Builds firmware of a board that takes models over its link, signed by those whose public key this
-/// is, in 64 hexadecimal digits. Returns its ELF file.
+/// Builds firmware of a board that takes models over its link, signed for this public key of 64
+/// hexadecimal digits. Returns its ELF file.
 pub fn firmware_with_slots(
     registry: &Registry,
     spec: &Spec,
@@ -50,8 +51,8 @@ pub fn firmware_with_slots(
     crate_for(registry, &spec.name, &spec.target, &["updates"], &key, report)
 }
 
-/// Builds the runtime alone (`boards/no-panic`), which only links if it cannot panic.
-/// Returns its ELF file.
+/// Builds the runtime alone (`boards/no-panic`), which links only if it cannot panic. Returns its
+/// ELF file.
 pub fn runtime(
     registry: &Registry,
     target: &str,
@@ -64,8 +65,8 @@ pub fn runtime(
 /// The target of [`page`].
 pub const PAGE_TARGET: &str = "wasm32v1-none";
 
-/// Builds the core for web pages (`boards/page`), for speed and without names. Returns the WebAssembly
-/// module.
+/// Builds the core for web pages (`boards/page`), optimized for speed and stripped. Returns the
+/// WebAssembly module.
 pub fn page(registry: &Registry, report: Report<'_>) -> Result<PathBuf, FirmwareError> {
     let profile =
         [("CARGO_PROFILE_RELEASE_STRIP", "true"), ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "3")];
@@ -74,7 +75,7 @@ pub fn page(registry: &Registry, report: Report<'_>) -> Result<PathBuf, Firmware
     Ok(program.with_extension("wasm"))
 }
 
-/// Builds the plugin that counts in QEMU (`tools/plugin`), for this computer. Returns the library.
+/// Builds the plugin that counts in QEMU (`tools/plugin`) for this computer. Returns the library.
 pub fn plugin(registry: &Registry) -> Result<PathBuf, FirmwareError> {
     registry.checkout()?;
     let folder = registry.target_dir().join("plugin");
@@ -98,8 +99,8 @@ pub fn plugin(registry: &Registry) -> Result<PathBuf, FirmwareError> {
     Ok(folder.join("release").join(name))
 }
 
-/// Builds the crate in `boards/NAME`, whose program has the same name: once in the life of this
-/// process, in which its source does not change.
+/// Builds the crate in `boards/NAME`, whose program has the same name: once per process, during
+/// which its source does not change.
 fn crate_for(
     registry: &Registry,
     name: &str,
@@ -134,8 +135,8 @@ fn build(
     report: Report<'_>,
 ) -> Result<PathBuf, FirmwareError> {
     let toolchain = Toolchain::ensure(target, report)?;
-    // Firmware with other features, limits or keys is another program; it gets a place of its own, so
-    // that the two do not overwrite each other. What they are made of is built once for all; with
+    // Firmware with other features, limits or keys is another program, and gets a folder of its own
+    // so that the programs do not overwrite each other. Dependencies are built once for all; with
     // other limits or keys only the board's own crate is built again.
     let mut folder = registry.target_dir();
     for feature in features {
@@ -164,16 +165,16 @@ fn build(
 }
 
 thread_local! {
-    /// What the commands took that this thread has run.
+    /// Processor time of the commands that this thread has run.
     static CPU_TIME: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
-/// The processor time of all builds that this thread has asked for.
+/// The processor time of all builds that this thread has requested.
 pub fn cpu_time() -> Duration {
     CPU_TIME.get()
 }
 
-/// Runs a command quietly. Returns whether it succeeded, and what it said.
+/// Runs a command without showing its output. Returns whether it succeeded, and the output.
 pub(crate) fn run(command: &mut Command) -> Result<(bool, String), FirmwareError> {
     let program = command.get_program().to_string_lossy().into_owned();
     let failed = |source| FirmwareError::Run { program, source };

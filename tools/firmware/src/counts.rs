@@ -1,4 +1,4 @@
-//! Which instructions ran on a board, how often, and in which function: by a plugin of QEMU's
+//! Counts how often each instruction ran on a board, and in which function, with a plugin for QEMU
 //! (`tools/plugin`).
 
 use std::path::{Path, PathBuf};
@@ -9,26 +9,26 @@ use object::{Object, ObjectSymbol, SymbolKind};
 
 use crate::{FirmwareError, Registry, compile};
 
-/// The register of the timer by which Arm boards count: `SYST_CVR` (Armv7-M Architecture Reference
-/// Manual, B3.3.5). Firmware begins a span by clearing it, and ends it by reading it.
+/// The register of the timer with which Arm boards count: `SYST_CVR` (Armv7-M Architecture
+/// Reference Manual, B3.3.5). Firmware clears it to begin a span, and reads it to end the span.
 const TIMER: u64 = 0xe000_e018;
 
-/// What firmware for RISC-V writes as a span begins, and reads as it ends.
+/// The static that firmware for RISC-V writes to begin a span, and reads to end it.
 const BEGAN: &str = "brooklet_parts::minstret::BEGAN";
 
 /// A cache in front of flash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cache {
-    /// All of it, in bytes.
+    /// Its size in bytes.
     pub bytes: u32,
-    /// Lines of a set.
+    /// Number of lines in a set.
     pub ways: u32,
-    /// Bytes of a line.
+    /// Size of a line in bytes.
     pub line: u32,
 }
 
 impl Cache {
-    /// As the plugin reads it: in front of a board's flash, and of the slot of models.
+    /// The plugin's option for this cache, in front of a board's flash and of the slot for models.
     fn option(self, spec: &Spec) -> String {
         let Self { bytes, ways, line } = self;
         let region = |region: board_build::Region| {
@@ -42,17 +42,17 @@ impl Cache {
     }
 }
 
-/// What the plugin shall look at.
+/// The plugin's settings.
 #[derive(Debug)]
 pub(crate) struct Marks {
-    /// Spans begin with a store there, and end with a load.
+    /// The address at which a store begins a span, and a load ends it.
     mark: u64,
-    /// In front of flash.
+    /// The option of the cache in front of flash.
     cache: Option<String>,
 }
 
 impl Marks {
-    /// Those of a firmware.
+    /// The settings for a firmware.
     pub(crate) fn of(
         spec: &Spec,
         firmware: &Path,
@@ -75,14 +75,14 @@ impl Marks {
     }
 }
 
-/// Where something of that name is.
+/// The address of the symbol with this name.
 fn symbol(firmware: &Path, name: &str) -> Result<Option<u64>, FirmwareError> {
     let bytes = file(firmware)?;
     let elf = elf(firmware, &bytes)?;
     let is = |symbol: &object::Symbol<'_, '_>| {
         let mangled = symbol.name().unwrap_or("?");
         let demangled = format!("{:#}", rustc_demangle::demangle(mangled));
-        // What was a struct of one number has a suffix of LLVM's.
+        // LLVM adds a suffix to a static that was a struct with one number.
         demangled.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     };
     Ok(elf.symbols().find(is).map(|symbol| symbol.address()))
@@ -103,30 +103,30 @@ fn elf<'f>(firmware: &Path, bytes: &'f [u8]) -> Result<object::File<'f>, Firmwar
 /// An instruction that ran.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Counted {
-    /// Where it is.
+    /// Its address.
     pub address: u64,
     /// Its bytes.
     pub code: Vec<u8>,
-    /// How often it ran.
+    /// Number of times that it ran.
     pub executed: u64,
-    /// How often the next to run was another than that behind it.
+    /// Number of times that the next instruction was not the one after it.
     pub left: u64,
-    /// The function that it is of, by its number in [`Counts`].
+    /// The index of its function in [`Counts`].
     pub function: Option<usize>,
 }
 
-/// What ran.
+/// The instructions that ran.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// By address.
+    /// The instructions, sorted by address.
     pub instructions: Vec<Counted>,
     /// Names of functions.
     pub functions: Vec<String>,
-    /// Lines of flash, of code and data, that were read and were not in the cache, if there was one.
+    /// Lines of flash, code and data, that were read and not found in the cache, if there was one.
     pub misses: Option<u64>,
 }
 
-/// The plugin, built, for an emulator that takes it.
+/// Builds the plugin, if the emulator supports plugins.
 pub(crate) fn plugin(registry: &Registry, program: &str) -> Result<PathBuf, FirmwareError> {
     let help = Command::new(program)
         .arg("-help")
@@ -138,7 +138,7 @@ pub(crate) fn plugin(registry: &Registry, program: &str) -> Result<PathBuf, Firm
     compile::plugin(registry)
 }
 
-/// Reads what the plugin wrote of a firmware.
+/// Reads the plugin's output for a firmware.
 pub(crate) fn read(path: &Path, firmware: &Path, board: &str) -> Result<Counts, FirmwareError> {
     let fault = |reason: String| FirmwareError::NoCounts { board: board.to_owned(), reason };
     let text = std::fs::read_to_string(path).map_err(|error| fault(error.to_string()))?;
@@ -162,7 +162,7 @@ pub(crate) fn read(path: &Path, firmware: &Path, board: &str) -> Result<Counts, 
         .symbols()
         .filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.size() > 0)
         .map(|symbol| {
-            // Bit 0 says that it is Thumb code.
+            // Bit 0 marks Thumb code.
             let start = symbol.address() & !1;
             let name = rustc_demangle::demangle(symbol.name().unwrap_or("?"));
             (start..start + symbol.size(), format!("{name:#}"))
@@ -179,7 +179,7 @@ pub(crate) fn read(path: &Path, firmware: &Path, board: &str) -> Result<Counts, 
     Ok(Counts { instructions, functions, misses })
 }
 
-/// A line of the plugin's.
+/// Parses a line of the plugin's output.
 fn instruction(line: &str) -> Option<Counted> {
     let [address, code, executed, left] = line.split(' ').collect::<Vec<_>>().try_into().ok()?;
     let (pairs, rest) = code.as_bytes().as_chunks::<2>();
@@ -193,7 +193,7 @@ fn instruction(line: &str) -> Option<Counted> {
     })
 }
 
-/// The plugin's, which has no test program of its own: what it calls is QEMU's.
+/// The plugin's cache is tested here, as the plugin cannot have a test program: it calls QEMU.
 #[cfg(test)]
 #[path = "../../plugin/src/cache.rs"]
 mod cache;
@@ -205,11 +205,11 @@ mod tests {
     #[test]
     fn an_emulator_without_plugins_is_named() {
         let registry = Registry::find().unwrap();
-        // It has no help to offer.
+        // `true` prints no help.
         let error = plugin(&registry, "true").unwrap_err();
         assert_eq!(
             error.to_string(),
-            "`true` was built without plugins, and instructions are counted by one"
+            "`true` was built without plugins, but a plugin counts the instructions"
         );
     }
 

@@ -1,13 +1,13 @@
-//! What can go wrong between a board's name and its answer.
+//! Errors between a board's name and its answer.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Why a board gives no answer.
+/// Reasons why a board gives no answer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FirmwareError {
-    /// There is no `boards` folder to be found.
+    /// No `boards` folder was found.
     #[error("no checkout of brooklet, with its folder `boards`, was found")]
     NoCheckout,
 
@@ -20,12 +20,12 @@ pub enum FirmwareError {
         reason: String,
     },
 
-    /// There is no such board.
+    /// There is no board with this name.
     #[error("there is no board `{name}`")]
     UnknownBoard {
-        /// What was asked for.
+        /// The name.
         name: String,
-        /// What there is.
+        /// The boards that exist.
         known: Vec<String>,
     },
 
@@ -34,7 +34,7 @@ pub enum FirmwareError {
     NoToolchain {
         /// The target.
         target: String,
-        /// What was tried.
+        /// The attempts, and their errors.
         reason: String,
     },
 
@@ -43,20 +43,20 @@ pub enum FirmwareError {
     NoProgram {
         /// The program.
         program: String,
-        /// Debian's packages that have it.
+        /// Debian packages that contain it.
         packages: String,
         /// Why it could not be installed.
         reason: String,
     },
 
-    /// The stack grew into other memory: nothing that the board answers can be trusted.
-    #[error("{board}: the stack took {taken} bytes, and {kept} are kept for it")]
+    /// The stack grew into other memory, so the board's answers cannot be trusted.
+    #[error("{board}: the stack took {taken} bytes, but only {kept} are kept for it")]
     Stack {
         /// The board.
         board: String,
-        /// The high-water mark.
+        /// The greatest depth of the stack.
         taken: u32,
-        /// What its `board.toml` keeps.
+        /// The bytes that its `board.toml` keeps for the stack.
         kept: u32,
     },
 
@@ -110,7 +110,7 @@ pub enum FirmwareError {
         bytes: u64,
         /// The board.
         board: String,
-        /// Bytes of its slot.
+        /// Size of its slot in bytes.
         slot: u32,
     },
 
@@ -119,22 +119,22 @@ pub enum FirmwareError {
     ArenaTooLarge {
         /// The model.
         path: PathBuf,
-        /// Bytes of arena that it needs.
+        /// Size of the arena that it needs, in bytes.
         needed: u32,
         /// The board.
         board: String,
-        /// Bytes of its arena.
+        /// Size of its arena in bytes.
         arena: u32,
     },
 
-    /// The board has less RAM than that.
+    /// The board has less RAM than the requested limit.
     #[error("{board} cannot be limited to {asked} bytes of RAM: it has {ram}")]
     LimitTooLarge {
         /// The board.
         board: String,
-        /// Bytes that it should have.
+        /// The requested limit in bytes.
         asked: u32,
-        /// Bytes of its RAM.
+        /// Size of its RAM in bytes.
         ram: u32,
     },
 
@@ -145,7 +145,7 @@ pub enum FirmwareError {
         board: String,
     },
 
-    /// A board limited in RAM has too little for the model.
+    /// A board whose RAM is limited has too little for the model.
     #[error(
         "{board}: with {ram} bytes of RAM it has {lacking} too few: the model's arena takes \
          {arena}, the stack {stack}, the application {buffers}"
@@ -153,15 +153,15 @@ pub enum FirmwareError {
     RamTooSmall {
         /// The board.
         board: String,
-        /// Bytes of RAM that it was limited to.
+        /// The limit of RAM in bytes.
         ram: u32,
-        /// Bytes that are missing.
+        /// Number of missing bytes.
         lacking: u64,
-        /// Bytes of the model's arena.
+        /// Size of the model's arena in bytes.
         arena: u64,
         /// Bytes that are kept for the stack.
         stack: u64,
-        /// Bytes of the application's buffers.
+        /// Size of the application's buffers in bytes.
         buffers: u64,
     },
 
@@ -170,16 +170,16 @@ pub enum FirmwareError {
     Ended {
         /// The board.
         board: String,
-        /// What it said.
+        /// Its output.
         output: String,
     },
 
-    /// No serial port can be told to be the board's.
+    /// The board's serial port could not be identified.
     #[error("{board}: {reason}")]
     NoPort {
         /// The board.
         board: String,
-        /// What there is.
+        /// What was found instead.
         reason: String,
     },
 
@@ -194,16 +194,16 @@ pub enum FirmwareError {
         reason: String,
     },
 
-    /// The drive of a boot loader is not there.
+    /// The drive of the boot loader was not found.
     #[error("{board}: there is no drive `{drive}`")]
     NoDrive {
         /// The board.
         board: String,
-        /// What it is called.
+        /// The name of the drive.
         drive: String,
     },
 
-    /// A debug probe is not there, or cannot do it.
+    /// There is no debug probe, or it failed.
     #[error("{board}: the debug probe: {reason}")]
     Probe {
         /// The board.
@@ -212,7 +212,7 @@ pub enum FirmwareError {
         reason: String,
     },
 
-    /// The boot loader of a chip of Espressif's is not there, or cannot do it.
+    /// There is no boot loader of an Espressif chip, or it failed.
     #[error("{board}: the boot loader: {reason}")]
     Espflash {
         /// The board.
@@ -221,7 +221,7 @@ pub enum FirmwareError {
         reason: String,
     },
 
-    /// A model was installed, and does not run.
+    /// A model was installed, but does not run.
     #[error("{board}: the model with counter {counter} is installed, but {} runs", match running {
         Some(running) => format!("that with counter {running}"),
         None => "none".to_owned(),
@@ -229,43 +229,43 @@ pub enum FirmwareError {
     NotStarted {
         /// The board.
         board: String,
-        /// That which was sent.
+        /// The counter of the model that was sent.
         counter: u32,
-        /// That which runs.
+        /// The counter of the model that runs.
         running: Option<u32>,
     },
 
-    /// There is no emulator of the board.
+    /// The board has no emulator.
     #[error("{board} has no emulator")]
     NoEmulator {
         /// The board.
         board: String,
     },
 
-    /// The emulator takes no plugins.
-    #[error("`{program}` was built without plugins, and instructions are counted by one")]
+    /// The emulator does not support plugins.
+    #[error("`{program}` was built without plugins, but a plugin counts the instructions")]
     NoPlugins {
         /// The emulator.
         program: String,
     },
 
-    /// The plugin did not say what it should.
+    /// The plugin's output is missing or wrong.
     #[error("{board}: instructions were not counted: {reason}")]
     NoCounts {
         /// The board.
         board: String,
-        /// What there is instead.
+        /// What was found instead.
         reason: String,
     },
 
-    /// The board is silent.
+    /// The board does not answer.
     #[error("{board} did not answer `{request}` within {} s", after.as_secs())]
     Silent {
         /// The board.
         board: String,
-        /// What it was asked.
+        /// The request.
         request: &'static str,
-        /// How long was waited.
+        /// The time that was waited.
         after: Duration,
     },
 
@@ -279,25 +279,25 @@ pub enum FirmwareError {
         source: std::io::Error,
     },
 
-    /// The firmware speaks another protocol.
-    #[error("{board} speaks version {theirs} of the protocol, this program version {ours}")]
+    /// The firmware uses another version of the protocol.
+    #[error("{board} uses version {theirs} of the protocol, but this program uses version {ours}")]
     Protocol {
         /// The board.
         board: String,
-        /// Its version.
+        /// The board's version.
         theirs: u16,
-        /// Ours.
+        /// The version of this program.
         ours: u16,
     },
 
-    /// The answer is not one to the request.
+    /// The answer does not match the request.
     #[error("{board} answered `{request}` with something else: {answer}")]
     Confused {
         /// The board.
         board: String,
-        /// What it was asked.
+        /// The request.
         request: &'static str,
-        /// What came.
+        /// The answer.
         answer: String,
     },
 
@@ -322,7 +322,7 @@ pub enum FirmwareError {
     Refused {
         /// The board.
         board: String,
-        /// What it was asked.
+        /// The request.
         request: &'static str,
         /// Why.
         reason: String,
@@ -333,13 +333,13 @@ pub enum FirmwareError {
     RowTooLong {
         /// The board.
         board: String,
-        /// Bytes of a row.
+        /// Size of a row in bytes.
         bytes: u32,
-        /// Bytes that it takes.
+        /// The longest row that the board takes, in bytes.
         limit: u32,
     },
 
-    /// The firmware's ELF file is not what it should be.
+    /// The firmware's ELF file is not valid.
     #[error("{} cannot be read as an ELF file: {reason}", path.display())]
     Elf {
         /// The file.

@@ -1,4 +1,4 @@
-//! What flash shall hold: firmware and model, byte by byte.
+//! The contents of flash: firmware and model, byte by byte.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,13 +10,13 @@ use object::{Endianness, elf};
 
 use crate::FirmwareError;
 
-/// Bytes that flash takes at a time, and that a UF2 block holds.
+/// Number of bytes that flash takes at a time, and that a UF2 block holds.
 pub(crate) const PAGE: usize = 256;
 
 /// Bytes at addresses of a board's flash.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FlashImage {
-    /// By address; they do not overlap.
+    /// Parts by their address; they do not overlap.
     parts: BTreeMap<u32, Vec<u8>>,
 }
 
@@ -41,7 +41,7 @@ impl FlashImage {
                         || end > u64::from(flash.address) + u64::from(flash.bytes)
                     {
                         return Err(format!(
-                            "{address:#010x} is not where {} has its firmware",
+                            "{address:#010x} is outside of the memory that {} has for firmware",
                             spec.name
                         ));
                     }
@@ -55,24 +55,24 @@ impl FlashImage {
         Ok(image)
     }
 
-    /// Adds bytes, where there are none yet. The error says where there are.
+    /// Adds bytes at addresses that have none yet. The error names the address that has.
     pub fn add(&mut self, address: u32, bytes: &[u8]) -> Result<(), String> {
         let end = u64::from(address) + bytes.len() as u64;
         let last = self.parts.range(..u32::try_from(end).unwrap_or(u32::MAX)).next_back();
         let taken = last.map_or(0, |(&at, part)| u64::from(at) + part.len() as u64);
         if !bytes.is_empty() && taken > address.into() {
-            return Err(format!("{address:#010x} is taken twice"));
+            return Err(format!("{address:#010x} is used twice"));
         }
         self.parts.insert(address, bytes.to_vec());
         Ok(())
     }
 
-    /// What begins where.
+    /// The parts, with their addresses.
     pub fn parts(&self) -> impl Iterator<Item = (u32, &[u8])> {
         self.parts.iter().map(|(&address, bytes)| (address, bytes.as_slice()))
     }
 
-    /// Whole pages by address, as erased flash where nothing is said.
+    /// Whole pages by address; bytes that no part sets are those of erased flash.
     pub fn pages(&self) -> Vec<(u32, [u8; PAGE])> {
         let mut pages = BTreeMap::new();
         for (&address, bytes) in &self.parts {
@@ -85,7 +85,7 @@ impl FlashImage {
     }
 }
 
-/// What an ELF file loads, and where it lies before start-up code copies it.
+/// The segments that an ELF file loads, at the addresses from which start-up code copies them.
 fn segments(bytes: &[u8]) -> Result<Vec<(u32, &[u8])>, String> {
     let read = || {
         let header = elf::FileHeader32::<Endianness>::parse(bytes)?;

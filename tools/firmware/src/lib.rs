@@ -2,13 +2,13 @@
 //!
 //! From a board's name to its answer:
 //!
-//! 1. [`Registry`] reads `boards/*/board.toml`: which boards there are, and what they have.
-//! 2. [`Toolchain`] finds, or installs, a compiler for the board's target.
+//! 1. [`Registry`] reads `boards/*/board.toml`: the boards and their properties.
+//! 2. [`Toolchain`] finds or installs a compiler for the board's target.
 //! 3. [`compile`] builds the board's firmware with it.
-//! 4. [`Board::start`] finds, or installs, the board's emulator, and starts it with firmware and
+//! 4. [`Board::start`] finds or installs the board's emulator, and starts it with firmware and
 //!    model.
 //! 5. [`Link`] is the host's side of the protocol: identify, check, infer, profile.
-//! 6. [`size`] tells what the runtime takes of the flash, [`counts`] which instructions ran.
+//! 6. [`size`] measures the flash that the runtime takes, [`counts`] the instructions that ran.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), brooklet_firmware::FirmwareError> {
@@ -26,7 +26,7 @@
 //! # }
 //! ```
 //!
-//! What is known without a board, or a compiler for one:
+//! The registry needs neither a board nor a compiler:
 //!
 //! ```
 //! # fn main() -> Result<(), brooklet_firmware::FirmwareError> {
@@ -40,8 +40,8 @@
 //! # }
 //! ```
 //!
-//! Whatever takes long or installs something says so, a line at a time, to the `report` that
-//! it is given.
+//! Functions that take long or install something report that, one line at a time, to the `report`
+//! that they are given.
 
 pub mod apt;
 mod board;
@@ -77,5 +77,5 @@ pub use link::{Answer, BoardIdentity, Link, Profile, SignedModel};
 pub use registry::Registry;
 pub use toolchain::Toolchain;
 
-/// Takes lines for people: what is being built, installed or started.
+/// Receives lines for people: what is being built, installed or started.
 pub type Report<'r> = &'r mut dyn FnMut(&str);

@@ -14,7 +14,7 @@ use brooklet_protocol::{
 
 use crate::FirmwareError;
 
-/// The name of the request that may be answered more than once.
+/// The name of the request that may get more than one answer.
 const IDENTIFY: &str = "identify";
 
 /// A connection to a board.
@@ -22,15 +22,15 @@ pub struct Link {
     board: String,
     to: Box<dyn Write + Send>,
     from: Receiver<Vec<u8>>,
-    /// Bytes that were received and not looked at yet.
+    /// Bytes that were received, but not parsed yet.
     waiting: VecDeque<u8>,
     frames: Frames<[u8; ANSWER_BYTES]>,
-    /// What the other end said before it ended.
+    /// The messages of the other end before it ended.
     last_words: Arc<Mutex<String>>,
     timeout: Duration,
 }
 
-/// Who a board says it is.
+/// The identity that a board reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BoardIdentity {
     /// The board's name.
@@ -41,17 +41,17 @@ pub struct BoardIdentity {
     pub backend: String,
     /// The firmware's version.
     pub firmware: String,
-    /// Bytes of the model's slot.
+    /// Size of the model's slot in bytes.
     pub slot_bytes: u32,
-    /// Bytes of RAM for an arena.
+    /// Size of the RAM for an arena in bytes.
     pub arena_bytes: u32,
-    /// Bytes of the longest row of an image that it takes.
+    /// Size of the longest image row that it takes, in bytes.
     pub row_bytes: u32,
-    /// What its counts are of.
+    /// The unit of its counts.
     pub unit: Unit,
 }
 
-/// A model file and who vouches for it.
+/// A model file with its signature.
 #[derive(Clone, Copy, Debug)]
 pub struct SignedModel<'m> {
     /// Its version.
@@ -62,28 +62,29 @@ pub struct SignedModel<'m> {
     pub file: &'m [u8],
 }
 
-/// What a board made of an image.
+/// A board's answer to an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// The logits as the board has them in memory: int8, or int16 where the model's are.
+    /// The logits as they are in the board's memory: int8, or int16 if the model's are.
     pub logits: Vec<u8>,
-    /// Likewise the outputs: after softmax, if the network has one.
+    /// The outputs in the same form: after softmax, if the network has one.
     pub output: Vec<u8>,
 }
 
-/// What an image cost, in the board's [`Unit`].
+/// The cost of an image, in the board's [`Unit`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
-    /// From the first row pushed to the logits ready, in the session's calls.
+    /// From the first row pushed until the logits are ready, within the session's calls.
     pub total: u64,
-    /// The deepest that the stack has been since start-up, in bytes: the whole firmware's,
-    /// with the session, which lives on it.
+    /// The greatest depth of the stack since start-up, in bytes: that of the whole firmware,
+    /// including the session, which is on the stack.
     pub stack_bytes: u32,
-    /// Of each layer's steps.
+    /// The cost of each layer's steps.
     pub layers: Vec<u64>,
 }
 
-/// How long to wait for an answer. A row or the logits may wait for much of a network.
+/// How long to wait for an answer. Much of a network may run before a row or the logits are
+/// answered.
 fn timeout() -> Duration {
     let seconds = std::env::var("BROOKLET_TIMEOUT").ok().and_then(|text| text.parse().ok());
     Duration::from_secs(seconds.unwrap_or(300))
@@ -107,15 +108,15 @@ impl Link {
         }
     }
 
-    /// Calls the board until it answers. One that is starting may miss what is said to it:
-    /// a serial port that is not switched on yet drops bytes, and nobody answers half a frame.
+    /// Calls the board until it answers. A board that is starting may miss requests: a serial port
+    /// that is not enabled yet drops bytes, and half a frame gets no answer.
     pub(crate) fn hello(&mut self) -> Result<BoardIdentity, FirmwareError> {
         let patience = self.timeout;
         let deadline = Instant::now() + patience;
         self.timeout = Duration::from_millis(100);
         let identity = loop {
             match self.identify() {
-                // Half a frame is answered with a fault; the answer to a whole one follows.
+                // Half a frame is answered with a fault; the answer to a whole frame follows.
                 Err(FirmwareError::Silent { .. } | FirmwareError::Refused { .. })
                     if Instant::now() < deadline =>
                 {
@@ -133,7 +134,7 @@ impl Link {
         }
     }
 
-    /// Who is there? Fails if its protocol is not ours.
+    /// Asks a board for its identity. Fails if its protocol has another version.
     pub fn identify(&mut self) -> Result<BoardIdentity, FirmwareError> {
         let ours = VERSION;
         let mut theirs = ours;
@@ -160,7 +161,7 @@ impl Link {
         }
     }
 
-    /// The board's load check: what model is in the slot, or why it cannot run.
+    /// Runs the board's load check: which model is in the slot, or why it cannot run.
     pub fn check(&mut self) -> Result<Loaded, FirmwareError> {
         self.ask("check", &Request::Check, |response| match response {
             Response::Loaded(loaded) => Some(loaded),
@@ -179,7 +180,7 @@ impl Link {
         self.answer()
     }
 
-    /// Sends one row of an image; row 0 begins one.
+    /// Sends one row of an image; row 0 begins an image.
     pub fn push(&mut self, y: u16, pixels: &[u8]) -> Result<(), FirmwareError> {
         self.ask("row", &Request::Row { y, pixels }, |response| match response {
             Response::Accepted(accepted) if accepted.rows == y + 1 => Some(()),
@@ -218,7 +219,7 @@ impl Link {
         }
     }
 
-    /// What the last image cost.
+    /// The cost of the last image.
     pub fn profile(&mut self) -> Result<Profile, FirmwareError> {
         let mut profile = Profile { total: 0, stack_bytes: 0, layers: Vec::new() };
         loop {
@@ -229,7 +230,7 @@ impl Link {
                     profile.total = page.total;
                     profile.stack_bytes = page.stack_bytes;
                     profile.layers.extend_from_slice(&page.counts);
-                    // A board counts layers up to its table's end; pages stop there.
+                    // A board only counts the layers that its table has room for; pages stop there.
                     let layers = usize::from(page.layers);
                     Some(page.counts.is_empty() || profile.layers.len() >= layers)
                 }
@@ -241,7 +242,7 @@ impl Link {
         }
     }
 
-    /// Forgets the image that is under way.
+    /// Discards the image that is being processed.
     pub fn reset(&mut self) -> Result<(), FirmwareError> {
         self.ask("reset", &Request::Reset, |response| match response {
             Response::Ready => Some(()),
@@ -249,8 +250,8 @@ impl Link {
         })
     }
 
-    /// Runs the test images that the model carries: how many there are, and the first, if any,
-    /// that gave other bytes than those stored with it.
+    /// Runs the test images that the model carries; returns their number, and the first image, if
+    /// any, with other bytes than the stored ones.
     pub fn self_test(&mut self) -> Result<(u16, Option<u16>), FirmwareError> {
         self.ask("self-test", &Request::SelfTest, |response| match response {
             Response::SelfTest { images, differs } => Some((images, differs)),
@@ -258,8 +259,9 @@ impl Link {
         })
     }
 
-    /// Runs the kernels' test suite on the board: cases, how many of them failed, and the first of
-    /// these. Needs firmware with [`Options::suite`](crate::Options::suite).
+    /// Runs the kernels' test suite on the board; returns the number of cases, the number of
+    /// failures, and the first failure. Needs firmware with
+    /// [`Options::suite`](crate::Options::suite).
     pub fn suite(&mut self) -> Result<(u32, u32, Option<SuiteFailure>), FirmwareError> {
         self.ask("suite", &Request::Suite, |response| match response {
             Response::Suite { cases, failures, first } => {
@@ -269,7 +271,7 @@ impl Link {
         })
     }
 
-    /// What went wrong on the line since the board started.
+    /// The errors on the line since the board started.
     pub fn line_errors(&mut self) -> Result<LineErrors, FirmwareError> {
         self.ask("line", &Request::Line, |response| match response {
             Response::Line(errors) => Some(errors),
@@ -277,7 +279,7 @@ impl Link {
         })
     }
 
-    /// Which model runs: its counter, if the board takes signed models and has one.
+    /// The counter of the model that runs, if the board takes signed models and has one.
     pub fn running(&mut self) -> Result<Option<u32>, FirmwareError> {
         Ok(self.slots()?.running)
     }
@@ -290,7 +292,8 @@ impl Link {
     }
 
     /// Sends a signed model, as `boards/slots` describes it, into the slot that is not in use. When
-    /// this returns the board has started with it. `progress` gets the bytes that were sent.
+    /// this returns, the board has started with it. `progress` gets the number of bytes that were
+    /// sent.
     pub fn install(
         &mut self,
         model: &SignedModel<'_>,
@@ -319,8 +322,8 @@ impl Link {
         }
     }
 
-    /// Sends bytes as they are, with a frame's end: for tests of what a board does with
-    /// noise. Returns the board's fault.
+    /// Sends bytes as they are, followed by a frame's end, to test what a board does with noise.
+    /// Returns the board's fault.
     pub fn send_noise(&mut self, noise: &[u8]) -> Result<(), FirmwareError> {
         self.send(noise)?;
         self.send(&[0])?;
@@ -343,7 +346,7 @@ impl Link {
         let Ok(frame) = encode(request, &mut buffer) else {
             unreachable!("every request fits: the protocol's tests show it")
         };
-        // An empty frame ends what the line may have held, and is not answered.
+        // An empty frame ends whatever is on the line, and is not answered.
         self.send(&[0])?;
         self.send(frame)?;
         self.receive(name, read)
@@ -355,13 +358,13 @@ impl Link {
             if source.kind() != std::io::ErrorKind::BrokenPipe {
                 return FirmwareError::Write { board: self.board.clone(), source };
             }
-            // Nobody reads any more. Wait for the end, which comes with its reason.
+            // The other end no longer reads. Wait for its end, which comes with the reason.
             while self.from.recv_timeout(Duration::from_secs(2)).is_ok() {}
             self.ended()
         })
     }
 
-    /// Waits for a response, and reads what is wanted of it.
+    /// Waits for a response, and takes from it what is wanted.
     fn receive<T>(
         &mut self,
         request: &'static str,
@@ -421,7 +424,7 @@ impl Link {
         let said = said.trim();
         FirmwareError::Ended {
             board: self.board.clone(),
-            output: if said.is_empty() { "without a word".into() } else { said.to_owned() },
+            output: if said.is_empty() { "without a message".into() } else { said.to_owned() },
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What firmware says at its serial port, a line at a time: firmware of anybody's, not only that which
-//! speaks the protocol.
+//! Reads the lines that firmware writes to its serial port. This works with any firmware, also
+//! without the protocol.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::board::{Running, ensure_emulator};
 use crate::flash_image::FlashImage;
 use crate::{FirmwareError, Registry, Report, qemu, rp2040, serial};
 
-/// Lines that a board says, until it ends or is unplugged.
+/// The lines that a board writes, until it ends or is unplugged.
 pub struct Lines {
     said: mpsc::Receiver<String>,
     patience: Option<Duration>,
@@ -24,7 +24,7 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Those of a board at a serial port of this computer.
+    /// The lines of a board at a serial port of this computer.
     pub fn of_port(spec: &Spec, port: &str) -> Result<Self, FirmwareError> {
         let said = listen(serial::reader(spec, port)?);
         Ok(Self { said, patience: None, _running: None })
@@ -36,7 +36,7 @@ impl Lines {
         self
     }
 
-    /// Those of an emulated board with this firmware, an ELF file.
+    /// The lines of an emulated board with this firmware, an ELF file.
     pub fn of_emulator(
         registry: &Registry,
         spec: &Spec,
@@ -51,7 +51,7 @@ impl Lines {
                 (command, None)
             }
             (None, Some(_), Some(uf2)) => {
-                // Firmware may have a model in it, wherever it lies.
+                // Firmware may contain a model, at any address.
                 let whole = Spec { slot: spec.ram, ..spec.clone() };
                 let image = FlashImage::new(&whole, firmware, None)?;
                 let (command, file) = rp2040::command(registry, spec.baud, uf2, &image)?;
@@ -115,7 +115,7 @@ mod tests {
         let registry = Registry::find().unwrap();
         let spec = registry.board("nucleo-f446re").unwrap();
         let mut lines = Lines::of_port(spec, &name).unwrap();
-        // A board says something, and after a while the rest.
+        // The board writes one part, and the rest after a while.
         thread::spawn(move || {
             board.write_all(b"class 3: cat\r\nclass").unwrap();
             thread::sleep(Duration::from_millis(200));

@@ -1,4 +1,4 @@
-//! Packages of npm, beside what is built.
+//! Installs npm packages beside the build.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -6,8 +6,9 @@ use std::process::Command;
 
 use crate::{FirmwareError, Report, apt, compile};
 
-/// Finds Node.js, or installs it, and has npm put the packages of a `package.json` and its
-/// `package-lock.json` into a folder: once. `what` they are, and `why` they are needed, is for people.
+/// Finds or installs Node.js, and lets npm install the packages of a `package.json` and its
+/// `package-lock.json` into a folder, once. `what` they are, and `why` they are needed, is shown to
+/// people.
 ///
 /// # Errors
 ///
@@ -25,7 +26,7 @@ pub fn install(
         move |source| FirmwareError::Create { path, source }
     };
     fs::create_dir_all(folder).map_err(failed(folder))?;
-    // Processes that need it at the same time install it once.
+    // Parallel processes that need the packages install them once.
     let lock = folder.join("lock");
     let _lock =
         File::create(&lock).and_then(|lock| lock.lock().map(|()| lock)).map_err(failed(&lock))?;
@@ -48,7 +49,7 @@ pub fn install(
     fs::write(&installed, packages).map_err(failed(&installed))
 }
 
-/// Finds Node.js and npm, or installs them.
+/// Finds or installs Node.js and npm.
 fn node(why: &str, report: Report<'_>) -> Result<(), FirmwareError> {
     let present = || ["node", "npm"].iter().all(|program| apt::runs(program, &["--version"]));
     if present() {
@@ -56,7 +57,7 @@ fn node(why: &str, report: Report<'_>) -> Result<(), FirmwareError> {
     }
     let reason = match apt::install(&["nodejs", "npm"], why, report) {
         Ok(()) if present() => return Ok(()),
-        Ok(()) => "the packages do not have it".to_owned(),
+        Ok(()) => "the packages do not contain it".to_owned(),
         Err(said) => said,
     };
     let packages = "nodejs and npm".to_owned();

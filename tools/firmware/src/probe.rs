@@ -1,4 +1,4 @@
-//! Debug probes: firmware and model into a chip's flash, by probe-rs.
+//! Debug probes: write firmware and model into a chip's flash with probe-rs.
 
 use board_build::Spec;
 use probe_rs::flashing::{DownloadOptions, FlashProgress, ProgressEvent, ProgressOperation};
@@ -8,26 +8,26 @@ use probe_rs::{CoreType, Permissions, Session};
 
 use crate::{FirmwareError, FlashImage};
 
-/// What a probe wrote.
+/// The result of writing with a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
     /// The probe.
     pub probe: String,
-    /// Its USB serial number, by which its serial port is found.
+    /// Its USB serial number, which identifies its serial port.
     pub serial_number: Option<String>,
-    /// Sectors of flash that firmware and model lie in.
+    /// Number of flash sectors with firmware and model.
     pub sectors: usize,
-    /// Those of them that held something else, and were written.
+    /// Number of these that had other contents, and were written.
     pub changed: usize,
 }
 
-/// The probes that are plugged in.
+/// The probes that are attached.
 pub fn list() -> Vec<String> {
     Lister::new().list_all().iter().map(ToString::to_string).collect()
 }
 
-/// Writes an image, only the sectors that differ; reads it again, and starts the chip. `selector` is
-/// `VID:PID` or `VID:PID:SERIAL`; without, there has to be one probe.
+/// Writes an image, but only the sectors that differ; verifies it, and starts the chip. `selector`
+/// is `VID:PID` or `VID:PID:SERIAL`; without it, there must be exactly one probe.
 pub fn write(
     spec: &Spec,
     image: &FlashImage,
@@ -61,7 +61,8 @@ pub fn write(
     })
 }
 
-/// Starts the firmware: by a reset, or, if it is in RAM, where no reset leads, by its vectors.
+/// Starts the firmware: by a reset, or by its vectors if it is in RAM, to which a reset does not
+/// lead.
 fn start(spec: &Spec, session: &mut Session) -> Result<(), probe_rs::Error> {
     let begin = u64::from(spec.firmware().address);
     let map = &session.target().memory_map;
@@ -73,8 +74,8 @@ fn start(spec: &Spec, session: &mut Session) -> Result<(), probe_rs::Error> {
     session.core(0)?.reset()
 }
 
-/// Prepares all that is needed to write an image, with a probe that is none: whether the chip is
-/// known, and whether all bytes are where it has flash.
+/// Prepares writing an image with a fake probe, which checks that the chip is known, and that it
+/// has flash at all addresses.
 pub fn dry_run(spec: &Spec, image: &FlashImage) -> Result<(), FirmwareError> {
     use probe_rs::probe::fake_probe::FakeProbe;
 
@@ -85,8 +86,8 @@ pub fn dry_run(spec: &Spec, image: &FlashImage) -> Result<(), FirmwareError> {
     commit(spec, image, &mut session, FlashProgress::empty(), true)
 }
 
-/// A chip by probe-rs's name: the architecture of its core as a core that has it, the largest RAM,
-/// and the flash that it starts from.
+/// The chip with this name in probe-rs: a core with its architecture, the largest RAM, and the
+/// flash that it starts from.
 pub fn chip(name: &str) -> Option<(&'static str, u32, u32)> {
     use probe_rs::config::{MemoryRegion, Registry};
 
@@ -135,7 +136,7 @@ fn chip_of(spec: &Spec) -> Result<&str, FirmwareError> {
     })
 }
 
-/// The only one. The error lists what there is.
+/// The only probe. The error lists those that there are.
 fn only(found: &[DebugProbeInfo]) -> Result<&DebugProbeInfo, String> {
     match found {
         [probe] => Ok(probe),
@@ -170,7 +171,7 @@ mod tests {
         image
     }
 
-    /// Boards whose chips the library asks for nothing that a fake probe does not know.
+    /// Boards whose chips can be prepared with a fake probe.
     const BOARDS: [&str; 2] = ["rpi-pico", "nucleo-f446re"];
 
     #[test]
@@ -182,7 +183,7 @@ mod tests {
             let error = dry_run(spec, &image(spec, 0x3000_0000)).unwrap_err().to_string();
             assert!(error.starts_with(&format!("{name}: the debug probe: ")), "{error}");
         }
-        // All chips are known by the names that their boards have.
+        // probe-rs knows the chips of all boards by the names in their `board.toml`.
         for spec in registry.boards().iter().filter(|spec| spec.probe.is_some()) {
             let chip = chip_of(spec).unwrap();
             let known =

@@ -1,4 +1,4 @@
-//! QEMU: found or installed, and its command for a board.
+//! QEMU: finds or installs it, and makes its command for a board.
 
 use std::fs;
 use std::io::Write;
@@ -13,7 +13,7 @@ use tempfile::NamedTempFile;
 use crate::board::Counting;
 use crate::{FirmwareError, Registry, Report, apt, counts};
 
-/// The emulator's command: the machine and its firmware, and the plugin that counts.
+/// The emulator's command: the machine with its firmware, and the plugin that counts.
 pub(crate) fn command(
     registry: &Registry,
     qemu: &Qemu,
@@ -23,8 +23,8 @@ pub(crate) fn command(
     let mut command = Command::new(&qemu.binary);
     command
         .args(&qemu.args)
-        // An instruction takes a nanosecond of the machine's time: what is measured by
-        // its timers is instructions, and repeats.
+        // An instruction takes a nanosecond of the machine's time, so its timers count
+        // instructions, and results are repeatable.
         .args(["-icount", "shift=0"])
         .args(["-display", "none", "-parallel", "none"])
         .arg("-kernel")
@@ -47,8 +47,8 @@ pub(crate) fn command(
     Ok(command)
 }
 
-/// A file at an address, as QEMU loads it: an ELF file of one segment. A raw file it takes only
-/// up to the size of the machine's RAM, whatever it is loaded into.
+/// An ELF file with one segment, with which QEMU loads a file at an address. QEMU loads raw files
+/// only up to the size of the machine's RAM, even into other memory.
 pub(crate) fn image(path: &Path, address: u32) -> Result<NamedTempFile, FirmwareError> {
     let contents =
         fs::read(path).map_err(|source| FirmwareError::Read { path: path.to_owned(), source })?;
@@ -86,32 +86,32 @@ pub(crate) fn image(path: &Path, address: u32) -> Result<NamedTempFile, Firmware
     written.map_err(|source| FirmwareError::Create { path: std::env::temp_dir(), source })
 }
 
-/// A file of `bytes` bytes, as those of a flash chip, that begins with the contents of another.
+/// A file of `bytes` bytes that begins with the contents of another file, for a flash chip.
 pub(crate) fn flash(path: &Path, bytes: u32) -> Result<NamedTempFile, FirmwareError> {
     let contents =
         fs::read(path).map_err(|source| FirmwareError::Read { path: path.to_owned(), source })?;
     let written = NamedTempFile::with_suffix(".flash").and_then(|mut file| {
         file.write_all(&contents)?;
-        // It takes no room on the disk.
+        // The file is sparse, so it takes no space on the disk.
         file.as_file().set_len(bytes.into())?;
         Ok(file)
     });
     written.map_err(|source| FirmwareError::Create { path: std::env::temp_dir(), source })
 }
 
-/// A path as a value of a QEMU option, where a comma is doubled.
+/// A path in a QEMU option, in which commas are doubled.
 pub(crate) fn escaped(path: &Path) -> String {
     path.display().to_string().replace(',', ",,")
 }
 
-/// Finds the board's QEMU, or installs it.
+/// Finds or installs the board's QEMU.
 pub(crate) fn ensure(spec: &Spec, qemu: &Qemu, report: Report<'_>) -> Result<(), FirmwareError> {
     let program = &qemu.binary;
     let present = || apt::runs(program, &["--version"]);
     if present() {
         return Ok(());
     }
-    // Debian has moved RISC-V between packages.
+    // The package with RISC-V differs between versions of Debian.
     let packages: &[&str] = match program.as_str() {
         "qemu-system-riscv32" | "qemu-system-riscv64" => &["qemu-system-misc", "qemu-system-riscv"],
         other => &[other],
@@ -120,7 +120,7 @@ pub(crate) fn ensure(spec: &Spec, qemu: &Qemu, report: Report<'_>) -> Result<(),
     for package in packages {
         match apt::install(&[package], &format!("to emulate {}", spec.name), report) {
             Ok(()) if present() => return Ok(()),
-            Ok(()) => reason = format!("the package {package} does not have it"),
+            Ok(()) => reason = format!("the package {package} does not contain it"),
             Err(said) => reason = said,
         }
     }

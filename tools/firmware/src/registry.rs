@@ -1,4 +1,4 @@
-//! Which boards there are: those with a `board.toml` in the checkout, or that are built in.
+//! The known boards: those with a `board.toml` in the checkout, or those that are built in.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -7,10 +7,10 @@ use board_build::Spec;
 
 use crate::FirmwareError;
 
-/// The boards as they were when this program was built.
+/// The boards at the time when this program was built.
 const BUILT_IN: &[&str] = &include!(concat!(env!("OUT_DIR"), "/boards.rs"));
 
-/// The boards of a checkout, by name; or, without one, those that are built in.
+/// The boards of a checkout, sorted by name; without a checkout, those that are built in.
 #[derive(Clone, Debug)]
 pub struct Registry {
     /// The folder `boards` of the checkout.
@@ -19,8 +19,9 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// The checkout that `BROOKLET_BOARDS` names; else the one around the current folder; else the
-    /// one that this program was built from; else, or if `BROOKLET_BOARDS` is empty, what is built in.
+    /// The boards of the checkout that `BROOKLET_BOARDS` names, or of the one around the current
+    /// folder, or of the one that this program was built from. Otherwise, or if `BROOKLET_BOARDS`
+    /// is empty, the boards that are built in.
     pub fn find() -> Result<Self, FirmwareError> {
         match env::var_os("BROOKLET_BOARDS") {
             Some(folder) if folder.is_empty() => return Self::built_in(),
@@ -70,7 +71,7 @@ impl Registry {
         Ok(Self::sorted(Some(folder), boards))
     }
 
-    /// All boards, by name.
+    /// All boards, sorted by name.
     pub fn boards(&self) -> &[Spec] {
         &self.boards
     }
@@ -85,8 +86,8 @@ impl Registry {
         })
     }
 
-    /// The board `name`, as if it had only `ram_bytes` of RAM, for a model whose arena takes
-    /// `arena_bytes`.
+    /// The board `name`, treated as if it had only `ram_bytes` of RAM, for a model whose arena
+    /// takes `arena_bytes`.
     pub fn limited(
         &self,
         name: &str,
@@ -104,7 +105,7 @@ impl Registry {
         Ok(spec.clone().limited(ram_bytes, arena_bytes))
     }
 
-    /// Whether there is a checkout, in which firmware can be built.
+    /// Whether there is a checkout, which is needed to build firmware.
     pub fn is_checkout(&self) -> bool {
         self.folder.is_some()
     }
@@ -114,7 +115,7 @@ impl Registry {
         self.folder.as_deref().ok_or(FirmwareError::NoCheckout)
     }
 
-    /// Likewise; without a checkout the current folder.
+    /// The folder `boards`; without a checkout the current folder.
     pub fn folder(&self) -> &Path {
         self.folder.as_deref().unwrap_or(Path::new(""))
     }
@@ -124,8 +125,8 @@ impl Registry {
         self.folder().parent().unwrap_or(self.folder())
     }
 
-    /// Where firmware is built: beside what else the checkout builds, shared by all boards. Without a
-    /// checkout, where emulators are installed.
+    /// The folder in which firmware is built: within the checkout's target folder, shared by all
+    /// boards. Without a checkout, emulators are installed in it.
     pub fn target_dir(&self) -> PathBuf {
         match (&self.folder, env::var_os("CARGO_TARGET_DIR")) {
             (None, _) => cache(),
@@ -134,7 +135,7 @@ impl Registry {
         }
     }
 
-    /// Firmware of a board that was built before: in the folder that `BROOKLET_FIRMWARE` names, else
+    /// Firmware of a board that was built before: in the folder that `BROOKLET_FIRMWARE` names, or
     /// in the user's cache. `cargo xtask firmware` fills such a folder.
     pub fn prebuilt(&self, spec: &Spec) -> Option<PathBuf> {
         let folder = env::var_os("BROOKLET_FIRMWARE").map(PathBuf::from);
@@ -143,14 +144,14 @@ impl Registry {
     }
 }
 
-/// The user's folder for what can be had again.
+/// The user's cache folder.
 fn cache() -> PathBuf {
     let of_user = env::var_os("XDG_CACHE_HOME").or_else(|| env::var_os("LOCALAPPDATA"));
     let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
     of_user.map(PathBuf::from).or_else(home).unwrap_or_else(env::temp_dir).join("brooklet")
 }
 
-/// Is this the folder of brooklet's boards, and not of someone else's?
+/// Whether this is the folder of brooklet's boards.
 fn is_ours(folder: &Path) -> bool {
     folder.join("Cargo.toml").is_file() && folder.join("protocol/Cargo.toml").is_file()
 }

@@ -1,4 +1,4 @@
-//! The emulated RP2040: npm's `rp2040js`, in a program of ours that adds boot ROM and wire.
+//! The emulated RP2040: npm's `rp2040js`, in a program of ours that adds boot ROM and serial line.
 
 use std::fs;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ const RUNNER: &str = "runner.mjs";
 /// The program.
 const PROGRAM: &str = include_str!("../rp2040/runner.mjs");
 
-/// What it depends on.
+/// Its dependencies.
 const PACKAGES: [&str; 2] =
     [include_str!("../rp2040/package.json"), include_str!("../rp2040/package-lock.json")];
 
@@ -23,7 +23,7 @@ fn folder(registry: &Registry) -> PathBuf {
     registry.target_dir().join("rp2040")
 }
 
-/// Finds Node.js, or installs it, and has npm put the emulator beside what is built.
+/// Finds or installs Node.js, and lets npm install the emulator beside the build.
 pub(crate) fn ensure(
     registry: &Registry,
     spec: &Spec,
@@ -38,7 +38,7 @@ pub(crate) fn ensure(
     fs::write(&runner, PROGRAM).map_err(|source| FirmwareError::Create { path: runner, source })
 }
 
-/// The command that runs an image, and the file that has to be there until the board answers.
+/// The command that runs an image, and the file that must exist until the board answers.
 pub(crate) fn command(
     registry: &Registry,
     baud: u32,

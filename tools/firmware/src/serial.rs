@@ -1,4 +1,4 @@
-//! Serial ports: which there are, whose they are, and a link over one.
+//! Serial ports: lists and identifies them, and opens links over them.
 
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -14,24 +14,24 @@ use crate::{FirmwareError, Link};
 /// A serial port of this computer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Port {
-    /// What the system calls it.
+    /// The system's name for it.
     pub name: String,
-    /// The USB device that it is of, if it is of one.
+    /// Its USB device, if it has one.
     pub usb: Option<Usb>,
 }
 
-/// What a USB device says of itself.
+/// The properties that a USB device reports.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Usb {
-    /// Vendor and product.
+    /// Vendor and product ids.
     pub id: (u16, u16),
     /// Its serial number.
     pub serial_number: Option<String>,
-    /// Its name.
+    /// Name of the product.
     pub product: Option<String>,
 }
 
-/// All ports. Where none can be listed, none.
+/// All ports; empty if they cannot be listed.
 pub fn ports() -> Vec<Port> {
     let ports = serialport::available_ports().unwrap_or_default();
     let port = |port: serialport::SerialPortInfo| {
@@ -48,8 +48,8 @@ pub fn ports() -> Vec<Port> {
     ports.into_iter().map(port).collect()
 }
 
-/// The port that a board is at: that of the probe with this USB serial number, if it is known;
-/// else the only one that is of a USB device.
+/// The port of a board: that of the probe with this USB serial number, if it is known; otherwise
+/// the only port of a USB device.
 pub fn port_of(
     board: &str,
     ports: &[Port],
@@ -64,30 +64,31 @@ pub fn port_of(
     });
     let known = known.collect::<Vec<_>>().join(", ");
     if let Some(number) = serial_number {
-        // USB devices differ in case and in leading zeros from what debuggers print of them.
+        // Serial numbers of USB devices differ in case and leading zeros from those that debuggers
+        // print.
         let same = |usb: &Usb| {
             let plain = |text: &str| text.trim_start_matches('0').to_ascii_uppercase();
             usb.serial_number.as_deref().is_some_and(|found| plain(found) == plain(number))
         };
-        // Of a probe with several ports, the first is the target's.
+        // If a probe has several ports, the first is connected to the target.
         if let Some((port, _)) = usb.iter().find(|(_, usb)| same(usb)) {
             return Ok(port.name.clone());
         }
         if usb.len() != 1 {
-            return fault(format!("no serial port is of the probe {number}; there are: {known}"));
+            return fault(format!("the probe {number} has no serial port; the ports are: {known}"));
         }
     }
     match usb[..] {
-        [] => fault("no serial port of a USB device is there".to_owned()),
+        [] => fault("there is no serial port of a USB device".to_owned()),
         [(port, _)] => Ok(port.name.clone()),
         _ => fault(format!("there are several serial ports: {known}")),
     }
 }
 
-/// How long a port waits for a byte before it looks whether it is still wanted.
+/// Time that a port waits for a byte before it checks whether it is still in use.
 const TURN: Duration = Duration::from_millis(100);
 
-/// What comes at a port, for as long as it is there.
+/// Reads bytes from a port as long as it exists.
 pub(crate) fn reader(
     spec: &Spec,
     port: &str,
@@ -100,7 +101,7 @@ pub(crate) fn reader(
     })
 }
 
-/// Opens a port, for a board that is there or not.
+/// Opens a port, even if there is no board.
 pub(crate) fn open(spec: &Spec, port: &str) -> Result<Link, FirmwareError> {
     let fault = |error: serialport::Error| FirmwareError::Port {
         board: spec.name.clone(),
@@ -121,7 +122,7 @@ pub(crate) fn open(spec: &Spec, port: &str) -> Result<Link, FirmwareError> {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // It was unplugged: that the channel ends says so.
+                // It was unplugged, which closes the channel.
                 Err(_) => return,
             }
         }
@@ -129,7 +130,7 @@ pub(crate) fn open(spec: &Spec, port: &str) -> Result<Link, FirmwareError> {
     Ok(Link::new(spec.name.clone(), Box::new(sender), received, Arc::default()))
 }
 
-/// The writing half. When it goes, so does the reading one.
+/// The writing half; when it is dropped, the reading half ends.
 struct Sender {
     port: Box<dyn serialport::SerialPort>,
     wanted: Arc<AtomicBool>,
@@ -167,16 +168,17 @@ mod tests {
         let two = [built_in.clone(), usb("ttyACM0", "E661"), usb("ttyACM1", "00e662")];
         assert_eq!(port_of("b", &two, Some("E662")).unwrap(), "ttyACM1");
         assert_eq!(port_of("b", &two[..2], None).unwrap(), "ttyACM0");
-        // A probe without a port of its own, and one adapter.
+        // A probe without a port of its own, beside one adapter.
         assert_eq!(port_of("b", &two[..2], Some("7")).unwrap(), "ttyACM0");
         let said = |ports: &[Port], number| port_of("b", ports, number).unwrap_err().to_string();
         let list = "ttyACM0 (Debugprobe), ttyACM1 (Debugprobe)";
         assert_eq!(said(&two, None), format!("b: there are several serial ports: {list}"));
         assert!(said(&two, Some("7")).contains(list));
-        assert_eq!(said(&[built_in], None), "b: no serial port of a USB device is there");
+        assert_eq!(said(&[built_in], None), "b: there is no serial port of a USB device");
     }
 
-    /// A board at the other end of a pseudo-terminal: it hears noise first, and then requests.
+    /// A board at the other end of a pseudo-terminal, which first receives noise, and then
+    /// requests.
     #[cfg(unix)]
     #[test]
     fn a_board_at_a_port_answers() {
@@ -194,7 +196,7 @@ mod tests {
             let mut frames = Frames::new([0; 256]);
             let mut byte = [0];
             loop {
-                // Until the host opens its end, there is nothing to read from.
+                // Until the host opens its end, there is nothing to read.
                 if board.read(&mut byte).is_err() {
                     thread::sleep(Duration::from_millis(5));
                     continue;

@@ -1,12 +1,12 @@
-//! What the runtime takes of a board's flash.
+//! Measures the flash that the runtime takes on a board.
 //!
-//! In a firmware the runtime cannot be told apart by symbols: the linker's optimizer inlines
-//! it into the application, merges its constants, and shares `memcpy`. So it is measured
-//! alone. `boards/no-panic` is a program that does all that a firmware asks of the runtime,
-//! and nothing else: check a model, push rows, step, read and rank the results. It is compiled
-//! for the board's target with the firmware's profile, kernels and toolchain, unused code is
-//! dropped, and its sections are added up: the runtime, the crates it depends on, and what it
-//! needs of `core` and of the compiler's support.
+//! Within a firmware the runtime cannot be told apart by symbols: the linker's optimizer inlines it
+//! into the application, merges its constants, and shares `memcpy`. So it is measured alone.
+//! `boards/no-panic` is a program that does all that a firmware asks of the runtime, and nothing
+//! else: it checks a model, pushes rows, steps, and reads and ranks the results. It is compiled for
+//! the board's target with the firmware's profile, kernels and toolchain. Unused code is dropped,
+//! and the sections are added up: the runtime, its dependencies, and the parts of `core` and of the
+//! compiler's support that it needs.
 
 use std::path::{Path, PathBuf};
 
@@ -16,16 +16,16 @@ use object::{Object, ObjectSection, ObjectSymbol, SectionKind, SymbolKind};
 use crate::flash_image::FlashImage;
 use crate::{FirmwareError, Registry, Report, compile};
 
-/// Bytes of a program.
+/// Sizes of a program.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sizes {
     /// Instructions, with the constants between them.
     pub text_bytes: u64,
-    /// Read-only data.
+    /// Size of read-only data.
     pub rodata_bytes: u64,
-    /// Statics, in RAM.
+    /// Size of statics, in RAM.
     pub ram_bytes: u64,
-    /// Functions, largest first.
+    /// Functions, the largest first.
     pub functions: Vec<Function>,
 }
 
@@ -38,7 +38,7 @@ pub struct Function {
     pub bytes: u64,
 }
 
-/// The runtime alone, as compiled for the board, with further features of `boards/no-panic`.
+/// Size of the runtime alone, compiled for the board, with further features of `boards/no-panic`.
 pub fn runtime(
     registry: &Registry,
     spec: &Spec,
@@ -49,7 +49,7 @@ pub fn runtime(
     measure(&compile::runtime(registry, &spec.target, &features, report)?)
 }
 
-/// The board's whole firmware: runtime, application, drivers, start-up.
+/// Size of the board's whole firmware: runtime, application, drivers, start-up code.
 pub fn firmware(
     registry: &Registry,
     spec: &Spec,
@@ -71,10 +71,10 @@ pub fn firmware(
     measure(&path)
 }
 
-/// A part of the path of each kernel in assembly, and of nothing else.
+/// A part of the path of each kernel in assembly, which nothing else has.
 const KERNELS: [&str; 2] = ["::blocks", "::transform_tiles"];
 
-/// That kernels are in RAM: a linker may have another name for the section.
+/// Checks that kernels are in RAM, since a linker may expect another name of the section.
 fn kernels_are_in(ram: &Region, path: &Path) -> Result<(), FirmwareError> {
     let fault = |reason: String| FirmwareError::Elf { path: path.to_owned(), reason };
     let bytes = std::fs::read(path)
@@ -93,7 +93,7 @@ fn kernels_are_in(ram: &Region, path: &Path) -> Result<(), FirmwareError> {
     Ok(())
 }
 
-/// That the stack is in the memory that shall hold it.
+/// Checks that the stack is in the memory that is meant for it.
 fn stack_is_in(memory: &Memory, path: &Path) -> Result<(), FirmwareError> {
     let fault = |reason: String| FirmwareError::Elf { path: path.to_owned(), reason };
     let bytes = std::fs::read(path)
@@ -107,14 +107,14 @@ fn stack_is_in(memory: &Memory, path: &Path) -> Result<(), FirmwareError> {
     }
 }
 
-/// Bytes at the beginning of flash in which boot ROMs look for their sections.
+/// Size of the start of flash in which boot ROMs look for their sections, in bytes.
 const BOOT_ROM_LOOKS: u64 = 4096;
 
-/// The families of UF2 files that the RP2350's boot ROM takes firmware of: Arm, RISC-V.
+/// The families of UF2 files whose firmware the RP2350's boot ROM takes: Arm, RISC-V.
 const RP2350: [u32; 2] = [0xe48b_ff59, 0xe48b_ff5a];
 
-/// That the RP2350's boot ROM finds a block that says what to run, and on which of its cores: its markers
-/// and its first item, IMAGE_TYPE (RP2350 datasheet, sections 5.1 and 5.9).
+/// Checks that the RP2350's boot ROM finds a block that tells it what to run, and on which of its
+/// cores: its markers and its first item, IMAGE_TYPE (RP2350 datasheet, sections 5.1 and 5.9).
 fn has_image_definition(spec: &Spec, path: &Path) -> Result<(), FirmwareError> {
     const START: u32 = 0xffff_ded3;
     const END: u32 = 0xab12_3579;
@@ -137,7 +137,7 @@ fn has_image_definition(spec: &Spec, path: &Path) -> Result<(), FirmwareError> {
     }
 }
 
-/// That a section is there for the boot ROM: a linker drops what it holds to be unused.
+/// Checks that a section for the boot ROM exists, since a linker may drop it as unused.
 fn has_section(spec: &Spec, path: &Path, name: &str) -> Result<(), FirmwareError> {
     let fault = |reason: String| FirmwareError::Elf { path: path.to_owned(), reason };
     let bytes = std::fs::read(path)
@@ -153,7 +153,8 @@ fn has_section(spec: &Spec, path: &Path, name: &str) -> Result<(), FirmwareError
     }
 }
 
-/// Sections that only name what other sections leave of RAM, or addresses at which flash is not shown.
+/// Sections that only name RAM that other sections leave free, or addresses at which flash is not
+/// mapped.
 const NOT_TAKEN: [&str; 4] = [".stack", ".heap", ".text_gap", ".rotext_dummy"];
 
 /// Adds up the sections of an ELF file.
@@ -166,7 +167,7 @@ fn measure(path: &Path) -> Result<Sizes, FirmwareError> {
     })?;
     let mut sizes = Sizes::default();
     for section in elf.sections() {
-        // Tables for unwinding, which firmware never does, are no part of what is flashed.
+        // Tables for unwinding are not flashed, as firmware never unwinds.
         if section.name().is_ok_and(|name| name.starts_with(".eh_")) {
             continue;
         }
@@ -201,7 +202,7 @@ fn measure(path: &Path) -> Result<Sizes, FirmwareError> {
 mod tests {
     use super::*;
 
-    /// A boot ROM finds its section only at the beginning of flash.
+    /// A boot ROM finds its section only at the start of flash.
     #[test]
     fn sections_of_boot_roms_are_looked_for() {
         let registry = Registry::find().unwrap();

@@ -1,17 +1,18 @@
-//! A compiler for a board's target.
+//! Finds a compiler for a board's target.
 //!
-//! Three ways, in this order:
+//! There are three ways, which are tried in this order:
 //!
-//! 1. The Rust that runs has the target: nothing to do.
+//! 1. The installed Rust has the target: nothing to do.
 //! 2. rustup adds it.
-//! 3. Where rustup's downloads cannot be reached: Debian's packages rustc-web, cargo-web and
-//!    rust-web-src. These have the source of `core`, which cargo then builds itself; the
-//!    linker is rustup's rust-lld, or Debian's lld.
+//! 3. If rustup cannot download it: Debian's packages rustc-web, cargo-web and rust-web-src. These
+//!    contain the source of `core`, which cargo then builds itself; the linker is rustup's rust-lld,
+//!    or Debian's lld.
 //!
-//! `BROOKLET_TOOLCHAIN=debian` goes the third way at once.
+//! `BROOKLET_TOOLCHAIN=debian` chooses the third way.
 //!
-//! A target that has an operating system, such as 32-bit Linux for what tests run there, is had in
-//! the same ways; then `std` is built, and Debian's gcc-multilib has the C library to link with.
+//! A target with an operating system, such as 32-bit Linux for tests that run here, is set up in
+//! the same ways. In the third way `std` is built, too, and Debian's gcc-multilib has the C library
+//! to link with.
 
 use std::collections::HashMap;
 use std::env;
@@ -24,22 +25,22 @@ use crate::{FirmwareError, Report, apt};
 /// How to compile for a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Toolchain {
-    /// The Rust that runs can do it.
+    /// The installed Rust can do it.
     Installed,
-    /// Debian's compiler, building `core` itself, and a linker from elsewhere.
+    /// Debian's compiler, which builds `core` itself, and a linker from elsewhere.
     Debian {
         /// LLVM's linker.
         linker: PathBuf,
     },
 }
 
-/// Debian's compiler is asked for by its path: rustup's comes first in the usual `PATH`.
+/// Debian's compiler is called by its path, since rustup's usually comes first in `PATH`.
 const DEBIAN_CARGO: &str = "/usr/bin/cargo";
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_PACKAGES: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
 
 impl Toolchain {
-    /// A toolchain for `target`, set up if need be. Asked again, it knows.
+    /// A toolchain for `target`, which is set up if needed. The result is remembered.
     pub fn ensure(target: &str, report: Report<'_>) -> Result<Self, FirmwareError> {
         static KNOWN: Mutex<Option<HashMap<String, Toolchain>>> = Mutex::new(None);
         let known = KNOWN.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
@@ -113,12 +114,12 @@ impl Toolchain {
         if lld.exists() { Ok(Self::Debian { linker: lld }) } else { Err("no linker".into()) }
     }
 
-    /// `cargo SUBCOMMAND --target TARGET`, to be run in a crate's own folder.
+    /// `cargo SUBCOMMAND --target TARGET`, to run in a crate's own folder.
     pub fn cargo(&self, subcommand: &str, target: &str) -> Command {
         let mut command = match self {
             Self::Installed => {
                 let mut command = Command::new("cargo");
-                // That a test runs with unstable features is no reason to build everything anew.
+                // Unstable features of a test run must not cause everything to be rebuilt.
                 command.arg(subcommand).env_remove("RUSTC_BOOTSTRAP");
                 command
             }
@@ -126,7 +127,7 @@ impl Toolchain {
                 let mut command = Command::new(DEBIAN_CARGO);
                 let library = if is_bare(target) { "core" } else { "std,panic_unwind" };
                 command.args([subcommand, &format!("-Zbuild-std={library}")]);
-                // Building `core` is an unstable feature of a compiler that works well for it.
+                // Building `core` is an unstable feature, which works well with this compiler.
                 command.env("RUSTC_BOOTSTRAP", "1").env("RUSTC", DEBIAN_RUSTC);
                 command.env_remove("RUSTUP_TOOLCHAIN");
                 if is_bare(target) {
@@ -136,18 +137,18 @@ impl Toolchain {
                 command
             }
         };
-        // What cargo or clippy set for this program is not meant for the firmware.
+        // Settings of cargo or clippy for this program are not meant for the firmware.
         command.env_remove("CARGO_BUILD_TARGET").env_remove("RUSTC_WORKSPACE_WRAPPER");
         command.args(["--target", target]);
         command
     }
 
-    /// Can it lint, too? Debian's compiler has no Clippy of its version.
+    /// Whether it can lint, too: Debian's compiler has no Clippy of its version.
     pub fn can_lint(&self) -> bool {
         *self == Self::Installed
     }
 
-    /// For people.
+    /// A description for people.
     pub fn describe(&self) -> String {
         let (rustc, way) = match self {
             Self::Installed => ("rustc", ""),
@@ -160,12 +161,12 @@ impl Toolchain {
     }
 }
 
-/// Is there no operating system?
+/// Whether the target has no operating system.
 fn is_bare(target: &str) -> bool {
     target.contains("-none-")
 }
 
-/// Can programs for that target, of an operating system like this one's, be linked here?
+/// Whether programs for that target, with an operating system like this one's, can be linked here.
 fn links(target: &str) -> bool {
     let bits = if target.starts_with("i686-") { "-m32" } else { "-m64" };
     let mut cc = Command::new("cc");
@@ -173,7 +174,7 @@ fn links(target: &str) -> bool {
     cc.output().is_ok_and(|output| output.status.success())
 }
 
-/// Does this compiler have `core` for `target`?
+/// Whether this compiler has `core` for `target`.
 fn has_core(rustc: &str, target: &str) -> bool {
     let output =
         Command::new(rustc).args(["--print", "target-libdir", "--target", target]).output();

@@ -1,7 +1,7 @@
-//! UF2: firmware and model in blocks of 512 bytes, as boot loaders that are drives take them.
+//! UF2: firmware and model in blocks of 512 bytes, for boot loaders that appear as drives.
 //!
-//! Each block says where its bytes go, so a file system may hand the blocks over in any order. The
-//! format is <https://github.com/microsoft/uf2>.
+//! Each block contains the address of its bytes, so a file system may write the blocks in any
+//! order. The format is <https://github.com/microsoft/uf2>.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
@@ -14,7 +14,7 @@ use crate::flash_image::{FlashImage, PAGE};
 const BLOCK: usize = 512;
 const MAGIC: [u32; 2] = [0x0a32_4655, 0x9e5d_5157];
 const MAGIC_END: u32 = 0x0ab1_6f30;
-/// That the word behind the number of blocks is a family.
+/// The flag that the word after the number of blocks is a family.
 const FAMILY_PRESENT: u32 = 0x2000;
 
 /// The blocks of an image.
@@ -41,11 +41,14 @@ pub fn encode(image: &FlashImage, uf2: &Uf2) -> Vec<u8> {
     bytes
 }
 
-/// What a file of blocks puts where. The error says what is wrong with it.
+/// The image in a file of blocks. The error describes what is wrong with the file.
 pub fn decode(bytes: &[u8], uf2: &Uf2) -> Result<FlashImage, String> {
     let (blocks, rest) = bytes.as_chunks::<BLOCK>();
     if blocks.is_empty() || !rest.is_empty() {
-        return Err(format!("{} bytes are no number of blocks of {BLOCK}", bytes.len()));
+        return Err(format!(
+            "{} bytes are not a whole number of blocks of {BLOCK} bytes",
+            bytes.len()
+        ));
     }
     let mut image = FlashImage::default();
     for (number, block) in blocks.iter().enumerate() {
@@ -53,7 +56,7 @@ pub fn decode(bytes: &[u8], uf2: &Uf2) -> Result<FlashImage, String> {
         let word = |index: usize| u32::from_le_bytes(words[index]);
         let magic = [word(0), word(1), word(BLOCK / 4 - 1)];
         if magic != [MAGIC[0], MAGIC[1], MAGIC_END] {
-            return Err(format!("block {number} is none of UF2"));
+            return Err(format!("block {number} is not a UF2 block"));
         }
         if word(2) & FAMILY_PRESENT == 0 || word(7) != uf2.family {
             return Err(format!("block {number} is for chips of another family"));
@@ -68,10 +71,10 @@ pub fn decode(bytes: &[u8], uf2: &Uf2) -> Result<FlashImage, String> {
     Ok(image)
 }
 
-/// What a drive of a boot loader has in it, and says what it is.
+/// The file that identifies the drive of a boot loader.
 const INFO: &str = "INFO_UF2.TXT";
 
-/// Where drives are mounted.
+/// Folders in which drives are mounted.
 fn mounts() -> Vec<PathBuf> {
     let user = env::var_os("USER").unwrap_or_default();
     let roots = ["/media", "/run/media", "/Volumes", "/mnt"].map(PathBuf::from);
@@ -109,7 +112,7 @@ pub fn copy(spec: &Spec, drive: &Path, image: &FlashImage) -> Result<PathBuf, Fi
     let write = || {
         let mut file = fs::File::create(&path)?;
         io::Write::write_all(&mut file, &encode(image, uf2))?;
-        // The drive goes away when it has all of it; that it is gone is no fault.
+        // The drive disappears once it has the whole file, which is no error.
         let _ = file.sync_all();
         Ok(())
     };
@@ -130,7 +133,7 @@ mod tests {
         let drive = mounts.path().join("RPI-RP2");
         fs::create_dir(&drive).unwrap();
         let roots = [mounts.path().join("none"), mounts.path().to_owned()];
-        assert_eq!(drive_in(&roots, uf2), None, "a folder of that name is no boot loader");
+        assert_eq!(drive_in(&roots, uf2), None, "a folder of that name is not a boot loader");
         let error = copy(spec, &drive, &image()).unwrap_err();
         assert_eq!(error.to_string(), "rpi-pico: there is no drive `RPI-RP2`");
         let info =
@@ -159,7 +162,7 @@ mod tests {
         let bytes = encode(&image(), &PICO);
         assert_eq!(bytes.len(), 4 * BLOCK);
         assert_eq!(decode(&bytes, &PICO).unwrap().pages(), image().pages());
-        // The first block, as the format has it.
+        // The first block, as the format defines it.
         assert_eq!(bytes[..8], *b"UF2\nWQ]\x9e");
         assert_eq!(bytes[12..16], 0x1000_0000_u32.to_le_bytes());
         assert_eq!(bytes[28..33], [0x56, 0xff, 0x8b, 0xe4, 1]);
@@ -174,7 +177,7 @@ mod tests {
             bytes[at] ^= 1;
             decode(&bytes, &PICO).unwrap_err()
         };
-        assert_eq!(changed(0), "block 0 is none of UF2");
+        assert_eq!(changed(0), "block 0 is not a UF2 block");
         assert_eq!(changed(512 + 28), "block 1 is for chips of another family");
         assert_eq!(changed(20), "block 0 is numbered 1 of 4");
         assert_eq!(changed(512 + 18), "block 1 is too long");

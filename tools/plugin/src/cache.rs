@@ -1,23 +1,23 @@
-//! A cache between core and flash: how often it has not got what is read.
+//! A cache between core and flash, which counts its misses.
 //!
-//! Lines are found by their address: a line belongs to the set of its number modulo the number of sets.
-//! A set has a line for each way, the one that was used last in front; what is missing takes the place
-//! of the one that was not used for longest.
+//! Lines are found by their address: a line belongs to the set whose index is the line's number
+//! modulo the number of sets. A set has one line per way, with the most recently used one first; a
+//! missing line replaces the least recently used one.
 
 use std::ops::Range;
 
-/// A cache, and the flash that it is for.
+/// A cache, and the flash that it caches.
 #[derive(Debug)]
 pub(crate) struct Cache {
     ways: usize,
     line_log2: u32,
-    /// Numbers of lines, a set after the other.
+    /// Numbers of the lines, one set after another.
     lines: Vec<u64>,
-    /// Addresses of flash.
+    /// Address ranges of flash.
     flash: Vec<Range<u64>>,
-    /// Where the last read was: it is in front of its set.
+    /// The line of the last read, which is first in its set.
     last: u64,
-    /// Reads of lines that were not there, while counting.
+    /// Number of reads of lines that were not in the cache, while counting.
     pub(crate) misses: u64,
 }
 
@@ -25,8 +25,8 @@ pub(crate) struct Cache {
 const NONE: u64 = u64::MAX;
 
 impl Cache {
-    /// An empty one, of a text: `BYTES:WAYS:LINE:BEGIN-END:BEGIN-END…`, addresses hexadecimal. `None` if
-    /// it says something else, or not of powers of two.
+    /// Parses an empty cache from `BYTES:WAYS:LINE:BEGIN-END:BEGIN-END…`, with hexadecimal
+    /// addresses. `None` if the text has another form, or numbers that are not powers of two.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut words = text.split(':');
         let mut number = || words.next()?.parse().ok();
@@ -73,7 +73,7 @@ impl Cache {
 mod tests {
     use super::*;
 
-    /// Of 64 bytes: four sets of two lines of eight.
+    /// A cache of 64 bytes: four sets of two lines of eight bytes.
     fn cache() -> Cache {
         Cache::parse("64:2:8:1000-2000").unwrap()
     }
@@ -88,7 +88,7 @@ mod tests {
     fn the_line_that_was_not_used_for_longest_goes() {
         let mut cache = cache();
         assert_eq!(misses(&mut cache, &[0x1000, 0x1007, 0x1008, 0x1000]), 2);
-        // The same set, three lines of it.
+        // Three lines of the same set.
         assert_eq!(misses(&mut cache, &[0x1020, 0x1000, 0x1040, 0x1000, 0x1020]), 3);
     }
 

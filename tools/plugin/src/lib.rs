@@ -1,23 +1,24 @@
-//! A plugin for QEMU that counts how often each instruction is executed, and how often it goes
-//! elsewhere than to the next one.
+//! A plugin for QEMU that counts how often each instruction is executed, and how often the next one
+//! is not the one after it.
 //!
 //! ```text
 //! qemu-system-arm … -plugin libbrooklet_plugin.so,output=FILE,mark=ADDRESS,cache=CACHE
 //! ```
 //!
-//! Only spans are counted: each begins after a store to `mark` and ends with a load from it. That is
-//! how firmware uses the timer by which it counts itself (`boards/parts/src/systick.rs`), so the two
-//! count the same, and firmware needs no marks of its own. On RISC-V, whose counter has no address,
-//! the mark is where firmware keeps what it began with (`boards/parts/src/minstret.rs`). A second store
-//! begins anew: the first set the timer up, and what was counted is forgotten.
+//! Only spans are counted: each begins after a store to `mark`, and ends with a load from it.
+//! Firmware uses the timer with which it counts itself in the same way
+//! (`boards/parts/src/systick.rs`), so both count the same, and firmware needs no marks of its own.
+//! On RISC-V, whose counter has no address, the mark is the static in which firmware keeps the
+//! counter's start (`boards/parts/src/minstret.rs`). A second store begins anew, and discards what
+//! was counted: the first one has set up the timer.
 //!
-//! When QEMU quits, the file is written: a line an instruction that was executed, with its address,
-//! its bytes, how often, and how often the next one was another than that behind it. With `cache`,
-//! that of one in front of flash: the last line is `misses` and their number, of code and data;
-//! `Cache::parse` says how a cache is written.
+//! When QEMU quits, the file is written. It has one line per executed instruction: its address, its
+//! bytes, how often it ran, and how often the next instruction was not the one after it. With
+//! `cache`, misses of a cache in front of flash are counted: the last line is `misses` and their
+//! number, for code and data. `Cache::parse` documents the text of a cache.
 //!
 //! The interface is version 1 of QEMU's (`docs/devel/tcg-plugins.rst` there), which QEMU 7.2
-//! takes. One core is emulated, so all calls but the first and the last come from its thread.
+//! supports. One core is emulated, so all calls except the first and the last come from its thread.
 
 #![allow(unsafe_code, reason = "QEMU's interface is C's")]
 
@@ -32,17 +33,17 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use cache::Cache;
 
-/// The version of the interface that is spoken here.
+/// The version of the interface that this plugin uses.
 #[unsafe(no_mangle)]
 #[allow(non_upper_case_globals, reason = "QEMU looks for this name")]
 pub static qemu_plugin_version: c_int = 1;
 
-/// Neither do callbacks read the core's registers, nor write them (`QEMU_PLUGIN_CB_NO_REGS`).
+/// Callbacks neither read nor write the core's registers (`QEMU_PLUGIN_CB_NO_REGS`).
 const NO_REGISTERS: c_int = 0;
 /// Loads and stores (`QEMU_PLUGIN_MEM_RW`).
 const LOADS_AND_STORES: c_int = 3;
 
-// What QEMU has behind pointers is its own.
+// These types are opaque.
 type Block = c_void;
 type Instruction = c_void;
 
@@ -80,21 +81,21 @@ struct Counted {
     address: u64,
     bytes: Vec<u8>,
     executed: AtomicU64,
-    /// How often another than that behind it was next.
+    /// Number of times that the next instruction was not the one after it.
     left: AtomicU64,
 }
 
-/// All that were translated, by address. They are never freed.
+/// All instructions that were translated, by address. They are never freed.
 static ALL: Mutex<BTreeMap<u64, &'static Counted>> = Mutex::new(BTreeMap::new());
-/// Whether a span is under way.
+/// Whether a span is being counted.
 static COUNTING: AtomicBool = AtomicBool::new(false);
-/// The instruction before, in the span.
+/// The previous instruction in the span.
 static LAST: AtomicPtr<Counted> = AtomicPtr::new(ptr::null_mut());
-/// What lies in front of flash, if it is to be known.
+/// The cache in front of flash, if misses are counted.
 static CACHE: OnceLock<Mutex<Cache>> = OnceLock::new();
-/// Whether instructions are those of Thumb.
+/// Whether the code is Thumb.
 static THUMB: AtomicBool = AtomicBool::new(false);
-/// From the options.
+/// The options of the plugin.
 static OPTIONS: OnceLock<Options> = OnceLock::new();
 
 #[derive(Debug)]
@@ -103,11 +104,12 @@ struct Options {
     mark: u64,
 }
 
-/// QEMU calls this when it has loaded the plugin. What is not zero stops it.
+/// QEMU calls this when it has loaded the plugin. A result other than zero stops QEMU.
 ///
 /// # Safety
 ///
-/// `arguments` are `count` C strings, and what is at `info` begins with the name of the target, another.
+/// `arguments` are `count` C strings, and the data at `info` begins with the name of the target,
+/// which is a C string, too.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qemu_plugin_install(
     id: u64,
@@ -129,7 +131,7 @@ pub unsafe extern "C" fn qemu_plugin_install(
             }
             Some(("cache", text)) => {
                 let Some(cache) = Cache::parse(text) else {
-                    eprintln!("brooklet's plugin: `{text}` is no cache");
+                    eprintln!("brooklet's plugin: `{text}` is not a cache");
                     return 1;
                 };
                 let _ = CACHE.set(Mutex::new(cache));
@@ -152,10 +154,11 @@ pub unsafe extern "C" fn qemu_plugin_install(
     0
 }
 
-/// An instruction without what QEMU reads behind it: at the end of a page it looks whether the next of
-/// Thumb's would cross that, and counts what it saw to the one before.
+/// An instruction without the bytes that QEMU reads after it: at the end of a page it checks
+/// whether the next Thumb instruction would cross the page, and adds the bytes to the previous
+/// instruction.
 fn alone(bytes: &[u8]) -> &[u8] {
-    // Those of 32 bits begin with 0b11101, 0b11110 or 0b11111.
+    // Instructions of 32 bits begin with 0b11101, 0b11110 or 0b11111.
     let length = if bytes.get(1).is_some_and(|&byte| byte >= 0b11101 << 3) { 4 } else { 2 };
     match THUMB.load(Relaxed) {
         true => bytes.get(..length).unwrap_or(bytes),
@@ -163,11 +166,11 @@ fn alone(bytes: &[u8]) -> &[u8] {
     }
 }
 
-/// QEMU has translated a block: it shall call for each instruction.
+/// QEMU has translated a block, and is told to call back for each instruction.
 extern "C" fn translated(_: u64, block: *mut Block) {
     let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
     // SAFETY: QEMU lends the block, and its instructions with their bytes, for this call. The data
-    // that callbacks get are counters, which are never freed.
+    // of callbacks are counters, which are never freed.
     unsafe {
         for index in 0..qemu_plugin_tb_n_insns(block) {
             let instruction = qemu_plugin_tb_get_insn(block, index);
@@ -212,13 +215,13 @@ fn read(address: u64) {
 /// An instruction is executed.
 extern "C" fn executed(_: c_uint, data: *mut c_void) {
     let counted = data.cast::<Counted>();
-    // SAFETY: the data of this callback are a counter, which is never freed.
+    // SAFETY: the data of this callback is a counter, which is never freed.
     let this = unsafe { &*counted };
     read(this.address);
     if !COUNTING.load(Relaxed) {
         return;
     }
-    // SAFETY: what is in `LAST` came from here, if it is not null.
+    // SAFETY: a pointer in `LAST` was stored here, unless it is null.
     if let Some(last) = unsafe { LAST.swap(counted, Relaxed).as_ref() }
         && last.address + last.bytes.len() as u64 != this.address
     {
@@ -233,7 +236,7 @@ extern "C" fn accessed(_: c_uint, info: u32, address: u64, _: *mut c_void) {
     if OPTIONS.get().is_none_or(|options| options.mark != address) {
         return;
     }
-    // SAFETY: `info` is what QEMU gave.
+    // SAFETY: `info` is QEMU's argument.
     let begins = unsafe { qemu_plugin_mem_is_store(info) };
     if COUNTING.swap(begins, Relaxed) && begins {
         for counted in ALL.lock().unwrap_or_else(PoisonError::into_inner).values() {

@@ -1,5 +1,5 @@
-//! What an image costs on every board, next to what it costs with other engines, and next to
-//! what it cost when `tests/golden/bench.json` was written.
+//! Compares the cost of an image on every board with that of other engines, and with
+//! `tests/golden/bench.json`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,25 +25,25 @@ const PEERS: [(&str, u64); 8] = [
     ("RV32IMAC + V", 13_230),
 ];
 
-/// How much a count may grow, in percent.
+/// Tolerance for the growth of a count, in percent.
 const TOLERANCE: u64 = 1;
 
-/// How far the planner's prediction may be off, in percent.
+/// Tolerance for the planner's prediction, in percent.
 const PREDICTION: u64 = 5;
 
-/// What `brooklet bench --json` says, as far as it is kept.
+/// The part of the report of `brooklet bench --json` that is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Figures {
     core: String,
     backend: String,
-    /// Of a board that counts them.
+    /// For a board that counts instructions.
     #[serde(skip_serializing_if = "Option::is_none")]
     instructions: Option<u64>,
-    /// Of a board that counts these.
+    /// For a board that counts cycles.
     #[serde(skip_serializing_if = "Option::is_none")]
     cycles: Option<u64>,
     predicted_instructions: u64,
-    /// Of a core whose timings are known.
+    /// For a core whose timings are known.
     #[serde(skip_serializing_if = "Option::is_none")]
     estimated_cycles: Option<Estimate>,
     clock_hz: u64,
@@ -59,41 +59,41 @@ struct Figures {
     text_bytes: u64,
 }
 
-/// Of the estimate what is kept.
+/// The part of the estimate that is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Estimate {
     estimate: u64,
 }
 
 impl Figures {
-    /// Cycles of an image, counted or estimated.
+    /// Cycles per image, counted or estimated.
     fn cycles(&self) -> Option<u64> {
         self.cycles.or(self.estimated_cycles.as_ref().map(|cycles| cycles.estimate))
     }
 
-    /// Of an image, in what the board counts.
+    /// The count per image, in the board's unit.
     fn count(&self) -> u64 {
         self.instructions.or(self.cycles).unwrap_or(0)
     }
 }
 
-/// By the board and the plan.
+/// Figures by board and plan.
 type Boards = BTreeMap<String, BTreeMap<String, Figures>>;
 
-/// What the quick plan may take, where a board has it: the arena of TensorFlow Lite Micro for the
+/// Limits of the fast plan on boards that have the room: the arena of TensorFlow Lite Micro for the
 /// same network, and a model file of 280 kB.
 const QUICK: [u32; 2] = [54_996, 280_000];
 
-/// Builds the command alone.
+/// Arguments of cargo to build only the command.
 pub(crate) const BUILD: [&str; 3] = ["build", "--package", "brooklet-cli"];
 
-/// Measures MLPerf Tiny's ResNet-8, with weights of `brooklet new`, on all boards, by the command
-/// that `cargo` with the arguments `build` builds.
+/// Measures MLPerf Tiny's ResNet-8, with weights of `brooklet new`, on all boards, with the command
+/// that `cargo` builds with the arguments `build`.
 pub(crate) fn bench(build: &[&str]) -> Result<(), Failure> {
     let registry = Registry::find()?;
     let root = registry.root();
     run(Command::new("cargo").args(build).current_dir(root))?;
-    // Firmware is built in a folder below the host's.
+    // Firmware is built in a folder within the host's target folder.
     let target = registry.target_dir();
     let target = target.parent().unwrap_or(&target);
     let brooklet = target.join("debug/brooklet");
@@ -109,7 +109,7 @@ pub(crate) fn bench(build: &[&str]) -> Result<(), Failure> {
     let mut quantize = call(&[&["quantize", "--arch", "resnet8"], &quantize[..]].concat());
     run(quantize.arg(&weights).arg("-o").arg(&model))?;
     let mut boards = Boards::new();
-    // Where weights come through a driver, most of what is counted is the driver's.
+    // If weights come through a driver, most of the count is that of the driver.
     let counted = |spec: &&Spec| spec.is_emulated() && spec.weights_window.is_none();
     for spec in registry.boards().iter().filter(counted) {
         say(&spec.name);
@@ -120,7 +120,7 @@ pub(crate) fn bench(build: &[&str]) -> Result<(), Failure> {
             let mut command = call(&[&["plan", "--board", &spec.name], options].concat());
             run(command.arg(&model).arg("-o").arg(&planned))?;
             let mut command = call(&["bench", "--json", "--board", &spec.name]);
-            // A core that is not known has no estimate.
+            // A core without known timings has no estimate.
             command.args(cycles::Core::of(spec).map(|_| "--cycles"));
             let output = output_of(command.arg(&planned))?;
             let figures = serde_json::from_slice(&output)
@@ -187,7 +187,7 @@ fn print(boards: &Boards) {
     for column in table.column_iter_mut().skip(4) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    println!("{table}\n~ is an estimate by the core's timings, without wait states of memory");
+    println!("{table}\n~ is an estimate from the core's timings, without wait states of memory");
 }
 
 fn write(path: &Path, boards: &Boards) -> Result<(), Failure> {
@@ -197,7 +197,7 @@ fn write(path: &Path, boards: &Boards) -> Result<(), Failure> {
     std::fs::write(path, text + "\n").map_err(|error| failed(&error))
 }
 
-/// Fails if anything became worse than the golden file says; `BROOKLET_BLESS` writes that anew.
+/// Fails if a figure is worse than in the golden file; `BROOKLET_BLESS` writes the file again.
 fn compare(boards: &Boards, path: &PathBuf) -> Result<(), Failure> {
     if std::env::var_os("BROOKLET_BLESS").is_some() {
         return write(path, boards);
@@ -218,7 +218,7 @@ fn compare(boards: &Boards, path: &PathBuf) -> Result<(), Failure> {
         {
             worse.push(format!(
                 "{board}, {plan}: {instructions} instructions, predicted {}; the test `costs` fits \
-                 anew",
+                 the costs again",
                 figures.predicted_instructions,
             ));
         }
@@ -238,7 +238,7 @@ fn compare(boards: &Boards, path: &PathBuf) -> Result<(), Failure> {
             ("bytes of code", figures.text_bytes, before.text_bytes),
         ] {
             if now * 100 > before * (100 + TOLERANCE) {
-                worse.push(format!("{board}, {plan}: {now} {what}, were {before}"));
+                worse.push(format!("{board}, {plan}: {now} {what}, before {before}"));
             }
         }
     }
@@ -247,7 +247,7 @@ fn compare(boards: &Boards, path: &PathBuf) -> Result<(), Failure> {
     }
     let list = worse.join("\n       ");
     Err(Failure(format!(
-        "error: {list}\n  help: where that is meant, BROOKLET_BLESS=1 cargo xtask bench writes {} anew",
+        "error: {list}\n  help: if this is intended, BROOKLET_BLESS=1 cargo xtask bench writes {} again",
         path.display()
     )))
 }

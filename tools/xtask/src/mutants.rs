@@ -1,4 +1,4 @@
-//! Mutants, judged with 64 bits and with 32: `tests/mutants` says what they are.
+//! Judges mutants with 64 bits and with 32; `tests/mutants` describes them.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -9,13 +9,13 @@ use brooklet_firmware::{Registry, Toolchain};
 
 use crate::steps::{Failure, run, say};
 
-/// Mutants of the maintainers' run.
+/// Number of mutants in the maintainers' run.
 pub(crate) const MUTANTS: u64 = 200_000;
 
-/// A target of 32 bits that runs here.
+/// A 32-bit target whose programs run here.
 const NARROW: &str = "i686-unknown-linux-gnu";
 
-/// Judges mutants, and has another build, for 32 bits, judge the same: all verdicts are equal.
+/// Judges mutants, and lets a 32-bit build judge the same mutants: all verdicts must be equal.
 pub(crate) fn judge(count: u64) -> Result<(), Failure> {
     let registry = Registry::find()?;
     let (root, target) = (registry.root(), registry.target_dir().join("mutants"));
@@ -60,10 +60,10 @@ pub(crate) fn judge(count: u64) -> Result<(), Failure> {
     }
 }
 
-/// What is said when a judge fails: it names what it found, unless it died of it.
+/// The error of a judge that failed. The judge names the mutant, unless it crashed.
 fn died(Failure(failure): &Failure, verdicts: &Path) -> Failure {
     Failure(format!(
-        "{failure}\n  help: mutants are named above; where there is none, it is the one after the \
+        "{failure}\n  help: mutants are named above; if none is, it is the one after the \
          last in {}, and `brooklet-mutants dump NUMBER FILE` writes it",
         verdicts.display()
     ))

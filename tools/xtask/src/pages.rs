@@ -1,5 +1,5 @@
-//! The page of `brooklet report`, as people see it: pictures of four widths in light and dark, and what
-//! axe-core finds that keeps somebody from reading it.
+//! Checks the page of `brooklet report` as people see it: takes screenshots of four widths in light
+//! and dark, and runs axe-core, which finds barriers for readers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,11 +15,12 @@ const SIZES: [[u32; 2]; 4] = [[360, 3600], [768, 3000], [1200, 2400], [1600, 240
 /// Chromium's number for each theme.
 const THEMES: [(&str, u32); 2] = [("light", 1), ("dark", 0)];
 
-/// What axe-core is, and its version.
+/// The package of axe-core, with its version.
 const PACKAGES: [&str; 2] =
     [include_str!("../pages/package.json"), include_str!("../pages/package-lock.json")];
 
-/// What the checked page says at its end: findings of these impacts, or that there are none.
+/// The script that reports findings of these impacts at the end of the checked page, or that there
+/// are none.
 const CHECK: &str = "axe.run(document).then((result) => {
   const bad = result.violations.filter(({ impact }) => ['serious', 'critical'].includes(impact));
   const lines = bad.map(({ id, help, nodes }) =>
@@ -30,7 +31,7 @@ const CHECK: &str = "axe.run(document).then((result) => {
   document.body.append(checked);
 });";
 
-/// Makes the page of the demo, takes its pictures, and checks it. They are in `target/pages`.
+/// Makes the page of the demo, takes screenshots, and checks it. They are in `target/pages`.
 pub(crate) fn pages() -> Result<(), Failure> {
     let registry = Registry::find()?;
     let folder = registry.target_dir().with_file_name("pages");
@@ -43,7 +44,7 @@ pub(crate) fn pages() -> Result<(), Failure> {
     if !apt::runs("chromium", &["--version"]) {
         apt::install(&["chromium"], "to open pages", &mut say).map_err(Failure)?;
     }
-    // What is in the repository was made of such a build: it still compiles.
+    // Checks that the core for pages, whose build is in the repository, still compiles.
     compile::page(&registry, &mut say)?;
     let page = report(&registry, &folder)?;
     for [width, height] in SIZES {
@@ -62,7 +63,7 @@ pub(crate) fn pages() -> Result<(), Failure> {
     if let Some(findings) = clean {
         return Err(Failure(format!("error: axe-core on {}:\n{findings}", page.display())));
     }
-    // A check that cannot fail is none.
+    // A check that cannot fail is useless, so this one must fail for a broken page.
     let broken = text.replacen("aria-label=\"Step\"", "", 1);
     if check(&folder, &with(&broken, &axe))?.is_none() {
         return Err(Failure("error: axe-core does not miss the slider's label".into()));
@@ -71,7 +72,7 @@ pub(crate) fn pages() -> Result<(), Failure> {
     Ok(())
 }
 
-/// The page of the ResNet-20 that ships, on the photo that ships.
+/// The page of the demo's ResNet-20, on the demo's photo.
 fn report(registry: &Registry, folder: &Path) -> Result<PathBuf, Failure> {
     let mut build = Command::new("cargo");
     build.args(["build", "--package", "brooklet-cli"]).current_dir(registry.root());
@@ -91,14 +92,14 @@ fn report(registry: &Registry, folder: &Path) -> Result<PathBuf, Failure> {
     Ok(page)
 }
 
-/// A page with axe-core in it.
+/// A page with axe-core added.
 fn with(page: &str, axe: &str) -> String {
-    // What it says of scripts in strings must not end this one.
+    // A `</script` in its strings must not end this script.
     let axe = axe.replace("</script", "<\\/script");
     page.replacen("</body>", &format!("<script>{axe}</script><script>{CHECK}</script></body>"), 1)
 }
 
-/// What axe-core finds in a page, in both themes, wide and narrow; nothing if it is well.
+/// The findings of axe-core in a page, in both themes, wide and narrow; `None` if there are none.
 fn check(folder: &Path, page: &str) -> Result<Option<String>, Failure> {
     let path = folder.join("checked.html");
     let failed = |error| Failure(format!("error: {}: {error}", path.display()));
@@ -124,7 +125,7 @@ fn check(folder: &Path, page: &str) -> Result<Option<String>, Failure> {
     Ok(None)
 }
 
-/// Headless Chromium with such a window and theme, whose clock runs until the page is ready.
+/// Headless Chromium with this window and theme, whose clock runs until the page is ready.
 fn chromium(folder: &Path, [width, height]: [u32; 2], theme: u32) -> Command {
     let mut chromium = Command::new("chromium");
     chromium

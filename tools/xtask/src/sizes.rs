@@ -1,4 +1,4 @@
-//! What firmware takes of flash, next to what it took when `tests/golden/sizes.json` was written.
+//! Compares the flash that firmware takes with `tests/golden/sizes.json`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use brooklet_firmware::Registry;
 
 use crate::steps::Failure;
 
-/// How much firmware may grow, in percent: compilers differ.
+/// Tolerance for the growth of firmware, in percent, as compilers differ.
 const TOLERANCE: u64 = 5;
 
 /// Bytes of flash by board.
@@ -18,7 +18,7 @@ pub(crate) struct Sizes {
 }
 
 impl Sizes {
-    /// What the file says.
+    /// Reads the file.
     pub(crate) fn read(registry: &Registry) -> Result<Self, Failure> {
         let path = registry.root().join("tests/golden/sizes.json");
         let failed =
@@ -28,16 +28,16 @@ impl Sizes {
         Ok(Self { path, before, now: BTreeMap::new() })
     }
 
-    /// Notes what a board's firmware takes.
+    /// Records the size of a board's firmware.
     pub(crate) fn compare(&mut self, board: &str, bytes: u64) {
         self.now.insert(board.to_owned(), bytes);
     }
 
-    /// Fails if any grew; `BROOKLET_BLESS` writes the file anew.
+    /// Fails if any firmware grew; `BROOKLET_BLESS` writes the file again.
     pub(crate) fn end(mut self) -> Result<(), Failure> {
         let grown = self.now.iter().filter_map(|(board, &now)| match self.before.get(board) {
             Some(&before) if now * 100 <= before * (100 + TOLERANCE) => None,
-            Some(before) => Some(format!("{board}: {now} bytes of flash, were {before}")),
+            Some(before) => Some(format!("{board}: {now} bytes of flash, before {before}")),
             None => Some(format!("{board}: not in the file")),
         });
         let grown: Vec<String> = grown.collect();
@@ -53,8 +53,8 @@ impl Sizes {
             return Ok(());
         }
         Err(Failure(format!(
-            "error: {}\n  help: where that is meant, BROOKLET_BLESS=1 cargo xtask cross --all writes {path} \
-             anew",
+            "error: {}\n  help: if this is intended, BROOKLET_BLESS=1 cargo xtask cross --all writes \
+             {path} again",
             grown.join("\n       ")
         )))
     }

@@ -1,5 +1,5 @@
-//! Steps of a chore. Independent steps run side by side, in *lanes*; a phase ends when its lanes
-//! have. Each line of output begins with the name of its step, and a summary closes the chore.
+//! Steps of a chore. Independent steps run in parallel, in *lanes*; a phase ends when its lanes
+//! have ended. Each line of output begins with the name of its step, and a summary ends the chore.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use brooklet_firmware::{FirmwareError, compile};
 use wait4::Wait4;
 
-/// Why a step or a chore failed, in words.
+/// The reason why a step or a chore failed, in words.
 pub(crate) struct Failure(pub(crate) String);
 
 impl fmt::Display for Failure {
@@ -36,7 +36,7 @@ impl From<FirmwareError> for Failure {
     }
 }
 
-/// What a step does.
+/// The work of a step.
 type Work<'a> = Box<dyn FnOnce() -> Result<(), Failure> + Send + 'a>;
 
 /// A step: the name that `cargo xtask test NAME` takes, and its work.
@@ -45,7 +45,7 @@ pub(crate) struct Step<'a> {
     work: Work<'a>,
 }
 
-/// A step.
+/// Makes a step.
 pub(crate) fn step<'a>(
     name: impl Into<String>,
     work: impl FnOnce() -> Result<(), Failure> + Send + 'a,
@@ -53,35 +53,35 @@ pub(crate) fn step<'a>(
     Step { name: name.into(), work: Box::new(work) }
 }
 
-/// Steps that are taken one after the other.
+/// Steps that run one after another.
 pub(crate) type Lane<'a> = Vec<Step<'a>>;
 
-/// A step that was taken.
+/// A step that was run.
 struct Taken {
     name: String,
     time: Duration,
-    /// Of the processors, for the commands that it ran.
+    /// Processor time of the commands that it ran.
     cpu: Duration,
     passed: bool,
 }
 
-/// A test that ran, and the seconds that it took.
+/// Tests that ran, with the seconds that each took.
 static TESTS: Mutex<Vec<(f32, String)>> = Mutex::new(Vec::new());
 
-/// Tests that the summary lists.
+/// Number of tests that the summary lists.
 const SLOWEST: usize = 10;
 
 thread_local! {
-    /// The name of the step that this thread is at.
+    /// The name of the step that this thread runs.
     static STEP: RefCell<String> = const { RefCell::new(String::new()) };
 
     /// The processor time of the commands that this thread has run.
     static CPU_TIME: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
-/// Runs phases of lanes; of their steps those that `wanted` names, or all if it names none.
+/// Runs phases of lanes: the steps that `wanted` names, or all if it is empty.
 ///
-/// A step that fails does not keep the next from running: one run tells everything that is wrong.
+/// After a step that fails the next one still runs, so that one run shows all errors.
 pub(crate) fn run_phases(phases: Vec<Vec<Lane<'_>>>, wanted: &[&str]) -> Result<(), Failure> {
     let names: Vec<&str> =
         phases.iter().flatten().flatten().map(|step| step.name.as_str()).collect();
@@ -125,12 +125,12 @@ fn take(step: Step<'_>) -> Taken {
         failure.to_string().lines().for_each(say);
     }
     let time = start.elapsed();
-    say(&format!("ends after {:.1} s", time.as_secs_f32()));
+    say(&format!("ended after {:.1} s", time.as_secs_f32()));
     let cpu = cpu_time() - cpu;
     Taken { name: step.name, time, cpu, passed: result.is_ok() }
 }
 
-/// What this thread's commands took of the processors so far: here, and to build firmware.
+/// Processor time of this thread's commands so far, including builds of firmware.
 fn cpu_time() -> Duration {
     CPU_TIME.get() + compile::cpu_time()
 }
@@ -153,20 +153,20 @@ fn summary(taken: &[Taken], time: Duration) {
     let passed = taken.iter().filter(|step| step.passed).count();
     let cpu: Duration = taken.iter().map(|step| step.cpu).sum();
     let [time, cpu] = [time, cpu].map(|time| time.as_secs_f32() / 60.0);
-    println!("{time:.1} min in all, steps side by side; {cpu:.1} min of CPU");
+    println!("{time:.1} min in all, with steps in parallel; {cpu:.1} min of CPU");
     println!("{passed} passed, {} failed", taken.len() - passed);
 }
 
-/// Runs a command, shown as it would be typed.
+/// Runs a command, which is shown as it would be typed.
 pub(crate) fn run(command: &mut Command) -> Result<(), Failure> {
     run_for(command, pass_on)
 }
 
-/// Likewise; returns its output, which is not shown.
+/// Runs a command, and returns its output instead of showing it.
 pub(crate) fn output_of(command: &mut Command) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     run_for(command, |_, mut output| {
-        // What breaks off is found to be cut short by whoever reads it.
+        // If reading fails, the caller finds the output to be incomplete.
         let _ = output.read_to_end(&mut bytes);
     })?;
     Ok(bytes)
@@ -188,7 +188,7 @@ fn run_for(command: &mut Command, read: impl FnOnce(&str, ChildStdout)) -> Resul
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        // What is built once needs no notes for the next build: they take time and room.
+        // Incremental builds take time and space, and these are built only once.
         .env("CARGO_INCREMENTAL", "0")
         .spawn()
         .map_err(failed)?;
@@ -211,9 +211,9 @@ fn run_for(command: &mut Command, read: impl FnOnce(&str, ChildStdout)) -> Resul
     }
 }
 
-/// Prints what a command says, a line at a time, and notes how long tests took.
+/// Prints the output of a command line by line, and records the times of tests.
 fn pass_on(step: &str, output: impl Read) {
-    // What is no text is no line of ours.
+    // A line that is not UTF-8 does not come from our tests.
     for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
         let line = String::from_utf8_lossy(&line);
         print_line(step, &line);
@@ -223,7 +223,7 @@ fn pass_on(step: &str, output: impl Read) {
     }
 }
 
-/// A test's line: `test module::name ... ok <1.234s>`.
+/// Parses a test's line: `test module::name ... ok <1.234s>`.
 fn timed(line: &str) -> Option<(f32, String)> {
     let (name, rest) = line.strip_prefix("test ")?.split_once(" ... ")?;
     let (_, time) = rest.split_once('<')?;
@@ -234,7 +234,7 @@ fn print_line(step: &str, line: &str) {
     if step.is_empty() { println!("{line}") } else { println!("{step:<12} │ {line}") }
 }
 
-/// Prints a line of the step that this thread is at.
+/// Prints a line, with the name of the step that this thread runs.
 pub(crate) fn say(line: &str) {
     STEP.with_borrow(|step| print_line(step, line));
 }

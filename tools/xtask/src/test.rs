@@ -1,4 +1,4 @@
-//! What CI runs.
+//! The checks that CI runs.
 
 use std::path::Path;
 use std::process::Command;
@@ -14,11 +14,11 @@ use crate::fuzz::fuzz;
 use crate::pages::pages;
 use crate::steps::{Failure, Step, run, run_phases, say, step};
 
-/// All packages but that whose dependencies take long to build: the step `log` has it.
+/// All packages except one whose dependencies take long to build, which the step `log` has.
 const WORKSPACE: [&str; 3] = ["--workspace", "--exclude", "brooklet-log"];
 
-/// Everything that CI checks, or the steps that `wanted` names; with `all` the large networks and
-/// the slow proofs, too.
+/// Runs everything that CI checks, or the steps that `wanted` names; with `all` also the large
+/// networks and the slow proofs.
 pub(crate) fn test(wanted: &[&str], all: bool) -> Result<(), Failure> {
     let registry = Registry::find()?;
     let quick = vec![format(&registry), step("dependencies", || check(&registry))];
@@ -26,31 +26,31 @@ pub(crate) fn test(wanted: &[&str], all: bool) -> Result<(), Failure> {
     if all {
         prepare.push(llvm());
     }
-    // Tests compile first and compute then; all that mostly compiles is in the lane beside them.
+    // Tests first compile and then compute; steps that mostly compile are in the lane beside them.
     let tests = vec![tests(&registry, all)];
     let mut beside = builds(&registry, all, all);
     beside.push(step("examples", || examples(&registry)));
     beside.push(lints_of_firmware(&registry, all));
-    // With the whole workspace: alone the command would have other features of its dependencies,
-    // and these would be compiled again.
+    // The command is built with the whole workspace: alone its dependencies would have other
+    // features, and be compiled again.
     beside.push(step("bench", || bench(&[&BUILD_TESTS[..], &["--no-run"]].concat())));
     beside.extend([lints(&registry), docs(&registry), alone(&registry), packages(&registry, all)]);
-    // The library behind it takes minutes to build.
+    // The library for probes takes minutes to build.
     if all || wanted.contains(&"probe") {
         beside.push(probe(&registry));
     }
-    // Likewise, and firmware of boards that are built with everything.
+    // So does the library for Espressif's boot loaders, and firmware is built for their boards.
     if all || wanted.contains(&"espflash") {
         beside.push(espflash(&registry));
     }
-    // These two build a part of the tools once more.
+    // These two build a part of the tools again.
     if all || wanted.contains(&"log") {
         beside.push(log(&registry));
     }
     if all || wanted.contains(&"fuzz") {
         beside.push(step("fuzz", || fuzz(&registry)));
     }
-    // A browser opens it a dozen times.
+    // A browser opens the page a dozen times.
     if all || wanted.contains(&"pages") {
         beside.push(step("pages", pages));
     }
@@ -84,12 +84,12 @@ fn lints(registry: &Registry) -> Step<'_> {
     })
 }
 
-/// Clippy on firmware that logs: of one board a target, one in QEMU, whose chip has no large crate.
-/// With `all` on that of each board, and on that which does not log, and on the examples, too. Where the compiler that
-/// builds it has no Clippy, its own lints run while firmware is built; then only firmware that logs is
-/// left.
+/// Runs Clippy on firmware that logs: for one board per target, emulated in QEMU, whose chip needs
+/// no large crate. With `all`, for each board, on firmware that does not log, and on the examples,
+/// too. If the compiler that builds it has no Clippy, its own lints run while firmware is built, and
+/// only firmware that logs is checked here.
 ///
-/// In the profile of the builds, so that macros and build scripts are compiled once for both.
+/// The profile is that of the builds, so that macros and build scripts are compiled once for both.
 fn lints_of_firmware(registry: &Registry, all: bool) -> Step<'_> {
     step("firmware-lints", move || {
         let mut targets = Vec::new();
@@ -134,14 +134,15 @@ fn lints_of_firmware(registry: &Registry, all: bool) -> Step<'_> {
     })
 }
 
-/// All tests of the workspace, built, with the features that all packages together ask for.
+/// Arguments that build all tests of the workspace, with the features that all packages together
+/// need.
 const BUILD_TESTS: [&str; 5] = ["test", "--all-targets", WORKSPACE[0], WORKSPACE[1], WORKSPACE[2]];
 
-/// All tests of the workspace, those on emulated boards included.
+/// All tests of the workspace, including those on emulated boards.
 fn tests(registry: &Registry, all: bool) -> Step<'_> {
     step("tests", move || {
-        // One failure does not hide the next. That a test says how long it took is a feature that
-        // the test harness has behind a flag; its environment alone is told.
+        // The other tests run even if one fails. Reporting the times of tests is an unstable
+        // feature of the test harness, so only its environment gets the flag.
         let timed = ["--no-fail-fast", "--", "-Zunstable-options", "--report-time"];
         let large: &[&str] = if all { &["--include-ignored"] } else { &[] };
         let mut tests = cargo(registry.root(), &[&BUILD_TESTS[..], &timed, large].concat());
@@ -155,7 +156,7 @@ fn tests(registry: &Registry, all: bool) -> Step<'_> {
     })
 }
 
-/// The command with debug probes: lints, and a chip that is none.
+/// The command with debug probes: lints, and tests with a fake probe.
 fn probe(registry: &Registry) -> Step<'_> {
     step("probe", || {
         let feature = ["--package", "brooklet-cli", "--features", "probe", "--", "-D", "warnings"];
@@ -166,8 +167,8 @@ fn probe(registry: &Registry) -> Step<'_> {
     })
 }
 
-/// The command with boot loaders of Espressif's chips: lints, the images of firmware that they take, and
-/// what the command says of these.
+/// The command with boot loaders of Espressif's chips: lints, and tests of the images that they take
+/// and of the command's reports.
 fn espflash(registry: &Registry) -> Step<'_> {
     step("espflash", || {
         let with = |subcommand, package, more: &[&str]| {
@@ -180,7 +181,7 @@ fn espflash(registry: &Registry) -> Step<'_> {
     })
 }
 
-/// The log of a board, decoded.
+/// Decodes the log of a board.
 fn log(registry: &Registry) -> Step<'_> {
     step("log", || {
         let lints =
@@ -204,7 +205,7 @@ fn docs(registry: &Registry) -> Step<'_> {
     })
 }
 
-/// The libraries that can be published, those first that others need.
+/// The libraries that can be published, dependencies first.
 const LIBRARIES: [&str; 6] = [
     "brooklet",
     "brooklet-files",
@@ -214,7 +215,7 @@ const LIBRARIES: [&str; 6] = [
     "brooklet-quantize",
 ];
 
-/// The libraries as packages for a registry; with `all` each is built from its package.
+/// Packages the libraries for a registry; with `all` each is built from its package.
 fn packages(registry: &Registry, all: bool) -> Step<'_> {
     step("packages", move || {
         let mut package = cargo(registry.root(), &["package", "--quiet", "--allow-dirty"]);

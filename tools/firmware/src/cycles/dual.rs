@@ -1,8 +1,8 @@
-//! Cores of Arm that begin an instruction while others are under way, in order.
+//! Cores of Arm that start an instruction while others are still running, in order.
 //!
-//! Both tables are those of LLVM's scheduling models (`ARMScheduleM7.td`, `ARMScheduleM55.td`), as far
-//! as they matter to kernels. An instruction begins when it is its turn, a unit for it is free, and what
-//! it computes with is ready.
+//! Both tables come from LLVM's scheduling models (`ARMScheduleM7.td`, `ARMScheduleM55.td`), as far
+//! as they matter for kernels. An instruction starts when all before it have started, a unit for it
+//! is free, and its operands are ready.
 //!
 //! | | Cortex-M7 | Cortex-M55 |
 //! |---|---|---|
@@ -17,7 +17,7 @@
 //! | division | 2 to 12, alone | likewise |
 //! | whatever leaves the row of instructions | 0 to 2 more: branches are predicted | likewise; the end of a low-overhead loop nothing |
 //!
-//! What lies behind a label that is reached from elsewhere begins anew.
+//! After a label that is reached from elsewhere, timing starts anew.
 
 use super::thumb::{Instruction, Kind};
 use super::{Bound, Range, rows};
@@ -26,11 +26,11 @@ use crate::counts::Counted;
 /// Timings of a core.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Dual {
-    /// Instructions that begin in a cycle.
+    /// Number of instructions that start in a cycle.
     width: u64,
-    /// Words of several registers in a cycle.
+    /// Number of words that a load or store of several registers moves in a cycle.
     words: Range,
-    /// Cycles until what is loaded is there.
+    /// Number of cycles until a loaded value is ready.
     load: u64,
     division: Range,
     refill: Range,
@@ -47,7 +47,7 @@ pub(super) const CORTEX_M7: Dual = Dual {
 pub(super) const CORTEX_M55: Dual =
     Dual { width: 1, words: Range([2, 2, 1]), load: 2, ..CORTEX_M7 };
 
-/// What an instruction keeps busy.
+/// The unit that an instruction uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Unit {
     Compute,
@@ -64,14 +64,14 @@ enum Unit {
 impl Unit {
     const COUNT: usize = 9;
 
-    /// How many there are on a core that begins several.
+    /// Number of such units on a core that starts several instructions in a cycle.
     fn number(self) -> u64 {
         if matches!(self, Self::Compute | Self::Load) { 2 } else { 1 }
     }
 }
 
-/// A vector instruction of Armv8.1-M: its unit, and registers that it writes and reads, a bit each. In
-/// general registers, accumulators.
+/// A vector instruction of Armv8.1-M: its unit, and the registers that it writes and reads, one bit
+/// each. Accumulators are general registers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Vector {
     unit: Unit,
@@ -81,14 +81,14 @@ struct Vector {
 }
 
 impl Vector {
-    /// The one of these bytes. Encodings are those of the Armv8-M Architecture Reference Manual, chapter
-    /// C2.4: of coprocessors 14 and 15.
+    /// Decodes an instruction. Encodings are from the Armv8-M Architecture Reference Manual,
+    /// chapter C2.4: those of coprocessors 14 and 15.
     fn decode(code: &[u8]) -> Option<Self> {
         let &[a, b, c, d] = code else { return None };
         let [code, more] = [u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d])];
         let bit = |register: u16| 1_u8 << (register & 7);
         let [destination, first, second] = [more >> 13, code >> 1, more >> 1].map(bit);
-        // Of these 0xec00 is a move.
+        // 0xec00 is a move.
         if code & 0xee00 == 0xec00 && code & 0xffa0 != 0xec00 && more & 0x0e00 == 0x0e00 {
             let loads = code & 0x0010 != 0;
             let [writes, reads] = if loads { [destination, 0] } else { [0, destination] };
@@ -99,7 +99,7 @@ impl Vector {
         {
             return None;
         }
-        // VMLADAV, VMLALDAV: into one or two general registers.
+        // VMLADAV, VMLALDAV: accumulate into one or two general registers.
         if code & 0xef80 == 0xee80 && more & 0x0e00 == 0x0e00 && more & 0x0001 == 0 {
             let adds = if more & 0x0020 != 0 { 1 << (more >> 12 & 14) } else { 0 };
             return Some(Self {
@@ -115,16 +115,16 @@ impl Vector {
     }
 }
 
-/// The moment that a row of instructions has come to.
+/// The state of the core at some point of a sequence of instructions.
 #[derive(Debug, Clone, Default)]
 struct Now {
     cycle: u64,
-    /// What began in this cycle.
+    /// Number of instructions that started in this cycle.
     begun: u64,
     busy: [u64; Unit::COUNT],
-    /// When units of vectors are free.
+    /// The cycle at which each unit for vectors is free.
     free: [u64; Unit::COUNT],
-    /// When registers are ready, and vectors.
+    /// The cycles at which registers and vectors are ready.
     ready: [u64; 16],
     vectors: [u64; 8],
 }
@@ -136,7 +136,7 @@ impl Now {
         }
     }
 
-    /// When all of these registers are ready.
+    /// The cycle at which all of these registers are ready.
     fn of(&self, registers: u16) -> u64 {
         let of = |register: &usize| registers >> register & 1 == 1;
         (0..16).filter(of).map(|register| self.ready[register]).max().unwrap_or(0)
@@ -150,7 +150,7 @@ impl Now {
 }
 
 impl Dual {
-    /// Cycles of each instruction, for all times that it ran: how much later it begins than the one
+    /// Cycles of each instruction, for all times that it ran: how much later it starts than the one
     /// before.
     pub(super) fn cycles(&self, instructions: &[Counted], bound: Bound) -> Vec<u64> {
         let mut now = Now::default();
@@ -159,7 +159,7 @@ impl Dual {
             if !follows {
                 now = Now::default();
             }
-            // At first, what begins alone takes a cycle.
+            // The first instruction takes a cycle.
             let before = if follows { now.cycle } else { 0 };
             if !follows {
                 now.cycle = 1;
@@ -210,7 +210,7 @@ impl Dual {
             Kind::Store { .. } => (Unit::Store, 1),
             Kind::Several(_) => (Unit::Load, self.load),
         };
-        // What begins alone.
+        // These instructions start alone.
         let several = match this.kind {
             Kind::Several(words) => u64::from(words).div_ceil(self.words.at(bound)),
             Kind::Division => self.division.at(bound),
@@ -246,7 +246,7 @@ fn is_narrow_load(code: &[u8]) -> bool {
     match *code {
         [_, b] => match b >> 3 {
             0b01111 | 0b10001 => true,
-            // With a register's offset: LDRSB, LDRH, LDRB, LDRSH.
+            // With a register offset: LDRSB, LDRH, LDRB, LDRSH.
             0b01010 | 0b01011 => matches!(b >> 1 & 7, 3 | 5 | 6 | 7),
             _ => false,
         },
@@ -273,9 +273,9 @@ mod tests {
         assert_eq!(of_row(Core::CortexM7, &SMLAD), 4);
         let [a, b, c, d] = SMLAD;
         assert_eq!(of_row(Core::CortexM7, &[a, load, b, load, c, load, d, load]), 4);
-        // What is in the wrong order meets at the unit.
+        // In an unfavourable order instructions wait for the same unit.
         assert_eq!(of_row(Core::CortexM7, &[load, load, load, load, a, b, c, d]), 6);
-        // adds r1, r1, #1; adds r2, r2, #1: both at once; and the one with the other's result.
+        // adds r1, r1, #1; adds r2, r2, #1: both start at once; then with a dependency.
         assert_eq!(of_row(Core::CortexM7, &[&[0x1c49], &[0x1c52]]), 1);
         assert_eq!(of_row(Core::CortexM7, &[&[0x1c49], &[0x1c49]]), 2);
         // adds r1, r1, #1; ldr r0, [r1]

@@ -1,11 +1,11 @@
-//! An estimate of the cycles that a core takes, from the instructions that ran.
+//! Estimates the cycles that a core takes, from the instructions that ran.
 //!
-//! [`Core`] lists the cores whose timings are known, each with what says them; a table a core is in
+//! [`Core`] lists the cores whose timings are known, with the source of each. The tables are in
 //! `single.rs` (Cortex-M0 to M4, M33), `dual.rs` (Cortex-M7, M55) and `rv32.rs`. Memory has no wait
-//! states, but for what [`Counts::misses`] says of flash.
+//! states, except for the misses of flash in [`Counts::misses`].
 //!
-//! What depends on more than the instructions, such as how long a pipeline refills, is a range; the
-//! estimate takes the middle of it. It is no measurement.
+//! Timings that depend on more than the instructions, such as the refill of a pipeline, are ranges,
+//! and the estimate takes their middle. It is not a measurement.
 
 mod dual;
 mod riscv;
@@ -22,27 +22,31 @@ use crate::counts::{Counted, Counts};
 /// A core whose timings are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Core {
-    /// Arm Cortex-M0 Technical Reference Manual, DDI 0432, section 3.3; multiplications take a cycle.
+    /// Arm Cortex-M0 Technical Reference Manual, DDI 0432, section 3.3; multiplications take one
+    /// cycle.
     CortexM0,
-    /// Arm Cortex-M0+ Technical Reference Manual, DDI 0484, section 3.3, likewise.
+    /// Arm Cortex-M0+ Technical Reference Manual, DDI 0484, section 3.3; multiplications take one
+    /// cycle.
     CortexM0Plus,
     /// Arm Cortex-M3 Technical Reference Manual, 100165, section 3.3.
     CortexM3,
     /// Arm Cortex-M4 Technical Reference Manual, 100166, section 3.3.
     CortexM4,
-    /// Arm documents none. LLVM's scheduling model takes those of the Cortex-M4, and so does this.
+    /// Arm does not document any. LLVM's scheduling model uses those of the Cortex-M4, as does
+    /// this.
     CortexM33,
-    /// Arm documents none. Two instructions a cycle, by LLVM's scheduling model (`ARMScheduleM7.td`).
+    /// Arm does not document any. Two instructions per cycle, from LLVM's scheduling model
+    /// (`ARMScheduleM7.td`).
     CortexM7,
-    /// By Arm's Cortex-M55 Software Optimization Guide and LLVM's scheduling model: vector
-    /// instructions take two beats of a cycle, and overlap with one of another unit.
+    /// Arm's Cortex-M55 Software Optimization Guide and LLVM's scheduling model: vector
+    /// instructions take two cycles, a beat each, and overlap with one of another unit.
     CortexM55,
     /// Hazard3, the RISC-V core of RP2350: RP2350 Datasheet, section 3.8.7.
     Rv32,
 }
 
 impl Core {
-    /// All of them.
+    /// All cores.
     pub const ALL: [Self; 8] = [
         Self::CortexM0,
         Self::CortexM0Plus,
@@ -68,13 +72,13 @@ impl Core {
         }
     }
 
-    /// That of a board, if its emulator counts instructions one by one.
+    /// The core of a board, if its emulator counts instructions one by one.
     pub fn of(spec: &Spec) -> Option<Self> {
         spec.qemu.as_ref()?;
         Self::ALL.into_iter().find(|core| core.name() == spec.core)
     }
 
-    /// One of that name that runs what a board's core runs.
+    /// The core with this name, if it runs the code of the board's core.
     pub fn instead(spec: &Spec, name: &str) -> Option<Self> {
         let same = |core: &Self| {
             let words = [Self::CortexM0, Self::CortexM0Plus];
@@ -106,7 +110,7 @@ impl Core {
     }
 }
 
-/// Which end of what timings leave open.
+/// The end of a range of timings that is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Bound {
     Least,
@@ -129,17 +133,17 @@ impl Range {
 pub struct Cycles {
     /// The core whose timings these are.
     pub core: &'static str,
-    /// The middle of what they may be.
+    /// The middle of the range.
     pub estimate: u64,
-    /// With the shortest refills and divisions.
+    /// The estimate with the shortest refills and divisions.
     pub least: u64,
-    /// With the longest.
+    /// The estimate with the longest.
     pub most: u64,
-    /// Instructions that were counted, each.
+    /// Number of instructions that ran.
     pub instructions: u64,
-    /// By kind of instruction.
+    /// Cycles by kind of instruction.
     pub kinds: Vec<Share>,
-    /// By function, the most first.
+    /// Cycles by function, the most first.
     pub functions: Vec<Share>,
 }
 
@@ -148,13 +152,13 @@ pub struct Cycles {
 pub struct Share {
     /// Kind of instruction, or function.
     pub name: String,
-    /// Instructions.
+    /// Number of instructions.
     pub instructions: u64,
-    /// Cycles, estimated.
+    /// Estimated cycles.
     pub cycles: u64,
 }
 
-/// The estimate for what ran.
+/// Estimates the cycles for the instructions that ran.
 pub fn estimate(core: Core, counts: &Counts) -> Cycles {
     let with = |bound| core.cycles(&counts.instructions, bound);
     let cycles = with(Bound::Middle);
@@ -187,7 +191,7 @@ pub fn estimate(core: Core, counts: &Counts) -> Cycles {
     }
 }
 
-/// Instructions in a row: each, and whether it follows the one before and runs as often.
+/// Consecutive instructions: each, and whether it follows the one before and ran as often.
 fn rows(instructions: &[Counted]) -> impl Iterator<Item = (&Counted, bool)> {
     let mut behind = None;
     instructions.iter().map(move |counted| {
@@ -202,8 +206,8 @@ fn rows(instructions: &[Counted]) -> impl Iterator<Item = (&Counted, bool)> {
 mod tests {
     use super::*;
 
-    /// Cycles on a core of instructions in a row, each run once, the last left: without the refill behind
-    /// it.
+    /// Cycles of a core for consecutive instructions, each run once, without the refill after the
+    /// last.
     pub(super) fn of_row(core: Core, row: &[&[u16]]) -> u64 {
         let mut address = 0;
         let instructions: Vec<Counted> = row
@@ -227,7 +231,7 @@ mod tests {
             left,
             function,
         };
-        // A loop of three: LDR r0, [r1]; ADDS r1, r1, #1; BNE.
+        // A loop of three instructions: LDR r0, [r1]; ADDS r1, r1, #1; BNE.
         let counts = Counts {
             instructions: vec![
                 counted(0, 0x6808, 10, 0, Some(0)),
@@ -250,7 +254,7 @@ mod tests {
         let cycles = estimate(Core::CortexM4, &counts);
         assert_eq!(cycles.estimate, 20 + 10 + 10 + 18 + 1 + 2);
         assert_eq!([cycles.least, cycles.most], [cycles.estimate - 10, cycles.estimate + 10]);
-        // The load takes two cycles, the branch two where it is taken, and so does the return.
+        // The load takes two cycles, as do the branch, if it is taken, and the return.
         assert_eq!(estimate(Core::CortexM0Plus, &counts).estimate, 20 + 10 + 10 + 9 + 1 + 1);
     }
 }

@@ -1,12 +1,12 @@
-//! Instructions of RV32IMAC, as far as they take time.
+//! Decodes instructions of RV32IMAC, as far as timings depend on them.
 
-/// What of an instruction takes time.
+/// The parts of an instruction that matter for timings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Instruction {
     pub(super) kind: Kind,
-    /// The register that it writes, a bit; none for x0.
+    /// The register that it writes, as a bit; none for x0.
     pub(super) writes: u32,
-    /// Registers that it needs as it begins, a bit each: all but what a store writes.
+    /// Registers that it needs when it starts, one bit each: all except the value of a store.
     pub(super) reads: u32,
 }
 
@@ -17,7 +17,7 @@ pub(super) enum Kind {
     Division,
     Load,
     Store,
-    /// A conditional branch, and how far.
+    /// A conditional branch, and its distance.
     Branch(i32),
     Jump,
     Atomic,
@@ -37,18 +37,17 @@ impl Kind {
     }
 }
 
-/// Bits of `code`, from the lowest of the result on: which bit of it each is.
+/// Gathers bits of `code`: `bits` are their positions, beginning with the lowest bit of the result.
 fn gathered(code: u32, bits: &[u32]) -> i32 {
     let sign = *bits.last().unwrap_or(&0);
     let value = bits.iter().rev().fold(0, |value, bit| value << 1 | (code >> bit & 1));
-    // The last is the sign.
+    // The last bit is the sign.
     let value = value as i32;
     if code >> sign & 1 == 1 { value - (1 << bits.len()) } else { value }
 }
 
 impl Instruction {
-    /// The instruction of these bytes. Encodings are those of the RISC-V Instruction Set Manual,
-    /// volume I.
+    /// Decodes an instruction. Encodings are from the RISC-V Instruction Set Manual, volume I.
     pub(super) fn decode(code: &[u8]) -> Self {
         match *code {
             [a, b] => Self::narrow(u16::from_le_bytes([a, b]).into()),
@@ -109,7 +108,7 @@ impl Instruction {
             (2, 2) => Self::new(Kind::Load, rd, &[2]),
             (2, 6) => Self::new(Kind::Store, 0, &[2]),
             (2, 4) if rs2 == 0 && rd != 0 => Self::new(Kind::Jump, code >> 12 & 1, &[rd]),
-            // A move reads no first operand.
+            // A move does not read its first operand.
             (2, 4) => {
                 Self::new(Kind::Processing, rd, &[rs2, if code >> 12 & 1 == 1 { rd } else { 0 }])
             }

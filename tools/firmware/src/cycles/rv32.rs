@@ -9,9 +9,10 @@
 //! | division | 18 or 19 |
 //! | atomic | 4 |
 //!
-//! One branch is predicted to be taken: the backward one that was taken last. So the branch at the end
-//! of an innermost loop is mispredicted as the loop is entered, and as it is left. A target of four
-//! bytes that begins in the middle of a word costs one cycle more: at most, it is each.
+//! One branch is predicted to be taken: the backward branch that was taken last. So the branch at
+//! the end of an innermost loop is mispredicted when the loop is entered, and when it is left. A
+//! target of four bytes that begins in the middle of a word costs one more cycle; the upper bound
+//! assumes this for each target.
 
 use super::Bound;
 use super::riscv::{Instruction, Kind};
@@ -30,7 +31,7 @@ pub(super) fn cycles(instructions: &[Counted], bound: Bound) -> Vec<u64> {
         let Counted { executed, left, .. } = *counted;
         let mispredicted = match this.kind {
             Kind::Branch(_) if bound == Bound::Least => 0,
-            // It was not taken, and then taken, as often as it ends.
+            // At each end of the loop it was first not taken, and the next time taken.
             Kind::Branch(_) if innermost => left.min(2 * (executed - left)),
             _ => left,
         };
@@ -48,7 +49,7 @@ pub(super) fn cycles(instructions: &[Counted], bound: Bound) -> Vec<u64> {
     all
 }
 
-/// Of each instruction, whether it is the backward branch at the end of an innermost loop.
+/// Whether each instruction is the backward branch at the end of an innermost loop.
 fn loops(instructions: &[Counted], decoded: &[Instruction]) -> Vec<bool> {
     let mut all = vec![false; instructions.len()];
     let taken_back = |index: usize| {
@@ -96,7 +97,7 @@ mod tests {
         let sum = |instructions: &[Counted], bound| cycles(instructions, bound).iter().sum::<u64>();
         assert_eq!(sum(&instructions, Bound::Middle), 52);
         assert_eq!(sum(&instructions, Bound::Least), 50);
-        // What is loaded is needed at once: lbu, addi a3, a3, 1.
+        // A loaded value is needed at once: lbu, addi a3, a3, 1.
         instructions[1].code = 0x0685_u16.to_le_bytes().to_vec();
         assert_eq!(sum(&instructions, Bound::Middle), 62);
     }

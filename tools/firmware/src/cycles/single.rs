@@ -1,4 +1,4 @@
-//! Cores of Arm that begin an instruction when the one before has ended.
+//! Cores of Arm that start an instruction when the one before has ended.
 //!
 //! | instruction | Cortex-M0, M0+ | Cortex-M3, M4 |
 //! |---|---:|---:|
@@ -25,14 +25,14 @@ use crate::counts::Counted;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Single {
     refill: Range,
-    /// A call that leaves the row, more.
+    /// Additional cycles of a call.
     call: u64,
     division: Range,
-    /// Multiply and add.
+    /// Cycles of multiply and add.
     accumulate: u64,
     long: Range,
     long_accumulate: Range,
-    /// Loads and stores overlap, and wait for addresses.
+    /// Whether loads and stores overlap, and wait for addresses.
     pipelined: bool,
 }
 
@@ -84,7 +84,7 @@ impl Single {
         all
     }
 
-    /// Cycles of an instruction each time that it runs, `before` being in front of it.
+    /// Cycles of an instruction for each time that it runs after `before`.
     fn once(&self, this: &Instruction, before: Option<Instruction>, bound: Bound) -> u64 {
         let before = before.filter(|_| self.pipelined);
         let meets = |before: &Instruction| before.writes & this.address != 0;
@@ -135,9 +135,9 @@ mod tests {
         assert_eq!(cycles(&[&[0x5888], &[0x5099]]), 3);
         // LDR r0, [r1, r5]; LDR r1, [r2]; LDR r2, [r3, #4]
         assert_eq!(cycles(&[&[0x5948], &[0x6811], &[0x685a]]), 4);
-        // LDR r1, [r2]; LDR r0, [r1]: its address is what the first loads.
+        // LDR r1, [r2]; LDR r0, [r1]: the first loads the address of the second.
         assert_eq!(cycles(&[&[0x6811], &[0x6808]]), 4);
-        // On a Cortex-M0 they are not.
+        // On a Cortex-M0 they are not pipelined.
         assert_eq!(of_row(Core::CortexM0, &[&[0x6808], &[0x6811]]), 4);
     }
 

@@ -1,18 +1,18 @@
-//! Instructions of Thumb, as far as they take time.
+//! Decodes Thumb instructions, as far as timings depend on them.
 
-/// What of an instruction takes time.
+/// The parts of an instruction that matter for timings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Instruction {
     pub(super) kind: Kind,
-    /// Registers that it writes, a bit each, but for a base that it moves on.
+    /// Registers that it writes, one bit each, except for a base that it updates.
     pub(super) writes: u16,
-    /// Registers of its address, a bit each.
+    /// Registers of its address, one bit each.
     pub(super) address: u16,
-    /// Registers that it computes with, but for what it adds to.
+    /// Registers that it computes with, except for those that it adds to.
     pub(super) reads: u16,
     /// Registers that a multiplication adds to.
     pub(super) adds: u16,
-    /// Of what it reads, what it shifts.
+    /// Registers among these whose values it shifts.
     pub(super) shifts: u16,
 }
 
@@ -20,7 +20,7 @@ pub(super) struct Instruction {
 pub(super) enum Kind {
     Processing,
     Multiplication {
-        /// Of 64 bits.
+        /// Whether the product has 64 bits.
         long: bool,
     },
     Division,
@@ -30,7 +30,7 @@ pub(super) enum Kind {
     Store {
         register_offset: bool,
     },
-    /// Loads or stores of this number of words.
+    /// Loads or stores this number of words.
     Several(u32),
 }
 
@@ -52,8 +52,8 @@ impl Instruction {
     const NONE: Self =
         Self { kind: Kind::Processing, writes: 0, address: 0, reads: 0, adds: 0, shifts: 0 };
 
-    /// The instruction of these bytes. Encodings are those of the Armv7-M Architecture Reference
-    /// Manual, chapter A5.
+    /// Decodes an instruction. Encodings are from the Armv7-M Architecture Reference Manual,
+    /// chapter A5.
     pub(super) fn decode(code: &[u8]) -> Self {
         match *code {
             [a, b] => Self::narrow(u16::from_le_bytes([a, b])),
@@ -79,7 +79,7 @@ impl Instruction {
         };
         let reading = |writes, reads| Self { reads, ..processing(writes) };
         match code >> 11 {
-            // A shift by nothing is a move.
+            // A shift by zero is a move.
             0b00000..=0b00010 => Self {
                 shifts: if code >> 6 == 0 { 0 } else { register(3) },
                 ..reading(register(0), register(3))
@@ -100,7 +100,7 @@ impl Instruction {
                 _ => reading(register(0), register(0) | register(3)),
             },
             0b01000 => match code >> 8 & 3 {
-                // ADD, MOV of any register
+                // ADD, MOV of any registers.
                 0 | 2 => reading(1 << (code & 7 | code >> 4 & 8), 1 << (code >> 3 & 15)),
                 1 => Self::NONE,
                 _ => of(Kind::Branch),
@@ -126,7 +126,7 @@ impl Instruction {
     }
 
     fn wide(code: u16, more: u16) -> Self {
-        // The program counter as an address is no register that is waited for.
+        // Nothing waits for the program counter as an address.
         let base = (1 << (code & 15)) & !(1 << 15);
         let [target, result] = [12, 8].map(|shift| 1_u16 << (more >> shift & 15));
         let loads = code & 0x0010 != 0;
@@ -149,9 +149,9 @@ impl Instruction {
                 Self { kind: Kind::TableBranch, address: base | offset, ..Self::NONE }
             }
             _ if code & 0xfe40 == 0xe840 && indexed => several(2, target | result),
-            // Exclusive ones.
+            // Exclusive loads and stores.
             _ if code & 0xfe40 == 0xe840 => single(target, base, false),
-            // Of the floating-point unit: one of one or two words, or several.
+            // Floating-point loads and stores: of one or two words, or several.
             _ if code & 0xfe00 == 0xec00 && code & 0xffe0 != 0xec40 => {
                 let words = if code & 0x0120 == 0x0100 { 1 + (more >> 8 & 1) } else { more & 0xff };
                 several(words.into(), 0)
@@ -162,7 +162,7 @@ impl Instruction {
                 single(target, address, register_offset)
             }
             _ if code & 0xffd0 == 0xfb90 => computing(Kind::Division, result),
-            // From 0xfbc0 on they add to what is there.
+            // From 0xfbc0 on they add to a register.
             _ if code & 0xff80 == 0xfb80 => Self {
                 adds: if code & 0x0040 != 0 { target | result } else { 0 },
                 ..computing(Kind::Multiplication { long: true }, target | result)
@@ -174,9 +174,9 @@ impl Instruction {
             _ if code & 0xf800 == 0xf000 && more & 0x8000 != 0 => {
                 Self { kind: Kind::Branch, ..Self::NONE }
             }
-            // Coprocessors write no registers that are waited for.
+            // Coprocessor instructions write no registers that others wait for.
             _ if code & 0xef00 == 0xee00 => Self::NONE,
-            // MOVW and MOVT have a part of their number there.
+            // MOVW and MOVT have a part of their immediate there.
             _ if code & 0xfb70 == 0xf240 => Self { writes: result, ..Self::NONE },
             _ if code & 0xf800 == 0xf000 => Self { writes: result, reads: base, ..Self::NONE },
             _ if code & 0xfe00 == 0xea00 => Self {

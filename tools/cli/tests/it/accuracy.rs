@@ -1,7 +1,7 @@
-//! Real networks and real images, made by others: what comes out is counted, not assumed.
+//! Real networks and real images, made by others: results are counted, not assumed.
 //!
-//! The files are looked for in `../shared/data` beside the checkout, or where `BROOKLET_DATA`
-//! says; without them these tests say so and pass.
+//! The files are read from `../shared/data` beside the checkout, or from the folder that
+//! `BROOKLET_DATA` names. Without them these tests print a message and pass.
 
 use std::path::{Path, PathBuf};
 
@@ -17,14 +17,14 @@ use ndarray_npy::read_npy;
 
 const NORMALIZED: [&str; 4] = ["--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225"];
 
-/// A file of the shared data; says loudly when there is none.
+/// A file of the shared data; prints a message if there is none.
 fn shared(path: &str) -> Option<PathBuf> {
     let file = shared_data("accuracy")?.join(path);
     assert!(file.is_file(), "{} is not there: the shared data are not whole", file.display());
     Some(file)
 }
 
-/// `brooklet quantize` with these arguments: the model file.
+/// The model file that `brooklet quantize` makes with these arguments.
 fn quantize(network: &Path, arguments: &[&str]) -> ModelFile {
     #[derive(Parser)]
     struct Cli {
@@ -48,8 +48,8 @@ fn answers(model: &ModelFile, backend: HostBackend, count: usize) -> Vec<(Answer
     evaluate::answers(&simulator, &data, 0..count, || {}).unwrap()
 }
 
-/// The number of these images that a backend answers for: the best of the machine for all, the others
-/// take longer.
+/// The number of these images that a backend classifies: the fastest backend of the machine takes
+/// all, the slower ones fewer.
 fn in_time(backend: HostBackend, images: usize) -> usize {
     match backend {
         HostBackend::Reference => tries(images / 100, images),
@@ -59,7 +59,7 @@ fn in_time(backend: HostBackend, images: usize) -> usize {
     }
 }
 
-/// Numbers in which the answers differ from an expected file.
+/// Number of values in which the answers differ from an expected file.
 fn differences(
     answers: &[(Answer, Option<usize>)],
     of: impl Fn(&Answer) -> &[i16],
@@ -108,7 +108,7 @@ fn tensorflow_resnet20_is_what_tflite_micro_computes() {
     }
 }
 
-/// ONNX Runtime's own kernels reach 91.69 % and 99.17 % on all 10,000, 29.7 dB.
+/// The kernels of ONNX Runtime reach 91.69 % and 99.17 % on all 10,000, at 29.7 dB.
 #[test]
 fn onnxruntime_resnet20_is_as_good_as_there() {
     let (Some(network), Some(best), Some(logits)) = (
@@ -133,8 +133,8 @@ fn onnxruntime_resnet20_is_as_good_as_there() {
     assert!((29.2..30.2).contains(&decibels), "{decibels} dB");
 }
 
-/// Quantizes each file of a network, and counts: files with the batch norms apart give one
-/// model file, those folded by an exporter the same figures.
+/// Quantizes each file of a network, and counts: files with separate batch norms give the same
+/// model file, and those in which an exporter has folded them give the same figures.
 fn quantized_agrees_with_float(network: &str, apart: &[&str], folded: &[&str]) {
     let (Some((_folder, data)), Some(best), Some(logits)) = (
         calibration(tries(Some(500), None)),
@@ -145,7 +145,7 @@ fn quantized_agrees_with_float(network: &str, apart: &[&str], folded: &[&str]) {
     };
     let folder = tempfile::tempdir().unwrap();
     let ranges = folder.path().join("ranges.json");
-    // The ranges are measured once: they belong to the network, not to the file.
+    // The ranges are measured once, as they do not depend on the file.
     let model = |file: &&str| {
         let file = shared(&format!("models/{file}")).expect("the data is whole");
         let ranges = ranges.to_str().unwrap();
@@ -192,7 +192,7 @@ fn calibration(images: Option<usize>) -> Option<(tempfile::TempDir, PathBuf)> {
     Some((folder, path))
 }
 
-/// What learned rounding reaches, from a few images, or in a thorough run from all.
+/// The results of learned rounding from a few images, or in a thorough run from all.
 #[test]
 fn resnet20_learns() {
     let (images, needed) = tries((Some(32), 32.0), (None, 34.3));
@@ -214,8 +214,8 @@ fn resnet20_learns() {
     assert!(decibels >= needed, "{images:?} images: {decibels} dB");
 }
 
-/// ResNet-20, quantized with such options from some images of the 1,000: its model file, and of the 5,000
-/// images the shares that it has right, and that it answers as the float network does.
+/// ResNet-20, quantized with these options on some images of the 1,000: its model file, and for the
+/// 5,000 images the share of right answers, and of answers that are the float network's.
 fn resnet20_with(images: Option<usize>, options: &[&str]) -> Option<(ModelFile, f64, f64)> {
     let (Some(network), Some((_folder, data)), Some(best)) = (
         shared("models/resnet20.safetensors"),
@@ -238,19 +238,19 @@ fn resnet20_with(images: Option<usize>, options: &[&str]) -> Option<(ModelFile, 
     Some((model, top1, agreement))
 }
 
-/// Weights in four bits lose next to nothing, where their rounding is learned: from a few images, or
-/// in a thorough run from all.
+/// Weights of four bits lose almost nothing if their rounding is learned: from a few images, or in
+/// a thorough run from all.
 #[test]
 fn resnet20_learns_in_four_bits() {
     let made = resnet20_with(tries(Some(64), None), &["--weights", "4"]);
     let Some((model, top1, agreement)) = made else { return };
-    // Of 272,474 weights, 1,072 are in the first layer and the last.
+    // Of 272,474 weights, 1,072 are in the first and the last layer.
     assert!(model.bytes().len() < 160_000, "{} bytes", model.bytes().len());
     assert!(top1 >= 0.9148 - 0.005, "top-1 {top1}");
     assert!(agreement >= 0.97, "agreement {agreement}");
 }
 
-/// In 120 KB most layers have weights in three bits: which, measured errors say. Minutes.
+/// In 120 KB most layers have weights of three bits; measured errors decide which. Takes minutes.
 #[test]
 fn resnet20_fits_in_120_kilobytes() {
     if !tries(false, true) {

@@ -1,5 +1,5 @@
-//! Every architecture that `brooklet new` makes: it is read back, has the published number of
-//! parameters, and takes the published number of multiply-accumulates.
+//! Every architecture that `brooklet new` makes can be read back, and has the published number of
+//! parameters and of multiply-accumulates.
 
 use crate::common::tries;
 use crate::shell::{brooklet, json, succeed};
@@ -9,8 +9,8 @@ use brooklet_import::{Arch, Imported, Options, ShortcutOption, StrideIn, Variant
 use brooklet_plan::model_file::{HostBackend, ModelFile};
 use serde_json::Value;
 
-/// Makes a network, reads it back: its parameters (with batch norms' means and variances), and
-/// the network.
+/// Makes a network, and reads it back: its number of parameters (including batch norms' means and
+/// variances), and the network.
 fn made(line: &str, variant: Variant, input: Option<[usize; 2]>) -> (u64, Network) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.safetensors");
@@ -23,9 +23,9 @@ fn made(line: &str, variant: Variant, input: Option<[usize; 2]>) -> (u64, Networ
     (report["parameters"].as_u64().unwrap(), network)
 }
 
-/// Parameters and MACs, in thousands. Sources: He et al. 2015, tables 1 and 6; torchvision's
-/// table of weights; MLPerf Tiny v1.0 for ResNet-8. Parameters count the running means and
-/// variances, which these sources leave out (but for MLPerf's).
+/// Parameters and MACs, in thousands. Sources: He et al. 2015, tables 1 and 6; torchvision's table
+/// of weights; MLPerf Tiny v1.0 for ResNet-8. Parameters include the running means and variances,
+/// which these sources leave out, except for MLPerf's.
 #[test]
 fn networks_are_as_large_as_published() {
     for (line, parameters, macs_k) in [
@@ -38,7 +38,7 @@ fn networks_are_as_large_as_published() {
         ("resnet110", 1_736, 252_887),
         ("plain20", 271, 40_551),
         ("resnet8", 78, 12_501),
-        // He et al. 2016, table 3: 1.7 million both, and the same depth costs the same.
+        // He et al. 2016, table 3: both have 1.7 million, and the same depth costs the same.
         ("preact-resnet110", 1_736, 252_887),
         ("preact-resnet164", 1_727, 244_500),
     ] {
@@ -65,7 +65,7 @@ fn variants_are_built_and_read_back() {
     assert_eq!(sizes[1] - sizes[0], 16 * 32 + 4 * 32 + 32 * 64 + 4 * 64);
     let [of_16, of_32, of_64] = [16, 32, 64].map(|c| c * c + 4 * c);
     assert_eq!(sizes[2] - sizes[1], 3 * of_16 + 2 * of_32 + 2 * of_64);
-    // Without weights there is nothing in an ImageNet file that would tell.
+    // In an ImageNet file nothing tells that shortcuts have no weights.
     let (_, network) = made("resnet18 --shortcut a", shortcut(ShortcutOption::A), Some([64, 64]));
     assert!(network.nodes.iter().any(|node| matches!(node.op, Op::Subsample(_))));
 
@@ -111,7 +111,7 @@ fn variants_run_as_int8() {
         let text = run(&format!("new {arch}{options} -o a.safetensors"));
         // The remedy that it prints is a command that works.
         let next = text.lines().find_map(|line| line.strip_prefix("next: brooklet ")).unwrap();
-        // Learning takes minutes, of the larger.
+        // For the larger networks learning takes minutes.
         let effort = match arch {
             "resnet8" | "resnet8-26" => "",
             _ => " --effort fast",

@@ -1,4 +1,4 @@
-//! Weights in few bits: as few as the flash asks for, and kept wherever the model goes.
+//! Weights in few bits: only as few as the flash requires, and kept through all commands.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use crate::shell::{brooklet, json, resnet8};
 use brooklet_plan::model_file::{HostBackend, ModelFile};
 use serde_json::Value;
 
-/// Bits that are fewer than a byte's.
+/// Numbers of bits below eight.
 const NARROW: [u64; 4] = [3, 4, 5, 6];
 
 /// `a.brook`, made with these options.
@@ -17,14 +17,14 @@ fn quantize(folder: &Path, options: &str) -> Value {
     json(folder, &format!("quantize {from} -o a.brook {options}"))
 }
 
-/// Names of layers with weights in that number of bits.
+/// Names of the layers with weights in this number of bits.
 fn with_bits(report: &Value, bits: u64) -> Vec<String> {
     let layers = report["layers"].as_array().unwrap().iter();
     let with = layers.filter(|layer| layer["weight_bits"].as_u64() == Some(bits));
     with.map(|layer| layer["name"].as_str().unwrap().to_owned()).collect()
 }
 
-/// Bits of the weights of all layers that have some.
+/// Bits of the weights of all layers that have weights.
 fn bits_of_layers(report: &Value) -> Vec<u64> {
     let layers = report["layers"].as_array().unwrap().iter();
     layers.filter_map(|layer| layer["weight_bits"].as_u64()).collect()
@@ -56,7 +56,7 @@ fn flash_takes_bits_from_layers_until_the_file_fits() {
                 flash == bytes,
                 "{kernels}, {flash}: {bits:?}"
             );
-            // No fewer than needed: what is left over is less than the next choice would take.
+            // Not fewer bits than needed: the rest is less than the next choice would take.
             assert!(bytes_now + 8_000 > flash, "{kernels}: {bytes_now} of {flash}, {bits:?}");
             let sum = bits.iter().sum();
             assert!(sum < before, "{bits:?}");
@@ -85,7 +85,7 @@ fn layers_keep_their_bits_whatever_is_planned() {
     for &bits in tries(&NARROW[..1], &NARROW) {
         keep_their_bits(folder, bits);
     }
-    // Eight bits are what they were, and flash that was not asked for is not saved.
+    // With eight bits nothing changes, and nothing is saved if no limit of flash is given.
     let whole = quantize(folder, "--weights 8 --flash 20K");
     assert!(bits_of_layers(&whole).iter().all(|&bits| bits == 8));
 }
@@ -111,7 +111,7 @@ fn keep_their_bits(folder: &Path, bits: u64) {
             let layers = report["layers"].as_array().unwrap().iter();
             for layer in layers.filter(|layer| layer["weight_bits"] == bits) {
                 assert_eq!(layer["packing"], format!("{packing}-{bits}"), "{board} {options}");
-                // What they take is known, or thought to be.
+                // The costs of these kernels are known, or estimated.
                 assert!(layer["instructions"].as_u64().unwrap() > 0, "{board}: {layer}");
             }
             assert_eq!(answer(folder, HostBackend::Auto), expected, "{board} {options}");
@@ -126,7 +126,7 @@ fn what_has_no_choice_of_bits_is_refused() {
     let whole = quantize(folder, "--save-ranges ranges.json");
     let bytes = whole["model_bytes"].as_u64().unwrap();
     let saved = "quantize a.safetensors --arch resnet8 -o b.brook --ranges ranges.json --flash";
-    // What fits needs no choice, nor does who has chosen.
+    // If the model fits, or the bits are given, there is nothing to choose.
     brooklet(folder, &format!("{saved} {bytes}")).unwrap();
     brooklet(folder, &format!("{saved} {} --weights 4", bytes - 1)).unwrap();
     let too_little = format!("{saved} {}", bytes - 1);

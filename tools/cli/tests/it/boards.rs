@@ -1,5 +1,4 @@
-//! Every board computes what the host computes, and what the outside world expects, byte for
-//! byte.
+//! Every board computes the same bytes as the host, and as other engines.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -24,19 +23,19 @@ use brooklet_suite::{CaseNumber, Difference, Failure};
 use ndarray::Array2;
 use ndarray_npy::read_npy;
 
-/// Images of each network that a board classifies: QEMU is faster than other emulators.
+/// Number of images of each network that a board classifies: QEMU is faster than other emulators.
 fn images(spec: &Spec) -> usize {
     if spec.qemu.is_some() { crate::common::tries(4, 20) } else { crate::common::tries(1, 4) }
 }
 
-/// RAM of boards on which every network here runs, and the suite.
+/// RAM with which a board runs every network here, and the suite.
 const AMPLE: u32 = 1 << 17;
 
-/// Runs `test` for every board of the checkout that can be emulated and has at least this much RAM; if `BROOKLET_BOARD` names
-/// one, for that alone.
+/// Runs `test` for every board of the checkout that can be emulated and has at least this much RAM;
+/// if `BROOKLET_BOARD` names one, only for that.
 ///
-/// One board after another: an emulated board that waits keeps a core of this computer as busy as one
-/// that computes. Tests run side by side, and that is enough.
+/// Boards run one after another: an emulated board that waits uses a core of this computer as much
+/// as one that computes. Tests run in parallel, which is enough.
 fn on_boards_with(ram_bytes: u32, test: impl Fn(&Registry, &Spec)) {
     let registry = Registry::find().unwrap();
     assert!(registry.boards().len() >= 9);
@@ -49,8 +48,8 @@ fn on_boards_with(ram_bytes: u32, test: impl Fn(&Registry, &Spec)) {
     registry.boards().iter().filter(wanted).for_each(|spec| test(&registry, spec));
 }
 
-/// Likewise for a board of each backend, with int16 and without: for what kernels compute, whatever
-/// chip they are on. In a thorough run for every board.
+/// The same for one board of each backend, with and without int16, to test what kernels compute on
+/// any chip. In a thorough run for every board.
 fn on_backends_with(ram_bytes: u32, test: impl Fn(&Registry, &Spec)) {
     let boards = Registry::find().unwrap();
     let mut first: BTreeMap<_, &Spec> = BTreeMap::new();
@@ -105,7 +104,7 @@ fn board_answers(
     answers
 }
 
-/// A small network of the golden files, and noise: needs no data.
+/// A small network of the golden files with noise, which needs no data.
 fn tiny() -> (ModelFile, Dataset) {
     golden("tiny.brook")
 }
@@ -117,7 +116,7 @@ fn golden(name: &str) -> (ModelFile, Dataset) {
     (file, data)
 }
 
-/// The host's answers for the first images of a data set, of which the slower boards take fewer.
+/// The host's answers for the first images of a data set; slower boards take fewer images.
 fn host_answers(file: &ModelFile, data: &Dataset) -> Vec<Answer> {
     let mut host = file.simulator(HostBackend::Reference).unwrap();
     (0..crate::common::tries(4, 20))
@@ -135,7 +134,7 @@ fn boards_agree_with_the_host() {
     });
 }
 
-/// A stream in 16 bits is exact, too, whatever a board's kernels are.
+/// A stream in 16 bits is exact, too, with the kernels of every board.
 #[test]
 fn boards_agree_with_a_stream_in_16_bits() {
     let (file, data) = golden("tiny-stream16.brook");
@@ -146,7 +145,7 @@ fn boards_agree_with_a_stream_in_16_bits() {
     });
 }
 
-/// Layers of int16 are exact, too, and firmware without them says what it lacks.
+/// Layers of int16 are exact, too, and firmware without them reports that.
 #[test]
 fn boards_agree_in_int16_or_refuse_it() {
     let (file, data) = golden("tiny-16.brook");
@@ -178,7 +177,7 @@ fn model(network: &Path, preprocess: &Preprocess, folder: &Path) -> ModelFile {
     ModelFile::open(&path).unwrap()
 }
 
-/// What TFLite Micro computes, boards compute: `each` says which.
+/// Boards compute the same as TFLite Micro; `each` names the case.
 fn boards_are_exact(
     each: impl Fn(&dyn Fn(&Registry, &Spec)),
     network: &str,
@@ -235,7 +234,7 @@ fn tensorflow_resnet20_is_exact_on_every_backend() {
     );
 }
 
-/// The board runs the suite; the first failure is said by name.
+/// The board runs the suite; the first failure is reported by name.
 fn the_suite_passes(board: &mut Board, spec: &Spec) {
     let (cases, failures, first) = board.link().suite().unwrap();
     assert!(cases > 300, "{}: {cases} cases", spec.name);
@@ -247,8 +246,8 @@ fn the_suite_passes(board: &mut Board, spec: &Spec) {
     assert_eq!(failures, 0, "{}: of {cases} cases {failures} differ; {first}", spec.name);
 }
 
-/// The suite that the host's backends pass, on the boards' cores. The RAM of the
-/// others has no room for it beside the arena.
+/// The host's backends pass the same suite; here it runs on the boards' cores. Boards with less RAM
+/// have no room for it beside the arena.
 #[test]
 fn the_suite_passes_on_boards() {
     on_backends_with(3 * AMPLE, |registry, spec| {
@@ -258,7 +257,7 @@ fn the_suite_passes_on_boards() {
     });
 }
 
-/// The kernels for vectors ask how long these are: the same firmware with longer ones.
+/// Kernels for vectors query the length of vectors: the same firmware runs with longer ones.
 #[test]
 fn the_suite_passes_with_longer_vectors() {
     let registry = Registry::find().unwrap();
@@ -273,8 +272,8 @@ fn the_suite_passes_with_longer_vectors() {
     the_suite_passes(&mut board, &spec);
 }
 
-/// More weights than the board has RAM for them: read from SPI flash, whose driver copies, through a
-/// window.
+/// A network with more weights than the board has RAM for: they are read from SPI flash, whose
+/// driver copies them, through a window.
 #[test]
 fn weights_behind_a_driver_give_the_hosts_bytes() {
     let registry = Registry::find().unwrap();
@@ -302,8 +301,8 @@ fn weights_behind_a_driver_give_the_hosts_bytes() {
     }
 }
 
-/// The bytes of one core, in less time. The emulator has two cores that never wait for each other's
-/// memory, so a chip gains less.
+/// Two cores give the same bytes as one, in less time. The two cores of the emulator never wait for
+/// each other's memory, so a chip gains less.
 #[test]
 fn two_cores_agree_with_the_host() {
     let registry = Registry::find().unwrap();
@@ -340,7 +339,7 @@ fn two_cores_agree_with_the_host() {
     }
 }
 
-/// A board with just the RAM that a model, the application and the stack need.
+/// A board limited to exactly the RAM that a model, the application and the stack need.
 #[test]
 fn a_board_limited_in_ram_agrees_with_the_host() {
     let registry = Registry::find().unwrap();
@@ -353,8 +352,8 @@ fn a_board_limited_in_ram_agrees_with_the_host() {
     assert_eq!(board_answers(&registry, &limited, &file, &data), host_answers(&file, &data));
 }
 
-/// The plugin counts what the firmware counts, to the instruction: two images are twice one. The firmware's
-/// timer on Arm rounds each step down to a tick, 40 instructions.
+/// The plugin and the firmware count the same instructions: two images take twice those of one. The
+/// firmware's timer on Arm rounds each step down to a tick of 40 instructions.
 #[test]
 fn instructions_are_counted_one_by_one() {
     let registry = Registry::find().unwrap();
@@ -384,7 +383,7 @@ fn instructions_are_counted_one_by_one() {
         assert!(counted * 1000 > profiled * 999, "{name}: {counted} of {profiled}");
         assert!(counted * 100 < profiled * most, "{name}: {counted} of {profiled}");
         assert!(cycles.least < cycles.estimate && cycles.estimate < cycles.most);
-        // A trait's method is named after both: `<brooklet::… as …>::conv`.
+        // The path of a trait's method contains both: `<brooklet::… as …>::conv`.
         let ours = |part: &&Share| part.name.trim_start_matches('<').starts_with("brooklet::");
         let in_brooklet: u64 =
             cycles.functions.iter().filter(ours).map(|part| part.instructions).sum();
@@ -392,7 +391,7 @@ fn instructions_are_counted_one_by_one() {
     }
 }
 
-/// What it costs to stream rows, against the same kernels on whole maps, layer by layer.
+/// The cost of streaming rows, compared with the same kernels on whole maps, layer by layer.
 #[test]
 fn streaming_costs_next_to_nothing() {
     let Some(shared) = crate::common::shared_data("boards") else { return };
@@ -418,12 +417,12 @@ fn streaming_costs_next_to_nothing() {
     }
 }
 
-/// The emulator's debugger, which changes memory where nothing else can: in flash.
+/// The emulator's debugger, which can change memory that nothing else can: flash.
 struct Debugger(UnixStream);
 
 impl Debugger {
-    /// Sends a command of GDB's remote protocol, and reads the answer, which comes behind a plus
-    /// sign; that the board has stopped is said without.
+    /// Sends a command of GDB's remote protocol, and reads the answer, which follows a plus sign.
+    /// The report that the board has stopped has none.
     fn ask(&mut self, command: &str) -> io::Result<String> {
         let sum = command.bytes().fold(0_u8, u8::wrapping_add);
         self.0.write_all(format!("+${command}#{sum:02x}").as_bytes())?;
@@ -439,7 +438,7 @@ impl Debugger {
         }
     }
 
-    /// Flips a bit of the memory of a board that is stopped for it.
+    /// Flips a bit in the memory of a board, which is stopped meanwhile.
     fn flip(socket: &Path, address: u32, bit: u8) -> io::Result<()> {
         let mut debugger = Self(UnixStream::connect(socket)?);
         let byte = debugger.ask(&format!("m{address:x},1"))?;
@@ -450,8 +449,8 @@ impl Debugger {
     }
 }
 
-/// A board runs the test images that its model carries; when its flash changes, it says so, and
-/// gives no more results.
+/// A board runs the test images that its model carries. When its flash changes, it reports that,
+/// and gives no more results.
 #[test]
 fn boards_test_themselves_and_find_that_flash_changed() {
     let (tiny, data) = tiny();
@@ -481,8 +480,8 @@ fn boards_test_themselves_and_find_that_flash_changed() {
         let answer = board.link().infer(image(0).chunks(row)).unwrap();
         assert_eq!(answer.logits, file.model().test_images().next().unwrap().logits);
         board.link().check().unwrap();
-        // In the weights of the last convolution, which are read for each image. A debugger does not
-        // reach those behind a driver.
+        // The bit is in the weights of the last convolution, which are read for each image. A
+        // debugger cannot reach weights behind a driver.
         if spec.weights_window.is_none() {
             let model = file.model();
             let weights = model.layer(model.logits()).weights.get();
@@ -494,7 +493,7 @@ fn boards_test_themselves_and_find_that_flash_changed() {
         }
         drop(board);
 
-        // A stored answer that this board's kernels do not give.
+        // A stored answer that this board's kernels do not compute.
         let mut wrong = program.clone();
         wrong.test_images = TestImage::read(&file.model());
         wrong.test_images[1].logits[0] ^= 1;

@@ -1,5 +1,5 @@
-//! Networks in the spellings that people's tools write, from public bug reports: each file of the
-//! folder imports.
+//! Networks as people's tools write them, from public bug reports: each file of the folder can be
+//! imported.
 
 use crate::common::shared_cases;
 use brooklet_import::network::{Ending, Op};
@@ -11,11 +11,11 @@ use brooklet_quantize::lower::int8::lower;
 use brooklet_quantize::units::{normalization_outside, of_numbers};
 use ndarray::Array4;
 
-/// What a file gives.
+/// The result of importing a file.
 enum Gives {
-    /// A float network of this number of nodes.
+    /// A float network with this number of nodes.
     Float(usize),
-    /// A quantized network of this number of nodes, which has layers.
+    /// A quantized network with this number of nodes that has layers.
     Int8(usize),
 }
 
@@ -115,7 +115,7 @@ fn one_of_two_heads_is_chosen_by_name() {
     assert_eq!(refused, "has no output `gemm_55`; its outputs are gemm_54, gemm_57");
 }
 
-/// Features of sound: float32 and int8, and images of an IDX file.
+/// Features of sound in float32 and int8, and images of an IDX file.
 #[test]
 fn data_that_are_no_pictures() {
     let Some(cases) = shared_cases("data_that_are_no_pictures") else { return };
@@ -131,7 +131,7 @@ fn data_that_are_no_pictures() {
     for (number, found) in numbers.iter().zip(&batch) {
         assert!((number - found).abs() <= 0.501 * step, "{number} is {found}");
     }
-    // Zero is a byte of its own.
+    // Zero is exactly a byte.
     let zero = (preprocess.mean.unwrap()[0] * 255.0).round() as u8;
     assert!(preprocess.normalize(zero, 0).abs() < 1e-4);
 
@@ -160,7 +160,7 @@ fn files(path: &std::path::Path) -> Vec<u8> {
     std::fs::read(path).unwrap()
 }
 
-/// What a network does to its image itself is what pixels are for it.
+/// If a network normalizes its image itself, that gives the units of pixels.
 #[test]
 fn normalization_inside_becomes_mean_and_std() {
     let Some(cases) = shared_cases("normalization_inside") else { return };

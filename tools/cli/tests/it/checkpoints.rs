@@ -1,5 +1,5 @@
-//! Checkpoints that are made here: keys and shapes are those of the architecture. And files that are
-//! of another kind than their names say.
+//! Checkpoints that are made here, with the keys and shapes of the architecture; and files of
+//! another type than their names say.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use brooklet_import::network::{Network, Op};
 use brooklet_import::{Imported, Options, load};
 use safetensors::tensor::{Dtype, TensorView};
 
-/// A CIFAR ResNet-20 with made-up weights, with projections or without.
+/// A CIFAR ResNet-20 with made-up weights, with or without projections.
 fn cifar(
     projections: bool,
     change: impl Fn(&mut Vec<(String, Vec<usize>)>),
@@ -112,7 +112,7 @@ fn files_of_the_wrong_kind_are_told_apart() {
     assert!(message(&error).contains("tf2onnx"), "{error}");
     assert!(matches!(problem(&write("notes", b"hello")).problem, Problem::UnknownType { .. }));
     assert!(matches!(problem(&folder.path().join("gone.onnx")).problem, Problem::File(_)));
-    // A number that never ends, alone and in a packed list inside of a tensor.
+    // A number that never ends, alone and in a packed list within a tensor.
     let endless = [&[0x08][..], &[0xff; 12]].concat();
     let packed = [&[0x3a, 17, 0x2a, 15, 0x2a, 13][..], &[0xff; 13]].concat();
     for bytes in [endless, packed] {

@@ -1,4 +1,4 @@
-//! The command as a user meets it: what it prints, and what it leaves behind.
+//! The command as a user sees it: its output, and the files that it leaves.
 
 use std::fs;
 use std::path::Path;
@@ -40,12 +40,12 @@ fn reports_as_json() {
         has(layer, &["name", "kind", "shape", "scale", "zero_point", "macs", "weight_bytes"]);
         has(layer, &["ring_rows", "arena_offsets", "row_bytes"]);
     }
-    // The same ranges, from a file, give the same model; the old file is replaced.
+    // The same ranges from a file give the same model, which replaces the old file.
     desk.write("new/b.brook", b"old");
     desk.succeeds("quantize tiny.onnx --ranges ranges.json -o new/b.brook");
     assert_eq!(desk.read("new/b.brook"), desk.read("tiny.brook"));
 
-    // What is learned depends on data and seed alone, and can be left out.
+    // Learning depends on data and seed alone, and can be left out.
     let quantize = |options: &str| {
         let report =
             desk.report(&format!("quantize tiny.onnx --calibrate random:8 -o c.brook {options}"));
@@ -82,7 +82,7 @@ fn reports_as_json() {
     has(&score, &["images", "top1", "top5", "agreement", "sqnr_db", "images_per_second"]);
     assert_eq!((&score["images"], &score["agreement"]), (&json!(5), &json!(1.0)));
     let logits: Array2<i8> = read_npy(desk.path("new/eval.npy")).unwrap();
-    // This network ends in its logits.
+    // The last layer of this network makes its logits.
     assert_eq!(read_npy::<_, Array2<i8>>(desk.path("new/output.npy")).unwrap(), logits);
     assert_eq!(logits.nrows(), 5);
 
@@ -93,7 +93,7 @@ fn reports_as_json() {
     assert_eq!(fs::read_dir(desk.path("new")).unwrap().count(), 5, "nothing temporary is left");
 }
 
-/// What networks of the paper take: what lives at the worst moment and little more.
+/// The memory of the paper's networks is little more than their rows at the fullest step.
 #[test]
 fn networks_of_the_paper() {
     let desk = Desk::new();
@@ -188,7 +188,7 @@ fn an_int8_network_needs_no_calibration() {
     }
     desk.succeeds(&format!("quantize {network} -o int8.brook"));
 
-    // What it lost, against the float network, layer by layer: its adds are layers of their own.
+    // The loss against the float network, layer by layer; its additions are layers of their own.
     let test = data.join("cifar10/test_first5000.bin").canonicalize().unwrap();
     let compare = |float: &str, model: &str| {
         let float = data.join("models").join(float).canonicalize().unwrap();
@@ -229,7 +229,7 @@ fn a_model_carries_its_test_images_wherever_it_is_rewritten() {
         &["--self-test 3: the calibration data has 2 images", "--self-test 2"],
     );
     assert!(desk.succeeds("check tiny.brook").contains("the file has no test images"));
-    // Without calibration data they are noise; else images from the whole of that.
+    // Without calibration data the test images are noise; otherwise they are spread over that data.
     desk.succeeds(&format!("quantize tiny.onnx --self-test 1 {ranges}"));
     assert!(desk.succeeds("check tested.brook").contains("self-test: 1 images gave the stored"));
     let calibrated = "quantize tiny.onnx --effort fast --calibrate random:9 -o tested.brook";
@@ -260,21 +260,21 @@ fn a_model_carries_its_test_images_wherever_it_is_rewritten() {
     assert_ne!(desk.read("planned.brook"), desk.read("tested.brook"));
     assert_eq!(answers("planned.brook"), images);
 
-    // Answers that the kernels do not give.
+    // These are answers that the kernels do not compute.
     let file = ModelFile::open(desk.path("tested.brook")).unwrap();
     let mut program = Program::read(&file.model());
     program.test_images[2].logits[9] ^= 1;
     desk.write("wrong.brook", &program.write(&plan(&program, Goal::Size).unwrap()));
     desk.refuses("check wrong.brook", &["wrong.brook: self-test", "test image 2"]);
     desk.refuses("check wrong.brook --backend reference", &["backend reference", "test image 2"]);
-    // What a board would have nothing to be checked by.
+    // A board has nothing to check here.
     desk.refuses(
         "flash tiny.brook --board none --check",
         &["tiny.brook: there is nothing to check"],
     );
 }
 
-/// Shells, `man` and the environment know the command.
+/// Shells, `man` and the environment work with the command.
 #[test]
 fn shells_and_manuals_know_the_command() {
     let desk = Desk::new();
@@ -286,7 +286,7 @@ fn shells_and_manuals_know_the_command() {
     assert!(desk.succeeds("man quantize").contains("calibrate"));
     desk.refuses("man nothing", &["no subcommand `nothing`"]);
     desk.refuses("new resnet8 -o net.onnx", &["net.onnx: ", "as safetensors, not as `onnx`"]);
-    // The option wins over the environment.
+    // The option takes precedence over the environment.
     let plan = |line: &str| {
         let mut command = desk.command(line);
         let output = command.env("BROOKLET_BOARD", "qemu-microbit").output().unwrap();
@@ -298,7 +298,7 @@ fn shells_and_manuals_know_the_command() {
     assert_ne!(own, other);
 }
 
-/// Options of `brooklet.toml` are as if they were typed, and what is typed goes before them.
+/// Options in `brooklet.toml` work as if they were typed, and typed options take precedence.
 #[test]
 fn a_project_has_options_of_its_own() {
     let folder = crate::shell::resnet8();

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::common::shared_data;
 use brooklet_import::{Options, load};
 
-/// Loads `file` cut at many lengths and with many bytes changed.
+/// Loads `file` cut off at many lengths, and with many bytes changed.
 fn damage(data: &Path, file: &str, arch: Option<&str>, changes: usize) {
     let arch = arch.map(|arch| arch.parse().unwrap());
     let options = Options { arch, ..Options::default() };
@@ -20,8 +20,8 @@ fn damage(data: &Path, file: &str, arch: Option<&str>, changes: usize) {
     let near = [0, 1, 3, 4, 7, 8, 9, 15, 31, 64, 200, 1000];
     let spread = (1..24).map(|part| whole.len() * part / 24);
     for length in near.into_iter().chain(spread).chain([whole.len() - 1]) {
-        // The tail of some formats is not needed: only panics and endless loops are failures,
-        // except that a file cut in half can never be whole.
+        // Some formats do not need the end of a file, so only panics and endless loops are
+        // failures, except that a file cut in half can never be complete.
         let result = attempt(&whole[..length]);
         assert!(result.is_err() || length > whole.len() / 2, "{file} cut to {length}");
     }
@@ -29,7 +29,8 @@ fn damage(data: &Path, file: &str, arch: Option<&str>, changes: usize) {
     for change in 0..changes {
         state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         let random = (state >> 33) as usize;
-        // Structure is at the ends and between the weights; half of the changes go to the ends.
+        // The structure is at the ends and between the weights, so half of the changes are at the
+        // ends.
         let place = match change % 4 {
             0 => random % 4096.min(whole.len()),
             1 => whole.len() - 1 - random % 16384.min(whole.len()),

@@ -1,4 +1,4 @@
-//! The planner's model of what kernels cost, held against counts of every backend.
+//! Compares the planner's cost model of kernels with counts of every backend.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,10 +17,10 @@ use brooklet_plan::program::Program;
 use brooklet_quantize::data::Dataset;
 use rayon::prelude::*;
 
-/// How far a prediction for a whole network may be off, in percent.
+/// Tolerance for the prediction for a whole network, in percent.
 const TOLERANCE: f64 = 5.0;
 
-/// The program with as many layers in that packing as the board has room for.
+/// The program with that packing for as many layers as the board has room for.
 fn packed(program: &Program, packing: Packing, spec: &Spec) -> Program {
     let mut packed = program.clone();
     for index in 0..packed.layers.len() {
@@ -39,10 +39,10 @@ fn packed(program: &Program, packing: Packing, spec: &Spec) -> Program {
     packed
 }
 
-/// What was counted: kernel, work, instructions.
+/// A count: kernel, work, instructions.
 type Count = (&'static str, Work, f64);
 
-/// What the board counts for an image of noise.
+/// The board's counts for an image of noise.
 fn profile(registry: &Registry, spec: &Spec, file: &ModelFile) -> Profile {
     let mut report = |line: &str| eprintln!("{line}");
     let mut board = Board::start(registry, spec, file.path(), &mut report).unwrap();
@@ -53,7 +53,7 @@ fn profile(registry: &Registry, spec: &Spec, file: &ModelFile) -> Profile {
     board.link().profile().unwrap()
 }
 
-/// The counts of a network in every packing that the board runs.
+/// The counts of a network in each packing that the board runs.
 fn counts(registry: &Registry, folder: &Path, spec: &Spec, network: &str) -> Vec<Vec<Count>> {
     let file = ModelFile::open(folder.join(network)).unwrap();
     if !spec.int16 && file.model().layers().iter().any(|layer| layer.has_int16()) {
@@ -79,7 +79,7 @@ fn counts(registry: &Registry, folder: &Path, spec: &Spec, network: &str) -> Vec
         if instructions.len() < model.layers().len() {
             continue;
         }
-        // What no layer counts is the input's.
+        // The instructions that no layer counts belong to the input.
         let rest = profile.total as f64 - instructions.iter().sum::<f64>();
         let count = |(index, count): (usize, &f64)| {
             let record = model.layer(index);
@@ -91,8 +91,8 @@ fn counts(registry: &Registry, folder: &Path, spec: &Spec, network: &str) -> Vec
     counts
 }
 
-/// The coefficients with the smallest errors, of large layers and of small ones, none below zero:
-/// each in turn is made the best beside the others, until they stay.
+/// The coefficients with the smallest errors, for large and small layers, and none below zero: each
+/// in turn is set to its best value, given the others, until none changes.
 fn fit(counts: &[&Count]) -> Work {
     let weighted = |count: &Count| {
         let weight = 1.0 / count.2.max(1.0).sqrt();
@@ -118,8 +118,8 @@ fn fit(counts: &[&Count]) -> Work {
     fitted.map(|each| (each * 1e4).round() / 1e4)
 }
 
-/// Of each kind of layer one network: the plainest, one with max-pools and maps that are no multiple
-/// of any block, and one with adds that are no joins.
+/// One network for each kind of layer: the plainest, one with max-pools and maps whose size is not
+/// a multiple of any block, and one with additions that are not joins.
 #[test]
 fn predictions_are_near_the_counts() {
     let folder = tempfile::tempdir().unwrap();
@@ -129,8 +129,8 @@ fn predictions_are_near_the_counts() {
     compare(folder.path(), &networks, false);
 }
 
-/// With `BROOKLET_BLESS` the coefficients are fitted anew; if `BROOKLET_BOARD` names a board, only
-/// those of its backend are.
+/// With `BROOKLET_BLESS` the coefficients are fitted again; if `BROOKLET_BOARD` names a board, only
+/// those of its backend.
 #[test]
 #[ignore = "minutes: cargo xtask test --all"]
 fn predictions_are_near_the_counts_of_all_networks() {
@@ -148,7 +148,7 @@ fn predictions_are_near_the_counts_of_all_networks() {
         succeed(folder, &format!("quantize {from} --weights {bits} -o {narrow}.brook"));
         networks.push(narrow);
     }
-    // One tensor in int16 makes several layers wide: those that make it, read it, add it.
+    // One tensor in int16 affects several layers: those that write it, read it, and add it.
     for (name, layers, in_int16) in [
         ("resnet8-26", "first,stage3.block1.conv1,last", "resnet8-26-16"),
         ("preact-resnet20", "stage1.block2", "preact-resnet20-16"),
@@ -175,7 +175,7 @@ fn made(folder: &Path, networks: &[&'static str]) -> Vec<&'static str> {
     networks.to_vec()
 }
 
-/// Of the networks by name only those for large images have a max-pool, and maps that are no
+/// Of the named networks only those for large images have a max-pool, and maps whose size is not a
 /// multiple of any block.
 fn pooled(folder: &Path) -> &'static str {
     let weight = |index: usize| (index as f32 * 0.7).sin();
@@ -211,7 +211,7 @@ fn pooled(folder: &Path) -> &'static str {
     "pooled"
 }
 
-/// Has adds that are no joins, and a softmax.
+/// Has additions that are not joins, and a softmax.
 fn mlperf(folder: &Path) -> Option<&'static str> {
     let data = crate::common::shared_data("costs of adds and softmax")?;
     let network = data.canonicalize().unwrap().join("models/mlperf_resnet8_int8.tflite");
@@ -219,10 +219,10 @@ fn mlperf(folder: &Path) -> Option<&'static str> {
     Some("mlperf")
 }
 
-/// Counts the networks on a board of each backend, and compares; or fits the coefficients anew.
+/// Counts the networks on a board of each backend, and compares; or fits the coefficients again.
 fn compare(folder: &Path, networks: &[&str], bless: bool) {
     let registry = Registry::find().unwrap();
-    // Of each one core: on others it takes the same instructions.
+    // One core per backend: others take the same instructions.
     let mut backends: BTreeMap<&str, &Spec> = BTreeMap::new();
     for spec in registry.boards().iter().filter(|spec| spec.qemu.is_some()) {
         let best = backends.entry(&spec.backend).or_insert(spec);

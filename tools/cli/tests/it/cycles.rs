@@ -1,4 +1,4 @@
-//! Timings of cores, held against LLVM's scheduling models.
+//! Compares timings of cores with LLVM's scheduling models.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -9,10 +9,10 @@ use brooklet_firmware::counts::{Counted, Counts};
 use brooklet_firmware::cycles::{Core, estimate};
 use brooklet_firmware::{Board, Options, Registry};
 
-/// How far the two may be apart, in percent.
+/// Tolerance for the difference, in percent.
 const TOLERANCE: f64 = 15.0;
 
-/// What a program of LLVM's says to `input`; nothing if it is not there.
+/// The output of one of LLVM's programs for `input`; `None` if it is not installed.
 fn llvm(program: &str, arguments: &[&str], input: &str) -> Option<String> {
     let mut command = Command::new(format!("{program}-19"));
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -21,8 +21,8 @@ fn llvm(program: &str, arguments: &[&str], input: &str) -> Option<String> {
     String::from_utf8(child.wait_with_output().ok()?.stdout).ok()
 }
 
-/// Loops without a branch inside, the one that takes most first: instructions in a row that run equally
-/// often, the last of which goes elsewhere more often than not.
+/// Loops without a branch inside, the one with the most cycles first: consecutive instructions that
+/// run equally often, the last of which mostly jumps.
 fn loops(counts: &Counts) -> Vec<&[Counted]> {
     let behind = |c: &Counted| c.address + c.code.len() as u64;
     let in_a_row = |a: &Counted, b: &Counted| {
@@ -36,7 +36,8 @@ fn loops(counts: &Counts) -> Vec<&[Counted]> {
     loops
 }
 
-/// Needs `llvm-mca-19` and `llvm-mc-19`, Debian's package llvm-19; in a thorough run they have to be there.
+/// Needs `llvm-mca-19` and `llvm-mc-19`, from Debian's package llvm-19; a thorough run fails
+/// without them.
 #[test]
 fn hot_loops_take_what_llvm_mca_says() {
     if llvm("llvm-mca", &["--version"], "").is_none() {
@@ -50,7 +51,7 @@ fn hot_loops_take_what_llvm_mca_says() {
     succeed(folder, &format!("new resnet8 {shape} -o net.safetensors"));
     let from = format!("net.safetensors --arch resnet8 {shape} --effort fast --calibrate random:2");
     let registry = Registry::find().unwrap();
-    // LLVM does not take all loops of vectors that it disassembles: of these two are compared.
+    // LLVM cannot assemble all loops of vectors that it disassembles, so two are compared.
     for (board, triple, core, most) in [
         ("qemu-mps2-an500", "thumbv7em-none-eabi", "cortex-m7", 3),
         ("qemu-mps3-an547", "thumbv8.1m.main-none-eabi", "cortex-m55", 2),
@@ -81,7 +82,7 @@ fn hot_loops_take_what_llvm_mca_says() {
                 println!("{core}: LLVM does not take what it disassembles to:\n{text}");
                 continue;
             };
-            // To its Cortex-M55 any number of registers is one.
+            // Its model of the Cortex-M55 counts any number of registers as one.
             let several = text.lines().filter_map(|line| line.split_once('{'));
             let halves = several.map(|(_, list)| list.split(',').count().div_ceil(2) - 1);
             let more = if core == "cortex-m55" { halves.sum() } else { 0 };

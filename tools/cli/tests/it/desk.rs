@@ -1,4 +1,4 @@
-//! A folder to work in, and the command in it: what it prints, or refuses and leaves alone.
+//! A folder to work in, and the command in it: its output, or its refusal without changes.
 
 use std::fs;
 use std::process::{Command, Output};
@@ -25,7 +25,7 @@ pub(crate) fn tiny() -> Onnx {
         .node("Gemm", "flat w2", "y", &[scalar("transB", 1)])
 }
 
-/// One convolution, of an image with `rows` and `columns`.
+/// One convolution, for an image with `rows` and `columns`.
 pub(crate) fn conv(
     rows: i64,
     columns: i64,
@@ -55,7 +55,7 @@ impl Desk {
             .save(desk.path("fits.png"))
             .unwrap();
         RgbImage::new(9, 7).save(desk.path("other.png")).unwrap();
-        // What every refused command would overwrite.
+        // The file that every refused command would overwrite.
         desk.write("out.brook", b"a good model");
         desk
     }
@@ -90,7 +90,8 @@ impl Desk {
         self.command(line).output().unwrap()
     }
 
-    /// What is printed by a command that must succeed, and say nothing beside: no progress bar.
+    /// The output of a command that must succeed without a message on the error stream, such as a
+    /// progress bar.
     pub(crate) fn succeeds(&self, line: &str) -> String {
         let output = self.run(line);
         let errors = String::from_utf8(output.stderr).unwrap();
@@ -104,13 +105,14 @@ impl Desk {
         crate::schema::checked(serde_json::from_str(&report).unwrap())
     }
 
-    /// One error with all of `says` in it and a remedy; no panic; nothing written.
+    /// Checks for one error that contains all of `says`, and a remedy, without a panic or a written
+    /// file.
     pub(crate) fn refuses(&self, line: &str, says: &[&str]) {
         let before = self.files();
         let output = self.run(line);
         let errors = String::from_utf8(output.stderr).unwrap();
         let told = format!("brooklet {line}\n{errors}");
-        // 1: the command; 2: the parser of its options.
+        // 1: from the command; 2: from the parser of its options.
         let (mark, remedy) = match output.status.code() {
             Some(1) => ("× ", "help: "),
             Some(2) => ("error: ", "try '--help'"),
@@ -127,7 +129,7 @@ impl Desk {
         assert_eq!(self.read("out.brook"), b"a good model", "{told}");
     }
 
-    /// Names of all files and folders at the top.
+    /// Names of all files and folders at the top level.
     pub(crate) fn files(&self) -> Vec<std::ffi::OsString> {
         let entries = fs::read_dir(&self.folder).unwrap();
         let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();

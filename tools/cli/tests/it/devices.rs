@@ -1,4 +1,4 @@
-//! What `flash` writes to boards that can be bought.
+//! Writes of `flash` to boards that can be bought.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,8 @@ fn tiny() -> PathBuf {
         .unwrap()
 }
 
-/// A boot loader's drive gets firmware and model, each in its place; so does a file for it.
+/// The drive of a boot loader gets firmware and model, each at its address, and so does a file for
+/// it.
 #[test]
 fn a_pico_gets_firmware_and_model_by_its_drive() {
     let folder = tempfile::tempdir().unwrap();
@@ -44,8 +45,8 @@ fn a_pico_gets_firmware_and_model_by_its_drive() {
     assert_eq!((&last["what"], &last["address"]), (&"model".into(), &spec.slot.address.into()));
     assert!(parts[..parts.len() - 1].iter().all(|part| part["what"] == "firmware"));
 
-    // A drive without the boot loader's file is no such drive. With it, it is written to; that the
-    // board then is at no port is the next error.
+    // A drive without the boot loader's file is refused. With that file it is written to, and the
+    // next error is that the board is not at any port.
     let at = "--drive drive --port /dev/there-is-none";
     let drive = folder.path().join("drive");
     fs::create_dir(&drive).unwrap();
@@ -57,7 +58,7 @@ fn a_pico_gets_firmware_and_model_by_its_drive() {
     assert_eq!(fs::read(drive.join("rpi-pico.uf2")).unwrap(), written);
 }
 
-/// What a board would get that is not there, and that only its boot loader writes to.
+/// A dry run for a board that is not attached, and to which only its boot loader writes.
 #[test]
 fn a_dry_run_needs_no_board() {
     let folder = tempfile::tempdir().unwrap();
@@ -116,7 +117,8 @@ fn ways_that_a_board_has_not_are_refused() {
     assert!(error.contains("there is no drive"), "{error}");
 }
 
-/// Away from a checkout the boards are those that are built in, and firmware is what was built before.
+/// Outside of a checkout the boards are those that are built in, and firmware must have been built
+/// before.
 #[test]
 fn away_from_a_checkout() {
     let folder = tempfile::tempdir().unwrap();
@@ -145,7 +147,7 @@ fn away_from_a_checkout() {
     assert!(!done && said.contains("no checkout") && said.contains("--firmware"), "{said}");
     let (done, said) = away(&format!("{bench} --firmware {}", firmware.display()));
     assert!(done && said.contains("instructions  "), "{said}");
-    // A folder of firmware does as well.
+    // A folder of firmware works, too.
     let cached = folder.path().join("brooklet/firmware");
     fs::create_dir_all(&cached).unwrap();
     fs::copy(&firmware, cached.join("qemu-mps2-an386.elf")).unwrap();
@@ -153,7 +155,7 @@ fn away_from_a_checkout() {
     assert!(done && said.contains("instructions  "), "{said}");
 }
 
-/// What firmware of a project of one's own says, if an emulator runs it.
+/// The output of a project's firmware, if an emulator runs it.
 fn said_by_project(
     registry: &Registry,
     folder: &Path,
@@ -164,7 +166,7 @@ fn said_by_project(
     let name = format!("my-{board}{}", if options.contains("--async") { "-async" } else { "" });
     let project = folder.join(&name);
     succeed(folder, &format!("init {name} --board {board} {options}"));
-    // The versions that are there already.
+    // Uses the versions that are already installed.
     fs::copy(registry.folder().join("Cargo.lock"), project.join("Cargo.lock")).unwrap();
     let target = registry.target_dir();
     let mut cargo = Command::new("cargo");
@@ -179,7 +181,7 @@ fn said_by_project(
     runs.then(|| succeed(folder, &monitor))
 }
 
-/// The line that a project says of the image that templates have in place of a camera's.
+/// The line that a project prints for the image that templates have instead of a camera's.
 fn said_by_simulator(file: &ModelFile) -> String {
     let input = file.model().input();
     let pixel = |y: usize| move |x: usize| (7 * x + 13 * y) as u8;
@@ -190,8 +192,8 @@ fn said_by_simulator(file: &ModelFile) -> String {
     format!("class {best}: {}", file.model().label(best).unwrap_or("no name"))
 }
 
-/// A project of one's own builds as it is, and on the emulated chip its network sees what the
-/// simulator sees.
+/// A new project builds as it is, and on the emulated chip its network gives the simulator's
+/// answer.
 #[test]
 fn a_project_of_ones_own_runs() {
     let folder = tempfile::tempdir().unwrap();
@@ -222,8 +224,8 @@ fn a_project_of_ones_own_runs() {
     assert!(error.contains("not a valid package name"), "{error}");
 }
 
-/// On an executor, a camera's task captures a row a thousand times a second while the network runs,
-/// and is never late.
+/// In a project with an executor, a camera's task captures a row a thousand times a second while
+/// the network runs, and is never late.
 #[test]
 fn a_camera_misses_no_beat_while_the_network_runs() {
     let folder = tempfile::tempdir().unwrap();

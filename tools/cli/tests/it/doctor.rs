@@ -1,4 +1,4 @@
-//! The order of the classes: of class folders by name, by number, or as a file of names has it.
+//! The order of the classes: class folders by name, by number, or in the order of a file of names.
 
 use std::fs;
 use std::path::Path;
@@ -34,7 +34,7 @@ fn the_order_of_the_classes_is_found_and_kept() {
     let network = shared.join("models/mlperf_resnet8_int8.tflite");
     let network = network.display();
 
-    // 1 to 10: by name, 10 comes second.
+    // Folders 1 to 10: sorted by name, 10 comes second.
     write_folders(&shared, &folder.join("numbers"), |class| (class + 1).to_string());
     let report = json(folder, &format!("doctor {network} numbers --images 200"));
     let first = &report["tried"][0];
@@ -45,7 +45,8 @@ fn the_order_of_the_classes_is_found_and_kept() {
     );
     assert!(top1(first) > 0.8 && report["verdict"].as_str().unwrap().contains("give --labels"));
 
-    // Names of no order, and the file that has it: what the doctor says, quantize and eval do.
+    // Names in no order, and a file with their order: quantize and eval follow what the doctor
+    // prints.
     let names = ["plane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "lorry"];
     write_folders(&shared, &folder.join("names"), |class| names[usize::from(class)].to_owned());
     fs::write(folder.join("names.txt"), names.join("\n")).unwrap();
@@ -55,13 +56,13 @@ fn the_order_of_the_classes_is_found_and_kept() {
     assert!(with["verdict"].as_str().unwrap().contains("--labels names.txt"), "{with}");
     succeed(folder, &format!("quantize {network} --labels names.txt -o a.brook"));
     assert!(top1(&json(folder, "eval a.brook names")) > 0.8);
-    // Some of the classes keep their numbers.
+    // Folders for only some of the classes keep their numbers.
     fs::create_dir(folder.join("some")).unwrap();
     for name in ["ship", "bird"] {
         fs::rename(folder.join("names").join(name), folder.join("some").join(name)).unwrap();
     }
     assert!(top1(&json(folder, "eval a.brook some")) > 0.7);
-    // One that is no class is named; the labels' file must have them all.
+    // A folder that is not a class is named; the file of names must have all of them.
     fs::rename(folder.join("some/bird"), folder.join("some/birds")).unwrap();
     let refused = brooklet(folder, "eval a.brook some").unwrap_err();
     assert!(

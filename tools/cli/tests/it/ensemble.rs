@@ -1,4 +1,4 @@
-//! `brooklet ensemble`: the members' probabilities, averaged, in the arena of one.
+//! `brooklet ensemble`: averages the members' probabilities, in the arena of one member.
 
 use crate::shell::{brooklet, json};
 use brooklet_plan::model_file::{HostBackend, ModelFile};
@@ -7,7 +7,7 @@ use brooklet_plan::program::Program;
 use brooklet_plan::self_test::build;
 use brooklet_plan::test_image::TestImage;
 
-/// A folder with three members, and what does not fit them.
+/// A folder with three members, and with models that do not fit them.
 fn members() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, arch, options, preprocess) in [
@@ -44,7 +44,7 @@ fn probabilities_are_averaged_in_the_arena_of_one() {
     let report = json(folder.path(), "ensemble a.brook b.brook c.brook -o all.brook");
     let [arena, largest] =
         ["arena_bytes", "largest_member_arena_bytes"].map(|name| report[name].as_u64().unwrap());
-    // The image stays, 32 · 32 · 3 bytes, and a few probabilities.
+    // The image, 32 · 32 · 3 bytes, stays in the arena, with a few probabilities.
     assert!(arena <= largest + 3072 + 64, "{arena} for {largest}");
     let members = ["a.brook", "b.brook", "c.brook"].map(open);
     let all = open("all.brook");
@@ -57,17 +57,17 @@ fn probabilities_are_averaged_in_the_arena_of_one() {
         for (class, &q) in answer.logits.iter().enumerate() {
             let mean = each.iter().map(|member| member[class]).sum::<f64>() / 3.0;
             let ours = f64::from(all.model().logits_quantization().dequantize(q));
-            // Each softmax is rounded to 1/256, and so is each of two means.
+            // Each softmax is rounded to 1/256, and so is each of the two means.
             assert!((ours - mean).abs() <= 1.5 / 256.0, "class {class}: {ours} for {mean}");
         }
     }
-    // An ensemble is a model like any other: planned again, it is the same.
+    // An ensemble is a model like any other: planning it again gives the same file.
     let before = std::fs::read(folder.path().join("all.brook")).unwrap();
     brooklet(folder.path(), "plan all.brook --in-place").unwrap();
     assert_eq!(std::fs::read(folder.path().join("all.brook")).unwrap(), before);
 }
 
-/// The images are those of the first member that has some, their answers the ensemble's.
+/// The images are those of the first member that has some; the answers are the ensemble's.
 #[test]
 fn test_images_are_answered_by_the_ensemble() {
     let folder = members();

@@ -1,5 +1,5 @@
-//! A model as an ONNX network: an engine gives the simulator's numbers, and brooklet reads the file as
-//! the network that it wrote.
+//! A model as an ONNX network: an engine computes the simulator's numbers, and brooklet reads the
+//! file as the network that it wrote.
 
 use std::path::Path;
 
@@ -11,12 +11,12 @@ use rten_onnx::onnx::AttributeProto;
 
 const NORMALIZED: &str = "--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225";
 
-/// Exports a model, and holds what an engine makes of it against the simulator.
+/// Exports a model, and compares an engine's results with the simulator's.
 #[track_caller]
 fn exported(folder: &Path, name: &str) {
     let report = json(folder, &format!("export {name}.brook -o {name}.onnx --compare random:12"));
     let agreement = &report["agreement"];
-    // What is half a step for the one is a little less for the other, and spreads.
+    // A value at half a step can be slightly less in the engine, and the difference spreads.
     assert!(agreement["same_class"].as_f64().unwrap() >= 0.9, "{name}: {agreement}");
     assert!(agreement["sqnr_db"].as_f64().is_none_or(|sqnr| sqnr >= 25.0), "{name}: {agreement}");
 }
@@ -31,8 +31,8 @@ fn logits(folder: &Path, name: &str) -> Vec<i16> {
     (0..8).flat_map(|number| simulator.run(&image(number)).logits).collect()
 }
 
-/// Reads an exported network, and compares it with the model that it was made of: the same layers and
-/// scales, and this share of the scores.
+/// Reads an exported network, and compares it with the model that it was made from: the same layers
+/// and scales, and this share of equal scores.
 #[track_caller]
 fn comes_back(folder: &Path, name: &str, percent: usize) {
     succeed(folder, &format!("quantize {name}.onnx -o {name}.back.brook"));
@@ -50,7 +50,7 @@ fn comes_back(folder: &Path, name: &str, percent: usize) {
             (kind(layer.operator()), layer.shape(), Some(scale))
         };
         let mut layers: Vec<_> = layers.map(of).collect();
-        // The image is in units of its own.
+        // The image has units of its own.
         layers[0].2 = None;
         layers
     });
@@ -75,7 +75,7 @@ fn a_residual_network_comes_back() {
     let wide = std::fs::metadata(folder.join("a.onnx")).unwrap().len();
     let four = std::fs::metadata(folder.join("four.onnx")).unwrap().len();
     assert!(four * 10 < wide * 7, "weights are two in a byte: {four} of {wide}");
-    // ONNX has integers of four bits: three go into them, five and six do not.
+    // ONNX has integers of four bits, which can hold three bits, but not five or six.
     for (bits, halved) in [(3, true), (5, false), (6, false)] {
         let name = format!("in{bits}");
         quantize(&format!("-o {name}.brook --weights {bits} {NORMALIZED}"));
@@ -84,14 +84,14 @@ fn a_residual_network_comes_back() {
         let bytes = std::fs::metadata(folder.join(format!("{name}.onnx"))).unwrap().len();
         assert_eq!(bytes * 10 < wide * 7, halved, "{bits} bits: {bytes} of {wide}");
     }
-    // What has 16 bits is read by other engines alone.
+    // Only other engines can read streams of 16 bits.
     quantize("-o stream.brook --stream 16");
     exported(folder, "stream");
     quantize("-o last.brook --int16 last");
     exported(folder, "last");
 }
 
-/// A network of all operators beside those of a ResNet.
+/// A network with all operators that a ResNet does not have.
 fn of_all_operators() -> Vec<u8> {
     let word = |name: &str, word: &str| AttributeProto {
         name: Some(name.into()),
@@ -170,12 +170,13 @@ fn every_operator_is_exported() {
     let missing: Vec<_> = all.into_iter().filter(|&operator| !found(operator)).collect();
     assert!(missing.is_empty(), "{missing:?}");
     exported(folder, "all");
-    // A batch norm by itself, and an addition of TFLite's form, are in networks of their own.
+    // A separate batch norm, and an addition in TFLite's form, are in other networks.
     succeed(folder, "new preact-resnet20 -o b.safetensors");
     let from = "quantize b.safetensors --arch preact-resnet20 --effort fast --calibrate random:2";
     succeed(folder, &format!("{from} -o b.brook"));
     exported(folder, "b");
-    // Its scales are floats of 24 bits in the file: over twenty blocks that is a step here and there.
+    // The file stores scales as floats of 24 bits; over twenty blocks this causes a few steps of
+    // difference.
     comes_back(folder, "b", 90);
     let refused = brooklet(folder, "export b.brook -o b.tflite").unwrap_err();
     assert!(refused.contains("as ONNX only"), "{refused}");

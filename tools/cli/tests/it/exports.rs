@@ -1,5 +1,5 @@
-//! Networks as PyTorch's own exporters write them, against what PyTorch computed: every file of the
-//! folder, and with which words those are refused that cannot be imported.
+//! Networks as PyTorch's own exporters write them, compared with PyTorch's results: every file of
+//! the folder, and the errors for files that cannot be imported.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -12,7 +12,7 @@ use brooklet_quantize::forward::FloatModel;
 use ndarray::{Array2, Array4, ArrayD, Axis, Ix4};
 use ndarray_npy::NpzReader;
 
-/// Files that are refused, and what the message says.
+/// Files that are refused, with a part of the error.
 const REFUSED: [(&str, &str); 4] = [
     ("group-norm", "operator InstanceNormalization is not supported"),
     ("upsample-decoder", "operator Resize is not supported"),
@@ -23,7 +23,7 @@ const REFUSED: [(&str, &str); 4] = [
 /// Files whose weights have fewer digits.
 const HALF: &str = "saved.ddp-half.pt";
 
-/// Least signal to noise of the quantized networks, in decibels.
+/// Minimum signal to noise of the quantized networks, in decibels.
 const LEAST: f64 = 26.0;
 
 /// Largest error, relative to the largest output.
@@ -43,7 +43,7 @@ fn every_export_imports_and_computes_what_pytorch_does() {
         let name = file.file_name().unwrap().to_str().unwrap().to_owned();
         let refused = REFUSED.iter().find(|(start, _)| name.starts_with(start));
         let problem = match (check(&file), refused) {
-            // A checkpoint's network is one of these.
+            // The network of a checkpoint is one of these.
             (Ok(()), None) if file.extension().is_some_and(|extension| extension != "onnx") => {
                 continue;
             }
@@ -51,7 +51,7 @@ fn every_export_imports_and_computes_what_pytorch_does() {
                 Ok((_, db)) if db < LEAST => format!("has {db} dB in int8"),
                 Err(message) => message,
                 Ok((model, _)) => {
-                    // The same model, whichever exporter wrote the network.
+                    // All exporters' files of a network give the same model.
                     let network = name.split('.').next().unwrap().to_owned();
                     let other = models.entry(network).or_insert_with(|| model.clone());
                     if other.len() == model.len() {
@@ -69,7 +69,7 @@ fn every_export_imports_and_computes_what_pytorch_does() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// A model of the network, and its error on other noise than it was quantized with.
+/// A model of the network, and its error on other noise than that which it was quantized with.
 fn quantized(file: &Path) -> Result<(Vec<u8>, f64), String> {
     let folder = tempfile::tempdir().unwrap();
     let file = file.display();
@@ -126,7 +126,7 @@ fn check(file: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Images as rows, columns, channels, from whatever layout the network was given them in.
+/// Images as rows, columns, channels, converted from the layout of the network's input.
 fn images(x: ArrayD<f32>, input: [usize; 3]) -> Array4<f32> {
     let x = if x.ndim() == 3 { x.insert_axis(Axis(2)) } else { x };
     let x = x.into_dimensionality::<Ix4>().unwrap();

@@ -1,5 +1,5 @@
-//! What a command does with the files that it is given: no output replaces an input or another
-//! output, what cannot be written is known before the work, and nothing is left behind.
+//! The command's treatment of files: no output replaces an input or another output, an output that
+//! cannot be written is refused before the work, and no temporary file is left.
 
 use std::fs;
 use std::path::Path;
@@ -31,7 +31,7 @@ fn desk() -> TempDir {
     desk
 }
 
-/// All files below a folder, with what is in them.
+/// All files below a folder, with their contents.
 fn contents(folder: &Path) -> Vec<(std::path::PathBuf, Option<Vec<u8>>)> {
     let mut all = Vec::new();
     let mut entries: Vec<_> = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
@@ -47,7 +47,7 @@ fn contents(folder: &Path) -> Vec<(std::path::PathBuf, Option<Vec<u8>>)> {
     all
 }
 
-/// A command that is refused with all of `says`, and changes nothing.
+/// Checks that a command is refused with all of `says`, and changes nothing.
 fn refuses(folder: &Path, line: &str, says: &[&str]) {
     let before = contents(folder);
     let error = brooklet(folder, line).expect_err(line);
@@ -122,10 +122,10 @@ fn outputs_never_replace_each_other() {
     refuses(folder, "plan a.brook --svg new -o new", &["would both write it"]);
     #[cfg(unix)]
     {
-        // Of a file that is not there yet.
+        // A file that does not exist yet.
         std::os::unix::fs::symlink("new", folder.join("soft")).unwrap();
         refuses(folder, &format!("{quantize} new -o soft"), &["would both write it"]);
-        // Where the report goes.
+        // The file that the report is printed to.
         let report = fs::File::create(folder.join("report")).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_brooklet"));
         let words = ["eval", "a.brook", "random:2", "--logits", "report"];
@@ -133,11 +133,11 @@ fn outputs_never_replace_each_other() {
         let error = String::from_utf8(output.stderr).unwrap();
         assert!(error.contains("that the report is printed to"), "{error}");
     }
-    // What takes bytes as they come loses nothing.
+    // A device takes bytes as they come, and loses nothing.
     succeed(folder, &format!("{quantize} /dev/null -o /dev/null"));
 }
 
-/// The weights beside a network are an input, though no argument names them.
+/// The file with a network's weights is an input, though no argument names it.
 #[test]
 fn outputs_never_replace_weights_that_a_network_names() {
     use rten_onnx::onnx::{DataType, StringStringEntryProto};
@@ -159,7 +159,7 @@ fn outputs_never_replace_weights_that_a_network_names() {
     succeed(desk.path(), &format!("{line} a.brook"));
 }
 
-/// All of these are found before the calibration, whose data are not there.
+/// All of these are found before the calibration, whose data do not exist.
 #[test]
 fn outputs_that_cannot_be_written_are_known_before_the_work() {
     let desk = desk();
@@ -234,7 +234,7 @@ fn a_plan_is_written_where_the_user_says() {
     assert!(brooklet(folder, "plan a.brook --in-place -o b.brook").is_err());
 }
 
-/// A file that is write-protected stays, though its folder would let it be replaced.
+/// A write-protected file stays, though its folder's permissions allow replacing it.
 #[cfg(unix)]
 #[test]
 fn write_protected_files_stay() {
@@ -249,8 +249,7 @@ fn write_protected_files_stay() {
     refuses(folder, "plan a.brook -o kept", &["kept: is not replaced", "write-protected"]);
 }
 
-/// Signals, while the file is written: the command is held at the moment in which it has a
-/// temporary file, by a disk that takes its time.
+/// Signals while the file is written: a slow disk holds the command while it has a temporary file.
 #[cfg(target_os = "linux")]
 #[test]
 fn signals_leave_no_temporary_files() {
@@ -264,7 +263,7 @@ fn signals_leave_no_temporary_files() {
     for (name, signal) in [("INT", 2), ("TERM", 15), ("HUP", 1)] {
         let mut caught = false;
         for _ in 0..20 {
-            // 47 MB: long enough to be seen.
+            // 47 MB take long enough to be seen.
             let mut child = Command::new(env!("CARGO_BIN_EXE_brooklet"))
                 .args(["new", "resnet18", "-o", "a.safetensors"])
                 .current_dir(folder)
@@ -273,7 +272,7 @@ fn signals_leave_no_temporary_files() {
                 .spawn()
                 .unwrap();
             let start = Instant::now();
-            // The first is the probe; the file itself has bytes.
+            // The first file is a probe; the file itself has bytes.
             let written = || {
                 let entries = fs::read_dir(folder).unwrap().flatten();
                 let sizes = entries.filter_map(|entry| entry.metadata().ok()).map(|m| m.len());

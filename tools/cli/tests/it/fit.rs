@@ -1,4 +1,4 @@
-//! Whether a model fits a board, and what it costs there: every command gives the one answer.
+//! Whether a model fits a board, and its costs there: all commands give the same answer.
 
 use std::fs;
 use std::process::Command;
@@ -10,8 +10,8 @@ use brooklet_plan::model_file::ModelFile;
 use brooklet_plan::packing::packed_into;
 use serde_json::Value;
 
-/// The arena of a model that is packed as it was made fits, and that of the model packed for the
-/// board's kernels, which take scratch memory, does not.
+/// The arena of a model as it was made fits, but that of the model packed for the board's kernels,
+/// which need scratch memory, does not.
 #[test]
 fn fit_counts_what_the_boards_kernels_need() {
     let folder = resnet8();
@@ -27,7 +27,7 @@ fn fit_counts_what_the_boards_kernels_need() {
     let refused = brooklet(folder, "flash a.brook --board qemu-microbit").unwrap_err();
     assert!(refused.contains("it lacks 720 bytes of RAM"), "{refused}");
 
-    // `quantize` fails where what it was asked to fit does not, and says where the file is.
+    // `quantize` fails if the model does not fit the given board, and names the file that it wrote.
     let line = format!("quantize {network} --input 34x34 --board qemu-microbit -o b.brook");
     let mut command = Command::new(env!("CARGO_BIN_EXE_brooklet"));
     let words = line.split_whitespace().chain(["--json"]);
@@ -42,7 +42,7 @@ fn fit_counts_what_the_boards_kernels_need() {
     succeed(folder, &format!("quantize {network} --board qemu-mps2-an386 -o c.brook"));
 }
 
-/// A convolution and a mean, of an image of this size: rows and arena grow with it.
+/// A convolution and a mean of an image of this size: rows and arena grow with it.
 fn conv(size: i64, outputs: i64) -> Vec<u8> {
     Onnx::new(&[1, 3, size, size])
         .floats("w", &[outputs, 3, 3, 3], |index| (index as f32 * 0.7).sin())
@@ -51,8 +51,8 @@ fn conv(size: i64, outputs: i64) -> Vec<u8> {
         .bytes()
 }
 
-/// For networks from small to too large and all boards: what `fit` says is what `plan` says after
-/// packing, and what board and file say by themselves.
+/// For networks from small to too large, and all boards: `fit` agrees with `plan` after packing,
+/// and with the numbers of board and file.
 #[test]
 fn fit_plan_and_flash_agree() {
     let folder = resnet8();
@@ -82,7 +82,7 @@ fn fit_plan_and_flash_agree() {
                 brooklet::resident_bytes(model.file()) <= window.resident_bytes as usize
                     && brooklet::smallest_window(model.graph()) <= window.bytes as usize
             });
-            // What the loader of the firmware asks.
+            // The checks of the firmware's loader.
             let fits = model.arena_bytes() <= spec.arena_bytes as usize
                 && in_window
                 && model.file().len() <= spec.slot.bytes as usize
@@ -99,7 +99,7 @@ fn fit_plan_and_flash_agree() {
     assert!(fitting > 20 && others > 5, "{fitting} fit, {others} do not");
 }
 
-/// A chip without a board is planned for as a board of its kernels and memory.
+/// A chip without a board is planned for like a board with its kernels and memory.
 #[test]
 fn a_chip_needs_no_board() {
     let folder = resnet8();
@@ -135,8 +135,8 @@ fn a_chip_needs_no_board() {
     assert!(refused("fit c.brook --ram 8K").contains("--chip"));
 }
 
-/// What `inspect` predicts for a file that is packed for other kernels is what it predicts after
-/// `plan`: of every convolution.
+/// The prediction of `inspect` for a file that is packed for other kernels equals that after
+/// `plan`, for every convolution.
 #[test]
 fn instructions_are_predicted_for_the_file_as_it_is_flashed() {
     let folder = resnet8();
@@ -144,7 +144,7 @@ fn instructions_are_predicted_for_the_file_as_it_is_flashed() {
     let network = "a.safetensors --arch resnet8 --effort fast --calibrate random:1";
     for weights in ["8", "4"] {
         succeed(folder, &format!("quantize {network} --weights {weights} -o a.brook"));
-        // For a core whose kernels no board here has all of.
+        // No board here has all kernels of this core.
         succeed(
             folder,
             &format!("quantize {network} --weights {weights} --backend rv32 -o b.brook"),
@@ -175,7 +175,7 @@ fn instructions_are_predicted_for_the_file_as_it_is_flashed() {
     }
 }
 
-/// Saved ranges are no measurement of the model that is made with them.
+/// Saved ranges are not a measurement of the model that is made with them.
 #[test]
 fn a_model_of_saved_ranges_has_no_evidence() {
     let folder = resnet8();
@@ -188,10 +188,10 @@ fn a_model_of_saved_ranges_has_no_evidence() {
     assert!(!succeed(folder, &line).contains("calibration"), "{line}");
 }
 
-/// Of an untrained ResNet-8, quantized quickly.
+/// An untrained ResNet-8, quantized quickly.
 const SEARCH: &str = "a.safetensors --arch resnet8 --calibrate random:6 --effort fast";
 
-/// Each point is what its command makes, the front is the front, and the chosen model is written.
+/// Each point is what its command makes, the front is right, and the chosen model is written.
 #[test]
 fn a_network_is_made_into_the_best_model_for_a_board() {
     let folder = resnet8();
@@ -220,7 +220,7 @@ fn a_network_is_made_into_the_best_model_for_a_board() {
     let chosen = points.iter().find(|point| point["name"] == report["chosen"]).unwrap();
     let best = fs::read(folder.join("best.brook")).unwrap();
     assert_eq!(chosen["model_bytes"], best.len());
-    // One of the quickest, and the smallest.
+    // One of the fastest, and the smallest.
     let least = points.iter().min_by_key(|point| point["arena_bytes"].as_u64()).unwrap();
     for point in [chosen, least] {
         let command = point["command"].as_str().unwrap();
@@ -239,7 +239,7 @@ fn a_network_is_made_into_the_best_model_for_a_board() {
     }
 }
 
-/// Where nothing fits, by how much, and what would.
+/// If nothing fits, the error tells by how much, and what would fit.
 #[test]
 fn what_does_not_fit_is_told_with_what_would() {
     let folder = resnet8();

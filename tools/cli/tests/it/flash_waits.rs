@@ -1,4 +1,4 @@
-//! Plans for flash that waits, held against a cache that is simulated.
+//! Compares plans for flash with waits with a simulated cache.
 
 use std::path::Path;
 
@@ -14,16 +14,16 @@ use brooklet_plan::packing::Kernels;
 use brooklet_plan::plan::{Goal, plan};
 use brooklet_plan::program::Program;
 
-/// That of RP2040 and RP2350: as on most boards whose flash is serial.
+/// The cache of RP2040 and RP2350: most boards with serial flash have a similar one.
 const CACHE: Cache = Cache { bytes: 16_384, ways: 2, line: 8 };
 
-/// Of the quick plan.
+/// Limits of the fast plan.
 const ARENA_BYTES: usize = 54_996;
 const FILE_BYTES: usize = 280_000;
-/// Cycles that the chosen plan may take at 20 a miss.
+/// Cycles that the chosen plan may take at 20 cycles per miss.
 const MOST: f64 = 25e6;
 
-/// What an image takes on a board with that cache.
+/// The counts for an image on a board with that cache.
 #[derive(Debug, Clone, Copy)]
 struct Counted {
     instructions: u64,
@@ -31,7 +31,7 @@ struct Counted {
 }
 
 impl Counted {
-    /// Cycles, where a miss takes this many.
+    /// Cycles, at this number of cycles per miss.
     fn cycles(self, spec: &Spec, wait: u32) -> f64 {
         let core = cost::of(spec).unwrap().core;
         self.instructions as f64 * core.cycles + self.misses as f64 * f64::from(wait)
@@ -49,16 +49,16 @@ fn counted(registry: &Registry, spec: &Spec, path: &Path) -> Counted {
     let profiled = board.link().profile().unwrap().total;
     let counts = board.counts().unwrap();
     let instructions = counts.instructions.iter().map(|counted| counted.executed).sum::<u64>();
-    // The plugin's spans are the firmware's, but for how these end.
+    // The plugin's spans are those of the firmware, except for how they end.
     assert!(instructions.abs_diff(profiled) * 1000 < profiled, "{instructions} of {profiled}");
-    // On the RTL of Hazard3 the kernels took 1.03 to 1.04 cycles an instruction.
+    // On the RTL of Hazard3 the kernels took 1.03 to 1.04 cycles per instruction.
     let cycles = estimate(Core::of(spec).unwrap(), &counts).estimate as f64;
     let each = cycles / instructions as f64;
     assert!((1.01..1.05).contains(&each), "{each} cycles an instruction");
     Counted { instructions, misses: counts.misses.unwrap() }
 }
 
-/// The program with that packing wherever it can be, as far as the file and the arena have room.
+/// The program with that packing for all layers that can have it, within file and arena.
 fn all_in(program: &Program, packing: Packing) -> Program {
     let mut packed = program.clone();
     for index in 0..packed.layers.len() {
@@ -75,8 +75,8 @@ fn all_in(program: &Program, packing: Packing) -> Program {
     packed
 }
 
-/// For each wait the plan that is chosen takes the fewest cycles of those that are chosen for other
-/// waits, and of those with one packing; within what the model can tell apart.
+/// For each wait the chosen plan takes the fewest cycles of all plans that are chosen for other
+/// waits, and of those with a single packing, within the accuracy of the model.
 #[test]
 fn the_chosen_plan_of_resnet8_is_the_best_for_any_flash() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! The float forward pass against logits that other engines computed.
+//! Compares the float forward pass with logits of other engines.
 
 use crate::common::shared_data;
 use brooklet_import::network::{Op, Shape};
@@ -33,7 +33,7 @@ fn check(files: &[&str], expected: &str, preprocess: &Preprocess, count: usize) 
         let error = (&logits - &expected).iter().fold(0f32, |error, d| error.max(d.abs()));
         assert!(error <= 1e-4 * largest, "{file}: {error} of {largest}");
 
-        // All intermediate maps, the same logits among them.
+        // All intermediate maps, which include the same logits.
         let (mut seen, mut last) = (0, None);
         model
             .run_all(batch.slice(s![..2, .., .., ..]), |node, map| {

@@ -1,5 +1,5 @@
 //! Inputs that are made to abort, hang or fill the memory: each command that reads them ends in
-//! time, in little memory, and with one clear error if with any.
+//! time, in little memory, and with at most one clear error.
 
 use std::fs;
 use std::io::Read;
@@ -11,13 +11,14 @@ use crate::onnx::{Onnx, attribute, scalar};
 use crate::shell::{resnet8, succeed};
 use tempfile::TempDir;
 
-/// Address space that a command may have, in KiB, and seconds of a core.
+/// Limits of a command: address space in KiB, and seconds of processor time.
 const LIMITS: &str = "ulimit -c 0; ulimit -v 4000000; ulimit -t 5";
 
-/// Bytes that an error may have.
+/// Maximum size of an error in bytes.
 const MESSAGE: usize = 2500;
 
-/// A folder with a network, a model of it that takes images of its size, and one that resizes.
+/// A folder with a network, a model of it that takes images of its size, and one that resizes
+/// images.
 fn desk() -> TempDir {
     let desk = resnet8();
     let quantize = "quantize a.safetensors --arch resnet8 --effort fast --calibrate random:2";
@@ -48,7 +49,7 @@ fn bounded(folder: &Path, line: &str) -> (ExitStatus, String, String) {
     };
     let output = reader(child.stdout.take().map(|stream| Box::new(stream) as _));
     let errors = reader(child.stderr.take().map(|stream| Box::new(stream) as _));
-    // What waits takes no time of a core. Other tests may keep the cores busy.
+    // Waiting takes no processor time. Other tests may keep the cores busy.
     let start = Instant::now();
     let status = loop {
         if let Some(status) = child.try_wait().unwrap() {
@@ -63,7 +64,7 @@ fn bounded(folder: &Path, line: &str) -> (ExitStatus, String, String) {
     (status, output.join().unwrap(), errors.join().unwrap())
 }
 
-/// A command that succeeds, or is refused with one error that names a file and has a remedy.
+/// Checks that a command succeeds, or is refused with one error that names a file and has a remedy.
 fn ends_well(folder: &Path, line: &str) -> Option<String> {
     let (status, output, errors) = bounded(folder, line);
     let told = format!("brooklet {line}: {status}\n{errors:.2000}");
@@ -86,7 +87,7 @@ fn ends_well(folder: &Path, line: &str) -> Option<String> {
     Some(errors)
 }
 
-/// A command that is refused with all of `says`.
+/// Checks that a command is refused with all of `says`.
 fn refused(folder: &Path, line: &str, says: &[&str]) {
     let errors = ends_well(folder, line).unwrap_or_else(|| panic!("{line} succeeds"));
     for say in says {
@@ -94,7 +95,7 @@ fn refused(folder: &Path, line: &str, says: &[&str]) {
     }
 }
 
-/// The commands that may read a file of this name.
+/// The commands that may read a file with this name.
 fn readers(file: &str) -> Vec<String> {
     const QUANTIZE: &str = "--effort fast -o new.brook";
     let of = |line: &str| line.replace("FILE", file);
@@ -135,7 +136,7 @@ fn readers(file: &str) -> Vec<String> {
     lines.iter().map(|line| of(line)).collect()
 }
 
-/// What is in a `.gz` file, in a folder.
+/// The unpacked contents of a `.gz` file, in a folder.
 fn unpacked(file: &Path, folder: &Path) -> PathBuf {
     let path = folder.join(file.file_stem().unwrap());
     let output = fs::File::create(&path).unwrap();
@@ -144,7 +145,7 @@ fn unpacked(file: &Path, folder: &Path) -> PathBuf {
     path
 }
 
-/// Each file of `../shared/cases/hostile` through each command that may read it.
+/// Runs each file of `../shared/cases/hostile` through each command that may read it.
 #[test]
 fn hostile_files_are_refused_or_read() {
     let Some(data) = crate::common::shared_data("hostile files") else { return };
@@ -164,7 +165,8 @@ fn hostile_files_are_refused_or_read() {
             Some(packed) if packed == "gz" => unpacked(&file, desk.path()),
             _ => file,
         };
-        // Planning a thousand rows in 63 layers anew takes longer; it ends, and takes little memory.
+        // Planning a thousand rows in 63 layers again takes longer, but it ends, and takes little
+        // memory.
         let plans = |line: &str| line.starts_with("plan ") || line.starts_with("fit ");
         let is_long = file.ends_with("parse_slow_rows1000.brook");
         let lines = readers(&file.display().to_string());
@@ -209,12 +211,12 @@ fn arrays_that_declare_too_much() {
             refused(desk.path(), &line, &[name]);
         }
     }
-    // A part that claims more than what is there can unpack to.
+    // An entry that declares more than its bytes can unpack to.
     let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     zip.start_file("x.npy", zip::write::SimpleFileOptions::default()).unwrap();
     std::io::Write::write_all(&mut zip, &npy(&shaped("'|u1'", "(9, 32, 32, 3)"), &[])).unwrap();
     let mut bytes = zip.finish().unwrap().into_inner();
-    // Where the length is in the part's header, and in the file's directory.
+    // The offsets of the length in the entry's header, and in the file's directory.
     for (signature, place) in [(b"PK\x03\x04", 22), (b"PK\x01\x02", 24)] {
         let header = bytes.windows(4).position(|word| word == signature).unwrap();
         bytes[header + place..][..4].copy_from_slice(&4_000_000_000_u32.to_le_bytes());
@@ -223,7 +225,7 @@ fn arrays_that_declare_too_much() {
     refused(desk.path(), "eval a.brook bomb.npz", &["bomb.npz: ", "`x.npy` declares 4000000000"]);
 }
 
-/// A png of zeros: its chunks are written here, because an encoder would need the pixels.
+/// A png of zeros. Its chunks are written here, because an encoder would need the pixels.
 fn png(width: u32, height: u32) -> Vec<u8> {
     let mut bytes = std::io::Cursor::new(Vec::new());
     let image = image::GrayImage::new(width, height);
@@ -242,14 +244,14 @@ fn images_that_unpack_to_too_much() {
         fs::write(desk.path().join(name), png(width, height)).unwrap();
         refused(desk.path(), &format!("run resized.brook {name}"), &[name, says]);
     }
-    // What a model asks for is bounded as well as what an image brings.
+    // Sizes in a model are limited as well as those of an image.
     fs::write(desk.path().join("small.png"), png(64, 32)).unwrap();
     let quantize = "quantize a.safetensors --arch resnet8 --effort fast --calibrate random:2";
     succeed(desk.path(), &format!("{quantize} --resize 4096 --crop 32x32 -o huge.brook"));
     refused(desk.path(), "run huge.brook small.png", &["small.png: ", "--resize"]);
 }
 
-/// A network between a convolution and ten classes, that `middle` adds to.
+/// A network between a convolution and ten classes, to which `middle` adds layers.
 fn network(middle: impl FnOnce(Onnx) -> Onnx) -> Onnx {
     let weight = |index: usize| (index as f32 * 0.7).sin();
     let onnx = Onnx::new(&[0, 3, 8, 8])
@@ -277,7 +279,7 @@ fn networks_that_grow() {
         })
     };
     write("doubling.onnx", doubling("Concat", &[("axis", 0)]));
-    // One table of weights, in more layers than could hold a copy each.
+    // One tensor of weights, in more layers than could each hold a copy.
     write("shared.onnx", {
         let mut onnx = Onnx::new(&[0, 512, 8, 8]).floats("w", &[512, 512, 3, 3], |_| 0.0);
         let mut before = "x".to_owned();
@@ -311,14 +313,14 @@ fn networks_that_grow() {
         let line = format!("quantize {name} --calibrate random:2 --effort fast -o new.brook");
         refused(desk.path(), &line, &[name, says, "help: "]);
     }
-    // As long as the format allows, and of layers that do nothing: it may well run.
+    // A network as long as the format allows, with layers that do nothing: it may well run.
     ends_well(
         desk.path(),
         "quantize row60000.onnx --calibrate random:2 --effort fast -o new.brook",
     );
 }
 
-/// Wherever a file is read, what has no end is refused.
+/// A file without an end is refused wherever files are read.
 #[test]
 fn pipes_and_devices_are_no_files() {
     let desk = desk();

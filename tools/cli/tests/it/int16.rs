@@ -1,5 +1,5 @@
-//! Outputs in int16: of the layers that are named, or that are worth it, and kept wherever the
-//! model goes.
+//! Outputs in int16: for layers that are named, or that are worth it, and kept through all
+//! commands.
 
 use std::path::Path;
 
@@ -65,7 +65,7 @@ fn layers_and_blocks_have_names() {
 fn layers_keep_int16_whatever_is_planned() {
     let folder = resnet8();
     let folder = folder.path();
-    // Weights of layers that read or make int16 have eight bits.
+    // Weights of layers that read or write int16 have eight bits.
     let made = quantize(folder, "--int16 stage1.block1,last --weights 4");
     let names = in_int16(&made);
     assert_eq!(names.len(), 4);
@@ -86,7 +86,7 @@ fn layers_keep_int16_whatever_is_planned() {
                 if names.iter().any(|int16| int16 == name) && !bits.is_null() {
                     assert_eq!((bits, &layer["packing"]), (&8.into(), &"ohwi".into()), "{name}");
                 }
-                // What they take is known.
+                // The costs of these kernels are known.
                 let instructions = layer["instructions"].as_u64();
                 assert!(!fits || instructions > Some(0) || name == "input", "{board}: {layer}");
             }
@@ -124,9 +124,9 @@ fn what_is_no_layer_is_refused() {
     assert_eq!(in_int16(&json(folder, &format!("{from} first"))), ["stem"]);
 }
 
-/// On a trained network each layer that is taken brings its gain, and the model all of them: of
-/// ResNet-8, whose int8 model has 37.4 dB on images that it has not seen, more than 6 dB. Where weights
-/// are not learned there is less to gain, and less to wait for.
+/// On a trained network each chosen layer gains what was measured, and the model gains from all:
+/// for ResNet-8, whose int8 model has 37.4 dB on unseen images, more than 6 dB. Without learned
+/// weights there is less to gain, but the test is faster.
 #[test]
 fn what_is_worth_it_is_found() {
     let Some(data) = crate::common::shared_data("int16") else { return };
@@ -159,7 +159,7 @@ fn what_is_worth_it_is_found() {
     for layer in layers {
         assert!(layer["gain_db"].as_f64().unwrap() >= 0.25, "{layer}");
     }
-    // An arena of int16 throughout would be twice as large.
+    // With int16 throughout the arena would be twice as large.
     let arena = |report: &Value| report["arena_bytes"].as_u64().unwrap();
     assert!(arena(&found.0) < 2 * arena(&int8.0));
 }

@@ -1,5 +1,5 @@
-//! The tests of the command and of the libraries behind it: one program, so that what they share is
-//! compiled and linked once.
+//! The tests of the command and of its libraries: one program, so that common code is compiled and
+//! linked once.
 
 mod accuracy;
 mod arch;

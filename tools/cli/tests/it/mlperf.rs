@@ -1,4 +1,4 @@
-//! A runner's script for a board that speaks MLPerf Tiny's protocol.
+//! A runner's script for a board that implements MLPerf Tiny's protocol.
 
 use std::fs::File;
 use std::io::Write;
@@ -10,7 +10,7 @@ use brooklet_plan::model_file::{HostBackend, ModelFile};
 
 use crate::shell::succeed;
 
-/// An emulated board answers the runner as the simulator computes.
+/// An emulated board gives the runner the simulator's answers.
 #[test]
 fn a_board_answers_the_runner() {
     let folder = tempfile::tempdir().unwrap();
@@ -71,7 +71,7 @@ fn a_board_answers_the_runner() {
     let said = said();
     assert!(said.contains("m-name-dut-[brooklet qemu-mps2-an386]"), "{said}");
     assert_eq!(results(&said), expected, "{said}");
-    // Two images take twice what one takes.
+    // Two images take twice as long as one.
     let laps: Vec<u64> =
         said.lines().filter_map(|line| line.strip_prefix("m-lap-us-")?.parse().ok()).collect();
     assert!(laps.is_sorted_by(|a, b| a < b) && laps.len() == 8, "{laps:?}");

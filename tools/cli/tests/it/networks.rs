@@ -1,5 +1,6 @@
-//! The guide's table of networks: every row is made here, with weights of `brooklet new`, and run on
-//! a Cortex-M and a RISC-V board against the host. `BROOKLET_BLESS=1` writes the rows anew.
+//! The guide's table of networks: every row is made here, with weights of `brooklet new`, and run
+//! on a Cortex-M and a RISC-V board, and compared with the host. `BROOKLET_BLESS=1` writes the rows
+//! again.
 
 use std::fs;
 use std::path::Path;
@@ -16,15 +17,15 @@ use serde_json::Value;
 
 const BOARDS: [&str; 2] = ["qemu-mps3-an547", "qemu-riscv-virt"];
 
-/// Scratch memory that the packings of the boards take at most, the first's with 1×1 convolutions of
+/// Maximum scratch memory of the boards' packings; the first board's is for 1×1 convolutions with
 /// 1,024 channels at stride 2: sums, and two spans of four columns.
 const SCRATCH: u64 =
     (PATCH_COLUMNS * 4 * VECTOR_CHANNELS + 2 * (2 * PATCH_COLUMNS - 1) * 1024) as u64;
 
-/// What the table calls a network, and how it is made; an ensemble of several.
+/// A network's name in the table, and how it is made; an ensemble has several.
 type Network = (&'static str, &'static [&'static str]);
 
-/// One of each kind of block.
+/// One network for each kind of block.
 const SMALL: &[Network] = &[
     ("ResNet-8 (MLPerf Tiny), 32×32", &["resnet8"]),
     ("the same with 26 filters", &["resnet8-26"]),
@@ -38,8 +39,8 @@ const SMALL: &[Network] = &[
     ("MobileNetV2 0.35, 96×96", &["mobilenetv2-35"]),
 ];
 
-/// Large ones, and those whose blocks differ from a small one's in how they are put together, which
-/// `arch` runs on this computer.
+/// Large networks, and those whose blocks are combined differently from those of a small one;
+/// `arch` runs these on this computer.
 const LARGE: &[Network] = &[
     ("ResNet-20, option B", &["resnet20 --shortcut b"]),
     ("ResNet-20, option C", &["resnet20 --shortcut c"]),
@@ -80,15 +81,15 @@ fn large_networks_are_as_the_guide_says() {
     check(LARGE);
 }
 
-/// A row of the table. Instructions are rounded, so that compilers may differ a little.
+/// A row of the table. Instructions are rounded, as compilers may differ a little.
 #[derive(Debug)]
 struct Row {
     title: &'static str,
     macs: u64,
     model_bytes: u64,
-    /// Arena and session.
+    /// Size of arena and session.
     ram_bytes: u64,
-    /// What the largest layer takes with its input and output whole.
+    /// Memory of the largest layer with its whole input and output.
     whole_bytes: u64,
     instructions: [u64; 2],
 }
@@ -107,7 +108,7 @@ impl Row {
         format!("{}{cortex} | {riscv} | yes |", self.exact())
     }
 
-    /// Whether `line` says the same, give or take 2 % of instructions.
+    /// Whether `line` has the same figures, within 2 % of instructions.
     fn is(&self, line: &str) -> bool {
         let Some(rest) = line.strip_prefix(&self.exact()) else { return false };
         let said = rest.split(" | ").map(|column| column.replace(',', "").parse::<f64>());
@@ -126,7 +127,7 @@ fn thousands(number: u64) -> String {
     [head].into_iter().chain(groups).collect::<Vec<_>>().join(",")
 }
 
-/// Runs the networks, two at a time, and compares the table with what came out.
+/// Runs the networks, two at a time, and compares the table with the results.
 fn check(networks: &[Network]) {
     static TABLE: Mutex<()> = Mutex::new(());
     let next = Mutex::new(networks.iter());
@@ -165,7 +166,7 @@ fn run((title, makings): &Network) -> Row {
         run(&format!("new {making} -o {index}.safetensors"));
         let calibrate = "--effort fast --calibrate random:1";
         run(&format!("quantize {index}.safetensors --arch {making} {calibrate} -o {index}.brook"));
-        // Half a gigabyte for the largest.
+        // The largest network takes half a gigabyte.
         fs::remove_file(folder.path().join(format!("{index}.safetensors"))).unwrap();
     }
     let members: String = (0..makings.len()).map(|index| format!("{index}.brook ")).collect();
@@ -183,7 +184,7 @@ fn run((title, makings): &Network) -> Row {
     let pixels = data.get(0).unwrap().pixels;
     let pixels = pixels.as_slice().unwrap();
     let expected = file.simulator(HostBackend::Portable).unwrap().run(pixels);
-    // As it was made, it takes no scratch memory but for sums of a mean.
+    // As it was made, it takes no scratch memory, except for the sums of a mean.
     let rows_bytes = file.model().arena_bytes() as u64;
     let registry = Registry::find().unwrap();
     let mut report = |line: &str| eprintln!("{line}");

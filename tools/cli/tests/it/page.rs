@@ -1,4 +1,4 @@
-//! The page of `brooklet report`, and what a browser says of it.
+//! Tests the page of `brooklet report` in a browser.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use ndarray::Array2;
 use ndarray_npy::read_npy;
 use serde_json::Value;
 
-/// What a browser makes of a page, and what it says on the way.
+/// The contents of a page after a browser has run it, and the browser's messages.
 fn open(page: &Path) -> (String, String) {
     const CHROMIUM: &str = "chromium";
     if !apt::runs(CHROMIUM, &["--version"]) {
@@ -51,13 +51,14 @@ fn a_page_runs_the_model_and_a_browser_has_nothing_to_say_of_it() {
         assert!(layer["cosine"].as_f64().is_none_or(|cosine| cosine > 0.9), "{layer}");
         assert!(layer["sqnr_db"].as_f64().is_none_or(|db| db > 10.0), "{layer}");
     }
-    // With each layer alone there is less noise than with all.
+    // A single quantized layer causes less noise than all.
     let all = report["sqnr_db"].as_f64().unwrap();
     assert!(layers.iter().all(|layer| layer["alone_db"].as_f64().is_none_or(|db| db > all - 1.0)));
 
     succeed(folder.path(), "eval r8.brook random:6 --logits logits.npy");
     let logits: Array2<i8> = read_npy(path("logits.npy")).unwrap();
-    // As it is packed for a board, and in a packing that only the definition runs in the page.
+    // One model is packed for a board, the other in a packing that only the reference runs in the
+    // page.
     let plan = "plan r8.brook --board qemu-mps2-an386 --optimize speed -o quick.brook";
     succeed(folder.path(), plan);
     for (model, board) in [("r8.brook", "--board qemu-mps2-an386"), ("quick.brook", "")] {
@@ -67,7 +68,7 @@ fn a_page_runs_the_model_and_a_browser_has_nothing_to_say_of_it() {
         assert!(text.contains("the model runs in it"), "{text}");
         assert!(text.contains(report["advice"]["text"].as_str().unwrap()), "{text}");
         let page = fs::read_to_string(path("page.html")).unwrap();
-        // Nothing is fetched: the only addresses are names of XML's.
+        // Nothing is fetched: the only addresses are names of XML namespaces.
         let addresses = page.matches("://").count();
         assert_eq!(addresses, page.matches("http://www.w3.org/2000/svg").count());
         assert!(!page.contains(&*folder.path().to_string_lossy()), "{model}: names its folder");
@@ -87,7 +88,7 @@ fn a_page_runs_the_model_and_a_browser_has_nothing_to_say_of_it() {
         assert!(dom.trim_end().ends_with("</html>"));
     }
 
-    // The browser would have said something.
+    // The browser would have printed errors.
     fs::write(path("broken.html"), "<!DOCTYPE html><script>nothing()</script>").unwrap();
     let (_, said) = open(&path("broken.html"));
     assert!(said.contains("CONSOLE"), "{said}");

@@ -1,4 +1,4 @@
-//! Data sets of all kinds, and what is refused.
+//! Data sets of all kinds, and data that are refused.
 
 use std::path::Path;
 
@@ -41,13 +41,13 @@ fn a_folder_with_a_subfolder_a_class() {
     assert!(text.contains("0.png: is 4×5×3") && text.contains("takes 8×8×3"), "{text}");
     assert!(text.contains("--resize 8 --crop 8x8"), "{text}");
 
-    // 4×5 to 8×10, then the middle.
+    // Resized from 4×5 to 8×10, then cropped to the centre.
     let fitted = Preprocess { resize: Some(Resize::Shorter(8)), crop: Some([8, 8]), ..RAW };
     assert_eq!(
         open(folder.path(), [8, 8, 3], &fitted).unwrap().get(0).unwrap().pixels.dim(),
         (8, 8, 3)
     );
-    // To a size of another ratio, nothing cut away: columns 0 and 4 are still at the ends.
+    // Resized to another aspect ratio without cropping: columns 0 and 4 are still at the ends.
     let stretched = Preprocess { resize: Some(Resize::To([8, 5])), ..RAW };
     let image = open(folder.path(), [8, 5, 3], &stretched).unwrap().get(0).unwrap();
     let columns: Vec<u8> = (0..5).map(|x| image.pixels[[0, x, 1]]).collect();
@@ -64,7 +64,7 @@ fn a_centre_crop() {
     let path = folder.path().join("p.png");
     RgbImage::from_fn(6, 7, |x, y| Rgb([x as u8, y as u8, 0])).save(&path).unwrap();
     let pixels = read_image(&path, [4, 4, 3], &Preprocess { crop: Some([4, 4]), ..RAW }).unwrap();
-    // Rows: 1.5 to the even 2; columns: 1.
+    // Rows start at 1.5, rounded to the even 2; columns at 1.
     assert_eq!((pixels[[0, 0, 0]], pixels[[0, 0, 1]]), (1, 2));
 }
 

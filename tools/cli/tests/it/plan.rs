@@ -1,4 +1,4 @@
-//! `brooklet plan`: what it writes is a plan of the same network, and what it shows is true.
+//! `brooklet plan` writes a plan of the same network, and shows it correctly.
 
 use std::fs;
 use std::path::Path;
@@ -88,9 +88,9 @@ fn speed_takes_the_flash_that_it_is_given_and_changes_no_answer() {
         (most, fewest) = (now, winograd);
         assert_eq!(answer(folder.path()), before, "{flash}");
     }
-    // All of 3x3 at stride 1.
+    // All 3x3 convolutions at stride 1.
     assert_eq!(fewest, 17);
-    // Where flash waits, what is read again and again is small.
+    // If flash has waits, weights that are read repeatedly are small.
     let quick = report(folder.path(), "--optimize speed --flash-wait 60 --cache 16K");
     assert!(quick["model_bytes"].as_u64().unwrap() < 300_000, "{quick}");
     let (now, winograd) = instructions();
@@ -117,7 +117,7 @@ fn the_map_shows_every_row() {
     let svg = fs::read_to_string(folder.path().join("map.svg")).unwrap();
     let file = ModelFile::open(folder.path().join("a.brook")).unwrap();
     let model = file.model();
-    // A row has a rectangle of its own, but where it is updated in place.
+    // Each row has a rectangle, unless it is updated in place.
     for layer in (0..model.layers().len()).filter(|&layer| model.layer(layer).shortcut().is_none())
     {
         let rows = 0..model.layer(layer).rows.get();
@@ -130,7 +130,7 @@ fn the_map_shows_every_row() {
     assert!(map.text().lines().count() == 17 && !map.text().is_empty());
 }
 
-/// Weights behind a driver are written last; a larger window reads less, and no answer changes.
+/// Weights behind a driver are written last; a larger window reads less, and answers stay the same.
 #[test]
 fn a_weights_window_takes_what_it_says() {
     let folder = resnet20();
@@ -146,13 +146,13 @@ fn a_weights_window_takes_what_it_says() {
         let weights = window["weight_bytes"].as_u64().unwrap();
         let all = plan["model_bytes"].as_u64().unwrap();
         assert!(weights + resident == all && weights > 9 * all / 10, "{plan}");
-        // Each of them once, where the segments run one after the other.
+        // Each weight is read once if the segments run one after another.
         assert!(bytes < 1_000_000 || read <= weights, "{read} of {weights}");
     }
     let file = ModelFile::open(&path).unwrap();
     assert_eq!(brooklet::resident_bytes(file.bytes()) as u64, resident);
     assert_eq!(answer(folder.path()), before);
-    // What was written so stays so.
+    // A file that was written this way stays so.
     let written = fs::read(&path).unwrap();
     report(folder.path(), "");
     assert!(fs::read(&path).unwrap() == written);

@@ -1,4 +1,4 @@
-//! Signed models on their way to a board.
+//! Sends signed models to a board.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use crate::shell::{brooklet, json, succeed};
 fn signed(board: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden");
-    // Always the same, so that firmware for it is built once.
+    // The key is always the same, so that firmware for it is built once.
     fs::write(folder.path().join("models.key"), "5a".repeat(32)).unwrap();
     for (name, counter) in [("tiny", 1), ("tiny-stream16", 2)] {
         let model = golden.join(name).with_extension("brook");
@@ -23,8 +23,8 @@ fn signed(board: &str) -> tempfile::TempDir {
     folder
 }
 
-/// An emulated board starts with a newer model that it is sent, and refuses an older one and one of
-/// somebody else.
+/// An emulated board starts with a newer model that is sent to it, and refuses an older one, and
+/// one that is signed with another key.
 #[test]
 fn a_newer_model_is_installed_and_an_older_one_refused() {
     let board = "qemu-mps2-an386";
@@ -39,7 +39,7 @@ fn a_newer_model_is_installed_and_an_older_one_refused() {
     assert_eq!((&report["before"], &report["running"]), (&().into(), &1.into()), "{report}");
     let error = brooklet(folder, &push("1.signed", "--installed 2.signed")).unwrap_err();
     assert!(error.contains("its counter 1 is below 2"), "{error}");
-    // The keys that `key new` makes are a pair, and not this one.
+    // The keys that `key new` makes are a pair, and differ from this one.
     succeed(folder, "key new other.key");
     let public = json(folder, "sign 2.brook --key other.key --counter 3 -o other.signed");
     let written = fs::read_to_string(folder.join("other.key.pub")).unwrap();

@@ -1,4 +1,5 @@
-//! Quantized ONNX networks made here: their numbers are kept, or what cannot be is named.
+//! Quantized ONNX networks that are made here: their numbers are kept, or an error names what
+//! cannot be kept.
 
 use crate::onnx::{Onnx, scalar};
 use brooklet_cli::remedies::Remedy;
@@ -30,11 +31,11 @@ fn refused(onnx: Onnx) -> String {
 }
 
 trait Qdq: Sized {
-    /// `from` quantized to `to` and back, with a scale and zero point of its own.
+    /// Quantizes `from` and dequantizes it again, with its own scale and zero point.
     fn qdq(self, from: &str, to: &str, scale: f32, zero: i32, kind: DataType) -> Self;
     /// int8 weights `name`, dequantized with a scale for each index of `axis`.
     fn weights(self, name: &str, dims: &[i64], axis: i64) -> Self;
-    /// An int32 bias `name` with the scales of `weights` times `input`.
+    /// An int32 bias `name`, with the scales of `weights` times `input`.
     fn bias(self, name: &str, count: usize, input: f32) -> Self;
 }
 
@@ -116,7 +117,7 @@ fn numbers_are_kept() {
     assert_eq!(affines, expected);
     let QuantizedOp::Conv(stem) = &network.nodes[1].op else { panic!() };
     assert_eq!(network.nodes[1].activation, Activation::Relu);
-    // OHWI of 1×1 is as O, I.
+    // For a 1×1 kernel, OHWI is the same as O, I.
     let steps: Vec<i8> = (0..12).map(|index| step(index) as i8).collect();
     assert_eq!(stem.weights.iter().copied().collect::<Vec<_>>(), steps);
     assert_eq!(stem.scales, [0, 1, 2, 3].map(scale));
@@ -243,18 +244,18 @@ fn what_cannot_be_kept_is_named() {
     }
 }
 
-/// What quantizers leave in float, or round twice, has the numbers around it.
+/// Values that quantizers leave in float, or round twice, take the quantization around them.
 #[test]
 fn what_is_left_in_float() {
     const INT8: DataType = DataType::INT8;
     let input = || Onnx::new(&[1, 3, 4, 4]).qdq("x", "x1", 0.5, 0, INT8);
     let conv = || input().weights("w", &[4, 3, 1, 1], 0).node("Conv", "x1 w", "c", &[]);
-    // A ReLU of what is quantized already, with one scale for both.
+    // A ReLU of a quantized map, both with the same scale.
     let relu = conv().qdq("c", "y", 0.1, 0, INT8).node("Relu", "y", "r", &[]);
     let fused = quantized(relu.qdq("r", "z", 0.1, 0, INT8));
     assert_eq!(fused.nodes.len(), 2);
     assert_eq!((fused.nodes[1].activation, fused.nodes[1].zero_point), (Activation::Relu, 0));
-    // Scores: 16 bits for all that they can be.
+    // Scores get 16 bits for their whole possible range.
     let scores = quantized(conv());
     let (node, QuantizedOp::Conv(weights)) = (&scores.nodes[1], &scores.nodes[1].op) else {
         panic!()
@@ -267,7 +268,7 @@ fn what_is_left_in_float() {
     let largest = largest.fold(0.0, f32::max);
     assert!((node.scale * 32767.0 / largest - 1.0).abs() < 0.01, "{} {largest}", node.scale);
     lower(&scores, &Preprocess::default()).unwrap();
-    // A convolution before an addition: all that the sum can tell.
+    // A convolution before an addition gets the range that matters for the sum.
     let sum = conv()
         .weights("v", &[4, 3, 1, 1], 0)
         .node("Conv", "x1 v", "d", &[])
@@ -280,7 +281,8 @@ fn what_is_left_in_float() {
     assert!((reach[0] + 95.75).abs() < 0.5 && (reach[1] - 95.5).abs() < 0.5, "{reach:?}");
 }
 
-/// QLinearConv and the like are float operators between QuantizeLinear and DequantizeLinear.
+/// QLinearConv and similar operators are float operators between QuantizeLinear and
+/// DequantizeLinear.
 #[test]
 fn quantized_operators_are_read_as_float_ones() {
     const INT8: DataType = DataType::INT8;

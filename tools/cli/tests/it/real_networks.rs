@@ -1,4 +1,4 @@
-//! Networks that others trained and exported.
+//! Networks that others have trained and exported.
 
 use std::path::Path;
 
@@ -34,7 +34,7 @@ fn quantized(data: &Path, file: &str) -> QuantizedNetwork {
     }
 }
 
-/// All weights and biases, as bits: `==` of floats would not tell 0 from −0.
+/// All weights and biases, as bits: `==` of floats would not distinguish 0 from −0.
 fn bits(network: &Network) -> Vec<u32> {
     let convs = network.nodes.iter().filter_map(|node| match &node.op {
         Op::Conv(conv) => Some(conv.weights.iter().chain(&conv.bias).map(|value| value.to_bits())),
@@ -145,12 +145,12 @@ fn int8_tflite_keeps_every_number() {
     let fc = node("fc");
     assert_eq!((fc.scale, fc.zero_point, fc.shape), (0.17185351, 24, [1, 1, 10]));
     let QuantizedOp::Conv(conv) = &fc.op else { panic!("fc") };
-    // One scale in the file, one for each class here.
+    // The file has one scale; here there is one per class.
     assert_eq!(conv.scales, [0.030554391; 10]);
     assert!(conv.fully_connected);
     let softmax = node("softmax");
     assert_eq!((softmax.scale, softmax.zero_point), (1.0 / 256.0, -128));
-    // In the file the shortcut comes first in this addition.
+    // In the file the shortcut is the first operand of this addition.
     let add = node("stage2.block1.add");
     assert_eq!(network.nodes[add.inputs[0]].name, "stage2.block1.conv2");
     assert_eq!(network.nodes[add.inputs[1]].name, "stage2.block1.shortcut");
@@ -169,7 +169,7 @@ fn int8_tflite_with_option_a() {
         (shortcut.stride, shortcut.channels_before, shortcut.channels_after),
         ([2, 2], 8, 8)
     );
-    // A Pad before an unpadded convolution, in the file.
+    // The file has a Pad before a convolution without padding.
     let QuantizedOp::Conv(conv) = &node("stage2.block1.conv1").op else { panic!() };
     assert_eq!((conv.stride, conv.pads), ([2, 2], [1, 1, 1, 1]));
     let last = network.nodes.last().unwrap();
@@ -191,7 +191,7 @@ fn qdq_onnx_keeps_every_number() {
     assert_eq!(affine("stage1.block1.conv2"), (0.041336477, 22));
     let QuantizedOp::Subsample(_) = node("stage2.block1.shortcut").op else { panic!("shortcut") };
     assert_eq!(affine("stage2.block1.shortcut"), affine("stage1.block3.add"));
-    // Weights are the float network's to half a step of the file's scale.
+    // Weights equal the float network's to half a step of the file's scale.
     let mut convs = 0;
     for quantized in &network.nodes {
         let QuantizedOp::Conv(conv) = &quantized.op else { continue };

@@ -1,4 +1,4 @@
-//! What the command refuses, in one error with its remedy: nothing is written, nothing is lost.
+//! Errors of the command: each has a remedy, and nothing is written or lost.
 
 use std::fs;
 
@@ -184,7 +184,7 @@ fn outputs_that_cannot_be_written() {
     ] {
         for line in [
             "quantize tiny.onnx --ranges ranges.json -o",
-            // Refused before the long work, not after it.
+            // It is refused before the long work, not after it.
             "quantize tiny.onnx --calibrate random:1000000000 -o",
             "quantize tiny.onnx --calibrate random:1000000000 -o out.brook --save-ranges",
             "run tiny.brook fits.png --logits",
@@ -231,7 +231,7 @@ fn model_files_that_are_refused() {
         desk.refuses("inspect bit.brook", &["bit.brook: ", says]);
     }
 
-    // Packed for another backend: seen, but not run.
+    // A file that is packed for another backend can be inspected, but not run.
     let Ok(Imported::Float(network)) =
         import::load(desk.path("tiny.onnx"), &import::Options::default())
     else {
@@ -326,7 +326,7 @@ fn boards_that_are_unknown_or_too_small() {
             desk.refuses(&format!("{command} {rest}"), says);
         }
     }
-    // What `flash` refuses is what `fit` says.
+    // `flash` refuses the models that, by `fit`, do not fit.
     let (netduino, micro, sifive) = ("qemu-netduinoplus2", "qemu-microbit", "qemu-sifive-e");
     for (model, lacks, small) in [
         ("heavy", "slot_bytes_left", &[netduino, micro][..]),

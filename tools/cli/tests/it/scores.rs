@@ -1,4 +1,4 @@
-//! Networks with one score: it is reported as it is, or as the probability that it stands for.
+//! Networks with one score, which is reported as it is, or as the probability that it stands for.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use crate::onnx::{Onnx, attribute, scalar};
 use crate::shell::{brooklet, json, succeed};
 use image::RgbImage;
 
-/// A mean of the pixels: above the middle the score is positive.
+/// The mean of the pixels: above the middle of the range the score is positive.
 fn brightness(sigmoid: bool) -> Vec<u8> {
     let network = Onnx::new(&[1, 3, 8, 8])
         .floats("w0", &[1, 3, 1, 1], |_| 1.0 / 3.0)
@@ -58,7 +58,7 @@ fn one_score_is_reported_as_what_it_is() {
         assert_eq!(report["top1"], 1.0, "{report}");
         assert_eq!(report["threshold"], if sigmoid { 0.5 } else { 0.0 });
         assert!(report["top5"].is_null());
-        // Above all of them nothing is day.
+        // With a threshold above all of them nothing is day.
         let high = if sigmoid { "0.99" } else { "9" };
         let report = json(folder, &format!("eval a.brook data --threshold {high}"));
         assert_eq!(report["top1"], 0.5, "{report}");
@@ -71,7 +71,7 @@ fn one_score_is_reported_as_what_it_is() {
         assert_eq!(found(&day), (Some(1), Some(10), Some(0), Some(0)), "{report}");
         let table = succeed(folder, &format!("eval a.brook data --threshold {high} --per-class"));
         assert!(table.contains("others taken for") && table.contains("0.00 %"), "{table}");
-        // A folder stands for the images that lie in it, by name.
+        // A folder stands for the images in it, sorted by name.
         let each = json(folder, "run a.brook data/2-day data/1-night/0.png");
         let names: Vec<&str> = each["images"]
             .as_array()
@@ -94,7 +94,7 @@ fn one_score_is_reported_as_what_it_is() {
     assert!(refused.contains("--threshold"), "{refused}");
 }
 
-/// A sigmoid anywhere else is an activation: a layer of its own.
+/// A sigmoid anywhere else is an activation, and a layer of its own.
 #[test]
 fn a_sigmoid_inside_is_an_activation() {
     let folder = tempfile::tempdir().unwrap();
@@ -133,7 +133,7 @@ fn networks_with_a_sigmoid_are_imported() {
     }
 }
 
-/// Two heads: both run, or the one that is chosen.
+/// Two heads: both run, or only the chosen one.
 #[test]
 fn both_heads_run_or_one_is_chosen() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Small networks made here: ways in which exporters spell the same thing.
+//! Small networks that are made here: ways in which exporters write the same operation.
 
 use crate::onnx::{Onnx, attribute, scalar, weight};
 use brooklet_cli::remedies::Remedy;
@@ -48,7 +48,7 @@ pub(crate) fn message(error: &ImportError) -> String {
 
 #[test]
 fn a_keras_network() {
-    // Fed with N, H, W, C; SAME padding; mean over the map; MatMul and a bias.
+    // Input in N, H, W, C; SAME padding; mean over the map; MatMul and a bias.
     let network = Onnx::new(&[0, 8, 8, 3])
         .floats("w", &[4, 3, 3, 3], weight)
         .floats("m", &[4, 5], weight)
@@ -104,7 +104,7 @@ fn flattening_a_whole_map_keeps_its_order() {
     assert_eq!(network.nodes[1].shape, [1, 1, 5]);
 }
 
-/// A block with an option A shortcut that the closure spells, from `s` to `short`.
+/// A block with an option A shortcut from `s` to `short`, which the closure writes.
 fn option_a(spell: impl Fn(Onnx) -> Onnx) -> Network {
     let pads = |n| attribute("pads", &[n; 4]);
     let onnx = Onnx::new(&[1, 3, 8, 8])
@@ -197,7 +197,8 @@ fn batch_norms_fold() {
     assert_eq!((conv.weights[[0, 0, 0, 0]], conv.bias[0]), (3.0, 1.25));
 }
 
-/// A pre-activation block as PyTorch exports it, its first batch norm as the closure spells it.
+/// A pre-activation block as PyTorch exports it, with its first batch norm as the closure writes
+/// it.
 fn pre_activation(spell: impl Fn(Onnx) -> Onnx) -> Network {
     let pads = &[attribute("pads", &[1; 4])];
     let onnx = Onnx::new(&[1, 3, 8, 8])
@@ -233,7 +234,7 @@ fn a_batch_norm_stays_where_a_sum_or_a_shortcut_is_before_it() {
     assert_eq!(ops(&whole), expected);
     let names: Vec<&str> = whole.nodes.iter().map(|node| node.name.as_str()).collect();
     assert_eq!(names[2..4], ["stage1.block1.norm", "stage1.block1.norm.relu"]);
-    // As grappler and TensorFlow's converters leave it behind.
+    // As grappler and TensorFlow's converters write it.
     let apart = pre_activation(|onnx| {
         onnx.node("Mul", "s factor", "scaled", &[]).node("Add", "offset scaled", "normed", &[])
     });
@@ -368,7 +369,7 @@ fn one_head_in_many_spellings() {
     assert_eq!(ops(&torch), ["input", "conv", "relu", "pool", "fc"]);
     let axes = [attribute("axes", &[-1, -2])];
     let spellings: [&dyn Fn(Onnx) -> Onnx; 7] = [
-        // Opset 11 to 17, and from 18 on; a shape that is given.
+        // Opset 11 to 17, and from 18 on; with a given shape.
         &|onnx| {
             gemm(onnx.ints("shape", &[-1, 6]).node("ReduceMean", "r", "p", &axes).node(
                 "Reshape",
@@ -399,7 +400,7 @@ fn one_head_in_many_spellings() {
             let axes = [attribute("axes", &[2, 3])];
             gemm(onnx.node("AveragePool", "r", "p", &window).node("Squeeze", "p", "f", &axes))
         },
-        // No-ops that tracing leaves behind.
+        // Operators without effect that tracing leaves.
         &|onnx| {
             gemm(
                 onnx.node("GlobalAveragePool", "r", "p", &[])
@@ -409,7 +410,7 @@ fn one_head_in_many_spellings() {
                     .node("Dropout", "h", "f", &[]),
             )
         },
-        // The matrix not transposed, and the bias beside it.
+        // With the matrix not transposed, and the bias separate.
         &|onnx| {
             onnx.node("GlobalAveragePool", "r", "p", &[]).node("Flatten", "p", "f", &[]).node(
                 "Gemm",

@@ -1,5 +1,5 @@
-//! A residual stream in 16 bits: which layers make it, that every backend agrees, and what is said of
-//! it.
+//! A residual stream in 16 bits: the layers that make it, the agreement of all backends, and the
+//! report about it.
 
 use std::path::Path;
 
@@ -51,7 +51,7 @@ fn blocks_shortcuts_and_scores_are_in_16_bits() {
     for backend in HostBackend::of_this_machine() {
         assert_eq!(answer(folder, "16.brook", backend), expected, "{backend:?}");
     }
-    // The scores are the same in finer steps.
+    // The scores are the same, in finer steps.
     let fine = file.model().logits_quantization();
     let coarse = ModelFile::open(folder.join("8.brook")).unwrap();
     let coarse = coarse.model().logits_quantization();
@@ -61,7 +61,7 @@ fn blocks_shortcuts_and_scores_are_in_16_bits() {
         let apart = fine.dequantize(fine_score) - coarse.dequantize(coarse_score);
         assert!(apart.abs() < 8.0 * coarse.scale, "{expected:?} {int8:?}");
     }
-    // Its test images pass, whatever is planned.
+    // Its test images pass with every plan.
     for options in ["", "--board qemu-mps2-an386 --optimize speed"] {
         brooklet(folder, &format!("plan 16.brook {options} -o planned.brook")).unwrap();
         brooklet(folder, "check planned.brook").unwrap();
@@ -85,7 +85,7 @@ fn auto_asks_the_gain_and_the_board() {
         Some(16) => assert!(now > other + 0.5 && !in_16_bits(&file).is_empty(), "{found}"),
         _ => assert!(other <= now + 0.5 && in_16_bits(&file).is_empty(), "{found}"),
     }
-    // A board with no room for it.
+    // A board that has no room for it.
     let arena = |report: &Value| report["arena_bytes"].as_u64().unwrap();
     let board = "--board qemu-mps2-an386";
     let eight = json(folder, &format!("{FROM} -o b.brook {board}"));
@@ -110,7 +110,7 @@ fn what_contradicts_is_refused() {
         let refused = brooklet(folder, &command).unwrap_err();
         assert!(refused.contains(word), "{refused}");
     }
-    // Ranges do, without images.
+    // Ranges are enough, without images.
     brooklet(folder, &format!("{from} --stream 16")).unwrap();
     let file = ModelFile::open(folder.join("b.brook")).unwrap();
     assert_eq!(in_16_bits(&file).len(), 7);

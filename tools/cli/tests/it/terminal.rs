@@ -1,4 +1,4 @@
-//! What files hold of escape sequences is shown, not obeyed, and what is endless is cut.
+//! Escape sequences in files are shown, not obeyed, and very long text is cut.
 
 use std::fs;
 use std::process::Command;
@@ -8,7 +8,7 @@ use crate::shell::{resnet8, succeed};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, serialize};
 
-/// Names that turn a terminal red, name its window, and run backwards.
+/// Names that turn a terminal red, set its window's title, and run backwards.
 const NAME: &str = "\u{1b}[31mred\u{1b}]0;title\u{7}\u{9b}2J\u{202e}";
 
 /// Both streams of a command.
@@ -37,7 +37,7 @@ fn labels_are_shown_not_obeyed() {
     );
     let shown = succeed(folder, "run a.brook 1.png");
     assert!(is_harmless(&shown) && shown.contains(r"\u{1b}[31mred"), "{shown:?}");
-    // For programs the name is what it is.
+    // Programs get the name as it is.
     let shown = succeed(folder, "run a.brook 1.png --json");
     assert!(is_harmless(&shown), "{shown:?}");
     let report: serde_json::Value = serde_json::from_str(&shown).unwrap();
@@ -85,7 +85,7 @@ fn names_in_errors_are_shown_not_obeyed_and_cut() {
         let (succeeds, told) = prints(folder, &line);
         assert!(!succeeds && is_harmless(&told), "{file}: {told:?}");
         assert!(told.len() < 2500 && told.contains(file), "{file}: {} bytes", told.len());
-        // A line for the error and one for its remedy.
+        // One line for the error, and one for its remedy.
         assert_eq!(told.lines().filter(|line| !line.trim().is_empty()).count(), 2, "{told}");
     }
     #[cfg(unix)]
@@ -97,7 +97,7 @@ fn names_in_errors_are_shown_not_obeyed_and_cut() {
     }
 }
 
-/// Colours are where they are asked for, and by default not where there is no terminal.
+/// Colours are used if they are asked for; by default not without a terminal.
 #[test]
 fn errors_have_colours_where_they_are_asked_for() {
     let folder = tempfile::tempdir().unwrap();
@@ -112,7 +112,7 @@ fn errors_have_colours_where_they_are_asked_for() {
     assert!(!done && text.contains("auto, always, never"), "{text}");
 }
 
-/// A quiet command says no more than its report.
+/// A quiet command prints only its report.
 #[test]
 fn quiet_commands_say_nothing_of_their_work() {
     let folder = tempfile::tempdir().unwrap();
@@ -122,7 +122,7 @@ fn quiet_commands_say_nothing_of_their_work() {
         let line = format!("bench {} --board qemu-mps2-an386 --json {options}", model.display());
         prints(folder.path(), &line)
     };
-    // It packs the model for the board's kernels, and says so.
+    // It packs the model for the board's kernels, and reports that.
     let (done, text) = bench("");
     assert!(done && text.contains("packed for the board's kernels"), "{text}");
     let (done, text) = bench("--quiet");

@@ -1,4 +1,4 @@
-//! Model files do not depend on how many threads make them.
+//! Model files do not depend on the number of threads that make them.
 
 use std::fs;
 use std::process::Command;

@@ -1,5 +1,5 @@
-//! Pixels in the units that a network takes, and what is said of others: by `quantize`, `eval` and
-//! `doctor`, with the right options and with wrong ones.
+//! Pixels in the units that a network takes, and warnings about other units, from `quantize`,
+//! `eval` and `doctor`, with right and wrong options.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 const IMAGENET: &str = "--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225";
 
-/// The report of a command that must succeed, and its warnings, which the error stream has too.
+/// The report of a command that must succeed, and its warnings, which the error stream has, too.
 fn warned(folder: &Path, line: &str) -> (Value, Vec<String>) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_brooklet"));
     let words = line.split_whitespace().chain(["--json"]);
@@ -27,7 +27,7 @@ fn warned(folder: &Path, line: &str) -> (Value, Vec<String>) {
     (report, warnings)
 }
 
-/// A folder, and in it the first images of the test set.
+/// A folder with the first images of the test set.
 fn images(shared: &Path, count: usize) -> (tempfile::TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
     let all = fs::read(shared.join("cifar10/test_first5000.bin")).unwrap();
@@ -39,7 +39,7 @@ fn model(shared: &Path, name: &str) -> PathBuf {
     shared.join("models").join(name)
 }
 
-/// Networks with the options that they were trained with, and without or with wrong ones.
+/// Networks with the options that they were trained with, and with none or wrong ones.
 #[test]
 fn wrong_units_are_told_and_right_ones_are_not() {
     let Some(shared) = shared_data("units") else { return };
@@ -73,7 +73,7 @@ fn wrong_units_are_told_and_right_ones_are_not() {
         assert_eq!(quantize(network, &options), [""; 0], "{network} {options}");
         assert_eq!(warned(folder, &evaluate).1, [""; 0], "{network}");
     }
-    // Forgotten or wrong: the first layer's batch norm knows, or the labels do.
+    // If the options are missing or wrong, the first layer's batch norm shows it, or the labels.
     let hints = ["--mean and --std", "brooklet doctor"];
     for (network, options) in [
         ("resnet20.safetensors", format!("--arch resnet20 {float}")),
@@ -90,17 +90,17 @@ fn wrong_units_are_told_and_right_ones_are_not() {
         let evaluated = warned(folder, &evaluate).1.join("\n");
         assert!(evaluated.contains("little more than chance"), "{network}: {evaluated}");
     }
-    // What is worse than it could be, and far from chance.
+    // These are worse than the right options, but far from chance.
     let between = format!("--arch resnet20 --mean 0 --std 1 {float}");
     let told = quantize("resnet20.safetensors", &between).join("\n");
     assert!(told.contains("times the deviation of its training"), "{told}");
-    // Of 0 to 255 where 0 to 1 is asked: the right numbers are in the warning.
+    // The values are for 0 to 255 instead of 0 to 1: the warning has the right numbers.
     let of_255 = format!("--mean 123.675,116.28,103.53 --std 58.395,57.12,57.375 {float}");
     let told = quantize("resnet20.safetensors", &format!("--arch resnet20 {of_255}")).join("\n");
     assert!(told.contains("--mean 0.4850,0.4560,0.4060 --std 0.2290,0.2240,0.2250"), "{told}");
     let told = quantize("mlperf_resnet8_int8.tflite", IMAGENET).join("\n");
     assert!(told.contains("of the input's steps"), "{told}");
-    // An int8 input in other units than raw ones asks.
+    // An int8 input in units other than raw ones needs the options.
     for network in ["resnet20_tensorflow_int8.tflite", "resnet20_onnxruntime_qdq_int8.onnx"] {
         let line = format!("quantize {} -o b.brook", model(&shared, network).display());
         let refused = brooklet(folder, &line).unwrap_err();
@@ -115,7 +115,7 @@ fn doctor_finds_what_a_network_was_trained_with() {
     let Some(shared) = shared_data("units") else { return };
     let (folder, data) = images(&shared, 400);
     let folder = folder.path();
-    // Of each it tries 300 images, if it is not told otherwise.
+    // It tries 300 images of each by default.
     let few = tries(" --images 150", "");
     for (network, options, wanted) in [
         ("resnet20.safetensors --arch resnet20", few, "ImageNet, rgb"),
@@ -126,16 +126,16 @@ fn doctor_finds_what_a_network_was_trained_with() {
         let path = model(&shared, network);
         let report = json(folder, &format!("doctor {} {data}{options}", path.display()));
         let verdict = report["verdict"].as_str().unwrap();
-        // Units that are nearly the same may do as well on so few images.
+        // On so small a number of images, units that are nearly the same may do as well.
         let alike = report["alike"].to_string();
         assert!(verdict.contains(wanted) || alike.contains(wanted), "{network}: {report}");
-        // The order of colours means little to these networks, but a little.
+        // The order of colours matters for these networks, but only a little.
         assert!(!verdict.lines().next().unwrap().contains("bgr"), "{network}: {verdict}");
         let images = if options.is_empty() { 300 } else { 150 };
         assert_eq!(report["images"], images);
         assert!(report["tried"][0]["top1"].as_f64().unwrap() > 0.8, "{report}");
     }
-    // A network that knows nothing.
+    // A network that has learned nothing.
     succeed(folder, "new resnet20 -o new.safetensors");
     let text =
         succeed(folder, &format!("doctor new.safetensors --arch resnet20 {data} --images 100"));
@@ -144,8 +144,8 @@ fn doctor_finds_what_a_network_was_trained_with() {
     assert!(refused.contains("random:4: has no labels"), "{refused}");
 }
 
-/// A network of blue, green, red is one of red, green, blue with its first weights exchanged: the
-/// model gives the same bytes for images with their colours exchanged.
+/// A network for blue, green, red becomes one for red, green, blue by exchanging its first weights:
+/// the model gives the same bytes for images with exchanged colours.
 #[test]
 fn channels_can_be_exchanged() {
     let Some(shared) = shared_data("units") else { return };
@@ -176,7 +176,7 @@ fn channels_can_be_exchanged() {
             fs::read(folder.join("bgr.npy")).unwrap()
         );
     }
-    // In float, too: doctor and quantize agree on what the option means.
+    // The float network agrees: doctor and quantize treat the option the same.
     let network = model(&shared, "mlperf_resnet8_float.tflite");
     let network = network.display();
     let score = |report: &Value| report["evidence"]["top1"].as_f64().unwrap();
@@ -204,7 +204,7 @@ fn integer_inputs_are_imported() {
         let line = format!("quantize {} -o a.brook", cases.join(case).display());
         warned(folder, &line);
     }
-    // The same network, from the file that it was converted from.
+    // The same network, from the file from which it was converted.
     let [tflite, onnx] = ["core_int8.tflite", "tf2onnx_of_int8.onnx"].map(|name| {
         let path = cases.join("02-tf2onnx-int8-tflite").join(name);
         succeed(folder, &format!("quantize {} -o a.brook", path.display()));
@@ -212,7 +212,7 @@ fn integer_inputs_are_imported() {
         fs::read(folder.join("a.npy")).unwrap()
     });
     assert!(tflite == onnx, "other logits");
-    // x / 127.5 - 1 is what the input says; the option says the same, and no table is needed.
+    // The input's scale means x / 127.5 - 1; the option means the same, and no table is needed.
     let path = cases.join("03-int8-tflite-without-mean-std/gapdense_int8.tflite");
     let files = ["", "--mean 0.5 --std 0.5"].map(|options| {
         warned(folder, &format!("quantize {} {options} -o a.brook", path.display()));
@@ -233,7 +233,7 @@ fn integer_inputs_are_imported() {
     assert!(says.is_some() && says < refused.find("check that the network"), "{refused}");
 }
 
-/// Labels and answers that the network has no class for name their row.
+/// Errors for labels and answers without a class of the network name the row.
 #[test]
 fn strange_labels_are_refused() {
     use ndarray::{Array1, Array2, Array4};
@@ -272,6 +272,6 @@ fn strange_labels_are_refused() {
     let line = format!("quantize {network} --calibrate ten.bin -o b.brook");
     let refused = brooklet(folder, &line).unwrap_err();
     assert!(refused.contains("ten.bin: `image 2`: its label is class 10"), "{refused}");
-    // What is not looked at is no matter.
+    // Rows that are not evaluated do not matter.
     succeed(folder, "eval a.brook ten.bin --limit 2");
 }

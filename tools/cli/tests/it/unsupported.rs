@@ -1,4 +1,4 @@
-//! Small networks made here that are refused, and with which words.
+//! Small networks that are made here and refused, with the errors for them.
 
 use crate::onnx::{Onnx, attribute, weight};
 use crate::spellings::{Load, message};
@@ -47,7 +47,7 @@ fn absurd_shapes_are_refused() {
         assert!(onnx().node("Conv", "x w", "y", &[attribute("strides", &strides)]).load().is_err());
     }
     assert!(Onnx::new(&[1, i64::MAX, 8, 8]).node("Relu", "x", "y", &[]).load().is_err());
-    // A constant that would fill the memory, a range without end.
+    // A constant that would fill the memory, and an endless range.
     let huge = onnx().ints("shape", &[1 << 30, 1 << 30]);
     assert!(huge.node("ConstantOfShape", "shape", "y", &[]).load().is_err());
     let endless = onnx().ints("a", &[0]).ints("b", &[i64::MAX]).ints("c", &[1]);

@@ -5,7 +5,7 @@ use rten_onnx::onnx::{
     TensorProto, TensorShapeProto, TypeProto, TypeProtoTensor, ValueInfoProto,
 };
 
-/// Weights that look like any: the weight of that number.
+/// Made-up weights: the one with this number.
 pub(crate) fn weight(index: usize) -> f32 {
     (index as f32 * 0.7).sin()
 }
@@ -103,7 +103,7 @@ impl Onnx {
         self.bytes_with_outputs(&[&output])
     }
 
-    /// The file of a network of several outputs.
+    /// The file of a network with several outputs.
     pub(crate) fn bytes_with_outputs(self, outputs: &[&str]) -> Vec<u8> {
         let mut graph = self.graph;
         for output in outputs {

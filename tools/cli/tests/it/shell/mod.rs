@@ -1,11 +1,11 @@
-//! The command, as a shell would run it.
+//! Runs the command as a shell would.
 
 use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
 
-/// What the command prints in a folder: on success, or else its error.
+/// The command's output in a folder if it succeeds, or else its error.
 pub(crate) fn brooklet(folder: &Path, line: &str) -> Result<String, String> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_brooklet"));
     let output = command.current_dir(folder).args(line.split_whitespace()).output().unwrap();
@@ -13,7 +13,7 @@ pub(crate) fn brooklet(folder: &Path, line: &str) -> Result<String, String> {
     if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
 }
 
-/// What the command prints in a folder, where it must succeed.
+/// The command's output in a folder, where it must succeed.
 pub(crate) fn succeed(folder: &Path, line: &str) -> String {
     brooklet(folder, line).unwrap_or_else(|error| panic!("{line}: {error}"))
 }

@@ -4,17 +4,17 @@
     train.py DATA OUT [--test FILE]
 
 DATA is a folder with the five CIFAR-10 training files (data_batch_1.bin …), FILE a binary
-file of test images. OUT receives checkpoint.pt after each epoch (a second call goes on
-from there), log.csv, and at the end resnet20.safetensors: float32, PyTorch's names.
+file of test images. OUT receives checkpoint.pt after each epoch (a second call continues
+from it), log.csv, and at the end resnet20.safetensors: float32, with PyTorch's names.
 
-The recipe departs from the paper's (which takes 182 epochs) to fit two hours on two processor
+The recipe differs from the paper's (which takes 182 epochs) to fit into two hours on two processor
 cores: bfloat16 products, Nesterov momentum, and two phases. The first, 50 epochs, is one cycle
-of the learning rate; a moving average of the weights shows in the log how it goes. The second,
-24 epochs, goes on at a constant rate and averages the weights at the end of each epoch
+of the learning rate; the log shows its progress for a moving average of the weights. The second,
+24 epochs, continues at a constant rate and averages the weights at the end of each epoch
 (Izmailov et al. 2018, "Averaging Weights Leads to Wider Optima and Better Generalization").
-That average ships, with batch norms measured anew. No choice is made by the test images.
+That average ships, with its batch norms measured again. No choice depends on the test images.
 
-Needs torch, numpy and safetensors. For maintainers: the product uses no Python.
+Needs torch, numpy and safetensors. It is for maintainers: brooklet itself does not use Python.
 """
 import argparse, csv, pathlib, time
 

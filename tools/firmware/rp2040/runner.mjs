@@ -1,11 +1,11 @@
 // Runs an RP2040: node runner.mjs --flash IMAGE.uf2 --baud N
 //
-// The flash holds what the UF2 file says, as if it had been copied to the drive of the chip's boot
-// loader. UART 0 is standard input and output. A byte of the input arrives when the line would have
-// brought it; one that finds the UART full is lost, as on the chip.
+// The flash holds the contents of the UF2 file, as if the file had been copied to the drive of the
+// chip's boot loader. UART 0 is standard input and output. Bytes of the input arrive at the rate of
+// a serial line; a byte that finds the UART full is lost, as on the chip.
 //
-// Around the emulator `rp2040js` this adds what a boot ROM does, the UART's registers that are
-// missing there, and the wire.
+// To the emulator `rp2040js` this adds the work of a boot ROM, the registers of the UART that it
+// lacks, and the serial line.
 import { readFileSync, writeSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { Simulator } from 'rp2040js';
@@ -59,8 +59,9 @@ chip.onBreak = (code) => { process.stderr.write(`the firmware met a breakpoint, 
 chip.flash.fill(0xff);
 blocks(option('--flash'), (address, bytes) => chip.flash.set(bytes, address - FLASH));
 
-// What the boot ROM does: it runs the second stage from RAM, if its sum is right, with nowhere to
-// return to. That sets the flash up and jumps to where the vectors behind it say.
+// The work of the boot ROM: it runs the second stage from RAM, if its checksum is right, without an
+// address to return to. The second stage sets up the flash, and starts the program by the vectors
+// that follow it.
 const boot2 = chip.flash.subarray(0, BOOT2_BYTES);
 const sum = new DataView(boot2.buffer, boot2.byteOffset).getUint32(BOOT2_BYTES - 4, true);
 if (crc(boot2.subarray(0, BOOT2_BYTES - 4)) !== sum) {
@@ -72,8 +73,9 @@ core.SP = BOOT2_IN_RAM;
 core.LR = 0;
 core.PC = BOOT2_IN_RAM;
 
-// What rp2040js lacks of the UARTs: UARTRSR (4), UARTIFLS (0x34) and UARTDMACR (0x48), which read as
-// ones; the overrun bit; and that a chip asks for bytes to send when it runs out of them, not always.
+// Parts of the UARTs that rp2040js lacks: UARTRSR (4), UARTIFLS (0x34) and UARTDMACR (0x48), which
+// read as ones; the overrun bit; and a request for more bytes only when the UART has sent all of
+// them, not always.
 const OVERRUN = 1 << 11;
 const TRANSMIT = 1 << 5;
 for (const uart of chip.uart) {
@@ -103,8 +105,8 @@ for (const uart of chip.uart) {
   };
 }
 
-// The second core, which rp2040js lacks: registers of its own, the FIFOs between the two, events, and
-// what its boot ROM does. It shares memory and peripherals, and no access to these ever waits.
+// The second core, which rp2040js lacks: its registers, the FIFOs between the two cores, events, and
+// the work of its boot ROM. It shares memory and peripherals, and accesses to these never wait.
 const other = new core.constructor(chip);
 const PROC1 = 1 << 16;
 const FIFO_DEPTH = 8;
@@ -157,8 +159,8 @@ function event() {
   }
 }
 
-// Registers of the memory protection unit, with which firmware guards core 1's stack: they keep what is
-// written, and nothing is protected.
+// Registers of the memory protection unit, with which firmware guards core 1's stack: they store
+// values, but protect nothing.
 const mpu = new Map();
 const is_mpu = (offset) => offset >= 0xd94 && offset <= 0xda0;
 const [read_ppb, write_ppb] = [chip.ppb.readUint32, chip.ppb.writeUint32].map((f) => f.bind(chip.ppb));
@@ -178,7 +180,7 @@ psm.writeUint32 = (offset, value) => {
   }
 };
 
-// SEV does nothing in rp2040js, but it says that it was there.
+// SEV does nothing in rp2040js except to report that it was executed.
 chip.logger.info = (_, what) => { if (what === 'SEV') event(); };
 
 /** Core 1 runs for that number of cycles, and what it ran over is kept. */
@@ -196,8 +198,8 @@ function run_other(cycles) {
   [chip.core, chip.sio] = [core, sios[0]];
 }
 
-// A thread reads standard input, into a ring that both share: `marks` are the bytes written to it
-// and read from it so far.
+// A thread reads standard input into a ring that both threads share: `marks` are the numbers of bytes
+// written to it and read from it so far.
 const RING = 65536;
 const shared = new SharedArrayBuffer(8 + RING);
 const marks = new Int32Array(shared, 0, 2);

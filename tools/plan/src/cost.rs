@@ -15,7 +15,6 @@
 //! the number of unpacked weights takes the place of rows. The coefficients of each backend and
 //! kernel are in `costs.json`: all cores that run a backend take the same instructions. The test
 //! `costs` compares them with the boards, and fits them again.
-//! take the same instructions. The test `costs` holds them against the boards, and fits them anew.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;

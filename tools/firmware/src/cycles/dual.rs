@@ -6,16 +6,16 @@
 //!
 //! | | Cortex-M7 | Cortex-M55 |
 //! |---|---|---|
-//! | begin in a cycle | 2 | 1 |
+//! | instructions that start in a cycle | 2 | 1 |
 //! | units | 2 to compute, 2 to load, one each to shift, store, multiply and branch | one to load and store vectors, one each to compute and multiply them, each for 2 cycles |
-//! | result of a computation, of a load | next cycle | next cycle, one later |
-//! | of a load of a byte or a half, of a multiplication, of vectors, too | one later | one later |
-//! | vectors that are loaded, or computed otherwise | – | next cycle: beat behind beat |
-//! | an address is needed, and what is shifted | a cycle before | a cycle before |
-//! | what is added to | a cycle after | a cycle after |
-//! | several registers | two a cycle, alone | two a cycle, at worst one |
-//! | division | 2 to 12, alone | likewise |
-//! | whatever leaves the row of instructions | 0 to 2 more: branches are predicted | likewise; the end of a low-overhead loop nothing |
+//! | result of a computation; of a load | next cycle | next cycle; one later |
+//! | result of a load of a byte or half-word, of a multiplication, of vectors | one later | one later |
+//! | vectors that are loaded, or computed without a multiplication | – | next cycle, as beats follow each other |
+//! | an address, or a value that is shifted, is needed | a cycle earlier | a cycle earlier |
+//! | a value that is accumulated to is needed | a cycle later | a cycle later |
+//! | load or store of several registers | two per cycle, alone | two per cycle, at worst one |
+//! | division | 2 to 12, alone | 2 to 12, alone |
+//! | any jump | 0 to 2 more, as branches are predicted | 0 to 2 more; none at the end of a low-overhead loop |
 //!
 //! After a label that is reached from elsewhere, timing starts anew.
 

@@ -4,18 +4,18 @@
 //! |---|---:|---:|
 //! | data processing | 1 | 1 |
 //! | multiplication | 1 | 1 |
-//! | likewise, and add | – | M3: 2; M4: 1 |
+//! | multiplication with an add | – | M3: 2; M4: 1 |
 //! | multiplication to 64 bits | – | M3: 3 to 5, with an add 4 to 7; M4: 1 |
-//! | load | 2 | 2; 1 behind a load whose result is not its address |
+//! | load | 2 | 2; 1 after a load whose result is not its address |
 //! | store with an immediate offset | 2 | 1: the write buffer takes it |
-//! | store with a register offset | 2 | 2; 1 behind a load, likewise |
-//! | of several registers, or of two | 1, and 1 for each | 1, and 1 for each |
-//! | load or store whose address the instruction before computes | – | 1 more |
-//! | division | – | 2 to 12, by its operands |
-//! | whatever leaves the row of instructions: branches, returns | M0: 2 more; M0+: 1 more | the refill of the pipeline more: 1 to 3 |
+//! | store with a register offset | 2 | 2; 1 after such a load |
+//! | load or store of several registers, or of two | 1, and 1 for each | 1, and 1 for each |
+//! | load or store whose address the previous instruction computes | – | 1 more |
+//! | division | – | 2 to 12, depending on its operands |
+//! | any jump: branches that are taken, returns | M0: 2 more; M0+: 1 more | 1 to 3 more, to refill the pipeline |
 //! | a call | 1 more than that | |
 //!
-//! SIMD instructions, which only the M4 has, take a cycle.
+//! SIMD instructions, which only the M4 has, take one cycle.
 
 use super::thumb::{Instruction, Kind};
 use super::{Bound, Range};

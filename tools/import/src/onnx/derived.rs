@@ -145,7 +145,7 @@ fn normalized(
 fn chosen(importer: &mut Importer<'_>, call: &Call<'_>, of: &Map) -> Result<Value, Problem> {
     let refuse = || {
         unsupported(
-            "chooses between values that are no activation",
+            "chooses between values in a way that is not an activation",
             "write the activation as ReLU, LeakyReLU or PReLU",
         )
     };

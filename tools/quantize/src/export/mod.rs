@@ -143,7 +143,7 @@ fn write(program: &Program, dialect: Dialect) -> (ModelProto, Vec<String>) {
     let outputs = graph.outputs();
     let about = format!(
         "A network that brooklet quantized. It takes {pixels}, [N, channels, rows, columns]. Engines \
-         give the device's answers but for a few steps of their scales, not bit for bit."
+         give the device's answers up to a few steps of their scales, not bit for bit."
     );
     let mut metadata = vec![("input", pixels.to_string())];
     if !program.labels.is_empty() {

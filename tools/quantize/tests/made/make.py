@@ -1,4 +1,4 @@
-"""Makes the networks of this folder and what ONNX Runtime and TensorFlow Lite compute of them.
+"""Makes the networks of this folder, and their outputs in ONNX Runtime and TensorFlow Lite.
 
 For maintainers: pip install numpy onnx onnxruntime tensorflow-cpu; python make.py. Weights are drawn
 by lot. Two images go in, whose values in the order channel, row, column are sines; what comes out is

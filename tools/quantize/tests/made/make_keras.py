@@ -1,4 +1,4 @@
-"""Makes the Keras networks of this folder and what Keras computes of them.
+"""Makes the Keras networks of this folder, and their outputs in Keras.
 
 For maintainers: pip install numpy tensorflow-cpu keras; python make_keras.py. Weights are drawn by
 lot, those of batch norms as well. The images are those of make.py.

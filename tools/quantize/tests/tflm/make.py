@@ -28,14 +28,14 @@ def image(number, size):
 
 
 def levels(file, x):
-    """What the input of 16 bits has of pixels, which are bytes + 128."""
+    """The input of 16 bits for pixels, which are bytes + 128."""
     interpreter = tf.lite.Interpreter(model_content=file)
     scale = np.float64(interpreter.get_input_details()[0]["quantization"][0])
     return np.round((x.astype(np.float64) + 128) / scale).clip(-32768, 32767).astype(np.int16)
 
 
 class Lot:
-    """What one file is made of."""
+    """The contents of one file."""
 
     def __init__(self, seed):
         self.rng = np.random.default_rng(seed)
@@ -56,7 +56,7 @@ class Lot:
         return [self.int(*rows), self.int(*columns), self.int(*channels)]
 
     def table_map(self):
-        """About as many pixels as there are bytes."""
+        """About as many pixels as a byte has values."""
         return self.map((3, 9), (3, 9), (3, 9))
 
     def range(self, largest=30.0):
@@ -95,7 +95,7 @@ def constant(operation):
 
 
 def maps(operation):
-    """Of a map and what another function makes of it, at another scale."""
+    """An operator of a map and of a function of it, at another scale."""
 
     def make(lot):
         shape = lot.table_map()
@@ -317,7 +317,7 @@ def answer(pipe, file, x):
 
 
 def by_tflm(file, x):
-    """What TFLM computes; nothing where it refuses, by an error or by the end of its process."""
+    """The answer of TFLM; None if it refuses, by an error or by the end of its process."""
     context = multiprocessing.get_context("fork")
     here, there = context.Pipe()
     process = context.Process(target=answer, args=(there, file, x))
@@ -332,8 +332,8 @@ def by_tflm(file, x):
 
 
 def wraps(file):
-    """Whether a factor is so large that sums shifted left can leave 32 bits, where TFLM wraps: of a
-    layer that is rectified to nothing."""
+    """Whether a factor is so large that sums shifted left can exceed 32 bits, at which TFLM wraps:
+    that of a layer whose outputs are all rectified to zero."""
     interpreter = tf.lite.Interpreter(model_content=file)
     scales = {
         tensor["index"]: tensor["quantization_parameters"]["scales"]
@@ -351,7 +351,7 @@ def wraps(file):
 def make(name):
     files, answers = [], []
     seed = 0
-    # Networks take more room than operators.
+    # Networks need more memory than operators.
     while len(files) < (COUNT if name != "wide" else 60):
         seed += 1
         lot = Lot([zlib.crc32(name.encode()), seed])

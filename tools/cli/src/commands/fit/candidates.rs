@@ -111,7 +111,7 @@ pub(super) struct Goal {
     pub(super) speed: bool,
     /// Limit of RAM in bytes, if it is less than all of it.
     pub(super) ram: Option<u32>,
-    /// Limit of flash in bytes, likewise.
+    /// Limit of flash in bytes, if it is less than all of it.
     pub(super) flash: Option<u32>,
 }
 

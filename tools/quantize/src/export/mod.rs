@@ -142,8 +142,8 @@ fn write(program: &Program, dialect: Dialect) -> (ModelProto, Vec<String>) {
     let graph = exporter.graph;
     let outputs = graph.outputs();
     let about = format!(
-        "A network that brooklet quantized. It takes {pixels}, [N, channels, rows, columns]. Engines \
-         give the device's answers up to a few steps of their scales, not bit for bit."
+        "A network that brooklet quantized. It takes {pixels}, [N, channels, rows, columns]. An \
+         engine gives the device's answers within a few steps of its scales, not bit for bit."
     );
     let mut metadata = vec![("input", pixels.to_string())];
     if !program.labels.is_empty() {

@@ -34,7 +34,7 @@ impl Identity {
     }
 }
 
-/// Describes something that is neither a file nor a folder.
+/// The kind of something that is neither a file nor a folder.
 pub(crate) fn kind(metadata: &Metadata) -> &'static str {
     #[cfg(unix)]
     {

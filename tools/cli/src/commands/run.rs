@@ -64,7 +64,7 @@ pub struct OtherOutput {
 /// The score of a network that has one.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct OneScore {
-    /// What a high score says is in the image, if the model names it.
+    /// Name of the class that a high score stands for, if the model has it.
     pub name: Option<String>,
     /// The dequantized score.
     pub score: f32,

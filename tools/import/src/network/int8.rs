@@ -210,7 +210,7 @@ pub enum Activation {
     /// The range of the type.
     #[default]
     None,
-    /// From 0.
+    /// At least 0.
     Relu,
     /// From 0 to 6.
     Relu6,

@@ -26,7 +26,7 @@ pub(super) enum Computation {
     /// An activation that is not fused into another layer.
     Rectifier(Activation),
     Function(Function),
-    /// With the tensor of its slopes.
+    /// A PReLU, with the tensor of its slopes.
     PRelu(i32),
     Add,
     Subtract,

@@ -335,7 +335,7 @@ impl<'a> Search<'a> {
         const NAMED: usize = 5;
         let registry = Registry::find()?;
         let mut names = Vec::new();
-        // What runs here comes first.
+        // Boards that can be emulated come first.
         let mut boards: Vec<_> = registry.boards().iter().collect();
         boards.sort_by_key(|spec| !spec.is_emulated());
         for spec in boards.into_iter().filter(|spec| spec.name != self.spec.name) {

@@ -24,10 +24,10 @@ pub(in crate::commands) struct Verdict {
     pub(in crate::commands) fits: bool,
     /// Of flash for the model file.
     pub(super) slot_bytes_left: i64,
-    /// Of the RAM that board.toml gives to the arena, for a model packed for the board. The
-    /// application's buffers, the session and the stack have RAM of their own.
+    /// Bytes left of the RAM that board.toml gives to the arena, for a model packed for the board.
+    /// The application's buffers, the session and the stack have RAM of their own.
     pub(super) arena_bytes_left: i64,
-    /// Of the longest image row that the board takes.
+    /// Bytes left of the longest image row that the board takes.
     pub(super) row_bytes_left: i64,
     /// For weights behind a driver: of the RAM for the part of the file before the weights, or of
     /// the window, if that lacks more.

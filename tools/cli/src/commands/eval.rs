@@ -50,8 +50,8 @@ pub struct Args {
     /// ratio. A file of best classes adds the agreement only.
     #[arg(long, value_name = "LOGITS.npy")]
     float: Option<InputPath>,
-    /// Score above which a network with one score says class 1: a probability, by default 0.5, if
-    /// the network ends in a sigmoid; otherwise the score itself, by default 0.
+    /// Least score for which a network with one score says class 1: a probability, by default 0.5,
+    /// if the network ends in a sigmoid; otherwise the score itself, by default 0.
     #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
     threshold: Option<f32>,
     /// Kernels that compute.

@@ -8,7 +8,9 @@ use super::identity::{Identity, target};
 use super::output::{OutputPath, WriteError, WriteProblem};
 
 /// Checks the files of a command: each output can be written, and is neither an input nor another
-/// output, whatever names and links lead to it. Outputs come with the options that name them.
+/// output, whatever names and links lead to it.
+///
+/// Outputs come with the options that name them.
 ///
 /// # Errors
 ///

@@ -7,8 +7,9 @@ use std::path::Path;
 use super::declared::replaced_by;
 use super::identity::kind;
 
-/// Maximum length of a kind of file. A longer file is of another kind, or too large to hold in
-/// memory.
+/// Maximum length of a kind of file.
+///
+/// A longer file is of another kind, or too large to hold in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
     /// Names, ranges, options: 64 MiB.

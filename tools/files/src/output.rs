@@ -113,8 +113,9 @@ impl OutputPath {
     }
 
     /// Writes the file whole or not at all: to a temporary file beside it, which then replaces it
-    /// and takes over its permissions. Symbolic links are kept, and the file that they lead to is
-    /// written.
+    /// and takes over its permissions.
+    ///
+    /// Symbolic links are kept, and the file that they lead to is written.
     ///
     /// # Errors
     ///

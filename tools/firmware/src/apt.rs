@@ -1,4 +1,6 @@
-//! Installs Debian packages that a fresh machine lacks. Only chores of the checkout do so.
+//! Installs Debian packages that a fresh machine lacks.
+//!
+//! Only chores of the checkout do so.
 
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -9,14 +11,16 @@ use crate::Report;
 /// Whether this program may install packages.
 static ALLOWED: AtomicBool = AtomicBool::new(false);
 
-/// Allows this program to install packages, with apt-get, and with sudo if it is not root. Only
-/// chores of the checkout call it, never the command.
+/// Allows this program to install packages, with apt-get, and with sudo if it is not root.
+///
+/// Only chores of the checkout call it, never the command.
 pub fn allow() {
     ALLOWED.store(true, Relaxed);
 }
 
-/// Installs `packages` with apt-get, and reports what it installs and why. The error contains apt's
-/// message.
+/// Installs `packages` with apt-get, and reports what it installs and why.
+///
+/// The error contains apt's message.
 pub fn install(packages: &[&str], why: &str, report: Report<'_>) -> Result<(), String> {
     if !ALLOWED.load(Relaxed) {
         return Err(

@@ -17,7 +17,9 @@ use crate::counts::{self, Cache, Counts, Marks};
 use crate::flash_image::FlashImage;
 use crate::{FirmwareError, Link, Registry, Report, compile, qemu, rp2040, serial, size};
 
-/// A running board. An emulated one is stopped when dropped.
+/// A running board.
+///
+/// An emulated one is stopped when dropped.
 #[derive(Debug)]
 pub struct Board {
     link: Link,
@@ -60,20 +62,25 @@ pub(crate) struct Running(pub(crate) Child);
 /// Options for starting a board.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// For firmware that logs: the file for its log, in defmt's encoding. The link is then a socket
-    /// beside that file.
+    /// For firmware that logs: the file for its log, in defmt's encoding.
+    ///
+    /// The link is then a socket beside that file.
     pub log: Option<PathBuf>,
     /// Firmware with the kernels' test suite, for [`Link::suite`].
     pub suite: bool,
-    /// Starts with any model file. Otherwise a file that clearly does not fit the board is refused
-    /// here, before the board does so.
+    /// Starts with any model file.
+    ///
+    /// Otherwise a file that clearly does not fit the board is refused here, before the board does
+    /// so.
     pub unchecked: bool,
     /// Counts instructions, for [`Board::counts`].
     pub count: bool,
     /// A cache in front of flash in which misses are counted, too, for [`Counts::misses`].
     pub cache: Option<Cache>,
     /// Uses firmware that takes models over its link, signed by this key; see
-    /// [`compile::firmware_with_slots`]. The model in the slot is then a signed one.
+    /// [`compile::firmware_with_slots`].
+    ///
+    /// The model in the slot is then a signed one.
     pub public_key: Option<String>,
     /// Uses firmware that runs convolutions on both cores.
     pub two_cores: bool,
@@ -83,6 +90,7 @@ pub struct Options {
 
 impl Board {
     /// Builds firmware, starts the board with the model in its slot, and waits until it answers.
+    ///
     /// [`Link::check`] tells whether it can run the model.
     pub fn start(
         registry: &Registry,
@@ -180,7 +188,9 @@ impl Board {
     }
 
     /// The instructions that ran, if they are counted: in all spans of the firmware's counter so
-    /// far. The board is stopped.
+    /// far.
+    ///
+    /// The board is stopped.
     pub fn counts(mut self) -> Result<Counts, FirmwareError> {
         let (Some(counting), Some(running)) = (self.counting.take(), &mut self.running) else {
             return Ok(Counts::default());

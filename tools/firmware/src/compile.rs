@@ -40,7 +40,9 @@ pub fn firmware(
 }
 
 /// Builds firmware of a board that takes models over its link, signed for this public key of 64
-/// hexadecimal digits. Returns its ELF file.
+/// hexadecimal digits.
+///
+/// Returns its ELF file.
 pub fn firmware_with_slots(
     registry: &Registry,
     spec: &Spec,
@@ -51,8 +53,9 @@ pub fn firmware_with_slots(
     crate_for(registry, &spec.name, &spec.target, &["updates"], &key, report)
 }
 
-/// Builds the runtime alone (`boards/no-panic`), which links only if it cannot panic. Returns its
-/// ELF file.
+/// Builds the runtime alone (`boards/no-panic`), which links only if it cannot panic.
+///
+/// Returns its ELF file.
 pub fn runtime(
     registry: &Registry,
     target: &str,
@@ -65,8 +68,9 @@ pub fn runtime(
 /// The target of [`page`].
 pub const PAGE_TARGET: &str = "wasm32v1-none";
 
-/// Builds the core for web pages (`boards/page`), optimized for speed and stripped. Returns the
-/// WebAssembly module.
+/// Builds the core for web pages (`boards/page`), optimized for speed and stripped.
+///
+/// Returns the WebAssembly module.
 pub fn page(registry: &Registry, report: Report<'_>) -> Result<PathBuf, FirmwareError> {
     let profile =
         [("CARGO_PROFILE_RELEASE_STRIP", "true"), ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "3")];
@@ -75,7 +79,9 @@ pub fn page(registry: &Registry, report: Report<'_>) -> Result<PathBuf, Firmware
     Ok(program.with_extension("wasm"))
 }
 
-/// Builds the plugin that counts in QEMU (`tools/plugin`) for this computer. Returns the library.
+/// Builds the plugin that counts in QEMU (`tools/plugin`) for this computer.
+///
+/// Returns the library.
 pub fn plugin(registry: &Registry) -> Result<PathBuf, FirmwareError> {
     registry.checkout()?;
     let folder = registry.target_dir().join("plugin");
@@ -174,7 +180,9 @@ pub fn cpu_time() -> Duration {
     CPU_TIME.get()
 }
 
-/// Runs a command without showing its output. Returns whether it succeeded, and the output.
+/// Runs a command without showing its output.
+///
+/// Returns whether it succeeded, and the output.
 pub(crate) fn run(command: &mut Command) -> Result<(bool, String), FirmwareError> {
     let program = command.get_program().to_string_lossy().into_owned();
     let failed = |source| FirmwareError::Run { program, source };

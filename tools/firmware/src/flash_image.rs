@@ -55,7 +55,9 @@ impl FlashImage {
         Ok(image)
     }
 
-    /// Adds bytes at addresses that have none yet. The error names the address that has.
+    /// Adds bytes at addresses that have none yet.
+    ///
+    /// The error names the address that has.
     pub fn add(&mut self, address: u32, bytes: &[u8]) -> Result<(), String> {
         let end = u64::from(address) + bytes.len() as u64;
         let last = self.parts.range(..u32::try_from(end).unwrap_or(u32::MAX)).next_back();

@@ -108,8 +108,10 @@ impl Link {
         }
     }
 
-    /// Calls the board until it answers. A board that is starting may miss requests: a serial port
-    /// that is not enabled yet drops bytes, and half a frame gets no answer.
+    /// Calls the board until it answers.
+    ///
+    /// A board that is starting may miss requests: a serial port that is not enabled yet drops
+    /// bytes, and half a frame gets no answer.
     pub(crate) fn hello(&mut self) -> Result<BoardIdentity, FirmwareError> {
         let patience = self.timeout;
         let deadline = Instant::now() + patience;
@@ -134,7 +136,9 @@ impl Link {
         }
     }
 
-    /// Asks a board for its identity. Fails if its protocol has another version.
+    /// Asks a board for its identity.
+    ///
+    /// Fails if its protocol has another version.
     pub fn identify(&mut self) -> Result<BoardIdentity, FirmwareError> {
         let ours = VERSION;
         let mut theirs = ours;
@@ -260,8 +264,9 @@ impl Link {
     }
 
     /// Runs the kernels' test suite on the board; returns the number of cases, the number of
-    /// failures, and the first failure. Needs firmware with
-    /// [`Options::suite`](crate::Options::suite).
+    /// failures, and the first failure.
+    ///
+    /// Needs firmware with [`Options::suite`](crate::Options::suite).
     pub fn suite(&mut self) -> Result<(u32, u32, Option<SuiteFailure>), FirmwareError> {
         self.ask("suite", &Request::Suite, |response| match response {
             Response::Suite { cases, failures, first } => {
@@ -291,9 +296,10 @@ impl Link {
         })
     }
 
-    /// Sends a signed model, as `boards/slots` describes it, into the slot that is not in use. When
-    /// this returns, the board has started with it. `progress` gets the number of bytes that were
-    /// sent.
+    /// Sends a signed model, as `boards/slots` describes it, into the slot that is not in use.
+    ///
+    /// When this returns, the board has started with it. `progress` gets the number of bytes that
+    /// were sent.
     pub fn install(
         &mut self,
         model: &SignedModel<'_>,
@@ -323,6 +329,7 @@ impl Link {
     }
 
     /// Sends bytes as they are, followed by a frame's end, to test what a board does with noise.
+    ///
     /// Returns the board's fault.
     pub fn send_noise(&mut self, noise: &[u8]) -> Result<(), FirmwareError> {
         self.send(noise)?;

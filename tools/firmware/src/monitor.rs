@@ -1,5 +1,6 @@
-//! Reads the lines that firmware writes to its serial port. This works with any firmware, also
-//! without the protocol.
+//! Reads the lines that firmware writes to its serial port.
+//!
+//! This works with any firmware, also without the protocol.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;

@@ -7,8 +7,9 @@ use std::process::Command;
 use crate::{FirmwareError, Report, apt, compile};
 
 /// Finds or installs Node.js, and lets npm install the packages of a `package.json` and its
-/// `package-lock.json` into a folder, once. `what` they are, and `why` they are needed, is shown to
-/// people.
+/// `package-lock.json` into a folder, once.
+///
+/// `what` they are, and `why` they are needed, is shown to people.
 ///
 /// # Errors
 ///

@@ -26,8 +26,9 @@ pub fn list() -> Vec<String> {
     Lister::new().list_all().iter().map(ToString::to_string).collect()
 }
 
-/// Writes an image, but only the sectors that differ; verifies it, and starts the chip. `selector`
-/// is `VID:PID` or `VID:PID:SERIAL`; without it, there must be exactly one probe.
+/// Writes an image, but only the sectors that differ; verifies it, and starts the chip.
+///
+/// `selector` is `VID:PID` or `VID:PID:SERIAL`; without it, there must be exactly one probe.
 pub fn write(
     spec: &Spec,
     image: &FlashImage,

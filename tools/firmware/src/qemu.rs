@@ -47,8 +47,9 @@ pub(crate) fn command(
     Ok(command)
 }
 
-/// An ELF file with one segment, with which QEMU loads a file at an address. QEMU loads raw files
-/// only up to the size of the machine's RAM, even into other memory.
+/// An ELF file with one segment, with which QEMU loads a file at an address.
+///
+/// QEMU loads raw files only up to the size of the machine's RAM, even into other memory.
 pub(crate) fn image(path: &Path, address: u32) -> Result<NamedTempFile, FirmwareError> {
     let contents =
         fs::read(path).map_err(|source| FirmwareError::Read { path: path.to_owned(), source })?;

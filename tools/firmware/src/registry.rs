@@ -20,8 +20,9 @@ pub struct Registry {
 
 impl Registry {
     /// The boards of the checkout that `BROOKLET_BOARDS` names, or of the one around the current
-    /// folder, or of the one that this program was built from. Otherwise, or if `BROOKLET_BOARDS`
-    /// is empty, the boards that are built in.
+    /// folder, or of the one that this program was built from.
+    ///
+    /// Otherwise, or if `BROOKLET_BOARDS` is empty, the boards that are built in.
     pub fn find() -> Result<Self, FirmwareError> {
         match env::var_os("BROOKLET_BOARDS") {
             Some(folder) if folder.is_empty() => return Self::built_in(),
@@ -126,7 +127,9 @@ impl Registry {
     }
 
     /// The folder in which firmware is built: within the checkout's target folder, shared by all
-    /// boards. Without a checkout, emulators are installed in it.
+    /// boards.
+    ///
+    /// Without a checkout, emulators are installed in it.
     pub fn target_dir(&self) -> PathBuf {
         match (&self.folder, env::var_os("CARGO_TARGET_DIR")) {
             (None, _) => cache(),
@@ -136,7 +139,9 @@ impl Registry {
     }
 
     /// Firmware of a board that was built before: in the folder that `BROOKLET_FIRMWARE` names, or
-    /// in the user's cache. `cargo xtask firmware` fills such a folder.
+    /// in the user's cache.
+    ///
+    /// `cargo xtask firmware` fills such a folder.
     pub fn prebuilt(&self, spec: &Spec) -> Option<PathBuf> {
         let folder = env::var_os("BROOKLET_FIRMWARE").map(PathBuf::from);
         let folder = folder.unwrap_or_else(|| cache().join("firmware"));

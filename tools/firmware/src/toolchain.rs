@@ -40,7 +40,9 @@ const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_PACKAGES: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
 
 impl Toolchain {
-    /// A toolchain for `target`, which is set up if needed. The result is remembered.
+    /// A toolchain for `target`, which is set up if needed.
+    ///
+    /// The result is remembered.
     pub fn ensure(target: &str, report: Report<'_>) -> Result<Self, FirmwareError> {
         static KNOWN: Mutex<Option<HashMap<String, Toolchain>>> = Mutex::new(None);
         let known = KNOWN.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();

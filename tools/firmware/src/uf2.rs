@@ -41,7 +41,9 @@ pub fn encode(image: &FlashImage, uf2: &Uf2) -> Vec<u8> {
     bytes
 }
 
-/// The image in a file of blocks. The error describes what is wrong with the file.
+/// The image in a file of blocks.
+///
+/// The error describes what is wrong with the file.
 pub fn decode(bytes: &[u8], uf2: &Uf2) -> Result<FlashImage, String> {
     let (blocks, rest) = bytes.as_chunks::<BLOCK>();
     if blocks.is_empty() || !rest.is_empty() {

@@ -33,8 +33,9 @@ impl Format {
         }
     }
 
-    /// The type that the content proves. Protocol buffers and old tar checkpoints have no magic
-    /// number.
+    /// The type that the content proves.
+    ///
+    /// Protocol buffers and old tar checkpoints have no magic number.
     pub(crate) fn of_content(head: &[u8], length: u64) -> Option<Format> {
         let word = |at: usize| head.get(at..at + 8).and_then(|bytes| bytes.try_into().ok());
         let header = word(0).map_or(u64::MAX, u64::from_le_bytes);

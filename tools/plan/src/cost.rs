@@ -33,14 +33,16 @@ use crate::flash::Flash;
 pub type Work = [f64; 7];
 
 /// The coefficients of a backend's kernels, by their names: instructions for each kind of work.
+///
 /// With them the time that instructions take on a core.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Coefficients {
     /// Coefficients by the kernels' names.
     pub kernels: BTreeMap<String, Work>,
-    /// The core that runs them. The default takes one cycle per instruction, and its flash never
-    /// waits.
+    /// The core that runs them.
+    ///
+    /// The default takes one cycle per instruction, and its flash never waits.
     #[serde(skip)]
     pub core: Core,
 }

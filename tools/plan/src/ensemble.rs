@@ -42,8 +42,9 @@ pub enum Misfit {
 }
 
 /// The ensemble of these members, of which there must be at least one; or the first member that
-/// does not fit, and why. The test images are those of the first member that has some, without
-/// answers.
+/// does not fit, and why.
+///
+/// The test images are those of the first member that has some, without answers.
 ///
 /// # Errors
 ///

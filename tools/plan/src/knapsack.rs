@@ -19,8 +19,9 @@ pub struct Choice {
     pub cost: f64,
 }
 
-/// The index of the choice for each group; `None` if no choices fit. Their cost is the least of all
-/// choices within `room` bytes.
+/// The index of the choice for each group; `None` if no choices fit.
+///
+/// Their cost is the least of all choices within `room` bytes.
 pub fn cheapest(groups: &[Vec<Choice>], room: usize) -> Option<Vec<usize>> {
     // Room beyond the largest choices of all groups is not needed.
     let largest = |group: &Vec<Choice>| group.iter().map(|choice| choice.bytes).max();

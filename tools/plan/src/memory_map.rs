@@ -44,7 +44,9 @@ pub struct MemoryMap<'m> {
 /// The memory of one layer in the arena at a moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
-    /// The layer. For rows that are updated in place, it is the last one that updates them.
+    /// The layer.
+    ///
+    /// For rows that are updated in place, it is the last one that updates them.
     pub layer: usize,
     /// Number of rows of its output.
     pub rows: usize,
@@ -116,7 +118,9 @@ impl<'m> MemoryMap<'m> {
     }
 
     /// The map in letters, one per layer: time runs to the right, and the arena downwards from its
-    /// start. A column that stands for several steps shows the fullest of them.
+    /// start.
+    ///
+    /// A column that stands for several steps shows the fullest of them.
     pub fn text(&self) -> String {
         let steps = self.taken.len();
         let [columns, lines] = [GRID[0].min(steps), GRID[1]];

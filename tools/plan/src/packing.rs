@@ -85,10 +85,12 @@ impl Kernels {
         program
     }
 
-    /// The program packed for these kernels, and its plan. For speed, packings of convolutions are
-    /// chosen so that all layers together take the fewest cycles of the core and its flash, by the
-    /// given costs, within the arena of the goal and a model file of `file_bytes`. Weights in fewer
-    /// bits than a byte keep them, as they were chosen to save flash.
+    /// The program packed for these kernels, and its plan.
+    ///
+    /// For speed, packings of convolutions are chosen so that all layers together take the fewest
+    /// cycles of the core and its flash, by the given costs, within the arena of the goal and a
+    /// model file of `file_bytes`. Weights in fewer bits than a byte keep them, as they were chosen
+    /// to save flash.
     ///
     /// # Errors
     ///
@@ -175,7 +177,9 @@ impl Kernels {
 }
 
 /// The model as a board's firmware runs it, with its weights packed for the board's kernels; `None`
-/// if they already are. The file keeps its path.
+/// if they already are.
+///
+/// The file keeps its path.
 ///
 /// ```
 /// use brooklet_plan::Spec;

@@ -10,8 +10,9 @@ use zerocopy::little_endian::I32;
 use crate::program::{Layer, Table};
 
 /// Sets table and multiplier of an addition of two operands, each given by scale and zero point, in
-/// the arithmetic of TFLite's `ADD`: both terms have twice the larger scale. `None` if the scales
-/// are out of proportion.
+/// the arithmetic of TFLite's `ADD`: both terms have twice the larger scale.
+///
+/// `None` if the scales are out of proportion.
 pub fn set_add(layer: &mut Layer, operands: [(f32, i32); 2]) -> Option<()> {
     let output = f64::from(layer.record.scale.get());
     let [a, b] = operands.map(|(scale, _)| f64::from(scale));

@@ -9,8 +9,9 @@ use crate::test_image::TestImage;
 use brooklet::ops::stream16;
 
 impl Program {
-    /// Sets these images as test images. [`build`] computes their answers; until then they are
-    /// zeros.
+    /// Sets these images as test images.
+    ///
+    /// [`build`] computes their answers; until then they are zeros.
     pub fn set_test_images(&mut self, images: Vec<Vec<u8>>) {
         let (logits, output) = (self.logits, self.layers.len() - 1);
         let zeros = |layer: usize| vec![0; self.layers[layer].record.row_bytes()];
@@ -23,8 +24,9 @@ impl Program {
     }
 }
 
-/// The model file of a program, checked by the core. The answers of its test images are computed
-/// again.
+/// The model file of a program, checked by the core.
+///
+/// The answers of its test images are computed again.
 ///
 /// # Errors
 ///

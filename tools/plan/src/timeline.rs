@@ -67,8 +67,9 @@ pub struct Timeline {
 }
 
 impl Timeline {
-    /// Walks the graph's segments, which may be a part of the network. Tensors that are made before
-    /// them and used in them or later are there from the start.
+    /// Walks the graph's segments, which may be a part of the network.
+    ///
+    /// Tensors that are made before them and used in them or later are there from the start.
     pub fn of(graph: &Graph<'_>) -> Self {
         let layers = graph.layers.len();
         let mut timeline = Self {

@@ -26,7 +26,9 @@ const NONE: u64 = u64::MAX;
 
 impl Cache {
     /// Parses an empty cache from `BYTES:WAYS:LINE:BEGIN-END:BEGIN-END…`, with hexadecimal
-    /// addresses. `None` if the text has another form, or numbers that are not powers of two.
+    /// addresses.
+    ///
+    /// `None` if the text has another form, or numbers that are not powers of two.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut words = text.split(':');
         let mut number = || words.next()?.parse().ok();

@@ -104,7 +104,9 @@ struct Options {
     mark: u64,
 }
 
-/// QEMU calls this when it has loaded the plugin. A result other than zero stops QEMU.
+/// QEMU calls this when it has loaded the plugin.
+///
+/// A result other than zero stops QEMU.
 ///
 /// # Safety
 ///

@@ -24,8 +24,10 @@ pub struct Advice {
 }
 
 /// Advice on the layer that causes most of the error, or on the residual stream if that causes
-/// more: names it, and the option that helps. A model does not store the options that it was made
-/// with; for an option that may have been given already, the advice says what to do then.
+/// more: names it, and the option that helps.
+///
+/// A model does not store the options that it was made with; for an option that may have been given
+/// already, the advice says what to do then.
 pub fn advice(layers: &[LayerLoss], sqnr_db: Option<f64>) -> Advice {
     let worst = layers.iter().enumerate().max_by(|a, b| a.1.share.total_cmp(&b.1.share));
     let Some((index, worst)) = worst.filter(|(_, worst)| worst.share > 0.0) else {

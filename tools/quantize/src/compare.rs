@@ -47,8 +47,10 @@ pub struct LayerLoss {
     pub alone_db: Option<f64>,
     /// Its share of the sum of all layers' errors, each layer quantized alone.
     pub share: f64,
-    /// The part of its error that its weights cause. The rest comes from rounding its output, and
-    /// from reading only the upper bits of a stream in 16 bits.
+    /// The part of its error that its weights cause.
+    ///
+    /// The rest comes from rounding its output, and from reading only the upper bits of a stream in
+    /// 16 bits.
     pub weights_part: f64,
     /// Bits of its weights.
     pub weight_bits: Option<u32>,

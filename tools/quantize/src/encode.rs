@@ -14,8 +14,9 @@ pub(crate) fn value(node: NodeId) -> String {
     format!("n{node}")
 }
 
-/// Encodes some nodes of a network as ONNX, opset 17, in NCHW with an open batch size. Nodes
-/// outside that they read are inputs; all values have four dimensions.
+/// Encodes some nodes of a network as ONNX, opset 17, in NCHW with an open batch size.
+///
+/// Nodes outside that they read are inputs; all values have four dimensions.
 pub(crate) fn encode(
     network: &Network,
     nodes: &RangeInclusive<NodeId>,

@@ -92,7 +92,9 @@ impl FloatModel {
     }
 
     /// Prepares only these nodes of a network, to be [continued](Self::continued) from the maps
-    /// that they read. For a large network this takes much less memory.
+    /// that they read.
+    ///
+    /// For a large network this takes much less memory.
     pub fn part(
         network: &Network,
         nodes: RangeInclusive<NodeId>,
@@ -123,8 +125,9 @@ impl FloatModel {
     }
 
     /// The network's outputs for a batch `[images, height, width, channels]`, in the order and form
-    /// of the file, with the operators that end the network computed, too. Each is
-    /// `[images, values]`; the values of a map are ordered channel by channel.
+    /// of the file, with the operators that end the network computed, too.
+    ///
+    /// Each is `[images, values]`; the values of a map are ordered channel by channel.
     pub fn answers(&self, batch: ArrayView4<'_, f32>) -> Result<Vec<Array2<f32>>, EngineError> {
         let nodes: Vec<NodeId> = self.outputs.iter().map(|output| output.node).collect();
         let values = self.values(batch, &nodes)?.into_iter().zip(&self.outputs);
@@ -137,9 +140,10 @@ impl FloatModel {
     }
 
     /// Passes each node's output to `visit`, in the network's order, as
-    /// `[images, height, width, channels]`. In memory the channels of an image follow one another,
-    /// so `map.permuted_axes([0, 3, 1, 2])` is contiguous. All outputs of a batch are in memory at
-    /// once.
+    /// `[images, height, width, channels]`.
+    ///
+    /// In memory the channels of an image follow one another, so `map.permuted_axes([0, 3, 1, 2])`
+    /// is contiguous. All outputs of a batch are in memory at once.
     pub fn run_all(
         &self,
         batch: ArrayView4<'_, f32>,
@@ -197,7 +201,9 @@ impl FloatModel {
     }
 
     /// The outputs of some nodes, computed from the given outputs of others through the nodes in
-    /// between. Maps are `[images, channels, height, width]`.
+    /// between.
+    ///
+    /// Maps are `[images, channels, height, width]`.
     pub fn continued(
         &self,
         given: &[(NodeId, ArrayView4<'_, f32>)],

@@ -11,8 +11,9 @@ use crate::network::{Network, NodeId, Op, Subsample};
 use crate::weights::rounding::Bits;
 use crate::weights::shared::shared;
 
-/// A float network whose activations are fused into the layers before them. Each unit becomes one
-/// layer, and its output one tensor.
+/// A float network whose activations are fused into the layers before them.
+///
+/// Each unit becomes one layer, and its output one tensor.
 #[derive(Debug)]
 pub struct Fused<'n> {
     pub(crate) network: &'n Network,
@@ -155,6 +156,7 @@ impl<'n> Fused<'n> {
     }
 
     /// The same, with int16 outputs for the units of these nodes and for max-pools behind them.
+    ///
     /// Convolutions that read or write int16 have weights of eight bits.
     pub fn with_int16(mut self, nodes: &BTreeSet<NodeId>) -> Self {
         let kept: Vec<NodeId> = self
@@ -186,7 +188,9 @@ impl<'n> Fused<'n> {
 
     /// The same, with the residual stream in 16 bits: the outputs of the layers that end residual
     /// blocks, of the convolutions that are added to them (such as those of the stem and of
-    /// shortcuts), and the scores. These layers have weights of eight bits.
+    /// shortcuts), and the scores.
+    ///
+    /// These layers have weights of eight bits.
     pub fn with_stream16(mut self) -> Self {
         let is_conv = |unit: &Unit| matches!(self.network.nodes[unit.node].op, Op::Conv(_));
         let scores = |unit: &&Unit| unit.output == self.network.logits();
@@ -219,8 +223,9 @@ impl<'n> Fused<'n> {
         self.is_int16(unit) || scores && self.is_stream16(unit)
     }
 
-    /// Whether a unit reads both bytes of its input, if that is a stream in 16 bits. The mean over
-    /// a whole map does, and a unit whose shortcut is its own input.
+    /// Whether a unit reads both bytes of its input, if that is a stream in 16 bits.
+    ///
+    /// The mean over a whole map does, and a unit whose shortcut is its own input.
     pub(crate) fn reads_both(&self, unit: &Unit) -> bool {
         let pools = matches!(self.network.nodes[unit.node].op, Op::GlobalAveragePool);
         pools || unit.shortcut.is_some_and(|(shortcut, _)| shortcut == unit.input)

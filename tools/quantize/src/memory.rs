@@ -3,8 +3,9 @@
 use crate::forward::BATCH;
 use crate::network::{Network, Op};
 
-/// Approximate limit of the bytes of weights and maps. A network whose maps of a single image are
-/// larger takes more.
+/// Approximate limit of the bytes of weights and maps.
+///
+/// A network whose maps of a single image are larger takes more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Memory(pub usize);
 

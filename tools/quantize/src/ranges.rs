@@ -17,8 +17,9 @@ const BINS: usize = 2048;
 /// A factor for each output channel of a layer, by the name of the node that computes it.
 pub type ByName = BTreeMap<String, Vec<f32>>;
 
-/// Ranges of tensors, by the canonical name of the node that writes them. They are saved as JSON,
-/// with which a network can be quantized again without its images.
+/// Ranges of tensors, by the canonical name of the node that writes them.
+///
+/// They are saved as JSON, with which a network can be quantized again without its images.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Ranges {
     /// Number of images on which they were measured.

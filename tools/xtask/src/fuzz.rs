@@ -19,9 +19,10 @@ const TARGETS: [(&str, u32, u32); 6] = [
     ("frames", 100_000, 1024),
 ];
 
-/// Runs each fuzz target for a bounded number of inputs, from the seeds and golden files. They are
-/// guided by the coverage of the stable compiler; sanitizers are not stable, and add nothing to
-/// code without `unsafe`.
+/// Runs each fuzz target for a bounded number of inputs, from the seeds and golden files.
+///
+/// They are guided by the coverage of the stable compiler; sanitizers are not stable, and add
+/// nothing to code without `unsafe`.
 pub(crate) fn fuzz(registry: &Registry) -> Result<(), Failure> {
     let folder = registry.root().join("fuzz");
     let target = registry.target_dir().join("fuzz");

@@ -18,6 +18,7 @@ const TESTS: [&str; 6] = [
 ];
 
 /// Runs unit tests of the core that cut rows out of the arena, read words and unpack weights.
+///
 /// Installs a nightly compiler with Miri.
 pub(crate) fn miri() -> Result<(), Failure> {
     let registry = Registry::find()?;

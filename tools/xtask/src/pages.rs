@@ -31,7 +31,9 @@ const CHECK: &str = "axe.run(document).then((result) => {
   document.body.append(checked);
 });";
 
-/// Makes the page of the demo, takes screenshots, and checks it. They are in `target/pages`.
+/// Makes the page of the demo, takes screenshots, and checks it.
+///
+/// They are in `target/pages`.
 pub(crate) fn pages() -> Result<(), Failure> {
     let registry = Registry::find()?;
     let folder = registry.target_dir().with_file_name("pages");

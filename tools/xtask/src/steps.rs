@@ -1,5 +1,7 @@
-//! Steps of a chore. Independent steps run in parallel, in *lanes*; a phase ends when its lanes
-//! have ended. Each line of output begins with the name of its step, and a summary ends the chore.
+//! Steps of a chore.
+//!
+//! Independent steps run in parallel, in *lanes*; a phase ends when its lanes have ended. Each line
+//! of output begins with the name of its step, and a summary ends the chore.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;

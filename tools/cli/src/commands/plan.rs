@@ -102,7 +102,9 @@ impl Budget {
     }
 
     /// The size of the program's smallest model file; and for each layer the size of its weights in
-    /// each number of bits that they can have. Both are in bytes.
+    /// each number of bits that they can have.
+    ///
+    /// Both are in bytes.
     pub(super) fn smallest(
         &self,
         program: Program,

@@ -29,8 +29,10 @@ fn terminal_columns() -> Option<usize> {
     terminal_size_of(stdout()).map(|(Width(columns), _)| usize::from(columns))
 }
 
-/// A table as text, without its empty columns. On a terminal it also drops columns until the rest
-/// fits, in the order of `least`, and names them below the table.
+/// A table as text, without its empty columns.
+///
+/// On a terminal it also drops columns until the rest fits, in the order of `least`, and names them
+/// below the table.
 pub(crate) fn fitted(table: Table, least: &[usize]) -> String {
     fitted_to(table, least, terminal_columns())
 }

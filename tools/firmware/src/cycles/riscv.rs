@@ -47,7 +47,9 @@ fn gathered(code: u32, bits: &[u32]) -> i32 {
 }
 
 impl Instruction {
-    /// Decodes an instruction. Encodings are from the RISC-V Instruction Set Manual, volume I.
+    /// Decodes an instruction.
+    ///
+    /// Encodings are from the RISC-V Instruction Set Manual, volume I.
     pub(super) fn decode(code: &[u8]) -> Self {
         match *code {
             [a, b] => Self::narrow(u16::from_le_bytes([a, b]).into()),

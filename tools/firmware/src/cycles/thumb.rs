@@ -52,8 +52,9 @@ impl Instruction {
     const NONE: Self =
         Self { kind: Kind::Processing, writes: 0, address: 0, reads: 0, adds: 0, shifts: 0 };
 
-    /// Decodes an instruction. Encodings are from the Armv7-M Architecture Reference Manual,
-    /// chapter A5.
+    /// Decodes an instruction.
+    ///
+    /// Encodings are from the Armv7-M Architecture Reference Manual, chapter A5.
     pub(super) fn decode(code: &[u8]) -> Self {
         match *code {
             [a, b] => Self::narrow(u16::from_le_bytes([a, b])),

@@ -13,7 +13,9 @@ const EPS: f32 = 1e-5;
 
 impl Arch {
     /// Names and weights of an untrained network for `classes` classes, for building, planning and
-    /// measuring without trained weights. The same seed gives the same weights.
+    /// measuring without trained weights.
+    ///
+    /// The same seed gives the same weights.
     ///
     /// Weights are normally distributed after He et al. 2015 ("Delving Deep into Rectifiers",
     /// section 2.2), with batch norms that change nothing. Only the last layer of each residual

@@ -8,13 +8,16 @@ use strum::{Display, EnumMessage, IntoStaticStr, VariantArray};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Variant {
     /// Kind of shortcuts where shapes change, from the paper's section 3.3: a: subsampled, with
-    /// channels of zeros; b: projections; c: projections, also where shapes stay the same. Default:
-    /// as published, or as the weights' names say.
+    /// channels of zeros; b: projections; c: projections, also where shapes stay the same.
+    ///
+    /// Default: as published, or as the weights' names say.
     pub shortcut: Option<ShortcutOption>,
     /// The convolution of a bottleneck that has the stride: the first 1x1, as in the paper, or the
     /// 3x3, as in torchvision.
     pub stride_in: Option<StrideIn>,
-    /// Number of convolutions under a shortcut. Default: 2, or as the weights' names say.
+    /// Number of convolutions under a shortcut.
+    ///
+    /// Default: 2, or as the weights' names say.
     pub block_convs: Option<u8>,
 }
 

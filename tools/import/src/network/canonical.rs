@@ -35,7 +35,9 @@ impl Network {
 
 impl Network {
     /// Removes factors and offsets of the image, if the network begins with them and nothing else
-    /// reads the image. Returns the network, and the factor and offset of each channel.
+    /// reads the image.
+    ///
+    /// Returns the network, and the factor and offset of each channel.
     pub fn without_normalization(mut self) -> (Network, Option<Vec<(f64, f64)>>) {
         let begins = self.nodes.get(1).filter(|node| node.inputs == [0]);
         let norm = match begins.map(|node| &node.op) {

@@ -17,11 +17,13 @@ use crate::error::Problem;
 pub struct Network {
     /// Shape of the image it takes.
     pub input: Shape,
-    /// The nodes; each comes after its inputs. If the network has an output, the last node makes
-    /// it.
+    /// The nodes; each comes after its inputs.
+    ///
+    /// If the network has an output, the last node makes it.
     pub nodes: Vec<Node>,
-    /// Its outputs, in the file's order; the first is the main one. Empty while the network is
-    /// built.
+    /// Its outputs, in the file's order; the first is the main one.
+    ///
+    /// Empty while the network is built.
     pub outputs: Vec<Output>,
 }
 
@@ -41,7 +43,9 @@ pub struct Node {
     /// Shape of its output.
     pub shape: Shape,
     /// The mean and deviation of its output in training, if they are known from a batch norm that
-    /// was folded into it. Not compared by `==`.
+    /// was folded into it.
+    ///
+    /// Not compared by `==`.
     pub statistics: Option<Statistics>,
 }
 
@@ -170,9 +174,10 @@ pub struct Conv {
     pub pads: Pads,
     /// Distance of rows and of columns between weights; 1 if they are neighbours.
     pub dilation: [usize; 2],
-    /// Number of groups of channels. The first group of output channels is computed from the first
-    /// group of input channels, and so on. A depthwise convolution has as many groups as input
-    /// channels.
+    /// Number of groups of channels.
+    ///
+    /// The first group of output channels is computed from the first group of input channels, and
+    /// so on. A depthwise convolution has as many groups as input channels.
     pub groups: usize,
     /// Whether the file calls it a fully connected layer: its kernel is as large as the map.
     pub fully_connected: bool,

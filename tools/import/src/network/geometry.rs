@@ -13,14 +13,16 @@ pub type Shape = [usize; 3];
 pub type Pads = [usize; 4];
 
 /// Largest height, width, number of channels, kernel, stride or padding that is accepted: the
-/// largest that the model format can store. It is far above any real network, and products of three
-/// such numbers do not overflow.
+/// largest that the model format can store.
+///
+/// It is far above any real network, and products of three such numbers do not overflow.
 pub(crate) const MAX_EXTENT: usize = u16::MAX as usize;
 
 /// Maximum number of nodes, as layers have 16-bit numbers in the model format.
 pub(crate) const MAX_NODES: usize = u16::MAX as usize;
 
 /// Maximum number of elements of all weights together, for a file that holds `held` elements.
+///
 /// Layers may share weights, and exporters transpose or scale them in the graph, but a few bytes
 /// must not become gigabytes.
 pub(crate) fn most_elements(held: usize) -> usize {
@@ -128,7 +130,9 @@ pub(crate) fn window_output(
 }
 
 /// Rows and columns by which windows exceed the bottom and the right of a padded map if the number
-/// of windows is rounded up (`ceil_mode`). A window that begins after the map is left out.
+/// of windows is rounded up (`ceil_mode`).
+///
+/// A window that begins after the map is left out.
 pub(crate) fn overhang(
     [height, width, _]: Shape,
     kernel: [usize; 2],
@@ -149,6 +153,7 @@ pub(crate) fn overhang(
 }
 
 /// The four pads of TensorFlow's SAME, with which the output has ⌈input / stride⌉ rows and columns.
+///
 /// An odd row or column of padding goes to the bottom or right; if `upper` is false, to the top or
 /// left, as in ONNX's SAME_LOWER.
 pub(crate) fn same_pads(

@@ -16,8 +16,10 @@ use crate::error::{Problem, unsupported};
 pub struct QuantizedNetwork {
     /// Shape of the image it takes.
     pub input: Shape,
-    /// The nodes; each comes after its inputs. Node 0 is the input, whose scale and zero point
-    /// define the int8 values that the network takes.
+    /// The nodes; each comes after its inputs.
+    ///
+    /// Node 0 is the input, whose scale and zero point define the int8 values that the network
+    /// takes.
     pub nodes: Vec<QuantizedNode>,
     /// Its outputs, in the file's order; the first is the main one.
     pub outputs: Vec<Output>,
@@ -40,13 +42,17 @@ pub struct QuantizedNode {
     pub scale: f32,
     /// Zero point of its output: the int8 value that stands for zero.
     pub zero_point: i32,
-    /// Whether the output is int16 with a zero point of 0. So are the maps of a network that is
-    /// quantized to 16 bits, and scores that a file leaves in float.
+    /// Whether the output is int16 with a zero point of 0.
+    ///
+    /// So are the maps of a network that is quantized to 16 bits, and scores that a file leaves in
+    /// float.
     pub int16: bool,
     /// Bounds to which the output is clipped.
     pub activation: Activation,
     /// Whether it is a convolution whose sums are only read by an addition, and not rounded before
-    /// that. Its output's scale and zero point are then not used.
+    /// that.
+    ///
+    /// Its output's scale and zero point are then not used.
     pub summed: bool,
 }
 
@@ -165,8 +171,9 @@ pub struct QuantizedConv {
     pub weights: Array4<i8>,
     /// One scale per output channel; a file's single scale is repeated.
     pub scales: Vec<f32>,
-    /// One bias per output channel, at the scale input · weight. It does not include the input's
-    /// zero point.
+    /// One bias per output channel, at the scale input · weight.
+    ///
+    /// It does not include the input's zero point.
     pub bias: Vec<i32>,
     /// Zero points of the input's channels, if each has its own; they are also its padding.
     pub zeros: Option<Vec<i8>>,

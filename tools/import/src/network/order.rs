@@ -17,8 +17,10 @@ pub(crate) struct Place {
     pub(crate) inputs: Vec<NodeId>,
 }
 
-/// Orders and names the nodes that the outputs need. In a block the main path comes first, then the
-/// shortcut, then the addition; elsewhere the longer path comes first.
+/// Orders and names the nodes that the outputs need.
+///
+/// In a block the main path comes first, then the shortcut, then the addition; elsewhere the longer
+/// path comes first.
 pub(crate) fn arrange(nodes: &[Outline], outputs: &[NodeId]) -> Vec<Place> {
     // The nodes that the outputs need, and the number of those that read each.
     let mut needed = vec![false; nodes.len()];

@@ -5,12 +5,15 @@ use super::geometry::NodeId;
 /// An output of a network.
 #[derive(Debug, Clone)]
 pub struct Output {
-    /// Its name in the file. Not compared by `==`, as each exporter chooses its own.
+    /// Its name in the file.
+    ///
+    /// Not compared by `==`, as each exporter chooses its own.
     pub name: String,
     /// The node that makes it.
     pub node: NodeId,
-    /// The operator that follows in the file. It is not a node, since it does not change the order
-    /// of scores.
+    /// The operator that follows in the file.
+    ///
+    /// It is not a node, since it does not change the order of scores.
     pub ending: Ending,
 }
 

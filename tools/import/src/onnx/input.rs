@@ -10,8 +10,9 @@ use crate::network::{Network, Shape};
 use crate::proto::{DimensionProto, GraphProto, ValueInfoProto};
 use crate::rewrite::view::View;
 
-/// The graph's only input: its name, its map, and a network with only that input. Channels are
-/// `last`, or where the first operator shows.
+/// The graph's only input: its name, its map, and a network with only that input.
+///
+/// Channels are `last`, or where the first operator shows.
 pub(super) fn input(
     graph: &GraphProto,
     values: &HashMap<String, Value>,

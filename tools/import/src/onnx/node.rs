@@ -40,8 +40,9 @@ pub(super) fn text<'a>(node: &'a NodeProto, name: &str) -> &'a str {
     bytes.map_or("", |bytes| std::str::from_utf8(bytes).unwrap_or("?"))
 }
 
-/// Sizes along height and width from an attribute, or `default` if it is absent. A single dimension
-/// is the width.
+/// Sizes along height and width from an attribute, or `default` if it is absent.
+///
+/// A single dimension is the width.
 pub(super) fn pair(
     node: &NodeProto,
     name: &str,

@@ -9,8 +9,9 @@ use crate::network::{Conv, Network, Node, NodeId, Op, Output, Pads, Subsample, W
 /// Maximum number of rows and columns of a layer's kernel.
 const MAX_KERNEL: usize = 16;
 
-/// Rewrites the nodes of the network to forms that layers have, where possible. If a node becomes
-/// several, the others come before it.
+/// Rewrites the nodes of the network to forms that layers have, where possible.
+///
+/// If a node becomes several, the others come before it.
 pub(crate) fn bring_to_layers(network: &mut Network, outputs: &mut [Output]) {
     let shortcuts = shortcuts(network);
     let nodes = std::mem::take(&mut network.nodes);
@@ -67,6 +68,7 @@ fn spread(conv: &mut Conv) {
 }
 
 /// Puts zeros around a kernel that can lie entirely on padding, which a layer's kernel cannot.
+///
 /// Zeros before the weights let the kernel extend over the padding after the map, and zeros after
 /// them over the padding before it.
 pub(crate) fn widen<T: Clone + Default>(weights: &mut Array4<T>, pads: &mut Pads) {

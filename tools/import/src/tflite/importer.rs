@@ -100,7 +100,9 @@ pub(super) struct Importer<'g, 'a> {
     pub(super) spaced: HashMap<i32, [usize; 2]>,
     /// Lengths of vectors, by tensor; `values` has the vector.
     pub(super) lengths: HashMap<i32, Length>,
-    /// Maps by tensor. The padding of a view is the zero point, as is that of a convolution.
+    /// Maps by tensor.
+    ///
+    /// The padding of a view is the zero point, as is that of a convolution.
     pub(super) values: HashMap<i32, View>,
 }
 

@@ -59,8 +59,9 @@ impl Tensors {
         found.or(self.maker.as_ref().map(Maker::classes))
     }
 
-    /// Takes the tensor of this name, whose shape may be another. A tensor that is made has this
-    /// shape.
+    /// Takes the tensor of this name, whose shape may be another.
+    ///
+    /// A tensor that is made has this shape.
     pub(crate) fn take(&mut self, key: &str, shape: &[usize]) -> Option<ArrayD<f32>> {
         match &mut self.maker {
             Some(maker) => Some(maker.make(key, shape)),

@@ -112,8 +112,9 @@ impl Dataset {
         }
     }
 
-    /// Refuses labels of these images that a network of `classes` classes does not have. A network
-    /// with one score has two classes.
+    /// Refuses labels of these images that a network of `classes` classes does not have.
+    ///
+    /// A network with one score has two classes.
     ///
     /// # Errors
     ///
@@ -184,8 +185,9 @@ impl Dataset {
         Ok(batch)
     }
 
-    /// Numbers the class folders in the order of `names`, which are the network's classes. If no
-    /// folder has one of these names, the folders keep their own order.
+    /// Numbers the class folders in the order of `names`, which are the network's classes.
+    ///
+    /// If no folder has one of these names, the folders keep their own order.
     ///
     /// # Errors
     ///

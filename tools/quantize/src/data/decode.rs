@@ -38,8 +38,9 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<DynamicImage, DataProblem> {
     DynamicImage::from_decoder(decoder).map_err(|error| wrong(error.to_string()))
 }
 
-/// Resizes an image, bilinearly and with antialiasing. If only the shorter side is given, the
-/// longer is rounded down, as torchvision does.
+/// Resizes an image, bilinearly and with antialiasing.
+///
+/// If only the shorter side is given, the longer is rounded down, as torchvision does.
 pub(crate) fn resize(image: DynamicImage, to: Resize) -> Result<DynamicImage, DataProblem> {
     let [old_width, old_height] = [image.width().max(1), image.height().max(1)].map(u64::from);
     let (width, height) = match to {

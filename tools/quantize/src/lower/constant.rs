@@ -39,7 +39,9 @@ fn sums(weights: &[i8], bias: i64) -> [i64; 2] {
 }
 
 /// A channel with numbers that kernels can use: the given ones, or others that give the same
-/// outputs. An output is `zero_point` plus a requantized sum, within `clamp`.
+/// outputs.
+///
+/// An output is `zero_point` plus a requantized sum, within `clamp`.
 ///
 /// # Errors
 ///

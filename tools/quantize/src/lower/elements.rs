@@ -1,5 +1,7 @@
 //! Layers that compute numbers one by one: functions, products, concatenations, and means over a
-//! window. They are the same for float and int8 networks.
+//! window.
+//!
+//! They are the same for float and int8 networks.
 
 use brooklet_plan::records::{set_lookup, set_multiply};
 use zerocopy::little_endian::{I32, U16};

@@ -75,7 +75,9 @@ pub(crate) const READ_ON: &str =
     "is the main output, and another output is computed from it: choose one with --outputs";
 
 /// An order of layers in which those that only `answer` needs come last, and each layer comes after
-/// those that it reads. `others` are the other outputs. `None` if one of these needs the answer.
+/// those that it reads.
+///
+/// `others` are the other outputs. `None` if one of these needs the answer.
 pub(crate) fn answer_last(
     reads: &[Vec<usize>],
     mut others: Vec<bool>,

@@ -16,6 +16,7 @@ use crate::program::{Layer, Table};
 const INTEGER_BITS: u32 = 4;
 
 /// The tables of a function from `input` to `output`: one for all channels, or one per channel.
+///
 /// `None` if the scales are out of proportion.
 pub(super) fn tables(
     function: &TfliteFunction,
@@ -207,7 +208,9 @@ impl SumScales {
 }
 
 /// Sets table and multiplier of a difference of two operands, each given by scale and zero point: a
-/// sum in which the second's terms are negated. `None` if the scales are out of proportion.
+/// sum in which the second's terms are negated.
+///
+/// `None` if the scales are out of proportion.
 pub(super) fn set_subtract(layer: &mut Layer, operands: [(f32, i32); 2]) -> Option<()> {
     let scales =
         SumScales::of_subtract(operands.map(|(scale, _)| scale), layer.record.scale.get())?;

@@ -141,8 +141,9 @@ pub fn candidates(
 type Bytes = [BTreeMap<u32, usize>];
 
 /// Bits of the convolutions that get fewer than eight so that the model file, which takes `now`
-/// bytes with eight, takes at most `file_bytes`, with the least sum of errors. `None` if the fewest
-/// bits still take more.
+/// bytes with eight, takes at most `file_bytes`, with the least sum of errors.
+///
+/// `None` if the fewest bits still take more.
 pub fn within(
     file_bytes: usize,
     now: usize,

@@ -18,7 +18,9 @@ use crate::recipe::Progress;
 use crate::weights::Affine;
 
 /// The reduction of the logits' noise, in dB, for which a layer is worth int16: a twentieth of the
-/// noise. Users who want less for twice the bytes per row and slower sums can name layers.
+/// noise.
+///
+/// Users who want less for twice the bytes per row and slower sums can name layers.
 pub const MARGIN_DB: f64 = 0.25;
 
 /// Maximum numbers of images: to measure what each layer gains alone, and together with others.
@@ -35,7 +37,9 @@ pub struct Gain {
 
 /// The layers that a word of `--int16` selects: `first` (convolution), `last` (the logits, and the
 /// mean that they are computed from), the name of a layer, or that of a block, which is the part
-/// before a dot in the names of its layers. Names are those of reports, or of the network's file.
+/// before a dot in the names of its layers.
+///
+/// Names are those of reports, or of the network's file.
 ///
 /// # Errors
 ///

@@ -72,8 +72,10 @@ impl Maps {
 /// The maps of the units that are still read, one per batch.
 type Live = HashMap<usize, Vec<Maps>>;
 
-/// Learns the weights of a network's convolutions; calls `done` after each unit. Also returns the
-/// squared error of the logits for each image that was held out, or for all images.
+/// Learns the weights of a network's convolutions; calls `done` after each unit.
+///
+/// Also returns the squared error of the logits for each image that was held out, or for all
+/// images.
 ///
 /// # Errors
 ///

@@ -22,7 +22,9 @@ pub type Learned = BTreeMap<NodeId, Weights>;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Weights {
     /// For each output channel its weights, kernel rows × columns × input channels, as multiples of
-    /// its scale. The scale of the input is multiplied into them.
+    /// its scale.
+    ///
+    /// The scale of the input is multiplied into them.
     pub channels: Vec<QuantizedChannel>,
     /// Biases, as reals.
     pub bias: Vec<f64>,
@@ -107,7 +109,9 @@ impl Affine {
 
 impl Fused<'_> {
     /// The weights of a convolution that shares those of an earlier one, if the file can store them
-    /// once; the biases are its own. `layers` are the layers before it.
+    /// once; the biases are its own.
+    ///
+    /// `layers` are the layers before it.
     pub(crate) fn weights_used_again(
         &self,
         unit: &Unit,

@@ -9,8 +9,10 @@ use std::collections::{BTreeMap, HashMap};
 use super::{Weights, smallest_scale};
 use crate::network::{Conv, Network, NodeId, Op};
 
-/// For each convolution that shares another's weights, the first that has them. Convolutions of the
-/// image are left out, as each channel of the image may have a scale of its own.
+/// For each convolution that shares another's weights, the first that has them.
+///
+/// Convolutions of the image are left out, as each channel of the image may have a scale of its
+/// own.
 pub(crate) fn shared(network: &Network) -> BTreeMap<NodeId, NodeId> {
     let mut first: HashMap<Vec<u32>, Vec<NodeId>> = HashMap::new();
     let mut shared = BTreeMap::new();

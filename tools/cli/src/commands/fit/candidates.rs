@@ -1,5 +1,6 @@
-//! The models that can be made from a network: ways to quantize it, and goals to plan for. Each is
-//! a command line of `quantize`, which is run and shown.
+//! The models that can be made from a network: ways to quantize it, and goals to plan for.
+//!
+//! Each is a command line of `quantize`, which is run and shown.
 
 use std::ffi::OsString;
 
@@ -256,7 +257,9 @@ impl Maker<'_> {
     }
 
     /// The models of a program for all goals: the smallest arena, the fewest instructions in all of
-    /// the memory, and three between them. Equal models are kept once.
+    /// the memory, and three between them.
+    ///
+    /// Equal models are kept once.
     pub(super) fn plans(&self, way: &Way, program: &Program) -> Result<Vec<Planned>> {
         let size = self.plan(way, program, SMALLEST)?;
         let arena = size.file.model().arena_bytes() as u32;

@@ -1,5 +1,7 @@
-//! The search. Memory and instructions do not depend on the weights, so noise tells within seconds
-//! what fits. Only what may fit is then quantized with images, and judged.
+//! The search.
+//!
+//! Memory and instructions do not depend on the weights, so noise tells within seconds what fits.
+//! Only what may fit is then quantized with images, and judged.
 
 use std::iter;
 

@@ -25,6 +25,7 @@ pub(in crate::commands) struct Verdict {
     /// Of flash for the model file.
     pub(super) slot_bytes_left: i64,
     /// Bytes left of the RAM that board.toml gives to the arena, for a model packed for the board.
+    ///
     /// The application's buffers, the session and the stack have RAM of their own.
     pub(super) arena_bytes_left: i64,
     /// Bytes left of the longest image row that the board takes.

@@ -41,7 +41,9 @@ pub(super) fn table(layers: &[LayerLoss]) -> Markup {
     }
 }
 
-/// Histograms of a layer. A link to them opens them, as its target lies inside.
+/// Histograms of a layer.
+///
+/// A link to them opens them, as its target lies inside.
 pub(super) fn details(index: usize, layer: &LayerLoss) -> Markup {
     let range = layer.range;
     let extremes = layer.values.extremes;

@@ -7,7 +7,9 @@ use serde::Serialize;
 
 const SCRIPT: &str = include_str!("page.js");
 
-/// The data that the page needs to run the model. Bytes are in base 64.
+/// The data that the page needs to run the model.
+///
+/// Bytes are in base 64.
 #[derive(Debug, Serialize)]
 pub(crate) struct Live {
     pub(crate) model: String,

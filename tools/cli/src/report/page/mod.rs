@@ -1,5 +1,7 @@
-//! The page that `brooklet report` writes: one file, which fetches nothing. It is readable in light
-//! and dark, on a phone, and by keyboard. Without scripts only the running model is missing.
+//! The page that `brooklet report` writes: one file, which fetches nothing.
+//!
+//! It is readable in light and dark, on a phone, and by keyboard. Without scripts only the running
+//! model is missing.
 
 pub(crate) mod answers;
 mod layers;

@@ -12,8 +12,9 @@ pub(super) fn keep(_: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem
     Ok(call.map(0)?.clone())
 }
 
-/// Enlarges a map of one pixel to another map's size. Its readers, which add or multiply, do that
-/// themselves, so nothing is computed.
+/// Enlarges a map of one pixel to another map's size.
+///
+/// Its readers, which add or multiply, do that themselves, so nothing is computed.
 pub(super) fn expand(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
     let map = call.map(0)?;
     let target = call.ints(1)?;

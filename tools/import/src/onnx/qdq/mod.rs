@@ -246,8 +246,9 @@ impl Qdq {
         Ok(())
     }
 
-    /// Records the scales of a convolution's weights, its bias and its input's zero points. The
-    /// names of the three inputs are the file's, and `axis` is that of the output channels.
+    /// Records the scales of a convolution's weights, its bias and its input's zero points.
+    ///
+    /// The names of the three inputs are the file's, and `axis` is that of the output channels.
     pub(in crate::onnx) fn conv(
         &mut self,
         id: NodeId,

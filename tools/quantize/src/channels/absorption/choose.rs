@@ -83,8 +83,9 @@ impl Trial {
 /// A place and the shifts that are tried there; the first trial shifts nothing.
 type Tried = (Place, Vec<Trial>);
 
-/// Measures which shifts help a network. Calls `done` for each batch of images, at most [`batches`]
-/// times.
+/// Measures which shifts help a network.
+///
+/// Calls `done` for each batch of images, at most [`batches`] times.
 ///
 /// # Errors
 ///

@@ -45,8 +45,10 @@ impl Shifts {
     }
 
     /// The shifts with which the convolutions and batch norms of `made` were made from the
-    /// network's, given the `factors` that its channels are scaled by. Corrections of biases are
-    /// told apart from them. `largest` gives the largest value of a unit's output in the model.
+    /// network's, given the `factors` that its channels are scaled by.
+    ///
+    /// Corrections of biases are told apart from them. `largest` gives the largest value of a
+    /// unit's output in the model.
     pub fn of_model(
         network: &Network,
         fused: &Fused<'_>,
@@ -77,8 +79,9 @@ impl Shifts {
         }
     }
 
-    /// The network with its channels shifted. It computes the same outputs, except where a value is
-    /// less than its shift.
+    /// The network with its channels shifted.
+    ///
+    /// It computes the same outputs, except where a value is less than its shift.
     pub fn apply(&self, network: &Network) -> Network {
         let mut network = network.clone();
         for (Place { writer, readers, .. }, by) in &self.0 {

@@ -45,8 +45,9 @@ pub struct Choice {
     pub uniform: Vec<Factors>,
 }
 
-/// Measures which factors help a network; `learned` tells whether rounding will be learned. Calls
-/// `done` for each batch of images, [`batches`] times.
+/// Measures which factors help a network; `learned` tells whether rounding will be learned.
+///
+/// Calls `done` for each batch of images, [`batches`] times.
 ///
 /// # Errors
 ///

@@ -13,7 +13,9 @@ impl Default for Bits {
 impl Bits {
     /// The numbers of bits besides eight for which there are packings.
     pub const NARROW: [Self; 4] = [Self(3), Self(4), Self(5), Self(6)];
-    /// Integers from -127 to 127. With fewer bits all values of two's complement are used.
+    /// Integers from -127 to 127.
+    ///
+    /// With fewer bits all values of two's complement are used.
     pub const EIGHT: Self = Self(8);
 
     /// The number of bits.
@@ -73,8 +75,10 @@ impl QuantizedChannel {
     }
 }
 
-/// The scale of a channel's weights with the least squared error. With it the outermost levels
-/// reach the outermost weights, or clip them. It is 0 if all weights are zero.
+/// The scale of a channel's weights with the least squared error.
+///
+/// With it the outermost levels reach the outermost weights, or clip them. It is 0 if all weights
+/// are zero.
 pub(super) fn scale(weights: &[f64], bits: Bits) -> f64 {
     let reach = bits.reach(weights);
     if reach == 0.0 {

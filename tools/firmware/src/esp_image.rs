@@ -1,6 +1,7 @@
-//! Whether the flash of a chip of Espressif's holds what its boot loaders want.
+//! Checks that the flash of an Espressif chip holds what its boot loaders expect.
 //!
-//! The format is that of Espressif's "Application startup flow" and "esptool: firmware image format".
+//! The format is documented in Espressif's "Application startup flow" and "esptool: firmware image
+//! format".
 
 use std::ops::Range;
 
@@ -9,18 +10,19 @@ use sha2::{Digest, Sha256};
 
 use crate::FlashImage;
 
-/// Where the second boot loader looks for the partition table.
+/// The offset at which the second boot loader looks for the partition table.
 pub(crate) const PARTITION_TABLE: u32 = 0x8000;
 
-/// Bytes of a page of the cache's MMU: places in flash and in memory differ by whole ones.
+/// Size of a page of the cache's MMU in bytes. Addresses in flash and in memory differ by whole
+/// pages.
 const PAGE: u32 = 0x1_0000;
 
-/// What the check has to know of a chip.
+/// The properties of a chip that the check needs.
 struct Known {
     name: &'static str,
-    /// Its number in images.
+    /// The chip's number in images.
     id: u16,
-    /// Addresses at which the cache shows constants and code.
+    /// Addresses at which the cache maps constants and code.
     shown: [Range<u32>; 2],
     /// Addresses of RAM, for data and for code.
     ram: [Range<u32>; 2],
@@ -41,7 +43,7 @@ const CHIPS: [Known; 2] = [
     },
 ];
 
-/// Checks the contents of a flash, by offsets in it. The error says what is wrong.
+/// Checks the contents of a flash, by their offsets. The error describes what is wrong.
 pub(crate) fn check(spec: &Spec, espflash: &Espflash, image: &FlashImage) -> Result<(), String> {
     let chip = CHIPS.iter().find(|chip| chip.name == espflash.chip);
     let chip = chip.ok_or_else(|| format!("images of {} are not known", espflash.chip))?;
@@ -75,10 +77,10 @@ pub(crate) fn check(spec: &Spec, espflash: &Espflash, image: &FlashImage) -> Res
     }
 }
 
-/// Whether a partition table has the application and the slot.
+/// Checks that a partition table has the application and the slot.
 fn table(spec: &Spec, espflash: &Espflash, bytes: &[u8]) -> Result<(), String> {
     const MAGIC: u16 = 0x50aa;
-    // Application, and the first of its kind; data, of a kind that is not said.
+    // The application, which is the first of its type, and data of an undefined type.
     let wanted = [
         (0, 0, espflash.firmware_offset, spec.firmware().bytes),
         (1, 6, espflash.slot_offset, spec.slot.bytes),
@@ -96,29 +98,30 @@ fn table(spec: &Spec, espflash: &Espflash, bytes: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// A part of an image: where it is loaded to or shown, where it is in the image, and its bytes.
+/// A segment of an image: the address at which it is loaded or mapped, its offset in the image, and
+/// its bytes.
 struct Loaded<'i> {
     address: u32,
     at: u32,
     bytes: &'i [u8],
 }
 
-/// An image, and what it says of itself.
+/// An image, with the contents of its header.
 struct Application<'i> {
     image: &'i [u8],
     chip: u16,
     entry: u32,
     segments: Vec<Loaded<'i>>,
-    /// Where they end.
+    /// The end of the segments.
     end: usize,
 }
 
 impl<'i> Application<'i> {
-    /// Reads an image: its header of 24 bytes, its segments of 8 bytes more, its checksum, its digest.
+    /// Parses an image: its header of 24 bytes, and its segments, each with a header of 8 bytes.
     fn parse(image: &'i [u8]) -> Result<Self, String> {
         let short = || "it is cut short".to_owned();
         if image.first() != Some(&0xe9) {
-            return Err("it is no image of an application".to_owned());
+            return Err("it is not an image of an application".to_owned());
         }
         let count = *image.get(1).ok_or_else(short)?;
         let mut segments = Vec::new();
@@ -136,24 +139,24 @@ impl<'i> Application<'i> {
         Ok(Self { image, chip, entry, segments, end: at })
     }
 
-    /// Whether its checksum and its digest are those of its bytes.
+    /// Checks that its checksum and its digest match its bytes.
     fn sums(&self) -> Result<(), String> {
-        // The last byte of the next 16.
+        // The checksum is the last byte of the next 16.
         let checksum_at = self.end | 15;
         let digest_at = checksum_at + 1;
         let bytes = self.segments.iter().flat_map(|segment| segment.bytes);
         let checksum = bytes.fold(0xef, |sum, byte| sum ^ byte);
         if self.image.get(checksum_at) != Some(&checksum) {
-            return Err("its checksum is another".to_owned());
+            return Err("its checksum is wrong".to_owned());
         }
         let digest = Sha256::digest(&self.image[..digest_at]);
         match self.image.get(digest_at..digest_at + 32) == Some(&digest[..]) {
             true => Ok(()),
-            false => Err("its digest is another".to_owned()),
+            false => Err("its digest is wrong".to_owned()),
         }
     }
 
-    /// Whether the boot loader can start it on that board.
+    /// Checks that the boot loader can start it on that board.
     fn check(&self, spec: &Spec, chip: &Known) -> Result<(), String> {
         const DESCRIPTOR: u32 = 0xabcd_5432;
         if self.chip != chip.id {
@@ -165,31 +168,35 @@ impl<'i> Application<'i> {
         for (number, Loaded { address, at, bytes }) in self.segments.iter().enumerate() {
             let last = u64::from(*address) + (bytes.len() as u64).max(1) - 1;
             let last = u32::try_from(last).unwrap_or(u32::MAX);
-            // One without an address fills a gap, and is not loaded.
+            // A segment without an address fills a gap, and is not loaded.
             if *address == 0 || of(&chip.ram, *address) && of(&chip.ram, last) {
                 continue;
             }
             if !(of(&chip.shown, *address) && of(&chip.shown, last)) {
-                return Err(format!("segment {number} is at {address:#x}, where nothing is"));
+                return Err(format!(
+                    "segment {number} is at {address:#x}, where there is no memory"
+                ));
             }
             if address % PAGE != at % PAGE {
-                return Err(format!("segment {number} begins within a page of the MMU elsewhere"));
+                return Err(format!(
+                    "segment {number} has another offset within a page of the MMU"
+                ));
             }
             let slot = spec.slot.address..spec.slot.address + spec.slot.bytes;
             if *address < slot.end && last >= slot.start {
-                return Err(format!("segment {number} is where the slot is shown"));
+                return Err(format!("segment {number} is where the slot is mapped"));
             }
             shown += 1;
         }
         if shown != 2 {
-            return Err(format!("it has {shown} segments that are shown, and not two"));
+            return Err(format!("it has {shown} segments that are mapped, not two"));
         }
         let is_code = |segment: &Loaded<'_>| {
             let end = segment.address.saturating_add(segment.bytes.len() as u32);
             (segment.address..end).contains(&self.entry)
         };
         if !(of(&chip.shown[1..], self.entry) && self.segments.iter().any(is_code)) {
-            return Err(format!("its entry is at {:#x}, where no code is", self.entry));
+            return Err(format!("its entry is at {:#x}, where there is no code", self.entry));
         }
         let first = self.segments.first().filter(|segment| of(&chip.shown[..1], segment.address));
         match first.and_then(|segment| word(segment.bytes, 0)) {

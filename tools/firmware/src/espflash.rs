@@ -1,7 +1,7 @@
-//! Espressif's chips: what their flash shall hold, and how it gets there over a serial port.
+//! Espressif's chips: makes the contents of their flash, and writes them over a serial port.
 //!
-//! The first boot loader is in the chip's ROM. It starts the second one, which is the first thing in flash;
-//! this reads the partition table, and starts the application.
+//! The first boot loader is in the chip's ROM. It starts the second one, which is at the start of
+//! flash; the second one reads the partition table, and starts the application.
 
 use std::path::Path;
 use std::{fs, io::Write as _};
@@ -17,22 +17,24 @@ use serialport::{SerialPortType, UsbPortInfo};
 use crate::esp_image::{self, PARTITION_TABLE};
 use crate::{FirmwareError, FlashImage, serial};
 
-/// Bits a second once the boot loader in ROM has answered.
+/// Bits per second once the boot loader in ROM has answered.
 const BAUD: u32 = 460_800;
 
-/// What was written.
+/// The result of writing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
     /// The serial port.
     pub port: String,
-    /// Boot loader, partition table, firmware, model.
+    /// Number of parts: boot loader, partition table, firmware, model.
     pub parts: usize,
-    /// Those of them that were other bytes before.
+    /// Number of these that had other contents, and were written.
     pub changed: usize,
 }
 
-/// What the flash shall hold, by offsets in it: boot loader, partition table, firmware and, in its slot,
-/// a model. It is as the boot loaders want it, or an error says what is not.
+/// The contents of the flash, by their offsets: boot loader, partition table, firmware and, in its
+/// slot, a model.
+///
+/// They are checked to be as the boot loaders expect; the error describes what is wrong.
 pub fn image(
     spec: &Spec,
     firmware: &Path,
@@ -66,8 +68,10 @@ pub fn image(
     Ok(image)
 }
 
-/// Writes an image over a serial port, only what differs; reads it again, and starts the chip. Without a
-/// port, the only one is taken.
+/// Writes an image over a serial port, but only the parts that differ; verifies it, and starts the
+/// chip.
+///
+/// Without a port, the only one is used.
 pub fn write(
     spec: &Spec,
     image: &FlashImage,
@@ -87,7 +91,7 @@ pub fn write(
     let connection = Connection::new(
         opened,
         usb_of(&port),
-        // A reset by the lines of the port, after and before.
+        // Reset by the lines of the port, before and after.
         Default::default(),
         Default::default(),
         115_200,
@@ -104,7 +108,7 @@ pub fn write(
     Ok(Written { port, parts: segments.len(), changed: count.0 })
 }
 
-/// Counts what is written.
+/// Counts the parts that are written.
 struct Count(usize);
 
 impl ProgressCallbacks for Count {
@@ -116,7 +120,7 @@ impl ProgressCallbacks for Count {
     }
 }
 
-/// The USB device that a port is of: how the chip is reset depends on it.
+/// The USB device of a port, which determines how the chip is reset.
 fn usb_of(port: &str) -> UsbPortInfo {
     let ports = serialport::available_ports().unwrap_or_default();
     let found = ports.into_iter().find(|found| found.port_name == port);
@@ -136,7 +140,7 @@ fn chip(espflash: &Espflash) -> Result<Chip, espflash::Error> {
     espflash.chip.parse().map_err(unknown)
 }
 
-/// How the flash is read: two bits at a time, which all modules can, at 80 MHz.
+/// How flash is read: two bits at a time, which all modules support, at 80 MHz.
 fn flash_data(espflash: &Espflash) -> Result<FlashData, String> {
     let sizes = [
         (0x20_0000, FlashSize::_2Mb),
@@ -146,14 +150,14 @@ fn flash_data(espflash: &Espflash) -> Result<FlashData, String> {
     ];
     let bytes = espflash.flash_bytes;
     let size = sizes.iter().find(|(known, _)| *known == bytes).map(|(_, size)| *size);
-    let size = size.ok_or_else(|| format!("{bytes} bytes are no size of a flash chip"))?;
+    let size = size.ok_or_else(|| format!("{bytes} bytes is not the size of a flash chip"))?;
     let settings =
         FlashSettings::new(Some(FlashMode::Dio), Some(size), Some(FlashFrequency::_80Mhz));
     let chip = chip(espflash).map_err(|error| chain(&error))?;
     Ok(FlashData::new(settings, 0, None, chip, XtalFrequency::_40Mhz))
 }
 
-/// The partition table as a file: the application, and the model's slot.
+/// The partition table as a file: with the application, and the model's slot.
 fn partition_table(
     spec: &Spec,
     espflash: &Espflash,
@@ -193,7 +197,8 @@ mod tests {
     use super::*;
     use crate::{Registry, compile};
 
-    /// Firmware of each board makes an image that its boot loaders take; one with a byte changed is none.
+    /// Firmware of each board makes an image that its boot loaders accept; a changed byte makes it
+    /// invalid.
     #[test]
     fn images_are_what_boot_loaders_want() {
         let registry = Registry::find().unwrap();

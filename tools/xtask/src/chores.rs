@@ -29,7 +29,7 @@ pub(crate) fn setup() -> Result<(), Failure> {
     run_phases(vec![vec![vec![compilers(&registry, true), emulators(&registry)]]], &[])
 }
 
-/// Compilers for the targets of the boards that are built: with `all` of all of them.
+/// Sets up compilers for the targets of the boards that are built: all boards if `all`.
 pub(crate) fn compilers(registry: &Registry, all: bool) -> crate::steps::Step<'_> {
     step("compilers", move || {
         let targets: BTreeSet<&str> = built(registry, all).map(|spec| &*spec.target).collect();

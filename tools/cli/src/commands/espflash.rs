@@ -1,5 +1,5 @@
-//! Boards with a chip of Espressif's, whose boot loader writes to flash over a serial port: by a library
-//! that takes a while to build, and so is behind a feature.
+//! Writes over a serial port to Espressif's chips, with the boot loader in their ROM. The library
+//! for that takes long to build, so it is behind a feature.
 
 use std::path::Path;
 
@@ -7,11 +7,11 @@ use brooklet_firmware::{FlashImage, Spec};
 
 use crate::failure::Result;
 
-/// What was written.
+/// The result of writing.
 #[cfg(feature = "espflash")]
 pub(crate) use brooklet_firmware::espflash::Written;
 
-/// What would have been written.
+/// The result that writing would have.
 #[cfg(not(feature = "espflash"))]
 pub(crate) struct Written {
     pub(crate) port: String,
@@ -19,7 +19,7 @@ pub(crate) struct Written {
     pub(crate) changed: usize,
 }
 
-/// What the board's flash shall hold, checked.
+/// The checked contents of the board's flash.
 #[cfg(feature = "espflash")]
 pub(crate) fn image(spec: &Spec, firmware: &Path, model: &Path) -> Result<FlashImage> {
     Ok(brooklet_firmware::espflash::image(spec, firmware, Some(model))?)
@@ -31,7 +31,7 @@ pub(crate) fn write(spec: &Spec, image: &FlashImage, port: Option<&str>) -> Resu
     Ok(brooklet_firmware::espflash::write(spec, image, port)?)
 }
 
-/// Whether this command has what it takes, which is known before firmware is built.
+/// Checks, before firmware is built, that this command can write to such chips.
 #[cfg(feature = "espflash")]
 pub(crate) fn is_there(_: &Spec) -> Result<()> {
     Ok(())
@@ -55,7 +55,7 @@ pub(crate) fn write(spec: &Spec, _: &FlashImage, _: Option<&str>) -> Result<Writ
 #[cfg(not(feature = "espflash"))]
 fn without(spec: &Spec) -> crate::failure::Failure {
     crate::failure::failure!(
-        help = "with them: `cargo install --path tools/cli --features espflash`",
+        help = "install it with them: `cargo install --path tools/cli --features espflash`",
         "{}: this command was built without the boot loaders of Espressif's chips",
         spec.name
     )

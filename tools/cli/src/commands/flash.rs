@@ -165,7 +165,7 @@ struct Part {
     bytes: usize,
 }
 
-/// What is at an address: in memory, or, where a chip of Espressif's has it, in its flash.
+/// The kind of the bytes at an address: in memory, or, for an Espressif chip, in its flash.
 fn what(spec: &Spec, address: u32) -> &'static str {
     let Some(espflash) = &spec.espflash else {
         return if spec.slot.contains(address) { "model" } else { "firmware" };

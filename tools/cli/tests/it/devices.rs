@@ -76,7 +76,7 @@ fn a_dry_run_needs_no_board() {
     }
 }
 
-/// What the flash of a chip of Espressif's would get, for which the boot loader has to be known.
+/// The parts that an Espressif chip's flash would get, for which its boot loader must be supported.
 #[test]
 fn a_chip_of_espressif_gets_boot_loader_table_firmware_and_model() {
     let folder = tempfile::tempdir().unwrap();

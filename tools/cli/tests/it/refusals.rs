@@ -214,7 +214,10 @@ fn model_files_that_are_refused() {
     everywhere("nothing.brook", &["nothing.brook: cannot be read", "check the path"]);
     everywhere("tiny.onnx", &["tiny.onnx: not a model file", "`brooklet quantize` makes one"]);
     desk.write("cut.brook", &whole[..whole.len() - 1]);
-    everywhere("cut.brook", &["cut.brook: the model file is cut off", "quantize it again"]);
+    everywhere(
+        "cut.brook",
+        &["cut.brook: the model file is cut off", "quantize the network again"],
+    );
     for length in [0, 7, 8, 63, 64, whole.len() / 2] {
         desk.write("cut.brook", &whole[..length]);
         desk.refuses("inspect cut.brook", &["cut.brook: the model file is cut off"]);

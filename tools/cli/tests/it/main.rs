@@ -42,5 +42,6 @@ mod spellings;
 mod stream;
 mod terminal;
 mod threads;
+mod tutorial;
 mod units;
 mod unsupported;

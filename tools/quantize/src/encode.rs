@@ -136,13 +136,27 @@ impl Encoder<'_> {
 
     fn function(&mut self, function: Function) -> &'static str {
         match onnx::computed(function) {
+            // The engine's own overflows: e^x of what is far from the bend, where it is x.
+            Computed::By("Softplus", _) => {
+                const STRAIGHT: f32 = 80.0;
+                let input = self.inputs[0].clone();
+                let most = self.constant("most", &[], Data::Floats(&[STRAIGHT]));
+                let inputs = vec![input, String::new(), most];
+                let bounded = self.before("Clip", "bounded", inputs, vec![]);
+                let bend = self.before("Softplus", "bend", vec![bounded], vec![]);
+                self.inputs.push(bend);
+                "Max"
+            }
             Computed::By(op, attributes) => {
                 self.attribute = attributes;
                 op
             }
             Computed::Clip { min, max } => self.clip(min, max),
-            Computed::Gated => {
-                let gate = self.before("Sigmoid", "gate", self.inputs.clone(), vec![]);
+            Computed::Gated(operators) => {
+                let mut gate = self.inputs[0].clone();
+                for (step, op) in operators.iter().enumerate() {
+                    gate = self.before(op, &format!("gate{step}"), vec![gate], vec![]);
+                }
                 self.inputs.push(gate);
                 "Mul"
             }

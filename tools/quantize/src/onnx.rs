@@ -99,8 +99,8 @@ pub(crate) enum Computed {
     By(&'static str, Vec<AttributeProto>),
     /// With `Clip`, whose bounds are inputs.
     Clip { min: f32, max: f32 },
-    /// With `Mul` of the number and its `Sigmoid`.
-    Gated,
+    /// By `Mul`, of the number and what these operators make of it one after another.
+    Gated(&'static [&'static str]),
 }
 
 /// How ONNX computes a function.
@@ -108,7 +108,8 @@ pub(crate) fn computed(function: Function) -> Computed {
     let float = AttributeProto::float;
     let (op, attributes) = match function {
         Function::Clip { min, max } => return Computed::Clip { min, max },
-        Function::Silu => return Computed::Gated,
+        Function::Silu => return Computed::Gated(&["Sigmoid"]),
+        Function::Mish => return Computed::Gated(&["Softplus", "Tanh"]),
         Function::LeakyRelu { slope } => ("LeakyRelu", vec![float("alpha", slope)]),
         Function::Sigmoid => ("Sigmoid", vec![]),
         Function::HardSigmoid { slope, offset } => {
@@ -118,6 +119,8 @@ pub(crate) fn computed(function: Function) -> Computed {
         Function::Tanh => ("Tanh", vec![]),
         Function::Elu { alpha } => ("Elu", vec![float("alpha", alpha)]),
         Function::Gelu => ("Gelu", vec![]),
+        Function::GeluTanh => ("Gelu", vec![AttributeProto::text("approximate", "tanh")]),
+        Function::Erf => ("Erf", vec![]),
         Function::Softplus => ("Softplus", vec![]),
     };
     Computed::By(op, attributes)

@@ -23,8 +23,8 @@ const REFUSED: [(&str, &str); 4] = [
 /// Files whose weights have fewer digits.
 const HALF: &str = "saved.ddp-half.pt";
 
-/// Minimum signal to noise of the quantized networks, in decibels.
-const LEAST: f64 = 26.0;
+/// Least signal to noise of the quantized networks, in decibels.
+const LEAST: f64 = 30.0;
 
 /// Largest error, relative to the largest output.
 const TOLERANCE: f32 = 1e-4;

@@ -22,9 +22,11 @@ mod files;
 mod fit;
 mod flash_waits;
 mod float_forward;
+mod functions;
 #[cfg(target_os = "linux")]
 mod hostile;
 mod int16;
+mod keras;
 mod mlperf;
 mod networks;
 mod onnx;

@@ -29,8 +29,8 @@ pub(super) struct Walk {
 pub(super) struct Call<'a> {
     pub(super) layer: Layer<'a>,
     pub(super) inputs: Vec<Map>,
-    /// Whether some of its inputs are numbers.
-    pub(super) constants: bool,
+    /// Numbers among its inputs, each with the number of tensors before it.
+    pub(super) constants: Vec<(usize, f32)>,
     pub(super) place: Place,
 }
 
@@ -38,7 +38,7 @@ impl<'a> Call<'a> {
     /// A call of the same layer with another map.
     pub(super) fn of(&self, map: Map) -> Call<'a> {
         let (layer, place) = (self.layer, self.place.clone());
-        Call { layer, inputs: vec![map], constants: false, place }
+        Call { layer, inputs: vec![map], constants: vec![], place }
     }
 }
 
@@ -124,7 +124,7 @@ impl Walk {
             let call = Call {
                 layer: *layer,
                 inputs: map.into_iter().collect(),
-                constants: false,
+                constants: vec![],
                 place: place.clone(),
             };
             let mut made = self.call(call, depth)?;
@@ -166,6 +166,20 @@ impl Walk {
                 open.push((*layer, place, number, read));
             }
         }
+        // Keras 2 counts the making of a model as its first call.
+        let ends = keys(&model.config["output_layers"]);
+        let mut firsts = HashMap::<String, usize>::new();
+        for (name, number, _) in open.iter().flat_map(|(.., read)| &read.tensors).chain(&ends) {
+            firsts
+                .entry(name.clone())
+                .and_modify(|first| *first = (*number).min(*first))
+                .or_insert(*number);
+        }
+        for (layer, _, number, _) in &mut open {
+            if is_model(layer) {
+                *number += firsts.get(layer.name).copied().unwrap_or(0);
+            }
+        }
         while !open.is_empty() {
             let before = open.len();
             let mut left = Vec::new();
@@ -176,7 +190,8 @@ impl Walk {
                     left.push((layer, place, number, read));
                     continue;
                 };
-                let call = Call { layer, inputs, constants: read.constants, place: place.clone() };
+                let (constants, place) = (read.constants, place.clone());
+                let call = Call { layer, inputs, constants, place };
                 for (output, map) in self.call(call, depth)?.into_iter().enumerate() {
                     maps.insert((layer.name.to_owned(), number, output), map);
                 }
@@ -186,7 +201,6 @@ impl Walk {
             }
             open = left;
         }
-        let ends = keys(&model.config["output_layers"]);
         let ends = ends.into_iter().map(|key| {
             let map = maps.get(&key).copied();
             Ok((map.ok_or_else(|| corrupt("no layer computes the output"))?, key.0))
@@ -196,7 +210,7 @@ impl Walk {
     }
 
     fn call(&mut self, call: Call<'_>, depth: usize) -> Result<Vec<Map>, LayerProblem> {
-        if matches!(call.layer.class, "Functional" | "Model" | "Sequential") {
+        if is_model(&call.layer) {
             let made = self.inner(call.layer, Some(&call.place), Some(&call.inputs), depth + 1)?;
             return Ok(made.into_iter().map(|(map, _)| map).collect());
         }
@@ -266,16 +280,24 @@ impl Walk {
     }
 }
 
-/// The tensors that a call reads, in order.
+/// Whether a layer is a model in the model.
+fn is_model(layer: &Layer<'_>) -> bool {
+    matches!(layer.class, "Functional" | "Model" | "Sequential")
+}
+
+/// The tensors that a call reads, in their order, and numbers between them.
 #[derive(Default)]
 struct Read {
     tensors: Vec<Key>,
-    constants: bool,
+    constants: Vec<(usize, f32)>,
 }
 
+/// What Keras 2 writes for a tensor's layer where a call's first operand is a number.
+const NUMBER: &str = "_CONSTANT_VALUE";
+
 impl Read {
-    /// Collects the tensors of a call: in Keras 3 objects with their history, in Keras 2 lists of
-    /// layer, call, output and options.
+    /// Collects the tensors of a call: of Keras 3 objects with their history, of Keras 2 lists of
+    /// layer, call, output, and options, of which `y` is the second operand of an operator.
     fn all(&mut self, value: &Value, depth: usize) {
         if depth > MOST_DEPTH {
             return;
@@ -288,13 +310,28 @@ impl Read {
                     self.all(args, depth + 1);
                 }
             }
-            Value::Array(values) => match key(value) {
-                Some(key) => self.tensors.push(key),
-                None => values.iter().for_each(|value| self.all(value, depth + 1)),
-            },
-            Value::Number(_) => self.constants = true,
+            Value::Array(values) => {
+                match (values.first().and_then(Value::as_str), values.get(2)) {
+                    (Some(NUMBER), Some(number)) => self.number(number),
+                    _ => match key(value) {
+                        Some(key) => self.tensors.push(key),
+                        None => return values.iter().for_each(|value| self.all(value, depth + 1)),
+                    },
+                }
+                if let Some(second) = values.get(3).and_then(|options| options.get("y")) {
+                    self.all(second, depth + 1);
+                }
+            }
+            Value::Number(_) => self.number(value),
             _ => {}
         }
+    }
+}
+
+impl Read {
+    fn number(&mut self, value: &Value) {
+        let number = value.as_f64().unwrap_or(f64::NAN) as f32;
+        self.constants.push((self.tensors.len(), number));
     }
 }
 

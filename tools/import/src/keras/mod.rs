@@ -45,7 +45,12 @@ pub(crate) fn read_archive(bytes: &[u8]) -> Result<Network, LayerProblem> {
     };
     let config = json(&entry("config.json")?)?;
     let weights = Store::new(File::open(entry("model.weights.h5")?)?, weights::Kind::Archive);
-    network(&config, weights, bytes.len(), false)
+    // Keras 2 wrote such archives from its version 2.12 on.
+    let keras_2 = match entry("metadata.json") {
+        Ok(metadata) => is_keras_2(json(&metadata)?["keras_version"].as_str()),
+        Err(_) => false,
+    };
+    network(&config, weights, bytes.len(), keras_2)
 }
 
 /// Reads the network of an HDF5 file.
@@ -60,8 +65,12 @@ pub(crate) fn read_hdf5(bytes: &[u8]) -> Result<Network, LayerProblem> {
     };
     let config = json(config.as_bytes())?;
     let version = file.attribute("keras_version")?;
-    let keras_2 = version.is_some_and(|version| version.starts_with(['1', '2']));
+    let keras_2 = is_keras_2(version.as_deref());
     network(&config, Store::new(file, weights::Kind::Legacy), bytes.len(), keras_2)
+}
+
+fn is_keras_2(version: Option<&str>) -> bool {
+    version.is_some_and(|version| version.starts_with(['1', '2']))
 }
 
 fn json(bytes: &[u8]) -> Result<Value, Problem> {

@@ -143,10 +143,15 @@ impl Store {
                 if depth < MOST_DEPTH {
                     open.extend(groups.iter().map(|name| (format!("{path}/{name}"), depth + 1)));
                 }
-                let owner = path.rsplit('/').next().unwrap_or("").to_owned();
+                // A layer's name may have slashes: all ends of the path may be one.
+                let owners: Vec<&str> =
+                    path.match_indices('/').map(|(at, _)| &path[at + 1..]).collect();
                 for name in datasets {
-                    let plain = name.split(':').next().unwrap_or(&name).to_owned();
-                    paths.insert((owner.clone(), plain), format!("{path}/{name}"));
+                    let plain = name.split(':').next().unwrap_or(&name);
+                    for owner in &owners {
+                        let key = ((*owner).to_owned(), plain.to_owned());
+                        paths.insert(key, format!("{path}/{name}"));
+                    }
                 }
             }
             self.legacy.insert(layer.to_owned(), paths);

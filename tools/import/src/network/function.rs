@@ -37,6 +37,12 @@ pub enum Function {
     },
     /// `x · Φ(x)` with the normal distribution's Φ.
     Gelu,
+    /// `x · (1 + tanh(√(2/π) · (x + 0.044715 · x³))) / 2`.
+    GeluTanh,
+    /// The error function, which GELU is spelled with.
+    Erf,
+    /// `x · tanh(ln(1 + e^x))`.
+    Mish,
     /// `ln(1 + e^x)`.
     Softplus,
 }
@@ -54,6 +60,9 @@ impl Function {
             Function::Tanh => "tanh",
             Function::Elu { .. } => "ELU",
             Function::Gelu => "GELU",
+            Function::GeluTanh => "GELU by tanh",
+            Function::Erf => "the error function",
+            Function::Mish => "Mish",
             Function::Softplus => "softplus",
         }
     }
@@ -69,7 +78,9 @@ impl Function {
             Function::Silu => "silu",
             Function::Tanh => "tanh",
             Function::Elu { .. } => "elu",
-            Function::Gelu => "gelu",
+            Function::Gelu | Function::GeluTanh => "gelu",
+            Function::Erf => "erf",
+            Function::Mish => "mish",
             Function::Softplus => "softplus",
         }
     }
@@ -91,7 +102,13 @@ impl Function {
             Function::Elu { alpha } if x < 0.0 => f64::from(alpha) * x.exp_m1(),
             Function::Elu { .. } => x,
             Function::Gelu => x * normal(x),
-            // This form does not overflow for large values.
+            Function::GeluTanh => {
+                let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3));
+                x * (1.0 + inner.tanh()) / 2.0
+            }
+            Function::Erf => 2.0 * normal(x * std::f64::consts::SQRT_2) - 1.0,
+            Function::Mish => x * Function::Softplus.value(x).tanh(),
+            // Without overflow for large values.
             Function::Softplus => x.max(0.0) + (-x.abs()).exp().ln_1p(),
         }
     }
@@ -111,7 +128,9 @@ impl Function {
             Function::Silu => [-11.0, ANY],
             Function::Tanh => [-4.5, 4.5],
             Function::Elu { .. } | Function::Softplus => [-8.0, ANY],
-            Function::Gelu => [-4.0, ANY],
+            Function::Gelu | Function::GeluTanh => [-4.0, ANY],
+            Function::Erf => [-2.5, 2.5],
+            Function::Mish => [-11.0, ANY],
         }
     }
 
@@ -168,6 +187,12 @@ mod tests {
         near(Function::Elu { alpha: 2.0 }, -1.0, -1.264_241_12);
         near(Function::Gelu, 1.0, 0.841_344_75);
         near(Function::Gelu, -5.0, -1.433_258e-6);
+        near(Function::GeluTanh, 1.0, 0.841_191_99);
+        near(Function::GeluTanh, -3.0, -0.003_637_39);
+        near(Function::Erf, 0.5, 0.520_499_88);
+        near(Function::Erf, -4.5, -1.0 + 1.966e-10);
+        near(Function::Mish, 1.0, 0.865_098_39);
+        near(Function::Mish, -20.0, -4.122_307e-8);
         near(Function::Softplus, 1.0, 1.313_261_69);
         near(Function::Softplus, -800.0, 0.0);
     }

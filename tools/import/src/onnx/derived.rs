@@ -5,8 +5,10 @@
 use super::call::Call;
 use super::constant::Constant;
 use super::importer::{Derived, Importer, Kind, Value};
-use super::map::{Channel, Map};
+use super::map::{Channel, Height, Map, Width};
 use super::node::{ints, op_type};
+use super::operators::channels;
+use super::shapes::reshape_target;
 use crate::error::{Problem, unsupported};
 use crate::network::{BatchNorm, Ending, Function, Op};
 
@@ -84,9 +86,24 @@ pub(super) fn derived(
         {
             normalized(importer, map, call)
         }
+        ("Reshape", Some(Value::Map(map)), _) => match groups(call, map)? {
+            Some(groups) => value(Kind::Grouped(groups), map),
+            None => Ok(None),
+        },
+        ("Transpose", Some(Value::Derived(Derived { kind: Kind::Grouped(groups), of })), _)
+            if ints(call.node, "perm") == [0, 2, 1, 3, 4] =>
+        {
+            value(Kind::Shuffled(*groups), of)
+        }
+        ("Reshape", Some(Value::Derived(Derived { kind: Kind::Shuffled(groups), of })), _) => {
+            shuffled(importer, call, of, *groups).map(Some)
+        }
         (_, Some(Value::Derived(derived)), _) => {
             let kept = match (op, derived.kind) {
-                ("Cast" | "Identity" | "Expand" | "Unsqueeze" | "Reshape", kind) => Some(kind),
+                ("Cast" | "Identity", kind) => Some(kind),
+                ("Expand" | "Unsqueeze" | "Reshape", kind @ (Kind::Positive | Kind::Length(_))) => {
+                    Some(kind)
+                }
                 ("Sqrt", Kind::Length(2)) => Some(Kind::Length(1)),
                 ("Reciprocal", Kind::Length(1)) => Some(Kind::Length(-1)),
                 ("Pow", Kind::Length(2)) if number(1) == Some(0.5) => Some(Kind::Length(1)),
@@ -121,7 +138,45 @@ fn single(constant: &Constant) -> Option<f32> {
     }
 }
 
-/// Whether a reduction is over the channels of a map of one pixel.
+/// The number of groups, where a Reshape puts a map's channels in groups.
+fn groups(call: &Call<'_>, map: &Map) -> Result<Option<usize>, Problem> {
+    let [batch, channels, height, width] = map.sizes()[..] else { return Ok(None) };
+    if map.require_nchw().is_err() {
+        return Ok(None);
+    }
+    let allow_zero = super::node::int(call.node, "allowzero", 0) != 0;
+    let target = reshape_target(&map.sizes(), &call.ints(1)?, allow_zero)?;
+    Ok(match target[..] {
+        [n, groups, each, h, w]
+            if [n, h, w] == [batch, height, width]
+                && groups > 1
+                && each > 1
+                && groups.checked_mul(each) == Some(channels) =>
+        {
+            Some(groups)
+        }
+        _ => None,
+    })
+}
+
+/// The channels with the first of all groups first: a channel shuffle.
+fn shuffled(
+    importer: &mut Importer<'_>,
+    call: &Call<'_>,
+    map: &Map,
+    groups: usize,
+) -> Result<Value, Problem> {
+    let each = map.extent(Channel) / groups;
+    let sizes = [1, each, groups, map.extent(Height), map.extent(Width)];
+    if reshape_target(&sizes, &call.ints(1)?, false)? != map.sizes() {
+        return Err(Derived { kind: Kind::Shuffled(groups), of: map.clone() }.misplaced());
+    }
+    let chosen: Vec<usize> =
+        (0..each * groups).map(|place| place % groups * each + place / groups).collect();
+    channels(importer, map, &chosen, call).map(Value::Map)
+}
+
+/// Whether a reduction is one over the channels of a map of one pixel.
 fn over_channels(call: &Call<'_>, map: &Map) -> Result<bool, Problem> {
     let axes = match call.optional_ints(1)? {
         Some(axes) => axes,

@@ -40,7 +40,7 @@ impl<'a> Given<'a> {
 type Evaluate = fn(&Given<'_>) -> Result<Constant, Problem>;
 
 /// The operators that work on constants.
-const OPERATORS: [(&str, Evaluate); 25] = [
+const OPERATORS: [(&str, Evaluate); 31] = [
     ("Constant", |given| literal(given.node)),
     ("Identity", identity),
     ("Shape", shape_of),
@@ -66,6 +66,12 @@ const OPERATORS: [(&str, Evaluate); 25] = [
     ("Squeeze", squeeze),
     ("Unsqueeze", squeeze),
     ("Transpose", transpose),
+    ("Equal", equal),
+    ("Where", chosen),
+    ("ReduceMean", reduce),
+    ("ReduceProd", reduce),
+    ("ReduceSum", reduce),
+    ("Pow", power),
 ];
 
 /// The value of a node whose inputs are all constant.
@@ -345,4 +351,97 @@ fn arithmetic(given: &Given<'_>) -> Result<Constant, Problem> {
         }
         _ => Err(corrupt("arithmetic on integers and fractions")),
     }
+}
+
+/// Whether numbers are equal: 1 where they are.
+fn equal(given: &Given<'_>) -> Result<Constant, Problem> {
+    let [a, b] = both(given.input(0)?, given.input(1)?, given.room)?;
+    let values = a.iter().zip(&b).map(|(a, b)| i64::from(a == b)).collect();
+    let shape = a.raw_dim();
+    Ok(Constant::Ints(ArrayD::from_shape_vec(shape, values).expect("as many elements")))
+}
+
+/// Of two constants' numbers the first's, where a third's is not 0.
+fn chosen(given: &Given<'_>) -> Result<Constant, Problem> {
+    let (a, b) = (given.input(1)?, given.input(2)?);
+    let [mask, _] = both(given.input(0)?, a, given.room)?;
+    let [mask, _] = both(&Constant::Floats(mask), b, given.room)?;
+    let shape = mask.raw_dim();
+    let broad = || corrupt("shapes that do not broadcast");
+    match (a, b) {
+        (Constant::Ints(a), Constant::Ints(b)) => {
+            let a = a.broadcast(shape.clone()).ok_or_else(broad)?;
+            let b = b.broadcast(shape.clone()).ok_or_else(broad)?;
+            let values = mask.iter().zip(a.iter().zip(&b));
+            let values = values.map(|(&mask, (&a, &b))| if mask != 0.0 { a } else { b }).collect();
+            Ok(Constant::Ints(ArrayD::from_shape_vec(shape, values).expect("as many elements")))
+        }
+        _ => Err(unsupported(
+            "chooses between constants that are not integers",
+            "export the network with constants folded",
+        )),
+    }
+}
+
+/// Two constants as numbers of one shape.
+fn both(a: &Constant, b: &Constant, room: usize) -> Result<[ArrayD<f32>; 2], Problem> {
+    let shape = broadcast(a.shape(), b.shape())?;
+    within(checked_count(&shape)?, room)?;
+    let wide = |constant: &Constant| {
+        let numbers = match constant {
+            Constant::Floats(array) => array.clone(),
+            Constant::Ints(array) => array.mapv(|value| value as f32),
+        };
+        let wide = numbers.broadcast(IxDyn(&shape)).map(|view| view.to_owned());
+        wide.ok_or_else(|| corrupt("shapes that do not broadcast"))
+    };
+    Ok([wide(a)?, wide(b)?])
+}
+
+/// A sum, mean or product along dimensions; of none that are named along all.
+fn reduce(given: &Given<'_>) -> Result<Constant, Problem> {
+    let constant = given.input(0)?;
+    let rank = constant.rank();
+    let named = given.optional(1)?.unwrap_or_else(|| ints(given.node, "axes").to_vec());
+    let mut axes = named.iter().map(|&at| axis(at, rank)).collect::<Result<Vec<_>, _>>()?;
+    if axes.is_empty() {
+        axes = (0..rank).collect();
+    }
+    axes.sort_unstable();
+    axes.dedup();
+    let keep = int(given.node, "keepdims", 1) != 0;
+    let op = op_type(given.node);
+    let mut result = constant.clone();
+    for &at in axes.iter().rev() {
+        result = match (result, op) {
+            (Constant::Floats(array), "ReduceProd") => {
+                Constant::Floats(array.fold_axis(Axis(at), 1.0, |&product, &value| product * value))
+            }
+            (Constant::Floats(array), "ReduceSum") => Constant::Floats(array.sum_axis(Axis(at))),
+            (Constant::Floats(array), _) => {
+                let mean = array.mean_axis(Axis(at));
+                Constant::Floats(mean.ok_or_else(|| corrupt("the mean of nothing"))?)
+            }
+            (Constant::Ints(array), "ReduceProd") => {
+                let product = |&product: &i64, &value: &i64| product.wrapping_mul(value);
+                Constant::Ints(array.fold_axis(Axis(at), 1, product))
+            }
+            (Constant::Ints(array), "ReduceSum") => {
+                let sum = |&sum: &i64, &value: &i64| sum.wrapping_add(value);
+                Constant::Ints(array.fold_axis(Axis(at), 0, sum))
+            }
+            (Constant::Ints(_), op) => return Err(corrupt(format!("{op} of integers"))),
+        };
+        if keep {
+            result = each!(result, array => array.insert_axis(Axis(at)));
+        }
+    }
+    Ok(result)
+}
+
+fn power(given: &Given<'_>) -> Result<Constant, Problem> {
+    let [base, exponent] = both(given.input(0)?, given.input(1)?, given.room)?;
+    let values = base.iter().zip(&exponent).map(|(&base, &by)| base.powf(by)).collect();
+    let shape = base.raw_dim();
+    Ok(Constant::Floats(ArrayD::from_shape_vec(shape, values).expect("as many elements")))
 }

@@ -33,6 +33,10 @@ pub(super) enum Kind {
     Positive,
     /// The vector's length to this power, which is 2, 1 or −1.
     Length(i8),
+    /// The channels in this number of groups, as a dimension of their own.
+    Grouped(usize),
+    /// The same with the groups last.
+    Shuffled(usize),
 }
 
 impl Derived {
@@ -42,6 +46,10 @@ impl Derived {
             Kind::Positive => unsupported(
                 "reads a comparison of a map with zero",
                 "write the activation as ReLU, LeakyReLU or PReLU",
+            ),
+            Kind::Grouped(_) | Kind::Shuffled(_) => unsupported(
+                "reads channels in groups",
+                "only a channel shuffle is supported: Reshape, Transpose, Reshape",
             ),
             Kind::Length(_) => unsupported(
                 "reads the length of a vector (its L2 norm)",

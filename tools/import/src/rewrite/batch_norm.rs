@@ -33,6 +33,8 @@ pub(crate) fn fold_batch_norms(
         check_finite(&Op::Conv(conv.clone())).at(&node.source)?;
         before[node.inputs[0]].statistics = norm.statistics();
         moved[id] = node.inputs[0];
+        // What read the norm reads the convolution now.
+        consumers[node.inputs[0]] = consumers[id];
     }
     Ok(moved)
 }

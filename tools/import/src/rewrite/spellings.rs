@@ -14,10 +14,11 @@ pub(crate) fn simplify(network: &mut Network, outputs: &[NodeId]) {
     outputs.iter().for_each(|&output| readers[output] += 1);
     for id in 0..network.nodes.len() {
         let found = match network.nodes[id].op {
-            Op::Multiply => gated(network, id),
+            Op::Multiply => gated(network, id).or_else(|| spelled(network, id)),
             Op::GlobalAveragePool | Op::AveragePool(_) => means(network, id, &readers),
             Op::BatchNorm(_) => hard_sigmoid(network, id, &readers)
                 .or_else(|| hard_swish(network, id, &readers))
+                .or_else(|| spelled(network, id))
                 .or_else(|| affine(network, id, &readers)),
             _ => clips(network, id, &readers),
         };
@@ -74,7 +75,58 @@ fn gated(network: &Network, id: NodeId) -> Found {
     })
 }
 
-/// A mean over the columns of a mean over the rows, or the reverse.
+/// Functions that files spell in several nodes, in one of many ways: they are known by their values.
+const SPELLED: [Function; 3] = [Function::Gelu, Function::GeluTanh, Function::Mish];
+
+/// Nodes before one that are looked at for what they compute of one map.
+const REACH: usize = 16;
+
+/// One of the [`SPELLED`] functions, of any node before this one.
+fn spelled(network: &Network, id: NodeId) -> Found {
+    /// Largest error of a value, of numbers that a file rounds to float.
+    const ERROR: f64 = 1e-5;
+    let points = || (-16..=16).map(|step| 0.37 * f64::from(step));
+    (id.saturating_sub(REACH)..id).rev().find_map(|of| {
+        let value = |x: f64| value(network, id, (of, x), &mut (4 * REACH));
+        // Most nodes are no function of another at all.
+        let first = value(0.37)?;
+        let near = |function: &Function| {
+            (first - function.value(0.37)).abs() <= ERROR
+                && points()
+                    .all(|x| value(x).is_some_and(|y| (y - function.value(x)).abs() <= ERROR))
+        };
+        let function = SPELLED.into_iter().find(near)?;
+        Some((Op::Function(function), of))
+    })
+}
+
+/// What a node computes of a number that another node's values are; nothing if it computes it of other
+/// nodes as well, or takes more steps than are left.
+fn value(network: &Network, id: NodeId, of: (NodeId, f64), left: &mut usize) -> Option<f64> {
+    *left = left.checked_sub(1)?;
+    if id == of.0 {
+        return Some(of.1);
+    }
+    let node = &network.nodes[id];
+    let alike = node.inputs.iter().all(|&input| network.nodes[input].shape == node.shape);
+    if id < of.0 || !alike {
+        return None;
+    }
+    let mut input = |place: usize| value(network, *node.inputs.get(place)?, of, left);
+    Some(match &node.op {
+        Op::Relu => input(0)?.max(0.0),
+        Op::Relu6 => input(0)?.clamp(0.0, 6.0),
+        Op::Function(function) => function.value(input(0)?),
+        Op::Add => input(0)? + input(1)?,
+        Op::Multiply => input(0)? * input(1)?,
+        op => {
+            let (factor, offset) = uniform(op)?;
+            factor * input(0)? + offset
+        }
+    })
+}
+
+/// A mean over the columns of a mean over the rows, or the other way round.
 fn means(network: &Network, id: NodeId, readers: &[usize]) -> Found {
     let input = before(network, id, readers)?;
     let Op::AveragePool(AveragePool { window, counted: [0, 0, 0, 0] }) = network.nodes[input].op

@@ -34,6 +34,8 @@ pub(super) enum Computation {
     Concat,
     /// Zeros around the map.
     Pad(Pads),
+    /// A map of one channel, as often as there are channels.
+    Spread,
     Subsample(Subsample),
     MaxPool(Window),
     AveragePool(AveragePool),

@@ -129,6 +129,10 @@ fn quantized_node(
                 float_product: false,
             })
         }
+        Computation::Spread => {
+            let ones = Array4::ones((layer.shape[2], 1, 1, 1));
+            QuantizedOp::Conv(QuantizedConv::of_weights(ones, 1))
+        }
         Computation::Add => QuantizedOp::Add,
         Computation::Subtract => QuantizedOp::Subtract,
         Computation::Mean => QuantizedOp::TfliteMean,

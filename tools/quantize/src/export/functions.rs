@@ -47,8 +47,11 @@ impl Exporter<'_> {
         };
         match computed(function) {
             Computed::By(op, attributes) => self.graph.node(op, &[value], &pre(name), attributes),
-            Computed::Gated => {
-                let gate = self.graph.node("Sigmoid", &[value], &format!("{name}.gate"), vec![]);
+            Computed::Gated(operators) => {
+                let mut gate = value.to_owned();
+                for (step, op) in operators.iter().enumerate() {
+                    gate = self.graph.node(op, &[&gate], &format!("{name}.gate{step}"), vec![]);
+                }
                 self.graph.node("Mul", &[value, &gate], &pre(name), vec![])
             }
             Computed::Clip { min, max } => {
@@ -86,6 +89,9 @@ fn known(table: &[i8; 256], from: Scale, to: Scale) -> Option<Known> {
         Function::HardSigmoid { slope: 0.2, offset: 0.5 },
         Function::Elu { alpha: 1.0 },
         Function::Gelu,
+        Function::GeluTanh,
+        Function::Erf,
+        Function::Mish,
         Function::Softplus,
     ];
     functions.extend(slope(table, from, to).map(|slope| Function::LeakyRelu { slope }));

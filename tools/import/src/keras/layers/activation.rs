@@ -7,7 +7,7 @@ use crate::error::{Problem, unsupported};
 use crate::keras::config::{Layer, number};
 use crate::keras::corrupt;
 use crate::keras::graph::{Call, Walk, own_code};
-use crate::network::{Ending, Function, Op};
+use crate::network::{BatchNorm, Ending, Function, Op};
 
 /// Applies the activation in a layer's configuration to the layer's output.
 pub(super) fn activated(walk: &mut Walk, map: Map, call: &Call<'_>) -> Result<Map, Problem> {
@@ -26,6 +26,11 @@ pub(super) fn activated(walk: &mut Walk, map: Map, call: &Call<'_>) -> Result<Ma
         },
     };
     let name = name.rsplit('>').next().unwrap_or(name);
+    named(walk, map, call, name)
+}
+
+/// An activation by its name.
+fn named(walk: &mut Walk, mut map: Map, call: &Call<'_>, name: &str) -> Result<Map, Problem> {
     let op = match name {
         "linear" => return Ok(map),
         "relu" => Op::Relu,
@@ -35,7 +40,14 @@ pub(super) fn activated(walk: &mut Walk, map: Map, call: &Call<'_>) -> Result<Ma
             Op::Function(Function::HardSigmoid { slope: hard_slope(walk), offset: 0.5 })
         }
         "tanh" => Op::Function(Function::Tanh),
-        "elu" => Op::Function(Function::Elu { alpha: 1.0 }),
+        "elu" | "celu" => Op::Function(Function::Elu { alpha: 1.0 }),
+        "mish" => Op::Function(Function::Mish),
+        "selu" => {
+            map =
+                walk.elementwise(Op::Function(Function::Elu { alpha: 1.673_263_2 }), &map, call)?;
+            let channels = map.view.shape()[2];
+            Op::BatchNorm(BatchNorm::affine_of(&[1.050_701], &[0.0], channels))
+        }
         "gelu" => Op::Function(Function::Gelu),
         "silu" | "swish" => Op::Function(Function::Silu),
         "hard_silu" | "hard_swish" => Op::Function(Function::HardSwish),
@@ -46,7 +58,7 @@ pub(super) fn activated(walk: &mut Walk, map: Map, call: &Call<'_>) -> Result<Ma
         other => {
             return Err(unsupported(
                 format!("an activation of `{other}`"),
-                "use ReLU, LeakyReLU, sigmoid, tanh, ELU, GELU, SiLU or hard-swish",
+                "use ReLU, LeakyReLU, sigmoid, tanh, ELU, SELU, GELU, SiLU, Mish or hard-swish",
             ));
         }
     };
@@ -75,7 +87,13 @@ pub(super) fn activation(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Proble
     activated(walk, map, call)
 }
 
-/// `ReLU`, which may have a largest value, a slope for negative values, or a threshold.
+/// An operator of Keras 3 that is an activation.
+pub(super) fn operator(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem> {
+    let map = *walk.only(call)?;
+    named(walk, map, call, &call.layer.class.to_lowercase())
+}
+
+/// `ReLU`: with a largest value, a slope of what is negative, or a threshold.
 pub(super) fn relu(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem> {
     let map = *walk.only(call)?;
     let of = |key: &str| call.layer.number(key).unwrap_or(0.0);
@@ -84,13 +102,18 @@ pub(super) fn relu(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem> {
         _ if of("threshold") != 0.0 => None,
         (0.0, most) => Op::clip([0.0, most.unwrap_or(f32::MAX)]),
         (slope, None) => Some(Op::Function(Function::LeakyRelu { slope })),
-        _ => None,
+        (slope, Some(max)) => {
+            let leaky = Op::Function(Function::LeakyRelu { slope });
+            let made = walk.elementwise(leaky, &map, call)?;
+            let most = Op::Function(Function::Clip { min: f32::MIN, max });
+            return walk.elementwise(most, &made, call);
+        }
     };
     match op {
         Some(op) => walk.elementwise(op, &map, call),
         None => Err(unsupported(
-            "a ReLU with a threshold, or with both a slope and a largest value",
-            "use one with a slope or with a largest value alone",
+            format!("a ReLU with the threshold {}", of("threshold")),
+            "use one without a threshold",
         )),
     }
 }

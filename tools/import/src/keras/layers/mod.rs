@@ -8,8 +8,9 @@ mod pool;
 mod sums;
 
 use super::EXPORT;
+use super::config::Layer;
 use super::graph::{Call, Walk, own_code};
-use crate::error::{Problem, unsupported};
+use crate::error::Problem;
 use crate::network::{Network, NodeId, Op};
 use crate::rewrite::view::View;
 
@@ -28,7 +29,7 @@ pub(super) struct Map {
 type Function = fn(&mut Walk, &Call<'_>) -> Result<Map, Problem>;
 
 /// The layers, by class.
-const LAYERS: [(&str, Function); 50] = [
+const LAYERS: [(&str, Function); 57] = [
     ("Activation", activation::activation),
     ("ActivityRegularization", layout::same),
     ("Add", sums::add),
@@ -56,6 +57,8 @@ const LAYERS: [(&str, Function); 50] = [
     ("LeakyReLU", activation::leaky_relu),
     ("MaxPooling1D", pool::pool),
     ("MaxPooling2D", pool::pool),
+    ("Maximum", sums::larger),
+    ("Minimum", sums::larger),
     ("Multiply", sums::multiply),
     ("Normalization", norm::normalization),
     ("PReLU", activation::prelu),
@@ -68,14 +71,19 @@ const LAYERS: [(&str, Function); 50] = [
     ("RandomWidth", layout::same),
     ("RandomZoom", layout::same),
     ("ReLU", activation::relu),
+    ("Relu", activation::operator),
+    ("Relu6", activation::operator),
     ("Rescaling", norm::rescaling),
     ("Reshape", layout::reshape),
     ("SeparableConv1D", conv::separable),
     ("SeparableConv2D", conv::separable),
+    ("Sigmoid", activation::operator),
+    ("Silu", activation::operator),
     ("Softmax", activation::softmax),
     ("SpatialDropout1D", layout::same),
     ("SpatialDropout2D", layout::same),
     ("Subtract", sums::subtract),
+    ("Tanh", activation::operator),
     ("UnitNormalization", activation::unit_length),
     ("ZeroPadding1D", layout::pad),
     ("ZeroPadding2D", layout::pad),
@@ -87,16 +95,43 @@ pub(super) fn run(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem> {
     if call.layer.registered().is_some() {
         return Err(own_code(class));
     }
-    if call.constants {
-        return Err(unsupported(
-            format!("{class} with a number"),
-            "write it as a layer: Rescaling multiplies and adds numbers",
-        ));
+    if class == "TFOpLambda" {
+        return operator(walk, call);
+    }
+    if !call.constants.is_empty() {
+        return sums::with_number(walk, call);
     }
     match LAYERS.iter().find(|(name, _)| *name == class) {
         Some((_, function)) => function(walk, call),
         None => Err(unknown(class)),
     }
+}
+
+/// An operator of TensorFlow that Keras 2 wrote as a layer: the layer of Keras 3 that is the same.
+fn operator(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem> {
+    let function = call.layer.text("function").unwrap_or("");
+    let class = match function {
+        "__operators__.add" | "math.add" => "Add",
+        "math.subtract" => "Subtract",
+        "math.multiply" => "Multiply",
+        "math.truediv" | "math.divide" => "TrueDivide",
+        "math.maximum" => "Maximum",
+        "math.minimum" => "Minimum",
+        "nn.relu" => "Relu",
+        "nn.relu6" => "Relu6",
+        "math.sigmoid" | "nn.sigmoid" => "Sigmoid",
+        "math.tanh" | "nn.tanh" => "Tanh",
+        "nn.silu" => "Silu",
+        _ => {
+            return Err(Problem::UnsupportedOperator {
+                op: format!("tf.{function}"),
+                remedy: EXPORT.into(),
+            });
+        }
+    };
+    let layer = Layer { class, ..call.layer };
+    let (inputs, constants) = (call.inputs.clone(), call.constants.clone());
+    run(walk, &Call { layer, inputs, constants, place: call.place.clone() })
 }
 
 fn unknown(class: &str) -> Problem {

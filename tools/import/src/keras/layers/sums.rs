@@ -4,7 +4,7 @@ use super::Map;
 use crate::error::{Problem, unsupported};
 use crate::keras::corrupt;
 use crate::keras::graph::{Call, Walk};
-use crate::network::{BatchNorm, NodeId, Op};
+use crate::network::{BatchNorm, Conv, NodeId, Op};
 
 /// The nodes of the inputs, of which there must be several.
 fn nodes(walk: &mut Walk, call: &Call<'_>) -> Result<Vec<NodeId>, Problem> {
@@ -54,7 +54,55 @@ pub(super) fn subtract(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem>
     folded(walk, &call, &Op::Add)
 }
 
-/// Multiplies maps of the same shape, or a map by one value per channel.
+/// The larger of maps, or the smaller: `a + max(b − a, 0)`, or `a − max(a − b, 0)`.
+pub(super) fn larger(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem> {
+    let largest = call.layer.class == "Maximum";
+    let mut made = call.inputs[0];
+    for &other in &call.inputs[1..] {
+        let pair = |a: Map, b: Map| Call { inputs: vec![a, b], ..call.of(a) };
+        let (from, less) = if largest { (other, made) } else { (made, other) };
+        let difference = subtract(walk, &pair(from, less))?;
+        let more = walk.elementwise(Op::Relu, &difference, call)?;
+        let both = pair(made, more);
+        made = if largest { add(walk, &both)? } else { subtract(walk, &both)? };
+    }
+    Ok(made)
+}
+
+/// A map and a number.
+pub(super) fn with_number(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem> {
+    let (&[map], &[(before, number)]) = (&call.inputs[..], &call.constants[..]) else {
+        return Err(unsupported(
+            format!("{} of several maps and numbers", call.layer.class),
+            "write it as layers of two maps, or of a map and a number",
+        ));
+    };
+    let (factor, offset) = match (call.layer.class, before) {
+        ("Add", _) => (1.0, number),
+        ("Subtract", 1) => (1.0, -number),
+        ("Subtract", _) => (-1.0, number),
+        ("Multiply", _) => (number, 0.0),
+        ("TrueDivide" | "Divide", 1) => (number.recip(), 0.0),
+        ("Maximum" | "Minimum", _) => {
+            let largest = call.layer.class == "Maximum";
+            let bounds = if largest { [number, f32::MAX] } else { [f32::MIN, number] };
+            return match Op::clip(bounds) {
+                Some(op) => walk.elementwise(op, &map, call),
+                None => Ok(map),
+            };
+        }
+        (class, _) => {
+            return Err(unsupported(
+                format!("{class} with a number"),
+                "write it as a layer: Rescaling multiplies and adds numbers",
+            ));
+        }
+    };
+    let norm = BatchNorm::affine_of(&[factor], &[offset], map.view.shape()[2]);
+    walk.elementwise(Op::BatchNorm(norm), &map, call)
+}
+
+/// Maps of one shape, or a map and one value a channel, or one a pixel.
 pub(super) fn multiply(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem> {
     let [first, second] = call.inputs[..] else {
         return folded(walk, call, &Op::Multiply);
@@ -67,13 +115,16 @@ pub(super) fn multiply(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem>
     if large == small {
         return folded(walk, call, &Op::Multiply);
     }
-    if small != [1, 1, large[2]] {
+    let mut nodes = [walk.settle(&a, call.layer.name)?, walk.settle(&b, call.layer.name)?];
+    if small == [large[0], large[1], 1] {
+        let spread = Op::Conv(Conv::spreading(large[2]));
+        nodes[1] = walk.push(spread, &[nodes[1]], call, b.dimensions)?.view.node;
+    } else if small != [1, 1, large[2]] {
         return Err(unsupported(
             format!("multiplies maps of {large:?} and {small:?}"),
-            "a map is multiplied by a map of its shape, or by one value per channel",
+            "a map is multiplied by a map of its shape, or by one value a channel or a pixel",
         ));
     }
-    let nodes = [walk.settle(&a, call.layer.name)?, walk.settle(&b, call.layer.name)?];
     walk.push(Op::Multiply, &nodes, call, a.dimensions)
 }
 

@@ -1,16 +1,19 @@
 //! Convolutions.
 
-use ndarray::{Axis, Ix4};
+use ndarray::{Array4, Axis, Ix4};
 
 use crate::error::{Problem, unsupported};
 use crate::network::{Conv, Op, dilated, ohwi};
 use crate::onnx::call::Call;
 use crate::onnx::importer::Importer;
-use crate::onnx::map::Map;
-use crate::onnx::node::{corrupt, extent, int, pads, pair};
+use crate::onnx::map::{Channel, Map};
+use crate::onnx::node::{corrupt, extent, int, ints, pads, pair, text};
 
 pub(super) fn conv(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
     let mut map = call.map(0)?.clone();
+    if let Some(made) = along_channels(importer, call, &map)? {
+        return Ok(made);
+    }
     map.require_nchw()?;
     let weights = call.constant(1)?.floats()?;
     importer.take(weights.len())?;
@@ -49,4 +52,53 @@ pub(super) fn conv(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, 
     let id = importer.network.push(op, &[input], &call.name)?;
     importer.qdq.conv(id, [0, 1, 2].map(|input| call.node.input.get(input)), 0, out);
     Ok(map.like(importer.view(id)))
+}
+
+/// A convolution of one kernel along the channels of a map of one pixel, as the attention of ECA is: a
+/// convolution by one, with the kernel at another place in each row of its weights.
+fn along_channels(
+    importer: &mut Importer<'_>,
+    call: &Call<'_>,
+    map: &Map,
+) -> Result<Option<Map>, Problem> {
+    let along = |dim: usize| map.dims[dim][..] == [Channel];
+    let Some(dim) = (2..map.dims.len()).find(|&dim| along(dim)) else { return Ok(None) };
+    let weights = call.constant(1)?.floats()?;
+    let channels = map.extent(Channel);
+    let one_kernel = weights.ndim() == map.dims.len() && weights.len() == weights.len_of(Axis(dim));
+    let pads = ints(call.node, "pads");
+    let sides = map.dims.len() - 2;
+    let [before, behind] = match pads.len() {
+        0 => [0, 0],
+        n if n == 2 * sides => [extent(pads[dim - 2])?, extent(pads[dim - 2 + sides])?],
+        _ => return Err(corrupt(format!("pads {pads:?}"))),
+    };
+    let plain = |name: &str| ints(call.node, name).iter().all(|&number| number == 1);
+    let unpadded = matches!(text(call.node, "auto_pad"), "" | "NOTSET");
+    let padded = channels.saturating_add(before).saturating_add(behind);
+    if !one_kernel || !plain("strides") || !plain("dilations") || !unpadded {
+        return Ok(None);
+    }
+    let kernel = weights.len();
+    let Some(out) = (padded + 1).checked_sub(kernel).filter(|&out| out > 0) else {
+        return Ok(None);
+    };
+    crate::network::check_extents(&[out], "output")?;
+    importer.take(out.saturating_mul(channels))?;
+    let mut band = Array4::zeros((out, 1, 1, channels));
+    for place in 0..out {
+        for (at, &weight) in weights.iter().enumerate() {
+            // Behind the padding.
+            if let Some(channel) = (place + at).checked_sub(before).filter(|&at| at < channels) {
+                band[[place, 0, 0, channel]] = weight;
+            }
+        }
+    }
+    let bias = match call.inputs.get(2) {
+        Some(Some(_)) => call.floats(2)?.first().copied().unwrap_or(0.0),
+        _ => 0.0,
+    };
+    let conv =
+        Conv { weights: band, bias: vec![bias; out], groups: 1, ..Conv::padding(out, [0; 4]) };
+    importer.elementwise(map, Op::Conv(conv), &call.name).map(Some)
 }

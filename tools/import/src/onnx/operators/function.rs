@@ -1,7 +1,7 @@
 //! Functions of single values.
 
 use crate::error::{Problem, unsupported};
-use crate::network::{Function, Op};
+use crate::network::{BatchNorm, Function, Op};
 use crate::onnx::call::Call;
 use crate::onnx::constant::Constant;
 use crate::onnx::importer::{Importer, Value};
@@ -24,7 +24,10 @@ pub(super) fn function(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<M
         "Swish" if number("alpha", 1.0) == 1.0 => Op::Function(Function::Silu),
         "Tanh" => Op::Function(Function::Tanh),
         "Softplus" => Op::Function(Function::Softplus),
-        "Gelu" if text(call.node, "approximate") != "tanh" => Op::Function(Function::Gelu),
+        "Gelu" if text(call.node, "approximate") == "tanh" => Op::Function(Function::GeluTanh),
+        "Gelu" => Op::Function(Function::Gelu),
+        "Erf" => Op::Function(Function::Erf),
+        "Mish" => Op::Function(Function::Mish),
         other => {
             return Err(unsupported(
                 format!("{other} with these attributes"),
@@ -50,13 +53,41 @@ pub(super) fn clip(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, 
     clipped(importer, call.map(0)?, [low, high], &call.name)
 }
 
-/// Max and Min of a map and a number.
+/// Selu and Celu: an ELU, scaled before and behind.
+pub(super) fn scaled_elu(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
+    let map = call.map(0)?;
+    let number = |name: &str, default: f32| float(call.node, name, default);
+    // 1.67326… and 1.0507…, and 1, are ONNX's defaults.
+    let (before, alpha, behind) = match op_type(call.node) {
+        "Selu" => (1.0, number("alpha", 1.673_263_2), number("gamma", 1.050_701)),
+        _ => (number("alpha", 1.0).recip(), 1.0, number("alpha", 1.0)),
+    };
+    let factor =
+        |factor: f32| Op::BatchNorm(BatchNorm::affine_of(&[factor], &[0.0], map.extent(Channel)));
+    let mut made = map.clone();
+    if before != 1.0 {
+        made = importer.elementwise(&made, factor(before), &call.name)?;
+    }
+    made = importer.elementwise(&made, Op::Function(Function::Elu { alpha }), &call.name)?;
+    if behind != 1.0 {
+        made = importer.elementwise(&made, factor(behind), &call.name)?;
+    }
+    Ok(made)
+}
+
+/// Max and Min of a map and numbers, or of two maps.
 pub(super) fn bound(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
     let mut map = None;
     let (mut low, mut high) = (f32::MIN, f32::MAX);
     for (index, input) in call.inputs.iter().enumerate() {
         match input {
-            Some(Value::Map(other)) if map.is_none() => map = Some(other),
+            Some(Value::Map(other)) if map.is_none() => map = Some(other.clone()),
+            Some(Value::Map(other)) => {
+                let largest = op_type(call.node) == "Max";
+                map = map
+                    .map(|map| super::sums::larger(importer, &map, other, largest, &call.name))
+                    .transpose()?;
+            }
             Some(Value::Constant(constant)) if constant.elements() == 1 => {
                 let bound = call.floats(index)?[0];
                 match op_type(call.node) {
@@ -66,14 +97,14 @@ pub(super) fn bound(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map,
             }
             _ => {
                 return Err(unsupported(
-                    format!("{} of two maps", op_type(call.node)),
-                    "only the larger or the smaller of a map and a number is supported",
+                    format!("{} of maps and several numbers", op_type(call.node)),
+                    "the larger or the smaller of two maps, or of a map and a number, is supported",
                 ));
             }
         }
     }
     let map = map.ok_or_else(|| crate::onnx::node::corrupt("it has no input"))?;
-    clipped(importer, map, [low, high], &call.name)
+    clipped(importer, &map, [low, high], &call.name)
 }
 
 fn clipped(

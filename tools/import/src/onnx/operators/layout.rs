@@ -1,10 +1,11 @@
 //! Operators that only change the layout of a map.
 
 use crate::error::{Problem, unsupported};
+use crate::network::{Conv, Network, Op};
 use crate::onnx::call::Call;
 use crate::onnx::importer::Importer;
-use crate::onnx::map::Map;
-use crate::onnx::node::{int, ints, op_type};
+use crate::onnx::map::{Channel, Height, Map, Width};
+use crate::onnx::node::{extent, int, ints, op_type};
 use crate::onnx::shapes;
 
 /// Operators that change nothing.
@@ -20,6 +21,14 @@ pub(super) fn expand(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map
     let target = call.ints(1)?;
     let more = target.len().checked_sub(map.dims.len());
     let sizes = map.sizes();
+    // A size of 1 keeps the map's own.
+    let keeps = |(&size, &to): (&usize, &i64)| to <= 1 || size as i64 == to;
+    if more == Some(0) && sizes.iter().zip(&target).all(keeps) {
+        return Ok(map.clone());
+    }
+    if let Some(made) = repeated(importer, call, map, &target)? {
+        return Ok(made);
+    }
     let fits = |more: usize| {
         sizes
             .iter()
@@ -41,6 +50,44 @@ pub(super) fn expand(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map
     Ok(Map { view: map.view, dims: [more, map.dims.clone()].concat() })
 }
 
+/// A map of one channel with its channel repeated, as networks for colours are given grey images.
+fn repeated(
+    importer: &mut Importer<'_>,
+    call: &Call<'_>,
+    map: &Map,
+    target: &[i64],
+) -> Result<Option<Map>, Problem> {
+    let [n, channels, height, width] = target[..] else { return Ok(None) };
+    let nchw = map.dims.len() == 4 && map.require_nchw().is_ok() && map.extent(Channel) == 1;
+    let pixels = [(height, map.extent(Height)), (width, map.extent(Width))];
+    let more = pixels.iter().all(|&(to, size)| size > 1 && (to <= 1 || to == size as i64));
+    if !nchw || !more || n > 1 || channels < 2 {
+        return Ok(None);
+    }
+    let channels = extent(channels)?;
+    crate::network::check_extents(&[channels], "number of channels")?;
+    importer.take(channels)?;
+    let view = Map::nchw(map.view);
+    importer.elementwise(&view, Op::Conv(Conv::spreading(channels)), &call.name).map(Some)
+}
+
+/// Tile: of one channel as many.
+pub(super) fn tile(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
+    let map = call.map(0)?;
+    let times = call.ints(1)?;
+    if times.iter().all(|&times| times == 1) {
+        return Ok(map.clone());
+    }
+    let ones = times.iter().enumerate().all(|(dim, &times)| dim == 1 || times == 1);
+    let made = if ones { repeated(importer, call, map, &times)? } else { None };
+    made.ok_or_else(|| {
+        unsupported(
+            format!("repeats a map of {:?} by {times:?}", map.sizes()),
+            "only the channel of a map of one channel can be repeated",
+        )
+    })
+}
+
 pub(super) fn flatten(_: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
     let map = call.map(0)?;
     let at = match int(call.node, "axis", 1) {
@@ -51,12 +98,22 @@ pub(super) fn flatten(_: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Prob
     Ok(Map { view: map.view, dims })
 }
 
-pub(super) fn reshape(_: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
+pub(super) fn reshape(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
     let map = call.map(0)?;
     let sizes = map.sizes();
     let allow_zero = int(call.node, "allowzero", 0) != 0;
     let target = shapes::reshape_target(&sizes, &call.ints(1)?, allow_zero)?;
-    map.reshaped(&target)
+    let made = map.reshaped(&target);
+    // The image as a vector: what it becomes is the image.
+    let untouched = importer.network.nodes.len() == 1 && map.view == importer.view(0);
+    match (made, &target[..]) {
+        (Err(_), &[1, channels, height, width]) if untouched && map.view.shape()[..2] == [1, 1] => {
+            let source = importer.network.nodes[0].source.clone();
+            importer.network = Network::new([height, width, channels], &source)?;
+            Ok(Map::nchw(importer.view(0)))
+        }
+        (made, _) => made,
+    }
 }
 
 pub(super) fn squeeze(_: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {

@@ -10,7 +10,7 @@ mod pool;
 mod quantized;
 mod sums;
 
-pub(super) use self::parts::split;
+pub(super) use self::parts::{channels, split};
 use super::call::Call;
 use super::importer::Importer;
 use super::map::Map;
@@ -21,13 +21,14 @@ use crate::proto::{GraphProto, NodeProto, data_type};
 /// Computes the output of an operator that reads at least one map.
 pub(super) type Operator = fn(&mut Importer<'_>, &Call<'_>) -> Result<Map, Problem>;
 
-/// The operators, by their names in ONNX.
-const OPERATORS: [(&str, Operator); 50] = [
+/// The operators, by ONNX's names.
+const OPERATORS: [(&str, Operator); 55] = [
     ("Add", sums::arithmetic),
     ("ArgMax", function::argmax),
     ("AveragePool", pool::average_pool),
     ("BatchNormalization", batch_norm::batch_norm),
     ("Cast", layout::keep),
+    ("Celu", function::scaled_elu),
     ("Clip", function::clip),
     ("Concat", parts::concat),
     ("Conv", conv::conv),
@@ -35,6 +36,7 @@ const OPERATORS: [(&str, Operator); 50] = [
     ("Div", sums::arithmetic),
     ("Dropout", layout::keep),
     ("Elu", function::function),
+    ("Erf", function::function),
     ("Expand", layout::expand),
     ("Flatten", layout::flatten),
     ("Gather", parts::gather),
@@ -51,17 +53,19 @@ const OPERATORS: [(&str, Operator); 50] = [
     ("Max", function::bound),
     ("MaxPool", pool::max_pool),
     ("Min", function::bound),
+    ("Mish", function::function),
     ("Mul", sums::arithmetic),
     ("Neg", sums::negative),
     ("PRelu", function::prelu),
     ("Pad", parts::pad),
-    ("Pow", sums::square),
+    ("Pow", sums::power),
     ("QuantizeLinear", quantized::quantize),
     ("ReduceMax", pool::reduce),
     ("ReduceMean", pool::reduce),
     ("ReduceSum", pool::reduce),
     ("Relu", function::function),
     ("Reshape", layout::reshape),
+    ("Selu", function::scaled_elu),
     ("Sigmoid", function::function),
     ("Slice", parts::slice),
     ("Softmax", function::softmax),
@@ -71,6 +75,7 @@ const OPERATORS: [(&str, Operator); 50] = [
     ("Sum", sums::sum_of_all),
     ("Swish", function::function),
     ("Tanh", function::function),
+    ("Tile", layout::tile),
     ("Transpose", layout::transpose),
     ("Unsqueeze", layout::squeeze),
 ];

@@ -101,7 +101,8 @@ fn part(
     if range.step == 1 && range.count == size {
         return Ok(map);
     }
-    if range.count == 0 || range.step < 1 {
+    let channel = map.dims[dim][..] == [Channel];
+    if range.count == 0 || (range.step < 1 && !channel) {
         return Err(unsupported(
             format!("takes {} of the {size} positions of dimension {dim}", range.count),
             "at least one position can be taken, in their order",
@@ -110,8 +111,8 @@ fn part(
     let from_first = range.start == 0 && range.count == size.div_ceil(range.step as usize);
     match map.dims[dim][..] {
         [Channel] => {
-            let step = range.step as usize;
-            let chosen: Vec<usize> = (0..range.count).map(|i| range.start + i * step).collect();
+            let place = |i: usize| (range.start as i64 + i as i64 * range.step) as usize;
+            let chosen: Vec<usize> = (0..range.count).map(place).collect();
             channels(importer, &map, &chosen, call)
         }
         [Height | Width] if from_first => subsampled(&map, dim, extent(range.step)?),
@@ -129,8 +130,8 @@ fn part(
     }
 }
 
-/// Selects channels of a map.
-fn channels(
+/// Some channels of a map.
+pub(in crate::onnx) fn channels(
     importer: &mut Importer<'_>,
     map: &Map,
     chosen: &[usize],
@@ -318,6 +319,13 @@ pub(super) fn concat(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map
                 return Err(unsupported(
                     "joins maps of different layouts",
                     "export the network in ONNX's own layout",
+                ));
+            }
+            let [sizes, others] = [map, other].map(|map| map.view.shape());
+            if sizes[..2] != others[..2] {
+                return Err(unsupported(
+                    format!("joins vectors of maps of {sizes:?} and {others:?}"),
+                    "only maps of one height and width, or vectors of channels, can be joined",
                 ));
             }
             ids.push(importer.settle(other, &call.name)?);

@@ -122,10 +122,11 @@ pub(super) fn reduce(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map
             importer.take(channels)?;
             importer.elementwise(map, Op::Conv(Conv::summing(channels, weight)), &call.name)?
         }
+        ("ReduceMax", false, _) if count == 1 => largest_channel(importer, map, &call.name)?,
         _ => {
             return Err(unsupported(
                 format!("{op} over the dimensions {axes:?}"),
-                "means and maxima over rows and columns, and means over channels, are supported",
+                "means and maxima over rows and columns, or over channels, are supported",
             ));
         }
     };
@@ -164,6 +165,31 @@ fn largest(
     name: &str,
 ) -> Result<Map, Problem> {
     importer.elementwise(map, Op::MaxPool(along(map, over)), name)
+}
+
+/// The largest of all channels of each pixel: of two halves the larger, again and again.
+fn largest_channel(importer: &mut Importer<'_>, map: &Map, name: &str) -> Result<Map, Problem> {
+    let mut map = map.clone();
+    loop {
+        let channels = map.extent(Channel);
+        if channels == 1 {
+            return Ok(map);
+        }
+        let half = channels.div_ceil(2);
+        importer.take(channels.saturating_mul(half).saturating_mul(2))?;
+        // Of an odd number the one in the middle is in both halves.
+        let first: Vec<usize> = (0..half).collect();
+        let first = Conv::choosing(channels, &first);
+        let mut more = first.clone();
+        more.weights.mapv_inplace(|weight| -weight);
+        for channel in 0..half {
+            more.weights[[channel, 0, 0, channels - half + channel]] += 1.0;
+        }
+        let more = importer.elementwise(&map, Op::Conv(more), name)?;
+        let more = importer.elementwise(&more, Op::Relu, name)?;
+        let first = importer.elementwise(&map, Op::Conv(first), name)?;
+        map = super::sums::sum(importer, &more, &first, name)?;
+    }
 }
 
 fn global_average(importer: &mut Importer<'_>, map: &Map, name: &str) -> Result<Map, Problem> {

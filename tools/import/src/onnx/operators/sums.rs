@@ -43,7 +43,12 @@ pub(super) fn sum_of_all(importer: &mut Importer<'_>, call: &Call<'_>) -> Result
     sum_of.ok_or_else(|| crate::onnx::node::corrupt("it has no input"))
 }
 
-fn sum(importer: &mut Importer<'_>, a: &Map, b: &Map, name: &str) -> Result<Map, Problem> {
+pub(super) fn sum(
+    importer: &mut Importer<'_>,
+    a: &Map,
+    b: &Map,
+    name: &str,
+) -> Result<Map, Problem> {
     let ids = [importer.settle(a, name)?, importer.settle(b, name)?];
     if ids[0] == ids[1] && a.dims == b.dims {
         let norm = BatchNorm::affine_of(&[2.0], &[0.0], a.extent(Channel));
@@ -57,6 +62,28 @@ fn sum(importer: &mut Importer<'_>, a: &Map, b: &Map, name: &str) -> Result<Map,
     }
     let id = importer.network.push(Op::Add, &ids, name)?;
     Ok(Map { view: importer.view(id), dims: a.dims.clone() })
+}
+
+/// The larger of two maps of one shape, or the smaller: `a + max(b − a, 0)`, or `a − max(a − b, 0)`.
+pub(super) fn larger(
+    importer: &mut Importer<'_>,
+    a: &Map,
+    b: &Map,
+    largest: bool,
+    name: &str,
+) -> Result<Map, Problem> {
+    let negative = |importer: &mut Importer<'_>, map: &Map| {
+        let norm = BatchNorm::affine_of(&[-1.0], &[0.0], map.extent(Channel));
+        importer.elementwise(map, Op::BatchNorm(norm), name)
+    };
+    let (from, less) = if largest { (b, a) } else { (a, b) };
+    let less = negative(importer, less)?;
+    let difference = sum(importer, from, &less, name)?;
+    let mut more = importer.elementwise(&difference, Op::Relu, name)?;
+    if !largest {
+        more = negative(importer, &more)?;
+    }
+    sum(importer, a, &more, name)
 }
 
 /// The product of two maps, the larger first.
@@ -160,8 +187,8 @@ pub(super) fn negative(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<M
     importer.elementwise(map, Op::BatchNorm(norm), &call.name)
 }
 
-/// Pow with an exponent of two.
-pub(super) fn square(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
+/// Pow by two or three.
+pub(super) fn power(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
     let map = call.map(0)?;
     let exponent = match call.constant(1)? {
         Constant::Floats(array) => array.first().copied(),
@@ -169,9 +196,13 @@ pub(super) fn square(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map
     };
     match exponent {
         Some(2.0) => product(importer, map, map, &call.name),
+        Some(3.0) => {
+            let square = product(importer, map, map, &call.name)?;
+            product(importer, &square, map, &call.name)
+        }
         _ => Err(unsupported(
             format!("a map to the power of {exponent:?}"),
-            "only squares are supported",
+            "only squares and cubes are supported",
         )),
     }
 }

@@ -41,12 +41,7 @@ pub(super) fn function(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Resu
         "ELU" => Function::Elu { alpha: 1.0 },
         "RELU_N1_TO_1" => Function::Clip { min: -1.0, max: 1.0 },
         "RELU_0_TO_1" => Function::Clip { min: 0.0, max: 1.0 },
-        _ if options.number(0, false)? => {
-            return Err(unsupported(
-                "GELU by the approximation with tanh",
-                "convert the network with the exact GELU",
-            ));
-        }
+        _ if options.number(0, false)? => Function::GeluTanh,
         _ => Function::Gelu,
     };
     elementwise(importer, call, Computation::Function(function))

@@ -3,7 +3,8 @@
 use crate::error::{Problem, unsupported};
 use crate::network::{Activation, TfliteFunction};
 use crate::tflite::call::{Call, Made};
-use crate::tflite::importer::{Computation, Importer, Operation};
+use crate::tflite::importer::{Computation, Computed, Importer, Operation};
+use crate::tflite::schema::element;
 
 /// ADD, SUB, MUL and DIV.
 pub(super) fn arithmetic(
@@ -28,10 +29,14 @@ pub(super) fn arithmetic(
                 nodes.reverse();
             }
             let [a, b] = [nodes[0], nodes[1]].map(|node| importer.layers[node].shape);
-            if a != b && b != [1, 1, a[2]] {
+            if a != b && b == [a[0], a[1], 1] {
+                let tensor = importer.layers[nodes[1]].tensor;
+                let spread = call.layer(Computation::Spread, vec![nodes[1]], a, Activation::None);
+                nodes[1] = importer.push(Computed { tensor, ..spread });
+            } else if a != b && b != [1, 1, a[2]] {
                 return Err(unsupported(
                     format!("multiplies maps of shapes {a:?} and {b:?}"),
-                    "a map is multiplied by a map of its shape, or by one value per channel",
+                    "a map is multiplied by a map of its shape, or by one value a channel or a pixel",
                 ));
             }
             Computation::Multiply
@@ -64,6 +69,13 @@ fn affine(
     let (at, map) = (call.input(constant)?, call.input(1 - constant)?);
     let node = importer.settle(importer.view(map)?, call.source, map)?;
     let shape = importer.layers[node].shape;
+    if importer.constants.tensor(at)?.kind == element::INT16 {
+        return Err(unsupported(
+            format!("{} of a constant in a network of 16 bits", call.name),
+            "where it normalizes the image, leave it out of the network and give --mean and --std; \
+             else convert the network to int8, or give the float network",
+        ));
+    }
     let values = importer.constants.floats(at)?;
     let sizes = &importer.constants.tensor(at)?.shape;
     let a_channel = values.len() == shape[2] && sizes.last() == Some(&(shape[2] as i32));

@@ -23,7 +23,7 @@ const REFUSED: [(&str, &str); 4] = [
 /// Files whose weights have fewer digits.
 const HALF: &str = "saved.ddp-half.pt";
 
-/// Least signal to noise of the quantized networks, in decibels.
+/// Minimum signal to noise of the quantized networks, in decibels.
 const LEAST: f64 = 30.0;
 
 /// Largest error, relative to the largest output.

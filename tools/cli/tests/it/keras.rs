@@ -34,7 +34,7 @@ fn refused(layers: &[(&str, &str)]) -> String {
 
 #[test]
 fn keras_layers_of_other_families_are_refused_by_name() {
-    let own = "is a class of somebody's own code";
+    let own = "is a class from custom code";
     let family = "is not supported | brooklet runs";
     for (layer, words) in [
         (("UpSampling2D", ""), ["operator UpSampling2D", family, "enlarge maps"]),

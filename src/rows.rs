@@ -12,8 +12,8 @@ use core::ops::Range;
 
 use heapless::Vec;
 
+use crate::format::MAX_STEP_ROWS;
 use crate::proved::proved;
-use crate::steps::MAX_STEP_ROWS;
 
 /// The parts that can be read: the position and the bytes of each.
 type Gaps<'a> = Vec<(usize, &'a [u8]), { MAX_STEP_ROWS + 2 }>;

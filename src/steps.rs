@@ -3,14 +3,11 @@
 
 use core::ops::Range;
 
-use crate::format::{LayerRecord, TILE_ROWS};
+use crate::format::LayerRecord;
 use crate::graph::Graph;
 
 /// Largest number of kernel rows and columns.
 pub const MAX_KERNEL: usize = 16;
-
-/// Largest number of output rows of a step.
-pub const MAX_STEP_ROWS: usize = TILE_ROWS;
 
 /// Number of output rows that `steps` steps have made.
 #[inline]

@@ -100,7 +100,9 @@ mod writer;
 
 pub use header::{Header, PreprocessingRecord, SegmentRecord, arena_bytes, crc, crc_after};
 pub use layer::{LayerRecord, NONE, Operator, flags};
-pub use packing::{EIGHT, Packing, SIDE_BY_SIDE, TILE_ROWS, VECTOR, VECTOR_CHANNELS};
+pub use packing::{
+    EIGHT, MAX_STEP_ROWS, Packing, SIDE_BY_SIDE, TILE_ROWS, VECTOR, VECTOR_CHANNELS,
+};
 pub(crate) use planes::unpack;
 pub use self_test::{MAX_TEST_IMAGES, SelfTestRecord};
 pub use tiles::{TILE_KERNEL, TILE_TRANSFORM};

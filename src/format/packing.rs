@@ -133,6 +133,9 @@ pub enum Packing {
     Vectors6 = 27,
     /// [`Hwio`](Self::Hwio) in [six bits](Self::unpacked).
     Hwio6 = 28,
+    /// [`WinogradInt8`](Self::WinogradInt8) in steps of eight rows. Kernels are transformed once per
+    /// step, so half as often. The transformed values of eight rows need more scratch memory.
+    WinogradInt8Tall = 29,
 }
 
 /// Number of weights in a vector of [`Packing::Vectors`].
@@ -145,6 +148,8 @@ pub const SIDE_BY_SIDE: usize = 4;
 pub const EIGHT: usize = 8;
 /// Number of output rows in a tile of [`Packing::Winograd`] and [`Packing::HwioTiles`].
 pub const TILE_ROWS: usize = 4;
+/// Largest number of output rows of a step: [`Packing::WinogradInt8Tall`] has two rows of tiles.
+pub const MAX_STEP_ROWS: usize = 2 * TILE_ROWS;
 
 // Each packing's number is its index.
 const _: () = {
@@ -160,7 +165,7 @@ const UNPACKED_BYTES: usize = 2304;
 
 impl Packing {
     /// All packings, in the order of their numbers.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::Ohwi,
         Self::Pairs,
         Self::WidePairs,
@@ -190,6 +195,7 @@ impl Packing {
         Self::Eights6,
         Self::Vectors6,
         Self::Hwio6,
+        Self::WinogradInt8Tall,
     ];
 
     /// The possible numbers of bits of a weight.
@@ -222,7 +228,7 @@ impl Packing {
 
     /// The feature that a build needs to run the packing with this number.
     pub(crate) const fn feature(number: u8) -> Option<Feature> {
-        if number < Self::Ohwi4 as u8 || number as usize >= Self::ALL.len() {
+        if number < Self::Ohwi4 as u8 || number > Self::Hwio6 as u8 {
             None
         } else if number < Self::Ohwi3 as u8 {
             Some(Feature::Int4)
@@ -263,6 +269,7 @@ impl Packing {
             Self::Eights6 => "eights-6",
             Self::Vectors6 => "vectors-6",
             Self::Hwio6 => "hwio-6",
+            Self::WinogradInt8Tall => "winograd-int8-tall",
         }
     }
 
@@ -386,11 +393,18 @@ impl Packing {
         self.rows_a_step() == 1 || matches!((kernel, stride), ([3, 3], [1, 1]))
     }
 
+    /// Whether its weights are kernels in int8 that Winograd's convolution transforms at run time.
+    #[inline]
+    pub const fn is_winograd_int8(self) -> bool {
+        matches!(self, Self::WinogradInt8 | Self::WinogradInt8Tall)
+    }
+
     /// Number of output rows that a step makes.
     #[inline]
     pub const fn rows_a_step(self) -> usize {
         match self {
             Self::Winograd | Self::WinogradInt8 | Self::HwioTiles => TILE_ROWS,
+            Self::WinogradInt8Tall => MAX_STEP_ROWS,
             _ => 1,
         }
     }

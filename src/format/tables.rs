@@ -59,9 +59,12 @@ pub(super) static LAYOUTS: [Layout; Packing::ALL.len()] = {
     let mut all = [ohwi; Packing::ALL.len()];
     let mut number = 0;
     while number < all.len() {
-        all[number] = match number < in_bytes.len() {
-            true => in_bytes[number],
-            false => in_bytes[FORMS[(number - IN_BYTES) % FORMS.len()] as usize],
+        all[number] = if number < in_bytes.len() {
+            in_bytes[number]
+        } else if Packing::ALL[number].is_winograd_int8() {
+            kernels
+        } else {
+            in_bytes[FORMS[(number - IN_BYTES) % FORMS.len()] as usize]
         };
         number += 1;
     }

@@ -141,7 +141,7 @@ impl Packing {
                     }
                 }
             }
-            Self::Winograd | Self::WinogradInt8 | Self::HwioTiles
+            Self::Winograd | Self::WinogradInt8 | Self::WinogradInt8Tall | Self::HwioTiles
                 if of_inputs && (self != Self::HwioTiles || filled) =>
             {
                 let (mut tap, mut fours) = (taps.start, fours);
@@ -151,7 +151,7 @@ impl Packing {
                     let Some((run, rest)) = fours.split_at_mut_checked(length.div_ceil(4)) else {
                         return;
                     };
-                    if self == Self::WinogradInt8 {
+                    if self.is_winograd_int8() {
                         for (lane, channel) in lanes() {
                             gather(from(at(Self::WinogradInt8, channel, tap)), lane, run);
                         }

@@ -22,7 +22,10 @@ pub struct Isa {
     pub target: Option<&'static str>,
 }
 
-use Packing::{Eights, Hwio, HwioTiles, Ohwi, Pairs, Vectors, WidePairs, Winograd, WinogradInt8};
+use Packing::{
+    Eights, Hwio, HwioTiles, Ohwi, Pairs, Vectors, WidePairs, Winograd, WinogradInt8,
+    WinogradInt8Tall,
+};
 
 /// Alignment for kernels that load words.
 const WORDS: usize = align_of::<u32>();
@@ -41,7 +44,7 @@ impl Isa {
     pub const PORTABLE: Self = Self {
         name: "portable",
         cores: "any core",
-        packings: &[Ohwi, Winograd, WinogradInt8],
+        packings: &[Ohwi, Winograd, WinogradInt8, WinogradInt8Tall],
         align: 1,
         feature: None,
         target: Some("thumbv7em-none-eabihf"),
@@ -50,7 +53,7 @@ impl Isa {
     pub const ARMV6M: Self = Self {
         name: "armv6m",
         cores: "Cortex-M0, M0+",
-        packings: &[Eights, Winograd, WinogradInt8],
+        packings: &[Eights, Winograd, WinogradInt8, WinogradInt8Tall],
         align: WORDS,
         feature: Some("armv6m"),
         target: Some("thumbv6m-none-eabi"),
@@ -59,7 +62,7 @@ impl Isa {
     pub const ARMV7M: Self = Self {
         name: "armv7m",
         cores: "Cortex-M3, and M33 without DSP instructions",
-        packings: &[Eights, Winograd, WinogradInt8],
+        packings: &[Eights, Winograd, WinogradInt8, WinogradInt8Tall],
         align: WORDS,
         feature: Some("armv7m"),
         target: Some("thumbv7m-none-eabi"),
@@ -68,7 +71,7 @@ impl Isa {
     pub const ARMV7EM: Self = Self {
         name: "armv7em",
         cores: "Cortex-M4, M7, M33: with DSP instructions",
-        packings: &[Pairs, WidePairs, Winograd, WinogradInt8],
+        packings: &[Pairs, WidePairs, Winograd, WinogradInt8, WinogradInt8Tall],
         align: WORDS,
         feature: Some("armv7em"),
         target: Some("thumbv7em-none-eabihf"),
@@ -86,7 +89,7 @@ impl Isa {
     pub const RV32: Self = Self {
         name: "rv32",
         cores: "RV32IMC, RV32IMAC",
-        packings: &[Eights, Winograd, WinogradInt8],
+        packings: &[Eights, Winograd, WinogradInt8, WinogradInt8Tall],
         align: WORDS,
         feature: Some("rv32"),
         target: Some("riscv32imac-unknown-none-elf"),

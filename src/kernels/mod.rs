@@ -6,12 +6,12 @@
 //! | backend | for | weights |
 //! |---|---|---|
 //! | [`Reference`] | the definition: naive and frozen | any packing |
-//! | [`Portable`] | any core | `ohwi`, `winograd`, `winograd-int8` |
-//! | `Armv6m` | Cortex-M0, M0+ | `eights`, `winograd`, `winograd-int8` |
-//! | `Armv7m` | Cortex-M3, and M33 without DSP instructions | `eights`, `winograd`, `winograd-int8` |
-//! | `Armv7em` | Cortex-M4, M7, M33: with DSP instructions | `pairs`, `wide-pairs`, `winograd`, `winograd-int8` |
+//! | [`Portable`] | any core | `ohwi`, `winograd`, `winograd-int8`, `winograd-int8-tall` |
+//! | `Armv6m` | Cortex-M0, M0+ | `eights`, `winograd`, `winograd-int8`, `winograd-int8-tall` |
+//! | `Armv7m` | Cortex-M3, and M33 without DSP instructions | `eights`, `winograd`, `winograd-int8`, `winograd-int8-tall` |
+//! | `Armv7em` | Cortex-M4, M7, M33: with DSP instructions | `pairs`, `wide-pairs`, `winograd`, `winograd-int8`, `winograd-int8-tall` |
 //! | `Helium` | Cortex-M55, M85: with vector instructions | `vectors` |
-//! | `Rv32` | RV32IMC, RV32IMAC | `eights`, `winograd`, `winograd-int8` |
+//! | `Rv32` | RV32IMC, RV32IMAC | `eights`, `winograd`, `winograd-int8`, `winograd-int8-tall` |
 //! | `Rvv` | RV32IM with V: vector instructions | `hwio`, `hwio-tiles` |
 //! | `Avx2`, `Avx512Vnni` | x86-64, the simulator: if the core at hand has the instructions | any packing |
 //!

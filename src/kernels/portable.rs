@@ -183,7 +183,7 @@ impl Tiles for Portable {
         (): &mut (),
         sums: &Sums,
         o: usize,
-        outputs: &mut Outputs<'_>,
+        outputs: &mut winograd::TileOutputs<'_>,
     ) {
         winograd::finish(span, sums, o, outputs);
     }

@@ -42,7 +42,8 @@ use crate::shape::Shape;
 pub(crate) use weights::check_weights;
 use weights::weights_part;
 
-pub use crate::steps::{MAX_KERNEL, MAX_STEP_ROWS, can_update};
+pub use crate::format::MAX_STEP_ROWS;
+pub use crate::steps::{MAX_KERNEL, can_update};
 pub(crate) use work::{Known, named_bytes};
 
 /// Rows that a step reads, from top to bottom, each with columns × channels int8. A row of padding

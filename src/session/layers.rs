@@ -22,7 +22,7 @@ use crate::ops::max_pool::MaxPool;
 use crate::ops::multiply::Multiply;
 use crate::ops::softmax::Softmax;
 use crate::ops::window_average::WindowAverage;
-use crate::ops::{self, MAX_STEP_ROWS, RowList, Shortcut};
+use crate::ops::{self, MAX_STEP_ROWS, Outputs, RowList, Shortcut};
 use crate::proved::proved;
 use crate::rows::Carved;
 use crate::steps;
@@ -70,15 +70,24 @@ impl<B: Backend, W: Weights> Session<'_, '_, B, W> {
         let layer = model.layer(index);
         let first = steps::rows_made(layer, step);
         let end = steps::rows_made(layer, step + 1);
-        let place = |y: u16| if y < end { model.row(index, y) } else { 0..0 };
-        let places: [_; MAX_STEP_ROWS] = core::array::from_fn(|i| place(first + i as u16));
-        let [a, b, c, d] = places.clone();
+        // The scratch memory, and the rows.
+        let places: [_; 1 + MAX_STEP_ROWS] = core::array::from_fn(|i| match i.checked_sub(1) {
+            Some(row) if first + (row as u16) < end => model.row(index, first + row as u16),
+            Some(_) => 0..0,
+            None => model.scratch(layer),
+        });
         let mut read = Carved::default();
-        let [a, b, c, d, scratch] = read.cut(arena, &[a, b, c, d, model.scratch(layer)]);
-        let mut outputs = [a, b, c, d].map(ops::int8_mut);
-        let shortcuts = core::array::from_fn(|i| {
-            let place = proved!(places.get(i)).cloned().unwrap_or_default();
-            shortcut(model, layer, &read, first + i as u16, &place)
+        let [scratch, cuts @ ..] = &mut read.cut(arena, &places);
+        let scratch = core::mem::take(scratch);
+        let mut outputs: Outputs<'_> = Default::default();
+        for (output, cut) in outputs.iter_mut().zip(cuts) {
+            *output = ops::int8_mut(core::mem::take(cut));
+        }
+        let shortcuts = core::array::from_fn(|row| match places.get(1 + row) {
+            Some(place) if !place.is_empty() => {
+                shortcut(model, layer, &read, first + row as u16, place)
+            }
+            _ => Shortcut::InPlace,
         });
         let mut under = RowList::new();
         rows_under(model, layer, step, &read, &mut under);

@@ -65,11 +65,12 @@ proptest! {
         prop_assert_eq!(&run(&ohwi, Portable, &image, 0x55), &expected);
         prop_assert_eq!(&run(&ohwi, Reference, &image, 0xaa), &expected);
         prop_assert_eq!(&run(&pairs, Reference, &image, 0x80), &expected);
-        let [tiles, kernels] = [Packing::Winograd, Packing::WinogradInt8].map(|packing| {
+        let tiles = [Packing::Winograd, Packing::WinogradInt8, Packing::WinogradInt8Tall];
+        let [tiles, kernels, tall] = tiles.map(|packing| {
             let program = program.clone().packed(packing);
             program.write(&plan(&program, Goal::Size).unwrap())
         });
-        for file in [&tiles, &kernels] {
+        for file in [&tiles, &kernels, &tall] {
             prop_assert_eq!(&run(file, Portable, &image, 0x55), &expected);
             prop_assert_eq!(&run(file, Reference, &image, 0xaa), &expected);
         }
@@ -179,7 +180,7 @@ proptest! {
         let ohwi = program.write(&plan(&program, Goal::Size).unwrap());
         prop_assert_eq!(&run(&ohwi, Reference, &image, 0x80), &expected);
         prop_assert_eq!(&run(&ohwi, Portable, &image, 0x55), &expected);
-        for packing in [Packing::Pairs, Packing::Winograd, Packing::WinogradInt8] {
+        for packing in [Packing::Pairs, Packing::Winograd, Packing::WinogradInt8Tall] {
             let packed = program.clone().packed(packing);
             let file = packed.write(&plan(&packed, Goal::Size).unwrap());
             prop_assert_eq!(&run(&file, Reference, &image, 0x55), &expected);

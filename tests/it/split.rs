@@ -123,7 +123,7 @@ fn networks_are_exact() {
         for packing in Packing::ALL.into_iter().filter(|packing| packing.unpacked().is_none()) {
             is_exact(&program.clone().packed(packing), Reference, seed);
         }
-        for packing in [Packing::Winograd, Packing::WinogradInt8] {
+        for packing in [Packing::Winograd, Packing::WinogradInt8, Packing::WinogradInt8Tall] {
             is_exact(&program.clone().packed(packing), Portable, seed);
         }
         is_exact(&in_bits_of(program.clone(), Packing::Ohwi4), Portable, seed);

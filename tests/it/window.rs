@@ -143,7 +143,7 @@ proptest! {
         for packing in [Packing::Pairs, Packing::WidePairs, Packing::Eights, Packing::Vectors] {
             is_exact(&program.clone().packed(packing), Reference, seed);
         }
-        for packing in [Packing::Winograd, Packing::WinogradInt8] {
+        for packing in [Packing::Winograd, Packing::WinogradInt8, Packing::WinogradInt8Tall] {
             is_exact(&program.clone().packed(packing), Portable, seed);
         }
         for packing in [Packing::Hwio, Packing::HwioTiles] {
@@ -281,7 +281,7 @@ fn a_read_that_fails_is_told_and_the_next_image_is_right() {
 /// Whatever the source returns after the check, only the results are wrong.
 #[test]
 fn a_source_that_changes_harms_nothing() {
-    let packings = [Packing::Ohwi, Packing::WinogradInt8, Packing::Winograd];
+    let packings = [Packing::Ohwi, Packing::WinogradInt8Tall, Packing::Winograd];
     for (seed, packing) in (0..tries(2, 20)).flat_map(|seed| packings.map(|p| (seed, p))) {
         let program = wide_network(seed, 8 + seed as u16).packed(packing);
         let (file, image) = (file(&program), image(&program, 2));

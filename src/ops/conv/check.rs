@@ -16,7 +16,10 @@ const LARGEST_WEIGHT: u64 = 8;
 pub const fn sum_bound(packing: Packing) -> u32 {
     match packing {
         // Kernels compute 64 times a sum in 32 bits.
-        Packing::Winograd | Packing::WinogradInt8 | Packing::HwioTiles => 1 << 25,
+        Packing::Winograd
+        | Packing::WinogradInt8
+        | Packing::WinogradInt8Tall
+        | Packing::HwioTiles => 1 << 25,
         _ => 1 << 31,
     }
 }

@@ -164,12 +164,13 @@ pub(in crate::ops) fn scratch_for(packing: Packing, window: &Window) -> u64 {
             let inputs = (row / 3).next_multiple_of(4);
             2 * TILE_POSITIONS * TILES * inputs + UNDER_TILES * inputs
         }
-        // The transformed values of all columns, the values under two tiles, and the transformed
+        // The transformed values of all columns and rows, the values under two tiles, and the transformed
         // weights of four channels.
-        Packing::WinogradInt8 => {
+        Packing::WinogradInt8 | Packing::WinogradInt8Tall => {
             let inputs = (row / 3).next_multiple_of(4);
             let spans = usize::from(window.output.columns).div_ceil(TILES * TILE_COLUMNS);
-            let transformed = 2 * TILE_POSITIONS * (spans * TILES + SIDE_BY_SIDE);
+            let tiles = spans * TILES * (packing.rows_a_step() / TILE_ROWS);
+            let transformed = 2 * TILE_POSITIONS * (tiles + SIDE_BY_SIDE);
             return (transformed + UNDER_TILES) as u64 * inputs as u64;
         }
         // The values under the kernel for several columns, a row of padding of the same size, and a

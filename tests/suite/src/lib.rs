@@ -41,7 +41,7 @@ const WEIGHTS: usize = 7 * 1024;
 /// Largest number of bytes of the weights in any packing.
 const PACKED: usize = 14 * 1024;
 /// Largest number of bytes of scratch memory.
-const SCRATCH: usize = 17 * 1024;
+const SCRATCH: usize = 19 * 1024;
 /// Largest number of bytes of a row.
 const ROW: usize = 640;
 /// Largest number of rows of the input.

@@ -245,13 +245,13 @@ fn work_of_conv(layer: &LayerRecord, input: Shape) -> (&'static str, usize, usiz
             let groups = spans * channels.div_ceil(TILE_LANES);
             ("hwio tiles", groups * inputs, spans * inputs.div_ceil(TILE_LANES), groups)
         }
-        packing @ (Packing::Winograd | Packing::WinogradInt8) => {
+        packing @ (Packing::Winograd | Packing::WinogradInt8 | Packing::WinogradInt8Tall) => {
             let inputs = inputs.next_multiple_of(4);
             let spans = rows.div_ceil(TILE_ROWS) * columns.div_ceil(TILES * TILE_COLUMNS);
             let groups = channels.div_ceil(4);
             let (products, values) = (groups * spans * inputs, spans * inputs);
-            if packing == Packing::WinogradInt8 {
-                let steps = rows.div_ceil(TILE_ROWS);
+            if packing.is_winograd_int8() {
+                let steps = rows.div_ceil(packing.rows_a_step());
                 ("winograd int8", products, values, steps * groups * inputs)
             } else {
                 ("winograd", products, values, spans * groups)
@@ -360,7 +360,7 @@ fn apart(layer: &LayerRecord) -> usize {
     let last_rows = rows % TILE_ROWS;
     let pixels = match layer.packing() {
         Packing::Pairs | Packing::WidePairs => rows * (columns % PATCH_COLUMNS),
-        Packing::Winograd | Packing::WinogradInt8 if joins => {
+        Packing::Winograd | Packing::WinogradInt8 | Packing::WinogradInt8Tall if joins => {
             (rows - last_rows) * in_span + last_rows * columns
         }
         _ => 0,

@@ -103,9 +103,9 @@ fn reads(layer: &LayerRecord, input: Shape) -> Reads {
     let spans = columns.div_ceil(TILES * TILE_COLUMNS);
     let (parts, passes) = match packing {
         _ if layer.has_int16() => (1, columns),
-        // They are unpacked once per row, or transformed once per four rows.
+        // They are unpacked once per row, or transformed once per step.
         _ if packing.unpacked().is_some() => (1, 1),
-        Packing::WinogradInt8 => (1, 1),
+        Packing::WinogradInt8 | Packing::WinogradInt8Tall => (1, 1),
         Packing::Winograd | Packing::HwioTiles => (1, spans),
         Packing::Pairs | Packing::WidePairs | Packing::Eights | Packing::Vectors => {
             (1, columns.div_ceil(PATCH_COLUMNS))

@@ -4,14 +4,14 @@ use core::ptr::{null, null_mut};
 
 use zerocopy::little_endian::I32;
 
-use super::{CHANNELS, SPAN, Span, Sums, finish};
+use super::{CHANNELS, SPAN, Span, Sums, TileOutputs, finish};
 use crate::feature::Feature;
 use crate::format::TILE_ROWS;
 #[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em"))]
 use crate::kernels::shared::finish::aligned;
 use crate::kernels::shared::finish::{STREAM16, middle};
 use crate::ops::conv::{Conv, Finish, TILE_COLUMNS, TILES};
-use crate::ops::{Outputs, Shortcut, stream16};
+use crate::ops::{Shortcut, stream16};
 use crate::proved::proved;
 #[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em"))]
 use crate::quant::Clamp;
@@ -94,7 +94,7 @@ impl Args {
     /// Sets the outputs to their positions in the rows, from the first channel on. `None` if a row
     /// or a column of the tiles lies outside of the output, or if a shortcut has other columns or
     /// channels, or lacks its lower bytes.
-    fn on_rows(&mut self, span: &Span<'_>, outputs: &mut Outputs<'_>) -> Option<()> {
+    fn on_rows(&mut self, span: &Span<'_>, outputs: &mut TileOutputs<'_>) -> Option<()> {
         let Span { shortcuts, x, .. } = *span;
         let (start, end) = (x * self.stride, (x + self.tiles * TILE_COLUMNS) * self.stride);
         let both = self.is_stream16();
@@ -182,7 +182,7 @@ pub(in crate::kernels) fn finish_by(
     ready: &mut Ready,
     sums: &Sums,
     o: usize,
-    outputs: &mut Outputs<'_>,
+    outputs: &mut TileOutputs<'_>,
     assembly: impl Fn(&mut Args),
 ) {
     if let (Some(args), true) = (&mut ready.args, ready.x == span.x && ready.o <= o) {
@@ -213,7 +213,7 @@ fn into_block(
     span: &Span<'_>,
     sums: &Sums,
     o: usize,
-    outputs: &mut Outputs<'_>,
+    outputs: &mut TileOutputs<'_>,
     assembly: impl Fn(&mut Args),
 ) {
     let args = Args::of(span);
@@ -243,7 +243,7 @@ enum Exchange {
 fn exchange(
     span: &Span<'_>,
     o: usize,
-    outputs: &mut Outputs<'_>,
+    outputs: &mut TileOutputs<'_>,
     block: &mut Block,
     what: Exchange,
 ) {
@@ -275,7 +275,7 @@ type Half = [[[i8; CHANNELS]; SPAN]; TILE_ROWS];
 fn exchange_numbers(
     span: &Span<'_>,
     o: usize,
-    outputs: &mut Outputs<'_>,
+    outputs: &mut TileOutputs<'_>,
     [upper, lower]: [&mut Half; 2],
     what: Exchange,
 ) {
@@ -430,7 +430,7 @@ macro_rules! winograd_tiles {
                 ready: &mut Self::Ready,
                 sums: &$crate::kernels::shared::winograd::Sums,
                 o: usize,
-                outputs: &mut $crate::ops::Outputs<'_>,
+                outputs: &mut $crate::kernels::shared::winograd::TileOutputs<'_>,
             ) {
                 if !$ordinary(span.conv, o) {
                     *ready = Self::Ready::default();

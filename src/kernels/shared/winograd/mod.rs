@@ -1,7 +1,8 @@
 //! Winograd's convolution in two dimensions, F(4 × 4, 3 × 3). It is exact, and needs a quarter of
 //! the products. For kernels of three rows by three columns at stride 1, with weights in
 //! [`Packing::Winograd`], or in [`Packing::WinogradInt8`], which are transformed while the layer
-//! runs, once for the rows of a step.
+//! runs, once for the rows of a step. A step of [`Packing::WinogradInt8Tall`] makes two rows of
+//! tiles.
 //!
 //! ```text
 //! for each two tiles of four rows by four columns:
@@ -33,6 +34,7 @@
 //!
 //! [`Packing::Winograd`]: crate::format::Packing::Winograd
 //! [`Packing::WinogradInt8`]: crate::format::Packing::WinogradInt8
+//! [`Packing::WinogradInt8Tall`]: crate::format::Packing::WinogradInt8Tall
 
 #[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "rv32"))]
 mod assembly;
@@ -41,11 +43,11 @@ mod plain;
 use zerocopy::little_endian::I16;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::format::{Packing, SIDE_BY_SIDE, TILE_KERNEL};
+use crate::format::{MAX_STEP_ROWS, SIDE_BY_SIDE, TILE_KERNEL, TILE_ROWS};
 use crate::ops::conv::{
     Conv, Padding, TILE_COLUMNS, TILE_POSITIONS, TILES, TILES_ROWS, TILES_SPAN, UNDER_TILES,
 };
-use crate::ops::{Outputs, Rows, Shortcuts, int8_mut};
+use crate::ops::{Outputs, Rows, Shortcut, Shortcuts, int8_mut};
 use crate::proved::proved;
 
 #[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em"))]
@@ -112,14 +114,17 @@ pub(in crate::kernels) trait Tiles {
         ready: &mut Self::Ready,
         sums: &Sums,
         o: usize,
-        outputs: &mut Outputs<'_>,
+        outputs: &mut TileOutputs<'_>,
     );
 }
+
+/// The output rows of a tile.
+pub(in crate::kernels) type TileOutputs<'o> = [&'o mut [i8]; TILE_ROWS];
 
 /// The positions of outputs: those of two tiles, from column `x` on.
 pub(in crate::kernels) struct Span<'s> {
     pub(in crate::kernels) conv: &'s Conv<'s>,
-    pub(in crate::kernels) shortcuts: &'s Shortcuts<'s>,
+    pub(in crate::kernels) shortcuts: &'s [Shortcut<'s>; TILE_ROWS],
     pub(in crate::kernels) x: usize,
 }
 
@@ -138,13 +143,15 @@ pub(in crate::kernels) fn conv(
     let inputs = usize::from(conv.window.input.channels).next_multiple_of(4).max(4);
     let columns = usize::from(conv.window.output.columns);
     let groups = usize::from(conv.window.output.channels).div_ceil(CHANNELS);
-    let on_the_fly = conv.packing == Packing::WinogradInt8;
+    let on_the_fly = conv.packing.is_winograd_int8();
+    let rows_of_tiles = conv.packing.rows_a_step() / TILE_ROWS;
     // Weights transformed at run time serve all columns; weights stored with the transform serve
     // two tiles.
     let spans = if on_the_fly { columns.div_ceil(SPAN) } else { 1 };
     // `Model::parse` checked that the scratch memory is this large.
     let each = TILE_POSITIONS * (inputs / 2);
-    let bytes = spans * each * size_of::<Values>();
+    let row_of_tiles = (spans * each).max(1);
+    let bytes = rows_of_tiles * row_of_tiles * size_of::<Values>();
     let Some((values, rest)) = proved!(scratch.split_at_mut_checked(bytes)) else { return };
     let Some((pixels, rest)) = proved!(rest.split_at_mut_checked(UNDER_TILES * inputs)) else {
         return;
@@ -157,23 +164,26 @@ pub(in crate::kernels) fn conv(
         true => &[],
         false => proved!(<[Weights]>::ref_from_bytes(conv.weights.as_bytes())).unwrap_or_default(),
     };
+    let (outputs, _) = outputs.as_chunks_mut();
+    let (shortcuts, _) = shortcuts.as_chunks();
     // Zeroed at once: a literal would clear each position by itself.
     let mut sums = Sums::new_zeroed();
+    let mut ready: [_; MAX_STEP_ROWS / TILE_ROWS] = Default::default();
     for first in (0..columns).step_by((spans * SPAN).max(SPAN)) {
         let there = || (first..columns).step_by(SPAN);
-        for (x, values) in there().zip(values.chunks_exact_mut(each)) {
-            let mut rest = &mut *pixels;
-            for row in rows.iter().take(TILES_ROWS) {
-                let Some((under, others)) = proved!(rest.split_at_mut_checked(TILES_SPAN * inputs))
-                else {
-                    break;
-                };
-                fill(conv, row, x, inputs, under);
-                rest = others;
+        let each_row = (0..MAX_STEP_ROWS).step_by(TILE_ROWS);
+        for (y, values) in each_row.zip(values.chunks_exact_mut(row_of_tiles)) {
+            for (x, values) in there().zip(values.chunks_exact_mut(each)) {
+                let mut rest = &mut *pixels;
+                for row in rows.iter().skip(y).take(TILES_ROWS) {
+                    let under = proved!(rest.split_at_mut_checked(TILES_SPAN * inputs));
+                    let Some((under, others)) = under else { break };
+                    fill(conv, row, x, inputs, under);
+                    rest = others;
+                }
+                tiles.transform(pixels, inputs, values);
             }
-            tiles.transform(pixels, inputs, values);
         }
-        let mut ready = Default::default();
         for group in 0..groups {
             let weights = if on_the_fly {
                 let kernels_each = inputs * CHANNELS;
@@ -183,10 +193,16 @@ pub(in crate::kernels) fn conv(
             } else {
                 proved!(weights.get(group * each..(group + 1) * each)).unwrap_or(&[])
             };
-            for (x, values) in there().zip(values.chunks_exact(each)) {
-                tiles.multiply(values, weights, &mut sums);
-                let span = Span { conv, shortcuts, x };
-                tiles.finish(&span, &mut ready, &sums, CHANNELS * group, outputs);
+            let mut rest = &*values;
+            for ((outputs, shortcuts), ready) in outputs.iter_mut().zip(shortcuts).zip(&mut ready) {
+                let row = rest.split_at_checked(row_of_tiles);
+                let Some((values, others)) = row.filter(|_| !outputs[0].is_empty()) else { break };
+                rest = others;
+                for (x, values) in there().zip(values.chunks_exact(each)) {
+                    tiles.multiply(values, weights, &mut sums);
+                    let span = Span { conv, shortcuts, x };
+                    tiles.finish(&span, ready, &sums, CHANNELS * group, outputs);
+                }
             }
         }
     }

@@ -4,9 +4,8 @@ use zerocopy::little_endian::I16;
 
 #[cfg(doc)]
 use super::Tiles;
-use super::{CHANNELS, KERNEL, NINTH, SIDE, Span, Sums, Values, Weights};
+use super::{CHANNELS, KERNEL, NINTH, SIDE, Span, Sums, TileOutputs, Values, Weights};
 use crate::format::TILE_ROWS;
-use crate::ops::Outputs;
 use crate::ops::conv::{TILE_COLUMNS, TILE_POSITIONS, TILES, TILES_SPAN};
 use crate::proved::proved;
 
@@ -111,7 +110,7 @@ pub(in crate::kernels) fn finish(
     span: &Span<'_>,
     sums: &Sums,
     o: usize,
-    outputs: &mut Outputs<'_>,
+    outputs: &mut TileOutputs<'_>,
 ) {
     let conv = span.conv;
     let channels = usize::from(conv.window.output.channels).max(1);

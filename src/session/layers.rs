@@ -70,25 +70,24 @@ impl<B: Backend, W: Weights> Session<'_, '_, B, W> {
         let layer = model.layer(index);
         let first = steps::rows_made(layer, step);
         let end = steps::rows_made(layer, step + 1);
-        // The scratch memory, and the rows.
-        let places: [_; 1 + MAX_STEP_ROWS] = core::array::from_fn(|i| match i.checked_sub(1) {
-            Some(row) if first + (row as u16) < end => model.row(index, first + row as u16),
-            Some(_) => 0..0,
-            None => model.scratch(layer),
-        });
+        // The scratch memory, and the rows. Most steps make fewer than there is room for.
+        let mut places: [Range<usize>; 1 + MAX_STEP_ROWS] = Default::default();
+        let [scratch, rows @ ..] = &mut places;
+        *scratch = model.scratch(layer);
+        rows.iter_mut().zip(first..end).for_each(|(place, y)| *place = model.row(index, y));
+        let made = usize::from(end.saturating_sub(first));
+        let places = proved!(places.get(..=made)).unwrap_or(&places);
         let mut read = Carved::default();
-        let [scratch, cuts @ ..] = &mut read.cut(arena, &places);
+        let mut cuts: [_; 1 + MAX_STEP_ROWS] = read.cut(arena, places);
+        let [scratch, cuts @ ..] = &mut cuts;
         let scratch = core::mem::take(scratch);
         let mut outputs: Outputs<'_> = Default::default();
-        for (output, cut) in outputs.iter_mut().zip(cuts) {
+        let mut shortcuts = [Shortcut::InPlace; MAX_STEP_ROWS];
+        let rows = outputs.iter_mut().zip(cuts).zip(&mut shortcuts);
+        for ((y, place), ((output, cut), there)) in (first..).zip(places.iter().skip(1)).zip(rows) {
             *output = ops::int8_mut(core::mem::take(cut));
+            *there = shortcut(model, layer, &read, y, place);
         }
-        let shortcuts = core::array::from_fn(|row| match places.get(1 + row) {
-            Some(place) if !place.is_empty() => {
-                shortcut(model, layer, &read, first + row as u16, place)
-            }
-            _ => Shortcut::InPlace,
-        });
         let mut under = RowList::new();
         rows_under(model, layer, step, &read, &mut under);
         #[cfg(feature = "weights-window")]

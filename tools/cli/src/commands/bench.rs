@@ -38,7 +38,7 @@ pub struct Args {
 /// What an image costs. Sizes are in bytes.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Report {
-    /// Its name.
+    /// Name of the board.
     board: String,
     /// The board's processor core.
     core: String,
@@ -49,35 +49,35 @@ pub(super) struct Report {
     /// The count from the first row pushed until the logits are ready, keyed by its unit.
     #[serde(flatten)]
     total: Counted,
-    /// The same at the board's clock, where that is known.
+    /// Time of an image at the board's clock, where it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     milliseconds: Option<f64>,
     /// The instructions that the planner's cost model predicts.
     #[serde(skip_serializing_if = "Option::is_none")]
     predicted_instructions: Option<u64>,
-    /// What it takes at the board's clock by that model, where the board counts instructions.
+    /// The predicted time of an image at the board's clock, if the board counts instructions.
     #[serde(skip_serializing_if = "Option::is_none")]
     predicted_milliseconds: Option<f64>,
     #[serde(skip)]
     predicted: Option<Time>,
-    /// What these take at the board's clock.
+    /// The time of the estimated cycles at the board's clock.
     #[serde(skip_serializing_if = "Option::is_none")]
     estimated_milliseconds: Option<f64>,
     /// The cycles estimated from the core's timings.
     #[serde(skip_serializing_if = "Option::is_none")]
     estimated_cycles: Option<Cycles>,
-    /// Multiply-accumulates an image.
+    /// Number of multiply-accumulates for an image.
     macs: u64,
-    /// Of the check of the model file, once at start-up.
+    /// The count of checking the model file, once at start-up.
     #[serde(flatten)]
     check: Check,
-    /// Of the board's core.
+    /// Clock of the board's core.
     clock_hz: u32,
-    /// Of the model file.
+    /// Size of the model file.
     model_bytes: u32,
     /// RAM of the board.
     ram_bytes: u32,
-    /// Of RAM that the model's rows and scratch memory take.
+    /// RAM for the model's rows and scratch memory.
     arena_bytes: u32,
     /// Size of the session, without the arena.
     session_bytes: u32,
@@ -102,11 +102,11 @@ pub(super) struct Report {
 /// What a layer costs.
 #[derive(Debug, Serialize, JsonSchema)]
 struct LayerProfile {
-    /// Its name.
+    /// Name of the layer.
     name: String,
-    /// What it does.
+    /// Kind of the layer.
     kind: &'static str,
-    /// Multiply-accumulates an image.
+    /// Number of multiply-accumulates for an image.
     macs: u64,
     #[serde(skip)]
     count: u64,
@@ -118,13 +118,13 @@ struct LayerProfile {
 /// What the check of the model file takes, by its unit.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Check {
-    /// If the board counts instructions.
+    /// The instructions, if the board counts them.
     #[serde(rename = "check_instructions", skip_serializing_if = "Option::is_none")]
     instructions: Option<u64>,
-    /// If it counts cycles.
+    /// The cycles, if the board counts them.
     #[serde(rename = "check_cycles", skip_serializing_if = "Option::is_none")]
     cycles: Option<u64>,
-    /// If it counts microseconds.
+    /// The microseconds, if the board counts them.
     #[serde(rename = "check_microseconds", skip_serializing_if = "Option::is_none")]
     microseconds: Option<u64>,
 }

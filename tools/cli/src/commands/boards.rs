@@ -20,11 +20,11 @@ struct Board {
     description: String,
     /// The processor core.
     core: String,
-    /// Of the core.
+    /// Clock of the core.
     clock_hz: u32,
-    /// Of flash.
+    /// Size of the flash.
     flash_bytes: u32,
-    /// Of the main RAM.
+    /// Size of the main RAM.
     ram_bytes: u32,
     /// Room for a model file.
     slot_bytes: u32,

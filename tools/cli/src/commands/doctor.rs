@@ -72,7 +72,7 @@ pub(super) struct Report {
 struct Tried {
     /// How pixels become numbers.
     convention: &'static str,
-    /// In which order.
+    /// The order of the channels.
     channels: &'static str,
     /// Name of the order of the classes.
     classes: &'static str,

@@ -45,21 +45,21 @@ pub struct Args {
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Report {
-    /// Its name.
+    /// Name of the board.
     board: String,
-    /// What the board has.
+    /// RAM of the board.
     ram_bytes: u32,
-    /// Of the model file.
+    /// Size of the model file.
     model_bytes: u32,
-    /// Of RAM that the model's rows and scratch memory take.
+    /// RAM for the model's rows and scratch memory.
     arena_bytes: u32,
-    /// The session, arena apart.
+    /// Size of the session, without the arena.
     session_bytes: u32,
     /// Whether every answer was the host's, if they were compared.
     identical: Option<bool>,
     /// Number of test images for which the board computed the stored bytes, if it ran them.
     self_test_images: Option<u16>,
-    /// What the network says of each image.
+    /// The network's answer for each image.
     images: Vec<ImageReport>,
     /// What the last image cost.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,13 +74,13 @@ pub(super) struct Report {
 struct Cost {
     #[serde(flatten)]
     total: Counted,
-    /// At the board's clock, if it does not count instructions.
+    /// Time of the image at the board's clock, unless the board counts instructions.
     #[serde(skip_serializing_if = "Option::is_none")]
     milliseconds: Option<f64>,
-    /// If it does: as the planner predicts them.
+    /// Time that the planner predicts, if the board counts instructions.
     #[serde(skip_serializing_if = "Option::is_none")]
     predicted_milliseconds: Option<f64>,
-    /// Of the board's core.
+    /// Clock of the board's core.
     clock_hz: u32,
     #[serde(skip)]
     text: String,
@@ -146,7 +146,7 @@ fn self_test(board: &mut Board, name: &str) -> Result<Option<u16>> {
 /// What is written, or would be.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Written {
-    /// Its name.
+    /// Name of the board.
     board: String,
     /// How it is written, in words.
     way: String,

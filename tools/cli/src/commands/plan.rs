@@ -188,23 +188,23 @@ pub(super) struct Report {
     model: PathBuf,
     /// Whether the plan was written into that file.
     written: bool,
-    /// Of the model file.
+    /// Size of the model file.
     model_bytes: usize,
-    /// The arena of this plan.
+    /// Size of the arena of this plan.
     arena_bytes: usize,
     /// Size of the arena if it held the whole maps of each layer.
     whole_bytes: usize,
     /// Parts of the network that run one after the other.
     segments: Vec<Segment>,
-    /// The fullest moment.
+    /// The moment at which the arena is fullest.
     peak: Peak,
-    /// If weights are read into a window: what that takes.
+    /// What reading weights into a window takes, if they are read into one.
     #[serde(skip_serializing_if = "Option::is_none")]
     weights_window: Option<Window>,
     /// Predicted time of an image on the board.
     #[serde(flatten)]
     time: Option<Time>,
-    /// Of the board's core.
+    /// Clock of the board's core.
     #[serde(skip_serializing_if = "Option::is_none")]
     clock_hz: Option<u32>,
     /// Whether it fits the board.
@@ -217,15 +217,15 @@ pub(super) struct Report {
 /// What reading weights into a window takes.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Window {
-    /// Of the window.
+    /// Size of the window.
     bytes: usize,
     /// The smallest window that would do.
     smallest_bytes: usize,
     /// RAM for the part of the file before the weights.
     resident_bytes: usize,
-    /// Weights in the file.
+    /// Size of the weights in the file.
     weight_bytes: usize,
-    /// Weights that are read for each image.
+    /// Size of the weights that are read for each image.
     read_bytes: u64,
 }
 
@@ -249,9 +249,9 @@ struct Segment {
     first: String,
     /// Its last layer.
     last: String,
-    /// Steps that it takes.
+    /// Number of its steps.
     steps: usize,
-    /// The most that it holds at a time.
+    /// The largest number of bytes that it holds at a time.
     bytes: usize,
 }
 
@@ -260,13 +260,13 @@ struct Segment {
 struct Peak {
     /// The segment in which it is.
     segment: usize,
-    /// The step, of all segments.
+    /// The step, numbered over all segments.
     step: usize,
     /// The layer that runs in this step.
     layer: String,
-    /// Taken of the arena.
+    /// Number of bytes of the arena that are in use.
     bytes: usize,
-    /// By what.
+    /// What uses them.
     holds: Vec<Holds>,
 }
 
@@ -276,9 +276,9 @@ struct Holds {
     letter: char,
     /// The layer that made it.
     layer: String,
-    /// Rows of its output.
+    /// Number of rows of its output.
     rows: usize,
-    /// That these take.
+    /// Size of these rows.
     bytes: usize,
 }
 

@@ -38,7 +38,7 @@ pub struct Args {
 pub(super) struct Report {
     /// Its name.
     board: String,
-    /// Of the model file.
+    /// Size of the model file.
     model_bytes: usize,
     /// Counter of the model that ran before.
     before: Option<u32>,

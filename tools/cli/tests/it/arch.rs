@@ -139,9 +139,9 @@ fn variants_run_as_int8() {
 fn variants_that_do_not_exist_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     for (line, words) in [
-        ("plain20 --shortcut a", "plain20 has no shortcuts: --shortcut means nothing"),
-        ("resnet18 --stride-in 1x1", "resnet18 has no bottlenecks: --stride-in means nothing"),
-        ("resnet50 --block-convs 2", "--block-convs means nothing"),
+        ("plain20 --shortcut a", "plain20 has no shortcuts: --shortcut does not apply"),
+        ("resnet18 --stride-in 1x1", "resnet18 has no bottlenecks: --stride-in does not apply"),
+        ("resnet50 --block-convs 2", "--block-convs does not apply"),
         ("resnet20 --block-convs 9", "9 is not in 1..=8"),
         ("resnet20 --shortcut d", "invalid value 'd'"),
         ("resnet21", "resnet1202"),

@@ -16,11 +16,11 @@ use brooklet_plan::model_file::ModelFile;
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(in crate::commands) struct Report {
-    /// Of the model file.
+    /// Size of the model file.
     model_bytes: usize,
-    /// Of RAM that the model's rows and scratch memory take, as it is packed.
+    /// RAM for the rows and scratch memory of the model as it is packed.
     arena_bytes: usize,
-    /// Of a row of the image.
+    /// Size of a row of the image.
     row_bytes: usize,
     /// The boards, by name; or the one that was asked for.
     boards: Vec<OnBoard>,
@@ -34,7 +34,7 @@ struct OnBoard {
     /// An image, as predicted, packed for the board's kernels.
     #[serde(flatten)]
     time: Option<Time>,
-    /// Of the board's core.
+    /// Clock of the board's core.
     #[serde(skip_serializing_if = "Option::is_none")]
     clock_hz: Option<u32>,
 }

@@ -32,7 +32,7 @@ pub(super) struct Point {
     pub(super) milliseconds_at_least: bool,
     /// Of RAM that its rows and scratch memory take.
     pub(super) arena_bytes: usize,
-    /// Of the model file.
+    /// Size of the model file.
     pub(super) model_bytes: usize,
     /// Whether no other model beats it: is better in one respect and at least as good in all.
     pub(super) on_front: bool,
@@ -124,7 +124,7 @@ pub(in crate::commands) struct Report {
     pub(super) network: PathBuf,
     /// The board or chip.
     pub(super) board: String,
-    /// Of the board's core.
+    /// Clock of the board's core.
     pub(super) clock_hz: Option<u32>,
     /// What the arena may have.
     pub(super) ram_bytes: u32,

@@ -18,11 +18,11 @@ use brooklet_plan::packing::packed_for;
 /// Bytes that a board has left; negative: that it lacks.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(in crate::commands) struct Verdict {
-    /// Its name.
+    /// Name of the board.
     pub(super) board: String,
     /// Whether nothing is lacking.
     pub(in crate::commands) fits: bool,
-    /// Of flash for the model file.
+    /// Bytes left of the flash for the model file.
     pub(super) slot_bytes_left: i64,
     /// Bytes left of the RAM that board.toml gives to the arena, for a model packed for the board.
     ///
@@ -53,7 +53,7 @@ impl Verdict {
         Ok((Self::of_packed(spec, &model), time))
     }
 
-    /// Of a model that is packed for the board.
+    /// The verdict for a model that is packed for the board.
     pub(in crate::commands) fn of_packed(spec: &Spec, model: &Model<'_>) -> Self {
         let left = |has: u32, needed: usize| i64::from(has) - needed as i64;
         let slot_bytes_left = left(spec.slot.bytes, model.file().len());

@@ -21,7 +21,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// Maximum number of bytes of a slice of a call.
 const LARGEST: usize = 1 << 16;
 /// Maximum number of slices of a call.
-const SLICES: usize = 32;
+const SLICES: usize = 64;
 /// Alignment of scratch memory and sums, which is that of the arena.
 const ALIGN: usize = 16;
 

@@ -16,7 +16,7 @@
 //! output.write(b"cat\ndog\n")?;
 //! assert_eq!(read(&path, Limit::Text)?, b"cat\ndog\n");
 //!
-//! A command that would read and write the same file is refused before it begins.
+//! // A command that would read and write the same file is refused before it begins.
 //! let refused = check(&[path], &[("--output".into(), &output)]).unwrap_err();
 //! assert!(refused.to_string().contains("--output would replace the input"));
 //! # Ok(())

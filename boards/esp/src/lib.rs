@@ -14,20 +14,12 @@ use brooklet_parts::stack;
 use defmt_rtt as _;
 use esp_hal::clock::CpuClock;
 use esp_hal::gpio::{AnyPin, Level, Output, OutputConfig};
-use esp_hal::peripherals::{Peripherals, UART0};
+use esp_hal::peripherals::Peripherals;
 
 pub use cycles::Cycles;
 pub use mapping::slot;
-pub use serial::{Sender, Wires};
-
-/// Pins that indicate the state of the application.
-#[derive(Debug)]
-pub struct Outputs {
-    /// High during an inference.
-    pub busy: AnyPin<'static>,
-    /// High if the model can run.
-    pub status: AnyPin<'static>,
-}
+pub use serial::Sender;
+use serial::Wires;
 
 /// Starts the chip, at its full clock. It must be called first in `main`.
 pub fn start() -> Peripherals {
@@ -38,21 +30,27 @@ pub fn start() -> Peripherals {
 }
 
 /// The parts for the application, after the chip has started.
+///
+/// GPIO7 is high if the model can run, GPIO10 during an inference. UART 0 is on the pins to which
+/// Espressif's boards connect their adapter: on the ESP32-C3 GPIO21 (to the host) and GPIO20 (from
+/// it), on the ESP32-C6 GPIO16 and GPIO17.
 pub fn parts<const ROOM: usize>(
-    uart: UART0<'static>,
-    wires: Wires,
-    outputs: Outputs,
+    chip: Peripherals,
     baud: u32,
     ring: &'static mut Ring<ROOM>,
 ) -> Parts<Buffered<'static, Sender, ROOM>, Cycles, Output<'static>, Output<'static>> {
-    let low = |pin| Output::new(pin, Level::Low, OutputConfig::default());
+    #[cfg(feature = "esp32c3")]
+    let wires = Wires { to_host: chip.GPIO21.into(), from_host: chip.GPIO20.into() };
+    #[cfg(feature = "esp32c6")]
+    let wires = Wires { to_host: chip.GPIO16.into(), from_host: chip.GPIO17.into() };
+    let low = |pin: AnyPin<'static>| Output::new(pin, Level::Low, OutputConfig::default());
     let (inlet, link) = ring.split(Sender);
-    serial::receive(uart, wires, baud, inlet);
+    serial::receive(chip.UART0, wires, baud, inlet);
     Parts {
         link,
         counter: Cycles::new(),
-        busy: low(outputs.busy),
-        status: low(outputs.status),
+        busy: low(chip.GPIO10.into()),
+        status: low(chip.GPIO7.into()),
         stack_bytes: stack::high_water,
     }
 }

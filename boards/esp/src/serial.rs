@@ -16,11 +16,11 @@ const ALARM: u16 = 32;
 
 /// The pins of the serial port.
 #[derive(Debug)]
-pub struct Wires {
+pub(crate) struct Wires {
     /// From the chip to the host.
-    pub to_host: AnyPin<'static>,
+    pub(crate) to_host: AnyPin<'static>,
     /// From the host to the chip.
-    pub from_host: AnyPin<'static>,
+    pub(crate) from_host: AnyPin<'static>,
 }
 
 /// The data of the interrupt: the UART, and the destination of its bytes.

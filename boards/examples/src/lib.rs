@@ -14,6 +14,8 @@
 //! `OUT_DIR`: `brooklet::include_model!("net.brook")`.
 #![no_std]
 
+use brooklet::kernels::Backend;
+use brooklet::{RowError, Session, Weights};
 use embedded_storage::nor_flash::{ErrorType, NorFlashErrorKind, ReadNorFlash, check_read};
 
 #[cfg(target_arch = "arm")]
@@ -31,6 +33,25 @@ pub fn row(image: usize, y: usize, pixels: &mut [u8]) {
     for (x, pixel) in pixels.iter_mut().enumerate() {
         *pixel = (7 * x + 13 * y + 101 * image) as u8;
     }
+}
+
+/// Begins an image, and pushes all of its rows: `blocking` shows it row by row.
+///
+/// # Errors
+///
+/// Those of [`Session::push_row`].
+pub fn push_image(
+    session: &mut Session<'_, '_, impl Backend, impl Weights>,
+    image: usize,
+) -> Result<(), RowError> {
+    let input = session.model().input();
+    let mut pixels = [0; ROW];
+    session.reset();
+    for y in 0..input.rows.into() {
+        row(image, y, &mut pixels[..input.row_bytes()]);
+        session.push_row(&pixels[..input.row_bytes()])?;
+    }
+    Ok(())
 }
 
 /// Memory that is read as a flash chip is, by a driver that copies. A real one is in

@@ -13,6 +13,8 @@ use vcell::VolatileCell;
 
 use crate::Chip;
 
+pub use cortex_m_rt::entry;
+
 /// What core and timer are clocked at.
 const CLOCK_HZ: u32 = 25_000_000;
 

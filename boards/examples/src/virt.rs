@@ -11,6 +11,8 @@ use vcell::VolatileCell;
 
 use crate::Chip;
 
+pub use riscv_rt::entry;
+
 /// Ticks of the timer in a millisecond.
 const MILLISECOND: u64 = 10_000;
 

@@ -348,3 +348,15 @@ pub enum FirmwareError {
         reason: String,
     },
 }
+
+/// An error and its causes.
+#[cfg(any(feature = "espflash", feature = "probe"))]
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text += &format!(": {error}");
+        cause = error.source();
+    }
+    text
+}

@@ -14,6 +14,7 @@ use espflash::image_format::idf::IdfBootloaderFormat;
 use espflash::target::{Chip, ProgressCallbacks, XtalFrequency};
 use serialport::{SerialPortType, UsbPortInfo};
 
+use crate::error::chain;
 use crate::esp_image::{self, PARTITION_TABLE};
 use crate::{FirmwareError, FlashImage, serial};
 
@@ -179,17 +180,6 @@ fn partition_table(
 
 fn fault(spec: &Spec, reason: String) -> FirmwareError {
     FirmwareError::Espflash { board: spec.name.clone(), reason }
-}
-
-/// An error and its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text += &format!(": {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

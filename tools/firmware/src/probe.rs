@@ -6,6 +6,7 @@ use probe_rs::probe::list::Lister;
 use probe_rs::probe::{DebugProbeInfo, DebugProbeSelector};
 use probe_rs::{CoreType, Permissions, Session};
 
+use crate::error::chain;
 use crate::{FirmwareError, FlashImage};
 
 /// The result of writing with a probe.
@@ -147,17 +148,6 @@ fn only(found: &[DebugProbeInfo]) -> Result<&DebugProbeInfo, String> {
             Err(format!("there are several: {}", list.join(", ")))
         }
     }
-}
-
-/// An error and its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text += &format!(": {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -4,12 +4,9 @@
 
 use brooklet::kernels::Native;
 use brooklet::{Arena, Model, Session, arena_bytes};
-#[cfg(target_arch = "arm")]
-use cortex_m_rt::entry;
 use embedded_io::Write;
+use examples::chip::entry;
 use examples::{ROW, chip, row};
-#[cfg(target_arch = "riscv32")]
-use riscv_rt::entry;
 use static_cell::ConstStaticCell;
 
 const MODEL: &[u8] = brooklet::include_model!(OUT_DIR / "net.brook");

@@ -7,14 +7,11 @@ use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use brooklet::kernels::Native;
 use brooklet::{Arena, Model, Session, arena_bytes};
-#[cfg(target_arch = "arm")]
-use cortex_m_rt::entry;
 use critical_section::Mutex;
 use embedded_io::Write;
+use examples::chip::entry;
 use examples::{ROW, chip, row};
 use heapless::spsc::{Producer, Queue};
-#[cfg(target_arch = "riscv32")]
-use riscv_rt::entry;
 use static_cell::ConstStaticCell;
 
 const MODEL: &[u8] = brooklet::include_model!(OUT_DIR / "net.brook");

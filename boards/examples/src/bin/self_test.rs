@@ -6,12 +6,9 @@
 
 use brooklet::kernels::Native;
 use brooklet::{Arena, Model, SelfTest, Session, Verification, arena_bytes};
-#[cfg(target_arch = "arm")]
-use cortex_m_rt::entry;
 use embedded_io::Write;
-use examples::{ROW, chip, row};
-#[cfg(target_arch = "riscv32")]
-use riscv_rt::entry;
+use examples::chip::entry;
+use examples::{chip, push_image};
 use static_cell::ConstStaticCell;
 
 const MODEL: &[u8] = brooklet::include_model!(OUT_DIR / "net.brook");
@@ -34,15 +31,9 @@ fn main() -> ! {
         SelfTest::Differs { image } => writeln!(console, "test image {image} differs"),
         SelfTest::NoneStored => writeln!(console, "the model has no test images"),
     };
-    let (rows, row_bytes) = (model.input().rows.into(), model.input().row_bytes());
-    let mut pixels = [0; ROW];
     for image in 0.. {
-        session.reset();
-        for y in 0..rows {
-            row(image, y, &mut pixels[..row_bytes]);
-            if session.push_row(&pixels[..row_bytes]).is_err() {
-                break;
-            }
+        if push_image(&mut session, image).is_err() {
+            continue;
         }
         let Ok(logits) = session.logits() else { continue };
         let best = logits.top_k::<1>();

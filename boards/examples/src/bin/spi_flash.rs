@@ -5,12 +5,9 @@
 
 use brooklet::kernels::Native;
 use brooklet::{Arena, Flash, Session, WeightsWindow, arena_bytes, resident_bytes};
-#[cfg(target_arch = "arm")]
-use cortex_m_rt::entry;
 use embedded_io::Write;
-use examples::{ROW, chip, row};
-#[cfg(target_arch = "riscv32")]
-use riscv_rt::entry;
+use examples::chip::entry;
+use examples::{chip, push_image};
 use static_cell::ConstStaticCell;
 
 /// The file as it is in the flash: the compiler reads sizes from it, and firmware has none of it.
@@ -43,16 +40,10 @@ fn main() -> ! {
     let Ok(mut session) = Session::with_weights(&model, Native, ARENA.take(), weights) else {
         panic!("arena and kernels are as the compiler has checked")
     };
-    let (rows, row_bytes) = (model.input().rows.into(), model.input().row_bytes());
-    let mut pixels = [0; ROW];
     for image in 0.. {
-        session.reset();
-        for y in 0..rows {
-            row(image, y, &mut pixels[..row_bytes]);
-            // It fails if the flash does. The next image is a new try.
-            if session.push_row(&pixels[..row_bytes]).is_err() {
-                break;
-            }
+        // It fails if the flash does. The next image is a new try.
+        if push_image(&mut session, image).is_err() {
+            continue;
         }
         let Ok(logits) = session.logits() else { continue };
         for best in logits.top_k::<1>() {

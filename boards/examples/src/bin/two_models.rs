@@ -4,12 +4,9 @@
 
 use brooklet::kernels::Native;
 use brooklet::{Arena, Model, Session, arena_bytes};
-#[cfg(target_arch = "arm")]
-use cortex_m_rt::entry;
 use embedded_io::Write;
-use examples::{ROW, chip, row};
-#[cfg(target_arch = "riscv32")]
-use riscv_rt::entry;
+use examples::chip::entry;
+use examples::{chip, push_image};
 use static_cell::ConstStaticCell;
 
 const FIRST: &[u8] = brooklet::include_model!(OUT_DIR / "net.brook");
@@ -29,12 +26,7 @@ const ENOUGH: i16 = -38;
 fn classify(model: &Model<'_>, arena: &mut [u8], image: usize) -> Option<(u16, i16)> {
     // A session holds no more than where it is: it is made for an image, and the arena is free again.
     let mut session = Session::new(model, Native, arena).ok()?;
-    let row_bytes = model.input().row_bytes();
-    let mut pixels = [0; ROW];
-    for y in 0..model.input().rows.into() {
-        row(image, y, &mut pixels[..row_bytes]);
-        session.push_row(&pixels[..row_bytes]).ok()?;
-    }
+    push_image(&mut session, image).ok()?;
     let best = session.logits().ok()?.top_k::<1>();
     best.first().map(|best| (best.class, best.score))
 }

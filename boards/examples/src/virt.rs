@@ -22,7 +22,13 @@ const COMPARE: *const [VolatileCell<u32>; 2] = core::ptr::without_provenance(0x0
 const TIME: *const [VolatileCell<u32>; 2] = core::ptr::without_provenance(0x0200_bff8);
 
 /// What the timer's interrupt calls, and when it is due.
-static TICK: Mutex<Cell<(fn(), u64)>> = Mutex::new(Cell::new((|| {}, 0)));
+#[derive(Clone, Copy)]
+struct Tick {
+    call: fn(),
+    due: u64,
+}
+
+static TICK: Mutex<Cell<Tick>> = Mutex::new(Cell::new(Tick { call: || {}, due: 0 }));
 
 /// The serial port.
 pub fn console() -> impl Write<Error = Infallible> {
@@ -36,7 +42,7 @@ pub fn console() -> impl Write<Error = Infallible> {
 /// Has `tick` called by an interrupt, a thousand times a second.
 pub fn every_millisecond(tick: fn()) {
     let due = now() + MILLISECOND;
-    critical_section::with(|section| TICK.borrow(section).set((tick, due)));
+    critical_section::with(|section| TICK.borrow(section).set(Tick { call: tick, due }));
     interrupt_at(due);
     // SAFETY: what the interrupt shares with others is behind critical sections.
     unsafe {
@@ -48,12 +54,12 @@ pub fn every_millisecond(tick: fn()) {
 #[riscv_rt::core_interrupt(Interrupt::MachineTimer)]
 fn timer() {
     let tick = critical_section::with(|section| {
-        let (tick, due) = TICK.borrow(section).get();
+        let Tick { call, due } = TICK.borrow(section).get();
         // One that was missed is not made up for.
         let due = due.max(now()) + MILLISECOND;
-        TICK.borrow(section).set((tick, due));
+        TICK.borrow(section).set(Tick { call, due });
         interrupt_at(due);
-        tick
+        call
     });
     tick();
 }

@@ -4,39 +4,17 @@ For maintainers: pip install numpy tensorflow-cpu keras; python make_keras.py. W
 lot, those of batch norms as well. The images are those of make.py.
 """
 
-import os
+from functools import partial
 
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-os.environ["CUDA_VISIBLE_DEVICES"] = ""
-
+# It keeps TensorFlow quiet, so it comes first.
+import keras_files
 import keras
 import numpy as np
 from keras import layers as L
 
 rng = np.random.default_rng(0)
 
-
-def image(height, width, channels):
-    """Two images of sines, in the order channel, row, column."""
-    index = np.arange(2 * channels * height * width, dtype=np.float32)
-    x = np.sin(index * np.float32(0.37)).reshape(2, channels, height, width)
-    return x.transpose(0, 2, 3, 1)
-
-
-def save(model, name, kinds, shape=None):
-    for weight in model.weights:
-        values = rng.standard_normal(weight.shape) / np.sqrt(max(1, np.prod(weight.shape[:-1])))
-        if weight.name in ("moving_variance", "variance"):
-            values = np.abs(values) + 0.5
-        if weight.name == "count":
-            values = np.array(10)
-        weight.assign(values)
-    x = image(*(shape or model.input_shape[1:]))
-    y = model.predict(x.reshape((2,) + model.input_shape[1:]), verbose=0)
-    y = y if isinstance(y, list) else [y]
-    np.savez_compressed(f"{name}.npz", **{f"y{n}": y.reshape(2, -1) for n, y in enumerate(y)})
-    for kind in kinds:
-        model.save(f"{name}.{kind}")
+save = partial(keras_files.save, rng)
 
 
 def residual(x, filters, stride=1):

@@ -5,35 +5,17 @@ For maintainers: pip install numpy tensorflow-cpu keras tf_keras; python make_ke
 Weights are drawn by lot, those of batch norms as well. The images are those of make.py.
 """
 
-import os
+from functools import partial
 
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-os.environ["CUDA_VISIBLE_DEVICES"] = ""
-
+# It keeps TensorFlow quiet, so it comes first.
+import keras_files
 import keras
 import numpy as np
 import tf_keras
 
 rng = np.random.default_rng(1)
 
-
-def image(height, width, channels):
-    """Two images of sines, in the order channel, row, column."""
-    index = np.arange(2 * channels * height * width, dtype=np.float32)
-    x = np.sin(index * np.float32(0.37)).reshape(2, channels, height, width)
-    return x.transpose(0, 2, 3, 1)
-
-
-def save(model, name, kinds):
-    for weight in model.weights:
-        values = rng.standard_normal(weight.shape) / np.sqrt(max(1, np.prod(weight.shape[:-1])))
-        if "variance" in weight.name:
-            values = np.abs(values) + 0.5
-        weight.assign(values)
-    y = np.array(model(image(*model.input_shape[1:]), training=False))
-    np.savez_compressed(f"{name}.npz", y0=y.reshape(2, -1))
-    for kind in kinds:
-        model.save(f"{name}.{kind}")
+save = partial(keras_files.save, rng)
 
 
 def network(K, maximum):

@@ -23,7 +23,7 @@ use brooklet::ops::conv::{Conv, Finish, Padding};
 use brooklet::ops::max_pool::MaxPool;
 use brooklet::ops::softmax::Softmax;
 use brooklet::ops::stream16::{MAX_FACTOR, Stream16};
-use brooklet::ops::{MAX_KERNEL, MAX_STEP_ROWS, Outputs, Shortcut, Shortcuts, Window};
+use brooklet::ops::{MAX_KERNEL, Outputs, Shortcut, Shortcuts, Window};
 use brooklet::quant::{Clamp, Multiplier};
 use zerocopy::little_endian::I32;
 
@@ -41,9 +41,11 @@ const WEIGHTS: usize = 7 * 1024;
 /// Largest number of bytes of the weights in any packing.
 const PACKED: usize = 14 * 1024;
 /// Largest number of bytes of scratch memory.
-const SCRATCH: usize = 19 * 1024;
+const SCRATCH: usize = 18_496;
 /// Largest number of bytes of a row.
 const ROW: usize = 640;
+/// Number of output rows of this size that there is room for. A step of more rows makes shorter ones.
+const LONG_ROWS: usize = 4;
 /// Largest number of rows of the input.
 const ROWS: usize = 12;
 
@@ -57,9 +59,9 @@ pub struct Memory {
     shifts: [i8; CHANNELS],
     table: Aligned<[I32; 512]>,
     rows: [[i8; ROW]; ROWS],
-    shortcuts: [[i8; ROW]; MAX_STEP_ROWS],
-    expected: [[i8; ROW]; MAX_STEP_ROWS],
-    outputs: [[i8; ROW]; MAX_STEP_ROWS],
+    shortcuts: [[i8; ROW]; LONG_ROWS],
+    expected: [[i8; ROW]; LONG_ROWS],
+    outputs: [[i8; ROW]; LONG_ROWS],
     scratch: Aligned<[u8; SCRATCH]>,
 }
 
@@ -79,9 +81,9 @@ impl Memory {
             shifts: [0; CHANNELS],
             table: Aligned([I32::ZERO; 512]),
             rows: [[0; ROW]; ROWS],
-            shortcuts: [[0; ROW]; MAX_STEP_ROWS],
-            expected: [[0; ROW]; MAX_STEP_ROWS],
-            outputs: [[0; ROW]; MAX_STEP_ROWS],
+            shortcuts: [[0; ROW]; LONG_ROWS],
+            expected: [[0; ROW]; LONG_ROWS],
+            outputs: [[0; ROW]; LONG_ROWS],
             scratch: Aligned([0x5a; SCRATCH]),
         }
     }
@@ -266,8 +268,14 @@ fn conv(
         *value = generator.int8();
     }
     let zero = values.activation(generator);
+    let shortcut_columns = (columns - 1) * stride + 1;
+    let needed = shortcut_columns * shortcut_channels;
+    let length = columns * outputs * if stream.is_some() { 2 } else { 1 };
     // The last step of several rows makes fewer.
     let made = 1 + generator.below(packing.rows_a_step() as u32) as usize;
+    let room = LONG_ROWS * ROW;
+    let made = made.min((room / length.max(needed)).max(LONG_ROWS));
+    let pitch = room / made.max(LONG_ROWS);
     let under = case.kernel[0] + (made - 1) * case.stride;
     let padded_rows = generator.below(case.kernel[0] as u32) as usize;
     let top = generator.below(2) == 0;
@@ -300,20 +308,20 @@ fn conv(
         }
     }
     let rows = &rows[..under];
-    let shortcut_columns = (columns - 1) * stride + 1;
-    let needed = shortcut_columns * shortcut_channels;
-    let length = columns * outputs * if stream.is_some() { 2 } else { 1 };
     // The largest rows have no room for two bytes for each value.
     if length > ROW {
         return None;
     }
     // A shortcut may have one byte for each value.
-    let both = stream.is_some() && 2 * needed <= ROW && generator.below(4) > 0;
+    let both = stream.is_some() && 2 * needed <= pitch && generator.below(4) > 0;
+    // Rows that the step does not make have the first one's.
+    let all = memory.shortcuts.as_flattened();
+    let shortcut_row = |row: usize| all.chunks_exact(pitch).nth(row).unwrap_or(&all[..pitch]);
     let shortcuts: Shortcuts<'_> = core::array::from_fn(|row| match operand {
         1 => Shortcut::InPlace,
         _ => Shortcut::Row {
-            row: memory.shortcuts[row].get(..needed).unwrap_or(&memory.shortcuts[row]),
-            lower: if both { &memory.shortcuts[row][needed..2 * needed] } else { &[] },
+            row: shortcut_row(row).get(..needed).unwrap_or(shortcut_row(row)),
+            lower: if both { &shortcut_row(row)[needed..2 * needed] } else { &[] },
             channels: shortcut_channels,
             stride,
             before: (outputs - shortcut_channels) / 2,
@@ -324,6 +332,7 @@ fn conv(
     let mut run = |backend: &dyn Fn(&mut [u8], &mut Outputs<'_>), rows: &mut [[i8; ROW]]| {
         rows.copy_from_slice(&memory.shortcuts);
         let mut outputs: Outputs<'_> = Default::default();
+        let rows = rows.as_flattened_mut().chunks_exact_mut(pitch);
         for (output, row) in outputs.iter_mut().zip(rows).take(made) {
             *output = &mut row[..length];
         }
@@ -340,7 +349,9 @@ fn conv(
     };
     run(&expected, &mut memory.expected);
     run(&computed, &mut memory.outputs);
-    let rows = memory.expected.iter().zip(&memory.outputs).enumerate();
+    let [expected, computed] =
+        [&memory.expected, &memory.outputs].map(|rows| rows.as_flattened().chunks_exact(pitch));
+    let rows = expected.zip(computed).enumerate();
     let mut differences = rows.filter_map(|(row, (expected, output))| {
         Some(Difference { row: row as u16, ..difference(expected, output)? })
     });

@@ -28,7 +28,7 @@ pub mod chip;
 /// The longest row of the models here, in bytes.
 pub const ROW: usize = 32;
 
-/// Row `y` of an image, its pixels from left to right. Each image is another.
+/// Row `y` of an image, its pixels from left to right. Each image differs.
 pub fn row(image: usize, y: usize, pixels: &mut [u8]) {
     for (x, pixel) in pixels.iter_mut().enumerate() {
         *pixel = (7 * x + 13 * y + 101 * image) as u8;

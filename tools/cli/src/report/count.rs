@@ -20,13 +20,13 @@ pub(crate) fn unit_name(unit: Unit) -> &'static str {
 /// A count by the name of its unit, so that a program that reads it takes none for another.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, JsonSchema)]
 pub(crate) struct Counted {
-    /// If the board counts instructions.
+    /// The instructions, if the board counts them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) instructions: Option<u64>,
-    /// If it counts cycles.
+    /// The cycles, if the board counts them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cycles: Option<u64>,
-    /// If it counts microseconds.
+    /// The microseconds, if the board counts them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) microseconds: Option<u64>,
 }

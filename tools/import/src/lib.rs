@@ -16,7 +16,7 @@
 //! };
 //! assert_eq!(network.input, [32, 32, 3]); // height, width, channels
 //! assert_eq!(network.macs(), 40_551_040);
-//! Batch norms are folded, and nodes are named by their position.
+//! // Batch norms are folded, and nodes are named by their position.
 //! assert!(network.nodes.iter().all(|node| !matches!(node.op, Op::BatchNorm(_))));
 //! assert_eq!(network.nodes[1].name, "stem");
 //! # Ok(())

@@ -152,7 +152,7 @@ fn tests(registry: &Registry, all: bool) -> Step<'_> {
             tests.env("BROOKLET_THOROUGH", "1");
         }
         let tests = run(&mut tests);
-        tests.and(run(&mut cargo(registry.root(), &[&["test", "--doc"], &WORKSPACE[..]].concat())))
+        tests.and(run(&mut cargo(registry.root(), &[&["test", "--doc", "--no-fail-fast"], &WORKSPACE[..]].concat())))
     })
 }
 

@@ -32,7 +32,7 @@
 //! let svg = MemoryMap::new(file.model()).svg();
 //! assert!(svg.starts_with("<svg"));
 //!
-//! The core itself, with the fastest kernels of this machine.
+//! // The core itself, with the fastest kernels of this machine.
 //! let mut simulator = file.simulator(HostBackend::Auto)?;
 //! let image = vec![100; file.input().iter().product()];
 //! assert_eq!(simulator.run(&image).logits.len(), file.model().classes());

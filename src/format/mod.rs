@@ -90,6 +90,7 @@
 mod header;
 mod layer;
 mod layout;
+mod packed;
 mod packing;
 mod planes;
 mod self_test;

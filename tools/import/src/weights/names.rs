@@ -29,7 +29,7 @@ const HEADS: [&str; 6] = ["classifier.1", "classifier", "head.fc", "head", "last
 
 /// The same weights, with the names of PyTorch's own ResNets.
 pub(super) fn plain(map: Weights) -> Weights {
-    let map = without_wrappers(hugging_face(map));
+    let map = deep_stem(without_wrappers(hugging_face(map)));
     let has_head = ["fc.", "linear."].iter().any(|head| map.keys().any(|k| k.starts_with(head)));
     let head = HEADS.iter().find(|head| map.contains_key(&format!("{head}.weight")));
     match head {
@@ -95,6 +95,26 @@ fn hugging_face(map: Weights) -> Weights {
     })
 }
 
+/// Names of timm's networks with a stem of three convolutions: the last batch norm of the stem stands
+/// beside it, and an average precedes the convolution of each shortcut.
+fn deep_stem(map: Weights) -> Weights {
+    let is_timms = map.contains_key("conv1.6.weight")
+        && map.contains_key("bn1.weight")
+        && !map.contains_key("conv1.7.weight");
+    if !is_timms {
+        return map;
+    }
+    renamed(map, |name| {
+        if let Some(part) = name.strip_prefix("bn1.") {
+            return Some(format!("conv1.7.{part}"));
+        }
+        let (block, part) = name.split_once(".downsample.")?;
+        let (place, part) = part.split_once('.')?;
+        let place = place.parse::<usize>().ok()?.checked_sub(1)?;
+        Some(format!("{block}.downsample.{place}.{part}"))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,6 +142,33 @@ mod tests {
         // Names without a prefix.
         assert_eq!(names(&["layer1.0.conv1.weight"]), ["layer1.0.conv1.weight"]);
         assert_eq!(names(&["a.b"]), ["b"]);
+    }
+
+    #[test]
+    fn deep_stems_of_timm_keep_their_last_batch_norm_apart() {
+        assert_eq!(
+            names(&[
+                "bn1.running_var",
+                "bn1.weight",
+                "conv1.4.weight",
+                "conv1.6.weight",
+                "layer1.0.bn1.weight",
+                "layer2.0.downsample.1.weight",
+                "layer2.0.downsample.2.bias",
+            ]),
+            [
+                "conv1.4.weight",
+                "conv1.6.weight",
+                "conv1.7.running_var",
+                "conv1.7.weight",
+                "layer1.0.bn1.weight",
+                "layer2.0.downsample.0.weight",
+                "layer2.0.downsample.1.bias",
+            ]
+        );
+        // A stem that has all of its batch norms, as `brooklet new` writes it.
+        let plain = ["conv1.6.weight", "conv1.7.weight", "layer2.0.downsample.0.weight"];
+        assert_eq!(names(&plain), plain);
     }
 
     #[test]

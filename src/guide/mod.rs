@@ -3,20 +3,20 @@
 //! 1. [From PyTorch to a Pico in ten minutes](tutorial)
 //! 2. [Exporting from PyTorch and Keras](exporting), and to ONNX
 //! 3. [Choosing calibration data](calibration)
-//! 4. [Reading the report](report); what [commands print for programs](reports)
+//! 4. [Reading the report](report), and [reports for programs](reports)
 //! 5. [Quantizing better](quantizing), and [the networks that run](networks)
 //! 6. [Planning memory](memory)
 //! 7. [Firmware of your own](firmware), and [the boards](boards)
 //! 8. [Adding a board](adding_boards)
 //! 9. [Adding an operator](adding_operators)
-//! 10. [Adding a backend](adding_backends); [the kernels](kernels) that there are
+//! 10. [Adding a backend](adding_backends), and [the existing kernels](kernels)
 //! 11. [How it works inside](inside)
 //! 12. [What is promised](promises)
 //! 13. [Measurements](measurements)
 //! 14. [Troubleshooting](troubleshooting), by error message
 //!
-//! These modules hold documentation only. A test types the commands of the first chapter, and compares what
-//! they print.
+//! These modules hold documentation only. A test runs the commands of the first chapter, and compares
+//! their output.
 
 #[doc = include_str!("adding_backends.md")]
 pub mod adding_backends {}

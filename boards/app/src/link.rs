@@ -244,8 +244,8 @@ impl<B: Backend> Desk<'_, B> {
         engine: Option<&'r mut Engine<'_, B, C, P, W>>,
         text: &'r mut Text,
     ) -> Result<Response<'r>, Fault<'r>> {
-        if let Request::Suite = request {
-            return suite(&self.about.kernels);
+        if let Request::Suite { one_in } = request {
+            return suite(&self.about.kernels, one_in);
         }
         if let Request::Line = request {
             return Ok(Response::Line(self.errors));
@@ -290,7 +290,7 @@ impl<B: Backend> Desk<'_, B> {
         match request {
             Request::Check => Ok(Response::Loaded(loaded)),
             Request::Identify
-            | Request::Suite
+            | Request::Suite { .. }
             | Request::Line
             | Request::Slots
             | Request::Update { .. }
@@ -447,16 +447,16 @@ fn values<'r>(
     Ok(Response::Values(ValuesPage { count: all.len() as u32, first, values: page }))
 }
 
-/// Runs all cases of the kernels' suite on this core.
+/// Runs one in this number of cases of the kernels' suite on this core.
 #[cfg(feature = "suite")]
-fn suite<'r>(kernels: &impl Backend) -> Result<Response<'r>, Fault<'r>> {
+fn suite<'r>(kernels: &impl Backend, one_in: u32) -> Result<Response<'r>, Fault<'r>> {
     use brooklet_protocol::SuiteFailure;
-    use brooklet_suite::{Memory, run};
+    use brooklet_suite::{Memory, run_one_in};
     use static_cell::{ConstStaticCell, StaticCell};
 
     static MEMORY: ConstStaticCell<Memory> = ConstStaticCell::new(Memory::new());
     let memory = MEMORY.try_take().ok_or(Fault::Internal { reason: "the suite ran before" })?;
-    let outcome = run(kernels, memory);
+    let outcome = run_one_in(one_in, kernels, memory);
     static FIRST: StaticCell<[u8; 16]> = StaticCell::new();
     let first = outcome.first.map(|brooklet_suite::Failure { case, difference }| SuiteFailure {
         case: case.0,
@@ -474,6 +474,6 @@ fn suite<'r>(kernels: &impl Backend) -> Result<Response<'r>, Fault<'r>> {
 
 /// Firmware without the feature has no suite.
 #[cfg(not(feature = "suite"))]
-fn suite<'r>(_: &impl Backend) -> Result<Response<'r>, Fault<'r>> {
+fn suite<'r>(_: &impl Backend, _: u32) -> Result<Response<'r>, Fault<'r>> {
     Err(Fault::Internal { reason: "this firmware is built without its feature `suite`" })
 }

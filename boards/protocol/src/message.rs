@@ -43,7 +43,10 @@ pub enum Request<'a> {
     /// Drops the unfinished image. Answered with [`Response::Ready`].
     Reset,
     /// Runs the kernels' test suite. Answered with [`Response::Suite`], by firmware that has it.
-    Suite,
+    Suite {
+        /// One in this number of cases is run, always the same ones.
+        one_in: u32,
+    },
     /// Runs the test images in the model. Answered with [`Response::SelfTest`]. Drops the
     /// unfinished image.
     SelfTest,

@@ -263,12 +263,15 @@ impl Link {
         })
     }
 
-    /// Runs the kernels' test suite on the board; returns the number of cases, the number of
-    /// failures, and the first failure.
+    /// Runs the kernels' test suite on the board, or one in this number of its cases; returns the
+    /// number of cases, the number of failures, and the first failure.
     ///
     /// Needs firmware with [`Options::suite`](crate::Options::suite).
-    pub fn suite(&mut self) -> Result<(u32, u32, Option<SuiteFailure>), FirmwareError> {
-        self.ask("suite", &Request::Suite, |response| match response {
+    pub fn suite(
+        &mut self,
+        one_in: u32,
+    ) -> Result<(u32, u32, Option<SuiteFailure>), FirmwareError> {
+        self.ask("suite", &Request::Suite { one_in }, |response| match response {
             Response::Suite { cases, failures, first } => {
                 Some((cases, failures, SuiteFailure::from_bytes(first)))
             }

@@ -87,7 +87,7 @@ fn mlperf_resnet8_is_what_tflite_micro_computes() {
     };
     let model = quantize(&network, &[]);
     for backend in HostBackend::of_this_machine() {
-        let answers = answers(&model, backend, in_time(backend, 5000));
+        let answers = answers(&model, backend, in_time(backend, tries(1000, 5000)));
         assert_eq!(differences(&answers, |a| &a.logits, &logits), 0, "{backend:?}");
         assert_eq!(differences(&answers, |a| &a.output, &softmax), 0, "{backend:?}");
     }
@@ -103,7 +103,7 @@ fn tensorflow_resnet20_is_what_tflite_micro_computes() {
     };
     let model = quantize(&network, &NORMALIZED);
     for backend in HostBackend::of_this_machine() {
-        let answers = answers(&model, backend, in_time(backend, 1000));
+        let answers = answers(&model, backend, in_time(backend, tries(500, 1000)));
         assert_eq!(differences(&answers, |a| &a.logits, &logits), 0, "{backend:?}");
     }
 }
@@ -137,7 +137,7 @@ fn onnxruntime_resnet20_is_as_good_as_there() {
 /// model file, and those in which an exporter has folded them give the same figures.
 fn quantized_agrees_with_float(network: &str, apart: &[&str], folded: &[&str]) {
     let (Some((_folder, data)), Some(best), Some(logits)) = (
-        calibration(tries(Some(500), None)),
+        calibration(tries(Some(100), None)),
         shared(&format!("expected/{network}_float_argmax_5000.npy")),
         shared(&format!("expected/{network}_float_logits_1000.npy")),
     ) else {
@@ -195,7 +195,7 @@ fn calibration(images: Option<usize>) -> Option<(tempfile::TempDir, PathBuf)> {
 /// The results of learned rounding from a few images, or in a thorough run from all.
 #[test]
 fn resnet20_learns() {
-    let (images, needed) = tries((Some(32), 32.0), (None, 34.3));
+    let (images, needed) = tries((Some(16), 31.0), (None, 34.3));
     let (Some(network), Some((_folder, data)), Some(logits)) = (
         shared("models/resnet20.safetensors"),
         calibration(images),
@@ -242,7 +242,7 @@ fn resnet20_with(images: Option<usize>, options: &[&str]) -> Option<(ModelFile, 
 /// a thorough run from all.
 #[test]
 fn resnet20_learns_in_four_bits() {
-    let made = resnet20_with(tries(Some(64), None), &["--weights", "4"]);
+    let made = resnet20_with(tries(Some(32), None), &["--weights", "4"]);
     let Some((model, top1, agreement)) = made else { return };
     // Of 272,474 weights, 1,072 are in the first and the last layer.
     assert!(model.bytes().len() < 160_000, "{} bytes", model.bytes().len());

@@ -3,6 +3,7 @@
 use std::fs;
 use std::process::Command;
 
+use crate::common::tries;
 use crate::onnx::{Onnx, attribute};
 use crate::shell::{brooklet, json, resnet8, succeed};
 use brooklet_firmware::Registry;
@@ -58,10 +59,12 @@ fn fit_plan_and_flash_agree() {
     let folder = resnet8();
     let folder = folder.path();
     let mut lines = Vec::new();
-    for size in [32, 33, 34, 36, 64, 96] {
+    for &size in tries(&[32, 34, 96][..], &[32, 33, 34, 36, 64, 96]) {
         lines.push(format!("a.safetensors --arch resnet8 --input {size}x{size}"));
     }
-    for (size, outputs) in [(16, 8), (42, 32), (48, 128), (64, 400)] {
+    for &(size, outputs) in
+        tries(&[(42, 32), (64, 400)][..], &[(16, 8), (42, 32), (48, 128), (64, 400)])
+    {
         fs::write(folder.join(format!("{size}.onnx")), conv(size, outputs)).unwrap();
         lines.push(format!("{size}.onnx"));
     }
@@ -99,7 +102,7 @@ fn fit_plan_and_flash_agree() {
             (fitting, others) = (fitting + u32::from(fits), others + u32::from(!fits));
         }
     }
-    assert!(fitting > 20 && others > 5, "{fitting} fit, {others} do not");
+    assert!(fitting > tries(10, 20) && others > 5, "{fitting} fit, {others} do not");
 }
 
 /// A chip without a board is planned for like a board with its kernels and memory.
@@ -152,8 +155,14 @@ fn instructions_are_predicted_for_the_file_as_it_is_flashed() {
             folder,
             &format!("quantize {network} --weights {weights} --backend rv32 -o b.brook"),
         );
-        for spec in Registry::find().unwrap().boards() {
+        let registry = Registry::find().unwrap();
+        let mut backends = Vec::new();
+        for spec in registry.boards() {
             let board = &spec.name;
+            if tries(backends.contains(&&spec.backend), false) {
+                continue;
+            }
+            backends.push(&spec.backend);
             fs::copy(folder.join("a.brook"), folder.join("p.brook")).unwrap();
             succeed(folder, &format!("plan p.brook --board {board} --in-place"));
             let planned = json(folder, &format!("inspect p.brook --board {board}"));

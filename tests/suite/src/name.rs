@@ -12,7 +12,7 @@ use crate::cases::{CASES, Case};
 /// What a case computes.
 #[derive(Clone, Copy)]
 pub(crate) enum Name {
-    /// A convolution. `operand` is the kind of shortcut, as in [`crate::conv`].
+    /// A convolution. `operand` is the kind of shortcut, as in [`crate::conv::run`].
     Conv {
         case: &'static Case,
         values: Values,

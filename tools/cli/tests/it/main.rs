@@ -12,6 +12,7 @@ mod common;
 mod corrupt;
 mod costs;
 mod cycles;
+mod debugger;
 mod desk;
 mod devices;
 mod doctor;

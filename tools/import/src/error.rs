@@ -103,7 +103,7 @@ pub enum Problem {
     },
 
     /// The quantized ONNX network has quantized operators that are not supported.
-    #[error("operator {op}: of quantized ONNX networks only the QDQ form is read")]
+    #[error("operator {op} is not supported: quantized ONNX networks must be in QDQ form")]
     QuantizedOnnx {
         /// The first quantized operator.
         op: String,

@@ -235,7 +235,7 @@ fn what_cannot_be_kept_is_named() {
         ),
         (
             Onnx::new(&[1, 3, 4, 4]).node("ConvInteger", "x", "y", &[]),
-            "`y`: operator ConvInteger: of quantized ONNX networks only the QDQ form is read",
+            "`y`: operator ConvInteger is not supported: quantized ONNX networks must be in QDQ form",
         ),
     ];
     for (onnx, expected) in cases {

@@ -29,7 +29,7 @@ pub(super) struct Walk {
 pub(super) struct Call<'a> {
     pub(super) layer: Layer<'a>,
     pub(super) inputs: Vec<Map>,
-    /// Numbers among its inputs, each with the number of tensors before it.
+    /// The numbers among its inputs, each with the number of tensors that come before it.
     pub(super) constants: Vec<(usize, f32)>,
     pub(super) place: Place,
 }
@@ -166,7 +166,7 @@ impl Walk {
                 open.push((*layer, place, number, read));
             }
         }
-        // Keras 2 counts the making of a model as its first call.
+        // In Keras 2, making a model counts as its first call.
         let ends = keys(&model.config["output_layers"]);
         let mut firsts = HashMap::<String, usize>::new();
         for (name, number, _) in open.iter().flat_map(|(.., read)| &read.tensors).chain(&ends) {
@@ -280,24 +280,26 @@ impl Walk {
     }
 }
 
-/// Whether a layer is a model in the model.
+/// Whether a layer is a nested model.
 fn is_model(layer: &Layer<'_>) -> bool {
     matches!(layer.class, "Functional" | "Model" | "Sequential")
 }
 
-/// The tensors that a call reads, in their order, and numbers between them.
+/// The tensors that a call reads, in order, and the numbers among its operands.
 #[derive(Default)]
 struct Read {
     tensors: Vec<Key>,
     constants: Vec<(usize, f32)>,
 }
 
-/// What Keras 2 writes for a tensor's layer where a call's first operand is a number.
+/// The name that Keras 2 writes instead of a layer's name if the first operand of a call is a number.
 const NUMBER: &str = "_CONSTANT_VALUE";
 
 impl Read {
-    /// Collects the tensors of a call: of Keras 3 objects with their history, of Keras 2 lists of
-    /// layer, call, output, and options, of which `y` is the second operand of an operator.
+    /// Collects the tensors of a call.
+    ///
+    /// Keras 3 writes objects with their history. Keras 2 writes lists of layer, call, output and options,
+    /// whose option `y` is the second operand of an operator.
     fn all(&mut self, value: &Value, depth: usize) {
         if depth > MOST_DEPTH {
             return;

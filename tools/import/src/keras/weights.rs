@@ -143,7 +143,7 @@ impl Store {
                 if depth < MOST_DEPTH {
                     open.extend(groups.iter().map(|name| (format!("{path}/{name}"), depth + 1)));
                 }
-                // A layer's name may have slashes: all ends of the path may be one.
+                // A layer's name may contain slashes, so each end of the path may be a name.
                 let owners: Vec<&str> =
                     path.match_indices('/').map(|(at, _)| &path[at + 1..]).collect();
                 for name in datasets {

@@ -34,7 +34,7 @@ impl Network {
             {
                 return Err(unsupported(
                     format!("{} inside of the network", ending.name()),
-                    "it may only be the network's last layer, behind its scores",
+                    "it may only be the network's last layer, after its scores",
                 ))
                 .at(&node.source);
             }

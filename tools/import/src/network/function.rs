@@ -39,7 +39,7 @@ pub enum Function {
     Gelu,
     /// `x · (1 + tanh(√(2/π) · (x + 0.044715 · x³))) / 2`.
     GeluTanh,
-    /// The error function, which GELU is spelled with.
+    /// The error function, with which files write GELU.
     Erf,
     /// `x · tanh(ln(1 + e^x))`.
     Mish,
@@ -108,7 +108,7 @@ impl Function {
             }
             Function::Erf => 2.0 * normal(x * std::f64::consts::SQRT_2) - 1.0,
             Function::Mish => x * Function::Softplus.value(x).tanh(),
-            // Without overflow for large values.
+            // This form does not overflow for large values.
             Function::Softplus => x.max(0.0) + (-x.abs()).exp().ln_1p(),
         }
     }

@@ -60,7 +60,7 @@ pub(super) fn derived(
             let fits = super::node::int(call.node, "p", 2) == 2;
             if !fits || map.size(axis) != map.extent(Channel) {
                 return Err(unsupported(
-                    "a normalization that is not by the length of the vector of channels",
+                    "a normalization other than by the length of the vector of channels",
                     "only an L2 normalization of the last layer's output is supported",
                 ));
             }
@@ -138,7 +138,7 @@ fn single(constant: &Constant) -> Option<f32> {
     }
 }
 
-/// The number of groups, where a Reshape puts a map's channels in groups.
+/// The number of groups, if a Reshape divides a map's channels into groups.
 fn groups(call: &Call<'_>, map: &Map) -> Result<Option<usize>, Problem> {
     let [batch, channels, height, width] = map.sizes()[..] else { return Ok(None) };
     if map.require_nchw().is_err() {
@@ -159,7 +159,7 @@ fn groups(call: &Call<'_>, map: &Map) -> Result<Option<usize>, Problem> {
     })
 }
 
-/// The channels with the first of all groups first: a channel shuffle.
+/// A channel shuffle: first the first channel of each group, then the second channel of each, and so on.
 fn shuffled(
     importer: &mut Importer<'_>,
     call: &Call<'_>,
@@ -176,7 +176,7 @@ fn shuffled(
     channels(importer, map, &chosen, call).map(Value::Map)
 }
 
-/// Whether a reduction is one over the channels of a map of one pixel.
+/// Whether a reduction is over all channels of a map with one pixel.
 fn over_channels(call: &Call<'_>, map: &Map) -> Result<bool, Problem> {
     let axes = match call.optional_ints(1)? {
         Some(axes) => axes,

@@ -353,7 +353,7 @@ fn arithmetic(given: &Given<'_>) -> Result<Constant, Problem> {
     }
 }
 
-/// Whether numbers are equal: 1 where they are.
+/// Compares two constants: 1 where their numbers are equal, otherwise 0.
 fn equal(given: &Given<'_>) -> Result<Constant, Problem> {
     let [a, b] = both(given.input(0)?, given.input(1)?, given.room)?;
     let values = a.iter().zip(&b).map(|(a, b)| i64::from(a == b)).collect();
@@ -361,7 +361,7 @@ fn equal(given: &Given<'_>) -> Result<Constant, Problem> {
     Ok(Constant::Ints(ArrayD::from_shape_vec(shape, values).expect("as many elements")))
 }
 
-/// Of two constants' numbers the first's, where a third's is not 0.
+/// The operator Where: numbers of the second input where the first input is not 0, otherwise of the third.
 fn chosen(given: &Given<'_>) -> Result<Constant, Problem> {
     let (a, b) = (given.input(1)?, given.input(2)?);
     let [mask, _] = both(given.input(0)?, a, given.room)?;
@@ -383,7 +383,7 @@ fn chosen(given: &Given<'_>) -> Result<Constant, Problem> {
     }
 }
 
-/// Two constants as numbers of one shape.
+/// Two constants, broadcast to a common shape.
 fn both(a: &Constant, b: &Constant, room: usize) -> Result<[ArrayD<f32>; 2], Problem> {
     let shape = broadcast(a.shape(), b.shape())?;
     within(checked_count(&shape)?, room)?;
@@ -398,7 +398,7 @@ fn both(a: &Constant, b: &Constant, room: usize) -> Result<[ArrayD<f32>; 2], Pro
     Ok([wide(a)?, wide(b)?])
 }
 
-/// A sum, mean or product along dimensions; of none that are named along all.
+/// A sum, mean or product along dimensions. If no dimensions are named, it is along all of them.
 fn reduce(given: &Given<'_>) -> Result<Constant, Problem> {
     let constant = given.input(0)?;
     let rank = constant.rank();

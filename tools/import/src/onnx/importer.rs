@@ -33,9 +33,9 @@ pub(super) enum Kind {
     Positive,
     /// The vector's length to this power, which is 2, 1 or −1.
     Length(i8),
-    /// The channels in this number of groups, as a dimension of their own.
+    /// The channels divided into this number of groups, which are a dimension of their own.
     Grouped(usize),
-    /// The same with the groups last.
+    /// The same, with the dimension of the groups last.
     Shuffled(usize),
 }
 

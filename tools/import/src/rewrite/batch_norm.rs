@@ -33,7 +33,7 @@ pub(crate) fn fold_batch_norms(
         check_finite(&Op::Conv(conv.clone())).at(&node.source)?;
         before[node.inputs[0]].statistics = norm.statistics();
         moved[id] = node.inputs[0];
-        // What read the norm reads the convolution now.
+        // The nodes that read the norm now read the convolution.
         consumers[node.inputs[0]] = consumers[id];
     }
     Ok(moved)

@@ -41,7 +41,7 @@ pub(crate) fn simplify(network: &mut Network, outputs: &[NodeId]) {
 /// The new operator of a node, and the node that it reads.
 type Found = Option<(Op, NodeId)>;
 
-/// The input of a node, if nothing else reads that.
+/// The input of a node, if no other node reads it.
 fn before(network: &Network, id: NodeId, readers: &[usize]) -> Option<NodeId> {
     let &input = network.nodes[id].inputs.first()?;
     (readers[input] == 1).then_some(input)
@@ -75,20 +75,20 @@ fn gated(network: &Network, id: NodeId) -> Found {
     })
 }
 
-/// Functions that files spell in several nodes, in one of many ways: they are known by their values.
+/// Functions that files write as several nodes, in many ways. They are recognized by their values.
 const SPELLED: [Function; 3] = [Function::Gelu, Function::GeluTanh, Function::Mish];
 
-/// Nodes before one that are looked at for what they compute of one map.
+/// Maximum number of nodes between the input of such a function and its output.
 const REACH: usize = 16;
 
-/// One of the [`SPELLED`] functions, of any node before this one.
+/// The [`SPELLED`] function that a node computes, and the node that is its input.
 fn spelled(network: &Network, id: NodeId) -> Found {
-    /// Largest error of a value, of numbers that a file rounds to float.
+    /// Largest error of a value, because files round numbers to float.
     const ERROR: f64 = 1e-5;
     let points = || (-16..=16).map(|step| 0.37 * f64::from(step));
     (id.saturating_sub(REACH)..id).rev().find_map(|of| {
         let value = |x: f64| value(network, id, (of, x), &mut (4 * REACH));
-        // Most nodes are no function of another at all.
+        // Most nodes are not a function of a single other node, so one point rules them out.
         let first = value(0.37)?;
         let near = |function: &Function| {
             (first - function.value(0.37)).abs() <= ERROR
@@ -100,8 +100,9 @@ fn spelled(network: &Network, id: NodeId) -> Found {
     })
 }
 
-/// What a node computes of a number that another node's values are; nothing if it computes it of other
-/// nodes as well, or takes more steps than are left.
+/// The value of a node if all values of the node `of.0` are `of.1`.
+///
+/// `None` if it also depends on other nodes, or if more than `left` steps are needed.
 fn value(network: &Network, id: NodeId, of: (NodeId, f64), left: &mut usize) -> Option<f64> {
     *left = left.checked_sub(1)?;
     if id == of.0 {
@@ -126,7 +127,7 @@ fn value(network: &Network, id: NodeId, of: (NodeId, f64), left: &mut usize) -> 
     })
 }
 
-/// A mean over the columns of a mean over the rows, or the other way round.
+/// A mean over columns of a mean over rows, or in the other order.
 fn means(network: &Network, id: NodeId, readers: &[usize]) -> Found {
     let input = before(network, id, readers)?;
     let Op::AveragePool(AveragePool { window, counted: [0, 0, 0, 0] }) = network.nodes[input].op

@@ -34,7 +34,7 @@ pub(super) enum Computation {
     Concat,
     /// Zeros around the map.
     Pad(Pads),
-    /// A map of one channel, as often as there are channels.
+    /// A map whose only channel is repeated `channels` times.
     Spread,
     Subsample(Subsample),
     MaxPool(Window),

@@ -258,6 +258,6 @@ fn quantized_bias(graph: &Graph<'_>, bias: Option<i32>, out: usize) -> Result<Ve
 fn inside(ending: Ending) -> Problem {
     unsupported(
         format!("{} inside of the network", ending.name()),
-        "it may only be the network's last layer, behind its scores",
+        "it may only be the network's last layer, after its scores",
     )
 }

@@ -95,8 +95,8 @@ fn hugging_face(map: Weights) -> Weights {
     })
 }
 
-/// Names of timm's networks with a stem of three convolutions: the last batch norm of the stem stands
-/// beside it, and an average precedes the convolution of each shortcut.
+/// Names of timm's networks with a stem of three convolutions. The last batch norm of the stem is not a
+/// part of it, and an average precedes the convolution of each shortcut.
 fn deep_stem(map: Weights) -> Weights {
     let is_timms = map.contains_key("conv1.6.weight")
         && map.contains_key("bn1.weight")
@@ -166,7 +166,7 @@ mod tests {
                 "layer2.0.downsample.1.bias",
             ]
         );
-        // A stem that has all of its batch norms, as `brooklet new` writes it.
+        // The names of `brooklet new`, whose stem contains all of its batch norms, stay.
         let plain = ["conv1.6.weight", "conv1.7.weight", "layer2.0.downsample.0.weight"];
         assert_eq!(names(&plain), plain);
     }

@@ -93,7 +93,7 @@ pub(super) fn operator(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem>
     named(walk, map, call, &call.layer.class.to_lowercase())
 }
 
-/// `ReLU`: with a largest value, a slope of what is negative, or a threshold.
+/// `ReLU`, which may have a largest value, a slope for negative numbers, or a threshold.
 pub(super) fn relu(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem> {
     let map = *walk.only(call)?;
     let of = |key: &str| call.layer.number(key).unwrap_or(0.0);
@@ -163,7 +163,7 @@ fn scores(walk: &mut Walk, map: &Map, call: &Call<'_>, op: Op) -> Result<Map, Pr
     if shape[..2] != [1, 1] {
         return Err(unsupported(
             format!("{} of a map of {shape:?}", op.name()),
-            "only of the scores, behind the last layer",
+            "this operator is only supported for the scores, after the last layer",
         ));
     }
     walk.elementwise(op, map, call)

@@ -107,7 +107,7 @@ pub(super) fn run(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem> {
     }
 }
 
-/// An operator of TensorFlow that Keras 2 wrote as a layer: the layer of Keras 3 that is the same.
+/// An operator of TensorFlow, which Keras 2 writes as a layer. It is read as the same layer of Keras 3.
 fn operator(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem> {
     let function = call.layer.text("function").unwrap_or("");
     let class = match function {

@@ -54,7 +54,7 @@ pub(super) fn subtract(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem>
     folded(walk, &call, &Op::Add)
 }
 
-/// The larger of maps, or the smaller: `a + max(b − a, 0)`, or `a − max(a − b, 0)`.
+/// The maximum of maps, `a + max(b − a, 0)`, or their minimum, `a − max(a − b, 0)`.
 pub(super) fn larger(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem> {
     let largest = call.layer.class == "Maximum";
     let mut made = call.inputs[0];
@@ -69,7 +69,7 @@ pub(super) fn larger(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem> {
     Ok(made)
 }
 
-/// A map and a number.
+/// An operation on a map and a number, which becomes a factor and an offset.
 pub(super) fn with_number(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem> {
     let (&[map], &[(before, number)]) = (&call.inputs[..], &call.constants[..]) else {
         return Err(unsupported(
@@ -102,7 +102,7 @@ pub(super) fn with_number(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Probl
     walk.elementwise(Op::BatchNorm(norm), &map, call)
 }
 
-/// Maps of one shape, or a map and one value a channel, or one a pixel.
+/// A product of maps of the same shape, or of a map with one value per channel or per pixel.
 pub(super) fn multiply(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem> {
     let [first, second] = call.inputs[..] else {
         return folded(walk, call, &Op::Multiply);
@@ -122,7 +122,7 @@ pub(super) fn multiply(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem>
     } else if small != [1, 1, large[2]] {
         return Err(unsupported(
             format!("multiplies maps of {large:?} and {small:?}"),
-            "a map is multiplied by a map of its shape, or by one value a channel or a pixel",
+            "a map can be multiplied by a map of its shape, or by one value per channel or per pixel",
         ));
     }
     walk.push(Op::Multiply, &nodes, call, a.dimensions)

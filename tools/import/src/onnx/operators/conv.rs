@@ -54,8 +54,9 @@ pub(super) fn conv(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, 
     Ok(map.like(importer.view(id)))
 }
 
-/// A convolution of one kernel along the channels of a map of one pixel, as the attention of ECA is: a
-/// convolution by one, with the kernel at another place in each row of its weights.
+/// A convolution along the channels of a map with one pixel, as in ECA's attention.
+///
+/// It becomes a 1×1 convolution. The weights of each output channel hold the kernel, shifted by one channel.
 fn along_channels(
     importer: &mut Importer<'_>,
     call: &Call<'_>,
@@ -88,7 +89,7 @@ fn along_channels(
     let mut band = Array4::zeros((out, 1, 1, channels));
     for place in 0..out {
         for (at, &weight) in weights.iter().enumerate() {
-            // Behind the padding.
+            // Taps on the padding are left out.
             if let Some(channel) = (place + at).checked_sub(before).filter(|&at| at < channels) {
                 band[[place, 0, 0, channel]] = weight;
             }

@@ -53,11 +53,11 @@ pub(super) fn clip(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, 
     clipped(importer, call.map(0)?, [low, high], &call.name)
 }
 
-/// Selu and Celu: an ELU, scaled before and behind.
+/// Selu and Celu: an ELU whose input and output are scaled.
 pub(super) fn scaled_elu(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
     let map = call.map(0)?;
     let number = |name: &str, default: f32| float(call.node, name, default);
-    // 1.67326… and 1.0507…, and 1, are ONNX's defaults.
+    // The numbers are ONNX's default values.
     let (before, alpha, behind) = match op_type(call.node) {
         "Selu" => (1.0, number("alpha", 1.673_263_2), number("gamma", 1.050_701)),
         _ => (number("alpha", 1.0).recip(), 1.0, number("alpha", 1.0)),

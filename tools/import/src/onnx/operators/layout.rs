@@ -21,7 +21,7 @@ pub(super) fn expand(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map
     let target = call.ints(1)?;
     let more = target.len().checked_sub(map.dims.len());
     let sizes = map.sizes();
-    // A size of 1 keeps the map's own.
+    // A target size of 1 keeps the size of the map.
     let keeps = |(&size, &to): (&usize, &i64)| to <= 1 || size as i64 == to;
     if more == Some(0) && sizes.iter().zip(&target).all(keeps) {
         return Ok(map.clone());
@@ -43,14 +43,14 @@ pub(super) fn expand(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map
     if !more.is_some_and(fits) || !call.node.output.first().is_some_and(ends) {
         return Err(unsupported(
             format!("enlarges a map of {sizes:?} to {target:?}"),
-            "only what a map is multiplied by can be enlarged",
+            "only a map that another map is multiplied by can be enlarged",
         ));
     }
     let more = vec![vec![]; target.len() - map.dims.len()];
     Ok(Map { view: map.view, dims: [more, map.dims.clone()].concat() })
 }
 
-/// A map of one channel with its channel repeated, as networks for colours are given grey images.
+/// A map whose only channel is repeated. Networks for colour images repeat a grey image like this.
 fn repeated(
     importer: &mut Importer<'_>,
     call: &Call<'_>,
@@ -71,7 +71,7 @@ fn repeated(
     importer.elementwise(&view, Op::Conv(Conv::spreading(channels)), &call.name).map(Some)
 }
 
-/// Tile: of one channel as many.
+/// Tile, which may only repeat the channel of a map with one channel.
 pub(super) fn tile(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
     let map = call.map(0)?;
     let times = call.ints(1)?;
@@ -83,7 +83,7 @@ pub(super) fn tile(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, 
     made.ok_or_else(|| {
         unsupported(
             format!("repeats a map of {:?} by {times:?}", map.sizes()),
-            "only the channel of a map of one channel can be repeated",
+            "only a map of one channel can be repeated, along its channels",
         )
     })
 }
@@ -104,7 +104,7 @@ pub(super) fn reshape(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Ma
     let allow_zero = int(call.node, "allowzero", 0) != 0;
     let target = shapes::reshape_target(&sizes, &call.ints(1)?, allow_zero)?;
     let made = map.reshaped(&target);
-    // The image as a vector: what it becomes is the image.
+    // If the input is a vector that is reshaped to a map, the map is the image.
     let untouched = importer.network.nodes.len() == 1 && map.view == importer.view(0);
     match (made, &target[..]) {
         (Err(_), &[1, channels, height, width]) if untouched && map.view.shape()[..2] == [1, 1] => {

@@ -130,7 +130,7 @@ fn part(
     }
 }
 
-/// Some channels of a map.
+/// The chosen channels of a map, as a 1×1 convolution.
 pub(in crate::onnx) fn channels(
     importer: &mut Importer<'_>,
     map: &Map,

@@ -167,7 +167,7 @@ fn largest(
     importer.elementwise(map, Op::MaxPool(along(map, over)), name)
 }
 
-/// The largest of all channels of each pixel: of two halves the larger, again and again.
+/// The maximum over the channels of each pixel. Each round takes the maximum of two halves of the channels.
 fn largest_channel(importer: &mut Importer<'_>, map: &Map, name: &str) -> Result<Map, Problem> {
     let mut map = map.clone();
     loop {
@@ -177,7 +177,7 @@ fn largest_channel(importer: &mut Importer<'_>, map: &Map, name: &str) -> Result
         }
         let half = channels.div_ceil(2);
         importer.take(channels.saturating_mul(half).saturating_mul(2))?;
-        // Of an odd number the one in the middle is in both halves.
+        // If the number is odd, the channel in the middle is in both halves.
         let first: Vec<usize> = (0..half).collect();
         let first = Conv::choosing(channels, &first);
         let mut more = first.clone();

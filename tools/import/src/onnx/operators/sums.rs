@@ -25,7 +25,7 @@ pub(super) fn arithmetic(importer: &mut Importer<'_>, call: &Call<'_>) -> Result
         }
         op => Err(unsupported(
             format!("{op} of two maps"),
-            "maps are added, subtracted and multiplied, and divided by constants",
+            "maps can be added, subtracted and multiplied, and divided by constants",
         )),
     }
 }
@@ -64,7 +64,7 @@ pub(super) fn sum(
     Ok(Map { view: importer.view(id), dims: a.dims.clone() })
 }
 
-/// The larger of two maps of one shape, or the smaller: `a + max(b − a, 0)`, or `a − max(a − b, 0)`.
+/// The maximum of two maps of the same shape, `a + max(b − a, 0)`, or their minimum, `a − max(a − b, 0)`.
 pub(super) fn larger(
     importer: &mut Importer<'_>,
     a: &Map,

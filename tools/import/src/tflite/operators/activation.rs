@@ -81,7 +81,7 @@ pub(super) fn ending(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Result
     if shape[..2] != [1, 1] {
         return Err(unsupported(
             format!("{} of a map of {shape:?}", call.name),
-            "only of the scores, behind the last layer",
+            "this operator is only supported for the scores, after the last layer",
         ));
     }
     let ending = if call.name == "ARG_MAX" { Ending::ArgMax } else { Ending::UnitLength };

@@ -36,7 +36,7 @@ pub(super) fn arithmetic(
             } else if a != b && b != [1, 1, a[2]] {
                 return Err(unsupported(
                     format!("multiplies maps of shapes {a:?} and {b:?}"),
-                    "a map is multiplied by a map of its shape, or by one value a channel or a pixel",
+                    "a map can be multiplied by a map of its shape, or by one value per channel or per pixel",
                 ));
             }
             Computation::Multiply
@@ -44,7 +44,7 @@ pub(super) fn arithmetic(
         "DIV" => {
             return Err(unsupported(
                 "DIV of two maps",
-                "maps are added, subtracted and multiplied, and divided by constants",
+                "maps can be added, subtracted and multiplied, and divided by constants",
             ));
         }
         name => {
@@ -72,8 +72,8 @@ fn affine(
     if importer.constants.tensor(at)?.kind == element::INT16 {
         return Err(unsupported(
             format!("{} of a constant in a network of 16 bits", call.name),
-            "where it normalizes the image, leave it out of the network and give --mean and --std; \
-             else convert the network to int8, or give the float network",
+            "if it normalizes the image, leave it out of the network and give --mean and --std; \
+             otherwise convert the network to int8, or give the float network",
         ));
     }
     let values = importer.constants.floats(at)?;

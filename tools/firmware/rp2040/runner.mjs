@@ -17,7 +17,7 @@ const BOOT2_IN_RAM = 0x20041f00;
 const RAM = 0x20000000;
 const CYCLE_NANOS = 8; // 125 MHz
 const BURST = 200000;
-/** Instructions between two looks at the wire; far fewer than a byte takes. */
+/** Number of instructions after which the wire is checked; far fewer than run during one byte. */
 const LOOK = 64;
 
 function option(name) {
@@ -110,16 +110,16 @@ for (const uart of chip.uart) {
 const other = new core.constructor(chip);
 const PROC1 = 1 << 16;
 const FIFO_DEPTH = 8;
-/** What core 1 has of the SIO: a divider and interpolators. */
+/** The SIO of each core. Core 1 has a divider and interpolators of its own. */
 const sios = [chip.sio, new chip.sio.constructor(chip)];
-/** Words for core 0, and for core 1. */
+/** The FIFOs with words for core 0 and for core 1. */
 const fifos = [[], []];
-/** Whether core 1 runs firmware; until then its boot ROM answers. */
+/** Whether core 1 runs firmware. Until then, its boot ROM answers. */
 let launched = false;
-/** Which words of the sequence it has had: 0, 0, 1, vectors, stack, entry. */
+/** The words of the start sequence so far. The sequence is 0, 0, 1, vectors, stack, entry. */
 let launch = [];
 
-/** A word for core 1's boot ROM, which says it again, and goes where the sixth says. */
+/** The boot ROM of core 1 echoes each word. After the sixth word, it jumps to the entry. */
 function answer_of_rom(word) {
   const expected = [0, 0, 1];
   const right = launch.length >= 3 || word === expected[launch.length];
@@ -151,7 +151,7 @@ sios.forEach((sio, id) => {
   };
 });
 
-/** Both cores hear of an event. */
+/** Signals an event to both cores. */
 function event() {
   for (const one of [core, other]) {
     if (one.waiting) one.waiting = false;
@@ -183,7 +183,7 @@ psm.writeUint32 = (offset, value) => {
 // SEV does nothing in rp2040js except to report that it was executed.
 chip.logger.info = (_, what) => { if (what === 'SEV') event(); };
 
-/** Core 1 runs for that number of cycles, and what it ran over is kept. */
+/** Runs core 1 for a number of cycles. Cycles that it ran too far are subtracted from the next run. */
 let ahead = 0;
 function run_other(cycles) {
   if (!launched) return;

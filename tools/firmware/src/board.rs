@@ -132,7 +132,7 @@ impl Board {
             true => Some(Counting::new(spec, &firmware, options.cache)?),
             false => None,
         };
-        // The files are kept until the board answers, as they are loaded by then.
+        // The files are kept until the board answers. By then they have been loaded.
         let mut files = Vec::new();
         let (command, socket) = match (&spec.qemu, spec.emulator, &spec.uf2) {
             (Some(qemu), ..) => {

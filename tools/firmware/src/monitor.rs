@@ -31,7 +31,8 @@ impl Lines {
         Ok(Self { said, patience: None, _running: None })
     }
 
-    /// They end, too, where the board says nothing for so long. An emulated board is stopped then.
+    /// Sets how long the board may write nothing. After this time the lines end, and an emulated board is
+    /// stopped.
     pub fn patient_for(mut self, patience: Duration) -> Self {
         self.patience = Some(patience);
         self
@@ -73,7 +74,7 @@ impl Lines {
     }
 }
 
-/// Reads lines as they come, until nobody takes them.
+/// Reads lines as they arrive, until their receiver is dropped.
 fn listen(from: impl Read + Send + 'static) -> mpsc::Receiver<String> {
     let (send, said) = mpsc::sync_channel(64);
     thread::spawn(move || {

@@ -138,7 +138,7 @@ fn chip_of(spec: &Spec) -> Result<&str, FirmwareError> {
     })
 }
 
-/// The only probe. The error lists those that there are.
+/// The only probe. If there are several, the error lists them.
 fn only(found: &[DebugProbeInfo]) -> Result<&DebugProbeInfo, String> {
     match found {
         [probe] => Ok(probe),

@@ -27,10 +27,10 @@ impl FirmwareError {
             Self::Port { .. } => "check that it is there, that no other program has it, and that you may use it (on Linux: \
          the group `dialout`)".to_owned(),
             Self::Probe { .. } => "check that it is plugged in and that you may use it (on Linux: probe-rs's udev rules); \
-         where there are several, name one: --probe VID:PID or VID:PID:SERIAL".to_owned(),
+         if there are several, name one: --probe VID:PID or VID:PID:SERIAL".to_owned(),
             Self::Espflash { .. } => "check that the port is the board's; if it does not answer, hold its BOOT button while you press \
          RESET, and try again".to_owned(),
-            Self::NoDrive { .. } => "hold the board's BOOTSEL button while you plug it in, and mount the drive that comes; \
+            Self::NoDrive { .. } => "hold the board's BOOTSEL button while you plug it in, and mount the drive that appears; \
          --drive DIR says where it is, --uf2 FILE writes a file for it".to_owned(),
             Self::NotStarted { board, .. } => format!("it does not fit the board, or fails its self-test: `brooklet plan MODEL --board {board}` \
          packs a model for it"),

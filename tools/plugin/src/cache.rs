@@ -53,7 +53,7 @@ impl Cache {
         })
     }
 
-    /// The core reads at an address.
+    /// Counts a read at an address.
     pub(crate) fn read(&mut self, address: u64, counting: bool) {
         let line = address >> self.line_log2;
         if line == self.last || !self.flash.iter().any(|flash| flash.contains(&address)) {

@@ -9,18 +9,19 @@
 //! Firmware uses the timer with which it counts itself in the same way
 //! (`boards/parts/src/systick.rs`), so both count the same, and firmware needs no marks of its own.
 //! On RISC-V, whose counter has no address, the mark is the static in which firmware keeps the
-//! counter's start (`boards/parts/src/minstret.rs`). A second store begins anew, and discards what
-//! was counted: the first one has set up the timer.
+//! counter's start (`boards/parts/src/minstret.rs`). A second store begins a new span, and discards
+//! the counts so far, because the first store only sets up the timer.
 //!
 //! When QEMU quits, the file is written. It has one line per executed instruction: its address, its
 //! bytes, how often it ran, and how often the next instruction was not the one after it. With
 //! `cache`, misses of a cache in front of flash are counted: the last line is `misses` and their
 //! number, for code and data. `Cache::parse` documents the text of a cache.
 //!
-//! The interface is version 1 of QEMU's (`docs/devel/tcg-plugins.rst` there), which QEMU 7.2
-//! supports. One core is emulated, so all calls except the first and the last come from its thread.
+//! The plugin uses version 1 of QEMU's interface (`docs/devel/tcg-plugins.rst` there), which QEMU 7.2
+//! supports. Only one core is emulated, so all calls except the first and the last come from its
+//! thread.
 
-#![allow(unsafe_code, reason = "QEMU's interface is C's")]
+#![allow(unsafe_code, reason = "QEMU's interface is in C")]
 
 mod cache;
 
@@ -75,7 +76,7 @@ unsafe extern "C" {
     fn qemu_plugin_mem_is_store(info: u32) -> bool;
 }
 
-/// An instruction, and what it did.
+/// An instruction, and how often it ran.
 #[derive(Debug)]
 struct Counted {
     address: u64,
@@ -168,7 +169,7 @@ fn alone(bytes: &[u8]) -> &[u8] {
     }
 }
 
-/// QEMU has translated a block, and is told to call back for each instruction.
+/// QEMU calls this when it has translated a block. It asks QEMU to call back for each instruction.
 extern "C" fn translated(_: u64, block: *mut Block) {
     let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
     // SAFETY: QEMU lends the block, and its instructions with their bytes, for this call. The data
@@ -207,14 +208,14 @@ fn cache() -> Option<MutexGuard<'static, Cache>> {
     Some(CACHE.get()?.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// The core reads at an address, code or data.
+/// Counts a read of code or data in the cache.
 fn read(address: u64) {
     if let Some(mut cache) = cache() {
         cache.read(address, COUNTING.load(Relaxed));
     }
 }
 
-/// An instruction is executed.
+/// QEMU calls this before it executes an instruction.
 extern "C" fn executed(_: c_uint, data: *mut c_void) {
     let counted = data.cast::<Counted>();
     // SAFETY: the data of this callback is a counter, which is never freed.
@@ -232,7 +233,7 @@ extern "C" fn executed(_: c_uint, data: *mut c_void) {
     this.executed.fetch_add(1, Relaxed);
 }
 
-/// Memory is accessed.
+/// QEMU calls this for each access to memory.
 extern "C" fn accessed(_: c_uint, info: u32, address: u64, _: *mut c_void) {
     read(address);
     if OPTIONS.get().is_none_or(|options| options.mark != address) {
@@ -252,7 +253,7 @@ extern "C" fn accessed(_: c_uint, info: u32, address: u64, _: *mut c_void) {
     LAST.store(ptr::null_mut(), Relaxed);
 }
 
-/// QEMU quits.
+/// QEMU calls this when it quits.
 extern "C" fn quits(_: u64, _: *mut c_void) {
     let Some(Options { output, .. }) = OPTIONS.get() else { return };
     let mut lines = String::new();

@@ -151,7 +151,7 @@ fn print(boards: &Boards) {
         "backend",
         "thousands",
         "of",
-        "a MAC",
+        "per MAC",
         "k cycles",
         "ms",
         "best other engine",
@@ -187,7 +187,7 @@ fn print(boards: &Boards) {
     for column in table.column_iter_mut().skip(4) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    println!("{table}\n~ is an estimate from the core's timings, without wait states of memory");
+    println!("{table}\n~ is an estimate from the core's timings, for memory that never waits");
 }
 
 fn write(path: &Path, boards: &Boards) -> Result<(), Failure> {

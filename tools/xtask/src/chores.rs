@@ -10,7 +10,7 @@ use brooklet_firmware::{
 use crate::sizes::Sizes;
 use crate::steps::{Failure, Lane, run_phases, say, step};
 
-/// All features of the runtime: a proof for all of them also holds for fewer.
+/// All features of the runtime. A proof with all of them also holds with fewer.
 const UNION: [&str; 6] =
     ["int16", "operators", "self-test", "stream16", "sub-byte", "weights-window"];
 
@@ -19,11 +19,11 @@ const PANIC: &str = "the_runtime_can_panic";
 
 /// The message if the linker reports that symbol.
 const CAN_PANIC: &str = "\
-error: the runtime has a panic that can be reached
-  help: since the last proof something was added that indexes, slices, divides, unwraps,
-        expects, or collects into a heapless::Vec; `get`, `?` or a loop of `push` do not panic";
+error: the runtime can reach a panic
+  help: a change since the last proof indexes, slices, divides, unwraps, expects, or collects into
+        a heapless::Vec; `get`, `?` and a loop of `push` do not panic";
 
-/// Installs what the boards need.
+/// Installs the compilers and emulators that the boards need.
 pub(crate) fn setup() -> Result<(), Failure> {
     let registry = Registry::find()?;
     run_phases(vec![vec![vec![compilers(&registry, true), emulators(&registry)]]], &[])
@@ -41,7 +41,7 @@ pub(crate) fn compilers(registry: &Registry, all: bool) -> crate::steps::Step<'_
     })
 }
 
-/// The boards' emulators.
+/// Installs the boards' emulators.
 pub(crate) fn emulators(registry: &Registry) -> crate::steps::Step<'_> {
     step("emulators", || {
         let mut known = Vec::new();
@@ -60,7 +60,7 @@ pub(crate) fn emulators(registry: &Registry) -> crate::steps::Step<'_> {
     })
 }
 
-/// LLVM's scheduling models, with which timings of cores are compared.
+/// Installs LLVM's scheduling models, with which tests compare the timings of cores.
 pub(crate) fn llvm() -> crate::steps::Step<'static> {
     step("llvm", || {
         if !apt::runs("llvm-mca-19", &["--version"]) {
@@ -90,7 +90,7 @@ pub(crate) fn cross(all: bool) -> Result<(), Failure> {
     run_phases(vec![vec![prepare], vec![builds(&registry, true, all)]], &[])
 }
 
-/// Builds firmware of all boards, as one ELF file each in one folder.
+/// Builds the firmware of all boards, as one ELF file per board, in one folder.
 pub(crate) fn firmware() -> Result<(), Failure> {
     let registry = Registry::find()?;
     let target = registry.target_dir();
@@ -102,7 +102,7 @@ pub(crate) fn firmware() -> Result<(), Failure> {
         std::fs::copy(&elf, folder.join(format!("{}.elf", spec.name))).map_err(failed)?;
         say(&spec.name);
     }
-    say(&format!("they are in BROOKLET_FIRMWARE={}", folder.display()));
+    say(&format!("the files are in BROOKLET_FIRMWARE={}", folder.display()));
     Ok(())
 }
 
@@ -111,8 +111,9 @@ pub(crate) fn built(registry: &Registry, all: bool) -> impl Iterator<Item = &Spe
     registry.boards().iter().filter(move |spec| all || !spec.only_in_all)
 }
 
-/// Builds firmware, of all boards if `all`, and proves that the runtime cannot panic: with all its
-/// features at once, and if `each`, also in every form that a network may need.
+/// Builds the firmware of the boards that CI builds, or of all boards if `all`. Then it proves that
+/// the runtime cannot panic: with all its features at once, and if `each`, also in every form that a
+/// network may need.
 pub(crate) fn builds(registry: &Registry, each: bool, all: bool) -> Lane<'_> {
     vec![
         step("firmware", move || {
@@ -140,7 +141,7 @@ pub(crate) fn builds(registry: &Registry, each: bool, all: bool) -> Lane<'_> {
                 }
                 say(&format!("no panic can be reached on {target}, {backend}"));
             }
-            // Shows once that a panic would be found; other programs have the same proof.
+            // Shows once that the proof would find a panic. It works in the same way for other programs.
             let Isa { name: backend, target, .. } = Isa::ARMV6M;
             let target = target.unwrap_or_default();
             match compile::runtime(registry, target, &[backend, "planted-panic"], &mut say) {
@@ -166,9 +167,9 @@ const RUNTIMES: [(&str, &[&str]); 6] = [
 pub(crate) fn size() -> Result<(), Failure> {
     let registry = Registry::find()?;
     println!(
-        "Code of the runtime: all of it; with weights in three to six bits and batch norms; only \
-         what a ResNet needs; the latter with the kernels of `Direct`; for a model that is built in and was \
-         checked at build time; both.\n"
+        "Code size of the runtime: with all features; with weights in three to six bits and batch norms; \
+         with only what a ResNet needs; the same with the kernels of `Direct`; the same for a model that \
+         is built in and was checked at build time; with both.\n"
     );
     let cell = |cell: &dyn std::fmt::Display| print!("{cell:>10}");
     print!("{:<20}", "");

@@ -19,8 +19,8 @@ pub(crate) const WORKSPACES: [&str; 5] =
 
 /// Checks all workspaces against `deny.toml`.
 ///
-/// If the database of advisories cannot be reached, they are left out, with a message; and so is
-/// everything if cargo-deny cannot be installed.
+/// If the database of advisories cannot be reached, advisories are left out, with a message. If
+/// cargo-deny cannot be installed, the whole check is left out, also with a message.
 pub(crate) fn check(registry: &Registry) -> Result<(), Failure> {
     let root = registry.root();
     let Some(program) = program(&registry.target_dir())? else {
@@ -34,7 +34,7 @@ pub(crate) fn check(registry: &Registry) -> Result<(), Failure> {
     }
     let fetched = deny(&program, root, ".").args(["fetch", "db"]).output();
     if !fetched.is_ok_and(|output| output.status.success()) {
-        say("LEFT OUT: advisories, whose database at github.com cannot be reached");
+        say("LEFT OUT: advisories; their database at github.com cannot be reached");
         return Ok(());
     }
     for workspace in WORKSPACES {

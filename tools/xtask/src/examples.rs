@@ -1,5 +1,5 @@
-//! The examples for authors of firmware (`boards/examples`): built for two targets, run in QEMU, and what they
-//! print compared with the text beside each.
+//! Builds the examples for authors of firmware (`boards/examples`) for two targets, runs them in QEMU, and
+//! compares what they print with the text beside each example.
 
 use std::fs;
 use std::path::Path;
@@ -10,13 +10,14 @@ use brooklet_firmware::{Registry, Spec, Toolchain, ensure_emulator};
 
 use crate::steps::{Failure, run, say};
 
-/// The boards whose memory map, kernels and emulator they have.
+/// The boards whose memory map, kernels and emulator the examples use.
 pub(crate) const BOARDS: [&str; 2] = ["qemu-mps2-an386", "qemu-riscv-virt"];
 
-/// How long an example may say nothing. What they print takes milliseconds.
+/// How long an example may print nothing. The examples print within milliseconds.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Builds and runs all of them. `BROOKLET_BLESS` writes the expected texts anew, as long as they are.
+/// Builds and runs all examples. With `BROOKLET_BLESS` it writes the expected texts again, with the same
+/// number of lines.
 pub(crate) fn examples(registry: &Registry) -> Result<(), Failure> {
     let folder = registry.folder().join("examples");
     let programs = programs(&folder.join("src/bin"))?;
@@ -36,7 +37,7 @@ pub(crate) fn examples(registry: &Registry) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Their names, and the texts that are expected of them. Each has one.
+/// The names of the examples, and the texts that they must print.
 fn programs(folder: &Path) -> Result<Vec<(String, std::path::PathBuf)>, Failure> {
     let failed = |error: std::io::Error| Failure(format!("error: {}: {error}", folder.display()));
     let mut programs = Vec::new();
@@ -51,7 +52,7 @@ fn programs(folder: &Path) -> Result<Vec<(String, std::path::PathBuf)>, Failure>
     Ok(programs)
 }
 
-/// The board with a model where firmware finds what stands for an SPI flash.
+/// The board, with a model in the memory that stands for an SPI flash.
 fn with_model(spec: &Spec, folder: &Path) -> Spec {
     let mut spec = spec.clone();
     let model = folder.join("models").join(&spec.backend).join("net.brook");
@@ -64,7 +65,7 @@ fn with_model(spec: &Spec, folder: &Path) -> Spec {
     spec
 }
 
-/// Runs an example for as many lines as are expected.
+/// Runs an example until it has printed the expected number of lines.
 fn compare(registry: &Registry, spec: &Spec, program: &Path, text: &Path) -> Result<(), Failure> {
     let expected = fs::read_to_string(text)
         .map_err(|error| Failure(format!("error: {}: {error}", text.display())))?;
@@ -79,8 +80,8 @@ fn compare(registry: &Registry, spec: &Spec, program: &Path, text: &Path) -> Res
             .map_err(|error| Failure(format!("error: {}: {error}", text.display())));
     }
     Err(Failure(format!(
-        "error: on {}, {} prints\n{said}\n  help: expected is {}; where another is meant, BROOKLET_BLESS=1 \
-         cargo xtask test examples writes it anew",
+        "error: on {}, {} prints\n{said}\n  help: expected is {}; if the new text is right, BROOKLET_BLESS=1 \
+         cargo xtask test examples writes it",
         spec.name,
         program.display(),
         text.display()

@@ -1,4 +1,4 @@
-//! Bounded runs of the fuzz targets, which `fuzz/README.md` describes, with what they found.
+//! Runs the fuzz targets for a bounded number of inputs. `fuzz/README.md` describes them and their results.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,8 +21,8 @@ const TARGETS: [(&str, u32, u32); 6] = [
 
 /// Runs each fuzz target for a bounded number of inputs, from the seeds and golden files.
 ///
-/// They are guided by the coverage of the stable compiler; sanitizers are not stable, and add
-/// nothing to code without `unsafe`.
+/// The stable compiler measures the coverage that guides them. Sanitizers are not stable, and would
+/// find nothing more in code without `unsafe`.
 pub(crate) fn fuzz(registry: &Registry) -> Result<(), Failure> {
     let folder = registry.root().join("fuzz");
     let target = registry.target_dir().join("fuzz");
@@ -55,7 +55,7 @@ pub(crate) fn fuzz(registry: &Registry) -> Result<(), Failure> {
 /// The target of this computer.
 const HOST: &str = env!("XTASK_HOST");
 
-/// Copies the inputs with which a target begins into its corpus.
+/// Copies the seeds and golden files into the corpus of a target.
 fn gather(root: &Path, target: &str, corpus: &Path) -> Result<(), Failure> {
     fs::create_dir_all(corpus).map_err(|error| failed(corpus, &error))?;
     let mut folders: Vec<PathBuf> = vec![root.join("fuzz/seeds").join(target)];

@@ -32,8 +32,8 @@ Chores of this repository.
     cargo xtask cross    build firmware, and prove that the runtime cannot panic; with --all, also
                          firmware of the boards that CI leaves out
     cargo xtask firmware build firmware of all boards as ELF files, for `brooklet` outside of a checkout
-    cargo xtask wasm     compile the core for the pages of `brooklet report`, after it changed
-    cargo xtask pages    take pictures of that page in four widths, light and dark, and run axe-core
+    cargo xtask wasm     compile the core for the pages of `brooklet report`, after a change of the core
+    cargo xtask pages    take screenshots of that page in four widths, light and dark, and run axe-core
     cargo xtask size     print the flash that runtime and firmware take on each board
 ";
 

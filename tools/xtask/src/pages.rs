@@ -19,8 +19,8 @@ const THEMES: [(&str, u32); 2] = [("light", 1), ("dark", 0)];
 const PACKAGES: [&str; 2] =
     [include_str!("../pages/package.json"), include_str!("../pages/package-lock.json")];
 
-/// The script that reports findings of these impacts at the end of the checked page, or that there
-/// are none.
+/// The script that runs axe-core. At the end of the page, it lists the findings with serious or
+/// critical impact.
 const CHECK: &str = "axe.run(document).then((result) => {
   const bad = result.violations.filter(({ impact }) => ['serious', 'critical'].includes(impact));
   const lines = bad.map(({ id, help, nodes }) =>
@@ -31,9 +31,9 @@ const CHECK: &str = "axe.run(document).then((result) => {
   document.body.append(checked);
 });";
 
-/// Makes the page of the demo, takes screenshots, and checks it.
+/// Makes the page of the demo, takes screenshots, and checks the page.
 ///
-/// They are in `target/pages`.
+/// Page and screenshots are in `target/pages`.
 pub(crate) fn pages() -> Result<(), Failure> {
     let registry = Registry::find()?;
     let folder = registry.target_dir().with_file_name("pages");

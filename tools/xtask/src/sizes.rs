@@ -7,7 +7,7 @@ use brooklet_firmware::Registry;
 
 use crate::steps::Failure;
 
-/// Tolerance for the growth of firmware, in percent, as compilers differ.
+/// Tolerance for the growth of firmware, in percent, because compilers differ.
 const TOLERANCE: u64 = 5;
 
 /// Bytes of flash by board.

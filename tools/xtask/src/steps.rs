@@ -58,7 +58,7 @@ pub(crate) fn step<'a>(
 /// Steps that run one after another.
 pub(crate) type Lane<'a> = Vec<Step<'a>>;
 
-/// A step that was run.
+/// The result of a step.
 struct Taken {
     name: String,
     time: Duration,
@@ -77,13 +77,13 @@ thread_local! {
     /// The name of the step that this thread runs.
     static STEP: RefCell<String> = const { RefCell::new(String::new()) };
 
-    /// The processor time of the commands that this thread has run.
+    /// Processor time of the commands that this thread has run.
     static CPU_TIME: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
 /// Runs phases of lanes: the steps that `wanted` names, or all if it is empty.
 ///
-/// After a step that fails the next one still runs, so that one run shows all errors.
+/// If a step fails, the next one still runs, so that one run shows all errors.
 pub(crate) fn run_phases(phases: Vec<Vec<Lane<'_>>>, wanted: &[&str]) -> Result<(), Failure> {
     let names: Vec<&str> =
         phases.iter().flatten().flatten().map(|step| step.name.as_str()).collect();
@@ -159,7 +159,7 @@ fn summary(taken: &[Taken], time: Duration) {
     println!("{passed} passed, {} failed", taken.len() - passed);
 }
 
-/// Runs a command, which is shown as it would be typed.
+/// Runs a command, and shows it as a user would type it.
 pub(crate) fn run(command: &mut Command) -> Result<(), Failure> {
     run_for(command, pass_on)
 }

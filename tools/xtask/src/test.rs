@@ -14,7 +14,7 @@ use crate::fuzz::fuzz;
 use crate::pages::pages;
 use crate::steps::{Failure, Step, run, run_phases, say, step};
 
-/// All packages except one whose dependencies take long to build, which the step `log` has.
+/// All packages except `brooklet-log`, whose dependencies take long to build. The step `log` runs it.
 const WORKSPACE: [&str; 3] = ["--workspace", "--exclude", "brooklet-log"];
 
 /// Runs everything that CI checks, or the steps that `wanted` names; with `all` also the large
@@ -26,13 +26,13 @@ pub(crate) fn test(wanted: &[&str], all: bool) -> Result<(), Failure> {
     if all {
         prepare.push(llvm());
     }
-    // Tests first compile and then compute; steps that mostly compile are in the lane beside them.
+    // Tests first compile and then compute. Steps that mostly compile are in a second lane beside them.
     let tests = vec![tests(&registry, all)];
     let mut beside = builds(&registry, all, all);
     beside.push(step("examples", || examples(&registry)));
     beside.push(lints_of_firmware(&registry, all));
-    // The command is built with the whole workspace: alone its dependencies would have other
-    // features, and be compiled again.
+    // The command is built together with the whole workspace. Built alone, its dependencies would
+    // have other features and be compiled again.
     beside.push(step("bench", || bench(&[&BUILD_TESTS[..], &["--no-run"]].concat())));
     beside.extend([lints(&registry), docs(&registry), alone(&registry), packages(&registry, all)]);
     // The library for probes takes minutes to build.
@@ -210,7 +210,7 @@ fn docs(registry: &Registry) -> Step<'_> {
     })
 }
 
-/// The libraries that can be published, dependencies first.
+/// The libraries that can be published, each after its dependencies.
 const LIBRARIES: [&str; 6] = [
     "brooklet",
     "brooklet-files",
@@ -220,7 +220,7 @@ const LIBRARIES: [&str; 6] = [
     "brooklet-quantize",
 ];
 
-/// Packages the libraries for a registry; with `all` each is built from its package.
+/// Makes the packages of the libraries. With `all`, each library is also built from its package.
 fn packages(registry: &Registry, all: bool) -> Step<'_> {
     step("packages", move || {
         let mut package = cargo(registry.root(), &["package", "--quiet", "--allow-dirty"]);

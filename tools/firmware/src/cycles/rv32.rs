@@ -3,7 +3,7 @@
 //! | instruction | cycles |
 //! |---|---:|
 //! | all but these | 1 |
-//! | load | 1; 2 if the next instruction needs the result as it begins, which what a store writes does not |
+//! | load | 1; 2 if the next instruction needs the result when it begins (a store needs its value later) |
 //! | branch | 1 if it was predicted, else 2 |
 //! | jump | 2 |
 //! | division | 18 or 19 |

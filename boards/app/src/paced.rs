@@ -137,7 +137,7 @@ impl Read for Uart<'_, '_, ()> {
 }
 
 impl Line for Uart<'_, '_, ()> {
-    /// It claims so, but does not keep them.
+    /// This UART claims that it keeps all bytes, but it loses them.
     const KEEPS: usize = usize::MAX;
 
     fn errors(&self) -> LineErrors {

@@ -1,17 +1,17 @@
-//! What the examples have in common: the chip, and a camera that is none.
+//! The parts that the examples share: the chip, and a function that stands for a camera.
 //!
 //! | example | what it shows |
 //! |---|---|
 //! | `blocking` | rows go in, the best class comes out |
-//! | `embassy` | the network and its camera as tasks of an executor |
-//! | `interrupt` | an interrupt delivers rows while the network runs |
-//! | `spi_flash` | weights in a flash that the core cannot address |
+//! | `embassy` | the network and a camera are two tasks of an executor |
+//! | `interrupt` | an interrupt puts rows into a queue while the network runs |
+//! | `spi_flash` | weights in a flash that the core cannot address are read through a window |
 //! | `two_models` | two networks take turns in one arena |
-//! | `self_test` | the model is checked at start-up, and while nothing else is to be done |
+//! | `self_test` | the model is checked at start-up, and between images |
 //!
-//! Each runs on two machines of QEMU: `qemu-mps2-an386` (Cortex-M4F) and `qemu-riscv-virt` (RV32IMAC). In
-//! firmware of your own a HAL takes the place of [`chip`], a camera's driver that of [`row`], and a path that of
-//! `OUT_DIR`: `brooklet::include_model!("net.brook")`.
+//! Each example runs on two machines of QEMU: `qemu-mps2-an386` (Cortex-M4F) and `qemu-riscv-virt` (RV32IMAC).
+//! In your own firmware, use a HAL instead of [`chip`] and a camera's driver instead of [`row`]. Name the model
+//! by its path: `brooklet::include_model!("net.brook")`.
 #![no_std]
 
 use brooklet::kernels::Backend;
@@ -35,7 +35,7 @@ pub fn row(image: usize, y: usize, pixels: &mut [u8]) {
     }
 }
 
-/// Begins an image, and pushes all of its rows: `blocking` shows it row by row.
+/// Begins an image, and pushes all of its rows. The example `blocking` does the same row by row.
 ///
 /// # Errors
 ///
@@ -54,8 +54,8 @@ pub fn push_image(
     Ok(())
 }
 
-/// Memory that is read as a flash chip is, by a driver that copies. A real one is in
-/// `boards/parts/src/spi_flash.rs`.
+/// Memory behind a driver that copies bytes, as a flash chip is. `boards/parts/src/spi_flash.rs` is a driver
+/// of a real chip.
 pub struct Chip(&'static [u8]);
 
 impl ErrorType for Chip {

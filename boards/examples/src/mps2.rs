@@ -15,7 +15,7 @@ use crate::Chip;
 
 pub use cortex_m_rt::entry;
 
-/// What core and timer are clocked at.
+/// Clock of the core and the timer.
 const CLOCK_HZ: u32 = 25_000_000;
 
 /// The timer's registers (Arm DDI 0479, APB timer).
@@ -30,7 +30,7 @@ struct Timer {
 /// Timer 0 (Arm application note 386, memory map).
 const TIMER: *const Timer = core::ptr::without_provenance(0x4000_0000);
 
-/// Its interrupt.
+/// The interrupt of timer 0.
 #[derive(Clone, Copy)]
 struct Timer0;
 
@@ -41,7 +41,7 @@ unsafe impl InterruptNumber for Timer0 {
     }
 }
 
-/// What the timer's interrupt calls.
+/// The function that the timer's interrupt calls.
 static TICK: Mutex<Cell<fn()>> = Mutex::new(Cell::new(|| {}));
 
 /// The serial port.
@@ -53,21 +53,21 @@ pub fn console() -> impl Write<Error = Infallible> {
     port.enable(CLOCK_HZ)
 }
 
-/// Has `tick` called by an interrupt, a thousand times a second.
+/// Lets an interrupt call `tick` a thousand times per second.
 pub fn every_millisecond(tick: fn()) {
     critical_section::with(|section| TICK.borrow(section).set(tick));
-    // SAFETY: timer 0 is at this address, aligned and laid out as `Timer`; it is touched through
-    // `VolatileCell`s alone.
+    // SAFETY: timer 0 is at this address, aligned and laid out as `Timer`. It is only accessed
+    // through `VolatileCell`s.
     let timer = unsafe { &*TIMER };
     timer.reload.set(CLOCK_HZ / 1_000 - 1);
     timer.value.set(CLOCK_HZ / 1_000 - 1);
-    // It runs (bit 0) and interrupts (bit 3).
+    // The timer runs (bit 0) and raises its interrupt (bit 3).
     timer.control.set(0b1001);
-    // SAFETY: what the interrupt shares with others is behind critical sections.
+    // SAFETY: the interrupt and the program only share data behind critical sections.
     unsafe { NVIC::unmask(Timer0) }
 }
 
-// The vector table of `cortex-m-rt` alone names no interrupts: all come here.
+// Without a device crate, the vector table of `cortex-m-rt` names no interrupts, so all of them call this.
 #[exception]
 unsafe fn DefaultHandler(_: i16) {
     // SAFETY: as in `every_millisecond`.
@@ -81,8 +81,8 @@ pub fn wait() {
     cortex_m::asm::wfi();
 }
 
-/// The flash that the model is in: the board has none at an SPI controller, and a part of its PSRAM, which a
-/// loader has filled, is read as one.
+/// The flash that holds the model. The board has no SPI flash. A part of its PSRAM, which a loader has
+/// filled, stands for one.
 pub fn spi_flash() -> Chip {
     // SAFETY: 16 MiB of PSRAM are at this address (Arm application note 386, memory map), and nothing
     // writes there after the loader.

@@ -21,7 +21,7 @@ const MILLISECOND: u64 = 10_000;
 const COMPARE: *const [VolatileCell<u32>; 2] = core::ptr::without_provenance(0x0200_4000);
 const TIME: *const [VolatileCell<u32>; 2] = core::ptr::without_provenance(0x0200_bff8);
 
-/// What the timer's interrupt calls, and when it is due.
+/// The function that the timer's interrupt calls, and the time of the next call.
 #[derive(Clone, Copy)]
 struct Tick {
     call: fn(),
@@ -39,12 +39,12 @@ pub fn console() -> impl Write<Error = Infallible> {
     port.enable()
 }
 
-/// Has `tick` called by an interrupt, a thousand times a second.
+/// Lets an interrupt call `tick` a thousand times per second.
 pub fn every_millisecond(tick: fn()) {
     let due = now() + MILLISECOND;
     critical_section::with(|section| TICK.borrow(section).set(Tick { call: tick, due }));
     interrupt_at(due);
-    // SAFETY: what the interrupt shares with others is behind critical sections.
+    // SAFETY: the interrupt and the program only share data behind critical sections.
     unsafe {
         riscv::register::mie::set_mtimer();
         riscv::interrupt::enable();
@@ -55,7 +55,7 @@ pub fn every_millisecond(tick: fn()) {
 fn timer() {
     let tick = critical_section::with(|section| {
         let Tick { call, due } = TICK.borrow(section).get();
-        // One that was missed is not made up for.
+        // A call that was missed is not repeated.
         let due = due.max(now()) + MILLISECOND;
         TICK.borrow(section).set(Tick { call, due });
         interrupt_at(due);
@@ -66,7 +66,7 @@ fn timer() {
 
 /// The timer's time.
 fn now() -> u64 {
-    // SAFETY: the time is at this address, aligned; it is read through `VolatileCell`s alone.
+    // SAFETY: the time is at this address, aligned. It is only read through `VolatileCell`s.
     let [low, high] = unsafe { &*TIME };
     loop {
         let (before, word) = (high.get(), low.get());
@@ -76,12 +76,12 @@ fn now() -> u64 {
     }
 }
 
-/// When the timer interrupts next.
+/// Sets the time of the timer's next interrupt.
 fn interrupt_at(time: u64) {
-    // SAFETY: the compare register is at this address, aligned; it is touched through `VolatileCell`s
-    // alone.
+    // SAFETY: the compare register is at this address, aligned. It is only accessed through
+    // `VolatileCell`s.
     let [low, high] = unsafe { &*COMPARE };
-    // Between the words it is never due too early.
+    // While the words are written one after the other, the time must never be too early.
     high.set(u32::MAX);
     low.set(time as u32);
     high.set((time >> 32) as u32);
@@ -92,8 +92,8 @@ pub fn wait() {
     riscv::asm::wfi();
 }
 
-/// The flash that the model is in: the machine has no SPI controller, and a part of its DRAM, which a loader
-/// has filled, is read as a flash.
+/// The flash that holds the model. The machine has no SPI flash. A part of its DRAM, which a loader has
+/// filled, stands for one.
 pub fn spi_flash() -> Chip {
     // SAFETY: with 128 MiB of DRAM these addresses are memory (`board.toml`), and nothing writes there after
     // the loader.

@@ -366,13 +366,13 @@ impl core::fmt::Display for Fault<'_> {
                 )
             }
             Self::RowOutOfOrder { expected } => {
-                write!(f, "a row came out of order: row {expected} was expected")
+                write!(f, "a row arrived out of order: row {expected} was expected")
             }
             Self::RowBytes { expected } => {
                 write!(f, "a row has another length than the model's {expected} bytes")
             }
             Self::RowsMissing { seen, of } => {
-                write!(f, "only {seen} of the image's {of} rows have come")
+                write!(f, "only {seen} of the image's {of} rows have arrived")
             }
             Self::Update { reason } => write!(f, "the update was refused: {reason}"),
             Self::NoUpdates => f.write_str("the firmware takes no models over its link"),

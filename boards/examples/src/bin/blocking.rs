@@ -19,7 +19,7 @@ fn main() -> ! {
     let mut console = chip::console();
     let Ok(model) = Model::parse(MODEL) else { panic!("a damaged file would not have compiled") };
     let Ok(mut session) = Session::new(&model, Native, ARENA.take()) else {
-        panic!("the arena is of the model's size")
+        panic!("the arena has the size that the model needs")
     };
     let (rows, row_bytes) = (model.input().rows.into(), model.input().row_bytes());
     let mut pixels = [0; ROW];
@@ -27,7 +27,7 @@ fn main() -> ! {
         session.reset();
         for y in 0..rows {
             row(image, y, &mut pixels[..row_bytes]);
-            // As far as the rows allow the network runs here. For less at a time: `session.step()`.
+            // The network runs here as far as the rows allow. `session.step()` does less at a time.
             if session.push_row(&pixels[..row_bytes]).is_err() {
                 break;
             }

@@ -1,5 +1,5 @@
-//! The network and its camera as two tasks of embassy's executor: while a row is captured, the rows before
-//! it are computed.
+//! The network and its camera are two tasks of embassy's executor. The network runs while the camera waits
+//! for its next row.
 #![no_std]
 #![no_main]
 
@@ -17,7 +17,7 @@ const MODEL: &[u8] = brooklet::include_model!(OUT_DIR / "net.brook");
 
 static ARENA: ConstStaticCell<Arena<{ arena_bytes(MODEL) }>> = ConstStaticCell::new(Arena::new());
 
-/// A millisecond is over. With a time driver, `embassy_time::Ticker` has its place.
+/// Signals that a millisecond has passed. Firmware with a time driver uses `embassy_time::Ticker` instead.
 static BEAT: Signal<CriticalSectionRawMutex, ()> = Signal::new();
 
 /// Rows that wait for the network.
@@ -44,15 +44,15 @@ async fn main(spawner: Spawner) {
     let mut console = chip::console();
     let Ok(model) = Model::parse(MODEL) else { panic!("a damaged file would not have compiled") };
     let Ok(mut session) = Session::new(&model, Native, ARENA.take()) else {
-        panic!("the arena is of the model's size")
+        panic!("the arena has the size that the model needs")
     };
     let Ok(camera) = camera(model.input().rows.into(), model.input().row_bytes()) else {
-        panic!("there is one such task")
+        panic!("the task is spawned only once")
     };
     spawner.spawn(camera);
     chip::every_millisecond(|| BEAT.signal(()));
     for image in 0.. {
-        // After each step of the network the camera has its turn.
+        // After each step of the network, the camera gets its turn.
         let Ok(logits) = session.run(CAPTURED.receiver()).await else { continue };
         for best in logits.top_k::<1>() {
             let _ = writeln!(console, "image {image}: class {} ({})", best.class, best.score);

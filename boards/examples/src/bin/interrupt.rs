@@ -1,4 +1,5 @@
-//! An interrupt delivers rows, as a camera's does, while the network runs. A queue is between them.
+//! An interrupt delivers rows while the network runs, as a camera's interrupt does. It puts them into a
+//! queue, from which the network takes them.
 #![no_std]
 #![no_main]
 
@@ -18,13 +19,14 @@ const MODEL: &[u8] = brooklet::include_model!(OUT_DIR / "net.brook");
 
 static ARENA: ConstStaticCell<Arena<{ arena_bytes(MODEL) }>> = ConstStaticCell::new(Arena::new());
 
-/// Rows that wait for the network: three, since one place stays free.
+/// Rows that wait for the network. The queue holds three rows, because one place stays free.
 static QUEUE: ConstStaticCell<Queue<[u8; ROW], 4>> = ConstStaticCell::new(Queue::new());
 
-/// Rows that found the queue full. An image that lacks one is of no use: count them.
+/// Number of rows that were lost because the queue was full. An image with a lost row is useless, so
+/// firmware should watch this number.
 static LOST: AtomicU32 = AtomicU32::new(0);
 
-/// What the interrupt has.
+/// The data of the interrupt.
 struct Camera {
     captured: Producer<'static, [u8; ROW]>,
     rows: usize,
@@ -35,7 +37,7 @@ struct Camera {
 
 static CAMERA: Mutex<RefCell<Option<Camera>>> = Mutex::new(RefCell::new(None));
 
-/// A row is there. Called by the interrupt.
+/// Puts a row into the queue. The interrupt calls this.
 fn captured() {
     critical_section::with(|section| {
         let mut camera = CAMERA.borrow_ref_mut(section);
@@ -57,7 +59,7 @@ fn main() -> ! {
     let mut console = chip::console();
     let Ok(model) = Model::parse(MODEL) else { panic!("a damaged file would not have compiled") };
     let Ok(mut session) = Session::new(&model, Native, ARENA.take()) else {
-        panic!("the arena is of the model's size")
+        panic!("the arena has the size that the model needs")
     };
     let (rows, row_bytes) = (model.input().rows.into(), model.input().row_bytes());
     let (captured_rows, mut waiting) = QUEUE.take().split();

@@ -1,6 +1,6 @@
-//! At start-up the model proves itself: its flash is sound, and this chip computes what the simulator
-//! computed for the test images that `brooklet quantize --self-test` has put into the file. Between images the
-//! flash is read again.
+//! Checks the model at start-up and between images. At start-up, the file must be sound, and this chip must
+//! compute the stored answers for the test images that `brooklet quantize --self-test` put into the file.
+//! Between images, the file in flash is read again.
 #![no_std]
 #![no_main]
 
@@ -15,7 +15,7 @@ const MODEL: &[u8] = brooklet::include_model!(OUT_DIR / "net.brook");
 
 static ARENA: ConstStaticCell<Arena<{ arena_bytes(MODEL) }>> = ConstStaticCell::new(Arena::new());
 
-/// Bytes of flash that are read between two images.
+/// Number of bytes of flash that are read between two images.
 const BUDGET: usize = 4 << 10;
 
 #[entry]
@@ -23,7 +23,7 @@ fn main() -> ! {
     let mut console = chip::console();
     let Ok(model) = Model::parse(MODEL) else { panic!("a damaged file would not have compiled") };
     let Ok(mut session) = Session::new(&model, Native, ARENA.take()) else {
-        panic!("the arena is of the model's size")
+        panic!("the arena has the size that the model needs")
     };
     let tested = session.self_test();
     let _ = match tested {
@@ -37,7 +37,7 @@ fn main() -> ! {
         }
         let Ok(logits) = session.logits() else { continue };
         let best = logits.top_k::<1>();
-        // A failure here would be the place to stop, or to restart with a spare model.
+        // If the file is corrupt, real firmware would stop here, or restart with a spare model.
         let flash = match session.verify_weights(BUDGET) {
             Verification::Verified => "verified",
             Verification::InProgress { .. } => "being verified",

@@ -1,5 +1,5 @@
-//! Weights in a flash that the core cannot address, such as at an SPI controller: they go through a window
-//! in RAM. The model file is in that flash; `brooklet plan --weights-window` has written it for that.
+//! Weights are in a flash that the core cannot address, such as an SPI flash. They are read through a window
+//! in RAM. `brooklet plan --weights-window` wrote the model file for this.
 #![no_std]
 #![no_main]
 
@@ -10,22 +10,22 @@ use examples::chip::entry;
 use examples::{chip, push_image};
 use static_cell::ConstStaticCell;
 
-/// The file as it is in the flash: the compiler reads sizes from it, and firmware has none of it.
+/// The file that is in the flash. The compiler reads sizes from it, but the firmware does not contain it.
 const MODEL: &[u8] = brooklet::include_model!(OUT_DIR / "net.brook");
 
 static ARENA: ConstStaticCell<Arena<{ arena_bytes(MODEL) }>> = ConstStaticCell::new(Arena::new());
 
-/// For what comes before the weights.
+/// RAM for the part of the file before the weights.
 static RESIDENT: ConstStaticCell<Arena<{ resident_bytes(MODEL) }>> =
     ConstStaticCell::new(Arena::new());
 
-/// What weights are read into. With more, less is read.
+/// The window for weights. In a larger window more weights stay, so fewer are read again.
 static WINDOW: ConstStaticCell<Arena<{ 1 << 10 }>> = ConstStaticCell::new(Arena::new());
 
 #[entry]
 fn main() -> ! {
     let mut console = chip::console();
-    // Any driver of `embedded_storage`; the file begins at offset 0.
+    // This takes any driver with `embedded_storage`'s `ReadNorFlash`. The file begins at offset 0.
     let flash = Flash::new(chip::spi_flash(), 0);
     let mut weights = WeightsWindow::new(flash, WINDOW.take());
     let model = match weights.parse(RESIDENT.take()) {
@@ -38,10 +38,10 @@ fn main() -> ! {
         }
     };
     let Ok(mut session) = Session::with_weights(&model, Native, ARENA.take(), weights) else {
-        panic!("arena and kernels are as the compiler has checked")
+        panic!("the compiler has checked arena and kernels")
     };
     for image in 0.. {
-        // It fails if the flash does. The next image is a new try.
+        // This fails if the flash cannot be read. The next image starts anew.
         if push_image(&mut session, image).is_err() {
             continue;
         }

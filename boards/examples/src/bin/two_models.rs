@@ -1,4 +1,4 @@
-//! Two networks take turns in one arena: the second looks at what the first finds worth it.
+//! Two networks take turns in one arena. The second network only runs if the first one's best score is high.
 #![no_std]
 #![no_main]
 
@@ -12,19 +12,19 @@ use static_cell::ConstStaticCell;
 const FIRST: &[u8] = brooklet::include_model!(OUT_DIR / "net.brook");
 const SECOND: &[u8] = brooklet::include_model!(OUT_DIR / "second.brook");
 
-/// Room for the larger of the two.
+/// Size of the larger of the two arenas.
 const BYTES: usize = match [arena_bytes(FIRST), arena_bytes(SECOND)] {
     [first, second] if first > second => first,
     [_, second] => second,
 };
 static ARENA: ConstStaticCell<Arena<BYTES>> = ConstStaticCell::new(Arena::new());
 
-/// The score from which on the second is asked.
+/// The score of the first network from which on the second network runs.
 const ENOUGH: i16 = -38;
 
 /// The class of an image, and its score.
 fn classify(model: &Model<'_>, arena: &mut [u8], image: usize) -> Option<(u16, i16)> {
-    // A session holds no more than where it is: it is made for an image, and the arena is free again.
+    // The session exists for one image only. Then the arena is free for the other network.
     let mut session = Session::new(model, Native, arena).ok()?;
     push_image(&mut session, image).ok()?;
     let best = session.logits().ok()?.top_k::<1>();
@@ -35,7 +35,7 @@ fn classify(model: &Model<'_>, arena: &mut [u8], image: usize) -> Option<(u16, i
 fn main() -> ! {
     let mut console = chip::console();
     let arena = ARENA.take();
-    // Checked once, at start-up.
+    // The models are checked once, at start-up.
     let (Ok(first), Ok(second)) = (Model::parse(FIRST), Model::parse(SECOND)) else {
         panic!("damaged files would not have compiled")
     };

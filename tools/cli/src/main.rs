@@ -22,10 +22,10 @@ struct Cli {
     /// Prints the report as JSON.
     #[arg(long, global = true)]
     json: bool,
-    /// Does not show progress; the report, warnings and errors remain.
+    /// Does not show progress. The report, warnings and errors are still printed.
     #[arg(short, long, global = true)]
     quiet: bool,
-    /// Says more of how the work goes: what was decided, and how long each stage took.
+    /// Also prints decisions, and the time of each stage.
     #[arg(short, long, global = true, conflicts_with = "quiet")]
     verbose: bool,
     /// Colours of errors.
@@ -42,9 +42,9 @@ enum Colors {
     /// On a terminal, unless the environment forbids it (`NO_COLOR`).
     #[default]
     Auto,
-    /// Everywhere.
+    /// Always.
     Always,
-    /// Nowhere.
+    /// Never.
     Never,
 }
 
@@ -85,7 +85,7 @@ Examples:
       --save-ranges ranges.json -o resnet20.brook
   brooklet quantize net_int8.tflite -o net.brook")]
     Quantize(Box<commands::quantize::Args>),
-    /// Makes an untrained network, to build, plan and measure with.
+    /// Makes an untrained network, for measuring size and speed.
     #[command(after_help = "Example:\n  brooklet new resnet50 -o resnet50.safetensors")]
     New(commands::new::Args),
     /// Shows what is in a model file: layers, quantization, memory plan.
@@ -127,13 +127,13 @@ Examples:
         after_help = "Example:\n  brooklet export net.brook -o net.onnx --compare test_batch.bin"
     )]
     Export(commands::export::Args),
-    /// Plans a model's memory for a board, and shows which rows are where and when.
+    /// Plans a model's memory for a board, and shows where each row is and when.
     #[command(
         after_help = "Example:\n  brooklet plan net.brook --board qemu-mps2-an386 --optimize speed --svg map.svg -o fast.brook"
     )]
     Plan(commands::plan::Args),
-    /// Shows on which boards a model fits, and what other boards lack; finds the best models of a
-    /// network.
+    /// Shows on which boards a model fits, and what other boards lack. With --calibrate, finds the best
+    /// models of a network.
     #[command(after_help = "\
 Examples:
   brooklet fit net.brook
@@ -177,7 +177,7 @@ Examples:
     /// Prints the manual page of the command, or of a subcommand.
     #[command(after_help = "Example:\n  brooklet man quantize | man -l -")]
     Man(commands::shell::Man),
-    /// Prints what a report as JSON has in it, as a JSON Schema.
+    /// Prints the JSON Schema of a report, or lists all schemas.
     #[command(after_help = "Examples:\n  brooklet schema\n  brooklet schema bench")]
     Schema(commands::schema::Args),
     /// Lists the boards.
@@ -186,7 +186,7 @@ Examples:
 }
 
 fn main() -> ExitCode {
-    // This run removes its temporary files, even if it is stopped by a signal.
+    // Temporary files are removed even if a signal stops the command.
     if let Err(error) = remove_on_signals() {
         let _ = writeln!(anstream::stderr(), "signals are not handled: {error}");
     }
@@ -244,7 +244,7 @@ fn main() -> ExitCode {
         Command::Boards => commands::boards::run(output),
     };
     let all = Stage::new("in all");
-    // No command begins with files that it would lose.
+    // No command starts if one of its outputs would replace one of its files.
     let done = check_files(&command, &matches).map_err(Failure::from).and_then(|()| run());
     drop(all);
     match done {
@@ -259,7 +259,7 @@ fn main() -> ExitCode {
 
 /// Sets how errors are shown.
 fn show_errors(colors: Colors) {
-    // File names are not broken; an error that a program reads stays on one line.
+    // File names are not broken. An error that a program reads stays on one line.
     let wrap = stderr().is_terminal();
     let options = MietteHandlerOpts::new().break_words(false).wrap_lines(wrap);
     let (options, choice) = match colors {
@@ -280,7 +280,7 @@ mod tests {
 
     use super::*;
 
-    /// Files are found by the types of their arguments, so that each command's files are checked.
+    /// Every file argument must have a type of `brooklet-files`, because only these are checked.
     #[test]
     fn no_argument_is_a_bare_path() {
         for command in Cli::command().get_subcommands() {

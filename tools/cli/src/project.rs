@@ -1,15 +1,15 @@
-//! `brooklet.toml` in the current folder: options that are given repeatedly.
+//! `brooklet.toml` in the current folder holds the options of a project.
 //!
 //! ```toml
-//! board = "rpi-pico"                # of every command that has such an option
+//! board = "rpi-pico"                # for every command that has such an option
 //! mean = [0.485, 0.456, 0.406]
 //!
-//! [quantize]                        # of one command
+//! [quantize]                        # for one command
 //! effort = "best"
 //! ```
 //!
-//! Options that are typed replace those in the file, also by exclusion: `--chip` replaces a
-//! `board`.
+//! Options on the command line replace those in the file. They also replace options that they
+//! exclude: `--chip` replaces a `board`.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -35,8 +35,8 @@ pub enum ProjectError {
     Unknown(String),
 }
 
-/// The words of the command line, followed by those that the file in the current folder adds; and
-/// the added words alone, for messages.
+/// The words of the command line, followed by the words that the file in the current folder adds.
+/// The second result has only the added words, for messages.
 ///
 /// # Errors
 ///
@@ -154,8 +154,8 @@ fn is_typed(option: &Arg, typed: &[OsString]) -> bool {
     })
 }
 
-/// Whether an option that was typed excludes this one: by itself, or as a member of the same group,
-/// of which only one may be given.
+/// Whether an option on the command line excludes this one. It may exclude it by itself, or because
+/// both are in a group of which only one option may be given.
 fn is_excluded(command: &Command, option: &Arg, typed: &[OsString]) -> bool {
     let others = command.get_arg_conflicts_with(option);
     let by_itself = others.into_iter().any(|other| is_typed(other, typed));

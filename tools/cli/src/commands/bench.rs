@@ -29,8 +29,8 @@ pub struct Args {
     model: InputPath,
     #[command(flatten)]
     device: DeviceArgs,
-    /// Also estimates how many cycles the board's core takes, and in which functions; with a name,
-    /// for another core that runs the same code, such as Cortex-M0+.
+    /// Also estimates the cycles of the board's core, function by function. With a name, the
+    /// estimate is for another core that runs the same code, such as Cortex-M0+.
     #[arg(long, value_name = "CORE", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     cycles: Option<String>,
 }
@@ -68,7 +68,7 @@ pub(super) struct Report {
     estimated_cycles: Option<Cycles>,
     /// Number of multiply-accumulates for an image.
     macs: u64,
-    /// The count of checking the model file, once at start-up.
+    /// The count for checking the model file, which happens once at start-up.
     #[serde(flatten)]
     check: Check,
     /// Clock of the board's core.
@@ -115,7 +115,7 @@ struct LayerProfile {
     counted: Counted,
 }
 
-/// What the check of the model file takes, by its unit.
+/// The count for checking the model file, keyed by its unit.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Check {
     /// The instructions, if the board counts them.
@@ -136,7 +136,7 @@ impl From<Counted> for Check {
     }
 }
 
-/// The core whose timings are asked for: the named one, or the board's if the name is empty.
+/// The core whose timings the user wants: the named core, or the board's if the name is empty.
 fn core(board: &str, name: &str) -> Result<Core> {
     let registry = Registry::find()?;
     let spec = registry.board(board)?;
@@ -146,7 +146,7 @@ fn core(board: &str, name: &str) -> Result<Core> {
         Some(own) => other.ok_or_else(|| {
             failure!(
                 help = format!("cores are {}", Core::ALL.map(Core::name).join(", ")),
-                "--cycles: timings of {name} are not known, or it does not run what {} runs",
+                "--cycles: the timings of {name} are not known, or it cannot run the code of {}",
                 own.name()
             )
         }),
@@ -245,10 +245,10 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
     output.print(&report)
 }
 
-/// Number of parts that are shown; the others take little.
+/// Number of functions and kinds of instructions that are shown; the others take few cycles.
 const SHOWN: usize = 10;
 
-/// Where the cycles go.
+/// A table of the cycles that each part takes.
 fn shares(title: &str, parts: &[Share], cycles: &Cycles) -> comfy_table::Table {
     let mut table = table([title, "run", "cycles, estimated", "share"], &[0]);
     for part in parts.iter().take(SHOWN) {
@@ -268,7 +268,7 @@ impl Reported for Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut table = table(["layer", "kind", "MACs", self.unit, "a MAC"], &[0, 1]);
+        let mut table = table(["layer", "kind", "MACs", self.unit, "per MAC"], &[0, 1]);
         let ratio = |count: u64, macs: u64| match macs {
             0 => String::new(),
             _ => format!("{:.2}", count as f64 / macs as f64),
@@ -292,7 +292,7 @@ impl fmt::Display for Report {
         writeln!(f, "board         {}, {}, backend {}", self.board, self.core, self.backend)?;
         writeln!(
             f,
-            "{:<12}  {} an image, {} a MAC of {}{}",
+            "{:<12}  {} per image, {} per MAC, {} MACs{}",
             self.unit,
             thousands(self.count),
             ratio(self.count, self.macs),
@@ -308,7 +308,7 @@ impl fmt::Display for Report {
         if let Some(cycles) = &self.estimated_cycles {
             writeln!(
                 f,
-                "cycles        {} of a {} estimated{}, between {} and {}, without wait states of memory",
+                "cycles        {} estimated for a {}{}, between {} and {}, if memory never waits",
                 thousands(cycles.estimate),
                 cycles.core,
                 time(Unit::Cycles, cycles.estimate, self.clock_hz)
@@ -326,7 +326,7 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "RAM           {} bytes: {} of arena, {} of session; {} of stack at most",
+            "RAM           {} bytes: arena {}, session {}, stack up to {}",
             thousands(self.ram_bytes),
             thousands(self.arena_bytes),
             thousands(self.session_bytes),

@@ -14,9 +14,9 @@ use crate::report::{fitted, table, thousands};
 /// A board.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Board {
-    /// What `--board` takes.
+    /// Name of the board, as `--board` takes it.
     name: String,
-    /// One line for people.
+    /// Description in one line, for people.
     description: String,
     /// The processor core.
     core: String,
@@ -56,7 +56,7 @@ impl From<&Spec> for Board {
 /// All boards.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Report {
-    /// By name.
+    /// The boards, sorted by name.
     boards: Vec<Board>,
 }
 

@@ -49,7 +49,7 @@ impl Device {
         if let Some(chip) = &self.chip {
             return board(chip, self.ram, self.flash).map(|spec| Some(self.waiting(spec)));
         }
-        // The variable is read here: if the parser read it, it would conflict with --chip.
+        // The parser does not read the variable, because it would then conflict with --chip.
         let usual = std::env::var("BROOKLET_BOARD").ok();
         let Some(name) = self.board.as_ref().or(usual.as_ref()) else { return Ok(None) };
         let mut spec = Registry::find()?.board(name)?.clone();
@@ -83,10 +83,10 @@ const CORES: [Core; 11] = [
 /// Stack of a chip that is known by its core only, in bytes: enough for all kernels.
 const STACK: u32 = 8_192;
 
-/// Size of a line of flash of such a chip, in bytes: that of the caches of serial flash.
+/// Number of bytes in a line of such a chip's flash, as in the caches of serial flash.
 const LINE: u32 = 8;
 
-/// A chip as a board whose RAM and flash for the model are these.
+/// A chip, described as a board with this RAM and flash for the model.
 fn board(chip: &str, ram: Option<u32>, flash: Option<u32>) -> Result<Spec> {
     let known = CORES.iter().find(|core| core.word.eq_ignore_ascii_case(chip));
     let (core, ram, flash) = match known {
@@ -99,7 +99,7 @@ fn board(chip: &str, ram: Option<u32>, flash: Option<u32>) -> Result<Spec> {
     };
     let (Some(ram), Some(flash)) = (ram, flash) else {
         return Err(failure!(
-            help = "such as --ram 96K --flash 384K: what is left of the chip's by firmware, application and stack",
+            help = "such as --ram 96K --flash 384K: the memory that firmware, application and stack leave",
             "--chip {chip}: needs the RAM and flash that the model may use"
         ));
     };

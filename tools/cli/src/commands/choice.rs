@@ -1,4 +1,4 @@
-//! Options that take one of a few words; the words and their help come from the libraries' enums.
+//! Options that take one of a few words. The words and their help come from the libraries' enums.
 
 use brooklet::kernels::Isa;
 use brooklet_plan::packing::Kernels;

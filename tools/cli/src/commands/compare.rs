@@ -42,7 +42,7 @@ pub struct Args {
     layers_on: usize,
 }
 
-/// A comparison, and what went into it.
+/// A comparison, with the model, the data and the answers that it was made from.
 pub(super) struct Compared {
     pub(super) file: ModelFile,
     pub(super) data: Dataset,
@@ -105,7 +105,7 @@ fn parted(
     answers.iter().zip(best).enumerate().filter_map(parted).collect()
 }
 
-/// Compares.
+/// Compares a network with its model.
 pub(super) fn compare(args: &Args) -> Result<Compared> {
     let file = ModelFile::open(&args.model)?;
     let model = file.model();

@@ -52,15 +52,15 @@ pub(crate) struct DeviceArgs {
 /// How a board is reached.
 #[derive(Debug)]
 pub(crate) enum Way {
-    /// In its emulator.
+    /// The board's emulator runs on this computer.
     Emulator,
-    /// With this debug probe, or the only one.
+    /// With this debug probe, or with the only one.
     Probe(Option<String>),
     /// Through this drive of its boot loader.
     Drive(PathBuf),
     /// With the boot loader of an Espressif chip, at this serial port or the only one.
     Espflash(Option<String>),
-    /// It already runs, and is at this serial port.
+    /// The board already runs, and is attached at this serial port.
     Attached(String),
 }
 
@@ -86,12 +86,12 @@ impl DeviceArgs {
         if self.two_cores { &[compile::TWO_CORES] } else { &[] }
     }
 
-    /// Whether no option names a way to reach the board.
+    /// Whether no option says how to reach the board.
     pub(crate) fn is_any(&self) -> bool {
         !self.emulate && self.port.is_none() && self.probe.is_none() && self.drive.is_none()
     }
 
-    /// The way that the options name, or else the one that is available.
+    /// The way to reach the board that the options name, or else the one that is available.
     pub(crate) fn way(&self, spec: &Spec) -> Result<Way> {
         let board = &spec.name;
         if self.emulate {

@@ -53,21 +53,22 @@ pub struct Args {
 /// What was tried, and what is right.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Report {
-    /// Images that were tried.
+    /// Number of images that were tried.
     images: usize,
-    /// Share of right answers of someone who knows only how frequent each label is.
+    /// Share of right answers of a guess that only knows how frequent each label is.
     chance: f64,
-    /// Every convention, and how well it does.
+    /// Every convention, and its share of right answers.
     tried: Vec<Tried>,
-    /// The options of `quantize` that the network was trained with; none if nothing is convincing.
+    /// The options of `quantize` for the convention that the network was trained with. `None` if no
+    /// convention is convincing.
     options: Option<String>,
-    /// Other conventions that do as well, as far as these images can tell.
+    /// Other conventions that are about as good: these images show no clear difference.
     alike: Vec<String>,
     /// The result in words.
     verdict: String,
 }
 
-/// A convention, and how well it does.
+/// A convention, and its share of right answers.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Tried {
     /// How pixels become numbers.
@@ -76,7 +77,7 @@ struct Tried {
     channels: &'static str,
     /// Name of the order of the classes.
     classes: &'static str,
-    /// The options of `quantize` for it.
+    /// The options of `quantize` for this convention.
     options: String,
     /// Share of right answers.
     top1: f64,
@@ -100,13 +101,14 @@ enum Subject {
     Quantized(QuantizedNetwork),
 }
 
-/// A way to number the classes of the data: for each of them the network's class.
+/// A way to number the classes of the data: it gives the network's class for each of them.
 struct Numbering {
     name: &'static str,
     classes: Option<Vec<usize>>,
 }
 
-/// The possible orders of the classes: the data's, folder names sorted as numbers, a file's.
+/// The possible orders of the classes: the order of the data, folder names sorted as numbers, and
+/// the order in a file.
 fn numberings(args: &Args, data: &Dataset) -> Result<Vec<Numbering>> {
     let by_name = if data.classes().is_some() { "in order of names" } else { "as labelled" };
     let mut numberings = vec![Numbering { name: by_name, classes: None }];
@@ -191,8 +193,8 @@ fn logits(
     Ok(concatenate(Axis(0), &views)?)
 }
 
-/// Whether one does better than the other by more than chance explains, counted on the images that
-/// only one of them has right.
+/// Whether `one` is better than `other` by more than chance explains. This only counts images that
+/// exactly one of them classifies correctly.
 fn is_better(one: &Tried, other: &Tried) -> bool {
     let pairs = || one.right.iter().zip(&other.right);
     let only = pairs().filter(|&(&a, &b)| a && !b).count();
@@ -231,7 +233,7 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
         return Err(failure!(
             help = "give a folder of images with a subfolder per class, a CIFAR-10 binary file, or \
                     an .npz file with labels",
-            "{}: has no labels, which tell the right answers",
+            "{}: has no labels, which are needed to know the right answers",
             args.data
         ));
     }
@@ -288,15 +290,15 @@ impl Report {
             .max()
             .unwrap_or(0);
         let chance = (1.0 / classes.max(2) as f64).max(most as f64 / images as f64);
-        // Of equal ones the first that was tried comes first: it is the simplest.
+        // The sort is stable: of equal conventions the simplest, which was tried first, stays first.
         tried.sort_by_key(|tried| std::cmp::Reverse(tried.count()));
         let first = &tried[0];
         let right = Right { right: first.count(), all: images };
         if !right.is_above(chance, tried.len()) {
             let verdict = format!(
-                "None is convincing: the best has {} of {images} right, and chance {}. Check that \
-                 images, labels and the order of the classes (--labels) are this network's, and that \
-                 it was trained; or it takes pixels in none of the usual ways.",
+                "None is convincing: the best classifies {} of {images} images correctly, and chance \
+                 alone {}. Check that images, labels and the order of the classes (--labels) belong \
+                 to this network, and that it was trained. It may also take pixels in an unusual way.",
                 right.right,
                 percent(chance)
             );
@@ -312,7 +314,7 @@ impl Report {
         let found = if alike.is_empty() { "It was trained with" } else { "It does best with" };
         let mut verdict = format!("{found} {}: {}", first.name(), first.options);
         if first.classes == "in order of numbers" {
-            verdict += "\nIts classes are in the order of the folders' names as numbers: give --labels \
+            verdict += "\nIts classes are in the order of the folders' names, sorted as numbers: give --labels \
                         FILE.txt with these names in that order, one per line";
         } else if first.classes == "as --labels"
             && let Some(labels) = &args.labels
@@ -321,7 +323,7 @@ impl Report {
         }
         if !alike.is_empty() {
             verdict += &format!(
-                "\nThese images cannot tell it from: {}. More of them (--images) may",
+                "\nThese images show no clear difference to: {}. More images (--images) may",
                 alike.join("; ")
             );
         }

@@ -33,11 +33,11 @@ pub struct Args {
 pub(super) struct Report {
     /// The file that was written.
     model: PathBuf,
-    /// Models that it was made of.
+    /// Number of models that it was made of.
     members: usize,
     /// Its length.
     model_bytes: usize,
-    /// Of RAM that its rows and scratch memory take.
+    /// RAM that its rows and scratch memory take.
     arena_bytes: usize,
     /// Arena of the member that needs the most.
     largest_member_arena_bytes: usize,
@@ -51,7 +51,8 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
         let help = misfit.remedy();
         failure!(help = help.unwrap_or_default(), "{}: {misfit}", args.members[member].display())
     })?;
-    // Each member by itself can be planned, and few rows live on between two members.
+    // Each member alone can be planned, and few rows stay alive between two members, so this rarely
+    // fails.
     let plan = plan(&program, Goal::Size).map_err(|error| {
         failure!(help = "leave out a member", "{}: {error}", args.output.display())
     })?;

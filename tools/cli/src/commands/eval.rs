@@ -50,8 +50,8 @@ pub struct Args {
     /// ratio. A file of best classes adds the agreement only.
     #[arg(long, value_name = "LOGITS.npy")]
     float: Option<InputPath>,
-    /// Least score for which a network with one score says class 1: a probability, by default 0.5,
-    /// if the network ends in a sigmoid; otherwise the score itself, by default 0.
+    /// The least score that means class 1, for a network with one score. It is a probability (by
+    /// default 0.5) if the network ends in a sigmoid, and otherwise the score itself (by default 0).
     #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
     threshold: Option<f32>,
     /// Kernels that compute.
@@ -75,29 +75,29 @@ pub(super) struct Report {
     /// Signs that something is wrong.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
-    /// On this computer.
+    /// Speed of the simulator on this computer.
     images_per_second: f64,
     /// The kernels, and the number of images that are computed at a time.
     backend: &'static str,
-    /// Threads that computed.
+    /// Number of threads that computed.
     threads: usize,
 }
 
-/// How the images of a class were answered.
+/// How the images of a class were classified.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Class {
     #[serde(flatten)]
     score: ClassScore,
     /// Its name.
     name: String,
-    /// Name of the wrong class that most of the others were taken for.
+    /// Name of the most frequent wrong answer for images of this class.
     #[serde(skip_serializing_if = "Option::is_none")]
     taken_for_name: Option<String>,
 }
 
 impl Class {
     fn new(file: &ModelFile, score: ClassScore) -> Self {
-        // The classes of a network with one score are no and yes.
+        // A network with one score has the classes no and yes.
         let name = |class: usize| match file.one_score() {
             Some(_) => format!("class {class}"),
             None => file.label(class),
@@ -239,9 +239,10 @@ fn threshold(args: &Args, file: &ModelFile) -> Result<Option<f32>> {
     match (args.threshold, file.one_score()) {
         (None, None) => Ok(None),
         (Some(_), None) => remedy("leave it out", "the network has more than one score"),
-        (Some(number), Some(true)) if !(number > 0.0 && number < 1.0) => {
-            remedy("give a probability above 0 and below 1", "it is one of a probability")
-        }
+        (Some(number), Some(true)) if !(number > 0.0 && number < 1.0) => remedy(
+            "give a probability above 0 and below 1",
+            "this network's score is a probability",
+        ),
         (Some(number), Some(_)) if !number.is_finite() => {
             remedy("give a score", "it is not finite")
         }
@@ -250,7 +251,7 @@ fn threshold(args: &Args, file: &ModelFile) -> Result<Option<f32>> {
     }
 }
 
-/// The logit of a threshold that is in the unit of the report.
+/// Converts a threshold in the unit of the report to a logit.
 fn logit(threshold: f32, file: &ModelFile) -> f32 {
     match file.one_score() {
         Some(true) => (threshold / (1.0 - threshold)).ln(),
@@ -258,7 +259,7 @@ fn logit(threshold: f32, file: &ModelFile) -> f32 {
     }
 }
 
-/// Signs that images are in other units than those of the network's training.
+/// Warnings that images may be in other units than in the network's training.
 fn doubts(
     args: &Args,
     answers: &[(Answer, Option<usize>)],

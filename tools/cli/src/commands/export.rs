@@ -27,7 +27,7 @@ pub struct Args {
     /// Images on which the exported network is compared with the simulator.
     #[arg(long, value_name = "DATA", default_value = "random:32")]
     compare: InputData,
-    /// Compares up to this number of them.
+    /// Compares on up to this number of these images.
     #[arg(long, default_value_t = 100)]
     limit: usize,
 }
@@ -40,7 +40,7 @@ pub(super) struct Report {
     bytes: usize,
     /// Rows, columns, channels of the image.
     input: [usize; 3],
-    /// What the network takes for a pixel, in words.
+    /// The form in which the network takes pixels, in words.
     pixels: String,
     /// Names of the network's outputs.
     outputs: Vec<String>,
@@ -56,7 +56,7 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
     if !is_onnx {
         return Err(failure!(
             help = "name a file that ends in .onnx",
-            "{}: a model is exported as ONNX only",
+            "{}: a model can only be exported as ONNX",
             args.output.display()
         ));
     }

@@ -25,7 +25,7 @@ pub struct Args {
     model: InputPath,
     #[command(flatten)]
     device: DeviceArgs,
-    /// Prints what would be written where, without writing it.
+    /// Prints what would be written, and where, without writing it.
     #[arg(long, conflicts_with_all = ["run", "check", "logits"])]
     dry_run: bool,
     /// Only writes firmware and model as a UF2 file, for the drive of the board's boot loader.
@@ -55,13 +55,13 @@ pub(super) struct Report {
     arena_bytes: u32,
     /// Size of the session, without the arena.
     session_bytes: u32,
-    /// Whether every answer was the host's, if they were compared.
+    /// Whether every answer was the same as the host's, if they were compared.
     identical: Option<bool>,
     /// Number of test images for which the board computed the stored bytes, if it ran them.
     self_test_images: Option<u16>,
     /// The network's answer for each image.
     images: Vec<ImageReport>,
-    /// What the last image cost.
+    /// The costs of the last image.
     #[serde(skip_serializing_if = "Option::is_none")]
     cost: Option<Cost>,
     /// Errors on the serial line, if there were any.
@@ -69,7 +69,7 @@ pub(super) struct Report {
     line: Option<Line>,
 }
 
-/// What an image costs, in what the board counts.
+/// The costs of an image, in the unit in which the board counts.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Cost {
     #[serde(flatten)]
@@ -105,11 +105,11 @@ impl Cost {
 /// Errors of the line between host and board.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Line {
-    /// Times that bytes were lost because nobody took them out of the UART.
+    /// Number of times that bytes were lost because they were not taken out of the UART in time.
     overruns: u32,
-    /// Bytes without a proper end, or with wrong parity.
+    /// Number of bytes without a proper end, or with wrong parity.
     framing: u32,
-    /// Bytes for which the ring had no room.
+    /// Number of bytes for which the ring had no room.
     no_room: u32,
     #[serde(skip)]
     text: String,
@@ -130,7 +130,7 @@ pub(crate) fn infer(board: &mut Board, file: &ModelFile, pixels: &[u8]) -> Resul
     Ok(file.answer(&answer.logits, &answer.output))
 }
 
-/// Has the board run the test images that the model carries; their number, if there are any.
+/// Has the board run the test images that the model carries. Returns their number, if there are any.
 fn self_test(board: &mut Board, name: &str) -> Result<Option<u16>> {
     match board.link().self_test()? {
         (0, _) => Ok(None),
@@ -143,25 +143,25 @@ fn self_test(board: &mut Board, name: &str) -> Result<Option<u16>> {
     }
 }
 
-/// What is written, or would be.
+/// What is written to a board, or would be written.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Written {
     /// Name of the board.
     board: String,
     /// How it is written, in words.
     way: String,
-    /// What goes where.
+    /// The parts that are written, and their addresses.
     parts: Vec<Part>,
 }
 
-/// Bytes of flash.
+/// A part of what is written.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Part {
     /// Boot loader, partition table, firmware or model.
     what: &'static str,
-    /// Where: in memory, or, of a chip of Espressif's, in its flash.
+    /// Address of the first byte: in memory, or, for an Espressif chip, in its flash.
     address: u32,
-    /// How many.
+    /// Number of bytes.
     bytes: usize,
 }
 
@@ -229,12 +229,12 @@ fn written(args: &Args, file: &ModelFile, output: Output) -> Result<()> {
             format!("{} is written, for the drive {}", path.display(), format.drive)
         }
         None => match (&spec.uf2, args.device.way(spec)) {
-            // A board that only its boot loader writes to, which is not attached.
+            // Only its boot loader can write to this board, and its drive is not mounted.
             (Some(format), Err(_)) if args.device.is_any() => {
                 format!("as a UF2 file, to the drive {}, once it is mounted", format.drive)
             }
             (_, way) => match way? {
-                Way::Emulator => "in the emulator, which loads".to_owned(),
+                Way::Emulator => "in the emulator, which would load".to_owned(),
                 Way::Probe(_) => {
                     check_probe(spec, &image)?;
                     let chip = spec.probe.as_ref().map_or("", |probe| &probe.chip);
@@ -242,7 +242,7 @@ fn written(args: &Args, file: &ModelFile, output: Output) -> Result<()> {
                 }
                 way @ (Way::Drive(_) | Way::Espflash(_)) => way.to_string(),
                 Way::Attached(port) => {
-                    format!("nothing: the board at {port} must already run; it needs")
+                    format!("nothing is written: the board at {port} must already have")
                 }
             },
         },
@@ -254,7 +254,7 @@ fn written(args: &Args, file: &ModelFile, output: Output) -> Result<()> {
 pub fn run(args: &Args, output: Output) -> Result<()> {
     let file = ModelFile::open(&args.model)?;
     let (input, preprocess) = (file.input(), file.preprocess());
-    // Images are read first, so that errors in them show before the board is started.
+    // Images are read first, so that their errors are reported before the board is started.
     let images = args
         .run
         .iter()
@@ -337,7 +337,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{}, {} bytes of RAM: {} bytes of model, {} of arena, {} of session: checked by the board",
+            "{}, {} bytes of RAM: model {} bytes, arena {}, session {}, checked by the board",
             self.board,
             thousands(self.ram_bytes),
             thousands(self.model_bytes),

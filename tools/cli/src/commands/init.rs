@@ -28,7 +28,7 @@ pub struct Args {
     /// The model file, which becomes a part of the firmware.
     #[arg(long, value_name = "MODEL.brook")]
     model: InputPath,
-    /// Runs the network as a task of an executor (embassy's), which captures rows meanwhile.
+    /// Runs the network as a task of embassy's executor. Another task captures rows meanwhile.
     #[arg(long = "async")]
     asynchronous: bool,
 }
@@ -132,11 +132,11 @@ heapless = \"0.9\"
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Report {
-    /// The project.
+    /// The project's folder.
     folder: PathBuf,
-    /// The board that it is for.
+    /// The board for which it was made.
     board: String,
-    /// The file that the build writes.
+    /// The firmware's file, which the build writes.
     firmware: PathBuf,
 }
 
@@ -149,7 +149,7 @@ impl fmt::Display for Report {
         let folder = self.folder.display();
         writeln!(
             f,
-            "{folder}: firmware for {}; src/network.rs has the place for a camera",
+            "{folder}: firmware for {}; src/network.rs is the place for a camera",
             self.board
         )?;
         writeln!(
@@ -192,8 +192,7 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
     let whole = whole_flash(spec);
     let packed = packed_for(&whole, &file)?;
     let model = packed.as_ref().unwrap_or(&file);
-    // The project is built with the features that the model needs, whatever the board's firmware
-    // has.
+    // The project has the features that the model needs, even if the board's own firmware lacks them.
     let verdict = Verdict::of_packed(&Spec { int16: true, ..whole.clone() }, &model.model());
     if !verdict.fits {
         return Err(verdict.refused(&args.model, ""));

@@ -66,7 +66,7 @@ impl Output {
 fn write_out(text: &[u8]) -> Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text).and_then(|()| out.flush()) {
-        // The reader, such as `head`, has seen enough.
+        // A reader such as `head` closes the pipe when it has seen enough, which is no error.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result.map_err(|error| {
             failure!(
@@ -95,7 +95,7 @@ pub(crate) fn bytes(text: &str) -> Result<u32, String> {
         .ok_or_else(|| "a number of bytes below 4 GiB is expected, such as 196608 or 192K".into())
 }
 
-/// Warnings, a line each, beside what is printed.
+/// Prints warnings to the error stream, one per line.
 pub(crate) fn warn(warnings: &[String]) {
     for warning in warnings {
         // If the error stream cannot be written, they are lost; reports in JSON have them, too.

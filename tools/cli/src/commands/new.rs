@@ -46,7 +46,7 @@ pub(super) struct Report {
     network: PathBuf,
     /// Its architecture.
     arch: &'static str,
-    /// Numbers that a training would find.
+    /// Number of parameters that a training would learn.
     parameters: usize,
     /// Number of classes.
     classes: u16,

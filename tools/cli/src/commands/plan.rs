@@ -44,7 +44,7 @@ pub struct Args {
     svg: Option<OutputPath>,
 }
 
-/// Options of what to plan for.
+/// Options that say what to plan for.
 #[derive(Debug, clap::Args)]
 pub(super) struct Budget {
     #[command(flatten)]
@@ -101,10 +101,10 @@ impl Budget {
         }
     }
 
-    /// The size of the program's smallest model file; and for each layer the size of its weights in
+    /// The size of the program's smallest model file, and the sizes of each layer's weights, one for
     /// each number of bits that they can have.
     ///
-    /// Both are in bytes.
+    /// All sizes are in bytes.
     pub(super) fn smallest(
         &self,
         program: Program,
@@ -184,7 +184,7 @@ fn uncuttable(error: &Uncuttable, network: &Path) -> Failure {
 /// Sizes are in bytes.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Report {
-    /// The file.
+    /// The model file.
     model: PathBuf,
     /// Whether the plan was written into that file.
     written: bool,
@@ -198,7 +198,7 @@ pub(super) struct Report {
     segments: Vec<Segment>,
     /// The moment at which the arena is fullest.
     peak: Peak,
-    /// What reading weights into a window takes, if they are read into one.
+    /// The costs of reading weights through a window, if they are read through one.
     #[serde(skip_serializing_if = "Option::is_none")]
     weights_window: Option<Window>,
     /// Predicted time of an image on the board.
@@ -214,12 +214,12 @@ pub(super) struct Report {
     map: String,
 }
 
-/// What reading weights into a window takes.
+/// The costs of reading weights through a window.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Window {
     /// Size of the window.
     bytes: usize,
-    /// The smallest window that would do.
+    /// Size of the smallest possible window.
     smallest_bytes: usize,
     /// RAM for the part of the file before the weights.
     resident_bytes: usize,

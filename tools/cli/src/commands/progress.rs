@@ -1,5 +1,5 @@
-//! What is said of how the work goes, on the error stream: bars and news, or nothing (`--quiet`); with
-//! `--verbose` what was decided, and how long each stage took.
+//! Progress on the error stream: bars and messages, or nothing with `--quiet`. With `--verbose`, also
+//! decisions, and the time of each stage.
 
 use std::io::{self, Write};
 use std::ops::Deref;
@@ -10,21 +10,21 @@ use std::time::{Duration, Instant};
 use brooklet_files::text;
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// How much is said.
+/// How much a command prints about its progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
 #[repr(u8)]
 pub enum Level {
     /// Nothing.
     Quiet,
-    /// Bars, and news.
+    /// Bars and messages.
     Usual,
-    /// Decisions and times, too.
+    /// Bars and messages, decisions and times.
     Verbose,
 }
 
 static LEVEL: AtomicU8 = AtomicU8::new(Level::Usual as u8);
 
-/// From now on as much is said.
+/// Sets how much is printed from now on.
 pub fn set_level(level: Level) {
     LEVEL.store(level as u8, Relaxed);
 }
@@ -33,15 +33,15 @@ fn is(level: Level) -> bool {
     LEVEL.load(Relaxed) == level as u8
 }
 
-/// A line on what was decided, where somebody wants to know.
+/// Prints a line about a decision if the user asked for it (`--verbose`).
 pub fn detail(line: impl FnOnce() -> String) {
     if is(Level::Verbose) {
-        // Where nobody listens, news are lost.
+        // If the error stream cannot be written, the line is lost.
         let _ = writeln!(io::stderr(), "{}", text::report(&line()));
     }
 }
 
-/// A stage of the work, which says how long it took when it is over.
+/// A stage of the work. When it ends, it prints how long it took.
 #[derive(Debug)]
 pub struct Stage {
     what: String,
@@ -49,7 +49,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Begins now.
+    /// Begins a stage now.
     pub fn new(what: impl Into<String>) -> Self {
         Self { what: what.into(), began: Instant::now() }
     }
@@ -61,7 +61,7 @@ impl Drop for Stage {
     }
 }
 
-/// A progress bar or a spinner: a stage of the work, or, with other messages, several.
+/// A progress bar or a spinner. Each message begins a stage of the work.
 #[derive(Debug)]
 pub(crate) struct Bar {
     bar: ProgressBar,
@@ -69,17 +69,17 @@ pub(crate) struct Bar {
 }
 
 impl Bar {
-    /// Another stage begins.
+    /// Begins another stage.
     pub(crate) fn set_message(&self, what: impl Into<String>) {
         let what = what.into();
         let mut stage = self.stage.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        // The one before ends first.
+        // The previous stage must end before the next one begins.
         stage.take();
         stage.replace(Stage::new(what.clone()));
         self.bar.set_message(what);
     }
 
-    /// Takes it off the terminal.
+    /// Removes the bar from the terminal.
     pub(crate) fn finish_and_clear(self) {
         self.bar.finish_and_clear();
     }
@@ -93,7 +93,7 @@ impl Deref for Bar {
     }
 }
 
-/// A progress bar on the terminal; nothing where there is none.
+/// A progress bar on the terminal. If there is no terminal, nothing is shown.
 pub(crate) fn progress(length: usize, what: &'static str) -> Bar {
     let style = ProgressStyle::with_template("{msg:12} {bar:32} {pos}/{len} {eta}")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
@@ -104,8 +104,7 @@ pub(crate) fn progress(length: usize, what: &'static str) -> Bar {
     bar
 }
 
-/// A spinner on the terminal, for work of unknown length. Lines are shown beside it, or
-/// printed to the error stream where there is no terminal.
+/// A spinner on the terminal, for work of unknown length.
 pub(crate) fn spinner() -> Bar {
     let bar = match is(Level::Quiet) {
         true => ProgressBar::hidden(),
@@ -117,14 +116,14 @@ pub(crate) fn spinner() -> Bar {
     Bar { bar, stage: Mutex::default() }
 }
 
-/// A line of news beside a spinner.
+/// Prints a line above a spinner, or to the error stream if there is no terminal.
 pub(crate) fn say(spinner: &ProgressBar, line: &str) {
     if is(Level::Quiet) {
         return;
     }
     let line = text::report(line);
     if spinner.is_hidden() {
-        // Where nobody listens, news are lost.
+        // If the error stream cannot be written, the line is lost.
         let _ = writeln!(io::stderr(), "{line}");
     } else {
         spinner.println(line);

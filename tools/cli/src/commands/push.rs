@@ -36,7 +36,7 @@ pub struct Args {
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Report {
-    /// Its name.
+    /// Name of the board.
     board: String,
     /// Size of the model file.
     model_bytes: usize,
@@ -55,7 +55,10 @@ impl fmt::Display for Report {
         let Self { board, model_bytes, before, running } = self;
         let before = before.map_or("no model".to_owned(), |counter| format!("counter {counter}"));
         let bytes = thousands(*model_bytes);
-        writeln!(f, "{board}: a model of {bytes} bytes runs, counter {running}; before it {before}")
+        writeln!(
+            f,
+            "{board}: runs a model of {bytes} bytes with counter {running}; before: {before}"
+        )
     }
 }
 

@@ -28,14 +28,15 @@ use brooklet_plan::replay::Replay;
 /// The core for web pages, which `cargo xtask wasm` builds from `boards/page`.
 const CORE: &[u8] = include_bytes!("../report/page/core.wasm");
 
-/// Limits of the core for pages, as in `boards/page`: bytes of model file, image, arena.
+/// Limits of the core for pages, as in `boards/page`: bytes of the model file, an image and the arena.
 const ROOM: [usize; 3] = [4 << 20, 1 << 20, 1 << 20];
 
-/// Number of images that the page carries, and the most bytes that they may take.
+/// Maximum number of images that the page carries, and of their bytes.
 const SAMPLES: usize = 12;
 const SAMPLE_BYTES: usize = 400_000;
 
-/// Number of thumbnails of images that float and model classify differently, and their most bytes.
+/// Maximum number of thumbnails of images that float and model classify differently, and of their
+/// bytes.
 const THUMBNAILS: usize = 48;
 const THUMBNAIL_BYTES: usize = 400_000;
 

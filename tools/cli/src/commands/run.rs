@@ -22,7 +22,7 @@ use brooklet_quantize::evaluate::{logits_npy, ranked};
 pub struct Args {
     /// The model file.
     model: InputPath,
-    /// Images, or folders of images; resized and cropped as the model says.
+    /// Images, or folders of images. They are resized and cropped as the model file says.
     #[arg(required = true)]
     images: Vec<InputPath>,
     /// Writes the int8 logits, one row per image.
@@ -33,7 +33,7 @@ pub struct Args {
     backend: HostBackend,
 }
 
-/// What the network says of an image.
+/// The network's answer for an image.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct ImageReport {
     /// The image.
@@ -52,7 +52,7 @@ pub struct ImageReport {
     pub others: Vec<OtherOutput>,
 }
 
-/// An output beside the last.
+/// An output other than the last.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct OtherOutput {
     /// The layer that computes it.
@@ -154,10 +154,10 @@ impl fmt::Display for ImageReport {
     }
 }
 
-/// What the network says of images.
+/// The network's answers.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Report {
-    /// In the order in which they are named; those of a folder by name.
+    /// The images in the order in which the user named them. Those of a folder are sorted by name.
     images: Vec<ImageReport>,
 }
 
@@ -185,7 +185,7 @@ fn softmax(logits: &[i16], quantization: Quantization) -> Vec<f64> {
     exponentials.into_iter().map(|e| e / sum).collect()
 }
 
-/// The images in the order in which they are named; those of a folder are sorted by name.
+/// The images in the order in which the user named them. Those of a folder are sorted by name.
 fn images(args: &Args) -> Result<Vec<PathBuf>> {
     let mut images = Vec::new();
     for path in &args.images {

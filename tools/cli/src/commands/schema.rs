@@ -1,4 +1,4 @@
-//! `brooklet schema`: what reports as JSON have in them.
+//! `brooklet schema`: the schemas of reports as JSON.
 
 use std::fmt::Write as _;
 
@@ -17,12 +17,13 @@ use crate::report::schema::{self, Reported};
 /// Options of `brooklet schema`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The report: the command, or what it does otherwise. Without, all are listed.
+    /// Name of the report, which is the command's name, or `flash-dry-run` or `fit-boards`. Without a
+    /// name, all reports are listed.
     #[arg(value_parser = PossibleValuesParser::new(names()))]
     report: Option<String>,
 }
 
-/// A report: its name, name and version as it has them, and its schema.
+/// A report: its name, the name with the version, and its schema.
 struct Known {
     name: &'static str,
     id: fn() -> String,
@@ -64,7 +65,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     REPORTS.iter().map(|known| known.name)
 }
 
-/// The schema of the report with that name, as JSON; none if there is none.
+/// The schema of the report with that name, as JSON. `None` if there is no such report.
 pub fn schema_of(name: &str) -> Option<String> {
     let known = REPORTS.iter().find(|known| known.name == name)?;
     serde_json::to_string_pretty(&(known.schema)()).ok()

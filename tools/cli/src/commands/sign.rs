@@ -1,4 +1,4 @@
-//! `brooklet key` and `brooklet sign`: control who can bring a model onto a board.
+//! `brooklet key` and `brooklet sign`: control who can write a model to a board.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -41,8 +41,8 @@ pub struct SignArgs {
     /// The secret key: `brooklet key new` makes one.
     #[arg(long, value_name = "FILE.key")]
     key: InputPath,
-    /// The model's version: boards start the model with the largest counter, and accept none below
-    /// that of the running model.
+    /// The model's version. Boards start the model with the largest counter, and refuse models whose
+    /// counter is below that of the running model.
     #[arg(long, value_name = "N")]
     counter: u32,
     /// The file of the signed model to write.
@@ -56,7 +56,7 @@ pub(super) struct KeyReport {
     secret_key: PathBuf,
     /// The file of the key that boards have.
     public_key_file: PathBuf,
-    /// The latter, in hexadecimal digits.
+    /// The public key, in hexadecimal digits.
     public_key: String,
 }
 
@@ -77,7 +77,7 @@ impl fmt::Display for KeyReport {
 pub(super) struct SignReport {
     /// The file that was written.
     signed: PathBuf,
-    /// What boards compare with that of the model they have.
+    /// The model's version, which boards compare with that of their model.
     counter: u32,
     /// Its length.
     bytes: usize,

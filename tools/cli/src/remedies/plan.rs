@@ -14,7 +14,7 @@ impl Remedy for ModelError {
             ModelProblem::File(problem) => return problem.remedy(),
             ModelProblem::Uncuttable(_) => "check that the network is built of residual blocks",
             ModelProblem::Backend { .. } => {
-                "leave out --backend, and the fastest that this computer has is used"
+                "leave out --backend: then the fastest backend of this computer is used"
             }
             ModelProblem::Refused { error } => refused(error),
         };

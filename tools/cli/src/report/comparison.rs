@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::schema::Reported;
 use super::{fitted, percent, table};
 
-/// What quantization costs.
+/// How a model differs from its float network.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Comparison {
     /// Share of right answers of the float network.
@@ -36,7 +36,7 @@ pub(crate) struct Parted {
     pub(crate) index: usize,
     /// The image.
     pub(crate) image: String,
-    /// Its class, if known.
+    /// The image's class, if known.
     pub(crate) label: Option<String>,
     /// The float network's answer.
     pub(crate) float: String,

@@ -36,7 +36,7 @@ pub(crate) struct Contents {
     /// Clock of the board.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) clock_hz: Option<u32>,
-    /// The board, if the prediction is for the file repacked for it, as `flash` does.
+    /// The board, if the prediction is for the file as `flash` packs it for this board.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) packed_for: Option<String>,
     /// Size of the weights of all layers.
@@ -47,7 +47,7 @@ pub(crate) struct Contents {
     pub(crate) classes: usize,
     /// Number of test images that the file carries.
     pub(crate) test_images: usize,
-    /// Bytes that the test images take.
+    /// Size of the test images in the file.
     pub(crate) test_image_bytes: usize,
     /// The layers, the input first.
     pub(crate) layers: Vec<LayerContents>,
@@ -81,8 +81,7 @@ pub(crate) struct LayerContents {
     pub(crate) weight_bits: Option<u32>,
     /// Order of the weights.
     pub(crate) packing: Option<&'static str>,
-    /// Number of different places of the output's rows, which is the size of the ring that they
-    /// share.
+    /// Number of different places of the output's rows. The rows share these places as a ring.
     pub(crate) ring_rows: usize,
     /// The places: offsets in the arena.
     pub(crate) arena_offsets: Vec<usize>,

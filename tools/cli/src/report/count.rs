@@ -17,7 +17,7 @@ pub(crate) fn unit_name(unit: Unit) -> &'static str {
     }
 }
 
-/// A count by the name of its unit, so that a program that reads it takes none for another.
+/// A count with the name of its unit, so that programs cannot mistake cycles for instructions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, JsonSchema)]
 pub(crate) struct Counted {
     /// The instructions, if the board counts them.
@@ -66,13 +66,14 @@ pub(crate) fn time(unit: Unit, count: u64, clock_hz: u32) -> Option<String> {
 pub(crate) struct Time {
     /// At the board's clock.
     pub(crate) milliseconds: f64,
-    /// Whether this assumes one instruction per cycle, as the core's timings are not known.
+    /// Whether this assumes one instruction per cycle, because the core's timings are not known.
     #[serde(rename = "milliseconds_at_least")]
     pub(crate) at_least: bool,
 }
 
 impl Time {
-    /// The time of a model's layers on a board, if its clock is known, by the costs of its core.
+    /// The time of a model's layers on a board, predicted by the costs of its core. `None` if its clock
+    /// is not known.
     pub(crate) fn of<'l>(
         spec: &Spec,
         costs: &Coefficients,
@@ -83,7 +84,7 @@ impl Time {
         milliseconds.is_finite().then_some(Self { milliseconds, at_least })
     }
 
-    /// Likewise, if the board counts what says nothing of time.
+    /// The same, but only if the board counts instructions, from which no time can be measured.
     pub(crate) fn where_none_is_measured<'l>(
         unit: Unit,
         spec: &Spec,
@@ -93,7 +94,7 @@ impl Time {
         Self::of(spec, &costs, layers)
     }
 
-    /// In words, of a core with that clock.
+    /// The time in words, with the clock.
     pub(crate) fn at(&self, clock_hz: u32) -> String {
         let (mhz, each) = (f64::from(clock_hz) / 1e6, 1e3 / self.milliseconds);
         format!("{self} ms at {mhz} MHz, predicted: {each:.1} images a second")

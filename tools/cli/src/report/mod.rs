@@ -63,7 +63,7 @@ fn fitted_to(mut table: Table, least: &[usize], columns: Option<usize>) -> Strin
         hide(&mut table, index);
         hidden.push(index);
     }
-    // Where dropping a wide column made room, columns come back, the most important first.
+    // Dropping a wide column may leave room for others: they come back, the most important first.
     for index in hidden.clone().into_iter().rev() {
         if let Some(column) = table.column_mut(index) {
             column.remove_constraint();

@@ -1,4 +1,4 @@
-//! Reports as JSON: each has a schema with a name and a version, and says which.
+//! Reports as JSON. Each report names its schema, which has a version.
 
 use std::fmt::Display;
 
@@ -6,15 +6,15 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 use serde::Serialize;
 
-/// What a command prints: for people, or as JSON.
+/// A report that a command prints, for people or as JSON.
 pub(crate) trait Reported: Serialize + Display + JsonSchema {
-    /// The name of its schema: that of the command, or of what it does otherwise.
+    /// The name of its schema. It is the command's name, unless a command has several reports.
     const NAME: &str;
-    /// Counted up when a field goes, or means something else. More fields are no new version.
+    /// Increased when a field is removed or changes its meaning. A new field does not change it.
     const VERSION: u32 = 1;
 }
 
-/// Name and version, as a report has it: `run/1`.
+/// Name and version, as reports have them: `run/1`.
 pub(crate) fn id<T: Reported>() -> String {
     format!("{}/{}", T::NAME, T::VERSION)
 }

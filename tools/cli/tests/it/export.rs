@@ -179,5 +179,5 @@ fn every_operator_is_exported() {
     // difference.
     comes_back(folder, "b", 90);
     let refused = brooklet(folder, "export b.brook -o b.tflite").unwrap_err();
-    assert!(refused.contains("as ONNX only"), "{refused}");
+    assert!(refused.contains("can only be exported as ONNX"), "{refused}");
 }

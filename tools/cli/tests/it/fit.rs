@@ -259,7 +259,7 @@ fn what_does_not_fit_is_told_with_what_would() {
     let line = format!("fit {SEARCH} --input 36x36 --board qemu-microbit");
     let refused = brooklet(folder, &line).unwrap_err();
     let says = [
-        "no model fits qemu-microbit: the closest has 8-bit weights, 8-bit stream, and lacks",
+        "no model fits qemu-microbit: the closest model has 8-bit weights, 8-bit stream, and lacks",
         "bytes of RAM",
         "images of 32x32: --allow-smaller-input tries them",
         "another board: qemu-mps2-an385,",

@@ -1,4 +1,4 @@
-//! Functions, maxima and gates in the spellings of exporters, by what they compute.
+//! Functions, maxima and gates as exporters write them, in many forms: networks are compared by their results.
 
 use crate::onnx::{Onnx, attribute, scalar, weight};
 use crate::spellings::{Load, message};
@@ -6,12 +6,12 @@ use brooklet_import::network::{Function, Network, Op};
 use brooklet_quantize::forward::FloatModel;
 use ndarray::Array4;
 
-/// The value of the image at an index, in the order channel, row, column: of -4 to 4.
+/// The value of the image at an index, in the order channel, row, column. Values are from -4 to 4.
 fn pixel(index: usize) -> f32 {
     4.0 * (index as f32 * 0.37).sin()
 }
 
-/// What the network computes of the image, channel by channel.
+/// The network's output for the image, channel by channel.
 fn answer(network: &Network) -> Vec<f32> {
     let [height, width, channels] = network.input;
     let image = Array4::from_shape_fn((1, height, width, channels), |(_, row, column, channel)| {
@@ -29,7 +29,7 @@ fn assert_near(found: &[f32], expected: impl IntoIterator<Item = f32>) {
     }
 }
 
-/// Two channels of 3 × 4, with numbers that spellings need.
+/// A network for images of two channels of 3 × 4, with constants that functions are made of.
 fn map() -> Onnx {
     let numbers = [
         ("one", 1.0),
@@ -56,7 +56,7 @@ fn a_function_in_several_nodes_is_known_by_its_values() {
             .node("Add", "t one", "a", &[])
     };
     let spelled = [
-        // PyTorch's, of opsets before 20.
+        // PyTorch writes this for opsets below 20.
         (
             map()
                 .node("Div", "x root2", "d", &[])
@@ -66,7 +66,7 @@ fn a_function_in_several_nodes_is_known_by_its_values() {
                 .node("Mul", "m half", "y", &[]),
             Function::Gelu,
         ),
-        // tf2onnx's.
+        // tf2onnx writes this.
         (
             map()
                 .node("Mul", "x by_root2", "d", &[])
@@ -101,7 +101,7 @@ fn a_function_in_several_nodes_is_known_by_its_values() {
         let value = |index| function.value(pixel(index).into()) as f32;
         assert_near(&answer(&network), (0..24).map(value));
     }
-    // A function of the same form that is none of these stays what it is.
+    // A function of the same form that is none of the known functions is not replaced.
     let other = map()
         .node("Mul", "x three", "d", &[])
         .node("Erf", "d", "e", &[])
@@ -129,7 +129,7 @@ fn scaled_exponentials_and_large_softplus() {
     let value = |x: f32| if x > 0.0 { x } else { 2.0 * (x / 2.0).exp_m1() };
     assert_near(&answer(&celu), (0..24).map(|index| value(pixel(index))));
 
-    // e^100 is no float.
+    // e^100 exceeds the range of float.
     let large = map()
         .floats("much", &[], |_| 25.0)
         .node("Mul", "x much", "m", &[])
@@ -174,7 +174,7 @@ fn the_larger_and_the_smaller_of_maps_and_of_channels() {
     }
 }
 
-/// ECA: the means of channels, convolved along the channels.
+/// ECA: the means of the channels are convolved along the channels.
 #[test]
 fn a_convolution_along_the_channels() {
     let network = Onnx::new(&[1, 6, 2, 2])
@@ -198,7 +198,8 @@ fn a_convolution_along_the_channels() {
     assert_near(&answer(&network), (0..24).map(|index| pixel(index) * gate(index / 4)));
 }
 
-/// ShuffleNet: of three groups of two channels the first of all, then the second.
+/// ShuffleNet's shuffle of three groups of two channels: the first channel of each group, then the second of
+/// each.
 #[test]
 fn a_channel_shuffle() {
     let shuffle = |target: &[i64]| {
@@ -219,7 +220,8 @@ fn a_channel_shuffle() {
     assert!(refused.contains("`y`: reads channels in groups"), "{refused}");
 }
 
-/// A batch norm whose output is read twice: what follows one reader is not part of the convolution.
+/// A batch norm whose output is read twice: the activation behind one of the readers is not fused into the
+/// convolution.
 #[test]
 fn hard_swish_behind_a_batch_norm() {
     let network = Onnx::new(&[1, 2, 3, 4])
@@ -250,7 +252,7 @@ fn hard_swish_behind_a_batch_norm() {
     assert_near(&answer(&network), (0..24).map(value));
 }
 
-/// A grey image for a network of colours, in the reverse order; and shapes that are computed.
+/// A grey image that is repeated for a network of colours, channels in reverse order, and computed shapes.
 #[test]
 fn channels_repeated_and_reversed() {
     let grey = |spell: fn(Onnx) -> Onnx| spell(Onnx::new(&[1, 1, 2, 3])).load().unwrap();
@@ -291,7 +293,7 @@ fn channels_repeated_and_reversed() {
     assert_near(&answer(&reversed), (0..12).map(|at| pixel(4 * (2 - at / 4) + at % 4)));
 }
 
-/// A vector that becomes a map is the image.
+/// If the input is a vector that is reshaped to a map, the map is the image.
 #[test]
 fn an_image_as_a_vector() {
     let network = Onnx::new(&[0, 12])
@@ -313,7 +315,7 @@ fn an_image_as_a_vector() {
     assert!(found.contains("dimension 1") || found.contains(words), "{found}");
 }
 
-/// Weights that the graph standardizes.
+/// Weights that are standardized by operators of the graph.
 #[test]
 fn weights_are_computed_by_reductions() {
     let network = Onnx::new(&[1, 2, 2, 2])
@@ -329,7 +331,7 @@ fn weights_are_computed_by_reductions() {
         .load()
         .unwrap();
     let Op::Conv(conv) = &network.nodes[1].op else { panic!() };
-    // Of two numbers the halves of their difference, by its length.
+    // Standardized, two numbers become plus and minus half their difference, divided by its length.
     let sign = |channel: usize| (weight(2 * channel) - weight(2 * channel + 1)).signum();
     let half = std::f32::consts::FRAC_1_SQRT_2;
     let expected = (0..4).map(|at| if at % 2 == 0 { half } else { -half } * sign(at / 2));

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::spellings::message;
 use brooklet_import::{Options, load};
 
-/// A Keras network of an image and these layers, with another network's weights: what it is refused for.
+/// The error for a Keras network of an image and these layers. Its weights are another network's.
 fn refused(layers: &[(&str, &str)]) -> String {
     let made = Path::new(env!("CARGO_MANIFEST_DIR")).join("../quantize/tests/made/sequence.keras");
     let mut made = zip::ZipArchive::new(File::open(made).unwrap()).unwrap();

@@ -152,7 +152,7 @@ fn a_weights_window_takes_what_it_says() {
     let file = ModelFile::open(&path).unwrap();
     assert_eq!(brooklet::resident_bytes(file.bytes()) as u64, resident);
     assert_eq!(answer(folder.path()), before);
-    // A file that was written this way stays so.
+    // If the file is planned again, its weights stay last.
     let written = fs::read(&path).unwrap();
     report(folder.path(), "");
     assert!(fs::read(&path).unwrap() == written);

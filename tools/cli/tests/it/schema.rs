@@ -1,4 +1,4 @@
-//! Reports as JSON are as their schemas say, and schemas are those of `tests/golden/schemas`.
+//! Reports as JSON match their schemas, and the schemas are those in `tests/golden/schemas`.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -15,7 +15,7 @@ fn schema(name: &str) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-/// What is wrong with a report, by the schema that it names; nothing else may be in it.
+/// What is wrong with a report by the schema that it names. Fields that are not in the schema are wrong, too.
 fn problem(report: &Value) -> Option<String> {
     let id = report["schema"].as_str().unwrap_or_else(|| panic!("no schema in {report}"));
     let mut schema = schema(id.split_once('/').unwrap().0);
@@ -26,14 +26,14 @@ fn problem(report: &Value) -> Option<String> {
     schemas.validate(report, index).err().map(|error| format!("{error:#}"))
 }
 
-/// A report that is as its schema says.
+/// Parses a report, and checks that it matches its schema.
 pub(crate) fn checked(report: Value) -> Value {
     let problem = problem(&report);
     assert!(problem.is_none(), "{}\n{report:#}", problem.unwrap_or_default());
     report
 }
 
-/// The check finds what is missing, what is too much, what is of another type, and another version.
+/// The check finds missing fields, unknown fields, wrong types, and another version.
 #[test]
 fn other_reports_are_not_as_the_schema_says() {
     let desk = Desk::new();
@@ -54,20 +54,20 @@ fn other_reports_are_not_as_the_schema_says() {
     assert!(changed("schema", json!("check/2")).contains("/schema"));
 }
 
-/// Each report of a real run. `report` checks them.
+/// Runs commands for each kind of report. `report` checks the results.
 #[test]
 fn every_report_is_as_its_schema_says() {
     let desk = Desk::new();
     for class in 0..10 {
         desk.write(&format!("data/{class}/1.png"), &desk.read("fits.png"));
     }
-    // That of other tests, so that firmware for it is built once.
+    // The key is that of other tests, so that firmware for it is built only once.
     desk.write("models.key", "5a".repeat(32).as_bytes());
     let board = "qemu-mps2-an386";
     desk.succeeds(&format!("plan tiny.brook --board {board} --in-place --quiet"));
     let sign = desk.report("sign tiny.brook --key models.key --counter 1 -o tiny.signed");
     desk.write("models.key.pub", sign["public_key"].as_str().unwrap().as_bytes());
-    // A model with logits that a softmax takes.
+    // The logits of this model are in range for a softmax.
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/tiny.brook");
     fs::copy(golden, desk.path("golden.brook")).unwrap();
     let calibrate = "--calibrate random:4 --effort fast";
@@ -108,8 +108,8 @@ fn every_report_is_as_its_schema_says() {
     desk.refuses("schema nothing", &["bench, boards"]);
 }
 
-/// A change of a report is seen here. One that takes something away, or gives it another meaning, is a
-/// new version (`Reported::VERSION`).
+/// This test shows every change of a report. If a change removes a field or gives it another meaning, the
+/// report needs a new version (`Reported::VERSION`).
 #[test]
 fn schemas_are_those_that_are_known() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/schemas");
@@ -134,7 +134,7 @@ fn schemas_are_those_that_are_known() {
     assert_eq!(files.collect::<BTreeSet<_>>(), known);
 }
 
-/// Fields without a word on what they are.
+/// Fields without a description.
 fn unsaid(schema: &Value, at: &str, found: &mut Vec<String>) {
     for (name, field) in schema["properties"].as_object().into_iter().flatten() {
         let at = format!("{at}.{name}");

@@ -1,5 +1,5 @@
-//! The tutorial of the guide, as it is typed: all commands of its `console` blocks run in a folder outside of
-//! the checkout, with the command installed, and print what the chapter shows.
+//! Runs the tutorial of the guide: all commands of its `console` blocks, in a folder outside of the checkout,
+//! with the installed command. They must print what the chapter shows.
 //!
 //! A line that is `…` stands for any number of lines, and `…` in a line for any text. Blocks of other
 //! languages are not run.
@@ -14,7 +14,7 @@ use brooklet_firmware::Registry;
 /// A command of the chapter.
 #[derive(Debug, PartialEq)]
 struct Typed<'c> {
-    /// Where in the chapter, counted from 1.
+    /// Its line in the chapter, counted from 1.
     line: usize,
     command: String,
     shown: Vec<&'c str>,
@@ -47,7 +47,7 @@ fn typed(chapter: &str) -> Vec<Typed<'_>> {
     commands
 }
 
-/// Whether a line was printed as it is shown.
+/// Whether a printed line matches a line of the chapter.
 fn is_shown(shown: &str, printed: &str) -> bool {
     let Some((first, rest)) = shown.split_once('…') else {
         return shown.trim_end() == printed.trim_end();
@@ -63,7 +63,7 @@ fn is_shown(shown: &str, printed: &str) -> bool {
     true
 }
 
-/// Whether all lines were.
+/// Whether all printed lines match.
 fn are_shown(shown: &[&str], printed: &[&str]) -> bool {
     match (shown, printed) {
         ([], []) => true,

@@ -126,7 +126,7 @@ fn doctor_finds_what_a_network_was_trained_with() {
         let path = model(&shared, network);
         let report = json(folder, &format!("doctor {} {data}{options}", path.display()));
         let verdict = report["verdict"].as_str().unwrap();
-        // On so small a number of images, units that are nearly the same may do as well.
+        // With so few images, units that are nearly the same may be as good.
         let alike = report["alike"].to_string();
         assert!(verdict.contains(wanted) || alike.contains(wanted), "{network}: {report}");
         // The order of colours matters for these networks, but only a little.

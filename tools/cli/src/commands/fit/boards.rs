@@ -18,20 +18,20 @@ use brooklet_plan::model_file::ModelFile;
 pub(in crate::commands) struct Report {
     /// Size of the model file.
     model_bytes: usize,
-    /// RAM for the rows and scratch memory of the model as it is packed.
+    /// RAM for the model's rows and scratch memory, with the file's own packings.
     arena_bytes: usize,
     /// Size of a row of the image.
     row_bytes: usize,
-    /// The boards, by name; or the one that was asked for.
+    /// All boards, sorted by name, or the board that the user named.
     boards: Vec<OnBoard>,
 }
 
-/// A board, and how the model does on it.
+/// Whether the model fits a board, and how fast it is there.
 #[derive(Debug, Serialize, JsonSchema)]
 struct OnBoard {
     #[serde(flatten)]
     verdict: Verdict,
-    /// An image, as predicted, packed for the board's kernels.
+    /// The predicted time of an image, with the model packed for the board's kernels.
     #[serde(flatten)]
     time: Option<Time>,
     /// Clock of the board's core.
@@ -85,7 +85,7 @@ impl fmt::Display for Report {
         let row = thousands(self.row_bytes);
         writeln!(
             f,
-            "{model} bytes of flash, {arena} bytes of arena as it is packed, rows of {row}; \
+            "model file {model} bytes, arena {arena} bytes as it is packed, image rows {row} bytes\n\
              packed for the kernels of each board:\n\n{}",
             fitted(table, &[4, 6, 7])
         )

@@ -38,7 +38,7 @@ pub(super) struct Way {
 }
 
 impl Way {
-    /// All ways with an input of the network's own size.
+    /// All ways that keep the network's own input size.
     pub(super) fn all(preprocess: Preprocess, spec: &Spec) -> Vec<Way> {
         let way = |weights, stream, int16_last| Way {
             weights,
@@ -219,7 +219,7 @@ impl Maker<'_> {
     }
 
     fn line(&self, words: &Words) -> Result<quantize::Args> {
-        // The line is read as the command would read it here, with what the project's file adds.
+        // The line is parsed as the command itself would parse it, with the options of `brooklet.toml`.
         let typed: Vec<OsString> = words.all().map(OsString::from).collect();
         let added = project::added_to(&Line::command(), &typed)?;
         match Line::try_parse_from(typed.into_iter().chain(added.into_iter().map(OsString::from))) {
@@ -256,10 +256,10 @@ impl Maker<'_> {
         Ok(Planned { file, instructions, time, words })
     }
 
-    /// The models of a program for all goals: the smallest arena, the fewest instructions in all of
-    /// the memory, and three between them.
+    /// The models of a program for all goals: the smallest arena, the fewest instructions with all of
+    /// the memory, and three goals between these two.
     ///
-    /// Equal models are kept once.
+    /// Of equal models only the first is kept.
     pub(super) fn plans(&self, way: &Way, program: &Program) -> Result<Vec<Planned>> {
         let size = self.plan(way, program, SMALLEST)?;
         let arena = size.file.model().arena_bytes() as u32;

@@ -1,4 +1,4 @@
-//! `brooklet fit`: on which boards a model runs; and the best models of a network for a board.
+//! `brooklet fit`: on which boards a model runs, and the best models of a network for a board.
 //!
 //! `Verdict::new` alone decides whether a model fits, for `plan`, `quantize` and `flash`, too. It
 //! judges the model packed as the board's firmware runs it, by the limits that the firmware checks.
@@ -32,7 +32,7 @@ pub struct Args {
     /// these images, as `quantize` does, and plans each for RAM, flash and speed.
     #[arg(long, value_name = "DATA")]
     calibrate: Option<InputData>,
-    /// Writes the model that is chosen.
+    /// Writes the chosen model to this file.
     #[arg(short, long, value_name = "MODEL.brook", requires = "calibrate")]
     output: Option<OutputPath>,
     /// Images on which the models are judged. Default: those of --calibrate.
@@ -43,14 +43,14 @@ pub struct Args {
     limit: Option<u32>,
     #[command(flatten)]
     device: Device,
-    /// Predicted time that an image may take, in milliseconds.
+    /// Leaves out models whose predicted time for an image is longer, in milliseconds.
     #[arg(long, value_name = "MS", requires = "calibrate")]
     max_ms: Option<f64>,
     /// Clock of the core. Default: the board's.
     #[arg(long, value_name = "MHZ", requires = "calibrate")]
     mhz: Option<f64>,
-    /// Accuracy that the chosen model may lose against float, in percentage points, if it is
-    /// faster.
+    /// Percentage points that the chosen model may be below the accuracy in float. Within this
+    /// margin, the fastest model is chosen.
     #[arg(long, value_name = "POINTS", default_value_t = 0.2)]
     within: f64,
     /// Also tries smaller images.

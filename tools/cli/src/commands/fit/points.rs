@@ -20,21 +20,22 @@ pub(super) struct Point {
     pub(super) way: Way,
     /// Share of right answers.
     pub(super) top1: Option<f64>,
-    /// Share of answers that are the float network's.
+    /// Share of answers that are the same as the float network's.
     pub(super) agreement: Option<f64>,
-    /// Signal to quantization noise of the logits.
+    /// Signal-to-noise ratio of the logits.
     pub(super) sqnr_db: Option<f64>,
     /// Predicted number of instructions per image.
     pub(super) instructions: Option<u64>,
     /// Predicted time of an image, if the clock is known.
     pub(super) milliseconds: Option<f64>,
-    /// Whether the time assumes one instruction per cycle, as the core's timings are not known.
+    /// Whether the time assumes one instruction per cycle, because the core's timings are not known.
     pub(super) milliseconds_at_least: bool,
-    /// Of RAM that its rows and scratch memory take.
+    /// RAM that its rows and scratch memory take.
     pub(super) arena_bytes: usize,
     /// Size of the model file.
     pub(super) model_bytes: usize,
-    /// Whether no other model beats it: is better in one respect and at least as good in all.
+    /// Whether no other model beats it. A model beats another if it is better in one respect and at
+    /// least as good in all others.
     pub(super) on_front: bool,
     /// The command that makes it.
     pub(super) command: String,
@@ -90,8 +91,8 @@ pub(super) fn sort(points: &mut [Point]) {
     }
 }
 
-/// The fastest point that is at most `margin` below `float`, or else the best point; and whether it
-/// is within the margin.
+/// The fastest point that is at most `margin` below `float`, or else the best point; and whether
+/// the point is within the margin.
 pub(super) fn choose(points: &[Point], float: f64, margin: f64) -> Option<(usize, bool)> {
     // Shares are rounded: a point exactly at the margin is within.
     let least = float - margin - 1e-9;
@@ -104,52 +105,52 @@ pub(super) fn choose(points: &[Point], float: f64, margin: f64) -> Option<(usize
     }
 }
 
-/// A way of which no model fits.
+/// A way to quantize the network with which no model fits.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Refused {
     #[serde(flatten)]
     pub(super) way: Way,
-    /// What its closest model lacks, in words.
+    /// What the model that comes closest lacks, in words.
     pub(super) lacks: String,
-    /// The bytes that the closest model lacks of RAM and of flash.
+    /// Number of bytes of RAM that this model lacks; negative if there are bytes left.
     pub(super) arena_bytes_lacking: i64,
-    /// Likewise of flash.
+    /// Number of bytes of flash that this model lacks; negative if there are bytes left.
     pub(super) slot_bytes_lacking: i64,
 }
 
 /// What was found.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(in crate::commands) struct Report {
-    /// The file.
+    /// The file of the network.
     pub(super) network: PathBuf,
     /// The board or chip.
     pub(super) board: String,
     /// Clock of the board's core.
     pub(super) clock_hz: Option<u32>,
-    /// What the arena may have.
+    /// RAM that the arena may take.
     pub(super) ram_bytes: u32,
-    /// What the model file may have.
+    /// Flash that the model file may take.
     pub(super) flash_bytes: u32,
-    /// Images that the models are judged by.
+    /// Number of images on which the models are judged.
     pub(super) images: usize,
     /// Top-1 of the float network.
     pub(super) float_top1: Option<f64>,
-    /// Those of the front first, the fastest first.
+    /// The models that fit. The models of the front come first, sorted by speed.
     pub(super) points: Vec<Point>,
     /// Ways that do not fit.
     pub(super) refused: Vec<Refused>,
     /// The name of the point that was chosen.
     pub(super) chosen: Option<String>,
-    /// Accuracy below float that was allowed, in percentage points.
+    /// Percentage points that the chosen point may be below the accuracy in float.
     pub(super) within: f64,
-    /// Whether the chosen point is within that.
+    /// Whether the chosen point is within this margin.
     pub(super) is_within: bool,
     /// The command that makes the points, without the options of each.
     #[serde(skip)]
     pub(super) command: String,
     /// The file that the chosen model was written to.
     pub(super) model: Option<PathBuf>,
-    /// Other things that would fit.
+    /// What the user could change so that a model fits.
     pub(super) what_would_fit: Vec<String>,
 }
 
@@ -178,7 +179,7 @@ impl Report {
         for point in self.front() {
             let row = GRID[1] - 1 - cell(point.quality(), up, GRID[1]);
             let place = &mut grid[row][cell(x(point), across, GRID[0])];
-            // Where several points share a place, the first is shown.
+            // If several points share a place, only the first is shown.
             if *place == ' ' {
                 *place = point.name.chars().next().unwrap_or('?');
             }
@@ -251,7 +252,7 @@ impl fmt::Display for Report {
         }
         match &self.model {
             Some(path) => writeln!(f, "{}: {name} is written", path.display()),
-            None => writeln!(f, "-o MODEL.brook writes it"),
+            None => writeln!(f, "add -o MODEL.brook to write it"),
         }
     }
 }

@@ -1,7 +1,7 @@
-//! The search.
+//! Searches for the best models of a network.
 //!
-//! Memory and instructions do not depend on the weights, so noise tells within seconds what fits.
-//! Only what may fit is then quantized with images, and judged.
+//! Memory and instructions do not depend on the weights. Quantizing with noise therefore shows
+//! within seconds which models fit. Only those are then quantized with images, and judged.
 
 use std::iter;
 
@@ -45,7 +45,7 @@ impl Judge {
     }
 }
 
-/// Ways that may fit, and those that do not.
+/// Ways to quantize that may fit, and those that do not.
 #[derive(Default)]
 struct Found {
     ways: Vec<Way>,
@@ -124,7 +124,7 @@ pub(super) fn run(args: &Args, calibrate: &InputData, output: Output) -> Result<
         refused.arena_bytes_lacking.max(0) + refused.slot_bytes_lacking.max(0)
     });
     let lacks = least.map_or(String::new(), |refused| {
-        format!(": the closest has {}, and lacks {}", refused.way.words(), refused.lacks)
+        format!(": the closest model has {}, and lacks {}", refused.way.words(), refused.lacks)
     });
     let help = match report.what_would_fit[..] {
         [] => "a smaller network, or a board with more memory".to_owned(),
@@ -248,7 +248,7 @@ impl<'a> Search<'a> {
                 continue;
             }
             spinner.set_message(way.words());
-            // A network that cannot be quantized with noise may still be with images.
+            // A network that cannot be quantized with noise can perhaps be quantized with images.
             let Ok((program, _)) = maker.program(&way) else {
                 if way.weights.is_some() {
                     found.ways.push(way);
@@ -284,8 +284,8 @@ impl<'a> Search<'a> {
         Ok(found)
     }
 
-    /// Ways with smaller images that may fit, of the largest sizes. For each size images are
-    /// cropped or shrunk, whichever gives the float network more right answers.
+    /// Ways with smaller images that may fit, for the largest of these sizes. For each size, images
+    /// are cropped or shrunk, whichever gives the float network more right answers.
     fn smaller(&self, own: [u32; 2], judge: &Judge) -> Result<Vec<Way>> {
         let mut ways: Vec<Way> = Vec::new();
         for eighths in (4..8).rev() {
@@ -331,7 +331,7 @@ impl<'a> Search<'a> {
         Ok(best.map_or(self.preprocess, |(_, preprocess)| preprocess))
     }
 
-    /// Names the boards that have room for one of the models.
+    /// Names the boards on which one of the models fits.
     fn roomier(&self, models: &[Planned]) -> Result<Option<String>> {
         /// Number of boards that are named.
         const NAMED: usize = 5;
@@ -402,7 +402,8 @@ impl<'a> Search<'a> {
         Ok(Made { points, files, common, warnings: all_warnings })
     }
 
-    /// How good a model is. A model of smaller images is also compared with the network as given.
+    /// The score of a model. A model for smaller images, too, is compared with the network at its own
+    /// image size.
     fn score(&self, way: &Way, planned: &Planned, judge: &Judge) -> Result<Score> {
         let float = judge.float.clone();
         let Some(_) = way.input else { return self::judge(&planned.file, &judge.data, float) };
@@ -422,7 +423,7 @@ struct Made {
     warnings: Vec<String>,
 }
 
-/// What a model lacks, in words and in bytes; negative if some are left.
+/// What a model lacks, in words and in bytes. The bytes are negative if there are some left.
 struct Refusal {
     lacks: String,
     arena: i64,
@@ -446,7 +447,7 @@ fn shrink(preprocess: &Preprocess, own: [u32; 2], size: [u32; 2]) -> Preprocess 
         Some(Resize::Shorter(short)) => Resize::Shorter(less(short, 0).max(less(short, 1))),
         None => Resize::To(size),
     };
-    // Cropping cuts off the same share as before, and what is left is never too small.
+    // The crop cuts off the same share of the image as before. Rounding up keeps the image large enough.
     Preprocess { resize: Some(resize), crop: Some(size), ..*preprocess }
 }
 

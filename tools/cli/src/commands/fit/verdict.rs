@@ -15,23 +15,23 @@ use brooklet_plan::cost;
 use brooklet_plan::model_file::ModelFile;
 use brooklet_plan::packing::packed_for;
 
-/// Bytes that a board has left; negative: that it lacks.
+/// Number of bytes that a board has left. A negative number of bytes is lacking.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(in crate::commands) struct Verdict {
     /// Name of the board.
     pub(super) board: String,
-    /// Whether nothing is lacking.
+    /// Whether the model fits.
     pub(in crate::commands) fits: bool,
     /// Bytes left of the flash for the model file.
     pub(super) slot_bytes_left: i64,
-    /// Bytes left of the RAM that board.toml gives to the arena, for a model packed for the board.
+    /// Bytes left of the RAM that board.toml gives to the arena, if the model is packed for the board.
     ///
     /// The application's buffers, the session and the stack have RAM of their own.
     pub(super) arena_bytes_left: i64,
-    /// Bytes left of the longest image row that the board takes.
+    /// Bytes left of the room for an image row.
     pub(super) row_bytes_left: i64,
-    /// For weights behind a driver: of the RAM for the part of the file before the weights, or of
-    /// the window, if that lacks more.
+    /// If the weights are behind a driver: bytes left of the window, or of the RAM for the part of the
+    /// file before the weights, whichever is less.
     #[serde(skip_serializing_if = "Option::is_none")]
     window_bytes_left: Option<i64>,
     /// Whether the model needs int16, which the board's firmware does not run.
@@ -45,7 +45,7 @@ impl Verdict {
         Ok(Self::of_packed(spec, &packed.as_ref().unwrap_or(file).model()))
     }
 
-    /// Likewise, with how long an image is predicted to take.
+    /// The same verdict, with the predicted time of an image.
     pub(super) fn with_time(spec: &Spec, file: &ModelFile) -> Result<(Self, Option<Time>)> {
         let packed = packed_for(spec, file)?;
         let model = packed.as_ref().unwrap_or(file).model();
@@ -119,7 +119,7 @@ impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let board = &self.board;
         if self.fits {
-            // The room for a row is of no interest.
+            // The bytes left of the room for a row do not interest the user.
             let [flash, ram] = [(self.slot_bytes_left, "flash"), (self.arena_bytes_left, "RAM")]
                 .map(|(bytes, what)| bytes_of(bytes, what));
             writeln!(f, "fits {board}, with {flash}, {ram} to spare")

@@ -116,7 +116,7 @@ impl Args {
         }
     }
 
-    /// Whether the layers for int16 are to be found.
+    /// Whether the command chooses the layers for int16.
     pub(super) fn finds_int16(&self) -> bool {
         self.int16.iter().any(|word| word == "auto")
     }

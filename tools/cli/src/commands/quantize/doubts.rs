@@ -14,7 +14,8 @@ use crate::report::percent;
 /// The command that finds the right units.
 const DOCTOR: &str = "`brooklet doctor NETWORK DATA` finds the right ones on labelled images";
 
-/// The units of pixels for an int8 network: the user's, or else those of its input's scale.
+/// The units of pixels for an int8 network: those that the user gave, or else those of the input's
+/// scale.
 pub(super) fn int8_units(
     args: &Args,
     input: &QuantizedNode,
@@ -27,7 +28,7 @@ pub(super) fn int8_units(
             if let Some(misfit) = units::Misfit::of(input, &found) {
                 warnings.push(format!(
                     "{}: its input takes {}, but with these --mean and --std pixels are {}: {} of \
-                     their values saturate, and they take {} of the input's steps; {DOCTOR}",
+                     their values saturate, and they use {} of the input's steps; {DOCTOR}",
                     args.network.display(),
                     range(misfit.input),
                     range(misfit.pixels),
@@ -52,7 +53,7 @@ pub(super) fn int8_units(
     }
 }
 
-/// Signs that images are in other units than in the network's training.
+/// Warnings that images may be in other units than in the network's training.
 pub(super) fn doubts(
     args: &Args,
     network: &Network,

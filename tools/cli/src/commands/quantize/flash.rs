@@ -18,7 +18,7 @@ use super::model::set_test_images;
 use crate::failure::{Result, failed, failure};
 use crate::report::thousands;
 
-/// The limit of the model file's bytes, and what its size depends on.
+/// The limit of the model file's size, and what this size depends on.
 pub(super) struct FlashBudget<'b> {
     pub(super) bytes: usize,
     pub(super) board: Option<&'b Spec>,
@@ -77,7 +77,7 @@ pub(super) fn in_eight_bits(args: &Args, program: &Program, board: Option<&Spec>
     }
     let (why, remedy) = match args.ranges {
         Some(_) => (
-            "which layers may have fewer is measured on images, not on saved ranges",
+            "the layers that get fewer bits are chosen by images, not by saved ranges",
             format!(
                 "--calibrate DATA instead of --ranges; or --weights 4, for all layers but the first \
                  and the last; or --flash {now}"

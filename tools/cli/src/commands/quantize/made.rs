@@ -25,11 +25,11 @@ pub(in crate::commands) struct Made {
     pub(super) calibration: Option<Dataset>,
     /// The same program with all layers in int8, if it has layers in int16.
     pub(super) int8: WithoutInt16,
-    /// The program with the other width of its stream, if that has 16 bits or could have.
+    /// The program with the other width of its stream, if the stream has or could have 16 bits.
     pub(super) stream: WithoutStream,
 }
 
-/// A program with a stream of 16 bits as it would be with 8, or the other way round.
+/// A program with the other width of its stream: 8 bits instead of 16, or 16 instead of 8.
 #[derive(Default)]
 pub(super) struct WithoutStream {
     /// The program.

@@ -77,7 +77,7 @@ fn read(network: &Imported) -> String {
     format!("a {kind} network of {nodes} nodes, image {rows}x{columns}x{channels}")
 }
 
-/// The program of a network, with what the file says beside its layers.
+/// The program of a network, with everything that the file stores besides its layers.
 pub(super) fn make(
     args: &Args,
     prepared: Prepared,
@@ -122,7 +122,8 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
         contents = contents.on(&file.model(), board, &costs);
     }
     let verdict = board.map(|board| Verdict::new(&board, &file)).transpose()?;
-    // The file is written even if it does not fit: it took work, and other boards may run it.
+    // The file is written even if it does not fit, because making it took time, and another board may
+    // run it.
     let refused = verdict.as_ref().filter(|verdict| !verdict.fits);
     let refused = refused.map(|verdict| verdict.refused(&args.output, "is written, but "));
     warn(&warnings);
@@ -134,8 +135,8 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
 /// A warning for data that are not pixels.
 fn features([low, high]: [f32; 2]) -> String {
     format!(
-        "the data are numbers from {low} to {high}, not pixels: each is quantized to a byte, with one \
-         scale for all that the model file stores as mean and std"
+        "the data are numbers from {low} to {high}, not pixels: each number is quantized to a byte with \
+         the same scale, which the model file stores as mean and std"
     )
 }
 

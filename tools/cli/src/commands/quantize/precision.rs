@@ -64,7 +64,7 @@ pub(super) fn program(
     recipe.fused(network)?.quantize(ranges, preprocess, learned)
 }
 
-/// The gain in SQNR of the logits, in dB, for which a stream gets 16 bits.
+/// The gain in the logits' SQNR, in dB, from which on a stream gets 16 bits.
 const STREAM_MARGIN_DB: f64 = 0.5;
 
 /// Finds out for `--stream auto` whether the stream gets 16 bits: if that gains enough, and the

@@ -15,7 +15,7 @@ use brooklet_plan::program::Program;
 use brooklet_quantize::evaluate::Score;
 use brooklet_quantize::precision::int16;
 
-/// What int16 brings, and what it takes.
+/// What int16 gains, and what it costs.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Int16 {
     /// The layers whose outputs are int16.
@@ -76,27 +76,27 @@ impl fmt::Display for Int16 {
         }
         match before.is_empty() {
             true => writeln!(f),
-            false => writeln!(f, "; all in int8 it was {}", before.join(", ")),
+            false => writeln!(f, "; with all layers in int8: {}", before.join(", ")),
         }
     }
 }
 
-/// What the residual stream is in, and what it would take in the other form.
+/// The width of the residual stream, and what the other width would give.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Stream {
-    /// Its bits.
+    /// Number of bits of the stream.
     pub(super) bits: u32,
-    /// What the other number of bits would be.
+    /// What the other width would give.
     pub(super) other: Option<OtherStream>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct OtherStream {
-    /// Bits of it.
+    /// Number of bits.
     pub(super) bits: u32,
     /// SQNR on the calibration data, if it was measured.
     pub(super) sqnr_db: Option<f64>,
-    /// The arena with it.
+    /// Size of the arena.
     pub(super) arena_bytes: usize,
 }
 
@@ -104,7 +104,7 @@ impl fmt::Display for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "stream: {} bits", self.bits)?;
         if let Some(other) = &self.other {
-            write!(f, "; in {} bits it is ", other.bits)?;
+            write!(f, "; with {} bits: ", other.bits)?;
             if let Some(db) = other.sqnr_db {
                 write!(f, "{db:.2} dB, ")?;
             }

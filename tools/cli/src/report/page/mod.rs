@@ -20,7 +20,7 @@ use super::{percent, thousands};
 
 const STYLE: &str = include_str!("page.css");
 
-/// Allows the page what is in it, and nothing else.
+/// Allows the page to use what it contains, and nothing else.
 const POLICY: &str = "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; \
                       script-src 'unsafe-inline' 'wasm-unsafe-eval'";
 

@@ -9,7 +9,7 @@
   const bytesOf = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   const SVG = "http://www.w3.org/2000/svg";
 
-  /// Draws pixels of the data, one for one.
+  /// Draws pixels, one for each pixel of the canvas.
   function draw(canvas, pixels) {
     canvas.width = columns;
     canvas.height = rows;
@@ -42,7 +42,7 @@
   if (core.check(model.length) !== data.arena_bytes) return;
 
   let pixels = null;
-  /// Runs the image for up to this number of steps; gives its scores if that was all of it.
+  /// Runs the image for up to this number of steps. Returns the scores if the run reached its end.
   function run(steps) {
     new Uint8Array(core.memory.buffer, core.image(), pixels.length).set(pixels);
     const count = core.run(model.length, steps);
@@ -59,7 +59,7 @@
     const made = doneAt[layer] >= steps ? rows : doneAt[layer] * step_rows;
     while (madeAt[layer].length < made) madeAt[layer].push(at);
   });
-  // Several layers may use a place in turn: each updates the one before.
+  // Several layers may use a place in turn, because each of them updates the row in place.
   const owners = replay.items.map(() => []);
   replay.layers.forEach(({ places }, layer) => {
     places.forEach((item, row) => owners[item].push({ layer, row, from: madeAt[layer][row] }));
@@ -68,7 +68,7 @@
   const ownerAt = (item, at) => owners[item].findLast((owner) => owner.from <= at);
   const isLive = ({ life, moments }, at) =>
     life[0] <= at && at < life[1] && (!moments || moments.includes(at));
-  // The step after which the arena is fullest: there is more to see than at the end.
+  // The page first shows the step after which the arena is fullest, because it shows more than the last step.
   const takenAt = replay.steps.map((_, at) =>
     replay.items.reduce((sum, item) => sum + (isLive(item, at) ? item.bytes : 0), 0));
   const FULLEST = takenAt.indexOf(Math.max(...takenAt)) + 1;

@@ -18,7 +18,7 @@ pub(crate) fn succeed(folder: &Path, line: &str) -> String {
     brooklet(folder, line).unwrap_or_else(|error| panic!("{line}: {error}"))
 }
 
-/// Its report as JSON, as its schema says.
+/// The report of a command as JSON, which must match its schema.
 pub(crate) fn json(folder: &Path, line: &str) -> Value {
     let report = succeed(folder, &format!("{line} --json"));
     crate::schema::checked(serde_json::from_str(&report).unwrap())

@@ -158,7 +158,7 @@ impl<'m, 'a, B: Backend, W: Weights> Session<'m, 'a, B, W> {
         self.schedule = Schedule::new(self.model.graph());
     }
 
-    /// Runs one step and returns: one row of one layer, or up to eight rows where the packing makes
+    /// Runs one step and returns: one row of one layer, or up to eight rows if the packing makes
     /// several at once.
     ///
     /// The amount of work is bounded.

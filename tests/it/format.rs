@@ -291,7 +291,7 @@ fn the_worked_example_is_a_model() {
         std::fs::write("src/format/example.hex", hex(&example())).unwrap();
         return;
     }
-    assert_eq!(file, example(), "BROOKLET_BLESS=1 cargo test --test it format writes it anew");
+    assert_eq!(file, example(), "BROOKLET_BLESS=1 cargo test --test it format writes it again");
     let model = Model::parse(&file).unwrap();
     let mut memory = [0u128; 2];
     let mut session = Session::new(&model, Portable, memory.as_mut_bytes()).unwrap();
@@ -357,7 +357,7 @@ fn is_reproduced(program: &Program, path: &str) {
         std::fs::write(path, &file).unwrap();
     }
     let same = std::fs::read(path).unwrap() == file;
-    assert!(same, "{path} changes; BROOKLET_BLESS=1 cargo test writes it anew");
+    assert!(same, "{path} changes; BROOKLET_BLESS=1 cargo test writes it again");
     let image = image(program, 5);
     let model = Model::parse(&file).unwrap();
     let mut memory = vec![0u128; model.arena_bytes().div_ceil(16)];

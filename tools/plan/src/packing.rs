@@ -94,7 +94,7 @@ impl Kernels {
     ///
     /// # Errors
     ///
-    /// [`Uncuttable`] if the network is not built of blocks.
+    /// [`Uncuttable`] if too many layers lie between two places at which the network can be cut.
     pub fn plan(
         self,
         program: Program,

@@ -89,7 +89,7 @@ pub enum Goal {
 ///
 /// # Errors
 ///
-/// [`Uncuttable`] if the network is not built of blocks.
+/// [`Uncuttable`] if too many layers lie between two places at which the network can be cut.
 pub fn plan(program: &Program, goal: Goal) -> Result<Plan, Uncuttable> {
     let smallest = plan_cut(program, Goal::Size)?;
     let Goal::Speed { arena_bytes } = goal else { return Ok(smallest) };

@@ -1,6 +1,6 @@
 //! The models of `boards/examples` are golden models as `brooklet plan` packs them for a board of each
-//! backend, and what the examples are expected to print follows from the simulator.
-//! `BROOKLET_BLESS=1` writes the models anew.
+//! backend. The expected output of the examples has the simulator's answers. `BROOKLET_BLESS=1` writes the
+//! models again.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,14 +12,14 @@ use brooklet_plan::plan::{Goal, plan};
 use brooklet_plan::program::Program;
 use brooklet_plan::self_test::build;
 
-/// The boards whose memory maps and kernels the examples are built for.
+/// The boards whose memory maps and kernels the examples use.
 const BOARDS: [&str; 2] = ["qemu-mps2-an386", "qemu-riscv-virt"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// The image of that number, as `examples::row` makes it.
+/// The image with this number, as `examples::row` makes it.
 fn image(file: &ModelFile, number: usize) -> Vec<u8> {
     let [rows, columns, channels] = file.input();
     let row = |y: usize| {
@@ -39,7 +39,7 @@ fn models_are_packed_for_each_backend() {
             let file = ModelFile::open(root().join("tests/golden").join(golden)).unwrap();
             let mut program = Kernels::of(&spec).unwrap().packed(Program::read(&file.model()));
             program.set_test_images((0..test_images).map(|number| image(&file, number)).collect());
-            // Behind a driver they are last; in memory they may be.
+            // Weights behind a driver must be last in the file; weights in memory may be last, too.
             program.weights_last = true;
             let path = folder.join(name);
             let plan = plan(&program, Goal::Size).unwrap();
@@ -49,7 +49,7 @@ fn models_are_packed_for_each_backend() {
                 fs::write(&path, made.bytes()).unwrap();
             }
             let there = fs::read(&path).unwrap();
-            assert!(there == made.bytes(), "{}: BROOKLET_BLESS=1 writes it anew", path.display());
+            assert!(there == made.bytes(), "{}: BROOKLET_BLESS=1 writes it again", path.display());
         }
     }
 }

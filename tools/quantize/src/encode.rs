@@ -136,7 +136,7 @@ impl Encoder<'_> {
 
     fn function(&mut self, function: Function) -> &'static str {
         match onnx::computed(function) {
-            // The engine's own overflows: e^x of what is far from the bend, where it is x.
+            // The engine's operator overflows in e^x for large x, where the function is x.
             Computed::By("Softplus", _) => {
                 const STRAIGHT: f32 = 80.0;
                 let input = self.inputs[0].clone();

@@ -30,7 +30,7 @@
 //!     std: Some([0.229, 0.224, 0.225]),
 //!     ..Preprocess::default()
 //! };
-//! // Noise will do here; images like those that it will see are better.
+//! // Noise is enough for this example. Images like those that the device will see are better.
 //! let data = Dataset::open("random:8", network.input, &preprocess)?;
 //! let recipe = Recipe { effort: Effort::Fast, ..Recipe::default() };
 //! let quantized = recipe.run(&network, &data, &preprocess, &Silent)?;

@@ -99,7 +99,7 @@ pub(crate) enum Computed {
     By(&'static str, Vec<AttributeProto>),
     /// With `Clip`, whose bounds are inputs.
     Clip { min: f32, max: f32 },
-    /// By `Mul`, of the number and what these operators make of it one after another.
+    /// With `Mul` of the number and the result of these operators, which run one after another.
     Gated(&'static [&'static str]),
 }
 

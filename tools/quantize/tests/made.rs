@@ -1,5 +1,5 @@
-//! Small networks of all operators that are read, against what ONNX Runtime, TensorFlow Lite and Keras
-//! computed of them; `made/make.py`, `made/make_keras.py` and `made/make_keras_operators.py` made both.
+//! Small networks of all operators that are read, compared with the results of ONNX Runtime, TensorFlow Lite
+//! and Keras. `made/make.py`, `made/make_keras.py` and `made/make_keras_operators.py` made networks and results.
 
 use std::fs::{self, File};
 use std::path::Path;

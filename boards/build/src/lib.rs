@@ -58,7 +58,8 @@ pub struct Spec {
     /// enable.
     #[serde(default)]
     pub hot_section: bool,
-    /// Whether it is built only by `--all`, which tests everything.
+    /// Whether it is built and run only by `--all`, which tests everything: a board whose chip no
+    /// emulator has, or whose kernels and drivers other boards have, too.
     #[serde(default)]
     pub only_in_all: bool,
     /// The memory for firmware. If it also contains the model's slot, the firmware's part ends

@@ -9,6 +9,7 @@ use brooklet_firmware::{Registry, Spec, cycles};
 use comfy_table::{CellAlignment, Table, presets};
 use serde::{Deserialize, Serialize};
 
+use crate::chores::built;
 use crate::steps::{Failure, output_of, run, say};
 
 /// Instructions for the same network, in thousands, by the core's name: the best of CMSIS-NN
@@ -84,13 +85,18 @@ type Boards = BTreeMap<String, BTreeMap<String, Figures>>;
 /// same network, and a model file of 280 kB.
 const QUICK: [u32; 2] = [54_996, 280_000];
 
+/// If it is set, golden files are written again.
+const BLESS: &str = "BROOKLET_BLESS";
+
 /// Arguments of cargo to build only the command.
 pub(crate) const BUILD: [&str; 3] = ["build", "--package", "brooklet-cli"];
 
-/// Measures MLPerf Tiny's ResNet-8, with weights of `brooklet new`, on all boards, with the command
-/// that `cargo` builds with the arguments `build`.
-pub(crate) fn bench(build: &[&str]) -> Result<(), Failure> {
+/// Measures MLPerf Tiny's ResNet-8, with weights of `brooklet new`, on the boards that are built, on
+/// all of them if `all`, with the command that `cargo` builds with the arguments `build`.
+pub(crate) fn bench(build: &[&str], all: bool) -> Result<(), Failure> {
     let registry = Registry::find()?;
+    // The golden file has all boards.
+    let all = all || std::env::var_os(BLESS).is_some();
     let root = registry.root();
     run(Command::new("cargo").args(build).current_dir(root))?;
     // Firmware is built in a folder within the host's target folder.
@@ -111,7 +117,7 @@ pub(crate) fn bench(build: &[&str]) -> Result<(), Failure> {
     let mut boards = Boards::new();
     // If weights come through a driver, most of the count is that of the driver.
     let counted = |spec: &&Spec| spec.is_emulated() && spec.weights_window.is_none();
-    for spec in registry.boards().iter().filter(counted) {
+    for spec in built(&registry, all).filter(counted) {
         say(&spec.name);
         let ram = spec.arena_bytes.min(QUICK[0]).to_string();
         let flash = spec.slot.bytes.min(QUICK[1]).to_string();
@@ -199,7 +205,7 @@ fn write(path: &Path, boards: &Boards) -> Result<(), Failure> {
 
 /// Fails if a figure is worse than in the golden file; `BROOKLET_BLESS` writes the file again.
 fn compare(boards: &Boards, path: &PathBuf) -> Result<(), Failure> {
-    if std::env::var_os("BROOKLET_BLESS").is_some() {
+    if std::env::var_os(BLESS).is_some() {
         return write(path, boards);
     }
     let failed =

@@ -33,7 +33,7 @@ pub(crate) fn test(wanted: &[&str], all: bool) -> Result<(), Failure> {
     beside.push(lints_of_firmware(&registry, all));
     // The command is built together with the whole workspace. Built alone, its dependencies would
     // have other features and be compiled again.
-    beside.push(step("bench", || bench(&[&BUILD_TESTS[..], &["--no-run"]].concat())));
+    beside.push(step("bench", move || bench(&[&BUILD_TESTS[..], &["--no-run"]].concat(), all)));
     beside.extend([lints(&registry), docs(&registry), alone(&registry), packages(&registry, all)]);
     // The library for probes takes minutes to build.
     if all || wanted.contains(&"probe") {

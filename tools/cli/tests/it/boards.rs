@@ -30,8 +30,9 @@ fn images(spec: &Spec) -> usize {
 /// RAM with which a board runs every network here, and the suite.
 const AMPLE: u32 = 1 << 17;
 
-/// Runs `test` for every board of the checkout that can be emulated and has at least this much RAM;
-/// if `BROOKLET_BOARD` names one, only for that.
+/// Runs `test` for the boards of the checkout that can be emulated and have at least this much RAM;
+/// if `BROOKLET_BOARD` names one, only for that. Boards whose kernels and parts others have, too,
+/// take part in a thorough run.
 ///
 /// Boards run one after another: an emulated board that waits uses a core of this computer as much
 /// as one that computes. Tests run in parallel, which is enough.
@@ -42,7 +43,10 @@ fn on_boards_with(ram_bytes: u32, test: impl Fn(&Registry, &Spec)) {
     let wanted = |spec: &&Spec| {
         spec.is_emulated()
             && spec.ram.bytes >= ram_bytes
-            && only.as_ref().is_none_or(|name| *name == spec.name)
+            && match &only {
+                Some(name) => *name == spec.name,
+                None => crate::common::tries(!spec.only_in_all, true),
+            }
     };
     registry.boards().iter().filter(wanted).for_each(|spec| test(&registry, spec));
 }
@@ -52,7 +56,7 @@ fn on_boards_with(ram_bytes: u32, test: impl Fn(&Registry, &Spec)) {
 fn on_backends_with(ram_bytes: u32, test: impl Fn(&Registry, &Spec)) {
     let boards = Registry::find().unwrap();
     let mut first: BTreeMap<_, &Spec> = BTreeMap::new();
-    let fast = boards.boards().iter().filter(|spec| spec.qemu.is_some());
+    let fast = boards.boards().iter().filter(|spec| spec.qemu.is_some() && !spec.only_in_all);
     for spec in fast.filter(|spec| spec.ram.bytes >= ram_bytes) {
         first.entry((&spec.backend, spec.int16)).or_insert(spec);
     }

@@ -55,6 +55,8 @@ mod esp_image;
 pub mod espflash;
 mod flash_image;
 mod link;
+#[cfg(feature = "log")]
+pub mod log;
 pub mod monitor;
 pub mod npm;
 #[cfg(feature = "probe")]

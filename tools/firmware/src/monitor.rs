@@ -4,7 +4,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -46,7 +46,7 @@ impl Lines {
         report: Report<'_>,
     ) -> Result<Self, FirmwareError> {
         ensure_emulator(registry, spec, report)?;
-        let (mut command, file) = match (&spec.qemu, spec.emulator, &spec.uf2) {
+        let (command, file) = match (&spec.qemu, spec.emulator, &spec.uf2) {
             (Some(qemu), ..) => {
                 let mut command = qemu::command(registry, qemu, firmware, None)?;
                 command.args(["-serial", "stdio"]).stdin(Stdio::null()).stdout(Stdio::piped());
@@ -61,17 +61,25 @@ impl Lines {
             }
             _ => return Err(FirmwareError::NoEmulator { board: spec.name.clone() }),
         };
-        let program = command.get_program().to_string_lossy().into_owned();
-        let mut child = command
-            .stderr(Stdio::inherit())
-            .spawn()
-            .map_err(|source| FirmwareError::Run { program, source })?;
-        let output: Box<dyn Read + Send> = match child.stdout.take() {
-            Some(output) => Box::new(output),
-            None => Box::new(std::io::empty()),
-        };
-        Ok(Self { said: listen(output), patience: None, _running: Some((Running(child), file)) })
+        let (running, output) = spawn(command)?;
+        Ok(Self { said: listen(output), patience: None, _running: Some((running, file)) })
     }
+}
+
+/// Starts an emulator, which is stopped when it is dropped; returns also what it writes.
+pub(crate) fn spawn(
+    mut command: Command,
+) -> Result<(Running, Box<dyn Read + Send>), FirmwareError> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let mut child = command
+        .stderr(Stdio::inherit())
+        .spawn()
+        .map_err(|source| FirmwareError::Run { program, source })?;
+    let output: Box<dyn Read + Send> = match child.stdout.take() {
+        Some(output) => Box::new(output),
+        None => Box::new(std::io::empty()),
+    };
+    Ok((Running(child), output))
 }
 
 /// Reads lines as they arrive, until their receiver is dropped.

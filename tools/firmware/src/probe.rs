@@ -1,9 +1,14 @@
 //! Debug probes: write firmware and model into a chip's flash with probe-rs.
 
+#[cfg(feature = "log")]
+use std::{io, thread, time::Duration};
+
 use board_build::Spec;
 use probe_rs::flashing::{DownloadOptions, FlashProgress, ProgressEvent, ProgressOperation};
 use probe_rs::probe::list::Lister;
 use probe_rs::probe::{DebugProbeInfo, DebugProbeSelector};
+#[cfg(feature = "log")]
+use probe_rs::rtt::{self, Rtt, ScanRegion};
 use probe_rs::{CoreType, Permissions, Session};
 
 use crate::error::chain;
@@ -36,15 +41,7 @@ pub fn write(
     selector: Option<&str>,
 ) -> Result<Written, FirmwareError> {
     let fault = |reason: String| FirmwareError::Probe { board: spec.name.clone(), reason };
-    let selector: Option<DebugProbeSelector> = selector
-        .map(|text| text.parse().map_err(|error| fault(format!("{text}: {error}"))))
-        .transpose()?;
-    let lister = Lister::new();
-    let found = lister.list(selector.as_ref());
-    let info = only(&found).map_err(&fault)?;
-    let probe = info.open().map_err(|error| fault(chain(&error)))?;
-    let session = probe.attach(chip_of(spec)?, Permissions::default());
-    let mut session = session.map_err(|error| fault(chain(&error)))?;
+    let (mut session, info) = attach(spec, selector)?;
     let (mut sectors, mut changed) = (0, 0);
     let count = |event| match event {
         ProgressEvent::FlashLayoutReady { flash_layout } => {
@@ -61,6 +58,72 @@ pub fn write(
         sectors,
         changed,
     })
+}
+
+/// Attaches to the board's chip at the probe that `selector` names, or at the only one.
+fn attach(spec: &Spec, selector: Option<&str>) -> Result<(Session, DebugProbeInfo), FirmwareError> {
+    let fault = |reason: String| FirmwareError::Probe { board: spec.name.clone(), reason };
+    let selector: Option<DebugProbeSelector> = selector
+        .map(|text| text.parse().map_err(|error| fault(format!("{text}: {error}"))))
+        .transpose()?;
+    let found = Lister::new().list(selector.as_ref());
+    let info = only(&found).map_err(&fault)?;
+    let probe = info.open().map_err(|error| fault(chain(&error)))?;
+    let session = probe.attach(chip_of(spec)?, Permissions::default());
+    Ok((session.map_err(|error| fault(chain(&error)))?, info.clone()))
+}
+
+/// The bytes of a chip's log, which firmware leaves in a ring in RAM.
+#[cfg(feature = "log")]
+pub(crate) struct LogChannel {
+    session: Session,
+    rtt: Rtt,
+}
+
+#[cfg(feature = "log")]
+impl LogChannel {
+    /// How long firmware may take to prepare the ring.
+    const PATIENCE: Duration = Duration::from_secs(3);
+    /// Time between two looks at a ring that is empty.
+    const PAUSE: Duration = Duration::from_millis(10);
+
+    /// Attaches to the chip, which goes on running its firmware, this ELF file.
+    pub(crate) fn open(
+        spec: &Spec,
+        firmware: &[u8],
+        selector: Option<&str>,
+    ) -> Result<Self, FirmwareError> {
+        let fault = |reason: String| FirmwareError::Probe { board: spec.name.clone(), reason };
+        let block = rtt::find_rtt_control_block_in_raw_file(firmware).ok().flatten();
+        let block = block.ok_or_else(|| {
+            fault("the firmware does not log to RAM: it has no symbol _SEGGER_RTT".to_owned())
+        })?;
+        let (mut session, _) = attach(spec, selector)?;
+        let opened = session
+            .core(0)
+            .map_err(rtt::Error::Probe)
+            .and_then(|mut core| {
+                rtt::try_attach_to_rtt(&mut core, Self::PATIENCE, &ScanRegion::Exact(block))
+            })
+            .map_err(|error| fault(chain(&error)))?;
+        Ok(Self { session, rtt: opened })
+    }
+}
+
+#[cfg(feature = "log")]
+impl io::Read for LogChannel {
+    /// Waits until there are some bytes.
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let mut core = self.session.core(0).map_err(io::Error::other)?;
+            // The first channel is defmt's.
+            let channel = self.rtt.up_channel(0).ok_or(io::ErrorKind::NotFound)?;
+            match channel.read(&mut core, bytes).map_err(io::Error::other)? {
+                0 => thread::sleep(Self::PAUSE),
+                count => return Ok(count),
+            }
+        }
+    }
 }
 
 /// Starts the firmware: by a reset, or by its vectors if it is in RAM, to which a reset does not

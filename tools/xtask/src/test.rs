@@ -164,7 +164,8 @@ fn tests(registry: &Registry, all: bool) -> Step<'_> {
 /// The command with debug probes: lints, and tests with a fake probe.
 fn probe(registry: &Registry) -> Step<'_> {
     step("probe", || {
-        let feature = ["--package", "brooklet-cli", "--features", "probe", "--", "-D", "warnings"];
+        let feature =
+            ["--package", "brooklet-cli", "--features", "log,probe", "--", "-D", "warnings"];
         run(&mut cargo(registry.root(), &[&["clippy"], &feature[..]].concat()))?;
         let test =
             ["test", "--package", "brooklet-firmware", "--features", "probe", "--lib", "probe"];
@@ -186,9 +187,11 @@ fn espflash(registry: &Registry) -> Step<'_> {
     })
 }
 
-/// Decodes the log of a board.
+/// Decodes the log of a board, also by the command.
 fn log(registry: &Registry) -> Step<'_> {
     step("log", || {
+        let command = ["clippy", "--package", "brooklet-cli", "--features", "log"];
+        run(&mut cargo(registry.root(), &[&command[..], &["--", "-D", "warnings"]].concat()))?;
         let lints =
             ["clippy", "--package", "brooklet-log", "--all-targets", "--", "-D", "warnings"];
         run(&mut cargo(registry.root(), &lints))?;

@@ -18,6 +18,7 @@ mod float;
 mod images;
 pub mod init;
 pub mod inspect;
+mod log;
 pub mod monitor;
 mod network;
 pub mod new;

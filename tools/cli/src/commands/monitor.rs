@@ -1,4 +1,4 @@
-//! `brooklet monitor`: prints what firmware writes to its serial port.
+//! `brooklet monitor`: prints what firmware writes to its serial port, or its log.
 
 use std::io::{self, Write};
 
@@ -6,7 +6,7 @@ use brooklet_files::{InputPath, text};
 use brooklet_firmware::monitor::Lines;
 use brooklet_firmware::{Registry, serial};
 
-use super::{say, spinner};
+use super::{log, say, spinner};
 use crate::failure::{Result, failure};
 
 /// Options of `brooklet monitor`.
@@ -21,6 +21,13 @@ pub struct Args {
     /// Starts the board's emulator with this firmware, an ELF file.
     #[arg(long, value_name = "FILE.elf")]
     firmware: Option<InputPath>,
+    /// Decodes the log of this firmware, which has the feature `defmt`: in the board's emulator, or
+    /// at a debug probe.
+    #[arg(long, requires = "firmware")]
+    log: bool,
+    /// The debug probe, by its USB numbers. Default: the only one.
+    #[arg(long, value_name = "VID:PID[:SERIAL]", requires = "log")]
+    probe: Option<String>,
     /// Ends after N lines.
     #[arg(long, value_name = "N")]
     lines: Option<usize>,
@@ -30,19 +37,20 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let registry = Registry::find()?;
     let spec = registry.board(&args.board)?;
-    let lines = match &args.firmware {
+    let lines: Box<dyn Iterator<Item = String>> = match &args.firmware {
+        Some(firmware) if args.log => log::lines(&registry, spec, firmware, args.probe.as_deref())?,
         Some(firmware) => {
             let spinner = spinner();
             let lines = Lines::of_emulator(&registry, spec, firmware, &mut |l| say(&spinner, l))?;
             spinner.finish_and_clear();
-            lines
+            Box::new(lines)
         }
         None => {
             let port = match &args.port {
                 Some(port) => port.clone(),
                 None => serial::port_of(&spec.name, &serial::ports(), None)?,
             };
-            Lines::of_port(spec, &port)?
+            Box::new(Lines::of_port(spec, &port)?)
         }
     };
     let mut out = io::stdout().lock();

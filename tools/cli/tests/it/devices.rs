@@ -117,6 +117,25 @@ fn ways_that_a_board_has_not_are_refused() {
     assert!(error.contains("there is no drive"), "{error}");
 }
 
+/// The log of firmware is decoded by commands that have the decoder.
+#[test]
+fn a_log_needs_its_decoder() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.elf"), "no ELF file").unwrap();
+    let monitor = |board: &str| {
+        let line = format!("monitor --board {board} --log --firmware a.elf");
+        brooklet(folder.path(), &line).unwrap_err()
+    };
+    let error = monitor("qemu-mps2-an386");
+    let expected = match cfg!(feature = "log") {
+        true => "a.elf cannot be read as an ELF file",
+        false => "--features log`",
+    };
+    assert!(error.contains(expected), "{error}");
+    let error = brooklet(folder.path(), "monitor --board rpi-pico --log").unwrap_err();
+    assert!(error.contains("--firmware"), "{error}");
+}
+
 /// Outside of a checkout the boards are those that are built in, and firmware must have been built
 /// before.
 #[test]

@@ -290,7 +290,13 @@ pub(crate) struct Places<'m> {
     row_bytes: usize,
 }
 
-impl Places<'_> {
+impl<'m> Places<'m> {
+    /// Where each row starts.
+    #[inline]
+    pub(crate) fn starts(&self) -> &'m [U32] {
+        self.rows
+    }
+
     /// The position of row `y`. If there is no such row, the range starts at 0: a step asks for the
     /// shortcuts of all rows that it could make.
     #[inline]

@@ -21,6 +21,8 @@
 //! runs. It proves for each step that it overwrites nothing that is still needed, and proves that
 //! the schedule ends.
 
+use core::ops::Range;
+
 use crate::format::MAX_SEGMENT_LAYERS;
 use crate::graph::Graph;
 use crate::steps;
@@ -44,6 +46,27 @@ pub enum Next {
     Done,
     /// Nothing, although not everything is done. This never happens with a model that was checked.
     Stalled,
+}
+
+/// Which layers of the current segment can run.
+pub(crate) trait Ready {
+    /// The schedule has entered a segment.
+    fn enter(&mut self, graph: &Graph<'_>, schedule: &Schedule);
+
+    /// Whether a layer can run.
+    fn can_run(&self, graph: &Graph<'_>, schedule: &Schedule, layer: usize) -> bool;
+}
+
+/// Asks the layers' records.
+struct Records;
+
+impl Ready for Records {
+    fn enter(&mut self, _: &Graph<'_>, _: &Schedule) {}
+
+    #[inline]
+    fn can_run(&self, graph: &Graph<'_>, schedule: &Schedule, layer: usize) -> bool {
+        schedule.can_run(graph, layer)
+    }
 }
 
 /// How far each layer of the current segment has come.
@@ -83,10 +106,16 @@ impl Schedule {
 
     /// What comes next. The counts of [`complete`](Self::complete) stay the same.
     pub fn next(&mut self, graph: &Graph<'_>) -> Next {
+        self.next_by(graph, &mut Records)
+    }
+
+    /// What comes next, if `ready` says which layers can run.
+    #[inline(always)]
+    pub(crate) fn next_by(&mut self, graph: &Graph<'_>, ready: &mut impl Ready) -> Next {
         loop {
             while self.cursor >= self.first && self.cursor < self.end {
                 let layer = self.cursor as usize;
-                if self.can_run(graph, layer) {
+                if ready.can_run(graph, self, layer) {
                     let step = self.done(layer);
                     return if layer == 0 {
                         Next::Row { row: step }
@@ -108,7 +137,14 @@ impl Schedule {
                 return Next::Done;
             }
             self.enter(graph, self.segment + 1);
+            ready.enter(graph, self);
         }
+    }
+
+    /// The layers of the current segment.
+    #[inline]
+    pub(crate) fn layers(&self) -> Range<usize> {
+        usize::from(self.first)..usize::from(self.end)
     }
 
     /// Counts a step of `layer` as done.
@@ -138,7 +174,8 @@ impl Schedule {
         steps::rows_made(record, self.done(layer))
     }
 
-    fn can_run(&self, graph: &Graph<'_>, layer: usize) -> bool {
+    /// Whether a layer can run.
+    pub(crate) fn can_run(&self, graph: &Graph<'_>, layer: usize) -> bool {
         let record = graph.layer(layer);
         let step = self.done(layer);
         if step >= record.steps.get() {

@@ -50,7 +50,7 @@ pub(crate) fn shortcut_rows(layer: &LayerRecord, step: u16) -> Range<u16> {
 
 /// The first row of tensor `of`, which has the record `record`, that the layer's steps from `step`
 /// on read; `u16::MAX` if they read none.
-#[inline]
+#[inline(never)]
 pub(crate) fn first_needed(layer: &LayerRecord, step: u16, of: usize, record: &LayerRecord) -> u16 {
     if step >= layer.steps.get() {
         return u16::MAX;
@@ -69,6 +69,7 @@ pub(crate) fn first_needed(layer: &LayerRecord, step: u16, of: usize, record: &L
 ///
 /// They can if each output value depends on the shortcut only through the value at the same
 /// position.
+#[inline(never)]
 pub fn can_update(graph: &Graph<'_>, layer: &LayerRecord) -> bool {
     layer.shortcut().is_some_and(|shortcut| {
         graph.layer(shortcut).shape() == layer.shape()

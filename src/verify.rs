@@ -1,31 +1,27 @@
 //! The checks that turn bytes into a [`Model`].
 
+mod flows;
+#[cfg(test)]
+mod plain_tests;
 mod taken;
 #[cfg(test)]
 mod tests;
-
-use core::ops::Range;
+mod walk;
 
 use crate::arena::ARENA_ALIGN;
 use crate::error::{Error, Fault, Part};
 use crate::format::{self, LayerRecord, MAGIC, MAX_SEGMENT_LAYERS, NONE, Operator, VERSION, flags};
 use crate::ops::{self, Known};
-use crate::schedule::{Next, Schedule};
-use crate::steps;
 
 use crate::model::{Model, header, whole};
-use taken::Taken;
-
-/// The schedule may have one step for each `BYTES_A_STEP` bytes of the file.
-const BYTES_A_STEP: usize = 1;
 
 impl<'m> Model<'m> {
     /// Checks the model file at the start of `bytes`.
     ///
     /// What follows the file, such as the rest of a flash slot, is ignored.
     ///
-    /// Takes time in proportion to the file's length, and a few hundred bytes of stack as its only
-    /// memory. Files that would take longer are refused: those whose layers refer to more bytes
+    /// Takes time in proportion to the file's length, and about 1,500 bytes of stack as its
+    /// only memory. Files that would take longer are refused: those whose layers refer to more bytes
     /// than the file has, and those whose schedule has more steps than the file has bytes. Data
     /// shared by several layers counts once for each of them, except for the weights of
     /// convolutions ([`SHARED_WITHIN`](format::SHARED_WITHIN)). Rows that are needed at the same
@@ -70,6 +66,13 @@ impl<'m> Model<'m> {
 
     /// Checks everything except the header's statements about the file as a whole.
     pub(crate) fn check(&self) -> Result<(), Error> {
+        self.check_tables()?;
+        self.check_schedule()
+    }
+
+    /// Checks everything except the schedule. It is apart, so that neither needs the other's stack.
+    #[inline(never)]
+    fn check_tables(&self) -> Result<(), Error> {
         self.check_header()?;
         self.check_segments()?;
         // The number of bytes that the remaining layers may still refer to. Data shared by several
@@ -84,8 +87,7 @@ impl<'m> Model<'m> {
                 bytes = bytes.checked_sub(known.read).ok_or(Error::Work)?;
             }
         }
-        self.check_readers()?;
-        self.check_schedule()
+        self.check_readers()
     }
 
     fn check_header(&self) -> Result<(), Error> {
@@ -151,8 +153,11 @@ impl<'m> Model<'m> {
             let end = (start as u64).saturating_add(bytes);
             end <= arena && start.is_multiple_of(ARENA_ALIGN)
         };
-        let (places, row_bytes) = (self.places(record), record.row_bytes_in_full());
-        if !(0..record.rows.get()).all(|y| inside(places.row(y).start, row_bytes)) {
+        // The highest place at which a row still lies inside.
+        let highest = arena.checked_sub(record.row_bytes_in_full());
+        let highest = highest.ok_or(Fault::OutOfBounds(Part::Row))? as u32;
+        let row_inside = |place: u32| place <= highest && place.is_multiple_of(ARENA_ALIGN as u32);
+        if !self.places(record).starts().iter().all(|place| row_inside(place.get())) {
             return Err(Fault::OutOfBounds(Part::Row));
         }
         let scratch = self.scratch(record);
@@ -188,114 +193,5 @@ impl<'m> Model<'m> {
             }
         }
         Ok(())
-    }
-
-    /// Walks the schedule, and checks that no step writes bytes that are still needed.
-    ///
-    /// A byte is needed if it belongs to a finished row that a later step reads, or to scratch
-    /// memory that keeps something. Every write is checked against all needed bytes, so every step
-    /// finds the rows that it reads unchanged.
-    ///
-    /// A walk checks a [window](super::taken) of the arena. This is the whole arena, unless rows
-    /// are scattered.
-    fn check_schedule(&self) -> Result<(), Error> {
-        let mut steps = self.length() / BYTES_A_STEP;
-        let mut window = Some(0);
-        while let Some(start) = window {
-            let mut taken = Taken::from(start);
-            let mut schedule = Schedule::new(self.graph());
-            loop {
-                let (layer, step) = match schedule.next(self.graph()) {
-                    Next::Row { row } => (0, row),
-                    Next::Run { layer, step } => (layer, step),
-                    Next::Done => break,
-                    Next::Stalled => {
-                        return Err(Error::Stalls { segment: schedule.segment() as u16 });
-                    }
-                };
-                steps = steps.checked_sub(1).ok_or(Error::Work)?;
-                if !self.check_step(&mut schedule, &mut taken, layer, step) {
-                    return Err(Error::layer(layer, Fault::Overwrites));
-                }
-            }
-            window = taken.end();
-        }
-        Ok(())
-    }
-
-    /// Does a step; returns `false` if it writes bytes that are still needed.
-    fn check_step(
-        &self,
-        schedule: &mut Schedule,
-        taken: &mut Taken,
-        layer: usize,
-        step: u16,
-    ) -> bool {
-        let graph = self.graph();
-        let record = self.layer(layer);
-        let (first, end) = (steps::rows_made(record, step), steps::rows_made(record, step + 1));
-        let (places, scratch) = (self.places(record), self.scratch(record));
-        // Scratch memory that keeps something is taken from the first step of the layer to its
-        // last.
-        let kept =
-            |schedule: &Schedule| ops::scratch_persists(record) && schedule.underway(graph, layer);
-        if !scratch.is_empty() && !kept(schedule) && !taken.take(&scratch) {
-            return false;
-        }
-        // After the step, the rows that it has read are free, unless another layer still needs
-        // them.
-        let input = record.input.get() as usize;
-        let shortcut = record.shortcut().map(|of| {
-            let others = schedule.needed_from(graph, of, Some(layer), first);
-            (of, others, self.places(self.layer(of)))
-        });
-        // A row of the shortcut that becomes the output is read before it is overwritten.
-        let updates = steps::can_update(graph, record);
-        let becomes_output = |y: u16| {
-            updates
-                && shortcut.is_some_and(|(_, others, of)| y < others && of.row(y) == places.row(y))
-        };
-        (first..end).filter(|&y| becomes_output(y)).for_each(|y| taken.free(&places.row(y)));
-        if !(first..end).all(|y| taken.take(&places.row(y))) {
-            return false;
-        }
-        schedule.complete(graph, layer);
-        if let Some((of, others, places)) = shortcut.filter(|&(of, ..)| of != input) {
-            let passed_on = |y| first <= y && y < end && becomes_output(y);
-            let rows = self.used_up(schedule, record, step, of, others);
-            rows.filter(|&y| !passed_on(y)).for_each(|y| taken.free(&places.row(y)));
-        }
-        // The input layer reads no other layer.
-        if layer > 0 {
-            let mut rows = self.used_up(schedule, record, step, input, u16::MAX);
-            if !rows.is_empty() {
-                rows.end =
-                    rows.end.min(schedule.needed_from(graph, input, Some(layer), rows.start));
-            }
-            rows.for_each(|y| taken.free(&self.row(input, y)));
-        }
-        // Rows that no layer reads are free at once.
-        let needed = schedule.needed_from(graph, layer, None, first);
-        (first..end.min(needed)).for_each(|y| taken.free(&places.row(y)));
-        if !scratch.is_empty() && !kept(schedule) {
-            taken.free(&scratch);
-        }
-        true
-    }
-
-    /// The rows of tensor `of` that the reader needs up to this step and no longer. Rows from
-    /// `others` on, which other layers need, and rows that are not made yet are left out.
-    fn used_up(
-        &self,
-        schedule: &Schedule,
-        reader: &LayerRecord,
-        step: u16,
-        of: usize,
-        others: u16,
-    ) -> Range<u16> {
-        let tensor = self.layer(of);
-        let before = steps::first_needed(reader, step, of, tensor);
-        let now = steps::first_needed(reader, step + 1, of, tensor);
-        before..now.min(others).min(schedule.made(self.graph(), of))
     }
 }

@@ -19,7 +19,7 @@ use crate::arena::ARENA_ALIGN;
 /// Largest number of stretches.
 const STRETCHES: usize = 32;
 
-/// The taken bytes in a window of the arena, in units of [`ARENA_ALIGN`] bytes. See the
+/// The taken bytes in a window of the arena, in units of [`ARENA_ALIGN`](crate::ARENA_ALIGN) bytes. See the
 /// [module](self).
 #[derive(Clone)]
 pub(super) struct Taken {
@@ -46,14 +46,12 @@ impl Taken {
         (self.window.end < u32::MAX).then_some(self.window.end)
     }
 
-    /// The units of `place` that are in the window. A place begins at a multiple of
-    /// [`ARENA_ALIGN`], so no other row uses the rest of its last unit.
-    fn within(&self, place: &Range<usize>) -> Option<Stretch> {
+    /// The units of `place` that are in the window.
+    #[inline]
+    fn within(&self, place: Range<u32>) -> Option<Stretch> {
         #[cfg(test)]
         self.count();
-        let start = (place.start / ARENA_ALIGN) as u32;
-        let end = place.end.div_ceil(ARENA_ALIGN) as u32;
-        let (start, end) = (start.max(self.window.start), end.min(self.window.end));
+        let (start, end) = (place.start.max(self.window.start), place.end.min(self.window.end));
         (start < end).then_some(Stretch { start, end })
     }
 
@@ -67,9 +65,14 @@ impl Taken {
         index
     }
 
-    /// Takes the bytes of a place; returns `false` if some of them are taken already.
+    /// The byte behind all taken units.
+    pub(super) fn top(&self) -> u32 {
+        self.stretches.last().map_or(0, |highest| highest.end.saturating_mul(ARENA_ALIGN as u32))
+    }
+
+    /// Takes the units of a place; returns `false` if some of them are taken already.
     #[must_use]
-    pub(super) fn take(&mut self, place: &Range<usize>) -> bool {
+    pub(super) fn take(&mut self, place: Range<u32>) -> bool {
         let Some(new) = self.within(place) else { return true };
         let index = self.first_to(new.start);
         // The stretch that ends where the place begins, and the stretch that begins where the place
@@ -98,8 +101,8 @@ impl Taken {
         true
     }
 
-    /// Frees the bytes of a place, which are taken.
-    pub(super) fn free(&mut self, place: &Range<usize>) {
+    /// Frees the units of a place, which are taken.
+    pub(super) fn free(&mut self, place: Range<u32>) {
         let Some(old) = self.within(place) else { return };
         let index = self.first_to(old.end);
         let Some(stretch) = self.stretches.get_mut(index) else { return };
@@ -198,14 +201,14 @@ pub(super) mod tests {
             loop {
                 let mut taken = Taken::from(start);
                 for ((place, free), refused) in done.iter().zip(&mut refused) {
-                    let bytes = ARENA_ALIGN * place.start..ARENA_ALIGN * place.end - 3;
+                    let units = place.start as u32..place.end as u32;
                     match free {
-                        None => taken.free(&bytes),
-                        Some(true) => assert!(taken.take(&bytes)),
+                        None => taken.free(units),
+                        Some(true) => assert!(taken.take(units)),
                         Some(false) => {
                             // A real walk ends where a place is refused; this one continues.
                             let before = taken.clone();
-                            *refused |= !taken.take(&bytes);
+                            *refused |= !taken.take(units);
                             taken = before;
                         }
                     }

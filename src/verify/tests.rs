@@ -144,6 +144,16 @@ impl Chain {
     }
 }
 
+/// Rows of a ring are not looked for in the arena: of these 24 layers, only those that are complete
+/// before others begin are.
+#[test]
+fn rings_take_no_work() {
+    let (result, work) = CHAIN.parse();
+    assert_eq!(result, Ok(()));
+    let rows = work / u64::from(CHAIN.rows);
+    assert!(rows <= 60, "{rows} stretches looked at for each row");
+}
+
 /// Twice as many rows take twice as much work, however many rows are needed at the same time.
 #[test]
 fn work_grows_with_rows() {

@@ -195,7 +195,10 @@ fn log(registry: &Registry) -> Step<'_> {
         let lints =
             ["clippy", "--package", "brooklet-log", "--all-targets", "--", "-D", "warnings"];
         run(&mut cargo(registry.root(), &lints))?;
-        run(&mut cargo(registry.root(), &["test", "--package", "brooklet-log"]))
+        run(&mut cargo(registry.root(), &["test", "--package", "brooklet-log"]))?;
+        let logs =
+            ["test", "--package", "brooklet-cli", "--features", "log", "--test", "it", "log"];
+        run(&mut cargo(registry.root(), &logs))
     })
 }
 

@@ -248,6 +248,11 @@ fn files(
             (&template.blocking, network, "", "embedded_io", "")
         }
     };
+    // In QEMU a log goes to the host, on a chip to RAM, where a probe reads it.
+    let (logger, version) = match &spec.qemu {
+        Some(_) => ("defmt-semihosting", "0.4"),
+        None => ("defmt-rtt", "1"),
+    };
     let fill = |text: &str| {
         let fields = [
             ("name", name),
@@ -256,6 +261,9 @@ fn files(
             ("features", &list(&features)),
             ("chip", variant.chip),
             ("tasks", tasks),
+            ("logger", logger),
+            ("logger_module", &logger.replace('-', "_")),
+            ("logger_version", version),
             ("io", io),
             ("async", function),
             ("rows", &model.input().rows.to_string()),
@@ -267,7 +275,8 @@ fn files(
             });
         filled.into_bytes()
     };
-    let config = format!("[build]\ntarget = \"{}\"\n", spec.target);
+    let target = &spec.target;
+    let config = format!("[build]\ntarget = \"{target}\"\n\n[env]\nDEFMT_LOG = \"info\"\n");
     let mut files = vec![
         ("Cargo.toml", fill(include_str!("../../templates/Cargo.toml.txt"))),
         ("build.rs", fill(include_str!("../../templates/build.rs.txt"))),

@@ -136,6 +136,26 @@ fn a_log_needs_its_decoder() {
     assert!(error.contains("--firmware"), "{error}");
 }
 
+/// A project's log has the classes that its serial port has.
+#[test]
+fn a_project_logs() {
+    if !cfg!(feature = "log") {
+        return crate::common::skipped("a project's log: without the feature `log`");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Registry::find().unwrap();
+    let (model, board) = (tiny(), "qemu-mps2-an386");
+    let expected = said_by_simulator(&ModelFile::open(&model).unwrap());
+    let init = format!("init logging --board {board} --model {}", model.display());
+    succeed(folder.path(), &init);
+    let project = Project { registry: &registry, board, name: "logging", folder: folder.path() };
+    let firmware = project.built(&["--features", "defmt"]);
+    let monitor = format!("monitor --board {board} --log --lines 2 --firmware");
+    let said = succeed(folder.path(), &format!("{monitor} {}", firmware.display()));
+    let is_right = |line: &str| line.contains("INFO") && line.contains(&expected);
+    assert!(said.lines().count() == 2 && said.lines().all(is_right), "{said}");
+}
+
 /// Outside of a checkout the boards are those that are built in, and firmware must have been built
 /// before.
 #[test]
@@ -174,6 +194,32 @@ fn away_from_a_checkout() {
     assert!(done && said.contains("instructions  "), "{said}");
 }
 
+/// A firmware project.
+struct Project<'a> {
+    registry: &'a Registry,
+    board: &'a str,
+    name: &'a str,
+    /// The folder that it is in.
+    folder: &'a Path,
+}
+
+impl Project<'_> {
+    /// Builds it; returns its ELF file.
+    fn built(&self, options: &[&str]) -> PathBuf {
+        let Self { registry, board, name, folder } = self;
+        let (spec, project) = (registry.board(board).unwrap(), folder.join(name));
+        // Uses the versions that are already installed.
+        fs::copy(registry.folder().join("Cargo.lock"), project.join("Cargo.lock")).unwrap();
+        let target = registry.target_dir();
+        let mut cargo = Command::new("cargo");
+        cargo.args(["build", "--release", "--target", &spec.target]).args(options);
+        cargo.current_dir(&project).env("CARGO_TARGET_DIR", &target).env_remove("RUSTC_BOOTSTRAP");
+        let built = cargo.output().unwrap();
+        assert!(built.status.success(), "{name}: {}", String::from_utf8_lossy(&built.stderr));
+        target.join(&spec.target).join("release").join(name)
+    }
+}
+
 /// The output of a project's firmware, if an emulator runs it.
 fn said_by_project(
     registry: &Registry,
@@ -183,17 +229,8 @@ fn said_by_project(
 ) -> Option<String> {
     let spec = registry.board(board).unwrap();
     let name = format!("my-{board}{}", if options.contains("--async") { "-async" } else { "" });
-    let project = folder.join(&name);
     succeed(folder, &format!("init {name} --board {board} {options}"));
-    // Uses the versions that are already installed.
-    fs::copy(registry.folder().join("Cargo.lock"), project.join("Cargo.lock")).unwrap();
-    let target = registry.target_dir();
-    let mut cargo = Command::new("cargo");
-    cargo.args(["build", "--release", "--target", &spec.target]).current_dir(&project);
-    cargo.env("CARGO_TARGET_DIR", &target).env_remove("RUSTC_BOOTSTRAP");
-    let built = cargo.output().unwrap();
-    assert!(built.status.success(), "{name}: {}", String::from_utf8_lossy(&built.stderr));
-    let firmware = target.join(&spec.target).join("release").join(name);
+    let firmware = Project { registry, board, name: &name, folder }.built(&[]);
     let monitor = format!("monitor --board {board} --lines 3 --firmware {}", firmware.display());
     // The Pico's emulator does not wake an executor that sleeps.
     let runs = spec.qemu.is_some() || spec.is_emulated() && !options.contains("--async");

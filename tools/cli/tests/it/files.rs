@@ -2,6 +2,7 @@
 //! cannot be written is refused before the work, and no temporary file is left.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -271,6 +272,14 @@ fn signals_leave_no_temporary_files() {
                 .stderr(Stdio::null())
                 .spawn()
                 .unwrap();
+            // Waits for a line: starting a program takes too long when there is something to end.
+            let id = child.id();
+            let mut killer = Command::new("sh")
+                .args(["-c", &format!("read go; kill -s {name} {id}")])
+                .stdin(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
             let start = Instant::now();
             // The first file is a probe; the file itself has bytes.
             let written = || {
@@ -280,11 +289,11 @@ fn signals_leave_no_temporary_files() {
             };
             while !written() && child.try_wait().unwrap().is_none() {
                 assert!(start.elapsed() < Duration::from_secs(120), "it never writes");
-                std::thread::sleep(Duration::from_millis(1));
+                std::thread::sleep(Duration::from_micros(100));
             }
-            let id = child.id().to_string();
-            let _ = Command::new("kill").args(["-s", name, &id]).status().unwrap();
+            killer.stdin.take().unwrap().write_all(b"\n").unwrap();
             let status = child.wait().unwrap();
+            killer.wait().unwrap();
             assert_eq!(temporary(), 0, "after {name}");
             use std::os::unix::process::ExitStatusExt;
             let ended = status.signal() == Some(signal);

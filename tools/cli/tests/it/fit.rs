@@ -77,7 +77,7 @@ fn fit_plan_and_flash_agree() {
         let report = json(folder, "fit m.brook");
         let verdicts = report["boards"].as_array().unwrap();
         let boards = registry.boards().iter().zip(verdicts);
-        for (spec, verdict) in boards.filter(|(spec, _)| !spec.only_in_all) {
+        for (spec, verdict) in boards.filter(|(spec, _)| tries(!spec.only_in_all, true)) {
             let packed = tempfile::tempdir().unwrap();
             let packed = packed_into(packed.path(), spec, &file).unwrap();
             let model = packed.as_ref().unwrap_or(&file).model();
@@ -102,7 +102,7 @@ fn fit_plan_and_flash_agree() {
             (fitting, others) = (fitting + u32::from(fits), others + u32::from(!fits));
         }
     }
-    assert!(fitting > tries(10, 20) && others > 5, "{fitting} fit, {others} do not");
+    assert!(fitting > tries(10, 20) && others > tries(2, 5), "{fitting} fit, {others} do not");
 }
 
 /// A chip without a board is planned for like a board with its kernels and memory.

@@ -19,7 +19,7 @@ use crate::arena::ARENA_ALIGN;
 /// Largest number of stretches.
 const STRETCHES: usize = 32;
 
-/// The taken bytes in a window of the arena, in units of [`ARENA_ALIGN`](crate::ARENA_ALIGN) bytes. See the
+/// The taken bytes in a window of the arena, in units of [`ARENA_ALIGN`] bytes. See the
 /// [module](self).
 #[derive(Clone)]
 pub(super) struct Taken {

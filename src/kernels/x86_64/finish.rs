@@ -1,7 +1,7 @@
 //! How sums become outputs.
 //!
-//! The functions have loops instead of closures, because code that is not inlined would be compiled
-//! without the vector instructions.
+//! The functions for each pixel have loops instead of closures, because code that is not inlined
+//! would be compiled without the vector instructions.
 
 use core::array::from_fn;
 

@@ -4,8 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use brooklet_firmware::log::Log;
-use brooklet_firmware::{Board, FirmwareError, Options, Registry, compile};
+use brooklet_firmware::{Board, FirmwareError, Options, Registry, compile, log};
 use defmt_decoder::{DecodeError, Table};
 
 /// Any file will do: the test looks for the result of the check at start-up.
@@ -58,13 +57,13 @@ fn the_lines_of_a_log_have_places() {
     let spec = registry.board("qemu-mps2-an386").unwrap();
     let report = &mut |line: &str| eprintln!("{line}");
     let firmware = compile::firmware(&registry, spec, &["defmt"], report).unwrap();
-    let mut log = Log::of_emulator(&registry, spec, &firmware, report).unwrap();
-    let first = log.next().unwrap();
+    let mut lines = log::of_emulator(&registry, spec, &firmware, report).unwrap();
+    let first = lines.next().unwrap();
     let words = ["INFO", "qemu-mps2-an386: Cortex-M4F, backend armv7em", "src/", ".rs:"];
     assert!(words.iter().all(|word| first.contains(word)), "{first}");
 
     let silent = compile::firmware(&registry, spec, &[], report).unwrap();
-    let refused = Log::of_emulator(&registry, spec, &silent, report).err().unwrap();
+    let refused = log::of_emulator(&registry, spec, &silent, report).err().unwrap();
     assert!(matches!(refused, FirmwareError::Elf { .. }), "{refused}");
     assert!(refused.to_string().contains("feature `defmt`"), "{refused}");
 }

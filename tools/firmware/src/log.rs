@@ -12,62 +12,46 @@ use std::thread;
 use board_build::Spec;
 use defmt_decoder::{DecodeError, Frame, Locations, Table};
 
-use crate::board::{Running, ensure_emulator};
-use crate::monitor::spawn;
+use crate::board::ensure_emulator;
+use crate::monitor::{Lines, spawn};
 use crate::{FirmwareError, Registry, Report, qemu};
 
-/// The lines of a log, until the board ends or is unplugged, or the log cannot be decoded.
-pub struct Log {
-    said: mpsc::Receiver<String>,
-    /// The emulator.
-    _running: Option<Running>,
+/// The log of a board in QEMU with this firmware, an ELF file.
+///
+/// It ends with the board, or if it cannot be decoded. Fails if the firmware does not log, or if the
+/// board's emulator takes no log.
+pub fn of_emulator(
+    registry: &Registry,
+    spec: &Spec,
+    firmware: &Path,
+    report: Report<'_>,
+) -> Result<Lines, FirmwareError> {
+    let texts = Texts::read(firmware)?;
+    let Some(qemu) = &spec.qemu else {
+        return Err(FirmwareError::NoEmulator { board: spec.name.clone() });
+    };
+    ensure_emulator(registry, spec, report)?;
+    let mut command = qemu::command(registry, qemu, firmware, None)?;
+    // Semihosting writes the log to the emulator's standard output.
+    command.args(["-serial", "null", "-semihosting-config", "enable=on,target=native"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let (running, output) = spawn(command)?;
+    Ok(Lines::new(texts.listen(output), Some((running, None))))
 }
 
-impl Log {
-    /// The log of a board in QEMU with this firmware, an ELF file.
-    ///
-    /// Fails if the firmware does not log, or if the board's emulator takes no log.
-    pub fn of_emulator(
-        registry: &Registry,
-        spec: &Spec,
-        firmware: &Path,
-        report: Report<'_>,
-    ) -> Result<Self, FirmwareError> {
-        let texts = Texts::read(firmware)?;
-        let Some(qemu) = &spec.qemu else {
-            return Err(FirmwareError::NoEmulator { board: spec.name.clone() });
-        };
-        ensure_emulator(registry, spec, report)?;
-        let mut command = qemu::command(registry, qemu, firmware, None)?;
-        // Semihosting writes the log to the emulator's standard output.
-        command.args(["-serial", "null", "-semihosting-config", "enable=on,target=native"]);
-        command.stdin(Stdio::null()).stdout(Stdio::piped());
-        let (running, output) = spawn(command)?;
-        Ok(Self { said: texts.listen(output), _running: Some(running) })
-    }
-
-    /// The log of the chip at a debug probe, which runs this firmware, an ELF file.
-    ///
-    /// The log is read from the chip's RAM (SEGGER's Real Time Transfer). `selector` is as in
-    /// [`probe::write`](crate::probe::write).
-    #[cfg(feature = "probe")]
-    pub fn of_probe(
-        spec: &Spec,
-        firmware: &Path,
-        selector: Option<&str>,
-    ) -> Result<Self, FirmwareError> {
-        let texts = Texts::read(firmware)?;
-        let channel = crate::probe::LogChannel::open(spec, &read(firmware)?, selector)?;
-        Ok(Self { said: texts.listen(channel), _running: None })
-    }
-}
-
-impl Iterator for Log {
-    type Item = String;
-
-    fn next(&mut self) -> Option<String> {
-        self.said.recv().ok()
-    }
+/// The log of the chip at a debug probe, which runs this firmware, an ELF file.
+///
+/// The log is read from the chip's RAM (SEGGER's Real Time Transfer). `selector` is as in
+/// [`probe::write`](crate::probe::write).
+#[cfg(feature = "probe")]
+pub fn of_probe(
+    spec: &Spec,
+    firmware: &Path,
+    selector: Option<&str>,
+) -> Result<Lines, FirmwareError> {
+    let texts = Texts::read(firmware)?;
+    let channel = crate::probe::LogChannel::open(spec, &read(firmware)?, selector)?;
+    Ok(Lines::new(texts.listen(channel), None))
 }
 
 fn read(firmware: &Path) -> Result<Vec<u8>, FirmwareError> {

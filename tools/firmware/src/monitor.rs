@@ -25,10 +25,17 @@ pub struct Lines {
 }
 
 impl Lines {
+    /// Lines that arrive from another thread.
+    pub(crate) fn new(
+        said: mpsc::Receiver<String>,
+        running: Option<(Running, Option<NamedTempFile>)>,
+    ) -> Self {
+        Self { said, patience: None, _running: running }
+    }
+
     /// The lines of a board at a serial port of this computer.
     pub fn of_port(spec: &Spec, port: &str) -> Result<Self, FirmwareError> {
-        let said = listen(serial::reader(spec, port)?);
-        Ok(Self { said, patience: None, _running: None })
+        Ok(Self::new(listen(serial::reader(spec, port)?), None))
     }
 
     /// Sets how long the board may write nothing. After this time the lines end, and an emulated board is
@@ -62,7 +69,7 @@ impl Lines {
             _ => return Err(FirmwareError::NoEmulator { board: spec.name.clone() }),
         };
         let (running, output) = spawn(command)?;
-        Ok(Self { said: listen(output), patience: None, _running: Some((running, file)) })
+        Ok(Self::new(listen(output), Some((running, file))))
     }
 }
 

@@ -6,12 +6,10 @@ pub(crate) use with_decoder::lines;
 
 use std::path::Path;
 
+use brooklet_firmware::monitor::Lines;
 use brooklet_firmware::{Registry, Spec};
 
 use crate::failure::Result;
-
-/// The lines of a log.
-type Lines = Box<dyn Iterator<Item = String>>;
 
 #[cfg(not(feature = "log"))]
 pub(crate) fn lines(_: &Registry, spec: &Spec, _: &Path, _: Option<&str>) -> Result<Lines> {
@@ -30,7 +28,7 @@ fn without(spec: &Spec, what: &str, features: &str) -> crate::failure::Failure {
 
 #[cfg(feature = "log")]
 mod with_decoder {
-    use brooklet_firmware::log::Log;
+    use brooklet_firmware::log;
 
     use super::*;
     use crate::commands::{say, spinner};
@@ -46,14 +44,14 @@ mod with_decoder {
             return of_probe(spec, firmware, probe);
         }
         let spinner = spinner();
-        let log = Log::of_emulator(registry, spec, firmware, &mut |line| say(&spinner, line))?;
+        let lines = log::of_emulator(registry, spec, firmware, &mut |line| say(&spinner, line))?;
         spinner.finish_and_clear();
-        Ok(Box::new(log))
+        Ok(lines)
     }
 
     #[cfg(feature = "probe")]
     fn of_probe(spec: &Spec, firmware: &Path, probe: Option<&str>) -> Result<Lines> {
-        Ok(Box::new(Log::of_probe(spec, firmware, probe)?))
+        Ok(log::of_probe(spec, firmware, probe)?)
     }
 
     #[cfg(not(feature = "probe"))]

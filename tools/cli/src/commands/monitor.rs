@@ -37,20 +37,20 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let registry = Registry::find()?;
     let spec = registry.board(&args.board)?;
-    let lines: Box<dyn Iterator<Item = String>> = match &args.firmware {
+    let lines = match &args.firmware {
         Some(firmware) if args.log => log::lines(&registry, spec, firmware, args.probe.as_deref())?,
         Some(firmware) => {
             let spinner = spinner();
             let lines = Lines::of_emulator(&registry, spec, firmware, &mut |l| say(&spinner, l))?;
             spinner.finish_and_clear();
-            Box::new(lines)
+            lines
         }
         None => {
             let port = match &args.port {
                 Some(port) => port.clone(),
                 None => serial::port_of(&spec.name, &serial::ports(), None)?,
             };
-            Box::new(Lines::of_port(spec, &port)?)
+            Lines::of_port(spec, &port)?
         }
     };
     let mut out = io::stdout().lock();

@@ -59,11 +59,11 @@ fn fit_plan_and_flash_agree() {
     let folder = resnet8();
     let folder = folder.path();
     let mut lines = Vec::new();
-    for &size in tries(&[32, 34, 96][..], &[32, 33, 34, 36, 64, 96]) {
+    for &size in tries(&[34, 36, 64, 96][..], &[32, 33, 34, 36, 64, 96]) {
         lines.push(format!("a.safetensors --arch resnet8 --input {size}x{size}"));
     }
     for &(size, outputs) in
-        tries(&[(42, 32), (64, 400)][..], &[(16, 8), (42, 32), (48, 128), (64, 400)])
+        tries(&[(48, 128), (64, 400)][..], &[(16, 8), (42, 32), (48, 128), (64, 400)])
     {
         fs::write(folder.join(format!("{size}.onnx")), conv(size, outputs)).unwrap();
         lines.push(format!("{size}.onnx"));
@@ -102,7 +102,7 @@ fn fit_plan_and_flash_agree() {
             (fitting, others) = (fitting + u32::from(fits), others + u32::from(!fits));
         }
     }
-    assert!(fitting > tries(10, 20) && others > tries(2, 5), "{fitting} fit, {others} do not");
+    assert!(fitting > 20 && others > 5, "{fitting} fit, {others} do not");
 }
 
 /// A chip without a board is planned for like a board with its kernels and memory.

@@ -88,17 +88,21 @@ const QUICK: [u32; 2] = [54_996, 280_000];
 /// If it is set, golden files are written again.
 const BLESS: &str = "BROOKLET_BLESS";
 
-/// Arguments of cargo to build only the command.
-pub(crate) const BUILD: [&str; 3] = ["build", "--package", "brooklet-cli"];
+/// Builds only the command.
+pub(crate) fn build() -> Command {
+    let mut build = Command::new("cargo");
+    build.args(["build", "--package", "brooklet-cli"]);
+    build
+}
 
 /// Measures MLPerf Tiny's ResNet-8, with weights of `brooklet new`, on the boards that are built, on
-/// all of them if `all`, with the command that `cargo` builds with the arguments `build`.
-pub(crate) fn bench(build: &[&str], all: bool) -> Result<(), Failure> {
+/// all of them if `all`, with the command that `build` builds.
+pub(crate) fn bench(mut build: Command, all: bool) -> Result<(), Failure> {
     let registry = Registry::find()?;
     // The golden file has all boards.
     let all = all || std::env::var_os(BLESS).is_some();
     let root = registry.root();
-    run(Command::new("cargo").args(build).current_dir(root))?;
+    run(build.current_dir(root))?;
     // Firmware is built in a folder within the host's target folder.
     let target = registry.target_dir();
     let target = target.parent().unwrap_or(&target);

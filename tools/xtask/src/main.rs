@@ -42,7 +42,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match arguments[..] {
-        ["bench"] => bench::bench(&bench::BUILD, true),
+        ["bench"] => bench::bench(bench::build(), true),
         ["demo"] => demo::demo(),
         ["test", ref words @ ..] => {
             let all = words.contains(&"--all");

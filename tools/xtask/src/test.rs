@@ -33,8 +33,13 @@ pub(crate) fn test(wanted: &[&str], all: bool) -> Result<(), Failure> {
     beside.push(lints_of_firmware(&registry, all));
     // The command is built together with the whole workspace. Built alone, its dependencies would
     // have other features and be compiled again.
-    beside.push(step("bench", move || bench(&[&BUILD_TESTS[..], &["--no-run"]].concat(), all)));
-    beside.extend([lints(&registry), docs(&registry), alone(&registry), packages(&registry, all)]);
+    let build = linted(cargo(registry.root(), &[&BUILD_TESTS[..], &["--no-run"]].concat()));
+    beside.push(step("bench", move || bench(build, all)));
+    beside.extend([docs(&registry, all), alone(&registry), packages(&registry, all)]);
+    // The tests are built with Clippy. Alone, it checks all dependencies once more.
+    if wanted.contains(&"lints") {
+        beside.push(lints(&registry));
+    }
     // The library for probes takes minutes to build.
     if all || wanted.contains(&"probe") {
         beside.push(probe(&registry));
@@ -61,6 +66,15 @@ pub(crate) fn test(wanted: &[&str], all: bool) -> Result<(), Failure> {
 fn cargo(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new("cargo");
     command.current_dir(folder).args(arguments);
+    command
+}
+
+/// The command, with Clippy as the compiler of the workspace's packages. It compiles, too, so that
+/// dependencies are built once for lints and tests.
+fn linted(mut command: Command) -> Command {
+    command.env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver");
+    // How `cargo clippy` passes its arguments on.
+    command.env("CLIPPY_ARGS", "-Dwarnings__CLIPPY_HACKERY__");
     command
 }
 
@@ -140,24 +154,24 @@ fn lints_of_firmware(registry: &Registry, all: bool) -> Step<'_> {
 /// need.
 const BUILD_TESTS: [&str; 5] = ["test", "--all-targets", WORKSPACE[0], WORKSPACE[1], WORKSPACE[2]];
 
-/// All tests of the workspace, including those on emulated boards.
+/// All tests of the workspace, including those on emulated boards. A lint fails the build.
 fn tests(registry: &Registry, all: bool) -> Step<'_> {
     step("tests", move || {
         // The other tests run even if one fails. Reporting the times of tests is an unstable
         // feature of the test harness, so only its environment gets the flag.
         let timed = ["--no-fail-fast", "--", "-Zunstable-options", "--report-time"];
         let large: &[&str] = if all { &["--include-ignored"] } else { &[] };
-        let mut tests = cargo(registry.root(), &[&BUILD_TESTS[..], &timed, large].concat());
+        let mut tests = linted(cargo(registry.root(), &[&BUILD_TESTS[..], &timed, large].concat()));
         let runner = env!("XTASK_HOST").to_uppercase().replace('-', "_");
-        tests.env(format!("CARGO_TARGET_{runner}_RUNNER"), "env RUSTC_BOOTSTRAP=1");
+        // Clippy is not for what tests build.
+        let environment = "env -u RUSTC_WORKSPACE_WRAPPER -u CLIPPY_ARGS RUSTC_BOOTSTRAP=1";
+        tests.env(format!("CARGO_TARGET_{runner}_RUNNER"), environment);
         if all {
             tests.env("BROOKLET_THOROUGH", "1");
         }
         let tests = run(&mut tests);
-        tests.and(run(&mut cargo(
-            registry.root(),
-            &[&["test", "--doc", "--no-fail-fast"], &WORKSPACE[..]].concat(),
-        )))
+        let examples = [&["test", "--doc", "--no-fail-fast"], &WORKSPACE[..]].concat();
+        tests.and(run(&mut linted(cargo(registry.root(), &examples))))
     })
 }
 
@@ -204,15 +218,22 @@ fn log(registry: &Registry) -> Step<'_> {
 
 fn alone(registry: &Registry) -> Step<'_> {
     step("features", || {
-        let mut alone = cargo(registry.root(), &["test", "--package", "brooklet-suite"]);
+        let test = ["test", "--package", "brooklet-suite", "--test", "features"];
+        let mut alone = cargo(registry.root(), &test);
         run(alone.env("BROOKLET_ALONE", "1"))
     })
 }
 
-fn docs(registry: &Registry) -> Step<'_> {
-    step("docs", || {
-        let mut docs = cargo(registry.root(), &[&["doc", "--no-deps"], &WORKSPACE[..]].concat());
-        run(docs.env("RUSTDOCFLAGS", "-D warnings"))
+/// The documentation of the core, which has the guide, as docs.rs builds it. With `all` that of the
+/// tools, too, whose dependencies take long to check.
+fn docs(registry: &Registry, all: bool) -> Step<'_> {
+    step("docs", move || {
+        let core = &["--package", "brooklet", "--all-features"][..];
+        for packages in [core, &WORKSPACE].iter().take(if all { 2 } else { 1 }) {
+            let mut docs = cargo(registry.root(), &[&["doc", "--no-deps"], *packages].concat());
+            run(docs.env("RUSTDOCFLAGS", "-D warnings"))?;
+        }
+        Ok(())
     })
 }
 

@@ -5,12 +5,12 @@ use core::fmt;
 use crate::feature::Feature;
 use crate::format::Packing;
 
-/// A part of the model file, for [`Error::OutOfBounds`] and [`Fault::OutOfBounds`].
+/// A section of the model file, for [`Error::OutOfBounds`] and [`Fault::OutOfBounds`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the names are those of the format's specification")]
-pub enum Part {
+pub enum Section {
     Segments,
     Layers,
     Names,
@@ -35,8 +35,8 @@ pub enum Part {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Fault {
-    /// A part lies outside of the file or of the arena, or is not aligned.
-    OutOfBounds(Part),
+    /// A section lies outside of the file or of the arena, or is not aligned.
+    OutOfBounds(Section),
     /// The operator's number is not one of the format's.
     UnknownOperator(u8),
     /// The packing's number is not one of the format's.
@@ -124,10 +124,10 @@ pub enum Error {
     },
     /// A reserved bit or byte of the header is set.
     Reserved,
-    /// A part that the header names lies outside of the file, or is not aligned.
+    /// A section that the header names lies outside of the file, or is not aligned.
     OutOfBounds {
-        /// Which part.
-        part: Part,
+        /// Which section.
+        section: Section,
     },
     /// The segments do not cover the layers, in order, with at most
     /// [`MAX_SEGMENT_LAYERS`](crate::format::MAX_SEGMENT_LAYERS) each.
@@ -217,7 +217,7 @@ impl Error {
     }
 }
 
-impl fmt::Display for Part {
+impl fmt::Display for Section {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Segments => "the segment table",
@@ -244,7 +244,7 @@ impl fmt::Display for Part {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::OutOfBounds(part) => write!(f, "{part}: out of bounds"),
+            Self::OutOfBounds(section) => write!(f, "{section}: out of bounds"),
             Self::UnknownOperator(n) => write!(f, "operator number {n} is not known"),
             Self::UnknownPacking(n) => write!(f, "packing number {n} is not known"),
             Self::Packing(packing) => {
@@ -295,7 +295,7 @@ impl fmt::Display for Error {
                 write!(f, "the model file is damaged: CRC {computed:08x}, should be {stored:08x}")
             }
             Self::Reserved => f.write_str("a reserved field of the header is set"),
-            Self::OutOfBounds { part } => write!(f, "{part}: out of bounds"),
+            Self::OutOfBounds { section } => write!(f, "{section}: out of bounds"),
             Self::Segments => f.write_str("the segments do not cover the layers in order"),
             #[cfg(feature = "self-test")]
             Self::TestImages { count } => write!(

@@ -83,7 +83,7 @@ struct Readme;
 
 pub use arena::{ARENA_ALIGN, Arena};
 pub use built_in::assert_runs;
-pub use error::{Error, Fault, Part, RowError};
+pub use error::{Error, Fault, RowError, Section};
 pub use feature::Feature;
 pub use format::arena_bytes;
 pub use graph::Graph;

@@ -5,7 +5,7 @@ use core::ops::Range;
 use zerocopy::FromBytes;
 use zerocopy::little_endian::U32;
 
-use crate::error::{Error, Part};
+use crate::error::{Error, Section};
 use crate::format::{Header, LayerRecord, Packing, PreprocessingRecord, flags};
 use crate::graph::Graph;
 use crate::proved::proved;
@@ -89,9 +89,9 @@ impl<'m> Model<'m> {
     pub(crate) fn with_tables(file: &'m [u8], header: &Header) -> Result<Self, Error> {
         let graph = Graph {
             segments: table(file, header.segments_offset.get(), header.segment_count.get())
-                .ok_or(Error::OutOfBounds { part: Part::Segments })?,
+                .ok_or(Error::OutOfBounds { section: Section::Segments })?,
             layers: table(file, header.layers_offset.get(), header.layer_count.get())
-                .ok_or(Error::OutOfBounds { part: Part::Layers })?,
+                .ok_or(Error::OutOfBounds { section: Section::Layers })?,
         };
         Ok(Self { file, graph })
     }

@@ -5,7 +5,7 @@ use core::slice::ChunksExact;
 
 use zerocopy::FromBytes;
 
-use crate::error::{Error, Part};
+use crate::error::{Error, Section};
 use crate::format::{MAX_TEST_IMAGES, SelfTestRecord};
 use crate::kernels::Backend;
 use crate::model::Model;
@@ -104,7 +104,7 @@ impl<'m> Model<'m> {
         if offset == 0 {
             return Ok(());
         }
-        let outside = Error::OutOfBounds { part: Part::SelfTest };
+        let outside = Error::OutOfBounds { section: Section::SelfTest };
         let record =
             self.bytes_from(offset).and_then(|at| SelfTestRecord::ref_from_prefix(at).ok());
         let (record, _) = record.ok_or(outside)?;

@@ -9,7 +9,7 @@ mod tests;
 mod walk;
 
 use crate::arena::ARENA_ALIGN;
-use crate::error::{Error, Fault, Part};
+use crate::error::{Error, Fault, Section};
 use crate::format::{self, LayerRecord, MAGIC, MAX_SEGMENT_LAYERS, NONE, Operator, VERSION, flags};
 use crate::ops::{self, Known};
 
@@ -92,7 +92,7 @@ impl<'m> Model<'m> {
 
     fn check_header(&self) -> Result<(), Error> {
         let header = self.header();
-        let out_of_bounds = |part| Error::OutOfBounds { part };
+        let out_of_bounds = |section| Error::OutOfBounds { section };
         let (last, logits, output) =
             (self.graph().layers.len().saturating_sub(1), self.logits(), self.output());
         // The output is the last layer. The logits are either the output or the input of its
@@ -100,7 +100,7 @@ impl<'m> Model<'m> {
         let after_logits = self.layer(output).operator() == Operator::Softmax
             && self.layer(output).input.get() as usize == logits;
         if output != last || !(logits == output || after_logits) || output == 0 {
-            return Err(out_of_bounds(Part::Layers));
+            return Err(out_of_bounds(Section::Layers));
         }
         if let Some(layer) = [logits, output].into_iter().find(|&i| self.layer(i).rows.get() != 1) {
             return Err(Error::layer(layer, Fault::Shape));
@@ -111,13 +111,13 @@ impl<'m> Model<'m> {
             return Err(Error::layer(layer, Fault::Shape));
         }
         self.bytes(header.names_offset.get(), header.names_bytes.get() as usize)
-            .ok_or(out_of_bounds(Part::Names))?;
+            .ok_or(out_of_bounds(Section::Names))?;
         if header.labels_bytes.get() != 0 {
             self.bytes(header.labels_offset.get(), header.labels_bytes.get() as usize)
-                .ok_or(out_of_bounds(Part::Labels))?;
+                .ok_or(out_of_bounds(Section::Labels))?;
         }
         if header.preprocessing_offset.get() != 0 && self.preprocessing().is_none() {
-            return Err(out_of_bounds(Part::Preprocessing));
+            return Err(out_of_bounds(Section::Preprocessing));
         }
         #[cfg(feature = "self-test")]
         self.check_test_images()?;
@@ -138,13 +138,13 @@ impl<'m> Model<'m> {
 
     /// Checks the layer's record, and that its rows and scratch memory lie inside the arena.
     fn check_layer(&self, layer: usize, known: &mut Known) -> Result<(), Fault> {
-        self.name_bytes(layer).ok_or(Fault::OutOfBounds(Part::Names))?;
+        self.name_bytes(layer).ok_or(Fault::OutOfBounds(Section::Names))?;
         ops::check(self, layer, known)?;
         let record = self.layer(layer);
         let places = record.places.get();
         let rows = self.bytes(places, 4 * usize::from(record.rows.get()));
         if !places.is_multiple_of(4) || rows.is_none() {
-            return Err(Fault::OutOfBounds(Part::Places));
+            return Err(Fault::OutOfBounds(Section::Places));
         }
         // In 64 bits, so that the answer is the same on every core. Later computations with places
         // then fit into 32 bits.
@@ -155,14 +155,14 @@ impl<'m> Model<'m> {
         };
         // The highest place at which a row still lies inside.
         let highest = arena.checked_sub(record.row_bytes_in_full());
-        let highest = highest.ok_or(Fault::OutOfBounds(Part::Row))? as u32;
+        let highest = highest.ok_or(Fault::OutOfBounds(Section::Row))? as u32;
         let row_inside = |place: u32| place <= highest && place.is_multiple_of(ARENA_ALIGN as u32);
         if !self.places(record).starts().iter().all(|place| row_inside(place.get())) {
-            return Err(Fault::OutOfBounds(Part::Row));
+            return Err(Fault::OutOfBounds(Section::Row));
         }
         let scratch = self.scratch(record);
         if !inside(scratch.start, record.scratch_bytes.get().into()) {
-            return Err(Fault::OutOfBounds(Part::Scratch));
+            return Err(Fault::OutOfBounds(Section::Scratch));
         }
         Ok(())
     }

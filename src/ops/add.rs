@@ -14,8 +14,8 @@
 use zerocopy::little_endian::I32;
 
 use super::conv::check::largest;
-use super::{Shortcut, part, words};
-use crate::error::{Fault, Part};
+use super::{Shortcut, section, words};
+use crate::error::{Fault, Section};
 use crate::format::LayerRecord;
 use crate::model::Model;
 use crate::proved::proved;
@@ -75,7 +75,7 @@ pub(super) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault>
     if model.input_of(layer).shape() != layer.shape() {
         return Err(Fault::Shape);
     }
-    part(model, Part::ShortcutTable, layer.table, TABLE_BYTES, 4)?;
+    section(model, Section::ShortcutTable, layer.table, TABLE_BYTES, 4)?;
     let add = Add::new(model, layer);
     let bound = add.table.chunks(256).map(largest).fold(0, u32::saturating_add);
     // Kernels may take the high word of twice the sum. Adding the zero point must fit into 32 bits.

@@ -15,8 +15,8 @@ use zerocopy::little_endian::I32;
 
 use super::conv::check::{bound_with, check_numbers};
 use super::conv::{Numbers, channel_multiplier};
-use super::{int8, part};
-use crate::error::{Fault, Part};
+use super::{int8, section};
+use crate::error::{Fault, Section};
 use crate::format::{LayerRecord, Packing};
 use crate::model::Model;
 use crate::proved::proved;
@@ -82,7 +82,7 @@ pub(super) fn check_parts(model: &Model<'_>, layer: &LayerRecord) -> Result<(), 
     }
     let channels = usize::from(layer.channels.get());
     let align = crate::format::WEIGHTS_ALIGN;
-    part(model, Part::Weights, layer.weights, channels, align)?;
+    section(model, Section::Weights, layer.weights, channels, align)?;
     check_numbers(model, layer)
 }
 

@@ -9,8 +9,8 @@
 //! for the input and 256 for the shortcut, each indexed by the byte + 128. More than two operands
 //! take several layers. TFLite's `CONCATENATION` for int8 is the form without a table.
 
-use super::{Shortcut, int8, part};
-use crate::error::{Fault, Part};
+use super::{Shortcut, int8, section};
+use crate::error::{Fault, Section};
 use crate::format::LayerRecord;
 use crate::model::Model;
 use crate::ops::lookup::Lookup;
@@ -92,7 +92,7 @@ pub(super) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault>
         return Err(Fault::Shape);
     }
     if layer.table.get() != 0 {
-        part(model, Part::Table, layer.table, TABLE_BYTES, 1)?;
+        section(model, Section::Table, layer.table, TABLE_BYTES, 1)?;
         return Ok(());
     }
     let alike =

@@ -23,7 +23,7 @@ use core::ops::Range;
 use super::conv::check::{can_be_addressed, check_channels, check_numbers, packing_of};
 use super::conv::{self, Conv, Padding};
 use super::{Known, RowList, Rows, Shortcut, Window, check_window, int8_mut, weights_part};
-use crate::error::{Fault, Part};
+use crate::error::{Fault, Section};
 use crate::format::{LayerRecord, Packing, WEIGHTS_ALIGN};
 use crate::kernels::Backend;
 use crate::model::Model;
@@ -222,7 +222,7 @@ pub(super) fn check(
     }
     let whole = Window::of(model, layer);
     if !can_be_addressed(&whole) {
-        return Err(Fault::OutOfBounds(Part::Weights));
+        return Err(Fault::OutOfBounds(Section::Weights));
     }
     let bytes = weight_bytes(layer, input.shape());
     weights_part(model, layer.weights, bytes)?;

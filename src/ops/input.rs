@@ -8,8 +8,8 @@
 //! A network that takes normalized pixels needs no table: mean and standard deviation are folded
 //! into its first convolution, which then has a padding value for each channel.
 
-use super::{int8, part};
-use crate::error::{Fault, Part};
+use super::{int8, section};
+use crate::error::{Fault, Section};
 use crate::format::LayerRecord;
 use crate::model::Model;
 
@@ -47,7 +47,7 @@ pub(crate) fn convert(pixels: &[u8], channels: usize, table: Option<&[i8]>, outp
 pub(super) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault> {
     if layer.table.get() != 0 {
         let bytes = 256 * usize::from(layer.channels.get());
-        part(model, Part::PixelTable, layer.table, bytes, 1)?;
+        section(model, Section::PixelTable, layer.table, bytes, 1)?;
     }
     Ok(())
 }

@@ -9,8 +9,8 @@
 //! PReLU with several slopes (He et al. 2015, "Delving Deep into Rectifiers", section 2.1). For a
 //! network from TFLite, the tool that makes the table rounds as TFLite does.
 
-use super::{int8, part};
-use crate::error::{Fault, Part};
+use super::{int8, section};
+use crate::error::{Fault, Section};
 use crate::format::{LayerRecord, WEIGHTS_ALIGN};
 use crate::model::Model;
 use crate::proved::proved;
@@ -76,16 +76,16 @@ pub(super) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault>
         return Err(Fault::Shape);
     }
     if !(1..=MAX_TABLES).contains(&tables(layer)) {
-        return Err(Fault::OutOfBounds(Part::Table));
+        return Err(Fault::OutOfBounds(Section::Table));
     }
-    part(model, Part::Table, layer.table, table_bytes(layer) as usize, 1)?;
+    section(model, Section::Table, layer.table, table_bytes(layer) as usize, 1)?;
     let count = number_bytes(layer);
     if count == 0 {
         return if layer.weights.get() == 0 { Ok(()) } else { Err(Fault::Unused) };
     }
-    let numbers = part(model, Part::Weights, layer.weights, count, WEIGHTS_ALIGN)?;
+    let numbers = section(model, Section::Weights, layer.weights, count, WEIGHTS_ALIGN)?;
     match numbers.iter().all(|&number| usize::from(number) < tables(layer)) {
         true => Ok(()),
-        false => Err(Fault::OutOfBounds(Part::Table)),
+        false => Err(Fault::OutOfBounds(Section::Table)),
     }
 }

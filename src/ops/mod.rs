@@ -32,7 +32,7 @@ use core::ops::Range;
 
 use zerocopy::little_endian::{I32, U32};
 
-use crate::error::{Fault, Part};
+use crate::error::{Fault, Section};
 use crate::feature::Feature;
 use crate::format::{LayerRecord, NONE, Operator, flags};
 use crate::model::Model;
@@ -438,17 +438,17 @@ fn check_window(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault> {
     axis(input.columns, output.columns, 1, [left, right])
 }
 
-/// The bytes of a part of the file to which a layer refers.
-fn part<'m>(
+/// The bytes of a section of the file to which a layer refers.
+fn section<'m>(
     model: &Model<'m>,
-    part: Part,
+    section: Section,
     offset: U32,
     bytes: usize,
     align: usize,
 ) -> Result<&'m [u8], Fault> {
     let there = model.bytes(offset.get(), bytes);
     let aligned = there.filter(|_| (offset.get() as usize).is_multiple_of(align));
-    aligned.ok_or(Fault::OutOfBounds(part))
+    aligned.ok_or(Fault::OutOfBounds(section))
 }
 
 /// `bytes` as little-endian words; up to three bytes at the end are left out.

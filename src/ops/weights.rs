@@ -5,7 +5,7 @@ use core::ops::Range;
 
 use zerocopy::little_endian::U32;
 
-use super::part;
+use super::section;
 #[cfg(feature = "weights-window")]
 use super::{
     Known,
@@ -13,7 +13,7 @@ use super::{
     depthwise_conv::{self, DepthwiseConv},
     grouped_conv::{self, GroupedConv},
 };
-use crate::error::{Fault, Part};
+use crate::error::{Fault, Section};
 use crate::format::WEIGHTS_ALIGN;
 #[cfg(feature = "weights-window")]
 use crate::format::{LayerRecord, Operator};
@@ -24,12 +24,12 @@ use crate::model::Model;
 /// Checks that a layer's weights are in the file, and aligned.
 pub(super) fn weights_part(model: &Model<'_>, offset: U32, bytes: usize) -> Result<(), Fault> {
     if !model.is_windowed() {
-        return part(model, Part::Weights, offset, bytes, WEIGHTS_ALIGN).map(|_| ());
+        return section(model, Section::Weights, offset, bytes, WEIGHTS_ALIGN).map(|_| ());
     }
     let (length, start) = (u64::from(model.header().length.get()), u64::from(offset.get()));
     let there = start.saturating_add(bytes as u64) <= length;
     let aligned = start.is_multiple_of(WEIGHTS_ALIGN as u64);
-    if there && aligned { Ok(()) } else { Err(Fault::OutOfBounds(Part::Weights)) }
+    if there && aligned { Ok(()) } else { Err(Fault::OutOfBounds(Section::Weights)) }
 }
 
 /// Checks the weights of some output channels of a layer whose other parts were checked. What is

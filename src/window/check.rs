@@ -5,7 +5,7 @@ use core::mem::offset_of;
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::{WeightsSource, WeightsWindow};
-use crate::error::{Error, Part};
+use crate::error::{Error, Section};
 use crate::format::{self, Header, LayerRecord, Operator, arena_bytes};
 use crate::model::Model;
 use crate::ops::{self, Known};
@@ -73,7 +73,7 @@ impl<S: WeightsSource> WeightsWindow<'_, S> {
         for layer in 0..usize::from(header.layer_count.get()) {
             let at = first.saturating_add(layer * size_of::<LayerRecord>());
             if at > header.length.get() as usize {
-                return Err(Error::OutOfBounds { part: Part::Layers });
+                return Err(Error::OutOfBounds { section: Section::Layers });
             }
             let mut record = LayerRecord::new();
             self.read(at, record.as_mut_bytes())?;

@@ -7,7 +7,7 @@ use crate::interpreter::interpret;
 use brooklet::format::{Header, LayerRecord, Operator, Packing, flags};
 use brooklet::kernels::{Backend, Portable};
 use brooklet::ops::conv::Conv;
-use brooklet::{Error, Fault, Model, Part, Session, arena_bytes};
+use brooklet::{Error, Fault, Model, Section, Session, arena_bytes};
 use brooklet_plan::program::{Layer, Program};
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -91,11 +91,11 @@ fn causes_are_named() {
     ));
     assert!(matches!(
         parse(changed(1, |r| r.places = 0xffff_ff00.into())),
-        Err(Error::Layer { layer: 1, fault: Fault::OutOfBounds(Part::Places) })
+        Err(Error::Layer { layer: 1, fault: Fault::OutOfBounds(Section::Places) })
     ));
     assert!(matches!(
         parse(changed(1, |r| r.places = 2.into())),
-        Err(Error::Layer { layer: 1, fault: Fault::OutOfBounds(Part::Places) })
+        Err(Error::Layer { layer: 1, fault: Fault::OutOfBounds(Section::Places) })
     ));
     let mut file = model_file(&network(8, 3));
     file[0] = b'x';
@@ -123,7 +123,7 @@ fn rows_outside_of_the_arena_are_refused() {
     for place in [end, end - 1, 8, u32::MAX] {
         assert_eq!(
             Model::parse(&placed(file.clone(), 1, 0, place)).map(|_| ()),
-            Err(Error::Layer { layer: 1, fault: Fault::OutOfBounds(Part::Row) }),
+            Err(Error::Layer { layer: 1, fault: Fault::OutOfBounds(Section::Row) }),
             "{place}"
         );
     }

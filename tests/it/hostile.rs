@@ -4,7 +4,7 @@ use crate::common::families::network_of_families;
 use crate::common::{model_file, network, sealed, skipped, with_int16};
 use brooklet::format::{Header, LayerRecord, Operator, Packing, PreprocessingRecord, flags};
 use brooklet::quant::Multiplier;
-use brooklet::{Error, Fault, Model, Part, Shape};
+use brooklet::{Error, Fault, Model, Section, Shape};
 use brooklet_plan::program::{Layer, Program, Table};
 use zerocopy::FromBytes;
 use zerocopy::little_endian::{F32, I32, U16, U32};
@@ -194,7 +194,7 @@ fn rows_beyond_32_bits_are_refused() {
     let mut file = model_file(&program);
     for arena in [1 << 20, u32::MAX] {
         file[20..24].copy_from_slice(&arena.to_le_bytes());
-        let row = Error::Layer { layer: 1, fault: Fault::OutOfBounds(Part::Row) };
+        let row = Error::Layer { layer: 1, fault: Fault::OutOfBounds(Section::Row) };
         assert_eq!(refusal(&sealed(file.clone())), Some(row), "{arena}");
     }
 }

@@ -3,7 +3,7 @@
 use crate::common::{image, network, with_int16};
 use brooklet::format::{Header, SelfTestRecord, crc, crc_after};
 use brooklet::kernels::{Portable, Reference};
-use brooklet::{Error, Model, Part, SelfTest, Session, Verification};
+use brooklet::{Error, Model, Section, SelfTest, Session, Verification};
 use brooklet_plan::plan::{Goal, plan};
 use brooklet_plan::program::Program;
 use brooklet_plan::self_test::build;
@@ -117,7 +117,7 @@ fn test_images_outside_of_the_file_are_refused() {
         Model::parse(&changed(&file, |file| change(file))).map(|_| ())
     };
     let offset = Header::ref_from_prefix(&file).unwrap().0.self_test_offset.get();
-    let outside = Err(Error::OutOfBounds { part: Part::SelfTest });
+    let outside = Err(Error::OutOfBounds { section: Section::SelfTest });
     let at = |offset: u32| move |file: &mut Vec<u8>| header(file).self_test_offset = offset.into();
     assert_eq!(parse(&at(offset)), Ok(()));
     let length = file.len() as u32;

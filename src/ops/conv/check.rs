@@ -2,11 +2,11 @@
 
 use super::scratch::kernel_taps;
 use super::{Conv, MAX_JOIN_BITS, weight_bytes};
-use crate::error::{Fault, Part};
+use crate::error::{Fault, Section};
 use crate::format::{LayerRecord, Packing};
 use crate::model::Model;
 use crate::ops::stream16::{self, Stream16};
-use crate::ops::{Known, Window, check_window, part, weights_part, words};
+use crate::ops::{Known, Window, check_window, section, weights_part, words};
 use zerocopy::little_endian::I32;
 
 /// Largest number of bytes that a packing makes of one weight.
@@ -37,7 +37,7 @@ pub(in crate::ops) fn check_parts(
         return Err(Fault::Packing(packing));
     }
     if !can_be_addressed(&window) {
-        return Err(Fault::OutOfBounds(Part::Weights));
+        return Err(Fault::OutOfBounds(Section::Weights));
     }
     weights_part(model, layer.weights, weight_bytes(&window, layer.packing()))?;
     check_numbers(model, layer)?;
@@ -63,12 +63,12 @@ pub(in crate::ops) fn can_be_addressed(window: &Window) -> bool {
 /// Checks that the biases, the multipliers and the padding values are in the file.
 pub(in crate::ops) fn check_numbers(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault> {
     let channels = usize::from(layer.channels.get());
-    part(model, Part::Bias, layer.bias, 4 * channels, 4)?;
-    part(model, Part::Multipliers, layer.mantissas, 4 * channels, 4)?;
-    part(model, Part::Multipliers, layer.shifts, channels, 1)?;
+    section(model, Section::Bias, layer.bias, 4 * channels, 4)?;
+    section(model, Section::Multipliers, layer.mantissas, 4 * channels, 4)?;
+    section(model, Section::Multipliers, layer.shifts, channels, 1)?;
     if layer.padding_values.get() != 0 {
         let inputs = usize::from(model.input_of(layer).channels.get());
-        part(model, Part::PaddingValues, layer.padding_values, inputs, 1)?;
+        section(model, Section::PaddingValues, layer.padding_values, inputs, 1)?;
     }
     Ok(())
 }
@@ -95,7 +95,7 @@ pub(in crate::ops) fn offset(model: &Model<'_>, layer: &LayerRecord) -> Result<u
         if layer.join_bits > MAX_JOIN_BITS {
             return Err(Fault::Quantization);
         }
-        let table = part(model, Part::ShortcutTable, layer.table, 1024, 4)?;
+        let table = section(model, Section::ShortcutTable, layer.table, 1024, 4)?;
         offset = largest(words(table));
     }
     Ok(offset)

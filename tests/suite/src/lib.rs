@@ -11,7 +11,7 @@
 mod cases;
 mod conv;
 mod name;
-mod others;
+mod operators;
 mod outcome;
 
 use brooklet::Shape;
@@ -200,7 +200,7 @@ fn tried(backend: &impl Backend, memory: &mut Memory, name: Name, g: &mut Genera
         Name::BatchNorm(shape) => Some(batch_norm(backend, memory, shape, g)),
         Name::Pools(shape) => Some(pools(backend, memory, shape, g)),
         Name::Softmax(channels) => Some(softmax(backend, memory, channels.into(), g)),
-        other => Some(others::run(backend, memory, other, g)),
+        other => Some(operators::run(backend, memory, other, g)),
     }
 }
 

@@ -212,7 +212,7 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
         .collect::<Vec<_>>();
     let costs = cost::of(&spec);
     let predicted_instructions = costs.as_ref().and_then(|costs| costs.total(model.layers()));
-    let predicted = Time::where_none_is_measured(unit, &spec, model.layers());
+    let predicted = Time::without_cycles(unit, &spec, model.layers());
     let report = Report {
         board: spec.name.clone(),
         core: spec.core.clone(),

@@ -90,7 +90,7 @@ impl Cost {
     fn new(unit: Unit, profile: &Profile, spec: &Spec, file: &ModelFile) -> Self {
         let (total, clock_hz) = (profile.total, spec.clock_hz);
         let mut text = format!("{} {} an image", thousands(total), unit_name(unit));
-        let predicted = Time::where_none_is_measured(unit, spec, file.model().layers());
+        let predicted = Time::without_cycles(unit, spec, file.model().layers());
         let time = time(unit, total, clock_hz).or(predicted.map(|time| time.at(clock_hz)));
         if let Some(time) = time {
             text += &format!(", {time}");

@@ -84,8 +84,9 @@ impl Time {
         milliseconds.is_finite().then_some(Self { milliseconds, at_least })
     }
 
-    /// The same, but only if the board counts instructions, from which no time can be measured.
-    pub(crate) fn where_none_is_measured<'l>(
+    /// The same for a board that counts instructions instead of cycles; otherwise `None`, since the count
+    /// gives the time.
+    pub(crate) fn without_cycles<'l>(
         unit: Unit,
         spec: &Spec,
         layers: impl IntoIterator<Item = &'l LayerRecord>,

@@ -68,7 +68,7 @@ impl Function {
     }
 
     /// Its name as a node of a network.
-    pub(super) fn place(self) -> &'static str {
+    pub(super) fn node_name(self) -> &'static str {
         match self {
             Function::LeakyRelu { .. } => "leaky_relu",
             Function::Clip { .. } => "clip",

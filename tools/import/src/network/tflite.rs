@@ -73,7 +73,7 @@ impl TfliteFunction {
     }
 
     /// Its name as a node of a network.
-    pub(super) fn place(&self) -> &'static str {
+    pub(super) fn node_name(&self) -> &'static str {
         match self {
             TfliteFunction::Logistic => "sigmoid",
             TfliteFunction::Tanh => "tanh",

@@ -1,4 +1,4 @@
-//! The models that can be made from a network: ways to quantize it, and goals to plan for.
+//! The models that can be made from a network: settings to quantize it, and goals to plan for.
 //!
 //! Each is a command line of `quantize`, which is run and shown.
 
@@ -23,7 +23,7 @@ use crate::report::count::Time;
 
 /// How a network is quantized.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
-pub(super) struct Way {
+pub(super) struct Setting {
     /// Bits of weights; `None` if each layer gets as many as flash allows.
     pub(super) weights: Option<u32>,
     /// Bits of the residual stream.
@@ -37,27 +37,27 @@ pub(super) struct Way {
     pub(super) preprocess: Preprocess,
 }
 
-impl Way {
-    /// All ways that keep the network's own input size.
-    pub(super) fn all(preprocess: Preprocess, spec: &Spec) -> Vec<Way> {
-        let way = |weights, stream, int16_last| Way {
+impl Setting {
+    /// All settings that keep the network's own input size.
+    pub(super) fn all(preprocess: Preprocess, spec: &Spec) -> Vec<Setting> {
+        let setting = |weights, stream, int16_last| Setting {
             weights,
             stream,
             int16_last,
             input: None,
             preprocess,
         };
-        let mut ways = vec![
-            way(Some(8), 8, false),
-            way(Some(8), 16, false),
-            way(None, 8, false),
-            way(Some(4), 8, false),
-            way(Some(4), 16, false),
+        let mut settings = vec![
+            setting(Some(8), 8, false),
+            setting(Some(8), 16, false),
+            setting(None, 8, false),
+            setting(Some(4), 8, false),
+            setting(Some(4), 16, false),
         ];
         if spec.int16 {
-            ways.insert(2, way(Some(8), 8, true));
+            settings.insert(2, setting(Some(8), 8, true));
         }
-        ways
+        settings
     }
 
     /// `8-bit weights, 16-bit stream`.
@@ -179,13 +179,13 @@ pub(super) struct Maker<'a> {
 }
 
 impl Maker<'_> {
-    /// The words of `quantize` for a model made in this way, planned for this goal.
-    fn words(&self, way: &Way, goal: Goal) -> Words {
+    /// The words of `quantize` for a model made with this setting, planned for this goal.
+    fn words(&self, setting: &Setting, goal: Goal) -> Words {
         let Self { args, spec, .. } = self;
         let mut common = vec![args.file.display().to_string()];
         common.extend(self.calibrate.iter().cloned());
         common.extend(args.source.words());
-        common.extend(args.images.words(&way.preprocess));
+        common.extend(args.images.words(&setting.preprocess));
         if args.seed != 0 {
             common.extend(["--seed".to_owned(), args.seed.to_string()]);
         }
@@ -201,11 +201,12 @@ impl Maker<'_> {
         };
         common.extend(["-o".to_owned(), output]);
 
-        let mut options = way.options();
+        let mut options = setting.options();
         let sizes = if args.allow_smaller_input { &mut options } else { &mut common };
-        sizes.extend(way.sizes(args.source.input));
+        sizes.extend(setting.sizes(args.source.input));
         // Mixed widths depend on the bytes of flash, so the command names them.
-        let slot = (way.weights.is_none() || args.device.chip.is_some()).then_some(spec.slot.bytes);
+        let slot =
+            (setting.weights.is_none() || args.device.chip.is_some()).then_some(spec.slot.bytes);
         let flash = goal.flash.or(args.device.flash).or(slot);
         let arena = args.device.chip.is_some().then_some(spec.arena_bytes);
         let ram = goal.ram.or(args.device.ram).or(arena);
@@ -229,13 +230,13 @@ impl Maker<'_> {
     }
 
     /// The arguments of `quantize` for its smallest model.
-    pub(super) fn arguments(&self, way: &Way) -> Result<quantize::Args> {
-        self.line(&self.words(way, SMALLEST))
+    pub(super) fn arguments(&self, setting: &Setting) -> Result<quantize::Args> {
+        self.line(&self.words(setting, SMALLEST))
     }
 
-    /// The program of the network quantized in this way, and warnings.
-    pub(super) fn program(&self, way: &Way) -> Result<(Program, Vec<String>)> {
-        let args = self.arguments(way)?;
+    /// The program of the network quantized with this setting, and warnings.
+    pub(super) fn program(&self, setting: &Setting) -> Result<(Program, Vec<String>)> {
+        let args = self.arguments(setting)?;
         let prepared = quantize::prepare(&args)?;
         let made = quantize::make(&args, prepared, self.labels.clone(), Some(self.spec))?;
         let (made, warnings) = made;
@@ -243,8 +244,8 @@ impl Maker<'_> {
     }
 
     /// The model of a program, planned for a goal.
-    pub(super) fn plan(&self, way: &Way, program: &Program, goal: Goal) -> Result<Planned> {
-        let words = self.words(way, goal);
+    pub(super) fn plan(&self, setting: &Setting, program: &Program, goal: Goal) -> Result<Planned> {
+        let words = self.words(setting, goal);
         let args = self.line(&words)?;
         let board = args.budget.board()?;
         let (program, plan) = args.budget.plan(program.clone(), board.as_ref(), &args.network)?;
@@ -260,20 +261,20 @@ impl Maker<'_> {
     /// the memory, and three goals between these two.
     ///
     /// Of equal models only the first is kept.
-    pub(super) fn plans(&self, way: &Way, program: &Program) -> Result<Vec<Planned>> {
-        let size = self.plan(way, program, SMALLEST)?;
+    pub(super) fn plans(&self, setting: &Setting, program: &Program) -> Result<Vec<Planned>> {
+        let size = self.plan(setting, program, SMALLEST)?;
         let arena = size.file.model().arena_bytes() as u32;
         let bytes = size.file.bytes().len() as u32;
         let mut plans = vec![size];
         if arena > self.spec.arena_bytes || bytes > self.spec.slot.bytes {
             return Ok(plans);
         }
-        let speed = |ram, flash| self.plan(way, program, Goal { speed: true, ram, flash });
+        let speed = |ram, flash| self.plan(setting, program, Goal { speed: true, ram, flash });
         let quickest = speed(None, None)?;
         let most = quickest.file.model().arena_bytes() as u32;
         plans.push(speed(Some(arena), None)?);
         plans.push(speed(Some(arena + most.saturating_sub(arena) / 2), None)?);
-        if way.weights.is_some() {
+        if setting.weights.is_some() {
             plans.push(speed(None, Some(bytes))?);
         }
         plans.push(quickest);

@@ -28,7 +28,7 @@ use brooklet_quantize::recipe::Effort;
 pub struct Args {
     /// The model file; with --calibrate, the network.
     file: InputPath,
-    /// Searches for the best models of a network for a board: quantizes it in several ways with
+    /// Searches for the best models of a network for a board: quantizes it with several settings with
     /// these images, as `quantize` does, and plans each for RAM, flash and speed.
     #[arg(long, value_name = "DATA")]
     calibrate: Option<InputData>,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::candidates::Way;
+use super::candidates::Setting;
 use crate::report::schema::Reported;
 use crate::report::{fitted, percent, table, thousands};
 
@@ -17,7 +17,7 @@ pub(super) struct Point {
     /// Its name in the table.
     pub(super) name: String,
     #[serde(flatten)]
-    pub(super) way: Way,
+    pub(super) setting: Setting,
     /// Share of right answers.
     pub(super) top1: Option<f64>,
     /// Share of answers that are the same as the float network's.
@@ -105,11 +105,11 @@ pub(super) fn choose(points: &[Point], float: f64, margin: f64) -> Option<(usize
     }
 }
 
-/// A way to quantize the network with which no model fits.
+/// A setting to quantize the network with which no model fits.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Refused {
     #[serde(flatten)]
-    pub(super) way: Way,
+    pub(super) setting: Setting,
     /// What the model that comes closest lacks, in words.
     pub(super) lacks: String,
     /// Number of bytes of RAM that this model lacks; negative if there are bytes left.
@@ -137,7 +137,7 @@ pub(in crate::commands) struct Report {
     pub(super) float_top1: Option<f64>,
     /// The models that fit. The models of the front come first, sorted by speed.
     pub(super) points: Vec<Point>,
-    /// Ways that do not fit.
+    /// Settings with which no model fits.
     pub(super) refused: Vec<Refused>,
     /// The name of the point that was chosen.
     pub(super) chosen: Option<String>,
@@ -232,7 +232,7 @@ impl fmt::Display for Report {
         if !self.refused.is_empty() {
             writeln!(f, "What does not fit:\n")?;
             for refused in &self.refused {
-                writeln!(f, "  {}: lacks {}", refused.way.words(), refused.lacks)?;
+                writeln!(f, "  {}: lacks {}", refused.setting.words(), refused.lacks)?;
             }
             writeln!(f)?;
         }
@@ -264,12 +264,12 @@ impl Report {
         let mut rows = table(header, &[0, 9]);
         let share = |share: Option<f64>| share.map(percent).unwrap_or_default();
         for point in self.front() {
-            let Point { way, .. } = point;
+            let Point { setting, .. } = point;
             let mut notes = Vec::new();
-            if way.int16_last {
+            if setting.int16_last {
                 notes.push("last layers in int16".to_owned());
             }
-            if let Some([height, width]) = way.size() {
+            if let Some([height, width]) = setting.size() {
                 notes.push(format!("input {height}x{width}"));
             }
             let time = point.milliseconds.map(|milliseconds| {
@@ -284,8 +284,8 @@ impl Report {
                 time.unwrap_or_default(),
                 thousands(point.arena_bytes),
                 thousands(point.model_bytes),
-                way.weights.map_or("mixed".to_owned(), |bits| bits.to_string()),
-                way.stream.to_string(),
+                setting.weights.map_or("mixed".to_owned(), |bits| bits.to_string()),
+                setting.stream.to_string(),
                 notes.join(", "),
             ]);
         }
@@ -314,10 +314,11 @@ mod tests {
 
     fn point(top1: f64, instructions: u64, arena_bytes: usize, model_bytes: usize) -> Point {
         let preprocess = Preprocess::default();
-        let way = Way { weights: Some(8), stream: 8, int16_last: false, input: None, preprocess };
+        let setting =
+            Setting { weights: Some(8), stream: 8, int16_last: false, input: None, preprocess };
         Point {
             name: String::new(),
-            way,
+            setting,
             top1: Some(top1),
             agreement: Some(0.99),
             sqnr_db: None,

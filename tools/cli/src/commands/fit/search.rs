@@ -14,7 +14,7 @@ use brooklet_quantize::evaluate::{Score, best};
 use ndarray::Array2;
 
 use super::Args;
-use super::candidates::{Maker, Planned, Way};
+use super::candidates::{Maker, Planned, Setting};
 use super::points::{Point, Refused, Report, choose, sort};
 use super::verdict::Verdict;
 use crate::commands::float::float_logits;
@@ -48,9 +48,9 @@ impl Judge {
 /// Ways to quantize that may fit, and those that do not.
 #[derive(Default)]
 struct Found {
-    ways: Vec<Way>,
+    settings: Vec<Setting>,
     refused: Vec<Refused>,
-    /// The smallest models of the ways that do not fit.
+    /// The smallest models of the settings that do not fit.
     smallest: Vec<Planned>,
 }
 
@@ -69,23 +69,23 @@ pub(super) fn run(args: &Args, calibrate: &InputData, output: Output) -> Result<
     let judge = search.judge()?;
     search.labels = search.labels.take().or(judge.classes.clone());
     let own = [judge.network.input[0], judge.network.input[1]].map(|side| side as u32);
-    let mut found = search.look(Way::all(search.preprocess, &search.spec))?;
+    let mut found = search.look(Setting::all(search.preprocess, &search.spec))?;
     let mut would = Vec::new();
-    if found.ways.is_empty() || args.allow_smaller_input {
+    if found.settings.is_empty() || args.allow_smaller_input {
         let smaller = search.smaller(own, &judge)?;
         match args.allow_smaller_input {
-            true => found.ways.extend(smaller),
-            false => would.extend(smaller.first().and_then(Way::size).map(|[h, w]| {
+            true => found.settings.extend(smaller),
+            false => would.extend(smaller.first().and_then(Setting::size).map(|[h, w]| {
                 format!(
                     "images of {h}x{w}: --allow-smaller-input tries them, and shows the loss of accuracy"
                 )
             })),
         }
     }
-    if found.ways.is_empty() {
+    if found.settings.is_empty() {
         would.extend(search.roomier(&found.smallest)?);
     }
-    let Made { mut points, files, common, warnings } = search.make(&found.ways, &judge)?;
+    let Made { mut points, files, common, warnings } = search.make(&found.settings, &judge)?;
     warn(&warnings);
     sort(&mut points);
     let chosen = choose(&points, judge.top1.unwrap_or(1.0), args.within / 100.0);
@@ -124,7 +124,7 @@ pub(super) fn run(args: &Args, calibrate: &InputData, output: Output) -> Result<
         refused.arena_bytes_lacking.max(0) + refused.slot_bytes_lacking.max(0)
     });
     let lacks = least.map_or(String::new(), |refused| {
-        format!(": the closest model has {}, and lacks {}", refused.way.words(), refused.lacks)
+        format!(": the closest model has {}, and lacks {}", refused.setting.words(), refused.lacks)
     });
     let help = match report.what_would_fit[..] {
         [] => "a smaller network, or a board with more memory".to_owned(),
@@ -170,9 +170,9 @@ impl<'a> Search<'a> {
         Maker { args: self.args, calibrate, spec: &self.spec, labels: self.labels.clone() }
     }
 
-    /// The float network for images of this way's size, and how its images are normalized.
-    fn network(&self, way: &Way) -> Result<(Network, Preprocess)> {
-        let args = self.maker(false).arguments(way)?;
+    /// The float network for images of this setting's size, and how its images are normalized.
+    fn network(&self, setting: &Setting) -> Result<(Network, Preprocess)> {
+        let args = self.maker(false).arguments(setting)?;
         let prepared = quantize::prepare(&args)?;
         let Imported::Float(network) = prepared.network else {
             return Err(failure!(
@@ -208,8 +208,9 @@ impl<'a> Search<'a> {
     /// Prepares what the models are judged with.
     fn judge(&self) -> Result<Judge> {
         let preprocess = self.preprocess;
-        let way = Way { weights: Some(8), stream: 8, int16_last: false, input: None, preprocess };
-        let (network, preprocess) = self.network(&way)?;
+        let setting =
+            Setting { weights: Some(8), stream: 8, int16_last: false, input: None, preprocess };
+        let (network, preprocess) = self.network(&setting)?;
         let calibration = Dataset::open(self.calibrate, network.input, &preprocess)?;
         let classes = calibration.classes().map(<[_]>::to_vec);
         let names = self.labels.as_ref().or(classes.as_ref());
@@ -236,28 +237,28 @@ impl<'a> Search<'a> {
         Err(Refusal { lacks, arena: -verdict.arena_bytes_left, slot: -verdict.slot_bytes_left })
     }
 
-    /// Finds out which ways may fit.
-    fn look(&self, ways: Vec<Way>) -> Result<Found> {
+    /// Finds out which settings may fit.
+    fn look(&self, settings: Vec<Setting>) -> Result<Found> {
         let spinner = spinner();
         let maker = self.maker(true);
         let mut found = Found::default();
         let mut in_eight_bits_lacks_flash = false;
-        for way in ways {
+        for setting in settings {
             // If weights of eight bits fit, no layer needs fewer.
-            if way.weights.is_none() && !in_eight_bits_lacks_flash {
+            if setting.weights.is_none() && !in_eight_bits_lacks_flash {
                 continue;
             }
-            spinner.set_message(way.words());
+            spinner.set_message(setting.words());
             // A network that cannot be quantized with noise can perhaps be quantized with images.
-            let Ok((program, _)) = maker.program(&way) else {
-                if way.weights.is_some() {
-                    found.ways.push(way);
+            let Ok((program, _)) = maker.program(&setting) else {
+                if setting.weights.is_some() {
+                    found.settings.push(setting);
                 }
                 continue;
             };
             let mut closest: Option<(Refusal, Planned)> = None;
             let mut fits = false;
-            for planned in maker.plans(&way, &program)? {
+            for planned in maker.plans(&setting, &program)? {
                 match self.fits(&planned) {
                     Ok(()) => fits = true,
                     // Plans come from the smallest arena to the fastest; the refusal of the fastest
@@ -265,19 +266,19 @@ impl<'a> Search<'a> {
                     Err(refusal) => closest = Some((refusal, planned)),
                 }
             }
-            in_eight_bits_lacks_flash |= way.weights == Some(8)
+            in_eight_bits_lacks_flash |= setting.weights == Some(8)
                 && closest.as_ref().is_some_and(|(refusal, _)| refusal.slot > 0);
             match closest {
                 Some((Refusal { lacks, arena, slot }, planned)) if !fits => {
                     found.smallest.push(planned);
                     found.refused.push(Refused {
-                        way,
+                        setting,
                         lacks,
                         arena_bytes_lacking: arena,
                         slot_bytes_lacking: slot,
                     });
                 }
-                _ => found.ways.push(way),
+                _ => found.settings.push(setting),
             }
         }
         spinner.finish_and_clear();
@@ -286,29 +287,29 @@ impl<'a> Search<'a> {
 
     /// Ways with smaller images that may fit, for the largest of these sizes. For each size, images
     /// are cropped or shrunk, whichever gives the float network more right answers.
-    fn smaller(&self, own: [u32; 2], judge: &Judge) -> Result<Vec<Way>> {
-        let mut ways: Vec<Way> = Vec::new();
+    fn smaller(&self, own: [u32; 2], judge: &Judge) -> Result<Vec<Setting>> {
+        let mut settings: Vec<Setting> = Vec::new();
         for eighths in (4..8).rev() {
             let size = own.map(|side| (side * eighths / 8).next_multiple_of(4).min(side));
-            let made = ways.iter().filter_map(Way::size).collect::<Vec<_>>();
+            let made = settings.iter().filter_map(Setting::size).collect::<Vec<_>>();
             if size == own || made.contains(&size) || distinct(&made) == SMALLER {
                 continue;
             }
-            let sized = Way::all(self.preprocess, &self.spec).into_iter();
-            let sized = sized.filter(|way| way.weights.is_some() && !way.int16_last);
-            let sized = sized.map(|way| Way {
+            let sized = Setting::all(self.preprocess, &self.spec).into_iter();
+            let sized = sized.filter(|setting| setting.weights.is_some() && !setting.int16_last);
+            let sized = sized.map(|setting| Setting {
                 input: Some(judge.shape(size)),
                 preprocess: cut(&self.preprocess, size),
-                ..way
+                ..setting
             });
-            let fitting = self.look(sized.collect())?.ways;
+            let fitting = self.look(sized.collect())?.settings;
             if fitting.is_empty() {
                 continue;
             }
             let preprocess = self.better(own, size, judge)?;
-            ways.extend(fitting.into_iter().map(|way| Way { preprocess, ..way }));
+            settings.extend(fitting.into_iter().map(|setting| Setting { preprocess, ..setting }));
         }
-        Ok(ways)
+        Ok(settings)
     }
 
     /// How images are brought to a smaller size.
@@ -316,8 +317,9 @@ impl<'a> Search<'a> {
         let mut best: Option<(f64, Preprocess)> = None;
         for preprocess in [cut(&self.preprocess, size), shrink(&self.preprocess, own, size)] {
             let input = Some(judge.shape(size));
-            let way = Way { weights: Some(8), stream: 8, int16_last: false, input, preprocess };
-            let (network, normalized) = self.network(&way)?;
+            let setting =
+                Setting { weights: Some(8), stream: 8, int16_last: false, input, preprocess };
+            let (network, normalized) = self.network(&setting)?;
             let (data, count) = self.data(&network, &normalized, self.labels.as_ref())?;
             let logits = float_logits(&self.args.file, &network, &data, count)?;
             let quality = match top1(&logits, &data)? {
@@ -355,32 +357,32 @@ impl<'a> Search<'a> {
         Ok((!names.is_empty()).then(|| format!("another board: {}{more}", names.join(", "))))
     }
 
-    /// Makes the models of these ways.
-    fn make(&self, ways: &[Way], judge: &Judge) -> Result<Made> {
+    /// Makes the models of these settings.
+    fn make(&self, settings: &[Setting], judge: &Judge) -> Result<Made> {
         let maker = self.maker(false);
         let spinner = spinner();
         let (mut points, mut files, mut all_warnings) = (Vec::new(), Vec::new(), Vec::new());
         let mut common = String::new();
-        for (index, way) in ways.iter().enumerate() {
-            say(&spinner, &format!("{} of {}: {}", index + 1, ways.len(), way.words()));
-            let (program, warnings) = maker.program(way)?;
+        for (index, setting) in settings.iter().enumerate() {
+            say(&spinner, &format!("{} of {}: {}", index + 1, settings.len(), setting.words()));
+            let (program, warnings) = maker.program(setting)?;
             all_warnings.extend(warnings);
             let mut score = None;
-            for planned in maker.plans(way, &program)? {
+            for planned in maker.plans(setting, &program)? {
                 if self.fits(&planned).is_err() {
                     continue;
                 }
                 // The answers do not depend on the plan.
                 let score = match &score {
                     Some(score) => score,
-                    None => score.insert(self.score(way, &planned, judge)?),
+                    None => score.insert(self.score(setting, &planned, judge)?),
                 };
                 let model = planned.file.model();
                 let command = planned.words.command();
                 common = planned.words.common();
                 points.push(Point {
                     name: String::new(),
-                    way: way.clone(),
+                    setting: setting.clone(),
                     top1: score.top1,
                     agreement: score.agreement,
                     sqnr_db: score.sqnr_db,
@@ -404,10 +406,10 @@ impl<'a> Search<'a> {
 
     /// The score of a model. A model for smaller images, too, is compared with the network at its own
     /// image size.
-    fn score(&self, way: &Way, planned: &Planned, judge: &Judge) -> Result<Score> {
+    fn score(&self, setting: &Setting, planned: &Planned, judge: &Judge) -> Result<Score> {
         let float = judge.float.clone();
-        let Some(_) = way.input else { return self::judge(&planned.file, &judge.data, float) };
-        let (network, preprocess) = self.network(way)?;
+        let Some(_) = setting.input else { return self::judge(&planned.file, &judge.data, float) };
+        let (network, preprocess) = self.network(setting)?;
         let (data, _) = self.data(&network, &preprocess, self.labels.as_ref())?;
         self::judge(&planned.file, &data, float)
     }

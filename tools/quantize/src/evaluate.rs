@@ -31,6 +31,7 @@ pub struct Score {
 
 /// The model's answers to the images `range` of a data set, in order. They are computed on all
 /// cores, and `done` is called for each.
+///
 /// # Errors
 ///
 /// An error for the first image that cannot be read.
@@ -56,6 +57,12 @@ pub fn answers(
 }
 
 /// The classes, best first; with equal scores, the lower number first.
+///
+/// ```
+/// use brooklet_quantize::evaluate::ranked;
+///
+/// assert_eq!(ranked(&[0.1, 0.7, 0.2, 0.7]), [1, 3, 2, 0]);
+/// ```
 pub fn ranked<T: PartialOrd + Copy>(scores: &[T]) -> Vec<usize> {
     let mut classes: Vec<usize> = (0..scores.len()).collect();
     // The sort is stable: equal scores keep their order.
@@ -66,6 +73,14 @@ pub fn ranked<T: PartialOrd + Copy>(scores: &[T]) -> Vec<usize> {
 
 /// The class that scores answer: the best one, or, for a network with one score, class 1 if the
 /// score is at least `threshold`, and otherwise class 0.
+///
+/// ```
+/// use brooklet_quantize::evaluate::best;
+///
+/// assert_eq!(best(&[-3, 12, 5], 0), 1);
+/// // A logit of 0.4 is a probability of 0.6.
+/// assert_eq!((best(&[0.4], 0.0), best(&[0.4], 0.5)), (1, 0));
+/// ```
 pub fn best<T: PartialOrd + Copy>(scores: &[T], threshold: T) -> usize {
     match scores {
         [score] => usize::from(*score >= threshold),
@@ -96,6 +111,17 @@ pub struct ClassScore {
 }
 
 /// Scores each class that has labelled images. `dequantize` and `threshold` are those of [`score`].
+///
+/// ```
+/// use brooklet_plan::model_file::Answer;
+/// use brooklet_quantize::evaluate::by_class;
+///
+/// // Three images of class 0, the last of which is taken for class 2.
+/// let answer = |logits: [i16; 3]| Answer { logits: logits.to_vec(), output: logits.to_vec() };
+/// let answers = [[90, -20, 3], [41, 40, 0], [-5, 7, 60]].map(|logits| (answer(logits), Some(0)));
+/// let scores = by_class(&answers, f32::from, 0.0);
+/// assert_eq!((scores[0].images, scores[0].right, scores[0].taken_for), (3, 2, Some(2)));
+/// ```
 pub fn by_class(
     answers: &[(Answer, Option<usize>)],
     dequantize: impl Fn(i16) -> f32,

@@ -86,6 +86,13 @@ impl Function {
     }
 
     /// Its value for `x`.
+    ///
+    /// ```
+    /// use brooklet_import::network::Function;
+    ///
+    /// assert_eq!(Function::HardSwish.value(1.0), 1.0 * 4.0 / 6.0);
+    /// assert_eq!(Function::Clip { min: 0.0, max: 6.0 }.value(8.5), 6.0);
+    /// ```
     pub fn value(self, x: f64) -> f64 {
         let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
         match self {

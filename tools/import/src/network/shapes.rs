@@ -8,6 +8,41 @@ use crate::error::{AtLayer, LayerProblem, Problem, unsupported};
 
 impl Network {
     /// Appends a node and returns its id; refuses shapes that do not match.
+    ///
+    /// A residual block of one convolution, and a classifier:
+    ///
+    /// ```
+    /// use brooklet_import::network::{Conv, Network, Op};
+    /// use ndarray::Array4;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let conv = |outputs, kernel, inputs, pad| {
+    ///     Op::Conv(Conv {
+    ///         weights: Array4::from_elem((outputs, kernel, kernel, inputs), 0.125), // OHWI
+    ///         bias: vec![0.5; outputs],
+    ///         stride: [1, 1],
+    ///         pads: [pad; 4],
+    ///         dilation: [1, 1],
+    ///         groups: 1,
+    ///         fully_connected: false,
+    ///     })
+    /// };
+    /// let mut network = Network::new([16, 16, 3], "image")?; // node 0
+    /// let stem = network.push(conv(8, 3, 3, 1), &[0], "stem")?;
+    /// let inner = network.push(conv(8, 3, 8, 1), &[stem], "inner")?;
+    /// let sum = network.push(Op::Add, &[inner, stem], "sum")?;
+    /// let pool = network.push(Op::GlobalAveragePool, &[sum], "pool")?;
+    /// let logits = network.push(conv(10, 1, 8, 0), &[pool], "logits")?;
+    /// assert_eq!(network.nodes[sum].shape, [16, 16, 8]);
+    /// // An addition of other shapes is refused.
+    /// assert!(network.push(Op::Add, &[sum, pool], "wrong").is_err());
+    ///
+    /// let network = network.canonical(&[(logits, "scores".into())]);
+    /// let network = network.map_err(|problem| problem.in_file("made by hand".as_ref()))?;
+    /// assert_eq!(network.nodes[network.logits()].shape, [1, 1, 10]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn push(&mut self, op: Op, inputs: &[NodeId], source: &str) -> Result<NodeId, Problem> {
         let shapes: Vec<Shape> = inputs.iter().map(|&id| self.nodes[id].shape).collect();
         let shape = output_shape(&op, &shapes)?;

@@ -176,6 +176,7 @@ pub(super) fn larger(values: &mut [i8], others: &[i8]) {
 
 impl Tiles for Portable {
     type Ready = ();
+    type SpanSums = [Sums; 1];
 
     fn finish(
         &self,

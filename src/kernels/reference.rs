@@ -140,7 +140,15 @@ pub fn sum_row(first: bool, row: &[i8], sums: &mut [i32]) {
         sums.fill(0);
     }
     for pixel in row.chunks_exact(sums.len().max(1)) {
-        for (sum, &value) in sums.iter_mut().zip(pixel) {
+        // Four at a time take half of the instructions.
+        let ((fours, rest), (values, last)) = (sums.as_chunks_mut::<4>(), pixel.as_chunks::<4>());
+        for ([a, b, c, d], &[e, f, g, h]) in fours.iter_mut().zip(values) {
+            *a += i32::from(e);
+            *b += i32::from(f);
+            *c += i32::from(g);
+            *d += i32::from(h);
+        }
+        for (sum, &value) in rest.iter_mut().zip(last) {
             *sum += i32::from(value);
         }
     }

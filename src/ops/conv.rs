@@ -33,8 +33,8 @@ use crate::quant::{Clamp, Multiplier, Requantizer, requantize};
 
 pub(super) use scratch::scratch_bytes;
 pub use scratch::{
-    CHUNK_TAPS, GROUP_CHANNELS, PATCH_COLUMNS, Strip, TILE_COLUMNS, TILE_LANES, TILE_POSITIONS,
-    TILE_WORDS, TILES, TILES_ROWS, TILES_SPAN, UNDER_TILES,
+    CHUNK_TAPS, GROUP_CHANNELS, PATCH_COLUMNS, SPANS, Strip, TILE_COLUMNS, TILE_LANES,
+    TILE_POSITIONS, TILE_WORDS, TILES, TILES_ROWS, TILES_SPAN, UNDER_TILES,
 };
 use scratch::{kernel_taps, packed_row, scratch_for};
 

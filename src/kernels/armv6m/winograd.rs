@@ -15,16 +15,19 @@ winograd::winograd_tiles!(
     multiply: multiply_tiles, finish: |args, sums| finish_tiles(args, sums, NINTH)
 );
 
-/// Adds the products of two int16 in `r6` and `r7` with the weights of two of four channels.
+/// Adds the products of two int16 in `r6` and `r7` with the weights of two of four channels. With
+/// `$sum` as `mov`, the first product sets the sum.
 macro_rules! two_channels {
-    ($a:literal $b:literal) => {
+    ($sum:literal $a:literal $b:literal) => {
         concat!(
             "ldm r1!, {{r4, r5}}
             sxth r3, r4
             muls r3, r6, r3
             asrs r4, r4, #16
             muls r4, r7, r4
-            add ",
+            ",
+            $sum,
+            " ",
             $a,
             ", r3
             add ",
@@ -34,7 +37,9 @@ macro_rules! two_channels {
             muls r3, r6, r3
             asrs r5, r5, #16
             muls r5, r7, r5
-            add ",
+            ",
+            $sum,
+            " ",
             $b,
             ", r3
             add ",
@@ -45,35 +50,37 @@ macro_rules! two_channels {
     };
 }
 
+/// All channels, and two input channels whose values are `$at` bytes after `r0`.
+macro_rules! two_inputs {
+    ($sum:literal $($at:literal)+) => {
+        concat!(
+            "ldr r7, [r0, #",
+            $($at,)+
+            "]
+            sxth r6, r7
+            asrs r7, r7, #16
+            ",
+            two_channels!($sum "r8" "r9"),
+            two_channels!($sum "r10" "r11"),
+        )
+    };
+}
+
 /// All channels at one position of the tile whose values are `$tile` bytes after those of the first
 /// tile.
 macro_rules! position {
     ($tile:literal) => {
         concat!(
-            "movs r3, #0
-            mov r8, r3
-            mov r9, r3
-            mov r10, r3
-            mov r11, r3
+            two_inputs!("mov" $tile),
+            "b 4f
             3:
-            ldr r7, [r0, #",
-            $tile,
-            "]
-            sxth r6, r7
-            asrs r7, r7, #16
             ",
-            two_channels!("r8" "r9"),
-            two_channels!("r10" "r11"),
-            "ldr r7, [r0, #8 + ",
-            $tile,
-            "]
-            adds r0, #16
-            sxth r6, r7
-            asrs r7, r7, #16
+            two_inputs!("add" $tile),
+            "4:
             ",
-            two_channels!("r8" "r9"),
-            two_channels!("r10" "r11"),
-            "cmp r1, r12
+            two_inputs!("add" "8 + " $tile),
+            "adds r0, #16
+            cmp r1, r12
             bne 3b
             mov r3, r8
             str r3, [r2, #",
@@ -171,13 +178,14 @@ macro_rules! of_six {
     };
 }
 
-/// Makes an output from a sum, and writes it into row `$row / 4`.
+/// Makes an output from a sum, in `r0` unless a register is named, and writes it into row
+/// `$row / 4`.
 macro_rules! store_row {
     ($acc:literal, $row:literal) => {
+        concat!("mov r0, ", $acc, "\n", store_row!($row),)
+    };
+    ($row:literal) => {
         concat!(
-            "mov r0, ",
-            $acc,
-            "\n",
             requantize!(),
             saturate!(),
             "ldr r2, [sp, #116 + ",
@@ -227,6 +235,7 @@ consecutive!(winograd::Args: outputs [4] shortcuts [4] stride);
 /// [sp] Aᵀ · sums, of each of four columns six rows   [sp, 96] r4 … r7
 /// [sp, 112] the bias   outputs, a row each   their shortcuts   table   zero_point, or bits
 /// [sp, 156] shift to the left   channel   tiles left   arguments   sums   NINTH   the next column
+/// [sp, 184] stride
 /// ```
 ///
 /// # Safety
@@ -237,17 +246,23 @@ consecutive!(winograd::Args: outputs [4] shortcuts [4] stride);
 unsafe extern "C" fn finish_tiles(args: &mut winograd::Args, sums: &Sums, ninth: i32) {
     naked_asm!(
         save_registers!(),
-        "sub sp, #184",
+        "sub sp, #188",
         "str r0, [sp, #168]",
         "str r1, [sp, #172]",
         "str r2, [sp, #176]",
-        "ldm r0!, {{r2-r5}}",
+        "ldr r7, [r0, #{first}]",
         "add r6, sp, #116",
-        "stm r6!, {{r2-r5}}",
+        ".rept 2",
         "ldm r0!, {{r2-r5}}",
+        ".irp row, r2, r3, r4, r5",
+        "adds \\row, \\row, r7",
+        ".endr",
         "stm r6!, {{r2-r5}}",
+        ".endr",
         "ldr r2, [r0, #{table} - {stride}]",
         "ldr r3, [r0, #{last} - {stride}]",
+        "ldr r4, [r0]",
+        "str r4, [sp, #184]",
         "movs r4, #0",
         "movs r5, #0",
         "stm r6!, {{r2-r5}}",
@@ -332,7 +347,6 @@ unsafe extern "C" fn finish_tiles(args: &mut winograd::Args, sums: &Sums, ninth:
         of_six!(),
         "ldr r0, [sp, #176]",
         "ldr r2, [sp, #112]",
-        "ldr r6, [sp, #156]",
         // The sum with the bias, from 64, 32, 16 and 16 times the sum.
         ".irp acc, r1, r5, r3, r4",
         "muls \\acc, r0, \\acc",
@@ -343,35 +357,25 @@ unsafe extern "C" fn finish_tiles(args: &mut winograd::Args, sums: &Sums, ninth:
         "asrs r4, r4, #4",
         ".irp acc, r1, r5, r3, r4",
         "adds \\acc, \\acc, r2",
-        "lsls \\acc, r6",
         ".endr",
-        "mov r8, r1",
+        "ldr r0, [sp, #148]",
+        "cmp r0, #0",
+        "beq 6f",
+        "b 7f",
+        "6:",
+        "mov r0, r1",
         "mov r9, r5",
         "mov r10, r3",
         "mov r11, r4",
         "mov r3, lr",
         "add r4, sp, #96",
         "ldm r4, {{r4-r7}}",
-        "ldr r0, [sp, #148]",
-        "cmp r0, #0",
-        "beq 6f",
-        "b 7f",
-        "6:",
-        store_row!("r8", "0"),
+        store_row!("0"),
         store_row!("r9", "4"),
         store_row!("r10", "8"),
         store_row!("r11", "12"),
-        "b 9f",
-        // A join.
-        "7:",
-        to_stream16!("" "r0"),
-        join_row!("r8", "0"),
-        join_row!("r9", "4"),
-        join_row!("r10", "8"),
-        join_row!("r11", "12"),
         "9:",
-        "ldr r0, [sp, #168]",
-        "ldr r1, [r0, #{stride}]",
+        "ldr r1, [sp, #184]",
         "add lr, r1",
         "ldr r1, [sp, #180]",
         "add r2, sp, #96",
@@ -389,6 +393,7 @@ unsafe extern "C" fn finish_tiles(args: &mut winograd::Args, sums: &Sums, ninth:
         "b 4b",
         // Back to the first tile, and on to the next channel.
         "1:",
+        "ldr r0, [sp, #168]",
         "ldr r1, [r0, #{tiles}]",
         "lsls r1, r1, #2",
         "subs r7, r7, r1",
@@ -402,8 +407,27 @@ unsafe extern "C" fn finish_tiles(args: &mut winograd::Args, sums: &Sums, ninth:
         "beq 1f",
         "b 2b",
         "1:",
-        "add sp, #184",
+        "add sp, #188",
         restore_registers!(),
+        // A join. Only its factors can have a shift to the left.
+        "7:",
+        "ldr r6, [sp, #156]",
+        ".irp acc, r1, r5, r3, r4",
+        "lsls \\acc, r6",
+        ".endr",
+        "mov r8, r1",
+        "mov r9, r5",
+        "mov r10, r3",
+        "mov r11, r4",
+        "mov r3, lr",
+        "add r4, sp, #96",
+        "ldm r4, {{r4-r7}}",
+        to_stream16!("" "r0"),
+        join_row!("r8", "0"),
+        join_row!("r9", "4"),
+        join_row!("r10", "8"),
+        join_row!("r11", "12"),
+        "b 9b",
         stream16_rows!(),
         table = const offset_of!(winograd::Args, table),
         stride = const offset_of!(winograd::Args, stride),
@@ -412,6 +436,7 @@ unsafe extern "C" fn finish_tiles(args: &mut winograd::Args, sums: &Sums, ninth:
         mantissas = const offset_of!(winograd::Args, mantissas),
         shifts = const offset_of!(winograd::Args, shifts),
         tiles = const offset_of!(winograd::Args, tiles),
+        first = const offset_of!(winograd::Args, first),
         channels = const offset_of!(winograd::Args, channels),
         factor = const offset_of!(winograd::Args, factor),
         lower = const offset_of!(winograd::Args, lower),

@@ -33,6 +33,9 @@ pub(super) struct Args {
     /// `shifts`, with bytes.
     pub(super) mantissas: *const I32,
     pub(super) shifts: *const i8,
+    /// With a table, two bytes for each of `left` can be read at each of four columns,
+    /// `shortcut_stride` bytes apart. It may be the output.
+    pub(super) shortcut: *const i8,
     /// Unless `parts` has [`KEEP`], two bytes for each of `left` can be written at each of four
     /// columns, `stride` bytes apart.
     pub(super) output: *mut i8,
@@ -46,9 +49,6 @@ pub(super) struct Args {
     /// `STREAM16`, what is specified for outputs and shortcuts also holds `lower` and
     /// `shortcut_lower` bytes further on.
     pub(super) table: *const I32,
-    /// With a table, two bytes for each of `left` can be read at each of four columns,
-    /// `shortcut_stride` bytes apart. It may be the output.
-    pub(super) shortcut: *const i8,
     pub(super) shortcut_stride: usize,
     /// Where sums are kept from one chunk of taps to the next. If `parts` is not zero, one for each
     /// of `left` can be read and written.
@@ -67,7 +67,7 @@ pub(super) struct Args {
 
 consecutive!(Args: patch weights);
 consecutive!(Args: mantissas shifts);
-consecutive!(Args: output stride);
+consecutive!(Args: shortcut output stride);
 consecutive!(Args: last table);
 
 /// Sums start with the kept ones, not with the bias.
@@ -77,14 +77,14 @@ pub(super) const CONTINUE: usize = 1;
 pub(super) const KEEP: usize = 2;
 
 /// Requantizes the sums of a channel, in four registers, with a shift to the right: `r2` is the
-/// mantissa, `r12` the shift, `lr` twice what is added before it.
+/// mantissa, `r12` the shift, `lr` what is added before it.
 macro_rules! requantize_four {
     ($($acc:literal)*) => {
         concat!($(
             "lsl ", $acc, ", ", $acc, ", #1\n",
-            "smmulr ", $acc, ", ", $acc, ", r2\n",
-            "add r3, ", $acc, ", lr, asr #1\n",
-            // Half away from zero.
+            "smmlar r3, ", $acc, ", r2, lr\n",
+            // Half away from zero. The sign of the sum is that of the product, unless the product
+            // is zero. It then does not matter: one less than half is rounded to zero, too.
             "add ", $acc, ", r3, ", $acc, ", asr #31\n",
             "asr ", $acc, ", ", $acc, ", r12\n",
         )*)
@@ -255,13 +255,15 @@ macro_rules! finish_channel {
     ) => {
         concat!(
             "ldrd r1, r3, [r0, #{mantissas}]\n",
-            "ldr r2, [r1, #4 * ", $o, "]\n",
-            "ldrsb r12, [r3, #", $o, "]\n",
+            "ldr r2, [r1], #4\n",
+            "ldrsb r12, [r3], #1\n",
+            "strd r1, r3, [r0, #{mantissas}]\n",
             "ldrd r3, r1, [r0, #{last}]\n",
             "rsb r12, r12, #0\n",
             "cbnz r1, ", $join, "f\n",
             // The zero point is added before the shift.
             "lsl lr, r3, r12\n",
+            "asr lr, lr, #1\n",
             requantize_four!($a $b $c $d),
             "b ", $store, "f\n",
             $join, ":\n",
@@ -270,6 +272,7 @@ macro_rules! finish_channel {
             "ble 11f\n",
             "mov lr, #1\n",
             "lsl lr, lr, r12\n",
+            "lsr lr, lr, #1\n",
             requantize_four!($a $b $c $d),
             "b 12f\n",
             // A factor of a half or more, which is usual with the extra bits of a join.
@@ -367,7 +370,7 @@ pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
         "2:",
         "ldr r1, [r0, #{parts}]",
         "lsls r1, r1, #31",
-        "bne 1f",
+        "bne.w 1f",
         "ldr r1, [r0, #{bias}]",
         "ldr r4, [r1], #4",
         "ldr r8, [r1], #4",
@@ -378,11 +381,7 @@ pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
         "mov r9, r8",
         "mov r10, r8",
         "mov r11, r8",
-        "b 4f",
-        "1:",
-        "ldr r1, [r0, #{acc}]",
-        "ldm r1, {{r4-r11}}",
-        "4:",
+        "17:",
         "ldrd r2, r3, [sp, #8]",
         "str r3, [sp, #4]",
         "ldrd r0, r1, [r0, #{patch}]",
@@ -423,16 +422,10 @@ pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
         "4:",
         finish_channel!("0" "r4" "r5" "r6" "r7" "5" "6" "13" "14"),
         finish_channel!("1" "r8" "r9" "r10" "r11" "7" "8" "15" "16"),
-        "ldrd r1, r2, [r0, #{mantissas}]",
-        "add r1, r1, #8",
-        "add r2, r2, #2",
-        "strd r1, r2, [r0, #{mantissas}]",
-        "ldr r1, [r0, #{output}]",
-        "ldr r2, [r0, #{shortcut}]",
+        "ldrd r1, r2, [r0, #{shortcut}]",
         "add r1, r1, #2",
         "add r2, r2, #2",
-        "str r1, [r0, #{output}]",
-        "str r2, [r0, #{shortcut}]",
+        "strd r1, r2, [r0, #{shortcut}]",
         "9:",
         "ldr r1, [r0, #{left}]",
         "subs r1, r1, #1",
@@ -440,6 +433,11 @@ pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
         "bne.w 2b",
         "add sp, sp, #16",
         "pop {{r4-r11, pc}}",
+        // Sums that were kept.
+        "1:",
+        "ldr r1, [r0, #{acc}]",
+        "ldm r1, {{r4-r11}}",
+        "b.w 17b",
         stream16_channel!("0" "r4" "r5" "r6" "r7" "13" "14"),
         stream16_channel!("1" "r8" "r9" "r10" "r11" "15" "16"),
         int8_pair = const 13 * 4,

@@ -7,10 +7,20 @@ use crate::kernels::shared::{thumb2, winograd};
 
 winograd::winograd_tiles!(
     Armv7m, winograd::is_ordinary,
-    transform: thumb2::transform_tiles, weights: transform_kernels,
+    transform: transform_tiles, weights: transform_kernels,
     multiply: multiply_tiles, finish: finish_tiles
 );
 
+thumb2::transform_tiles!(
+    transform_tiles,
+    "",
+    "and",
+    ", #0x00ff00ff",
+    ".irp pixel, r4, r5, r6, r7, r8, r9
+     lsr \\pixel, \\pixel, #8
+     .endr",
+    ", #0x00ff00ff"
+);
 thumb2::transform_kernels!(
     transform_kernels,
     "",
@@ -34,7 +44,11 @@ thumb2::transform_kernels!(
 thumb2::finish_tiles!(
     finish_tiles,
     "",
-    "smull r9, \\acc, \\acc, r10\n add \\acc, \\acc, r9, lsr #31"
+    "smull r9, \\acc, \\acc, r10\n add \\acc, \\acc, r9, lsr #31",
+    "smull r9, \\acc, \\acc, r10
+     add \\acc, \\acc, r9, lsr #31
+     add r5, \\acc, lr
+     add \\acc, r5, \\acc, asr #31"
 );
 
 /// ```text

@@ -1,111 +1,19 @@
-//! Winograd's convolution: its products, and the outputs made from their sums.
+//! Winograd's convolution: the outputs made from sums of products.
 
 use core::arch::naked_asm;
 use core::mem::offset_of;
 
+use super::products::{multiply_tiles, multiply_two_spans};
 use super::transform::{transform_kernels, transform_tiles};
-use super::{Rv32, clamp, requantize_left, requantize_right};
+use super::{Rv32, clamp, requantize_left};
 use crate::kernels::shared::assembly::if_stream16;
 use crate::kernels::shared::winograd::{self, NINTH};
 
 winograd::winograd_tiles!(
-    Rv32, |_, _| true,
+    Rv32, winograd::are_shifts_small,
     transform: transform_tiles, weights: transform_kernels,
-    multiply: multiply_tiles, finish: finish_tiles
+    multiply: multiply_tiles, two_spans: multiply_two_spans, finish: finish_tiles
 );
-
-/// ```text
-/// a0 values   a1 weights   t0 bytes of a position's values   a3 sums   a4 where they end
-/// a5 where values of this position end   a6 a7 values   t3 … t6 weights   a2 a product
-/// t1 t2 s0 … s5 sums, channel by channel
-/// ```
-///
-/// # Safety
-///
-/// `pairs` is even, and not zero. Each of the 36 positions has `pairs` values and `pairs` weights.
-#[unsafe(naked)]
-#[cfg_attr(feature = "hot-section", unsafe(link_section = ".data.brooklet_hot"))]
-unsafe extern "C" fn multiply_tiles(
-    values: *const winograd::Values,
-    weights: *const winograd::Weights,
-    pairs: usize,
-    sums: *mut winograd::Sums,
-) {
-    naked_asm!(
-        ".option push",
-        ".option arch, +m",
-        "addi sp, sp, -32",
-        ".irp at, 0, 1, 2, 3, 4, 5",
-        "sw s\\at, 4 * \\at(sp)",
-        ".endr",
-        "slli t0, a2, 3",
-        "addi a4, a3, 36 * 32",
-        ".macro lane values, weights, first",
-        "lh a6, \\values(a0)",
-        "lh a7, 4 + \\values(a0)",
-        "lh t3, \\weights(a1)",
-        "lh t4, 4 + \\weights(a1)",
-        "lh t5, 8 + \\weights(a1)",
-        "lh t6, 12 + \\weights(a1)",
-        ".ifnb \\first",
-        "mul t1, t3, a6",
-        "mul t2, t3, a7",
-        "mul s0, t4, a6",
-        "mul s1, t4, a7",
-        "mul s2, t5, a6",
-        "mul s3, t5, a7",
-        "mul s4, t6, a6",
-        "mul s5, t6, a7",
-        ".else",
-        "mul a2, t3, a6",
-        "mul t3, t3, a7",
-        "add t1, t1, a2",
-        "add t2, t2, t3",
-        "mul a2, t4, a6",
-        "mul t4, t4, a7",
-        "add s0, s0, a2",
-        "add s1, s1, t4",
-        "mul a2, t5, a6",
-        "mul t5, t5, a7",
-        "add s2, s2, a2",
-        "add s3, s3, t5",
-        "mul a6, t6, a6",
-        "mul a7, t6, a7",
-        "add s4, s4, a6",
-        "add s5, s5, a7",
-        ".endif",
-        ".endm",
-        // The next position. Its first products set the sums.
-        "2:",
-        "add a5, a0, t0",
-        "lane 0, 0, first",
-        "j 4f",
-        // Four input channels.
-        "3:",
-        "lane 0, 0",
-        "4:",
-        "lane 2, 2",
-        "lane 8, 16",
-        "lane 10, 18",
-        "addi a0, a0, 16",
-        "addi a1, a1, 32",
-        "bne a0, a5, 3b",
-        "sw t1, 0(a3)",
-        "sw t2, 4(a3)",
-        ".irp at, 0, 1, 2, 3, 4, 5",
-        "sw s\\at, 8 + 4 * \\at(a3)",
-        ".endr",
-        "addi a3, a3, 32",
-        "bne a3, a4, 2b",
-        ".irp at, 0, 1, 2, 3, 4, 5",
-        "lw s\\at, 4 * \\at(sp)",
-        ".endr",
-        "addi sp, sp, 32",
-        "ret",
-        ".purgem lane",
-        ".option pop",
-    )
-}
 
 /// Aᵀ · `t0` … `t5`. The results are in `t0`, `t4`, `t2`, `t3`. The last three are too small by
 /// factors of two, four and four, for which later code compensates.
@@ -126,6 +34,21 @@ macro_rules! of_six {
          slli t3, t3, 1
          add t3, t3, t5
          sub t3, t3, t1"
+    };
+}
+
+/// Requantizes 16 times a sum, with a shift to the right. The high word of its product with the
+/// mantissa is eight times the high product that is rounded first.
+macro_rules! requantize_16 {
+    () => {
+        ".irp acc, t0, t4, t2, t3
+         srai t1, \\acc, 31
+         mulh \\acc, \\acc, s4
+         add \\acc, \\acc, s6
+         srai \\acc, \\acc, 3
+         add \\acc, \\acc, t1
+         sra \\acc, \\acc, s5
+         .endr"
     };
 }
 
@@ -217,8 +140,9 @@ macro_rules! stream16_row {
 
 /// ```text
 /// a0 arguments   a1 sums   a2 … a5 outputs   a6 stack   a7 tiles left   ra  channels left
-/// s1 6   s2 NINTH by the factor of a column   s3 twice the bias   s4 mantissa   s5 shift to the right, or to the
-/// left where s6 is zero   s6 a half before that   s7 zero_point, or a join's bits   s8 table, or null
+/// s1 6   s2 NINTH by the factor of a column   s3 16 times the bias   s4 mantissa   s5 shift to the
+/// right, or to the left where s6 is zero   s6 what is added to eight times the product
+/// s7 zero_point, or a join's bits   s8 table, or null
 /// s9 s10 range   s11 stride   t0 t4 t2 t3 outputs of four rows
 /// [sp] Aᵀ · sums: four columns of each of six rows
 /// ```
@@ -261,6 +185,10 @@ unsafe extern "C" fn finish_tiles(args: &mut winograd::Args, sums: &winograd::Su
         "lw a3, {outputs} + 4(a0)",
         "lw a4, {outputs} + 8(a0)",
         "lw a5, {outputs} + 12(a0)",
+        "lw t0, {first}(a0)",
+        ".irp row, a2, a3, a4, a5",
+        "add \\row, \\row, t0",
+        ".endr",
         "lw s11, {stride}(a0)",
         "lw s7, {last}(a0)",
         "lw s8, {table}(a0)",
@@ -281,13 +209,20 @@ unsafe extern "C" fn finish_tiles(args: &mut winograd::Args, sums: &winograd::Su
         "sw t0, {bias}(a0)",
         "sw t1, {mantissas}(a0)",
         "sw t2, {shifts}(a0)",
-        "slli s3, s3, 1",
+        "slli s3, s3, 4",
         "li s6, 0",
         "bgez s5, 3f",
         "neg s5, s5",
-        "li s6, 1",
-        "addi t0, s5, -1",
-        "sll s6, s6, t0",
+        // Eight times a half before the shift, and a half that rounds the product. The zero point
+        // is added before the shift. A join adds its own after it.
+        "li t0, 1",
+        "bnez s8, 7f",
+        "slli t1, s7, 1",
+        "add t0, t0, t1",
+        "7:",
+        "slli t0, t0, 2",
+        "sll s6, t0, s5",
+        "addi s6, s6, 4",
         "3:",
         "lw a7, {tiles}(a0)",
         // The next tile.
@@ -310,24 +245,17 @@ unsafe extern "C" fn finish_tiles(args: &mut winograd::Args, sums: &winograd::Su
         ".endr",
         of_six!(),
         "lw s2, 96(a6)",
-        // Twice the sum with the bias, from 64, 32, 16 and 16 times the sum.
+        // 16 times the sum with the bias, from 64, 32, 16 and 16 times the sum.
         ".irp acc, t0, t4, t2, t3",
         "mul \\acc, \\acc, s2",
         ".endr",
-        "srai t0, t0, 5",
-        "srai t4, t4, 4",
-        "srai t2, t2, 3",
-        "srai t3, t3, 3",
+        "srai t0, t0, 2",
+        "srai t4, t4, 1",
         ".irp acc, t0, t4, t2, t3",
         "add \\acc, \\acc, s3",
         ".endr",
-        "beqz s6, 6f",
-        requantize_right!(),
-        "7:",
         "bnez s8, 8f",
-        ".irp acc, t0, t4, t2, t3",
-        "add \\acc, \\acc, s7",
-        ".endr",
+        requantize_16!(),
         "9:",
         clamp!(),
         "12:",
@@ -362,12 +290,17 @@ unsafe extern "C" fn finish_tiles(args: &mut winograd::Args, sums: &winograd::Su
         ".endr",
         "addi sp, sp, 176",
         "ret",
-        // A factor of one or more.
-        "6:",
-        requantize_left!(),
-        "j 7b",
-        // A join.
+        // A join. Only its factors can have a shift to the left.
         "8:",
+        "beqz s6, 6f",
+        requantize_16!(),
+        "j 7f",
+        "6:",
+        ".irp acc, t0, t4, t2, t3",
+        "srai \\acc, \\acc, 3",
+        ".endr",
+        requantize_left!(),
+        "7:",
         "lw t5, {outputs}(a0)",
         "sub t5, a2, t5", // distance from a row's first output to this one
         to_stream16!(),
@@ -385,6 +318,7 @@ unsafe extern "C" fn finish_tiles(args: &mut winograd::Args, sums: &winograd::Su
         last = const offset_of!(winograd::Args, last),
         table = const offset_of!(winograd::Args, table),
         clamp = const offset_of!(winograd::Args, clamp),
+        first = const offset_of!(winograd::Args, first),
         channels = const offset_of!(winograd::Args, channels),
         bias = const offset_of!(winograd::Args, bias),
         mantissas = const offset_of!(winograd::Args, mantissas),

@@ -47,6 +47,9 @@ pub(crate) fn kept_channels(taps: usize, channels: usize) -> usize {
 pub const TILE_COLUMNS: usize = 4;
 /// Number of tiles that kernels for Winograd packings compute at a time.
 pub const TILES: usize = 2;
+/// Number of such spans whose transformed values kernels for [`Packing::Winograd`] keep, so that
+/// some can multiply both at once.
+pub const SPANS: usize = 2;
 /// Number of input columns under these tiles.
 pub const TILES_SPAN: usize = TILES * TILE_COLUMNS + 2;
 /// Number of output channels whose sums kernels for [`Packing::HwioTiles`] keep in scratch memory.
@@ -159,10 +162,11 @@ pub(in crate::ops) fn scratch_for(packing: Packing, window: &Window) -> u64 {
             let inputs = (row / 3).next_multiple_of(2);
             4 * TILE_LANES * TILE_WORDS + 2 * TILE_POSITIONS * TILES * inputs + UNDER_TILES * inputs
         }
-        // The transformed values as int16, and the values under the tiles.
+        // The transformed values of up to two spans as int16, and the values under one.
         Packing::Winograd => {
             let inputs = (row / 3).next_multiple_of(4);
-            2 * TILE_POSITIONS * TILES * inputs + UNDER_TILES * inputs
+            let spans = usize::from(window.output.columns).div_ceil(TILES * TILE_COLUMNS);
+            2 * TILE_POSITIONS * TILES * spans.min(SPANS) * inputs + UNDER_TILES * inputs
         }
         // The transformed values of all columns and rows, the values under two tiles, and the transformed
         // weights of four channels.

@@ -16,7 +16,7 @@ use board_build::Spec;
 use brooklet::Shape;
 use brooklet::format::{LayerRecord, Operator, Packing};
 use brooklet::ops::Window;
-use brooklet::ops::conv::{PATCH_COLUMNS, Strip, TILE_COLUMNS, TILES};
+use brooklet::ops::conv::{PATCH_COLUMNS, SPANS, Strip, TILE_COLUMNS, TILES};
 
 /// Bytes of the cache that the code of a kernel and the tables for finishing outputs take.
 const CODE_BYTES: f64 = 2048.0;
@@ -106,7 +106,8 @@ fn reads(layer: &LayerRecord, input: Shape) -> Reads {
         // They are unpacked once per row, or transformed once per step.
         _ if packing.unpacked().is_some() => (1, 1),
         Packing::WinogradInt8 | Packing::WinogradInt8Tall => (1, 1),
-        Packing::Winograd | Packing::HwioTiles => (1, spans),
+        Packing::Winograd => (1, spans.div_ceil(SPANS)),
+        Packing::HwioTiles => (1, spans),
         Packing::Pairs | Packing::WidePairs | Packing::Eights | Packing::Vectors => {
             (1, columns.div_ceil(PATCH_COLUMNS))
         }
@@ -154,17 +155,17 @@ mod tests {
             flash.bytes_read(&layer, input)
         };
         let none = Flash { cache: 0.0, ..FLASH };
-        // 36 int16 per kernel, four spans per row of tiles, and eight such rows.
-        assert_eq!(read(Packing::Winograd, none), 8.0 * 4.0 * 18_432.0);
+        // 36 int16 per kernel, two times two spans per row of tiles, and eight such rows.
+        assert_eq!(read(Packing::Winograd, none), 8.0 * 2.0 * 18_432.0);
         assert_eq!(read(Packing::WinogradInt8, none), 8.0 * 2_304.0);
         // Four columns at a time.
         assert_eq!(read(Packing::Eights, none), 32.0 * 8.0 * 2_304.0);
         // These weights fit into the cache; the next ones do not.
         assert_eq!(read(Packing::Eights, FLASH), 32.0 * 2_304.0);
-        // A part of these is missed: three bytes for each byte that does not fit, in each of three
-        // later passes.
+        // A part of these is missed: three bytes for each byte that does not fit, in the later
+        // pass.
         let missed = 3.0 * (18_432.0 - (FLASH.cache - CODE_BYTES));
-        assert_eq!(read(Packing::Winograd, FLASH), 8.0 * (18_432.0 + 3.0 * missed));
+        assert_eq!(read(Packing::Winograd, FLASH), 8.0 * (18_432.0 + missed));
         let larger = Flash { cache: 32_768.0, ..FLASH };
         assert_eq!(read(Packing::Winograd, larger), 8.0 * 18_432.0);
     }

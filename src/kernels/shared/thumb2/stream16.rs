@@ -31,8 +31,8 @@ macro_rules! stream16_rows {
                 $crate::kernels::shared::thumb2::stream16::stream16_row!("r8", "4"),
                 $crate::kernels::shared::thumb2::stream16::stream16_row!("r6", "8"),
                 $crate::kernels::shared::thumb2::stream16::stream16_row!("r7", "12"),
-                "ldr r11, [sp, #136]
-                 ldrd r12, lr, [sp, #140]
+                "ldr r11, [sp, #264]
+                 ldrd r12, lr, [sp, #268]
                  b.w 12b",
             )
         } else {

@@ -33,6 +33,8 @@ pub(in crate::kernels) struct Args {
     pub(in crate::kernels) table: *const I32,
     /// Range of the output; for a 16-bit stream, that of its values.
     pub(in crate::kernels) clamp: [i32; 2],
+    /// The first channel, counted from where the rows point, and the number of channels.
+    pub(in crate::kernels) first: usize,
     pub(in crate::kernels) channels: usize,
     pub(in crate::kernels) tiles: usize,
     /// For a 16-bit stream: the factor of the shortcuts, and the distances from outputs and
@@ -43,10 +45,9 @@ pub(in crate::kernels) struct Args {
 }
 
 impl Args {
-    /// For a span, without channels and without positions of outputs; `None` if the table of a join
+    /// For a layer, without channels and without positions of outputs; `None` if the table of a join
     /// has a wrong size.
-    fn of(Span { conv, x, .. }: &Span<'_>) -> Option<Self> {
-        let columns = usize::from(conv.window.output.columns).saturating_sub(*x).max(1);
+    fn of(conv: &Conv<'_>) -> Option<Self> {
         let [min, max] = [i32::from(conv.clamp.min), i32::from(conv.clamp.max)];
         let (mut clamp, mut factor) = ([min, max], 0);
         let (last, table) = match conv.finish {
@@ -67,8 +68,9 @@ impl Args {
             last,
             table,
             clamp,
+            first: 0,
             channels: 0,
-            tiles: TILES.min(columns.div_ceil(TILE_COLUMNS)),
+            tiles: 0,
             factor,
             lower: 0,
             shortcut_lower: 0,
@@ -78,17 +80,27 @@ impl Args {
     /// Sets the parameters of up to four channels from `o` on; `None` if a factor is one or more
     /// without a join.
     fn channels(&mut self, conv: &Conv<'_>, o: usize) -> Option<()> {
-        let left = conv.bias.len().checked_sub(o).filter(|left| *left > 0)?;
-        let channels = CHANNELS.min(left);
+        let channels = CHANNELS.min(conv.bias.len().checked_sub(o).filter(|left| *left > 0)?);
         let shifts = conv.shifts.get(o..o + channels)?;
-        if matches!(conv.finish, Finish::Requantize { .. }) && largest(shifts) >= 0 {
+        if conv.mantissas.len() < o + channels || !are_below_one(conv, shifts) {
             return None;
         }
-        self.channels = channels;
-        self.bias = conv.bias.get(o..o + channels)?.as_ptr();
-        self.mantissas = conv.mantissas.get(o..o + channels)?.as_ptr();
-        self.shifts = shifts.as_ptr();
+        self.set_channels(conv, o);
         Some(())
+    }
+
+    /// The same without checks.
+    fn set_channels(&mut self, conv: &Conv<'_>, o: usize) {
+        self.channels = CHANNELS.min(conv.bias.len().saturating_sub(o));
+        self.bias = conv.bias.as_ptr().wrapping_add(o);
+        self.mantissas = conv.mantissas.as_ptr().wrapping_add(o);
+        self.shifts = conv.shifts.as_ptr().wrapping_add(o);
+    }
+
+    /// Sets the number of tiles of a span.
+    fn tiles(&mut self, span: &Span<'_>) {
+        let columns = usize::from(span.conv.window.output.columns).saturating_sub(span.x).max(1);
+        self.tiles = TILES.min(columns.div_ceil(TILE_COLUMNS));
     }
 
     /// Sets the outputs to their positions in the rows, from the first channel on. `None` if a row
@@ -96,6 +108,7 @@ impl Args {
     /// channels, or lacks its lower bytes.
     fn on_rows(&mut self, span: &Span<'_>, outputs: &mut TileOutputs<'_>) -> Option<()> {
         let Span { shortcuts, x, .. } = *span;
+        self.tiles(span);
         let (start, end) = (x * self.stride, (x + self.tiles * TILE_COLUMNS) * self.stride);
         let both = self.is_stream16();
         let places = self.outputs.iter_mut().zip(&mut self.shortcuts);
@@ -125,14 +138,6 @@ impl Args {
         Some(())
     }
 
-    /// Moves on by `channels` channels.
-    fn advance(&mut self, channels: usize) {
-        for (place, there) in self.outputs.iter_mut().zip(&mut self.shortcuts) {
-            *place = place.wrapping_add(channels);
-            *there = there.wrapping_add(channels);
-        }
-    }
-
     /// Sets the outputs to positions in a block, which also holds their shortcuts.
     fn on_block(&mut self, block: &mut Block) {
         self.stride = CHANNELS;
@@ -159,19 +164,65 @@ const BYTES: usize = if Feature::Stream16.is_on() { 2 } else { 1 };
 /// bytes first, and then the lower.
 type Block = [[[[i8; CHANNELS]; SPAN]; TILE_ROWS]; BYTES];
 
-/// The arguments for the next four channels of a span. They stay valid while outputs are written
-/// directly into their rows, and only through them.
+/// The arguments for the channels of a span. They stay valid while outputs are written directly
+/// into their rows, and only through them.
 #[derive(Default)]
 pub(in crate::kernels) struct Ready {
-    /// For channel `o` of the span at column `x`.
+    /// Made once for the rows of a step.
     args: Option<Args>,
+    /// Whether assembly can finish all channels of the layer.
+    all: bool,
+    /// Whether the arguments have positions: those of the span at column `x` of the tiles whose
+    /// first row is at address `row`, from channel `o` on.
+    placed: bool,
     x: usize,
+    row: usize,
     o: usize,
+}
+
+impl Ready {
+    /// Whether the arguments are there for the channels of a span from `o` on, and assembly can
+    /// finish all channels.
+    #[inline(always)]
+    pub(in crate::kernels) fn are_for(
+        &self,
+        span: &Span<'_>,
+        o: usize,
+        outputs: &TileOutputs<'_>,
+    ) -> bool {
+        let here = self.x == span.x && self.row == outputs[0].as_ptr().addr();
+        self.all && self.placed && here && self.o <= o && o < span.conv.bias.len()
+    }
+
+    /// Makes the arguments for the channels of a span from `o` on.
+    #[inline(never)]
+    fn make(
+        &mut self,
+        span: &Span<'_>,
+        o: usize,
+        outputs: &mut TileOutputs<'_>,
+        ordinary: impl Fn(&Conv<'_>, &[i8]) -> bool,
+    ) {
+        let conv = span.conv;
+        if self.args.is_none() {
+            let channels = conv.bias.len();
+            self.args = Args::of(conv);
+            self.all = conv.mantissas.len() >= channels
+                && conv.shifts.len() >= channels
+                && are_below_one(conv, conv.shifts)
+                && ordinary(conv, conv.shifts);
+        }
+        (self.x, self.row) = (span.x, outputs[0].as_ptr().addr());
+        self.placed = self.args.as_mut().is_some_and(|args| {
+            args.on_rows(span, outputs).is_some() && args.channels(conv, o).is_some()
+        });
+    }
 }
 
 /// See [`Tiles::finish`]; runs `assembly`. At the ends of the output, where some rows or columns of
 /// the tiles lie outside of it, the assembly writes into a block, and the outputs that exist are
-/// copied from there.
+/// copied from there. `ordinary` says whether assembly can finish channels with these shifts; for
+/// those from `o` on it is true.
 ///
 /// All pointers that `assembly` gets are valid: a bias, mantissa and shift for each channel;
 /// outputs and shortcuts for the columns of all tiles, in each of four rows; and 128 words on
@@ -183,27 +234,22 @@ pub(in crate::kernels) fn finish_by(
     sums: &Sums,
     o: usize,
     outputs: &mut TileOutputs<'_>,
+    ordinary: impl Fn(&Conv<'_>, &[i8]) -> bool,
     assembly: impl Fn(&mut Args),
 ) {
-    if let (Some(args), true) = (&mut ready.args, ready.x == span.x && ready.o <= o) {
-        args.advance(o - ready.o);
-        ready.o = o;
-    } else {
-        let args = Args::of(span);
-        let on_rows = |mut args: Args| {
-            args.on_rows(span, outputs)?;
-            args.advance(o);
-            Some(args)
-        };
-        *ready = Ready { args: args.and_then(on_rows), x: span.x, o };
+    let conv = span.conv;
+    if !ready.are_for(span, o, outputs) {
+        ready.make(span, o, outputs, ordinary);
     }
-    if let Some(args) = &mut ready.args
-        && args.channels(span.conv, o).is_some()
-    {
-        return assembly(args);
+    match &mut ready.args {
+        Some(args) if ready.placed => {
+            ready.o = o;
+            args.first = o;
+            args.set_channels(conv, o);
+            assembly(args);
+        }
+        _ => into_block(span, sums, o, outputs, assembly),
     }
-    *ready = Ready::default();
-    into_block(span, sums, o, outputs, assembly);
 }
 
 /// The same through a block, or without assembly if that is not possible. It is not inlined, so
@@ -216,7 +262,7 @@ fn into_block(
     outputs: &mut TileOutputs<'_>,
     assembly: impl Fn(&mut Args),
 ) {
-    let args = Args::of(span);
+    let args = Args::of(span.conv);
     let Some(mut args) = args.and_then(|mut args| args.channels(span.conv, o).map(|()| args))
     else {
         return finish(span, sums, o, outputs);
@@ -225,6 +271,7 @@ fn into_block(
     if !args.table.is_null() {
         exchange(span, o, outputs, &mut block, Exchange::Shortcuts);
     }
+    args.tiles(span);
     args.on_block(&mut block);
     assembly(&mut args);
     exchange(span, o, outputs, &mut block, Exchange::Outputs);
@@ -327,123 +374,29 @@ fn copy(to: &mut [i8], from: &[i8]) {
     }
 }
 
-/// The largest shift of up to four channels.
+/// Whether all factors with these shifts are less than one, unless there is a join.
 #[inline(always)]
-fn largest(shifts: &[i8]) -> i8 {
-    match *shifts {
-        [a, b, c, d, ..] => a.max(b).max(c.max(d)),
-        _ => shifts.iter().copied().fold(i8::MIN, i8::max),
-    }
+fn are_below_one(conv: &Conv<'_>, shifts: &[i8]) -> bool {
+    !matches!(conv.finish, Finish::Requantize { .. }) || shifts.iter().all(|shift| *shift < 0)
 }
 
-/// The smallest shift of up to four channels.
-#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em"))]
-#[inline(always)]
-fn smallest(shifts: &[i8]) -> i8 {
-    match *shifts {
-        [a, b, c, d, ..] => a.min(b).min(c.min(d)),
-        _ => shifts.iter().copied().fold(i8::MAX, i8::min),
-    }
-}
-
-/// Whether the outputs of four channels from `o` on have the whole range of int8 and factors that
+/// Whether outputs of channels with these shifts have the whole range of int8 and factors that
 /// allow the zero point to be added before the shift, and the words of the file are aligned.
 #[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em"))]
-pub(in crate::kernels) fn is_ordinary(conv: &Conv<'_>, o: usize) -> bool {
-    let shifts = proved!(conv.shifts.get(o..)).unwrap_or(&[]);
+pub(in crate::kernels) fn is_ordinary(conv: &Conv<'_>, shifts: &[i8]) -> bool {
     let table = match conv.finish {
         Finish::Join { table, .. } => aligned(table),
         Finish::Requantize { .. } | Finish::Stream(_) => true,
     };
     conv.clamp == Clamp::FULL
-        && smallest(shifts) >= -22
+        && shifts.iter().all(|shift| *shift >= -22)
         && aligned(conv.bias)
         && aligned(conv.mantissas)
         && table
 }
 
-/// [`Tiles`] of a backend with assembly: functions that transform the values under the tiles, that
-/// transform kernels, if there is such a function, that sum products, and that make outputs from
-/// the sums where `$ordinary` allows it.
-macro_rules! winograd_tiles {
-    (
-        $backend:ident, $ordinary:expr,
-        transform: $transform:path $(, weights: $weights:path)?,
-        multiply: $multiply:path, finish: $finish:expr
-    ) => {
-        impl $crate::kernels::shared::winograd::Tiles for $backend {
-            fn transform(
-                &self,
-                pixels: &[i8],
-                inputs: usize,
-                values: &mut [$crate::kernels::shared::winograd::Values],
-            ) {
-                use $crate::ops::conv::{TILE_POSITIONS, UNDER_TILES};
-                let there = pixels.len() >= UNDER_TILES * inputs
-                    && values.len() >= TILE_POSITIONS * inputs / 2
-                    && pixels.as_ptr().addr().is_multiple_of(4);
-                if $crate::proved::proved!(there && inputs > 0 && inputs.is_multiple_of(4)) {
-                    // SAFETY: as was just checked, `inputs` is a multiple of four and not zero,
-                    // each pixel under the tiles has `inputs` bytes, which is a multiple of a word,
-                    // and `values` has room for all pairs of them.
-                    unsafe { $transform(pixels.as_ptr(), values.as_mut_ptr(), inputs) }
-                }
-            }
-
-            $(
-                fn weights(
-                    &self,
-                    kernels: &[[i8; $crate::kernels::shared::winograd::KERNEL]],
-                    weights: &mut [$crate::kernels::shared::winograd::Weights],
-                ) {
-                    let pairs = weights.len() / $crate::ops::conv::TILE_POSITIONS;
-                    let aligned = weights.as_ptr().addr().is_multiple_of(align_of::<u32>());
-                    if $crate::proved::proved!(pairs > 0 && aligned && kernels.len() >= 8 * pairs) {
-                        // SAFETY: there are eight kernels for each of `pairs` weights at a
-                        // position, and the weights are aligned to words.
-                        unsafe { $weights(kernels.as_ptr(), weights.as_mut_ptr(), pairs) }
-                    }
-                }
-            )?
-
-            fn multiply(
-                &self,
-                values: &[$crate::kernels::shared::winograd::Values],
-                weights: &[$crate::kernels::shared::winograd::Weights],
-                sums: &mut $crate::kernels::shared::winograd::Sums,
-            ) {
-                let pairs = values.len() / $crate::ops::conv::TILE_POSITIONS;
-                let there = weights.len() >= values.len()
-                    && weights.as_ptr().addr().is_multiple_of(align_of::<u32>());
-                if $crate::proved::proved!(there && pairs > 0 && pairs.is_multiple_of(2)) {
-                    // SAFETY: for each position there are `pairs` values, an even number and not
-                    // zero, and the same number of weights, all aligned to words.
-                    unsafe { $multiply(values.as_ptr(), weights.as_ptr(), pairs, sums) }
-                }
-            }
-
-            type Ready = $crate::kernels::shared::winograd::Ready;
-
-            fn finish(
-                &self,
-                span: &$crate::kernels::shared::winograd::Span<'_>,
-                ready: &mut Self::Ready,
-                sums: &$crate::kernels::shared::winograd::Sums,
-                o: usize,
-                outputs: &mut $crate::kernels::shared::winograd::TileOutputs<'_>,
-            ) {
-                if !$ordinary(span.conv, o) {
-                    *ready = Self::Ready::default();
-                    return $crate::kernels::shared::winograd::finish(span, sums, o, outputs);
-                }
-                $crate::kernels::shared::winograd::finish_by(span, ready, sums, o, outputs, |args| {
-                    // SAFETY: `finish_by` specifies for what all pointers are valid. If this core
-                    // cannot load unaligned words, `$ordinary` has checked that they are aligned.
-                    unsafe { $finish(args, sums) }
-                });
-            }
-        }
-    };
+/// Whether eight times what is added before these shifts fits into 32 bits.
+#[cfg(feature = "rv32")]
+pub(in crate::kernels) fn are_shifts_small(_: &Conv<'_>, shifts: &[i8]) -> bool {
+    shifts.iter().all(|shift| *shift >= -20)
 }
-
-pub(in crate::kernels) use winograd_tiles;

@@ -38,22 +38,28 @@
 
 #[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "rv32"))]
 mod assembly;
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "rv32"))]
+mod backend;
 mod plain;
 
 use zerocopy::little_endian::I16;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::format::{MAX_STEP_ROWS, SIDE_BY_SIDE, TILE_KERNEL, TILE_ROWS};
+use crate::format::{SIDE_BY_SIDE, TILE_KERNEL, TILE_ROWS};
 use crate::ops::conv::{
-    Conv, Padding, TILE_COLUMNS, TILE_POSITIONS, TILES, TILES_ROWS, TILES_SPAN, UNDER_TILES,
+    Conv, Padding, SPANS, TILE_COLUMNS, TILE_POSITIONS, TILES, TILES_ROWS, TILES_SPAN, UNDER_TILES,
 };
 use crate::ops::{Outputs, Rows, Shortcut, Shortcuts, int8_mut};
 use crate::proved::proved;
 
+#[cfg(feature = "rv32")]
+pub(in crate::kernels) use assembly::are_shifts_small;
 #[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em"))]
 pub(in crate::kernels) use assembly::is_ordinary;
 #[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "rv32"))]
-pub(in crate::kernels) use assembly::{Args, Ready, finish_by, winograd_tiles};
+pub(in crate::kernels) use assembly::{Args, Ready, finish_by};
+#[cfg(any(feature = "armv6m", feature = "armv7m", feature = "armv7em", feature = "rv32"))]
+pub(in crate::kernels) use backend::winograd_tiles;
 pub(in crate::kernels) use plain::finish;
 
 /// Number of rows and columns under a tile.
@@ -88,6 +94,9 @@ pub(in crate::kernels) trait Tiles {
     /// What [`finish`](Self::finish) keeps from four channels of a span to the next four.
     type Ready: Default;
 
+    /// The sums of as many spans as are multiplied at once, up to [`SPANS`].
+    type SpanSums: AsMut<[Sums]> + FromZeros;
+
     /// Transforms the values under the tiles. `pixels` are six rows of ten columns of `inputs`
     /// channels, a multiple of four. `values` has all values of one position, then those of the
     /// next.
@@ -101,10 +110,13 @@ pub(in crate::kernels) trait Tiles {
         plain::transform_kernels(kernels, weights);
     }
 
-    /// The sums of products for four channels. `values` and `weights` have all entries of one
-    /// position, then those of the next.
-    fn multiply(&self, values: &[Values], weights: &[Weights], sums: &mut Sums) {
-        plain::multiply(values, weights, sums);
+    /// The sums of products for four channels, of one span or of several. `weights`, and the values
+    /// of each span, have `pairs` entries for one position, then those for the next.
+    fn multiply(&self, values: &[Values], weights: &[Weights], pairs: usize, sums: &mut [Sums]) {
+        let spans = values.chunks_exact((TILE_POSITIONS * pairs).max(1));
+        for (sums, values) in sums.iter_mut().zip(spans) {
+            plain::multiply(values, weights, sums);
+        }
     }
 
     /// Writes the outputs of the span from the sums of four channels from `o` on.
@@ -132,8 +144,8 @@ pub(in crate::kernels) struct Span<'s> {
 ///
 /// Not inlined, because its sums take much stack, which other layers do not need.
 #[inline(never)]
-pub(in crate::kernels) fn conv(
-    tiles: &impl Tiles,
+pub(in crate::kernels) fn conv<T: Tiles>(
+    tiles: &T,
     conv: &Conv<'_>,
     rows: &Rows<'_>,
     shortcuts: &Shortcuts<'_>,
@@ -145,13 +157,13 @@ pub(in crate::kernels) fn conv(
     let groups = usize::from(conv.window.output.channels).div_ceil(CHANNELS);
     let on_the_fly = conv.packing.is_winograd_int8();
     let rows_of_tiles = conv.packing.rows_a_step() / TILE_ROWS;
-    // Weights transformed at run time serve all columns; weights stored with the transform serve
-    // two tiles.
-    let spans = if on_the_fly { columns.div_ceil(SPAN) } else { 1 };
+    let all_spans = columns.div_ceil(SPAN);
+    // Weights transformed at run time serve all columns.
+    let spans = if on_the_fly { all_spans } else { all_spans.min(SPANS) };
     // `Model::parse` checked that the scratch memory is this large.
-    let each = TILE_POSITIONS * (inputs / 2);
-    let row_of_tiles = (spans * each).max(1);
-    let bytes = rows_of_tiles * row_of_tiles * size_of::<Values>();
+    let pairs = inputs / 2;
+    let each = TILE_POSITIONS * pairs;
+    let bytes = rows_of_tiles * spans * each * size_of::<Values>();
     let Some((values, rest)) = proved!(scratch.split_at_mut_checked(bytes)) else { return };
     let Some((pixels, rest)) = proved!(rest.split_at_mut_checked(UNDER_TILES * inputs)) else {
         return;
@@ -166,14 +178,23 @@ pub(in crate::kernels) fn conv(
     };
     let (outputs, _) = outputs.as_chunks_mut();
     let (shortcuts, _) = shortcuts.as_chunks();
+    // The last step may make fewer rows.
+    let rows_made = outputs.iter().take_while(|rows: &&TileOutputs<'_>| !rows[0].is_empty());
+    let rows_made = rows_made.take(rows_of_tiles).count();
     // Zeroed at once: a literal would clear each position by itself.
-    let mut sums = Sums::new_zeroed();
-    let mut ready: [_; MAX_STEP_ROWS / TILE_ROWS] = Default::default();
+    let mut sums = T::SpanSums::new_zeroed();
+    let sums = sums.as_mut();
+    // For one span after the other. With up to two spans each keeps its own.
+    let mut ready: [_; 2] = Default::default();
     for first in (0..columns).step_by((spans * SPAN).max(SPAN)) {
-        let there = || (first..columns).step_by(SPAN);
-        let each_row = (0..MAX_STEP_ROWS).step_by(TILE_ROWS);
-        for (y, values) in each_row.zip(values.chunks_exact_mut(row_of_tiles)) {
-            for (x, values) in there().zip(values.chunks_exact_mut(each)) {
+        // The last spans may be fewer, but only if there is one row of tiles.
+        let there = || (first..columns).step_by(SPAN).take(spans);
+        let mut rest = &mut *values;
+        for y in (0..rows_made * TILE_ROWS).step_by(TILE_ROWS) {
+            for x in there() {
+                let these = proved!(core::mem::take(&mut rest).split_at_mut_checked(each));
+                let Some((values, others)) = these else { break };
+                rest = others;
                 let mut rest = &mut *pixels;
                 for row in rows.iter().skip(y).take(TILES_ROWS) {
                     let under = proved!(rest.split_at_mut_checked(TILES_SPAN * inputs));
@@ -184,6 +205,7 @@ pub(in crate::kernels) fn conv(
                 tiles.transform(pixels, inputs, values);
             }
         }
+        let all = rows_made * (columns - first).div_ceil(SPAN).min(spans);
         for group in 0..groups {
             let weights = if on_the_fly {
                 let kernels_each = inputs * CHANNELS;
@@ -194,14 +216,28 @@ pub(in crate::kernels) fn conv(
                 proved!(weights.get(group * each..(group + 1) * each)).unwrap_or(&[])
             };
             let mut rest = &*values;
-            for ((outputs, shortcuts), ready) in outputs.iter_mut().zip(shortcuts).zip(&mut ready) {
-                let row = rest.split_at_checked(row_of_tiles);
-                let Some((values, others)) = row.filter(|_| !outputs[0].is_empty()) else { break };
-                rest = others;
-                for (x, values) in there().zip(values.chunks_exact(each)) {
-                    tiles.multiply(values, weights, &mut sums);
+            let mut done = 0;
+            for (outputs, shortcuts) in outputs.iter_mut().zip(shortcuts).take(rows_made) {
+                for x in there() {
+                    let at = done % sums.len().max(1);
+                    if at == 0 {
+                        let count = sums.len().min(all - done);
+                        let these = proved!(rest.split_at_checked(count * each));
+                        let Some((values, others)) = these else { break };
+                        rest = others;
+                        tiles.multiply(
+                            values,
+                            weights,
+                            pairs,
+                            sums.get_mut(..count).unwrap_or_default(),
+                        );
+                    }
                     let span = Span { conv, shortcuts, x };
-                    tiles.finish(&span, ready, &sums, CHANNELS * group, outputs);
+                    if let (Some(sums), [even, odd]) = (proved!(sums.get(at)), &mut ready) {
+                        let ready = if done % 2 == 0 { even } else { odd };
+                        tiles.finish(&span, ready, sums, CHANNELS * group, outputs);
+                    }
+                    done += 1;
                 }
             }
         }
@@ -215,6 +251,21 @@ fn colours(row: &[i8], pixels: &mut [i8]) {
     let (pixels, _) = pixels.as_chunks_mut::<4>();
     for (pixel, &[r, g, b]) in pixels.iter_mut().zip(row.as_chunks::<3>().0) {
         *pixel = [r, g, b, 0];
+    }
+}
+
+/// Copies values. With four words at a time it takes half of the instructions of `memcpy`.
+#[inline(never)]
+fn copy(to: &mut [i8], from: &[i8]) {
+    if let Ok(from) = <[[u32; 4]]>::ref_from_bytes(from.as_bytes())
+        && let Ok(to) = <[[u32; 4]]>::mut_from_bytes(to.as_mut_bytes())
+    {
+        for (to, from) in to.iter_mut().zip(from) {
+            // Word by word: otherwise the compiler makes it a call of `memcpy`.
+            to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+        }
+    } else if to.len() == from.len() {
+        to.copy_from_slice(from);
     }
 }
 
@@ -248,8 +299,7 @@ pub(in crate::kernels) fn fill(
     }
     let Some(row) = proved!(row.get(..there * inputs)) else { return };
     if inputs == fours && row.len() == inside.len() {
-        inside.copy_from_slice(row);
-        return;
+        return copy(inside, row);
     }
     if let (3, 4) = (inputs, fours) {
         return colours(row, inside);

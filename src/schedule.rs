@@ -158,9 +158,19 @@ impl Schedule {
         self.cursor = graph.layer(layer).last_reader.get().min(self.end.saturating_sub(1));
     }
 
+    /// Counts `steps` more steps of `layer` as done, which leave all layers as far from running as
+    /// they were.
+    pub(crate) fn skip(&mut self, layer: usize, steps: u16) {
+        if let Some(done) =
+            layer.checked_sub(self.first as usize).and_then(|i| self.done.get_mut(i))
+        {
+            *done = done.saturating_add(steps);
+        }
+    }
+
     /// Number of steps of `layer` that are done. Layers of earlier segments are finished.
     #[inline]
-    fn done(&self, layer: usize) -> u16 {
+    pub(crate) fn done(&self, layer: usize) -> u16 {
         match layer.checked_sub(self.first as usize) {
             Some(i) => self.done.get(i).copied().unwrap_or(0),
             None => u16::MAX,

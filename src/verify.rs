@@ -3,6 +3,7 @@
 mod flows;
 #[cfg(test)]
 mod plain_tests;
+mod repeats;
 mod taken;
 #[cfg(test)]
 mod tests;
@@ -27,7 +28,8 @@ impl<'m> Model<'m> {
     /// convolutions ([`SHARED_WITHIN`](format::SHARED_WITHIN)). Rows that are needed at the same
     /// time can fill the arena in more than 32 stretches with gaps between them. Then the schedule
     /// is walked several times, and each walk checks up to 32 stretches. Plans that brooklet makes
-    /// are far from these limits.
+    /// are far from these limits. Where the schedule repeats itself from row to row, some of the
+    /// periods are walked, and prove the others.
     ///
     /// ```
     /// const MODEL: &[u8] = brooklet::include_model!("tests/golden/tiny.brook");

@@ -12,6 +12,13 @@
 //! place of row `y`. A row of a ring can overwrite only the row `n` before it. It does so if more
 //! than `n` rows are needed at the same time, and these are all rows from the first that the reader
 //! still needs.
+//!
+//! A walk knows the rows of earlier segments only in its [window](super::taken): areas must lie
+//! above `top`, the end of the highest units that are taken there. This is enough. If a row of a
+//! ring overwrote a row of an earlier segment, they would share a unit, and that unit is in the
+//! window of one of the walks. In that walk the unit is taken when the segment begins, so the area
+//! does not lie above `top`, and the rows are looked for in the arena. Areas of the segment's own
+//! layers are compared with each other in full, whatever the window.
 
 use zerocopy::little_endian::U32;
 
@@ -176,7 +183,7 @@ impl Flows {
 
 impl Flow {
     /// Sets the number of steps of the layer that are done; `tensor` is its input.
-    #[inline]
+    #[inline(never)]
     pub(super) fn advance(&mut self, layer: &LayerRecord, done: u16, tensor: &LayerRecord) {
         self.made = steps::rows_made(layer, done);
         let read = steps::rows_read(layer, done, tensor.rows.get());

@@ -58,7 +58,14 @@ impl Model<'_> {
             walk.enter(graph, &schedule);
             loop {
                 let (layer, step) = match schedule.next_by(graph, &mut walk) {
-                    Next::Row { row } => (0, row),
+                    Next::Row { row } => {
+                        let skipped = self.skip_periods(&mut schedule, walk.flows);
+                        steps = steps.checked_sub(skipped).ok_or(Error::Work)?;
+                        if skipped > 0 {
+                            continue;
+                        }
+                        (0, row)
+                    }
                     Next::Run { layer, step } => (layer, step),
                     Next::Done => break,
                     Next::Stalled => {
@@ -198,7 +205,7 @@ impl Model<'_> {
 
     /// The units of the rows of a layer's output.
     #[inline(never)]
-    fn units(&self, layer: &LayerRecord) -> RowUnits<'_> {
+    pub(super) fn units(&self, layer: &LayerRecord) -> RowUnits<'_> {
         let (words, _) = self.file().as_chunks::<4>();
         let places = layer.places.get() as usize / 4;
         RowUnits { words, places, units: units(0..layer.row_bytes()).end }
@@ -218,7 +225,7 @@ fn units(place: Range<usize>) -> Range<u32> {
 }
 
 /// The units of rows.
-struct RowUnits<'m> {
+pub(super) struct RowUnits<'m> {
     /// The file.
     words: &'m [[u8; 4]],
     /// The index of the first row's place in the file.
@@ -229,7 +236,7 @@ struct RowUnits<'m> {
 
 impl RowUnits<'_> {
     #[inline]
-    fn row(&self, y: u16) -> Range<u32> {
+    pub(super) fn row(&self, y: u16) -> Range<u32> {
         let start = self.words.get(self.places + usize::from(y));
         let start = start.map_or(0, |&place| u32::from_le_bytes(place));
         let start = start / ARENA_ALIGN as u32;

@@ -465,7 +465,8 @@ where
             _ => None,
         };
         let frames = Frames::new(&mut request[..]);
-        let link = Link::new(link, C::UNIT, frames, answer, pixels_in, about, memory, loaded);
+        let link =
+            Link::new(link, C::UNIT, frames, answer, pixels_in, about, memory, loaded, check_count);
         Self { engine, link, status }
     }
 

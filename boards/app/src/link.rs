@@ -66,6 +66,8 @@ struct Desk<'a, B> {
     memory: Memory,
     loaded: Result<Loaded, Refusal>,
     unit: Unit,
+    /// The count for checking what is in the slot.
+    check_count: u64,
     /// Errors of the line, as of the current request.
     errors: LineErrors,
     #[cfg(feature = "updates")]
@@ -84,6 +86,7 @@ impl<'a, B: Backend, L: Line> Link<'a, B, L> {
         about: About<B>,
         memory: Memory,
         loaded: Result<Loaded, Refusal>,
+        check_count: u64,
     ) -> Self {
         let errors = LineErrors::default();
         let desk = Desk {
@@ -93,6 +96,7 @@ impl<'a, B: Backend, L: Line> Link<'a, B, L> {
             memory,
             loaded,
             unit,
+            check_count,
             errors,
             #[cfg(feature = "updates")]
             installer: None,
@@ -261,6 +265,7 @@ impl<B: Backend> Desk<'_, B> {
                 arena_bytes: self.memory.arena as u32,
                 row_bytes: self.memory.row as u32,
                 unit: self.unit,
+                check_count: self.check_count,
             }));
         }
         if let Request::Slots

@@ -162,6 +162,7 @@ mod tests {
             arena_bytes: u32::MAX,
             row_bytes: u32::MAX,
             unit: crate::Unit::Microseconds,
+            check_count: u64::MAX,
         }));
     }
 

@@ -51,7 +51,7 @@ pub use message::{
 };
 
 /// The version of this protocol. A board answers only requests of its own version.
-pub const VERSION: u16 = 8;
+pub const VERSION: u16 = 9;
 
 /// Number of value bytes in one [`ValuesPage`].
 pub const VALUES_PER_PAGE: usize = 192;

@@ -234,6 +234,8 @@ pub struct Identity<'a> {
     pub row_bytes: u32,
     /// The unit of its counts.
     pub unit: Unit,
+    /// The cost of checking what is in the slot, at start-up, whether or not it runs here.
+    pub check_count: u64,
 }
 
 /// The model in the slot passed its check, and runs here.

@@ -49,6 +49,8 @@ pub struct BoardIdentity {
     pub row_bytes: u32,
     /// The unit of its counts.
     pub unit: Unit,
+    /// The cost of checking what is in the slot, at start-up, whether or not it runs there.
+    pub check_count: u64,
 }
 
 /// A model file with its signature.
@@ -154,6 +156,7 @@ impl Link {
                     arena_bytes: identity.arena_bytes,
                     row_bytes: identity.row_bytes,
                     unit: identity.unit,
+                    check_count: identity.check_count,
                 })
             }
             _ => None,

@@ -216,6 +216,7 @@ mod tests {
                         arena_bytes: 2,
                         row_bytes: 3,
                         unit: Unit::Cycles,
+                        check_count: 4,
                     }),
                 };
                 board.write_all(encode(&response, &mut [0; ANSWER_BYTES]).unwrap()).unwrap();

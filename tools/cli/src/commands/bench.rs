@@ -117,7 +117,7 @@ struct LayerProfile {
 
 /// The count for checking the model file, keyed by its unit.
 #[derive(Debug, Serialize, JsonSchema)]
-struct Check {
+pub(super) struct Check {
     /// The instructions, if the board counts them.
     #[serde(rename = "check_instructions", skip_serializing_if = "Option::is_none")]
     instructions: Option<u64>,

@@ -4,12 +4,15 @@ use std::fmt;
 use std::path::PathBuf;
 
 use brooklet::SelfTest;
+use brooklet_firmware::{Board, FirmwareError, Options, Registry};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::Output;
+use super::bench::Check;
 use super::choice::choice;
+use super::{Output, say, spinner};
 use crate::failure::{Result, failure};
+use crate::report::count::{Counted, unit_name};
 use crate::report::schema::Reported;
 use crate::report::thousands;
 use brooklet_files::InputPath;
@@ -23,6 +26,10 @@ pub struct Args {
     /// Kernels that run the test images. Default: all that run the model on this computer.
     #[arg(long, value_parser = choice::<HostBackend>())]
     backend: Option<HostBackend>,
+    /// Also has this board check the file in its emulator, and prints what that costs. The file is
+    /// not planned again, so the board may have no kernels for its weights.
+    #[arg(long)]
+    board: Option<String>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -37,6 +44,63 @@ pub(super) struct Report {
     test_images: usize,
     /// The backends that computed the stored bytes for each test image.
     backends: Vec<&'static str>,
+    /// What the board says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    board: Option<OnBoard>,
+}
+
+/// What a board says about the file as it stands.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct OnBoard {
+    /// Name of the board.
+    name: String,
+    /// The count for checking the file at start-up.
+    #[serde(flatten)]
+    check: Check,
+    /// Why it does not run there as it stands, if it does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<String>,
+    #[serde(skip)]
+    count: String,
+}
+
+impl OnBoard {
+    /// Starts a board with the file in its slot.
+    fn check(board: &str, file: &ModelFile) -> Result<Self> {
+        let registry = Registry::find()?;
+        let spec = registry.board(board)?;
+        if !spec.is_emulated() {
+            return Err(FirmwareError::NoEmulator { board: spec.name.clone() }.into());
+        }
+        let (bytes, slot) = (file.model().file().len(), spec.slot.bytes);
+        if bytes > slot as usize {
+            return Err(failure!(
+                help = "name a board with a larger slot; `brooklet boards` lists them",
+                "{}: {bytes} bytes do not fit into the {slot} bytes of {board}'s slot",
+                file.path().display()
+            ));
+        }
+        let spinner = spinner();
+        spinner.set_message(format!("starting {board}"));
+        let options = Options { unchecked: true, ..Options::default() };
+        let report = &mut |line: &str| say(&spinner, line);
+        let mut board = Board::start_with(&registry, spec, Some(file.path()), &options, report)?;
+        let refused = match board.link().check() {
+            Ok(_) => None,
+            Err(FirmwareError::Model { reason, .. }) => Some(reason),
+            Err(error @ FirmwareError::RowTooLong { .. }) => Some(error.to_string()),
+            Err(error) => return Err(error.into()),
+        };
+        let identity = board.link().identify()?;
+        spinner.finish_and_clear();
+        let (unit, count) = (identity.unit, identity.check_count);
+        Ok(Self {
+            name: spec.name.clone(),
+            check: Counted::new(unit, count).into(),
+            refused,
+            count: format!("{} {}", thousands(count), unit_name(unit)),
+        })
+    }
 }
 
 /// Runs the command.
@@ -49,6 +113,7 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
         crc: model.header().crc.get(),
         test_images: model.test_images().len(),
         backends: Vec::new(),
+        board: args.board.as_ref().map(|board| OnBoard::check(board, &file)).transpose()?,
     };
     let simulators = match args.backend {
         Some(backend) => vec![file.simulator(backend)?],
@@ -92,6 +157,12 @@ impl fmt::Display for Report {
                 let backends = self.backends.join(", ");
                 writeln!(f, "self-test: {images} images gave the stored bytes on {backends}")
             }
+        }?;
+        let Some(OnBoard { name, refused, count, .. }) = &self.board else { return Ok(()) };
+        writeln!(f, "{name}: checked at start-up in {count}")?;
+        match refused {
+            Some(reason) => writeln!(f, "{name}: does not run as it stands: {reason}"),
+            None => Ok(()),
         }
     }
 }

@@ -178,6 +178,34 @@ fn hostile_files_are_refused_or_read() {
     assert!(run > 300, "{run}");
 }
 
+/// A board's check of the file that was made to be slow takes a bounded number of instructions,
+/// although the board has no kernels for it. In a thorough run also after it was planned for the
+/// board, so that its layers share places in the arena.
+#[test]
+fn a_board_checks_the_slow_file_in_time() {
+    let Some(data) = crate::common::shared_data("the slow file") else { return };
+    let packed = data.join("../cases/hostile/parse_slow_rows1000.brook.gz");
+    if !packed.exists() {
+        return crate::common::skipped(&format!("there is no {}", packed.display()));
+    }
+    let desk = tempfile::tempdir().unwrap();
+    unpacked(&packed, desk.path());
+    let board = "qemu-mps2-an386";
+    let plan = format!("plan parse_slow_rows1000.brook --board {board} -o planned.brook");
+    let files = ["parse_slow_rows1000.brook", "planned.brook"];
+    for file in crate::common::tries(&files[..1], &files) {
+        if *file == "planned.brook" {
+            succeed(desk.path(), &plan);
+        }
+        let line = format!("check {file} --board {board} --json");
+        let report: serde_json::Value = serde_json::from_str(&succeed(desk.path(), &line)).unwrap();
+        let instructions = report["board"]["check_instructions"].as_u64().unwrap();
+        println!("{file}: {instructions} instructions");
+        assert!(instructions < 20_000_000, "{file}: {instructions}");
+        assert_eq!(report["board"]["refused"].is_string(), *file != "planned.brook", "{report}");
+    }
+}
+
 /// An `.npy` file with this header.
 fn npy(header: &str, data: &[u8]) -> Vec<u8> {
     let length = (header.len() as u32).to_le_bytes();

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use brooklet::Feature;
+use brooklet::{Feature, Model};
 use brooklet_firmware::{Region, Registry, Spec};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -31,6 +31,48 @@ pub struct Args {
     /// Runs the network as a task of embassy's executor. Another task captures rows meanwhile.
     #[arg(long = "async")]
     asynchronous: bool,
+    /// Writes the capture of this camera, too, in a project with --async. Its registers and its
+    /// pixels were tested on a host; no project has been run with a camera.
+    #[arg(long, value_enum, default_value_t = Camera::None)]
+    camera: Camera,
+}
+
+/// A camera of a project.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Camera {
+    /// OmniVision's, with colours: 320×240 pixels
+    Ov7670,
+    /// Himax's, in grey: 324×324 pixels
+    Hm01b0,
+    /// A test pattern
+    None,
+}
+
+/// The parts of a project that depend on its camera.
+struct Sensor {
+    /// Lines of an image, and pixels of a line.
+    size: [u16; 2],
+    /// The crate of its registers.
+    dependency: &'static str,
+    module: &'static str,
+}
+
+impl Camera {
+    fn sensor(self) -> Option<Sensor> {
+        match self {
+            Self::Ov7670 => Some(Sensor {
+                size: [240, 320],
+                dependency: "ov7670 = \"0.1\"\n",
+                module: include_str!("../../templates/ov7670.rs.txt"),
+            }),
+            Self::Hm01b0 => Some(Sensor {
+                size: [324, 324],
+                dependency: "hm01b0 = \"0.1\"\n",
+                module: include_str!("../../templates/hm01b0.rs.txt"),
+            }),
+            Self::None => None,
+        }
+    }
 }
 
 /// The parts of a project that depend on the board.
@@ -40,6 +82,8 @@ struct Template {
     blocking: Variant,
     /// The project in which the network runs beside other tasks of an executor.
     asynchronous: Variant,
+    /// The main function of a project with a camera.
+    camera: Option<&'static str>,
     /// Fields of the templates, and their texts.
     fields: &'static [(&'static str, &'static str)],
     /// Further files.
@@ -74,6 +118,7 @@ const TEMPLATES: [Template; 4] = [
                    [\"rt\", \"stm32f446re\", \"time-driver-any\"] }",
             main: include_str!("../../templates/nucleo-f446re_async.rs.txt"),
         },
+        camera: None,
         fields: &[],
         more: &[],
     },
@@ -89,6 +134,7 @@ const TEMPLATES: [Template; 4] = [
                    vcell = \"0.1\"",
             main: include_str!("../../templates/qemu-mps2-an386_async.rs.txt"),
         },
+        camera: None,
         fields: &[],
         more: &[("src/uart.rs", include_str!("../../templates/uart.rs.txt"))],
     },
@@ -103,6 +149,7 @@ const TEMPLATES: [Template; 4] = [
             chip: "embassy-rp = { version = \"0.10\", features = [\"rp2040\", \"time-driver\"] }",
             main: include_str!("../../templates/rpi-pico_async.rs.txt"),
         },
+        camera: Some(include_str!("../../templates/rpi-pico_camera.rs.txt")),
         fields: &[("board", "Raspberry Pi Pico"), ("image", "")],
         more: &[],
     },
@@ -116,6 +163,7 @@ const TEMPLATES: [Template; 4] = [
             chip: "embassy-rp = { version = \"0.10\", features = [\"rp235xa\", \"time-driver\"] }",
             main: include_str!("../../templates/rpi-pico_async.rs.txt"),
         },
+        camera: Some(include_str!("../../templates/rpi-pico_camera.rs.txt")),
         fields: &[("board", "Raspberry Pi Pico 2"), ("image", IMAGE)],
         more: &[],
     },
@@ -123,12 +171,15 @@ const TEMPLATES: [Template; 4] = [
 
 /// Crates that an executor's tasks need.
 const ASYNC: &str = "\
-embassy-executor = { version = \"0.10\", features = [\"executor-thread\", \"platform-cortex-m\"] }
+embassy-executor = { version = \"0.10\", features = [{{executor}}\"executor-thread\", \"platform-cortex-m\"] }
 embassy-sync = \"0.8\"
 embassy-time = \"0.5\"
 embedded-io-async = \"0.7\"
 heapless = \"0.9\"
 ";
+
+/// Crates that a camera's task needs.
+const CAMERA: &str = "embedded-hal = \"1\"\nzerocopy = \"0.8\"\n";
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Report {
@@ -136,6 +187,8 @@ pub(super) struct Report {
     folder: PathBuf,
     /// The board for which it was made.
     board: String,
+    /// Whether it captures a camera's images; otherwise it makes test images.
+    camera: bool,
     /// The firmware's file, which the build writes.
     firmware: PathBuf,
 }
@@ -147,11 +200,11 @@ impl Reported for Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let folder = self.folder.display();
-        writeln!(
-            f,
-            "{folder}: firmware for {}; src/network.rs is the place for a camera",
-            self.board
-        )?;
+        let camera = match self.camera {
+            true => "src/main.rs names the camera's pins",
+            false => "src/network.rs is the place for a camera",
+        };
+        writeln!(f, "{folder}: firmware for {}; {camera}", self.board)?;
         writeln!(
             f,
             "next: (cd {folder} && cargo build --release) makes {}",
@@ -197,7 +250,8 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
     if !verdict.fits {
         return Err(verdict.refused(&args.model, ""));
     }
-    for (path, contents) in files(&registry, &whole, template, args.asynchronous, name, model) {
+    check_camera(args.camera, template, &model.model())?;
+    for (path, contents) in files(&registry, &whole, template, args, name, model) {
         let path = folder.join(path);
         let parent = path.parent().unwrap_or(folder);
         std::fs::create_dir_all(parent).map_err(|error| {
@@ -206,7 +260,34 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
         OutputPath::from(OsString::from(path)).write(&contents)?;
     }
     let firmware = folder.join("target").join(&spec.target).join("release").join(name);
-    output.print(&Report { folder: folder.to_owned(), board: spec.name.clone(), firmware })
+    output.print(&Report {
+        folder: folder.to_owned(),
+        board: spec.name.clone(),
+        camera: args.camera != Camera::None,
+        firmware,
+    })
+}
+
+/// Checks that the board's project can have the camera, and that the network can see its images.
+fn check_camera(camera: Camera, template: &Template, model: &Model<'_>) -> Result<()> {
+    let Some(Sensor { size: [lines, pixels], .. }) = camera.sensor() else { return Ok(()) };
+    if template.camera.is_none() {
+        let able = TEMPLATES.iter().filter(|template| template.camera.is_some());
+        let able: Vec<&str> = able.map(|template| template.board).collect();
+        return Err(failure!(
+            help = format!("boards whose project can have a camera: {}", able.join(", ")),
+            "there is no camera for {}",
+            template.board
+        ));
+    }
+    let input = model.input();
+    if input.rows > lines || input.columns > pixels || ![1, 3].contains(&input.channels) {
+        return Err(failure!(
+            help = "take a network with a smaller image, in grey or RGB",
+            "a camera with {lines} lines of {pixels} pixels has no image of {input}"
+        ));
+    }
+    Ok(())
 }
 
 /// The board without a slot, since the model is a part of the firmware.
@@ -220,7 +301,7 @@ fn files(
     registry: &Registry,
     spec: &Spec,
     template: &Template,
-    asynchronous: bool,
+    args: &Args,
     name: &str,
     file: &ModelFile,
 ) -> Vec<(&'static str, Vec<u8>)> {
@@ -231,6 +312,8 @@ fn files(
     let list = |features: &[&str]| {
         features.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ")
     };
+    let sensor = args.camera.sensor();
+    let asynchronous = args.asynchronous || sensor.is_some();
     let mut kernels = vec![spec.backend.as_str()];
     kernels.extend(asynchronous.then_some("async"));
     kernels.extend(&features);
@@ -248,6 +331,11 @@ fn files(
             (&template.blocking, network, "", "embedded_io", "")
         }
     };
+    let (main, network) = match (&sensor, template.camera) {
+        (Some(_), Some(main)) => (main, include_str!("../../templates/network_camera.rs.txt")),
+        _ => (variant.main, network),
+    };
+    let of_camera = sensor.as_ref().map(|sensor| [sensor.dependency, CAMERA].concat());
     // In QEMU a log goes to the host, on a chip to RAM, where a probe reads it.
     let (logger, version) = match &spec.qemu {
         Some(_) => ("defmt-semihosting", "0.4"),
@@ -261,12 +349,16 @@ fn files(
             ("features", &list(&features)),
             ("chip", variant.chip),
             ("tasks", tasks),
+            ("executor", if sensor.is_some() { "\"executor-interrupt\", " } else { "" }),
+            ("camera", of_camera.as_deref().unwrap_or("")),
             ("logger", logger),
             ("logger_module", &logger.replace('-', "_")),
             ("logger_version", version),
             ("io", io),
             ("async", function),
             ("rows", &model.input().rows.to_string()),
+            ("columns", &model.input().columns.to_string()),
+            ("channels", &model.input().channels.to_string()),
             ("row_bytes", &model.input().row_bytes().to_string()),
         ];
         let filled =
@@ -284,9 +376,16 @@ fn files(
         (".cargo/config.toml", config.into_bytes()),
         (".gitignore", b"/target\n".to_vec()),
         ("net.brook", file.bytes().to_vec()),
-        ("src/main.rs", fill(variant.main)),
+        ("src/main.rs", fill(main)),
         ("src/network.rs", fill(network)),
     ];
+    if let Some(sensor) = &sensor {
+        files.extend([
+            ("src/camera.rs", fill(include_str!("../../templates/camera.rs.txt"))),
+            ("src/pixels.rs", fill(include_str!("../../templates/pixels.rs.txt"))),
+            ("src/sensor.rs", fill(sensor.module)),
+        ]);
+    }
     files.extend(template.more.iter().map(|(path, text)| (*path, fill(text))));
     files
 }

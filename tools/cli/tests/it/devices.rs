@@ -237,6 +237,27 @@ fn said_by_project(
     runs.then(|| succeed(folder, &monitor))
 }
 
+/// Projects with a camera build as they are; where there is no camera, the command says so.
+#[test]
+fn a_project_with_a_camera_builds() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Registry::find().unwrap();
+    let options = format!("--model {}", tiny().display());
+    let cameras = ["ov7670", "hm01b0"].map(|camera| ["rpi-pico", "rpi-pico2"].map(|b| (camera, b)));
+    for (camera, board) in cameras.into_iter().flatten() {
+        let name = format!("{camera}-{board}");
+        let line = format!("init {name} --board {board} --camera {camera} {options}");
+        let said = succeed(folder.path(), &line);
+        assert!(said.contains("src/main.rs names the camera's pins"), "{said}");
+        if crate::common::tries(false, true) {
+            Project { registry: &registry, board, name: &name, folder: folder.path() }.built(&[]);
+        }
+    }
+    let refused = |line: &str| brooklet(folder.path(), line).unwrap_err();
+    let error = refused(&format!("init a --board nucleo-f446re --camera ov7670 {options}"));
+    assert!(error.contains("there is no camera for nucleo-f446re"), "{error}");
+}
+
 /// The line that a project prints for the image that templates have instead of a camera's.
 fn said_by_simulator(file: &ModelFile) -> String {
     let input = file.model().input();

@@ -6,6 +6,7 @@ mod arch;
 mod bits;
 mod boards;
 mod bug_reports;
+mod camera;
 mod checkpoints;
 mod command;
 mod common;
@@ -48,3 +49,8 @@ mod threads;
 mod tutorial;
 mod units;
 mod unsupported;
+
+/// A part of the projects that `brooklet init` writes.
+#[path = "../../templates/pixels.rs.txt"]
+#[expect(unreachable_pub, reason = "it is also a module of a program")]
+mod pixels;

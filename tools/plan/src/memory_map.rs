@@ -26,7 +26,7 @@ const IMAGE: [f64; 2] = [1200.0, 480.0];
 const MARGIN: f64 = 60.0;
 /// Colours in light and in dark mode.
 const STYLE: &str = "text{font:12px sans-serif;fill:#222}.end{text-anchor:end}\
-     line{stroke:#222;stroke-width:.5}svg{background:#fff}\
+     .middle{text-anchor:middle}line{stroke:#222;stroke-width:.5}svg{background:#fff}\
      @media(prefers-color-scheme:dark){\
      text{fill:#ddd}line{stroke:#ddd}svg{background:#111}}";
 
@@ -152,6 +152,12 @@ impl<'m> MemoryMap<'m> {
         text
     }
 
+    /// The colour of a layer in the image, in CSS. Neighbouring layers get very different colours, by
+    /// the golden angle.
+    pub fn colour(layer: usize) -> String {
+        format!("hsl({} 60% 55%)", layer * 137 % 360)
+    }
+
     /// The map as an image, in which each item has a tooltip.
     pub fn svg(&self) -> String {
         let [width, height] = IMAGE;
@@ -183,7 +189,9 @@ impl<'m> MemoryMap<'m> {
         for quarter in 0..=4 {
             let offset = quarter * arena / 4;
             let label = text(MARGIN - 6.0, y(offset) + 4.0, "end", offset.to_string());
-            document = document.add(label);
+            let step = quarter * self.taken.len() / 4;
+            let tick = text(x(step), MARGIN + height + 42.0, "middle", step.to_string());
+            document = document.add(label).add(tick);
         }
         let peak = self.peak();
         let words = format!(
@@ -201,7 +209,9 @@ impl<'m> MemoryMap<'m> {
         document
             .add(line)
             .add(text(x(peak), MARGIN + height + 26.0, anchor, words))
-            .add(text(MARGIN, 20.0, "", "segments, and within them steps".to_owned()))
+            .add(text(6.0, MARGIN - 22.0, "", "bytes ↓".to_owned()))
+            .add(text(MARGIN + 24.0, MARGIN - 22.0, "", "segments →".to_owned()))
+            .add(text(6.0, MARGIN + height + 42.0, "", "steps →".to_owned()))
             .to_string()
     }
 
@@ -221,14 +231,12 @@ impl<'m> MemoryMap<'m> {
                 life.start,
                 life.end
             );
-            // Neighbouring layers get very different colours, by the golden angle.
-            let hue = item.layer * 137 % 360;
             let rectangle = Rectangle::new()
                 .set("x", x(life.start))
                 .set("y", y(offset))
                 .set("width", x(life.end) - x(life.start))
                 .set("height", y(offset + item.bytes) - y(offset))
-                .set("fill", format!("hsl({hue} 60% 55%)"))
+                .set("fill", Self::colour(item.layer))
                 .add(Title::new(title));
             items = items.add(rectangle);
         }

@@ -85,6 +85,8 @@ fn a_page_runs_the_model_and_a_browser_has_nothing_to_say_of_it() {
         assert!(dom.contains(&format!("data-scores=\"{}\"", scores.join(" "))), "{model}: {dom}");
         assert!(dom.contains("data-same=\"true\""), "{model}");
         assert!(dom.contains("class=\"kept\"") && dom.contains("class=\"row\""), "{model}");
+        // The Tab key reaches the arena's rows, which have names.
+        assert!(dom.contains("tabindex=\"0\" role=\"img\" aria-label=\""), "{model}");
         assert!(dom.trim_end().ends_with("</html>"));
     }
 

@@ -9,6 +9,7 @@ pub(crate) mod live;
 mod network;
 
 use brooklet_firmware::Spec;
+use brooklet_plan::memory_map::MemoryMap;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use self::answers::{Answers, interval};
@@ -115,6 +116,17 @@ pub(crate) fn page(page: &Page<'_>) -> String {
                         // The map is an image, so that its style does not mix with the page's.
                         figure.scroll tabindex="0" role="group" aria-label="Memory map" {
                             img src=(data_uri(page.map)) alt="Rows of the layers in the arena, over time";
+                        }
+                        details {
+                            summary { "Colours of the layers" }
+                            ul.legend {
+                                @for (index, layer) in contents.layers.iter().enumerate() {
+                                    li {
+                                        span.swatch style=(format!("background:{}", MemoryMap::colour(index))) {}
+                                        (layer.name)
+                                    }
+                                }
+                            }
                         }
                     }
                 }

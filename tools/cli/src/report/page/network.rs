@@ -5,6 +5,7 @@ use maud::{Markup, html};
 
 use super::{SHADES, shade};
 use crate::report::contents::{Contents, LayerContents};
+use crate::report::thousands;
 
 /// Width and height of a layer's box.
 const BOX: [usize; 2] = [176, 58];
@@ -53,13 +54,16 @@ pub(super) fn drawing(layers: &[LayerLoss], contents: &Contents, live: bool) -> 
             }
             @if live {
                 figure.arena id="arena-figure" hidden {
-                    figcaption { "The arena: its bytes are grey, a colour shows the layer of a row" }
+                    figcaption {
+                        "The arena, from byte 0 at the top to byte " (thousands(contents.arena_bytes - 1))
+                        ": its bytes are grey, a colour shows the layer of a row"
+                    }
                     div.memory {
                         canvas id="bytes" aria-hidden="true" {}
-                        svg id="arena" role="img" aria-label="Rows in the arena at this step"
+                        svg id="arena" role="group" aria-label="Rows in the arena at this step"
                             preserveAspectRatio="none" {}
                     }
-                    p.faint id="owner" { "Point at a row to see its layer." }
+                    p.faint id="owner" { "Point at a row, or go to it with the Tab key, to see its layer." }
                 }
             }
         }

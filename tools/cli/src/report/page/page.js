@@ -129,6 +129,8 @@
     context.putImageData(image, 0, 0);
     const svg = byId("arena");
     svg.setAttribute("viewBox", `0 0 1 ${data.arena_bytes}`);
+    // A row that has the focus keeps it when the step changes.
+    const focused = svg.contains(document.activeElement) ? document.activeElement.dataset.item : "";
     svg.replaceChildren();
     let taken = 0;
     replay.items.forEach((item, index) => {
@@ -141,11 +143,20 @@
       const what = item.scratch ? "scratch memory" : `row ${owner ? owner.row : 0}`;
       const end = item.offset + item.bytes;
       const words = `${replay.layers[layer].name}: ${what}, bytes ${item.offset} to ${end - 1}`;
-      rect.addEventListener("pointerenter", () => {
-        byId("owner").textContent = words;
-        strips.get(layer).box.classList.add("pointed");
-      });
-      rect.addEventListener("pointerleave", () => strips.get(layer).box.classList.remove("pointed"));
+      rect.dataset.item = index;
+      rect.setAttribute("tabindex", "0");
+      rect.setAttribute("role", "img");
+      rect.setAttribute("aria-label", words);
+      for (const name of ["pointerenter", "focus"]) {
+        rect.addEventListener(name, () => {
+          byId("owner").textContent = words;
+          strips.get(layer).box.classList.add("pointed");
+        });
+      }
+      for (const name of ["pointerleave", "blur"]) {
+        rect.addEventListener(name, () => strips.get(layer).box.classList.remove("pointed"));
+      }
+      if (focused === String(index)) rect.focus();
     });
     return taken;
   }

@@ -22,7 +22,7 @@ use zerocopy::little_endian::I32;
 
 use super::conv::check::{bound_with, check_numbers};
 use super::conv::{Numbers, Padding, channel_multiplier};
-use super::{Rows, Window, check_window, int8, weights_part};
+use super::{Rows, Window, check_window, int8, weights_section};
 use crate::error::Fault;
 use crate::format::{LayerRecord, Packing};
 use crate::model::Model;
@@ -145,7 +145,7 @@ pub(super) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault>
     if layer.packing != Packing::Ohwi as u8 {
         return Err(Fault::UnknownPacking(layer.packing));
     }
-    weights_part(model, layer.weights, weight_bytes(layer))?;
+    weights_section(model, layer.weights, weight_bytes(layer))?;
     check_numbers(model, layer)?;
     if model.is_windowed() { Ok(()) } else { check_channels(&DepthwiseConv::new(model, layer)) }
 }

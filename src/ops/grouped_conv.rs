@@ -22,7 +22,7 @@ use core::ops::Range;
 
 use super::conv::check::{can_be_addressed, check_channels, check_numbers, packing_of};
 use super::conv::{self, Conv, Padding};
-use super::{Known, RowList, Rows, Shortcut, Window, check_window, int8_mut, weights_part};
+use super::{Known, RowList, Rows, Shortcut, Window, check_window, int8_mut, weights_section};
 use crate::error::{Fault, Section};
 use crate::format::{LayerRecord, Packing, WEIGHTS_ALIGN};
 use crate::kernels::Backend;
@@ -225,7 +225,7 @@ pub(super) fn check(
         return Err(Fault::OutOfBounds(Section::Weights));
     }
     let bytes = weight_bytes(layer, input.shape());
-    weights_part(model, layer.weights, bytes)?;
+    weights_section(model, layer.weights, bytes)?;
     // The record's number of bytes is checked last, but groups are cut out of the weights before.
     if layer.weight_bytes.get() as usize != bytes {
         return Err(Fault::Derived);

@@ -40,7 +40,7 @@ use crate::proved::proved;
 use crate::shape::Shape;
 #[cfg(feature = "weights-window")]
 pub(crate) use weights::check_weights;
-use weights::weights_part;
+use weights::weights_section;
 
 pub use crate::format::MAX_STEP_ROWS;
 pub use crate::steps::{MAX_KERNEL, can_update};

@@ -22,7 +22,7 @@ use crate::kernels::shared::channels::conv_of;
 use crate::model::Model;
 
 /// Checks that a layer's weights are in the file, and aligned.
-pub(super) fn weights_part(model: &Model<'_>, offset: U32, bytes: usize) -> Result<(), Fault> {
+pub(super) fn weights_section(model: &Model<'_>, offset: U32, bytes: usize) -> Result<(), Fault> {
     if !model.is_windowed() {
         return section(model, Section::Weights, offset, bytes, WEIGHTS_ALIGN).map(|_| ());
     }

@@ -178,6 +178,19 @@ macro_rules! of_six {
     };
 }
 
+/// Keeps the sums of the second to the fourth row in `r9` … `r11`, and brings back the registers of
+/// the code that makes outputs.
+macro_rules! to_rows {
+    () => {
+        "mov r9, r5
+         mov r10, r3
+         mov r11, r4
+         mov r3, lr
+         add r4, sp, #96
+         ldm r4, {{r4-r7}}"
+    };
+}
+
 /// Makes an output from a sum, in `r0` unless a register is named, and writes it into row
 /// `$row / 4`.
 macro_rules! store_row {
@@ -364,12 +377,7 @@ unsafe extern "C" fn finish_tiles(args: &mut winograd::Args, sums: &Sums, ninth:
         "b 7f",
         "6:",
         "mov r0, r1",
-        "mov r9, r5",
-        "mov r10, r3",
-        "mov r11, r4",
-        "mov r3, lr",
-        "add r4, sp, #96",
-        "ldm r4, {{r4-r7}}",
+        to_rows!(),
         store_row!("0"),
         store_row!("r9", "4"),
         store_row!("r10", "8"),
@@ -416,12 +424,7 @@ unsafe extern "C" fn finish_tiles(args: &mut winograd::Args, sums: &Sums, ninth:
         "lsls \\acc, r6",
         ".endr",
         "mov r8, r1",
-        "mov r9, r5",
-        "mov r10, r3",
-        "mov r11, r4",
-        "mov r3, lr",
-        "add r4, sp, #96",
-        "ldm r4, {{r4-r7}}",
+        to_rows!(),
         to_stream16!("" "r0"),
         join_row!("r8", "0"),
         join_row!("r9", "4"),

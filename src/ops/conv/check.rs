@@ -6,7 +6,7 @@ use crate::error::{Fault, Section};
 use crate::format::{LayerRecord, Packing};
 use crate::model::Model;
 use crate::ops::stream16::{self, Stream16};
-use crate::ops::{Known, Window, check_window, section, weights_part, words};
+use crate::ops::{Known, Window, check_window, section, weights_section, words};
 use zerocopy::little_endian::I32;
 
 /// Largest number of bytes that a packing makes of one weight.
@@ -39,7 +39,7 @@ pub(in crate::ops) fn check_parts(
     if !can_be_addressed(&window) {
         return Err(Fault::OutOfBounds(Section::Weights));
     }
-    weights_part(model, layer.weights, weight_bytes(&window, layer.packing()))?;
+    weights_section(model, layer.weights, weight_bytes(&window, layer.packing()))?;
     check_numbers(model, layer)?;
     Ok((window, packing))
 }

@@ -15,9 +15,10 @@ const UNION: [&str; 6] =
     ["weights-window", "int16", "operators", "self-test", "stream16", "sub-byte"];
 
 /// The features with which firmware of a backend is built, so that the core is compiled once for
-/// firmware and proof. The code that reads weights behind a driver is the same for all backends.
-fn of_firmware(backend: &str) -> &'static [&'static str] {
-    if backend == Isa::RV32.name { &UNION } else { &UNION[1..] }
+/// firmware and proof: all, but weights behind a driver only if a board has them there.
+fn of_firmware(registry: &Registry, backend: &str) -> &'static [&'static str] {
+    let behind_driver = |spec: &Spec| spec.backend == backend && spec.weights_window.is_some();
+    if registry.boards().iter().any(behind_driver) { &UNION } else { &UNION[1..] }
 }
 
 /// The symbol that `boards/no-panic` leaves undefined.
@@ -136,7 +137,7 @@ pub(crate) fn builds(registry: &Registry, each: bool, all: bool) -> Lane<'_> {
             for Isa { name: backend, target, .. } in Isa::DEVICES {
                 let Some(target) = target else { continue };
                 let forms = RUNTIMES.iter().map(|(_, features)| *features).chain([&UNION[..]]);
-                for features in forms.filter(|_| each).chain([of_firmware(backend)]) {
+                for features in forms.filter(|_| each).chain([of_firmware(registry, backend)]) {
                     let features = [&[backend], features].concat();
                     match compile::runtime(registry, target, &features, &mut say) {
                         Err(FirmwareError::Build { output, .. }) if output.contains(PANIC) => {
@@ -150,7 +151,7 @@ pub(crate) fn builds(registry: &Registry, each: bool, all: bool) -> Lane<'_> {
             // Shows once that the proof would find a panic. It works in the same way for other programs.
             let Isa { name: backend, target, .. } = Isa::ARMV6M;
             let target = target.unwrap_or_default();
-            let planted = [&[backend, "planted-panic"], of_firmware(backend)].concat();
+            let planted = [&[backend, "planted-panic"], of_firmware(registry, backend)].concat();
             match compile::runtime(registry, target, &planted, &mut say) {
                 Err(FirmwareError::Build { output, .. }) if output.contains(PANIC) => Ok(()),
                 Err(other) => Err(other.into()),

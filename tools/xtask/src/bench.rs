@@ -57,7 +57,9 @@ struct Figures {
     arena_bytes: u64,
     session_bytes: u64,
     stack_bytes: u64,
-    text_bytes: u64,
+    /// If it was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text_bytes: Option<u64>,
 }
 
 /// The part of the estimate that is kept.
@@ -96,7 +98,8 @@ pub(crate) fn build() -> Command {
 }
 
 /// Measures MLPerf Tiny's ResNet-8, with weights of `brooklet new`, on the boards that are built, on
-/// all of them if `all`, with the command that `build` builds.
+/// all of them if `all`, with the command that `build` builds. With `all` the size of code is measured,
+/// too, for which the runtime of each backend is linked once more.
 pub(crate) fn bench(mut build: Command, all: bool) -> Result<(), Failure> {
     let registry = Registry::find()?;
     // The golden file has all boards.
@@ -132,6 +135,7 @@ pub(crate) fn bench(mut build: Command, all: bool) -> Result<(), Failure> {
             let mut command = call(&["bench", "--json", "--board", &spec.name]);
             // A core without known timings has no estimate.
             command.args(cycles::Core::of(spec).map(|_| "--cycles"));
+            command.args((!all).then_some("--no-code-size"));
             let output = output_of(command.arg(&planned))?;
             let figures = serde_json::from_slice(&output)
                 .map_err(|error| Failure(format!("error: `brooklet bench --json`: {error}")))?;
@@ -191,7 +195,7 @@ fn print(boards: &Boards) {
             figures.model_bytes.to_string(),
             figures.arena_bytes.to_string(),
             figures.stack_bytes.to_string(),
-            figures.text_bytes.to_string(),
+            figures.text_bytes.map_or(String::new(), |bytes| bytes.to_string()),
         ]);
     }
     for column in table.column_iter_mut().skip(4) {
@@ -245,7 +249,7 @@ fn compare(boards: &Boards, path: &PathBuf) -> Result<(), Failure> {
             ("bytes of model file", figures.model_bytes, before.model_bytes),
             ("bytes of arena", figures.arena_bytes, before.arena_bytes),
             ("bytes of session", figures.session_bytes, before.session_bytes),
-            ("bytes of code", figures.text_bytes, before.text_bytes),
+            ("bytes of code", none(figures.text_bytes), none(before.text_bytes)),
         ] {
             if now * 100 > before * (100 + TOLERANCE) {
                 worse.push(format!("{board}, {plan}: {now} {what}, before {before}"));

@@ -98,22 +98,16 @@ fn lints(registry: &Registry) -> Step<'_> {
     })
 }
 
-/// Runs Clippy on firmware that logs: for one board per architecture, emulated in QEMU, whose chip
-/// needs no large crate. With `all`, for each board, on firmware that does not log, and on the
-/// examples, too. If the compiler that builds it has no Clippy, its own lints run while firmware is
-/// built, and only firmware that logs is checked here.
+/// Runs Clippy on firmware that logs: for one board. With `all`, for each board, on firmware that does
+/// not log, and on the examples, too. If the compiler that builds it has no Clippy, its own lints run
+/// while firmware is built, and only firmware that logs is checked here.
 ///
 /// The profile is that of the builds, so that macros and build scripts are compiled once for both.
 fn lints_of_firmware(registry: &Registry, all: bool) -> Step<'_> {
     step("firmware-lints", move || {
-        let mut architectures = Vec::new();
-        for spec in registry.boards() {
-            // `thumb` or `riscv`.
-            let architecture = spec.target.get(..5);
-            if !all && (spec.qemu.is_none() || architectures.contains(&architecture)) {
-                continue;
-            }
-            architectures.push(architecture);
+        // One whose chip needs no large crate.
+        let boards = registry.boards().iter().filter(|spec| all || spec.qemu.is_some());
+        for spec in boards.take(if all { usize::MAX } else { 1 }) {
             let toolchain = Toolchain::ensure(&spec.target, &mut say)?;
             let logs = ["--features", "defmt"];
             let (subcommand, features): (_, &[&[&str]]) = match toolchain.can_lint() {

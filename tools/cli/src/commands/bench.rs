@@ -33,6 +33,9 @@ pub struct Args {
     /// estimate is for another core that runs the same code, such as Cortex-M0+.
     #[arg(long, value_name = "CORE", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     cycles: Option<String>,
+    /// Does not build the runtime alone, whose size is the report's size of code.
+    #[arg(long)]
+    no_code_size: bool,
 }
 
 /// What an image costs. Sizes are in bytes.
@@ -187,11 +190,11 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
         Some(core) => Some(cycles::estimate(core, &board.counts()?)),
         None => None,
     };
-    spinner.set_message("measuring the runtime's size");
     let needed = |feature: &Feature| model.layers().iter().any(|l| feature.is_needed_by(l));
     let features: Vec<&str> = Feature::ALL.into_iter().filter(needed).map(Feature::name).collect();
-    let sizes = match registry.is_checkout() {
+    let sizes = match registry.is_checkout() && !args.no_code_size {
         true => {
+            spinner.set_message("measuring the runtime's size");
             let report = &mut |line: &str| say(&spinner, line);
             Some(size::runtime(&registry, &spec, &features, report)?)
         }

@@ -46,7 +46,7 @@ fn wrong_units_are_told_and_right_ones_are_not() {
     let (folder, data) = images(&shared, 300);
     let folder = folder.path();
     let test = shared.join("cifar10/test_first5000.bin");
-    let evaluate = format!("eval a.brook {} --limit 1000", test.display());
+    let evaluate = |limit: u32| format!("eval a.brook {} --limit {limit}", test.display());
     let quantize = |network: &str, options: &str| {
         let network = model(&shared, network);
         let line = format!("quantize {} {options} -o a.brook", network.display());
@@ -71,7 +71,7 @@ fn wrong_units_are_told_and_right_ones_are_not() {
         ("resnet20_onnxruntime_qdq_int8.onnx", IMAGENET.into()),
     ] {
         assert_eq!(quantize(network, &options), [""; 0], "{network} {options}");
-        assert_eq!(warned(folder, &evaluate).1, [""; 0], "{network}");
+        assert_eq!(warned(folder, &evaluate(tries(300, 1000))).1, [""; 0], "{network}");
     }
     // If the options are missing or wrong, the first layer's batch norm shows it, or the labels.
     let hints = ["--mean and --std", "brooklet doctor"];
@@ -87,7 +87,7 @@ fn wrong_units_are_told_and_right_ones_are_not() {
             !warnings.is_empty() && hints.iter().all(|hint| told.contains(hint)),
             "{network} {options}: {told}"
         );
-        let evaluated = warned(folder, &evaluate).1.join("\n");
+        let evaluated = warned(folder, &evaluate(1000)).1.join("\n");
         assert!(evaluated.contains("little more than chance"), "{network}: {evaluated}");
     }
     // These are worse than the right options, but far from chance.
@@ -116,7 +116,7 @@ fn doctor_finds_what_a_network_was_trained_with() {
     let (folder, data) = images(&shared, 400);
     let folder = folder.path();
     // It tries 300 images of each by default.
-    let few = tries(" --images 150", "");
+    let few = tries(" --images 80", "");
     for (network, options, wanted) in [
         ("resnet20.safetensors --arch resnet20", few, "ImageNet, rgb"),
         ("mlperf_resnet8_float.tflite", few, "raw 0 to 255, rgb"),
@@ -131,7 +131,7 @@ fn doctor_finds_what_a_network_was_trained_with() {
         assert!(verdict.contains(wanted) || alike.contains(wanted), "{network}: {report}");
         // The order of colours matters for these networks, but only a little.
         assert!(!verdict.lines().next().unwrap().contains("bgr"), "{network}: {verdict}");
-        let images = if options.is_empty() { 300 } else { 150 };
+        let images = if options.is_empty() { 300 } else { 80 };
         assert_eq!(report["images"], images);
         assert!(report["tried"][0]["top1"].as_f64().unwrap() > 0.8, "{report}");
     }

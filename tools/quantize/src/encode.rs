@@ -147,9 +147,23 @@ impl Encoder<'_> {
                 self.inputs.push(bend);
                 "Max"
             }
+            // Numbers below are no input of a logarithm.
+            Computed::By("Log", _) => {
+                let input = self.inputs.remove(0);
+                let least = self.constant("least", &[], Data::Floats(&[f32::MIN_POSITIVE]));
+                self.inputs = vec![self.before("Max", "positive", vec![input, least], vec![])];
+                "Log"
+            }
             Computed::By(op, attributes) => {
                 self.attribute = attributes;
                 op
+            }
+            Computed::Power(exponent) => {
+                let input = self.inputs.remove(0);
+                let exponent = self.constant("exponent", &[], Data::Floats(&[exponent]));
+                let positive = self.before("Relu", "positive", vec![input], vec![]);
+                self.inputs = vec![positive, exponent];
+                "Pow"
             }
             Computed::Clip { min, max } => self.clip(min, max),
             Computed::Gated(operators) => {

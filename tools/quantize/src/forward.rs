@@ -129,14 +129,19 @@ impl FloatModel {
     ///
     /// Each is `[images, values]`; the values of a map are ordered channel by channel.
     pub fn answers(&self, batch: ArrayView4<'_, f32>) -> Result<Vec<Array2<f32>>, EngineError> {
-        let nodes: Vec<NodeId> = self.outputs.iter().map(|output| output.node).collect();
-        let values = self.values(batch, &nodes)?.into_iter().zip(&self.outputs);
-        let answer = |(values, output): (Array4<f32>, &Output)| {
+        // Several outputs may be of one node.
+        let mut nodes: Vec<NodeId> = self.outputs.iter().map(|output| output.node).collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        let values = self.values(batch, &nodes)?;
+        let answer = |output: &Output| {
+            let place = nodes.iter().position(|&node| node == output.node);
+            let values = values[place.expect("each output's node is computed")].clone();
             let (count, size) = (values.dim().0, values.len() / values.dim().0.max(1));
             let scores = values.into_shape_with_order((count, size)).map_err(EngineError::new)?;
             Ok(ended(scores, output.ending))
         };
-        values.map(answer).collect()
+        self.outputs.iter().map(answer).collect()
     }
 
     /// Passes each node's output to `visit`, in the network's order, as

@@ -97,6 +97,8 @@ pub(crate) fn window(kernel: [usize; 2], stride: [usize; 2], pads: Pads) -> Vec<
 pub(crate) enum Computed {
     /// With this operator and these attributes.
     By(&'static str, Vec<AttributeProto>),
+    /// With `Pow`, whose exponent is an input, of what is not negative.
+    Power(f32),
     /// With `Clip`, whose bounds are inputs.
     Clip { min: f32, max: f32 },
     /// With `Mul` of the number and the result of these operators, which run one after another.
@@ -122,6 +124,10 @@ pub(crate) fn computed(function: Function) -> Computed {
         Function::GeluTanh => ("Gelu", vec![AttributeProto::text("approximate", "tanh")]),
         Function::Erf => ("Erf", vec![]),
         Function::Softplus => ("Softplus", vec![]),
+        Function::Abs => ("Abs", vec![]),
+        Function::Exp => ("Exp", vec![]),
+        Function::Log => ("Log", vec![]),
+        Function::Power { exponent } => return Computed::Power(exponent),
     };
     Computed::By(op, attributes)
 }

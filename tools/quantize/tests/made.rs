@@ -1,9 +1,11 @@
 //! Small networks of all operators that are read, compared with the results of ONNX Runtime, TensorFlow Lite
-//! and Keras. `made/make.py`, `made/make_keras.py` and `made/make_keras_operators.py` made networks and results.
+//! and Keras. The scripts `made/make*.py` made networks and results.
 
 use std::fs::{self, File};
 use std::path::Path;
 
+use brooklet::ops::MAX_KERNEL;
+use brooklet_import::network::Op;
 use brooklet_import::{Imported, Options, load};
 use brooklet_quantize::forward::FloatModel;
 use ndarray::{Array2, Array4};
@@ -21,7 +23,7 @@ fn networks_compute_what_their_own_engines_do() {
         matches!(extension, Some("onnx" | "tflite" | "keras" | "h5"))
     });
     files.sort();
-    assert!(files.len() >= 38, "{} files", files.len());
+    assert!(files.len() >= 49, "{} files", files.len());
     let wrong: Vec<String> = files.iter().filter_map(|file| check(file).err()).collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
@@ -32,6 +34,18 @@ fn check(file: &Path) -> Result<(), String> {
         Imported::Float(network) => network,
         Imported::Quantized(_) => return Err(format!("{name} is quantized")),
     };
+    // Kernels are as layers have them.
+    for node in &network.nodes {
+        let kernel = match &node.op {
+            Op::Conv(conv) => conv.kernel(),
+            Op::MaxPool(window) => window.kernel,
+            Op::AveragePool(pool) => pool.window.kernel,
+            _ => [1, 1],
+        };
+        if kernel.iter().any(|&size| size > MAX_KERNEL) {
+            return Err(format!("{name}: `{}` has a kernel of {kernel:?}", node.source));
+        }
+    }
     let [height, width, channels] = network.input;
     // Sines, in the order image, channel, row, column.
     let images = Array4::from_shape_fn((2, height, width, channels), |(image, y, x, channel)| {

@@ -43,7 +43,7 @@ fn keras_layers_of_other_families_are_refused_by_name() {
         (("MultiHeadAttention", ""), ["operator MultiHeadAttention", family, "no attention"]),
         (("LayerNormalization", ""), ["operator LayerNormalization", "own mean", "batch norms"]),
         (("Lambda", ""), ["`Lambda`", own, "format=\"onnx\""]),
-        (("Permute", ""), ["operator Permute", "model.export", "TFLite"]),
+        (("RepeatVector", ""), ["operator RepeatVector", "model.export", "TFLite"]),
         (
             ("TFOpLambda", r#", "function": "signal.stft""#),
             ["operator tf.signal.stft", "is not supported", "model.export"],

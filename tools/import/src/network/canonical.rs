@@ -12,7 +12,8 @@ use super::output::Output;
 use super::structure::{Outline, Role};
 use crate::error::{AtLayer, LayerProblem, Problem};
 use crate::rewrite::batch_norm::{check_finite, fold_batch_norms};
-use crate::rewrite::layers::{bring_to_layers, widen};
+use crate::rewrite::kernels::widen;
+use crate::rewrite::layers::bring_to_layers;
 use crate::rewrite::spellings::simplify;
 
 impl Network {

@@ -272,7 +272,12 @@ impl Network {
                 Op::Relu | Op::Relu6 => {}
                 Op::Function(Function::Clip { min, .. }) if *min >= 0.0 => {}
                 Op::Function(
-                    Function::Sigmoid | Function::HardSigmoid { .. } | Function::Softplus,
+                    Function::Sigmoid
+                    | Function::HardSigmoid { .. }
+                    | Function::Softplus
+                    | Function::Abs
+                    | Function::Exp
+                    | Function::Power { .. },
                 )
                 | Op::Softmax => {}
                 Op::Add
@@ -342,6 +347,10 @@ impl Conv {
         let bias = vec![0.0; chosen.len()];
         Conv { weights, bias, groups: 1, ..Conv::padding(chosen.len(), [0; 4]) }
     }
+
+    /// The largest number of rows, or of columns, that [`cropping`](Conv::cropping) can remove with a
+    /// kernel that layers have.
+    pub(crate) const MOST_CROPPED: usize = 15;
 
     /// Removes these rows and columns from a map's edges.
     pub(crate) fn cropping(channels: usize, [top, left, bottom, right]: Pads) -> Conv {

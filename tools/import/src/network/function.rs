@@ -45,6 +45,17 @@ pub enum Function {
     Mish,
     /// `ln(1 + e^x)`.
     Softplus,
+    /// `|x|`.
+    Abs,
+    /// `e^x`.
+    Exp,
+    /// `ln x`; numbers below the smallest positive one count as that.
+    Log,
+    /// `x` to a power; negative numbers count as 0.
+    Power {
+        /// The exponent.
+        exponent: f32,
+    },
 }
 
 impl Function {
@@ -64,6 +75,10 @@ impl Function {
             Function::Erf => "the error function",
             Function::Mish => "Mish",
             Function::Softplus => "softplus",
+            Function::Abs => "an absolute value",
+            Function::Exp => "an exponential",
+            Function::Log => "a logarithm",
+            Function::Power { .. } => "a power",
         }
     }
 
@@ -82,6 +97,10 @@ impl Function {
             Function::Erf => "erf",
             Function::Mish => "mish",
             Function::Softplus => "softplus",
+            Function::Abs => "abs",
+            Function::Exp => "exp",
+            Function::Log => "log",
+            Function::Power { .. } => "power",
         }
     }
 
@@ -117,6 +136,10 @@ impl Function {
             Function::Mish => x * Function::Softplus.value(x).tanh(),
             // This form does not overflow for large values.
             Function::Softplus => x.max(0.0) + (-x.abs()).exp().ln_1p(),
+            Function::Abs => x.abs(),
+            Function::Exp => x.exp(),
+            Function::Log => x.max(f32::MIN_POSITIVE.into()).ln(),
+            Function::Power { exponent } => x.max(0.0).powf(exponent.into()),
         }
     }
 
@@ -124,7 +147,9 @@ impl Function {
     pub fn changes_within(self) -> [f32; 2] {
         const ANY: f32 = f32::INFINITY;
         match self {
-            Function::LeakyRelu { .. } => [-ANY, ANY],
+            Function::LeakyRelu { .. } | Function::Abs => [-ANY, ANY],
+            Function::Exp => [-8.0, ANY],
+            Function::Log | Function::Power { .. } => [0.0, ANY],
             Function::Clip { min, max } => [min, max],
             Function::Sigmoid => [-8.0, 8.0],
             Function::HardSigmoid { slope, offset } => {
@@ -148,6 +173,7 @@ impl Function {
             Function::Clip { min, max } => vec![min, max],
             Function::HardSigmoid { slope, offset } => vec![slope, offset],
             Function::Elu { alpha } => vec![alpha],
+            Function::Power { exponent } => vec![exponent],
             _ => vec![],
         }
     }
@@ -202,5 +228,8 @@ mod tests {
         near(Function::Mish, -20.0, -4.122_307e-8);
         near(Function::Softplus, 1.0, 1.313_261_69);
         near(Function::Softplus, -800.0, 0.0);
+        near(Function::Power { exponent: 0.5 }, 2.25, 1.5);
+        near(Function::Power { exponent: 0.5 }, -1.0, 0.0);
+        near(Function::Log, 2.0, std::f64::consts::LN_2);
     }
 }

@@ -12,6 +12,9 @@ pub type Shape = [usize; 3];
 /// `[top, left, bottom, right]`, in rows and columns.
 pub type Pads = [usize; 4];
 
+/// Maximum number of rows and columns of a layer's kernel.
+pub(crate) const MAX_KERNEL: usize = 16;
+
 /// Largest height, width, number of channels, kernel, stride or padding that is accepted: the
 /// largest that the model format can store.
 ///

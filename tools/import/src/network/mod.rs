@@ -27,6 +27,7 @@ pub use tflite::{QuantizedConstant, TfliteFunction};
 
 pub(crate) use float::ohwi;
 pub(crate) use geometry::{
-    MAX_EXTENT, check_extents, most_elements, overhang, same_pads, too_many_elements, window_output,
+    MAX_EXTENT, MAX_KERNEL, MAX_NODES, check_extents, most_elements, overhang, same_pads,
+    too_many_elements, window_output,
 };
 pub(crate) use shapes::dilated;

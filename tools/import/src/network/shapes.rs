@@ -1,9 +1,13 @@
 //! Infers the shapes of outputs, and checks those of operands.
 
-use super::float::{Network, Node, Op};
+use ndarray::Array4;
+
+use super::float::{Conv, Network, Node, Op};
+use super::function::Function;
 use super::geometry::{
-    Border, MAX_NODES, NodeId, Repeats, Shape, check_extents, mismatch, window_output,
+    Border, MAX_KERNEL, MAX_NODES, NodeId, Repeats, Shape, check_extents, mismatch, window_output,
 };
+use super::output::Ending;
 use crate::error::{AtLayer, LayerProblem, Problem, unsupported};
 
 impl Network {
@@ -65,6 +69,52 @@ impl Network {
 }
 
 impl Network {
+    /// The map `part`, repeated along the axes in which it has one row, column or channel, to the shape
+    /// of the map `whole`.
+    pub(crate) fn enlarged(
+        &mut self,
+        part: NodeId,
+        whole: NodeId,
+        source: &str,
+    ) -> Result<NodeId, Problem> {
+        let to = self.nodes[whole].shape;
+        let from = self.nodes[part].shape;
+        if from == to {
+            return Ok(part);
+        }
+        let refuse = || {
+            unsupported(
+                format!("combines maps of shapes {to:?} and {from:?} (height, width, channels)"),
+                "maps of one shape can be combined, or a map with one row, column or channel",
+            )
+        };
+        if (0..3).any(|axis| from[axis] != to[axis] && from[axis] != 1) {
+            return Err(refuse());
+        }
+        let mut node = part;
+        if from[2] != to[2] {
+            node = self.push(Op::Conv(Conv::spreading(to[2])), &[node], source)?;
+        }
+        if from[..2] == to[..2] {
+            return Ok(node);
+        }
+        if from[..2] == [1, 1] {
+            // A map of ones, times one value per channel.
+            let ones = Op::Function(Function::Clip { min: 1.0, max: 1.0 });
+            let ones = self.push(ones, &[whole], source)?;
+            return self.push(Op::Multiply, &[ones, node], source);
+        }
+        // A kernel of ones that meets the row or column at each place.
+        let kernel = [0, 1].map(|axis| if from[axis] == to[axis] { 1 } else { to[axis] });
+        if kernel.iter().any(|&size| size > MAX_KERNEL) {
+            return Err(refuse());
+        }
+        let [below, right] = kernel.map(|size| size - 1);
+        let weights = Array4::ones((to[2], kernel[0], kernel[1], 1));
+        let pads = [below, right, below, right];
+        self.push(Op::Conv(Conv { weights, ..Conv::padding(to[2], pads) }), &[node], source)
+    }
+
     /// The same network for images of another height and width; pads stay as they are.
     ///
     /// # Errors
@@ -202,8 +252,13 @@ fn output_shape(op: &Op, inputs: &[Shape]) -> Result<Shape, Problem> {
             window_output(input, channels, window.kernel, window.stride, window.pads)
         }
         Op::GlobalAveragePool => Ok([1, 1, channels]),
-        Op::Softmax if [height, width] != [1, 1] => {
-            Err(mismatch(format!("softmax of a map of shape {input:?}")))
+        Op::Softmax | Op::Ending(Ending::LogSoftmax | Ending::ArgMax | Ending::UnitLength)
+            if [height, width] != [1, 1] =>
+        {
+            Err(unsupported(
+                format!("{} for each pixel of a map of {height}×{width}", op.name()),
+                "end the network at its scores, and do this where its answers are used",
+            ))
         }
         _ => Ok(input),
     }

@@ -7,7 +7,7 @@ use super::constant::Constant;
 use super::importer::{Derived, Importer, Kind, Value};
 use super::map::{Channel, Height, Map, Width};
 use super::node::{ints, op_type};
-use super::operators::channels;
+use super::operators::{blocks_as_channels, channels};
 use super::shapes::reshape_target;
 use crate::error::{Problem, unsupported};
 use crate::network::{BatchNorm, Ending, Function, Op};
@@ -15,6 +15,9 @@ use crate::network::{BatchNorm, Ending, Function, Op};
 /// The largest number that can be added to a length, or bound it, and still count as a guard
 /// against division by zero.
 const GUARD: f32 = 1e-3;
+
+/// The number from which on a softplus is its input, to the precision of floats.
+const STRAIGHT: f32 = 16.0;
 
 /// The value of a node that begins, continues or ends such a computation.
 pub(super) fn derived(
@@ -38,6 +41,22 @@ pub(super) fn derived(
             if number(0) == Some(0.0) =>
         {
             value(Kind::Positive, map)
+        }
+        ("Greater" | "GreaterOrEqual", Some(Value::Map(map)), Some(Value::Constant(_)))
+            if number(1).is_some_and(|number| number >= STRAIGHT) =>
+        {
+            value(Kind::Straight, map)
+        }
+        // PyTorch leaves out the bend of a softplus of large numbers.
+        ("Where", Some(Value::Derived(mask)), Some(Value::Map(_)))
+            if mask.kind == Kind::Straight =>
+        {
+            match input(2) {
+                Some(Value::Map(bend)) if bends(importer, bend, &mask.of) => {
+                    Ok(Some(Value::Map(bend.clone())))
+                }
+                _ => Err(mask.misplaced()),
+            }
         }
         ("ReduceL2", Some(Value::Map(map)), _) if over_channels(call, map)? => {
             value(Kind::Length(1), map)
@@ -86,10 +105,24 @@ pub(super) fn derived(
         {
             normalized(importer, map, call)
         }
-        ("Reshape", Some(Value::Map(map)), _) => match groups(call, map)? {
-            Some(groups) => value(Kind::Grouped(groups), map),
-            None => Ok(None),
+        ("Reshape", Some(Value::Map(map)), _) => match (groups(call, map)?, blocks(call, map)?) {
+            (Some(groups), _) => value(Kind::Grouped(groups), map),
+            (None, Some(block)) => value(Kind::Blocks(block), map),
+            (None, None) => Ok(None),
         },
+        ("Transpose", Some(Value::Derived(Derived { kind: Kind::Blocks(block), of })), _)
+            if [[0, 1, 3, 5, 2, 4], [0, 3, 5, 1, 2, 4]]
+                .iter()
+                .any(|order| ints(call.node, "perm") == order) =>
+        {
+            let innermost = ints(call.node, "perm")[1] == 3;
+            value(Kind::Gathered { block: *block, innermost }, of)
+        }
+        (
+            "Reshape",
+            Some(Value::Derived(Derived { kind: Kind::Gathered { block, innermost }, of })),
+            _,
+        ) => gathered(importer, call, of, *block, *innermost).map(Some),
         ("Transpose", Some(Value::Derived(Derived { kind: Kind::Grouped(groups), of })), _)
             if ints(call.node, "perm") == [0, 2, 1, 3, 4] =>
         {
@@ -97,6 +130,18 @@ pub(super) fn derived(
         }
         ("Reshape", Some(Value::Derived(Derived { kind: Kind::Shuffled(groups), of })), _) => {
             shuffled(importer, call, of, *groups).map(Some)
+        }
+        // A reshaped map is quantized with the scale of the map.
+        ("QuantizeLinear" | "DequantizeLinear", Some(Value::Derived(derived)), _)
+            if matches!(
+                derived.kind,
+                Kind::Grouped(_) | Kind::Shuffled(_) | Kind::Blocks(_) | Kind::Gathered { .. }
+            ) =>
+        {
+            let zero = call.inputs.get(2).map(|_| call.constant(2)).transpose()?;
+            let parameters = [Some(call.constant(1)?), zero];
+            importer.qdq.map(call.node, parameters, derived.of.view.node, true)?;
+            value(derived.kind, &derived.of)
         }
         (_, Some(Value::Derived(derived)), _) => {
             let kept = match (op, derived.kind) {
@@ -127,6 +172,16 @@ pub(super) fn derived(
         (_, _, Some(Value::Derived(derived))) => Err(derived.misplaced()),
         _ => Ok(None),
     }
+}
+
+/// Whether a map is a softplus of another map, or a factor times it.
+fn bends(importer: &Importer<'_>, bend: &Map, of: &Map) -> bool {
+    let nodes = &importer.network.nodes;
+    let mut node = &nodes[bend.view.node];
+    if matches!(node.op, Op::BatchNorm(_)) {
+        node = &nodes[node.inputs[0]];
+    }
+    node.op == Op::Function(Function::Softplus) && node.inputs == [of.view.node]
 }
 
 /// The only number of a constant.
@@ -174,6 +229,50 @@ fn shuffled(
     let chosen: Vec<usize> =
         (0..each * groups).map(|place| place % groups * each + place / groups).collect();
     channels(importer, map, &chosen, call).map(Value::Map)
+}
+
+/// The size of a block, if a Reshape divides a map's rows and columns into blocks.
+fn blocks(call: &Call<'_>, map: &Map) -> Result<Option<usize>, Problem> {
+    if map.dims.len() != 4 || map.require_nchw().is_err() {
+        return Ok(None);
+    }
+    let allow_zero = super::node::int(call.node, "allowzero", 0) != 0;
+    let sizes = map.sizes();
+    let target = reshape_target(&sizes, &call.ints(1)?, allow_zero)?;
+    Ok(match target[..] {
+        [n, channels, rows, block, columns, across]
+            if [n, channels] == sizes[..2]
+                && block == across
+                && block > 1
+                && rows.checked_mul(block) == Some(sizes[2])
+                && columns.checked_mul(block) == Some(sizes[3]) =>
+        {
+            Some(block)
+        }
+        _ => None,
+    })
+}
+
+/// The pixels of blocks as channels.
+fn gathered(
+    importer: &mut Importer<'_>,
+    call: &Call<'_>,
+    of: &Map,
+    block: usize,
+    innermost: bool,
+) -> Result<Value, Problem> {
+    let made = blocks_as_channels(importer, of, block, innermost, &call.name)?;
+    let [channels, rows, columns] = [Channel, Height, Width].map(|axis| made.extent(axis));
+    let each = of.extent(Channel);
+    let sizes = match innermost {
+        true => [1, block, block, each, rows, columns],
+        false => [1, each, block, block, rows, columns],
+    };
+    if reshape_target(&sizes, &call.ints(1)?, false)? != [1, channels, rows, columns] {
+        let kind = Kind::Gathered { block, innermost };
+        return Err(Derived { kind, of: of.clone() }.misplaced());
+    }
+    Ok(Value::Map(made))
 }
 
 /// Whether a reduction is over all channels of a map with one pixel.

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use super::call::Call;
 use super::constant::Constant;
+use super::input::Layout;
 use super::map::Map;
 use super::node::corrupt;
 use super::qdq::Qdq;
@@ -31,25 +33,40 @@ pub(super) struct Derived {
 pub(super) enum Kind {
     /// Whether values are positive.
     Positive,
+    /// Whether values are larger than a number at which a softplus is its input.
+    Straight,
     /// The vector's length to this power, which is 2, 1 or −1.
     Length(i8),
     /// The channels divided into this number of groups, which are a dimension of their own.
     Grouped(usize),
     /// The same, with the dimension of the groups last.
     Shuffled(usize),
+    /// Rows and columns divided into blocks of this size.
+    Blocks(usize),
+    /// The same, with the pixels of a block before or after the channels.
+    Gathered {
+        /// Rows and columns of a block.
+        block: usize,
+        /// Whether channels come after the pixels.
+        innermost: bool,
+    },
 }
 
 impl Derived {
     /// The error if another operator reads it.
     pub(super) fn misplaced(&self) -> Problem {
         match self.kind {
-            Kind::Positive => unsupported(
-                "reads a comparison of a map with zero",
+            Kind::Positive | Kind::Straight => unsupported(
+                "reads a comparison of a map with a number",
                 "write the activation as ReLU, LeakyReLU or PReLU",
             ),
             Kind::Grouped(_) | Kind::Shuffled(_) => unsupported(
                 "reads channels in groups",
                 "only a channel shuffle is supported: Reshape, Transpose, Reshape",
+            ),
+            Kind::Blocks(_) | Kind::Gathered { .. } => unsupported(
+                "reads the pixels of a map in blocks",
+                "only blocks that become channels are supported: Reshape, Transpose, Reshape",
             ),
             Kind::Length(_) => unsupported(
                 "reads the length of a vector (its L2 norm)",
@@ -72,6 +89,8 @@ pub(super) struct Importer<'g> {
     pub(super) qdq: Qdq,
     /// Number of elements that further constants and weights may have.
     pub(super) room: usize,
+    /// The layout of the input.
+    pub(super) layout: Layout,
 }
 
 impl Importer<'_> {
@@ -108,6 +127,11 @@ impl Importer<'_> {
             Some(Value::Derived(derived)) => Err(derived.misplaced()),
             None => Err(corrupt("no node computes the output")),
         }
+    }
+
+    /// Whether no operator reads the output of a node of the graph.
+    pub(super) fn is_output(&self, call: &Call<'_>) -> bool {
+        call.node.output.first().is_some_and(|name| !self.uses.contains_key(name.as_str()))
     }
 
     pub(super) fn view(&self, node: NodeId) -> View {

@@ -10,13 +10,22 @@ use crate::network::{Network, Shape};
 use crate::proto::{DimensionProto, GraphProto, ValueInfoProto};
 use crate::rewrite::view::View;
 
+/// Where the channels of the input are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Layout {
+    /// Where the first operator shows.
+    Shown,
+    /// In the last dimension.
+    ChannelsLast,
+    /// There is one, in a dimension that an operator adds.
+    OneChannel,
+}
+
 /// The graph's only input: its name, its map, and a network with only that input.
-///
-/// Channels are `last`, or where the first operator shows.
 pub(super) fn input(
     graph: &GraphProto,
     values: &HashMap<String, Value>,
-    last: bool,
+    layout: Layout,
 ) -> Result<(String, Map, Network), LayerProblem> {
     let name = |info: &ValueInfoProto| info.name.clone().unwrap_or_default();
     let inputs: Vec<_> =
@@ -54,6 +63,7 @@ pub(super) fn input(
     // Networks from Keras take N, H, W, C and begin with a transposition.
     let first = graph.node.iter().find(|node| node.input.first() == Some(&name));
     let order = first.filter(|node| op_type(node) == "Transpose").map(|node| ints(node, "perm"));
+    let last = layout == Layout::ChannelsLast;
     let (shape, axes): (Shape, &[Axis]) = match (&sizes[..], order) {
         (&[height, width, channels], _) if last => {
             ([height, width, channels], &[Height, Width, Channel])

@@ -29,6 +29,7 @@ use std::rc::Rc;
 use prost::Message;
 
 use self::importer::{Importer, Value};
+use self::input::Layout;
 use self::node::corrupt;
 use self::qdq::Qdq;
 use crate::error::{AtLayer, LayerProblem, unsupported};
@@ -46,20 +47,32 @@ pub(crate) fn read(bytes: &[u8], folder: &Path) -> Result<Imported, LayerProblem
     qoperator::expand(&mut graph, folder)?;
     operators::refuse_others(&graph)?;
     let (values, held) = initializers(&graph, folder)?;
-    let read = |last: bool| read_graph(&graph, values.clone(), held, last);
-    // In some files only a later mismatch shows where the channels of the input are.
-    read(false).or_else(|problem| read(true).map_err(|_| problem))
+    // In some files only a later mismatch shows where the channels of the input are. The error is
+    // that of the reading that got furthest.
+    let mut furthest: Option<(usize, LayerProblem)> = None;
+    for layout in [Layout::Shown, Layout::ChannelsLast, Layout::OneChannel] {
+        let mut read = 0;
+        match read_graph(&graph, values.clone(), held, layout, &mut read) {
+            Ok(imported) => return Ok(imported),
+            Err(problem) if furthest.as_ref().is_none_or(|&(most, _)| read > most) => {
+                furthest = Some((read, problem));
+            }
+            Err(_) => {}
+        }
+    }
+    Err(furthest.map_or_else(|| corrupt("it has no input").into(), |(_, problem)| problem))
 }
 
-/// Reads a graph whose input has its channels `last`, or where the first operator shows.
+/// Reads a graph whose input has this layout; `read` counts its nodes.
 fn read_graph(
     graph: &GraphProto,
     mut values: HashMap<String, Value>,
     held: usize,
-    last: bool,
+    layout: Layout,
+    read: &mut usize,
 ) -> Result<Imported, LayerProblem> {
     let qdq = Qdq::new(graph)?;
-    let (input, map, network) = input::input(graph, &values, last)?;
+    let (input, map, network) = input::input(graph, &values, layout)?;
     values.insert(input, Value::Map(map));
     let (mut uses, mut readers) =
         (HashMap::<&str, usize>::new(), HashMap::<&str, Vec<&str>>::new());
@@ -70,9 +83,10 @@ fn read_graph(
         }
     }
     let room = most_elements(held);
-    let mut importer = Importer { network, values, uses, readers, qdq, room };
+    let mut importer = Importer { network, values, uses, readers, qdq, room, layout };
     for node in &graph.node {
         importer.add(node)?;
+        *read += 1;
     }
     let names = graph.output.iter().map(|output| output.name.clone().unwrap_or_default());
     let ends = names.map(|name| Ok((importer.end(&name).at(&name)?, name)));

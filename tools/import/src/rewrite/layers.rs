@@ -1,13 +1,13 @@
 //! Rewrites nodes to forms that layers can compute: concatenations of two maps, convolutions
 //! without dilation, kernels that never lie on padding alone, subsampled copies as convolutions,
-//! pools of sizes that layers have.
+//! kernels and pools of sizes that layers have.
 
-use ndarray::{Array4, s};
+use ndarray::Array4;
 
-use crate::network::{Conv, Network, Node, NodeId, Op, Output, Pads, Subsample, Window};
-
-/// Maximum number of rows and columns of a layer's kernel.
-const MAX_KERNEL: usize = 16;
+use super::kernels::{divide, spread, ungroup, widen};
+use crate::network::{
+    AveragePool, Conv, MAX_KERNEL, Network, Node, NodeId, Op, Output, Subsample, Window,
+};
 
 /// Rewrites the nodes of the network to forms that layers have, where possible.
 ///
@@ -21,11 +21,18 @@ pub(crate) fn bring_to_layers(network: &mut Network, outputs: &mut [Output]) {
         node.inputs.iter_mut().for_each(|input| *input = now[*input]);
         match &mut node.op {
             Op::Conv(conv) => {
+                // Layers that read the image have one group.
+                if node.inputs[0] == 0 {
+                    ungroup(conv);
+                }
                 spread(conv);
-                widen(&mut conv.weights, &mut conv.pads);
+                if conv.dilation == [1, 1] {
+                    widen(&mut conv.weights, &mut conv.pads);
+                }
+                divide(&mut node, &mut made);
             }
             Op::Concat => in_pairs(&mut node, &mut made),
-            Op::MaxPool(_) => in_steps(&mut node, &mut made),
+            Op::MaxPool(_) | Op::AveragePool(_) => in_steps(&mut node, &mut made),
             Op::Subsample(subsample) if !shortcuts[id] => {
                 let channels = made[node.inputs[0]].shape[2];
                 node.op = Op::Conv(copying(subsample, channels));
@@ -53,40 +60,6 @@ fn shortcuts(network: &Network) -> Vec<bool> {
     shortcuts
 }
 
-/// Puts zeros between the weights of a dilated kernel, if a layer can have that size.
-fn spread(conv: &mut Conv) {
-    let (outputs, rows, columns, inputs) = conv.weights.dim();
-    let [down, across] = conv.dilation;
-    let size = [(rows - 1) * down + 1, (columns - 1) * across + 1];
-    if conv.dilation == [1, 1] || size.iter().any(|&size| size > MAX_KERNEL) {
-        return;
-    }
-    let mut weights = Array4::zeros((outputs, size[0], size[1], inputs));
-    weights.slice_mut(s![.., ..;down, ..;across, ..]).assign(&conv.weights);
-    conv.weights = weights;
-    conv.dilation = [1, 1];
-}
-
-/// Puts zeros around a kernel that can lie entirely on padding, which a layer's kernel cannot.
-///
-/// Zeros before the weights let the kernel extend over the padding after the map, and zeros after
-/// them over the padding before it.
-pub(crate) fn widen<T: Clone + Default>(weights: &mut Array4<T>, pads: &mut Pads) {
-    let (outputs, rows, columns, inputs) = weights.dim();
-    let [top, left, bottom, right] = *pads;
-    let more = |pad: usize, kernel: usize| (pad + 1).saturating_sub(kernel);
-    let (above, below) = (more(bottom, rows), more(top, rows));
-    let (before, behind) = (more(right, columns), more(left, columns));
-    let size = [rows + above + below, columns + before + behind];
-    if size == [rows, columns] || size.iter().any(|&size| size > MAX_KERNEL) {
-        return;
-    }
-    let mut wide = Array4::from_elem((outputs, size[0], size[1], inputs), T::default());
-    wide.slice_mut(s![.., above..above + rows, before..before + columns, ..]).assign(weights);
-    *weights = wide;
-    *pads = [top + above, left + before, bottom + below, right + behind];
-}
-
 /// Replaces a concatenation of many maps by concatenations of two.
 fn in_pairs(node: &mut Node, made: &mut Vec<Node>) {
     while node.inputs.len() > 2 {
@@ -99,10 +72,13 @@ fn in_pairs(node: &mut Node, made: &mut Vec<Node>) {
     }
 }
 
-/// Replaces a max-pool whose window is too large for a layer by two: one of a part of the window,
-/// and one of its results. The windows must not overlap.
+/// Replaces a pool whose window is too large for a layer by two: one of a part of the window, and
+/// one of its results. The windows must not overlap.
 fn in_steps(node: &mut Node, made: &mut Vec<Node>) {
-    let Op::MaxPool(window) = &mut node.op else { return };
+    let averages = matches!(node.op, Op::AveragePool(_));
+    let (Op::MaxPool(window) | Op::AveragePool(AveragePool { window, .. })) = &mut node.op else {
+        return;
+    };
     let [height, width, channels] = made[node.inputs[0]].shape;
     // The largest part that divides the window, and that a layer can have.
     let part = |kernel: usize| (1..=MAX_KERNEL).rev().find(|part| kernel.is_multiple_of(*part));
@@ -119,7 +95,11 @@ fn in_steps(node: &mut Node, made: &mut Vec<Node>) {
     let shape = [height / down, width / across, channels];
     let inputs = node.inputs.clone();
     *window = Window { kernel: rest, stride: rest, pads: [0; 4] };
-    made.push(Node { op: Op::MaxPool(first), inputs, shape, statistics: None, ..node.clone() });
+    let op = match averages {
+        true => Op::AveragePool(AveragePool { window: first, counted: [0; 4] }),
+        false => Op::MaxPool(first),
+    };
+    made.push(Node { op, inputs, shape, statistics: None, ..node.clone() });
     node.inputs = vec![made.len() - 1];
 }
 

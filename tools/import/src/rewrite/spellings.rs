@@ -15,6 +15,7 @@ pub(crate) fn simplify(network: &mut Network, outputs: &[NodeId]) {
     for id in 0..network.nodes.len() {
         let found = match network.nodes[id].op {
             Op::Multiply => gated(network, id).or_else(|| spelled(network, id)),
+            Op::Function(Function::Log) => spelled(network, id),
             Op::GlobalAveragePool | Op::AveragePool(_) => means(network, id, &readers),
             Op::BatchNorm(_) => hard_sigmoid(network, id, &readers)
                 .or_else(|| hard_swish(network, id, &readers))
@@ -76,7 +77,8 @@ fn gated(network: &Network, id: NodeId) -> Found {
 }
 
 /// Functions that files write as several nodes, in many ways. They are recognized by their values.
-const SPELLED: [Function; 3] = [Function::Gelu, Function::GeluTanh, Function::Mish];
+const SPELLED: [Function; 4] =
+    [Function::Gelu, Function::GeluTanh, Function::Mish, Function::Softplus];
 
 /// Maximum number of nodes between the input of such a function and its output.
 const REACH: usize = 16;

@@ -79,6 +79,7 @@ fn float_layer(
         Computation::Concat => Op::Concat,
         Computation::Pad(pads) => Op::Conv(Conv::padding(channels, *pads)),
         Computation::Spread => Op::Conv(Conv::spreading(channels)),
+        Computation::Part(conv) => Op::Conv(conv.clone()),
         Computation::Subsample(subsample) => Op::Subsample(*subsample),
         Computation::MaxPool(window) => Op::MaxPool(*window),
         Computation::AveragePool(pool) => Op::AveragePool(*pool),

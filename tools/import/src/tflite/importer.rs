@@ -1,14 +1,14 @@
 //! The network while the operators are walked.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::constant::Constants;
 use super::graph::Graph;
 use super::schema::{corrupt, operator_name};
 use crate::error::{AtLayer, LayerProblem, Problem, unsupported};
 use crate::network::{
-    Activation, AveragePool, Ending, Function, NodeId, Pads, QuantizedConstant, Shape, Subsample,
-    TfliteFunction, Window, check_extents,
+    self, Activation, AveragePool, Ending, Function, NodeId, Pads, QuantizedConstant, Shape,
+    Subsample, TfliteFunction, Window, check_extents,
 };
 use crate::rewrite::view::View;
 
@@ -36,6 +36,8 @@ pub(super) enum Computation {
     Pad(Pads),
     /// A map whose only channel is repeated `channels` times.
     Spread,
+    /// A part of a map: a convolution whose weights are 0 and 1.
+    Part(network::Conv),
     Subsample(Subsample),
     MaxPool(Window),
     AveragePool(AveragePool),
@@ -100,6 +102,10 @@ pub(super) struct Importer<'g, 'a> {
     pub(super) constants: Constants<'g, 'a>,
     /// Maps that SPACE_TO_BATCH_ND divided, by tensor, with the size of its block.
     pub(super) spaced: HashMap<i32, [usize; 2]>,
+    /// Tensors that hold a map with its channels before rows and columns.
+    pub(super) turned: HashSet<i32>,
+    /// Tensors of padded maps whose padding is lower than any number.
+    pub(super) lowest: HashSet<i32>,
     /// Lengths of vectors, by tensor; `values` has the vector.
     pub(super) lengths: HashMap<i32, Length>,
     /// Maps by tensor.

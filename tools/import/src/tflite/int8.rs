@@ -133,11 +133,16 @@ fn quantized_node(
             let ones = Array4::ones((layer.shape[2], 1, 1, 1));
             QuantizedOp::Conv(QuantizedConv::of_weights(ones, 1))
         }
+        Computation::Part(conv) if keeps_scale => QuantizedOp::Conv(QuantizedConv {
+            stride: conv.stride,
+            ..QuantizedConv::of_weights(conv.weights.mapv(|weight| weight as i8), conv.groups)
+        }),
         Computation::Add => QuantizedOp::Add,
         Computation::Subtract => QuantizedOp::Subtract,
         Computation::Mean => QuantizedOp::TfliteMean,
         Computation::Softmax => QuantizedOp::Softmax,
         Computation::Pad(_)
+        | Computation::Part(_)
         | Computation::Subsample(_)
         | Computation::MaxPool(_)
         | Computation::AveragePool(_)
@@ -153,7 +158,9 @@ fn quantized_node(
         Computation::MaxPool(window) => QuantizedOp::MaxPool(*window),
         Computation::AveragePool(pool) => QuantizedOp::AveragePool(*pool),
         Computation::GlobalAveragePool => QuantizedOp::GlobalAveragePool,
-        Computation::Pad(_) => return Err(corrupt("a padding of another scale")),
+        Computation::Pad(_) | Computation::Part(_) => {
+            return Err(corrupt("a copy of another scale"));
+        }
     };
     if int16 {
         op.check_int16(layer.activation, scale)?;

@@ -17,7 +17,7 @@ mod options;
 mod schema;
 mod walk;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use self::constant::Constants;
 use self::float::float_network;
@@ -37,6 +37,8 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Imported, LayerProblem> {
         layers: vec![],
         constants,
         spaced: HashMap::new(),
+        turned: HashSet::new(),
+        lowest: HashSet::new(),
         lengths: HashMap::new(),
         values: HashMap::new(),
     };

@@ -40,6 +40,14 @@ impl Importer<'_, '_> {
             "RESHAPE",
             "SQUEEZE",
         ];
+        const OF_TURNED: [&str; 3] = ["MEAN", "REDUCE_MAX", "TRANSPOSE"];
+        let reads_turned = operator.inputs.iter().any(|input| self.turned.contains(input));
+        if reads_turned && !OF_TURNED.contains(&name.as_str()) {
+            return Err(unsupported(
+                format!("{name} of a map whose channels come before its rows"),
+                "convert the network with channels last throughout",
+            ));
+        }
         let reads_spaced = operator.inputs.iter().any(|input| self.spaced.contains_key(input));
         if reads_spaced && !OF_SPACED.contains(&name.as_str()) {
             return Err(unsupported(
@@ -64,6 +72,8 @@ impl Importer<'_, '_> {
         let argmax = name == "ARG_MAX";
         if !argmax
             && !self.spaced.contains_key(&output)
+            && !reads_turned
+            && !self.turned.contains(&output)
             && out.map_shape().is_ok_and(|stated| stated != shape)
         {
             return Err(corrupt(format!(

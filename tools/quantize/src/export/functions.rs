@@ -54,6 +54,12 @@ impl Exporter<'_> {
                 }
                 self.graph.node("Mul", &[value, &gate], &pre(name), vec![])
             }
+            Computed::Power(exponent) => {
+                let exponent = self.graph.float(&format!("{name}.exponent"), exponent);
+                let positive =
+                    self.graph.node("Relu", &[value], &format!("{name}.positive"), vec![]);
+                self.graph.node("Pow", &[&positive, &exponent], &pre(name), vec![])
+            }
             Computed::Clip { min, max } => {
                 let [min, max] = [("min", min), ("max", max)]
                     .map(|(part, bound)| self.graph.float(&format!("{name}.{part}"), bound));

@@ -3,10 +3,12 @@
 use brooklet::ops::MAX_KERNEL;
 
 use crate::error::Unrepresentable;
-use crate::network::{AveragePool, Network, Op, QuantizedNetwork, QuantizedOp};
+use crate::network::{AveragePool, Network, Op, Output, QuantizedNetwork, QuantizedOp, Shape};
 
 /// Refuses a float network with an operator for which there are no layers.
 pub(crate) fn float(network: &Network) -> Result<(), Unrepresentable> {
+    let of = |node: usize| (network.nodes[node].shape, network.nodes[node].name.clone());
+    vectors(&network.outputs, of)?;
     for node in &network.nodes {
         let problem = match &node.op {
             Op::Conv(conv) => kernel(conv.kernel(), conv.dilation),
@@ -31,6 +33,8 @@ pub(crate) fn float(network: &Network) -> Result<(), Unrepresentable> {
 
 /// Refuses an int8 network with an operator for which there are no layers.
 pub(crate) fn int8(network: &QuantizedNetwork) -> Result<(), Unrepresentable> {
+    let of = |node: usize| (network.nodes[node].shape, network.nodes[node].name.clone());
+    vectors(&network.outputs, of)?;
     for node in &network.nodes {
         let problem = match &node.op {
             QuantizedOp::Conv(conv) => {
@@ -43,6 +47,25 @@ pub(crate) fn int8(network: &QuantizedNetwork) -> Result<(), Unrepresentable> {
         };
         if let Some(problem) = problem {
             return Err(unknown(&node.name, &node.source, node.op.name(), &problem));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses outputs that are maps: a model's outputs are vectors.
+fn vectors(
+    outputs: &[Output],
+    of: impl Fn(usize) -> (Shape, String),
+) -> Result<(), Unrepresentable> {
+    for output in outputs {
+        let ([height, width, _], name) = of(output.node);
+        if [height, width] != [1, 1] {
+            let what = format!(
+                "is an output of {height}×{width} pixels (`{}` in the file): a model's outputs are \
+                 vectors, so end the network in a pooling or a linear layer",
+                output.name
+            );
+            return Err(Unrepresentable::new(&name, what));
         }
     }
     Ok(())

@@ -52,6 +52,8 @@ fn named(walk: &mut Walk, mut map: Map, call: &Call<'_>, name: &str) -> Result<M
         "silu" | "swish" => Op::Function(Function::Silu),
         "hard_silu" | "hard_swish" => Op::Function(Function::HardSwish),
         "leaky_relu" => Op::Function(Function::LeakyRelu { slope: 0.2 }),
+        "exponential" => Op::Function(Function::Exp),
+        "hard_tanh" => Op::Function(Function::Clip { min: -1.0, max: 1.0 }),
         "softplus" => Op::Function(Function::Softplus),
         "softmax" => return scores(walk, &map, call, Op::Softmax),
         "log_softmax" => return scores(walk, &map, call, Op::Ending(Ending::LogSoftmax)),

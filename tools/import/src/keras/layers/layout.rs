@@ -58,6 +58,49 @@ pub(super) fn reshape(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem> 
     ))
 }
 
+/// Permute, from channels, rows, columns to rows, columns, channels at the input.
+pub(super) fn permute(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem> {
+    let map = *walk.only(call)?;
+    let order: Option<Vec<u64>> = call.layer.config["dims"]
+        .as_array()
+        .map(|dims| dims.iter().filter_map(Value::as_u64).collect());
+    let [a, b, c] = map.view.shape();
+    let network = walk.network()?;
+    let untouched = map.view == View::new(0, network.input) && network.nodes.len() == 1;
+    match order.as_deref() {
+        Some([1, 2, 3]) => Ok(map),
+        Some([2, 3, 1]) if untouched => {
+            let to = [b, c, a];
+            (network.input, network.nodes[0].shape) = (to, to);
+            Ok(Map { view: View::new(0, to), dimensions: 3 })
+        }
+        _ => Err(unsupported(
+            format!("exchanges the dimensions of a map by {}", call.layer.config["dims"]),
+            "only an input with channels first can be brought to rows, columns, channels",
+        )),
+    }
+}
+
+/// Resizing and CenterCrop, to the size that the image has already or, for a crop, to a smaller one.
+pub(super) fn resize(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem> {
+    let map = *walk.only(call)?;
+    let [height, width, channels] = map.view.shape();
+    let size = [call.layer.extent("height", height)?, call.layer.extent("width", width)?];
+    if size == [height, width] {
+        return Ok(map);
+    }
+    let crops = call.layer.class == "CenterCrop" && size[0] <= height && size[1] <= width;
+    if !crops {
+        return Err(unsupported(
+            format!("resizes a map of {height}×{width} to {}×{}", size[0], size[1]),
+            "leave it out of the network, and resize the images: --resize, --crop",
+        ));
+    }
+    let (top, left) = ((height - size[0]) / 2, (width - size[1]) / 2);
+    let edges = [top, left, height - size[0] - top, width - size[1] - left];
+    cropped(walk, call, &map, edges, channels)
+}
+
 /// Top, left, bottom, right of a layer's `padding` or `cropping`.
 fn sides(call: &Call<'_>, key: &str) -> Result<Pads, Problem> {
     let value = &call.layer.config[key];
@@ -90,11 +133,28 @@ pub(super) fn crop(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem> {
     super::conv::require(call, &map)?;
     let sides = sides(call, "cropping")?;
     crate::network::check_extents(&sides.map(|side| side.saturating_add(1)), "cropping")?;
-    let node = walk.settle(&map, call.layer.name)?;
-    // A kernel of that size would be refused later, so it is not made.
-    if sides[0] + sides[2] > 255 || sides[1] + sides[3] > 255 {
-        return Err(unsupported(format!("crops by {sides:?}"), "crop the images before"));
-    }
     let channels = map.view.shape()[2];
-    walk.push(Op::Conv(Conv::cropping(channels, sides)), &[node], call, map.dimensions)
+    cropped(walk, call, &map, sides, channels)
+}
+
+/// A map without these rows and columns. Each convolution crops as much as its kernel allows.
+fn cropped(
+    walk: &mut Walk,
+    call: &Call<'_>,
+    map: &Map,
+    edges: Pads,
+    channels: usize,
+) -> Result<Map, Problem> {
+    let (mut made, mut left) = (*map, edges);
+    while left != [0; 4] {
+        let mut room = [Conv::MOST_CROPPED; 2];
+        let part = std::array::from_fn(|side| {
+            let part = left[side].min(room[side % 2]);
+            room[side % 2] -= part;
+            part
+        });
+        left = std::array::from_fn(|side| left[side] - part[side]);
+        made = walk.elementwise(Op::Conv(Conv::cropping(channels, part)), &made, call)?;
+    }
+    Ok(made)
 }

@@ -29,7 +29,7 @@ pub(super) struct Map {
 type Function = fn(&mut Walk, &Call<'_>) -> Result<Map, Problem>;
 
 /// The layers, by class.
-const LAYERS: [(&str, Function); 57] = [
+const LAYERS: [(&str, Function); 60] = [
     ("Activation", activation::activation),
     ("ActivityRegularization", layout::same),
     ("Add", sums::add),
@@ -37,6 +37,7 @@ const LAYERS: [(&str, Function); 57] = [
     ("AveragePooling1D", pool::pool),
     ("AveragePooling2D", pool::pool),
     ("BatchNormalization", norm::batch_norm),
+    ("CenterCrop", layout::resize),
     ("Concatenate", sums::concatenate),
     ("Conv1D", conv::conv),
     ("Conv2D", conv::conv),
@@ -62,6 +63,7 @@ const LAYERS: [(&str, Function); 57] = [
     ("Multiply", sums::multiply),
     ("Normalization", norm::normalization),
     ("PReLU", activation::prelu),
+    ("Permute", layout::permute),
     ("RandomBrightness", layout::same),
     ("RandomContrast", layout::same),
     ("RandomFlip", layout::same),
@@ -75,6 +77,7 @@ const LAYERS: [(&str, Function); 57] = [
     ("Relu6", activation::operator),
     ("Rescaling", norm::rescaling),
     ("Reshape", layout::reshape),
+    ("Resizing", layout::resize),
     ("SeparableConv1D", conv::separable),
     ("SeparableConv2D", conv::separable),
     ("Sigmoid", activation::operator),

@@ -5,6 +5,7 @@ use crate::error::{Problem, unsupported};
 use crate::keras::corrupt;
 use crate::keras::graph::{Call, Walk};
 use crate::network::{BatchNorm, Conv, NodeId, Op};
+use crate::rewrite::view::View;
 
 /// The nodes of the inputs, of which there must be several.
 fn nodes(walk: &mut Walk, call: &Call<'_>) -> Result<Vec<NodeId>, Problem> {
@@ -16,15 +17,18 @@ fn nodes(walk: &mut Walk, call: &Call<'_>) -> Result<Vec<NodeId>, Problem> {
 
 /// Combines the inputs one after another with an operator that takes two.
 fn folded(walk: &mut Walk, call: &Call<'_>, op: &Op) -> Result<Map, Problem> {
-    let shape = call.inputs[0].view.shape();
-    if let Some(other) = call.inputs.iter().find(|map| map.view.shape() != shape) {
-        return Err(unsupported(
-            format!("{} of maps of {shape:?} and {:?}", call.layer.class, other.view.shape()),
-            "only maps of one shape are supported",
-        ));
-    }
-    let nodes = nodes(walk, call)?;
+    let mut nodes = nodes(walk, call)?;
+    let size = |map: &Map| map.view.shape().iter().product::<usize>();
     let mut made = call.inputs[0];
+    for (map, &node) in call.inputs.iter().zip(&nodes) {
+        if size(map) > size(&made) {
+            made = Map { view: View::new(node, map.view.shape()), ..*map };
+        }
+    }
+    let whole = nodes[call.inputs.iter().position(|map| size(map) == size(&made)).unwrap_or(0)];
+    for node in &mut nodes {
+        *node = walk.network()?.enlarged(*node, whole, call.layer.name)?;
+    }
     let mut sum = nodes[0];
     for &node in &nodes[1..] {
         made = walk.push(op.clone(), &[sum, node], call, made.dimensions)?;

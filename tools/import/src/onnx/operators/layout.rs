@@ -4,6 +4,7 @@ use crate::error::{Problem, unsupported};
 use crate::network::{Conv, Network, Op};
 use crate::onnx::call::Call;
 use crate::onnx::importer::Importer;
+use crate::onnx::input::Layout;
 use crate::onnx::map::{Channel, Height, Map, Width};
 use crate::onnx::node::{extent, int, ints, op_type};
 use crate::onnx::shapes;
@@ -37,7 +38,9 @@ pub(super) fn expand(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map
     };
     let ends = |name: &String| {
         importer.readers.get(name.as_str()).is_some_and(|readers| {
-            readers.iter().all(|op| matches!(*op, "Mul" | "Add" | "Sub" | "Div"))
+            // Its quantized form is read by a multiplication, too.
+            let ends = ["Mul", "Add", "Sub", "Div", "QuantizeLinear", "DequantizeLinear"];
+            readers.iter().all(|op| ends.contains(op))
         })
     };
     if !more.is_some_and(fits) || !call.node.output.first().is_some_and(ends) {
@@ -103,27 +106,54 @@ pub(super) fn reshape(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Ma
     let sizes = map.sizes();
     let allow_zero = int(call.node, "allowzero", 0) != 0;
     let target = shapes::reshape_target(&sizes, &call.ints(1)?, allow_zero)?;
-    let made = map.reshaped(&target);
-    // If the input is a vector that is reshaped to a map, the map is the image.
+    shaped(importer, call, map, &target)
+}
+
+/// A map with other dimensions. If it is the input, and becomes an image only by this, it is the image.
+fn shaped(
+    importer: &mut Importer<'_>,
+    call: &Call<'_>,
+    map: &Map,
+    target: &[usize],
+) -> Result<Map, Problem> {
+    let made = map.reshaped(target);
     let untouched = importer.network.nodes.len() == 1 && map.view == importer.view(0);
-    match (made, &target[..]) {
-        (Err(_), &[1, channels, height, width]) if untouched && map.view.shape()[..2] == [1, 1] => {
+    let is_vector = map.view.shape()[..2] == [1, 1];
+    // A single channel has the order of the input, whatever the input's dimensions are called.
+    let image = match *target {
+        [1, channels, height, width]
+            if (is_vector && made.is_err())
+                || (channels == 1 && importer.layout == Layout::OneChannel) =>
+        {
+            Some(([height, width, channels], 4))
+        }
+        [1, 1, width] if importer.layout == Layout::OneChannel => Some(([1, width, 1], 3)),
+        _ => None,
+    };
+    match (made, image) {
+        (_, Some((shape, dimensions))) if untouched => {
             let source = importer.network.nodes[0].source.clone();
-            importer.network = Network::new([height, width, channels], &source)?;
-            Ok(Map::nchw(importer.view(0)))
+            importer.network = Network::new(shape, &source)?;
+            let view = importer.view(0);
+            let alone = Map { view, dims: vec![vec![], vec![Channel], vec![Width]] };
+            Ok(if dimensions == 4 { Map::nchw(view) } else { alone })
+        }
+        // The answer is a vector, however a file divides it.
+        (Err(_), _) if is_vector && importer.is_output(call) => {
+            Ok(Map { view: map.view, dims: vec![vec![], vec![Channel]] })
         }
         (made, _) => made,
     }
 }
 
-pub(super) fn squeeze(_: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
+pub(super) fn squeeze(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
     let map = call.map(0)?;
     let axes = match call.optional_ints(1)? {
         Some(axes) => axes,
         None => ints(call.node, "axes").to_vec(),
     };
     let target = shapes::squeezed(&map.sizes(), &axes, op_type(call.node) == "Squeeze")?;
-    map.reshaped(&target)
+    shaped(importer, call, map, &target)
 }
 
 pub(super) fn transpose(_: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {

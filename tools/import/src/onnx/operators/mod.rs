@@ -1,6 +1,7 @@
 //! Operators of maps, with one function each.
 
 mod batch_norm;
+mod blocks;
 mod conv;
 mod function;
 mod layout;
@@ -10,6 +11,7 @@ mod pool;
 mod quantized;
 mod sums;
 
+pub(super) use self::blocks::blocks_as_channels;
 pub(super) use self::parts::{channels, split};
 use super::call::Call;
 use super::importer::Importer;
@@ -22,7 +24,8 @@ use crate::proto::{GraphProto, NodeProto, data_type};
 pub(super) type Operator = fn(&mut Importer<'_>, &Call<'_>) -> Result<Map, Problem>;
 
 /// The operators, by ONNX's names.
-const OPERATORS: [(&str, Operator); 55] = [
+const OPERATORS: [(&str, Operator); 61] = [
+    ("Abs", function::function),
     ("Add", sums::arithmetic),
     ("ArgMax", function::argmax),
     ("AveragePool", pool::average_pool),
@@ -37,9 +40,11 @@ const OPERATORS: [(&str, Operator); 55] = [
     ("Dropout", layout::keep),
     ("Elu", function::function),
     ("Erf", function::function),
+    ("Exp", function::function),
     ("Expand", layout::expand),
     ("Flatten", layout::flatten),
     ("Gather", parts::gather),
+    ("GatherND", parts::gather_nd),
     ("Gelu", function::function),
     ("Gemm", linear::matrix),
     ("GlobalAveragePool", pool::global_average_pool),
@@ -48,6 +53,7 @@ const OPERATORS: [(&str, Operator); 55] = [
     ("HardSwish", function::function),
     ("Identity", layout::keep),
     ("LeakyRelu", function::function),
+    ("Log", function::function),
     ("LogSoftmax", function::softmax),
     ("MatMul", linear::matrix),
     ("Max", function::bound),
@@ -70,6 +76,8 @@ const OPERATORS: [(&str, Operator); 55] = [
     ("Slice", parts::slice),
     ("Softmax", function::softmax),
     ("Softplus", function::function),
+    ("SpaceToDepth", blocks::space_to_depth),
+    ("Sqrt", function::function),
     ("Squeeze", layout::squeeze),
     ("Sub", sums::arithmetic),
     ("Sum", sums::sum_of_all),

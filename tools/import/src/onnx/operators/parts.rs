@@ -1,10 +1,13 @@
 //! Operators that pad a map, or select a part of it.
 
+use std::rc::Rc;
+
 use ndarray::Axis as NdAxis;
 
 use crate::error::{Problem, unsupported};
-use crate::network::{Border, Conv, Op, Pads, Repeats};
+use crate::network::{Border, Conv, Function, Op, Pads, Repeats};
 use crate::onnx::call::Call;
+use crate::onnx::constant::Constant;
 use crate::onnx::importer::{Importer, Value};
 use crate::onnx::map::{Axis, Channel, Height, Map, Width};
 use crate::onnx::node::{corrupt, extent, float, int, ints, text};
@@ -123,9 +126,18 @@ fn part(
             (edges[side], edges[side + 2]) = (range.start, behind);
             cropped(importer, &map, edges, call)
         }
+        [axis @ (Height | Width)] => {
+            let step = extent(range.step)?;
+            let span = (range.count - 1) * step + 1;
+            let mut edges = [0; 4];
+            let side = usize::from(axis == Width);
+            (edges[side], edges[side + 2]) = (range.start, size - range.start - span);
+            let map = cropped(importer, &map, edges, call)?;
+            subsampled(&map, dim, step)
+        }
         _ => Err(unsupported(
             format!("slices dimension {dim} to a part"),
-            "a range of rows, of columns or of channels, or every n-th from the first, can be taken",
+            "a range of rows, of columns or of channels, or every n-th of them, can be taken",
         )),
     }
 }
@@ -139,6 +151,18 @@ pub(in crate::onnx) fn channels(
 ) -> Result<Map, Problem> {
     let all = map.extent(Channel);
     importer.take(all.saturating_mul(chosen.len()))?;
+    let scores = &importer.network.nodes[map.view.node];
+    if let (Op::Softmax, 2, &[chosen]) = (&scores.op, all, chosen)
+        && !importer.qdq.has_maps()
+    {
+        // One of two probabilities is a sigmoid of the scores' difference.
+        let mut conv = Conv::choosing(2, &[chosen]);
+        conv.weights[[0, 0, 0, 1 - chosen]] = -1.0;
+        let view = importer.view(scores.inputs[0]);
+        let of = Map { view, dims: map.dims.clone() };
+        let difference = importer.elementwise(&of, Op::Conv(conv), &call.name)?;
+        return importer.elementwise(&difference, Op::Function(Function::Sigmoid), &call.name);
+    }
     let conv = Conv::choosing(all, chosen);
     importer.elementwise(map, Op::Conv(conv), &call.name)
 }
@@ -165,9 +189,22 @@ fn cropped(
         let id = importer.network.push(op, &inputs, &call.name)?;
         return Ok(Map { view: importer.view(id), dims: map.dims.clone() });
     }
-    let conv = Conv::cropping(map.extent(Channel), edges);
-    importer.take(conv.weights.len())?;
-    importer.elementwise(map, Op::Conv(conv), &call.name)
+    // Each convolution crops as much as its kernel allows.
+    let mut made = map.clone();
+    let mut left = edges;
+    while left != [0; 4] {
+        let mut room = [Conv::MOST_CROPPED; 2];
+        let part = std::array::from_fn(|side| {
+            let part = left[side].min(room[side % 2]);
+            room[side % 2] -= part;
+            part
+        });
+        left = std::array::from_fn(|side| left[side] - part[side]);
+        let conv = Conv::cropping(made.extent(Channel), part);
+        importer.take(conv.weights.len())?;
+        made = importer.elementwise(&made, Op::Conv(conv), &call.name)?;
+    }
+    Ok(made)
 }
 
 /// Split: each output is a range along a dimension.
@@ -225,26 +262,52 @@ pub(super) fn gather(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map
         let dims = [&map.dims[..dim], &dims, &map.dims[dim + 1..]].concat();
         return Ok(Map { view: map.view, dims });
     }
-    if map.dims[dim] == [Channel] && indices.rank() == 1 {
-        let place = |&at: &i64| {
-            let at = if at < 0 { at.saturating_add(map.size(dim) as i64) } else { at };
-            usize::try_from(at).ok().filter(|&at| at < map.size(dim))
-        };
-        let chosen: Option<Vec<usize>> = list.iter().map(place).collect();
-        let chosen = chosen.ok_or_else(|| corrupt("gathers beyond the end"))?;
-        return channels(importer, map, &chosen, call);
-    }
-    let step = if list.len() > 1 { list[1].saturating_sub(list[0]) } else { 1 };
-    let regular = (0..).step_by(usize::try_from(step).ok().filter(|&n| n > 0).unwrap_or(1));
-    let all = step > 0 && list.len() == map.size(dim).div_ceil(step as usize);
-    if indices.rank() != 1 || !all || !list.iter().copied().eq(regular.take(list.len())) {
-        let some = &list[..list.len().min(8)];
+    let place = |&at: &i64| {
+        let at = if at < 0 { at.saturating_add(map.size(dim) as i64) } else { at };
+        usize::try_from(at).ok().filter(|&at| at < map.size(dim))
+    };
+    let chosen: Option<Vec<usize>> = list.iter().map(place).collect();
+    let chosen = chosen.ok_or_else(|| corrupt("gathers beyond the end"))?;
+    let (&[start, ..], 0..=1) = (&chosen[..], indices.rank()) else {
         return Err(unsupported(
-            format!("gathers positions {some:?}… of dimension {dim}"),
-            "only every n-th row or column, from the first, can be taken",
+            format!("gathers with indices of shape {:?}", indices.shape()),
+            "rows, columns or channels can be taken by a list of their numbers",
+        ));
+    };
+    let mut made = if map.dims[dim] == [Channel] {
+        channels(importer, map, &chosen, call)?
+    } else {
+        let step = chosen.get(1).map_or(1, |&next| next.saturating_sub(start)).max(1);
+        if !chosen.iter().copied().eq((start..).step_by(step).take(chosen.len())) {
+            let some = &list[..list.len().min(8)];
+            return Err(unsupported(
+                format!("gathers positions {some:?}… of dimension {dim}"),
+                "only every n-th row or column can be taken",
+            ));
+        }
+        let range = shapes::Range { start, step: step as i64, count: chosen.len() };
+        part(importer, map.clone(), dim, range, call)?
+    };
+    if indices.rank() == 0 {
+        made.dims.remove(dim);
+    }
+    Ok(made)
+}
+
+/// GatherND, with which PyTorch's exporter writes a list of positions of the first dimension.
+pub(super) fn gather_nd(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
+    let (map, indices) = (call.map(0)?, call.constant(1)?);
+    let alone = indices.rank() == 2 && indices.shape()[1] == 1;
+    if !alone || int(call.node, "batch_dims", 0) != 0 || map.dims.first() != Some(&vec![Channel]) {
+        return Err(unsupported(
+            format!("gathers with indices of shape {:?}", indices.shape()),
+            "a list of channels can be taken; write an adaptive pooling to sizes that do not \
+             divide the map as a pooling with a fixed window",
         ));
     }
-    subsampled(map, dim, extent(step)?)
+    let list = Value::Constant(Rc::new(Constant::ints(indices.to_ints()?)));
+    let inputs = vec![call.inputs[0].clone(), Some(list)];
+    gather(importer, &Call { node: call.node, name: call.name.clone(), inputs })
 }
 
 /// The dimensions that replace a dimension if all its positions are gathered, each once, in an

@@ -1,7 +1,7 @@
 //! Additions and multiplications, of maps and with constants.
 
 use crate::error::{Problem, unsupported};
-use crate::network::{BatchNorm, Conv, NodeId, Op};
+use crate::network::{BatchNorm, Conv, Function, NodeId, Op};
 use crate::onnx::call::Call;
 use crate::onnx::constant::Constant;
 use crate::onnx::importer::{Importer, Value};
@@ -54,14 +54,19 @@ pub(super) fn sum(
         let norm = BatchNorm::affine_of(&[2.0], &[0.0], a.extent(Channel));
         return importer.elementwise(a, Op::BatchNorm(norm), name);
     }
-    if !a.broadcasts(b) || a.dims.len() != b.dims.len() {
+    if !(a.broadcasts(b) || b.broadcasts(a)) || a.dims.len() != b.dims.len() {
         return Err(unsupported(
             "adds maps of different layouts",
             "export the network in ONNX's own layout",
         ));
     }
+    let size = |id: NodeId| importer.network.nodes[id].shape.iter().product::<usize>();
+    let (whole, part) = if size(ids[0]) >= size(ids[1]) { (0, 1) } else { (1, 0) };
+    let mut ids = ids;
+    ids[part] = importer.network.enlarged(ids[part], ids[whole], name)?;
     let id = importer.network.push(Op::Add, &ids, name)?;
-    Ok(Map { view: importer.view(id), dims: a.dims.clone() })
+    let dims = if whole == 0 { &a.dims } else { &b.dims };
+    Ok(Map { view: importer.view(id), dims: dims.clone() })
 }
 
 /// The maximum of two maps of the same shape, `a + max(b − a, 0)`, or their minimum, `a − max(a − b, 0)`.
@@ -110,8 +115,11 @@ fn spread(
     name: &str,
 ) -> Result<[NodeId; 2], Problem> {
     let [whole, part] = [a, b].map(|id| importer.network.nodes[id].shape);
-    if part[2] != 1 || whole[2] == 1 || part[..2] != whole[..2] {
+    if part == [1, 1, whole[2]] {
         return Ok([a, b]);
+    }
+    if part[2] != 1 || whole[2] == 1 || part[..2] != whole[..2] {
+        return Ok([a, importer.network.enlarged(b, a, name)?]);
     }
     importer.take(whole[2])?;
     let b = importer.network.push(Op::Conv(Conv::spreading(whole[2])), &[b], name)?;
@@ -187,7 +195,7 @@ pub(super) fn negative(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<M
     importer.elementwise(map, Op::BatchNorm(norm), &call.name)
 }
 
-/// Pow by two or three.
+/// Pow by a constant.
 pub(super) fn power(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
     let map = call.map(0)?;
     let exponent = match call.constant(1)? {
@@ -200,9 +208,14 @@ pub(super) fn power(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map,
             let square = product(importer, map, map, &call.name)?;
             product(importer, &square, map, &call.name)
         }
+        // Other powers are of numbers that are not negative, as those of generalized means.
+        Some(exponent) if exponent > 0.0 => {
+            let op = Op::Function(Function::Power { exponent });
+            importer.elementwise(map, op, &call.name)
+        }
         _ => Err(unsupported(
-            format!("a map to the power of {exponent:?}"),
-            "only squares and cubes are supported",
+            format!("a map to the power of {}", exponent.unwrap_or(f32::NAN)),
+            "only powers with positive exponents are supported",
         )),
     }
 }

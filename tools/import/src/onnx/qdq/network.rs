@@ -220,9 +220,16 @@ impl Builder<'_> {
                     eight(affine([low.max(least), high.min(most)]))
                 }
                 (_, Some(range), None) | (_, None, Some(range)) => eight(affine(range)),
-                _ => Err(unsupported("its output is not quantized", REMEDY)),
+                _ => match self.reached(id, end) {
+                    Some(range) => eight(affine(range)),
+                    None => Err(unsupported("its output is not quantized", REMEDY)),
+                },
             },
-            (None, None) => Err(unsupported("its output is not quantized", REMEDY)),
+            (None, None) => Err(unsupported(
+                "the image is not quantized before the first layer",
+                "leave its normalization out of the network and give --mean and --std, or give the \
+                 float network, which brooklet quantizes itself",
+            )),
         }
     }
 
@@ -246,6 +253,46 @@ impl Builder<'_> {
         let of = |id: NodeId| self.places[id].map(|place| ends(self.quantization(place)));
         let (one, two) = (of(one)?, of(two)?);
         let [low, high] = [one[0] + two[0], one[1] + two[1]];
+        Some(match self.float.nodes[end].op {
+            Op::Relu => [0.0, high],
+            Op::Relu6 => [0.0, high.min(6.0)],
+            _ => [low, high],
+        })
+    }
+
+    /// The range that an operator of single values, a product or a concatenation can reach, if all that
+    /// it reads is quantized to 8 bits.
+    fn reached(&self, id: NodeId, end: NodeId) -> Option<[f64; 2]> {
+        let node = &self.float.nodes[id];
+        let place = |&input: &NodeId| self.places[input].filter(|&place| !self.nodes[place].int16);
+        let places: Vec<usize> = node.inputs.iter().map(place).collect::<Option<_>>()?;
+        let known: Vec<(f32, i32)> = places.iter().map(|&place| self.quantization(place)).collect();
+        let &(scale, zero) = known.first()?;
+        let reals = || (-128..=127).map(move |level| f64::from(level - zero) * f64::from(scale));
+        let range = |values: &mut dyn Iterator<Item = f64>| {
+            values.fold([f64::INFINITY, f64::NEG_INFINITY], |[low, high], value| {
+                [low.min(value), high.max(value)]
+            })
+        };
+        let both = ends((scale, zero));
+        let [low, high] = match &node.op {
+            Op::Function(function) => range(&mut reals().map(|real| function.value(real))),
+            Op::Relu | Op::Relu6 => both,
+            Op::BatchNorm(norm) => {
+                let affine = (0..norm.scale.len()).map(|channel| norm.affine(channel));
+                range(&mut affine.flat_map(|(factor, offset)| both.map(|x| factor * x + offset)))
+            }
+            Op::PRelu(slopes) => {
+                let slopes = slopes.iter().chain(&[1.0]).map(|&slope| f64::from(slope));
+                range(&mut slopes.flat_map(|slope| both.map(|x| slope * x.min(0.0) + x.max(0.0))))
+            }
+            Op::Multiply => {
+                let [one, two] = [ends(known[0]), ends(*known.get(1)?)];
+                range(&mut one.into_iter().flat_map(|a| two.map(|b| a * b)))
+            }
+            Op::Concat => range(&mut known.iter().flat_map(|&of| ends(of))),
+            _ => return None,
+        };
         Some(match self.float.nodes[end].op {
             Op::Relu => [0.0, high],
             Op::Relu6 => [0.0, high.min(6.0)],

@@ -18,7 +18,8 @@ use crate::error::Problem;
 pub(super) type Function = fn(&mut Importer<'_, '_>, &Call<'_>) -> Result<Made, Problem>;
 
 /// The operators, by their names in TFLite.
-const OPERATORS: [(&str, Function); 38] = [
+const OPERATORS: [(&str, Function); 45] = [
+    ("ABS", activation::function),
     ("ADD", sums::arithmetic),
     ("ARG_MAX", activation::ending),
     ("AVERAGE_POOL_2D", pool::pool_2d),
@@ -29,16 +30,20 @@ const OPERATORS: [(&str, Function); 38] = [
     ("DEQUANTIZE", quantized::dequantize),
     ("DIV", sums::arithmetic),
     ("ELU", activation::function),
+    ("EXP", activation::function),
     ("EXPAND_DIMS", parts::reshape),
     ("FULLY_CONNECTED", conv::fully_connected),
     ("GELU", activation::function),
     ("HARD_SWISH", activation::function),
     ("L2_NORMALIZATION", activation::ending),
     ("LEAKY_RELU", activation::function),
+    ("LOG", activation::function),
     ("LOGISTIC", activation::function),
     ("LOG_SOFTMAX", activation::softmax),
+    ("MAXIMUM", sums::larger),
     ("MAX_POOL_2D", pool::pool_2d),
     ("MEAN", pool::reduce),
+    ("MINIMUM", sums::larger),
     ("MUL", sums::arithmetic),
     ("PAD", parts::pad),
     ("PADV2", parts::pad),
@@ -50,8 +55,10 @@ const OPERATORS: [(&str, Function); 38] = [
     ("RELU_0_TO_1", activation::function),
     ("RELU_N1_TO_1", activation::function),
     ("RESHAPE", parts::reshape),
+    ("SLICE", parts::slice),
     ("SOFTMAX", activation::softmax),
     ("SPACE_TO_BATCH_ND", spaced::to_batch),
+    ("SQRT", activation::function),
     ("SQUEEZE", parts::reshape),
     ("STRIDED_SLICE", parts::strided_slice),
     ("SUB", sums::arithmetic),

@@ -1,12 +1,13 @@
 //! Operators that change the layout of a map, pad it, or select a part of it.
 
 use crate::error::{Problem, unsupported};
-use crate::network::Shape;
+use crate::network::{Activation, Conv, Pads, Shape, check_extents};
 use crate::rewrite::view::View;
 use crate::tflite::call::{Call, Made};
+use crate::tflite::graph::Operator;
 use crate::tflite::importer::{Computation, Importer};
 use crate::tflite::options::Options;
-use crate::tflite::schema::corrupt;
+use crate::tflite::schema::{corrupt, operator_name};
 
 /// RESHAPE, SQUEEZE and EXPAND_DIMS.
 pub(super) fn reshape(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Result<Made, Problem> {
@@ -24,7 +25,19 @@ pub(super) fn reshape(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Resul
         Some(to) => to,
         None => importer.graph.tensor(call.output)?.map_shape()?,
     };
-    if elements != to.iter().product::<usize>() || (to[..2] != [1, 1] && to != from) {
+    let same = elements == to.iter().product::<usize>();
+    // The input itself is an image of this shape.
+    if same && to != from && importer.layers.len() == 1 && view == View::new(0, from) {
+        check_extents(&to, "input size")?;
+        importer.layers[0].shape = to;
+        return Ok(Made::View(View::new(0, to)));
+    }
+    // The scores stay a vector, however the network divides them.
+    let ends = from[..2] == [1, 1] && importer.graph.outputs.contains(&call.output);
+    if same && ends {
+        return Ok(Made::View(view));
+    }
+    if !same || (to[..2] != [1, 1] && to != from) {
         return Err(unsupported(
             format!("reshapes {from:?} to {to:?}"),
             "only flattening before the last layer is supported",
@@ -60,6 +73,17 @@ pub(super) fn transpose(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Res
     {
         return Ok(Made::View(view));
     }
+    // A map with channels first, which its readers know, or turns again.
+    let order = importer.constants.ints(call.input(1)?)?;
+    let turned = importer.turned.contains(&call.input(0)?);
+    match (turned, &order[..]) {
+        (false, [0, 3, 1, 2]) => {
+            importer.turned.insert(call.output);
+            return Ok(Made::View(view));
+        }
+        (true, [0, 2, 3, 1]) => return Ok(Made::View(view)),
+        _ => {}
+    }
     Err(unsupported(
         "transposes a map inside of the network",
         "convert the network with channels last throughout",
@@ -69,7 +93,10 @@ pub(super) fn transpose(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Res
 pub(super) fn pad(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Result<Made, Problem> {
     if call.name == "PADV2" {
         let value = importer.constants.floats(call.input(2)?)?;
-        if value.iter().any(|&value| value != 0.0) {
+        // Padding that a maximum never takes is that of a max-pool.
+        if value.iter().all(|&value| value <= f32::MIN) && read_by_max_pools(importer, call) {
+            importer.lowest.insert(call.output);
+        } else if value.iter().any(|&value| value != 0.0) {
             return Err(unsupported(
                 format!("pads with {value:?}"),
                 "only padding with zeros is supported",
@@ -81,6 +108,15 @@ pub(super) fn pad(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Result<Ma
     Ok(Made::View(view))
 }
 
+/// Whether only max-pools read an operator's output.
+fn read_by_max_pools(importer: &Importer<'_, '_>, call: &Call<'_>) -> bool {
+    let graph = importer.graph;
+    let reads = |op: &&Operator<'_>| op.inputs.contains(&call.output);
+    let mut readers = graph.operators.iter().filter(reads);
+    !graph.outputs.contains(&call.output)
+        && readers.all(|reader| operator_name(reader.code) == "MAX_POOL_2D")
+}
+
 pub(super) fn strided_slice(
     importer: &mut Importer<'_, '_>,
     call: &Call<'_>,
@@ -89,9 +125,156 @@ pub(super) fn strided_slice(
     let [begin, end, strides] = lists.map(|at| importer.constants.ints(at));
     let options = call.options();
     let view = importer.view(call.input(0)?)?;
-    let view = taken(view, &begin?, &end?, &strides?, options)?;
     same_quantization(importer, call.input(0)?, call.output)?;
-    Ok(Made::View(view))
+    let lists = [begin?, end?, strides?];
+    let [begin, end, strides] = [&lists[0], &lists[1], &lists[2]].map(Vec::as_slice);
+    match taken(view, begin, end, strides, options) {
+        Ok(view) => Ok(Made::View(view)),
+        Err(_) => {
+            let ranges = ranges(importer, call, [begin, end, strides])?;
+            selected(importer, call, &ranges)
+        }
+    }
+}
+
+/// SLICE: a range along each dimension.
+pub(super) fn slice(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Result<Made, Problem> {
+    let [begin, size] = [call.input(1)?, call.input(2)?].map(|at| importer.constants.ints(at));
+    let (begin, size) = (begin?, size?);
+    same_quantization(importer, call.input(0)?, call.output)?;
+    let sizes = importer.graph.tensor(call.input(0)?)?.shape.clone();
+    if begin.len() != sizes.len() || size.len() != sizes.len() {
+        return Err(corrupt("a slice with lists of different lengths"));
+    }
+    let range = |dim: usize| {
+        let whole = i64::from(sizes[dim].max(1));
+        let count = if size[dim] == -1 { whole.saturating_sub(begin[dim]) } else { size[dim] };
+        let fits = begin[dim] >= 0 && count > 0 && begin[dim].saturating_add(count) <= whole;
+        fits.then_some(Taken { first: begin[dim] as usize, step: 1, count: count as usize })
+    };
+    let ranges: Option<Vec<Taken>> = (0..sizes.len()).map(range).collect();
+    let ranges = ranges.ok_or_else(|| corrupt("a slice beyond the end of a map"))?;
+    selected(importer, call, &ranges)
+}
+
+/// Positions along a dimension: `first`, `first + step`, …
+#[derive(Clone, Copy, Debug)]
+struct Taken {
+    first: usize,
+    step: i64,
+    count: usize,
+}
+
+/// The positions of STRIDED_SLICE along each dimension.
+fn ranges(
+    importer: &Importer<'_, '_>,
+    call: &Call<'_>,
+    [begin, end, strides]: [&[i64]; 3],
+) -> Result<Vec<Taken>, Problem> {
+    let options = call.options();
+    let [begins, ends, ellipsis, new, shrinks] = [0, 1, 2, 3, 4].map(|field| options.int(field, 0));
+    let (begins, ends, shrinks) = (begins?, ends?, shrinks?);
+    let sizes = &importer.graph.tensor(call.input(0)?)?.shape;
+    let rank = sizes.len();
+    let pixels: i64 = sizes.iter().rev().skip(1).map(|&size| i64::from(size.max(1))).product();
+    if rank > 0 && shrinks & (1 << (rank - 1)) != 0 && pixels > 1 {
+        return Err(unsupported(
+            "takes a channel as a map without channels",
+            "keep the dimension of the channels: x[..., :1] instead of x[..., 0]",
+        ));
+    }
+    if [ellipsis?, new?] != [0, 0] || [begin.len(), end.len(), strides.len()] != [rank; 3] {
+        return Err(unsupported(
+            "slices a map with an ellipsis or a new dimension",
+            "convert the network with all ranges given",
+        ));
+    }
+    let range = |dim: usize| {
+        let size = i64::from(sizes[dim].max(1));
+        let has = |mask: i32| mask & (1 << dim) != 0;
+        let from_end = |at: i64| if at < 0 { at.saturating_add(size) } else { at };
+        let step = strides[dim];
+        let (low, high) = if step > 0 { (0, size) } else { (-1, size - 1) };
+        let open = if step > 0 { [low, high] } else { [high, low] };
+        let first = if has(begins) { open[0] } else { from_end(begin[dim]).clamp(low, high) };
+        if has(shrinks) {
+            return (first >= 0 && first < size).then_some(Taken {
+                first: first as usize,
+                step: 1,
+                count: 1,
+            });
+        }
+        let last = if has(ends) { open[1] } else { from_end(end[dim]).clamp(low, high) };
+        let span = if step > 0 { last - first } else { first - last };
+        let count = u64::try_from(span).ok()?.div_ceil(step.unsigned_abs().max(1));
+        (step != 0 && count > 0 && first >= 0).then_some(Taken {
+            first: first as usize,
+            step,
+            count: count as usize,
+        })
+    };
+    let ranges: Option<Vec<Taken>> = (0..rank).map(range).collect();
+    ranges.ok_or_else(|| unsupported("slices nothing of a map", "take at least one position"))
+}
+
+/// The layers that take these positions of a map.
+fn selected(
+    importer: &mut Importer<'_, '_>,
+    call: &Call<'_>,
+    ranges: &[Taken],
+) -> Result<Made, Problem> {
+    let at = call.input(0)?;
+    let mut node = importer.settle(importer.view(at)?, call.source, at)?;
+    let of = |axis: usize| {
+        // A map with two dimensions has no rows, and a vector has neither rows nor columns.
+        let dim = (axis + ranges.len()).checked_sub(3).filter(|&dim| dim > 0);
+        dim.map_or(Taken { first: 0, step: 1, count: 1 }, |dim| ranges[dim])
+    };
+    let [rows, columns, channels] = [0, 1, 2].map(of);
+    let refuse = || {
+        unsupported(
+            "slices a map to a part",
+            "a range of rows, of columns or of channels, or every n-th of them, can be taken",
+        )
+    };
+    let [height, width, all] = importer.layers[node].shape;
+    if rows.step < 1 || columns.step < 1 || ranges.first().is_some_and(|batch| batch.count != 1) {
+        return Err(refuse());
+    }
+    let span = |taken: Taken| (taken.count - 1) * taken.step as usize + 1;
+    let behind = |size: usize, taken: Taken| size.checked_sub(taken.first + span(taken));
+    let (Some(below), Some(right)) = (behind(height, rows), behind(width, columns)) else {
+        return Err(refuse());
+    };
+    let mut add = |importer: &mut Importer<'_, '_>, conv: Conv, shape: Shape| {
+        let layer = call.layer(Computation::Part(conv), vec![node], shape, Activation::None);
+        node = importer.push(layer);
+    };
+    let mut left: Pads = [rows.first, columns.first, below, right];
+    let mut size = [height, width];
+    while left != [0; 4] {
+        let mut room = [Conv::MOST_CROPPED; 2];
+        let part: Pads = std::array::from_fn(|side| {
+            let part = left[side].min(room[side % 2]);
+            room[side % 2] -= part;
+            part
+        });
+        left = std::array::from_fn(|side| left[side] - part[side]);
+        size = std::array::from_fn(|axis| size[axis] - part[axis] - part[axis + 2]);
+        add(importer, Conv::cropping(all, part), [size[0], size[1], all]);
+    }
+    let place = |i: usize| (channels.first as i64 + i as i64 * channels.step) as usize;
+    let chosen: Vec<usize> = (0..channels.count).map(place).collect();
+    let stride = [rows.step as usize, columns.step as usize];
+    if stride != [1, 1] || !chosen.iter().copied().eq(0..all) {
+        if chosen.iter().any(|&channel| channel >= all) {
+            return Err(refuse());
+        }
+        check_extents(&stride, "stride")?;
+        let conv = Conv { stride, ..Conv::choosing(all, &chosen) };
+        add(importer, conv, [rows.count, columns.count, chosen.len()]);
+    }
+    Ok(Made::Layer(node))
 }
 
 fn padded(view: View, amounts: &[i64]) -> Result<View, Problem> {
@@ -143,7 +326,7 @@ fn taken(
         }
         _ => Err(unsupported(
             "slices a map to a part",
-            "only every n-th row or column, from the first, can be taken",
+            "only every n-th row or column, from the first, is a view",
         )),
     }
 }

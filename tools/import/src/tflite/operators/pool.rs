@@ -20,7 +20,8 @@ pub(super) fn pool_2d(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Resul
         return Ok(Made::Layer(importer.push(call.layer(op, vec![node], shape, activation))));
     }
     let mut counted = [0; 4];
-    if average || importer.layers[view.node].activation != Activation::None {
+    let lowest = !average && importer.lowest.contains(&call.input(0)?);
+    if average || lowest || importer.layers[view.node].activation != Activation::None {
         // Zeros around a rectified map never win a maximum, just as padding does not. In a mean
         // they count.
         let added = view.take_pads();
@@ -46,6 +47,11 @@ pub(super) fn reduce(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Result
     let mut axes = importer.constants.ints(call.input(1)?)?;
     // The axes, as if the map had four dimensions.
     axes.iter_mut().for_each(|axis| *axis = axis.rem_euclid(rank.max(1)) + 4 - rank);
+    if importer.turned.contains(&at) {
+        // Channels, rows, columns instead of rows, columns, channels.
+        axes.iter_mut()
+            .for_each(|axis| *axis = [0, 3, 1, 2].get(*axis as usize).map_or(*axis, |&a| a));
+    }
     let over = [1, 2].map(|axis| axes.contains(&axis));
     if axes.iter().any(|axis| ![1, 2].contains(axis)) || rank < 3 {
         return Err(unsupported(

@@ -1,7 +1,7 @@
 //! Additions, multiplications and concatenations, of maps and with constants.
 
 use crate::error::{Problem, unsupported};
-use crate::network::{Activation, TfliteFunction};
+use crate::network::{Activation, Function, Op, TfliteFunction};
 use crate::tflite::call::{Call, Made};
 use crate::tflite::importer::{Computation, Computed, Importer, Operation};
 use crate::tflite::schema::element;
@@ -109,6 +109,56 @@ fn affine(
     let operation = operation.map(|operation| (operation, at));
     let op = Computation::Affine { factors, offsets, operation };
     Ok(Made::Layer(importer.push(call.layer(op, vec![node], shape, activation))))
+}
+
+/// MAXIMUM and MINIMUM, of a map and a number or, in a float network, of two maps.
+pub(super) fn larger(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Result<Made, Problem> {
+    let tensors = [call.input(0)?, call.input(1)?];
+    let largest = call.name == "MAXIMUM";
+    if let Some(constant) = tensors.iter().position(|&at| importer.constants.has(at)) {
+        let values = importer.constants.floats(tensors[constant])?;
+        let &[bound] = &values[..] else {
+            return Err(unsupported(
+                format!("{} with {} numbers", call.name, values.len()),
+                "the larger or the smaller of two maps, or of a map and a number, is supported",
+            ));
+        };
+        let [min, max] = if largest { [bound, f32::MAX] } else { [f32::MIN, bound] };
+        let at = tensors[1 - constant];
+        let node = importer.settle(importer.view(at)?, call.source, at)?;
+        let shape = importer.layers[node].shape;
+        let op = match Op::clip([min, max]) {
+            Some(Op::Relu) => Computation::Rectifier(Activation::Relu),
+            Some(Op::Relu6) => Computation::Rectifier(Activation::Relu6),
+            _ => Computation::Function(Function::Clip { min, max }),
+        };
+        return Ok(Made::Layer(importer.push(call.layer(op, vec![node], shape, Activation::None))));
+    }
+    let mut nodes = Vec::with_capacity(2);
+    for at in tensors {
+        nodes.push(importer.settle(importer.view(at)?, call.source, at)?);
+    }
+    let [a, b] = [nodes[0], nodes[1]].map(|node| importer.layers[node].shape);
+    if a != b || importer.graph.tensor(call.output)?.kind != element::FLOAT32 {
+        return Err(unsupported(
+            format!("{} of maps of shapes {a:?} and {b:?}", call.name),
+            "the larger or the smaller of two maps of one shape is supported in float networks",
+        ));
+    }
+    // a + max(b − a, 0), or a − max(a − b, 0).
+    if !largest {
+        nodes.reverse();
+    }
+    let mut add = |op: Computation, inputs: Vec<usize>| {
+        importer.push(call.layer(op, inputs, a, Activation::None))
+    };
+    let difference = add(Computation::Subtract, vec![nodes[1], nodes[0]]);
+    let more = add(Computation::Rectifier(Activation::Relu), vec![difference]);
+    let made = match largest {
+        true => add(Computation::Add, vec![nodes[0], more]),
+        false => add(Computation::Subtract, vec![nodes[1], more]),
+    };
+    Ok(Made::Layer(made))
 }
 
 pub(super) fn concatenation(

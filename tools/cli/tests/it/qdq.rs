@@ -248,7 +248,7 @@ fn what_cannot_be_kept_is_named() {
 #[test]
 fn what_is_left_in_float() {
     const INT8: DataType = DataType::INT8;
-    let input = || Onnx::new(&[1, 3, 4, 4]).qdq("x", "x1", 0.5, 0, INT8);
+    let input = || Onnx::new(&[1, 3, 1, 1]).qdq("x", "x1", 0.5, 0, INT8);
     let conv = || input().weights("w", &[4, 3, 1, 1], 0).node("Conv", "x1 w", "c", &[]);
     // A ReLU of a quantized map, both with the same scale.
     let relu = conv().qdq("c", "y", 0.1, 0, INT8).node("Relu", "y", "r", &[]);

@@ -28,6 +28,15 @@ macro_rules! each {
 pub(super) use each;
 
 impl Constant {
+    /// The same numbers as floats, or as whole numbers.
+    pub(super) fn cast(&self, floats: bool) -> Constant {
+        match (self, floats) {
+            (Constant::Ints(array), true) => Constant::Floats(array.mapv(|x| x as f32)),
+            (Constant::Floats(array), false) => Constant::Ints(array.mapv(|x| x as i64)),
+            (same, _) => same.clone(),
+        }
+    }
+
     /// A vector of integers.
     pub(super) fn ints(values: Vec<i64>) -> Constant {
         Constant::Ints(ArrayD::from_shape_vec(IxDyn(&[values.len()]), values).expect("a vector"))

@@ -115,11 +115,7 @@ fn cast(given: &Given<'_>) -> Result<Constant, Problem> {
         data_type::FLOAT16 as i64,
         data_type::BFLOAT16 as i64,
     ];
-    Ok(match (given.input(0)?, FLOATS.contains(&int(given.node, "to", 0))) {
-        (Constant::Ints(array), true) => Constant::Floats(array.mapv(|x| x as f32)),
-        (Constant::Floats(array), false) => Constant::Ints(array.mapv(|x| x as i64)),
-        (same, _) => same.clone(),
-    })
+    Ok(given.input(0)?.cast(FLOATS.contains(&int(given.node, "to", 0))))
 }
 
 fn constant_of_shape(given: &Given<'_>) -> Result<Constant, Problem> {

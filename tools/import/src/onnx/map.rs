@@ -30,10 +30,21 @@ impl Map {
         Map { view, dims: vec![vec![], vec![Channel], vec![Height], vec![Width]] }
     }
 
+    /// Whether its columns are the rows of the file, whose columns are of size 1: a signal that is
+    /// written as N, C, W, 1.
+    pub(super) fn is_upright(&self) -> bool {
+        self.extent(Height) == 1
+            && self.extent(Width) > 1
+            && self.is_laid_out(&[&[], &[Channel], &[Width], &[]])
+    }
+
     /// An output of an operator on this map, in ONNX's own layout with the same number of
     /// dimensions.
     pub(super) fn like(&self, view: View) -> Map {
         match self.dims.len() {
+            4 if self.is_upright() => {
+                Map { view, dims: vec![vec![], vec![Channel], vec![Width], vec![]] }
+            }
             3 => Map { view, dims: vec![vec![], vec![Channel], vec![Width]] },
             _ => Map::nchw(view),
         }
@@ -74,10 +85,12 @@ impl Map {
         })
     }
 
-    /// Refuses maps that are not laid out as N, C, H, W, or as N, C, W if they have one dimension.
+    /// Refuses maps that are not laid out as N, C, H, W, or as N, C, W or N, C, W, 1 if they have one
+    /// dimension.
     pub(super) fn require_nchw(&self) -> Result<(), Problem> {
         if self.is_laid_out(&[&[], &[Channel], &[Height], &[Width]])
             || self.is_laid_out(&[&[], &[Channel], &[Width]])
+            || self.is_upright()
         {
             return Ok(());
         }

@@ -11,11 +11,13 @@ mod constant;
 mod derived;
 mod evaluate;
 mod functions;
+mod fused;
 mod importer;
 mod input;
 mod map;
 mod node;
 mod operators;
+mod order;
 mod qdq;
 mod qoperator;
 mod shapes;
@@ -45,6 +47,8 @@ pub(crate) fn read(bytes: &[u8], folder: &Path) -> Result<Imported, LayerProblem
     let mut graph = model.graph.ok_or_else(|| corrupt("it has no graph"))?;
     functions::inline(&mut graph, &model.functions)?;
     qoperator::expand(&mut graph, folder)?;
+    fused::expand(&mut graph)?;
+    order::sort(&mut graph);
     operators::refuse_others(&graph)?;
     let (values, held) = initializers(&graph, folder)?;
     // In some files only a later mismatch shows where the channels of the input are. The error is

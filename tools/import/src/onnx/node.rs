@@ -72,9 +72,11 @@ pub(super) fn no_dilation(node: &NodeProto) -> Result<(), Problem> {
 }
 
 /// The pads of a convolution or a pooling, from `pads` or `auto_pad`.
+///
+/// If the map is `upright`, the rows of the file are its columns.
 pub(super) fn pads(
     node: &NodeProto,
-    input: Shape,
+    (input, upright): (Shape, bool),
     kernel: [usize; 2],
     stride: [usize; 2],
 ) -> Result<Pads, Problem> {
@@ -82,6 +84,9 @@ pub(super) fn pads(
         "" | "NOTSET" => match ints(node, "pads") {
             [] => Ok([0; 4]),
             &[left, right] => Ok([0, extent(left)?, 0, extent(right)?]),
+            &[left, top, right, bottom] if upright => {
+                Ok([extent(top)?, extent(left)?, extent(bottom)?, extent(right)?])
+            }
             &[top, left, bottom, right] => {
                 Ok([extent(top)?, extent(left)?, extent(bottom)?, extent(right)?])
             }

@@ -66,6 +66,14 @@ impl Importer<'_> {
             });
         }
         let inputs = self.inputs(node)?;
+        if op_type(node) == "CastLike"
+            && let [Some(Value::Constant(constant)), like] = &inputs[..]
+        {
+            // The element type of a map is float.
+            let whole =
+                matches!(like, Some(Value::Constant(like)) if matches!(**like, Constant::Ints(_)));
+            return Ok(Value::Constant(Rc::new(constant.cast(!whole))));
+        }
         let constants: Option<Vec<Option<&Constant>>> = inputs
             .iter()
             .map(|input| match input {

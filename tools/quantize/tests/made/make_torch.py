@@ -117,3 +117,14 @@ save("torch_long", (2, 72), long, nn.Conv1d(2, 4, 31, padding=15), nn.Conv1d(4, 
 save("torch_apart", (2, 20, 20), lambda x, one, two, linear: linear(mean(two(F.relu(one(x))))),
      nn.Conv2d(2, 2, 3, padding=8, dilation=8, groups=2), nn.Conv2d(2, 3, (3, 17)),
      nn.Linear(3, 2))
+
+# A signal that is written upright, with kernels of several rows.
+save(
+    "torch_upright",
+    (3, 40),
+    lambda x, one, two, linear: linear(mean(F.relu(two(F.max_pool2d(F.relu(one(x.unsqueeze(-1))),
+                                                                  (2, 1)))))),
+    nn.Conv2d(3, 4, (5, 1), padding=(2, 0)),
+    nn.Conv2d(4, 4, (3, 1), stride=(2, 1), padding=(2, 0), dilation=(2, 1)),
+    nn.Linear(4, 3),
+)

@@ -29,18 +29,22 @@ pub(super) fn conv(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, 
         }
     };
     let weights = weights.into_dimensionality::<Ix4>().map_err(|_| corrupt("its weights"))?;
+    // Rows and columns of the file are exchanged for a signal that is written upright.
+    let upright = map.is_upright();
+    let weights = if upright { weights.permuted_axes([0, 1, 3, 2]) } else { weights };
+    let turned = |pair: [usize; 2]| if upright { [pair[1], pair[0]] } else { pair };
     let (out, _, height, width) = weights.dim();
     let bias = match call.inputs.get(2) {
         Some(Some(_)) => call.floats(2)?,
         _ => vec![0.0; out],
     };
-    let (kernel, stride) = ([height, width], pair(call.node, "strides", [1, 1])?);
-    let dilation = pair(call.node, "dilations", [1, 1])?;
+    let (kernel, stride) = ([height, width], turned(pair(call.node, "strides", [1, 1])?));
+    let dilation = turned(pair(call.node, "dilations", [1, 1])?);
     let reach = std::array::from_fn(|side| dilated(kernel[side], dilation[side]));
-    let own = pads(call.node, map.view.shape(), reach, stride)?;
+    let own = pads(call.node, (map.view.shape(), upright), reach, stride)?;
     let added = map.view.take_pads();
     let op = Op::Conv(Conv {
-        weights: ohwi(weights.into_dyn()),
+        weights: ohwi(weights.as_standard_layout().into_owned().into_dyn()),
         bias,
         stride,
         pads: std::array::from_fn(|side| own[side].saturating_add(added[side])),

@@ -61,7 +61,10 @@ fn repeated(
     target: &[i64],
 ) -> Result<Option<Map>, Problem> {
     let [n, channels, height, width] = target[..] else { return Ok(None) };
-    let nchw = map.dims.len() == 4 && map.require_nchw().is_ok() && map.extent(Channel) == 1;
+    let nchw = map.dims.len() == 4
+        && !map.is_upright()
+        && map.require_nchw().is_ok()
+        && map.extent(Channel) == 1;
     let pixels = [(height, map.extent(Height)), (width, map.extent(Width))];
     let more = pixels.iter().all(|&(to, size)| size > 1 && (to <= 1 || to == size as i64));
     if !nchw || !more || n > 1 || channels < 2 {

@@ -24,13 +24,14 @@ use crate::proto::{GraphProto, NodeProto, data_type};
 pub(super) type Operator = fn(&mut Importer<'_>, &Call<'_>) -> Result<Map, Problem>;
 
 /// The operators, by ONNX's names.
-const OPERATORS: [(&str, Operator); 61] = [
+const OPERATORS: [(&str, Operator); 62] = [
     ("Abs", function::function),
     ("Add", sums::arithmetic),
     ("ArgMax", function::argmax),
     ("AveragePool", pool::average_pool),
     ("BatchNormalization", batch_norm::batch_norm),
     ("Cast", layout::keep),
+    ("CastLike", layout::keep),
     ("Celu", function::scaled_elu),
     ("Clip", function::clip),
     ("Concat", parts::concat),

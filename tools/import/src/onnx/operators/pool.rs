@@ -13,9 +13,11 @@ use crate::onnx::node::{int, ints, no_dilation, op_type, pads, pair};
 /// map.
 fn window(call: &Call<'_>, map: &Map) -> Result<(Window, Pads), Problem> {
     no_dilation(call.node)?;
-    let (kernel, stride) =
-        (pair(call.node, "kernel_shape", [0, 0])?, pair(call.node, "strides", [1, 1])?);
-    let own = pads(call.node, map.view.shape(), kernel, stride)?;
+    let turned =
+        |[down, across]: [usize; 2]| if map.is_upright() { [across, down] } else { [down, across] };
+    let kernel = turned(pair(call.node, "kernel_shape", [0, 0])?);
+    let stride = turned(pair(call.node, "strides", [1, 1])?);
+    let own = pads(call.node, (map.view.shape(), map.is_upright()), kernel, stride)?;
     let mut pads = own;
     if int(call.node, "ceil_mode", 0) != 0 {
         // The part of a window that exceeds the map is treated as more padding.

@@ -40,7 +40,8 @@ impl<'a> Given<'a> {
 type Evaluate = fn(&Given<'_>) -> Result<Constant, Problem>;
 
 /// The operators that work on constants.
-const OPERATORS: [(&str, Evaluate); 31] = [
+const OPERATORS: [(&str, Evaluate); 32] = [
+    ("BatchNormalization", batch_norm),
     ("Constant", |given| literal(given.node)),
     ("Identity", identity),
     ("Shape", shape_of),
@@ -433,6 +434,38 @@ fn reduce(given: &Given<'_>) -> Result<Constant, Problem> {
         }
     }
     Ok(result)
+}
+
+/// A batch norm of weights: in training mode it standardizes them by their own mean and deviation.
+fn batch_norm(given: &Given<'_>) -> Result<Constant, Problem> {
+    let weights = given.input(0)?.floats()?;
+    if weights.ndim() < 2 || weights.is_empty() {
+        return Err(corrupt("a batch norm of a tensor without channels"));
+    }
+    let own = int(given.node, "training_mode", 0) != 0;
+    let eps = f64::from(float(given.node, "epsilon", 1e-5));
+    let numbers: Vec<_> =
+        (1..5).map(|at| given.input(at)?.floats()).collect::<Result<_, Problem>>()?;
+    if numbers.iter().any(|numbers| numbers.len() != weights.len_of(Axis(1))) {
+        return Err(corrupt("a batch norm with numbers for other channels"));
+    }
+    let mut made = weights.clone();
+    for (channel, mut values) in made.axis_iter_mut(Axis(1)).enumerate() {
+        let number = |at: usize| numbers[at].iter().nth(channel).map_or(0.0, |&n| f64::from(n));
+        let mean_of = |value: &dyn Fn(f64) -> f64| {
+            values.iter().map(|&x| value(x.into())).sum::<f64>() / values.len() as f64
+        };
+        let (mean, variance) = match own {
+            true => {
+                let mean = mean_of(&|x| x);
+                (mean, mean_of(&|x| (x - mean).powi(2)))
+            }
+            false => (number(2), number(3)),
+        };
+        let factor = number(0) / (variance + eps).sqrt();
+        values.mapv_inplace(|x| ((f64::from(x) - mean) * factor + number(1)) as f32);
+    }
+    Ok(Constant::Floats(made))
 }
 
 fn power(given: &Given<'_>) -> Result<Constant, Problem> {

@@ -3,12 +3,11 @@
 use brooklet::ops::MAX_KERNEL;
 
 use crate::error::Unrepresentable;
-use crate::network::{AveragePool, Network, Op, Output, QuantizedNetwork, QuantizedOp, Shape};
+use crate::network::{AveragePool, Network, Op, QuantizedNetwork, QuantizedOp};
 
 /// Refuses a float network with an operator for which there are no layers.
 pub(crate) fn float(network: &Network) -> Result<(), Unrepresentable> {
-    let of = |node: usize| (network.nodes[node].shape, network.nodes[node].name.clone());
-    vectors(&network.outputs, of)?;
+    vectors(network)?;
     for node in &network.nodes {
         let problem = match &node.op {
             Op::Conv(conv) => kernel(conv.kernel(), conv.dilation),
@@ -33,8 +32,6 @@ pub(crate) fn float(network: &Network) -> Result<(), Unrepresentable> {
 
 /// Refuses an int8 network with an operator for which there are no layers.
 pub(crate) fn int8(network: &QuantizedNetwork) -> Result<(), Unrepresentable> {
-    let of = |node: usize| (network.nodes[node].shape, network.nodes[node].name.clone());
-    vectors(&network.outputs, of)?;
     for node in &network.nodes {
         let problem = match &node.op {
             QuantizedOp::Conv(conv) => {
@@ -53,19 +50,17 @@ pub(crate) fn int8(network: &QuantizedNetwork) -> Result<(), Unrepresentable> {
 }
 
 /// Refuses outputs that are maps: a model's outputs are vectors.
-fn vectors(
-    outputs: &[Output],
-    of: impl Fn(usize) -> (Shape, String),
-) -> Result<(), Unrepresentable> {
-    for output in outputs {
-        let ([height, width, _], name) = of(output.node);
+fn vectors(network: &Network) -> Result<(), Unrepresentable> {
+    for output in &network.outputs {
+        let node = &network.nodes[output.node];
+        let [height, width, _] = node.shape;
         if [height, width] != [1, 1] {
             let what = format!(
                 "is an output of {height}×{width} pixels (`{}` in the file): a model's outputs are \
                  vectors, so end the network in a pooling or a linear layer",
                 output.name
             );
-            return Err(Unrepresentable::new(&name, what));
+            return Err(Unrepresentable::new(&node.name, what));
         }
     }
     Ok(())

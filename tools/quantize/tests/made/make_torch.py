@@ -128,3 +128,22 @@ save(
     nn.Conv2d(4, 4, (3, 1), stride=(2, 1), padding=(2, 0), dilation=(2, 1)),
     nn.Linear(4, 3),
 )
+
+
+class Standardized(nn.Conv2d):
+    """A convolution whose weights are standardized, by a batch norm, as in timm's networks without norms."""
+
+    def forward(self, x):
+        flat = self.weight.reshape(1, self.out_channels, -1)
+        weight = F.batch_norm(flat, None, None, self.gain, training=True, momentum=0.0, eps=1e-6)
+        return F.conv2d(x, weight.reshape_as(self.weight), self.bias, padding=1)
+
+
+def standardized(inputs, outputs):
+    conv = Standardized(inputs, outputs, 3)
+    conv.gain = nn.Parameter(torch.rand(outputs) + 0.5)
+    return conv
+
+
+save("torch_standardized", (2, 6, 6), lambda x, conv, linear: linear(mean(F.relu(conv(x)))),
+     standardized(2, 4), nn.Linear(4, 2))

@@ -5,6 +5,10 @@ use std::{env, fs};
 
 use crate::{Holds, LIMITS, Region, SecondCore, Spec, WeightsWindow};
 
+/// Number of bytes of stack that firmware with the feature `updates` takes, when it checks a
+/// signature: 10.5 KB on a Cortex-M0+, and some for interrupts.
+const UPDATES_STACK: u32 = 12_288;
+
 impl Spec {
     /// The firmware's constants.
     fn board_rs(&self) -> String {
@@ -112,6 +116,8 @@ pub fn generate() {
         [Some(ram_bytes), Some(arena_bytes)] => spec.limited(ram_bytes, arena_bytes),
         _ => spec,
     };
+    let least = if env::var_os("CARGO_FEATURE_UPDATES").is_some() { UPDATES_STACK } else { 0 };
+    let spec = Spec { stack_bytes: spec.stack_bytes.max(least), ..spec };
 
     // A board is linked only for its own target. Built for another target, for example by an editor
     // on the host, it should at least say so.

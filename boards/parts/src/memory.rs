@@ -84,6 +84,39 @@ where
     match never {}
 }
 
+/// Runs the application that accepts signed models over its link, and writes them to the slots.
+#[cfg(feature = "updates")]
+pub fn run_from_slots<
+    B,
+    L,
+    C,
+    P,
+    S,
+    F,
+    const ROW: usize,
+    const REQUEST: usize,
+    const QUEUE: usize,
+    const LAYERS: usize,
+>(
+    parts: Parts<L, C, P, S>,
+    about: About<B>,
+    slots: &mut [F; 2],
+    key: &[u8; 32],
+    (arena, storage): (&mut [u8], &mut Storage<ROW, REQUEST, QUEUE, LAYERS>),
+) -> !
+where
+    B: Backend + Copy,
+    L: ErrorType<Error = Infallible> + Line,
+    C: Counter,
+    P: OutputPin,
+    S: OutputPin,
+    F: brooklet_app::updates::Slot,
+{
+    let board = brooklet_app::run_from_slots(parts, about, slots, key, arena, storage);
+    let (Ok(never) | Err(never)) = brooklet_app::block_on(board);
+    match never {}
+}
+
 /// Runs the application forever, with a model behind a driver.
 #[cfg(feature = "weights-window")]
 pub fn run_from_source<B, L, C, P, S, R, const REQUEST: usize>(

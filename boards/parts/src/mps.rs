@@ -124,7 +124,7 @@ pub unsafe fn run_from_slots<
     clock_hz: u32,
     (slot_address, slot_bytes): (usize, usize),
     key: &[u8; 32],
-    (arena, storage): (&mut [u8], &mut brooklet_app::Storage<ROW, REQUEST, QUEUE, LAYERS>),
+    ram: (&mut [u8], &mut brooklet_app::Storage<ROW, REQUEST, QUEUE, LAYERS>),
 ) -> ! {
     // SAFETY: by this function's contract it is the board's map.
     let parts = unsafe { parts(map, clock_hz) };
@@ -134,7 +134,5 @@ pub unsafe fn run_from_slots<
     let memory = unsafe { core::slice::from_raw_parts_mut(start, slot_bytes) };
     let (first, second) = memory.split_at_mut(slot_bytes / 2);
     let mut slots = [first, second].map(brooklet_app::updates::InMemory);
-    let board = brooklet_app::run_from_slots(parts, about, &mut slots, key, arena, storage);
-    let (Ok(never) | Err(never)) = brooklet_app::block_on(board);
-    match never {}
+    memory::run_from_slots(parts, about, &mut slots, key, ram)
 }

@@ -2,10 +2,13 @@
 //!
 //! UART 0 is on GP0 (to the host) and GP1 (from it), at 115,200 baud; an interrupt reads received
 //! bytes from it. The LED is the status, GP15 is high during an inference. SysTick counts cycles.
-//! With the feature `two-cores`, convolutions are divided between both cores.
+//! With the feature `two-cores`, convolutions are divided between both cores. With the feature
+//! `updates`, signed models arrive over the link.
 #![no_std]
 #![no_main]
 
+#[cfg(feature = "updates")]
+mod half;
 #[cfg(feature = "two-cores")]
 mod two_cores;
 
@@ -39,6 +42,10 @@ const CRYSTAL_HZ: u32 = 12_000_000;
 #[unsafe(link_section = ".boot2")]
 #[used]
 static BOOT2: [u8; 256] = rp2040_boot2::BOOT_LOADER_W25Q080;
+
+/// The key of the signers of models.
+#[cfg(feature = "updates")]
+const KEY: [u8; 32] = brooklet_app::updates::key_of_hex(env!("BROOKLET_PUBLIC_KEY"));
 
 static MEMORY: board::Memory = board::Memory::new();
 static RING: ConstStaticCell<board::Ring> = ConstStaticCell::new(board::Ring::new());
@@ -118,15 +125,24 @@ fn main() -> ! {
         status: pins.gpio25.into_push_pull_output(),
         stack_bytes: stack::high_water,
     };
-    // SAFETY: the slot is flash after the firmware, executed in place and readable at any time.
-    // This firmware does not program flash, so nothing writes to it while it runs.
-    let slot = unsafe { memory::slot(board::SLOT_ADDRESS, board::SLOT_BYTES) };
-    #[cfg(feature = "two-cores")]
+    #[cfg(feature = "updates")]
     {
-        let cores = two_cores::start(&mut chip.PSM, &mut chip.PPB, &mut sio.fifo);
-        let kernels = brooklet_app::kernels::Split::new(board::ABOUT.kernels, &cores);
-        memory::run(parts, board::ABOUT.with_kernels(kernels), slot, MEMORY.take())
+        // SAFETY: the slot is whole sectors of flash after the firmware, which nothing else uses.
+        let mut halves = unsafe { half::Half::both(board::SLOT_ADDRESS, board::SLOT_BYTES) };
+        memory::run_from_slots(parts, board::ABOUT, &mut halves, &KEY, MEMORY.take_storage())
     }
-    #[cfg(not(feature = "two-cores"))]
-    memory::run(parts, board::ABOUT, slot, MEMORY.take())
+    #[cfg(not(feature = "updates"))]
+    {
+        // SAFETY: the slot is flash after the firmware, executed in place and readable at any time.
+        // This firmware does not program flash, so nothing writes to it while it runs.
+        let slot = unsafe { memory::slot(board::SLOT_ADDRESS, board::SLOT_BYTES) };
+        #[cfg(feature = "two-cores")]
+        {
+            let cores = two_cores::start(&mut chip.PSM, &mut chip.PPB, &mut sio.fifo);
+            let kernels = brooklet_app::kernels::Split::new(board::ABOUT.kernels, &cores);
+            memory::run(parts, board::ABOUT.with_kernels(kernels), slot, MEMORY.take())
+        }
+        #[cfg(not(feature = "two-cores"))]
+        memory::run(parts, board::ABOUT, slot, MEMORY.take())
+    }
 }

@@ -4,8 +4,8 @@
 // chip's boot loader. UART 0 is standard input and output. Bytes of the input arrive at the rate of
 // a serial line; a byte that finds the UART full is lost, as on the chip.
 //
-// To the emulator `rp2040js` this adds the work of a boot ROM, the registers of the UART that it
-// lacks, and the serial line.
+// To the emulator `rp2040js` this adds the work of a boot ROM, with its functions that write flash,
+// the registers of the UART that it lacks, and the serial line.
 import { readFileSync, writeSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { Simulator } from 'rp2040js';
@@ -54,9 +54,15 @@ const { clock, rp2040: chip } = new Simulator();
 const core = chip.core;
 const silent = () => {};
 chip.logger = { debug: silent, info: silent, warn: silent, error: (from, what) => process.stderr.write(`${from}: ${what}\n`) };
-chip.onBreak = (code) => { process.stderr.write(`the firmware met a breakpoint, ${code}\n`); process.exit(1); };
 
-chip.flash.fill(0xff);
+/** Stops the emulator with a message. */
+function stop(message) {
+  process.stderr.write(`${message}\n`);
+  process.exit(1);
+}
+
+// What an earlier program has left in the flash.
+chip.flash.fill(0xa5);
 blocks(option('--flash'), (address, bytes) => chip.flash.set(bytes, address - FLASH));
 
 // The work of the boot ROM: it runs the second stage from RAM, if its checksum is right, without an
@@ -65,13 +71,105 @@ blocks(option('--flash'), (address, bytes) => chip.flash.set(bytes, address - FL
 const boot2 = chip.flash.subarray(0, BOOT2_BYTES);
 const sum = new DataView(boot2.buffer, boot2.byteOffset).getUint32(BOOT2_BYTES - 4, true);
 if (crc(boot2.subarray(0, BOOT2_BYTES - 4)) !== sum) {
-  process.stderr.write('the second stage of the boot loader has a wrong sum\n');
-  process.exit(1);
+  stop('the second stage of the boot loader has a wrong sum');
 }
 chip.sram.set(boot2, BOOT2_IN_RAM - RAM);
 core.SP = BOOT2_IN_RAM;
 core.LR = 0;
 core.PC = BOOT2_IN_RAM;
+
+// The functions of the boot ROM that firmware needs to write flash, by the codes in its table (RP2040
+// datasheet, section 2.8.3). In the ROM each is a breakpoint with its number and a return.
+const FLASH_BYTES = 2 << 20;
+const SECTOR = 4096;
+const PAGE = 256;
+/** Typical times of the Pico's flash chip, a W25Q16JV. */
+const ERASE_NANOS = 45e6;
+const PROGRAM_NANOS = 0.4e6;
+/** What is in the flash while it is not mapped into memory: then any read of it finds other bytes. */
+let unmapped = null;
+const UNMAPPED = 0x5a;
+
+/** The part of the flash that a function changes, which must consist of whole units. */
+function changed(what, offset, count, unit) {
+  if (!unmapped) stop(`${what}: the flash is mapped into memory`);
+  if (offset % unit || count % unit || offset + count > FLASH_BYTES) {
+    stop(`${what}: ${count} bytes at ${offset} are not whole units of ${unit} bytes of the flash`);
+  }
+  return unmapped.subarray(offset, offset + count);
+}
+
+const FUNCTIONS = {
+  // Finds a function by its code.
+  lookup: (table, code) => {
+    const found = NAMES.indexOf(String.fromCharCode(code & 0xff, code >> 8));
+    if (found < 0) stop(`the emulated boot ROM has no function ${code}`);
+    return function_at(found);
+  },
+  // Copies words.
+  C4: (to, from, bytes) => {
+    for (let at = 0; at < bytes; at += 4) chip.writeUint32(to + at, chip.readUint32(from + at));
+    return to;
+  },
+  // Connects the flash to the serial interface, and ends its mapping into memory.
+  IF: () => 0,
+  EX: () => {
+    unmapped ??= chip.flash.slice(0, FLASH_BYTES);
+    chip.flash.fill(UNMAPPED, 0, FLASH_BYTES);
+    return 0;
+  },
+  // Erases sectors.
+  RE: (offset, count) => {
+    changed('erase', offset, count, SECTOR).fill(0xff);
+    clock.tick((count / SECTOR) * ERASE_NANOS);
+    return 0;
+  },
+  // Writes pages. Writing clears bits, and only erasing sets them.
+  RP: (offset, data, count) => {
+    const part = changed('program', offset, count, PAGE);
+    for (let at = 0; at < count; at++) part[at] &= chip.readUint8(data + at);
+    clock.tick((count / PAGE) * PROGRAM_NANOS);
+    return 0;
+  },
+  // Empties the cache, and maps the flash into memory with a slow command.
+  FC: () => 0,
+  CX: () => { map(); return 0; },
+};
+const NAMES = Object.keys(FUNCTIONS);
+const FIRST_FUNCTION = 0x40;
+/** The address of a function, with the bit for Thumb. */
+const function_at = (number) => (FIRST_FUNCTION + 4 * number) | 1;
+
+/** Maps the flash into memory again. */
+function map() {
+  if (!unmapped) return;
+  chip.flash.set(unmapped);
+  unmapped = null;
+}
+
+// The pointers to the table, which is not read here, and to the function that finds functions in it.
+const rom = new DataView(chip.bootrom.buffer);
+rom.setUint16(0x14, FIRST_FUNCTION, true);
+rom.setUint16(0x16, FIRST_FUNCTION, true);
+rom.setUint16(0x18, function_at(0), true);
+NAMES.forEach((_, number) => {
+  rom.setUint16(FIRST_FUNCTION + 4 * number, 0xbe00 | number, true);
+  rom.setUint16(FIRST_FUNCTION + 4 * number + 2, 0x4770, true);
+});
+chip.onBreak = (number) => {
+  const { registers, PC } = chip.core;
+  if (PC >= FIRST_FUNCTION + 4 * NAMES.length) stop(`the firmware met a breakpoint, ${number}`);
+  const [first, second, third] = registers;
+  registers[0] = FUNCTIONS[NAMES[number]](first >>> 0, second >>> 0, third >>> 0);
+};
+
+// The second stage of the boot loader maps the flash by turning the serial interface on.
+const ssi = chip.peripherals[0x18000];
+const write_ssi = ssi.writeUint32.bind(ssi);
+ssi.writeUint32 = (offset, value) => {
+  write_ssi(offset, value);
+  if (offset === 8 && value === 1) map();
+};
 
 // Parts of the UARTs that rp2040js lacks: UARTRSR (4), UARTIFLS (0x34) and UARTDMACR (0x48), which
 // read as ones; the overrun bit; and a request for more bytes only when the UART has sent all of

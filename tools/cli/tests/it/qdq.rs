@@ -313,3 +313,27 @@ fn quantized_operators_are_read_as_float_ones() {
     assert_eq!(conv.scales, (0..4).map(scale).collect::<Vec<_>>());
     assert_eq!(conv.weights[[1, 0, 0, 2]], step(5) as i8);
 }
+
+/// A map that is quantized again is rounded to the other scale, as before the additions of Brevitas' networks.
+#[test]
+fn a_map_that_is_quantized_again() {
+    const INT8: DataType = DataType::INT8;
+    let network = quantized(
+        Onnx::new(&[1, 3, 4, 4])
+            .qdq("x", "x1", 0.5, 0, INT8)
+            .weights("w", &[4, 3, 1, 1], 0)
+            .node("Conv", "x1 w", "c", &[])
+            .qdq("c", "y", 0.125, 0, INT8)
+            .weights("v", &[4, 4, 1, 1], 0)
+            .node("Conv", "y v", "d", &[])
+            .qdq("d", "d1", 0.25, 0, INT8)
+            .qdq("y", "z", 0.25, 0, INT8)
+            .node("Add", "z d1", "sum", &[])
+            .qdq("sum", "out", 0.5, 0, INT8),
+    );
+    let is_again = |node: &&QuantizedNode| matches!(node.op, QuantizedOp::Requantize);
+    let again = network.nodes.iter().find(is_again).unwrap();
+    assert_eq!((again.scale, again.zero_point), (0.25, 0));
+    assert_eq!(network.nodes[again.inputs[0]].scale, 0.125);
+    lower(&network, &Preprocess::default()).unwrap();
+}

@@ -1,6 +1,7 @@
 //! QuantizeLinear and DequantizeLinear of maps.
 
 use crate::error::Problem;
+use crate::network::{Op, Subsample};
 use crate::onnx::call::Call;
 use crate::onnx::importer::Importer;
 use crate::onnx::map::Map;
@@ -9,7 +10,18 @@ pub(super) fn quantize(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<M
     let map = call.map(0)?;
     let zero = call.inputs.get(2).map(|_| call.constant(2)).transpose()?;
     let parameters = [Some(call.constant(1)?), zero];
-    let whole = map.view == importer.view(map.view.node);
-    importer.qdq.map(call.node, parameters, map.view.node, whole)?;
-    Ok(map.clone())
+    let id = map.view.node;
+    let whole = map.view == importer.view(id);
+    let Err(problem) = importer.qdq.map(call.node, parameters, id, whole) else {
+        importer.qdq.dequantizes(call.node);
+        return Ok(map.clone());
+    };
+    // What was quantized before may be quantized again, with another scale: a copy of the map.
+    if !whole || !importer.qdq.is_quantized_again(call.node, id) {
+        return Err(problem);
+    }
+    let copy = Subsample { stride: [1, 1], channels_before: 0, channels_after: 0 };
+    let copy = importer.network.push(Op::Subsample(copy), &[id], &call.name)?;
+    importer.qdq.map(call.node, parameters, copy, true)?;
+    Ok(Map { view: importer.view(copy), dims: map.dims.clone() })
 }

@@ -9,7 +9,7 @@
 
 mod network;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::error::{AtLayer, LayerProblem, Problem, unsupported};
 use crate::network::NodeId;
@@ -37,6 +37,8 @@ pub(in crate::onnx) struct Qdq {
     convs: HashMap<NodeId, ConvIntegers>,
     /// Zero points of a map's channels, by the name of the tensor that was quantized with them.
     channels: HashMap<String, Vec<i8>>,
+    /// The outputs of DequantizeLinear of maps, by name.
+    dequantized: HashSet<String>,
 }
 
 /// The integers of a convolution.
@@ -233,6 +235,20 @@ impl Qdq {
                 "quantize each map once, with one scale for all layers that read it",
             )),
         }
+    }
+
+    /// Records the output of a DequantizeLinear of a map.
+    pub(in crate::onnx) fn dequantizes(&mut self, node: &NodeProto) {
+        if op_type(node) == "DequantizeLinear" {
+            self.dequantized.extend(node.output.first().cloned());
+        }
+    }
+
+    /// Whether a node quantizes what was quantized to 8 bits, and dequantized, before.
+    pub(in crate::onnx) fn is_quantized_again(&self, node: &NodeProto, id: NodeId) -> bool {
+        op_type(node) == "QuantizeLinear"
+            && !self.wide.contains_key(&id)
+            && node.input.first().is_some_and(|name| self.dequantized.contains(name))
     }
 
     /// Refuses a node other than a convolution that reads a map whose channels have zero points of

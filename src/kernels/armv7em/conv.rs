@@ -51,7 +51,7 @@ pub(super) fn conv(
             }
             if finisher.is_none() {
                 for (o, acc) in group.clone().zip(acc.as_flattened()) {
-                    finish(conv, shortcut, first, o, *acc, output);
+                    finish(conv, shortcut, first, o, acc, output);
                 }
             }
             group = group.end..channels.min(group.end + GROUP_CHANNELS);

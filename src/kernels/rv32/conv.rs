@@ -435,3 +435,5 @@ pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
         shortcut_lower = const offset_of!(Args, shortcut_lower),
     )
 }
+
+pub(super) use {stream16, to_stream16};

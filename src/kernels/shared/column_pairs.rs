@@ -64,6 +64,22 @@ pub(in crate::kernels) trait ColumnPairs {
     /// Adds two rows.
     const ADD: AddBytes;
 
+    /// Makes the outputs of the first columns of a row in another way, if there is one, and returns
+    /// their number. `scratch` is that of the layer.
+    #[inline(always)]
+    fn first_columns(
+        conv: &Conv<'_>,
+        kernel: &Kernel,
+        finisher: &Finisher<'_>,
+        rows: &Rows<'_>,
+        shortcut: &Shortcut<'_>,
+        scratch: &mut [u8],
+        output: &mut [i8],
+    ) -> usize {
+        let _ = (conv, kernel, finisher, rows, shortcut, scratch, output);
+        0
+    }
+
     /// The sums of four columns, from what `BLOCKS` keeps for a channel.
     fn sums(kept: [i32; PATCH_COLUMNS]) -> [i32; PATCH_COLUMNS];
 }
@@ -135,6 +151,35 @@ pub(in crate::kernels) fn conv<P: ColumnPairs>(
     if !proved!(aligned(conv.bias)) {
         return;
     }
+    let finisher = Finisher::of(conv, shortcut);
+    let kernel = Kernel::of(conv);
+    let first = match &finisher {
+        Some(finisher) => {
+            P::first_columns(conv, &kernel, finisher, rows, shortcut, scratch, output)
+        }
+        None => 0,
+    };
+    if first < usize::from(conv.window.output.columns) {
+        let finisher = finisher.as_ref();
+        from_column::<P>(conv, &kernel, finisher, rows, shortcut, scratch, first, output);
+    }
+}
+
+/// The outputs from column `first` on. Assembly can finish them if there is `ordinary`. It is not inlined, so that
+/// its frame does not add to that of the first columns.
+#[inline(never)]
+#[allow(clippy::too_many_arguments)]
+fn from_column<P: ColumnPairs>(
+    conv: &Conv<'_>,
+    kernel: &Kernel,
+    ordinary: Option<&Finisher<'_>>,
+    rows: &Rows<'_>,
+    shortcut: &Shortcut<'_>,
+    scratch: &mut [u8],
+    mut first: usize,
+    output: &mut [i8],
+) {
+    let columns = usize::from(conv.window.output.columns);
     let channels = usize::from(conv.window.output.channels).max(1);
     let taps = conv.packed_taps();
     // `Model::parse` checked that the scratch memory is this large.
@@ -145,20 +190,16 @@ pub(in crate::kernels) fn conv<P: ColumnPairs>(
     let patch = proved!(<[Taps]>::mut_from_bytes(patch)).unwrap_or_default();
     let kept = proved!(<[[i32; PATCH_COLUMNS]]>::mut_from_bytes(kept)).unwrap_or_default();
     let edges = int8_mut(edges);
-    let ordinary = Finisher::of(conv, shortcut);
-    let kernel = Kernel::of(conv);
     let one_chunk = taps <= CHUNK_TAPS;
-    let columns = usize::from(conv.window.output.columns);
-    let mut first = 0;
     while first < columns {
-        let finisher = ordinary.as_ref().filter(|_| columns - first >= PATCH_COLUMNS);
+        let finisher = ordinary.filter(|_| columns - first >= PATCH_COLUMNS);
         let together = if one_chunk && finisher.is_some() { channels } else { kept.len().max(1) };
         let mut group = 0..channels.min(together);
         while group.start < group.end {
             let mut chunk = 0..taps.min(CHUNK_TAPS);
             while chunk.start < chunk.end {
                 if group.start == 0 || !one_chunk {
-                    fill::<P>(conv, &kernel, rows, first, &chunk, patch, edges);
+                    fill::<P>(conv, kernel, rows, first, &chunk, patch, edges);
                 }
                 let last = if chunk.end == taps { finisher } else { None };
                 multiply::<P>(conv, taps, first, &group, &chunk, patch, kept, last, output);
@@ -166,7 +207,7 @@ pub(in crate::kernels) fn conv<P: ColumnPairs>(
             }
             if finisher.is_none() {
                 for (o, kept) in group.clone().zip(kept.iter()) {
-                    finish::finish(conv, shortcut, first, o, P::sums(*kept), output);
+                    finish::finish(conv, shortcut, first, o, &P::sums(*kept), output);
                 }
             }
             group = group.end..channels.min(group.end + together);

@@ -10,7 +10,7 @@ use crate::feature::Feature;
 use crate::kernels::reference;
 use crate::ops::Shortcut;
 use crate::ops::add::Add;
-use crate::ops::conv::{Conv, Finish, PATCH_COLUMNS};
+use crate::ops::conv::{Conv, Finish};
 use crate::ops::stream16::{Stream16, distance};
 use crate::quant::{Clamp, Multiplier};
 
@@ -256,17 +256,19 @@ pub(in crate::kernels) fn aligned(words: &[I32]) -> bool {
     words.as_ptr().addr().is_multiple_of(align_of::<u32>())
 }
 
-/// Writes the outputs of channel `o` at up to four columns from `first` on into their row.
+/// Writes the outputs of channel `o` into their row, from column `first` on: as many as there are
+/// sums and columns.
+#[inline(never)]
 pub(in crate::kernels) fn finish(
     conv: &Conv<'_>,
     shortcut: &Shortcut<'_>,
     first: usize,
     o: usize,
-    acc: [i32; PATCH_COLUMNS],
+    sums: &[i32],
     row: &mut [i8],
 ) {
     let mut channel = conv.channel(o);
     // The bias is in the sums already.
     channel.bias = 0;
-    conv.finish(&channel, &acc, shortcut, first, row);
+    conv.finish(&channel, sums, shortcut, first, row);
 }

@@ -24,6 +24,7 @@ use crate::proved::proved;
 
 /// Makes one output row; see [`Backend::conv`]. `unpacked` is the packing to which the weights are
 /// unpacked, and which the backend runs.
+#[inline(never)]
 pub(in crate::kernels) fn conv<B: Backend>(
     backend: &B,
     unpacked: Packing,

@@ -15,6 +15,7 @@
 use board_build::Spec;
 use brooklet::Shape;
 use brooklet::format::{LayerRecord, Operator, Packing};
+use brooklet::kernels::Isa;
 use brooklet::ops::Window;
 use brooklet::ops::conv::{PATCH_COLUMNS, SPANS, Strip, TILE_COLUMNS, TILES};
 
@@ -34,11 +35,13 @@ pub struct Flash {
     pub line: f64,
     /// Size of the cache in bytes.
     pub cache: f64,
+    /// Number of columns for which kernels for [`Packing::Eights`] read weights once.
+    pub columns: usize,
 }
 
 impl Default for Flash {
     fn default() -> Self {
-        Self { wait: 0.0, line: 1.0, cache: 0.0 }
+        Self { wait: 0.0, line: 1.0, cache: 0.0, columns: PATCH_COLUMNS }
     }
 }
 
@@ -58,7 +61,9 @@ impl Flash {
     pub fn of(spec: &Spec) -> Self {
         let [wait, line, cache] =
             [spec.flash_wait, spec.flash_line, spec.flash_cache].map(f64::from);
-        Self { wait, line: line.max(1.0), cache }
+        // The kernels for RV32 sum twice as many columns at once as those for Arm.
+        let columns = if spec.backend == Isa::RV32.name { 2 } else { 1 } * PATCH_COLUMNS;
+        Self { wait, line: line.max(1.0), cache, columns }
     }
 
     /// Cycles that the core waits for a layer's weights for one image.
@@ -72,7 +77,7 @@ impl Flash {
             return 0.0;
         }
         let steps = usize::from(layer.rows.get()).div_ceil(layer.packing().rows_a_step());
-        let Reads { bytes, passes, parts } = reads(layer, input);
+        let Reads { bytes, passes, parts } = reads(layer, input, self.columns);
         // Each part finds as little of itself in the cache as the first one did.
         steps as f64 * parts * (bytes + (passes - 1.0).max(0.0) * self.missed(bytes))
     }
@@ -84,8 +89,8 @@ impl Flash {
     }
 }
 
-/// How a layer reads its weights in a step.
-fn reads(layer: &LayerRecord, input: Shape) -> Reads {
+/// How a layer reads its weights in a step. `at_once` is the [number of columns](Flash::columns).
+fn reads(layer: &LayerRecord, input: Shape, at_once: usize) -> Reads {
     let groups = match layer.operator() {
         Operator::GroupedConv => layer.parameter.get().max(1) as usize,
         _ => 1,
@@ -108,9 +113,10 @@ fn reads(layer: &LayerRecord, input: Shape) -> Reads {
         Packing::WinogradInt8 | Packing::WinogradInt8Tall => (1, 1),
         Packing::Winograd => (1, spans.div_ceil(SPANS)),
         Packing::HwioTiles => (1, spans),
-        Packing::Pairs | Packing::WidePairs | Packing::Eights | Packing::Vectors => {
+        Packing::Pairs | Packing::WidePairs | Packing::Vectors => {
             (1, columns.div_ceil(PATCH_COLUMNS))
         }
+        Packing::Eights => (1, columns.div_ceil(at_once)),
         Packing::Hwio => {
             let strip = Strip::of(&window);
             match strip.lanes {
@@ -132,7 +138,7 @@ fn reads(layer: &LayerRecord, input: Shape) -> Reads {
 mod tests {
     use super::*;
 
-    const FLASH: Flash = Flash { wait: 20.0, line: 8.0, cache: 16_384.0 };
+    const FLASH: Flash = Flash { wait: 20.0, line: 8.0, cache: 16_384.0, columns: PATCH_COLUMNS };
 
     /// A convolution from 16 channels to 16, with 32 rows of 32 columns.
     fn conv(packing: Packing) -> (LayerRecord, Shape) {
@@ -160,6 +166,7 @@ mod tests {
         assert_eq!(read(Packing::WinogradInt8, none), 8.0 * 2_304.0);
         // Four columns at a time.
         assert_eq!(read(Packing::Eights, none), 32.0 * 8.0 * 2_304.0);
+        assert_eq!(read(Packing::Eights, Flash { columns: 8, ..none }), 32.0 * 4.0 * 2_304.0);
         // These weights fit into the cache; the next ones do not.
         assert_eq!(read(Packing::Eights, FLASH), 32.0 * 2_304.0);
         // A part of these is missed: three bytes for each byte that does not fit, in the later

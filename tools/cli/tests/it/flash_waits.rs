@@ -94,7 +94,7 @@ fn the_chosen_plan_of_resnet8_is_the_best_for_any_flash() {
     let chosen = waits.map(|wait| {
         let mut costs = cost::of(spec).unwrap();
         let [line, cache] = [CACHE.line, CACHE.bytes].map(f64::from);
-        costs.core.flash = Flash { wait: f64::from(wait), line, cache };
+        costs.core.flash = Flash { wait: f64::from(wait), line, cache, ..costs.core.flash };
         let (program, _) = kernels.plan(base.clone(), goal, FILE_BYTES, &costs).unwrap();
         let waits = |index: usize| {
             let record = &program.layers[index].record;

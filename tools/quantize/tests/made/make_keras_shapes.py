@@ -27,6 +27,13 @@ x = L.Conv2D(4, (4, 3), 2, activation="relu")(L.Reshape((19, 6, 1))(i))
 tflite(keras.Model(i, L.Dense(3)(L.GlobalAveragePooling2D()(x))), "keras_features",
        (19, 6, 1))
 
+# The same for a vector whose channels come first.
+i = L.Input((96,))
+x = L.Permute((2, 3, 1))(L.Reshape((2, 8, 6))(i))
+x = L.Conv2D(4, 3, activation="relu")(x)
+tflite(keras.Model(i, L.Dense(3)(L.GlobalAveragePooling2D()(x))), "keras_first",
+       (96, 1, 1))
+
 # Blue, green, red; a crop; a part of the channels; every second row from the second.
 i = L.Input((12, 12, 3))
 x = L.Conv2D(6, 3, activation="relu")(L.Cropping2D(((1, 0), (0, 2)))(i[..., ::-1]))

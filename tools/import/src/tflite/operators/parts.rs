@@ -29,6 +29,10 @@ pub(super) fn reshape(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Resul
     // The input itself is an image of this shape.
     if same && to != from && importer.layers.len() == 1 && view == View::new(0, from) {
         check_extents(&to, "input size")?;
+        let mut to = to;
+        if importer.channels_first(call.output) {
+            to.rotate_left(1);
+        }
         importer.layers[0].shape = to;
         return Ok(Made::View(View::new(0, to)));
     }

@@ -50,6 +50,24 @@ pub trait Slot: NorFlash {
 ///
 /// A slot whose counter is below that of a confirmed one is ignored, so that an old model cannot be
 /// brought back by writing it again.
+///
+/// ```
+/// use brooklet_slots::{InMemory, choose, header, public_key, sign};
+///
+/// let secret = [7; 32];
+/// let slot = |model: &[u8], counter| {
+///     let signature = sign(model, counter, &secret);
+///     let mut slot = [&header(counter, model.len() as u32, &signature), model].concat();
+///     slot.resize(4096, 0xff); // erased flash
+///     slot
+/// };
+/// let [mut first, mut second] = [slot(b"a model", 3), slot(b"a newer model", 4)];
+/// let mut slots = [InMemory(&mut first), InMemory(&mut second)];
+/// let key = public_key(&secret);
+/// assert_eq!(choose(&mut slots, &key, |_| true), Some(1));
+/// // A model that fails its test is not started. The other is older than a confirmed one by now.
+/// assert_eq!(choose(&mut slots, &key, |model| model == b"a model"), None);
+/// ```
 pub fn choose<F: Slot>(
     slots: &mut [F; 2],
     key: &[u8; 32],

@@ -11,6 +11,16 @@ use crate::FirmwareError;
 const BUILT_IN: &[&str] = &include!(concat!(env!("OUT_DIR"), "/boards.rs"));
 
 /// The boards of a checkout, sorted by name; without a checkout, those that are built in.
+///
+/// ```
+/// use brooklet_firmware::Registry;
+///
+/// let registry = Registry::built_in().unwrap();
+/// let board = registry.board("rpi-pico").unwrap();
+/// assert_eq!((&*board.core, &*board.backend), ("Cortex-M0+", "armv6m"));
+/// let error = registry.board("rpi-pcio").unwrap_err();
+/// assert!(error.to_string().contains("rpi-pcio"));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Registry {
     /// The folder `boards` of the checkout.

@@ -102,6 +102,21 @@ pub fn all() -> &'static Costs {
 }
 
 /// The coefficients of the board's kernels, if the costs of its backend are known.
+///
+/// ```
+/// use board_build::Spec;
+/// use brooklet_plan::cost;
+/// use brooklet_plan::model_file::ModelFile;
+/// use brooklet_plan::packing::Kernels;
+/// use brooklet_plan::program::Program;
+///
+/// let board = Spec::read("../../boards/qemu-mps2-an386/board.toml".as_ref()).unwrap();
+/// let file = ModelFile::open("../../tests/golden/tiny.brook").unwrap();
+/// let program = Kernels::of(&board).unwrap().packed(Program::read(&file.model()));
+/// let layers = program.layers.iter().map(|layer| &layer.record);
+/// let instructions = cost::of(&board).unwrap().total(layers).unwrap();
+/// assert!((100_000..1_000_000).contains(&instructions), "{instructions}");
+/// ```
 pub fn of(spec: &Spec) -> Option<Coefficients> {
     let mut core = COSTS.get(&spec.backend)?.clone();
     core.core = Core::of(spec);

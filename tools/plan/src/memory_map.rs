@@ -31,6 +31,21 @@ const STYLE: &str = "text{font:12px sans-serif;fill:#222}.end{text-anchor:end}\
      text{fill:#ddd}line{stroke:#ddd}svg{background:#111}}";
 
 /// The arena of a model over time.
+///
+/// ```
+/// use brooklet_plan::memory_map::MemoryMap;
+/// use brooklet_plan::model_file::ModelFile;
+///
+/// let file = ModelFile::open("../../tests/golden/tiny.brook").unwrap();
+/// let map = MemoryMap::new(file.model());
+/// // Whose rows are in the arena at the step that takes the most memory?
+/// let peak = map.peak();
+/// for held in map.held(peak) {
+///     println!("{}: {} rows, {} bytes", file.model().name(held.layer), held.rows, held.bytes);
+/// }
+/// assert!(map.bytes_at(peak) <= file.model().arena_bytes());
+/// assert!(map.svg().starts_with("<svg"));
+/// ```
 #[derive(Debug)]
 pub struct MemoryMap<'m> {
     model: Model<'m>,

@@ -44,7 +44,7 @@ mod weights;
 
 use std::path::Path;
 
-pub use arch::{Arch, ShortcutOption, StrideIn, Variant};
+pub use arch::{Arch, ShortcutOption, Stem, StrideIn, Variant};
 pub use network::Imported;
 pub use rewrite::channels::Channels;
 pub use weights::Weights;

@@ -6,7 +6,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, value_parser};
 use strum::{EnumMessage, VariantArray};
 
-use brooklet_import::{ShortcutOption, StrideIn, Variant};
+use brooklet_import::{ShortcutOption, Stem, StrideIn, Variant};
 
 /// The parser of an option whose words are the names of `T`'s variants.
 pub(crate) fn choice<T>() -> impl TypedValueParser<Value = T>
@@ -50,22 +50,28 @@ pub(crate) struct VariantArgs {
     /// Number of convolutions under a shortcut. Default: 2, or as the weights' names say.
     #[arg(long, value_name = "N", value_parser = value_parser!(u8).range(1..=8))]
     block_convs: Option<u8>,
+    /// What precedes the first block of an ImageNet network: a 7x7 convolution with stride 2 and a
+    /// max-pool, or a 3x3 convolution with stride 1, for images as small as CIFAR's. Default: as
+    /// published, or as the shape of the first weights says.
+    #[arg(long, value_parser = choice::<Stem>())]
+    stem: Option<Stem>,
 }
 
 impl VariantArgs {
     /// The options that were given, with their values.
     pub(crate) fn words(self) -> Vec<(&'static str, String)> {
-        let Self { shortcut, stride_in, block_convs } = self;
+        let Self { shortcut, stride_in, block_convs, stem } = self;
         let shortcut = shortcut.map(|option| ("--shortcut", word(option).to_owned()));
         let stride_in = stride_in.map(|place| ("--stride-in", word(place).to_owned()));
         let block_convs = block_convs.map(|convs| ("--block-convs", convs.to_string()));
-        [shortcut, stride_in, block_convs].into_iter().flatten().collect()
+        let stem = stem.map(|stem| ("--stem", word(stem).to_owned()));
+        [shortcut, stride_in, block_convs, stem].into_iter().flatten().collect()
     }
 }
 
 impl From<VariantArgs> for Variant {
     fn from(args: VariantArgs) -> Self {
-        let VariantArgs { shortcut, stride_in, block_convs } = args;
-        Self { shortcut, stride_in, block_convs }
+        let VariantArgs { shortcut, stride_in, block_convs, stem } = args;
+        Self { shortcut, stride_in, block_convs, stem }
     }
 }

@@ -84,11 +84,12 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
             extension.display()
         ));
     }
-    let classes = args.classes.unwrap_or(args.arch.default_classes());
+    let variant = args.variant.into();
+    let classes = args.classes.unwrap_or(args.arch.default_classes(&variant));
     let input = args.input.map(|size| size.map(|n| n as usize));
     let weights = args
         .arch
-        .new_weights(args.variant.into(), input, usize::from(classes), args.seed)
+        .new_weights(variant, input, usize::from(classes), args.seed)
         .map_err(|fault| fault.in_file(&args.output))?;
     let views = weights.iter().map(|(name, tensor)| {
         let values = tensor.as_slice().expect("made in standard order");
@@ -97,7 +98,7 @@ pub fn run(args: &Args, output: Output) -> Result<()> {
     });
     let file = serialize(views, None).map_err(|error| failure!("{error}"))?;
     args.output.write(&file)?;
-    let [rows, columns] = input.unwrap_or(args.arch.default_input());
+    let [rows, columns] = input.unwrap_or(args.arch.default_input(&variant));
     output.print(&Report {
         network: args.output.to_path_buf(),
         arch: args.arch.name(),

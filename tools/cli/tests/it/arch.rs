@@ -80,6 +80,11 @@ fn variants_are_built_and_read_back() {
     let (_, network) = made("resnet50 --stride-in 1x1", first, None);
     assert_eq!(network.macs() / 1_000_000, 3_857);
 
+    // Many networks for CIFAR are those for ImageNet with another stem; its weights tell which.
+    let (_, network) = made("resnet18 --stem 3x3", none, None);
+    assert_eq!((network.input, network.macs() / 1_000_000), ([32, 32, 3], 555));
+    assert!(!network.nodes.iter().any(|node| matches!(node.op, Op::MaxPool(_))));
+
     for convs in [1, 2, 3, 4] {
         let (_, network) = made(&format!("resnet20 --block-convs {convs}"), none, None);
         let count = network.nodes.iter().filter(|node| matches!(node.op, Op::Conv(_))).count();
@@ -147,6 +152,7 @@ fn variants_that_do_not_exist_are_refused() {
     for (line, words) in [
         ("plain20 --shortcut a", "plain20 has no shortcuts: --shortcut does not apply"),
         ("resnet18 --stride-in 1x1", "resnet18 has no bottlenecks: --stride-in does not apply"),
+        ("resnet20 --stem 3x3", "resnet20 has its own: --stem does not apply"),
         ("resnet50 --block-convs 2", "--block-convs does not apply"),
         ("resnet20 --block-convs 9", "9 is not in 1..=8"),
         ("resnet20 --shortcut d", "invalid value 'd'"),

@@ -3,7 +3,7 @@
 use ndarray::{ArrayD, Ix1, Ix2};
 
 use super::table::{Arch, Blocks, Family};
-use super::variant::{ShortcutOption, StrideIn, Variant};
+use super::variant::{ShortcutOption, Stem, StrideIn, Variant};
 use crate::error::{AtLayer, LayerProblem, Problem};
 use crate::network::{BatchNorm, Conv, Network, NodeId, Op, Subsample, Window, ohwi};
 use crate::weights::{Maker, Tensors, Weights};
@@ -97,7 +97,10 @@ impl Builder {
         if variant.block_convs.is_none() && named > 0 {
             variant.block_convs = Some(named);
         }
-        let [height, width] = input.unwrap_or(arch.default_input());
+        if variant.stem.is_none() && arch.has_stems() && tensors.rows("conv1.weight") == Some(3) {
+            variant.stem = Some(Stem::Small);
+        }
+        let [height, width] = input.unwrap_or(arch.default_input(&variant));
         Ok(Self { arch, variant, tensors, network: Network::new([height, width, 3], "input")? })
     }
 
@@ -116,7 +119,8 @@ impl Builder {
     /// A stem, and stages of blocks.
     fn residual(&mut self) -> Result<NodeId, LayerProblem> {
         let Arch { family, width, stages, .. } = self.arch;
-        let (stem, stride) = if family.is_imagenet() { (7, 2) } else { (3, 1) };
+        let large = family.is_imagenet() && self.variant.stem != Some(Stem::Small);
+        let (stem, stride) = if large { (7, 2) } else { (3, 1) };
         let before = self.arch.blocks == Blocks::PreActivation;
         let norm = if before { None } else { Some("bn1") };
         let mut x = match family {
@@ -126,7 +130,7 @@ impl Builder {
         if !before && family != Family::Averaged {
             x = self.relu(x)?;
         }
-        if family.is_imagenet() {
+        if large {
             let pool = Window { kernel: [3, 3], stride: [2, 2], pads: [1, 1, 1, 1] };
             x = self.network.push(Op::MaxPool(pool), &[x], "maxpool").at("maxpool")?;
         }

@@ -11,4 +11,4 @@ mod table;
 mod variant;
 
 pub use table::Arch;
-pub use variant::{ShortcutOption, StrideIn, Variant};
+pub use variant::{ShortcutOption, Stem, StrideIn, Variant};

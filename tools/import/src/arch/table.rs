@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::variant::Variant;
+use super::variant::{Stem, Variant};
 use crate::error::Problem;
 
 /// A known network structure.
@@ -125,9 +125,10 @@ impl Arch {
         self.name
     }
 
-    /// Height and width of the images for which it was published.
-    pub fn default_input(self) -> [usize; 2] {
+    /// Height and width of the images for which it was published, or for which its variant is made.
+    pub fn default_input(self, variant: &Variant) -> [usize; 2] {
         match self.family {
+            _ if variant.stem == Some(Stem::Small) => [32, 32],
             Family::Cifar
             | Family::CifarBottleneck
             | Family::MlPerf
@@ -141,9 +142,16 @@ impl Arch {
         }
     }
 
-    /// Number of classes with which it was published.
-    pub fn default_classes(self) -> u16 {
-        if self.family.is_imagenet() || self.family == Family::Mobile { 1000 } else { 10 }
+    /// Number of classes with which it was published, or of CIFAR with the stem for small images.
+    pub fn default_classes(self, variant: &Variant) -> u16 {
+        let small = variant.stem == Some(Stem::Small);
+        let large = self.family.is_imagenet() || self.family == Family::Mobile;
+        if large && !small { 1000 } else { 10 }
+    }
+
+    /// Whether its stem may be that of a network for ImageNet or for small images.
+    pub(super) fn has_stems(self) -> bool {
+        matches!(self.family, Family::Basic | Family::Bottleneck)
     }
 
     /// Refuses a variant that does not exist for this structure.
@@ -165,6 +173,7 @@ impl Arch {
             Variant { stride_in: Some(_), .. } if !bottleneck => {
                 wrong("--stride-in", "has no bottlenecks")
             }
+            Variant { stem: Some(_), .. } if !self.has_stems() => wrong("--stem", "has its own"),
             Variant { block_convs: Some(_), .. } if bottleneck => {
                 wrong("--block-convs", "has bottlenecks, of three convolutions")
             }

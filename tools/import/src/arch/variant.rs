@@ -19,6 +19,10 @@ pub struct Variant {
     ///
     /// Default: 2, or as the weights' names say.
     pub block_convs: Option<u8>,
+    /// What precedes the first block of an ImageNet network.
+    ///
+    /// Default: as published, or as the shape of the first weights says.
+    pub stem: Option<Stem>,
 }
 
 /// Kinds of shortcuts, from the paper's section 3.3.
@@ -45,6 +49,18 @@ pub enum StrideIn {
     Second,
 }
 
+/// What precedes the first block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Display, EnumMessage, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "kebab-case")]
+pub enum Stem {
+    /// For ImageNet: a convolution with stride 2, and a max-pool.
+    #[strum(serialize = "7x7")]
+    Large,
+    /// For small images such as those of CIFAR: a convolution with stride 1.
+    #[strum(serialize = "3x3")]
+    Small,
+}
+
 impl fmt::Display for Variant {
     /// As options of the command.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -56,6 +72,9 @@ impl fmt::Display for Variant {
         }
         if let Some(convs) = self.block_convs {
             write!(f, " --block-convs {convs}")?;
+        }
+        if let Some(stem) = self.stem {
+            write!(f, " --stem {stem}")?;
         }
         Ok(())
     }

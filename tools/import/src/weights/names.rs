@@ -29,7 +29,7 @@ const HEADS: [&str; 6] = ["classifier.1", "classifier", "head.fc", "head", "last
 
 /// The same weights, with the names of PyTorch's own ResNets.
 pub(super) fn plain(map: Weights) -> Weights {
-    let map = deep_stem(without_wrappers(hugging_face(map)));
+    let map = deep_stem(without_wrappers(residual_functions(hugging_face(map))));
     let has_head = ["fc.", "linear."].iter().any(|head| map.keys().any(|k| k.starts_with(head)));
     let head = HEADS.iter().find(|head| map.contains_key(&format!("{head}.weight")));
     match head {
@@ -92,6 +92,35 @@ fn hugging_face(map: Weights) -> Weights {
             }
             _ => None,
         }
+    })
+}
+
+/// Names of networks whose blocks are sequences with numbered layers:
+/// `conv2_x.0.residual_function.3.weight`. Each convolution is followed by its batch norm, and most by
+/// a ReLU, so that every third number begins another convolution.
+fn residual_functions(map: Weights) -> Weights {
+    const FUNCTION: &str = ".residual_function.";
+    if !map.keys().any(|name| name.contains(FUNCTION)) {
+        return map;
+    }
+    renamed(map, |name| {
+        let at = name.find("conv")?;
+        let (before, name) = name.split_at(at);
+        if let Some(last) = name.strip_prefix("conv1.0.") {
+            return Some(format!("{before}conv1.{last}"));
+        }
+        if let Some(last) = name.strip_prefix("conv1.1.") {
+            return Some(format!("{before}bn1.{last}"));
+        }
+        let (stage, rest) = name.strip_prefix("conv")?.split_once("_x.")?;
+        let stage = stage.parse::<usize>().ok()?.checked_sub(1)?;
+        let Some((block, layer)) = rest.split_once(FUNCTION) else {
+            return Some(format!("{before}layer{stage}.{rest}"));
+        };
+        let (number, last) = layer.split_once('.')?;
+        let number = number.parse::<usize>().ok()?;
+        let kind = ["conv", "bn"].get(number % 3)?;
+        Some(format!("{before}layer{stage}.{block}.{kind}{}.{last}", number / 3 + 1))
     })
 }
 
@@ -169,6 +198,30 @@ mod tests {
         // The names of `brooklet new`, whose stem contains all of its batch norms, stay.
         let plain = ["conv1.6.weight", "conv1.7.weight", "layer2.0.downsample.0.weight"];
         assert_eq!(names(&plain), plain);
+    }
+
+    #[test]
+    fn sequences_in_blocks_are_numbered() {
+        assert_eq!(
+            names(&[
+                "conv1.0.weight",
+                "conv1.1.running_mean",
+                "conv2_x.0.residual_function.0.weight",
+                "conv2_x.0.residual_function.4.bias",
+                "conv3_x.0.residual_function.6.weight",
+                "conv3_x.0.shortcut.1.bias",
+                "fc.bias",
+            ]),
+            [
+                "bn1.running_mean",
+                "conv1.weight",
+                "fc.bias",
+                "layer1.0.bn2.bias",
+                "layer1.0.conv1.weight",
+                "layer2.0.conv3.weight",
+                "layer2.0.shortcut.1.bias",
+            ]
+        );
     }
 
     #[test]

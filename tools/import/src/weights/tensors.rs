@@ -59,6 +59,11 @@ impl Tensors {
         found.or(self.maker.as_ref().map(Maker::classes))
     }
 
+    /// Number of rows of a convolution's kernels.
+    pub(crate) fn rows(&self, key: &str) -> Option<usize> {
+        self.map.get(key).and_then(|tensor| tensor.shape().get(2)).copied()
+    }
+
     /// Takes the tensor of this name, whose shape may be another.
     ///
     /// A tensor that is made has this shape.

@@ -230,7 +230,13 @@ fn quantized_weights(
             "convert the network to int8 with TensorFlow 2's converter (not uint8)",
         ));
     }
-    Ok((weights, scales))
+    Ok((weights.mapv_into(allowed), scales))
+}
+
+/// The weight, if TFLite's specification of int8 allows it: -128 becomes -127. Kernels rely on this
+/// range.
+fn allowed(weight: i8) -> i8 {
+    weight.max(-i8::MAX)
 }
 
 /// Biases of a convolution of `out` channels.
@@ -267,4 +273,15 @@ fn inside(ending: Ending) -> Problem {
         format!("{} inside of the network", ending.name()),
         "it may only be the network's last layer, after its scores",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::allowed;
+
+    #[test]
+    fn weights_are_in_the_range_of_kernels() {
+        let weights = [-128, -127, 0, 127].map(allowed);
+        assert_eq!(weights, [-127, -127, 0, 127]);
+    }
 }

@@ -1,6 +1,7 @@
 //! The instruction sets that have kernels: one table for backends, tools and chores.
 
 use crate::format::Packing;
+use crate::ops::conv::PATCH_COLUMNS;
 use crate::proved::proved;
 
 /// An instruction set, and what its kernels require of a model file.
@@ -14,6 +15,8 @@ pub struct Isa {
     /// or in [four bits](Packing::unpacked), and takes the least flash. The others take more flash
     /// and fewer instructions.
     pub packings: &'static [Packing],
+    /// Number of output columns for which a direct convolution loads a weight once.
+    pub columns: usize,
     /// The address of a model file must be a multiple of this, because kernels load whole words.
     pub align: usize,
     /// The crate's feature with the kernels; `None` if they are always built.
@@ -36,6 +39,7 @@ impl Isa {
         name: "reference",
         cores: "any core: the definition",
         packings: &Packing::ALL,
+        columns: PATCH_COLUMNS,
         align: 1,
         feature: None,
         target: None,
@@ -45,6 +49,7 @@ impl Isa {
         name: "portable",
         cores: "any core",
         packings: &[Ohwi, Winograd, WinogradInt8, WinogradInt8Tall],
+        columns: PATCH_COLUMNS,
         align: 1,
         feature: None,
         target: Some("thumbv7em-none-eabihf"),
@@ -54,6 +59,7 @@ impl Isa {
         name: "armv6m",
         cores: "Cortex-M0, M0+",
         packings: &[Eights, Winograd, WinogradInt8, WinogradInt8Tall],
+        columns: PATCH_COLUMNS,
         align: WORDS,
         feature: Some("armv6m"),
         target: Some("thumbv6m-none-eabi"),
@@ -63,6 +69,7 @@ impl Isa {
         name: "armv7m",
         cores: "Cortex-M3, and M33 without DSP instructions",
         packings: &[Eights, Winograd, WinogradInt8, WinogradInt8Tall],
+        columns: PATCH_COLUMNS,
         align: WORDS,
         feature: Some("armv7m"),
         target: Some("thumbv7m-none-eabi"),
@@ -72,6 +79,7 @@ impl Isa {
         name: "armv7em",
         cores: "Cortex-M4, M7, M33: with DSP instructions",
         packings: &[Pairs, WidePairs, Winograd, WinogradInt8, WinogradInt8Tall],
+        columns: PATCH_COLUMNS,
         align: WORDS,
         feature: Some("armv7em"),
         target: Some("thumbv7em-none-eabihf"),
@@ -81,6 +89,7 @@ impl Isa {
         name: "helium",
         cores: "Cortex-M55, M85: with vector instructions",
         packings: &[Vectors],
+        columns: PATCH_COLUMNS,
         align: 1,
         feature: Some("helium"),
         target: Some("thumbv8m.main-none-eabihf"),
@@ -90,6 +99,7 @@ impl Isa {
         name: "rv32",
         cores: "RV32IMC, RV32IMAC",
         packings: &[Eights, Winograd, WinogradInt8, WinogradInt8Tall],
+        columns: 2 * PATCH_COLUMNS,
         align: WORDS,
         feature: Some("rv32"),
         target: Some("riscv32imac-unknown-none-elf"),
@@ -99,6 +109,7 @@ impl Isa {
         name: "rvv",
         cores: "RV32IM with V: vector instructions",
         packings: &[Hwio, HwioTiles],
+        columns: PATCH_COLUMNS,
         align: WORDS,
         feature: Some("rvv"),
         target: Some("riscv32imac-unknown-none-elf"),

@@ -153,7 +153,8 @@ fn fill_part(
         Some(values) if all && taps >= 2 => {
             let (values, patch) = (values.as_ptr(), patch.as_mut_ptr().cast());
             // SAFETY: the values are those from the first column to the end of the last, which has
-            // `taps` of them. The patch has as many places, at least one pair.
+            // `taps` of them. The patch has as many places: whole pairs, at least one, because
+            // kernel rows in `eights` and chunks of them have an even number of taps.
             unsafe { assembly::widen(values, kernel.step, patch, taps / 2, None) }
         }
         _ => fill_edges(conv, kernel, row, first, start, patch, edges),

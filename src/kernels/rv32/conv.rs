@@ -3,7 +3,7 @@
 use core::arch::naked_asm;
 use core::mem::offset_of;
 
-use super::{clamp, requantize_left, requantize_right};
+use super::{clamp, join, requantize_left, requantize_right};
 use crate::kernels::shared::assembly::if_stream16;
 use crate::kernels::shared::column_pairs::{Args, Columns};
 
@@ -396,16 +396,7 @@ pub(super) unsafe extern "C" fn blocks(args: &mut Args) {
         // A join.
         "7:",
         to_stream16!(),
-        "mv t5, s8",
-        ".irp acc, t0, t4, t2, t3",
-        "lb t1, 0(t5)",
-        "add t5, t5, s11",
-        "slli t1, t1, 2",
-        "add t1, t1, s3",
-        "lw t1, 0(t1)",
-        "add \\acc, \\acc, t1",
-        "sra \\acc, \\acc, s7",
-        ".endr",
+        join!(),
         "j 10b",
         stream16!(),
         ".purgem taps",

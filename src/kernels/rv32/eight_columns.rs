@@ -17,7 +17,7 @@ use core::mem::offset_of;
 use zerocopy::little_endian::I32;
 
 use super::conv::{stream16, to_stream16};
-use super::{clamp, requantize_left, requantize_right};
+use super::{clamp, join, requantize_left, requantize_right};
 use crate::kernels::shared::assembly::if_stream16;
 
 /// Number of columns.
@@ -477,16 +477,7 @@ pub(super) unsafe extern "C" fn finish(args: &Outputs) {
         // A join.
         "7:",
         to_stream16!(),
-        "mv t5, s8",
-        ".irp acc, t0, t4, t2, t3",
-        "lb t1, 0(t5)",
-        "add t5, t5, s11",
-        "slli t1, t1, 2",
-        "add t1, t1, s3",
-        "lw t1, 0(t1)",
-        "add \\acc, \\acc, t1",
-        "sra \\acc, \\acc, s7",
-        ".endr",
+        join!(),
         "j 10b",
         stream16!(),
         ".option pop",

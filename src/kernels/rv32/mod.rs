@@ -32,11 +32,7 @@ mod products;
 mod transform;
 mod winograd;
 
-use super::shared::column_pairs::{self, AddBytes, Args, ColumnPairs, Widen};
-use super::shared::finish::Finisher;
-use super::shared::patch::Kernel;
-use crate::ops::conv::Conv;
-use crate::ops::{Rows, Shortcut};
+use super::shared::column_pairs::{self, AddBytes, Args, ColumnPairs, FirstColumns, Widen};
 
 /// The backend for RV32IM.
 #[derive(Debug, Clone, Copy, Default)]
@@ -49,17 +45,7 @@ impl ColumnPairs for Rv32 {
     const BLOCKS: unsafe extern "C" fn(&mut Args) = conv::blocks;
     const ADD: AddBytes = elements::add_bytes;
 
-    fn first_columns(
-        conv: &Conv<'_>,
-        kernel: &Kernel,
-        finisher: &Finisher<'_>,
-        rows: &Rows<'_>,
-        shortcut: &Shortcut<'_>,
-        scratch: &mut [u8],
-        output: &mut [i8],
-    ) -> usize {
-        columns::conv(conv, kernel, finisher, rows, shortcut, scratch, output)
-    }
+    const FIRST_COLUMNS: Option<FirstColumns> = Some(columns::conv);
 
     fn sums([high, sum, other_high, other_sum]: [i32; 4]) -> [i32; 4] {
         let low = |sum: i32, high: i32| sum.wrapping_sub(high << 16);
@@ -96,6 +82,23 @@ macro_rules! requantize_left {
     };
 }
 
+/// Adds the shortcut's values, from `s8` on and `s11` apart, as the table in `s3` has them, and removes
+/// the bits in `s7`.
+macro_rules! join {
+    () => {
+        "mv t5, s8
+         .irp acc, t0, t4, t2, t3
+         lb t1, 0(t5)
+         add t5, t5, s11
+         slli t1, t1, 2
+         add t1, t1, s3
+         lw t1, 0(t1)
+         add \\acc, \\acc, t1
+         sra \\acc, \\acc, s7
+         .endr"
+    };
+}
+
 /// Clamps outputs to the range from `s9` to `s10`.
 macro_rules! clamp {
     () => {
@@ -110,4 +113,4 @@ macro_rules! clamp {
     };
 }
 
-use {clamp, requantize_left, requantize_right};
+use {clamp, join, requantize_left, requantize_right};

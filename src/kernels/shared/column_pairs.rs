@@ -51,6 +51,18 @@ pub(in crate::kernels) type Taps = [Columns; PATCH_COLUMNS / 2];
 pub(in crate::kernels) type Widen =
     unsafe extern "C" fn(a: *const i8, b: *const i8, patch: *mut Columns, pairs: usize);
 
+/// Makes the outputs of the first columns of a row, with the scratch memory of the layer, and returns
+/// the number of these columns.
+pub(in crate::kernels) type FirstColumns = fn(
+    conv: &Conv<'_>,
+    kernel: &Kernel,
+    finisher: &Finisher<'_>,
+    rows: &Rows<'_>,
+    shortcut: &Shortcut<'_>,
+    scratch: &mut [u8],
+    output: &mut [i8],
+) -> usize;
+
 /// The assembly of a backend.
 pub(in crate::kernels) trait ColumnPairs {
     /// Writes columns into a patch.
@@ -64,21 +76,8 @@ pub(in crate::kernels) trait ColumnPairs {
     /// Adds two rows.
     const ADD: AddBytes;
 
-    /// Makes the outputs of the first columns of a row in another way, if there is one, and returns
-    /// their number. `scratch` is that of the layer.
-    #[inline(always)]
-    fn first_columns(
-        conv: &Conv<'_>,
-        kernel: &Kernel,
-        finisher: &Finisher<'_>,
-        rows: &Rows<'_>,
-        shortcut: &Shortcut<'_>,
-        scratch: &mut [u8],
-        output: &mut [i8],
-    ) -> usize {
-        let _ = (conv, kernel, finisher, rows, shortcut, scratch, output);
-        0
-    }
+    /// Another way to make the outputs of the first columns of a row, if there is one.
+    const FIRST_COLUMNS: Option<FirstColumns> = None;
 
     /// The sums of four columns, from what `BLOCKS` keeps for a channel.
     fn sums(kept: [i32; PATCH_COLUMNS]) -> [i32; PATCH_COLUMNS];
@@ -153,11 +152,11 @@ pub(in crate::kernels) fn conv<P: ColumnPairs>(
     }
     let finisher = Finisher::of(conv, shortcut);
     let kernel = Kernel::of(conv);
-    let first = match &finisher {
-        Some(finisher) => {
-            P::first_columns(conv, &kernel, finisher, rows, shortcut, scratch, output)
+    let first = match (P::FIRST_COLUMNS, &finisher) {
+        (Some(make), Some(finisher)) => {
+            make(conv, &kernel, finisher, rows, shortcut, scratch, output)
         }
-        None => 0,
+        _ => 0,
     };
     if first < usize::from(conv.window.output.columns) {
         let finisher = finisher.as_ref();
@@ -165,8 +164,8 @@ pub(in crate::kernels) fn conv<P: ColumnPairs>(
     }
 }
 
-/// The outputs from column `first` on. Assembly can finish them if there is `ordinary`. It is not inlined, so that
-/// its frame does not add to that of the first columns.
+/// The outputs from column `first` on. Assembly can finish them if there is `ordinary`. It is not
+/// inlined, so that its frame does not add to that of the first columns.
 #[inline(never)]
 #[allow(clippy::too_many_arguments)]
 fn from_column<P: ColumnPairs>(

@@ -257,7 +257,7 @@ pub(in crate::kernels) fn aligned(words: &[I32]) -> bool {
 }
 
 /// Writes the outputs of channel `o` into their row, from column `first` on: as many as there are
-/// sums and columns.
+/// sums and columns. It is not inlined, so that several loops share it.
 #[inline(never)]
 pub(in crate::kernels) fn finish(
     conv: &Conv<'_>,

@@ -23,7 +23,7 @@ use crate::ops::{Rows, Shortcut, int8_mut};
 use crate::proved::proved;
 
 /// Makes one output row; see [`Backend::conv`]. `unpacked` is the packing to which the weights are
-/// unpacked, and which the backend runs.
+/// unpacked, and which the backend runs. It is not inlined, so that only such layers take its stack.
 #[inline(never)]
 pub(in crate::kernels) fn conv<B: Backend>(
     backend: &B,

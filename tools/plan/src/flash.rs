@@ -35,7 +35,7 @@ pub struct Flash {
     pub line: f64,
     /// Size of the cache in bytes.
     pub cache: f64,
-    /// Number of columns for which kernels for [`Packing::Eights`] read weights once.
+    /// [Number of columns](Isa::columns) for which kernels load a weight once.
     pub columns: usize,
 }
 
@@ -61,8 +61,7 @@ impl Flash {
     pub fn of(spec: &Spec) -> Self {
         let [wait, line, cache] =
             [spec.flash_wait, spec.flash_line, spec.flash_cache].map(f64::from);
-        // The kernels for RV32 sum twice as many columns at once as those for Arm.
-        let columns = if spec.backend == Isa::RV32.name { 2 } else { 1 } * PATCH_COLUMNS;
+        let columns = Isa::of_device(&spec.backend).map_or(PATCH_COLUMNS, |isa| isa.columns);
         Self { wait, line: line.max(1.0), cache, columns }
     }
 
@@ -113,10 +112,9 @@ fn reads(layer: &LayerRecord, input: Shape, at_once: usize) -> Reads {
         Packing::WinogradInt8 | Packing::WinogradInt8Tall => (1, 1),
         Packing::Winograd => (1, spans.div_ceil(SPANS)),
         Packing::HwioTiles => (1, spans),
-        Packing::Pairs | Packing::WidePairs | Packing::Vectors => {
-            (1, columns.div_ceil(PATCH_COLUMNS))
+        Packing::Pairs | Packing::WidePairs | Packing::Eights | Packing::Vectors => {
+            (1, columns.div_ceil(at_once))
         }
-        Packing::Eights => (1, columns.div_ceil(at_once)),
         Packing::Hwio => {
             let strip = Strip::of(&window);
             match strip.lanes {

@@ -142,6 +142,29 @@ fn scaled_exponentials_and_large_softplus() {
     assert_near(&answer(&large), (0..24).map(|index| value(pixel(index))));
 }
 
+/// Whole powers are those of negative numbers, too; roots count those as zero.
+#[test]
+fn powers_keep_their_signs() {
+    for exponent in [1, 2, 3, 4, 5, 8] {
+        let network = map()
+            .floats("exponent", &[], |_| exponent as f32)
+            .floats("quarter", &[], |_| 0.25)
+            .node("Mul", "x quarter", "q", &[])
+            .node("Pow", "q exponent", "y", &[])
+            .load()
+            .unwrap();
+        assert_near(&answer(&network), (0..24).map(|index| (0.25 * pixel(index)).powi(exponent)));
+    }
+    let root = map().node("Sqrt", "x", "y", &[]).load().unwrap();
+    assert_near(&answer(&root), (0..24).map(|index| pixel(index).max(0.0).sqrt()));
+    let refused = map().floats("ninth", &[], |_| 9.0).node("Pow", "x ninth", "y", &[]).load();
+    let refused = message(&refused.unwrap_err());
+    assert!(
+        refused.contains("a map to the power of 9") && refused.contains("up to 8"),
+        "{refused}"
+    );
+}
+
 #[test]
 fn the_larger_and_the_smaller_of_maps_and_of_channels() {
     for (op, choose) in [("Max", f32::max as fn(f32, f32) -> f32), ("Min", f32::min)] {

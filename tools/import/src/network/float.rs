@@ -7,7 +7,7 @@ use ndarray::{Array4, ArrayD, Ix4};
 
 use super::function::Function;
 use super::geometry::{
-    AveragePool, Border, NodeId, Pads, Repeats, Shape, Subsample, Window, check_extents,
+    AveragePool, Border, MAX_KERNEL, NodeId, Pads, Repeats, Shape, Subsample, Window, check_extents,
 };
 use super::output::{Ending, Output};
 use crate::error::Problem;
@@ -348,9 +348,21 @@ impl Conv {
         Conv { weights, bias, groups: 1, ..Conv::padding(chosen.len(), [0; 4]) }
     }
 
-    /// The largest number of rows, or of columns, that [`cropping`](Conv::cropping) can remove with a
-    /// kernel that layers have.
-    pub(crate) const MOST_CROPPED: usize = 15;
+    /// Convolutions that together remove these rows and columns from a map's edges, each as many as a
+    /// layer's kernel can, and which of them each removes.
+    pub(crate) fn croppings(channels: usize, edges: Pads) -> impl Iterator<Item = (Conv, Pads)> {
+        let mut left = edges;
+        std::iter::from_fn(move || {
+            let mut room = [MAX_KERNEL - 1; 2];
+            let part = std::array::from_fn(|side| {
+                let part = left[side].min(room[side % 2]);
+                room[side % 2] -= part;
+                left[side] -= part;
+                part
+            });
+            (part != [0; 4]).then(|| (Conv::cropping(channels, part), part))
+        })
+    }
 
     /// Removes these rows and columns from a map's edges.
     pub(crate) fn cropping(channels: usize, [top, left, bottom, right]: Pads) -> Conv {

@@ -1,9 +1,10 @@
 //! Kernels as layers have them: without dilation, never on padding alone, in one group for an image,
 //! and not too large.
 //!
-//! A convolution whose kernel is too large becomes several with smaller kernels. A kernel over the whole map is divided into [tiles]. Any other is divided into parts whose
-//! results are added: two that overlap, if the padding allows that, or parts of
-//! [copies](in_parts) of the map that are shifted against each other.
+//! A convolution whose kernel is too large becomes several with smaller kernels. A kernel over the
+//! whole map is divided into [tiles]. Any other is divided into parts whose results are added: two that
+//! overlap, if the padding allows that, or parts of [copies](in_parts) of the map that are shifted
+//! against each other.
 
 use ndarray::{Array4, Axis, s};
 
@@ -121,14 +122,6 @@ fn shape_of(input: Shape, conv: &Conv) -> Option<Shape> {
     window_output(input, out, kernel, conv.stride, conv.pads).ok()
 }
 
-/// Makes `node` the last node that was added.
-fn replace(node: &mut Node, made: &mut Vec<Node>) {
-    if let Some(last) = made.pop() {
-        let statistics = node.statistics.take();
-        *node = Node { statistics, ..last };
-    }
-}
-
 /// Divides a kernel over the whole map into tiles: a convolution computes all tiles at all places, and
 /// a second one adds up each tile's result at its own place.
 fn tiles(node: &mut Node, made: &mut Vec<Node>) {
@@ -167,10 +160,10 @@ fn tiles(node: &mut Node, made: &mut Vec<Node>) {
     finish(node, made, begun, done);
 }
 
-/// Replaces `node` by the last node if all were made; otherwise removes those.
+/// Replaces `node` by the last node, if all were made; otherwise removes those.
 fn finish(node: &mut Node, made: &mut Vec<Node>, begun: usize, done: Option<NodeId>) {
-    match done {
-        Some(_) => replace(node, made),
+    match done.and_then(|_| made.pop()) {
+        Some(last) => *node = Node { statistics: node.statistics.take(), ..last },
         None => made.truncate(begun),
     }
 }

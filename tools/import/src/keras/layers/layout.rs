@@ -84,7 +84,7 @@ pub(super) fn permute(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem> 
 /// Resizing and CenterCrop, to the size that the image has already or, for a crop, to a smaller one.
 pub(super) fn resize(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem> {
     let map = *walk.only(call)?;
-    let [height, width, channels] = map.view.shape();
+    let [height, width, _] = map.view.shape();
     let size = [call.layer.extent("height", height)?, call.layer.extent("width", width)?];
     if size == [height, width] {
         return Ok(map);
@@ -98,7 +98,7 @@ pub(super) fn resize(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem> {
     }
     let (top, left) = ((height - size[0]) / 2, (width - size[1]) / 2);
     let edges = [top, left, height - size[0] - top, width - size[1] - left];
-    cropped(walk, call, &map, edges, channels)
+    cropped(walk, call, &map, edges)
 }
 
 /// Top, left, bottom, right of a layer's `padding` or `cropping`.
@@ -133,28 +133,14 @@ pub(super) fn crop(walk: &mut Walk, call: &Call<'_>) -> Result<Map, Problem> {
     super::conv::require(call, &map)?;
     let sides = sides(call, "cropping")?;
     crate::network::check_extents(&sides.map(|side| side.saturating_add(1)), "cropping")?;
-    let channels = map.view.shape()[2];
-    cropped(walk, call, &map, sides, channels)
+    cropped(walk, call, &map, sides)
 }
 
-/// A map without these rows and columns. Each convolution crops as much as its kernel allows.
-fn cropped(
-    walk: &mut Walk,
-    call: &Call<'_>,
-    map: &Map,
-    edges: Pads,
-    channels: usize,
-) -> Result<Map, Problem> {
-    let (mut made, mut left) = (*map, edges);
-    while left != [0; 4] {
-        let mut room = [Conv::MOST_CROPPED; 2];
-        let part = std::array::from_fn(|side| {
-            let part = left[side].min(room[side % 2]);
-            room[side % 2] -= part;
-            part
-        });
-        left = std::array::from_fn(|side| left[side] - part[side]);
-        made = walk.elementwise(Op::Conv(Conv::cropping(channels, part)), &made, call)?;
+/// A map without these rows and columns.
+fn cropped(walk: &mut Walk, call: &Call<'_>, map: &Map, edges: Pads) -> Result<Map, Problem> {
+    let mut made = *map;
+    for (conv, _) in Conv::croppings(map.view.shape()[2], edges) {
+        made = walk.elementwise(Op::Conv(conv), &made, call)?;
     }
     Ok(made)
 }

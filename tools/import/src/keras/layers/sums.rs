@@ -5,7 +5,6 @@ use crate::error::{Problem, unsupported};
 use crate::keras::corrupt;
 use crate::keras::graph::{Call, Walk};
 use crate::network::{BatchNorm, Conv, NodeId, Op};
-use crate::rewrite::view::View;
 
 /// The nodes of the inputs, of which there must be several.
 fn nodes(walk: &mut Walk, call: &Call<'_>) -> Result<Vec<NodeId>, Problem> {
@@ -18,14 +17,10 @@ fn nodes(walk: &mut Walk, call: &Call<'_>) -> Result<Vec<NodeId>, Problem> {
 /// Combines the inputs one after another with an operator that takes two.
 fn folded(walk: &mut Walk, call: &Call<'_>, op: &Op) -> Result<Map, Problem> {
     let mut nodes = nodes(walk, call)?;
-    let size = |map: &Map| map.view.shape().iter().product::<usize>();
-    let mut made = call.inputs[0];
-    for (map, &node) in call.inputs.iter().zip(&nodes) {
-        if size(map) > size(&made) {
-            made = Map { view: View::new(node, map.view.shape()), ..*map };
-        }
-    }
-    let whole = nodes[call.inputs.iter().position(|map| size(map) == size(&made)).unwrap_or(0)];
+    let sizes = call.inputs.iter().map(|map| map.view.shape().iter().product::<usize>());
+    let largest = sizes.clone().max();
+    let whole = sizes.into_iter().position(|size| Some(size) == largest).unwrap_or(0);
+    let (mut made, whole) = (call.inputs[whole], nodes[whole]);
     for node in &mut nodes {
         *node = walk.network()?.enlarged(*node, whole, call.layer.name)?;
     }

@@ -189,18 +189,8 @@ fn cropped(
         let id = importer.network.push(op, &inputs, &call.name)?;
         return Ok(Map { view: importer.view(id), dims: map.dims.clone() });
     }
-    // Each convolution crops as much as its kernel allows.
     let mut made = map.clone();
-    let mut left = edges;
-    while left != [0; 4] {
-        let mut room = [Conv::MOST_CROPPED; 2];
-        let part = std::array::from_fn(|side| {
-            let part = left[side].min(room[side % 2]);
-            room[side % 2] -= part;
-            part
-        });
-        left = std::array::from_fn(|side| left[side] - part[side]);
-        let conv = Conv::cropping(made.extent(Channel), part);
+    for (conv, _) in Conv::croppings(map.extent(Channel), edges) {
         importer.take(conv.weights.len())?;
         made = importer.elementwise(&made, Op::Conv(conv), &call.name)?;
     }

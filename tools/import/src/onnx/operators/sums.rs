@@ -1,7 +1,7 @@
 //! Additions and multiplications, of maps and with constants.
 
 use crate::error::{Problem, unsupported};
-use crate::network::{BatchNorm, Conv, Function, NodeId, Op};
+use crate::network::{BatchNorm, Function, NodeId, Op};
 use crate::onnx::call::Call;
 use crate::onnx::constant::Constant;
 use crate::onnx::importer::{Importer, Value};
@@ -107,8 +107,8 @@ fn product(importer: &mut Importer<'_>, a: &Map, b: &Map, name: &str) -> Result<
     Ok(Map { view: importer.view(id), dims: a.dims.clone() })
 }
 
-/// Both maps; if the second has one channel, it is repeated for the channels of the first by a
-/// convolution with ones.
+/// Both maps, the second [enlarged](crate::network::Network::enlarged) to the first unless it has one
+/// value per channel, by which a map can be multiplied.
 fn spread(
     importer: &mut Importer<'_>,
     [a, b]: [NodeId; 2],
@@ -118,12 +118,8 @@ fn spread(
     if part == [1, 1, whole[2]] {
         return Ok([a, b]);
     }
-    if part[2] != 1 || whole[2] == 1 || part[..2] != whole[..2] {
-        return Ok([a, importer.network.enlarged(b, a, name)?]);
-    }
     importer.take(whole[2])?;
-    let b = importer.network.push(Op::Conv(Conv::spreading(whole[2])), &[b], name)?;
-    Ok([a, b])
+    Ok([a, importer.network.enlarged(b, a, name)?])
 }
 
 /// Addition of a constant, or multiplication by one: a bias, or a part of a batch norm that was
@@ -195,6 +191,9 @@ pub(super) fn negative(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<M
     importer.elementwise(map, Op::BatchNorm(norm), &call.name)
 }
 
+/// Largest whole exponent: a power is a product of as many factors.
+const MOST_FACTORS: f32 = 8.0;
+
 /// Pow by a constant.
 pub(super) fn power(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map, Problem> {
     let map = call.map(0)?;
@@ -203,19 +202,22 @@ pub(super) fn power(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<Map,
         Constant::Ints(array) => array.first().map(|&int| int as f32),
     };
     match exponent {
-        Some(2.0) => product(importer, map, map, &call.name),
-        Some(3.0) => {
-            let square = product(importer, map, map, &call.name)?;
-            product(importer, &square, map, &call.name)
+        // Whole powers are also of negative numbers.
+        Some(exponent) if exponent.fract() == 0.0 && (1.0..=MOST_FACTORS).contains(&exponent) => {
+            let more = 1..exponent as usize;
+            let times = |made: Map, _| product(importer, &made, map, &call.name);
+            more.into_iter().try_fold(map.clone(), times)
         }
-        // Other powers are of numbers that are not negative, as those of generalized means.
-        Some(exponent) if exponent > 0.0 => {
+        // Others are only of numbers that are not negative, such as those of generalized means.
+        Some(exponent) if exponent.fract() != 0.0 && exponent > 0.0 => {
             let op = Op::Function(Function::Power { exponent });
             importer.elementwise(map, op, &call.name)
         }
         _ => Err(unsupported(
             format!("a map to the power of {}", exponent.unwrap_or(f32::NAN)),
-            "only powers with positive exponents are supported",
+            format!(
+                "whole powers up to {MOST_FACTORS}, and others that are positive, are supported"
+            ),
         )),
     }
 }

@@ -1,7 +1,7 @@
 //! Operators that change the layout of a map, pad it, or select a part of it.
 
 use crate::error::{Problem, unsupported};
-use crate::network::{Activation, Conv, Pads, Shape, check_extents};
+use crate::network::{Activation, Conv, Shape, check_extents};
 use crate::rewrite::view::View;
 use crate::tflite::call::{Call, Made};
 use crate::tflite::graph::Operator;
@@ -254,18 +254,10 @@ fn selected(
         let layer = call.layer(Computation::Part(conv), vec![node], shape, Activation::None);
         node = importer.push(layer);
     };
-    let mut left: Pads = [rows.first, columns.first, below, right];
     let mut size = [height, width];
-    while left != [0; 4] {
-        let mut room = [Conv::MOST_CROPPED; 2];
-        let part: Pads = std::array::from_fn(|side| {
-            let part = left[side].min(room[side % 2]);
-            room[side % 2] -= part;
-            part
-        });
-        left = std::array::from_fn(|side| left[side] - part[side]);
+    for (conv, part) in Conv::croppings(all, [rows.first, columns.first, below, right]) {
         size = std::array::from_fn(|axis| size[axis] - part[axis] - part[axis + 2]);
-        add(importer, Conv::cropping(all, part), [size[0], size[1], all]);
+        add(importer, conv, [size[0], size[1], all]);
     }
     let place = |i: usize| (channels.first as i64 + i as i64 * channels.step) as usize;
     let chosen: Vec<usize> = (0..channels.count).map(place).collect();

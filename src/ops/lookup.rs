@@ -5,6 +5,10 @@
 //! output[y, x, c] = table[c][input[y, x, c] + 128]
 //! ```
 //!
+//! If all channels share one table, the output may divide a row otherwise into columns and channels:
+//! a row of 30 columns and 8 channels can become one pixel of 240 channels. So a linear layer can
+//! read more columns than a kernel has. Its kernel then has one column.
+//!
 //! All channels share one table, or the record gives the index of each channel's table, as for a
 //! PReLU with several slopes (He et al. 2015, "Delving Deep into Rectifiers", section 2.1). For a
 //! network from TFLite, the tool that makes the table rounds as TFLite does.
@@ -22,7 +26,7 @@ pub const MAX_TABLES: usize = 256;
 /// A lookup, ready to run.
 #[derive(Debug, Clone, Copy)]
 pub struct Lookup<'m> {
-    /// Shape of the input and of the output.
+    /// Shape of the output, and of the input if there are several tables.
     pub shape: Shape,
     /// The tables, each indexed by the input's byte + 128.
     pub tables: &'m [[i8; 256]],
@@ -72,7 +76,13 @@ impl<'m> Lookup<'m> {
 }
 
 pub(super) fn check(model: &Model<'_>, layer: &LayerRecord) -> Result<(), Fault> {
-    if model.input_of(layer).shape() != layer.shape() {
+    let (input, output) = (model.input_of(layer).shape(), layer.shape());
+    // With one table for all channels, a row is only a number of bytes.
+    let fits = match tables(layer) {
+        1 => input.rows == output.rows && input.row_bytes() == output.row_bytes(),
+        _ => input == output,
+    };
+    if !fits {
         return Err(Fault::Shape);
     }
     if !(1..=MAX_TABLES).contains(&tables(layer)) {

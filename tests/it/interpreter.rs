@@ -152,6 +152,10 @@ pub(crate) fn interpret(program: &Program, image: &[u8]) -> Vec<Vec<i16>> {
                         Operator::Lookup => {
                             let Some(Table::Bytes(tables)) = &layer.table else { panic!() };
                             let number = layer.weights.get(c).map_or(0, |&n| n as u8);
+                            // A row may be divided otherwise.
+                            let place = x * usize::from(shape.channels) + c;
+                            let channels = usize::from(from.channels.get());
+                            let (x, c) = (place / channels, place % channels);
                             let q = i32::from(at(y as i64, x as i64, c).unwrap()) + 128;
                             tables[256 * usize::from(number) + q as usize].into()
                         }

@@ -90,6 +90,19 @@ impl Builder {
         self.last()
     }
 
+    /// A lookup that makes each row one pixel.
+    fn flatten(&mut self, input: usize) -> usize {
+        let from = self.shape(input);
+        let table = std::array::from_fn(|_| self.g.int8());
+        let layer = self.push(
+            Operator::Lookup,
+            input,
+            Shape::new(from.rows, 1, from.columns * from.channels),
+        );
+        set_lookup(layer, &[table]).unwrap();
+        self.last()
+    }
+
     /// A product with another tensor of the same shape, or with one pixel.
     fn multiply(&mut self, input: usize, by: usize) -> usize {
         let (shape, operand) = (self.shape(input), self.shape(by));
@@ -207,6 +220,9 @@ pub fn network_of_families(seed: u64, parts: usize) -> Program {
         if b.g.below(4) == 0 {
             outputs.push(b.squeeze(stream));
         }
+    }
+    if seed.is_multiple_of(3) {
+        stream = b.flatten(stream);
     }
     for output in outputs {
         b.program.layers[output].record.flags |= flags::OUTPUT;

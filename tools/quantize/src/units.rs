@@ -15,8 +15,7 @@ use crate::data::Dataset;
 use crate::error::QuantizeError;
 use crate::evaluate::best;
 use crate::forward::FloatModel;
-use crate::network::QuantizedNode;
-use crate::network::{Network, Op};
+use crate::network::{Network, Op, QuantizedNetwork, QuantizedNode};
 use brooklet_plan::Preprocess;
 
 /// A usual way to convert pixels to the numbers that a network takes.
@@ -78,10 +77,19 @@ impl Convention {
 /// with negative factors.
 pub fn normalization_outside(network: Network, preprocess: &Preprocess) -> (Network, Preprocess) {
     let (without, affine) = network.clone().without_normalization();
-    let Some(affine) = affine else { return (network, *preprocess) };
+    match affine.and_then(|affine| outside(&affine, preprocess)) {
+        Some(preprocess) => (without, preprocess),
+        None => (network, *preprocess),
+    }
+}
+
+/// The preprocessing that includes the factor and offset of each channel, for pixels that were
+/// normalized by `preprocess` before; `None` if it cannot represent them: beyond three channels, or
+/// with negative factors.
+pub fn outside(affine: &[(f64, f64)], preprocess: &Preprocess) -> Option<Preprocess> {
     let alike = affine.iter().skip(2).all(|&channel| channel == affine[2]);
     if !alike || affine.iter().any(|&(factor, _)| factor <= 0.0) {
-        return (network, *preprocess);
+        return None;
     }
     let raw = preprocess.mean.is_none() && preprocess.std.is_none();
     let (mut mean, mut std) = ([0.0; 3], [1.0; 3]);
@@ -98,7 +106,7 @@ pub fn normalization_outside(network: Network, preprocess: &Preprocess) -> (Netw
         std[channel] = (before_std / factor) as f32;
         mean[channel] = (before_mean - offset * before_std / factor) as f32;
     }
-    (without, Preprocess { mean: Some(mean), std: Some(std), ..*preprocess })
+    Some(Preprocess { mean: Some(mean), std: Some(std), ..*preprocess })
 }
 
 /// The mean and deviation that convert numbers from `low` to `high`, and zero, to bytes and back.
@@ -199,6 +207,40 @@ pub fn of_int8(input: &QuantizedNode, preprocess: &Preprocess) -> Result<Preproc
         Some(preprocess) => Ok(preprocess),
         None => Misfit::of(input, preprocess).map_or(Ok(*preprocess), Err),
     }
+}
+
+/// As [`of_int8`], for a network whose file may normalize the image before it quantizes it: this is
+/// then included.
+///
+/// # Errors
+///
+/// As [`of_int8`].
+pub fn of_network(
+    network: &QuantizedNetwork,
+    preprocess: &Preprocess,
+) -> Result<Preprocess, Misfit> {
+    let input = &network.nodes[0];
+    if network.normalization.is_none() {
+        return of_int8(input, preprocess);
+    }
+    if preprocess.mean.is_some() || preprocess.std.is_some() {
+        return Ok(included(network, preprocess));
+    }
+    let raw = included(network, preprocess);
+    let candidates = CONVENTIONS.iter().take(2);
+    let candidates = candidates.map(|units| included(network, &units.apply(preprocess)));
+    let mut fitting = candidates.filter(|units| Misfit::of(input, units).is_none());
+    match (fitting.next(), Misfit::of(input, &raw)) {
+        (None, Some(misfit)) => Err(misfit),
+        (found, _) => Ok(found.unwrap_or(raw)),
+    }
+}
+
+/// The preprocessing that includes what a network's file does with the image before it quantizes
+/// it.
+pub fn included(network: &QuantizedNetwork, preprocess: &Preprocess) -> Preprocess {
+    let affine = network.normalization.as_ref();
+    affine.and_then(|affine| outside(affine, preprocess)).unwrap_or(*preprocess)
 }
 
 /// The largest useful mean and deviation of pixels from 0 to 1.

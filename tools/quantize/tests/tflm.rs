@@ -94,6 +94,7 @@ fn dead_channels_and_mean() -> QuantizedNetwork {
             node("mean", QuantizedOp::TfliteMean, &[1], [1, 1, 4], 0.0451, 5),
         ],
         outputs: vec![],
+        normalization: None,
     }
 }
 

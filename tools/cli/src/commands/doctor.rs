@@ -25,7 +25,7 @@ use brooklet_quantize::evaluate::best;
 use brooklet_quantize::forward::BATCH;
 use brooklet_quantize::forward::FloatModel;
 use brooklet_quantize::lower::int8::lower;
-use brooklet_quantize::units::{CONVENTIONS, Convention, Right, at_least};
+use brooklet_quantize::units::{self, CONVENTIONS, Convention, Right, at_least};
 
 /// Options of `brooklet doctor`.
 #[derive(Debug, clap::Args)]
@@ -174,7 +174,8 @@ fn logits(
         Subject::Quantized(quantized) => {
             let quantized = quantized.clone().for_rgb(channels);
             let quantized = quantized.map_err(|problem| problem.in_file(network))?;
-            let program = lower(&quantized, preprocess).map_err(|error| error.in_file(network))?;
+            let preprocess = units::included(&quantized, preprocess);
+            let program = lower(&quantized, &preprocess).map_err(|error| error.in_file(network))?;
             let plan = plan(&program, Goal::Size)?;
             let file = ModelFile::new(network, program.write(&plan))?;
             let mut simulator = file.simulator(HostBackend::Auto)?;

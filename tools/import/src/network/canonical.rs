@@ -12,6 +12,7 @@ use super::output::Output;
 use super::structure::{Outline, Role};
 use crate::error::{AtLayer, LayerProblem, Problem};
 use crate::rewrite::batch_norm::{check_finite, fold_batch_norms};
+use crate::rewrite::int8;
 use crate::rewrite::kernels::widen;
 use crate::rewrite::layers::bring_to_layers;
 use crate::rewrite::spellings::simplify;
@@ -69,8 +70,10 @@ impl QuantizedNetwork {
                 widen(&mut conv.weights, &mut conv.pads);
             }
         }
+        let mut outputs = outputs;
+        int8::bring_to_layers(&mut self.nodes, &mut outputs);
         let (nodes, outputs) = ordered(self.nodes, outputs);
-        QuantizedNetwork { input: self.input, nodes, outputs }
+        QuantizedNetwork { nodes, outputs, ..self }
     }
 }
 
@@ -96,7 +99,7 @@ impl QuantizedNetwork {
     pub fn with_outputs(mut self, names: &[String]) -> Result<QuantizedNetwork, LayerProblem> {
         let outputs = std::mem::take(&mut self.outputs);
         let (nodes, outputs) = chosen(self.nodes, &outputs, names)?;
-        Ok(QuantizedNetwork { input: self.input, nodes, outputs })
+        Ok(QuantizedNetwork { nodes, outputs, ..self })
     }
 }
 
@@ -199,6 +202,7 @@ impl From<&QuantizedOp> for Role {
             QuantizedOp::PRelu(_) => Role::Activation("prelu"),
             QuantizedOp::Tflite(function) => Role::Activation(function.node_name()),
             QuantizedOp::Requantize => Role::Activation("rescale"),
+            QuantizedOp::Flatten => Role::Activation("flatten"),
             QuantizedOp::Multiply => Role::Multiply,
             QuantizedOp::Concat => Role::Concat,
             QuantizedOp::Add => Role::Add,

@@ -23,6 +23,9 @@ pub struct QuantizedNetwork {
     pub nodes: Vec<QuantizedNode>,
     /// Its outputs, in the file's order; the first is the main one.
     pub outputs: Vec<Output>,
+    /// Factor and offset of each channel that a float part of the file applies to the image before it
+    /// is quantized.
+    pub normalization: Option<Vec<(f64, f64)>>,
 }
 
 /// One operation and its int8 output.
@@ -89,6 +92,9 @@ pub enum QuantizedOp {
     Concat,
     /// The same values at another scale.
     Requantize,
+    /// Each row as one pixel: its columns' channels, one after another. Its scale is that of its
+    /// input.
+    Flatten,
     /// Option A shortcut; the added channels hold the zero point. Its scale is that of its input.
     Subsample(Subsample),
     /// Maximum over a window. Its scale is that of its input.
@@ -123,6 +129,7 @@ impl QuantizedOp {
             QuantizedOp::Multiply => "a multiplication of two maps",
             QuantizedOp::Concat => "a concatenation",
             QuantizedOp::Requantize => "a change of scale",
+            QuantizedOp::Flatten => "a flattening of rows",
             QuantizedOp::Subsample(_) => "a subsampled copy",
             QuantizedOp::MaxPool(_) => "a max-pool",
             QuantizedOp::AveragePool(_) => "an average pool over a part of the map",

@@ -94,7 +94,10 @@ impl Ordered for QuantizedNode {
             QuantizedOp::Conv(conv) if conv.groups > 1 => Flow::Orders,
             QuantizedOp::Conv(_) => Flow::Reads,
             QuantizedOp::Subsample(subsample) if adds_channels(subsample) => Flow::Orders,
-            QuantizedOp::Softmax | QuantizedOp::PRelu(_) | QuantizedOp::Concat => Flow::Orders,
+            QuantizedOp::Softmax
+            | QuantizedOp::PRelu(_)
+            | QuantizedOp::Concat
+            | QuantizedOp::Flatten => Flow::Orders,
             QuantizedOp::Tflite(function)
                 if function.constant().is_some_and(|constant| constant.values.len() > 1) =>
             {
@@ -126,6 +129,7 @@ impl Ordered for QuantizedNode {
     fn reverse(&mut self) {
         if let QuantizedOp::Conv(conv) = &mut self.op {
             reverse(&mut conv.weights);
+            conv.zeros.iter_mut().for_each(|zeros| zeros.reverse());
         }
     }
 }
@@ -218,6 +222,9 @@ impl QuantizedNetwork {
     /// As [`Network::for_rgb`].
     pub fn for_rgb(mut self, channels: Channels) -> Result<Self, LayerProblem> {
         reversed(&mut self.nodes, self.input, channels)?;
+        if let (Channels::Bgr, Some(normalization)) = (channels, &mut self.normalization) {
+            normalization.reverse();
+        }
         Ok(self)
     }
 }

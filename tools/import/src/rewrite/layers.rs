@@ -73,26 +73,18 @@ fn in_pairs(node: &mut Node, made: &mut Vec<Node>) {
 }
 
 /// Replaces a pool whose window is too large for a layer by two: one of a part of the window, and
-/// one of its results. The windows must not overlap.
+/// one of its results. The windows of an average must not overlap.
 fn in_steps(node: &mut Node, made: &mut Vec<Node>) {
     let averages = matches!(node.op, Op::AveragePool(_));
     let (Op::MaxPool(window) | Op::AveragePool(AveragePool { window, .. })) = &mut node.op else {
         return;
     };
     let [height, width, channels] = made[node.inputs[0]].shape;
-    // The largest part that divides the window, and that a layer can have.
-    let part = |kernel: usize| (1..=MAX_KERNEL).rev().find(|part| kernel.is_multiple_of(*part));
-    let large = window.kernel.iter().any(|&kernel| kernel > MAX_KERNEL);
-    let (Some(down), Some(across)) = (part(window.kernel[0]), part(window.kernel[1])) else {
-        return;
-    };
-    let aside = window.stride == window.kernel || [height, width] == window.kernel;
-    let rest = [window.kernel[0] / down, window.kernel[1] / across];
-    if !large || !aside || window.pads != [0; 4] || rest.iter().any(|&rest| rest > MAX_KERNEL) {
-        return;
-    }
-    let first = Window { kernel: [down, across], stride: [down, across], pads: [0; 4] };
-    let shape = [height / down, width / across, channels];
+    let Some((first, rest)) = divided(window, [height, width], !averages) else { return };
+    let [down, across]: [usize; 2] = std::array::from_fn(|axis| {
+        ([height, width][axis] - first.kernel[axis]) / first.stride[axis] + 1
+    });
+    let shape = [down, across, channels];
     let inputs = node.inputs.clone();
     *window = Window { kernel: rest, stride: rest, pads: [0; 4] };
     let op = match averages {
@@ -103,8 +95,45 @@ fn in_steps(node: &mut Node, made: &mut Vec<Node>) {
     node.inputs = vec![made.len() - 1];
 }
 
+/// The window of a first pool, and the kernel of a second one of its results, that together replace
+/// a window over a map of this size, if that is too large for a layer. Windows of maxima may overlap.
+pub(super) fn divided(
+    window: &Window,
+    size: [usize; 2],
+    is_maximum: bool,
+) -> Option<(Window, [usize; 2])> {
+    let large = window.kernel.iter().any(|&kernel| kernel > MAX_KERNEL);
+    if !large || window.pads != [0; 4] {
+        return None;
+    }
+    // The largest part that divides the window, and that a layer can have.
+    let part = |kernel: usize| (1..=MAX_KERNEL).rev().find(|part| kernel.is_multiple_of(*part));
+    let part = [part(window.kernel[0])?, part(window.kernel[1])?];
+    let rest: [usize; 2] = std::array::from_fn(|axis| window.kernel[axis] / part[axis]);
+    let aside = window.stride == window.kernel || size == window.kernel;
+    if aside && rest.iter().all(|&rest| rest <= MAX_KERNEL) {
+        return Some((Window { kernel: part, stride: part, pads: [0; 4] }, rest));
+    }
+    if !is_maximum || size != window.kernel {
+        return None;
+    }
+    // Kernel, stride and number of parts that cover all positions.
+    let overlapping = |size: usize| {
+        let counts = size.div_ceil(MAX_KERNEL)..=MAX_KERNEL;
+        let mut all =
+            counts.flat_map(|count| (1..=MAX_KERNEL).rev().map(move |stride| (stride, count)));
+        all.find_map(|(stride, count)| {
+            let kernel = size.checked_sub((count - 1) * stride)?;
+            (stride..=MAX_KERNEL).contains(&kernel).then_some([kernel, stride, count])
+        })
+    };
+    let [down, across] = [overlapping(size[0])?, overlapping(size[1])?];
+    let [kernel, stride, rest] = [0, 1, 2].map(|part| [down[part], across[part]]);
+    Some((Window { kernel, stride, pads: [0; 4] }, rest))
+}
+
 /// The convolution that makes a subsampled copy with channels of zeros added.
-fn copying(subsample: &Subsample, channels: usize) -> Conv {
+pub(super) fn copying(subsample: &Subsample, channels: usize) -> Conv {
     let outputs = subsample.channels_before + channels + subsample.channels_after;
     let mut weights = Array4::zeros((outputs, 1, 1, channels));
     for channel in 0..channels {

@@ -2,6 +2,7 @@
 
 pub(crate) mod batch_norm;
 pub(crate) mod channels;
+pub(crate) mod int8;
 pub(crate) mod kernels;
 pub(crate) mod layers;
 pub(crate) mod spellings;

@@ -59,7 +59,9 @@ fn float_layer(
                 None => inputs[0],
             });
         }
-        Computation::Function(function) => Op::Function(*function),
+        Computation::Function(function) | Computation::FloatFunction(function) => {
+            Op::Function(*function)
+        }
         Computation::PRelu(slopes) => {
             let slopes = constants.floats(*slopes)?;
             match slopes[..] {
@@ -69,7 +71,7 @@ fn float_layer(
         }
         Computation::Input => Op::Input,
         Computation::Add => Op::Add,
-        Computation::Subtract => {
+        Computation::Subtract | Computation::Excess => {
             let negative =
                 BatchNorm::affine_of(&vec![-1.0; channels], &vec![0.0; channels], channels);
             inputs[1] = network.push(Op::BatchNorm(negative), &inputs[1..2], &layer.source)?;
@@ -89,7 +91,11 @@ fn float_layer(
         Computation::Ending(ending) => Op::Ending(*ending),
     };
     let node = network.push(op, &inputs, &layer.source)?;
-    match rectifier(layer.activation) {
+    let activation = match layer.op {
+        Computation::Excess => Activation::Relu,
+        _ => layer.activation,
+    };
+    match rectifier(activation) {
         Some(op) => network.push(op, &[node], &layer.source),
         None => Ok(node),
     }

@@ -26,10 +26,14 @@ pub(super) enum Computation {
     /// An activation that is not fused into another layer.
     Rectifier(Activation),
     Function(Function),
+    /// A function that an int8 network computes in float, between DEQUANTIZE and QUANTIZE.
+    FloatFunction(Function),
     /// A PReLU, with the tensor of its slopes.
     PRelu(i32),
     Add,
     Subtract,
+    /// The difference of two maps of one scale where it is positive, otherwise 0, at that scale.
+    Excess,
     Multiply,
     Concat,
     /// Zeros around the map.
@@ -137,8 +141,16 @@ impl Importer<'_, '_> {
 
     /// Whether the first operator transposes the image from N, C, H, W to N, H, W, C.
     pub(super) fn channels_first(&self, at: i32) -> bool {
-        let mut readers = self.graph.operators.iter().filter(|op| op.inputs.first() == Some(&at));
-        readers.next().is_some_and(|operator| {
+        let reader = |at: i32| {
+            let mut operators = self.graph.operators.iter();
+            operators.find(|operator| operator.inputs.first() == Some(&at))
+        };
+        let mut first = reader(at);
+        // A file that takes uint8 changes that to int8 before.
+        if let Some(quantize) = first.filter(|first| operator_name(first.code) == "QUANTIZE") {
+            first = quantize.outputs.first().and_then(|&output| reader(output));
+        }
+        first.is_some_and(|operator| {
             let order = operator.inputs.get(1).and_then(|&order| self.constants.ints(order).ok());
             operator_name(operator.code) == "TRANSPOSE" && order.as_deref() == Some(&[0, 2, 3, 1])
         })

@@ -30,7 +30,8 @@ pub(super) fn quantized_network(
         let node = quantized_node(graph, &nodes, layer).at(&layer.source)?;
         nodes.push(node);
     }
-    let network = QuantizedNetwork { input: nodes[0].shape, nodes, outputs: vec![] };
+    let input = nodes[0].shape;
+    let network = QuantizedNetwork { input, nodes, outputs: vec![], normalization: None };
     Ok(network.canonical(outputs))
 }
 
@@ -67,10 +68,18 @@ fn quantized_node(
     layer: &Computed,
 ) -> Result<QuantizedNode, Problem> {
     let tensor = graph.tensor(layer.tensor)?;
+    if tensor.kind == element::FLOAT32 {
+        return Err(unsupported(
+            "a part of the network is float, between DEQUANTIZE and QUANTIZE",
+            "convert the whole network to int8, or give the float network, which brooklet \
+             quantizes itself",
+        ));
+    }
     // A softmax is always int8 here, even where TFLite has int16: its input is the answer.
     let int16 = tensor.kind == element::INT16 && !matches!(layer.op, Computation::Softmax);
     let (scale, zero_point) = match layer.op {
         Computation::Softmax if tensor.kind == element::INT16 => (1.0 / 256.0, -128),
+        Computation::Excess => (tensor.quantization()?.0, -128),
         _ => tensor.quantization()?,
     };
     let input = layer.inputs.first().map(|&input| &nodes[input]);
@@ -96,6 +105,7 @@ fn quantized_node(
             })
         }
         Computation::Function(function) => function_of(*function, (scale, zero_point)),
+        Computation::FloatFunction(function) => QuantizedOp::Function(*function),
         Computation::PRelu(slopes) => {
             QuantizedOp::Tflite(TfliteFunction::PRelu(constant(graph, *slopes)?))
         }
@@ -138,7 +148,7 @@ fn quantized_node(
             ..QuantizedConv::of_weights(conv.weights.mapv(|weight| weight as i8), conv.groups)
         }),
         Computation::Add => QuantizedOp::Add,
-        Computation::Subtract => QuantizedOp::Subtract,
+        Computation::Subtract | Computation::Excess => QuantizedOp::Subtract,
         Computation::Mean => QuantizedOp::TfliteMean,
         Computation::Softmax => QuantizedOp::Softmax,
         Computation::Pad(_)

@@ -68,7 +68,11 @@ impl<'p> Exporter<'p> {
             | Operator::DepthwiseConv
             | Operator::BatchNorm => self.weighted(layer, &name, &from),
             Operator::Lookup => {
-                let map = self.lookup(layer, &name, &read);
+                let mut map = self.lookup(layer, &name, &read);
+                let input = program.layers[usize::from(record.input.get())].record.shape();
+                if input != record.shape() {
+                    map = self.by_rows(record, &name, &map);
+                }
                 self.maps.push(map);
                 return;
             }
@@ -176,6 +180,20 @@ impl<'p> Exporter<'p> {
         }
         let sizes = self.graph.sizes(&format!("{name}.sizes"), &[0, -1, 1, 1]);
         self.graph.node("Reshape", &[&map.value, &sizes], &format!("{name}.map"), vec![])
+    }
+
+    /// A map whose rows are divided otherwise into columns and channels.
+    fn by_rows(&mut self, record: &LayerRecord, name: &str, map: &Map) -> Map {
+        let order = |order: [usize; 4]| vec![AttributeProto::ints("perm", &order)];
+        let of = self.spatial(map, name);
+        let last =
+            self.graph.node("Transpose", &[&of], &format!("{name}.last"), order([0, 2, 3, 1]));
+        let [rows, columns, channels] = shape(record).map(|size| size as i64);
+        let sizes = self.graph.sizes(&format!("{name}.rows"), &[0, rows, columns, channels]);
+        let rows = self.graph.node("Reshape", &[&last, &sizes], &format!("{name}.pixels"), vec![]);
+        let value =
+            self.graph.node("Transpose", &[&rows], &format!("{name}.first"), order([0, 3, 1, 2]));
+        self.quantize(&value, &format!("{name}.divided"), map.scale)
     }
 
     /// A map without rows and columns: what was `[N, C, H, W]` is `[N, C · H · W]`.

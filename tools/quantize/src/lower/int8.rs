@@ -75,6 +75,7 @@ pub fn lower(
             QuantizedOp::Function(_)
             | QuantizedOp::PRelu(_)
             | QuantizedOp::Tflite(_)
+            | QuantizedOp::Flatten
             | QuantizedOp::Requantize => Operator::Lookup,
             QuantizedOp::Multiply => Operator::Multiply,
             QuantizedOp::Concat => Operator::Concat,
@@ -138,7 +139,7 @@ pub fn lower(
                 let table = clipped(table, &layer);
                 set_functions(&mut layer, &[table])?;
             }
-            QuantizedOp::Requantize => {
+            QuantizedOp::Requantize | QuantizedOp::Flatten => {
                 let table = table(&program.layers[layer_of[input]], &layer, |real| real);
                 let table = clipped(table, &layer);
                 set_functions(&mut layer, &[table])?;

@@ -1,7 +1,7 @@
 //! Warnings of `brooklet quantize` that images are in other units than in the network's training.
 
 use brooklet_import::network::Network;
-use brooklet_import::network::QuantizedNode;
+use brooklet_import::network::QuantizedNetwork;
 use brooklet_quantize::data::{Dataset, Preprocess};
 use brooklet_quantize::recipe::Quantized;
 use brooklet_quantize::units::{self, Right, Spread};
@@ -18,13 +18,14 @@ const DOCTOR: &str = "`brooklet doctor NETWORK DATA` finds the right ones on lab
 /// scale.
 pub(super) fn int8_units(
     args: &Args,
-    input: &QuantizedNode,
+    network: &QuantizedNetwork,
     preprocess: &Preprocess,
     warnings: &mut Vec<String>,
 ) -> Result<Preprocess> {
     let range = |[low, high]: [f64; 2]| format!("{low:.3} to {high:.3}");
-    match units::of_int8(input, preprocess) {
+    match units::of_network(network, preprocess) {
         Ok(found) => {
+            let input = &network.nodes[0];
             if let Some(misfit) = units::Misfit::of(input, &found) {
                 warnings.push(format!(
                     "{}: its input takes {}, but with these --mean and --std pixels are {}: {} of \

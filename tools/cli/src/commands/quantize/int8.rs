@@ -49,7 +49,7 @@ pub(super) fn make(
     args.check(preprocess, network.input)?;
     let network = network.for_rgb(args.images.channels);
     let network = network.map_err(|problem| problem.in_file(&args.network))?;
-    let preprocess = int8_units(args, &network.nodes[0], preprocess, warnings)?;
+    let preprocess = int8_units(args, &network, preprocess, warnings)?;
     let program = lower(&network, &preprocess).map_err(|error| error.in_file(&args.network))?;
     Ok(Made::of_int8(program, preprocess))
 }

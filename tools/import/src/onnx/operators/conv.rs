@@ -105,5 +105,8 @@ fn along_channels(
     };
     let conv =
         Conv { weights: band, bias: vec![bias; out], groups: 1, ..Conv::padding(out, [0; 4]) };
-    importer.elementwise(map, Op::Conv(conv), &call.name).map(Some)
+    let made = importer.elementwise(map, Op::Conv(conv), &call.name)?;
+    let names = [0, 1, 2].map(|input| call.node.input.get(input));
+    importer.qdq.conv(made.view.node, names, 0, out);
+    Ok(Some(made))
 }

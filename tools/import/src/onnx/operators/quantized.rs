@@ -16,12 +16,17 @@ pub(super) fn quantize(importer: &mut Importer<'_>, call: &Call<'_>) -> Result<M
         importer.qdq.dequantizes(call.node);
         return Ok(map.clone());
     };
-    // What was quantized before may be quantized again, with another scale: a copy of the map.
-    if !whole || !importer.qdq.is_quantized_again(call.node, id) {
+    // What was quantized before, or a part of it, may be quantized again with another scale.
+    if !importer.qdq.is_quantized_again(call.node, id, whole) {
         return Err(problem);
     }
-    let copy = Subsample { stride: [1, 1], channels_before: 0, channels_after: 0 };
-    let copy = importer.network.push(Op::Subsample(copy), &[id], &call.name)?;
+    let copy = match whole {
+        true => {
+            let copy = Subsample { stride: [1, 1], channels_before: 0, channels_after: 0 };
+            importer.network.push(Op::Subsample(copy), &[id], &call.name)?
+        }
+        false => importer.settle(map, &call.name)?,
+    };
     importer.qdq.map(call.node, parameters, copy, true)?;
     Ok(Map { view: importer.view(copy), dims: map.dims.clone() })
 }

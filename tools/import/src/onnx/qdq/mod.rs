@@ -244,11 +244,18 @@ impl Qdq {
         }
     }
 
-    /// Whether a node quantizes what was quantized to 8 bits, and dequantized, before.
-    pub(in crate::onnx) fn is_quantized_again(&self, node: &NodeProto, id: NodeId) -> bool {
+    /// Whether a node quantizes what was quantized to 8 bits, and dequantized, before: the `whole`
+    /// map, or a part of it.
+    pub(in crate::onnx) fn is_quantized_again(
+        &self,
+        node: &NodeProto,
+        id: NodeId,
+        whole: bool,
+    ) -> bool {
+        let dequantized = node.input.first().is_some_and(|name| self.dequantized.contains(name));
         op_type(node) == "QuantizeLinear"
             && !self.wide.contains_key(&id)
-            && node.input.first().is_some_and(|name| self.dequantized.contains(name))
+            && if whole { dequantized } else { self.maps.contains_key(&id) }
     }
 
     /// Refuses a node other than a convolution that reads a map whose channels have zero points of

@@ -14,6 +14,9 @@ use crate::onnx::node::corrupt;
 /// weights.
 const BIAS_TOLERANCE: f64 = 1e-4;
 
+/// Smallest scale of a map whose quantization is not in the file: that of a map of zeros.
+const LEAST_SCALE: f64 = 1e-9;
+
 /// Scale and zero point of probabilities.
 const PROBABILITIES: (f32, i32) = (1.0 / 256.0, -128);
 
@@ -33,7 +36,7 @@ struct Builder<'f> {
 impl Qdq {
     /// The quantized network that computes the outputs of these nodes.
     pub(in crate::onnx) fn network(
-        self,
+        mut self,
         float: &Network,
         ends: &[(NodeId, String)],
     ) -> Result<QuantizedNetwork, LayerProblem> {
@@ -57,12 +60,14 @@ impl Qdq {
                 activations[node.inputs[0]] = Some(id);
             }
         }
-        let places = vec![None; float.nodes.len()];
+        let (image, normalization) = self.normalization(float, &readers);
+        let mut places = vec![None; float.nodes.len()];
+        places[1..=image].fill(Some(0));
         let nodes = Vec::new();
         let mut builder =
             Builder { qdq: self, float, outputs, readers, activations, nodes, places };
         for (id, node) in float.nodes.iter().enumerate().filter(|&(id, _)| needed[id]) {
-            if !builder.activations.contains(&Some(id)) {
+            if !builder.activations.contains(&Some(id)) && !(1..=image).contains(&id) {
                 builder.add(id).at(&node.source)?;
             }
         }
@@ -73,8 +78,49 @@ impl Qdq {
             Ok(Output { node, ..output })
         });
         let outputs = outputs.collect::<Result<Vec<Output>, LayerProblem>>()?;
-        let network = QuantizedNetwork { input: float.input, nodes, outputs: vec![] };
+        let input = float.input;
+        let network = QuantizedNetwork { input, nodes, outputs: vec![], normalization };
         Ok(network.canonical(outputs))
+    }
+}
+
+impl Qdq {
+    /// The factors and offsets of the image before it is quantized, if the file has them, and the
+    /// last node that computes them. The image then has that node's quantization.
+    fn normalization(
+        &mut self,
+        float: &Network,
+        readers: &[usize],
+    ) -> (NodeId, Option<Vec<(f64, f64)>>) {
+        let mut affine = vec![(1.0, 0.0); float.input[2]];
+        let mut last = 0;
+        while !self.is_quantized(last) && readers[last] == 1 {
+            let Some(Node { op: Op::BatchNorm(norm), inputs, .. }) = float.nodes.get(last + 1)
+            else {
+                return (0, None);
+            };
+            if inputs[..] != [last] {
+                return (0, None);
+            }
+            for (channel, (factor, offset)) in affine.iter_mut().enumerate() {
+                let (by, plus) = norm.affine(channel);
+                (*factor, *offset) = (*factor * by, *offset * by + plus);
+            }
+            last += 1;
+        }
+        // A model file stores a mean and a deviation of three channels.
+        let fits = affine.iter().all(|&(factor, _)| factor > 0.0)
+            && affine.iter().skip(2).all(|&channel| channel == affine[2]);
+        match self.maps.get(&last).copied() {
+            Some(quantization) if last > 0 && fits => {
+                self.maps.insert(0, quantization);
+                if let Some(&positive) = self.wide.get(&last) {
+                    self.wide.insert(0, positive);
+                }
+                (last, Some(affine))
+            }
+            _ => (0, None),
+        }
     }
 }
 
@@ -453,7 +499,7 @@ fn ends((scale, zero_point): (f32, i32)) -> [f64; 2] {
 /// Scale and zero point of int8 for a range.
 fn affine([low, high]: [f64; 2]) -> (f32, i32) {
     let (low, high) = (low.min(0.0), high.max(0.0));
-    let scale = ((high - low) / 255.0).max(f64::from(f32::MIN_POSITIVE));
+    let scale = ((high - low) / 255.0).max(LEAST_SCALE);
     (scale as f32, (-128.0 - low / scale).round().clamp(-128.0, 127.0) as i32)
 }
 

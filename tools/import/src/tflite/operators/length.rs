@@ -4,6 +4,7 @@ use crate::error::{Problem, unsupported};
 use crate::network::{Activation, Ending};
 use crate::tflite::call::{Call, Made};
 use crate::tflite::importer::{Computation, Importer, Length};
+use crate::tflite::schema::element;
 
 /// Smallest bound of a reciprocal length, or largest of a length, that is only a guard for a
 /// division.
@@ -20,6 +21,7 @@ pub(in crate::tflite) fn length(
     let view = || importer.view(call.input(0)?);
     let next = match (call.name, first) {
         ("SQUARE", None) => Length::Squares,
+        ("QUANTIZE" | "DEQUANTIZE", Some(length)) => length,
         ("SUM", Some(Length::Squares)) => Length::Square,
         ("SQRT", Some(Length::Square)) => Length::Root,
         ("RSQRT", Some(Length::Square)) => Length::Reciprocal,
@@ -32,7 +34,10 @@ pub(in crate::tflite) fn length(
         }
         ("MINIMUM", Some(Length::Reciprocal)) => {
             let guard = importer.constants.floats(call.input(1)?)?;
-            if !matches!(guard[..], [guard] if guard >= 1.0 / GUARD) {
+            // The largest number of a tensor in int8 bounds nothing.
+            let tensor = importer.constants.tensor(call.input(1)?)?;
+            let largest = tensor.kind == element::INT8 && tensor.data == [i8::MAX as u8];
+            if !largest && !matches!(guard[..], [guard] if guard >= 1.0 / GUARD) {
                 return Err(inside());
             }
             Length::Reciprocal

@@ -17,9 +17,8 @@ pub(super) fn dequantize(
     importer: &mut Importer<'_, '_>,
     call: &Call<'_>,
 ) -> Result<Made, Problem> {
-    let view = importer.view(call.input(0)?)?;
-    last(importer, call.output, "DEQUANTIZE")?;
-    Ok(Made::View(view))
+    // In the network, a function of single values may follow, which is quantized again.
+    Ok(Made::View(importer.view(call.input(0)?)?))
 }
 
 /// QUANTIZE at the input (from float, or from uint8 with the same scale), at the output, and
@@ -41,6 +40,15 @@ fn converted(
                 .map(|zero| zero - 128)
                 .eq(signed.zero_points.iter().copied())
     };
+    let layer = &mut importer.layers[view.node];
+    if (from.kind, to.kind) == (element::FLOAT32, element::INT8)
+        && layer.tensor == call.input(0)?
+        && let Computation::Function(function) = layer.op
+    {
+        layer.op = Computation::FloatFunction(function);
+        layer.tensor = call.output;
+        return Ok(Made::View(view));
+    }
     let at_input = matches!(importer.layers[view.node].op, Computation::Input);
     let to_wide = to.kind == element::INT16 && from.kind == element::FLOAT32;
     let to_narrow =

@@ -111,7 +111,7 @@ fn affine(
     Ok(Made::Layer(importer.push(call.layer(op, vec![node], shape, activation))))
 }
 
-/// MAXIMUM and MINIMUM, of a map and a number or, in a float network, of two maps.
+/// MAXIMUM and MINIMUM, of a map and a number, or of two maps.
 pub(super) fn larger(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Result<Made, Problem> {
     let tensors = [call.input(0)?, call.input(1)?];
     let largest = call.name == "MAXIMUM";
@@ -139,10 +139,17 @@ pub(super) fn larger(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Result
         nodes.push(importer.settle(importer.view(at)?, call.source, at)?);
     }
     let [a, b] = [nodes[0], nodes[1]].map(|node| importer.layers[node].shape);
-    if a != b || importer.graph.tensor(call.output)?.kind != element::FLOAT32 {
+    let output = importer.graph.tensor(call.output)?;
+    let mut alike = a == b && output.kind != element::INT16;
+    for at in tensors {
+        let tensor = importer.graph.tensor(at)?;
+        alike &= (&tensor.scales, &tensor.zero_points) == (&output.scales, &output.zero_points);
+    }
+    if !alike {
         return Err(unsupported(
             format!("{} of maps of shapes {a:?} and {b:?}", call.name),
-            "the larger or the smaller of two maps of one shape is supported in float networks",
+            "the larger or the smaller of two maps of one shape and scale is supported, but not of \
+             16 bits",
         ));
     }
     // a + max(b − a, 0), or a − max(a − b, 0).
@@ -152,8 +159,7 @@ pub(super) fn larger(importer: &mut Importer<'_, '_>, call: &Call<'_>) -> Result
     let mut add = |op: Computation, inputs: Vec<usize>| {
         importer.push(call.layer(op, inputs, a, Activation::None))
     };
-    let difference = add(Computation::Subtract, vec![nodes[1], nodes[0]]);
-    let more = add(Computation::Rectifier(Activation::Relu), vec![difference]);
+    let more = add(Computation::Excess, vec![nodes[1], nodes[0]]);
     let made = match largest {
         true => add(Computation::Add, vec![nodes[0], more]),
         false => add(Computation::Subtract, vec![nodes[1], more]),

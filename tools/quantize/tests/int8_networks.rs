@@ -1,0 +1,105 @@
+//! Small int8 networks, compared with the results of TensorFlow Lite for Microcontrollers and of
+//! ONNX Runtime. The scripts `int8/make_*.py` made networks and results.
+
+use std::fs::{self, File};
+use std::path::Path;
+
+use brooklet::kernels::Reference;
+use brooklet::{Model, Session};
+use brooklet_import::network::{Ending, QuantizedNetwork};
+use brooklet_import::{Imported, Options, load};
+use brooklet_plan::Preprocess;
+use brooklet_plan::plan::{Goal, plan};
+use brooklet_quantize::lower::int8::lower;
+use ndarray::Array2;
+use ndarray_npy::NpzReader;
+
+/// Largest error of ONNX networks, whose rounding differs, relative to the largest output.
+const TOLERANCE: f32 = 0.03;
+
+/// The bytes of an image of sines.
+fn image(network: &QuantizedNetwork, number: usize, channels_first: bool) -> Vec<u8> {
+    let [height, width, channels] = network.input;
+    let node = &network.nodes[0];
+    let pixel = |y: usize, x: usize, channel: usize| {
+        let index = match channels_first {
+            true => ((number * channels + channel) * height + y) * width + x,
+            false => ((number * height + y) * width + x) * channels + channel,
+        };
+        let mut real = (index as f32 * 0.37).sin();
+        if let Some(normalization) = &network.normalization {
+            let (factor, offset) = normalization[channel];
+            real = (f64::from(real) * factor + offset) as f32;
+        }
+        let level = (real / node.scale).round() + node.zero_point as f32;
+        (level.clamp(-128.0, 127.0) as i8 as u8) ^ 0x80
+    };
+    let places = (0..height).flat_map(|y| (0..width).map(move |x| (y, x)));
+    places.flat_map(|(y, x)| (0..channels).map(move |c| pixel(y, x, c))).collect()
+}
+
+fn check(file: &Path) -> Result<(), String> {
+    let network = load(file, &Options::default()).map_err(|error| error.to_string())?;
+    let Imported::Quantized(network) = network else { return Err("a float network".into()) };
+    let mut program = lower(&network, &Preprocess::default()).map_err(|error| error.to_string())?;
+    // The image is in levels already.
+    program.layers[0].table = None;
+    let plan = plan(&program, Goal::Size).map_err(|error| error.to_string())?;
+    let bytes = program.write(&plan);
+    let model = Model::parse(&bytes).map_err(|error| error.to_string())?;
+    let mut arena = vec![0u128; model.arena_bytes().div_ceil(16)];
+    let arena = zerocopy::IntoBytes::as_mut_bytes(&mut arena[..]);
+    let mut session = Session::new(&model, Reference, arena).map_err(|error| error.to_string())?;
+    let mut expected = NpzReader::new(File::open(file.with_extension("npz")).unwrap()).unwrap();
+    let exact: Option<Array2<f32>> = expected.by_name("bytes.npy").ok();
+    let reals: Array2<f32> = expected.by_name("reals.npy").map_err(|error| error.to_string())?;
+    let unit = network.outputs[0].ending == Ending::UnitLength;
+    let onnx = file.extension().is_some_and(|extension| extension == "onnx");
+    let channels_first = onnx || file.file_stem().is_some_and(|name| name == "upright");
+    for (number, reals) in reals.outer_iter().enumerate() {
+        let logits = session.run_image(&image(&network, number, channels_first));
+        let logits = logits.map_err(|error| error.to_string())?;
+        let scores: Vec<f32> = logits.scores().map(f32::from).collect();
+        match &exact {
+            Some(exact) if !unit => {
+                if scores != exact.row(number).to_vec() {
+                    return Err(format!("{scores:?} is not {}", exact.row(number)));
+                }
+            }
+            _ => {
+                let (scale, zero) = {
+                    let quantization = logits.quantization();
+                    (quantization.scale, f32::from(quantization.zero_point))
+                };
+                let mut found: Vec<f32> = scores.iter().map(|q| scale * (q - zero)).collect();
+                if unit {
+                    let length = found.iter().map(|value| value * value).sum::<f32>().sqrt();
+                    found.iter_mut().for_each(|value| *value /= length);
+                }
+                let largest = reals.iter().fold(0f32, |largest, value| largest.max(value.abs()));
+                let near = |(a, b): (&f32, &f32)| (a - b).abs() <= TOLERANCE * largest;
+                if found.len() != reals.len() || !found.iter().zip(reals).all(near) {
+                    return Err(format!("{found:?} is not {reals}"));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn int8_networks_compute_what_their_own_engines_do() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/int8");
+    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+    files.retain(|path| {
+        path.extension().is_some_and(|extension| extension == "onnx" || extension == "tflite")
+    });
+    files.sort();
+    assert!(files.len() >= 8, "{} files", files.len());
+    let wrong = files.iter().filter_map(|file| {
+        let error = check(file).err()?;
+        Some(format!("{}: {error}", file.file_name().unwrap().display()))
+    });
+    let wrong: Vec<String> = wrong.collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}

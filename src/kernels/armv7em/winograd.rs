@@ -62,7 +62,6 @@ unsafe extern "C" fn multiply(
         "strd r3, r12, [sp, #12]",
         // The next position.
         "2:",
-        "ldr r2, [sp, #4]",
         "ldrd r8, r10, [r1, #8]",
         "ldrd r4, r6, [r1], #16",
         "ldrd r12, lr, [r0], #8",
@@ -74,7 +73,7 @@ unsafe extern "C" fn multiply(
         "smuad r8, r12, r8",
         "smuad r11, lr, r10",
         "smuad r10, r12, r10",
-        "bx r2",
+        "ldr.w pc, [sp, #4]",
         ".p2align 2",
         "3:",
         ".rept 16",
@@ -134,9 +133,9 @@ thumb2::transform_kernels!(
 thumb2::finish_tiles!(
     finish,
     ".cpu cortex-m33",
-    "smmulr \\acc, \\acc, r10",
+    "smmulr \\acc, \\acc, r1",
     // The sign of the sum is that of the product, unless the product is zero. It then does not
     // matter: one less than half is rounded to zero, too.
-    "smmlar r5, \\acc, r10, lr
+    "smmlar r5, \\acc, r1, lr
      add \\acc, r5, \\acc, asr #31"
 );

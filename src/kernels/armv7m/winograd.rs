@@ -44,8 +44,8 @@ thumb2::transform_kernels!(
 thumb2::finish_tiles!(
     finish_tiles,
     "",
-    "smull r9, \\acc, \\acc, r10\n add \\acc, \\acc, r9, lsr #31",
-    "smull r9, \\acc, \\acc, r10
+    "smull r9, \\acc, \\acc, r1\n add \\acc, \\acc, r9, lsr #31",
+    "smull r9, \\acc, \\acc, r1
      add \\acc, \\acc, r9, lsr #31
      add r5, \\acc, lr
      add \\acc, r5, \\acc, asr #31"

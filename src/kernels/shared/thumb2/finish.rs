@@ -3,51 +3,10 @@
 use crate::kernels::shared::assembly::consecutive;
 use crate::kernels::shared::winograd::Args;
 
-/// Aᵀ · sums of three rows from `r1` on, for two tiles, into columns `$at` bytes after the stack
-/// pointer.
-macro_rules! three_rows {
-    ($at:literal) => {
-        concat!(
-            ".irp y, 0, 1, 2\n",
-            "ldrd r4, r5, [r1, #192 * \\y]\n",
-            "ldrd r6, r7, [r1, #192 * \\y + 32]\n",
-            "ldrd r8, r9, [r1, #192 * \\y + 64]\n",
-            "ldrd r10, r11, [r1, #192 * \\y + 96]\n",
-            "ldrd r12, lr, [r1, #192 * \\y + 128]\n",
-            "ldrd r2, r3, [r1, #192 * \\y + 160]\n",
-            "of_six r4, r6, r8, r10, r12, r2, r0\n",
-            "str r4, [sp, #4 * \\y + ",
-            $at,
-            "]\n",
-            "str r12, [sp, #4 * \\y + 32 + ",
-            $at,
-            "]\n",
-            "str r8, [sp, #4 * \\y + 64 + ",
-            $at,
-            "]\n",
-            "str r10, [sp, #4 * \\y + 96 + ",
-            $at,
-            "]\n",
-            "of_six r5, r7, r9, r11, lr, r3, r0\n",
-            "str r5, [sp, #4 * \\y + 128 + ",
-            $at,
-            "]\n",
-            "str lr, [sp, #4 * \\y + 160 + ",
-            $at,
-            "]\n",
-            "str r9, [sp, #4 * \\y + 192 + ",
-            $at,
-            "]\n",
-            "str r11, [sp, #4 * \\y + 224 + ",
-            $at,
-            "]\n",
-            ".endr\n",
-        )
-    };
-}
-
-consecutive!(Args: last table);
+consecutive!(Args: bias mantissas shifts last table);
 consecutive!(Args: first channels);
+#[cfg(target_pointer_width = "32")]
+const _: () = assert!(core::mem::offset_of!(Args, outputs) == 0);
 
 /// The function `$name` that makes outputs from the sums of a span:
 /// [`Tiles::finish`](crate::kernels::shared::winograd::Tiles::finish). `$high` replaces a register `\\acc` by the
@@ -55,14 +14,15 @@ consecutive!(Args: first channels);
 /// if the product is below zero; it may use `r5` and `r9`.
 ///
 /// ```text
-/// r0 arguments   r1 sums   r2 from a row's first output to this one   r3 stack
-/// r4 … r9 sums   r4 r8 r6 r7 outputs of four rows   r9 NINTH   r10 mantissa   r11 twice the bias
-/// r12 shift   lr  what is added before it
-/// while rows are summed: r4 … lr r2 r3 sums of two tiles   r0 a sum
-/// [sp] of each of eight columns Aᵀ · sums of six rows, NINTH by its factor, mantissa
-/// [sp, 256] channel   [sp, 260] where columns end   [sp, 264] twice the bias, shift, what is added
-/// [sp, 276] where the code for this channel's factor begins   [sp, 280] arguments
-/// [sp, 284] where channels end
+/// r0 pointers to shortcuts   r1 mantissa   r2 stride   r3 rows   r4 … r9 sums
+/// r4 r8 r6 r7 outputs of four columns   r10 NINTH   r11 where they are written
+/// r12 shift, JOIN, LEFT, rows left   lr  what is added before the shift
+/// while columns are summed: r0 bias   r1 sums   r4 … lr r2 r3 sums of two tiles
+/// [sp] of each of four rows of two tiles Aᵀ · sums of six columns, NINTH by its factor, where
+/// outputs are written   [sp, 256] where their shortcuts are read
+/// [sp, 288] mantissa, stride   [sp, 296] r12, lr   [sp, 304] table, bits of a join
+/// [sp, 312] arguments, channels left   [sp, 320] lr without its shift, r12 without its shift
+/// [sp, 328] bias   [sp, 332] sums of the next channel   [sp, 336] r0
 /// ```
 macro_rules! finish_tiles {
     ($name:ident, $cpu:literal, $high:literal, $right:literal) => {
@@ -77,105 +37,142 @@ macro_rules! finish_tiles {
         ) {
             core::arch::naked_asm!(
                 $cpu,
-                // Aᵀ · six registers; `t` is overwritten. The results are in `a`, `e`, `c`, `d`. The
-                // last three are too small by factors of two, four and four, for which later code
-                // compensates.
-                ".macro of_six a, b, c, d, e, f, t",
-                "add \\t, \\b, \\c",
+                // Aᵀ · six registers. The results are in `a`, `e`, `c`, `d`. The last three are too
+                // small by factors of two, four and four, for which later code compensates.
+                ".macro of_six a, b, c, d, e, f",
                 "sub \\b, \\b, \\c",
-                "add \\c, \\d, \\e",
+                "add \\c, \\b, \\c, lsl #1",
                 "sub \\d, \\d, \\e",
+                "add \\e, \\d, \\e, lsl #1",
                 "add \\a, \\a, \\a, lsl #1",
-                "add \\a, \\c, \\a, lsl #1",
-                "sub \\a, \\a, \\t, lsl #2",
+                "add \\a, \\e, \\a, lsl #1",
+                "sub \\a, \\a, \\c, lsl #2",
+                "sub \\c, \\e, \\c",
                 "sub \\e, \\d, \\b, lsl #1",
-                "sub \\c, \\c, \\t",
                 "add \\f, \\f, \\f, lsl #1",
                 "add \\d, \\d, \\f",
                 "rsb \\d, \\b, \\d, lsl #1",
                 ".endm",
                 "push {{r4-r11, lr}}",
-                "sub sp, sp, #292",
-                "ldr r3, [r0, #{tiles}]",
-                "add r3, sp, r3, lsl #7",
-                "str r3, [sp, #260]",
+                "sub sp, sp, #340",
                 "ldrd r2, r3, [r0, #{first}]",
-                "add r3, r3, r2",
-                "strd r0, r3, [sp, #280]",
-                // The factors that `of_six` has left out of a column.
+                "strd r0, r3, [sp, #312]",
+                "ldr r8, [r0, #{stride}]",
+                "ldr r9, [r0, #{tiles}]",
+                "str r8, [sp, #292]",
+                // Four rows for each tile, the last of which is row zero.
+                "lsl r9, r9, #18",
+                "sub r9, r9, #1 << 16",
+                "ldrd r10, r3, [r0, #{last}]",
+                "strd r3, r10, [sp, #304]",
+                // The zero point is added before the shift. A join adds its own after it.
+                "lsl r10, r10, #1",
+                "add r10, r10, #1",
+                "cbz r3, 1f",
+                "mov r10, #1",
+                "orr r9, r9, #{join}",
+                "add r3, r0, #{shortcuts}",
+                "ldm r3, {{r4-r7}}",
+                "add r3, sp, #256",
+                ".irp place, r4, r5, r6, r7",
+                "add \\place, \\place, r2",
+                ".endr",
+                "stm r3!, {{r4-r7}}",
+                ".irp place, r4, r5, r6, r7",
+                "add \\place, \\place, r8, lsl #2",
+                ".endr",
+                "stm r3, {{r4-r7}}",
+                "1:",
+                "strd r10, r9, [sp, #320]",
+                "ldm r0, {{r4-r7}}",
+                ".irp place, r4, r5, r6, r7",
+                "add \\place, \\place, r2",
+                ".endr",
+                // The factors that `of_six` has left out of a row.
                 "movw r3, #{ninth} & 0xffff",
                 "movt r3, #({ninth} >> 16) & 0xffff",
-                "lsl r4, r3, #1",
-                "lsl r5, r3, #2",
-                ".irp tile, 0, 128",
-                "str r3, [sp, #24 + \\tile]",
-                "str r4, [sp, #56 + \\tile]",
-                "str r5, [sp, #88 + \\tile]",
-                "str r5, [sp, #120 + \\tile]",
+                "lsl r9, r3, #1",
+                "lsl r10, r3, #2",
+                "strd r3, r4, [sp, #24]",
+                "strd r9, r5, [sp, #56]",
+                "strd r10, r6, [sp, #88]",
+                "strd r10, r7, [sp, #120]",
+                ".irp place, r4, r5, r6, r7",
+                "add \\place, \\place, r8, lsl #2",
                 ".endr",
+                "strd r3, r4, [sp, #152]",
+                "strd r9, r5, [sp, #184]",
+                "strd r10, r6, [sp, #216]",
+                "strd r10, r7, [sp, #248]",
                 // The next channel.
                 "2:",
-                "str r2, [sp, #256]",
-                "ldr r3, [r0, #{bias}]",
-                "ldr r4, [r3], #4",
-                "str r3, [r0, #{bias}]",
-                "ldr r3, [r0, #{mantissas}]",
-                "ldr r5, [r3], #4",
-                "str r3, [r0, #{mantissas}]",
-                "lsl r11, r4, #1",
-                ".irp at, 28, 60, 92, 124, 156, 188, 220, 252",
-                "str r5, [sp, #\\at]",
-                ".endr",
-                "ldr r3, [r0, #{shifts}]",
-                "ldrsb r12, [r3], #1",
-                "str r3, [r0, #{shifts}]",
-                "rsb r12, r12, #0",
-                // The zero point is added before the shift. A join adds its own after it.
-                "ldrd r5, r4, [r0, #{last}]",
-                "lsl r5, r5, #1",
-                "cmp r4, #0",
-                "it ne",
-                "movne r5, #0",
-                "add r5, r5, #1",
-                "lsl lr, r5, r12",
-                "asr lr, lr, #1",
-                "adr.w r5, 6f",
-                "it ne",
-                "adrne.w r5, 8f",
+                "ldrd r4, r5, [r0, #{bias}]",
+                "ldr r6, [r0, #{shifts}]",
+                "ldr r7, [r4], #4",
+                "ldr r8, [r5], #4",
+                "ldrsb r12, [r6], #1",
+                "strd r4, r5, [r0, #{bias}]",
+                "str r6, [r0, #{shifts}]",
+                "str r8, [sp, #288]",
+                // The second position of the second row has the factor 16 in all outputs, which are
+                // 24² times the sums.
+                "add r7, r7, r7, lsl #3",
+                "lsl r7, r7, #2",
+                "str r7, [sp, #328]",
+                "ldrd r4, r5, [sp, #320]",
+                "rsbs r12, r12, #0",
+                "lsl r6, r4, r12",
+                "asr r6, r6, #1",
                 // Only a join has factors of a half or more, with shifts to the left.
-                "cmp r12, #0",
                 "itt le",
-                "adrle.w r5, 10f",
                 "rsble r12, r12, #0",
-                "orr r5, r5, #1", // Thumb
-                "str r11, [sp, #264]",
-                "strd r12, lr, [sp, #268]",
-                "str r5, [sp, #276]",
-                $crate::kernels::shared::thumb2::finish::three_rows!("0"),
-                "add r1, r1, #3 * 192",
-                $crate::kernels::shared::thumb2::finish::three_rows!("12"),
-                "sub r1, r1, #3 * 192 - 8",
-                "ldr r0, [sp, #280]",
-                "ldr r11, [sp, #264]",
-                "ldrd r12, lr, [sp, #268]",
-                "ldr r2, [sp, #256]",
-                "mov r3, sp",
-                // The next column.
-                "5:",
-                "ldm r3!, {{r4-r9}}",
-                "of_six r4, r5, r6, r7, r8, r9, r10",
-                "ldrd r9, r10, [r3], #8",
-                // Twice the sum with the bias, from 64, 32, 16 and 16 times the sum.
-                ".irp acc, r4, r8, r6, r7",
-                "mul \\acc, \\acc, r9",
+                "orrle r5, r5, #{left}",
+                "orr r12, r12, r5",
+                "strd r12, r6, [sp, #296]",
+                ".irp x, 0, 1, 2, 3, 4, 5",
+                "ldrd r4, r5, [r1], #32",
+                "ldrd r6, r7, [r1, #192 - 32]",
+                ".if \\x == 1",
+                "ldr r0, [sp, #328]",
+                "add r6, r6, r0",
+                "add r7, r7, r0",
+                ".endif",
+                "ldrd r8, r9, [r1, #2 * 192 - 32]",
+                "ldrd r10, r11, [r1, #3 * 192 - 32]",
+                "ldrd r12, lr, [r1, #4 * 192 - 32]",
+                "ldrd r2, r3, [r1, #5 * 192 - 32]",
+                "of_six r4, r6, r8, r10, r12, r2",
+                "str r4, [sp, #4 * \\x]",
+                "str r12, [sp, #4 * \\x + 32]",
+                "str r8, [sp, #4 * \\x + 64]",
+                "str r10, [sp, #4 * \\x + 96]",
+                "of_six r5, r7, r9, r11, lr, r3",
+                "str r5, [sp, #4 * \\x + 128]",
+                "str lr, [sp, #4 * \\x + 160]",
+                "str r9, [sp, #4 * \\x + 192]",
+                "str r11, [sp, #4 * \\x + 224]",
                 ".endr",
-                "add r4, r11, r4, asr #5",
-                "add r8, r11, r8, asr #4",
-                "add r6, r11, r6, asr #3",
-                "add r7, r11, r7, asr #3",
-                "ldr.w pc, [sp, #276]",
-                ".p2align 2",
-                "6:",
+                "sub r1, r1, #192 - 8",
+                "str r1, [sp, #332]",
+                "ldrd r1, r2, [sp, #288]",
+                "ldrd r12, lr, [sp, #296]",
+                "add r0, sp, #256",
+                "mov r3, sp",
+                // The next row.
+                "5:",
+                "ldm r3!, {{r4-r11}}",
+                "of_six r4, r5, r6, r7, r8, r9",
+                // Twice the sum, from 64, 32, 16 and 16 times the sum.
+                ".irp acc, r4, r8, r6, r7",
+                "mul \\acc, \\acc, r10",
+                ".endr",
+                "asr r4, r4, #5",
+                "asr r8, r8, #4",
+                "asr r6, r6, #3",
+                "asr r7, r7, #3",
+                // JOIN becomes the sign, LEFT the carry.
+                "lsls r9, r12, #23",
+                "bmi.w 8f",
                 ".irp acc, r4, r8, r6, r7",
                 $right,
                 "asr \\acc, \\acc, r12",
@@ -185,60 +182,60 @@ macro_rules! finish_tiles {
                 "ssat \\acc, #8, \\acc",
                 ".endr",
                 "12:",
-                "ldrd r5, r9, [r0, #{outputs}]",
-                "strb r4, [r5, r2]",
-                "strb r8, [r9, r2]",
-                "ldrd r5, r9, [r0, #{outputs} + 8]",
-                "strb r6, [r5, r2]",
+                "add r9, r11, r2, lsl #1",
+                "strb r8, [r11, r2]",
+                "strb r4, [r11], #1",
+                "strb r6, [r9]",
                 "strb r7, [r9, r2]",
-                "ldr r5, [r0, #{stride}]",
-                "add r2, r2, r5",
-                "ldr r5, [sp, #260]",
-                "cmp r3, r5",
-                "bne.w 5b",
+                "str r11, [r3, #-4]",
+                "subs r12, r12, #1 << 16",
+                "bhs.w 5b",
                 // The next channel.
-                "ldr r4, [sp, #284]",
-                "ldr r2, [sp, #256]",
-                "add r2, r2, #1",
-                "cmp r2, r4",
+                "ldrd r0, r4, [sp, #312]",
+                "ldr r1, [sp, #332]",
+                "subs r4, r4, #1",
+                "str r4, [sp, #316]",
                 "bne.w 2b",
-                "add sp, sp, #292",
+                "add sp, sp, #340",
                 "pop {{r4-r11, pc}}",
-                // A join.
-                ".p2align 2",
+                // A join, with a factor of one half or more.
                 "8:",
-                ".irp acc, r4, r8, r6, r7",
-                $right,
-                "asr \\acc, \\acc, r12",
-                ".endr",
-                "b 7f",
-                // A factor of one half or more.
-                ".p2align 2",
-                "10:",
+                "bcc.w 10f",
                 ".irp acc, r4, r8, r6, r7",
                 "lsl \\acc, \\acc, r12",
                 $high,
                 ".endr",
                 "7:",
-                "ldr r5, [r0, #{table}]",
+                "ldr r5, [r0], #4",
+                "ldr r10, [sp, #304]",
                 $crate::kernels::shared::thumb2::stream16::to_stream16!(),
-                $crate::kernels::shared::thumb2::finish::join_rows!("r4", "r8", "{shortcuts}"),
-                $crate::kernels::shared::thumb2::finish::join_rows!("r6", "r7", "{shortcuts} + 8"),
-                "ldr r5, [r0, #{last}]",
+                "add r9, r5, r2, lsl #1",
+                $crate::kernels::shared::thumb2::finish::join_two!("r6", "[r9]", "r7", "[r9, r2]", ""),
+                $crate::kernels::shared::thumb2::finish::join_two!(
+                    "r4", "[r5], #1", "r8", "[r5, r2]", "str r5, [r0, #-4]"
+                ),
+                "ldr r5, [sp, #308]",
+                "ldr lr, [sp, #300]",
                 ".irp acc, r4, r8, r6, r7",
                 "asr \\acc, \\acc, r5",
                 ".endr",
                 "b.w 9b",
-                $crate::kernels::shared::thumb2::stream16::stream16_rows!(),
+                // With a smaller factor.
+                "10:",
+                ".irp acc, r4, r8, r6, r7",
+                $right,
+                "asr \\acc, \\acc, r12",
+                ".endr",
+                "b.w 7b",
+                $crate::kernels::shared::thumb2::stream16::stream16_row!(),
                 ".purgem of_six",
                 ninth = const $crate::kernels::shared::winograd::NINTH,
+                join = const 1 << 8,
+                left = const 1 << 9,
                 bias = const core::mem::offset_of!($crate::kernels::shared::winograd::Args, bias),
-                mantissas = const core::mem::offset_of!($crate::kernels::shared::winograd::Args, mantissas),
                 shifts = const core::mem::offset_of!($crate::kernels::shared::winograd::Args, shifts),
                 last = const core::mem::offset_of!($crate::kernels::shared::winograd::Args, last),
                 tiles = const core::mem::offset_of!($crate::kernels::shared::winograd::Args, tiles),
-                table = const core::mem::offset_of!($crate::kernels::shared::winograd::Args, table),
-                outputs = const core::mem::offset_of!($crate::kernels::shared::winograd::Args, outputs),
                 stride = const core::mem::offset_of!($crate::kernels::shared::winograd::Args, stride),
                 first = const core::mem::offset_of!($crate::kernels::shared::winograd::Args, first),
                 shortcuts = const core::mem::offset_of!($crate::kernels::shared::winograd::Args, shortcuts),
@@ -250,29 +247,33 @@ macro_rules! finish_tiles {
     };
 }
 
-/// Adds the values of the table at `r5` for the shortcuts' bytes to the sums of two rows.
-macro_rules! join_rows {
-    ($acc:literal, $other:literal, $shortcuts:literal) => {
+/// Adds the values of the table at `r10` for two shortcuts to the sums of two columns. `$then` is
+/// an instruction that follows the loads of the shortcuts.
+macro_rules! join_two {
+    ($acc:literal, $shortcut:literal, $other:literal, $its_shortcut:literal, $then:literal) => {
         concat!(
-            "ldrd r9, r10, [r0, #",
-            $shortcuts,
-            "]\n",
-            "ldrsb r9, [r9, r2]\n",
-            "ldrsb r10, [r10, r2]\n",
-            "ldr r9, [r5, r9, lsl #2]\n",
-            "ldr r10, [r5, r10, lsl #2]\n",
+            "ldrsb lr, ",
+            $its_shortcut,
+            "\n",
+            "ldrsb r9, ",
+            $shortcut,
+            "\n",
+            $then,
+            "\n",
+            "ldr lr, [r10, lr, lsl #2]\n",
+            "ldr r9, [r10, r9, lsl #2]\n",
+            "add ",
+            $other,
+            ", ",
+            $other,
+            ", lr\n",
             "add ",
             $acc,
             ", ",
             $acc,
             ", r9\n",
-            "add ",
-            $other,
-            ", ",
-            $other,
-            ", r10\n",
         )
     };
 }
 
-pub(in crate::kernels) use {finish_tiles, join_rows, three_rows};
+pub(in crate::kernels) use {finish_tiles, join_two};
